@@ -1,0 +1,19 @@
+/* Files, whole: read at once, written so that a reader never sees half a file. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+/* Reads path ("-" is standard input) into *out, which is yours: free() it. A NUL
+ * stands after the last byte and is not counted in *length. Refuses directories
+ * and more than limit bytes (0: 1 GiB). */
+int file_read(char **out, size_t *length, const char *path, size_t limit, Error *err);
+
+/* Writes length bytes to path: a temporary file beside it, fsync, rename. On an
+ * error path is as it was and the temporary file is gone. "-" is standard output;
+ * /dev/... (a pipe, a terminal) is written directly. */
+int file_write(const char *path, const char *bytes, size_t length, Error *err);
+
+#endif

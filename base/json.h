@@ -1,0 +1,78 @@
+/* JSON with positions: jansson reads it, and an error names the line and column
+ * of the offending value.
+ *
+ * jansson keeps no positions, so they are found only when needed: json_fail()
+ * walks the text again to the value that a path names. Duplicate keys, NaN,
+ * infinity, and bytes after the document are refused. */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define JSON_MAX_INTEGER ((int64_t)1 << 53)      /* beyond, a double is not exact */
+
+/* A document: the text, what jansson made of it, and its name for messages. */
+typedef struct Json Json;
+
+/* Reads a file ("-" is standard input). *out is yours: json_doc_free() it. */
+int json_doc_read(Json **out, const char *path, Error *err);
+
+/* The same from memory; name stands for the path in messages. Borrows nothing
+ * after the call. */
+int json_doc_parse(Json **out, const char *name, const char *text, size_t length, Error *err);
+
+void json_doc_free(Json *doc);
+
+/* A place in the document. It is a value with a link to where it was found, kept
+ * on the caller's stack; parent is borrowed and must outlive it. */
+typedef struct JsonAt {
+    const Json          *doc;
+    const struct JsonAt *parent;   /* NULL at the root */
+    const char          *key;      /* member name, or NULL: an array's element */
+    size_t               index;    /* element number when key is NULL */
+    const json_t        *value;    /* borrowed; NULL: the member is absent */
+} JsonAt;
+
+JsonAt json_root(const Json *doc);
+JsonAt json_member(const JsonAt *at, const char *key);      /* value NULL when absent */
+JsonAt json_element(const JsonAt *at, size_t index);        /* index < json_count() */
+size_t json_count(const JsonAt *at);                        /* 0 when no array */
+bool   json_has(const JsonAt *at);                          /* value is there */
+
+/* Sets "path:line:column: <message>, at <blocks[3].name>" and returns -1. The
+ * position is that of the value, or of the parent object when it is absent. At the
+ * root the ", at ..." part is left out. */
+int json_fail(const JsonAt *at, Error *err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Refuses members not among the names (a NULL-terminated list): 'unknown key "bach"
+ * (did you mean "batch"?), expected one of: ...'. Also refuses a value that is no
+ * object. */
+int json_check_keys(const JsonAt *at, const char *const *names, Error *err);
+
+/* Values, required: absent is an error too. Strings are borrowed from the document.
+ * Integers: whole numbers of minimum..maximum (45000.0 is accepted as 45000); beyond
+ * 2^53 refused in those words. Numbers: finite doubles of at least minimum. */
+int json_get_array(const JsonAt *at, size_t minimum_count, Error *err);
+int json_get_object(const JsonAt *at, Error *err);
+int json_get_string(const JsonAt *at, const char **out, Error *err);
+int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t *out, Error *err);
+int json_get_number(const JsonAt *at, double minimum, double *out, Error *err);
+int json_get_bool(const JsonAt *at, bool *out, Error *err);
+
+/* Microseconds in the text, nanoseconds in memory: rounded to the nearest; refuses
+ * negatives and more than 2^53 ns (104 days). */
+int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err);
+
+/* One of the names (NULL-terminated); *out is its index. */
+int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error *err);
+
+/* Checks "format" and "version" of the root. */
+int json_check_format(const Json *doc, const char *format, int64_t version, Error *err);
+
+#endif

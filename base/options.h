@@ -1,0 +1,74 @@
+/* Command lines: one table says an option's name, value, help and default; the
+ * parser, --help and the printed settings all come from it.
+ *
+ * Accepted: --name VALUE, --name=VALUE, -o VALUE, --flag, "--" before operands.
+ * Options and operands may be mixed. Refused: unknown options (with the nearest
+ * name), a value for a flag, a missing value, the same option twice unless it is
+ * a list. */
+#ifndef BASE_OPTIONS_H
+#define BASE_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+typedef enum {
+    OPTION_FLAG,             /* bool                                           */
+    OPTION_INTEGER,          /* int64_t, within minimum..maximum               */
+    OPTION_BYTES,            /* int64_t: 1048576, 40GiB, 512MiB, 80GB          */
+    OPTION_NUMBER,           /* double, at least minimum                       */
+    OPTION_STRING,           /* const char *, borrowed from argv               */
+    OPTION_CHOICE,           /* int: index into choices ("a|b|c" in help)      */
+    OPTION_LIST              /* OptionList: repeatable, in order               */
+} OptionType;
+
+#define OPTION_MAX_LIST 64
+
+typedef struct {
+    const char *values[OPTION_MAX_LIST];     /* borrowed from argv */
+    int         count;
+} OptionList;
+
+typedef struct {
+    const char        *name;       /* "devices" -> --devices; NULL ends the table */
+    char               letter;     /* 'o' -> -o, or 0                             */
+    OptionType         type;
+    const char        *value_name; /* "N", "FILE"; NULL for a flag                */
+    const char        *help;       /* one sentence; wrapped at 80 columns         */
+    void              *target;     /* where the value goes; holds the default     */
+    int64_t            minimum, maximum;   /* integers and bytes; maximum 0: none */
+    const char *const *choices;    /* NULL-terminated, for OPTION_CHOICE          */
+    bool               given;      /* set by the parser                           */
+} Option;
+
+typedef struct {
+    const char *program;           /* "pipebd-plan"                               */
+    const char *usage;             /* "TRACE [options]"                           */
+    const char *summary;           /* what it does, one or two sentences          */
+    Option     *table;             /* ends with name NULL; --help is built in     */
+    const char *epilogue;          /* more for --help (examples, paths), or NULL  */
+} Options;
+
+#define OPTIONS_MAX_OPERANDS 256
+
+typedef struct {
+    const char *values[OPTIONS_MAX_OPERANDS];
+    int         count;
+    bool        help;              /* --help or -h was given                      */
+} Operands;
+
+/* Fills the targets and operands. Returns -1 with a message on bad usage. */
+int options_parse(const Options *options, int argc, char **argv, Operands *operands, Error *err);
+
+/* --help: to a stream. Defaults that are set are shown "(default 2)". */
+void options_print_help(const Options *options, FILE *out);
+
+/* One line a set option: "  devices      4", for the settings before a run. */
+void options_print_settings(const Options *options, FILE *out);
+
+/* Exit statuses of every tool. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#endif

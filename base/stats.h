@@ -1,0 +1,19 @@
+/* Order statistics. */
+#ifndef BASE_STATS_H
+#define BASE_STATS_H
+
+#include <stddef.h>
+
+/* Sorts values in place (ascending). NaN is not allowed (asserted). */
+void stats_sort(double *values, size_t count);
+
+/* Quantile q (0..1) of sorted values, linear between neighbours (Hyndman and Fan
+ * 1996, type 7). count >= 1. */
+double stats_quantile(const double *sorted, size_t count, double q);
+
+double stats_mean(const double *values, size_t count);
+
+/* Sample standard deviation over the mean; 0 for fewer than two values or mean 0. */
+double stats_variation(const double *values, size_t count);
+
+#endif

@@ -1,0 +1,42 @@
+/* Text: a string that grows, for reports and files that are written at once.
+ *
+ * A failed allocation is remembered: later appends do nothing and text_failed()
+ * tells, so that a writer checks once, at its end. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    char  *bytes;            /* owned; NUL-terminated, NULL while empty */
+    size_t length, capacity;
+    bool   failed;
+} Text;                      /* {0} is empty */
+
+void text_append(Text *text, const char *string);
+void text_append_bytes(Text *text, const char *bytes, size_t length);
+void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* string as a JSON string, quotes and escapes included. */
+void text_json_string(Text *text, const char *string);
+
+/* The shortest decimal that reads back as value ("0.1", "45", "1e+300"); never
+ * NaN or infinity (asserted). */
+void text_json_double(Text *text, double value);
+
+/* Nanoseconds as microseconds, exact, without trailing zeros: 1500 -> "1.5". */
+void text_us(Text *text, int64_t ns);
+
+/* Pads with spaces so that the current line is at least column wide. Columns
+ * count characters of UTF-8, not bytes. */
+void text_pad(Text *text, size_t column);
+
+/* The string, never NULL; borrowed until the next append. */
+const char *text_string(const Text *text);
+
+bool text_failed(const Text *text);
+void text_free(Text *text);
+
+#endif
