@@ -1,0 +1,146 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READ_CHUNK = 64 * 1024 };
+
+/* Everything fd gives, up to limit bytes. */
+static int read_all(char **out, size_t *length, int fd, const char *path, size_t limit, Error *err)
+{
+    size_t used = 0, capacity = READ_CHUNK;
+    char  *bytes = malloc(capacity + 1);
+
+    if (!bytes) return error_no_memory(err);
+    for (;;) {
+        if (used == capacity) {
+            char *bigger = realloc(bytes, capacity * 2 + 1);
+            if (!bigger) { free(bytes); return error_no_memory(err); }
+            bytes = bigger;
+            capacity *= 2;
+        }
+        ssize_t got = read(fd, bytes + used, capacity - used);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            error_set(err, "%s: cannot read: %s", path, strerror(errno));
+            free(bytes);
+            return -1;
+        }
+        if (got == 0) break;
+        used += (size_t)got;
+        if (used > limit) {
+            free(bytes);
+            return error_set(err, "%s: larger than the limit of %zu bytes", path, limit);
+        }
+    }
+    bytes[used] = '\0';
+    *out = bytes;
+    *length = used;
+    return 0;
+}
+
+int file_read(char **out, size_t *length, const char *path, size_t limit, Error *err)
+{
+    struct stat info;
+
+    *out = NULL;
+    *length = 0;
+    if (limit == 0) limit = (size_t)1 << 30;
+    if (strcmp(path, "-") == 0) return read_all(out, length, STDIN_FILENO, "<stdin>", limit, err);
+
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    int rc = -1;
+    if (fstat(fd, &info) != 0)
+        error_set(err, "%s: cannot read: %s", path, strerror(errno));
+    else if (S_ISDIR(info.st_mode))
+        error_set(err, "%s: is a directory, expected a file", path);
+    else
+        rc = read_all(out, length, fd, path, limit, err);
+    close(fd);
+    return rc;
+}
+
+static int write_all(int fd, const char *path, const char *bytes, size_t length, Error *err)
+{
+    while (length > 0) {
+        ssize_t put = write(fd, bytes, length);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return error_set(err, "%s: cannot write: %s", path, strerror(errno));
+        bytes += put;
+        length -= (size_t)put;
+    }
+    return 0;
+}
+
+/* /dev/stdout, a pipe, a terminal: nothing to rename over. */
+static bool is_special(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+static int write_direct(int fd, const char *path, const char *bytes, size_t length, Error *err)
+{
+    if (fd < 0) return error_set(err, "%s: cannot open: %s", path, strerror(errno));
+    return write_all(fd, path, bytes, length, err);
+}
+
+/* mkstemp makes files private; people expect the usual permissions. */
+static void usual_mode(int fd, const char *path)
+{
+    struct stat info;
+    mode_t      mask = umask(0);
+
+    umask(mask);
+    mode_t mode = stat(path, &info) == 0 ? info.st_mode & 0777 : 0666 & ~mask;
+    if (fchmod(fd, mode) != 0) return;      /* private is safe, if not usual */
+}
+
+static int write_renamed(const char *path, const char *bytes, size_t length, Error *err)
+{
+    int   rc = -1, fd = -1;
+    char *temporary = malloc(strlen(path) + sizeof ".XXXXXX");
+
+    if (!temporary) return error_no_memory(err);
+    sprintf(temporary, "%s.XXXXXX", path);
+    fd = mkstemp(temporary);
+    if (fd < 0) {
+        error_set(err, "%s: cannot create: %s", path, strerror(errno));
+        goto done;
+    }
+    usual_mode(fd, path);
+    if (write_all(fd, path, bytes, length, err) != 0) goto done;
+    if (fsync(fd) != 0 || rename(temporary, path) != 0) {
+        error_set(err, "%s: cannot write: %s", path, strerror(errno));
+        goto done;
+    }
+    rc = 0;
+done:
+    if (fd >= 0) close(fd);
+    if (fd >= 0 && rc != 0) unlink(temporary);
+    free(temporary);
+    return rc;
+}
+
+int file_write(const char *path, const char *bytes, size_t length, Error *err)
+{
+    struct stat info;
+
+    if (strcmp(path, "-") == 0) return write_direct(STDOUT_FILENO, "<stdout>", bytes, length, err);
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return error_set(err, "%s: is a directory, expected a file name", path);
+    if (!is_special(path)) return write_renamed(path, bytes, length, err);
+
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int rc = write_direct(fd, path, bytes, length, err);
+    if (fd >= 0) close(fd);
+    return rc;
+}

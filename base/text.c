@@ -1,0 +1,124 @@
+#include "base/text.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for extra more bytes and the NUL. */
+static bool reserve(Text *text, size_t extra)
+{
+    size_t capacity = text->capacity ? text->capacity : 256;
+
+    if (text->failed) return false;
+    if (extra > SIZE_MAX / 4 - text->length) { text->failed = true; return false; }
+    while (capacity < text->length + extra + 1) capacity *= 2;
+    if (capacity != text->capacity) {
+        char *bytes = realloc(text->bytes, capacity);
+        if (!bytes) { text->failed = true; return false; }
+        text->bytes = bytes;
+        text->capacity = capacity;
+    }
+    return true;
+}
+
+void text_append_bytes(Text *text, const char *bytes, size_t length)
+{
+    if (!reserve(text, length)) return;
+    memcpy(text->bytes + text->length, bytes, length);
+    text->length += length;
+    text->bytes[text->length] = '\0';
+}
+
+void text_append(Text *text, const char *string)
+{
+    text_append_bytes(text, string, strlen(string));
+}
+
+void text_printf(Text *text, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0) { text->failed = true; return; }
+    if (!reserve(text, (size_t)length)) return;
+
+    va_start(args, format);
+    vsnprintf(text->bytes + text->length, (size_t)length + 1, format, args);
+    va_end(args);
+    text->length += (size_t)length;
+}
+
+void text_json_string(Text *text, const char *string)
+{
+    text_append(text, "\"");
+    for (const char *c = string; *c; c++) {
+        switch (*c) {
+        case '"':  text_append(text, "\\\""); break;
+        case '\\': text_append(text, "\\\\"); break;
+        case '\n': text_append(text, "\\n"); break;
+        case '\t': text_append(text, "\\t"); break;
+        case '\r': text_append(text, "\\r"); break;
+        default:
+            if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                text_printf(text, "\\u%04x", (unsigned)(unsigned char)*c);
+            else
+                text_append_bytes(text, c, 1);
+        }
+    }
+    text_append(text, "\"");
+}
+
+void text_json_double(Text *text, double value)
+{
+    char buffer[40];
+
+    assert(isfinite(value));
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(buffer, sizeof buffer, "%.*g", digits, value);
+        if (strtod(buffer, NULL) == value) break;
+    }
+    text_append(text, buffer);
+}
+
+void text_us(Text *text, int64_t ns)
+{
+    char fraction[8];
+
+    if (ns < 0) { text_append(text, "-"); ns = -ns; }
+    text_printf(text, "%" PRId64, ns / 1000);
+    if (ns % 1000 == 0) return;
+    snprintf(fraction, sizeof fraction, ".%03d", (int)(ns % 1000));
+    for (size_t end = strlen(fraction); fraction[end - 1] == '0'; end--) fraction[end - 1] = '\0';
+    text_append(text, fraction);
+}
+
+void text_pad(Text *text, size_t column)
+{
+    size_t width = 0;
+
+    for (size_t i = text->length; i > 0 && text->bytes[i - 1] != '\n'; i--)
+        if (((unsigned char)text->bytes[i - 1] & 0xC0) != 0x80) width++;
+    for (; width < column && !text->failed; width++) text_append(text, " ");
+}
+
+const char *text_string(const Text *text)
+{
+    return text->bytes ? text->bytes : "";
+}
+
+bool text_failed(const Text *text)
+{
+    return text->failed;
+}
+
+void text_free(Text *text)
+{
+    free(text->bytes);
+    *text = (Text){0};
+}
