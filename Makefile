@@ -1,0 +1,198 @@
+# Pipe-BD in C. `make help` lists the targets, `make config` what was found.
+#
+# Sources are found by wildcard: a new .c file in a library folder, a new
+# tools/pipebd_NAME.c, tests/test_NAME.c, tests/fuzz_NAME.c or bench/NAME.c is
+# built without a change here. Everything made goes under $(BUILD).
+#
+#     build/obj    objects and their header dependencies
+#     build/lib    libpipebd.a, libpipebd.so
+#     build/bin    pipebd-NAME
+#     build/tests  one program a tests/test_*.c
+#     build/bench  one program a bench/*.c
+#     build/asan   all of this again, under sanitizers
+#     build/fuzz   and again, by clang for the fuzzers
+
+VERSION := 0.1.0
+SOVERSION := 0
+
+BUILD      ?= build
+PREFIX     ?= /usr/local
+CFLAGS     ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+PYTHON     ?= python3
+CLANG      ?= clang
+FUZZ_SECONDS ?= 10
+
+# Set by the sub-makes of check-asan and fuzz: a list for -fsanitize.
+SANITIZE   ?=
+
+LIBRARY_FOLDERS := base traces schedule sim planner plots
+
+# ---- flags -------------------------------------------------------------------
+
+# -ffp-contract=off: no fused multiply-add, so that every machine computes the
+# same bits and outputs can be compared byte for byte.
+WARNINGS := -Wall -Wextra -Wpedantic $(if $(CI)$(WERROR),-Werror)
+SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+
+JANSSON_CFLAGS := $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null)
+JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
+CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
+CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
+
+COMPILE := $(CC) -std=c17 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC -I. \
+           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)
+LINK    := $(CC) $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
+LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
+
+# Tests find the sources, their fixtures and the tools whatever folder they run in.
+TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'
+
+# ---- files -------------------------------------------------------------------
+
+LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
+TOOL_SOURCES    := $(sort $(wildcard tools/pipebd_*.c))
+TOOL_SHARED     := $(filter-out $(TOOL_SOURCES),$(sort $(wildcard tools/*.c)))
+TEST_SOURCES    := $(sort $(wildcard tests/test_*.c))
+FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
+TEST_SHARED     := $(wildcard tests/support.c)
+BENCH_SOURCES   := $(sort $(wildcard bench/*.c))
+TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
+TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
+TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
+STATIC  := $(BUILD)/lib/libpipebd.a
+SHARED  := $(BUILD)/lib/libpipebd.so
+
+SUBMAKE := $(MAKE) --no-print-directory
+RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/run.sh
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all config deps demo check check-run check-asan fuzz fuzz-run valgrind bench golden \
+        tests install uninstall clean help FORCE
+
+# ---- targets -----------------------------------------------------------------
+
+all: $(BUILD)/config.txt $(STATIC) $(SHARED) $(TOOLS)  ## the library and the tools (the default)
+
+config:      ## print which tools and libraries were found
+	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh
+
+deps:        ## install what the build needs (apt; asks for sudo when not root)
+	@CC='$(CC)' scripts/deps.sh build
+
+demo:        ## build, then run the demonstration into demo/
+	@CC='$(CC)' scripts/deps.sh plot
+	@$(SUBMAKE) all
+	@scripts/demo.sh
+
+# A sub-make, so that packages just installed are seen by the $(shell) lines above.
+check:       ## install what the tests need, build all, run all tests
+	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
+	@$(SUBMAKE) check-run
+
+check-run: all tests  ## build all and run all tests, installing nothing
+	@$(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
+
+check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
+	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
+	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
+
+fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
+	@CLANG='$(CLANG)' scripts/deps.sh fuzz
+	@$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' \
+	    SANITIZE=fuzzer-no-link,address,undefined
+
+fuzz-run: $(FUZZERS)
+	@BUILD='$(BUILD)' FUZZ_SECONDS='$(FUZZ_SECONDS)' scripts/fuzz.sh $(FUZZERS)
+
+valgrind: all tests  ## run the C tests under valgrind
+	@scripts/deps.sh valgrind
+	@PIPEBD_TEST_WRAPPER='valgrind -q --leak-check=full --error-exitcode=99' \
+	    $(RUN_TESTS) $(TESTS)
+
+bench: all $(BENCHES)  ## build bench/ and run bench/run.sh
+	@if [ -x bench/run.sh ]; then BUILD='$(BUILD)' bench/run.sh; \
+	 else echo 'built: $(or $(BENCHES),nothing, bench/ has no .c files)'; fi
+
+golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
+	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
+
+tests: $(TESTS)
+
+install: all  ## into PREFIX (/usr/local), under DESTDIR when set
+	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
+	    scripts/install.sh install
+
+uninstall:   ## remove what install put there
+	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
+	    TOOLS='$(notdir $(TOOLS))' scripts/install.sh uninstall
+
+clean:       ## remove everything built
+	rm -rf $(BUILD)
+
+help:        ## print this list
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
+	@echo 'Variables: BUILD CC CFLAGS LDFLAGS PREFIX DESTDIR WERROR=1 FUZZ_SECONDS PYTHON CLANG'
+
+# ---- rules -------------------------------------------------------------------
+
+# $(call stamp,TEXT) keeps $@ equal to TEXT and touches it only when TEXT changed,
+# so that other flags, or a deleted source, rebuild what they should.
+stamp = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
+        printf '%s\n' '$(subst ','\'',$(1))' > $@
+
+$(BUILD)/flags.txt: FORCE
+	$(call stamp,$(COMPILE) | $(LINK) $(LIBS))
+
+$(BUILD)/sources.txt: FORCE
+	$(call stamp,$(LIBRARY_SOURCES) | $(TOOL_SHARED))
+
+# Printed once a build folder; `make config` prints it again.
+$(BUILD)/config.txt: scripts/config.sh
+	@mkdir -p $(@D)
+	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh > $@.new; \
+	    status=$$?; cat $@.new; [ $$status -ne 0 ] || mv $@.new $@; exit $$status
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+	$(COMPILE) $(DEFINES) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
+
+# q, not r: r would keep only one of two objects of the same name from two folders.
+$(STATIC): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar qcs $@ $(LIBRARY_OBJECTS)
+
+$(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
+	@mkdir -p $(@D)
+	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -o $@ $(LIBRARY_OBJECTS) $(LIBS)
+
+$(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(STATIC)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
+
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(STATIC)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(CMOCKA_LIBS) $(LIBS)
+
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
+
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) \
+           $(TEST_SOURCES) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))
