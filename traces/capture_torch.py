@@ -327,7 +327,7 @@ def shown_command(args, argv):
         if os.path.isabs(word):
             return os.path.basename(path) + colon + name if colon else os.path.basename(word)
         return word
-    return "capture_torch.py " + " ".join(shlex.quote(shown(w)) for w in argv if w != args.notes or not w)
+    return "capture_torch.py " + " ".join(shlex.quote(shown(w)) for w in argv)
 
 
 def describe(args, argv, device):
