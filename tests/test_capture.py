@@ -53,14 +53,14 @@ def raises():
     raise KeyError("first line\\nsecond line")
 
 def misfit():
-    return [nn.Conv2d(7, 4, 1)] + student()[1:]
+    return [nn.Conv2d(7, 4, 1)] + list(student())[1:]
 
-class Infinite(nn.Module):
+class Infinite(nn.Conv2d):
     def forward(self, x):
-        return x[:, :1] * float("inf")
+        return super().forward(x) * float("inf")
 
 def infinite():
-    return [Infinite()]
+    return [Infinite(3, 4, 1)]
 
 empty = list
 '''
@@ -207,7 +207,7 @@ def check_refusals(folder, model):
         ("nothing to train", [model + ":teacher", model + ":untrainable"], "nothing to train"),
         ("student of another shape", [model + ":teacher", model + ":wrong_shape"] + quick, "block 0"),
         ("a block that refuses its input", [model + ":teacher", model + ":misfit"] + quick, "block 0 at batch"),
-        ("an infinite output", [model + ":infinite", model + ":infinite"] + quick, "nothing to train"),
+        ("an infinite output", [model + ":infinite", model + ":infinite"] + quick, "not finite"),
         ("fewer rows than devices", good + ["--batch", "3"], "without a row"),
         ("a batch above B", good + ["--batch", "8", "--batches", "9"], "more than --batch 8"),
         ("batch 0", good + ["--batch", "0"], "--batch"),
@@ -218,9 +218,11 @@ def check_refusals(folder, model):
     ]
     for name, words, want in cases:
         done = capture(*words)
-        lines = [s for s in done.stderr.splitlines() if s.startswith("capture_torch.py: ")]
-        ok(done.returncode == 2 and done.stdout == "" and len(lines) == 1 and want in lines[0]
-           and "Traceback" not in done.stderr, "refused: " + name, "exit %d\n%s" % (done.returncode, done.stderr))
+        lines = done.stderr.splitlines()
+        if "--trials" in words:     # found while measuring: the settings were printed before
+            lines = lines[-1:] if lines[0].startswith("input-shape") else lines
+        ok(done.returncode == 2 and done.stdout == "" and len(lines) == 1
+           and lines[0].startswith("capture_torch.py: ") and want in lines[0], "refused: " + name, "exit %d\n%s" % (done.returncode, done.stderr))
     ok(capture("--help").returncode == 0, "--help exits 0")
 
 

@@ -349,6 +349,7 @@ def build_trace(args, argv):
     names, teachers = load_blocks(args.teacher, "teacher")
     _, students = load_blocks(args.student, "student")
     check_pair(teachers, students)
+    print_settings(args)
     blocks = capture_blocks(args, names, teachers, students, device)
     described = describe_device(args)
     links = torch_costs.measure_links(args, blocks)
@@ -375,7 +376,6 @@ def run(argv):
     folder = os.path.dirname(args.output) or "."
     if args.output != "-" and not os.path.isdir(folder):
         raise CaptureError("%s: no folder to write it to" % args.output)  # before minutes of measuring
-    print_settings(args)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     gc.disable()   # a collection inside a trial would be taken for the block's time
