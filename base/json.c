@@ -386,8 +386,8 @@ done:
 int json_check_format(const Json *doc, const char *format, int64_t version, Error *err)
 {
     JsonAt      root = json_root(doc);
-    const char *found;
-    int64_t     number;
+    const char *found = "";
+    int64_t     number = 0;
 
     if (json_get_object(&root, err) != 0) return -1;
     JsonAt at = json_member(&root, "format");

@@ -1,0 +1,106 @@
+#include "planner/stage_cost.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+typedef struct {
+    const Scenario *scenario;
+    CostKind        kind;
+    int             first, last, device, width;
+    int            *group;       /* [width] */
+    Error          *err;
+} Job;
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int work(const Job *job, Work what, int block, int device, int64_t rows, int64_t *sum)
+{
+    Cost cost;
+
+    if (scenario_work(job->scenario, what, block, device, rows, &cost, job->err) != 0) return -1;
+    *sum += cost.ns;
+    return 0;
+}
+
+/* Loading at the first stage: all its devices ask at once, lanes serve some each. */
+static int64_t load_time(const Job *job, int64_t rows)
+{
+    const TraceLoader *loader = &job->scenario->trace->loader;
+    int64_t            ns = scenario_load_ns(job->scenario, rows);
+
+    if (job->first > 0 || !loader->present) return 0;
+    if (job->kind == COST_BOUND) return ns;
+    return ns * ((job->width + loader->lanes - 1) / loader->lanes);
+}
+
+/* Compute, with all-reduces on a lane of their own or on the compute lane. */
+static int64_t compute_time(const Job *job, int device, int64_t rows)
+{
+    bool    blocking = job->scenario->trace->blocking_transfers || job->kind == COST_PAPER;
+    int64_t t = 0, lane = 0, reduce = 0, updates = 0;
+
+    for (int b = job->first; b <= job->last; b++)
+        if (work(job, WORK_TEACHER, b, device, rows, &t) != 0) return -1;
+    for (int b = job->first; b <= job->last; b++) {
+        if (work(job, WORK_FORWARD, b, device, rows, &t) != 0) return -1;
+        if (work(job, WORK_BACKWARD, b, device, rows, &t) != 0) return -1;
+        if (scenario_allreduce(job->scenario, job->group, job->width, b, &reduce, job->err) != 0) return -1;
+        if (blocking) t += reduce;
+        else          lane = larger(lane, t) + reduce;
+    }
+    /* Updates run in the order of the all-reduces: the last one's end is enough for a
+     * bound from below, as those before it are done by then. */
+    for (int b = job->first; b < job->last; b++)
+        if (work(job, WORK_UPDATE, b, device, rows, &updates) != 0) return -1;
+    t = blocking ? t + updates : larger(t + updates, lane);
+    return work(job, WORK_UPDATE, job->last, device, rows, &t) == 0 ? t : -1;
+}
+
+static int p2p(const Job *job, int boundary, int64_t rows, bool in, int64_t *ns)
+{
+    int other = in ? job->device - 1 : job->device + job->width;
+
+    *ns = 0;
+    if (other < 0 || other >= job->scenario->device_count) return 0;
+    if (boundary <= 0 || boundary >= job->scenario->trace->block_count) return 0;
+    return scenario_p2p(job->scenario, in ? other : job->device + job->width - 1,
+                        in ? job->device : other, boundary, rows, ns, job->err);
+}
+
+static int64_t device_time(const Job *job, int i)
+{
+    const Scenario *s = job->scenario;
+    int64_t rows = scenario_share(s->batch, job->width, i), in = 0, out = 0;
+    int64_t t = compute_time(job, job->device + i, rows);
+    int64_t load = load_time(job, rows);
+
+    if (t < 0) return -1;
+    if (job->kind == COST_PAPER)
+        return p2p(job, job->first, s->batch, true, &in) == 0 ? t + in : -1;
+    t = s->trace->loader.prefetch ? larger(t, load) : t + load;
+    if (job->kind == COST_BOUND) return t;
+    if (p2p(job, job->first, rows, true, &in) != 0 || p2p(job, job->last + 1, rows, false, &out) != 0)
+        return -1;
+    return s->trace->blocking_transfers ? t + out : larger(t, larger(in, out));
+}
+
+int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
+                   Error *err)
+{
+    Job     job = {scenario, kind, first, last, device, width, NULL, err};
+    int64_t slowest = 0;
+
+    if (width > scenario->batch) {
+        error_set(err, "%d devices for a batch of %" PRId64, width, scenario->batch);
+        return STAGE_IMPOSSIBLE;
+    }
+    job.group = malloc((size_t)width * sizeof *job.group);
+    if (!job.group) { error_no_memory(err); return STAGE_IMPOSSIBLE; }
+    for (int i = 0; i < width; i++) job.group[i] = device + i;
+    for (int i = 0; i < width && slowest != STAGE_IMPOSSIBLE; i++) {
+        int64_t t = device_time(&job, i);
+        slowest = t < 0 ? STAGE_IMPOSSIBLE : larger(slowest, t);
+    }
+    free(job.group);
+    return slowest;
+}

@@ -1,0 +1,26 @@
+/* What a stage costs, per step: the figure that the partition search minimises the
+ * maximum of. Three kinds:
+ *
+ *   COST_SIM    the step of the stage's slowest device as the simulator plays it, all
+ *               else being ready: load, teacher, student, the part of the all-reduces
+ *               that backward does not hide, update; at least its messages in and out;
+ *   COST_BOUND  the same without messages: no schedule of stages is faster;
+ *   COST_PAPER  the original's (Jang et al., DATE 2023): teacher and student at the
+ *               share, all-reduces, and the incoming boundary at the full batch.
+ *
+ * Transfer makes the first and last not monotone: a longer stage may be cheaper. */
+#ifndef PLANNER_STAGE_COST_H
+#define PLANNER_STAGE_COST_H
+
+#include "traces/scenario.h"
+
+typedef enum { COST_SIM, COST_PAPER, COST_BOUND } CostKind;
+
+#define STAGE_IMPOSSIBLE INT64_MAX
+
+/* Blocks first..last on devices device..device + width - 1. STAGE_IMPOSSIBLE, with the
+ * reason in err, when a timing is missing. */
+int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
+                   Error *err);
+
+#endif

@@ -1,0 +1,372 @@
+#include "schedule/plan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+
+enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096 };
+
+static const struct { const char *name, *summary; } schedules[SCHEDULE_COUNT] = {
+    [SCHEDULE_DP]  = {"dp",  "data parallel, block after block"},
+    [SCHEDULE_LS]  = {"ls",  "layer-wise: each block a task on one device"},
+    [SCHEDULE_TR]  = {"tr",  "teacher relaying, with a barrier before each update"},
+    [SCHEDULE_DPU] = {"dpu", "teacher relaying with decoupled parameter updates"},
+    [SCHEDULE_IR]  = {"ir",  "internal relaying: all blocks on every device, data parallel"},
+    [SCHEDULE_AHD] = {"ahd", "automatic hybrid distribution: relaying between groups of devices"},
+};
+
+const char *schedule_name(Schedule schedule)    { return schedules[schedule].name; }
+const char *schedule_summary(Schedule schedule) { return schedules[schedule].summary; }
+
+bool schedule_find(const char *name, Schedule *out)
+{
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        if (strcmp(schedules[i].name, name) == 0) { *out = (Schedule)i; return true; }
+    return false;
+}
+
+/* ---- making ------------------------------------------------------------ */
+
+int plan_new(Plan **out, Schedule schedule, int block_count, int device_count, int64_t batch,
+             int stage_count, Error *err)
+{
+    Plan *plan = calloc(1, sizeof *plan);
+
+    *out = NULL;
+    if (!plan) return error_no_memory(err);
+    plan->schedule = schedule;
+    plan->block_count = block_count;
+    plan->device_count = device_count;
+    plan->batch = batch;
+    plan->stage_count = stage_count;
+    plan->trace_name = "";
+    plan->stages = arena_alloc(&plan->arena, (size_t)stage_count, sizeof *plan->stages);
+    if (!plan->stages) { plan_free(plan); return error_no_memory(err); }
+    *out = plan;
+    return 0;
+}
+
+/* Room for width devices and rows. */
+static int size_stage(Plan *plan, Stage *stage, int width, Error *err)
+{
+    stage->width = width;
+    stage->devices = arena_alloc(&plan->arena, (size_t)width, sizeof *stage->devices);
+    stage->rows = arena_alloc(&plan->arena, (size_t)width, sizeof *stage->rows);
+    return stage->devices && stage->rows ? 0 : error_no_memory(err);
+}
+
+int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int first_device,
+                   int width, Error *err)
+{
+    Stage *s = &plan->stages[stage];
+
+    s->first = first_block;
+    s->last = last_block;
+    if (size_stage(plan, s, width, err) != 0) return -1;
+    for (int i = 0; i < width; i++) {
+        s->devices[i] = first_device + i;
+        s->rows[i] = plan->batch / width + (i < plan->batch % width);
+    }
+    return 0;
+}
+
+void plan_free(Plan *plan)
+{
+    if (!plan) return;
+    arena_free(&plan->arena);
+    free(plan);
+}
+
+/* ---- checking ---------------------------------------------------------- */
+
+static int check_stage(const Plan *plan, int index, char *used, Error *err)
+{
+    const Stage *stage = &plan->stages[index];
+    int64_t      rows = 0;
+
+    if (stage->first > stage->last || stage->last >= plan->block_count)
+        return error_set(err, "stage %d: blocks %d to %d, expected an ascending range within 0 to %d",
+                         index, stage->first, stage->last, plan->block_count - 1);
+    if (stage->width == 0 && !plan->stealing)
+        return error_set(err, "stage %d: no devices, expected at least one", index);
+    if (stage->width > 0 && plan->stealing)
+        return error_set(err, "stage %d: has devices, expected none in a plan with stealing", index);
+    for (int i = 0; i < stage->width; i++) {
+        int device = stage->devices[i];
+        if (device < 0 || device >= plan->device_count)
+            return error_set(err, "stage %d: device %d, expected 0 to %d", index, device,
+                             plan->device_count - 1);
+        if (used[device])
+            return error_set(err, "stage %d: device %d is used already, expected each device once",
+                             index, device);
+        if (stage->rows[i] < 1)
+            return error_set(err, "stage %d: device %d gets %" PRId64 " rows, expected at least 1",
+                             index, device, stage->rows[i]);
+        used[device] = 1;
+        rows += stage->rows[i];
+    }
+    if (stage->width > 0 && rows != plan->batch)
+        return error_set(err, "stage %d: rows sum to %" PRId64 ", expected the batch, %" PRId64, index,
+                         rows, plan->batch);
+    return 0;
+}
+
+/* What each schedule asks of a stage beyond check_stage(). */
+static int check_shape(const Plan *plan, int index, Error *err)
+{
+    const Stage *stage = &plan->stages[index];
+    bool         one_block = stage->first == stage->last;
+
+    switch (plan->schedule) {
+    case SCHEDULE_DP:
+        if (!one_block || stage->width != plan->device_count)
+            return error_set(err, "stage %d: dp expects one block on all %d devices", index,
+                             plan->device_count);
+        return 0;
+    case SCHEDULE_LS:
+        if (!one_block || stage->width > 1)
+            return error_set(err, "stage %d: ls expects one block on one device", index);
+        return 0;
+    case SCHEDULE_TR:
+    case SCHEDULE_DPU:
+        if (stage->width != 1)
+            return error_set(err, "stage %d: %s expects one device a stage, found %d", index,
+                             schedule_name(plan->schedule), stage->width);
+        return 0;
+    case SCHEDULE_IR:
+        if (plan->stage_count != 1)
+            return error_set(err, "ir expects one stage, found %d", plan->stage_count);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+static int check_order(const Plan *plan, char *seen, Error *err)
+{
+    bool chain = plan->schedule != SCHEDULE_DP && plan->schedule != SCHEDULE_LS;
+    int  next = 0;
+
+    for (int i = 0; i < plan->stage_count; i++) {
+        const Stage *stage = &plan->stages[i];
+        if (chain && stage->first != next)
+            return error_set(err, "stage %d: starts at block %d, expected block %d, after the stage "
+                             "before it", i, stage->first, next);
+        next = stage->last + 1;
+        for (int b = stage->first; b <= stage->last; b++)
+            if (seen[b]++) return error_set(err, "stage %d: block %d is in two stages", i, b);
+    }
+    for (int b = 0; b < plan->block_count; b++)
+        if (!seen[b]) return error_set(err, "block %d is in no stage", b);
+    return 0;
+}
+
+int plan_check(const Plan *plan, Error *err)
+{
+    int   rc = -1;
+    bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
+    char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
+
+    if (!used || !seen) { error_no_memory(err); goto done; }
+    if (plan->stealing && plan->schedule != SCHEDULE_LS) {
+        error_set(err, "stealing is for ls only, not %s", schedule_name(plan->schedule));
+        goto done;
+    }
+    for (int i = 0; i < plan->stage_count; i++) {
+        if (phases) memset(used, 0, (size_t)plan->device_count);
+        if (check_stage(plan, i, used, err) != 0) goto done;
+        if (check_shape(plan, i, err) != 0) goto done;
+    }
+    rc = check_order(plan, seen, err);
+done:
+    free(used);
+    free(seen);
+    return rc;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+void plan_stages_text(const Plan *plan, const char *indent, Text *out)
+{
+    text_append(out, "[");
+    for (int i = 0; i < plan->stage_count; i++) {
+        const Stage *stage = &plan->stages[i];
+        text_printf(out, "%s\n%s  {\"first\": %d, \"last\": %d, \"devices\": [", i ? "," : "", indent,
+                    stage->first, stage->last);
+        for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
+        text_append(out, "], \"rows\": [");
+        for (int d = 0; d < stage->width; d++)
+            text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
+        text_append(out, "]}");
+    }
+    text_printf(out, "\n%s]", indent);
+}
+
+void plan_text(const Plan *plan, Text *out)
+{
+    text_append(out, "{\n  \"format\": \"pipebd-plan\",\n  \"version\": 1,\n");
+    text_printf(out, "  \"schedule\": \"%s\",\n", schedule_name(plan->schedule));
+    if (plan->stealing) text_append(out, "  \"stealing\": true,\n");
+    text_append(out, "  \"trace\": {\"name\": ");
+    text_json_string(out, plan->trace_name);
+    text_printf(out, ", \"hash\": \"%016" PRIx64 "\"},\n", plan->trace_hash);
+    text_printf(out, "  \"blocks\": %d,\n  \"devices\": %d,\n  \"batch\": %" PRId64 ",\n",
+                plan->block_count, plan->device_count, plan->batch);
+    text_append(out, "  \"predicted\": {\"bottleneck_us\": ");
+    text_us(out, plan->bottleneck_ns);
+    text_append(out, ", \"step_us\": ");
+    text_us(out, plan->step_ns);
+    text_append(out, ", \"epoch_us\": ");
+    text_us(out, plan->epoch_ns);
+    text_append(out, "},\n  \"stages\": ");
+    plan_stages_text(plan, "  ", out);
+    text_append(out, "\n}\n");
+}
+
+int plan_write(const Plan *plan, const char *path, Error *err)
+{
+    Text text = {0};
+
+    plan_text(plan, &text);
+    int rc = text_failed(&text) ? error_no_memory(err)
+                                : file_write(path, text_string(&text), text.length, err);
+    text_free(&text);
+    return rc;
+}
+
+/* ---- reading ----------------------------------------------------------- */
+
+static int read_stage(Plan *plan, const JsonAt *at, Stage *stage, Error *err)
+{
+    static const char *const keys[] = {"first", "last", "devices", "rows", NULL};
+    JsonAt  first = json_member(at, "first"), last = json_member(at, "last");
+    JsonAt  devices = json_member(at, "devices"), rows = json_member(at, "rows");
+    int64_t value = 0;
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (json_get_integer(&first, 0, plan->block_count - 1, &value, err) != 0) return -1;
+    stage->first = (int)value;
+    if (json_get_integer(&last, stage->first, plan->block_count - 1, &value, err) != 0) return -1;
+    stage->last = (int)value;
+    if (json_get_array(&devices, 0, err) != 0 || json_get_array(&rows, 0, err) != 0) return -1;
+    if (json_count(&devices) > (size_t)plan->device_count)
+        return json_fail(&devices, err, "%zu devices, expected at most %d", json_count(&devices),
+                         plan->device_count);
+    if (json_count(&rows) != json_count(&devices))
+        return json_fail(&rows, err, "%zu shares for %zu devices, expected one a device",
+                         json_count(&rows), json_count(&devices));
+    if (size_stage(plan, stage, (int)json_count(&devices), err) != 0) return -1;
+    for (int i = 0; i < stage->width; i++) {
+        JsonAt device = json_element(&devices, (size_t)i), share = json_element(&rows, (size_t)i);
+        if (json_get_integer(&device, 0, plan->device_count - 1, &value, err) != 0) return -1;
+        stage->devices[i] = (int)value;
+        if (json_get_integer(&share, 1, plan->batch, &stage->rows[i], err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int read_trace_name(Plan *plan, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"name", "hash", NULL};
+    JsonAt      at = json_member(root, "trace");
+    JsonAt      name = json_member(&at, "name"), hash = json_member(&at, "hash");
+    const char *value = "", *digits = "";
+    char       *end;
+
+    if (!json_has(&at)) return 0;
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (json_get_string(&name, &value, err) != 0 || json_get_string(&hash, &digits, err) != 0) return -1;
+    plan->trace_name = arena_strdup(&plan->arena, value);
+    if (!plan->trace_name) return error_no_memory(err);
+    plan->trace_hash = strtoull(digits, &end, 16);
+    if (strlen(digits) != 16 || *end) return json_fail(&hash, err, "expected 16 hexadecimal digits");
+    return 0;
+}
+
+static int read_predicted(Plan *plan, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"bottleneck_us", "step_us", "epoch_us", NULL};
+    int64_t *const targets[] = {&plan->bottleneck_ns, &plan->step_ns, &plan->epoch_ns};
+    JsonAt at = json_member(root, "predicted");
+
+    if (!json_has(&at)) return 0;
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    for (int i = 0; i < 3; i++) {
+        JsonAt us = json_member(&at, keys[i]);
+        if (json_has(&us) && json_get_us(&us, targets[i], err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int read_head(Plan **out, const JsonAt *root, Error *err)
+{
+    static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", NULL};
+    JsonAt  schedule = json_member(root, "schedule"), stealing = json_member(root, "stealing");
+    JsonAt  blocks = json_member(root, "blocks"), devices = json_member(root, "devices");
+    JsonAt  batch = json_member(root, "batch"), stages = json_member(root, "stages");
+    int     kind = 0;
+    int64_t block_count = 0, device_count = 0, rows = 0;
+    bool    steals = false;
+
+    if (json_get_choice(&schedule, names, &kind, err) != 0) return -1;
+    if (json_has(&stealing) && json_get_bool(&stealing, &steals, err) != 0) return -1;
+    if (json_get_integer(&blocks, 1, MAX_BLOCKS, &block_count, err) != 0) return -1;
+    if (json_get_integer(&devices, 1, MAX_DEVICES, &device_count, err) != 0) return -1;
+    if (json_get_integer(&batch, 1, (int64_t)1 << 31, &rows, err) != 0) return -1;
+    if (json_get_array(&stages, 1, err) != 0) return -1;
+    if (json_count(&stages) > (size_t)block_count)
+        return json_fail(&stages, err, "%zu stages, expected at most a stage a block, %d",
+                         json_count(&stages), (int)block_count);
+    if (plan_new(out, (Schedule)kind, (int)block_count, (int)device_count, rows,
+                 (int)json_count(&stages), err) != 0) return -1;
+    (*out)->stealing = steals;
+    return 0;
+}
+
+static int read_plan(Plan **out, const Json *doc, Error *err)
+{
+    static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace", "blocks",
+                                       "devices", "batch", "predicted", "stages", NULL};
+    JsonAt root = json_root(doc), stages = json_member(&root, "stages");
+    Error  why;
+
+    if (json_check_format(doc, "pipebd-plan", 1, err) != 0) return -1;
+    if (json_check_keys(&root, keys, err) != 0) return -1;
+    if (read_head(out, &root, err) != 0) return -1;
+    if (read_trace_name(*out, &root, err) != 0 || read_predicted(*out, &root, err) != 0) return -1;
+    for (int i = 0; i < (*out)->stage_count; i++) {
+        JsonAt item = json_element(&stages, (size_t)i);
+        if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
+    }
+    if (plan_check(*out, &why) != 0) return json_fail(&stages, err, "%s", why.text);
+    return 0;
+}
+
+int plan_parse(Plan **out, const char *name, const char *text, size_t length, Error *err)
+{
+    Json *doc = NULL;
+    Plan *plan = NULL;
+
+    *out = NULL;
+    if (json_doc_parse(&doc, name, text, length, err) != 0) return -1;
+    int rc = read_plan(&plan, doc, err);
+    json_doc_free(doc);
+    if (rc != 0) { plan_free(plan); return -1; }
+    *out = plan;
+    return 0;
+}
+
+int plan_read(Plan **out, const char *path, Error *err)
+{
+    char  *text;
+    size_t length;
+
+    *out = NULL;
+    if (file_read(&text, &length, path, 0, err) != 0) return -1;
+    int rc = plan_parse(out, strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, err);
+    free(text);
+    return rc;
+}

@@ -1,0 +1,72 @@
+/* The plan: who trains which blocks with what share of the batch.
+ *
+ * Every schedule is a list of stages, a contiguous range of blocks on some devices:
+ *   dp                a stage a block, each on all devices, one after another;
+ *   ls                a stage a task (one block, one device, the whole batch); a
+ *                     device runs its tasks in the order of the list. With stealing
+ *                     the stages name no devices: a free one takes the next;
+ *   tr, dpu, ahd, ir  one stage after another along the chain, all at once, each on
+ *                     devices of its own that split the batch by rows. */
+#ifndef SCHEDULE_PLAN_H
+#define SCHEDULE_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/text.h"
+
+typedef enum {
+    SCHEDULE_DP, SCHEDULE_LS, SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_IR, SCHEDULE_AHD, SCHEDULE_COUNT
+} Schedule;
+
+typedef struct {
+    int      first, last;    /* blocks, counted from 0, both included */
+    int      width;          /* devices; 0 for a task that any device may steal */
+    int     *devices;        /* [width], in the order of their rows */
+    int64_t *rows;           /* [width], at least 1 each; they sum to the batch */
+} Stage;
+
+typedef struct {
+    Arena       arena;       /* owns the rest */
+    Schedule    schedule;
+    bool        stealing;    /* ls only */
+    int         device_count, block_count;
+    int64_t     batch;
+    int         stage_count;
+    Stage      *stages;
+    const char *trace_name;  /* what it was made for, "" when unknown */
+    uint64_t    trace_hash;
+    int64_t     bottleneck_ns;           /* predicted; 0 when not known */
+    int64_t     epoch_ns, step_ns;
+} Plan;
+
+const char *schedule_name(Schedule schedule);              /* "ahd" */
+const char *schedule_summary(Schedule schedule);           /* one line for people */
+bool        schedule_find(const char *name, Schedule *out);
+
+/* A plan with room for stage_count empty stages; *out is yours: plan_free() it. */
+int plan_new(Plan **out, Schedule schedule, int block_count, int device_count, int64_t batch,
+             int stage_count, Error *err);
+
+/* Sets a stage to width consecutive devices from first_device on, with shares of the
+ * batch that differ by at most one row. width 0: to be stolen. */
+int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int first_device,
+                   int width, Error *err);
+
+/* The rules at the head of this file, whoever wrote the plan. */
+int plan_check(const Plan *plan, Error *err);
+
+/* JSON, "format": "pipebd-plan" (docs/formats.md). */
+void plan_text(const Plan *plan, Text *out);
+int  plan_write(const Plan *plan, const char *path, Error *err);
+int  plan_read(Plan **out, const char *path, Error *err);
+int  plan_parse(Plan **out, const char *name, const char *text, size_t length, Error *err);
+
+/* The stages as a JSON array, for reports that contain a plan. */
+void plan_stages_text(const Plan *plan, const char *indent, Text *out);
+
+void plan_free(Plan *plan);
+
+#endif

@@ -1,0 +1,148 @@
+#include "schedule/program.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int (*const builders[SCHEDULE_COUNT])(Program *, const Plan *, Error *) = {
+    [SCHEDULE_DP] = build_dp,   [SCHEDULE_LS] = build_ls, [SCHEDULE_TR] = build_tr,
+    [SCHEDULE_DPU] = build_dpu, [SCHEDULE_IR] = build_ir, [SCHEDULE_AHD] = build_ahd,
+};
+
+int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
+{
+    Program *program = program_new(plan->device_count, plan->block_count, plan->batch, steps);
+
+    *out = NULL;
+    if (!program) return error_no_memory(err);
+    if (builders[plan->schedule](program, plan, err) != 0) {
+        program_free(program);
+        return -1;
+    }
+    *out = program;
+    return 0;
+}
+
+Program *program_new(int device_count, int block_count, int64_t batch, int64_t steps)
+{
+    Program *program = calloc(1, sizeof *program);
+
+    if (!program) return NULL;
+    program->device_count = device_count;
+    program->block_count = block_count;
+    program->batch = batch;
+    program->steps = steps;
+    program->devices = calloc((size_t)device_count, sizeof *program->devices);
+    if (!program->devices) { free(program); return NULL; }
+    return program;
+}
+
+static void code_free(Code *code)
+{
+    free(code->code);
+    free(code->phases);
+}
+
+void program_free(Program *program)
+{
+    if (!program) return;
+    for (int d = 0; d < program->device_count; d++) code_free(&program->devices[d]);
+    code_free(&program->queue);
+    for (int g = 0; g < program->group_count; g++) free(program->groups[g].devices);
+    free(program->groups);
+    free(program->channels);
+    free(program->devices);
+    free(program);
+}
+
+/* Makes room for one more element. */
+static int grow(void **array, int count, int *capacity, size_t size, Error *err)
+{
+    if (count < *capacity) return 0;
+    int   bigger = *capacity ? *capacity * 2 : 16;
+    void *moved = realloc(*array, (size_t)bigger * size);
+
+    if (!moved) return error_no_memory(err);
+    *array = moved;
+    *capacity = bigger;
+    return 0;
+}
+
+int program_begin_phase(Code *code, int64_t steps, Error *err)
+{
+    void *phases = code->phases;
+
+    if (grow(&phases, code->phase_count, &code->phase_capacity, sizeof(Phase), err) != 0) return -1;
+    code->phases = phases;
+    code->phases[code->phase_count++] = (Phase){code->code_count, 0, steps};
+    return 0;
+}
+
+int program_emit(Program *program, Code *code, Instruction instruction, Error *err)
+{
+    void *array = code->code;
+
+    if (++program->instruction_count > PROGRAM_MAX_INSTRUCTIONS)
+        return error_set(err, "the program has more than %" PRId64 " instructions, expected fewer "
+                         "blocks or devices", PROGRAM_MAX_INSTRUCTIONS);
+    if (grow(&array, code->code_count, &code->code_capacity, sizeof instruction, err) != 0) return -1;
+    code->code = array;
+    code->code[code->code_count++] = instruction;
+    code->phases[code->phase_count - 1].count++;
+    return 0;
+}
+
+int program_channel(Program *program, int from, int to, Error *err)
+{
+    void *channels = program->channels;
+
+    for (int i = program->channel_count - 1; i >= 0; i--)
+        if (program->channels[i].from == from && program->channels[i].to == to) return i;
+    if (grow(&channels, program->channel_count, &program->channel_capacity, sizeof(Channel), err) != 0)
+        return -1;
+    program->channels = channels;
+    program->channels[program->channel_count] = (Channel){from, to};
+    return program->channel_count++;
+}
+
+int program_group(Program *program, const int *devices, int count, Error *err)
+{
+    void *groups = program->groups;
+
+    if (grow(&groups, program->group_count, &program->group_capacity, sizeof(Group), err) != 0) return -1;
+    program->groups = groups;
+    int *members = malloc((size_t)count * sizeof *members);
+    if (!members) return error_no_memory(err);
+    memcpy(members, devices, (size_t)count * sizeof *members);
+    program->groups[program->group_count] = (Group){members, count};
+    return program->group_count++;
+}
+
+const char *op_name(Op op)
+{
+    static const char *const names[OP_COUNT] = {"LOAD", "RECV", "SEND", "TEACHER", "FORWARD",
+                                                "BACKWARD", "ALLREDUCE", "UPDATE", "BARRIER"};
+
+    return names[op];
+}
+
+const char *instruction_text(const Program *program, const Instruction *in, char *buffer, size_t size)
+{
+    int  used;
+    bool boundary = in->op == OP_RECV || in->op == OP_SEND;
+
+    if (in->op == OP_BARRIER) {
+        snprintf(buffer, size, "BARRIER");
+        return buffer;
+    }
+    used = snprintf(buffer, size, "%s %s%d", op_name(in->op), boundary || in->op == OP_LOAD ? "boundary " : "",
+                    in->block);
+    if (in->rows > 0 && used > 0 && (size_t)used < size)
+        used += snprintf(buffer + used, size - (size_t)used, ", rows %" PRId64 "..%" PRId64, in->row,
+                         in->row + in->rows - 1);
+    if (boundary && used > 0 && (size_t)used < size && in->link >= 0 && in->link < program->channel_count)
+        snprintf(buffer + used, size - (size_t)used, in->op == OP_SEND ? ", to device %d" : ", from device %d",
+                 in->op == OP_SEND ? program->channels[in->link].to : program->channels[in->link].from);
+    return buffer;
+}

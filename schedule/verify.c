@@ -1,0 +1,404 @@
+#include "schedule/verify.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct { int64_t row, rows; } Range;
+
+/* One use of a student block: who trains which rows of it, in which group. */
+typedef struct {
+    int     block, device, group;
+    int64_t row, rows;
+} Use;
+
+typedef struct {
+    const Program *program;
+    Range *held;             /* [blocks + 1]: rows of each boundary on this device */
+    Range *forward, *trained;/* [blocks]: rows of FORWARD, of BACKWARD, this phase */
+    char  *reduced, *updated;/* [blocks] */
+    Use   *uses;             /* one a device, phase and block */
+    int    use_count, use_capacity;
+    Error *err;
+} Verifier;
+
+/* Where an instruction stands, for messages. device -1: the shared queue. */
+typedef struct {
+    int device, phase, index;
+    const Instruction *in;
+} Place;
+
+static int refuse(const Verifier *v, const Place *at, const char *why)
+{
+    char text[160], who[32];
+
+    if (at->device < 0) snprintf(who, sizeof who, "shared queue");
+    else                snprintf(who, sizeof who, "device %d", at->device);
+    return error_set(v->err, "%s, phase %d, instruction %d (%s): %s", who, at->phase, at->index,
+                     instruction_text(v->program, at->in, text, sizeof text), why);
+}
+
+static bool covers(Range have, Range need)
+{
+    return have.rows > 0 && have.row <= need.row && need.row + need.rows <= have.row + have.rows;
+}
+
+/* ---- rules 1 and 2: one device's phase ----------------------------------- */
+
+static bool in_group(const Group *group, int device)
+{
+    for (int i = 0; i < group->count; i++)
+        if (group->devices[i] == device) return true;
+    return false;
+}
+
+static int check_links(const Verifier *v, const Place *at)
+{
+    const Program     *p = v->program;
+    const Instruction *in = at->in;
+    bool boundary = in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_SEND;
+
+    if ((unsigned)in->op >= OP_COUNT) return error_set(v->err, "device %d: unknown instruction", at->device);
+    if (in->block < 0 || in->block >= p->block_count + boundary)
+        return refuse(v, at, "no such block");
+    if (in->op == OP_BARRIER || in->op == OP_ALLREDUCE) {
+        if (in->link < 0 || in->link >= p->group_count) return refuse(v, at, "no such group");
+        if (!in_group(&p->groups[in->link], at->device)) return refuse(v, at, "the device is not in the group");
+    }
+    if (in->op == OP_BARRIER) return 0;
+    if (in->row < 0 || in->rows < 1 || in->rows > p->batch - in->row)
+        return refuse(v, at, "rows outside the batch");
+    if (in->op != OP_RECV && in->op != OP_SEND) return 0;
+    if (in->link < 0 || in->link >= p->channel_count) return refuse(v, at, "no such channel");
+    const Channel *c = &p->channels[in->link];
+    if ((in->op == OP_SEND ? c->from : c->to) != at->device || c->from == c->to)
+        return refuse(v, at, "the device is not at this end of the channel");
+    return 0;
+}
+
+/* Adds rows of a boundary to what the device holds. */
+static int gain(const Verifier *v, const Place *at, int boundary, Range got)
+{
+    Range *have = &v->held[boundary];
+
+    if (have->rows == 0) { *have = got; return 0; }
+    if (got.row != have->row + have->rows)
+        return refuse(v, at, "rows of this boundary do not follow those the device holds");
+    have->rows += got.rows;
+    return 0;
+}
+
+static int add_use(Verifier *v, const Place *at, Range rows)
+{
+    if (v->use_count == v->use_capacity) {
+        int  bigger = v->use_capacity ? 2 * v->use_capacity : 64;
+        Use *moved = realloc(v->uses, (size_t)bigger * sizeof *moved);
+        if (!moved) return error_no_memory(v->err);
+        v->uses = moved;
+        v->use_capacity = bigger;
+    }
+    v->uses[v->use_count++] = (Use){at->in->block, at->device, -1, rows.row, rows.rows};
+    return 0;
+}
+
+static int check_student(Verifier *v, const Place *at)
+{
+    const Instruction *in = at->in;
+    Range need = {in->row, in->rows};
+    int   b = in->block;
+
+    switch (in->op) {
+    case OP_FORWARD:
+        if (v->forward[b].rows) return refuse(v, at, "a second FORWARD of the block in one step");
+        if (!covers(v->held[b], need)) return refuse(v, at, "its input rows are not on the device");
+        v->forward[b] = need;
+        return 0;
+    case OP_BACKWARD:
+        if (memcmp(&v->forward[b], &need, sizeof need) != 0) return refuse(v, at, "no FORWARD of these rows before it");
+        if (v->trained[b].rows) return refuse(v, at, "a second BACKWARD of the block in one step");
+        if (!covers(v->held[b + 1], need)) return refuse(v, at, "the teacher's output rows are not on the device");
+        v->trained[b] = need;
+        return add_use(v, at, need);
+    case OP_ALLREDUCE:
+        if (!v->trained[b].rows || v->reduced[b]) return refuse(v, at, "no BACKWARD of the block before it");
+        v->reduced[b] = 1;
+        for (int i = v->use_count - 1; i >= 0; i--)
+            if (v->uses[i].block == b && v->uses[i].device == at->device) { v->uses[i].group = in->link; break; }
+        return 0;
+    default:
+        if (!v->trained[b].rows) return refuse(v, at, "no BACKWARD of the block before it");
+        if (v->updated[b]) return refuse(v, at, "a second UPDATE of the block in one step");
+        v->updated[b] = 1;
+        return 0;
+    }
+}
+
+static int check_instruction(Verifier *v, const Place *at)
+{
+    const Instruction *in = at->in;
+    Range rows = {in->row, in->rows};
+
+    if (check_links(v, at) != 0) return -1;
+    switch (in->op) {
+    case OP_LOAD:
+        if (in->block != 0) return refuse(v, at, "only boundary 0 can be loaded");
+        return gain(v, at, 0, rows);
+    case OP_RECV:
+        return gain(v, at, in->block, rows);
+    case OP_SEND:
+        return covers(v->held[in->block], rows) ? 0 : refuse(v, at, "these rows are not on the device");
+    case OP_TEACHER:
+        if (!covers(v->held[in->block], rows)) return refuse(v, at, "its input rows are not on the device");
+        return gain(v, at, in->block + 1, rows);
+    case OP_BARRIER:
+        return 0;
+    default:
+        return check_student(v, at);
+    }
+}
+
+static int check_phase(Verifier *v, const Code *code, int device, int phase)
+{
+    const Phase *p = &code->phases[phase];
+    size_t       blocks = (size_t)v->program->block_count;
+    int          loads = 0;
+
+    if (p->count < 1 || p->first < 0 || p->first + p->count > code->code_count)
+        return error_set(v->err, "device %d, phase %d: no instructions", device, phase);
+    if (p->steps != v->program->steps)
+        return error_set(v->err, "device %d, phase %d: %" PRId64 " steps, expected the program's %" PRId64,
+                         device, phase, p->steps, v->program->steps);
+    memset(v->held, 0, (blocks + 1) * sizeof *v->held);
+    memset(v->forward, 0, blocks * sizeof *v->forward);
+    memset(v->trained, 0, blocks * sizeof *v->trained);
+    memset(v->reduced, 0, blocks);
+    memset(v->updated, 0, blocks);
+    for (int i = 0; i < p->count; i++) {
+        Place at = {device, phase, i, &code->code[p->first + i]};
+        bool  linked = at.in->link >= 0;
+        if (device < 0 && linked) return refuse(v, &at, "a phase in the shared queue cannot use links");
+        if (check_instruction(v, &at) != 0) return -1;
+        loads += at.in->op == OP_LOAD;
+        if (loads > 1) return refuse(v, &at, "a second LOAD in one step");
+    }
+    for (size_t b = 0; b < blocks; b++)
+        if ((v->forward[b].rows || v->trained[b].rows) && !v->updated[b])
+            return error_set(v->err, "device %d, phase %d: block %zu is trained but not updated", device,
+                             phase, b);
+    return 0;
+}
+
+/* ---- rules 3 and 5: students over all devices ------------------------------ */
+
+static int by_block_and_row(const void *a, const void *b)
+{
+    const Use *x = a, *y = b;
+
+    if (x->block != y->block) return x->block < y->block ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+/* The uses of one block: they tile the batch, and all-reduce among themselves. */
+static int check_uses(const Verifier *v, const Use *uses, int count)
+{
+    int64_t next = 0;
+
+    for (int i = 0; i < count; i++) {
+        if (uses[i].row != next)
+            return error_set(v->err, "block %d, device %d: trains from row %" PRId64 ", expected %" PRId64
+                             ": every row exactly once a step", uses[i].block, uses[i].device,
+                             uses[i].row, next);
+        next += uses[i].rows;
+        if (count == 1 && uses[i].group < 0) continue;
+        if (uses[i].group < 0)
+            return error_set(v->err, "block %d, device %d: no ALLREDUCE with the block's %d other replicas",
+                             uses[i].block, uses[i].device, count - 1);
+        const Group *group = &v->program->groups[uses[i].group];
+        if (uses[i].group != uses[0].group || group->count != count)
+            return error_set(v->err, "block %d, device %d: ALLREDUCE in a group of %d, but %d devices train "
+                             "the block", uses[i].block, uses[i].device, group->count, count);
+    }
+    if (next != v->program->batch)
+        return error_set(v->err, "block %d: %" PRId64 " of %" PRId64 " rows are trained a step",
+                         uses[0].block, next, v->program->batch);
+    return 0;
+}
+
+static int check_students(Verifier *v)
+{
+    int block = 0;
+
+    if (v->use_count > 0) qsort(v->uses, (size_t)v->use_count, sizeof *v->uses, by_block_and_row);
+    for (int i = 0; i < v->use_count; block++) {
+        int end = i;
+        if (v->uses[i].block != block) break;
+        while (end < v->use_count && v->uses[end].block == block) end++;
+        if (check_uses(v, v->uses + i, end - i) != 0) return -1;
+        i = end;
+    }
+    if (block < v->program->block_count) return error_set(v->err, "block %d is trained by no device", block);
+    return 0;
+}
+
+/* ---- rules 4 to 6: one step of every phase, in any order -------------------- */
+
+typedef struct { int block; int64_t row, rows; } Message;
+
+typedef struct {
+    Message *ring;           /* [depth] */
+    int      head, count;
+} Queue;
+
+typedef struct {
+    const Instruction *first;    /* what the first to arrive asked for */
+    int                arrived;
+    int64_t            round;    /* rounds completed */
+} Meeting;
+
+typedef struct {
+    int     phase, index;
+    int64_t waiting;             /* the round it waits for, or -1 */
+} Cursor;
+
+typedef struct {
+    const Verifier *v;
+    int      depth;
+    Queue   *queues;
+    Message *messages;
+    Meeting *meetings;
+    Cursor  *cursors;
+} Dry;
+
+static int dry_meet(Dry *dry, Cursor *cursor, const Place *at, bool *blocked)
+{
+    Meeting     *meeting = &dry->meetings[at->in->link];
+    const Group *group = &dry->v->program->groups[at->in->link];
+
+    if (cursor->waiting < 0) {
+        if (meeting->arrived == 0) meeting->first = at->in;
+        if (meeting->first->op != at->in->op || meeting->first->block != at->in->block)
+            return refuse(dry->v, at, "the members of the group disagree on what comes next");
+        cursor->waiting = meeting->round + 1;
+        if (++meeting->arrived == group->count) { meeting->arrived = 0; meeting->round++; }
+    }
+    *blocked = meeting->round < cursor->waiting;
+    if (!*blocked) cursor->waiting = -1;
+    return 0;
+}
+
+static int dry_message(Dry *dry, const Place *at, bool *blocked)
+{
+    Queue  *queue = &dry->queues[at->in->link];
+    Message message = {at->in->block, at->in->row, at->in->rows};
+
+    if (at->in->op == OP_SEND) {
+        *blocked = queue->count == dry->depth;
+        if (!*blocked) queue->ring[(queue->head + queue->count++) % dry->depth] = message;
+        return 0;
+    }
+    *blocked = queue->count == 0;
+    if (*blocked) return 0;
+    const Message *got = &queue->ring[queue->head];
+    if (got->block != message.block || got->row != message.row || got->rows != message.rows)
+        return refuse(dry->v, at, "the next message in its queue is another one");
+    queue->head = (queue->head + 1) % dry->depth;
+    queue->count--;
+    return 0;
+}
+
+/* Runs device as far as it gets; moved says whether it got anywhere. */
+static int dry_advance(Dry *dry, int device, bool *moved)
+{
+    const Code *code = &dry->v->program->devices[device];
+    Cursor     *cursor = &dry->cursors[device];
+
+    while (cursor->phase < code->phase_count) {
+        const Phase *phase = &code->phases[cursor->phase];
+        Place at = {device, cursor->phase, cursor->index, &code->code[phase->first + cursor->index]};
+        bool  blocked = false;
+        bool  meets = at.in->op == OP_BARRIER || at.in->op == OP_ALLREDUCE;
+        if (meets && dry_meet(dry, cursor, &at, &blocked) != 0) return -1;
+        if ((at.in->op == OP_SEND || at.in->op == OP_RECV) && dry_message(dry, &at, &blocked) != 0)
+            return -1;
+        if (blocked) return 0;
+        *moved = true;
+        if (++cursor->index == phase->count) { cursor->index = 0; cursor->phase++; }
+    }
+    return 0;
+}
+
+static int dry_finish(const Dry *dry)
+{
+    const Program *p = dry->v->program;
+
+    for (int d = 0; d < p->device_count; d++) {
+        const Cursor *c = &dry->cursors[d];
+        if (c->phase == p->devices[d].phase_count) continue;
+        Place at = {d, c->phase, c->index,
+                    &p->devices[d].code[p->devices[d].phases[c->phase].first + c->index]};
+        return refuse(dry->v, &at, "deadlock: this waits forever");
+    }
+    for (int c = 0; c < p->channel_count; c++)
+        if (dry->queues[c].count)
+            return error_set(dry->v->err, "device %d sends %d messages a step that device %d never receives",
+                             p->channels[c].from, dry->queues[c].count, p->channels[c].to);
+    return 0;
+}
+
+static int check_links_together(Verifier *v, int depth)
+{
+    const Program *p = v->program;
+    Dry  dry = {.v = v, .depth = depth};
+    int  rc = -1;
+    bool moved = true;
+
+    dry.queues = calloc((size_t)p->channel_count + 1, sizeof *dry.queues);
+    dry.messages = calloc((size_t)p->channel_count * (size_t)depth + 1, sizeof *dry.messages);
+    dry.meetings = calloc((size_t)p->group_count + 1, sizeof *dry.meetings);
+    dry.cursors = calloc((size_t)p->device_count, sizeof *dry.cursors);
+    if (!dry.queues || !dry.messages || !dry.meetings || !dry.cursors) { error_no_memory(v->err); goto done; }
+    for (int c = 0; c < p->channel_count; c++) dry.queues[c].ring = dry.messages + (size_t)c * (size_t)depth;
+    for (int d = 0; d < p->device_count; d++) dry.cursors[d].waiting = -1;
+    while (moved) {
+        moved = false;
+        for (int d = 0; d < p->device_count; d++)
+            if (dry_advance(&dry, d, &moved) != 0) goto done;
+    }
+    rc = dry_finish(&dry);
+done:
+    free(dry.queues);
+    free(dry.messages);
+    free(dry.meetings);
+    free(dry.cursors);
+    return rc;
+}
+
+int program_verify(const Program *program, int queue_depth, Error *err)
+{
+    Verifier v = {.program = program, .err = err};
+    size_t   blocks = (size_t)program->block_count;
+    int      rc = -1;
+
+    v.held = calloc(blocks + 1, sizeof *v.held);
+    v.forward = calloc(blocks, sizeof *v.forward);
+    v.trained = calloc(blocks, sizeof *v.trained);
+    v.reduced = calloc(blocks, 1);
+    v.updated = calloc(blocks, 1);
+    if (!v.held || !v.forward || !v.trained || !v.reduced || !v.updated) { error_no_memory(err); goto done; }
+    for (int d = 0; d < program->device_count; d++)
+        for (int p = 0; p < program->devices[d].phase_count; p++)
+            if (check_phase(&v, &program->devices[d], d, p) != 0) goto done;
+    for (int p = 0; p < program->queue.phase_count; p++)
+        if (check_phase(&v, &program->queue, -1, p) != 0) goto done;
+    if (check_students(&v) != 0) goto done;
+    rc = check_links_together(&v, queue_depth);
+done:
+    free(v.held);
+    free(v.forward);
+    free(v.trained);
+    free(v.reduced);
+    free(v.updated);
+    free(v.uses);
+    return rc;
+}

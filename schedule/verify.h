@@ -1,0 +1,28 @@
+/* The verifier: what any program must satisfy before anything interprets it.
+ *
+ *   1. Links exist, rows lie within the batch, and a device belongs to the channels
+ *      and groups it uses.
+ *   2. Inputs are there: TEACHER b and FORWARD b need boundary b, BACKWARD b needs
+ *      boundary b + 1 and its FORWARD, UPDATE b the BACKWARD (and, between replicas,
+ *      the ALLREDUCE) of b; SEND needs what it sends. Rows of a boundary reach a
+ *      device in ascending order without gaps.
+ *   3. Every student block sees every row of the batch exactly once a step, in phases
+ *      that last the program's steps.
+ *   4. The messages a channel is given are those taken from it, in the same order.
+ *   5. Members of a group agree on the order of its all-reduces and barriers, and the
+ *      group of a block's all-reduce is exactly the devices that train the block.
+ *   6. No deadlock: one step of every phase runs to its end with queues of
+ *      queue_depth messages. As queues are empty again after a step and programs
+ *      do not branch, this holds for every later step (Kahn 1974: the order of
+ *      execution does not matter).
+ *
+ * Shares no code with the builders. */
+#ifndef SCHEDULE_VERIFY_H
+#define SCHEDULE_VERIFY_H
+
+#include "schedule/program.h"
+
+/* 0, or -1 with a refusal that names device, phase and instruction. */
+int program_verify(const Program *program, int queue_depth, Error *err);
+
+#endif

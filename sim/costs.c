@@ -1,0 +1,66 @@
+#include "sim/costs.h"
+
+#include <stdlib.h>
+
+static int cost_of(const Program *p, const Scenario *s, const Instruction *in, int device, Cost *out,
+                   Error *err)
+{
+    static const Work work_of[OP_COUNT] = {[OP_TEACHER] = WORK_TEACHER, [OP_FORWARD] = WORK_FORWARD,
+                                           [OP_BACKWARD] = WORK_BACKWARD, [OP_UPDATE] = WORK_UPDATE};
+
+    *out = (Cost){0};
+    switch (in->op) {
+    case OP_LOAD:
+        out->ns = scenario_load_ns(s, in->rows);
+        return 0;
+    case OP_SEND:
+        return scenario_p2p(s, p->channels[in->link].from, p->channels[in->link].to, in->block, in->rows,
+                            &out->ns, err);
+    case OP_ALLREDUCE:
+        return scenario_allreduce(s, p->groups[in->link].devices, p->groups[in->link].count, in->block,
+                                  &out->ns, err);
+    case OP_RECV:
+    case OP_BARRIER:
+        return 0;
+    default:
+        return scenario_work(s, work_of[in->op], in->block, device, in->rows, out, err);
+    }
+}
+
+static int fill(Cost **out, const Program *p, const Scenario *s, const Code *code, int device, Error *err)
+{
+    *out = calloc((size_t)code->code_count + 1, sizeof **out);
+    if (!*out) return error_no_memory(err);
+    for (int i = 0; i < code->code_count; i++)
+        if (cost_of(p, s, &code->code[i], device, &(*out)[i], err) != 0) return -1;
+    return 0;
+}
+
+int costs_build(Costs *out, const Program *program, const Scenario *scenario, Error *err)
+{
+    size_t n = (size_t)program->device_count;
+
+    *out = (Costs){.device_count = program->device_count};
+    out->device = calloc(n, sizeof *out->device);
+    out->queue = calloc(n, sizeof *out->queue);
+    if (!out->device || !out->queue) { costs_free(out); return error_no_memory(err); }
+    for (int d = 0; d < program->device_count; d++) {
+        if (fill(&out->device[d], program, scenario, &program->devices[d], d, err) == 0
+            && (program->queue.phase_count == 0
+                || fill(&out->queue[d], program, scenario, &program->queue, d, err) == 0)) continue;
+        costs_free(out);
+        return -1;
+    }
+    return 0;
+}
+
+void costs_free(Costs *costs)
+{
+    for (int d = 0; d < costs->device_count; d++) {
+        if (costs->device) free(costs->device[d]);
+        if (costs->queue) free(costs->queue[d]);
+    }
+    free(costs->device);
+    free(costs->queue);
+    *costs = (Costs){0};
+}

@@ -1,0 +1,722 @@
+/* The engine: a heap of (time, id), and for each device a walk along its program.
+ *
+ * A device computes ahead of the clock as long as nobody can notice; before anything
+ * that others see or that depends on others (an interaction) it goes through the heap,
+ * so that interactions happen in the order of simulated time. */
+#include "sim/engine.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+#define TIME_LIMIT_NS ((int64_t)1 << 62)
+
+/* ---- the heap ------------------------------------------------------------ */
+
+static bool before(Event a, Event b)
+{
+    return a.time_ns != b.time_ns ? a.time_ns < b.time_ns : a.id < b.id;
+}
+
+static void heap_push(Sim *sim, Event event)
+{
+    int i = sim->heap_count++;
+
+    while (i > 0 && before(event, sim->heap[(i - 1) / 2])) {
+        sim->heap[i] = sim->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    sim->heap[i] = event;
+}
+
+static Event heap_pop(Sim *sim)
+{
+    Event top = sim->heap[0], last = sim->heap[--sim->heap_count];
+    int   i = 0, n = sim->heap_count;
+
+    for (;;) {
+        int child = 2 * i + 1;
+        if (child >= n) break;
+        if (child + 1 < n && before(sim->heap[child + 1], sim->heap[child])) child++;
+        if (!before(sim->heap[child], last)) break;
+        sim->heap[i] = sim->heap[child];
+        i = child;
+    }
+    sim->heap[i] = last;
+    return top;
+}
+
+/* ---- small parts ----------------------------------------------------------- */
+
+static Device *device_at(Sim *sim, int d) { return &sim->devices[d]; }
+
+static const Phase *phase_of(const Device *dev) { return &dev->code->phases[dev->phase]; }
+
+static int64_t duration(const Sim *sim, int d, const Device *dev, int at)
+{
+    Cost cost = dev->cost[at];
+
+    if (!sim->options->jitter || cost.spread == 0) return cost.ns;
+    uint64_t queued = dev->code == &sim->program->queue ? (uint64_t)1 << 40 : 0;
+    double   factor = 1 + cost.spread * rng_normal(sim->options->seed, (uint64_t)d + queued,
+                                                   (uint64_t)at, (uint64_t)dev->step);
+    return factor > 0 ? llround((double)cost.ns * factor) : 0;
+}
+
+static int record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end)
+{
+    if (!sim->options->record || end == start) return 0;
+    if (sim->span_count == sim->span_capacity) {
+        int64_t bigger = sim->span_capacity ? 2 * sim->span_capacity : 1024;
+        Span   *moved = realloc(sim->spans, (size_t)bigger * sizeof *moved);
+        if (!moved) return error_no_memory(sim->err);
+        sim->spans = moved;
+        sim->span_capacity = bigger;
+    }
+    sim->spans[sim->span_count++] = (Span){d, lane, in, step, start, end};
+    return 0;
+}
+
+static void block(Device *dev, State state, int64_t t)
+{
+    dev->state = state;
+    dev->since_ns = t;
+}
+
+/* Ends a wait at time t (not before now) and books it. */
+static void wake(Sim *sim, int d, int64_t t, Share share)
+{
+    Device *dev = device_at(sim, d);
+
+    dev->share_ns[share] += t - dev->since_ns;
+    dev->state = STATE_READY;
+    dev->since_ns = t;
+    heap_push(sim, (Event){t, 2 * d + 1});
+}
+
+/* ---- the loader -------------------------------------------------------------- */
+
+/* Takes the lane that is free first; the end of the request. */
+static int64_t loader_request(Sim *sim, int d, int64_t t, const Instruction *in, int64_t ns, int64_t step)
+{
+    int best = 0;
+
+    if (sim->lane_count == 0) return t;
+    for (int lane = 1; lane < sim->lane_count; lane++)
+        if (sim->lane_free_ns[lane] < sim->lane_free_ns[best]) best = lane;
+    int64_t start = sim->lane_free_ns[best] > t ? sim->lane_free_ns[best] : t;
+    sim->lane_free_ns[best] = start + ns;
+    if (record(sim, d, LANE_LOADER, in, step, start, start + ns) != 0) return -1;
+    return start + ns;
+}
+
+/* The first requests of a phase. */
+static int prefetch_start(Sim *sim, int d, int64_t t)
+{
+    Device      *dev = device_at(sim, d);
+    const Phase *phase = phase_of(dev);
+
+    for (int i = 0; i < phase->count; i++) {
+        int at = phase->first + i;
+        if (dev->code->code[at].op != OP_LOAD) continue;
+        for (int64_t n = 0; n < sim->prefetch && n < phase->steps; n++) {
+            dev->ready_ns[n] = loader_request(sim, d, t, &dev->code->code[at], dev->cost[at].ns, n);
+            if (dev->ready_ns[n] < 0) return -1;
+        }
+    }
+    return 0;
+}
+
+/* 1: go on at *t; 0: wait in the heap; -1: error. */
+static int do_load(Sim *sim, int d, int at, int64_t *t)
+{
+    Device            *dev = device_at(sim, d);
+    const Instruction *in = &dev->code->code[at];
+    int64_t            ns = dev->cost[at].ns, end;
+
+    if (sim->prefetch == 0) {
+        end = loader_request(sim, d, *t, in, ns, dev->step);
+        if (end < 0) return -1;
+        dev->share_ns[SHARE_LOAD] += end - *t;
+        *t = end;
+        return 1;
+    }
+    int64_t *ready = &dev->ready_ns[dev->step % sim->prefetch];
+    if (*ready > *t) {                   /* consumed at a later time: come back then */
+        block(dev, STATE_READY, *t);
+        wake(sim, d, *ready, SHARE_LOAD);
+        return 0;
+    }
+    if (dev->step + sim->prefetch < phase_of(dev)->steps) {
+        *ready = loader_request(sim, d, *t, in, ns, dev->step + sim->prefetch);
+        if (*ready < 0) return -1;
+    }
+    return 1;
+}
+
+/* ---- messages ------------------------------------------------------------------ */
+
+static int post(Sim *sim, Device *dev, int at, int64_t t)
+{
+    if (dev->out_count == dev->out_capacity) {
+        int      bigger = dev->out_capacity ? 2 * dev->out_capacity : 8;
+        int     *out = realloc(dev->out, (size_t)bigger * sizeof *out);
+        if (out) dev->out = out;
+        int64_t *posted = realloc(dev->out_posted_ns, (size_t)bigger * sizeof *posted);
+        if (posted) dev->out_posted_ns = posted;
+        if (!out || !posted) return error_no_memory(sim->err);
+        dev->out_capacity = bigger;
+    }
+    dev->out[dev->out_count] = at;
+    dev->out_posted_ns[dev->out_count++] = t;
+    return 0;
+}
+
+/* Starts the oldest posted message of d if lane, slot and receiver allow it. */
+static void try_start(Sim *sim, int d)
+{
+    Device *dev = device_at(sim, d);
+
+    if (dev->out_busy || dev->out_count == 0) return;
+    int     link = dev->code->code[dev->out[0]].link;
+    Slots  *slots = &sim->slots[link];
+    Device *to = device_at(sim, sim->program->channels[link].to);
+    if (slots->used == sim->depth || to->in_busy) return;
+    slots->used++;
+    dev->out_busy = to->in_busy = true;
+    dev->out_end_ns = sim->now_ns + dev->cost[dev->out[0]].ns;
+    heap_push(sim, (Event){dev->out_end_ns, 2 * d});
+}
+
+/* The copy-in lane of a device is free: the message posted first comes next. */
+static void offer_copy_in(Sim *sim, int to)
+{
+    int best = -1;
+
+    for (int i = sim->in_first[to]; i < sim->in_first[to + 1]; i++) {
+        int     channel = sim->in_channels[i];
+        int     from = sim->program->channels[channel].from;
+        Device *dev = device_at(sim, from);
+        if (dev->out_busy || dev->out_count == 0 || dev->code->code[dev->out[0]].link != channel) continue;
+        if (sim->slots[channel].used == sim->depth) continue;
+        if (best < 0 || dev->out_posted_ns[0] < device_at(sim, best)->out_posted_ns[0]) best = from;
+    }
+    if (best >= 0) try_start(sim, best);
+}
+
+/* The message at the head of d's list has arrived. */
+static int transfer_end(Sim *sim, int d)
+{
+    Device            *dev = device_at(sim, d);
+    int                at = dev->out[0];
+    const Instruction *in = &dev->code->code[at];
+    int                to = sim->program->channels[in->link].to;
+    Device            *receiver = device_at(sim, to);
+    int64_t            start = dev->out_end_ns - dev->cost[at].ns;
+
+    if (record(sim, d, sim->blocking ? LANE_COMPUTE : LANE_COPY_OUT, in, dev->step, start, sim->now_ns) != 0
+        || record(sim, to, LANE_COPY_IN, in, dev->step, start, sim->now_ns) != 0) return -1;
+    dev->out_count--;
+    memmove(dev->out, dev->out + 1, (size_t)dev->out_count * sizeof *dev->out);
+    memmove(dev->out_posted_ns, dev->out_posted_ns + 1, (size_t)dev->out_count * sizeof *dev->out_posted_ns);
+    dev->out_busy = receiver->in_busy = false;
+    sim->slots[in->link].arrived++;
+    if (receiver->state == STATE_RECV
+        && receiver->code->code[phase_of(receiver)->first + receiver->index].link == in->link)
+        wake(sim, to, sim->now_ns, SHARE_WAIT);
+    if (dev->state == STATE_SENDING) {
+        dev->index++;
+        wake(sim, d, sim->now_ns, SHARE_TRANSFER);
+    } else if (dev->state == STATE_DRAIN && dev->out_count == 0) {
+        wake(sim, d, sim->now_ns, SHARE_WAIT);
+    }
+    if (!sim->blocking) {
+        try_start(sim, d);
+        offer_copy_in(sim, to);
+    }
+    return 0;
+}
+
+static bool do_recv(Sim *sim, int d, int link, int64_t t)
+{
+    Slots  *slots = &sim->slots[link];
+    int     from = sim->program->channels[link].from;
+    Device *sender = device_at(sim, from);
+
+    if (slots->arrived == 0) {
+        block(device_at(sim, d), STATE_RECV, t);
+        return false;
+    }
+    slots->arrived--;
+    slots->used--;
+    if (sender->state == STATE_SLOT
+        && sender->code->code[phase_of(sender)->first + sender->index].link == link)
+        wake(sim, from, t, SHARE_WAIT);
+    if (!sim->blocking) try_start(sim, from);
+    return true;
+}
+
+/* A SEND that occupies the compute lane. */
+static int do_blocking_send(Sim *sim, int d, int at, int64_t t)
+{
+    Device *dev = device_at(sim, d);
+    Slots  *slots = &sim->slots[dev->code->code[at].link];
+
+    if (slots->used == sim->depth) {
+        block(dev, STATE_SLOT, t);
+        return 0;
+    }
+    slots->used++;
+    if (post(sim, dev, at, t) != 0) return -1;
+    dev->out_busy = true;
+    dev->out_end_ns = t + dev->cost[at].ns;
+    block(dev, STATE_SENDING, t);
+    heap_push(sim, (Event){dev->out_end_ns, 2 * d});
+    return 0;
+}
+
+/* ---- groups -------------------------------------------------------------------- */
+
+/* A barrier, or an all-reduce that occupies the compute lanes: all wait for the last,
+ * then go on together after ns. */
+static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t)
+{
+    Meet        *meet = &sim->meets[in->link];
+    const Group *group = &sim->program->groups[in->link];
+    Device      *dev = device_at(sim, d);
+
+    dev->index++;
+    block(dev, STATE_MEET, t);
+    if (++meet->arrived < group->count) return 0;
+    meet->arrived = 0;
+    for (int i = 0; i < group->count; i++) {
+        Device *member = device_at(sim, group->devices[i]);
+        member->share_ns[SHARE_WAIT] += t - member->since_ns;
+        member->since_ns = t;
+        if (record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0) return -1;
+        wake(sim, group->devices[i], t + ns, SHARE_ALLREDUCE);
+    }
+    return 0;
+}
+
+/* An all-reduce on its own lane: members go on, their UPDATE waits. The last to arrive
+ * settles when it ends. */
+static int do_reduce(Sim *sim, int d, int at, int64_t t)
+{
+    Device            *dev = device_at(sim, d);
+    const Instruction *in = &dev->code->code[at];
+    Meet              *meet = &sim->meets[in->link];
+    const Group       *group = &sim->program->groups[in->link];
+    int                slot = sim->reduce_slot[d][at];
+    Reduce            *reduce = &sim->reduces[slot][dev->step & 1];
+
+    dev->index++;
+    if (reduce->arrived == 0) reduce->end_ns = -1;
+    if (++reduce->arrived < group->count) return 0;
+    int64_t start = meet->lane_free_ns > t ? meet->lane_free_ns : t;
+    reduce->arrived = 0;
+    reduce->end_ns = meet->lane_free_ns = start + dev->cost[at].ns;
+    for (int i = 0; i < group->count; i++) {
+        int     member = group->devices[i];
+        Device *other = device_at(sim, member);
+        if (record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0) return -1;
+        if (other->state == STATE_REDUCE
+            && sim->reduce_slot[member][phase_of(other)->first + other->index] == slot)
+            wake(sim, member, reduce->end_ns, SHARE_ALLREDUCE);
+    }
+    return 0;
+}
+
+/* 1: the gradients are there at *t; 0: waits for members that have not arrived. */
+static int await_reduce(Sim *sim, int d, int at, int64_t *t)
+{
+    Device *dev = device_at(sim, d);
+    int64_t end = sim->reduces[sim->reduce_slot[d][at]][dev->step & 1].end_ns;
+
+    if (end < 0) {
+        block(dev, STATE_REDUCE, *t);
+        return 0;
+    }
+    if (end > *t) {
+        dev->share_ns[SHARE_ALLREDUCE] += end - *t;
+        *t = end;
+    }
+    return 1;
+}
+
+/* ---- a device's walk ------------------------------------------------------------- */
+
+static int do_compute(Sim *sim, int d, int at, int64_t *t)
+{
+    static const Share share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER, [OP_FORWARD] = SHARE_STUDENT,
+                                             [OP_BACKWARD] = SHARE_STUDENT, [OP_UPDATE] = SHARE_UPDATE};
+    Device            *dev = device_at(sim, d);
+    const Instruction *in = &dev->code->code[at];
+    int64_t            ns = duration(sim, d, dev, at);
+
+    if (*t > TIME_LIMIT_NS - ns) return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
+    if (record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
+    dev->share_ns[share_of[in->op]] += ns;
+    *t += ns;
+    return 1;
+}
+
+/* Does this instruction show itself to others, or depend on them? */
+static bool interacts(const Sim *sim, int d, int at, Op op)
+{
+    if (op == OP_UPDATE) return !sim->blocking && sim->reduce_slot[d] && sim->devices[d].code != &sim->program->queue
+                                && sim->reduce_slot[d][at] >= 0;
+    return op != OP_TEACHER && op != OP_FORWARD && op != OP_BACKWARD;
+}
+
+/* One instruction at *t. 1: done, go on at *t (the index has moved); 0: the device is
+ * blocked or in the heap; -1: error. */
+static int execute(Sim *sim, int d, int at, int64_t *t)
+{
+    Device            *dev = device_at(sim, d);
+    const Instruction *in = &dev->code->code[at];
+    int                go = 1;
+
+    switch (in->op) {
+    case OP_LOAD:
+        go = do_load(sim, d, at, t);
+        break;
+    case OP_RECV:
+        go = do_recv(sim, d, in->link, *t);
+        break;
+    case OP_SEND:
+        if (sim->blocking) return do_blocking_send(sim, d, at, *t);
+        if (post(sim, dev, at, *t) != 0) return -1;
+        try_start(sim, d);
+        break;
+    case OP_ALLREDUCE:
+        if (sim->blocking) return do_meet(sim, d, in, dev->cost[at].ns, *t);
+        return do_reduce(sim, d, at, *t) == 0 ? 1 : -1;
+    case OP_BARRIER:
+        return do_meet(sim, d, in, 0, *t);
+    case OP_UPDATE:
+        if (interacts(sim, d, at, OP_UPDATE)) go = await_reduce(sim, d, at, t);
+        if (go == 1) go = do_compute(sim, d, at, t);
+        break;
+    default:
+        go = do_compute(sim, d, at, t);
+    }
+    if (go == 1) dev->index++;
+    return go;
+}
+
+/* The next phase at t: its own, then one of the shared queue. */
+static int next_phase(Sim *sim, int d, int64_t t)
+{
+    Device     *dev = device_at(sim, d);
+    const Code *queue = &sim->program->queue;
+
+    dev->index = 0;
+    dev->step = 0;
+    if (dev->code != queue && ++dev->phase < dev->code->phase_count) return prefetch_start(sim, d, t);
+    if (sim->next_queued < queue->phase_count) {
+        dev->code = queue;
+        dev->cost = sim->costs.queue[d];
+        dev->phase = sim->next_queued++;
+        return prefetch_start(sim, d, t);
+    }
+    block(dev, STATE_DONE, t);
+    sim->live--;
+    if (sim->reference == d) sim->reference = -1;
+    return 0;
+}
+
+/* All instructions of a step are done at t. 1: the next step begins; 0: blocked. */
+static int step_end(Sim *sim, int d, int64_t t)
+{
+    Device *dev = device_at(sim, d);
+
+    if (dev->out_count > 0) {
+        block(dev, STATE_DRAIN, t);
+        return 0;
+    }
+    dev->executed += phase_of(dev)->count;
+    dev->index = 0;
+    if (++dev->step < phase_of(dev)->steps) {
+        if (sim->reference != d) return 1;
+        block(dev, STATE_READY, t);
+        steady_step_end(sim);
+        wake(sim, d, dev->since_ns, SHARE_WAIT);
+        return 0;
+    }
+    if (next_phase(sim, d, t) != 0) return -1;
+    return dev->state != STATE_DONE;
+}
+
+/* Walks device d from the current time until it blocks or must queue up in the heap. */
+static int advance(Sim *sim, int d)
+{
+    Device *dev = device_at(sim, d);
+    int64_t t = sim->now_ns;
+
+    for (;;) {
+        const Phase *phase = phase_of(dev);
+        bool         ends = dev->index == phase->count;
+        int          at = phase->first + dev->index, go;
+        bool last_step = dev->step + 1 == phase->steps;
+
+        if (t > sim->now_ns
+            && (ends ? dev->out_count > 0 || sim->reference == d || last_step
+                     : interacts(sim, d, at, dev->code->code[at].op))) {
+            Event self = {t, 2 * d + 1};
+            if (sim->heap_count > 0 && before(sim->heap[0], self)) {
+                block(dev, STATE_READY, t);
+                heap_push(sim, self);
+                return 0;
+            }
+            sim->now_ns = t;
+        }
+        go = ends ? step_end(sim, d, t) : execute(sim, d, at, &t);
+        if (go <= 0) return go;
+    }
+}
+
+/* ---- a run ---------------------------------------------------------------------- */
+
+static int deadlock(const Sim *sim)
+{
+    static const char *const waits[] = {"is ready", "waits for a message", "waits for a queue slot",
+                                        "is sending", "waits for its group", "waits for an all-reduce",
+                                        "waits for its messages to leave", "is done"};
+    for (int d = 0; d < sim->program->device_count; d++) {
+        const Device *dev = &sim->devices[d];
+        char          text[160];
+        if (dev->state == STATE_DONE) continue;
+        int at = phase_of(dev)->first + dev->index;
+        if (dev->index == phase_of(dev)->count) at--;
+        return error_set(sim->err, "deadlock after %" PRId64 " ns: device %d %s at %s, phase %d, step %"
+                         PRId64, sim->now_ns, d, waits[dev->state],
+                         instruction_text(sim->program, &dev->code->code[at], text, sizeof text),
+                         dev->phase, dev->step);
+    }
+    return 0;
+}
+
+static int start_devices(Sim *sim)
+{
+    for (int d = 0; d < sim->program->device_count; d++) {
+        Device *dev = device_at(sim, d);
+        dev->code = &sim->program->devices[d];
+        dev->cost = sim->costs.device[d];
+        dev->phase = -1;
+        if (next_phase(sim, d, 0) != 0) return -1;
+        if (dev->state != STATE_DONE) heap_push(sim, (Event){0, 2 * d + 1});
+    }
+    return 0;
+}
+
+/* The reference must be a device that is still at work. */
+static void choose_reference(Sim *sim)
+{
+    if (!sim->steady || sim->reference >= 0) return;
+    for (int d = sim->program->device_count - 1; d >= 0 && sim->reference < 0; d--)
+        if (sim->devices[d].state != STATE_DONE) sim->reference = d;
+}
+
+static int run_events(Sim *sim)
+{
+    if (start_devices(sim) != 0) return -1;
+    while (sim->heap_count > 0) {
+        choose_reference(sim);
+        Event event = heap_pop(sim);
+        sim->now_ns = event.time_ns;
+        if (sim->now_ns > TIME_LIMIT_NS) return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
+        int rc = event.id % 2 ? advance(sim, event.id / 2) : transfer_end(sim, event.id / 2);
+        if (rc < 0) return -1;
+    }
+    return sim->live > 0 ? deadlock(sim) : 0;
+}
+
+/* ---- making and freeing the state -------------------------------------------------- */
+
+/* Numbers the all-reduces of each group in the order its members meet them; an UPDATE
+ * gets the number of its block's all-reduce in the same phase. */
+static int number_reduces(Sim *sim)
+{
+    const Program *p = sim->program;
+    int *base = calloc((size_t)p->group_count + 1, sizeof *base);
+    int *seen = calloc((size_t)p->group_count + 1, sizeof *seen);
+    int *of_block = malloc((size_t)p->block_count * sizeof *of_block);
+    int  rc = -1;
+
+    if (!base || !seen || !of_block) { error_no_memory(sim->err); goto done; }
+    for (int g = 0; g < p->group_count; g++) {
+        const Code *code = &p->devices[p->groups[g].devices[0]];
+        base[g] = sim->reduce_slot_count;
+        for (int i = 0; i < code->code_count; i++)
+            sim->reduce_slot_count += code->code[i].op == OP_ALLREDUCE && code->code[i].link == g;
+    }
+    for (int d = 0; d < p->device_count; d++) {
+        const Code *code = &p->devices[d];
+        sim->reduce_slot[d] = malloc(((size_t)code->code_count + 1) * sizeof(int));
+        if (!sim->reduce_slot[d]) { error_no_memory(sim->err); goto done; }
+        memset(seen, 0, (size_t)p->group_count * sizeof *seen);
+        for (int f = 0; f < code->phase_count; f++) {
+            for (int b = 0; b < p->block_count; b++) of_block[b] = -1;
+            for (int i = 0; i < code->phases[f].count; i++) {
+                int                at = code->phases[f].first + i;
+                const Instruction *in = &code->code[at];
+                if (in->op == OP_ALLREDUCE) of_block[in->block] = base[in->link] + seen[in->link]++;
+                bool uses = in->op == OP_ALLREDUCE || in->op == OP_UPDATE;
+                sim->reduce_slot[d][at] = uses ? of_block[in->block] : -1;
+            }
+        }
+    }
+    sim->reduces = calloc((size_t)sim->reduce_slot_count + 1, sizeof *sim->reduces);
+    if (!sim->reduces) { error_no_memory(sim->err); goto done; }
+    rc = 0;
+done:
+    free(base);
+    free(seen);
+    free(of_block);
+    return rc;
+}
+
+/* Lists the channels by receiver. */
+static void index_channels(Sim *sim)
+{
+    const Program *p = sim->program;
+
+    for (int c = 0; c < p->channel_count; c++) sim->in_first[p->channels[c].to + 1]++;
+    for (int d = 0; d < p->device_count; d++) sim->in_first[d + 1] += sim->in_first[d];
+    for (int c = p->channel_count - 1; c >= 0; c--)
+        sim->in_channels[--sim->in_first[p->channels[c].to + 1]] = c;
+    for (int d = 0; d < p->device_count; d++) sim->in_first[d] = sim->in_first[d + 1];
+    sim->in_first[p->device_count] = p->channel_count;
+}
+
+static int sim_new(Sim *sim)
+{
+    const Program     *p = sim->program;
+    const TraceLoader *loader = &sim->scenario->trace->loader;
+    size_t             n = (size_t)p->device_count;
+
+    sim->depth = sim->scenario->queue_depth;
+    sim->blocking = sim->scenario->trace->blocking_transfers;
+    sim->lane_count = loader->present ? loader->lanes : 0;
+    sim->prefetch = loader->present ? loader->prefetch : 0;
+    sim->live = p->device_count;
+    sim->reference = -1;
+    sim->devices = calloc(n, sizeof *sim->devices);
+    sim->slots = calloc((size_t)p->channel_count + 1, sizeof *sim->slots);
+    sim->meets = calloc((size_t)p->group_count + 1, sizeof *sim->meets);
+    sim->reduce_slot = calloc(n, sizeof *sim->reduce_slot);
+    sim->lane_free_ns = calloc((size_t)sim->lane_count + 1, sizeof *sim->lane_free_ns);
+    sim->in_channels = calloc((size_t)p->channel_count + 1, sizeof *sim->in_channels);
+    sim->in_first = calloc(n + 2, sizeof *sim->in_first);
+    sim->heap = calloc(2 * n + 2, sizeof *sim->heap);
+    if (!sim->devices || !sim->slots || !sim->meets || !sim->reduce_slot || !sim->lane_free_ns
+        || !sim->in_channels || !sim->in_first || !sim->heap) return error_no_memory(sim->err);
+    for (int d = 0; d < p->device_count; d++) {
+        sim->devices[d].ready_ns = calloc((size_t)sim->prefetch + 1, sizeof(int64_t));
+        if (!sim->devices[d].ready_ns) return error_no_memory(sim->err);
+    }
+    index_channels(sim);
+    if (number_reduces(sim) != 0) return -1;
+    if (costs_build(&sim->costs, p, sim->scenario, sim->err) != 0) return -1;
+    bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
+    return fast ? steady_new(sim) : 0;
+}
+
+static void sim_delete(Sim *sim)
+{
+    for (int d = 0; d < sim->program->device_count; d++) {
+        if (sim->reduce_slot) free(sim->reduce_slot[d]);
+        if (!sim->devices) continue;
+        free(sim->devices[d].ready_ns);
+        free(sim->devices[d].out);
+        free(sim->devices[d].out_posted_ns);
+    }
+    steady_free(sim);
+    costs_free(&sim->costs);
+    free(sim->devices);
+    free(sim->slots);
+    free(sim->meets);
+    free(sim->reduce_slot);
+    free(sim->reduces);
+    free(sim->lane_free_ns);
+    free(sim->in_channels);
+    free(sim->in_first);
+    free(sim->heap);
+    free(sim->spans);
+}
+
+/* ---- the result --------------------------------------------------------------------- */
+
+/* Teacher rows and loaded rows of a step of every phase of code. */
+static void count_work(const Code *code, int64_t *teacher, int64_t *loaded)
+{
+    for (int i = 0; i < code->code_count; i++) {
+        if (code->code[i].op == OP_TEACHER) *teacher += code->code[i].rows;
+        if (code->code[i].op == OP_LOAD) *loaded += code->code[i].rows;
+    }
+}
+
+static int fill_result(SimResult *out, Sim *sim)
+{
+    const Program *p = sim->program;
+    int64_t        teacher = 0, loaded = 0, busy = 0;
+
+    out->device_count = p->device_count;
+    out->steps = p->steps;
+    out->shares = calloc((size_t)p->device_count, sizeof *out->shares);
+    if (!out->shares) return error_no_memory(sim->err);
+    for (int d = 0; d < p->device_count; d++)
+        if (sim->devices[d].since_ns > out->epoch_ns) out->epoch_ns = sim->devices[d].since_ns;
+    for (int d = 0; d < p->device_count; d++) {
+        Device *dev = device_at(sim, d);
+        dev->share_ns[SHARE_IDLE] += out->epoch_ns - dev->since_ns;
+        memcpy(out->shares[d], dev->share_ns, sizeof dev->share_ns);
+        busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT] + dev->share_ns[SHARE_UPDATE];
+        out->simulated += dev->executed;
+        count_work(&p->devices[d], &teacher, &loaded);
+    }
+    count_work(&p->queue, &teacher, &loaded);
+    out->skipped = sim->skipped;
+    out->simulated -= sim->skipped;
+    out->teacher_work = (double)teacher / ((double)p->batch * p->block_count);
+    out->loads = (double)loaded / (double)p->batch;
+    if (out->epoch_ns > 0)
+        out->utilisation = (double)busy / ((double)out->epoch_ns * p->device_count);
+    out->spans = sim->spans;
+    out->span_count = sim->span_count;
+    sim->spans = NULL;
+    return 0;
+}
+
+const char *share_name(Share share)
+{
+    static const char *const names[SHARE_COUNT] = {"load", "teacher", "student", "allreduce", "update",
+                                                   "transfer", "wait", "idle"};
+
+    return names[share];
+}
+
+int sim_run(SimResult *out, const Program *program, const Scenario *scenario,
+            const SimOptions *options, Error *err)
+{
+    Sim sim = {.program = program, .scenario = scenario, .options = options, .err = err};
+    int rc = -1;
+
+    *out = (SimResult){0};
+    if (sim_new(&sim) == 0 && run_events(&sim) == 0 && fill_result(out, &sim) == 0) rc = 0;
+    sim_delete(&sim);
+    if (rc != 0) sim_free(out);
+    return rc;
+}
+
+void sim_free(SimResult *result)
+{
+    free(result->shares);
+    free(result->spans);
+    *result = (SimResult){0};
+}

@@ -1,0 +1,131 @@
+#include "sim/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t known(int64_t bytes) { return bytes == TRACE_ABSENT ? 0 : bytes; }
+
+typedef struct {
+    const Program  *program;
+    const Scenario *scenario;
+    int            *last_use;    /* [blocks + 1]: of each boundary, as an index */
+    int64_t        *rows;        /* [blocks + 1]: held now */
+} Walk;
+
+/* The boundaries an instruction reads: none, one, or two. */
+static int reads(const Instruction *in, int boundary[2])
+{
+    switch (in->op) {
+    case OP_SEND:
+    case OP_TEACHER:
+    case OP_FORWARD:  boundary[0] = in->block; return 1;
+    case OP_BACKWARD: boundary[0] = in->block; boundary[1] = in->block + 1; return 2;
+    default:          return 0;
+    }
+}
+
+/* Weights, gradients and state of the blocks that the phase touches. */
+static void add_fixed(const Walk *walk, const Code *code, const Phase *phase, Memory *memory)
+{
+    const Trace *trace = walk->scenario->trace;
+    int64_t      largest = 0;
+
+    for (int i = 0; i < phase->count; i++) {
+        const Instruction *in = &code->code[phase->first + i];
+        const TraceBlock  *block = in->block < trace->block_count ? &trace->blocks[in->block] : NULL;
+        if (in->op == OP_TEACHER) memory->parts[MEMORY_WEIGHTS] += known(block->teacher_weight_bytes);
+        if (in->op == OP_FORWARD) memory->parts[MEMORY_WEIGHTS] += known(block->student_weight_bytes);
+        if (in->op == OP_FORWARD) memory->parts[MEMORY_GRADIENTS] += known(block->gradient_bytes);
+        if (in->op == OP_FORWARD) memory->parts[MEMORY_STATE] += known(block->state_bytes);
+        int64_t bytes = in->rows * known(trace_boundary_bytes(trace, in->block));
+        if (in->op == OP_RECV) largest += bytes;
+        if (in->op == OP_LOAD && trace->loader.present)
+            memory->parts[MEMORY_LOADER] += bytes * trace->loader.prefetch;
+    }
+    memory->parts[MEMORY_QUEUES] = largest * walk->scenario->queue_depth;
+}
+
+static int64_t sum_parts(const Memory *memory)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < MEMORY_COUNT; i++) sum += memory->parts[i];
+    return sum;
+}
+
+/* Keeps the state of an instruction when it is the largest so far. */
+static void consider(Memory *peak, Memory *now, int64_t boundaries, int64_t activations)
+{
+    now->parts[MEMORY_BOUNDARIES] = boundaries;
+    now->parts[MEMORY_ACTIVATIONS] = activations;
+    now->total_bytes = sum_parts(now);
+    if (now->total_bytes > peak->total_bytes) *peak = *now;
+}
+
+static void walk_phase(Walk *walk, const Code *code, const Phase *phase, Memory *peak)
+{
+    const Trace *trace = walk->scenario->trace;
+    Memory       now = {0};
+    int64_t      boundaries = 0, held = 0;
+    int          used[2];
+
+    for (int b = 0; b <= walk->program->block_count; b++) { walk->last_use[b] = -1; walk->rows[b] = 0; }
+    for (int i = 0; i < phase->count; i++)
+        for (int n = reads(&code->code[phase->first + i], used); n > 0; n--) walk->last_use[used[n - 1]] = i;
+    add_fixed(walk, code, phase, &now);
+    for (int i = 0; i < phase->count; i++) {
+        const Instruction *in = &code->code[phase->first + i];
+        int64_t            working = 0;
+        int                made = in->op == OP_TEACHER ? in->block + 1
+                                : in->op == OP_LOAD || in->op == OP_RECV ? in->block : -1;
+        if (made >= 0) {
+            boundaries += in->rows * known(trace_boundary_bytes(trace, made));
+            walk->rows[made] += in->rows;
+        }
+        if (in->op == OP_TEACHER) working = in->rows * known(trace->blocks[in->block].teacher_activation_bytes);
+        if (in->op == OP_FORWARD) held += in->rows * known(trace->blocks[in->block].student_activation_bytes);
+        consider(peak, &now, boundaries, held + working);
+        if (in->op == OP_BACKWARD) held -= in->rows * known(trace->blocks[in->block].student_activation_bytes);
+        if (made >= 0 && walk->last_use[made] < i) {          /* nobody needs it */
+            boundaries -= walk->rows[made] * known(trace_boundary_bytes(trace, made));
+            walk->rows[made] = 0;
+        }
+        for (int n = reads(in, used); n > 0; n--) {
+            int b = used[n - 1];
+            if (walk->last_use[b] != i) continue;
+            boundaries -= walk->rows[b] * known(trace_boundary_bytes(trace, b));
+            walk->rows[b] = 0;
+        }
+    }
+}
+
+const char *memory_part_name(MemoryPart part)
+{
+    static const char *const names[MEMORY_COUNT] = {"weights", "gradients", "state", "boundaries",
+                                                    "activations", "queues", "loader"};
+
+    return names[part];
+}
+
+int memory_peak(Memory *out, const Program *program, const Scenario *scenario, Error *err)
+{
+    Walk   walk = {.program = program, .scenario = scenario};
+    size_t boundaries = (size_t)program->block_count + 1;
+    int    rc = -1;
+
+    walk.last_use = calloc(boundaries, sizeof *walk.last_use);
+    walk.rows = calloc(boundaries, sizeof *walk.rows);
+    if (!walk.last_use || !walk.rows) { error_no_memory(err); goto done; }
+    for (int d = 0; d < program->device_count; d++) {
+        memset(&out[d], 0, sizeof out[d]);
+        for (int p = 0; p < program->devices[d].phase_count; p++)
+            walk_phase(&walk, &program->devices[d], &program->devices[d].phases[p], &out[d]);
+        for (int p = 0; p < program->queue.phase_count; p++)
+            walk_phase(&walk, &program->queue, &program->queue.phases[p], &out[d]);
+    }
+    rc = 0;
+done:
+    free(walk.last_use);
+    free(walk.rows);
+    return rc;
+}

@@ -1,0 +1,73 @@
+/* The simulator: a program and the costs of a scenario give times.
+ *
+ * Integer nanoseconds; at equal times transfers end before devices wake, and lower
+ * device numbers come first; the same input gives the same result on every machine.
+ *
+ * Resources of a device: a compute lane (serial), a copy-out and a copy-in lane (one
+ * message at a time each), an all-reduce lane a group. Shared by all: the loader's
+ * lanes (first come, first served) and the bounded queue of each channel. A message
+ * holds its queue slot from the start of its transfer until RECV takes it.
+ *
+ * Transfers are overlapped (SEND returns at once, UPDATE waits for the block's
+ * all-reduce) or, when the trace says so, blocking: SEND and ALLREDUCE then occupy the
+ * compute lane. A step ends when what it sent has left the device. */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "base/error.h"
+#include "schedule/program.h"
+#include "traces/scenario.h"
+
+/* Where a device's time goes. They sum to the epoch. */
+typedef enum {
+    SHARE_LOAD,              /* waiting for the loader */
+    SHARE_TEACHER,
+    SHARE_STUDENT,           /* forward and backward */
+    SHARE_ALLREDUCE,         /* occupied by, or waiting for, gradients */
+    SHARE_UPDATE,
+    SHARE_TRANSFER,          /* sending, where transfers are blocking */
+    SHARE_WAIT,              /* for a message, a queue slot, or a barrier */
+    SHARE_IDLE,              /* nothing left to do */
+    SHARE_COUNT
+} Share;
+
+typedef enum { LANE_COMPUTE, LANE_COPY_OUT, LANE_COPY_IN, LANE_REDUCE, LANE_LOADER } Lane;
+
+/* One box of a timeline. Spans of a lane never overlap. */
+typedef struct {
+    int                device;
+    Lane               lane;
+    const Instruction *instruction;      /* borrowed from the program */
+    int64_t            step, start_ns, end_ns;
+} Span;
+
+typedef struct {
+    bool     step_by_step;   /* simulate every step: the witness of the fast way */
+    bool     record;         /* keep spans; implies step_by_step */
+    bool     jitter;         /* draw durations from spread; implies step_by_step */
+    uint64_t seed;
+} SimOptions;
+
+typedef struct {
+    int      device_count;
+    int64_t  epoch_ns;
+    int64_t  steps;
+    double   utilisation;    /* teacher, student and update time / (devices * epoch) */
+    double   teacher_work;   /* teacher rows / (blocks * batch): 1 is once a sample */
+    double   loads;          /* rows loaded / batch, a step */
+    int64_t (*shares)[SHARE_COUNT];      /* [device_count] ns */
+    int64_t  simulated;      /* instructions, one by one */
+    int64_t  skipped;        /* instructions of periods that were skipped */
+    Span    *spans;          /* when recorded: in the order of their ends */
+    int64_t  span_count;
+} SimResult;
+
+const char *share_name(Share share);
+
+/* program has passed program_verify(). sim_free() the result. Fails when a cost is
+ * missing, time would pass 2^62 ns, or on a deadlock (who waits for what). */
+int  sim_run(SimResult *out, const Program *program, const Scenario *scenario,
+             const SimOptions *options, Error *err);
+void sim_free(SimResult *result);
+
+#endif

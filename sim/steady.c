@@ -1,0 +1,233 @@
+/* Steady states: long runs settle into a period, and whole periods can be skipped.
+ *
+ * At the end of each step of the reference device the state is written down relative
+ * to now: where every device stands, how its step number differs from the reference's,
+ * and how far ahead every pending time lies (times that have passed count as 0, as
+ * nothing can tell them apart). The future depends on nothing else but how many steps
+ * remain; so when a state repeats, the run repeats, until a device is so near its last
+ * step that its loader stops asking for more.
+ *
+ * Brent's cycle finding keeps one state, taken anew after 1, 2, 4, ... steps. */
+#include "sim/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { GIVE_UP = 1 << 13 };      /* steps of the reference without a repetition */
+
+typedef struct {
+    int     phase;
+    bool    done;
+    int64_t step, executed;
+    int64_t share_ns[SHARE_COUNT];
+} Mark;
+
+struct Steady {
+    int64_t *words, *saved;      /* the state now, and the one kept */
+    size_t   count, saved_count, capacity;
+    Mark    *marks;              /* [devices] when saved */
+    int64_t  saved_ns;
+    int      next_queued;
+    int64_t  age, power;         /* steps since saved; steps it will be kept */
+    int64_t  seen;               /* steps looked at since the last change of phase */
+    bool     failed;             /* no memory for states: simulate every step */
+};
+
+int steady_new(Sim *sim)
+{
+    sim->steady = calloc(1, sizeof *sim->steady);
+    if (!sim->steady) return error_no_memory(sim->err);
+    sim->steady->marks = calloc((size_t)sim->program->device_count, sizeof *sim->steady->marks);
+    if (!sim->steady->marks) return error_no_memory(sim->err);
+    sim->steady->power = 1;
+    return 0;
+}
+
+void steady_free(Sim *sim)
+{
+    if (!sim->steady) return;
+    free(sim->steady->words);
+    free(sim->steady->saved);
+    free(sim->steady->marks);
+    free(sim->steady);
+    sim->steady = NULL;
+}
+
+/* ---- writing the state down ---------------------------------------------- */
+
+static void word(Steady *steady, int64_t value)
+{
+    if (steady->count == steady->capacity) {
+        size_t   bigger = steady->capacity ? 2 * steady->capacity : 256;
+        int64_t *words = realloc(steady->words, bigger * sizeof *words);
+        if (words) steady->words = words;
+        int64_t *saved = realloc(steady->saved, bigger * sizeof *saved);
+        if (saved) steady->saved = saved;
+        if (!words || !saved) { steady->failed = true; return; }
+        steady->capacity = bigger;
+    }
+    steady->words[steady->count++] = value;
+}
+
+static void future(Steady *steady, const Sim *sim, int64_t time_ns)
+{
+    word(steady, time_ns > sim->now_ns ? time_ns - sim->now_ns : 0);
+}
+
+static void write_device(Steady *steady, const Sim *sim, const Device *dev)
+{
+    word(steady, dev->state);
+    if (dev->state == STATE_DONE) return;
+    word(steady, dev->code == &sim->program->queue);
+    word(steady, dev->phase);
+    word(steady, dev->index);
+    word(steady, dev->step - sim->devices[sim->reference].step);
+    word(steady, dev->step & 1);                 /* all-reduces alternate */
+    word(steady, dev->since_ns - sim->now_ns);
+    word(steady, dev->out_busy + 2 * dev->in_busy);
+    word(steady, dev->out_busy ? dev->out_end_ns - sim->now_ns : 0);
+    word(steady, dev->out_count);
+    for (int i = 0; i < dev->out_count; i++) {
+        word(steady, dev->out[i]);
+        word(steady, dev->out_posted_ns[i] - sim->now_ns);
+    }
+    for (int i = 0; i < sim->prefetch; i++)      /* in the order of coming loads */
+        future(steady, sim, dev->ready_ns[(dev->step + i) % sim->prefetch]);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void write_state(Steady *steady, const Sim *sim)
+{
+    const Program *p = sim->program;
+
+    steady->count = 0;
+    for (int d = 0; d < p->device_count; d++) write_device(steady, sim, &sim->devices[d]);
+    for (int c = 0; c < p->channel_count; c++) {
+        word(steady, sim->slots[c].used);
+        word(steady, sim->slots[c].arrived);
+    }
+    for (int g = 0; g < p->group_count; g++) {
+        word(steady, sim->meets[g].arrived);
+        future(steady, sim, sim->meets[g].lane_free_ns);
+    }
+    for (int r = 0; r < sim->reduce_slot_count; r++)
+        for (int parity = 0; parity < 2; parity++) {
+            const Reduce *reduce = &sim->reduces[r][parity];
+            word(steady, reduce->arrived);
+            if (reduce->end_ns < 0) word(steady, -1);
+            else                    future(steady, sim, reduce->end_ns);
+        }
+    size_t lanes = steady->count;
+    for (int l = 0; l < sim->lane_count; l++) future(steady, sim, sim->lane_free_ns[l]);
+    if (!steady->failed && sim->lane_count > 1)  /* lanes are alike */
+        qsort(steady->words + lanes, (size_t)sim->lane_count, sizeof(int64_t), ascending);
+}
+
+static void keep_state(Steady *steady, const Sim *sim)
+{
+    memcpy(steady->saved, steady->words, steady->count * sizeof *steady->words);
+    steady->saved_count = steady->count;
+    steady->saved_ns = sim->now_ns;
+    steady->next_queued = sim->next_queued;
+    steady->age = 0;
+    for (int d = 0; d < sim->program->device_count; d++) {
+        const Device *dev = &sim->devices[d];
+        Mark         *mark = &steady->marks[d];
+        *mark = (Mark){dev->phase, dev->state == STATE_DONE, dev->step, dev->executed, {0}};
+        memcpy(mark->share_ns, dev->share_ns, sizeof mark->share_ns);
+    }
+}
+
+/* ---- skipping ---------------------------------------------------------------- */
+
+/* Whole periods that fit before any device comes near the end of its phase. */
+static int64_t periods_left(const Steady *steady, const Sim *sim)
+{
+    int64_t fit = INT64_MAX;
+
+    for (int d = 0; d < sim->program->device_count; d++) {
+        const Device *dev = &sim->devices[d];
+        if (dev->state == STATE_DONE) continue;
+        int64_t moved = dev->step - steady->marks[d].step;
+        int64_t left = dev->code->phases[dev->phase].steps - dev->step - sim->prefetch - 1;
+        if (moved > 0 && left / moved < fit) fit = left / moved;
+    }
+    return fit == INT64_MAX || fit < 0 ? 0 : fit;
+}
+
+static void shift_device(Sim *sim, const Mark *mark, Device *dev, int64_t times, int64_t shift)
+{
+    int64_t moved = (dev->step - mark->step) * times;
+    int64_t ran = (dev->executed - mark->executed) * times;
+    int64_t ready[1025];
+
+    if (dev->state == STATE_DONE) return;
+    for (int i = 0; i < SHARE_COUNT; i++)
+        dev->share_ns[i] += (dev->share_ns[i] - mark->share_ns[i]) * times;
+    for (int i = 0; i < sim->prefetch; i++) ready[i] = dev->ready_ns[(dev->step + i) % sim->prefetch];
+    dev->step += moved;
+    dev->executed += ran;
+    sim->skipped += ran;
+    dev->since_ns += shift;
+    dev->out_end_ns += shift;
+    for (int i = 0; i < dev->out_count; i++) dev->out_posted_ns[i] += shift;
+    for (int i = 0; i < sim->prefetch; i++)
+        dev->ready_ns[(dev->step + i) % sim->prefetch] = ready[i] + shift;
+}
+
+static void skip(Sim *sim, int64_t times)
+{
+    Steady *steady = sim->steady;
+    int64_t shift = (sim->now_ns - steady->saved_ns) * times;
+
+    for (int d = 0; d < sim->program->device_count; d++)
+        shift_device(sim, &steady->marks[d], &sim->devices[d], times, shift);
+    for (int g = 0; g < sim->program->group_count; g++) sim->meets[g].lane_free_ns += shift;
+    for (int r = 0; r < sim->reduce_slot_count; r++)
+        for (int parity = 0; parity < 2; parity++)
+            if (sim->reduces[r][parity].end_ns >= 0) sim->reduces[r][parity].end_ns += shift;
+    for (int l = 0; l < sim->lane_count; l++) sim->lane_free_ns[l] += shift;
+    for (int i = 0; i < sim->heap_count; i++) sim->heap[i].time_ns += shift;
+    sim->now_ns += shift;
+}
+
+/* Phases are the same as when the state was kept. */
+static bool same_phases(const Steady *steady, const Sim *sim)
+{
+    for (int d = 0; d < sim->program->device_count; d++)
+        if (steady->marks[d].phase != sim->devices[d].phase
+            || steady->marks[d].done != (sim->devices[d].state == STATE_DONE)) return false;
+    return steady->next_queued == sim->next_queued;
+}
+
+void steady_step_end(Sim *sim)
+{
+    Steady *steady = sim->steady;
+
+    if (steady->failed) return;
+    if (steady->saved_count > 0 && !same_phases(steady, sim)) {
+        steady->saved_count = 0;
+        steady->power = 1;
+        steady->seen = 0;
+    }
+    if (++steady->seen > GIVE_UP) return;
+    write_state(steady, sim);
+    if (steady->failed) return;
+    steady->age++;
+    bool again = steady->saved_count == steady->count
+                 && memcmp(steady->saved, steady->words, steady->count * sizeof *steady->words) == 0;
+    int64_t times = again ? periods_left(steady, sim) : 0;
+    if (times > 0) {
+        skip(sim, times);
+        steady->seen = GIVE_UP;              /* nothing is left to skip in these phases */
+    } else if (steady->saved_count == 0 || steady->age >= steady->power) {
+        steady->power *= 2;
+        keep_state(steady, sim);
+    }
+}

@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""Runs traces/capture_torch.py on a tiny pair and checks what it writes.
+
+    python3 tests/test_capture.py
+
+Prints TAP. Needs torch; without it the whole file is one skip. Bundled traces
+made by the script are held to the same shape. No test looks at how long
+anything took, only that it took some time.
+"""
+
+import glob
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CAPTURE = os.path.join(ROOT, "traces", "capture_torch.py")
+
+# 3x8x8 -> 4x8x8 -> 6x4x4 -> 5; sizes small enough to count by hand below.
+TINY = '''
+from collections import OrderedDict
+from torch import nn
+
+def teacher():
+    return [nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU()),
+            nn.Conv2d(4, 6, 3, stride=2, padding=1),
+            nn.Sequential(nn.Flatten(), nn.Linear(96, 5))]
+
+def student():
+    return nn.Sequential(OrderedDict(stem=nn.Conv2d(3, 4, 1, bias=False),
+        body=nn.Sequential(nn.Conv2d(4, 6, 1, stride=2), nn.Sigmoid()),
+        head=nn.Sequential(nn.Flatten(), nn.Linear(96, 5))))
+
+def wrong_shape():
+    return [nn.Conv2d(3, 5, 1), nn.Conv2d(4, 6, 1, stride=2), nn.Sequential(nn.Flatten(), nn.Linear(96, 5))]
+
+def short():
+    return teacher()[:2]
+
+def untrainable():
+    return [nn.Conv2d(3, 4, 1), nn.Identity(), nn.Identity()]
+
+def no_chain():
+    return 42
+
+def no_module():
+    return [lambda x: x] * 3
+
+def raises():
+    raise KeyError("first line\\nsecond line")
+
+def misfit():
+    return [nn.Conv2d(7, 4, 1)] + list(student())[1:]
+
+class Infinite(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) * float("inf")
+
+def infinite():
+    return [Infinite(3, 4, 1)]
+
+empty = list
+'''
+
+count = 0
+failed = 0
+
+
+def ok(is_good, name, detail=""):
+    global count, failed
+    count += 1
+    failed += not is_good
+    print("%s %d - %s" % ("ok" if is_good else "not ok", count, name))
+    if not is_good and detail != "":
+        print("# " + str(detail).replace("\n", "\n# "))
+
+
+def capture(*words):
+    return subprocess.run([sys.executable, CAPTURE] + list(words), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def is_count(value, least=0):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def is_time(value):
+    return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+
+
+def check_block(block, batches):
+    """An empty string, or what is wrong."""
+    if list(block) != ["name", "output_bytes", "teacher", "student", "timings"]:
+        return "keys %s" % list(block)
+    if list(block["teacher"]) != ["weight_bytes", "activation_bytes"]:
+        return "teacher's keys %s" % list(block["teacher"])
+    if list(block["student"]) != ["weight_bytes", "gradient_bytes", "state_bytes", "activation_bytes"]:
+        return "student's keys %s" % list(block["student"])
+    counts = list(block["teacher"].values()) + list(block["student"].values()) + [block["output_bytes"]]
+    if not all(is_count(c) for c in counts):
+        return "counts %s" % counts
+    if [t["batch"] for t in block["timings"]] != batches:
+        return "batches %s" % [t["batch"] for t in block["timings"]]
+    for t in block["timings"]:
+        if list(t) != ["batch", "teacher_us", "forward_us", "backward_us", "update_us", "spread"]:
+            return "timing's keys %s" % list(t)
+        if not all(is_time(t[k]) for k in ("teacher_us", "forward_us", "backward_us", "update_us")):
+            return "a time is not positive: %s" % t
+        if not 0 <= t["spread"] <= 10:
+            return "spread %s" % t
+    return ""
+
+
+def check_trace(trace, label, batches, devices):
+    """What any trace of the script must be, whatever the model."""
+    keys = ["format", "version", "name", "provenance", "workload", "devices", "input_bytes",
+            "blocks", "loader", "transfers", "p2p", "allreduce"]
+    ok(list(trace) == keys, label + ": top-level keys, in order", list(trace))
+    ok(list(trace["provenance"]) == ["kind", "source", "date", "notes"]
+       and trace["provenance"]["kind"] == "measured", label + ": says that it is measured")
+    ok(" /" not in trace["provenance"]["notes"], label + ": no absolute path in the notes", trace["provenance"]["notes"])
+    ok([d["count"] for d in trace["devices"]] == [devices], label + ": device count")
+    wrong = [why for why in (check_block(b, batches) for b in trace["blocks"]) if why]
+    ok(not wrong, label + ": blocks", wrong)
+    ok(trace["transfers"] == "blocking", label + ": transfers")
+    loader = trace["loader"]
+    ok(list(loader) == ["batch_us", "sample_us", "lanes", "prefetch"] and loader["batch_us"] >= 0
+       and is_time(loader["sample_us"]) and (loader["lanes"], loader["prefetch"]) == (1, 2),
+       label + ": loader", loader)
+    check_links(trace, label, devices)
+
+
+def check_links(trace, label, devices):
+    """Measured points must enclose every transfer a schedule can ask for."""
+    relayed = [b["output_bytes"] for b in trace["blocks"][:-1]]
+    sizes = [p["bytes"] for p in trace["p2p"]]
+    batch = trace["workload"]["batch"]
+    ok(sizes == sorted(set(sizes)) and {min(relayed)} | {r * batch for r in relayed} <= set(sizes)
+       and all(is_time(p["us"]) for p in trace["p2p"]), label + ": transfers from one row to every boundary", sizes)
+    gradients = {b["student"]["gradient_bytes"] for b in trace["blocks"]}
+    by_count = {w: [p["bytes"] for p in trace["allreduce"] if p["devices"] == w] for w in range(2, devices + 1)}
+    ok(sum(map(len, by_count.values())) == len(trace["allreduce"])
+       and all(s == sorted(set(s)) and gradients <= set(s) for s in by_count.values())
+       and all(is_time(p["us"]) for p in trace["allreduce"]), label + ": all-reduce of every gradient", by_count)
+
+
+def check_tiny(trace):
+    """Counted by hand, float32. Student body, kept for the backward of one sample:
+    the sigmoid's output (6x4x4), which the loss shares: 96 floats. The stem keeps
+    its own output for the loss (4x8x8 = 256 floats), the input is not counted."""
+    ok(trace["input_bytes"] == 3 * 8 * 8 * 4, "tiny: input bytes")
+    ok([b["name"] for b in trace["blocks"]] == ["stem", "body", "head"] or
+       [b["name"] for b in trace["blocks"]] == ["b0", "b1", "b2"], "tiny: names")
+    ok([b["output_bytes"] for b in trace["blocks"]] == [1024, 384, 20], "tiny: output bytes")
+    ok([b["teacher"]["weight_bytes"] for b in trace["blocks"]] == [432, (216 + 6) * 4, (480 + 5) * 4],
+       "tiny: teacher weights")
+    students = [b["student"] for b in trace["blocks"]]
+    want = [12 * 4, (24 + 6) * 4, (480 + 5) * 4]
+    for key in ("weight_bytes", "gradient_bytes", "state_bytes"):
+        ok([s[key] for s in students] == want, "tiny: student " + key, [s[key] for s in students])
+    ok([s["activation_bytes"] for s in students] == [1024, 384, 20], "tiny: student activations",
+       [s["activation_bytes"] for s in students])
+    # The convolution's input and output are alive together: 192 + 256 floats; then 256 + 256 in ReLU.
+    ok([b["teacher"]["activation_bytes"] for b in trace["blocks"]] == [2048, 1024 + 384, 384 + 20],
+       "tiny: teacher activations", [b["teacher"]["activation_bytes"] for b in trace["blocks"]])
+
+
+def check_captures(folder, model):
+    shape = ["--input-shape", "3,8,8", "--samples", "70", "--trials", "5", "--warmup", "1"]
+    path = os.path.join(folder, "tiny.json")
+    done = capture(model + ":teacher", model + ":student", *shape, "--batch", "7", "--devices", "3",
+                   "--notes", "A remark.", "--name", "tiny", "-o", path)
+    ok(done.returncode == 0 and done.stdout == "", "captures a tiny pair", done.stderr)
+    ok(not glob.glob(path + ".*"), "leaves no partial file")
+    with open(path, encoding="utf-8") as f:
+        trace = json.load(f)
+    check_trace(trace, "tiny", [2, 3, 4, 7], 3)
+    ok(trace["workload"] == {"name": "tiny", "batch": 7, "samples": 70}, "tiny: workload", trace["workload"])
+    ok("A remark." in trace["provenance"]["notes"], "tiny: own notes")
+    check_tiny(trace)
+
+    done = capture(model + ":teacher", model + ":student", *shape, "--batch", "4", "--devices", "1",
+                   "--optimizer", "adam", "--batches", "2", "--trials", "2")
+    ok(done.returncode == 0, "adam, one device, to stdout", done.stderr)
+    trace = json.loads(done.stdout)
+    ok("p2p" not in trace and "allreduce" not in trace, "one device: no transfers")
+    ok([t["batch"] for t in trace["blocks"][0]["timings"]] == [2, 4], "--batches, with B added")
+    ok("spread" not in trace["blocks"][0]["timings"][0], "two trials: no spread")
+    ok(trace["blocks"][0]["student"]["state_bytes"] >= 2 * 48, "adam: two moments a weight")
+
+
+def check_refusals(folder, model):
+    good = [model + ":teacher", model + ":student", "--input-shape", "3,8,8"]
+    quick = ["--input-shape", "3,8,8", "--trials", "1", "--batch", "4"]
+    cases = [
+        ("a file that is not there", [folder + "/none.py:teacher", model + ":student"], "no file"),
+        ("no callable named", [model, model + ":student"], "expected file.py:callable"),
+        ("a callable that is not there", [model + ":nobody", model + ":student"], "no callable nobody"),
+        ("a callable that raises", [model + ":raises", model + ":student"], "KeyError"),
+        ("a chain that is none", [model + ":no_chain", model + ":student"], "returned int"),
+        ("a block that is no module", [model + ":no_module", model + ":student"], "expected an nn.Module"),
+        ("an empty chain", [model + ":empty", model + ":student"], "no blocks"),
+        ("chains of two lengths", [model + ":teacher", model + ":short"], "the student 2"),
+        ("nothing to train", [model + ":teacher", model + ":untrainable"], "nothing to train"),
+        ("student of another shape", [model + ":teacher", model + ":wrong_shape"] + quick, "block 0"),
+        ("a block that refuses its input", [model + ":teacher", model + ":misfit"] + quick, "block 0 at batch"),
+        ("an infinite output", [model + ":infinite", model + ":infinite"] + quick, "not finite"),
+        ("fewer rows than devices", good + ["--batch", "3"], "without a row"),
+        ("a batch above B", good + ["--batch", "8", "--batches", "9"], "more than --batch 8"),
+        ("batch 0", good + ["--batch", "0"], "--batch"),
+        ("a shape of words", good[:2] + ["--input-shape", "3,x"], "--input-shape"),
+        ("an unknown option", good + ["--speed", "9"], "--speed"),
+        ("an unknown device", good + ["--device", "abacus"], "abacus"),
+        ("a folder that is not there", good + ["-o", folder + "/no/t.json"], "no folder"),
+    ]
+    for name, words, want in cases:
+        done = capture(*words)
+        lines = done.stderr.splitlines()
+        if "--trials" in words:     # found while measuring: the settings were printed before
+            lines = lines[-1:] if lines[0].startswith("input-shape") else lines
+        ok(done.returncode == 2 and done.stdout == "" and len(lines) == 1
+           and lines[0].startswith("capture_torch.py: ") and want in lines[0], "refused: " + name, "exit %d\n%s" % (done.returncode, done.stderr))
+    ok(capture("--help").returncode == 0, "--help exits 0")
+
+
+def check_bundled():
+    for name, batches in (("mobilenet-cpu", [16, 21, 22, 32, 64]), ("vgg-cpu", [8, 10, 11, 16, 32])):
+        with open(os.path.join(ROOT, "traces", name + ".json"), encoding="utf-8") as f:
+            check_trace(json.load(f), name, batches, 4)
+
+
+def main():
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        print("1..0 # SKIP torch is not installed")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        model = os.path.join(folder, "tiny.py")
+        with open(model, "w", encoding="utf-8") as f:
+            f.write(TINY)
+        check_captures(folder, model)
+        check_refusals(folder, model)
+    check_bundled()
+    print("1..%d" % count)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+#include "traces/scenario.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- building ---------------------------------------------------------- */
+
+static int fill_devices(Scenario *out, const Trace *trace, int64_t limit, Error *err)
+{
+    int device = 0;
+
+    out->kinds = calloc((size_t)out->device_count, sizeof *out->kinds);
+    out->memory_bytes = calloc((size_t)out->device_count, sizeof *out->memory_bytes);
+    if (!out->kinds || !out->memory_bytes) return error_no_memory(err);
+    for (int kind = 0; kind < trace->kind_count; kind++) {
+        bool last = kind == trace->kind_count - 1;
+        for (int i = 0; (i < trace->kinds[kind].count || last) && device < out->device_count; i++) {
+            int64_t memory = trace->kinds[kind].memory_bytes;
+            out->kinds[device] = kind;
+            out->memory_bytes[device++] = limit ? limit : memory == TRACE_ABSENT ? 0 : memory;
+        }
+    }
+    return 0;
+}
+
+int scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *options, Error *err)
+{
+    *out = (Scenario){.trace = trace, .extrapolate = options->extrapolate};
+    out->device_count = options->devices ? (int)options->devices : trace_device_count(trace);
+    out->batch = options->batch ? options->batch : trace->batch;
+    out->steps = options->steps ? options->steps : (trace->samples + out->batch - 1) / out->batch;
+    out->queue_depth = (int)options->queue_depth;
+    if (out->batch > trace->batch && !options->extrapolate)
+        return error_set(err, "%s: batch %" PRId64 " is beyond the trace's %" PRId64 ", expected at "
+                         "most that, or --extrapolate", trace->name, out->batch, trace->batch);
+    if (fill_devices(out, trace, options->memory_bytes, err) != 0) {
+        scenario_free(out);
+        return -1;
+    }
+    return 0;
+}
+
+void scenario_free(Scenario *scenario)
+{
+    free(scenario->kinds);
+    free(scenario->memory_bytes);
+    scenario->kinds = NULL;
+    scenario->memory_bytes = NULL;
+}
+
+int64_t scenario_share(int64_t batch, int width, int i)
+{
+    return batch / width + (i < batch % width);
+}
+
+/* ---- curves ------------------------------------------------------------ */
+
+static int64_t on_line(CurvePoint a, CurvePoint b, int64_t x)
+{
+    double slope = (double)(b.ns - a.ns) / (double)(b.x - a.x);
+    double ns = (double)a.ns + slope * (double)(x - a.x);
+
+    return ns > 0 ? llround(ns) : 0;
+}
+
+/* False when x is outside the curve and may not be extrapolated. */
+static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, Cost *out)
+{
+    const CurvePoint *p = curve->points;
+    int               n = curve->count, i = 0;
+
+    while (i < n && p[i].x < x) i++;
+    if (i < n && p[i].x == x) {
+        *out = (Cost){p[i].ns, p[i].spread};
+    } else if (i > 0 && i < n) {
+        *out = (Cost){on_line(p[i - 1], p[i], x), fmax(p[i - 1].spread, p[i].spread)};
+    } else if (!extrapolate) {
+        return false;
+    } else if (n == 1) {
+        double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
+        *out = (Cost){llround((double)p[0].ns * ratio), p[0].spread};
+    } else {
+        int at = i == 0 ? 0 : n - 2;
+        *out = (Cost){on_line(p[at], p[at + 1], x), p[i == 0 ? 0 : n - 1].spread};
+    }
+    return true;
+}
+
+/* "measured: 32, 64" for messages; borrowed from buffer. */
+static const char *measured(const Curve *curve, char *buffer, size_t size)
+{
+    size_t used = 0;
+
+    buffer[0] = '\0';
+    for (int i = 0; i < curve->count && used + 24 < size; i++)
+        used += (size_t)snprintf(buffer + used, size - used, "%s%" PRId64, i ? ", " : "",
+                                 curve->points[i].x);
+    return buffer;
+}
+
+/* ---- costs ------------------------------------------------------------- */
+
+int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
+                  Cost *out, Error *err)
+{
+    const Trace      *trace = scenario->trace;
+    const TraceBlock *b = &trace->blocks[block];
+    int               kind = scenario->kinds[device];
+    const Curve      *curve = &b->work[work][kind];
+    char              list[256];
+
+    if (curve->count == 0)
+        return error_set(err, "block \"%s\" has no timings on \"%s\": measure it there", b->name,
+                         trace->kinds[kind].name);
+    if (curve_at(curve, rows, scenario->extrapolate, out)) return 0;
+    return error_set(err, "block \"%s\" has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
+                     "measure it, or use --extrapolate", b->name, rows, trace->kinds[kind].name,
+                     measured(curve, list, sizeof list));
+}
+
+int64_t scenario_load_ns(const Scenario *scenario, int64_t rows)
+{
+    const TraceLoader *loader = &scenario->trace->loader;
+
+    return loader->present ? loader->batch_ns + llround(loader->sample_ns * (double)rows) : 0;
+}
+
+static int node_of(const Scenario *scenario, int device)
+{
+    int per_node = scenario->trace->devices_per_node;
+
+    return per_node ? device / per_node : 0;
+}
+
+int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64_t rows,
+                 int64_t *ns, Error *err)
+{
+    const Trace *trace = scenario->trace;
+    bool         across = node_of(scenario, from) != node_of(scenario, to);
+    const Curve *curve = across ? &trace->node_links.p2p : &trace->links.p2p;
+    int64_t      bytes = trace_boundary_bytes(trace, boundary);
+    Cost         cost = {0};
+    char         list[256];
+
+    *ns = 0;
+    if (bytes == TRACE_ABSENT || curve->count == 0) return 0;
+    if (__builtin_mul_overflow(bytes, rows, &bytes))
+        return error_set(err, "boundary %d: %" PRId64 " rows overflow the byte count", boundary, rows);
+    if (!curve_at(curve, bytes, scenario->extrapolate, &cost))
+        return error_set(err, "%sp2p has no point near %" PRId64 " bytes (boundary %d, %" PRId64
+                         " rows; measured: %s): measure it, or use --extrapolate",
+                         across ? "nodes." : "", bytes, boundary, rows,
+                         measured(curve, list, sizeof list));
+    *ns = cost.ns;
+    return 0;
+}
+
+/* The curve of count devices, or the two it lies between. */
+static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool extrapolate, int64_t *ns)
+{
+    int  i = 0;
+    Cost low = {0}, high = {0};
+
+    while (i < links->reduce_count && links->reduces[i].devices < count) i++;
+    if (i < links->reduce_count && links->reduces[i].devices == count) {
+        if (!curve_at(&links->reduces[i].curve, bytes, extrapolate, &high)) return false;
+        *ns = high.ns;
+        return true;
+    }
+    if (i == 0 || i == links->reduce_count) {
+        if (!extrapolate) return false;
+        const TraceReduce *nearest = &links->reduces[i == 0 ? 0 : i - 1];
+        if (!curve_at(&nearest->curve, bytes, true, &high)) return false;
+        *ns = high.ns;
+        return true;
+    }
+    const TraceReduce *a = &links->reduces[i - 1], *b = &links->reduces[i];
+    if (!curve_at(&a->curve, bytes, extrapolate, &low)) return false;
+    if (!curve_at(&b->curve, bytes, extrapolate, &high)) return false;
+    *ns = on_line((CurvePoint){a->devices, low.ns, 0}, (CurvePoint){b->devices, high.ns, 0}, count);
+    return true;
+}
+
+int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,
+                       int64_t *ns, Error *err)
+{
+    const Trace      *trace = scenario->trace;
+    const TraceBlock *b = &trace->blocks[block];
+    bool              across = false;
+
+    *ns = 0;
+    for (int i = 1; i < count; i++)
+        across |= node_of(scenario, devices[i]) != node_of(scenario, devices[0]);
+    const TraceLinks *links = across ? &trace->node_links : &trace->links;
+    if (count < 2 || links->reduce_count == 0 || b->gradient_bytes == TRACE_ABSENT) return 0;
+    if (reduce_at(links, count, b->gradient_bytes, scenario->extrapolate, ns)) return 0;
+    return error_set(err, "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
+                     "block \"%s\"): measure it, or use --extrapolate", across ? "nodes." : "",
+                     b->gradient_bytes, count, b->name);
+}
+
+/* ---- what is not there --------------------------------------------------- */
+
+static void missing_bytes(const Trace *trace, Text *out)
+{
+    int boundaries = 0, weights = 0, activations = 0, gradients = 0;
+
+    for (int b = 0; b < trace->block_count; b++) {
+        const TraceBlock *block = &trace->blocks[b];
+        boundaries += block->output_bytes == TRACE_ABSENT;
+        gradients += block->gradient_bytes == TRACE_ABSENT;
+        weights += block->teacher_weight_bytes == TRACE_ABSENT
+                   || block->student_weight_bytes == TRACE_ABSENT;
+        activations += block->teacher_activation_bytes == TRACE_ABSENT
+                       || block->student_activation_bytes == TRACE_ABSENT;
+    }
+    if (boundaries)
+        text_printf(out, "no output_bytes for %d of %d blocks: their relays take no time and no memory\n",
+                    boundaries, trace->block_count);
+    if (gradients)
+        text_printf(out, "no gradient_bytes for %d of %d blocks: their all-reduces take no time\n",
+                    gradients, trace->block_count);
+    if (weights || activations)
+        text_printf(out, "no weight or activation bytes for %d of %d blocks: memory is counted too low\n",
+                    weights > activations ? weights : activations, trace->block_count);
+}
+
+void scenario_missing(const Scenario *scenario, Text *out)
+{
+    const Trace *trace = scenario->trace;
+    bool         nodes = trace->devices_per_node && scenario->device_count > trace->devices_per_node;
+    bool         spread = false;
+
+    for (int b = 0; b < trace->block_count; b++)
+        for (int kind = 0; kind < trace->kind_count; kind++)
+            for (int i = 0; i < trace->blocks[b].work[0][kind].count; i++)
+                spread |= trace->blocks[b].work[0][kind].points[i].spread > 0;
+    if (!trace->loader.present) text_append(out, "no loader cost in this trace: loading takes no time\n");
+    if (trace->links.p2p.count == 0) text_append(out, "no p2p in this trace: relays take no time\n");
+    if (trace->links.reduce_count == 0)
+        text_append(out, "no allreduce in this trace: summing gradients takes no time\n");
+    if (nodes && trace->node_links.p2p.count == 0)
+        text_append(out, "no nodes.p2p in this trace: relays between nodes take no time\n");
+    if (nodes && trace->node_links.reduce_count == 0)
+        text_append(out, "no nodes.allreduce in this trace: summing across nodes takes no time\n");
+    if (trace->input_bytes == TRACE_ABSENT)
+        text_append(out, "no input_bytes in this trace: the input takes no memory\n");
+    missing_bytes(trace, out);
+    for (int device = 0; device < scenario->device_count; device++)
+        if (!scenario->memory_bytes[device]) {
+            text_append(out, "no memory limit for some devices: every plan fits there\n");
+            break;
+        }
+    if (!spread) text_append(out, "no spread in this trace: every step takes the same time\n");
+}

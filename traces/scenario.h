@@ -1,0 +1,68 @@
+/* The scenario: a trace on a chosen cluster with a chosen batch; every cost that
+ * the planner and the simulator use is looked up here.
+ *
+ * Between measured points costs are linear in rows (or bytes), rounded to the
+ * nearest nanosecond. Outside the measured range a lookup fails and names the
+ * missing point, unless extrapolate is set: then the line through the two nearest
+ * points is continued (through one point: proportional), never below 0. */
+#ifndef TRACES_SCENARIO_H
+#define TRACES_SCENARIO_H
+
+#include "base/text.h"
+#include "traces/trace.h"
+
+typedef struct {
+    int64_t devices;         /* 0: as the trace says */
+    int64_t batch;           /* 0: as the trace says */
+    int64_t memory_bytes;    /* a device's limit; 0: as the trace says */
+    int64_t steps;           /* of an epoch; 0: samples / batch, rounded up */
+    int64_t queue_depth;     /* messages that a relay queue holds, at least 1 */
+    bool    extrapolate;
+} ScenarioOptions;
+
+typedef struct {
+    const Trace *trace;      /* borrowed */
+    int          device_count;
+    int         *kinds;      /* [device_count], owned */
+    int64_t     *memory_bytes;                /* [device_count], 0: no limit; owned */
+    int64_t      batch, steps;
+    int          queue_depth;
+    bool         extrapolate;
+} Scenario;
+
+/* A cost with its coefficient of variation. */
+typedef struct {
+    int64_t ns;
+    double  spread;
+} Cost;
+
+/* Borrows trace for as long as out lives. --devices takes the first of the trace's
+ * devices, or more of the last kind than it lists. scenario_free() it. */
+int  scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *options, Error *err);
+void scenario_free(Scenario *scenario);
+
+/* Work on rows of a block by a device. */
+int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
+                  Cost *out, Error *err);
+
+/* One request of rows to the loader: batch_us + rows * sample_us. 0 without loader. */
+int64_t scenario_load_ns(const Scenario *scenario, int64_t rows);
+
+/* A message of rows at a boundary between two devices; 0 when the trace has no p2p,
+ * or no byte count for the boundary. */
+int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64_t rows,
+                 int64_t *ns, Error *err);
+
+/* All-reduce of a block's gradients among count devices; 0 when the trace has none.
+ * Linear in bytes, and between measured device counts linear in the count. */
+int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,
+                       int64_t *ns, Error *err);
+
+/* Rows of replica i of width: batch / width, the first batch % width one more. */
+int64_t scenario_share(int64_t batch, int width, int i);
+
+/* One line for each part that the trace does not contain and what is assumed for it
+ * ("no loader cost in this trace: loading takes no time"). */
+void scenario_missing(const Scenario *scenario, Text *out);
+
+#endif

@@ -1,0 +1,214 @@
+"""What a trace holds besides block times: bytes, loader, transfers, all-reduce.
+
+Used by traces/capture_torch.py. Everything is measured with torch tensors on the
+device the blocks ran on; describe_links() says what that means there.
+"""
+
+import os
+import statistics
+import time
+
+import torch
+
+LINK_TRIALS = 15
+LINK_WARMUP = 3
+MAX_POINT_GAP = 4         # neighbouring sizes differ by this factor at most
+
+
+# ---------------------------------------------------------------- bytes
+
+def bytes_of(tensor):
+    return tensor.numel() * tensor.element_size()
+
+
+def weight_bytes(module):
+    """Parameters and buffers: what a copy of the block occupies."""
+    return sum(map(bytes_of, list(module.parameters()) + list(module.buffers())))
+
+
+def gradient_bytes(module):
+    return sum(bytes_of(p) for p in module.parameters() if p.requires_grad)
+
+
+def state_bytes(optimizer):
+    return sum(bytes_of(v) for state in optimizer.state.values() for v in state.values()
+               if isinstance(v, torch.Tensor))
+
+
+def _storage(tensor):
+    """torch 2 names it untyped_storage(), torch 1.13 only storage()."""
+    return tensor.untyped_storage() if hasattr(tensor, "untyped_storage") else tensor.storage()
+
+
+def saved_bytes(student, x, target):
+    """Bytes the backward keeps alive at the end of the forward: every storage once,
+    without weights, the input and the target, which are counted elsewhere (weights
+    and boundaries)."""
+    known = {_storage(t).data_ptr() for t in list(student.parameters()) + list(student.buffers()) + [x, target]}
+    kept = {}
+
+    def pack(tensor):
+        storage = _storage(tensor)
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = torch.nn.functional.mse_loss(student(x), target)
+    total = sum(kept.values())
+    del loss
+    return total
+
+
+def transient_bytes(teacher, x):
+    """Teacher output, and the largest input plus output of one of its layers: without
+    gradients no more than that has to be alive at once (residual inputs aside)."""
+    peak = [0]
+
+    def note(_, inputs, output):
+        if isinstance(output, torch.Tensor):
+            tensors = [t for t in inputs if isinstance(t, torch.Tensor)] + [output]
+            peak[0] = max(peak[0], sum({_storage(t).data_ptr(): bytes_of(t) for t in tensors}.values()))
+
+    leaves = [m for m in teacher.modules() if not list(m.children())]
+    handles = [m.register_forward_hook(note) for m in leaves]
+    try:
+        output = teacher(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return output, peak[0]
+
+
+# ---------------------------------------------------------------- time
+
+def _synchronize(device):
+    if device.type == "cuda":
+        for i in range(torch.cuda.device_count()):
+            torch.cuda.synchronize(i)
+
+
+def median_us(action, device):
+    times = []
+    for trial in range(LINK_WARMUP + LINK_TRIALS):
+        _synchronize(device)
+        start = time.perf_counter_ns()
+        action()
+        _synchronize(device)
+        if trial >= LINK_WARMUP:
+            times.append((time.perf_counter_ns() - start) / 1e3)
+    return round(statistics.median(times), 3)
+
+
+def measure_loader(args, device):
+    """A line through the times to make a random batch, by least squares; neither
+    coefficient may be negative, a trace with one would be refused."""
+    def make(batch):
+        return torch.randn([batch] + args.input_shape).to(device)
+    xs = args.batches
+    ys = [median_us(lambda b=b: make(b), device) for b in xs]
+    mx, my = statistics.mean(xs), statistics.mean(ys)
+    squares = sum((x - mx) ** 2 for x in xs)
+    slope = sum((x - mx) * (y - my) for x, y in zip(xs, ys)) / squares if squares else my / mx
+    if slope < 0 or my - slope * mx < 0:
+        slope = my / mx
+    return {"batch_us": round(max(my - slope * mx, 0.0), 3), "sample_us": round(slope, 6),
+            "lanes": 1, "prefetch": 2}
+
+
+def sizes_between(sizes):
+    """The sizes, and as many between them that neighbours are near: costs between
+    two points are taken as linear, and caches make them anything but."""
+    points = sorted(set(sizes))
+    for low, high in list(zip(points, points[1:])):
+        while low * MAX_POINT_GAP < high:
+            low *= MAX_POINT_GAP
+            points.append(low)
+    return sorted(set(points))
+
+
+def _place(index, device):
+    """Device of rank index: cards in turn; the CPU is one memory."""
+    if device.type == "cuda":
+        return torch.device("cuda", index % torch.cuda.device_count())
+    return device
+
+
+def _buffer(size, device):
+    return torch.ones(-(-size // 4), dtype=torch.float32, device=device)
+
+
+def measure_p2p(blocks, batch, device):
+    """A copy of every relayed boundary, from one row to the whole batch."""
+    boundaries = [b["output_bytes"] for b in blocks[:-1]]
+    if not boundaries:
+        return []
+    points = []
+    for size in sizes_between([min(boundaries)] + [b * batch for b in boundaries]):
+        source, sink = _buffer(size, _place(0, device)), _buffer(size, _place(1, device))
+        points.append({"bytes": size, "us": median_us(lambda: sink.copy_(source), device)})
+    return points
+
+
+def _reduce(buffers):
+    """Mean of the buffers into each of them: sum on the first, then copies."""
+    total = buffers[0]
+    for other in buffers[1:]:
+        total.add_(other.to(total.device, non_blocking=True))
+    total.div_(len(buffers))
+    for other in buffers[1:]:
+        other.copy_(total, non_blocking=True)
+
+
+def measure_allreduce(blocks, devices, device):
+    gradients = [b["student"]["gradient_bytes"] for b in blocks]
+    points = []
+    for count in range(2, devices + 1):
+        for size in sizes_between(gradients):
+            buffers = [_buffer(size, _place(i, device)) for i in range(count)]
+            points.append({"devices": count, "bytes": size, "us": median_us(lambda: _reduce(buffers), device)})
+    return points
+
+
+def measure_links(args, blocks):
+    """The keys p2p and allreduce, as far as there is anything to measure."""
+    device = torch.device("cuda:0" if args.device == "cuda" else "cpu")
+    links = {}
+    if args.devices > 1:
+        p2p = measure_p2p(blocks, args.batch, device)
+        links = dict({"p2p": p2p} if p2p else {}, allreduce=measure_allreduce(blocks, args.devices, device))
+    return links
+
+
+def describe_links(kind, devices):
+    if devices == 1:
+        return "one device, no transfers"
+    if kind == "cpu":
+        return ("p2p is a memory copy by one thread, repeated on the same buffers (warm in cache where they fit); "
+                "all-reduce is one thread summing w buffers, dividing, and copying the mean to each")
+    cards = torch.cuda.device_count()
+    if cards < 2:
+        return "one card: p2p and all-reduce are copies and sums within its memory, not over a link"
+    return ("p2p is a copy between two cards; all-reduce is w copies to the first card, a sum, and w copies back%s, "
+            "not NCCL" % ("" if cards >= devices else " (on %d cards, shared by %d ranks)" % (cards, devices)))
+
+
+# ---------------------------------------------------------------- the machine
+
+def cpu_model():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as f:
+            for line in f:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return ""
+
+
+def host_memory_bytes():
+    """0 when the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0

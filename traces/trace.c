@@ -1,0 +1,447 @@
+/* Reading a trace. Every check is here or in base/json.c, so that nothing behind
+ * this file meets a malformed trace. */
+#include "traces/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+
+static const int64_t MANY = (int64_t)1 << 31;
+
+/* ---- small readers ----------------------------------------------------- */
+
+static int get_text(Trace *trace, const JsonAt *parent, const char *key, bool required,
+                    const char **out, Error *err)
+{
+    JsonAt      at = json_member(parent, key);
+    const char *value = "";
+
+    if ((required || json_has(&at)) && json_get_string(&at, &value, err) != 0) return -1;
+    if (required && !*value) return json_fail(&at, err, "empty, expected a name");
+    *out = arena_strdup(&trace->arena, value);
+    return *out ? 0 : error_no_memory(err);
+}
+
+static int get_bytes(const JsonAt *parent, const char *key, int64_t *out, Error *err)
+{
+    JsonAt at = json_member(parent, key);
+
+    *out = TRACE_ABSENT;
+    return json_has(&at) ? json_get_integer(&at, 0, JSON_MAX_INTEGER, out, err) : 0;
+}
+
+static int get_count(const JsonAt *parent, const char *key, int64_t minimum, int64_t maximum,
+                     int64_t *out, Error *err)
+{
+    JsonAt at = json_member(parent, key);
+
+    return json_get_integer(&at, minimum, maximum, out, err);
+}
+
+/* ---- curves ------------------------------------------------------------ */
+
+/* Puts a point where it belongs; -1 when x is there already or memory is out. */
+static int curve_insert(Curve *curve, CurvePoint point)
+{
+    int i = curve->count;
+
+    while (i > 0 && curve->points[i - 1].x > point.x) i--;
+    if (i > 0 && curve->points[i - 1].x == point.x) return -1;
+    memmove(curve->points + i + 1, curve->points + i, (size_t)(curve->count - i) * sizeof point);
+    curve->points[i] = point;
+    curve->count++;
+    return 0;
+}
+
+/* [{"bytes", "us"}] into a curve. */
+static int read_p2p(Trace *trace, const JsonAt *at, Curve *curve, Error *err)
+{
+    static const char *const keys[] = {"bytes", "us", NULL};
+
+    if (json_get_array(at, 1, err) != 0) return -1;
+    curve->points = arena_alloc(&trace->arena, json_count(at), sizeof(CurvePoint));
+    if (!curve->points) return error_no_memory(err);
+    for (size_t i = 0; i < json_count(at); i++) {
+        JsonAt     item = json_element(at, i);
+        CurvePoint point = {0};
+        if (json_check_keys(&item, keys, err) != 0) return -1;
+        if (get_count(&item, "bytes", 0, JSON_MAX_INTEGER, &point.x, err) != 0) return -1;
+        JsonAt us = json_member(&item, "us");
+        if (json_get_us(&us, &point.ns, err) != 0) return -1;
+        if (curve_insert(curve, point) != 0)
+            return json_fail(&item, err, "duplicate point: %lld bytes are measured twice, keep one",
+                             (long long)point.x);
+    }
+    return 0;
+}
+
+/* The entry of this device count, made where it belongs; room for all is there. */
+static TraceReduce *reduce_of(TraceLinks *links, int devices)
+{
+    int i = links->reduce_count;
+
+    while (i > 0 && links->reduces[i - 1].devices > devices) i--;
+    if (i > 0 && links->reduces[i - 1].devices == devices) return &links->reduces[i - 1];
+    memmove(links->reduces + i + 1, links->reduces + i,
+            (size_t)(links->reduce_count - i) * sizeof *links->reduces);
+    links->reduces[i] = (TraceReduce){.devices = devices};
+    links->reduce_count++;
+    return &links->reduces[i];
+}
+
+static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, Error *err)
+{
+    static const char *const keys[] = {"devices", "bytes", "us", NULL};
+    size_t count;
+
+    if (json_get_array(at, 1, err) != 0) return -1;
+    count = json_count(at);
+    links->reduces = arena_alloc(&trace->arena, count, sizeof *links->reduces);
+    if (!links->reduces) return error_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        JsonAt     item = json_element(at, i);
+        CurvePoint point = {0};
+        int64_t    devices = 0;
+        if (json_check_keys(&item, keys, err) != 0) return -1;
+        if (get_count(&item, "devices", 2, TRACE_MAX_DEVICES, &devices, err) != 0) return -1;
+        if (get_count(&item, "bytes", 0, JSON_MAX_INTEGER, &point.x, err) != 0) return -1;
+        JsonAt us = json_member(&item, "us");
+        if (json_get_us(&us, &point.ns, err) != 0) return -1;
+        TraceReduce *reduce = reduce_of(links, (int)devices);
+        if (!reduce->curve.points)
+            reduce->curve.points = arena_alloc(&trace->arena, count, sizeof(CurvePoint));
+        if (!reduce->curve.points) return error_no_memory(err);
+        if (curve_insert(&reduce->curve, point) != 0)
+            return json_fail(&item, err, "duplicate point: %lld bytes on %lld devices are measured "
+                             "twice, keep one", (long long)point.x, (long long)devices);
+    }
+    return 0;
+}
+
+/* ---- parts of the file -------------------------------------------------- */
+
+static int read_provenance(Trace *trace, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"kind", "source", "date", "notes", NULL};
+    static const char *const kinds[] = {"measured", "modelled", "imported", NULL};
+    JsonAt at = json_member(root, "provenance");
+    JsonAt kind = json_member(&at, "kind");
+    int    choice = 0;
+
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (json_get_choice(&kind, kinds, &choice, err) != 0) return -1;
+    trace->provenance_kind = kinds[choice];
+    if (get_text(trace, &at, "source", true, &trace->source, err) != 0) return -1;
+    if (get_text(trace, &at, "date", false, &trace->date, err) != 0) return -1;
+    return get_text(trace, &at, "notes", false, &trace->notes, err);
+}
+
+static int read_workload(Trace *trace, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"name", "batch", "samples", NULL};
+    JsonAt at = json_member(root, "workload");
+
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (get_text(trace, &at, "name", true, &trace->workload, err) != 0) return -1;
+    if (get_count(&at, "batch", 1, MANY, &trace->batch, err) != 0) return -1;
+    return get_count(&at, "samples", 1, JSON_MAX_INTEGER, &trace->samples, err);
+}
+
+static int find_kind(const Trace *trace, const char *name)
+{
+    for (int kind = 0; kind < trace->kind_count; kind++)
+        if (strcmp(trace->kinds[kind].name, name) == 0) return kind;
+    return -1;
+}
+
+static int read_kind(Trace *trace, const JsonAt *at, TraceKind *kind, Error *err)
+{
+    static const char *const keys[] = {"kind", "count", "memory_bytes", NULL};
+    int64_t count = 0;
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_text(trace, at, "kind", true, &kind->name, err) != 0) return -1;
+    if (find_kind(trace, kind->name) >= 0) {
+        JsonAt name = json_member(at, "kind");
+        return json_fail(&name, err, "\"%s\" is listed twice, expected one entry a kind", kind->name);
+    }
+    if (get_count(at, "count", 1, TRACE_MAX_DEVICES, &count, err) != 0) return -1;
+    kind->count = (int)count;
+    if (get_bytes(at, "memory_bytes", &kind->memory_bytes, err) != 0) return -1;
+    if (kind->memory_bytes == 0) {
+        JsonAt memory = json_member(at, "memory_bytes");
+        return json_fail(&memory, err, "0, expected bytes (leave the key out when unknown)");
+    }
+    return 0;
+}
+
+static int read_devices(Trace *trace, const JsonAt *root, Error *err)
+{
+    JsonAt at = json_member(root, "devices");
+    size_t count;
+
+    if (json_get_array(&at, 1, err) != 0) return -1;
+    count = json_count(&at);
+    if (count > TRACE_MAX_KINDS)
+        return json_fail(&at, err, "%zu kinds, expected at most %d", count, TRACE_MAX_KINDS);
+    trace->kinds = arena_alloc(&trace->arena, count, sizeof *trace->kinds);
+    if (!trace->kinds) return error_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        JsonAt item = json_element(&at, i);
+        if (read_kind(trace, &item, &trace->kinds[i], err) != 0) return -1;
+        trace->kind_count++;
+    }
+    if (trace_device_count(trace) > TRACE_MAX_DEVICES)
+        return json_fail(&at, err, "%d devices, expected at most %d", trace_device_count(trace),
+                         TRACE_MAX_DEVICES);
+    return 0;
+}
+
+static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
+{
+    static const char *const keys[] = {"device", "batch", "teacher_us", "forward_us",
+                                       "backward_us", "update_us", "spread", NULL};
+    static const char *const work_keys[WORK_COUNT] = {"teacher_us", "forward_us", "backward_us",
+                                                      "update_us"};
+    JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
+    JsonAt      spread = json_member(at, "spread");
+    CurvePoint  point = {0};
+    const char *name = trace->kinds[0].name;
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (json_has(&device) && json_get_string(&device, &name, err) != 0) return -1;
+    int kind = find_kind(trace, name);
+    if (kind < 0)
+        return json_fail(&device, err, "device \"%.60s\" is not in devices[], expected a kind such as "
+                         "\"%.60s\"", name, trace->kinds[0].name);
+    if (json_get_integer(&batch, 1, MANY, &point.x, err) != 0) return -1;
+    if (point.x > trace->batch)
+        return json_fail(&batch, err, "no schedule can use a batch of %lld: the workload's is %lld, "
+                         "remove this timing or raise workload.batch", (long long)point.x,
+                         (long long)trace->batch);
+    if (json_has(&spread) && json_get_number(&spread, 0, &point.spread, err) != 0) return -1;
+    if (point.spread > 10)
+        return json_fail(&spread, err, "%g is no coefficient of variation, expected 0 to 10",
+                         point.spread);
+    for (int work = 0; work < WORK_COUNT; work++) {
+        JsonAt us = json_member(at, work_keys[work]);
+        if (json_get_us(&us, &point.ns, err) != 0) return -1;
+        if (curve_insert(&block->work[work][kind], point) != 0)
+            return json_fail(at, err, "duplicate point: batch %lld on \"%.60s\" is measured twice, "
+                             "keep one", (long long)point.x, name);
+    }
+    return 0;
+}
+
+static int read_timings(Trace *trace, const JsonAt *block_at, TraceBlock *block, Error *err)
+{
+    JsonAt at = json_member(block_at, "timings");
+    size_t count;
+
+    if (json_get_array(&at, 0, err) != 0) return -1;
+    count = json_count(&at);
+    if (count == 0)
+        return json_fail(&at, err, "block \"%.60s\" has no timings, expected at least one: measure it, "
+                         "or leave the block out", block->name);
+    for (int work = 0; work < WORK_COUNT; work++) {
+        block->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof(Curve));
+        if (!block->work[work]) return error_no_memory(err);
+        for (int kind = 0; kind < trace->kind_count; kind++) {
+            CurvePoint *points = arena_alloc(&trace->arena, count, sizeof *points);
+            if (!points) return error_no_memory(err);
+            block->work[work][kind].points = points;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        JsonAt item = json_element(&at, i);
+        if (read_timing(trace, &item, block, err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
+{
+    static const char *const keys[] = {"name", "output_bytes", "teacher", "student", "timings", NULL};
+    static const char *const teacher_keys[] = {"weight_bytes", "activation_bytes", NULL};
+    static const char *const student_keys[] = {"weight_bytes", "gradient_bytes", "state_bytes",
+                                               "activation_bytes", NULL};
+    JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student");
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_text(trace, at, "name", true, &block->name, err) != 0) return -1;
+    if (get_bytes(at, "output_bytes", &block->output_bytes, err) != 0) return -1;
+    if (json_has(&teacher) && json_check_keys(&teacher, teacher_keys, err) != 0) return -1;
+    if (json_has(&student) && json_check_keys(&student, student_keys, err) != 0) return -1;
+    if (get_bytes(&teacher, "weight_bytes", &block->teacher_weight_bytes, err) != 0
+        || get_bytes(&teacher, "activation_bytes", &block->teacher_activation_bytes, err) != 0
+        || get_bytes(&student, "weight_bytes", &block->student_weight_bytes, err) != 0
+        || get_bytes(&student, "gradient_bytes", &block->gradient_bytes, err) != 0
+        || get_bytes(&student, "state_bytes", &block->state_bytes, err) != 0
+        || get_bytes(&student, "activation_bytes", &block->student_activation_bytes, err) != 0)
+        return -1;
+    return read_timings(trace, at, block, err);
+}
+
+static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
+{
+    JsonAt at = json_member(root, "blocks");
+    size_t count;
+
+    if (json_get_array(&at, 1, err) != 0) return -1;
+    count = json_count(&at);
+    if (count > TRACE_MAX_BLOCKS)
+        return json_fail(&at, err, "%zu blocks, expected at most %d", count, TRACE_MAX_BLOCKS);
+    trace->blocks = arena_alloc(&trace->arena, count, sizeof *trace->blocks);
+    if (!trace->blocks) return error_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        JsonAt item = json_element(&at, i);
+        if (read_block(trace, &item, &trace->blocks[i], err) != 0) return -1;
+        trace->block_count++;
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(trace->blocks[j].name, trace->blocks[i].name) == 0)
+                return json_fail(&item, err, "block name \"%.60s\" is used twice, expected one a block",
+                                 trace->blocks[i].name);
+    }
+    return 0;
+}
+
+static int read_loader(Trace *trace, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"batch_us", "sample_us", "lanes", "prefetch", NULL};
+    JsonAt  at = json_member(root, "loader");
+    JsonAt  batch = json_member(&at, "batch_us"), sample = json_member(&at, "sample_us");
+    int64_t lanes = 0, prefetch = 0;
+    double  sample_us = 0;
+
+    if (!json_has(&at)) return 0;
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (json_get_us(&batch, &trace->loader.batch_ns, err) != 0) return -1;
+    if (json_get_number(&sample, 0, &sample_us, err) != 0) return -1;
+    if (sample_us > 1e9) return json_fail(&sample, err, "%g is too large, expected microseconds a "
+                                          "sample, at most 1e9", sample_us);
+    if (get_count(&at, "lanes", 1, TRACE_MAX_DEVICES, &lanes, err) != 0) return -1;
+    if (get_count(&at, "prefetch", 0, 1024, &prefetch, err) != 0) return -1;
+    trace->loader.sample_ns = sample_us * 1000.0;
+    trace->loader.lanes = (int)lanes;
+    trace->loader.prefetch = (int)prefetch;
+    trace->loader.present = true;
+    return 0;
+}
+
+static int read_links(Trace *trace, const JsonAt *at, TraceLinks *links, Error *err)
+{
+    JsonAt p2p = json_member(at, "p2p"), allreduce = json_member(at, "allreduce");
+
+    if (json_has(&p2p) && read_p2p(trace, &p2p, &links->p2p, err) != 0) return -1;
+    if (json_has(&allreduce)) return read_allreduce(trace, &allreduce, links, err);
+    return 0;
+}
+
+static int read_nodes(Trace *trace, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"devices_per_node", "p2p", "allreduce", NULL};
+    JsonAt  at = json_member(root, "nodes");
+    int64_t devices = 0;
+
+    if (!json_has(&at)) return 0;
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (get_count(&at, "devices_per_node", 1, TRACE_MAX_DEVICES, &devices, err) != 0) return -1;
+    trace->devices_per_node = (int)devices;
+    return read_links(trace, &at, &trace->node_links, err);
+}
+
+static int read_transfers(Trace *trace, const JsonAt *root, Error *err)
+{
+    static const char *const modes[] = {"overlapped", "blocking", NULL};
+    JsonAt at = json_member(root, "transfers");
+    int    mode = 0;
+
+    if (!json_has(&at)) return 0;
+    if (json_get_choice(&at, modes, &mode, err) != 0) return -1;
+    trace->blocking_transfers = mode == 1;
+    return 0;
+}
+
+static int read_root(Trace *trace, const Json *doc, Error *err)
+{
+    static const char *const keys[] = {"format", "version", "name", "provenance", "workload",
+                                       "devices", "input_bytes", "blocks", "loader", "p2p",
+                                       "allreduce", "transfers", "nodes", NULL};
+    JsonAt root = json_root(doc);
+
+    if (json_check_format(doc, "pipebd-trace", 1, err) != 0) return -1;
+    if (json_check_keys(&root, keys, err) != 0) return -1;
+    if (get_text(trace, &root, "name", true, &trace->name, err) != 0) return -1;
+    if (read_provenance(trace, &root, err) != 0) return -1;
+    if (read_workload(trace, &root, err) != 0) return -1;
+    if (read_devices(trace, &root, err) != 0) return -1;
+    if (get_bytes(&root, "input_bytes", &trace->input_bytes, err) != 0) return -1;
+    if (read_blocks(trace, &root, err) != 0) return -1;
+    if (read_loader(trace, &root, err) != 0) return -1;
+    if (read_links(trace, &root, &trace->links, err) != 0) return -1;
+    if (read_transfers(trace, &root, err) != 0) return -1;
+    return read_nodes(trace, &root, err);
+}
+
+/* ---- whole ------------------------------------------------------------- */
+
+static uint64_t fnv1a(const char *bytes, size_t length)
+{
+    uint64_t hash = 0xCBF29CE484222325u;
+
+    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001B3u;
+    return hash;
+}
+
+int trace_parse(Trace **out, const char *name, const char *text, size_t length, Error *err)
+{
+    int    rc = -1;
+    Json  *doc = NULL;
+    Trace *trace = NULL;
+
+    *out = NULL;
+    if (json_doc_parse(&doc, name, text, length, err) != 0) goto done;
+    trace = calloc(1, sizeof *trace);
+    if (!trace) { error_no_memory(err); goto done; }
+    if (read_root(trace, doc, err) != 0) goto done;
+    trace->hash = fnv1a(text, length);
+    *out = trace; trace = NULL; rc = 0;
+done:
+    json_doc_free(doc);
+    trace_free(trace);
+    return rc;
+}
+
+int trace_read(Trace **out, const char *path, Error *err)
+{
+    char  *text;
+    size_t length;
+
+    *out = NULL;
+    if (file_read(&text, &length, path, 0, err) != 0) return -1;
+    int rc = trace_parse(out, strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, err);
+    free(text);
+    return rc;
+}
+
+void trace_free(Trace *trace)
+{
+    if (!trace) return;
+    arena_free(&trace->arena);
+    free(trace);
+}
+
+int trace_device_count(const Trace *trace)
+{
+    int count = 0;
+
+    for (int kind = 0; kind < trace->kind_count; kind++) count += trace->kinds[kind].count;
+    return count;
+}
+
+int64_t trace_boundary_bytes(const Trace *trace, int boundary)
+{
+    return boundary == 0 ? trace->input_bytes : trace->blocks[boundary - 1].output_bytes;
+}

@@ -1,0 +1,110 @@
+/* The trace: what the blocks of a workload cost on the devices of a cluster.
+ *
+ * In the file: microseconds and bytes (docs/formats.md). In memory: int64_t
+ * nanoseconds. A trace never changes once it is read.
+ *
+ * Invariants of a Trace that trace_read() returned:
+ *   1. every block has, for every device kind, the same four curves, with at least
+ *      one point each, or none at all for that kind; at least one kind has them;
+ *   2. a curve's points have increasing x, and no x twice;
+ *   3. no batch is larger than the workload's. */
+#ifndef TRACES_TRACE_H
+#define TRACES_TRACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+enum {
+    TRACE_MAX_BLOCKS  = 4096,
+    TRACE_MAX_DEVICES = 4096,
+    TRACE_MAX_KINDS   = 64
+};
+
+#define TRACE_ABSENT ((int64_t)-1)       /* an optional byte count that is not there */
+
+/* What a device does with a block, each with timings of its own. */
+typedef enum { WORK_TEACHER, WORK_FORWARD, WORK_BACKWARD, WORK_UPDATE, WORK_COUNT } Work;
+
+typedef struct {
+    int64_t x;               /* rows of the batch, or bytes */
+    int64_t ns;
+    double  spread;          /* coefficient of variation; 0 when not measured */
+} CurvePoint;
+
+typedef struct {
+    CurvePoint *points;      /* by x, ascending */
+    int         count;
+} Curve;
+
+typedef struct {
+    const char *name;                    /* "RTX A6000" */
+    int         count;
+    int64_t     memory_bytes;            /* or TRACE_ABSENT */
+} TraceKind;
+
+typedef struct {
+    const char *name;
+    int64_t     output_bytes;            /* boundary b + 1, a sample; TRACE_ABSENT  */
+    int64_t     teacher_weight_bytes, teacher_activation_bytes;    /* activations:  */
+    int64_t     student_weight_bytes, gradient_bytes, state_bytes; /* a sample, or  */
+    int64_t     student_activation_bytes;                          /* TRACE_ABSENT  */
+    Curve      *work[WORK_COUNT];        /* [kinds]; count 0: this kind not measured */
+} TraceBlock;
+
+/* All-reduce among a number of devices, by bytes. */
+typedef struct {
+    int   devices;
+    Curve curve;
+} TraceReduce;
+
+typedef struct {
+    Curve        p2p;                    /* by bytes; count 0 when absent */
+    TraceReduce *reduces;                /* by devices, ascending */
+    int          reduce_count;
+} TraceLinks;
+
+typedef struct {
+    bool    present;
+    int64_t batch_ns;                    /* a request */
+    double  sample_ns;                   /* a row of it */
+    int     lanes, prefetch;             /* prefetch 0: a load blocks its device */
+} TraceLoader;
+
+typedef struct {
+    Arena        arena;                  /* owns everything below */
+    const char  *name;
+    const char  *provenance_kind, *source, *date, *notes;   /* "" when not given */
+    const char  *workload;
+    int64_t      batch, samples;
+    TraceKind   *kinds;
+    int          kind_count;
+    int64_t      input_bytes;            /* boundary 0, a sample; or TRACE_ABSENT */
+    TraceBlock  *blocks;
+    int          block_count;
+    TraceLoader  loader;
+    bool         blocking_transfers;     /* a transfer occupies the device that sends */
+    TraceLinks   links;                  /* within a node */
+    int          devices_per_node;       /* 0: all devices on one node */
+    TraceLinks   node_links;             /* between nodes */
+    uint64_t     hash;                   /* FNV-1a (64 bit) of the file's bytes */
+} Trace;
+
+/* Reads and checks a trace ("-": standard input). *out is yours: trace_free() it.
+ * Errors carry path:line:column. */
+int trace_read(Trace **out, const char *path, Error *err);
+
+/* The same from memory; name stands for the path in messages. */
+int trace_parse(Trace **out, const char *name, const char *text, size_t length, Error *err);
+
+void trace_free(Trace *trace);
+
+/* All device counts of the kinds together. */
+int trace_device_count(const Trace *trace);
+
+/* Bytes of one sample at boundary k (0 is the input); TRACE_ABSENT when unknown. */
+int64_t trace_boundary_bytes(const Trace *trace, int boundary);
+
+#endif
