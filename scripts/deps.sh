@@ -1,0 +1,104 @@
+#!/bin/sh
+# deps.sh build|test|plot|fuzz|valgrind: installs what is missing, with apt.
+#
+# Says nothing and does nothing when all is there. What is there is found by
+# trying (compile, link, look up), so software not installed by apt counts too.
+# Without root and without sudo it prints the line to run and exits 1.
+set -u
+
+CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+packages=
+
+want() { packages="$packages $1"; }
+
+program() { command -v "$1" >/dev/null 2>&1 || want "$2"; }
+
+# library NAME PACKAGE HEADER...: a program that includes the headers links.
+library() {
+    name=$1 package=$2
+    shift 2
+    printf '#include <%s>\n' "$@" > "$folder/try.c"
+    echo 'int main(void) { return 0; }' >> "$folder/try.c"
+    # shellcheck disable=SC2046,SC2086  # flags are words
+    "$CC" ${CPPFLAGS:-} "$folder/try.c" -o "$folder/try" ${LDFLAGS:-} \
+        $("${PKG_CONFIG:-pkg-config}" --cflags --libs "$name" 2>/dev/null || echo "-l$name") \
+        >/dev/null 2>&1 || want "$package"
+}
+
+fuzzing_works() {
+    echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' > "$folder/fuzz.c"
+    "$CLANG" -fsanitize=fuzzer,address,undefined "$folder/fuzz.c" -o "$folder/fuzz" \
+        >/dev/null 2>&1
+}
+
+# Sets packages to what is missing for the kind of work named.
+find_missing() {
+    packages=
+    program "$CC" build-essential
+    program make build-essential
+    program "${PKG_CONFIG:-pkg-config}" pkg-config
+    library jansson libjansson-dev jansson.h
+    library glpk libglpk-dev glpk.h
+    case $1 in
+    build) ;;
+    plot)
+        program gnuplot gnuplot-nox
+        program rsvg-convert librsvg2-bin ;;
+    test)
+        library cmocka libcmocka-dev stdarg.h stddef.h setjmp.h stdint.h cmocka.h
+        program "$PYTHON" python3
+        program jq jq ;;
+    valgrind)
+        program valgrind valgrind ;;
+    fuzz)
+        if ! command -v "$CLANG" >/dev/null 2>&1; then want clang
+        elif ! fuzzing_works; then
+            # Debian keeps the sanitizers' run-time libraries in a package of their own.
+            want "libclang-rt-$("$CLANG" -dumpversion | cut -d. -f1)-dev"
+        fi ;;
+    *)
+        echo "usage: scripts/deps.sh build|test|plot|fuzz|valgrind" >&2
+        exit 2 ;;
+    esac
+}
+
+# as_root COMMAND...: as root, or through sudo; fails where neither is possible.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif sudo -n true 2>/dev/null || [ -t 0 ]; then
+        sudo DEBIAN_FRONTEND=noninteractive "$@"
+    else return 1; fi
+}
+
+install_missing() {
+    line="apt-get install -y --no-install-recommends$packages"
+    export DEBIAN_FRONTEND=noninteractive
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "Missing here (Debian names):$packages" >&2
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
+        echo "Missing, run as root: $line" >&2
+        return 1
+    fi
+    echo "Installing:$packages" >&2
+    # An update that fails (one dead mirror) need not stop the install.
+    as_root apt-get update -q >&2 || true
+    # shellcheck disable=SC2086  # a list of names
+    as_root $line >&2 || { echo "Missing, run: sudo $line" >&2; return 1; }
+}
+
+kind=${1:-}
+find_missing "$kind"
+# Twice: whether clang can fuzz is known only once clang is there.
+for attempt in 1 2; do
+    [ -n "$packages" ] || exit 0
+    install_missing || exit 1
+    find_missing "$kind"
+done
+if [ -n "$packages" ]; then
+    echo "Installed, and still not usable:$packages" >&2
+    exit 1
+fi

@@ -1,0 +1,48 @@
+#!/bin/sh
+# install.sh install|uninstall: called by the Makefile, which sets PREFIX, BUILD,
+# VERSION, SOVERSION and (to uninstall) TOOLS. DESTDIR is put before every path, but
+# is no part of what the pkg-config file says.
+set -eu
+
+root=${DESTDIR:-}$PREFIX
+bin=$root/bin lib=$root/lib include=$root/include pc=$root/lib/pkgconfig
+shared=libpipebd.so
+
+put_all() {
+    install -d "$bin" "$lib" "$include" "$pc"
+    for tool in "$BUILD"/bin/pipebd-*; do
+        if [ -f "$tool" ]; then install -m 755 "$tool" "$bin/"; fi
+    done
+    install -m 644 "$BUILD/lib/libpipebd.a" "$lib/"
+    install -m 755 "$BUILD/lib/$shared" "$lib/$shared.$VERSION"
+    ln -sf "$shared.$VERSION" "$lib/$shared.$SOVERSION"
+    ln -sf "$shared.$SOVERSION" "$lib/$shared"
+    install -m 644 include/pipebd.h "$include/"
+    cat > "$pc/pipebd.pc" <<END
+prefix=$PREFIX
+libdir=\${prefix}/lib
+includedir=\${prefix}/include
+
+Name: pipebd
+Description: Planner and simulator of blockwise distillation schedules
+Version: $VERSION
+Libs: -L\${libdir} -lpipebd
+Libs.private: -ljansson -lglpk -lm
+Cflags: -I\${includedir}
+END
+    chmod 644 "$pc/pipebd.pc"
+    echo "Installed into $root."
+}
+
+remove_all() {
+    for tool in ${TOOLS:-}; do rm -f "$bin/$tool"; done
+    rm -f "$lib/libpipebd.a" "$lib/$shared" "$lib/$shared.$SOVERSION" "$lib/$shared.$VERSION" \
+        "$include/pipebd.h" "$pc/pipebd.pc"
+    echo "Removed from $root."
+}
+
+case ${1:-} in
+install)   put_all ;;
+uninstall) remove_all ;;
+*) echo 'usage: make install | make uninstall' >&2; exit 2 ;;
+esac

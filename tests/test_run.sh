@@ -1,0 +1,75 @@
+#!/bin/bash
+# The test runner itself: what it counts, and that nothing bad counts as passed.
+. "$(dirname "$0")/tap.sh"
+
+# A fake test program: its lines of shell.
+fake() {
+    { echo '#!/bin/bash'; cat; } > "$WORK/$1"
+    chmod +x "$WORK/$1"
+}
+
+# counts NAME LINE STATUS PROGRAM...: the runner's last line and exit status.
+counts() {
+    local name=$1 line=$2 want=$3
+    shift 3
+    check() {
+        local output status
+        output=$(PIPEBD_TEST_LIMIT=1 PIPEBD_TEST_WRAPPER='' "$PIPEBD_ROOT/tests/run.sh" "$@")
+        status=$?
+        printf '%s\n' "$output"
+        [ "$status" -eq "$want" ] && [ "$(printf '%s\n' "$output" | tail -n 1)" = "$line" ]
+    }
+    ok "$name" check "${@/#/$WORK/}"
+}
+
+fake passes.sh    <<< 'echo 1..2; echo "ok 1 - a"; echo "ok 2 - b"'
+fake passes       <<< 'echo 1..1; echo "ok 1 - c"'
+fake groups       <<< 'echo 1..1; echo "ok 1 - c"; echo 1..2; echo "ok 1 - d"; echo "ok 2 - e"'
+fake fails        <<< 'echo 1..2; echo "ok 1 - a"; echo "not ok 2 - b"; echo "# why"; exit 1'
+fake fails_exit_0 <<< 'echo 1..1; echo "not ok 1 - b"'
+fake skips        <<< 'echo 1..3; echo "ok 1 - a"; echo "ok 2 - b # SKIP no"; echo "not ok 3 # SKIP c"'
+fake only_skips   <<< 'echo 1..1; echo "ok 1 - b # SKIP no"'
+fake crashes      <<< 'echo 1..2; echo "ok 1 - a"; kill -SEGV $$'
+fake hangs        <<< 'echo 1..2; echo "ok 1 - a"; exec sleep 30'
+fake stubborn     <<< 'trap "" TERM; echo 1..1; echo "ok 1 - a"; while :; do sleep 0.2; done'
+fake silent       <<< 'exit 0'
+fake none         <<< 'echo 1..0'
+fake no_plan.sh   <<< 'echo "ok 1 - a"'
+fake too_few      <<< 'echo 1..3; echo "ok 1 - a"'
+fake late_exit    <<< 'echo 1..1; echo "ok 1 - a"; exit 3'
+cat > "$WORK/python.py" <<< 'print("1..1\nok 1 - python")'
+
+counts 'passes are added up'               '6 passed, 0 failed' 0 passes.sh passes groups
+counts 'python scripts run'                '1 passed, 0 failed' 0 python.py
+counts 'a failed test'                     '1 passed, 1 failed' 1 fails
+counts 'a failed test with exit status 0'  '0 passed, 1 failed' 1 fails_exit_0
+counts 'skips are counted apart'           '1 passed, 0 failed, 2 skipped' 0 skips
+counts 'all skipped is no failure'         '0 passed, 0 failed, 1 skipped' 0 only_skips
+counts 'a crash is one failure'            '1 passed, 1 failed' 1 crashes
+counts 'a hang is one failure'             '1 passed, 1 failed' 1 hangs
+counts 'a hang deaf to SIGTERM as well'    '1 passed, 1 failed' 1 stubborn
+counts 'no output is one failure'          '0 passed, 1 failed' 1 silent
+counts 'no tests are one failure'          '0 passed, 1 failed' 1 none
+counts 'no plan is one failure'            '1 passed, 1 failed' 1 no_plan.sh
+counts 'fewer tests than planned'          '1 passed, 1 failed' 1 too_few
+counts 'a bad exit after passing'          '1 passed, 1 failed' 1 late_exit
+counts 'a missing program is one failure'  '0 passed, 1 failed' 1 nothere
+counts 'one bad program spoils the rest'   '3 passed, 1 failed' 1 passes.sh crashes
+counts 'nothing to run is no success'      '0 passed, 0 failed' 1
+
+shows() { "$PIPEBD_ROOT/tests/run.sh" "$WORK/$1" | grep -qF -- "$2"; }
+ok 'the output of a failure is shown' shows fails '    # why'
+ok 'a crash names its signal'         shows crashes 'crashed: signal 11'
+
+# The helpers of tap.sh, in scripts of their own.
+helper() { { echo ". '$PIPEBD_ROOT/tests/tap.sh'"; cat; } > "$WORK/$1"; }
+helper good.sh  <<< 'ok a true; fails b false; expect_status 3 c bash -c "exit 3"; skip d no; done_testing'
+helper bad.sh   <<< 'ok a false; fails b true; expect_status 3 c true; done_testing'
+helper gone.sh  <<< 'fails a nothere-no-such-command; fails b bash -c "kill -SEGV \$\$"; done_testing'
+helper stops.sh <<< 'ok a true; exit 0'
+counts 'tap.sh: what holds passes'                  '3 passed, 0 failed, 1 skipped' 0 good.sh
+counts 'tap.sh: what does not hold fails'           '0 passed, 3 failed' 1 bad.sh
+counts 'tap.sh: a crash or no program is no refusal' '0 passed, 2 failed' 1 gone.sh
+counts 'tap.sh: ending early fails'                 '1 passed, 1 failed' 1 stops.sh
+
+done_testing
