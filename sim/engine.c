@@ -464,9 +464,9 @@ static int advance(Sim *sim, int d)
         int          at = phase->first + dev->index, go;
         bool last_step = dev->step + 1 == phase->steps;
 
-        if (t > sim->now_ns
-            && (ends ? dev->out_count > 0 || sim->reference == d || last_step
-                     : interacts(sim, d, at, dev->code->code[at].op))) {
+        /* Also at equal times: what this device just did may have woken lower numbers. */
+        if (ends ? dev->out_count > 0 || sim->reference == d || last_step
+                 : interacts(sim, d, at, dev->code->code[at].op)) {
             Event self = {t, 2 * d + 1};
             if (sim->heap_count > 0 && before(sim->heap[0], self)) {
                 block(dev, STATE_READY, t);

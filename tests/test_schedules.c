@@ -1,0 +1,507 @@
+/* Schedules end to end: plan -> program -> verifier -> simulator, by hand and by
+ * identities, on made-up traces. Times in the drawings are microseconds. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/text.h"
+#include "schedule/verify.h"
+#include "sim/memory.h"
+#include "sim/sim.h"
+
+/* ---- making traces and plans ---------------------------------------------- */
+
+typedef struct {
+    int  blocks, devices, samples, batch;
+    int  teacher, student;           /* us at the full batch; linear through 0 */
+    int  load_us, prefetch, lanes;   /* lanes 0: no loader */
+    int  p2p_us, reduce_us;          /* whatever the bytes; 0: none */
+    bool blocking;
+    int  update_us;
+    uint64_t seed;                   /* not 0: block times vary by it */
+} Case;
+
+static int vary(const Case *c, int value, int which)
+{
+    return c->seed ? 1 + (int)(rng_u64(c->seed, (uint64_t)which, 0, 0) % (uint64_t)(2 * value + 1)) : value;
+}
+
+static void block_text(const Case *c, int b, int scale, Text *out)
+{
+    text_printf(out, "%s{\"name\": \"b%d\", \"output_bytes\": 1, \"student\": {\"gradient_bytes\": 1}, "
+                "\"timings\": [", b ? ", " : "", b);
+    for (int i = 0; i < c->devices && i < c->batch; i++) {
+        int rows = c->batch / (i + 1);
+        if (i && rows == c->batch / i) continue;
+        text_printf(out, "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
+                    "\"update_us\": %d}", i ? ", " : "", rows,
+                    scale * (vary(c, c->teacher, b) * rows / c->batch),
+                    scale * (vary(c, c->student, 100 + b) * rows / c->batch / 3),
+                    scale * (vary(c, c->student, 100 + b) * rows / c->batch * 2 / 3), scale * c->update_us);
+    }
+    text_append(out, "]}");
+}
+
+static Trace *trace_of(const Case *c, int scale)
+{
+    Text   text = {0};
+    Trace *trace;
+    Error  err = {""};
+
+    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"case\", \"provenance\": "
+                "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d,"
+                " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1, "
+                "\"blocks\": [", c->batch, c->samples, c->devices);
+    for (int b = 0; b < c->blocks; b++) block_text(c, b, scale, &text);
+    text_append(&text, "]");
+    if (c->lanes)
+        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"lanes\": %d, \"prefetch\": %d}",
+                    scale * c->load_us, c->lanes, c->prefetch);
+    if (c->p2p_us)
+        text_printf(&text, ", \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 100000, \"us\": %d}]",
+                    scale * c->p2p_us, scale * c->p2p_us);
+    if (c->reduce_us)
+        text_printf(&text, ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, "
+                    "{\"devices\": 64, \"bytes\": 1, \"us\": %d}]", scale * c->reduce_us, scale * c->reduce_us);
+    if (c->blocking) text_append(&text, ", \"transfers\": \"blocking\"");
+    text_append(&text, "}");
+    if (trace_parse(&trace, "case", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s\n%s", err.text, text_string(&text));
+    text_free(&text);
+    return trace;
+}
+
+/* A chain of stages with these first blocks and widths; stages ends with width 0. */
+typedef struct { int first, width; } Cut;
+
+static Plan *chain(Schedule schedule, const Scenario *s, const Cut *cuts)
+{
+    Plan *plan;
+    int   count = 0, device = 0;
+
+    while (cuts[count].width) count++;
+    assert_int_equal(plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, count, NULL), 0);
+    for (int i = 0; i < count; i++) {
+        int last = i + 1 < count ? cuts[i + 1].first - 1 : s->trace->block_count - 1;
+        assert_int_equal(plan_set_stage(plan, i, cuts[i].first, last, device, cuts[i].width, NULL), 0);
+        device += cuts[i].width;
+    }
+    return plan;
+}
+
+/* Blocks in phases: dp with width = devices, ls with device = task % devices, or stolen. */
+static Plan *phases(Schedule schedule, const Scenario *s, bool stealing)
+{
+    int   n = s->trace->block_count;
+    Plan *plan;
+
+    assert_int_equal(plan_new(&plan, schedule, n, s->device_count, s->batch, n, NULL), 0);
+    plan->stealing = stealing;
+    for (int b = 0; b < n; b++) {
+        int width = stealing ? 0 : schedule == SCHEDULE_DP ? s->device_count : 1;
+        int first = schedule == SCHEDULE_DP ? 0 : b % s->device_count;
+        assert_int_equal(plan_set_stage(plan, b, b, b, first, width, NULL), 0);
+    }
+    return plan;
+}
+
+/* Spells out, verifies, simulates; frees plan. */
+static SimResult run(const Scenario *s, Plan *plan, SimOptions options)
+{
+    Program  *program = NULL;
+    SimResult result = {0};
+    Error     err = {""};
+
+    if (plan_check(plan, &err) != 0 || program_build(&program, plan, s->steps, &err) != 0
+        || program_verify(program, s->queue_depth, &err) != 0
+        || sim_run(&result, program, s, &options, &err) != 0) fail_msg("%s", err.text);
+    program_free(program);
+    plan_free(plan);
+    return result;
+}
+
+static int64_t epoch_us(const Scenario *s, Plan *plan)
+{
+    SimResult result = run(s, plan, (SimOptions){0});
+    int64_t   us = result.epoch_ns / 1000;
+
+    sim_free(&result);
+    return us;
+}
+
+static Scenario scenario_of(const Trace *trace, int depth)
+{
+    Scenario s;
+    ScenarioOptions options = {.queue_depth = depth, .extrapolate = true};
+    Error    err = {""};
+
+    if (scenario_build(&s, trace, &options, &err) != 0) fail_msg("%s", err.text);
+    return s;
+}
+
+/* ---- by hand ----------------------------------------------------------------- */
+
+/* Two blocks, a device each, 3 steps; T 10, S = F 10 + B 20, relay 5.
+ *     dev 0 | T0 10 | S0 30         | T0 | S0 | ...      40 a step
+ *     dev 1 |    wait 15  | T1 10 | S1 30  |             40 a step
+ * device 1 starts at 15 and never waits again: 15 + 3 * 40. */
+static void dpu_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 15 + 3 * 40);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* The same with the barrier: both wait for device 1 at 55 and start over.
+ *     dev 0 | T0 10 | S0 30 | wait 15 |
+ *     dev 1 |  15   | T1 10 | S1 30   |      3 * 55 */
+static void tr_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_TR, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 3 * 55);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* The relay occupies the sender: device 0 takes 45 a step.
+ *     dev 0 | T0 10 | send 5 | S0 30 |
+ *     dev 1 |      15        | T1 10 | S1 30 |   at 45 + 15 the next message is there:
+ *     device 1 starts steps at 15, 60, 105 and ends at 105 + 40. */
+static void blocking_relay_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
+                  .p2p_us = 5, .blocking = true};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 145);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* Halves of the batch: T 5, S 15, all-reduce 7 hidden by nothing, update 2.
+ *     phase 0 | T0 5 | S0 15 | A 7 | U 2 |                29 a step
+ *     phase 1 | T0 5 | T1 5 | S1 15 | A 7 | U 2 |         34 a step */
+static void dp_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
+                  .reduce_us = 7, .update_us = 2};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 29 + 3 * 34);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* IR on two devices, halves of the batch: T 5, F 5, B 10.
+ *     compute | T0 | T1 | F0 B0 15 | F1 B1 15 | wait A1 | U0 2 U1 2 |
+ *     reduce  |                    | A0 7     | A1 7    |
+ * A1 ends at 10 + 15 + 15 + 7 = 47. U0 needs A0 only (32) and runs at 40..42, U1 at
+ * 47..49: 49 a step. */
+static void ir_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
+                  .reduce_us = 7, .update_us = 2};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, (Cut[]){{0, 2}, {0, 0}})), 3 * 49);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* Two tasks, loading 4 each without prefetch on one lane; T 10, S 30.
+ *     dev 0 | L 4 | T0 10 | S0 30 | L | ...                     44 a step
+ *     dev 1 | wait 4 | L 4 | T0 10 | T1 10 | S1 30 | L | ...    first 58, then 54
+ * Requests never meet again (0, 44, 88 and 4, 58, 112): 58 + 2 * 54. */
+static void ls_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
+                  .load_us = 4, .lanes = 1};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, false)), 58 + 2 * 54);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* Three tasks of 40, 50, 60 a step on two devices, 3 steps: device 0 takes b0 (120),
+ * device 1 b1 (150); device 0 is free first and takes b2: 120 + 180. */
+static void stealing_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 3, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, true)), 300);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* A group of two, then one device: block 0 at half the batch takes 20, block 1 at the
+ * full one 40, from two messages of 5 that share device 2's copy-in lane.
+ *     dev 0 | T0 5 | S0 15 |           dev 0's message 5..10, dev 1's 10..15
+ *     dev 2 |   wait 15    | T1 10 S1 30 |       15 + 3 * 40 */
+static void ahd_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})), 15 + 3 * 40);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* Loading 100 ahead of a step of 40: the loader sets the pace. 100, then every 100. */
+static void loader_sets_the_pace(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 1, .devices = 1, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
+                  .load_us = 100, .lanes = 1, .prefetch = 2};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, (Cut[]){{0, 1}, {0, 0}})), 340);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* ---- identities, on random cases -------------------------------------------------- */
+
+static Case random_case(Rng *rng)
+{
+    return (Case){.blocks = (int)rng_range(rng, 1, 6), .devices = (int)rng_range(rng, 1, 5),
+                  .samples = (int)rng_range(rng, 1, 3000), .batch = (int)rng_range(rng, 5, 12),
+                  .teacher = (int)rng_range(rng, 1, 30), .student = (int)rng_range(rng, 3, 60),
+                  .load_us = (int)rng_range(rng, 0, 40), .prefetch = (int)rng_range(rng, 0, 3),
+                  .lanes = (int)rng_range(rng, 0, 3), .p2p_us = (int)rng_range(rng, 0, 40),
+                  .reduce_us = (int)rng_range(rng, 0, 30), .blocking = rng_range(rng, 0, 1) == 1,
+                  .update_us = (int)rng_range(rng, 0, 5), .seed = rng_next(rng) | 1};
+}
+
+/* A random plan of any schedule. */
+static Plan *random_plan(Rng *rng, const Scenario *s)
+{
+    Schedule schedule = (Schedule)rng_range(rng, 0, SCHEDULE_COUNT - 1);
+    int      n = s->trace->block_count, g = s->device_count, count = 0;
+    Cut      cuts[8] = {{0, 0}};
+
+    if (schedule == SCHEDULE_DP) return phases(schedule, s, false);
+    if (schedule == SCHEDULE_LS) return phases(schedule, s, rng_range(rng, 0, 1) == 1);
+    for (int block = 0, used = 0; block < n && used < g; count++) {
+        bool last = schedule == SCHEDULE_IR || used + 1 == g || rng_range(rng, 0, 3) == 0;
+        int  width = schedule == SCHEDULE_IR ? g : schedule == SCHEDULE_AHD ? (int)rng_range(rng, 1, g - used) : 1;
+        cuts[count] = (Cut){block, width};
+        used += width;
+        if (last) { count++; break; }
+        block += (int)rng_range(rng, 1, n);
+    }
+    return chain(schedule, s, cuts);
+}
+
+static void print_case(int i, uint64_t seed) { print_message("case %d of seed %llu\n", i, (unsigned long long)seed); }
+
+static void steady_equals_step_by_step(void **state)
+{
+    (void)state;
+    Rng     rng = {.seed = 11};
+    int64_t skipped = 0;
+
+    for (int i = 0; i < 1500; i++) {
+        Case     c = random_case(&rng);
+        Trace   *trace = trace_of(&c, 1);
+        Scenario s = scenario_of(trace, (int)rng_range(&rng, 1, 3));
+        Rng      again = rng;
+        SimResult fast = run(&s, random_plan(&rng, &s), (SimOptions){0});
+        SimResult slow = run(&s, random_plan(&again, &s), (SimOptions){.step_by_step = true});
+        if (fast.epoch_ns != slow.epoch_ns
+            || memcmp(fast.shares, slow.shares, (size_t)fast.device_count * sizeof *fast.shares) != 0
+            || fast.simulated + fast.skipped != slow.simulated) {
+            print_case(i, rng.seed);
+            fail_msg("epoch %lld ns, step by step %lld", (long long)fast.epoch_ns, (long long)slow.epoch_ns);
+        }
+        skipped += fast.skipped;
+        sim_free(&fast);
+        sim_free(&slow);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(skipped > 100000);           /* the fast way was really taken */
+}
+
+static void scaling_time_scales_the_epoch(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = 12};
+
+    for (int i = 0; i < 300; i++) {
+        Case     c = random_case(&rng);
+        Trace   *one = trace_of(&c, 1), *seven = trace_of(&c, 7);
+        Scenario a = scenario_of(one, 2), b = scenario_of(seven, 2);
+        Rng      again = rng;
+        int64_t  first = epoch_us(&a, random_plan(&rng, &a)), second = epoch_us(&b, random_plan(&again, &b));
+        /* shares between measured batches round to a nanosecond, a few a step */
+        if (llabs(second - 7 * first) > 1 + 7 * first / 1000) { print_case(i, rng.seed); fail(); }
+        scenario_free(&a);
+        scenario_free(&b);
+        trace_free(one);
+        trace_free(seven);
+    }
+}
+
+/* DPU is AHD with widths 1, and IR is AHD with one stage. */
+static void names_of_the_same_program(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = 13};
+
+    for (int i = 0; i < 200; i++) {
+        Case     c = random_case(&rng);
+        Trace   *trace = trace_of(&c, 1);
+        Scenario s = scenario_of(trace, 2);
+        int      n = c.blocks;
+        Cut      two[] = {{0, 1}, {n / 2, 1}, {0, 0}}, whole[] = {{0, c.devices}, {0, 0}};
+        if (n >= 2 && c.devices >= 2)
+            assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, two)), epoch_us(&s, chain(SCHEDULE_AHD, &s, two)));
+        assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, whole)), epoch_us(&s, chain(SCHEDULE_AHD, &s, whole)));
+        scenario_free(&s);
+        trace_free(trace);
+    }
+}
+
+/* Every device's shares sum to the epoch, and spans of a compute lane never overlap. */
+static void time_adds_up(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = 14};
+
+    for (int i = 0; i < 200; i++) {
+        Case     c = random_case(&rng);
+        c.samples = c.batch * (int)rng_range(&rng, 1, 20);
+        Trace   *trace = trace_of(&c, 1);
+        Scenario s = scenario_of(trace, 2);
+        Plan    *plan = random_plan(&rng, &s);
+        Program *program;
+        SimResult r;
+        assert_int_equal(program_build(&program, plan, s.steps, NULL), 0);
+        assert_int_equal(sim_run(&r, program, &s, &(SimOptions){.record = true}, NULL), 0);
+        for (int d = 0; d < r.device_count; d++) {
+            int64_t sum = 0, last = 0;
+            for (int k = 0; k < SHARE_COUNT; k++) { assert_true(r.shares[d][k] >= 0); sum += r.shares[d][k]; }
+            assert_int_equal(sum, r.epoch_ns);
+            for (int64_t k = 0; k < r.span_count; k++) {
+                if (r.spans[k].device != d || r.spans[k].lane != LANE_COMPUTE) continue;
+                assert_true(r.spans[k].start_ns >= last);
+                last = r.spans[k].end_ns;
+            }
+        }
+        sim_free(&r);
+        program_free(program);
+        plan_free(plan);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+}
+
+/* ---- the verifier ------------------------------------------------------------------ */
+
+/* Breaks one instruction of a good program and expects a refusal with these words. */
+static void refuses(int device, int index, Instruction broken, const char *words)
+{
+    Case     c = {.blocks = 3, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+    Plan    *plan = chain(SCHEDULE_AHD, &s, (Cut[]){{0, 1}, {1, 2}, {0, 0}});
+    Program *program;
+    Error    err = {""};
+
+    assert_int_equal(program_build(&program, plan, 3, NULL), 0);
+    assert_int_equal(program_verify(program, 2, &err), 0);
+    program->devices[device].code[index] = broken;
+    assert_int_equal(program_verify(program, 2, &err), -1);
+    if (!strstr(err.text, words)) fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    program_free(program);
+    plan_free(plan);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* Device 0: LOAD, TEACHER 0, SEND -> 1, SEND -> 2, FORWARD 0, BACKWARD 0, UPDATE 0.
+ * Devices 1, 2: RECV, TEACHER 1, TEACHER 2, F 1, B 1, A 1, F 2, B 2, A 2, U 1, U 2. */
+static void verifier_refuses(void **state)
+{
+    (void)state;
+    refuses(0, 1, (Instruction){OP_TEACHER, 1, -1, 0, 8}, "input rows are not on the device");
+    refuses(0, 2, (Instruction){OP_SEND, 1, 0, 0, 3}, "the next message in its queue is another one");
+    refuses(0, 4, (Instruction){OP_FORWARD, 0, -1, 0, 7}, "no FORWARD of these rows");
+    refuses(0, 6, (Instruction){OP_TEACHER, 1, -1, 0, 8}, "trained but not updated");
+    refuses(0, 3, (Instruction){OP_TEACHER, 1, -1, 0, 8}, "waits forever");
+    refuses(1, 5, (Instruction){OP_BARRIER, 0, 0, 0, 0}, "no ALLREDUCE with the block");
+    refuses(1, 6, (Instruction){OP_ALLREDUCE, 1, 0, 0, 4}, "no BACKWARD of the block before it");
+    refuses(1, 4, (Instruction){OP_BACKWARD, 1, -1, 0, 9}, "rows outside the batch");
+    refuses(2, 3, (Instruction){OP_FORWARD, 7, -1, 4, 4}, "no such block");
+    refuses(0, 2, (Instruction){OP_SEND, 1, 9, 0, 4}, "no such channel");
+    refuses(0, 0, (Instruction){OP_LOAD, 1, -1, 0, 8}, "only boundary 0");
+}
+
+/* Two devices that both receive before they send. */
+static void verifier_finds_deadlock(void **state)
+{
+    (void)state;
+    Program *p = program_new(2, 2, 4, 1);
+    Error    err = {""};
+
+    int ab = program_channel(p, 0, 1, NULL), ba = program_channel(p, 1, 0, NULL);
+    for (int d = 0; d < 2; d++) {
+        Code *code = &p->devices[d];
+        assert_int_equal(program_begin_phase(code, 1, NULL), 0);
+        Instruction list[] = {{OP_RECV, 1, d ? ab : ba, 0, 4}, {OP_LOAD, 0, -1, 0, 4}, {OP_SEND, 0, d ? ba : ab, 0, 4},
+                              {OP_TEACHER, 0, -1, 0, 4}, {OP_TEACHER, 1, -1, 0, 4}, {OP_FORWARD, d, -1, 0, 4},
+                              {OP_BACKWARD, d, -1, 0, 4}, {OP_UPDATE, d, -1, 0, 4}};
+        for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+            if (list[i].op == OP_TEACHER && list[i].block == 0) continue;
+            assert_int_equal(program_emit(p, code, list[i], NULL), 0);
+        }
+    }
+    assert_int_equal(program_verify(p, 2, &err), -1);
+    program_free(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dpu_by_hand), cmocka_unit_test(tr_by_hand), cmocka_unit_test(blocking_relay_by_hand),
+        cmocka_unit_test(dp_by_hand), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
+        cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand), cmocka_unit_test(loader_sets_the_pace),
+        cmocka_unit_test(steady_equals_step_by_step), cmocka_unit_test(scaling_time_scales_the_epoch),
+        cmocka_unit_test(names_of_the_same_program), cmocka_unit_test(time_adds_up),
+        cmocka_unit_test(verifier_refuses), cmocka_unit_test(verifier_finds_deadlock),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
