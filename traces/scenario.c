@@ -114,7 +114,10 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
     if (curve->count == 0)
         return error_set(err, "block \"%s\" has no timings on \"%s\": measure it there", b->name,
                          trace->kinds[kind].name);
-    if (curve_at(curve, rows, scenario->extrapolate, out)) return 0;
+    if (curve_at(curve, rows, scenario->extrapolate, out)) {
+        if (trace->slowdown) out->ns = llround((double)out->ns * trace->slowdown[device]);
+        return 0;
+    }
     return error_set(err, "block \"%s\" has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
                      "measure it, or use --extrapolate", b->name, rows, trace->kinds[kind].name,
                      measured(curve, list, sizeof list));

@@ -1,7 +1,8 @@
 /* The trace: what the blocks of a workload cost on the devices of a cluster.
  *
  * In the file: microseconds and bytes (docs/formats.md). In memory: int64_t
- * nanoseconds. A trace never changes once it is read.
+ * nanoseconds. A trace never changes once it is read, but for what-if edits
+ * (planner/whatif.h) before its first use.
  *
  * Invariants of a Trace that trace_read() returned:
  *   1. every block has, for every device kind, the same four curves, with at least
@@ -89,6 +90,8 @@ typedef struct {
     TraceLinks   links;                  /* within a node */
     int          devices_per_node;       /* 0: all devices on one node */
     TraceLinks   node_links;             /* between nodes */
+    double      *slowdown;               /* [TRACE_MAX_DEVICES] factor on a device's work, or
+                                          * NULL: all 1. Not in the file: what-if only */
     uint64_t     hash;                   /* FNV-1a (64 bit) of the file's bytes */
 } Trace;
 

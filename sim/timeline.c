@@ -1,0 +1,116 @@
+#include "sim/timeline.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { LANE_COUNT = LANE_LOADER + 1, MAX_ROWS = 64 };
+
+/* Loader requests of a device may overlap (prefetch): each goes to the first row of the
+ * loader's that is free, so that boxes of a track never overlap. */
+typedef struct { int64_t end_ns[MAX_ROWS]; int count; } LoaderRows;
+
+static const char *lane_name(Lane lane)
+{
+    static const char *const names[LANE_COUNT] = {"compute", "copy out", "copy in", "all-reduce", "loader"};
+
+    return names[lane];
+}
+
+static int loader_row(LoaderRows *rows, const Span *span)
+{
+    int row = 0;
+
+    while (row < rows->count && rows->end_ns[row] > span->start_ns) row++;
+    if (row == MAX_ROWS) row--;
+    if (row == rows->count) rows->count++;
+    rows->end_ns[row] = span->end_ns;
+    return row;
+}
+
+static void name_track(int device, int track, const char *kind, const char *name, int number, Text *out)
+{
+    text_printf(out, "{\"ph\": \"M\", \"name\": \"%s\", \"pid\": %d, \"tid\": %d, \"args\": {\"name\": \"%s",
+                kind, device, track, name);
+    if (number >= 0) text_printf(out, " %d", number);
+    text_append(out, "\"}},\n");
+}
+
+static void name_tracks(const SimResult *result, const LoaderRows *rows, Text *out)
+{
+    for (int d = 0; d < result->device_count; d++) {
+        name_track(d, 0, "process_name", "device", d, out);
+        for (int lane = 0; lane < LANE_LOADER; lane++)
+            name_track(d, lane, "thread_name", lane_name((Lane)lane), -1, out);
+        for (int row = 0; row < rows[d].count; row++)
+            name_track(d, LANE_LOADER + row, "thread_name", "loader", row, out);
+    }
+}
+
+static void write_span(const Span *span, int track, const Program *program, const Scenario *s, Text *out)
+{
+    const Instruction *in = span->instruction;
+    bool boundary = in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_SEND;
+
+    text_printf(out, "{\"ph\": \"X\", \"name\": \"%s", op_name(in->op));
+    if (boundary) text_printf(out, " boundary %d", in->block);
+    else if (in->op != OP_BARRIER) text_printf(out, " %d", in->block);
+    text_printf(out, "\", \"pid\": %d, \"tid\": %d, \"ts\": ", span->device, track);
+    text_us(out, span->start_ns);
+    text_append(out, ", \"dur\": ");
+    text_us(out, span->end_ns - span->start_ns);
+    text_printf(out, ", \"args\": {\"op\": \"%s\", \"block\": %d, \"step\": %" PRId64 ", \"rows\": %" PRId64,
+                op_name(in->op), in->block, span->step, in->rows);
+    if (!boundary && in->op != OP_BARRIER) {
+        text_append(out, ", \"block_name\": ");
+        text_json_string(out, s->trace->blocks[in->block].name);
+    }
+    if (in->op == OP_SEND) text_printf(out, ", \"to\": %d", program->channels[in->link].to);
+    text_append(out, "}},\n");
+}
+
+/* An arrow from the sender's box to the receiver's: the two spans of a SEND follow each
+ * other in the list. */
+static void write_flow(const Span *span, int track, int64_t id, Text *out)
+{
+    bool start = track != LANE_COPY_IN;
+
+    text_printf(out, "{\"ph\": \"%s\", \"name\": \"relay\", \"cat\": \"relay\", \"id\": %" PRId64
+                ", \"pid\": %d, \"tid\": %d, \"ts\": ", start ? "s" : "f\", \"bp\": \"e", id, span->device, track);
+    text_us(out, span->start_ns);
+    text_append(out, "},\n");
+}
+
+void timeline_text(const SimResult *result, const Program *program, const Scenario *scenario,
+                   const char *schedule, Text *out)
+{
+    LoaderRows *rows = calloc((size_t)result->device_count, sizeof *rows);
+    Text        events = {0};
+    int64_t     messages = 0;
+
+    if (!rows) { out->failed = true; return; }
+    for (int64_t i = 0; i < result->span_count; i++) {
+        const Span *span = &result->spans[i];
+        int track = span->lane == LANE_LOADER ? LANE_LOADER + loader_row(&rows[span->device], span) : (int)span->lane;
+        write_span(span, track, program, scenario, &events);
+        if (span->instruction->op == OP_SEND) write_flow(span, track, messages++ / 2, &events);
+    }
+    text_append(out, "{\"displayTimeUnit\": \"ms\",\n\"pipebd\": {\"format\": \"pipebd-timeline\", \"version\": 1, "
+                "\"kind\": \"predicted\", \"schedule\": ");
+    text_json_string(out, schedule);
+    text_append(out, ", \"trace\": ");
+    text_json_string(out, scenario->trace->name);
+    text_printf(out, ", \"trace_hash\": \"%016" PRIx64 "\", \"devices\": %d, \"batch\": %" PRId64
+                ", \"steps\": %" PRId64 ", \"epoch_us\": ", scenario->trace->hash, result->device_count,
+                program->batch, result->steps);
+    text_us(out, result->epoch_ns);
+    text_append(out, "},\n\"traceEvents\": [\n");
+    name_tracks(result, rows, out);
+    text_append_bytes(out, text_string(&events), events.length);
+    /* The last event has no comma: an instant that marks the end. */
+    text_append(out, "{\"ph\": \"i\", \"s\": \"g\", \"name\": \"end\", \"pid\": 0, \"tid\": 0, \"ts\": ");
+    text_us(out, result->epoch_ns);
+    text_append(out, "}\n]}\n");
+    if (text_failed(&events)) out->failed = true;
+    text_free(&events);
+    free(rows);
+}
