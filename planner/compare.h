@@ -1,0 +1,42 @@
+/* The comparison: for each schedule the best plan that the planner knows, spelled out,
+ * verified and simulated; the simulator decides. */
+#ifndef PLANNER_COMPARE_H
+#define PLANNER_COMPARE_H
+
+#include "planner/stage_cost.h"
+#include "schedule/plan.h"
+#include "sim/memory.h"
+#include "sim/sim.h"
+
+typedef struct {
+    unsigned schedules;      /* bit SCHEDULE_x: compare it */
+    CostKind cost;           /* what the partition search minimises */
+    int      candidates;     /* partitions simulated a schedule, at least 1 */
+    int      glpk_ms;        /* GLPK's time limit */
+} CompareOptions;
+
+typedef struct {
+    Plan     *plan;          /* NULL: no plan, and why says why not */
+    SimResult sim;
+    Memory    peak;          /* of the device that needs most */
+    int       peak_device;
+    char      method[96];    /* "partition search, best of 4 simulated" */
+    char      why[256];
+} Candidate;
+
+typedef struct {
+    Candidate rows[SCHEDULE_COUNT];
+    int       best;          /* row of the fastest; -1: none */
+    int64_t   bound_ns;      /* no relaying schedule's epoch is shorter; 0: not known */
+} Comparison;
+
+/* Borrows scenario for the call. comparison_free() out. Fails only when no schedule has
+ * a plan (err: the reason of the first) or memory is out. */
+int  compare(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
+void comparison_free(Comparison *comparison);
+
+/* Verifies and simulates one plan into row; takes plan over. When it cannot be priced
+ * or does not fit, the plan is freed and why says why. -1 only without memory. */
+int candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
+
+#endif

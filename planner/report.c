@@ -1,0 +1,161 @@
+#include "planner/report.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static double speedup(const Comparison *c, const Candidate *row)
+{
+    const Candidate *dp = &c->rows[SCHEDULE_DP];
+
+    return dp->plan && row->sim.epoch_ns ? (double)dp->sim.epoch_ns / (double)row->sim.epoch_ns : 0;
+}
+
+/* The device that idles and waits least, and what most of its time goes to. */
+static void limit_text(const Candidate *row, Text *out)
+{
+    int     busiest = 0, largest = 0;
+    int64_t least = INT64_MAX;
+
+    for (int d = 0; d < row->sim.device_count; d++) {
+        int64_t lost = row->sim.shares[d][SHARE_WAIT] + row->sim.shares[d][SHARE_IDLE];
+        if (lost < least) { least = lost; busiest = d; }
+    }
+    for (int i = 0; i < SHARE_COUNT; i++)
+        if (row->sim.shares[busiest][i] > row->sim.shares[busiest][largest]) largest = i;
+    double epoch = (double)(row->sim.epoch_ns ? row->sim.epoch_ns : 1);
+    text_printf(out, "device %d is the busiest: %.0f %% %s, %.0f %% waiting", busiest,
+                100 * (double)row->sim.shares[busiest][largest] / epoch, share_name((Share)largest),
+                100 * (double)least / epoch);
+    if (row->sim.teacher_work > 1.001)
+        text_printf(out, "; the teacher runs %.2f times over", row->sim.teacher_work);
+    if (row->sim.loads > 1.001) text_printf(out, "; data is loaded %.2f times", row->sim.loads);
+}
+
+static void table_rows(const Comparison *c, Text *out)
+{
+    text_append(out, "schedule     epoch  speedup        step   used  teacher   loads      memory\n");
+    text_append(out, "                 s  over dp          ms      %  x least x least         MiB\n");
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        const Candidate *row = &c->rows[i];
+        if (row->plan)
+            text_printf(out, "%-6s %11.3f %8.2f %11.3f %6.1f %8.2f %7.2f %11.1f%s\n", schedule_name((Schedule)i),
+                        (double)row->sim.epoch_ns * 1e-9, speedup(c, row), (double)row->plan->step_ns * 1e-6,
+                        100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
+                        (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
+        else if (row->why[0])
+            text_printf(out, "%-6s not possible: %s\n", schedule_name((Schedule)i), row->why);
+    }
+}
+
+static void plan_words(const Plan *plan, const Scenario *s, Text *out)
+{
+    for (int i = 0; i < plan->stage_count; i++) {
+        const Stage *stage = &plan->stages[i];
+        text_printf(out, "  block%s %s", stage->first == stage->last ? "" : "s",
+                    s->trace->blocks[stage->first].name);
+        if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
+        if (stage->width == 0) { text_append(out, ": for the next free device\n"); continue; }
+        text_printf(out, " on device%s", stage->width > 1 ? "s" : "");
+        for (int d = 0; d < stage->width; d++) text_printf(out, "%s %d", d ? "," : "", stage->devices[d]);
+        text_printf(out, ", %" PRId64 " rows each step", stage->rows[0]);
+        if (stage->width > 1) text_printf(out, " (last: %" PRId64 ")", stage->rows[stage->width - 1]);
+        text_append(out, "\n");
+    }
+}
+
+void report_table(const Comparison *c, const Scenario *s, Text *out)
+{
+    const Candidate *best = &c->rows[c->best];
+
+    text_printf(out, "%s: %d blocks, %d devices, batch %" PRId64 ", %" PRId64 " steps an epoch (%s trace)\n\n",
+                s->trace->name, s->trace->block_count, s->device_count, s->batch, s->steps,
+                s->trace->provenance_kind);
+    table_rows(c, out);
+    text_append(out, "\nwhat limits each:\n");
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        if (!c->rows[i].plan) continue;
+        text_printf(out, "  %-4s ", schedule_name((Schedule)i));
+        limit_text(&c->rows[i], out);
+        text_append(out, "\n");
+    }
+    text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
+                schedule_summary((Schedule)c->best), best->method);
+    plan_words(best->plan, s, out);
+    if (c->bound_ns > 0)
+        text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one is %.1f %% above\n",
+                    (double)c->bound_ns * 1e-9,
+                    100 * ((double)best->sim.epoch_ns / (double)c->bound_ns - 1));
+    if (s->device_count > s->trace->block_count)
+        text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
+                    s->trace->block_count, s->device_count - s->trace->block_count);
+}
+
+void report_csv(const Comparison *c, Text *out)
+{
+    text_append(out, "schedule,epoch_s,speedup,step_us,utilisation,teacher_work,loads,peak_memory_bytes\n");
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        const Candidate *row = &c->rows[i];
+        if (!row->plan) continue;
+        text_printf(out, "%s,%.9f,%.6f,", schedule_name((Schedule)i), (double)row->sim.epoch_ns * 1e-9,
+                    speedup(c, row));
+        text_us(out, row->plan->step_ns);
+        text_printf(out, ",%.6f,%.6f,%.6f,%" PRId64 "\n", row->sim.utilisation, row->sim.teacher_work,
+                    row->sim.loads, row->peak.total_bytes);
+    }
+}
+
+static void json_row(const Comparison *c, int i, Text *out)
+{
+    const Candidate *row = &c->rows[i];
+
+    text_printf(out, "    {\"schedule\": \"%s\", ", schedule_name((Schedule)i));
+    if (!row->plan) {
+        text_append(out, "\"impossible\": ");
+        text_json_string(out, row->why);
+        text_append(out, "}");
+        return;
+    }
+    text_printf(out, "\"epoch_s\": %.9f, \"speedup\": ", (double)row->sim.epoch_ns * 1e-9);
+    if (c->rows[SCHEDULE_DP].plan) text_printf(out, "%.6f", speedup(c, row));
+    else                           text_append(out, "null");
+    text_append(out, ", \"step_us\": ");
+    text_us(out, row->plan->step_ns);
+    text_printf(out, ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "
+                "\"peak_memory_bytes\": %" PRId64 "}", row->sim.utilisation, row->sim.teacher_work,
+                row->sim.loads, row->peak.total_bytes);
+}
+
+void report_json(const Comparison *c, const Scenario *s, Text *out)
+{
+    const Plan *plan = c->rows[c->best].plan;
+    bool        first = true;
+    Text        missing = {0};
+
+    text_append(out, "{\n  \"format\": \"pipebd-comparison\",\n  \"version\": 1,\n  \"trace\": ");
+    text_json_string(out, s->trace->name);
+    text_append(out, ",\n  \"schedules\": [\n");
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        if (!c->rows[i].plan && !c->rows[i].why[0]) continue;
+        if (!first) text_append(out, ",\n");
+        first = false;
+        json_row(c, i, out);
+    }
+    text_append(out, "\n  ],\n  \"bound_s\": ");
+    if (c->bound_ns > 0) text_printf(out, "%.9f", (double)c->bound_ns * 1e-9);
+    else                 text_append(out, "null");
+    text_printf(out, ",\n  \"plan\": {\"schedule\": \"%s\", \"bottleneck_us\": ", schedule_name(plan->schedule));
+    if (plan->bottleneck_ns) text_us(out, plan->bottleneck_ns);
+    else                     text_append(out, "null");
+    text_append(out, ", \"stages\": ");
+    plan_stages_text(plan, "  ", out);
+    text_append(out, "},\n  \"missing\": [");
+    scenario_missing(s, &missing);
+    first = true;
+    for (char *line = missing.bytes ? strtok(missing.bytes, "\n") : NULL; line; line = strtok(NULL, "\n")) {
+        text_append(out, first ? "\n    " : ",\n    ");
+        first = false;
+        text_json_string(out, line);
+    }
+    text_append(out, first ? "]\n}\n" : "\n  ]\n}\n");
+    text_free(&missing);
+}
