@@ -59,6 +59,7 @@ TEST_SHARED     := $(wildcard tests/support.c)
 BENCH_SOURCES   := $(sort $(wildcard bench/*.c))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
+comma := ,
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
@@ -182,9 +183,12 @@ $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARE
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
 
+# The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
+WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
+
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(STATIC)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(CMOCKA_LIBS) $(LIBS)
+	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(STATIC) $(CMOCKA_LIBS) $(LIBS)
 
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(STATIC)
 	@mkdir -p $(@D)

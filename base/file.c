@@ -79,11 +79,14 @@ static int write_all(int fd, const char *path, const char *bytes, size_t length,
     return 0;
 }
 
-/* /dev/stdout, a pipe, a terminal: nothing to rename over. */
+/* A pipe, a terminal, /dev/null: nothing to rename over. Nor are the names of open
+ * files, even when a regular file is behind them: renaming would replace the link
+ * /dev/stdout itself. */
 static bool is_special(const char *path)
 {
     struct stat info;
 
+    if (strncmp(path, "/dev/fd/", 8) == 0 || strncmp(path, "/proc/", 6) == 0) return true;
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
 }
 
@@ -104,13 +107,23 @@ static void usual_mode(int fd, const char *path)
     if (fchmod(fd, mode) != 0) return;      /* private is safe, if not usual */
 }
 
+/* Where path leads to, so that a link stays a link to the new file; path itself when
+ * there is nothing yet. NULL: out of memory. */
+static char *rename_target(const char *path)
+{
+    char *target = realpath(path, NULL);
+
+    return target || errno == ENOMEM ? target : strdup(path);
+}
+
 static int write_renamed(const char *path, const char *bytes, size_t length, Error *err)
 {
     int   rc = -1, fd = -1;
-    char *temporary = malloc(strlen(path) + sizeof ".XXXXXX");
+    char *target = rename_target(path);
+    char *temporary = target ? malloc(strlen(target) + sizeof ".XXXXXX") : NULL;
 
-    if (!temporary) return error_no_memory(err);
-    sprintf(temporary, "%s.XXXXXX", path);
+    if (!temporary) { error_no_memory(err); goto done; }
+    sprintf(temporary, "%s.XXXXXX", target);
     fd = mkstemp(temporary);
     if (fd < 0) {
         error_set(err, "%s: cannot create: %s", path, strerror(errno));
@@ -118,7 +131,7 @@ static int write_renamed(const char *path, const char *bytes, size_t length, Err
     }
     usual_mode(fd, path);
     if (write_all(fd, path, bytes, length, err) != 0) goto done;
-    if (fsync(fd) != 0 || rename(temporary, path) != 0) {
+    if (fsync(fd) != 0 || rename(temporary, target) != 0) {
         error_set(err, "%s: cannot write: %s", path, strerror(errno));
         goto done;
     }
@@ -127,6 +140,7 @@ done:
     if (fd >= 0) close(fd);
     if (fd >= 0 && rc != 0) unlink(temporary);
     free(temporary);
+    free(target);
     return rc;
 }
 
@@ -134,12 +148,15 @@ int file_write(const char *path, const char *bytes, size_t length, Error *err)
 {
     struct stat info;
 
-    if (strcmp(path, "-") == 0) return write_direct(STDOUT_FILENO, "<stdout>", bytes, length, err);
+    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
+        return write_direct(STDOUT_FILENO, "<stdout>", bytes, length, err);
+    if (strcmp(path, "/dev/stderr") == 0)
+        return write_direct(STDERR_FILENO, "<stderr>", bytes, length, err);
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return error_set(err, "%s: is a directory, expected a file name", path);
     if (!is_special(path)) return write_renamed(path, bytes, length, err);
 
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
     int rc = write_direct(fd, path, bytes, length, err);
     if (fd >= 0) close(fd);
     return rc;

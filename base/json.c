@@ -66,7 +66,7 @@ int json_doc_parse(Json **out, const char *name, const char *text, size_t length
 
     *out = NULL;
     if (!copy) return error_no_memory(err);
-    memcpy(copy, text, length);
+    if (length > 0) memcpy(copy, text, length);
     copy[length] = '\0';
     return take_text(out, name, copy, length, err);
 }
@@ -258,6 +258,23 @@ static const char *kind_of(const json_t *value)
     }
 }
 
+enum { SHOWN_BYTES = 64 };
+
+/* A string of the input as it may stand in a message: at most SHOWN_BYTES - 4 bytes of
+ * whole characters, then "...", and no line ends or other control characters. */
+static const char *shown(char out[SHOWN_BYTES], const char *text)
+{
+    size_t length = strlen(text);
+    bool   cut = length > SHOWN_BYTES - 4;
+
+    if (cut) length = SHOWN_BYTES - 4;
+    while (cut && length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80) length--;
+    for (size_t i = 0; i < length; i++)
+        out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+    strcpy(out + length, cut ? "..." : "");
+    return out;
+}
+
 static int wrong_kind(const JsonAt *at, Error *err, const char *expected)
 {
     if (!at->value) return json_fail(at, err, "missing, expected %s", expected);
@@ -267,10 +284,11 @@ static int wrong_kind(const JsonAt *at, Error *err, const char *expected)
 static int unknown_key(const JsonAt *at, const char *key, const char *const *names, Error *err)
 {
     Text        message = {0};
+    char        word[SHOWN_BYTES];
     const char *near = nearest_name(key, names);
     Scan        scan = scan_start(at->doc);
 
-    text_printf(&message, "unknown key \"%.60s\"", key);
+    text_printf(&message, "unknown key \"%s\"", shown(word, key));
     if (near) text_printf(&message, " (did you mean \"%s\"?)", near);
     text_append(&message, ", expected one of: ");
     for (size_t i = 0; names[i]; i++) text_printf(&message, "%s%s", i ? ", " : "", names[i]);
@@ -315,13 +333,23 @@ int json_get_string(const JsonAt *at, const char **out, Error *err)
     return 0;
 }
 
+/* As a double 2^53 + 1 is 2^53, so integers are judged as integers; a real of 2^53
+ * may have been rounded to it. */
+static bool beyond_exact(const json_t *value)
+{
+    if (json_is_integer(value))
+        return json_integer_value(value) > JSON_MAX_INTEGER ||
+               json_integer_value(value) < -JSON_MAX_INTEGER;
+    return fabs(json_real_value(value)) >= (double)JSON_MAX_INTEGER;
+}
+
 int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t *out, Error *err)
 {
     double value;
 
     if (!json_is_number(at->value)) return wrong_kind(at, err, "a whole number");
     value = json_number_value(at->value);
-    if (value > (double)JSON_MAX_INTEGER || value < -(double)JSON_MAX_INTEGER)
+    if (beyond_exact(at->value))
         return json_fail(at, err, "beyond 2^53, where numbers stop being exact: expected at most "
                          "%" PRId64, maximum < JSON_MAX_INTEGER ? maximum : JSON_MAX_INTEGER);
     if (value != floor(value)) return json_fail(at, err, "%g is not a whole number", value);
@@ -369,6 +397,7 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error *err)
 {
     const char *value;
+    char        word[SHOWN_BYTES];
     Text        list = {0};
 
     for (size_t i = 0; names[i]; i++) text_printf(&list, "%s\"%s\"", i ? ", " : "", names[i]);
@@ -377,7 +406,8 @@ int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error 
     value = json_string_value(at->value);
     for (int i = 0; names[i]; i++)
         if (strcmp(names[i], value) == 0) { *out = i; rc = 0; goto done; }
-    json_fail(at, err, "\"%.60s\" is not known, expected one of: %s", value, text_string(&list));
+    json_fail(at, err, "\"%s\" is not known, expected one of: %s", shown(word, value),
+              text_string(&list));
 done:
     text_free(&list);
     return rc;
@@ -387,13 +417,14 @@ int json_check_format(const Json *doc, const char *format, int64_t version, Erro
 {
     JsonAt      root = json_root(doc);
     const char *found = "";
+    char        word[SHOWN_BYTES];
     int64_t     number = 0;
 
     if (json_get_object(&root, err) != 0) return -1;
     JsonAt at = json_member(&root, "format");
     if (json_get_string(&at, &found, err) != 0) return -1;
     if (strcmp(found, format) != 0)
-        return json_fail(&at, err, "is a \"%.60s\", expected a \"%s\"", found, format);
+        return json_fail(&at, err, "is a \"%s\", expected a \"%s\"", shown(word, found), format);
     at = json_member(&root, "version");
     if (json_get_integer(&at, 1, JSON_MAX_INTEGER, &number, err) != 0) return -1;
     if (number != version)

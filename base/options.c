@@ -53,9 +53,10 @@ static int parse_bytes(const Option *option, const char *value, Error *err)
     if (unit == 0 || !isfinite(number))
         return error_set(err, "--%s: \"%s\" is not a size, expected bytes such as 1048576, 512MiB "
                          "or 40GB", option->name, value);
-    if (number * unit < (double)option->minimum || number * unit > 0x1p53)
-        return error_set(err, "--%s: \"%s\" is out of range, expected %" PRId64 " bytes to 2^53",
-                         option->name, value, option->minimum);
+    int64_t maximum = option->maximum ? option->maximum : (int64_t)1 << 53;
+    if (number * unit < (double)option->minimum || number * unit > (double)maximum)
+        return error_set(err, "--%s: \"%s\" is out of range, expected %" PRId64 " to %" PRId64
+                         " bytes", option->name, value, option->minimum, maximum);
     *(int64_t *)option->target = (int64_t)(number * unit);
     return 0;
 }
@@ -132,13 +133,14 @@ static Option *find_letter(const Options *options, char letter)
 
 static int unknown_option(const Options *options, const char *argument, Error *err)
 {
-    const char *names[MAX_OPTIONS + 1];
+    const char *names[MAX_OPTIONS + 2];
     int         count = 0;
     char        word[80];
 
     snprintf(word, sizeof word, "%s", argument + (argument[1] == '-' ? 2 : 1));
     word[strcspn(word, "=")] = '\0';
     for (Option *o = options->table; o->name && count < MAX_OPTIONS; o++) names[count++] = o->name;
+    names[count++] = "help";
     names[count] = NULL;
     const char *near = nearest_name(word, names);
     if (near)
@@ -240,16 +242,16 @@ static bool value_text(const Option *option, char *out, size_t size)
 /* Words from column HELP_COLUMN on, wrapped. */
 static void print_wrapped(FILE *out, const char *text, int column)
 {
-    while (*text) {
+    for (const char *gap = ""; *text; gap = " ") {
         int length = (int)strcspn(text, " ");
-        if (column + length > HELP_WIDTH && column > HELP_COLUMN) {
+        if (column + length + 1 > HELP_WIDTH && *gap) {
             fprintf(out, "\n%*s", HELP_COLUMN, "");
             column = HELP_COLUMN;
+            gap = "";
         }
-        fprintf(out, "%.*s", length, text);
-        column += length;
+        column += fprintf(out, "%s%.*s", gap, length, text);
         text += length;
-        if (*text == ' ') { text++; fputc(' ', out); column++; }
+        if (*text == ' ') text++;
     }
     fputc('\n', out);
 }

@@ -28,7 +28,7 @@ static bool reserve(Text *text, size_t extra)
 void text_append_bytes(Text *text, const char *bytes, size_t length)
 {
     if (!reserve(text, length)) return;
-    memcpy(text->bytes + text->length, bytes, length);
+    if (length > 0) memcpy(text->bytes + text->length, bytes, length);
     text->length += length;
     text->bytes[text->length] = '\0';
 }
@@ -79,6 +79,10 @@ void text_json_double(Text *text, double value)
     char buffer[40];
 
     assert(isfinite(value));
+    if (value == trunc(value) && fabs(value) < 1e15) {      /* 45000, not 4.5e+04 */
+        text_printf(text, "%.0f", value);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(buffer, sizeof buffer, "%.*g", digits, value);
         if (strtod(buffer, NULL) == value) break;
@@ -88,12 +92,12 @@ void text_json_double(Text *text, double value)
 
 void text_us(Text *text, int64_t ns)
 {
-    char fraction[8];
+    char     fraction[8];
+    uint64_t size = ns < 0 ? -(uint64_t)ns : (uint64_t)ns;      /* INT64_MIN has no negative */
 
-    if (ns < 0) { text_append(text, "-"); ns = -ns; }
-    text_printf(text, "%" PRId64, ns / 1000);
-    if (ns % 1000 == 0) return;
-    snprintf(fraction, sizeof fraction, ".%03d", (int)(ns % 1000));
+    text_printf(text, "%s%" PRIu64, ns < 0 ? "-" : "", size / 1000);
+    if (size % 1000 == 0) return;
+    snprintf(fraction, sizeof fraction, ".%03d", (int)(size % 1000));
     for (size_t end = strlen(fraction); fraction[end - 1] == '0'; end--) fraction[end - 1] = '\0';
     text_append(text, fraction);
 }

@@ -22,8 +22,8 @@ void text_printf(Text *text, const char *format, ...) __attribute__((format(prin
 /* string as a JSON string, quotes and escapes included. */
 void text_json_string(Text *text, const char *string);
 
-/* The shortest decimal that reads back as value ("0.1", "45", "1e+300"); never
- * NaN or infinity (asserted). */
+/* The shortest decimal that reads back as value ("0.1", "45000", "1e+300"; whole
+ * numbers below 1e15 without an exponent); never NaN or infinity (asserted). */
 void text_json_double(Text *text, double value);
 
 /* Nanoseconds as microseconds, exact, without trailing zeros: 1500 -> "1.5". */

@@ -29,6 +29,7 @@ fake fails        <<< 'echo 1..2; echo "ok 1 - a"; echo "not ok 2 - b"; echo "# 
 fake fails_exit_0 <<< 'echo 1..1; echo "not ok 1 - b"'
 fake skips        <<< 'echo 1..3; echo "ok 1 - a"; echo "ok 2 - b # SKIP no"; echo "not ok 3 # SKIP c"'
 fake only_skips   <<< 'echo 1..1; echo "ok 1 - b # SKIP no"'
+fake skips_all    <<< 'echo "1..0 # SKIP no torch"'
 fake crashes      <<< 'echo 1..2; echo "ok 1 - a"; kill -SEGV $$'
 fake hangs        <<< 'echo 1..2; echo "ok 1 - a"; exec sleep 30'
 fake stubborn     <<< 'trap "" TERM; echo 1..1; echo "ok 1 - a"; while :; do sleep 0.2; done'
@@ -45,6 +46,7 @@ counts 'a failed test'                     '1 passed, 1 failed' 1 fails
 counts 'a failed test with exit status 0'  '0 passed, 1 failed' 1 fails_exit_0
 counts 'skips are counted apart'           '1 passed, 0 failed, 2 skipped' 0 skips
 counts 'all skipped is no failure'         '0 passed, 0 failed, 1 skipped' 0 only_skips
+counts 'a whole file may be skipped'       '0 passed, 0 failed, 1 skipped' 0 skips_all
 counts 'a crash is one failure'            '1 passed, 1 failed' 1 crashes
 counts 'a hang is one failure'             '1 passed, 1 failed' 1 hangs
 counts 'a hang deaf to SIGTERM as well'    '1 passed, 1 failed' 1 stubborn

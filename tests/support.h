@@ -1,0 +1,64 @@
+/* What the C tests share: temporary folders, files, golden outputs, fixtures and
+ * running a tool. A helper that cannot do its work fails the test that called it. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* PIPEBD_ROOT and PIPEBD_BIN, string literals: the sources' root, the tools' folder. */
+#if !defined(PIPEBD_ROOT) || !defined(PIPEBD_BIN)
+#error "the Makefile defines PIPEBD_ROOT and PIPEBD_BIN"
+#endif
+
+/* Makes an empty folder; its path is yours, until temp_remove() removes the folder
+ * with all in it and frees the path. */
+char *temp_make(void);
+void  temp_remove(char *folder);
+
+/* printf into fresh memory, yours: paths and the like. */
+char *format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A whole file, yours, NUL-terminated. length may be NULL. */
+char *slurp(const char *path, size_t *length);
+void  spill(const char *path, const char *text);
+
+/* Fails unless text is tests/golden/<name>, byte for byte, and then shows the first
+ * line that differs. With PIPEBD_GOLDEN=write in the environment (make golden) the
+ * file is written instead. */
+void golden_check(const char *name, const char *text);
+
+/* Calls visit for every file of tests/fixtures/<format>/<kind> in order of name, kind
+ * being "good" or "bad"; fails when there is none. expected is what stands in
+ * PATH.expected, without its last newline, or NULL when there is no such file; such
+ * files are not visited themselves. Paths are absolute. */
+typedef void FixtureVisit(const char *path, const char *expected, void *context);
+void fixtures_each(const char *format, const char *kind, FixtureVisit *visit, void *context);
+
+/* What a command did. status is 0..255, or 128 + N when signal N ended it. */
+typedef struct {
+    int   status;
+    char *out, *err;         /* owned, NUL-terminated */
+} Ran;
+
+/* Runs argv (NULL-terminated; argv[0] is looked up in PIPEBD_BIN first, then in PATH)
+ * with input on its standard input (NULL: empty). Release with ran_free(). */
+Ran  run_command(const char *const *argv, const char *input);
+void ran_free(Ran *ran);
+
+/* The seed of a randomised test: PIPEBD_SEED from the environment, or fallback. It
+ * is printed, so that a failure can be repeated. */
+uint64_t test_seed(const char *test, uint64_t fallback);
+
+/* Memory running out: malloc, calloc, realloc and strdup of the code under test fail
+ * on their n-th call from now (1 is the next), and then work again; 0 switches it
+ * off. alloc_fail_reached() tells whether that call was made. Works where the program
+ * was linked with the wrappers (the Makefile does it for every test). */
+void alloc_fail_after(long n);
+int  alloc_fail_reached(void);
+
+#endif
