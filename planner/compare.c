@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "planner/partition.h"
+#include "planner/stage_table.h"
 #include "planner/tasks.h"
 #include "schedule/verify.h"
 
@@ -88,34 +89,31 @@ static int try_plan(Candidate *row, Plan *plan, const char *method, const Scenar
 
 /* ---- relaying schedules ------------------------------------------------------ */
 
-typedef struct {
-    const Scenario *scenario;
-    CostKind        kind;
-    Error           why;         /* of the last stage that has no cost */
-} CostContext;
-
-static int64_t cost_in_search(void *context, int first, int last, int device, int width)
+/* Partitions for schedules with stages of at most max_width, by the table of their costs. */
+static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width, int wanted,
+                  Error *err)
 {
-    CostContext *c = context;
+    StageTable *table;
 
-    return stage_cost(c->scenario, c->kind, first, last, device, width, &c->why);
-}
-
-static bool all_alike(const Scenario *s)
-{
-    for (int d = 1; d < s->device_count; d++)
-        if (s->kinds[d] != s->kinds[0]) return false;
-    return s->trace->devices_per_node == 0 || s->device_count <= s->trace->devices_per_node;
-}
-
-static int search(Partition **out, int *count, CostContext *context, int max_width, Error *err)
-{
-    const Scenario *s = context->scenario;
+    if (stage_table_build(&table, s, kind, max_width, err) != 0) return -1;
     PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
-                                .max_width = max_width, .uniform = all_alike(s) && context->kind == COST_BOUND,
-                                .cost = cost_in_search, .context = context};
+                                .max_width = max_width, .uniform = stage_table_uniform(table),
+                                .cost = stage_table_cost, .floor = stage_table_floor, .end = stage_table_end,
+                                .context = table, .wanted = wanted};
+    problem.widths = stage_table_widths(table, &problem.width_count);
+    int rc = partition_search(out, count, &problem, err);
+    stage_table_free(table);
+    return rc;
+}
 
-    return partition_search(out, count, &problem, err);
+/* Why no partition has a cost: the reason of the first block that has none. */
+static void say_why(Candidate *row, const Scenario *s, CostKind kind)
+{
+    Error why = {"no partition has a cost"};
+
+    for (int b = 0; b < s->trace->block_count; b++)
+        if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE) break;
+    give_up(row, why.text);
 }
 
 static int plan_of(Plan **out, const Partition *part, Schedule schedule, const Scenario *s, Error *err)
@@ -137,17 +135,17 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
 static int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
                          Error *err)
 {
-    CostContext context = {s, options->cost, {""}};
     Partition  *parts = NULL;
     char        method[96];
     Error       why = {""};
     int         count = 0, tried = 0, rc = -1;
+    int         max_width = schedule == SCHEDULE_AHD ? s->device_count : 1;
 
-    if (search(&parts, &count, &context, schedule == SCHEDULE_AHD ? s->device_count : 1, &why) != 0) {
+    if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0) {
         give_up(row, why.text);
         return 0;
     }
-    if (count == 0) give_up(row, context.why.text);
+    if (count == 0) say_why(row, s, options->cost);
     tried = count < options->candidates ? count : options->candidates;
     snprintf(method, sizeof method, "exact partition, fastest of %d simulated", tried);
     for (int i = 0; i < tried; i++) {
@@ -164,12 +162,11 @@ done:
 /* The bottleneck that no partition beats, over all steps. */
 static int relay_bound(int64_t *out, const Scenario *s)
 {
-    CostContext context = {s, COST_BOUND, {""}};
     Partition  *parts = NULL;
     int         count = 0;
 
     *out = 0;
-    if (search(&parts, &count, &context, s->device_count, NULL) != 0) return 0;
+    if (search(&parts, &count, s, COST_BOUND, s->device_count, 1, NULL) != 0) return 0;
     if (count > 0 && __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
     partitions_free(parts, count);
     return 0;

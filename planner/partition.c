@@ -1,151 +1,156 @@
 #include "planner/partition.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define MAX_TABLE ((size_t)256 << 20)        /* entries of a table, at most */
+#define SMALL_WORK 1e6           /* comparisons of the table of all numbers of stages */
 
-typedef struct { int64_t ns; int next, width; } Choice;
-
-typedef struct {
-    const PartitionProblem *p;
-    int64_t *costs;          /* [first][last][device, or one][width - 1] */
-    Choice  *table;          /* [stages + 1][blocks + 1][devices + 1] */
-    int      most;           /* stages */
-} Search;
-
-static int64_t *cost_cell(const Search *s, int first, int last, int device, int width)
-{
-    size_t n = (size_t)s->p->blocks, places = s->p->uniform ? 1 : (size_t)s->p->devices;
-    size_t place = s->p->uniform ? 0 : (size_t)device;
-
-    return &s->costs[(((size_t)first * n + (size_t)last) * places + place) * (size_t)s->p->max_width
-                     + (size_t)width - 1];
-}
-
-static Choice *cell(const Search *s, int stages, int block, int device)
-{
-    return &s->table[((size_t)stages * (size_t)(s->p->blocks + 1) + (size_t)block)
-                     * (size_t)(s->p->devices + 1) + (size_t)device];
-}
-
-static void fill_costs(Search *s)
-{
-    const PartitionProblem *p = s->p;
-    int places = p->uniform ? 1 : p->devices;
-
-    for (int i = 0; i < p->blocks; i++)
-        for (int j = i; j < p->blocks; j++)
-            for (int d = 0; d < places; d++)
-                for (int w = 1; w <= p->max_width && d + w <= p->devices; w++)
-                    *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, d, w);
-}
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* Ties keep the first found: fewer blocks, then fewer devices, in the first stage. */
-static Choice choose(const Search *s, int stages, int i, int d)
-{
-    Choice best = {INT64_MAX, 0, 0};
-
-    for (int j = i + 1; j <= s->p->blocks; j++)
-        for (int w = 1; w <= s->p->max_width && d + w <= s->p->devices; w++) {
-            int64_t rest = cell(s, stages - 1, j, d + w)->ns;
-            if (rest >= best.ns) continue;
-            int64_t ns = larger(*cost_cell(s, i, j - 1, d, w), rest);
-            if (ns < best.ns) best = (Choice){ns, j, w};
-        }
-    return best;
-}
-
-static void fill_table(Search *s)
-{
-    for (int k = 0; k <= s->most; k++)
-        for (int i = 0; i <= s->p->blocks; i++)
-            for (int d = 0; d <= s->p->devices; d++) {
-                bool end = k == 0 && i == s->p->blocks;
-                *cell(s, k, i, d) = k == 0 ? (Choice){end ? 0 : INT64_MAX, 0, 0} : choose(s, k, i, d);
-            }
-}
-
-static int read_off(const Search *s, int stages, Partition *out, Error *err)
+int partition_allocate(Partition *partition, int stages, Error *err)
 {
     size_t size = (size_t)stages * sizeof(int);
 
-    *out = (Partition){.bottleneck_ns = cell(s, stages, 0, 0)->ns, .stages = stages};
-    out->first = malloc(size);
-    out->device = malloc(size);
-    out->width = malloc(size);
-    if (!out->first || !out->device || !out->width) return error_no_memory(err);
-    for (int k = stages, i = 0, d = 0; k > 0; k--) {
-        const Choice *choice = cell(s, k, i, d);
-        out->first[stages - k] = i;
-        out->device[stages - k] = d;
-        out->width[stages - k] = choice->width;
-        i = choice->next;
-        d += choice->width;
-    }
-    return 0;
+    *partition = (Partition){.stages = stages};
+    partition->first = malloc(size);
+    partition->device = malloc(size);
+    partition->width = malloc(size);
+    if (partition->first && partition->device && partition->width) return 0;
+    free(partition->first);
+    free(partition->device);
+    free(partition->width);
+    *partition = (Partition){0};
+    return error_no_memory(err);
 }
 
-static int by_bottleneck(const void *a, const void *b)
+static void release(Partition *partition)
 {
-    const Partition *x = a, *y = b;
-
-    if (x->bottleneck_ns != y->bottleneck_ns) return x->bottleneck_ns < y->bottleneck_ns ? -1 : 1;
-    return x->stages - y->stages;
-}
-
-/* calloc with a limit that gives an error in words. */
-static void *table_new(size_t a, size_t b, size_t c, size_t d, size_t size, Error *err)
-{
-    double entries = (double)a * (double)b * (double)c * (double)d;
-
-    if (entries > (double)MAX_TABLE) {
-        error_set(err, "the partition search would need a table of %.0f entries, expected at most %zu: "
-                  "fewer blocks or devices", entries, MAX_TABLE);
-        return NULL;
-    }
-    void *table = calloc(a * b * c * d, size);
-    if (!table) error_no_memory(err);
-    return table;
-}
-
-int partition_search(Partition **out, int *count, const PartitionProblem *problem, Error *err)
-{
-    Search s = {.p = problem};
-    size_t n = (size_t)problem->blocks, g = (size_t)problem->devices;
-    int    rc = -1;
-
-    *out = NULL;
-    *count = 0;
-    s.most = problem->blocks < problem->devices ? problem->blocks : problem->devices;
-    s.costs = table_new(n, n, problem->uniform ? 1 : g, (size_t)problem->max_width, sizeof(int64_t), err);
-    if (!s.costs) goto done;
-    s.table = table_new((size_t)s.most + 1, n + 1, g + 1, 1, sizeof(Choice), err);
-    if (!s.table) goto done;
-    *out = calloc((size_t)s.most, sizeof **out);
-    if (!*out) { error_no_memory(err); goto done; }
-    fill_costs(&s);
-    fill_table(&s);
-    for (int stages = 1; stages <= s.most; stages++) {
-        if (cell(&s, stages, 0, 0)->ns == INT64_MAX) continue;
-        if (read_off(&s, stages, &(*out)[(*count)++], err) != 0) goto done;
-    }
-    if (*count > 1) qsort(*out, (size_t)*count, sizeof **out, by_bottleneck);
-    rc = 0;
-done:
-    free(s.costs);
-    free(s.table);
-    if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
-    return rc;
+    free(partition->first);
+    free(partition->device);
+    free(partition->width);
+    *partition = (Partition){0};
 }
 
 void partitions_free(Partition *partitions, int count)
 {
-    for (int i = 0; i < count; i++) {
-        free(partitions[i].first);
-        free(partitions[i].device);
-        free(partitions[i].width);
-    }
+    for (int i = 0; i < count; i++) release(&partitions[i]);
     free(partitions);
+}
+
+/* ---- few, and in order ----------------------------------------------------------- */
+
+/* By bottleneck, then by fewer stages; the first found stays first among equals. */
+static void sort(Partition *parts, int count)
+{
+    for (int i = 1; i < count; i++) {
+        Partition moved = parts[i];
+        int       at = i;
+        for (; at > 0; at--) {
+            const Partition *before = &parts[at - 1];
+            if (before->bottleneck_ns < moved.bottleneck_ns
+                || (before->bottleneck_ns == moved.bottleneck_ns && before->stages <= moved.stages)) break;
+            parts[at] = parts[at - 1];
+        }
+        parts[at] = moved;
+    }
+}
+
+static bool same(const Partition *a, const Partition *b)
+{
+    size_t size = (size_t)a->stages * sizeof(int);
+
+    return a->stages == b->stages && memcmp(a->first, b->first, size) == 0
+           && memcmp(a->width, b->width, size) == 0;
+}
+
+static int drop_surplus(Partition **out, int *count, int wanted)
+{
+    sort(*out, *count);
+    for (; *count > wanted; --*count) release(&(*out)[*count - 1]);
+    return 0;
+}
+
+/* ---- the best among some widths ------------------------------------------------------ */
+
+/* Adds the best partition with widths low..high, unless it is there. */
+static int add_best(Partition *parts, int *count, const PartitionProblem *problem, int low, int high, Error *err)
+{
+    PartitionProblem some = *problem;
+    Partition        best;
+    bool             found;
+    int              from = 0, to = problem->width_count;
+
+    while (from < to && problem->widths[from] < low) from++;
+    while (to > from && problem->widths[to - 1] > high) to--;
+    if (from == to) return 0;
+    some.widths = problem->widths + from;
+    some.width_count = to - from;
+    if (partition_bisect(&best, &found, &some, err) != 0) return -1;
+    if (!found) return 0;
+    for (int i = 0; i < *count; i++)
+        if (same(&parts[i], &best)) { release(&best); return 0; }
+    parts[(*count)++] = best;
+    return 0;
+}
+
+static int widest(const Partition *partition)
+{
+    int width = 0;
+
+    for (int i = 0; i < partition->stages; i++)
+        if (partition->width[i] > width) width = partition->width[i];
+    return width;
+}
+
+/* The optimum, then in turns wider stages (fewer of them) and narrower ones. */
+static int search_widths(Partition *parts, int *count, const PartitionProblem *p, int wanted, Error *err)
+{
+    int most = p->max_width;
+
+    if (add_best(parts, count, p, 1, most, err) != 0) return -1;
+    if (*count == 0) return 0;
+    int low = 2, high = widest(&parts[0]) - 1;
+    while (*count < wanted && (low <= most || high >= 1)) {
+        if (low <= most && add_best(parts, count, p, low, most, err) != 0) return -1;
+        low *= 2;
+        if (*count < wanted && high >= 1 && add_best(parts, count, p, 1, high, err) != 0) return -1;
+        high = high == 1 ? 0 : high < 4 ? 1 : high / 2;
+    }
+    return 0;
+}
+
+/* ---- searching ------------------------------------------------------------------------ */
+
+static double table_work(const PartitionProblem *p)
+{
+    double n = p->blocks, g = p->devices, w = p->max_width, s = n < g ? n : g;
+
+    return s * n * n / 2 * g * w;
+}
+
+int partition_search(Partition **out, int *count, const PartitionProblem *problem, Error *err)
+{
+    PartitionProblem p = *problem;
+    int  wanted = p.wanted > 1 ? p.wanted : 1, rc = -1;
+    int *all = NULL;
+
+    *out = NULL;
+    *count = 0;
+    if (wanted > 1 && table_work(&p) <= SMALL_WORK) {
+        if (partition_table(out, count, &p, err) != 0) return -1;
+        return drop_surplus(out, count, wanted);
+    }
+    *out = calloc((size_t)wanted, sizeof **out);
+    all = calloc((size_t)p.max_width + 1, sizeof *all);
+    if (!*out || !all) { error_no_memory(err); goto done; }
+    if (!p.widths) {
+        for (int w = 1; w <= p.max_width; w++) all[w - 1] = w;
+        p.widths = all;
+        p.width_count = p.max_width;
+    }
+    if (search_widths(*out, count, &p, wanted, err) != 0) goto done;
+    sort(*out, *count);
+    rc = 0;
+done:
+    free(all);
+    if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
+    return rc;
 }
