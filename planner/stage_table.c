@@ -26,6 +26,9 @@ struct StageTable {
     int      row_count, class_count;
     int64_t *rows;               /* [row_count] the shares that occur, descending */
     int     *row_of;             /* [max_width + 1][2] index of the larger, the smaller share */
+    int     *decisive;           /* [max_width + 1] replicas to look at as having the larger
+                                  * share: those that do, or all where it decides */
+    int     *node_of;            /* [devices] */
     int     *class_of;           /* [devices] devices of a kind and slowdown */
     int     *run_end;            /* [devices] first device after it of another class */
     Sums    *sums;               /* [class][row][blocks + 1] */
@@ -66,9 +69,7 @@ static size_t lane_at(const StageTable *t, int link, int width, int smaller)
 
 static int link_between(const StageTable *t, int a, int b)
 {
-    int per_node = t->scenario->trace->devices_per_node;
-
-    return t->links > 1 && a / per_node != b / per_node;
+    return t->node_of[a] != t->node_of[b];
 }
 
 /* ---- the cost ---------------------------------------------------------------------- */
@@ -121,10 +122,10 @@ static Replica replica(const StageTable *t, int class, int width, int smaller, i
 }
 
 /* Replicas that differ: per run of devices of a class, those with the larger share of
- * the rows and those with the smaller. */
+ * the rows and, unless they are never slower, those with the smaller. */
 static int64_t slowest_replica(const StageTable *t, int first, int last, int device, int width, bool floor)
 {
-    int     more = device + (int)(t->scenario->batch % width), end = device + width;
+    int     more = device + t->decisive[width], end = device + width;
     int     link = link_between(t, device, end - 1);
     bool    ahead = t->scenario->trace->loader.prefetch > 0;
     int64_t slowest = 0;
@@ -134,7 +135,8 @@ static int64_t slowest_replica(const StageTable *t, int first, int last, int dev
         next = t->run_end[d] < end ? t->run_end[d] : end;
         if (!smaller && next > more) next = more;
         Replica r = replica(t, t->class_of[d], width, smaller, link);
-        int64_t ns = compute(t, &r, first, last, floor), loading = load(t, first, t->row_of[2 * width + smaller], width);
+        int64_t ns = compute(t, &r, first, last, floor);
+        int64_t loading = load(t, first, t->row_of[2 * width + smaller], width);
         if (ns == STAGE_IMPOSSIBLE) return ns;
         slowest = larger(slowest, ahead ? larger(ns, loading) : ns + loading);
     }
@@ -265,6 +267,7 @@ static void list_classes(StageTable *t, int *first)
         t->class_of[d] = class;
     }
     for (int d = s->device_count - 1; d >= 0; d--) {
+        t->node_of[d] = t->links > 1 ? d / s->trace->devices_per_node : 0;
         bool alike = d + 1 < s->device_count && t->class_of[d] == t->class_of[d + 1];
         t->run_end[d] = alike ? t->run_end[d + 1] : d + 1;
     }
@@ -440,6 +443,12 @@ static bool larger_share_decides(const StageTable *t, int width)
     return true;
 }
 
+static void list_decisive(StageTable *t)
+{
+    for (int w = 1; w <= t->max_width; w++)
+        t->decisive[w] = t->class_count == 1 && larger_share_decides(t, w) ? w : (int)(t->scenario->batch % w);
+}
+
 /* Every all-reduce among wide devices takes as long as among narrow, or longer. */
 static bool reduces_grow(const StageTable *t, int narrow, int wide)
 {
@@ -458,7 +467,7 @@ static void list_widths(StageTable *t)
 {
     for (int w = 1; w <= t->max_width; w++) {
         int kept = t->width_count ? t->widths[t->width_count - 1] : 0;
-        if (kept && t->uniform && t->row_of[2 * kept] == t->row_of[2 * w] && larger_share_decides(t, kept)
+        if (kept && t->uniform && t->row_of[2 * kept] == t->row_of[2 * w] && t->decisive[kept] == kept
             && reduces_grow(t, kept, w)) continue;
         t->widths[t->width_count++] = w;
     }
@@ -474,14 +483,16 @@ static int allocate(StageTable *t, Error *err)
     t->rows = calloc(2 * w, sizeof *t->rows);
     t->row_of = calloc(2 * w, sizeof *t->row_of);
     t->widths = calloc(w, sizeof *t->widths);
+    t->decisive = calloc(w, sizeof *t->decisive);
+    t->node_of = calloc(g, sizeof *t->node_of);
     t->class_of = calloc(g, sizeof *t->class_of);
     t->run_end = calloc(g, sizeof *t->run_end);
     t->reduces = calloc(links * w * n, sizeof *t->reduces);
     t->reduce_gaps = calloc(links * w * n, sizeof *t->reduce_gaps);
     t->hidden = calloc(2 * links * w, sizeof *t->hidden);
     t->peaks = calloc(2 * links * w, sizeof *t->peaks);
-    if (t->rows && t->row_of && t->widths && t->class_of && t->run_end && t->reduces && t->reduce_gaps
-        && t->hidden && t->peaks) return 0;
+    if (t->rows && t->row_of && t->widths && t->decisive && t->node_of && t->class_of && t->run_end
+        && t->reduces && t->reduce_gaps && t->hidden && t->peaks) return 0;
     return error_no_memory(err);
 }
 
@@ -526,6 +537,7 @@ static int fill(StageTable *t, Error *err)
     look_up_work(t, first, missing);
     look_up_messages(t);
     look_up_reduces(t, group, at, ns);
+    list_decisive(t);
     list_widths(t);
     rc = build_lanes(t, err);
 done:
@@ -566,6 +578,8 @@ void stage_table_free(StageTable *t)
     free(t->rows);
     free(t->row_of);
     free(t->widths);
+    free(t->decisive);
+    free(t->node_of);
     free(t->class_of);
     free(t->run_end);
     free(t->sums);

@@ -295,8 +295,8 @@ static Trace *trace_of(Rng *rng, const Shape *h)
             for (int p = h->gaps && h->batch > 2 && b == 1; p < 3; p++) {
                 int rows = p == 0 ? 1 : p == 1 ? (h->batch + 1) / 2 : h->batch;
                 if (p > 0 && rows == (p == 1 ? 1 : (h->batch + 1) / 2)) continue;
-                text_printf(&text, "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
-                            "\"backward_us\": %d, \"update_us\": %d}", text_string(&text)[text.length - 1] == '}'
+                text_printf(&text, "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, "
+                            "\"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d}", text_string(&text)[text.length - 1] == '}'
                             ? ", " : "", k, rows, (int)rng_range(rng, 0, 30), (int)rng_range(rng, 0, 30),
                             (int)rng_range(rng, 0, 30), (int)rng_range(rng, 0, 30));
             }
