@@ -23,6 +23,16 @@ struct Json {
 
 /* ---- reading ---------------------------------------------------------- */
 
+/* What is wrong in words of the file's author, where jansson's are a programmer's. */
+static const char *reason(const Json *doc, const json_error_t *fault)
+{
+    if (doc->length >= 3 && memcmp(doc->text, "\xEF\xBB\xBF", 3) == 0)
+        return "starts with a byte order mark, expected UTF-8 without one";
+    if (json_error_code(fault) == json_error_null_character)
+        return "\\u0000 in a string, expected text without it";
+    return fault->text;
+}
+
 static int parse_text(Json *doc, Error *err)
 {
     json_error_t fault;
@@ -31,7 +41,7 @@ static int parse_text(Json *doc, Error *err)
     if (doc->root) return 0;
     if (fault.line < 0) return error_set(err, "%s: %s", doc->name, fault.text);
     return error_set(err, "%s:%d:%d: not JSON: %s", doc->name, fault.line,
-                     fault.column > 0 ? fault.column : 1, fault.text);
+                     fault.column > 0 ? fault.column : 1, reason(doc, &fault));
 }
 
 /* Takes text over, whether it succeeds or not. */
@@ -352,7 +362,7 @@ int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t
     if (beyond_exact(at->value))
         return json_fail(at, err, "beyond 2^53, where numbers stop being exact: expected at most "
                          "%" PRId64, maximum < JSON_MAX_INTEGER ? maximum : JSON_MAX_INTEGER);
-    if (value != floor(value)) return json_fail(at, err, "%g is not a whole number", value);
+    if (value != floor(value)) return json_fail(at, err, "%g is not a whole number, expected one", value);
     if (value < (double)minimum)
         return json_fail(at, err, "%" PRId64 " is too small, expected at least %" PRId64,
                          (int64_t)value, minimum);
@@ -400,13 +410,14 @@ int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error 
     char        word[SHOWN_BYTES];
     Text        list = {0};
 
+    text_append(&list, "one of: ");
     for (size_t i = 0; names[i]; i++) text_printf(&list, "%s\"%s\"", i ? ", " : "", names[i]);
     int rc = -1;
     if (!json_is_string(at->value)) { wrong_kind(at, err, text_string(&list)); goto done; }
     value = json_string_value(at->value);
     for (int i = 0; names[i]; i++)
         if (strcmp(names[i], value) == 0) { *out = i; rc = 0; goto done; }
-    json_fail(at, err, "\"%s\" is not known, expected one of: %s", shown(word, value),
+    json_fail(at, err, "\"%s\" is not known, expected %s", shown(word, value),
               text_string(&list));
 done:
     text_free(&list);

@@ -9,6 +9,10 @@
 
 enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096 };
 
+/* Microseconds below 2^43 have three exact decimals as a double; plans do not predict
+ * times beyond (101 days), rather than let them change on the way. */
+#define MAX_PREDICTED_NS (((int64_t)1 << 43) * 1000)
+
 static const struct { const char *name, *summary; } schedules[SCHEDULE_COUNT] = {
     [SCHEDULE_DP]  = {"dp",  "data parallel, block after block"},
     [SCHEDULE_LS]  = {"ls",  "layer-wise: each block a task on one device"},
@@ -87,7 +91,7 @@ static int check_stage(const Plan *plan, int index, char *used, Error *err)
     const Stage *stage = &plan->stages[index];
     int64_t      rows = 0;
 
-    if (stage->first > stage->last || stage->last >= plan->block_count)
+    if (stage->first < 0 || stage->first > stage->last || stage->last >= plan->block_count)
         return error_set(err, "stage %d: blocks %d to %d, expected an ascending range within 0 to %d",
                          index, stage->first, stage->last, plan->block_count - 1);
     if (stage->width == 0 && !plan->stealing)
@@ -145,46 +149,61 @@ static int check_shape(const Plan *plan, int index, Error *err)
     }
 }
 
-static int check_order(const Plan *plan, char *seen, Error *err)
+/* at: the stage looked at, as in check(). */
+static int check_order(const Plan *plan, char *seen, int *at, Error *err)
 {
     bool chain = plan->schedule != SCHEDULE_DP && plan->schedule != SCHEDULE_LS;
     int  next = 0;
 
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
+        *at = i;
         if (chain && stage->first != next)
-            return error_set(err, "stage %d: starts at block %d, expected block %d, after the stage "
-                             "before it", i, stage->first, next);
+            return error_set(err, "stage %d: starts at block %d, expected block %d: stages follow one "
+                             "another along the chain", i, stage->first, next);
         next = stage->last + 1;
         for (int b = stage->first; b <= stage->last; b++)
-            if (seen[b]++) return error_set(err, "stage %d: block %d is in two stages", i, b);
+            if (seen[b]++)
+                return error_set(err, "stage %d: block %d is in an earlier stage too, expected each block once",
+                                 i, b);
     }
+    *at = -1;
     for (int b = 0; b < plan->block_count; b++)
-        if (!seen[b]) return error_set(err, "block %d is in no stage", b);
+        if (!seen[b]) return error_set(err, "block %d is in no stage, expected each block once", b);
     return 0;
 }
 
-int plan_check(const Plan *plan, Error *err)
+/* plan_check(), and in *at the stage at fault; -1: the plan as a whole. */
+static int check(const Plan *plan, int *at, Error *err)
 {
     int   rc = -1;
     bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
+    *at = -1;
     if (!used || !seen) { error_no_memory(err); goto done; }
     if (plan->stealing && plan->schedule != SCHEDULE_LS) {
-        error_set(err, "stealing is for ls only, not %s", schedule_name(plan->schedule));
+        error_set(err, "stealing with %s, expected it with ls only", schedule_name(plan->schedule));
         goto done;
     }
     for (int i = 0; i < plan->stage_count; i++) {
+        *at = i;
         if (phases) memset(used, 0, (size_t)plan->device_count);
         if (check_stage(plan, i, used, err) != 0) goto done;
         if (check_shape(plan, i, err) != 0) goto done;
     }
-    rc = check_order(plan, seen, err);
+    rc = check_order(plan, seen, at, err);
 done:
     free(used);
     free(seen);
     return rc;
+}
+
+int plan_check(const Plan *plan, Error *err)
+{
+    int at;
+
+    return check(plan, &at, err);
 }
 
 /* ---- writing ----------------------------------------------------------- */
@@ -205,6 +224,23 @@ void plan_stages_text(const Plan *plan, const char *indent, Text *out)
     text_printf(out, "\n%s]", indent);
 }
 
+static void predicted_text(const Plan *plan, Text *out)
+{
+    const struct { const char *key; int64_t ns; } times[] = {
+        {"bottleneck_us", plan->bottleneck_ns}, {"step_us", plan->step_ns}, {"epoch_us", plan->epoch_ns},
+    };
+    bool first = true;
+
+    text_append(out, "{");
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        if (times[i].ns >= MAX_PREDICTED_NS) continue;
+        text_printf(out, "%s\"%s\": ", first ? "" : ", ", times[i].key);
+        text_us(out, times[i].ns);
+        first = false;
+    }
+    text_append(out, "}");
+}
+
 void plan_text(const Plan *plan, Text *out)
 {
     text_append(out, "{\n  \"format\": \"pipebd-plan\",\n  \"version\": 1,\n");
@@ -215,13 +251,9 @@ void plan_text(const Plan *plan, Text *out)
     text_printf(out, ", \"hash\": \"%016" PRIx64 "\"},\n", plan->trace_hash);
     text_printf(out, "  \"blocks\": %d,\n  \"devices\": %d,\n  \"batch\": %" PRId64 ",\n",
                 plan->block_count, plan->device_count, plan->batch);
-    text_append(out, "  \"predicted\": {\"bottleneck_us\": ");
-    text_us(out, plan->bottleneck_ns);
-    text_append(out, ", \"step_us\": ");
-    text_us(out, plan->step_ns);
-    text_append(out, ", \"epoch_us\": ");
-    text_us(out, plan->epoch_ns);
-    text_append(out, "},\n  \"stages\": ");
+    text_append(out, "  \"predicted\": ");
+    predicted_text(plan, out);
+    text_append(out, ",\n  \"stages\": ");
     plan_stages_text(plan, "  ", out);
     text_append(out, "\n}\n");
 }
@@ -274,15 +306,15 @@ static int read_trace_name(Plan *plan, const JsonAt *root, Error *err)
     JsonAt      at = json_member(root, "trace");
     JsonAt      name = json_member(&at, "name"), hash = json_member(&at, "hash");
     const char *value = "", *digits = "";
-    char       *end;
 
     if (!json_has(&at)) return 0;
     if (json_check_keys(&at, keys, err) != 0) return -1;
     if (json_get_string(&name, &value, err) != 0 || json_get_string(&hash, &digits, err) != 0) return -1;
     plan->trace_name = arena_strdup(&plan->arena, value);
     if (!plan->trace_name) return error_no_memory(err);
-    plan->trace_hash = strtoull(digits, &end, 16);
-    if (strlen(digits) != 16 || *end) return json_fail(&hash, err, "expected 16 hexadecimal digits");
+    if (strlen(digits) != 16 || strspn(digits, "0123456789abcdefABCDEF") != 16)   /* strtoull takes 0x, - */
+        return json_fail(&hash, err, "is no hash, expected 16 hexadecimal digits");
+    plan->trace_hash = strtoull(digits, NULL, 16);
     return 0;
 }
 
@@ -331,7 +363,8 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
     static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace", "blocks",
                                        "devices", "batch", "predicted", "stages", NULL};
     JsonAt root = json_root(doc), stages = json_member(&root, "stages");
-    Error  why;
+    Error  why = {""};
+    int    at = -1;
 
     if (json_check_format(doc, "pipebd-plan", 1, err) != 0) return -1;
     if (json_check_keys(&root, keys, err) != 0) return -1;
@@ -341,8 +374,10 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         JsonAt item = json_element(&stages, (size_t)i);
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
-    if (plan_check(*out, &why) != 0) return json_fail(&stages, err, "%s", why.text);
-    return 0;
+    if (check(*out, &at, &why) == 0) return 0;
+    if (at < 0) return json_fail(&stages, err, "%s", why.text);
+    JsonAt stage = json_element(&stages, (size_t)at);
+    return json_fail(&stage, err, "%s", why.text);
 }
 
 int plan_parse(Plan **out, const char *name, const char *text, size_t length, Error *err)

@@ -402,7 +402,7 @@ static void integers(void **state)
     check_v("{\"v\": 0}", get_integer, "t:1:7: 0 is too small, expected at least 1, at v");
     check_v("{\"v\": -3}", get_integer, "t:1:7: -3 is too small, expected at least 1, at v");
     check_v("{\"v\": 100001}", get_integer, "t:1:7: 100001 is too large, expected at most 100000, at v");
-    check_v("{\"v\": 1.5}", get_integer, "t:1:7: 1.5 is not a whole number, at v");
+    check_v("{\"v\": 1.5}", get_integer, "t:1:7: 1.5 is not a whole number, expected one, at v");
     check_v("{\"v\": \"1\"}", get_integer, "t:1:7: expected a whole number, found a string, at v");
     check_v("{\"v\": null}", get_integer, "t:1:7: expected a whole number, found null, at v");
     check_v("{\"v\": false}", get_integer, "t:1:7: expected a whole number, found true or false, at v");
@@ -550,7 +550,7 @@ static void other_kinds(void **state)
     check_v("{\"v\": \"guessed\"}", get_choice,
             "t:1:7: \"guessed\" is not known, expected one of: \"measured\", \"modelled\", at v");
     check_v("{\"v\": 1}", get_choice,
-            "t:1:7: expected \"measured\", \"modelled\", found a number, at v");
+            "t:1:7: expected one of: \"measured\", \"modelled\", found a number, at v");
 }
 
 static void choices_give_their_index(void **state)
