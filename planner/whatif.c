@@ -10,6 +10,7 @@ typedef struct {
     EditKind         kind;
     const char      *path;
     double           value;
+    bool            *changed;    /* set when a number is not what it was */
     Error           *err;
 } Edit;
 
@@ -25,6 +26,7 @@ static int edit_double(const Edit *edit, double *number)
     double result = edit->kind == EDIT_SET ? edit->value : *number * edit->value;
 
     if (!(result >= 0) || result > 0x1p53) return bad(edit, "the value is out of range, expected 0 to 2^53");
+    *edit->changed |= result != *number;
     *number = result;
     return 0;
 }
@@ -39,6 +41,7 @@ static int edit_integer(const Edit *edit, int64_t *number, int64_t minimum, int6
     if (!(result >= (double)minimum) || result > (double)maximum)
         return error_set(edit->err, "%s: %g is out of range, expected %lld to %lld", edit->path,
                          result / (double)unit, (long long)(minimum / unit), (long long)(maximum / unit));
+    *edit->changed |= llround(result) != *number;
     *number = llround(result);
     return 0;
 }
@@ -213,13 +216,14 @@ static int edit_device(const Edit *edit, bool *found)
 }
 
 int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path, double value,
-                 Error *err)
+                 bool *changed, Error *err)
 {
     static int (*const parts[])(const Edit *, bool *) = {edit_cluster, edit_loader, edit_links, edit_blocks,
                                                          edit_device};
-    Edit edit = {trace, options, kind, path, value, err};
+    Edit edit = {trace, options, kind, path, value, changed, err};
     bool found = false;
 
+    *changed = false;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (parts[i](&edit, &found) != 0) return -1;
         if (found) return 0;

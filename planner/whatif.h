@@ -17,9 +17,10 @@
 
 typedef enum { EDIT_SET, EDIT_SCALE } EditKind;
 
-/* Applies one edit to trace (its numbers are changed in place) or to options. */
+/* Applies one edit to trace (its numbers are changed in place) or to options. *changed:
+ * whether a number is not what it was. */
 int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path, double value,
-                 Error *err);
+                 bool *changed, Error *err);
 
 /* Splits "PATH=REST"; *path is yours: free() it. rest is borrowed. */
 int whatif_split(char **path, const char **rest, const char *argument, const char *option, Error *err);

@@ -1,6 +1,7 @@
 #include "schedule/plan.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,6 +31,24 @@ bool schedule_find(const char *name, Schedule *out)
     for (int i = 0; i < SCHEDULE_COUNT; i++)
         if (strcmp(schedules[i].name, name) == 0) { *out = (Schedule)i; return true; }
     return false;
+}
+
+int schedule_list(unsigned *out, const char *list, Error *err)
+{
+    char     name[16];
+    Schedule schedule;
+
+    *out = 0;
+    while (*list) {
+        size_t length = strcspn(list, ",");
+        snprintf(name, sizeof name, "%.*s", length < 15 ? (int)length : 15, list);
+        if (!schedule_find(name, &schedule))
+            return error_set(err, "\"%s\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd", name);
+        *out |= 1u << schedule;
+        list += length;
+        if (*list == ',' && !*++list) return error_set(err, "ends with a comma, expected one more schedule");
+    }
+    return *out ? 0 : error_set(err, "empty, expected a list of dp, ls, tr, dpu, ir, ahd");
 }
 
 /* ---- making ------------------------------------------------------------ */

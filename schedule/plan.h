@@ -46,6 +46,9 @@ const char *schedule_name(Schedule schedule);              /* "ahd" */
 const char *schedule_summary(Schedule schedule);           /* one line for people */
 bool        schedule_find(const char *name, Schedule *out);
 
+/* "dp,ahd" as bits (1u << SCHEDULE_x); at least one. */
+int         schedule_list(unsigned *out, const char *list, Error *err);
+
 /* A plan with room for stage_count empty stages; *out is yours: plan_free() it. */
 int plan_new(Plan **out, Schedule schedule, int block_count, int device_count, int64_t batch,
              int stage_count, Error *err);

@@ -1,6 +1,5 @@
 /* pipebd-plan: a trace in, all schedules compared, the fastest chosen. */
 #include <stdio.h>
-#include <string.h>
 
 #include "base/file.h"
 #include "base/options.h"
@@ -12,25 +11,6 @@ typedef struct {
     int         cost, format;
     int64_t     top, glpk_ms;
 } Settings;
-
-/* "dp,ahd" as bits of Schedule. */
-static int parse_schedules(unsigned *out, const char *list, Error *err)
-{
-    char     name[16];
-    Schedule schedule;
-
-    *out = 0;
-    while (*list) {
-        size_t length = strcspn(list, ",");
-        snprintf(name, sizeof name, "%.*s", length < 15 ? (int)length : 15, list);
-        if (!schedule_find(name, &schedule))
-            return error_set(err, "--schedules: \"%s\" is not a schedule, expected a list of dp, ls, tr, "
-                             "dpu, ir, ahd", name);
-        *out |= 1u << schedule;
-        list += length + (list[length] == ',');
-    }
-    return *out ? 0 : error_set(err, "--schedules: empty, expected a list of dp, ls, tr, dpu, ir, ahd");
-}
 
 static int table_report(const Comparison *comparison, const Scenario *scenario, Text *text, Error *err)
 {
@@ -118,7 +98,10 @@ int main(int argc, char **argv)
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
     if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto usage; }
-    if (parse_schedules(&schedules, s.schedules, &err) != 0) goto usage;
+    if (schedule_list(&schedules, s.schedules, &err) != 0) {
+        error_prefix(&err, "--schedules");
+        goto usage;
+    }
     if (plan(operands.values[0], &s, schedules, &err) == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plan: %s\n", err.text);
     return EXIT_FAILED;
