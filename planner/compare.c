@@ -12,11 +12,18 @@
 
 /* ---- pricing one plan ------------------------------------------------------ */
 
-static void give_up(Candidate *row, const char *why)
+void candidate_free(Candidate *row)
 {
     plan_free(row->plan);
     sim_free(&row->sim);
+    free(row->memory);
     row->plan = NULL;
+    row->memory = NULL;
+}
+
+static void give_up(Candidate *row, const char *why)
+{
+    candidate_free(row);
     snprintf(row->why, sizeof row->why, "%.255s", why);
 }
 
@@ -45,6 +52,7 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     bool     good;
 
     row->plan = plan;
+    row->memory = memory;
     if (!memory) { give_up(row, "out of memory"); return error_no_memory(err); }
     good = plan_check(plan, &why) == 0 && program_build(&program, plan, s->steps, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
@@ -60,7 +68,6 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
         give_up(row, why.text);
     }
     program_free(program);
-    free(memory);
     return 0;
 }
 
@@ -70,9 +77,7 @@ static void keep_faster(Candidate *best, Candidate *next)
     Candidate *loser = better ? best : next;
 
     if (!next->plan && !best->plan && !best->why[0]) memcpy(best->why, next->why, sizeof best->why);
-    plan_free(loser->plan);
-    sim_free(&loser->sim);
-    loser->plan = NULL;
+    candidate_free(loser);
     if (better) *best = *next;
 }
 
@@ -159,17 +164,17 @@ done:
     return rc;
 }
 
-/* The bottleneck that no partition beats, over all steps. */
-static int relay_bound(int64_t *out, const Scenario *s)
+/* The bottleneck that no partition beats, over all steps; 0: not known. */
+static int64_t relay_bound(const Scenario *s)
 {
-    Partition  *parts = NULL;
-    int         count = 0;
+    Partition *parts = NULL;
+    int        count = 0;
+    int64_t    bound;
 
-    *out = 0;
     if (search(&parts, &count, s, COST_BOUND, s->device_count, 1, NULL) != 0) return 0;
-    if (count > 0 && __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
+    if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, &bound)) bound = 0;
     partitions_free(parts, count);
-    return 0;
+    return bound;
 }
 
 /* ---- dp, ir ---------------------------------------------------------------------- */
@@ -293,31 +298,36 @@ static int compare_one(Candidate *row, Schedule schedule, const Scenario *s, con
     }
 }
 
-int compare(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
+int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
 {
-    const char *why = "no schedule was asked for";
-
     *out = (Comparison){.best = -1};
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         Candidate *row = &out->rows[i];
         if (!(options->schedules & 1u << i)) continue;
-        if (compare_one(row, (Schedule)i, scenario, options, err) != 0) goto fail;
+        if (compare_one(row, (Schedule)i, scenario, options, err) != 0) {
+            comparison_free(out);
+            return -1;
+        }
         if (row->plan && (out->best < 0 || row->sim.epoch_ns < out->rows[out->best].sim.epoch_ns)) out->best = i;
-        if (!row->plan && out->best < 0) why = row->why;
     }
-    if (out->best < 0) { error_set(err, "no schedule is possible: %s", why); goto fail; }
-    if (relay_bound(&out->bound_ns, scenario) != 0) goto fail;
     return 0;
-fail:
-    comparison_free(out);
-    return -1;
+}
+
+int compare(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
+{
+    const char *why = "none was asked for";
+
+    if (compare_rows(out, scenario, options, err) != 0) return -1;
+    if (out->best >= 0) {
+        out->bound_ns = relay_bound(scenario);
+        return 0;
+    }
+    for (int i = SCHEDULE_COUNT - 1; i >= 0; i--)
+        if (out->rows[i].why[0]) why = out->rows[i].why;
+    return error_set(err, "no schedule is possible: %s", why);
 }
 
 void comparison_free(Comparison *comparison)
 {
-    for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        plan_free(comparison->rows[i].plan);
-        sim_free(&comparison->rows[i].sim);
-        comparison->rows[i].plan = NULL;
-    }
+    for (int i = 0; i < SCHEDULE_COUNT; i++) candidate_free(&comparison->rows[i]);
 }

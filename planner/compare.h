@@ -18,6 +18,7 @@ typedef struct {
 typedef struct {
     Plan     *plan;          /* NULL: no plan, and why says why not */
     SimResult sim;
+    Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
     char      method[96];    /* "partition search, best of 4 simulated" */
@@ -35,8 +36,12 @@ typedef struct {
 int  compare(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
 void comparison_free(Comparison *comparison);
 
+/* compare() without the bound, and with best -1 and no error when nothing is possible. */
+int  compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
+
 /* Verifies and simulates one plan into row; takes plan over. When it cannot be priced
  * or does not fit, the plan is freed and why says why. -1 only without memory. */
-int candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
+int  candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
+void candidate_free(Candidate *row);         /* keeps why */
 
 #endif

@@ -154,3 +154,8 @@ done:
     if (rc != 0) { free(out->device); out->device = NULL; }
     return rc;
 }
+
+void tasks_thread_end(void)
+{
+    glp_free_env();
+}

@@ -27,4 +27,8 @@ int tasks_lpt(TaskLists *out, const TaskProblem *problem, Error *err);
  * When time runs out the incumbent and GLPK's bound come back with optimal 0. */
 int tasks_glpk(TaskLists *out, const TaskProblem *problem, int limit_ms, Error *err);
 
+/* Frees what GLPK keeps for the calling thread; each thread that may have called
+ * tasks_glpk() calls this last. */
+void tasks_thread_end(void);
+
 #endif
