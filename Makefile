@@ -40,9 +40,9 @@ JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljanss
 CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
-COMPILE := $(CC) -std=c17 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC -I. \
+COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC -I. \
            $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)
-LINK    := $(CC) $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
+LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
