@@ -129,7 +129,7 @@ typedef struct pipebd_stage {
     const int64_t *rows;         /* [width] of the batch; they sum to it */
 } pipebd_stage;
 
-/* JSON files (docs/design.md); "-" is standard input or output. */
+/* JSON files, as pipebd-plan writes them; "-" is standard input or output. */
 PIPEBD_API int pipebd_plan_read(pipebd_plan **out, const char *path, pipebd_error *error);
 PIPEBD_API int pipebd_plan_parse(pipebd_plan **out, const char *name, const char *text,
                                  size_t length, pipebd_error *error);
