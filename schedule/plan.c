@@ -429,6 +429,7 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
     if (check(*out, &at, &why) == 0) return 0;
+    if (error_is_no_memory(&why)) return error_no_memory(err);
     if (at < 0) return json_fail(&stages, err, "%s", why.text);
     JsonAt stage = json_element(&stages, (size_t)at);
     return json_fail(&stage, err, "%s", why.text);
