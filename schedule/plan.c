@@ -96,6 +96,41 @@ int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int f
     return 0;
 }
 
+static int copy_stage(Plan *copy, Stage *to, const Stage *from, Error *err)
+{
+    to->first = from->first;
+    to->last = from->last;
+    if (size_stage(copy, to, from->width, err) != 0) return -1;
+    for (int i = 0; i < from->width; i++) {
+        to->devices[i] = from->devices[i];
+        to->rows[i] = from->rows[i];
+    }
+    return 0;
+}
+
+int plan_copy(Plan **out, const Plan *plan, Error *err)
+{
+    Plan *copy = NULL;
+
+    *out = NULL;
+    if (plan_new(&copy, plan->schedule, plan->block_count, plan->device_count, plan->batch, plan->stage_count,
+                 err) != 0) return -1;
+    copy->stealing = plan->stealing;
+    copy->trace_hash = plan->trace_hash;
+    copy->bottleneck_ns = plan->bottleneck_ns;
+    copy->step_ns = plan->step_ns;
+    copy->epoch_ns = plan->epoch_ns;
+    copy->trace_name = arena_strdup(&copy->arena, plan->trace_name);
+    if (!copy->trace_name) { error_no_memory(err); goto fail; }
+    for (int i = 0; i < plan->stage_count; i++)
+        if (copy_stage(copy, &copy->stages[i], &plan->stages[i], err) != 0) goto fail;
+    *out = copy;
+    return 0;
+fail:
+    plan_free(copy);
+    return -1;
+}
+
 void plan_free(Plan *plan)
 {
     if (!plan) return;
@@ -394,6 +429,7 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
     if (check(*out, &at, &why) == 0) return 0;
+    if (error_is_no_memory(&why)) return error_no_memory(err);
     if (at < 0) return json_fail(&stages, err, "%s", why.text);
     JsonAt stage = json_element(&stages, (size_t)at);
     return json_fail(&stage, err, "%s", why.text);

@@ -13,28 +13,11 @@ typedef struct {
     int64_t     top, glpk_ms;
 } Settings;
 
-static int table_report(const Comparison *comparison, const Scenario *scenario, Text *text, Error *err)
-{
-    Text missing = {0};
-
-    report_table(comparison, scenario, text);
-    text_append(text, "\n");
-    int rc = report_gantt(comparison->rows[comparison->best].plan, scenario, text, err);
-    scenario_missing(scenario, &missing);
-    if (missing.length) text_printf(text, "\nnot in this trace:\n%s", text_string(&missing));
-    text_free(&missing);
-    return rc;
-}
-
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
 {
     Text text = {0};
-    int  rc = 0;
+    int  rc = report(comparison, scenario, (ReportFormat)format, &text, err);
 
-    if (format == 0)      rc = table_report(comparison, scenario, &text, err);
-    else if (format == 1) report_csv(comparison, &text);
-    else                  report_json(comparison, scenario, &text);
-    if (rc == 0 && text_failed(&text)) rc = error_no_memory(err);
     if (rc == 0) rc = file_write("-", text_string(&text), text.length, err);
     text_free(&text);
     return rc;
