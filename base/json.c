@@ -20,28 +20,53 @@ struct Json {
     json_t *root;
 };
 
-
 /* ---- reading ---------------------------------------------------------- */
 
-/* What is wrong in words of the file's author, where jansson's are a programmer's. */
-static const char *reason(const Json *doc, const json_error_t *fault)
+static bool is_blank(const Json *doc)
 {
-    if (doc->length >= 3 && memcmp(doc->text, "\xEF\xBB\xBF", 3) == 0)
-        return "starts with a byte order mark, expected UTF-8 without one";
-    if (json_error_code(fault) == json_error_null_character)
-        return "\\u0000 in a string, expected text without it";
-    return fault->text;
+    return strspn(doc->text, " \t\r\n") == doc->length;
+}
+
+/* Python's json writes these where a figure is missing or was divided by 0. */
+static bool is_no_number(const json_error_t *fault)
+{
+    static const char *const words[] = {"'NaN'", "'Infinity'", "'-Infinity'", "'nan'", "'inf'", "'-'", NULL};
+
+    for (size_t i = 0; words[i]; i++)
+        if (strstr(fault->text, words[i])) return true;
+    return false;
+}
+
+/* What is wrong in words of the file's author, where jansson's are a programmer's. */
+static void reason(const Json *doc, const json_error_t *fault, char *out, size_t size)
+{
+    const char *more = "";
+
+    if (is_blank(doc))
+        snprintf(out, size, "%s", "empty, expected an object");
+    else if (doc->length >= 3 && memcmp(doc->text, "\xEF\xBB\xBF", 3) == 0)
+        snprintf(out, size, "%s", "starts with a byte order mark, expected UTF-8 without one");
+    else if (json_error_code(fault) == json_error_null_character)
+        snprintf(out, size, "%s", "\\u0000 in a string, expected text without it");
+    else {
+        if (json_error_code(fault) == json_error_invalid_utf8) more = ", expected UTF-8";
+        if (is_no_number(fault)) more = ": expected a finite number";
+        snprintf(out, size, "%s%s", fault->text, more);
+    }
 }
 
 static int parse_text(Json *doc, Error *err)
 {
     json_error_t fault;
+    char         why[2 * JSON_ERROR_TEXT_LENGTH];
 
     doc->root = json_loadb(doc->text, doc->length, JSON_REJECT_DUPLICATES, &fault);
     if (doc->root) return 0;
+    if (fault.line < 0 && !*fault.text) return error_no_memory(err);
     if (fault.line < 0) return error_set(err, "%s: %s", doc->name, fault.text);
+    reason(doc, &fault, why, sizeof why);
     return error_set(err, "%s:%d:%d: not JSON: %s", doc->name, fault.line,
-                     fault.column > 0 ? fault.column : 1, reason(doc, &fault));
+                     fault.column > 0 ? fault.column : 1, why);
 }
 
 /* Takes text over, whether it succeeds or not. */
@@ -268,16 +293,12 @@ static const char *kind_of(const json_t *value)
     }
 }
 
-enum { SHOWN_BYTES = 64 };
-
-/* A string of the input as it may stand in a message: at most SHOWN_BYTES - 4 bytes of
- * whole characters, then "...", and no line ends or other control characters. */
-static const char *shown(char out[SHOWN_BYTES], const char *text)
+const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text)
 {
     size_t length = strlen(text);
-    bool   cut = length > SHOWN_BYTES - 4;
+    bool   cut = length > JSON_SHOWN_BYTES - 4;
 
-    if (cut) length = SHOWN_BYTES - 4;
+    if (cut) length = JSON_SHOWN_BYTES - 4;
     while (cut && length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80) length--;
     for (size_t i = 0; i < length; i++)
         out[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
@@ -294,11 +315,11 @@ static int wrong_kind(const JsonAt *at, Error *err, const char *expected)
 static int unknown_key(const JsonAt *at, const char *key, const char *const *names, Error *err)
 {
     Text        message = {0};
-    char        word[SHOWN_BYTES];
+    char        word[JSON_SHOWN_BYTES];
     const char *near = nearest_name(key, names);
     Scan        scan = scan_start(at->doc);
 
-    text_printf(&message, "unknown key \"%s\"", shown(word, key));
+    text_printf(&message, "unknown key \"%s\"", json_shown(word, key));
     if (near) text_printf(&message, " (did you mean \"%s\"?)", near);
     text_append(&message, ", expected one of: ");
     for (size_t i = 0; names[i]; i++) text_printf(&message, "%s%s", i ? ", " : "", names[i]);
@@ -406,36 +427,34 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 
 int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error *err)
 {
-    const char *value;
-    char        word[SHOWN_BYTES];
+    const char *value = json_string_value(at->value);      /* NULL: no string */
+    char        word[JSON_SHOWN_BYTES];
     Text        list = {0};
 
+    for (int i = 0; value && names[i]; i++)
+        if (strcmp(names[i], value) == 0) { *out = i; return 0; }
     text_append(&list, "one of: ");
     for (size_t i = 0; names[i]; i++) text_printf(&list, "%s\"%s\"", i ? ", " : "", names[i]);
-    int rc = -1;
-    if (!json_is_string(at->value)) { wrong_kind(at, err, text_string(&list)); goto done; }
-    value = json_string_value(at->value);
-    for (int i = 0; names[i]; i++)
-        if (strcmp(names[i], value) == 0) { *out = i; rc = 0; goto done; }
-    json_fail(at, err, "\"%s\" is not known, expected %s", shown(word, value),
-              text_string(&list));
-done:
+    if (text_failed(&list)) error_no_memory(err);
+    else if (!value)        wrong_kind(at, err, text_string(&list));
+    else                    json_fail(at, err, "\"%s\" is not known, expected %s", json_shown(word, value),
+                                      text_string(&list));
     text_free(&list);
-    return rc;
+    return -1;
 }
 
 int json_check_format(const Json *doc, const char *format, int64_t version, Error *err)
 {
     JsonAt      root = json_root(doc);
     const char *found = "";
-    char        word[SHOWN_BYTES];
+    char        word[JSON_SHOWN_BYTES];
     int64_t     number = 0;
 
     if (json_get_object(&root, err) != 0) return -1;
     JsonAt at = json_member(&root, "format");
     if (json_get_string(&at, &found, err) != 0) return -1;
     if (strcmp(found, format) != 0)
-        return json_fail(&at, err, "is a \"%s\", expected a \"%s\"", shown(word, found), format);
+        return json_fail(&at, err, "is a \"%s\", expected a \"%s\"", json_shown(word, found), format);
     at = json_member(&root, "version");
     if (json_get_integer(&at, 1, JSON_MAX_INTEGER, &number, err) != 0) return -1;
     if (number != version)

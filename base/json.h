@@ -50,6 +50,11 @@ bool   json_has(const JsonAt *at);                          /* value is there */
 int json_fail(const JsonAt *at, Error *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* A string of the input as it may stand in a message: at most JSON_SHOWN_BYTES - 4
+ * bytes of whole characters, then "...", with ? for control characters. Returns out. */
+enum { JSON_SHOWN_BYTES = 64 };
+const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text);
+
 /* Refuses members not among the names (a NULL-terminated list): 'unknown key "bach"
  * (did you mean "batch"?), expected one of: ...'. Also refuses a value that is no
  * object. */

@@ -39,8 +39,8 @@ static bool fits(Candidate *row, const Memory *memory, const Scenario *s, Error 
         if (memory[d].total_bytes > memory[row->peak_device].total_bytes) row->peak_device = d;
         if (!ok || !s->memory_bytes[d] || memory[d].total_bytes <= s->memory_bytes[d]) continue;
         ok = false;
-        error_set(why, "out of memory: device %d needs %" PRId64 " MiB of %" PRId64, d,
-                  memory[d].total_bytes >> 20, s->memory_bytes[d] >> 20);
+        error_set(why, "too large for device %d: needs %.1f MiB of %.1f", d,
+                  (double)memory[d].total_bytes * 0x1p-20, (double)s->memory_bytes[d] * 0x1p-20);
     }
     row->peak = memory[row->peak_device];
     return ok;

@@ -22,15 +22,19 @@ static int work(const Job *job, Work what, int block, int device, int64_t rows, 
     return 0;
 }
 
-/* Loading at the first stage: all its devices ask at once, lanes serve some each. */
+/* Loading at the first stage. A device that asks prefetch steps ahead may have as many
+ * loads under way at once, on a lane each; all devices together keep the lanes busy. One
+ * that does not ask ahead waits for a whole load, and for its turn. */
 static int64_t load_time(const Job *job, int64_t rows)
 {
     const TraceLoader *loader = &job->scenario->trace->loader;
     int64_t            ns = scenario_load_ns(job->scenario, rows);
 
     if (job->first > 0 || !loader->present) return 0;
-    if (job->kind == COST_BOUND) return ns;
-    return ns * ((job->width + loader->lanes - 1) / loader->lanes);
+    if (!loader->prefetch)
+        return job->kind == COST_BOUND ? ns : ns * ((job->width + loader->lanes - 1) / loader->lanes);
+    int64_t own = ns / (loader->prefetch < loader->lanes ? loader->prefetch : loader->lanes);
+    return job->kind == COST_BOUND ? own : larger(own, ns * job->width / loader->lanes);
 }
 
 /* Compute, with all-reduces on a lane of their own or on the compute lane. */

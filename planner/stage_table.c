@@ -109,7 +109,10 @@ static int64_t load(const StageTable *t, int first, int row, int width)
     const TraceLoader *loader = &t->scenario->trace->loader;
 
     if (first > 0 || !loader->present || t->kind == COST_PAPER) return 0;
-    return t->loads[row] * (t->kind == COST_BOUND ? 1 : (width + loader->lanes - 1) / loader->lanes);
+    int64_t ns = t->loads[row];
+    int     under_way = loader->prefetch < loader->lanes ? loader->prefetch : loader->lanes;
+    if (under_way == 0) return t->kind == COST_BOUND ? ns : ns * ((width + loader->lanes - 1) / loader->lanes);
+    return t->kind == COST_BOUND ? ns / under_way : larger(ns / under_way, ns * width / loader->lanes);
 }
 
 static Replica replica(const StageTable *t, int class, int width, int smaller, int link)

@@ -181,12 +181,13 @@ static int check_shape(const Plan *plan, int index, Error *err)
     switch (plan->schedule) {
     case SCHEDULE_DP:
         if (!one_block || stage->width != plan->device_count)
-            return error_set(err, "stage %d: dp expects one block on all %d devices", index,
-                             plan->device_count);
+            return error_set(err, "stage %d: dp expects one block on all %d devices, found blocks %d to %d on "
+                             "%d", index, plan->device_count, stage->first, stage->last, stage->width);
         return 0;
     case SCHEDULE_LS:
         if (!one_block || stage->width > 1)
-            return error_set(err, "stage %d: ls expects one block on one device", index);
+            return error_set(err, "stage %d: ls expects one block on one device, found blocks %d to %d on %d",
+                             index, stage->first, stage->last, stage->width);
         return 0;
     case SCHEDULE_TR:
     case SCHEDULE_DPU:
@@ -202,6 +203,8 @@ static int check_shape(const Plan *plan, int index, Error *err)
         return 0;
     }
 }
+
+enum { WHOLE_PLAN = -1, NO_STAGE = -2 };      /* NO_STAGE: the plan is not to blame */
 
 /* at: the stage looked at, as in check(). */
 static int check_order(const Plan *plan, char *seen, int *at, Error *err)
@@ -221,21 +224,22 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
                 return error_set(err, "stage %d: block %d is in an earlier stage too, expected each block once",
                                  i, b);
     }
-    *at = -1;
+    *at = WHOLE_PLAN;
     for (int b = 0; b < plan->block_count; b++)
         if (!seen[b]) return error_set(err, "block %d is in no stage, expected each block once", b);
     return 0;
 }
 
-/* plan_check(), and in *at the stage at fault; -1: the plan as a whole. */
+/* plan_check(), and in *at the stage at fault, or one of the above. */
 static int check(const Plan *plan, int *at, Error *err)
 {
     int   rc = -1;
     bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
-    *at = -1;
+    *at = NO_STAGE;
     if (!used || !seen) { error_no_memory(err); goto done; }
+    *at = WHOLE_PLAN;
     if (plan->stealing && plan->schedule != SCHEDULE_LS) {
         error_set(err, "stealing with %s, expected it with ls only", schedule_name(plan->schedule));
         goto done;
@@ -399,6 +403,8 @@ static int read_head(Plan **out, const JsonAt *root, Error *err)
 
     if (json_get_choice(&schedule, names, &kind, err) != 0) return -1;
     if (json_has(&stealing) && json_get_bool(&stealing, &steals, err) != 0) return -1;
+    if (steals && kind != SCHEDULE_LS)
+        return json_fail(&stealing, err, "stealing with %s, expected it with ls only", names[kind]);
     if (json_get_integer(&blocks, 1, MAX_BLOCKS, &block_count, err) != 0) return -1;
     if (json_get_integer(&devices, 1, MAX_DEVICES, &device_count, err) != 0) return -1;
     if (json_get_integer(&batch, 1, (int64_t)1 << 31, &rows, err) != 0) return -1;
@@ -418,7 +424,7 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
                                        "devices", "batch", "predicted", "stages", NULL};
     JsonAt root = json_root(doc), stages = json_member(&root, "stages");
     Error  why = {""};
-    int    at = -1;
+    int    at = NO_STAGE;
 
     if (json_check_format(doc, "pipebd-plan", 1, err) != 0) return -1;
     if (json_check_keys(&root, keys, err) != 0) return -1;
@@ -429,8 +435,8 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
     if (check(*out, &at, &why) == 0) return 0;
-    if (error_is_no_memory(&why)) return error_no_memory(err);
-    if (at < 0) return json_fail(&stages, err, "%s", why.text);
+    if (at == NO_STAGE) return error_set(err, "%s", why.text);
+    if (at == WHOLE_PLAN) return json_fail(&stages, err, "%s", why.text);
     JsonAt stage = json_element(&stages, (size_t)at);
     return json_fail(&stage, err, "%s", why.text);
 }

@@ -122,6 +122,7 @@ static int check_student(Verifier *v, const Place *at)
         return add_use(v, at, need);
     case OP_ALLREDUCE:
         if (!v->trained[b].rows || v->reduced[b]) return refuse(v, at, "no BACKWARD of the block before it");
+        if (v->updated[b]) return refuse(v, at, "the block's UPDATE is before it");
         v->reduced[b] = 1;
         for (int i = v->use_count - 1; i >= 0; i--)
             if (v->uses[i].block == b && v->uses[i].device == at->device) { v->uses[i].group = in->link; break; }
@@ -243,7 +244,7 @@ static int check_students(Verifier *v)
 
 /* ---- rules 4 to 6: one step of every phase, in any order -------------------- */
 
-typedef struct { int block; int64_t row, rows; } Message;
+typedef struct { int phase, block; int64_t row, rows; } Message;
 
 typedef struct {
     Message *ring;           /* [depth] */
@@ -252,6 +253,7 @@ typedef struct {
 
 typedef struct {
     const Instruction *first;    /* what the first to arrive asked for */
+    int                phase;    /* and in which of its phases */
     int                arrived;
     int64_t            round;    /* rounds completed */
 } Meeting;
@@ -276,7 +278,9 @@ static int dry_meet(Dry *dry, Cursor *cursor, const Place *at, bool *blocked)
     const Group *group = &dry->v->program->groups[at->in->link];
 
     if (cursor->waiting < 0) {
-        if (meeting->arrived == 0) meeting->first = at->in;
+        if (meeting->arrived == 0) { meeting->first = at->in; meeting->phase = at->phase; }
+        if (meeting->phase != at->phase)
+            return refuse(dry->v, at, "another member of the group meets in a phase of another number");
         if (meeting->first->op != at->in->op || meeting->first->block != at->in->block)
             return refuse(dry->v, at, "the members of the group disagree on what comes next");
         cursor->waiting = meeting->round + 1;
@@ -290,7 +294,7 @@ static int dry_meet(Dry *dry, Cursor *cursor, const Place *at, bool *blocked)
 static int dry_message(Dry *dry, const Place *at, bool *blocked)
 {
     Queue  *queue = &dry->queues[at->in->link];
-    Message message = {at->in->block, at->in->row, at->in->rows};
+    Message message = {at->phase, at->in->block, at->in->row, at->in->rows};
 
     if (at->in->op == OP_SEND) {
         *blocked = queue->count == dry->depth;
@@ -300,6 +304,8 @@ static int dry_message(Dry *dry, const Place *at, bool *blocked)
     *blocked = queue->count == 0;
     if (*blocked) return 0;
     const Message *got = &queue->ring[queue->head];
+    if (got->phase != message.phase)
+        return refuse(dry->v, at, "the next message in its queue is from a phase of another number");
     if (got->block != message.block || got->row != message.row || got->rows != message.rows)
         return refuse(dry->v, at, "the next message in its queue is another one");
     queue->head = (queue->head + 1) % dry->depth;

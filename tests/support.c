@@ -153,6 +153,13 @@ void spill(const char *path, const char *text)
 
 /* ---- golden outputs ------------------------------------------------------ */
 
+static bool golden_writes(void)
+{
+    const char *mode = getenv("PIPEBD_GOLDEN");
+
+    return mode && strcmp(mode, "write") == 0;
+}
+
 /* Shows the first line in which the texts differ. */
 static void show_difference(const char *name, const char *expected, const char *found)
 {
@@ -174,10 +181,9 @@ static void show_difference(const char *name, const char *expected, const char *
 
 void golden_check(const char *name, const char *text)
 {
-    const char *mode = getenv("PIPEBD_GOLDEN");
-    char       *path = format_text("%s/tests/golden/%s", PIPEBD_ROOT, name);
+    char *path = format_text("%s/tests/golden/%s", PIPEBD_ROOT, name);
 
-    if (mode && strcmp(mode, "write") == 0) {
+    if (golden_writes()) {
         spill(path, text);
         free(path);
         return;
@@ -236,6 +242,21 @@ void fixtures_each(const char *format, const char *kind, FixtureVisit *visit, vo
     }
     free(names);
     free(folder);
+}
+
+void fixture_refused(const char *path, const char *expected, const char *found)
+{
+    char *beside = format_text("%s.expected", path), *line = format_text("%s\n", found);
+
+    if (golden_writes()) {
+        spill(beside, line);
+    } else {
+        if (!expected) fail_msg("there is no %s; make golden writes it", beside);
+        if (strcmp(expected, found) != 0)
+            fail_msg("%s\n  expected: %s\n  found:    %s", path, expected, found);
+    }
+    free(beside);
+    free(line);
 }
 
 /* ---- commands ------------------------------------------------------------ */

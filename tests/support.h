@@ -39,6 +39,10 @@ void golden_check(const char *name, const char *text);
 typedef void FixtureVisit(const char *path, const char *expected, void *context);
 void fixtures_each(const char *format, const char *kind, FixtureVisit *visit, void *context);
 
+/* Fails unless found, the error that the bad fixture at path gave, is what stands in
+ * PATH.expected (expected, as fixtures_each() hands it over). make golden writes it. */
+void fixture_refused(const char *path, const char *expected, const char *found);
+
 /* What a command did. status is 0..255, or 128 + N when signal N ended it. */
 typedef struct {
     int   status;

@@ -4,6 +4,7 @@
 #     ok "help works" pipebd-plan --help
 #     fails "a missing file is refused" pipebd-plan nothere.json
 #     expect_status 2 "an unknown option is bad usage" pipebd-plan --bogus
+#     golden "the table" plan.txt pipebd-plan trace.json
 #     skip "draws a plot" "gnuplot is not installed"
 #     done_testing
 #
@@ -61,6 +62,17 @@ expect_status() {
     tap_run "$@"
     if [ $tap_status -eq "$tap_want" ]; then tap_result yes "$tap_name"
     else tap_result no "$tap_name (expected exit status $tap_want)"; fi
+}
+
+# golden DESCRIPTION NAME COMMAND...: exits 0 and prints tests/golden/NAME, byte for
+# byte. make golden (PIPEBD_GOLDEN=write) writes that file instead.
+golden() {
+    tap_name=$1 tap_file=$PIPEBD_ROOT/tests/golden/$2; shift 2
+    "$@" > "$WORK/.golden" 2> "$WORK/.tap" < /dev/null
+    tap_status=$?
+    if [ $tap_status -eq 0 ] && [ "${PIPEBD_GOLDEN:-}" = write ]; then cp "$WORK/.golden" "$tap_file"; fi
+    if [ $tap_status -eq 0 ] && diff "$tap_file" "$WORK/.golden" > "$WORK/.tap" 2>&1
+    then tap_result yes "$tap_name"; else tap_result no "$tap_name"; fi
 }
 
 # skip DESCRIPTION REASON

@@ -517,6 +517,37 @@ static void verifier_finds_deadlock(void **state)
     program_free(p);
 }
 
+/* A link between phases of different numbers: one step of each would end, but of many
+ * steps device 0 fills the queue in phase 0 and waits for device 1, which waits at the
+ * barrier for device 0's phase 1.
+ *     dev 0 | phase 0: trains block 0, SEND -> 1 | phase 1: BARRIER, block 1 |
+ *     dev 1 | phase 0: BARRIER, block 2          | phase 1: RECV <- 0, block 3 | */
+static void verifier_keeps_phases_apart(void **state)
+{
+    (void)state;
+    Program *p = program_new(2, 4, 4, 9);
+    Error    err = {""};
+    int      channel = program_channel(p, 0, 1, NULL), group = program_group(p, (int[]){0, 1}, 2, NULL);
+
+    for (int d = 0; d < 2; d++)
+        for (int phase = 0; phase < 2; phase++) {
+            Code *code = &p->devices[d];
+            int   block = 2 * d + phase;
+            assert_int_equal(program_begin_phase(code, 9, NULL), 0);
+            if (d != phase) program_emit(p, code, (Instruction){OP_BARRIER, 0, group, 0, 0}, NULL);
+            if (d == 1 && phase == 1) program_emit(p, code, (Instruction){OP_RECV, 1, channel, 0, 4}, NULL);
+            else                      program_emit(p, code, (Instruction){OP_LOAD, 0, -1, 0, 4}, NULL);
+            for (int b = d == 1 && phase == 1 ? 1 : 0; b <= block; b++)
+                program_emit(p, code, (Instruction){OP_TEACHER, b, -1, 0, 4}, NULL);
+            if (block == 0) program_emit(p, code, (Instruction){OP_SEND, 1, channel, 0, 4}, NULL);
+            for (Op op = OP_FORWARD; op <= OP_UPDATE; op++)
+                if (op != OP_ALLREDUCE) program_emit(p, code, (Instruction){op, block, -1, 0, 4}, NULL);
+        }
+    assert_int_equal(program_verify(p, 2, &err), -1);
+    assert_non_null(strstr(err.text, "in a phase of another number"));
+    program_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -527,6 +558,7 @@ int main(void)
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program), cmocka_unit_test(time_adds_up),
         cmocka_unit_test(verifier_refuses), cmocka_unit_test(verifier_finds_deadlock),
+        cmocka_unit_test(verifier_keeps_phases_apart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

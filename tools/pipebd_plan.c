@@ -1,5 +1,6 @@
 /* pipebd-plan: a trace in, all schedules compared, the fastest chosen. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/options.h"
@@ -37,7 +38,9 @@ static int plan(const char *path, const Settings *settings, unsigned schedules, 
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     if (settings->output && plan_write(comparison.rows[comparison.best].plan, settings->output, err) != 0)
         goto done;
-    rc = print_report(&comparison, &scenario, settings->format, err);
+    rc = 0;
+    if (!settings->output || strcmp(settings->output, "-") != 0)
+        rc = print_report(&comparison, &scenario, settings->format, err);
 done:
     comparison_free(&comparison);
     scenario_free(&scenario);
@@ -58,7 +61,9 @@ int main(int argc, char **argv)
         {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
         {"glpk-ms", 0, OPTION_INTEGER, "MS", "Time limit of GLPK.", &s.glpk_ms, 1, 3600000, NULL, false},
         {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "PLAN", "Write the fastest plan here.", &s.output, 0, 0, NULL, false},
+        {"output", 'o', OPTION_STRING, "PLAN",
+         "Write the fastest plan here; -: on standard output, instead of the report.",
+         &s.output, 0, 0, NULL, false},
         {0},
     };
     Options  options = {"pipebd-plan", "TRACE [options]",

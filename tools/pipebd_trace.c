@@ -7,16 +7,28 @@
 #include "base/options.h"
 #include "traces/scenario.h"
 
+/* Every file is looked at: a line on stdout for a good one, an error for a bad one. */
 static int check(const Operands *operands, Error *err)
 {
+    Text text = {0};
+    int  bad = 0, rc;
+
     for (int i = 1; i < operands->count; i++) {
         Trace *trace;
-        if (trace_read(&trace, operands->values[i], err) != 0) return -1;
-        printf("%s: ok, %d blocks, %d devices\n", operands->values[i], trace->block_count,
-               trace_device_count(trace));
+        Error  why = {""};
+        if (trace_read(&trace, operands->values[i], &why) != 0) {
+            if (bad++ > 0) fprintf(stderr, "pipebd-trace: %s\n", err->text);
+            *err = why;
+            continue;
+        }
+        text_printf(&text, "%s: ok, %d blocks, %d devices\n", operands->values[i], trace->block_count,
+                    trace_device_count(trace));
         trace_free(trace);
     }
-    return 0;
+    if (bad == 0 && text_failed(&text)) error_no_memory(err);
+    rc = text_failed(&text) ? -1 : file_write("-", text_string(&text), text.length, bad ? NULL : err);
+    text_free(&text);
+    return bad ? -1 : rc;
 }
 
 /* One row: a block at a batch on a kind, milliseconds. */
@@ -24,8 +36,11 @@ static void show_row(const Trace *trace, int b, int kind, int point, Text *out)
 {
     const TraceBlock *block = &trace->blocks[b];
 
-    text_printf(out, "%-12s %-28.28s %6" PRId64, block->name, trace->kinds[kind].name,
-                block->work[0][kind].points[point].x);
+    text_append(out, block->name);
+    text_pad(out, 12);
+    text_printf(out, " %s", trace->kinds[kind].name);
+    text_pad(out, 41);
+    text_printf(out, " %6" PRId64, block->work[0][kind].points[point].x);
     for (int work = 0; work < WORK_COUNT; work++)
         text_printf(out, " %10.3f", (double)block->work[work][kind].points[point].ns * 1e-6);
     text_printf(out, " %7.1f\n", 100 * block->work[0][kind].points[point].spread);

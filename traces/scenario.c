@@ -7,6 +7,13 @@
 
 /* ---- building ---------------------------------------------------------- */
 
+static int64_t round_ns(double ns)
+{
+    const double most = 0x1p62;          /* beyond TRACE_MAX_NS, and llround() can take it */
+
+    return ns <= 0 ? 0 : llround(ns < most ? ns : most);
+}
+
 static int fill_devices(Scenario *out, const Trace *trace, int64_t limit, Error *err)
 {
     int device = 0;
@@ -25,6 +32,26 @@ static int fill_devices(Scenario *out, const Trace *trace, int64_t limit, Error 
     return 0;
 }
 
+/* All that one device could ever hold at once: the simulator adds such bytes up
+ * in an int64_t. */
+static int check_bytes(const Scenario *scenario, Error *err)
+{
+    const Trace *trace = scenario->trace;
+    double       fixed = 0, sample = 0;
+    double       copies = 1.0 + scenario->queue_depth + trace->loader.prefetch;
+
+    for (int b = 0; b < trace->block_count; b++) {
+        const TraceBlock *block = &trace->blocks[b];
+        fixed += (double)block->teacher_weight_bytes + (double)block->student_weight_bytes
+                 + (double)block->gradient_bytes + (double)block->state_bytes;
+        sample += (double)trace_boundary_bytes(trace, b) * copies + (double)block->output_bytes
+                  + (double)block->teacher_activation_bytes + (double)block->student_activation_bytes;
+    }
+    if (fixed + sample * (double)scenario->batch < 0x1p62) return 0;
+    return error_set(err, "%s: a batch of %" PRId64 " would fill %g bytes, expected less than 2^62",
+                     trace->name, scenario->batch, fixed + sample * (double)scenario->batch);
+}
+
 int scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *options, Error *err)
 {
     *out = (Scenario){.trace = trace, .extrapolate = options->extrapolate};
@@ -35,6 +62,11 @@ int scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *opt
     if (out->batch > trace->batch && !options->extrapolate)
         return error_set(err, "%s: batch %" PRId64 " is beyond the trace's %" PRId64 ", expected at "
                          "most that, or --extrapolate", trace->name, out->batch, trace->batch);
+    if (scenario_load_ns(out, out->batch) > 2 * TRACE_MAX_NS)
+        return error_set(err, "%s: loading a batch of %" PRId64 " would take %g s, expected at most 2^47 ns "
+                         "(39 hours)", trace->name, out->batch,
+                         (double)scenario_load_ns(out, out->batch) * 1e-9);
+    if (check_bytes(out, err) != 0) return -1;
     if (fill_devices(out, trace, options->memory_bytes, err) != 0) {
         scenario_free(out);
         return -1;
@@ -60,9 +92,8 @@ int64_t scenario_share(int64_t batch, int width, int i)
 static int64_t on_line(CurvePoint a, CurvePoint b, int64_t x)
 {
     double slope = (double)(b.ns - a.ns) / (double)(b.x - a.x);
-    double ns = (double)a.ns + slope * (double)(x - a.x);
 
-    return ns > 0 ? llround(ns) : 0;
+    return round_ns((double)a.ns + slope * (double)(x - a.x));
 }
 
 /* False when x is outside the curve and may not be extrapolated. */
@@ -80,7 +111,7 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, Cost *out)
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out = (Cost){llround((double)p[0].ns * ratio), p[0].spread};
+        *out = (Cost){round_ns((double)p[0].ns * ratio), p[0].spread};
     } else {
         int at = i == 0 ? 0 : n - 2;
         *out = (Cost){on_line(p[at], p[at + 1], x), p[i == 0 ? 0 : n - 1].spread};
@@ -102,6 +133,14 @@ static const char *measured(const Curve *curve, char *buffer, size_t size)
 
 /* ---- costs ------------------------------------------------------------- */
 
+/* Costs beyond the points may be continued to any length; sums must not overflow. */
+static int check_length(int64_t ns, const char *what, int64_t amount, const char *unit, Error *err)
+{
+    if (ns <= TRACE_MAX_NS) return 0;
+    return error_set(err, "%s: %" PRId64 " %s would take %g s, expected at most 2^47 ns (39 hours)", what,
+                     amount, unit, (double)ns * 1e-9);
+}
+
 int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
                   Cost *out, Error *err)
 {
@@ -115,8 +154,8 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
         return error_set(err, "block \"%s\" has no timings on \"%s\": measure it there", b->name,
                          trace->kinds[kind].name);
     if (curve_at(curve, rows, scenario->extrapolate, out)) {
-        if (trace->slowdown) out->ns = llround((double)out->ns * trace->slowdown[device]);
-        return 0;
+        if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
+        return check_length(out->ns, b->name, rows, "rows", err);
     }
     return error_set(err, "block \"%s\" has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
                      "measure it, or use --extrapolate", b->name, rows, trace->kinds[kind].name,
@@ -127,7 +166,7 @@ int64_t scenario_load_ns(const Scenario *scenario, int64_t rows)
 {
     const TraceLoader *loader = &scenario->trace->loader;
 
-    return loader->present ? loader->batch_ns + llround(loader->sample_ns * (double)rows) : 0;
+    return loader->present ? loader->batch_ns + round_ns(loader->sample_ns * (double)rows) : 0;
 }
 
 static int node_of(const Scenario *scenario, int device)
@@ -157,7 +196,7 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
                          across ? "nodes." : "", bytes, boundary, rows,
                          measured(curve, list, sizeof list));
     *ns = cost.ns;
-    return 0;
+    return check_length(*ns, "p2p", bytes, "bytes", err);
 }
 
 /* The curve of count devices, or the two it lies between. */
@@ -198,7 +237,8 @@ int scenario_allreduce(const Scenario *scenario, const int *devices, int count, 
         across = node_of(scenario, devices[i]) != node_of(scenario, devices[0]);
     const TraceLinks *links = across ? &trace->node_links : &trace->links;
     if (count < 2 || links->reduce_count == 0 || b->gradient_bytes == TRACE_ABSENT) return 0;
-    if (reduce_at(links, count, b->gradient_bytes, scenario->extrapolate, ns)) return 0;
+    if (reduce_at(links, count, b->gradient_bytes, scenario->extrapolate, ns))
+        return check_length(*ns, "allreduce", b->gradient_bytes, "bytes", err);
     return error_set(err, "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
                      "block \"%s\"): measure it, or use --extrapolate", across ? "nodes." : "",
                      b->gradient_bytes, count, b->name);

@@ -17,9 +17,14 @@ static int get_text(Trace *trace, const JsonAt *parent, const char *key, bool re
 {
     JsonAt      at = json_member(parent, key);
     const char *value = "";
+    char        word[JSON_SHOWN_BYTES];
 
     if ((required || json_has(&at)) && json_get_string(&at, &value, err) != 0) return -1;
     if (required && !*value) return json_fail(&at, err, "empty, expected a name");
+    for (const char *c = value; required && *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return json_fail(&at, err, "\"%s\" has a control character, expected one line of text",
+                             json_shown(word, value));
     *out = arena_strdup(&trace->arena, value);
     return *out ? 0 : error_no_memory(err);
 }
@@ -40,19 +45,47 @@ static int get_count(const JsonAt *parent, const char *key, int64_t minimum, int
     return json_get_integer(&at, minimum, maximum, out, err);
 }
 
+static int get_us(const JsonAt *parent, const char *key, int64_t *out_ns, Error *err)
+{
+    JsonAt at = json_member(parent, key);
+
+    if (json_get_us(&at, out_ns, err) != 0) return -1;
+    if (*out_ns <= TRACE_MAX_NS) return 0;
+    return json_fail(&at, err, "%g us is beyond 2^47 ns (39 hours), expected microseconds",
+                     json_number_value(at.value));
+}
+
 /* ---- curves ------------------------------------------------------------ */
 
-/* Puts a point where it belongs; -1 when x is there already or memory is out. */
-static int curve_insert(Curve *curve, CurvePoint point)
+/* Room for one more point, doubled when used up: most curves are far shorter than the
+ * list that their points stand in. */
+static bool curve_reserve(Trace *trace, Curve *curve)
+{
+    size_t      count = (size_t)curve->count;
+    CurvePoint *points;
+
+    if (count > 0 && (count & (count - 1)) != 0) return true;
+    points = arena_alloc(&trace->arena, count > 0 ? 2 * count : 1, sizeof *points);
+    if (!points) return false;
+    if (count > 0) memcpy(points, curve->points, count * sizeof *points);
+    curve->points = points;
+    return true;
+}
+
+typedef enum { INSERTED, TWICE, NO_MEMORY } Insertion;
+
+/* Puts a point where it belongs; TWICE: x is there already. */
+static Insertion curve_insert(Trace *trace, Curve *curve, CurvePoint point)
 {
     int i = curve->count;
 
     while (i > 0 && curve->points[i - 1].x > point.x) i--;
-    if (i > 0 && curve->points[i - 1].x == point.x) return -1;
+    if (i > 0 && curve->points[i - 1].x == point.x) return TWICE;
+    if (!curve_reserve(trace, curve)) return NO_MEMORY;
     memmove(curve->points + i + 1, curve->points + i, (size_t)(curve->count - i) * sizeof point);
     curve->points[i] = point;
     curve->count++;
-    return 0;
+    return INSERTED;
 }
 
 /* [{"bytes", "us"}] into a curve. */
@@ -61,16 +94,15 @@ static int read_p2p(Trace *trace, const JsonAt *at, Curve *curve, Error *err)
     static const char *const keys[] = {"bytes", "us", NULL};
 
     if (json_get_array(at, 1, err) != 0) return -1;
-    curve->points = arena_alloc(&trace->arena, json_count(at), sizeof(CurvePoint));
-    if (!curve->points) return error_no_memory(err);
     for (size_t i = 0; i < json_count(at); i++) {
         JsonAt     item = json_element(at, i);
         CurvePoint point = {0};
         if (json_check_keys(&item, keys, err) != 0) return -1;
         if (get_count(&item, "bytes", 0, JSON_MAX_INTEGER, &point.x, err) != 0) return -1;
-        JsonAt us = json_member(&item, "us");
-        if (json_get_us(&us, &point.ns, err) != 0) return -1;
-        if (curve_insert(curve, point) != 0)
+        if (get_us(&item, "us", &point.ns, err) != 0) return -1;
+        Insertion done = curve_insert(trace, curve, point);
+        if (done == NO_MEMORY) return error_no_memory(err);
+        if (done == TWICE)
             return json_fail(&item, err, "duplicate point: %lld bytes are measured twice, keep one",
                              (long long)point.x);
     }
@@ -107,13 +139,10 @@ static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, Err
         if (json_check_keys(&item, keys, err) != 0) return -1;
         if (get_count(&item, "devices", 2, TRACE_MAX_DEVICES, &devices, err) != 0) return -1;
         if (get_count(&item, "bytes", 0, JSON_MAX_INTEGER, &point.x, err) != 0) return -1;
-        JsonAt us = json_member(&item, "us");
-        if (json_get_us(&us, &point.ns, err) != 0) return -1;
-        TraceReduce *reduce = reduce_of(links, (int)devices);
-        if (!reduce->curve.points)
-            reduce->curve.points = arena_alloc(&trace->arena, count, sizeof(CurvePoint));
-        if (!reduce->curve.points) return error_no_memory(err);
-        if (curve_insert(&reduce->curve, point) != 0)
+        if (get_us(&item, "us", &point.ns, err) != 0) return -1;
+        Insertion done = curve_insert(trace, &reduce_of(links, (int)devices)->curve, point);
+        if (done == NO_MEMORY) return error_no_memory(err);
+        if (done == TWICE)
             return json_fail(&item, err, "duplicate point: %lld bytes on %lld devices are measured "
                              "twice, keep one", (long long)point.x, (long long)devices);
     }
@@ -159,13 +188,15 @@ static int find_kind(const Trace *trace, const char *name)
 static int read_kind(Trace *trace, const JsonAt *at, TraceKind *kind, Error *err)
 {
     static const char *const keys[] = {"kind", "count", "memory_bytes", NULL};
+    char    word[JSON_SHOWN_BYTES];
     int64_t count = 0;
 
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (get_text(trace, at, "kind", true, &kind->name, err) != 0) return -1;
     if (find_kind(trace, kind->name) >= 0) {
         JsonAt name = json_member(at, "kind");
-        return json_fail(&name, err, "\"%s\" is listed twice, expected one entry a kind", kind->name);
+        return json_fail(&name, err, "\"%s\" is listed twice, expected one entry a kind",
+                         json_shown(word, kind->name));
     }
     if (get_count(at, "count", 1, TRACE_MAX_DEVICES, &count, err) != 0) return -1;
     kind->count = (int)count;
@@ -209,13 +240,14 @@ static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error 
     JsonAt      spread = json_member(at, "spread");
     CurvePoint  point = {0};
     const char *name = trace->kinds[0].name;
+    char        word[JSON_SHOWN_BYTES], other[JSON_SHOWN_BYTES];
 
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (json_has(&device) && json_get_string(&device, &name, err) != 0) return -1;
     int kind = find_kind(trace, name);
     if (kind < 0)
-        return json_fail(&device, err, "device \"%.60s\" is not in devices[], expected a kind such as "
-                         "\"%.60s\"", name, trace->kinds[0].name);
+        return json_fail(&device, err, "device \"%s\" is not in devices[], expected a kind such as "
+                         "\"%s\"", json_shown(word, name), json_shown(other, trace->kinds[0].name));
     if (json_get_integer(&batch, 1, MANY, &point.x, err) != 0) return -1;
     if (point.x > trace->batch)
         return json_fail(&batch, err, "no schedule can use a batch of %lld: the workload's is %lld, "
@@ -223,14 +255,15 @@ static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error 
                          (long long)trace->batch);
     if (json_has(&spread) && json_get_number(&spread, 0, &point.spread, err) != 0) return -1;
     if (point.spread > 10)
-        return json_fail(&spread, err, "%g is no coefficient of variation, expected 0 to 10",
+        return json_fail(&spread, err, "%g is no coefficient of variation (0.02 is 2 %%), expected 0 to 10",
                          point.spread);
     for (int work = 0; work < WORK_COUNT; work++) {
-        JsonAt us = json_member(at, work_keys[work]);
-        if (json_get_us(&us, &point.ns, err) != 0) return -1;
-        if (curve_insert(&block->work[work][kind], point) != 0)
-            return json_fail(at, err, "duplicate point: batch %lld on \"%.60s\" is measured twice, "
-                             "keep one", (long long)point.x, name);
+        if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
+        Insertion done = curve_insert(trace, &block->work[work][kind], point);
+        if (done == NO_MEMORY) return error_no_memory(err);
+        if (done == TWICE)
+            return json_fail(at, err, "duplicate point: batch %lld on \"%s\" is measured twice, keep one",
+                             (long long)point.x, json_shown(word, name));
     }
     return 0;
 }
@@ -238,21 +271,17 @@ static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error 
 static int read_timings(Trace *trace, const JsonAt *block_at, TraceBlock *block, Error *err)
 {
     JsonAt at = json_member(block_at, "timings");
+    char   word[JSON_SHOWN_BYTES];
     size_t count;
 
     if (json_get_array(&at, 0, err) != 0) return -1;
     count = json_count(&at);
     if (count == 0)
-        return json_fail(&at, err, "block \"%.60s\" has no timings, expected at least one: measure it, "
-                         "or leave the block out", block->name);
+        return json_fail(&at, err, "block \"%s\" has no timings, expected at least one: measure it, "
+                         "or leave the block out", json_shown(word, block->name));
     for (int work = 0; work < WORK_COUNT; work++) {
         block->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof(Curve));
         if (!block->work[work]) return error_no_memory(err);
-        for (int kind = 0; kind < trace->kind_count; kind++) {
-            CurvePoint *points = arena_alloc(&trace->arena, count, sizeof *points);
-            if (!points) return error_no_memory(err);
-            block->work[work][kind].points = points;
-        }
     }
     for (size_t i = 0; i < count; i++) {
         JsonAt item = json_element(&at, i);
@@ -287,6 +316,7 @@ static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *
 static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
 {
     JsonAt at = json_member(root, "blocks");
+    char   word[JSON_SHOWN_BYTES];
     size_t count;
 
     if (json_get_array(&at, 1, err) != 0) return -1;
@@ -299,10 +329,11 @@ static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
         JsonAt item = json_element(&at, i);
         if (read_block(trace, &item, &trace->blocks[i], err) != 0) return -1;
         trace->block_count++;
+        JsonAt name = json_member(&item, "name");
         for (size_t j = 0; j < i; j++)
             if (strcmp(trace->blocks[j].name, trace->blocks[i].name) == 0)
-                return json_fail(&item, err, "block name \"%.60s\" is used twice, expected one a block",
-                                 trace->blocks[i].name);
+                return json_fail(&name, err, "\"%s\" is the name of blocks[%zu] too, expected one a block",
+                                 json_shown(word, trace->blocks[i].name), j);
     }
     return 0;
 }
@@ -311,16 +342,17 @@ static int read_loader(Trace *trace, const JsonAt *root, Error *err)
 {
     static const char *const keys[] = {"batch_us", "sample_us", "lanes", "prefetch", NULL};
     JsonAt  at = json_member(root, "loader");
-    JsonAt  batch = json_member(&at, "batch_us"), sample = json_member(&at, "sample_us");
+    JsonAt  sample = json_member(&at, "sample_us");
     int64_t lanes = 0, prefetch = 0;
     double  sample_us = 0;
 
     if (!json_has(&at)) return 0;
     if (json_check_keys(&at, keys, err) != 0) return -1;
-    if (json_get_us(&batch, &trace->loader.batch_ns, err) != 0) return -1;
+    if (get_us(&at, "batch_us", &trace->loader.batch_ns, err) != 0) return -1;
     if (json_get_number(&sample, 0, &sample_us, err) != 0) return -1;
-    if (sample_us > 1e9) return json_fail(&sample, err, "%g is too large, expected microseconds a "
-                                          "sample, at most 1e9", sample_us);
+    if (sample_us * 1000.0 * (double)trace->batch > (double)TRACE_MAX_NS)
+        return json_fail(&sample, err, "%g us takes a batch of %lld beyond 2^47 ns (39 hours), expected "
+                         "microseconds a sample", sample_us, (long long)trace->batch);
     if (get_count(&at, "lanes", 1, TRACE_MAX_DEVICES, &lanes, err) != 0) return -1;
     if (get_count(&at, "prefetch", 0, 1024, &prefetch, err) != 0) return -1;
     trace->loader.sample_ns = sample_us * 1000.0;

@@ -8,7 +8,9 @@
  *   1. every block has, for every device kind, the same four curves, with at least
  *      one point each, or none at all for that kind; at least one kind has them;
  *   2. a curve's points have increasing x, and no x twice;
- *   3. no batch is larger than the workload's. */
+ *   3. no batch is larger than the workload's;
+ *   4. no time is longer than TRACE_MAX_NS;
+ *   5. names are one line: they hold no control characters. */
 #ifndef TRACES_TRACE_H
 #define TRACES_TRACE_H
 
@@ -23,6 +25,9 @@ enum {
     TRACE_MAX_DEVICES = 4096,
     TRACE_MAX_KINDS   = 64
 };
+
+/* No single cost is longer (39 hours), so that sums over all blocks fit an int64_t. */
+#define TRACE_MAX_NS ((int64_t)1 << 47)
 
 #define TRACE_ABSENT ((int64_t)-1)       /* an optional byte count that is not there */
 

@@ -1,0 +1,612 @@
+/* Properties that hold for every trace and every plan, on random ones: two kinds of
+ * devices, two nodes, a loader, links; every batch measured, so that costs are whole
+ * numbers and "k times" means exactly that. PIPEBD_SEED repeats a run. */
+#include "tests/support.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/text.h"
+#include "planner/compare.h"
+#include "planner/partition.h"
+#include "planner/stage_table.h"
+#include "schedule/verify.h"
+
+/* ---- random traces --------------------------------------------------------- */
+
+enum { MAX_BLOCKS = 7, MAX_STAGES = MAX_BLOCKS };
+
+typedef struct {
+    uint64_t seed;           /* of the blocks' times */
+    int      blocks, kinds, first_kind, devices, batch, samples, per_node;
+    int      load_us, sample_us, lanes, prefetch;      /* lanes 0: no loader */
+    int      p2p_us, reduce_us;                        /* whatever the bytes; 0: none */
+    bool     blocking;
+    int      scale;          /* on every time */
+    int      faster;         /* this block takes half; -1: none */
+} Model;
+
+static Model random_model(Rng *rng)
+{
+    Model m = {.seed = rng_next(rng), .blocks = (int)rng_range(rng, 1, MAX_BLOCKS),
+               .kinds = (int)rng_range(rng, 1, 2), .devices = (int)rng_range(rng, 2, 6),
+               .batch = (int)rng_range(rng, 6, 12), .samples = (int)rng_range(rng, 1, 1500),
+               .per_node = (int)rng_range(rng, 0, 3), .load_us = (int)rng_range(rng, 0, 60),
+               .sample_us = (int)rng_range(rng, 0, 5), .lanes = (int)rng_range(rng, 0, 3),
+               .prefetch = (int)rng_range(rng, 0, 2), .p2p_us = (int)rng_range(rng, 0, 50),
+               .reduce_us = (int)rng_range(rng, 0, 40), .blocking = rng_range(rng, 0, 1) == 1,
+               .scale = 1, .faster = -1};
+
+    m.first_kind = m.kinds == 1 ? m.devices : (int)rng_range(rng, 1, m.devices - 1);
+    return m;
+}
+
+/* Microseconds of work on rows of block: a part that grows with rows, and one that does not. */
+static int time_us(const Model *m, int block, int kind, int work, int rows)
+{
+    uint64_t word = rng_u64(m->seed, (uint64_t)block, (uint64_t)kind, (uint64_t)work);
+    int      us = (int)(word % 9) * rows + (int)((word >> 32) % 20);
+
+    return m->scale * (block == m->faster ? us / 2 : us);
+}
+
+static void block_text(const Model *m, int b, Text *out)
+{
+    const char *gap = "";
+
+    text_printf(out, "%s\n{\"name\": \"b%d\", \"output_bytes\": 1, \"student\": {\"gradient_bytes\": 1}, "
+                "\"timings\": [", b ? "," : "", b);
+    for (int kind = 0; kind < m->kinds; kind++)
+        for (int rows = 1; rows <= m->batch; rows++, gap = ",")
+            text_printf(out, "%s{\"device\": \"d%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
+                        "\"backward_us\": %d, \"update_us\": %d}", gap, kind, rows,
+                        time_us(m, b, kind, WORK_TEACHER, rows), time_us(m, b, kind, WORK_FORWARD, rows),
+                        time_us(m, b, kind, WORK_BACKWARD, rows), time_us(m, b, kind, WORK_UPDATE, 1));
+    text_append(out, "]}");
+}
+
+/* The two tables of links, flat: the same for any bytes and any number of devices. */
+static void links_text(const Model *m, int factor, const char *gap, Text *out)
+{
+    int p2p = factor * m->scale * m->p2p_us, reduce = factor * m->scale * m->reduce_us;
+
+    if (p2p) text_printf(out, "%s\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 4096, \"us\": %d}]", gap, p2p, p2p);
+    if (p2p) gap = ", ";
+    if (reduce)
+        text_printf(out, "%s\"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, "
+                    "{\"devices\": 64, \"bytes\": 1, \"us\": %d}]", gap, reduce, reduce);
+}
+
+static Trace *model_trace(const Model *m)
+{
+    Text   text = {0};
+    Trace *trace;
+    Error  err = {""};
+
+    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"model\", \"provenance\": "
+                "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, "
+                "\"samples\": %d}, \"devices\": [{\"kind\": \"d0\", \"count\": %d}", m->batch, m->samples,
+                m->first_kind);
+    if (m->kinds == 2) text_printf(&text, ", {\"kind\": \"d1\", \"count\": %d}", m->devices - m->first_kind);
+    text_append(&text, "], \"input_bytes\": 1, \"blocks\": [");
+    for (int b = 0; b < m->blocks; b++) block_text(m, b, &text);
+    text_append(&text, "]");
+    if (m->lanes)
+        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"lanes\": %d, \"prefetch\": %d}",
+                    m->scale * m->load_us, m->scale * m->sample_us, m->lanes, m->prefetch);
+    links_text(m, 1, ", ", &text);
+    if (m->per_node) {
+        text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d", m->per_node);
+        links_text(m, 3, ", ", &text);
+        text_append(&text, "}");
+    }
+    if (m->blocking) text_append(&text, ", \"transfers\": \"blocking\"");
+    text_append(&text, "}");
+    if (trace_parse(&trace, "model", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s\n%s", err.text, text_string(&text));
+    text_free(&text);
+    return trace;
+}
+
+/* A trace on its cluster. */
+typedef struct {
+    Trace   *trace;
+    Scenario scenario;
+} World;
+
+static World world_make(const Model *m, int depth)
+{
+    World world = {.trace = model_trace(m)};
+    Error err = {""};
+
+    if (scenario_build(&world.scenario, world.trace, &(ScenarioOptions){.queue_depth = depth}, &err) != 0)
+        fail_msg("%s", err.text);
+    return world;
+}
+
+static void world_free(World *world)
+{
+    scenario_free(&world->scenario);
+    trace_free(world->trace);
+}
+
+/* ---- random plans ------------------------------------------------------------ */
+
+static Plan *new_plan(Schedule schedule, const Scenario *s, int stages)
+{
+    Plan *plan;
+
+    assert_int_equal(plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, stages, NULL), 0);
+    return plan;
+}
+
+static Plan *random_phases(Rng *rng, Schedule schedule, const Scenario *s)
+{
+    int   n = s->trace->block_count;
+    Plan *plan = new_plan(schedule, s, n);
+
+    plan->stealing = schedule == SCHEDULE_LS && rng_range(rng, 0, 1) == 1;
+    for (int b = 0; b < n; b++) {
+        int width = plan->stealing ? 0 : schedule == SCHEDULE_DP ? s->device_count : 1;
+        int first = schedule == SCHEDULE_LS ? (int)rng_range(rng, 0, s->device_count - 1) : 0;
+        assert_int_equal(plan_set_stage(plan, b, b, b, first, width, NULL), 0);
+    }
+    return plan;
+}
+
+/* Stages along the chain: cuts between blocks, widths, as far as devices reach. */
+static Plan *random_chain(Rng *rng, Schedule schedule, const Scenario *s)
+{
+    int n = s->trace->block_count, g = s->device_count, count = 0, block = 0, device = 0;
+    int first[MAX_STAGES], width[MAX_STAGES];
+
+    do {
+        int most = g - device;
+        first[count] = block;
+        width[count] = schedule == SCHEDULE_IR ? g : schedule == SCHEDULE_AHD ? (int)rng_range(rng, 1, most) : 1;
+        device += width[count++];
+        block += (int)rng_range(rng, 1, 3);
+    } while (block < n && device < g && schedule != SCHEDULE_IR);
+    Plan *plan = new_plan(schedule, s, count);
+    device = 0;
+    for (int i = 0; i < count; device += width[i++]) {
+        int last = i + 1 < count ? first[i + 1] - 1 : n - 1;
+        assert_int_equal(plan_set_stage(plan, i, first[i], last, device, width[i], NULL), 0);
+    }
+    return plan;
+}
+
+static Plan *random_plan_of(Rng *rng, Schedule schedule, const Scenario *s)
+{
+    bool phases = schedule == SCHEDULE_DP || schedule == SCHEDULE_LS;
+
+    return phases ? random_phases(rng, schedule, s) : random_chain(rng, schedule, s);
+}
+
+static Program *spell_out(const Plan *plan, const Scenario *s)
+{
+    Program *program;
+    Error    err = {""};
+
+    if (plan_check(plan, &err) != 0 || program_build(&program, plan, s->steps, &err) != 0
+        || program_verify(program, s->queue_depth, &err) != 0) fail_msg("%s", err.text);
+    return program;
+}
+
+/* Verified and simulated; plan is freed. */
+static SimResult play(Plan *plan, const Scenario *s, bool step_by_step)
+{
+    Program  *program = spell_out(plan, s);
+    SimResult result;
+    Error     err = {""};
+
+    if (sim_run(&result, program, s, &(SimOptions){.step_by_step = step_by_step}, &err) != 0)
+        fail_msg("%s", err.text);
+    program_free(program);
+    plan_free(plan);
+    return result;
+}
+
+static int64_t epoch_ns(Plan *plan, const Scenario *s)
+{
+    SimResult result = play(plan, s, false);
+    int64_t   ns = result.epoch_ns;
+
+    sim_free(&result);
+    return ns;
+}
+
+/* ---- time -------------------------------------------------------------------- */
+
+/* All times k times as long: every schedule's epoch exactly k times as long. */
+static void scaled_times_scale_the_epoch(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("scaled times", 31)};
+
+    for (int i = 0; i < 150; i++) {
+        Model m = random_model(&rng), scaled = m;
+        int   depth = (int)rng_range(&rng, 1, 3);
+        scaled.scale = (int)rng_range(&rng, 2, 9);
+        World one = world_make(&m, depth), other = world_make(&scaled, depth);
+        for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++) {
+            Rng     again = rng;
+            int64_t a = epoch_ns(random_plan_of(&rng, (Schedule)schedule, &one.scenario), &one.scenario);
+            int64_t b = epoch_ns(random_plan_of(&again, (Schedule)schedule, &other.scenario), &other.scenario);
+            if (b != scaled.scale * a)
+                fail_msg("case %d, %s: %" PRId64 " ns, %d times: %" PRId64, i, schedule_name((Schedule)schedule), a,
+                         scaled.scale, b);
+        }
+        world_free(&one);
+        world_free(&other);
+    }
+}
+
+/* The fast way and the slow one agree on the epoch and on every share; shares of a
+ * device sum to the epoch; and no relaying plan beats the bound. */
+static void results_are_consistent(void **state)
+{
+    (void)state;
+    Rng     rng = {.seed = test_seed("consistent results", 32)};
+    int64_t skipped = 0;
+
+    for (int i = 0; i < 150; i++) {
+        Model      m = random_model(&rng);
+        World      w = world_make(&m, (int)rng_range(&rng, 1, 3));
+        Comparison c;
+        Error      err = {""};
+        if (compare(&c, &w.scenario, &(CompareOptions){1u << SCHEDULE_IR, COST_SIM, 1, 1}, &err) != 0)
+            fail_msg("%s", err.text);
+        for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++) {
+            Rng       again = rng;
+            bool      relays = schedule != SCHEDULE_DP && schedule != SCHEDULE_LS;
+            SimResult fast = play(random_plan_of(&rng, (Schedule)schedule, &w.scenario), &w.scenario, false);
+            SimResult slow = play(random_plan_of(&again, (Schedule)schedule, &w.scenario), &w.scenario, true);
+            assert_int_equal(fast.epoch_ns, slow.epoch_ns);
+            assert_memory_equal(fast.shares, slow.shares, (size_t)fast.device_count * sizeof *fast.shares);
+            assert_int_equal(fast.simulated + fast.skipped, slow.simulated);
+            for (int d = 0; d < fast.device_count; d++) {
+                int64_t sum = 0;
+                for (int share = 0; share < SHARE_COUNT; share++) sum += fast.shares[d][share];
+                assert_int_equal(sum, fast.epoch_ns);
+            }
+            if (relays && fast.epoch_ns < c.bound_ns)
+                fail_msg("case %d, %s: %" PRId64 " ns, bound %" PRId64, i, schedule_name((Schedule)schedule),
+                         fast.epoch_ns, c.bound_ns);
+            skipped += fast.skipped;
+            sim_free(&fast);
+            sim_free(&slow);
+        }
+        comparison_free(&c);
+        world_free(&w);
+    }
+    assert_true(skipped > 100000);
+}
+
+/* Blocks 0..b of the teacher run in phase b of dp and of ls, over all rows:
+ * 1 + 2 + ... + N of N, and a load each phase. Relaying does both once. */
+static void redundancy_by_formula(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("redundancy", 33)};
+
+    for (int i = 0; i < 60; i++) {
+        Model m = random_model(&rng);
+        World w = world_make(&m, 2);
+        for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++) {
+            bool      relays = schedule != SCHEDULE_DP && schedule != SCHEDULE_LS;
+            SimResult r = play(random_plan_of(&rng, (Schedule)schedule, &w.scenario), &w.scenario, false);
+            assert_float_equal(r.teacher_work, relays ? 1 : (m.blocks + 1) / 2.0, 1e-12);
+            assert_float_equal(r.loads, relays ? 1 : m.blocks, 1e-12);
+            sim_free(&r);
+        }
+        world_free(&w);
+    }
+}
+
+/* A deeper queue only takes waits away (one device a stage: no two messages share a
+ * copy lane; one load at a time at most). */
+static void deeper_queues_are_not_slower(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("deeper queues", 34)};
+
+    for (int i = 0; i < 150; i++) {
+        Model   m = random_model(&rng);
+        int64_t before = INT64_MAX;
+        Rng     again = rng;
+        for (int depth = 1; depth <= 4; depth++) {
+            World w = world_make(&m, depth);
+            rng = again;
+            int64_t ns = epoch_ns(random_plan_of(&rng, SCHEDULE_DPU, &w.scenario), &w.scenario);
+            if (ns > before) fail_msg("case %d: depth %d: %" PRId64 " ns, was %" PRId64, i, depth, ns, before);
+            before = ns;
+            world_free(&w);
+        }
+    }
+}
+
+/* ---- the planner ----------------------------------------------------------------- */
+
+/* The least bottleneck of all partitions. */
+static int64_t optimum_ns(const Scenario *s, CostKind kind, int max_width)
+{
+    StageTable *table;
+    Partition  *parts;
+    int         count;
+
+    assert_int_equal(stage_table_build(&table, s, kind, max_width, NULL), 0);
+    PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
+                                .max_width = max_width, .uniform = stage_table_uniform(table),
+                                .cost = stage_table_cost, .floor = stage_table_floor,
+                                .end = stage_table_end, .context = table, .wanted = 1};
+    problem.widths = stage_table_widths(table, &problem.width_count);
+    assert_int_equal(partition_search(&parts, &count, &problem, NULL), 0);
+    int64_t ns = count > 0 ? parts[0].bottleneck_ns : INT64_MAX;
+    partitions_free(parts, count);
+    stage_table_free(table);
+    return ns;
+}
+
+/* A block that takes half: neither the bound nor the optimum gets worse, whatever the
+ * cost and the widths. */
+static void faster_blocks_do_no_harm(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("faster blocks", 35)};
+    int better = 0;
+
+    for (int i = 0; i < 300; i++) {
+        Model m = random_model(&rng), faster = m;
+        faster.faster = (int)rng_range(&rng, 0, m.blocks - 1);
+        World one = world_make(&m, 2), other = world_make(&faster, 2);
+        for (CostKind kind = COST_SIM; kind <= COST_BOUND; kind++)
+            for (int width = 1; width <= m.devices; width += m.devices - 1) {
+                int64_t a = optimum_ns(&one.scenario, kind, width), b = optimum_ns(&other.scenario, kind, width);
+                if (b > a) fail_msg("case %d: %" PRId64 " ns, was %" PRId64, i, b, a);
+                better += b < a;
+            }
+        world_free(&one);
+        world_free(&other);
+    }
+    assert_true(better > 100);
+}
+
+/* A device more, of the last kind: it may be left idle, so the optimum is not worse;
+ * wider groups allowed: neither. */
+static void more_choice_does_no_harm(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("more choice", 36)};
+
+    for (int i = 0; i < 200; i++) {
+        Model m = random_model(&rng), more = m;
+        more.devices++;
+        if (m.kinds == 1) more.first_kind++;
+        World   one = world_make(&m, 2), other = world_make(&more, 2);
+        int64_t narrow = optimum_ns(&one.scenario, COST_BOUND, 1);
+        int64_t wide = optimum_ns(&one.scenario, COST_BOUND, m.devices);
+        assert_true(wide <= narrow);
+        assert_true(optimum_ns(&other.scenario, COST_BOUND, 1) <= narrow);
+        assert_true(optimum_ns(&other.scenario, COST_BOUND, more.devices) <= wide);
+        world_free(&one);
+        world_free(&other);
+    }
+}
+
+/* ---- programs ---------------------------------------------------------------------- */
+
+static bool same_code(const Code *a, const Code *b)
+{
+    if (a->code_count != b->code_count || a->phase_count != b->phase_count) return false;
+    for (int i = 0; i < a->code_count; i++) {
+        const Instruction *x = &a->code[i], *y = &b->code[i];
+        if (x->op != y->op || x->block != y->block || x->link != y->link || x->row != y->row
+            || x->rows != y->rows) return false;
+    }
+    return true;
+}
+
+/* The same plan under another name. */
+static void check_same_program(Plan *plan, Schedule other, const Scenario *s)
+{
+    Program *a = spell_out(plan, s);
+
+    plan->schedule = other;
+    Program *b = spell_out(plan, s);
+    for (int d = 0; d < a->device_count; d++) assert_true(same_code(&a->devices[d], &b->devices[d]));
+    assert_int_equal(a->channel_count, b->channel_count);
+    program_free(a);
+    program_free(b);
+    plan_free(plan);
+}
+
+/* DPU is AHD with widths 1, IR is AHD with one stage: instruction by instruction. */
+static void names_of_the_same_program(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("same programs", 37)};
+
+    for (int i = 0; i < 100; i++) {
+        Model m = random_model(&rng);
+        World w = world_make(&m, 2);
+        check_same_program(random_plan_of(&rng, SCHEDULE_DPU, &w.scenario), SCHEDULE_AHD, &w.scenario);
+        check_same_program(random_plan_of(&rng, SCHEDULE_IR, &w.scenario), SCHEDULE_AHD, &w.scenario);
+        world_free(&w);
+    }
+}
+
+/* ---- mutants ------------------------------------------------------------------------- */
+
+typedef enum { DROP, REPEAT, SWAP, OTHER_ROWS, OTHER_LINK, OTHER_BLOCK, OTHER_OP, MUTATIONS } Mutation;
+
+/* A phase of a device, or of the shared queue, with its code. */
+typedef struct {
+    Code  *code;
+    Phase *phase;
+} Spot;
+
+static Spot random_spot(Rng *rng, Program *program)
+{
+    for (;;) {
+        int   d = (int)rng_range(rng, 0, program->device_count);
+        Code *code = d == program->device_count ? &program->queue : &program->devices[d];
+        if (code->phase_count == 0) continue;
+        return (Spot){code, &code->phases[rng_range(rng, 0, code->phase_count - 1)]};
+    }
+}
+
+/* Makes the phase one instruction longer or shorter behind index. */
+static void resize(Program *program, const Spot *spot, int index, int by)
+{
+    Code *code = spot->code;
+    int   at = spot->phase->first + index;
+
+    if (by > 0) assert_int_equal(program_emit(program, code, code->code[at], NULL), 0);   /* room for one */
+    if (by > 0) code->phases[code->phase_count - 1].count--;
+    if (by > 0) memmove(&code->code[at + 1], &code->code[at], (size_t)(code->code_count - 1 - at) * sizeof *code->code);
+    if (by < 0) memmove(&code->code[at], &code->code[at + 1], (size_t)(code->code_count - 1 - at) * sizeof *code->code);
+    if (by < 0) code->code_count--;
+    spot->phase->count += by;
+    for (Phase *p = spot->phase + 1; p < code->phases + code->phase_count; p++) p->first += by;
+}
+
+/* Changes one thing; returns the instruction as it was. */
+static Instruction mutate(Rng *rng, Program *program, Mutation mutation)
+{
+    Spot         spot = random_spot(rng, program);
+    int          index = (int)rng_range(rng, 0, spot.phase->count - 1);
+    Instruction *in = &spot.code->code[spot.phase->first + index], was = *in;
+    int          sign = rng_range(rng, 0, 1) ? 1 : -1;
+
+    switch (mutation) {
+    case DROP:        resize(program, &spot, index, -1); break;
+    case REPEAT:      resize(program, &spot, index, 1); break;
+    case SWAP:
+        if (index + 1 == spot.phase->count) break;
+        in[0] = in[1];
+        in[1] = was;
+        break;
+    case OTHER_ROWS:
+        if (rng_range(rng, 0, 1)) in->row += sign;
+        else                      in->rows += sign;
+        break;
+    case OTHER_LINK:  in->link += sign; break;
+    case OTHER_BLOCK: in->block += sign; break;
+    default:          in->op = (Op)((in->op + rng_range(rng, 1, OP_COUNT - 1)) % OP_COUNT); break;
+    }
+    return was;
+}
+
+/* Where op of block stands in the phase; -1: nowhere. */
+static int find(const Spot *spot, Op op, int block)
+{
+    for (int i = 0; i < spot->phase->count; i++) {
+        const Instruction *in = &spot->code->code[spot->phase->first + i];
+        if (in->op == op && in->block == block) return i;
+    }
+    return -1;
+}
+
+static bool before(const Spot *spot, Op a, int a_block, Op b, int b_block)
+{
+    int i = find(spot, a, a_block), j = find(spot, b, b_block);
+
+    return i < 0 || j < 0 || i < j;
+}
+
+/* The order that mathematics asks for, looked up one pair after another. */
+static bool is_in_order(const Spot *spot, int blocks)
+{
+    for (int b = 0; b < blocks; b++) {
+        if (!before(spot, OP_LOAD, 0, OP_TEACHER, b) || !before(spot, OP_LOAD, 0, OP_FORWARD, b)) return false;
+        if (!before(spot, OP_TEACHER, b, OP_TEACHER, b + 1)) return false;
+        if (!before(spot, OP_TEACHER, b, OP_FORWARD, b + 1) || !before(spot, OP_TEACHER, b, OP_SEND, b + 1)) return false;
+        if (!before(spot, OP_TEACHER, b, OP_BACKWARD, b) || !before(spot, OP_FORWARD, b, OP_BACKWARD, b)) return false;
+        if (!before(spot, OP_RECV, b, OP_TEACHER, b) || !before(spot, OP_RECV, b, OP_FORWARD, b)) return false;
+        if (!before(spot, OP_BACKWARD, b, OP_ALLREDUCE, b) || !before(spot, OP_BACKWARD, b, OP_UPDATE, b)) return false;
+        if (!before(spot, OP_ALLREDUCE, b, OP_UPDATE, b)) return false;
+    }
+    return true;
+}
+
+/* Accepted: then it is in order, it ends, and time adds up. */
+static void check_survivor(Program *program, const Scenario *s, int number)
+{
+    SimResult r;
+    Error     err = {""};
+
+    for (int d = 0; d <= program->device_count; d++) {
+        Code *code = d == program->device_count ? &program->queue : &program->devices[d];
+        for (int p = 0; p < code->phase_count; p++)
+            if (!is_in_order(&(Spot){code, &code->phases[p]}, program->block_count))
+                fail_msg("mutant %d: out of order, but accepted", number);
+    }
+    if (sim_run(&r, program, s, &(SimOptions){.step_by_step = true}, &err) != 0)
+        fail_msg("mutant %d was accepted, but: %s", number, err.text);
+    for (int d = 0; d < r.device_count; d++) {
+        int64_t sum = 0;
+        for (int share = 0; share < SHARE_COUNT; share++) sum += r.shares[d][share];
+        assert_int_equal(sum, r.epoch_ns);
+    }
+    sim_free(&r);
+}
+
+/* A barrier of one device alone is the only instruction that may be missing, or be
+ * there twice, without harm. */
+static bool is_needed(const Program *program, const Instruction *in)
+{
+    return in->op != OP_BARRIER || program->groups[in->link].count > 1;
+}
+
+static void mutants_are_refused_or_run(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("mutants", 38)};
+    int refused[MUTATIONS] = {0}, accepted = 0;
+
+    for (int i = 0; i < 6000; i++) {
+        Model m = random_model(&rng);
+        m.samples = 4 * m.batch;
+        m.blocks = m.blocks > 4 ? 4 : m.blocks;
+        World       w = world_make(&m, (int)rng_range(&rng, 1, 2));
+        Plan       *plan = random_plan_of(&rng, (Schedule)rng_range(&rng, 0, SCHEDULE_COUNT - 1), &w.scenario);
+        Program    *program = spell_out(plan, &w.scenario);
+        Mutation    mutation = (Mutation)(i % MUTATIONS);
+        Instruction was = mutate(&rng, program, mutation);
+        Error       err = {""};
+        if (program_verify(program, w.scenario.queue_depth, &err) != 0) {
+            assert_string_not_equal(err.text, "");
+            refused[mutation]++;
+        } else {
+            if (mutation <= REPEAT && is_needed(program, &was))
+                fail_msg("mutant %d: %s missing or twice, but accepted", i, op_name(was.op));
+            check_survivor(program, &w.scenario, i);
+            accepted++;
+        }
+        program_free(program);
+        plan_free(plan);
+        world_free(&w);
+    }
+    for (int k = 0; k < MUTATIONS; k++) assert_true(refused[k] > 100);
+    assert_true(accepted > 100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scaled_times_scale_the_epoch),
+        cmocka_unit_test(results_are_consistent),
+        cmocka_unit_test(redundancy_by_formula),
+        cmocka_unit_test(deeper_queues_are_not_slower),
+        cmocka_unit_test(faster_blocks_do_no_harm),
+        cmocka_unit_test(more_choice_does_no_harm),
+        cmocka_unit_test(names_of_the_same_program),
+        cmocka_unit_test(mutants_are_refused_or_run),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,157 @@
+#!/bin/bash
+# pipebd-trace and pipebd-plan as a user meets them: what they print, what they refuse,
+# their exit statuses (0 done, 1 failed, 2 bad usage), and the files they leave.
+. "$(dirname "$0")/tap.sh"
+
+traces=$PIPEBD_ROOT/traces
+fixtures=$PIPEBD_ROOT/tests/fixtures
+trace=$fixtures/trace/good/all-keys.json
+least=$fixtures/trace/good/least.json
+bad=$fixtures/trace/bad/nan.json
+
+# refuses STATUS DESCRIPTION ERROR COMMAND...: that exit status, nothing on stdout, and
+# on stderr one line that contains ERROR and starts with the program's name.
+refuses() {
+    local want=$1 name=$2 text=$3
+    shift 3
+    check() {
+        local output status program=$1
+        output=$("$@" 2> "$WORK/.err" < "${STDIN:-/dev/null}")
+        status=$?
+        printf 'status %d, stdout: %s, stderr: %s\n' "$status" "$output" "$(cat "$WORK/.err")"
+        [ "$status" -eq "$want" ] && [ -z "$output" ] && [ "$(wc -l < "$WORK/.err")" -eq 1 ] \
+            && [[ $(cat "$WORK/.err") == "$program: "* ]] && grep -qF -- "$text" "$WORK/.err"
+    }
+    ok "$name" check "$@"
+}
+
+# prints DESCRIPTION TEXT COMMAND...: exits 0, TEXT is in its output.
+prints() {
+    local name=$1 text=$2
+    shift 2
+    check() { "$@" > "$WORK/.out"; local status=$?; cat "$WORK/.out"; [ $status -eq 0 ] && grep -qF -- "$text" "$WORK/.out"; }
+    ok "$name" check "$@"
+}
+
+# ---- what is printed ----------------------------------------------------------
+
+# GLPK gets as long as it needs: the plan must not depend on the machine's speed.
+for name in nas-cifar10-a6000 mobilenet-cpu vgg-cpu; do
+    golden "show $name" "trace-show-$name.txt" pipebd-trace show "$traces/$name.json"
+    for format in table csv json; do
+        golden "plan $name as $format" "plan-$name.$format" \
+            pipebd-plan --format "$format" --glpk-ms 600000 "$traces/$name.json"
+    done
+done
+golden 'show: names of other alphabets line up' trace-show-other-alphabets.txt \
+    pipebd-trace show "$fixtures/trace/good/other-alphabets.json"
+golden 'show: what is not in a trace' trace-show-least.txt pipebd-trace show "$least"
+golden 'plan --help' plan-help.txt pipebd-plan --help
+golden 'trace --help' trace-help.txt pipebd-trace --help
+
+same_twice() { cmp <("$@") <("$@"); }
+ok 'the same input gives the same bytes' same_twice pipebd-plan --format json "$traces/mobilenet-cpu.json"
+
+json_is_json() { pipebd-plan --format json "$1" | "${PYTHON:-python3}" -m json.tool; }
+if command -v "${PYTHON:-python3}" > /dev/null
+then ok 'the JSON is JSON' json_is_json "$traces/nas-cifar10-a6000.json"
+else skip 'the JSON is JSON' 'no python'; fi
+
+csv_is_square() { pipebd-plan --format csv "$1" | awk -F, 'NR == 1 { n = NF } NF != n { exit 1 } END { exit NR != 7 }'; }
+ok 'the CSV has a row a schedule, all as long as the head' csv_is_square "$traces/nas-cifar10-a6000.json"
+
+# ---- input ----------------------------------------------------------------------
+
+prints 'check says what is in a trace' "$trace: ok, 2 blocks, 3 devices" pipebd-trace check "$trace"
+check_stdin() { pipebd-trace check - < "$1"; }
+prints 'check reads standard input' '-: ok, 2 blocks, 3 devices' check_stdin "$trace"
+plan_stdin() { cmp <(pipebd-plan - < "$1") <(pipebd-plan "$1"); }
+ok 'plan reads standard input' plan_stdin "$traces/nas-cifar10-a6000.json"
+
+for tool in 'pipebd-trace check' 'pipebd-trace show' 'pipebd-plan'; do
+    # shellcheck disable=SC2086
+    {
+        refuses 1 "$tool: a bad trace"      "$bad:12:55: not JSON: invalid token near 'NaN'" $tool "$bad"
+        refuses 1 "$tool: a missing file"   "$WORK/none: cannot open: No such file"          $tool "$WORK/none"
+        refuses 1 "$tool: a directory"      "$WORK: is a directory, expected a file"         $tool "$WORK"
+        refuses 1 "$tool: a plan"           'is a "pipebd-plan", expected a "pipebd-trace"'  $tool "$fixtures/plan/good/ahd.json"
+        refuses 1 "$tool: nothing on stdin" '<stdin>:1:1: not JSON: empty'                   $tool -
+    }
+done
+STDIN=$bad refuses 1 'a bad trace on stdin is named so' '<stdin>:12:55: not JSON' pipebd-plan -
+
+# A bad file does not hide the next.
+checks_all() {
+    pipebd-trace check "$bad" "$trace" "$fixtures/trace/bad/empty.json" "$least" > "$WORK/.out" 2> "$WORK/.err"
+    [ $? -eq 1 ] && [ "$(wc -l < "$WORK/.out")" -eq 2 ] && [ "$(wc -l < "$WORK/.err")" -eq 2 ] \
+        && head -n 1 "$WORK/.err" | grep -q 'nan.json:12:55' && tail -n 1 "$WORK/.err" | grep -q 'empty.json:1:1'
+}
+ok 'check looks at every file' checks_all
+
+# ---- usage ------------------------------------------------------------------------
+
+refuses 2 'plan: no trace'             'expected one TRACE'         pipebd-plan
+refuses 2 'plan: two traces'           'expected one TRACE'         pipebd-plan "$trace" "$trace"
+refuses 2 'plan: an unknown option'    'did you mean'               pipebd-plan --devicse 4 "$trace"
+refuses 2 'plan: a missing value'      '--devices needs N'          pipebd-plan "$trace" --devices
+refuses 2 'plan: no number'            '--devices'                  pipebd-plan --devices four "$trace"
+refuses 2 'plan: no devices'           '--devices'                  pipebd-plan --devices 0 "$trace"
+refuses 2 'plan: an option twice'      '--batch'                    pipebd-plan --batch 4 --batch 8 "$trace"
+refuses 2 'plan: an unknown format'    'expected table, csv, json'  pipebd-plan --format xml "$trace"
+refuses 2 'plan: an unknown schedule'  '"gpipe" is not a schedule'  pipebd-plan --schedules dp,gpipe "$trace"
+refuses 2 'plan: an empty list'        '--schedules: empty'         pipebd-plan --schedules '' "$trace"
+refuses 2 'plan: a value for a flag'   '--extrapolate'              pipebd-plan --extrapolate=yes "$trace"
+refuses 2 'trace: no command'          'expected "check FILE..."'   pipebd-trace
+refuses 2 'trace: an unknown command'  'expected "check FILE..."'   pipebd-trace chekc "$trace"
+refuses 2 'trace: check without file'  'expected "check FILE..."'   pipebd-trace check
+refuses 2 'trace: show two files'      'expected "check FILE..."'   pipebd-trace show "$trace" "$trace"
+refuses 2 'trace: an unknown option'   '--quiet'                    pipebd-trace --quiet check "$trace"
+prints 'options may follow operands'   'schedule,epoch_s'           pipebd-plan "$least" --format=csv
+prints '-- ends the options'           'ok, 2 blocks'               pipebd-trace check -- "$trace"
+
+# ---- what cannot be planned ---------------------------------------------------------
+
+refuses 1 'a batch beyond the trace'  'batch 16 is beyond the trace'"'"'s 8' pipebd-plan --batch 16 "$trace"
+refuses 1 'nothing fits in memory'    'too large for device 0: needs'        pipebd-plan --memory 1 --extrapolate "$trace"
+
+# ---- output --------------------------------------------------------------------------
+
+writes_plan() {
+    pipebd-plan --format csv -o "$WORK/plan.json" "$1" > "$WORK/.out" && grep -q '^ahd,' "$WORK/.out" \
+        && grep -q '"format": "pipebd-plan"' "$WORK/plan.json" && [ "$(find "$WORK" -name 'plan.json*' | wc -l)" -eq 1 ]
+}
+ok '-o writes the plan, and the report is still printed' writes_plan "$traces/vgg-cpu.json"
+only_plan() { cmp <(pipebd-plan -o - "$1") "$WORK/plan.json"; }
+ok '-o - prints the plan alone' only_plan "$traces/vgg-cpu.json"
+golden 'the plan itself' plan-vgg-cpu-written.json cat "$WORK/plan.json"
+keeps_mode() {
+    echo old > "$WORK/kept" && chmod 640 "$WORK/kept" && pipebd-plan -o "$WORK/kept" "$1" \
+        && [ "$(stat -c %a "$WORK/kept")" = 640 ] && grep -q pipebd-plan "$WORK/kept"
+}
+ok 'a file written over keeps its mode' keeps_mode "$least"
+
+refuses 1 'an output folder that is not there' 'cannot' pipebd-plan -o "$WORK/none/plan.json" "$least"
+refuses 1 'an output that is a directory' 'is a directory' pipebd-plan -o "$WORK" "$least"
+leaves_nothing() {
+    mkdir "$WORK/out" && pipebd-plan -o "$WORK/out/plan.json" "$bad"
+    [ $? -eq 1 ] && [ -z "$(ls -A "$WORK/out")" ]
+}
+ok 'a bad trace leaves no file' leaves_nothing
+keeps_old() {
+    echo old > "$WORK/old" && pipebd-plan -o "$WORK/old" "$bad"
+    [ $? -eq 1 ] && [ "$(cat "$WORK/old")" = old ]
+}
+ok 'a bad trace leaves the old file' keeps_old
+
+# The disk is full: a failure, not a silent end.
+full() {
+    "$@" "$least" > /dev/full 2> "$WORK/.err"
+    [ $? -eq 1 ] && grep -q '<stdout>: cannot write: No space' "$WORK/.err"
+}
+for tool in 'pipebd-trace check' 'pipebd-trace show' 'pipebd-plan'; do
+    # shellcheck disable=SC2086
+    if [ -w /dev/full ]; then ok "$tool: standard output is full" full $tool
+    else skip "$tool: standard output is full" 'no /dev/full'; fi
+done
+
+done_testing

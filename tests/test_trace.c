@@ -1,0 +1,350 @@
+/* The trace format: what is read and what is refused, and in which words. */
+#include "tests/support.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/text.h"
+#include "traces/scenario.h"
+
+/* ---- fixtures ------------------------------------------------------------ */
+
+static const char *file_name(const char *path)
+{
+    return strrchr(path, '/') + 1;
+}
+
+/* The file under its name alone, so that messages do not depend on the folder. */
+static int parse_file(Trace **out, const char *path, Error *err)
+{
+    size_t length;
+    char  *text = slurp(path, &length);
+    int    rc = trace_parse(out, file_name(path), text, length, err);
+
+    free(text);
+    return rc;
+}
+
+static void check_curve(const Curve *curve, const char *path)
+{
+    for (int i = 0; i < curve->count; i++) {
+        assert_in_range(curve->points[i].ns, 0, TRACE_MAX_NS);
+        if (i > 0 && curve->points[i - 1].x >= curve->points[i].x) fail_msg("%s: points out of order", path);
+    }
+}
+
+/* The invariants at the head of traces/trace.h. */
+static void check_invariants(const Trace *trace, const char *path)
+{
+    check_curve(&trace->links.p2p, path);
+    check_curve(&trace->node_links.p2p, path);
+    for (int i = 0; i < trace->links.reduce_count; i++) check_curve(&trace->links.reduces[i].curve, path);
+    for (int b = 0; b < trace->block_count; b++) {
+        int measured = 0;
+        for (int kind = 0; kind < trace->kind_count; kind++) {
+            const Curve *first = &trace->blocks[b].work[0][kind];
+            for (int work = 0; work < WORK_COUNT; work++) {
+                const Curve *curve = &trace->blocks[b].work[work][kind];
+                check_curve(curve, path);
+                assert_int_equal(curve->count, first->count);
+                for (int i = 0; i < curve->count; i++) assert_int_equal(curve->points[i].x, first->points[i].x);
+            }
+            measured += first->count > 0;
+            if (first->count > 0) assert_in_range(first->points[first->count - 1].x, 1, trace->batch);
+        }
+        assert_true(measured > 0);
+    }
+}
+
+static void read_good(const char *path, const char *expected, void *context)
+{
+    Trace   *trace;
+    Scenario scenario;
+    Error    err = {""};
+
+    (void)expected; (void)context;
+    if (parse_file(&trace, path, &err) != 0) fail_msg("%s", err.text);
+    check_invariants(trace, path);
+    if (scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0) fail_msg("%s", err.text);
+    assert_int_equal(scenario.device_count, trace_device_count(trace));
+    scenario_free(&scenario);
+    trace_free(trace);
+}
+
+static void read_bad(const char *path, const char *expected, void *context)
+{
+    Trace *trace;
+    Error  err = {""};
+
+    (void)context;
+    if (parse_file(&trace, path, &err) == 0) fail_msg("%s was accepted", path);
+    assert_null(trace);
+    fixture_refused(path, expected, err.text);
+}
+
+static void good_fixtures_are_read(void **state)
+{
+    (void)state;
+    fixtures_each("trace", "good", read_good, NULL);
+}
+
+static void bad_fixtures_are_refused(void **state)
+{
+    (void)state;
+    fixtures_each("trace", "bad", read_bad, NULL);
+}
+
+/* ---- what is read ---------------------------------------------------------- */
+
+static Trace *good_trace(const char *name)
+{
+    char  *path = format_text("%s/tests/fixtures/trace/good/%s", PIPEBD_ROOT, name);
+    Trace *trace;
+    Error  err = {""};
+
+    if (parse_file(&trace, path, &err) != 0) fail_msg("%s", err.text);
+    free(path);
+    return trace;
+}
+
+/* Every figure of all-keys.json at its place, in nanoseconds. */
+static void every_key_arrives(void **state)
+{
+    (void)state;
+    Trace            *trace = good_trace("all-keys.json");
+    const TraceBlock *a = &trace->blocks[0], *b = &trace->blocks[1];
+
+    assert_string_equal(trace->name, "base");
+    assert_string_equal(trace->provenance_kind, "modelled");
+    assert_string_equal(trace->source, "by hand");
+    assert_string_equal(trace->date, "2024-01-31");
+    assert_string_equal(trace->notes, "small");
+    assert_string_equal(trace->workload, "two");
+    assert_int_equal(trace->batch, 8);
+    assert_int_equal(trace->samples, 80);
+    assert_int_equal(trace_device_count(trace), 3);
+    assert_int_equal(trace->kinds[0].memory_bytes, 1000000);
+    assert_int_equal(trace->kinds[1].memory_bytes, TRACE_ABSENT);
+    assert_int_equal(trace_boundary_bytes(trace, 0), 12);
+    assert_int_equal(trace_boundary_bytes(trace, 1), 100);
+    assert_int_equal(trace_boundary_bytes(trace, 2), TRACE_ABSENT);
+    assert_int_equal(a->teacher_weight_bytes, 40);
+    assert_int_equal(a->teacher_activation_bytes, 50);
+    assert_int_equal(a->student_weight_bytes, 60);
+    assert_int_equal(a->gradient_bytes, 70);
+    assert_int_equal(a->state_bytes, 80);
+    assert_int_equal(a->student_activation_bytes, 90);
+    assert_int_equal(a->work[WORK_TEACHER][0].count, 2);
+    assert_int_equal(a->work[WORK_TEACHER][0].points[0].ns, 5000);
+    assert_int_equal(a->work[WORK_BACKWARD][0].points[1].ns, 22000);
+    assert_float_equal(a->work[WORK_UPDATE][0].points[1].spread, 0.1, 0);
+    assert_int_equal(a->work[WORK_FORWARD][1].points[0].ns, 33000);
+    assert_int_equal(b->work[WORK_TEACHER][0].points[0].ns, 20500);     /* device: the first kind */
+    assert_int_equal(b->work[WORK_TEACHER][1].count, 0);
+    assert_true(trace->loader.present);
+    assert_int_equal(trace->loader.batch_ns, 3000);
+    assert_float_equal(trace->loader.sample_ns, 500, 0);
+    assert_int_equal(trace->loader.lanes, 2);
+    assert_int_equal(trace->loader.prefetch, 1);
+    assert_int_equal(trace->links.p2p.points[1].ns, 5000);
+    assert_int_equal(trace->links.reduces[1].devices, 3);
+    assert_int_equal(trace->links.reduces[1].curve.points[0].ns, 12000);
+    assert_false(trace->blocking_transfers);
+    assert_int_equal(trace->devices_per_node, 2);
+    assert_int_equal(trace->node_links.p2p.points[0].ns, 50000);
+    assert_int_equal(trace->node_links.reduces[0].curve.points[0].ns, 99000);
+    trace_free(trace);
+}
+
+/* The hash is of the bytes: FNV-1a of "a" is af63dc4c8601ec8c, and of other bytes
+ * another. Checked through a trace and the same with a space more. */
+static void the_hash_is_of_the_bytes(void **state)
+{
+    (void)state;
+    char    *path = format_text("%s/tests/fixtures/trace/good/least.json", PIPEBD_ROOT);
+    char    *text = slurp(path, NULL), *longer = format_text("%s ", text);
+    uint64_t hash = 0xCBF29CE484222325u;
+    Trace   *one, *two;
+
+    for (const char *c = text; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001B3u;
+    assert_int_equal(trace_parse(&one, "t", text, strlen(text), NULL), 0);
+    assert_int_equal(trace_parse(&two, "t", longer, strlen(longer), NULL), 0);
+    assert_true(one->hash == hash);
+    assert_true(two->hash != hash);
+    trace_free(one);
+    trace_free(two);
+    free(path);
+    free(text);
+    free(longer);
+}
+
+/* A trace of this many blocks, with blocks[last] named name. */
+static void many_blocks(Text *text, int count, const char *name)
+{
+    text_append(text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"n\", \"provenance\": "
+                "{\"kind\": \"modelled\", \"source\": \"s\"}, \"workload\": {\"name\": \"w\", \"batch\": 1, "
+                "\"samples\": 1}, \"devices\": [{\"kind\": \"d\", \"count\": 1}], \"blocks\": [");
+    for (int b = 0; b < count; b++) {
+        text_printf(text, "%s\n{\"name\": \"", b ? "," : "");
+        if (b == count - 1) text_append(text, name);
+        else                text_printf(text, "b%d", b);
+        text_append(text, "\", \"timings\": [{\"batch\": 1, \"teacher_us\": 1, \"forward_us\": 1, "
+                    "\"backward_us\": 1, \"update_us\": 1}]}");
+    }
+    text_append(text, "]}");
+}
+
+static void as_many_blocks_as_allowed(void **state)
+{
+    (void)state;
+    Trace *trace;
+    Error  err = {""};
+
+    for (int more = 0; more < 2; more++) {
+        Text text = {0};
+        many_blocks(&text, TRACE_MAX_BLOCKS + more, "last");
+        int rc = trace_parse(&trace, "t", text_string(&text), text.length, &err);
+        assert_int_equal(rc, more ? -1 : 0);
+        if (more) assert_string_equal(err.text, "t:1:209: 4097 blocks, expected at most 4096, at blocks");
+        trace_free(trace);
+        text_free(&text);
+    }
+}
+
+/* Long names are cut between characters, so that the message stays UTF-8. */
+static void long_names_are_cut_between_characters(void **state)
+{
+    (void)state;
+    Text   name = {0}, text = {0};
+    Trace *trace;
+    Error  err = {""};
+
+    for (int i = 0; i < 40; i++) text_append(&name, "\xC3\xA9");       /* e with acute, twice 40 bytes */
+    many_blocks(&text, 1, text_string(&name));
+    char *at = strstr(text.bytes, "{\"batch\": 1, \"teacher");
+    memcpy(at, "]}]} ", 5);                                          /* no timings */
+    size_t length = (size_t)(at - text.bytes) + 4;
+    assert_int_equal(trace_parse(&trace, "t", text.bytes, length, &err), -1);
+    json_t *back = json_pack("s", err.text);                           /* jansson takes UTF-8 only */
+    assert_non_null(back);
+    assert_non_null(strstr(err.text, "\xC3\xA9...\" has no timings"));
+    json_decref(back);
+    text_free(&name);
+    text_free(&text);
+}
+
+/* The bundled traces: read and within their own words. */
+static void bundled_traces_are_read(void **state)
+{
+    static const char *const names[] = {"nas-cifar10-a6000", "mobilenet-cpu", "vgg-cpu"};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        char *path = format_text("%s/traces/%s.json", PIPEBD_ROOT, names[i]);
+        read_good(path, NULL, NULL);
+        free(path);
+    }
+}
+
+/* Bytes that a step could hold beyond 2^62 are refused before anything adds them up:
+ * 8 rows of 2^53 bytes, once, in a queue of 1024 and 16 times in the loader. */
+static void endless_bytes_are_refused(void **state)
+{
+    (void)state;
+    Trace   *trace = good_trace("largest-numbers.json");
+    Scenario scenario;
+    Error    err = {""};
+
+    assert_int_equal(scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 1024}, &err), -1);
+    assert_string_equal(err.text, "base: a batch of 8 would fill 7.5084e+19 bytes, expected less than 2^62");
+    trace_free(trace);
+}
+
+/* Continued far beyond its points a cost is refused, not wrapped around: 4 rows take
+ * 5 us and 8 take 10, so 2^31 take 44 minutes; slowed down a billion times, too long. */
+static void endless_costs_are_refused(void **state)
+{
+    (void)state;
+    Trace          *trace = good_trace("all-keys.json");
+    double          slow[TRACE_MAX_DEVICES] = {1e9, 1e300, 1};
+    ScenarioOptions options = {.queue_depth = 2, .batch = (int64_t)1 << 31, .extrapolate = true};
+    Scenario        scenario;
+    Cost            cost;
+    Error           err = {""};
+
+    if (scenario_build(&scenario, trace, &options, &err) != 0) fail_msg("%s", err.text);
+    assert_int_equal(scenario_work(&scenario, WORK_TEACHER, 0, 0, options.batch, &cost, &err), 0);
+    assert_int_equal(cost.ns, (options.batch - 4) * 1250 + 5000);
+    trace->slowdown = slow;
+    for (int device = 0; device < 2; device++) {
+        assert_int_equal(scenario_work(&scenario, WORK_TEACHER, 0, device, options.batch, &cost, &err), -1);
+        assert_non_null(strstr(err.text, "a: 2147483648 rows would take "));
+        assert_non_null(strstr(err.text, "expected at most 2^47 ns (39 hours)"));
+    }
+    trace->slowdown = NULL;
+    scenario_free(&scenario);
+    trace_free(trace);
+}
+
+/* ---- memory ---------------------------------------------------------------- */
+
+/* Fails the n-th allocation of trace_parse() for every n; returns how many there were.
+ * ours: all of them are the project's own. */
+static long fail_each(const char *text, bool ours)
+{
+    for (long n = 1;; n++) {
+        Trace *trace;
+        Error  err = {""};
+
+        alloc_fail_after(n);
+        int  rc = trace_parse(&trace, "t", text, strlen(text), &err);
+        bool reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (rc != 0) assert_null(trace);
+        if (rc != 0 && ours) assert_string_equal(err.text, "out of memory");
+        if (rc != 0) assert_string_not_equal(err.text, "");
+        if (ours || !reached) assert_int_equal(rc, reached ? -1 : 0);
+        trace_free(trace);
+        if (!reached) return n - 1;
+    }
+}
+
+/* No crash, no leak (the sanitizers see it), no trace. jansson calls the allocator from
+ * a library of its own, out of the wrappers' sight, until it is given ours: then its
+ * allocations fail too. It does not check all of them (a string may lose a character),
+ * so of those no more is asked than an end without a crash. */
+static void running_out_of_memory(void **state)
+{
+    (void)state;
+    char *path = format_text("%s/tests/fixtures/trace/good/all-keys.json", PIPEBD_ROOT);
+    char *text = slurp(path, NULL);
+
+    long ours = fail_each(text, true);
+    json_set_alloc_funcs(malloc, free);
+    long all = fail_each(text, false);
+    assert_true(ours > 3);
+    assert_true(all > ours + 50);
+    free(text);
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_fixtures_are_read),
+        cmocka_unit_test(bad_fixtures_are_refused),
+        cmocka_unit_test(every_key_arrives),
+        cmocka_unit_test(the_hash_is_of_the_bytes),
+        cmocka_unit_test(as_many_blocks_as_allowed),
+        cmocka_unit_test(long_names_are_cut_between_characters),
+        cmocka_unit_test(bundled_traces_are_read),
+        cmocka_unit_test(endless_bytes_are_refused),
+        cmocka_unit_test(endless_costs_are_refused),
+        cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
