@@ -234,7 +234,7 @@ static void impossible_schedules_say_why(void **state)
     options.memory_bytes = (int64_t)100 << 20;
     c = compared(trace, &options);
     p = pipebd_comparison_prediction(c, PIPEBD_IR);
-    assert_non_null(strstr(p->why, "out of memory"));
+    assert_non_null(strstr(p->why, "too large for device"));
     assert_null(p->plan);
     assert_int_equal(p->device_count, 0);
     assert_int_equal(pipebd_prediction_share_ns(p, 0, PIPEBD_SHARE_IDLE), -1);
@@ -245,7 +245,7 @@ static void impossible_schedules_say_why(void **state)
     pipebd_comparison_free(c);
 
     options.memory_bytes = 1;
-    check_error(pipebd_compare(&c, trace, &options, &error), &error, "no schedule is possible: out of memory");
+    check_error(pipebd_compare(&c, trace, &options, &error), &error, "no schedule is possible: too large for device");
     assert_null(c);
     pipebd_trace_free(trace);
 }
@@ -394,7 +394,7 @@ static void prices_are_refused(void **state)
     check_error(pipebd_price(&p, nas, plan, &options, &error), &error, "options.batch is 128, but the plan's is 256");
     options.batch = 256;
     options.memory_bytes = 1000;
-    check_error(pipebd_price(&p, nas, plan, &options, &error), &error, "out of memory: device");
+    check_error(pipebd_price(&p, nas, plan, &options, &error), &error, "too large for device");
     options.memory_bytes = 0;
     options.steps = 7;
     assert_int_equal(pipebd_price(&p, nas, plan, &options, &error), 0);
