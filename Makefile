@@ -43,10 +43,10 @@ CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
-COMPILE := $(CC) -std=c17 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
+COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
            $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)
-LINK    := $(CC) $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
+LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.

@@ -47,7 +47,7 @@ static void table_rows(const Comparison *c, Text *out)
     }
 }
 
-static void plan_words(const Plan *plan, const Scenario *s, Text *out)
+void report_stages(const Plan *plan, const Scenario *s, Text *out)
 {
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
@@ -80,7 +80,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     }
     text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
                 schedule_summary((Schedule)c->best), best->method);
-    plan_words(best->plan, s, out);
+    report_stages(best->plan, s, out);
     if (c->bound_ns > 0)
         text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one is %.1f %% above\n",
                     (double)c->bound_ns * 1e-9,

@@ -17,6 +17,9 @@ void report_table(const Comparison *comparison, const Scenario *scenario, Text *
 void report_csv(const Comparison *comparison, Text *out);
 void report_json(const Comparison *comparison, const Scenario *scenario, Text *out);
 
+/* A plan in words, a line a stage. */
+void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
+
 /* A text Gantt of one step of plan after the pipeline has filled. -1 when it cannot be
  * simulated. */
 int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *err);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "planner/report.h"
+#include "tools/cluster_options.h"
 
 typedef struct {
     ScenarioOptions scenario;
@@ -50,18 +51,7 @@ int main(int argc, char **argv)
     static const char *const formats[] = {"table", "csv", "json", NULL};
     Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8, .glpk_ms = 2000};
     Option table[] = {
-        {"devices", 0, OPTION_INTEGER, "N", "Use the first N devices, or more of the last kind.",
-         &s.scenario.devices, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the trace's.",
-         &s.scenario.batch, 1, (int64_t)1 << 31, NULL, false},
-        {"steps", 0, OPTION_INTEGER, "N", "Steps of an epoch, instead of samples / batch.",
-         &s.scenario.steps, 1, (int64_t)1 << 40, NULL, false},
-        {"memory", 0, OPTION_BYTES, "BYTES", "Memory of every device, such as 40GiB.",
-         &s.scenario.memory_bytes, 1, 0, NULL, false},
-        {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.",
-         &s.scenario.queue_depth, 1, 1024, NULL, false},
-        {"extrapolate", 0, OPTION_FLAG, NULL, "Continue costs beyond the measured points.",
-         &s.scenario.extrapolate, 0, 0, NULL, false},
+        CLUSTER_OPTIONS(s.scenario),
         {"schedules", 0, OPTION_STRING, "LIST", "Compare only these.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
