@@ -101,7 +101,7 @@ deps:        ## install what the build needs (apt; asks for sudo when not root)
 demo:        ## build, then run the demonstration into demo/
 	@CC='$(CC)' scripts/deps.sh plot
 	@$(SUBMAKE) all
-	@scripts/demo.sh
+	@BUILD='$(BUILD)' scripts/demo.sh
 
 # A sub-make, so that packages just installed are seen by the $(shell) lines above.
 check:       ## install what the tests need, build all, run all tests

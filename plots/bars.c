@@ -98,6 +98,7 @@ static void bars_free(Bars *bars)
 {
     text_free(&bars->tics);
     text_free(&bars->scene.boxes);
+    text_free(&bars->scene.thin);
     text_free(&bars->scene.labels);
     text_free(&bars->scene.keys);
 }

@@ -8,7 +8,9 @@
 #include "plots/palette.h"
 #include "plots/plot.h"
 
-enum { MAX_ROWS = 64, MAX_TRACKS = 1 << 12, STEPS = 3, INK = 0x222222 };
+enum { MAX_ROWS = 64, MAX_TRACKS = 1 << 12, STEPS = 3 };
+
+#define LEAST_BUSY 0.005     /* of the window: what other lanes are shown from */
 
 typedef struct {
     int     device, track, row;              /* row -1: not shown */
@@ -21,7 +23,8 @@ typedef struct {
 typedef struct {
     int  device, track;
     char name[32];           /* of the lane */
-    bool shown;
+    double busy;             /* part of the window */
+    bool used, shown;
     int  row;
 } Track;
 
@@ -31,7 +34,7 @@ typedef struct {
     Track   *tracks;
     int      track_count, rows;
     char     trace[128], schedule[16];
-    bool     measured;
+    bool     measured, left_out;
     double   from_us, to_us;
 } Gantt;
 
@@ -182,11 +185,28 @@ static int by_place(const void *a, const void *b)
     return x->device != y->device ? x->device - y->device : x->track - y->track;
 }
 
-/* Rows for the lanes that have boxes in the window. */
+static double seen_part(const Gantt *g, const Box *b)
+{
+    double x0 = b->start_us > g->from_us ? b->start_us : g->from_us, x1 = b->end_us < g->to_us ? b->end_us : g->to_us;
+
+    return (x1 - x0) / (g->to_us - g->from_us);
+}
+
+/* Rows for devices that compute in the window, and for other lanes that are busy for
+ * long enough to be seen. */
 static void choose_rows(Gantt *g)
 {
-    for (int i = 0; i < g->box_count; i++)
-        if (within(g, &g->boxes[i])) track_of(g, g->boxes[i].device, g->boxes[i].track)->shown = true;
+    for (int i = 0; i < g->box_count; i++) {
+        if (!within(g, &g->boxes[i])) continue;
+        Track *t = track_of(g, g->boxes[i].device, g->boxes[i].track);
+        t->busy += seen_part(g, &g->boxes[i]);
+        t->used = true;
+    }
+    for (int i = 0; i < g->track_count; i++) {
+        Track *t = &g->tracks[i];
+        t->shown = t->used && (t->track == 0 || t->busy >= LEAST_BUSY);
+        g->left_out |= t->used && !t->shown;
+    }
     qsort(g->tracks, (size_t)g->track_count, sizeof *g->tracks, by_place);
     for (int i = 0; i < g->track_count; i++)
         g->tracks[i].row = g->tracks[i].shown && g->rows < MAX_ROWS ? g->rows++ : -1;
@@ -249,10 +269,13 @@ static int draw(Gantt *g, Plot *out, Error *err)
     snprintf(title, sizeof title, "%s: %s", g->trace, g->schedule);
     int used = snprintf(subtitle, sizeof subtitle, "%s, from %.3f ms on; numbers are blocks",
                         g->measured ? "measured" : "simulated", g->from_us / 1000);
+    if (g->left_out)
+        used += snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; lanes busy below %.1f %% are left out", 100 * LEAST_BUSY);
     if (all > g->rows) snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; the first %d of %d lanes", g->rows, all);
     plot_begin(out, 980, 130 + 26 * g->rows, title, subtitle);
     write_rows(g, &out->script);
     text_printf(&out->script, "set xrange [0:%.9g]\nset yrange [0:%d]\nset xlabel 'ms'\n", (g->to_us - g->from_us) / 1000, g->rows);
+    scene.thin_below = (g->to_us - g->from_us) / 1000 / 250;
     draw_boxes(g, &scene);
     return scene_end(&scene, out, err);
 }

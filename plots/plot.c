@@ -44,7 +44,9 @@ void plot_begin(Plot *plot, int width, int height, const char *title, const char
 
 void scene_box(Scene *scene, double x0, double x1, double y0, double y1, int colour)
 {
-    text_printf(&scene->boxes, "%.9g %.9g %.9g %.9g %.9g %.9g %d\n", (x0 + x1) / 2, (y0 + y1) / 2, x0, x1, y0, y1,
+    Text *boxes = x1 - x0 < scene->thin_below ? &scene->thin : &scene->boxes;
+
+    text_printf(boxes, "%.9g %.9g %.9g %.9g %.9g %.9g %d\n", (x0 + x1) / 2, (y0 + y1) / 2, x0, x1, y0, y1,
                 colour);
 }
 
@@ -68,17 +70,22 @@ int scene_end(Scene *scene, Plot *plot, Error *err)
 
     text_append(out, text_string(&scene->labels));
     if (scene->keys.length) text_append(out, "set key outside right top vertical Left reverse samplen 1 spacing 1.2\n");
+    if (scene->thin.length) text_printf(out, "$thin << END\n%sEND\n", text_string(&scene->thin));
     text_append(out, "$boxes << END\n");
     text_append(out, text_string(&scene->boxes));
     text_append(out, "END\nplot $boxes using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 border rgb '#ffffff' "
                 "lc rgb variable notitle");
+    if (scene->thin.length)
+        text_append(out, ", \\\n    $thin using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 noborder lc rgb variable notitle");
     text_append(out, text_string(&scene->keys));
     text_append(out, "\n");
     bool failed = text_failed(&scene->labels) || text_failed(&scene->boxes) || text_failed(&scene->keys)
+                  || text_failed(&scene->thin)
                   || text_failed(out);
     text_free(&scene->labels);
     text_free(&scene->boxes);
     text_free(&scene->keys);
+    text_free(&scene->thin);
     return failed ? error_no_memory(err) : 0;
 }
 

@@ -46,7 +46,8 @@ void plot_begin(Plot *plot, int width, int height, const char *title, const char
 
 /* Boxes and texts in axis coordinates, written by plot_scene_end() as one plot command. */
 typedef struct {
-    Text boxes, labels, keys;
+    Text   boxes, thin, labels, keys;
+    double thin_below;       /* narrower boxes have no white border, which would hide them */
 } Scene;
 
 void scene_box(Scene *scene, double x0, double x1, double y0, double y1, int colour);

@@ -9,7 +9,7 @@
 #include "plots/palette.h"
 #include "plots/plot.h"
 
-enum { MAX_VALUES = 1000, MAX_PANELS = 6, INK = 0x222222 };
+enum { MAX_VALUES = 1000, MAX_PANELS = 6 };
 
 static const struct { const char *column, *title, *label; double unit; } metrics[METRIC_COUNT] = {
     [METRIC_EPOCH]       = {"epoch_s", "Epoch time", "s", 1},
@@ -169,23 +169,27 @@ static void write_names(const Data *d, int panel, double top, Text *out)
         text_append(out, "set label ");
         plot_string(out, ends[i].name);
         text_printf(out, " at graph 1.02, first %.10g left tc rgb '#%06x'\n", y,
-                    (unsigned)(colour_of_schedule(ends[i].schedule) == 0xF0E442 ? INK : colour_of_schedule(ends[i].schedule)));
+                    (unsigned)colour_of_schedule(ends[i].schedule));
     }
 }
 
+/* Values that grow at least eightfold stand on a logarithmic axis. */
 static void write_tics(const Data *d, Text *out)
 {
     double first = d->values[0], last = d->values[d->value_count - 1];
+    bool   logs = d->value_count > 2 && first > 0 && last / first >= 8;
+    double margin = logs ? pow(last / first, 0.03) : (last - first) * 0.03;
 
-    if (d->value_count > 2 && first > 0 && last / first >= 8) text_append(out, "set logscale x 2\n");
+    if (logs) text_append(out, "set logscale x 2\n");
     if (d->value_count <= 12) {
         text_append(out, "set xtics (");
         for (int v = 0; v < d->value_count; v++)
             text_printf(out, "%s'%.6g' %.10g", v ? ", " : "", d->values[v], d->values[v]);
         text_append(out, ")\n");
     }
-    if (d->value_count > 1) text_printf(out, "set xrange [%.10g:%.10g]\n", first, last);
-    text_append(out, "set offsets graph 0.04, graph 0.04, 0, 0\n");
+    if (d->value_count > 1)
+        text_printf(out, "set xrange [%.10g:%.10g]\n", logs ? first / margin : first - margin,
+                    logs ? last * margin : last + margin);
 }
 
 static void write_panel(const Data *d, int panel, double top, Text *out)
