@@ -1,0 +1,79 @@
+# pipebd-plot: the script of every kind, what gnuplot makes of it, and refusals.
+. "$(dirname "$0")/tap.sh"
+
+T=$PIPEBD_ROOT/tests/fixtures/plots/small.json
+cd "$WORK" || exit 1
+
+pipebd-plan "$T" --format json > comparison.json
+pipebd-plan "$T" --format json --devices 3 > tight.json
+pipebd-sim "$T" --schedule dp --format json > dp.json
+pipebd-sim "$T" --schedule ahd --format json --steps 12 --timeline timeline.json > ahd.json
+pipebd-sim "$T" --schedule dp,dpu,ahd --vary devices=1,2,3 --format csv > one.csv
+pipebd-sim "$T" --schedule dp,ahd --vary devices=1,2 --vary loader.lanes=1,2 --jitter 5 --format csv > two.csv
+
+says() {
+    says_name=$1 says_status=$2 says_text=$3; shift 3
+    "$@" > says.out 2> says.err < /dev/null
+    tap_status=$?
+    cat says.out says.err > .tap
+    if [ $tap_status -eq "$says_status" ] && [ ! -s says.out ] && [ "$(wc -l < says.err)" -eq 1 ] \
+        && grep -qF -e "$says_text" says.err
+    then tap_result yes "$says_name"; else tap_result no "$says_name"; fi
+}
+
+# kind NAME KIND ARGUMENT...: the script is as kept, and gnuplot draws it in each form.
+kind() {
+    kind_name=$1; shift
+    golden "$kind_name: the script" "plot-$kind_name.gp" sh -c 'pipebd-plot "$@" -o x.svg --script script.gp && cat script.gp' sh "$@"
+    if ! command -v gnuplot > /dev/null; then skip "$kind_name: drawn" "gnuplot is not installed"; return; fi
+    ok "$kind_name: SVG" sh -c 'pipebd-plot "$@" -o x.svg && grep -q "<svg" x.svg' sh "$@"
+    ok "$kind_name: PNG" sh -c 'pipebd-plot "$@" -o x.png && head -c 4 x.png | grep -q PNG' sh "$@"
+    ok "$kind_name: PDF" sh -c 'pipebd-plot "$@" -o x.pdf && head -c 4 x.pdf | grep -q %PDF' sh "$@"
+    ok "$kind_name: nothing is left behind" sh -c '! ls *.part'
+    rm -f x.svg x.png x.pdf
+}
+
+ok "help" pipebd-plot --help
+kind speedup speedup comparison.json tight.json
+kind breakdown breakdown dp.json ahd.json
+kind memory memory dp.json ahd.json
+kind gantt gantt timeline.json
+kind gantt-window gantt timeline.json --from 0 --to 2000
+kind sweep sweep one.csv --metric speedup
+kind sweep-two sweep two.csv
+
+if command -v gnuplot > /dev/null; then
+    ok "names are shown as they are" sh -c 'pipebd-plot speedup comparison.json -o x.svg \
+        && grep -qF "small_it&apos;s &quot;odd&quot;^2" x.svg || grep -qF "small_it'"'"'s \"odd\"^2" x.svg'
+    # A name that a careless script would run.
+    sed 's/"small_[^,]*",/"`touch run.txt`$(touch run.txt)\\\\",/' comparison.json > evil.json
+    ok "names are never run" sh -c 'pipebd-plot speedup evil.json -o x.svg && [ ! -e run.txt ]'
+fi
+says "no gnuplot" 1 "gnuplot is not installed: install it (package gnuplot-nox)" \
+    env PATH=/nothere "$PIPEBD_BIN/pipebd-plot" speedup comparison.json -o x.svg
+says "a folder that is not there" 1 "x.svg" pipebd-plot speedup comparison.json -o /nothere/x.svg
+says "another ending" 1 "x.jpg: expected a name that ends in .svg, .png or .pdf" pipebd-plot speedup comparison.json -o x.jpg
+says "no output" 2 "expected -o FILE" pipebd-plot speedup comparison.json
+says "no such kind" 2 '"pie" is not a kind' pipebd-plot pie comparison.json -o x.svg
+says "no input" 2 "expected KIND INPUT" pipebd-plot speedup -o x.svg
+says "two timelines" 2 "gantt: draws one INPUT" pipebd-plot gantt timeline.json timeline.json -o x.svg
+says "--metric elsewhere" 2 "--metric: no effect on gantt" pipebd-plot gantt timeline.json --metric speedup -o x.svg
+says "--from elsewhere" 2 "no effect on sweep" pipebd-plot sweep one.csv --from 1 -o x.svg
+says "an empty window" 2 "--to: 5 is not after --from, 7" pipebd-plot gantt timeline.json --from 7 --to 5 -o x.svg
+says "a window of nothing" 1 "nothing happens" pipebd-plot gantt timeline.json --from 1e9 -o x.svg
+says "another format" 1 "comparison.json:2:" pipebd-plot breakdown comparison.json -o x.svg
+says "a comparison as a timeline" 1 "at pipebd" pipebd-plot gantt comparison.json -o x.svg
+says "JSON as CSV" 1 "not a sweep" pipebd-plot sweep "$PIPEBD_ROOT/tests/fixtures/plots/header.csv" -o x.svg
+printf 'devices,schedule,epoch_s,why\n1,dp\n' > bad.csv
+says "a short row" 1 "bad.csv:2:1: 2 fields, expected 4" pipebd-plot sweep bad.csv -o x.svg
+printf 'devices,schedule,epoch_s,why\n1,dp,"1\n' > bad.csv
+says "an open quote" 1 "bad.csv:3:1: the text ends within quotes" pipebd-plot sweep bad.csv -o x.svg
+printf 'devices,schedule,epoch_s,why\n1,dp,abc,\n' > bad.csv
+says "not a number" 1 'bad.csv:2:1: "abc" is not a number, at epoch_s' pipebd-plot sweep bad.csv -o x.svg
+printf 'devices,schedule,epoch_s,why\n1,zz,1,\n' > bad.csv
+says "not a schedule" 1 'bad.csv:2:1: "zz" is not a schedule' pipebd-plot sweep bad.csv -o x.svg
+printf 'a,b,c,schedule,epoch_s,why\n1,2,3,dp,1,\n' > bad.csv
+says "three axes" 1 "3 varied paths, expected one or two" pipebd-plot sweep bad.csv -o x.svg
+: > bad.csv
+says "an empty file" 1 "bad.csv:1:1: empty, expected a header" pipebd-plot sweep bad.csv -o x.svg
+done_testing

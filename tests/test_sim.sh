@@ -1,0 +1,118 @@
+# pipebd-sim as a user meets it: reports, timelines, what-if, grids, refusals.
+. "$(dirname "$0")/tap.sh"
+
+T=$PIPEBD_ROOT/tests/fixtures/plots/small.json
+ROWS='.rows[] | [.schedule, .epoch_s]'
+
+# says DESCRIPTION STATUS TEXT COMMAND...: exits with STATUS, nothing on standard
+# output, and one line on standard error that contains TEXT.
+says() {
+    says_name=$1 says_status=$2 says_text=$3; shift 3
+    "$@" > "$WORK/says.out" 2> "$WORK/says.err" < /dev/null
+    tap_status=$?
+    cat "$WORK/says.out" "$WORK/says.err" > "$WORK/.tap"
+    if [ $tap_status -eq "$says_status" ] && [ ! -s "$WORK/says.out" ] && [ "$(wc -l < "$WORK/says.err")" -eq 1 ] \
+        && grep -qF -e "$says_text" "$WORK/says.err"
+    then tap_result yes "$says_name"; else tap_result no "$says_name"; fi
+}
+
+# same DESCRIPTION FILE FILE
+same() { ok "$1" cmp "$2" "$3"; }
+
+ok "help" pipebd-sim --help
+golden "the table" sim-table.txt pipebd-sim "$T" --schedule dp,dpu,ahd
+golden "CSV, a device a row" sim.csv pipebd-sim "$T" --schedule dp,dpu,ahd --format csv
+golden "JSON" sim.json pipebd-sim "$T" --schedule dpu --format json
+golden "jitter" sim-jitter.json pipebd-sim "$T" --schedule dpu --jitter 50 --seed 7 --format json
+golden "a grid as a table" sim-sweep.txt pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --vary loader.lanes=1,2
+golden "a grid as CSV, with impossible points" sim-sweep.csv \
+    pipebd-sim "$T" --schedule dp,ahd --vary memory_bytes=100,1000000 --vary devices=1,2,3 --format csv
+golden "a grid as JSON" sim-sweep.json pipebd-sim "$T" --schedule tr --vary queue_depth=1,2 --scale p2p.us=100 --format json
+
+# ---- timelines
+
+pipebd-sim "$T" --schedule dpu --steps 4 --timeline "$WORK/tl.json" > "$WORK/table.txt" 2> "$WORK/err.txt"
+golden "a timeline" sim-timeline.json cat "$WORK/tl.json"
+ok "all steps shown: no word about it" test ! -s "$WORK/err.txt"
+ok "the timeline is JSON; boxes of a lane never overlap" jq -e '[.traceEvents[] | select(.ph == "X")] | group_by([.pid, .tid])
+    | all(sort_by(.ts) | [.[:-1], .[1:]] | transpose | all(.[0].ts + .[0].dur <= .[1].ts + 1e-6))' "$WORK/tl.json"
+ok "every arrow that starts ends, later" jq -e '[.traceEvents[] | select(.ph == "s" or .ph == "f")] | group_by(.id)
+    | length > 0 and all(length == 2 and .[0].pid != .[1].pid)' "$WORK/tl.json"
+ok "the last box ends with the epoch" jq -e '.pipebd.epoch_us >= ([.traceEvents[] | select(.ph == "X") | .ts + .dur] | max) - 1e-6' \
+    "$WORK/tl.json"
+pipebd-sim "$T" --schedule dpu --timeline "$WORK/tl2.json" > /dev/null 2> "$WORK/err.txt"
+ok "a cut timeline says so" grep -q "first 32 of 100 steps" "$WORK/err.txt"
+
+# ---- plans
+
+pipebd-plan "$T" --schedules dpu -o "$WORK/plan.json" > /dev/null
+pipebd-sim "$T" --plan "$WORK/plan.json" --format json > "$WORK/by-plan.json"
+pipebd-sim "$T" --schedule dpu --format json > "$WORK/by-name.json"
+same "a plan is priced as the planner did" "$WORK/by-plan.json" "$WORK/by-name.json"
+says "a plan for another network is refused" 1 "a plan for 2 blocks, expected 13" \
+    pipebd-sim "$PIPEBD_ROOT/traces/vgg-cpu.json" --plan "$WORK/plan.json" --batch 8 --devices 2
+says "a plan for another cluster is refused" 1 "a plan for 2 devices, but there are 1" \
+    pipebd-sim "$T" --plan "$WORK/plan.json" --devices 1
+sed 's/"samples": 800/"samples": 808/' "$T" > "$WORK/other.json"
+pipebd-sim "$WORK/other.json" --plan "$WORK/plan.json" > /dev/null 2> "$WORK/err.txt"
+ok "a plan made for another trace: priced, with a word" grep -q "was made for another trace" "$WORK/err.txt"
+
+# ---- what if: the same as an edited file
+
+sed 's/"teacher_us": 100/"teacher_us": 200/; s/"teacher_us": 60/"teacher_us": 120/' "$T" > "$WORK/edited.json"
+pipebd-sim "$WORK/edited.json" --schedule dpu --format json > "$WORK/a.json"
+pipebd-sim "$T" --schedule dpu --scale 'blocks[a].teacher.us=2' --format json > "$WORK/b.json"
+same "scaling a block by name is editing the file" "$WORK/a.json" "$WORK/b.json"
+pipebd-sim "$T" --schedule dpu --scale 'blocks[0].teacher.us=2' --format json > "$WORK/b.json"
+same "scaling a block by number too" "$WORK/a.json" "$WORK/b.json"
+sed 's/"lanes": 2/"lanes": 1/; s/"sample_us": 5/"sample_us": 60/' "$T" > "$WORK/edited.json"
+pipebd-sim "$WORK/edited.json" --schedule ls --format json > "$WORK/a.json"
+pipebd-sim "$T" --schedule ls --set loader.lanes=1 --set loader.sample_us=60 --format json > "$WORK/b.json"
+same "setting two numbers is editing the file" "$WORK/a.json" "$WORK/b.json"
+pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --scale blocks.student.us=3 --format csv --jobs 1 > "$WORK/a.csv"
+pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --scale blocks.student.us=3 --format csv --jobs 7 > "$WORK/b.csv"
+same "one thread and seven give the same bytes" "$WORK/a.csv" "$WORK/b.csv"
+ok "a sweep's point is what --set gives" sh -c '
+    one=$(pipebd-sim "$1" --schedule dpu --set queue_depth=1 --scale p2p.us=100 --format json | jq .epoch_s)
+    two=$(pipebd-sim "$1" --schedule dpu --vary queue_depth=1,2 --scale p2p.us=100 --format json | jq ".rows[0].epoch_s")
+    [ "$one" = "$two" ]' sh "$T"
+ok "a slower device makes a slower epoch" sh -c '
+    a=$(pipebd-sim "$1" --schedule dpu --format json | jq .epoch_s)
+    b=$(pipebd-sim "$1" --schedule dpu --scale "device[0].slowdown=1.5" --format json | jq .epoch_s)
+    jq -ne "$b > $a"' sh "$T"
+ok "setting what it already is: accepted" pipebd-sim "$T" --schedule dpu --set loader.lanes=2
+
+# ---- refusals
+
+says "no such number" 1 "blocks[0].teachers.us: no such number, expected .teacher.us" \
+    pipebd-sim "$T" --schedule dp --set blocks[0].teachers.us=1
+says "no such block" 1 "blocks[c].teacher.us: no such block" pipebd-sim "$T" --schedule dp --set 'blocks[c].teacher.us=1'
+says "a number without effect" 1 "--set p2p.us=77: changes nothing in the result" \
+    pipebd-sim "$T" --schedule dp --devices 1 --set p2p.us=77
+says "an axis without effect" 1 "--vary p2p.us: its values change nothing in the result" \
+    pipebd-sim "$T" --schedule dp --vary p2p.us=1,2 --vary devices=1,2
+says "half a lane" 1 "loader.lanes: 1.5 is not a whole number" pipebd-sim "$T" --schedule dp --set loader.lanes=1.5
+says "no value" 2 '--set: "loader.lanes=", expected PATH=VALUE' pipebd-sim "$T" --schedule dp --set loader.lanes=
+says "not a number" 2 '--vary: "x" is not a number' pipebd-sim "$T" --schedule dp --vary devices=1,x
+says "an empty value" 2 '--vary: "" is not a number' pipebd-sim "$T" --schedule dp --vary devices=1,,2
+says "a value twice" 2 "--vary devices: 1 twice" pipebd-sim "$T" --schedule dp --vary devices=1,2,1
+says "an axis twice" 2 "--vary devices: given twice" pipebd-sim "$T" --schedule dp --vary devices=1 --vary devices=2
+says "too large a grid" 1 "a grid of more than 100000 points" sh -c 'v=$(seq -s, 1 400); exec pipebd-sim "$1" --schedule dp \
+    --vary "steps=$v" --vary "loader.batch_us=$v"' sh "$T"
+says "what cannot be" 1 "ahd is not possible: too large for device" pipebd-sim "$T" --schedule ahd --memory 10
+says "a sweep of nothing possible" 1 "no point is possible; the first: too large for device" \
+    pipebd-sim "$T" --schedule ahd --vary memory_bytes=1,2
+says "jitter without spread" 1 "no spread in this trace" \
+    pipebd-sim "$PIPEBD_ROOT/traces/nas-cifar10-a6000.json" --schedule dp --jitter 5
+says "neither schedule nor plan" 2 "expected one of --schedule LIST and --plan PLAN" pipebd-sim "$T"
+says "both" 2 "expected one of --schedule LIST and --plan PLAN" pipebd-sim "$T" --schedule dp --plan x
+says "no such schedule" 2 '--schedule: "xx" is not a schedule' pipebd-sim "$T" --schedule dp,xx
+says "--jobs alone" 2 "--jobs: no effect without --vary" pipebd-sim "$T" --schedule dp --jobs 2
+says "--seed alone" 2 "--seed: no effect without --jitter" pipebd-sim "$T" --schedule dp --seed 2
+says "--cost with a plan" 2 "--cost: no effect with --plan" pipebd-sim "$T" --plan "$WORK/plan.json" --cost paper
+says "a timeline of two" 2 "--timeline: shows one run" pipebd-sim "$T" --schedule dp,ls --timeline x.json
+says "JSON of two" 2 "--format json: holds one run" pipebd-sim "$T" --schedule dp,ls --format json
+says "a trace that is not there" 1 "nothere.json" pipebd-sim nothere.json --schedule dp
+says "a plan that is none" 1 "small.json:2:" pipebd-sim "$T" --plan "$T"
+says "an output that cannot be written" 1 "/nothere/x" pipebd-sim "$T" --schedule dp -o /nothere/x
+done_testing
