@@ -5,20 +5,22 @@
 # built without a change here. Everything made goes under $(BUILD).
 #
 #     build/obj    objects and their header dependencies
-#     build/lib    libpipebd.a, libpipebd.so
+#     build/lib    libpipebd.a, libpipebd.so (only pipebd_ names, include/pipebd.h) and
+#                  libpipebd-internal.a (all names; what tools and tests link)
 #     build/bin    pipebd-NAME
 #     build/tests  one program a tests/test_*.c
 #     build/bench  one program a bench/*.c
 #     build/asan   all of this again, under sanitizers
 #     build/fuzz   and again, by clang for the fuzzers
 
-VERSION := 0.1.0
+VERSION := $(shell sed -n 's/^\#define PIPEBD_VERSION "\([0-9.]*\)".*/\1/p' include/pipebd.h)
 SOVERSION := 0
 
 BUILD      ?= build
 PREFIX     ?= /usr/local
 CFLAGS     ?= -O2 -g
 PKG_CONFIG ?= pkg-config
+OBJCOPY    ?= objcopy
 PYTHON     ?= python3
 CLANG      ?= clang
 FUZZ_SECONDS ?= 10
@@ -40,9 +42,11 @@ JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljanss
 CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
-COMPILE := $(CC) -std=c17 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC -I. \
+# Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
+COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
+           -fvisibility=hidden -I. \
            $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)
-LINK    := $(CC) $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
+LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
@@ -67,8 +71,13 @@ TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
+INTERNAL := $(BUILD)/lib/libpipebd-internal.a
 STATIC  := $(BUILD)/lib/libpipebd.a
 SHARED  := $(BUILD)/lib/libpipebd.so
+
+# Sanitizers keep tables of their own in every object, which ld -r and objcopy do not
+# know; nobody installs such a build, so it goes without the library to install.
+INSTALLED := $(if $(SANITIZE),,$(STATIC) $(SHARED))
 
 SUBMAKE := $(MAKE) --no-print-directory
 RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/run.sh
@@ -81,7 +90,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 
 # ---- targets -----------------------------------------------------------------
 
-all: $(BUILD)/config.txt $(STATIC) $(SHARED) $(TOOLS)  ## the library and the tools (the default)
+all: $(BUILD)/config.txt $(INTERNAL) $(INSTALLED) $(TOOLS)  ## the library and the tools (the default)
 
 config:      ## print which tools and libraries were found
 	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh
@@ -155,7 +164,7 @@ $(BUILD)/flags.txt: FORCE
 	$(call stamp,$(COMPILE) | $(LINK) $(LIBS))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) | $(TOOL_SHARED))
+	$(call stamp,$(LIBRARY_SOURCES) | $(TOOL_SHARED) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh
@@ -170,33 +179,44 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
 $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
 
 # q, not r: r would keep only one of two objects of the same name from two folders.
-$(STATIC): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
+$(INTERNAL): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar qcs $@ $(LIBRARY_OBJECTS)
+
+# One object whose hidden names are made local, so that a program may have a compare()
+# or an error_set() of its own.
+$(BUILD)/obj/pipebd.o: $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
+	$(LD) -r -o $@ $(LIBRARY_OBJECTS)
+	$(OBJCOPY) --localize-hidden $@
+
+$(STATIC): $(BUILD)/obj/pipebd.o
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar qcs $@ $<
 
 $(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
 	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -o $@ $(LIBRARY_OBJECTS) $(LIBS)
 
-$(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(STATIC)
+$(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(LIBS)
 
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
 
-$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(STATIC)
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(STATIC) $(CMOCKA_LIBS) $(LIBS)
+	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(LIBS)
 
-$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(STATIC)
+$(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
+	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(LIBS)
 
-$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(STATIC)
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(STATIC) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(LIBS)
 
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) \
            $(TEST_SOURCES) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

@@ -30,9 +30,16 @@ int error_set(Error *err, const char *format, ...)
     return -1;
 }
 
+static const char no_memory[] = "out of memory";
+
 int error_no_memory(Error *err)
 {
-    return error_set(err, "out of memory");
+    return error_set(err, "%s", no_memory);
+}
+
+bool error_is_no_memory(const Error *err)
+{
+    return strcmp(err->text, no_memory) == 0;
 }
 
 int error_prefix(Error *err, const char *format, ...)

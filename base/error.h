@@ -7,6 +7,8 @@
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
+#include <stdbool.h>
+
 #define ERROR_MAX_TEXT 1024
 
 typedef struct {
@@ -20,6 +22,9 @@ int error_set(Error *err, const char *format, ...) __attribute__((format(printf,
 
 /* The message for a failed allocation; returns -1. */
 int error_no_memory(Error *err);
+
+/* Whether err says just that: such a failure is no answer, whatever was asked. */
+bool error_is_no_memory(const Error *err);
 
 /* Puts "text: " before the message that err already holds; returns -1. */
 int error_prefix(Error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

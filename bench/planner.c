@@ -16,9 +16,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/rng.h"
-#include "base/text.h"
 #include "bench/bench.h"
+#include "bench/chain.h"
 #include "planner/partition.h"
 #include "planner/stage_table.h"
 
@@ -32,55 +31,6 @@ typedef struct {
     int64_t     bottleneck_ns;
     BenchSamples table_ms, search_ms, total_ms, several_ms, textbook_ms;
 } Case;
-
-/* ---- the workload -------------------------------------------------------------------- */
-
-static int draw(int block, int what, int low, int high)
-{
-    return low + (int)(rng_u64(7, (uint64_t)block, (uint64_t)what, 0) % (uint64_t)(high - low + 1));
-}
-
-static void links_text(int slower, Text *out)
-{
-    text_printf(out, "\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 1000000000, \"us\": %d}], "
-                "\"allreduce\": [", 10 * slower, 50000 * slower);
-    for (int n = 2; n <= 2048; n *= 4)
-        text_printf(out, "%s{\"devices\": %d, \"bytes\": 0, \"us\": %d}, {\"devices\": %d, \"bytes\": 100000000, "
-                    "\"us\": %d}", n > 2 ? ", " : "", n, 20 * slower + n / 4, n, 4000 * slower + 2 * n);
-    text_append(out, "]");
-}
-
-static Trace *trace_of(const Case *c)
-{
-    Text   text = {0};
-    Trace *trace;
-    Error  err = {""};
-
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"bench\", \"provenance\": {\"kind\": "
-                "\"modelled\", \"source\": \"bench\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": "
-                "1000000}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"blocks\": [", c->batch, c->devices);
-    for (int b = 0; b < c->blocks; b++) {
-        int work = draw(b, 0, 2000, 10000);
-        text_printf(&text, "%s{\"name\": \"b%d\", \"output_bytes\": %d, \"student\": {\"gradient_bytes\": %d}, "
-                    "\"timings\": [", b ? ", " : "", b, draw(b, 1, 10000, 200000), draw(b, 2, 100000, 50000000));
-        for (int rows = 1, more = 0; rows <= c->batch; rows *= 4, more = 1)
-            text_printf(&text, "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
-                        "\"update_us\": %d}", more ? ", " : "", rows, 20 + work * rows / c->batch,
-                        25 + work * rows / c->batch, 50 + 2 * work * rows / c->batch, draw(b, 3, 20, 90));
-        text_append(&text, "]}");
-    }
-    text_append(&text, "], \"loader\": {\"batch_us\": 50, \"sample_us\": 4, \"lanes\": 8, \"prefetch\": 2}, ");
-    links_text(1, &text);
-    if (c->nodes) {
-        text_append(&text, ", \"nodes\": {\"devices_per_node\": 8, ");
-        links_text(4, &text);
-        text_append(&text, "}");
-    }
-    text_append(&text, "}");
-    bench_require(trace_parse(&trace, "bench", text_string(&text), text.length, &err), &err);
-    text_free(&text);
-    return trace;
-}
 
 /* ---- the textbook --------------------------------------------------------------------- */
 
@@ -237,7 +187,8 @@ int main(void)
     enum { CASES = sizeof cases / sizeof cases[0] };
 
     for (int i = 0; i < CASES; i++) {
-        Trace   *trace = trace_of(&cases[i]);
+        Chain    chain = {cases[i].blocks, cases[i].devices, cases[i].batch, cases[i].nodes};
+        Trace   *trace = chain_trace(&chain);
         Scenario s;
         Error    err = {""};
         ScenarioOptions options = {.queue_depth = 2, .extrapolate = true};

@@ -21,10 +21,12 @@ void candidate_free(Candidate *row)
     row->memory = NULL;
 }
 
-static void give_up(Candidate *row, const char *why)
+/* No plan, and why. Running out of our own memory says nothing about plans: -1. */
+static int give_up(Candidate *row, const Error *why, Error *err)
 {
     candidate_free(row);
-    snprintf(row->why, sizeof row->why, "%.255s", why);
+    snprintf(row->why, sizeof row->why, "%.255s", why->text);
+    return error_is_no_memory(why) ? error_no_memory(err) : 0;
 }
 
 /* The device that needs most; false when one needs more than it has. */
@@ -37,11 +39,23 @@ static bool fits(Candidate *row, const Memory *memory, const Scenario *s, Error 
         if (memory[d].total_bytes > memory[row->peak_device].total_bytes) row->peak_device = d;
         if (!ok || !s->memory_bytes[d] || memory[d].total_bytes <= s->memory_bytes[d]) continue;
         ok = false;
-        error_set(why, "too large for device %d: needs %.1f MiB of %.1f", d,
+        error_set(why, "too large for device %d: needs %.6g MiB of %.6g", d,
                   (double)memory[d].total_bytes * 0x1p-20, (double)s->memory_bytes[d] * 0x1p-20);
     }
     row->peak = memory[row->peak_device];
     return ok;
+}
+
+static int note_prediction(Plan *plan, const SimResult *sim, const Scenario *s, Error *err)
+{
+    const char *name = arena_strdup(&plan->arena, s->trace->name);
+
+    if (!name) return error_no_memory(err);
+    plan->trace_name = name;
+    plan->trace_hash = s->trace->hash;
+    plan->epoch_ns = sim->epoch_ns;
+    plan->step_ns = sim->epoch_ns / s->steps;
+    return 0;
 }
 
 int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
@@ -50,25 +64,19 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     Memory  *memory = calloc((size_t)s->device_count, sizeof *memory);
     Error    why = {""};
     bool     good;
+    int      rc = 0;
 
     row->plan = plan;
     row->memory = memory;
-    if (!memory) { give_up(row, "out of memory"); return error_no_memory(err); }
+    if (!memory) { error_no_memory(&why); return give_up(row, &why, err); }
     good = plan_check(plan, &why) == 0 && program_build(&program, plan, s->steps, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
            && memory_peak(memory, program, s, &why) == 0 && fits(row, memory, s, &why)
-           && sim_run(&row->sim, program, s, &(SimOptions){0}, &why) == 0;
-    if (good) {
-        plan->epoch_ns = row->sim.epoch_ns;
-        plan->step_ns = row->sim.epoch_ns / s->steps;
-        plan->trace_hash = s->trace->hash;
-        plan->trace_name = arena_strdup(&plan->arena, s->trace->name);
-        if (!plan->trace_name) plan->trace_name = "";
-    } else {
-        give_up(row, why.text);
-    }
+           && sim_run(&row->sim, program, s, &(SimOptions){0}, &why) == 0
+           && note_prediction(plan, &row->sim, s, &why) == 0;
+    if (!good) rc = give_up(row, &why, err);
     program_free(program);
-    return 0;
+    return rc;
 }
 
 static void keep_faster(Candidate *best, Candidate *next)
@@ -112,13 +120,13 @@ static int search(Partition **out, int *count, const Scenario *s, CostKind kind,
 }
 
 /* Why no partition has a cost: the reason of the first block that has none. */
-static void say_why(Candidate *row, const Scenario *s, CostKind kind)
+static int say_why(Candidate *row, const Scenario *s, CostKind kind, Error *err)
 {
     Error why = {"no partition has a cost"};
 
     for (int b = 0; b < s->trace->block_count; b++)
         if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE) break;
-    give_up(row, why.text);
+    return give_up(row, &why, err);
 }
 
 static int plan_of(Plan **out, const Partition *part, Schedule schedule, const Scenario *s, Error *err)
@@ -146,11 +154,9 @@ static int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, c
     int         count = 0, tried = 0, rc = -1;
     int         max_width = schedule == SCHEDULE_AHD ? s->device_count : 1;
 
-    if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0) {
-        give_up(row, why.text);
-        return 0;
-    }
-    if (count == 0) say_why(row, s, options->cost);
+    if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0)
+        return give_up(row, &why, err);
+    if (count == 0 && say_why(row, s, options->cost, err) != 0) goto done;
     tried = count < options->candidates ? count : options->candidates;
     snprintf(method, sizeof method, "exact partition, fastest of %d simulated", tried);
     for (int i = 0; i < tried; i++) {
@@ -165,16 +171,18 @@ done:
 }
 
 /* The bottleneck that no partition beats, over all steps; 0: not known. */
-static int64_t relay_bound(const Scenario *s)
+static int relay_bound(int64_t *out, const Scenario *s, Error *err)
 {
     Partition *parts = NULL;
+    Error      why = {""};
     int        count = 0;
-    int64_t    bound;
 
-    if (search(&parts, &count, s, COST_BOUND, s->device_count, 1, NULL) != 0) return 0;
-    if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, &bound)) bound = 0;
+    *out = 0;
+    if (search(&parts, &count, s, COST_BOUND, s->device_count, 1, &why) != 0)
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
     partitions_free(parts, count);
-    return bound;
+    return 0;
 }
 
 /* ---- dp, ir ---------------------------------------------------------------------- */
@@ -259,29 +267,40 @@ static int try_lists(Candidate *row, const Scenario *s, const TaskLists *lists, 
     return try_plan(row, plan, method, s, err);
 }
 
+/* GLPK's lists where it may know better than LPT: the variables are not too many for it. */
+static int try_glpk(Candidate *row, const Scenario *s, const TaskProblem *problem, int limit_ms, Error *err)
+{
+    TaskLists lists = {0};
+    Error     why = {""};
+
+    if ((int64_t)problem->tasks * problem->devices > 4096) return 0;
+    if (tasks_glpk(&lists, problem, limit_ms, &why) != 0)
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    int rc = try_lists(row, s, &lists, lists.optimal ? "lists by GLPK, least makespan"
+                                                     : "lists by GLPK, stopped by its time limit", err);
+    free(lists.device);
+    return rc;
+}
+
 static int compare_ls(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
 {
     TaskProblem problem = {s->trace->block_count, s->device_count, NULL};
-    TaskLists   lpt = {0}, glpk = {0};
+    TaskLists   lpt = {0};
     int64_t    *ns = calloc((size_t)problem.tasks * (size_t)problem.devices, sizeof *ns);
     Error       why = {""};
     int         rc = -1;
 
     if (!ns) { error_no_memory(err); goto done; }
     problem.ns = ns;
-    if (task_times(ns, s, &why) != 0) { give_up(row, why.text); rc = 0; goto done; }
+    if (task_times(ns, s, &why) != 0) { rc = give_up(row, &why, err); goto done; }
     if (tasks_lpt(&lpt, &problem, err) != 0) goto done;
-    if (try_lists(row, s, &lpt, "lists by LPT", err) != 0) goto done;
-    if ((int64_t)problem.tasks * problem.devices <= 4096
-        && tasks_glpk(&glpk, &problem, options->glpk_ms, &why) == 0
-        && try_lists(row, s, &glpk, glpk.optimal ? "lists by GLPK, least makespan"
-                                                 : "lists by GLPK, stopped by its time limit", err) != 0)
+    if (try_lists(row, s, &lpt, lpt.optimal ? "lists by LPT, least makespan" : "lists by LPT", err) != 0)
         goto done;
+    if (!lpt.optimal && try_glpk(row, s, &problem, options->glpk_ms, err) != 0) goto done;
     rc = try_lists(row, s, NULL, "work stealing, last block first", err);
 done:
     free(ns);
     free(lpt.device);
-    free(glpk.device);
     return rc;
 }
 
@@ -319,8 +338,9 @@ int compare(Comparison *out, const Scenario *scenario, const CompareOptions *opt
 
     if (compare_rows(out, scenario, options, err) != 0) return -1;
     if (out->best >= 0) {
-        out->bound_ns = relay_bound(scenario);
-        return 0;
+        if (relay_bound(&out->bound_ns, scenario, err) == 0) return 0;
+        comparison_free(out);
+        return -1;
     }
     for (int i = SCHEDULE_COUNT - 1; i >= 0; i--)
         if (out->rows[i].why[0]) why = out->rows[i].why;

@@ -47,7 +47,7 @@ static void table_rows(const Comparison *c, Text *out)
     }
 }
 
-static void plan_words(const Plan *plan, const Scenario *s, Text *out)
+void report_stages(const Plan *plan, const Scenario *s, Text *out)
 {
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
@@ -80,7 +80,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     }
     text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
                 schedule_summary((Schedule)c->best), best->method);
-    plan_words(best->plan, s, out);
+    report_stages(best->plan, s, out);
     if (c->bound_ns > 0)
         text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one is %.1f %% above\n",
                     (double)c->bound_ns * 1e-9,
@@ -151,11 +151,37 @@ void report_json(const Comparison *c, const Scenario *s, Text *out)
     text_append(out, "},\n  \"missing\": [");
     scenario_missing(s, &missing);
     first = true;
-    for (char *line = missing.bytes ? strtok(missing.bytes, "\n") : NULL; line; line = strtok(NULL, "\n")) {
+    char *rest = NULL, *line = missing.bytes ? strtok_r(missing.bytes, "\n", &rest) : NULL;
+    for (; line; line = strtok_r(NULL, "\n", &rest)) {
         text_append(out, first ? "\n    " : ",\n    ");
         first = false;
         text_json_string(out, line);
     }
     text_append(out, first ? "]\n}\n" : "\n  ]\n}\n");
+    out->failed |= text_failed(&missing);
     text_free(&missing);
+}
+
+static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error *err)
+{
+    Text missing = {0};
+
+    report_table(c, s, out);
+    text_append(out, "\n");
+    if (report_gantt(c->rows[c->best].plan, s, out, err) != 0) return -1;
+    scenario_missing(s, &missing);
+    if (missing.length) text_printf(out, "\nnot in this trace:\n%s", text_string(&missing));
+    out->failed |= text_failed(&missing);
+    text_free(&missing);
+    return 0;
+}
+
+int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *out, Error *err)
+{
+    switch (format) {
+    case REPORT_TABLE: if (whole_table(c, s, out, err) != 0) return -1; break;
+    case REPORT_CSV:   report_csv(c, out); break;
+    case REPORT_JSON:  report_json(c, s, out); break;
+    }
+    return text_failed(out) ? error_no_memory(err) : 0;
 }

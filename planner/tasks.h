@@ -20,7 +20,8 @@ typedef struct {
 } TaskLists;
 
 /* Longest processing time first (Graham 1969): tasks by their time on the fastest
- * device, descending, each to the device that finishes it first. */
+ * device, descending, each to the device that finishes it first. optimal when that meets
+ * a simple lower bound, which many short tasks or many devices make likely. */
 int tasks_lpt(TaskLists *out, const TaskProblem *problem, Error *err);
 
 /* The assignment problem as a mixed-integer program, by GLPK, for at most limit_ms.

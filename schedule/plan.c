@@ -96,6 +96,41 @@ int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int f
     return 0;
 }
 
+static int copy_stage(Plan *copy, Stage *to, const Stage *from, Error *err)
+{
+    to->first = from->first;
+    to->last = from->last;
+    if (size_stage(copy, to, from->width, err) != 0) return -1;
+    for (int i = 0; i < from->width; i++) {
+        to->devices[i] = from->devices[i];
+        to->rows[i] = from->rows[i];
+    }
+    return 0;
+}
+
+int plan_copy(Plan **out, const Plan *plan, Error *err)
+{
+    Plan *copy = NULL;
+
+    *out = NULL;
+    if (plan_new(&copy, plan->schedule, plan->block_count, plan->device_count, plan->batch, plan->stage_count,
+                 err) != 0) return -1;
+    copy->stealing = plan->stealing;
+    copy->trace_hash = plan->trace_hash;
+    copy->bottleneck_ns = plan->bottleneck_ns;
+    copy->step_ns = plan->step_ns;
+    copy->epoch_ns = plan->epoch_ns;
+    copy->trace_name = arena_strdup(&copy->arena, plan->trace_name);
+    if (!copy->trace_name) { error_no_memory(err); goto fail; }
+    for (int i = 0; i < plan->stage_count; i++)
+        if (copy_stage(copy, &copy->stages[i], &plan->stages[i], err) != 0) goto fail;
+    *out = copy;
+    return 0;
+fail:
+    plan_free(copy);
+    return -1;
+}
+
 void plan_free(Plan *plan)
 {
     if (!plan) return;
@@ -169,8 +204,6 @@ static int check_shape(const Plan *plan, int index, Error *err)
     }
 }
 
-enum { WHOLE_PLAN = -1, NO_STAGE = -2 };      /* NO_STAGE: the plan is not to blame */
-
 /* at: the stage looked at, as in check(). */
 static int check_order(const Plan *plan, char *seen, int *at, Error *err)
 {
@@ -189,22 +222,21 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
                 return error_set(err, "stage %d: block %d is in an earlier stage too, expected each block once",
                                  i, b);
     }
-    *at = WHOLE_PLAN;
+    *at = -1;
     for (int b = 0; b < plan->block_count; b++)
         if (!seen[b]) return error_set(err, "block %d is in no stage, expected each block once", b);
     return 0;
 }
 
-/* plan_check(), and in *at the stage at fault, or one of the above. */
+/* plan_check(), and in *at the stage at fault; -1: the plan as a whole. */
 static int check(const Plan *plan, int *at, Error *err)
 {
     int   rc = -1;
     bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
-    *at = NO_STAGE;
+    *at = -1;
     if (!used || !seen) { error_no_memory(err); goto done; }
-    *at = WHOLE_PLAN;
     if (plan->stealing && plan->schedule != SCHEDULE_LS) {
         error_set(err, "stealing with %s, expected it with ls only", schedule_name(plan->schedule));
         goto done;
@@ -389,7 +421,7 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
                                        "devices", "batch", "predicted", "stages", NULL};
     JsonAt root = json_root(doc), stages = json_member(&root, "stages");
     Error  why = {""};
-    int    at = NO_STAGE;
+    int    at = -1;
 
     if (json_check_format(doc, "pipebd-plan", 1, err) != 0) return -1;
     if (json_check_keys(&root, keys, err) != 0) return -1;
@@ -400,8 +432,8 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
     if (check(*out, &at, &why) == 0) return 0;
-    if (at == NO_STAGE) return error_set(err, "%s", why.text);
-    if (at == WHOLE_PLAN) return json_fail(&stages, err, "%s", why.text);
+    if (error_is_no_memory(&why)) return error_no_memory(err);
+    if (at < 0) return json_fail(&stages, err, "%s", why.text);
     JsonAt stage = json_element(&stages, (size_t)at);
     return json_fail(&stage, err, "%s", why.text);
 }

@@ -58,6 +58,9 @@ int plan_new(Plan **out, Schedule schedule, int block_count, int device_count, i
 int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int first_device,
                    int width, Error *err);
 
+/* A copy with an arena of its own. */
+int plan_copy(Plan **out, const Plan *plan, Error *err);
+
 /* The rules at the head of this file, whoever wrote the plan. */
 int plan_check(const Plan *plan, Error *err);
 

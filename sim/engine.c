@@ -17,36 +17,45 @@
 
 /* ---- the heap ------------------------------------------------------------ */
 
+/* Without branches: which of two events comes first is anyone's guess, to a processor
+ * too. */
 static bool before(Event a, Event b)
 {
-    return a.time_ns != b.time_ns ? a.time_ns < b.time_ns : a.id < b.id;
+    return (a.time_ns < b.time_ns) | ((a.time_ns == b.time_ns) & (a.id < b.id));
+}
+
+/* Puts event at i or above. */
+static void sift_up(Event *heap, int i, Event event)
+{
+    while (i > 0 && before(event, heap[(i - 1) / 2])) {
+        heap[i] = heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    heap[i] = event;
 }
 
 static void heap_push(Sim *sim, Event event)
 {
-    int i = sim->heap_count++;
-
-    while (i > 0 && before(event, sim->heap[(i - 1) / 2])) {
-        sim->heap[i] = sim->heap[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    sim->heap[i] = event;
+    sift_up(sim->heap, sim->heap_count++, event);
 }
 
+/* The hole goes all the way down, then the last event up from there: it nearly always
+ * belongs near the bottom, so this saves comparing it on the way. */
 static Event heap_pop(Sim *sim)
 {
-    Event top = sim->heap[0], last = sim->heap[--sim->heap_count];
-    int   i = 0, n = sim->heap_count;
+    Event *heap = sim->heap, top = heap[0];
+    int    n = --sim->heap_count, i = 0;
 
-    for (;;) {
-        int child = 2 * i + 1;
-        if (child >= n) break;
-        if (child + 1 < n && before(sim->heap[child + 1], sim->heap[child])) child++;
-        if (!before(sim->heap[child], last)) break;
-        sim->heap[i] = sim->heap[child];
+    for (int child = 1; child + 1 < n; child = 2 * i + 1) {
+        child += before(heap[child + 1], heap[child]);
+        heap[i] = heap[child];
         i = child;
     }
-    sim->heap[i] = last;
+    if (2 * i + 1 == n - 1) {            /* a last level with one child */
+        heap[i] = heap[n - 1];
+        i = n - 1;
+    }
+    sift_up(heap, i, heap[n]);
     return top;
 }
 

@@ -7,13 +7,17 @@
  * remain; so when a state repeats, the run repeats, until a device is so near its last
  * step that its loader stops asking for more.
  *
- * Brent's cycle finding keeps one state, taken anew after 1, 2, 4, ... steps. */
+ * Brent's cycle finding keeps one state, taken anew after 1, 2, 4, ... steps. Where it
+ * finds nothing at first it looks only now and then: queues before a stage that is
+ * slower by a hair fill by a hair a step, so some runs settle late, and some never. */
 #include "sim/engine.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { GIVE_UP = 1 << 13 };      /* steps of the reference without a repetition */
+/* In steps of the reference: all are looked at up to PATIENCE, then the first GLANCE of
+ * every PATIENCE. */
+enum { PATIENCE = 1 << 13, GLANCE = 1 << 9 };
 
 typedef struct {
     int     phase;
@@ -30,6 +34,7 @@ struct Steady {
     int      next_queued;
     int64_t  age, power;         /* steps since saved; steps it will be kept */
     int64_t  seen;               /* steps looked at since the last change of phase */
+    bool     skipped;            /* in these phases: nothing is left to skip */
     bool     failed;             /* no memory for states: simulate every step */
 };
 
@@ -206,17 +211,27 @@ static bool same_phases(const Steady *steady, const Sim *sim)
     return steady->next_queued == sim->next_queued;
 }
 
+/* Begins anew: the next state is kept. */
+static void forget_state(Steady *steady)
+{
+    steady->saved_count = 0;
+    steady->power = 1;
+    steady->age = 0;
+}
+
 void steady_step_end(Sim *sim)
 {
     Steady *steady = sim->steady;
 
     if (steady->failed) return;
     if (steady->saved_count > 0 && !same_phases(steady, sim)) {
-        steady->saved_count = 0;
-        steady->power = 1;
+        forget_state(steady);
         steady->seen = 0;
+        steady->skipped = false;
     }
-    if (++steady->seen > GIVE_UP) return;
+    int64_t glance = steady->seen++ % PATIENCE;
+    if (steady->skipped || (steady->seen > PATIENCE && glance >= GLANCE)) return;
+    if (steady->seen > PATIENCE && glance == 0) forget_state(steady);
     write_state(steady, sim);
     if (steady->failed) return;
     steady->age++;
@@ -225,7 +240,7 @@ void steady_step_end(Sim *sim)
     int64_t times = again ? periods_left(steady, sim) : 0;
     if (times > 0) {
         skip(sim, times);
-        steady->seen = GIVE_UP;              /* nothing is left to skip in these phases */
+        steady->skipped = true;
     } else if (steady->saved_count == 0 || steady->age >= steady->power) {
         steady->power *= 2;
         keep_state(steady, sim);

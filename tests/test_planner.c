@@ -98,6 +98,7 @@ static void glpk_is_optimal_and_lpt_is_near(void **state)
 {
     (void)state;
     Rng rng = {.seed = 22};
+    int proven = 0;
 
     for (int i = 0; i < 150; i++) {
         int64_t     ns[32], busy[4] = {0};
@@ -112,12 +113,36 @@ static void glpk_is_optimal_and_lpt_is_near(void **state)
         if (tasks_glpk(&glpk, &p, 20000, &err) != 0) fail_msg("%s", err.text);
         assert_int_equal(tasks_lpt(&lpt, &p, NULL), 0);
         if (!glpk.optimal || glpk.makespan_ns != best) fail_msg("case %d of seed 22", i);
+        assert_true(lpt.bound_ns <= best && lpt.optimal == (lpt.makespan_ns == lpt.bound_ns));
+        proven += lpt.optimal;
         /* Graham 1969: LPT is within 4/3 - 1/(3m) of the optimum. */
         assert_true(lpt.makespan_ns >= best);
         assert_true(3 * p.devices * lpt.makespan_ns <= (4 * p.devices - 1) * best);
         free(glpk.device);
         free(lpt.device);
     }
+    assert_true(proven > 30 && proven < 150);
+}
+
+/* Devices of different speed: what LPT calls a bound or an optimum is one. */
+static void lpt_proves_no_more_than_is_true(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = 23};
+    int proven = 0;
+
+    for (int i = 0; i < 2000; i++) {
+        int64_t     ns[32], busy[4] = {0};
+        TaskProblem p = {(int)rng_range(&rng, 1, 6), (int)rng_range(&rng, 1, 4), ns};
+        TaskLists   lpt;
+        for (int k = 0; k < p.tasks * p.devices; k++) ns[k] = rng_range(&rng, 0, 9);
+        int64_t best = brute_tasks(&p, 0, busy);
+        assert_int_equal(tasks_lpt(&lpt, &p, NULL), 0);
+        if (lpt.bound_ns > best || (lpt.optimal && lpt.makespan_ns != best)) fail_msg("case %d of seed 23", i);
+        proven += lpt.optimal;
+        free(lpt.device);
+    }
+    assert_true(proven > 300);
 }
 
 /* ---- the calibration case -------------------------------------------------------- */
@@ -175,6 +200,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(partition_is_exact), cmocka_unit_test(glpk_is_optimal_and_lpt_is_near),
+        cmocka_unit_test(lpt_proves_no_more_than_is_true),
         cmocka_unit_test(calibration_lands_where_published), cmocka_unit_test(the_order_of_schedules),
     };
 

@@ -354,6 +354,31 @@ static void steady_equals_step_by_step(void **state)
     assert_true(skipped > 100000);           /* the fast way was really taken */
 }
 
+/* Stage 1 is slower by 1 part in 10,000, so the queue before it takes some 20,000 steps to
+ * fill; only then does stage 0 wait and the state repeat. */
+static void late_periods_are_found(void **state)
+{
+    (void)state;
+    Case      c = {.blocks = 2, .devices = 2, .samples = 200000, .batch = 1, .teacher = 4000, .student = 6000,
+                   .p2p_us = 100};
+    Trace    *trace = trace_of(&c, 1);
+    Scenario  s = scenario_of(trace, 2);
+    const Cut cuts[] = {{0, 1}, {1, 1}, {0, 0}};
+
+    trace->blocks[1].work[WORK_TEACHER][0].points[0].ns += 1000;
+    SimResult fast = run(&s, chain(SCHEDULE_DPU, &s, cuts), (SimOptions){0});
+    SimResult slow = run(&s, chain(SCHEDULE_DPU, &s, cuts), (SimOptions){.step_by_step = true});
+    assert_int_equal(fast.epoch_ns, slow.epoch_ns);
+    assert_memory_equal(fast.shares, slow.shares, 2 * sizeof *fast.shares);
+    assert_int_equal(fast.simulated + fast.skipped, slow.simulated);
+    assert_true(slow.shares[0][SHARE_WAIT] > 0);
+    assert_true(fast.skipped > slow.simulated / 2);
+    sim_free(&fast);
+    sim_free(&slow);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 static void scaling_time_scales_the_epoch(void **state)
 {
     (void)state;
@@ -529,7 +554,8 @@ int main(void)
         cmocka_unit_test(dpu_by_hand), cmocka_unit_test(tr_by_hand), cmocka_unit_test(blocking_relay_by_hand),
         cmocka_unit_test(dp_by_hand), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
         cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand), cmocka_unit_test(loader_sets_the_pace),
-        cmocka_unit_test(steady_equals_step_by_step), cmocka_unit_test(scaling_time_scales_the_epoch),
+        cmocka_unit_test(steady_equals_step_by_step), cmocka_unit_test(late_periods_are_found),
+        cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program), cmocka_unit_test(time_adds_up),
         cmocka_unit_test(verifier_refuses), cmocka_unit_test(verifier_finds_deadlock),
         cmocka_unit_test(verifier_keeps_phases_apart),

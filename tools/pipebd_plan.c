@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "planner/report.h"
+#include "tools/cluster_options.h"
 
 typedef struct {
     ScenarioOptions scenario;
@@ -13,28 +14,11 @@ typedef struct {
     int64_t     top, glpk_ms;
 } Settings;
 
-static int table_report(const Comparison *comparison, const Scenario *scenario, Text *text, Error *err)
-{
-    Text missing = {0};
-
-    report_table(comparison, scenario, text);
-    text_append(text, "\n");
-    int rc = report_gantt(comparison->rows[comparison->best].plan, scenario, text, err);
-    scenario_missing(scenario, &missing);
-    if (missing.length) text_printf(text, "\nnot in this trace:\n%s", text_string(&missing));
-    text_free(&missing);
-    return rc;
-}
-
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
 {
     Text text = {0};
-    int  rc = 0;
+    int  rc = report(comparison, scenario, (ReportFormat)format, &text, err);
 
-    if (format == 0)      rc = table_report(comparison, scenario, &text, err);
-    else if (format == 1) report_csv(comparison, &text);
-    else                  report_json(comparison, scenario, &text);
-    if (rc == 0 && text_failed(&text)) rc = error_no_memory(err);
     if (rc == 0) rc = file_write("-", text_string(&text), text.length, err);
     text_free(&text);
     return rc;
@@ -70,18 +54,7 @@ int main(int argc, char **argv)
     static const char *const formats[] = {"table", "csv", "json", NULL};
     Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8, .glpk_ms = 2000};
     Option table[] = {
-        {"devices", 0, OPTION_INTEGER, "N", "Use the first N devices, or more of the last kind.",
-         &s.scenario.devices, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the trace's.",
-         &s.scenario.batch, 1, (int64_t)1 << 31, NULL, false},
-        {"steps", 0, OPTION_INTEGER, "N", "Steps of an epoch, instead of samples / batch.",
-         &s.scenario.steps, 1, (int64_t)1 << 40, NULL, false},
-        {"memory", 0, OPTION_BYTES, "BYTES", "Memory of every device, such as 40GiB.",
-         &s.scenario.memory_bytes, 1, 0, NULL, false},
-        {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.",
-         &s.scenario.queue_depth, 1, 1024, NULL, false},
-        {"extrapolate", 0, OPTION_FLAG, NULL, "Continue costs beyond the measured points.",
-         &s.scenario.extrapolate, 0, 0, NULL, false},
+        CLUSTER_OPTIONS(s.scenario),
         {"schedules", 0, OPTION_STRING, "LIST", "Compare only these.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},

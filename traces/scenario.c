@@ -233,8 +233,8 @@ int scenario_allreduce(const Scenario *scenario, const int *devices, int count, 
     bool              across = false;
 
     *ns = 0;
-    for (int i = 1; i < count; i++)
-        across |= node_of(scenario, devices[i]) != node_of(scenario, devices[0]);
+    for (int i = 1; i < count && !across && trace->devices_per_node; i++)
+        across = node_of(scenario, devices[i]) != node_of(scenario, devices[0]);
     const TraceLinks *links = across ? &trace->node_links : &trace->links;
     if (count < 2 || links->reduce_count == 0 || b->gradient_bytes == TRACE_ABSENT) return 0;
     if (reduce_at(links, count, b->gradient_bytes, scenario->extrapolate, ns))

@@ -1,0 +1,358 @@
+/* pipebd-sim: one schedule or plan in the simulator, and what if its numbers were
+ * others. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "base/progress.h"
+#include "planner/sim_report.h"
+#include "tools/cluster_options.h"
+
+enum { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
+enum { TIMELINE_STEPS = 32, MAX_VALUES = 10000 };
+
+typedef struct {
+    ScenarioOptions scenario;
+    const char *schedules, *plan, *timeline, *output;
+    OptionList  sets, scales, varies;
+    int         cost, format;
+    int64_t     top, glpk_ms, jitter, seed, timeline_steps, jobs;
+} Settings;
+
+/* What the command line asks, as the library takes it. */
+typedef struct {
+    Question question;
+    char    *trace_text, *plan_text;
+    WhatIf   edits[2 * OPTION_MAX_LIST];
+    int      edit_count;
+    Axis     axes[OPTION_MAX_LIST];
+    int      axis_count;
+    char    *paths[3 * OPTION_MAX_LIST];
+    int      path_count;
+} Asked;
+
+static atomic_bool interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    atomic_store(&interrupted, true);
+}
+
+/* ---- the command line -------------------------------------------------------------- */
+
+static int add_edits(Asked *asked, const OptionList *list, EditKind kind, const char *option, Error *err)
+{
+    for (int i = 0; i < list->count; i++) {
+        char       *path;
+        const char *rest;
+        double      value;
+        if (whatif_split(&path, &rest, list->values[i], option, err) != 0) return -1;
+        asked->paths[asked->path_count++] = path;
+        if (whatif_number(&value, rest, strlen(rest), option, err) != 0) return -1;
+        asked->edits[asked->edit_count++] = (WhatIf){kind, path, value};
+    }
+    return 0;
+}
+
+/* "1,2,4": each value once. */
+static int add_values(Axis *axis, const char *list, Error *err)
+{
+    size_t room = 1;
+
+    for (const char *c = list; *c; c++) room += *c == ',';
+    if (room > MAX_VALUES)
+        return error_set(err, "--vary %s: %zu values, expected at most %d", axis->path, room, MAX_VALUES);
+    axis->values = calloc(room, sizeof *axis->values);
+    if (!axis->values) return error_no_memory(err);
+    for (const char *at = list;; at++) {
+        size_t length = strcspn(at, ",");
+        double value;
+        if (whatif_number(&value, at, length, "vary", err) != 0) return -1;
+        for (int i = 0; i < axis->count; i++)
+            if (axis->values[i] == value)
+                return error_set(err, "--vary %s: %g twice, expected each value once", axis->path, value);
+        axis->values[axis->count++] = value;
+        at += length;
+        if (!*at) return 0;
+    }
+}
+
+static int add_axes(Asked *asked, const OptionList *list, Error *err)
+{
+    for (int i = 0; i < list->count; i++) {
+        char       *path;
+        const char *rest;
+        if (whatif_split(&path, &rest, list->values[i], "vary", err) != 0) return -1;
+        asked->paths[asked->path_count++] = path;
+        for (int a = 0; a < asked->axis_count; a++)
+            if (strcmp(asked->axes[a].path, path) == 0)
+                return error_set(err, "--vary %s: given twice, expected all its values in one", path);
+        asked->axes[asked->axis_count].path = path;
+        if (add_values(&asked->axes[asked->axis_count++], rest, err) != 0) return -1;
+    }
+    return 0;
+}
+
+static bool given(const Option *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0) table++;
+    return table->name && table->given;
+}
+
+/* Options that would have no effect beside the others. */
+static int check_options(const Option *table, const Settings *s, unsigned schedules, Error *err)
+{
+    static const struct { const char *name, *needs; } needs[] = {
+        {"timeline-steps", "timeline"}, {"seed", "jitter"}, {"jobs", "vary"},
+    };
+    static const char *const searching[] = {"cost", "top", "glpk-ms"};
+    bool many = __builtin_popcount(schedules) > 1;
+
+    if (!s->plan == !s->schedules)
+        return error_set(err, "expected one of --schedule LIST and --plan PLAN, see --help");
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
+        if (given(table, needs[i].name) && !given(table, needs[i].needs))
+            return error_set(err, "--%s: no effect without --%s", needs[i].name, needs[i].needs);
+    for (size_t i = 0; i < sizeof searching / sizeof *searching; i++)
+        if (s->plan && given(table, searching[i]))
+            return error_set(err, "--%s: no effect with --plan, where nothing is searched", searching[i]);
+    if (s->timeline && (s->varies.count || many))
+        return error_set(err, "--timeline: shows one run, expected one schedule and no --vary");
+    if (s->format == FORMAT_JSON && !s->varies.count && many)
+        return error_set(err, "--format json: holds one run, expected one schedule (csv holds several)");
+    if (s->output && s->timeline && strcmp(s->output, s->timeline) == 0)
+        return error_set(err, "--output and --timeline are the same file");
+    return 0;
+}
+
+/* ---- one run -------------------------------------------------------------------------- */
+
+static int write_text(const char *path, const Text *text, Error *err)
+{
+    if (text_failed(text)) return error_no_memory(err);
+    return file_write(path ? path : "-", text_string(text), text->length, err);
+}
+
+static int write_timeline(const Answer *answer, const Settings *s, Error *err)
+{
+    int64_t steps = s->timeline_steps ? s->timeline_steps : TIMELINE_STEPS;
+    Text    text = {0};
+
+    if (steps > answer->scenario.steps) steps = answer->scenario.steps;
+    int rc = answer_timeline(answer, (Schedule)answer->comparison.best, steps, &text, err);
+    if (rc == 0) rc = write_text(s->timeline, &text, err);
+    if (rc == 0 && steps < answer->scenario.steps)
+        fprintf(stderr, "pipebd-sim: the timeline shows the first %lld of %lld steps (--timeline-steps)\n",
+                (long long)steps, (long long)answer->scenario.steps);
+    text_free(&text);
+    return rc;
+}
+
+/* Why the first schedule asked for is not possible. */
+static int say_impossible(const Answer *answer, Error *err)
+{
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        if ((answer->schedules & 1u << i) && answer->comparison.rows[i].why[0])
+            return error_set(err, "%s is not possible: %s", schedule_name((Schedule)i),
+                             answer->comparison.rows[i].why);
+    return error_set(err, "no schedule is possible");
+}
+
+static int report_answer(const Answer *answer, const Settings *s, Error *err)
+{
+    Text text = {0};
+
+    if (s->format == FORMAT_TABLE)    sim_report_table(answer, &text);
+    else if (s->format == FORMAT_CSV) sim_report_csv(answer, &text);
+    else                              sim_report_json(answer, &text);
+    int rc = write_text(s->output, &text, err);
+    text_free(&text);
+    return rc;
+}
+
+static int run_one(const Asked *asked, const Settings *s, Error *err)
+{
+    bool        changed[2 * OPTION_MAX_LIST];
+    Answer      answer;
+    Sweep       sweep = {.question = &asked->question, .edits = asked->edits, .edit_count = asked->edit_count};
+    int         rc = -1;
+
+    if (question_ask(&answer, sweep.question, asked->edits, asked->edit_count, changed, err) != 0) return -1;
+    SweepResult result = {.points = 1, .done = 1, .digests = &answer.digest, .changed = changed};
+    if (answer.comparison.best < 0) { say_impossible(&answer, err); goto done; }
+    if (sweep_check_effects(&sweep, &result, err) != 0) goto done;
+    if (answer.other_trace)
+        fprintf(stderr, "pipebd-sim: %s was made for another trace; priced on this one\n", s->plan);
+    if (s->timeline && write_timeline(&answer, s, err) != 0) goto done;
+    rc = report_answer(&answer, s, err);
+done:
+    answer_free(&answer);
+    return rc;
+}
+
+/* ---- sweeps --------------------------------------------------------------------------------- */
+
+static void show_progress(void *progress, int64_t points)
+{
+    progress_add(progress, points);
+}
+
+static int report_sweep(const Sweep *sweep, const SweepResult *result, const Settings *s, Error *err)
+{
+    Text text = {0};
+
+    if (s->format == FORMAT_TABLE)    sweep_report_table(sweep, result, &text);
+    else if (s->format == FORMAT_CSV) sweep_report_csv(sweep, result, &text);
+    else                              sweep_report_json(sweep, result, &text);
+    int rc = write_text(s->output, &text, err);
+    text_free(&text);
+    return rc;
+}
+
+static bool any_possible(const SweepResult *result)
+{
+    for (int64_t i = 0; i < result->done * result->schedules; i++)
+        if (!result->rows[i].why) return true;
+    return false;
+}
+
+static int run_sweep(const Asked *asked, const Settings *s, Error *err)
+{
+    Progress    progress;
+    SweepResult result;
+    Sweep       sweep = {.question = &asked->question, .edits = asked->edits, .edit_count = asked->edit_count,
+                         .axes = asked->axes, .axis_count = asked->axis_count, .jobs = (int)s->jobs,
+                         .stop = &interrupted, .progress = show_progress, .context = &progress};
+    int         rc = -1;
+
+    signal(SIGINT, interrupt);
+    progress_start(&progress, "sweep", sweep_points(&sweep));
+    if (sweep_run(&result, &sweep, err) != 0) { progress_end(&progress); return -1; }
+    progress_end(&progress);
+    if (result.done < result.points) {
+        if (report_sweep(&sweep, &result, s, err) == 0)
+            error_set(err, "interrupted: %lld of %lld points are done and were written", (long long)result.done,
+                      (long long)result.points);
+        goto done;
+    }
+    if (!any_possible(&result)) {
+        error_set(err, "no point is possible; the first: %s", result.rows[0].why);
+        goto done;
+    }
+    if (sweep_check_effects(&sweep, &result, err) != 0) goto done;
+    rc = report_sweep(&sweep, &result, s, err);
+done:
+    sweep_free(&result);
+    return rc;
+}
+
+/* ---- main ----------------------------------------------------------------------------------- */
+
+static int run(Asked *asked, const char *trace, const Settings *s, Error *err)
+{
+    Question *q = &asked->question;
+
+    q->trace_name = trace;
+    q->plan_name = s->plan;
+    if (file_read(&asked->trace_text, &q->trace_length, trace, 0, err) != 0) return -1;
+    if (s->plan && file_read(&asked->plan_text, &q->plan_length, s->plan, 0, err) != 0) return -1;
+    q->trace_text = asked->trace_text;
+    q->plan_text = asked->plan_text;
+    q->scenario = s->scenario;
+    q->search.cost = s->cost ? COST_PAPER : COST_SIM;
+    q->search.candidates = (int)s->top;
+    q->search.glpk_ms = (int)s->glpk_ms;
+    q->jitter_runs = (int)s->jitter;
+    q->seed = (uint64_t)s->seed;
+    return asked->axis_count ? run_sweep(asked, s, err) : run_one(asked, s, err);
+}
+
+static void asked_free(Asked *asked)
+{
+    for (int i = 0; i < asked->path_count; i++) free(asked->paths[i]);
+    for (int i = 0; i < asked->axis_count; i++) free(asked->axes[i].values);
+    free(asked->trace_text);
+    free(asked->plan_text);
+}
+
+static const char epilogue[] =
+    "With --schedule the planner makes the best plan of that schedule anew at each point;\n"
+    "with --plan the plan is fixed. PATH is a number of the trace or cluster, a time in\n"
+    "microseconds:\n"
+    "  devices batch steps queue_depth memory_bytes\n"
+    "  loader.batch_us loader.sample_us loader.lanes loader.prefetch\n"
+    "  p2p.us allreduce.us nodes.p2p.us nodes.allreduce.us\n"
+    "  blocks[3].KEY or blocks[NAME].KEY, or blocks.KEY for all: teacher.us student.us\n"
+    "    forward.us backward.us update.us output_bytes gradient_bytes\n"
+    "  device[2].slowdown\n"
+    "--set comes first, then --scale, then --vary. One that changes nothing is refused.\n"
+    "\n"
+    "  pipebd-sim trace.json --schedule ahd --timeline run.json    (ui.perfetto.dev opens it)\n"
+    "  pipebd-sim trace.json --schedule dpu,ahd --vary devices=2,4,8 --vary loader.lanes=1,8\n";
+
+int main(int argc, char **argv)
+{
+    static const char *const costs[] = {"sim", "paper", NULL};
+    static const char *const formats[] = {"table", "csv", "json", NULL};
+    long     cores = sysconf(_SC_NPROCESSORS_ONLN);
+    Settings s = {.scenario = {.queue_depth = 2}, .top = 8, .glpk_ms = 2000, .seed = 1, .jobs = cores > 0 ? cores : 1};
+    Option   table[] = {
+        {"schedule", 0, OPTION_STRING, "LIST", "Simulate the best plan of these: dp, ls, tr, dpu, ir, ahd.",
+         &s.schedules, 0, 0, NULL, false},
+        {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, as pipebd-plan -o wrote it.", &s.plan, 0, 0,
+         NULL, false},
+        CLUSTER_OPTIONS(s.scenario),
+        {"set", 0, OPTION_LIST, "PATH=VALUE", "Give a number this value.", &s.sets, 0, 0, NULL, false},
+        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "Multiply a number by this.", &s.scales, 0, 0, NULL, false},
+        {"vary", 0, OPTION_LIST, "PATH=V1,V2,...", "Try each of these values; several make a grid.", &s.varies,
+         0, 0, NULL, false},
+        {"jobs", 0, OPTION_INTEGER, "N", "Threads of a sweep.", &s.jobs, 1, 1024, NULL, false},
+        {"jitter", 0, OPTION_INTEGER, "N", "Also N epochs with times drawn from the trace's spread.", &s.jitter,
+         1, 1000000, NULL, false},
+        {"seed", 0, OPTION_INTEGER, "S", "Of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
+         &s.cost, 0, 0, costs, false},
+        {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
+        {"glpk-ms", 0, OPTION_INTEGER, "MS", "Time limit of GLPK.", &s.glpk_ms, 1, 3600000, NULL, false},
+        {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline for Perfetto or pipebd-plot gantt.", &s.timeline,
+         0, 0, NULL, false},
+        {"timeline-steps", 0, OPTION_INTEGER, "N", "Steps of the timeline (the first 32).", &s.timeline_steps, 1,
+         100000, NULL, false},
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
+        {"output", 'o', OPTION_STRING, "FILE", "Print here.", &s.output, 0, 0, NULL, false},
+        {0},
+    };
+    Options  options = {"pipebd-sim", "TRACE --schedule LIST | --plan PLAN [options]",
+                        "Simulates an epoch: how long it takes, where each device's time and memory go, and\n"
+                        "what if.", table, epilogue};
+    Operands operands;
+    Asked    asked = {0};
+    Error    err = {""};
+    unsigned *schedules = &asked.question.search.schedules;
+
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto usage; }
+    if (s.schedules && schedule_list(schedules, s.schedules, &err) != 0) {
+        error_prefix(&err, "--schedule");
+        goto usage;
+    }
+    if (check_options(table, &s, *schedules, &err) != 0) goto usage;
+    if (add_edits(&asked, &s.sets, EDIT_SET, "set", &err) != 0
+        || add_edits(&asked, &s.scales, EDIT_SCALE, "scale", &err) != 0
+        || add_axes(&asked, &s.varies, &err) != 0) goto usage;
+    int rc = run(&asked, operands.values[0], &s, &err);
+    asked_free(&asked);
+    if (rc == 0) return EXIT_OK;
+    fprintf(stderr, "pipebd-sim: %s\n", err.text);
+    return EXIT_FAILED;
+usage:
+    asked_free(&asked);
+    fprintf(stderr, "pipebd-sim: %s\n", err.text);
+    return EXIT_USAGE;
+}
