@@ -204,6 +204,8 @@ static int check_shape(const Plan *plan, int index, Error *err)
     }
 }
 
+enum { WHOLE_PLAN = -1, NO_STAGE = -2 };      /* NO_STAGE: the plan is not to blame */
+
 /* at: the stage looked at, as in check(). */
 static int check_order(const Plan *plan, char *seen, int *at, Error *err)
 {
@@ -222,21 +224,22 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
                 return error_set(err, "stage %d: block %d is in an earlier stage too, expected each block once",
                                  i, b);
     }
-    *at = -1;
+    *at = WHOLE_PLAN;
     for (int b = 0; b < plan->block_count; b++)
         if (!seen[b]) return error_set(err, "block %d is in no stage, expected each block once", b);
     return 0;
 }
 
-/* plan_check(), and in *at the stage at fault; -1: the plan as a whole. */
+/* plan_check(), and in *at the stage at fault, or one of the above. */
 static int check(const Plan *plan, int *at, Error *err)
 {
     int   rc = -1;
     bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
-    *at = -1;
+    *at = NO_STAGE;
     if (!used || !seen) { error_no_memory(err); goto done; }
+    *at = WHOLE_PLAN;
     if (plan->stealing && plan->schedule != SCHEDULE_LS) {
         error_set(err, "stealing with %s, expected it with ls only", schedule_name(plan->schedule));
         goto done;
@@ -421,7 +424,7 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
                                        "devices", "batch", "predicted", "stages", NULL};
     JsonAt root = json_root(doc), stages = json_member(&root, "stages");
     Error  why = {""};
-    int    at = -1;
+    int    at = NO_STAGE;
 
     if (json_check_format(doc, "pipebd-plan", 1, err) != 0) return -1;
     if (json_check_keys(&root, keys, err) != 0) return -1;
@@ -432,8 +435,8 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
     if (check(*out, &at, &why) == 0) return 0;
-    if (error_is_no_memory(&why)) return error_no_memory(err);
-    if (at < 0) return json_fail(&stages, err, "%s", why.text);
+    if (at == NO_STAGE) return error_set(err, "%s", why.text);
+    if (at == WHOLE_PLAN) return json_fail(&stages, err, "%s", why.text);
     JsonAt stage = json_element(&stages, (size_t)at);
     return json_fail(&stage, err, "%s", why.text);
 }

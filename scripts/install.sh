@@ -27,7 +27,7 @@ Name: pipebd
 Description: Planner and simulator of blockwise distillation schedules
 Version: $VERSION
 Libs: -L\${libdir} -lpipebd
-Libs.private: -ljansson -lglpk -lm
+Libs.private: -ljansson -lglpk -lm -pthread
 Cflags: -I\${includedir}
 END
     chmod 644 "$pc/pipebd.pc"

@@ -1,0 +1,218 @@
+#include "plots/plot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+extern char **environ;
+
+/* ---- writing gnuplot ----------------------------------------------------------- */
+
+/* Single quotes: gnuplot then expands neither escapes nor commands. */
+void plot_string(Text *out, const char *string)
+{
+    text_append(out, "'");
+    for (const char *c = string; *c; c++) {
+        if (*c == '\'')                      text_append(out, "''");
+        else if ((unsigned char)*c < ' ')    text_append(out, " ");
+        else                                 text_append_bytes(out, c, 1);
+    }
+    text_append(out, "'");
+}
+
+void plot_begin(Plot *plot, int width, int height, const char *title, const char *subtitle)
+{
+    Text *out = &plot->script;
+
+    plot->width = width;
+    plot->height = height;
+    text_append(out, "set border 3 lc rgb '#666666'\nset tics nomirror out scale 0.5 textcolor rgb '#222222'\n"
+                "set grid ytics lc rgb '#dddddd' lt 1\nset key off\nset style fill solid 1\n");
+    text_append(out, "set tmargin 4\nset label 1 ");
+    plot_string(out, title);
+    text_append(out, " at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'\nset label 2 ");
+    plot_string(out, subtitle);
+    text_append(out, " at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'\n");
+}
+
+void scene_box(Scene *scene, double x0, double x1, double y0, double y1, int colour)
+{
+    text_printf(&scene->boxes, "%.9g %.9g %.9g %.9g %.9g %.9g %d\n", (x0 + x1) / 2, (y0 + y1) / 2, x0, x1, y0, y1,
+                colour);
+}
+
+void scene_label(Scene *scene, double x, double y, const char *align, int size, int colour, const char *string)
+{
+    text_append(&scene->labels, "set label ");
+    plot_string(&scene->labels, string);
+    text_printf(&scene->labels, " at %.9g,%.9g %s font ',%d' tc rgb '#%06x' front\n", x, y, align, size,
+                (unsigned)colour);
+}
+
+void scene_key(Scene *scene, int colour, const char *string)
+{
+    text_printf(&scene->keys, ", \\\n    NaN with boxes fs solid 1 noborder lc rgb '#%06x' title ", (unsigned)colour);
+    plot_string(&scene->keys, string);
+}
+
+int scene_end(Scene *scene, Plot *plot, Error *err)
+{
+    Text *out = &plot->script;
+
+    text_append(out, text_string(&scene->labels));
+    if (scene->keys.length) text_append(out, "set key outside right top vertical Left reverse samplen 1 spacing 1.2\n");
+    text_append(out, "$boxes << END\n");
+    text_append(out, text_string(&scene->boxes));
+    text_append(out, "END\nplot $boxes using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 border rgb '#ffffff' "
+                "lc rgb variable notitle");
+    text_append(out, text_string(&scene->keys));
+    text_append(out, "\n");
+    bool failed = text_failed(&scene->labels) || text_failed(&scene->boxes) || text_failed(&scene->keys)
+                  || text_failed(out);
+    text_free(&scene->labels);
+    text_free(&scene->boxes);
+    text_free(&scene->keys);
+    return failed ? error_no_memory(err) : 0;
+}
+
+void plot_free(Plot *plot)
+{
+    text_free(&plot->script);
+}
+
+/* ---- the terminal ----------------------------------------------------------------- */
+
+typedef enum { ENDING_SVG, ENDING_PNG, ENDING_PDF, ENDING_UNKNOWN } Ending;
+
+static Ending ending_of(const char *path)
+{
+    static const char *const names[] = {".svg", ".png", ".pdf"};
+    const char              *dot = strrchr(path, '.');
+
+    for (int i = 0; dot && i < ENDING_UNKNOWN; i++)
+        if (strcmp(dot, names[i]) == 0) return (Ending)i;
+    return ENDING_UNKNOWN;
+}
+
+/* The script of plot into out, to draw in the form of ending into path. */
+static int write_script(Text *out, const Plot *plot, Ending ending, const char *path, Error *err)
+{
+    int w = plot->width, h = plot->height;
+
+    switch (ending) {
+    case ENDING_SVG:
+        text_printf(out, "set terminal svg noenhanced size %d,%d font 'Helvetica,12' background '#ffffff'\n", w, h);
+        break;
+    case ENDING_PNG:
+        text_printf(out, "set terminal pngcairo noenhanced size %d,%d font 'Sans,12' fontscale 1.5 linewidth 2 "
+                    "background '#ffffff'\n", 2 * w, 2 * h);
+        break;
+    case ENDING_PDF:
+        text_printf(out, "set terminal pdfcairo noenhanced size %.3fin,%.3fin font 'Sans,12' fontscale 0.75\n", w / 96.0,
+                    h / 96.0);
+        break;
+    default:
+        return error_set(err, "%s: expected a name that ends in .svg, .png or .pdf", path);
+    }
+    text_append(out, "set output ");
+    plot_string(out, path);
+    text_append(out, "\n");
+    text_append(out, text_string(&plot->script));
+    text_append(out, "unset output\n");
+    return text_failed(out) ? error_no_memory(err) : 0;
+}
+
+int plot_text(Text *out, const Plot *plot, const char *output, Error *err)
+{
+    return write_script(out, plot, ending_of(output), output, err);
+}
+
+/* ---- running gnuplot ------------------------------------------------------------------ */
+
+/* What the child wrote, its first line that says something. */
+static void read_complaint(int file, char *line, size_t size)
+{
+    char    text[2048];
+    ssize_t length = pread(file, text, sizeof text - 1, 0);
+    char   *save;
+
+    snprintf(line, size, "no reason given");
+    text[length > 0 ? length : 0] = '\0';
+    for (char *at = strtok_r(text, "\n", &save); at; at = strtok_r(NULL, "\n", &save)) {
+        const char *reason = strstr(at, "line ");
+        if (reason && strchr(reason, ':')) { snprintf(line, size, "%s", strchr(reason, ':') + 2); return; }
+    }
+}
+
+/* gnuplot reads its commands from the file script; what it complains of goes to log. */
+static int run_gnuplot(int script, int log, Error *err)
+{
+    char                      *argv[] = {"gnuplot", "/dev/stdin", NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t                      child;
+    int                        status = 0, rc;
+    char                       reason[256];
+
+    if (posix_spawn_file_actions_init(&actions) != 0) return error_no_memory(err);
+    rc = posix_spawn_file_actions_adddup2(&actions, script, STDIN_FILENO);
+    if (rc == 0) rc = posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO);
+    if (rc == 0) rc = posix_spawn_file_actions_adddup2(&actions, log, STDOUT_FILENO);
+    if (rc == 0) rc = posix_spawnp(&child, "gnuplot", &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (rc == ENOENT)
+        return error_set(err, "gnuplot is not installed: install it (package gnuplot-nox), or take the script "
+                         "with --script");
+    if (rc != 0) return error_set(err, "gnuplot does not start: %s", strerror(rc));
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) return error_set(err, "gnuplot: %s", strerror(errno));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
+    read_complaint(log, reason, sizeof reason);
+    return error_set(err, "gnuplot failed: %s", reason);
+}
+
+/* A file that is gone once it is closed. */
+static int temporary(const char *bytes, size_t length, Error *err)
+{
+    char name[] = "/tmp/pipebd-plot-XXXXXX";
+    int  file = mkstemp(name);
+
+    if (file < 0) return error_set(err, "%s: %s", name, strerror(errno));
+    unlink(name);
+    if (write(file, bytes, length) != (ssize_t)length || lseek(file, 0, SEEK_SET) != 0) {
+        error_set(err, "%s: %s", name, strerror(errno));
+        close(file);
+        return -1;
+    }
+    return file;
+}
+
+int plot_render(const Plot *plot, const char *output, Error *err)
+{
+    Text   script = {0}, part = {0};
+    Ending ending = ending_of(output);
+    int    commands = -1, log = -1, rc = -1;
+
+    text_printf(&part, "%s.%ld.part", output, (long)getpid());
+    if (text_failed(&part)) { error_no_memory(err); goto done; }
+    if (ending == ENDING_UNKNOWN) { plot_text(&script, plot, output, err); goto done; }
+    if (write_script(&script, plot, ending, text_string(&part), err) != 0) goto done;
+    if ((commands = temporary(script.bytes, script.length, err)) < 0) goto done;
+    if ((log = temporary("", 0, err)) < 0) goto done;
+    if (run_gnuplot(commands, log, err) != 0) goto done;
+    if (rename(text_string(&part), output) != 0) { error_set(err, "%s: %s", output, strerror(errno)); goto done; }
+    rc = 0;
+done:
+    if (rc != 0 && part.bytes) unlink(part.bytes);
+    if (commands >= 0) close(commands);
+    if (log >= 0) close(log);
+    text_free(&script);
+    text_free(&part);
+    return rc;
+}

@@ -1,0 +1,57 @@
+/* Plots: a kind reads files of this project's formats and writes a gnuplot script
+ * (docs/plots.md); gnuplot draws it. Reading errors carry path:line:column. */
+#ifndef PLOTS_PLOT_H
+#define PLOTS_PLOT_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+typedef struct {
+    Text script;             /* gnuplot commands, without terminal and output */
+    int  width, height;      /* CSS pixels */
+} Plot;                      /* {0}, then one plot_...(); plot_free() it either way */
+
+typedef enum { METRIC_EPOCH, METRIC_SPEEDUP, METRIC_UTILISATION, METRIC_MEMORY, METRIC_COUNT } Metric;
+
+/* Comparisons (pipebd-plan --format json): speedup over DP, a group of bars each. */
+int plot_speedup(Plot *out, const char *const *paths, int count, Error *err);
+
+/* Simulations (pipebd-sim --format json): a bar a device, a group each. */
+int plot_breakdown(Plot *out, const char *const *paths, int count, Error *err);
+int plot_memory(Plot *out, const char *const *paths, int count, Error *err);
+
+/* A timeline from from_us to to_us; negative: three steps from the middle. */
+int plot_gantt(Plot *out, const char *path, double from_us, double to_us, Error *err);
+
+/* A sweep of one path, or of two (a panel for each value of the second). */
+int plot_sweep(Plot *out, const char *path, Metric metric, Error *err);
+
+void plot_free(Plot *plot);
+
+/* The whole script, terminal chosen by the ending of output: .svg, .png, .pdf. */
+int plot_text(Text *out, const Plot *plot, const char *output, Error *err);
+
+/* Runs gnuplot; output is complete or as it was before. */
+int plot_render(const Plot *plot, const char *output, Error *err);
+
+/* ---- for the kinds ---- */
+
+/* A gnuplot string that shows as it is, whatever it contains. */
+void plot_string(Text *out, const char *string);
+
+/* Grey axes, light horizontal grid, a title in two sizes. */
+void plot_begin(Plot *plot, int width, int height, const char *title, const char *subtitle);
+
+/* Boxes and texts in axis coordinates, written by plot_scene_end() as one plot command. */
+typedef struct {
+    Text boxes, labels, keys;
+} Scene;
+
+void scene_box(Scene *scene, double x0, double x1, double y0, double y1, int colour);
+void scene_label(Scene *scene, double x, double y, const char *align, int size, int colour, const char *string);
+void scene_key(Scene *scene, int colour, const char *string);
+int  scene_end(Scene *scene, Plot *plot, Error *err);        /* frees scene */
+
+#endif

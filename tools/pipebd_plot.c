@@ -1,0 +1,113 @@
+/* pipebd-plot: draws what the other tools wrote, with gnuplot. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "plots/plot.h"
+
+typedef enum { KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_GANTT, KIND_SWEEP, KIND_COUNT } Kind;
+
+static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "gantt", "sweep"};
+
+typedef struct {
+    const char *output, *script;
+    double      from_us, to_us;
+    int         metric;
+} Settings;
+
+static int find_kind(const char *name, Kind *out)
+{
+    for (int k = 0; k < KIND_COUNT; k++)
+        if (strcmp(kinds[k], name) == 0) { *out = (Kind)k; return 0; }
+    return -1;
+}
+
+static bool given(const Option *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0) table++;
+    return table->name && table->given;
+}
+
+static int check(const Option *table, const Settings *s, const Operands *operands, Kind *kind, Error *err)
+{
+    if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
+    if (find_kind(operands->values[0], kind) != 0)
+        return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, gantt or sweep",
+                         operands->values[0]);
+    if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
+    if (*kind >= KIND_GANTT && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
+    if (*kind != KIND_GANTT && (given(table, "from") || given(table, "to")))
+        return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
+    if (*kind != KIND_SWEEP && given(table, "metric"))
+        return error_set(err, "--metric: no effect on %s, only on sweep", kinds[*kind]);
+    if (given(table, "from") && given(table, "to") && s->from_us >= s->to_us)
+        return error_set(err, "--to: %g is not after --from, %g", s->to_us, s->from_us);
+    return 0;
+}
+
+static int draw(Plot *plot, Kind kind, const char *const *paths, int count, const Settings *s, Error *err)
+{
+    switch (kind) {
+    case KIND_SPEEDUP:   return plot_speedup(plot, paths, count, err);
+    case KIND_BREAKDOWN: return plot_breakdown(plot, paths, count, err);
+    case KIND_MEMORY:    return plot_memory(plot, paths, count, err);
+    case KIND_GANTT:     return plot_gantt(plot, paths[0], s->from_us, s->to_us, err);
+    default:             return plot_sweep(plot, paths[0], (Metric)s->metric, err);
+    }
+}
+
+static int run(Kind kind, const Operands *operands, const Settings *s, Error *err)
+{
+    Plot plot = {0};
+    Text script = {0};
+    int  rc = -1;
+
+    if (plot_text(&script, &plot, s->output, err) != 0) goto done;      /* the ending, first of all */
+    text_free(&script);
+    if (draw(&plot, kind, operands->values + 1, operands->count - 1, s, err) != 0) goto done;
+    if (!s->script) { rc = plot_render(&plot, s->output, err); goto done; }
+    if (plot_text(&script, &plot, s->output, err) != 0) goto done;
+    rc = file_write(s->script, text_string(&script), script.length, err);
+done:
+    text_free(&script);
+    plot_free(&plot);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const metrics[] = {"epoch_s", "speedup", "utilisation", "peak_memory_bytes", NULL};
+    Settings s = {.from_us = -1, .to_us = -1};
+    Option   table[] = {
+        {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf.", &s.output, 0, 0, NULL, false},
+        {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it, instead of drawing.",
+         &s.script, 0, 0, NULL, false},
+        {"from", 0, OPTION_NUMBER, "US", "Gantt: from this time on.", &s.from_us, 0, 0, NULL, false},
+        {"to", 0, OPTION_NUMBER, "US", "Gantt: up to this time.", &s.to_us, 0, 0, NULL, false},
+        {"metric", 0, OPTION_CHOICE, "epoch_s|speedup|utilisation|peak_memory_bytes", "Sweep: what to show.",
+         &s.metric, 0, 0, metrics, false},
+        {0},
+    };
+    Options  options = {"pipebd-plot", "KIND INPUT... -o FILE",
+                        "Draws what pipebd-plan and pipebd-sim wrote.", table,
+                        "KIND and its INPUT:\n"
+                        "  speedup    pipebd-plan --format json, one or more\n"
+                        "  breakdown  pipebd-sim --format json, one or more\n"
+                        "  memory     the same\n"
+                        "  gantt      pipebd-sim --timeline\n"
+                        "  sweep      pipebd-sim --vary --format csv\n"};
+    Operands operands;
+    Error    err = {""};
+    Kind     kind = KIND_COUNT;
+
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (check(table, &s, &operands, &kind, &err) != 0) goto usage;
+    if (run(kind, &operands, &s, &err) == 0) return EXIT_OK;
+    fprintf(stderr, "pipebd-plot: %s\n", err.text);
+    return EXIT_FAILED;
+usage:
+    fprintf(stderr, "pipebd-plot: %s\n", err.text);
+    return EXIT_USAGE;
+}
