@@ -39,7 +39,7 @@ static bool fits(Candidate *row, const Memory *memory, const Scenario *s, Error 
         if (memory[d].total_bytes > memory[row->peak_device].total_bytes) row->peak_device = d;
         if (!ok || !s->memory_bytes[d] || memory[d].total_bytes <= s->memory_bytes[d]) continue;
         ok = false;
-        error_set(why, "too large for device %d: needs %.1f MiB of %.1f", d,
+        error_set(why, "too large for device %d: needs %.6g MiB of %.6g", d,
                   (double)memory[d].total_bytes * 0x1p-20, (double)s->memory_bytes[d] * 0x1p-20);
     }
     row->peak = memory[row->peak_device];

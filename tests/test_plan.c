@@ -158,7 +158,9 @@ static void files_are_written_and_read(void **state)
     if (plan_write(plan, path, &err) != 0 || plan_read(&again, path, &err) != 0) fail_msg("%s", err.text);
     char *first = written(plan), *second = written(again);
     assert_string_equal(first, second);
+    plan_free(again);
     assert_int_equal(plan_read(&again, folder, &err), -1);
+    assert_null(again);
     assert_non_null(strstr(err.text, "is a directory"));
     free(first);
     free(second);

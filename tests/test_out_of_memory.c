@@ -1,0 +1,177 @@
+/* Memory runs out at every allocation in turn, from the scenario to the report: each
+ * call fails with a reason or gives a whole result; nothing crashes, and nothing is
+ * leaked (the sanitizers and valgrind see it). Readers have such tests of their own. */
+#include "tests/support.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/report.h"
+#include "schedule/verify.h"
+#include "sim/timeline.h"
+
+static Trace *small_trace(void)
+{
+    char  *path = format_text("%s/tests/fixtures/trace/good/all-keys.json", PIPEBD_ROOT);
+    Trace *trace;
+    Error  err = {""};
+
+    if (trace_read(&trace, path, &err) != 0) fail_msg("%s", err.text);
+    free(path);
+    return trace;
+}
+
+/* Options that make every cost of all-keys.json known. */
+static const ScenarioOptions loose = {.queue_depth = 2, .devices = 2, .extrapolate = true};
+
+/* A step of the road; -1 with a reason in err. */
+typedef int Journey(const Trace *trace, Schedule schedule, Error *err);
+
+/* Plan by hand: two blocks on two devices, as the schedule wants it. */
+static int plan_by_hand(Plan **out, Schedule schedule, Error *err)
+{
+    bool one = schedule == SCHEDULE_IR, all = schedule == SCHEDULE_DP || one;
+    int  stages = one ? 1 : 2;
+
+    if (plan_new(out, schedule, 2, 2, 8, stages, err) != 0) return -1;
+    for (int i = 0; i < stages; i++)
+        if (plan_set_stage(*out, i, i, one ? 1 : i, all ? 0 : i, all ? 2 : 1, err) != 0) return -1;
+    return plan_check(*out, err);
+}
+
+/* Plan, program, verifier, memory, simulator, timeline. */
+static int simulate(const Trace *trace, Schedule schedule, Error *err)
+{
+    Scenario  scenario = {0};
+    Plan     *plan = NULL;
+    Program  *program = NULL;
+    SimResult result = {0};
+    Memory    memory[2];
+    Text      text = {0};
+    int       rc = -1;
+
+    if (scenario_build(&scenario, trace, &loose, err) != 0) goto done;
+    if (plan_by_hand(&plan, schedule, err) != 0) goto done;
+    if (program_build(&program, plan, 6, err) != 0) goto done;
+    if (program_verify(program, 2, err) != 0) goto done;
+    if (memory_peak(memory, program, &scenario, err) != 0) goto done;
+    if (sim_run(&result, program, &scenario, &(SimOptions){.record = true}, err) != 0) goto done;
+    timeline_text(&result, program, &scenario, "name", &text);
+    plan_text(plan, &text);
+    rc = text_failed(&text) ? error_no_memory(err) : 0;
+done:
+    text_free(&text);
+    sim_free(&result);
+    program_free(program);
+    plan_free(plan);
+    scenario_free(&scenario);
+    return rc;
+}
+
+static int64_t instructions_of_an_epoch(const Program *program)
+{
+    int64_t sum = 0;
+
+    for (int d = 0; d < program->device_count; d++)
+        for (int p = 0; p < program->devices[d].phase_count; p++)
+            sum += program->devices[d].phases[p].count * program->devices[d].phases[p].steps;
+    return sum;
+}
+
+/* An epoch long enough for whole periods to be skipped. Without memory to look for
+ * periods the simulator goes step by step: slower, and right. (ls: its two devices have
+ * nothing to do with each other, so their joint period is too long to be seen.) */
+static int skip_periods(const Trace *trace, Schedule schedule, Error *err)
+{
+    Scenario  scenario = {0};
+    Plan     *plan = NULL;
+    Program  *program = NULL;
+    SimResult result = {0};
+    int       rc = -1;
+
+    if (scenario_build(&scenario, trace, &loose, err) != 0) goto done;
+    if (plan_by_hand(&plan, schedule, err) != 0) goto done;
+    if (program_build(&program, plan, 5000, err) != 0) goto done;
+    if (sim_run(&result, program, &scenario, &(SimOptions){0}, err) != 0) goto done;
+    if (!alloc_fail_reached() && schedule != SCHEDULE_LS) assert_true(result.skipped > result.simulated);
+    assert_int_equal(result.simulated + result.skipped, instructions_of_an_epoch(program));
+    rc = 0;
+done:
+    sim_free(&result);
+    program_free(program);
+    plan_free(plan);
+    scenario_free(&scenario);
+    return rc;
+}
+
+/* The planner and its reports. Only the search for periods may do without its memory;
+ * that a schedule is not possible is never said for want of it. */
+static int compare_and_report(const Trace *trace, Schedule schedule, Error *err)
+{
+    CompareOptions options = {1u << schedule | 1u << SCHEDULE_IR, COST_SIM, 4, 60000};
+    Scenario       scenario = {0};
+    Comparison     comparison = {.best = -1};
+    Text           text = {0};
+    int            rc = -1;
+
+    if (scenario_build(&scenario, trace, &loose, err) != 0) goto done;
+    if (compare(&comparison, &scenario, &options, err) != 0) goto done;
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        if (options.schedules & 1u << i) {
+            assert_true(comparison.rows[i].plan || comparison.rows[i].why[0]);
+            assert_null(strstr(comparison.rows[i].why, "memory"));
+        }
+    report_table(&comparison, &scenario, &text);
+    report_csv(&comparison, &text);
+    report_json(&comparison, &scenario, &text);
+    scenario_missing(&scenario, &text);
+    if (report_gantt(comparison.rows[comparison.best].plan, &scenario, &text, err) != 0) goto done;
+    rc = text_failed(&text) ? error_no_memory(err) : 0;
+done:
+    text_free(&text);
+    comparison_free(&comparison);
+    scenario_free(&scenario);
+    return rc;
+}
+
+/* Returns how many allocations there were. strict: each one that fails fails it all. */
+static long fail_each(Journey *journey, const Trace *trace, Schedule schedule, bool strict)
+{
+    for (long n = 1;; n++) {
+        Error err = {""};
+
+        alloc_fail_after(n);
+        int  rc = journey(trace, schedule, &err);
+        bool reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (rc != 0) assert_string_not_equal(err.text, "");
+        if (rc != 0 && strict) assert_string_equal(err.text, "out of memory");
+        if (strict || !reached) assert_int_equal(rc, reached ? -1 : 0);
+        if (!reached) return n - 1;
+    }
+}
+
+static void run_all(Journey *journey, bool strict)
+{
+    Trace *trace = small_trace();
+
+    for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++)
+        assert_true(fail_each(journey, trace, (Schedule)schedule, strict) > 10);
+    trace_free(trace);
+}
+
+static void simulating(void **state)       { (void)state; run_all(simulate, true); }
+static void skipping_periods(void **state) { (void)state; run_all(skip_periods, false); }
+static void comparing(void **state)        { (void)state; run_all(compare_and_report, false); }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(simulating),
+        cmocka_unit_test(skipping_periods),
+        cmocka_unit_test(comparing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
