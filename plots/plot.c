@@ -212,7 +212,7 @@ int plot_render(const Plot *plot, const char *output, Error *err)
     if (write_script(&script, plot, ending, text_string(&part), err) != 0) goto done;
     if ((commands = temporary(script.bytes, script.length, err)) < 0) goto done;
     if ((log = temporary("", 0, err)) < 0) goto done;
-    if (run_gnuplot(commands, log, err) != 0) goto done;
+    if (run_gnuplot(commands, log, err) != 0) { error_prefix(err, "%s", output); goto done; }
     if (rename(text_string(&part), output) != 0) { error_set(err, "%s: %s", output, strerror(errno)); goto done; }
     rc = 0;
 done:

@@ -5,7 +5,7 @@ T=$PIPEBD_ROOT/tests/fixtures/plots/small.json
 cd "$WORK" || exit 1
 
 pipebd-plan "$T" --format json > comparison.json
-pipebd-plan "$T" --format json --devices 3 > tight.json
+pipebd-plan "$T" --format json --memory 30000 > tight.json
 pipebd-sim "$T" --schedule dp --format json > dp.json
 pipebd-sim "$T" --schedule ahd --format json --steps 12 --timeline timeline.json > ahd.json
 pipebd-sim "$T" --schedule dp,dpu,ahd --vary devices=1,2,3 --format csv > one.csv

@@ -2,7 +2,6 @@
 . "$(dirname "$0")/tap.sh"
 
 T=$PIPEBD_ROOT/tests/fixtures/plots/small.json
-ROWS='.rows[] | [.schedule, .epoch_s]'
 
 # says DESCRIPTION STATUS TEXT COMMAND...: exits with STATUS, nothing on standard
 # output, and one line on standard error that contains TEXT.
@@ -27,7 +26,7 @@ golden "jitter" sim-jitter.json pipebd-sim "$T" --schedule dpu --jitter 50 --see
 golden "a grid as a table" sim-sweep.txt pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --vary loader.lanes=1,2
 golden "a grid as CSV, with impossible points" sim-sweep.csv \
     pipebd-sim "$T" --schedule dp,ahd --vary memory_bytes=100,1000000 --vary devices=1,2,3 --format csv
-golden "a grid as JSON" sim-sweep.json pipebd-sim "$T" --schedule tr --vary queue_depth=1,2 --scale p2p.us=100 --format json
+golden "a grid as JSON" sim-sweep.json pipebd-sim "$T" --schedule tr --vary p2p.us=500,1000 --scale blocks.update.us=3 --format json
 
 # ---- timelines
 
@@ -73,8 +72,8 @@ pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --scale blocks.student.u
 pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --scale blocks.student.us=3 --format csv --jobs 7 > "$WORK/b.csv"
 same "one thread and seven give the same bytes" "$WORK/a.csv" "$WORK/b.csv"
 ok "a sweep's point is what --set gives" sh -c '
-    one=$(pipebd-sim "$1" --schedule dpu --set queue_depth=1 --scale p2p.us=100 --format json | jq .epoch_s)
-    two=$(pipebd-sim "$1" --schedule dpu --vary queue_depth=1,2 --scale p2p.us=100 --format json | jq ".rows[0].epoch_s")
+    one=$(pipebd-sim "$1" --schedule dpu --set p2p.us=700 --scale blocks.update.us=3 --format json | jq .epoch_s)
+    two=$(pipebd-sim "$1" --schedule dpu --vary p2p.us=700,900 --scale blocks.update.us=3 --format json | jq ".rows[0].epoch_s")
     [ "$one" = "$two" ]' sh "$T"
 ok "a slower device makes a slower epoch" sh -c '
     a=$(pipebd-sim "$1" --schedule dpu --format json | jq .epoch_s)
