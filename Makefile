@@ -105,7 +105,7 @@ demo:        ## build, then run the demonstration into demo/
 
 # A sub-make, so that packages just installed are seen by the $(shell) lines above.
 check:       ## install what the tests need, build all, run all tests
-	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
+	@CI='$(CI)' CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) check-run
 
 check-run: all tests  ## build all and run all tests, installing nothing

@@ -3,7 +3,9 @@
 #
 # Says nothing and does nothing when all is there. What is there is found by
 # trying (compile, link, look up), so software not installed by apt counts too.
-# Without root and without sudo it prints the line to run and exits 1.
+# Without root and without sudo it prints the line to run and exits 1. For tests it also
+# installs PyTorch where CI is set, if it can: it is large, and without it only the test
+# of traces/capture_torch.py is skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
@@ -49,6 +51,7 @@ find_missing() {
     test)
         library cmocka libcmocka-dev stdarg.h stddef.h setjmp.h stdint.h cmocka.h
         program "$PYTHON" python3
+        program gnuplot gnuplot-nox
         program jq jq ;;
     valgrind)
         program valgrind valgrind ;;
@@ -90,11 +93,20 @@ install_missing() {
     as_root $line >&2 || { echo "Missing, run: sudo $line" >&2; return 1; }
 }
 
+# Never a reason to stop.
+install_torch() {
+    for python in "$PYTHON" /usr/bin/python3; do
+        if "$python" -c 'import torch' 2>/dev/null; then return; fi
+    done
+    packages=" python3-torch"
+    install_missing || echo "No PyTorch: the test of traces/capture_torch.py will be skipped." >&2
+}
+
 kind=${1:-}
 find_missing "$kind"
 # Twice: whether clang can fuzz is known only once clang is there.
 for attempt in 1 2; do
-    [ -n "$packages" ] || exit 0
+    [ -n "$packages" ] || break
     install_missing || exit 1
     find_missing "$kind"
 done
@@ -102,3 +114,4 @@ if [ -n "$packages" ]; then
     echo "Installed, and still not usable:$packages" >&2
     exit 1
 fi
+if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_torch; fi

@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SYSTEM = "/usr/bin/python3"
 CAPTURE = os.path.join(ROOT, "traces", "capture_torch.py")
 
 # 3x8x8 -> 4x8x8 -> 6x4x4 -> 5; sizes small enough to count by hand below.
@@ -236,6 +237,10 @@ def main():
     try:
         import torch  # noqa: F401
     except ImportError:
+        # Packages of the distribution are seen by its own python3 only.
+        if os.access(SYSTEM, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
+            os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
+            os.execv(SYSTEM, [SYSTEM, os.path.abspath(__file__)])
         print("1..0 # SKIP torch is not installed")
         return 0
     with tempfile.TemporaryDirectory() as folder:
