@@ -3,10 +3,8 @@
 #ifndef PLANNER_COMPARE_H
 #define PLANNER_COMPARE_H
 
+#include "planner/candidate.h"
 #include "planner/stage_cost.h"
-#include "schedule/plan.h"
-#include "sim/memory.h"
-#include "sim/sim.h"
 
 typedef struct {
     unsigned schedules;      /* bit SCHEDULE_x: compare it */
@@ -14,16 +12,6 @@ typedef struct {
     int      candidates;     /* partitions simulated a schedule, at least 1 */
     int      glpk_ms;        /* GLPK's time limit */
 } CompareOptions;
-
-typedef struct {
-    Plan     *plan;          /* NULL: no plan, and why says why not */
-    SimResult sim;
-    Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
-    Memory    peak;          /* of the device that needs most */
-    int       peak_device;
-    char      method[96];    /* "partition search, best of 4 simulated" */
-    char      why[256];
-} Candidate;
 
 typedef struct {
     Candidate rows[SCHEDULE_COUNT];
@@ -38,10 +26,5 @@ void comparison_free(Comparison *comparison);
 
 /* compare() without the bound, and with best -1 and no error when nothing is possible. */
 int  compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
-
-/* Verifies and simulates one plan into row; takes plan over. When it cannot be priced
- * or does not fit, the plan is freed and why says why. -1 only without memory. */
-int  candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
-void candidate_free(Candidate *row);         /* keeps why */
 
 #endif

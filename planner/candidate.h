@@ -1,0 +1,32 @@
+/* A candidate: one plan of a schedule, spelled out, verified and simulated, and the
+ * best of them kept. */
+#ifndef PLANNER_CANDIDATE_H
+#define PLANNER_CANDIDATE_H
+
+#include "schedule/plan.h"
+#include "sim/memory.h"
+#include "sim/sim.h"
+
+typedef struct {
+    Plan     *plan;          /* NULL: no plan, and why says why not */
+    SimResult sim;
+    Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
+    Memory    peak;          /* of the device that needs most */
+    int       peak_device;
+    char      method[96];    /* "partition search, best of 4 simulated" */
+    char      why[256];
+} Candidate;
+
+/* Verifies and simulates one plan into row; takes plan over. When it cannot be priced
+ * or does not fit, the plan is freed and why says why. -1 only without memory. */
+int  candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
+void candidate_free(Candidate *row);         /* keeps why */
+
+/* Prices plan and keeps it in row, as found by method, when it is faster than what is
+ * there. Takes plan over. -1 only without memory. */
+int  candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *scenario, Error *err);
+
+/* No plan, and why. Running out of our own memory says nothing about plans: -1. */
+int  candidate_give_up(Candidate *row, const Error *why, Error *err);
+
+#endif

@@ -1,0 +1,88 @@
+/* tr, dpu and ahd: the partition search, and the best few of what it finds simulated. */
+#include <stdio.h>
+
+#include "planner/compare_schedule.h"
+#include "planner/partition.h"
+#include "planner/stage_table.h"
+
+/* Partitions for schedules with stages of at most max_width, by the table of their costs. */
+static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width, int wanted,
+                  Error *err)
+{
+    StageTable *table;
+
+    if (stage_table_build(&table, s, kind, max_width, err) != 0) return -1;
+    PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
+                                .max_width = max_width, .uniform = stage_table_uniform(table),
+                                .cost = stage_table_cost, .floor = stage_table_floor, .end = stage_table_end,
+                                .context = table, .wanted = wanted};
+    problem.widths = stage_table_widths(table, &problem.width_count);
+    int rc = partition_search(out, count, &problem, err);
+    stage_table_free(table);
+    return rc;
+}
+
+/* Why no partition has a cost: the reason of the first block that has none. */
+static int say_why(Candidate *row, const Scenario *s, CostKind kind, Error *err)
+{
+    Error why = {"no partition has a cost"};
+
+    for (int b = 0; b < s->trace->block_count; b++)
+        if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE) break;
+    return candidate_give_up(row, &why, err);
+}
+
+static int plan_of(Plan **out, const Partition *part, Schedule schedule, const Scenario *s, Error *err)
+{
+    int n = s->trace->block_count;
+
+    if (plan_new(out, schedule, n, s->device_count, s->batch, part->stages, err) != 0) return -1;
+    (*out)->bottleneck_ns = part->bottleneck_ns;
+    for (int i = 0; i < part->stages; i++) {
+        int last = i + 1 < part->stages ? part->first[i + 1] - 1 : n - 1;
+        if (plan_set_stage(*out, i, part->first[i], last, part->device[i], part->width[i], err) == 0) continue;
+        plan_free(*out);
+        *out = NULL;
+        return -1;
+    }
+    return 0;
+}
+
+int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
+                         Error *err)
+{
+    Partition  *parts = NULL;
+    char        method[96];
+    Error       why = {""};
+    int         count = 0, tried = 0, rc = -1;
+    int         max_width = schedule == SCHEDULE_AHD ? s->device_count : 1;
+
+    if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0)
+        return candidate_give_up(row, &why, err);
+    if (count == 0 && say_why(row, s, options->cost, err) != 0) goto done;
+    tried = count < options->candidates ? count : options->candidates;
+    snprintf(method, sizeof method, "exact partition, fastest of %d simulated", tried);
+    for (int i = 0; i < tried; i++) {
+        Plan *plan;
+        if (plan_of(&plan, &parts[i], schedule, s, err) != 0) goto done;
+        if (candidate_try(row, plan, method, s, err) != 0) goto done;
+    }
+    rc = 0;
+done:
+    partitions_free(parts, count);
+    return rc;
+}
+
+int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
+{
+    Partition *parts = NULL;
+    Error      why = {""};
+    int        count = 0;
+
+    *out = 0;
+    if (search(&parts, &count, s, COST_BOUND, s->device_count, 1, &why) != 0)
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
+    partitions_free(parts, count);
+    return 0;
+}

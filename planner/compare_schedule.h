@@ -1,0 +1,15 @@
+/* Inside the comparison: how the best plan of each schedule is found. Each fills row with
+ * the fastest plan it knows, or with why there is none; -1 only without memory. */
+#ifndef PLANNER_COMPARE_SCHEDULE_H
+#define PLANNER_COMPARE_SCHEDULE_H
+
+#include "planner/compare.h"
+
+int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
+                  Error *err);
+int compare_ls(Candidate *row, const Scenario *scenario, const CompareOptions *options, Error *err);
+
+/* The bottleneck that no partition beats, over all steps; 0: not known. */
+int compare_relay_bound(int64_t *out, const Scenario *scenario, Error *err);
+
+#endif
