@@ -7,7 +7,6 @@
 
 #include "base/stats.h"
 #include "schedule/program.h"
-#include "sim/timeline.h"
 
 /* ---- jitter ---------------------------------------------------------------- */
 
@@ -243,16 +242,22 @@ double answer_speedup(const Answer *a, Schedule schedule)
 
 int answer_timeline(const Answer *a, Schedule schedule, int64_t steps, Text *out, Error *err)
 {
-    Program  *program = NULL;
-    SimResult sim = {0};
-    int       rc = -1;
+    Program    *program = NULL;
+    const char **names = trace_block_names(a->scenario.trace);
+    SimResult   sim = {0};
+    int         rc = -1;
 
+    if (!names) { error_no_memory(err); goto done; }
     if (program_build(&program, a->comparison.rows[schedule].plan, steps, err) != 0) goto done;
     if (sim_run(&sim, program, &a->scenario, &(SimOptions){.record = true}, err) != 0) goto done;
-    timeline_text(&sim, program, &a->scenario, schedule_name(schedule), out);
+    timeline_text(&(Timeline){.kind = "predicted", .schedule = schedule_name(schedule),
+                              .trace_name = a->scenario.trace->name, .trace_hash = a->scenario.trace->hash,
+                              .block_names = names, .program = program, .steps = sim.steps,
+                              .epoch_ns = sim.epoch_ns, .spans = sim.spans, .span_count = sim.span_count}, out);
     rc = text_failed(out) ? error_no_memory(err) : 0;
 done:
     sim_free(&sim);
     program_free(program);
+    free(names);
     return rc;
 }

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "schedule/program.h"
+#include "schedule/timeline.h"
 #include "traces/scenario.h"
 
 /* Where a device's time goes. They sum to the epoch. */
@@ -30,16 +31,6 @@ typedef enum {
     SHARE_IDLE,              /* nothing left to do */
     SHARE_COUNT
 } Share;
-
-typedef enum { LANE_COMPUTE, LANE_COPY_OUT, LANE_COPY_IN, LANE_REDUCE, LANE_LOADER } Lane;
-
-/* One box of a timeline. Spans of a lane never overlap. */
-typedef struct {
-    int                device;
-    Lane               lane;
-    const Instruction *instruction;      /* borrowed from the program */
-    int64_t            step, start_ns, end_ns;
-} Span;
 
 typedef struct {
     bool     step_by_step;   /* simulate every step: the witness of the fast way */

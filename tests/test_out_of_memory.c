@@ -9,7 +9,6 @@
 
 #include "planner/report.h"
 #include "schedule/verify.h"
-#include "sim/timeline.h"
 
 static Trace *small_trace(void)
 {
@@ -49,15 +48,19 @@ static int simulate(const Trace *trace, Schedule schedule, Error *err)
     SimResult result = {0};
     Memory    memory[2];
     Text      text = {0};
+    const char **names = trace_block_names(trace);
     int       rc = -1;
 
+    if (!names) { error_no_memory(err); goto done; }
     if (scenario_build(&scenario, trace, &loose, err) != 0) goto done;
     if (plan_by_hand(&plan, schedule, err) != 0) goto done;
     if (program_build(&program, plan, 6, err) != 0) goto done;
     if (program_verify(program, 2, err) != 0) goto done;
     if (memory_peak(memory, program, &scenario, err) != 0) goto done;
     if (sim_run(&result, program, &scenario, &(SimOptions){.record = true}, err) != 0) goto done;
-    timeline_text(&result, program, &scenario, "name", &text);
+    timeline_text(&(Timeline){.kind = "predicted", .schedule = "name", .trace_name = "", .block_names = names,
+                              .program = program, .steps = 6, .spans = result.spans,
+                              .span_count = result.span_count}, &text);
     plan_text(plan, &text);
     rc = text_failed(&text) ? error_no_memory(err) : 0;
 done:
@@ -66,6 +69,7 @@ done:
     program_free(program);
     plan_free(plan);
     scenario_free(&scenario);
+    free(names);
     return rc;
 }
 

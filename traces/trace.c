@@ -465,6 +465,14 @@ void trace_free(Trace *trace)
     free(trace);
 }
 
+const char **trace_block_names(const Trace *trace)
+{
+    const char **names = calloc((size_t)trace->block_count, sizeof *names);
+
+    for (int b = 0; names && b < trace->block_count; b++) names[b] = trace->blocks[b].name;
+    return names;
+}
+
 int trace_device_count(const Trace *trace)
 {
     int count = 0;

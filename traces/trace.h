@@ -109,6 +109,10 @@ int trace_parse(Trace **out, const char *name, const char *text, size_t length, 
 
 void trace_free(Trace *trace);
 
+/* The names of the blocks, borrowed from trace; the array is yours: free() it. NULL without
+ * memory. */
+const char **trace_block_names(const Trace *trace);
+
 /* All device counts of the kinds together. */
 int trace_device_count(const Trace *trace);
 

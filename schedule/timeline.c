@@ -1,4 +1,4 @@
-#include "sim/timeline.h"
+#include "schedule/timeline.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -35,9 +35,9 @@ static void name_track(int device, int track, const char *kind, const char *name
     text_append(out, "\"}},\n");
 }
 
-static void name_tracks(const SimResult *result, const LoaderRows *rows, Text *out)
+static void name_tracks(int devices, const LoaderRows *rows, Text *out)
 {
-    for (int d = 0; d < result->device_count; d++) {
+    for (int d = 0; d < devices; d++) {
         name_track(d, 0, "process_name", "device", d, out);
         for (int lane = 0; lane < LANE_LOADER; lane++)
             name_track(d, lane, "thread_name", lane_name((Lane)lane), -1, out);
@@ -46,7 +46,7 @@ static void name_tracks(const SimResult *result, const LoaderRows *rows, Text *o
     }
 }
 
-static void write_span(const Span *span, int track, const Program *program, const Scenario *s, Text *out)
+static void write_span(const Timeline *t, const Span *span, int track, Text *out)
 {
     const Instruction *in = span->instruction;
     bool boundary = in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_SEND;
@@ -62,9 +62,9 @@ static void write_span(const Span *span, int track, const Program *program, cons
                 op_name(in->op), in->block, span->step, in->rows);
     if (!boundary && in->op != OP_BARRIER) {
         text_append(out, ", \"block_name\": ");
-        text_json_string(out, s->trace->blocks[in->block].name);
+        text_json_string(out, t->block_names[in->block]);
     }
-    if (in->op == OP_SEND) text_printf(out, ", \"to\": %d", program->channels[in->link].to);
+    if (in->op == OP_SEND) text_printf(out, ", \"to\": %d", t->program->channels[in->link].to);
     text_append(out, "}},\n");
 }
 
@@ -80,35 +80,34 @@ static void write_flow(const Span *span, int track, int64_t id, Text *out)
     text_append(out, "},\n");
 }
 
-void timeline_text(const SimResult *result, const Program *program, const Scenario *scenario,
-                   const char *schedule, Text *out)
+void timeline_text(const Timeline *t, Text *out)
 {
-    LoaderRows *rows = calloc((size_t)result->device_count, sizeof *rows);
+    int         devices = t->program->device_count;
+    LoaderRows *rows = calloc((size_t)devices, sizeof *rows);
     Text        events = {0};
     int64_t     messages = 0;
 
     if (!rows) { out->failed = true; return; }
-    for (int64_t i = 0; i < result->span_count; i++) {
-        const Span *span = &result->spans[i];
+    for (int64_t i = 0; i < t->span_count; i++) {
+        const Span *span = &t->spans[i];
         int track = span->lane == LANE_LOADER ? LANE_LOADER + loader_row(&rows[span->device], span) : (int)span->lane;
-        write_span(span, track, program, scenario, &events);
+        write_span(t, span, track, &events);
         if (span->instruction->op == OP_SEND) write_flow(span, track, messages++ / 2, &events);
     }
-    text_append(out, "{\"displayTimeUnit\": \"ms\",\n\"pipebd\": {\"format\": \"pipebd-timeline\", \"version\": 1, "
-                "\"kind\": \"predicted\", \"schedule\": ");
-    text_json_string(out, schedule);
+    text_printf(out, "{\"displayTimeUnit\": \"ms\",\n\"pipebd\": {\"format\": \"pipebd-timeline\", \"version\": 1, "
+                "\"kind\": \"%s\", \"schedule\": ", t->kind);
+    text_json_string(out, t->schedule);
     text_append(out, ", \"trace\": ");
-    text_json_string(out, scenario->trace->name);
+    text_json_string(out, t->trace_name);
     text_printf(out, ", \"trace_hash\": \"%016" PRIx64 "\", \"devices\": %d, \"batch\": %" PRId64
-                ", \"steps\": %" PRId64 ", \"epoch_us\": ", scenario->trace->hash, result->device_count,
-                program->batch, result->steps);
-    text_us(out, result->epoch_ns);
+                ", \"steps\": %" PRId64 ", \"epoch_us\": ", t->trace_hash, devices, t->program->batch, t->steps);
+    text_us(out, t->epoch_ns);
     text_append(out, "},\n\"traceEvents\": [\n");
-    name_tracks(result, rows, out);
+    name_tracks(devices, rows, out);
     text_append_bytes(out, text_string(&events), events.length);
     /* The last event has no comma: an instant that marks the end. */
     text_append(out, "{\"ph\": \"i\", \"s\": \"g\", \"name\": \"end\", \"pid\": 0, \"tid\": 0, \"ts\": ");
-    text_us(out, result->epoch_ns);
+    text_us(out, t->epoch_ns);
     text_append(out, "}\n]}\n");
     if (text_failed(&events)) out->failed = true;
     text_free(&events);
