@@ -155,7 +155,7 @@ static void calibration_lands_where_published(void **state)
     Scenario   s;
     Comparison c;
     Error      err = {""};
-    CompareOptions options = {0x3f, COST_SIM, 8, 2000};
+    CompareOptions options = {.schedules = 0x3f, .candidates = 8, .glpk_ms = 2000};
 
     if (trace_read(&trace, PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", &err) != 0) fail_msg("%s", err.text);
     assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2}, &err), 0);
@@ -181,7 +181,7 @@ static void the_order_of_schedules(void **state)
         Trace     *trace;
         Scenario   s;
         Comparison c;
-        CompareOptions options = {0x3f, COST_SIM, 64, 2000};
+        CompareOptions options = {.schedules = 0x3f, .candidates = 64, .glpk_ms = 2000};
         assert_int_equal(trace_read(&trace, paths[i], NULL), 0);
         assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2}, NULL), 0);
         assert_int_equal(compare(&c, &s, &options, NULL), 0);

@@ -29,8 +29,8 @@ static int plan(const char *path, const Settings *settings, unsigned schedules, 
     Trace         *trace = NULL;
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
-    CompareOptions options = {schedules, settings->cost ? COST_PAPER : COST_SIM, (int)settings->top,
-                              (int)settings->glpk_ms};
+    CompareOptions options = {.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
+                              .candidates = (int)settings->top, .glpk_ms = (int)settings->glpk_ms};
     int            rc = -1;
 
     if (trace_read(&trace, path, err) != 0) goto done;
