@@ -6,7 +6,8 @@
 #
 #     build/obj    objects and their header dependencies
 #     build/lib    libpipebd.a, libpipebd.so (only pipebd_ names, include/pipebd.h) and
-#                  libpipebd-internal.a (all names; what tools and tests link)
+#                  libpipebd-internal.a (all names, kernels/ and executor/ too; what
+#                  tools and tests link)
 #     build/bin    pipebd-NAME
 #     build/tests  one program a tests/test_*.c
 #     build/bench  one program a bench/*.c
@@ -28,7 +29,13 @@ FUZZ_SECONDS ?= 10
 # Set by the sub-makes of check-asan and fuzz: a list for -fsanitize.
 SANITIZE   ?=
 
-LIBRARY_FOLDERS := base traces schedule sim planner plots
+comma := ,
+hash  := \#
+
+LIBRARY_FOLDERS := base workloads traces schedule sim planner plots
+
+# What trains for real needs oneDNN, and stays out of libpipebd, which only plans.
+EXECUTOR_FOLDERS := kernels kernels/cpu executor
 
 # ---- flags -------------------------------------------------------------------
 
@@ -42,10 +49,21 @@ JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljanss
 CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
+# oneDNN and libjpeg: found by linking, since Debian's oneDNN has no pkg-config file.
+# HAVE_DNNL= or HAVE_JPEG= on the command line leaves one out.
+links = $(shell printf '$(hash)include <stdio.h>\n$(hash)include <%s>\nint main(void) { return 0; }\n' '$(1)' | \
+          $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(2) >/dev/null 2>&1 && echo yes)
+
+HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
+HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
+
+# Tools that do not compute are not bound to these libraries.
+EXECUTOR_LIBS := $(if $(HAVE_DNNL),-Wl$(comma)--as-needed -ldnnl -lgomp $(if $(HAVE_JPEG),-ljpeg) -Wl$(comma)--no-as-needed)
+
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
-           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(CPPFLAGS)
+           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(CPPFLAGS)
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
 
@@ -54,19 +72,23 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 
 # ---- files -------------------------------------------------------------------
 
+# Without oneDNN: what includes a header of kernels/ or executor/ is left out.
+without = $(if $(HAVE_DNNL),$(1),$(if $(1),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(1))))
+
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
-TOOL_SOURCES    := $(sort $(wildcard tools/pipebd_*.c))
-TOOL_SHARED     := $(filter-out $(TOOL_SOURCES),$(sort $(wildcard tools/*.c)))
-TEST_SOURCES    := $(sort $(wildcard tests/test_*.c))
+EXECUTOR_SOURCES := $(if $(HAVE_DNNL),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))))
+TOOL_SOURCES    := $(call without,$(sort $(wildcard tools/pipebd_*.c)))
+TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
+TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c)
-BENCH_SOURCES   := $(sort $(wildcard bench/*.c))
+BENCH_SOURCES   := $(call without,$(sort $(wildcard bench/*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
-comma := ,
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
+INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(EXECUTOR_SOURCES))
 TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
@@ -117,7 +139,7 @@ check-asan:  ## the same tests under the address and undefined-behaviour sanitiz
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
 	@CLANG='$(CLANG)' scripts/deps.sh fuzz
-	@$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' \
+	@$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' HAVE_DNNL= \
 	    SANITIZE=fuzzer-no-link,address,undefined
 
 fuzz-run: $(FUZZERS)
@@ -161,10 +183,10 @@ stamp = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
         printf '%s\n' '$(subst ','\'',$(1))' > $@
 
 $(BUILD)/flags.txt: FORCE
-	$(call stamp,$(COMPILE) | $(LINK) $(LIBS))
+	$(call stamp,$(COMPILE) | $(LINK) $(LIBS) $(EXECUTOR_LIBS))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) | $(TOOL_SHARED) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) | $(TOOL_SHARED) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh
@@ -177,12 +199,14 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
 	$(COMPILE) $(DEFINES) -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
+# Loops that a device's team of threads shares, and vectors.
+$(BUILD)/obj/kernels/cpu/%.o: DEFINES = -fopenmp -O3 -fno-math-errno -fno-trapping-math
 
 # q, not r: r would keep only one of two objects of the same name from two folders.
-$(INTERNAL): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
+$(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar qcs $@ $(LIBRARY_OBJECTS)
+	ar qcs $@ $(INTERNAL_OBJECTS)
 
 # One object whose hidden names are made local, so that a program may have a compare()
 # or an error_set() of its own.
@@ -201,22 +225,22 @@ $(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 
 $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
 
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(LIBS)
+	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LIBS)
 
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(LIBS)
+	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
--include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) \
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) \
            $(TEST_SOURCES) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

@@ -47,6 +47,8 @@ echo 'Optional:'
 program gnuplot 'plots' gnuplot-nox optional
 program rsvg-convert 'plots as PNG' librsvg2-bin optional
 program clang 'make fuzz' clang optional
+library dnnl oneapi/dnnl/dnnl.h 'oneDNN: kernels/, executor/ and pipebd-run' libdnnl-dev optional
+library jpeg 'stdio.h jpeglib.h' 'reads folders of JPEG files' libjpeg-dev optional
 program valgrind 'make valgrind' valgrind optional
 
 if [ "$missing" = 1 ]; then

@@ -29,6 +29,12 @@ library() {
         >/dev/null 2>&1 || want "$package"
 }
 
+# What trains for real.
+executor() {
+    library dnnl libdnnl-dev oneapi/dnnl/dnnl.h
+    library jpeg libjpeg-dev stdio.h jpeglib.h
+}
+
 fuzzing_works() {
     echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' > "$folder/fuzz.c"
     "$CLANG" -fsanitize=fuzzer,address,undefined "$folder/fuzz.c" -o "$folder/fuzz" \
@@ -46,9 +52,11 @@ find_missing() {
     case $1 in
     build) ;;
     plot)
+        executor
         program gnuplot gnuplot-nox
         program rsvg-convert librsvg2-bin ;;
     test)
+        executor
         library cmocka libcmocka-dev stdarg.h stddef.h setjmp.h stdint.h cmocka.h
         program "$PYTHON" python3
         program gnuplot gnuplot-nox
