@@ -76,11 +76,13 @@ done:
 int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
 {
     Partition *parts = NULL;
+    Scenario   alone = *s;               /* nothing is faster than with nobody else computing */
     Error      why = {""};
     int        count = 0;
 
     *out = 0;
-    if (search(&parts, &count, s, COST_BOUND, s->device_count, 1, &why) != 0)
+    alone.load = 0;
+    if (search(&parts, &count, &alone, COST_BOUND, s->device_count, 1, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;
     partitions_free(parts, count);

@@ -36,18 +36,20 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
     return 0;
 }
 
-int costs_build(Costs *out, const Program *program, const Scenario *scenario, Error *err)
+int costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load, Error *err)
 {
-    size_t n = (size_t)program->device_count;
+    size_t   n = (size_t)program->device_count;
+    Scenario loaded = *scenario;
 
     *out = (Costs){.device_count = program->device_count};
     out->device = calloc(n, sizeof *out->device);
     out->queue = calloc(n, sizeof *out->queue);
     if (!out->device || !out->queue) { costs_free(out); return error_no_memory(err); }
     for (int d = 0; d < program->device_count; d++) {
-        if (fill(&out->device[d], program, scenario, &program->devices[d], d, err) == 0
+        if (load) loaded.load = load[d];
+        if (fill(&out->device[d], program, &loaded, &program->devices[d], d, err) == 0
             && (program->queue.phase_count == 0
-                || fill(&out->queue[d], program, scenario, &program->queue, d, err) == 0)) continue;
+                || fill(&out->queue[d], program, &loaded, &program->queue, d, err) == 0)) continue;
         costs_free(out);
         return -1;
     }

@@ -11,7 +11,9 @@ typedef struct {
     int    device_count;
 } Costs;
 
-int  costs_build(Costs *out, const Program *program, const Scenario *scenario, Error *err);
+/* load: [device_count] share of the time that the other devices of each compute, or NULL:
+ * the scenario's for all. */
+int  costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load, Error *err);
 void costs_free(Costs *costs);
 
 #endif

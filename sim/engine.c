@@ -631,7 +631,7 @@ static int sim_new(Sim *sim)
     }
     index_channels(sim);
     if (number_reduces(sim) != 0) return -1;
-    if (costs_build(&sim->costs, p, sim->scenario, sim->err) != 0) return -1;
+    if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
     return fast ? steady_new(sim) : 0;
 }
@@ -710,10 +710,10 @@ const char *share_name(Share share)
     return names[share];
 }
 
-int sim_run(SimResult *out, const Program *program, const Scenario *scenario,
-            const SimOptions *options, Error *err)
+int sim_play(SimResult *out, const Program *program, const Scenario *scenario, const SimOptions *options,
+             const double *load, Error *err)
 {
-    Sim sim = {.program = program, .scenario = scenario, .options = options, .err = err};
+    Sim sim = {.program = program, .scenario = scenario, .options = options, .load = load, .err = err};
     int rc = -1;
 
     *out = (SimResult){0};

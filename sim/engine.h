@@ -55,6 +55,7 @@ typedef struct {
     const Scenario   *scenario;
     const SimOptions *options;
     Error            *err;
+    const double     *load;  /* for costs_build() */
     Costs     costs;
     int       depth, prefetch, lane_count;
     bool      blocking;
@@ -79,6 +80,10 @@ typedef struct {
     Span     *spans;
     int64_t   span_count, span_capacity;
 } Sim;
+
+/* One run with given loads (NULL: the scenario's), what sim_run() consists of. */
+int  sim_play(SimResult *out, const Program *program, const Scenario *scenario, const SimOptions *options,
+              const double *load, Error *err);
 
 /* Looks at the state at the end of a step of the reference device; when it has seen
  * it before, shifts time and steps by as many whole periods as fit. */

@@ -10,7 +10,9 @@
  *
  * Transfers are overlapped (SEND returns at once, UPDATE waits for the block's
  * all-reduce) or, when the trace says so, blocking: SEND and ALLREDUCE then occupy the
- * compute lane. A step ends when what it sent has left the device. */
+ * compute lane. A step ends when what it sent has left the device.
+ *
+ * Where the trace has busy times, devices slow each other down (sim/contention.c). */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- building ---------------------------------------------------------- */
 
@@ -56,6 +57,7 @@ int scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *opt
 {
     *out = (Scenario){.trace = trace, .extrapolate = options->extrapolate};
     out->device_count = options->devices ? (int)options->devices : trace_device_count(trace);
+    out->load = out->device_count > 1;
     out->batch = options->batch ? options->batch : trace->batch;
     out->steps = options->steps ? options->steps : (trace->samples + out->batch - 1) / out->batch;
     out->queue_depth = (int)options->queue_depth;
@@ -96,25 +98,35 @@ static int64_t on_line(CurvePoint a, CurvePoint b, int64_t x)
     return round_ns((double)a.ns + slope * (double)(x - a.x));
 }
 
+/* A point as it is while the others compute for a share of the time. */
+static CurvePoint under_load(CurvePoint point, double load)
+{
+    if (load > 0 && point.busy_ns > point.ns)
+        point.ns += round_ns(load * (double)(point.busy_ns - point.ns));
+    return point;
+}
+
 /* False when x is outside the curve and may not be extrapolated. */
-static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, Cost *out)
+static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load, Cost *out)
 {
     const CurvePoint *p = curve->points;
     int               n = curve->count, i = 0;
 
     while (i < n && p[i].x < x) i++;
     if (i < n && p[i].x == x) {
-        *out = (Cost){p[i].ns, p[i].spread};
+        *out = (Cost){under_load(p[i], load).ns, p[i].spread};
     } else if (i > 0 && i < n) {
-        *out = (Cost){on_line(p[i - 1], p[i], x), fmax(p[i - 1].spread, p[i].spread)};
+        *out = (Cost){on_line(under_load(p[i - 1], load), under_load(p[i], load), x),
+                      fmax(p[i - 1].spread, p[i].spread)};
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out = (Cost){round_ns((double)p[0].ns * ratio), p[0].spread};
+        *out = (Cost){round_ns((double)under_load(p[0], load).ns * ratio), p[0].spread};
     } else {
         int at = i == 0 ? 0 : n - 2;
-        *out = (Cost){on_line(p[at], p[at + 1], x), p[i == 0 ? 0 : n - 1].spread};
+        *out = (Cost){on_line(under_load(p[at], load), under_load(p[at + 1], load), x),
+                      p[i == 0 ? 0 : n - 1].spread};
     }
     return true;
 }
@@ -153,7 +165,7 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
     if (curve->count == 0)
         return error_set(err, "block \"%s\" has no timings on \"%s\": measure it there", b->name,
                          trace->kinds[kind].name);
-    if (curve_at(curve, rows, scenario->extrapolate, out)) {
+    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, out)) {
         if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
         return check_length(out->ns, b->name, rows, "rows", err);
     }
@@ -190,7 +202,7 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
     if (bytes == TRACE_ABSENT || curve->count == 0) return 0;
     if (__builtin_mul_overflow(bytes, rows, &bytes))
         return error_set(err, "boundary %d: %" PRId64 " rows overflow the byte count", boundary, rows);
-    if (!curve_at(curve, bytes, scenario->extrapolate, &cost))
+    if (!curve_at(curve, bytes, scenario->extrapolate, 0, &cost))
         return error_set(err, "%sp2p has no point near %" PRId64 " bytes (boundary %d, %" PRId64
                          " rows; measured: %s): measure it, or use --extrapolate",
                          across ? "nodes." : "", bytes, boundary, rows,
@@ -207,21 +219,21 @@ static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool ex
 
     while (i < links->reduce_count && links->reduces[i].devices < count) i++;
     if (i < links->reduce_count && links->reduces[i].devices == count) {
-        if (!curve_at(&links->reduces[i].curve, bytes, extrapolate, &high)) return false;
+        if (!curve_at(&links->reduces[i].curve, bytes, extrapolate, 0, &high)) return false;
         *ns = high.ns;
         return true;
     }
     if (i == 0 || i == links->reduce_count) {
         if (!extrapolate) return false;
         const TraceReduce *nearest = &links->reduces[i == 0 ? 0 : i - 1];
-        if (!curve_at(&nearest->curve, bytes, true, &high)) return false;
+        if (!curve_at(&nearest->curve, bytes, true, 0, &high)) return false;
         *ns = high.ns;
         return true;
     }
     const TraceReduce *a = &links->reduces[i - 1], *b = &links->reduces[i];
-    if (!curve_at(&a->curve, bytes, extrapolate, &low)) return false;
-    if (!curve_at(&b->curve, bytes, extrapolate, &high)) return false;
-    *ns = on_line((CurvePoint){a->devices, low.ns, 0}, (CurvePoint){b->devices, high.ns, 0}, count);
+    if (!curve_at(&a->curve, bytes, extrapolate, 0, &low)) return false;
+    if (!curve_at(&b->curve, bytes, extrapolate, 0, &high)) return false;
+    *ns = on_line((CurvePoint){.x = a->devices, .ns = low.ns}, (CurvePoint){.x = b->devices, .ns = high.ns}, count);
     return true;
 }
 
@@ -296,5 +308,7 @@ void scenario_missing(const Scenario *scenario, Text *out)
             text_append(out, "no memory limit for some devices: every plan fits there\n");
             break;
         }
+    if (scenario->device_count > 1 && strcmp(trace->provenance_kind, "measured") == 0 && !trace->contended)
+        text_append(out, "no busy times in this trace: devices do not slow each other down\n");
     if (!spread) text_append(out, "no spread in this trace: every step takes the same time\n");
 }

@@ -28,6 +28,9 @@ typedef struct {
     int64_t      batch, steps;
     int          queue_depth;
     bool         extrapolate;
+    double       load;       /* share of the time that the other devices compute, 0..1: work takes
+                              * alone + load * (busy - alone). scenario_build() sets 1, or 0 for
+                              * one device */
 } Scenario;
 
 /* A cost with its coefficient of variation. */

@@ -230,14 +230,28 @@ static int read_devices(Trace *trace, const JsonAt *root, Error *err)
     return 0;
 }
 
+/* What the same work takes while all other devices compute. */
+static int read_busy(Trace *trace, const JsonAt *busy, const char *key, CurvePoint *point, Error *err)
+{
+    point->busy_ns = point->ns;
+    if (!json_has(busy)) return 0;
+    if (get_us(busy, key, &point->busy_ns, err) != 0) return -1;
+    if (point->busy_ns < point->ns) {
+        JsonAt at = json_member(busy, key);
+        return json_fail(&at, err, "%g is less than alone (%g), expected at least that",
+                         (double)point->busy_ns * 1e-3, (double)point->ns * 1e-3);
+    }
+    trace->contended |= point->busy_ns > point->ns;
+    return 0;
+}
+
 static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
 {
     static const char *const keys[] = {"device", "batch", "teacher_us", "forward_us",
-                                       "backward_us", "update_us", "spread", NULL};
-    static const char *const work_keys[WORK_COUNT] = {"teacher_us", "forward_us", "backward_us",
-                                                      "update_us"};
+                                       "backward_us", "update_us", "spread", "busy", NULL};
+    static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
     JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
-    JsonAt      spread = json_member(at, "spread");
+    JsonAt      spread = json_member(at, "spread"), busy = json_member(at, "busy");
     CurvePoint  point = {0};
     const char *name = trace->kinds[0].name;
     char        word[JSON_SHOWN_BYTES], other[JSON_SHOWN_BYTES];
@@ -257,8 +271,10 @@ static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error 
     if (point.spread > 10)
         return json_fail(&spread, err, "%g is no coefficient of variation (0.02 is 2 %%), expected 0 to 10",
                          point.spread);
+    if (json_has(&busy) && json_check_keys(&busy, work_keys, err) != 0) return -1;
     for (int work = 0; work < WORK_COUNT; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
+        if (read_busy(trace, &busy, work_keys[work], &point, err) != 0) return -1;
         Insertion done = curve_insert(trace, &block->work[work][kind], point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)

@@ -38,6 +38,7 @@ typedef struct {
     int64_t x;               /* rows of the batch, or bytes */
     int64_t ns;
     double  spread;          /* coefficient of variation; 0 when not measured */
+    int64_t busy_ns;         /* of work: while all other devices compute; >= ns */
 } CurvePoint;
 
 typedef struct {
@@ -91,6 +92,7 @@ typedef struct {
     TraceBlock  *blocks;
     int          block_count;
     TraceLoader  loader;
+    bool         contended;              /* some busy_ns is above its ns */
     bool         blocking_transfers;     /* a transfer occupies the device that sends */
     TraceLinks   links;                  /* within a node */
     int          devices_per_node;       /* 0: all devices on one node */
