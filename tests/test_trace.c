@@ -331,6 +331,60 @@ static void running_out_of_memory(void **state)
     free(path);
 }
 
+static void assert_same_curve(const Curve *a, const Curve *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (int i = 0; i < a->count; i++) {
+        assert_int_equal(a->points[i].x, b->points[i].x);
+        assert_int_equal(a->points[i].ns, b->points[i].ns);
+        assert_int_equal(a->points[i].busy_ns, b->points[i].busy_ns);
+        assert_true(a->points[i].spread == b->points[i].spread);
+    }
+}
+
+static void assert_same_costs(const Trace *a, const Trace *b)
+{
+    assert_int_equal(a->block_count, b->block_count);
+    assert_int_equal(a->kind_count, b->kind_count);
+    for (int i = 0; i < a->block_count; i++)
+        for (int w = 0; w < WORK_COUNT; w++)
+            for (int k = 0; k < a->kind_count; k++)
+                assert_same_curve(&a->blocks[i].work[w][k], &b->blocks[i].work[w][k]);
+    assert_same_curve(&a->links.p2p, &b->links.p2p);
+    assert_same_curve(&a->node_links.p2p, &b->node_links.p2p);
+    assert_int_equal(a->loader.batch_ns, b->loader.batch_ns);
+    assert_int_equal(a->devices_per_node, b->devices_per_node);
+    assert_int_equal(a->blocking_transfers, b->blocking_transfers);
+}
+
+/* What trace_text() writes reads back as the same trace, for every good fixture. */
+static void written_as_read(const char *path, const char *expected, void *context)
+{
+    Trace *first = NULL, *again = NULL;
+    Text   one = {0}, two = {0};
+    Error  err = {""};
+
+    (void)expected;
+    (void)context;
+    if (trace_read(&first, path, &err) != 0) fail_msg("%s", err.text);
+    trace_text(first, &one);
+    if (trace_parse(&again, "again", text_string(&one), one.length, &err) != 0)
+        fail_msg("%s: %s\n%s", path, err.text, text_string(&one));
+    trace_text(again, &two);
+    assert_string_equal(text_string(&one), text_string(&two));
+    assert_same_costs(first, again);
+    text_free(&one);
+    text_free(&two);
+    trace_free(first);
+    trace_free(again);
+}
+
+static void writing_and_reading_agree(void **state)
+{
+    (void)state;
+    fixtures_each("trace", "good", written_as_read, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +398,7 @@ int main(void)
         cmocka_unit_test(endless_bytes_are_refused),
         cmocka_unit_test(endless_costs_are_refused),
         cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
+        cmocka_unit_test(writing_and_reading_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

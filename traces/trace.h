@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/text.h"
 
 enum {
     TRACE_MAX_BLOCKS  = 4096,
@@ -108,6 +109,9 @@ int trace_read(Trace **out, const char *path, Error *err);
 
 /* The same from memory; name stands for the path in messages. */
 int trace_parse(Trace **out, const char *name, const char *text, size_t length, Error *err);
+
+/* The trace as a file's text; slowdown, which is not in files, is left out. */
+void trace_text(const Trace *trace, Text *out);
 
 void trace_free(Trace *trace);
 

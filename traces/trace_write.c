@@ -1,0 +1,181 @@
+/* A trace as text, in the order of docs/traces.md and with a line a timing, so that two of
+ * them diff by row. */
+#include <inttypes.h>
+
+#include "base/text.h"
+#include "traces/trace.h"
+
+static void open_member(const char *key, bool *first, Text *out)
+{
+    if (!*first) text_append(out, ", ");
+    *first = false;
+    text_printf(out, "\"%s\": ", key);
+}
+
+static void bytes_member(const char *key, int64_t bytes, bool *first, Text *out)
+{
+    if (bytes == TRACE_ABSENT) return;
+    open_member(key, first, out);
+    text_printf(out, "%" PRId64, bytes);
+}
+
+static void us_member(const char *key, int64_t ns, bool *first, Text *out)
+{
+    open_member(key, first, out);
+    text_us(out, ns);
+}
+
+static void string_member(const char *key, const char *value, Text *out)
+{
+    text_printf(out, "    \"%s\": ", key);
+    text_json_string(out, value);
+}
+
+static void write_head(const Trace *t, Text *out)
+{
+    text_append(out, "{\n  \"format\": \"pipebd-trace\",\n  \"version\": 1,\n  \"name\": ");
+    text_json_string(out, t->name);
+    text_append(out, ",\n  \"provenance\": {\n");
+    string_member("kind", t->provenance_kind, out);
+    text_append(out, ",\n");
+    string_member("source", t->source, out);
+    if (t->date[0]) { text_append(out, ",\n"); string_member("date", t->date, out); }
+    if (t->notes[0]) { text_append(out, ",\n"); string_member("notes", t->notes, out); }
+    text_append(out, "\n  },\n  \"workload\": { \"name\": ");
+    text_json_string(out, t->workload);
+    text_printf(out, ", \"batch\": %" PRId64 ", \"samples\": %" PRId64 " },\n  \"devices\": [\n", t->batch, t->samples);
+    for (int k = 0; k < t->kind_count; k++) {
+        text_append(out, "    { \"kind\": ");
+        text_json_string(out, t->kinds[k].name);
+        text_printf(out, ", \"count\": %d", t->kinds[k].count);
+        if (t->kinds[k].memory_bytes != TRACE_ABSENT)
+            text_printf(out, ", \"memory_bytes\": %" PRId64, t->kinds[k].memory_bytes);
+        text_printf(out, " }%s\n", k + 1 < t->kind_count ? "," : "");
+    }
+    text_append(out, "  ],\n");
+    if (t->input_bytes != TRACE_ABSENT) text_printf(out, "  \"input_bytes\": %" PRId64 ",\n", t->input_bytes);
+}
+
+static const char *const work_keys[WORK_COUNT] = {"teacher_us", "forward_us", "backward_us", "update_us"};
+
+/* Point i of a kind. Invariant 1: all four curves have the same points. */
+static void write_timing(const Trace *t, const TraceBlock *block, int kind, int i, Text *out)
+{
+    const CurvePoint *teacher = &block->work[WORK_TEACHER][kind].points[i];
+    bool first = true, busy = false;
+
+    text_append(out, "        { ");
+    if (t->kind_count > 1) {
+        open_member("device", &first, out);
+        text_json_string(out, t->kinds[kind].name);
+    }
+    bytes_member("batch", teacher->x, &first, out);
+    for (int w = 0; w < WORK_COUNT; w++) {
+        const CurvePoint *point = &block->work[w][kind].points[i];
+        us_member(work_keys[w], point->ns, &first, out);
+        busy |= point->busy_ns > point->ns;
+    }
+    if (teacher->spread > 0) {
+        open_member("spread", &first, out);
+        text_json_double(out, teacher->spread);
+    }
+    if (busy) {
+        open_member("busy", &first, out);
+        first = true;
+        text_append(out, "{ ");
+        for (int w = 0; w < WORK_COUNT; w++)
+            us_member(work_keys[w], block->work[w][kind].points[i].busy_ns, &first, out);
+        text_append(out, " }");
+    }
+    text_append(out, " }");
+}
+
+static void write_timings(const Trace *t, const TraceBlock *block, Text *out)
+{
+    bool first = true;
+
+    text_append(out, "      \"timings\": [\n");
+    for (int kind = 0; kind < t->kind_count; kind++)
+        for (int i = 0; i < block->work[WORK_TEACHER][kind].count; i++) {
+            if (!first) text_append(out, ",\n");
+            first = false;
+            write_timing(t, block, kind, i, out);
+        }
+    text_append(out, "\n      ]\n");
+}
+
+static void write_block(const Trace *t, const TraceBlock *block, bool last, Text *out)
+{
+    bool first = true;
+
+    text_append(out, "    {\n      \"name\": ");
+    text_json_string(out, block->name);
+    text_append(out, ",\n");
+    if (block->output_bytes != TRACE_ABSENT) text_printf(out, "      \"output_bytes\": %" PRId64 ",\n", block->output_bytes);
+    if (block->teacher_weight_bytes != TRACE_ABSENT || block->teacher_activation_bytes != TRACE_ABSENT) {
+        text_append(out, "      \"teacher\": { ");
+        bytes_member("weight_bytes", block->teacher_weight_bytes, &first, out);
+        bytes_member("activation_bytes", block->teacher_activation_bytes, &first, out);
+        text_append(out, " },\n");
+    }
+    first = true;
+    if (block->student_weight_bytes != TRACE_ABSENT || block->gradient_bytes != TRACE_ABSENT
+        || block->state_bytes != TRACE_ABSENT || block->student_activation_bytes != TRACE_ABSENT) {
+        text_append(out, "      \"student\": { ");
+        bytes_member("weight_bytes", block->student_weight_bytes, &first, out);
+        bytes_member("gradient_bytes", block->gradient_bytes, &first, out);
+        bytes_member("state_bytes", block->state_bytes, &first, out);
+        bytes_member("activation_bytes", block->student_activation_bytes, &first, out);
+        text_append(out, " },\n");
+    }
+    write_timings(t, block, out);
+    text_append(out, last ? "    }\n" : "    },\n");
+}
+
+static void write_points(const char *indent, const TraceLinks *links, Text *out)
+{
+    if (links->p2p.count) {
+        text_printf(out, ",\n%s\"p2p\": [", indent);
+        for (int i = 0; i < links->p2p.count; i++) {
+            const CurvePoint *p = &links->p2p.points[i];
+            text_printf(out, "%s\n%s  { \"bytes\": %" PRId64 ", \"us\": ", i ? "," : "", indent, p->x);
+            text_us(out, p->ns);
+            text_append(out, " }");
+        }
+        text_printf(out, "\n%s]", indent);
+    }
+    if (!links->reduce_count) return;
+    text_printf(out, ",\n%s\"allreduce\": [", indent);
+    for (int r = 0; r < links->reduce_count; r++)
+        for (int i = 0; i < links->reduces[r].curve.count; i++) {
+            const CurvePoint *p = &links->reduces[r].curve.points[i];
+            text_printf(out, "%s\n%s  { \"devices\": %d, \"bytes\": %" PRId64 ", \"us\": ", r || i ? "," : "", indent,
+                        links->reduces[r].devices, p->x);
+            text_us(out, p->ns);
+            text_append(out, " }");
+        }
+    text_printf(out, "\n%s]", indent);
+}
+
+void trace_text(const Trace *t, Text *out)
+{
+    write_head(t, out);
+    text_append(out, "  \"blocks\": [\n");
+    for (int b = 0; b < t->block_count; b++) write_block(t, &t->blocks[b], b + 1 == t->block_count, out);
+    text_append(out, "  ]");
+    if (t->loader.present) {
+        text_append(out, ",\n  \"loader\": { \"batch_us\": ");
+        text_us(out, t->loader.batch_ns);
+        text_append(out, ", \"sample_us\": ");
+        text_json_double(out, t->loader.sample_ns / 1000);
+        text_printf(out, ", \"lanes\": %d, \"prefetch\": %d }", t->loader.lanes, t->loader.prefetch);
+    }
+    if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
+    write_points("  ", &t->links, out);
+    if (t->devices_per_node) {
+        text_printf(out, ",\n  \"nodes\": {\n    \"devices_per_node\": %d", t->devices_per_node);
+        write_points("    ", &t->node_links, out);
+        text_append(out, "\n  }");
+    }
+    text_append(out, "\n}\n");
+}
