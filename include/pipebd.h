@@ -20,7 +20,7 @@
  *           something answer NULL, and indices out of range, with NULL, "", 0 or -1.
  * Threads   The library keeps no state between calls. Threads may use it at the same time
  *           and share objects through const pointers. GLPK, which pipebd_compare() calls
- *           for PIPEBD_LS, must then be built with thread-local storage, its default;
+ *           for PIPEBD_LS_GLPK, must then be built with thread-local storage, its default;
  *           pipebd_thread_end() frees what it keeps for a thread.
  * Versions  Struct fields and enum values are only ever added at the end. Structs that
  *           the library makes are reached by pointer only, so their size may grow. */
@@ -91,6 +91,11 @@ PIPEBD_API int64_t     pipebd_trace_samples(const pipebd_trace *trace);   /* an 
 
 enum { PIPEBD_COST_SIM, PIPEBD_COST_PAPER };
 
+/* Lists of ls. ALL: the fastest of LPT, EXACT (branch and bound) and STEALING. */
+enum {
+    PIPEBD_LS_ALL, PIPEBD_LS_LPT, PIPEBD_LS_MULTIFIT, PIPEBD_LS_GLPK, PIPEBD_LS_EXACT, PIPEBD_LS_STEALING
+};
+
 /* 0 in every field but size is the default. A struct that carries its size, rather than
  * setters: it can be written in one expression and still grow, as a library takes fields
  * that a smaller struct lacks for 0 and refuses larger ones that hold what it does not
@@ -108,11 +113,12 @@ typedef struct pipebd_options {
                               * PIPEBD_COST_PAPER for the original's formula */
     uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all */
     int64_t  candidates;     /* partitions simulated a schedule; 0: 8. At most 4096 */
-    int64_t  glpk_ms;        /* GLPK's time limit; 0: 2000. At most 3600000. Where it runs
-                              * out, the result depends on the machine's speed */
+    int64_t  time_limit_ms;  /* of a search for lists of ls; 0: it stops after a number of
+                              * nodes, the same on every machine. At most 3600000 */
+    int64_t  ls;             /* where lists of ls come from: PIPEBD_LS_ALL, ... */
 } pipebd_options;
 
-#define PIPEBD_OPTIONS_INIT { sizeof(pipebd_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define PIPEBD_OPTIONS_INIT { sizeof(pipebd_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* ---- plans ------------------------------------------------------------------------ */
 
@@ -188,8 +194,8 @@ PIPEBD_API int64_t pipebd_prediction_memory_bytes(const pipebd_prediction *predi
 
 /* Prices any plan on a trace: it is verified (no deadlock, every block sees every row of
  * the batch once), checked against the devices' memory and simulated. devices and batch
- * of options are 0 or those of the plan; cost, schedules, candidates and glpk_ms are
- * ignored. Fails when the plan is for another number of blocks, does not fit, or needs a
+ * of options are 0 or those of the plan; cost, schedules, candidates, time_limit_ms
+ * and ls are ignored. Fails when the plan is for another number of blocks, does not fit, or needs a
  * cost that the trace does not have. Borrows trace and plan for the call. */
 PIPEBD_API int pipebd_price(pipebd_prediction **out, const pipebd_trace *trace,
                             const pipebd_plan *plan, const pipebd_options *options,

@@ -13,7 +13,7 @@ typedef struct {
     Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
-    char      method[96];    /* "partition search, best of 4 simulated" */
+    char      method[192];    /* "partition search, best of 4 simulated" */
     char      why[256];
 } Candidate;
 

@@ -6,11 +6,22 @@
 #include "planner/candidate.h"
 #include "planner/stage_cost.h"
 
+/* Where the lists of ls come from. LS_ALL: LPT; MULTIFIT and branch and bound where that
+ * is not proven to be the best; and work stealing. */
+typedef enum { LS_ALL, LS_LPT, LS_MULTIFIT, LS_GLPK, LS_EXACT, LS_STEALING, LS_COUNT } LsMethod;
+
+extern const char *const ls_method_names[LS_COUNT + 1];      /* "all", "lpt", ..., NULL */
+
+/* The method searches, so that a time limit may end it. */
+bool ls_method_searches(LsMethod method);
+
 typedef struct {
     unsigned schedules;      /* bit SCHEDULE_x: compare it */
     CostKind cost;           /* what the partition search minimises */
     int      candidates;     /* partitions simulated a schedule, at least 1 */
-    int      glpk_ms;        /* GLPK's time limit */
+    int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the
+                              * same on every machine */
+    LsMethod ls;
 } CompareOptions;
 
 typedef struct {

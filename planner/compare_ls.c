@@ -1,8 +1,13 @@
-/* ls: lists by several methods, and work stealing, simulated; the fastest is kept. */
+/* ls: lists by several methods, and work stealing, simulated; the fastest is kept. A
+ * makespan leaves out that the loader is shared, so the simulator decides. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "planner/compare_schedule.h"
-#include "planner/tasks.h"
+#include "planner/tasks_common.h"
+
+enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
 
 /* ns[task][device]: a step of the task of each block. */
 static int task_times(int64_t *ns, const Scenario *s, Error *err)
@@ -24,17 +29,15 @@ static int task_times(int64_t *ns, const Scenario *s, Error *err)
     return 0;
 }
 
-/* Lists as a plan; device NULL: all tasks in the shared queue, longest first. */
-static int plan_of_lists(Plan **out, const Scenario *s, const int *device, int64_t makespan, Error *err)
+/* Lists as a plan; a device's tasks by block. */
+static int plan_of_lists(Plan **out, const Scenario *s, const TaskLists *lists, Error *err)
 {
     int n = s->trace->block_count;
 
     if (plan_new(out, SCHEDULE_LS, n, s->device_count, s->batch, n, err) != 0) return -1;
-    (*out)->stealing = device == NULL;
-    (*out)->bottleneck_ns = makespan;
-    for (int i = 0; i < n; i++) {
-        int b = device ? i : n - 1 - i;          /* later blocks run more of the teacher */
-        if (plan_set_stage(*out, i, b, b, device ? device[b] : 0, device ? 1 : 0, err) == 0) continue;
+    (*out)->bottleneck_ns = lists->makespan_ns;
+    for (int b = 0; b < n; b++) {
+        if (plan_set_stage(*out, b, b, b, lists->device[b], 1, err) == 0) continue;
         plan_free(*out);
         *out = NULL;
         return -1;
@@ -42,48 +45,149 @@ static int plan_of_lists(Plan **out, const Scenario *s, const int *device, int64
     return 0;
 }
 
-static int try_lists(Candidate *row, const Scenario *s, const TaskLists *lists, const char *method, Error *err)
+/* All tasks in the shared queue, longest first. */
+static int plan_of_queue(Plan **out, const Scenario *s, const TaskProblem *problem, Error *err)
+{
+    TaskOrder order;
+    int       n = s->trace->block_count, rc = 0;
+
+    *out = NULL;
+    if (task_order_build(&order, problem, err) != 0) return -1;
+    if (plan_new(out, SCHEDULE_LS, n, s->device_count, s->batch, n, err) != 0) rc = -1;
+    if (rc == 0) (*out)->stealing = true;
+    for (int i = 0; i < n && rc == 0; i++) rc = plan_set_stage(*out, i, order.task[i], order.task[i], 0, 0, err);
+    task_order_free(&order);
+    if (rc == 0) return 0;
+    plan_free(*out);
+    *out = NULL;
+    return -1;
+}
+
+/* ---- methods ------------------------------------------------------------------------ */
+
+static const struct {
+    const char *words;
+    TaskSolver *solve;           /* NULL: work stealing, or all */
+    bool        searches;
+} methods[LS_COUNT] = {
+    [LS_ALL]      = {NULL, NULL, true},
+    [LS_LPT]      = {"LPT", tasks_lpt, false},
+    [LS_MULTIFIT] = {"MULTIFIT", tasks_multifit, false},
+    [LS_GLPK]     = {"GLPK", tasks_glpk, true},
+    [LS_EXACT]    = {"branch and bound", tasks_exact, true},
+    [LS_STEALING] = {NULL, NULL, false},
+};
+
+const char *const ls_method_names[LS_COUNT + 1] = {"all", "lpt", "multifit", "glpk", "exact", "stealing", NULL};
+
+bool ls_method_searches(LsMethod method) { return methods[method].searches; }
+
+/* What is known of the lists. The incumbent of a search that was stopped never passes for
+ * the optimum. */
+static void describe(char out[METHOD_BYTES], const TaskLists *lists, const char *words, const CompareOptions *options)
+{
+    size_t used = (size_t)snprintf(out, METHOD_BYTES, "lists by %s, ", words);
+
+    if (lists->optimal)
+        snprintf(out + used, METHOD_BYTES - used, "least makespan");
+    else
+        used += (size_t)snprintf(out + used, METHOD_BYTES - used, "makespan at most %.2g %% above the least",
+                                 100 * tasks_gap(lists));
+    if (lists->stopped == TASKS_OUT_OF_NODES)
+        snprintf(out + used, METHOD_BYTES - used, ": stopped after %lld nodes", (long long)lists->nodes);
+    else if (lists->stopped == TASKS_OUT_OF_TIME)
+        snprintf(out + used, METHOD_BYTES - used, ": stopped by the time limit of %g s", (double)options->time_limit_ms * 1e-3);
+    else if (lists->stopped == TASKS_TOO_LARGE)
+        snprintf(out + used, METHOD_BYTES - used, ": too large to search");
+    else if (!lists->optimal && lists->nodes > 0)
+        snprintf(out + used, METHOD_BYTES - used, ": as exact as its arithmetic");
+}
+
+/* ---- trying them ---------------------------------------------------------------------- */
+
+typedef struct {
+    Candidate            *row;
+    const Scenario       *s;
+    const CompareOptions *options;
+    TaskProblem           problem;
+} Search;
+
+static int try_stealing(const Search *l, Error *err)
 {
     Plan *plan;
 
-    if (plan_of_lists(&plan, s, lists ? lists->device : NULL, lists ? lists->makespan_ns : 0, err) != 0)
-        return -1;
-    return candidate_try(row, plan, method, s, err);
+    if (plan_of_queue(&plan, l->s, &l->problem, err) != 0) return -1;
+    return candidate_try(l->row, plan, "work stealing, longest task first", l->s, err);
 }
 
-/* GLPK's lists where it may know better than LPT: the variables are not too many for it. */
-static int try_glpk(Candidate *row, const Scenario *s, const TaskProblem *problem, int limit_ms, Error *err)
+static int try_lists(const Search *l, const TaskLists *lists, LsMethod method, Error *err)
 {
-    TaskLists lists = {0};
-    Error     why = {""};
+    char  words[METHOD_BYTES];
+    Plan *plan;
 
-    if ((int64_t)problem->tasks * problem->devices > 4096) return 0;
-    if (tasks_glpk(&lists, problem, limit_ms, &why) != 0)
-        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
-    int rc = try_lists(row, s, &lists, lists.optimal ? "lists by GLPK, least makespan"
-                                                     : "lists by GLPK, stopped by its time limit", err);
+    describe(words, lists, methods[method].words, l->options);
+    if (plan_of_lists(&plan, l->s, lists, err) != 0) return -1;
+    return candidate_try(l->row, plan, words, l->s, err);
+}
+
+static int solve(TaskLists *out, const Search *l, LsMethod method, Error *err)
+{
+    return methods[method].solve(out, &l->problem, &(TaskLimits){.time_ms = l->options->time_limit_ms}, err);
+}
+
+static int try_method(const Search *l, LsMethod method, Error *err)
+{
+    TaskLists lists;
+
+    if (method == LS_STEALING) return try_stealing(l, err);
+    if (solve(&lists, l, method, err) != 0) return -1;
+    int rc = try_lists(l, &lists, method, err);
     free(lists.device);
+    return rc;
+}
+
+static void say_from(Candidate *row, const char *from)
+{
+    size_t used = strlen(row->method);
+
+    if (row->plan) snprintf(row->method + used, sizeof row->method - used, "; fastest of %s", from);
+}
+
+/* LPT, where that is not proven the best also branch and bound (which begins with the
+ * better of LPT and MULTIFIT), and work stealing. */
+static int try_all(const Search *l, Error *err)
+{
+    TaskLists lpt = {0}, exact = {0};
+    size_t    bytes = (size_t)l->problem.tasks * sizeof *lpt.device;
+    bool      other = false;
+    int       rc = -1;
+
+    if (solve(&lpt, l, LS_LPT, err) != 0) goto done;
+    if (!lpt.optimal && solve(&exact, l, LS_EXACT, err) != 0) goto done;
+    other = exact.device && memcmp(lpt.device, exact.device, bytes) != 0;
+    if ((!exact.device || other) && try_lists(l, &lpt, LS_LPT, err) != 0) goto done;
+    if (exact.device && try_lists(l, &exact, LS_EXACT, err) != 0) goto done;
+    if (try_stealing(l, err) != 0) goto done;
+    say_from(l->row, other ? "lpt, exact and stealing" : exact.device ? "exact and stealing" : "lpt and stealing");
+    rc = 0;
+done:
+    free(lpt.device);
+    free(exact.device);
     return rc;
 }
 
 int compare_ls(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
 {
-    TaskProblem problem = {s->trace->block_count, s->device_count, NULL};
-    TaskLists   lpt = {0};
-    int64_t    *ns = calloc((size_t)problem.tasks * (size_t)problem.devices, sizeof *ns);
-    Error       why = {""};
-    int         rc = -1;
+    int      n = s->trace->block_count;
+    int64_t *ns = calloc((size_t)n * (size_t)s->device_count, sizeof *ns);
+    Search   l = {.row = row, .s = s, .options = options, .problem = {n, s->device_count, ns}};
+    Error    why = {""};
+    int      rc = -1;
 
     if (!ns) { error_no_memory(err); goto done; }
-    problem.ns = ns;
     if (task_times(ns, s, &why) != 0) { rc = candidate_give_up(row, &why, err); goto done; }
-    if (tasks_lpt(&lpt, &problem, err) != 0) goto done;
-    if (try_lists(row, s, &lpt, lpt.optimal ? "lists by LPT, least makespan" : "lists by LPT", err) != 0)
-        goto done;
-    if (!lpt.optimal && try_glpk(row, s, &problem, options->glpk_ms, err) != 0) goto done;
-    rc = try_lists(row, s, NULL, "work stealing, last block first", err);
+    rc = options->ls == LS_ALL ? try_all(&l, err) : try_method(&l, options->ls, err);
 done:
     free(ns);
-    free(lpt.device);
     return rc;
 }

@@ -42,6 +42,7 @@ static_assert((int)PIPEBD_AHD == (int)SCHEDULE_AHD && SCHEDULE_COUNT == PIPEBD_A
 static_assert((int)PIPEBD_SHARE_IDLE == (int)SHARE_IDLE && SHARE_COUNT == PIPEBD_SHARE_IDLE + 1, "shares");
 static_assert((int)PIPEBD_COST_PAPER == (int)COST_PAPER && (int)PIPEBD_COST_SIM == (int)COST_SIM, "costs");
 static_assert((int)PIPEBD_JSON == (int)REPORT_JSON, "formats");
+static_assert((int)PIPEBD_LS_STEALING == (int)LS_STEALING && PIPEBD_LS_STEALING + 1 == LS_COUNT, "lists");
 static_assert(sizeof(pipebd_error) == sizeof(Error), "errors");
 
 /* ---- a call -------------------------------------------------------------------------- */
@@ -193,7 +194,7 @@ static int check_options(const pipebd_options *o, Error *err)
         {"steps", o->steps, (int64_t)1 << 40},        {"memory_bytes", o->memory_bytes, INT64_MAX},
         {"queue_depth", o->queue_depth, 1024},        {"extrapolate", o->extrapolate, 1},
         {"cost", o->cost, PIPEBD_COST_PAPER},         {"candidates", o->candidates, 4096},
-        {"glpk_ms", o->glpk_ms, 3600000},
+        {"time_limit_ms", o->time_limit_ms, 3600000}, {"ls", o->ls, LS_COUNT - 1},
     };
 
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
@@ -211,7 +212,6 @@ static int read_options(pipebd_options *out, const pipebd_options *given, Error 
     if (copy_options(out, given, err) != 0 || check_options(out, err) != 0) return -1;
     if (!out->queue_depth) out->queue_depth = 2;
     if (!out->candidates) out->candidates = 8;
-    if (!out->glpk_ms) out->glpk_ms = 2000;
     if (!out->schedules) out->schedules = (1u << SCHEDULE_COUNT) - 1;
     return 0;
 }
@@ -450,7 +450,8 @@ void pipebd_prediction_free(pipebd_prediction *prediction)
 static int compare_all(pipebd_comparison *c, const pipebd_trace *trace, const pipebd_options *o, Error *err)
 {
     CompareOptions options = {.schedules = (unsigned)o->schedules, .cost = (CostKind)o->cost,
-                              .candidates = (int)o->candidates, .glpk_ms = (int)o->glpk_ms};
+                              .candidates = (int)o->candidates, .time_limit_ms = o->time_limit_ms,
+                              .ls = (LsMethod)o->ls};
     const Candidate *dp = &c->comparison.rows[SCHEDULE_DP];
 
     if (build_scenario(&c->scenario, trace, o, err) != 0) return -1;

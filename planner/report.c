@@ -78,6 +78,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
         limit_text(&c->rows[i], out);
         text_append(out, "\n");
     }
+    if (c->rows[SCHEDULE_LS].plan) text_printf(out, "\nls: %s\n", c->rows[SCHEDULE_LS].method);
     text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
                 schedule_summary((Schedule)c->best), best->method);
     report_stages(best->plan, s, out);
@@ -121,8 +122,10 @@ static void json_row(const Comparison *c, int i, Text *out)
     text_append(out, ", \"step_us\": ");
     text_us(out, row->plan->step_ns);
     text_printf(out, ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "
-                "\"peak_memory_bytes\": %" PRId64 "}", row->sim.utilisation, row->sim.teacher_work,
+                "\"peak_memory_bytes\": %" PRId64 ", \"method\": ", row->sim.utilisation, row->sim.teacher_work,
                 row->sim.loads, row->peak.total_bytes);
+    text_json_string(out, row->method);
+    text_append(out, "}");
 }
 
 void report_json(const Comparison *c, const Scenario *s, Text *out)

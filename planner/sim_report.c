@@ -28,6 +28,7 @@ static void table_head(const Answer *a, const Candidate *row, Schedule schedule,
     text_printf(out, "; step %.3f ms; %.1f %% used; teacher %.2f times, loads %.2f times the least\n",
                 (double)row->plan->step_ns * 1e-6, 100 * row->sim.utilisation, row->sim.teacher_work,
                 row->sim.loads);
+    text_printf(out, "  found by: %s\n", row->method);
     const Jitter *j = &a->jitter[schedule];
     if (j->runs)
         text_printf(out, "  with the spread as measured, %d runs: median %.3f s, 5 %% below %.3f s, 95 %% below "

@@ -1,180 +1,171 @@
-#include "planner/tasks.h"
+#include "planner/tasks_common.h"
 
-#include <glpk.h>
-#include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
-static int64_t time_on(const TaskProblem *p, int task, int device)
+/* ---- order ----------------------------------------------------------------------- */
+
+typedef struct { int64_t ns; int task; } Ranked;
+
+static int by_time(const void *a, const void *b)
 {
-    return p->ns[(size_t)task * (size_t)p->devices + (size_t)device];
+    const Ranked *x = a, *y = b;
+
+    if (x->ns != y->ns) return x->ns > y->ns ? -1 : 1;
+    return x->task < y->task ? -1 : 1;
 }
 
 static int64_t shortest(const TaskProblem *p, int task)
 {
-    int64_t least = time_on(p, task, 0);
+    int64_t least = task_time(p, task, 0);
 
     for (int d = 1; d < p->devices; d++)
-        if (time_on(p, task, d) < least) least = time_on(p, task, d);
+        if (task_time(p, task, d) < least) least = task_time(p, task, d);
     return least;
 }
 
-/* The makespan of an assignment, added up anew. */
-static int64_t makespan(const TaskProblem *p, const int *device)
+int task_order_build(TaskOrder *out, const TaskProblem *p, Error *err)
+{
+    size_t  n = (size_t)p->tasks;
+    Ranked *ranked = malloc(n * sizeof *ranked);
+
+    *out = (TaskOrder){malloc(n * sizeof *out->task), malloc(n * sizeof *out->shortest), 0};
+    if (!ranked || !out->task || !out->shortest) {
+        free(ranked);
+        task_order_free(out);
+        return error_no_memory(err);
+    }
+    for (int t = 0; t < p->tasks; t++) ranked[t] = (Ranked){shortest(p, t), t};
+    qsort(ranked, n, sizeof *ranked, by_time);
+    for (size_t i = 0; i < n; i++) {
+        out->task[i] = ranked[i].task;
+        out->shortest[i] = ranked[i].ns;
+        if (__builtin_add_overflow(out->total, ranked[i].ns, &out->total)) out->total = INT64_MAX;
+    }
+    free(ranked);
+    return 0;
+}
+
+void task_order_free(TaskOrder *order)
+{
+    free(order->task);
+    free(order->shortest);
+    *order = (TaskOrder){0};
+}
+
+/* ---- bounds ------------------------------------------------------------------------ */
+
+int64_t task_bound(const TaskProblem *p, const TaskOrder *order)
+{
+    int64_t bound = order->shortest[0], m = p->devices;
+
+    if (order->total < INT64_MAX) {
+        int64_t mean = order->total / m + (order->total % m > 0);
+        if (mean > bound) bound = mean;
+    }
+    for (int64_t k = 1; k * m < p->tasks; k++) {
+        int64_t sum = 0;
+        for (int64_t i = k * m - k; i <= k * m; i++)
+            if (__builtin_add_overflow(sum, order->shortest[i], &sum)) return bound;
+        if (sum > bound) bound = sum;
+    }
+    return bound;
+}
+
+int64_t task_makespan(const TaskProblem *p, const int *device)
 {
     int64_t worst = 0;
 
     for (int d = 0; d < p->devices; d++) {
         int64_t sum = 0;
-        for (int t = 0; t < p->tasks; t++) sum += device[t] == d ? time_on(p, t, d) : 0;
+        for (int t = 0; t < p->tasks; t++)
+            if (device[t] == d && __builtin_add_overflow(sum, task_time(p, t, d), &sum)) return INT64_MAX;
         if (sum > worst) worst = sum;
     }
     return worst;
 }
 
-/* Tasks by descending time; equal ones by number. */
-static void sort_tasks(const TaskProblem *p, int *order)
+bool task_uniform(const TaskProblem *p)
 {
-    for (int i = 0; i < p->tasks; i++) {
-        int at = i;
-        while (at > 0 && shortest(p, order[at - 1]) < shortest(p, i)) { order[at] = order[at - 1]; at--; }
-        order[at] = i;
-    }
-}
-
-/* No assignment ends before its longest task, nor before the mean over devices; and of
- * the first devices + 1 of order two must share a device (Graham 1969). A task counts as
- * it takes on its fastest device. */
-static int64_t lower_bound(const TaskProblem *p, const int *order)
-{
-    int64_t bound = shortest(p, order[0]), sum = 0;
-    int     m = p->devices;
-
     for (int t = 0; t < p->tasks; t++)
-        if (__builtin_add_overflow(sum, shortest(p, t), &sum)) return bound;
-    int64_t mean = sum / m + (sum % m > 0);
-    if (mean > bound) bound = mean;
-    if (p->tasks > m && shortest(p, order[m - 1]) + shortest(p, order[m]) > bound)
-        bound = shortest(p, order[m - 1]) + shortest(p, order[m]);
-    return bound;
-}
-
-int tasks_lpt(TaskLists *out, const TaskProblem *p, Error *err)
-{
-    int     *order = malloc((size_t)p->tasks * sizeof *order);
-    int64_t *busy = calloc((size_t)p->devices, sizeof *busy);
-    int      rc = -1;
-
-    *out = (TaskLists){0};
-    out->device = malloc((size_t)p->tasks * sizeof *out->device);
-    if (!order || !busy || !out->device) { error_no_memory(err); goto done; }
-    sort_tasks(p, order);
-    for (int i = 0; i < p->tasks; i++) {
-        int best = 0;
         for (int d = 1; d < p->devices; d++)
-            if (busy[d] + time_on(p, order[i], d) < busy[best] + time_on(p, order[i], best)) best = d;
-        out->device[order[i]] = best;
-        busy[best] += time_on(p, order[i], best);
-    }
-    out->makespan_ns = makespan(p, out->device);
-    out->bound_ns = lower_bound(p, order);
-    out->optimal = out->makespan_ns == out->bound_ns;
-    rc = 0;
-done:
-    free(order);
-    free(busy);
-    if (rc != 0) { free(out->device); out->device = NULL; }
-    return rc;
+            if (task_time(p, t, d) != task_time(p, t, 0)) return false;
+    return true;
 }
 
-/* Column of task on device: 1 is the makespan, then tasks by devices, from 2. */
-static int column(const TaskProblem *p, int task, int device) { return 2 + task * p->devices + device; }
-
-/* min C;  sum_d x[t][d] = 1 for every task;  sum_t ns[t][d] x[t][d] <= C for every
- * device;  x binary. Times are scaled to their mean, for the solver's tolerances. */
-static void state_problem(glp_prob *lp, const TaskProblem *p, double scale, int *index, double *value)
+double tasks_gap(const TaskLists *lists)
 {
-    glp_set_obj_dir(lp, GLP_MIN);
-    glp_add_cols(lp, 1 + p->tasks * p->devices);
-    glp_set_col_bnds(lp, 1, GLP_LO, 0, 0);
-    glp_set_obj_coef(lp, 1, 1);
-    for (int c = 2; c <= 1 + p->tasks * p->devices; c++) glp_set_col_kind(lp, c, GLP_BV);
-    glp_add_rows(lp, p->tasks + p->devices);
-    for (int t = 0; t < p->tasks; t++) {
-        for (int d = 0; d < p->devices; d++) { index[d + 1] = column(p, t, d); value[d + 1] = 1; }
-        glp_set_row_bnds(lp, t + 1, GLP_FX, 1, 1);
-        glp_set_mat_row(lp, t + 1, p->devices, index, value);
-    }
-    for (int d = 0; d < p->devices; d++) {
-        index[1] = 1;
-        value[1] = -1;
-        for (int t = 0; t < p->tasks; t++) {
-            index[t + 2] = column(p, t, d);
-            value[t + 2] = (double)time_on(p, t, d) / scale;
-        }
-        glp_set_row_bnds(lp, p->tasks + d + 1, GLP_UP, 0, 0);
-        glp_set_mat_row(lp, p->tasks + d + 1, p->tasks + 1, index, value);
-    }
+    if (lists->optimal) return 0;
+    return lists->bound_ns > 0 ? (double)(lists->makespan_ns - lists->bound_ns) / (double)lists->bound_ns : 1;
 }
 
-static void note_bound(glp_tree *tree, void *info)
-{
-    double *bound = info;
-    int     node = glp_ios_best_node(tree);
+/* ---- lists --------------------------------------------------------------------------- */
 
-    if (node) *bound = glp_ios_node_bound(tree, node);
+int task_lists_start(TaskLists *out, const TaskProblem *p, Error *err)
+{
+    *out = (TaskLists){.device = calloc((size_t)p->tasks, sizeof *out->device)};
+    return out->device ? 0 : error_no_memory(err);
 }
 
-static int solve(glp_prob *lp, const TaskProblem *p, double scale, int limit_ms, TaskLists *out, Error *err)
+void task_lists_finish(TaskLists *lists, const TaskProblem *p)
 {
-    glp_iocp options;
-    double   bound = 0;
+    lists->makespan_ns = task_makespan(p, lists->device);
+    lists->optimal = lists->makespan_ns == lists->bound_ns;
+}
 
-    glp_init_iocp(&options);
-    options.msg_lev = GLP_MSG_OFF;
-    options.presolve = GLP_ON;
-    options.tm_lim = limit_ms;
-    options.cb_func = note_bound;
-    options.cb_info = &bound;
-    int rc = glp_intopt(lp, &options), status = glp_mip_status(lp);
-    if ((rc != 0 && rc != GLP_ETMLIM && rc != GLP_EMIPGAP) || (status != GLP_OPT && status != GLP_FEAS))
-        return error_set(err, "GLPK found no assignment of %d tasks to %d devices in %d ms", p->tasks,
-                         p->devices, limit_ms);
-    for (int t = 0; t < p->tasks; t++)
-        for (int d = 0; d < p->devices; d++)
-            if (glp_mip_col_val(lp, column(p, t, d)) > 0.5) out->device[t] = d;
-    out->makespan_ns = makespan(p, out->device);
-    out->optimal = status == GLP_OPT && rc == 0;
-    out->bound_ns = out->optimal ? out->makespan_ns : (int64_t)floor(bound * scale);
+int task_lists_quick(TaskLists *out, const TaskProblem *p, Error *err)
+{
+    TaskLists other;
+
+    if (tasks_lpt(out, p, NULL, err) != 0) return -1;
+    if (out->optimal) return 0;
+    if (tasks_multifit(&other, p, NULL, err) != 0) {
+        free(out->device);
+        *out = (TaskLists){0};
+        return -1;
+    }
+    if (other.makespan_ns < out->makespan_ns) {
+        TaskLists worse = *out;
+        *out = other;
+        other = worse;
+    }
+    free(other.device);
     return 0;
 }
 
-int tasks_glpk(TaskLists *out, const TaskProblem *p, int limit_ms, Error *err)
-{
-    size_t    wide = (size_t)(p->tasks > p->devices ? p->tasks : p->devices) + 3;
-    int      *index = calloc(wide, sizeof *index);
-    double   *value = calloc(wide, sizeof *value), scale = 0;
-    glp_prob *lp = NULL;
-    int       rc = -1, previous = GLP_ON;
+/* ---- limits ----------------------------------------------------------------------------- */
 
-    *out = (TaskLists){0};
-    out->device = calloc((size_t)p->tasks, sizeof *out->device);
-    if (!index || !value || !out->device) { error_no_memory(err); goto done; }
-    for (int t = 0; t < p->tasks; t++) scale += (double)shortest(p, t) / p->tasks;
-    if (scale <= 0) scale = 1;
-    previous = glp_term_out(GLP_OFF);
-    lp = glp_create_prob();
-    state_problem(lp, p, scale, index, value);
-    rc = solve(lp, p, scale, limit_ms, out, err);
-    glp_term_out(previous);
-done:
-    if (lp) glp_delete_prob(lp);
-    free(index);
-    free(value);
-    if (rc != 0) { free(out->device); out->device = NULL; }
-    return rc;
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-void tasks_thread_end(void)
+void task_budget_start(TaskBudget *out, const TaskLimits *limits, int64_t default_nodes)
 {
-    glp_free_env();
+    *out = (TaskBudget){0};
+    if (limits && limits->time_ms)    out->deadline_ms = now_ms() + limits->time_ms;
+    else if (limits && limits->nodes) out->most = limits->nodes;
+    else                              out->most = default_nodes;
+}
+
+bool task_budget_spend(TaskBudget *budget, int64_t nodes)
+{
+    enum { NODES_A_LOOK_AT_THE_CLOCK = 1024 };
+
+    if (budget->stopped != TASKS_FINISHED) return false;
+    if (budget->most && budget->nodes + nodes > budget->most) {
+        budget->stopped = TASKS_OUT_OF_NODES;
+        return false;
+    }
+    if (budget->deadline_ms && budget->nodes >= budget->look) {
+        budget->look = budget->nodes + NODES_A_LOOK_AT_THE_CLOCK;
+        if (now_ms() >= budget->deadline_ms) budget->stopped = TASKS_OUT_OF_TIME;
+        if (budget->stopped != TASKS_FINISHED) return false;
+    }
+    budget->nodes += nodes;
+    return true;
 }

@@ -1,32 +1,50 @@
 /* Independent tasks on devices: the lists of layer-wise scheduling. The makespan is
- * the time of the device that finishes last. */
+ * the time of the device that finishes last; the least makespan is sought.
+ *
+ *   lpt       longest first, each to the device that finishes it first (Graham 1969)
+ *   multifit  a capacity is bisected, first fit decides (Coffman, Garey, Johnson 1978)
+ *   glpk      a mixed-integer program, by GLPK
+ *   exact     branch and bound
+ *
+ * All give lists, a bound that no lists beat, and whether they meet. The call worked is
+ * not the answer is optimal: glpk and exact stop at a limit and say so. */
 #ifndef PLANNER_TASKS_H
 #define PLANNER_TASKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
 
 typedef struct {
-    int            tasks, devices;
-    const int64_t *ns;           /* [tasks][devices] */
+    int            tasks, devices;       /* at least 1 each */
+    const int64_t *ns;                   /* [tasks][devices], at least 0 */
 } TaskProblem;
 
+typedef enum { TASKS_FINISHED, TASKS_OUT_OF_NODES, TASKS_OUT_OF_TIME, TASKS_TOO_LARGE } TaskStop;
+
 typedef struct {
-    int64_t makespan_ns;
-    int64_t bound_ns;            /* no assignment is faster (proven); 0 when not known */
-    int     optimal;             /* makespan_ns is proven to be the least */
-    int    *device;              /* [tasks], yours: free() it */
+    int64_t  makespan_ns;
+    int64_t  bound_ns;           /* no assignment is faster: proven, at least 0 */
+    bool     optimal;            /* makespan_ns == bound_ns */
+    TaskStop stopped;            /* what ended the search; TOO_LARGE: there was none */
+    int64_t  nodes;              /* looked at; 0 for lpt and multifit */
+    int     *device;             /* [tasks], yours: free() it */
 } TaskLists;
 
-/* Longest processing time first (Graham 1969): tasks by their time on the fastest
- * device, descending, each to the device that finishes it first. optimal when that meets
- * a simple lower bound, which many short tasks or many devices make likely. */
-int tasks_lpt(TaskLists *out, const TaskProblem *problem, Error *err);
+/* A search stops after time_ms of the clock or, when that is 0, after nodes of its tree
+ * (0: the method's own number), which is the same on every machine. */
+typedef struct {
+    int64_t time_ms, nodes;
+} TaskLimits;
 
-/* The assignment problem as a mixed-integer program, by GLPK, for at most limit_ms.
- * When time runs out the incumbent and GLPK's bound come back with optimal 0. */
-int tasks_glpk(TaskLists *out, const TaskProblem *problem, int limit_ms, Error *err);
+typedef int TaskSolver(TaskLists *out, const TaskProblem *problem, const TaskLimits *limits, Error *err);
+
+/* limits is not used by the first two. -1 only without memory. */
+TaskSolver tasks_lpt, tasks_multifit, tasks_glpk, tasks_exact;
+
+/* How far makespan_ns may be above the least, as a fraction of the bound; 0: optimal. */
+double tasks_gap(const TaskLists *lists);
 
 /* Frees what GLPK keeps for the calling thread; each thread that may have called
  * tasks_glpk() calls this last. */

@@ -193,7 +193,7 @@ static void check_comparison(const char *path, const pipebd_options *options, co
 static void comparison_is_the_planners(void **state)
 {
     (void)state;
-    CompareOptions all = {.schedules = 63, .candidates = 8, .glpk_ms = 2000};
+    CompareOptions all = {.schedules = 63, .candidates = 8};
 
     check_comparison(NAS, NULL, &(ScenarioOptions){.queue_depth = 2}, &all);
 }
@@ -205,8 +205,8 @@ static void options_reach_the_planner(void **state)
     pipebd_options  options = PIPEBD_OPTIONS_INIT;
     ScenarioOptions scenario = {.devices = 3, .batch = 40, .steps = 50, .memory_bytes = (int64_t)1 << 40,
                                 .queue_depth = 1, .extrapolate = true};
-    CompareOptions  search = {.schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_AHD, .cost = COST_PAPER,
-                              .candidates = 2, .glpk_ms = 100};
+    CompareOptions  search = {.schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD,
+                              .cost = COST_PAPER, .candidates = 2, .time_limit_ms = 60000, .ls = LS_EXACT};
 
     options.devices = 3;
     options.batch = 40;
@@ -215,9 +215,10 @@ static void options_reach_the_planner(void **state)
     options.queue_depth = 1;
     options.extrapolate = 1;
     options.cost = PIPEBD_COST_PAPER;
-    options.schedules = 1 << PIPEBD_DP | 1 << PIPEBD_AHD;
+    options.schedules = 1 << PIPEBD_DP | 1 << PIPEBD_LS | 1 << PIPEBD_AHD;
     options.candidates = 2;
-    options.glpk_ms = 100;
+    options.time_limit_ms = 60000;
+    options.ls = PIPEBD_LS_EXACT;
     check_comparison(VGG, &options, &scenario, &search);
 }
 
@@ -286,7 +287,8 @@ static void option_ranges_are_checked(void **state)
         {offsetof(pipebd_options, cost), 2, "options.cost"},
         {offsetof(pipebd_options, schedules), 64, "options.schedules is 0x40"},
         {offsetof(pipebd_options, candidates), 4097, "options.candidates"},
-        {offsetof(pipebd_options, glpk_ms), 3600001, "options.glpk_ms"},
+        {offsetof(pipebd_options, time_limit_ms), 3600001, "options.time_limit_ms"},
+        {offsetof(pipebd_options, ls), 6, "options.ls"},
     };
     pipebd_trace *trace = read_trace(NAS);
 

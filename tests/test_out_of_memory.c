@@ -113,7 +113,7 @@ done:
  * that a schedule is not possible is never said for want of it. */
 static int compare_and_report(const Trace *trace, Schedule schedule, Error *err)
 {
-    CompareOptions options = {.schedules = 1u << schedule | 1u << SCHEDULE_IR, .candidates = 4, .glpk_ms = 60000};
+    CompareOptions options = {.schedules = 1u << schedule | 1u << SCHEDULE_IR, .candidates = 4};
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     Text           text = {0};

@@ -6,12 +6,14 @@
 #include "base/options.h"
 #include "planner/report.h"
 #include "tools/cluster_options.h"
+#include "tools/ls_options.h"
 
 typedef struct {
     ScenarioOptions scenario;
     const char *schedules, *output;
-    int         cost, format;
-    int64_t     top, glpk_ms;
+    int         cost, format, ls;
+    int64_t     top;
+    double      time_limit;      /* seconds; 0: none */
 } Settings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
@@ -30,7 +32,8 @@ static int plan(const char *path, const Settings *settings, unsigned schedules, 
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     CompareOptions options = {.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
-                              .candidates = (int)settings->top, .glpk_ms = (int)settings->glpk_ms};
+                              .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
+                              .ls = (LsMethod)settings->ls};
     int            rc = -1;
 
     if (trace_read(&trace, path, err) != 0) goto done;
@@ -52,14 +55,14 @@ int main(int argc, char **argv)
 {
     static const char *const costs[] = {"sim", "paper", NULL};
     static const char *const formats[] = {"table", "csv", "json", NULL};
-    Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8, .glpk_ms = 2000};
+    Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
         CLUSTER_OPTIONS(s.scenario),
         {"schedules", 0, OPTION_STRING, "LIST", "Compare only these.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
         {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
-        {"glpk-ms", 0, OPTION_INTEGER, "MS", "Time limit of GLPK.", &s.glpk_ms, 1, 3600000, NULL, false},
+        LS_OPTIONS(s),
         {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
         {"output", 'o', OPTION_STRING, "PLAN",
          "Write the fastest plan here; -: on standard output, instead of the report.",
@@ -80,6 +83,7 @@ int main(int argc, char **argv)
         error_prefix(&err, "--schedules");
         goto usage;
     }
+    if (ls_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
     if (plan(operands.values[0], &s, schedules, &err) == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plan: %s\n", err.text);
     return EXIT_FAILED;

@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "planner/sim_report.h"
 #include "tools/cluster_options.h"
+#include "tools/ls_options.h"
 
 enum { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
 enum { TIMELINE_STEPS = 32, MAX_VALUES = 10000 };
@@ -19,8 +20,9 @@ typedef struct {
     ScenarioOptions scenario;
     const char *schedules, *plan, *timeline, *output;
     OptionList  sets, scales, varies;
-    int         cost, format;
-    int64_t     top, glpk_ms, jitter, seed, timeline_steps, jobs;
+    int         cost, format, ls;
+    double      time_limit;      /* seconds; 0: none */
+    int64_t     top, jitter, seed, timeline_steps, jobs;
 } Settings;
 
 /* What the command line asks, as the library takes it. */
@@ -98,29 +100,24 @@ static int add_axes(Asked *asked, const OptionList *list, Error *err)
     return 0;
 }
 
-static bool given(const Option *table, const char *name)
-{
-    while (table->name && strcmp(table->name, name) != 0) table++;
-    return table->name && table->given;
-}
-
 /* Options that would have no effect beside the others. */
 static int check_options(const Option *table, const Settings *s, unsigned schedules, Error *err)
 {
     static const struct { const char *name, *needs; } needs[] = {
         {"timeline-steps", "timeline"}, {"seed", "jitter"}, {"jobs", "vary"},
     };
-    static const char *const searching[] = {"cost", "top", "glpk-ms"};
+    static const char *const searching[] = {"cost", "top", "ls", "time-limit"};
     bool many = __builtin_popcount(schedules) > 1;
 
     if (!s->plan == !s->schedules)
         return error_set(err, "expected one of --schedule LIST and --plan PLAN, see --help");
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if (given(table, needs[i].name) && !given(table, needs[i].needs))
+        if (option_given(table, needs[i].name) && !option_given(table, needs[i].needs))
             return error_set(err, "--%s: no effect without --%s", needs[i].name, needs[i].needs);
     for (size_t i = 0; i < sizeof searching / sizeof *searching; i++)
-        if (s->plan && given(table, searching[i]))
+        if (s->plan && option_given(table, searching[i]))
             return error_set(err, "--%s: no effect with --plan, where nothing is searched", searching[i]);
+    if (!s->plan && ls_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0) return -1;
     if (s->timeline && (s->varies.count || many))
         return error_set(err, "--timeline: shows one run, expected one schedule and no --vary");
     if (s->format == FORMAT_JSON && !s->varies.count && many)
@@ -266,7 +263,8 @@ static int run(Asked *asked, const char *trace, const Settings *s, Error *err)
     q->scenario = s->scenario;
     q->search.cost = s->cost ? COST_PAPER : COST_SIM;
     q->search.candidates = (int)s->top;
-    q->search.glpk_ms = (int)s->glpk_ms;
+    q->search.time_limit_ms = limit_ms(s->time_limit);
+    q->search.ls = (LsMethod)s->ls;
     q->jitter_runs = (int)s->jitter;
     q->seed = (uint64_t)s->seed;
     return asked->axis_count ? run_sweep(asked, s, err) : run_one(asked, s, err);
@@ -300,7 +298,7 @@ int main(int argc, char **argv)
     static const char *const costs[] = {"sim", "paper", NULL};
     static const char *const formats[] = {"table", "csv", "json", NULL};
     long     cores = sysconf(_SC_NPROCESSORS_ONLN);
-    Settings s = {.scenario = {.queue_depth = 2}, .top = 8, .glpk_ms = 2000, .seed = 1, .jobs = cores > 0 ? cores : 1};
+    Settings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
     Option   table[] = {
         {"schedule", 0, OPTION_STRING, "LIST", "Simulate the best plan of these: dp, ls, tr, dpu, ir, ahd.",
          &s.schedules, 0, 0, NULL, false},
@@ -318,7 +316,7 @@ int main(int argc, char **argv)
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
         {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
-        {"glpk-ms", 0, OPTION_INTEGER, "MS", "Time limit of GLPK.", &s.glpk_ms, 1, 3600000, NULL, false},
+        LS_OPTIONS(s),
         {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline for Perfetto or pipebd-plot gantt.", &s.timeline,
          0, 0, NULL, false},
         {"timeline-steps", 0, OPTION_INTEGER, "N", "Steps of the timeline (the first 32).", &s.timeline_steps, 1,

@@ -1,0 +1,31 @@
+/* Exact lists: where devices are equal, bins are filled to a capacity that is bisected
+ * (tasks_equal.c); where they are not, tasks are assigned one after another under a
+ * weighted mean as the bound (tasks_unrelated.c). Both start from LPT and MULTIFIT. */
+#include <stdlib.h>
+
+#include "planner/tasks_common.h"
+
+enum { DEFAULT_NODES = 1000000 };
+
+int tasks_exact(TaskLists *out, const TaskProblem *p, const TaskLimits *limits, Error *err)
+{
+    TaskOrder  order = {0};
+    TaskBudget budget;
+    int        rc = -1;
+
+    task_budget_start(&budget, limits, DEFAULT_NODES);
+    if (task_lists_quick(out, p, err) != 0) return -1;
+    if (task_order_build(&order, p, err) != 0) goto done;
+    if (!out->optimal && order.total == INT64_MAX) out->stopped = TASKS_TOO_LARGE;
+    else if (!out->optimal) {
+        if ((task_uniform(p) ? task_search_equal : task_search_unrelated)(out, p, &order, &budget, err) != 0)
+            goto done;
+        out->stopped = out->optimal ? TASKS_FINISHED : budget.stopped;
+        out->nodes = budget.nodes;
+    }
+    rc = 0;
+done:
+    task_order_free(&order);
+    if (rc != 0) { free(out->device); *out = (TaskLists){0}; }
+    return rc;
+}

@@ -1,0 +1,45 @@
+/* The options for the lists of ls: rows of a table of options (base/options.h) for the
+ * fields ls and time_limit of a tool's settings, and what they need to have an effect. */
+#ifndef TOOLS_LS_OPTIONS_H
+#define TOOLS_LS_OPTIONS_H
+
+#include <string.h>
+
+#include "base/options.h"
+#include "planner/compare.h"
+
+#define LS_OPTIONS(s)                                                                              \
+    {"ls", 0, OPTION_CHOICE, "METHOD", "Lists of ls: all (the fastest of lpt, exact, stealing), "  \
+     "lpt, multifit, glpk, exact, stealing.", &(s).ls, 0, 0, ls_method_names, false},              \
+    {"time-limit", 0, OPTION_NUMBER, "SECONDS", "Of exact or glpk. Without, they stop after a "    \
+     "number of nodes: the same result on every machine.", &(s).time_limit, 0, 0, NULL, false}
+
+static inline bool option_given(const Option *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0) table++;
+    return table->name && table->given;
+}
+
+/* At least 1 where a limit is given. */
+static inline int64_t limit_ms(double seconds)
+{
+    return seconds <= 0 ? 0 : seconds < 1e-3 ? 1 : (int64_t)(seconds * 1e3);
+}
+
+/* Refuses the two where they would change nothing; list is the option of the schedules. */
+static inline int ls_options_check(const Option *table, int method, double time_limit, unsigned schedules,
+                                   const char *list, Error *err)
+{
+    bool ls = schedules & 1u << SCHEDULE_LS;
+
+    if (option_given(table, "ls") && !ls) return error_set(err, "--ls: no effect without ls in --%s", list);
+    if (!option_given(table, "time-limit")) return 0;
+    if (!ls) return error_set(err, "--time-limit: no effect without ls in --%s", list);
+    if (!ls_method_searches((LsMethod)method))
+        return error_set(err, "--time-limit: no effect with --ls %s, which does not search", ls_method_names[method]);
+    if (!(time_limit > 0 && time_limit <= 1e6))
+        return error_set(err, "--time-limit %g: expected more than 0 and at most 1000000 seconds", time_limit);
+    return 0;
+}
+
+#endif
