@@ -23,7 +23,7 @@ typedef struct {
 
 static void measure(Case *c, const Scenario *s, Schedule schedule)
 {
-    CompareOptions options = {.schedules = 1u << schedule, .candidates = 8, .glpk_ms = 2000};
+    CompareOptions options = {.schedules = 1u << schedule, .candidates = 8};
     Comparison     comparison;
     Error          err = {""};
     double         start = bench_now();

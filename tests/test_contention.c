@@ -38,7 +38,7 @@ static Comparison compared(const Trace *trace, unsigned schedules, int64_t steps
     Error      err = {""};
 
     ScenarioOptions options = {.queue_depth = 2, .steps = steps};
-    CompareOptions  what = {.schedules = schedules, .candidates = 8, .glpk_ms = 100};
+    CompareOptions  what = {.schedules = schedules, .candidates = 8};
     if (scenario_build(&scenario, trace, &options, &err) != 0) fail_msg("%s", err.text);
     if (compare(&comparison, &scenario, &what, &err) != 0) fail_msg("%s", err.text);
     scenario_free(&scenario);
@@ -105,7 +105,7 @@ static void one_device_is_alone(void **state)
     Scenario        scenario;
     Comparison      c;
     ScenarioOptions options = {.queue_depth = 2, .devices = 1, .steps = 10};
-    CompareOptions  what = {.schedules = 1u << SCHEDULE_IR, .candidates = 8, .glpk_ms = 100};
+    CompareOptions  what = {.schedules = 1u << SCHEDULE_IR, .candidates = 8};
 
     (void)state;
     assert_int_equal(scenario_build(&scenario, trace, &options, NULL), 0);

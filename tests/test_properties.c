@@ -258,7 +258,7 @@ static void results_are_consistent(void **state)
         World      w = world_make(&m, (int)rng_range(&rng, 1, 3));
         Comparison c;
         Error      err = {""};
-        if (compare(&c, &w.scenario, &(CompareOptions){.schedules = 1u << SCHEDULE_IR, .candidates = 1, .glpk_ms = 1}, &err) != 0)
+        if (compare(&c, &w.scenario, &(CompareOptions){.schedules = 1u << SCHEDULE_IR, .candidates = 1}, &err) != 0)
             fail_msg("%s", err.text);
         for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++) {
             Rng       again = rng;
