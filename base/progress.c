@@ -24,6 +24,7 @@ void progress_start(Progress *progress, const char *label, int64_t total)
 {
     *progress = (Progress){.label = label, .total = total, .active = isatty(STDERR_FILENO)};
     progress->last_ms = now_ms();
+    if (progress->active) draw(progress);
 }
 
 void progress_add(Progress *progress, int64_t done)

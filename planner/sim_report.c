@@ -194,6 +194,8 @@ void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out
         text_printf(out, " %12.3f %7.1f %11.1f\n", (double)row->step_ns * 1e-6, 100 * row->utilisation,
                     mib(row->peak_bytes));
     }
+    if (result->done < result->points)
+        text_printf(out, "interrupted: the first %" PRId64 " of %" PRId64 " points\n", result->done, result->points);
 }
 
 static void csv_numbers(const SweepRow *row, bool jitter, Text *out)
@@ -258,7 +260,11 @@ void sweep_report_json(const Sweep *sweep, const SweepResult *result, Text *out)
         if (a) text_append(out, ", ");
         text_json_string(out, sweep->axes[a].path);
     }
-    text_append(out, "],\n  \"rows\": [\n");
+    text_append(out, "],\n");
+    if (result->done < result->points)
+        text_printf(out, "  \"partial\": {\"points\": %" PRId64 ", \"done\": %" PRId64 "},\n", result->points,
+                    result->done);
+    text_append(out, "  \"rows\": [\n");
     for (int64_t i = 0; i < rows; i++) {
         text_append(out, "    {\"at\": [");
         for (int a = 0; a < sweep->axis_count; a++) {

@@ -68,9 +68,15 @@ sed 's/"lanes": 2/"lanes": 1/; s/"sample_us": 5/"sample_us": 60/' "$T" > "$WORK/
 pipebd-sim "$WORK/edited.json" --schedule ls --format json > "$WORK/a.json"
 pipebd-sim "$T" --schedule ls --set loader.lanes=1 --set loader.sample_us=60 --format json > "$WORK/b.json"
 same "setting two numbers is editing the file" "$WORK/a.json" "$WORK/b.json"
-pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --scale blocks.student.us=3 --format csv --jobs 1 > "$WORK/a.csv"
-pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --scale blocks.student.us=3 --format csv --jobs 7 > "$WORK/b.csv"
-same "one thread and seven give the same bytes" "$WORK/a.csv" "$WORK/b.csv"
+for format in table csv json; do
+    for jobs in 1 2 7; do
+        pipebd-sim "$T" --schedule dp,ls,ahd --vary devices=1,2 --vary loader.lanes=1,2,3,4 --vary steps=5,6,7 \
+            --scale blocks.student.us=3 --format $format --jobs $jobs > "$WORK/$format.$jobs"
+    done
+    ok "$format: something to compare" test "$(wc -l < "$WORK/$format.1")" -gt 72
+    same "$format: one thread and two give the same bytes" "$WORK/$format.1" "$WORK/$format.2"
+    same "$format: one thread and seven give the same bytes" "$WORK/$format.1" "$WORK/$format.7"
+done
 ok "a sweep's point is what --set gives" sh -c '
     one=$(pipebd-sim "$1" --schedule dpu --set p2p.us=700 --scale blocks.update.us=3 --format json | jq .epoch_s)
     two=$(pipebd-sim "$1" --schedule dpu --vary p2p.us=700,900 --scale blocks.update.us=3 --format json | jq ".rows[0].epoch_s")
@@ -80,6 +86,49 @@ ok "a slower device makes a slower epoch" sh -c '
     b=$(pipebd-sim "$1" --schedule dpu --scale "device[0].slowdown=1.5" --format json | jq .epoch_s)
     jq -ne "$b > $a"' sh "$T"
 ok "setting what it already is: accepted" pipebd-sim "$T" --schedule dpu --set loader.lanes=2
+
+# ---- interruption
+
+# The trace comes through a pipe: once that is open for writing, the tool listens to SIGINT.
+# interrupts FORMAT SECONDS: a grid of 100,000 points is stopped that long after it began.
+interrupts() {
+    rm -f "$WORK/pipe" && mkfifo "$WORK/pipe"
+    pipebd-sim "$WORK/pipe" --schedule dp,ls,ahd --vary "steps=$(seq -s, 1 317)" --vary "loader.sample_us=$(seq -s, 1 315)" \
+        --format "$1" --jobs 2 > "$WORK/part" 2> "$WORK/part.err" &
+    local tool=$!
+    exec 8> "$WORK/pipe" && cat "$T" >&8 && exec 8>&-
+    sleep "$2"
+    kill -INT $tool
+    wait $tool
+    local status=$?
+    cat "$WORK/part.err"
+    [ $status -eq 1 ] && grep -q "interrupted: [0-9]* of 99855 points are done and were written" "$WORK/part.err"
+}
+done_points() { sed 's/.*interrupted: \([0-9]*\) of .*/\1/' "$WORK/part.err"; }
+
+# The rows of the points done, as a sweep of the first values of steps alone gives them.
+is_prefix() {
+    local points rows steps
+    points=$(done_points) rows=$((3 * points + 1)) steps=$((points / 315 + 1))
+    [ "$(wc -l < "$WORK/part")" -eq $rows ] && [ "$points" -lt 99855 ] || return 1
+    pipebd-sim "$T" --schedule dp,ls,ahd --vary "steps=$(seq -s, 1 $steps)" --vary "loader.sample_us=$(seq -s, 1 315)" \
+        --format csv | head -n $rows | cmp - "$WORK/part"
+}
+ok "CSV: SIGINT keeps what is done, and says so" interrupts csv 0.5
+ok "CSV: what is kept is how the whole begins" is_prefix
+ok "JSON: SIGINT keeps what is done, and says so" interrupts json 0.1
+json_says() { jq -e --argjson done "$(done_points)" '.partial == {points: 99855, done: $done} and (.rows | length) == 3 * $done' "$WORK/part"; }
+ok "JSON: it says how much is there" json_says
+ok "table: SIGINT keeps what is done, and says so" interrupts table 0.1
+ok "table: it says how much is there" grep -q "^interrupted: the first [0-9]* of 99855 points" "$WORK/part"
+
+# On a terminal only: script(1) makes one.
+if command -v script > /dev/null; then
+    script -qec "pipebd-sim $T --schedule dp --vary devices=1,2" /dev/null < /dev/null > "$WORK/terminal" 2>&1
+    ok "progress on a terminal" grep -q "sweep 0/2" "$WORK/terminal"
+else skip "progress on a terminal" "no script(1)"; fi
+pipebd-sim "$T" --schedule dp --vary devices=1,2 > /dev/null 2> "$WORK/err.txt"
+ok "none elsewhere" test ! -s "$WORK/err.txt"
 
 # ---- refusals
 

@@ -45,6 +45,16 @@ static void interrupt(int signal)
     atomic_store(&interrupted, true);
 }
 
+/* The first SIGINT stops a sweep, which then writes what is done; the second kills, for
+ * those who do not want to wait for the points begun. */
+static void catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
 /* ---- the command line -------------------------------------------------------------- */
 
 static int add_edits(Asked *asked, const OptionList *list, EditKind kind, const char *option, Error *err)
@@ -227,10 +237,10 @@ static int run_sweep(const Asked *asked, const Settings *s, Error *err)
                          .stop = &interrupted, .progress = show_progress, .context = &progress};
     int         rc = -1;
 
-    signal(SIGINT, interrupt);
     progress_start(&progress, "sweep", sweep_points(&sweep));
     if (sweep_run(&result, &sweep, err) != 0) { progress_end(&progress); return -1; }
     progress_end(&progress);
+    signal(SIGINT, SIG_DFL);
     if (result.done < result.points) {
         if (report_sweep(&sweep, &result, s, err) == 0)
             error_set(err, "interrupted: %lld of %lld points are done and were written", (long long)result.done,
@@ -254,6 +264,7 @@ static int run(Asked *asked, const char *trace, const Settings *s, Error *err)
 {
     Question *q = &asked->question;
 
+    if (asked->axis_count) catch_interrupt();
     q->trace_name = trace;
     q->plan_name = s->plan;
     if (file_read(&asked->trace_text, &q->trace_length, trace, 0, err) != 0) return -1;
@@ -289,6 +300,7 @@ static const char epilogue[] =
     "    forward.us backward.us update.us output_bytes gradient_bytes\n"
     "  device[2].slowdown\n"
     "--set comes first, then --scale, then --vary. One that changes nothing is refused.\n"
+    "Ctrl-C stops a sweep: the points that are done are written, and the exit status is 1.\n"
     "\n"
     "  pipebd-sim trace.json --schedule ahd --timeline run.json    (ui.perfetto.dev opens it)\n"
     "  pipebd-sim trace.json --schedule dpu,ahd --vary devices=2,4,8 --vary loader.lanes=1,8\n";
