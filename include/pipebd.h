@@ -58,10 +58,11 @@ typedef enum pipebd_schedule {
     PIPEBD_TR,               /* teacher relaying, with a barrier before each update */
     PIPEBD_DPU,              /* teacher relaying with decoupled parameter updates */
     PIPEBD_IR,               /* internal relaying: all blocks on every device */
-    PIPEBD_AHD               /* automatic hybrid distribution: groups of devices a stage */
+    PIPEBD_AHD,              /* automatic hybrid distribution: groups of devices a stage */
+    PIPEBD_SPLIT             /* ahd with students on devices of their own choice */
 } pipebd_schedule;
 
-PIPEBD_API int         pipebd_schedule_count(void);                       /* 6 */
+PIPEBD_API int         pipebd_schedule_count(void);                       /* 7 */
 PIPEBD_API const char *pipebd_schedule_name(pipebd_schedule schedule);    /* "ahd"; static */
 
 /* ---- traces ----------------------------------------------------------------------- */
@@ -111,7 +112,7 @@ typedef struct pipebd_options {
     int64_t  extrapolate;    /* 1: continue costs beyond the measured points; 0: fail */
     int64_t  cost;           /* what the partition search minimises: PIPEBD_COST_SIM, or
                               * PIPEBD_COST_PAPER for the original's formula */
-    uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all */
+    uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all but split */
     int64_t  candidates;     /* partitions simulated a schedule; 0: 8. At most 4096 */
     int64_t  time_limit_ms;  /* of a search for lists of ls; 0: it stops after a number of
                               * nodes, the same on every machine. At most 3600000 */

@@ -79,7 +79,7 @@ static void keep_faster(Candidate *best, Candidate *next)
 
     if (!next->plan && !best->plan && !best->why[0]) memcpy(best->why, next->why, sizeof best->why);
     candidate_free(loser);
-    if (better) *best = *next;
+    if (better) { next->ahd_ns = best->ahd_ns; *best = *next; }
 }
 
 int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *s, Error *err)

@@ -13,6 +13,7 @@ typedef struct {
     Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
+    int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
     char      method[192];    /* "partition search, best of 4 simulated" */
     char      why[256];
 } Candidate;

@@ -38,10 +38,14 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
 
 /* ---- all ---------------------------------------------------------------------------- */
 
-static int compare_one(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
+static int compare_one(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options,
                        Error *err)
 {
+    Candidate *row = &out->rows[schedule];
+    bool       ahd = options->schedules & 1u << SCHEDULE_AHD;
+
     switch (schedule) {
+    case SCHEDULE_SPLIT: return compare_split(row, ahd ? &out->rows[SCHEDULE_AHD] : NULL, s, options, err);
     case SCHEDULE_DP: return compare_dp(row, s, err);
     case SCHEDULE_IR: return compare_ir(row, s, err);
     case SCHEDULE_LS: return compare_ls(row, s, options, err);
@@ -53,9 +57,9 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
 {
     *out = (Comparison){.best = -1};
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        Candidate *row = &out->rows[i];
+        const Candidate *row = &out->rows[i];
         if (!(options->schedules & 1u << i)) continue;
-        if (compare_one(row, (Schedule)i, scenario, options, err) != 0) {
+        if (compare_one(out, (Schedule)i, scenario, options, err) != 0) {
             comparison_free(out);
             return -1;
         }

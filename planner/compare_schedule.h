@@ -9,6 +9,10 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario, c
                   Error *err);
 int compare_ls(Candidate *row, const Scenario *scenario, const CompareOptions *options, Error *err);
 
+/* Starts from ahd, the best plan of that schedule (NULL: finds it). */
+int compare_split(Candidate *row, const Candidate *ahd, const Scenario *scenario, const CompareOptions *options,
+                  Error *err);
+
 /* The bottleneck that no partition beats, over all steps; 0: not known. */
 int compare_relay_bound(int64_t *out, const Scenario *scenario, Error *err);
 

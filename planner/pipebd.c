@@ -38,7 +38,7 @@ struct pipebd_comparison {
     Prediction predictions[SCHEDULE_COUNT];
 };
 
-static_assert((int)PIPEBD_AHD == (int)SCHEDULE_AHD && SCHEDULE_COUNT == PIPEBD_AHD + 1, "schedules");
+static_assert((int)PIPEBD_SPLIT == (int)SCHEDULE_SPLIT && SCHEDULE_COUNT == PIPEBD_SPLIT + 1, "schedules");
 static_assert((int)PIPEBD_SHARE_IDLE == (int)SHARE_IDLE && SHARE_COUNT == PIPEBD_SHARE_IDLE + 1, "shares");
 static_assert((int)PIPEBD_COST_PAPER == (int)COST_PAPER && (int)PIPEBD_COST_SIM == (int)COST_SIM, "costs");
 static_assert((int)PIPEBD_JSON == (int)REPORT_JSON, "formats");
@@ -203,7 +203,7 @@ static int check_options(const pipebd_options *o, Error *err)
                              ranges[i].value, ranges[i].maximum);
     if (o->schedules >> SCHEDULE_COUNT)
         return error_set(err, "options.schedules is 0x%" PRIx64 ", expected bits 1 << PIPEBD_DP to "
-                         "1 << PIPEBD_AHD", o->schedules);
+                         "1 << PIPEBD_SPLIT", o->schedules);
     return 0;
 }
 
@@ -212,7 +212,7 @@ static int read_options(pipebd_options *out, const pipebd_options *given, Error 
     if (copy_options(out, given, err) != 0 || check_options(out, err) != 0) return -1;
     if (!out->queue_depth) out->queue_depth = 2;
     if (!out->candidates) out->candidates = 8;
-    if (!out->schedules) out->schedules = (1u << SCHEDULE_COUNT) - 1;
+    if (!out->schedules) out->schedules = SCHEDULES_USUAL;
     return 0;
 }
 

@@ -47,12 +47,41 @@ static void table_rows(const Comparison *c, Text *out)
     }
 }
 
+static bool same_place(const Stage *a, const Stage *b)
+{
+    for (int i = 0; i < a->width && i < b->width; i++)
+        if (a->devices[i] != b->devices[i] || a->rows[i] != b->rows[i]) return false;
+    return a->width == b->width;
+}
+
+static void task_name(const Plan *plan, const Stage *task, const Scenario *s, Text *out)
+{
+    text_append(out, s->trace->blocks[task->first].name);
+    if (plan_students(plan, task->first) > 1) text_printf(out, "/%d", task->student);
+}
+
+/* The tasks of a split plan: a line for neighbours that are in the same place. */
+static void report_tasks(const Plan *plan, const Scenario *s, Text *out)
+{
+    for (int i = 0, end; i < plan->task_count; i = end) {
+        const Stage *task = &plan->tasks[i];
+        for (end = i + 1; end < plan->task_count && same_place(task, &plan->tasks[end]);) end++;
+        text_printf(out, "  student%s ", end - i > 1 ? "s" : "");
+        task_name(plan, task, s, out);
+        if (end - i > 1) { text_append(out, " to "); task_name(plan, &plan->tasks[end - 1], s, out); }
+        text_printf(out, " on device%s", task->width > 1 ? "s" : "");
+        for (int d = 0; d < task->width; d++) text_printf(out, "%s %d", d ? "," : "", task->devices[d]);
+        for (int d = 0; d < task->width; d++) text_printf(out, ", %" PRId64, task->rows[d]);
+        text_append(out, " rows each step\n");
+    }
+}
+
 void report_stages(const Plan *plan, const Scenario *s, Text *out)
 {
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
-        text_printf(out, "  block%s %s", stage->first == stage->last ? "" : "s",
-                    s->trace->blocks[stage->first].name);
+        text_printf(out, "  %sblock%s %s", plan->task_count ? "teacher " : "",
+                    stage->first == stage->last ? "" : "s", s->trace->blocks[stage->first].name);
         if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
         if (stage->width == 0) { text_append(out, ": for the next free device\n"); continue; }
         text_printf(out, " on device%s", stage->width > 1 ? "s" : "");
@@ -61,6 +90,7 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
         if (stage->width > 1) text_printf(out, " (last: %" PRId64 ")", stage->rows[stage->width - 1]);
         text_append(out, "\n");
     }
+    report_tasks(plan, s, out);
 }
 
 void report_table(const Comparison *c, const Scenario *s, Text *out)
@@ -151,6 +181,10 @@ void report_json(const Comparison *c, const Scenario *s, Text *out)
     else                     text_append(out, "null");
     text_append(out, ", \"stages\": ");
     plan_stages_text(plan, "  ", out);
+    if (plan->task_count) {
+        text_append(out, ", \"tasks\": ");
+        plan_tasks_text(plan, "  ", out);
+    }
     text_append(out, "},\n  \"missing\": [");
     scenario_missing(s, &missing);
     first = true;

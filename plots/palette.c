@@ -9,7 +9,7 @@ int colour_of_schedule(Schedule schedule)
 {
     static const int colours[SCHEDULE_COUNT] = {
         [SCHEDULE_DP] = GREY, [SCHEDULE_LS] = ORANGE, [SCHEDULE_TR] = SKY, [SCHEDULE_DPU] = BLUE,
-        [SCHEDULE_IR] = PURPLE, [SCHEDULE_AHD] = GREEN,
+        [SCHEDULE_IR] = PURPLE, [SCHEDULE_AHD] = GREEN, [SCHEDULE_SPLIT] = VERMILION,
     };
 
     return colours[schedule];

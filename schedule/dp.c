@@ -1,24 +1,30 @@
 /* DP: block after block, each on all devices, the teacher from the input every time.
  *
  *     phase b, every device of w:  LOAD B/w | TEACHER 0..b | FORWARD b | BACKWARD b |
- *                                  ALLREDUCE b | UPDATE b */
+ *                                  ALLREDUCE b | UPDATE b
+ *
+ * A block's students share its phase: one teacher pass for all, then FORWARD, BACKWARD and
+ * ALLREDUCE of one after another, then their UPDATEs. */
 #include "schedule/program.h"
 
-static int build_device(Program *program, const Stage *stage, int group, int i, int64_t row, Error *err)
+static int build_device(Program *program, const Stage *stage, int students, int group, int i, int64_t row,
+                        Error *err)
 {
     Code   *code = &program->devices[stage->devices[i]];
     int     b = stage->first;
     int64_t rows = stage->rows[i];
 
-#define EMIT(op, block, link) \
-    if (program_emit(program, code, (Instruction){op, block, link, row, rows}, err) != 0) return -1
+#define EMIT(op, block, link, student) \
+    if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) return -1
     if (program_begin_phase(code, program->steps, err) != 0) return -1;
-    EMIT(OP_LOAD, 0, -1);
-    for (int t = 0; t <= b; t++) EMIT(OP_TEACHER, t, -1);
-    EMIT(OP_FORWARD, b, -1);
-    EMIT(OP_BACKWARD, b, -1);
-    if (stage->width > 1) EMIT(OP_ALLREDUCE, b, group);
-    EMIT(OP_UPDATE, b, -1);
+    EMIT(OP_LOAD, 0, -1, 0);
+    for (int t = 0; t <= b; t++) EMIT(OP_TEACHER, t, -1, 0);
+    for (int j = 0; j < students; j++) {
+        EMIT(OP_FORWARD, b, -1, j);
+        EMIT(OP_BACKWARD, b, -1, j);
+        if (stage->width > 1) EMIT(OP_ALLREDUCE, b, group, j);
+    }
+    for (int j = 0; j < students; j++) EMIT(OP_UPDATE, b, -1, j);
 #undef EMIT
     return 0;
 }
@@ -31,7 +37,8 @@ int build_dp(Program *program, const Plan *plan, Error *err)
     for (int s = 0; s < plan->stage_count; s++) {
         int64_t row = 0;
         for (int i = 0; i < plan->stages[s].width; i++) {
-            if (build_device(program, &plan->stages[s], group, i, row, err) != 0) return -1;
+            if (build_device(program, &plan->stages[s], plan_students(plan, plan->stages[s].first), group, i, row,
+                             err) != 0) return -1;
             row += plan->stages[s].rows[i];
         }
     }

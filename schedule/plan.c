@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096 };
+enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096, MAX_STUDENTS = 1 << 16 };    /* of all blocks */
 
 /* Microseconds below 2^43 have three exact decimals as a double; plans do not predict
  * times beyond (101 days), rather than let them change on the way. */
@@ -21,7 +21,10 @@ static const struct { const char *name, *summary; } schedules[SCHEDULE_COUNT] = 
     [SCHEDULE_DPU] = {"dpu", "teacher relaying with decoupled parameter updates"},
     [SCHEDULE_IR]  = {"ir",  "internal relaying: all blocks on every device, data parallel"},
     [SCHEDULE_AHD] = {"ahd", "automatic hybrid distribution: relaying between groups of devices"},
+    [SCHEDULE_SPLIT] = {"split", "relaying with students on devices of their own choice"},
 };
+
+#define SCHEDULE_NAMES "dp, ls, tr, dpu, ir, ahd, split"
 
 const char *schedule_name(Schedule schedule)    { return schedules[schedule].name; }
 const char *schedule_summary(Schedule schedule) { return schedules[schedule].summary; }
@@ -43,12 +46,12 @@ int schedule_list(unsigned *out, const char *list, Error *err)
         size_t length = strcspn(list, ",");
         snprintf(name, sizeof name, "%.*s", length < 15 ? (int)length : 15, list);
         if (!schedule_find(name, &schedule))
-            return error_set(err, "\"%s\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd", name);
+            return error_set(err, "\"%s\" is not a schedule, expected a list of " SCHEDULE_NAMES, name);
         *out |= 1u << schedule;
         list += length;
         if (*list == ',' && !*++list) return error_set(err, "ends with a comma, expected one more schedule");
     }
-    return *out ? 0 : error_set(err, "empty, expected a list of dp, ls, tr, dpu, ir, ahd");
+    return *out ? 0 : error_set(err, "empty, expected a list of " SCHEDULE_NAMES);
 }
 
 /* ---- making ------------------------------------------------------------ */
@@ -96,16 +99,46 @@ int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int f
     return 0;
 }
 
+int plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err)
+{
+    if (size_stage(plan, stage, width, err) != 0) return -1;
+    memcpy(stage->devices, devices, (size_t)width * sizeof *devices);
+    memcpy(stage->rows, rows, (size_t)width * sizeof *rows);
+    return 0;
+}
+
+int plan_students(const Plan *plan, int block) { return plan->students ? plan->students[block] : 1; }
+
+int plan_set_students(Plan *plan, const int *students, Error *err)
+{
+    plan->students = NULL;
+    if (!students) return 0;
+    plan->students = arena_alloc(&plan->arena, (size_t)plan->block_count, sizeof *students);
+    if (!plan->students) return error_no_memory(err);
+    memcpy(plan->students, students, (size_t)plan->block_count * sizeof *students);
+    return 0;
+}
+
+int plan_add_tasks(Plan *plan, Error *err)
+{
+    int count = 0, task = 0;
+
+    for (int b = 0; b < plan->block_count; b++) count += plan_students(plan, b);
+    plan->tasks = arena_alloc(&plan->arena, (size_t)count, sizeof *plan->tasks);
+    if (!plan->tasks) return error_no_memory(err);
+    plan->task_count = count;
+    for (int b = 0; b < plan->block_count; b++)
+        for (int j = 0; j < plan_students(plan, b); j++)
+            plan->tasks[task++] = (Stage){.first = b, .last = b, .student = j};
+    return 0;
+}
+
 static int copy_stage(Plan *copy, Stage *to, const Stage *from, Error *err)
 {
     to->first = from->first;
     to->last = from->last;
-    if (size_stage(copy, to, from->width, err) != 0) return -1;
-    for (int i = 0; i < from->width; i++) {
-        to->devices[i] = from->devices[i];
-        to->rows[i] = from->rows[i];
-    }
-    return 0;
+    to->student = from->student;
+    return plan_place(copy, to, from->devices, from->rows, from->width, err);
 }
 
 int plan_copy(Plan **out, const Plan *plan, Error *err)
@@ -124,6 +157,10 @@ int plan_copy(Plan **out, const Plan *plan, Error *err)
     if (!copy->trace_name) { error_no_memory(err); goto fail; }
     for (int i = 0; i < plan->stage_count; i++)
         if (copy_stage(copy, &copy->stages[i], &plan->stages[i], err) != 0) goto fail;
+    if (plan_set_students(copy, plan->students, err) != 0) goto fail;
+    if (plan->task_count && plan_add_tasks(copy, err) != 0) goto fail;
+    for (int i = 0; i < plan->task_count; i++)
+        if (copy_stage(copy, &copy->tasks[i], &plan->tasks[i], err) != 0) goto fail;
     *out = copy;
     return 0;
 fail:
@@ -140,10 +177,35 @@ void plan_free(Plan *plan)
 
 /* ---- checking ---------------------------------------------------------- */
 
+/* A stage's or a task's devices and rows; what: "stage" or "task", for messages. */
+static int check_devices(const Plan *plan, const Stage *stage, const char *what, int index, char *used,
+                         Error *err)
+{
+    int64_t rows = 0;
+
+    for (int i = 0; i < stage->width; i++) {
+        int device = stage->devices[i];
+        if (device < 0 || device >= plan->device_count)
+            return error_set(err, "%s %d: device %d, expected 0 to %d", what, index, device,
+                             plan->device_count - 1);
+        if (used[device])
+            return error_set(err, "%s %d: device %d is used already, expected each device once", what,
+                             index, device);
+        if (stage->rows[i] < 1)
+            return error_set(err, "%s %d: device %d gets %" PRId64 " rows, expected at least 1", what,
+                             index, device, stage->rows[i]);
+        used[device] = 1;
+        rows += stage->rows[i];
+    }
+    if (stage->width > 0 && rows != plan->batch)
+        return error_set(err, "%s %d: rows sum to %" PRId64 ", expected the batch, %" PRId64, what, index,
+                         rows, plan->batch);
+    return 0;
+}
+
 static int check_stage(const Plan *plan, int index, char *used, Error *err)
 {
     const Stage *stage = &plan->stages[index];
-    int64_t      rows = 0;
 
     if (stage->first < 0 || stage->first > stage->last || stage->last >= plan->block_count)
         return error_set(err, "stage %d: blocks %d to %d, expected an ascending range within 0 to %d",
@@ -152,24 +214,28 @@ static int check_stage(const Plan *plan, int index, char *used, Error *err)
         return error_set(err, "stage %d: no devices, expected at least one", index);
     if (stage->width > 0 && plan->stealing)
         return error_set(err, "stage %d: has devices, expected none in a plan with stealing", index);
-    for (int i = 0; i < stage->width; i++) {
-        int device = stage->devices[i];
-        if (device < 0 || device >= plan->device_count)
-            return error_set(err, "stage %d: device %d, expected 0 to %d", index, device,
-                             plan->device_count - 1);
-        if (used[device])
-            return error_set(err, "stage %d: device %d is used already, expected each device once",
-                             index, device);
-        if (stage->rows[i] < 1)
-            return error_set(err, "stage %d: device %d gets %" PRId64 " rows, expected at least 1",
-                             index, device, stage->rows[i]);
-        used[device] = 1;
-        rows += stage->rows[i];
+    return check_devices(plan, stage, "stage", index, used, err);
+}
+
+/* The tasks of a split plan: every student of every block once, in order. */
+static int check_tasks(const Plan *plan, char *used, int *task_at, Error *err)
+{
+    int block = 0, student = 0;
+
+    for (int i = 0; i < plan->task_count; i++) {
+        const Stage *task = &plan->tasks[i];
+        *task_at = i;
+        if (block == plan->block_count || task->first != block || task->last != block || task->student != student)
+            return error_set(err, "task %d: student %d of block %d, expected each student once, by block and "
+                             "number", i, task->student, task->first);
+        if (task->width == 0) return error_set(err, "task %d: no devices, expected at least one", i);
+        memset(used, 0, (size_t)plan->device_count);
+        if (check_devices(plan, task, "task", i, used, err) != 0) return -1;
+        if (++student == plan_students(plan, block)) { block++; student = 0; }
     }
-    if (stage->width > 0 && rows != plan->batch)
-        return error_set(err, "stage %d: rows sum to %" PRId64 ", expected the batch, %" PRId64, index,
-                         rows, plan->batch);
-    return 0;
+    *task_at = -1;
+    if (plan->schedule != SCHEDULE_SPLIT || block == plan->block_count) return 0;
+    return error_set(err, "student %d of block %d is in no task, expected each student once", student, block);
 }
 
 /* What each schedule asks of a stage beyond check_stage(). */
@@ -230,18 +296,24 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
     return 0;
 }
 
-/* plan_check(), and in *at the stage at fault, or one of the above. */
-static int check(const Plan *plan, int *at, Error *err)
+/* plan_check(), and in *at the stage at fault, or one of the above; in *task_at the
+ * task, or -1. */
+static int check(const Plan *plan, int *at, int *task_at, Error *err)
 {
     int   rc = -1;
     bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
     *at = NO_STAGE;
+    *task_at = -1;
     if (!used || !seen) { error_no_memory(err); goto done; }
     *at = WHOLE_PLAN;
     if (plan->stealing && plan->schedule != SCHEDULE_LS) {
         error_set(err, "stealing with %s, expected it with ls only", schedule_name(plan->schedule));
+        goto done;
+    }
+    if (plan->task_count && plan->schedule != SCHEDULE_SPLIT) {
+        error_set(err, "tasks with %s, expected them with split only", schedule_name(plan->schedule));
         goto done;
     }
     for (int i = 0; i < plan->stage_count; i++) {
@@ -250,7 +322,8 @@ static int check(const Plan *plan, int *at, Error *err)
         if (check_stage(plan, i, used, err) != 0) goto done;
         if (check_shape(plan, i, err) != 0) goto done;
     }
-    rc = check_order(plan, seen, at, err);
+    if (check_order(plan, seen, at, err) != 0) goto done;
+    rc = check_tasks(plan, used, task_at, err);
 done:
     free(used);
     free(seen);
@@ -259,25 +332,43 @@ done:
 
 int plan_check(const Plan *plan, Error *err)
 {
-    int at;
+    int at, task_at;
 
-    return check(plan, &at, err);
+    return check(plan, &at, &task_at, err);
 }
 
 /* ---- writing ----------------------------------------------------------- */
+
+static void devices_text(const Stage *stage, Text *out)
+{
+    text_append(out, "\"devices\": [");
+    for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
+    text_append(out, "], \"rows\": [");
+    for (int d = 0; d < stage->width; d++)
+        text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
+    text_append(out, "]}");
+}
 
 void plan_stages_text(const Plan *plan, const char *indent, Text *out)
 {
     text_append(out, "[");
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
-        text_printf(out, "%s\n%s  {\"first\": %d, \"last\": %d, \"devices\": [", i ? "," : "", indent,
-                    stage->first, stage->last);
-        for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
-        text_append(out, "], \"rows\": [");
-        for (int d = 0; d < stage->width; d++)
-            text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
-        text_append(out, "]}");
+        text_printf(out, "%s\n%s  {\"first\": %d, \"last\": %d, ", i ? "," : "", indent, stage->first,
+                    stage->last);
+        devices_text(stage, out);
+    }
+    text_printf(out, "\n%s]", indent);
+}
+
+void plan_tasks_text(const Plan *plan, const char *indent, Text *out)
+{
+    text_append(out, "[");
+    for (int i = 0; i < plan->task_count; i++) {
+        const Stage *task = &plan->tasks[i];
+        text_printf(out, "%s\n%s  {\"block\": %d, ", i ? "," : "", indent, task->first);
+        if (plan->students) text_printf(out, "\"student\": %d, ", task->student);
+        devices_text(task, out);
     }
     text_printf(out, "\n%s]", indent);
 }
@@ -309,10 +400,17 @@ void plan_text(const Plan *plan, Text *out)
     text_printf(out, ", \"hash\": \"%016" PRIx64 "\"},\n", plan->trace_hash);
     text_printf(out, "  \"blocks\": %d,\n  \"devices\": %d,\n  \"batch\": %" PRId64 ",\n",
                 plan->block_count, plan->device_count, plan->batch);
+    for (int b = 0; plan->students && b < plan->block_count; b++)
+        text_printf(out, b ? ", %d" : "  \"students\": [%d", plan->students[b]);
+    if (plan->students) text_append(out, "],\n");
     text_append(out, "  \"predicted\": ");
     predicted_text(plan, out);
     text_append(out, ",\n  \"stages\": ");
     plan_stages_text(plan, "  ", out);
+    if (plan->task_count) {
+        text_append(out, ",\n  \"tasks\": ");
+        plan_tasks_text(plan, "  ", out);
+    }
     text_append(out, "\n}\n");
 }
 
@@ -329,18 +427,11 @@ int plan_write(const Plan *plan, const char *path, Error *err)
 
 /* ---- reading ----------------------------------------------------------- */
 
-static int read_stage(Plan *plan, const JsonAt *at, Stage *stage, Error *err)
+static int read_devices(Plan *plan, const JsonAt *at, Stage *stage, Error *err)
 {
-    static const char *const keys[] = {"first", "last", "devices", "rows", NULL};
-    JsonAt  first = json_member(at, "first"), last = json_member(at, "last");
     JsonAt  devices = json_member(at, "devices"), rows = json_member(at, "rows");
     int64_t value = 0;
 
-    if (json_check_keys(at, keys, err) != 0) return -1;
-    if (json_get_integer(&first, 0, plan->block_count - 1, &value, err) != 0) return -1;
-    stage->first = (int)value;
-    if (json_get_integer(&last, stage->first, plan->block_count - 1, &value, err) != 0) return -1;
-    stage->last = (int)value;
     if (json_get_array(&devices, 0, err) != 0 || json_get_array(&rows, 0, err) != 0) return -1;
     if (json_count(&devices) > (size_t)plan->device_count)
         return json_fail(&devices, err, "%zu devices, expected at most %d", json_count(&devices),
@@ -356,6 +447,74 @@ static int read_stage(Plan *plan, const JsonAt *at, Stage *stage, Error *err)
         if (json_get_integer(&share, 1, plan->batch, &stage->rows[i], err) != 0) return -1;
     }
     return 0;
+}
+
+static int read_stage(Plan *plan, const JsonAt *at, Stage *stage, Error *err)
+{
+    static const char *const keys[] = {"first", "last", "devices", "rows", NULL};
+    JsonAt  first = json_member(at, "first"), last = json_member(at, "last");
+    int64_t value = 0;
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (json_get_integer(&first, 0, plan->block_count - 1, &value, err) != 0) return -1;
+    stage->first = (int)value;
+    if (json_get_integer(&last, stage->first, plan->block_count - 1, &value, err) != 0) return -1;
+    stage->last = (int)value;
+    return read_devices(plan, at, stage, err);
+}
+
+static int read_task(Plan *plan, const JsonAt *at, Stage *task, Error *err)
+{
+    static const char *const keys[] = {"block", "student", "devices", "rows", NULL};
+    JsonAt  block = json_member(at, "block"), student = json_member(at, "student");
+    int64_t value = 0;
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (json_get_integer(&block, 0, plan->block_count - 1, &value, err) != 0) return -1;
+    task->first = task->last = (int)value;
+    value = 0;
+    if (json_has(&student) && json_get_integer(&student, 0, plan_students(plan, task->first) - 1, &value, err) != 0)
+        return -1;
+    task->student = (int)value;
+    return read_devices(plan, at, task, err);
+}
+
+static int read_tasks(Plan *plan, const JsonAt *root, Error *err)
+{
+    JsonAt tasks = json_member(root, "tasks");
+
+    if (plan->schedule != SCHEDULE_SPLIT && json_has(&tasks))
+        return json_fail(&tasks, err, "tasks with %s, expected them with split only", schedule_name(plan->schedule));
+    if (plan->schedule != SCHEDULE_SPLIT) return 0;
+    if (json_get_array(&tasks, 1, err) != 0 || plan_add_tasks(plan, err) != 0) return -1;
+    if (json_count(&tasks) != (size_t)plan->task_count)
+        return json_fail(&tasks, err, "%zu tasks, expected one a student, %d", json_count(&tasks), plan->task_count);
+    for (int i = 0; i < plan->task_count; i++) {
+        JsonAt item = json_element(&tasks, (size_t)i);
+        if (read_task(plan, &item, &plan->tasks[i], err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int read_students(Plan *plan, const JsonAt *root, Error *err)
+{
+    JsonAt  at = json_member(root, "students");
+    int64_t count = 0, sum = 0;
+
+    if (!json_has(&at)) return 0;
+    if (json_get_array(&at, 1, err) != 0) return -1;
+    if (json_count(&at) != (size_t)plan->block_count)
+        return json_fail(&at, err, "%zu numbers, expected one a block, %d", json_count(&at), plan->block_count);
+    plan->students = arena_alloc(&plan->arena, (size_t)plan->block_count, sizeof *plan->students);
+    if (!plan->students) return error_no_memory(err);
+    for (int b = 0; b < plan->block_count; b++) {
+        JsonAt item = json_element(&at, (size_t)b);
+        if (json_get_integer(&item, 1, MAX_STUDENTS, &count, err) != 0) return -1;
+        plan->students[b] = (int)count;
+        sum += count;
+    }
+    if (sum <= MAX_STUDENTS) return 0;
+    return json_fail(&at, err, "%lld students, expected at most %d", (long long)sum, MAX_STUDENTS);
 }
 
 static int read_trace_name(Plan *plan, const JsonAt *root, Error *err)
@@ -393,7 +552,7 @@ static int read_predicted(Plan *plan, const JsonAt *root, Error *err)
 
 static int read_head(Plan **out, const JsonAt *root, Error *err)
 {
-    static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", NULL};
+    static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", "split", NULL};
     JsonAt  schedule = json_member(root, "schedule"), stealing = json_member(root, "stealing");
     JsonAt  blocks = json_member(root, "blocks"), devices = json_member(root, "devices");
     JsonAt  batch = json_member(root, "batch"), stages = json_member(root, "stages");
@@ -421,21 +580,27 @@ static int read_head(Plan **out, const JsonAt *root, Error *err)
 static int read_plan(Plan **out, const Json *doc, Error *err)
 {
     static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace", "blocks",
-                                       "devices", "batch", "predicted", "stages", NULL};
-    JsonAt root = json_root(doc), stages = json_member(&root, "stages");
+                                       "devices", "batch", "students", "predicted", "stages", "tasks", NULL};
+    JsonAt root = json_root(doc), stages = json_member(&root, "stages"), tasks = json_member(&root, "tasks");
     Error  why = {""};
-    int    at = NO_STAGE;
+    int    at = NO_STAGE, task_at = -1;
 
     if (json_check_format(doc, "pipebd-plan", 1, err) != 0) return -1;
     if (json_check_keys(&root, keys, err) != 0) return -1;
     if (read_head(out, &root, err) != 0) return -1;
     if (read_trace_name(*out, &root, err) != 0 || read_predicted(*out, &root, err) != 0) return -1;
+    if (read_students(*out, &root, err) != 0) return -1;
     for (int i = 0; i < (*out)->stage_count; i++) {
         JsonAt item = json_element(&stages, (size_t)i);
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
-    if (check(*out, &at, &why) == 0) return 0;
+    if (read_tasks(*out, &root, err) != 0) return -1;
+    if (check(*out, &at, &task_at, &why) == 0) return 0;
     if (at == NO_STAGE) return error_set(err, "%s", why.text);
+    if (task_at >= 0) {
+        JsonAt task = json_element(&tasks, (size_t)task_at);
+        return json_fail(&task, err, "%s", why.text);
+    }
     if (at == WHOLE_PLAN) return json_fail(&stages, err, "%s", why.text);
     JsonAt stage = json_element(&stages, (size_t)at);
     return json_fail(&stage, err, "%s", why.text);

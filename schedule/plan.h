@@ -6,7 +6,12 @@
  *                     device runs its tasks in the order of the list. With stealing
  *                     the stages name no devices: a free one takes the next;
  *   tr, dpu, ahd, ir  one stage after another along the chain, all at once, each on
- *                     devices of its own that split the batch by rows. */
+ *                     devices of its own that split the batch by rows;
+ *   split             the same, but the stages run the teacher only, and every student
+ *                     is a task on any devices, which split the batch by rows.
+ *
+ * A block may have several students, numbered from 0. All schedules but split train
+ * them together, where their block is. */
 #ifndef SCHEDULE_PLAN_H
 #define SCHEDULE_PLAN_H
 
@@ -18,7 +23,8 @@
 #include "base/text.h"
 
 typedef enum {
-    SCHEDULE_DP, SCHEDULE_LS, SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_IR, SCHEDULE_AHD, SCHEDULE_COUNT
+    SCHEDULE_DP, SCHEDULE_LS, SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_IR, SCHEDULE_AHD,
+    SCHEDULE_SPLIT, SCHEDULE_COUNT
 } Schedule;
 
 typedef struct {
@@ -26,6 +32,7 @@ typedef struct {
     int      width;          /* devices; 0 for a task that any device may steal */
     int     *devices;        /* [width], in the order of their rows */
     int64_t *rows;           /* [width], at least 1 each; they sum to the batch */
+    int      student;        /* of a task: trains this student of block first = last */
 } Stage;
 
 typedef struct {
@@ -36,6 +43,9 @@ typedef struct {
     int64_t     batch;
     int         stage_count;
     Stage      *stages;
+    int         task_count;  /* split only: by block, then student */
+    Stage      *tasks;
+    int        *students;    /* [block_count] students of a block; NULL: one each */
     const char *trace_name;  /* what it was made for, "" when unknown */
     uint64_t    trace_hash;
     int64_t     bottleneck_ns;           /* predicted; 0 when not known */
@@ -45,6 +55,9 @@ typedef struct {
 const char *schedule_name(Schedule schedule);              /* "ahd" */
 const char *schedule_summary(Schedule schedule);           /* one line for people */
 bool        schedule_find(const char *name, Schedule *out);
+
+/* Compared when nothing else is asked for: all but split. */
+#define SCHEDULES_USUAL ((1u << SCHEDULE_SPLIT) - 1)
 
 /* "dp,ahd" as bits (1u << SCHEDULE_x); at least one. */
 int         schedule_list(unsigned *out, const char *list, Error *err);
@@ -58,6 +71,16 @@ int plan_new(Plan **out, Schedule schedule, int block_count, int device_count, i
 int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int first_device,
                    int width, Error *err);
 
+/* How many students each block has, [block_count]; NULL: one each. */
+int  plan_set_students(Plan *plan, const int *students, Error *err);
+int  plan_students(const Plan *plan, int block);
+
+/* Room for the tasks of a split plan: one a student, in order, none with devices yet. */
+int  plan_add_tasks(Plan *plan, Error *err);
+
+/* Puts a task, or a stage of a split plan, on width devices with these rows. */
+int  plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err);
+
 /* A copy with an arena of its own. */
 int plan_copy(Plan **out, const Plan *plan, Error *err);
 
@@ -70,8 +93,10 @@ int  plan_write(const Plan *plan, const char *path, Error *err);
 int  plan_read(Plan **out, const char *path, Error *err);
 int  plan_parse(Plan **out, const char *name, const char *text, size_t length, Error *err);
 
-/* The stages as a JSON array, for reports that contain a plan. */
+/* The stages, and the tasks of a split plan, as JSON arrays, for reports that contain
+ * a plan. */
 void plan_stages_text(const Plan *plan, const char *indent, Text *out);
+void plan_tasks_text(const Plan *plan, const char *indent, Text *out);
 
 void plan_free(Plan *plan);
 

@@ -8,6 +8,7 @@
 static int (*const builders[SCHEDULE_COUNT])(Program *, const Plan *, Error *) = {
     [SCHEDULE_DP] = build_dp,   [SCHEDULE_LS] = build_ls, [SCHEDULE_TR] = build_tr,
     [SCHEDULE_DPU] = build_dpu, [SCHEDULE_IR] = build_ir, [SCHEDULE_AHD] = build_ahd,
+    [SCHEDULE_SPLIT] = build_split,
 };
 
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
@@ -16,6 +17,7 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
 
     *out = NULL;
     if (!program) return error_no_memory(err);
+    program_set_students(program, plan->students);
     if (builders[plan->schedule](program, plan, err) != 0) {
         program_free(program);
         return -1;
@@ -34,8 +36,28 @@ Program *program_new(int device_count, int block_count, int64_t batch, int64_t s
     program->batch = batch;
     program->steps = steps;
     program->devices = calloc((size_t)device_count, sizeof *program->devices);
-    if (!program->devices) { free(program); return NULL; }
+    program->first_student = calloc((size_t)block_count + 1, sizeof *program->first_student);
+    if (!program->devices || !program->first_student) {
+        free(program->devices);
+        free(program->first_student);
+        free(program);
+        return NULL;
+    }
+    program_set_students(program, NULL);
     return program;
+}
+
+void program_set_students(Program *program, const int *students)
+{
+    for (int b = 0; b < program->block_count; b++)
+        program->first_student[b + 1] = program->first_student[b] + (students ? students[b] : 1);
+}
+
+int program_student_count(const Program *program) { return program->first_student[program->block_count]; }
+
+int program_student(const Program *program, int block, int student)
+{
+    return program->first_student[block] + student;
 }
 
 static void code_free(Code *code)
@@ -52,6 +74,7 @@ void program_free(Program *program)
     for (int g = 0; g < program->group_count; g++) free(program->groups[g].devices);
     free(program->groups);
     free(program->channels);
+    free(program->first_student);
     free(program->devices);
     free(program);
 }
@@ -138,6 +161,9 @@ const char *instruction_text(const Program *program, const Instruction *in, char
     }
     used = snprintf(buffer, size, "%s %s%d", op_name(in->op), boundary || in->op == OP_LOAD ? "boundary " : "",
                     in->block);
+    bool trains = in->op >= OP_FORWARD && in->op <= OP_UPDATE;
+    if (trains && program_student_count(program) > program->block_count && used > 0 && (size_t)used < size)
+        used += snprintf(buffer + used, size - (size_t)used, " student %d", in->student);
     if (in->rows > 0 && used > 0 && (size_t)used < size)
         used += snprintf(buffer + used, size - (size_t)used, ", rows %" PRId64 "..%" PRId64, in->row,
                          in->row + in->rows - 1);

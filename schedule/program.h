@@ -18,10 +18,10 @@ typedef enum {
     OP_RECV,         /* rows of boundary block over channel link                      */
     OP_SEND,         /* the same, at the other end                                    */
     OP_TEACHER,      /* teacher block on rows: boundary block -> boundary block + 1   */
-    OP_FORWARD,      /* student block on rows; needs boundary block                   */
+    OP_FORWARD,      /* student of the block on rows; needs boundary block            */
     OP_BACKWARD,     /* loss against boundary block + 1 included                      */
-    OP_ALLREDUCE,    /* the student block's gradients within group link               */
-    OP_UPDATE,       /* the student block's weights                                   */
+    OP_ALLREDUCE,    /* the student's gradients within group link                     */
+    OP_UPDATE,       /* the student's weights                                         */
     OP_BARRIER,      /* all of group link arrive before any goes on                   */
     OP_COUNT
 } Op;
@@ -31,6 +31,7 @@ typedef struct {
     int     block;           /* or boundary, for LOAD, RECV, SEND; 0 for BARRIER */
     int     link;            /* channel, or group; -1 for the rest */
     int64_t row, rows;       /* rows row .. row + rows - 1 of the global batch */
+    int     student;         /* of the block, for FORWARD to UPDATE; 0 for the rest */
 } Instruction;
 
 typedef struct {
@@ -51,6 +52,8 @@ typedef struct { int *devices; int count; } Group; /* ascending as in the stage 
 typedef struct {
     int      device_count, block_count;
     int64_t  batch, steps;   /* steps of an epoch */
+    int     *first_student;  /* [block_count + 1] students of all blocks before: block b has
+                              * first_student[b + 1] - first_student[b], most often 1 */
     Code    *devices;        /* [device_count] */
     Code     queue;          /* phases for whoever is free; loads and computes only */
     Channel *channels;
@@ -70,6 +73,10 @@ void program_free(Program *program);
 
 const char *op_name(Op op);                        /* "TEACHER" */
 
+/* Students of all blocks; the number of one among them. */
+int program_student_count(const Program *program);
+int program_student(const Program *program, int block, int student);
+
 /* "SEND boundary 2, rows 0..63, to device 3" into buffer; returns buffer. */
 const char *instruction_text(const Program *program, const Instruction *instruction, char *buffer,
                              size_t size);
@@ -77,6 +84,10 @@ const char *instruction_text(const Program *program, const Instruction *instruct
 /* ---- for the builders ---- */
 
 Program *program_new(int device_count, int block_count, int64_t batch, int64_t steps);
+
+/* Other numbers of students than one a block, [block_count]; NULL: one each. */
+void program_set_students(Program *program, const int *students);
+
 int program_begin_phase(Code *code, int64_t steps, Error *err);
 int program_emit(Program *program, Code *code, Instruction instruction, Error *err);
 
@@ -91,6 +102,7 @@ int build_tr(Program *program, const Plan *plan, Error *err);
 int build_dpu(Program *program, const Plan *plan, Error *err);
 int build_ir(Program *program, const Plan *plan, Error *err);
 int build_ahd(Program *program, const Plan *plan, Error *err);
+int build_split(Program *program, const Plan *plan, Error *err);
 
 /* What tr, dpu, ahd and ir share: stages along the chain, all at once. */
 int build_relay(Program *program, const Plan *plan, bool barrier, Error *err);

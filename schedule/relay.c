@@ -3,9 +3,9 @@
  *     LOAD rows, or RECV rows from each device of the stage before that holds some
  *     TEACHER first..last
  *     SEND rows to each device of the stage after that needs some
- *     for each block: FORWARD, BACKWARD, ALLREDUCE within the stage
+ *     for each student of each block: FORWARD, BACKWARD, ALLREDUCE within the stage
  *     [BARRIER over all devices]
- *     UPDATE first..last
+ *     UPDATE of the same
  *
  * Rows of the batch are split the same way in every stage's list of devices, so
  * between stages of widths w1 and w2 there are at most w1 + w2 - 1 messages:
@@ -16,6 +16,7 @@
 
 typedef struct {
     Program     *program;
+    const Plan  *plan;
     const Stage *before, *stage, *after;     /* before, after: NULL at the ends */
     int          group;                      /* of the stage; -1 when alone */
     int          everyone;                   /* of the barrier; -1 without one */
@@ -37,7 +38,7 @@ static int emit_messages(const Relay *relay, Op op, const Stage *other, int self
         int channel = op == OP_SEND ? program_channel(relay->program, self, other->devices[i], err)
                                     : program_channel(relay->program, other->devices[i], self, err);
         if (channel < 0) return -1;
-        Instruction message = {op, boundary, channel, low, high - low};
+        Instruction message = {op, boundary, channel, low, high - low, 0};
         if (program_emit(relay->program, code, message, err) != 0) return -1;
     }
     return 0;
@@ -51,24 +52,26 @@ static int build_device(const Relay *relay, int i, int64_t row, Error *err)
     int64_t      rows = stage->rows[i];
     Code        *code = &program->devices[self];
 
-#define EMIT(op, block, link) \
-    if (program_emit(program, code, (Instruction){op, block, link, row, rows}, err) != 0) return -1
+#define EMIT(op, block, link, student) \
+    if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) return -1
     if (program_begin_phase(code, program->steps, err) != 0) return -1;
-    if (!relay->before) EMIT(OP_LOAD, 0, -1);
+    if (!relay->before) EMIT(OP_LOAD, 0, -1, 0);
     if (relay->before
         && emit_messages(relay, OP_RECV, relay->before, self, stage->first, row, row + rows, err) != 0)
         return -1;
-    for (int b = stage->first; b <= stage->last; b++) EMIT(OP_TEACHER, b, -1);
+    for (int b = stage->first; b <= stage->last; b++) EMIT(OP_TEACHER, b, -1, 0);
     if (relay->after
         && emit_messages(relay, OP_SEND, relay->after, self, stage->last + 1, row, row + rows, err) != 0)
         return -1;
-    for (int b = stage->first; b <= stage->last; b++) {
-        EMIT(OP_FORWARD, b, -1);
-        EMIT(OP_BACKWARD, b, -1);
-        if (relay->group >= 0) EMIT(OP_ALLREDUCE, b, relay->group);
-    }
-    if (relay->everyone >= 0) EMIT(OP_BARRIER, 0, relay->everyone);
-    for (int b = stage->first; b <= stage->last; b++) EMIT(OP_UPDATE, b, -1);
+    for (int b = stage->first; b <= stage->last; b++)
+        for (int j = 0; j < plan_students(relay->plan, b); j++) {
+            EMIT(OP_FORWARD, b, -1, j);
+            EMIT(OP_BACKWARD, b, -1, j);
+            if (relay->group >= 0) EMIT(OP_ALLREDUCE, b, relay->group, j);
+        }
+    if (relay->everyone >= 0) EMIT(OP_BARRIER, 0, relay->everyone, 0);
+    for (int b = stage->first; b <= stage->last; b++)
+        for (int j = 0; j < plan_students(relay->plan, b); j++) EMIT(OP_UPDATE, b, -1, j);
 #undef EMIT
     return 0;
 }
@@ -85,7 +88,7 @@ static int group_of_everyone(Program *program, const Plan *plan, Error *err)
 
 int build_relay(Program *program, const Plan *plan, bool barrier, Error *err)
 {
-    Relay relay = {.program = program, .everyone = -1};
+    Relay relay = {.program = program, .plan = plan, .everyone = -1};
 
     if (barrier && plan->stage_count > 1) {
         relay.everyone = group_of_everyone(program, plan, err);

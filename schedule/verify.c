@@ -7,8 +7,9 @@
 
 typedef struct { int64_t row, rows; } Range;
 
-/* One use of a student block: who trains which rows of it, in which group. */
+/* One use of a student: who trains which rows of it, in which group. */
 typedef struct {
+    int     student;         /* among those of all blocks */
     int     block, device, group;
     int64_t row, rows;
 } Use;
@@ -16,9 +17,9 @@ typedef struct {
 typedef struct {
     const Program *program;
     Range *held;             /* [blocks + 1]: rows of each boundary on this device */
-    Range *forward, *trained;/* [blocks]: rows of FORWARD, of BACKWARD, this phase */
-    char  *reduced, *updated;/* [blocks] */
-    Use   *uses;             /* one a device, phase and block */
+    Range *forward, *trained;/* [students]: rows of FORWARD, of BACKWARD, this phase */
+    char  *reduced, *updated;/* [students] */
+    Use   *uses;             /* one a device, phase and student */
     int    use_count, use_capacity;
     Error *err;
 } Verifier;
@@ -58,10 +59,14 @@ static int check_links(const Verifier *v, const Place *at)
     const Program     *p = v->program;
     const Instruction *in = at->in;
     bool boundary = in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_SEND;
+    bool trains = in->op >= OP_FORWARD && in->op <= OP_UPDATE;
 
     if ((unsigned)in->op >= OP_COUNT) return error_set(v->err, "device %d: unknown instruction", at->device);
     if (in->block < 0 || in->block >= p->block_count + boundary)
         return refuse(v, at, "no such block");
+    if (in->student < 0
+        || in->student >= (trains ? p->first_student[in->block + 1] - p->first_student[in->block] : 1))
+        return refuse(v, at, "no such student");
     if (in->op == OP_BARRIER || in->op == OP_ALLREDUCE) {
         if (in->link < 0 || in->link >= p->group_count) return refuse(v, at, "no such group");
         if (!in_group(&p->groups[in->link], at->device)) return refuse(v, at, "the device is not in the group");
@@ -98,7 +103,8 @@ static int add_use(Verifier *v, const Place *at, Range rows)
         v->uses = moved;
         v->use_capacity = bigger;
     }
-    v->uses[v->use_count++] = (Use){at->in->block, at->device, -1, rows.row, rows.rows};
+    v->uses[v->use_count++] = (Use){program_student(v->program, at->in->block, at->in->student), at->in->block,
+                                    at->device, -1, rows.row, rows.rows};
     return 0;
 }
 
@@ -106,31 +112,31 @@ static int check_student(Verifier *v, const Place *at)
 {
     const Instruction *in = at->in;
     Range need = {in->row, in->rows};
-    int   b = in->block;
+    int   b = in->block, k = program_student(v->program, b, in->student);
 
     switch (in->op) {
     case OP_FORWARD:
-        if (v->forward[b].rows) return refuse(v, at, "a second FORWARD of the block in one step");
+        if (v->forward[k].rows) return refuse(v, at, "a second FORWARD of the block in one step");
         if (!covers(v->held[b], need)) return refuse(v, at, "its input rows are not on the device");
-        v->forward[b] = need;
+        v->forward[k] = need;
         return 0;
     case OP_BACKWARD:
-        if (memcmp(&v->forward[b], &need, sizeof need) != 0) return refuse(v, at, "no FORWARD of these rows before it");
-        if (v->trained[b].rows) return refuse(v, at, "a second BACKWARD of the block in one step");
+        if (memcmp(&v->forward[k], &need, sizeof need) != 0) return refuse(v, at, "no FORWARD of these rows before it");
+        if (v->trained[k].rows) return refuse(v, at, "a second BACKWARD of the block in one step");
         if (!covers(v->held[b + 1], need)) return refuse(v, at, "the teacher's output rows are not on the device");
-        v->trained[b] = need;
+        v->trained[k] = need;
         return add_use(v, at, need);
     case OP_ALLREDUCE:
-        if (!v->trained[b].rows || v->reduced[b]) return refuse(v, at, "no BACKWARD of the block before it");
-        if (v->updated[b]) return refuse(v, at, "the block's UPDATE is before it");
-        v->reduced[b] = 1;
+        if (!v->trained[k].rows || v->reduced[k]) return refuse(v, at, "no BACKWARD of the block before it");
+        if (v->updated[k]) return refuse(v, at, "the block's UPDATE is before it");
+        v->reduced[k] = 1;
         for (int i = v->use_count - 1; i >= 0; i--)
-            if (v->uses[i].block == b && v->uses[i].device == at->device) { v->uses[i].group = in->link; break; }
+            if (v->uses[i].student == k && v->uses[i].device == at->device) { v->uses[i].group = in->link; break; }
         return 0;
     default:
-        if (!v->trained[b].rows) return refuse(v, at, "no BACKWARD of the block before it");
-        if (v->updated[b]) return refuse(v, at, "a second UPDATE of the block in one step");
-        v->updated[b] = 1;
+        if (!v->trained[k].rows) return refuse(v, at, "no BACKWARD of the block before it");
+        if (v->updated[k]) return refuse(v, at, "a second UPDATE of the block in one step");
+        v->updated[k] = 1;
         return 0;
     }
 }
@@ -159,11 +165,24 @@ static int check_instruction(Verifier *v, const Place *at)
     }
 }
 
+/* "block 3", or "student 1 of block 3" where blocks have several; returns name. */
+static const char *student_name(const Program *p, int k, char name[64])
+{
+    int b = 0;
+
+    while (p->first_student[b + 1] <= k) b++;
+    if (program_student_count(p) == p->block_count) snprintf(name, 64, "block %d", b);
+    else snprintf(name, 64, "student %d of block %d", k - p->first_student[b], b);
+    return name;
+}
+
 static int check_phase(Verifier *v, const Code *code, int device, int phase)
 {
     const Phase *p = &code->phases[phase];
     size_t       blocks = (size_t)v->program->block_count;
+    size_t       students = (size_t)program_student_count(v->program);
     int          loads = 0;
+    char         name[64];
 
     if (p->count < 1 || p->first < 0 || p->first + p->count > code->code_count)
         return error_set(v->err, "device %d, phase %d: no instructions", device, phase);
@@ -171,10 +190,10 @@ static int check_phase(Verifier *v, const Code *code, int device, int phase)
         return error_set(v->err, "device %d, phase %d: %" PRId64 " steps, expected the program's %" PRId64,
                          device, phase, p->steps, v->program->steps);
     memset(v->held, 0, (blocks + 1) * sizeof *v->held);
-    memset(v->forward, 0, blocks * sizeof *v->forward);
-    memset(v->trained, 0, blocks * sizeof *v->trained);
-    memset(v->reduced, 0, blocks);
-    memset(v->updated, 0, blocks);
+    memset(v->forward, 0, students * sizeof *v->forward);
+    memset(v->trained, 0, students * sizeof *v->trained);
+    memset(v->reduced, 0, students);
+    memset(v->updated, 0, students);
     for (int i = 0; i < p->count; i++) {
         Place at = {device, phase, i, &code->code[p->first + i]};
         bool  linked = at.in->link >= 0;
@@ -183,63 +202,65 @@ static int check_phase(Verifier *v, const Code *code, int device, int phase)
         loads += at.in->op == OP_LOAD;
         if (loads > 1) return refuse(v, &at, "a second LOAD in one step");
     }
-    for (size_t b = 0; b < blocks; b++)
-        if ((v->forward[b].rows || v->trained[b].rows) && !v->updated[b])
-            return error_set(v->err, "device %d, phase %d: block %zu is trained but not updated", device,
-                             phase, b);
+    for (size_t k = 0; k < students; k++)
+        if ((v->forward[k].rows || v->trained[k].rows) && !v->updated[k])
+            return error_set(v->err, "device %d, phase %d: %s is trained but not updated", device, phase,
+                             student_name(v->program, (int)k, name));
     return 0;
 }
 
 /* ---- rules 3 and 5: students over all devices ------------------------------ */
 
-static int by_block_and_row(const void *a, const void *b)
+static int by_student_and_row(const void *a, const void *b)
 {
     const Use *x = a, *y = b;
 
-    if (x->block != y->block) return x->block < y->block ? -1 : 1;
+    if (x->student != y->student) return x->student < y->student ? -1 : 1;
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* The uses of one block: they tile the batch, and all-reduce among themselves. */
+/* The uses of one student: they tile the batch, and all-reduce among themselves. */
 static int check_uses(const Verifier *v, const Use *uses, int count)
 {
-    int64_t next = 0;
+    int64_t     next = 0;
+    char        buffer[64];
+    const char *name = student_name(v->program, uses[0].student, buffer);
 
     for (int i = 0; i < count; i++) {
         if (uses[i].row != next)
-            return error_set(v->err, "block %d, device %d: trains from row %" PRId64 ", expected %" PRId64
-                             ": every row exactly once a step", uses[i].block, uses[i].device,
-                             uses[i].row, next);
+            return error_set(v->err, "%s, device %d: trains from row %" PRId64 ", expected %" PRId64
+                             ": every row exactly once a step", name, uses[i].device, uses[i].row, next);
         next += uses[i].rows;
         if (count == 1 && uses[i].group < 0) continue;
         if (uses[i].group < 0)
-            return error_set(v->err, "block %d, device %d: no ALLREDUCE with the block's %d other replicas",
-                             uses[i].block, uses[i].device, count - 1);
+            return error_set(v->err, "%s, device %d: no ALLREDUCE with the block's %d other replicas", name,
+                             uses[i].device, count - 1);
         const Group *group = &v->program->groups[uses[i].group];
         if (uses[i].group != uses[0].group || group->count != count)
-            return error_set(v->err, "block %d, device %d: ALLREDUCE in a group of %d, but %d devices train "
-                             "the block", uses[i].block, uses[i].device, group->count, count);
+            return error_set(v->err, "%s, device %d: ALLREDUCE in a group of %d, but %d devices train it", name,
+                             uses[i].device, group->count, count);
     }
     if (next != v->program->batch)
-        return error_set(v->err, "block %d: %" PRId64 " of %" PRId64 " rows are trained a step",
-                         uses[0].block, next, v->program->batch);
+        return error_set(v->err, "%s: %" PRId64 " of %" PRId64 " rows are trained a step", name, next,
+                         v->program->batch);
     return 0;
 }
 
 static int check_students(Verifier *v)
 {
-    int block = 0;
+    int  student = 0;
+    char name[64];
 
-    if (v->use_count > 0) qsort(v->uses, (size_t)v->use_count, sizeof *v->uses, by_block_and_row);
-    for (int i = 0; i < v->use_count; block++) {
+    if (v->use_count > 0) qsort(v->uses, (size_t)v->use_count, sizeof *v->uses, by_student_and_row);
+    for (int i = 0; i < v->use_count; student++) {
         int end = i;
-        if (v->uses[i].block != block) break;
-        while (end < v->use_count && v->uses[end].block == block) end++;
+        if (v->uses[i].student != student) break;
+        while (end < v->use_count && v->uses[end].student == student) end++;
         if (check_uses(v, v->uses + i, end - i) != 0) return -1;
         i = end;
     }
-    if (block < v->program->block_count) return error_set(v->err, "block %d is trained by no device", block);
-    return 0;
+    if (student == program_student_count(v->program)) return 0;
+    return error_set(v->err, "%s is trained by no device", student_name(v->program, student, name));
 }
 
 /* ---- rules 4 to 6: one step of every phase, in any order -------------------- */
@@ -281,7 +302,8 @@ static int dry_meet(Dry *dry, Cursor *cursor, const Place *at, bool *blocked)
         if (meeting->arrived == 0) { meeting->first = at->in; meeting->phase = at->phase; }
         if (meeting->phase != at->phase)
             return refuse(dry->v, at, "another member of the group meets in a phase of another number");
-        if (meeting->first->op != at->in->op || meeting->first->block != at->in->block)
+        if (meeting->first->op != at->in->op || meeting->first->block != at->in->block
+            || meeting->first->student != at->in->student)
             return refuse(dry->v, at, "the members of the group disagree on what comes next");
         cursor->waiting = meeting->round + 1;
         if (++meeting->arrived == group->count) { meeting->arrived = 0; meeting->round++; }
@@ -383,14 +405,14 @@ done:
 int program_verify(const Program *program, int queue_depth, Error *err)
 {
     Verifier v = {.program = program, .err = err};
-    size_t   blocks = (size_t)program->block_count;
+    size_t   blocks = (size_t)program->block_count, students = (size_t)program_student_count(program);
     int      rc = -1;
 
     v.held = calloc(blocks + 1, sizeof *v.held);
-    v.forward = calloc(blocks, sizeof *v.forward);
-    v.trained = calloc(blocks, sizeof *v.trained);
-    v.reduced = calloc(blocks, 1);
-    v.updated = calloc(blocks, 1);
+    v.forward = calloc(students, sizeof *v.forward);
+    v.trained = calloc(students, sizeof *v.trained);
+    v.reduced = calloc(students, 1);
+    v.updated = calloc(students, 1);
     if (!v.held || !v.forward || !v.trained || !v.reduced || !v.updated) { error_no_memory(err); goto done; }
     for (int d = 0; d < program->device_count; d++)
         for (int p = 0; p < program->devices[d].phase_count; p++)

@@ -6,13 +6,13 @@
  *      boundary b + 1 and its FORWARD, UPDATE b the BACKWARD (and, between replicas,
  *      the ALLREDUCE) of b; SEND needs what it sends. Rows of a boundary reach a
  *      device in ascending order without gaps.
- *   3. Every student block sees every row of the batch exactly once a step, in phases
+ *   3. Every student of every block sees every row of the batch exactly once a step, in phases
  *      that last the program's steps.
  *   4. The messages a channel is given are those taken from it, in the same order and
  *      by phases of the same number.
  *   5. Members of a group agree on the order of its all-reduces and barriers, in phases
- *      of the same number, and the group of a block's all-reduce is exactly the devices
- *      that train the block.
+ *      of the same number, and the group of a student's all-reduce is exactly the devices
+ *      that train it.
  *   6. No deadlock: one step of every phase runs to its end with queues of
  *      queue_depth messages. As links do not join phases of different numbers, queues
  *      are empty again after a step, and programs do not branch, this holds for every

@@ -548,16 +548,16 @@ static int run_events(Sim *sim)
 /* ---- making and freeing the state -------------------------------------------------- */
 
 /* Numbers the all-reduces of each group in the order its members meet them; an UPDATE
- * gets the number of its block's all-reduce in the same phase. */
+ * gets the number of its student's all-reduce in the same phase. */
 static int number_reduces(Sim *sim)
 {
     const Program *p = sim->program;
     int *base = calloc((size_t)p->group_count + 1, sizeof *base);
     int *seen = calloc((size_t)p->group_count + 1, sizeof *seen);
-    int *of_block = malloc((size_t)p->block_count * sizeof *of_block);
+    int *of_student = malloc((size_t)program_student_count(p) * sizeof *of_student);
     int  rc = -1;
 
-    if (!base || !seen || !of_block) { error_no_memory(sim->err); goto done; }
+    if (!base || !seen || !of_student) { error_no_memory(sim->err); goto done; }
     for (int g = 0; g < p->group_count; g++) {
         const Code *code = &p->devices[p->groups[g].devices[0]];
         base[g] = sim->reduce_slot_count;
@@ -570,13 +570,15 @@ static int number_reduces(Sim *sim)
         if (!sim->reduce_slot[d]) { error_no_memory(sim->err); goto done; }
         memset(seen, 0, (size_t)p->group_count * sizeof *seen);
         for (int f = 0; f < code->phase_count; f++) {
-            for (int b = 0; b < p->block_count; b++) of_block[b] = -1;
+            for (int k = 0; k < program_student_count(p); k++) of_student[k] = -1;
             for (int i = 0; i < code->phases[f].count; i++) {
                 int                at = code->phases[f].first + i;
                 const Instruction *in = &code->code[at];
-                if (in->op == OP_ALLREDUCE) of_block[in->block] = base[in->link] + seen[in->link]++;
-                bool uses = in->op == OP_ALLREDUCE || in->op == OP_UPDATE;
-                sim->reduce_slot[d][at] = uses ? of_block[in->block] : -1;
+                sim->reduce_slot[d][at] = -1;
+                if (in->op != OP_ALLREDUCE && in->op != OP_UPDATE) continue;
+                int *slot = &of_student[program_student(p, in->block, in->student)];
+                if (in->op == OP_ALLREDUCE) *slot = base[in->link] + seen[in->link]++;
+                sim->reduce_slot[d][at] = *slot;
             }
         }
     }
@@ -586,7 +588,7 @@ static int number_reduces(Sim *sim)
 done:
     free(base);
     free(seen);
-    free(of_block);
+    free(of_student);
     return rc;
 }
 

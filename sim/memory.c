@@ -10,6 +10,7 @@ typedef struct {
     const Scenario *scenario;
     int            *last_use;    /* [blocks + 1]: of each boundary, as an index */
     int64_t        *rows;        /* [blocks + 1]: held now */
+    int64_t        *messages;    /* [channels]: bytes of the largest received in a step */
 } Walk;
 
 /* The boundaries an instruction reads: none, one, or two. */
@@ -28,8 +29,9 @@ static int reads(const Instruction *in, int boundary[2])
 static void add_fixed(const Walk *walk, const Code *code, const Phase *phase, Memory *memory)
 {
     const Trace *trace = walk->scenario->trace;
-    int64_t      largest = 0;
+    int64_t      waiting = 0;
 
+    memset(walk->messages, 0, (size_t)walk->program->channel_count * sizeof *walk->messages);
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
         const TraceBlock  *block = in->block < trace->block_count ? &trace->blocks[in->block] : NULL;
@@ -38,11 +40,14 @@ static void add_fixed(const Walk *walk, const Code *code, const Phase *phase, Me
         if (in->op == OP_FORWARD) memory->parts[MEMORY_GRADIENTS] += known(block->gradient_bytes);
         if (in->op == OP_FORWARD) memory->parts[MEMORY_STATE] += known(block->state_bytes);
         int64_t bytes = in->rows * known(trace_boundary_bytes(trace, in->block));
-        if (in->op == OP_RECV) largest += bytes;
+        if (in->op == OP_RECV && bytes > walk->messages[in->link]) {
+            waiting += bytes - walk->messages[in->link];
+            walk->messages[in->link] = bytes;
+        }
         if (in->op == OP_LOAD && trace->loader.present)
             memory->parts[MEMORY_LOADER] += bytes * trace->loader.prefetch;
     }
-    memory->parts[MEMORY_QUEUES] = largest * walk->scenario->queue_depth;
+    memory->parts[MEMORY_QUEUES] = waiting * walk->scenario->queue_depth;
 }
 
 static int64_t sum_parts(const Memory *memory)
@@ -115,7 +120,8 @@ int memory_peak(Memory *out, const Program *program, const Scenario *scenario, E
 
     walk.last_use = calloc(boundaries, sizeof *walk.last_use);
     walk.rows = calloc(boundaries, sizeof *walk.rows);
-    if (!walk.last_use || !walk.rows) { error_no_memory(err); goto done; }
+    walk.messages = calloc((size_t)program->channel_count + 1, sizeof *walk.messages);
+    if (!walk.last_use || !walk.rows || !walk.messages) { error_no_memory(err); goto done; }
     for (int d = 0; d < program->device_count; d++) {
         memset(&out[d], 0, sizeof out[d]);
         for (int p = 0; p < program->devices[d].phase_count; p++)
@@ -127,5 +133,6 @@ int memory_peak(Memory *out, const Program *program, const Scenario *scenario, E
 done:
     free(walk.last_use);
     free(walk.rows);
+    free(walk.messages);
     return rc;
 }

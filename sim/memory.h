@@ -17,7 +17,7 @@ typedef enum {
     MEMORY_STATE,            /* of the optimizer */
     MEMORY_BOUNDARIES,
     MEMORY_ACTIVATIONS,
-    MEMORY_QUEUES,           /* messages that wait: queue depth times the largest */
+    MEMORY_QUEUES,           /* messages that wait: queue depth times the largest of a channel */
     MEMORY_LOADER,           /* batches loaded ahead */
     MEMORY_COUNT
 } MemoryPart;

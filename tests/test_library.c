@@ -53,7 +53,8 @@ static void names_are_the_planners(void **state)
     assert_string_equal(pipebd_schedule_name(PIPEBD_DPU), "dpu");
     assert_string_equal(pipebd_schedule_name(PIPEBD_IR), "ir");
     assert_string_equal(pipebd_schedule_name(PIPEBD_AHD), "ahd");
-    assert_string_equal(pipebd_schedule_name((pipebd_schedule)6), "");
+    assert_string_equal(pipebd_schedule_name(PIPEBD_SPLIT), "split");
+    assert_string_equal(pipebd_schedule_name((pipebd_schedule)7), "");
     assert_string_equal(pipebd_schedule_name((pipebd_schedule)-1), "");
     assert_string_equal(pipebd_share_name(PIPEBD_SHARE_LOAD), "load");
     assert_string_equal(pipebd_share_name(PIPEBD_SHARE_IDLE), "idle");
@@ -193,7 +194,7 @@ static void check_comparison(const char *path, const pipebd_options *options, co
 static void comparison_is_the_planners(void **state)
 {
     (void)state;
-    CompareOptions all = {.schedules = 63, .candidates = 8};
+    CompareOptions all = {.schedules = SCHEDULES_USUAL, .candidates = 8};
 
     check_comparison(NAS, NULL, &(ScenarioOptions){.queue_depth = 2}, &all);
 }
@@ -285,7 +286,7 @@ static void option_ranges_are_checked(void **state)
         {offsetof(pipebd_options, queue_depth), 1025, "options.queue_depth"},
         {offsetof(pipebd_options, extrapolate), 2, "options.extrapolate"},
         {offsetof(pipebd_options, cost), 2, "options.cost"},
-        {offsetof(pipebd_options, schedules), 64, "options.schedules is 0x40"},
+        {offsetof(pipebd_options, schedules), 128, "options.schedules is 0x80"},
         {offsetof(pipebd_options, candidates), 4097, "options.candidates"},
         {offsetof(pipebd_options, time_limit_ms), 3600001, "options.time_limit_ms"},
         {offsetof(pipebd_options, ls), 6, "options.ls"},
@@ -327,7 +328,9 @@ static void plans_price_as_compared(void **state)
 {
     (void)state;
     pipebd_trace      *trace = read_trace(VGG);
-    pipebd_comparison *c = compared(trace, NULL);
+    pipebd_options     options = PIPEBD_OPTIONS_INIT;
+    options.schedules = (1 << PIPEBD_SPLIT << 1) - 1;
+    pipebd_comparison *c = compared(trace, &options);
     char              *folder = temp_make(), *path = format_text("%s/plan.json", folder), *text, *file;
     pipebd_error       error;
 
@@ -473,7 +476,7 @@ static void null_is_an_error_or_an_answer(void **state)
     assert_int_equal(pipebd_plan_batch(NULL), 0);
     assert_null(pipebd_plan_stage(NULL, 0));
     assert_null(pipebd_comparison_prediction(NULL, PIPEBD_DP));
-    assert_null(pipebd_comparison_prediction(c, (pipebd_schedule)6));
+    assert_null(pipebd_comparison_prediction(c, (pipebd_schedule)7));
     assert_null(pipebd_comparison_prediction(c, (pipebd_schedule)-1));
     assert_null(pipebd_comparison_best(NULL));
     assert_int_equal(pipebd_comparison_bound_ns(NULL), 0);

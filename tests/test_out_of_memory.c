@@ -36,6 +36,10 @@ static int plan_by_hand(Plan **out, Schedule schedule, Error *err)
     if (plan_new(out, schedule, 2, 2, 8, stages, err) != 0) return -1;
     for (int i = 0; i < stages; i++)
         if (plan_set_stage(*out, i, i, one ? 1 : i, all ? 0 : i, all ? 2 : 1, err) != 0) return -1;
+    if (schedule == SCHEDULE_SPLIT && plan_add_tasks(*out, err) != 0) return -1;
+    for (int i = 0; i < (*out)->task_count; i++)                 /* the first alone, the second by both */
+        if (plan_place(*out, &(*out)->tasks[i], (int[]){1, 0}, i ? (int64_t[]){4, 4} : (int64_t[]){8}, 1 + i, err) != 0)
+            return -1;
     return plan_check(*out, err);
 }
 

@@ -112,6 +112,22 @@ static Plan *phases(Schedule schedule, const Scenario *s, bool stealing)
     return plan;
 }
 
+/* A split plan: these stages, and the student of block b on tasks[b]; equal shares. */
+typedef struct { int devices[3], width; } Place;
+
+static Plan *split(const Scenario *s, const Cut *cuts, const Place *tasks)
+{
+    Plan *plan = chain(SCHEDULE_SPLIT, s, cuts);
+
+    assert_int_equal(plan_add_tasks(plan, NULL), 0);
+    for (int t = 0; t < plan->task_count; t++) {
+        int64_t rows[3];
+        for (int i = 0; i < tasks[t].width; i++) rows[i] = scenario_share(s->batch, tasks[t].width, i);
+        assert_int_equal(plan_place(plan, &plan->tasks[t], tasks[t].devices, rows, tasks[t].width, NULL), 0);
+    }
+    return plan;
+}
+
 /* Spells out, verifies, simulates; frees plan. */
 static SimResult run(const Scenario *s, Plan *plan, SimOptions options)
 {
@@ -277,6 +293,40 @@ static void ahd_by_hand(void **state)
     trace_free(trace);
 }
 
+/* A device for the teacher, one for each student. Device 0 sends boundaries 0 and 1 to
+ * device 1, then 1 and 2 to device 2, 5 each, and its step ends when they have left.
+ *     dev 0 | T0 10 T1 10 | copy out 20 |                         40 a step
+ *     dev 1 |      wait 30       | S0 30         |                messages end at 30, 70, 110
+ *     dev 2 |      wait 40             | S1 30         |          messages end at 40, 80, 120 */
+static void split_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+    Plan    *plan = split(&s, (Cut[]){{0, 1}, {0, 0}}, (Place[]){{{1}, 1}, {{2}, 1}});
+
+    assert_int_equal(epoch_us(&s, plan), 120 + 30);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* One student by two devices, half the rows each; only device 0 has a teacher.
+ *     dev 0 | T0 10 | S0 15     | wait          | U 2 |
+ *     dev 1 | boundaries 0, 1: 20 | S0 15 | A 7 | U 2 |           44 a step */
+static void student_by_two_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 1, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5,
+                  .reduce_us = 7, .update_us = 2};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, split(&s, (Cut[]){{0, 1}, {0, 0}}, (Place[]){{{0, 1}, 2}})), 3 * 44);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 /* Loading 100 ahead of a step of 40: the loader sets the pace. 100, then every 100. */
 static void loader_sets_the_pace(void **state)
 {
@@ -307,7 +357,7 @@ static Case random_case(Rng *rng)
 /* A random plan of any schedule. */
 static Plan *random_plan(Rng *rng, const Scenario *s)
 {
-    Schedule schedule = (Schedule)rng_range(rng, 0, SCHEDULE_COUNT - 1);
+    Schedule schedule = (Schedule)rng_range(rng, 0, SCHEDULE_AHD);
     int      n = s->trace->block_count, g = s->device_count, count = 0;
     Cut      cuts[8] = {{0, 0}};
 
@@ -481,17 +531,17 @@ static void refuses(int device, int index, Instruction broken, const char *words
 static void verifier_refuses(void **state)
 {
     (void)state;
-    refuses(0, 1, (Instruction){OP_TEACHER, 1, -1, 0, 8}, "input rows are not on the device");
-    refuses(0, 2, (Instruction){OP_SEND, 1, 0, 0, 3}, "the next message in its queue is another one");
-    refuses(0, 4, (Instruction){OP_FORWARD, 0, -1, 0, 7}, "no FORWARD of these rows");
-    refuses(0, 6, (Instruction){OP_TEACHER, 1, -1, 0, 8}, "trained but not updated");
-    refuses(0, 3, (Instruction){OP_TEACHER, 1, -1, 0, 8}, "waits forever");
-    refuses(1, 5, (Instruction){OP_BARRIER, 0, 0, 0, 0}, "no ALLREDUCE with the block");
-    refuses(1, 6, (Instruction){OP_ALLREDUCE, 1, 0, 0, 4}, "no BACKWARD of the block before it");
-    refuses(1, 4, (Instruction){OP_BACKWARD, 1, -1, 0, 9}, "rows outside the batch");
-    refuses(2, 3, (Instruction){OP_FORWARD, 7, -1, 4, 4}, "no such block");
-    refuses(0, 2, (Instruction){OP_SEND, 1, 9, 0, 4}, "no such channel");
-    refuses(0, 0, (Instruction){OP_LOAD, 1, -1, 0, 8}, "only boundary 0");
+    refuses(0, 1, (Instruction){OP_TEACHER, 1, -1, 0, 8, 0}, "input rows are not on the device");
+    refuses(0, 2, (Instruction){OP_SEND, 1, 0, 0, 3, 0}, "the next message in its queue is another one");
+    refuses(0, 4, (Instruction){OP_FORWARD, 0, -1, 0, 7, 0}, "no FORWARD of these rows");
+    refuses(0, 6, (Instruction){OP_TEACHER, 1, -1, 0, 8, 0}, "trained but not updated");
+    refuses(0, 3, (Instruction){OP_TEACHER, 1, -1, 0, 8, 0}, "waits forever");
+    refuses(1, 5, (Instruction){OP_BARRIER, 0, 0, 0, 0, 0}, "no ALLREDUCE with the block");
+    refuses(1, 6, (Instruction){OP_ALLREDUCE, 1, 0, 0, 4, 0}, "no BACKWARD of the block before it");
+    refuses(1, 4, (Instruction){OP_BACKWARD, 1, -1, 0, 9, 0}, "rows outside the batch");
+    refuses(2, 3, (Instruction){OP_FORWARD, 7, -1, 4, 4, 0}, "no such block");
+    refuses(0, 2, (Instruction){OP_SEND, 1, 9, 0, 4, 0}, "no such channel");
+    refuses(0, 0, (Instruction){OP_LOAD, 1, -1, 0, 8, 0}, "only boundary 0");
 }
 
 /* Two devices that both receive before they send. */
@@ -505,9 +555,9 @@ static void verifier_finds_deadlock(void **state)
     for (int d = 0; d < 2; d++) {
         Code *code = &p->devices[d];
         assert_int_equal(program_begin_phase(code, 1, NULL), 0);
-        Instruction list[] = {{OP_RECV, 1, d ? ab : ba, 0, 4}, {OP_LOAD, 0, -1, 0, 4}, {OP_SEND, 0, d ? ba : ab, 0, 4},
-                              {OP_TEACHER, 0, -1, 0, 4}, {OP_TEACHER, 1, -1, 0, 4}, {OP_FORWARD, d, -1, 0, 4},
-                              {OP_BACKWARD, d, -1, 0, 4}, {OP_UPDATE, d, -1, 0, 4}};
+        Instruction list[] = {{OP_RECV, 1, d ? ab : ba, 0, 4, 0}, {OP_LOAD, 0, -1, 0, 4, 0}, {OP_SEND, 0, d ? ba : ab, 0, 4, 0},
+                              {OP_TEACHER, 0, -1, 0, 4, 0}, {OP_TEACHER, 1, -1, 0, 4, 0}, {OP_FORWARD, d, -1, 0, 4, 0},
+                              {OP_BACKWARD, d, -1, 0, 4, 0}, {OP_UPDATE, d, -1, 0, 4, 0}};
         for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
             if (list[i].op == OP_TEACHER && list[i].block == 0) continue;
             assert_int_equal(program_emit(p, code, list[i], NULL), 0);
@@ -534,14 +584,14 @@ static void verifier_keeps_phases_apart(void **state)
             Code *code = &p->devices[d];
             int   block = 2 * d + phase;
             assert_int_equal(program_begin_phase(code, 9, NULL), 0);
-            if (d != phase) program_emit(p, code, (Instruction){OP_BARRIER, 0, group, 0, 0}, NULL);
-            if (d == 1 && phase == 1) program_emit(p, code, (Instruction){OP_RECV, 1, channel, 0, 4}, NULL);
-            else                      program_emit(p, code, (Instruction){OP_LOAD, 0, -1, 0, 4}, NULL);
+            if (d != phase) program_emit(p, code, (Instruction){OP_BARRIER, 0, group, 0, 0, 0}, NULL);
+            if (d == 1 && phase == 1) program_emit(p, code, (Instruction){OP_RECV, 1, channel, 0, 4, 0}, NULL);
+            else                      program_emit(p, code, (Instruction){OP_LOAD, 0, -1, 0, 4, 0}, NULL);
             for (int b = d == 1 && phase == 1 ? 1 : 0; b <= block; b++)
-                program_emit(p, code, (Instruction){OP_TEACHER, b, -1, 0, 4}, NULL);
-            if (block == 0) program_emit(p, code, (Instruction){OP_SEND, 1, channel, 0, 4}, NULL);
+                program_emit(p, code, (Instruction){OP_TEACHER, b, -1, 0, 4, 0}, NULL);
+            if (block == 0) program_emit(p, code, (Instruction){OP_SEND, 1, channel, 0, 4, 0}, NULL);
             for (Op op = OP_FORWARD; op <= OP_UPDATE; op++)
-                if (op != OP_ALLREDUCE) program_emit(p, code, (Instruction){op, block, -1, 0, 4}, NULL);
+                if (op != OP_ALLREDUCE) program_emit(p, code, (Instruction){op, block, -1, 0, 4, 0}, NULL);
         }
     assert_int_equal(program_verify(p, 2, &err), -1);
     assert_non_null(strstr(err.text, "in a phase of another number"));
@@ -553,7 +603,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dpu_by_hand), cmocka_unit_test(tr_by_hand), cmocka_unit_test(blocking_relay_by_hand),
         cmocka_unit_test(dp_by_hand), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
-        cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand), cmocka_unit_test(loader_sets_the_pace),
+        cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand),
+        cmocka_unit_test(split_by_hand), cmocka_unit_test(student_by_two_by_hand), cmocka_unit_test(loader_sets_the_pace),
         cmocka_unit_test(steady_equals_step_by_step), cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
         cmocka_unit_test(names_of_the_same_program), cmocka_unit_test(time_adds_up),

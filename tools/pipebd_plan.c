@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
         CLUSTER_OPTIONS(s.scenario),
-        {"schedules", 0, OPTION_STRING, "LIST", "Compare only these.", &s.schedules, 0, 0, NULL, false},
+        {"schedules", 0, OPTION_STRING, "LIST", "Compare only these; split is one more.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
         {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},

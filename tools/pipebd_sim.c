@@ -312,7 +312,7 @@ int main(int argc, char **argv)
     long     cores = sysconf(_SC_NPROCESSORS_ONLN);
     Settings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
     Option   table[] = {
-        {"schedule", 0, OPTION_STRING, "LIST", "Simulate the best plan of these: dp, ls, tr, dpu, ir, ahd.",
+        {"schedule", 0, OPTION_STRING, "LIST", "Simulate the best plan of these: dp, ls, tr, dpu, ir, ahd, split.",
          &s.schedules, 0, 0, NULL, false},
         {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, as pipebd-plan -o wrote it.", &s.plan, 0, 0,
          NULL, false},
