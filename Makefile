@@ -37,6 +37,9 @@ LIBRARY_FOLDERS := base workloads traces schedule sim planner plots
 # What trains for real needs oneDNN, and stays out of libpipebd, which only plans.
 EXECUTOR_FOLDERS := kernels kernels/cpu executor
 
+# What of it needs no oneDNN and has fuzzers, which are built without.
+FUZZED_SOURCES := executor/safetensors.c executor/tensors.c
+
 # ---- flags -------------------------------------------------------------------
 
 # -ffp-contract=off: no fused multiply-add, so that every machine computes the
@@ -76,7 +79,7 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 without = $(if $(HAVE_DNNL),$(1),$(if $(1),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(1))))
 
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
-EXECUTOR_SOURCES := $(if $(HAVE_DNNL),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))))
+EXECUTOR_SOURCES := $(if $(HAVE_DNNL),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
 TOOL_SOURCES    := $(call without,$(sort $(wildcard tools/pipebd_*.c)))
 TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
 TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))

@@ -67,8 +67,11 @@ int file_read(char **out, size_t *length, const char *path, size_t limit, Error 
     return rc;
 }
 
-static int write_all(int fd, const char *path, const char *bytes, size_t length, Error *err)
+static int write_piece(int fd, const char *path, const FilePiece *piece, Error *err)
 {
+    const char *bytes = piece->bytes;
+    size_t      length = piece->length;
+
     while (length > 0) {
         ssize_t put = write(fd, bytes, length);
         if (put < 0 && errno == EINTR) continue;
@@ -76,6 +79,13 @@ static int write_all(int fd, const char *path, const char *bytes, size_t length,
         bytes += put;
         length -= (size_t)put;
     }
+    return 0;
+}
+
+static int write_all(int fd, const char *path, const FilePiece *pieces, size_t count, Error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        if (write_piece(fd, path, &pieces[i], err) != 0) return -1;
     return 0;
 }
 
@@ -90,10 +100,10 @@ static bool is_special(const char *path)
     return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
 }
 
-static int write_direct(int fd, const char *path, const char *bytes, size_t length, Error *err)
+static int write_direct(int fd, const char *path, const FilePiece *pieces, size_t count, Error *err)
 {
     if (fd < 0) return error_set(err, "%s: cannot open: %s", path, strerror(errno));
-    return write_all(fd, path, bytes, length, err);
+    return write_all(fd, path, pieces, count, err);
 }
 
 /* mkstemp makes files private; people expect the usual permissions. */
@@ -116,7 +126,22 @@ static char *rename_target(const char *path)
     return target || errno == ENOMEM ? target : strdup(path);
 }
 
-static int write_renamed(const char *path, const char *bytes, size_t length, Error *err)
+/* So that the new name is still there after a loss of power. The file is complete
+ * already, and some file systems cannot do this: a failure is no error. */
+static void sync_folder(char *path)
+{
+    char *slash = strrchr(path, '/');
+    char  kept = slash ? slash[1] : '\0';
+
+    if (slash) slash[1] = '\0';
+    int fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (slash) slash[1] = kept;
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+static int write_renamed(const char *path, const FilePiece *pieces, size_t count, Error *err)
 {
     int   rc = -1, fd = -1;
     char *target = rename_target(path);
@@ -130,11 +155,12 @@ static int write_renamed(const char *path, const char *bytes, size_t length, Err
         goto done;
     }
     usual_mode(fd, path);
-    if (write_all(fd, path, bytes, length, err) != 0) goto done;
+    if (write_all(fd, path, pieces, count, err) != 0) goto done;
     if (fsync(fd) != 0 || rename(temporary, target) != 0) {
         error_set(err, "%s: cannot write: %s", path, strerror(errno));
         goto done;
     }
+    sync_folder(target);
     rc = 0;
 done:
     if (fd >= 0) close(fd);
@@ -144,20 +170,25 @@ done:
     return rc;
 }
 
-int file_write(const char *path, const char *bytes, size_t length, Error *err)
+int file_write_pieces(const char *path, const FilePiece *pieces, size_t count, Error *err)
 {
     struct stat info;
 
     if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
-        return write_direct(STDOUT_FILENO, "<stdout>", bytes, length, err);
+        return write_direct(STDOUT_FILENO, "<stdout>", pieces, count, err);
     if (strcmp(path, "/dev/stderr") == 0)
-        return write_direct(STDERR_FILENO, "<stderr>", bytes, length, err);
+        return write_direct(STDERR_FILENO, "<stderr>", pieces, count, err);
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return error_set(err, "%s: is a directory, expected a file name", path);
-    if (!is_special(path)) return write_renamed(path, bytes, length, err);
+    if (!is_special(path)) return write_renamed(path, pieces, count, err);
 
     int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    int rc = write_direct(fd, path, bytes, length, err);
+    int rc = write_direct(fd, path, pieces, count, err);
     if (fd >= 0) close(fd);
     return rc;
+}
+
+int file_write(const char *path, const char *bytes, size_t length, Error *err)
+{
+    return file_write_pieces(path, &(FilePiece){bytes, length}, 1, err);
 }

@@ -11,9 +11,17 @@
  * and more than limit bytes (0: 1 GiB). */
 int file_read(char **out, size_t *length, const char *path, size_t limit, Error *err);
 
-/* Writes length bytes to path: a temporary file beside it, fsync, rename. On an
- * error path is as it was and the temporary file is gone. "-" is standard output;
+/* Writes length bytes to path: a temporary file beside it (path.XXXXXX), fsync, rename,
+ * fsync of the folder. On an error path is as it was and the temporary file is gone. "-" is standard output;
  * /dev/... (a pipe, a terminal) is written directly. */
 int file_write(const char *path, const char *bytes, size_t length, Error *err);
+
+/* The same for a large file, whose bytes need not stand in one place. */
+typedef struct {
+    const void *bytes;
+    size_t      length;
+} FilePiece;
+
+int file_write_pieces(const char *path, const FilePiece *pieces, size_t count, Error *err);
 
 #endif

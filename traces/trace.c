@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 
 static const int64_t MANY = (int64_t)1 << 31;
@@ -435,14 +436,6 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
 
 /* ---- whole ------------------------------------------------------------- */
 
-static uint64_t fnv1a(const char *bytes, size_t length)
-{
-    uint64_t hash = 0xCBF29CE484222325u;
-
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001B3u;
-    return hash;
-}
-
 int trace_parse(Trace **out, const char *name, const char *text, size_t length, Error *err)
 {
     int    rc = -1;
@@ -454,7 +447,7 @@ int trace_parse(Trace **out, const char *name, const char *text, size_t length, 
     trace = calloc(1, sizeof *trace);
     if (!trace) { error_no_memory(err); goto done; }
     if (read_root(trace, doc, err) != 0) goto done;
-    trace->hash = fnv1a(text, length);
+    trace->hash = hash_bytes(HASH_START, text, length);
     *out = trace; trace = NULL; rc = 0;
 done:
     json_doc_free(doc);
