@@ -84,7 +84,7 @@ TOOL_SOURCES    := $(call without,$(sort $(wildcard tools/pipebd_*.c)))
 TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
 TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
-TEST_SHARED     := $(wildcard tests/support.c)
+TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(sort $(wildcard bench/*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 

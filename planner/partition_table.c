@@ -39,8 +39,11 @@ static void fill_costs(Search *s)
     for (int i = 0; i < p->blocks; i++)
         for (int j = i; j < p->blocks; j++)
             for (int d = 0; d < places; d++)
-                for (int w = 1; w <= p->max_width && d + w <= p->devices; w++)
-                    *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, d, w);
+                for (int w = 1; w <= p->max_width && d + w <= p->devices; w++) {
+                    /* Anywhere but at the start, where there is no message in. */
+                    int device = p->uniform ? i > 0 && w < p->devices : d;
+                    *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, device, w);
+                }
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }

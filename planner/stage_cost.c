@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "planner/stage_memory.h"
+
 typedef struct {
     const Scenario *scenario;
     CostKind        kind;
@@ -71,6 +73,18 @@ static int p2p(const Job *job, int boundary, int64_t rows, bool in, int64_t *ns)
                         in ? job->device : other, boundary, rows, ns, job->err);
 }
 
+static int fits(const Job *job, int device, int64_t rows)
+{
+    const TraceBlock *blocks = job->scenario->trace->blocks;
+    int64_t limit = job->scenario->memory_bytes[device];
+    int64_t bytes = limit ? stage_memory_plain(job->scenario, job->first, job->last, rows) : 0;
+
+    if (bytes <= limit) return 0;
+    return error_set(job->err, "blocks \"%.60s\" to \"%.60s\" need %.6g MiB on device %d, which has %.6g",
+                     blocks[job->first].name, blocks[job->last].name, (double)bytes * 0x1p-20, device,
+                     (double)limit * 0x1p-20);
+}
+
 static int64_t device_time(const Job *job, int i)
 {
     const Scenario *s = job->scenario;
@@ -78,7 +92,7 @@ static int64_t device_time(const Job *job, int i)
     int64_t t = compute_time(job, job->device + i, rows);
     int64_t load = load_time(job, rows);
 
-    if (t < 0) return -1;
+    if (t < 0 || fits(job, job->device + i, rows) != 0) return -1;
     if (job->kind == COST_PAPER)
         return p2p(job, job->first, s->batch, true, &in) == 0 ? t + in : -1;
     t = s->trace->loader.prefetch ? larger(t, load) : t + load;

@@ -19,7 +19,7 @@ typedef enum { COST_SIM, COST_PAPER, COST_BOUND } CostKind;
 #define STAGE_IMPOSSIBLE INT64_MAX
 
 /* Blocks first..last on devices device..device + width - 1. STAGE_IMPOSSIBLE, with the
- * reason in err, when a timing is missing. */
+ * reason in err, when a timing is missing or a device has too little memory. */
 int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
                    Error *err);
 

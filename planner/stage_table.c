@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/stage_memory.h"
+
 #define MAX_PEAKS ((size_t)32 << 20)     /* entries of tables of maxima; then by loops */
 
 typedef struct { int64_t teacher, student, update; } Sums;   /* of the blocks before */
@@ -41,6 +43,7 @@ struct StageTable {
     int64_t **peaks;             /* the same */
     int     *widths;
     int      width_count;
+    StageMemory *memory;         /* NULL: no device has a limit */
 };
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -102,6 +105,21 @@ static int64_t compute(const StageTable *t, const Replica *r, int first, int las
     if (reduce == 0) return ns + updates + update;
     int64_t lane = teacher + r->reduce[last + 1] - from->student + lane_peak(t, r, first, last);
     return larger(ns + updates + update, lane + (floor ? 0 : update));
+}
+
+/* Whether every device can hold its share; floor: what grows with the stage. Devices of a
+ * class have the same memory, and the first ones have the most rows. */
+static bool fits(const StageTable *t, int first, int last, int device, int width, bool floor)
+{
+    int64_t (*bytes)(const StageMemory *, int, int, int64_t) = floor ? stage_memory_floor : stage_memory_bytes;
+    int     more = device + (int)(t->scenario->batch % width), end = device + width;
+
+    for (int d = device; t->memory && d < end; d = t->run_end[d]) {
+        int64_t limit = t->scenario->memory_bytes[d];
+        int64_t rows = t->rows[t->row_of[2 * width + (d >= more)]];
+        if (limit && bytes(t->memory, first, last, rows) > limit) return false;
+    }
+    return true;
 }
 
 static int64_t load(const StageTable *t, int first, int row, int width)
@@ -171,7 +189,8 @@ int64_t stage_table_floor(void *table, int first, int last, int device, int widt
 {
     const StageTable *t = table;
 
-    return width > t->max_width ? STAGE_IMPOSSIBLE : slowest_replica(t, first, last, device, width, true);
+    if (width > t->max_width || !fits(t, first, last, device, width, true)) return STAGE_IMPOSSIBLE;
+    return slowest_replica(t, first, last, device, width, true);
 }
 
 int64_t stage_table_end(void *table, int last, int device, int width)
@@ -208,7 +227,7 @@ int64_t stage_table_cost(void *table, int first, int last, int device, int width
 {
     const StageTable *t = table;
 
-    if (width > t->max_width) return STAGE_IMPOSSIBLE;
+    if (width > t->max_width || !fits(t, first, last, device, width, false)) return STAGE_IMPOSSIBLE;
     if (t->kind == COST_SIM) {
         int64_t in = message_in(t, first, device, width);
         if (t->blocking && in != STAGE_IMPOSSIBLE) return blocking_cost(t, first, last, device, width);
@@ -542,6 +561,7 @@ static int fill(StageTable *t, Error *err)
     look_up_reduces(t, group, at, ns);
     list_decisive(t);
     list_widths(t);
+    if (stage_memory_limited(t->scenario) && stage_memory_build(&t->memory, t->scenario, err) != 0) goto done;
     rc = build_lanes(t, err);
 done:
     free(first);
@@ -592,5 +612,6 @@ void stage_table_free(StageTable *t)
     free(t->messages);
     free(t->loads);
     free(t->hidden);
+    stage_memory_free(t->memory);
     free(t);
 }

@@ -22,8 +22,8 @@
 typedef struct StageTable StageTable;
 
 /* For widths 1..max_width, at most the batch. Borrows scenario for as long as out
- * lives. stage_table_free() it. Fails only without memory: a missing timing makes the
- * stages that need it impossible. */
+ * lives. stage_table_free() it. Fails only without memory: a missing timing, or a
+ * device with too little memory, makes the stages that need it impossible. */
 int  stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind, int max_width, Error *err);
 void stage_table_free(StageTable *table);
 
@@ -33,7 +33,8 @@ int64_t stage_table_cost(void *table, int first, int last, int device, int width
 
 /* The same without messages, and without the update after the last all-reduce (the one
  * part that can shrink as a stage grows): never more than the cost, and never less for
- * a stage that contains this one, as every part of it is a sum or maximum over blocks. */
+ * a stage that contains this one, as every part of it is a sum or maximum over blocks.
+ * Impossible when what grows of its memory (planner/stage_memory.h) is too much. */
 int64_t stage_table_floor(void *table, int first, int last, int device, int width);
 
 /* What the message out of a stage costs: never more than the cost of a stage that ends
@@ -45,7 +46,8 @@ bool stage_table_uniform(const StageTable *table);
 
 /* The widths worth trying when it is uniform, ascending; borrowed from table. Left out
  * is a width that leaves the slowest device as many rows as a narrower one, when every
- * part costs at least as much: the narrower stage then is as fast on fewer devices. */
+ * part costs at least as much: the narrower stage then is as fast on fewer devices, and
+ * needs as much memory, which goes by the rows. */
 const int *stage_table_widths(const StageTable *table, int *count);
 
 #endif

@@ -1,0 +1,117 @@
+#include "tests/random_trace.h"
+
+#include "base/text.h"
+#include "tests/support.h"
+
+static int upto(Rng *rng, int most) { return (int)rng_range(rng, 0, most); }
+
+RandomTrace random_trace_shape(Rng *rng, int max_blocks, int max_devices)
+{
+    RandomTrace h = {.blocks = (int)rng_range(rng, 2, max_blocks), .devices = (int)rng_range(rng, 1, max_devices),
+                     .batch = (int)rng_range(rng, 4, 12), .samples = (int)rng_range(rng, 1, 600), .kinds = 1};
+
+    h.kinds = h.devices > 1 && upto(rng, 2) == 0 ? 2 : 1;
+    h.per_node = upto(rng, 1) ? (int)rng_range(rng, 1, 4) : 0;
+    h.loader = upto(rng, 1);
+    h.p2p = upto(rng, 3) > 0;
+    h.reduces = upto(rng, 3) > 0;
+    h.blocking = upto(rng, 3) == 0;
+    h.bytes = upto(rng, 3) > 0;
+    return h;
+}
+
+static void block_text(Rng *rng, const RandomTrace *h, int b, Text *out)
+{
+    text_printf(out, "%s\n{\"name\": \"b%d\"", b ? "," : "", b);
+    if (h->bytes || h->p2p) text_printf(out, ", \"output_bytes\": %d", 1 + upto(rng, 400));
+    if (h->bytes)
+        text_printf(out, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}", upto(rng, 900), upto(rng, 500));
+    if (h->bytes)
+        text_printf(out, ", \"student\": {\"weight_bytes\": %d, \"gradient_bytes\": %d, \"state_bytes\": %d, "
+                    "\"activation_bytes\": %d}", upto(rng, 900), upto(rng, 900), upto(rng, 900), upto(rng, 800));
+    else if (h->reduces)
+        text_printf(out, ", \"student\": {\"gradient_bytes\": %d}", upto(rng, 900));
+    text_append(out, ", \"timings\": [");
+    for (int kind = 0; kind < h->kinds; kind++) {
+        int per_row[4], fixed[4];
+        for (int i = 0; i < 4; i++) { per_row[i] = i < 3 ? upto(rng, 9) : 0; fixed[i] = upto(rng, 20); }
+        for (int rows = 1; rows <= h->batch; rows++)
+            text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
+                        "\"backward_us\": %d, \"update_us\": %d}", kind || rows > 1 ? ", " : "", kind, rows,
+                        per_row[0] * rows + fixed[0], per_row[1] * rows + fixed[1], per_row[2] * rows + fixed[2],
+                        fixed[3]);
+    }
+    text_append(out, "]}");
+}
+
+/* us and slope nanoseconds a byte, or microseconds a device. */
+static void links_text(Rng *rng, const RandomTrace *h, int factor, const char *gap, Text *out)
+{
+    if (h->p2p) {
+        int us = factor * upto(rng, 20), slope = factor * upto(rng, 6);
+        text_printf(out, "%s\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 1000000, \"us\": %d}]", gap, us,
+                    us + 1000 * slope);
+        gap = ", ";
+    }
+    if (h->reduces) {
+        int us = factor * upto(rng, 30), more = upto(rng, 5), slope = factor * upto(rng, 20);
+        text_printf(out, "%s\"allreduce\": [", gap);
+        for (int devices = 2; devices <= 66; devices += 64)
+            text_printf(out, "%s{\"devices\": %d, \"bytes\": 0, \"us\": %d}, {\"devices\": %d, \"bytes\": 1000000, "
+                        "\"us\": %d}", devices > 2 ? ", " : "", devices, us + more * (devices - 2), devices,
+                        us + more * (devices - 2) + 1000 * slope);
+        text_append(out, "]");
+    }
+}
+
+static void cluster_text(Rng *rng, const RandomTrace *h, Text *out)
+{
+    int first = h->kinds == 1 ? h->devices : (int)rng_range(rng, 1, h->devices - 1);
+
+    for (int kind = 0; kind < h->kinds; kind++) {
+        text_printf(out, "%s{\"kind\": \"k%d\", \"count\": %d", kind ? ", " : "", kind, kind ? h->devices - first : first);
+        if (h->memory_bytes)
+            text_printf(out, ", \"memory_bytes\": %d", kind ? h->memory_bytes + h->memory_bytes / 2 : h->memory_bytes);
+        text_append(out, "}");
+    }
+}
+
+Trace *random_trace(Rng *rng, const RandomTrace *h)
+{
+    Text   text = {0};
+    Trace *trace;
+    Error  err = {""};
+
+    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"random\", \"provenance\": {\"kind\": "
+                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": %d}, "
+                "\"devices\": [", h->batch, h->samples);
+    cluster_text(rng, h, &text);
+    text_append(&text, "], ");
+    if (h->bytes || h->p2p) text_printf(&text, "\"input_bytes\": %d, ", 1 + upto(rng, 300));
+    text_append(&text, "\"blocks\": [");
+    for (int b = 0; b < h->blocks; b++) block_text(rng, h, b, &text);
+    text_append(&text, "]");
+    if (h->loader)
+        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"lanes\": %d, \"prefetch\": %d}",
+                    upto(rng, 60), upto(rng, 5), 1 + upto(rng, 3), upto(rng, 2));
+    links_text(rng, h, 1, ", ", &text);
+    if (h->per_node) {
+        text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d", h->per_node);
+        links_text(rng, h, 3, ", ", &text);
+        text_append(&text, "}");
+    }
+    text_printf(&text, "%s}", h->blocking ? ", \"transfers\": \"blocking\"" : "");
+    if (trace_parse(&trace, "random", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s\n%s", err.text, text_string(&text));
+    text_free(&text);
+    return trace;
+}
+
+void random_scenario(Rng *rng, const RandomTrace *h, int queue_depth, Trace **trace, Scenario *scenario)
+{
+    Error err = {""};
+
+    *trace = random_trace(rng, h);
+    if (scenario_build(scenario, *trace, &(ScenarioOptions){.queue_depth = queue_depth}, &err) != 0)
+        fail_msg("%s", err.text);
+}
