@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "planner/fit.h"
+
 /* ---- dp, ir ---------------------------------------------------------------------- */
 
 static int compare_dp(Candidate *row, const Scenario *s, Error *err)
@@ -68,6 +70,17 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
     return 0;
 }
 
+static int refuse(const Scenario *scenario, const CompareOptions *options, const char *why, Error *err)
+{
+    Text advice = {0};
+
+    if (fit_advice(&advice, scenario, options, err) == 0)
+        error_set(err, "no schedule is possible: %s%s%s", why, advice.length ? "; what would help, each alone: " : "",
+                  text_string(&advice));
+    text_free(&advice);
+    return -1;
+}
+
 int compare(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
 {
     const char *why = "none was asked for";
@@ -78,9 +91,9 @@ int compare(Comparison *out, const Scenario *scenario, const CompareOptions *opt
         comparison_free(out);
         return -1;
     }
-    for (int i = SCHEDULE_COUNT - 1; i >= 0; i--)
+    for (int i = 0; i < SCHEDULE_COUNT; i++)         /* the last, ahd, has the most plans */
         if (out->rows[i].why[0]) why = out->rows[i].why;
-    return error_set(err, "no schedule is possible: %s", why);
+    return refuse(scenario, options, why, err);
 }
 
 void comparison_free(Comparison *comparison)

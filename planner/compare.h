@@ -31,7 +31,7 @@ typedef struct {
 } Comparison;
 
 /* Borrows scenario for the call. comparison_free() out. Fails only when no schedule has
- * a plan (err: the reason of the first) or memory is out. */
+ * a plan (err: the reason of the last, and what would help) or memory is out. */
 int  compare(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
 void comparison_free(Comparison *comparison);
 

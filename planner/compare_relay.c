@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "planner/compare_schedule.h"
+#include "planner/fit.h"
 #include "planner/partition.h"
 #include "planner/stage_table.h"
 
@@ -22,12 +23,14 @@ static int search(Partition **out, int *count, const Scenario *s, CostKind kind,
     return rc;
 }
 
-/* Why no partition has a cost: the reason of the first block that has none. */
-static int say_why(Candidate *row, const Scenario *s, CostKind kind, Error *err)
+/* Why no partition has a cost: memory, or the reason of the first block that has none. */
+static int say_why(Candidate *row, const Scenario *s, CostKind kind, int max_width, Error *err)
 {
     Error why = {"no partition has a cost"};
+    bool  large;
 
-    for (int b = 0; b < s->trace->block_count; b++)
+    if (fit_refused(&large, s, max_width, &why, err) != 0) return -1;
+    for (int b = 0; b < s->trace->block_count && !large; b++)
         if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE) break;
     return candidate_give_up(row, &why, err);
 }
@@ -59,7 +62,7 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const Co
 
     if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0)
         return candidate_give_up(row, &why, err);
-    if (count == 0 && say_why(row, s, options->cost, err) != 0) goto done;
+    if (count == 0 && say_why(row, s, options->cost, max_width, err) != 0) goto done;
     tried = count < options->candidates ? count : options->candidates;
     snprintf(method, sizeof method, "exact partition, fastest of %d simulated", tried);
     for (int i = 0; i < tried; i++) {

@@ -247,7 +247,7 @@ static void impossible_schedules_say_why(void **state)
     pipebd_comparison_free(c);
 
     options.memory_bytes = 1;
-    check_error(pipebd_compare(&c, trace, &options, &error), &error, "no schedule is possible: too large for device");
+    check_error(pipebd_compare(&c, trace, &options, &error), &error, "no schedule is possible: block \"conv0\" is too large for device 0: alone, with 8 of 32");
     assert_null(c);
     pipebd_trace_free(trace);
 }

@@ -3,8 +3,10 @@
 #include "tests/support.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "planner/compare.h"
+#include "planner/fit.h"
 #include "planner/partition.h"
 #include "planner/stage_memory.h"
 #include "planner/stage_table.h"
@@ -198,11 +200,119 @@ static void a_plan_that_fits_is_found(void **state)
     assert_true(found > 100 && found < 390);
 }
 
+/* ---- what is said when nothing fits -------------------------------------------------------- */
+
+static bool possible(const Trace *trace, ScenarioOptions options, const CompareOptions *compared)
+{
+    Scenario   s;
+    Comparison c;
+
+    assert_int_equal(scenario_build(&s, trace, &options, NULL), 0);
+    int rc = compare(&c, &s, compared, NULL);
+    if (rc == 0) comparison_free(&c);
+    scenario_free(&s);
+    return rc == 0;
+}
+
+/* The number after option in advice, or -1. */
+static int64_t advised(const char *advice, const char *option)
+{
+    const char *at = strstr(advice, option);
+
+    return at ? strtoll(at + strlen(option), NULL, 10) : -1;
+}
+
+/* What is advised is enough, and one less (of the batch: one more) is not. */
+static void advice_is_true(void **state)
+{
+    Rng rng = {.seed = test_seed("advice_is_true", 75)};
+    int memory = 0, batch = 0, devices = 0, schedules = 0;
+    (void)state;
+
+    for (int i = 0; i < 400; i++) {
+        RandomTrace    h = random_trace_shape(&rng, 4, 4);
+        CompareOptions all = {.schedules = (1u << SCHEDULE_COUNT) - 1, .candidates = 1, .ls = LS_LPT};
+        ScenarioOptions o = {.queue_depth = 2, .memory_bytes = rng_range(&rng, 500, 9000)}, changed;
+        Trace   *trace;
+        Scenario s;
+        Text     text = {0};
+        h.bytes = true;
+        trace = random_trace(&rng, &h);
+        all.schedules = i % 3 ? all.schedules : 1u << SCHEDULE_TR;
+        if (possible(trace, o, &all)) { trace_free(trace); continue; }
+        assert_int_equal(scenario_build(&s, trace, &o, NULL), 0);
+        assert_int_equal(fit_advice(&text, &s, &all, NULL), 0);
+        int64_t bytes = advised(text_string(&text), "--memory "), rows = advised(text_string(&text), "--batch ");
+        int64_t count = advised(text_string(&text), "--devices ");
+        assert_true(bytes > o.memory_bytes);     /* more memory always helps: every batch is measured */
+        memory++;
+        changed = o;
+        changed.memory_bytes = bytes;
+        assert_true(possible(trace, changed, &all));
+        changed.memory_bytes = bytes - 1;
+        assert_false(possible(trace, changed, &all));
+        changed = o;
+        changed.batch = rows;
+        if (rows > 0) assert_true(possible(trace, changed, &all));
+        changed.batch = rows + 1;
+        if (rows > 0) assert_false(possible(trace, changed, &all));
+        batch += rows > 0;
+        changed = o;
+        changed.devices = count;
+        if (count > 0) assert_true(possible(trace, changed, &all));
+        changed.devices = count - 1;
+        if (count > 0) assert_false(possible(trace, changed, &all));
+        devices += count > 0;
+        schedules += strstr(text_string(&text), "--schedules ") != NULL;
+        text_free(&text);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(memory > 100 && batch > 20 && devices > 10 && schedules > 10);
+}
+
+static void refusals_name_block_and_device(void **state)
+{
+    static const char text[] =
+        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": \"modelled\", "
+        "\"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 8}, \"devices\": [{\"kind\": "
+        "\"k\", \"count\": 2}], \"blocks\": [{\"name\": \"small\", \"student\": {\"weight_bytes\": 1048576}, \"timings\": "
+        "[{\"batch\": 1, \"teacher_us\": 1, \"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}, {\"batch\": 8, "
+        "\"teacher_us\": 1, \"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}]}, {\"name\": \"large\", \"student\": "
+        "{\"weight_bytes\": 1048576, \"activation_bytes\": 1048576}, \"timings\": [{\"batch\": 1, \"teacher_us\": 1, "
+        "\"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}, {\"batch\": 8, \"teacher_us\": 1, \"forward_us\": 1, "
+        "\"backward_us\": 1, \"update_us\": 1}]}]}";
+    /* Together on two devices: 1 + 1 MiB of weights and 4 of activations; alone, large needs 5. */
+    static const struct { int64_t mib; const char *why; } cases[] = {
+        {4, "no schedule is possible: block \"large\" is too large for device 0: alone, with 4 of 8 rows on each of all "
+            "devices, it needs 5 MiB of 4; what would help, each alone: --memory 6144KiB"},
+        {5, "no schedule is possible: the blocks are too large together: each fits somewhere alone, but in no way do "
+            "all of them on 2 devices; what would help, each alone: --memory 6144KiB"},
+    };
+    CompareOptions all = {.schedules = 1u << SCHEDULE_AHD, .candidates = 1};
+    Trace         *trace;
+    (void)state;
+
+    assert_int_equal(trace_parse(&trace, "t", text, sizeof text - 1, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        Scenario   s;
+        Comparison c;
+        Error      err = {""};
+        assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .memory_bytes = cases[i].mib << 20},
+                                        NULL), 0);
+        assert_int_equal(compare(&c, &s, &all, &err), -1);
+        if (strncmp(err.text, cases[i].why, strlen(cases[i].why)) != 0) fail_msg("%s", err.text);
+        scenario_free(&s);
+    }
+    trace_free(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stages_need_what_programs_do), cmocka_unit_test(floors_grow_and_rows_fit),
         cmocka_unit_test(search_is_exact_under_limits), cmocka_unit_test(a_plan_that_fits_is_found),
+        cmocka_unit_test(advice_is_true), cmocka_unit_test(refusals_name_block_and_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

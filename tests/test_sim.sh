@@ -147,8 +147,8 @@ says "a value twice" 2 "--vary devices: 1 twice" pipebd-sim "$T" --schedule dp -
 says "an axis twice" 2 "--vary devices: given twice" pipebd-sim "$T" --schedule dp --vary devices=1 --vary devices=2
 says "too large a grid" 1 "a grid of more than 100000 points" sh -c 'v=$(seq -s, 1 400); exec pipebd-sim "$1" --schedule dp \
     --vary "steps=$v" --vary "loader.batch_us=$v"' sh "$T"
-says "what cannot be" 1 "ahd is not possible: too large for device" pipebd-sim "$T" --schedule ahd --memory 10
-says "a sweep of nothing possible" 1 "no point is possible; the first: too large for device" \
+says "what cannot be" 1 "ahd is not possible: block \"a\" is too large for device 0" pipebd-sim "$T" --schedule ahd --memory 10
+says "a sweep of nothing possible" 1 "no point is possible; the first: block \"a\" is too large for device 0" \
     pipebd-sim "$T" --schedule ahd --vary memory_bytes=1,2
 says "jitter without spread" 1 "no spread in this trace" \
     pipebd-sim "$PIPEBD_ROOT/traces/nas-cifar10-a6000.json" --schedule dp --jitter 5

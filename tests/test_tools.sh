@@ -111,7 +111,7 @@ prints '-- ends the options'           'ok, 2 blocks'               pipebd-trace
 # ---- what cannot be planned ---------------------------------------------------------
 
 refuses 1 'a batch beyond the trace'  'batch 16 is beyond the trace'"'"'s 8' pipebd-plan --batch 16 "$trace"
-refuses 1 'nothing fits in memory'    'too large for device 0: needs'        pipebd-plan --memory 1 --extrapolate "$trace"
+refuses 1 'nothing fits in memory'    'too large for device 0: alone'        pipebd-plan --memory 1 --extrapolate "$trace"
 
 # ---- output --------------------------------------------------------------------------
 
