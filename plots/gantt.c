@@ -1,4 +1,4 @@
-/* A timeline as a Gantt chart: a row a device and lane. */
+/* Timelines as a Gantt chart: a row a device and lane. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,89 +215,125 @@ static void choose_rows(Gantt *g)
 
 /* ---- drawing ----------------------------------------------------------------------------- */
 
-static void draw_boxes(const Gantt *g, Scene *scene)
+typedef struct { int rows, first; double width_us; bool several; bool seen[OP_COUNT]; } Chart;
+
+static void draw_boxes(const Gantt *g, Chart *chart, Scene *scene)
 {
-    static const char *const names[OP_COUNT] = {"load", "relay", "relay", "teacher", "forward", "backward", "all-reduce",
-                                                "update", "barrier"};
-    bool   seen[OP_COUNT] = {false};
-    double width = g->to_us - g->from_us;
+    double width = chart->width_us;
 
     for (int i = 0; i < g->box_count; i++) {
         const Box *b = &g->boxes[i];
         if (b->row < 0 || !within(g, b)) continue;
         double x0 = b->start_us > g->from_us ? b->start_us : g->from_us, x1 = b->end_us < g->to_us ? b->end_us : g->to_us;
-        double y = g->rows - b->row - 0.5;
+        double y = chart->rows - chart->first - b->row - 0.5;
         char   text[16];
         x0 = (x0 - g->from_us) / 1000;
         x1 = (x1 - g->from_us) / 1000;
         scene_box(scene, x0, x1, y - 0.42, y + 0.42, colour_of_op(b->op));
-        seen[b->op == OP_RECV ? OP_SEND : b->op] = true;
+        chart->seen[b->op == OP_RECV ? OP_SEND : b->op] = true;
         if (b->op == OP_BARRIER || (x1 - x0) * 1000 < width * (b->block < 10 ? 0.014 : 0.022)) continue;
         snprintf(text, sizeof text, "%d", b->block);
         scene_label(scene, (x0 + x1) / 2, y, "center", 9, colour_of_text(colour_of_op(b->op)), text);
     }
-    for (int op = 0; op < OP_COUNT; op++)
-        if (seen[op]) scene_key(scene, colour_of_op((Op)op), names[op]);
 }
 
-static void write_rows(const Gantt *g, Text *out)
+static void draw_keys(const Chart *chart, Scene *scene)
 {
-    bool first = true;
+    static const char *const names[OP_COUNT] = {"load", "relay", "relay", "teacher", "forward", "backward", "all-reduce",
+                                                "update", "barrier"};
 
-    text_append(out, "set ytics (");
+    for (int op = 0; op < OP_COUNT; op++)
+        if (chart->seen[op]) scene_key(scene, colour_of_op((Op)op), names[op]);
+}
+
+static const char *kind_of(const Gantt *g) { return g->measured ? "measured" : "simulated"; }
+
+static void write_rows(const Gantt *g, const Chart *chart, Text *out)
+{
     for (int i = 0; i < g->track_count; i++) {
         const Track *t = &g->tracks[i];
         char         name[64];
         if (t->row < 0) continue;
-        if (t->track == 0) snprintf(name, sizeof name, "device %d", t->device);
+        if (t->track == 0) snprintf(name, sizeof name, "%s%sdevice %d", chart->several ? kind_of(g) : "",
+                                    chart->several ? ", " : "", t->device);
         else               snprintf(name, sizeof name, "%s", t->name);
-        text_append(out, first ? "" : ", ");
+        text_append(out, chart->first + t->row ? ", " : "");
         plot_string(out, name);
-        text_printf(out, " %.1f", g->rows - t->row - 0.5);
-        first = false;
+        text_printf(out, " %.1f", chart->rows - chart->first - t->row - 0.5);
     }
-    text_append(out, ") scale 0\nset grid noytics xtics lc rgb '#dddddd' lt 1\nset border 1\n");
 }
 
-static int draw(Gantt *g, Plot *out, Error *err)
+static void write_titles(const Gantt *g, int count, Plot *out, int rows)
+{
+    int  all = 0;
+    bool left_out = false;
+    char title[160], subtitle[240];
+
+    for (int n = 0; n < count; n++) {
+        left_out |= g[n].left_out;
+        for (int i = 0; i < g[n].track_count; i++) all += g[n].tracks[i].shown;
+    }
+    snprintf(title, sizeof title, "%s: %s", g->trace, g->schedule);
+    int used = snprintf(subtitle, sizeof subtitle, "%s, from %.3f ms on", kind_of(&g[0]), g[0].from_us / 1000);
+    for (int n = 1; n < count && used < 120; n++)
+        used += snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; %s, from %.3f ms on", kind_of(&g[n]),
+                         g[n].from_us / 1000);
+    used += snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; numbers are blocks");
+    if (left_out)
+        used += snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; lanes busy below %.1f %% are left out", 100 * LEAST_BUSY);
+    if (all > rows) snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; the first %d of %d lanes", rows, all);
+    plot_begin(out, 980, 130 + 26 * rows, title, subtitle);
+}
+
+static int draw(const Gantt *g, int count, Plot *out, Error *err)
 {
     Scene scene = {0};
-    int   all = 0;
-    char  title[160], subtitle[200];
+    Chart chart = {.several = count > 1};
 
-    for (int i = 0; i < g->track_count; i++) all += g->tracks[i].shown;
-    snprintf(title, sizeof title, "%s: %s", g->trace, g->schedule);
-    int used = snprintf(subtitle, sizeof subtitle, "%s, from %.3f ms on; numbers are blocks",
-                        g->measured ? "measured" : "simulated", g->from_us / 1000);
-    if (g->left_out)
-        used += snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; lanes busy below %.1f %% are left out", 100 * LEAST_BUSY);
-    if (all > g->rows) snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; the first %d of %d lanes", g->rows, all);
-    plot_begin(out, 980, 130 + 26 * g->rows, title, subtitle);
-    write_rows(g, &out->script);
-    text_printf(&out->script, "set xrange [0:%.9g]\nset yrange [0:%d]\nset xlabel 'ms'\n", (g->to_us - g->from_us) / 1000, g->rows);
-    scene.thin_below = (g->to_us - g->from_us) / 1000 / 250;
-    draw_boxes(g, &scene);
+    for (int n = 0; n < count; n++) {
+        chart.rows += g[n].rows;
+        chart.width_us = fmax(chart.width_us, g[n].to_us - g[n].from_us);
+    }
+    write_titles(g, count, out, chart.rows);
+    text_append(&out->script, "set ytics (");
+    scene.thin_below = chart.width_us / 1000 / 250;
+    for (int n = 0; n < count; n++) {
+        write_rows(&g[n], &chart, &out->script);
+        draw_boxes(&g[n], &chart, &scene);
+        chart.first += g[n].rows;
+    }
+    draw_keys(&chart, &scene);
+    text_append(&out->script, ") scale 0\nset grid noytics xtics lc rgb '#dddddd' lt 1\nset border 1\n");
+    text_printf(&out->script, "set xrange [0:%.9g]\nset yrange [0:%d]\nset xlabel 'ms'\n", chart.width_us / 1000, chart.rows);
     return scene_end(&scene, out, err);
 }
 
-int plot_gantt(Plot *out, const char *path, double from_us, double to_us, Error *err)
+static int read_gantt(Gantt *g, const char *path, double from_us, double to_us, Error *err)
 {
-    Gantt g = {0};
     Json *doc = NULL;
     int   rc = -1;
 
     if (json_doc_read(&doc, path, err) != 0) goto done;
-    if (read_events(&g, doc, err) != 0) goto done;
-    choose_window(&g, from_us, to_us);
-    choose_rows(&g);
-    if (g.rows == 0) {
-        error_set(err, "%s: nothing happens from %g to %g us", path, g.from_us, g.to_us);
-        goto done;
-    }
-    rc = draw(&g, out, err);
+    if (read_events(g, doc, err) != 0) goto done;
+    choose_window(g, from_us, to_us);
+    choose_rows(g);
+    rc = g->rows ? 0 : error_set(err, "%s: nothing happens from %g to %g us", path, g->from_us, g->to_us);
 done:
     json_doc_free(doc);
-    free(g.boxes);
-    free(g.tracks);
+    return rc;
+}
+
+int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, double to_us, Error *err)
+{
+    Gantt g[GANTT_MAX] = {{0}};
+    int   rc = 0;
+
+    if (count > GANTT_MAX) return error_set(err, "%d timelines, expected at most %d", count, GANTT_MAX);
+    for (int n = 0; n < count && rc == 0; n++) rc = read_gantt(&g[n], paths[n], from_us, to_us, err);
+    if (rc == 0) rc = draw(g, count, out, err);
+    for (int n = 0; n < count; n++) {
+        free(g[n].boxes);
+        free(g[n].tracks);
+    }
     return rc;
 }

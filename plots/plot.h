@@ -22,8 +22,13 @@ int plot_speedup(Plot *out, const char *const *paths, int count, Error *err);
 int plot_breakdown(Plot *out, const char *const *paths, int count, Error *err);
 int plot_memory(Plot *out, const char *const *paths, int count, Error *err);
 
-/* A timeline from from_us to to_us; negative: three steps from the middle. */
-int plot_gantt(Plot *out, const char *path, double from_us, double to_us, Error *err);
+/* Validations (pipebd-run validate): epoch times, predicted beside measured. */
+int plot_validation(Plot *out, const char *const *paths, int count, Error *err);
+
+/* Timelines from from_us to to_us; negative: three steps from the middle. Several stand one
+ * above the other, each from the beginning of its own window on, to the same scale. */
+enum { GANTT_MAX = 8 };
+int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, double to_us, Error *err);
 
 /* A sweep of one path, or of two (a panel for each value of the second). */
 int plot_sweep(Plot *out, const char *path, Metric metric, Error *err);

@@ -39,6 +39,9 @@ kind breakdown breakdown dp.json ahd.json
 kind memory memory dp.json ahd.json
 kind gantt gantt timeline.json
 kind gantt-window gantt timeline.json --from 0 --to 2000
+sed 's/"predicted"/"measured"/' timeline.json > measured.json
+kind gantt-two gantt timeline.json measured.json --from 0 --to 2000
+kind validation validation "$PIPEBD_ROOT/tests/fixtures/plots/validation.json"
 kind sweep sweep one.csv --metric speedup
 kind sweep-two sweep two.csv
 
@@ -56,7 +59,12 @@ says "another ending" 1 "x.jpg: expected a name that ends in .svg, .png or .pdf"
 says "no output" 2 "expected -o FILE" pipebd-plot speedup comparison.json
 says "no such kind" 2 '"pie" is not a kind' pipebd-plot pie comparison.json -o x.svg
 says "no input" 2 "expected KIND INPUT" pipebd-plot speedup -o x.svg
-says "two timelines" 2 "gantt: draws one INPUT" pipebd-plot gantt timeline.json timeline.json -o x.svg
+says "two sweeps" 2 "sweep: draws one INPUT" pipebd-plot sweep one.csv two.csv -o x.svg
+says "nine timelines" 1 "9 timelines, expected at most 8" pipebd-plot gantt timeline.json timeline.json timeline.json \
+    timeline.json timeline.json timeline.json timeline.json timeline.json timeline.json -o x.svg
+says "a comparison as a validation" 1 'comparison.json:2:13: ' pipebd-plot validation comparison.json -o x.svg
+sed 's/"predicted_epoch_s": 2.0/"predicted_epoch_s": 0/' "$PIPEBD_ROOT/tests/fixtures/plots/validation.json" > zero.json
+says "a prediction of nothing" 1 'zero.json:4:45: 0 is no epoch' pipebd-plot validation zero.json -o x.svg
 says "--metric elsewhere" 2 "--metric: no effect on gantt" pipebd-plot gantt timeline.json --metric speedup -o x.svg
 says "--from elsewhere" 2 "no effect on sweep" pipebd-plot sweep one.csv --from 1 -o x.svg
 says "an empty window" 2 "--to: 5 is not after --from, 7" pipebd-plot gantt timeline.json --from 7 --to 5 -o x.svg

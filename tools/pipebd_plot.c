@@ -6,9 +6,11 @@
 #include "base/options.h"
 #include "plots/plot.h"
 
-typedef enum { KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_GANTT, KIND_SWEEP, KIND_COUNT } Kind;
+typedef enum {
+    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP, KIND_COUNT
+} Kind;
 
-static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "gantt", "sweep"};
+static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep"};
 
 typedef struct {
     const char *output, *script;
@@ -33,10 +35,11 @@ static int check(const Option *table, const Settings *s, const Operands *operand
 {
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
     if (find_kind(operands->values[0], kind) != 0)
-        return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, gantt or sweep",
+        return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt or "
+                         "sweep",
                          operands->values[0]);
     if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
-    if (*kind >= KIND_GANTT && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
+    if (*kind == KIND_SWEEP && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
     if (*kind != KIND_GANTT && (given(table, "from") || given(table, "to")))
         return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
     if (*kind != KIND_SWEEP && given(table, "metric"))
@@ -52,7 +55,8 @@ static int draw(Plot *plot, Kind kind, const char *const *paths, int count, cons
     case KIND_SPEEDUP:   return plot_speedup(plot, paths, count, err);
     case KIND_BREAKDOWN: return plot_breakdown(plot, paths, count, err);
     case KIND_MEMORY:    return plot_memory(plot, paths, count, err);
-    case KIND_GANTT:     return plot_gantt(plot, paths[0], s->from_us, s->to_us, err);
+    case KIND_VALIDATION: return plot_validation(plot, paths, count, err);
+    case KIND_GANTT:     return plot_gantt(plot, paths, count, s->from_us, s->to_us, err);
     default:             return plot_sweep(plot, paths[0], (Metric)s->metric, err);
     }
 }
@@ -90,12 +94,13 @@ int main(int argc, char **argv)
         {0},
     };
     Options  options = {"pipebd-plot", "KIND INPUT... -o FILE",
-                        "Draws what pipebd-plan and pipebd-sim wrote.", table,
+                        "Draws what the other tools wrote.", table,
                         "KIND and its INPUT:\n"
                         "  speedup    pipebd-plan --format json, one or more\n"
                         "  breakdown  pipebd-sim --format json, one or more\n"
                         "  memory     the same\n"
-                        "  gantt      pipebd-sim --timeline\n"
+                        "  validation pipebd-run validate, its validation.json, one or more\n"
+                        "  gantt      pipebd-sim --timeline, pipebd-run; several one above the other\n"
                         "  sweep      pipebd-sim --vary --format csv\n"};
     Operands operands;
     Error    err = {""};
