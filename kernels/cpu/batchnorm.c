@@ -1,0 +1,271 @@
+/* Batch norm with its activation. In training, statistics are of the rows of the call, or of a
+ * group's: sums (in double) pass through the group's NetSum.
+ *
+ *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)
+ *     d = dy where y was not cut, else 0          dg = sum d xh      db = sum d
+ *     dx = g / sqrt(variance + e) (d - sum d / n - xh sum(d xh) / n)
+ *
+ * Whether y was cut is computed again from x, so nothing but x is kept. Sums of a channel
+ * are floats over a tile of pixels and doubles over tiles, around the tensor's first pixel, so
+ * that a mean far from zero costs no digits. */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EPSILON  1e-5
+#define MOMENTUM 0.1
+
+enum { TILE = 64 };          /* pixels */
+
+/* own: [OWN_COUNT][stride]: per channel. */
+enum { SCALE, SHIFT, MEAN, INVERSE, GRADIENT_SUM, GRADIENT_DOT, OWN_COUNT };
+
+static int64_t stride_of(const Operator *op) { return cpu_round(op->spec.out.channels); }
+static float  *own(const Operator *op, int which) { return op->own + which * stride_of(op); }
+
+/* sums: [threads][2 channels] doubles, and 2 channels + 1 that the group sums; tile: floats of
+ * each thread behind own. */
+static int make(Operator *op, Error *err)
+{
+    int64_t channels = op->spec.out.channels, threads = op->device->threads;
+
+    op->own = cpu_alloc((size_t)((OWN_COUNT + 2 * threads) * stride_of(op)));
+    op->sums = calloc((size_t)((threads + 1) * 2 * channels + 1), sizeof *op->sums);
+    return op->own && op->sums ? 0 : error_no_memory(err);
+}
+
+static int64_t pixels_of(const Operator *op, const OperatorCall *call)
+{
+    return call->rows * op->spec.out.height * op->spec.out.width;
+}
+
+static float limit_of(const Operator *op)
+{
+    return op->spec.activation == ACTIVATION_RELU6 ? 6.0f : INFINITY;
+}
+
+static float floor_of(const Operator *op)
+{
+    return op->spec.activation == ACTIVATION_NONE ? -INFINITY : 0.0f;
+}
+
+/* ---- passes over pixels: [pixels][channels] ---- */
+
+VECTORISED static void sum_tile(const float *restrict x, const float *restrict origin, int64_t pixels, int64_t channels,
+                                float *restrict sum, float *restrict squares)
+{
+    for (int64_t p = 0; p < pixels; p++, x += channels)
+        for (int64_t c = 0; c < channels; c++) {
+            float d = x[c] - origin[c];
+
+            sum[c] += d;
+            squares[c] += d * d;
+        }
+}
+
+VECTORISED static void normalise(const float *x, float *y, int64_t pixels, int64_t channels, const float *restrict scale,
+                                 const float *restrict shift, float least, float most)
+{
+    for (int64_t p = 0; p < pixels; p++, x += channels, y += channels)
+        #pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            float v = x[c] * scale[c] + shift[c];
+
+            v = v < least ? least : v;
+            y[c] = v > most ? most : v;
+        }
+}
+
+VECTORISED static void gradient_tile(const float *restrict x, const float *restrict dy, int64_t pixels, int64_t channels,
+                                     const float *restrict own, int64_t stride, float least, float most,
+                                     float *restrict sum, float *restrict dot)
+{
+    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride, *mean = own + MEAN * stride;
+
+    for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels)
+        #pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            float v = x[c] * scale[c] + shift[c];
+            float d = (v <= least) | (v >= most) ? 0.0f : dy[c];
+
+            sum[c] += d;
+            dot[c] += d * (x[c] - mean[c]);
+        }
+}
+
+/* dx = scale (d - sum - (x - mean) dot), sum and dot already divided by n */
+VECTORISED static void gradient_apply(const float *x, const float *dy, float *dx, int64_t pixels, int64_t channels,
+                                      const float *restrict own, int64_t stride, float least, float most)
+{
+    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride, *mean = own + MEAN * stride,
+                *sum = own + GRADIENT_SUM * stride, *dot = own + GRADIENT_DOT * stride;
+
+    for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels, dx += channels)
+        #pragma omp simd
+        for (int64_t c = 0; c < channels; c++) {
+            float v = x[c] * scale[c] + shift[c];
+            float d = (v <= least) | (v >= most) ? 0.0f : dy[c];
+
+            dx[c] = scale[c] * (d - sum[c] - (x[c] - mean[c]) * dot[c]);
+        }
+}
+
+/* ---- sums over all pixels ---- */
+
+typedef struct {
+    const Operator     *op;
+    const OperatorCall *call;
+    bool                backward;
+} Pass;
+
+static void sum_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    const Pass     *pass = context;
+    const Operator *op = pass->op;
+    int64_t         channels = op->spec.out.channels, stride = stride_of(op);
+    float          *tile = op->own + (OWN_COUNT + 2 * thread) * stride;
+    double         *sums = op->sums + thread * 2 * channels;
+
+    for (int64_t p = begin; p < end; p += TILE) {
+        int64_t      pixels = end - p < TILE ? end - p : TILE;
+        const float *x = pass->call->x + p * channels;
+
+        memset(tile, 0, (size_t)(2 * stride) * sizeof *tile);
+        if (pass->backward)
+            gradient_tile(x, pass->call->dy + p * channels, pixels, channels, op->own, stride, floor_of(op), limit_of(op),
+                          tile, tile + stride);
+        else
+            sum_tile(x, pass->call->x, pixels, channels, tile, tile + stride);
+        for (int64_t c = 0; c < channels; c++) {
+            sums[c] += tile[c];
+            sums[channels + c] += tile[stride + c];
+        }
+    }
+}
+
+/* [2 channels] sums of all threads, in their order. */
+static double *sum_all(Operator *op, const OperatorCall *call, bool backward)
+{
+    int64_t channels = op->spec.out.channels, threads = op->device->threads;
+    double *all = op->sums + threads * 2 * channels;
+    Pass    pass = {op, call, backward};
+
+    memset(op->sums, 0, (size_t)((threads + 1) * 2 * channels + 1) * sizeof *op->sums);
+    cpu_parallel(op->device, pixels_of(op, call), TILE, sum_part, &pass);
+    for (int64_t t = 0; t < threads; t++)
+        for (int64_t c = 0; c < 2 * channels; c++) all[c] += op->sums[t * 2 * channels + c];
+    return all;
+}
+
+/* ---- forward ---- */
+
+static void normalise_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    const Pass     *pass = context;
+    const Operator *op = pass->op;
+    int64_t         channels = op->spec.out.channels;
+
+    (void)thread;
+    normalise(pass->call->x + begin * channels, pass->call->y + begin * channels, end - begin, channels,
+              own(op, SCALE), own(op, SHIFT), floor_of(op), limit_of(op));
+}
+
+static void set_channel(Operator *op, int64_t c, double mean, double variance)
+{
+    double inverse = 1.0 / sqrt(variance + EPSILON), scale = op->p.norm_weight[c] * inverse;
+
+    own(op, MEAN)[c] = (float)mean;
+    own(op, INVERSE)[c] = (float)inverse;
+    own(op, SCALE)[c] = (float)scale;
+    own(op, SHIFT)[c] = (float)(op->p.norm_bias[c] - mean * scale);
+}
+
+/* Statistics of the call, or of the group, into own and the running ones. */
+static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
+{
+    int64_t channels = op->spec.out.channels;
+    double *all = sum_all(op, call, false), local = (double)pixels_of(op, call), n = local;
+
+    if (call->group.sum) {
+        for (int64_t c = 0; c < channels; c++) {         /* around zero: origins differ over the group */
+            double origin = call->x[c], sum = all[c];
+
+            all[c] = sum + local * origin;
+            all[channels + c] += 2.0 * origin * sum + local * origin * origin;
+        }
+        all[2 * channels] = local;
+        if (call->group.sum(call->group.context, all, (int)(2 * channels + 1), err) != 0) return -1;
+        n = all[2 * channels];
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        double centre = all[c] / n, variance = all[channels + c] / n - centre * centre;
+        double mean = call->group.sum ? centre : centre + call->x[c];
+
+        if (variance < 0.0) variance = 0.0;
+        set_channel(op, c, mean, variance);
+        op->p.norm_mean[c] = (float)((1.0 - MOMENTUM) * op->p.norm_mean[c] + MOMENTUM * mean);
+        op->p.norm_variance[c] = (float)((1.0 - MOMENTUM) * op->p.norm_variance[c] +
+                                         MOMENTUM * variance * (n > 1.0 ? n / (n - 1.0) : 1.0));
+    }
+    return 0;
+}
+
+static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+{
+    Pass pass = {op, call, false};
+
+    (void)plan;
+    if (op->spec.frozen) {
+        for (int64_t c = 0; op->stale && c < op->spec.out.channels; c++)
+            set_channel(op, c, op->p.norm_mean[c], op->p.norm_variance[c]);
+        op->stale = false;
+    } else if (batch_statistics(op, call, err) != 0) return -1;
+    cpu_parallel(op->device, pixels_of(op, call), TILE, normalise_part, &pass);
+    return 0;
+}
+
+/* ---- backward ---- */
+
+static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    const Pass         *pass = context;
+    const Operator     *op = pass->op;
+    const OperatorCall *call = pass->call;
+    int64_t             channels = op->spec.out.channels, at = begin * channels;
+
+    (void)thread;
+    gradient_apply(call->x + at, call->dy + at, call->dx + at, end - begin, channels, op->own, stride_of(op),
+                   floor_of(op), limit_of(op));
+}
+
+/* The weights' gradients are of these rows: a group sums gradients later. */
+static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+{
+    int64_t channels = op->spec.out.channels;
+    double *all = sum_all(op, call, true), n = (double)pixels_of(op, call);
+    Pass    pass = {op, call, true};
+
+    (void)plan;
+    for (int64_t c = 0; c < channels; c++) {
+        op->p.bias_gradient[c] = (float)all[c];
+        op->p.weight_gradient[c] = (float)(all[channels + c] * own(op, INVERSE)[c]);
+    }
+    if (!call->dx) return 0;
+    if (call->group.sum) {
+        all[2 * channels] = n;
+        if (call->group.sum(call->group.context, all, (int)(2 * channels + 1), err) != 0) return -1;
+        n = all[2 * channels];
+    }
+    for (int64_t c = 0; c < channels; c++) {
+        double inverse = own(op, INVERSE)[c];
+
+        own(op, GRADIENT_SUM)[c] = (float)(all[c] / n);
+        own(op, GRADIENT_DOT)[c] = (float)(all[channels + c] * inverse * inverse / n);
+    }
+    cpu_parallel(op->device, pixels_of(op, call), TILE, gradient_part, &pass);
+    return 0;
+}
+
+const CpuKind cpu_batchnorm = {.layer = LAYER_BATCHNORM, .make = make, .forward = forward, .backward = backward};

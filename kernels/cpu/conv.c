@@ -1,0 +1,222 @@
+/* Convolution: plain, grouped, depthwise, pointwise. In a frozen net the batch norm behind it
+ * is folded into weights and bias:
+ *
+ *     w' = w g / sqrt(v + e)      b' = beta + (b - mean) g / sqrt(v + e) */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+#define EPSILON 1e-5f
+
+static int64_t weights_count(const OperatorSpec *spec)
+{
+    return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * spec->kernel_height * spec->kernel_width;
+}
+
+/* Weights in PyTorch's order; a dimension more where there are groups. */
+static Md plain_weights(const OperatorSpec *spec)
+{
+    Md          md;
+    int         groups = spec->groups;
+    dnnl_dims_t grouped = {groups, spec->out.channels / groups, spec->in.channels / groups, spec->kernel_height,
+                           spec->kernel_width};
+    dnnl_dims_t plain = {spec->out.channels, spec->in.channels, spec->kernel_height, spec->kernel_width};
+
+    if (groups > 1) dnnl_memory_desc_init_by_tag(&md, 5, grouped, dnnl_f32, dnnl_goihw);
+    else dnnl_memory_desc_init_by_tag(&md, 4, plain, dnnl_f32, dnnl_oihw);
+    return md;
+}
+
+static Md bias_md(const OperatorSpec *spec)
+{
+    Md          md;
+    dnnl_dims_t dims = {spec->out.channels};
+
+    dnnl_memory_desc_init_by_tag(&md, 1, dims, dnnl_f32, dnnl_a);
+    return md;
+}
+
+static bool has_bias(const Operator *op) { return op->p.bias || op->p.norm_weight; }
+
+static int make(Operator *op, Error *err)
+{
+    if (!op->p.norm_weight) return 0;
+    op->own = cpu_alloc((size_t)op->spec.out.channels);
+    return op->own ? 0 : error_no_memory(err);
+}
+
+/* ---- plans ---- */
+
+typedef struct {
+    Md          x, y, weights, plain, bias;
+    dnnl_dims_t stride, padding;
+} Shapes;
+
+static Shapes shapes_of(const Operator *op, int64_t rows)
+{
+    const OperatorSpec *spec = &op->spec;
+    Shapes              s = {.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out),
+                             .plain = plain_weights(spec), .bias = bias_md(spec),
+                             .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding}};
+
+    s.weights = md_any(&s.plain);
+    return s;
+}
+
+static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_primitive_attr_t   attr = NULL;
+    Primitive              *p = &plan->forward;
+    int                     rc = -1;
+
+    if (dnnl_failed(dnnl_convolution_forward_desc_init(&desc, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
+                                                       dnnl_convolution_direct, &s->x, &s->weights,
+                                                       has_bias(op) ? &s->bias : NULL, &s->y, s->stride, s->padding,
+                                                       s->padding),
+                    op->what, err) != 0 ||
+        !(attr = attr_new(op->spec.activation, err)))
+        goto done;
+    if (primitive_make(p, op->device, &desc, attr, NULL, op->what, err) != 0) goto done;
+    plan->forward_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
+    if (plan->forward_packed < 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DST, &s->y, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, primitive_md(p, dnnl_query_weights_md), err) != 0 ||
+        (has_bias(op) && primitive_argument(p, op->device, DNNL_ARG_BIAS, &s->bias, err) != 0))
+        goto done;
+    rc = 0;
+done:
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    return rc;
+}
+
+static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
+{
+    dnnl_convolution_desc_t desc;
+    Primitive              *p = &plan->data;
+
+    if (dnnl_failed(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &s->x, &s->weights, &s->y,
+                                                             s->stride, s->padding, s->padding),
+                    op->what, err) != 0 ||
+        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) != 0)
+        return -1;
+    plan->data_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
+    if (plan->data_packed < 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, &s->y, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, &s->x, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, primitive_md(p, dnnl_query_weights_md), err) != 0)
+        return -1;
+    return 0;
+}
+
+static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
+{
+    dnnl_convolution_desc_t desc;
+    Primitive              *p = &plan->weights;
+    const Md               *gradient;
+
+    if (dnnl_failed(dnnl_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, &s->x, &s->weights,
+                                                                op->p.bias ? &s->bias : NULL, &s->y, s->stride,
+                                                                s->padding, s->padding),
+                    op->what, err) != 0 ||
+        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) != 0)
+        return -1;
+    gradient = primitive_md(p, dnnl_query_diff_weights_md);
+    if (primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, &s->y, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, gradient, err) != 0 ||
+        (op->p.bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, &s->bias, err) != 0))
+        return -1;
+    if (dnnl_memory_desc_equal(gradient, &s->plain)) return 0;
+    plan->gradient = md_count(gradient);
+    return primitive_make_reorder(&plan->unpack, op->device, gradient, &s->plain, err);
+}
+
+static int plan(Operator *op, Plan *plan, Error *err)
+{
+    Shapes                s = shapes_of(op, plan->rows);
+    dnnl_primitive_attr_t attr;
+    int                   rc;
+
+    if (plan_forward(op, plan, &s, err) != 0) return -1;
+    if (op->p.norm_weight)
+        plan->folded = op->packed[plan->forward_packed].reorder.scratch + cpu_round(weights_count(&op->spec));
+    if (op->spec.frozen) return 0;
+    if (!(attr = attr_new(ACTIVATION_NONE, err))) return -1;
+    rc = plan_weights(op, plan, &s, attr, err);
+    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, &s, attr, err);
+    dnnl_primitive_attr_destroy(attr);
+    return rc;
+}
+
+/* ---- calls ---- */
+
+/* Weights and bias with the norm in them: op->own and the end of scratch. */
+static const float *fold(Operator *op, const Packed *packed)
+{
+    const OperatorSpec      *spec = &op->spec;
+    const OperatorParameters *p = &op->p;
+    int64_t each = weights_count(spec) / spec->out.channels;
+    float  *folded = op->device->scratch + packed->reorder.scratch;
+
+    for (int c = 0; c < spec->out.channels; c++) {
+        float scale = p->norm_weight[c] / sqrtf(p->norm_variance[c] + EPSILON);
+
+        op->own[c] = p->norm_bias[c] + ((p->bias ? p->bias[c] : 0.0f) - p->norm_mean[c]) * scale;
+        for (int64_t i = 0; i < each; i++) folded[c * each + i] = p->weight[c * each + i] * scale;
+    }
+    return folded;
+}
+
+static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+{
+    Primitive    *p = &plan->forward;
+    const Packed *packed = &op->packed[plan->forward_packed];
+    const float  *plain = op->p.norm_weight && packed->stale ? fold(op, packed) : op->p.weight;
+    const float  *weights = packed_get(op, plan->forward_packed, plain, err);
+
+    if (!weights) return -1;
+    primitive_set(p, DNNL_ARG_SRC, call->x);
+    primitive_set(p, DNNL_ARG_DST, call->y);
+    primitive_set(p, DNNL_ARG_WEIGHTS, weights);
+    primitive_set(p, DNNL_ARG_BIAS, op->p.norm_weight ? op->own : op->p.bias);
+    return primitive_run(p, op->device, op->what, err);
+}
+
+static int backward_weights(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+{
+    Primitive *p = &plan->weights;
+    float     *packed = op->device->scratch + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch);
+
+    primitive_set(p, DNNL_ARG_SRC, call->x);
+    primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
+    primitive_set(p, DNNL_ARG_DIFF_WEIGHTS, plan->gradient > 0 ? packed : op->p.weight_gradient);
+    primitive_set(p, DNNL_ARG_DIFF_BIAS, op->p.bias_gradient);
+    if (primitive_run(p, op->device, op->what, err) != 0) return -1;
+    if (plan->gradient == 0) return 0;
+    primitive_set(&plan->unpack, DNNL_ARG_FROM, packed);
+    primitive_set(&plan->unpack, DNNL_ARG_TO, op->p.weight_gradient);
+    return primitive_run(&plan->unpack, op->device, op->what, err);
+}
+
+static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+{
+    Primitive   *p = &plan->data;
+    const float *weights;
+
+    if (op->spec.activation != ACTIVATION_NONE)
+        activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
+                            call->rows * shape_count(op->spec.out));
+    if (backward_weights(op, plan, call, err) != 0) return -1;
+    if (!call->dx) return 0;
+    weights = packed_get(op, plan->data_packed, op->p.weight, err);
+    if (!weights) return -1;
+    primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
+    primitive_set(p, DNNL_ARG_DIFF_SRC, call->dx);
+    primitive_set(p, DNNL_ARG_WEIGHTS, weights);
+    return primitive_run(p, op->device, op->what, err);
+}
+
+const CpuKind cpu_conv = {.layer = LAYER_CONV, .make = make, .plan = plan, .forward = forward, .backward = backward};

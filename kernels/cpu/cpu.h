@@ -1,0 +1,164 @@
+/* The CPU backend, inside: a device, oneDNN's primitives with their arguments, operators.
+ *
+ * oneDNN (2.6, C API) convolves, multiplies matrices and pools. Ours are batch norm (its
+ * sums go over a group of devices, and its activation is free in the same pass),
+ * activations that nothing takes along, losses and the update. */
+#ifndef KERNELS_CPU_CPU_H
+#define KERNELS_CPU_CPU_H
+
+#include <sched.h>
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "kernels/backend.h"
+
+/* Loops over memory are compiled for several instruction sets and chosen at start. Without
+ * fused multiply-add (-ffp-contract=off) and with a sum a channel they give the same bits. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define VECTORISED
+#endif
+
+enum { CPU_ALIGN = 16 };     /* floats of a cache line */
+
+typedef struct {
+    Device        base;
+    int           threads;   /* of the team */
+    cpu_set_t     before;    /* the thread's cores, to restore */
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    float        *work, *scratch;        /* scratch: of operators, work: of nets */
+    int64_t       work_count, scratch_count;
+} CpuDevice;
+
+static inline CpuDevice *cpu_device(Device *device) { return (CpuDevice *)device; }
+static inline int64_t    cpu_round(int64_t count) { return (count + CPU_ALIGN - 1) / CPU_ALIGN * CPU_ALIGN; }
+
+extern const Backend backend_cpu;
+
+float *cpu_alloc(size_t count);
+void   cpu_release(float *memory);
+int    cpu_reserve_scratch(CpuDevice *device, int64_t count, Error *err);
+
+/* Calls body for parts of 0..total, one a thread, split in whole steps; the parts are the same for
+ * the same total and team. */
+typedef void CpuBody(void *context, int64_t begin, int64_t end, int thread);
+void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body, void *context);
+
+/* ---- oneDNN ---- */
+
+typedef dnnl_memory_desc_t Md;
+
+enum { PRIMITIVE_MAX_ARGUMENTS = 8 };
+
+/* A primitive with the memory objects of its arguments. {0} is none. */
+typedef struct {
+    dnnl_primitive_t      primitive;
+    dnnl_primitive_desc_t desc;
+    dnnl_exec_arg_t       argument[PRIMITIVE_MAX_ARGUMENTS];
+    int                   argument_count;
+    int64_t               scratch;       /* floats */
+} Primitive;
+
+/* description: any of oneDNN's operation descriptors; hint: of the forward, or NULL. what names
+ * it in errors ("conv 3.1.0, forward"). */
+int  primitive_make(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
+                    const Primitive *hint, const char *what, Error *err);
+int  primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to, Error *err);
+void primitive_free(Primitive *primitive);
+
+/* The order that oneDNN chose, and memory of that order as an argument. */
+const Md *primitive_md(const Primitive *primitive, dnnl_query_t query);
+int  primitive_argument(Primitive *primitive, CpuDevice *device, int argument, const Md *md, Error *err);
+void primitive_set(Primitive *primitive, int argument, const void *memory);
+
+/* Runs with scratch of the device. Arguments must be set. */
+int  primitive_run(Primitive *primitive, CpuDevice *device, const char *what, Error *err);
+
+int  dnnl_failed(dnnl_status_t status, const char *what, Error *err);      /* 0, or -1 with why */
+int64_t md_count(const Md *md);                          /* floats, padding included */
+Md   md_rows(int64_t rows, Shape shape);                 /* channels last */
+Md   md_any(const Md *md);                               /* the same, its order up to oneDNN */
+dnnl_primitive_attr_t attr_new(Activation activation, Error *err);       /* NULL without memory */
+
+/* ---- operators ---- */
+
+/* Weights in an order that a primitive wants; data NULL: the parameters serve as they are. */
+typedef struct {
+    Md        md;
+    float    *data;          /* owned */
+    Primitive reorder;
+    bool      stale;
+} Packed;
+
+enum { PACKED_MAX = 6 };
+
+/* What is made ready for a number of rows. */
+typedef struct {
+    int64_t   rows;
+    Primitive forward, data, weights, unpack;            /* unpack: gradients to PyTorch's order */
+    int       forward_packed, data_packed;
+    int64_t   gradient;      /* floats of the packed gradient, 0: none */
+    int64_t   folded;        /* floats of scratch to fold a norm into weights */
+} Plan;
+
+typedef struct CpuKind CpuKind;
+
+struct Operator {
+    const CpuKind     *kind;
+    CpuDevice         *device;
+    OperatorSpec       spec;
+    OperatorParameters p;
+    char               what[128];        /* "conv 3.1.0" */
+    Packed             packed[PACKED_MAX];
+    int                packed_count;
+    Plan              *plan; /* [plan_count] */
+    int                plan_count;
+    float             *own;  /* the kind's, owned: bias with the norm folded in; statistics */
+    double            *sums; /* the kind's, owned */
+    bool               stale;
+};
+
+/* What computes a kind of layer. NULL: nothing to do. */
+struct CpuKind {
+    LayerKind layer;
+    int64_t (*kept)(const OperatorSpec *spec);
+    int     (*make)(Operator *op, Error *err);
+    int     (*plan)(Operator *op, Plan *plan, Error *err);
+    int     (*forward)(Operator *op, Plan *plan, const OperatorCall *call, Error *err);
+    int     (*backward)(Operator *op, Plan *plan, const OperatorCall *call, Error *err);
+};
+
+extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool, cpu_flatten;
+
+/* The number in op->packed of weights in the order md; -1 with why. */
+int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);
+
+/* Weights as packed, made anew where parameters changed. plain: the parameters, or what they are
+ * folded into. */
+const float *packed_get(Operator *op, int number, const float *plain, Error *err);
+
+/* y = activation(x), in place where they are the same; dx = dy where y was not cut, else 0. */
+void activation_forward(const CpuDevice *device, Activation activation, const float *x, float *y, int64_t count);
+void activation_backward(const CpuDevice *device, Activation activation, const float *y, const float *dy, float *dx,
+                         int64_t count);
+
+/* ---- what the table names ---- */
+
+void   cpu_add(Device *device, float *to, const float *from, int64_t count);
+void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state, int64_t count, const SgdStep *step);
+double cpu_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
+                int64_t per_row, int64_t global_rows);
+
+int64_t operator_kept(const OperatorSpec *spec);
+int     operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters,
+                      Error *err);
+void    operator_free(Operator *op);
+int     operator_prepare(Operator *op, int64_t rows, Error *err);
+void    operator_changed(Operator *op);
+int     operator_forward(Operator *op, const OperatorCall *call, Error *err);
+int     operator_backward(Operator *op, const OperatorCall *call, Error *err);
+OperatorBytes operator_bytes(const Operator *op, int64_t rows);
+
+#endif

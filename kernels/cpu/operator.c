@@ -1,0 +1,181 @@
+/* Operators: the table of kinds, plans for numbers of rows, weights in oneDNN's orders. */
+#include "kernels/cpu/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const CpuKind *const kinds[] = {&cpu_conv, &cpu_linear, &cpu_batchnorm, &cpu_activation,
+                                       &cpu_maxpool, &cpu_avgpool, &cpu_flatten};
+
+enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
+
+static const CpuKind *kind_of(LayerKind layer)
+{
+    for (int i = 0; i < KIND_COUNT; i++)
+        if (kinds[i]->layer == layer) return kinds[i];
+    return NULL;
+}
+
+static const char *kind_name(LayerKind layer)
+{
+    switch (layer) {
+    case LAYER_CONV: return "conv";
+    case LAYER_LINEAR: return "linear";
+    case LAYER_BATCHNORM: return "batchnorm";
+    case LAYER_MAXPOOL: return "maxpool";
+    case LAYER_AVGPOOL: return "avgpool";
+    case LAYER_FLATTEN: return "flatten";
+    default: return "relu";
+    }
+}
+
+int64_t operator_kept(const OperatorSpec *spec)
+{
+    const CpuKind *kind = kind_of(spec->kind);
+
+    return kind && kind->kept && !spec->frozen ? kind->kept(spec) : 0;
+}
+
+int operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters, Error *err)
+{
+    const CpuKind *kind = kind_of(spec->kind);
+    Operator      *op;
+
+    *out = NULL;
+    if (!kind) return error_set(err, "layer %s: of a kind that is not computed here", spec->name);
+    op = calloc(1, sizeof *op);
+    if (!op) return error_no_memory(err);
+    op->kind = kind;
+    op->device = cpu_device(device);
+    op->spec = *spec;
+    op->p = *parameters;
+    op->stale = true;
+    snprintf(op->what, sizeof op->what, "%s %s", kind_name(spec->kind), spec->name);
+    if (kind->make && kind->make(op, err) != 0) { operator_free(op); return -1; }
+    *out = op;
+    return 0;
+}
+
+static void plan_release(Plan *plan)
+{
+    primitive_free(&plan->forward);
+    primitive_free(&plan->data);
+    primitive_free(&plan->weights);
+    primitive_free(&plan->unpack);
+}
+
+void operator_free(Operator *op)
+{
+    if (!op) return;
+    for (int i = 0; i < op->plan_count; i++) plan_release(&op->plan[i]);
+    for (int i = 0; i < op->packed_count; i++) {
+        cpu_release(op->packed[i].data);
+        primitive_free(&op->packed[i].reorder);
+    }
+    free(op->plan);
+    free(op->sums);
+    cpu_release(op->own);
+    free(op);
+}
+
+static Plan *plan_find(const Operator *op, int64_t rows)
+{
+    for (int i = 0; i < op->plan_count; i++)
+        if (op->plan[i].rows == rows) return &op->plan[i];
+    return NULL;
+}
+
+/* Floats of scratch: what primitives want, and behind it the packed gradient. */
+static int64_t plan_scratch(const Plan *plan)
+{
+    int64_t most = plan->forward.scratch;
+
+    if (plan->data.scratch > most) most = plan->data.scratch;
+    if (plan->weights.scratch + plan->gradient > most) most = plan->weights.scratch + plan->gradient;
+    if (plan->unpack.scratch + plan->gradient > most) most = plan->unpack.scratch + plan->gradient;
+    return plan->folded > most ? plan->folded : most;
+}
+
+int operator_prepare(Operator *op, int64_t rows, Error *err)
+{
+    Plan plan = {.rows = rows, .forward_packed = -1, .data_packed = -1};
+    Plan *more;
+
+    if (!op->kind->plan || plan_find(op, rows)) return 0;
+    more = realloc(op->plan, (size_t)(op->plan_count + 1) * sizeof *more);
+    if (!more) return error_no_memory(err);
+    op->plan = more;
+    if (op->kind->plan(op, &plan, err) != 0 || cpu_reserve_scratch(op->device, plan_scratch(&plan), err) != 0) {
+        plan_release(&plan);
+        return -1;
+    }
+    op->plan[op->plan_count++] = plan;
+    return 0;
+}
+
+void operator_changed(Operator *op)
+{
+    op->stale = true;
+    for (int i = 0; i < op->packed_count; i++) op->packed[i].stale = true;
+}
+
+int operator_forward(Operator *op, const OperatorCall *call, Error *err)
+{
+    Plan *plan = plan_find(op, call->rows);
+
+    if (op->kind->plan && !plan) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
+    return op->kind->forward(op, plan, call, err);
+}
+
+int operator_backward(Operator *op, const OperatorCall *call, Error *err)
+{
+    Plan *plan = plan_find(op, call->rows);
+
+    if (op->kind->plan && !plan) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
+    return op->kind->backward(op, plan, call, err);
+}
+
+OperatorBytes operator_bytes(const Operator *op, int64_t rows)
+{
+    const Plan   *plan = plan_find(op, rows);
+    OperatorBytes bytes = {.scratch = plan ? plan_scratch(plan) * (int64_t)sizeof(float) : 0};
+
+    for (int i = 0; i < op->packed_count; i++)
+        if (op->packed[i].data) bytes.weight += md_count(&op->packed[i].md) * (int64_t)sizeof(float);
+    return bytes;
+}
+
+int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
+{
+    Packed *packed;
+
+    for (int i = 0; i < op->packed_count; i++)
+        if (dnnl_memory_desc_equal(&op->packed[i].md, md)) return i;
+    if (op->packed_count == PACKED_MAX) return error_set(err, "%s: its weights are wanted in too many orders", op->what);
+    packed = &op->packed[op->packed_count];
+    *packed = (Packed){.md = *md, .stale = true};
+    if (dnnl_memory_desc_equal(plain, md) && !op->p.norm_weight) return op->packed_count++;
+    packed->data = cpu_alloc((size_t)md_count(md));
+    if (!packed->data) return error_no_memory(err);
+    if (primitive_make_reorder(&packed->reorder, op->device, plain, md, err) != 0 ||
+        cpu_reserve_scratch(op->device, packed->reorder.scratch, err) != 0) {
+        primitive_free(&packed->reorder);
+        cpu_release(packed->data);
+        return -1;
+    }
+    return op->packed_count++;
+}
+
+const float *packed_get(Operator *op, int number, const float *plain, Error *err)
+{
+    Packed *packed = &op->packed[number];
+
+    if (!packed->data) return plain;
+    if (packed->stale) {
+        primitive_set(&packed->reorder, DNNL_ARG_FROM, plain);
+        primitive_set(&packed->reorder, DNNL_ARG_TO, packed->data);
+        if (primitive_run(&packed->reorder, op->device, op->what, err) != 0) return NULL;
+        packed->stale = false;
+    }
+    return packed->data;
+}

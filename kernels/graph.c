@@ -1,0 +1,277 @@
+#include "kernels/graph.h"
+
+#include <stdio.h>
+
+enum { ALIGN = 16 };         /* floats */
+
+typedef struct {
+    Graph         *graph;
+    const Backend *backend;
+    bool           frozen;
+    Error         *err;
+} Build;
+
+static int64_t aligned(int64_t count) { return (count + ALIGN - 1) / ALIGN * ALIGN; }
+
+/* ---- parameters ---- */
+
+static int layers_parameters(const Layers *layers)
+{
+    int count = 0;
+
+    for (int i = 0; i < layers->count; i++) {
+        const Layer *layer = &layers->layer[i];
+
+        if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) count += layer->bias ? 2 : 1;
+        if (layer->kind == LAYER_BATCHNORM) count += 4;
+        for (int p = 0; p < layer->path_count; p++) count += layers_parameters(&layer->path[p]);
+    }
+    return count;
+}
+
+static void add_parameter(Graph *graph, const Layer *layer, const char *what, bool trained, int rank, const int64_t *dim)
+{
+    NetParameter *p = &graph->parameter[graph->parameter_count];
+    int64_t      *total = trained ? &graph->trained_count : &graph->statistic_count;
+
+    snprintf(p->name, sizeof p->name, "%s.%s", layer->name, what);
+    p->rank = rank;
+    p->count = 1;
+    for (int i = 0; i < rank; i++) p->count *= p->dim[i] = dim[i];
+    p->trained = trained;
+    graph->offset[graph->parameter_count++] = *total;
+    *total += aligned(p->count);
+}
+
+static void add_weights(Graph *graph, Node *node, const Layer *layer)
+{
+    int64_t conv[4] = {layer->out.channels, layer->in.channels / (layer->kind == LAYER_CONV ? layer->groups : 1),
+                       layer->kernel, layer->kernel};
+
+    node->weight = graph->parameter_count;
+    node->bias = layer->bias;
+    add_parameter(graph, layer, "weight", true, layer->kind == LAYER_CONV ? 4 : 2, conv);
+    if (layer->bias) add_parameter(graph, layer, "bias", true, 1, conv);
+}
+
+static void add_norm(Graph *graph, Node *node, const Layer *layer)
+{
+    int64_t channels = layer->out.channels;
+
+    node->norm = graph->parameter_count;
+    add_parameter(graph, layer, "weight", true, 1, &channels);
+    add_parameter(graph, layer, "bias", true, 1, &channels);
+    add_parameter(graph, layer, "running_mean", false, 1, &channels);
+    add_parameter(graph, layer, "running_var", false, 1, &channels);
+}
+
+/* ---- nodes ---- */
+
+static bool is_activation(const Layers *layers, int i)
+{
+    return i < layers->count && (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6);
+}
+
+static Activation activation_of(const Layer *layer)
+{
+    return layer->kind == LAYER_RELU ? ACTIVATION_RELU : ACTIVATION_RELU6;
+}
+
+/* Of layers[i..] what the node computes; returns how many layers that is. */
+static int merge(Build *b, Node *node, const Layers *layers, int i)
+{
+    const Layer *layer = &layers->layer[i];
+    int          used = 1;
+
+    switch (layer->kind) {
+    case LAYER_CONV:
+        add_weights(b->graph, node, layer);
+        if (b->frozen && i + 1 < layers->count && layers->layer[i + 1].kind == LAYER_BATCHNORM)
+            add_norm(b->graph, node, &layers->layer[i + used++]);
+        break;
+    case LAYER_LINEAR: add_weights(b->graph, node, layer); break;
+    case LAYER_BATCHNORM: add_norm(b->graph, node, layer); break;
+    case LAYER_RELU: case LAYER_RELU6:
+        node->spec.kind = LAYER_RELU;
+        node->spec.activation = activation_of(layer);
+        return 1;
+    default: return 1;
+    }
+    if (is_activation(layers, i + used)) node->spec.activation = activation_of(&layers->layer[i + used++]);
+    /* A convolution that norm follows is cut by the norm's node, and must not look at its own y. */
+    return used;
+}
+
+static OperatorSpec spec_of(const Build *b, const Layer *layer)
+{
+    bool pool = layer->kind == LAYER_AVGPOOL && layer->kernel == 0;
+
+    return (OperatorSpec){.kind = layer->kind, .name = layer->name, .in = layer->in, .out = layer->out,
+                          .kernel_height = pool ? layer->in.height : layer->kernel,
+                          .kernel_width = pool ? layer->in.width : layer->kernel,
+                          .stride = layer->stride > 0 ? layer->stride : 1, .padding = layer->padding,
+                          .groups = layer->groups > 0 ? layer->groups : 1, .frozen = b->frozen};
+}
+
+static int build_list(Build *b, NodeList *out, const Layers *layers, int depth);
+
+static int build_paths(Build *b, Node *node, const Layer *layer, int depth)
+{
+    bool residual = layer->kind == LAYER_RESIDUAL;
+
+    if (residual && ++depth > b->graph->depth) b->graph->depth = depth;
+    if (!residual) node->choice = b->graph->choice_count++;
+    node->path_count = layer->path_count;
+    node->path = arena_alloc(&b->graph->arena, (size_t)layer->path_count, sizeof *node->path);
+    if (!node->path) return error_no_memory(b->err);
+    for (int p = 0; p < layer->path_count; p++)
+        if (build_list(b, &node->path[p], &layer->path[p], depth) != 0) return -1;
+    return 0;
+}
+
+static bool flat(const Layer *layer)
+{
+    return layer->kind == LAYER_FLATTEN && (layer->in.channels == 1 || layer->in.height * layer->in.width == 1);
+}
+
+static int build_list(Build *b, NodeList *out, const Layers *layers, int depth)
+{
+    out->node = arena_alloc(&b->graph->arena, (size_t)layers->count, sizeof *out->node);
+    if (!out->node) return error_no_memory(b->err);
+    for (int i = 0; i < layers->count;) {
+        const Layer *layer = &layers->layer[i];
+        Node        *node = &out->node[out->count];
+
+        if (flat(layer)) { i++; continue; }
+        *node = (Node){.kind = layer->kind, .name = layer->name, .spec = spec_of(b, layer), .weight = -1, .norm = -1,
+                       .slot = -1, .kept_slot = -1};
+        out->count++;
+        if (layer->kind == LAYER_RESIDUAL || layer->kind == LAYER_CHOICE) {
+            if (build_paths(b, node, layer, depth) != 0) return -1;
+            i++;
+        } else i += merge(b, node, layers, i);
+        node->spec.out = layers->layer[i - 1].out;
+    }
+    return 0;
+}
+
+/* ---- what backward needs ---- */
+
+bool graph_uses_result(const NodeList *list)
+{
+    const Node *last;
+
+    if (list->count == 0) return true;
+    last = &list->node[list->count - 1];
+    if (last->kind != LAYER_CHOICE) return last->uses_y;
+    for (int p = 0; p < last->path_count; p++)
+        if (graph_uses_result(&last->path[p])) return true;
+    return false;
+}
+
+static bool mark(NodeList *list, bool before)
+{
+    for (int i = 0; i < list->count; i++) {
+        Node *node = &list->node[i];
+
+        node->trains = node->weight >= 0 || node->norm >= 0;
+        node->needs_dx = before;
+        node->spec.data_gradient = before && !node->spec.frozen;
+        for (int p = 0; p < node->path_count; p++)
+            if (mark(&node->path[p], before)) node->trains = true;
+        node->uses_y = node->spec.activation != ACTIVATION_NONE && node->kind != LAYER_BATCHNORM;
+        if (node->kind == LAYER_RELU || node->kind == LAYER_RELU6)
+            node->in_place = i > 0 && !graph_uses_result(&(NodeList){&list->node[i - 1], 1});
+        if (node->kind == LAYER_RESIDUAL) node->own_output = !node->spec.frozen && graph_uses_result(&node->path[0]);
+        before = before || node->trains;
+    }
+    return list->count > 0 && before;
+}
+
+/* ---- places ---- */
+
+static void set_gradients(Graph *graph, Node *node)
+{
+    int first = node->weight >= 0 ? node->weight : node->norm, last = node->norm >= 0 ? node->norm + 1 : first;
+
+    if (first < 0) return;
+    if (node->norm < 0 && node->bias) last = first + 1;
+    node->gradients.first = graph->offset[first];
+    node->gradients.count = graph->offset[last] + aligned(graph->parameter[last].count) - graph->offset[first];
+}
+
+/* The buffers of work memory must hold what this node writes there. */
+static void grow_largest(Build *b, const Node *node, bool given)
+{
+    int64_t out = given ? 0 : aligned(shape_count(node->spec.out)), in = aligned(shape_count(node->spec.in));
+
+    if (!b->frozen && !node->uses_y) out = 0;
+    if (!node->spec.data_gradient) in = 0;
+    if (out > b->graph->largest) b->graph->largest = out;
+    if (in > b->graph->largest) b->graph->largest = in;
+}
+
+/* Gives the list places from at on; returns the first free one after them. given: its last result
+ * goes where the caller says. */
+static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
+{
+    for (int i = 0; i < list->count; i++) {
+        Node   *node = &list->node[i];
+        bool    last = given && i == list->count - 1, op = node->path_count == 0;
+        int64_t kept = op ? b->backend->kept(&node->spec) : 0, start, most;
+
+        if (op) set_gradients(b->graph, node);
+        grow_largest(b, node, last);
+        if (!b->frozen && !last && ((op && !node->in_place) || node->own_output)) {
+            node->slot = at;
+            at += aligned(shape_count(node->spec.out));
+        }
+        if (kept > 0) {
+            node->kept_slot = at;
+            at += aligned(kept);
+        }
+        start = most = at;
+        for (int p = 0; p < node->path_count; p++) {
+            int64_t end = place(b, &node->path[p], start, last && !node->own_output);
+
+            if (end > most) most = end;
+        }
+        at = most;
+    }
+    return b->frozen ? 0 : at;
+}
+
+int graph_build(Graph *out, const Backend *backend, const Layers *layers, NetMode mode, Error *err)
+{
+    Build b = {.graph = out, .backend = backend, .frozen = mode == NET_FROZEN, .err = err};
+    int   most = layers_parameters(layers);
+
+    *out = (Graph){0};
+    out->parameter = arena_alloc(&out->arena, (size_t)most, sizeof *out->parameter);
+    out->offset = arena_alloc(&out->arena, (size_t)most, sizeof *out->offset);
+    if (!out->parameter || !out->offset) { error_no_memory(err); goto failed; }
+    if (build_list(&b, &out->nodes, layers, 0) != 0) goto failed;
+    mark(&out->nodes, false);
+    out->kept = place(&b, &out->nodes, 0, true);
+    return 0;
+failed:
+    graph_free(out);
+    return -1;
+}
+
+void graph_free(Graph *graph)
+{
+    arena_free(&graph->arena);
+    *graph = (Graph){0};
+}
+
+void graph_each(const NodeList *list, bool all, NodeVisit *visit, void *context)
+{
+    for (int i = 0; i < list->count; i++) {
+        Node *node = &list->node[i];
+
+        if (node->path_count == 0) visit(node, context);
+        for (int p = 0; p < node->path_count; p++)
+            if (all || node->kind == LAYER_RESIDUAL || p == node->taken) graph_each(&node->path[p], all, visit, context);
+    }
+}

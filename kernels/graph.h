@@ -1,0 +1,70 @@
+/* A net's layers as it computes them: a tree of nodes, with what runs together merged, and a
+ * place for everything that is kept from forward to backward.
+ *
+ *     conv, batchnorm, relu   frozen    one node, norm folded in
+ *                             trained   two: conv; batchnorm with relu
+ *     conv or linear, relu              one
+ *     flatten of 1x1                    none
+ *
+ * Offsets are floats a row, multiplied by the rows of a call; paths of a choice share theirs. */
+#ifndef KERNELS_GRAPH_H
+#define KERNELS_GRAPH_H
+
+#include "base/arena.h"
+#include "kernels/backend.h"
+
+typedef struct Node Node;
+
+typedef struct {
+    Node *node;              /* [count] */
+    int   count;
+} NodeList;
+
+/* A span of parameters: numbers of NetParameter, or floats of the weights. */
+typedef struct { int64_t first, count; } Span;
+
+struct Node {
+    LayerKind    kind;       /* LAYER_RESIDUAL, LAYER_CHOICE; else an operator */
+    const char  *name;
+    OperatorSpec spec;       /* in and out for all kinds */
+    int          weight, norm;           /* number of the first NetParameter of each, -1 none */
+    bool         bias;
+    Operator    *op;         /* NULL until the net makes it */
+    NodeList    *path;
+    int          path_count, choice;     /* number of the choice */
+
+    bool         in_place;   /* y is x */
+    bool         own_output; /* residual: its sum may not overwrite its body's result */
+    bool         uses_y;     /* backward looks at y */
+    bool         trains;     /* has parameters */
+    bool         needs_dx;   /* something before it trains */
+    int64_t      slot, kept_slot;        /* offsets; -1: nothing there */
+    Span         gradients;  /* floats, this node's own */
+
+    const float *x;          /* of the last forward */
+    float       *y;
+    int          taken;
+};
+
+typedef struct {
+    Arena         arena;     /* owns all of it */
+    NodeList      nodes;
+    NetParameter *parameter; /* [parameter_count] */
+    int64_t      *offset;    /* [parameter_count]: into weights, or into statistics */
+    int           parameter_count, choice_count, depth;  /* depth: of nested residuals */
+    int64_t       trained_count, statistic_count;        /* floats, gaps to align included */
+    int64_t       kept;      /* floats a row from forward to backward */
+    int64_t       largest;   /* floats a row of the largest tensor that is not kept */
+} Graph;
+
+int  graph_build(Graph *out, const Backend *backend, const Layers *layers, NetMode mode, Error *err);
+void graph_free(Graph *graph);
+
+/* Calls visit for every node that is an operator; all: of every path, else of those taken. */
+typedef void NodeVisit(Node *node, void *context);
+void graph_each(const NodeList *list, bool all, NodeVisit *visit, void *context);
+
+/* The last result of the list is looked at in backward, or is not its own to change. */
+bool graph_uses_result(const NodeList *list);
+
+#endif

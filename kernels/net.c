@@ -1,0 +1,539 @@
+/* Walks a graph on a device: forward, backward, update. What computes is behind the backend's
+ * table.
+ *
+ * Trained, every node writes its result to its own place, where backward finds it. Frozen, results
+ * go round among a few buffers of the device's work memory, and so do the gradients
+ * of backward: a bit mask says which hold something. */
+#include "kernels/graph.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+
+struct Net {
+    Device        *device;
+    const Backend *backend;
+    NetMode        mode;
+    Shape          in, out;
+    Graph          graph;
+    float         *weight, *gradient, *state, *statistic;
+    float         *kept;     /* [kept_rows][graph.kept] */
+    int64_t        kept_rows;
+    int64_t       *prepared; /* [prepared_count] numbers of rows */
+    int            prepared_count;
+    GroupSum       group;
+};
+
+/* ---- making ---- */
+
+typedef struct {
+    Net   *net;
+    int64_t rows;
+    Error *err;
+    int    rc;
+} Making;
+
+static float *place_of(const Net *net, int i)
+{
+    return (net->graph.parameter[i].trained ? net->weight : net->statistic) + net->graph.offset[i];
+}
+
+static OperatorParameters parameters_of(const Net *net, const Node *node)
+{
+    OperatorParameters p = {0};
+    int                first = node->weight >= 0 ? node->weight : node->norm;
+
+    if (node->weight >= 0) p.weight = place_of(net, node->weight);
+    if (node->bias) p.bias = place_of(net, node->weight + 1);
+    if (node->norm >= 0) {
+        p.norm_weight = place_of(net, node->norm);
+        p.norm_bias = place_of(net, node->norm + 1);
+        p.norm_mean = place_of(net, node->norm + 2);
+        p.norm_variance = place_of(net, node->norm + 3);
+    }
+    if (first >= 0 && net->mode == NET_TRAINED) {
+        p.weight_gradient = net->gradient + net->graph.offset[first];
+        if (node->bias || node->norm >= 0) p.bias_gradient = net->gradient + net->graph.offset[first + 1];
+    }
+    return p;
+}
+
+static void make_operator(Node *node, void *context)
+{
+    Making            *making = context;
+    OperatorParameters p = parameters_of(making->net, node);
+
+    if (making->rc == 0)
+        making->rc = making->net->backend->make(&node->op, making->net->device, &node->spec, &p, making->err);
+}
+
+static void free_operator(Node *node, void *context)
+{
+    if (node->op) ((Net *)context)->backend->free(node->op);
+}
+
+static float *floats(Net *net, int64_t count)
+{
+    return device_alloc(net->device, (size_t)(count > 0 ? count : 1));
+}
+
+int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode mode, Error *err)
+{
+    Net   *net = calloc(1, sizeof *net);
+    Making making = {.net = net, .err = err};
+
+    *out = NULL;
+    if (!net) return error_no_memory(err);
+    net->device = device;
+    net->backend = device->backend;
+    net->mode = mode;
+    net->in = in;
+    net->out = layers->count > 0 ? layers->layer[layers->count - 1].out : in;
+    if (graph_build(&net->graph, net->backend, layers, mode, err) != 0) { free(net); return -1; }
+    net->weight = floats(net, net->graph.trained_count);
+    net->statistic = floats(net, net->graph.statistic_count);
+    if (mode == NET_TRAINED) {
+        net->gradient = floats(net, net->graph.trained_count);
+        net->state = floats(net, net->graph.trained_count);
+    }
+    if (!net->weight || !net->statistic || (mode == NET_TRAINED && (!net->gradient || !net->state)))
+        making.rc = error_no_memory(err);
+    graph_each(&net->graph.nodes, true, make_operator, &making);
+    if (making.rc != 0) { net_free(net); return -1; }
+    *out = net;
+    return 0;
+}
+
+void net_free(Net *net)
+{
+    if (!net) return;
+    graph_each(&net->graph.nodes, true, free_operator, net);
+    graph_free(&net->graph);
+    device_release(net->device, net->weight);
+    device_release(net->device, net->statistic);
+    device_release(net->device, net->gradient);
+    device_release(net->device, net->state);
+    device_release(net->device, net->kept);
+    free(net->prepared);
+    free(net);
+}
+
+/* ---- preparing ---- */
+
+/* Buffers: one that is read, one that is written, and one for each residual around. */
+static int buffer_count(const Net *net)
+{
+    return 2 + net->graph.depth;
+}
+
+static bool is_prepared(const Net *net, int64_t rows)
+{
+    for (int i = 0; i < net->prepared_count; i++)
+        if (net->prepared[i] == rows) return true;
+    return false;
+}
+
+static void prepare_operator(Node *node, void *context)
+{
+    Making *making = context;
+
+    if (making->rc == 0) making->rc = making->net->backend->prepare(node->op, making->rows, making->err);
+}
+
+static int grow_kept(Net *net, int64_t rows, Error *err)
+{
+    float *more;
+
+    if (net->mode == NET_FROZEN || rows <= net->kept_rows) return 0;
+    more = floats(net, rows * net->graph.kept);
+    if (!more) return error_no_memory(err);
+    device_release(net->device, net->kept);
+    net->kept = more;
+    net->kept_rows = rows;
+    return 0;
+}
+
+int net_prepare(Net *net, int64_t rows, Error *err)
+{
+    Making   making = {.net = net, .rows = rows, .err = err};
+    int64_t *more;
+
+    if (rows < 1) return error_set(err, "a net for %lld rows: expected at least 1", (long long)rows);
+    if (is_prepared(net, rows)) return 0;
+    more = realloc(net->prepared, (size_t)(net->prepared_count + 1) * sizeof *more);
+    if (!more) return error_no_memory(err);
+    net->prepared = more;
+    if (grow_kept(net, rows, err) != 0) return -1;
+    if (net->backend->reserve(net->device, buffer_count(net) * net->graph.largest * rows, err) != 0) return -1;
+    graph_each(&net->graph.nodes, true, prepare_operator, &making);
+    if (making.rc != 0) return -1;
+    net->prepared[net->prepared_count++] = rows;
+    return 0;
+}
+
+/* ---- parameters ---- */
+
+int net_parameter_count(const Net *net) { return net->graph.parameter_count; }
+
+const NetParameter *net_parameter(const Net *net, int i) { return &net->graph.parameter[i]; }
+
+void net_read(const Net *net, int i, float *out)
+{
+    net->backend->fetch(net->device, out, place_of(net, i), net->graph.parameter[i].count);
+}
+
+static void changed(Node *node, void *context)
+{
+    ((Net *)context)->backend->changed(node->op);
+}
+
+void net_write(Net *net, int i, const float *values)
+{
+    net->backend->put(net->device, place_of(net, i), values, net->graph.parameter[i].count);
+    graph_each(&net->graph.nodes, true, changed, net);
+}
+
+void net_read_state(const Net *net, int i, float *out)
+{
+    assert(net->graph.parameter[i].trained && net->state);
+    net->backend->fetch(net->device, out, net->state + net->graph.offset[i], net->graph.parameter[i].count);
+}
+
+void net_write_state(Net *net, int i, const float *values)
+{
+    assert(net->graph.parameter[i].trained && net->state);
+    net->backend->put(net->device, net->state + net->graph.offset[i], values, net->graph.parameter[i].count);
+}
+
+typedef struct {
+    Net     *net;
+    uint64_t seed, stream;
+    float    chunk[256];
+} Initial;
+
+/* Uniform in -bound..bound, or value where bound is 0. */
+static void fill(Initial *init, int i, double bound, float value)
+{
+    const Net *net = init->net;
+    int64_t    count = net->graph.parameter[i].count;
+    float     *to = place_of(net, i);
+
+    for (int64_t done = 0; done < count;) {
+        int64_t n = count - done < 256 ? count - done : 256;
+
+        for (int64_t k = 0; k < n; k++)
+            init->chunk[k] = bound > 0.0 ? (float)((2.0 * rng_uniform(init->seed, init->stream, (uint64_t)i, (uint64_t)(done + k)) - 1.0) * bound)
+                                         : value;
+        net->backend->put(net->device, to + done, init->chunk, n);
+        done += n;
+    }
+}
+
+static void initialise_node(Node *node, void *context)
+{
+    Initial *init = context;
+
+    if (node->weight >= 0) {
+        const NetParameter *p = net_parameter(init->net, node->weight);
+        double              bound = 1.0 / sqrt((double)(p->count / p->dim[0]));
+
+        fill(init, node->weight, bound, 0.0f);
+        if (node->bias) fill(init, node->weight + 1, bound, 0.0f);
+    }
+    for (int k = 0; node->norm >= 0 && k < 4; k++)       /* weight, bias, mean, variance */
+        fill(init, node->norm + k, 0.0, k == 0 || k == 3 ? 1.0f : 0.0f);
+}
+
+void net_initialise(Net *net, uint64_t seed, uint64_t stream)
+{
+    Initial init = {.net = net, .seed = seed, .stream = stream};
+
+    graph_each(&net->graph.nodes, true, initialise_node, &init);
+    graph_each(&net->graph.nodes, true, changed, net);
+}
+
+/* ---- walking ---- */
+
+typedef struct {
+    Net       *net;
+    int64_t    rows;
+    const int *choices;
+    Error     *err;
+} Step;
+
+static float *buffer(const Step *s, int i)
+{
+    return s->net->backend->work(s->net->device) + i * s->net->graph.largest * s->rows;
+}
+
+/* The bit of the buffer that p is, 0 where it is none. */
+static unsigned bit_of(const Step *s, const float *p)
+{
+    for (int i = 0; i < buffer_count(s->net); i++)
+        if (buffer(s, i) == p) return 1u << i;
+    return 0;
+}
+
+static float *free_buffer(const Step *s, unsigned used)
+{
+    for (int i = 0; i < buffer_count(s->net); i++)
+        if (!(used & 1u << i)) return buffer(s, i);
+    assert(!"buffer_count() says how many are needed");
+    return NULL;
+}
+
+static OperatorCall call_of(const Step *s, const Node *node)
+{
+    Net *net = s->net;
+
+    return (OperatorCall){.rows = s->rows, .x = node->x, .y = node->y, .group = net->group,
+                          .kept = node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
+}
+
+static const float *forward_list(const Step *s, NodeList *list, const float *x, float *to, unsigned used);
+
+/* Where the node may write: to, its place, or a buffer. */
+static float *target(const Step *s, const Node *node, float *to, unsigned used)
+{
+    if (to) return to;
+    if (s->net->mode == NET_TRAINED) return s->net->kept + node->slot * s->rows;
+    return free_buffer(s, used);
+}
+
+static const float *forward_operator(const Step *s, Node *node, const float *x, float *to, unsigned used)
+{
+    OperatorCall call;
+
+    node->x = x;
+    node->y = node->in_place && !to ? (float *)(uintptr_t)x : target(s, node, to, used | bit_of(s, x));
+    call = call_of(s, node);
+    return s->net->backend->forward(node->op, &call, s->err) == 0 ? node->y : NULL;
+}
+
+static const float *forward_residual(const Step *s, Node *node, const float *x, float *to, unsigned used)
+{
+    int64_t      count = s->rows * shape_count(node->spec.out);
+    const float *body = forward_list(s, &node->path[0], x, node->own_output ? NULL : to, used | bit_of(s, x));
+    float       *y = (float *)(uintptr_t)body;
+
+    if (!body) return NULL;
+    if (node->own_output || body == x) {
+        y = target(s, node, to, used | bit_of(s, x) | bit_of(s, body));
+        s->net->backend->copy(s->net->device, y, body, count);
+    }
+    s->net->backend->add(s->net->device, y, x, count);
+    return y;
+}
+
+/* to: where the last node writes, NULL: anywhere. used: buffers that must stay as they are. */
+static const float *forward_list(const Step *s, NodeList *list, const float *x, float *to, unsigned used)
+{
+    for (int i = 0; i < list->count && x; i++) {
+        Node  *node = &list->node[i];
+        float *there = i == list->count - 1 ? to : NULL;
+
+        if (node->kind == LAYER_RESIDUAL) x = forward_residual(s, node, x, there, used);
+        else if (node->kind == LAYER_CHOICE) {
+            node->taken = s->choices[node->choice];
+            x = forward_list(s, &node->path[node->taken], x, there, used);
+        } else x = forward_operator(s, node, x, there, used);
+    }
+    return x;
+}
+
+static int check_choices(const Net *net, const NodeList *list, const int *choices, Error *err)
+{
+    for (int i = 0; i < list->count; i++) {
+        const Node *node = &list->node[i];
+
+        if (node->kind == LAYER_CHOICE && (choices[node->choice] < 0 || choices[node->choice] >= node->path_count))
+            return error_set(err, "choice %s: path %d, expected 0 to %d", node->name, choices[node->choice],
+                             node->path_count - 1);
+        for (int p = 0; p < node->path_count; p++)
+            if (check_choices(net, &node->path[p], choices, err) != 0) return -1;
+    }
+    return 0;
+}
+
+int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *choices, Error *err)
+{
+    Step         s = {.net = net, .rows = rows, .choices = choices, .err = err};
+    const float *result;
+
+    if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
+    if (net->graph.choice_count > 0) {
+        if (!choices) return error_set(err, "a net of %d choices: no path is chosen", net->graph.choice_count);
+        if (check_choices(net, &net->graph.nodes, choices, err) != 0) return -1;
+    }
+    result = forward_list(&s, &net->graph.nodes, x, y, 0);
+    if (!result) return -1;
+    if (result != y) net->backend->copy(net->device, y, result, rows * shape_count(net->out));
+    return 0;
+}
+
+/* ---- backward ---- */
+
+/* dy of a list's result. keep: somebody else reads it afterwards. */
+typedef struct {
+    float *dy;
+    bool   keep;
+} Incoming;
+
+/* Each gives the gradient of its input in *out (NULL where nothing before trains). */
+static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned used, float **out);
+
+static int backward_operator(const Step *s, Node *node, Incoming in, unsigned used, float **out)
+{
+    const Backend *backend = s->net->backend;
+    bool           norm = node->kind == LAYER_BATCHNORM;
+    bool           same = !in.keep && (norm || node->spec.kind == LAYER_RELU);
+    bool           cuts = in.keep && !norm && node->spec.activation != ACTIVATION_NONE && node->spec.kind != LAYER_RELU;
+    OperatorCall   call = call_of(s, node);
+
+    call.dy = in.dy;
+    used |= bit_of(s, in.dy);
+    if (cuts) {                                          /* it cuts dy in place */
+        call.dy = free_buffer(s, used);
+        used |= bit_of(s, call.dy);
+        backend->copy(s->net->device, call.dy, in.dy, s->rows * shape_count(node->spec.out));
+    }
+    call.dx = !node->needs_dx ? NULL : same ? in.dy : free_buffer(s, used);
+    *out = call.dx;
+    return backend->backward(node->op, &call, s->err);
+}
+
+static int backward_residual(const Step *s, Node *node, Incoming in, unsigned used, float **out)
+{
+    const Backend *backend = s->net->backend;
+    int64_t        count = s->rows * shape_count(node->spec.out);
+    float         *dx = NULL;
+
+    used |= bit_of(s, in.dy);
+    if (backward_list(s, &node->path[0], (Incoming){in.dy, node->needs_dx || in.keep}, used, &dx) != 0) return -1;
+    *out = NULL;
+    if (!node->needs_dx) return 0;
+    if (dx == in.dy) {                                   /* the body gave its input */
+        dx = free_buffer(s, used);
+        backend->copy(s->net->device, dx, in.dy, count);
+    }
+    backend->add(s->net->device, dx, in.dy, count);
+    *out = dx;
+    return 0;
+}
+
+static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned used, float **out)
+{
+    for (int i = list->count - 1; i >= 0; i--) {
+        Node  *node = &list->node[i];
+        float *dx = NULL;
+        int    rc;
+
+        if (!node->trains && !node->needs_dx) { in.dy = NULL; break; }
+        if (node->kind == LAYER_RESIDUAL) rc = backward_residual(s, node, in, used, &dx);
+        else if (node->kind == LAYER_CHOICE) rc = backward_list(s, &node->path[node->taken], in, used, &dx);
+        else rc = backward_operator(s, node, in, used, &dx);
+        if (rc != 0) return -1;
+        in.keep = in.keep && dx == in.dy;
+        in.dy = dx;
+        if (!dx) break;
+    }
+    *out = in.dy;
+    return 0;
+}
+
+int net_backward(Net *net, float *dy, int64_t rows, Error *err)
+{
+    Step   s = {.net = net, .rows = rows, .err = err};
+    float *dx;
+
+    if (net->mode != NET_TRAINED) return error_set(err, "a frozen net has no backward");
+    if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
+    return backward_list(&s, &net->graph.nodes, (Incoming){dy, false}, 0, &dx);
+}
+
+/* ---- gradients, update ---- */
+
+typedef struct {
+    const Net   *net;
+    GradientRun *run;
+    int          capacity, count;
+    Span         last;
+} Runs;
+
+/* Neighbours become one run. */
+static void add_run(Node *node, void *context)
+{
+    Runs *runs = context;
+    Span *last = &runs->last;
+
+    if (node->gradients.count == 0) return;
+    if (runs->count > 0 && last->first + last->count == node->gradients.first) last->count += node->gradients.count;
+    else { *last = node->gradients; runs->count++; }
+    if (runs->count <= runs->capacity)
+        runs->run[runs->count - 1] = (GradientRun){runs->net->gradient + last->first, last->count};
+}
+
+int net_gradients(const Net *net, GradientRun *runs, int capacity)
+{
+    Runs found = {.net = net, .run = runs, .capacity = capacity};
+
+    graph_each(&net->graph.nodes, false, add_run, &found);
+    return found.count;
+}
+
+typedef struct {
+    Net           *net;
+    const SgdStep *step;
+} Update;
+
+static void update_node(Node *node, void *context)
+{
+    Update *update = context;
+    Net    *net = update->net;
+    Span    g = node->gradients;
+
+    if (g.count == 0) return;
+    net->backend->sgd(net->device, net->weight + g.first, net->gradient + g.first, net->state + g.first, g.count, update->step);
+    net->backend->changed(node->op);
+}
+
+void net_update(Net *net, const SgdStep *step)
+{
+    graph_each(&net->graph.nodes, false, update_node, &(Update){net, step});
+}
+
+void net_synchronise(Net *net, NetSum *sum, void *context)
+{
+    net->group = (GroupSum){sum, context};
+}
+
+/* ---- bytes ---- */
+
+typedef struct {
+    const Net *net;
+    int64_t    rows, weight, scratch;
+} Sizes;
+
+static void add_bytes(Node *node, void *context)
+{
+    Sizes        *sizes = context;
+    OperatorBytes bytes = sizes->net->backend->bytes(node->op, sizes->rows);
+
+    sizes->weight += bytes.weight;
+    if (bytes.scratch > sizes->scratch) sizes->scratch = bytes.scratch;
+}
+
+NetBytes net_bytes(const Net *net, int64_t rows)
+{
+    const Graph *graph = &net->graph;
+    Sizes        sizes = {.net = net, .rows = rows};
+    int64_t      each = (int64_t)sizeof(float), trained = net->mode == NET_TRAINED ? graph->trained_count * each : 0;
+
+    graph_each(&graph->nodes, true, add_bytes, &sizes);
+    return (NetBytes){.weight = (graph->trained_count + graph->statistic_count) * each + sizes.weight,
+                      .gradient = trained, .state = trained,
+                      .activation = net->mode == NET_TRAINED ? rows * graph->kept * each : 0,
+                      .work = buffer_count(net) * graph->largest * rows * each + sizes.scratch};
+}

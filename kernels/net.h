@@ -1,0 +1,86 @@
+/* A network on a device: the layers of one block with their weights; forward, backward,
+ * loss and update. Knows nothing of schedules.
+ *
+ * Memory and the kernels' plans for a number of rows are made by net_prepare(); the calls of a
+ * step allocate nothing. The result for given rows is the same bits whatever ran before.
+ * Gradients are sums over the rows of a call; losses and gradients are scaled by the
+ * global batch, so that replicas that split it add up to the whole. */
+#ifndef KERNELS_NET_H
+#define KERNELS_NET_H
+
+#include "kernels/device.h"
+#include "workloads/workload.h"
+
+typedef struct Net Net;
+
+typedef enum {
+    NET_FROZEN,              /* teacher: running statistics, no gradients */
+    NET_TRAINED              /* student: batch statistics, gradients, optimizer state */
+} NetMode;
+
+/* Borrows layers for as long as out lives. Weights are all zero until set. */
+int  net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode mode, Error *err);
+void net_free(Net *net);
+
+/* Makes ready for calls with this many rows; may be called for several numbers. */
+int  net_prepare(Net *net, int64_t rows, Error *err);
+
+/* ---- parameters, in PyTorch's shapes and orders (conv: [out][in / groups][kernel][kernel]) ---- */
+
+typedef struct {
+    char    name[96];        /* "3.1.0.weight" */
+    int     rank;
+    int64_t dim[4];
+    int64_t count;
+    bool    trained;         /* false: running statistics */
+} NetParameter;
+
+int                 net_parameter_count(const Net *net);
+const NetParameter *net_parameter(const Net *net, int i);
+void net_read(const Net *net, int i, float *out);        /* out: [count] */
+void net_write(Net *net, int i, const float *values);
+void net_read_state(const Net *net, int i, float *out);  /* the optimizer's momentum; trained ones only */
+void net_write_state(Net *net, int i, const float *values);
+
+/* PyTorch's default initialisation (Kaiming uniform, a = sqrt 5; batch norm 1 and 0), drawn by
+ * counter from (seed, stream): the same on every device. */
+void net_initialise(Net *net, uint64_t seed, uint64_t stream);
+
+/* ---- a step ---- */
+
+/* y = net(x). x: [rows][in] and y: [rows][out], both borrowed, and to be left as they are, until
+ * net_backward() or the next forward.
+ * choices: [choices of the layers], NULL when there are none. NET_TRAINED updates running
+ * statistics (momentum 0.1, unbiased variance, as PyTorch). */
+int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *choices, Error *err);
+
+/* Gradients of all weights on the taken paths from dy = d loss / d y: [rows][out], which may be
+ * overwritten. Follows the net_forward() of the same rows. Replaces the gradients. */
+int net_backward(Net *net, float *dy, int64_t rows, Error *err);
+
+/* The gradients of the taken paths, as runs of one array: what an all-reduce sums. */
+typedef struct { float *values; int64_t count; } GradientRun;
+int net_gradients(const Net *net, GradientRun *runs, int capacity);      /* returns how many there are */
+
+/* SGD with Nesterov momentum and weight decay (PyTorch's formula; all trained parameters
+ * of the taken paths, batch norm and biases included). */
+typedef struct { float learning_rate, momentum, weight_decay; bool nesterov; } SgdStep;
+void net_update(Net *net, const SgdStep *step);
+
+/* Batch statistics over a group: sum adds values over the group's devices, in place, in a
+ * fixed order; counts of rows are summed with it. NULL: local statistics. */
+typedef int NetSum(void *context, double *values, int count, Error *err);
+void net_synchronise(Net *net, NetSum *sum, void *context);
+
+/* Loss of rows and its gradient: *loss is the sum over rows / (global_rows * per_row) for MSE
+ * (mean of squares), / global_rows for soft cross-entropy (-sum softmax(t) log softmax(s));
+ * dy: [rows][per_row] = d loss / d student. */
+void loss_backward(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
+                   int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
+
+/* Bytes for a number of rows. activation: what lives from forward to backward; work: only
+ * within a call. */
+typedef struct { int64_t weight, gradient, state, activation, work; } NetBytes;
+NetBytes net_bytes(const Net *net, int64_t rows);
+
+#endif

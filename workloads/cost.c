@@ -1,0 +1,162 @@
+/* What layers are made of and cost, and walks over them. */
+#include "workloads/workload.h"
+
+#include <stdio.h>
+
+#include "base/rng.h"
+
+int64_t shape_count(Shape shape)
+{
+    return (int64_t)shape.channels * shape.height * shape.width;
+}
+
+bool shape_equal(Shape a, Shape b)
+{
+    return a.channels == b.channels && a.height == b.height && a.width == b.width;
+}
+
+const char *shape_text(char out[SHAPE_TEXT_BYTES], Shape shape)
+{
+    snprintf(out, SHAPE_TEXT_BYTES, "%dx%dx%d", shape.channels, shape.height, shape.width);
+    return out;
+}
+
+const char *layer_kind_name(LayerKind kind)
+{
+    static const char *const names[] = {"conv", "batchnorm", "relu", "relu6", "maxpool", "avgpool",
+                                        "linear", "flatten", "residual", "choice"};
+
+    return names[kind];
+}
+
+/* ---- one layer -------------------------------------------------------------- */
+
+/* Of a conv or linear, without its bias. */
+static int64_t weights(const Layer *layer)
+{
+    if (layer->kind == LAYER_LINEAR) return (int64_t)layer->in.channels * layer->out.channels;
+    if (layer->kind != LAYER_CONV) return 0;
+    return (int64_t)layer->out.channels * (layer->in.channels / layer->groups) * layer->kernel * layer->kernel;
+}
+
+int64_t layer_parameters(const Layer *layer)
+{
+    if (layer->kind == LAYER_BATCHNORM) return 2 * (int64_t)layer->out.channels;
+    return weights(layer) + (layer->bias ? layer->out.channels : 0);
+}
+
+int64_t layer_statistics(const Layer *layer)
+{
+    return layer->kind == LAYER_BATCHNORM ? 2 * (int64_t)layer->out.channels : 0;
+}
+
+/* A conv's weights work at every place of its output; a linear's output has one place. */
+int64_t layer_macs(const Layer *layer)
+{
+    return weights(layer) * layer->out.height * layer->out.width;
+}
+
+static int64_t kept_bytes(const Layer *layer)
+{
+    int64_t count = 0;
+
+    if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR || layer->kind == LAYER_BATCHNORM)
+        count = shape_count(layer->in);
+    if (layer->kind == LAYER_MAXPOOL) count = shape_count(layer->out);
+    return count * (int64_t)sizeof(float);
+}
+
+/* ---- lists --------------------------------------------------------------------- */
+
+static int64_t mean_of(int64_t sum, int count)
+{
+    return (sum + count / 2) / count;
+}
+
+/* A choice: all paths exist, one is taken. A residual has one path. */
+static LayersCost paths_cost(const Layer *layer)
+{
+    LayersCost all = {0};
+
+    for (int i = 0; i < layer->path_count; i++) {
+        LayersCost path = layers_cost(&layer->path[i]);
+        all.parameters += path.parameters;
+        all.statistics += path.statistics;
+        if (i == 0 || path.macs_least < all.macs_least) all.macs_least = path.macs_least;
+        if (path.macs_most > all.macs_most) all.macs_most = path.macs_most;
+        all.macs_mean += path.macs_mean;
+        all.activation_bytes += path.activation_bytes;
+    }
+    if (layer->path_count > 0) {
+        all.macs_mean = mean_of(all.macs_mean, layer->path_count);
+        all.activation_bytes = mean_of(all.activation_bytes, layer->path_count);
+    }
+    return all;
+}
+
+LayersCost layers_cost(const Layers *layers)
+{
+    LayersCost cost = {0};
+
+    for (int i = 0; i < layers->count; i++) {
+        const Layer *layer = &layers->layer[i];
+        LayersCost   inside = paths_cost(layer);
+        int64_t      macs = layer_macs(layer);
+        cost.parameters += layer_parameters(layer) + inside.parameters;
+        cost.statistics += layer_statistics(layer) + inside.statistics;
+        cost.macs_least += macs + inside.macs_least;
+        cost.macs_mean += macs + inside.macs_mean;
+        cost.macs_most += macs + inside.macs_most;
+        cost.activation_bytes += kept_bytes(layer) + inside.activation_bytes;
+    }
+    return cost;
+}
+
+void layers_each(const Layers *layers, LayerVisit *visit, void *context)
+{
+    for (int i = 0; i < layers->count; i++) {
+        const Layer *layer = &layers->layer[i];
+        visit(layer, context);
+        for (int path = 0; path < layer->path_count; path++) layers_each(&layer->path[path], visit, context);
+    }
+}
+
+/* ---- choices ---------------------------------------------------------------------- */
+
+static void count_choice(const Layer *layer, void *context)
+{
+    int *count = context;
+
+    *count += layer->kind == LAYER_CHOICE;
+}
+
+int layers_choices(const Layers *layers)
+{
+    int count = 0;
+
+    layers_each(layers, count_choice, &count);
+    return count;
+}
+
+typedef struct {
+    int     *choices;
+    int      made;
+    uint64_t seed, block, step;
+} Draw;
+
+static void draw_choice(const Layer *layer, void *context)
+{
+    Draw *draw = context;
+
+    if (layer->kind != LAYER_CHOICE) return;
+    double uniform = rng_uniform(draw->seed, draw->block, draw->step, (uint64_t)draw->made);
+    draw->choices[draw->made++] = (int)(uniform * layer->path_count);
+}
+
+void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed, int64_t step)
+{
+    /* A stream of its own: other users of the seed count blocks and steps too. */
+    Draw draw = {choices, 0, seed ^ 0x63686F69636573u, (uint64_t)block_number, (uint64_t)step};
+
+    layers_each(&block->student, draw_choice, &draw);
+}

@@ -1,0 +1,169 @@
+/* The workload: N teacher blocks in a chain, a student block for each, read from a file
+ * ("pipebd-workload", docs/formats.md), with the shape of everything, and what it costs in
+ * parameters, multiply-accumulates and bytes.
+ *
+ * Shapes are of one sample: channels, height, width. After a flatten or global average
+ * pooling a vector has height and width 1.
+ *
+ * mbconv and separable are short for layers that stand here already expanded; a residual
+ * has one path, its body, whose output its input is added to; a choice has several paths,
+ * of which a step takes one (the same for every row of the batch).
+ *
+ * Names are PyTorch's for nested torch.nn.Sequential: "3" is the fourth layer, "3.1" the
+ * second layer of its body or, where it is a choice, "3.1.0" the first of its path 1. A
+ * parameter is "NAME.weight", "NAME.bias", "NAME.running_mean", "NAME.running_var".
+ *
+ * Invariants of a Workload that workload_read() returned:
+ *   1. a block's teacher and student take the same shape and give the same shape, and
+ *      boundary b + 1 is what block b gives and what block b + 1 takes;
+ *   2. every layer's out follows from its in; a list's layers fit each other; a residual's
+ *      body gives what it takes; the paths of a choice all give the same shape;
+ *   3. groups divide the channels on both sides; every window lies on its padded input;
+ *   4. each student has at least one trained parameter, whatever is chosen or not;
+ *   5. the counts below do not overflow: a sample of any shape has at most
+ *      WORKLOAD_MAX_ELEMENTS elements, a layer at most WORKLOAD_MAX_PARAMETERS parameters
+ *      and WORKLOAD_MAX_MACS multiply-accumulates, a workload at most WORKLOAD_MAX_LAYERS
+ *      layers, and no boundary of a batch fills more than 2^53 bytes;
+ *   6. names are one line: they hold no control characters. */
+#ifndef WORKLOADS_WORKLOAD_H
+#define WORKLOADS_WORKLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/text.h"
+
+enum {
+    WORKLOAD_MAX_BLOCKS   = 4096,
+    WORKLOAD_MAX_LAYERS   = 65536,       /* of all blocks, expanded */
+    WORKLOAD_MAX_DEPTH    = 4,           /* residuals and choices in each other */
+    WORKLOAD_MAX_PATHS    = 64,          /* of a choice */
+    WORKLOAD_MAX_SIZE     = 65536,       /* channels, height, width, ... as they stand in the file */
+    WORKLOAD_MAX_KERNEL   = 256,         /* windows and paddings */
+    WORKLOAD_MAX_CHANNELS = 4,           /* of the input */
+    WORKLOAD_MAX_ELEMENTS = 1 << 28,
+    WORKLOAD_MAX_PARAMETERS = 1 << 30
+};
+
+#define WORKLOAD_MAX_MACS ((int64_t)1 << 44)
+
+typedef struct { int channels, height, width; } Shape;
+
+int64_t shape_count(Shape shape);        /* elements of one sample */
+bool    shape_equal(Shape a, Shape b);
+
+/* "64x8x8": channels x height x width. Returns out. */
+enum { SHAPE_TEXT_BYTES = 48 };
+const char *shape_text(char out[SHAPE_TEXT_BYTES], Shape shape);
+
+typedef enum {
+    LAYER_CONV, LAYER_BATCHNORM, LAYER_RELU, LAYER_RELU6, LAYER_MAXPOOL, LAYER_AVGPOOL,
+    LAYER_LINEAR, LAYER_FLATTEN, LAYER_RESIDUAL, LAYER_CHOICE
+} LayerKind;
+
+/* The word of the file: "conv". */
+const char *layer_kind_name(LayerKind kind);
+
+typedef struct Layer Layer;
+
+typedef struct {
+    Layer *layer;            /* [count]; count 0 passes its input on (an identity path) */
+    int    count;
+} Layers;
+
+struct Layer {
+    LayerKind   kind;
+    const char *name;        /* "3.1.0" */
+    Shape       in, out;
+    int         kernel, stride, padding; /* conv, maxpool, avgpool (kernel 0: global) */
+    int         groups;      /* conv: in.channels is depthwise */
+    bool        bias;        /* conv, linear */
+    Layers     *path;        /* [path_count]; 1 of a residual, several of a choice */
+    int         path_count;
+};
+
+typedef enum { LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY } LossKind;
+
+typedef struct {
+    const char *name;
+    Shape       in, out;     /* boundary b, boundary b + 1 */
+    Layers      teacher, student;
+    LossKind    loss;
+    int         choices;     /* of the student, in the order of the layers, nested ones included */
+} WorkBlock;
+
+typedef struct {
+    Arena       arena;       /* owns everything below */
+    const char *name;
+    Shape       input;
+    int         classes;     /* of the last boundary; 0: not a classifier */
+    int64_t     batch, samples;
+    double      learning_rate;           /* cosine to 0 over the run */
+    double      momentum, weight_decay;
+    bool        nesterov;
+    float       mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];
+                             /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
+    const char *teacher_weights;         /* path, the file's folder included; NULL: random */
+    const char *data;        /* default data source, "digits"; NULL: synthetic */
+    WorkBlock  *block;       /* [block_count] */
+    int         block_count;
+    uint64_t    hash;        /* FNV-1a (64 bit) of the file's bytes */
+} Workload;
+
+/* path, or the name of a bundled one ("digits": workloads/digits.json beside the program's
+ * sources or where it is installed; base/bundled.h). What has a slash or ends in .json is a
+ * path, "-" is standard input. *out is yours: workload_free() it. Errors carry
+ * path:line:column. */
+int  workload_read(Workload **out, const char *path, Error *err);
+
+/* The same from memory; name stands for the path in messages and for the folder that
+ * teacher_weights are beside. */
+int  workload_parse(Workload **out, const char *name, const char *text, size_t length, Error *err);
+
+void workload_free(Workload *workload);
+
+/* What a list of layers is made of. Of a choice: the least, the mean and the most over its
+ * paths; parameters and bytes of weights are those of all paths (they all exist). */
+typedef struct {
+    int64_t parameters;                  /* weights and biases that are trained */
+    int64_t statistics;                  /* running means and variances */
+    int64_t macs_least, macs_mean, macs_most;    /* multiply-accumulates, one sample, forward:
+                                                  * conv and linear only */
+    int64_t activation_bytes;            /* float32 that a backward needs of one sample, mean path:
+                                          * inputs of conv, linear and batchnorm, and for each
+                                          * output of maxpool where it came from */
+} LayersCost;
+
+LayersCost layers_cost(const Layers *layers);
+
+/* Of one layer alone, without its paths: weight and bias, running statistics, and
+ * multiply-accumulates a sample. */
+int64_t layer_parameters(const Layer *layer);
+int64_t layer_statistics(const Layer *layer);
+int64_t layer_macs(const Layer *layer);
+
+/* Calls visit for every layer, depth first, those of all paths: a residual or choice
+ * before what is in it. */
+typedef void LayerVisit(const Layer *layer, void *context);
+void layers_each(const Layers *layers, LayerVisit *visit, void *context);
+
+/* Choices in a list, nested ones included: those that layers_each() meets. */
+int layers_choices(const Layers *layers);
+
+/* The path of each choice of a student at a step: a pure function of the arguments, uniform
+ * over the paths (base/rng.h). choices: [block.choices]. */
+void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed, int64_t step);
+
+/* The table of pipebd-run describe: shapes, parameters, MACs, bytes, a row a block. */
+void workload_describe(const Workload *workload, Text *out);
+
+/* The same as JSON ("pipebd-description"). */
+void workload_describe_json(const Workload *workload, Text *out);
+
+/* The workload as a file that reads back as the same, short forms expanded.
+ * teacher_weights: what to write for that key, NULL: leave it out. */
+void workload_write(const Workload *workload, const char *teacher_weights, Text *out);
+
+#endif
