@@ -5,7 +5,7 @@
 set -eu
 
 root=${DESTDIR:-}$PREFIX
-bin=$root/bin lib=$root/lib include=$root/include pc=$root/lib/pkgconfig
+bin=$root/bin lib=$root/lib include=$root/include pc=$root/lib/pkgconfig share=$root/share/pipebd
 shared=libpipebd.so
 
 put_all() {
@@ -18,6 +18,8 @@ put_all() {
     ln -sf "$shared.$VERSION" "$lib/$shared.$SOVERSION"
     ln -sf "$shared.$SOVERSION" "$lib/$shared"
     install -m 644 include/pipebd.h "$include/"
+    install -d "$share/workloads"
+    install -m 644 workloads/*.json "$share/workloads/"
     cat > "$pc/pipebd.pc" <<END
 prefix=$PREFIX
 libdir=\${prefix}/lib
@@ -38,6 +40,8 @@ remove_all() {
     for tool in ${TOOLS:-}; do rm -f "$bin/$tool"; done
     rm -f "$lib/libpipebd.a" "$lib/$shared" "$lib/$shared.$SOVERSION" "$lib/$shared.$VERSION" \
         "$include/pipebd.h" "$pc/pipebd.pc"
+    rm -f "$share"/workloads/*.json
+    rmdir "$share/workloads" "$share" 2>/dev/null || true
     echo "Removed from $root."
 }
 

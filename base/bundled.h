@@ -1,0 +1,15 @@
+/* Files that come with the program: beside its sources, or installed. */
+#ifndef BASE_BUNDLED_H
+#define BASE_BUNDLED_H
+
+#include "base/error.h"
+
+/* Where NAME of FOLDER ("workloads", "digits.json") lies: the first that exists of
+ *     PREFIX/share/pipebd/FOLDER/NAME    for a program PREFIX/bin/pipebd-run
+ *     SOURCES/FOLDER/NAME                for a program SOURCES/build/bin/pipebd-run, or one
+ *                                        folder deeper
+ * *out is yours: free() it. Refuses a name that is in neither, with what is there that ends
+ * in suffix (shown without it), and a near one first. */
+int bundled_find(char **out, const char *folder, const char *name, const char *suffix, Error *err);
+
+#endif

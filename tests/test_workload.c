@@ -1,0 +1,443 @@
+/* The workload format: what is read and what is refused, and in which words; what it
+ * costs, by hand and against the published figures. */
+#include "tests/support.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "workloads/workload.h"
+
+/* ---- fixtures ------------------------------------------------------------ */
+
+/* The file under its name alone, so that messages do not depend on the folder. */
+static int parse_file(Workload **out, const char *path, Error *err)
+{
+    size_t length;
+    char  *text = slurp(path, &length);
+    int    rc = workload_parse(out, strrchr(path, '/') + 1, text, length, err);
+
+    free(text);
+    return rc;
+}
+
+static void check_layers(const Layers *layers, Shape in, Shape out);
+
+static void check_layer(const Layer *layer)
+{
+    assert_in_range(shape_count(layer->out), 1, WORKLOAD_MAX_ELEMENTS);
+    assert_in_range(layer_parameters(layer), 0, WORKLOAD_MAX_PARAMETERS);
+    assert_in_range(layer_macs(layer), 0, WORKLOAD_MAX_MACS);
+    if (layer->kind == LAYER_CONV) {
+        assert_int_equal(layer->in.channels % layer->groups, 0);
+        assert_int_equal(layer->out.channels % layer->groups, 0);
+    }
+    if (layer->kind == LAYER_RESIDUAL) assert_int_equal(layer->path_count, 1);
+    else if (layer->kind == LAYER_CHOICE) assert_true(layer->path_count > 1);
+    else assert_int_equal(layer->path_count, 0);
+    for (int i = 0; i < layer->path_count; i++) check_layers(&layer->path[i], layer->in, layer->out);
+}
+
+static void check_layers(const Layers *layers, Shape in, Shape out)
+{
+    for (int i = 0; i < layers->count; i++) {
+        assert_true(shape_equal(layers->layer[i].in, in));
+        check_layer(&layers->layer[i]);
+        in = layers->layer[i].out;
+    }
+    assert_true(shape_equal(in, out));
+}
+
+/* The invariants at the head of workloads/workload.h. */
+static void check_invariants(const Workload *workload)
+{
+    Shape shape = workload->input;
+
+    for (int b = 0; b < workload->block_count; b++) {
+        const WorkBlock *block = &workload->block[b];
+        assert_true(shape_equal(block->in, shape));
+        check_layers(&block->teacher, block->in, block->out);
+        check_layers(&block->student, block->in, block->out);
+        assert_true(layers_cost(&block->student).parameters > 0);
+        assert_int_equal(block->choices, layers_choices(&block->student));
+        assert_int_equal(layers_choices(&block->teacher), 0);
+        shape = block->out;
+    }
+}
+
+/* Writing what was read and reading it again gives the same text. */
+static void check_round_trip(const Workload *workload)
+{
+    Text      once = {0}, twice = {0};
+    Workload *again;
+    Error     err = {""};
+
+    workload_write(workload, workload->teacher_weights, &once);
+    if (workload_parse(&again, "again", text_string(&once), once.length, &err) != 0) fail_msg("%s", err.text);
+    workload_write(again, again->teacher_weights, &twice);
+    assert_string_equal(text_string(&once), text_string(&twice));
+    check_invariants(again);
+    workload_free(again);
+    text_free(&once);
+    text_free(&twice);
+}
+
+static void check_good(const Workload *workload)
+{
+    Text    table = {0}, described = {0};
+    json_t *json;
+
+    check_invariants(workload);
+    check_round_trip(workload);
+    workload_describe(workload, &table);
+    workload_describe_json(workload, &described);
+    json = json_loadb(text_string(&described), described.length, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(json);
+    assert_int_equal(json_array_size(json_object_get(json, "blocks")), workload->block_count);
+    json_decref(json);
+    text_free(&table);
+    text_free(&described);
+}
+
+static void read_good(const char *path, const char *expected, void *context)
+{
+    Workload *workload;
+    Error     err = {""};
+
+    (void)expected; (void)context;
+    if (parse_file(&workload, path, &err) != 0) fail_msg("%s", err.text);
+    check_good(workload);
+    workload_free(workload);
+}
+
+static void read_bad(const char *path, const char *expected, void *context)
+{
+    Workload *workload;
+    Error     err = {""};
+
+    (void)context;
+    if (parse_file(&workload, path, &err) == 0) fail_msg("%s was accepted", path);
+    assert_null(workload);
+    fixture_refused(path, expected, err.text);
+}
+
+static void good_fixtures_are_read(void **state)
+{
+    (void)state;
+    fixtures_each("workload", "good", read_good, NULL);
+}
+
+static void bad_fixtures_are_refused(void **state)
+{
+    (void)state;
+    fixtures_each("workload", "bad", read_bad, NULL);
+}
+
+/* ---- what is read ---------------------------------------------------------- */
+
+static Workload *good_workload(const char *name)
+{
+    char     *path = format_text("%s/tests/fixtures/workload/good/%s", PIPEBD_ROOT, name);
+    Workload *workload;
+    Error     err = {""};
+
+    if (workload_read(&workload, path, &err) != 0) fail_msg("%s", err.text);
+    free(path);
+    return workload;
+}
+
+static void check_conv(const Layer *layer, const char *name, Shape out, int kernel, int stride, int padding,
+                       int groups, bool bias)
+{
+    assert_int_equal(layer->kind, LAYER_CONV);
+    assert_string_equal(layer->name, name);
+    assert_true(shape_equal(layer->out, out));
+    assert_int_equal(layer->kernel, kernel);
+    assert_int_equal(layer->stride, stride);
+    assert_int_equal(layer->padding, padding);
+    assert_int_equal(layer->groups, groups);
+    assert_int_equal(layer->bias, bias);
+}
+
+static void check_kinds(const Layers *layers, const char *kinds)
+{
+    Text text = {0};
+
+    for (int i = 0; i < layers->count; i++)
+        text_printf(&text, "%s%s", i ? " " : "", layer_kind_name(layers->layer[i].kind));
+    assert_string_equal(text_string(&text), kinds);
+    text_free(&text);
+}
+
+/* Every value of all-keys.json at its place. */
+static void every_key_arrives(void **state)
+{
+    (void)state;
+    Workload        *workload = good_workload("all-keys.json");
+    const WorkBlock *first = &workload->block[0], *last = &workload->block[1];
+    char            *weights = format_text("%s/tests/fixtures/workload/good/teacher.safetensors", PIPEBD_ROOT);
+
+    assert_string_equal(workload->name, "all keys");
+    assert_true(shape_equal(workload->input, (Shape){3, 8, 6}));
+    assert_float_equal(workload->mean[1], 0.25, 0);
+    assert_float_equal(workload->deviation[2], 2, 0);
+    assert_int_equal(workload->classes, 5);
+    assert_int_equal(workload->batch, 16);
+    assert_int_equal(workload->samples, 100);
+    assert_float_equal(workload->learning_rate, 0.05, 0);
+    assert_float_equal(workload->momentum, 0.9, 0);
+    assert_float_equal(workload->weight_decay, 1e-4, 0);
+    assert_true(workload->nesterov);
+    assert_string_equal(workload->teacher_weights, weights);
+    assert_string_equal(workload->data, "cifar10:folder");
+    assert_int_equal(workload->block_count, 2);
+    assert_string_equal(first->name, "first");
+    assert_int_equal(first->loss, LOSS_MSE);
+    assert_int_equal(last->loss, LOSS_SOFT_CROSS_ENTROPY);
+    assert_int_equal(first->choices, 2);
+    check_kinds(&first->teacher, "conv batchnorm relu6 residual maxpool");
+    check_conv(&first->teacher.layer[0], "0", (Shape){8, 4, 3}, 3, 2, 1, 1, false);
+    check_conv(&first->teacher.layer[3].path[0].layer[0], "3.0", (Shape){8, 4, 3}, 3, 1, 1, 1, true);
+    assert_int_equal(first->teacher.layer[4].padding, 1);
+    check_kinds(&last->teacher, "conv batchnorm relu6 conv batchnorm relu6 conv batchnorm avgpool flatten linear");
+    assert_false(last->teacher.layer[10].bias);
+    assert_int_equal(last->student.layer[2].kernel, 0);
+    assert_true(last->student.layer[4].bias);
+    free(weights);
+    workload_free(workload);
+}
+
+/* mbconv: with expansion 1 three layers less; in a residual where the shape stays. */
+static void short_forms_are_expanded(void **state)
+{
+    (void)state;
+    Workload     *workload = good_workload("all-keys.json");
+    const Layers *student = &workload->block[0].student;
+    const Layer  *choice = &student->layer[1], *residual = &choice->path[0].layer[0];
+    const Layers *separable = &choice->path[2].layer[0].path[1];
+
+    check_kinds(student, "conv choice residual");
+    check_kinds(&choice->path[0], "residual");
+    check_kinds(&choice->path[1], "");
+    check_kinds(&residual->path[0], "conv batchnorm relu6 conv batchnorm relu6 conv batchnorm");
+    check_conv(&residual->path[0].layer[0], "1.0.0.0", (Shape){24, 4, 3}, 1, 1, 0, 1, false);
+    check_conv(&residual->path[0].layer[3], "1.0.0.3", (Shape){24, 4, 3}, 3, 1, 1, 24, false);
+    check_conv(&residual->path[0].layer[6], "1.0.0.6", (Shape){8, 4, 3}, 1, 1, 0, 1, false);
+    check_kinds(separable, "batchnorm conv batchnorm conv batchnorm relu");
+    check_conv(&separable->layer[1], "1.2.0.1.1", (Shape){8, 4, 3}, 5, 1, 2, 8, false);
+    check_kinds(&student->layer[2].path[0], "conv batchnorm relu6 conv batchnorm");
+    check_kinds(&workload->block[1].student, "conv conv avgpool flatten linear");
+    check_conv(&workload->block[1].student.layer[0], "0", (Shape){8, 4, 3}, 3, 1, 1, 8, true);
+    workload_free(workload);
+}
+
+/* The hash of "a" is published: af63dc4c8601ec8c. Here: of the bytes, not of what they say. */
+static void the_hash_is_of_the_bytes(void **state)
+{
+    (void)state;
+    char     *path = format_text("%s/tests/fixtures/workload/good/least.json", PIPEBD_ROOT);
+    char     *text = slurp(path, NULL), *longer = format_text("%s ", text);
+    uint64_t  hash = 0xCBF29CE484222325u;
+    Workload *one, *two;
+
+    for (const char *c = text; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001B3u;
+    assert_int_equal(workload_parse(&one, "w", text, strlen(text), NULL), 0);
+    assert_int_equal(workload_parse(&two, "w", longer, strlen(longer), NULL), 0);
+    assert_true(one->hash == hash);
+    assert_true(two->hash != hash);
+    workload_free(one);
+    workload_free(two);
+    free(path);
+    free(text);
+    free(longer);
+}
+
+/* A workload of this many blocks of this many layers each. */
+static void many(Text *text, int blocks, int layers)
+{
+    text_append(text, "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"n\", \"batch\": 1, \"samples\": 1,"
+                "\"input\": {\"channels\": 1, \"height\": 1, \"width\": 1}, \"training\": {\"learning_rate\": 1},"
+                "\n\"blocks\": [");
+    for (int b = 0; b < blocks; b++) {
+        text_printf(text, "%s\n{\"name\": \"b%d\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], "
+                    "\"student\": [{\"layer\": \"batchnorm\"}", b ? "," : "", b);
+        for (int i = 2; i < layers; i++) text_append(text, ",{\"layer\": \"relu\"}");
+        text_append(text, "]}");
+    }
+    text_append(text, "]}");
+}
+
+static void check_many(int blocks, int layers, const char *refusal)
+{
+    Text      text = {0};
+    Workload *workload;
+    Error     err = {""};
+
+    many(&text, blocks, layers);
+    assert_int_equal(workload_parse(&workload, "w", text_string(&text), text.length, &err), refusal ? -1 : 0);
+    if (refusal) assert_string_equal(err.text, refusal);
+    workload_free(workload);
+    text_free(&text);
+}
+
+static void as_many_as_allowed(void **state)
+{
+    (void)state;
+    check_many(WORKLOAD_MAX_BLOCKS, 2, NULL);
+    check_many(WORKLOAD_MAX_BLOCKS + 1, 2, "w:2:11: 4097 blocks, expected at most 4096, at blocks");
+    check_many(1, WORKLOAD_MAX_LAYERS, NULL);
+    check_many(1, WORKLOAD_MAX_LAYERS + 1, "w:3:1179710: more than 65536 layers in this workload, "
+               "at blocks[0].student[65535]");
+}
+
+/* ---- bundled ones ------------------------------------------------------------ */
+
+static Workload *bundled(const char *name)
+{
+    Workload *workload;
+    Error     err = {""};
+
+    if (workload_read(&workload, name, &err) != 0) fail_msg("%s", err.text);
+    assert_string_equal(workload->name, name);
+    check_good(workload);
+    return workload;
+}
+
+static void digits_is_a_classifier(void **state)
+{
+    (void)state;
+    Workload *workload = bundled("digits");
+
+    assert_int_equal(workload->block_count, 6);
+    assert_int_equal(workload->classes, 10);
+    assert_true(shape_equal(workload->input, (Shape){1, 8, 8}));
+    assert_string_equal(workload->data, "digits");
+    workload_free(workload);
+}
+
+static void unknown_names_are_refused(void **state)
+{
+    (void)state;
+    Workload *workload;
+    Error     err = {""};
+
+    assert_int_equal(workload_read(&workload, "digit", &err), -1);
+    assert_null(workload);
+    assert_non_null(strstr(err.text, "there is no \"digit\" in the bundled workloads (did you mean \"digits\"?)"));
+    assert_int_equal(workload_read(&workload, "./digits", &err), -1);
+    assert_non_null(strstr(err.text, "./digits"));
+    assert_int_equal(workload_read(&workload, "digits.json", &err), -1);       /* a path, not there */
+    assert_non_null(strstr(err.text, "digits.json"));
+}
+
+/* ---- costs --------------------------------------------------------------------- */
+
+/* choice-of-all.json: 2x4x4 in, 4x4x4 out, a choice of a 1x1 and a 3x3 conv.
+ *     1x1: weights 2*4 + bias 4 = 12, MACs 8 * 16 = 128
+ *     3x3: weights 72 + 4 = 76,      MACs 72 * 16 = 1152;   kept: 2*16 floats either way */
+static void costs_by_hand(void **state)
+{
+    (void)state;
+    Workload  *workload = good_workload("choice-of-all.json");
+    LayersCost teacher = layers_cost(&workload->block[0].teacher), student = layers_cost(&workload->block[0].student);
+
+    assert_int_equal(teacher.parameters, 76);
+    assert_int_equal(teacher.macs_least, 1152);
+    assert_int_equal(teacher.macs_most, 1152);
+    assert_int_equal(student.parameters, 12 + 76);
+    assert_int_equal(student.macs_least, 128);
+    assert_int_equal(student.macs_mean, 640);
+    assert_int_equal(student.macs_most, 1152);
+    assert_int_equal(student.activation_bytes, 128);
+    assert_int_equal(student.statistics, 0);
+    workload_free(workload);
+}
+
+/* ---- choices --------------------------------------------------------------------- */
+
+/* all-keys.json: a choice of three and, in its third path, one of two. Over 60,000 steps
+ * each path is taken as often as chance allows (5 standard deviations), and the pairs of
+ * both choices too: they are independent. */
+static void choices_are_uniform_and_pure(void **state)
+{
+    (void)state;
+    enum { STEPS = 60000 };
+    Workload        *workload = good_workload("all-keys.json");
+    const WorkBlock *block = &workload->block[0];
+    int              count[3][2] = {{0}}, differs = 0, choices[2], again[2];
+
+    for (int64_t step = 0; step < STEPS; step++) {
+        workload_choose(choices, block, 0, 7, step);
+        workload_choose(again, block, 0, 7, step);
+        assert_memory_equal(choices, again, sizeof choices);
+        workload_choose(again, block, 1, 7, step);
+        differs += choices[0] != again[0];
+        assert_in_range(choices[0], 0, 2);
+        assert_in_range(choices[1], 0, 1);
+        count[choices[0]][choices[1]]++;
+    }
+    for (int i = 0; i < 6; i++) assert_in_range(count[i / 2][i % 2], 10000 - 457, 10000 + 457);
+    assert_in_range(differs, 40000 - 578, 40000 + 578);
+    workload_free(workload);
+}
+
+/* ---- memory ------------------------------------------------------------------------ */
+
+/* Fails the n-th allocation for every n; returns how many there were. ours: all of them are
+ * the project's own. */
+static long fail_each(const char *text, bool ours)
+{
+    for (long n = 1;; n++) {
+        Workload *workload;
+        Error     err = {""};
+
+        alloc_fail_after(n);
+        int  rc = workload_parse(&workload, "w", text, strlen(text), &err);
+        bool reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (rc != 0) assert_null(workload);
+        if (rc != 0 && ours) assert_string_equal(err.text, "out of memory");
+        if (rc != 0) assert_string_not_equal(err.text, "");
+        if (ours || !reached) assert_int_equal(rc, reached ? -1 : 0);
+        workload_free(workload);
+        if (!reached) return n - 1;
+    }
+}
+
+/* As tests/test_trace.c: jansson's own allocations need only not crash. */
+static void running_out_of_memory(void **state)
+{
+    (void)state;
+    char *path = format_text("%s/tests/fixtures/workload/good/all-keys.json", PIPEBD_ROOT);
+    char *text = slurp(path, NULL);
+
+    long ours = fail_each(text, true);
+    json_set_alloc_funcs(malloc, free);
+    long all = fail_each(text, false);
+    assert_true(ours > 3);
+    assert_true(all > ours + 50);
+    free(text);
+    free(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_fixtures_are_read),
+        cmocka_unit_test(bad_fixtures_are_refused),
+        cmocka_unit_test(every_key_arrives),
+        cmocka_unit_test(short_forms_are_expanded),
+        cmocka_unit_test(the_hash_is_of_the_bytes),
+        cmocka_unit_test(as_many_as_allowed),
+        cmocka_unit_test(digits_is_a_classifier),
+        cmocka_unit_test(unknown_names_are_refused),
+        cmocka_unit_test(costs_by_hand),
+        cmocka_unit_test(choices_are_uniform_and_pure),
+        cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,212 @@
+#include "workloads/build.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- names and room ------------------------------------------------------ */
+
+/* "3.1." for what is inside layer 3, path 1. */
+int list_inside(LayerList *out, const LayerList *outer, int path, const JsonAt *at, Error *err)
+{
+    char prefix[96];
+
+    if (outer->depth >= WORKLOAD_MAX_DEPTH)
+        return json_fail(at, err, "%d residuals and choices in each other, expected at most %d", outer->depth + 1,
+                         WORKLOAD_MAX_DEPTH);
+    if (path < 0) snprintf(prefix, sizeof prefix, "%s%d.", outer->prefix, outer->layers.count);
+    else          snprintf(prefix, sizeof prefix, "%s%d.%d.", outer->prefix, outer->layers.count, path);
+    *out = (LayerList){.workload = outer->workload, .total = outer->total, .depth = outer->depth + 1,
+                       .shape = outer->shape};
+    out->prefix = arena_strdup(&outer->workload->arena, prefix);
+    return out->prefix ? 0 : error_no_memory(err);
+}
+
+/* Room for one more, doubled when used up. */
+static int reserve(LayerList *list, Error *err)
+{
+    size_t count = (size_t)list->layers.count;
+    Layer *layer;
+
+    if (count > 0 && (count & (count - 1)) != 0) return 0;
+    layer = arena_alloc(&list->workload->arena, count > 0 ? 2 * count : 1, sizeof *layer);
+    if (!layer) return error_no_memory(err);
+    if (count > 0) memcpy(layer, list->layers.layer, count * sizeof *layer);
+    list->layers.layer = layer;
+    return 0;
+}
+
+/* Takes a layer whose in is the list's shape and whose out is set; checks its counts. */
+static int append(LayerList *list, Layer layer, const JsonAt *at, Error *err)
+{
+    char name[96], out[SHAPE_TEXT_BYTES];
+
+    if (*list->total >= WORKLOAD_MAX_LAYERS)
+        return json_fail(at, err, "more than %d layers in this workload", WORKLOAD_MAX_LAYERS);
+    if (shape_count(layer.out) > WORKLOAD_MAX_ELEMENTS)
+        return json_fail(at, err, "%s has %lld elements a sample, expected at most 2^28", shape_text(out, layer.out),
+                         (long long)shape_count(layer.out));
+    if (layer_parameters(&layer) > WORKLOAD_MAX_PARAMETERS)
+        return json_fail(at, err, "%lld parameters in a layer, expected at most 2^30",
+                         (long long)layer_parameters(&layer));
+    if (layer_macs(&layer) > WORKLOAD_MAX_MACS)
+        return json_fail(at, err, "%lld multiply-accumulates in a layer, expected at most 2^44",
+                         (long long)layer_macs(&layer));
+    if (reserve(list, err) != 0) return -1;
+    snprintf(name, sizeof name, "%s%d", list->prefix, list->layers.count);
+    layer.name = arena_strdup(&list->workload->arena, name);
+    if (!layer.name) return error_no_memory(err);
+    list->layers.layer[list->layers.count++] = layer;
+    list->shape = layer.out;
+    (*list->total)++;
+    return 0;
+}
+
+/* ---- layers with a window ------------------------------------------------- */
+
+/* Places of a window of kernel along size padded on both sides. */
+static int window_count(int size, int kernel, int stride, int padding)
+{
+    return (size + 2 * padding - kernel) / stride + 1;
+}
+
+static int slide(Shape *out, Shape in, const Layer *layer, const JsonAt *at, Error *err)
+{
+    char text[SHAPE_TEXT_BYTES];
+
+    if (in.height + 2 * layer->padding < layer->kernel || in.width + 2 * layer->padding < layer->kernel)
+        return json_fail(at, err, "a window of %dx%d does not fit on an input of %s padded by %d", layer->kernel,
+                         layer->kernel, shape_text(text, in), layer->padding);
+    out->height = window_count(in.height, layer->kernel, layer->stride, layer->padding);
+    out->width = window_count(in.width, layer->kernel, layer->stride, layer->padding);
+    return 0;
+}
+
+int add_conv(LayerList *list, const ConvShape *conv, const JsonAt *at, Error *err)
+{
+    Shape in = list->shape;
+    Layer layer = {.kind = LAYER_CONV, .in = in, .kernel = conv->kernel, .stride = conv->stride,
+                   .padding = conv->padding, .groups = conv->groups, .bias = conv->bias};
+
+    if (in.channels % conv->groups != 0 || conv->out % conv->groups != 0)
+        return json_fail(at, err, "%d groups do not divide %d input and %d output channels", conv->groups,
+                         in.channels, conv->out);
+    if (slide(&layer.out, in, &layer, at, err) != 0) return -1;
+    layer.out.channels = conv->out;
+    return append(list, layer, at, err);
+}
+
+int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at, Error *err)
+{
+    Shape in = list->shape;
+    Layer layer = {.kind = kind, .in = in, .kernel = kernel, .stride = stride, .padding = padding};
+
+    if (2 * padding > kernel)
+        return json_fail(at, err, "a padding of %d is more than half of the window of %d: some windows would be "
+                         "all padding", padding, kernel);
+    if (kernel == 0) layer.out = (Shape){in.channels, 1, 1};
+    else if (slide(&layer.out, in, &layer, at, err) != 0) return -1;
+    layer.out.channels = in.channels;
+    return append(list, layer, at, err);
+}
+
+/* ---- layers without ------------------------------------------------------- */
+
+int add_linear(LayerList *list, int out, bool bias, const JsonAt *at, Error *err)
+{
+    Shape in = list->shape;
+    char  text[SHAPE_TEXT_BYTES];
+
+    if (in.height != 1 || in.width != 1)
+        return json_fail(at, err, "a linear layer on %s, expected a vector: flatten or pool it first",
+                         shape_text(text, in));
+    return append(list, (Layer){.kind = LAYER_LINEAR, .in = in, .out = {out, 1, 1}, .bias = bias}, at, err);
+}
+
+int add_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *err)
+{
+    Layer layer = {.kind = kind, .in = list->shape, .out = list->shape};
+
+    if (kind == LAYER_FLATTEN) layer.out = (Shape){(int)shape_count(list->shape), 1, 1};
+    return append(list, layer, at, err);
+}
+
+int add_residual(LayerList *list, const LayerList *body, const JsonAt *at, Error *err)
+{
+    Layer layer = {.kind = LAYER_RESIDUAL, .in = list->shape, .out = list->shape, .path_count = 1};
+    char  in[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES];
+
+    if (!shape_equal(body->shape, list->shape))
+        return json_fail(at, err, "the body of a residual takes %s and gives %s, expected the same shape",
+                         shape_text(in, list->shape), shape_text(out, body->shape));
+    layer.path = arena_alloc(&list->workload->arena, 1, sizeof *layer.path);
+    if (!layer.path) return error_no_memory(err);
+    layer.path[0] = body->layers;
+    return append(list, layer, at, err);
+}
+
+int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const JsonAt *at, Error *err)
+{
+    Layer layer = {.kind = LAYER_CHOICE, .in = list->shape, .out = out, .path_count = count};
+
+    layer.path = arena_alloc(&list->workload->arena, (size_t)count, sizeof *layer.path);
+    if (!layer.path) return error_no_memory(err);
+    memcpy(layer.path, paths, (size_t)count * sizeof *paths);
+    return append(list, layer, at, err);
+}
+
+/* ---- short forms ---------------------------------------------------------- */
+
+/* A conv without bias, padded so that stride 1 keeps the size, and its batchnorm. */
+static int conv_and_norm(LayerList *list, int out, int kernel, int stride, int groups, const JsonAt *at, Error *err)
+{
+    ConvShape conv = {.out = out, .kernel = kernel, .stride = stride, .padding = kernel / 2, .groups = groups};
+
+    return add_conv(list, &conv, at, err) == 0 ? add_plain(list, LAYER_BATCHNORM, at, err) : -1;
+}
+
+static int mbconv_layers(LayerList *list, int out, int kernel, int stride, int expansion, const JsonAt *at, Error *err)
+{
+    int64_t wide = (int64_t)list->shape.channels * expansion;
+
+    if (wide > WORKLOAD_MAX_SIZE)
+        return json_fail(at, err, "an expansion of %d makes %lld channels, expected at most %d", expansion,
+                         (long long)wide, WORKLOAD_MAX_SIZE);
+    if (expansion > 1) {
+        if (conv_and_norm(list, (int)wide, 1, 1, 1, at, err) != 0) return -1;
+        if (add_plain(list, LAYER_RELU6, at, err) != 0) return -1;
+    }
+    if (conv_and_norm(list, (int)wide, kernel, stride, (int)wide, at, err) != 0) return -1;
+    if (add_plain(list, LAYER_RELU6, at, err) != 0) return -1;
+    return conv_and_norm(list, out, 1, 1, 1, at, err);
+}
+
+int add_mbconv(LayerList *list, int out, int kernel, int stride, int expansion, const JsonAt *at, Error *err)
+{
+    LayerList body;
+
+    if (stride != 1 || out != list->shape.channels)
+        return mbconv_layers(list, out, kernel, stride, expansion, at, err);
+    if (list_inside(&body, list, -1, at, err) != 0) return -1;
+    if (mbconv_layers(&body, out, kernel, stride, expansion, at, err) != 0) return -1;
+    return add_residual(list, &body, at, err);
+}
+
+/* A conv with either a bias or a batchnorm. */
+static int separable_conv(LayerList *list, ConvShape conv, bool batchnorm, const JsonAt *at, Error *err)
+{
+    conv.bias = !batchnorm;
+    if (add_conv(list, &conv, at, err) != 0) return -1;
+    return batchnorm ? add_plain(list, LAYER_BATCHNORM, at, err) : 0;
+}
+
+int add_separable(LayerList *list, const SeparableShape *separable, const JsonAt *at, Error *err)
+{
+    int       in = list->shape.channels, kernel = separable->kernel;
+    ConvShape depthwise = {.out = in, .kernel = kernel, .stride = separable->stride, .padding = kernel / 2,
+                           .groups = in};
+    ConvShape pointwise = {.out = separable->out, .kernel = 1, .stride = 1, .groups = 1};
+
+    if (separable_conv(list, depthwise, separable->batchnorm, at, err) != 0) return -1;
+    if (separable_conv(list, pointwise, separable->batchnorm, at, err) != 0) return -1;
+    return separable->relu ? add_plain(list, LAYER_RELU, at, err) : 0;
+}

@@ -1,0 +1,118 @@
+/* What a workload is made of: a table for people, JSON for programs. */
+#include "workloads/workload.h"
+
+#include <inttypes.h>
+
+static const double MIB = 1 << 20;
+
+static double mib(int64_t bytes)
+{
+    return (double)bytes / MIB;
+}
+
+/* ---- table -------------------------------------------------------------------- */
+
+static void describe_head(const Workload *workload, Text *out)
+{
+    char shape[SHAPE_TEXT_BYTES];
+
+    text_printf(out, "%s: %d blocks, input %s, batch %" PRId64 ", %" PRId64 " samples an epoch", workload->name,
+                workload->block_count, shape_text(shape, workload->input), workload->batch, workload->samples);
+    if (workload->classes > 0) text_printf(out, ", %d classes", workload->classes);
+    text_printf(out, "\nSGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g\n",
+                workload->learning_rate, workload->momentum, workload->nesterov ? " (Nesterov)" : "",
+                workload->weight_decay);
+    text_printf(out, "teacher weights: %s; data: %s\n",
+                workload->teacher_weights ? workload->teacher_weights : "random",
+                workload->data ? workload->data : "synthetic");
+}
+
+static void describe_row(const char *name, const char *in, const char *shape, const LayersCost *teacher,
+                         const LayersCost *student, int choices, double boundary_mib, Text *out)
+{
+    text_append(out, name);
+    text_pad(out, 10);
+    text_printf(out, " %12s %12s %9.3f %9.3f %9.3f %9.3f", in, shape, (double)teacher->parameters * 1e-6,
+                (double)student->parameters * 1e-6, (double)teacher->macs_mean * 1e-6,
+                (double)student->macs_mean * 1e-6);
+    text_printf(out, " %9.3f %7.2f %9.2f %7.2f %4d\n", (double)student->macs_most * 1e-6, mib(4 * student->parameters),
+                boundary_mib, mib(student->activation_bytes), choices);
+}
+
+static void add_cost(LayersCost *sum, const LayersCost *more)
+{
+    sum->parameters += more->parameters;
+    sum->statistics += more->statistics;
+    sum->macs_least += more->macs_least;
+    sum->macs_mean += more->macs_mean;
+    sum->macs_most += more->macs_most;
+    sum->activation_bytes += more->activation_bytes;
+}
+
+void workload_describe(const Workload *workload, Text *out)
+{
+    LayersCost teachers = {0}, students = {0};
+    double     boundaries_mib = 0;
+    int        choices = 0;
+
+    describe_head(workload, out);
+    text_append(out, "\nblock             input       output  teacher   student   teacher   student   at most"
+                     "  gradi-   output   kept a choi-\n"
+                     "                                     params    params      MACs      MACs      MACs"
+                     "    ents  a batch   sample  ces\n"
+                     "                CxHxW        CxHxW        M         M         M         M         M"
+                     "     MiB      MiB      MiB\n");
+    for (int b = 0; b < workload->block_count; b++) {
+        const WorkBlock *block = &workload->block[b];
+        LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        char             in[SHAPE_TEXT_BYTES], shape[SHAPE_TEXT_BYTES];
+        double           boundary_mib = 4.0 * (double)shape_count(block->out) * (double)workload->batch / MIB;
+        describe_row(block->name, shape_text(in, block->in), shape_text(shape, block->out), &teacher, &student,
+                     block->choices, boundary_mib, out);
+        add_cost(&teachers, &teacher);
+        add_cost(&students, &student);
+        boundaries_mib += boundary_mib;
+        choices += block->choices;
+    }
+    describe_row("all", "", "", &teachers, &students, choices, boundaries_mib, out);
+}
+
+/* ---- JSON ------------------------------------------------------------------------- */
+
+static void json_shape(const char *key, Shape shape, Text *out)
+{
+    text_printf(out, "\"%s\": [%d, %d, %d], ", key, shape.channels, shape.height, shape.width);
+}
+
+static void json_cost(const char *key, const LayersCost *cost, Text *out)
+{
+    text_printf(out, "      \"%s\": {\"parameters\": %" PRId64 ", \"statistics\": %" PRId64 ", \"macs_least\": %" PRId64
+                ", \"macs_mean\": %" PRId64 ", \"macs_most\": %" PRId64 ", \"activation_bytes\": %" PRId64 "}",
+                key, cost->parameters, cost->statistics, cost->macs_least, cost->macs_mean, cost->macs_most,
+                cost->activation_bytes);
+}
+
+void workload_describe_json(const Workload *workload, Text *out)
+{
+    text_append(out, "{\n  \"format\": \"pipebd-description\", \"version\": 1,\n  \"workload\": ");
+    text_json_string(out, workload->name);
+    text_printf(out, ", \"hash\": \"%016" PRIx64 "\",\n  ", workload->hash);
+    json_shape("input", workload->input, out);
+    text_printf(out, "\"classes\": %d, \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n  \"blocks\": [",
+                workload->classes, workload->batch, workload->samples);
+    for (int b = 0; b < workload->block_count; b++) {
+        const WorkBlock *block = &workload->block[b];
+        LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        text_append(out, b ? ",\n    {\"name\": " : "\n    {\"name\": ");
+        text_json_string(out, block->name);
+        text_append(out, ", ");
+        json_shape("in", block->in, out);
+        json_shape("out", block->out, out);
+        text_printf(out, "\"choices\": %d,\n", block->choices);
+        json_cost("teacher", &teacher, out);
+        text_append(out, ",\n");
+        json_cost("student", &student, out);
+        text_append(out, "}");
+    }
+    text_append(out, "\n  ]\n}\n");
+}

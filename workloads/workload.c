@@ -1,0 +1,316 @@
+/* Reading a workload: the root and the blocks. Layers are read by workloads/layers.c and
+ * checked by workloads/build.c. */
+#include "workloads/workload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bundled.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "workloads/layers.h"
+
+static const int64_t MANY = (int64_t)1 << 31;
+
+/* ---- small readers ---------------------------------------------------------- */
+
+static int get_text(Workload *workload, const JsonAt *parent, const char *key, const char **out, Error *err)
+{
+    JsonAt      at = json_member(parent, key);
+    const char *value = "";
+    char        word[JSON_SHOWN_BYTES];
+
+    if (json_get_string(&at, &value, err) != 0) return -1;
+    if (!*value) return json_fail(&at, err, "empty, expected text");
+    for (const char *c = value; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return json_fail(&at, err, "\"%s\" has a control character, expected one line of text",
+                             json_shown(word, value));
+    *out = arena_strdup(&workload->arena, value);
+    return *out ? 0 : error_no_memory(err);
+}
+
+static int get_size(const JsonAt *parent, const char *key, int minimum, int maximum, int *out, Error *err)
+{
+    JsonAt  at = json_member(parent, key);
+    int64_t value = 0;
+
+    if (json_get_integer(&at, minimum, maximum, &value, err) != 0) return -1;
+    *out = (int)value;
+    return 0;
+}
+
+/* A number of minimum..maximum; *out keeps its value where it is absent. */
+static int get_number(const JsonAt *parent, const char *key, double maximum, double *out, Error *err)
+{
+    JsonAt at = json_member(parent, key);
+
+    if (!json_has(&at)) return 0;
+    if (json_get_number(&at, 0, out, err) != 0) return -1;
+    return *out <= maximum ? 0 : json_fail(&at, err, "%g is too large, expected at most %g", *out, maximum);
+}
+
+/* ---- parts of the file --------------------------------------------------------- */
+
+/* One number a channel; values keep theirs where the key is absent. */
+static int read_channels(const JsonAt *input, const char *key, int channels, float values[WORKLOAD_MAX_CHANNELS],
+                         Error *err)
+{
+    JsonAt at = json_member(input, key);
+
+    if (!json_has(&at)) return 0;
+    if (json_get_array(&at, 0, err) != 0) return -1;
+    if (json_count(&at) != (size_t)channels)
+        return json_fail(&at, err, "has %zu numbers, expected one for each of %d channels", json_count(&at), channels);
+    for (int c = 0; c < channels; c++) {
+        JsonAt item = json_element(&at, (size_t)c);
+        double value = 0;
+        if (json_get_number(&item, 0, &value, err) != 0) return -1;
+        if (value > 1e6) return json_fail(&item, err, "%g is too large, expected at most 1e+06", value);
+        values[c] = (float)value;
+    }
+    return 0;
+}
+
+static int read_input(Workload *workload, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"channels", "height", "width", "mean", "deviation", NULL};
+    JsonAt at = json_member(root, "input");
+    Shape *shape = &workload->input;
+    char   text[SHAPE_TEXT_BYTES];
+
+    for (int c = 0; c < WORKLOAD_MAX_CHANNELS; c++) workload->deviation[c] = 1;
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (get_size(&at, "channels", 1, WORKLOAD_MAX_CHANNELS, &shape->channels, err) != 0) return -1;
+    if (get_size(&at, "height", 1, WORKLOAD_MAX_SIZE, &shape->height, err) != 0) return -1;
+    if (get_size(&at, "width", 1, WORKLOAD_MAX_SIZE, &shape->width, err) != 0) return -1;
+    if (shape_count(*shape) > WORKLOAD_MAX_ELEMENTS)
+        return json_fail(&at, err, "%s has %lld elements a sample, expected at most 2^28", shape_text(text, *shape),
+                         (long long)shape_count(*shape));
+    if (read_channels(&at, "mean", shape->channels, workload->mean, err) != 0) return -1;
+    if (read_channels(&at, "deviation", shape->channels, workload->deviation, err) != 0) return -1;
+    for (int c = 0; c < shape->channels; c++)
+        if (workload->deviation[c] < 1e-6F) {
+            JsonAt list = json_member(&at, "deviation"), item = json_element(&list, (size_t)c);
+            return json_fail(&item, err, "inputs are divided by it, expected at least 1e-06");
+        }
+    return 0;
+}
+
+static int read_training(Workload *workload, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"learning_rate", "momentum", "nesterov", "weight_decay", NULL};
+    JsonAt at = json_member(root, "training");
+    JsonAt rate = json_member(&at, "learning_rate"), nesterov = json_member(&at, "nesterov");
+
+    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (!json_has(&rate)) return json_fail(&rate, err, "missing, expected a number");
+    if (get_number(&at, "learning_rate", 1e6, &workload->learning_rate, err) != 0) return -1;
+    if (workload->learning_rate == 0) return json_fail(&rate, err, "0, with which nothing is learnt");
+    if (get_number(&at, "momentum", 1, &workload->momentum, err) != 0) return -1;
+    if (get_number(&at, "weight_decay", 1e6, &workload->weight_decay, err) != 0) return -1;
+    if (json_has(&nesterov) && json_get_bool(&nesterov, &workload->nesterov, err) != 0) return -1;
+    if (workload->nesterov && workload->momentum == 0)
+        return json_fail(&nesterov, err, "Nesterov's method needs a momentum above 0");
+    return 0;
+}
+
+/* The layers of one side of a block, on its input. */
+static int read_side(Workload *workload, int64_t *total, const WorkBlock *block, const JsonAt *at, Layers *layers,
+                     Shape *out, Error *err)
+{
+    LayerList list = {.workload = workload, .total = total, .prefix = "", .shape = block->in};
+
+    if (json_get_array(at, 1, err) != 0) return -1;
+    if (layers_read(&list, at, err) != 0) return -1;
+    *layers = list.layers;
+    *out = list.shape;
+    return 0;
+}
+
+static int check_block(const Workload *workload, const WorkBlock *block, Shape given, const JsonAt *at, Error *err)
+{
+    JsonAt  student = json_member(at, "student"), loss = json_member(at, "loss");
+    char    in[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES], other[SHAPE_TEXT_BYTES];
+    int64_t most = JSON_MAX_INTEGER / (int64_t)sizeof(float) / workload->batch;
+
+    if (!shape_equal(block->out, given))
+        return json_fail(&student, err, "of %s the student makes %s where the teacher makes %s, expected the same "
+                         "shape", shape_text(in, block->in), shape_text(other, given), shape_text(out, block->out));
+    if (layers_cost(&block->student).parameters == 0)
+        return json_fail(&student, err, "no layer has parameters, expected something to train");
+    if (block->loss == LOSS_SOFT_CROSS_ENTROPY && (block->out.height != 1 || block->out.width != 1))
+        return json_fail(&loss, err, "soft cross-entropy on an output of %s, expected a vector (Cx1x1)",
+                         shape_text(out, block->out));
+    if (shape_count(block->out) > most)
+        return json_fail(at, err, "a batch of %lld outputs of %s fills more than 2^53 bytes",
+                         (long long)workload->batch, shape_text(out, block->out));
+    return 0;
+}
+
+static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block, Error *err)
+{
+    static const char *const keys[] = {"name", "teacher", "student", "loss", NULL};
+    static const char *const losses[] = {"mse", "soft_cross_entropy", NULL};
+    JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"), loss = json_member(at, "loss");
+    Shape  given;
+    int    which = 0;
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_text(workload, at, "name", &block->name, err) != 0) return -1;
+    if (read_side(workload, total, block, &teacher, &block->teacher, &block->out, err) != 0) return -1;
+    if (layers_choices(&block->teacher) > 0)
+        return json_fail(&teacher, err, "a teacher with a choice of paths, expected one network");
+    if (read_side(workload, total, block, &student, &block->student, &given, err) != 0) return -1;
+    if (json_get_choice(&loss, losses, &which, err) != 0) return -1;
+    block->loss = (LossKind)which;
+    block->choices = layers_choices(&block->student);
+    return check_block(workload, block, given, at, err);
+}
+
+static int read_blocks(Workload *workload, const JsonAt *root, Error *err)
+{
+    JsonAt  at = json_member(root, "blocks");
+    Shape   shape = workload->input;
+    char    word[JSON_SHOWN_BYTES];
+    int64_t total = 0;
+
+    if (json_get_array(&at, 1, err) != 0) return -1;
+    size_t count = json_count(&at);
+    if (count > WORKLOAD_MAX_BLOCKS)
+        return json_fail(&at, err, "%zu blocks, expected at most %d", count, WORKLOAD_MAX_BLOCKS);
+    workload->block = arena_alloc(&workload->arena, count, sizeof *workload->block);
+    if (!workload->block) return error_no_memory(err);
+    for (size_t b = 0; b < count; b++) {
+        JsonAt     item = json_element(&at, b), name = json_member(&item, "name");
+        WorkBlock *block = &workload->block[b];
+        block->in = shape;
+        if (read_block(workload, &total, &item, block, err) != 0) return -1;
+        for (size_t other = 0; other < b; other++)
+            if (strcmp(workload->block[other].name, block->name) == 0)
+                return json_fail(&name, err, "\"%s\" is the name of blocks[%zu] too, expected one a block",
+                                 json_shown(word, block->name), other);
+        shape = block->out;
+        workload->block_count++;
+    }
+    return 0;
+}
+
+/* Beside the file that is called name; an absolute path stays as it is. */
+static int read_weights(Workload *workload, const JsonAt *root, const char *name, Error *err)
+{
+    JsonAt      at = json_member(root, "teacher_weights");
+    const char *slash = strrchr(name, '/'), *file = NULL;
+    Text        path = {0};
+
+    if (!json_has(&at)) return 0;
+    if (get_text(workload, root, "teacher_weights", &file, err) != 0) return -1;
+    if (slash && file[0] != '/') text_append_bytes(&path, name, (size_t)(slash - name) + 1);
+    text_append(&path, file);
+    workload->teacher_weights = text_failed(&path) ? NULL : arena_strdup(&workload->arena, text_string(&path));
+    text_free(&path);
+    return workload->teacher_weights ? 0 : error_no_memory(err);
+}
+
+static int read_classes(Workload *workload, const JsonAt *root, Error *err)
+{
+    JsonAt at = json_member(root, "classes");
+    Shape  out = workload->block[workload->block_count - 1].out;
+    char   text[SHAPE_TEXT_BYTES];
+
+    if (!json_has(&at)) return 0;
+    if (get_size(root, "classes", 2, WORKLOAD_MAX_ELEMENTS, &workload->classes, err) != 0) return -1;
+    if (shape_equal(out, (Shape){workload->classes, 1, 1})) return 0;
+    return json_fail(&at, err, "the last block gives %s, expected %dx1x1: one number a class", shape_text(text, out),
+                     workload->classes);
+}
+
+static int read_root(Workload *workload, const Json *doc, const char *name, Error *err)
+{
+    static const char *const keys[] = {"format", "version", "name", "input", "classes", "batch", "samples",
+                                       "training", "teacher_weights", "data", "blocks", NULL};
+    JsonAt root = json_root(doc);
+    JsonAt batch = json_member(&root, "batch"), samples = json_member(&root, "samples");
+    JsonAt data = json_member(&root, "data");
+
+    if (json_check_format(doc, "pipebd-workload", 1, err) != 0) return -1;
+    if (json_check_keys(&root, keys, err) != 0) return -1;
+    if (get_text(workload, &root, "name", &workload->name, err) != 0) return -1;
+    if (read_input(workload, &root, err) != 0) return -1;
+    if (json_get_integer(&batch, 1, MANY, &workload->batch, err) != 0) return -1;
+    if (json_get_integer(&samples, 1, JSON_MAX_INTEGER, &workload->samples, err) != 0) return -1;
+    if (read_training(workload, &root, err) != 0) return -1;
+    if (read_weights(workload, &root, name, err) != 0) return -1;
+    if (json_has(&data) && get_text(workload, &root, "data", &workload->data, err) != 0) return -1;
+    if (read_blocks(workload, &root, err) != 0) return -1;
+    return read_classes(workload, &root, err);
+}
+
+/* ---- whole ------------------------------------------------------------------------ */
+
+int workload_parse(Workload **out, const char *name, const char *text, size_t length, Error *err)
+{
+    int       rc = -1;
+    Json     *doc = NULL;
+    Workload *workload = NULL;
+
+    *out = NULL;
+    if (json_doc_parse(&doc, name, text, length, err) != 0) goto done;
+    workload = calloc(1, sizeof *workload);
+    if (!workload) { error_no_memory(err); goto done; }
+    if (read_root(workload, doc, name, err) != 0) goto done;
+    workload->hash = hash_bytes(HASH_START, text, length);
+    *out = workload; workload = NULL; rc = 0;
+done:
+    json_doc_free(doc);
+    workload_free(workload);
+    return rc;
+}
+
+static bool is_path(const char *text)
+{
+    size_t length = strlen(text);
+
+    return strchr(text, '/') || strcmp(text, "-") == 0 || (length > 5 && strcmp(text + length - 5, ".json") == 0);
+}
+
+/* The path of the bundled workload of this name, yours. */
+static char *find_bundled(const char *name, Error *err)
+{
+    Text  file = {0};
+    char *path = NULL;
+
+    text_printf(&file, "%s.json", name);
+    if (text_failed(&file)) error_no_memory(err);
+    else bundled_find(&path, "workloads", text_string(&file), ".json", err);
+    text_free(&file);
+    return path;
+}
+
+int workload_read(Workload **out, const char *path, Error *err)
+{
+    int    rc = -1;
+    char  *text = NULL, *found = NULL;
+    size_t length;
+
+    *out = NULL;
+    if (!is_path(path)) {
+        found = find_bundled(path, err);
+        if (!found) goto done;
+        path = found;
+    }
+    if (file_read(&text, &length, path, 0, err) != 0) goto done;
+    rc = workload_parse(out, strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, err);
+done:
+    free(text);
+    free(found);
+    return rc;
+}
+
+void workload_free(Workload *workload)
+{
+    if (!workload) return;
+    arena_free(&workload->arena);
+    free(workload);
+}
