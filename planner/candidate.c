@@ -51,6 +51,26 @@ static int note_prediction(Plan *plan, const SimResult *sim, const Scenario *s, 
     return 0;
 }
 
+/* The plan trains the students that the trace has; one that does not say trains all. */
+static int check_students(Plan *plan, const Trace *trace, Error *err)
+{
+    int *counts, rc = 0;
+
+    if (plan->block_count != trace->block_count) return 0;       /* said elsewhere */
+    if (!plan->students && plan->schedule != SCHEDULE_SPLIT && trace_has_many_students(trace)) {
+        counts = calloc((size_t)trace->block_count, sizeof *counts);
+        if (!counts) return error_no_memory(err);
+        for (int b = 0; b < trace->block_count; b++) counts[b] = trace_students(&trace->blocks[b]);
+        rc = plan_set_students(plan, counts, err);
+        free(counts);
+    }
+    for (int b = 0; b < trace->block_count && rc == 0; b++)
+        if (plan_students(plan, b) != trace_students(&trace->blocks[b]))
+            rc = error_set(err, "a plan for %d students of block %d, expected %d as in the trace",
+                           plan_students(plan, b), b, trace_students(&trace->blocks[b]));
+    return rc;
+}
+
 int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
 {
     Program *program = NULL;
@@ -62,7 +82,7 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     row->plan = plan;
     row->memory = memory;
     if (!memory) { error_no_memory(&why); return candidate_give_up(row, &why, err); }
-    good = plan_check(plan, &why) == 0 && program_build(&program, plan, s->steps, &why) == 0
+    good = check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && program_build(&program, plan, s->steps, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
            && memory_peak(memory, program, s, &why) == 0 && fits(row, memory, s, &why)
            && sim_run(&row->sim, program, s, &(SimOptions){0}, &why) == 0

@@ -10,13 +10,20 @@
 
 /* ---- jitter ---------------------------------------------------------------- */
 
+static bool curve_spreads(const Curve *curve)
+{
+    for (int i = 0; i < curve->count; i++)
+        if (curve->points[i].spread > 0) return true;
+    return false;
+}
+
 static bool has_spread(const Trace *trace)
 {
     for (int b = 0; b < trace->block_count; b++)
         for (int work = 0; work < WORK_COUNT; work++)
             for (int kind = 0; kind < trace->kind_count; kind++)
-                for (int i = 0; i < trace->blocks[b].work[work][kind].count; i++)
-                    if (trace->blocks[b].work[work][kind].points[i].spread > 0) return true;
+                for (int j = 0; j < trace_students(&trace->blocks[b]); j++)
+                    if (curve_spreads(&trace_student(&trace->blocks[b], j).work[work][kind])) return true;
     return false;
 }
 

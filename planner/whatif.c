@@ -140,11 +140,15 @@ static int edit_links(const Edit *edit, bool *found)
 
 /* ---- blocks and devices -------------------------------------------------------- */
 
-static int edit_works(const Edit *edit, TraceBlock *block, Work first, Work last)
+/* student -1: the teacher, or all students. */
+static int edit_works(const Edit *edit, TraceBlock *block, int student, Work first, Work last)
 {
-    for (int work = first; work <= (int)last; work++)
-        for (int kind = 0; kind < edit->trace->kind_count; kind++)
-            if (edit_curve(edit, &block->work[work][kind]) != 0) return -1;
+    int from = student < 0 ? 0 : student, to = student < 0 && first != WORK_TEACHER ? trace_students(block) - 1 : from;
+
+    for (int j = from; j <= to; j++)
+        for (int work = first; work <= (int)last; work++)
+            for (int kind = 0; kind < edit->trace->kind_count; kind++)
+                if (edit_curve(edit, &trace_student(block, j).work[work][kind]) != 0) return -1;
     return 0;
 }
 
@@ -152,6 +156,42 @@ static int edit_bytes(const Edit *edit, int64_t *bytes)
 {
     if (*bytes == TRACE_ABSENT && edit->kind == EDIT_SCALE) return bad(edit, "not in this trace, so it cannot be scaled");
     return edit_integer(edit, bytes, 0, (int64_t)1 << 53, 1);
+}
+
+static bool is_named(int index, const char *own, const char *name, size_t length)
+{
+    char *end;
+    long  number = strtol(name, &end, 10);
+
+    if (end == name + length && length > 0 && number == index) return true;
+    return strlen(own) == length && strncmp(own, name, length) == 0;
+}
+
+/* rest: "[1].us" of "blocks[3].students[1].us". */
+static int edit_student(const Edit *edit, TraceBlock *block, const char *rest)
+{
+    static const struct { const char *key; Work first, last; } works[] = {
+        {"us", WORK_FORWARD, WORK_UPDATE}, {"forward.us", WORK_FORWARD, WORK_FORWARD},
+        {"backward.us", WORK_BACKWARD, WORK_BACKWARD}, {"update.us", WORK_UPDATE, WORK_UPDATE},
+    };
+    const char *close = strchr(rest, ']');
+    int         j = 0;
+
+    if (*rest != '[' || !close || close[1] != '.') return bad(edit, "expected .students[NUMBER or NAME].KEY");
+    if (!block->students) return bad(edit, "this block lists no students");
+    while (j < block->student_count
+           && !is_named(j, block->students[j].name, rest + 1, (size_t)(close - rest - 1))) j++;
+    if (j == block->student_count) return bad(edit, "no such student");
+    if (strcmp(close + 2, "us") == 0 && edit->kind == EDIT_SET)
+        return bad(edit, "us is forward, backward and update together: scale it, or set one of them");
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++)
+        if (strcmp(close + 2, works[i].key) == 0) return edit_works(edit, block, j, works[i].first, works[i].last);
+    if (strcmp(close + 2, "gradient_bytes") == 0) {
+        if (edit_bytes(edit, &block->students[j].gradient_bytes) != 0) return -1;
+        trace_sum_students(block);
+        return 0;
+    }
+    return bad(edit, "no such number, expected .us, .forward.us, .backward.us, .update.us or .gradient_bytes");
 }
 
 static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
@@ -165,7 +205,10 @@ static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
     if (strcmp(key, "student.us") == 0 && edit->kind == EDIT_SET)
         return bad(edit, "student.us is forward, backward and update together: scale it, or set one of them");
     for (size_t i = 0; i < sizeof works / sizeof *works; i++)
-        if (strcmp(key, works[i].key) == 0) return edit_works(edit, block, works[i].first, works[i].last);
+        if (strcmp(key, works[i].key) == 0) return edit_works(edit, block, -1, works[i].first, works[i].last);
+    if (strncmp(key, "students", 8) == 0) return edit_student(edit, block, key + 8);
+    if (block->students && strcmp(key, "gradient_bytes") == 0)
+        return bad(edit, "this block lists students: expected .students[N].gradient_bytes");
     if (strcmp(key, "output_bytes") == 0) return edit_bytes(edit, &block->output_bytes);
     if (strcmp(key, "gradient_bytes") == 0) return edit_bytes(edit, &block->gradient_bytes);
     return bad(edit, "no such number, expected .teacher.us, .student.us, .forward.us, .backward.us, "
@@ -174,11 +217,7 @@ static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
 
 static bool is_block(const Trace *trace, int b, const char *name, size_t length)
 {
-    char *end;
-    long  number = strtol(name, &end, 10);
-
-    if (end == name + length && length > 0 && number == b) return true;
-    return strlen(trace->blocks[b].name) == length && strncmp(trace->blocks[b].name, name, length) == 0;
+    return is_named(b, trace->blocks[b].name, name, length);
 }
 
 static int edit_blocks(const Edit *edit, bool *found)

@@ -5,7 +5,8 @@
  *     p2p.us  allreduce.us  nodes.p2p.us  nodes.allreduce.us    (all points of the curve)
  *     blocks.WORK  blocks[3].WORK  blocks[conv2].WORK           by number or name
  *         WORK: teacher.us  student.us  forward.us  backward.us  update.us
- *               output_bytes  gradient_bytes
+ *               output_bytes  gradient_bytes  students[N or NAME].KEY, of one student of a
+ *               list: us (scaled only)  forward.us  backward.us  update.us  gradient_bytes
  *     device[2].slowdown                                        1.1: ten per cent slower
  *
  * A path that does not exist is an error; so is one that has no effect on the result,

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096, MAX_STUDENTS = 1 << 16 };    /* of all blocks */
+enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096, MAX_STUDENTS = 1 << 14 };    /* of all blocks */
 
 /* Microseconds below 2^43 have three exact decimals as a double; plans do not predict
  * times beyond (101 days), rather than let them change on the way. */

@@ -17,13 +17,13 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
         return scenario_p2p(s, p->channels[in->link].from, p->channels[in->link].to, in->block, in->rows,
                             &out->ns, err);
     case OP_ALLREDUCE:
-        return scenario_allreduce(s, p->groups[in->link].devices, p->groups[in->link].count, in->block,
-                                  &out->ns, err);
+        return scenario_student_allreduce(s, p->groups[in->link].devices, p->groups[in->link].count, in->block,
+                                          in->student, &out->ns, err);
     case OP_RECV:
     case OP_BARRIER:
         return 0;
     default:
-        return scenario_work(s, work_of[in->op], in->block, device, in->rows, out, err);
+        return scenario_student_work(s, work_of[in->op], in->block, in->student, device, in->rows, out, err);
     }
 }
 

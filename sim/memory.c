@@ -36,9 +36,12 @@ static void add_fixed(const Walk *walk, const Code *code, const Phase *phase, Me
         const Instruction *in = &code->code[phase->first + i];
         const TraceBlock  *block = in->block < trace->block_count ? &trace->blocks[in->block] : NULL;
         if (in->op == OP_TEACHER) memory->parts[MEMORY_WEIGHTS] += known(block->teacher_weight_bytes);
-        if (in->op == OP_FORWARD) memory->parts[MEMORY_WEIGHTS] += known(block->student_weight_bytes);
-        if (in->op == OP_FORWARD) memory->parts[MEMORY_GRADIENTS] += known(block->gradient_bytes);
-        if (in->op == OP_FORWARD) memory->parts[MEMORY_STATE] += known(block->state_bytes);
+        if (in->op == OP_FORWARD) {
+            TraceStudent student = trace_student(block, in->student);
+            memory->parts[MEMORY_WEIGHTS] += known(student.weight_bytes);
+            memory->parts[MEMORY_GRADIENTS] += known(student.gradient_bytes);
+            memory->parts[MEMORY_STATE] += known(student.state_bytes);
+        }
         int64_t bytes = in->rows * known(trace_boundary_bytes(trace, in->block));
         if (in->op == OP_RECV && bytes > walk->messages[in->link]) {
             waiting += bytes - walk->messages[in->link];
@@ -67,6 +70,12 @@ static void consider(Memory *peak, Memory *now, int64_t boundaries, int64_t acti
     if (now->total_bytes > peak->total_bytes) *peak = *now;
 }
 
+/* Of FORWARD and BACKWARD, a row. */
+static int64_t activation(const Trace *trace, const Instruction *in)
+{
+    return known(trace_student(&trace->blocks[in->block], in->student).activation_bytes);
+}
+
 static void walk_phase(Walk *walk, const Code *code, const Phase *phase, Memory *peak)
 {
     const Trace *trace = walk->scenario->trace;
@@ -88,9 +97,9 @@ static void walk_phase(Walk *walk, const Code *code, const Phase *phase, Memory 
             walk->rows[made] += in->rows;
         }
         if (in->op == OP_TEACHER) working = in->rows * known(trace->blocks[in->block].teacher_activation_bytes);
-        if (in->op == OP_FORWARD) held += in->rows * known(trace->blocks[in->block].student_activation_bytes);
+        if (in->op == OP_FORWARD) held += in->rows * activation(trace, in);
         consider(peak, &now, boundaries, held + working);
-        if (in->op == OP_BACKWARD) held -= in->rows * known(trace->blocks[in->block].student_activation_bytes);
+        if (in->op == OP_BACKWARD) held -= in->rows * activation(trace, in);
         if (made >= 0 && walk->last_use[made] < i) {          /* nobody needs it */
             boundaries -= walk->rows[made] * known(trace_boundary_bytes(trace, made));
             walk->rows[made] = 0;

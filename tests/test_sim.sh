@@ -58,6 +58,20 @@ ok "a plan made for another trace: priced, with a word" grep -q "was made for an
 
 # ---- what if: the same as an edited file
 
+# Students of a list, by number and by name; and where there is no list.
+S="$PIPEBD_ROOT/tests/fixtures/trace/good/students.json"
+many() { pipebd-sim "$S" --schedule ahd --devices 2 --extrapolate --format csv "$@"; }
+many --scale 'blocks[a].students[narrow].us=3' > "$WORK/s.csv"
+many --scale 'blocks[0].students[1].us=3' > "$WORK/t.csv"
+ok 'a student by name and by number' cmp "$WORK/s.csv" "$WORK/t.csv"
+many --scale 'blocks[0].students[2].us=3' > "$WORK/t.csv"
+differs() { ! cmp -s "$1" "$2"; }
+ok 'another student, another answer' differs "$WORK/s.csv" "$WORK/t.csv"
+refuses 1 'no such student' 'students[9].us: no such student' many --scale 'blocks[a].students[9].us=3'
+refuses 1 'a block without a list' 'this block lists no students' many --scale 'blocks[c].students[0].us=3'
+refuses 1 'no such number of a student' 'no such number' many --scale 'blocks[a].students[0].teacher.us=3'
+refuses 1 'gradients of a list' 'expected .students[N].gradient_bytes' many --scale 'blocks[a].gradient_bytes=2'
+
 sed 's/"teacher_us": 100/"teacher_us": 200/; s/"teacher_us": 60/"teacher_us": 120/' "$T" > "$WORK/edited.json"
 pipebd-sim "$WORK/edited.json" --schedule dpu --format json > "$WORK/a.json"
 pipebd-sim "$T" --schedule dpu --scale 'blocks[a].teacher.us=2' --format json > "$WORK/b.json"

@@ -36,6 +36,20 @@ static void check_curve(const Curve *curve, const char *path)
     }
 }
 
+/* The curves of one student, the teacher's among them, on one kind. */
+static void check_student(const TraceBlock *block, int j, int kind, const char *path)
+{
+    TraceStudent student = trace_student(block, j);
+
+    for (int work = 0; work < WORK_COUNT; work++) {
+        const Curve *curve = &student.work[work][kind];
+        const Curve *first = &student.work[block->students && work != WORK_TEACHER ? WORK_FORWARD : WORK_TEACHER][kind];
+        check_curve(curve, path);
+        assert_int_equal(curve->count, first->count);
+        for (int i = 0; i < curve->count; i++) assert_int_equal(curve->points[i].x, first->points[i].x);
+    }
+}
+
 /* The invariants at the head of traces/trace.h. */
 static void check_invariants(const Trace *trace, const char *path)
 {
@@ -46,12 +60,8 @@ static void check_invariants(const Trace *trace, const char *path)
         int measured = 0;
         for (int kind = 0; kind < trace->kind_count; kind++) {
             const Curve *first = &trace->blocks[b].work[0][kind];
-            for (int work = 0; work < WORK_COUNT; work++) {
-                const Curve *curve = &trace->blocks[b].work[work][kind];
-                check_curve(curve, path);
-                assert_int_equal(curve->count, first->count);
-                for (int i = 0; i < curve->count; i++) assert_int_equal(curve->points[i].x, first->points[i].x);
-            }
+            for (int j = 0; j < trace_students(&trace->blocks[b]); j++)
+                check_student(&trace->blocks[b], j, kind, path);
             measured += first->count > 0;
             if (first->count > 0) assert_in_range(first->points[first->count - 1].x, 1, trace->batch);
         }
@@ -319,7 +329,7 @@ static long fail_each(const char *text, bool ours)
 static void running_out_of_memory(void **state)
 {
     (void)state;
-    char *path = format_text("%s/tests/fixtures/trace/good/all-keys.json", PIPEBD_ROOT);
+    char *path = format_text("%s/tests/fixtures/trace/good/students.json", PIPEBD_ROOT);
     char *text = slurp(path, NULL);
 
     long ours = fail_each(text, true);
@@ -346,15 +356,64 @@ static void assert_same_costs(const Trace *a, const Trace *b)
 {
     assert_int_equal(a->block_count, b->block_count);
     assert_int_equal(a->kind_count, b->kind_count);
-    for (int i = 0; i < a->block_count; i++)
-        for (int w = 0; w < WORK_COUNT; w++)
-            for (int k = 0; k < a->kind_count; k++)
-                assert_same_curve(&a->blocks[i].work[w][k], &b->blocks[i].work[w][k]);
+    for (int i = 0; i < a->block_count; i++) {
+        assert_int_equal(a->blocks[i].student_count, b->blocks[i].student_count);
+        for (int j = 0; j < trace_students(&a->blocks[i]); j++) {
+            TraceStudent x = trace_student(&a->blocks[i], j), y = trace_student(&b->blocks[i], j);
+            assert_string_equal(x.name, y.name);
+            assert_int_equal(x.gradient_bytes, y.gradient_bytes);
+            assert_int_equal(x.activation_bytes, y.activation_bytes);
+            for (int w = 0; w < WORK_COUNT; w++)
+                for (int k = 0; k < a->kind_count; k++) assert_same_curve(&x.work[w][k], &y.work[w][k]);
+        }
+    }
     assert_same_curve(&a->links.p2p, &b->links.p2p);
     assert_same_curve(&a->node_links.p2p, &b->node_links.p2p);
     assert_int_equal(a->loader.batch_ns, b->loader.batch_ns);
     assert_int_equal(a->devices_per_node, b->devices_per_node);
     assert_int_equal(a->blocking_transfers, b->blocking_transfers);
+}
+
+/* A block's list of students: each one's numbers, and the block's sums. */
+static void students_arrive(void **state)
+{
+    (void)state;
+    char    *path = format_text("%s/tests/fixtures/trace/good/students.json", PIPEBD_ROOT);
+    Trace   *trace;
+    Scenario s;
+    Cost     cost;
+    int64_t  ns;
+    Error    err = {""};
+
+    if (trace_read(&trace, path, &err) != 0) fail_msg("%s", err.text);
+    const TraceBlock *a = &trace->blocks[0];
+    assert_true(trace_has_many_students(trace));
+    assert_int_equal(trace_students(a), 3);
+    assert_int_equal(trace_students(&trace->blocks[1]), 1);
+    assert_int_equal(trace_students(&trace->blocks[2]), 1);
+    assert_string_equal(trace_student(a, 2).name, "wide");
+    assert_string_equal(trace_student(&trace->blocks[2], 0).name, "");
+    assert_int_equal(a->student_weight_bytes, 60 + 160);         /* the third's are not given */
+    assert_int_equal(a->gradient_bytes, 70 + 170 + 270);
+    assert_int_equal(a->state_bytes, TRACE_ABSENT);
+    assert_int_equal(a->student_activation_bytes, 290);          /* one at a time: the largest */
+    if (scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(scenario_student_work(&s, WORK_BACKWARD, 0, 1, 0, 8, &cost, NULL), 0);
+    assert_int_equal(cost.ns, 122000);
+    assert_int_equal(scenario_work(&s, WORK_BACKWARD, 0, 0, 8, &cost, NULL), 0);
+    assert_int_equal(cost.ns, 22000 + 122000 + 222000);
+    assert_int_equal(scenario_work(&s, WORK_TEACHER, 0, 0, 8, &cost, NULL), 0);
+    assert_int_equal(cost.ns, 12000);                            /* while the others are busy */
+    assert_int_equal(scenario_student_allreduce(&s, (int[]){0, 1}, 2, 0, 2, &ns, NULL), 0);
+    assert_int_equal(ns, 27000);
+    assert_int_equal(scenario_allreduce(&s, (int[]){0, 1}, 2, 0, &ns, NULL), 0);
+    assert_int_equal(ns, 7000 + 17000 + 27000);
+    assert_int_equal(scenario_student_work(&s, WORK_FORWARD, 0, 1, 2, 8, &cost, &err), -1);
+    assert_string_equal(err.text, "student \"narrow\" of block \"a\" has no timings on \"slow\": measure it there");
+    scenario_free(&s);
+    trace_free(trace);
+    free(path);
 }
 
 /* What trace_text() writes reads back as the same trace, for every good fixture. */
@@ -397,6 +456,7 @@ int main(void)
         cmocka_unit_test(bundled_traces_are_read),
         cmocka_unit_test(endless_bytes_are_refused),
         cmocka_unit_test(endless_costs_are_refused),
+        cmocka_unit_test(students_arrive),
         cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
         cmocka_unit_test(writing_and_reading_agree),
     };

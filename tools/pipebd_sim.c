@@ -298,6 +298,8 @@ static const char epilogue[] =
     "  p2p.us allreduce.us nodes.p2p.us nodes.allreduce.us\n"
     "  blocks[3].KEY or blocks[NAME].KEY, or blocks.KEY for all: teacher.us student.us\n"
     "    forward.us backward.us update.us output_bytes gradient_bytes\n"
+    "    students[1].KEY or students[NAME].KEY: us forward.us backward.us update.us\n"
+    "    gradient_bytes\n"
     "  device[2].slowdown\n"
     "--set comes first, then --scale, then --vary. One that changes nothing is refused.\n"
     "Ctrl-C stops a sweep: the points that are done are written, and the exit status is 1.\n"

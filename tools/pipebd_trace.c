@@ -31,19 +31,39 @@ static int check(const Operands *operands, Error *err)
     return bad ? -1 : rc;
 }
 
-/* One row: a block at a batch on a kind, milliseconds. */
-static void show_row(const Trace *trace, int b, int kind, int point, Text *out)
+/* One row: curves at a batch on a kind, milliseconds; NULL where there is no such work. */
+static void show_row(const Trace *trace, const char *name, Curve *const *curves, int first, int last, int kind,
+                     int point, Text *out)
 {
-    const TraceBlock *block = &trace->blocks[b];
+    const CurvePoint *head = &curves[first][kind].points[point];
 
-    text_append(out, block->name);
+    text_append(out, name);
     text_pad(out, 12);
     text_printf(out, " %s", trace->kinds[kind].name);
     text_pad(out, 41);
-    text_printf(out, " %6" PRId64, block->work[0][kind].points[point].x);
+    text_printf(out, " %6" PRId64, head->x);
     for (int work = 0; work < WORK_COUNT; work++)
-        text_printf(out, " %10.3f", (double)block->work[work][kind].points[point].ns * 1e-6);
-    text_printf(out, " %7.1f\n", 100 * block->work[0][kind].points[point].spread);
+        if (work < first || work > last) text_append(out, "          -");
+        else text_printf(out, " %10.3f", (double)curves[work][kind].points[point].ns * 1e-6);
+    text_printf(out, " %7.1f\n", 100 * head->spread);
+}
+
+/* A block's rows; where it lists students, the teacher's and then theirs, named b/s. */
+static void show_block(const Trace *trace, const TraceBlock *block, Text *out)
+{
+    for (int kind = 0; kind < trace->kind_count; kind++)
+        for (int i = 0; i < block->work[WORK_TEACHER][kind].count; i++)
+            show_row(trace, block->name, block->work, 0, block->students ? WORK_TEACHER : WORK_UPDATE, kind, i, out);
+    for (int j = 0; j < block->student_count; j++) {
+        const TraceStudent *student = &block->students[j];
+        Text                name = {0};
+        text_printf(&name, "%s/%s", block->name, student->name);
+        for (int kind = 0; kind < trace->kind_count; kind++)
+            for (int i = 0; i < student->work[WORK_FORWARD][kind].count; i++)
+                show_row(trace, text_string(&name), student->work, WORK_FORWARD, WORK_UPDATE, kind, i, out);
+        out->failed |= text_failed(&name);
+        text_free(&name);
+    }
 }
 
 static void show_head(const Trace *trace, Text *out)
@@ -65,10 +85,16 @@ static void show_head(const Trace *trace, Text *out)
 static void show_unmeasured(const Trace *trace, Text *out)
 {
     for (int b = 0; b < trace->block_count; b++)
-        for (int kind = 0; kind < trace->kind_count; kind++)
-            if (trace->blocks[b].work[0][kind].count == 0)
+        for (int kind = 0; kind < trace->kind_count; kind++) {
+            const TraceBlock *block = &trace->blocks[b];
+            if (block->work[0][kind].count == 0)
                 text_printf(out, "block \"%s\" has no timings on \"%s\": no schedule can place it there\n",
-                            trace->blocks[b].name, trace->kinds[kind].name);
+                            block->name, trace->kinds[kind].name);
+            for (int j = 0; j < block->student_count; j++)
+                if (block->students[j].work[WORK_FORWARD][kind].count == 0)
+                    text_printf(out, "student \"%s\" of block \"%s\" has no timings on \"%s\": no schedule can "
+                                "place it there\n", block->students[j].name, block->name, trace->kinds[kind].name);
+        }
 }
 
 static int show(const char *path, Error *err)
@@ -81,9 +107,7 @@ static int show(const char *path, Error *err)
     if (trace_read(&trace, path, err) != 0) goto done;
     if (scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 2}, err) != 0) goto done;
     show_head(trace, &text);
-    for (int b = 0; b < trace->block_count; b++)
-        for (int kind = 0; kind < trace->kind_count; kind++)
-            for (int i = 0; i < trace->blocks[b].work[0][kind].count; i++) show_row(trace, b, kind, i, &text);
+    for (int b = 0; b < trace->block_count; b++) show_block(trace, &trace->blocks[b], &text);
     show_unmeasured(trace, &missing);
     scenario_missing(&scenario, &missing);
     if (missing.length) text_printf(&text, "\nnot in this trace:\n%s", text_string(&missing));

@@ -153,25 +153,57 @@ static int check_length(int64_t ns, const char *what, int64_t amount, const char
                      amount, unit, (double)ns * 1e-9);
 }
 
-int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
-                  Cost *out, Error *err)
+/* "block "x"", or "student "y" of block "x"" where it is one of a list. */
+static const char *owner_name(const TraceBlock *b, const TraceStudent *student, char name[256])
 {
-    const Trace      *trace = scenario->trace;
-    const TraceBlock *b = &trace->blocks[block];
-    int               kind = scenario->kinds[device];
-    const Curve      *curve = &b->work[work][kind];
-    char              list[256];
+    if (!student) snprintf(name, 256, "block \"%.200s\"", b->name);
+    else          snprintf(name, 256, "student \"%.100s\" of block \"%.100s\"", student->name, b->name);
+    return name;
+}
+
+static int work_on(const Scenario *scenario, const Curve *curve, const TraceBlock *b, const TraceStudent *student,
+                   int device, int64_t rows, Cost *out, Error *err)
+{
+    const Trace *trace = scenario->trace;
+    const char  *kind = trace->kinds[scenario->kinds[device]].name;
+    char         list[256], name[256];
 
     if (curve->count == 0)
-        return error_set(err, "block \"%s\" has no timings on \"%s\": measure it there", b->name,
-                         trace->kinds[kind].name);
+        return error_set(err, "%s has no timings on \"%s\": measure it there", owner_name(b, student, name), kind);
     if (curve_at(curve, rows, scenario->extrapolate, scenario->load, out)) {
         if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
         return check_length(out->ns, b->name, rows, "rows", err);
     }
-    return error_set(err, "block \"%s\" has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
-                     "measure it, or use --extrapolate", b->name, rows, trace->kinds[kind].name,
+    return error_set(err, "%s has no timing near batch %" PRId64 " on \"%s\" (measured: %s): "
+                     "measure it, or use --extrapolate", owner_name(b, student, name), rows, kind,
                      measured(curve, list, sizeof list));
+}
+
+int scenario_student_work(const Scenario *scenario, Work work, int block, int student, int device,
+                          int64_t rows, Cost *out, Error *err)
+{
+    const TraceBlock   *b = &scenario->trace->blocks[block];
+    const TraceStudent *listed = b->students && work != WORK_TEACHER ? &b->students[student] : NULL;
+    const Curve        *curve = &(listed ? listed->work : b->work)[work][scenario->kinds[device]];
+
+    return work_on(scenario, curve, b, listed, device, rows, out, err);
+}
+
+int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
+                  Cost *out, Error *err)
+{
+    int  students = work == WORK_TEACHER ? 1 : trace_students(&scenario->trace->blocks[block]);
+    Cost all = {0, 0};
+
+    if (students == 1) return scenario_student_work(scenario, work, block, 0, device, rows, out, err);
+    for (int j = 0; j < students; j++) {
+        if (scenario_student_work(scenario, work, block, j, device, rows, out, err) != 0) return -1;
+        all.ns += out->ns;
+        if (check_length(all.ns, scenario->trace->blocks[block].name, rows, "rows", err) != 0) return -1;
+        all.spread = fmax(all.spread, out->spread);
+    }
+    *out = all;
+    return 0;
 }
 
 int64_t scenario_load_ns(const Scenario *scenario, int64_t rows)
@@ -237,23 +269,39 @@ static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool ex
     return true;
 }
 
-int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,
-                       int64_t *ns, Error *err)
+int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block, int student,
+                               int64_t *ns, Error *err)
 {
     const Trace      *trace = scenario->trace;
     const TraceBlock *b = &trace->blocks[block];
+    int64_t           bytes = b->students ? b->students[student].gradient_bytes : b->gradient_bytes;
     bool              across = false;
+    char              name[256];
 
     *ns = 0;
     for (int i = 1; i < count && !across && trace->devices_per_node; i++)
         across = node_of(scenario, devices[i]) != node_of(scenario, devices[0]);
     const TraceLinks *links = across ? &trace->node_links : &trace->links;
-    if (count < 2 || links->reduce_count == 0 || b->gradient_bytes == TRACE_ABSENT) return 0;
-    if (reduce_at(links, count, b->gradient_bytes, scenario->extrapolate, ns))
-        return check_length(*ns, "allreduce", b->gradient_bytes, "bytes", err);
+    if (count < 2 || links->reduce_count == 0 || bytes == TRACE_ABSENT) return 0;
+    if (reduce_at(links, count, bytes, scenario->extrapolate, ns))
+        return check_length(*ns, "allreduce", bytes, "bytes", err);
     return error_set(err, "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
-                     "block \"%s\"): measure it, or use --extrapolate", across ? "nodes." : "",
-                     b->gradient_bytes, count, b->name);
+                     "%s): measure it, or use --extrapolate", across ? "nodes." : "", bytes, count,
+                     owner_name(b, b->students ? &b->students[student] : NULL, name));
+}
+
+int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,
+                       int64_t *ns, Error *err)
+{
+    int64_t sum = 0;
+
+    for (int j = 0; j < trace_students(&scenario->trace->blocks[block]); j++) {
+        if (scenario_student_allreduce(scenario, devices, count, block, j, ns, err) != 0) return -1;
+        sum += *ns;
+        if (check_length(sum, "allreduce", count, "devices", err) != 0) return -1;
+    }
+    *ns = sum;
+    return 0;
 }
 
 /* ---- what is not there --------------------------------------------------- */
@@ -265,11 +313,17 @@ static void missing_bytes(const Trace *trace, Text *out)
     for (int b = 0; b < trace->block_count; b++) {
         const TraceBlock *block = &trace->blocks[b];
         boundaries += block->output_bytes == TRACE_ABSENT;
-        gradients += block->gradient_bytes == TRACE_ABSENT;
-        weights += block->teacher_weight_bytes == TRACE_ABSENT
-                   || block->student_weight_bytes == TRACE_ABSENT;
-        activations += block->teacher_activation_bytes == TRACE_ABSENT
-                       || block->student_activation_bytes == TRACE_ABSENT;
+        bool gradient = true, weight = block->teacher_weight_bytes != TRACE_ABSENT;
+        bool activation = block->teacher_activation_bytes != TRACE_ABSENT;
+        for (int j = 0; j < trace_students(block); j++) {
+            TraceStudent student = trace_student(block, j);
+            gradient &= student.gradient_bytes != TRACE_ABSENT;
+            weight &= student.weight_bytes != TRACE_ABSENT;
+            activation &= student.activation_bytes != TRACE_ABSENT;
+        }
+        gradients += !gradient;
+        weights += !weight;
+        activations += !activation;
     }
     if (boundaries)
         text_printf(out, "no output_bytes for %d of %d blocks: their relays take no time and no memory\n",

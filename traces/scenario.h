@@ -44,9 +44,13 @@ typedef struct {
 int  scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *options, Error *err);
 void scenario_free(Scenario *scenario);
 
-/* Work on rows of a block by a device. */
+/* Work on rows of a block by a device; of all its students together, one after another. */
 int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
                   Cost *out, Error *err);
+
+/* The same of one of its students. */
+int scenario_student_work(const Scenario *scenario, Work work, int block, int student, int device,
+                          int64_t rows, Cost *out, Error *err);
 
 /* One request of rows to the loader: batch_us + rows * sample_us. 0 without loader. */
 int64_t scenario_load_ns(const Scenario *scenario, int64_t rows);
@@ -57,9 +61,12 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
                  int64_t *ns, Error *err);
 
 /* All-reduce of a block's gradients among count devices; 0 when the trace has none.
- * Linear in bytes, and between measured device counts linear in the count. */
+ * Linear in bytes, and between measured device counts linear in the count. Of all its
+ * students, one after another; and of one. */
 int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,
                        int64_t *ns, Error *err);
+int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block, int student,
+                               int64_t *ns, Error *err);
 
 /* Rows of replica i of width: batch / width, the first batch % width one more. */
 int64_t scenario_share(int64_t batch, int width, int i);

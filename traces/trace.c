@@ -246,18 +246,40 @@ static int read_busy(Trace *trace, const JsonAt *busy, const char *key, CurvePoi
     return 0;
 }
 
-static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
+/* Timings hold the work from first to last: a teacher's, a student's, or both. */
+typedef struct {
+    Work        first, last;
+    Curve     **work;            /* [WORK_COUNT] */
+    const char *what, *name;     /* "block", and its name */
+} Timed;
+
+static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
+
+static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const Timed *timed, Error *err)
 {
-    static const char *const keys[] = {"device", "batch", "teacher_us", "forward_us",
-                                       "backward_us", "update_us", "spread", "busy", NULL};
-    static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
+    const char *keys[WORK_COUNT + 5], *works[WORK_COUNT + 1];
+    int         count = 0, busy_count = 0;
+
+    keys[count++] = "device";
+    keys[count++] = "batch";
+    for (int work = timed->first; work <= (int)timed->last; work++)
+        works[busy_count++] = keys[count++] = work_keys[work];
+    keys[count++] = "spread";
+    keys[count++] = "busy";
+    keys[count] = works[busy_count] = NULL;
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    return json_has(busy) ? json_check_keys(busy, works, err) : 0;
+}
+
+static int read_timing(Trace *trace, const JsonAt *at, const Timed *timed, Error *err)
+{
     JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
     JsonAt      spread = json_member(at, "spread"), busy = json_member(at, "busy");
     CurvePoint  point = {0};
     const char *name = trace->kinds[0].name;
     char        word[JSON_SHOWN_BYTES], other[JSON_SHOWN_BYTES];
 
-    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (check_timing_keys(at, &busy, timed, err) != 0) return -1;
     if (json_has(&device) && json_get_string(&device, &name, err) != 0) return -1;
     int kind = find_kind(trace, name);
     if (kind < 0)
@@ -272,11 +294,10 @@ static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error 
     if (point.spread > 10)
         return json_fail(&spread, err, "%g is no coefficient of variation (0.02 is 2 %%), expected 0 to 10",
                          point.spread);
-    if (json_has(&busy) && json_check_keys(&busy, work_keys, err) != 0) return -1;
-    for (int work = 0; work < WORK_COUNT; work++) {
+    for (int work = timed->first; work <= (int)timed->last; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
         if (read_busy(trace, &busy, work_keys[work], &point, err) != 0) return -1;
-        Insertion done = curve_insert(trace, &block->work[work][kind], point);
+        Insertion done = curve_insert(trace, &timed->work[work][kind], point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)
             return json_fail(at, err, "duplicate point: batch %lld on \"%s\" is measured twice, keep one",
@@ -285,56 +306,110 @@ static int read_timing(Trace *trace, const JsonAt *at, TraceBlock *block, Error 
     return 0;
 }
 
-static int read_timings(Trace *trace, const JsonAt *block_at, TraceBlock *block, Error *err)
+static int read_timings(Trace *trace, const JsonAt *parent, const Timed *timed, Error *err)
 {
-    JsonAt at = json_member(block_at, "timings");
+    JsonAt at = json_member(parent, "timings");
     char   word[JSON_SHOWN_BYTES];
     size_t count;
 
     if (json_get_array(&at, 0, err) != 0) return -1;
     count = json_count(&at);
     if (count == 0)
-        return json_fail(&at, err, "block \"%s\" has no timings, expected at least one: measure it, "
-                         "or leave the block out", json_shown(word, block->name));
-    for (int work = 0; work < WORK_COUNT; work++) {
-        block->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof(Curve));
-        if (!block->work[work]) return error_no_memory(err);
+        return json_fail(&at, err, "%s \"%s\" has no timings, expected at least one: measure it, "
+                         "or leave the %s out", timed->what, json_shown(word, timed->name), timed->what);
+    for (int work = timed->first; work <= (int)timed->last; work++) {
+        timed->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof(Curve));
+        if (!timed->work[work]) return error_no_memory(err);
     }
     for (size_t i = 0; i < count; i++) {
         JsonAt item = json_element(&at, i);
-        if (read_timing(trace, &item, block, err) != 0) return -1;
+        if (read_timing(trace, &item, timed, err) != 0) return -1;
     }
+    return 0;
+}
+
+static int read_student_bytes(const JsonAt *at, int64_t *weight, int64_t *gradient, int64_t *state,
+                              int64_t *activation, Error *err)
+{
+    if (get_bytes(at, "weight_bytes", weight, err) != 0 || get_bytes(at, "gradient_bytes", gradient, err) != 0
+        || get_bytes(at, "state_bytes", state, err) != 0) return -1;
+    return get_bytes(at, "activation_bytes", activation, err);
+}
+
+/* One of a list. */
+static int read_student(Trace *trace, const JsonAt *at, TraceBlock *block, TraceStudent *student, Error *err)
+{
+    static const char *const keys[] = {"name", "weight_bytes", "gradient_bytes", "state_bytes",
+                                       "activation_bytes", "timings", NULL};
+    char word[JSON_SHOWN_BYTES];
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_text(trace, at, "name", true, &student->name, err) != 0) return -1;
+    for (int i = 0; i < block->student_count; i++) {
+        if (strcmp(block->students[i].name, student->name) != 0) continue;
+        JsonAt name = json_member(at, "name");
+        return json_fail(&name, err, "\"%s\" is the name of students[%d] too, expected one a student",
+                         json_shown(word, student->name), i);
+    }
+    if (read_student_bytes(at, &student->weight_bytes, &student->gradient_bytes, &student->state_bytes,
+                           &student->activation_bytes, err) != 0) return -1;
+    student->work[WORK_TEACHER] = block->work[WORK_TEACHER];
+    return read_timings(trace, at, &(Timed){WORK_FORWARD, WORK_UPDATE, student->work, "student", student->name}, err);
+}
+
+static int read_students(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
+{
+    size_t count;
+
+    if (json_get_array(at, 1, err) != 0) return -1;
+    count = json_count(at);
+    if (count > TRACE_MAX_STUDENTS)
+        return json_fail(at, err, "%zu students, expected at most %d", count, TRACE_MAX_STUDENTS);
+    block->students = arena_alloc(&trace->arena, count, sizeof *block->students);
+    if (!block->students) return error_no_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        JsonAt item = json_element(at, i);
+        if (read_student(trace, &item, block, &block->students[i], err) != 0) return -1;
+        block->student_count++;
+    }
+    for (int work = WORK_FORWARD; work < WORK_COUNT; work++) block->work[work] = block->students[0].work[work];
+    trace_sum_students(block);
     return 0;
 }
 
 static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
 {
-    static const char *const keys[] = {"name", "output_bytes", "teacher", "student", "timings", NULL};
+    static const char *const keys[] = {"name", "output_bytes", "teacher", "student", "students", "timings", NULL};
     static const char *const teacher_keys[] = {"weight_bytes", "activation_bytes", NULL};
     static const char *const student_keys[] = {"weight_bytes", "gradient_bytes", "state_bytes",
                                                "activation_bytes", NULL};
     JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student");
+    JsonAt students = json_member(at, "students");
+    bool   listed = json_has(&students);
 
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (get_text(trace, at, "name", true, &block->name, err) != 0) return -1;
     if (get_bytes(at, "output_bytes", &block->output_bytes, err) != 0) return -1;
     if (json_has(&teacher) && json_check_keys(&teacher, teacher_keys, err) != 0) return -1;
     if (json_has(&student) && json_check_keys(&student, student_keys, err) != 0) return -1;
+    if (listed && json_has(&student))
+        return json_fail(&students, err, "students beside student, expected one of the two");
     if (get_bytes(&teacher, "weight_bytes", &block->teacher_weight_bytes, err) != 0
         || get_bytes(&teacher, "activation_bytes", &block->teacher_activation_bytes, err) != 0
-        || get_bytes(&student, "weight_bytes", &block->student_weight_bytes, err) != 0
-        || get_bytes(&student, "gradient_bytes", &block->gradient_bytes, err) != 0
-        || get_bytes(&student, "state_bytes", &block->state_bytes, err) != 0
-        || get_bytes(&student, "activation_bytes", &block->student_activation_bytes, err) != 0)
+        || read_student_bytes(&student, &block->student_weight_bytes, &block->gradient_bytes, &block->state_bytes,
+                              &block->student_activation_bytes, err) != 0)
         return -1;
-    return read_timings(trace, at, block, err);
+    Timed timed = {WORK_TEACHER, listed ? WORK_TEACHER : WORK_UPDATE, block->work, "block", block->name};
+    if (read_timings(trace, at, &timed, err) != 0) return -1;
+    return listed ? read_students(trace, &students, block, err) : 0;
 }
 
 static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
 {
-    JsonAt at = json_member(root, "blocks");
-    char   word[JSON_SHOWN_BYTES];
-    size_t count;
+    JsonAt  at = json_member(root, "blocks");
+    char    word[JSON_SHOWN_BYTES];
+    size_t  count;
+    int64_t students = 0;
 
     if (json_get_array(&at, 1, err) != 0) return -1;
     count = json_count(&at);
@@ -346,6 +421,9 @@ static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
         JsonAt item = json_element(&at, i);
         if (read_block(trace, &item, &trace->blocks[i], err) != 0) return -1;
         trace->block_count++;
+        students += trace_students(&trace->blocks[i]);
+        if (students > TRACE_MAX_STUDENTS)
+            return json_fail(&at, err, "more than %d students, expected at most that", TRACE_MAX_STUDENTS);
         JsonAt name = json_member(&item, "name");
         for (size_t j = 0; j < i; j++)
             if (strcmp(trace->blocks[j].name, trace->blocks[i].name) == 0)
@@ -480,6 +558,46 @@ const char **trace_block_names(const Trace *trace)
 
     for (int b = 0; names && b < trace->block_count; b++) names[b] = trace->blocks[b].name;
     return names;
+}
+
+int trace_students(const TraceBlock *block) { return block->students ? block->student_count : 1; }
+
+TraceStudent trace_student(const TraceBlock *block, int student)
+{
+    if (block->students) return block->students[student];
+    TraceStudent only = {"", block->student_weight_bytes, block->gradient_bytes, block->state_bytes,
+                         block->student_activation_bytes, {NULL}};
+    memcpy(only.work, block->work, sizeof only.work);
+    return only;
+}
+
+bool trace_has_many_students(const Trace *trace)
+{
+    for (int b = 0; b < trace->block_count; b++)
+        if (trace_students(&trace->blocks[b]) > 1) return true;
+    return false;
+}
+
+/* TRACE_ABSENT while all are. */
+static void add_bytes(int64_t *sum, int64_t bytes)
+{
+    if (bytes == TRACE_ABSENT) return;
+    if (*sum == TRACE_ABSENT) *sum = bytes;
+    else if (__builtin_add_overflow(*sum, bytes, sum)) *sum = INT64_MAX;     /* scenario_build() refuses it */
+}
+
+void trace_sum_students(TraceBlock *block)
+{
+    block->student_weight_bytes = block->gradient_bytes = TRACE_ABSENT;
+    block->state_bytes = block->student_activation_bytes = TRACE_ABSENT;
+    for (int i = 0; i < block->student_count; i++) {
+        const TraceStudent *student = &block->students[i];
+        add_bytes(&block->student_weight_bytes, student->weight_bytes);
+        add_bytes(&block->gradient_bytes, student->gradient_bytes);
+        add_bytes(&block->state_bytes, student->state_bytes);
+        if (student->activation_bytes > block->student_activation_bytes)
+            block->student_activation_bytes = student->activation_bytes;
+    }
 }
 
 int trace_device_count(const Trace *trace)

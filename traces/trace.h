@@ -6,7 +6,9 @@
  *
  * Invariants of a Trace that trace_read() returned:
  *   1. every block has, for every device kind, the same four curves, with at least
- *      one point each, or none at all for that kind; at least one kind has them;
+ *      one point each, or none at all for that kind; at least one kind has them. Where
+ *      a block lists students, this holds of the teacher's one and of each student's
+ *      three;
  *   2. a curve's points have increasing x, and no x twice;
  *   3. no batch is larger than the workload's;
  *   4. no time is longer than TRACE_MAX_NS;
@@ -23,6 +25,7 @@
 
 enum {
     TRACE_MAX_BLOCKS  = 4096,
+    TRACE_MAX_STUDENTS = 16384,          /* of all blocks */
     TRACE_MAX_DEVICES = 4096,
     TRACE_MAX_KINDS   = 64
 };
@@ -55,11 +58,22 @@ typedef struct {
 
 typedef struct {
     const char *name;
+    int64_t     weight_bytes, gradient_bytes, state_bytes, activation_bytes;    /* as a block's */
+    Curve      *work[WORK_COUNT];        /* [kinds]; WORK_TEACHER: the block's */
+} TraceStudent;
+
+typedef struct {
+    const char *name;
     int64_t     output_bytes;            /* boundary b + 1, a sample; TRACE_ABSENT  */
     int64_t     teacher_weight_bytes, teacher_activation_bytes;    /* activations:  */
     int64_t     student_weight_bytes, gradient_bytes, state_bytes; /* a sample, or  */
     int64_t     student_activation_bytes;                          /* TRACE_ABSENT  */
     Curve      *work[WORK_COUNT];        /* [kinds]; count 0: this kind not measured */
+    TraceStudent *students;              /* [student_count] where the file lists them, or NULL:
+                                          * one, whose numbers stand above. With a list, above
+                                          * stand the sums over it (activations: the largest)
+                                          * and the first one's curves */
+    int         student_count;           /* 0 without a list */
 } TraceBlock;
 
 /* All-reduce among a number of devices, by bytes. */
@@ -118,6 +132,17 @@ void trace_free(Trace *trace);
 /* The names of the blocks, borrowed from trace; the array is yours: free() it. NULL without
  * memory. */
 const char **trace_block_names(const Trace *trace);
+
+/* Students of a block, at least 1, and one of them, whether listed or not (then without a
+ * name: ""). */
+int          trace_students(const TraceBlock *block);
+TraceStudent trace_student(const TraceBlock *block, int student);
+
+/* Whether some block has more than one. */
+bool trace_has_many_students(const Trace *trace);
+
+/* Sets the sums of a block with a list anew. */
+void trace_sum_students(TraceBlock *block);
 
 /* All device counts of the kinds together. */
 int trace_device_count(const Trace *trace);

@@ -58,50 +58,89 @@ static void write_head(const Trace *t, Text *out)
 
 static const char *const work_keys[WORK_COUNT] = {"teacher_us", "forward_us", "backward_us", "update_us"};
 
-/* Point i of a kind. Invariant 1: all four curves have the same points. */
-static void write_timing(const Trace *t, const TraceBlock *block, int kind, int i, Text *out)
+/* The curves of a list of timings. */
+typedef struct {
+    Curve *const *work;      /* [WORK_COUNT] */
+    Work          first, last;
+    const char   *indent;
+} Timed;
+
+/* Point i of a kind. Invariant 1: the curves have the same points. */
+static void write_timing(const Trace *t, const Timed *timed, int kind, int i, Text *out)
 {
-    const CurvePoint *teacher = &block->work[WORK_TEACHER][kind].points[i];
+    const CurvePoint *head = &timed->work[timed->first][kind].points[i];
     bool first = true, busy = false;
 
-    text_append(out, "        { ");
+    text_printf(out, "%s  { ", timed->indent);
     if (t->kind_count > 1) {
         open_member("device", &first, out);
         text_json_string(out, t->kinds[kind].name);
     }
-    bytes_member("batch", teacher->x, &first, out);
-    for (int w = 0; w < WORK_COUNT; w++) {
-        const CurvePoint *point = &block->work[w][kind].points[i];
+    bytes_member("batch", head->x, &first, out);
+    for (int w = timed->first; w <= (int)timed->last; w++) {
+        const CurvePoint *point = &timed->work[w][kind].points[i];
         us_member(work_keys[w], point->ns, &first, out);
         busy |= point->busy_ns > point->ns;
     }
-    if (teacher->spread > 0) {
+    if (head->spread > 0) {
         open_member("spread", &first, out);
-        text_json_double(out, teacher->spread);
+        text_json_double(out, head->spread);
     }
     if (busy) {
         open_member("busy", &first, out);
         first = true;
         text_append(out, "{ ");
-        for (int w = 0; w < WORK_COUNT; w++)
-            us_member(work_keys[w], block->work[w][kind].points[i].busy_ns, &first, out);
+        for (int w = timed->first; w <= (int)timed->last; w++)
+            us_member(work_keys[w], timed->work[w][kind].points[i].busy_ns, &first, out);
         text_append(out, " }");
     }
     text_append(out, " }");
 }
 
-static void write_timings(const Trace *t, const TraceBlock *block, Text *out)
+static void write_timings(const Trace *t, const Timed *timed, Text *out)
 {
     bool first = true;
 
-    text_append(out, "      \"timings\": [\n");
+    text_printf(out, "%s\"timings\": [\n", timed->indent);
     for (int kind = 0; kind < t->kind_count; kind++)
-        for (int i = 0; i < block->work[WORK_TEACHER][kind].count; i++) {
+        for (int i = 0; i < timed->work[timed->first][kind].count; i++) {
             if (!first) text_append(out, ",\n");
             first = false;
-            write_timing(t, block, kind, i, out);
+            write_timing(t, timed, kind, i, out);
         }
-    text_append(out, "\n      ]\n");
+    text_printf(out, "\n%s]", timed->indent);
+}
+
+static void write_student_bytes(const TraceStudent *student, Text *out)
+{
+    bool first = true;
+
+    bytes_member("weight_bytes", student->weight_bytes, &first, out);
+    bytes_member("gradient_bytes", student->gradient_bytes, &first, out);
+    bytes_member("state_bytes", student->state_bytes, &first, out);
+    bytes_member("activation_bytes", student->activation_bytes, &first, out);
+}
+
+static bool has_bytes(const TraceStudent *s)
+{
+    return s->weight_bytes != TRACE_ABSENT || s->gradient_bytes != TRACE_ABSENT || s->state_bytes != TRACE_ABSENT
+           || s->activation_bytes != TRACE_ABSENT;
+}
+
+static void write_students(const Trace *t, const TraceBlock *block, Text *out)
+{
+    text_append(out, ",\n      \"students\": [\n");
+    for (int j = 0; j < block->student_count; j++) {
+        const TraceStudent *student = &block->students[j];
+        text_append(out, "        { \"name\": ");
+        text_json_string(out, student->name);
+        if (has_bytes(student)) text_append(out, ", ");
+        write_student_bytes(student, out);
+        text_append(out, ",\n");
+        write_timings(t, &(Timed){student->work, WORK_FORWARD, WORK_UPDATE, "          "}, out);
+        text_append(out, j + 1 < block->student_count ? " },\n" : " }\n");
+    }
+    text_append(out, "      ]");
 }
 
 static void write_block(const Trace *t, const TraceBlock *block, bool last, Text *out)
@@ -118,18 +157,15 @@ static void write_block(const Trace *t, const TraceBlock *block, bool last, Text
         bytes_member("activation_bytes", block->teacher_activation_bytes, &first, out);
         text_append(out, " },\n");
     }
-    first = true;
-    if (block->student_weight_bytes != TRACE_ABSENT || block->gradient_bytes != TRACE_ABSENT
-        || block->state_bytes != TRACE_ABSENT || block->student_activation_bytes != TRACE_ABSENT) {
+    TraceStudent only = trace_student(block, 0);
+    if (!block->students && has_bytes(&only)) {
         text_append(out, "      \"student\": { ");
-        bytes_member("weight_bytes", block->student_weight_bytes, &first, out);
-        bytes_member("gradient_bytes", block->gradient_bytes, &first, out);
-        bytes_member("state_bytes", block->state_bytes, &first, out);
-        bytes_member("activation_bytes", block->student_activation_bytes, &first, out);
+        write_student_bytes(&only, out);
         text_append(out, " },\n");
     }
-    write_timings(t, block, out);
-    text_append(out, last ? "    }\n" : "    },\n");
+    write_timings(t, &(Timed){block->work, WORK_TEACHER, block->students ? WORK_TEACHER : WORK_UPDATE, "      "}, out);
+    if (block->students) write_students(t, block, out);
+    text_append(out, last ? "\n    }\n" : "\n    },\n");
 }
 
 static void write_points(const char *indent, const TraceLinks *links, Text *out)
