@@ -19,7 +19,8 @@ static int compare_dp(Candidate *row, const Scenario *s, Error *err)
     if (plan_new(&plan, SCHEDULE_DP, n, s->device_count, s->batch, n, err) != 0) return -1;
     for (int b = 0; b < n; b++)
         if (plan_set_stage(plan, b, b, b, 0, s->device_count, err) != 0) { plan_free(plan); return -1; }
-    return candidate_try(row, plan, "every block on all devices", s, err);
+    if (candidate_try(row, plan, "every block on all devices", s, err) != 0) return -1;
+    return scenario_is_mixed(s) ? compare_mixed_shares(row, SCHEDULE_DP, s, err) : 0;
 }
 
 static int compare_ir(Candidate *row, const Scenario *s, Error *err)
@@ -35,7 +36,8 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
         plan_free(plan);
         return -1;
     }
-    return candidate_try(row, plan, "one stage on all devices", s, err);
+    if (candidate_try(row, plan, "one stage on all devices", s, err) != 0) return -1;
+    return scenario_is_mixed(s) ? compare_mixed_shares(row, SCHEDULE_IR, s, err) : 0;
 }
 
 /* ---- all ---------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #define PLANNER_COMPARE_H
 
 #include "planner/candidate.h"
+#include "planner/order.h"
 #include "planner/stage_cost.h"
 
 /* Where the lists of ls come from. LS_ALL: LPT; MULTIFIT and branch and bound where that
@@ -22,6 +23,7 @@ typedef struct {
     int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the
                               * same on every machine */
     LsMethod ls;
+    Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;
 
 typedef struct {

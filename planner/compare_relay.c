@@ -51,11 +51,12 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
     return 0;
 }
 
-int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
-                         Error *err)
+/* Devices in the trace's order, equal shares. */
+static int compare_even(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
+                        Error *err)
 {
     Partition  *parts = NULL;
-    char        method[96];
+    char        method[128];
     Error       why = {""};
     int         count = 0, tried = 0, rc = -1;
     int         max_width = schedule == SCHEDULE_AHD ? s->device_count : 1;
@@ -64,7 +65,8 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const Co
         return candidate_give_up(row, &why, err);
     if (count == 0 && say_why(row, s, options->cost, max_width, err) != 0) goto done;
     tried = count < options->candidates ? count : options->candidates;
-    snprintf(method, sizeof method, "exact partition, fastest of %d simulated", tried);
+    snprintf(method, sizeof method, "exact partition%s, fastest of %d simulated",
+             scenario_is_mixed(s) ? " in the trace's order with equal shares" : "", tried);
     for (int i = 0; i < tried; i++) {
         Plan *plan;
         if (plan_of(&plan, &parts[i], schedule, s, err) != 0) goto done;
@@ -76,6 +78,23 @@ done:
     return rc;
 }
 
+/* Beyond so many stages to look at, equal shares are tried only where nothing else is. */
+#define MAX_EVEN 1e6
+
+int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
+                  Error *err)
+{
+    double n = s->trace->block_count, g = s->device_count, stages = n * n * g * (schedule == SCHEDULE_AHD ? g : 1);
+    bool   mixed = scenario_is_mixed(s), fixed = options->order.kind != ORDER_SEARCHED;
+
+    if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
+        && compare_even(row, schedule, s, options, err) != 0) return -1;
+    if ((mixed || fixed) && compare_mixed(row, schedule, s, options, err) != 0) return -1;
+    if (row->plan || row->why[0]) return 0;
+    return fixed ? say_why(row, s, options->cost, schedule == SCHEDULE_AHD ? s->device_count : 1, err)
+                 : compare_even(row, schedule, s, options, err);
+}
+
 int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
 {
     Partition *parts = NULL;
@@ -85,6 +104,12 @@ int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
 
     *out = 0;
     alone.load = 0;
+    if (scenario_is_mixed(s) || scenario_node(s, s->device_count - 1) > 0) {     /* the order matters */
+        int64_t ns;
+        if (compare_mixed_bound(&ns, &alone, err) != 0) return -1;
+        if (__builtin_mul_overflow(ns, s->steps, out)) *out = 0;
+        return 0;
+    }
     if (search(&parts, &count, &alone, COST_BOUND, s->device_count, 1, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (count == 0 || __builtin_mul_overflow(parts[0].bottleneck_ns, s->steps, out)) *out = 0;

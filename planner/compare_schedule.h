@@ -13,6 +13,17 @@ int compare_ls(Candidate *row, const Scenario *scenario, const CompareOptions *o
 int compare_split(Candidate *row, const Candidate *ahd, const Scenario *scenario, const CompareOptions *options,
                   Error *err);
 
+/* tr, dpu and ahd where devices are of several kinds or in an order asked for; adds to
+ * row what is faster than what is there. */
+int compare_mixed(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
+                  Error *err);
+
+/* dp and ir with shares by the devices' speed, kept when faster than what is in row. */
+int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *scenario, Error *err);
+
+/* The least bottleneck of all orders and shares without messages; 0: not known. */
+int compare_mixed_bound(int64_t *bottleneck_ns, const Scenario *scenario, Error *err);
+
 /* The bottleneck that no partition beats, over all steps; 0: not known. */
 int compare_relay_bound(int64_t *out, const Scenario *scenario, Error *err);
 

@@ -47,6 +47,60 @@ static void table_rows(const Comparison *c, Text *out)
     }
 }
 
+static bool several_kinds(const Scenario *s)
+{
+    for (int d = 1; d < s->device_count; d++)
+        if (s->kinds[d] != s->kinds[0]) return true;
+    return false;
+}
+
+/* "0, 1 (RTX A6000) and 2 (RTX 2080 Ti)" */
+static void devices_with_kinds(const int *devices, int count, const Scenario *s, Text *out)
+{
+    for (int i = 0, end; i < count; i = end) {
+        for (end = i; end < count && s->kinds[devices[end]] == s->kinds[devices[i]]; end++)
+            text_printf(out, "%s%d", end > i ? ", " : "", devices[end]);
+        text_printf(out, " (%s)", s->trace->kinds[s->kinds[devices[i]]].name);
+        if (end < count) text_append(out, " and ");
+    }
+}
+
+static bool even_shares(const Stage *stage)
+{
+    for (int i = 1; i < stage->width; i++)
+        if (stage->rows[i] > stage->rows[i - 1] || stage->rows[0] - stage->rows[i] > 1) return false;
+    return true;
+}
+
+/* " on devices 0, 1 and their rows" */
+static void report_place(const Stage *stage, const Scenario *s, Text *out)
+{
+    text_printf(out, " on device%s ", stage->width > 1 ? "s" : "");
+    if (several_kinds(s)) devices_with_kinds(stage->devices, stage->width, s, out);
+    else for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
+    if (even_shares(stage)) {
+        text_printf(out, ", %" PRId64 " rows each step", stage->rows[0]);
+        if (stage->width > 1) text_printf(out, " (last: %" PRId64 ")", stage->rows[stage->width - 1]);
+        return;
+    }
+    text_append(out, ", rows ");
+    for (int d = 0; d < stage->width; d++) text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
+}
+
+/* The cluster, where not all devices are of a kind. */
+static void report_devices(const Scenario *s, Text *out)
+{
+    if (!several_kinds(s)) return;
+    text_append(out, "devices");
+    for (int d = 0, end; d < s->device_count; d = end) {
+        for (end = d; end < s->device_count && s->kinds[end] == s->kinds[d];) end++;
+        text_printf(out, "%s %d", d ? "," : "", d);
+        if (end - d > 1) text_printf(out, " to %d", end - 1);
+        text_printf(out, ": %s", s->trace->kinds[s->kinds[d]].name);
+    }
+    text_append(out, "\n");
+}
+
 static bool same_place(const Stage *a, const Stage *b)
 {
     for (int i = 0; i < a->width && i < b->width; i++)
@@ -69,10 +123,8 @@ static void report_tasks(const Plan *plan, const Scenario *s, Text *out)
         text_printf(out, "  student%s ", end - i > 1 ? "s" : "");
         task_name(plan, task, s, out);
         if (end - i > 1) { text_append(out, " to "); task_name(plan, &plan->tasks[end - 1], s, out); }
-        text_printf(out, " on device%s", task->width > 1 ? "s" : "");
-        for (int d = 0; d < task->width; d++) text_printf(out, "%s %d", d ? "," : "", task->devices[d]);
-        for (int d = 0; d < task->width; d++) text_printf(out, ", %" PRId64, task->rows[d]);
-        text_append(out, " rows each step\n");
+        report_place(task, s, out);
+        text_append(out, "\n");
     }
 }
 
@@ -84,10 +136,7 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
                     stage->first == stage->last ? "" : "s", s->trace->blocks[stage->first].name);
         if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
         if (stage->width == 0) { text_append(out, ": for the next free device\n"); continue; }
-        text_printf(out, " on device%s", stage->width > 1 ? "s" : "");
-        for (int d = 0; d < stage->width; d++) text_printf(out, "%s %d", d ? "," : "", stage->devices[d]);
-        text_printf(out, ", %" PRId64 " rows each step", stage->rows[0]);
-        if (stage->width > 1) text_printf(out, " (last: %" PRId64 ")", stage->rows[stage->width - 1]);
+        report_place(stage, s, out);
         text_append(out, "\n");
     }
     report_tasks(plan, s, out);
@@ -97,9 +146,11 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
 
-    text_printf(out, "%s: %d blocks, %d devices, batch %" PRId64 ", %" PRId64 " steps an epoch (%s trace)\n\n",
+    text_printf(out, "%s: %d blocks, %d devices, batch %" PRId64 ", %" PRId64 " steps an epoch (%s trace)\n",
                 s->trace->name, s->trace->block_count, s->device_count, s->batch, s->steps,
                 s->trace->provenance_kind);
+    report_devices(s, out);
+    text_append(out, "\n");
     table_rows(c, out);
     text_append(out, "\nwhat limits each:\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {

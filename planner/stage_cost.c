@@ -8,8 +8,10 @@
 typedef struct {
     const Scenario *scenario;
     CostKind        kind;
-    int             first, last, device, width;
-    int            *group;       /* [width] */
+    int             first, last, width;
+    const int      *group;       /* [width] */
+    const int64_t  *rows;        /* [width] */
+    int             before, after;       /* the devices next to them; -1: none */
     Error          *err;
 } Job;
 
@@ -25,8 +27,9 @@ static int work(const Job *job, Work what, int block, int device, int64_t rows, 
 }
 
 /* Loading at the first stage. A device that asks prefetch steps ahead may have as many
- * loads under way at once, on a lane each; all devices together keep the lanes busy. One
- * that does not ask ahead waits for a whole load, and for its turn. */
+ * loads under way at once, on a lane each; all devices together keep the lanes busy, as
+ * long as an even share would however the batch is split. One that does not ask ahead
+ * waits for a whole load, and for its turn. */
 static int64_t load_time(const Job *job, int64_t rows)
 {
     const TraceLoader *loader = &job->scenario->trace->loader;
@@ -36,7 +39,8 @@ static int64_t load_time(const Job *job, int64_t rows)
     if (!loader->prefetch)
         return job->kind == COST_BOUND ? ns : ns * ((job->width + loader->lanes - 1) / loader->lanes);
     int64_t own = ns / (loader->prefetch < loader->lanes ? loader->prefetch : loader->lanes);
-    return job->kind == COST_BOUND ? own : larger(own, ns * job->width / loader->lanes);
+    int64_t even = scenario_load_ns(job->scenario, scenario_share(job->scenario->batch, job->width, 0));
+    return job->kind == COST_BOUND ? own : larger(own, (ns < even ? ns : even) * job->width / loader->lanes);
 }
 
 /* Several students' all-reduces count as one after the last backward, which is late: they
@@ -74,13 +78,11 @@ static int64_t compute_time(const Job *job, int device, int64_t rows)
 
 static int p2p(const Job *job, int boundary, int64_t rows, bool in, int64_t *ns)
 {
-    int other = in ? job->device - 1 : job->device + job->width;
+    int from = in ? job->before : job->group[job->width - 1], to = in ? job->group[0] : job->after;
 
     *ns = 0;
-    if (other < 0 || other >= job->scenario->device_count) return 0;
-    if (boundary <= 0 || boundary >= job->scenario->trace->block_count) return 0;
-    return scenario_p2p(job->scenario, in ? other : job->device + job->width - 1,
-                        in ? job->device : other, boundary, rows, ns, job->err);
+    if (from < 0 || to < 0 || boundary <= 0 || boundary >= job->scenario->trace->block_count) return 0;
+    return scenario_p2p(job->scenario, from, to, boundary, rows, ns, job->err);
 }
 
 static int fits(const Job *job, int device, int64_t rows)
@@ -98,11 +100,11 @@ static int fits(const Job *job, int device, int64_t rows)
 static int64_t device_time(const Job *job, int i)
 {
     const Scenario *s = job->scenario;
-    int64_t rows = scenario_share(s->batch, job->width, i), in = 0, out = 0;
-    int64_t t = compute_time(job, job->device + i, rows);
+    int64_t rows = job->rows[i], in = 0, out = 0;
+    int64_t t = compute_time(job, job->group[i], rows);
     int64_t load = load_time(job, rows);
 
-    if (t < 0 || fits(job, job->device + i, rows) != 0) return -1;
+    if (t < 0 || fits(job, job->group[i], rows) != 0) return -1;
     if (job->kind == COST_PAPER)
         return p2p(job, job->first, s->batch, true, &in) == 0 ? t + in : -1;
     t = s->trace->loader.prefetch ? larger(t, load) : t + load;
@@ -112,23 +114,44 @@ static int64_t device_time(const Job *job, int i)
     return s->trace->blocking_transfers ? t + out : larger(t, larger(in, out));
 }
 
+int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,
+                          const int64_t *rows, int width, int before, int after, Error *err)
+{
+    Job     job = {scenario, kind, first, last, width, devices, rows, before, after, err};
+    int64_t slowest = 0;
+
+    for (int i = 0; i < width; i++) {
+        int64_t t = device_time(&job, i);
+        if (t < 0) return STAGE_IMPOSSIBLE;
+        slowest = larger(slowest, t);
+    }
+    return slowest;
+}
+
 int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
                    Error *err)
 {
-    Job     job = {scenario, kind, first, last, device, width, NULL, err};
-    int64_t slowest = 0;
+    int     end = device + width;
+    int    *group = NULL;
+    int64_t slowest = STAGE_IMPOSSIBLE, *rows = NULL;
 
     if (width > scenario->batch) {
         error_set(err, "%d devices for a batch of %" PRId64, width, scenario->batch);
         return STAGE_IMPOSSIBLE;
     }
-    job.group = malloc((size_t)width * sizeof *job.group);
-    if (!job.group) { error_no_memory(err); return STAGE_IMPOSSIBLE; }
-    for (int i = 0; i < width; i++) job.group[i] = device + i;
-    for (int i = 0; i < width && slowest != STAGE_IMPOSSIBLE; i++) {
-        int64_t t = device_time(&job, i);
-        slowest = t < 0 ? STAGE_IMPOSSIBLE : larger(slowest, t);
+    group = malloc((size_t)width * sizeof *group);
+    rows = malloc((size_t)width * sizeof *rows);
+    if (group && rows) {
+        for (int i = 0; i < width; i++) {
+            group[i] = device + i;
+            rows[i] = scenario_share(scenario->batch, width, i);
+        }
+        slowest = stage_cost_shares(scenario, kind, first, last, group, rows, width, device - 1,
+                                    end < scenario->device_count ? end : -1, err);
+    } else {
+        error_no_memory(err);
     }
-    free(job.group);
+    free(group);
+    free(rows);
     return slowest;
 }

@@ -23,4 +23,9 @@ typedef enum { COST_SIM, COST_PAPER, COST_BOUND } CostKind;
 int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
                    Error *err);
 
+/* The same on any devices with any shares, rows[] at least 1 each; before and after are
+ * the devices at the other ends of the messages, -1 for none. */
+int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,
+                          const int64_t *rows, int width, int before, int after, Error *err);
+
 #endif

@@ -78,7 +78,7 @@ int  plan_students(const Plan *plan, int block);
 /* Room for the tasks of a split plan: one a student, in order, none with devices yet. */
 int  plan_add_tasks(Plan *plan, Error *err);
 
-/* Puts a task, or a stage of a split plan, on width devices with these rows. */
+/* Puts a stage or a task on any devices with any rows, [width] each, copied. */
 int  plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err);
 
 /* A copy with an arena of its own. */

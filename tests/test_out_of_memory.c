@@ -115,15 +115,16 @@ done:
 
 /* The planner and its reports. Only the search for periods may do without its memory;
  * that a schedule is not possible is never said for want of it. */
-static int compare_and_report(const Trace *trace, Schedule schedule, Error *err)
+static int compare_cluster(const Trace *trace, Schedule schedule, int devices, OrderKind order, Error *err)
 {
-    CompareOptions options = {.schedules = 1u << schedule | 1u << SCHEDULE_IR, .candidates = 4};
+    CompareOptions options = {.schedules = 1u << schedule | 1u << SCHEDULE_IR, .candidates = 4, .order = {.kind = order}};
+    ScenarioOptions cluster = {.queue_depth = 2, .devices = devices, .extrapolate = true};
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     Text           text = {0};
     int            rc = -1;
 
-    if (scenario_build(&scenario, trace, &loose, err) != 0) goto done;
+    if (scenario_build(&scenario, trace, &cluster, err) != 0) goto done;
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     for (int i = 0; i < SCHEDULE_COUNT; i++)
         if (options.schedules & 1u << i) {
@@ -143,6 +144,22 @@ done:
     return rc;
 }
 
+static int compare_and_report(const Trace *trace, Schedule schedule, Error *err)
+{
+    return compare_cluster(trace, schedule, 2, ORDER_SEARCHED, err);
+}
+
+/* Two fast devices and a slow one. */
+static int compare_kinds(const Trace *trace, Schedule schedule, Error *err)
+{
+    return compare_cluster(trace, schedule, 3, ORDER_SEARCHED, err);
+}
+
+static int compare_in_order(const Trace *trace, Schedule schedule, Error *err)
+{
+    return compare_cluster(trace, schedule, 3, ORDER_GIVEN, err);
+}
+
 /* Returns how many allocations there were. strict: each one that fails fails it all. */
 static long fail_each(Journey *journey, const Trace *trace, Schedule schedule, bool strict)
 {
@@ -160,18 +177,29 @@ static long fail_each(Journey *journey, const Trace *trace, Schedule schedule, b
     }
 }
 
-static void run_all(Journey *journey, bool strict)
+/* Two kinds, where block b takes as long as a on the slow one; per_node 0: on one node. */
+static Trace *trace_of_kinds(int per_node)
 {
     Trace *trace = small_trace();
 
+    trace->devices_per_node = per_node;
+    for (int work = 0; work < WORK_COUNT; work++) trace->blocks[1].work[work][1] = trace->blocks[0].work[work][1];
+    return trace;
+}
+
+static void run_all(Journey *journey, Trace *trace, bool strict)
+{
     for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++)
         assert_true(fail_each(journey, trace, (Schedule)schedule, strict) > 10);
     trace_free(trace);
 }
 
-static void simulating(void **state)       { (void)state; run_all(simulate, true); }
-static void skipping_periods(void **state) { (void)state; run_all(skip_periods, false); }
-static void comparing(void **state)        { (void)state; run_all(compare_and_report, false); }
+static void simulating(void **state)       { (void)state; run_all(simulate, small_trace(), true); }
+static void skipping_periods(void **state) { (void)state; run_all(skip_periods, small_trace(), false); }
+static void comparing(void **state)        { (void)state; run_all(compare_and_report, small_trace(), false); }
+static void comparing_kinds(void **state)  { (void)state; run_all(compare_kinds, trace_of_kinds(0), false); }
+static void comparing_order(void **state)  { (void)state; run_all(compare_in_order, trace_of_kinds(0), false); }
+static void comparing_orders(void **state) { (void)state; run_all(compare_kinds, trace_of_kinds(2), false); }
 
 int main(void)
 {
@@ -179,6 +207,9 @@ int main(void)
         cmocka_unit_test(simulating),
         cmocka_unit_test(skipping_periods),
         cmocka_unit_test(comparing),
+        cmocka_unit_test(comparing_kinds),
+        cmocka_unit_test(comparing_order),
+        cmocka_unit_test(comparing_orders),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,6 +157,42 @@ static Plan *random_phases(Rng *rng, Schedule schedule, const Scenario *s)
     return plan;
 }
 
+/* Any rows for a stage, at least one a device. */
+static void draw_rows(Rng *rng, int64_t *rows, int width, int64_t batch)
+{
+    for (int i = 0; i < width; i++) {
+        rows[i] = i + 1 < width ? rng_range(rng, 1, batch - (width - 1 - i)) : batch;
+        batch -= rows[i];
+    }
+}
+
+/* width of 0..count-1, in any order; a shuffle's first. */
+static void draw(Rng *rng, int *out, int width, int count)
+{
+    int all[64];
+
+    for (int i = 0; i < count; i++) all[i] = i;
+    for (int i = 0; i < width; i++) {
+        int k = (int)rng_range(rng, i, count - 1);
+        out[i] = all[k];
+        all[k] = all[i];
+    }
+}
+
+/* Half of the plans: the devices in any order, with any rows. */
+static void shake(Rng *rng, Plan *plan)
+{
+    int order[64];
+
+    if (rng_range(rng, 0, 1)) return;
+    draw(rng, order, plan->device_count, plan->device_count);
+    for (int i = 0; i < plan->stage_count; i++) {
+        Stage *stage = &plan->stages[i];
+        for (int d = 0; d < stage->width; d++) stage->devices[d] = order[stage->devices[d]];
+        draw_rows(rng, stage->rows, stage->width, plan->batch);
+    }
+}
+
 /* Stages along the chain: cuts between blocks, widths, as far as devices reach. */
 static Plan *random_chain(Rng *rng, Schedule schedule, const Scenario *s)
 {
@@ -179,19 +215,6 @@ static Plan *random_chain(Rng *rng, Schedule schedule, const Scenario *s)
     return plan;
 }
 
-/* width of 0..count-1, in any order; a shuffle's first. */
-static void draw(Rng *rng, int *out, int width, int count)
-{
-    int all[64];
-
-    for (int i = 0; i < count; i++) all[i] = i;
-    for (int i = 0; i < width; i++) {
-        int k = (int)rng_range(rng, i, count - 1);
-        out[i] = all[k];
-        all[k] = all[i];
-    }
-}
-
 /* Stages on any devices, students on any, with any rows. */
 static Plan *random_split(Rng *rng, const Scenario *s)
 {
@@ -206,12 +229,9 @@ static Plan *random_split(Rng *rng, const Scenario *s)
     assert_int_equal(plan_add_tasks(plan, NULL), 0);
     for (int t = 0; t < plan->task_count; t++) {
         int     width = (int)rng_range(rng, 1, g < 3 ? g : 3), devices[64];
-        int64_t rows[64], left = s->batch;
+        int64_t rows[64];
         draw(rng, devices, width, g);
-        for (int i = 0; i < width; i++) {
-            rows[i] = i + 1 < width ? rng_range(rng, 1, left - (width - 1 - i)) : left;
-            left -= rows[i];
-        }
+        draw_rows(rng, rows, width, s->batch);
         assert_int_equal(plan_place(plan, &plan->tasks[t], devices, rows, width, NULL), 0);
     }
     return plan;
@@ -222,7 +242,9 @@ static Plan *random_plan_of(Rng *rng, Schedule schedule, const Scenario *s)
     bool phases = schedule == SCHEDULE_DP || schedule == SCHEDULE_LS;
 
     if (schedule == SCHEDULE_SPLIT) return random_split(rng, s);
-    return phases ? random_phases(rng, schedule, s) : random_chain(rng, schedule, s);
+    Plan *plan = phases ? random_phases(rng, schedule, s) : random_chain(rng, schedule, s);
+    if (!plan->stealing) shake(rng, plan);
+    return plan;
 }
 
 static Program *spell_out(const Plan *plan, const Scenario *s)

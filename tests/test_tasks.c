@@ -284,7 +284,7 @@ static void exact_proves_64_on_4(void **state)
 
 static void compare_by(Comparison *out, Scenario *s, Trace *trace, LsMethod method, int64_t limit_ms)
 {
-    CompareOptions options = {1u << SCHEDULE_LS, COST_SIM, 1, limit_ms, method};
+    CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1, .time_limit_ms = limit_ms, .ls = method};
     Error          err = {""};
 
     if (scenario_build(s, trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0) fail_msg("%s", err.text);

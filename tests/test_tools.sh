@@ -35,7 +35,7 @@ prints() {
 
 # ---- what is printed ----------------------------------------------------------
 
-for name in nas-cifar10-a6000 mobilenet-cpu vgg-cpu; do
+for name in nas-cifar10-a6000 mobilenet-cpu mobilenet-mixed vgg-cpu; do
     golden "show $name" "trace-show-$name.txt" pipebd-trace show "$traces/$name.json"
     for format in table csv json; do
         golden "plan $name as $format" "plan-$name.$format" \
@@ -100,6 +100,8 @@ refuses 2 'plan: an unknown format'    'expected table, csv, json'  pipebd-plan 
 refuses 2 'plan: an unknown schedule'  '"gpipe" is not a schedule'  pipebd-plan --schedules dp,gpipe "$trace"
 refuses 2 'plan: an empty list'        '--schedules: empty'         pipebd-plan --schedules '' "$trace"
 refuses 2 'plan: a value for a flag'   '--extrapolate'              pipebd-plan --extrapolate=yes "$trace"
+refuses 2 'plan: an order of words'    '--order: "fast" is no order' pipebd-plan --order fast "$trace"
+refuses 2 'plan: an order for nobody'  '--order: no effect without' pipebd-plan --order given --schedules dp,ls "$trace"
 refuses 2 'trace: no command'          'expected "check FILE..."'   pipebd-trace
 refuses 2 'trace: an unknown command'  'expected "check FILE..."'   pipebd-trace chekc "$trace"
 refuses 2 'trace: check without file'  'expected "check FILE..."'   pipebd-trace check
@@ -112,6 +114,28 @@ prints '-- ends the options'           'ok, 2 blocks'               pipebd-trace
 
 refuses 1 'a batch beyond the trace'  'batch 16 is beyond the trace'"'"'s 8' pipebd-plan --batch 16 "$trace"
 refuses 1 'nothing fits in memory'    'too large for device 0: alone'        pipebd-plan --memory 1 --extrapolate "$trace"
+
+# ---- devices of several kinds -----------------------------------------------------------
+
+mixed=$traces/mobilenet-mixed.json
+refuses 1 'an order of too few'          '--order: an order of 2 devices, expected all 4' pipebd-plan --order 1,0 "$mixed"
+refuses 1 'an order with one twice'      '--order: device 1 is in the order twice' pipebd-plan --order 1,0,1,2 "$mixed"
+refuses 1 'no order of equal devices'    'no effect, as all devices are alike' \
+    pipebd-plan --order search "$traces/vgg-cpu.json"
+refuses 1 'the cost of equal devices'    'the original knows no others' \
+    pipebd-plan --cost paper --schedules ahd "$mixed"
+prints 'rows by speed'                   'and 2, 3 (slower core), rows 21, 21, 11, 11' pipebd-plan "$mixed"
+prints 'an order asked for'              'block b0 on device 3 (slower core), 64 rows' \
+    pipebd-plan --order 3,2,1,0 --schedules dpu "$mixed"
+prints 'the trace'"'"'s order'           'exact partition in the order given' \
+    pipebd-plan --order given --schedules dpu "$mixed"
+prints 'an order of equal devices'       'on device 3, 32 rows' pipebd-plan --order 3,2,1,0 --schedules dpu "$traces/vgg-cpu.json"
+plays_order() { pipebd-plan --order 2,0,3,1 --schedules ahd -o "$WORK/order.json" "$1" && pipebd-sim --plan "$WORK/order.json" "$1"; }
+prints 'a plan in another order is simulated' 'devices 2 (slower core) and 0' plays_order "$mixed"
+derives() { "${PYTHON:-python3}" "$traces/derive_mixed.py" -o "$WORK/mixed.json" && cmp "$WORK/mixed.json" "$1"; }
+if command -v "${PYTHON:-python3}" > /dev/null
+then ok 'the trace of two kinds is derived as said' derives "$mixed"
+else skip 'the trace of two kinds is derived as said' 'no python'; fi
 
 # ---- output --------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 /* pipebd-plan: a trace in, all schedules compared, the fastest chosen. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -8,9 +9,12 @@
 #include "tools/cluster_options.h"
 #include "tools/ls_options.h"
 
+/* Schedules in which the order of devices matters. */
+#define ORDERED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD)
+
 typedef struct {
     ScenarioOptions scenario;
-    const char *schedules, *output;
+    const char *schedules, *order, *output;
     int         cost, format, ls;
     int64_t     top;
     double      time_limit;      /* seconds; 0: none */
@@ -26,18 +30,23 @@ static int print_report(const Comparison *comparison, const Scenario *scenario, 
     return rc;
 }
 
-static int plan(const char *path, const Settings *settings, unsigned schedules, Error *err)
+static int plan(const char *path, const Settings *settings, unsigned schedules, const Order *order, Error *err)
 {
     Trace         *trace = NULL;
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     CompareOptions options = {.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
                               .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
-                              .ls = (LsMethod)settings->ls};
+                              .ls = (LsMethod)settings->ls, .order = *order};
     int            rc = -1;
 
     if (trace_read(&trace, path, err) != 0) goto done;
     if (scenario_build(&scenario, trace, &settings->scenario, err) != 0) goto done;
+    if (settings->order && order->kind != ORDER_LISTED && !scenario_is_mixed(&scenario)) {
+        error_set(err, "--order %s: no effect, as all devices are alike", settings->order);
+        goto done;
+    }
+    if (order_check(order, &scenario, err) != 0) { error_prefix(err, "--order"); goto done; }
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     if (settings->output && plan_write(comparison.rows[comparison.best].plan, settings->output, err) != 0)
         goto done;
@@ -61,6 +70,9 @@ int main(int argc, char **argv)
         {"schedules", 0, OPTION_STRING, "LIST", "Compare only these; split is one more.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
+        {"order", 0, OPTION_STRING, "search|given|D,D,...",
+         "How devices stand along the stages (default: search); given: as the trace lists them.",
+         &s.order, 0, 0, NULL, false},
         {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
         LS_OPTIONS(s),
         {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
@@ -75,6 +87,8 @@ int main(int argc, char **argv)
     Operands operands;
     Error    err = {""};
     unsigned schedules = 0;
+    Order    order = {0};
+    int     *devices = NULL;
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
@@ -84,7 +98,17 @@ int main(int argc, char **argv)
         goto usage;
     }
     if (ls_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
-    if (plan(operands.values[0], &s, schedules, &err) == 0) return EXIT_OK;
+    if (option_given(table, "order") && !(schedules & ORDERED)) {
+        error_set(&err, "--order: no effect without tr, dpu or ahd in --schedules");
+        goto usage;
+    }
+    if (s.order && order_parse(&order, &devices, s.order, &err) != 0) {
+        error_prefix(&err, "--order");
+        goto usage;
+    }
+    int rc = plan(operands.values[0], &s, schedules, &order, &err);
+    free(devices);
+    if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plan: %s\n", err.text);
     return EXIT_FAILED;
 usage:

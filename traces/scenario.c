@@ -213,7 +213,7 @@ int64_t scenario_load_ns(const Scenario *scenario, int64_t rows)
     return loader->present ? loader->batch_ns + round_ns(loader->sample_ns * (double)rows) : 0;
 }
 
-static int node_of(const Scenario *scenario, int device)
+int scenario_node(const Scenario *scenario, int device)
 {
     int per_node = scenario->trace->devices_per_node;
 
@@ -224,7 +224,7 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
                  int64_t *ns, Error *err)
 {
     const Trace *trace = scenario->trace;
-    bool         across = node_of(scenario, from) != node_of(scenario, to);
+    bool         across = scenario_node(scenario, from) != scenario_node(scenario, to);
     const Curve *curve = across ? &trace->node_links.p2p : &trace->links.p2p;
     int64_t      bytes = trace_boundary_bytes(trace, boundary);
     Cost         cost = {0};
@@ -280,7 +280,7 @@ int scenario_student_allreduce(const Scenario *scenario, const int *devices, int
 
     *ns = 0;
     for (int i = 1; i < count && !across && trace->devices_per_node; i++)
-        across = node_of(scenario, devices[i]) != node_of(scenario, devices[0]);
+        across = scenario_node(scenario, devices[i]) != scenario_node(scenario, devices[0]);
     const TraceLinks *links = across ? &trace->node_links : &trace->links;
     if (count < 2 || links->reduce_count == 0 || bytes == TRACE_ABSENT) return 0;
     if (reduce_at(links, count, bytes, scenario->extrapolate, ns))

@@ -68,6 +68,9 @@ int scenario_allreduce(const Scenario *scenario, const int *devices, int count, 
 int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block, int student,
                                int64_t *ns, Error *err);
 
+/* The node that a device is on, counted from 0. */
+int scenario_node(const Scenario *scenario, int device);
+
 /* Rows of replica i of width: batch / width, the first batch % width one more. */
 int64_t scenario_share(int64_t batch, int width, int i);
 
