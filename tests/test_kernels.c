@@ -393,6 +393,526 @@ static void truth_is_true(void **state)
     arena_free(&arena);
 }
 
+/* ---- groups, losses, update ---- */
+
+/* Two threads that sum: each waits for the other, then adds in the order 0, 1. */
+typedef struct {
+    pthread_barrier_t barrier;
+    double           *part[2];
+    double            sum[256];
+} Pair;
+
+typedef struct {
+    Pair         *pair;
+    int           index;
+    const Layers *layers;
+    Shape         in;
+    const float  *x;         /* of its rows */
+    float        *y, *dy;
+    int64_t       rows;
+    float        *state;     /* of all trained parameters, one after the other: gradients */
+    float        *statistic;
+} Replica;
+
+static int pair_sum(void *context, double *values, int count, Error *err)
+{
+    Replica *r = context;
+    Pair    *pair = r->pair;
+
+    (void)err;
+    if (count > 256) return -1;
+    pair->part[r->index] = values;
+    pthread_barrier_wait(&pair->barrier);
+    if (r->index == 0)
+        for (int i = 0; i < count; i++) pair->sum[i] = pair->part[0][i] + pair->part[1][i];
+    pthread_barrier_wait(&pair->barrier);
+    memcpy(values, pair->sum, (size_t)count * sizeof *values);
+    pthread_barrier_wait(&pair->barrier);
+    return 0;
+}
+
+/* Gradients by way of the state, and running statistics, of all parameters in order. */
+static void collect(Net *net, float *state, float *statistic)
+{
+    net_update(net, &(SgdStep){0});
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        int64_t count = net_parameter(net, i)->count;
+
+        if (net_parameter(net, i)->trained) net_read_state(net, i, state), state += count;
+        else net_read(net, i, statistic), statistic += count;
+    }
+}
+
+static void *replica_run(void *context)
+{
+    Replica *r = context;
+    Device  *device = open_one();
+    Error    err = {""};
+    Net     *net;
+
+    if (net_new(&net, device, r->layers, r->in, NET_TRAINED, &err) != 0 || net_prepare(net, r->rows, &err) != 0)
+        fail_msg("%s", err.text);
+    set_weights(net, 11);
+    if (r->pair) net_synchronise(net, pair_sum, r);
+    if (net_forward(net, r->x, r->y, r->rows, NULL, &err) != 0 || net_backward(net, r->dy, r->rows, &err) != 0)
+        fail_msg("%s", err.text);
+    collect(net, r->state, r->statistic);
+    net_free(net);
+    device_close(device);
+    return NULL;
+}
+
+/* Rows 0..3 and 4..6 on two devices with statistics summed are all seven on one: y, sum of the
+ * gradients, running statistics. Tolerance: floats added in another order. */
+static void halves_are_the_whole(void **state)
+{
+    Arena     arena = {0};
+    Shape     in = {3, 8, 8};
+    Hand      h = residual_net(&arena, in);
+    int64_t   nx = shape_count(in), ny = 10;
+    float    *x = draw(12, 7 * nx), *dy = draw(13, 7 * ny), *copy = draw(13, 7 * ny);
+    float     y[70], halves[70];
+    static float gradient[3][8192], statistic[3][1024];
+    double    sum[8192], truth[1024];
+    Pair      pair;
+    Replica   whole = {NULL, 0, &h.layers, in, x, y, dy, 7, gradient[2], statistic[2]};
+    Replica   half[2] = {{&pair, 0, &h.layers, in, x, halves, copy, 4, gradient[0], statistic[0]},
+                         {&pair, 1, &h.layers, in, x + 4 * nx, halves + 4 * ny, copy + 4 * ny, 3, gradient[1], statistic[1]}};
+    pthread_t thread;
+
+    (void)state;
+    pthread_barrier_init(&pair.barrier, NULL, 2);
+    replica_run(&whole);
+    pthread_create(&thread, NULL, replica_run, &half[1]);
+    replica_run(&half[0]);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 70; i++) truth[i] = y[i];
+    compare("halves: y", halves, truth, 70, TOLERANCE);
+    for (int i = 0; i < 8192; i++) sum[i] = (double)gradient[0][i] + gradient[1][i];
+    compare("halves: gradients", gradient[2], sum, 8192, TOLERANCE);
+    for (int i = 0; i < 1024; i++) truth[i] = statistic[0][i];
+    compare("halves: statistics agree", statistic[1], truth, 1024, 0.0);
+    compare("halves: statistics", statistic[2], truth, 1024, TOLERANCE);
+    pthread_barrier_destroy(&pair.barrier);
+    free(x), free(dy), free(copy);
+    arena_free(&arena);
+}
+
+static void losses(void **state)
+{
+    enum { ROWS = 5, EACH = 37, GLOBAL = 12 };
+    Device *device = open_one();
+    float  *s = draw(14, ROWS * EACH), *t = draw(15, ROWS * EACH), dy[ROWS * EACH];
+    double  loss, squares = 0.0, entropy = 0.0, truth[ROWS * EACH];
+
+    (void)state;
+    for (int i = 0; i < ROWS * EACH; i++) {
+        squares += ((double)s[i] - t[i]) * ((double)s[i] - t[i]) / (GLOBAL * EACH);
+        truth[i] = 2.0 * ((double)s[i] - t[i]) / (GLOBAL * EACH);
+    }
+    loss_backward(device, LOSS_MSE, s, t, dy, ROWS, EACH, GLOBAL, &loss);
+    assert_float_equal(loss, squares, 1e-6 * squares);
+    for (int i = 0; i < ROWS * EACH; i++) assert_float_equal(dy[i], truth[i], 1e-9);
+
+    for (int i = 0; i < ROWS * EACH; i++) t[i] *= 40.0f; /* some of exp() would overflow */
+    for (int r = 0; r < ROWS; r++) {
+        const float *a = s + r * EACH, *b = t + r * EACH;
+        double       sum_a = 0.0, sum_b = 0.0, most = b[0];
+
+        for (int i = 0; i < EACH; i++) most = fmax(most, b[i]);
+        for (int i = 0; i < EACH; i++) sum_a += exp(a[i]), sum_b += exp(b[i] - most);
+        for (int i = 0; i < EACH; i++) {
+            entropy -= exp(b[i] - most) / sum_b * (a[i] - log(sum_a)) / GLOBAL;
+            truth[r * EACH + i] = (exp(a[i]) / sum_a - exp(b[i] - most) / sum_b) / GLOBAL;
+        }
+    }
+    loss_backward(device, LOSS_SOFT_CROSS_ENTROPY, s, t, dy, ROWS, EACH, GLOBAL, &loss);
+    assert_float_equal(loss, entropy, 1e-9 * entropy);
+    for (int i = 0; i < ROWS * EACH; i++) assert_float_equal(dy[i], truth[i], 1e-7);
+    free(s), free(t);
+    device_close(device);
+}
+
+/* Three steps of PyTorch's formula, with and without Nesterov, by hand. */
+static void updates(void **state)
+{
+    Arena   arena = {0};
+    Shape   in = {6, 1, 1};
+    Hand    h = hand(&arena, "", in);
+    Device *device = open_one();
+    Error   err = {""};
+
+    (void)state;
+    hand_linear(&h, 4, false);
+    for (int nesterov = 0; nesterov < 2; nesterov++) {
+        SgdStep step = {.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov};
+        double  w[24], m[24] = {0};
+        float   x[6] = {1, -2, 3, -4, 5, -6}, y[4], got[24];
+        Net    *net;
+
+        assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
+        assert_int_equal(net_prepare(net, 1, &err), 0);
+        set_weights(net, 16);
+        net_read(net, 0, got);
+        for (int i = 0; i < 24; i++) w[i] = got[i];
+        for (int t = 0; t < 3; t++) {
+            float dy[4] = {0.1f, -0.2f, 0.3f, 0.4f + (float)t};
+
+            for (int i = 0; i < 24; i++) {
+                double g = (double)dy[i / 6] * x[i % 6] + 0.01 * w[i];
+
+                m[i] = 0.9 * m[i] + g;
+                w[i] -= 0.1 * (nesterov ? g + 0.9 * m[i] : m[i]);
+            }
+            assert_int_equal(net_forward(net, x, y, 1, NULL, &err), 0);
+            assert_int_equal(net_backward(net, dy, 1, &err), 0);
+            net_update(net, &step);
+        }
+        net_read(net, 0, got);
+        compare("update: weights", got, w, 24, 1e-6);
+        net_read_state(net, 0, got);
+        compare("update: momentum", got, m, 24, 1e-6);
+        net_free(net);
+    }
+    device_close(device);
+    arena_free(&arena);
+}
+
+/* The same rows give the same bits: after other rows and paths, in another net, on a device that
+ * runs beside another. */
+static void *alone(void *context)
+{
+    Replica *r = context;
+
+    replica_run(r);
+    return NULL;
+}
+
+static void same_rows_same_bits(void **state)
+{
+    Arena        arena = {0};
+    Shape        in = {3, 8, 8};
+    Hand         h = residual_net(&arena, in);
+    float       *x = draw(17, 6 * shape_count(in));
+    static float y[2][60], dy[2][60], gradient[2][8192], statistic[2][1024];
+    Replica      replica[2];
+    pthread_t    thread;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 2; i++) {
+            float *d = draw(18, 60);
+
+            memcpy(dy[i], d, sizeof dy[i]);
+            free(d);
+            replica[i] = (Replica){NULL, 0, &h.layers, in, x, y[i], dy[i], 6, gradient[i], statistic[i]};
+        }
+        pthread_create(&thread, NULL, alone, &replica[1]);
+        alone(&replica[0]);
+        pthread_join(thread, NULL);
+        assert_memory_equal(y[0], y[1], sizeof y[0]);
+        assert_memory_equal(gradient[0], gradient[1], sizeof gradient[0]);
+        assert_memory_equal(statistic[0], statistic[1], sizeof statistic[0]);
+    }
+    free(x);
+    arena_free(&arena);
+}
+
+static void order_of_calls_does_not_matter(void **state)
+{
+    Arena   arena = {0};
+    Shape   in = {3, 8, 8};
+    Hand    h = choice_net(&arena, in);
+    Device *device = open_one();
+    Error   err = {""};
+    int64_t n = shape_count(h.at);
+    float  *x = draw(19, 5 * shape_count(in)), *y = malloc(5 * (size_t)n * sizeof *y), *first = malloc(5 * (size_t)n * sizeof *y);
+    Net    *net;
+
+    (void)state;
+    assert_int_equal(net_new(&net, device, &h.layers, in, NET_FROZEN, &err), 0);
+    assert_int_equal(net_prepare(net, 2, &err), 0);
+    assert_int_equal(net_prepare(net, 5, &err), 0);
+    set_weights(net, 20);
+    for (int i = 0; i < 12; i++) {
+        int64_t rows = i % 2 ? 2 : 5;
+
+        assert_int_equal(net_forward(net, x, y, rows, (int[]){i % 3, i % 2, 1}, &err), 0);
+        assert_int_equal(net_forward(net, x, y, 5, (int[]){1, 1, 0}, &err), 0);
+        if (i == 0) memcpy(first, y, 5 * (size_t)n * sizeof *y);
+        assert_memory_equal(first, y, 5 * (size_t)n * sizeof *y);
+    }
+    net_free(net);
+    free(x), free(y), free(first);
+    device_close(device);
+    arena_free(&arena);
+}
+
+/* ---- parameters, gradients as runs, bytes ---- */
+
+static void parameters_have_pytorchs_names(void **state)
+{
+    Arena   arena = {0};
+    Hand    h = choice_net(&arena, (Shape){3, 8, 8});
+    Device *device = open_one();
+    Error   err = {""};
+    Net    *net, *again;
+    float   a[24], b[24];
+
+    (void)state;
+    assert_int_equal(net_new(&net, device, &h.layers, (Shape){3, 8, 8}, NET_TRAINED, &err), 0);
+    assert_int_equal(net_new(&again, device, &h.layers, (Shape){3, 8, 8}, NET_TRAINED, &err), 0);
+    assert_string_equal(net_parameter(net, 0)->name, "0.weight");
+    assert_int_equal(net_parameter(net, 0)->rank, 4);
+    assert_int_equal(net_parameter(net, 0)->dim[1], 3);
+    assert_string_equal(net_parameter(net, 1)->name, "1.0.0.weight");
+    assert_string_equal(net_parameter(net, 4)->name, "1.0.1.running_mean");
+    assert_false(net_parameter(net, 4)->trained);
+    assert_string_equal(net_parameter(net, net_parameter_count(net) - 1)->name, "4.1.0.bias");
+    net_initialise(net, 1, 2);
+    net_initialise(again, 1, 2);
+    net_read(net, 0, a), net_read(again, 0, b);
+    assert_memory_equal(a, b, sizeof a);
+    for (int i = 0; i < 24; i++) assert_true(fabsf(a[i]) <= 1.0f / sqrtf(3.0f) && a[i] != 0.0f);
+    net_initialise(again, 1, 3);
+    net_read(again, 0, b);
+    assert_memory_not_equal(a, b, sizeof a);
+    net_free(net), net_free(again);
+    device_close(device);
+    arena_free(&arena);
+}
+
+static int64_t run_floats(const GradientRun *runs, int count)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < count; i++) sum += runs[i].count;
+    return sum;
+}
+
+/* Runs of two replicas are the same spans, whatever their rows; a path less is floats less. */
+static void gradients_are_runs(void **state)
+{
+    Arena       arena = {0};
+    Shape       in = {3, 8, 8};
+    Hand        h = choice_net(&arena, in);
+    Device     *device = open_one();
+    Error       err = {""};
+    float      *x = draw(21, 5 * shape_count(in)), *y = malloc(5 * 512 * sizeof *y);
+    Net        *net[2];
+    GradientRun run[2][16];
+    int         most, least;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(net_new(&net[i], device, &h.layers, in, NET_TRAINED, &err), 0);
+        assert_int_equal(net_prepare(net[i], 4 + i, &err), 0);
+        assert_int_equal(net_forward(net[i], x, y, 4 + i, (int[]){1, 1, 1}, &err), 0);
+    }
+    most = net_gradients(net[0], run[0], 16);
+    assert_int_equal(net_gradients(net[1], run[1], 16), most);
+    assert_int_equal(most, 2);               /* the first path is passed over */
+    for (int i = 0; i < most; i++) {
+        assert_int_equal(run[0][i].count, run[1][i].count);
+        assert_int_equal(run[0][i].values - run[0][0].values, run[1][i].values - run[1][0].values);
+    }
+    assert_int_equal(net_forward(net[0], x, y, 4, (int[]){2, 0, 0}, &err), 0);
+    least = net_gradients(net[0], run[0], 16);
+    assert_int_equal(least, 1);
+    assert_true(run_floats(run[0], least) < run_floats(run[1], most));
+    assert_int_equal(net_gradients(net[1], run[1], 0), most);
+    net_free(net[0]), net_free(net[1]);
+    free(x), free(y);
+    device_close(device);
+    arena_free(&arena);
+}
+
+/* conv 3 -> 16 with bias on 8x8, norm and relu, pool to 4x4, linear: by hand. */
+static void bytes_are_counted(void **state)
+{
+    Arena    arena = {0};
+    Shape    in = {3, 8, 8};
+    Hand     h = hand(&arena, "", in);
+    Device  *device = open_one();
+    Error    err = {""};
+    Net     *net;
+    NetBytes b;
+    int64_t  floats = 432 + 16 + 16 + 16 + 2560 + 16;    /* 10 biases take a cache line of 16 */
+
+    (void)state;
+    hand_conv(&h, 16, 3, 1, 1, 1, true);
+    hand_same(&h, LAYER_BATCHNORM);
+    hand_same(&h, LAYER_RELU);
+    hand_pool(&h, LAYER_MAXPOOL, 2, 2, 0);
+    hand_flatten(&h);
+    hand_linear(&h, 10, true);
+    assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
+    assert_int_equal(net_prepare(net, 3, &err), 0);
+    b = net_bytes(net, 3);
+    assert_int_equal(b.gradient, 4 * floats);
+    assert_int_equal(b.state, 4 * floats);
+    assert_true(b.weight >= 4 * (floats + 32));          /* and copies in other orders */
+    /* conv, norm, pool and its places (bytes), flatten; the last goes to the caller */
+    assert_int_equal(b.activation, 3 * 4 * (1024 + 1024 + 256 + 64 + 256));
+    assert_true(b.work >= 3 * 4 * 2 * 1024);
+    net_free(net);
+    assert_int_equal(net_new(&net, device, &h.layers, in, NET_FROZEN, &err), 0);
+    assert_int_equal(net_prepare(net, 3, &err), 0);
+    b = net_bytes(net, 3);
+    assert_int_equal(b.gradient + b.state + b.activation, 0);
+    assert_true(b.work >= 3 * 4 * 2 * 1024);
+    net_free(net);
+    device_close(device);
+    arena_free(&arena);
+}
+
+/* ---- refusals ---- */
+
+static void refused(const char *found, const char *expected)
+{
+    if (!strstr(found, expected)) fail_msg("\"%s\" does not say \"%s\"", found, expected);
+}
+
+static void specs_are_parsed(void **state)
+{
+    static const char *const bad[] = {"", "cpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:1025", "cpu: 1", "gpu:1", "cpu:99999999999999999999"};
+    DeviceSpec spec;
+    Error      err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        err.text[0] = '\0';
+        assert_int_equal(device_spec_parse(&spec, bad[i], &err), -1);
+        refused(err.text, "expected");
+    }
+    assert_int_equal(device_spec_parse(&spec, "cpu:2", &err), 0);
+    assert_int_equal(spec.count, 2);
+    assert_true(spec.cores >= 1 && spec.memory_bytes > 0);
+    refused(spec.kind, "core");
+    assert_int_equal(device_spec_shares(&spec), spec.cores < 2);
+    assert_int_equal(device_spec_parse(&spec, "cpu:1024", &err), 0);
+    assert_int_equal(device_spec_shares(&spec), spec.cores < 1024);
+}
+
+static void wrong_calls_are_errors(void **state)
+{
+    Arena   arena = {0};
+    Shape   in = {3, 8, 8};
+    Hand    h = choice_net(&arena, in), odd = hand(&arena, "", in), flat = hand(&arena, "", in);
+    Device *device = open_one();
+    Error   err = {""};
+    float  *x = draw(22, 2 * shape_count(in)), *y = malloc(2 * 512 * sizeof *y);
+    Net    *net;
+
+    (void)state;
+    assert_int_equal(net_new(&net, device, &h.layers, in, NET_FROZEN, &err), 0);
+    assert_int_equal(net_forward(net, x, y, 2, (int[]){0, 0, 0}, &err), -1);
+    refused(err.text, "not prepared for 2 rows");
+    assert_int_equal(net_prepare(net, 0, &err), -1);
+    refused(err.text, "expected at least 1");
+    assert_int_equal(net_prepare(net, 2, &err), 0);
+    assert_int_equal(net_forward(net, x, y, 2, NULL, &err), -1);
+    refused(err.text, "no path is chosen");
+    assert_int_equal(net_forward(net, x, y, 2, (int[]){0, 2, 0}, &err), -1);
+    refused(err.text, "choice 3.0: path 2, expected 0 to 1");
+    assert_int_equal(net_backward(net, y, 2, &err), -1);
+    refused(err.text, "frozen");
+    net_free(net);
+
+    hand_conv(&odd, 8, 3, 1, 1, 1, false);
+    odd.layers.layer[0].out.height = 5;                  /* not what the kernel gives */
+    assert_int_equal(net_new(&net, device, &odd.layers, in, NET_TRAINED, &err), 0);
+    assert_int_equal(net_prepare(net, 2, &err), -1);
+    refused(err.text, "conv 0: oneDNN refuses its shapes");
+    net_free(net);
+    hand_linear(&flat, 8, false);
+    assert_int_equal(net_new(&net, device, &flat.layers, in, NET_TRAINED, &err), -1);
+    refused(err.text, "linear 0: its input is not a vector (3x8x8)");
+    free(x), free(y);
+    device_close(device);
+    arena_free(&arena);
+}
+
+static int whole_step(const Layers *layers, Shape in, NetMode mode, const float *x, float *y, Error *err)
+{
+    DeviceSpec spec = {.count = 1, .cores = 1};
+    Device    *device = NULL;
+    Net       *net = NULL;
+    int        rc = -1;
+
+    if (device_open(&device, &spec, 0, err) != 0) goto done;
+    if (net_new(&net, device, layers, in, mode, err) != 0) goto done;
+    if (net_prepare(net, 1, err) != 0 || net_prepare(net, 2, err) != 0) goto done;
+    net_initialise(net, 1, 1);
+    if (net_forward(net, x, y, 2, NULL, err) != 0) goto done;
+    if (mode == NET_TRAINED && net_backward(net, y, 2, err) != 0) goto done;
+    rc = 0;
+done:
+    net_free(net);
+    device_close(device);
+    return rc;
+}
+
+/* Each allocation of ours in turn fails: an error, and nothing left behind. */
+static void memory_runs_out(void **state)
+{
+    Arena  arena = {0};
+    Shape  in = {3, 8, 8};
+    Hand   h = residual_net(&arena, in);
+    float *x = draw(23, 2 * shape_count(in)), y[20];
+
+    (void)state;
+    for (int mode = 0; mode < 2; mode++)
+        for (long n = 1;; n++) {
+            Error err = {""};
+            int   rc, reached;
+
+            alloc_fail_after(n);
+            rc = whole_step(&h.layers, in, mode ? NET_TRAINED : NET_FROZEN, x, y, &err);
+            reached = alloc_fail_reached();
+            alloc_fail_after(0);
+            if (!reached) { assert_int_equal(rc, 0); break; }
+            assert_int_equal(rc, -1);
+            assert_true(error_is_no_memory(&err));
+            assert_true(n < 1000);
+        }
+    free(x);
+    arena_free(&arena);
+}
+
+/* A device of two threads gives what one of one gives, to rounding, and always the same bits. */
+static void teams_agree(void **state)
+{
+    Arena      arena = {0};
+    Shape      in = {3, 8, 8};
+    Hand       h = residual_net(&arena, in);
+    DeviceSpec spec;
+    Error      err = {""};
+    float     *x = draw(24, 64 * shape_count(in)), y[3][640];
+    double     truth[640];
+
+    (void)state;
+    assert_int_equal(device_spec_parse(&spec, "cpu:1", &err), 0);
+    for (int i = 0; i < 3; i++) {
+        Device *device = i == 0 ? NULL : open_one();     /* first a core, then all of them */
+        Net    *net;
+
+        if (!device && device_open(&device, &(DeviceSpec){.count = spec.cores, .cores = spec.cores}, 0, &err) != 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
+        assert_int_equal(net_prepare(net, 64, &err), 0);
+        set_weights(net, 25);
+        assert_int_equal(net_forward(net, x, y[i], 64, NULL, &err), 0);
+        net_free(net);
+        device_close(device);
+    }
+    for (int i = 0; i < 640; i++) truth[i] = y[0][i];
+    compare("team", y[1], truth, 640, TOLERANCE);
+    assert_memory_equal(y[1], y[2], sizeof y[1]);
+    free(x);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +922,18 @@ int main(void)
         cmocka_unit_test(linears_and_flatten),
         cmocka_unit_test(whole_nets),
         cmocka_unit_test(truth_is_true),
+        cmocka_unit_test(halves_are_the_whole),
+        cmocka_unit_test(losses),
+        cmocka_unit_test(updates),
+        cmocka_unit_test(same_rows_same_bits),
+        cmocka_unit_test(order_of_calls_does_not_matter),
+        cmocka_unit_test(parameters_have_pytorchs_names),
+        cmocka_unit_test(gradients_are_runs),
+        cmocka_unit_test(bytes_are_counted),
+        cmocka_unit_test(specs_are_parsed),
+        cmocka_unit_test(wrong_calls_are_errors),
+        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(teams_agree),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
