@@ -318,6 +318,105 @@ static void digits_is_a_classifier(void **state)
     workload_free(workload);
 }
 
+/* A published figure: what it was printed as, so half of its last digit either way. */
+static void as_printed(double found, double printed, double last_digit, const char *what, int b)
+{
+    if (fabs(found - printed) > 0.5 * last_digit + 1e-9) fail_msg("%s of block %d: %g, printed as %g", what, b, found, printed);
+}
+
+typedef struct {
+    double teacher_gmac, student_gmac, out_mib;      /* of a batch of 256 */
+} Published;
+
+/* gradients: MiB of the whole supernet block; digit: of the last place of the MACs. */
+static void check_nas(const Workload *workload, const Published expected[6], const double gradients[6], double digit)
+{
+    static const int cells[6] = {2, 4, 4, 4, 4, 1};
+
+    for (int b = 0; b < 6; b++) {
+        const WorkBlock *block = &workload->block[b];
+        LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        double           mib = gradients[b];
+        as_printed(256e-9 * (double)teacher.macs_mean, expected[b].teacher_gmac, digit, "teacher GMAC", b);
+        as_printed(256e-9 * (double)student.macs_mean, expected[b].student_gmac, digit, "student GMAC", b);
+        as_printed((double)shape_count(block->out) * 4 * 256 / (1 << 20), expected[b].out_mib,
+                   b == 5 && workload->classes == 10 ? 0.01 : 0.1, "output MiB", b);
+        as_printed((double)student.parameters * 4 / (1 << 20), mib, mib < 10 ? 0.01 : 0.1, "gradient MiB", b);
+        assert_int_equal(block->choices, cells[b]);
+        assert_int_equal(block->loss, b < 5 ? LOSS_MSE : LOSS_SOFT_CROSS_ENTROPY);
+    }
+}
+
+static LayersCost all_blocks(const Workload *workload, bool student)
+{
+    LayersCost sum = {0};
+
+    for (int b = 0; b < workload->block_count; b++) {
+        LayersCost cost = layers_cost(student ? &workload->block[b].student : &workload->block[b].teacher);
+        sum.parameters += cost.parameters;
+        sum.macs_mean += cost.macs_mean;
+    }
+    return sum;
+}
+
+/* MobileNetV2's published sizes: 2.24 M parameters and 88.0 MMAC at 32x32, 3.505 M and
+ * 300.8 MMAC at 224x224. A skipped cell counts as no MACs in the mean of its paths. */
+static void nas_workloads_are_as_published(void **state)
+{
+    (void)state;
+    static const Published cifar10[6] = {{3.82, 3.55, 24}, {3.13, 3.33, 8}, {3.22, 2.41, 4},
+                                         {4.86, 4.88, 6}, {3.89, 3.65, 2.5}, {3.60, 3.18, 0.01}};
+    static const Published imagenet[6] = {{19.4, 17.7, 73.5}, {9.6, 10.2, 24.5}, {9.9, 7.4, 12.3},
+                                          {14.9, 15.0, 18.4}, {11.9, 11.2, 7.7}, {11.4, 10.1, 1.0}};
+    static const double    small[6] = {0.32, 1.17, 3.59, 7.92, 20.3, 10.1}, large[6] = {0.32, 1.17, 3.59, 7.92, 20.3, 14.9};
+    Workload *workload = bundled("nas-cifar10");
+
+    check_nas(workload, cifar10, small, 0.01);
+    as_printed(1e-6 * (double)all_blocks(workload, false).macs_mean, 88.0, 0.1, "teacher MMAC", -1);
+    as_printed(1e-6 * (double)all_blocks(workload, false).parameters, 2.24, 0.01, "teacher M parameters", -1);
+    workload_free(workload);
+    workload = bundled("nas-imagenet");
+    check_nas(workload, imagenet, large, 0.1);
+    as_printed(1e-6 * (double)all_blocks(workload, false).macs_mean, 300.8, 0.1, "teacher MMAC", -1);
+    as_printed(1e-6 * (double)all_blocks(workload, false).parameters, 3.505, 0.001, "teacher M parameters", -1);
+    workload_free(workload);
+}
+
+/* Conv layers make the published figures; the linear layer of the last block adds 0.005
+ * and 0.5 MMAC. */
+static void vgg_workloads_are_as_published(void **state)
+{
+    (void)state;
+    Workload *workload = bundled("vgg16-dsconv-cifar10");
+
+    assert_int_equal(workload->block_count, 13);
+    as_printed(1e-6 * (double)all_blocks(workload, false).macs_mean, 313, 1, "teacher MMAC", -1);
+    as_printed(1e-6 * (double)all_blocks(workload, true).macs_mean, 84, 1, "student MMAC", -1);
+    workload_free(workload);
+    workload = bundled("vgg16-dsconv-imagenet");
+    assert_int_equal(workload->block_count, 13);
+    as_printed(1e-9 * (double)all_blocks(workload, false).macs_mean, 15.35, 0.01, "teacher GMAC", -1);
+    as_printed(1e-9 * (double)all_blocks(workload, true).macs_mean, 4.12, 0.01, "student GMAC", -1);
+    workload_free(workload);
+    workload_free(bundled("vgg16-dsconv-cifar10-small"));
+}
+
+static void descriptions_are_as_shown(void **state)
+{
+    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet"};
+    Text text = {0};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        Workload *workload = bundled(names[i]);
+        workload_describe(workload, &text);
+        text_append(&text, "\n");
+        workload_free(workload);
+    }
+    golden_check("workloads.txt", text_string(&text));
+    text_free(&text);
+}
+
 static void unknown_names_are_refused(void **state)
 {
     (void)state;
@@ -433,6 +532,9 @@ int main(void)
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_as_allowed),
         cmocka_unit_test(digits_is_a_classifier),
+        cmocka_unit_test(nas_workloads_are_as_published),
+        cmocka_unit_test(vgg_workloads_are_as_published),
+        cmocka_unit_test(descriptions_are_as_shown),
         cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(costs_by_hand),
         cmocka_unit_test(choices_are_uniform_and_pure),

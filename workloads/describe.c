@@ -2,6 +2,7 @@
 #include "workloads/workload.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static const double MIB = 1 << 20;
 
@@ -11,6 +12,14 @@ static double mib(int64_t bytes)
 }
 
 /* ---- table -------------------------------------------------------------------- */
+
+/* The last part of a path: the folder is the workload file's. */
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
 
 static void describe_head(const Workload *workload, Text *out)
 {
@@ -23,7 +32,7 @@ static void describe_head(const Workload *workload, Text *out)
                 workload->learning_rate, workload->momentum, workload->nesterov ? " (Nesterov)" : "",
                 workload->weight_decay);
     text_printf(out, "teacher weights: %s; data: %s\n",
-                workload->teacher_weights ? workload->teacher_weights : "random",
+                workload->teacher_weights ? file_name(workload->teacher_weights) : "random",
                 workload->data ? workload->data : "synthetic");
 }
 
@@ -31,11 +40,11 @@ static void describe_row(const char *name, const char *in, const char *shape, co
                          const LayersCost *student, int choices, double boundary_mib, Text *out)
 {
     text_append(out, name);
-    text_pad(out, 10);
-    text_printf(out, " %12s %12s %9.3f %9.3f %9.3f %9.3f", in, shape, (double)teacher->parameters * 1e-6,
-                (double)student->parameters * 1e-6, (double)teacher->macs_mean * 1e-6,
+    text_pad(out, 11);
+    text_printf(out, " %12s %12s %9.1f %9.1f %9.3f %9.3f", in, shape, (double)teacher->parameters * 1e-3,
+                (double)student->parameters * 1e-3, (double)teacher->macs_mean * 1e-6,
                 (double)student->macs_mean * 1e-6);
-    text_printf(out, " %9.3f %7.2f %9.2f %7.2f %4d\n", (double)student->macs_most * 1e-6, mib(4 * student->parameters),
+    text_printf(out, " %9.3f %7.2f %9.2f %6.2f %4d\n", (double)student->macs_most * 1e-6, mib(4 * student->parameters),
                 boundary_mib, mib(student->activation_bytes), choices);
 }
 
@@ -56,12 +65,12 @@ void workload_describe(const Workload *workload, Text *out)
     int        choices = 0;
 
     describe_head(workload, out);
-    text_append(out, "\nblock             input       output  teacher   student   teacher   student   at most"
-                     "  gradi-   output   kept a choi-\n"
-                     "                                     params    params      MACs      MACs      MACs"
-                     "    ents  a batch   sample  ces\n"
-                     "                CxHxW        CxHxW        M         M         M         M         M"
-                     "     MiB      MiB      MiB\n");
+    text_append(out, "\nblock             input       output    teacher   student   teacher   student   student"
+                     "  gradi-    output  kept choi-\n"
+                     "                                       params    params      MACs      MACs   at most"
+                     "    ents   a batch  a row  ces\n"
+                     "                CxHxW        CxHxW          K         K         M         M         M"
+                     "     MiB       MiB    MiB\n");
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
         LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
