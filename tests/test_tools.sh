@@ -87,6 +87,35 @@ checks_all() {
 }
 ok 'check looks at every file' checks_all
 
+# ---- import ---------------------------------------------------------------------
+
+pd=$fixtures/import_pipedream/good/branches.txt
+log=$fixtures/import_pipe_bd_log/good/four-ranks.txt
+cd "$fixtures" || exit 1                 # names in messages and traces do not depend on the folder
+imported() { pipebd-trace import -o - --samples 1000 "$@"; }
+golden 'import: a graph of PipeDream' import-pipedream.json imported --from pipedream --batch 32 \
+    import_pipedream/good/branches.txt --student import_pipedream/good/branches.txt --devices 4 --device 'GPU X'
+golden 'import: a log of Pipe-BD' import-pipe-bd-log.json imported --from pipe-bd-log --batch 256 \
+    import_pipe_bd_log/good/four-ranks.txt --boundary-bytes 98304,32768 --gradient-bytes 100,200,300 --name log --date 2026-11-24
+plans_import() {
+    pipebd-trace import --from pipe-bd-log --batch 256 --samples 1000 "$log" -o "$WORK/imported.json" > "$WORK/.out" \
+        && grep -q 'imported, 3 blocks, 4 devices' "$WORK/.out" && grep -q 'Assumed: ' "$WORK/.out" \
+        && pipebd-trace check "$WORK/imported.json" && pipebd-plan "$WORK/imported.json" | grep -q '^ahd  .*[0-9]'
+}
+ok 'what is imported can be checked and planned' plans_import
+import_stdin() { imported --from pipe-bd-log --batch 256 - < "$log"; }
+prints 'import reads standard input' '"source": "<stdin> (pipe-bd-log)"' import_stdin
+refuses 2 'import: no format'      'import: expected --from pipedream|pipe-bd-log' pipebd-trace import "$log" -o x --batch 1 --samples 1
+refuses 2 'import: no output'      'import: expected --output TRACE'  pipebd-trace import --from pipe-bd-log "$log" --batch 1 --samples 1
+refuses 2 'import: no batch'       'import: expected --batch B'       pipebd-trace import --from pipe-bd-log "$log" -o - --samples 1
+refuses 2 'import: an option of another format' '--cuts: no effect with --from pipe-bd-log' \
+    pipebd-trace import --from pipe-bd-log --cuts a "$log" -o - --batch 256 --samples 1
+refuses 2 'check: an option of import' '--batch: no effect with check' pipebd-trace check --batch 4 "$trace"
+refuses 1 'import: no student'     'expected --student PROFILE' \
+    pipebd-trace import --from pipedream --batch 32 --samples 1 "$pd" -o -
+refuses 1 'import: a file of another format' "$pd: no profile, expected lines such as" \
+    pipebd-trace import --from pipe-bd-log --batch 32 --samples 1 "$pd" -o -
+
 # ---- usage ------------------------------------------------------------------------
 
 refuses 2 'plan: no trace'             'expected one TRACE'         pipebd-plan

@@ -1,10 +1,13 @@
-/* pipebd-trace: checks traces, and shows one as a table of blocks by batches. */
+/* pipebd-trace: checks traces, shows one as a table of blocks by batches, and imports
+ * what other programs print. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/options.h"
+#include "traces/import.h"
 #include "traces/scenario.h"
 
 /* Every file is looked at: a line on stdout for a good one, an error for a bad one. */
@@ -121,23 +124,151 @@ done:
     return rc;
 }
 
+/* ---- import ----------------------------------------------------------------------------- */
+
+typedef struct {
+    ImportOptions import;
+    const char   *student, *output;
+    int           from;
+} Settings;
+
+/* The file's name without folder and ending, yours. */
+static char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+
+    if (strcmp(path, "-") == 0) name = "imported";
+    return dot && dot > name ? strndup(name, (size_t)(dot - name)) : strdup(name);
+}
+
+static int write_import(const Trace *trace, const Settings *s, Error *err)
+{
+    Text text = {0}, words = {0};
+    int  rc = -1;
+
+    trace_text(trace, &text);
+    text_printf(&words, "%s: imported, %d blocks, %d devices\n%s\n", s->output, trace->block_count,
+                trace_device_count(trace), trace->notes);
+    if (text_failed(&text) || text_failed(&words)) { error_no_memory(err); goto done; }
+    if (file_write(s->output, text_string(&text), text.length, err) != 0) goto done;
+    rc = strcmp(s->output, "-") == 0 ? 0 : file_write("-", text_string(&words), words.length, err);
+done:
+    text_free(&text);
+    text_free(&words);
+    return rc;
+}
+
+static int import(const char *path, Settings *s, Error *err)
+{
+    ImportFile file = {.name = strcmp(path, "-") == 0 ? "<stdin>" : path};
+    char      *text = NULL, *student = NULL, *name = NULL;
+    Trace     *trace = NULL;
+    int        rc = -1;
+
+    if (file_read(&text, &file.length, path, 0, err) != 0) goto done;
+    file.text = text;
+    if (s->student) {
+        if (file_read(&student, &s->import.student.length, s->student, 0, err) != 0) goto done;
+        s->import.student.name = s->student;
+        s->import.student.text = student;
+    }
+    if (!s->import.name) s->import.name = name = name_of(path);
+    if (!s->import.name) { error_no_memory(err); goto done; }
+    if (import_trace(&trace, import_format(s->from), &file, &s->import, err) != 0) goto done;
+    rc = write_import(trace, s, err);
+done:
+    trace_free(trace);
+    free(text);
+    free(student);
+    free(name);
+    return rc;
+}
+
+/* What import needs, and nothing that has no effect. */
+static int check_import(const Option *table, const Settings *s, Error *err)
+{
+    static const char *const needed[] = {"from", "output", "batch", "samples"};
+    static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes"};
+
+    for (; table->name; table++) {
+        for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
+            if (strcmp(table->name, needed[i]) == 0 && !table->given)
+                return error_set(err, "import: expected --%s %s, see --help", table->name, table->value_name);
+        for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+            if (strcmp(table->name, some[i]) == 0 && table->given && !import_takes(import_format(s->from), table->name))
+                return error_set(err, "--%s: no effect with --from %s", table->name, import_format(s->from)->name);
+    }
+    return 0;
+}
+
+static const char *any_given(const Option *table)
+{
+    while (table->name && !table->given) table++;
+    return table->name;
+}
+
+/* ---- main ------------------------------------------------------------------------------- */
+
+static int choose(const Operands *o, const Option *table, const Settings *s, Error *err)
+{
+    const char *command = o->count ? o->values[0] : "", *option = any_given(table);
+
+    if (strcmp(command, "import") == 0 && o->count == 2) return check_import(table, s, err);
+    if ((strcmp(command, "check") == 0 && o->count >= 2) || (strcmp(command, "show") == 0 && o->count == 2))
+        return option ? error_set(err, "--%s: no effect with %s", option, command) : 0;
+    return error_set(err, "expected \"check FILE...\", \"show FILE\" or \"import --from FORMAT FILE -o TRACE\", see --help");
+}
+
+static const char epilogue[] =
+    "import turns what other programs print into a trace; --from, -o, --batch and --samples are\n"
+    "needed. pipedream: FILE is the teacher's profile (graph.txt), --student the student's.\n"
+    "pipe-bd-log: FILE is the log of the original Pipe-BD. docs/traces.md tells the rest.\n"
+    "\n"
+    "  pipebd-trace import --from pipedream teacher.txt --student student.txt --batch 128 \\\n"
+    "      --samples 50000 --devices 4 -o trace.json\n";
+
 int main(int argc, char **argv)
 {
-    Option   table[] = {{0}};
-    Options  options = {"pipebd-trace", "check FILE... | show FILE",
-                        "Checks traces, or shows one: blocks by batches, and what is missing.", table, NULL};
+    Settings s = {.import = {.device = "unknown"}};
+    Option   table[] = {
+        {"from", 0, OPTION_CHOICE, "pipedream|pipe-bd-log", "import: the format of FILE.", &s.from, 0, 0,
+         import_format_names, false},
+        {"output", 'o', OPTION_STRING, "TRACE", "import: write the trace here; -: on standard output.", &s.output, 0, 0,
+         NULL, false},
+        {"batch", 0, OPTION_INTEGER, "B", "import: the global batch that was profiled.", &s.import.batch, 1,
+         (int64_t)1 << 31, NULL, false},
+        {"samples", 0, OPTION_INTEGER, "N", "import: samples of an epoch.", &s.import.samples, 1, (int64_t)1 << 53, NULL,
+         false},
+        {"devices", 0, OPTION_INTEGER, "N", "import: devices of the cluster (pipe-bd-log: as many as profiled; else 1).",
+         &s.import.devices, 1, TRACE_MAX_DEVICES, NULL, false},
+        {"device", 0, OPTION_STRING, "NAME", "import: what device was profiled.", &s.import.device, 0, 0, NULL, false},
+        {"name", 0, OPTION_STRING, "NAME", "import: name of the trace (FILE's).", &s.import.name, 0, 0, NULL, false},
+        {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled.", &s.import.date, 0, 0, NULL, false},
+        {"student", 0, OPTION_STRING, "FILE", "pipedream: the student's profile.", &s.student, 0, 0, NULL, false},
+        {"cuts", 0, OPTION_STRING, "NODES", "pipedream: the teacher's nodes that end a block, but the last.",
+         &s.import.cuts, 0, 0, NULL, false},
+        {"student-cuts", 0, OPTION_STRING, "NODES", "pipedream: the same of the student.", &s.import.student_cuts, 0, 0,
+         NULL, false},
+        {"boundary-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes a sample after each block, for p2p.",
+         &s.import.boundary_bytes, 0, 0, NULL, false},
+        {"gradient-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes of each block's gradients, for all-reduce.",
+         &s.import.gradient_bytes, 0, 0, NULL, false},
+        {0},
+    };
+    Options  options = {"pipebd-trace", "check FILE... | show FILE | import --from FORMAT FILE -o TRACE [options]",
+                        "Checks traces, shows one: blocks by batches, and what is missing; or imports one.", table,
+                        epilogue};
     Operands operands;
     Error    err = {""};
+    int      rc;
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
-    bool checks = operands.count >= 2 && strcmp(operands.values[0], "check") == 0;
-    bool shows = operands.count == 2 && strcmp(operands.values[0], "show") == 0;
-    if (!checks && !shows) {
-        error_set(&err, "expected \"check FILE...\" or \"show FILE\", see --help");
-        goto usage;
-    }
-    if ((checks ? check(&operands, &err) : show(operands.values[1], &err)) == 0) return EXIT_OK;
+    if (choose(&operands, table, &s, &err) != 0) goto usage;
+    if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
+    else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);
+    else                                              rc = import(operands.values[1], &s, &err);
+    if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-trace: %s\n", err.text);
     return EXIT_FAILED;
 usage:

@@ -1,0 +1,317 @@
+/* Imports: what is read and what is refused, and in which words; every figure by hand. */
+#include "tests/support.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "planner/compare.h"
+#include "traces/import.h"
+
+enum { PIPEDREAM, PIPE_BD_LOG };
+
+/* ---- importing ------------------------------------------------------------------------- */
+
+/* The file under its name alone, so that messages do not depend on the folder; for
+ * pipedream it is the student's profile too, unless options have one. */
+static int import_file(Trace **out, int format, const char *path, ImportOptions options, Error *err)
+{
+    size_t     length;
+    char      *text = slurp(path, &length);
+    ImportFile file = {strrchr(path, '/') + 1, text, length};
+
+    options.name = "t";
+    options.device = "d";
+    options.samples = 1000;
+    if (!options.batch) options.batch = format == PIPEDREAM ? 32 : 256;
+    if (format == PIPEDREAM && !options.student.text) options.student = file;
+    int rc = import_trace(out, import_format(format), &file, &options, err);
+    free(text);
+    return rc;
+}
+
+static Trace *good(int format, const char *name, ImportOptions options)
+{
+    char  *path = format_text("%s/tests/fixtures/import_%s/good/%s", PIPEBD_ROOT,
+                              format == PIPEDREAM ? "pipedream" : "pipe_bd_log", name);
+    Trace *trace;
+    Error  err = {""};
+
+    if (import_file(&trace, format, path, options, &err) != 0) fail_msg("%s", err.text);
+    free(path);
+    return trace;
+}
+
+/* ---- fixtures ----------------------------------------------------------------------------- */
+
+/* What is imported can be planned, and says what it is. */
+static void read_good(const char *path, const char *expected, void *context)
+{
+    Trace     *trace;
+    Scenario   s;
+    Comparison c;
+    Error      err = {""};
+
+    (void)expected;
+    if (import_file(&trace, *(int *)context, path, (ImportOptions){0}, &err) != 0) fail_msg("%s", err.text);
+    assert_string_equal(trace->provenance_kind, "imported");
+    assert_non_null(strstr(trace->source, strrchr(path, '/') + 1));
+    assert_non_null(strstr(trace->notes, "Assumed: "));
+    if (scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err) != 0)
+        fail_msg("%s", err.text);
+    CompareOptions options = {.schedules = 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD, .candidates = 2};
+    if (compare(&c, &s, &options, &err) != 0) fail_msg("%s: %s", path, err.text);
+    assert_non_null(c.rows[SCHEDULE_AHD].plan);
+    comparison_free(&c);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+static void read_bad(const char *path, const char *expected, void *context)
+{
+    Trace *trace;
+    Error  err = {""};
+
+    if (import_file(&trace, *(int *)context, path, (ImportOptions){0}, &err) == 0) fail_msg("%s was read", path);
+    assert_null(trace);
+    fixture_refused(path, expected, err.text);
+}
+
+static void fixtures(void **state)
+{
+    static const char *const folders[] = {"import_pipedream", "import_pipe_bd_log"};
+    (void)state;
+
+    for (int format = 0; format < 2; format++) {
+        fixtures_each(folders[format], "good", read_good, &format);
+        fixtures_each(folders[format], "bad", read_bad, &format);
+    }
+}
+
+/* ---- pipedream ------------------------------------------------------------------------------- */
+
+static void check_times(const TraceBlock *block, int point, int64_t batch, int64_t teacher_ns, int64_t forward_ns,
+                        int64_t backward_ns)
+{
+    const int64_t want[WORK_COUNT] = {teacher_ns, forward_ns, backward_ns, 0};
+
+    for (int work = 0; work < WORK_COUNT; work++) {
+        assert_int_equal(block->work[work]->points[point].x, batch);
+        assert_int_equal(block->work[work]->points[point].ns, want[work]);
+    }
+}
+
+/* Every node a block; the input is none. */
+static void a_chain(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPEDREAM, "chain.txt", (ImportOptions){.devices = 3, .date = "2026-11-24"});
+
+    assert_int_equal(t->block_count, 3);
+    assert_int_equal(trace_device_count(t), 3);
+    assert_int_equal(t->input_bytes, 3072 / 32);
+    assert_string_equal(t->date, "2026-11-24");
+    assert_string_equal(t->blocks[0].name, "node2");
+    check_times(&t->blocks[0], 0, 32, 1500000, 1500000, 3250000);
+    check_times(&t->blocks[2], 0, 32, 500000, 500000, 750000);
+    assert_int_equal(t->blocks[0].output_bytes, 128);
+    assert_int_equal(t->blocks[0].teacher_weight_bytes, 448);
+    assert_int_equal(t->blocks[0].teacher_activation_bytes, (3072 + 4096) / 32);
+    assert_int_equal(t->blocks[2].gradient_bytes, 2600);
+    assert_int_equal(t->blocks[2].student_activation_bytes, 0);
+    assert_non_null(strstr(t->notes, "Left out: 12.000 ms of the input node \"node1\""));
+    trace_free(t);
+}
+
+/* node2 | node3, node4 | node5, node6 | node7: the residual and the size of the view are
+ * not cut. */
+static void branches_are_parts(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPEDREAM, "branches.txt", (ImportOptions){0});
+
+    assert_int_equal(t->block_count, 4);
+    assert_string_equal(t->blocks[1].name, "node3-node4");
+    assert_string_equal(t->blocks[2].name, "node5-node6");
+    check_times(&t->blocks[1], 0, 32, 875000, 875000, 1625000);
+    assert_int_equal(t->blocks[1].output_bytes, 4096 / 32);
+    assert_int_equal(t->blocks[1].student_activation_bytes, 4096 / 32);
+    assert_int_equal(t->blocks[1].teacher_activation_bytes, 3 * 4096 / 32);      /* of the sum */
+    assert_non_null(strstr(t->notes, "2 nodes of the teacher and 2 of the student"));
+    trace_free(t);
+}
+
+static void stages_are_blocks(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPEDREAM, "stages.txt", (ImportOptions){0});
+
+    assert_int_equal(t->block_count, 2);
+    assert_string_equal(t->blocks[0].name, "a-b");
+    check_times(&t->blocks[0], 0, 32, 1500000, 1500000, 2500000);
+    assert_int_equal(t->input_bytes, TRACE_ABSENT);
+    trace_free(t);
+}
+
+static void cuts_are_blocks(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPEDREAM, "branches.txt", (ImportOptions){.cuts = "node4", .student_cuts = "node6"});
+
+    assert_int_equal(t->block_count, 2);
+    check_times(&t->blocks[0], 0, 32, 1875000, 1875000, 3625000);
+    check_times(&t->blocks[1], 0, 32, 500000, 500000, 750000);
+    trace_free(t);
+}
+
+static void pipedream_refuses(ImportOptions options, const char *name, const char *why)
+{
+    char  *path = format_text("%s/tests/fixtures/import_pipedream/good/%s", PIPEBD_ROOT, name);
+    Trace *trace;
+    Error  err = {""};
+
+    if (import_file(&trace, PIPEDREAM, path, options, &err) == 0) fail_msg("read, expected: %s", why);
+    if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
+    free(path);
+}
+
+static void what_does_not_match(void **state)
+{
+    static const char other[] = "a -- C -- forward_compute_time=1, backward_compute_time=1, activation_size=64, "
+                                "parameter_size=0";
+    const ImportFile student = {"student.txt", other, sizeof other - 1};
+    (void)state;
+
+    pipedream_refuses((ImportOptions){.cuts = "node3"}, "branches.txt",
+                      "branches.txt:3:1: --cuts: not all paths go through node \"node3\", the next such node is \"node4\"");
+    pipedream_refuses((ImportOptions){.cuts = "node4,node9"}, "branches.txt", "--cuts: \"node9\" is no node of branches.txt");
+    pipedream_refuses((ImportOptions){.cuts = "node4,node2"}, "branches.txt", "does not come after \"node4\"");
+    pipedream_refuses((ImportOptions){.cuts = "node7"}, "branches.txt", "nothing lies behind node \"node7\"");
+    pipedream_refuses((ImportOptions){.cuts = "node1"}, "branches.txt", "nothing lies before node \"node1\"");
+    pipedream_refuses((ImportOptions){.cuts = "node2"}, "chain.txt", "chain.txt: 3 blocks, but chain.txt has 2");
+    pipedream_refuses((ImportOptions){.student = student}, "one-node.txt",
+                      "student.txt:1:1: block 0 ends with 2 bytes a sample at node \"a\", but the teacher's with 5");
+    pipedream_refuses((ImportOptions){.batch = 100}, "chain.txt",
+                      "chain.txt:2:1: activation_size=3072.000 is no whole number of bytes a sample at --batch 100");
+}
+
+/* ---- pipe-bd-log ------------------------------------------------------------------------------- */
+
+/* Batches 256, 128, 85 and 64, ascending; student = both - teacher, a third of it forward. */
+static void a_log_without_bytes(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPE_BD_LOG, "four-ranks.txt", (ImportOptions){0});
+
+    assert_int_equal(t->block_count, 3);
+    assert_int_equal(trace_device_count(t), 4);
+    assert_int_equal(t->blocks[0].work[0]->count, 4);
+    check_times(&t->blocks[0], 0, 64, 1500000, 1500000, 3000000);
+    check_times(&t->blocks[0], 1, 85, 1800000, 1900000, 3800000);
+    check_times(&t->blocks[0], 3, 256, 4000000, 4000000, 8000000);
+    check_times(&t->blocks[2], 2, 128, 750000, 750000, 1500000);
+    assert_true(t->blocking_transfers);
+    assert_int_equal(t->links.p2p.count + t->links.reduce_count, 0);
+    assert_non_null(strstr(t->notes, "p2p times are left out: --boundary-bytes was not given"));
+    assert_non_null(strstr(t->notes, "all-reduce times are left out: --gradient-bytes was not given"));
+    trace_free(t);
+}
+
+static void a_log_with_bytes(void **state)
+{
+    (void)state;
+    ImportOptions options = {.boundary_bytes = "1000,500,4", .gradient_bytes = "10,20,20", .devices = 2};
+    Trace        *t = good(PIPE_BD_LOG, "four-ranks.txt", options);
+
+    assert_int_equal(trace_device_count(t), 2);
+    assert_int_equal(t->links.p2p.count, 3);                     /* 0, and two boundaries */
+    assert_int_equal(t->links.p2p.points[0].x + t->links.p2p.points[0].ns, 0);
+    assert_int_equal(t->links.p2p.points[1].x, 256 * 500);
+    assert_int_equal(t->links.p2p.points[1].ns, 250000);
+    assert_int_equal(t->links.p2p.points[2].ns, 500000);
+    assert_int_equal(t->links.reduce_count, 3);                  /* 2, 3, 4 */
+    assert_int_equal(t->links.reduces[0].devices, 2);
+    assert_int_equal(t->links.reduces[0].curve.count, 2);        /* two blocks are as large: the mean */
+    assert_int_equal(t->links.reduces[0].curve.points[1].ns, 250000);
+    assert_int_equal(t->blocks[2].output_bytes, 4);
+    assert_int_equal(t->blocks[2].gradient_bytes, 20);
+    trace_free(t);
+}
+
+static void out_of_memory_is_left_out(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPE_BD_LOG, "out-of-memory.txt", (ImportOptions){0});
+
+    assert_int_equal(t->blocks[0].work[0]->count, 1);
+    check_times(&t->blocks[0], 0, 128, 2000000, 2333333, 4666667);
+    assert_int_equal(t->blocks[1].work[0]->count, 2);
+    assert_non_null(strstr(t->notes, "Out of memory and left out: b0 at batch 256 (line 2)."));
+    trace_free(t);
+}
+
+static void log_refuses(ImportOptions options, const char *why)
+{
+    char  *path = format_text("%s/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt", PIPEBD_ROOT);
+    Trace *trace;
+    Error  err = {""};
+
+    if (import_file(&trace, PIPE_BD_LOG, path, options, &err) == 0) fail_msg("read, expected: %s", why);
+    if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
+    free(path);
+}
+
+static void options_that_do_not_fit(void **state)
+{
+    (void)state;
+    log_refuses((ImportOptions){.batch = 2}, "four-ranks.txt:9:1: rank 2: a batch of 2 over 3 devices is none of its own");
+    log_refuses((ImportOptions){.boundary_bytes = "1"}, "--boundary-bytes: 1 numbers, expected 3");
+    log_refuses((ImportOptions){.gradient_bytes = "1,2"}, "--gradient-bytes: 2 numbers, expected 3");
+    log_refuses((ImportOptions){.gradient_bytes = "1,,2"}, "--gradient-bytes: \",2\" does not begin with a number");
+    log_refuses((ImportOptions){.gradient_bytes = "1,2x,2"}, "\"2x,2\" does not begin");
+    log_refuses((ImportOptions){.gradient_bytes = "1,-2,2"}, "\"-2,2\" does not begin");
+}
+
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+static void running_out_of_memory(void **state)
+{
+    static const char *const paths[] = {PIPEBD_ROOT "/tests/fixtures/import_pipedream/good/branches.txt",
+                                        PIPEBD_ROOT "/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt"};
+    (void)state;
+
+    for (int format = 0; format < 2; format++) {
+        size_t        length;
+        char         *text = slurp(paths[format], &length);
+        ImportFile    file = {"f", text, length};
+        ImportOptions options = {.name = "t", .device = "d", .samples = 10, .batch = 32};
+        if (format == PIPEDREAM) options.student = file;
+        if (format == PIPE_BD_LOG) { options.boundary_bytes = "4,4"; options.gradient_bytes = "4,4,8"; }
+        for (long n = 1;; n++) {
+            Trace *trace;
+            Error  err = {""};
+            alloc_fail_after(n);
+            int  rc = import_trace(&trace, import_format(format), &file, &options, &err);
+            bool reached = alloc_fail_reached();
+            alloc_fail_after(0);
+            if (rc != 0) { assert_null(trace); assert_string_not_equal(err.text, ""); }
+            trace_free(trace);
+            if (!reached) { assert_int_equal(rc, 0); break; }
+        }
+        free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fixtures), cmocka_unit_test(a_chain), cmocka_unit_test(branches_are_parts),
+        cmocka_unit_test(stages_are_blocks), cmocka_unit_test(cuts_are_blocks), cmocka_unit_test(what_does_not_match),
+        cmocka_unit_test(a_log_without_bytes), cmocka_unit_test(a_log_with_bytes),
+        cmocka_unit_test(out_of_memory_is_left_out), cmocka_unit_test(options_that_do_not_fit),
+        cmocka_unit_test(running_out_of_memory),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,213 @@
+/* PipeDream's profiles (import_graph.h reads them): the teacher's gives the teacher's
+ * times, the student's forward and backward. Blocks are told by --cuts, by the stage_id
+ * of the nodes, or are the parts of the chain, and must be as many in both; a student
+ * block must end with as many bytes as the teacher's. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "traces/import_graph.h"
+
+typedef struct {
+    Graph graph;
+    int   first;                 /* node: 1 after an input, else 0 */
+    int  *last;                  /* [blocks] last node of each */
+    int   blocks;
+    int   merged;                /* nodes that no cut follows */
+} Profile;
+
+static int first_of(const Profile *p, int block) { return block ? p->last[block - 1] + 1 : p->first; }
+
+/* ---- blocks ------------------------------------------------------------------------------ */
+
+static int close_block(Profile *p, int node, Error *err)
+{
+    if (p->blocks == TRACE_MAX_BLOCKS)
+        return graph_fail(&p->graph, node, err, "more than %d blocks, expected --cuts or stage_id", TRACE_MAX_BLOCKS);
+    p->last[p->blocks++] = node;
+    return 0;
+}
+
+/* The first node from here on that the chain can be cut after. */
+static int next_cut(const Graph *g, int node)
+{
+    while (!g->cut[node]) node++;
+    return node;
+}
+
+static int blocks_of_parts(Profile *p, Error *err)
+{
+    for (int i = p->first; i < p->graph.count; i++)
+        if (p->graph.cut[i] && close_block(p, i, err) != 0) return -1;
+    return 0;
+}
+
+static int blocks_of_stages(Profile *p, Error *err)
+{
+    const Graph *g = &p->graph;
+
+    for (int i = p->first; i < g->count; i++) {
+        const GraphNode *node = &g->nodes[i], *after = i + 1 < g->count ? node + 1 : NULL;
+        if (node->stage < 0)
+            return graph_fail(g, i, err, "node \"%s\" has no stage_id, but others do: expected all or none", node->id);
+        if (after && after->stage == node->stage) continue;
+        if (after && !g->cut[i])
+            return graph_fail(g, i, err, "stage_id=%d ends with node \"%s\", but not all paths go through it: "
+                              "the next such node is \"%s\"", node->stage, node->id, g->nodes[next_cut(g, i)].id);
+        for (int b = 0; b < p->blocks; b++)
+            if (g->nodes[p->last[b]].stage == node->stage)
+                return graph_fail(g, i, err, "stage_id=%d comes back at node \"%s\", expected each in one piece",
+                                  node->stage, node->id);
+        if (close_block(p, i, err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int blocks_of_cuts(Profile *p, const char *list, const char *option, Error *err)
+{
+    const Graph *g = &p->graph;
+
+    for (const char *at = list;; at++) {
+        size_t length = strcspn(at, ",");
+        int    node = graph_find(g, at, length);
+        if (node < 0)
+            return error_set(err, "--%s: \"%.*s\" is no node of %s", option, (int)(length < 64 ? length : 64), at,
+                             g->file->name);
+        if (node < p->first || node == g->count - 1)
+            return error_set(err, "--%s: nothing lies %s node \"%s\", expected a node that ends a block", option,
+                             node < p->first ? "before" : "behind", g->nodes[node].id);
+        if (!g->cut[node])
+            return graph_fail(g, node, err, "--%s: not all paths go through node \"%s\", the next such node is \"%s\"",
+                              option, g->nodes[node].id, g->nodes[next_cut(g, node)].id);
+        if (p->blocks && node <= p->last[p->blocks - 1])
+            return error_set(err, "--%s: node \"%s\" does not come after \"%s\", expected them in the order of the chain",
+                             option, g->nodes[node].id, g->nodes[p->last[p->blocks - 1]].id);
+        if (close_block(p, node, err) != 0) return -1;
+        at += length;
+        if (!*at) return close_block(p, g->count - 1, err);
+    }
+}
+
+static int read_profile(Profile *p, const ImportFile *file, const char *cuts, const char *option, Arena *arena,
+                        Error *err)
+{
+    *p = (Profile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last)};
+    if (!p->last) return error_no_memory(err);
+    if (graph_read(&p->graph, file, arena, err) != 0) return -1;
+    p->first = p->graph.input ? 1 : 0;
+    if (p->first == p->graph.count) return graph_fail(&p->graph, 0, err, "no node but the input, expected a network");
+    bool staged = false;
+    for (int i = p->first; i < p->graph.count; i++) {
+        staged |= p->graph.nodes[i].stage >= 0;
+        p->merged += !p->graph.cut[i];
+    }
+    if (cuts) return blocks_of_cuts(p, cuts, option, err);
+    return staged ? blocks_of_stages(p, err) : blocks_of_parts(p, err);
+}
+
+/* ---- the trace ------------------------------------------------------------------------------ */
+
+/* What of one sample passes on after a node: a whole number, or --batch is wrong. */
+static int boundary_bytes(const Graph *g, int node, int64_t batch, int64_t *out, Error *err)
+{
+    double bytes = g->nodes[node].activation_bytes;
+
+    if (bytes != floor(bytes) || fmod(bytes, (double)batch) != 0)
+        return graph_fail(g, node, err, "activation_size=%.3f is no whole number of bytes a sample at --batch %" PRId64,
+                          bytes, batch);
+    *out = (int64_t)bytes / batch;
+    return 0;
+}
+
+/* Rounded up. What is beyond any trace stays beyond, and within an int64_t. */
+static int64_t whole(double bytes) { return bytes < 0x1p60 ? (int64_t)ceil(bytes) : (int64_t)1 << 60; }
+
+typedef struct {
+    double forward_ms, backward_ms, parameter_bytes, inner_bytes, widest_bytes;
+} Sums;
+
+/* inner: outputs of all nodes but the last; widest: the largest input plus output of one. */
+static Sums add_up(const Profile *p, int block)
+{
+    Sums sums = {0};
+
+    for (int i = first_of(p, block); i <= p->last[block]; i++) {
+        const GraphNode *node = &p->graph.nodes[i];
+        double           both = p->graph.input_bytes[i] + node->activation_bytes;
+        sums.forward_ms += node->forward_ms;
+        sums.backward_ms += node->backward_ms;
+        sums.parameter_bytes += node->parameter_bytes;
+        if (i < p->last[block]) sums.inner_bytes += node->activation_bytes;
+        if (both > sums.widest_bytes) sums.widest_bytes = both;
+    }
+    return sums;
+}
+
+static int name_block(TraceBlock *block, const Profile *p, int b, Arena *arena, Error *err)
+{
+    const char *first = p->graph.nodes[first_of(p, b)].id, *last = p->graph.nodes[p->last[b]].id;
+    Text        name = {0};
+
+    text_printf(&name, "%s%s%s", first, first == last ? "" : "-", first == last ? "" : last);
+    block->name = text_failed(&name) ? NULL : arena_strdup(arena, text_string(&name));
+    text_free(&name);
+    return block->name ? 0 : error_no_memory(err);
+}
+
+static int fill_block(Trace *trace, const Profile *teacher, const Profile *student, int b, Error *err)
+{
+    TraceBlock *block = &trace->blocks[b];
+    Sums        t = add_up(teacher, b), s = add_up(student, b);
+    int64_t     bytes;
+
+    if (name_block(block, teacher, b, &trace->arena, err) != 0) return -1;
+    if (boundary_bytes(&teacher->graph, teacher->last[b], trace->batch, &block->output_bytes, err) != 0) return -1;
+    if (boundary_bytes(&student->graph, student->last[b], trace->batch, &bytes, err) != 0) return -1;
+    if (bytes != block->output_bytes)
+        return graph_fail(&student->graph, student->last[b], err, "block %d ends with %" PRId64 " bytes a sample at node "
+                          "\"%s\", but the teacher's with %" PRId64 " at \"%s\": expected the same", b, bytes,
+                          student->graph.nodes[student->last[b]].id, block->output_bytes,
+                          teacher->graph.nodes[teacher->last[b]].id);
+    block->teacher_weight_bytes = whole(t.parameter_bytes);
+    block->teacher_activation_bytes = whole(t.widest_bytes / (double)trace->batch);
+    block->student_weight_bytes = block->gradient_bytes = whole(s.parameter_bytes);
+    block->student_activation_bytes = whole(s.inner_bytes / (double)trace->batch);
+    return import_timing(trace, b, trace->batch, t.forward_ms, s.forward_ms, s.backward_ms,
+                         teacher->graph.file, teacher->graph.nodes[first_of(teacher, b)].line, err);
+}
+
+static void note(Text *notes, const Profile *teacher, const Profile *student, int64_t batch)
+{
+    text_printf(notes, "PipeDream profiles, teacher %d nodes, student %d, one batch of %" PRId64 ". Teacher = forward of "
+                "its profile, taken while training; student = forward and backward of its own. Not in the profiles: "
+                "the loss, the update, other batches, links, the loader.", teacher->graph.count, student->graph.count,
+                batch);
+    if (teacher->merged + student->merged)
+        text_printf(notes, " Branches are whole parts of the chain: %d nodes of the teacher and %d of the student are "
+                    "followed by no cut.", teacher->merged, student->merged);
+    if (teacher->graph.input && teacher->graph.nodes[0].forward_ms > 0)
+        text_printf(notes, " Left out: %.3f ms of the input node \"%s\", which wait for data.",
+                    teacher->graph.nodes[0].forward_ms, teacher->graph.nodes[0].id);
+    text_append(notes, " Assumed: the student keeps the outputs of all its nodes for the backward; gradients are as "
+                "large as parameters.");
+}
+
+static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *o, Error *err)
+{
+    Profile teacher, student;
+
+    if (!o->student.text) return error_set(err, "expected --student PROFILE, the student's profile beside the teacher's");
+    if (read_profile(&teacher, file, o->cuts, "cuts", &trace->arena, err) != 0) return -1;
+    if (read_profile(&student, &o->student, o->student_cuts, "student-cuts", &trace->arena, err) != 0) return -1;
+    if (teacher.blocks != student.blocks)
+        return error_set(err, "%s: %d blocks, but %s has %d: expected as many, by --cuts and --student-cuts or stage_id",
+                         o->student.name, student.blocks, file->name, teacher.blocks);
+    if (teacher.graph.input && boundary_bytes(&teacher.graph, 0, trace->batch, &trace->input_bytes, err) != 0) return -1;
+    if (import_blocks(trace, teacher.blocks, err) != 0) return -1;
+    for (int b = 0; b < teacher.blocks; b++)
+        if (fill_block(trace, &teacher, &student, b, err) != 0) return -1;
+    note(notes, &teacher, &student, trace->batch);
+    return 0;
+}
+
+const ImportFormat import_pipedream = {"pipedream", "student cuts student-cuts", read_profiles};
