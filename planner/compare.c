@@ -72,6 +72,11 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
     return 0;
 }
 
+int compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err)
+{
+    return compare_relay_bound(bound_ns, scenario, err);
+}
+
 static int refuse(const Scenario *scenario, const CompareOptions *options, const char *why, Error *err)
 {
     Text advice = {0};

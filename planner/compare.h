@@ -40,4 +40,7 @@ void comparison_free(Comparison *comparison);
 /* compare() without the bound, and with best -1 and no error when nothing is possible. */
 int  compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
 
+/* What compare() puts in bound_ns. */
+int  compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err);
+
 #endif

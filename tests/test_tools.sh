@@ -176,6 +176,34 @@ ok '-o writes the plan, and the report is still printed' writes_plan "$traces/vg
 only_plan() { cmp <(pipebd-plan -o - "$1") "$WORK/plan.json"; }
 ok '-o - prints the plan alone' only_plan "$traces/vgg-cpu.json"
 golden 'the plan itself' plan-vgg-cpu-written.json cat "$WORK/plan.json"
+
+# ---- a plan checked ------------------------------------------------------------------
+
+for format in table csv json; do
+    checked() { (cd "$WORK" && pipebd-plan --format "$format" --check plan.json "$1"); }
+    golden "check as $format" "check-vgg-cpu.$format" checked "$traces/vgg-cpu.json"
+done
+by_hand() {   # STAGES: a plan for the trace at $trace, by hand
+    printf '{"format": "pipebd-plan", "version": 1, "schedule": "tr", "blocks": 2, "devices": 3, "batch": 8, "stages": [%s]}' \
+        "$1" > "$WORK/hand.json"
+}
+by_hand '{"first": 0, "last": 0, "devices": [2], "rows": [8]}, {"first": 1, "last": 1, "devices": [0], "rows": [8]}'
+prints 'check: a plan written by hand' 'it does not say for which trace' pipebd-plan --extrapolate --check "$WORK/hand.json" "$trace"
+sed 's/"blocks"/"trace": {"name": "old", "hash": "00000000000000ff"}, "blocks"/' "$WORK/hand.json" > "$WORK/old.json"
+prints 'check: made for another trace' 'made for another trace: "old", hash 00000000000000ff; this' \
+    pipebd-plan --extrapolate --check "$WORK/old.json" "$trace"
+refuses 1 'check: too little memory' "$WORK/hand.json: stage 1: device 0 needs" \
+    pipebd-plan --memory 2KiB --extrapolate --check "$WORK/hand.json" "$trace"
+refuses 1 'check: another batch' 'the plan is for batch 8, but it is 4' pipebd-plan --batch 4 --check "$WORK/hand.json" "$trace"
+refuses 1 'check: another network' 'the plan is for 2 blocks, expected 13' \
+    pipebd-plan --check "$WORK/hand.json" "$traces/vgg-cpu.json"
+by_hand '{"first": 0, "last": 0, "devices": [2], "rows": [8]}, {"first": 1, "last": 1, "devices": [2], "rows": [8]}'
+refuses 1 'check: a device in two stages' "$WORK/hand.json:1:" pipebd-plan --check "$WORK/hand.json" "$trace"
+refuses 1 'check: no plan' "$WORK/none: cannot open" pipebd-plan --check "$WORK/none" "$trace"
+refuses 2 'check: with --output' 'no effect with --check' pipebd-plan --check "$WORK/hand.json" -o - "$trace"
+
+# ---- files that are there ------------------------------------------------------------
+
 keeps_mode() {
     echo old > "$WORK/kept" && chmod 640 "$WORK/kept" && pipebd-plan -o "$WORK/kept" "$1" \
         && [ "$(stat -c %a "$WORK/kept")" = 640 ] && grep -q pipebd-plan "$WORK/kept"

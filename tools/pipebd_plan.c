@@ -1,10 +1,11 @@
-/* pipebd-plan: a trace in, all schedules compared, the fastest chosen. */
+/* pipebd-plan: a trace in, all schedules compared, the fastest chosen; or a plan checked. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/options.h"
+#include "planner/check_report.h"
 #include "planner/report.h"
 #include "tools/cluster_options.h"
 #include "tools/ls_options.h"
@@ -14,10 +15,11 @@
 
 typedef struct {
     ScenarioOptions scenario;
-    const char *schedules, *order, *output;
+    const char *schedules, *order, *output, *check;
     int         cost, format, ls;
     int64_t     top;
     double      time_limit;      /* seconds; 0: none */
+    Order       devices;         /* what order says */
 } Settings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
@@ -30,23 +32,33 @@ static int print_report(const Comparison *comparison, const Scenario *scenario, 
     return rc;
 }
 
-static int plan(const char *path, const Settings *settings, unsigned schedules, const Order *order, Error *err)
+static CompareOptions compare_options(const Settings *settings, unsigned schedules)
+{
+    return (CompareOptions){.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
+                            .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
+                            .ls = (LsMethod)settings->ls, .order = settings->devices};
+}
+
+static int suit_order(const Settings *settings, const Scenario *scenario, Error *err)
+{
+    if (settings->order && settings->devices.kind != ORDER_LISTED && !scenario_is_mixed(scenario))
+        return error_set(err, "--order %s: no effect, as all devices are alike", settings->order);
+    return order_check(&settings->devices, scenario, err) == 0 ? 0 : error_prefix(err, "--order");
+}
+
+/* ---- planning ---------------------------------------------------------------------- */
+
+static int plan(const char *path, const Settings *settings, unsigned schedules, Error *err)
 {
     Trace         *trace = NULL;
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
-    CompareOptions options = {.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
-                              .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
-                              .ls = (LsMethod)settings->ls, .order = *order};
+    CompareOptions options = compare_options(settings, schedules);
     int            rc = -1;
 
     if (trace_read(&trace, path, err) != 0) goto done;
     if (scenario_build(&scenario, trace, &settings->scenario, err) != 0) goto done;
-    if (settings->order && order->kind != ORDER_LISTED && !scenario_is_mixed(&scenario)) {
-        error_set(err, "--order %s: no effect, as all devices are alike", settings->order);
-        goto done;
-    }
-    if (order_check(order, &scenario, err) != 0) { error_prefix(err, "--order"); goto done; }
+    if (suit_order(settings, &scenario, err) != 0) goto done;
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     if (settings->output && plan_write(comparison.rows[comparison.best].plan, settings->output, err) != 0)
         goto done;
@@ -55,6 +67,67 @@ static int plan(const char *path, const Settings *settings, unsigned schedules, 
         rc = print_report(&comparison, &scenario, settings->format, err);
 done:
     comparison_free(&comparison);
+    scenario_free(&scenario);
+    trace_free(trace);
+    return rc;
+}
+
+/* ---- checking ---------------------------------------------------------------------- */
+
+static int print_check(const CheckReport *report, const Scenario *scenario, int format, Error *err)
+{
+    Text text = {0};
+
+    check_report(report, scenario, (ReportFormat)format, &text);
+    int rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
+    text_free(&text);
+    return rc;
+}
+
+/* The plan under the simulator, and what the planner would do. */
+static int price(const Plan *plan, const CheckedPlan *checked, const Scenario *scenario, const Settings *settings,
+                 unsigned schedules, Error *err)
+{
+    CompareOptions options = compare_options(settings, schedules | 1u << plan->schedule);
+    Comparison     comparison = {.best = -1};
+    Candidate      priced = {0};
+    Plan          *copy = NULL;
+    int            rc = -1;
+
+    if (plan_copy(&copy, plan, err) != 0) return -1;
+    if (candidate_price(&priced, copy, scenario, err) != 0) goto done;
+    if (!priced.plan) { error_set(err, "%s: %s", settings->check, priced.why); goto done; }
+    if (compare_rows(&comparison, scenario, &options, err) != 0) goto done;
+    if (compare_bound(&comparison.bound_ns, scenario, err) != 0) goto done;
+    CheckReport report = {plan, settings->check, checked, &priced, &comparison};
+    rc = print_check(&report, scenario, settings->format, err);
+done:
+    candidate_free(&priced);
+    comparison_free(&comparison);
+    return rc;
+}
+
+/* Devices and batch are the plan's where the command line leaves them open. */
+static int check(const char *path, const Settings *settings, unsigned schedules, Error *err)
+{
+    ScenarioOptions options = settings->scenario;
+    Trace          *trace = NULL;
+    Plan           *plan = NULL;
+    Scenario        scenario = {0};
+    CheckedPlan     checked = {0};
+    int             rc = -1;
+
+    if (trace_read(&trace, path, err) != 0) goto done;
+    if (plan_read(&plan, settings->check, err) != 0) goto done;
+    if (!options.devices) options.devices = plan->device_count;
+    if (!options.batch) options.batch = plan->batch;
+    if (scenario_build(&scenario, trace, &options, err) != 0) goto done;
+    if (suit_order(settings, &scenario, err) != 0) goto done;
+    if (check_plan(&checked, plan, &scenario, err) != 0) { error_prefix(err, "%s", settings->check); goto done; }
+    rc = price(plan, &checked, &scenario, settings, schedules, err);
+done:
+    check_free(&checked);
+    plan_free(plan);
     scenario_free(&scenario);
     trace_free(trace);
     return rc;
@@ -79,6 +152,8 @@ int main(int argc, char **argv)
         {"output", 'o', OPTION_STRING, "PLAN",
          "Write the fastest plan here; -: on standard output, instead of the report.",
          &s.output, 0, 0, NULL, false},
+        {"check", 0, OPTION_STRING, "PLAN", "Check and price this plan, stage by stage, instead of making one.",
+         &s.check, 0, 0, NULL, false},
         {0},
     };
     Options  options = {"pipebd-plan", "TRACE [options]",
@@ -87,7 +162,6 @@ int main(int argc, char **argv)
     Operands operands;
     Error    err = {""};
     unsigned schedules = 0;
-    Order    order = {0};
     int     *devices = NULL;
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
@@ -102,11 +176,12 @@ int main(int argc, char **argv)
         error_set(&err, "--order: no effect without tr, dpu or ahd in --schedules");
         goto usage;
     }
-    if (s.order && order_parse(&order, &devices, s.order, &err) != 0) {
+    if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
         error_prefix(&err, "--order");
         goto usage;
     }
-    int rc = plan(operands.values[0], &s, schedules, &order, &err);
+    if (s.check && s.output) { error_set(&err, "--output: no effect with --check, which makes no plan"); goto usage; }
+    int rc = (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
     free(devices);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plan: %s\n", err.text);
