@@ -13,7 +13,7 @@ static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, NULL}
 struct Data {
     const DataSource *source;
     void             *state;
-    int64_t           count, skip_bad;
+    int64_t           count, elements, skip_bad;
     atomic_uchar     *bad;           /* [count], 1: known to be damaged */
     _Atomic int64_t   skipped;
 };
@@ -63,6 +63,7 @@ int data_open(Data **out, const char *source, const Workload *workload, DataPart
     if (wants_of(&wants, workload, part, skip_bad > 0, err) != 0) goto done;
     if (find_source(&data->source, &folder, source, err) != 0) goto done;
     if (data->source->open(&data->state, &data->count, folder, &wants, err) != 0) goto done;
+    data->elements = (int64_t)wants.shape.channels * wants.shape.height * wants.shape.width;
     data->skip_bad = skip_bad;
     data->bad = calloc((size_t)data->count, sizeof *data->bad);
     if (!data->bad) { error_no_memory(err); goto done; }
@@ -83,6 +84,11 @@ void data_free(Data *data)
 int64_t data_count(const Data *data)
 {
     return data->count;
+}
+
+int64_t data_elements(const Data *data)
+{
+    return data->elements;
 }
 
 int64_t data_skipped(const Data *data)

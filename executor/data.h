@@ -30,7 +30,8 @@ typedef enum { DATA_TRAIN, DATA_VALIDATION } DataPart;
 int  data_open(Data **out, const char *source, const Workload *workload, DataPart part, int64_t skip_bad, Error *err);
 void data_free(Data *data);
 
-int64_t data_count(const Data *data);
+int64_t data_count(const Data *data);        /* at least 1 */
+int64_t data_elements(const Data *data);     /* floats of a sample */
 int64_t data_skipped(const Data *data);      /* damaged samples met so far, each once */
 
 /* Sample 0 <= i < count, augmented for an epoch (training only), normalised, to out:

@@ -1,0 +1,16 @@
+/* The clock of measured times. */
+#ifndef EXECUTOR_CLOCK_H
+#define EXECUTOR_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t clock_ns(void)         /* CLOCK_MONOTONIC */
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+#endif
