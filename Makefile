@@ -9,7 +9,7 @@
 #                  libpipebd-internal.a (all names, kernels/ and executor/ too; what
 #                  tools and tests link)
 #     build/bin    pipebd-NAME
-#     build/tests  one program a tests/test_*.c
+#     build/tests  one program a tests/test_*.c, and what test scripts run (tests/pytorch)
 #     build/bench  one program a bench/*.c
 #     build/asan   all of this again, under sanitizers
 #     build/fuzz   and again, by clang for the fuzzers
@@ -86,6 +86,7 @@ TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(sort $(wildcard bench/*.c)))
+TEST_PROGRAMS   := $(call without,$(sort $(wildcard tests/pytorch/*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -94,6 +95,7 @@ LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
 INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(EXECUTOR_SOURCES))
 TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_PROGRAMS))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 INTERNAL := $(BUILD)/lib/libpipebd-internal.a
@@ -160,7 +162,7 @@ bench: all $(BENCHES)  ## build bench/ and run bench/run.sh
 golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
 	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
-tests: $(TESTS)
+tests: $(TESTS) $(PROGRAMS)
 
 install: all  ## into PREFIX (/usr/local), under DESTDIR when set
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
@@ -237,6 +239,11 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)
 	@mkdir -p $(@D)
 	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LIBS)
 
+# What a test script runs beside the tools.
+$(BUILD)/tests/pytorch/%: $(BUILD)/obj/tests/pytorch/%.o $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
@@ -246,4 +253,4 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) \
-           $(TEST_SOURCES) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))
+           $(TEST_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

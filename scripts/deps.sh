@@ -4,8 +4,8 @@
 # Says nothing and does nothing when all is there. What is there is found by
 # trying (compile, link, look up), so software not installed by apt counts too.
 # Without root and without sudo it prints the line to run and exits 1. For tests it also
-# installs PyTorch where CI is set, if it can: it is large, and without it only the test
-# of traces/capture_torch.py is skipped.
+# installs PyTorch where CI is set, if it can: it is large, and without it only the tests
+# of traces/capture_torch.py and of kernels/ beside PyTorch are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
@@ -107,7 +107,7 @@ install_torch() {
         if "$python" -c 'import torch' 2>/dev/null; then return; fi
     done
     packages=" python3-torch"
-    install_missing || echo "No PyTorch: the test of traces/capture_torch.py will be skipped." >&2
+    install_missing || echo "No PyTorch: tests/test_capture.py and tests/test_torch.py will be skipped." >&2
 }
 
 kind=${1:-}
