@@ -6,7 +6,7 @@
 #include "planner/compare_schedule.h"
 #include "planner/mixed.h"
 
-#define MAX_COUNTS 4e7           /* steps of a probe of the search over counts */
+#define MAX_COUNTS 1e8           /* steps of a probe of the search over counts */
 #define MAX_STAGES 4e5           /* stages that orders may look at together */
 enum { MAX_ORDERS = 24 };
 
@@ -16,7 +16,7 @@ typedef struct {
     Schedule              schedule;
     GroupCosts           *costs;
     Candidate            *row;
-    int                   max_width, tried;
+    int                   max_width, unit, tried;
 } Job;
 
 /* ---- plans ----------------------------------------------------------------------------- */
@@ -179,15 +179,29 @@ done:
 static int try_counts(Job *job, Error *err)
 {
     MixedPartition *parts = NULL;
-    char            words[192];
+    char            how[100], words[192];
     int             count = 0, rc = 0;
 
-    if (mixed_search(&parts, &count, job->costs, job->max_width, job->options->candidates, err) != 0) return -1;
+    if (mixed_search(&parts, &count, job->costs, job->max_width, job->unit, job->options->candidates, err) != 0)
+        return -1;
     job->tried += count;
-    method(job, words, sizeof words, "exact partition over all orders of the devices");
+    snprintf(how, sizeof how, job->unit == 1 ? "exact partition over all orders of the devices"
+                                             : "partition over orders of the devices, taken %d at a time", job->unit);
+    method(job, words, sizeof words, how);
     for (int i = 0; i < count && rc == 0; i++) rc = try_counts_of(job, &parts[i], words, err);
     mixed_free(parts, count);
     return rc;
+}
+
+/* How many devices to take at a time so that the search is short enough; 0: it never is. */
+static int unit_for(const GroupCosts *costs, int max_width)
+{
+    int unit = 1;
+
+    while (unit <= max_width && mixed_work(costs, max_width, unit) > MAX_COUNTS) unit *= 2;
+    for (int c = 0; c < group_costs_classes(costs); c++)
+        if (group_costs_counts(costs)[c] < 4 * unit && unit > 1) return 0;      /* too coarse */
+    return unit <= max_width ? unit : 0;
 }
 
 static bool one_node(const Scenario *s)
@@ -207,7 +221,7 @@ int compare_mixed(Candidate *row, Schedule schedule, const Scenario *s, const Co
     if (group_costs_build(&job.costs, s, COST_SIM, err) != 0) return -1;
     if (options->order.kind != ORDER_SEARCHED)
         rc = try_fixed_order(&job, err);
-    else if (one_node(s) && mixed_work(job.costs, job.max_width) <= MAX_COUNTS)
+    else if (one_node(s) && (job.unit = unit_for(job.costs, job.max_width)) > 0)
         rc = try_counts(&job, err);
     else
         rc = try_orders(&job, err);
@@ -223,8 +237,8 @@ int compare_mixed_bound(int64_t *bottleneck_ns, const Scenario *s, Error *err)
 
     *bottleneck_ns = 0;
     if (group_costs_build(&costs, s, COST_BOUND, err) != 0) return -1;
-    if (mixed_work(costs, s->device_count) <= MAX_COUNTS)
-        rc = mixed_search(&parts, &count, costs, s->device_count, 1, err);
+    if (mixed_work(costs, s->device_count, 1) <= MAX_COUNTS)
+        rc = mixed_search(&parts, &count, costs, s->device_count, 1, 1, err);
     if (count > 0) *bottleneck_ns = parts[0].bottleneck_ns;
     mixed_free(parts, count);
     group_costs_free(costs);

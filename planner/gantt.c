@@ -65,8 +65,9 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
 
     if (program_build(&program, plan, steps, err) != 0) goto done;
     if (sim_run(&sim, program, scenario, &(SimOptions){.record = true}, err) != 0) goto done;
-    for (int d = 0; d < plan->device_count; d++)
-        if (step_start(&sim, d, middle) >= 0) last = d;
+    for (int64_t i = 0; i < sim.span_count; i++)
+        if (sim.spans[i].step == middle && sim.spans[i].lane == LANE_COMPUTE && sim.spans[i].device > last)
+            last = sim.spans[i].device;
     int64_t from = step_start(&sim, last, middle), to = step_start(&sim, last, middle + 1);
     if (from >= 0 && to <= from) to = sim.epoch_ns;
     if (from >= 0 && to > from) {

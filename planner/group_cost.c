@@ -15,6 +15,7 @@ typedef struct {
     int64_t rows;                /* 0: an empty place in the cache */
     Sums   *sums;                /* [blocks + 1] */
     int    *gap;                 /* [blocks + 1] first block from here on without a timing */
+    int64_t *messages;           /* [2][blocks + 1] of each boundary: within a node, across */
 } Row;
 
 /* All-reduces among so many devices. */
@@ -121,6 +122,11 @@ static bool work_time(const GroupCosts *g, Work what, int block, int class, int6
     return true;
 }
 
+static bool has_nodes(const Scenario *s)
+{
+    return s->trace->devices_per_node && s->device_count > s->trace->devices_per_node;
+}
+
 static void link_ends(const GroupCosts *g, bool across, int *from, int *to)
 {
     *from = 0;
@@ -145,11 +151,17 @@ static int64_t message_time(const GroupCosts *g, bool across, int boundary, int6
 
 /* ---- looking up ------------------------------------------------------------------------ */
 
+static void row_free(Row *row)
+{
+    free(row->sums);
+    free(row->gap);
+    free(row->messages);
+}
+
 static void forget_rows(GroupCosts *g)
 {
     for (size_t i = 0; i < g->capacity; i++) {
-        free(g->cache[i].sums);
-        free(g->cache[i].gap);
+        row_free(&g->cache[i]);
     }
     if (g->capacity) memset(g->cache, 0, g->capacity * sizeof *g->cache);
     g->used = 0;
@@ -179,13 +191,22 @@ static bool grow_cache(GroupCosts *g)
     return true;
 }
 
+static void fill_messages(const GroupCosts *g, Row *row)
+{
+    for (int across = 0; across <= has_nodes(g->scenario); across++)
+        for (int b = 1; b < g->blocks; b++)
+            row->messages[across * (g->blocks + 1) + b] = message_time(g, across, b, row->rows);
+}
+
 static bool fill_row(const GroupCosts *g, Row *row)
 {
     size_t n = (size_t)g->blocks + 1;
 
     row->sums = calloc(n, sizeof *row->sums);
     row->gap = calloc(n, sizeof *row->gap);
-    if (!row->sums || !row->gap) return false;
+    row->messages = calloc(2 * n, sizeof *row->messages);
+    if (!row->sums || !row->gap || !row->messages) return false;
+    if (g->kind != COST_BOUND) fill_messages(g, row);
     for (int b = 0; b < g->blocks; b++) {
         int64_t ns[WORK_COUNT] = {0};
         Sums   *next = &row->sums[b + 1];
@@ -205,7 +226,7 @@ static bool fill_row(const GroupCosts *g, Row *row)
 /* NULL without memory. Valid until the next call. */
 static const Row *row_of(GroupCosts *g, int class, int64_t rows)
 {
-    size_t each = (size_t)(g->blocks + 1) * (sizeof(Sums) + sizeof(int));
+    size_t each = (size_t)(g->blocks + 1) * (sizeof(Sums) + sizeof(int) + 2 * sizeof(int64_t));
 
     if (g->used * each > MAX_CACHE) forget_rows(g);
     if (2 * g->used >= g->capacity && !grow_cache(g)) { g->failed = true; return NULL; }
@@ -213,8 +234,7 @@ static const Row *row_of(GroupCosts *g, int class, int64_t rows)
     if (row->rows) return row;
     Row fresh = {.class = class, .rows = rows};
     if (!fill_row(g, &fresh)) {
-        free(fresh.sums);
-        free(fresh.gap);
+        row_free(&fresh);
         g->failed = true;
         return NULL;
     }
@@ -236,11 +256,6 @@ static int64_t reduce_time(const GroupCosts *g, bool across, int width, int bloc
 static int64_t faster_known(int64_t a, int64_t b)
 {
     return a < 0 ? b : b < 0 ? a : smaller(a, b);
-}
-
-static bool has_nodes(const Scenario *s)
-{
-    return s->trace->devices_per_node && s->device_count > s->trace->devices_per_node;
 }
 
 static const Reduce *reduce_of(GroupCosts *g, bool across, int width)
@@ -316,15 +331,15 @@ static int64_t load_time(const Job *job, int64_t rows)
     return larger(own, smaller(ns, even) * job->width / loader->lanes);
 }
 
-static int64_t with_messages(const Job *job, int64_t rows, int64_t ns)
+static int64_t with_messages(const Job *job, const Row *row, int64_t ns)
 {
     const GroupCosts *g = job->g;
     const MixedGroup *group = job->group;
     int64_t      in = 0, out = 0;
 
     if (group->phase || g->kind == COST_BOUND || job->floor) return ns;
-    if (group->first > 0) in = message_time(g, group->in_across, group->first, rows);
-    if (group->last + 1 < g->blocks) out = message_time(g, group->out_across, group->last + 1, rows);
+    if (group->first > 0) in = row->messages[group->in_across * (g->blocks + 1) + group->first];
+    if (group->last + 1 < g->blocks) out = row->messages[group->out_across * (g->blocks + 1) + group->last + 1];
     if (in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
     return g->blocking ? ns + out : larger(ns, larger(in, out));
 }
@@ -337,7 +352,7 @@ static int64_t member_time(void *context, int class, int64_t rows)
 
     if (ns == STAGE_IMPOSSIBLE) return ns;
     int64_t load = load_time(job, rows);
-    return with_messages(job, rows, job->g->scenario->trace->loader.prefetch ? larger(ns, load) : ns + load);
+    return with_messages(job, row, job->g->scenario->trace->loader.prefetch ? larger(ns, load) : ns + load);
 }
 
 /* ---- how many rows a member may have ------------------------------------------------------ */

@@ -25,9 +25,11 @@ typedef struct {
     GroupCosts *g;
     int         blocks, classes, last;       /* last: the class */
     int         codes;                       /* P */
-    int         low, high;                   /* widths */
+    int         low, high;                   /* widths, in units */
+    int         unit;                        /* devices taken at a time */
     int64_t     batch, limit;
-    const int  *counts;                      /* [classes] */
+    int64_t     bound;                       /* no bottleneck is less */
+    int        *counts;                      /* [classes] in units, as are all below */
     int        *stride;                      /* [classes] of a code; 0 for the last class */
     int        *digits;                      /* [codes][classes] */
     int        *fewest;                      /* [blocks + 1][codes]; none: NONE */
@@ -40,14 +42,18 @@ typedef struct {
 
 enum { NONE = 1 << 30 };
 
+#define MOST (INT64_MAX / 4)                             /* no cost is more */
+
 /* ---- a stage and a limit ------------------------------------------------------------ */
 
+/* width in devices. */
 static void ask_range(Search *s, int first, int last, int width, bool floor, int class, int64_t *least,
                       int64_t *most)
 {
     memset(s->group, 0, (size_t)s->classes * sizeof *s->group);
     s->group[0] = width;
-    group_range(s->g, &(MixedGroup){.first = first, .last = last, .counts = s->group}, floor, class, s->limit, least, most);
+    group_range(s->g, &(MixedGroup){.first = first, .last = last, .counts = s->group}, floor, class, s->limit,
+                least, most);
 }
 
 /* Whether all devices could do the stage if they had nothing to tell each other. */
@@ -57,7 +63,7 @@ static bool is_possible(Search *s, int first, int last)
 
     for (int c = 0; c < s->classes; c++) {
         ask_range(s, first, last, 1, true, c, &least, &most);
-        room += most * s->counts[c];
+        room += most * s->counts[c] * s->unit;
     }
     return room >= s->batch;
 }
@@ -71,10 +77,10 @@ static bool is_done(Search *s, int first, int last, const int *others, int count
     for (int c = 0; c < s->classes; c++) {
         int n = c == s->last ? count : others[c];
         if (n == 0) continue;
-        if (most[c] < 0) ask_range(s, first, last, width, false, c, &least[c], &most[c]);
+        if (most[c] < 0) ask_range(s, first, last, width * s->unit, false, c, &least[c], &most[c]);
         if (most[c] == 0) return false;
-        room += most[c] * n;
-        taken += least[c] * n;
+        room += most[c] * n * s->unit;
+        taken += least[c] * n * s->unit;
     }
     return room >= s->batch && taken <= s->batch;
 }
@@ -188,6 +194,7 @@ static int read_back(Search *s, int code, MixedPartition *out, Error *err)
         int *counts = out->counts + (size_t)i * k;
         memcpy(counts, s->digits + (size_t)step.code * k, k * sizeof *counts);
         counts[s->last] = step.count;
+        for (size_t c = 0; c < k; c++) counts[c] *= s->unit;
         out->first[i] = step.first;
         int64_t ns = group_cost(s->g, &(MixedGroup){.first = step.first, .last = j - 1, .counts = counts});
         if (ns > out->bottleneck_ns) out->bottleneck_ns = ns;
@@ -197,13 +204,26 @@ static int read_back(Search *s, int code, MixedPartition *out, Error *err)
     return 0;
 }
 
+/* All blocks on all devices at once: few bottlenecks are less, none by much. */
+static int64_t first_guess(Search *s)
+{
+    for (int c = 0; c < s->classes; c++) s->group[c] = s->counts[c] * s->unit;
+    int64_t ns = group_floor(s->g, &(MixedGroup){.first = 0, .last = s->blocks - 1, .counts = s->group});
+
+    return ns == STAGE_IMPOSSIBLE || ns == 0 ? 1 : ns;
+}
+
 /* The best with widths s->low..s->high; *out has no stages when there is none. */
 static int bisect(Search *s, MixedPartition *out, Error *err)
 {
-    int64_t low = 0, high = INT64_MAX / 4;
-    int     code = probe(s, high);
+    int64_t low = s->bound, high = first_guess(s);
+    int     code;
 
     *out = (MixedPartition){0};
+    while ((code = probe(s, high)) < 0 && high < MOST) {
+        if (high >= low) low = high + 1;
+        high = high < MOST / 4 ? 4 * high : MOST;
+    }
     if (code < 0) return group_costs_failed(s->g) ? error_no_memory(err) : 0;
     while (code >= 0) {                          /* high is its bottleneck, or the first guess */
         release(out);
@@ -263,12 +283,13 @@ static int widest(const Search *s, const MixedPartition *p)
     return most;
 }
 
-/* The optimum, then in turns wider groups (fewer of them) and narrower ones. */
+/* The optimum (in units), then in turns wider groups (fewer of them) and narrower ones. */
 static int search_widths(Search *s, MixedPartition *parts, int *count, int max_width, int wanted, Error *err)
 {
     if (add_best(s, parts, count, 1, max_width, err) != 0) return -1;
     if (*count == 0) return 0;
-    int low = 2, high = widest(s, &parts[0]) - 1;
+    s->bound = parts[0].bottleneck_ns;
+    int low = 2, high = widest(s, &parts[0]) / s->unit - 1;
     while (*count < wanted && (low <= max_width || high >= 1)) {
         if (low <= max_width && add_best(s, parts, count, low, max_width, err) != 0) return -1;
         low *= 2;
@@ -290,21 +311,21 @@ static int last_class(const GroupCosts *g)
     return last;
 }
 
-static double codes_of(const GroupCosts *g)
+static double codes_of(const GroupCosts *g, int unit)
 {
     double codes = 1;
 
     for (int c = 0; c < group_costs_classes(g); c++)
-        if (c != last_class(g)) codes *= group_costs_counts(g)[c] + 1;
+        if (c != last_class(g)) codes *= group_costs_counts(g)[c] / unit + 1;
     return codes;
 }
 
-double mixed_work(const GroupCosts *g, int max_width)
+double mixed_work(const GroupCosts *g, int max_width, int unit)
 {
-    double n = group_costs_scenario(g)->trace->block_count, codes = codes_of(g), k = group_costs_classes(g);
-    double others = max_width == 1 ? k : codes;
+    double n = group_costs_scenario(g)->trace->block_count, codes = codes_of(g, unit), k = group_costs_classes(g);
+    double others = max_width == 1 ? k : codes, last = group_costs_counts(g)[last_class(g)] / unit;
 
-    return n * n / 2 * (codes * others + others * group_costs_counts(g)[last_class(g)] + 50 * max_width * k);
+    return n * n / 2 * (codes * others + others * last + 50.0 * max_width / unit * k);
 }
 
 static void number_codes(Search *s)
@@ -334,8 +355,9 @@ static int allocate(Search *s, int max_width, Error *err)
     s->least = calloc(ranges, sizeof *s->least);
     s->most = calloc(ranges, sizeof *s->most);
     s->group = calloc(k, sizeof *s->group);
-    if (s->stride && s->digits && s->fewest && s->steps && s->need && s->worth && s->least && s->most && s->group)
-        return 0;
+    s->counts = calloc(k, sizeof *s->counts);
+    if (s->stride && s->digits && s->fewest && s->steps && s->need && s->worth && s->least && s->most && s->group
+        && s->counts) return 0;
     return error_no_memory(err);
 }
 
@@ -350,20 +372,22 @@ static void free_search(Search *s)
     free(s->least);
     free(s->most);
     free(s->group);
+    free(s->counts);
 }
 
-int mixed_search(MixedPartition **out, int *count, GroupCosts *costs, int max_width, int wanted, Error *err)
+int mixed_search(MixedPartition **out, int *count, GroupCosts *costs, int max_width, int unit, int wanted,
+                 Error *err)
 {
     const Scenario *scenario = group_costs_scenario(costs);
-    int    most = max_width < scenario->batch ? max_width : (int)scenario->batch, rc = -1;
+    int    most = (max_width < scenario->batch ? max_width : (int)scenario->batch) / unit, rc = -1;
     Search s = {.g = costs, .blocks = scenario->trace->block_count, .classes = group_costs_classes(costs),
-                .last = last_class(costs), .codes = (int)codes_of(costs), .batch = scenario->batch,
-                .counts = group_costs_counts(costs)};
+                .last = last_class(costs), .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit};
 
     *count = 0;
     *out = calloc((size_t)(wanted > 1 ? wanted : 1), sizeof **out);
     if (!*out) return error_no_memory(err);
     if (allocate(&s, most, err) == 0) {
+        for (int c = 0; c < s.classes; c++) s.counts[c] = group_costs_counts(costs)[c] / unit;
         number_codes(&s);
         rc = search_widths(&s, *out, count, most, wanted > 1 ? wanted : 1, err);
     }

@@ -23,11 +23,15 @@ typedef struct {
 
 /* The optimum, then up to wanted - 1 others by bottleneck, each the best among narrower
  * or among wider groups. *out is an array of *count; mixed_free() it. No partition at
- * all is *count 0, not an error. */
-int    mixed_search(MixedPartition **out, int *count, GroupCosts *costs, int max_width, int wanted, Error *err);
+ * all is *count 0, not an error.
+ *
+ * unit above 1: only groups whose counts are multiples of it, up to max_width. A class's
+ * devices beyond the last multiple stay idle. The optimum is that of such groups. */
+int    mixed_search(MixedPartition **out, int *count, GroupCosts *costs, int max_width, int unit, int wanted,
+                    Error *err);
 void   mixed_free(MixedPartition *partitions, int count);
 
 /* About how many steps a search takes, for who has to choose another way. */
-double mixed_work(const GroupCosts *costs, int max_width);
+double mixed_work(const GroupCosts *costs, int max_width, int unit);
 
 #endif

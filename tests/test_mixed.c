@@ -342,7 +342,7 @@ static int64_t optimum(World *w, int max_width)
     MixedPartition *parts;
     int             count;
 
-    assert_int_equal(mixed_search(&parts, &count, w->costs, max_width, 3, NULL), 0);
+    assert_int_equal(mixed_search(&parts, &count, w->costs, max_width, 1, 3, NULL), 0);
     for (int i = 0; i < count && w->s.trace->block_count > 0; i++)
         if (i > 0) assert_true(parts[i - 1].bottleneck_ns <= parts[i].bottleneck_ns);
     int64_t ns = count ? parts[0].bottleneck_ns : STAGE_IMPOSSIBLE;
@@ -366,7 +366,7 @@ static void search_is_brute_force(void **state)
         if (found != best) fail_msg("case %d: %" PRId64 ", brute force %" PRId64, i, found, best);
         MixedPartition *parts;
         int             count;
-        assert_int_equal(mixed_search(&parts, &count, w.costs, max_width, 3, NULL), 0);
+        assert_int_equal(mixed_search(&parts, &count, w.costs, max_width, 1, 3, NULL), 0);
         for (int k = 0; k < count && kind == COST_SIM; k++) check_partition(&w, &parts[k], max_width);
         mixed_free(parts, count);
         possible += best < STAGE_IMPOSSIBLE;
@@ -396,7 +396,7 @@ static void falling_times_are_safe(void **state)
         assert_true(optimum(&bound, g) <= every_order(&bound.s, COST_BOUND, g, 0, 0));
         MixedPartition *parts;
         int             count;
-        assert_int_equal(mixed_search(&parts, &count, sim.costs, g, 3, NULL), 0);
+        assert_int_equal(mixed_search(&parts, &count, sim.costs, g, 1, 3, NULL), 0);
         for (int k = 0; k < count; k++) check_partition(&sim, &parts[k], g);
         mixed_free(parts, count);
         falling += !group_costs_monotone(sim.costs);
@@ -405,6 +405,53 @@ static void falling_times_are_safe(void **state)
         world_free(&bound);
     }
     assert_true(falling > 150 && same > 5);
+}
+
+/* Two devices at a time: what a search over pairs finds is the best of its kind, and no
+ * better than one device at a time. Pairs of 2, 3 and 1 devices are 1, 1 and none. */
+static void devices_in_pairs(void **state)
+{
+    Rng rng = {.seed = test_seed("devices_in_pairs", 49)};
+    int worse = 0;
+    (void)state;
+
+    for (int i = 0; i < 200; i++) {
+        Shape h = shape_of(&rng);
+        World w;
+        h.batch = 6;
+        h.counts[0] = 2;
+        h.counts[1] = 3;
+        h.counts[2] = 1;
+        world_make(&w, &h, rng_next(&rng), COST_SIM);
+        MixedPartition *parts;
+        int             count, classes = group_costs_classes(w.costs), g = w.s.device_count;
+        int64_t         best = optimum(&w, g);
+        assert_int_equal(mixed_search(&parts, &count, w.costs, g, 2, 3, NULL), 0);
+        for (int k = 0; k < count; k++) {
+            check_partition(&w, &parts[k], g);
+            assert_true(parts[k].bottleneck_ns >= best);
+            for (int c = 0; c < parts[k].stages * classes; c++) assert_int_equal(parts[k].counts[c] % 2, 0);
+        }
+        /* One stage on a pair or on both, or a pair after another: no more is possible. */
+        int64_t least = STAGE_IMPOSSIBLE;
+        int     groups[3][3] = {{2, 2, 0}, {2, 0, 0}, {0, 2, 0}}, n = w.trace->block_count;
+        for (int a = 0; a < 3; a++) {
+            MixedGroup whole = {.first = 0, .last = n - 1, .counts = groups[a]};
+            int64_t    ns = group_cost(w.costs, &whole);
+            if (ns < least) least = ns;
+            for (int cut = 0; a > 0 && cut + 1 < n; cut++) {
+                MixedGroup one = {.first = 0, .last = cut, .counts = groups[a]};
+                MixedGroup two = {.first = cut + 1, .last = n - 1, .counts = groups[3 - a]};
+                int64_t    x = group_cost(w.costs, &one), y = group_cost(w.costs, &two);
+                if (larger(x, y) < least) least = larger(x, y);
+            }
+        }
+        if ((count ? parts[0].bottleneck_ns : STAGE_IMPOSSIBLE) != least) fail_msg("case %d", i);
+        worse += count && parts[0].bottleneck_ns > best;
+        mixed_free(parts, count);
+        world_free(&w);
+    }
+    assert_true(worse > 50);
 }
 
 /* ---- identities ------------------------------------------------------------------------------- */
@@ -607,7 +654,7 @@ static void memory_runs_out(void **state)
         Error           err = {""};
         alloc_fail_after(n);
         int rc = group_costs_build(&costs, &w.s, COST_SIM, &err);
-        if (rc == 0) rc = mixed_search(&parts, &count, costs, 4, 3, &err);
+        if (rc == 0) rc = mixed_search(&parts, &count, costs, 4, 1, 3, &err);
         bool reached = alloc_fail_reached();
         alloc_fail_after(0);
         if (rc == 0) mixed_free(parts, count);
@@ -628,7 +675,8 @@ int main(void)
         cmocka_unit_test(members_finish_together), cmocka_unit_test(equal_members_have_even_shares),
         cmocka_unit_test(the_slowest_at_its_least), cmocka_unit_test(shares_are_brute_force),
         cmocka_unit_test(search_is_brute_force), cmocka_unit_test(falling_times_are_safe),
-        cmocka_unit_test(equal_kinds_are_one_kind), cmocka_unit_test(faster_kinds_do_no_harm),
+        cmocka_unit_test(devices_in_pairs), cmocka_unit_test(equal_kinds_are_one_kind),
+        cmocka_unit_test(faster_kinds_do_no_harm),
         cmocka_unit_test(one_order_is_brute_force), cmocka_unit_test(counts_are_the_best_order),
         cmocka_unit_test(orders_are_listed), cmocka_unit_test(memory_runs_out),
     };
