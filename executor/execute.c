@@ -1,0 +1,196 @@
+#include "executor/execute.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/clock.h"
+#include "executor/loader.h"
+#include "executor/record.h"
+#include "executor/state.h"
+#include "executor/worker.h"
+
+/* ---- what can be run ------------------------------------------------------------ */
+
+static int check_code(const Execution *x, const Code *code, Error *err)
+{
+    for (int p = 0; p < code->phase_count; p++) {
+        int loads = 0;
+        for (int i = 0; i < code->phases[p].count; i++) {
+            const Instruction *in = &code->code[code->phases[p].first + i];
+            if (in->student > 0)
+                return error_set(err, "block %d has several students in the program, the workload has one a block",
+                                 in->block);
+            loads += in->op == OP_LOAD;
+        }
+        if (loads > 1) return error_set(err, "a device loads %d times a step, expected once", loads);
+        if (code->phases[p].steps != x->program->steps)
+            return error_set(err, "a phase has %" PRId64 " steps, expected those of the run: %" PRId64,
+                             code->phases[p].steps, x->program->steps);
+    }
+    return 0;
+}
+
+static int check(const Execution *x, Error *err)
+{
+    const Program *program = x->program;
+
+    if (program->block_count != x->workload->block_count)
+        return error_set(err, "the program trains %d blocks, workload %s has %d", program->block_count,
+                         x->workload->name, x->workload->block_count);
+    if (program->device_count != x->devices->count)
+        return error_set(err, "the program is for %d devices, there are %d", program->device_count,
+                         x->devices->count);
+    for (int d = 0; d < program->device_count; d++)
+        if (check_code(x, &program->devices[d], err) != 0) return -1;
+    return check_code(x, &program->queue, err);
+}
+
+/* ---- the run -------------------------------------------------------------------- */
+
+/* The least step of the students' blocks that phase p trains, on any device. */
+static int64_t least_step(const Run *run, int p)
+{
+    const Program *program = run->x->program;
+    int64_t        first = program->steps;
+
+    for (int d = 0; d < program->device_count; d++) {
+        const Code *code = &program->devices[d];
+        if (p >= code->phase_count) continue;
+        for (int i = 0; i < code->phases[p].count; i++) {
+            const Instruction *in = &code->code[code->phases[p].first + i];
+            if (in->op == OP_FORWARD && run->block_step[in->block] < first) first = run->block_step[in->block];
+        }
+    }
+    return first;
+}
+
+static int find_first_steps(Run *run, Error *err)
+{
+    const Program *program = run->x->program;
+    int            most = 0;
+
+    for (int b = 0; b < program->block_count; b++) {
+        if (state_step(&run->block_step[b], run->x->student, b, err) != 0) return -1;
+        if (run->block_step[b] > program->steps)
+            return error_set(err, "block %d stands at step %" PRId64 ", the run has %" PRId64, b, run->block_step[b],
+                             program->steps);
+        run->ended[b] = run->block_step[b];
+        run->loss[b] = NAN;
+    }
+    for (int d = 0; d < program->device_count; d++)
+        if (program->devices[d].phase_count > most) most = program->devices[d].phase_count;
+    run->first = calloc((size_t)most + 1, sizeof *run->first);
+    if (!run->first) return error_no_memory(err);
+    for (int p = 0; p < most; p++) run->first[p] = least_step(run, p);
+    return 0;
+}
+
+static int open_run(Run *run, size_t *message_count, Error *err)
+{
+    const Execution *x = run->x;
+    size_t           devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
+    TransportOptions transport = {x->program, message_count, x->queue_depth, !device_spec_shares(x->devices)};
+    LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
+                               .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
+
+    run->block_step = calloc(blocks, sizeof *run->block_step);
+    run->ended = calloc(blocks, sizeof *run->ended);
+    run->loss = calloc(blocks, sizeof *run->loss);
+    run->started = malloc(devices * sizeof *run->started);
+    run->peak_bytes = calloc(devices, sizeof *run->peak_bytes);
+    if (!run->block_step || !run->ended || !run->loss || !run->started || !run->peak_bytes)
+        return error_no_memory(err);
+    for (size_t d = 0; d < devices; d++) run->started[d] = -1;
+    run->stop_at = INT64_MAX;
+    run->linked = x->program->channel_count > 0 || x->program->group_count > 0;
+    if (find_first_steps(run, err) != 0) return -1;
+    buffers_messages(message_count, x->program, x->workload);
+    run->message_count = message_count;
+    if (local_new(&run->transport, &transport, err) != 0) return -1;
+    return loader_new(&run->loader, x->data, &loader, err);
+}
+
+static void close_run(Run *run)
+{
+    if (run->transport) run->transport->ops->free(run->transport);
+    loader_free(run->loader);
+    free(run->block_step);
+    free(run->ended);
+    free(run->loss);
+    free(run->started);
+    free(run->peak_bytes);
+    free(run->first);
+}
+
+/* Starts the workers and waits for them. The caller comes to the gate with them, to see when
+ * the run starts and ends. */
+static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, WorkerArgument *arguments,
+                        Recorder *recorders)
+{
+    int devices = run->x->program->device_count, created = 0;
+
+    gate_open(&run->gate, devices + 1);
+    for (; created < devices; created++) {
+        recorders[created] = (Recorder){.device = created, .first = run->x->record_first,
+                                        .steps = run->x->record_steps};
+        arguments[created] = (WorkerArgument){run, created, &recorders[created]};
+        if (pthread_create(&threads[created], NULL, worker_run, &arguments[created]) != 0) break;
+    }
+    if (created < devices) {
+        Error err;
+        error_set(&err, "cannot start a thread for device %d", created);
+        run_fail(run, &err);
+        gate_expect(&run->gate, created + 1);
+    }
+    gate_pass(&run->gate);
+    out->start_ns = run->gate.opened_ns;         /* it cannot open again without the caller */
+    gate_pass(&run->gate);
+    out->end_ns = run->gate.opened_ns;
+    for (int d = 0; d < created; d++) pthread_join(threads[d], NULL);
+    gate_close(&run->gate);
+}
+
+int execute(ExecutionResult *out, const Execution *x, Error *err)
+{
+    size_t          devices = (size_t)x->program->device_count;
+    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
+    size_t         *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
+    pthread_t      *threads = calloc(devices, sizeof *threads);
+    WorkerArgument *arguments = calloc(devices, sizeof *arguments);
+    Recorder       *recorders = calloc(devices, sizeof *recorders);
+    int             rc = -1;
+
+    *out = (ExecutionResult){0};
+    if (!message_count || !threads || !arguments || !recorders) { error_no_memory(err); goto done; }
+    if (check(x, err) != 0 || open_run(&run, message_count, err) != 0) goto done;
+    run_workers(&run, out, threads, arguments, recorders);
+    if (atomic_load(&run.failed)) { if (err) *err = run.error; goto done; }
+    if (record_collect(out, recorders, devices, err) != 0) goto done;
+    out->stopped = run.stopped;
+    out->loss = run.loss;             run.loss = NULL;
+    out->steps = run.ended;           run.ended = NULL;
+    out->peak_bytes = run.peak_bytes; run.peak_bytes = NULL;
+    rc = 0;
+done:
+    if (rc != 0) execution_free(out);
+    for (size_t d = 0; recorders && d < devices; d++) record_free(&recorders[d]);
+    free(recorders);
+    free(arguments);
+    free(threads);
+    free(message_count);
+    close_run(&run);
+    return rc;
+}
+
+void execution_free(ExecutionResult *result)
+{
+    for (int p = 0; p < result->phase_count; p++) free(result->phases[p].step_end_ns);
+    free(result->phases);
+    free(result->spans);
+    free(result->loss);
+    free(result->steps);
+    free(result->peak_bytes);
+    *result = (ExecutionResult){0};
+}

@@ -1,0 +1,73 @@
+/* The executor: runs a program on devices, a worker thread each, with real data and real
+ * arithmetic. It interprets instructions (schedule/program.h) and knows nothing of schedules.
+ *
+ * Every phase runs from the least step of the student blocks that it trains to the program's
+ * last; a block that is further on waits until its step comes. So a run can start from
+ * blocks that stand at different steps, as a checkpoint of another schedule leaves them. */
+#ifndef EXECUTOR_EXECUTE_H
+#define EXECUTOR_EXECUTE_H
+
+#include <stdatomic.h>
+
+#include "executor/data.h"
+#include "executor/tensors.h"
+#include "kernels/device.h"
+#include "schedule/program.h"
+#include "schedule/timeline.h"
+#include "workloads/workload.h"
+
+typedef struct {
+    const Program    *program;           /* verified; its steps are those of the whole run */
+    const Workload   *workload;
+    const DeviceSpec *devices;           /* count = program->device_count */
+    Data             *data;
+    const Tensors    *teacher;           /* NULL: initialised from the seed */
+    Tensors          *student;           /* in: where blocks start, as executor/state.h names it (what is
+                                          * not there: from the seed, at step 0); out: where they ended */
+    uint64_t seed;
+    int64_t  steps_per_epoch;            /* of the data; total steps are the program's */
+    int      queue_depth;
+    int      lanes, prefetch;            /* of the loader */
+    bool     synchronise;                /* batch statistics over groups */
+    int64_t  record_first, record_steps; /* steps of every phase whose spans are kept; 0 steps: none */
+    atomic_bool *stop;                   /* set from outside: finish the step, then return; or NULL */
+    /* After each UPDATE, one thread at a time; or NULL. loss: of the whole batch, before the update. */
+    void   (*progress)(void *context, int device, int block, int64_t step, double loss);
+    /* Every so many steps of a block, at its last and where the run stops, what
+     * executor/state.h makes of the block is handed over, one thread at a time; or NULL. */
+    int64_t  snapshot_every;
+    int    (*snapshot)(void *context, int block, int64_t step, const Tensors *state, Error *err);
+    void    *context;
+} Execution;
+
+/* A phase as a device ran it. Times are relative to the result's start. Of an instruction
+ * that waits (LOAD with prefetch, RECV, SEND, ALLREDUCE, BARRIER) work begins when the wait
+ * is over; FORWARD and BACKWARD wait where batch statistics are synchronised. */
+typedef struct {
+    int      device, phase;              /* number among the device's, or the shared queue's */
+    bool     stolen;                     /* from the shared queue */
+    int64_t  first, steps;               /* run: from step first on */
+    int64_t  start_ns;
+    int64_t *step_end_ns;                /* [steps] */
+    int64_t  work_ns[OP_COUNT], wait_ns[OP_COUNT];
+} PhaseTimes;
+
+typedef struct {
+    int64_t     start_ns, end_ns;        /* CLOCK_MONOTONIC: all devices ready, all done */
+    PhaseTimes *phases;                  /* by device, in the order they ran */
+    int         phase_count;
+    Span       *spans;                   /* relative to start_ns, in the order of their ends; waits are gaps.
+                                          * As the simulator's: a LOAD is on the loader's lane, a SEND on
+                                          * the sender's compute and the receiver's copy-in lane */
+    int64_t     span_count;
+    double     *loss;                    /* [blocks]: of the last step; NaN: none run */
+    int64_t    *steps;                   /* [blocks]: where they stand */
+    int64_t    *peak_bytes;              /* [devices]: the most that was allocated at a time */
+    bool        stopped;                 /* by *stop */
+} ExecutionResult;
+
+/* Fails with the first error of any device; all others stop at once. */
+int  execute(ExecutionResult *out, const Execution *execution, Error *err);
+void execution_free(ExecutionResult *result);
+
+#endif

@@ -1,0 +1,391 @@
+/* The transport between threads of one process.
+ *
+ * A channel is a ring of queue_depth buffers in the receiver's memory, with one thread at
+ * each end:
+ *
+ *     send:     wait for a free buffer | copy rows into it | held + 1
+ *     receive:  wait for a full one    | take it (copy, or swap for a spare) | held - 1
+ *
+ * A group meets: all members arrive before any goes on. An all-reduce meets, each member
+ * then sums one slice of all members' values and writes it back to all of them, and they
+ * meet again:
+ *
+ *     member 0   |sum 0..k|            of every slice the addends come in the order of
+ *     member 1            |sum k..n|   the members, whoever adds them
+ *
+ * Waits watch an atomic for a moment where each device has a core of its own, then sleep. */
+#include "executor/transport.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/clock.h"
+
+enum { SPINS = 1000, CHUNK = 256 };
+
+/* What threads sleep on until a number changes. */
+typedef struct {
+    pthread_mutex_t lock;
+    pthread_cond_t  changed;
+    atomic_int      number;
+} Watch;
+
+typedef struct {
+    Watch   held;            /* messages in the ring */
+    float **ring;            /* [queue_depth], of the receiver's memory; NULL before it joins */
+    size_t  capacity;        /* floats of each */
+    int     next, first;     /* the sender's end, the receiver's */
+    Device *memory;
+} Queue;
+
+typedef struct {             /* what a member brings to a meeting */
+    const GradientRun *runs;
+    int                run_count;
+    double             loss;
+    double            *values;
+    int                value_count;
+} Part;
+
+typedef struct {
+    Watch      meeting;      /* its number */
+    int        arrived;      /* under the watch's lock */
+    Part      *parts;        /* [count] */
+    const int *devices;      /* borrowed from the program */
+    int        count;
+} Team;
+
+typedef struct {
+    Transport   head;
+    Queue      *queues;      /* [queue_count], one a channel */
+    Team       *teams;       /* [team_count], one a group */
+    int         queue_count, team_count;
+    const Channel *channels; /* borrowed from the program */
+    int         depth, spins;
+    atomic_bool stopped;
+} Local;
+
+/* ---- waiting ----------------------------------------------------------------- */
+
+static void watch_open(Watch *watch)
+{
+    pthread_mutex_init(&watch->lock, NULL);
+    pthread_cond_init(&watch->changed, NULL);
+    atomic_init(&watch->number, 0);
+}
+
+static void watch_close(Watch *watch)
+{
+    pthread_mutex_destroy(&watch->lock);
+    pthread_cond_destroy(&watch->changed);
+}
+
+static void watch_add(Watch *watch, int n)
+{
+    pthread_mutex_lock(&watch->lock);
+    atomic_fetch_add(&watch->number, n);
+    pthread_cond_broadcast(&watch->changed);
+    pthread_mutex_unlock(&watch->lock);
+}
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void watch_spin(Local *t, Watch *watch, int value)
+{
+    for (int i = 0; i < t->spins && atomic_load(&watch->number) == value; i++) pause_briefly();
+}
+
+/* Until the number is another than value. */
+static int watch_wait(Local *t, Watch *watch, int value, Error *err)
+{
+    watch_spin(t, watch, value);
+    if (atomic_load(&watch->number) == value) {
+        pthread_mutex_lock(&watch->lock);
+        while (atomic_load(&watch->number) == value && !atomic_load(&t->stopped))
+            pthread_cond_wait(&watch->changed, &watch->lock);
+        pthread_mutex_unlock(&watch->lock);
+    }
+    return atomic_load(&t->stopped) ? error_set(err, "stopped") : 0;
+}
+
+/* ---- channels ---------------------------------------------------------------- */
+
+static int join(Transport *transport, int device, Device *memory, int64_t *bytes, Error *err)
+{
+    Local *t = (Local *)transport;
+
+    *bytes = 0;
+    for (int c = 0; c < t->queue_count; c++) {
+        Queue *q = &t->queues[c];
+        if (t->channels[c].to != device) continue;
+        q->memory = memory;
+        for (int i = 0; i < t->depth; i++) {
+            q->ring[i] = device_alloc(memory, q->capacity);
+            if (!q->ring[i]) return error_set(err, "no memory for the queue of messages to device %d", device);
+            *bytes += (int64_t)(q->capacity * sizeof(float));
+        }
+    }
+    return 0;
+}
+
+static void leave(Transport *transport, int device)
+{
+    Local *t = (Local *)transport;
+
+    for (int c = 0; c < t->queue_count; c++) {
+        Queue *q = &t->queues[c];
+        if (t->channels[c].to != device) continue;
+        for (int i = 0; i < t->depth; i++) {
+            if (q->ring[i]) device_release(q->memory, q->ring[i]);
+            q->ring[i] = NULL;
+        }
+    }
+}
+
+static int send(Transport *transport, int channel, const float *values, size_t count, int64_t *ready_ns,
+                Error *err)
+{
+    Local *t = (Local *)transport;
+    Queue *q = &t->queues[channel];
+
+    if (watch_wait(t, &q->held, t->depth, err) != 0) return -1;
+    *ready_ns = clock_ns();
+    memcpy(q->ring[q->next], values, count * sizeof *values);
+    q->next = (q->next + 1) % t->depth;
+    watch_add(&q->held, 1);
+    return 0;
+}
+
+static int receive(Transport *transport, int channel, float **values, size_t count, bool swap,
+                   int64_t *ready_ns, Error *err)
+{
+    Local *t = (Local *)transport;
+    Queue *q = &t->queues[channel];
+
+    if (watch_wait(t, &q->held, 0, err) != 0) return -1;
+    *ready_ns = clock_ns();
+    float *message = q->ring[q->first];
+    if (swap) {
+        q->ring[q->first] = *values;
+        *values = message;
+    } else {
+        memcpy(*values, message, count * sizeof **values);
+    }
+    q->first = (q->first + 1) % t->depth;
+    watch_add(&q->held, -1);
+    return 0;
+}
+
+/* ---- groups ------------------------------------------------------------------ */
+
+static int member_of(const Team *team, int device)
+{
+    int i = 0;
+
+    while (team->devices[i] != device) i++;
+    return i;
+}
+
+/* Returns when all have come: what a member wrote before, all may read afterwards. With
+ * finish, a stop is not heard: members that use each other's memory part together. As
+ * every one of them came through the meeting before, they all come to this one. */
+static int meet(Local *t, Team *team, bool finish, Error *err)
+{
+    Watch *watch = &team->meeting;
+    int    number, rc = 0;
+
+    pthread_mutex_lock(&watch->lock);
+    number = atomic_load(&watch->number);
+    if (!finish && atomic_load(&t->stopped)) {
+        rc = -1;
+    } else if (++team->arrived == team->count) {
+        team->arrived = 0;
+        atomic_fetch_add(&watch->number, 1);
+        pthread_cond_broadcast(&watch->changed);
+    } else {
+        pthread_mutex_unlock(&watch->lock);
+        watch_spin(t, watch, number);
+        pthread_mutex_lock(&watch->lock);
+        while (atomic_load(&watch->number) == number && (finish || !atomic_load(&t->stopped)))
+            pthread_cond_wait(&watch->changed, &watch->lock);
+        if (atomic_load(&watch->number) == number) {     /* stopped: as if it had not come */
+            team->arrived--;
+            rc = -1;
+        }
+    }
+    pthread_mutex_unlock(&watch->lock);
+    return rc ? error_set(err, "stopped") : 0;
+}
+
+/* Adds the values at offset of one run over all members, in order, and gives the sum to all. */
+static void sum_chunk(const Team *team, int run, int64_t offset, int64_t count)
+{
+    float   sum[CHUNK] = {0};
+    int64_t n = count < CHUNK ? count : CHUNK;
+
+    memcpy(sum, team->parts[0].runs[run].values + offset, (size_t)n * sizeof *sum);
+    for (int m = 1; m < team->count; m++) {
+        const float *more = team->parts[m].runs[run].values + offset;
+        if (n == CHUNK) for (int i = 0; i < CHUNK; i++) sum[i] += more[i];
+        else            for (int64_t i = 0; i < n; i++) sum[i] += more[i];
+    }
+    for (int m = 0; m < team->count; m++)
+        memcpy(team->parts[m].runs[run].values + offset, sum, (size_t)n * sizeof *sum);
+}
+
+/* A member's slice: chunks are dealt out in turn. */
+static void sum_slice(const Team *team, int member)
+{
+    const Part *part = &team->parts[member];
+    int64_t     chunk = 0;
+
+    for (int r = 0; r < part->run_count; r++)
+        for (int64_t at = 0; at < part->runs[r].count; at += CHUNK, chunk++)
+            if (chunk % team->count == member) sum_chunk(team, r, at, part->runs[r].count - at);
+}
+
+static int check_parts(const Team *team, Error *err)
+{
+    const Part *first = &team->parts[0];
+
+    for (int m = 1; m < team->count; m++) {
+        const Part *part = &team->parts[m];
+        bool same = part->run_count == first->run_count && part->value_count == first->value_count;
+        for (int r = 0; same && r < part->run_count; r++) same = part->runs[r].count == first->runs[r].count;
+        if (!same) return error_set(err, "devices %d and %d have different gradients to sum", team->devices[0],
+                                    team->devices[m]);
+    }
+    return 0;
+}
+
+static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count,
+                  double *loss, int64_t *ready_ns, Error *err)
+{
+    Local *t = (Local *)transport;
+    Team  *team = &t->teams[group];
+    int    self = member_of(team, device);
+    double total = 0;
+
+    team->parts[self] = (Part){.runs = runs, .run_count = run_count, .loss = *loss};
+    if (meet(t, team, false, err) != 0) return -1;
+    *ready_ns = clock_ns();
+    int rc = check_parts(team, err);             /* the same to all */
+    if (rc == 0) sum_slice(team, self);
+    for (int m = 0; m < team->count; m++) total += team->parts[m].loss;
+    meet(t, team, true, NULL);
+    *loss = total;
+    return rc;
+}
+
+static int sum(Transport *transport, int group, int device, double *values, int count, Error *err)
+{
+    Local *t = (Local *)transport;
+    Team  *team = &t->teams[group];
+    int    self = member_of(team, device);
+
+    team->parts[self] = (Part){.values = values, .value_count = count};
+    if (meet(t, team, false, err) != 0) return -1;
+    int rc = check_parts(team, err);             /* the same to all */
+    for (int i = self; rc == 0 && i < count; i += team->count) {
+        double total = team->parts[0].values[i];
+        for (int m = 1; m < team->count; m++) total += team->parts[m].values[i];
+        for (int m = 0; m < team->count; m++) team->parts[m].values[i] = total;
+    }
+    meet(t, team, true, NULL);
+    return rc;
+}
+
+static int barrier(Transport *transport, int group, int device, int64_t *ready_ns, Error *err)
+{
+    Local *t = (Local *)transport;
+
+    (void)device;
+    if (meet(t, &t->teams[group], false, err) != 0) return -1;
+    *ready_ns = clock_ns();
+    return 0;
+}
+
+/* ---- beginning and end ------------------------------------------------------- */
+
+/* The number is left as it is: whoever waits looks at the flag when woken. */
+static void stop(Transport *transport)
+{
+    Local *t = (Local *)transport;
+
+    atomic_store(&t->stopped, true);
+    for (int c = 0; c < t->queue_count; c++) watch_add(&t->queues[c].held, 0);
+    for (int g = 0; g < t->team_count; g++) watch_add(&t->teams[g].meeting, 0);
+}
+
+static void local_free(Transport *transport)
+{
+    Local *t = (Local *)transport;
+
+    for (int c = 0; c < t->queue_count; c++) {
+        watch_close(&t->queues[c].held);
+        free(t->queues[c].ring);
+    }
+    for (int g = 0; g < t->team_count; g++) {
+        watch_close(&t->teams[g].meeting);
+        free(t->teams[g].parts);
+    }
+    free(t->queues);
+    free(t->teams);
+    free(t);
+}
+
+static const TransportOps local_ops = {join, leave, send, receive, reduce, sum, barrier, stop, local_free};
+
+static int open_queues(Local *t, const TransportOptions *options)
+{
+    for (int c = 0; c < options->program->channel_count; c++) {
+        Queue *q = &t->queues[c];
+        q->capacity = options->message_count[c];
+        q->ring = calloc((size_t)t->depth, sizeof *q->ring);
+        if (!q->ring) return -1;
+        watch_open(&q->held);
+        t->queue_count++;
+    }
+    return 0;
+}
+
+static int open_teams(Local *t, const Program *program)
+{
+    for (int g = 0; g < program->group_count; g++) {
+        Team *team = &t->teams[g];
+        team->devices = program->groups[g].devices;
+        team->count = program->groups[g].count;
+        team->parts = calloc((size_t)team->count, sizeof *team->parts);
+        if (!team->parts) return -1;
+        watch_open(&team->meeting);
+        t->team_count++;
+    }
+    return 0;
+}
+
+int local_new(Transport **out, const TransportOptions *options, Error *err)
+{
+    const Program *program = options->program;
+    Local         *t = calloc(1, sizeof *t);
+
+    *out = NULL;
+    if (!t) return error_no_memory(err);
+    t->head.ops = &local_ops;
+    t->channels = program->channels;
+    t->depth = options->queue_depth;
+    t->spins = options->spin ? SPINS : 0;
+    t->queues = calloc((size_t)program->channel_count + 1, sizeof *t->queues);
+    t->teams = calloc((size_t)program->group_count + 1, sizeof *t->teams);
+    if (!t->queues || !t->teams || open_queues(t, options) != 0 || open_teams(t, program) != 0) {
+        local_free(&t->head);
+        return error_no_memory(err);
+    }
+    *out = &t->head;
+    return 0;
+}

@@ -1,0 +1,590 @@
+#include "executor/worker.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/clock.h"
+#include "executor/rate.h"
+#include "executor/state.h"
+
+typedef struct Worker Worker;
+
+/* A student's block that a phase trains here. */
+typedef struct {
+    Worker  *worker;
+    Net     *net;            /* NULL: not in this phase */
+    int64_t  from;           /* the step it starts at: skipped before */
+    int64_t  handed;         /* the step of the latest snapshot */
+    int      group;          /* that sums its gradients; -1: alone */
+    bool     reports;        /* the first of the group */
+    double   loss;
+    int     *choices;        /* [block.choices] */
+    Tensors *state;          /* for snapshots */
+} Student;
+
+struct Worker {
+    Run      *run;
+    int       device;
+    Recorder *recorder;
+    Device   *memory;
+    Buffers   buffers;
+    bool      joined;        /* the transport */
+    int64_t   fixed_bytes;   /* buffers and queues */
+    Net     **teacher;       /* [blocks], NULL where there is none */
+    Student  *students;      /* [blocks] */
+    GradientRun *runs;       /* [run_capacity] */
+    int          run_capacity;
+    /* the phase */
+    const Code  *code;
+    const Phase *phase;
+    const Value *values;
+    int          number;     /* of the phase, in code */
+    int64_t      first, step;
+    bool         stopping;
+    /* the instruction */
+    const float *loaded;
+    int64_t      ready_ns;   /* when its wait ended; 0: it had none */
+    int64_t      summed_ns;  /* waited for batch statistics of others */
+    Error        err;
+};
+
+/* ---- meeting, failing --------------------------------------------------------- */
+
+void gate_open(Gate *gate, int expected)
+{
+    *gate = (Gate){.expected = expected};
+    pthread_mutex_init(&gate->lock, NULL);
+    pthread_cond_init(&gate->changed, NULL);
+}
+
+/* With the lock: lets all go when all have come. */
+static void gate_look(Gate *gate)
+{
+    if (gate->arrived < gate->expected) return;
+    gate->arrived = 0;
+    gate->number++;
+    gate->opened_ns = clock_ns();
+    pthread_cond_broadcast(&gate->changed);
+}
+
+void gate_expect(Gate *gate, int expected)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->expected = expected;
+    gate_look(gate);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_pass(Gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    int number = gate->number;
+    gate->arrived++;
+    gate_look(gate);
+    while (gate->number == number) pthread_cond_wait(&gate->changed, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_close(Gate *gate)
+{
+    pthread_mutex_destroy(&gate->lock);
+    pthread_cond_destroy(&gate->changed);
+}
+
+void run_fail(Run *run, const Error *err)
+{
+    pthread_mutex_lock(&run->lock);
+    if (!atomic_load(&run->failed)) run->error = *err;
+    atomic_store(&run->failed, true);
+    pthread_mutex_unlock(&run->lock);
+    run->transport->ops->stop(run->transport);
+    loader_stop(run->loader);
+}
+
+/* ---- where rows lie ------------------------------------------------------------ */
+
+static const float *boundary_rows(const Worker *w, int boundary, int64_t row)
+{
+    const Value *value = &w->values[value_boundary(boundary)];
+    const float *base = value->borrowed ? w->loaded : w->buffers.slots[value->slot].memory;
+
+    return base + (row - value->row) * value->per_row;
+}
+
+/* Of a value that the device makes itself. */
+static float *own_rows(const Worker *w, int number, int64_t row)
+{
+    const Value *value = &w->values[number];
+
+    return w->buffers.slots[value->slot].memory + (row - value->row) * value->per_row;
+}
+
+/* ---- instructions ---------------------------------------------------------------- */
+
+static int do_load(Worker *w, const Instruction *in)
+{
+    const Value *value = &w->values[value_boundary(0)];
+    const int   *labels;
+    int64_t      start_ns, end_ns;
+
+    if (loader_take(w->run->loader, w->device, &w->loaded, &labels, &start_ns, &end_ns, &w->err) != 0) return -1;
+    if (w->run->x->prefetch > 0) w->ready_ns = clock_ns();
+    record_span(w->recorder, w->device, LANE_LOADER, in, w->step, start_ns, end_ns);
+    if (!value->borrowed)
+        memcpy(own_rows(w, value_boundary(0), in->row), w->loaded,
+               (size_t)(in->rows * value->per_row) * sizeof *w->loaded);
+    return 0;
+}
+
+static int do_receive(Worker *w, const Instruction *in)
+{
+    const Value *value = &w->values[value_boundary(in->block)];
+    size_t       count = (size_t)(in->rows * value->per_row);
+    Transport   *t = w->run->transport;
+
+    if (value->channel >= 0)
+        return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true, &w->ready_ns,
+                               &w->err);
+    float *rows = own_rows(w, value_boundary(in->block), in->row);
+    return t->ops->receive(t, in->link, &rows, count, false, &w->ready_ns, &w->err);
+}
+
+static int do_send(Worker *w, const Instruction *in)
+{
+    size_t     count = (size_t)(in->rows * w->values[value_boundary(in->block)].per_row);
+    Transport *t = w->run->transport;
+
+    return t->ops->send(t, in->link, boundary_rows(w, in->block, in->row), count, &w->ready_ns, &w->err);
+}
+
+static int do_teacher(Worker *w, const Instruction *in)
+{
+    return net_forward(w->teacher[in->block], boundary_rows(w, in->block, in->row),
+                       own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
+}
+
+static int do_forward(Worker *w, const Instruction *in)
+{
+    const WorkBlock *block = &w->run->x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+
+    if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
+    return net_forward(student->net, boundary_rows(w, in->block, in->row),
+                       own_rows(w, value_output(&w->buffers, in->block), in->row), in->rows,
+                       block->choices ? student->choices : NULL, &w->err);
+}
+
+static int do_backward(Worker *w, const Instruction *in)
+{
+    const WorkBlock *block = &w->run->x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+    float           *gradient = own_rows(w, value_gradient(&w->buffers, in->block), in->row);
+
+    loss_backward(w->memory, block->loss, own_rows(w, value_output(&w->buffers, in->block), in->row),
+                  boundary_rows(w, in->block + 1, in->row), gradient, in->rows, shape_count(block->out),
+                  w->run->x->program->batch, &student->loss);
+    return net_backward(student->net, gradient, in->rows, &w->err);
+}
+
+static int do_allreduce(Worker *w, const Instruction *in)
+{
+    Student   *student = &w->students[in->block];
+    Transport *t = w->run->transport;
+    int        count = net_gradients(student->net, w->runs, w->run_capacity);
+
+    return t->ops->reduce(t, in->link, w->device, w->runs, count, &student->loss, &w->ready_ns, &w->err);
+}
+
+static int do_barrier(Worker *w, const Instruction *in)
+{
+    Transport *t = w->run->transport;
+
+    return t->ops->barrier(t, in->link, w->device, &w->ready_ns, &w->err);
+}
+
+/* Hands the block's state over. */
+static int snapshot(Worker *w, int b, int64_t step)
+{
+    const Execution *x = w->run->x;
+    Student         *student = &w->students[b];
+
+    if (state_store(student->net, b, step, true, student->state, &w->err) != 0) return -1;
+    pthread_mutex_lock(&w->run->report);
+    int rc = x->snapshot(x->context, b, step, student->state, &w->err);
+    pthread_mutex_unlock(&w->run->report);
+    student->handed = step;
+    return rc;
+}
+
+static int report(Worker *w, int b)
+{
+    const Execution *x = w->run->x;
+    Student         *student = &w->students[b];
+    int64_t          done = w->step + 1;
+
+    if (!student->reports) return 0;
+    if (!isfinite(student->loss))
+        return error_set(&w->err, "the loss is %f: a smaller learning_rate may help", student->loss);
+    if (x->progress) {
+        pthread_mutex_lock(&w->run->report);
+        x->progress(x->context, w->device, b, w->step, student->loss);
+        pthread_mutex_unlock(&w->run->report);
+    }
+    if (!x->snapshot || (done % x->snapshot_every != 0 && done != x->program->steps)) return 0;
+    return snapshot(w, b, done);
+}
+
+static int do_update(Worker *w, const Instruction *in)
+{
+    const Workload *workload = w->run->x->workload;
+    SgdStep         sgd = {rate_at(workload, w->step, w->run->x->program->steps), (float)workload->momentum,
+                           (float)workload->weight_decay, workload->nesterov};
+
+    net_update(w->students[in->block].net, &sgd);
+    return report(w, in->block);
+}
+
+static int (*const perform[OP_COUNT])(Worker *, const Instruction *) = {
+    [OP_LOAD] = do_load,       [OP_RECV] = do_receive,      [OP_SEND] = do_send,
+    [OP_TEACHER] = do_teacher, [OP_FORWARD] = do_forward,   [OP_BACKWARD] = do_backward,
+    [OP_UPDATE] = do_update,   [OP_ALLREDUCE] = do_allreduce, [OP_BARRIER] = do_barrier,
+};
+
+/* ---- a step ----------------------------------------------------------------------- */
+
+static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t end_ns)
+{
+    int64_t ready_ns = w->ready_ns ? w->ready_ns : began_ns;
+
+    /* What was waited for within the work counts as waiting, though the box keeps it. */
+    record_times(w->recorder, in, began_ns, ready_ns + w->summed_ns, end_ns);
+    if (in->op == OP_LOAD || in->op == OP_BARRIER) return;
+    record_span(w->recorder, w->device, LANE_COMPUTE, in, w->step, ready_ns, end_ns);
+    if (in->op == OP_SEND)
+        record_span(w->recorder, w->run->x->program->channels[in->link].to, LANE_COPY_IN, in, w->step, ready_ns,
+                    end_ns);
+}
+
+static bool trains(Op op) { return op == OP_FORWARD || op == OP_BACKWARD || op == OP_ALLREDUCE || op == OP_UPDATE; }
+
+static int fail_at(Worker *w, const Instruction *in)
+{
+    char text[160];
+
+    if (in->op == OP_LOAD) return -1;            /* the error names file and sample */
+    instruction_text(w->run->x->program, in, text, sizeof text);
+    return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, w->step, text);
+}
+
+static int run_step(Worker *w)
+{
+    int64_t end_ns = 0;
+
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (trains(in->op) && w->step < w->students[in->block].from) continue;
+        int64_t began_ns = clock_ns();
+        w->ready_ns = w->summed_ns = 0;
+        if (perform[in->op](w, in) != 0) return fail_at(w, in);
+        end_ns = clock_ns();
+        record(w, in, began_ns, end_ns);
+    }
+    record_step(w->recorder, end_ns ? end_ns : clock_ns());
+    return 0;
+}
+
+/* ---- nets -------------------------------------------------------------------------- */
+
+/* Batch statistics over the group, for a net. */
+static int sum_statistics(void *context, double *values, int count, Error *err)
+{
+    Student   *student = context;
+    Worker    *w = student->worker;
+    Transport *t = w->run->transport;
+    int64_t    began_ns = clock_ns();
+    int        rc = t->ops->sum(t, student->group, w->device, values, count, err);
+
+    w->summed_ns += clock_ns() - began_ns;
+    return rc;
+}
+
+static int open_teacher(Worker *w, const Instruction *in)
+{
+    const Execution *x = w->run->x;
+    const WorkBlock *block = &x->workload->block[in->block];
+    Net            **net = &w->teacher[in->block];
+
+    if (!*net) {
+        if (net_new(net, w->memory, &block->teacher, block->in, NET_FROZEN, &w->err) != 0) return -1;
+        if (state_load_teacher(*net, in->block, x->teacher, x->seed, &w->err) != 0) return -1;
+    }
+    return net_prepare(*net, in->rows, &w->err);
+}
+
+static int load_student(Worker *w, int b)
+{
+    const Execution *x = w->run->x;
+    Student         *student = &w->students[b];
+
+    pthread_mutex_lock(&w->run->report);         /* others may store into the same tensors */
+    int rc = state_load_student(student->net, b, x->student, true, x->seed, &w->err);
+    pthread_mutex_unlock(&w->run->report);
+    return rc;
+}
+
+static int open_student(Worker *w, const Instruction *in)
+{
+    const Execution *x = w->run->x;
+    const WorkBlock *block = &x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+
+    student->worker = w;
+    student->group = -1;
+    student->reports = true;
+    student->from = student->handed = w->run->block_step[in->block];
+    if (net_new(&student->net, w->memory, &block->student, block->in, NET_TRAINED, &w->err) != 0) return -1;
+    if (load_student(w, in->block) != 0) return -1;
+    if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
+    if (!student->choices) return error_no_memory(&w->err);
+    if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
+    return net_prepare(student->net, in->rows, &w->err);
+}
+
+static int open_group(Worker *w, const Instruction *in)
+{
+    Student *student = &w->students[in->block];
+    int      parameters = net_parameter_count(student->net);
+
+    student->group = in->link;
+    student->reports = w->run->x->program->groups[in->link].devices[0] == w->device;
+    if (w->run->x->synchronise) net_synchronise(student->net, sum_statistics, student);
+    if (parameters <= w->run_capacity) return 0;
+    GradientRun *moved = realloc(w->runs, (size_t)parameters * sizeof *moved);
+    if (!moved) return error_no_memory(&w->err);
+    w->runs = moved;
+    w->run_capacity = parameters;
+    return 0;
+}
+
+/* The nets the phase does not need go first, so that both never stand side by side. */
+static void close_nets(Worker *w, bool all)
+{
+    for (int b = 0; b < w->run->x->workload->block_count; b++) {
+        bool needed = false;
+        for (int i = 0; !all && i < w->phase->count; i++) {
+            const Instruction *in = &w->code->code[w->phase->first + i];
+            needed = needed || (in->op == OP_TEACHER && in->block == b);
+        }
+        if (!needed) { net_free(w->teacher[b]); w->teacher[b] = NULL; }
+        net_free(w->students[b].net);
+        w->students[b].net = NULL;
+        tensors_free(w->students[b].state);
+        w->students[b].state = NULL;
+    }
+}
+
+/* Adds what a net keeps to *kept; what it needs within a call, nets of a device share. */
+static void count_bytes(const Net *net, int64_t rows, int64_t *kept, int64_t *shared)
+{
+    NetBytes bytes = net_bytes(net, rows);
+
+    *kept += bytes.weight + bytes.gradient + bytes.state + bytes.activation;
+    if (bytes.work > *shared) *shared = bytes.work;
+}
+
+static int open_nets(Worker *w)
+{
+    int64_t bytes = w->fixed_bytes, shared = 0;
+
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (in->op == OP_TEACHER && open_teacher(w, in) != 0) return -1;
+        if (in->op == OP_FORWARD && open_student(w, in) != 0) return -1;
+        if (in->op == OP_ALLREDUCE && open_group(w, in) != 0) return -1;
+        if (in->op == OP_TEACHER) count_bytes(w->teacher[in->block], in->rows, &bytes, &shared);
+        if (in->op == OP_FORWARD) count_bytes(w->students[in->block].net, in->rows, &bytes, &shared);
+    }
+    int64_t *peak = &w->run->peak_bytes[w->device];
+    if (bytes + shared > *peak) *peak = bytes + shared;
+    return 0;
+}
+
+/* ---- a phase ------------------------------------------------------------------------ */
+
+/* The step a phase starts at: the least of the blocks it trains, here or, where phases are
+ * linked, on any device. */
+static int64_t first_step(const Worker *w, bool stolen)
+{
+    const Program *program = w->run->x->program;
+    int64_t        first = program->steps;
+
+    if (w->run->linked && !stolen) return w->run->first[w->number];
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (in->op == OP_FORWARD && w->run->block_step[in->block] < first) first = w->run->block_step[in->block];
+    }
+    return first;
+}
+
+static void select_phase(Worker *w, const Code *code, int number, bool stolen)
+{
+    int before = stolen ? w->run->x->program->devices[w->device].phase_count : 0;
+
+    w->code = code;
+    w->phase = &code->phases[number];
+    w->values = w->buffers.phases[before + number].values;
+    w->number = number;
+    w->first = w->step = first_step(w, stolen);
+}
+
+static bool is_over(const Worker *w) { return w->first >= w->run->x->program->steps; }
+
+static int open_phase(Worker *w)
+{
+    if (is_over(w)) return 0;
+    close_nets(w, false);
+    if (open_nets(w) != 0) return -1;
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (in->op == OP_LOAD
+            && loader_begin(w->run->loader, w->device, in->row, in->rows, w->first,
+                            w->run->x->program->steps - w->first, &w->err) != 0) return -1;
+    }
+    return 0;
+}
+
+/* Whether the step is to be run. Linked devices agree: the first that sees the wish to stop
+ * lets everybody come as far as the foremost is, since others may wait for its messages. */
+static bool step_begins(Worker *w, bool stolen)
+{
+    Run    *run = w->run;
+    int64_t place = w->number * run->x->program->steps + w->step;
+    bool    wish, go;
+
+    if (!run->x->stop) return true;
+    wish = atomic_load(run->x->stop);
+    if (!wish && (!run->linked || stolen)) return true;
+    pthread_mutex_lock(&run->lock);
+    if (!run->linked || stolen) {
+        go = false;
+    } else {
+        if (wish && run->stop_at == INT64_MAX) {
+            run->stop_at = 0;
+            for (int d = 0; d < run->x->program->device_count; d++)
+                if (run->started[d] >= run->stop_at) run->stop_at = run->started[d] + 1;
+        }
+        go = place < run->stop_at;
+        if (go) run->started[w->device] = place;
+    }
+    if (!go) run->stopped = true;
+    pthread_mutex_unlock(&run->lock);
+    return go;
+}
+
+/* The students of the phase go back to the caller, each from the first of its group. */
+static int close_phase(Worker *w)
+{
+    Run *run = w->run;
+
+    for (int b = 0; b < run->x->workload->block_count; b++) {
+        Student *student = &w->students[b];
+        if (!student->net || !student->reports) continue;
+        int64_t ended = w->step > student->from ? w->step : student->from;
+        if (run->x->snapshot && student->handed < ended && snapshot(w, b, ended) != 0) return -1;
+        pthread_mutex_lock(&run->report);
+        int rc = state_store(student->net, b, ended, true, run->x->student, &w->err);
+        run->ended[b] = ended;
+        if (ended > student->from) run->loss[b] = student->loss;
+        pthread_mutex_unlock(&run->report);
+        if (rc != 0) return -1;
+    }
+    return 0;
+}
+
+static int run_phase(Worker *w, bool stolen)
+{
+    int64_t    steps = w->run->x->program->steps;
+    PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen, .first = w->first,
+                        .steps = steps - w->first};
+
+    if (is_over(w)) return 0;
+    if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
+    for (; w->step < steps; w->step++) {
+        if (!step_begins(w, stolen)) { w->stopping = true; break; }
+        if (run_step(w) != 0) return -1;
+    }
+    return close_phase(w);
+}
+
+/* ---- a worker ------------------------------------------------------------------------- */
+
+static int open_worker(Worker *w)
+{
+    Run             *run = w->run;
+    const Execution *x = run->x;
+    size_t           blocks = (size_t)x->workload->block_count;
+    int64_t          queues;
+
+    if (device_open(&w->memory, x->devices, w->device, &w->err) != 0) return -1;
+    w->teacher = calloc(blocks, sizeof *w->teacher);
+    w->students = calloc(blocks, sizeof *w->students);
+    if (!w->teacher || !w->students) return error_no_memory(&w->err);
+    if (buffers_plan(&w->buffers, x->program, x->workload, w->device, run->message_count, &w->err) != 0
+        || buffers_open(&w->buffers, w->memory, &w->fixed_bytes, &w->err) != 0) return -1;
+    w->joined = true;
+    if (run->transport->ops->join(run->transport, w->device, w->memory, &queues, &w->err) != 0) return -1;
+    w->fixed_bytes += queues;
+    run->peak_bytes[w->device] = w->fixed_bytes;
+    if (x->program->devices[w->device].phase_count == 0) return 0;
+    select_phase(w, &x->program->devices[w->device], 0, false);
+    return open_phase(w);
+}
+
+static int run_phases(Worker *w)
+{
+    const Program *program = w->run->x->program;
+    const Code    *code = &program->devices[w->device];
+
+    for (int p = 0; p < code->phase_count && !w->stopping; p++) {
+        select_phase(w, code, p, false);
+        if (p > 0 && open_phase(w) != 0) return -1;      /* the first is open already */
+        if (run_phase(w, false) != 0) return -1;
+    }
+    while (!w->stopping) {
+        int task = atomic_fetch_add(&w->run->next_task, 1);
+        if (task >= program->queue.phase_count) break;
+        select_phase(w, &program->queue, task, true);
+        if (open_phase(w) != 0 || run_phase(w, true) != 0) return -1;
+    }
+    return 0;
+}
+
+static void close_worker(Worker *w)
+{
+    if (w->teacher && w->students) {
+        close_nets(w, true);
+        for (int b = 0; b < w->run->x->workload->block_count; b++) free(w->students[b].choices);
+    }
+    if (w->joined) w->run->transport->ops->leave(w->run->transport, w->device);
+    buffers_free(&w->buffers, w->memory);
+    free(w->teacher);
+    free(w->students);
+    free(w->runs);
+    if (w->memory) device_close(w->memory);
+}
+
+void *worker_run(void *argument)
+{
+    WorkerArgument *arg = argument;
+    Worker          w = {.run = arg->run, .device = arg->device, .recorder = arg->recorder};
+    int             rc = open_worker(&w);
+
+    if (rc != 0) run_fail(w.run, &w.err);
+    gate_pass(&w.run->gate);
+    if (rc == 0 && !atomic_load(&w.run->failed) && run_phases(&w) != 0) run_fail(w.run, &w.err);
+    gate_pass(&w.run->gate);
+    close_worker(&w);
+    return NULL;
+}

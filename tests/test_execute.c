@@ -1,0 +1,687 @@
+/* The executor: every schedule trains the same students, from any step on, and a failure of
+ * one device ends the run. Real kernels on a small workload, on two cores: every device has
+ * one, with four devices two share each. */
+#include "tests/support.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "executor/execute.h"
+#include "executor/state.h"
+#include "schedule/verify.h"
+
+enum { BLOCKS = 4, BATCH = 10, SAMPLES = 35, STEPS_AN_EPOCH = 4, STEPS = 9, LOADER_AHEAD = 2 };
+
+/* Students with batch normalisation, so that statistics of groups matter, and a choice. */
+static const char workload_text[] =
+    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"four\","
+    " \"input\": {\"channels\": 2, \"height\": 6, \"width\": 6}, \"classes\": 5, \"batch\": 10, \"samples\": 35,"
+    " \"training\": {\"learning_rate\": 0.05, \"momentum\": 0.9, \"nesterov\": true, \"weight_decay\": 1e-4},"
+    " \"data\": \"synthetic\", \"blocks\": ["
+    " {\"name\": \"a\", \"loss\": \"mse\","
+    "  \"teacher\": [{\"layer\": \"conv\", \"out\": 6, \"kernel\": 3}, {\"layer\": \"relu\"}],"
+    "  \"student\": [{\"layer\": \"conv\", \"out\": 6, \"kernel\": 1}, {\"layer\": \"batchnorm\"}, {\"layer\": \"relu\"}]},"
+    " {\"name\": \"b\", \"loss\": \"mse\","
+    "  \"teacher\": [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3, \"stride\": 2}, {\"layer\": \"relu\"}],"
+    "  \"student\": [{\"layer\": \"choice\", \"paths\": ["
+    "    [{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"stride\": 2, \"batchnorm\": true, \"relu\": true}],"
+    "    [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 1, \"stride\": 2}, {\"layer\": \"batchnorm\"}]]}]},"
+    " {\"name\": \"c\", \"loss\": \"mse\","
+    "  \"teacher\": [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3}, {\"layer\": \"relu\"}],"
+    "  \"student\": [{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"batchnorm\": true, \"relu\": true}]},"
+    " {\"name\": \"d\", \"loss\": \"soft_cross_entropy\","
+    "  \"teacher\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"linear\", \"out\": 5}],"
+    "  \"student\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"linear\", \"out\": 5}]}]}";
+
+/* ---- running a plan ------------------------------------------------------------- */
+
+typedef struct {
+    Workload *workload;
+    Data     *data;
+} Fixture;
+
+/* Devices are given what cores the process may use. */
+static void keep_two_cores(void)
+{
+    cpu_set_t all, two;
+    int       kept = 0;
+
+    CPU_ZERO(&two);
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    for (int core = 0; core < CPU_SETSIZE && kept < 2; core++)
+        if (CPU_ISSET(core, &all)) { CPU_SET(core, &two); kept++; }
+    assert_int_equal(sched_setaffinity(0, sizeof two, &two), 0);
+}
+
+static int open_fixture(void **state)
+{
+    static Fixture fixture;
+    Error          err = {""};
+
+    keep_two_cores();
+    if (workload_parse(&fixture.workload, "four", workload_text, strlen(workload_text), &err) != 0
+        || data_open(&fixture.data, "synthetic", fixture.workload, DATA_TRAIN, 0, &err) != 0)
+        fail_msg("%s", err.text);
+    *state = &fixture;
+    return 0;
+}
+
+static int close_fixture(void **state)
+{
+    Fixture *fixture = *state;
+
+    data_free(fixture->data);
+    workload_free(fixture->workload);
+    return 0;
+}
+
+static Program *spell_out(const Plan *plan)
+{
+    Program *program = NULL;
+    Error    err = {""};
+
+    if (plan_check(plan, &err) != 0 || program_build(&program, plan, STEPS, &err) != 0
+        || program_verify(program, 2, &err) != 0) fail_msg("%s", err.text);
+    return program;
+}
+
+static Tensors *no_tensors(void)
+{
+    Tensors *tensors;
+    Error    err = {""};
+
+    assert_int_equal(tensors_new(&tensors, &err), 0);
+    return tensors;
+}
+
+/* An execution of plan as most tests want it. Frees nothing. */
+static Execution execution_of(const Fixture *f, const Program *program, DeviceSpec *spec, Tensors *student, uint64_t seed)
+{
+    char  text[16];
+    Error err = {""};
+
+    snprintf(text, sizeof text, "cpu:%d", program->device_count);
+    assert_int_equal(device_spec_parse(spec, text, &err), 0);
+    return (Execution){.program = program, .workload = f->workload, .devices = spec, .data = f->data,
+                       .student = student, .seed = seed, .steps_per_epoch = STEPS_AN_EPOCH, .queue_depth = 2,
+                       .lanes = 1, .synchronise = true};
+}
+
+/* Trains under plan, which it frees, from student on (NULL: from the seed). Yours. */
+static Tensors *train(const Fixture *f, Plan *plan, Tensors *student, uint64_t seed, int prefetch)
+{
+    Program        *program = spell_out(plan);
+    DeviceSpec      spec;
+    ExecutionResult result;
+    Error           err = {""};
+    Tensors        *out = student ? student : no_tensors();
+    Execution       x = execution_of(f, program, &spec, out, seed);
+
+    x.prefetch = prefetch;
+    if (execute(&result, &x, &err) != 0) fail_msg("%s", err.text);
+    assert_false(result.stopped);
+    for (int b = 0; b < BLOCKS; b++) assert_int_equal(result.steps[b], STEPS);
+    execution_free(&result);
+    program_free(program);
+    plan_free(plan);
+    return out;
+}
+
+/* ---- plans ------------------------------------------------------------------------ */
+
+/* Stages along the chain: first blocks and widths, on devices in order. */
+static Plan *relay(Schedule schedule, int stages, const int *first, const int *width)
+{
+    Plan *plan;
+    Error err = {""};
+    int   devices = 0, device = 0;
+
+    for (int s = 0; s < stages; s++) devices += width[s];
+    assert_int_equal(plan_new(&plan, schedule, BLOCKS, devices, BATCH, stages, &err), 0);
+    for (int s = 0; s < stages; s++) {
+        int last = s + 1 < stages ? first[s + 1] - 1 : BLOCKS - 1;
+        assert_int_equal(plan_set_stage(plan, s, first[s], last, device, width[s], &err), 0);
+        device += width[s];
+    }
+    return plan;
+}
+
+static Plan *data_parallel(int devices)
+{
+    Plan *plan;
+    Error err = {""};
+
+    assert_int_equal(plan_new(&plan, SCHEDULE_DP, BLOCKS, devices, BATCH, BLOCKS, &err), 0);
+    for (int b = 0; b < BLOCKS; b++) assert_int_equal(plan_set_stage(plan, b, b, b, 0, devices, &err), 0);
+    return plan;
+}
+
+/* Block b on device b % devices, the last first; or to be stolen. */
+static Plan *lists(int devices, bool stealing)
+{
+    Plan *plan;
+    Error err = {""};
+
+    assert_int_equal(plan_new(&plan, SCHEDULE_LS, BLOCKS, devices, BATCH, BLOCKS, &err), 0);
+    plan->stealing = stealing;
+    for (int s = 0; s < BLOCKS; s++) {
+        int b = BLOCKS - 1 - s;
+        assert_int_equal(plan_set_stage(plan, s, b, b, stealing ? 0 : b % devices, stealing ? 0 : 1, &err), 0);
+    }
+    return plan;
+}
+
+static Plan *pipeline(Schedule schedule)
+{
+    return relay(schedule, 2, (const int[]){0, 2}, (const int[]){1, 1});
+}
+
+static Plan *pipeline_of_four(Schedule schedule)
+{
+    return relay(schedule, 4, (const int[]){0, 1, 2, 3}, (const int[]){1, 1, 1, 1});
+}
+
+/* Two teacher stages; students elsewhere, some on several devices with uneven rows. */
+static Plan *split_of_three(void)
+{
+    Plan *plan;
+    Error err = {""};
+
+    assert_int_equal(plan_new(&plan, SCHEDULE_SPLIT, BLOCKS, 3, BATCH, 2, &err), 0);
+    assert_int_equal(plan_set_stage(plan, 0, 0, 1, 0, 1, &err), 0);
+    assert_int_equal(plan_set_stage(plan, 1, 2, 3, 1, 1, &err), 0);
+    assert_int_equal(plan_add_tasks(plan, &err), 0);
+    static const int     device[BLOCKS][2] = {{2, 0}, {0, 2}, {1, 2}, {1, 0}};
+    static const int64_t rows[BLOCKS][2] = {{10, 0}, {4, 6}, {7, 3}, {10, 0}};
+    for (int b = 0; b < BLOCKS; b++)
+        assert_int_equal(plan_place(plan, &plan->tasks[b], device[b], rows[b], rows[b][1] ? 2 : 1, &err), 0);
+    return plan;
+}
+
+/* ---- comparing students -------------------------------------------------------------- */
+
+/* The largest difference of any element, over the largest element of its tensor. */
+static double difference(const Tensors *a, const Tensors *b)
+{
+    double worst = 0;
+
+    assert_int_equal(tensors_count(a), tensors_count(b));
+    for (int i = 0; i < tensors_count(a); i++) {
+        const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
+        double        largest = 1e-3, most = 0;
+        assert_non_null(y);
+        for (int64_t k = 0; k < x->count; k++) {
+            largest = fmax(largest, fabs(x->values[k]));
+            most = fmax(most, fabs(x->values[k] - y->values[k]));
+        }
+        worst = fmax(worst, most / largest);
+    }
+    return worst;
+}
+
+static void assert_same_bits(const Tensors *a, const Tensors *b)
+{
+    assert_int_equal(tensors_count(a), tensors_count(b));
+    for (int i = 0; i < tensors_count(a); i++) {
+        const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
+        if (!y) fail_msg("%s is missing", x->name);
+        if (memcmp(x->values, y->values, (size_t)x->count * sizeof *x->values) != 0) fail_msg("%s differs", x->name);
+    }
+    for (int b_ = 0; b_ < BLOCKS; b_++) {
+        int64_t step, other;
+        Error   err = {""};
+        assert_int_equal(state_step(&step, a, b_, &err), 0);
+        assert_int_equal(state_step(&other, b, b_, &err), 0);
+        assert_int_equal(step, other);
+    }
+}
+
+/* ---- the same mathematics -------------------------------------------------------------- */
+
+/* A block on one device is the same arithmetic wherever and whenever it runs, where each
+ * device has as many cores (a team of threads adds in another order than one does). */
+static void schedules_of_width_one_agree_to_the_bit(void **state)
+{
+    Fixture *f = *state;
+
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        Tensors *truth = train(f, pipeline(SCHEDULE_TR), NULL, seed, 0);
+        Plan *(*const make[])(Schedule) = {pipeline, pipeline_of_four};
+        for (int i = 0; i < 2; i++) {
+            Schedule all[] = {SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_AHD};
+            for (int s = 0; s < 3; s++) {
+                Tensors *found = train(f, make[i](all[s]), NULL, seed, s == 1 ? LOADER_AHEAD : 0);
+                assert_same_bits(truth, found);
+                tensors_free(found);
+            }
+        }
+        for (int devices = 2; devices <= 4; devices++)
+            for (int stealing = 0; stealing < 2; stealing++) {
+                Tensors *found = train(f, lists(devices, stealing), NULL, seed, stealing ? LOADER_AHEAD : 0);
+                assert_same_bits(truth, found);
+                tensors_free(found);
+            }
+        tensors_free(truth);
+    }
+}
+
+/* Groups add the same gradients and statistics in another order, which errs by some 1e-7 of
+ * them; nine steps with momentum, and normalisation of channels with little variance, make
+ * up to 1e-4 of that, and a ReLU may fall on the other side. Without common statistics the
+ * students are others (0.01 and more). */
+#define SPLIT_TOLERANCE 2e-3
+
+static void groups_agree_to_rounding(void **state)
+{
+    Fixture *f = *state;
+
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        Tensors *truth = train(f, pipeline(SCHEDULE_TR), NULL, seed, 0);
+        Plan    *plans[] = {
+            data_parallel(2), data_parallel(3), data_parallel(4),
+            relay(SCHEDULE_IR, 1, (const int[]){0}, (const int[]){2}),
+            relay(SCHEDULE_IR, 1, (const int[]){0}, (const int[]){4}),
+            relay(SCHEDULE_AHD, 2, (const int[]){0, 1}, (const int[]){3, 1}),
+            relay(SCHEDULE_AHD, 2, (const int[]){0, 3}, (const int[]){1, 2}),
+            relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}),
+            relay(SCHEDULE_AHD, 2, (const int[]){0, 2}, (const int[]){2, 2}),
+            split_of_three(),
+        };
+        for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+            Tensors *found = train(f, plans[i], NULL, seed, i % 2 ? LOADER_AHEAD : 0);
+            double   most = difference(truth, found);
+            if (!(most <= SPLIT_TOLERANCE)) fail_msg("plan %zu, seed %" PRIu64 ": differs by %g", i, seed, most);
+            tensors_free(found);
+        }
+        tensors_free(truth);
+    }
+}
+
+/* The control of the test above: it can fail. */
+static void without_common_statistics_groups_differ(void **state)
+{
+    Fixture        *f = *state;
+    Tensors        *truth = train(f, pipeline(SCHEDULE_TR), NULL, 1, 0), *found = no_tensors();
+    Plan           *plan = data_parallel(2);
+    Program        *program = spell_out(plan);
+    DeviceSpec      spec;
+    ExecutionResult result;
+    Error           err = {""};
+    Execution       x = execution_of(f, program, &spec, found, 1);
+
+    x.synchronise = false;
+    assert_int_equal(execute(&result, &x, &err), 0);
+    assert_true(difference(truth, found) > 5 * SPLIT_TOLERANCE);
+    execution_free(&result);
+    program_free(program);
+    plan_free(plan);
+    tensors_free(found);
+    tensors_free(truth);
+}
+
+/* The same plan gives the same bits whenever it runs. */
+static void a_plan_repeats_itself(void **state)
+{
+    Fixture *f = *state;
+
+    for (int round = 0; round < 3; round++) {
+        Tensors *a = train(f, relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}), NULL, 7, 0);
+        Tensors *b = train(f, relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}), NULL, 7,
+                           LOADER_AHEAD);
+        assert_same_bits(a, b);
+        tensors_free(a);
+        tensors_free(b);
+    }
+}
+
+/* ---- stopping and going on --------------------------------------------------------------- */
+
+typedef struct {
+    atomic_bool stop;
+    int         left;        /* updates until the run is asked to stop */
+} Stopper;
+
+static void count_down(void *context, int device, int block, int64_t step, double loss)
+{
+    Stopper *s = context;
+
+    (void)device; (void)block; (void)step; (void)loss;
+    if (--s->left == 0) atomic_store(&s->stop, true);
+}
+
+/* Trains under plan, which it frees, until updates are made, and lets the run stop. */
+static Tensors *train_until(const Fixture *f, Plan *plan, int updates, uint64_t seed)
+{
+    Program        *program = spell_out(plan);
+    DeviceSpec      spec;
+    ExecutionResult result;
+    Error           err = {""};
+    Tensors        *student = no_tensors();
+    Stopper         stopper = {false, updates};
+    Execution       x = execution_of(f, program, &spec, student, seed);
+
+    x.stop = &stopper.stop;
+    x.progress = count_down;
+    x.context = &stopper;
+    if (execute(&result, &x, &err) != 0) fail_msg("%s", err.text);
+    for (int b = 0; b < BLOCKS; b++) {
+        int64_t step;
+        assert_int_equal(state_step(&step, student, b, &err), 0);
+        assert_int_equal(result.steps[b], step);
+    }
+    execution_free(&result);
+    program_free(program);
+    plan_free(plan);
+    return student;
+}
+
+static Plan *plan_number(int i)
+{
+    switch (i) {
+    case 0:  return pipeline(SCHEDULE_TR);
+    case 1:  return pipeline_of_four(SCHEDULE_DPU);
+    case 2:  return lists(2, false);
+    case 3:  return lists(3, true);
+    case 4:  return relay(SCHEDULE_AHD, 2, (const int[]){0, 1}, (const int[]){1, 2});
+    case 5:  return relay(SCHEDULE_IR, 1, (const int[]){0}, (const int[]){2});
+    case 6:  return split_of_three();
+    default: return data_parallel(2);
+    }
+}
+
+enum { PLANS = 8, PLANS_OF_WIDTH_ONE = 4 };
+
+static void a_stopped_run_goes_on_to_the_same_bits(void **state)
+{
+    Fixture *f = *state;
+    uint64_t seed = test_seed("stopped", 5);
+
+    for (int i = 0; i < PLANS; i++) {
+        Tensors *truth = train(f, plan_number(i), NULL, seed, 0);
+        for (int round = 0; round < 3; round++) {
+            int      updates = 1 + (int)(rng_u64(seed, (uint64_t)i, (uint64_t)round, 1) % (BLOCKS * STEPS - 1));
+            Tensors *student = train_until(f, plan_number(i), updates, seed);
+            train(f, plan_number(i), student, seed, LOADER_AHEAD);
+            assert_same_bits(truth, student);
+            tensors_free(student);
+        }
+        tensors_free(truth);
+    }
+}
+
+/* From where one schedule stopped another goes on: blocks stand at different steps then. */
+static void another_plan_goes_on(void **state)
+{
+    Fixture *f = *state;
+    uint64_t seed = test_seed("another", 6);
+    Tensors *truth = train(f, plan_number(0), NULL, seed, 0);
+
+    for (int from = 0; from < PLANS; from++) {
+        for (int to = 0; to < PLANS; to++) {
+            int      updates = 1 + (int)(rng_u64(seed, (uint64_t)from, (uint64_t)to, 1) % (BLOCKS * STEPS - 1));
+            Tensors *student = train_until(f, plan_number(from), updates, seed);
+            train(f, plan_number(to), student, seed, 0);
+            if (from < PLANS_OF_WIDTH_ONE && to < PLANS_OF_WIDTH_ONE) assert_same_bits(truth, student);
+            double most = difference(truth, student);
+            if (!(most <= SPLIT_TOLERANCE)) fail_msg("from plan %d to %d: differs by %g", from, to, most);
+            tensors_free(student);
+        }
+    }
+    tensors_free(truth);
+}
+
+/* ---- what a run tells -------------------------------------------------------------------- */
+
+typedef struct {
+    int     updates, snapshots, faults;
+    int64_t steps[BLOCKS], snapped[BLOCKS];
+    double  loss[BLOCKS];
+} Heard;
+
+static void hear_progress(void *context, int device, int block, int64_t step, double loss)
+{
+    Heard *h = context;
+
+    (void)device;
+    h->faults += step != h->steps[block];
+    h->steps[block]++;
+    h->loss[block] = loss;
+    h->updates++;
+}
+
+static int hear_snapshot(void *context, int block, int64_t step, const Tensors *state, Error *err)
+{
+    Heard  *h = context;
+    int64_t there;
+
+    if (state_step(&there, state, block, err) != 0) return -1;
+    h->faults += there != step || h->steps[block] != step || (step % 4 != 0 && step != STEPS);
+    h->snapped[block] = step;
+    h->snapshots++;
+    return 0;
+}
+
+static void progress_and_snapshots_come_once_a_block(void **state)
+{
+    Fixture *f = *state;
+
+    for (int i = 0; i < PLANS; i++) {
+        Plan           *plan = plan_number(i);
+        Program        *program = spell_out(plan);
+        DeviceSpec      spec;
+        ExecutionResult result;
+        Error           err = {""};
+        Heard           heard = {0};
+        Tensors        *student = no_tensors();
+        Execution       x = execution_of(f, program, &spec, student, 3);
+        x.progress = hear_progress;
+        x.snapshot = hear_snapshot;
+        x.snapshot_every = 4;
+        x.context = &heard;
+        assert_int_equal(execute(&result, &x, &err), 0);
+        assert_int_equal(heard.faults, 0);
+        assert_int_equal(heard.updates, BLOCKS * STEPS);
+        assert_int_equal(heard.snapshots, BLOCKS * 3);       /* after 4, 8 and 9 */
+        for (int b = 0; b < BLOCKS; b++) {
+            assert_int_equal(heard.snapped[b], STEPS);
+            assert_true(result.loss[b] == heard.loss[b]);
+        }
+        execution_free(&result);
+        program_free(program);
+        plan_free(plan);
+        tensors_free(student);
+    }
+}
+
+static void check_times(const ExecutionResult *result, const Program *program)
+{
+    int64_t trained = 0;
+
+    for (int p = 0; p < result->phase_count; p++) {
+        const PhaseTimes *t = &result->phases[p];
+        int64_t           work = 0, before = t->start_ns;
+        assert_int_equal(t->steps, STEPS);
+        for (int64_t s = 0; s < t->steps; s++) {
+            assert_true(t->step_end_ns[s] >= before);
+            before = t->step_end_ns[s];
+        }
+        for (int op = 0; op < OP_COUNT; op++) work += t->work_ns[op] + t->wait_ns[op];
+        assert_true(work <= before - t->start_ns);
+        assert_true(before <= result->end_ns - result->start_ns);
+        trained += t->work_ns[OP_BACKWARD] > 0;
+    }
+    for (int d = 0; d < program->device_count; d++) assert_true(result->peak_bytes[d] > 0);
+    assert_true(trained > 0);
+}
+
+/* Boxes of a lane never overlap; of the recorded steps every TEACHER, FORWARD, BACKWARD and
+ * UPDATE of every device has one. */
+static void check_spans(const ExecutionResult *result, const Program *program, int64_t first, int64_t steps)
+{
+    int64_t end[4][LANE_LOADER] = {{0}}, before = 0, found = 0, wanted = 0;
+
+    for (int64_t i = 0; i < result->span_count; i++) {
+        const Span *span = &result->spans[i];
+        assert_true(span->step >= first && span->step < first + steps);
+        assert_true(span->end_ns >= before && span->end_ns >= span->start_ns);
+        before = span->end_ns;
+        if (span->lane == LANE_LOADER) continue;
+        assert_true(span->start_ns >= end[span->device][span->lane]);
+        end[span->device][span->lane] = span->end_ns;
+        Op op = span->instruction->op;
+        found += op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE;
+    }
+    for (int d = 0; d <= program->device_count; d++) {
+        const Code *code = d < program->device_count ? &program->devices[d] : &program->queue;
+        for (int i = 0; i < code->code_count; i++) {
+            Op op = code->code[i].op;
+            wanted += steps * (op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE);
+        }
+    }
+    assert_int_equal(found, wanted);
+}
+
+static void times_and_spans_fit_each_other(void **state)
+{
+    Fixture *f = *state;
+
+    for (int i = 0; i < PLANS; i++) {
+        Plan           *plan = plan_number(i);
+        Program        *program = spell_out(plan);
+        DeviceSpec      spec;
+        ExecutionResult result;
+        Error           err = {""};
+        Tensors        *student = no_tensors();
+        Execution       x = execution_of(f, program, &spec, student, 3);
+        x.record_first = 2;
+        x.record_steps = 3;
+        assert_int_equal(execute(&result, &x, &err), 0);
+        check_times(&result, program);
+        check_spans(&result, program, 2, 3);
+        execution_free(&result);
+        program_free(program);
+        plan_free(plan);
+        tensors_free(student);
+    }
+}
+
+/* ---- failures ---------------------------------------------------------------------------- */
+
+/* Runs plan, which it frees, and expects the run to fail with words in the message. */
+static void expect_failure(const Fixture *f, Plan *plan, const Tensors *teacher, Tensors *student, const char *words)
+{
+    Program        *program = spell_out(plan);
+    DeviceSpec      spec;
+    ExecutionResult result;
+    Error           err = {""};
+    Tensors        *own = student ? student : no_tensors();
+    Execution       x = execution_of(f, program, &spec, own, 1);
+
+    x.teacher = teacher;
+    assert_int_equal(execute(&result, &x, &err), -1);
+    if (!strstr(err.text, words)) fail_msg("\"%s\" does not say \"%s\"", err.text, words);
+    program_free(program);
+    plan_free(plan);
+    if (!student) tensors_free(own);
+}
+
+/* A teacher's tensors for all blocks but one that differs. */
+static Tensors *teacher_with(const Fixture *f, const char *name, int rank, const int64_t *dim)
+{
+    Tensors        *teacher = no_tensors();
+    DeviceSpec      spec;
+    Device         *device;
+    Error           err = {""};
+    Tensor         *added;
+
+    assert_int_equal(tensors_add(teacher, name, rank, dim, &added, &err), 0);
+    assert_int_equal(device_spec_parse(&spec, "cpu:1", &err), 0);
+    assert_int_equal(device_open(&device, &spec, 0, &err), 0);
+    for (int b = 0; b < BLOCKS; b++) {
+        const WorkBlock *block = &f->workload->block[b];
+        Net             *net;
+        assert_int_equal(net_new(&net, device, &block->teacher, block->in, NET_FROZEN, &err), 0);
+        net_initialise(net, 1, 0);
+        if (strncmp(name, "blocks.2", 8) != 0 || b != 2)
+            assert_int_equal(state_store(net, b, 0, false, teacher, &err), 0);
+        net_free(net);
+    }
+    device_close(device);
+    return teacher;
+}
+
+static void a_wrong_teacher_is_refused_by_name(void **state)
+{
+    Fixture *f = *state;
+    Tensors *shape = teacher_with(f, "blocks.2.0.weight", 4, (const int64_t[]){8, 8, 1, 1});
+    Tensors *empty = no_tensors();
+
+    for (int i = 0; i < PLANS; i++) {
+        expect_failure(f, plan_number(i), empty, NULL, "teacher's weights: tensor blocks.");
+        expect_failure(f, plan_number(i), shape, NULL, 
+                       "tensor blocks.2.0.weight has the shape [8][8][1][1], expected [8][8][3][3]");
+    }
+    tensors_free(shape);
+    tensors_free(empty);
+}
+
+/* The loss becomes infinite on one device: all others stop, wherever they wait. */
+static void a_loss_without_bounds_ends_the_run(void **state)
+{
+    Fixture *f = *state;
+    double   before = f->workload->learning_rate;
+
+    f->workload->learning_rate = 1e30;
+    for (int i = 0; i < PLANS; i++) expect_failure(f, plan_number(i), NULL, NULL, "a smaller learning_rate may help");
+    f->workload->learning_rate = before;
+}
+
+static void what_does_not_fit_is_refused(void **state)
+{
+    Fixture        *f = *state;
+    Plan           *plan = pipeline(SCHEDULE_DPU);
+    Program        *program = spell_out(plan);
+    DeviceSpec      spec;
+    ExecutionResult result;
+    Error           err = {""};
+    Tensors        *student = no_tensors();
+    Execution       x = execution_of(f, program, &spec, student, 1);
+
+    assert_int_equal(device_spec_parse(&spec, "cpu:3", &err), 0);
+    assert_int_equal(execute(&result, &x, &err), -1);
+    assert_string_equal(err.text, "the program is for 2 devices, there are 3");
+    assert_int_equal(device_spec_parse(&spec, "cpu:2", &err), 0);
+    assert_int_equal(tensors_set_note(student, "step.1", "10", &err), 0);
+    assert_int_equal(execute(&result, &x, &err), -1);
+    assert_string_equal(err.text, "block 1 stands at step 10, the run has 9");
+    assert_int_equal(tensors_set_note(student, "step.1", "many", &err), 0);
+    assert_int_equal(execute(&result, &x, &err), -1);
+    assert_string_equal(err.text, "note step.1 is \"many\", expected a number of steps");
+    program_free(program);
+    plan_free(plan);
+    tensors_free(student);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(schedules_of_width_one_agree_to_the_bit),
+        cmocka_unit_test(groups_agree_to_rounding),
+        cmocka_unit_test(without_common_statistics_groups_differ),
+        cmocka_unit_test(a_plan_repeats_itself),
+        cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bits),
+        cmocka_unit_test(another_plan_goes_on),
+        cmocka_unit_test(progress_and_snapshots_come_once_a_block),
+        cmocka_unit_test(times_and_spans_fit_each_other),
+        cmocka_unit_test(a_wrong_teacher_is_refused_by_name),
+        cmocka_unit_test(a_loss_without_bounds_ends_the_run),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
+}
