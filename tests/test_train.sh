@@ -1,0 +1,129 @@
+#!/bin/bash
+# pipebd-run as a user meets it: what train prints and leaves, what it refuses before it trains.
+. "$(dirname "$0")/tap.sh"
+
+if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
+    echo '1..0 # SKIP pipebd-run is not built'
+    exit 0
+fi
+
+out=$WORK/student.safetensors
+train() { pipebd-run train --workload digits -o "$out" "$@"; }
+
+# refuses STATUS DESCRIPTION TEXT ARGUMENT...: train fails so, prints nothing, says TEXT last,
+# and leaves no file.
+refuses() {
+    local want=$1 name=$2 text=$3
+    shift 3
+    check() {
+        local output status
+        output=$(train "$@" 2> "$WORK/.err")
+        status=$?
+        printf 'status %d, stdout: %s, stderr: %s\n' "$status" "$output" "$(cat "$WORK/.err")"
+        [ "$status" -eq "$want" ] && [ -z "$output" ] && [ ! -e "$out" ] \
+            && [[ $(tail -n 1 "$WORK/.err") == "pipebd-run train: "*"$text"* ]]
+    }
+    ok "$name" check "$@"
+}
+
+# ---- what is refused ------------------------------------------------------------
+
+refuses 2 'no plan' 'expected either --plan or --schedule'
+refuses 2 'both' 'expected either --plan or --schedule' --plan p --schedule dpu
+refuses 2 'a schedule without devices' '--schedule needs --devices' --schedule dpu
+refuses 2 'a trace for a plan' '--trace: no effect with --plan' --plan p --trace t
+refuses 2 'lanes without prefetch' '--lanes: no effect' --schedule dpu --devices cpu:2 --lanes 2 --prefetch 0
+refuses 1 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devices cpu:2
+refuses 1 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
+refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule tr --devices cpu:7
+refuses 1 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
+refuses 1 'data that is not there' 'nothere' --schedule dpu --devices cpu:2 --data cifar10:nothere
+refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
+refuses 1 'an option without effect' '--sync-batchnorm: no effect' --schedule dpu --devices cpu:2 --sync-batchnorm
+
+plan() { printf '{"format": "pipebd-plan", "version": 1, "schedule": "dpu", "blocks": %d, "devices": %d, "batch": %d,
+  "stages": [{"first": 0, "last": 1, "devices": [0], "rows": [%d]}, {"first": 2, "last": %d, "devices": [1], "rows": [%d]}]}' \
+  "$1" "$2" "$3" "$3" $(($1 - 1)) "$3"; }
+plan 5 2 64 > "$WORK/blocks.json"
+plan 6 3 64 > "$WORK/devices.json"
+plan 6 2 32 > "$WORK/batch.json"
+refuses 1 'a plan for other blocks' 'the plan has 5 blocks, workload digits has 6' --plan "$WORK/blocks.json"
+refuses 1 'a plan for other devices' 'the plan is for 2 devices, --devices gives 3' --plan "$WORK/batch.json" --devices cpu:3
+refuses 1 'a plan for another batch' 'batch of 32' --plan "$WORK/batch.json"
+
+unwritable() {
+    mkdir -p "$WORK/folder.safetensors"
+    pipebd-run train --workload digits --schedule dpu --devices cpu:2 -o "$WORK/$1" 2> "$WORK/.err"
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && grep -qF 'cannot be written' "$WORK/.err" && ! grep -q images "$WORK/.err"
+}
+ok 'an output in a folder that is not there' unwritable nothere/student.safetensors
+ok 'an output that is a folder' unwritable folder.safetensors
+expect_status 2 'an unknown subcommand' pipebd-run trian
+expect_status 2 'no subcommand' pipebd-run
+expect_status 0 'help' pipebd-run --help
+golden 'help of train' run-train-help.txt pipebd-run train --help
+describes() { pipebd-run describe --workload digits | grep -q '^digits: 6 blocks'; }
+ok 'describe' describes
+
+# ---- what is trained ---------------------------------------------------------------
+
+# trained DESCRIPTION LINES ARGUMENT...: train succeeds, prints a row a block, leaves the students.
+trained() {
+    local name=$1
+    shift
+    check() {
+        rm -f "$out"
+        train --epochs 1 "$@" > "$WORK/.out" 2> "$WORK/.err"
+        local status=$?
+        cat "$WORK/.out" "$WORK/.err"
+        [ $status -eq 0 ] && [ -s "$out" ] && [ "$(grep -c '^b[0-5] ' "$WORK/.out")" -eq 6 ] \
+            && grep -q 'images/s' "$WORK/.out" && grep -q '^accuracy: teacher .*, student before .*, after ' "$WORK/.out"
+    }
+    ok "$name" check "$@"
+}
+
+for schedule in dp ir tr dpu; do
+    trained "$schedule" --schedule $schedule --devices cpu:2
+    cp "$out" "$WORK/$schedule.safetensors"
+done
+weights() { "${PYTHON:-python3}" - "$1" <<'P'
+import hashlib, json, struct, sys
+data = open(sys.argv[1], "rb").read()
+(n,) = struct.unpack("<Q", data[:8])
+head = json.loads(data[8:8 + n])
+head.pop("__metadata__")
+print(hashlib.sha256(json.dumps(head).encode() + data[8 + n:]).hexdigest())
+P
+}
+same() { [ "$(weights "$1")" = "$(weights "$2")" ]; }
+ok 'tr and dpu give the same students' same "$WORK/tr.safetensors" "$WORK/dpu.safetensors"
+plan 6 2 64 > "$WORK/plan.json"
+trained 'a plan' --plan "$WORK/plan.json"
+ok 'the plan gives the students of dpu' same "$WORK/dpu.safetensors" "$out"
+trained 'with lanes that load ahead' --plan "$WORK/plan.json" --lanes 1 --prefetch 3
+ok 'which changes nothing' same "$WORK/dpu.safetensors" "$out"
+differ() { ! same "$1" "$2"; }
+trained 'another seed' --plan "$WORK/plan.json" --seed 2
+ok 'which changes everything' differ "$WORK/dpu.safetensors" "$out"
+trained 'with common statistics' --schedule dp --devices cpu:2 --sync-batchnorm
+
+says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2"; }
+ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'
+ok 'dpu says how its stages were cut' says dpu 'even by multiply-accumulates'
+
+timeline() {
+    train --schedule dpu --devices cpu:2 --timeline "$WORK/timeline.json" > /dev/null 2>&1 || return 1
+    "${PYTHON:-python3}" - "$WORK/timeline.json" <<'P'
+import json, sys
+t = json.load(open(sys.argv[1]))
+assert t["pipebd"]["kind"] == "measured" and t["pipebd"]["schedule"] == "dpu"
+boxes = [e for e in t["traceEvents"] if e["ph"] == "X"]
+assert {e["args"]["step"] for e in boxes} == {2, 3, 4, 5}
+assert {e["args"]["op"] for e in boxes} >= {"LOAD", "TEACHER", "SEND", "FORWARD", "BACKWARD", "UPDATE"}
+P
+}
+ok 'a timeline' timeline
+
+done_testing

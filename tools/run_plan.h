@@ -1,0 +1,17 @@
+/* A plan for a workload on devices when only a schedule's name was given. */
+#ifndef TOOLS_RUN_PLAN_H
+#define TOOLS_RUN_PLAN_H
+
+#include "schedule/plan.h"
+#include "workloads/workload.h"
+
+/* From the costs of the trace at trace_path; without one (NULL) dp, ir, tr and dpu are split
+ * evenly, tr and dpu by multiply-accumulates, and other schedules are refused. *out is yours:
+ * plan_free() it. how: what was done, in words, "" when the trace decided. */
+int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
+             const char **how, Error *err);
+
+/* Refuses a plan for other blocks, devices or another batch. */
+int run_plan_check(const Plan *plan, const Workload *workload, int devices, Error *err);
+
+#endif

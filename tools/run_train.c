@@ -1,0 +1,452 @@
+/* pipebd-run train: trains the students of a workload under a plan, and says what came of it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "executor/evaluate.h"
+#include "executor/execute.h"
+#include "executor/state.h"
+#include "schedule/verify.h"
+#include "tools/ls_options.h"
+#include "tools/run.h"
+#include "tools/run_plan.h"
+#include "tools/run_watch.h"
+
+enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
+
+typedef struct {
+    const char *workload, *plan, *schedule, *trace, *devices, *data, *teacher, *timeline, *output;
+    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad;
+    bool        synchronise, prefetch_given;
+} Settings;
+
+/* What a run works with; train_close() frees all of it. */
+typedef struct {
+    const Settings *settings;
+    Workload   *workload;
+    DeviceSpec  devices;
+    Data       *data, *validation;       /* validation: NULL when nothing can be classified */
+    Plan       *plan;
+    Program    *program;
+    Tensors    *teacher;                 /* NULL: random */
+    Tensors    *student;
+    Watch       watch;
+    int64_t     steps_per_epoch;
+    int         lanes, prefetch;
+    Accuracy    of_teacher, before, after;
+    ExecutionResult result;
+} Train;
+
+static atomic_bool interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    atomic_store(&interrupted, true);
+}
+
+/* The first SIGINT ends the run after its step, the second kills. */
+static void catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+/* ---- before the run ------------------------------------------------------------- */
+
+/* Whether path can be written: found out now, not after hours. */
+static int check_writable(const char *path, Error *err)
+{
+    bool there = access(path, F_OK) == 0;
+    int  fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+    if (fd < 0) return error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+    close(fd);
+    if (!there) unlink(path);
+    return 0;
+}
+
+static int open_plan(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    Schedule        schedule;
+    const char     *how = "";
+
+    if (s->plan) {
+        if (plan_read(&t->plan, s->plan, err) != 0) return -1;
+    } else {
+        if (!schedule_find(s->schedule, &schedule)) return error_set(err, "unknown schedule \"%s\"", s->schedule);
+        if (run_plan(&t->plan, t->workload, t->devices.count, schedule, s->trace, &how, err) != 0) return -1;
+    }
+    if (run_plan_check(t->plan, t->workload, t->devices.count, err) != 0) return -1;
+    if (*how) fprintf(stderr, "plan: %s\n", how);
+    return 0;
+}
+
+static int open_program(Train *t, Error *err)
+{
+    int64_t samples = data_count(t->data), batch = t->workload->batch;
+
+    t->steps_per_epoch = (samples + batch - 1) / batch;
+    if (t->settings->epochs > INT64_MAX / 2 / t->steps_per_epoch) return error_set(err, "--epochs: too many");
+    if (program_build(&t->program, t->plan, t->steps_per_epoch * t->settings->epochs, err) != 0) return -1;
+    return program_verify(t->program, (int)t->settings->queue_depth, err);
+}
+
+/* Where devices use all cores, lanes would only take them away. */
+static void choose_lanes(Train *t)
+{
+    const Settings *s = t->settings;
+    int each = t->devices.cores / t->devices.count, spare = each > 0 ? t->devices.cores - each * t->devices.count : 0;
+
+    t->prefetch = s->prefetch_given ? (int)s->prefetch : spare > 0 || s->lanes > 0 ? 2 : 0;
+    t->lanes = s->lanes > 0 ? (int)s->lanes : spare > 0 ? spare : 1;
+}
+
+static int open_data(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    const char     *source = s->data ? s->data : t->workload->data ? t->workload->data : "synthetic";
+
+    if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
+    if (t->workload->classes == 0) return 0;
+    return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
+}
+
+static int open_teacher(Train *t, Error *err)
+{
+    const char *path = t->settings->teacher ? t->settings->teacher : t->workload->teacher_weights;
+
+    if (path) return tensors_read(&t->teacher, path, err) == 0 ? 0 : -1;
+    fprintf(stderr, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
+    return 0;
+}
+
+static void find_batchnorm(const Layer *layer, void *context)
+{
+    if (layer->kind == LAYER_BATCHNORM) *(bool *)context = true;
+}
+
+/* Says what splitting the batch means for batch normalisation; refuses an option without effect. */
+static int check_statistics(const Train *t, Error *err)
+{
+    bool normalised = false;
+
+    for (int b = 0; b < t->workload->block_count; b++)
+        layers_each(&t->workload->block[b].student, find_batchnorm, &normalised);
+    bool matters = normalised && t->program->group_count > 0;
+    if (t->settings->synchronise && !matters)
+        return error_set(err, "--sync-batchnorm: no effect, %s",
+                         normalised ? "no block is on several devices" : "the students have no batch normalisation");
+    if (matters && !t->settings->synchronise)
+        fprintf(stderr, "batch normalisation: each device uses the statistics of its own rows; "
+                        "--sync-batchnorm: those of the batch\n");
+    return 0;
+}
+
+static int open_all(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    char            devices[32];
+
+    if (check_writable(s->output, err) != 0) return -1;
+    if (s->timeline && check_writable(s->timeline, err) != 0) return -1;
+    if (workload_read(&t->workload, s->workload, err) != 0) return -1;
+    if (s->batch) t->workload->batch = s->batch;
+    if (s->plan && !s->devices) {
+        if (plan_read(&t->plan, s->plan, err) != 0) return -1;
+        snprintf(devices, sizeof devices, "cpu:%d", t->plan->device_count);
+        plan_free(t->plan);
+        t->plan = NULL;
+    }
+    if (device_spec_parse(&t->devices, s->devices ? s->devices : devices, err) != 0) return -1;
+    if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
+    if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
+    choose_lanes(t);
+    if (tensors_new(&t->student, err) != 0) return -1;
+    return watch_open(&t->watch, t->workload, t->steps_per_epoch, err);
+}
+
+static void train_close(Train *t)
+{
+    execution_free(&t->result);
+    watch_free(&t->watch);
+    tensors_free(t->student);
+    tensors_free(t->teacher);
+    program_free(t->program);
+    plan_free(t->plan);
+    data_free(t->validation);
+    data_free(t->data);
+    workload_free(t->workload);
+}
+
+static void print_settings(const Train *t, const Options *options)
+{
+    options_print_settings(options, stderr);
+    fprintf(stderr, "  %d devices, %s each; %d blocks, %s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64
+            " steps an epoch; ", t->devices.count, t->devices.kind, t->workload->block_count,
+            schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data), t->steps_per_epoch);
+    if (t->prefetch) fprintf(stderr, "%d loader lanes, %d batches ahead\n", t->lanes, t->prefetch);
+    else             fprintf(stderr, "devices load for themselves\n");
+}
+
+/* ---- accuracy --------------------------------------------------------------------- */
+
+static bool has_choices(const Workload *workload)
+{
+    for (int b = 0; b < workload->block_count; b++)
+        if (workload->block[b].choices) return true;
+    return false;
+}
+
+static int ask(Accuracy *out, const Train *t, bool student, Error *err)
+{
+    Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation, .student = student,
+                    .weights = student ? t->student : t->teacher, .seed = (uint64_t)t->settings->seed,
+                    .stop = &interrupted};
+
+    *out = (Accuracy){0};
+    if (!t->validation || (student && has_choices(t->workload))) return 0;
+    return evaluate(out, &e, err);
+}
+
+static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
+{
+    if (accuracy->asked)
+        text_printf(out, "%s %.2f %%", what, 100.0 * (double)accuracy->right / (double)accuracy->asked);
+}
+
+/* ---- the run ------------------------------------------------------------------------- */
+
+static int64_t updates_left(const Train *t, Error *err)
+{
+    int64_t left = 0, step;
+
+    for (int b = 0; b < t->workload->block_count; b++) {
+        if (state_step(&step, t->student, b, err) != 0) return -1;
+        left += t->program->steps - step;
+    }
+    return left;
+}
+
+static int run(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    Execution x = {.program = t->program, .workload = t->workload, .devices = &t->devices, .data = t->data,
+                   .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
+                   .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
+                   .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = &interrupted,
+                   .progress = watch_update, .context = &t->watch};
+    int64_t   left = updates_left(t, err);
+
+    if (left < 0) return -1;
+    if (s->timeline) { x.record_first = RECORD_FIRST; x.record_steps = RECORD_STEPS; }
+    watch_start(&t->watch, left);
+    int rc = execute(&t->result, &x, err);
+    watch_end(&t->watch);
+    return rc;
+}
+
+/* ---- after it ------------------------------------------------------------------------- */
+
+static int write_timeline(const Train *t, Error *err)
+{
+    int          n = t->workload->block_count, rc = -1;
+    const char **names = calloc((size_t)n, sizeof *names);
+    Text         text = {0};
+    Timeline     timeline = {.kind = "measured", .schedule = schedule_name(t->plan->schedule), .trace_name = "",
+                             .block_names = names, .program = t->program, .spans = t->result.spans,
+                             .span_count = t->result.span_count, .steps = RECORD_STEPS};
+
+    if (!names) return error_no_memory(err);
+    for (int b = 0; b < n; b++) names[b] = t->workload->block[b].name;
+    for (int64_t i = 0; i < t->result.span_count; i++)
+        if (t->result.spans[i].end_ns > timeline.epoch_ns) timeline.epoch_ns = t->result.spans[i].end_ns;
+    timeline_text(&timeline, &text);
+    rc = text_failed(&text) ? error_no_memory(err) : file_write(t->settings->timeline, text_string(&text), text.length, err);
+    text_free(&text);
+    free(names);
+    return rc;
+}
+
+static int add_note(Tensors *tensors, const char *key, Error *err, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static int add_note(Tensors *tensors, const char *key, Error *err, const char *format, ...)
+{
+    char    value[256];
+    va_list list;
+
+    va_start(list, format);
+    vsnprintf(value, sizeof value, format, list);
+    va_end(list);
+    return tensors_set_note(tensors, key, value, err);
+}
+
+static int add_notes(const Train *t, Tensors *out, Error *err)
+{
+    if (add_note(out, "workload", err, "%s", t->workload->name) != 0
+        || add_note(out, "workload_hash", err, "%016" PRIx64, t->workload->hash) != 0
+        || add_note(out, "schedule", err, "%s", schedule_name(t->plan->schedule)) != 0
+        || add_note(out, "batch", err, "%" PRId64, t->workload->batch) != 0
+        || add_note(out, "epochs", err, "%" PRId64, t->settings->epochs) != 0
+        || add_note(out, "seed", err, "%" PRId64, t->settings->seed) != 0) return -1;
+    return 0;
+}
+
+/* The students' parameters without the optimizer's state. */
+static int write_student(const Train *t, Error *err)
+{
+    Tensors *out = NULL;
+    Tensor  *copy;
+    int      rc = -1;
+
+    if (tensors_new(&out, err) != 0) return -1;
+    for (int i = 0; i < tensors_count(t->student); i++) {
+        const Tensor *tensor = tensors_at(t->student, i);
+        if (strncmp(tensor->name, "blocks.", 7) != 0) continue;
+        if (tensors_add(out, tensor->name, tensor->rank, tensor->dim, &copy, err) != 0) goto done;
+        memcpy(copy->values, tensor->values, (size_t)tensor->count * sizeof *copy->values);
+    }
+    if (add_notes(t, out, err) != 0) goto done;
+    rc = tensors_write(out, t->settings->output, err);
+done:
+    tensors_free(out);
+    return rc;
+}
+
+/* Where each device's time went, of the time of the run. Own: the executor's, neither work nor
+ * waiting; the rest, setting phases up and having none left. */
+static void device_table(const Train *t, Text *out)
+{
+    double run_ns = (double)(t->result.end_ns - t->result.start_ns);
+
+    text_append(out, "device      work      wait       own      rest    memory\n"
+                     "               %         %         %         %       MiB\n");
+    for (int d = 0; d < t->devices.count; d++) {
+        double work = 0, wait = 0, all = 0;
+        for (int p = 0; p < t->result.phase_count; p++) {
+            const PhaseTimes *times = &t->result.phases[p];
+            if (times->device != d || times->steps == 0) continue;
+            all += (double)(times->step_end_ns[times->steps - 1] - times->start_ns);
+            for (int op = 0; op < OP_COUNT; op++) {
+                work += (double)times->work_ns[op];
+                wait += (double)times->wait_ns[op];
+            }
+        }
+        text_printf(out, "%-6d %9.2f %9.2f %9.2f %9.2f %9.1f\n", d, 100 * work / run_ns, 100 * wait / run_ns,
+                    100 * (all - work - wait) / run_ns, 100 * (run_ns - all) / run_ns,
+                    (double)t->result.peak_bytes[d] / (1 << 20));
+    }
+}
+
+static int print_result(const Train *t, Error *err)
+{
+    Text   text = {0};
+    double seconds = (double)(t->result.end_ns - t->result.start_ns) / 1e9;
+    int    rc;
+
+    watch_table(&t->watch, &text);
+    text_append(&text, "\n");
+    device_table(t, &text);
+    text_printf(&text, "\n%.1f s, %.0f images/s\n", seconds, watch_rate(&t->watch, seconds));
+    if (t->of_teacher.asked) {
+        accuracy_text("accuracy: teacher", &t->of_teacher, &text);
+        accuracy_text(", student before", &t->before, &text);
+        accuracy_text(", after", &t->after, &text);
+        text_printf(&text, " (of %" PRId64 ")\n", t->of_teacher.asked);
+        if (has_choices(t->workload))
+            text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
+    }
+    rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
+    text_free(&text);
+    return rc;
+}
+
+static int train(Train *t, const Options *options, Error *err)
+{
+    if (open_all(t, err) != 0) return -1;
+    print_settings(t, options);
+    catch_interrupt();
+    if (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0) return -1;
+    if (run(t, err) != 0) return -1;
+    if (t->result.stopped) return error_set(err, "interrupted, nothing is written");
+    if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
+    if (write_student(t, err) != 0) return -1;
+    if (ask(&t->after, t, true, err) != 0) return -1;
+    return print_result(t, err);
+}
+
+/* ---- the command line ------------------------------------------------------------------- */
+
+static int check_usage(const Settings *s, Error *err)
+{
+    if (!s->workload) return error_set(err, "expected --workload W, see --help");
+    if (!s->plan == !s->schedule) return error_set(err, "expected either --plan or --schedule, see --help");
+    if (s->schedule && !s->devices) return error_set(err, "--schedule needs --devices, such as cpu:2");
+    if (s->plan && s->trace) return error_set(err, "--trace: no effect with --plan");
+    if (!s->output) return error_set(err, "expected -o OUT.safetensors, see --help");
+    if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
+    return 0;
+}
+
+int run_train(int argc, char **argv)
+{
+    Settings s = {.epochs = 1, .seed = 1, .queue_depth = 2};
+    Option table[] = {
+        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
+        {"plan", 0, OPTION_STRING, "PLAN", "The plan, as pipebd-plan writes it.", &s.plan, 0, 0, NULL, false},
+        {"schedule", 0, OPTION_STRING, "NAME", "Or a schedule: dp, ls, tr, dpu, ir, ahd, split; all but dp, ir, tr and dpu need --trace.",
+         &s.schedule, 0, 0, NULL, false},
+        {"trace", 0, OPTION_STRING, "TRACE", "With --schedule: plan from the times in this trace.", &s.trace, 0, 0, NULL, false},
+        {"devices", 0, OPTION_STRING, "cpu:N", "Devices; by default as many as the plan is for.", &s.devices, 0, 0, NULL, false},
+        {"data", 0, OPTION_STRING, "SOURCE", "Where samples come from: " DATA_SOURCES "; by default the workload's.",
+         &s.data, 0, 0, NULL, false},
+        {"epochs", 0, OPTION_INTEGER, "N", "Epochs that every block is trained.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},
+        {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the workload's.", &s.batch, 1, (int64_t)1 << 24, NULL, false},
+        {"seed", 0, OPTION_INTEGER, "S", "Of weights, sample order, augmentation and paths.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, safetensors; by default the workload's.",
+         &s.teacher, 0, 0, NULL, false},
+        {"sync-batchnorm", 0, OPTION_FLAG, NULL, "Batch statistics over all devices of a block, not each one's own.",
+         &s.synchronise, 0, 0, NULL, false},
+        {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.", &s.queue_depth, 1, 1024, NULL, false},
+        {"lanes", 0, OPTION_INTEGER, "N", "Threads that load samples ahead; by default the cores that devices leave.",
+         &s.lanes, 1, 1024, NULL, false},
+        {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device, 0: it loads for itself. By default 0 where devices use all cores, else 2.",
+         &s.prefetch, 0, 1024, NULL, false},
+        {"skip-bad", 0, OPTION_INTEGER, "N", "Replace up to N damaged samples by the next good ones.", &s.skip_bad, 0, (int64_t)1 << 40, NULL, false},
+        {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
+         &s.timeline, 0, 0, NULL, false},
+        {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
+        {0},
+    };
+    Options  options = {"pipebd-run train", "--workload W (--plan PLAN | --schedule NAME --devices cpu:N) -o FILE [options]",
+                        "Trains the students of a workload block by block against its teacher.", table, NULL};
+    Operands operands;
+    Error    err = {""};
+    Train    t = {.settings = &s};
+
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto usage; }
+    s.prefetch_given = option_given(table, "prefetch");
+    if (check_usage(&s, &err) != 0) goto usage;
+    int rc = train(&t, &options, &err);
+    train_close(&t);
+    if (rc == 0) return EXIT_OK;
+    fprintf(stderr, "pipebd-run train: %s\n", err.text);
+    return EXIT_FAILED;
+usage:
+    fprintf(stderr, "pipebd-run train: %s\n", err.text);
+    return EXIT_USAGE;
+}
