@@ -19,7 +19,7 @@ put_all() {
     ln -sf "$shared.$SOVERSION" "$lib/$shared"
     install -m 644 include/pipebd.h "$include/"
     install -d "$share/workloads"
-    install -m 644 workloads/*.json "$share/workloads/"
+    install -m 644 workloads/*.json workloads/*.safetensors "$share/workloads/"
     cat > "$pc/pipebd.pc" <<END
 prefix=$PREFIX
 libdir=\${prefix}/lib
@@ -40,7 +40,7 @@ remove_all() {
     for tool in ${TOOLS:-}; do rm -f "$bin/$tool"; done
     rm -f "$lib/libpipebd.a" "$lib/$shared" "$lib/$shared.$SOVERSION" "$lib/$shared.$VERSION" \
         "$include/pipebd.h" "$pc/pipebd.pc"
-    rm -f "$share"/workloads/*.json
+    rm -f "$share"/workloads/*.json "$share"/workloads/*.safetensors
     rmdir "$share/workloads" "$share" 2>/dev/null || true
     echo "Removed from $root."
 }
