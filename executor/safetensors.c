@@ -11,21 +11,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "executor/tensors.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little endian, and so are its readers");
 
-enum { LENGTH_BYTES = 8, HEADER_MAX = 100 * 1000 * 1000, WIDEN_CHUNK = 16 * 1024 };
+enum { LENGTH_BYTES = 8, HEADER_MAX = 100 * 1000 * 1000, WIDEN_CHUNK = 16 * 1024, HASH_CHUNK = 64 * 1024 };
 
 static const char METADATA[] = "__metadata__";
+
+/* How the header of a sealed file starts; the digits of its checksum follow. */
+static const char CHECKSUM[] = "checksum", SEAL[] = "{\"__metadata__\":{\"checksum\":\"";
+
+enum { SEAL_AT = LENGTH_BYTES + sizeof SEAL - 1, SEAL_DIGITS = 16 };
 
 /* ---- where bytes come from ----------------------------------------------- */
 
@@ -323,6 +330,59 @@ int tensors_read(Tensors **out, const char *path, Error *err)
     return rc;
 }
 
+/* ---- the checksum ------------------------------------------------------------ */
+
+/* Continues the hash over the bytes of the source from an offset to its end. */
+static int hash_source(uint64_t *hash, const Source *source, uint64_t offset, Error *err)
+{
+    char *chunk = malloc(HASH_CHUNK);
+    int   rc = chunk ? 0 : error_no_memory(err);
+
+    while (rc == 0 && offset < source->length) {
+        size_t part = source->length - offset < HASH_CHUNK ? (size_t)(source->length - offset) : HASH_CHUNK;
+        rc = source_get(source, offset, chunk, part, err);
+        if (rc == 0) *hash = hash_bytes(*hash, chunk, part);
+        offset += part;
+    }
+    free(chunk);
+    return rc;
+}
+
+static void seal_text(char out[SEAL_DIGITS + 1], uint64_t hash)
+{
+    snprintf(out, SEAL_DIGITS + 1, "%016" PRIx64, hash);
+}
+
+static int check_seal(const Source *source, Error *err)
+{
+    char     start[SEAL_AT + SEAL_DIGITS], digits[SEAL_DIGITS + 1];
+    uint64_t hash;
+
+    if (source->length < sizeof start) return error_set(err, "%s: too short for a file with a checksum", source->name);
+    if (source_get(source, 0, start, sizeof start, err) != 0) return -1;
+    if (memcmp(start + LENGTH_BYTES, SEAL, sizeof SEAL - 1) != 0)
+        return error_set(err, "%s: has no checksum", source->name);
+    hash = hash_bytes(HASH_START, start, SEAL_AT);
+    hash = hash_bytes(hash, "0000000000000000", SEAL_DIGITS);
+    if (hash_source(&hash, source, sizeof start, err) != 0) return -1;
+    seal_text(digits, hash);
+    if (memcmp(digits, start + SEAL_AT, SEAL_DIGITS) != 0)
+        return error_set(err, "%s: damaged, its checksum is not that of its bytes", source->name);
+    return 0;
+}
+
+int tensors_read_sealed(Tensors **out, const char *path, Error *err)
+{
+    Source source;
+
+    *out = NULL;
+    int rc = source_open(&source, path, err);
+    if (rc == 0) rc = check_seal(&source, err);
+    if (rc == 0) rc = read_source(out, &source, err);
+    if (source.fd >= 0) close(source.fd);
+    return rc;
+}
+
 int tensors_parse(Tensors **out, const char *name, const void *bytes, size_t length, Error *err)
 {
     Source source = {.name = name, .fd = -1, .bytes = bytes, .length = length};
@@ -333,17 +393,26 @@ int tensors_parse(Tensors **out, const char *name, const void *bytes, size_t len
 
 /* ---- writing ---------------------------------------------------------------- */
 
-static void write_metadata(Text *header, const Tensors *tensors)
+/* Nothing where there are no notes; a seal's digits are zeros as yet. */
+static void write_metadata(Text *header, const Tensors *tensors, bool sealed)
 {
-    text_json_string(header, METADATA);
+    const char *before = "\"__metadata__\":{";
+
+    if (sealed) {
+        text_append(header, SEAL + 1);
+        text_append(header, "0000000000000000\"");
+        before = ",";
+    }
     for (int i = 0; i < tensors_note_count(tensors); i++) {
         const char *key = tensors_note_key(tensors, i);
-        text_append(header, i == 0 ? ":{" : ",");
+        if (strcmp(key, CHECKSUM) == 0) continue;
+        text_append(header, before);
         text_json_string(header, key);
         text_append(header, ":");
         text_json_string(header, tensors_note(tensors, key));
+        before = ",";
     }
-    text_append(header, "}");
+    if (*before == ',') text_append(header, "}");
 }
 
 static void write_entry(Text *header, const Tensor *tensor, uint64_t begin)
@@ -356,16 +425,18 @@ static void write_entry(Text *header, const Tensor *tensor, uint64_t begin)
 }
 
 /* The length and the header, so long that the data starts at a multiple of 8. */
-static void write_header(Text *header, const Tensors *tensors)
+static void write_header(Text *header, const Tensors *tensors, bool sealed)
 {
     uint64_t begin = 0;
 
     text_append_bytes(header, (const char[LENGTH_BYTES]){0}, LENGTH_BYTES);
     text_append(header, "{");
-    if (tensors_note_count(tensors) > 0) write_metadata(header, tensors);
+    write_metadata(header, tensors, sealed);
+    bool first = header->length == LENGTH_BYTES + 1;
     for (int i = 0; i < tensors_count(tensors); i++) {
         const Tensor *tensor = tensors_at(tensors, i);
-        if (i > 0 || tensors_note_count(tensors) > 0) text_append(header, ",");
+        if (!first) text_append(header, ",");
+        first = false;
         write_entry(header, tensor, begin);
         begin += (uint64_t)tensor->count * sizeof(float);
     }
@@ -376,23 +447,45 @@ static void write_header(Text *header, const Tensors *tensors)
     memcpy(header->bytes, &length, sizeof length);
 }
 
-int tensors_write(const Tensors *tensors, const char *path, Error *err)
+/* The digits of a sealed file, into its header, which is the first piece. */
+static void set_seal(Text *header, const FilePiece *piece, size_t count)
+{
+    uint64_t hash = HASH_START;
+    char     digits[SEAL_DIGITS + 1];
+
+    for (size_t i = 0; i < count; i++) hash = hash_bytes(hash, piece[i].bytes, piece[i].length);
+    seal_text(digits, hash);
+    memcpy(header->bytes + SEAL_AT, digits, SEAL_DIGITS);
+}
+
+static int write_file(const Tensors *tensors, const char *path, bool sealed, Error *err)
 {
     int        rc = -1;
     size_t     count = (size_t)tensors_count(tensors) + 1;
     Text       header = {0};
     FilePiece *piece = calloc(count, sizeof *piece);
 
-    write_header(&header, tensors);
+    write_header(&header, tensors, sealed);
     if (!piece || text_failed(&header)) { error_no_memory(err); goto done; }
     piece[0] = (FilePiece){header.bytes, header.length};
     for (size_t i = 1; i < count; i++) {
         const Tensor *tensor = tensors_at(tensors, (int)i - 1);
         piece[i] = (FilePiece){tensor->values, (size_t)tensor->count * sizeof(float)};
     }
+    if (sealed) set_seal(&header, piece, count);
     rc = file_write_pieces(path, piece, count, err);
 done:
     free(piece);
     text_free(&header);
     return rc;
+}
+
+int tensors_write(const Tensors *tensors, const char *path, Error *err)
+{
+    return write_file(tensors, path, false, err);
+}
+
+int tensors_write_sealed(const Tensors *tensors, const char *path, Error *err)
+{
+    return write_file(tensors, path, true, err);
 }

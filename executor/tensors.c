@@ -124,6 +124,26 @@ int tensors_add(Tensors *tensors, const char *name, int rank, const int64_t *dim
     return 0;
 }
 
+int tensors_put_one(Tensors *tensors, const Tensor *from, Error *err)
+{
+    Tensor *to = tensors_find(tensors, from->name);
+
+    if (!to && tensors_add(tensors, from->name, from->rank, from->dim, &to, err) != 0) return -1;
+    if (to->rank != from->rank || memcmp(to->dim, from->dim, sizeof to->dim) != 0)
+        return error_set(err, "tensor \"%s\" has another shape than before", from->name);
+    memcpy(to->values, from->values, (size_t)from->count * sizeof *from->values);
+    return 0;
+}
+
+int tensors_put(Tensors *tensors, const Tensors *from, Error *err)
+{
+    for (int i = 0; i < from->count; i++)
+        if (tensors_put_one(tensors, from->tensor[i], err) != 0) return -1;
+    for (int i = 0; i < from->note_count; i++)
+        if (tensors_set_note(tensors, from->note[i].key, from->note[i].value, err) != 0) return -1;
+    return 0;
+}
+
 Tensor *tensors_find(const Tensors *tensors, const char *name)
 {
     if (tensors->slots == 0) return NULL;

@@ -30,6 +30,11 @@ void tensors_free(Tensors *tensors);
  * be NULL. Rank 0 is one number; a dimension of 0 is no numbers. */
 int  tensors_add(Tensors *tensors, const char *name, int rank, const int64_t *dim, Tensor **out, Error *err);
 
+/* Copies a tensor, or all tensors and notes of another collection: added where new, replaced
+ * where there is one of the name, which must have the same shape. */
+int tensors_put_one(Tensors *tensors, const Tensor *tensor, Error *err);
+int tensors_put(Tensors *tensors, const Tensors *from, Error *err);
+
 /* NULL when there is none. */
 Tensor *tensors_find(const Tensors *tensors, const char *name);
 int     tensors_count(const Tensors *tensors);
@@ -51,7 +56,13 @@ const char *tensors_note_key(const Tensors *tensors, int i);             /* in t
 int tensors_read(Tensors **out, const char *path, Error *err);
 int tensors_write(const Tensors *tensors, const char *path, Error *err);
 
-/* The same from memory; name stands for the path. */
+/* The same with a checksum, FNV-1a (64 bit) over the whole file, as its first note "checksum":
+ * 16 hexadecimal digits, taken as zeros for it. Reading refuses a damaged byte anywhere. (A
+ * note of that name is the file's own, and is not written as one of the tensors'.) */
+int tensors_read_sealed(Tensors **out, const char *path, Error *err);
+int tensors_write_sealed(const Tensors *tensors, const char *path, Error *err);
+
+/* The same as tensors_read() from memory; name stands for the path. */
 int tensors_parse(Tensors **out, const char *name, const void *bytes, size_t length, Error *err);
 
 #endif
