@@ -113,7 +113,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo check check-run check-asan fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo check check-run check-asan check-kill fuzz fuzz-run valgrind bench golden \
         tests install uninstall clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -142,6 +142,10 @@ check-run: all tests  ## build all and run all tests, installing nothing
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
+
+check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh; minutes)
+	@$(SUBMAKE) all
+	@PIPEBD_ROUNDS=200 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_resume.sh
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
 	@CLANG='$(CLANG)' scripts/deps.sh fuzz

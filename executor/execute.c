@@ -155,7 +155,8 @@ static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, Work
 int execute(ExecutionResult *out, const Execution *x, Error *err)
 {
     size_t          devices = (size_t)x->program->device_count;
-    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
+    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER,
+                           .hand_over = PTHREAD_MUTEX_INITIALIZER};
     size_t         *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
     pthread_t      *threads = calloc(devices, sizeof *threads);
     WorkerArgument *arguments = calloc(devices, sizeof *arguments);

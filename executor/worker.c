@@ -211,9 +211,9 @@ static int snapshot(Worker *w, int b, int64_t step)
     Student         *student = &w->students[b];
 
     if (state_store(student->net, b, step, true, student->state, &w->err) != 0) return -1;
-    pthread_mutex_lock(&w->run->report);
+    pthread_mutex_lock(&w->run->hand_over);
     int rc = x->snapshot(x->context, b, step, student->state, &w->err);
-    pthread_mutex_unlock(&w->run->report);
+    pthread_mutex_unlock(&w->run->hand_over);
     student->handed = step;
     return rc;
 }

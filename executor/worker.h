@@ -46,7 +46,8 @@ typedef struct {
     double          *loss;               /* [blocks] */
     int64_t         *ended;              /* [blocks]: where each block's training ended */
     int64_t         *peak_bytes;         /* [devices] */
-    pthread_mutex_t  report;             /* callers' functions run one at a time */
+    pthread_mutex_t  report;             /* for the caller's student and progress */
+    pthread_mutex_t  hand_over;          /* for the caller's snapshot, which may take long */
 } Run;
 
 typedef struct {

@@ -33,6 +33,9 @@ refuses 2 'both' 'expected either --plan or --schedule' --plan p --schedule dpu
 refuses 2 'a schedule without devices' '--schedule needs --devices' --schedule dpu
 refuses 2 'a trace for a plan' '--trace: no effect with --plan' --plan p --trace t
 refuses 2 'lanes without prefetch' '--lanes: no effect' --schedule dpu --devices cpu:2 --lanes 2 --prefetch 0
+refuses 2 'resume without a folder' '--resume needs --checkpoint' --schedule dpu --devices cpu:2 --resume
+refuses 2 'every without a folder' '--every: no effect' --schedule dpu --devices cpu:2 --every 3
+refuses 1 'a folder that cannot be' 'nothere/deep' --schedule dpu --devices cpu:2 --checkpoint nothere/deep
 refuses 1 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devices cpu:2
 refuses 1 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
 refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule tr --devices cpu:7
@@ -108,6 +111,18 @@ differ() { ! same "$1" "$2"; }
 trained 'another seed' --plan "$WORK/plan.json" --seed 2
 ok 'which changes everything' differ "$WORK/dpu.safetensors" "$out"
 trained 'with common statistics' --schedule dp --devices cpu:2 --sync-batchnorm
+
+kept() {
+    train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" > /dev/null 2>&1 || return 1
+    rm -f "$out"
+    train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" 2> "$WORK/.err" && return 1
+    grep -F 'holds checkpoints of a run; resume that' "$WORK/.err" || return 1
+    train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" --resume --seed 9 2> "$WORK/.err" && return 1
+    grep -F 'has the seed 1, and this one 9' "$WORK/.err" || return 1
+    [ ! -e "$out" ] && train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" --resume > /dev/null 2>&1 \
+        && same "$WORK/dpu.safetensors" "$out"
+}
+ok 'a checkpoint is not written over, and not read by another run' kept
 
 says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2"; }
 ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'

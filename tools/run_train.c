@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "executor/collector.h"
 #include "executor/evaluate.h"
 #include "executor/execute.h"
 #include "executor/state.h"
@@ -23,9 +24,9 @@
 enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
 
 typedef struct {
-    const char *workload, *plan, *schedule, *trace, *devices, *data, *teacher, *timeline, *output;
-    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad;
-    bool        synchronise, prefetch_given;
+    const char *workload, *plan, *schedule, *trace, *devices, *data, *teacher, *checkpoint, *timeline, *output;
+    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every;
+    bool        synchronise, prefetch_given, resume;
 } Settings;
 
 /* What a run works with; train_close() frees all of it. */
@@ -40,6 +41,7 @@ typedef struct {
     Tensors    *student;
     Watch       watch;
     int64_t     steps_per_epoch;
+    Collector  *collector;               /* NULL: no checkpoints */
     int         lanes, prefetch;
     Accuracy    of_teacher, before, after;
     ExecutionResult result;
@@ -154,6 +156,41 @@ static int check_statistics(const Train *t, Error *err)
     return 0;
 }
 
+/* Reads the newest checkpoint into the students. *out: it, or NULL when there is none yet. */
+static int resume(Tensors **out, int64_t *sequence, const Train *t, const CheckpointFacts *facts, Error *err)
+{
+    const char     *folder = t->settings->checkpoint;
+    CheckpointFacts found;
+    Text            warnings = {0};
+    int             rc = checkpoint_latest(out, &found, sequence, folder, &warnings, err);
+
+    fputs(text_string(&warnings), stderr);
+    text_free(&warnings);
+    if (rc != 0) return -1;
+    if (!*out) {
+        fprintf(stderr, "%s: no checkpoint yet, from the beginning\n", folder);
+        return 0;
+    }
+    if (checkpoint_fits(&found, facts, err) != 0) return error_prefix(err, "%s", folder);
+    return tensors_put(t->student, *out, err);
+}
+
+static int open_checkpoint(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed, .batch = t->workload->batch,
+                             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps,
+                             .blocks = t->workload->block_count};
+    Tensors        *from = NULL;
+    int64_t         sequence = 0;
+
+    if (!s->checkpoint) return 0;
+    int rc = s->resume ? resume(&from, &sequence, t, &facts, err) : 0;
+    if (rc == 0) rc = collector_open(&t->collector, s->checkpoint, &facts, from, sequence, err);
+    tensors_free(from);
+    return rc;
+}
+
 static int open_all(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -173,12 +210,13 @@ static int open_all(Train *t, Error *err)
     if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
     if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
     choose_lanes(t);
-    if (tensors_new(&t->student, err) != 0) return -1;
+    if (tensors_new(&t->student, err) != 0 || open_checkpoint(t, err) != 0) return -1;
     return watch_open(&t->watch, t->workload, t->steps_per_epoch, err);
 }
 
 static void train_close(Train *t)
 {
+    collector_close(t->collector, NULL);
     execution_free(&t->result);
     watch_free(&t->watch);
     tensors_free(t->student);
@@ -239,6 +277,16 @@ static int64_t updates_left(const Train *t, Error *err)
     return left;
 }
 
+static void on_update(void *context, int device, int block, int64_t step, double loss)
+{
+    watch_update(&((Train *)context)->watch, device, block, step, loss);
+}
+
+static int on_snapshot(void *context, int block, int64_t step, const Tensors *state, Error *err)
+{
+    return collector_deliver(((Train *)context)->collector, block, step, state, err);
+}
+
 static int run(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -246,15 +294,21 @@ static int run(Train *t, Error *err)
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
                    .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = &interrupted,
-                   .progress = watch_update, .context = &t->watch};
+                   .progress = on_update, .context = t};
     int64_t   left = updates_left(t, err);
 
     if (left < 0) return -1;
+    if (s->checkpoint) {
+        x.snapshot = on_snapshot;
+        x.snapshot_every = s->every ? s->every : t->steps_per_epoch;
+    }
     if (s->timeline) { x.record_first = RECORD_FIRST; x.record_steps = RECORD_STEPS; }
     watch_start(&t->watch, left);
     int rc = execute(&t->result, &x, err);
     watch_end(&t->watch);
-    return rc;
+    int kept = collector_close(t->collector, rc == 0 ? err : NULL);       /* the first error counts */
+    t->collector = NULL;
+    return rc == 0 ? kept : rc;
 }
 
 /* ---- after it ------------------------------------------------------------------------- */
@@ -304,20 +358,31 @@ static int add_notes(const Train *t, Tensors *out, Error *err)
     return 0;
 }
 
-/* The students' parameters without the optimizer's state. */
+/* The block's own tensors, without the optimizer's state. */
+static int add_block(Tensors *out, const Tensors *student, int block, Error *err)
+{
+    char    prefix[32];
+    Tensor *copy;
+
+    snprintf(prefix, sizeof prefix, "blocks.%d.", block);
+    for (int i = 0; i < tensors_count(student); i++) {
+        const Tensor *tensor = tensors_at(student, i);
+        if (strncmp(tensor->name, prefix, strlen(prefix)) != 0) continue;
+        if (tensors_add(out, tensor->name, tensor->rank, tensor->dim, &copy, err) != 0) return -1;
+        memcpy(copy->values, tensor->values, (size_t)tensor->count * sizeof *copy->values);
+    }
+    return 0;
+}
+
+/* Block by block, so that the same students are the same bytes whoever finished first. */
 static int write_student(const Train *t, Error *err)
 {
     Tensors *out = NULL;
-    Tensor  *copy;
     int      rc = -1;
 
     if (tensors_new(&out, err) != 0) return -1;
-    for (int i = 0; i < tensors_count(t->student); i++) {
-        const Tensor *tensor = tensors_at(t->student, i);
-        if (strncmp(tensor->name, "blocks.", 7) != 0) continue;
-        if (tensors_add(out, tensor->name, tensor->rank, tensor->dim, &copy, err) != 0) goto done;
-        memcpy(copy->values, tensor->values, (size_t)tensor->count * sizeof *copy->values);
-    }
+    for (int b = 0; b < t->workload->block_count; b++)
+        if (add_block(out, t->student, b, err) != 0) goto done;
     if (add_notes(t, out, err) != 0) goto done;
     rc = tensors_write(out, t->settings->output, err);
 done:
@@ -380,7 +445,10 @@ static int train(Train *t, const Options *options, Error *err)
     catch_interrupt();
     if (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0) return -1;
     if (run(t, err) != 0) return -1;
-    if (t->result.stopped) return error_set(err, "interrupted, nothing is written");
+    if (t->result.stopped)
+        return error_set(err, t->settings->checkpoint ? "interrupted: --resume goes on from %s"
+                                                      : "interrupted: without --checkpoint nothing is kept%s",
+                         t->settings->checkpoint ? t->settings->checkpoint : "");
     if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
     if (write_student(t, err) != 0) return -1;
     if (ask(&t->after, t, true, err) != 0) return -1;
@@ -396,6 +464,8 @@ static int check_usage(const Settings *s, Error *err)
     if (s->schedule && !s->devices) return error_set(err, "--schedule needs --devices, such as cpu:2");
     if (s->plan && s->trace) return error_set(err, "--trace: no effect with --plan");
     if (!s->output) return error_set(err, "expected -o OUT.safetensors, see --help");
+    if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
+    if (s->every && !s->checkpoint) return error_set(err, "--every: no effect without --checkpoint");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
     return 0;
 }
@@ -425,6 +495,10 @@ int run_train(int argc, char **argv)
         {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device, 0: it loads for itself. By default 0 where devices use all cores, else 2.",
          &s.prefetch, 0, 1024, NULL, false},
         {"skip-bad", 0, OPTION_INTEGER, "N", "Replace up to N damaged samples by the next good ones.", &s.skip_bad, 0, (int64_t)1 << 40, NULL, false},
+        {"checkpoint", 0, OPTION_STRING, "DIR", "Keep a checkpoint in this folder.", &s.checkpoint, 0, 0, NULL, false},
+        {"every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints; by default an epoch.",
+         &s.every, 1, (int64_t)1 << 40, NULL, false},
+        {"resume", 0, OPTION_FLAG, NULL, "Go on from the checkpoint, under this plan or another.", &s.resume, 0, 0, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
