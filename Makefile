@@ -113,7 +113,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo check check-run check-asan check-kill fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo check tsan-run check-run check-asan check-tsan check-kill fuzz fuzz-run valgrind bench golden \
         tests install uninstall clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -142,6 +142,14 @@ check-run: all tests  ## build all and run all tests, installing nothing
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
+
+# Of the tests of threads those that link no oneDNN, which the sanitizer does not know.
+check-tsan:  ## the transport between devices under the thread sanitizer
+	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
+	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g'
+
+tsan-run: $(BUILD)/tests/test_transport
+	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $<
 
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh; minutes)
 	@$(SUBMAKE) all

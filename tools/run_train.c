@@ -433,6 +433,8 @@ static int print_result(const Train *t, Error *err)
         if (has_choices(t->workload))
             text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
     }
+    if (data_skipped(t->data))
+        text_printf(&text, "%" PRId64 " damaged samples were replaced by others\n", data_skipped(t->data));
     rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
     text_free(&text);
     return rc;
