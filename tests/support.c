@@ -5,6 +5,7 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,8 @@ enum { NOT_STARTED = 127 };
 /* ---- memory running out -------------------------------------------------- */
 
 /* The linker sends malloc here (--wrap), so the counters cannot be an argument. */
-static long calls_left;
-static int  failed_once;
+static atomic_long calls_left;      /* threads allocate too */
+static atomic_int  failed_once;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -32,7 +33,10 @@ char *__wrap_strdup(const char *text);
 
 static bool fails_now(void)
 {
-    if (calls_left == 0 || --calls_left > 0) return false;
+    long left = atomic_load(&calls_left);
+
+    while (left > 0 && !atomic_compare_exchange_weak(&calls_left, &left, left - 1)) {}
+    if (left != 1) return false;
     failed_once = 1;
     return true;
 }
@@ -59,7 +63,7 @@ char *__wrap_strdup(const char *text)
 
 void alloc_fail_after(long n)
 {
-    calls_left = n;
+    atomic_store(&calls_left, n);
     failed_once = 0;
 }
 

@@ -641,6 +641,36 @@ static void a_loss_without_bounds_ends_the_run(void **state)
     f->workload->learning_rate = before;
 }
 
+/* Memory may run out at any allocation, in any thread: an error, and everything is given back. */
+static void memory_running_out_ends_the_run(void **state)
+{
+    Fixture *f = *state;
+    Plan    *plans[] = {relay(SCHEDULE_AHD, 2, (const int[]){0, 2}, (const int[]){1, 2}), lists(2, true)};
+
+    for (int i = 0; i < 2; i++) {
+        Program *program = spell_out(plans[i]);
+        bool     reached = true;
+        for (long n = 1; reached; n += 1 + n / 12) {
+            DeviceSpec      spec;
+            ExecutionResult result;
+            Error           err = {""};
+            Tensors        *student = no_tensors();
+            Execution       x = execution_of(f, program, &spec, student, 1);
+            x.record_steps = 2;
+            x.prefetch = 1;
+            alloc_fail_after(n);
+            int rc = execute(&result, &x, &err);
+            reached = alloc_fail_reached();
+            alloc_fail_after(0);
+            if (rc == 0) execution_free(&result);
+            else if (!reached || !err.text[0]) fail_msg("allocation %ld: \"%s\"", n, err.text);
+            tensors_free(student);
+        }
+        program_free(program);
+        plan_free(plans[i]);
+    }
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     Fixture        *f = *state;
@@ -680,6 +710,7 @@ int main(void)
         cmocka_unit_test(times_and_spans_fit_each_other),
         cmocka_unit_test(a_wrong_teacher_is_refused_by_name),
         cmocka_unit_test(a_loss_without_bounds_ends_the_run),
+        cmocka_unit_test(memory_running_out_ends_the_run),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
 
