@@ -466,6 +466,8 @@ static int check_usage(const Settings *s, Error *err)
     if (s->schedule && !s->devices) return error_set(err, "--schedule needs --devices, such as cpu:2");
     if (s->plan && s->trace) return error_set(err, "--trace: no effect with --plan");
     if (!s->output) return error_set(err, "expected -o OUT.safetensors, see --help");
+    if (strcmp(s->output, "-") == 0 || (s->timeline && strcmp(s->timeline, "-") == 0))
+        return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
     if (s->every && !s->checkpoint) return error_set(err, "--every: no effect without --checkpoint");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
