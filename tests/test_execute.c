@@ -205,7 +205,8 @@ static Plan *split_of_three(void)
 
 /* ---- comparing students -------------------------------------------------------------- */
 
-/* The largest difference of any element, over the largest element of its tensor. */
+/* The largest difference of any element, over the largest element of its tensor. The floor is
+ * for tensors of nothing but rounding, such as the momentum of a bias before a batch norm. */
 static double difference(const Tensors *a, const Tensors *b)
 {
     double worst = 0;
@@ -213,7 +214,7 @@ static double difference(const Tensors *a, const Tensors *b)
     assert_int_equal(tensors_count(a), tensors_count(b));
     for (int i = 0; i < tensors_count(a); i++) {
         const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
-        double        largest = 1e-3, most = 0;
+        double        largest = 0.02, most = 0;
         assert_non_null(y);
         for (int64_t k = 0; k < x->count; k++) {
             largest = fmax(largest, fabs(x->values[k]));
@@ -272,8 +273,8 @@ static void schedules_of_width_one_agree_to_the_bit(void **state)
 
 /* Groups add the same gradients and statistics in another order, which errs by some 1e-7 of
  * them; nine steps with momentum, and normalisation of channels with little variance, make
- * up to 1e-4 of that, and a ReLU may fall on the other side. Without common statistics the
- * students are others (0.01 and more). */
+ * 1e-4 of that here, and a ReLU may fall on the other side. Without common statistics the
+ * students are others (0.4). */
 #define SPLIT_TOLERANCE 2e-3
 
 static void groups_agree_to_rounding(void **state)
@@ -316,7 +317,7 @@ static void without_common_statistics_groups_differ(void **state)
 
     x.synchronise = false;
     assert_int_equal(execute(&result, &x, &err), 0);
-    assert_true(difference(truth, found) > 5 * SPLIT_TOLERANCE);
+    assert_true(difference(truth, found) > 50 * SPLIT_TOLERANCE);
     execution_free(&result);
     program_free(program);
     plan_free(plan);
