@@ -13,6 +13,8 @@
 typedef struct {
     int  blocks, devices, batch;
     bool nodes;                  /* of 8 devices, with slower links between them */
+    int  kinds;                  /* of devices, as many of each; kind k takes 1 + 0.7 k times as
+                                  * long. 0 counts as 1 */
 } Chain;
 
 static inline int chain_draw(int block, int what, int low, int high)
@@ -30,21 +32,35 @@ static inline void chain_links(int slower, Text *out)
     text_append(out, "]");
 }
 
+static inline void chain_timings(const Chain *c, int block, int kind, Text *out)
+{
+    int work = chain_draw(block, 0, 2000, 10000);
+
+    for (int rows = 1, more = kind > 0; rows <= c->batch; rows *= 4, more = 1)
+        text_printf(out, "%s{\"device\": \"d%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
+                    "\"backward_us\": %d, \"update_us\": %d}", more ? ", " : "", kind, rows,
+                    (20 + work * rows / c->batch) * (10 + 7 * kind) / 10,
+                    (25 + work * rows / c->batch) * (10 + 7 * kind) / 10,
+                    (50 + 2 * work * rows / c->batch) * (10 + 7 * kind) / 10,
+                    chain_draw(block, 3, 20, 90) * (10 + 7 * kind) / 10);
+}
+
 /* The trace's file. */
 static inline void chain_text(const Chain *c, Text *out)
 {
+    int kinds = c->kinds > 1 ? c->kinds : 1;
+
     text_printf(out, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"bench\", \"provenance\": {\"kind\": "
                 "\"modelled\", \"source\": \"bench\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": "
-                "1000000}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"blocks\": [", c->batch, c->devices);
+                "1000000}, \"devices\": [", c->batch);
+    for (int k = 0; k < kinds; k++)
+        text_printf(out, "%s{\"kind\": \"d%d\", \"count\": %d}", k ? ", " : "", k, c->devices / kinds);
+    text_append(out, "], \"blocks\": [");
     for (int b = 0; b < c->blocks; b++) {
-        int work = chain_draw(b, 0, 2000, 10000);
         text_printf(out, "%s{\"name\": \"b%d\", \"output_bytes\": %d, \"student\": {\"gradient_bytes\": %d}, "
                     "\"timings\": [", b ? ", " : "", b, chain_draw(b, 1, 10000, 200000),
                     chain_draw(b, 2, 100000, 50000000));
-        for (int rows = 1, more = 0; rows <= c->batch; rows *= 4, more = 1)
-            text_printf(out, "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
-                        "\"update_us\": %d}", more ? ", " : "", rows, 20 + work * rows / c->batch,
-                        25 + work * rows / c->batch, 50 + 2 * work * rows / c->batch, chain_draw(b, 3, 20, 90));
+        for (int k = 0; k < kinds; k++) chain_timings(c, b, k, out);
         text_append(out, "]}");
     }
     text_append(out, "], \"loader\": {\"batch_us\": 50, \"sample_us\": 4, \"lanes\": 8, \"prefetch\": 2}, ");

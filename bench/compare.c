@@ -60,7 +60,7 @@ static void print_case(Case *c)
 
 static int print_trace(char **argv)
 {
-    Chain chain = {atoi(argv[1]), atoi(argv[2]), atoi(argv[3]), false};
+    Chain chain = {.blocks = atoi(argv[1]), .devices = atoi(argv[2]), .batch = atoi(argv[3])};
     Text  text = {0};
 
     chain_text(&chain, &text);

@@ -187,7 +187,8 @@ int main(void)
     enum { CASES = sizeof cases / sizeof cases[0] };
 
     for (int i = 0; i < CASES; i++) {
-        Chain    chain = {cases[i].blocks, cases[i].devices, cases[i].batch, cases[i].nodes};
+        Chain    chain = {.blocks = cases[i].blocks, .devices = cases[i].devices, .batch = cases[i].batch,
+                          .nodes = cases[i].nodes};
         Trace   *trace = chain_trace(&chain);
         Scenario s;
         Error    err = {""};

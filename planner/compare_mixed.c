@@ -17,6 +17,7 @@ typedef struct {
     GroupCosts           *costs;
     Candidate            *row;
     int                   max_width, unit, tried;
+    int64_t               least_ns;      /* no bottleneck of this search is less; 0: not known */
 } Job;
 
 /* ---- plans ----------------------------------------------------------------------------- */
@@ -78,11 +79,37 @@ static int plan_in_order(Plan **out, const Job *job, const int *first, const int
 }
 
 /* How it was found, for people; what is not proven is said. */
-static const char *method(const Job *job, char *buffer, size_t size, const char *how)
+static const char *method(const Job *job, char *buffer, size_t size, const char *how, int64_t found_ns)
 {
-    snprintf(buffer, size, "%.100s, fastest of %d simulated%s", how, job->tried,
-             group_costs_monotone(job->costs) ? "" : "; times fall as rows grow: other shares may be faster");
+    char *end = buffer + snprintf(buffer, size, "%.100s, fastest of %d simulated", how, job->tried);
+
+    if (group_costs_monotone(job->costs) || (found_ns > 0 && found_ns == job->least_ns)) return buffer;
+    if (job->least_ns > 0)
+        snprintf(end, size - (size_t)(end - buffer), "; some times fall as rows grow: at most %.2g %% above the best shares",
+                 100 * ((double)found_ns / (double)job->least_ns - 1));
+    else
+        snprintf(end, size - (size_t)(end - buffer), "; some times fall as rows grow: other shares may be faster");
     return buffer;
+}
+
+/* Where times fall as rows grow: the least bottleneck that shares of this search could
+ * have; over all orders (order NULL), or in one. */
+static int find_least(Job *job, const int *order, Error *err)
+{
+    GroupCosts     *optimistic;
+    MixedPartition *mixed = NULL;
+    Partition      *parts = NULL;
+    int             count = 0, rc;
+
+    if (group_costs_monotone(job->costs)) return 0;
+    if (group_costs_build(&optimistic, job->s, COST_SIM, true, err) != 0) return -1;
+    if (order) rc = ordered_search(&parts, &count, optimistic, order, job->max_width, 1, err);
+    else       rc = mixed_search(&mixed, &count, optimistic, job->max_width, job->unit, 1, err);
+    if (count > 0) job->least_ns = order ? parts[0].bottleneck_ns : mixed[0].bottleneck_ns;
+    if (order) partitions_free(parts, count);
+    else       mixed_free(mixed, count);
+    group_costs_free(optimistic);
+    return rc;
 }
 
 /* ---- one order -------------------------------------------------------------------------- */
@@ -96,11 +123,12 @@ static int try_order(Job *job, const int *order, int wanted, const char *how, Er
     if (ordered_search(&parts, &count, job->costs, order, job->max_width, wanted, err) != 0) return -1;
     if (count > wanted) count = wanted;
     job->tried += count;
+    if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
     for (int i = 0; i < count; i++) {
         Plan *plan;
         if (plan_in_order(&plan, job, parts[i].first, parts[i].width, parts[i].stages, order, parts[i].bottleneck_ns,
                           err) != 0) goto done;
-        if (candidate_try(job->row, plan, method(job, words, sizeof words, how), job->s, err) != 0) goto done;
+        if (candidate_try(job->row, plan, words, job->s, err) != 0) goto done;
     }
     rc = 0;
 done:
@@ -115,7 +143,8 @@ static int try_fixed_order(Job *job, Error *err)
 
     if (!order) return error_no_memory(err);
     for (int d = 0; d < job->s->device_count; d++) order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
-    int rc = try_order(job, order, job->options->candidates, "exact partition in the order given", err);
+    int rc = find_least(job, order, err);
+    if (rc == 0) rc = try_order(job, order, job->options->candidates, "exact partition in the order given", err);
     free(order);
     return rc;
 }
@@ -139,7 +168,7 @@ static int try_orders(Job *job, Error *err)
     snprintf(how, sizeof how, orders.total < 1e15 ? "%d of %.0f orders of the devices tried"
                                                   : "%d of %.2g orders of the devices tried", count, orders.total);
     if (job->row->plan && job->row->sim.epoch_ns < before)       /* one of these is the fastest */
-        snprintf(job->row->method, sizeof job->row->method, "%s", method(job, words, sizeof words, how));
+        snprintf(job->row->method, sizeof job->row->method, "%s", method(job, words, sizeof words, how, 0));
     rc = 0;
 done:
     orders_free(&orders);
@@ -187,7 +216,8 @@ static int try_counts(Job *job, Error *err)
     job->tried += count;
     snprintf(how, sizeof how, job->unit == 1 ? "exact partition over all orders of the devices"
                                              : "partition over orders of the devices, taken %d at a time", job->unit);
-    method(job, words, sizeof words, how);
+    if (count > 0) rc = find_least(job, NULL, err);
+    if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
     for (int i = 0; i < count && rc == 0; i++) rc = try_counts_of(job, &parts[i], words, err);
     mixed_free(parts, count);
     return rc;
@@ -218,7 +248,7 @@ int compare_mixed(Candidate *row, Schedule schedule, const Scenario *s, const Co
     if (options->cost == COST_PAPER)
         return candidate_give_up(row, &(Error){"--cost paper is for equal devices in the trace's order: the original "
                                                "knows no others"}, err);
-    if (group_costs_build(&job.costs, s, COST_SIM, err) != 0) return -1;
+    if (group_costs_build(&job.costs, s, COST_SIM, false, err) != 0) return -1;
     if (options->order.kind != ORDER_SEARCHED)
         rc = try_fixed_order(&job, err);
     else if (one_node(s) && (job.unit = unit_for(job.costs, job.max_width)) > 0)
@@ -236,7 +266,7 @@ int compare_mixed_bound(int64_t *bottleneck_ns, const Scenario *s, Error *err)
     int             count = 0, rc = 0;
 
     *bottleneck_ns = 0;
-    if (group_costs_build(&costs, s, COST_BOUND, err) != 0) return -1;
+    if (group_costs_build(&costs, s, COST_BOUND, true, err) != 0) return -1;
     if (mixed_work(costs, s->device_count, 1) <= MAX_COUNTS)
         rc = mixed_search(&parts, &count, costs, s->device_count, 1, 1, err);
     if (count > 0) *bottleneck_ns = parts[0].bottleneck_ns;
@@ -265,7 +295,7 @@ int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *s, E
     Plan       *plan = NULL;
 
     if (!devices) return error_no_memory(err);
-    if (group_costs_build(&costs, s, COST_SIM, err) != 0) goto done;
+    if (group_costs_build(&costs, s, COST_SIM, false, err) != 0) goto done;
     if (plan_new(&plan, schedule, n, s->device_count, s->batch, stages, err) != 0) goto done;
     for (int d = 0; d < s->device_count; d++) devices[d] = d;
     for (int i = 0; i < stages; i++) {

@@ -27,7 +27,7 @@ typedef struct {
 struct GroupCosts {
     const Scenario *scenario;
     CostKind kind;
-    bool     blocking, monotone, failed;
+    bool     blocking, monotone, optimistic, failed;
     int      blocks, classes;
     int     *class_of;           /* [devices] */
     int     *first;              /* [classes] its first device */
@@ -116,8 +116,8 @@ static bool work_time(const GroupCosts *g, Work what, int block, int class, int6
     for (int i = -1; i <= curve->count; i++) {
         int64_t x = i < 0 ? 1 : i < curve->count ? curve->points[i].x : s->batch;
         if (!at(g, what, block, class, x, &other)) continue;
-        if (g->kind == COST_BOUND && x > rows) *ns = smaller(*ns, other);
-        if (g->kind != COST_BOUND && x < rows) *ns = larger(*ns, other);
+        if (g->optimistic && x > rows) *ns = smaller(*ns, other);
+        if (!g->optimistic && x < rows) *ns = larger(*ns, other);
     }
     return true;
 }
@@ -138,14 +138,19 @@ static int64_t message_time(const GroupCosts *g, bool across, int boundary, int6
 {
     const Scenario *s = g->scenario;
     const Curve    *curve = across ? &s->trace->node_links.p2p : &s->trace->links.p2p;
-    int64_t         ns, one, bytes = trace_boundary_bytes(s->trace, boundary);
+    int64_t         ns, end, bytes = trace_boundary_bytes(s->trace, boundary);
     int             from, to;
 
     link_ends(g, across, &from, &to);
     if (scenario_p2p(s, from, to, boundary, rows, &ns, NULL) != 0) return STAGE_IMPOSSIBLE;
     if (!falls(curve) || bytes == TRACE_ABSENT) return ns;
-    if (scenario_p2p(s, from, to, boundary, 1, &one, NULL) == 0) ns = larger(ns, one);
-    for (int i = 0; i < curve->count && curve->points[i].x < bytes * rows; i++) ns = larger(ns, curve->points[i].ns);
+    if (scenario_p2p(s, from, to, boundary, g->optimistic ? s->batch : 1, &end, NULL) == 0)
+        ns = g->optimistic ? smaller(ns, end) : larger(ns, end);
+    for (int i = 0; i < curve->count; i++) {
+        const CurvePoint *p = &curve->points[i];
+        if (g->optimistic && p->x > bytes * rows) ns = smaller(ns, p->ns);
+        if (!g->optimistic && p->x < bytes * rows) ns = larger(ns, p->ns);
+    }
     return ns;
 }
 
@@ -473,7 +478,7 @@ bool group_costs_failed(const GroupCosts *g)               { return g->failed; }
 
 /* ---- making and freeing ------------------------------------------------------------------------ */
 
-int group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, Error *err)
+int group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, bool optimistic, Error *err)
 {
     GroupCosts *g = calloc(1, sizeof *g);
     size_t      n = (size_t)scenario->device_count;
@@ -481,7 +486,8 @@ int group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind,
     *out = NULL;
     if (!g) return error_no_memory(err);
     *g = (GroupCosts){.scenario = scenario, .kind = kind, .blocks = scenario->trace->block_count,
-                      .blocking = scenario->trace->blocking_transfers, .monotone = all_monotone(scenario)};
+                      .blocking = scenario->trace->blocking_transfers,
+                      .optimistic = optimistic || kind == COST_BOUND, .monotone = all_monotone(scenario)};
     g->class_of = calloc(n, sizeof *g->class_of);
     g->first = calloc(n, sizeof *g->first);
     g->counts = calloc(n, sizeof *g->counts);

@@ -6,10 +6,10 @@
  * factor. Members of a class are interchangeable but for the links, so a group is how
  * many it has of each.
  *
- * Shares need times that do not fall as rows grow. Where measured ones do, the greatest
- * so far is taken in their place (for COST_BOUND the least from there on): what is found
- * is possible, and the bound is one, but other shares may be faster.
- * group_costs_monotone() says whether that is so. */
+ * Shares need times that do not fall as rows grow. Where measured ones do
+ * (group_costs_monotone() says whether), one of two takes their place: the greatest so
+ * far, so that what is found is possible, or, optimistic, the least from there on, so that
+ * nothing is faster than what is found. What lies between the two is not known. */
 #ifndef PLANNER_GROUP_COST_H
 #define PLANNER_GROUP_COST_H
 
@@ -28,10 +28,10 @@ typedef struct {
                                   * input; first is last */
 } MixedGroup;
 
-/* Borrows scenario for as long as out lives. kind: COST_SIM or COST_BOUND; the latter
- * takes the faster link for all-reduces, whatever the group says. group_costs_free()
- * it. Fails only without memory. */
-int  group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, Error *err);
+/* Borrows scenario for as long as out lives. kind: COST_SIM, or COST_BOUND, which takes
+ * the faster link for all-reduces, whatever the group says, and is always optimistic.
+ * group_costs_free() it. Fails only without memory. */
+int  group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, bool optimistic, Error *err);
 void group_costs_free(GroupCosts *costs);
 
 int  group_costs_classes(const GroupCosts *costs);

@@ -87,8 +87,7 @@ static void report_place(const Stage *stage, const Scenario *s, Text *out)
     for (int d = 0; d < stage->width; d++) text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
 }
 
-/* The cluster, where not all devices are of a kind. */
-static void report_devices(const Scenario *s, Text *out)
+void report_devices(const Scenario *s, Text *out)
 {
     if (!several_kinds(s)) return;
     text_append(out, "devices");

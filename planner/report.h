@@ -17,6 +17,9 @@ void report_table(const Comparison *comparison, const Scenario *scenario, Text *
 void report_csv(const Comparison *comparison, Text *out);
 void report_json(const Comparison *comparison, const Scenario *scenario, Text *out);
 
+/* Which device is of which kind, where there are several. */
+void report_devices(const Scenario *scenario, Text *out);
+
 /* A plan in words, a line a stage. */
 void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
 

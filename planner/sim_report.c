@@ -70,6 +70,7 @@ void sim_report_table(const Answer *a, Text *out)
     text_printf(out, "%s: %d blocks, %d devices, batch %" PRId64 ", %" PRId64 " steps an epoch (%s trace)\n",
                 trace->name, trace->block_count, a->scenario.device_count, a->scenario.batch,
                 a->scenario.steps, trace->provenance_kind);
+    report_devices(&a->scenario, out);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &a->comparison.rows[i];
         if (!(a->schedules & 1u << i)) continue;

@@ -11,7 +11,7 @@
 #include "tools/ls_options.h"
 
 /* Schedules in which the order of devices matters. */
-#define ORDERED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD)
+#define ORDERED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT)
 
 typedef struct {
     ScenarioOptions scenario;
@@ -173,7 +173,7 @@ int main(int argc, char **argv)
     }
     if (ls_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
     if (option_given(table, "order") && !(schedules & ORDERED)) {
-        error_set(&err, "--order: no effect without tr, dpu or ahd in --schedules");
+        error_set(&err, "--order: no effect without tr, dpu, ahd or split in --schedules");
         goto usage;
     }
     if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
