@@ -83,6 +83,25 @@ static bool falls(const Curve *curve)
     return false;
 }
 
+/* Of a block, or of one of the students it lists. */
+static const Curve *curve_of(const TraceBlock *block, Work what, int student, int kind)
+{
+    return block->students && what != WORK_TEACHER ? &block->students[student].work[what][kind]
+                                                   : &block->work[what][kind];
+}
+
+static int curves_of(const TraceBlock *block, Work what)
+{
+    return what == WORK_TEACHER ? 1 : trace_students(block);
+}
+
+static bool work_falls(const TraceBlock *block, Work what, int kind)
+{
+    for (int j = 0; j < curves_of(block, what); j++)
+        if (falls(curve_of(block, what, j, kind))) return true;
+    return false;
+}
+
 static bool all_monotone(const Scenario *s)
 {
     const Trace *trace = s->trace;
@@ -90,7 +109,8 @@ static bool all_monotone(const Scenario *s)
 
     for (int b = 0; b < trace->block_count; b++)
         for (int what = 0; what < WORK_COUNT; what++)
-            for (int kind = 0; kind < trace->kind_count; kind++) falling |= falls(&trace->blocks[b].work[what][kind]);
+            for (int kind = 0; kind < trace->kind_count; kind++)
+                falling |= work_falls(&trace->blocks[b], (Work)what, kind);
     return !falling;
 }
 
@@ -103,21 +123,30 @@ static bool at(const GroupCosts *g, Work what, int block, int class, int64_t row
     return true;
 }
 
+/* Lets what the block takes for x rows stand in for rows, where it may. */
+static void stand_in(const GroupCosts *g, Work what, int block, int class, int64_t rows, int64_t x, int64_t *ns)
+{
+    int64_t other;
+
+    if (x == rows || (x > rows) != g->optimistic || !at(g, what, block, class, x, &other)) return;
+    *ns = g->optimistic ? smaller(*ns, other) : larger(*ns, other);
+}
+
 /* Between points times are on a line, so that the greatest so far is here, at a point
  * before, or at the first row; the least from here on likewise. */
 static bool work_time(const GroupCosts *g, Work what, int block, int class, int64_t rows, int64_t *ns)
 {
-    const Scenario *s = g->scenario;
-    const Curve    *curve = &s->trace->blocks[block].work[what][s->kinds[g->first[class]]];
-    int64_t         other;
+    const Scenario   *s = g->scenario;
+    const TraceBlock *b = &s->trace->blocks[block];
+    int               kind = s->kinds[g->first[class]];
 
     if (!at(g, what, block, class, rows, ns)) return false;
-    if (!falls(curve)) return true;
-    for (int i = -1; i <= curve->count; i++) {
-        int64_t x = i < 0 ? 1 : i < curve->count ? curve->points[i].x : s->batch;
-        if (!at(g, what, block, class, x, &other)) continue;
-        if (g->optimistic && x > rows) *ns = smaller(*ns, other);
-        if (!g->optimistic && x < rows) *ns = larger(*ns, other);
+    if (!work_falls(b, what, kind)) return true;
+    stand_in(g, what, block, class, rows, 1, ns);
+    stand_in(g, what, block, class, rows, s->batch, ns);
+    for (int j = 0; j < curves_of(b, what); j++) {
+        const Curve *curve = curve_of(b, what, j, kind);
+        for (int i = 0; i < curve->count; i++) stand_in(g, what, block, class, rows, curve->points[i].x, ns);
     }
     return true;
 }
@@ -251,8 +280,10 @@ static const Row *row_of(GroupCosts *g, int class, int64_t rows)
 /* -1: not known. */
 static int64_t reduce_time(const GroupCosts *g, bool across, int width, int block)
 {
+    bool    several = trace_students(&g->scenario->trace->blocks[block]) > 1;
     int64_t ns;
 
+    if (several && g->kind == COST_BOUND && !g->blocking) return 0;      /* as in stage_cost.c */
     for (int i = 0; i < width; i++) g->some[i] = 0;
     link_ends(g, across, &g->some[0], &g->some[width - 1]);
     return scenario_allreduce(g->scenario, g->some, width, block, &ns, NULL) == 0 ? ns : -1;
@@ -395,8 +426,13 @@ static Range range_of(const Job *job, int class)
     const Scenario   *s = g->scenario;
     Range             range = {1, s->batch};
 
-    for (int b = group->phase ? 0 : group->first; b <= group->last; b++)
-        narrow_by_work(&range, &s->trace->blocks[b].work[0][s->kinds[g->first[class]]], s->extrapolate);
+    for (int b = group->phase ? 0 : group->first; b <= group->last; b++) {
+        const TraceBlock *block = &s->trace->blocks[b];
+        int               kind = s->kinds[g->first[class]];
+        narrow_by_work(&range, &block->work[WORK_TEACHER][kind], s->extrapolate);
+        for (int j = 0; block->students && j < block->student_count && b >= group->first; j++)
+            narrow_by_work(&range, &block->students[j].work[WORK_FORWARD][kind], s->extrapolate);
+    }
     if (group->phase || job->floor) return range;
     if (g->memory && s->memory_bytes[g->first[class]])
         narrow(&range, 1, stage_memory_most_rows(g->memory, group->first, group->last,

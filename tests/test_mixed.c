@@ -149,6 +149,7 @@ typedef struct {
     int  lanes, prefetch;                            /* lanes 0: no loader */
     int  half;                                       /* this kind takes half; -1: none */
     int  per_node;                                   /* devices on a node; 0: all on one */
+    int  students;                                   /* that each block lists; 0: no list */
 } Shape;
 
 static Shape shape_of(Rng *rng)
@@ -164,19 +165,23 @@ static Shape shape_of(Rng *rng)
     h.lanes = (int)rng_range(rng, 0, 2);
     h.prefetch = (int)rng_range(rng, 0, 2);
     h.memory = rng_range(rng, 0, 1) == 1;
+    h.students = (int)(rng_range(rng, 0, 1) * rng_range(rng, 1, 3));
     return h;
 }
 
-static void timings_text(const Shape *h, uint64_t seed, int b, int kind, Text *out)
+/* Works from..to-1 on all kinds; every step-th batch is measured, and the last. */
+static void timings_text(const Shape *h, uint64_t seed, int b, int kind, int from, int to, int step, Text *out)
 {
     static const char *const keys[] = {"teacher_us", "forward_us", "backward_us", "update_us"};
     int like = h->alike ? 0 : kind, us[4] = {0};
 
-    for (int work = 0; work < 4; work++)
+    for (int work = from; work < to; work++)
         us[work] = (int)(rng_u64(seed, (uint64_t)b, (uint64_t)like, (uint64_t)work) % 20);
     for (int rows = h->first_batch; rows <= h->batch; rows++) {
-        text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d", kind || rows > h->first_batch ? ", " : "", kind, rows);
-        for (int work = 0; work < 4; work++) {
+        if ((rows - h->first_batch) % step && rows < h->batch) continue;
+        text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d", kind || rows > h->first_batch ? ", " : "", kind,
+                    rows);
+        for (int work = from; work < to; work++) {
             int more = (int)(rng_u64(seed, (uint64_t)(100 * b + rows), (uint64_t)like, (uint64_t)work) % 12);
             us[work] += h->falls ? more - 5 : more;
             if (us[work] < 0) us[work] = 0;
@@ -184,6 +189,17 @@ static void timings_text(const Shape *h, uint64_t seed, int b, int kind, Text *o
         }
         text_append(out, "}");
     }
+}
+
+static void students_text(const Shape *h, uint64_t seed, int b, Text *out)
+{
+    text_append(out, ", \"students\": [");
+    for (int j = 0; j < h->students; j++) {
+        text_printf(out, "%s{\"name\": \"s%d\", \"gradient_bytes\": %d, \"timings\": [", j ? ", " : "", j, 1 + j);
+        for (int k = 0; k < h->kinds; k++) timings_text(h, seed + (uint64_t)j, b, k, 1, 4, 1 + j, out);
+        text_append(out, "]}");
+    }
+    text_append(out, "]");
 }
 
 static Trace *trace_of(const Shape *h, uint64_t seed)
@@ -197,15 +213,17 @@ static Trace *trace_of(const Shape *h, uint64_t seed)
                 "100}, \"devices\": [", h->batch);
     for (int k = 0; k < h->kinds; k++) {
         text_printf(&text, "%s{\"kind\": \"k%d\", \"count\": %d", k ? ", " : "", k, h->counts[k]);
-        if (h->memory && (k || seed % 3)) text_printf(&text, ", \"memory_bytes\": %d", (int)(seed % 400) + 100 + 100 * k);
+        if (h->memory && (k || seed % 3))
+            text_printf(&text, ", \"memory_bytes\": %d", (int)(seed % 400) + 100 + 100 * k);
         text_append(&text, "}");
     }
     text_append(&text, "], \"blocks\": [");
     for (int b = 0; b < h->blocks; b++) {
-        text_printf(&text, "%s{\"name\": \"b%d\", \"output_bytes\": %d, \"student\": {\"gradient_bytes\": 1}, "
-                    "\"timings\": [", b ? ", " : "", b, (int)(seed >> b & 31) + 1);
-        for (int k = 0; k < h->kinds; k++) timings_text(h, seed, b, k, &text);
+        text_printf(&text, "%s{\"name\": \"b%d\", \"output_bytes\": %d, %s\"timings\": [", b ? ", " : "", b,
+                    (int)(seed >> b & 31) + 1, h->students ? "" : "\"student\": {\"gradient_bytes\": 1}, ");
+        for (int k = 0; k < h->kinds; k++) timings_text(h, seed, b, k, 0, h->students ? 1 : 4, 1, &text);
         text_append(&text, "]");
+        if (h->students) students_text(h, seed, b, &text);
         if (h->memory)
             text_printf(&text, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}", (int)(seed >> b & 63),
                         (int)(seed >> 2 * b & 31));
@@ -219,12 +237,14 @@ static Trace *trace_of(const Shape *h, uint64_t seed)
         text_printf(&text, ", \"p2p\": [{\"bytes\": 1, \"us\": 3}, {\"bytes\": 60, \"us\": %d}, {\"bytes\": 1000, "
                     "\"us\": 200}]", h->falls ? 1 : (int)(seed % 40) + 3);
     if (h->reduce)
-        text_printf(&text, ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": 4, \"bytes\": 1, "
-                    "\"us\": %d}]", (int)(seed % 23), (int)(seed % 17));
+        text_printf(&text, ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": 2, \"bytes\": 9, \"us\": "
+                    "30}, {\"devices\": 4, \"bytes\": 1, \"us\": %d}, {\"devices\": 4, \"bytes\": 9, \"us\": 40}]",
+                    (int)(seed % 23), (int)(seed % 17));
     if (h->per_node)
         text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d, \"p2p\": [{\"bytes\": 1, \"us\": %d}, {\"bytes\": "
-                    "1000, \"us\": 300}], \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": 4, "
-                    "\"bytes\": 1, \"us\": 90}]}", h->per_node, (int)(seed % 61), (int)(seed % 53));
+                    "1000, \"us\": 300}], \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": 2, "
+                    "\"bytes\": 9, \"us\": 80}, {\"devices\": 4, \"bytes\": 1, \"us\": 90}, {\"devices\": 4, \"bytes\": "
+                    "9, \"us\": 95}]}", h->per_node, (int)(seed % 61), (int)(seed % 53));
     text_printf(&text, "%s}", h->blocking ? ", \"transfers\": \"blocking\"" : "");
     if (trace_parse(&trace, "t", text_string(&text), text.length, &err) != 0)
         fail_msg("%s\n%s", err.text, text_string(&text));
