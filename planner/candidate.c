@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/stage_cost.h"
 #include "schedule/verify.h"
 
 void candidate_free(Candidate *row)
 {
     plan_free(row->plan);
+    plan_free(row->runner_up);
     sim_free(&row->sim);
     free(row->memory);
     row->plan = NULL;
+    row->runner_up = NULL;
     row->memory = NULL;
 }
 
@@ -92,22 +95,162 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     return rc;
 }
 
-static void keep_faster(Candidate *best, Candidate *next)
+/* ---- the same plan ----------------------------------------------------------------- */
+
+static bool same_stages(const Stage *a, const Stage *b, int count)
 {
-    bool better = next->plan && (!best->plan || next->sim.epoch_ns < best->sim.epoch_ns);
+    for (int i = 0; i < count; i++) {
+        size_t n = (size_t)a[i].width;
+        if (a[i].first != b[i].first || a[i].last != b[i].last || a[i].width != b[i].width) return false;
+        if (n && (memcmp(a[i].devices, b[i].devices, n * sizeof *a[i].devices) != 0
+                  || memcmp(a[i].rows, b[i].rows, n * sizeof *a[i].rows) != 0)) return false;
+    }
+    return true;
+}
+
+/* The device of block's task; lists may name their devices differently. */
+static int task_device(const Plan *plan, int block)
+{
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].first == block) return plan->stages[i].devices[0];
+    return -1;
+}
+
+/* Blocks share a device in one exactly when they do in the other. */
+static bool same_lists(const Plan *a, const Plan *b)
+{
+    int to[4096], from[4096];
+
+    for (int d = 0; d < a->device_count; d++) to[d] = from[d] = -1;
+    for (int block = 0; block < a->block_count; block++) {
+        int x = task_device(a, block), y = task_device(b, block);
+        if (to[x] < 0 && from[y] < 0) { to[x] = y; from[y] = x; }
+        if (to[x] != y || from[y] != x) return false;
+    }
+    return true;
+}
+
+static bool alike(const Scenario *s)
+{
+    for (int d = 1; d < s->device_count; d++)
+        if (s->kinds[d] != s->kinds[0] || (s->trace->slowdown && s->trace->slowdown[d] != s->trace->slowdown[0])) return false;
+    return true;
+}
+
+/* Relaying without a barrier, or with one that nobody waits at. */
+static bool free_relay(const Plan *plan)
+{
+    return plan->schedule == SCHEDULE_DPU || plan->schedule == SCHEDULE_AHD || plan->schedule == SCHEDULE_IR
+           || (plan->schedule == SCHEDULE_TR && plan->stage_count == 1);
+}
+
+bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *s)
+{
+    if (a->schedule != b->schedule && !(free_relay(a) && free_relay(b))) return false;
+    if (a->stage_count != b->stage_count || a->task_count != b->task_count || a->stealing != b->stealing) return false;
+    if (a->schedule == SCHEDULE_LS && !a->stealing && alike(s)) return same_lists(a, b);
+    return same_stages(a->stages, b->stages, a->stage_count) && same_stages(a->tasks, b->tasks, a->task_count);
+}
+
+/* ---- a bound ------------------------------------------------------------------------- */
+
+/* Adds the compute of a task or phase on each of its devices to busy[]; false: not known. */
+static bool add_task(int64_t *busy, const Stage *stage, const Scenario *s)
+{
+    for (int i = 0; i < stage->width; i++)
+        for (int b = 0; b <= stage->last; b++)
+            for (int work = 0; work < WORK_COUNT; work++) {
+                Cost cost;
+                if (work != WORK_TEACHER && b < stage->first) continue;
+                if (scenario_work(s, (Work)work, b, stage->devices[i], stage->rows[i], &cost, NULL) != 0) return false;
+                busy[stage->devices[i]] += cost.ns;
+            }
+    return true;
+}
+
+/* ns of a step: the busiest device of all phases; 0: not known. */
+static int64_t phases_bound(const Plan *plan, const Scenario *s)
+{
+    int64_t *busy = calloc((size_t)s->device_count, sizeof *busy), most = 0;
+    bool     known = busy && !plan->stealing && plan->device_count == s->device_count;
+
+    for (int i = 0; i < plan->stage_count && known; i++) known = add_task(busy, &plan->stages[i], s);
+    for (int d = 0; d < s->device_count && known; d++) if (busy[d] > most) most = busy[d];
+    free(busy);
+    return most;
+}
+
+int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
+{
+    Scenario alone = *scenario;          /* nothing is faster than with nobody else computing */
+    int64_t  ns = 0;
+
+    alone.load = 0;
+    if (plan->schedule == SCHEDULE_SPLIT) return 0;
+    if (plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS) ns = phases_bound(plan, &alone);
+    else
+        for (int i = 0; i < plan->stage_count; i++) {
+            const Stage *stage = &plan->stages[i];
+            int64_t      one = stage_cost_shares(&alone, COST_BOUND, stage->first, stage->last, stage->devices, stage->rows,
+                                                 stage->width, -1, -1, NULL);
+            if (one == STAGE_IMPOSSIBLE) return 0;
+            if (one > ns) ns = one;
+        }
+    return __builtin_mul_overflow(ns, scenario->steps, &ns) ? 0 : ns;
+}
+
+/* ---- the fastest, and the next --------------------------------------------------------- */
+
+/* Takes plan over (or NULL): it was tried and is not row's plan. */
+static void note_other(Candidate *row, Plan *plan, int64_t ns, const Scenario *s)
+{
+    bool kept = plan && row->plan && !candidate_same_plan(row->plan, plan, s) && (!row->runner_up || ns < row->runner_up_ns);
+
+    if (!kept) { plan_free(plan); return; }
+    plan_free(row->runner_up);
+    row->runner_up = plan;
+    row->runner_up_ns = ns;
+}
+
+static Plan *take(Plan **plan)
+{
+    Plan *taken = *plan;
+
+    *plan = NULL;
+    return taken;
+}
+
+static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
+{
+    bool    better = next->plan && (!best->plan || next->sim.epoch_ns < best->sim.epoch_ns);
     Candidate *loser = better ? best : next;
+    int64_t lost_ns = loser->sim.epoch_ns, other_ns = best->runner_up_ns;
+    Plan   *lost = take(&loser->plan), *other = better ? take(&best->runner_up) : NULL;
 
     if (!next->plan && !best->plan && !best->why[0]) memcpy(best->why, next->why, sizeof best->why);
     candidate_free(loser);
-    if (better) { next->ahd_ns = best->ahd_ns; *best = *next; }
+    if (better) {
+        next->ahd_ns = best->ahd_ns;
+        next->cutoff_ns = best->cutoff_ns;
+        next->simulated = best->simulated;
+        *best = *next;
+    }
+    best->simulated++;
+    note_other(best, other, other_ns, s);
+    note_other(best, lost, lost_ns, s);
 }
 
 int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *s, Error *err)
 {
     Candidate next = {0};
 
+    if (row->cutoff_ns && candidate_bound(plan, s) >= row->cutoff_ns) {
+        plan_free(plan);
+        snprintf(row->why, sizeof row->why, "no faster than what is there");
+        return 0;
+    }
     if (candidate_price(&next, plan, s, err) != 0) return -1;
     snprintf(next.method, sizeof next.method, "%s", method);
-    keep_faster(row, &next);
+    keep_faster(row, &next, s);
     return 0;
 }

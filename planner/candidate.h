@@ -13,6 +13,10 @@ typedef struct {
     Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
+    Plan     *runner_up;     /* the fastest other plan that was tried; NULL: none */
+    int64_t   runner_up_ns;
+    int       simulated;     /* plans tried */
+    int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
     char      method[192];    /* "partition search, best of 4 simulated" */
     char      why[256];
@@ -26,6 +30,13 @@ void candidate_free(Candidate *row);         /* keeps why */
 /* Prices plan and keeps it in row, as found by method, when it is faster than what is
  * there. Takes plan over. -1 only without memory. */
 int  candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *scenario, Error *err);
+
+/* Whether two plans are the same to whoever runs them: dpu, ahd and ir with the same
+ * stages, ls with the same lists on other devices of the same kind. */
+bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *scenario);
+
+/* No epoch of plan is shorter; 0: not known. */
+int64_t candidate_bound(const Plan *plan, const Scenario *scenario);
 
 /* No plan, and why. Running out of our own memory says nothing about plans: -1. */
 int  candidate_give_up(Candidate *row, const Error *why, Error *err);

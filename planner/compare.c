@@ -63,6 +63,7 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &out->rows[i];
         if (!(options->schedules & 1u << i)) continue;
+        out->rows[i].cutoff_ns = options->cutoff_ns;
         if (compare_one(out, (Schedule)i, scenario, options, err) != 0) {
             comparison_free(out);
             return -1;
@@ -70,6 +71,26 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
         if (row->plan && (out->best < 0 || row->sim.epoch_ns < out->rows[out->best].sim.epoch_ns)) out->best = i;
     }
     return 0;
+}
+
+const Plan *comparison_runner_up(const Comparison *c, const Scenario *scenario, int64_t *ns, int *simulated)
+{
+    const Plan *best = c->rows[c->best].plan, *next = NULL;
+    int         count = 0;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        const Candidate *row = &c->rows[i];
+        count += row->simulated;
+        if (!row->plan) continue;
+        bool        same = candidate_same_plan(row->plan, best, scenario);
+        const Plan *other = same ? row->runner_up : row->plan;
+        int64_t     other_ns = same ? row->runner_up_ns : row->sim.epoch_ns;
+        if (!other || (next && other_ns >= *ns)) continue;
+        next = other;
+        *ns = other_ns;
+    }
+    if (simulated) *simulated = count;
+    return next;
 }
 
 int compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err)

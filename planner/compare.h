@@ -23,6 +23,7 @@ typedef struct {
     int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the
                               * same on every machine */
     LsMethod ls;
+    int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
     Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;
 
@@ -30,6 +31,8 @@ typedef struct {
     Candidate rows[SCHEDULE_COUNT];
     int       best;          /* row of the fastest; -1: none */
     int64_t   bound_ns;      /* no relaying schedule's epoch is shorter; 0: not known */
+    const struct Margins *margins;       /* of the best plan (planner/certify.h), for reports;
+                                          * borrowed; NULL: nobody asked */
 } Comparison;
 
 /* Borrows scenario for the call. comparison_free() out. Fails only when no schedule has
@@ -39,6 +42,10 @@ void comparison_free(Comparison *comparison);
 
 /* compare() without the bound, and with best -1 and no error when nothing is possible. */
 int  compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
+
+/* The fastest plan that was simulated and is not the best one, NULL: none; *ns its epoch,
+ * *simulated (NULL: not wanted) how many were. Borrowed from comparison. */
+const Plan *comparison_runner_up(const Comparison *comparison, const Scenario *scenario, int64_t *ns, int *simulated);
 
 /* What compare() puts in bound_ns. */
 int  compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err);

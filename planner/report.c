@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "planner/margin_report.h"
+
 static double speedup(const Comparison *c, const Candidate *row)
 {
     const Candidate *dp = &c->rows[SCHEDULE_DP];
@@ -141,6 +143,22 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
     report_tasks(plan, s, out);
 }
 
+static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
+{
+    int64_t     ns = 0;
+    int         simulated;
+    const Plan *next = comparison_runner_up(c, s, &ns, &simulated);
+    int64_t     best_ns = c->rows[c->best].sim.epoch_ns;
+
+    if (!next) { text_append(out, "  runner-up: none, no other plan was simulated\n"); return; }
+    text_printf(out, "  runner-up: %s, ", schedule_name(next->schedule));
+    if (next->schedule != SCHEDULE_DP && next->schedule != SCHEDULE_LS)
+        text_printf(out, "%d stage%s, ", next->stage_count, next->stage_count > 1 ? "s" : "");
+    if (ns == best_ns) text_append(out, "as fast");
+    else               text_printf(out, "%.2g %% slower", 100 * ((double)ns / (double)best_ns - 1));
+    text_printf(out, "; the fastest other of %d plans simulated\n", simulated);
+}
+
 void report_table(const Comparison *c, const Scenario *s, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
@@ -166,6 +184,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
         text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one is %.1f %% above\n",
                     (double)c->bound_ns * 1e-9,
                     100 * ((double)best->sim.epoch_ns / (double)c->bound_ns - 1));
+    runner_up_text(c, s, out);
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
                     s->trace->block_count, s->device_count - s->trace->block_count);
@@ -208,6 +227,22 @@ static void json_row(const Comparison *c, int i, Text *out)
     text_append(out, "}");
 }
 
+static void runner_up_json(const Comparison *c, const Scenario *s, Text *out)
+{
+    int64_t     ns = 0;
+    const Plan *next = comparison_runner_up(c, s, &ns, NULL);
+
+    if (!next) { text_append(out, "null"); return; }
+    text_printf(out, "{\"schedule\": \"%s\", \"epoch_s\": %.9f, \"stages\": ", schedule_name(next->schedule),
+                (double)ns * 1e-9);
+    plan_stages_text(next, "  ", out);
+    if (next->task_count) {
+        text_append(out, ", \"tasks\": ");
+        plan_tasks_text(next, "  ", out);
+    }
+    text_append(out, "}");
+}
+
 void report_json(const Comparison *c, const Scenario *s, Text *out)
 {
     const Plan *plan = c->rows[c->best].plan;
@@ -235,7 +270,11 @@ void report_json(const Comparison *c, const Scenario *s, Text *out)
         text_append(out, ", \"tasks\": ");
         plan_tasks_text(plan, "  ", out);
     }
-    text_append(out, "},\n  \"missing\": [");
+    text_append(out, "},\n  \"runner_up\": ");
+    runner_up_json(c, s, out);
+    text_append(out, ",\n  \"sensitivity\": ");
+    margins_json(c->margins, out);
+    text_append(out, ",\n  \"missing\": [");
     scenario_missing(s, &missing);
     first = true;
     char *rest = NULL, *line = missing.bytes ? strtok_r(missing.bytes, "\n", &rest) : NULL;
@@ -254,6 +293,7 @@ static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error 
     Text missing = {0};
 
     report_table(c, s, out);
+    margins_table(c->margins, out);
     text_append(out, "\n");
     if (report_gantt(c->rows[c->best].plan, s, out, err) != 0) return -1;
     scenario_missing(s, &missing);

@@ -177,6 +177,26 @@ only_plan() { cmp <(pipebd-plan -o - "$1") "$WORK/plan.json"; }
 ok '-o - prints the plan alone' only_plan "$traces/vgg-cpu.json"
 golden 'the plan itself' plan-vgg-cpu-written.json cat "$WORK/plan.json"
 
+# ---- how far inputs may move --------------------------------------------------------------
+
+prints 'sensitivity: left out where it takes long' '--sensitivity yes finds it' pipebd-plan "$traces/vgg-cpu.json"
+prints 'sensitivity: on request' 'slower  to' pipebd-plan --sensitivity yes --schedules dpu,tr "$traces/vgg-cpu.json"
+silent() { pipebd-plan --sensitivity no "$1" > "$WORK/.out" && ! grep -q 'how far' "$WORK/.out"; }
+ok 'sensitivity: not wanted' silent "$traces/nas-cifar10-a6000.json"
+refuses 2 'sensitivity: with CSV' '--sensitivity: no effect' pipebd-plan --sensitivity yes --format csv "$trace"
+# What the table says, tried with pipebd-sim: the plan is beaten there, and not before.
+flips() {   # PERCENT: whether dpu's kept plan is slower than what is found anew
+    local scale="blocks[0].student.us=$(awk "BEGIN { print 1 + $1 / 100 }")"
+    pipebd-sim "$2" --plan "$WORK/kept.json" --scale "$scale" --format csv | awk -F, 'NR == 2 { print $4 }' > "$WORK/.kept"
+    pipebd-sim "$2" --schedule dpu,ahd --scale "$scale" --format csv | awk -F, 'NR > 1 { print $4 }' | sort -g | head -1 > "$WORK/.anew"
+    awk -v a="$(cat "$WORK/.kept")" -v b="$(cat "$WORK/.anew")" 'BEGIN { exit !(b < a) }'
+}
+a_flip_is_true() {
+    pipebd-plan -o "$WORK/kept.json" "$1" > "$WORK/.out" && grep -q 'block b0, student  *24 %' "$WORK/.out" \
+        && flips 24 "$1" && ! flips 23 "$1"
+}
+ok 'sensitivity: a flip is where it is said' a_flip_is_true "$traces/nas-cifar10-a6000.json"
+
 # ---- a plan checked ------------------------------------------------------------------
 
 for format in table csv json; do

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "planner/certify.h"
 #include "planner/check_report.h"
 #include "planner/report.h"
 #include "tools/cluster_options.h"
@@ -13,10 +14,12 @@
 /* Schedules in which the order of devices matters. */
 #define ORDERED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT)
 
+enum { SENSITIVITY_AUTO, SENSITIVITY_YES, SENSITIVITY_NO };
+
 typedef struct {
     ScenarioOptions scenario;
     const char *schedules, *order, *output, *check;
-    int         cost, format, ls;
+    int         cost, format, ls, sensitivity;
     int64_t     top;
     double      time_limit;      /* seconds; 0: none */
     Order       devices;         /* what order says */
@@ -48,27 +51,54 @@ static int suit_order(const Settings *settings, const Scenario *scenario, Error 
 
 /* ---- planning ---------------------------------------------------------------------- */
 
-static int plan(const char *path, const Settings *settings, unsigned schedules, Error *err)
+/* How far inputs may move, where a report tells it: on request, or when it is soon done. */
+static int find_margins(Margins *margins, Comparison *comparison, const Certify *job, const Settings *settings, Error *err)
+{
+    bool printed = settings->format != REPORT_CSV && !(settings->output && strcmp(settings->output, "-") == 0);
+
+    if (!printed || settings->sensitivity == SENSITIVITY_NO) return 0;
+    if (margins_list(margins, job, err) != 0) return -1;
+    comparison->margins = margins;
+    return settings->sensitivity == SENSITIVITY_YES || margins->work <= CERTIFY_WORK ? margins_find(margins, job, err) : 0;
+}
+
+static int plan_text_of(const char *name, const char *text, size_t length, const Settings *settings, unsigned schedules,
+                        Error *err)
 {
     Trace         *trace = NULL;
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     CompareOptions options = compare_options(settings, schedules);
+    Margins        margins = {0};
     int            rc = -1;
 
-    if (trace_read(&trace, path, err) != 0) goto done;
+    if (trace_parse(&trace, name, text, length, err) != 0) goto done;
     if (scenario_build(&scenario, trace, &settings->scenario, err) != 0) goto done;
     if (suit_order(settings, &scenario, err) != 0) goto done;
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
-    if (settings->output && plan_write(comparison.rows[comparison.best].plan, settings->output, err) != 0)
-        goto done;
+    const Candidate *best = &comparison.rows[comparison.best];
+    if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
+    Certify job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated};
+    if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)
         rc = print_report(&comparison, &scenario, settings->format, err);
 done:
+    margins_free(&margins);
     comparison_free(&comparison);
     scenario_free(&scenario);
     trace_free(trace);
+    return rc;
+}
+
+static int plan(const char *path, const Settings *settings, unsigned schedules, Error *err)
+{
+    char  *text;
+    size_t length;
+
+    if (file_read(&text, &length, path, 0, err) != 0) return -1;
+    int rc = plan_text_of(strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, settings, schedules, err);
+    free(text);
     return rc;
 }
 
@@ -136,6 +166,7 @@ done:
 int main(int argc, char **argv)
 {
     static const char *const costs[] = {"sim", "paper", NULL};
+    static const char *const answers[] = {"auto", "yes", "no", NULL};
     static const char *const formats[] = {"table", "csv", "json", NULL};
     Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
@@ -148,6 +179,9 @@ int main(int argc, char **argv)
          &s.order, 0, 0, NULL, false},
         {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
         LS_OPTIONS(s),
+        {"sensitivity", 0, OPTION_CHOICE, "auto|yes|no",
+         "How far each input may move before another plan wins; auto: where that is soon found.",
+         &s.sensitivity, 0, 0, answers, false},
         {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
         {"output", 'o', OPTION_STRING, "PLAN",
          "Write the fastest plan here; -: on standard output, instead of the report.",
@@ -178,6 +212,10 @@ int main(int argc, char **argv)
     }
     if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
         error_prefix(&err, "--order");
+        goto usage;
+    }
+    if (s.sensitivity == SENSITIVITY_YES && (s.check || s.format == REPORT_CSV || (s.output && strcmp(s.output, "-") == 0))) {
+        error_set(&err, "--sensitivity: no effect with --check, --format csv or -o -, which do not print it");
         goto usage;
     }
     if (s.check && s.output) { error_set(&err, "--output: no effect with --check, which makes no plan"); goto usage; }
