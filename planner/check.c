@@ -302,9 +302,10 @@ static int check_sizes(const Check *c)
 {
     const Plan *p = c->plan;
 
-    if (p->schedule == SCHEDULE_SPLIT || p->students)
-        return error_set(c->err, "%s is not checked: pipebd-sim --plan prices it",
-                         p->students ? "a plan with several students a block" : "a split plan");
+    if (p->schedule == SCHEDULE_SPLIT)
+        return error_set(c->err, "a split plan is not checked: pipebd-sim --plan prices it");
+    if (p->students || trace_has_many_students(c->trace))
+        return error_set(c->err, "a plan with several students a block is not checked: pipebd-sim --plan prices it");
     if (p->block_count != c->trace->block_count)
         return error_set(c->err, "the plan is for %d blocks, expected %d as in the trace", p->block_count, c->trace->block_count);
     if (p->device_count != c->scenario->device_count)

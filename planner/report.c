@@ -129,6 +129,30 @@ static void report_tasks(const Plan *plan, const Scenario *s, Text *out)
     }
 }
 
+static void machines_of(const Stage *stage, const Scenario *s, int *low, int *high)
+{
+    *low = *high = scenario_node(s, stage->devices[0]);
+    for (int i = 1; i < stage->width; i++) {
+        int node = scenario_node(s, stage->devices[i]);
+        if (node < *low) *low = node;
+        if (node > *high) *high = node;
+    }
+}
+
+/* Where a stage of a chain stands, and whether what it gets crosses machines. */
+static void machines_text(const Plan *plan, int i, const Scenario *s, Text *out)
+{
+    const Stage *stage = &plan->stages[i];
+    int          low, high, before = -1;
+
+    if (plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS || scenario_node(s, s->device_count - 1) == 0) return;
+    machines_of(stage, s, &low, &high);
+    if (low == high) text_printf(out, "; on machine %d", low);
+    else             text_printf(out, "; across machines %d to %d", low, high);
+    if (i > 0) before = scenario_node(s, stage[-1].devices[stage[-1].width - 1]);
+    if (i > 0 && before != scenario_node(s, stage->devices[0])) text_printf(out, ", relay from machine %d", before);
+}
+
 void report_stages(const Plan *plan, const Scenario *s, Text *out)
 {
     for (int i = 0; i < plan->stage_count; i++) {
@@ -138,6 +162,7 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
         if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
         if (stage->width == 0) { text_append(out, ": for the next free device\n"); continue; }
         report_place(stage, s, out);
+        machines_text(plan, i, s, out);
         text_append(out, "\n");
     }
     report_tasks(plan, s, out);

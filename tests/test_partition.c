@@ -20,8 +20,10 @@ enum { MAX_BLOCKS = 40, MAX_DEVICES = 40 };
 
 /* NOISE: any number, nothing is monotone. WORK: a sum over the blocks, divided by the
  * width, with a share that does not divide. MESSAGES: that, or a message in or out,
- * whichever is longer. SUM: work and message out together. */
-typedef enum { NOISE, WORK_ONLY, MESSAGES, SUM, KINDS } Kind;
+ * whichever is longer. SUM: work and message out together. Built to mislead: TIES: 0, 1 or
+ * 2, so that most partitions are equal. FALLS: the longer and the narrower a stage, the
+ * cheaper. */
+typedef enum { NOISE, WORK_ONLY, MESSAGES, SUM, TIES, FALLS, KINDS } Kind;
 
 typedef struct {
     uint64_t seed;
@@ -64,7 +66,7 @@ static int64_t made_floor(void *context, int first, int last, int device, int wi
 {
     const Made *m = context;
 
-    return m->kind == NOISE ? 0 : made_work(m, first, last, m->uniform ? 0 : device, width);
+    return m->kind == NOISE || m->kind >= TIES ? 0 : made_work(m, first, last, m->uniform ? 0 : device, width);
 }
 
 static int64_t made_cost(void *context, int first, int last, int device, int width)
@@ -76,6 +78,8 @@ static int64_t made_cost(void *context, int first, int last, int device, int wid
 
     if (m->impossible && word % 7 == 0) return INT64_MAX;
     if (m->kind == NOISE) return (int64_t)(word >> 40) % 1000;
+    if (m->kind == TIES) return (int64_t)(word >> 40) % 3;
+    if (m->kind == FALLS) return 100000 - made_work(m, first, last, place, 1) + 50 * width + (int64_t)(word >> 40) % 20;
     if (m->kind == WORK_ONLY) return ns;
     return m->kind == SUM ? ns + end : larger(ns, larger(end, m->message[first] / width));
 }
