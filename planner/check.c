@@ -50,14 +50,22 @@ static int fail(const Check *c, int stage, const char *what, int block, const ch
                      c->trace->blocks[block].name, amount, unit, c->scenario->extrapolate ? "" : ", expected one, or --extrapolate");
 }
 
+static int student_count(const TraceBlock *block) { return block->students ? block->student_count : 1; }
+
+/* Of all the block's students, one after another. */
 static int add_work(const Check *c, int stage, Work work, int block, int device, int64_t rows, int64_t *sum)
 {
     static const char *const names[WORK_COUNT] = {"teacher time", "forward time", "backward time", "update time"};
-    int64_t ns = read_curve(c, &c->trace->blocks[block].work[work][c->scenario->kinds[device]], rows, c->scenario->load);
+    const TraceBlock *b = &c->trace->blocks[block];
+    int               count = work == WORK_TEACHER ? 1 : student_count(b);
 
-    if (ns < 0) return fail(c, stage, names[work], block, "", rows, "rows");
-    if (c->trace->slowdown) ns = (int64_t)((double)ns * c->trace->slowdown[device] + 0.5);
-    *sum += ns;
+    for (int j = 0; j < count; j++) {
+        Curve *const *works = work != WORK_TEACHER && b->students ? b->students[j].work : b->work;
+        int64_t       ns = read_curve(c, &works[work][c->scenario->kinds[device]], rows, c->scenario->load);
+        if (ns < 0) return fail(c, stage, names[work], block, "", rows, "rows");
+        if (c->trace->slowdown) ns = (int64_t)((double)ns * c->trace->slowdown[device] + 0.5);
+        *sum += ns;
+    }
     return 0;
 }
 
@@ -86,27 +94,35 @@ static int message(const Check *c, int stage, int boundary, int from, int to, in
     return *ns >= 0 ? 0 : fail(c, stage, "p2p", boundary - 1, far ? "nodes." : "", rows * bytes, "bytes");
 }
 
+/* One student's gradients; -1: not in the trace. */
+static int64_t reduce_one(const Check *c, const TraceLinks *links, int width, int64_t bytes)
+{
+    int n = links->reduce_count, up = 0;
+
+    while (up < n - 1 && links->reduces[up].devices < width) up++;
+    const TraceReduce *high = &links->reduces[up], *low = up > 0 ? high - 1 : high;
+    bool    beyond = width > high->devices || (up == 0 && width < high->devices);
+    int64_t top = read_curve(c, &high->curve, bytes, 0), bottom;
+    if (beyond && !c->scenario->extrapolate) return -1;
+    if (beyond || high->devices == width) return top;
+    bottom = read_curve(c, &low->curve, bytes, 0);
+    return top < 0 || bottom < 0 ? -1 : line(low->devices, bottom, high->devices, top, width);
+}
+
 static int reduce(const Check *c, int index, const Stage *stage, int block, int64_t *ns)
 {
     bool              far = spans_nodes(c, stage);
     const TraceLinks *links = far ? &c->trace->node_links : &c->trace->links;
-    int64_t           bytes = c->trace->blocks[block].gradient_bytes;
-    int               n = links->reduce_count, up = 0;
+    const TraceBlock *b = &c->trace->blocks[block];
 
     *ns = 0;
-    if (stage->width < 2 || n == 0 || bytes == TRACE_ABSENT) return 0;
-    while (up < n - 1 && links->reduces[up].devices < stage->width) up++;
-    const TraceReduce *high = &links->reduces[up], *low = up > 0 ? high - 1 : high;
-    bool    beyond = stage->width > high->devices || (up == 0 && stage->width < high->devices);
-    int64_t top = read_curve(c, &high->curve, bytes, 0), bottom = 0;
-    if (beyond && !c->scenario->extrapolate) top = -1;
-    if (beyond || high->devices == stage->width) {
-        *ns = top;
-    } else {
-        bottom = read_curve(c, &low->curve, bytes, 0);
-        *ns = top < 0 || bottom < 0 ? -1 : line(low->devices, bottom, high->devices, top, stage->width);
+    for (int j = 0; stage->width > 1 && links->reduce_count > 0 && j < student_count(b); j++) {
+        int64_t bytes = b->students ? b->students[j].gradient_bytes : b->gradient_bytes;
+        int64_t one = bytes == TRACE_ABSENT ? 0 : reduce_one(c, links, stage->width, bytes);
+        if (one < 0) return fail(c, index, "allreduce", block, far ? "nodes." : "", bytes, "bytes");
+        *ns += one;
     }
-    return *ns >= 0 ? 0 : fail(c, index, "allreduce", block, far ? "nodes." : "", bytes, "bytes");
+    return 0;
 }
 
 static int64_t load_ns(const Check *c, int64_t rows)
@@ -116,15 +132,16 @@ static int64_t load_ns(const Check *c, int64_t rows)
     return l->present ? l->batch_ns + (int64_t)(l->sample_ns * (double)rows + 0.5) : 0;
 }
 
-/* What loading adds up to for one of width devices that load at the same time. */
+/* What loading adds up to for one of width devices that load at the same time; together no
+ * more than with equal shares. */
 static int64_t load_share(const Check *c, int64_t rows, int width)
 {
     const TraceLoader *l = &c->trace->loader;
-    int64_t            ns = load_ns(c, rows), turns = (width + l->lanes - 1) / (l->lanes > 0 ? l->lanes : 1);
+    int64_t            ns = load_ns(c, rows), even = load_ns(c, (c->plan->batch + width - 1) / width), turns = (width + l->lanes - 1) / (l->lanes > 0 ? l->lanes : 1);
 
     if (!l->present) return 0;
     if (l->prefetch == 0) return turns * ns;
-    return most(ns / (l->prefetch < l->lanes ? l->prefetch : l->lanes), ns * width / l->lanes);
+    return most(ns / (l->prefetch < l->lanes ? l->prefetch : l->lanes), (ns < even ? ns : even) * width / l->lanes);
 }
 
 /* ---- a device in a stage ------------------------------------------------------------- */
@@ -304,8 +321,10 @@ static int check_sizes(const Check *c)
 
     if (p->schedule == SCHEDULE_SPLIT)
         return error_set(c->err, "a split plan is not checked: pipebd-sim --plan prices it");
-    if (p->students || trace_has_many_students(c->trace))
-        return error_set(c->err, "a plan with several students a block is not checked: pipebd-sim --plan prices it");
+    for (int b = 0; p->students && b < p->block_count && b < c->trace->block_count; b++)
+        if (p->students[b] != student_count(&c->trace->blocks[b]))
+            return error_set(c->err, "the plan is for %d students of block %d, expected %d as in the trace", p->students[b], b,
+                             student_count(&c->trace->blocks[b]));
     if (p->block_count != c->trace->block_count)
         return error_set(c->err, "the plan is for %d blocks, expected %d as in the trace", p->block_count, c->trace->block_count);
     if (p->device_count != c->scenario->device_count)

@@ -15,7 +15,7 @@
  *   ls                a stage is a task, likewise, loading added; the bottleneck is the
  *                     busiest device (0 where tasks are stolen)
  *
- * split, and blocks with several students, are refused. */
+ * A block's several students are trained together, one after another. split is refused. */
 #ifndef PLANNER_CHECK_H
 #define PLANNER_CHECK_H
 

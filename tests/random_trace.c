@@ -20,17 +20,51 @@ RandomTrace random_trace_shape(Rng *rng, int max_blocks, int max_devices)
     return h;
 }
 
+/* timings of the teacher alone, or of a student alone. */
+static void part_timings(Rng *rng, const RandomTrace *h, bool teacher, Text *out)
+{
+    text_append(out, "\"timings\": [");
+    for (int kind = 0; kind < h->kinds; kind++) {
+        int per_row = upto(rng, 9), fixed = upto(rng, 20), update = upto(rng, 20);
+        for (int rows = 1; rows <= h->batch; rows++) {
+            int us = per_row * rows + fixed;
+            text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d, ", kind || rows > 1 ? ", " : "", kind, rows);
+            if (teacher) text_printf(out, "\"teacher_us\": %d}", us);
+            else text_printf(out, "\"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d}", us, 2 * us, update);
+        }
+    }
+    text_append(out, "]");
+}
+
+static void list_students(Rng *rng, const RandomTrace *h, Text *out)
+{
+    int count = (int)rng_range(rng, 2, 3);
+
+    text_append(out, ", ");
+    part_timings(rng, h, true, out);
+    text_append(out, ", \"students\": [");
+    for (int j = 0; j < count; j++) {
+        text_printf(out, "%s{\"name\": \"s%d\", \"weight_bytes\": %d, \"gradient_bytes\": %d, \"state_bytes\": %d, "
+                    "\"activation_bytes\": %d, ", j ? ", " : "", j, upto(rng, 900), upto(rng, 900), upto(rng, 900), upto(rng, 800));
+        part_timings(rng, h, false, out);
+        text_append(out, "}");
+    }
+    text_append(out, "]");
+}
+
 static void block_text(Rng *rng, const RandomTrace *h, int b, Text *out)
 {
     text_printf(out, "%s\n{\"name\": \"b%d\"", b ? "," : "", b);
     if (h->bytes || h->p2p) text_printf(out, ", \"output_bytes\": %d", 1 + upto(rng, 400));
     if (h->bytes)
         text_printf(out, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}", upto(rng, 900), upto(rng, 500));
-    if (h->bytes)
+    bool listed = h->students && b % 2 == 0;
+    if (h->bytes && !listed)
         text_printf(out, ", \"student\": {\"weight_bytes\": %d, \"gradient_bytes\": %d, \"state_bytes\": %d, "
                     "\"activation_bytes\": %d}", upto(rng, 900), upto(rng, 900), upto(rng, 900), upto(rng, 800));
-    else if (h->reduces)
+    else if (h->reduces && !listed)
         text_printf(out, ", \"student\": {\"gradient_bytes\": %d}", upto(rng, 900));
+    if (h->students && b % 2 == 0) { list_students(rng, h, out); text_append(out, "}"); return; }
     text_append(out, ", \"timings\": [");
     for (int kind = 0; kind < h->kinds; kind++) {
         int per_row[4], fixed[4];

@@ -12,6 +12,7 @@ typedef struct {
     int  per_node;               /* 0: one node */
     int  memory_bytes;           /* of a device of the first kind; 0: no limit. The second has half more */
     bool loader, p2p, reduces, blocking;
+    bool students;               /* some blocks list two or three */
     bool bytes;                  /* weights, gradients, state, activations are known */
 } RandomTrace;
 

@@ -185,9 +185,11 @@ static void check_candidate(const Candidate *row, const Scenario *s, int i)
                                        before, after, NULL);
         if (ns != c.stages[k].step_ns) fail_msg("case %d, %s: stage %d", i, schedule_name(plan->schedule), k);
     }
-    /* Without a loader nothing is waited for in ls, nor in dp on equal devices: exact. */
+    /* Without a loader nothing is waited for in ls, nor in dp on equal devices (but one
+     * student's all-reduce hides behind the next student): exact. */
     if (!s->trace->loader.present && !plan->stealing
-        && (plan->schedule == SCHEDULE_LS || (plan->schedule == SCHEDULE_DP && s->trace->kind_count == 1)))
+        && (plan->schedule == SCHEDULE_LS || (plan->schedule == SCHEDULE_DP && s->trace->kind_count == 1
+                                              && !trace_has_many_students(s->trace))))
         assert_true(row->sim.epoch_ns == c.bottleneck_ns * s->steps);
     check_free(&c);
 }
@@ -204,6 +206,7 @@ static void checker_agrees_with_search(void **state)
         Trace         *trace;
         Scenario       s;
         Comparison     c;
+        h.students = i % 4 == 0;
         random_scenario(&rng, &h, 1 + i % 2, &trace, &s);
         assert_int_equal(compare(&c, &s, &options, NULL), 0);
         for (int k = 0; k < SCHEDULE_SPLIT; k++)

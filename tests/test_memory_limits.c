@@ -47,8 +47,12 @@ static void stages_need_what_programs_do(void **state)
         Program     *program;
         StageMemory *memory;
         Memory       walked[8];
+        h.students = i % 5 == 0;
         random_scenario(&rng, &h, (int)rng_range(&rng, 1, 3), &trace, &s);
         Plan *plan = random_plan(&rng, &s, i % 2);
+        int   students[16];
+        for (int b = 0; b < trace->block_count; b++) students[b] = trace_students(&trace->blocks[b]);
+        assert_int_equal(plan_set_students(plan, students, NULL), 0);
         assert_int_equal(stage_memory_build(&memory, &s, NULL), 0);
         assert_int_equal(program_build(&program, plan, s.steps, NULL), 0);
         assert_int_equal(memory_peak(walked, program, &s, NULL), 0);
