@@ -105,6 +105,7 @@ int fit_refused(bool *refused, const Scenario *s, int max_width, Error *why, Err
 
 /* ---- what would help ------------------------------------------------------------------ */
 
+#define MOST_DEVICES 8                   /* times as many as there are */
 #define MAX_TRIED ((int64_t)1 << 16)     /* blocks times devices: beyond, trying takes too long */
 
 /* The scenario with one thing changed. 0: as it is. */
@@ -201,7 +202,8 @@ static int advise_devices(Text *out, const Scenario *s, const CompareOptions *op
     int64_t no = s->device_count, yes = 2 * no;
     bool    possible = false;
 
-    for (; yes <= TRACE_MAX_DEVICES && yes * s->trace->block_count <= MAX_TRIED; no = yes, yes *= 2) {
+    for (; yes <= MOST_DEVICES * s->device_count && yes <= TRACE_MAX_DEVICES && yes * s->trace->block_count <= MAX_TRIED;
+         no = yes, yes *= 2) {
         change.devices = yes;
         if (attempt(&possible, s, options, &change, err) != 0) return -1;
         if (possible) break;
