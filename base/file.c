@@ -192,3 +192,14 @@ int file_write(const char *path, const char *bytes, size_t length, Error *err)
 {
     return file_write_pieces(path, &(FilePiece){bytes, length}, 1, err);
 }
+
+int file_check_writable(const char *path, Error *err)
+{
+    bool there = access(path, F_OK) == 0;
+    int  fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+    if (fd < 0) return error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+    close(fd);
+    if (!there) unlink(path);
+    return 0;
+}

@@ -16,6 +16,10 @@ int file_read(char **out, size_t *length, const char *path, size_t limit, Error 
  * /dev/... (a pipe, a terminal) is written directly. */
 int file_write(const char *path, const char *bytes, size_t length, Error *err);
 
+/* Whether path can be written, to be found out before long work and not after. Leaves path as
+ * it is. */
+int file_check_writable(const char *path, Error *err);
+
 /* The same for a large file, whose bytes need not stand in one place. */
 typedef struct {
     const void *bytes;

@@ -318,6 +318,26 @@ static void digits_is_a_classifier(void **state)
     workload_free(workload);
 }
 
+/* The same teacher, so that its weights serve both. */
+static void nas_digits_has_the_teacher_of_digits(void **state)
+{
+    (void)state;
+    Workload *digits = bundled("digits"), *nas = bundled("nas-digits");
+
+    assert_string_equal(nas->teacher_weights, digits->teacher_weights);
+    for (int b = 0; b < digits->block_count; b++) {
+        const Layers *a = &digits->block[b].teacher, *c = &nas->block[b].teacher;
+        assert_int_equal(a->count, c->count);
+        for (int i = 0; i < a->count; i++) {
+            assert_int_equal(a->layer[i].kind, c->layer[i].kind);
+            assert_true(shape_equal(a->layer[i].out, c->layer[i].out));
+        }
+        assert_int_equal(nas->block[b].choices, b < 5 ? 2 : 1);
+    }
+    workload_free(digits);
+    workload_free(nas);
+}
+
 /* A published figure: what it was printed as, so half of its last digit either way. */
 static void as_printed(double found, double printed, double last_digit, const char *what, int b)
 {
@@ -532,6 +552,7 @@ int main(void)
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_as_allowed),
         cmocka_unit_test(digits_is_a_classifier),
+        cmocka_unit_test(nas_digits_has_the_teacher_of_digits),
         cmocka_unit_test(nas_workloads_are_as_published),
         cmocka_unit_test(vgg_workloads_are_as_published),
         cmocka_unit_test(descriptions_are_as_shown),

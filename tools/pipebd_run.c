@@ -15,6 +15,7 @@ typedef struct {
 static const Subcommand subcommands[] = {
     {"describe", "what a workload is made of: shapes, parameters, work, bytes", run_describe},
     {"train",    "train the students under a plan or a schedule", run_train},
+    {"choose",   "take the best network out of a trained supernet", run_choose},
 };
 
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };

@@ -3,6 +3,7 @@
 #define TOOLS_RUN_H
 
 /* argv[0] is the subcommand's name. Returns the exit status. */
+int run_choose(int argc, char **argv);
 int run_describe(int argc, char **argv);
 int run_train(int argc, char **argv);
 

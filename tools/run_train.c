@@ -1,6 +1,4 @@
 /* pipebd-run train: trains the students of a workload under a plan, and says what came of it. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -65,18 +63,6 @@ static void catch_interrupt(void)
 }
 
 /* ---- before the run ------------------------------------------------------------- */
-
-/* Whether path can be written: found out now, not after hours. */
-static int check_writable(const char *path, Error *err)
-{
-    bool there = access(path, F_OK) == 0;
-    int  fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-
-    if (fd < 0) return error_set(err, "%s: cannot be written: %s", path, strerror(errno));
-    close(fd);
-    if (!there) unlink(path);
-    return 0;
-}
 
 static int open_plan(Train *t, Error *err)
 {
@@ -196,8 +182,8 @@ static int open_all(Train *t, Error *err)
     const Settings *s = t->settings;
     char            devices[32];
 
-    if (check_writable(s->output, err) != 0) return -1;
-    if (s->timeline && check_writable(s->timeline, err) != 0) return -1;
+    if (file_check_writable(s->output, err) != 0) return -1;
+    if (s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
     if (workload_read(&t->workload, s->workload, err) != 0) return -1;
     if (s->batch) t->workload->batch = s->batch;
     if (s->plan && !s->devices) {

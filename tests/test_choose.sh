@@ -1,0 +1,58 @@
+#!/bin/bash
+# An architecture search as a user meets it: a supernet trained, the best network taken out of
+# it within a budget, which is a workload that can be described and trained again.
+. "$(dirname "$0")/tap.sh"
+
+if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
+    echo '1..0 # SKIP pipebd-run is not built'
+    exit 0
+fi
+
+cd "$WORK" || exit 1
+conv() { printf '{"layer": "conv", "out": 4, "kernel": %d}, {"layer": "batchnorm"}, {"layer": "relu"}' "$1"; }
+cat > super.json <<END
+{"format": "pipebd-workload", "version": 1, "name": "super", "batch": 16, "samples": 64, "classes": 3,
+ "input": {"channels": 2, "height": 6, "width": 6}, "training": {"learning_rate": 0.05, "momentum": 0.9},
+ "blocks": [
+  {"name": "a", "loss": "mse", "teacher": [$(conv 3)],
+   "student": [{"layer": "choice", "paths": [[$(conv 1)], [$(conv 3)], [$(conv 5)]]},
+               {"layer": "choice", "paths": [[], [{"layer": "mbconv", "out": 4, "kernel": 3, "expansion": 3}]]}]},
+  {"name": "b", "loss": "soft_cross_entropy", "teacher": [{"layer": "flatten"}, {"layer": "linear", "out": 3}],
+   "student": [{"layer": "choice", "paths": [[{"layer": "avgpool", "global": true}], [{"layer": "maxpool", "kernel": 6}]]},
+               {"layer": "linear", "out": 3}]}]}
+END
+choose() { pipebd-run choose --workload super.json --student super.safetensors "$@"; }
+
+ok 'the supernet is trained' pipebd-run train --workload super.json --schedule dpu --devices cpu:2 --epochs 2 -o super.safetensors
+
+# ---- what is refused ----------------------------------------------------------------
+
+expect_status 2 'no workload' pipebd-run choose --student super.safetensors -o x
+expect_status 2 'no student' pipebd-run choose --workload super.json -o x
+expect_status 2 'no output' choose
+expect_status 2 'devices that nobody has' choose -o x --devices gpu
+expect_status 1 'an output that cannot be written' choose -o nothere/x
+says() { local text=$1; shift; "$@" 2>&1 > /dev/null | grep -F -- "$text"; }
+ok 'a budget that is too small' says 'but the cheapest paths need 300' choose -o x --max-macs 100
+leaves_nothing() { ! ls x.* 2> /dev/null; }
+ok 'nothing is left of these' leaves_nothing
+
+# ---- what is chosen --------------------------------------------------------------------
+
+# conv 1: 8 weights at 36 places; linear: 12.
+ok 'the best of all' choose -o best.json
+rows() { choose -o again > out && [ "$(grep -c '^[ab]  ' out)" -eq 2 ] && grep -q '^held out, right of 7: teacher ' out; }
+ok 'a row a block, and accuracies' rows
+ok 'the same twice' cmp best.safetensors again.safetensors
+ok 'within a budget' choose -o small --max-macs 300
+no_choices() { ! grep -q choice "$1" && grep -q '"name": "small"' "$1"; }
+ok 'no choices are left' no_choices small.json
+macs() { pipebd-run describe --workload "$1" --format json | grep '"student"' | sed 's/.*"macs_mean": \([0-9]*\).*/\1/' | awk '{ sum += $1 } END { print sum }'; }
+within() { [ "$(macs small.json)" -eq 300 ] && [ "$(macs best.json)" -ge 300 ]; }
+ok 'the budget is kept' within
+ok 'it can be trained again' pipebd-run train --workload small.json --schedule tr --devices cpu:2 -o retrained.safetensors
+ok 'a workload without choices is refused' says 'have no choices' \
+    pipebd-run choose --workload small.json --student small.safetensors -o x
+ok 'a sample of the paths' choose -o x --paths 2 --batches 1 --refresh 0
+
+done_testing
