@@ -64,6 +64,13 @@ static Shapes shapes_of(const Operator *op, int64_t rows)
     return s;
 }
 
+/* On maps of 4x4 and less oneDNN's first choice is a third slower than its second (2.6, AVX-512,
+ * VGG-16's last layers). */
+static const char *avoided(const OperatorSpec *spec)
+{
+    return spec->kernel_width > 1 && spec->groups == 1 && spec->out.width <= 4 ? "brgconv:" : NULL;
+}
+
 static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
 {
     dnnl_convolution_desc_t desc;
@@ -78,7 +85,7 @@ static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
                     op->what, err) != 0 ||
         !(attr = attr_new(op->spec.activation, err)))
         goto done;
-    if (primitive_make(p, op->device, &desc, attr, NULL, op->what, err) != 0) goto done;
+    if (primitive_make(p, op->device, &desc, attr, NULL, avoided(&op->spec), op->what, err) != 0) goto done;
     plan->forward_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
     if (plan->forward_packed < 0 ||
         primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
@@ -100,7 +107,7 @@ static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_a
     if (dnnl_failed(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &s->x, &s->weights, &s->y,
                                                              s->stride, s->padding, s->padding),
                     op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) != 0)
+        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
         return -1;
     plan->data_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
     if (plan->data_packed < 0 ||
@@ -121,7 +128,7 @@ static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitiv
                                                                 op->p.bias ? &s->bias : NULL, &s->y, s->stride,
                                                                 s->padding, s->padding),
                     op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) != 0)
+        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
         return -1;
     gradient = primitive_md(p, dnnl_query_diff_weights_md);
     if (primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
@@ -145,7 +152,7 @@ static int plan(Operator *op, Plan *plan, Error *err)
         plan->folded = op->packed[plan->forward_packed].reorder.scratch + cpu_round(weights_count(&op->spec));
     if (op->spec.frozen) return 0;
     if (!(attr = attr_new(ACTIVATION_NONE, err))) return -1;
-    rc = plan_weights(op, plan, &s, attr, err);
+    rc = depthwise_fits(&op->spec) ? 0 : plan_weights(op, plan, &s, attr, err);
     if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, &s, attr, err);
     dnnl_primitive_attr_destroy(attr);
     return rc;
@@ -209,7 +216,8 @@ static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *e
     if (op->spec.activation != ACTIVATION_NONE)
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
                             call->rows * shape_count(op->spec.out));
-    if (backward_weights(op, plan, call, err) != 0) return -1;
+    if (depthwise_fits(&op->spec)) depthwise_weights(op, call);
+    else if (backward_weights(op, plan, call, err) != 0) return -1;
     if (!call->dx) return 0;
     weights = packed_get(op, plan->data_packed, op->p.weight, err);
     if (!weights) return -1;

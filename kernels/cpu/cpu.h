@@ -61,10 +61,10 @@ typedef struct {
     int64_t               scratch;       /* floats */
 } Primitive;
 
-/* description: any of oneDNN's operation descriptors; hint: of the forward, or NULL. what names
- * it in errors ("conv 3.1.0, forward"). */
+/* description: any of oneDNN's operation descriptors; hint: of the forward, or NULL; avoid: an
+ * implementation to pass over, "brgconv:", or NULL. what names it in errors ("conv 3.1.0"). */
 int  primitive_make(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
-                    const Primitive *hint, const char *what, Error *err);
+                    const Primitive *hint, const char *avoid, const char *what, Error *err);
 int  primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to, Error *err);
 void primitive_free(Primitive *primitive);
 
@@ -138,6 +138,13 @@ int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);
 /* Weights as packed, made anew where parameters changed. plain: the parameters, or what they are
  * folded into. */
 const float *packed_get(Operator *op, int number, const float *plain, Error *err);
+
+/* The gradient of a depthwise convolution's weights and bias, where its window fits. */
+bool depthwise_fits(const OperatorSpec *spec);
+void depthwise_weights(Operator *op, const OperatorCall *call);
+
+/* out[c] += x[pixel][c], over tiles of pixels first. */
+void cpu_sum_channels(const float *x, int64_t pixels, int64_t channels, float *out);
 
 /* y = activation(x), in place where they are the same; dx = dy where y was not cut, else 0. */
 void activation_forward(const CpuDevice *device, Activation activation, const float *x, float *y, int64_t count);

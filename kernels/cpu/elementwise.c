@@ -45,6 +45,27 @@ VECTORISED static void sgd(float *restrict w, const float *restrict gradient, fl
     }
 }
 
+VECTORISED static void sum_tile(const float *restrict x, int64_t pixels, int64_t channels, float *restrict sum)
+{
+    for (int64_t p = 0; p < pixels; p++, x += channels)
+        for (int64_t c = 0; c < channels; c++) sum[c] += x[c];
+}
+
+void cpu_sum_channels(const float *x, int64_t pixels, int64_t channels, float *out)
+{
+    enum { TILE = 64, CHANNELS = 256 };
+    float sum[CHANNELS];
+
+    for (int64_t p = 0; p < pixels; p += TILE)
+        for (int64_t c = 0; c < channels; c += CHANNELS) {
+            int64_t n = channels - c < CHANNELS ? channels - c : CHANNELS, tile = pixels - p < TILE ? pixels - p : TILE;
+
+            for (int64_t i = 0; i < n; i++) sum[i] = 0.0f;
+            for (int64_t k = 0; k < tile; k++) sum_tile(x + (p + k) * channels + c, 1, n, sum);
+            for (int64_t i = 0; i < n; i++) out[c + i] += sum[i];
+        }
+}
+
 static void cut_part(void *context, int64_t begin, int64_t end, int thread)
 {
     Elementwise *e = context;

@@ -38,7 +38,7 @@ static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
     if (dnnl_failed(dnnl_inner_product_forward_desc_init(&desc, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
                                                          &s->x, &s->weights, op->p.bias ? &s->bias : NULL, &s->y),
                     op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, NULL, op->what, err) != 0)
+        primitive_make(p, op->device, &desc, attr, NULL, NULL, op->what, err) != 0)
         goto done;
     plan->forward_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
     if (plan->forward_packed < 0 ||
@@ -59,7 +59,7 @@ static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_a
     Primitive                *p = &plan->data;
 
     if (dnnl_failed(dnnl_inner_product_backward_data_desc_init(&desc, &s->x, &s->weights, &s->y), op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) != 0)
+        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
         return -1;
     plan->data_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
     if (plan->data_packed < 0 ||
@@ -78,7 +78,7 @@ static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitiv
     /* Straight into the gradients: their order is ours. */
     if (dnnl_failed(dnnl_inner_product_backward_weights_desc_init(&desc, &s->x, &s->plain, op->p.bias ? &s->bias : NULL, &s->y),
                     op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) != 0 ||
+        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, &s->y, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, &s->plain, err) != 0 ||

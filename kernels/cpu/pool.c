@@ -24,7 +24,7 @@ static int plan_backward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, co
 
     if (!attr) return -1;
     if (dnnl_failed(dnnl_pooling_backward_desc_init(&desc, algorithm, x, y, stride, kernel, padding, padding), op->what, err) == 0 &&
-        primitive_make(p, op->device, &desc, attr, &plan->forward, op->what, err) == 0 &&
+        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) == 0 &&
         primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, y, err) == 0 &&
         primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, x, err) == 0 &&
         (algorithm != dnnl_pooling_max || primitive_argument(p, op->device, DNNL_ARG_WORKSPACE, places, err) == 0))
@@ -48,7 +48,7 @@ static int plan_pool(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, Error 
     if (dnnl_failed(dnnl_pooling_forward_desc_init(&desc, spec->frozen ? dnnl_forward_inference : dnnl_forward_training,
                                                    algorithm, &x, &y, stride, kernel, padding, padding),
                     op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, NULL, op->what, err) != 0 ||
+        primitive_make(p, op->device, &desc, attr, NULL, NULL, op->what, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_SRC, &x, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_DST, &y, err) != 0)
         goto done;

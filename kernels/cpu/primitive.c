@@ -1,6 +1,8 @@
 /* oneDNN's primitives: made with their memory objects once, run many times. */
 #include "kernels/cpu/cpu.h"
 
+#include <string.h>
+
 int dnnl_failed(dnnl_status_t status, const char *what, Error *err)
 {
     if (status == dnnl_success) return 0;
@@ -89,12 +91,36 @@ static int finish(Primitive *out, CpuDevice *device, const char *what, Error *er
     return 0;
 }
 
+/* The next implementation in oneDNN's order instead of one called avoid, if that is compiled
+ * to machine code ("jit") too. */
+static int pass_over(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
+                     const char *avoid, const char *what, Error *err)
+{
+    dnnl_primitive_desc_iterator_t at = NULL;
+    dnnl_primitive_desc_t          next;
+    const char                    *name = "";
+
+    dnnl_primitive_desc_query(out->desc, dnnl_query_impl_info_str, 0, &name);
+    if (strncmp(name, avoid, strlen(avoid)) != 0) return 0;
+    if (dnnl_failed(dnnl_primitive_desc_iterator_create(&at, description, attr, device->engine, NULL), what, err) != 0) return -1;
+    if (dnnl_primitive_desc_iterator_next(at) == dnnl_success && (next = dnnl_primitive_desc_iterator_fetch(at))) {
+        dnnl_primitive_desc_query(next, dnnl_query_impl_info_str, 0, &name);
+        if (strncmp(name, "jit", 3) == 0) {
+            dnnl_primitive_desc_destroy(out->desc);
+            out->desc = next;
+        } else dnnl_primitive_desc_destroy(next);
+    }
+    dnnl_primitive_desc_iterator_destroy(at);
+    return 0;
+}
+
 int primitive_make(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
-                   const Primitive *hint, const char *what, Error *err)
+                   const Primitive *hint, const char *avoid, const char *what, Error *err)
 {
     *out = (Primitive){0};
     if (dnnl_failed(dnnl_primitive_desc_create(&out->desc, description, attr, device->engine, hint ? hint->desc : NULL),
                     what, err) != 0 ||
+        (avoid && pass_over(out, device, description, attr, avoid, what, err) != 0) ||
         finish(out, device, what, err) != 0) {
         primitive_free(out);
         return -1;

@@ -1,0 +1,248 @@
+/* Images a second of the CPU backend, one thread, beside PyTorch on the same blocks in the
+ * same run: teacher forward; student forward, loss, backward and update.
+ *
+ * Turns go round: ours, each PyTorch with each memory layout, ours, ... PIPEBD_TORCH names the Pythons
+ * ("/usr/bin/python3 /opt/venv/bin/python"); without it, /usr/bin/python3. One that has no torch
+ * is left out. Times are processor time of the process, medians. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "bench/bench.h"
+#include "kernels/net.h"
+
+enum { OPPONENTS = 3, REPEATS = 9, WARM = 2, ROWS = 64 };
+
+static const char *const workloads[] = {"digits", "vgg16-dsconv-cifar10", "nas-cifar10"};
+
+/* ---- PyTorch in processes of their own ---- */
+
+typedef struct {
+    pid_t pid;
+    FILE *to, *from;
+    char  version[32];
+} Opponent;
+
+static bool opponent_start(Opponent *o, const char *python, const char *path)
+{
+    int  in[2], out[2];
+    char rows[16], word[8] = "";
+
+    snprintf(rows, sizeof rows, "%d", ROWS);
+    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) return false;      /* not for the next one */
+    o->pid = fork();
+    if (o->pid == 0) {
+        dup2(in[0], 0), dup2(out[1], 1);
+        setenv("OMP_NUM_THREADS", "1", 1);
+        execl(python, python, "bench/kernels_torch.py", path, rows, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]), close(out[1]);
+    o->to = fdopen(in[1], "w");
+    o->from = fdopen(out[0], "r");
+    return o->to && o->from && fscanf(o->from, "%7s %31s", word, o->version) == 2 && strcmp(word, "ready") == 0;
+}
+
+static void opponent_stop(Opponent *o)
+{
+    if (o->to) fclose(o->to);
+    if (o->from) fclose(o->from);
+    if (o->pid > 0) waitpid(o->pid, NULL, 0);
+}
+
+static double opponent_run(Opponent *o, int block, bool student, int layout, const int *choices, int count)
+{
+    double seconds = 0.0;
+
+    fprintf(o->to, "%d %s %d", block, student ? "student" : "teacher", layout);
+    for (int i = 0; i < count; i++) fprintf(o->to, " %d", choices[i]);
+    fprintf(o->to, "\n");
+    fflush(o->to);
+    if (fscanf(o->from, "%lf", &seconds) != 1) { fprintf(stderr, "bench: PyTorch stopped\n"); exit(1); }
+    return seconds;
+}
+
+/* ---- ours ---- */
+
+typedef struct {
+    Net         *teacher, *student;
+    float       *x, *target, *y, *dy;
+    BenchSamples ours[2];                /* teacher, student; seconds */
+    BenchSamples theirs[OPPONENTS][2][2];                /* [opponent][teacher, student][layout] */
+} Block;
+
+static void block_make(Block *b, Device *device, const WorkBlock *block, int number)
+{
+    int64_t nx = ROWS * shape_count(block->in), ny = ROWS * shape_count(block->out);
+    Error   err = {""};
+
+    *b = (Block){.x = bench_alloc((size_t)nx, 4), .target = bench_alloc((size_t)ny, 4), .y = bench_alloc((size_t)ny, 4),
+                 .dy = bench_alloc((size_t)ny, 4)};
+    for (int64_t i = 0; i < nx; i++) b->x[i] = (float)rng_normal(1, 0, (uint64_t)number, (uint64_t)i);
+    bench_require(net_new(&b->teacher, device, &block->teacher, block->in, NET_FROZEN, &err), &err);
+    bench_require(net_new(&b->student, device, &block->student, block->in, NET_TRAINED, &err), &err);
+    bench_require(net_prepare(b->teacher, ROWS, &err), &err);
+    bench_require(net_prepare(b->student, ROWS, &err), &err);
+    net_initialise(b->teacher, 1, (uint64_t)number);
+    net_initialise(b->student, 2, (uint64_t)number);
+}
+
+static void block_free(Block *b)
+{
+    net_free(b->teacher);
+    net_free(b->student);
+    free(b->x), free(b->target), free(b->y), free(b->dy);
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double block_run(Block *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
+{
+    SgdStep step = {w->learning_rate, w->momentum, w->weight_decay, w->nesterov};
+    double  start = now(), loss;
+    Error   err = {""};
+
+    if (!student) bench_require(net_forward(b->teacher, b->x, b->target, ROWS, NULL, &err), &err);
+    else {
+        bench_require(net_forward(b->student, b->x, b->y, ROWS, choices, &err), &err);
+        loss_backward(device, block->loss, b->y, b->target, b->dy, ROWS, shape_count(block->out), ROWS, &loss);
+        bench_require(net_backward(b->student, b->dy, ROWS, &err), &err);
+        net_update(b->student, &step);
+    }
+    return now() - start;
+}
+
+static void turn(Block *b, Device *device, const Workload *w, int number, Opponent *opponents, int count, int repeat)
+{
+    const WorkBlock *block = &w->block[number];
+    int              choices[64] = {0};
+
+    workload_choose(choices, block, number, 3, repeat);
+    for (int student = 0; student < 2; student++) {
+        double seconds = block_run(b, device, w, block, student, choices);
+
+        if (repeat >= WARM) bench_add(&b->ours[student], seconds);
+        for (int o = 0; o < count; o++)
+            for (int layout = 0; layout < 2; layout++) {
+                seconds = opponent_run(&opponents[o], number, student, layout, choices, student ? block->choices : 0);
+                if (repeat >= WARM) bench_add(&b->theirs[o][student][layout], seconds);
+            }
+    }
+}
+
+/* ---- tables ---- */
+
+static double faster(BenchSamples *layouts)
+{
+    double a = bench_quantile(&layouts[0], 0.5), b = bench_quantile(&layouts[1], 0.5);
+
+    return a < b ? a : b;
+}
+
+/* Sums over blocks first..last of medians. */
+static void row(const char *name, Block *blocks, int first, int last, int opponents)
+{
+    printf("| %s |", name);
+    for (int student = 0; student < 2; student++) {
+        double ours = 0.0;
+
+        for (int b = first; b <= last; b++) ours += bench_quantile(&blocks[b].ours[student], 0.5);
+        printf(" %.0f |", ROWS / ours);
+        for (int o = 0; o < opponents; o++) {
+            double theirs = 0.0;
+
+            for (int b = first; b <= last; b++) theirs += faster(blocks[b].theirs[o][student]);
+            printf(" %.0f | %.2f |", ROWS / theirs, theirs / ours);
+        }
+    }
+    printf("\n");
+}
+
+static void table(const Workload *w, Block *blocks, const Opponent *opponents, int count)
+{
+    printf("\n## %s\n\n| images/s |", w->name);
+    for (int student = 0; student < 2; student++) {
+        printf(" %s |", student ? "student" : "teacher");
+        for (int o = 0; o < count; o++) printf(" torch %s | ratio |", opponents[o].version);
+    }
+    printf("\n|---|");
+    for (int i = 0; i < 2 + 4 * count; i++) printf("--:|");
+    printf("\n");
+    for (int b = 0; b < w->block_count; b++) row(w->block[b].name, blocks, b, b, count);
+    row("all", blocks, 0, w->block_count - 1, count);
+}
+
+/* Writes w with its layers expanded, for PyTorch; path: mkstemp's. */
+static void write_expanded(const Workload *w, char *path)
+{
+    Text  text = {0};
+    int   fd = mkstemp(path);
+    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+
+    workload_write(w, NULL, &text);
+    if (!f || text_failed(&text) || fputs(text_string(&text), f) < 0) { fprintf(stderr, "bench: cannot write %s\n", path); exit(1); }
+    fclose(f);
+    text_free(&text);
+}
+
+static void bench(Device *device, const Workload *w, char *const *pythons, int python_count)
+{
+    char     path[] = "/tmp/pipebd-bench-XXXXXX";
+    Block   *blocks = bench_alloc((size_t)w->block_count, sizeof *blocks);
+    Opponent opponents[OPPONENTS] = {0};
+    int      count = 0;
+
+    write_expanded(w, path);
+    for (int i = 0; i < python_count; i++) {
+        opponents[count] = (Opponent){0};
+        if (opponent_start(&opponents[count], pythons[i], path)) count++;
+        else {
+            fprintf(stderr, "bench: %s has no torch that works: left out\n", pythons[i]);
+            opponent_stop(&opponents[count]);
+        }
+    }
+    for (int b = 0; b < w->block_count; b++) block_make(&blocks[b], device, &w->block[b], b);
+    for (int b = 0; b < w->block_count; b++)
+        for (int i = 0; i < WARM + REPEATS; i++) turn(&blocks[b], device, w, b, opponents, count, i);
+    table(w, blocks, opponents, count);
+    for (int b = 0; b < w->block_count; b++) block_free(&blocks[b]);
+    for (int o = 0; o < count; o++) opponent_stop(&opponents[o]);
+    free(blocks);
+    remove(path);
+}
+
+int main(int argc, char **argv)
+{
+    char       pythons_text[512], *pythons[OPPONENTS];
+    int        python_count = 0;
+    DeviceSpec spec;
+    Device    *device;
+    Error      err = {""};
+
+    snprintf(pythons_text, sizeof pythons_text, "%s", getenv("PIPEBD_TORCH") ? getenv("PIPEBD_TORCH") : "/usr/bin/python3");
+    for (char *p = strtok(pythons_text, " "); p && python_count < OPPONENTS; p = strtok(NULL, " ")) pythons[python_count++] = p;
+    bench_require(device_spec_parse(&spec, "cpu:1", &err), &err);
+    spec.count = spec.cores;             /* so that a device has one core */
+    bench_require(device_open(&device, &spec, 0, &err), &err);
+    printf("Images a second of one thread, %d rows, medians of %d turns. teacher: forward, batch norm folded; student:\n"
+           "forward, loss, backward, update; the faster of PyTorch's two memory layouts. A ratio above 1: ours is faster.\n",
+           ROWS, REPEATS);
+    for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) {
+        Workload *w;
+
+        if (argc > 1 && strcmp(argv[1], workloads[i]) != 0) continue;
+        bench_require(workload_read(&w, workloads[i], &err), &err);
+        bench(device, w, pythons, python_count);
+        workload_free(w);
+    }
+    device_close(device);
+    return 0;
+}
