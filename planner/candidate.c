@@ -231,6 +231,7 @@ static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
     candidate_free(loser);
     if (better) {
         next->ahd_ns = best->ahd_ns;
+        next->bound_ns = best->bound_ns;
         next->cutoff_ns = best->cutoff_ns;
         next->simulated = best->simulated;
         *best = *next;

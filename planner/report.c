@@ -33,6 +33,8 @@ static void limit_text(const Candidate *row, Text *out)
     if (row->sim.loads > 1.001) text_printf(out, "; data is loaded %.2f times", row->sim.loads);
 }
 
+static double seconds(int64_t ns) { return (double)ns * 1e-9; }
+
 static void table_rows(const Comparison *c, Text *out)
 {
     text_append(out, "schedule     epoch  speedup        step   used  teacher   loads      memory\n");
@@ -184,6 +186,21 @@ static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
     text_printf(out, "; the fastest other of %d plans simulated\n", simulated);
 }
 
+void report_split(const Candidate *row, Text *out)
+{
+    double epoch = (double)row->sim.epoch_ns;
+
+    if (!row->plan) return;
+    text_append(out, "\nsplit: ");
+    if (!row->ahd_ns) text_append(out, "ahd has no plan to compare with");
+    else if (row->sim.epoch_ns >= row->ahd_ns) text_append(out, "nothing gained over ahd");
+    else text_printf(out, "%.1f %% off ahd's %.3f s", 100 * (1 - epoch / (double)row->ahd_ns), seconds(row->ahd_ns));
+    if (row->bound_ns)
+        text_printf(out, "; no split plan has an epoch below %.3f s, this one is %.1f %% above",
+                    seconds(row->bound_ns), 100 * (epoch / (double)row->bound_ns - 1));
+    text_append(out, "\n");
+}
+
 void report_table(const Comparison *c, const Scenario *s, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
@@ -201,11 +218,12 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
         limit_text(&c->rows[i], out);
         text_append(out, "\n");
     }
+    report_split(&c->rows[SCHEDULE_SPLIT], out);
     if (c->rows[SCHEDULE_LS].plan) text_printf(out, "\nls: %s\n", c->rows[SCHEDULE_LS].method);
     text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
                 schedule_summary((Schedule)c->best), best->method);
     report_stages(best->plan, s, out);
-    if (c->bound_ns > 0)
+    if (c->bound_ns > 0 && c->best != SCHEDULE_SPLIT)
         text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one is %.1f %% above\n",
                     (double)c->bound_ns * 1e-9,
                     100 * ((double)best->sim.epoch_ns / (double)c->bound_ns - 1));
@@ -249,6 +267,8 @@ static void json_row(const Comparison *c, int i, Text *out)
                 "\"peak_memory_bytes\": %" PRId64 ", \"method\": ", row->sim.utilisation, row->sim.teacher_work,
                 row->sim.loads, row->peak.total_bytes);
     text_json_string(out, row->method);
+    if (row->ahd_ns) text_printf(out, ", \"ahd_s\": %.9f", seconds(row->ahd_ns));
+    if (row->bound_ns) text_printf(out, ", \"bound_s\": %.9f", seconds(row->bound_ns));
     text_append(out, "}");
 }
 

@@ -20,6 +20,9 @@ void report_json(const Comparison *comparison, const Scenario *scenario, Text *o
 /* Which device is of which kind, where there are several. */
 void report_devices(const Scenario *scenario, Text *out);
 
+/* What split gained over ahd, and its bound; nothing without a plan. */
+void report_split(const Candidate *split, Text *out);
+
 /* A plan in words, a line a stage. */
 void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
 

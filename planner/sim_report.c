@@ -81,6 +81,7 @@ void sim_report_table(const Answer *a, Text *out)
         }
         table_head(a, row, (Schedule)i, out);
         report_stages(row->plan, &a->scenario, out);
+        if (row->ahd_ns || row->bound_ns) report_split(row, out);
         table_times(row, out);
         table_memory(a, row, out);
     }

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "planner/compare.h"
 #include "planner/partition.h"
+#include "planner/split_cost.h"
 #include "planner/stage_table.h"
 #include "schedule/verify.h"
 
@@ -337,6 +338,9 @@ static void results_are_consistent(void **state)
             if (relays && fast.epoch_ns < c.bound_ns)
                 fail_msg("case %d, %s: %" PRId64 " ns, bound %" PRId64, i, schedule_name((Schedule)schedule),
                          fast.epoch_ns, c.bound_ns);
+            if (schedule == SCHEDULE_SPLIT && fast.epoch_ns < split_bound(&w.scenario) * w.scenario.steps)
+                fail_msg("case %d, split: %" PRId64 " ns, bound %" PRId64 " a step", i, fast.epoch_ns,
+                         split_bound(&w.scenario));
             skipped += fast.skipped;
             sim_free(&fast);
             sim_free(&slow);
