@@ -280,10 +280,9 @@ static const Row *row_of(GroupCosts *g, int class, int64_t rows)
 /* -1: not known. */
 static int64_t reduce_time(const GroupCosts *g, bool across, int width, int block)
 {
-    bool    several = trace_students(&g->scenario->trace->blocks[block]) > 1;
     int64_t ns;
 
-    if (several && g->kind == COST_BOUND && !g->blocking) return 0;      /* as in stage_cost.c */
+    if (!stage_counts_reduce(g->scenario, g->kind, block)) return 0;
     for (int i = 0; i < width; i++) g->some[i] = 0;
     link_ends(g, across, &g->some[0], &g->some[width - 1]);
     return scenario_allreduce(g->scenario, g->some, width, block, &ns, NULL) == 0 ? ns : -1;

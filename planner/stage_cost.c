@@ -43,14 +43,17 @@ static int64_t load_time(const Job *job, int64_t rows)
     return job->kind == COST_BOUND ? own : larger(own, (ns < even ? ns : even) * job->width / loader->lanes);
 }
 
-/* Several students' all-reduces count as one after the last backward, which is late: they
- * are no part of a bound. */
+bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block)
+{
+    return kind != COST_BOUND || scenario->trace->blocking_transfers
+           || trace_students(&scenario->trace->blocks[block]) == 1;
+}
+
 static int reduce_time(const Job *job, int block, int64_t *ns)
 {
-    if (scenario_allreduce(job->scenario, job->group, job->width, block, ns, job->err) != 0) return -1;
-    bool several = trace_students(&job->scenario->trace->blocks[block]) > 1;
-    if (several && job->kind == COST_BOUND && !job->scenario->trace->blocking_transfers) *ns = 0;
-    return 0;
+    *ns = 0;
+    if (!stage_counts_reduce(job->scenario, job->kind, block)) return 0;
+    return scenario_allreduce(job->scenario, job->group, job->width, block, ns, job->err);
 }
 
 /* Compute, with all-reduces on a lane of their own or on the compute lane. */

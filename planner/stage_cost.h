@@ -18,6 +18,11 @@ typedef enum { COST_SIM, COST_PAPER, COST_BOUND } CostKind;
 
 #define STAGE_IMPOSSIBLE INT64_MAX
 
+/* Whether a cost of this kind has the block's all-reduces in it. Those of several students
+ * count as one after the last backward, which is late: they are no part of a bound, unless
+ * they occupy the compute lane anyway. */
+bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block);
+
 /* Blocks first..last on devices device..device + width - 1. STAGE_IMPOSSIBLE, with the
  * reason in err, when a timing is missing or a device has too little memory. */
 int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,

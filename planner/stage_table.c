@@ -387,7 +387,7 @@ static void look_up_reduces(StageTable *t, int *group, int64_t *at, int64_t *ns)
         const TraceLinks *links = link ? &trace->node_links : &trace->links;
         for (int b = 0; b < t->blocks; b++) {
             bool free = links->reduce_count == 0 || trace->blocks[b].gradient_bytes == TRACE_ABSENT;
-            free |= t->kind == COST_BOUND && !t->blocking && trace_students(&trace->blocks[b]) > 1;   /* stage_cost.c */
+            free |= !stage_counts_reduce(t->scenario, t->kind, b);
             if (!free) measured_counts(t, link, b, group, at);
             for (int w = 1; w <= t->max_width; w++) {
                 bool none = free || w < 2;

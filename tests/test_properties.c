@@ -23,6 +23,7 @@ enum { MAX_BLOCKS = 7, MAX_STAGES = MAX_BLOCKS };
 typedef struct {
     uint64_t seed;           /* of the blocks' times */
     int      blocks, kinds, first_kind, devices, batch, samples, per_node;
+    int      students;       /* every other block lists so many; 1: none does */
     int      load_us, sample_us, lanes, prefetch;      /* lanes 0: no loader */
     int      p2p_us, reduce_us;                        /* whatever the bytes; 0: none */
     bool     blocking;
@@ -41,32 +42,53 @@ static Model random_model(Rng *rng)
                .reduce_us = (int)rng_range(rng, 0, 40), .blocking = rng_range(rng, 0, 1) == 1,
                .scale = 1, .faster = -1};
 
+    m.students = (int)rng_range(rng, 0, 2) ? 1 : (int)rng_range(rng, 2, 3);
     m.first_kind = m.kinds == 1 ? m.devices : (int)rng_range(rng, 1, m.devices - 1);
     return m;
 }
 
 /* Microseconds of work on rows of block: a part that grows with rows, and one that does not. */
-static int time_us(const Model *m, int block, int kind, int work, int rows)
+static int time_us(const Model *m, int block, int student, int kind, int work, int rows)
 {
-    uint64_t word = rng_u64(m->seed, (uint64_t)block, (uint64_t)kind, (uint64_t)work);
+    uint64_t word = rng_u64(m->seed, (uint64_t)(block + 64 * student), (uint64_t)kind, (uint64_t)work);
     int      us = (int)(word % 9) * rows + (int)((word >> 32) % 20);
 
     return m->scale * (block == m->faster ? us / 2 : us);
 }
 
-static void block_text(const Model *m, int b, Text *out)
+static void timings_text(const Model *m, int b, int student, Work first, Work last, Text *out)
 {
+    static const char *const keys[] = {"teacher_us", "forward_us", "backward_us", "update_us"};
     const char *gap = "";
 
-    text_printf(out, "%s\n{\"name\": \"b%d\", \"output_bytes\": 1, \"student\": {\"gradient_bytes\": 1}, "
-                "\"timings\": [", b ? "," : "", b);
+    text_append(out, "\"timings\": [");
     for (int kind = 0; kind < m->kinds; kind++)
-        for (int rows = 1; rows <= m->batch; rows++, gap = ",")
-            text_printf(out, "%s{\"device\": \"d%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
-                        "\"backward_us\": %d, \"update_us\": %d}", gap, kind, rows,
-                        time_us(m, b, kind, WORK_TEACHER, rows), time_us(m, b, kind, WORK_FORWARD, rows),
-                        time_us(m, b, kind, WORK_BACKWARD, rows), time_us(m, b, kind, WORK_UPDATE, 1));
-    text_append(out, "]}");
+        for (int rows = 1; rows <= m->batch; rows++, gap = ",") {
+            text_printf(out, "%s{\"device\": \"d%d\", \"batch\": %d", gap, kind, rows);
+            for (int work = first; work <= (int)last; work++)
+                text_printf(out, ", \"%s\": %d", keys[work],
+                            time_us(m, b, student, kind, work, work == WORK_UPDATE ? 1 : rows));
+            text_append(out, "}");
+        }
+    text_append(out, "]");
+}
+
+static int students_of(const Model *m, int b) { return b % 2 ? 1 : m->students; }
+
+static void block_text(const Model *m, int b, Text *out)
+{
+    bool listed = students_of(m, b) > 1;
+
+    text_printf(out, "%s\n{\"name\": \"b%d\", \"output_bytes\": 1, ", b ? "," : "", b);
+    if (!listed) text_append(out, "\"student\": {\"gradient_bytes\": 1}, ");
+    timings_text(m, b, 0, WORK_TEACHER, listed ? WORK_TEACHER : WORK_UPDATE, out);
+    if (listed) text_append(out, ", \"students\": [");
+    for (int j = 0; listed && j < m->students; j++) {
+        text_printf(out, "%s{\"name\": \"s%d\", \"gradient_bytes\": 1, ", j ? ", " : "", j);
+        timings_text(m, b, j, WORK_FORWARD, WORK_UPDATE, out);
+        text_append(out, "}");
+    }
+    text_append(out, listed ? "]}" : "}");
 }
 
 /* The two tables of links, flat: the same for any bytes and any number of devices. */
@@ -139,8 +161,11 @@ static void world_free(World *world)
 static Plan *new_plan(Schedule schedule, const Scenario *s, int stages)
 {
     Plan *plan;
+    int   students[MAX_BLOCKS];
 
     assert_int_equal(plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, stages, NULL), 0);
+    for (int b = 0; b < plan->block_count; b++) students[b] = trace_students(&s->trace->blocks[b]);
+    assert_int_equal(plan_set_students(plan, trace_has_many_students(s->trace) ? students : NULL, NULL), 0);
     return plan;
 }
 
@@ -516,7 +541,7 @@ static void split_holds_ahd(void **state)
         Plan *plan = random_plan_of(&rng, SCHEDULE_AHD, &w.scenario);
         assert_int_equal(plan_add_tasks(plan, NULL), 0);
         for (int t = 0, s = 0; t < plan->task_count; t++) {
-            while (plan->stages[s].last < t) s++;
+            while (plan->stages[s].last < plan->tasks[t].first) s++;
             const Stage *stage = &plan->stages[s];
             assert_int_equal(plan_place(plan, &plan->tasks[t], stage->devices, stage->rows, stage->width, NULL), 0);
         }
@@ -537,7 +562,7 @@ static void split_holds_ahd(void **state)
 
 /* ---- mutants ------------------------------------------------------------------------- */
 
-typedef enum { DROP, REPEAT, SWAP, OTHER_ROWS, OTHER_LINK, OTHER_BLOCK, OTHER_OP, MUTATIONS } Mutation;
+typedef enum { DROP, REPEAT, SWAP, OTHER_ROWS, OTHER_LINK, OTHER_BLOCK, OTHER_OP, OTHER_STUDENT, MUTATIONS } Mutation;
 
 /* A phase of a device, or of the shared queue, with its code. */
 typedef struct {
@@ -592,12 +617,31 @@ static Instruction mutate(Rng *rng, Program *program, Mutation mutation)
         break;
     case OTHER_LINK:  in->link += sign; break;
     case OTHER_BLOCK: in->block += sign; break;
+    case OTHER_STUDENT: in->student += sign; break;
     default:          in->op = (Op)((in->op + rng_range(rng, 1, OP_COUNT - 1)) % OP_COUNT); break;
     }
     return was;
 }
 
 /* Where op of block stands in the phase; -1: nowhere. */
+/* Where op of student j of block stands. */
+static int find_student(const Spot *spot, Op op, int block, int j)
+{
+    for (int i = 0; i < spot->phase->count; i++) {
+        const Instruction *in = &spot->code->code[spot->phase->first + i];
+        if (in->op == op && in->block == block && in->student == j) return i;
+    }
+    return -1;
+}
+
+static bool trained_in_order(const Spot *spot, int b, int j)
+{
+    int f = find_student(spot, OP_FORWARD, b, j), k = find_student(spot, OP_BACKWARD, b, j);
+    int a = find_student(spot, OP_ALLREDUCE, b, j), u = find_student(spot, OP_UPDATE, b, j);
+
+    return (f < 0 || f < k) && (a < 0 || k < a) && (u < 0 || (k < u && a < u));
+}
+
 static int find(const Spot *spot, Op op, int block)
 {
     for (int i = 0; i < spot->phase->count; i++) {
@@ -621,12 +665,12 @@ static bool is_in_order(const Spot *spot, int blocks)
         if (!before(spot, OP_LOAD, 0, OP_TEACHER, b) || !before(spot, OP_LOAD, 0, OP_FORWARD, b)) return false;
         if (!before(spot, OP_TEACHER, b, OP_TEACHER, b + 1)) return false;
         if (!before(spot, OP_TEACHER, b, OP_FORWARD, b + 1) || !before(spot, OP_TEACHER, b, OP_SEND, b + 1)) return false;
-        if (!before(spot, OP_TEACHER, b, OP_BACKWARD, b) || !before(spot, OP_FORWARD, b, OP_BACKWARD, b)) return false;
+        if (!before(spot, OP_TEACHER, b, OP_BACKWARD, b)) return false;
         bool makes = b > 0 ? find(spot, OP_TEACHER, b - 1) >= 0 : find(spot, OP_LOAD, 0) >= 0;
         if (!makes && !before(spot, OP_RECV, b, OP_TEACHER, b)) return false;    /* split: other rows may come later */
         if (!makes && !before(spot, OP_RECV, b, OP_FORWARD, b)) return false;
-        if (!before(spot, OP_BACKWARD, b, OP_ALLREDUCE, b) || !before(spot, OP_BACKWARD, b, OP_UPDATE, b)) return false;
-        if (!before(spot, OP_ALLREDUCE, b, OP_UPDATE, b)) return false;
+        for (int j = 0; j < 3; j++)
+            if (!trained_in_order(spot, b, j)) return false;
     }
     return true;
 }
