@@ -39,6 +39,9 @@ static int check(const Execution *x, Error *err)
     if (program->block_count != x->workload->block_count)
         return error_set(err, "the program trains %d blocks, workload %s has %d", program->block_count,
                          x->workload->name, x->workload->block_count);
+    if (program_student_count(program) != program->block_count)
+        return error_set(err, "the program trains %d students, workload %s has one a block, %d",
+                         program_student_count(program), x->workload->name, program->block_count);
     if (program->device_count != x->devices->count)
         return error_set(err, "the program is for %d devices, there are %d", program->device_count,
                          x->devices->count);

@@ -694,6 +694,13 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(execute(&result, &x, &err), -1);
     assert_string_equal(err.text, "note step.1 is \"many\", expected a number of steps");
     program_free(program);
+    int students[BLOCKS] = {1, 2, 1, 1};
+    assert_int_equal(plan_set_students(plan, students, &err), 0);
+    program = spell_out(plan);
+    x.program = program;
+    assert_int_equal(execute(&result, &x, &err), -1);
+    assert_non_null(strstr(err.text, "the program trains 5 students, workload "));
+    program_free(program);
     plan_free(plan);
     tensors_free(student);
 }
