@@ -63,6 +63,10 @@ int task_search_equal(TaskLists *lists, const TaskProblem *problem, const TaskOr
 int task_search_unrelated(TaskLists *lists, const TaskProblem *problem, const TaskOrder *order,
                           TaskBudget *budget, Error *err);
 
+/* Lists no worse than those given, by dealing out anew the tasks of the busiest device and
+ * one or two others. -1 only without memory, the lists then as they were. */
+int task_lists_improve(TaskLists *lists, const TaskProblem *problem, TaskBudget *budget, Error *err);
+
 /* Looks, not in all places, for an assignment of tasks (time: [tasks], none 0) to equal
  * devices with no load over capacity. slack: devices * capacity - all times, at least 0.
  * device: [tasks]. False: not found, which proves nothing. Without memory: false. */

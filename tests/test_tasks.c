@@ -264,6 +264,22 @@ static void stopped_searches_say_so(void **state)
     free(lpt.device);
 }
 
+/* Too hard to prove, and still better than both quick methods, and near the bound. */
+static void exact_improves_what_it_cannot_prove(void **state)
+{
+    (void)state;
+    Case c;
+
+    hard_case(&c);
+    TaskLists lpt = solve(tasks_lpt, &c.p, NULL), multifit = solve(tasks_multifit, &c.p, NULL);
+    TaskLists exact = solve(tasks_exact, &c.p, NULL);
+    assert_true(exact.makespan_ns < lpt.makespan_ns && exact.makespan_ns < multifit.makespan_ns);
+    assert_true(tasks_gap(&exact) < 0.01);
+    free(lpt.device);
+    free(multifit.device);
+    free(exact.device);
+}
+
 /* Many short tasks: proven within the default number of nodes, in the shapes that a trace
  * can have. */
 static void exact_proves_64_on_4(void **state)
@@ -326,6 +342,7 @@ int main(void)
         cmocka_unit_test(the_quick_ones_keep_their_guarantees), cmocka_unit_test(both_searches_agree),
         cmocka_unit_test(the_smallest_problems), cmocka_unit_test(where_lpt_is_not_enough),
         cmocka_unit_test(sums_beyond_64_bits), cmocka_unit_test(stopped_searches_say_so),
+        cmocka_unit_test(exact_improves_what_it_cannot_prove),
         cmocka_unit_test(exact_proves_64_on_4), cmocka_unit_test(the_comparison_names_its_lists),
     };
 
