@@ -22,6 +22,13 @@ trap 'rm -rf "$WORK"' EXIT
 tap_count=0
 tap_failed=0
 
+# A check that is misspelt would else be passed over: the script then fails at its end.
+command_not_found_handle() {
+    echo "$1: command not found" >&2
+    echo "$1" >> "$WORK/.not-found"
+    return 127
+}
+
 # tap_result PASSED DESCRIPTION: one TAP line; what the command said when it failed.
 tap_result() {
     tap_count=$((tap_count + 1))
@@ -84,6 +91,6 @@ skip() {
 # The plan line; ends the script.
 done_testing() {
     echo "1..$tap_count"
-    [ $tap_failed -eq 0 ]
+    [ $tap_failed -eq 0 ] && [ ! -e "$WORK/.not-found" ]
     exit $?
 }

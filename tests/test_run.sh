@@ -68,10 +68,12 @@ helper() { { echo ". '$PIPEBD_ROOT/tests/tap.sh'"; cat; } > "$WORK/$1"; }
 helper good.sh  <<< 'ok a true; fails b false; expect_status 3 c bash -c "exit 3"; skip d no; done_testing'
 helper bad.sh   <<< 'ok a false; fails b true; expect_status 3 c true; done_testing'
 helper gone.sh  <<< 'fails a nothere-no-such-command; fails b bash -c "kill -SEGV \$\$"; done_testing'
+helper slip.sh  <<< 'ok a true; oks b true; done_testing'
 helper stops.sh <<< 'ok a true; exit 0'
 counts 'tap.sh: what holds passes'                  '3 passed, 0 failed, 1 skipped' 0 good.sh
 counts 'tap.sh: what does not hold fails'           '0 passed, 3 failed' 1 bad.sh
 counts 'tap.sh: a crash or no program is no refusal' '0 passed, 2 failed' 1 gone.sh
+counts 'tap.sh: a check that is misspelt fails'      '1 passed, 1 failed' 1 slip.sh
 counts 'tap.sh: ending early fails'                 '1 passed, 1 failed' 1 stops.sh
 
 done_testing
