@@ -146,11 +146,15 @@ static int try_method(const Search *l, LsMethod method, Error *err)
     return rc;
 }
 
-static void say_from(Candidate *row, const char *from)
+/* What the lists were chosen from, and whether the clock had a part in it. */
+static void say_from(Candidate *row, bool lpt, const TaskLists *exact)
 {
-    size_t used = strlen(row->method);
+    size_t      used = strlen(row->method);
+    const char *stopped = exact->stopped == TASKS_OUT_OF_TIME ? " (stopped by the time limit)" : "";
 
-    if (row->plan) snprintf(row->method + used, sizeof row->method - used, "; fastest of %s", from);
+    if (!row->plan) return;
+    snprintf(row->method + used, sizeof row->method - used, "; fastest of %s%s%s%s and stealing", lpt ? "lpt" : "",
+             lpt && exact->device ? ", " : "", exact->device ? "exact" : "", stopped);
 }
 
 /* LPT, where that is not proven the best also branch and bound (which begins with the
@@ -168,7 +172,7 @@ static int try_all(const Search *l, Error *err)
     if ((!exact.device || other) && try_lists(l, &lpt, LS_LPT, err) != 0) goto done;
     if (exact.device && try_lists(l, &exact, LS_EXACT, err) != 0) goto done;
     if (try_stealing(l, err) != 0) goto done;
-    say_from(l->row, other ? "lpt, exact and stealing" : exact.device ? "exact and stealing" : "lpt and stealing");
+    say_from(l->row, !exact.device || other, &exact);
     rc = 0;
 done:
     free(lpt.device);
