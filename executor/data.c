@@ -8,13 +8,15 @@
 #include "base/rng.h"
 #include "executor/data_source.h"
 
-static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, NULL};
+static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, NULL};
+
+enum { BAD_NOT_KNOWN, BAD_SKIPPED, BAD_REFUSED };
 
 struct Data {
     const DataSource *source;
     void             *state;
     int64_t           count, elements, skip_bad;
-    atomic_uchar     *bad;           /* [count], 1: known to be damaged */
+    atomic_uchar     *bad;           /* [count] of BAD_... */
     _Atomic int64_t   skipped;
 };
 
@@ -98,14 +100,21 @@ int64_t data_skipped(const Data *data)
 
 /* ---- loading -------------------------------------------------------------- */
 
-/* Counts sample i as damaged, once. Fails when that is one too many. */
+/* Counts sample i as damaged, once. Fails, now and for this sample ever after, when that is
+ * one more than may be skipped. */
 static int skip(Data *data, int64_t i, Error *err)
 {
-    if (atomic_exchange(&data->bad[i], 1)) return 0;
-    int64_t skipped = atomic_fetch_add(&data->skipped, 1) + 1;
-    if (skipped <= data->skip_bad) return 0;
+    unsigned char known = BAD_NOT_KNOWN;
+
+    if (atomic_compare_exchange_strong(&data->bad[i], &known, BAD_SKIPPED)) {
+        if (atomic_fetch_add(&data->skipped, 1) < data->skip_bad) return 0;
+        atomic_fetch_sub(&data->skipped, 1);
+        atomic_store(&data->bad[i], BAD_REFUSED);
+    } else if (known == BAD_SKIPPED) {
+        return 0;
+    }
     if (data->skip_bad > 0)
-        error_prefix(err, "%" PRId64 " damaged samples, more than may be skipped; the last", skipped);
+        error_prefix(err, "more damaged samples than the %" PRId64 " that may be skipped; one more", data->skip_bad);
     return -1;
 }
 
@@ -115,7 +124,7 @@ int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, i
 
     for (int64_t tried = 0; tried < data->count; tried++, i = (i + 1) % data->count) {
         bool damaged = false;
-        if (data->skip_bad > 0 && atomic_load(&data->bad[i])) continue;
+        if (atomic_load(&data->bad[i]) == BAD_SKIPPED) continue;
         if (data->source->load(data->state, i, seed, epoch, out, label, &damaged, &reason) == 0) return 0;
         if (!damaged || skip(data, i, &reason) != 0) return error_set(err, "%s", reason.text);
     }

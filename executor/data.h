@@ -19,7 +19,7 @@
 #include "base/error.h"
 #include "workloads/workload.h"
 
-#define DATA_SOURCES "synthetic, digits"          /* for messages and help */
+#define DATA_SOURCES "synthetic, digits, cifar10:FOLDER, images:FOLDER"       /* for messages and help */
 
 typedef struct Data Data;
 typedef enum { DATA_TRAIN, DATA_VALIDATION } DataPart;

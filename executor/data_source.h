@@ -26,7 +26,7 @@ typedef struct {
                  Error *err);
 } DataSource;
 
-extern const DataSource DATA_SYNTHETIC, DATA_DIGITS;
+extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES;
 
 /* Fails unless the workload's input and classes are these. classes 0 in wants: any. */
 int data_expect(const DataWants *wants, const char *source, Shape shape, int classes, Error *err);
