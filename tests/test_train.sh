@@ -41,7 +41,7 @@ refuses 1 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devic
 refuses 1 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
 refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule tr --devices cpu:7
 refuses 1 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
-refuses 1 'data that is not there' 'nothere' --schedule dpu --devices cpu:2 --data cifar10:nothere
+refuses 1 'data that does not fit' 'images are 3 x 32 x 32' --schedule dpu --devices cpu:2 --data cifar10:nothere
 refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
 refuses 1 'an option without effect' '--sync-batchnorm: no effect' --schedule dpu --devices cpu:2 --sync-batchnorm
 
