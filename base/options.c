@@ -274,6 +274,12 @@ static void print_option(FILE *out, const Option *option)
     print_wrapped(out, help, HELP_COLUMN);
 }
 
+bool option_given(const Option *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0) table++;
+    return table->name && table->given;
+}
+
 void options_print_help(const Options *options, FILE *out)
 {
     fprintf(out, "usage: %s %s\n\n%s\n\noptions:\n", options->program, options->usage,

@@ -62,6 +62,9 @@ typedef struct {
 /* Fills the targets and operands. Returns -1 with a message on bad usage. */
 int options_parse(const Options *options, int argc, char **argv, Operands *operands, Error *err);
 
+/* Whether the command line had the option. */
+bool option_given(const Option *table, const char *name);
+
 /* --help: to a stream. Defaults that are set are shown "(default 2)". */
 void options_print_help(const Options *options, FILE *out);
 

@@ -3,8 +3,6 @@
 #ifndef TOOLS_LS_OPTIONS_H
 #define TOOLS_LS_OPTIONS_H
 
-#include <string.h>
-
 #include "base/options.h"
 #include "planner/compare.h"
 
@@ -13,12 +11,6 @@
      "lpt, multifit, glpk, exact, stealing.", &(s).ls, 0, 0, ls_method_names, false},              \
     {"time-limit", 0, OPTION_NUMBER, "SECONDS", "Of exact or glpk. Without, they stop after a "    \
      "number of nodes: the same result on every machine.", &(s).time_limit, 0, 0, NULL, false}
-
-static inline bool option_given(const Option *table, const char *name)
-{
-    while (table->name && strcmp(table->name, name) != 0) table++;
-    return table->name && table->given;
-}
 
 /* At least 1 where a limit is given. */
 static inline int64_t limit_ms(double seconds)

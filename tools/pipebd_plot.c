@@ -25,12 +25,6 @@ static int find_kind(const char *name, Kind *out)
     return -1;
 }
 
-static bool given(const Option *table, const char *name)
-{
-    while (table->name && strcmp(table->name, name) != 0) table++;
-    return table->name && table->given;
-}
-
 static int check(const Option *table, const Settings *s, const Operands *operands, Kind *kind, Error *err)
 {
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
@@ -40,11 +34,11 @@ static int check(const Option *table, const Settings *s, const Operands *operand
                          operands->values[0]);
     if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
     if (*kind == KIND_SWEEP && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
-    if (*kind != KIND_GANTT && (given(table, "from") || given(table, "to")))
+    if (*kind != KIND_GANTT && (option_given(table, "from") || option_given(table, "to")))
         return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
-    if (*kind != KIND_SWEEP && given(table, "metric"))
+    if (*kind != KIND_SWEEP && option_given(table, "metric"))
         return error_set(err, "--metric: no effect on %s, only on sweep", kinds[*kind]);
-    if (given(table, "from") && given(table, "to") && s->from_us >= s->to_us)
+    if (option_given(table, "from") && option_given(table, "to") && s->from_us >= s->to_us)
         return error_set(err, "--to: %g is not after --from, %g", s->to_us, s->from_us);
     return 0;
 }
