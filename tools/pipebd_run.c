@@ -15,6 +15,8 @@ typedef struct {
 static const Subcommand subcommands[] = {
     {"describe", "what a workload is made of: shapes, parameters, work, bytes", run_describe},
     {"train",    "train the students under a plan or a schedule", run_train},
+    {"profile",  "measure what every block costs, and write a trace", run_profile},
+    {"validate", "predict and run every schedule, and compare", run_validate},
     {"choose",   "take the best network out of a trained supernet", run_choose},
 };
 

@@ -6,5 +6,7 @@
 int run_choose(int argc, char **argv);
 int run_describe(int argc, char **argv);
 int run_train(int argc, char **argv);
+int run_profile(int argc, char **argv);
+int run_validate(int argc, char **argv);
 
 #endif

@@ -1,11 +1,9 @@
 /* pipebd-run train: trains the students of a workload under a plan, and says what came of it. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/options.h"
@@ -16,6 +14,7 @@
 #include "schedule/verify.h"
 #include "tools/ls_options.h"
 #include "tools/run.h"
+#include "tools/run_common.h"
 #include "tools/run_plan.h"
 #include "tools/run_watch.h"
 
@@ -41,26 +40,10 @@ typedef struct {
     int64_t     steps_per_epoch;
     Collector  *collector;               /* NULL: no checkpoints */
     int         lanes, prefetch;
+    atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
     ExecutionResult result;
 } Train;
-
-static atomic_bool interrupted;
-
-static void interrupt(int signal)
-{
-    (void)signal;
-    atomic_store(&interrupted, true);
-}
-
-/* The first SIGINT ends the run after its step, the second kills. */
-static void catch_interrupt(void)
-{
-    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
-
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-}
 
 /* ---- before the run ------------------------------------------------------------- */
 
@@ -89,16 +72,6 @@ static int open_program(Train *t, Error *err)
     if (t->settings->epochs > INT64_MAX / 2 / t->steps_per_epoch) return error_set(err, "--epochs: too many");
     if (program_build(&t->program, t->plan, t->steps_per_epoch * t->settings->epochs, err) != 0) return -1;
     return program_verify(t->program, (int)t->settings->queue_depth, err);
-}
-
-/* Where devices use all cores, lanes would only take them away. */
-static void choose_lanes(Train *t)
-{
-    const Settings *s = t->settings;
-    int each = t->devices.cores / t->devices.count, spare = each > 0 ? t->devices.cores - each * t->devices.count : 0;
-
-    t->prefetch = s->prefetch_given ? (int)s->prefetch : spare > 0 || s->lanes > 0 ? 2 : 0;
-    t->lanes = s->lanes > 0 ? (int)s->lanes : spare > 0 ? spare : 1;
 }
 
 static int open_data(Train *t, Error *err)
@@ -195,7 +168,7 @@ static int open_all(Train *t, Error *err)
     if (device_spec_parse(&t->devices, s->devices ? s->devices : devices, err) != 0) return -1;
     if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
     if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
-    choose_lanes(t);
+    run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes, &t->prefetch);
     if (tensors_new(&t->student, err) != 0 || open_checkpoint(t, err) != 0) return -1;
     return watch_open(&t->watch, t->workload, t->steps_per_epoch, err);
 }
@@ -237,7 +210,7 @@ static int ask(Accuracy *out, const Train *t, bool student, Error *err)
 {
     Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation, .student = student,
                     .weights = student ? t->student : t->teacher, .seed = (uint64_t)t->settings->seed,
-                    .stop = &interrupted};
+                    .stop = t->stop};
 
     *out = (Accuracy){0};
     if (!t->validation || (student && has_choices(t->workload))) return 0;
@@ -279,7 +252,7 @@ static int run(Train *t, Error *err)
     Execution x = {.program = t->program, .workload = t->workload, .devices = &t->devices, .data = t->data,
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
-                   .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = &interrupted,
+                   .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
                    .progress = on_update, .context = t};
     int64_t   left = updates_left(t, err);
 
@@ -430,7 +403,7 @@ static int train(Train *t, const Options *options, Error *err)
 {
     if (open_all(t, err) != 0) return -1;
     print_settings(t, options);
-    catch_interrupt();
+    t->stop = run_catch_interrupt();
     if (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0) return -1;
     if (run(t, err) != 0) return -1;
     if (t->result.stopped)

@@ -1,0 +1,73 @@
+#include "executor/net_bytes.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "kernels/net.h"
+
+typedef struct {
+    Trace            *trace;
+    const Workload   *workload;
+    const DeviceSpec *devices;
+    Error            *err;
+    int               rc;
+} Job;
+
+static int bytes_of(NetBytes *out, Device *device, const Layers *layers, Shape in, NetMode mode, int64_t rows,
+                    Error *err)
+{
+    Net *net = NULL;
+    int  rc = -1;
+
+    if (net_new(&net, device, layers, in, mode, err) == 0 && net_prepare(net, rows, err) == 0) {
+        *out = net_bytes(net, rows);
+        rc = 0;
+    }
+    net_free(net);
+    return rc;
+}
+
+static int64_t a_sample(int64_t bytes, int64_t rows) { return (bytes + rows - 1) / rows; }
+
+static int fill_block(const Job *job, Device *device, int b)
+{
+    const WorkBlock *work = &job->workload->block[b];
+    TraceBlock      *block = &job->trace->blocks[b];
+    int64_t          rows = job->trace->batch, output = shape_count(work->out) * (int64_t)sizeof(float);
+    NetBytes         teacher, student;
+
+    if (bytes_of(&teacher, device, &work->teacher, work->in, NET_FROZEN, rows, job->err) != 0
+        || bytes_of(&student, device, &work->student, work->in, NET_TRAINED, rows, job->err) != 0)
+        return error_prefix(job->err, "block \"%s\"", work->name);
+    block->teacher_weight_bytes = teacher.weight;
+    block->teacher_activation_bytes = a_sample(teacher.activation + teacher.work, rows);
+    block->student_weight_bytes = student.weight;
+    block->gradient_bytes = student.gradient;
+    block->state_bytes = student.state;
+    /* The student's output and the gradient at it live until its backward is done. */
+    block->student_activation_bytes = a_sample(student.activation + student.work, rows) + 2 * output;
+    return 0;
+}
+
+/* In a thread of its own: opening a device binds the thread to its cores. */
+static void *fill(void *context)
+{
+    Job    *job = context;
+    Device *device = NULL;
+
+    job->rc = device_open(&device, job->devices, 0, job->err);
+    for (int b = 0; job->rc == 0 && b < job->workload->block_count; b++) job->rc = fill_block(job, device, b);
+    device_close(device);
+    return NULL;
+}
+
+int net_bytes_fill(Trace *trace, const Workload *workload, const DeviceSpec *devices, Error *err)
+{
+    Job       job = {trace, workload, devices, err, -1};
+    pthread_t thread;
+    int       rc = pthread_create(&thread, NULL, fill, &job);
+
+    if (rc != 0) return error_set(err, "a thread cannot be started: %s", strerror(rc));
+    pthread_join(thread, NULL);
+    return job.rc;
+}

@@ -1,0 +1,121 @@
+#include "executor/profile_programs.h"
+
+typedef struct {
+    Program *program;
+    Code    *code;
+    int64_t  row, rows;
+    Error   *err;
+    bool     failed;
+} Writer;
+
+static void emit(Writer *w, Op op, int block, int link)
+{
+    Instruction in = {.op = op, .block = block, .link = link, .row = w->row, .rows = w->rows};
+
+    if (!w->failed) w->failed = program_emit(w->program, w->code, in, w->err) != 0;
+}
+
+static Writer begin(Program *program, int device, int64_t row, int64_t rows, Error *err)
+{
+    Writer w = {program, &program->devices[device], row, rows, err, false};
+
+    w.failed = program_begin_phase(w.code, program->steps, err) != 0;
+    return w;
+}
+
+static void teach(Writer *w)
+{
+    emit(w, OP_LOAD, 0, -1);
+    for (int b = 0; b < w->program->block_count; b++) emit(w, OP_TEACHER, b, -1);
+}
+
+static void train_block(Writer *w, int b, int group)
+{
+    emit(w, OP_FORWARD, b, -1);
+    emit(w, OP_BACKWARD, b, -1);
+    if (group >= 0) emit(w, OP_ALLREDUCE, b, group);
+    emit(w, OP_UPDATE, b, -1);
+}
+
+/* Every student once, the first of them by turn, so that devices do not all do the same. */
+static void train(Writer *w, int first, int group)
+{
+    int n = w->program->block_count;
+
+    for (int i = 0; i < n; i++) train_block(w, (first + i) % n, group);
+}
+
+static int hand_over(Program **out, Program *program, bool failed)
+{
+    if (failed) { program_free(program); return -1; }
+    *out = program;
+    return 0;
+}
+
+static Program *empty(const ProfileShape *shape, Error *err)
+{
+    Program *program = program_new(shape->devices, shape->blocks, shape->batch, shape->steps);
+
+    if (!program) error_no_memory(err);
+    return program;
+}
+
+int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+{
+    Program *program = empty(shape, err);
+    bool     failed = false;
+
+    *out = NULL;
+    if (!program) return -1;
+    for (int d = 0; d < active && !failed; d++) {
+        Writer w = begin(program, d, 0, rows, err);
+        teach(&w);
+        train(&w, d * shape->blocks / active, -1);
+        failed = w.failed;
+    }
+    return hand_over(out, program, failed);
+}
+
+int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *err)
+{
+    Program *program = empty(shape, err);
+    int      devices[4096], group;
+    int64_t  row = 0;
+    bool     failed = false;
+
+    *out = NULL;
+    if (!program) return -1;
+    for (int d = 0; d < width; d++) devices[d] = d;
+    group = program_group(program, devices, width, err);
+    failed = group < 0;
+    for (int d = 0; d < width && !failed; d++) {
+        int64_t rows = shape->batch / width + (d < shape->batch % width);
+        Writer  w = begin(program, d, row, rows, err);
+        teach(&w);
+        train(&w, 0, group);
+        failed = w.failed;
+        row += rows;
+    }
+    return hand_over(out, program, failed);
+}
+
+int profile_relay(Program **out, const ProfileShape *shape, int64_t rows, Error *err)
+{
+    Program *program = empty(shape, err);
+    Writer   from, to;
+    int      channel;
+
+    *out = NULL;
+    if (!program) return -1;
+    channel = program_channel(program, 0, 1, err);
+    if (channel < 0) return hand_over(out, program, true);
+    from = begin(program, 0, 0, rows, err);
+    teach(&from);
+    to = begin(program, 1, 0, rows, err);
+    for (int k = 1; k <= shape->blocks; k++) {
+        emit(&from, OP_SEND, k, channel);
+        emit(&to, OP_RECV, k, channel);
+    }
+    train_block(&from, 0, -1);           /* steps are counted by what they train */
+    return hand_over(out, program, from.failed || to.failed);
+}

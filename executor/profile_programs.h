@@ -1,0 +1,20 @@
+/* The programs that a profile runs (executor/profile.h draws them). Each trains blocks on
+ * the same rows on several devices at once, which no schedule does: they are built here by
+ * hand and do not pass the verifier. */
+#ifndef EXECUTOR_PROFILE_PROGRAMS_H
+#define EXECUTOR_PROFILE_PROGRAMS_H
+
+#include "schedule/program.h"
+
+typedef struct { int devices, blocks; int64_t batch, steps; } ProfileShape;
+
+/* active of the devices work on rows of the batch each, by themselves. */
+int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+
+/* width devices split the batch and sum gradients. */
+int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *err);
+
+/* Device 0 sends every boundary of rows rows to device 1. */
+int profile_relay(Program **out, const ProfileShape *shape, int64_t rows, Error *err);
+
+#endif

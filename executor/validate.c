@@ -1,0 +1,227 @@
+#include "executor/validate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/stats.h"
+#include "executor/correct.h"
+#include "executor/execute.h"
+#include "executor/samples.h"
+#include "planner/predict.h"
+
+enum { LEAST_STEPS = 12, TIMELINE_SPANS = 20000 };
+
+typedef struct {
+    const ValidateOptions *options;
+    Validation *out;
+    Prediction  prediction[SCHEDULE_COUNT];
+    Samples     predicted[SCHEDULE_COUNT], measured[SCHEDULE_COUNT];
+    double     *run_s[SCHEDULE_COUNT];           /* [rounds] */
+    int         done;
+    Error      *err;
+} Job;
+
+/* ---- before the run -------------------------------------------------------------- */
+
+static int64_t steps_of_run(const Job *job, const Candidate *c)
+{
+    double  step_s = (double)c->sim.epoch_ns * 1e-9 / (double)job->options->scenario->steps;
+    double  fit = step_s > 0 ? job->options->seconds / step_s : LEAST_STEPS;
+
+    return fit < LEAST_STEPS ? LEAST_STEPS : fit > 100000 ? 100000 : (int64_t)fit;
+}
+
+static int timeline_of(const Job *job, const char *kind, const Program *program, const ValidationRow *row,
+                       const Span *spans, int64_t count, int64_t run_ns, Text *out)
+{
+    const Trace *trace = job->options->scenario->trace;
+    const char **names = trace_block_names(trace);
+
+    if (!names) return error_no_memory(job->err);
+    timeline_text(&(Timeline){.kind = kind, .schedule = schedule_name(row->schedule), .trace_name = trace->name,
+                              .trace_hash = trace->hash, .block_names = names, .program = program,
+                              .steps = row->steps, .epoch_ns = run_ns, .spans = spans,
+                              .span_count = count < TIMELINE_SPANS ? count : TIMELINE_SPANS}, out);
+    free(names);
+    return text_failed(out) ? error_no_memory(job->err) : 0;
+}
+
+static int predict_row(Job *job, int i, const Candidate *c)
+{
+    const Scenario *s = job->options->scenario;
+    ValidationRow  *row = &job->out->rows[i];
+    Prediction     *p = &job->prediction[i];
+
+    if (plan_copy(&row->plan, c->plan, job->err) != 0) return -1;
+    snprintf(row->method, sizeof row->method, "%s", c->method);
+    row->steps = steps_of_run(job, c);
+    row->predicted_bytes = c->peak.total_bytes;
+    job->run_s[i] = calloc((size_t)job->options->rounds, sizeof *job->run_s[i]);
+    if (!job->run_s[i]) return error_no_memory(job->err);
+    if (predict(p, row->plan, s, row->steps, job->err) != 0) return -1;
+    row->predicted_s = (double)p->run_ns * 1e-9 * (double)s->steps / (double)row->steps;
+    if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, 0, job->err) != 0) return -1;
+    return timeline_of(job, "predicted", p->program, row, p->spans, p->span_count, p->run_ns,
+                       &row->predicted_timeline);
+}
+
+static int plan_all(Job *job)
+{
+    const ValidateOptions *o = job->options;
+    CompareOptions what = {.schedules = o->schedules, .cost = COST_SIM, .candidates = 8};
+    Comparison     comparison;
+    int            rc = -1;
+
+    if (compare(&comparison, o->scenario, &what, job->err) != 0) return -1;
+    job->out->best = -1;
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        const Candidate *c = &comparison.rows[i];
+        if (!(o->schedules & 1u << i)) continue;
+        int n = job->out->row_count++;
+        job->out->rows[n].schedule = (Schedule)i;
+        if (i == comparison.best) job->out->best = n;
+        if (!c->plan) memcpy(job->out->rows[n].why, c->why, sizeof c->why);
+        else if (predict_row(job, n, c) != 0) goto done;
+    }
+    rc = 0;
+done:
+    comparison_free(&comparison);
+    return rc;
+}
+
+/* ---- the run ------------------------------------------------------------------------ */
+
+static int run_row(Job *job, int i, int round)
+{
+    const ValidateOptions *o = job->options;
+    ValidationRow  *row = &job->out->rows[i];
+    const Program  *program = job->prediction[i].program;
+    ExecutionResult result = {0};
+    Tensors        *student = NULL;
+    bool            last = round + 1 == o->rounds;
+    int             rc = -1;
+
+    if (o->stop && atomic_load(o->stop)) return error_set(job->err, "stopped");
+    if (tensors_new(&student, job->err) != 0) return -1;
+    Execution e = {.program = program, .workload = o->workload, .devices = o->devices, .data = o->data,
+                   .teacher = o->teacher, .student = student, .seed = o->seed,
+                   .steps_per_epoch = o->scenario->steps,
+                   .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
+                   .record_first = 0, .record_steps = row->steps, .stop = o->stop};
+    if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
+    job->run_s[i][round] = (double)(result.end_ns - result.start_ns) * 1e-9;
+    for (int d = 0; d < program->device_count; d++)
+        if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
+    if (samples_add(&job->measured[i], program, result.spans, result.span_count, 0, job->err) != 0) goto done;
+    if (last && timeline_of(job, "measured", program, row, result.spans, result.span_count,
+                            result.end_ns - result.start_ns, &row->measured_timeline) != 0) goto done;
+    if (o->progress) o->progress(o->context, ++job->done, o->rounds * job->out->row_count);
+    rc = 0;
+done:
+    execution_free(&result);
+    tensors_free(student);
+    return rc;
+}
+
+static int run_all(Job *job)
+{
+    for (int round = 0; round < job->options->rounds; round++)
+        for (int i = 0; i < job->out->row_count; i++)
+            if (!job->out->rows[i].why[0] && run_row(job, i, round) != 0) return -1;
+    return 0;
+}
+
+/* ---- afterwards ------------------------------------------------------------------------ */
+
+/* Time of each kind of instruction, a step, the mean over the devices. runs: that samples has. */
+static void sum_ops(const Samples *samples, double runs, int64_t steps, int devices, bool measured, OpTimes *op)
+{
+    for (int64_t i = 0; i < samples->count; i++) {
+        double us = samples->list[i].us / (runs * (double)steps * devices);
+        if (measured) op[samples->list[i].op].measured_us += us;
+        else          op[samples->list[i].op].predicted_us += us;
+    }
+}
+
+static void finish_row(Job *job, int i)
+{
+    ValidationRow *row = &job->out->rows[i];
+    int            rounds = job->options->rounds;
+    double         scale = (double)job->options->scenario->steps / (double)row->steps;
+
+    stats_sort(job->run_s[i], (size_t)rounds);
+    row->measured_s = stats_quantile(job->run_s[i], (size_t)rounds, 0.5) * scale;
+    row->least_s = job->run_s[i][0] * scale;
+    row->most_s = job->run_s[i][rounds - 1] * scale;
+    sum_ops(&job->predicted[i], 1, row->steps, row->plan->device_count, false, row->op);
+    sum_ops(&job->measured[i], rounds, row->steps, row->plan->device_count, true, row->op);
+}
+
+static bool in_order(const Validation *v)
+{
+    for (int i = 0; i < v->row_count; i++)
+        for (int j = 0; j < v->row_count; j++) {
+            const ValidationRow *a = &v->rows[i], *b = &v->rows[j];
+            if (a->why[0] || b->why[0] || a->predicted_s >= b->predicted_s) continue;
+            if (a->least_s > b->most_s) return false;        /* faster predicted, slower in every run */
+        }
+    return true;
+}
+
+static void finish(Job *job)
+{
+    Validation *v = job->out;
+    double      errors[SCHEDULE_COUNT];
+    size_t      n = 0;
+    const ValidationRow *dp = NULL;
+
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0]) {
+            finish_row(job, i);
+            if (v->rows[i].schedule == SCHEDULE_DP) dp = &v->rows[i];
+            errors[n++] = fabs(v->rows[i].measured_s / v->rows[i].predicted_s - 1);
+        }
+    for (int i = 0; i < v->row_count && dp; i++) {
+        if (v->rows[i].why[0]) continue;
+        v->rows[i].predicted_speedup = dp->predicted_s / v->rows[i].predicted_s;
+        v->rows[i].measured_speedup = dp->measured_s / v->rows[i].measured_s;
+    }
+    if (n == 0) return;
+    stats_sort(errors, n);
+    v->median_error = stats_quantile(errors, n, 0.5);
+    v->worst_error = errors[n - 1];
+    v->same_order = in_order(v);
+}
+
+int validate(Validation *out, const ValidateOptions *options, Error *err)
+{
+    Job job = {.options = options, .out = out, .err = err};
+    int rc = -1;
+
+    *out = (Validation){.best = -1};
+    if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
+    finish(&job);
+    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, out->row_count, err);
+done:
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        prediction_free(&job.prediction[i]);
+        samples_free(&job.predicted[i]);
+        samples_free(&job.measured[i]);
+        free(job.run_s[i]);
+    }
+    if (rc != 0) validation_free(out);
+    return rc;
+}
+
+void validation_free(Validation *validation)
+{
+    for (int i = 0; i < validation->row_count; i++) {
+        plan_free(validation->rows[i].plan);
+        text_free(&validation->rows[i].predicted_timeline);
+        text_free(&validation->rows[i].measured_timeline);
+    }
+    text_free(&validation->trace);
+    *validation = (Validation){.best = -1};
+}

@@ -1,0 +1,68 @@
+/* Validation: how far is what the simulator says from what the executor does?
+ *
+ * Every schedule's best plan is predicted from the trace alone, then run with real kernels,
+ * in turns; the same program, as many steps. Times are those of the runs scaled to an epoch:
+ * run * (steps of an epoch / steps of the run). */
+#ifndef EXECUTOR_VALIDATE_H
+#define EXECUTOR_VALIDATE_H
+
+#include <stdatomic.h>
+
+#include "executor/data.h"
+#include "executor/tensors.h"
+#include "kernels/device.h"
+#include "planner/compare.h"
+#include "workloads/workload.h"
+
+typedef struct {
+    const Workload   *workload;
+    const DeviceSpec *devices;
+    Data             *data;
+    const Tensors    *teacher;           /* NULL: from the seed */
+    const Scenario   *scenario;          /* of the trace that predicts */
+    unsigned     schedules;              /* bits, as in CompareOptions */
+    double       seconds;                /* of a run, about */
+    int          rounds;                 /* runs of each schedule, in turns */
+    int          lanes, prefetch;
+    uint64_t     seed;
+    atomic_bool *stop;                   /* or NULL */
+    void       (*progress)(void *context, int done, int total);      /* or NULL */
+    void        *context;
+} ValidateOptions;
+
+typedef struct { double predicted_us, measured_us; } OpTimes;    /* a step of an epoch, mean over devices */
+
+typedef struct {
+    Schedule schedule;
+    char     why[256];       /* not "": not possible, and the rest does not hold */
+    char     method[96];
+    Plan    *plan;           /* owned */
+    int64_t  steps;          /* of every phase in a run */
+    double   predicted_s;    /* an epoch */
+    double   measured_s, least_s, most_s;        /* median and range over the rounds */
+    double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */
+    OpTimes  op[OP_COUNT];
+    int64_t  predicted_bytes, measured_bytes;    /* of the device that needs most */
+    Text     predicted_timeline, measured_timeline;      /* the start of the last run */
+} ValidationRow;
+
+typedef struct {
+    ValidationRow rows[SCHEDULE_COUNT];          /* those asked for, in order */
+    int     row_count;
+    int     best;            /* row that the planner chose, fastest predicted; -1: none */
+    double  median_error, worst_error;           /* |measured / predicted - 1| */
+    bool    same_order;      /* sorted by measured time as by predicted, but for those whose
+                              * ranges of measured times overlap */
+    Text    trace;           /* corrected: block times scaled to what was measured */
+} Validation;
+
+/* Borrows options for the call; validation_free() out. */
+int  validate(Validation *out, const ValidateOptions *options, Error *err);
+void validation_free(Validation *validation);
+
+/* The table for people; JSON ("pipebd-validation", docs/formats.md); CSV. */
+void validation_table(const Validation *validation, const Scenario *scenario, Text *out);
+void validation_json(const Validation *validation, const Scenario *scenario, Text *out);
+void validation_csv(const Validation *validation, Text *out);
+
+#endif

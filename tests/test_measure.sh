@@ -1,0 +1,97 @@
+#!/bin/bash
+# pipebd-run profile and validate as a user meets them: what they write, what they refuse.
+. "$(dirname "$0")/tap.sh"
+
+if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
+    echo '1..0 # SKIP pipebd-run is not built'
+    exit 0
+fi
+cd "$WORK" || exit 1
+
+cat > two.json << 'END'
+{"format": "pipebd-workload", "version": 1, "name": "two", "input": {"channels": 3, "height": 6, "width": 6},
+ "classes": 4, "batch": 6, "samples": 60,
+ "training": {"learning_rate": 0.1, "momentum": 0.9, "nesterov": true, "weight_decay": 0.0001},
+ "blocks": [
+  {"name": "first", "loss": "mse",
+   "teacher": [{"layer": "conv", "out": 8, "kernel": 3, "bias": true}, {"layer": "relu"}],
+   "student": [{"layer": "separable", "out": 8, "kernel": 3, "batchnorm": true, "relu": true}]},
+  {"name": "second", "loss": "soft_cross_entropy",
+   "teacher": [{"layer": "avgpool", "global": true}, {"layer": "flatten"}, {"layer": "linear", "out": 4}],
+   "student": [{"layer": "avgpool", "global": true}, {"layer": "flatten"}, {"layer": "linear", "out": 4}]}]}
+END
+
+# refuses STATUS DESCRIPTION TEXT COMMAND...: fails so, says TEXT last, prints nothing.
+refuses() {
+    refuses_status=$1 refuses_name=$2 refuses_text=$3; shift 3
+    "$@" > says.out 2> says.err < /dev/null
+    tap_status=$?
+    cat says.out says.err > .tap
+    if [ $tap_status -eq "$refuses_status" ] && [ ! -s says.out ] && tail -n 1 says.err | grep -qF -e "$refuses_text"
+    then tap_result yes "$refuses_name"; else tap_result no "$refuses_name"; fi
+}
+
+profile="pipebd-run profile --workload two.json --devices cpu:2 --trials 6"
+validate="pipebd-run validate --workload two.json --devices cpu:2 --trials 6 --seconds 0.01 --rounds 2"
+
+ok "help of profile" pipebd-run profile --help
+ok "help of validate" pipebd-run validate --help
+
+# ---- profile ---------------------------------------------------------------------
+
+ok "a profile" $profile -o trace.json
+ok "is a trace" pipebd-trace check trace.json
+ok "that plans" pipebd-plan trace.json -o plan.json
+ok "with times while others compute" grep -q '"busy"' trace.json
+ok "whose plan trains" pipebd-run train --workload two.json --plan plan.json --epochs 1 -o student.safetensors
+ok "another batch" sh -c "$profile --batch 4 -o - | jq -e '.workload.batch == 4' > /dev/null"
+ok "one device" sh -c "pipebd-run profile --workload two.json --devices cpu:1 --trials 3 -o - | jq -e '.p2p == null' > /dev/null"
+ok "a loader with lanes" sh -c "$profile --lanes 1 --prefetch 2 -o - | jq -e '.loader.prefetch == 2 and .loader.lanes == 1' > /dev/null"
+
+refuses 2 "no workload" "expected --workload W" pipebd-run profile --devices cpu:2 -o x.json
+refuses 2 "no devices" "expected --devices" pipebd-run profile --workload two.json -o x.json
+refuses 2 "other devices" "cpu:" pipebd-run profile --workload two.json --devices gpu:2 -o x.json
+refuses 2 "no output" "expected -o TRACE" $profile
+refuses 2 "a word" "expected only options" $profile -o x.json more
+refuses 2 "too few trials" "--trials" pipebd-run profile --workload two.json --devices cpu:2 --trials 2 -o x.json
+refuses 1 "no such workload" "nothere.json" pipebd-run profile --workload nothere.json --devices cpu:2 -o x.json
+refuses 1 "no such data" "nothere" $profile --data cifar10:nothere -o x.json
+refuses 1 "a folder that is not there" "nothere/x.json" $profile -o nothere/x.json
+ok "nothing was written" sh -c '[ ! -e x.json ]'
+
+# ---- validate ----------------------------------------------------------------------
+
+ok "a validation" sh -c "$validate -o out --update-trace corrected.json > table.txt"
+ok "prints every schedule" sh -c 'for s in dp ls tr dpu ir ahd; do grep -q "^$s " table.txt || exit 1; done'
+ok "and the error" grep -q '^error of the epoch time: median' table.txt
+ok "writes itself" sh -c 'jq -e ".format == \"pipebd-validation\" and (.schedules | length) == 6
+    and all(.schedules[]; .measured_epoch_s > 0 and (.instructions | length) == 7)" out/validation.json > /dev/null'
+ok "writes its trace" pipebd-trace check out/trace.json
+ok "and the corrected one" pipebd-trace check corrected.json
+ok "writes plans" sh -c 'for s in dp ls tr dpu ir ahd; do pipebd-sim out/trace.json --plan out/plan-$s.json > /dev/null || exit 1; done'
+ok "writes timelines" sh -c 'for s in dp ls tr dpu ir ahd; do
+    jq -e ".pipebd.kind == \"measured\" and (.traceEvents | length) > 50" out/$s-measured.json > /dev/null &&
+    jq -e ".pipebd.kind == \"predicted\" and (.traceEvents | length) > 50" out/$s-predicted.json > /dev/null || exit 1; done'
+# What Perfetto drops: boxes of one track that overlap.
+ok "boxes of a track never overlap" sh -c 'for f in out/*-measured.json; do
+    jq -e "[.traceEvents[] | select(.ph == \"X\")] | group_by([.pid, .tid]) | all(.[]; sort_by(.ts) |
+        [range(1; length) as \$i | .[\$i].ts - (.[\$i - 1].ts + .[\$i - 1].dur)] | all(. > -0.0015))" $f > /dev/null || exit 1; done'
+if command -v gnuplot > /dev/null; then
+    ok "draws" sh -c 'grep -q "<svg" out/validation.svg && grep -q "<svg" out/chosen.svg'
+else
+    skip "draws" "gnuplot is not installed"
+fi
+ok "from a trace, as CSV" sh -c "pipebd-run validate --workload two.json --devices cpu:2 --trace out/trace.json \
+    --seconds 0.01 --rounds 1 --schedules dp,dpu --format csv -o out2 | grep -c '^d' | grep -qx 2"
+ok "makes no second profile" sh -c '[ ! -e out2/trace.json ]'
+
+refuses 2 "no folder" "expected -o FOLDER" $validate
+refuses 2 "an unknown schedule" "xyz" $validate --schedules dp,xyz -o out3
+refuses 2 "trials of no profile" "--trials: no effect with --trace" $validate --trace trace.json -o out3
+refuses 2 "no time" "--seconds" pipebd-run validate --workload two.json --devices cpu:2 --seconds 0 -o out3
+refuses 1 "a file as folder" "two.json: not a folder" $validate -o two.json
+refuses 1 "a trace of other devices" "of 2 devices" pipebd-run validate --workload two.json --devices cpu:3 --trace trace.json -o out3
+refuses 1 "a trace of another workload" "6 blocks" pipebd-run validate --workload two.json --devices cpu:2 \
+    --trace "$PIPEBD_ROOT/traces/mobilenet-cpu.json" -o out3
+
+done_testing

@@ -1,0 +1,233 @@
+/* Profile and validation: figures of samples, the corrected trace, and both on a network of
+ * two small blocks on two devices. No test looks at how long anything took. */
+#include "tests/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "executor/correct.h"
+#include "executor/profile.h"
+#include "executor/validate.h"
+
+/* ---- samples --------------------------------------------------------------------- */
+
+/* Device 0: TEACHER 0 in 1, 2, 3, 4, 100 us by step; device 1: FORWARD 1 in 7 us. */
+static void figures_of_samples(void **state)
+{
+    static const int64_t us[] = {1, 2, 3, 4, 100};
+    Instruction   teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
+    Instruction   forward = {.op = OP_FORWARD, .block = 1, .link = -1, .rows = 4};
+    Program       program = {.device_count = 2, .block_count = 2};
+    Samples       samples = {0};
+    SampleFigures f;
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        Span spans[] = {{0, LANE_COMPUTE, &teacher, i, 0, us[i] * 1000}, {1, LANE_COMPUTE, &forward, i, 50, 7050},
+                        {1, LANE_COPY_IN, &teacher, i, 0, 9999}};
+        assert_int_equal(samples_add(&samples, &program, spans, 3, 0, NULL), 0);
+    }
+    assert_int_equal(samples.count, 10);         /* what comes in is counted where it is sent */
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_TEACHER, 0, 8, -1, -1}, NULL), 0);
+    assert_int_equal(f.count, 5);
+    assert_float_equal(f.median, 3, 1e-12);
+    assert_float_equal(f.mean, 22, 1e-12);       /* a tenth of five is none */
+    assert_float_equal(f.spread, 1.4826 * 1 / 3, 1e-12);  /* distances 2 1 0 1 97: median 1 */
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_COUNT, -1, -1, -1, 1}, NULL), 0);
+    assert_int_equal(f.count, 5);
+    assert_float_equal(f.median, 7, 1e-12);
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_UPDATE, -1, -1, -1, -1}, NULL), 0);
+    assert_int_equal(f.count, 0);
+    samples_free(&samples);
+}
+
+static void early_steps_are_left_out(void **state)
+{
+    Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
+    Program     program = {.device_count = 1, .block_count = 1};
+    Samples     samples = {0};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        Span span = {0, LANE_COMPUTE, &teacher, i, 0, 1000};
+        assert_int_equal(samples_add(&samples, &program, &span, 1, 3, NULL), 0);
+    }
+    assert_int_equal(samples.count, 2);
+    samples_free(&samples);
+}
+
+/* ---- correcting ------------------------------------------------------------------- */
+
+static const char trace_json[] =
+    "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": \"measured\", "
+    "\"source\": \"s\"}, \"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 80}, \"devices\": [{\"kind\": \"d\","
+    " \"count\": 2}], \"blocks\": [{\"name\": \"a\", \"timings\": [{\"batch\": 4, \"teacher_us\": 5, \"forward_us\": 6, "
+    "\"backward_us\": 7, \"update_us\": 8}, {\"batch\": 8, \"teacher_us\": 10, \"forward_us\": 12, \"backward_us\": 14, "
+    "\"update_us\": 16, \"busy\": {\"teacher_us\": 11, \"forward_us\": 12, \"backward_us\": 20, \"update_us\": 16}}]}]}";
+
+/* TEACHER on 8 rows was predicted at 10 us and took 15: that point grows by half, alone and
+ * busy, and no other. */
+static void only_what_was_measured_is_corrected(void **state)
+{
+    Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
+    Program     program = {.device_count = 1, .block_count = 1};
+    Span        p = {0, LANE_COMPUTE, &teacher, 0, 0, 10000}, m = {0, LANE_COMPUTE, &teacher, 0, 500, 15500};
+    Samples     predicted = {0}, measured = {0};
+    Trace      *trace = NULL, *corrected = NULL;
+    Text        text = {0};
+    Error       err = {""};
+
+    (void)state;
+    assert_int_equal(samples_add(&predicted, &program, &p, 1, 0, NULL), 0);
+    assert_int_equal(samples_add(&measured, &program, &m, 1, 0, NULL), 0);
+    if (trace_parse(&trace, "t", trace_json, sizeof trace_json - 1, &err) != 0) fail_msg("%s", err.text);
+    assert_int_equal(correct_trace(&text, trace, &predicted, &measured, 1, &err), 0);
+    if (trace_parse(&corrected, "c", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    const CurvePoint *points = corrected->blocks[0].work[WORK_TEACHER][0].points;
+    assert_int_equal(points[0].ns, 5000);
+    assert_int_equal(points[1].ns, 15000);
+    assert_int_equal(points[1].busy_ns, 16500);
+    assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].ns, 14000);
+    assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].busy_ns, 20000);
+    samples_free(&predicted);
+    samples_free(&measured);
+    text_free(&text);
+    trace_free(trace);
+    trace_free(corrected);
+}
+
+/* ---- for real ------------------------------------------------------------------------ */
+
+static const char workload_json[] =
+    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"two\", \"input\": {\"channels\": 3, \"height\": 6, "
+    "\"width\": 6}, \"classes\": 4, \"batch\": 6, \"samples\": 60, \"training\": {\"learning_rate\": 0.1, \"momentum\": 0.9,"
+    " \"nesterov\": true, \"weight_decay\": 0.0001}, \"blocks\": [{\"name\": \"first\", \"loss\": \"mse\", \"teacher\": "
+    "[{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3, \"bias\": true}, {\"layer\": \"relu\"}], \"student\": "
+    "[{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"batchnorm\": true, \"relu\": true}]}, {\"name\": \"second\", "
+    "\"loss\": \"soft_cross_entropy\", \"teacher\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"flatten\"}, "
+    "{\"layer\": \"linear\", \"out\": 4}], \"student\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"flatten\"}, "
+    "{\"layer\": \"linear\", \"out\": 4}]}]}";
+
+typedef struct {
+    Workload  *workload;
+    DeviceSpec devices;
+    Data      *data;
+    Trace     *trace;
+} Bench;
+
+static Bench set_up(const char *devices)
+{
+    Bench b = {0};
+    Text  text = {0};
+    Error err = {""};
+
+    if (workload_parse(&b.workload, "two", workload_json, sizeof workload_json - 1, &err) != 0
+        || device_spec_parse(&b.devices, devices, &err) != 0
+        || data_open(&b.data, "synthetic", b.workload, DATA_TRAIN, 0, &err) != 0) fail_msg("%s", err.text);
+    ProfileOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .batch = 6, .trials = 6,
+                              .queue_depth = 2, .lanes = b.devices.count, .prefetch = 0, .seed = 3,
+                              .date = "2026-11-24", .note = "a test"};
+    if (profile(&text, &options, &err) != 0) fail_msg("%s", err.text);
+    if (trace_parse(&b.trace, "two", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    text_free(&text);
+    return b;
+}
+
+static void tear_down(Bench *b)
+{
+    trace_free(b->trace);
+    data_free(b->data);
+    workload_free(b->workload);
+}
+
+/* Three devices share 6 rows as 6, 3 or 2: those are timed, and messages of one row. */
+static void a_profile_has_what_schedules_need(void **state)
+{
+    Bench b = set_up("cpu:3");
+
+    (void)state;
+    assert_string_equal(b.trace->provenance_kind, "measured");
+    assert_int_equal(b.trace->batch, 6);
+    assert_int_equal(b.trace->samples, 60);
+    assert_true(b.trace->blocking_transfers);
+    for (int block = 0; block < 2; block++)
+        for (int w = 0; w < WORK_COUNT; w++) {
+            const Curve *curve = &b.trace->blocks[block].work[w][0];
+            assert_int_equal(curve->count, 3);
+            assert_int_equal(curve->points[0].x, 2);
+            assert_int_equal(curve->points[1].x, 3);
+            assert_int_equal(curve->points[2].x, 6);
+        }
+    assert_int_equal(b.trace->links.p2p.points[0].x, 4 * 4);             /* a row of four numbers */
+    assert_int_equal(b.trace->links.p2p.points[b.trace->links.p2p.count - 1].x, 6 * 8 * 6 * 6 * 4);
+    assert_int_equal(b.trace->links.reduce_count, 2);
+    assert_int_equal(b.trace->links.reduces[1].devices, 3);
+    assert_true(b.trace->blocks[1].gradient_bytes >= (4 * 8 + 4) * 4);    /* and padding */
+    tear_down(&b);
+}
+
+static int count_of(const char *text, const char *word)
+{
+    int count = 0;
+
+    for (const char *at = strstr(text, word); at; at = strstr(at + 1, word)) count++;
+    return count;
+}
+
+static void validation_runs_every_schedule(void **state)
+{
+    Bench      b = set_up("cpu:2");
+    Scenario   scenario;
+    Validation v;
+    Text       text = {0};
+    Error      err = {""};
+    ScenarioOptions cluster = {.queue_depth = 2};
+
+    (void)state;
+    if (scenario_build(&scenario, b.trace, &cluster, &err) != 0) fail_msg("%s", err.text);
+    ValidateOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .scenario = &scenario,
+                               .schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU
+                                            | 1u << SCHEDULE_IR | 1u << SCHEDULE_AHD,
+                               .seconds = 0.01, .rounds = 2, .lanes = 2, .prefetch = 0, .seed = 3};
+    if (validate(&v, &options, &err) != 0) fail_msg("%s", err.text);
+    assert_int_equal(v.row_count, 6);
+    assert_true(v.best >= 0);
+    for (int i = 0; i < v.row_count; i++) {
+        const ValidationRow *row = &v.rows[i];
+        assert_string_equal(row->why, "");
+        assert_true(row->steps >= 12);
+        assert_true(row->predicted_s > 0 && row->least_s > 0);
+        assert_true(row->least_s <= row->measured_s && row->measured_s <= row->most_s);
+        assert_true(row->op[OP_TEACHER].predicted_us > 0 && row->op[OP_TEACHER].measured_us > 0);
+        /* Both interpreters did the same: a box for every box (fewer than TIMELINE_SPANS here). */
+        assert_int_equal(count_of(text_string(&row->predicted_timeline), "\"op\": \"TEACHER\""),
+                         count_of(text_string(&row->measured_timeline), "\"op\": \"TEACHER\""));
+        assert_int_equal(count_of(text_string(&row->predicted_timeline), "\"op\": \"UPDATE\""),
+                         count_of(text_string(&row->measured_timeline), "\"op\": \"UPDATE\""));
+    }
+    assert_float_equal(v.rows[0].measured_speedup, 1, 0);
+    validation_json(&v, &scenario, &text);
+    Json *doc;
+    if (json_doc_parse(&doc, "validation", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    json_doc_free(doc);
+    text_free(&text);
+    validation_free(&v);
+    scenario_free(&scenario);
+    tear_down(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(figures_of_samples),
+        cmocka_unit_test(early_steps_are_left_out),
+        cmocka_unit_test(only_what_was_measured_is_corrected),
+        cmocka_unit_test(a_profile_has_what_schedules_need),
+        cmocka_unit_test(validation_runs_every_schedule),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,28 @@
+#include "tools/run_common.h"
+
+#include <signal.h>
+
+static atomic_bool interrupted;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    atomic_store(&interrupted, true);
+}
+
+atomic_bool *run_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    return &interrupted;
+}
+
+void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch)
+{
+    int each = devices->cores / devices->count, spare = each > 0 ? devices->cores - each * devices->count : 0;
+
+    *out_prefetch = prefetch >= 0 ? (int)prefetch : spare > 0 || lanes > 0 ? 2 : 0;
+    *out_lanes = lanes > 0 ? (int)lanes : spare > 0 ? spare : 1;
+}

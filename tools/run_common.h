@@ -1,0 +1,16 @@
+/* What the subcommands of pipebd-run that execute programs share. */
+#ifndef TOOLS_RUN_COMMON_H
+#define TOOLS_RUN_COMMON_H
+
+#include <stdatomic.h>
+
+#include "kernels/device.h"
+
+/* From now on the first SIGINT sets the flag returned, and the second kills. */
+atomic_bool *run_catch_interrupt(void);
+
+/* The loader: lanes (0) and prefetch (-1: not given) as asked for. Where devices use all cores, lanes
+ * would only take them away: then a device loads its own rows. */
+void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch);
+
+#endif

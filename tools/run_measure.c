@@ -1,0 +1,75 @@
+#include "tools/run_measure.h"
+
+#include <time.h>
+
+#include "executor/profile.h"
+#include "tools/run_common.h"
+
+int measure_check(MeasureSettings *s, const Option *table, Error *err)
+{
+    DeviceSpec devices;
+
+    s->prefetch_given = option_given(table, "prefetch");
+    if (!s->workload) return error_set(err, "expected --workload W");
+    if (!s->devices) return error_set(err, "expected --devices cpu:N");
+    if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
+        return error_set(err, "--lanes: no effect with --prefetch 0");
+    return device_spec_parse(&devices, s->devices, err);
+}
+
+/* The teacher's weights from a file, or from what the workload names. */
+static int open_teacher(MeasureInputs *out, const MeasureSettings *s, Error *err)
+{
+    const char *path = s->teacher ? s->teacher : out->workload->teacher_weights;
+
+    return path ? tensors_read(&out->teacher, path, err) : 0;
+}
+
+int measure_open(MeasureInputs *out, const MeasureSettings *s, Error *err)
+{
+    *out = (MeasureInputs){.stop = run_catch_interrupt()};
+    if (device_spec_parse(&out->devices, s->devices, err) != 0) return -1;
+    if (workload_read(&out->workload, s->workload, err) != 0) return -1;
+    out->batch = s->batch ? s->batch : out->workload->batch;
+    const char *source = s->data ? s->data : out->workload->data ? out->workload->data : "synthetic";
+    if (data_open(&out->data, source, out->workload, DATA_TRAIN, 0, err) != 0) return -1;
+    run_choose_lanes(&out->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &out->lanes, &out->prefetch);
+    return open_teacher(out, s, err);
+}
+
+void measure_close(MeasureInputs *inputs)
+{
+    tensors_free(inputs->teacher);
+    data_free(inputs->data);
+    workload_free(inputs->workload);
+}
+
+static void progress_of_programs(void *context, int done, int total)
+{
+    Progress *progress = context;
+
+    progress->total = total;
+    progress_add(progress, done - progress->done);
+}
+
+static void today(char *out, size_t size)
+{
+    time_t    now = time(NULL);
+    struct tm tm;
+
+    gmtime_r(&now, &tm);
+    strftime(out, size, "%Y-%m-%d", &tm);
+}
+
+int measure_profile(Text *out, const MeasureInputs *in, const MeasureSettings *s, Progress *progress, Error *err)
+{
+    char           date[16];
+    ProfileOptions options = {.workload = in->workload, .devices = &in->devices, .data = in->data,
+                              .teacher = in->teacher, .batch = in->batch, .trials = (int)s->trials,
+                              .queue_depth = (int)s->queue_depth, .lanes = in->lanes, .prefetch = in->prefetch,
+                              .seed = (uint64_t)s->seed, .stop = in->stop, .progress = progress_of_programs,
+                              .context = progress, .date = date, .note = ""};
+
+    today(date, sizeof date);
+    return profile(out, &options, err);
+}

@@ -1,0 +1,63 @@
+/* What profile and validate share: their options, what those open, and the profile itself. */
+#ifndef TOOLS_RUN_MEASURE_H
+#define TOOLS_RUN_MEASURE_H
+
+#include <stdatomic.h>
+
+#include "base/options.h"
+#include "base/progress.h"
+#include "base/text.h"
+#include "executor/data.h"
+#include "executor/tensors.h"
+#include "kernels/device.h"
+#include "workloads/workload.h"
+
+typedef struct {
+    const char *workload, *devices, *data, *teacher;
+    int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's; lanes 0: chosen */
+    bool        prefetch_given;
+} MeasureSettings;
+
+#define MEASURE_DEFAULTS {.devices = NULL, .trials = 30, .seed = 1, .queue_depth = 2}
+
+#define MEASURE_OPTIONS(m)                                                                                    \
+    {"workload", 0, OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \
+     NULL, false},                                                                                              \
+    {"devices", 0, OPTION_STRING, "cpu:N", "The devices: N groups of the machine's cores.", &(m).devices, 0, 0, \
+     NULL, false},                                                                                              \
+    {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER, instead of the "  \
+     "workload's.", &(m).data, 0, 0, NULL, false},                                                              \
+    {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, instead of the workload's.", &(m).teacher, 0, \
+     0, NULL, false},                                                                                           \
+    {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the workload's.", &(m).batch, 1,            \
+     (int64_t)1 << 24, NULL, false},                                                                            \
+    {"trials", 0, OPTION_INTEGER, "N", "Steps timed a point of the profile.", &(m).trials, 3, 100000, NULL,     \
+     false},                                                                                                    \
+    {"seed", 0, OPTION_INTEGER, "N", "Of weights, sample order and paths.", &(m).seed, 0, 0, NULL, false},      \
+    {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.", &(m).queue_depth, 1, 1024,    \
+     NULL, false},                                                                                              \
+    {"lanes", 0, OPTION_INTEGER, "N", "Threads of the loader.", &(m).lanes, 1, 1024, NULL, false},              \
+    {"prefetch", 0, OPTION_INTEGER, "N", "Loads ahead of a device; 0: a device loads its rows itself.",         \
+     &(m).prefetch, 0, 1024, NULL, false}
+
+typedef struct {
+    Workload  *workload;
+    DeviceSpec devices;
+    Data      *data;
+    Tensors   *teacher;      /* NULL: from the seed */
+    int64_t    batch;
+    int        lanes, prefetch;
+    atomic_bool *stop;       /* an interrupt sets it */
+} MeasureInputs;
+
+/* What is missing or does not go together: bad usage. */
+int  measure_check(MeasureSettings *settings, const Option *table, Error *err);
+
+/* measure_close() out either way. */
+int  measure_open(MeasureInputs *out, const MeasureSettings *settings, Error *err);
+void measure_close(MeasureInputs *inputs);
+
+/* The trace as text. */
+int  measure_profile(Text *out, const MeasureInputs *inputs, const MeasureSettings *settings, Progress *progress, Error *err);
+
+#endif
