@@ -55,7 +55,7 @@ refuses 2 "no output" "expected -o TRACE" $profile
 refuses 2 "a word" "expected only options" $profile -o x.json more
 refuses 2 "too few trials" "--trials" pipebd-run profile --workload two.json --devices cpu:2 --trials 2 -o x.json
 refuses 1 "no such workload" "nothere.json" pipebd-run profile --workload nothere.json --devices cpu:2 -o x.json
-refuses 1 "no such data" "nothere" $profile --data cifar10:nothere -o x.json
+refuses 1 "data of another shape" "3 x 32 x 32" $profile --data cifar10:nothere -o x.json
 refuses 1 "a folder that is not there" "nothere/x.json" $profile -o nothere/x.json
 ok "nothing was written" sh -c '[ ! -e x.json ]'
 
