@@ -127,7 +127,7 @@ deps:        ## install what the build needs (apt; asks for sudo when not root)
 	@CC='$(CC)' scripts/deps.sh build
 
 demo:        ## build, then run the demonstration into demo/
-	@CC='$(CC)' scripts/deps.sh plot
+	@CC='$(CC)' scripts/deps.sh demo
 	@$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/demo.sh
 

@@ -93,6 +93,26 @@ done:
 
 /* ---- the run ------------------------------------------------------------------------ */
 
+/* Of the device where it is largest. */
+static double overhead_of(const ExecutionResult *result, int devices)
+{
+    double most = 0;
+
+    for (int d = 0; d < devices; d++) {
+        double all = 0, own = 0;
+        for (int p = 0; p < result->phase_count; p++) {
+            const PhaseTimes *t = &result->phases[p];
+            if (t->device != d || t->steps == 0) continue;
+            double phase = (double)(t->step_end_ns[t->steps - 1] - t->start_ns);
+            all += phase;
+            own += phase;
+            for (int op = 0; op < OP_COUNT; op++) own -= (double)(t->work_ns[op] + t->wait_ns[op]);
+        }
+        if (all > 0) most = fmax(most, own / all);
+    }
+    return most;
+}
+
 static int run_row(Job *job, int i, int round)
 {
     const ValidateOptions *o = job->options;
@@ -112,6 +132,7 @@ static int run_row(Job *job, int i, int round)
                    .record_first = 0, .record_steps = row->steps, .stop = o->stop};
     if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
     job->run_s[i][round] = (double)(result.end_ns - result.start_ns) * 1e-9;
+    row->overhead = overhead_of(&result, program->device_count);
     for (int d = 0; d < program->device_count; d++)
         if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
     if (samples_add(&job->measured[i], program, result.spans, result.span_count, 0, job->err) != 0) goto done;

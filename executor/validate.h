@@ -42,6 +42,8 @@ typedef struct {
     double   measured_s, least_s, most_s;        /* median and range over the rounds */
     double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */
     OpTimes  op[OP_COUNT];
+    double   overhead;       /* share of the time of the device where it is largest that is neither an
+                              * instruction's work nor its wait; of the last run */
     int64_t  predicted_bytes, measured_bytes;    /* of the device that needs most */
     Text     predicted_timeline, measured_timeline;      /* the start of the last run */
 } ValidationRow;

@@ -23,19 +23,21 @@ static double mib(int64_t bytes) { return (double)bytes * 0x1p-20; }
 
 static void epochs_table(const Validation *v, Text *out)
 {
-    text_append(out, "schedule      epoch      epoch    error   least ..   most   speedup  speedup   memory   memory\n"
-                     "          predicted   measured                             predicted measured predict. measured\n"
-                     "                  s          s        %      s          s   over dp  over dp      MiB      MiB\n");
+    text_append(out, "schedule      epoch      epoch    error   least ..   most   speedup  speedup   memory   memory  executor's\n"
+                     "          predicted   measured                             predicted measured predict. measured     own\n"
+                     "                  s          s        %      s          s   over dp  over dp      MiB      MiB       %\n");
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
         if (row->why[0]) {
             text_printf(out, "%-8s  not possible: %s\n", schedule_name(row->schedule), row->why);
             continue;
         }
-        text_printf(out, "%-8s %10.4f %10.4f %+8.1f %8.4f %9.4f  %8.2f %8.2f %8.1f %8.1f%s\n",
-                    schedule_name(row->schedule), row->predicted_s, row->measured_s, 100 * error_of(row),
-                    row->least_s, row->most_s, row->predicted_speedup, row->measured_speedup,
-                    mib(row->predicted_bytes), mib(row->measured_bytes), i == v->best ? "  <- chosen" : "");
+        text_printf(out, "%-8s %10.4f %10.4f %+8.1f %8.4f %9.4f  ", schedule_name(row->schedule), row->predicted_s,
+                    row->measured_s, 100 * error_of(row), row->least_s, row->most_s);
+        if (row->predicted_speedup > 0) text_printf(out, "%8.2f %8.2f", row->predicted_speedup, row->measured_speedup);
+        else                            text_printf(out, "%8s %8s", "-", "-");
+        text_printf(out, " %8.1f %8.1f %7.2f%s\n", mib(row->predicted_bytes), mib(row->measured_bytes),
+                    100 * row->overhead, i == v->best ? "  <- chosen" : "");
     }
 }
 
@@ -116,6 +118,7 @@ static void json_row(const ValidationRow *row, bool chosen, Text *out)
     } else {
         text_append(out, ", \"predicted_speedup\": null, \"measured_speedup\": null");
     }
+    json_number("overhead", row->overhead, out);
     text_printf(out, ", \"predicted_peak_memory_bytes\": %" PRId64 ", \"measured_peak_memory_bytes\": %" PRId64 ",\n     ",
                 row->predicted_bytes, row->measured_bytes);
     json_ops(row, out);
@@ -146,7 +149,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
 void validation_csv(const Validation *v, Text *out)
 {
     text_append(out, "schedule,steps,predicted_epoch_s,measured_epoch_s,measured_least_s,measured_most_s,error,"
-                     "predicted_speedup,measured_speedup,predicted_peak_memory_bytes,measured_peak_memory_bytes\n");
+                     "predicted_speedup,measured_speedup,predicted_peak_memory_bytes,measured_peak_memory_bytes,overhead\n");
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
         if (row->why[0]) continue;
@@ -156,6 +159,6 @@ void validation_csv(const Validation *v, Text *out)
             text_printf(out, "%.4f,%.4f,", row->predicted_speedup, row->measured_speedup);
         else
             text_append(out, ",,");
-        text_printf(out, "%" PRId64 ",%" PRId64 "\n", row->predicted_bytes, row->measured_bytes);
+        text_printf(out, "%" PRId64 ",%" PRId64 ",%.5f\n", row->predicted_bytes, row->measured_bytes, row->overhead);
     }
 }

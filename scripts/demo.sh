@@ -1,7 +1,8 @@
 #!/bin/sh
-# demo.sh: what `make demo` runs once all is built. From three bundled traces to the
-# comparison of the schedules, the fastest plan, a what-if, and the pictures that show
-# why; everything goes to demo/.
+# demo.sh: what `make demo` runs once all is built: the whole loop on handwritten digits. It
+# profiles a teacher and its students on this machine's cores, plans, trains the students
+# under the plan, runs every schedule against its prediction, and draws what happened.
+# Everything goes to demo/.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,35 +11,57 @@ mkdir -p "$out"
 
 say() { printf '\n== %s\n' "$*"; }
 
-say "which schedule is fastest for a VGG-like teacher on 4 CPU cores? (pipebd-plan)"
-"$bin/pipebd-plan" traces/vgg-cpu.json -o "$out/plan.json"
+# Devices: the cores of this machine, two of them at least (on one core they take turns) and
+# four at most, so that six blocks are worth sharing.
+cores=$(getconf _NPROCESSORS_ONLN)
+devices=cpu:$((cores < 2 ? 2 : cores > 4 ? 4 : cores))
 
-say "what if it ran on other numbers of devices? (pipebd-sim --vary)"
-"$bin/pipebd-sim" traces/vgg-cpu.json --schedule dp,ls,dpu,ahd --vary devices=1,2,4 -o "$out/devices.csv" --format csv
-"$bin/pipebd-sim" traces/vgg-cpu.json --schedule dp,ls,dpu,ahd --vary devices=1,2,4
+# Without oneDNN nothing can be run: then the bundled traces are planned.
+if [ ! -x "$bin/pipebd-run" ]; then
+    say "oneDNN was not found, so nothing can be trained here: planning from a bundled trace"
+    "$bin/pipebd-plan" traces/vgg-cpu.json -o "$out/plan.json"
+    echo "Written: $out/plan.json. With oneDNN (package libdnnl-dev) the demo trains too."
+    exit 0
+fi
 
-say "the pictures (pipebd-plot)"
-"$bin/pipebd-sim" traces/vgg-cpu.json --plan "$out/plan.json" --format json -o "$out/ahd.json" \
-    --timeline "$out/timeline.json"
-"$bin/pipebd-sim" traces/vgg-cpu.json --schedule dp --format json -o "$out/dp.json"
+say "1. what does each block cost on $devices? (pipebd-run profile)"
+"$bin/pipebd-run" profile --workload digits --devices "$devices" -o "$out/trace.json" 2> "$out/profile.log" \
+    || { cat "$out/profile.log" >&2; exit 1; }
+echo "written: $out/trace.json"
+
+say "2. which schedule is fastest, and why? (pipebd-plan)"
+"$bin/pipebd-plan" "$out/trace.json" -o "$out/plan.json"
+
+say "3. train the students under that plan (pipebd-run train)"
+"$bin/pipebd-run" train --workload digits --plan "$out/plan.json" --devices "$devices" --epochs 45 \
+    --timeline "$out/timeline.json" -o "$out/student.safetensors"
+
+say "4. was the prediction right? every schedule, run and measured (pipebd-run validate)"
+"$bin/pipebd-run" validate --workload digits --devices "$devices" --trace "$out/trace.json" --rounds 5 --seconds 0.7 \
+    -o "$out/validation" > "$out/validation.txt" 2> "$out/validate.log" || { cat "$out/validate.log" >&2; exit 1; }
+
+say "5. the pictures (pipebd-sim, pipebd-plot)"
+"$bin/pipebd-sim" "$out/trace.json" --plan "$out/plan.json" --format json -o "$out/chosen.json"
+"$bin/pipebd-sim" "$out/trace.json" --schedule dp --format json -o "$out/dp.json"
+"$bin/pipebd-plot" breakdown "$out/dp.json" "$out/chosen.json" -o "$out/breakdown.svg"
+"$bin/pipebd-plot" memory "$out/dp.json" "$out/chosen.json" -o "$out/memory.svg"
+"$bin/pipebd-sim" traces/vgg-cpu.json --schedule dp,ls,dpu,ahd --vary devices=1,2,4 --format csv -o "$out/devices.csv"
+"$bin/pipebd-plot" sweep "$out/devices.csv" -o "$out/devices.svg"
 for trace in nas-cifar10-a6000 vgg-cpu mobilenet-cpu; do
     "$bin/pipebd-plan" "traces/$trace.json" --format json > "$out/comparison-$trace.json"
 done
 "$bin/pipebd-plot" speedup "$out"/comparison-*.json -o "$out/speedup.svg"
-"$bin/pipebd-plot" breakdown "$out/dp.json" "$out/ahd.json" -o "$out/breakdown.svg"
-"$bin/pipebd-plot" memory "$out/dp.json" "$out/ahd.json" -o "$out/memory.svg"
-"$bin/pipebd-plot" gantt "$out/timeline.json" -o "$out/gantt.svg"
-"$bin/pipebd-plot" sweep "$out/devices.csv" -o "$out/devices.svg"
 
 cat << END
 Written to $out/:
-  plan.json       the fastest plan: pipebd-sim TRACE --plan $out/plan.json prices it
-  speedup.svg     the schedules on the three bundled traces
-  breakdown.svg   where each device's time goes: DP, then the fastest
-  memory.svg      what each device holds at its peak
-  gantt.svg       three steps of the fastest plan; timeline.json is its whole start,
-                  for https://ui.perfetto.dev
-  devices.svg     epoch time by number of devices; devices.csv has the numbers
+  student.safetensors         the students, with PyTorch's names
+  trace.json, plan.json       what was measured, and the plan made from it
+  timeline.json               four steps of the training, for https://ui.perfetto.dev
+  validation/validation.svg   every schedule's epoch, predicted and measured
+  validation/chosen.svg       three steps of the chosen plan, predicted above, measured below
+  validation/                 plans and timelines of all schedules
+  breakdown.svg, memory.svg   where time and memory go: DP, then the chosen plan
+  speedup.svg, devices.svg    bundled traces: four devices, and one to four
 
-All times are simulated, from the costs in traces/. For your own model: docs/traces.md.
 END
+cat "$out/validation.txt"

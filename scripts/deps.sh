@@ -1,5 +1,5 @@
 #!/bin/sh
-# deps.sh build|test|plot|fuzz|valgrind: installs what is missing, with apt.
+# deps.sh build|test|demo|fuzz|valgrind: installs what is missing, with apt.
 #
 # Says nothing and does nothing when all is there. What is there is found by
 # trying (compile, link, look up), so software not installed by apt counts too.
@@ -51,7 +51,7 @@ find_missing() {
     library glpk libglpk-dev glpk.h
     case $1 in
     build) ;;
-    plot)
+    demo)
         executor
         program gnuplot gnuplot-nox
         program rsvg-convert librsvg2-bin ;;
@@ -70,7 +70,7 @@ find_missing() {
             want "libclang-rt-$("$CLANG" -dumpversion | cut -d. -f1)-dev"
         fi ;;
     *)
-        echo "usage: scripts/deps.sh build|test|plot|fuzz|valgrind" >&2
+        echo "usage: scripts/deps.sh build|test|demo|fuzz|valgrind" >&2
         exit 2 ;;
     esac
 }
