@@ -5,18 +5,24 @@
 
 static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
 
+typedef struct {
+    const Samples *predicted, *measured;     /* [count] */
+    const bool    *lone;
+    int            count;
+} Runs;
+
 /* Measured over predicted for a kind of work on rows of a block: the geometric mean over the pairs
  * that have it; 1 when none has. */
-static int factor(double *out, const Samples *predicted, const Samples *measured, int count, SampleKey key,
-                  Error *err)
+static int factor(double *out, const Runs *runs, bool lone, SampleKey key, Error *err)
 {
     double sum = 0;
     int    n = 0;
 
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < runs->count; i++) {
         SampleFigures p, m;
-        if (samples_figures(&p, &predicted[i], key, err) != 0
-            || samples_figures(&m, &measured[i], key, err) != 0) return -1;
+        if (runs->lone[i] != lone) continue;
+        if (samples_figures(&p, &runs->predicted[i], key, err) != 0
+            || samples_figures(&m, &runs->measured[i], key, err) != 0) return -1;
         if (!p.count || !m.count || p.median <= 0 || m.median <= 0) continue;
         sum += log(m.median / p.median);
         n++;
@@ -25,23 +31,25 @@ static int factor(double *out, const Samples *predicted, const Samples *measured
     return 0;
 }
 
-static int correct_curve(Curve *curve, Op op, int block, const Samples *predicted, const Samples *measured,
-                         int count, Error *err)
+static int correct_curve(Curve *curve, Op op, int block, const Runs *runs, Error *err)
 {
     for (int i = 0; i < curve->count; i++) {
         CurvePoint *point = &curve->points[i];
-        double      by;
-        if (factor(&by, predicted, measured, count, (SampleKey){op, block, point->x, -1, -1}, err) != 0) return -1;
+        SampleKey   key = {op, block, point->x, -1, -1};
+        double      by, lone_by;
+        if (factor(&by, runs, false, key, err) != 0 || factor(&lone_by, runs, true, key, err) != 0) return -1;
         point->ns = llround((double)point->ns * by);
         point->busy_ns = llround((double)point->busy_ns * by);
         if (point->busy_ns < point->ns) point->busy_ns = point->ns;
+        point->lone_ns = llround((double)point->lone_ns * lone_by);
     }
     return 0;
 }
 
-int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, int count,
-                  Error *err)
+int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, const bool *lone,
+                  int count, Error *err)
 {
+    Runs   runs = {predicted, measured, lone, count};
     Text   text = {0};
     Trace *copy = NULL;
     int    rc = -1;
@@ -51,8 +59,7 @@ int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const
     if (trace_parse(&copy, trace->name, text_string(&text), text.length, err) != 0) goto done;
     for (int b = 0; b < copy->block_count; b++)
         for (int w = 0; w < WORK_COUNT; w++)
-            if (correct_curve(&copy->blocks[b].work[w][0], op_of[w], b, predicted, measured, count, err) != 0)
-                goto done;
+            if (correct_curve(&copy->blocks[b].work[w][0], op_of[w], b, &runs, err) != 0) goto done;
     copy->source = "pipebd-run validate";
     trace_text(copy, out);
     rc = text_failed(out) ? error_no_memory(err) : 0;

@@ -20,7 +20,7 @@ typedef struct {
     int      share_count;
     int64_t *messages;       /* [message_count] rows of the messages that are timed, ascending */
     int      message_count;
-    Samples  alone, busy, reduce, relay;
+    Samples  alone, busy, lone, reduce, relay;
     int      done, total;    /* programs run */
     Error   *err;
 } Profile;
@@ -62,8 +62,8 @@ static int choose_rows(Profile *p)
     memcpy(p->messages, p->shares, (size_t)p->share_count * sizeof *p->messages);
     p->messages[p->share_count] = 1;
     p->message_count = unique(p->messages, p->share_count + 1);
-    p->total = PROFILE_ROUNDS * 2 * p->share_count + most - 1 + (p->devices > 1 ? p->message_count : 0);
-    if (p->devices == 1) p->total -= PROFILE_ROUNDS * p->share_count;
+    p->total = PROFILE_ROUNDS * (p->devices > 1 ? 3 : 2) * p->share_count + most - 1
+               + (p->devices > 1 ? p->message_count : 0);
     return 0;
 }
 
@@ -91,19 +91,29 @@ done:
     return rc;
 }
 
-static int measure_work(Profile *p, int64_t steps)
+typedef int Build(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+
+static int measure(Profile *p, Build *build, int active, int64_t rows, int64_t steps, Samples *into)
 {
     ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + WARM_UP};
+    Program     *program;
 
+    if (build(&program, &shape, active, rows, p->err) != 0) return -1;
+    int rc = run(p, program, steps, into);
+    program_free(program);
+    return rc;
+}
+
+/* In turns, so that a machine whose speed drifts does so in all of them. */
+static int measure_work(Profile *p, int64_t steps)
+{
     for (int round = 0; round < PROFILE_ROUNDS; round++)
-        for (int i = 0; i < p->share_count; i++)
-            for (int all = 0; all <= (p->devices > 1); all++) {
-                Program *program;
-                if (profile_compute(&program, &shape, all ? p->devices : 1, p->shares[i], p->err) != 0) return -1;
-                int rc = run(p, program, steps, all ? &p->busy : &p->alone);
-                program_free(program);
-                if (rc != 0) return -1;
-            }
+        for (int i = 0; i < p->share_count; i++) {
+            int64_t rows = p->shares[i];
+            if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
+            if (p->devices > 1 && measure(p, profile_compute, p->devices, rows, steps, &p->busy) != 0) return -1;
+            if (measure(p, profile_lone, 1, rows, steps, &p->lone) != 0) return -1;
+        }
     return 0;
 }
 
@@ -147,14 +157,16 @@ static int fill_point(Profile *p, TraceBlock *block, int b, int i)
 
     for (int w = 0; w < WORK_COUNT; w++) {
         SampleKey     key = {op_of[w], b, p->shares[i], -1, -1};
-        SampleFigures alone, busy = {0};
+        SampleFigures alone, lone, busy = {0};
         CurvePoint   *point = &block->work[w][0].points[i];
         if (samples_figures(&alone, &p->alone, key, p->err) != 0) return -1;
         if (p->devices > 1 && samples_figures(&busy, &p->busy, key, p->err) != 0) return -1;
+        if (samples_figures(&lone, &p->lone, key, p->err) != 0) return -1;
         point->x = p->shares[i];
         point->ns = ns_of(typical(p, b, op_of[w], &alone));
         point->busy_ns = p->devices > 1 ? ns_of(typical(p, b, op_of[w], &busy)) : point->ns;
         if (point->busy_ns < point->ns) point->busy_ns = point->ns;      /* nothing but noise */
+        point->lone_ns = ns_of(typical(p, b, op_of[w], &lone));
         spread += alone.spread * alone.median;
         sum += alone.median;
     }
@@ -322,6 +334,7 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
 done:
     samples_free(&p.alone);
     samples_free(&p.busy);
+    samples_free(&p.lone);
     samples_free(&p.reduce);
     samples_free(&p.relay);
     free(p.shares);

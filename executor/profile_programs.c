@@ -23,10 +23,11 @@ static Writer begin(Program *program, int device, int64_t row, int64_t rows, Err
     return w;
 }
 
-static void teach(Writer *w)
+/* The teacher up to block last. */
+static void teach(Writer *w, int last)
 {
     emit(w, OP_LOAD, 0, -1);
-    for (int b = 0; b < w->program->block_count; b++) emit(w, OP_TEACHER, b, -1);
+    for (int b = 0; b <= last; b++) emit(w, OP_TEACHER, b, -1);
 }
 
 static void train_block(Writer *w, int b, int group)
@@ -69,10 +70,27 @@ int profile_compute(Program **out, const ProfileShape *shape, int active, int64_
     if (!program) return -1;
     for (int d = 0; d < active && !failed; d++) {
         Writer w = begin(program, d, 0, rows, err);
-        teach(&w);
+        teach(&w, shape->blocks - 1);
         train(&w, d * shape->blocks / active, -1);
         failed = w.failed;
     }
+    return hand_over(out, program, failed);
+}
+
+int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+{
+    Program *program = empty(shape, err);
+    bool     failed = false;
+
+    *out = NULL;
+    if (!program) return -1;
+    for (int b = 0; b < shape->blocks; b++)
+        for (int d = 0; d < active && !failed; d++) {
+            Writer w = begin(program, d, 0, rows, err);
+            teach(&w, b);
+            train_block(&w, b, -1);
+            failed = w.failed;
+        }
     return hand_over(out, program, failed);
 }
 
@@ -91,7 +109,7 @@ int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *e
     for (int d = 0; d < width && !failed; d++) {
         int64_t rows = shape->batch / width + (d < shape->batch % width);
         Writer  w = begin(program, d, row, rows, err);
-        teach(&w);
+        teach(&w, shape->blocks - 1);
         train(&w, 0, group);
         failed = w.failed;
         row += rows;
@@ -110,7 +128,7 @@ int profile_relay(Program **out, const ProfileShape *shape, int64_t rows, Error 
     channel = program_channel(program, 0, 1, err);
     if (channel < 0) return hand_over(out, program, true);
     from = begin(program, 0, 0, rows, err);
-    teach(&from);
+    teach(&from, shape->blocks - 1);
     to = begin(program, 1, 0, rows, err);
     for (int k = 1; k <= shape->blocks; k++) {
         emit(&from, OP_SEND, k, channel);

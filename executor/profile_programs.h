@@ -11,6 +11,10 @@ typedef struct { int devices, blocks; int64_t batch, steps; } ProfileShape;
 /* active of the devices work on rows of the batch each, by themselves. */
 int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
 
+/* active of the devices train one block after another, each in a phase of its own: dp without
+ * sums, on rows of the batch. */
+int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+
 /* width devices split the batch and sum gradients. */
 int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *err);
 

@@ -218,13 +218,16 @@ static void finish(Job *job)
 
 int validate(Validation *out, const ValidateOptions *options, Error *err)
 {
-    Job job = {.options = options, .out = out, .err = err};
-    int rc = -1;
+    Job  job = {.options = options, .out = out, .err = err};
+    bool lone[SCHEDULE_COUNT];
+    int  rc = -1;
 
     *out = (Validation){.best = -1};
     if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
     finish(&job);
-    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, out->row_count, err);
+    for (int i = 0; i < out->row_count; i++)
+        lone[i] = out->rows[i].schedule == SCHEDULE_DP || out->rows[i].schedule == SCHEDULE_LS;
+    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, lone, out->row_count, err);
 done:
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         prediction_free(&job.prediction[i]);

@@ -186,8 +186,9 @@ int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
     int64_t  ns = 0;
 
     alone.load = 0;
+    alone.lone = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     if (plan->schedule == SCHEDULE_SPLIT) return 0;
-    if (plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS) ns = phases_bound(plan, &alone);
+    if (alone.lone) ns = phases_bound(plan, &alone);
     else
         for (int i = 0; i < plan->stage_count; i++) {
             const Stage *stage = &plan->stages[i];

@@ -25,10 +25,18 @@ static int64_t line(int64_t ax, int64_t a, int64_t bx, int64_t b, int64_t x)
     return num <= 0 ? 0 : (int64_t)((2 * num + den) / (2 * den));
 }
 
-/* The point's time while the other devices compute as much as the scenario says. */
-static int64_t point_ns(const CurvePoint *p, double load)
+/* The point's time while the other devices compute as much as the scenario says; in dp and ls a
+ * step trains one block alone. */
+static int64_t point_ns(const Check *c, const CurvePoint *p, double load)
 {
-    return p->busy_ns > p->ns ? p->ns + (int64_t)(load * (double)(p->busy_ns - p->ns) + 0.5) : p->ns;
+    bool    lone = c->plan->schedule == SCHEDULE_DP || c->plan->schedule == SCHEDULE_LS;
+    int64_t ns = p->ns, busy = p->busy_ns;
+
+    if (lone && p->lone_ns) {            /* slowed down in the same proportion */
+        ns = p->lone_ns;
+        busy = p->ns ? (int64_t)((double)ns * (double)p->busy_ns / (double)p->ns + 0.5) : ns;
+    }
+    return busy > ns ? ns + (int64_t)(load * (double)(busy - ns) + 0.5) : ns;
 }
 
 /* -1: not within the points. */
@@ -37,11 +45,11 @@ static int64_t read_curve(const Check *c, const Curve *curve, int64_t x, double 
     const CurvePoint *p = curve->points;
     int               n = curve->count, at = 0;
 
-    for (int i = 0; i < n; i++) if (p[i].x == x) return point_ns(&p[i], load);
+    for (int i = 0; i < n; i++) if (p[i].x == x) return point_ns(c, &p[i], load);
     if (n == 0 || (!c->scenario->extrapolate && (x < p[0].x || x > p[n - 1].x))) return -1;
-    if (n == 1) return p[0].x > 0 ? line(0, 0, p[0].x, point_ns(&p[0], load), x) : point_ns(&p[0], load);
+    if (n == 1) return p[0].x > 0 ? line(0, 0, p[0].x, point_ns(c, &p[0], load), x) : point_ns(c, &p[0], load);
     while (at < n - 2 && x > p[at + 1].x) at++;
-    return line(p[at].x, point_ns(&p[at], load), p[at + 1].x, point_ns(&p[at + 1], load), x);
+    return line(p[at].x, point_ns(c, &p[at], load), p[at + 1].x, point_ns(c, &p[at + 1], load), x);
 }
 
 static int fail(const Check *c, int stage, const char *what, int block, const char *link, int64_t amount, const char *unit)

@@ -10,10 +10,13 @@
 enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
 
 /* ns[task][device]: a step of the task of each block. */
-static int task_times(int64_t *ns, const Scenario *s, Error *err)
+static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
 {
-    int n = s->trace->block_count, g = s->device_count;
+    Scenario        lone = *scenario;    /* a task trains one block */
+    const Scenario *s = &lone;
+    int             n = s->trace->block_count, g = s->device_count;
 
+    lone.lone = true;
     for (int d = 0; d < g; d++) {
         int64_t teacher = scenario_load_ns(s, s->batch);
         for (int b = 0; b < n; b++) {

@@ -55,14 +55,16 @@ static int edit_int(const Edit *edit, int *number, int minimum, int maximum)
     return 0;
 }
 
-/* How much the other devices slow a point down stays as it is. */
+/* How much the other devices slow a point down, and how it is alone in a step, stay in proportion. */
 static int edit_curve(const Edit *edit, const Curve *curve)
 {
     for (int i = 0; i < curve->count; i++) {
         CurvePoint *point = &curve->points[i];
         double      slower = point->ns > 0 ? (double)point->busy_ns / (double)point->ns : 1;
+        double      lone = point->ns > 0 ? (double)point->lone_ns / (double)point->ns : 0;
         if (edit_integer(edit, &point->ns, 0, (int64_t)1 << 53, 1000) != 0) return -1;
         point->busy_ns = llround((double)point->ns * slower);
+        point->lone_ns = llround((double)point->ns * lone);
     }
     return 0;
 }

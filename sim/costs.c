@@ -27,12 +27,32 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
     }
 }
 
+/* Whether a step of the phase trains one block and exchanges nothing: dp and ls. */
+static bool trains_alone(const Code *code, const Phase *phase)
+{
+    int block = -1;
+
+    for (int i = phase->first; i < phase->first + phase->count; i++) {
+        const Instruction *in = &code->code[i];
+        if (in->op == OP_SEND || in->op == OP_RECV) return false;
+        if (in->op == OP_FORWARD && block >= 0 && in->block != block) return false;
+        if (in->op == OP_FORWARD) block = in->block;
+    }
+    return block >= 0;
+}
+
 static int fill(Cost **out, const Program *p, const Scenario *s, const Code *code, int device, Error *err)
 {
+    Scenario placed = *s;
+
     *out = calloc((size_t)code->code_count + 1, sizeof **out);
     if (!*out) return error_no_memory(err);
-    for (int i = 0; i < code->code_count; i++)
-        if (cost_of(p, s, &code->code[i], device, &(*out)[i], err) != 0) return -1;
+    for (int n = 0; n < code->phase_count; n++) {
+        const Phase *phase = &code->phases[n];
+        placed.lone = trains_alone(code, phase);
+        for (int i = phase->first; i < phase->first + phase->count; i++)
+            if (cost_of(p, &placed, &code->code[i], device, &(*out)[i], err) != 0) return -1;
+    }
     return 0;
 }
 

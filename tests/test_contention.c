@@ -1,4 +1,5 @@
-/* Devices that slow each other down: the fixed point of sim/contention.c, by hand. */
+/* Work whose time depends on what else runs: devices that slow each other down (the fixed
+ * point of sim/contention.c), and steps that train one block alone. By hand. */
 #include "tests/support.h"
 
 #include <math.h>
@@ -29,6 +30,7 @@ static Trace *two_blocks(const char *first, const char *second)
 
 #define TIMES(t, f, b, u) \
     "\"teacher_us\": " #t ", \"forward_us\": " #f ", \"backward_us\": " #b ", \"update_us\": " #u
+#define LONE(times) ", \"lone\": {" times "}"
 #define BUSY(times) ", \"busy\": {" times "}"
 
 static Comparison compared(const Trace *trace, unsigned schedules, int64_t steps)
@@ -116,6 +118,42 @@ static void one_device_is_alone(void **state)
     trace_free(trace);
 }
 
+/* One device; block a 10 us, 7 where it is alone in a step; block b 16. Teachers 1 and 4.
+ *
+ *     dp  a: 1 + 6 = 7 alone     b: teacher a 1 + b 16 (its own times, it has no others)
+ *     ir  a: 10, b: 16           both in one step: nobody is alone */
+static void lone_times_are_those_of_dp_and_ls(void **state)
+{
+    Trace          *trace = two_blocks(TIMES(1, 3, 5, 1) LONE(TIMES(1, 2, 3, 1)), TIMES(4, 4, 4, 4));
+    Scenario        scenario;
+    Comparison      c;
+    ScenarioOptions options = {.queue_depth = 2, .devices = 1, .steps = 10};
+    CompareOptions  what = {.schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_IR, .candidates = 8};
+
+    (void)state;
+    assert_int_equal(scenario_build(&scenario, trace, &options, NULL), 0);
+    assert_int_equal(compare(&c, &scenario, &what, NULL), 0);
+    assert_int_equal(c.rows[SCHEDULE_DP].sim.epoch_ns, 10 * (7 + 1 + 16) * 1000);
+    assert_int_equal(c.rows[SCHEDULE_LS].sim.epoch_ns, 10 * (7 + 1 + 16) * 1000);
+    assert_int_equal(c.rows[SCHEDULE_IR].sim.epoch_ns, 10 * (10 + 16) * 1000);
+    comparison_free(&c);
+    scenario_free(&scenario);
+    trace_free(trace);
+}
+
+/* dp on two devices is always busy: lone times grow in the proportion of busy to alone.
+ * Block a on 4 rows: alone 10, busy 20, lone 6, so 12; block b 16 and teacher a 2 busy. */
+static void lone_times_grow_with_load(void **state)
+{
+    Trace     *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2)) LONE(TIMES(1, 2, 2, 1)), TIMES(4, 4, 4, 4));
+    Comparison c = compared(trace, 1u << SCHEDULE_DP, 10);
+
+    (void)state;
+    assert_int_equal(c.rows[SCHEDULE_DP].sim.epoch_ns, 10 * (12 + 2 + 16) * 1000);
+    comparison_free(&c);
+    trace_free(trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +161,8 @@ int main(void)
         cmocka_unit_test(always_busy_is_busy),
         cmocka_unit_test(busy_as_alone_changes_nothing),
         cmocka_unit_test(one_device_is_alone),
+        cmocka_unit_test(lone_times_are_those_of_dp_and_ls),
+        cmocka_unit_test(lone_times_grow_with_load),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,7 @@ ok "writes itself" sh -c 'jq -e ".format == \"pipebd-validation\" and (.schedule
 ok "writes its trace" pipebd-trace check out/trace.json
 ok "and the corrected one" pipebd-trace check corrected.json
 ok "writes plans" sh -c 'for s in dp ls tr dpu ir ahd; do pipebd-sim out/trace.json --plan out/plan-$s.json > /dev/null || exit 1; done'
+ok "which the checker prices" sh -c 'for s in dp ls tr dpu ir ahd; do pipebd-plan --check out/plan-$s.json out/trace.json > /dev/null || exit 1; done'
 ok "writes timelines" sh -c 'for s in dp ls tr dpu ir ahd; do
     jq -e ".pipebd.kind == \"measured\" and (.traceEvents | length) > 50" out/$s-measured.json > /dev/null &&
     jq -e ".pipebd.kind == \"predicted\" and (.traceEvents | length) > 50" out/$s-predicted.json > /dev/null || exit 1; done'

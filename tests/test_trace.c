@@ -348,6 +348,7 @@ static void assert_same_curve(const Curve *a, const Curve *b)
         assert_int_equal(a->points[i].x, b->points[i].x);
         assert_int_equal(a->points[i].ns, b->points[i].ns);
         assert_int_equal(a->points[i].busy_ns, b->points[i].busy_ns);
+        assert_int_equal(a->points[i].lone_ns, b->points[i].lone_ns);
         assert_true(a->points[i].spread == b->points[i].spread);
     }
 }

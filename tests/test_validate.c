@@ -84,7 +84,7 @@ static void only_what_was_measured_is_corrected(void **state)
     assert_int_equal(samples_add(&predicted, &program, &p, 1, 0, NULL), 0);
     assert_int_equal(samples_add(&measured, &program, &m, 1, 0, NULL), 0);
     if (trace_parse(&trace, "t", trace_json, sizeof trace_json - 1, &err) != 0) fail_msg("%s", err.text);
-    assert_int_equal(correct_trace(&text, trace, &predicted, &measured, 1, &err), 0);
+    assert_int_equal(correct_trace(&text, trace, &predicted, &measured, &(bool){false}, 1, &err), 0);
     if (trace_parse(&corrected, "c", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
     const CurvePoint *points = corrected->blocks[0].work[WORK_TEACHER][0].points;
     assert_int_equal(points[0].ns, 5000);

@@ -18,7 +18,7 @@ typedef struct {
     bool        prefetch_given;
 } MeasureSettings;
 
-#define MEASURE_DEFAULTS {.devices = NULL, .trials = 30, .seed = 1, .queue_depth = 2}
+#define MEASURE_DEFAULTS {.devices = NULL, .trials = 60, .seed = 1, .queue_depth = 2}
 
 #define MEASURE_OPTIONS(m)                                                                                    \
     {"workload", 0, OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \

@@ -99,33 +99,38 @@ static int64_t on_line(CurvePoint a, CurvePoint b, int64_t x)
 }
 
 /* A point as it is while the others compute for a share of the time. */
-static CurvePoint under_load(CurvePoint point, double load)
+static CurvePoint under_load(CurvePoint point, double load, bool lone)
 {
+    if (lone && point.lone_ns) {
+        double slower = point.ns > 0 ? (double)point.busy_ns / (double)point.ns : 1;
+        point.ns = point.lone_ns;
+        point.busy_ns = round_ns((double)point.lone_ns * slower);
+    }
     if (load > 0 && point.busy_ns > point.ns)
         point.ns += round_ns(load * (double)(point.busy_ns - point.ns));
     return point;
 }
 
 /* False when x is outside the curve and may not be extrapolated. */
-static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load, Cost *out)
+static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load, bool lone, Cost *out)
 {
     const CurvePoint *p = curve->points;
     int               n = curve->count, i = 0;
 
     while (i < n && p[i].x < x) i++;
     if (i < n && p[i].x == x) {
-        *out = (Cost){under_load(p[i], load).ns, p[i].spread};
+        *out = (Cost){under_load(p[i], load, lone).ns, p[i].spread};
     } else if (i > 0 && i < n) {
-        *out = (Cost){on_line(under_load(p[i - 1], load), under_load(p[i], load), x),
+        *out = (Cost){on_line(under_load(p[i - 1], load, lone), under_load(p[i], load, lone), x),
                       fmax(p[i - 1].spread, p[i].spread)};
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out = (Cost){round_ns((double)under_load(p[0], load).ns * ratio), p[0].spread};
+        *out = (Cost){round_ns((double)under_load(p[0], load, lone).ns * ratio), p[0].spread};
     } else {
         int at = i == 0 ? 0 : n - 2;
-        *out = (Cost){on_line(under_load(p[at], load), under_load(p[at + 1], load), x),
+        *out = (Cost){on_line(under_load(p[at], load, lone), under_load(p[at + 1], load, lone), x),
                       p[i == 0 ? 0 : n - 1].spread};
     }
     return true;
@@ -170,7 +175,7 @@ static int work_on(const Scenario *scenario, const Curve *curve, const TraceBloc
 
     if (curve->count == 0)
         return error_set(err, "%s has no timings on \"%s\": measure it there", owner_name(b, student, name), kind);
-    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, out)) {
+    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, scenario->lone, out)) {
         if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
         return check_length(out->ns, b->name, rows, "rows", err);
     }
@@ -234,7 +239,7 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
     if (bytes == TRACE_ABSENT || curve->count == 0) return 0;
     if (__builtin_mul_overflow(bytes, rows, &bytes))
         return error_set(err, "boundary %d: %" PRId64 " rows overflow the byte count", boundary, rows);
-    if (!curve_at(curve, bytes, scenario->extrapolate, 0, &cost))
+    if (!curve_at(curve, bytes, scenario->extrapolate, 0, false, &cost))
         return error_set(err, "%sp2p has no point near %" PRId64 " bytes (boundary %d, %" PRId64
                          " rows; measured: %s): measure it, or use --extrapolate",
                          across ? "nodes." : "", bytes, boundary, rows,
@@ -251,20 +256,20 @@ static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool ex
 
     while (i < links->reduce_count && links->reduces[i].devices < count) i++;
     if (i < links->reduce_count && links->reduces[i].devices == count) {
-        if (!curve_at(&links->reduces[i].curve, bytes, extrapolate, 0, &high)) return false;
+        if (!curve_at(&links->reduces[i].curve, bytes, extrapolate, 0, false, &high)) return false;
         *ns = high.ns;
         return true;
     }
     if (i == 0 || i == links->reduce_count) {
         if (!extrapolate) return false;
         const TraceReduce *nearest = &links->reduces[i == 0 ? 0 : i - 1];
-        if (!curve_at(&nearest->curve, bytes, true, 0, &high)) return false;
+        if (!curve_at(&nearest->curve, bytes, true, 0, false, &high)) return false;
         *ns = high.ns;
         return true;
     }
     const TraceReduce *a = &links->reduces[i - 1], *b = &links->reduces[i];
-    if (!curve_at(&a->curve, bytes, extrapolate, 0, &low)) return false;
-    if (!curve_at(&b->curve, bytes, extrapolate, 0, &high)) return false;
+    if (!curve_at(&a->curve, bytes, extrapolate, 0, false, &low)) return false;
+    if (!curve_at(&b->curve, bytes, extrapolate, 0, false, &high)) return false;
     *ns = on_line((CurvePoint){.x = a->devices, .ns = low.ns}, (CurvePoint){.x = b->devices, .ns = high.ns}, count);
     return true;
 }

@@ -246,6 +246,19 @@ static int read_busy(Trace *trace, const JsonAt *busy, const char *key, CurvePoi
     return 0;
 }
 
+/* What the same work takes in a step that trains no other block. */
+static int read_lone(const JsonAt *lone, const char *key, CurvePoint *point, Error *err)
+{
+    point->lone_ns = 0;
+    if (!json_has(lone)) return 0;
+    if (get_us(lone, key, &point->lone_ns, err) != 0) return -1;
+    if (point->lone_ns == 0 && point->ns > 0) {
+        JsonAt at = json_member(lone, key);
+        return json_fail(&at, err, "0, expected more (it takes %g among other blocks)", (double)point->ns * 1e-3);
+    }
+    return 0;
+}
+
 /* Timings hold the work from first to last: a teacher's, a student's, or both. */
 typedef struct {
     Work        first, last;
@@ -255,9 +268,9 @@ typedef struct {
 
 static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
 
-static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const Timed *timed, Error *err)
+static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const JsonAt *lone, const Timed *timed, Error *err)
 {
-    const char *keys[WORK_COUNT + 5], *works[WORK_COUNT + 1];
+    const char *keys[WORK_COUNT + 6], *works[WORK_COUNT + 1];
     int         count = 0, busy_count = 0;
 
     keys[count++] = "device";
@@ -266,20 +279,23 @@ static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const Timed *
         works[busy_count++] = keys[count++] = work_keys[work];
     keys[count++] = "spread";
     keys[count++] = "busy";
+    keys[count++] = "lone";
     keys[count] = works[busy_count] = NULL;
     if (json_check_keys(at, keys, err) != 0) return -1;
-    return json_has(busy) ? json_check_keys(busy, works, err) : 0;
+    if (json_has(busy) && json_check_keys(busy, works, err) != 0) return -1;
+    return json_has(lone) ? json_check_keys(lone, works, err) : 0;
 }
 
 static int read_timing(Trace *trace, const JsonAt *at, const Timed *timed, Error *err)
 {
     JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
     JsonAt      spread = json_member(at, "spread"), busy = json_member(at, "busy");
+    JsonAt      lone = json_member(at, "lone");
     CurvePoint  point = {0};
     const char *name = trace->kinds[0].name;
     char        word[JSON_SHOWN_BYTES], other[JSON_SHOWN_BYTES];
 
-    if (check_timing_keys(at, &busy, timed, err) != 0) return -1;
+    if (check_timing_keys(at, &busy, &lone, timed, err) != 0) return -1;
     if (json_has(&device) && json_get_string(&device, &name, err) != 0) return -1;
     int kind = find_kind(trace, name);
     if (kind < 0)
@@ -296,7 +312,8 @@ static int read_timing(Trace *trace, const JsonAt *at, const Timed *timed, Error
                          point.spread);
     for (int work = timed->first; work <= (int)timed->last; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
-        if (read_busy(trace, &busy, work_keys[work], &point, err) != 0) return -1;
+        if (read_busy(trace, &busy, work_keys[work], &point, err) != 0
+            || read_lone(&lone, work_keys[work], &point, err) != 0) return -1;
         Insertion done = curve_insert(trace, &timed->work[work][kind], point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)

@@ -43,6 +43,8 @@ typedef struct {
     int64_t ns;
     double  spread;          /* coefficient of variation; 0 when not measured */
     int64_t busy_ns;         /* of work: while all other devices compute; >= ns */
+    int64_t lone_ns;         /* of work: in a step that trains no other block, so that more of it is still
+                              * in the cache (dp, ls); 0: as ns */
 } CurvePoint;
 
 typedef struct {

@@ -65,11 +65,25 @@ typedef struct {
     const char   *indent;
 } Timed;
 
+static int64_t busy_of(const CurvePoint *point) { return point->busy_ns; }
+static int64_t lone_of(const CurvePoint *point) { return point->lone_ns ? point->lone_ns : point->ns; }
+
+/* The same work elsewhere: an object with a time for each. */
+static void write_variant(const char *key, int64_t (*of)(const CurvePoint *), const Timed *timed, int kind, int i, Text *out)
+{
+    bool first = true;
+
+    text_printf(out, ", \"%s\": { ", key);
+    for (int w = timed->first; w <= (int)timed->last; w++)
+        us_member(work_keys[w], of(&timed->work[w][kind].points[i]), &first, out);
+    text_append(out, " }");
+}
+
 /* Point i of a kind. Invariant 1: the curves have the same points. */
 static void write_timing(const Trace *t, const Timed *timed, int kind, int i, Text *out)
 {
     const CurvePoint *head = &timed->work[timed->first][kind].points[i];
-    bool first = true, busy = false;
+    bool first = true, busy = false, lone = false;
 
     text_printf(out, "%s  { ", timed->indent);
     if (t->kind_count > 1) {
@@ -81,19 +95,14 @@ static void write_timing(const Trace *t, const Timed *timed, int kind, int i, Te
         const CurvePoint *point = &timed->work[w][kind].points[i];
         us_member(work_keys[w], point->ns, &first, out);
         busy |= point->busy_ns > point->ns;
+        lone |= point->lone_ns > 0;
     }
     if (head->spread > 0) {
         open_member("spread", &first, out);
         text_json_double(out, head->spread);
     }
-    if (busy) {
-        open_member("busy", &first, out);
-        first = true;
-        text_append(out, "{ ");
-        for (int w = timed->first; w <= (int)timed->last; w++)
-            us_member(work_keys[w], timed->work[w][kind].points[i].busy_ns, &first, out);
-        text_append(out, " }");
-    }
+    if (busy) write_variant("busy", busy_of, timed, kind, i, out);
+    if (lone) write_variant("lone", lone_of, timed, kind, i, out);
     text_append(out, " }");
 }
 
