@@ -185,7 +185,7 @@ static bool in_order(const Validation *v)
     for (int i = 0; i < v->row_count; i++)
         for (int j = 0; j < v->row_count; j++) {
             const ValidationRow *a = &v->rows[i], *b = &v->rows[j];
-            if (a->why[0] || b->why[0] || a->predicted_s >= b->predicted_s) continue;
+            if (a->why[0] || b->why[0] || a->predicted_s * VALIDATION_TIE >= b->predicted_s) continue;
             if (a->least_s > b->most_s) return false;        /* faster predicted, slower in every run */
         }
     return true;

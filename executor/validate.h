@@ -30,6 +30,9 @@ typedef struct {
     void        *context;
 } ValidateOptions;
 
+/* Predictions this near each other are not told apart. */
+#define VALIDATION_TIE 1.02
+
 typedef struct { double predicted_us, measured_us; } OpTimes;    /* a step of an epoch, mean over devices */
 
 typedef struct {
@@ -53,8 +56,8 @@ typedef struct {
     int     row_count;
     int     best;            /* row that the planner chose, fastest predicted; -1: none */
     double  median_error, worst_error;           /* |measured / predicted - 1| */
-    bool    same_order;      /* sorted by measured time as by predicted, but for those whose
-                              * ranges of measured times overlap */
+    bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
+                              * slower in each of its runs than that one in all of its */
     Text    trace;           /* corrected: block times scaled to what was measured */
 } Validation;
 

@@ -72,7 +72,9 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
     epochs_table(v, out);
     text_printf(out, "\nerror of the epoch time: median %.1f %%, worst %.1f %%; the order of the schedules is %s\n",
                 100 * v->median_error, 100 * v->worst_error,
-                v->same_order ? "as predicted (but for runs whose times overlap)" : "NOT as predicted");
+                v->same_order ? "as predicted" : "NOT as predicted");
+    text_printf(out, "(those predicted within %.0f %% of each other, or whose runs overlap in time, count as equal)\n",
+                100 * (VALIDATION_TIE - 1));
     ops_table(v, out);
 }
 
