@@ -3,153 +3,27 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-__extension__ typedef __int128 Wide;
+#include "planner/check_points.h"
 
-typedef struct {
-    const Plan     *plan;
-    const Scenario *scenario;
-    const Trace    *trace;
-    Error          *err;
-} Check;
-
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t some(int64_t bytes)        { return bytes > 0 ? bytes : 0; }
-
-/* ---- the trace's points ---------------------------------------------------------- */
-
-/* The line through (ax, a) and (bx, b) at x, nearest whole number, not below 0. */
-static int64_t line(int64_t ax, int64_t a, int64_t bx, int64_t b, int64_t x)
-{
-    Wide den = (Wide)bx - ax, num = (Wide)a * den + ((Wide)b - a) * ((Wide)x - ax);
-
-    return num <= 0 ? 0 : (int64_t)((2 * num + den) / (2 * den));
-}
-
-/* The point's time while the other devices compute as much as the scenario says; in dp and ls a
- * step trains one block alone. */
-static int64_t point_ns(const Check *c, const CurvePoint *p, double load)
-{
-    bool    lone = c->plan->schedule == SCHEDULE_DP || c->plan->schedule == SCHEDULE_LS;
-    int64_t ns = p->ns, busy = p->busy_ns;
-
-    if (lone && p->lone_ns) {            /* slowed down in the same proportion */
-        ns = p->lone_ns;
-        busy = p->ns ? (int64_t)((double)ns * (double)p->busy_ns / (double)p->ns + 0.5) : ns;
-    }
-    return busy > ns ? ns + (int64_t)(load * (double)(busy - ns) + 0.5) : ns;
-}
-
-/* -1: not within the points. */
-static int64_t read_curve(const Check *c, const Curve *curve, int64_t x, double load)
-{
-    const CurvePoint *p = curve->points;
-    int               n = curve->count, at = 0;
-
-    for (int i = 0; i < n; i++) if (p[i].x == x) return point_ns(c, &p[i], load);
-    if (n == 0 || (!c->scenario->extrapolate && (x < p[0].x || x > p[n - 1].x))) return -1;
-    if (n == 1) return p[0].x > 0 ? line(0, 0, p[0].x, point_ns(c, &p[0], load), x) : point_ns(c, &p[0], load);
-    while (at < n - 2 && x > p[at + 1].x) at++;
-    return line(p[at].x, point_ns(c, &p[at], load), p[at + 1].x, point_ns(c, &p[at + 1], load), x);
-}
-
-static int fail(const Check *c, int stage, const char *what, int block, const char *link, int64_t amount, const char *unit)
-{
-    return error_set(c->err, "stage %d: no %s%s for block \"%.60s\" at %" PRId64 " %s in the trace%s", stage, link, what,
-                     c->trace->blocks[block].name, amount, unit, c->scenario->extrapolate ? "" : ", expected one, or --extrapolate");
-}
-
-static int student_count(const TraceBlock *block) { return block->students ? block->student_count : 1; }
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t some(int64_t bytes)          { return bytes > 0 ? bytes : 0; }
 
 /* Of all the block's students, one after another. */
 static int add_work(const Check *c, int stage, Work work, int block, int device, int64_t rows, int64_t *sum)
 {
-    static const char *const names[WORK_COUNT] = {"teacher time", "forward time", "backward time", "update time"};
-    const TraceBlock *b = &c->trace->blocks[block];
-    int               count = work == WORK_TEACHER ? 1 : student_count(b);
+    int count = work == WORK_TEACHER ? 1 : check_students(&c->trace->blocks[block]);
 
-    for (int j = 0; j < count; j++) {
-        Curve *const *works = work != WORK_TEACHER && b->students ? b->students[j].work : b->work;
-        int64_t       ns = read_curve(c, &works[work][c->scenario->kinds[device]], rows, c->scenario->load);
-        if (ns < 0) return fail(c, stage, names[work], block, "", rows, "rows");
-        if (c->trace->slowdown) ns = (int64_t)((double)ns * c->trace->slowdown[device] + 0.5);
-        *sum += ns;
-    }
+    for (int j = 0; j < count; j++)
+        if (check_work(c, stage, work, block, j, device, rows, sum) != 0) return -1;
     return 0;
 }
 
-static bool across(const Check *c, int a, int b)
+static int add_reduces(const Check *c, int index, const Stage *stage, int block, int64_t *ns)
 {
-    int per_node = c->trace->devices_per_node;
-
-    return per_node > 0 && a / per_node != b / per_node;
-}
-
-static bool spans_nodes(const Check *c, const Stage *stage)
-{
-    for (int i = 1; i < stage->width; i++) if (across(c, stage->devices[0], stage->devices[i])) return true;
-    return false;
-}
-
-static int message(const Check *c, int stage, int boundary, int from, int to, int64_t rows, int64_t *ns)
-{
-    bool              far = across(c, from, to);
-    const TraceLinks *links = far ? &c->trace->node_links : &c->trace->links;
-    int64_t           bytes = boundary ? c->trace->blocks[boundary - 1].output_bytes : c->trace->input_bytes;
-
     *ns = 0;
-    if (links->p2p.count == 0 || bytes == TRACE_ABSENT) return 0;
-    *ns = read_curve(c, &links->p2p, rows * bytes, 0);
-    return *ns >= 0 ? 0 : fail(c, stage, "p2p", boundary - 1, far ? "nodes." : "", rows * bytes, "bytes");
-}
-
-/* One student's gradients; -1: not in the trace. */
-static int64_t reduce_one(const Check *c, const TraceLinks *links, int width, int64_t bytes)
-{
-    int n = links->reduce_count, up = 0;
-
-    while (up < n - 1 && links->reduces[up].devices < width) up++;
-    const TraceReduce *high = &links->reduces[up], *low = up > 0 ? high - 1 : high;
-    bool    beyond = width > high->devices || (up == 0 && width < high->devices);
-    int64_t top = read_curve(c, &high->curve, bytes, 0), bottom;
-    if (beyond && !c->scenario->extrapolate) return -1;
-    if (beyond || high->devices == width) return top;
-    bottom = read_curve(c, &low->curve, bytes, 0);
-    return top < 0 || bottom < 0 ? -1 : line(low->devices, bottom, high->devices, top, width);
-}
-
-static int reduce(const Check *c, int index, const Stage *stage, int block, int64_t *ns)
-{
-    bool              far = spans_nodes(c, stage);
-    const TraceLinks *links = far ? &c->trace->node_links : &c->trace->links;
-    const TraceBlock *b = &c->trace->blocks[block];
-
-    *ns = 0;
-    for (int j = 0; stage->width > 1 && links->reduce_count > 0 && j < student_count(b); j++) {
-        int64_t bytes = b->students ? b->students[j].gradient_bytes : b->gradient_bytes;
-        int64_t one = bytes == TRACE_ABSENT ? 0 : reduce_one(c, links, stage->width, bytes);
-        if (one < 0) return fail(c, index, "allreduce", block, far ? "nodes." : "", bytes, "bytes");
-        *ns += one;
-    }
+    for (int j = 0; j < check_students(&c->trace->blocks[block]); j++)
+        if (check_reduce(c, index, stage, block, j, ns) != 0) return -1;
     return 0;
-}
-
-static int64_t load_ns(const Check *c, int64_t rows)
-{
-    const TraceLoader *l = &c->trace->loader;
-
-    return l->present ? l->batch_ns + (int64_t)(l->sample_ns * (double)rows + 0.5) : 0;
-}
-
-/* What loading adds up to for one of width devices that load at the same time; together no
- * more than with equal shares. */
-static int64_t load_share(const Check *c, int64_t rows, int width)
-{
-    const TraceLoader *l = &c->trace->loader;
-    int64_t            ns = load_ns(c, rows), even = load_ns(c, (c->plan->batch + width - 1) / width), turns = (width + l->lanes - 1) / (l->lanes > 0 ? l->lanes : 1);
-
-    if (!l->present) return 0;
-    if (l->prefetch == 0) return turns * ns;
-    return most(ns / (l->prefetch < l->lanes ? l->prefetch : l->lanes), (ns < even ? ns : even) * width / l->lanes);
 }
 
 /* ---- a device in a stage ------------------------------------------------------------- */
@@ -168,7 +42,7 @@ static int add_compute(const Check *c, int index, int i, int from, CheckedPart *
         if (add_work(c, index, WORK_FORWARD, b, d, rows, &part->student_ns) != 0) return -1;
         if (add_work(c, index, WORK_BACKWARD, b, d, rows, &part->student_ns) != 0) return -1;
         if (add_work(c, index, WORK_UPDATE, b, d, rows, &part->update_ns) != 0) return -1;
-        if (reduce(c, index, stage, b, &ns) != 0) return -1;
+        if (add_reduces(c, index, stage, b, &ns) != 0) return -1;
         part->reduce_ns += ns;
     }
     return 0;
@@ -185,8 +59,8 @@ static int lane_end(const Check *c, int index, int i, const CheckedPart *part, i
     for (int a = stage->first; a <= stage->last; a++) {
         if (add_work(c, index, WORK_FORWARD, a, d, rows, &student) != 0) return -1;
         if (add_work(c, index, WORK_BACKWARD, a, d, rows, &student) != 0) return -1;
-        *end = most(*end, part->teacher_ns + student + part->reduce_ns - before);
-        if (reduce(c, index, stage, a, &ns) != 0) return -1;
+        *end = larger(*end, part->teacher_ns + student + part->reduce_ns - before);
+        if (add_reduces(c, index, stage, a, &ns) != 0) return -1;
         before += ns;
     }
     return 0;
@@ -203,7 +77,7 @@ static int busy_ns(const Check *c, int index, int i, const CheckedPart *part, in
     if (c->trace->blocking_transfers || part->reduce_ns == 0) return 0;
     if (add_work(c, index, WORK_UPDATE, c->plan->stages[index].last, d, rows, &last) != 0) return -1;
     if (lane_end(c, index, i, part, &lane) != 0) return -1;
-    *ns = most(compute, lane + last);
+    *ns = larger(compute, lane + last);
     return 0;
 }
 
@@ -238,9 +112,9 @@ static int64_t memory_of(const Check *c, int first, int last, int64_t rows, bool
     for (int b = phase ? 0 : first; b <= last; b++) fixed += some(blocks[b].teacher_weight_bytes);
     for (int b = first; b <= last; b++) fixed += weights(&blocks[b]);
     for (int b = phase ? 0 : first; b <= last; b++)
-        peak = most(peak, boundaries(c, phase ? b : first, b + 1) + some(blocks[b].teacher_activation_bytes));
+        peak = larger(peak, boundaries(c, phase ? b : first, b + 1) + some(blocks[b].teacher_activation_bytes));
     for (int b = first; b <= last; b++)
-        peak = most(peak, boundaries(c, b, last + 1) + some(blocks[b].student_activation_bytes));
+        peak = larger(peak, boundaries(c, b, last + 1) + some(blocks[b].student_activation_bytes));
     if ((phase || first == 0) && c->trace->loader.present) waiting = c->trace->loader.prefetch * boundary_bytes(c, 0);
     if (!phase && first > 0) waiting = c->scenario->queue_depth * boundary_bytes(c, first);
     return fixed + rows * (peak + waiting);
@@ -255,9 +129,9 @@ static int add_messages(const Check *c, int index, int i, CheckedPart *part)
     const Stage *s = &c->plan->stages[index];
 
     if (index > 0
-        && message(c, index, s->first, s[-1].devices[s[-1].width - 1], s->devices[0], s->rows[i], &part->in_ns) != 0) return -1;
+        && check_message(c, index, s->first, s[-1].devices[s[-1].width - 1], s->devices[0], s->rows[i], &part->in_ns) != 0) return -1;
     if (index + 1 < c->plan->stage_count
-        && message(c, index, s->last + 1, s->devices[s->width - 1], s[1].devices[0], s->rows[i], &part->out_ns) != 0) return -1;
+        && check_message(c, index, s->last + 1, s->devices[s->width - 1], s[1].devices[0], s->rows[i], &part->out_ns) != 0) return -1;
     return 0;
 }
 
@@ -271,15 +145,15 @@ static int price_part(const Check *c, int index, int i, CheckedPart *part)
     *part = (CheckedPart){0};
     if (add_compute(c, index, i, phase ? 0 : stage->first, part) != 0) return -1;
     if (busy_ns(c, index, i, part, &part->step_ns) != 0) return -1;
-    if (c->plan->schedule == SCHEDULE_LS) part->load_ns = load_ns(c, rows);
-    else if (phase || index == 0)         part->load_ns = load_share(c, rows, stage->width);
-    part->step_ns = ahead && c->plan->schedule != SCHEDULE_LS ? most(part->step_ns, part->load_ns)
+    if (c->plan->schedule == SCHEDULE_LS) part->load_ns = check_load(c, rows);
+    else if (phase || index == 0)         part->load_ns = check_load_share(c, rows, stage->width);
+    part->step_ns = ahead && c->plan->schedule != SCHEDULE_LS ? larger(part->step_ns, part->load_ns)
                                                               : part->step_ns + part->load_ns;
     part->memory_bytes = memory_of(c, stage->first, stage->last, rows, phase);
     if (phase) return 0;
     if (add_messages(c, index, i, part) != 0) return -1;
     part->step_ns = c->trace->blocking_transfers ? part->step_ns + part->out_ns
-                                                 : most(part->step_ns, most(part->in_ns, part->out_ns));
+                                                 : larger(part->step_ns, larger(part->in_ns, part->out_ns));
     return 0;
 }
 
@@ -316,8 +190,8 @@ static int price_stage(const Check *c, int index, CheckedStage *out)
         out->slowest = i;
         out->part = part;
     }
-    out->group_across = spans_nodes(c, stage);
-    out->in_across = !is_phase(c->plan) && index > 0 && across(c, stage[-1].devices[stage[-1].width - 1], stage->devices[0]);
+    out->group_across = check_spans(c, stage);
+    out->in_across = !is_phase(c->plan) && index > 0 && check_across(c, stage[-1].devices[stage[-1].width - 1], stage->devices[0]);
     return 0;
 }
 
@@ -327,12 +201,10 @@ static int check_sizes(const Check *c)
 {
     const Plan *p = c->plan;
 
-    if (p->schedule == SCHEDULE_SPLIT)
-        return error_set(c->err, "a split plan is not checked: pipebd-sim --plan prices it");
     for (int b = 0; p->students && b < p->block_count && b < c->trace->block_count; b++)
-        if (p->students[b] != student_count(&c->trace->blocks[b]))
+        if (p->students[b] != check_students(&c->trace->blocks[b]))
             return error_set(c->err, "the plan is for %d students of block %d, expected %d as in the trace", p->students[b], b,
-                             student_count(&c->trace->blocks[b]));
+                             check_students(&c->trace->blocks[b]));
     if (p->block_count != c->trace->block_count)
         return error_set(c->err, "the plan is for %d blocks, expected %d as in the trace", p->block_count, c->trace->block_count);
     if (p->device_count != c->scenario->device_count)
@@ -394,21 +266,30 @@ static void find_bottleneck(const Check *c, CheckedPlan *out, int64_t *busy)
     if (c->plan->schedule == SCHEDULE_DP) out->bottleneck = -1;      /* all of them in turn */
 }
 
+static int price_plan(Check *c, CheckedPlan *out, int64_t *busy)
+{
+    if (c->plan->schedule == SCHEDULE_SPLIT) return check_split(out, c);
+    for (int i = 0; i < c->plan->stage_count; i++)
+        if (price_stage(c, i, &out->stages[i]) != 0) return -1;
+    find_bottleneck(c, out, busy);
+    return 0;
+}
+
 int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Error *err)
 {
-    Check    c = {plan, scenario, scenario->trace, err};
+    Check    c = {plan, scenario, scenario->trace, err, "stage"};
     size_t   g = (size_t)plan->device_count + 1;
     int     *used = calloc(g, sizeof *used), *times = calloc((size_t)plan->block_count + 1, sizeof *times);
     int64_t *busy = calloc(g, sizeof *busy);
+    bool     split = plan->schedule == SCHEDULE_SPLIT;
     int      rc = -1;
 
-    *out = (CheckedPlan){.stages = calloc((size_t)plan->stage_count + 1, sizeof *out->stages)};
-    if (!used || !times || !busy || !out->stages) { error_no_memory(err); goto done; }
+    *out = (CheckedPlan){0};
+    if (split) out->devices = calloc(g, sizeof *out->devices);
+    else       out->stages = calloc((size_t)plan->stage_count + 1, sizeof *out->stages);
+    if (!used || !times || !busy || !(split ? (void *)out->devices : (void *)out->stages)) { error_no_memory(err); goto done; }
     if (check_sizes(&c) != 0 || check_cover(&c, used, times) != 0) goto done;
-    for (int i = 0; i < plan->stage_count; i++)
-        if (price_stage(&c, i, &out->stages[i]) != 0) goto done;
-    find_bottleneck(&c, out, busy);
-    rc = 0;
+    rc = price_plan(&c, out, busy);
 done:
     if (rc != 0) check_free(out);
     free(used);
@@ -420,5 +301,6 @@ done:
 void check_free(CheckedPlan *checked)
 {
     free(checked->stages);
-    checked->stages = NULL;
+    free(checked->devices);
+    *checked = (CheckedPlan){0};
 }

@@ -15,7 +15,14 @@
  *   ls                a stage is a task, likewise, loading added; the bottleneck is the
  *                     busiest device (0 where tasks are stolen)
  *
- * A block's several students are trained together, one after another. split is refused. */
+ *   split             a device's step is likewise the sum of what it does for its stage and its
+ *                     tasks, a lane of all-reduces for each group of tasks on the same
+ *                     devices; at least all its messages out, one after another, and all in.
+ *                     The bottleneck is the busiest device. No step takes less over an epoch,
+ *                     but one may take much longer: a device waits for rows, members of a
+ *                     group for each other. What counts is the simulator's step
+ *
+ * A block's several students are trained together, one after another, but by split. */
 #ifndef PLANNER_CHECK_H
 #define PLANNER_CHECK_H
 
@@ -41,13 +48,14 @@ typedef struct {
 } CheckedStage;
 
 typedef struct {
-    CheckedStage *stages;        /* [plan->stage_count] */
+    CheckedStage *stages;        /* [plan->stage_count]; split: NULL */
+    CheckedPart  *devices;       /* split: [plan->device_count], else NULL */
     int64_t       bottleneck_ns; /* 0: not known */
-    int           bottleneck;    /* the stage, for ls the device; -1: none, or dp's, all of them */
+    int           bottleneck;    /* the stage, for ls and split the device; -1: none, or dp's, all of them */
 } CheckedPlan;
 
-/* Checks plan against scenario and prices it. An error names the stage: a block that is
- * trained twice or never, rows that do not cover the batch, a device in two stages, a
+/* Checks plan against scenario and prices it. An error names the stage, task or device: a
+ * block or student that is trained twice or never, rows that do not cover the batch, a device in two stages, a
  * timing or link that the trace does not have, a device with too little memory.
  * check_free() out. */
 int  check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Error *err);

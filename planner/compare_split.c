@@ -14,6 +14,7 @@ static int plan_of_ahd(Plan **out, const Plan *ahd, Error *err)
     *out = NULL;
     if (plan_copy(&plan, ahd, err) != 0) return -1;
     plan->schedule = SCHEDULE_SPLIT;
+    plan->bottleneck_ns = 0;             /* of stages with their students: not what split counts */
     if (plan_add_tasks(plan, err) != 0) goto fail;
     for (int t = 0, s = 0; t < plan->task_count; t++) {
         while (plan->stages[s].last < plan->tasks[t].first) s++;
@@ -65,7 +66,7 @@ done:
 int compare_split(Candidate *row, const Candidate *ahd, const Scenario *s, const CompareOptions *options,
                   Error *err)
 {
-    Candidate own = {0};
+    Candidate own = {.long_run = options->long_run};
 
     if (ahd) return compare_from(row, ahd, s, err);
     int rc = compare_relay(&own, SCHEDULE_AHD, s, options, err);
