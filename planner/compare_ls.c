@@ -1,10 +1,12 @@
 /* ls: lists by several methods, and work stealing, simulated; the fastest is kept. A
- * makespan leaves out that the loader is shared, so the simulator decides. */
+ * makespan leaves out that the loader is shared, so the simulator decides. A device that has
+ * too little memory for a task cannot take it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "planner/compare_schedule.h"
+#include "planner/stage_memory.h"
 #include "planner/tasks_common.h"
 
 enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
@@ -30,6 +32,30 @@ static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
         }
     }
     return 0;
+}
+
+/* Marks what devices have no room for. *everywhere: nothing; false: a task fits nowhere. */
+static bool mark_too_large(int64_t *ns, const int64_t *bytes, bool *everywhere, const Scenario *s, Error *why)
+{
+    int g = s->device_count;
+
+    *everywhere = true;
+    for (int b = 0; b < s->trace->block_count; b++) {
+        int roomiest = 0, room = 0;
+        for (int d = 0; d < g; d++) {
+            bool fits = !s->memory_bytes[d] || bytes[b] <= s->memory_bytes[d];
+            if (!fits) ns[(size_t)b * (size_t)g + (size_t)d] = TASK_IMPOSSIBLE;
+            if (s->memory_bytes[d] > s->memory_bytes[roomiest]) roomiest = d;
+            room += fits;
+        }
+        *everywhere &= room == g;
+        if (room > 0) continue;
+        error_set(why, "block \"%.60s\" is too large for device %d: as a task of ls it needs %.6g MiB of %.6g",
+                  s->trace->blocks[b].name, roomiest, (double)bytes[b] * 0x1p-20,
+                  (double)s->memory_bytes[roomiest] * 0x1p-20);
+        return false;
+    }
+    return true;
 }
 
 /* Lists as a plan; a device's tasks by block. */
@@ -113,6 +139,7 @@ typedef struct {
     const Scenario       *s;
     const CompareOptions *options;
     TaskProblem           problem;
+    bool                  everywhere;    /* any device has room for any task */
 } Search;
 
 static int try_stealing(const Search *l, Error *err)
@@ -150,18 +177,19 @@ static int try_method(const Search *l, LsMethod method, Error *err)
 }
 
 /* What the lists were chosen from, and whether the clock had a part in it. */
-static void say_from(Candidate *row, bool lpt, const TaskLists *exact)
+static void say_from(Candidate *row, bool lpt, const TaskLists *exact, bool stealing)
 {
     size_t      used = strlen(row->method);
     const char *stopped = exact->stopped == TASKS_OUT_OF_TIME ? " (stopped by the time limit)" : "";
 
     if (!row->plan) return;
-    snprintf(row->method + used, sizeof row->method - used, "; fastest of %s%s%s%s and stealing", lpt ? "lpt" : "",
-             lpt && exact->device ? ", " : "", exact->device ? "exact" : "", stopped);
+    snprintf(row->method + used, sizeof row->method - used, "; fastest of %s%s%s%s%s", lpt ? "lpt" : "",
+             lpt && exact->device ? ", " : "", exact->device ? "exact" : "", stopped,
+             stealing ? " and stealing" : "; no stealing, as not every device has room for every task");
 }
 
 /* LPT, where that is not proven the best also branch and bound (which begins with the
- * better of LPT and MULTIFIT), and work stealing. */
+ * better of LPT and MULTIFIT), and work stealing where any device may take any task. */
 static int try_all(const Search *l, Error *err)
 {
     TaskLists lpt = {0}, exact = {0};
@@ -174,8 +202,8 @@ static int try_all(const Search *l, Error *err)
     other = exact.device && memcmp(lpt.device, exact.device, bytes) != 0;
     if ((!exact.device || other) && try_lists(l, &lpt, LS_LPT, err) != 0) goto done;
     if (exact.device && try_lists(l, &exact, LS_EXACT, err) != 0) goto done;
-    if (try_stealing(l, err) != 0) goto done;
-    say_from(l->row, !exact.device || other, &exact);
+    if (l->everywhere && try_stealing(l, err) != 0) goto done;
+    say_from(l->row, !exact.device || other, &exact, l->everywhere);
     rc = 0;
 done:
     free(lpt.device);
@@ -186,15 +214,17 @@ done:
 int compare_ls(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
 {
     int      n = s->trace->block_count;
-    int64_t *ns = calloc((size_t)n * (size_t)s->device_count, sizeof *ns);
+    int64_t *ns = calloc((size_t)n * (size_t)s->device_count, sizeof *ns), *bytes = calloc((size_t)n, sizeof *bytes);
     Search   l = {.row = row, .s = s, .options = options, .problem = {n, s->device_count, ns}};
     Error    why = {""};
     int      rc = -1;
 
-    if (!ns) { error_no_memory(err); goto done; }
-    if (task_times(ns, s, &why) != 0) { rc = candidate_give_up(row, &why, err); goto done; }
+    if (!ns || !bytes) { error_no_memory(err); goto done; }
+    stage_memory_tasks(bytes, s);
+    if (task_times(ns, s, &why) != 0 || !mark_too_large(ns, bytes, &l.everywhere, s, &why)) { rc = candidate_give_up(row, &why, err); goto done; }
     rc = options->ls == LS_ALL ? try_all(&l, err) : try_method(&l, options->ls, err);
 done:
     free(ns);
+    free(bytes);
     return rc;
 }

@@ -144,6 +144,21 @@ int64_t stage_memory_plain(const Scenario *s, int first, int last, int64_t rows)
     return fixed + rows * (peak + waiting(s, first));
 }
 
+void stage_memory_tasks(int64_t *bytes, const Scenario *s)
+{
+    const Trace *trace = s->trace;
+    int64_t      teacher = 0, peak = 0;
+
+    for (int b = 0; b < trace->block_count; b++) {
+        const TraceBlock *block = &trace->blocks[b];
+        int64_t           around = known(trace_boundary_bytes(trace, b)) + known(block->output_bytes);
+        peak = larger(peak, around + known(block->teacher_activation_bytes));
+        bytes[b] = teacher + fixed_bytes(block)
+                   + s->batch * (larger(peak, around + known(block->student_activation_bytes)) + waiting(s, 0));
+        teacher += known(block->teacher_weight_bytes);
+    }
+}
+
 bool stage_memory_limited(const Scenario *s)
 {
     for (int d = 0; d < s->device_count; d++) if (s->memory_bytes[d]) return true;

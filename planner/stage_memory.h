@@ -1,4 +1,4 @@
-/* Peak memory of a device in a stage of a relaying schedule, in constant time: what
+/* Peak memory of a device in a stage of a relaying schedule, or in a task of ls, in constant time: what
  * sim/memory.h finds by walking over its program, to the byte (tests hold it to that).
  *
  * In a step the teacher goes up through the blocks, keeping all boundaries, then the
@@ -37,6 +37,10 @@ int64_t stage_memory_most_rows(const StageMemory *memory, int first, int last, i
 
 /* stage_memory_bytes() without a table, by going through the blocks. */
 int64_t stage_memory_plain(const Scenario *scenario, int first, int last, int64_t rows);
+
+/* bytes: [blocks]. What the tasks of ls need, by block: the whole batch, the teacher from the
+ * input, which keeps no boundary but the trained block's. */
+void    stage_memory_tasks(int64_t *bytes, const Scenario *scenario);
 
 /* Whether some device has a limit. */
 bool    stage_memory_limited(const Scenario *scenario);

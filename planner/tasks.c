@@ -16,13 +16,13 @@ static int by_time(const void *a, const void *b)
     return x->task < y->task ? -1 : 1;
 }
 
-static int64_t shortest(const TaskProblem *p, int task)
+int task_fastest(const TaskProblem *p, int task)
 {
-    int64_t least = task_time(p, task, 0);
+    int best = 0;
 
     for (int d = 1; d < p->devices; d++)
-        if (task_time(p, task, d) < least) least = task_time(p, task, d);
-    return least;
+        if (task_time(p, task, d) < task_time(p, task, best)) best = d;
+    return best;
 }
 
 int task_order_build(TaskOrder *out, const TaskProblem *p, Error *err)
@@ -36,7 +36,7 @@ int task_order_build(TaskOrder *out, const TaskProblem *p, Error *err)
         task_order_free(out);
         return error_no_memory(err);
     }
-    for (int t = 0; t < p->tasks; t++) ranked[t] = (Ranked){shortest(p, t), t};
+    for (int t = 0; t < p->tasks; t++) ranked[t] = (Ranked){task_time(p, t, task_fastest(p, t)), t};
     qsort(ranked, n, sizeof *ranked, by_time);
     for (size_t i = 0; i < n; i++) {
         out->task[i] = ranked[i].task;

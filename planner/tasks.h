@@ -16,9 +16,12 @@
 
 #include "base/error.h"
 
+/* The time of a task on a device that cannot take it; every task needs one that can. */
+#define TASK_IMPOSSIBLE INT64_MAX
+
 typedef struct {
     int            tasks, devices;       /* at least 1 each */
-    const int64_t *ns;                   /* [tasks][devices], at least 0 */
+    const int64_t *ns;                   /* [tasks][devices], at least 0, or TASK_IMPOSSIBLE */
 } TaskProblem;
 
 typedef enum { TASKS_FINISHED, TASKS_OUT_OF_NODES, TASKS_OUT_OF_TIME, TASKS_TOO_LARGE } TaskStop;

@@ -25,6 +25,9 @@ void task_order_free(TaskOrder *order);
  * the first k m + 1 tasks of the order some device gets k + 1, at least the last k + 1. */
 int64_t task_bound(const TaskProblem *problem, const TaskOrder *order);
 
+/* The device that takes the task soonest, of equals the lowest: one that can take it. */
+int task_fastest(const TaskProblem *problem, int task);
+
 /* The makespan of an assignment, added up anew; INT64_MAX when it is beyond. */
 int64_t task_makespan(const TaskProblem *problem, const int *device);
 

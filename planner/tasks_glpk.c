@@ -4,8 +4,8 @@
  *              sum_t ns[t][d] x[t][d] <= C       for every device d
  *              bound <= C <= makespan of LPT or MULTIFIT,  x binary
  *
- * Fixed to 0 beforehand: x[t][d] where the task alone takes longer than that makespan;
- * and, for symmetry, x of the i-th task of the order on the k-th of devices with the same
+ * Fixed to 0 beforehand: x[t][d] where the task alone takes longer than that makespan, or
+ * cannot be; and, for symmetry, x of the i-th task of the order on the k-th of devices with the same
  * times where i < k: numbered by their longest task, equal devices can stand in no other
  * order. A task that takes no time somewhere goes there and is left out.
  *
@@ -80,7 +80,8 @@ static void state_rows(const Program *g, int *index, double *value)
         value[1] = -1;
         for (int i = 0; i < n; i++) {
             index[i + 2] = column(g, i, d);
-            value[i + 2] = (double)task_time(g->p, g->order->task[i], d) / g->scale;
+            int64_t ns = task_time(g->p, g->order->task[i], d);
+            value[i + 2] = ns < TASK_IMPOSSIBLE ? (double)ns / g->scale : 0;        /* x is 0 then */
         }
         glp_set_row_bnds(g->lp, n + d + 1, GLP_UP, 0, 0);
         glp_set_mat_row(g->lp, n + d + 1, n + 1, index, value);
@@ -97,15 +98,6 @@ static void watch(glp_tree *tree, void *info)
     if (glp_ios_reason(tree) == GLP_ISELECT && !task_budget_spend(&g->budget, 1)) glp_ios_terminate(tree);
 }
 
-/* A device that the task of the order is fastest on. */
-static int fastest(const Program *g, int i)
-{
-    int d = 0;
-
-    while (task_time(g->p, g->order->task[i], d) > g->order->shortest[i]) d++;
-    return d;
-}
-
 /* What GLPK found, where it is better than what was there. */
 static void take_incumbent(Program *g)
 {
@@ -117,7 +109,7 @@ static void take_incumbent(Program *g)
     for (int i = 0; i < g->tasks; i++)
         for (int d = 0; d < g->p->devices; d++)
             if (glp_mip_col_val(g->lp, column(g, i, d)) > 0.5) found.device[g->order->task[i]] = d;
-    for (int i = g->tasks; i < g->p->tasks; i++) found.device[g->order->task[i]] = fastest(g, i);
+    for (int i = g->tasks; i < g->p->tasks; i++) found.device[g->order->task[i]] = task_fastest(g->p, g->order->task[i]);
     task_lists_finish(&found, g->p);
     if (found.makespan_ns < g->lists->makespan_ns)
         memcpy(g->lists->device, found.device, (size_t)g->p->tasks * sizeof *found.device);
@@ -190,7 +182,8 @@ int tasks_glpk(TaskLists *out, const TaskProblem *p, const TaskLimits *limits, E
     if (!g.rank) { error_no_memory(err); goto done; }
     if (task_order_build(&order, p, err) != 0) goto done;
     while (g.tasks > 0 && order.shortest[g.tasks - 1] == 0) g.tasks--;
-    if (!out->optimal && ((int64_t)g.tasks * p->devices > MAX_COLUMNS || order.total == INT64_MAX)) {
+    if (!out->optimal && ((int64_t)g.tasks * p->devices > MAX_COLUMNS || out->makespan_ns == INT64_MAX
+                           || order.total == INT64_MAX)) {
         out->stopped = TASKS_TOO_LARGE;
     } else if (!out->optimal) {
         g.scale = (double)order.total / g.tasks;

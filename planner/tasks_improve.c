@@ -38,7 +38,7 @@ static void deal_out(Deal *deal, int i, int64_t load[MOST_HANDS])
     if (deal->nodes-- <= 0) return;
     for (int h = 0; h < deal->hands; h++) {
         int64_t ns = time_in(deal, i, h);
-        if (load[h] + ns >= deal->best) continue;
+        if (ns >= deal->best - load[h]) continue;        /* too long, or cannot be */
         load[h] += ns;
         deal->dealt[i] = h;
         deal_out(deal, i + 1, load);

@@ -62,7 +62,8 @@ static void bisect(TaskLists *out, Fit *f)
     }
 }
 
-/* All tasks on the device that takes them soonest: where first fit begins. */
+/* All tasks on the device that takes them soonest: where first fit begins. Where none can
+ * take all, each on its own fastest, and no makespan is too long. */
 static void one_device(TaskLists *out, const TaskProblem *p)
 {
     int64_t least = INT64_MAX;
@@ -74,7 +75,7 @@ static void one_device(TaskLists *out, const TaskProblem *p)
             if (__builtin_add_overflow(sum, task_time(p, t, d), &sum)) { sum = INT64_MAX; break; }
         if (sum < least) { least = sum; best = d; }
     }
-    for (int t = 0; t < p->tasks; t++) out->device[t] = best;
+    for (int t = 0; t < p->tasks; t++) out->device[t] = least < INT64_MAX ? best : task_fastest(p, t);
     out->makespan_ns = least;
 }
 

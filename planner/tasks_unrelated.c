@@ -39,9 +39,10 @@ static double dual(const TaskProblem *p, const double *weight, double *load)
 
     memset(load, 0, (size_t)p->devices * sizeof *load);
     for (int t = 0; t < p->tasks; t++) {
-        int best = 0;
-        for (int d = 1; d < p->devices; d++)
-            if (weight[d] * (double)task_time(p, t, d) < weight[best] * (double)task_time(p, t, best)) best = d;
+        int best = task_fastest(p, t);
+        for (int d = 0; d < p->devices; d++)
+            if (task_time(p, t, d) < TASK_IMPOSSIBLE
+                && weight[d] * (double)task_time(p, t, d) < weight[best] * (double)task_time(p, t, best)) best = d;
         value += weight[best] * (double)task_time(p, t, best);
         load[best] += (double)task_time(p, t, best);
     }
@@ -100,6 +101,7 @@ static void add_up_rest(Branch *b)
         Wide least = -1;
         for (int d = 0; d < b->p->devices; d++) {
             Wide here = (Wide)b->weight[d] * task_time(b->p, b->order->task[i], d);
+            if (task_time(b->p, b->order->task[i], d) == TASK_IMPOSSIBLE) continue;
             if (least < 0 || here < least) least = here;
         }
         b->rest[i] = b->rest[i + 1] + least;
@@ -125,6 +127,7 @@ static int next_device(const Branch *b, int task, int64_t end, int device)
     int64_t least = INT64_MAX;
 
     for (int d = 0; d < b->p->devices; d++) {
+        if (task_time(b->p, task, d) == TASK_IMPOSSIBLE) continue;
         int64_t here = b->busy[d] + task_time(b->p, task, d);
         if ((here > end || (here == end && d > device)) && here < least) { least = here; best = d; }
     }

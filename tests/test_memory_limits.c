@@ -204,6 +204,104 @@ static void a_plan_that_fits_is_found(void **state)
     assert_true(found > 100 && found < 390);
 }
 
+/* ---- lists under limits -------------------------------------------------------------------- */
+
+/* A task alone on the first device: what it needs, by the walk, and how long its step takes;
+ * INT64_MAX where it does not fit. */
+static void task_alone(int64_t *bytes, int64_t *ns, const Scenario *s, int b)
+{
+    Plan    *plan;
+    Program *program;
+    Memory   walked[8];
+    int      n = s->trace->block_count, g = s->device_count, students[16];
+
+    assert_int_equal(plan_new(&plan, SCHEDULE_LS, n, g, s->batch, 1, NULL), 0);
+    assert_int_equal(plan_set_stage(plan, 0, b, b, 0, 1, NULL), 0);
+    for (int k = 0; k < n; k++) students[k] = trace_students(&s->trace->blocks[k]);
+    assert_int_equal(plan_set_students(plan, students, NULL), 0);
+    assert_int_equal(program_build(&program, plan, s->steps, NULL), 0);
+    assert_int_equal(memory_peak(walked, program, s, NULL), 0);
+    *bytes = walked[0].total_bytes;
+    for (int d = 0; d < g; d++) {
+        ns[d] = scenario_load_ns(s, s->batch);
+        for (int k = 0; k <= b; k++)
+            for (int work = 0; work < WORK_COUNT; work++) {
+                Cost cost = {0, 0};
+                if (work == WORK_TEACHER || k == b) assert_int_equal(scenario_work(s, (Work)work, k, d, s->batch, &cost, NULL), 0);
+                ns[d] += cost.ns;
+            }
+        if (s->memory_bytes[d] && *bytes > s->memory_bytes[d]) ns[d] = INT64_MAX;
+    }
+    program_free(program);
+    plan_free(plan);
+}
+
+static int64_t least_makespan(int64_t ns[][8], int tasks, int devices, int task, int64_t *busy)
+{
+    int64_t best = INT64_MAX, end = 0;
+
+    for (int d = 0; d < devices; d++) if (busy[d] > end) end = busy[d];
+    if (task == tasks) return end;
+    for (int d = 0; d < devices; d++) {
+        if (ns[task][d] == INT64_MAX) continue;
+        busy[d] += ns[task][d];
+        int64_t here = least_makespan(ns, tasks, devices, task + 1, busy);
+        busy[d] -= ns[task][d];
+        if (here < best) best = here;
+    }
+    return best;
+}
+
+/* Devices with limits of their own: lists that fit are found, the fastest of them, and what
+ * fits nowhere is said. */
+static void lists_that_fit_are_found(void **state)
+{
+    Rng rng = {.seed = test_seed("lists_that_fit_are_found", 76)};
+    int found = 0, none = 0, partly = 0;
+    (void)state;
+
+    for (int i = 0; i < 600; i++) {
+        RandomTrace h = random_trace_shape(&rng, 6, 4);
+        Trace      *trace;
+        Scenario    s;
+        Comparison  c;
+        int64_t     ns[8][8], bytes[8], alone[8], busy[8] = {0};
+        h.bytes = true;
+        h.students = i % 4 == 0;
+        random_scenario(&rng, &h, 2, &trace, &s);
+        for (int b = 0; b < h.blocks; b++) task_alone(&bytes[b], ns[b], &s, b);
+        stage_memory_tasks(alone, &s);
+        for (int b = 0; b < h.blocks; b++) assert_int_equal(alone[b], bytes[b]);
+        for (int d = 0; d < s.device_count; d++)
+            s.memory_bytes[d] = rng_range(&rng, 0, 3) ? bytes[rng_range(&rng, 0, h.blocks - 1)] - rng_range(&rng, 0, 1) : 0;
+        bool everywhere = true;
+        for (int b = 0; b < h.blocks; b++) task_alone(&bytes[b], ns[b], &s, b);
+        for (int b = 0; b < h.blocks; b++) for (int d = 0; d < s.device_count; d++) everywhere &= ns[b][d] < INT64_MAX;
+        int64_t        best = least_makespan(ns, h.blocks, s.device_count, 0, busy);
+        CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1, .ls = i % 2 ? LS_EXACT : LS_GLPK};
+        assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
+        const Candidate *row = &c.rows[SCHEDULE_LS];
+        if (best == INT64_MAX) assert_true(!row->plan && strstr(row->why, "is too large for device"));
+        else if (!row->plan || row->plan->bottleneck_ns != best) fail_msg("case %d: %s", i, row->why);
+        comparison_free(&c);
+        options.ls = LS_STEALING;
+        assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
+        assert_int_equal(c.rows[SCHEDULE_LS].plan != NULL, everywhere);
+        comparison_free(&c);
+        options.ls = LS_ALL;
+        assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
+        assert_int_equal(row->plan != NULL, best < INT64_MAX);
+        if (row->plan) assert_int_equal(strstr(row->method, "no stealing") == NULL, everywhere);
+        comparison_free(&c);
+        none += best == INT64_MAX;
+        found += best < INT64_MAX;
+        partly += best < INT64_MAX && !everywhere;
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    assert_true(none > 50 && found > 200 && partly > 50);
+}
+
 /* ---- what is said when nothing fits -------------------------------------------------------- */
 
 static bool possible(const Trace *trace, ScenarioOptions options, const CompareOptions *compared)
@@ -316,7 +414,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stages_need_what_programs_do), cmocka_unit_test(floors_grow_and_rows_fit),
         cmocka_unit_test(search_is_exact_under_limits), cmocka_unit_test(a_plan_that_fits_is_found),
-        cmocka_unit_test(advice_is_true), cmocka_unit_test(refusals_name_block_and_device),
+        cmocka_unit_test(lists_that_fit_are_found), cmocka_unit_test(advice_is_true), cmocka_unit_test(refusals_name_block_and_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@ typedef enum {
     EQUAL,                   /* a task takes the same on all devices */
     KINDS,                   /* two kinds of devices, one slower by half */
     UNRELATED,               /* any time anywhere */
+    NOT_EVERYWHERE,          /* two kinds, and devices that cannot take some tasks */
     SHAPES
 } Shape;
 
@@ -31,8 +32,11 @@ static void make(Case *c, Rng *rng, Shape shape, int tasks, int devices, int64_t
         int64_t ns = rng_range(rng, 0, longest);
         for (int d = 0; d < devices; d++) {
             if (shape == UNRELATED) ns = rng_range(rng, 0, longest);
-            c->ns[t * devices + d] = shape == KINDS && 2 * d >= devices ? ns + ns / 2 : ns;
+            c->ns[t * devices + d] = (shape == KINDS || shape == NOT_EVERYWHERE) && 2 * d >= devices ? ns + ns / 2 : ns;
         }
+        int can = (int)rng_range(rng, 0, devices - 1);
+        for (int d = 0; d < devices && shape == NOT_EVERYWHERE; d++)
+            if (d != can && rng_range(rng, 0, 2) == 0) c->ns[t * devices + d] = TASK_IMPOSSIBLE;
     }
 }
 
@@ -52,6 +56,7 @@ static int64_t brute(const TaskProblem *p, int task, int64_t *busy)
     if (task == p->tasks) return end_of(busy, p->devices);
     for (int d = 0; d < p->devices; d++) {
         int64_t ns = p->ns[task * p->devices + d];
+        if (ns == TASK_IMPOSSIBLE) continue;
         busy[d] += ns;
         int64_t end = brute(p, task + 1, busy);
         if (end < best) best = end;
@@ -78,6 +83,7 @@ static TaskLists solve(TaskSolver *solver, const TaskProblem *p, const TaskLimit
     int64_t busy[MAX_DEVICES] = {0};
     for (int t = 0; t < p->tasks; t++) {
         assert_in_range(lists.device[t], 0, p->devices - 1);
+        assert_true(p->ns[t * p->devices + lists.device[t]] != TASK_IMPOSSIBLE);
         busy[lists.device[t]] += p->ns[t * p->devices + lists.device[t]];
     }
     assert_int_equal(lists.makespan_ns, end_of(busy, p->devices));
@@ -97,7 +103,7 @@ static int agree(TaskSolver *solver, uint64_t seed, int count, bool all)
     for (int i = 0; i < count; i++) {
         Case c;
         int  devices = (int)rng_range(&rng, 1, 4), most = devices == 4 ? 6 : 7;
-        make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, most), devices, i % 2 ? 9 : 90000);
+        make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, most), devices, i / SHAPES % 2 ? 9 : 90000);
         int64_t   best = least_makespan(&c.p);
         TaskLists lists = solve(solver, &c.p, NULL);
         bool      right = lists.bound_ns <= best && lists.makespan_ns >= best && (!all || lists.optimal);
@@ -231,6 +237,27 @@ static void sums_beyond_64_bits(void **state)
 
 /* ---- limits --------------------------------------------------------------------------------- */
 
+/* Ten tasks on three devices, and the last device takes only the shortest: beyond where LPT
+ * and MULTIFIT begin, nothing is dealt out to who cannot take it. */
+static void larger_problems_keep_to_what_can_be(void **state)
+{
+    static TaskSolver *const solvers[] = {tasks_lpt, tasks_multifit, tasks_glpk, tasks_exact};
+    (void)state;
+    Rng rng = {.seed = test_seed("what can be", 39)};
+
+    for (int i = 0; i < 40; i++) {
+        Case      c;
+        TaskLists lists[4];
+        make(&c, &rng, NOT_EVERYWHERE, 10 + i % 15, 3 + i % 4, 1000000);
+        for (int k = 0; k < 4; k++) lists[k] = solve(solvers[k], &c.p, k == 2 ? &(TaskLimits){.nodes = 300} : NULL);
+        for (int k = 0; k < 3; k++) {
+            assert_true(lists[k].makespan_ns >= lists[3].bound_ns && lists[k].bound_ns <= lists[3].makespan_ns);
+            if (lists[3].optimal) assert_true(lists[k].makespan_ns >= lists[3].makespan_ns);
+        }
+        for (int k = 0; k < 4; k++) free(lists[k].device);
+    }
+}
+
 static void hard_case(Case *c)
 {
     Rng rng = {.seed = 37};
@@ -342,7 +369,7 @@ int main(void)
         cmocka_unit_test(the_quick_ones_keep_their_guarantees), cmocka_unit_test(both_searches_agree),
         cmocka_unit_test(the_smallest_problems), cmocka_unit_test(where_lpt_is_not_enough),
         cmocka_unit_test(sums_beyond_64_bits), cmocka_unit_test(stopped_searches_say_so),
-        cmocka_unit_test(exact_improves_what_it_cannot_prove),
+        cmocka_unit_test(larger_problems_keep_to_what_can_be), cmocka_unit_test(exact_improves_what_it_cannot_prove),
         cmocka_unit_test(exact_proves_64_on_4), cmocka_unit_test(the_comparison_names_its_lists),
     };
 
