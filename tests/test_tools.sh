@@ -161,10 +161,17 @@ prints 'the trace'"'"'s order'           'exact partition in the order given' \
 prints 'an order of equal devices'       'on device 3, 32 rows' pipebd-plan --order 3,2,1,0 --schedules dpu "$traces/vgg-cpu.json"
 plays_order() { pipebd-plan --order 2,0,3,1 --schedules ahd -o "$WORK/order.json" "$1" && pipebd-sim --plan "$WORK/order.json" "$1"; }
 prints 'a plan in another order is simulated' 'devices 2 (slower core) and 0' plays_order "$mixed"
-derives() { "${PYTHON:-python3}" "$traces/derive_mixed.py" -o "$WORK/mixed.json" && cmp "$WORK/mixed.json" "$1"; }
+derives() { "${PYTHON:-python3}" "$traces/derive_$1.py" -o "$WORK/$1.json" && cmp "$WORK/$1.json" "$traces/mobilenet-$1.json"; }
 if command -v "${PYTHON:-python3}" > /dev/null
-then ok 'the trace of two kinds is derived as said' derives "$mixed"
-else skip 'the trace of two kinds is derived as said' 'no python'; fi
+then
+    ok 'the trace of two kinds is derived as said' derives mixed
+    ok 'the trace of several students is derived as said' derives students
+else
+    skip 'the trace of two kinds is derived as said' 'no python'
+    skip 'the trace of several students is derived as said' 'no python'
+fi
+golden 'plan several students a block' plan-mobilenet-students.table \
+    pipebd-plan --schedules ls,ahd,split "$traces/mobilenet-students.json"
 
 # ---- output --------------------------------------------------------------------------
 
@@ -219,6 +226,16 @@ refuses 1 'check: another network' 'the plan is for 2 blocks, expected 13' \
     pipebd-plan --check "$WORK/hand.json" "$traces/vgg-cpu.json"
 by_hand '{"first": 0, "last": 0, "devices": [2], "rows": [8]}, {"first": 1, "last": 1, "devices": [2], "rows": [8]}'
 refuses 1 'check: a device in two stages' "$WORK/hand.json:1:" pipebd-plan --check "$WORK/hand.json" "$trace"
+students=$traces/mobilenet-students.json
+pipebd-plan --schedules split -o "$WORK/split.json" "$students" > /dev/null
+for format in table csv json; do
+    split_checked() { (cd "$WORK" && pipebd-plan --format "$format" --check split.json "$1"); }
+    golden "check a split plan as $format" "check-split.$format" split_checked "$students"
+done
+refuses 1 'check: a split plan too large' "$WORK/split.json: device 0 needs" \
+    pipebd-plan --memory 2MiB --check "$WORK/split.json" "$students"
+sed '/"tasks"/,$s/"block": 5, "student": 2/"block": 5, "student": 1/' "$WORK/split.json" > "$WORK/twice.json"
+refuses 1 'check: a student of a split plan twice' "$WORK/twice.json:" pipebd-plan --check "$WORK/twice.json" "$students"
 refuses 1 'check: no plan' "$WORK/none: cannot open" pipebd-plan --check "$WORK/none" "$trace"
 refuses 2 'check: with --output' 'no effect with --check' pipebd-plan --check "$WORK/hand.json" -o - "$trace"
 

@@ -249,10 +249,11 @@ static void long_names_are_cut_between_characters(void **state)
 /* The bundled traces: read and within their own words. */
 static void bundled_traces_are_read(void **state)
 {
-    static const char *const names[] = {"nas-cifar10-a6000", "mobilenet-cpu", "mobilenet-mixed", "vgg-cpu"};
+    static const char *const names[] = {"nas-cifar10-a6000", "mobilenet-cpu", "mobilenet-mixed", "mobilenet-students",
+                                        "vgg-cpu"};
 
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         char *path = format_text("%s/traces/%s.json", PIPEBD_ROOT, names[i]);
         read_good(path, NULL, NULL);
         free(path);
