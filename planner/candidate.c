@@ -229,11 +229,15 @@ static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
     Plan   *lost = take(&loser->plan), *other = better ? take(&best->runner_up) : NULL;
 
     if (!next->plan && !best->plan && !best->why[0]) memcpy(best->why, next->why, sizeof best->why);
+    if (next->sim.simulated > best->played) best->played = next->sim.simulated;
     candidate_free(loser);
     if (better) {
         next->ahd_ns = best->ahd_ns;
         next->bound_ns = best->bound_ns;
         next->cutoff_ns = best->cutoff_ns;
+        next->judged = best->judged;
+        next->long_run = best->long_run;
+        next->played = best->played;
         next->simulated = best->simulated;
         *best = *next;
     }
@@ -242,15 +246,54 @@ static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
     note_other(best, lost, lost_ns, s);
 }
 
+/* *ns of so many steps; 0: they cannot be played. */
+static int play_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenario *s, Error *err)
+{
+    Program  *program = NULL;
+    SimResult result = {0};
+    Error     why = {""};
+
+    *ns = 0;
+    if (program_build(&program, plan, steps, &why) == 0 && sim_run(&result, program, s, &(SimOptions){0}, &why) == 0)
+        *ns = result.epoch_ns;
+    program_free(program);
+    sim_free(&result);
+    return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+}
+
+/* *slower: the plan need not be played to the end. */
+static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario *s, Error *err)
+{
+    int64_t all, half = 0, pace = plan->bottleneck_ns, ns;
+    Error   why = {""};
+
+    *slower = false;
+    if (!row->plan || pace == 0 || s->steps <= CANDIDATE_STEPS) return 0;
+    if (row->played <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
+    if (check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;      /* said when it is priced */
+    if (play_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
+    for (int i = 0; i < 2 && all > 0; i++) {
+        *slower = __builtin_mul_overflow(pace, s->steps - CANDIDATE_STEPS, &ns) || ns >= row->sim.epoch_ns - all;
+        if (!*slower || i > 0) break;
+        if (play_steps(&half, plan, CANDIDATE_STEPS / 2, s, err) != 0) return -1;
+        if ((all - half) / (CANDIDATE_STEPS / 2) < pace) pace = (all - half) / (CANDIDATE_STEPS / 2);
+    }
+    return 0;
+}
+
 int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *s, Error *err)
 {
     Candidate next = {0};
+    bool      slower;
 
     if (row->cutoff_ns && candidate_bound(plan, s) >= row->cutoff_ns) {
         plan_free(plan);
         snprintf(row->why, sizeof row->why, "no faster than what is there");
         return 0;
     }
+    if (judge(&slower, row, plan, s, err) != 0) { plan_free(plan); return -1; }
+    if (slower) { plan_free(plan); row->judged++; return 0; }
     if (candidate_price(&next, plan, s, err) != 0) return -1;
     snprintf(next.method, sizeof next.method, "%s", method);
     keep_faster(row, &next, s);

@@ -16,6 +16,9 @@ typedef struct {
     Plan     *runner_up;     /* the fastest other plan that was tried; NULL: none */
     int64_t   runner_up_ns;
     int       simulated;     /* plans tried */
+    int       judged;        /* not played to the end: candidate_try() */
+    int64_t   played;        /* instructions of the longest epoch that was played */
+    int64_t   long_run;      /* what candidate_try() calls long; 0: CANDIDATE_LONG */
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
     int64_t   bound_ns;      /* split: no plan of it has a shorter epoch; 0: not known */
@@ -28,8 +31,16 @@ typedef struct {
 int  candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
 void candidate_free(Candidate *row);         /* keeps why */
 
+enum { CANDIDATE_STEPS = 16, CANDIDATE_LONG = 1000000 };
+
 /* Prices plan and keeps it in row, as found by method, when it is faster than what is
- * there. Takes plan over. -1 only without memory. */
+ * there. Takes plan over. -1 only without memory.
+ *
+ * Where epochs are long (one took more than long_run instructions) a plan with a bottleneck
+ * is first played for CANDIDATE_STEPS: when that and the other steps, each at its bottleneck
+ * or at the pace of the last half of those played, whichever is less, come to no less than the
+ * epoch of what is there, it is not played to the end. Start and end of a run are in those
+ * steps, so the estimate is hardly ever too high; it is no proof. */
 int  candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *scenario, Error *err);
 
 /* Whether two plans are the same to whoever runs them: dpu, ahd and ir with the same

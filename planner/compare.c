@@ -64,6 +64,7 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
         const Candidate *row = &out->rows[i];
         if (!(options->schedules & 1u << i)) continue;
         out->rows[i].cutoff_ns = options->cutoff_ns;
+        out->rows[i].long_run = options->long_run;
         if (compare_one(out, (Schedule)i, scenario, options, err) != 0) {
             comparison_free(out);
             return -1;

@@ -23,6 +23,8 @@ typedef struct {
     int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the
                               * same on every machine */
     LsMethod ls;
+    int64_t  long_run;       /* instructions of an epoch beyond which plans are judged by short plays
+                              * (candidate_try()); 0: CANDIDATE_LONG */
     int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
     Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;

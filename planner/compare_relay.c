@@ -1,5 +1,6 @@
 /* tr, dpu and ahd: the partition search, and the best few of what it finds simulated. */
 #include <stdio.h>
+#include <string.h>
 
 #include "planner/compare_schedule.h"
 #include "planner/fit.h"
@@ -78,6 +79,14 @@ done:
     return rc;
 }
 
+static void say_judged(Candidate *row)
+{
+    size_t used = strlen(row->method);
+
+    if (row->plan && row->judged > 0)
+        snprintf(row->method + used, sizeof row->method - used, ", %d of them for %d steps only", row->judged, CANDIDATE_STEPS);
+}
+
 /* Beyond so many stages to look at, equal shares are tried only where nothing else is. */
 #define MAX_EVEN 1e6
 
@@ -90,6 +99,7 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const Co
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
     if ((mixed || fixed) && compare_mixed(row, schedule, s, options, err) != 0) return -1;
+    say_judged(row);
     if (row->plan || row->why[0]) return 0;
     return fixed ? say_why(row, s, options->cost, schedule == SCHEDULE_AHD ? s->device_count : 1, err)
                  : compare_even(row, schedule, s, options, err);

@@ -1,15 +1,13 @@
 /* The planner against brute force, and its promises on random problems. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/support.h"
 
-#include <cmocka.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/rng.h"
 #include "planner/compare.h"
 #include "planner/partition.h"
+#include "tests/random_trace.h"
 
 /* ---- partition --------------------------------------------------------------- */
 
@@ -123,11 +121,54 @@ static void the_order_of_schedules(void **state)
     }
 }
 
+/* Judged by short plays, as where epochs are long: the same plan wins, or one as good. */
+static void short_plays_choose_the_same(void **state)
+{
+    Rng     rng = {.seed = test_seed("short_plays_choose_the_same", 17)};
+    int     judged = 0, same = 0, rows = 0;
+    (void)state;
+
+    for (int i = 0; i < 400; i++) {
+        RandomTrace    h = random_trace_shape(&rng, 9, 7);
+        CompareOptions all = {.schedules = 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD, .candidates = 8};
+        CompareOptions quick = all;
+        Trace         *trace;
+        Scenario       s;
+        Comparison     a, b;
+        quick.long_run = 1;
+        h.samples *= 10;
+        h.students = i % 4 == 0;
+        random_scenario(&rng, &h, 1 + i % 2, &trace, &s);
+        assert_int_equal(compare_rows(&a, &s, &all, NULL), 0);
+        assert_int_equal(compare_rows(&b, &s, &quick, NULL), 0);
+        for (int k = SCHEDULE_TR; k <= SCHEDULE_AHD; k++) {
+            const Candidate *x = &a.rows[k], *y = &b.rows[k];
+            assert_int_equal(!x->plan, !y->plan);
+            if (!x->plan || k == SCHEDULE_IR) continue;
+            assert_int_equal(x->judged, 0);
+            if (y->sim.epoch_ns < x->sim.epoch_ns || (double)y->sim.epoch_ns > 1.01 * (double)x->sim.epoch_ns)
+                fail_msg("case %d, %s: %lld ns, all played %lld", i, schedule_name((Schedule)k), (long long)y->sim.epoch_ns,
+                         (long long)x->sim.epoch_ns);
+            assert_int_equal(y->judged > 0, strstr(y->method, "of them for 16 steps only") != NULL);
+            judged += y->judged;
+            same += y->sim.epoch_ns == x->sim.epoch_ns;
+            rows++;
+        }
+        comparison_free(&a);
+        comparison_free(&b);
+        scenario_free(&s);
+        trace_free(trace);
+    }
+    print_message("# %d of %d the same, %d plans not played to the end\n", same, rows, judged);
+    assert_true(judged > 1000 && 1000 * same >= 995 * rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(partition_is_exact),
         cmocka_unit_test(calibration_lands_where_published), cmocka_unit_test(the_order_of_schedules),
+        cmocka_unit_test(short_plays_choose_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
