@@ -144,12 +144,12 @@ check-asan:  ## the same tests under the address and undefined-behaviour sanitiz
 	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
 
 # Of the tests of threads those that link no oneDNN, which the sanitizer does not know.
-check-tsan:  ## the transport between devices under the thread sanitizer
+check-tsan:  ## transport, loader and checkpoints under the thread sanitizer
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g'
 
-tsan-run: $(BUILD)/tests/test_transport
-	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $<
+tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint)
+	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
 
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh; minutes)
 	@$(SUBMAKE) all

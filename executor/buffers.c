@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/net.h"
+
+enum { ALIGN = 16 };         /* floats of a cache line */
+
 int64_t boundary_count(const Workload *workload, int boundary)
 {
     return boundary == 0 ? shape_count(workload->block[0].in) : shape_count(workload->block[boundary - 1].out);
@@ -30,7 +34,7 @@ static void makes(Value *value, const Instruction *in, int i)
 {
     if (value->rows == 0) {
         *value = (Value){in->row, in->rows, value->per_row, i, i, in->op == OP_LOAD,
-                         in->op == OP_RECV ? in->link : -1, -1};
+                         in->op == OP_RECV ? in->link : -1, -1, -1};
         return;
     }
     int64_t end = value->row + value->rows, in_end = in->row + in->rows;
@@ -58,17 +62,21 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
             break;
         case OP_TEACHER:
             uses(&values[value_boundary(in->block)], i);
+            makes(&values[value_of(b, VALUE_TEACHER_WORK, in->block)], in, i);
             makes(&values[value_boundary(in->block + 1)], in, i);
             break;
         case OP_FORWARD:
             uses(&values[value_boundary(in->block)], i);
-            makes(&values[value_output(b, in->block)], in, i);
+            makes(&values[value_of(b, VALUE_KEPT, in->block)], in, i);
+            makes(&values[value_of(b, VALUE_OUTPUT, in->block)], in, i);
             break;
         case OP_BACKWARD:
             uses(&values[value_boundary(in->block)], i);
             uses(&values[value_boundary(in->block + 1)], i);
-            uses(&values[value_output(b, in->block)], i);
-            makes(&values[value_gradient(b, in->block)], in, i);
+            uses(&values[value_of(b, VALUE_KEPT, in->block)], i);
+            uses(&values[value_of(b, VALUE_OUTPUT, in->block)], i);
+            makes(&values[value_of(b, VALUE_STUDENT_WORK, in->block)], in, i);
+            makes(&values[value_of(b, VALUE_GRADIENT, in->block)], in, i);
             break;
         default:
             break;
@@ -78,7 +86,15 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
 
 /* ---- where they live ------------------------------------------------------------ */
 
-static size_t floats_of(const Value *value) { return (size_t)(value->rows * value->per_row); }
+static int64_t floats_of(const Value *value)
+{
+    return (value->rows * value->per_row + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static bool together(const Value *a, const Value *b)
+{
+    return a->made <= b->last && b->made <= a->last;
+}
 
 static int new_slot(Buffers *b, size_t count, int channel)
 {
@@ -93,13 +109,12 @@ static int new_slot(Buffers *b, size_t count, int channel)
     return b->slot_count++;
 }
 
-/* Whether one of the phase's values that have a place lives there when value does. */
+/* Whether one of the phase's boundaries that have a slot lives there when value does. */
 static bool taken(const Buffers *b, const Value *values, int slot, const Value *value)
 {
-    for (int v = 0; v < value_count(b); v++) {
-        const Value *other = &values[v];
-        if (other == value || other->rows == 0 || other->slot != slot) continue;
-        if (other->made <= value->last && value->made <= other->last) return true;
+    for (int k = 0; k <= b->block_count; k++) {
+        const Value *other = &values[value_boundary(k)];
+        if (other != value && other->rows > 0 && other->slot == slot && together(other, value)) return true;
     }
     return false;
 }
@@ -111,90 +126,205 @@ static int slot_of_channel(Buffers *b, const Value *values, const Value *value, 
     return new_slot(b, count, value->channel);
 }
 
-/* The free slot that has to grow least, and of those the smallest. */
-static int shared_slot(Buffers *b, const Value *values, const Value *value)
+/* What is exchanged must have room for the channel's largest message: a smaller one is copied. */
+static int give_slots(Buffers *b, Value *values, const size_t *message_count)
 {
-    size_t need = floats_of(value);
-    int    best = -1;
-
-    for (int s = 0; s < b->slot_count; s++) {
-        if (b->slots[s].channel >= 0 || taken(b, values, s, value)) continue;
-        size_t size = b->slots[s].count, best_size = best >= 0 ? b->slots[best].count : 0;
-        bool   better = size >= need ? best_size < need || size < best_size : size > best_size && best_size < need;
-        if (best < 0 || better) best = s;
-    }
-    if (best < 0) return new_slot(b, need, -1);
-    if (b->slots[best].count < need) b->slots[best].count = need;
-    return best;
-}
-
-/* Values get their places largest first, so that few slots grow. */
-static int place_values(Buffers *b, Value *values, const size_t *message_count)
-{
-    for (;;) {
-        Value *next = NULL;
-        for (int v = 0; v < value_count(b); v++) {
-            Value *value = &values[v];
-            if (value->rows == 0 || value->slot >= 0 || value->borrowed) continue;
-            if (!next || floats_of(value) > floats_of(next)) next = value;
-        }
-        if (!next) return 0;
-        next->slot = next->channel >= 0 ? slot_of_channel(b, values, next, message_count[next->channel])
-                                        : shared_slot(b, values, next);
-        if (next->slot < 0) return -1;
-    }
-}
-
-static int plan_phases(Buffers *b, const Workload *workload, const Code *code, const size_t *message_count)
-{
-    for (int p = 0; p < code->phase_count; p++) {
-        Value *values = calloc((size_t)value_count(b), sizeof *values);
-        if (!values) return -1;
-        b->phases[b->phase_count++].values = values;
-        for (int k = 0; k <= b->block_count; k++) values[value_boundary(k)].per_row = boundary_count(workload, k);
-        for (int k = 0; k < b->block_count; k++) {
-            values[value_output(b, k)].per_row = boundary_count(workload, k + 1);
-            values[value_gradient(b, k)].per_row = boundary_count(workload, k + 1);
-        }
-        for (int v = 0; v < value_count(b); v++) values[v].slot = values[v].channel = -1;
-        find_values(b, values, code, &code->phases[p]);
-        if (place_values(b, values, message_count) != 0) return -1;
+    for (int k = 0; k <= b->block_count; k++) {
+        Value *value = &values[value_boundary(k)];
+        if (value->rows == 0 || value->channel < 0) continue;
+        size_t most = message_count[value->channel];
+        if ((size_t)(value->rows * value->per_row) < most) { value->channel = -1; continue; }
+        value->slot = slot_of_channel(b, values, value, most);
+        if (value->slot < 0) return -1;
     }
     return 0;
 }
 
-int buffers_plan(Buffers *out, const Program *program, const Workload *workload, int device,
+/* Largest first; of the same size, those that live earlier. */
+static int by_size(const void *a, const void *b)
+{
+    const Value *x = *(Value *const *)a, *y = *(Value *const *)b;
+    int64_t      m = floats_of(x), n = floats_of(y);
+
+    if (m != n) return m > n ? -1 : 1;
+    if (x->made != y->made) return x->made < y->made ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+/* Gives value the first place that is free for as long as it lives. placed: [count] in the order of
+ * their places; value is put among them. */
+static void give_place(Value *value, Value **placed, int count)
+{
+    int64_t at = 0, need = floats_of(value);
+    int     i, n = count;
+
+    for (i = 0; i < count; i++) {
+        if (!together(placed[i], value)) continue;
+        if (placed[i]->place >= at + need) break;
+        int64_t end = placed[i]->place + floats_of(placed[i]);
+        if (end > at) at = end;
+    }
+    value->place = at;
+    for (; n > 0 && placed[n - 1]->place > at; n--) placed[n] = placed[n - 1];
+    placed[n] = value;
+}
+
+/* Those that live long first; of the same, the larger. */
+static int by_life(const void *a, const void *b)
+{
+    const Value *x = *(Value *const *)a, *y = *(Value *const *)b;
+    int          m = x->last - x->made, n = y->last - y->made;
+
+    return m != n ? (m > n ? -1 : 1) : by_size(a, b);
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const Value *x = *(Value *const *)a, *y = *(Value *const *)b;
+
+    return x->made != y->made ? (x->made < y->made ? -1 : 1) : by_size(a, b);
+}
+
+/* Gives places in an order; returns the floats that they take. */
+static int64_t place_all(Value **order, Value **placed, int count, int (*compare)(const void *, const void *))
+{
+    int64_t most = 0;
+
+    qsort(order, (size_t)count, sizeof *order, compare);
+    for (int i = 0; i < count; i++) {
+        give_place(order[i], placed, i);
+        int64_t end = order[i]->place + floats_of(order[i]);
+        if (end > most) most = end;
+    }
+    return most;
+}
+
+/* By the best of several orders: none is best for all programs. */
+static int give_places(const Buffers *b, PhaseBuffers *phase)
+{
+    int (*const orders[])(const void *, const void *) = {by_size, by_life, by_start};
+    int     count = 0, best = 0;
+    Value **order = calloc(2 * (size_t)value_count(b), sizeof *order), **placed = order + value_count(b);
+
+    if (!order) return -1;
+    for (int v = 0; v < value_count(b); v++) {
+        Value *value = &phase->values[v];
+        if (value->rows > 0 && value->channel < 0 && !value->borrowed) order[count++] = value;
+    }
+    for (int i = 0; i < (int)(sizeof orders / sizeof *orders); i++) {
+        int64_t floats = place_all(order, placed, count, orders[i]);
+        if (i == 0 || floats < phase->count) { phase->count = floats; best = i; }
+    }
+    place_all(order, placed, count, orders[best]);
+    free(order);
+    return 0;
+}
+
+/* Floats a row that the nets of a block want. */
+typedef struct { int64_t per_row[VALUE_KINDS]; } BlockNeeds;
+
+static void set_sizes(const Buffers *b, Value *values, const Workload *workload, const BlockNeeds *needs)
+{
+    for (int k = 0; k <= b->block_count; k++) values[value_boundary(k)].per_row = boundary_count(workload, k);
+    for (int kind = 0; kind < VALUE_KINDS; kind++)
+        for (int k = 0; k < b->block_count; k++)
+            values[value_of(b, (ValueKind)kind, k)].per_row =
+                kind == VALUE_OUTPUT || kind == VALUE_GRADIENT ? boundary_count(workload, k + 1) : needs[k].per_row[kind];
+    for (int v = 0; v < value_count(b); v++) values[v].channel = values[v].slot = -1;
+}
+
+static int plan_phases(Buffers *b, const Workload *workload, const BlockNeeds *needs, const Code *code,
+                       const size_t *message_count)
+{
+    for (int p = 0; p < code->phase_count; p++) {
+        PhaseBuffers *phase = &b->phases[b->phase_count];
+        phase->values = calloc((size_t)value_count(b), sizeof *phase->values);
+        if (!phase->values) return -1;
+        b->phase_count++;
+        set_sizes(b, phase->values, workload, needs);
+        find_values(b, phase->values, code, &code->phases[p]);
+        if (give_slots(b, phase->values, message_count) != 0 || give_places(b, phase) != 0) return -1;
+    }
+    return 0;
+}
+
+/* needs: [blocks] */
+static int find_needs(BlockNeeds *needs, const Workload *workload, const Device *memory, Error *err)
+{
+    for (int b = 0; b < workload->block_count; b++) {
+        const WorkBlock *block = &workload->block[b];
+        NetNeeds         teacher, student;
+        if (net_needs(&teacher, memory, &block->teacher, NET_FROZEN, err) != 0
+            || net_needs(&student, memory, &block->student, NET_TRAINED, err) != 0) return -1;
+        needs[b] = (BlockNeeds){{[VALUE_KEPT] = student.kept, [VALUE_TEACHER_WORK] = teacher.work,
+                                 [VALUE_STUDENT_WORK] = student.work}};
+    }
+    return 0;
+}
+
+int buffers_plan(Buffers *out, const Program *program, const Workload *workload, int device, const Device *memory,
                  const size_t *message_count, Error *err)
 {
     const Code *code = &program->devices[device];
+    BlockNeeds *needs = calloc((size_t)program->block_count, sizeof *needs);
+    int         rc = -1;
 
     *out = (Buffers){.block_count = program->block_count};
     out->phases = calloc((size_t)(code->phase_count + program->queue.phase_count) + 1, sizeof *out->phases);
-    if (!out->phases || plan_phases(out, workload, code, message_count) != 0
-        || plan_phases(out, workload, &program->queue, message_count) != 0) {
-        buffers_free(out, NULL);
-        return error_no_memory(err);
-    }
-    return 0;
+    if (!needs || !out->phases) { error_no_memory(err); goto done; }
+    if (find_needs(needs, workload, memory, err) != 0) goto done;
+    if (plan_phases(out, workload, needs, code, message_count) != 0
+        || plan_phases(out, workload, needs, &program->queue, message_count) != 0) { error_no_memory(err); goto done; }
+    rc = 0;
+done:
+    free(needs);
+    if (rc != 0) buffers_free(out, NULL);
+    return rc;
 }
 
-int buffers_open(Buffers *buffers, Device *memory, int64_t *bytes, Error *err)
+int buffers_open(Buffers *buffers, Device *memory, Error *err)
 {
-    *bytes = 0;
     for (int s = 0; s < buffers->slot_count; s++) {
         Slot *slot = &buffers->slots[s];
         slot->memory = device_alloc(memory, slot->count);
         if (!slot->memory)
             return error_set(err, "no memory for boundaries: %zu bytes", slot->count * sizeof(float));
-        *bytes += (int64_t)(slot->count * sizeof(float));
     }
     return 0;
+}
+
+int buffers_begin(Buffers *buffers, Device *memory, int phase, Error *err)
+{
+    int64_t count = buffers->phases[phase].count;
+
+    if (count == buffers->count) return 0;
+    if (buffers->memory) device_release(memory, buffers->memory);        /* both never stand side by side */
+    buffers->count = 0;
+    buffers->memory = count > 0 ? device_alloc(memory, (size_t)count) : NULL;
+    if (count > 0 && !buffers->memory)
+        return error_set(err, "no memory for boundaries and activations: %zu bytes", (size_t)count * sizeof(float));
+    buffers->count = count;
+    return 0;
+}
+
+int64_t buffers_bytes(const Buffers *buffers)
+{
+    int64_t count = buffers->count;
+
+    for (int s = 0; s < buffers->slot_count; s++) count += (int64_t)buffers->slots[s].count;
+    return count * (int64_t)sizeof(float);
+}
+
+float *buffers_at(const Buffers *buffers, const Value *value)
+{
+    return value->slot >= 0 ? buffers->slots[value->slot].memory : buffers->memory + value->place;
 }
 
 void buffers_free(Buffers *buffers, Device *memory)
 {
     for (int s = 0; s < buffers->slot_count; s++)
         if (buffers->slots[s].memory) device_release(memory, buffers->slots[s].memory);
+    if (buffers->memory) device_release(memory, buffers->memory);
     for (int p = 0; p < buffers->phase_count; p++) free(buffers->phases[p].values);
     free(buffers->phases);
     free(buffers->slots);

@@ -62,7 +62,8 @@ typedef struct {
     int64_t     span_count;
     double     *loss;                    /* [blocks]: of the last step; NaN: none run */
     int64_t    *steps;                   /* [blocks]: where they stand */
-    int64_t    *peak_bytes;              /* [devices]: the most that was allocated at a time */
+    int64_t    *peak_bytes;              /* [devices]: the most that was allocated at a time: nets, their
+                                          * work, boundaries, queues, the loader's batches */
     bool        stopped;                 /* by *stop */
 } ExecutionResult;
 

@@ -274,6 +274,13 @@ done:
     return rc;
 }
 
+int64_t loader_bytes(const Loader *loader, int d)
+{
+    int64_t row = data_elements(loader->data) * (int64_t)sizeof(float) + (int64_t)sizeof(int);
+
+    return (loader->options.prefetch + 1) * loader->device[d].room * row;
+}
+
 /* Waits until the lanes have made step n, and asks for the one that follows those asked for.
  * NULL: stopped. */
 static Slot *take_prefetched(Loader *loader, int d, int64_t n)

@@ -41,6 +41,9 @@ int  loader_begin(Loader *loader, int device, int64_t row, int64_t rows, int64_t
 int  loader_take(Loader *loader, int device, const float **x, const int **labels, int64_t *start_ns, int64_t *end_ns,
                  Error *err);
 
+/* Bytes that the device's batches take, those loaded ahead and the one that was taken last. */
+int64_t loader_bytes(const Loader *loader, int device);
+
 /* Wakes everybody; further calls fail. From any thread. */
 void loader_stop(Loader *loader);
 

@@ -44,7 +44,8 @@ static int fill_block(const Job *job, Device *device, int b)
     block->student_weight_bytes = student.weight;
     block->gradient_bytes = student.gradient;
     block->state_bytes = student.state;
-    /* The student's output and the gradient at it live until its backward is done. */
+    /* The student's output and the gradient at it live until its backward is done. What nets work
+     * with is lent to them only for a call (executor/buffers.h), so it is theirs alone. */
     block->student_activation_bytes = a_sample(student.activation + student.work, rows) + 2 * output;
     return 0;
 }

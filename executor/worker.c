@@ -31,7 +31,7 @@ struct Worker {
     Device   *memory;
     Buffers   buffers;
     bool      joined;        /* the transport */
-    int64_t   fixed_bytes;   /* buffers and queues */
+    int64_t   queue_bytes;
     Net     **teacher;       /* [blocks], NULL where there is none */
     Student  *students;      /* [blocks] */
     GradientRun *runs;       /* [run_capacity] */
@@ -41,6 +41,7 @@ struct Worker {
     const Phase *phase;
     const Value *values;
     int          number;     /* of the phase, in code */
+    int          planned;    /* of the phase, in buffers */
     int64_t      first, step;
     bool         stopping;
     /* the instruction */
@@ -108,7 +109,7 @@ void run_fail(Run *run, const Error *err)
 static const float *boundary_rows(const Worker *w, int boundary, int64_t row)
 {
     const Value *value = &w->values[value_boundary(boundary)];
-    const float *base = value->borrowed ? w->loaded : w->buffers.slots[value->slot].memory;
+    const float *base = value->borrowed ? w->loaded : buffers_at(&w->buffers, value);
 
     return base + (row - value->row) * value->per_row;
 }
@@ -118,7 +119,7 @@ static float *own_rows(const Worker *w, int number, int64_t row)
 {
     const Value *value = &w->values[number];
 
-    return w->buffers.slots[value->slot].memory + (row - value->row) * value->per_row;
+    return buffers_at(&w->buffers, value) + (row - value->row) * value->per_row;
 }
 
 /* ---- instructions ---------------------------------------------------------------- */
@@ -172,7 +173,7 @@ static int do_forward(Worker *w, const Instruction *in)
 
     if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
     return net_forward(student->net, boundary_rows(w, in->block, in->row),
-                       own_rows(w, value_output(&w->buffers, in->block), in->row), in->rows,
+                       own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
                        block->choices ? student->choices : NULL, &w->err);
 }
 
@@ -180,9 +181,9 @@ static int do_backward(Worker *w, const Instruction *in)
 {
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
-    float           *gradient = own_rows(w, value_gradient(&w->buffers, in->block), in->row);
+    float           *gradient = own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
 
-    loss_backward(w->memory, block->loss, own_rows(w, value_output(&w->buffers, in->block), in->row),
+    loss_backward(w->memory, block->loss, own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
                   boundary_rows(w, in->block + 1, in->row), gradient, in->rows, shape_count(block->out),
                   w->run->x->program->batch, &student->loss);
     return net_backward(student->net, gradient, in->rows, &w->err);
@@ -310,6 +311,12 @@ static int sum_statistics(void *context, double *values, int count, Error *err)
     return rc;
 }
 
+/* Memory that a net of the phase borrows. */
+static float *lent(const Worker *w, ValueKind kind, int block)
+{
+    return buffers_at(&w->buffers, &w->values[value_of(&w->buffers, kind, block)]);
+}
+
 static int open_teacher(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
@@ -320,6 +327,7 @@ static int open_teacher(Worker *w, const Instruction *in)
         if (net_new(net, w->memory, &block->teacher, block->in, NET_FROZEN, &w->err) != 0) return -1;
         if (state_load_teacher(*net, in->block, x->teacher, x->seed, &w->err) != 0) return -1;
     }
+    net_lend(*net, NULL, lent(w, VALUE_TEACHER_WORK, in->block));
     return net_prepare(*net, in->rows, &w->err);
 }
 
@@ -349,6 +357,7 @@ static int open_student(Worker *w, const Instruction *in)
     if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
     if (!student->choices) return error_no_memory(&w->err);
     if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
+    net_lend(student->net, lent(w, VALUE_KEPT, in->block), lent(w, VALUE_STUDENT_WORK, in->block));
     return net_prepare(student->net, in->rows, &w->err);
 }
 
@@ -385,30 +394,35 @@ static void close_nets(Worker *w, bool all)
     }
 }
 
-/* Adds what a net keeps to *kept; what it needs within a call, nets of a device share. */
-static void count_bytes(const Net *net, int64_t rows, int64_t *kept, int64_t *shared)
-{
-    NetBytes bytes = net_bytes(net, rows);
-
-    *kept += bytes.weight + bytes.gradient + bytes.state + bytes.activation;
-    if (bytes.work > *shared) *shared = bytes.work;
-}
-
 static int open_nets(Worker *w)
 {
-    int64_t bytes = w->fixed_bytes, shared = 0;
-
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
         if (in->op == OP_TEACHER && open_teacher(w, in) != 0) return -1;
         if (in->op == OP_FORWARD && open_student(w, in) != 0) return -1;
         if (in->op == OP_ALLREDUCE && open_group(w, in) != 0) return -1;
-        if (in->op == OP_TEACHER) count_bytes(w->teacher[in->block], in->rows, &bytes, &shared);
-        if (in->op == OP_FORWARD) count_bytes(w->students[in->block].net, in->rows, &bytes, &shared);
     }
-    int64_t *peak = &w->run->peak_bytes[w->device];
-    if (bytes + shared > *peak) *peak = bytes + shared;
     return 0;
+}
+
+/* A net's own memory: it borrows what it keeps and works with. */
+static int64_t own_bytes(const Net *net)
+{
+    NetBytes bytes = net ? net_bytes(net, 0) : (NetBytes){0};
+
+    return bytes.weight + bytes.gradient + bytes.state;
+}
+
+/* Of all that is open. */
+static void count_bytes(Worker *w)
+{
+    int64_t bytes = w->queue_bytes + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
+                    + loader_bytes(w->run->loader, w->device);
+    int64_t *peak = &w->run->peak_bytes[w->device];
+
+    for (int b = 0; b < w->run->x->workload->block_count; b++)
+        bytes += own_bytes(w->teacher[b]) + own_bytes(w->students[b].net);
+    if (bytes > *peak) *peak = bytes;
 }
 
 /* ---- a phase ------------------------------------------------------------------------ */
@@ -434,7 +448,8 @@ static void select_phase(Worker *w, const Code *code, int number, bool stolen)
 
     w->code = code;
     w->phase = &code->phases[number];
-    w->values = w->buffers.phases[before + number].values;
+    w->planned = before + number;
+    w->values = w->buffers.phases[w->planned].values;
     w->number = number;
     w->first = w->step = first_step(w, stolen);
 }
@@ -445,13 +460,14 @@ static int open_phase(Worker *w)
 {
     if (is_over(w)) return 0;
     close_nets(w, false);
-    if (open_nets(w) != 0) return -1;
+    if (buffers_begin(&w->buffers, w->memory, w->planned, &w->err) != 0 || open_nets(w) != 0) return -1;
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
         if (in->op == OP_LOAD
             && loader_begin(w->run->loader, w->device, in->row, in->rows, w->first,
                             w->run->x->program->steps - w->first, &w->err) != 0) return -1;
     }
+    count_bytes(w);
     return 0;
 }
 
@@ -525,18 +541,16 @@ static int open_worker(Worker *w)
     Run             *run = w->run;
     const Execution *x = run->x;
     size_t           blocks = (size_t)x->workload->block_count;
-    int64_t          queues;
 
     if (device_open(&w->memory, x->devices, w->device, &w->err) != 0) return -1;
     w->teacher = calloc(blocks, sizeof *w->teacher);
     w->students = calloc(blocks, sizeof *w->students);
     if (!w->teacher || !w->students) return error_no_memory(&w->err);
-    if (buffers_plan(&w->buffers, x->program, x->workload, w->device, run->message_count, &w->err) != 0
-        || buffers_open(&w->buffers, w->memory, &w->fixed_bytes, &w->err) != 0) return -1;
+    if (buffers_plan(&w->buffers, x->program, x->workload, w->device, w->memory, run->message_count, &w->err) != 0
+        || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
     w->joined = true;
-    if (run->transport->ops->join(run->transport, w->device, w->memory, &queues, &w->err) != 0) return -1;
-    w->fixed_bytes += queues;
-    run->peak_bytes[w->device] = w->fixed_bytes;
+    if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;
+    count_bytes(w);
     if (x->program->devices[w->device].phase_count == 0) return 0;
     select_phase(w, &x->program->devices[w->device], 0, false);
     return open_phase(w);

@@ -69,6 +69,7 @@ typedef struct {
      * least count floats; work() moves when reserve() is called. */
     int    (*reserve)(Device *device, int64_t count, Error *err);
     float *(*work)(Device *device);
+    int64_t (*reserved)(const Device *device);           /* bytes, and what operators share */
 
     void (*fetch)(Device *device, float *host, const float *memory, int64_t count);
     void (*put)(Device *device, float *memory, const float *host, int64_t count);

@@ -50,6 +50,11 @@ void device_release(Device *device, float *memory)
     if (memory) device->backend->release(device, memory);
 }
 
+int64_t device_work_bytes(const Device *device)
+{
+    return device->backend->reserved(device);
+}
+
 void loss_backward(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
                    int64_t rows, int64_t per_row, int64_t global_rows, double *loss)
 {

@@ -35,4 +35,7 @@ void  device_close(Device *device);
 float *device_alloc(Device *device, size_t count);
 void   device_release(Device *device, float *memory);
 
+/* Bytes of the work memory that nets share; it grows as they are prepared, and stays. */
+int64_t device_work_bytes(const Device *device);
+
 #endif

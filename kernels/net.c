@@ -19,8 +19,10 @@ struct Net {
     Shape          in, out;
     Graph          graph;
     float         *weight, *gradient, *state, *statistic;
-    float         *kept;     /* [kept_rows][graph.kept] */
+    float         *kept;     /* [kept_rows][graph.kept], or lent */
     int64_t        kept_rows;
+    float         *work;     /* lent */
+    bool           lent;
     int64_t       *prepared; /* [prepared_count] numbers of rows */
     int            prepared_count;
     GroupSum       group;
@@ -115,7 +117,7 @@ void net_free(Net *net)
     device_release(net->device, net->statistic);
     device_release(net->device, net->gradient);
     device_release(net->device, net->state);
-    device_release(net->device, net->kept);
+    if (!net->lent) device_release(net->device, net->kept);
     free(net->prepared);
     free(net);
 }
@@ -123,9 +125,9 @@ void net_free(Net *net)
 /* ---- preparing ---- */
 
 /* Buffers: one that is read, one that is written, and one for each residual around. */
-static int buffer_count(const Net *net)
+static int buffer_count(const Graph *graph)
 {
-    return 2 + net->graph.depth;
+    return 2 + graph->depth;
 }
 
 static bool is_prepared(const Net *net, int64_t rows)
@@ -146,13 +148,19 @@ static int grow_kept(Net *net, int64_t rows, Error *err)
 {
     float *more;
 
-    if (net->mode == NET_FROZEN || rows <= net->kept_rows) return 0;
+    if (net->lent || net->mode == NET_FROZEN || rows <= net->kept_rows) return 0;
     more = floats(net, rows * net->graph.kept);
     if (!more) return error_no_memory(err);
     device_release(net->device, net->kept);
     net->kept = more;
     net->kept_rows = rows;
     return 0;
+}
+
+static int grow_work(const Net *net, int64_t rows, Error *err)
+{
+    if (net->lent) return 0;
+    return net->backend->reserve(net->device, buffer_count(&net->graph) * net->graph.largest * rows, err);
 }
 
 int net_prepare(Net *net, int64_t rows, Error *err)
@@ -165,12 +173,30 @@ int net_prepare(Net *net, int64_t rows, Error *err)
     more = realloc(net->prepared, (size_t)(net->prepared_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     net->prepared = more;
-    if (grow_kept(net, rows, err) != 0) return -1;
-    if (net->backend->reserve(net->device, buffer_count(net) * net->graph.largest * rows, err) != 0) return -1;
+    if (grow_kept(net, rows, err) != 0 || grow_work(net, rows, err) != 0) return -1;
     graph_each(&net->graph.nodes, true, prepare_operator, &making);
     if (making.rc != 0) return -1;
     net->prepared[net->prepared_count++] = rows;
     return 0;
+}
+
+int net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
+{
+    Graph graph;
+
+    *out = (NetNeeds){0};
+    if (graph_build(&graph, device->backend, layers, mode, err) != 0) return -1;
+    *out = (NetNeeds){mode == NET_TRAINED ? graph.kept : 0, buffer_count(&graph) * graph.largest};
+    graph_free(&graph);
+    return 0;
+}
+
+void net_lend(Net *net, float *kept, float *work)
+{
+    if (!net->lent) device_release(net->device, net->kept);
+    net->lent = true;
+    net->kept = kept;
+    net->work = work;
 }
 
 /* ---- parameters ---- */
@@ -265,20 +291,22 @@ typedef struct {
 
 static float *buffer(const Step *s, int i)
 {
-    return s->net->backend->work(s->net->device) + i * s->net->graph.largest * s->rows;
+    float *work = s->net->lent ? s->net->work : s->net->backend->work(s->net->device);
+
+    return work + i * s->net->graph.largest * s->rows;
 }
 
 /* The bit of the buffer that p is, 0 where it is none. */
 static unsigned bit_of(const Step *s, const float *p)
 {
-    for (int i = 0; i < buffer_count(s->net); i++)
+    for (int i = 0; i < buffer_count(&s->net->graph); i++)
         if (buffer(s, i) == p) return 1u << i;
     return 0;
 }
 
 static float *free_buffer(const Step *s, unsigned used)
 {
-    for (int i = 0; i < buffer_count(s->net); i++)
+    for (int i = 0; i < buffer_count(&s->net->graph); i++)
         if (!(used & 1u << i)) return buffer(s, i);
     assert(!"buffer_count() says how many are needed");
     return NULL;
@@ -535,5 +563,5 @@ NetBytes net_bytes(const Net *net, int64_t rows)
     return (NetBytes){.weight = (graph->trained_count + graph->statistic_count) * each + sizes.weight,
                       .gradient = trained, .state = trained,
                       .activation = net->mode == NET_TRAINED ? rows * graph->kept * each : 0,
-                      .work = buffer_count(net) * graph->largest * rows * each + sizes.scratch};
+                      .work = buffer_count(graph) * graph->largest * rows * each + sizes.scratch};
 }

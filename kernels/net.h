@@ -2,7 +2,7 @@
  * loss and update. Knows nothing of schedules.
  *
  * Memory and the kernels' plans for a number of rows are made by net_prepare(); the calls of a
- * step allocate nothing. The result for given rows is the same bits whatever ran before.
+ * step allocate nothing (but for a moment where net_write() came between). The result for given rows is the same bits whatever ran before.
  * Gradients are sums over the rows of a call; losses and gradients are scaled by the
  * global batch, so that replicas that split it add up to the whole. */
 #ifndef KERNELS_NET_H
@@ -24,6 +24,17 @@ void net_free(Net *net);
 
 /* Makes ready for calls with this many rows; may be called for several numbers. */
 int  net_prepare(Net *net, int64_t rows, Error *err);
+
+/* Memory that a net needs beside its weights, floats a row, as its layers alone say: multiples of
+ * a cache line. kept: from forward to backward; work: within a call (forward of a frozen net,
+ * backward of a trained one). */
+typedef struct { int64_t kept, work; } NetNeeds;
+int  net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
+
+/* The net uses the caller's memory instead of its own: kept is the net's alone from net_forward()
+ * to net_backward(), work within each of them. Before the first net_prepare(), and again
+ * between steps. Both have room for the rows of the largest call, aligned as device_alloc() does. */
+void net_lend(Net *net, float *kept, float *work);
 
 /* ---- parameters, in PyTorch's shapes and orders (conv: [out][in / groups][kernel][kernel]) ---- */
 
@@ -79,7 +90,7 @@ void loss_backward(Device *device, LossKind kind, const float *student, const fl
                    int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
 
 /* Bytes for a number of rows. activation: what lives from forward to backward; work: only
- * within a call. */
+ * within a call. The same whether memory is lent or not. */
 typedef struct { int64_t weight, gradient, state, activation, work; } NetBytes;
 NetBytes net_bytes(const Net *net, int64_t rows);
 

@@ -46,6 +46,39 @@ static int make(Operator *op, Error *err)
     return op->own ? 0 : error_no_memory(err);
 }
 
+/* ---- weights ---- */
+
+/* Weights with the norm in them, cpu_release() them; the bias goes to op->own. */
+static float *fold(Operator *op)
+{
+    const OperatorSpec       *spec = &op->spec;
+    const OperatorParameters *p = &op->p;
+    int64_t each = weights_count(spec) / spec->out.channels;
+    float  *folded = cpu_alloc((size_t)weights_count(spec));
+
+    for (int c = 0; folded && c < spec->out.channels; c++) {
+        float scale = p->norm_weight[c] / sqrtf(p->norm_variance[c] + EPSILON);
+
+        op->own[c] = p->norm_bias[c] + ((p->bias ? p->bias[c] : 0.0f) - p->norm_mean[c]) * scale;
+        for (int64_t i = 0; i < each; i++) folded[c * each + i] = p->weight[c * each + i] * scale;
+    }
+    return folded;
+}
+
+/* The weights of forward as packed; a norm is folded into a copy, which is gone afterwards. */
+static const float *forward_weights(Operator *op, const Plan *plan, Error *err)
+{
+    const float *weights;
+    float       *folded;
+
+    if (!op->p.norm_weight || !op->packed[plan->forward_packed].stale)
+        return packed_get(op, plan->forward_packed, op->p.weight, err);
+    if (!(folded = fold(op))) { error_no_memory(err); return NULL; }
+    weights = packed_get(op, plan->forward_packed, folded, err);
+    cpu_release(folded);
+    return weights;
+}
+
 /* ---- plans ---- */
 
 typedef struct {
@@ -148,9 +181,7 @@ static int plan(Operator *op, Plan *plan, Error *err)
     int                   rc;
 
     if (plan_forward(op, plan, &s, err) != 0) return -1;
-    if (op->p.norm_weight)
-        plan->folded = op->packed[plan->forward_packed].reorder.scratch + cpu_round(weights_count(&op->spec));
-    if (op->spec.frozen) return 0;
+    if (op->spec.frozen) return forward_weights(op, plan, err) ? 0 : -1;     /* not in a step, if they are there */
     if (!(attr = attr_new(ACTIVATION_NONE, err))) return -1;
     rc = depthwise_fits(&op->spec) ? 0 : plan_weights(op, plan, &s, attr, err);
     if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, &s, attr, err);
@@ -160,29 +191,10 @@ static int plan(Operator *op, Plan *plan, Error *err)
 
 /* ---- calls ---- */
 
-/* Weights and bias with the norm in them: op->own and the end of scratch. */
-static const float *fold(Operator *op, const Packed *packed)
-{
-    const OperatorSpec      *spec = &op->spec;
-    const OperatorParameters *p = &op->p;
-    int64_t each = weights_count(spec) / spec->out.channels;
-    float  *folded = op->device->scratch + packed->reorder.scratch;
-
-    for (int c = 0; c < spec->out.channels; c++) {
-        float scale = p->norm_weight[c] / sqrtf(p->norm_variance[c] + EPSILON);
-
-        op->own[c] = p->norm_bias[c] + ((p->bias ? p->bias[c] : 0.0f) - p->norm_mean[c]) * scale;
-        for (int64_t i = 0; i < each; i++) folded[c * each + i] = p->weight[c * each + i] * scale;
-    }
-    return folded;
-}
-
 static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
-    Primitive    *p = &plan->forward;
-    const Packed *packed = &op->packed[plan->forward_packed];
-    const float  *plain = op->p.norm_weight && packed->stale ? fold(op, packed) : op->p.weight;
-    const float  *weights = packed_get(op, plan->forward_packed, plain, err);
+    Primitive   *p = &plan->forward;
+    const float *weights = forward_weights(op, plan, err);
 
     if (!weights) return -1;
     primitive_set(p, DNNL_ARG_SRC, call->x);

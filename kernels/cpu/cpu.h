@@ -100,7 +100,6 @@ typedef struct {
     Primitive forward, data, weights, unpack;            /* unpack: gradients to PyTorch's order */
     int       forward_packed, data_packed;
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
-    int64_t   folded;        /* floats of scratch to fold a norm into weights */
 } Plan;
 
 typedef struct CpuKind CpuKind;

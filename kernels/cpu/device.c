@@ -159,6 +159,13 @@ int cpu_reserve_scratch(CpuDevice *device, int64_t count, Error *err)
 
 static float *work(Device *device) { return cpu_device(device)->work; }
 
+static int64_t reserved(const Device *base)
+{
+    const CpuDevice *device = (const CpuDevice *)base;
+
+    return (device->work_count + device->scratch_count) * (int64_t)sizeof(float);
+}
+
 static void copy(Device *device, float *to, const float *from, int64_t count)
 {
     (void)device;
@@ -184,7 +191,7 @@ void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody 
 
 const Backend backend_cpu = {
     .name = "cpu", .spec = cpu_spec, .open = cpu_open, .close = cpu_close,
-    .alloc = alloc, .release = release, .reserve = reserve, .work = work,
+    .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .loss = cpu_loss,
     .kept = operator_kept, .make = operator_make, .free = operator_free, .prepare = operator_prepare,
     .changed = operator_changed, .forward = operator_forward, .backward = operator_backward, .bytes = operator_bytes,

@@ -93,7 +93,7 @@ static int64_t plan_scratch(const Plan *plan)
     if (plan->data.scratch > most) most = plan->data.scratch;
     if (plan->weights.scratch + plan->gradient > most) most = plan->weights.scratch + plan->gradient;
     if (plan->unpack.scratch + plan->gradient > most) most = plan->unpack.scratch + plan->gradient;
-    return plan->folded > most ? plan->folded : most;
+    return most;
 }
 
 int operator_prepare(Operator *op, int64_t rows, Error *err)

@@ -1,0 +1,187 @@
+/* The memory that is predicted (sim/memory.h, from the byte counts that executor/net_bytes.h
+ * gives a trace) against what the executor allocated, for every schedule on two devices:
+ * the digits and a small VGG-16, each planned for several made-up times, so that the plans
+ * differ. PIPEBD_VERBOSE in the environment: all figures are printed. */
+#include "tests/support.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/text.h"
+#include "executor/execute.h"
+#include "executor/net_bytes.h"
+#include "planner/compare.h"
+#include "sim/memory.h"
+
+enum { DEVICES = 2, STEPS = 2, QUEUE_DEPTH = 2, ROUNDS = 3 };
+
+#define TOLERANCE 0.10
+
+typedef struct {
+    Workload  *workload;
+    Data      *data;
+    DeviceSpec devices;
+} Fixture;
+
+static void ok(int rc, const Error *err)
+{
+    if (rc != 0) fail_msg("%s", err->text);
+}
+
+static Fixture open_fixture(const char *name, const char *source)
+{
+    Fixture f = {0};
+    Error   err = {""};
+
+    ok(workload_read(&f.workload, name, &err), &err);
+    ok(data_open(&f.data, source, f.workload, DATA_TRAIN, 0, &err), &err);
+    ok(device_spec_parse(&f.devices, "cpu:2", &err), &err);
+    return f;
+}
+
+static void close_fixture(Fixture *f)
+{
+    data_free(f->data);
+    workload_free(f->workload);
+}
+
+/* A trace with random times, linear in rows, and true bytes. */
+static Trace *made_up_trace(const Fixture *f, Rng *rng, int prefetch)
+{
+    const Workload *w = f->workload;
+    Trace          *trace;
+    Text            text = {0};
+    Error           err = {""};
+
+    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": "
+                "\"modelled\", \"source\": \"s\"}, \"workload\": {\"name\": \"%s\", \"batch\": %" PRId64 ", \"samples\": %"
+                PRId64 "}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"transfers\": \"blocking\", \"loader\": "
+                "{\"batch_us\": 1, \"sample_us\": 1, \"lanes\": 1, \"prefetch\": %d}, \"input_bytes\": %" PRId64
+                ", \"blocks\": [", w->name, w->batch, w->batch * STEPS, DEVICES, prefetch, shape_count(w->input) * 4);
+    for (int b = 0; b < w->block_count; b++) {
+        int us[4];
+        for (int i = 0; i < 4; i++) us[i] = (int)rng_range(rng, 1, 50);
+        text_printf(&text, "%s{\"name\": \"%s\", \"output_bytes\": %" PRId64 ", \"timings\": [", b ? ", " : "",
+                    w->block[b].name, shape_count(w->block[b].out) * 4);
+        for (int i = 0; i < 2; i++) {
+            int rows = i ? (int)w->batch : 1;
+            text_printf(&text, "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
+                        "\"update_us\": %d}", i ? ", " : "", rows, us[0] * rows, us[1] * rows, us[2] * rows, us[3]);
+        }
+        text_append(&text, "]}");
+    }
+    text_append(&text, "]}");
+    ok(trace_parse(&trace, "made up", text_string(&text), text.length, &err), &err);
+    ok(net_bytes_fill(trace, w, &f->devices, &err), &err);
+    text_free(&text);
+    return trace;
+}
+
+/* Runs the plan for a few steps and compares every device. */
+static void check_plan(const Fixture *f, const Scenario *s, const Plan *plan, int prefetch)
+{
+    Memory          memory[DEVICES];
+    Program        *program;
+    Tensors        *student;
+    ExecutionResult result;
+    Error           err = {""};
+
+    ok(program_build(&program, plan, STEPS, &err), &err);
+    ok(memory_peak(memory, program, s, &err), &err);
+    ok(tensors_new(&student, &err), &err);
+    Execution x = {.program = program, .workload = f->workload, .devices = &f->devices, .data = f->data,
+                   .student = student, .seed = 1, .steps_per_epoch = STEPS, .queue_depth = QUEUE_DEPTH, .lanes = 1,
+                   .prefetch = prefetch};
+    ok(execute(&result, &x, &err), &err);
+    for (int d = 0; d < DEVICES; d++) {
+        double predicted = (double)memory[d].total_bytes, measured = (double)result.peak_bytes[d];
+        if (getenv("PIPEBD_VERBOSE"))
+            print_message("%s %-6s device %d: predicted %9.0f, measured %9.0f, %+.2f %%\n", f->workload->name,
+                          schedule_name(plan->schedule), d, predicted, measured, 100 * (predicted / measured - 1));
+        if (!(fabs(predicted - measured) <= TOLERANCE * measured))
+            fail_msg("%s, %s, device %d: predicted %.0f bytes, measured %.0f", f->workload->name,
+                     schedule_name(plan->schedule), d, predicted, measured);
+    }
+    execution_free(&result);
+    tensors_free(student);
+    program_free(program);
+}
+
+/* Two teacher stages; students on the other device than their teacher's, the first on both. */
+static Plan *crossed(const Workload *w)
+{
+    Plan *plan;
+    Error err = {""};
+    int   half = w->block_count / 2;
+
+    ok(plan_new(&plan, SCHEDULE_SPLIT, w->block_count, DEVICES, w->batch, 2, &err), &err);
+    ok(plan_set_stage(plan, 0, 0, half - 1, 0, 1, &err), &err);
+    ok(plan_set_stage(plan, 1, half, w->block_count - 1, 1, 1, &err), &err);
+    ok(plan_add_tasks(plan, &err), &err);
+    for (int b = 0; b < w->block_count; b++) {
+        int     first = b == 0 || b >= half ? 0 : 1;
+        int64_t some = b ? w->batch : w->batch / 4;
+        ok(plan_place(plan, &plan->tasks[b], (const int[]){first, 1}, (const int64_t[]){some, w->batch - some},
+                      b ? 1 : 2, &err), &err);
+    }
+    ok(plan_check(plan, &err), &err);
+    return plan;
+}
+
+/* Lists, and not stealing, where which device takes the largest task is a matter of time. */
+static void check_round(const Fixture *f, Rng *rng, int prefetch)
+{
+    Trace          *trace = made_up_trace(f, rng, prefetch);
+    Scenario        s;
+    Comparison      comparison;
+    Plan           *hand = crossed(f->workload);
+    Error           err = {""};
+    CompareOptions  what = {.schedules = (1u << SCHEDULE_COUNT) - 1, .cost = COST_SIM, .candidates = 4, .ls = LS_LPT};
+
+    ok(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = QUEUE_DEPTH}, &err), &err);
+    ok(compare(&comparison, &s, &what, &err), &err);
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        if (!comparison.rows[i].plan) fail_msg("%s: %s", schedule_name((Schedule)i), comparison.rows[i].why);
+        check_plan(f, &s, comparison.rows[i].plan, prefetch);
+    }
+    check_plan(f, &s, hand, prefetch);
+    plan_free(hand);
+    comparison_free(&comparison);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+static void check_workload(const char *name, const char *source, uint64_t seed)
+{
+    Fixture f = open_fixture(name, source);
+    Rng     rng = {.seed = seed};
+
+    for (int round = 0; round < ROUNDS; round++) check_round(&f, &rng, round % 2 ? 2 : 0);
+    close_fixture(&f);
+}
+
+static void digits_need_what_is_predicted(void **state)
+{
+    (void)state;
+    check_workload("digits", "digits", test_seed("digits", 1));
+}
+
+static void a_small_vgg_needs_what_is_predicted(void **state)
+{
+    (void)state;
+    check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg", 2));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(digits_need_what_is_predicted),
+        cmocka_unit_test(a_small_vgg_needs_what_is_predicted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
