@@ -247,6 +247,29 @@ static void broken_splits_are_seen(void **state)
     }
 }
 
+static void split_without_memory(void **state)
+{
+    World world = hand_world(0);
+    Plan *plan = parsed(hand_split);
+    bool  reached = true;
+    (void)state;
+
+    for (long n = 1; reached; n++) {
+        CheckedPlan c;
+        Error       err = {""};
+        alloc_fail_after(n);
+        int rc = check_plan(&c, plan, &world.s, &err);
+        reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        assert_int_equal(rc, reached ? -1 : 0);
+        if (reached) assert_string_equal(err.text, "out of memory");
+        if (!reached) assert_true(n > 10);
+        check_free(&c);
+    }
+    plan_free(plan);
+    world_free(&world);
+}
+
 /* ---- against the search and the simulator ------------------------------------------------ */
 
 static void check_candidate(const Candidate *row, const Scenario *s, int i)
@@ -496,6 +519,7 @@ int main(void)
         cmocka_unit_test(plans_by_hand), cmocka_unit_test(bad_plans_name_the_stage),
         cmocka_unit_test(broken_lists_are_seen), cmocka_unit_test(checker_agrees_with_search),
         cmocka_unit_test(split_by_hand), cmocka_unit_test(broken_splits_are_seen),
+        cmocka_unit_test(split_without_memory),
         cmocka_unit_test(checker_agrees_with_simulator_on_split), cmocka_unit_test(checker_agrees_with_split_search),
         cmocka_unit_test(split_counts_as_ahd_does),
     };
