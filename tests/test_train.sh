@@ -103,6 +103,15 @@ P
 }
 same() { [ "$(weights "$1")" = "$(weights "$2")" ]; }
 ok 'tr and dpu give the same students' same "$WORK/tr.safetensors" "$WORK/dpu.safetensors"
+# What the demo shows: the assembled students of the digits come within 1.5 points of the teacher.
+learned() {
+    train --epochs 45 --schedule dpu --devices cpu:2 > "$WORK/.out" 2> "$WORK/.err" || return 1
+    cat "$WORK/.out"
+    awk '/^accuracy:/ { gsub(/[,%]/, ""); teacher = $3; after = $(NF - 4)
+         for (i = 1; i < NF; i++) if ($i == "after") after = $(i + 1)
+         found = 1; exit !(teacher >= 97 && after >= teacher - 1.5) } END { if (!found) exit 1 }' "$WORK/.out"
+}
+ok 'the digits are learned' learned
 plan 6 2 64 > "$WORK/plan.json"
 trained 'a plan' --plan "$WORK/plan.json"
 ok 'the plan gives the students of dpu' same "$WORK/dpu.safetensors" "$out"
