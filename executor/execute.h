@@ -50,6 +50,8 @@ typedef struct {
     int64_t  start_ns;
     int64_t *step_end_ns;                /* [steps] */
     int64_t  work_ns[OP_COUNT], wait_ns[OP_COUNT];
+    int64_t  cpu_ns;                     /* what the worker's thread had of a processor: less than its work
+                                          * where others used its core */
 } PhaseTimes;
 
 typedef struct {

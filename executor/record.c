@@ -62,6 +62,11 @@ void record_step(Recorder *r, int64_t end_ns)
     times->step_end_ns[times->steps++] = end_ns;
 }
 
+void record_cpu(Recorder *r, int64_t cpu_ns)
+{
+    r->phases[r->phase_count - 1].cpu_ns = cpu_ns;
+}
+
 /* ---- collecting ------------------------------------------------------------------- */
 
 typedef struct { Span span; int recorder; int64_t index; } Ordered;

@@ -26,6 +26,9 @@ void record_span(Recorder *recorder, int device, Lane lane, const Instruction *i
 
 void record_step(Recorder *recorder, int64_t end_ns);
 
+/* Of the whole phase. */
+void record_cpu(Recorder *recorder, int64_t cpu_ns);
+
 /* Moves what the recorders have to out, in order, relative to out->start_ns; they are then empty. */
 int  record_collect(ExecutionResult *out, Recorder *recorders, size_t count, Error *err);
 void record_free(Recorder *recorder);

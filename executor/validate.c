@@ -93,6 +93,24 @@ done:
 
 /* ---- the run ------------------------------------------------------------------------ */
 
+/* What a device had of its core while it worked, where it is least. Waiting may take a core
+ * too, so this can only be too high. */
+static double core_share_of(const ExecutionResult *result, int devices)
+{
+    double least = 1;
+
+    for (int d = 0; d < devices; d++) {
+        double work = 0, cpu = 0;
+        for (int p = 0; p < result->phase_count; p++) {
+            if (result->phases[p].device != d) continue;
+            cpu += (double)result->phases[p].cpu_ns;
+            for (int op = 0; op < OP_COUNT; op++) work += (double)result->phases[p].work_ns[op];
+        }
+        if (work > 0) least = fmin(least, cpu / work);
+    }
+    return least;
+}
+
 /* Of the device where it is largest. */
 static double overhead_of(const ExecutionResult *result, int devices)
 {
@@ -133,6 +151,7 @@ static int run_row(Job *job, int i, int round)
     if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
     job->run_s[i][round] = (double)(result.end_ns - result.start_ns) * 1e-9;
     row->overhead = overhead_of(&result, program->device_count);
+    job->out->core_share = fmin(job->out->core_share, core_share_of(&result, program->device_count));
     for (int d = 0; d < program->device_count; d++)
         if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
     if (samples_add(&job->measured[i], program, result.spans, result.span_count, 0, job->err) != 0) goto done;
@@ -222,7 +241,7 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     bool lone[SCHEDULE_COUNT];
     int  rc = -1;
 
-    *out = (Validation){.best = -1};
+    *out = (Validation){.best = -1, .core_share = 1};
     if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
     finish(&job);
     for (int i = 0; i < out->row_count; i++)

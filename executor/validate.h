@@ -56,6 +56,8 @@ typedef struct {
     int     row_count;
     int     best;            /* row that the planner chose, fastest predicted; -1: none */
     double  median_error, worst_error;           /* |measured / predicted - 1| */
+    double  core_share;      /* the least, over schedules and devices, of what devices had of their cores
+                              * while they worked; 1: nothing else ran there */
     bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
                               * slower in each of its runs than that one in all of its */
     Text    trace;           /* corrected: block times scaled to what was measured */

@@ -7,6 +7,9 @@ static const Op shown[] = {OP_LOAD, OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_ALLR
 
 enum { SHOWN = sizeof shown / sizeof *shown };
 
+/* A device that had less of its core did not run alone. */
+#define BUSY_BELOW 0.97
+
 static const char *word(Op op)
 {
     static const char *const words[OP_COUNT] = {"load", "recv", "send", "teacher", "forward", "backward", "allreduce",
@@ -75,6 +78,9 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
                 v->same_order ? "as predicted" : "NOT as predicted");
     text_printf(out, "(those predicted within %.0f %% of each other, or whose runs overlap in time, count as equal)\n",
                 100 * (VALIDATION_TIE - 1));
+    if (v->core_share < BUSY_BELOW)
+        text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
+                    "run again when nothing else runs\n", 100 * v->core_share);
     ops_table(v, out);
 }
 
@@ -138,6 +144,8 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_json_double(out, v->median_error);
     text_append(out, ",\n  \"worst_error\": ");
     text_json_double(out, v->worst_error);
+    text_append(out, ",\n  \"core_share\": ");
+    text_json_double(out, v->core_share);
     text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n", v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
         json_row(&v->rows[i], i == v->best, out);

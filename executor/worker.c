@@ -527,10 +527,12 @@ static int run_phase(Worker *w, bool stolen)
 
     if (is_over(w)) return 0;
     if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
+    int64_t before_ns = clock_thread_ns();
     for (; w->step < steps; w->step++) {
         if (!step_begins(w, stolen)) { w->stopping = true; break; }
         if (run_step(w) != 0) return -1;
     }
+    record_cpu(w->recorder, clock_thread_ns() - before_ns);
     return close_phase(w);
 }
 
