@@ -136,7 +136,7 @@ check:       ## install what the tests need, build all, run all tests
 	@CI='$(CI)' CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) check-run
 
-check-run: all tests  ## build all and run all tests, installing nothing
+check-run: all tests $(BENCHES)  ## build all and run all tests, installing nothing
 	@$(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers

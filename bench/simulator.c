@@ -37,7 +37,7 @@ typedef struct {
 
 /* ---- the workload -------------------------------------------------------------- */
 
-static void trace_text(const Case *c, Text *out)
+static void case_text(const Case *c, Text *out)
 {
     text_printf(out, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"bench\", \"provenance\": "
                 "{\"kind\": \"modelled\", \"source\": \"bench\"}, \"workload\": {\"name\": \"w\", \"batch\": 64,"
@@ -64,7 +64,7 @@ static void build_case(Case *c)
     Error err = {""};
     int   stages = DEVICES / c->width, blocks = c->blocks / stages;
 
-    trace_text(c, &text);
+    case_text(c, &text);
     bench_require(trace_parse(&c->trace, "bench", text_string(&text), text.length, &err), &err);
     text_free(&text);
     bench_require(scenario_build(&c->scenario, c->trace,

@@ -141,15 +141,8 @@ static int measure_links(Profile *p, int64_t steps)
 
 static int64_t ns_of(double us) { return llround(us * 1000); }
 
-/* The time that adds up over an epoch: the median where every step does the same, the mean
- * where steps differ by the path that they take. */
-static double typical(const Profile *p, int block, Op op, const SampleFigures *f)
-{
-    bool varies = p->options->workload->block[block].choices > 0 && op != OP_TEACHER;
-
-    return varies ? f->mean : f->median;
-}
-
+/* Means (without the tenth at each end), as times add up over an epoch: a median would leave
+ * out that steps are slower than usual more often, and by more, than faster. */
 static int fill_point(Profile *p, TraceBlock *block, int b, int i)
 {
     static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
@@ -163,10 +156,10 @@ static int fill_point(Profile *p, TraceBlock *block, int b, int i)
         if (p->devices > 1 && samples_figures(&busy, &p->busy, key, p->err) != 0) return -1;
         if (samples_figures(&lone, &p->lone, key, p->err) != 0) return -1;
         point->x = p->shares[i];
-        point->ns = ns_of(typical(p, b, op_of[w], &alone));
-        point->busy_ns = p->devices > 1 ? ns_of(typical(p, b, op_of[w], &busy)) : point->ns;
+        point->ns = ns_of(alone.mean);
+        point->busy_ns = p->devices > 1 ? ns_of(busy.mean) : point->ns;
         if (point->busy_ns < point->ns) point->busy_ns = point->ns;      /* nothing but noise */
-        point->lone_ns = ns_of(typical(p, b, op_of[w], &lone));
+        point->lone_ns = ns_of(lone.mean);
         spread += alone.spread * alone.median;
         sum += alone.median;
     }
@@ -275,8 +268,8 @@ static const char *notes(Profile *p, Trace *t)
 {
     char text[512];
 
-    snprintf(text, sizeof text, "%d steps a point in %d turns after %d of warm-up; medians (means where a step samples its "
-             "path); real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, PROFILE_ROUNDS,
+    snprintf(text, sizeof text, "%d steps a point in %d turns after %d of warm-up; means without the tenth at each end; "
+             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, PROFILE_ROUNDS,
              WARM_UP, p->devices, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
