@@ -91,24 +91,31 @@ int64_t scenario_share(int64_t batch, int width, int i)
 
 /* ---- curves ------------------------------------------------------------ */
 
-static int64_t on_line(CurvePoint a, CurvePoint b, int64_t x)
+static int64_t on_line(int64_t x0, int64_t ns0, int64_t x1, int64_t ns1, int64_t x)
 {
-    double slope = (double)(b.ns - a.ns) / (double)(b.x - a.x);
+    double slope = (double)(ns1 - ns0) / (double)(x1 - x0);
 
-    return round_ns((double)a.ns + slope * (double)(x - a.x));
+    return round_ns((double)ns0 + slope * (double)(x - x0));
+}
+
+/* A point's time where it is not simply ns. */
+static int64_t elsewhere(const CurvePoint *point, double load, bool lone)
+{
+    int64_t ns = point->ns, busy = point->busy_ns;
+
+    if (lone && point->lone_ns) {
+        ns = point->lone_ns;
+        busy = point->ns > 0 ? round_ns((double)ns * ((double)point->busy_ns / (double)point->ns)) : ns;
+    }
+    return load > 0 && busy > ns ? ns + round_ns(load * (double)(busy - ns)) : ns;
 }
 
 /* A point as it is while the others compute for a share of the time. */
-static CurvePoint under_load(CurvePoint point, double load, bool lone)
+static inline int64_t point_ns(const CurvePoint *point, double load, bool lone)
 {
-    if (lone && point.lone_ns) {
-        double slower = point.ns > 0 ? (double)point.busy_ns / (double)point.ns : 1;
-        point.ns = point.lone_ns;
-        point.busy_ns = round_ns((double)point.lone_ns * slower);
-    }
-    if (load > 0 && point.busy_ns > point.ns)
-        point.ns += round_ns(load * (double)(point.busy_ns - point.ns));
-    return point;
+    bool plain = point->busy_ns <= point->ns && (!lone || !point->lone_ns);
+
+    return plain ? point->ns : elsewhere(point, load, lone);
 }
 
 /* False when x is outside the curve and may not be extrapolated. */
@@ -119,18 +126,18 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double loa
 
     while (i < n && p[i].x < x) i++;
     if (i < n && p[i].x == x) {
-        *out = (Cost){under_load(p[i], load, lone).ns, p[i].spread};
+        *out = (Cost){point_ns(&p[i], load, lone), p[i].spread};
     } else if (i > 0 && i < n) {
-        *out = (Cost){on_line(under_load(p[i - 1], load, lone), under_load(p[i], load, lone), x),
+        *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, lone), p[i].x, point_ns(&p[i], load, lone), x),
                       fmax(p[i - 1].spread, p[i].spread)};
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out = (Cost){round_ns((double)under_load(p[0], load, lone).ns * ratio), p[0].spread};
+        *out = (Cost){round_ns((double)point_ns(&p[0], load, lone) * ratio), p[0].spread};
     } else {
         int at = i == 0 ? 0 : n - 2;
-        *out = (Cost){on_line(under_load(p[at], load, lone), under_load(p[at + 1], load, lone), x),
+        *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, lone), p[at + 1].x, point_ns(&p[at + 1], load, lone), x),
                       p[i == 0 ? 0 : n - 1].spread};
     }
     return true;
@@ -270,7 +277,7 @@ static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool ex
     const TraceReduce *a = &links->reduces[i - 1], *b = &links->reduces[i];
     if (!curve_at(&a->curve, bytes, extrapolate, 0, false, &low)) return false;
     if (!curve_at(&b->curve, bytes, extrapolate, 0, false, &high)) return false;
-    *ns = on_line((CurvePoint){.x = a->devices, .ns = low.ns}, (CurvePoint){.x = b->devices, .ns = high.ns}, count);
+    *ns = on_line(a->devices, low.ns, b->devices, high.ns, count);
     return true;
 }
 
