@@ -15,6 +15,8 @@ import sys
 import tempfile
 from fractions import Fraction as F
 
+from tap import done_testing, ok
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TRACE = os.path.join(ROOT, "traces", "nas-cifar10-a6000.json")
 DERIVE = os.path.join(ROOT, "traces", "derive_calibration.py")
@@ -28,20 +30,6 @@ TEACHER = [F("1.57"), F("1.03"), F("1.36") * F(322, 808), F("1.36") * F(486, 808
 STUDENT = [F("7.56"), F("7.07"), F("8.40") * F(241, 729), F("8.40") * F(488, 729),
            F("5.12") * F(365, 683), F("5.12") * F(318, 683)]
 STAGES = [(0,), (1,), (2, 3), (4, 5)]
-
-count = 0
-failed = 0
-
-
-def ok(is_good, name, detail=""):
-    global count, failed
-    count += 1
-    if not is_good:
-        failed += 1
-    print("%s %d - %s" % ("ok" if is_good else "not ok", count, name))
-    if not is_good and detail:
-        print("# " + str(detail))
-
 
 def near(got, want, tolerance):
     return abs(float(got) - float(want)) <= tolerance
@@ -172,8 +160,7 @@ def main():
     check_costs(trace)
     check_epochs(trace)
     check_script(text)
-    print("1..%d" % count)
-    return 1 if failed else 0
+    return done_testing()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+from tap import done_testing, ok
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SYSTEM = "/usr/bin/python3"
 CAPTURE = os.path.join(ROOT, "traces", "capture_torch.py")
@@ -65,19 +67,6 @@ def infinite():
 
 empty = list
 '''
-
-count = 0
-failed = 0
-
-
-def ok(is_good, name, detail=""):
-    global count, failed
-    count += 1
-    failed += not is_good
-    print("%s %d - %s" % ("ok" if is_good else "not ok", count, name))
-    if not is_good and detail != "":
-        print("# " + str(detail).replace("\n", "\n# "))
-
 
 def capture(*words):
     return subprocess.run([sys.executable, CAPTURE] + list(words), stdout=subprocess.PIPE,
@@ -250,8 +239,7 @@ def main():
         check_captures(folder, model)
         check_refusals(folder, model)
     check_bundled()
-    print("1..%d" % count)
-    return 1 if failed else 0
+    return done_testing()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+from tap import done_testing, ok
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SYSTEM = "/usr/bin/python3"
 RUN = os.path.join(os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin")), "pipebd-run")
@@ -40,19 +42,6 @@ WORKLOAD = {
         {"name": "head", "loss": "soft_cross_entropy",
          "teacher": [{"layer": "flatten"}, {"layer": "linear", "out": 10}],
          "student": [{"layer": "avgpool", "global": True}, {"layer": "linear", "out": 10}]}]}
-
-count = 0
-failed = 0
-
-
-def ok(is_good, name, detail=""):
-    global count, failed
-    count += 1
-    failed += not is_good
-    print("%s %d - %s" % ("ok" if is_good else "not ok", count, name))
-    if not is_good and detail != "":
-        print("# " + str(detail).replace("\n", "\n# "))
-
 
 # ---- safetensors -------------------------------------------------------------------------
 
@@ -173,8 +162,7 @@ def train(folder, *words):
                          universal_newlines=True)
     if ran.returncode != 0:
         ok(False, "pipebd-run train", ran.stderr)
-        print("1..%d" % count)
-        sys.exit(1)
+        sys.exit(done_testing())
     lines = ran.stdout.splitlines()
     losses = [[float(word) for word in line.split()[2:4]] for line in lines[1:4]]
     words = [line for line in lines if line.startswith("accuracy")][0].replace(",", " ").split()
@@ -245,8 +233,7 @@ def main():
               {n: v for n, v in teacher.state_dict().items() if not n.endswith("num_batches_tracked")})
         check_untrained(folder, teacher)
         check_trained(folder)
-    print("1..%d" % count)
-    return failed > 0
+    return done_testing()
 
 
 try:

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+from tap import done_testing, ok
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
 PROGRAM = os.path.join(os.path.dirname(BIN), "tests", "pytorch", "net_steps")
@@ -22,19 +24,6 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
 
 # Of the largest element: floats summed in another order, once or through four updates.
 STEP, STEPS = 2e-4, 2e-3
-
-count = 0
-failed = 0
-
-
-def ok(is_good, name, detail=""):
-    global count, failed
-    count += 1
-    failed += not is_good
-    print("%sok %d - %s" % ("" if is_good else "not ", count, name))
-    if not is_good and detail:
-        print("".join("# %s\n" % line for line in detail.splitlines()), end="")
-
 
 def conv(out, kernel=3, stride=1, groups=1, bias=False):
     return {"layer": "conv", "out": out, "kernel": kernel, "stride": stride, "padding": kernel // 2, "groups": groups,
@@ -209,8 +198,7 @@ def main():
         for block in BLOCKS:
             for rows, steps in ((6, 1), (7, 4)):
                 check_block(folder, *block, rows, steps)
-    print("1..%d" % count)
-    return 1 if failed else 0
+    return done_testing()
 
 
 if __name__ == "__main__":
