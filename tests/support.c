@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 enum { NOT_STARTED = 127 };
 
 /* ---- memory running out -------------------------------------------------- */
@@ -321,4 +323,39 @@ uint64_t test_seed(const char *test, uint64_t fallback)
 
     print_message("# %s: seed %" PRIu64 "\n", test, seed);
     return seed;
+}
+
+/* Fails the n-th allocation for every n; returns how many there were. ours: all of them are
+ * the project's own. */
+static long fail_each(ReadText *read, const char *text, bool ours)
+{
+    for (long n = 1;; n++) {
+        Error err = {""};
+
+        alloc_fail_after(n);
+        int  rc = read(text, strlen(text), &err);
+        bool reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (rc != 0 && ours) assert_string_equal(err.text, "out of memory");
+        if (rc != 0) assert_string_not_equal(err.text, "");
+        if (ours || !reached) assert_int_equal(rc, reached ? -1 : 0);
+        if (!reached) return n - 1;
+    }
+}
+
+/* jansson calls the allocator from a library of its own, out of the wrappers' sight, until it
+ * is given ours: then its allocations fail too. It does not check all of them (a string may
+ * lose a character), so of those no more is asked than an end without a crash. */
+void reader_out_of_memory(ReadText *read, const char *fixture)
+{
+    char *path = format_text("%s/tests/fixtures/%s", PIPEBD_ROOT, fixture);
+    char *text = slurp(path, NULL);
+    long  ours = fail_each(read, text, true);
+
+    json_set_alloc_funcs(malloc, free);
+    long all = fail_each(read, text, false);
+    assert_true(ours > 3);
+    assert_true(all > ours + 50);
+    free(text);
+    free(path);
 }

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/error.h"
+
 /* PIPEBD_ROOT and PIPEBD_BIN, string literals: the sources' root, the tools' folder. */
 #if !defined(PIPEBD_ROOT) || !defined(PIPEBD_BIN)
 #error "the Makefile defines PIPEBD_ROOT and PIPEBD_BIN"
@@ -64,5 +66,13 @@ uint64_t test_seed(const char *test, uint64_t fallback);
  * was linked with the wrappers (the Makefile does it for every test). */
 void alloc_fail_after(long n);
 int  alloc_fail_reached(void);
+
+/* A reader of a format: reads a text, frees what came of it, and returns what it returned;
+ * asserts that nothing came where that is not 0. */
+typedef int ReadText(const char *text, size_t length, Error *err);
+
+/* Reads tests/fixtures/<fixture> with each allocation failing in turn: no crash, no leak (the
+ * sanitizers see it), an error each time. Changes jansson's allocator: a program's last test. */
+void reader_out_of_memory(ReadText *read, const char *fixture);
 
 #endif

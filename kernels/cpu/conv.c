@@ -119,14 +119,7 @@ static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
         !(attr = attr_new(op->spec.activation, err)))
         goto done;
     if (primitive_make(p, op->device, &desc, attr, NULL, avoided(&op->spec), op->what, err) != 0) goto done;
-    plan->forward_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
-    if (plan->forward_packed < 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DST, &s->y, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, primitive_md(p, dnnl_query_weights_md), err) != 0 ||
-        (has_bias(op) && primitive_argument(p, op->device, DNNL_ARG_BIAS, &s->bias, err) != 0))
-        goto done;
-    rc = 0;
+    rc = weights_forward(op, plan, &s->x, &s->y, &s->plain, has_bias(op) ? &s->bias : NULL, err);
 done:
     if (attr) dnnl_primitive_attr_destroy(attr);
     return rc;
@@ -142,13 +135,7 @@ static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_a
                     op->what, err) != 0 ||
         primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
         return -1;
-    plan->data_packed = packed_find(op, &s->plain, primitive_md(p, dnnl_query_weights_md), err);
-    if (plan->data_packed < 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, &s->y, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, &s->x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, primitive_md(p, dnnl_query_weights_md), err) != 0)
-        return -1;
-    return 0;
+    return weights_data(op, plan, &s->x, &s->y, &s->plain, err);
 }
 
 static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)

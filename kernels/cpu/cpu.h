@@ -134,6 +134,11 @@ extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_ma
 /* The number in op->packed of weights in the order md; -1 with why. */
 int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);
 
+/* The packed weights and the arguments of plan's forward and data primitives, which have been made;
+ * bias NULL: none. plain: the parameters' order. */
+int weights_forward(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err);
+int weights_data(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, Error *err);
+
 /* Weights as packed, made anew where parameters changed. plain: the parameters, or what they are
  * folded into. */
 const float *packed_get(Operator *op, int number, const float *plain, Error *err);

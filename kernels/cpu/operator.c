@@ -166,6 +166,29 @@ int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
     return op->packed_count++;
 }
 
+int weights_forward(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err)
+{
+    Primitive *p = &plan->forward;
+    const Md  *weights = primitive_md(p, dnnl_query_weights_md);
+
+    plan->forward_packed = packed_find(op, plain, weights, err);
+    if (plan->forward_packed < 0 || primitive_argument(p, op->device, DNNL_ARG_SRC, x, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DST, y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, weights, err) != 0) return -1;
+    return bias ? primitive_argument(p, op->device, DNNL_ARG_BIAS, bias, err) : 0;
+}
+
+int weights_data(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, Error *err)
+{
+    Primitive *p = &plan->data;
+    const Md  *weights = primitive_md(p, dnnl_query_weights_md);
+
+    plan->data_packed = packed_find(op, plain, weights, err);
+    if (plan->data_packed < 0 || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, x, err) != 0) return -1;
+    return primitive_argument(p, op->device, DNNL_ARG_WEIGHTS, weights, err);
+}
+
 const float *packed_get(Operator *op, int number, const float *plain, Error *err)
 {
     Packed *packed = &op->packed[number];
