@@ -45,6 +45,9 @@ static int check(const Execution *x, Error *err)
     if (program->device_count != x->devices->count)
         return error_set(err, "the program is for %d devices, there are %d", program->device_count,
                          x->devices->count);
+    if (x->where && whereabouts_devices(x->where) != program->device_count)
+        return error_set(err, "whereabouts of %d devices, the program is for %d", whereabouts_devices(x->where),
+                         program->device_count);
     for (int d = 0; d < program->device_count; d++)
         if (check_code(x, &program->devices[d], err) != 0) return -1;
     return check_code(x, &program->queue, err);
@@ -107,6 +110,8 @@ static int open_run(Run *run, size_t *message_count, Error *err)
         return error_no_memory(err);
     for (size_t d = 0; d < devices; d++) run->started[d] = -1;
     run->stop_at = INT64_MAX;
+    run->where = x->where;
+    if (!run->where && whereabouts_new(&run->where, x->program->device_count, err) != 0) return -1;
     run->linked = x->program->channel_count > 0 || x->program->group_count > 0;
     if (find_first_steps(run, err) != 0) return -1;
     buffers_messages(message_count, x->program, x->workload);
@@ -119,6 +124,7 @@ static void close_run(Run *run)
 {
     if (run->transport) run->transport->ops->free(run->transport);
     loader_free(run->loader);
+    if (run->where != run->x->where) whereabouts_free(run->where);
     free(run->block_step);
     free(run->ended);
     free(run->loss);

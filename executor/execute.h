@@ -11,6 +11,7 @@
 
 #include "executor/data.h"
 #include "executor/tensors.h"
+#include "executor/whereabouts.h"
 #include "kernels/device.h"
 #include "schedule/program.h"
 #include "schedule/timeline.h"
@@ -31,6 +32,7 @@ typedef struct {
     bool     synchronise;                /* batch statistics over groups */
     int64_t  record_first, record_steps; /* steps of every phase whose spans are kept; 0 steps: none */
     atomic_bool *stop;                   /* set from outside: finish the step, then return; or NULL */
+    Whereabouts *where;                  /* of as many devices as the program has: told where each is; or NULL */
     /* After each UPDATE, one thread at a time; or NULL. loss: of the whole batch, before the update. */
     void   (*progress)(void *context, int device, int block, int64_t step, double loss);
     /* Every so many steps of a block, at its last and where the run stops, what

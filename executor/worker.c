@@ -255,12 +255,28 @@ static int (*const perform[OP_COUNT])(Worker *, const Instruction *) = {
 
 /* ---- a step ----------------------------------------------------------------------- */
 
+static void tell(Worker *w, WhereState state, int instruction, int64_t now_ns)
+{
+    whereabouts_set(w->run->where, w->device, &(Place){.state = state, .stolen = w->code == &w->run->x->program->queue,
+                                                       .phase = w->number, .instruction = instruction,
+                                                       .step = w->step, .since_ns = now_ns});
+}
+
+/* An instruction that meets other devices, or the loader's lanes. */
+static bool waits(const Worker *w, Op op)
+{
+    if (op == OP_LOAD) return w->run->x->prefetch > 0;
+    return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
+}
+
 static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t end_ns)
 {
     int64_t ready_ns = w->ready_ns ? w->ready_ns : began_ns;
 
     /* What was waited for within the work counts as waiting, though the box keeps it. */
     record_times(w->recorder, in, began_ns, ready_ns + w->summed_ns, end_ns);
+    whereabouts_count(w->run->where, w->device, in->op, ready_ns + w->summed_ns - began_ns,
+                      end_ns - ready_ns - w->summed_ns);
     if (in->op == OP_LOAD || in->op == OP_BARRIER) return;
     record_span(w->recorder, w->device, LANE_COMPUTE, in, w->step, ready_ns, end_ns);
     if (in->op == OP_SEND)
@@ -281,18 +297,21 @@ static int fail_at(Worker *w, const Instruction *in)
 
 static int run_step(Worker *w)
 {
-    int64_t end_ns = 0;
+    int64_t first_ns = clock_ns(), end_ns = 0;
 
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
         if (trains(in->op) && w->step < w->students[in->block].from) continue;
         int64_t began_ns = clock_ns();
         w->ready_ns = w->summed_ns = 0;
+        tell(w, waits(w, in->op) ? WHERE_WAITING : WHERE_WORKING, w->phase->first + i, began_ns);
         if (perform[in->op](w, in) != 0) return fail_at(w, in);
         end_ns = clock_ns();
         record(w, in, began_ns, end_ns);
     }
-    record_step(w->recorder, end_ns ? end_ns : clock_ns());
+    if (!end_ns) end_ns = clock_ns();
+    record_step(w->recorder, end_ns);
+    whereabouts_step(w->run->where, w->device, end_ns - first_ns);
     return 0;
 }
 
@@ -305,9 +324,12 @@ static int sum_statistics(void *context, double *values, int count, Error *err)
     Worker    *w = student->worker;
     Transport *t = w->run->transport;
     int64_t    began_ns = clock_ns();
-    int        rc = t->ops->sum(t, student->group, w->device, values, count, err);
 
-    w->summed_ns += clock_ns() - began_ns;
+    whereabouts_state(w->run->where, w->device, WHERE_WAITING, began_ns);
+    int     rc = t->ops->sum(t, student->group, w->device, values, count, err);
+    int64_t end_ns = clock_ns();
+    w->summed_ns += end_ns - began_ns;
+    whereabouts_state(w->run->where, w->device, WHERE_WORKING, end_ns);
     return rc;
 }
 
@@ -423,6 +445,7 @@ static void count_bytes(Worker *w)
     for (int b = 0; b < w->run->x->workload->block_count; b++)
         bytes += own_bytes(w->teacher[b]) + own_bytes(w->students[b].net);
     if (bytes > *peak) *peak = bytes;
+    whereabouts_bytes(w->run->where, w->device, *peak);
 }
 
 /* ---- a phase ------------------------------------------------------------------------ */
@@ -459,6 +482,7 @@ static bool is_over(const Worker *w) { return w->first >= w->run->x->program->st
 static int open_phase(Worker *w)
 {
     if (is_over(w)) return 0;
+    tell(w, WHERE_STARTING, -1, clock_ns());
     close_nets(w, false);
     if (buffers_begin(&w->buffers, w->memory, w->planned, &w->err) != 0 || open_nets(w) != 0) return -1;
     for (int i = 0; i < w->phase->count; i++) {
@@ -599,7 +623,9 @@ void *worker_run(void *argument)
 
     if (rc != 0) run_fail(w.run, &w.err);
     gate_pass(&w.run->gate);
-    if (rc == 0 && !atomic_load(&w.run->failed) && run_phases(&w) != 0) run_fail(w.run, &w.err);
+    if (rc == 0 && !atomic_load(&w.run->failed)) rc = run_phases(&w);
+    whereabouts_state(w.run->where, w.device, rc == 0 ? WHERE_DONE : WHERE_FAILED, clock_ns());
+    if (rc != 0) run_fail(w.run, &w.err);
     gate_pass(&w.run->gate);
     close_worker(&w);
     return NULL;

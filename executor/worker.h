@@ -18,6 +18,7 @@
 #include "executor/loader.h"
 #include "executor/record.h"
 #include "executor/transport.h"
+#include "executor/whereabouts.h"
 
 /* Where all workers meet; those that fail come too. */
 typedef struct {
@@ -31,6 +32,7 @@ typedef struct {
     const Execution *x;
     Transport       *transport;
     Loader          *loader;
+    Whereabouts     *where;              /* the caller's, or the run's own */
     Gate             gate;
     const size_t    *message_count;      /* [channels] floats */
     int64_t         *block_step;         /* [blocks]: where each student's block starts */

@@ -533,6 +533,72 @@ static void progress_and_snapshots_come_once_a_block(void **state)
     }
 }
 
+/* ---- where devices are -------------------------------------------------------------- */
+
+typedef struct {
+    Whereabouts   *where;
+    const Program *program;
+    int            faults;
+} Looking;
+
+/* A device that reports an update is at just that. */
+static void look_at_update(void *context, int device, int block, int64_t step, double loss)
+{
+    Looking    *l = context;
+    Place       place = whereabouts_get(l->where, device);
+    const Code *code = place.stolen ? &l->program->queue : &l->program->devices[device];
+
+    (void)loss;
+    l->faults += place.state != WHERE_WORKING || place.step != step || place.instruction < 0
+                 || code->code[place.instruction].op != OP_UPDATE || code->code[place.instruction].block != block;
+}
+
+static void whereabouts_are_those_of_the_run(void **state)
+{
+    Fixture *f = *state;
+
+    for (int i = 0; i < PLANS; i++) {
+        Plan           *plan = plan_number(i);
+        Program        *program = spell_out(plan);
+        DeviceSpec      spec;
+        ExecutionResult result;
+        Error           err = {""};
+        Looking         l = {.program = program};
+        Tensors        *student = no_tensors();
+        Execution       x = execution_of(f, program, &spec, student, 3);
+        assert_int_equal(whereabouts_new(&l.where, program->device_count, &err), 0);
+        x.where = l.where;
+        x.progress = look_at_update;
+        x.context = &l;
+        assert_int_equal(execute(&result, &x, &err), 0);
+        assert_int_equal(l.faults, 0);
+        for (int d = 0; d < program->device_count; d++) {
+            PlaceTimes there = whereabouts_times(l.where, d), ran = {0};
+            for (int p = 0; p < result.phase_count; p++) {
+                const PhaseTimes *t = &result.phases[p];
+                if (t->device != d) continue;
+                ran.steps += t->steps;
+                for (int op = 0; op < OP_COUNT; op++) {
+                    ran.work_ns[op] += t->work_ns[op];
+                    ran.wait_ns[op] += t->wait_ns[op];
+                }
+            }
+            assert_int_equal(whereabouts_get(l.where, d).state, WHERE_DONE);
+            assert_int_equal(there.steps, ran.steps);
+            assert_int_equal(there.bytes, result.peak_bytes[d]);
+            assert_memory_equal(there.work_ns, ran.work_ns, sizeof ran.work_ns);
+            assert_memory_equal(there.wait_ns, ran.wait_ns, sizeof ran.wait_ns);
+            for (int op = 0; op < OP_COUNT; op++) there.inside_ns -= there.work_ns[op] + there.wait_ns[op];
+            assert_true(there.inside_ns >= 0);
+        }
+        execution_free(&result);
+        whereabouts_free(l.where);
+        program_free(program);
+        plan_free(plan);
+        tensors_free(student);
+    }
+}
+
 static void check_times(const ExecutionResult *result)
 {
     int64_t trained = 0;
@@ -750,6 +816,7 @@ int main(void)
         cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bits),
         cmocka_unit_test(another_plan_goes_on),
         cmocka_unit_test(progress_and_snapshots_come_once_a_block),
+        cmocka_unit_test(whereabouts_are_those_of_the_run),
         cmocka_unit_test(times_and_spans_fit_each_other),
         cmocka_unit_test(a_wrong_teacher_is_refused_by_name),
         cmocka_unit_test(a_loss_without_bounds_ends_the_run),

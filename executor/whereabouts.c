@@ -1,0 +1,214 @@
+#include "executor/whereabouts.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { LINE_BYTES = 64 };
+
+/* One writer; every field is an atomic, so that reading while it writes is no race, only
+ * perhaps in vain. Fields are released and acquired: who sees a new one sees the odd version
+ * too. Plain moves on common machines. */
+typedef struct {
+    _Alignas(LINE_BYTES) atomic_uint version;    /* odd while it is written */
+    atomic_int   state, stolen, phase, instruction;
+    atomic_llong step, since_ns;
+    atomic_llong steps, inside_ns, bytes;
+    atomic_llong work_ns[OP_COUNT], wait_ns[OP_COUNT];
+} Record;
+
+struct Whereabouts {
+    Record *records;         /* [devices] */
+    int     devices;
+};
+
+int whereabouts_new(Whereabouts **out, int devices, Error *err)
+{
+    Whereabouts *where = calloc(1, sizeof *where);
+    size_t       bytes = (size_t)devices * sizeof *where->records;
+
+    *out = NULL;
+    if (!where) return error_no_memory(err);
+    where->records = aligned_alloc(LINE_BYTES, bytes);
+    if (!where->records) { free(where); return error_no_memory(err); }
+    for (int d = 0; d < devices; d++) {
+        Record *r = &where->records[d];
+        atomic_init(&r->version, 0);
+        atomic_init(&r->state, WHERE_ABSENT);
+        atomic_init(&r->stolen, false);
+        atomic_init(&r->phase, 0);
+        atomic_init(&r->instruction, -1);
+        atomic_init(&r->step, 0);
+        atomic_init(&r->since_ns, 0);
+        atomic_init(&r->steps, 0);
+        atomic_init(&r->inside_ns, 0);
+        atomic_init(&r->bytes, 0);
+        for (int op = 0; op < OP_COUNT; op++) { atomic_init(&r->work_ns[op], 0); atomic_init(&r->wait_ns[op], 0); }
+    }
+    where->devices = devices;
+    *out = where;
+    return 0;
+}
+
+void whereabouts_free(Whereabouts *where)
+{
+    if (!where) return;
+    free(where->records);
+    free(where);
+}
+
+int whereabouts_devices(const Whereabouts *where) { return where->devices; }
+
+/* ---- the writer -------------------------------------------------------------- */
+
+#define PUT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
+#define OWN(field)        atomic_load_explicit(&(field), memory_order_relaxed)      /* by the writer */
+#define GET(field)        atomic_load_explicit(&(field), memory_order_acquire)
+
+static void begin(Record *r)
+{
+    PUT(r->version, OWN(r->version) + 1);
+}
+
+static void end(Record *r)
+{
+    PUT(r->version, OWN(r->version) + 1);
+}
+
+void whereabouts_set(Whereabouts *where, int device, const Place *place)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->state, (int)place->state);
+    PUT(r->stolen, place->stolen);
+    PUT(r->phase, place->phase);
+    PUT(r->instruction, place->instruction);
+    PUT(r->step, place->step);
+    PUT(r->since_ns, place->since_ns);
+    end(r);
+}
+
+void whereabouts_state(Whereabouts *where, int device, WhereState state, int64_t now_ns)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->state, (int)state);
+    PUT(r->since_ns, now_ns);
+    end(r);
+}
+
+void whereabouts_count(Whereabouts *where, int device, Op op, int64_t wait_ns, int64_t work_ns)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->wait_ns[op], OWN(r->wait_ns[op]) + wait_ns);
+    PUT(r->work_ns[op], OWN(r->work_ns[op]) + work_ns);
+    end(r);
+}
+
+void whereabouts_step(Whereabouts *where, int device, int64_t inside_ns)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->steps, OWN(r->steps) + 1);
+    PUT(r->inside_ns, OWN(r->inside_ns) + inside_ns);
+    end(r);
+}
+
+void whereabouts_bytes(Whereabouts *where, int device, int64_t bytes)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->bytes, bytes);
+    end(r);
+}
+
+/* ---- readers ------------------------------------------------------------------- */
+
+static unsigned read_begin(const Record *r)
+{
+    unsigned version;
+
+    do version = GET(r->version); while (version & 1);
+    return version;
+}
+
+static bool read_again(const Record *r, unsigned version) { return GET(r->version) != version; }
+
+Place whereabouts_get(const Whereabouts *where, int device)
+{
+    const Record *r = &where->records[device];
+    Place         place;
+    unsigned      version;
+
+    do {
+        version = read_begin(r);
+        place = (Place){.state = (WhereState)GET(r->state), .stolen = GET(r->stolen), .phase = GET(r->phase),
+                        .instruction = GET(r->instruction), .step = GET(r->step), .since_ns = GET(r->since_ns)};
+    } while (read_again(r, version));
+    return place;
+}
+
+PlaceTimes whereabouts_times(const Whereabouts *where, int device)
+{
+    const Record *r = &where->records[device];
+    PlaceTimes    times;
+    unsigned      version;
+
+    do {
+        version = read_begin(r);
+        times = (PlaceTimes){.steps = GET(r->steps), .inside_ns = GET(r->inside_ns), .bytes = GET(r->bytes)};
+        for (int op = 0; op < OP_COUNT; op++) {
+            times.work_ns[op] = GET(r->work_ns[op]);
+            times.wait_ns[op] = GET(r->wait_ns[op]);
+        }
+    } while (read_again(r, version));
+    return times;
+}
+
+/* ---- in words -------------------------------------------------------------------- */
+
+static const char *doing(WhereState state)
+{
+    switch (state) {
+    case WHERE_STARTING: return "setting up";
+    case WHERE_WORKING:  return "working";
+    case WHERE_WAITING:  return "waiting";
+    case WHERE_DONE:     return "done";
+    case WHERE_FAILED:   return "failed";
+    default:             return "not started";
+    }
+}
+
+void place_text(const Place *place, const Program *program, int device, int64_t now_ns, Text *out)
+{
+    const Code *code = place->stolen ? &program->queue : &program->devices[device];
+    double      seconds = (double)(now_ns - place->since_ns) / 1e9;
+    char        text[160];
+
+    text_printf(out, "device %d, ", device);
+    if (place->state != WHERE_ABSENT && place->state != WHERE_DONE) {
+        if (code->phase_count > 1)
+            text_printf(out, "%s %d of %d, ", place->stolen ? "task" : "phase", place->phase, code->phase_count);
+        text_printf(out, "step %" PRId64 " of %" PRId64 ", ", place->step, program->steps);
+        if (place->instruction >= 0 && place->instruction < code->code_count)
+            text_printf(out, "%s, ",
+                        instruction_text(program, &code->code[place->instruction], text, sizeof text));
+    }
+    text_append(out, doing(place->state));
+    if (place->state != WHERE_ABSENT) text_printf(out, " %.1f s", seconds > 0 ? seconds : 0.0);
+}
+
+void whereabouts_text(const Whereabouts *where, const Program *program, int64_t now_ns, Text *out)
+{
+    for (int d = 0; d < where->devices; d++) {
+        Place place = whereabouts_get(where, d);
+        place_text(&place, program, d, now_ns, out);
+        text_append(out, "\n");
+    }
+}

@@ -1,0 +1,133 @@
+/* Whereabouts: what a reader sees belongs together, whenever it looks, and is said in words.
+ * PIPEBD_ROUNDS=1000: more looks. No kernels are linked (make check-tsan). */
+#include "tests/support.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "executor/whereabouts.h"
+
+enum { SECOND = 1000000000 };
+
+/* ---- in words ------------------------------------------------------------------- */
+
+/* Device 0 sends boundary 1 to device 1; a task waits in the queue. */
+static Program *relay_of_two(bool queue)
+{
+    Error    err = {""};
+    Program *program = program_new(2, 2, 8, 50);
+    int      link = program_channel(program, 0, 1, &err);
+
+    assert_int_equal(link, 0);
+    assert_int_equal(program_begin_phase(&program->devices[0], 50, &err), 0);
+    assert_int_equal(program_emit(program, &program->devices[0], (Instruction){OP_TEACHER, 0, -1, 0, 8, 0}, &err), 0);
+    assert_int_equal(program_emit(program, &program->devices[0], (Instruction){OP_SEND, 1, 0, 0, 8, 0}, &err), 0);
+    assert_int_equal(program_begin_phase(&program->devices[1], 50, &err), 0);
+    assert_int_equal(program_emit(program, &program->devices[1], (Instruction){OP_RECV, 1, 0, 0, 8, 0}, &err), 0);
+    for (int i = 0; queue && i < 2; i++) {
+        assert_int_equal(program_begin_phase(&program->queue, 50, &err), 0);
+        assert_int_equal(program_emit(program, &program->queue, (Instruction){OP_FORWARD, i, -1, 0, 8, 0}, &err), 0);
+    }
+    return program;
+}
+
+static void expect_text(const Whereabouts *where, const Program *program, int64_t now_ns, const char *expected)
+{
+    Text text = {0};
+
+    whereabouts_text(where, program, now_ns, &text);
+    assert_string_equal(text_string(&text), expected);
+    text_free(&text);
+}
+
+static void a_place_is_said_in_words(void **state)
+{
+    (void)state;
+    Program     *program = relay_of_two(true);
+    Whereabouts *where;
+    Error        err = {""};
+
+    assert_int_equal(whereabouts_new(&where, 2, &err), 0);
+    assert_int_equal(whereabouts_devices(where), 2);
+    expect_text(where, program, SECOND, "device 0, not started\ndevice 1, not started\n");
+    whereabouts_set(where, 0, &(Place){.state = WHERE_STARTING, .instruction = -1, .since_ns = SECOND});
+    whereabouts_set(where, 1, &(Place){.state = WHERE_WAITING, .step = 7, .since_ns = 2 * (int64_t)SECOND});
+    expect_text(where, program, (int64_t)SECOND * 28 / 10,
+                "device 0, step 0 of 50, setting up 1.8 s\n"
+                "device 1, step 7 of 50, RECV boundary 1, rows 0..7, from device 0, waiting 0.8 s\n");
+    whereabouts_set(where, 0, &(Place){.state = WHERE_WORKING, .stolen = true, .phase = 1, .instruction = 1, .step = 49,
+                                       .since_ns = 3 * (int64_t)SECOND});
+    whereabouts_state(where, 1, WHERE_FAILED, 3 * (int64_t)SECOND);
+    expect_text(where, program, 3 * (int64_t)SECOND,
+                "device 0, task 1 of 2, step 49 of 50, FORWARD 1, rows 0..7, working 0.0 s\n"
+                "device 1, step 7 of 50, RECV boundary 1, rows 0..7, from device 0, failed 0.0 s\n");
+    whereabouts_state(where, 0, WHERE_DONE, 3 * (int64_t)SECOND);
+    whereabouts_state(where, 1, WHERE_DONE, 3 * (int64_t)SECOND);
+    expect_text(where, program, 13 * (int64_t)SECOND, "device 0, done 10.0 s\ndevice 1, done 10.0 s\n");
+    whereabouts_free(where);
+    program_free(program);
+}
+
+/* ---- from another thread ----------------------------------------------------------- */
+
+typedef struct {
+    Whereabouts *where;
+    atomic_bool  end;
+} Writing;
+
+/* Every field tells the number k, and times grow together. */
+static void *write_places(void *argument)
+{
+    Writing *w = argument;
+
+    for (int k = 1; !atomic_load(&w->end); k = k % 1000000 + 1) {
+        whereabouts_set(w->where, 1, &(Place){.state = (WhereState)(k % 4), .stolen = k % 2, .phase = k, .instruction = k,
+                                              .step = 3 * (int64_t)k, .since_ns = 5 * (int64_t)k});
+        whereabouts_count(w->where, 1, OP_RECV, 2, 1);
+        whereabouts_step(w->where, 1, 4);
+    }
+    return NULL;
+}
+
+static void a_reader_sees_what_belongs_together(void **state)
+{
+    (void)state;
+    const char *rounds = getenv("PIPEBD_ROUNDS");
+    int         looks = 2000 * (rounds ? atoi(rounds) : 20), seen = 0;
+    Writing     w = {0};
+    pthread_t   thread;
+    Error       err = {""};
+
+    assert_int_equal(whereabouts_new(&w.where, 3, &err), 0);
+    assert_int_equal(pthread_create(&thread, NULL, write_places, &w), 0);
+    while (whereabouts_get(w.where, 1).state == WHERE_ABSENT) { }
+    for (int i = 0; i < looks; i++) {
+        Place      p = whereabouts_get(w.where, 1);
+        PlaceTimes t = whereabouts_times(w.where, 1);
+        if (p.instruction != p.phase || p.step != 3 * (int64_t)p.phase || p.since_ns != 5 * (int64_t)p.phase
+            || p.stolen != p.phase % 2 || (int)p.state != p.phase % 4) fail_msg("look %d: a place of two times", i);
+        /* count and step are two writes: one may be there without the other */
+        if (t.wait_ns[OP_RECV] != 2 * t.work_ns[OP_RECV] || t.inside_ns != 4 * t.steps
+            || t.work_ns[OP_RECV] - t.steps < 0 || t.work_ns[OP_RECV] - t.steps > 1) fail_msg("look %d: times of two times", i);
+        seen += p.phase > 1;
+    }
+    atomic_store(&w.end, true);
+    pthread_join(thread, NULL);
+    assert_true(seen > 0);
+    assert_int_equal(whereabouts_get(w.where, 0).state, WHERE_ABSENT);
+    assert_int_equal(whereabouts_get(w.where, 2).state, WHERE_ABSENT);
+    whereabouts_bytes(w.where, 2, 77);
+    assert_int_equal(whereabouts_times(w.where, 2).bytes, 77);
+    whereabouts_free(w.where);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_place_is_said_in_words),
+        cmocka_unit_test(a_reader_sees_what_belongs_together),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
