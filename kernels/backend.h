@@ -9,6 +9,7 @@
 #define KERNELS_BACKEND_H
 
 #include "kernels/net.h"
+#include "kernels/stream.h"
 
 typedef enum { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_RELU6 } Activation;
 
@@ -33,7 +34,8 @@ typedef struct {
 
 typedef struct Operator Operator;
 
-/* Sums over a group of devices; sum NULL: alone. */
+/* Sums over a group of devices; sum NULL: alone. Of a device that queues, the values that are summed
+ * are in its memory, and the sum is queued like all else. */
 typedef struct {
     NetSum *sum;
     void   *context;
@@ -55,10 +57,40 @@ typedef struct {
     int64_t scratch;         /* of the device, while the operator runs */
 } OperatorBytes;
 
+/* Of a backend whose devices queue: what kernels/stream.h declares, under the same names. Its marks begin with
+ * struct Mark. */
 typedef struct {
-    const char *name;        /* "cpu" of "cpu:2" */
+    void (*use)(Device *device, StreamNumber stream);
+    int  (*finish)(Device *device, Error *err);
+    int  (*mark_new)(Mark **out, Device *device, Error *err);
+    void (*mark_free)(Mark *mark);
+    int  (*mark_set)(Device *device, Mark *mark, Error *err);
+    int  (*mark_wait)(Device *device, const Mark *mark, Error *err);
+    int  (*mark_finish)(const Mark *mark, Error *err);
+    int64_t (*mark_time_ns)(const Mark *mark);
+    void *(*host_alloc)(const DeviceSpec *spec, size_t bytes);
+    void  (*host_release)(const DeviceSpec *spec, void *memory);
+    int  (*load)(Device *device, float *to, const float *host, int64_t count, Error *err);
+    int  (*move)(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
+                 int64_t count, Error *err);
+    bool (*reaches)(Device *device, const Device *other);
+    int  (*sum)(Device *device, float *const *values, int members, int64_t count, Error *err);
+    int  (*sum_doubles)(Device *device, double *to, double *const *values, int members, int count, Error *err);
+    int  (*copy_doubles)(Device *device, double *to, const double *from, int count, Error *err);
+    int  (*replay_begin)(Device *device, const ReplayKey *key, Error *err);
+    int  (*replay_end)(Device *device, Error *err);
+    void (*replay_forget)(Device *device, const void *owner);
+    ReplayCounts (*replay_counts)(const Device *device);
+    void (*range_begin)(Device *device, const char *name);
+    void (*range_end)(Device *device);
+} StreamOps;
 
-    int  (*spec)(DeviceSpec *out, Error *err);           /* count is set; fills in the rest */
+typedef struct {
+    const char      *name;   /* "cpu" of "cpu:2" */
+    const StreamOps *streams;            /* NULL: work is done on return */
+
+    int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the rest */
+    int  (*facts)(const DeviceSpec *spec, Text *out, Error *err);        /* NULL: there are none */
     int  (*open)(Device **out, const DeviceSpec *spec, int index, Error *err);
     void (*close)(Device *device);
 
@@ -77,8 +109,9 @@ typedef struct {
     void (*add)(Device *device, float *to, const float *from, int64_t count);    /* to += from */
     void (*sgd)(Device *device, float *weight, const float *gradient, float *state, int64_t count,
                 const SgdStep *step);
-    double (*loss)(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
-                   int64_t rows, int64_t per_row, int64_t global_rows);
+    /* *loss: host_alloc()'s where devices queue, and then written later. */
+    void (*loss)(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
+                 int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
 
     int64_t (*kept)(const OperatorSpec *spec);           /* floats a row from forward to backward */
     int  (*make)(Operator **out, Device *device, const OperatorSpec *spec,
@@ -91,11 +124,17 @@ typedef struct {
     OperatorBytes (*bytes)(const Operator *op, int64_t rows);
 } Backend;
 
-/* What every backend's Device begins with. */
+/* What every backend's Device begins with, and every mark of one that queues. */
 struct Device {
+    const Backend *backend;
+};
+struct Mark {
     const Backend *backend;
 };
 
 extern const Backend backend_cpu;
+#ifdef HAVE_CUDA
+extern const Backend backend_cuda;
+#endif
 
 #endif

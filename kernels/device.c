@@ -1,38 +1,54 @@
+/* Devices of all backends: asks, opens, and passes calls on to the backend's table. */
 #include "kernels/backend.h"
 
+#include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* The most devices of one spec. */
-enum { DEVICES_MAX = 1024 };
-
-int device_spec_parse(DeviceSpec *out, const char *text, Error *err)
+/* By type; NULL: not in this build. */
+static const Backend *backend_of(DeviceType type)
 {
-    const Backend *backend = &backend_cpu;
-    size_t         length = strlen(backend->name);
-    char          *end;
-    long           count;
+    static const Backend *const backends[] = {
+        [DEVICE_CPU] = &backend_cpu,
+#ifdef HAVE_CUDA
+        [DEVICE_CUDA] = &backend_cuda,
+#else
+        [DEVICE_CUDA] = NULL,
+#endif
+    };
 
-    *out = (DeviceSpec){0};
-    if (strncmp(text, backend->name, length) != 0 || text[length] != ':')
-        return error_set(err, "devices \"%s\": expected cpu:N, N devices", text);
-    if (text[length + 1] < '0' || text[length + 1] > '9')
-        return error_set(err, "devices \"%s\": expected a number after the colon", text);
-    count = strtol(text + length + 1, &end, 10);
-    if (*end || count < 1 || count > DEVICES_MAX)
-        return error_set(err, "devices \"%s\": expected cpu:N with N from 1 to %d", text, DEVICES_MAX);
-    out->count = (int)count;
-    return backend->spec(out, err);
+    return backends[type];
 }
 
-bool device_spec_shares(const DeviceSpec *spec)
+static int cores_of_process(int *cores, Error *err)
 {
-    return spec->count > spec->cores;
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return error_set(err, "cannot ask which cores may be used");
+    *cores = CPU_COUNT(&set);
+    return 0;
+}
+
+int device_spec_ask(DeviceSpec *spec, Error *err)
+{
+    const Backend *backend = backend_of(spec->type);
+
+    if (!backend)
+        return error_set(err, "cuda devices: this build has no CUDA; make config says what it needs");
+    return cores_of_process(&spec->cores, err) == 0 ? backend->spec(spec, err) : -1;
+}
+
+int device_spec_facts(const DeviceSpec *spec, Text *out, Error *err)
+{
+    const Backend *backend = backend_of(spec->type);
+
+    return backend && backend->facts ? backend->facts(spec, out, err) : 0;
 }
 
 int device_open(Device **out, const DeviceSpec *spec, int index, Error *err)
 {
-    return backend_cpu.open(out, spec, index, err);
+    *out = NULL;
+    return backend_of(spec->type)->open(out, spec, index, err);
 }
 
 void device_close(Device *device)
@@ -58,5 +74,23 @@ int64_t device_work_bytes(const Device *device)
 void loss_backward(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
                    int64_t rows, int64_t per_row, int64_t global_rows, double *loss)
 {
-    *loss = device->backend->loss(device, kind, student, teacher, dy, rows, per_row, global_rows);
+    device->backend->loss(device, kind, student, teacher, dy, rows, per_row, global_rows, loss);
+}
+
+/* ---- memory of the host ---- */
+
+void *host_alloc(const DeviceSpec *spec, size_t bytes)
+{
+    const StreamOps *streams = backend_of(spec->type)->streams;
+
+    return streams ? streams->host_alloc(spec, bytes) : calloc(1, bytes);
+}
+
+void host_release(const DeviceSpec *spec, void *memory)
+{
+    const StreamOps *streams = backend_of(spec->type)->streams;
+
+    if (!memory) return;
+    if (streams) streams->host_release(spec, memory);
+    else free(memory);
 }

@@ -1,9 +1,16 @@
 /* A compute device: where tensors live and kernels run. A device is opened, used and
  * closed by one thread.
  *
- * "cpu:2" is two devices that share the machine's cores evenly, each a thread bound to its
- * cores (with a team of threads where it has several); more devices than cores is allowed
- * and shares cores (device_spec_shares()). Tensors are float32, [rows][height][width][channels]
+ *     cpu:2          two devices that share the machine's cores evenly, each a thread bound to its
+ *                    cores (with a team of threads where it has several); more devices than
+ *                    cores is allowed and shares cores (device_spec_shares())
+ *     cuda:0         one card
+ *     cuda:0,1,3     these cards, in this order
+ *     cuda:0/4       four devices on one card, with multiprocessors of their own
+ *     cuda:0/2,1/2   the same of several cards: all are cut alike
+ *
+ * Devices of a run are of one kind: cpu and cuda are not mixed, nor whole cards and slices, nor
+ * cards of several models. Tensors are float32, [rows][height][width][channels]
  * (channels last), so that rows of a batch are contiguous. */
 #ifndef KERNELS_DEVICE_H
 #define KERNELS_DEVICE_H
@@ -13,19 +20,48 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 typedef struct Device Device;
 
+typedef enum { DEVICE_CPU, DEVICE_CUDA } DeviceType;
+
+/* What convolutions and products compute in. Weights, losses and sums are float32 in all. */
+typedef enum { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16, PRECISION_COUNT } Precision;
+
+/* The most devices of one spec, and cards. */
+enum { DEVICES_MAX = 1024, CARDS_MAX = 64, SLICES_MAX = 16 };
+
 typedef struct {
+    DeviceType type;
     int  count;              /* devices */
+    int  cards[CARDS_MAX], card_count;   /* cuda: numbers of cards, each cut into slices: */
+    int  slices;             /* of a card; 1: whole cards */
+    Precision precision;
+    /* what device_spec_ask() finds */
     int  cores;              /* of the machine that this process may use */
-    char kind[64];           /* "1 core of AMD EPYC" as traces name it */
-    int64_t memory_bytes;    /* of a device: the machine's, divided */
+    char kind[96];           /* as traces name it: "1 core of AMD EPYC", "NVIDIA H100 80GB HBM3, 33 of 132 SMs" */
+    int64_t memory_bytes;    /* of a device: the machine's or the card's, divided */
 } DeviceSpec;
 
-/* Parses "cpu:N". Refuses others with what was expected. */
+/* Reads the text only. Refuses what no machine has, with what was expected. */
+int  device_spec_read(DeviceSpec *out, const char *text, Error *err);
+/* Asks the machine, and the driver, about what was read. */
+int  device_spec_ask(DeviceSpec *spec, Error *err);
+/* Both. */
 int  device_spec_parse(DeviceSpec *out, const char *text, Error *err);
-bool device_spec_shares(const DeviceSpec *spec);         /* more devices than cores */
+bool device_spec_shares(const DeviceSpec *spec);         /* more devices than cores, on the CPU */
+
+/* "fp32", "tf32", "bf16". Those that the devices cannot compute in are refused. */
+int         device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err);
+const char *precision_name(Precision precision);
+
+/* Facts for a trace's notes, "driver 580.65, CUDA 13.0, ..."; nothing for the CPU. After device_spec_ask(). */
+int  device_spec_facts(const DeviceSpec *spec, Text *out, Error *err);
+
+/* The card of device number index, and which of its slices it is. */
+static inline int device_spec_card(const DeviceSpec *spec, int index) { return spec->cards[index / spec->slices]; }
+static inline int device_spec_slice(const DeviceSpec *spec, int index) { return index % spec->slices; }
 
 /* Opens device number index of spec in the calling thread: binds the thread to its cores. */
 int   device_open(Device **out, const DeviceSpec *spec, int index, Error *err);

@@ -79,13 +79,15 @@ typedef struct { float learning_rate, momentum, weight_decay; bool nesterov; } S
 void net_update(Net *net, const SgdStep *step);
 
 /* Batch statistics over a group: sum adds values over the group's devices, in place, in a
- * fixed order; counts of rows are summed with it. NULL: local statistics. */
+ * fixed order; counts of rows are summed with it. Devices that queue have the values in their
+ * memory, and the sum is queued. NULL: local statistics. */
 typedef int NetSum(void *context, double *values, int count, Error *err);
 void net_synchronise(Net *net, NetSum *sum, void *context);
 
 /* Loss of rows and its gradient: *loss is the sum over rows / (global_rows * per_row) for MSE
  * (mean of squares), / global_rows for soft cross-entropy (-sum softmax(t) log softmax(s));
- * dy: [rows][per_row] = d loss / d student. */
+ * dy: [rows][per_row] = d loss / d student. A device that queues writes *loss later: it is memory of
+ * host_alloc(). */
 void loss_backward(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
                    int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
 

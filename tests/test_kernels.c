@@ -775,14 +775,17 @@ static void refused(const char *found, const char *expected)
 
 static void specs_are_parsed(void **state)
 {
-    static const char *const bad[] = {"", "cpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:1025", "cpu: 1", "gpu:1", "cpu:99999999999999999999"};
+    static const char *const bad[] = {"", "cpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:1025", "cpu: 1", "gpu:1",
+                                      "cpu:99999999999999999999", "cuda", "cuda:", "cuda:x", "cuda:-1", "cuda:0,", "cuda:,0",
+                                      "cuda:0,,1", "cuda:0/", "cuda:0/0", "cuda:0/1", "cuda:0/17", "cuda:0/4x", "cuda:0 1",
+                                      "cuda:0/4/2", "cuda:0-3", "cuda:99999999999999999999", "cuda:0/2,1", "cuda:0/2,1/4"};
     DeviceSpec spec;
     Error      err;
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err.text[0] = '\0';
-        assert_int_equal(device_spec_parse(&spec, bad[i], &err), -1);
+        assert_int_equal(device_spec_read(&spec, bad[i], &err), -1);
         refused(err.text, "expected");
     }
     assert_int_equal(device_spec_parse(&spec, "cpu:2", &err), 0);
@@ -793,6 +796,66 @@ static void specs_are_parsed(void **state)
     assert_int_equal(device_spec_parse(&spec, "cpu:1024", &err), 0);
     assert_int_equal(device_spec_shares(&spec), spec.cores < 1024);
 }
+
+/* Without a card: a text says which cards, and into how many slices each is cut. */
+static void cards_and_slices_are_read(void **state)
+{
+    static const struct { const char *text; int count, slices, card_of_last, slice_of_last; } good[] = {
+        {"cuda:0", 1, 1, 0, 0},       {"cuda:7", 1, 1, 7, 0},       {"cuda:0,1,2,3", 4, 1, 3, 0},
+        {"cuda:3,1", 2, 1, 1, 0},     {"cuda:0/4", 4, 4, 0, 3},     {"cuda:2/3", 3, 3, 2, 2},
+        {"cuda:0/2,1/2", 4, 2, 1, 1},
+    };
+    DeviceSpec spec;
+    Error      err = {""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        if (device_spec_read(&spec, good[i].text, &err) != 0) fail_msg("%s", err.text);
+        assert_int_equal(spec.type, DEVICE_CUDA);
+        assert_int_equal(spec.count, good[i].count);
+        assert_int_equal(spec.slices, good[i].slices);
+        assert_int_equal(device_spec_card(&spec, spec.count - 1), good[i].card_of_last);
+        assert_int_equal(device_spec_slice(&spec, spec.count - 1), good[i].slice_of_last);
+        assert_false(device_spec_shares(&spec));
+    }
+    assert_int_equal(device_spec_read(&spec, "cuda:1,0,1", &err), -1);
+    refused(err.text, "card 1 stands twice");
+    assert_int_equal(device_spec_read(&spec, "cuda:0,cpu:2", &err), -1);
+    refused(err.text, "do not go together");
+    assert_int_equal(device_spec_read(&spec, "cpu:2,cuda:0", &err), -1);
+    refused(err.text, "expected cpu:N");
+}
+
+static void precisions_are_those_of_the_devices(void **state)
+{
+    DeviceSpec spec;
+    Error      err = {""};
+
+    (void)state;
+    assert_int_equal(device_spec_read(&spec, "cuda:0", &err), 0);
+    assert_int_equal(spec.precision, PRECISION_FP32);
+    assert_int_equal(device_spec_set_precision(&spec, "bf16", &err), 0);
+    assert_int_equal(spec.precision, PRECISION_BF16);
+    assert_string_equal(precision_name(spec.precision), "bf16");
+    assert_int_equal(device_spec_set_precision(&spec, "fp16", &err), -1);
+    refused(err.text, "expected fp32, tf32 or bf16");
+    assert_int_equal(device_spec_read(&spec, "cpu:1", &err), 0);
+    assert_int_equal(device_spec_set_precision(&spec, "fp32", &err), 0);
+    assert_int_equal(device_spec_set_precision(&spec, "tf32", &err), -1);
+    refused(err.text, "cpu devices compute in fp32");
+}
+
+#ifndef HAVE_CUDA
+static void a_build_without_cuda_says_so(void **state)
+{
+    DeviceSpec spec;
+    Error      err = {""};
+
+    (void)state;
+    assert_int_equal(device_spec_parse(&spec, "cuda:0", &err), -1);
+    refused(err.text, "this build has no CUDA");
+}
+#endif
 
 static void wrong_calls_are_errors(void **state)
 {
@@ -931,6 +994,11 @@ int main(void)
         cmocka_unit_test(gradients_are_runs),
         cmocka_unit_test(bytes_are_counted),
         cmocka_unit_test(specs_are_parsed),
+        cmocka_unit_test(cards_and_slices_are_read),
+        cmocka_unit_test(precisions_are_those_of_the_devices),
+#ifndef HAVE_CUDA
+        cmocka_unit_test(a_build_without_cuda_says_so),
+#endif
         cmocka_unit_test(wrong_calls_are_errors),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(teams_agree),

@@ -206,14 +206,15 @@ static double cross_entropy(const float *s, const float *t, float *dy, int64_t c
     return sum * scale;
 }
 
-double cpu_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
-                int64_t per_row, int64_t global_rows)
+void cpu_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
+              int64_t per_row, int64_t global_rows, double *loss)
 {
     double scale = 1.0 / (double)global_rows, sum = 0.0;
 
     (void)device;
-    if (kind == LOSS_MSE) return mse(student, teacher, dy, rows * per_row, scale / (double)per_row);
-    for (int64_t r = 0; r < rows; r++)
-        sum += cross_entropy(student + r * per_row, teacher + r * per_row, dy + r * per_row, per_row, scale);
-    return sum;
+    if (kind == LOSS_MSE) sum = mse(student, teacher, dy, rows * per_row, scale / (double)per_row);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            sum += cross_entropy(student + r * per_row, teacher + r * per_row, dy + r * per_row, per_row, scale);
+    *loss = sum;
 }

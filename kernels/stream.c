@@ -1,0 +1,77 @@
+/* Passes what kernels/stream.h declares on to the device's backend. */
+#include "kernels/backend.h"
+
+bool device_queues(const Device *device) { return device->backend->streams != NULL; }
+
+void stream_use(Device *device, StreamNumber stream) { device->backend->streams->use(device, stream); }
+
+int device_finish(Device *device, Error *err) { return device->backend->streams->finish(device, err); }
+
+/* ---- marks ---- */
+
+int mark_new(Mark **out, Device *device, Error *err) { return device->backend->streams->mark_new(out, device, err); }
+
+void mark_free(Mark *mark)
+{
+    if (mark) mark->backend->streams->mark_free(mark);
+}
+
+int mark_set(Device *device, Mark *mark, Error *err) { return device->backend->streams->mark_set(device, mark, err); }
+
+int mark_wait(Device *device, const Mark *mark, Error *err)
+{
+    return device->backend->streams->mark_wait(device, mark, err);
+}
+
+int mark_finish(const Mark *mark, Error *err) { return mark->backend->streams->mark_finish(mark, err); }
+
+int64_t mark_time_ns(const Mark *mark) { return mark->backend->streams->mark_time_ns(mark); }
+
+/* ---- work ---- */
+
+int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err)
+{
+    return device->backend->streams->load(device, to, host, count, err);
+}
+
+int stream_move(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
+                int64_t count, Error *err)
+{
+    return device->backend->streams->move(device, to, to_device, from, from_device, count, err);
+}
+
+bool stream_reaches(Device *device, const Device *other) { return device->backend->streams->reaches(device, other); }
+
+int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err)
+{
+    return device->backend->streams->sum(device, values, members, count, err);
+}
+
+int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err)
+{
+    return device->backend->streams->sum_doubles(device, to, values, members, count, err);
+}
+
+int stream_copy_doubles(Device *device, double *to, const double *from, int count, Error *err)
+{
+    return device->backend->streams->copy_doubles(device, to, from, count, err);
+}
+
+/* ---- replay ---- */
+
+int replay_begin(Device *device, const ReplayKey *key, Error *err)
+{
+    return device->backend->streams->replay_begin(device, key, err);
+}
+
+int replay_end(Device *device, Error *err) { return device->backend->streams->replay_end(device, err); }
+
+void replay_forget(Device *device, const void *owner) { device->backend->streams->replay_forget(device, owner); }
+
+ReplayCounts replay_counts(const Device *device) { return device->backend->streams->replay_counts(device); }
+
+/* ---- names ---- */
+
+void range_begin(Device *device, const char *name) { device->backend->streams->range_begin(device, name); }
+
+void range_end(Device *device) { device->backend->streams->range_end(device); }

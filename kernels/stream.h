@@ -1,0 +1,115 @@
+/* Devices that do their work later than they are told: what is queued on them, and when.
+ *
+ * The CPU's work is done when a call returns. A device that queues (device_queues()) has
+ * streams; the calls of kernels/net.h and those below put work on one of them and return. One stream's work runs
+ * in the order it was queued; streams run beside each other, and meet in marks:
+ *
+ *     compute   | TEACHER 0 | FORWARD 0 ...                 mark: a point in a stream
+ *                           v mark                          wait: what is queued from here on
+ *     link                  | SEND |                              comes after the mark
+ *
+ * A wait for a mark that was not set yet waits for nothing: whoever waits for another device's mark
+ * must know that its thread has set it. Calls are those of the device's own thread, but
+ * mark_finish(), mark_passed() and mark_time(), which any thread may ask.
+ *
+ * What goes wrong on the device comes out of a later call: mark_finish() and device_finish()
+ * report everything before them.
+ *
+ * Only where device_queues(), except device_queues(), host_alloc() and host_release(). */
+#ifndef KERNELS_STREAM_H
+#define KERNELS_STREAM_H
+
+#include "kernels/device.h"
+
+typedef enum {
+    STREAM_COMPUTE,          /* where a device begins */
+    STREAM_COPY,             /* rows from the host */
+    STREAM_LINK,             /* messages and sums */
+    STREAM_COUNT
+} StreamNumber;
+
+bool device_queues(const Device *device);
+
+/* Calls that follow queue their work there. */
+void stream_use(Device *device, StreamNumber stream);
+
+/* ---- marks ---- */
+
+typedef struct Mark Mark;
+
+int  mark_new(Mark **out, Device *device, Error *err);
+void mark_free(Mark *mark);                              /* NULL is nothing */
+
+/* Here, in the stream that is used; where it was before is forgotten. */
+int  mark_set(Device *device, Mark *mark, Error *err);
+
+/* The stream that is used waits. The mark may be another device's. */
+int  mark_wait(Device *device, const Mark *mark, Error *err);
+
+/* The calling thread waits. */
+int  mark_finish(const Mark *mark, Error *err);
+
+/* When it was passed (CLOCK_MONOTONIC), to a microsecond or so against other marks of the device. It
+ * was finished. */
+int64_t mark_time_ns(const Mark *mark);
+
+/* All streams; reports any error before. Times of marks are counted from here on. */
+int  device_finish(Device *device, Error *err);
+
+/* ---- memory of the host ---- */
+
+/* Memory that copies to and from any device of the spec can use while the program goes on; zeroed, NULL
+ * without memory. Kernels of devices that queue can read and write it. For the CPU it is calloc()'s. */
+void *host_alloc(const DeviceSpec *spec, size_t bytes);
+void  host_release(const DeviceSpec *spec, void *memory);
+
+/* ---- work ---- */
+
+/* count floats from host memory; which is left as it is until a mark behind it is passed. */
+int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err);
+
+/* From memory of any device of the run to that of any other. */
+int stream_move(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
+                int64_t count, Error *err);
+
+/* Whether kernels of one can use memory of the other. Of different cards only when asked for here first. */
+bool stream_reaches(Device *device, const Device *other);
+
+/* Each of members arrays becomes the sum of all, element by element in their order: the bits do not
+ * depend on who adds. values: [members], of devices within reach, or host_alloc()'s. */
+int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err);
+/* *to[i] = the sum of values[m][i]. */
+int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err);
+
+/* count doubles of the device's or the host's, to the other. */
+int stream_copy_doubles(Device *device, double *to, const double *from, int count, Error *err);
+
+/* ---- replay ---- */
+
+/* What is queued twice in the same way is recorded as a graph and replayed. The key says all that it depends
+ * on; owner NULL is never kept. */
+typedef struct {
+    const void *owner;       /* whose work */
+    int         part;        /* of it */
+    int64_t     rows, path;
+    const void *x, *y;       /* memory it was given */
+    unsigned    used;
+} ReplayKey;
+
+/* Before the work: 1: it was replayed, and is not to be queued again; 0: queue it; then, in either case,
+ * replay_end(). Nothing between the two may wait for other threads. */
+int  replay_begin(Device *device, const ReplayKey *key, Error *err);
+int  replay_end(Device *device, Error *err);
+/* Forgets what an owner recorded. */
+void replay_forget(Device *device, const void *owner);
+/* Graphs kept; those replayed so far. */
+typedef struct { int64_t kept, replayed, recorded; } ReplayCounts;
+ReplayCounts replay_counts(const Device *device);
+
+/* ---- names for profilers (NVTX) ---- */
+
+/* What the thread queues until range_end() has this name. */
+void range_begin(Device *device, const char *name);
+void range_end(Device *device);
+
+#endif
