@@ -11,29 +11,19 @@
  * meet again:
  *
  *     member 0   |sum 0..k|            of every slice the addends come in the order of
- *     member 1            |sum k..n|   the members, whoever adds them
- *
- * Waits watch an atomic for a moment where each device has a core of its own, then sleep. */
+ *     member 1            |sum k..n|   the members, whoever adds them */
 #include "executor/transport.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "executor/clock.h"
+#include "executor/meeting.h"
 
 enum { SPINS = 1000, CHUNK = 256 };
 
-/* What threads sleep on until a number changes. */
 typedef struct {
-    pthread_mutex_t lock;
-    pthread_cond_t  changed;
-    atomic_int      number;
-} Watch;
-
-typedef struct {
-    Watch   held;            /* messages in the ring */
+    Tally   held;            /* messages in the ring */
     float **ring;            /* [queue_depth], of the receiver's memory; NULL before it joins */
     size_t  capacity;        /* floats of each */
     int     next, first;     /* the sender's end, the receiver's */
@@ -49,8 +39,7 @@ typedef struct {             /* what a member brings to a meeting */
 } Part;
 
 typedef struct {
-    Watch      meeting;      /* its number */
-    int        arrived;      /* under the watch's lock */
+    Meeting    meeting;
     Part      *parts;        /* [count] */
     const int *devices;      /* borrowed from the program */
     int        count;
@@ -62,57 +51,9 @@ typedef struct {
     Team       *teams;       /* [team_count], one a group */
     int         queue_count, team_count;
     const Channel *channels; /* borrowed from the program */
-    int         depth, spins;
-    atomic_bool stopped;
+    int         depth;
+    WaitRules  rules;
 } Local;
-
-/* ---- waiting ----------------------------------------------------------------- */
-
-static void watch_open(Watch *watch)
-{
-    pthread_mutex_init(&watch->lock, NULL);
-    pthread_cond_init(&watch->changed, NULL);
-    atomic_init(&watch->number, 0);
-}
-
-static void watch_close(Watch *watch)
-{
-    pthread_mutex_destroy(&watch->lock);
-    pthread_cond_destroy(&watch->changed);
-}
-
-static void watch_add(Watch *watch, int n)
-{
-    pthread_mutex_lock(&watch->lock);
-    atomic_fetch_add(&watch->number, n);
-    pthread_cond_broadcast(&watch->changed);
-    pthread_mutex_unlock(&watch->lock);
-}
-
-static void pause_briefly(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#endif
-}
-
-static void watch_spin(Local *t, Watch *watch, int value)
-{
-    for (int i = 0; i < t->spins && atomic_load(&watch->number) == value; i++) pause_briefly();
-}
-
-/* Until the number is another than value. */
-static int watch_wait(Local *t, Watch *watch, int value, Error *err)
-{
-    watch_spin(t, watch, value);
-    if (atomic_load(&watch->number) == value) {
-        pthread_mutex_lock(&watch->lock);
-        while (atomic_load(&watch->number) == value && !atomic_load(&t->stopped))
-            pthread_cond_wait(&watch->changed, &watch->lock);
-        pthread_mutex_unlock(&watch->lock);
-    }
-    return atomic_load(&t->stopped) ? error_set(err, "stopped") : 0;
-}
 
 /* ---- channels ---------------------------------------------------------------- */
 
@@ -154,11 +95,11 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     Local *t = (Local *)transport;
     Queue *q = &t->queues[channel];
 
-    if (watch_wait(t, &q->held, t->depth, err) != 0) return -1;
+    if (tally_wait(&t->rules, &q->held, t->depth, err) != 0) return -1;
     *ready_ns = clock_ns();
     memcpy(q->ring[q->next], values, count * sizeof *values);
     q->next = (q->next + 1) % t->depth;
-    watch_add(&q->held, 1);
+    tally_add(&q->held, 1);
     return 0;
 }
 
@@ -168,7 +109,7 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
     Local *t = (Local *)transport;
     Queue *q = &t->queues[channel];
 
-    if (watch_wait(t, &q->held, 0, err) != 0) return -1;
+    if (tally_wait(&t->rules, &q->held, 0, err) != 0) return -1;
     *ready_ns = clock_ns();
     float *message = q->ring[q->first];
     if (swap) {
@@ -178,7 +119,7 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
         memcpy(*values, message, count * sizeof **values);
     }
     q->first = (q->first + 1) % t->depth;
-    watch_add(&q->held, -1);
+    tally_add(&q->held, -1);
     return 0;
 }
 
@@ -190,37 +131,6 @@ static int member_of(const Team *team, int device)
 
     while (team->devices[i] != device) i++;
     return i;
-}
-
-/* Returns when all have come: what a member wrote before, all may read afterwards. With
- * finish, a stop is not heard: members that use each other's memory part together. As
- * every one of them came through the meeting before, they all come to this one. */
-static int meet(Local *t, Team *team, bool finish, Error *err)
-{
-    Watch *watch = &team->meeting;
-    int    number, rc = 0;
-
-    pthread_mutex_lock(&watch->lock);
-    number = atomic_load(&watch->number);
-    if (!finish && atomic_load(&t->stopped)) {
-        rc = -1;
-    } else if (++team->arrived == team->count) {
-        team->arrived = 0;
-        atomic_fetch_add(&watch->number, 1);
-        pthread_cond_broadcast(&watch->changed);
-    } else {
-        pthread_mutex_unlock(&watch->lock);
-        watch_spin(t, watch, number);
-        pthread_mutex_lock(&watch->lock);
-        while (atomic_load(&watch->number) == number && (finish || !atomic_load(&t->stopped)))
-            pthread_cond_wait(&watch->changed, &watch->lock);
-        if (atomic_load(&watch->number) == number) {     /* stopped: as if it had not come */
-            team->arrived--;
-            rc = -1;
-        }
-    }
-    pthread_mutex_unlock(&watch->lock);
-    return rc ? error_set(err, "stopped") : 0;
 }
 
 /* Adds the values at offset of one run over all members, in order, and gives the sum to all. */
@@ -273,12 +183,12 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     double total = 0;
 
     team->parts[self] = (Part){.runs = runs, .run_count = run_count, .loss = *loss};
-    if (meet(t, team, false, err) != 0) return -1;
+    if (meet(&t->rules, &team->meeting, false, err) != 0) return -1;
     *ready_ns = clock_ns();
     int rc = check_parts(team, err);             /* the same to all */
     if (rc == 0) sum_slice(team, self);
     for (int m = 0; m < team->count; m++) total += team->parts[m].loss;
-    meet(t, team, true, NULL);
+    meet(&t->rules, &team->meeting, true, NULL);
     *loss = total;
     return rc;
 }
@@ -290,14 +200,14 @@ static int sum(Transport *transport, int group, int device, double *values, int 
     int    self = member_of(team, device);
 
     team->parts[self] = (Part){.values = values, .value_count = count};
-    if (meet(t, team, false, err) != 0) return -1;
+    if (meet(&t->rules, &team->meeting, false, err) != 0) return -1;
     int rc = check_parts(team, err);             /* the same to all */
     for (int i = self; rc == 0 && i < count; i += team->count) {
         double total = team->parts[0].values[i];
         for (int m = 1; m < team->count; m++) total += team->parts[m].values[i];
         for (int m = 0; m < team->count; m++) team->parts[m].values[i] = total;
     }
-    meet(t, team, true, NULL);
+    meet(&t->rules, &team->meeting, true, NULL);
     return rc;
 }
 
@@ -306,7 +216,7 @@ static int barrier(Transport *transport, int group, int device, int64_t *ready_n
     Local *t = (Local *)transport;
 
     (void)device;
-    if (meet(t, &t->teams[group], false, err) != 0) return -1;
+    if (meet(&t->rules, &t->teams[group].meeting, false, err) != 0) return -1;
     *ready_ns = clock_ns();
     return 0;
 }
@@ -318,9 +228,9 @@ static void stop(Transport *transport)
 {
     Local *t = (Local *)transport;
 
-    atomic_store(&t->stopped, true);
-    for (int c = 0; c < t->queue_count; c++) watch_add(&t->queues[c].held, 0);
-    for (int g = 0; g < t->team_count; g++) watch_add(&t->teams[g].meeting, 0);
+    atomic_store(&t->rules.stopped, true);
+    for (int c = 0; c < t->queue_count; c++) tally_add(&t->queues[c].held, 0);
+    for (int g = 0; g < t->team_count; g++) tally_add(&t->teams[g].meeting.tally, 0);
 }
 
 static void local_free(Transport *transport)
@@ -328,11 +238,11 @@ static void local_free(Transport *transport)
     Local *t = (Local *)transport;
 
     for (int c = 0; c < t->queue_count; c++) {
-        watch_close(&t->queues[c].held);
+        tally_close(&t->queues[c].held);
         free(t->queues[c].ring);
     }
     for (int g = 0; g < t->team_count; g++) {
-        watch_close(&t->teams[g].meeting);
+        tally_close(&t->teams[g].meeting.tally);
         free(t->teams[g].parts);
     }
     free(t->queues);
@@ -349,7 +259,7 @@ static int open_queues(Local *t, const TransportOptions *options)
         q->capacity = options->message_count[c];
         q->ring = calloc((size_t)t->depth, sizeof *q->ring);
         if (!q->ring) return -1;
-        watch_open(&q->held);
+        tally_open(&q->held);
         t->queue_count++;
     }
     return 0;
@@ -363,7 +273,8 @@ static int open_teams(Local *t, const Program *program)
         team->count = program->groups[g].count;
         team->parts = calloc((size_t)team->count, sizeof *team->parts);
         if (!team->parts) return -1;
-        watch_open(&team->meeting);
+        team->meeting.expected = team->count;
+        tally_open(&team->meeting.tally);
         t->team_count++;
     }
     return 0;
@@ -379,7 +290,7 @@ int local_new(Transport **out, const TransportOptions *options, Error *err)
     t->head.ops = &local_ops;
     t->channels = program->channels;
     t->depth = options->queue_depth;
-    t->spins = options->spin ? SPINS : 0;
+    t->rules.spins = options->spin ? SPINS : 0;
     t->queues = calloc((size_t)program->channel_count + 1, sizeof *t->queues);
     t->teams = calloc((size_t)program->group_count + 1, sizeof *t->teams);
     if (!t->queues || !t->teams || open_queues(t, options) != 0 || open_teams(t, program) != 0) {

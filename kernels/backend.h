@@ -67,16 +67,15 @@ typedef struct {
     int  (*mark_set)(Device *device, Mark *mark, Error *err);
     int  (*mark_wait)(Device *device, const Mark *mark, Error *err);
     int  (*mark_finish)(const Mark *mark, Error *err);
-    int64_t (*mark_time_ns)(const Mark *mark);
+    int64_t (*mark_since_ns)(const Mark *from, const Mark *mark);
     void *(*host_alloc)(const DeviceSpec *spec, size_t bytes);
     void  (*host_release)(const DeviceSpec *spec, void *memory);
     int  (*load)(Device *device, float *to, const float *host, int64_t count, Error *err);
     int  (*move)(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
                  int64_t count, Error *err);
-    bool (*reaches)(Device *device, const Device *other);
+    bool (*reaches)(Device *device, const DeviceSpec *spec, int index);
     int  (*sum)(Device *device, float *const *values, int members, int64_t count, Error *err);
     int  (*sum_doubles)(Device *device, double *to, double *const *values, int members, int count, Error *err);
-    int  (*copy_doubles)(Device *device, double *to, const double *from, int count, Error *err);
     int  (*replay_begin)(Device *device, const ReplayKey *key, Error *err);
     int  (*replay_end)(Device *device, Error *err);
     void (*replay_forget)(Device *device, const void *owner);
@@ -85,7 +84,7 @@ typedef struct {
     void (*range_end)(Device *device);
 } StreamOps;
 
-typedef struct {
+typedef struct Backend {
     const char      *name;   /* "cpu" of "cpu:2" */
     const StreamOps *streams;            /* NULL: work is done on return */
 

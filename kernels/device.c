@@ -4,8 +4,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
-/* By type; NULL: not in this build. */
-static const Backend *backend_of(DeviceType type)
+/* NULL: not in this build. */
+static const Backend *backend_of(const DeviceSpec *spec)
 {
     static const Backend *const backends[] = {
         [DEVICE_CPU] = &backend_cpu,
@@ -16,7 +16,7 @@ static const Backend *backend_of(DeviceType type)
 #endif
     };
 
-    return backends[type];
+    return spec->backend ? spec->backend : backends[spec->type];
 }
 
 static int cores_of_process(int *cores, Error *err)
@@ -31,16 +31,18 @@ static int cores_of_process(int *cores, Error *err)
 
 int device_spec_ask(DeviceSpec *spec, Error *err)
 {
-    const Backend *backend = backend_of(spec->type);
+    const Backend *backend = backend_of(spec);
 
     if (!backend)
         return error_set(err, "cuda devices: this build has no CUDA; make config says what it needs");
     return cores_of_process(&spec->cores, err) == 0 ? backend->spec(spec, err) : -1;
 }
 
+bool device_spec_queues(const DeviceSpec *spec) { return backend_of(spec)->streams != NULL; }
+
 int device_spec_facts(const DeviceSpec *spec, Text *out, Error *err)
 {
-    const Backend *backend = backend_of(spec->type);
+    const Backend *backend = backend_of(spec);
 
     return backend && backend->facts ? backend->facts(spec, out, err) : 0;
 }
@@ -48,7 +50,7 @@ int device_spec_facts(const DeviceSpec *spec, Text *out, Error *err)
 int device_open(Device **out, const DeviceSpec *spec, int index, Error *err)
 {
     *out = NULL;
-    return backend_of(spec->type)->open(out, spec, index, err);
+    return backend_of(spec)->open(out, spec, index, err);
 }
 
 void device_close(Device *device)
@@ -66,6 +68,21 @@ void device_release(Device *device, float *memory)
     if (memory) device->backend->release(device, memory);
 }
 
+void device_fetch(Device *device, float *host, const float *memory, int64_t count)
+{
+    device->backend->fetch(device, host, memory, count);
+}
+
+void device_put(Device *device, float *memory, const float *host, int64_t count)
+{
+    device->backend->put(device, memory, host, count);
+}
+
+void device_copy(Device *device, float *to, const float *from, int64_t count)
+{
+    device->backend->copy(device, to, from, count);
+}
+
 int64_t device_work_bytes(const Device *device)
 {
     return device->backend->reserved(device);
@@ -81,14 +98,14 @@ void loss_backward(Device *device, LossKind kind, const float *student, const fl
 
 void *host_alloc(const DeviceSpec *spec, size_t bytes)
 {
-    const StreamOps *streams = backend_of(spec->type)->streams;
+    const StreamOps *streams = backend_of(spec)->streams;
 
     return streams ? streams->host_alloc(spec, bytes) : calloc(1, bytes);
 }
 
 void host_release(const DeviceSpec *spec, void *memory)
 {
-    const StreamOps *streams = backend_of(spec->type)->streams;
+    const StreamOps *streams = backend_of(spec)->streams;
 
     if (!memory) return;
     if (streams) streams->host_release(spec, memory);

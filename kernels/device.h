@@ -34,6 +34,7 @@ enum { DEVICES_MAX = 1024, CARDS_MAX = 64, SLICES_MAX = 16 };
 
 typedef struct {
     DeviceType type;
+    const struct Backend *backend;       /* NULL: the type's (kernels/backend.h) */
     int  count;              /* devices */
     int  cards[CARDS_MAX], card_count;   /* cuda: numbers of cards, each cut into slices: */
     int  slices;             /* of a card; 1: whole cards */
@@ -51,6 +52,7 @@ int  device_spec_ask(DeviceSpec *spec, Error *err);
 /* Both. */
 int  device_spec_parse(DeviceSpec *out, const char *text, Error *err);
 bool device_spec_shares(const DeviceSpec *spec);         /* more devices than cores, on the CPU */
+bool device_spec_queues(const DeviceSpec *spec);         /* they do their work later (kernels/stream.h) */
 
 /* "fp32", "tf32", "bf16". Those that the devices cannot compute in are refused. */
 int         device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err);
@@ -70,6 +72,12 @@ void  device_close(Device *device);
 /* 64-byte aligned, zeroed; NULL without memory. */
 float *device_alloc(Device *device, size_t count);
 void   device_release(Device *device, float *memory);
+
+/* Between the device's memory and the host's, and within the device's. The host's is the caller's again on
+ * return; a device that queues does its copies later. */
+void   device_fetch(Device *device, float *host, const float *memory, int64_t count);
+void   device_put(Device *device, float *memory, const float *host, int64_t count);
+void   device_copy(Device *device, float *to, const float *from, int64_t count);
 
 /* Bytes of the work memory that nets share; it grows as they are prepared, and stays. */
 int64_t device_work_bytes(const Device *device);

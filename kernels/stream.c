@@ -25,7 +25,7 @@ int mark_wait(Device *device, const Mark *mark, Error *err)
 
 int mark_finish(const Mark *mark, Error *err) { return mark->backend->streams->mark_finish(mark, err); }
 
-int64_t mark_time_ns(const Mark *mark) { return mark->backend->streams->mark_time_ns(mark); }
+int64_t mark_since_ns(const Mark *from, const Mark *mark) { return mark->backend->streams->mark_since_ns(from, mark); }
 
 /* ---- work ---- */
 
@@ -40,7 +40,10 @@ int stream_move(Device *device, float *to, const Device *to_device, const float 
     return device->backend->streams->move(device, to, to_device, from, from_device, count, err);
 }
 
-bool stream_reaches(Device *device, const Device *other) { return device->backend->streams->reaches(device, other); }
+bool stream_reaches(Device *device, const DeviceSpec *spec, int index)
+{
+    return device->backend->streams->reaches(device, spec, index);
+}
 
 int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err)
 {
@@ -50,11 +53,6 @@ int stream_sum(Device *device, float *const *values, int members, int64_t count,
 int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err)
 {
     return device->backend->streams->sum_doubles(device, to, values, members, count, err);
-}
-
-int stream_copy_doubles(Device *device, double *to, const double *from, int count, Error *err)
-{
-    return device->backend->streams->copy_doubles(device, to, from, count, err);
 }
 
 /* ---- replay ---- */

@@ -9,13 +9,12 @@
  *     link                  | SEND |                              comes after the mark
  *
  * A wait for a mark that was not set yet waits for nothing: whoever waits for another device's mark
- * must know that its thread has set it. Calls are those of the device's own thread, but
- * mark_finish(), mark_passed() and mark_time(), which any thread may ask.
+ * must know that its thread has set it. Calls are those of the device's own thread.
  *
  * What goes wrong on the device comes out of a later call: mark_finish() and device_finish()
  * report everything before them.
  *
- * Only where device_queues(), except device_queues(), host_alloc() and host_release(). */
+ * All of it only where device_queues(), but host_alloc() and host_release(). */
 #ifndef KERNELS_STREAM_H
 #define KERNELS_STREAM_H
 
@@ -49,11 +48,10 @@ int  mark_wait(Device *device, const Mark *mark, Error *err);
 /* The calling thread waits. */
 int  mark_finish(const Mark *mark, Error *err);
 
-/* When it was passed (CLOCK_MONOTONIC), to a microsecond or so against other marks of the device. It
- * was finished. */
-int64_t mark_time_ns(const Mark *mark);
+/* From one mark of a device to a later one, in ns; both were finished. */
+int64_t mark_since_ns(const Mark *from, const Mark *mark);
 
-/* All streams; reports any error before. Times of marks are counted from here on. */
+/* The calling thread waits for all streams; reports any error before. */
 int  device_finish(Device *device, Error *err);
 
 /* ---- memory of the host ---- */
@@ -65,24 +63,21 @@ void  host_release(const DeviceSpec *spec, void *memory);
 
 /* ---- work ---- */
 
-/* count floats from host memory; which is left as it is until a mark behind it is passed. */
+/* count floats from host memory, which is left as it is until a mark behind this is passed. */
 int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err);
 
 /* From memory of any device of the run to that of any other. */
 int stream_move(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
                 int64_t count, Error *err);
 
-/* Whether kernels of one can use memory of the other. Of different cards only when asked for here first. */
-bool stream_reaches(Device *device, const Device *other);
+/* Whether kernels of the device can use memory of device number index of the spec. */
+bool stream_reaches(Device *device, const DeviceSpec *spec, int index);
 
 /* Each of members arrays becomes the sum of all, element by element in their order: the bits do not
- * depend on who adds. values: [members], of devices within reach, or host_alloc()'s. */
+ * depend on who adds. values: [members], of devices within reach. */
 int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err);
-/* *to[i] = the sum of values[m][i]. */
+/* to[i] = the sum of values[m][i]; memory of devices within reach, or host_alloc()'s. */
 int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err);
-
-/* count doubles of the device's or the host's, to the other. */
-int stream_copy_doubles(Device *device, double *to, const double *from, int count, Error *err);
 
 /* ---- replay ---- */
 
