@@ -148,7 +148,7 @@ check-tsan:  ## transport, loader, checkpoints and whereabouts under the thread 
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g'
 
-tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint whereabouts)
+tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts)
 	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
 
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh; minutes)
