@@ -1,7 +1,7 @@
 # Pipe-BD in C. `make help` lists the targets, `make config` what was found.
 #
 # Sources are found by wildcard: a new .c file in a library folder, a new
-# tools/pipebd_NAME.c, tools/run_NAME.c (a part of pipebd-run), tests/test_NAME.c,
+# tools/pipebd_NAME.c, tools/run_NAME.c, tools/trace_NAME.c (parts of pipebd-run, pipebd-trace), tests/test_NAME.c,
 # tests/fuzz_NAME.c or bench/NAME.c is built without a change here. Everything made goes under $(BUILD).
 #
 #     build/obj    objects and their header dependencies
@@ -82,7 +82,8 @@ LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DNNL),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
 TOOL_SOURCES    := $(call without,$(sort $(wildcard tools/pipebd_*.c)))
 RUN_SOURCES     := $(if $(HAVE_DNNL),$(sort $(wildcard tools/run_*.c)))
-TOOL_SHARED     := $(filter-out tools/pipebd_% tools/run_%,$(sort $(wildcard tools/*.c)))
+TRACE_SOURCES   := $(sort $(wildcard tools/trace_*.c))
+TOOL_SHARED     := $(filter-out tools/pipebd_% tools/run_% tools/trace_%,$(sort $(wildcard tools/*.c)))
 TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
@@ -204,7 +205,7 @@ $(BUILD)/flags.txt: FORCE
 	$(call stamp,$(COMPILE) | $(LINK) $(LIBS) $(EXECUTOR_LIBS))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh
@@ -241,8 +242,9 @@ $(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
 	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -o $@ $(LIBRARY_OBJECTS) $(LIBS)
 
-# The subcommands of pipebd-run are no part of the other tools.
+# The subcommands of pipebd-run and pipebd-trace are no part of the other tools.
 $(BUILD)/bin/pipebd-run: $(call objects,$(RUN_SOURCES))
+$(BUILD)/bin/pipebd-trace: $(call objects,$(TRACE_SOURCES))
 
 $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
@@ -268,5 +270,5 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
--include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) \
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
            $(TEST_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

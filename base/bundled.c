@@ -37,6 +37,13 @@ static char *join(const char *program, const char *place, const char *folder, co
     return text.bytes;
 }
 
+bool bundled_is_path(const char *text)
+{
+    size_t length = strlen(text);
+
+    return strchr(text, '/') || strcmp(text, "-") == 0 || (length > 5 && strcmp(text + length - 5, ".json") == 0);
+}
+
 /* ---- what there is instead ------------------------------------------------ */
 
 typedef struct {

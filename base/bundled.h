@@ -2,7 +2,12 @@
 #ifndef BASE_BUNDLED_H
 #define BASE_BUNDLED_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
+
+/* What has a slash or ends in .json, or is "-", is a path and not the name of a bundled file. */
+bool bundled_is_path(const char *text);
 
 /* Where NAME of FOLDER ("workloads", "digits.json") lies: the first that exists of
  *     PREFIX/share/pipebd/FOLDER/NAME    for a program PREFIX/bin/pipebd-run

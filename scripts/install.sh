@@ -18,8 +18,9 @@ put_all() {
     ln -sf "$shared.$VERSION" "$lib/$shared.$SOVERSION"
     ln -sf "$shared.$SOVERSION" "$lib/$shared"
     install -m 644 include/pipebd.h "$include/"
-    install -d "$share/workloads"
+    install -d "$share/workloads" "$share/traces/devices"
     install -m 644 workloads/*.json workloads/*.safetensors "$share/workloads/"
+    install -m 644 traces/devices/*.json "$share/traces/devices/"
     cat > "$pc/pipebd.pc" <<END
 prefix=$PREFIX
 libdir=\${prefix}/lib
@@ -40,8 +41,8 @@ remove_all() {
     for tool in ${TOOLS:-}; do rm -f "$bin/$tool"; done
     rm -f "$lib/libpipebd.a" "$lib/$shared" "$lib/$shared.$SOVERSION" "$lib/$shared.$VERSION" \
         "$include/pipebd.h" "$pc/pipebd.pc"
-    rm -f "$share"/workloads/*.json "$share"/workloads/*.safetensors
-    rmdir "$share/workloads" "$share" 2>/dev/null || true
+    rm -f "$share"/workloads/*.json "$share"/workloads/*.safetensors "$share"/traces/devices/*.json
+    rmdir "$share/workloads" "$share/traces/devices" "$share/traces" "$share" 2>/dev/null || true
     echo "Removed from $root."
 }
 

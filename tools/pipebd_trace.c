@@ -1,5 +1,5 @@
-/* pipebd-trace: checks traces, shows one as a table of blocks by batches, and imports
- * what other programs print. */
+/* pipebd-trace: checks traces, shows one as a table of blocks by batches, imports what other
+ * programs print, and models devices that one does not have. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "tools/trace_model.h"
 #include "traces/import.h"
 #include "traces/scenario.h"
 
@@ -128,7 +129,8 @@ done:
 
 typedef struct {
     ImportOptions import;
-    const char   *student, *output;
+    ModelSettings model;
+    const char   *student, *output;      /* what several commands take stands in import, or here */
     int           from;
 } Settings;
 
@@ -201,22 +203,51 @@ static int check_import(const Option *table, const Settings *s, Error *err)
     return 0;
 }
 
-static const char *any_given(const Option *table)
+/* The first option that was given and is not among names (NULL-terminated; NULL: none are). */
+static const char *other_given(const Option *table, const char *const *names)
 {
-    while (table->name && !table->given) table++;
-    return table->name;
+    for (; table->name; table++) {
+        bool taken = false;
+        for (int i = 0; names && names[i]; i++) taken |= strcmp(table->name, names[i]) == 0;
+        if (table->given && !taken) return table->name;
+    }
+    return NULL;
+}
+
+static int model(Settings *s, Error *err)
+{
+    s->model.output = s->output;
+    s->model.devices = s->import.devices;
+    s->model.batch = s->import.batch;
+    s->model.device = s->import.device;
+    s->model.name = s->import.name;
+    s->model.date = s->import.date;
+    return trace_model(&s->model, err);
 }
 
 /* ---- main ------------------------------------------------------------------------------- */
 
+static const char *const import_options[] = {"from", "output", "batch", "samples", "devices", "device", "name", "date",
+                                             "student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", NULL};
+static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
+                                            "link", "transfers", "data", "cores", "lanes", "prefetch", "operators", NULL};
+
 static int choose(const Operands *o, const Option *table, const Settings *s, Error *err)
 {
-    const char *command = o->count ? o->values[0] : "", *option = any_given(table);
+    static const struct { const char *name; int least, most; const char *const *options; } commands[] = {
+        {"check", 2, OPTIONS_MAX_OPERANDS, NULL}, {"show", 2, 2, NULL}, {"import", 2, 2, import_options},
+        {"model", 1, 1, model_options}};
+    const char *command = o->count ? o->values[0] : "";
 
-    if (strcmp(command, "import") == 0 && o->count == 2) return check_import(table, s, err);
-    if ((strcmp(command, "check") == 0 && o->count >= 2) || (strcmp(command, "show") == 0 && o->count == 2))
-        return option ? error_set(err, "--%s: no effect with %s", option, command) : 0;
-    return error_set(err, "expected \"check FILE...\", \"show FILE\" or \"import --from FORMAT FILE -o TRACE\", see --help");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(command, commands[i].name) != 0 || o->count < commands[i].least || o->count > commands[i].most) continue;
+        const char *option = other_given(table, commands[i].options);
+        if (option) return error_set(err, "--%s: no effect with %s", option, command);
+        if (strcmp(command, "import") == 0) return check_import(table, s, err);
+        return strcmp(command, "model") == 0 ? trace_model_check(table, err) : 0;
+    }
+    return error_set(err, "expected \"check FILE...\", \"show FILE\", \"import --from FORMAT FILE -o TRACE\" or "
+                     "\"model --workload W --device D --devices N -o TRACE\", see --help");
 }
 
 static const char epilogue[] =
@@ -225,25 +256,30 @@ static const char epilogue[] =
     "pipe-bd-log: FILE is the log of the original Pipe-BD. docs/traces.md tells the rest.\n"
     "\n"
     "  pipebd-trace import --from pipedream teacher.txt --student student.txt --batch 128 \\\n"
-    "      --samples 50000 --devices 4 -o trace.json\n";
+    "      --samples 50000 --devices 4 -o trace.json\n"
+    "\n"
+    "model makes a trace of a workload on devices from what their vendor publishes; --workload,\n"
+    "--device, --devices and -o are needed. docs/model.md has the formulas, and how far off they are.\n"
+    "\n"
+    "  pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o trace.json\n";
 
 int main(int argc, char **argv)
 {
-    Settings s = {.import = {.device = "unknown"}};
+    Settings s = {.import = {.device = "unknown"}, .model = {.prefetch = 2}};
     Option   table[] = {
         {"from", 0, OPTION_CHOICE, "pipedream|pipe-bd-log", "import: the format of FILE.", &s.from, 0, 0,
          import_format_names, false},
-        {"output", 'o', OPTION_STRING, "TRACE", "import: write the trace here; -: on standard output.", &s.output, 0, 0,
+        {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace here; -: on standard output.", &s.output, 0, 0,
          NULL, false},
-        {"batch", 0, OPTION_INTEGER, "B", "import: the global batch that was profiled.", &s.import.batch, 1,
+        {"batch", 0, OPTION_INTEGER, "B", "import: the global batch that was profiled; model: another than the workload's.", &s.import.batch, 1,
          (int64_t)1 << 31, NULL, false},
         {"samples", 0, OPTION_INTEGER, "N", "import: samples of an epoch.", &s.import.samples, 1, (int64_t)1 << 53, NULL,
          false},
-        {"devices", 0, OPTION_INTEGER, "N", "import: devices of the cluster (pipe-bd-log: as many as profiled; else 1).",
+        {"devices", 0, OPTION_INTEGER, "N", "Devices of the cluster (import: as many as profiled, or 1).",
          &s.import.devices, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"device", 0, OPTION_STRING, "NAME", "import: what device was profiled.", &s.import.device, 0, 0, NULL, false},
-        {"name", 0, OPTION_STRING, "NAME", "import: name of the trace (FILE's).", &s.import.name, 0, 0, NULL, false},
-        {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled.", &s.import.date, 0, 0, NULL, false},
+        {"device", 0, OPTION_STRING, "NAME", "import: what device was profiled; model: its name or file (traces/devices).", &s.import.device, 0, 0, NULL, false},
+        {"name", 0, OPTION_STRING, "NAME", "Name of the trace (import: FILE's; model: WORKLOAD-DEVICE).", &s.import.name, 0, 0, NULL, false},
+        {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled; model: date to write (none).", &s.import.date, 0, 0, NULL, false},
         {"student", 0, OPTION_STRING, "FILE", "pipedream: the student's profile.", &s.student, 0, 0, NULL, false},
         {"cuts", 0, OPTION_STRING, "NODES", "pipedream: the teacher's nodes that end a block, but the last.",
          &s.import.cuts, 0, 0, NULL, false},
@@ -253,10 +289,28 @@ int main(int argc, char **argv)
          &s.import.boundary_bytes, 0, 0, NULL, false},
         {"gradient-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes of each block's gradients, for all-reduce.",
          &s.import.gradient_bytes, 0, 0, NULL, false},
+        {"workload", 0, OPTION_STRING, "W", "model: name of a bundled workload, or a file.", &s.model.workload, 0, 0, NULL,
+         false},
+        {"precision", 0, OPTION_CHOICE, "auto|fp32|tf32|fp16|bf16", "model: of matrix products; auto: tf32 where the "
+         "device has it, else fp32.", &s.model.precision, 0, 0, model_precisions, false},
+        {"link", 0, OPTION_CHOICE, "auto|pcie|nvlink", "model: between devices; auto: NVLink where it joins them all.",
+         &s.model.link, 0, 0, model_links, false},
+        {"transfers", 0, OPTION_CHOICE, "overlapped|blocking", "model: whether a transfer occupies its sender.",
+         &s.model.transfers, 0, 0, model_transfers, false},
+        {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: what is loaded; auto: jpeg from 64x64 pixels on.",
+         &s.model.data, 0, 0, model_data, false},
+        {"cores", 0, OPTION_INTEGER, "N", "model: of the host, that load (4 a device).", &s.model.cores, 1, 65536, NULL,
+         false},
+        {"lanes", 0, OPTION_INTEGER, "N", "model: batches loaded at the same time (1 a device).", &s.model.lanes, 1, 65536,
+         NULL, false},
+        {"prefetch", 0, OPTION_INTEGER, "N", "model: batches loaded ahead for a device; 0: loading stops it.",
+         &s.model.prefetch, 0, 65536, NULL, false},
+        {"operators", 0, OPTION_STRING, "FILE", "model: write every operator's work and time at the full batch here, CSV.",
+         &s.model.operators, 0, 0, NULL, false},
         {0},
     };
-    Options  options = {"pipebd-trace", "check FILE... | show FILE | import --from FORMAT FILE -o TRACE [options]",
-                        "Checks traces, shows one: blocks by batches, and what is missing; or imports one.", table,
+    Options  options = {"pipebd-trace", "check FILE... | show FILE | import ... FILE -o TRACE | model ... -o TRACE [options]",
+                        "Checks traces, shows one: blocks by batches, and what is missing; imports one; or models one.", table,
                         epilogue};
     Operands operands;
     Error    err = {""};
@@ -267,6 +321,7 @@ int main(int argc, char **argv)
     if (choose(&operands, table, &s, &err) != 0) goto usage;
     if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
     else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);
+    else if (strcmp(operands.values[0], "model") == 0) rc = model(&s, &err);
     else                                              rc = import(operands.values[1], &s, &err);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-trace: %s\n", err.text);

@@ -268,13 +268,6 @@ done:
     return rc;
 }
 
-static bool is_path(const char *text)
-{
-    size_t length = strlen(text);
-
-    return strchr(text, '/') || strcmp(text, "-") == 0 || (length > 5 && strcmp(text + length - 5, ".json") == 0);
-}
-
 /* The path of the bundled workload of this name, yours. */
 static char *find_bundled(const char *name, Error *err)
 {
@@ -295,7 +288,7 @@ int workload_read(Workload **out, const char *path, Error *err)
     size_t length;
 
     *out = NULL;
-    if (!is_path(path)) {
+    if (!bundled_is_path(path)) {
         found = find_bundled(path, err);
         if (!found) goto done;
         path = found;

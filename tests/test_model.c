@@ -1,0 +1,514 @@
+/* The analytic model: devices' files, what an operator is and costs, blocks and choices against
+ * slow sums, that better hardware is never slower, traces that planners take, and how near the
+ * model comes to the case it was fitted on. */
+#include "tests/support.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "planner/compare.h"
+#include "traces/model.h"
+#include "traces/model_block.h"
+
+static void ok(int rc, const Error *err)
+{
+    if (rc != 0) fail_msg("%s", err->text);
+}
+
+static Workload *open_workload(const char *name)
+{
+    Workload *workload;
+    Error     err = {""};
+
+    ok(workload_read(&workload, name, &err), &err);
+    return workload;
+}
+
+static Hardware *open_hardware(const char *name)
+{
+    Hardware *hardware;
+    Error     err = {""};
+
+    ok(hardware_read(&hardware, name, &err), &err);
+    return hardware;
+}
+
+static ModelDevice device_of(const Hardware *hardware, Precision precision)
+{
+    return (ModelDevice){hardware, &model_constants, precision};
+}
+
+static double student_us(const BlockCost *cost)
+{
+    double us = 0;
+
+    for (int p = 0; p < PASS_COUNT; p++) us += cost->student_us[p];
+    return us;
+}
+
+static void near(double found, double expected, double relative)
+{
+    if (!(fabs(found - expected) <= relative * fabs(expected) + 1e-12)) fail_msg("%.9g, expected %.9g", found, expected);
+}
+
+/* ---- devices' files --------------------------------------------------------------- */
+
+static const char *file_name(const char *path) { return strrchr(path, '/') + 1; }
+
+static int parse_file(Hardware **out, const char *path, Error *err)
+{
+    size_t length;
+    char  *text = slurp(path, &length);
+    int    rc = hardware_parse(out, file_name(path), text, length, err);
+
+    free(text);
+    return rc;
+}
+
+static void read_good(const char *path, const char *expected, void *context)
+{
+    Hardware *hardware;
+    Error     err = {""};
+
+    (void)expected; (void)context;
+    ok(parse_file(&hardware, path, &err), &err);
+    assert_true(hardware->flop_per_s[PRECISION_FP32] > 0);
+    hardware_free(hardware);
+}
+
+static void read_bad(const char *path, const char *expected, void *context)
+{
+    Hardware *hardware;
+    Error     err = {""};
+
+    (void)context;
+    if (parse_file(&hardware, path, &err) == 0) fail_msg("%s was accepted", path);
+    assert_null(hardware);
+    fixture_refused(path, expected, err.text);
+}
+
+static void device_fixtures(void **state)
+{
+    (void)state;
+    fixtures_each("device", "good", read_good, NULL);
+    fixtures_each("device", "bad", read_bad, NULL);
+}
+
+static void values_are_scaled(void **state)
+{
+    char     *path = format_text("%s/tests/fixtures/device/good/all-keys.json", PIPEBD_ROOT);
+    Hardware *h = open_hardware(path);
+
+    (void)state;
+    assert_string_equal(h->name, "a card");
+    assert_string_equal(h->sources[0], "measured here");
+    near(h->bandwidth_bytes_per_s, 10e9, 0);
+    near(h->flop_per_s[PRECISION_TF32], 20e12, 0);
+    near(h->boost_hz, 3e9, 0);
+    near(h->nvlink.bytes_per_s, 50e9, 0);
+    near(hardware_pcie_bytes_per_s(&h->pcie), 31.508e9, 1e-4);       /* 16 GT/s, 128b/130b, 16 lanes */
+    hardware_free(h);
+    free(path);
+}
+
+/* Names of the bundled devices, files without their ending; NULL at the end. */
+typedef struct { char *name[64]; int count; } Bundled;
+
+static Bundled bundled_devices(void)
+{
+    char           *folder = format_text("%s/traces/devices", PIPEBD_ROOT);
+    struct dirent **entries;
+    int             count = scandir(folder, &entries, NULL, alphasort);
+    Bundled         found = {.count = 0};
+
+    for (int i = 0; i < count; i++) {
+        size_t length = strlen(entries[i]->d_name);
+        if (length > 5 && strcmp(entries[i]->d_name + length - 5, ".json") == 0)
+            found.name[found.count++] = strndup(entries[i]->d_name, length - 5);
+        free(entries[i]);
+    }
+    free(entries);
+    free(folder);
+    assert_true(found.count >= 8);
+    return found;
+}
+
+static void free_bundled(Bundled *found)
+{
+    for (int i = 0; i < found->count; i++) free(found->name[i]);
+}
+
+/* A bundled device is found by its file's name and by its own, and has a source. */
+static void bundled_devices_have_both_names(void **state)
+{
+    Bundled found = bundled_devices();
+
+    (void)state;
+    for (int i = 0; i < found.count; i++) {
+        Hardware *by_file = open_hardware(found.name[i]), *by_name = open_hardware(by_file->name);
+        assert_true(by_file->hash == by_name->hash);
+        assert_true(by_file->source_count >= 1 && strlen(by_file->sources[0]) > 10);
+        hardware_free(by_file);
+        hardware_free(by_name);
+    }
+    free_bundled(&found);
+}
+
+static void unknown_device_is_refused(void **state)
+{
+    Hardware *hardware;
+    Error     err = {""};
+
+    (void)state;
+    assert_int_equal(hardware_read(&hardware, "RTX A600", &err), -1);
+    assert_null(hardware);
+    assert_non_null(strstr(err.text, "did you mean \"rtx-a6000\"?"));
+}
+
+/* ---- operators ----------------------------------------------------------------------- */
+
+/* A 3x3 convolution of 4 channels to 8 on 6x6, stride 2, with a bias; 10 rows, float32.
+ *     x 4*36 = 144, y 8*9 = 72 a row; weights 8*4*9 + 8 = 296; 288*9 multiply-accumulates a row */
+static void conv_by_hand(void **state)
+{
+    Hardware    *h = open_hardware("rtx-a6000");
+    ModelDevice  device = device_of(h, PRECISION_FP32);
+    Layer        conv = {.kind = LAYER_CONV, .name = "0", .in = {4, 6, 6}, .out = {8, 3, 3}, .kernel = 3, .stride = 2,
+                         .padding = 1, .groups = 1, .bias = true};
+    OperatorWork w[OPERATOR_MOST];
+
+    (void)state;
+    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 1);
+    near(w[0].m, 90, 0); near(w[0].n, 8, 0); near(w[0].k, 36, 0);
+    near(w[0].read_bytes, 4 * (1440 + 296), 0); near(w[0].written_bytes, 4 * 720, 0);
+    assert_int_equal(operator_list(w, &device, &conv, PASS_DATA, 10, false, true), 1);
+    near(w[0].m * w[0].n * w[0].k, 10.0 * 288 * 9, 1e-12);
+    near(w[0].read_bytes, 4 * (720 + 296), 0); near(w[0].written_bytes, 4 * 1440, 0);
+    assert_int_equal(operator_list(w, &device, &conv, PASS_WEIGHT, 10, false, true), 2);
+    near(w[0].m * w[0].n * w[0].k, 10.0 * 288 * 9, 1e-12);
+    near(w[0].read_bytes, 4 * (1440 + 720), 0); near(w[0].written_bytes, 4 * 296, 0);
+    near(w[1].read_bytes, 4 * 720, 0);                               /* the bias' gradient */
+    assert_int_equal(operator_list(w, &device, &conv, PASS_DATA, 10, false, false), 0);
+    hardware_free(h);
+}
+
+/* Half the bytes an element in fp16, and the weights' cast. */
+static void half_precision_halves_bytes(void **state)
+{
+    Hardware    *h = open_hardware("rtx-a6000");
+    ModelDevice  half = device_of(h, PRECISION_FP16);
+    Layer        norm = {.kind = LAYER_BATCHNORM, .name = "0", .in = {8, 5, 5}, .out = {8, 5, 5}};
+    Layer        linear = {.kind = LAYER_LINEAR, .name = "1", .in = {20, 1, 1}, .out = {10, 1, 1}};
+    OperatorWork w[OPERATOR_MOST];
+
+    (void)state;
+    assert_int_equal(operator_list(w, &half, &norm, PASS_FORWARD, 3, false, true), 1);
+    near(w[0].read_bytes, 2 * 2 * 600, 0); near(w[0].written_bytes, 2 * 600, 0);
+    assert_int_equal(operator_list(w, &half, &norm, PASS_FORWARD, 3, true, true), 1);
+    near(w[0].read_bytes, 2 * 600, 0);                               /* a teacher's takes no statistics */
+    assert_int_equal(operator_list(w, &half, &linear, PASS_FORWARD, 3, false, true), 1);
+    near(w[0].read_bytes, 2 * (60 + 200) + 4 * 200, 0); near(w[0].written_bytes, 2 * 30 + 2 * 200, 0);
+    hardware_free(h);
+}
+
+/* The larger of the two, and the launch; whole waves: one tile more than the multiprocessors can
+ * take at once costs a second wave. */
+static void roofline_by_hand(void **state)
+{
+    Hardware      *h = open_hardware("rtx-a6000");
+    ModelConstants c = model_constants;
+    ModelDevice    device = {h, &c, PRECISION_FP32};
+
+    (void)state;
+    c.tile_least = c.tile_most = 128;
+    OperatorWork wave = {.rate = RATE_MATRIX, .m = 128 * 84, .n = 128, .k = 1024, .count = 1, .kernels = 1};
+    double one = 84 * 2.0 * 128 * 128 * (1024 + c.depth_start) / (38.7e12 * c.matrix_share) * 1e6;
+    OperatorCost cost = operator_cost(&device, &wave);
+    near(cost.arithmetic_us, one, 1e-9);
+    near(cost.us, one + c.kernel_us, 1e-9);
+    assert_int_equal(cost.bound, BOUND_ARITHMETIC);
+    wave.m += 1;
+    near(operator_cost(&device, &wave).arithmetic_us, 2 * one, 1e-9);
+
+    OperatorWork pass = {.rate = RATE_NONE, .read_bytes = 1e9, .written_bytes = 1e9, .kernels = 1};
+    cost = operator_cost(&device, &pass);
+    near(cost.us, 2e9 / (768e9 * c.memory_share) * 1e6 + c.kernel_us, 1e-9);
+    assert_int_equal(cost.bound, BOUND_MEMORY);
+    OperatorWork small = {.rate = RATE_NONE, .read_bytes = 1e6, .kernels = 1};      /* in the cache of 6 MiB */
+    near(operator_cost(&device, &small).memory_us, 1e6 / (768e9 * c.memory_share * c.cache_speed) * 1e6, 1e-9);
+    OperatorWork none = {.rate = RATE_NONE, .read_bytes = 4, .kernels = 2, .visits = 3};
+    near(operator_cost(&device, &none).launch_us, 2 * c.kernel_us + 3 * c.update_us, 1e-12);
+    assert_int_equal(operator_cost(&device, &none).bound, BOUND_LAUNCH);
+    hardware_free(h);
+}
+
+/* ---- blocks ----------------------------------------------------------------------------- */
+
+typedef struct { double teacher, student[PASS_COUNT]; int entries; } Summed;
+
+static void add_entry(const OperatorEntry *entry, void *context)
+{
+    Summed *sum = context;
+
+    if (entry->teacher) sum->teacher += entry->share * entry->cost.us;
+    else sum->student[entry->work->pass] += entry->share * entry->cost.us;
+    sum->entries++;
+}
+
+/* The operators add up to the block, whatever the workload. */
+static void operators_add_up(void **state)
+{
+    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet"};
+    Hardware *h = open_hardware("h100-sxm");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        Workload   *w = open_workload(names[i]);
+        ModelDevice device = device_of(h, PRECISION_BF16);
+        for (int b = 0; b < w->block_count; b++) {
+            BlockCost cost = model_block(&device, w, b, 37);
+            Summed    sum = {0};
+            model_operators(&device, w, b, 37, add_entry, &sum);
+            assert_true(sum.entries > 3);
+            near(sum.teacher, cost.teacher_us, 1e-9);
+            for (int p = 0; p < PASS_COUNT; p++) near(sum.student[p], cost.student_us[p], 1e-9);
+        }
+        workload_free(w);
+    }
+    hardware_free(h);
+}
+
+/* A student without choices: the layers of one draw. The arena of w owns the copies. */
+static Layers fixed(Workload *w, const Layers *layers, const int *choices, int *made)
+{
+    Layers out = {arena_alloc(&w->arena, 1024, sizeof(Layer)), 0};
+
+    for (int i = 0; i < layers->count; i++) {
+        const Layer *layer = &layers->layer[i];
+        if (layer->kind == LAYER_CHOICE) {
+            const Layers *path = &layer->path[choices[(*made)++]];
+            for (int k = 0; k < path->count; k++) out.layer[out.count++] = path->layer[k];
+        } else out.layer[out.count++] = *layer;
+    }
+    return out;
+}
+
+/* Every draw of a block with two cells of 6 and 7 paths, priced as a network of its own, against the
+ * mean and the variance. The update visits all paths' parameters in any draw. */
+static void choices_are_means(void **state)
+{
+    Workload   *w = open_workload("nas-cifar10");
+    Hardware   *h = open_hardware("rtx-a6000");
+    ModelDevice device = device_of(h, PRECISION_TF32);
+    BlockCost   whole = model_block(&device, w, 0, 100);
+    Layers      supernet = w->block[0].student;
+    double      mean[PASS_COUNT] = {0}, squares = 0, sum = 0;
+
+    (void)state;
+    assert_int_equal(w->block[0].choices, 2);
+    for (int i = 0; i < 6 * 7; i++) {
+        int choices[2] = {i % 6, i / 6}, made = 0;
+        w->block[0].student = fixed(w, &supernet, choices, &made);
+        BlockCost cost = model_block(&device, w, 0, 100);
+        double    us = student_us(&cost) - cost.student_us[PASS_UPDATE];
+        for (int p = 0; p < PASS_COUNT; p++) mean[p] += cost.student_us[p] / 42;
+        sum += us / 42;
+        squares += us * us / 42;
+    }
+    for (int p = 0; p < PASS_UPDATE; p++) near(mean[p], whole.student_us[p], 1e-9);
+    near(squares - sum * sum, whole.variance_us2, 1e-6);
+    assert_true(whole.variance_us2 > 0);
+    workload_free(w);
+    hardware_free(h);
+}
+
+/* ---- better is never slower ------------------------------------------------------------------ */
+
+static double block_us(const ModelDevice *device, const Workload *w, int b, double rows)
+{
+    BlockCost cost = model_block(device, w, b, rows);
+
+    return cost.teacher_us + student_us(&cost);
+}
+
+static void better_is_never_slower(void **state)
+{
+    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-cifar10", "nas-imagenet"};
+    Bundled devices = bundled_devices();
+    Rng     rng = {test_seed("better_is_never_slower", 20), 0};
+
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        Workload   *w = open_workload(names[rng_range(&rng, 0, 3)]);
+        Hardware   *h = open_hardware(devices.name[rng_range(&rng, 0, devices.count - 1)]);
+        ModelDevice device = device_of(h, model_precision(h));
+        int         b = (int)rng_range(&rng, 0, w->block_count - 1), rows = (int)rng_range(&rng, 1, 300);
+        double      us = block_us(&device, w, b, rows), factor = (double)rng_range(&rng, 101, 400) / 100;
+
+        if (block_us(&device, w, b, rows + 1) < us) fail_msg("%s on %s, block %d: %d rows are slower than one more", w->name, h->name, b, rows);
+        switch (round % 4) {
+        case 0: h->bandwidth_bytes_per_s *= factor; break;
+        case 1: h->flop_per_s[device.precision] *= factor; h->flop_per_s[PRECISION_FP32] *= factor; break;
+        case 2: h->cache_bytes = (int64_t)((double)h->cache_bytes * factor); break;
+        default: h->flop_per_s[PRECISION_FP32] *= factor; break;
+        }
+        if (block_us(&device, w, b, rows) > us * (1 + 1e-12)) fail_msg("%s on %s, block %d, %d rows: better (%d) is slower", w->name, h->name, b, rows, round % 4);
+        workload_free(w);
+        hardware_free(h);
+    }
+    free_bundled(&devices);
+}
+
+/* ---- traces ------------------------------------------------------------------------------------- */
+
+static Trace *trace_of(const ModelOptions *options)
+{
+    Trace *trace;
+    Error  err = {""};
+
+    ok(model_trace(&trace, options, &err), &err);
+    return trace;
+}
+
+/* The file's numbers are the model's, to the nanosecond; the point at the batch is there. */
+static void trace_holds_the_blocks(void **state)
+{
+    Workload    *w = open_workload("nas-cifar10");
+    Hardware    *h = open_hardware("rtx-2080-ti");
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 3, .precision = model_precision(h), .prefetch = 2};
+    Trace       *t = trace_of(&options);
+    ModelDevice  device = device_of(h, PRECISION_FP32);
+
+    (void)state;
+    assert_string_equal(t->provenance_kind, "modelled");
+    assert_non_null(strstr(t->source, "version 1"));
+    assert_non_null(strstr(t->notes, "precision fp32"));
+    assert_int_equal(t->kinds[0].count, 3);
+    for (int b = 0; b < t->block_count; b++) {
+        const Curve *curve = &t->blocks[b].work[WORK_BACKWARD][0];
+        bool         thirds = false;
+        for (int i = 0; i < curve->count; i++) {
+            BlockCost cost = model_block(&device, w, b, (double)curve->points[i].x);
+            assert_int_equal(curve->points[i].ns, llround(1000 * (cost.student_us[PASS_DATA] + cost.student_us[PASS_WEIGHT])));
+            double spread = sqrt(cost.variance_us2) / (student_us(&cost) + cost.teacher_us);
+            if (fabs(curve->points[i].spread - spread) > 5.1e-5) fail_msg("spread %g, expected %g", curve->points[i].spread, spread);
+            thirds |= curve->points[i].x == 85;
+        }
+        assert_true(thirds);
+        assert_int_equal(curve->points[curve->count - 1].x, 256);
+    }
+    trace_free(t);
+    hardware_free(h);
+    workload_free(w);
+}
+
+/* Links by hand. The 2080 Ti's cards do not reach each other's memory: messages go twice over
+ * PCIe 3.0 x16, 15.754 GB/s. */
+static void links_by_hand(void **state)
+{
+    const ModelHostConstants *c = &model_host_constants;
+    Workload    *w = open_workload("vgg16-dsconv-cifar10");
+    Hardware    *h = open_hardware("rtx-2080-ti");
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = PRECISION_FP32, .cores = 8, .lanes = 2};
+    double       rate = 8e9 * 128 / 130 / 8 * 16 * c->link_share / 2;
+    Trace       *t = trace_of(&options);
+
+    (void)state;
+    const CurvePoint *last = &t->links.p2p.points[t->links.p2p.count - 1];
+    near((double)last->ns, 1000 * (c->link_us + (double)last->x / rate * 1e6), 1e-4);
+    assert_int_equal(t->links.reduce_count, 3);
+    last = &t->links.reduces[2].curve.points[1];                     /* four devices: 6 steps of a quarter */
+    near((double)last->ns, 1000 * 6 * (c->reduce_us + (double)last->x / 4 / rate * 1e6), 1e-4);
+    near((double)t->loader.batch_ns, 1000 * c->batch_us, 1e-6);
+    near(t->loader.sample_ns, 1000 * c->raw_core_us / 4, 1e-6);
+    assert_int_equal(t->loader.lanes, 2);
+    assert_int_equal(t->loader.prefetch, 0);
+    trace_free(t);
+    options.devices = 2;                                             /* now the bridge joins them */
+    t = trace_of(&options);
+    last = &t->links.p2p.points[t->links.p2p.count - 1];
+    near((double)last->ns, 1000 * (c->link_us + (double)last->x / (50e9 * c->link_share) * 1e6), 1e-4);
+    trace_free(t);
+    hardware_free(h);
+    workload_free(w);
+}
+
+static void refused(ModelOptions *options, const char *words)
+{
+    Trace *trace;
+    Error  err = {""};
+
+    assert_int_equal(model_trace(&trace, options, &err), -1);
+    assert_null(trace);
+    if (!strstr(err.text, words)) fail_msg("\"%s\", expected \"%s\" in it", err.text, words);
+}
+
+static void what_a_device_lacks_is_refused(void **state)
+{
+    Workload    *w = open_workload("digits");
+    Hardware    *h = open_hardware("rtx-2080-ti"), *ada = open_hardware("rtx-4090");
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = PRECISION_TF32};
+
+    (void)state;
+    refused(&options, "no rate for tf32 in its file, which has: fp32 fp16");
+    options.precision = PRECISION_FP16;
+    options.link = MODEL_LINK_NVLINK;
+    refused(&options, "its NVLink joins 2 devices, not 4");
+    options.hardware = ada;
+    refused(&options, "has no NVLink");
+    hardware_free(h);
+    hardware_free(ada);
+    workload_free(w);
+}
+
+/* Planners take every one of them, with nothing missing: links, the loader, bytes. Only networks
+ * without choices have no spread. */
+static void planners_take_the_traces(void **state)
+{
+    static const char *const names[] = {"digits", "nas-cifar10", "nas-imagenet", "vgg16-dsconv-cifar10", "vgg16-dsconv-imagenet"};
+    Hardware *h = open_hardware("a100-sxm-80gb");
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        Workload *w = open_workload(names[i]);
+        for (int devices = 1; devices <= 16; devices++) {
+            ModelOptions options = {.workload = w, .hardware = h, .devices = devices, .precision = model_precision(h)};
+            Trace     *t = trace_of(&options);
+            Scenario   s;
+            Comparison comparison;
+            Text       missing = {0};
+            Error      err = {""};
+            ok(scenario_build(&s, t, &(ScenarioOptions){.queue_depth = 2, .steps = 20}, &err), &err);
+            scenario_missing(&s, &missing);
+            const char *allowed = w->block[0].choices ? "" : "no spread in this trace: every step takes the same time\n";
+            if (devices > 1 && strcmp(text_string(&missing), allowed) != 0) fail_msg("%s, %d devices: %s", w->name, devices, text_string(&missing));
+            CompareOptions how = {.schedules = ~(1u << SCHEDULE_SPLIT) & ((1u << SCHEDULE_COUNT) - 1), .candidates = 2};
+            ok(compare(&comparison, &s, &how, &err), &err);
+            text_free(&missing);
+            comparison_free(&comparison);
+            scenario_free(&s);
+            trace_free(t);
+        }
+        workload_free(w);
+    }
+    hardware_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
+        cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused),
+        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(roofline_by_hand),
+        cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
+        cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand),
+        cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(planners_take_the_traces),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

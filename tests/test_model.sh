@@ -1,0 +1,90 @@
+#!/bin/bash
+# pipebd-trace model as a user meets it: what it writes and prints, that every option has an
+# effect, and what it refuses.
+. "$(dirname "$0")/tap.sh"
+
+# model OPTION...: a trace of the digits on four cards, on standard output.
+model() { pipebd-trace model --workload digits --device rtx-a6000 --devices 4 -o - "$@"; }
+
+golden 'a modelled trace' model-digits.json model
+pipebd-trace model --workload nas-digits --device 'RTX A6000' --devices 2 -o "$WORK/nas.json" > "$WORK/said"
+golden 'what it says, and shows' model-nas-digits.txt sh -c "sed 's|$WORK/||' '$WORK/said'; pipebd-trace show '$WORK/nas.json'"
+ok 'the same input gives the same bytes' cmp <(model) <(model)
+
+whole() {
+    for w in digits nas-digits nas-cifar10 nas-imagenet vgg16-dsconv-cifar10 vgg16-dsconv-imagenet; do
+        for file in "$PIPEBD_ROOT"/traces/devices/*.json; do
+            pipebd-trace model --workload $w --device "$file" --devices 5 -o "$WORK/$w.json" && pipebd-trace check "$WORK/$w.json" \
+                && pipebd-plan --sensitivity no --steps 20 "$WORK/$w.json" || return 1
+        done
+    done
+}
+ok 'every workload on every device: checked and planned' whole
+
+# changes OPTION VALUE: the option makes another trace than its default does.
+changes() { ! cmp -s <(model) <(model "$@") && model "$@" > /dev/null; }
+for option in '--batch 48' '--precision fp32' '--precision bf16' '--name other' '--date 2026-01-01' '--transfers blocking' \
+              '--data jpeg' '--cores 3' '--lanes 2' '--prefetch 0' '--devices 3' '--device l40s' '--workload nas-digits'; do
+    # shellcheck disable=SC2086
+    case $option in
+    --device*|--workload*) base=${option%% *}
+        other() { ! cmp -s <(model) <(pipebd-trace model --workload "$w" --device "$d" --devices "$n" -o -); }
+        w=digits d=rtx-a6000 n=4
+        case $base in --devices) n=3 ;; --device) d=l40s ;; *) w=nas-digits ;; esac
+        ok "$option has an effect" other ;;
+    *) ok "$option has an effect" changes $option ;;
+    esac
+done
+link() { pipebd-trace model --workload digits --device h100-sxm --devices 4 -o - --link "$1"; }
+ok '--link pcie has an effect' eval '! cmp -s <(link nvlink) <(link pcie)'
+ok '--link auto is NVLink where it joins all' cmp <(link auto) <(link nvlink)
+
+operators() {
+    pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o "$WORK/t.json" --operators "$WORK/o.csv" &&
+        python3 - "$WORK/t.json" "$WORK/o.csv" <<'PY'
+import csv, json, sys
+trace = json.load(open(sys.argv[1]))
+rows = list(csv.DictReader(open(sys.argv[2])))
+for block in trace["blocks"]:
+    point = [t for t in block["timings"] if t["batch"] == 256][0]
+    for side, names, key in (("teacher", ["forward"], "teacher_us"), ("student", ["forward"], "forward_us"),
+                             ("student", ["data gradient", "weight gradient"], "backward_us"), ("student", ["update"], "update_us")):
+        us = sum(float(r["share"]) * float(r["us"]) for r in rows
+                 if r["block"] == block["name"] and r["side"] == side and r["pass"] in names)
+        assert abs(us - point[key]) < 1e-4 * point[key] + 0.01, (block["name"], side, names, us, point[key])
+PY
+}
+if command -v python3 > /dev/null; then ok '--operators: they sum to the trace' operators
+else skip '--operators: they sum to the trace' 'no python'; fi
+
+# The tables of docs/model.md are what these programs print.
+shown() { sed -n "/^<!-- build\/bench\/$1 -->\$/,/^<!-- end -->\$/p" "$PIPEBD_ROOT/docs/model.md" | sed '1d;$d'; }
+told() { (cd "$PIPEBD_ROOT" && "$PIPEBD_BIN/../bench/$1"); }
+for program in model_fit model_check; do
+    ok "docs/model.md shows what $program prints" diff <(shown $program) <(told $program)
+done
+
+# refuses STATUS DESCRIPTION TEXT COMMAND...
+refuses() {
+    local want=$1 name=$2 text=$3
+    shift 3
+    check() { "$@" > /dev/null 2> "$WORK/.err"; local status=$?; cat "$WORK/.err"; [ $status -eq "$want" ] && grep -qF -- "$text" "$WORK/.err"; }
+    ok "$name" check "$@"
+}
+m=(pipebd-trace model)
+refuses 2 'no workload' 'expected --workload' "${m[@]}" --device l40s --devices 1 -o -
+refuses 2 'no device' 'expected --device' "${m[@]}" --workload digits --devices 1 -o -
+refuses 2 'no number of devices' 'expected --devices' "${m[@]}" --workload digits --device l40s -o -
+refuses 2 'nowhere to write' 'expected --output' "${m[@]}" --workload digits --device l40s --devices 1
+refuses 2 'an operand too many' 'expected "check FILE..."' model digits
+refuses 2 'an option of import' '--samples: no effect with model' model --samples 3
+refuses 2 "an option of model's with check" '--cores: no effect with check' pipebd-trace check --cores 3 x.json
+refuses 2 'an unknown precision' 'fp8' model --precision fp8
+refuses 1 'a precision that the device has not' 'no rate for tf32' "${m[@]}" --workload digits --device rtx-2080-ti --devices 1 -o - --precision tf32
+refuses 1 'a link that does not reach' 'its NVLink joins 2 devices, not 4' model --link nvlink
+refuses 1 'a device that is not there' 'there is no "rtx-9090"' "${m[@]}" --workload digits --device rtx-9090 --devices 1 -o -
+refuses 1 'a workload that is not there' 'there is no "mnist"' "${m[@]}" --workload mnist --device l40s --devices 1 -o -
+refuses 1 'a malformed device' "$PIPEBD_ROOT/tests/fixtures/device/bad/version.json:3:13: version 2" \
+    "${m[@]}" --workload digits --device "$PIPEBD_ROOT/tests/fixtures/device/bad/version.json" --devices 1 -o -
+refuses 1 'a folder that is not there' 'nowhere' "${m[@]}" --workload digits --device l40s --devices 1 -o /nowhere/t.json
+done_testing

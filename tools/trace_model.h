@@ -1,0 +1,25 @@
+/* pipebd-trace model. */
+#ifndef TOOLS_TRACE_MODEL_H
+#define TOOLS_TRACE_MODEL_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/options.h"
+
+typedef struct {
+    const char *workload, *device, *output, *operators, *name, *date;
+    int64_t     devices, batch, cores, lanes, prefetch;
+    int         precision, link, transfers, data;        /* indices into the lists below */
+} ModelSettings;
+
+/* For the table of options. */
+extern const char *const model_precisions[], *const model_links[], *const model_transfers[], *const model_data[];
+
+/* Refuses what is missing. */
+int trace_model_check(const Option *table, Error *err);
+
+/* Writes the trace, and the operators where asked for. */
+int trace_model(const ModelSettings *settings, Error *err);
+
+#endif

@@ -1,0 +1,313 @@
+#include "traces/model.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "traces/model_block.h"
+#include "traces/model_memory.h"
+
+typedef struct {
+    const ModelOptions *options;
+    ModelDevice device;
+    Trace      *trace;
+    int64_t    *rows;        /* [row_count] ascending */
+    int         row_count;
+    bool        nvlink, jpeg;
+    int64_t     cores, lanes;
+    Error      *err;
+} Model;
+
+Precision model_precision(const Hardware *hardware)
+{
+    return hardware->flop_per_s[PRECISION_TF32] > 0 ? PRECISION_TF32 : PRECISION_FP32;
+}
+
+static int64_t ns_of(double us) { return llround(us * 1000); }
+
+/* ---- what is chosen ------------------------------------------------------------------ */
+
+static int check_precision(const Model *m)
+{
+    const Hardware *h = m->options->hardware;
+
+    if (h->flop_per_s[m->options->precision] > 0) return 0;
+    return error_set(m->err, "%s: no rate for %s in its file, which has:%s%s%s%s", h->name,
+                     precision_names[m->options->precision], h->flop_per_s[PRECISION_FP32] > 0 ? " fp32" : "",
+                     h->flop_per_s[PRECISION_TF32] > 0 ? " tf32" : "", h->flop_per_s[PRECISION_FP16] > 0 ? " fp16" : "",
+                     h->flop_per_s[PRECISION_BF16] > 0 ? " bf16" : "");
+}
+
+static int choose_link(Model *m)
+{
+    const HardwareNvlink *nvlink = &m->options->hardware->nvlink;
+    int64_t devices = m->options->devices;
+
+    if (m->options->link == MODEL_LINK_AUTO) m->nvlink = nvlink->bytes_per_s > 0 && devices <= nvlink->devices;
+    if (m->options->link != MODEL_LINK_NVLINK) return 0;
+    m->nvlink = true;
+    if (nvlink->bytes_per_s <= 0) return error_set(m->err, "%s: has no NVLink", m->options->hardware->name);
+    if (devices > nvlink->devices)
+        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, m->options->hardware->name,
+                         nvlink->devices, devices);
+    return 0;
+}
+
+static int choose(Model *m)
+{
+    const ModelOptions *o = m->options;
+    int64_t pixels = (int64_t)o->workload->input.height * o->workload->input.width;
+
+    m->jpeg = o->data == MODEL_DATA_JPEG || (o->data == MODEL_DATA_AUTO && pixels >= MODEL_PHOTO_PIXELS);
+    m->cores = o->cores > 0 ? o->cores : MODEL_CORES * o->devices;
+    m->lanes = o->lanes > 0 ? o->lanes : o->devices;
+    m->device = (ModelDevice){o->hardware, &model_constants, o->precision};
+    if (check_precision(m) != 0) return -1;
+    return choose_link(m);
+}
+
+/* ---- rows ------------------------------------------------------------------------------ */
+
+static int compare_rows(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int choose_rows(Model *m)
+{
+    int64_t batch = m->trace->batch, widest = m->options->devices < batch ? m->options->devices : batch;
+    int     count = 0;
+
+    m->rows = calloc((size_t)(2 * widest + 64), sizeof *m->rows);
+    if (!m->rows) return error_no_memory(m->err);
+    for (int64_t w = 1; w <= widest; w++) {
+        m->rows[count++] = batch / w;
+        m->rows[count++] = (batch + w - 1) / w;
+    }
+    for (int64_t rows = 1; rows <= batch; rows *= 2) m->rows[count++] = rows;
+    qsort(m->rows, (size_t)count, sizeof *m->rows, compare_rows);
+    for (int i = 0; i < count; i++)
+        if (m->row_count == 0 || m->rows[m->row_count - 1] != m->rows[i]) m->rows[m->row_count++] = m->rows[i];
+    return 0;
+}
+
+/* ---- blocks ------------------------------------------------------------------------------ */
+
+static void fill_point(const Model *m, TraceBlock *block, int b, int i)
+{
+    BlockCost cost = model_block(&m->device, m->options->workload, b, (double)m->rows[i]);
+    double    us[WORK_COUNT] = {cost.teacher_us, cost.student_us[PASS_FORWARD],
+                                cost.student_us[PASS_DATA] + cost.student_us[PASS_WEIGHT], cost.student_us[PASS_UPDATE]};
+    double    sum = us[WORK_TEACHER] + us[WORK_FORWARD] + us[WORK_BACKWARD] + us[WORK_UPDATE];
+    double    spread = sum > 0 ? round(sqrt(cost.variance_us2) / sum * 1e4) * 1e-4 : 0;
+
+    for (int w = 0; w < WORK_COUNT; w++) {
+        int64_t ns = ns_of(us[w]);
+        block->work[w][0].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns, .busy_ns = ns, .spread = spread};
+    }
+}
+
+static int fill_block(const Model *m, int b)
+{
+    const WorkBlock *work = &m->options->workload->block[b];
+    TraceBlock      *block = &m->trace->blocks[b];
+
+    block->name = work->name;
+    model_memory(block, m->options->workload, work, m->options->precision);
+    for (int w = 0; w < WORK_COUNT; w++) {
+        block->work[w] = arena_alloc(&m->trace->arena, 1, sizeof(Curve));
+        if (!block->work[w]) return error_no_memory(m->err);
+        block->work[w]->count = m->row_count;
+        block->work[w]->points = arena_alloc(&m->trace->arena, (size_t)m->row_count, sizeof(CurvePoint));
+        if (!block->work[w]->points) return error_no_memory(m->err);
+    }
+    for (int i = 0; i < m->row_count; i++) fill_point(m, block, b, i);
+    return 0;
+}
+
+/* ---- links and loader ------------------------------------------------------------------------ */
+
+static double link_bytes_per_s(const Model *m)
+{
+    const Hardware *h = m->options->hardware;
+
+    if (m->nvlink) return h->nvlink.bytes_per_s * model_host_constants.link_share;
+    return hardware_pcie_bytes_per_s(&h->pcie) * model_host_constants.link_share / (h->pcie.peer ? 1 : 2);
+}
+
+/* The line start_us + bytes * us_a_byte, by its two ends. */
+static int fill_line(const Model *m, Curve *curve, int64_t least, int64_t most, double start_us, double us_a_byte)
+{
+    int64_t at[2] = {least, most};
+
+    curve->points = arena_alloc(&m->trace->arena, 2, sizeof(CurvePoint));
+    if (!curve->points) return error_no_memory(m->err);
+    curve->count = most > least ? 2 : 1;
+    for (int i = 0; i < curve->count; i++)
+        curve->points[i] = (CurvePoint){.x = at[i], .ns = ns_of(start_us + (double)at[i] * us_a_byte)};
+    return 0;
+}
+
+static int fill_p2p(const Model *m)
+{
+    const Trace *t = m->trace;
+    int64_t      least = INT64_MAX, most = 0;
+
+    for (int b = 0; b < t->block_count; b++) {
+        if (t->blocks[b].output_bytes < least) least = t->blocks[b].output_bytes;
+        if (t->blocks[b].output_bytes > most) most = t->blocks[b].output_bytes;
+    }
+    return fill_line(m, &m->trace->links.p2p, least, most * t->batch, model_host_constants.link_us,
+                     1e6 / link_bytes_per_s(m));
+}
+
+static int fill_reduces(const Model *m)
+{
+    Trace  *t = m->trace;
+    int64_t least = INT64_MAX, most = 0;
+    double  us_a_byte = 1e6 / link_bytes_per_s(m);
+
+    for (int b = 0; b < t->block_count; b++) {
+        if (t->blocks[b].gradient_bytes < least) least = t->blocks[b].gradient_bytes;
+        if (t->blocks[b].gradient_bytes > most) most = t->blocks[b].gradient_bytes;
+    }
+    t->links.reduces = arena_alloc(&t->arena, (size_t)m->options->devices, sizeof *t->links.reduces);
+    if (!t->links.reduces) return error_no_memory(m->err);
+    for (int w = 2; w <= m->options->devices; w++) {
+        TraceReduce *reduce = &t->links.reduces[t->links.reduce_count++];
+        double       steps = 2.0 * (w - 1);
+        reduce->devices = w;
+        if (fill_line(m, &reduce->curve, least, most, steps * model_host_constants.reduce_us, steps / w * us_a_byte) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void fill_loader(const Model *m)
+{
+    const ModelHostConstants *c = &model_host_constants;
+    double core_us = m->jpeg ? c->jpeg_core_us : c->raw_core_us;
+
+    m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us),
+                                     .sample_ns = core_us * 1000 * (double)m->lanes / (double)m->cores,
+                                     .lanes = (int)m->lanes, .prefetch = (int)m->options->prefetch};
+}
+
+/* ---- words -------------------------------------------------------------------------------------- */
+
+static void link_words(const Model *m, Text *out)
+{
+    const Hardware *h = m->options->hardware;
+
+    if (m->options->devices == 1) text_append(out, "one device, no links");
+    else if (m->nvlink) text_append(out, "links: NVLink");
+    else text_printf(out, "links: PCIe %d.0 x%d%s", h->pcie.generation, h->pcie.lanes,
+                     h->pcie.peer ? "" : ", through the host's memory");
+}
+
+static bool has_choices(const Workload *workload)
+{
+    for (int b = 0; b < workload->block_count; b++)
+        if (workload->block[b].choices > 0) return true;
+    return false;
+}
+
+static void notes(const Model *m, Text *out)
+{
+    const ModelOptions *o = m->options;
+
+    text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. Device: %s, file hash %016" PRIx64
+                "; workload hash %016" PRIx64 "; precision %s; a layer is a kernel, nothing is fused; ", MODEL_VERSION,
+                o->hardware->name, o->hardware->hash, o->workload->hash, precision_names[o->precision]);
+    link_words(m, out);
+    text_printf(out, "; loader: %s, %" PRId64 " cores on %" PRId64 " lanes", m->jpeg ? "JPEG photographs" : "raw pixels",
+                m->cores, m->lanes);
+    if (has_choices(o->workload))
+        text_append(out, "; students' times are means over the paths of their choices, spread is how these vary, "
+                    "and the update visits the parameters of all paths");
+}
+
+/* "nas-cifar10-rtx-a6000" */
+static void default_name(const Model *m, Text *out)
+{
+    text_printf(out, "%s-%s", m->options->workload->name, m->options->hardware->name);
+    for (char *c = out->bytes; c && *c; c++) *c = *c == ' ' ? '-' : *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
+}
+
+static int fill_words(Model *m)
+{
+    Text name = {0}, source = {0}, words = {0};
+    int  rc = -1;
+
+    default_name(m, &name);
+    text_printf(&source, "pipebd-trace model, version %d", MODEL_VERSION);
+    notes(m, &words);
+    m->trace->name = arena_strdup(&m->trace->arena, m->options->name ? m->options->name : text_string(&name));
+    m->trace->source = arena_strdup(&m->trace->arena, text_string(&source));
+    m->trace->notes = arena_strdup(&m->trace->arena, text_string(&words));
+    m->trace->provenance_kind = "modelled";
+    m->trace->date = m->options->date ? m->options->date : "";
+    if (text_failed(&name) || text_failed(&source) || text_failed(&words) || !m->trace->name || !m->trace->source
+        || !m->trace->notes) error_no_memory(m->err);
+    else rc = 0;
+    text_free(&name);
+    text_free(&source);
+    text_free(&words);
+    return rc;
+}
+
+/* ---- whole ---------------------------------------------------------------------------------------- */
+
+static int fill(Model *m)
+{
+    const ModelOptions *o = m->options;
+    Trace *t = m->trace;
+
+    t->workload = o->workload->name;
+    t->batch = o->batch > 0 ? o->batch : o->workload->batch;
+    t->samples = o->workload->samples;
+    t->kinds = arena_alloc(&t->arena, 1, sizeof *t->kinds);
+    t->blocks = arena_alloc(&t->arena, (size_t)o->workload->block_count, sizeof *t->blocks);
+    if (!t->kinds || !t->blocks) return error_no_memory(m->err);
+    t->kind_count = 1;
+    t->kinds[0] = (TraceKind){o->hardware->name, (int)o->devices, o->hardware->memory_bytes};
+    t->input_bytes = shape_count(o->workload->input) * (int64_t)sizeof(float);
+    t->block_count = o->workload->block_count;
+    t->blocking_transfers = o->blocking;
+    if (fill_words(m) != 0 || choose_rows(m) != 0) return -1;
+    for (int b = 0; b < t->block_count; b++)
+        if (fill_block(m, b) != 0) return -1;
+    fill_loader(m);
+    return o->devices == 1 ? 0 : fill_p2p(m) != 0 ? -1 : fill_reduces(m);
+}
+
+/* What is written must be what is read. */
+static int read_back(Trace **out, const Trace *trace, Error *err)
+{
+    Text text = {0};
+    int  rc;
+
+    trace_text(trace, &text);
+    if (text_failed(&text)) rc = error_no_memory(err);
+    else rc = trace_parse(out, "the modelled trace", text_string(&text), text.length, err);
+    text_free(&text);
+    return rc;
+}
+
+int model_trace(Trace **out, const ModelOptions *options, Error *err)
+{
+    Model m = {.options = options, .err = err};
+    int   rc = -1;
+
+    *out = NULL;
+    if (choose(&m) != 0) return -1;
+    m.trace = calloc(1, sizeof *m.trace);
+    if (!m.trace) return error_no_memory(err);
+    if (fill(&m) == 0) rc = read_back(out, m.trace, err);
+    free(m.rows);
+    trace_free(m.trace);
+    return rc;
+}

@@ -1,0 +1,55 @@
+/* The model: a trace of a workload on devices that one does not have, from what their vendor
+ * publishes (traces/hardware.h) and a few constants (traces/model_constants.h). Formulas,
+ * constants, what they were fitted on and how far off they are: docs/model.md.
+ *
+ * Block times come from traces/model_block.h, bytes from traces/model_memory.h; links and the
+ * loader are here:
+ *
+ *     message      link_us + bytes / rate
+ *     all-reduce   2 (w - 1) (reduce_us + bytes / w / rate)        a ring of w devices
+ *     loader       batch_us + rows * core_us * lanes / cores       on one of its lanes
+ *
+ * rate being link_share of what the link's standard gives one way, and half of that where cards
+ * do not reach each other's memory: messages then go through the host's. */
+#ifndef TRACES_MODEL_H
+#define TRACES_MODEL_H
+
+#include "traces/hardware.h"
+#include "traces/model_constants.h"
+#include "traces/trace.h"
+#include "workloads/workload.h"
+
+/* auto: NVLink where it joins all devices, else PCIe. */
+typedef enum { MODEL_LINK_AUTO, MODEL_LINK_PCIE, MODEL_LINK_NVLINK } ModelLink;
+
+/* auto: photographs (JPEG) where the input has at least MODEL_PHOTO_PIXELS, else raw pixels. */
+typedef enum { MODEL_DATA_AUTO, MODEL_DATA_RAW, MODEL_DATA_JPEG } ModelData;
+
+enum { MODEL_PHOTO_PIXELS = 64 * 64 };
+
+typedef struct {
+    const Workload *workload;
+    const Hardware *hardware;
+    int64_t     devices;     /* at least 1 */
+    int64_t     batch;       /* global; 0: the workload's */
+    Precision   precision;   /* see model_precision() */
+    ModelLink   link;
+    bool        blocking;    /* a transfer occupies the device that sends */
+    ModelData   data;
+    int64_t     cores, lanes, prefetch;  /* of the loader, all devices together; cores 0: MODEL_CORES a
+                                          * device; lanes 0: one a device */
+    const char *name;        /* of the trace; NULL: WORKLOAD-DEVICE */
+    const char *date;        /* "2026-11-24", or NULL: none is written */
+} ModelOptions;
+
+enum { MODEL_CORES = 4 };
+
+/* tf32 where the device has it, else fp32: what PyTorch's convolutions do by themselves. */
+Precision model_precision(const Hardware *hardware);
+
+/* *out is yours: trace_free() it. It has been through trace_parse(). Points are at every share of the
+ * batch that a group of 1 to devices can have, and at every power of two up to it. Refuses a precision
+ * or link that the device does not have. */
+int model_trace(Trace **out, const ModelOptions *options, Error *err);
+
+#endif

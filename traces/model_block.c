@@ -1,0 +1,148 @@
+#include "traces/model_block.h"
+
+#include <math.h>
+
+typedef struct {
+    const ModelDevice *device;
+    double             rows;
+    bool               frozen;
+    OperatorEntry      entry;            /* block and teacher are set */
+    OperatorVisit     *visit;            /* or NULL */
+    void              *context;
+} Walk;
+
+typedef struct {
+    double us[PASS_COUNT];
+    double variance_us2;
+} Sum;
+
+static double total(const Sum *sum)
+{
+    double us = 0;
+
+    for (int p = 0; p < PASS_COUNT; p++) us += sum->us[p];
+    return us;
+}
+
+static void add_operator(Walk *walk, const OperatorWork *work, Sum *sum)
+{
+    walk->entry.work = work;
+    walk->entry.cost = operator_cost(walk->device, work);
+    sum->us[work->pass] += walk->entry.cost.us;
+    if (walk->visit) walk->visit(&walk->entry, walk->context);
+}
+
+static const char *kind_of(const Layer *layer)
+{
+    bool depthwise = layer->kind == LAYER_CONV && layer->groups > 1 && layer->groups == layer->in.channels;
+
+    return layer->kind == LAYER_RESIDUAL ? "add" : depthwise ? "depthwise" : layer_kind_name(layer->kind);
+}
+
+static void add_layer(Walk *walk, const Layer *layer, bool needs_dx, Sum *sum)
+{
+    OperatorWork work[OPERATOR_MOST];
+
+    walk->entry.layer = layer->name;
+    walk->entry.kind = kind_of(layer);
+    for (int pass = PASS_FORWARD; pass <= (walk->frozen ? PASS_FORWARD : PASS_WEIGHT); pass++) {
+        int count = operator_list(work, walk->device, layer, (Pass)pass, walk->rows, walk->frozen, needs_dx);
+        for (int i = 0; i < count; i++) add_operator(walk, &work[i], sum);
+    }
+}
+
+static bool trains(const Layers *layers) { return layers_cost(layers).parameters > 0; }
+
+/* Gradients are wanted behind the first layer that trains (before: there was one). */
+static Sum walk_layers(Walk *walk, const Layers *layers, bool before);
+
+/* The mean over the paths, and what they vary: var = mean of var + var of means. */
+static Sum walk_choice(Walk *walk, const Layer *layer, bool before)
+{
+    double share = walk->entry.share, squares = 0;
+    Sum    mean = {0};
+
+    walk->entry.share = share / layer->path_count;
+    for (int i = 0; i < layer->path_count; i++) {
+        Sum path = walk_layers(walk, &layer->path[i], before);
+        for (int p = 0; p < PASS_COUNT; p++) mean.us[p] += path.us[p] / layer->path_count;
+        mean.variance_us2 += path.variance_us2 / layer->path_count;
+        squares += total(&path) * total(&path) / layer->path_count;
+    }
+    mean.variance_us2 += fmax(0, squares - total(&mean) * total(&mean));
+    walk->entry.share = share;
+    return mean;
+}
+
+static Sum walk_layers(Walk *walk, const Layers *layers, bool before)
+{
+    Sum sum = {0};
+
+    for (int i = 0; i < layers->count; i++) {
+        const Layer *layer = &layers->layer[i];
+        Sum          inside = {0};
+        if (layer->kind == LAYER_CHOICE) inside = walk_choice(walk, layer, before);
+        if (layer->kind == LAYER_RESIDUAL) inside = walk_layers(walk, &layer->path[0], before);
+        for (int p = 0; p < PASS_COUNT; p++) sum.us[p] += inside.us[p];
+        sum.variance_us2 += inside.variance_us2;
+        add_layer(walk, layer, before, &sum);
+        before = before || trains(&(Layers){(Layer *)layer, 1});
+    }
+    return sum;
+}
+
+/* ---- whole ------------------------------------------------------------------------------ */
+
+static void count_tensors(const Layer *layer, void *context)
+{
+    double *count = context;
+
+    if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) *count += layer->bias ? 2 : 1;
+    if (layer->kind == LAYER_BATCHNORM) *count += 2;
+}
+
+/* What a step does once, whatever the path: the loss, its gradient, the update of all parameters. */
+static void add_ends(Walk *walk, const Workload *workload, const WorkBlock *work, Sum *sum)
+{
+    OperatorWork once[3] = {operator_loss(walk->device, work->loss, work->out, PASS_FORWARD, walk->rows),
+                            operator_loss(walk->device, work->loss, work->out, PASS_DATA, walk->rows)};
+    double       tensors = 0;
+
+    layers_each(&work->student, count_tensors, &tensors);
+    once[2] = operator_update(workload, (double)layers_cost(&work->student).parameters, tensors);
+    walk->entry.share = 1;
+    for (int i = 0; i < 3; i++) {
+        walk->entry.layer = i < 2 ? "loss" : "optimizer";
+        walk->entry.kind = i == 2 ? "sgd" : work->loss == LOSS_MSE ? "mse" : "soft_cross_entropy";
+        add_operator(walk, &once[i], sum);
+    }
+}
+
+static BlockCost walk_block(const ModelDevice *device, const Workload *workload, int block, double rows,
+                            OperatorVisit *visit, void *context)
+{
+    const WorkBlock *work = &workload->block[block];
+    Walk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit, .context = context,
+                             .entry = {.block = block, .teacher = true, .share = 1}};
+    BlockCost        cost = {0};
+
+    Sum teacher = walk_layers(&walk, &work->teacher, false);
+    walk.frozen = walk.entry.teacher = false;
+    Sum student = walk_layers(&walk, &work->student, false);
+    add_ends(&walk, workload, work, &student);
+    cost.teacher_us = total(&teacher);
+    for (int p = 0; p < PASS_COUNT; p++) cost.student_us[p] = student.us[p];
+    cost.variance_us2 = student.variance_us2;
+    return cost;
+}
+
+BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, double rows)
+{
+    return walk_block(device, workload, block, rows, NULL, NULL);
+}
+
+void model_operators(const ModelDevice *device, const Workload *workload, int block, double rows,
+                     OperatorVisit *visit, void *context)
+{
+    walk_block(device, workload, block, rows, visit, context);
+}

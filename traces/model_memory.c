@@ -1,0 +1,117 @@
+#include "traces/model_memory.h"
+
+#include "traces/model_operator.h"
+
+typedef struct {
+    bool    frozen;
+    int     depth, deepest;  /* residuals around */
+    int64_t largest;         /* elements of the largest tensor that buffers must hold */
+} Needs;
+
+static void grow(Needs *needs, int64_t elements)
+{
+    if (elements > needs->largest) needs->largest = elements;
+}
+
+static bool is_activation(const Layers *layers, int i)
+{
+    return i < layers->count && (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6);
+}
+
+static bool is_norm(const Layers *layers, int i) { return i < layers->count && layers->layer[i].kind == LAYER_BATCHNORM; }
+
+/* Layers from i on that run together. */
+static int together(const Layers *layers, int i, bool frozen)
+{
+    LayerKind kind = layers->layer[i].kind;
+    int       used = 1;
+
+    if (kind != LAYER_CONV && kind != LAYER_LINEAR && kind != LAYER_BATCHNORM) return 1;
+    if (kind == LAYER_CONV && frozen && is_norm(layers, i + used)) used++;
+    return used + is_activation(layers, i + used);
+}
+
+/* Backward looks at the result of an activation that runs with anything but a batch norm. */
+static bool looks_at_result(const Layers *layers, int first, int used)
+{
+    LayerKind kind = layers->layer[first].kind;
+
+    return kind != LAYER_BATCHNORM && (used > 1 || kind == LAYER_RELU || kind == LAYER_RELU6);
+}
+
+/* Of a body: its sum may then not overwrite its result. */
+static bool body_looks_at_result(const Layers *body)
+{
+    int i = 0, used = 1;
+
+    while (i + (used = together(body, i, false)) < body->count) i += used;
+    return looks_at_result(body, i, used);
+}
+
+static bool is_flat(const Layer *layer)
+{
+    return layer->kind == LAYER_FLATTEN && (layer->in.channels == 1 || layer->in.height * layer->in.width == 1);
+}
+
+static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given);
+
+/* Elements kept by what is inside; places of paths are shared. */
+static int64_t keep_paths(Needs *needs, const Layer *layer, bool before, bool given)
+{
+    int64_t most = 0;
+
+    needs->depth += layer->kind == LAYER_RESIDUAL;
+    if (needs->depth > needs->deepest) needs->deepest = needs->depth;
+    for (int p = 0; p < layer->path_count; p++) {
+        int64_t kept = keep_layers(needs, &layer->path[p], before, given);
+        if (kept > most) most = kept;
+    }
+    needs->depth -= layer->kind == LAYER_RESIDUAL;
+    return most;
+}
+
+/* before: something before the list trains; given: its last result goes where the caller says.
+ * Max pooling's places are counted as elements of the same size, a byte each. */
+static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given)
+{
+    int64_t kept = 0;
+
+    for (int i = 0, used; i < layers->count; i += used) {
+        const Layer *layer = &layers->layer[i];
+        used = together(layers, i, needs->frozen);
+        if (is_flat(layer)) continue;
+        bool last = given && i + used == layers->count, operator = layer->path_count == 0;
+        bool own = layer->kind == LAYER_RESIDUAL && !needs->frozen && body_looks_at_result(&layer->path[0]);
+        bool in_place = is_activation(layers, i) && i > 0;
+        int64_t out = shape_count(layers->layer[i + used - 1].out);
+
+        if (!last && (needs->frozen || looks_at_result(layers, i, used))) grow(needs, out);
+        if (!needs->frozen && before) grow(needs, shape_count(layer->in));
+        if (!last && ((operator && !in_place) || own)) kept += out;
+        if (layer->kind == LAYER_MAXPOOL) kept += (shape_count(layer->out) + 3) / 4;
+        if (!operator) kept += keep_paths(needs, layer, before, last && !own);
+        before = before || layers_cost(&(Layers){layers->layer + i, used}).parameters > 0;
+    }
+    return kept;
+}
+
+/* Buffers: one that is read, one that is written, and one for each residual around. */
+static int64_t buffers(const Needs *needs) { return (2 + needs->deepest) * needs->largest; }
+
+void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Precision precision)
+{
+    LayersCost teacher = layers_cost(&work->teacher), student = layers_cost(&work->student);
+    Needs      frozen = {.frozen = true}, trained = {.frozen = false};
+    int64_t    each = model_element_bytes(precision), kept;
+
+    keep_layers(&frozen, &work->teacher, false, true);
+    kept = keep_layers(&trained, &work->student, false, true);
+    block->output_bytes = shape_count(work->out) * each;
+    block->teacher_weight_bytes = 4 * (teacher.parameters + teacher.statistics);
+    block->teacher_activation_bytes = buffers(&frozen) * each;
+    block->student_weight_bytes = 4 * (student.parameters + student.statistics);
+    block->gradient_bytes = 4 * student.parameters;
+    block->state_bytes = workload->momentum > 0 ? 4 * student.parameters : 0;
+    /* The student's output and the gradient at it live until its backward is done. */
+    block->student_activation_bytes = (kept + buffers(&trained)) * each + 2 * block->output_bytes;
+}

@@ -1,0 +1,225 @@
+#include "traces/model_operator.h"
+
+#include <math.h>
+
+const char *pass_name(Pass pass)
+{
+    static const char *const names[PASS_COUNT] = {"forward", "data gradient", "weight gradient", "update"};
+
+    return names[pass];
+}
+
+int model_element_bytes(Precision precision)
+{
+    return precision == PRECISION_FP16 || precision == PRECISION_BF16 ? 2 : 4;
+}
+
+/* ---- what operators do -------------------------------------------------------------- */
+
+/* A pass over tensors: so many reads and writes of elements. */
+static OperatorWork passes(const ModelDevice *device, Pass pass, double read, double written)
+{
+    int bytes = model_element_bytes(device->precision);
+
+    return (OperatorWork){.pass = pass, .read_bytes = read * bytes, .written_bytes = written * bytes, .kernels = 1};
+}
+
+/* 3x3 kernels with stride 1 take fewer multiplications by Winograd's algorithm (Lavin and Gray,
+ * CVPR 2016), as libraries do in float32: weight gradients and tensor cores go without. */
+static bool is_winograd(const ModelDevice *device, const Layer *layer, Pass pass)
+{
+    return device->precision == PRECISION_FP32 && layer->kind == LAYER_CONV && layer->kernel == 3 && layer->stride == 1
+           && layer->groups == 1 && pass != PASS_WEIGHT;
+}
+
+/* With a conv of groups other than 1 and its channels a product a group. */
+static OperatorWork matrix(const ModelDevice *device, const Layer *layer, Pass pass, double rows)
+{
+    int          groups = layer->kind == LAYER_CONV ? layer->groups : 1;
+    double       kernel = layer->kind == LAYER_CONV ? (double)layer->kernel * layer->kernel : 1;
+    double       out_places = rows * layer->out.height * layer->out.width;
+    double       in_places = rows * layer->in.height * layer->in.width;
+    double       out = (double)layer->out.channels / groups, in = (double)layer->in.channels / groups;
+    OperatorWork work = {.pass = pass, .rate = RATE_MATRIX, .count = groups, .kernels = 1};
+
+    switch (pass) {
+    case PASS_FORWARD: work.m = out_places; work.n = out; work.k = in * kernel; break;
+    case PASS_DATA:    work.m = in_places; work.n = in; work.k = out * kernel * (out_places / in_places); break;
+    default:           work.m = in * kernel; work.n = out; work.k = out_places; work.split = true; break;
+    }
+    if (is_winograd(device, layer, pass)) work.k /= device->constants->winograd;
+    return work;
+}
+
+static bool is_depthwise(const Layer *layer)
+{
+    return layer->kind == LAYER_CONV && layer->groups > 1 && layer->groups == layer->in.channels;
+}
+
+static OperatorWork depthwise(const Layer *layer, Pass pass, double rows)
+{
+    double kernel = (double)layer->kernel * layer->kernel, outputs = rows * (double)shape_count(layer->out);
+    double inputs = rows * (double)shape_count(layer->in);
+
+    if (pass == PASS_WEIGHT)
+        return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE_WEIGHT, .m = outputs, .k = kernel, .kernels = 1};
+    if (pass == PASS_FORWARD)
+        return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE, .m = outputs, .k = kernel, .kernels = 1};
+    return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE, .m = inputs, .k = kernel * outputs / inputs, .kernels = 1};
+}
+
+/* conv and linear. Where activations have two bytes, weights are kept in four and cast in every
+ * forward. A bias' gradient is a sum over dy of its own. */
+static int weighted(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
+{
+    double       x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
+    double       w = (double)layer_parameters(layer), bytes = model_element_bytes(device->precision);
+    OperatorWork work = is_depthwise(layer) ? depthwise(layer, pass, rows) : matrix(device, layer, pass, rows);
+
+    work.read_bytes = bytes * (pass == PASS_FORWARD ? x + w : pass == PASS_DATA ? y + w : x + y);
+    work.written_bytes = bytes * (pass == PASS_FORWARD ? y : pass == PASS_DATA ? x : w);
+    if (pass == PASS_FORWARD && bytes == 2) { work.read_bytes += 4 * w; work.written_bytes += 2 * w; }
+    out[0] = work;
+    if (pass != PASS_WEIGHT || !layer->bias) return 1;
+    out[1] = passes(device, pass, y, 0);
+    return 2;
+}
+
+/* Statistics of the batch take a read of their own; the gradient reads x and dy twice. */
+static int norm(OperatorWork *out, const ModelDevice *device, double x, Pass pass, bool frozen, bool needs_dx)
+{
+    if (pass == PASS_FORWARD) out[0] = passes(device, pass, frozen ? x : 2 * x, x);
+    else if (pass == PASS_DATA) out[0] = passes(device, pass, 4 * x, x);
+    else if (!needs_dx) out[0] = passes(device, pass, 2 * x, 0);
+    else return 0;
+    return 1;
+}
+
+/* Max pooling notes in 8 bytes where each output came from. */
+static int pool(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
+{
+    double x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
+    double places = layer->kind == LAYER_MAXPOOL ? 8 * y : 0;
+
+    if (pass == PASS_WEIGHT) return 0;
+    out[0] = pass == PASS_FORWARD ? passes(device, pass, x, y) : passes(device, pass, y, x);
+    if (pass == PASS_FORWARD) out[0].written_bytes += places;
+    else out[0].read_bytes += places;
+    return 1;
+}
+
+int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, const Layer *layer, Pass pass,
+                  double rows, bool frozen, bool needs_dx)
+{
+    double x = rows * (double)shape_count(layer->in);
+
+    if (pass == PASS_UPDATE || (pass == PASS_DATA && !needs_dx)) return 0;
+    switch (layer->kind) {
+    case LAYER_CONV: case LAYER_LINEAR:     return weighted(out, device, layer, pass, rows);
+    case LAYER_BATCHNORM:                   return norm(out, device, x, pass, frozen, needs_dx);
+    case LAYER_MAXPOOL: case LAYER_AVGPOOL: return pool(out, device, layer, pass, rows);
+    case LAYER_RELU: case LAYER_RELU6:
+        if (pass == PASS_WEIGHT) return 0;
+        out[0] = passes(device, pass, pass == PASS_FORWARD ? x : 2 * x, x);
+        return 1;
+    case LAYER_RESIDUAL:
+        if (pass == PASS_WEIGHT) return 0;
+        out[0] = passes(device, pass, 2 * x, x);
+        return 1;
+    case LAYER_FLATTEN: case LAYER_CHOICE: return 0;
+    }
+    return 0;
+}
+
+OperatorWork operator_loss(const ModelDevice *device, LossKind loss, Shape out, Pass pass, double rows)
+{
+    double       y = rows * (double)shape_count(out);
+    bool         mse = loss == LOSS_MSE;
+    OperatorWork work = pass == PASS_FORWARD ? passes(device, pass, mse ? 2 * y : 5 * y, mse ? 0 : 3 * y)
+                                             : passes(device, pass, mse ? 2 * y : 3 * y, y);
+
+    if (!mse) work.kernels = pass == PASS_FORWARD ? 4 : 2;       /* softmax, log softmax, product, sum */
+    return work;
+}
+
+/* Gradients are set to zero (1 write) and weights stepped (2 reads, 1 write); weight decay, momentum
+ * (twice) and Nesterov's correction are passes of their own. float32 whatever the precision. */
+OperatorWork operator_update(const Workload *workload, double parameters, double tensors)
+{
+    double reads = 2, writes = 2;
+
+    if (workload->weight_decay > 0) { reads += 2; writes += 1; }
+    if (workload->momentum > 0) { reads += 3; writes += 2; }
+    if (workload->nesterov) { reads += 2; writes += 1; }
+    return (OperatorWork){.pass = PASS_UPDATE, .read_bytes = reads * parameters * 4, .written_bytes = writes * parameters * 4,
+                          .visits = tensors};
+}
+
+/* ---- what that costs ------------------------------------------------------------------- */
+
+/* A matrix product in tiles of a x b, one a multiprocessor at a time: whole waves of whole
+ * tiles. parts: pieces that the depth is summed in. */
+static double tiled_us(const ModelDevice *device, const OperatorWork *work, double a, double b, double parts)
+{
+    const ModelConstants *c = device->constants;
+    double processors = device->hardware->multiprocessors;
+    double rate = device->hardware->flop_per_s[device->precision] * c->matrix_share / processors;
+    double tiles = ceil(work->m / a) * ceil(work->n / b) * work->count * parts;
+    double edge = 2 * a * b / (a + b), most = c->tile_most;
+    double reuse = edge / (edge + c->tile_reuse) * (most + c->tile_reuse) / most;     /* 1 at the largest */
+    double flop = 2 * a * b * (work->k / parts + c->depth_start);
+
+    return ceil(tiles / processors) * flop / (rate * reuse) * 1e6;
+}
+
+/* The fastest tile; every choice is never faster with more rows, so neither is this. */
+static double matrix_us(const ModelDevice *device, const OperatorWork *work)
+{
+    const ModelConstants *c = device->constants;
+    double best = INFINITY, most_parts = work->split ? fmax(1, floor(work->k / c->split_depth)) : 1;
+
+    for (int a = c->tile_least; a <= c->tile_most; a *= 2)
+        for (int b = c->tile_least; b <= c->tile_most; b *= 2)
+            for (double parts = 1; parts <= most_parts; parts *= 2) {
+                double us = tiled_us(device, work, a, b, parts);
+                if (us < best) best = us;
+            }
+    return best;
+}
+
+/* Outputs in pieces of a block of threads, whole waves of them. */
+static double depthwise_us(const ModelDevice *device, const OperatorWork *work)
+{
+    const ModelConstants *c = device->constants;
+    double processors = device->hardware->multiprocessors, piece = 1024;
+    double share = work->rate == RATE_DEPTHWISE ? c->depthwise_share : c->depthwise_weight_share;
+    double rate = device->hardware->flop_per_s[PRECISION_FP32] * share / processors;
+
+    return ceil(ceil(work->m / piece) / processors) * 2 * piece * work->k / rate * 1e6;
+}
+
+/* What fits in the cache together is read and written at its speed; where it is up to twice as
+ * much, a part is. */
+static double memory_us(const ModelDevice *device, double bytes)
+{
+    const ModelConstants *c = device->constants;
+    double cache = (double)device->hardware->cache_bytes * c->cache_share;
+    double hits = fmin(1, fmax(0, 2 - bytes / cache));
+    double rate = device->hardware->bandwidth_bytes_per_s * c->memory_share;
+
+    return bytes * (hits / c->cache_speed + 1 - hits) / rate * 1e6;
+}
+
+OperatorCost operator_cost(const ModelDevice *device, const OperatorWork *work)
+{
+    OperatorCost cost = {0};
+
+    if (work->rate == RATE_MATRIX) cost.arithmetic_us = matrix_us(device, work);
+    else if (work->rate != RATE_NONE) cost.arithmetic_us = depthwise_us(device, work);
+    cost.memory_us = memory_us(device, work->read_bytes + work->written_bytes);
+    cost.launch_us = work->kernels * device->constants->kernel_us + work->visits * device->constants->update_us;
+    cost.us = fmax(cost.arithmetic_us, cost.memory_us) + cost.launch_us;
+    cost.bound = cost.arithmetic_us > cost.memory_us ? BOUND_ARITHMETIC : BOUND_MEMORY;
+    if (cost.launch_us > fmax(cost.arithmetic_us, cost.memory_us)) cost.bound = BOUND_LAUNCH;
+    return cost;
+}
