@@ -9,7 +9,7 @@
 #                  libpipebd-internal.a (all names, kernels/ and executor/ too; what
 #                  tools and tests link)
 #     build/bin    pipebd-NAME
-#     build/tests  one program a tests/test_*.c, and what test scripts run (tests/pytorch)
+#     build/tests  one program a tests/test_*.c, and what test scripts run (tests/pytorch, tests/mpi)
 #     build/bench  one program a bench/*.c
 #     build/asan   all of this again, under sanitizers
 #     build/fuzz   and again, by clang for the fuzzers
@@ -60,13 +60,19 @@ links = $(shell printf '$(hash)include <stdio.h>\n$(hash)include <%s>\nint main(
 HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
 HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
 
+# MPI: by pkg-config, of Open MPI or another; HAVE_MPI= leaves it out.
+MPI_NAME   := $(firstword $(foreach name,ompi-c mpi-c mpich mpi,$(shell $(PKG_CONFIG) --exists $(name) 2>/dev/null && echo $(name))))
+MPI_CFLAGS := $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --cflags $(MPI_NAME)))
+MPI_LIBS   := $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --libs $(MPI_NAME)))
+HAVE_MPI   := $(if $(MPI_NAME),$(call links,mpi.h,$(MPI_CFLAGS) $(MPI_LIBS)))
+
 # Tools that do not compute are not bound to these libraries.
-EXECUTOR_LIBS := $(if $(HAVE_DNNL),-Wl$(comma)--as-needed -ldnnl -lgomp $(if $(HAVE_JPEG),-ljpeg) -Wl$(comma)--no-as-needed)
+EXECUTOR_LIBS := $(if $(HAVE_DNNL),-Wl$(comma)--as-needed -ldnnl -lgomp $(if $(HAVE_JPEG),-ljpeg) $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed)
 
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
-           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(CPPFLAGS)
+           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_MPI),-DHAVE_MPI) $(CPPFLAGS)
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
 
@@ -78,6 +84,8 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 # Without oneDNN: what includes a header of kernels/ or executor/ is left out.
 without = $(if $(HAVE_DNNL),$(1),$(if $(1),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(1))))
 
+EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi)
+
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DNNL),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
 TOOL_SOURCES    := $(call without,$(sort $(wildcard tools/pipebd_*.c)))
@@ -88,7 +96,7 @@ TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(sort $(wildcard bench/*.c)))
-TEST_PROGRAMS   := $(call without,$(sort $(wildcard tests/pytorch/*.c)))
+TEST_PROGRAMS   := $(call without,$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -221,6 +229,8 @@ $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
 # Loops that a device's team of threads shares, and vectors.
 $(BUILD)/obj/kernels/cpu/%.o: DEFINES = -fopenmp -O3 -fno-math-errno -fno-trapping-math
 
+$(BUILD)/obj/executor/mpi/%.o: DEFINES = $(MPI_CFLAGS)
+
 # q, not r: r would keep only one of two objects of the same name from two folders.
 $(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
@@ -258,7 +268,7 @@ $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)
 	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LIBS)
 
 # What a test script runs beside the tools.
-$(BUILD)/tests/pytorch/%: $(BUILD)/obj/tests/pytorch/%.o $(INTERNAL)
+$(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "executor/clock.h"
+#include "executor/deliver.h"
 #include "executor/loader.h"
 #include "executor/record.h"
 #include "executor/state.h"
@@ -42,9 +43,10 @@ static int check(const Execution *x, Error *err)
     if (program_student_count(program) != program->block_count)
         return error_set(err, "the program trains %d students, workload %s has one a block, %d",
                          program_student_count(program), x->workload->name, program->block_count);
-    if (program->device_count != x->devices->count)
-        return error_set(err, "the program is for %d devices, there are %d", program->device_count,
-                         x->devices->count);
+    if (world_size(x->world) > 1) return error_set(err, "programs run in one process only");
+    int devices = world_all_devices(x->world, x->devices->count);
+    if (program->device_count != devices)
+        return error_set(err, "the program is for %d devices, there are %d", program->device_count, devices);
     if (x->where && whereabouts_devices(x->where) != program->device_count)
         return error_set(err, "whereabouts of %d devices, the program is for %d", whereabouts_devices(x->where),
                          program->device_count);
@@ -93,7 +95,7 @@ static int find_first_steps(Run *run, Error *err)
     return 0;
 }
 
-static int open_run(Run *run, size_t *message_count, Error *err)
+static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;
     size_t           devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
@@ -104,12 +106,10 @@ static int open_run(Run *run, size_t *message_count, Error *err)
     run->block_step = calloc(blocks, sizeof *run->block_step);
     run->ended = calloc(blocks, sizeof *run->ended);
     run->loss = calloc(blocks, sizeof *run->loss);
-    run->started = malloc(devices * sizeof *run->started);
+    run->trained = calloc(blocks, sizeof *run->trained);
     run->peak_bytes = calloc(devices, sizeof *run->peak_bytes);
-    if (!run->block_step || !run->ended || !run->loss || !run->started || !run->peak_bytes)
+    if (!run->block_step || !run->ended || !run->loss || !run->trained || !run->peak_bytes)
         return error_no_memory(err);
-    for (size_t d = 0; d < devices; d++) run->started[d] = -1;
-    run->stop_at = INT64_MAX;
     run->where = x->where;
     if (!run->where && whereabouts_new(&run->where, x->program->device_count, err) != 0) return -1;
     run->linked = x->program->channel_count > 0 || x->program->group_count > 0;
@@ -117,39 +117,46 @@ static int open_run(Run *run, size_t *message_count, Error *err)
     buffers_messages(message_count, x->program, x->workload);
     run->message_count = message_count;
     if (local_new(&run->transport, &transport, err) != 0) return -1;
+    if (share_open(&run->share, x, number, run->linked, err) != 0) return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }
 
 static void close_run(Run *run)
 {
+    share_close(run->share);
     if (run->transport) run->transport->ops->free(run->transport);
     loader_free(run->loader);
     if (run->where != run->x->where) whereabouts_free(run->where);
     free(run->block_step);
     free(run->ended);
     free(run->loss);
-    free(run->started);
+    free(run->trained);
     free(run->peak_bytes);
     free(run->first);
 }
 
-/* Starts the workers and waits for them. The caller comes to the gate with them, to see when
+/* Another rank failed. */
+static void fail_with_others(void *context, const Error *err) { run_fail(context, err); }
+
+/* Starts the workers of the devices here and waits for them. The caller comes to the gate with them, to see when
  * the run starts and ends. */
 static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, WorkerArgument *arguments,
                         Recorder *recorders)
 {
-    int devices = run->x->program->device_count, created = 0;
+    World *world = run->x->world;
+    int    first = world_first_device(world), devices = world_devices(world, run->x->program->device_count), created = 0;
 
-    gate_open(&run->gate, devices + 1);
+    gate_open(&run->gate, devices + 1, world);
+    world_on_failure(world, fail_with_others, run);
     for (; created < devices; created++) {
-        recorders[created] = (Recorder){.device = created, .first = run->x->record_first,
-                                        .steps = run->x->record_steps};
-        arguments[created] = (WorkerArgument){run, created, &recorders[created]};
+        Recorder *recorder = &recorders[first + created];
+        *recorder = (Recorder){.device = first + created, .first = run->x->record_first, .steps = run->x->record_steps};
+        arguments[created] = (WorkerArgument){run, first + created, recorder};
         if (pthread_create(&threads[created], NULL, worker_run, &arguments[created]) != 0) break;
     }
     if (created < devices) {
         Error err;
-        error_set(&err, "cannot start a thread for device %d", created);
+        error_set(&err, "cannot start a thread for device %d", first + created);
         run_fail(run, &err);
         gate_expect(&run->gate, created + 1);
     }
@@ -158,14 +165,14 @@ static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, Work
     gate_pass(&run->gate);
     out->end_ns = run->gate.opened_ns;
     for (int d = 0; d < created; d++) pthread_join(threads[d], NULL);
+    world_on_failure(world, NULL, NULL);
     gate_close(&run->gate);
 }
 
 int execute(ExecutionResult *out, const Execution *x, Error *err)
 {
     size_t          devices = (size_t)x->program->device_count;
-    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER,
-                           .hand_over = PTHREAD_MUTEX_INITIALIZER};
+    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
     size_t         *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
     pthread_t      *threads = calloc(devices, sizeof *threads);
     WorkerArgument *arguments = calloc(devices, sizeof *arguments);
@@ -173,12 +180,14 @@ int execute(ExecutionResult *out, const Execution *x, Error *err)
     int             rc = -1;
 
     *out = (ExecutionResult){0};
-    if (!message_count || !threads || !arguments || !recorders) { error_no_memory(err); goto done; }
-    if (check(x, err) != 0 || open_run(&run, message_count, err) != 0) goto done;
+    int ready = message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
+    if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
+    if (world_agree(x->world, ready, err) != 0) goto done;
     run_workers(&run, out, threads, arguments, recorders);
     if (atomic_load(&run.failed)) { if (err) *err = run.error; goto done; }
+    out->stopped = share_stopped(run.share);
+    if (deliver(&run, recorders, &out->stopped, err) != 0) goto done;
     if (record_collect(out, recorders, devices, err) != 0) goto done;
-    out->stopped = run.stopped;
     out->loss = run.loss;             run.loss = NULL;
     out->steps = run.ended;           run.ended = NULL;
     out->peak_bytes = run.peak_bytes; run.peak_bytes = NULL;

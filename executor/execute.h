@@ -12,15 +12,21 @@
 #include "executor/data.h"
 #include "executor/tensors.h"
 #include "executor/whereabouts.h"
+#include "executor/world.h"
 #include "kernels/device.h"
 #include "schedule/program.h"
 #include "schedule/timeline.h"
 #include "workloads/workload.h"
 
 typedef struct {
+    World            *world;             /* NULL: this process alone. Others: every rank executes the same,
+                                          * but devices, data, files are its own; progress and snapshot
+                                          * are called at rank 0 only */
     const Program    *program;           /* verified; its steps are those of the whole run */
     const Workload   *workload;
-    const DeviceSpec *devices;           /* count = program->device_count */
+    const DeviceSpec *devices;           /* alone: as many as the program has. Else those of one or more
+                                          * ranks of this host, of which this one's begin at: */
+    int               first_of_spec;
     Data             *data;
     const Tensors    *teacher;           /* NULL: initialised from the seed */
     Tensors          *student;           /* in: where blocks start, as executor/state.h names it (what is
@@ -71,7 +77,8 @@ typedef struct {
     bool        stopped;                 /* by *stop */
 } ExecutionResult;
 
-/* Fails with the first error of any device; all others stop at once. */
+/* Fails with the first error of any device; all others stop at once. In a world of several the
+ * result, and what comes back in student, are whole at rank 0; other ranks have their own part. */
 int  execute(ExecutionResult *out, const Execution *execution, Error *err);
 void execution_free(ExecutionResult *result);
 

@@ -480,6 +480,21 @@ done:
     return rc;
 }
 
+int tensors_bytes(const Tensors *tensors, Text *out, Error *err)
+{
+    Text header = {0};
+
+    write_header(&header, tensors, false);
+    text_append_bytes(out, header.bytes ? header.bytes : "", header.length);
+    for (int i = 0; i < tensors_count(tensors); i++) {
+        const Tensor *tensor = tensors_at(tensors, i);
+        text_append_bytes(out, (const char *)tensor->values, (size_t)tensor->count * sizeof(float));
+    }
+    int rc = text_failed(&header) || text_failed(out) ? error_no_memory(err) : 0;
+    text_free(&header);
+    return rc;
+}
+
 int tensors_write(const Tensors *tensors, const char *path, Error *err)
 {
     return write_file(tensors, path, false, err);

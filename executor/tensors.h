@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 typedef struct Tensors Tensors;
 
@@ -62,7 +63,8 @@ int tensors_write(const Tensors *tensors, const char *path, Error *err);
 int tensors_read_sealed(Tensors **out, const char *path, Error *err);
 int tensors_write_sealed(const Tensors *tensors, const char *path, Error *err);
 
-/* The same as tensors_read() from memory; name stands for the path. */
+/* The same as tensors_read() from memory; name stands for the path. And what is read so. */
 int tensors_parse(Tensors **out, const char *name, const void *bytes, size_t length, Error *err);
+int tensors_bytes(const Tensors *tensors, Text *out, Error *err);
 
 #endif

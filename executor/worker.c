@@ -7,7 +7,9 @@
 
 #include "executor/clock.h"
 #include "executor/rate.h"
+#include "executor/share.h"
 #include "executor/state.h"
+#include "executor/world.h"
 
 typedef struct Worker Worker;
 
@@ -53,17 +55,19 @@ struct Worker {
 
 /* ---- meeting, failing --------------------------------------------------------- */
 
-void gate_open(Gate *gate, int expected)
+void gate_open(Gate *gate, int expected, World *world)
 {
-    *gate = (Gate){.expected = expected};
+    *gate = (Gate){.expected = expected, .world = world};
     pthread_mutex_init(&gate->lock, NULL);
     pthread_cond_init(&gate->changed, NULL);
 }
 
-/* With the lock: lets all go when all have come. */
+/* With the lock: lets all go when all have come, of other processes too. A failure of theirs
+ * opens the gate, and is known otherwise. */
 static void gate_look(Gate *gate)
 {
     if (gate->arrived < gate->expected) return;
+    world_barrier(gate->world, NULL);
     gate->arrived = 0;
     gate->number++;
     gate->opened_ns = clock_ns();
@@ -101,7 +105,9 @@ void run_fail(Run *run, const Error *err)
     atomic_store(&run->failed, true);
     pthread_mutex_unlock(&run->lock);
     run->transport->ops->stop(run->transport);
+    share_fail(run->share);
     loader_stop(run->loader);
+    world_fail(run->x->world, err);
 }
 
 /* ---- where rows lie ------------------------------------------------------------ */
@@ -208,13 +214,10 @@ static int do_barrier(Worker *w, const Instruction *in)
 /* Hands the block's state over. */
 static int snapshot(Worker *w, int b, int64_t step)
 {
-    const Execution *x = w->run->x;
-    Student         *student = &w->students[b];
+    Student *student = &w->students[b];
 
     if (state_store(student->net, b, step, true, student->state, &w->err) != 0) return -1;
-    pthread_mutex_lock(&w->run->hand_over);
-    int rc = x->snapshot(x->context, b, step, student->state, &w->err);
-    pthread_mutex_unlock(&w->run->hand_over);
+    int rc = share_state(w->run->share, w->device, b, step, student->state, &w->err);
     student->handed = step;
     return rc;
 }
@@ -228,11 +231,7 @@ static int report(Worker *w, int b)
     if (!student->reports) return 0;
     if (!isfinite(student->loss))
         return error_set(&w->err, "the loss is %f: a smaller learning_rate may help", student->loss);
-    if (x->progress) {
-        pthread_mutex_lock(&w->run->report);
-        x->progress(x->context, w->device, b, w->step, student->loss);
-        pthread_mutex_unlock(&w->run->report);
-    }
+    if (share_loss(w->run->share, w->device, b, w->step, student->loss, &w->err) != 0) return -1;
     if (!x->snapshot || (done % x->snapshot_every != 0 && done != x->program->steps)) return 0;
     return snapshot(w, b, done);
 }
@@ -495,32 +494,13 @@ static int open_phase(Worker *w)
     return 0;
 }
 
-/* Whether the step is to be run. Linked devices agree: the first that sees the wish to stop
- * lets everybody come as far as the foremost is, since others may wait for its messages. */
+/* Whether the step is to be run: not when all are to stop before it. */
 static bool step_begins(Worker *w, bool stolen)
 {
     Run    *run = w->run;
     int64_t place = w->number * run->x->program->steps + w->step;
-    bool    wish, go;
 
-    if (!run->x->stop) return true;
-    wish = atomic_load(run->x->stop);
-    if (!wish && (!run->linked || stolen)) return true;
-    pthread_mutex_lock(&run->lock);
-    if (!run->linked || stolen) {
-        go = false;
-    } else {
-        if (wish && run->stop_at == INT64_MAX) {
-            run->stop_at = 0;
-            for (int d = 0; d < run->x->program->device_count; d++)
-                if (run->started[d] >= run->stop_at) run->stop_at = run->started[d] + 1;
-        }
-        go = place < run->stop_at;
-        if (go) run->started[w->device] = place;
-    }
-    if (!go) run->stopped = true;
-    pthread_mutex_unlock(&run->lock);
-    return go;
+    return share_step_begins(run->share, w->device, place, !run->linked || stolen);
 }
 
 /* The students of the phase go back to the caller, each from the first of its group. */
@@ -536,6 +516,7 @@ static int close_phase(Worker *w)
         pthread_mutex_lock(&run->report);
         int rc = state_store(student->net, b, ended, true, run->x->student, &w->err);
         run->ended[b] = ended;
+        run->trained[b] = true;
         if (ended > student->from) run->loss[b] = student->loss;
         pthread_mutex_unlock(&run->report);
         if (rc != 0) return -1;
@@ -568,7 +549,7 @@ static int open_worker(Worker *w)
     const Execution *x = run->x;
     size_t           blocks = (size_t)x->workload->block_count;
 
-    if (device_open(&w->memory, x->devices, w->device, &w->err) != 0) return -1;
+    if (device_open(&w->memory, x->devices, x->first_of_spec + w->device - world_first_device(x->world), &w->err) != 0) return -1;
     w->teacher = calloc(blocks, sizeof *w->teacher);
     w->students = calloc(blocks, sizeof *w->students);
     if (!w->teacher || !w->students) return error_no_memory(&w->err);
@@ -593,7 +574,9 @@ static int run_phases(Worker *w)
         if (run_phase(w, false) != 0) return -1;
     }
     while (!w->stopping) {
-        int task = atomic_fetch_add(&w->run->next_task, 1);
+        int task;
+        if (program->queue.phase_count == 0) break;
+        if (share_next_task(w->run->share, w->device, &task, &w->err) != 0) return -1;
         if (task >= program->queue.phase_count) break;
         select_phase(w, &program->queue, task, true);
         if (open_phase(w) != 0 || run_phase(w, true) != 0) return -1;

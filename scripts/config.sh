@@ -49,6 +49,12 @@ program rsvg-convert 'plots as PNG' librsvg2-bin optional
 program clang 'make fuzz' clang optional
 library dnnl oneapi/dnnl/dnnl.h 'oneDNN: kernels/, executor/ and pipebd-run' libdnnl-dev optional
 library jpeg 'stdio.h jpeglib.h' 'reads folders of JPEG files' libjpeg-dev optional
+mpi=mpi
+for name in ompi-c mpi-c mpich; do
+    if "${PKG_CONFIG:-pkg-config}" --exists "$name" 2>/dev/null; then mpi=$name; break; fi
+done
+library "$mpi" mpi.h 'MPI: runs of several processes' libopenmpi-dev optional
+program mpirun 'launches them' openmpi-bin optional
 program valgrind 'make valgrind' valgrind optional
 
 if [ "$missing" = 1 ]; then

@@ -33,6 +33,16 @@ library() {
 executor() {
     library dnnl libdnnl-dev oneapi/dnnl/dnnl.h
     library jpeg libjpeg-dev stdio.h jpeglib.h
+    mpi
+}
+
+# Any MPI that pkg-config knows; Open MPI where there is none.
+mpi() {
+    for name in ompi-c mpi-c mpich none; do
+        if "${PKG_CONFIG:-pkg-config}" --exists "$name" 2>/dev/null; then break; fi
+    done
+    if [ "$name" = none ]; then want libopenmpi-dev; else library "$name" libopenmpi-dev mpi.h; fi
+    program mpirun openmpi-bin
 }
 
 fuzzing_works() {

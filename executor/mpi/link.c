@@ -1,0 +1,416 @@
+/* Messages over MPI. One thread of ours makes all calls to MPI, so MPI_THREAD_SERIALIZED is
+ * enough, and no wait of a worker ever stands in MPI, where nothing could end it:
+ *
+ *     post()    -> queue --\                     /--> callbacks: place(), taken(), release()
+ *     (any thread)          the link's thread --<
+ *                                                \--> MPI_Isend, MPI_Irecv, MPI_Test
+ *
+ * A header is a message of fixed size with tag 0; a payload that fits stands in it, another
+ * follows with tag 1, in pieces that MPI can count. One receive of headers, from anyone, is
+ * posted at all times; a payload's is posted when its header has come, into memory that the
+ * listener named. MPI keeps the order of headers, and of payloads, between two ranks.
+ *
+ * MPI cannot be waited for together with a condition, so the thread looks again and again: at
+ * once while somebody with a core to spare is waiting (hurry()), a short sleep later while
+ * something is on its way, and ever longer ones when nothing happens. post() wakes it. */
+#include <mpi.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "executor/clock.h"
+#include "executor/world_link.h"
+
+enum { TAG_HEADER, TAG_PAYLOAD };
+enum { INLINE_BYTES = 176, PIECE_BYTES = 1 << 30, CLOSE_MS = 1000 };
+enum { BUSY_NS = 5000, SOON_NS = 50000, IDLE_NS = 200000 };     /* pauses between two looks */
+enum { BUSY_FOR_NS = 200000, SOON_FOR_NS = 2000000 };           /* how long after something happened */
+
+typedef struct {
+    Message message;
+    char    bytes[INLINE_BYTES];         /* the payload, if it fits */
+} Header;
+
+/* A message to be sent, or being sent. */
+typedef struct Outgoing {
+    struct Outgoing *next;
+    Header      header;
+    int         to, left;                /* left: requests not complete */
+    const void *payload;
+    void       *owned;                   /* the copy of a payload; free() */
+    void      (*release)(void *context);
+    void       *context;
+} Outgoing;
+
+/* A payload that is being received. */
+typedef struct {
+    Message message;
+    void   *memory;
+    bool    owned;
+    int     left;
+} Incoming;
+
+/* What a request belongs to: one of both. */
+typedef struct {
+    Outgoing *outgoing;
+    Incoming *incoming;
+} Owner;
+
+typedef struct {
+    Link            head;
+    const LinkCalls *calls;
+    void           *context;
+    MPI_Comm        comm;
+    pthread_t       thread;
+    bool            running;
+    /* the thread's own */
+    MPI_Request     header_request;
+    Header          header;
+    MPI_Request    *request;             /* [capacity], of them count are active */
+    Owner          *owner;
+    int            *done;
+    int             count, capacity;
+    int64_t         happened_ns;
+    /* everybody's */
+    atomic_int      hurried;
+    atomic_int      under_way[PORT_COUNT];
+    pthread_mutex_t lock;
+    pthread_cond_t  posted;
+    Outgoing       *first, **end;
+    bool            closing, failed;
+} MpiLink;
+
+/* ---- requests ------------------------------------------------------------------------ */
+
+/* Room for more requests, before they are started. */
+static int make_room(MpiLink *l, int more)
+{
+    if (l->count + more <= l->capacity) return 0;
+    int          bigger = 2 * l->capacity > l->count + more ? 2 * l->capacity : l->count + more + 16;
+    MPI_Request *request = realloc(l->request, (size_t)bigger * sizeof *request);
+    if (request) l->request = request;
+    Owner       *owner = realloc(l->owner, (size_t)bigger * sizeof *owner);
+    if (owner) l->owner = owner;
+    int         *done = realloc(l->done, (size_t)bigger * sizeof *done);
+    if (done) l->done = done;
+    if (!request || !owner || !done) return -1;
+    l->capacity = bigger;
+    return 0;
+}
+
+static int piece_count(int64_t bytes)
+{
+    return (int)((bytes + PIECE_BYTES - 1) / PIECE_BYTES);
+}
+
+static int piece_at(int64_t bytes, int piece)
+{
+    int64_t left = bytes - (int64_t)piece * PIECE_BYTES;
+
+    return (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
+}
+
+static void out_of_memory(MpiLink *l)
+{
+    Error err;
+
+    error_no_memory(&err);
+    l->calls->failed(l->context, &err);
+}
+
+/* ---- sending ---------------------------------------------------------------------------- */
+
+static void finish_outgoing(Outgoing *o)
+{
+    if (o->release) o->release(o->context);
+    free(o->owned);
+    free(o);
+}
+
+static void start_outgoing(MpiLink *l, Outgoing *o)
+{
+    int64_t bytes = o->header.message.bytes;
+    int     pieces = bytes <= INLINE_BYTES ? 0 : piece_count(bytes);
+
+    if (make_room(l, pieces + 1) != 0) { out_of_memory(l); finish_outgoing(o); return; }
+    o->left = pieces + 1;
+    MPI_Isend(&o->header, sizeof o->header, MPI_BYTE, o->to, TAG_HEADER, l->comm, &l->request[l->count]);
+    l->owner[l->count++] = (Owner){o, NULL};
+    for (int p = 0; p < pieces; p++) {
+        MPI_Isend((const char *)o->payload + (int64_t)p * PIECE_BYTES, piece_at(bytes, p), MPI_BYTE, o->to,
+                  TAG_PAYLOAD, l->comm, &l->request[l->count]);
+        l->owner[l->count++] = (Owner){o, NULL};
+    }
+}
+
+static int post(Link *link, int to, const Message *message, const void *payload, void (*release)(void *), void *context,
+                Error *err)
+{
+    MpiLink  *l = (MpiLink *)link;
+    Outgoing *o = calloc(1, sizeof *o);
+    size_t    bytes = (size_t)message->bytes;
+
+    if (!o) return error_no_memory(err);
+    *o = (Outgoing){.header.message = *message, .to = to, .payload = payload, .release = release, .context = context};
+    if (bytes && bytes <= INLINE_BYTES) {
+        memcpy(o->header.bytes, payload, bytes);
+    } else if (bytes && !release) {
+        o->owned = malloc(bytes);
+        if (!o->owned) { free(o); return error_no_memory(err); }
+        memcpy(o->owned, payload, bytes);
+        o->payload = o->owned;
+    }
+    pthread_mutex_lock(&l->lock);
+    *l->end = o;
+    l->end = &o->next;
+    pthread_cond_signal(&l->posted);
+    pthread_mutex_unlock(&l->lock);
+    return 0;
+}
+
+static Outgoing *take_posted(MpiLink *l)
+{
+    pthread_mutex_lock(&l->lock);
+    Outgoing *o = l->first;
+    l->first = NULL;
+    l->end = &l->first;
+    pthread_mutex_unlock(&l->lock);
+    return o;
+}
+
+static bool start_posted(MpiLink *l)
+{
+    Outgoing *o = take_posted(l);
+    bool      some = o != NULL;
+
+    while (o) {
+        Outgoing *next = o->next;
+        start_outgoing(l, o);
+        o = next;
+    }
+    return some;
+}
+
+/* ---- receiving ----------------------------------------------------------------------------- */
+
+static void expect_header(MpiLink *l)
+{
+    MPI_Irecv(&l->header, sizeof l->header, MPI_BYTE, MPI_ANY_SOURCE, TAG_HEADER, l->comm, &l->header_request);
+}
+
+static void finish_incoming(MpiLink *l, Incoming *in)
+{
+    l->calls->taken(l->context, &in->message, in->memory);
+    if (in->owned) free(in->memory);
+    else           atomic_fetch_sub(&l->under_way[in->message.port], 1);
+    free(in);
+}
+
+static void expect_payload(MpiLink *l, const Message *m)
+{
+    Incoming *in = calloc(1, sizeof *in);
+    int       pieces = piece_count(m->bytes);
+
+    if (!in || make_room(l, pieces) != 0) { free(in); out_of_memory(l); return; }
+    *in = (Incoming){.message = *m, .left = pieces, .memory = l->calls->place(l->context, m)};
+    if (!in->memory) {
+        in->memory = malloc((size_t)m->bytes);
+        in->owned = true;
+        if (!in->memory) { free(in); out_of_memory(l); return; }
+    } else {
+        atomic_fetch_add(&l->under_way[m->port], 1);
+    }
+    for (int p = 0; p < pieces; p++) {
+        MPI_Irecv((char *)in->memory + (int64_t)p * PIECE_BYTES, piece_at(m->bytes, p), MPI_BYTE, m->from, TAG_PAYLOAD,
+                  l->comm, &l->request[l->count]);
+        l->owner[l->count++] = (Owner){NULL, in};
+    }
+}
+
+/* A payload that came with its header still goes where the listener wants it. */
+static void take_inline(MpiLink *l, const Header *h)
+{
+    void *memory = h->message.bytes ? l->calls->place(l->context, &h->message) : NULL;
+
+    if (memory) memcpy(memory, h->bytes, (size_t)h->message.bytes);
+    l->calls->taken(l->context, &h->message, memory ? memory : h->bytes);
+}
+
+static bool take_headers(MpiLink *l)
+{
+    bool some = false;
+
+    for (;;) {
+        int flag;
+        MPI_Test(&l->header_request, &flag, MPI_STATUS_IGNORE);
+        if (!flag) return some;
+        Header h = l->header;
+        expect_header(l);
+        if (h.message.bytes <= INLINE_BYTES) take_inline(l, &h);
+        else                                 expect_payload(l, &h.message);
+        some = true;
+    }
+}
+
+/* ---- the thread ------------------------------------------------------------------------------- */
+
+static bool finish_requests(MpiLink *l)
+{
+    int completed = 0, kept = 0;
+
+    if (l->count == 0) return false;
+    MPI_Testsome(l->count, l->request, &completed, l->done, MPI_STATUSES_IGNORE);
+    if (completed <= 0) return false;                /* MPI_UNDEFINED is negative */
+    for (int i = 0; i < completed; i++) {
+        Owner o = l->owner[l->done[i]];
+        l->owner[l->done[i]] = (Owner){0};
+        if (o.outgoing && --o.outgoing->left == 0) finish_outgoing(o.outgoing);
+        if (o.incoming && --o.incoming->left == 0) finish_incoming(l, o.incoming);
+    }
+    for (int i = 0; i < l->count; i++) {
+        if (!l->owner[i].outgoing && !l->owner[i].incoming) continue;
+        l->request[kept] = l->request[i];
+        l->owner[kept++] = l->owner[i];
+    }
+    l->count = kept;
+    return true;
+}
+
+static void sleep_until_posted(MpiLink *l, int64_t pause_ns)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += pause_ns;
+    if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
+    pthread_mutex_lock(&l->lock);
+    if (!l->first && !l->closing) pthread_cond_timedwait(&l->posted, &l->lock, &until);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void rest(MpiLink *l)
+{
+    int64_t quiet_ns = clock_ns() - l->happened_ns;
+
+    if (atomic_load(&l->hurried) > 0) sched_yield();
+    else sleep_until_posted(l, l->count || quiet_ns < BUSY_FOR_NS ? BUSY_NS : quiet_ns < SOON_FOR_NS ? SOON_NS : IDLE_NS);
+}
+
+/* Whether all is sent, or, after a failure, enough has been tried. */
+static bool may_end(MpiLink *l, int64_t *closing_ns)
+{
+    pthread_mutex_lock(&l->lock);
+    bool closing = l->closing, failed = l->failed, empty = !l->first;
+    pthread_mutex_unlock(&l->lock);
+    if (!closing) return false;
+    if (*closing_ns == 0) *closing_ns = clock_ns();
+    if (failed && clock_ns() - *closing_ns > (int64_t)CLOSE_MS * 1000000) return true;
+    return empty && l->count == 0;
+}
+
+static void *run(void *argument)
+{
+    MpiLink *l = argument;
+    int64_t  closing_ns = 0;
+
+    prctl(PR_SET_TIMERSLACK, 1000);
+    l->happened_ns = clock_ns();
+    expect_header(l);
+    while (!may_end(l, &closing_ns)) {
+        bool some = start_posted(l);
+        if (take_headers(l)) some = true;
+        if (finish_requests(l)) some = true;
+        if (some) l->happened_ns = clock_ns();
+        else      rest(l);
+    }
+    MPI_Cancel(&l->header_request);
+    MPI_Request_free(&l->header_request);
+    return NULL;
+}
+
+/* ---- beginning and end --------------------------------------------------------------------------- */
+
+static void hurry(Link *link, int more) { atomic_fetch_add(&((MpiLink *)link)->hurried, more); }
+
+static int under_way(Link *link, Port port) { return atomic_load(&((MpiLink *)link)->under_way[port]); }
+
+static void free_link(MpiLink *l)
+{
+    for (int i = 0; i < l->count; i++) {             /* what a failure left */
+        Owner o = l->owner[i];
+        if (o.outgoing && --o.outgoing->left == 0) finish_outgoing(o.outgoing);
+        if (o.incoming && --o.incoming->left == 0) {
+            if (o.incoming->owned) free(o.incoming->memory);
+            free(o.incoming);
+        }
+    }
+    for (Outgoing *o = l->first, *next; o; o = next) { next = o->next; finish_outgoing(o); }
+    pthread_cond_destroy(&l->posted);
+    pthread_mutex_destroy(&l->lock);
+    free(l->request);
+    free(l->owner);
+    free(l->done);
+    free(l);
+}
+
+static void close_link(Link *link, bool failed)
+{
+    MpiLink *l = (MpiLink *)link;
+
+    pthread_mutex_lock(&l->lock);
+    l->closing = true;
+    l->failed = failed;
+    pthread_cond_signal(&l->posted);
+    pthread_mutex_unlock(&l->lock);
+    if (l->running) pthread_join(l->thread, NULL);
+    MPI_Finalize();
+    free_link(l);
+}
+
+static const LinkOps ops = {post, hurry, under_way, close_link};
+
+int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err)
+{
+    int                level;
+    pthread_condattr_t attributes;
+    MpiLink           *l = calloc(1, sizeof *l);
+
+    *out = NULL;
+    if (!l) return error_no_memory(err);
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS) {
+        free(l);
+        return error_set(err, "MPI cannot be started");
+    }
+    l->head.ops = &ops;
+    l->calls = calls;
+    l->context = context;
+    l->comm = MPI_COMM_WORLD;
+    l->end = &l->first;
+    MPI_Comm_rank(l->comm, &l->head.rank);
+    MPI_Comm_size(l->comm, &l->head.size);
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->posted, &attributes);
+    pthread_condattr_destroy(&attributes);
+    if (level < MPI_THREAD_SERIALIZED) {
+        close_link(&l->head, true);
+        return error_set(err, "this MPI gives thread level %d, expected at least %d (MPI_THREAD_SERIALIZED)", level,
+                         MPI_THREAD_SERIALIZED);
+    }
+    *out = &l->head;
+    return 0;
+}
+
+int mpi_link_start(Link *link, Error *err)
+{
+    MpiLink *l = (MpiLink *)link;
+
+    if (pthread_create(&l->thread, NULL, run, l) != 0) return error_set(err, "cannot start a thread for MPI");
+    l->running = true;
+    return 0;
+}

@@ -1,0 +1,40 @@
+/* What the devices of a run share while it runs, in whichever processes they are: the step at
+ * which all stop, the queue of tasks that whoever is free takes, and the caller at rank 0, whom
+ * losses and states are told to.
+ *
+ *     stop:    a rank that sees the wish tells rank 0; rank 0 asks all how far their devices
+ *              are, and none begins another step until it says where to stop: after the
+ *              foremost, since others may wait for its messages. Where devices do not wait
+ *              for each other each stops when it hears of the wish.
+ *     task:    asked for at rank 0, which counts
+ *     state:   sent to rank 0; the device goes on when it has been kept there */
+#ifndef EXECUTOR_SHARE_H
+#define EXECUTOR_SHARE_H
+
+#include "executor/execute.h"
+
+typedef struct Share Share;
+
+/* Every rank opens one, before a barrier. number: the run's (world_number()); linked: devices
+ * wait for each other. Borrows x. */
+int  share_open(Share **out, const Execution *x, int64_t number, bool linked, Error *err);
+void share_close(Share *share);
+
+/* Ends every wait. From any thread. */
+void share_fail(Share *share);
+
+/* Whether the device may begin a step, its place counted over all phases. alone: it waits for
+ * no other device now. False also after share_fail(). */
+bool share_step_begins(Share *share, int device, int64_t place, bool alone);
+
+/* Whether a step was refused here because of the wish. */
+bool share_stopped(Share *share);
+
+/* The number of the next task, for a device; numbers beyond the last mean that there is none. */
+int  share_next_task(Share *share, int device, int *task, Error *err);
+
+/* Tells the caller of a loss, of a state. Called where the device is. */
+int  share_loss(Share *share, int device, int block, int64_t step, double loss, Error *err);
+int  share_state(Share *share, int device, int block, int64_t step, const Tensors *state, Error *err);
+
+#endif
