@@ -160,9 +160,10 @@ check-tsan:  ## transport, loader, checkpoints and whereabouts under the thread 
 tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts)
 	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
 
-check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh; minutes)
+check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh, test_restart.sh; minutes)
 	@$(SUBMAKE) all
 	@PIPEBD_ROUNDS=200 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_resume.sh
+	@PIPEBD_ROUNDS=30 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_restart.sh
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
 	@CLANG='$(CLANG)' scripts/deps.sh fuzz

@@ -141,22 +141,57 @@ static void sync_folder(char *path)
     close(fd);
 }
 
+/* A file beside target that has no name yet, and so is gone if this process dies; where the file
+ * system knows no such thing, one with a temporary name, that target with .XXXXXX. */
+static int open_unfinished(char *temporary, bool *named)
+{
+    char *slash = strrchr(temporary, '/');
+    char  kept = slash ? slash[1] : '\0';
+
+    if (slash) slash[1] = '\0';
+    int fd = access("/proc/self/fd", X_OK) == 0 ? open(slash ? temporary : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
+    if (slash) slash[1] = kept;
+    if (fd >= 0) return fd;
+    *named = true;
+    return mkstemp(temporary);
+}
+
+/* Gives a file its name. If there is one of that name it must be by rename, from a temporary name. */
+static int give_name(int fd, char *temporary, bool *named, const char *target)
+{
+    char  link[32], digits[16];
+    char *suffix = temporary + strlen(temporary) - strlen("XXXXXX");
+    int   rc = -1;
+
+    if (*named) return rename(temporary, target);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (linkat(AT_FDCWD, link, AT_FDCWD, target, AT_SYMLINK_FOLLOW) == 0) return 0;
+    for (int i = 0; i < 1000 && rc != 0 && errno == EEXIST; i++) {
+        snprintf(digits, sizeof digits, "%06u", ((unsigned)getpid() * 1000 + (unsigned)i) % 1000000);
+        memcpy(suffix, digits, strlen("XXXXXX"));
+        rc = linkat(AT_FDCWD, link, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW);
+    }
+    *named = rc == 0;
+    return rc == 0 ? rename(temporary, target) : -1;
+}
+
 static int write_renamed(const char *path, const FilePiece *pieces, size_t count, Error *err)
 {
     int   rc = -1, fd = -1;
+    bool  named = false;                 /* the temporary file, so that it must be removed */
     char *target = rename_target(path);
     char *temporary = target ? malloc(strlen(target) + sizeof ".XXXXXX") : NULL;
 
     if (!temporary) { error_no_memory(err); goto done; }
     sprintf(temporary, "%s.XXXXXX", target);
-    fd = mkstemp(temporary);
+    fd = open_unfinished(temporary, &named);
     if (fd < 0) {
         error_set(err, "%s: cannot create: %s", path, strerror(errno));
         goto done;
     }
     usual_mode(fd, path);
     if (write_all(fd, path, pieces, count, err) != 0) goto done;
-    if (fsync(fd) != 0 || rename(temporary, target) != 0) {
+    if (fsync(fd) != 0 || give_name(fd, temporary, &named, target) != 0) {
         error_set(err, "%s: cannot write: %s", path, strerror(errno));
         goto done;
     }
@@ -164,7 +199,7 @@ static int write_renamed(const char *path, const FilePiece *pieces, size_t count
     rc = 0;
 done:
     if (fd >= 0) close(fd);
-    if (fd >= 0 && rc != 0) unlink(temporary);
+    if (fd >= 0 && named && rc != 0) unlink(temporary);
     free(temporary);
     free(target);
     return rc;

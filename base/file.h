@@ -11,9 +11,10 @@
  * and more than limit bytes (0: 1 GiB). */
 int file_read(char **out, size_t *length, const char *path, size_t limit, Error *err);
 
-/* Writes length bytes to path: a temporary file beside it (path.XXXXXX), fsync, rename,
- * fsync of the folder. On an error path is as it was and the temporary file is gone. "-" is standard output;
- * /dev/... (a pipe, a terminal) is written directly. */
+/* Writes length bytes to path: a file without a name (which is gone should this process die; where
+ * there is no such thing, one named path.XXXXXX), fsync, its name by link or rename, fsync of the
+ * folder. On an error path is as it was and nothing is left. "-" is standard output; /dev/... (a
+ * pipe, a terminal) is written directly. */
 int file_write(const char *path, const char *bytes, size_t length, Error *err);
 
 /* Whether path can be written, to be found out before long work and not after. Leaves path as

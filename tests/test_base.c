@@ -2,12 +2,15 @@
  * text. JSON and options have tests of their own. */
 #include "tests/support.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -208,6 +211,37 @@ static int count_entries(const char *folder)
     for (const char *c = ran.out; *c; c++) lines += *c == '\n';
     ran_free(&ran);
     return lines;
+}
+
+/* Killed at any moment, a writer of a new file leaves it whole or nothing; where the file system
+ * has files without names. */
+static void killed_writers_leave_no_trace(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20, KILLS = 20 };
+    char    *folder = temp_make(), *path = format_text("%s/f", folder), *bytes = calloc(1, BYTES);
+    uint64_t seed = test_seed("killed_writers_leave_no_trace", 1);
+    int      probe = open(folder, O_TMPFILE | O_RDWR, 0600);
+
+    if (probe < 0) { free(bytes); free(path); temp_remove(folder); skip(); }
+    close(probe);
+    for (uint64_t i = 0; i < KILLS; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            for (;;) { file_write(path, bytes, BYTES, NULL); unlink(path); }
+        usleep((useconds_t)(rng_u64(seed, i, 0, 0) % 5000));
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        struct stat info;
+        if (stat(path, &info) == 0) {
+            assert_int_equal(info.st_size, BYTES);
+            unlink(path);
+        }
+        assert_int_equal(count_entries(folder), 0);
+    }
+    free(bytes);
+    free(path);
+    temp_remove(folder);
 }
 
 static void failed_writes_leave_no_trace(void **state)
@@ -528,6 +562,7 @@ int main(void)
         cmocka_unit_test(bytes_are_kept),
         cmocka_unit_test(unreadable_files_are_refused),
         cmocka_unit_test(failed_writes_leave_no_trace),
+        cmocka_unit_test(killed_writers_leave_no_trace),
         cmocka_unit_test(the_nearest_name),
         cmocka_unit_test(progress_is_silent_elsewhere),
         cmocka_unit_test(random_words_are_a_function_of_four),

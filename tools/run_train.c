@@ -16,13 +16,14 @@
 #include "tools/run.h"
 #include "tools/run_common.h"
 #include "tools/run_plan.h"
+#include "tools/run_restart.h"
 #include "tools/run_watch.h"
 
 enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
 
 typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *data, *teacher, *checkpoint, *timeline, *output;
-    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every;
+    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts;
     bool        synchronise, prefetch_given, resume;
 } Settings;
 
@@ -429,6 +430,7 @@ static int check_usage(const Settings *s, Error *err)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
     if (s->every && !s->checkpoint) return error_set(err, "--every: no effect without --checkpoint");
+    if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
     return 0;
 }
@@ -462,6 +464,8 @@ int run_train(int argc, char **argv)
         {"every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints; by default an epoch.",
          &s.every, 1, (int64_t)1 << 40, NULL, false},
         {"resume", 0, OPTION_FLAG, NULL, "Go on from the checkpoint, under this plan or another.", &s.resume, 0, 0, NULL, false},
+        {"restarts", 0, OPTION_INTEGER, "N", "After a crash or a fault start again from the checkpoint, at most N times.",
+         &s.restarts, 1, 1000000, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
@@ -478,11 +482,12 @@ int run_train(int argc, char **argv)
     if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto usage; }
     s.prefetch_given = option_given(table, "prefetch");
     if (check_usage(&s, &err) != 0) goto usage;
+    if (s.restarts) return run_with_restarts(&(RestartOptions){argc, argv, s.checkpoint, (int)s.restarts});
     int rc = train(&t, &options, &err);
     train_close(&t);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-run train: %s\n", err.text);
-    return EXIT_FAILED;
+    return t.stop && atomic_load(t.stop) ? EXIT_INTERRUPTED : EXIT_FAILED;
 usage:
     fprintf(stderr, "pipebd-run train: %s\n", err.text);
     return EXIT_USAGE;

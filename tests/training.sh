@@ -1,0 +1,57 @@
+# Sourced after tests/tap.sh by scripts that train, kill and compare: a small workload on the
+# digits, and runs of it.
+
+cat > "$WORK/w.json" <<'J'
+{"format": "pipebd-workload", "version": 1, "name": "resume",
+ "input": {"channels": 1, "height": 8, "width": 8}, "classes": 10, "batch": 32, "samples": 1437,
+ "training": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": true}, "data": "digits",
+ "blocks": [
+  {"name": "b0", "loss": "mse",
+   "teacher": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu"}],
+   "student": [{"layer": "separable", "out": 8, "kernel": 3, "batchnorm": true, "relu": true}]},
+  {"name": "b1", "loss": "mse",
+   "teacher": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu"}],
+   "student": [{"layer": "conv", "out": 8, "kernel": 1}, {"layer": "batchnorm"}, {"layer": "relu"}]},
+  {"name": "b2", "loss": "soft_cross_entropy",
+   "teacher": [{"layer": "flatten"}, {"layer": "linear", "out": 10}],
+   "student": [{"layer": "avgpool", "global": true}, {"layer": "linear", "out": 10}]}]}
+J
+
+# train OUT HOW ARGUMENT...: a schedule, or a plan's file; epochs (5). Replaces the shell.
+train() {
+    local out=$1 how=$2
+    shift 2
+    case $how in
+    *.json) set -- --plan "$how" "$@" ;;
+    *)      set -- --schedule "$how" --devices "${devices:-cpu:2}" "$@" ;;
+    esac
+    exec pipebd-run train --workload "$WORK/w.json" --epochs "${epochs:-5}" -o "$out" "$@"
+}
+run() { (train "$@"); }
+
+# weights FILE: a hash of all bytes of the tensors, not the notes, which name the schedule.
+weights() { "${PYTHON:-python3}" - "$1" <<'P'
+import hashlib, json, struct, sys
+data = open(sys.argv[1], "rb").read()
+(n,) = struct.unpack("<Q", data[:8])
+head = json.loads(data[8:8 + n])
+head.pop("__metadata__")
+print(hashlib.sha256(json.dumps(head).encode() + data[8 + n:]).hexdigest())
+P
+}
+
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+
+# pause MS
+pause() { sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))"; }
+
+# children PID: of that process, as numbers.
+children() { cat "/proc/$1/task/$1/children" 2> /dev/null; }
+
+# has_checkpoint FOLDER, until_checkpoint FOLDER: that there is one; waits for it, 20 s.
+has_checkpoint() { ls "$1"/checkpoint-*.safetensors > /dev/null 2>&1; }
+until_checkpoint() {
+    for ((i = 0; i < 1000; i++)); do has_checkpoint "$1" && return; sleep 0.02; done
+    echo "no checkpoint in $1"
+    return 1
+}
