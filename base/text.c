@@ -102,6 +102,56 @@ void text_us(Text *text, int64_t ns)
     text_append(text, fraction);
 }
 
+/* Bytes of the character that begins at c; 0: none does (RFC 3629). */
+static size_t utf8_length(const unsigned char *c)
+{
+    size_t   length = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
+    unsigned value;
+
+    for (size_t i = 1; i < length; i++)
+        if ((c[i] & 0xC0) != 0x80) return 0;
+    if (length < 3) return length;
+    value = length == 3 ? (c[0] & 0xFu) << 12 | (c[1] & 0x3Fu) << 6 | (c[2] & 0x3Fu)
+                        : (c[0] & 7u) << 18 | (c[1] & 0x3Fu) << 12 | (c[2] & 0x3Fu) << 6 | (c[3] & 0x3Fu);
+    if (value < (length == 3 ? 0x800u : 0x10000u) || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) return 0;
+    return length;
+}
+
+void text_utf8(Text *text, const char *string)
+{
+    for (size_t length; *string; string += length ? length : 1) {
+        length = utf8_length((const unsigned char *)string);
+        if (length) text_append_bytes(text, string, length);
+        else        text_append(text, "\xEF\xBF\xBD");
+    }
+}
+
+static void shell_word(Text *text, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%^";
+    Text              clean = {0};
+
+    text_utf8(&clean, word);
+    if (*word && strspn(word, plain) == strlen(word)) {
+        text_append(text, word);
+    } else {
+        text_append(text, "'");
+        for (const char *c = text_string(&clean); *c; c++) text_append_bytes(text, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
+        text_append(text, "'");
+    }
+    text->failed |= clean.failed;
+    text_free(&clean);
+}
+
+void text_command(Text *text, int argc, char *const *argv)
+{
+    for (int i = 0; i < argc; i++) {
+        const char *slash = i ? NULL : strrchr(argv[0], '/');
+        if (i) text_append(text, " ");
+        shell_word(text, slash ? slash + 1 : argv[i]);
+    }
+}
+
 void text_pad(Text *text, size_t column)
 {
     size_t width = 0;

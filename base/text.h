@@ -29,6 +29,13 @@ void text_json_double(Text *text, double value);
 /* Nanoseconds as microseconds, exact, without trailing zeros: 1500 -> "1.5". */
 void text_us(Text *text, int64_t ns);
 
+/* string, with U+FFFD for every byte that is not part of a character of UTF-8. */
+void text_utf8(Text *text, const char *string);
+
+/* A command line that a POSIX shell takes back as it is, words quoted where they must be: the
+ * program without its folder, then the rest. In UTF-8, as text_utf8() makes it. */
+void text_command(Text *text, int argc, char *const *argv);
+
 /* Pads with spaces so that the current line is at least column wide. Columns
  * count characters of UTF-8, not bytes. */
 void text_pad(Text *text, size_t column);

@@ -60,6 +60,7 @@ typedef struct {
                               * while they worked; 1: nothing else ran there */
     bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
                               * slower in each of its runs than that one in all of its */
+    const char *command;     /* that asked, for reports; borrowed; NULL: none did */
     Text    trace;           /* corrected: block times scaled to what was measured */
 } Validation;
 

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "executor/validate.h"
+#include "planner/report.h"
 
 static const Op shown[] = {OP_LOAD, OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_ALLREDUCE, OP_UPDATE, OP_SEND};
 
@@ -137,7 +138,13 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
 {
     text_append(out, "{\n  \"format\": \"pipebd-validation\",\n  \"version\": 1,\n  \"trace\": ");
     text_json_string(out, s->trace->name);
-    text_printf(out, ",\n  \"trace_hash\": \"%016" PRIx64 "\",\n  \"device\": ", s->trace->hash);
+    text_printf(out, ",\n  \"trace_hash\": \"%016" PRIx64 "\",\n", s->trace->hash);
+    report_origin_json(s->trace, v->command, out);
+    text_append(out, "  \"workload\": ");
+    text_json_string(out, s->trace->workload);
+    text_append(out, ",\n");
+    report_blocks_json(s, out);
+    text_append(out, "  \"device\": ");
     text_json_string(out, s->trace->kinds[0].name);
     text_printf(out, ",\n  \"devices\": %d,\n  \"batch\": %" PRId64 ",\n  \"steps\": %" PRId64 ",\n  \"median_error\": ",
                 s->device_count, s->batch, s->steps);
@@ -151,7 +158,10 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
         json_row(&v->rows[i], i == v->best, out);
         text_append(out, i + 1 < v->row_count ? ",\n" : "\n");
     }
-    text_append(out, "  ]\n}\n");
+    text_append(out, "  ],\n");
+    if (v->best >= 0) report_chosen_json(v->rows[v->best].plan, out);
+    report_missing_json(s, out);
+    text_append(out, "\n}\n");
 }
 
 /* ---- CSV ------------------------------------------------------------------------------- */

@@ -35,6 +35,7 @@ typedef struct {
     int64_t   bound_ns;      /* no relaying schedule's epoch is shorter; 0: not known */
     const struct Margins *margins;       /* of the best plan (planner/certify.h), for reports;
                                           * borrowed; NULL: nobody asked */
+    const char *command;     /* that asked, for reports; borrowed; NULL: none did */
 } Comparison;
 
 /* Borrows scenario for the call. comparison_free() out. Fails only when no schedule has

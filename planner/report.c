@@ -5,7 +5,7 @@
 
 #include "planner/margin_report.h"
 
-static double speedup(const Comparison *c, const Candidate *row)
+double report_speedup(const Comparison *c, const Candidate *row)
 {
     const Candidate *dp = &c->rows[SCHEDULE_DP];
 
@@ -43,7 +43,7 @@ static void table_rows(const Comparison *c, Text *out)
         const Candidate *row = &c->rows[i];
         if (row->plan)
             text_printf(out, "%-6s %11.3f %8.2f %11.3f %6.1f %8.2f %7.2f %11.1f%s\n", schedule_name((Schedule)i),
-                        (double)row->sim.epoch_ns * 1e-9, speedup(c, row), (double)row->plan->step_ns * 1e-6,
+                        (double)row->sim.epoch_ns * 1e-9, report_speedup(c, row), (double)row->plan->step_ns * 1e-6,
                         100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
                         (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
         else if (row->why[0])
@@ -240,97 +240,11 @@ void report_csv(const Comparison *c, Text *out)
         const Candidate *row = &c->rows[i];
         if (!row->plan) continue;
         text_printf(out, "%s,%.9f,%.6f,", schedule_name((Schedule)i), (double)row->sim.epoch_ns * 1e-9,
-                    speedup(c, row));
+                    report_speedup(c, row));
         text_us(out, row->plan->step_ns);
         text_printf(out, ",%.6f,%.6f,%.6f,%" PRId64 "\n", row->sim.utilisation, row->sim.teacher_work,
                     row->sim.loads, row->peak.total_bytes);
     }
-}
-
-static void json_row(const Comparison *c, int i, Text *out)
-{
-    const Candidate *row = &c->rows[i];
-
-    text_printf(out, "    {\"schedule\": \"%s\", ", schedule_name((Schedule)i));
-    if (!row->plan) {
-        text_append(out, "\"impossible\": ");
-        text_json_string(out, row->why);
-        text_append(out, "}");
-        return;
-    }
-    text_printf(out, "\"epoch_s\": %.9f, \"speedup\": ", (double)row->sim.epoch_ns * 1e-9);
-    if (c->rows[SCHEDULE_DP].plan) text_printf(out, "%.6f", speedup(c, row));
-    else                           text_append(out, "null");
-    text_append(out, ", \"step_us\": ");
-    text_us(out, row->plan->step_ns);
-    text_printf(out, ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "
-                "\"peak_memory_bytes\": %" PRId64 ", \"method\": ", row->sim.utilisation, row->sim.teacher_work,
-                row->sim.loads, row->peak.total_bytes);
-    text_json_string(out, row->method);
-    if (row->ahd_ns) text_printf(out, ", \"ahd_s\": %.9f", seconds(row->ahd_ns));
-    if (row->bound_ns) text_printf(out, ", \"bound_s\": %.9f", seconds(row->bound_ns));
-    text_append(out, "}");
-}
-
-static void runner_up_json(const Comparison *c, const Scenario *s, Text *out)
-{
-    int64_t     ns = 0;
-    const Plan *next = comparison_runner_up(c, s, &ns, NULL);
-
-    if (!next) { text_append(out, "null"); return; }
-    text_printf(out, "{\"schedule\": \"%s\", \"epoch_s\": %.9f, \"stages\": ", schedule_name(next->schedule),
-                (double)ns * 1e-9);
-    plan_stages_text(next, "  ", out);
-    if (next->task_count) {
-        text_append(out, ", \"tasks\": ");
-        plan_tasks_text(next, "  ", out);
-    }
-    text_append(out, "}");
-}
-
-void report_json(const Comparison *c, const Scenario *s, Text *out)
-{
-    const Plan *plan = c->rows[c->best].plan;
-    bool        first = true;
-    Text        missing = {0};
-
-    text_append(out, "{\n  \"format\": \"pipebd-comparison\",\n  \"version\": 1,\n  \"trace\": ");
-    text_json_string(out, s->trace->name);
-    text_append(out, ",\n  \"schedules\": [\n");
-    for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        if (!c->rows[i].plan && !c->rows[i].why[0]) continue;
-        if (!first) text_append(out, ",\n");
-        first = false;
-        json_row(c, i, out);
-    }
-    text_append(out, "\n  ],\n  \"bound_s\": ");
-    if (c->bound_ns > 0) text_printf(out, "%.9f", (double)c->bound_ns * 1e-9);
-    else                 text_append(out, "null");
-    text_printf(out, ",\n  \"plan\": {\"schedule\": \"%s\", \"bottleneck_us\": ", schedule_name(plan->schedule));
-    if (plan->bottleneck_ns) text_us(out, plan->bottleneck_ns);
-    else                     text_append(out, "null");
-    text_append(out, ", \"stages\": ");
-    plan_stages_text(plan, "  ", out);
-    if (plan->task_count) {
-        text_append(out, ", \"tasks\": ");
-        plan_tasks_text(plan, "  ", out);
-    }
-    text_append(out, "},\n  \"runner_up\": ");
-    runner_up_json(c, s, out);
-    text_append(out, ",\n  \"sensitivity\": ");
-    margins_json(c->margins, out);
-    text_append(out, ",\n  \"missing\": [");
-    scenario_missing(s, &missing);
-    first = true;
-    char *rest = NULL, *line = missing.bytes ? strtok_r(missing.bytes, "\n", &rest) : NULL;
-    for (; line; line = strtok_r(NULL, "\n", &rest)) {
-        text_append(out, first ? "\n    " : ",\n    ");
-        first = false;
-        text_json_string(out, line);
-    }
-    text_append(out, first ? "]\n}\n" : "\n  ]\n}\n");
-    out->failed |= text_failed(&missing);
-    text_free(&missing);
 }
 
 static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error *err)
@@ -353,7 +267,7 @@ int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *ou
     switch (format) {
     case REPORT_TABLE: if (whole_table(c, s, out, err) != 0) return -1; break;
     case REPORT_CSV:   report_csv(c, out); break;
-    case REPORT_JSON:  report_json(c, s, out); break;
+    case REPORT_JSON:  if (report_json(c, s, out, err) != 0) return -1; break;
     }
     return text_failed(out) ? error_no_memory(err) : 0;
 }

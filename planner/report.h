@@ -15,7 +15,19 @@ int report(const Comparison *comparison, const Scenario *scenario, ReportFormat 
 /* Table, chosen plan in words, what limits each schedule. */
 void report_table(const Comparison *comparison, const Scenario *scenario, Text *out);
 void report_csv(const Comparison *comparison, Text *out);
-void report_json(const Comparison *comparison, const Scenario *scenario, Text *out);
+int  report_json(const Comparison *comparison, const Scenario *scenario, Text *out, Error *err);
+
+/* Epoch of dp over that of row; 0 without dp. */
+double report_speedup(const Comparison *comparison, const Candidate *row);
+
+/* Pieces of JSON that several formats share (docs/formats.md): a row's devices[]; and, on lines of
+ * their own with a comma at the end, what a page about the run tells: the command (NULL: none) and
+ * where the trace is from; the names of the blocks; the chosen plan. And missing[], without one. */
+void report_devices_json(const Candidate *row, const Scenario *scenario, const char *indent, Text *out);
+void report_origin_json(const Trace *trace, const char *command, Text *out);
+void report_blocks_json(const Scenario *scenario, Text *out);
+void report_chosen_json(const Plan *plan, Text *out);
+void report_missing_json(const Scenario *scenario, Text *out);
 
 /* Which device is of which kind, where there are several. */
 void report_devices(const Scenario *scenario, Text *out);
@@ -29,5 +41,8 @@ void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
 /* A text Gantt of one step of plan after the pipeline has filled. -1 when it cannot be
  * simulated. */
 int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
+
+/* The spans of that step as JSON; null where no step could be told apart. */
+int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
 #endif

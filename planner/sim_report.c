@@ -116,23 +116,6 @@ void sim_report_csv(const Answer *a, Text *out)
     }
 }
 
-static void json_device(const Answer *a, const Candidate *row, int d, Text *out)
-{
-    text_printf(out, "    {\"device\": %d, \"kind\": ", d);
-    text_json_string(out, a->trace->kinds[a->scenario.kinds[d]].name);
-    for (int i = 0; i < SHARE_COUNT; i++) {
-        text_printf(out, ", \"%s_us\": ", share_name((Share)i));
-        text_us(out, row->sim.shares[d][i]);
-    }
-    text_append(out, ",\n     \"memory\": {\"limit_bytes\": ");
-    if (a->scenario.memory_bytes[d]) text_printf(out, "%" PRId64, a->scenario.memory_bytes[d]);
-    else                             text_append(out, "null");
-    text_printf(out, ", \"total_bytes\": %" PRId64, row->memory[d].total_bytes);
-    for (int i = 0; i < MEMORY_COUNT; i++)
-        text_printf(out, ", \"%s_bytes\": %" PRId64, memory_part_name((MemoryPart)i), row->memory[d].parts[i]);
-    text_append(out, "}}");
-}
-
 static void json_speedup(double speedup, Text *out)
 {
     text_append(out, ", \"speedup\": ");
@@ -160,12 +143,9 @@ void sim_report_json(const Answer *a, Text *out)
     if (j->runs)
         text_printf(out, "  \"jitter\": {\"runs\": %d, \"median_s\": %.9f, \"p5_s\": %.9f, \"p95_s\": %.9f},\n",
                     j->runs, j->median_s, j->p5_s, j->p95_s);
-    text_append(out, "  \"devices\": [\n");
-    for (int d = 0; d < row->sim.device_count; d++) {
-        json_device(a, row, d, out);
-        text_append(out, d + 1 < row->sim.device_count ? ",\n" : "\n");
-    }
-    text_append(out, "  ]\n}\n");
+    text_append(out, "  \"devices\": ");
+    report_devices_json(row, &a->scenario, "  ", out);
+    text_append(out, "\n}\n");
 }
 
 /* ---- sweeps ---------------------------------------------------------------------------- */

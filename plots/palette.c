@@ -47,6 +47,17 @@ int colour_of_op(Op op)
     return colours[op];
 }
 
+int colour_in_the_dark(int colour)
+{
+    switch (colour) {
+    case LIGHT: return 0x4B5560;
+    case PALE:  return 0x262D35;
+    case BLUE:  return 0x2A86C4;
+    case GREY:  return 0x8A939D;
+    default:    return colour;
+    }
+}
+
 int colour_of_text(int colour)
 {
     int red = colour >> 16, green = colour >> 8 & 255, blue = colour & 255;

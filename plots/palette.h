@@ -13,6 +13,9 @@ int colour_of_share(Share share);
 int colour_of_memory(MemoryPart part);
 int colour_of_op(Op op);
 
+/* The same on a dark page: greys, which say that nothing is done, are dark there too. */
+int colour_in_the_dark(int colour);
+
 /* Black or white, whichever is legible on colour. */
 int colour_of_text(int colour);
 

@@ -9,7 +9,7 @@ enum { LANE_COUNT = LANE_LOADER + 1, MAX_ROWS = 64 };
  * loader's that is free, so that boxes of a track never overlap. */
 typedef struct { int64_t end_ns[MAX_ROWS]; int count; } LoaderRows;
 
-static const char *lane_name(Lane lane)
+const char *lane_name(Lane lane)
 {
     static const char *const names[LANE_COUNT] = {"compute", "copy out", "copy in", "all-reduce", "loader"};
 

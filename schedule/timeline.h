@@ -30,6 +30,8 @@ typedef struct {
     int64_t            span_count;
 } Timeline;
 
+const char *lane_name(Lane lane);           /* "copy out" */
+
 void timeline_text(const Timeline *timeline, Text *out);
 
 #endif

@@ -43,6 +43,7 @@ echo 'Needed to test:'
 library cmocka 'stdarg.h stddef.h setjmp.h stdint.h cmocka.h' 'C tests' libcmocka-dev optional
 program "$PYTHON" 'script tests' python3 optional
 program jq 'script tests' jq optional
+program chromium 'reports, tested in a browser' chromium optional
 echo 'Optional:'
 program gnuplot 'plots' gnuplot-nox optional
 program rsvg-convert 'plots as PNG' librsvg2-bin optional

@@ -20,7 +20,9 @@ devices=cpu:$((cores < 2 ? 2 : cores > 4 ? 4 : cores))
 if [ ! -x "$bin/pipebd-run" ]; then
     say "oneDNN was not found, so nothing can be trained here: planning from a bundled trace"
     "$bin/pipebd-plan" traces/vgg-cpu.json -o "$out/plan.json"
-    echo "Written: $out/plan.json. With oneDNN (package libdnnl-dev) the demo trains too."
+    "$bin/pipebd-plan" traces/vgg-cpu.json --format json > "$out/comparison.json"
+    "$bin/pipebd-plot" report "$out/comparison.json" -o "$out/report.html"
+    echo "Written: $out/plan.json and, to open in a browser, $out/report.html. With oneDNN (package libdnnl-dev) the demo trains too."
     exit 0
 fi
 
@@ -51,9 +53,14 @@ for trace in nas-cifar10-a6000 vgg-cpu mobilenet-cpu; do
     "$bin/pipebd-plan" "traces/$trace.json" --format json > "$out/comparison-$trace.json"
 done
 "$bin/pipebd-plot" speedup "$out"/comparison-*.json -o "$out/speedup.svg"
+"$bin/pipebd-plan" "$out/trace.json" --format json > "$out/comparison.json"
+chosen=$(sed -n 's/.*"schedule": "\([a-z]*\)", "chosen": true.*/\1/p' "$out/validation/validation.json")
+"$bin/pipebd-plot" report "$out/comparison.json" "$out/validation/validation.json" \
+    "$out/validation/$chosen-predicted.json" "$out/validation/$chosen-measured.json" -o "$out/report.html"
 
 cat << END
 Written to $out/:
+  report.html                 all of it on one page: open it in a browser
   student.safetensors         the students, with PyTorch's names
   trace.json, plan.json       what was measured, and the plan made from it
   timeline.json               four steps of the training, for https://ui.perfetto.dev

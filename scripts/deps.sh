@@ -4,8 +4,9 @@
 # Says nothing and does nothing when all is there. What is there is found by
 # trying (compile, link, look up), so software not installed by apt counts too.
 # Without root and without sudo it prints the line to run and exits 1. For tests it also
-# installs PyTorch where CI is set, if it can: it is large, and without it only the tests
-# of traces/capture_torch.py and of kernels/ beside PyTorch are skipped.
+# installs PyTorch and Chromium where CI is set, if it can: they are large, and without them only
+# the tests of traces/capture_torch.py and of kernels/ beside PyTorch, and those of a report in a
+# browser, are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
@@ -120,6 +121,14 @@ install_torch() {
     install_missing || echo "No PyTorch: tests/test_capture.py and tests/test_torch.py will be skipped." >&2
 }
 
+install_browser() {
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null 2>&1; then return; fi
+    done
+    packages=" chromium"
+    install_missing || echo "No Chromium: tests/test_report.sh will skip what needs a browser." >&2
+}
+
 kind=${1:-}
 find_missing "$kind"
 # Twice: whether clang can fuzz is known only once clang is there.
@@ -132,4 +141,4 @@ if [ -n "$packages" ]; then
     echo "Installed, and still not usable:$packages" >&2
     exit 1
 fi
-if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_torch; fi
+if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_torch; install_browser; fi

@@ -535,6 +535,37 @@ static void json_strings_come_back(void **state)
     text_free(&text);
 }
 
+/* RFC 3629: overlong forms, surrogates, what is beyond 10FFFF, and cut characters are none. */
+static void what_is_not_utf8_is_replaced(void **state)
+{
+    static const struct { const char *in, *out; } cases[] = {
+        {"plain", "plain"}, {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
+        {"a\xFF" "b", "a\xEF\xBF\xBD" "b"}, {"\xC0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"}, {"\xE2\x82", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"\xF4\x90\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Text text = {0};
+        text_utf8(&text, cases[i].in);
+        assert_string_equal(text_string(&text), cases[i].out);
+        text_free(&text);
+    }
+}
+
+static void commands_can_be_pasted(void **state)
+{
+    char *const argv[] = {"/usr/bin/pipebd-sim", "a.json", "--vary", "devices=1,2", "--set", "blocks[a b].us=1", "it's", "", "\xFF"};
+    Text        text = {0};
+
+    (void)state;
+    text_command(&text, sizeof argv / sizeof *argv, argv);
+    assert_string_equal(text_string(&text), "pipebd-sim a.json --vary devices=1,2 --set 'blocks[a b].us=1' 'it'\\''s' '' "
+                        "'\xEF\xBF\xBD'");
+    text_free(&text);
+}
+
 static void padding_counts_characters_of_the_line(void **state)
 {
     (void)state;
@@ -575,6 +606,8 @@ int main(void)
         cmocka_unit_test(microseconds_are_exact),
         cmocka_unit_test(doubles_come_back),
         cmocka_unit_test(json_strings_come_back),
+        cmocka_unit_test(what_is_not_utf8_is_replaced),
+        cmocka_unit_test(commands_can_be_pasted),
         cmocka_unit_test(padding_counts_characters_of_the_line),
     };
 

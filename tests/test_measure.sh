@@ -77,6 +77,7 @@ ok "writes timelines" sh -c 'for s in dp ls tr dpu ir ahd; do
 ok "boxes of a track never overlap" sh -c 'for f in out/*-measured.json; do
     jq -e "[.traceEvents[] | select(.ph == \"X\")] | group_by([.pid, .tid]) | all(.[]; sort_by(.ts) |
         [range(1; length) as \$i | .[\$i].ts - (.[\$i - 1].ts + .[\$i - 1].dur)] | all(. > -0.0015))" $f > /dev/null || exit 1; done'
+ok "and a page" sh -c 'grep -q "Predicted and measured" out/report.html && grep -q "pipebd-run validate --workload two.json" out/report.html'
 if command -v gnuplot > /dev/null; then
     ok "draws" sh -c 'grep -q "<svg" out/validation.svg && grep -q "<svg" out/chosen.svg'
 else

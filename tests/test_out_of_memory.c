@@ -133,7 +133,7 @@ static int compare_cluster(const Trace *trace, Schedule schedule, int devices, O
         }
     report_table(&comparison, &scenario, &text);
     report_csv(&comparison, &text);
-    report_json(&comparison, &scenario, &text);
+    if (report_json(&comparison, &scenario, &text, err) != 0) goto done;
     scenario_missing(&scenario, &text);
     if (report_gantt(comparison.rows[comparison.best].plan, &scenario, &text, err) != 0) goto done;
     rc = text_failed(&text) ? error_no_memory(err) : 0;

@@ -35,11 +35,14 @@ prints() {
 
 # ---- what is printed ----------------------------------------------------------
 
+# The command line is in the JSON.
+in_sources() { (cd "$PIPEBD_ROOT" && "$@"); }
+
 for name in nas-cifar10-a6000 mobilenet-cpu mobilenet-mixed vgg-cpu; do
     golden "show $name" "trace-show-$name.txt" pipebd-trace show "$traces/$name.json"
     for format in table csv json; do
         golden "plan $name as $format" "plan-$name.$format" \
-            pipebd-plan --format "$format" "$traces/$name.json"
+            in_sources pipebd-plan --format "$format" "traces/$name.json"
     done
 done
 golden 'show: names of other alphabets line up' trace-show-other-alphabets.txt \
@@ -55,6 +58,20 @@ json_is_json() { pipebd-plan --format json "$1" | "${PYTHON:-python3}" -m json.t
 if command -v "${PYTHON:-python3}" > /dev/null
 then ok 'the JSON is JSON' json_is_json "$traces/nas-cifar10-a6000.json"
 else skip 'the JSON is JSON' 'no python'; fi
+
+# The devices of a comparison are those of the simulation.
+same_devices() {
+    [ "$(pipebd-plan --format json "$1" | jq -S '.schedules[] | select(.schedule == "ahd") | .devices')" = \
+      "$(pipebd-sim --format json --schedule ahd "$1" | jq -S .devices)" ]
+}
+step_is_within() {
+    pipebd-plan --format json "$1" | jq -e '.step as $s | ($s.spans | length > 0)
+        and all($s.spans[]; .end_us > $s.from_us and .start_us < $s.to_us and .start_us <= .end_us)'
+}
+if command -v jq > /dev/null; then
+    ok 'a comparison says what its devices do' same_devices "$traces/vgg-cpu.json"
+    ok 'the step of a comparison is within its window' step_is_within "$traces/nas-cifar10-a6000.json"
+else skip 'a comparison says what its devices do, and its step' 'no jq'; fi
 
 csv_is_square() { pipebd-plan --format csv "$1" | awk -F, 'NR == 1 { n = NF } NF != n { exit 1 } END { exit NR != 7 }'; }
 ok 'the CSV has a row a schedule, all as long as the head' csv_is_square "$traces/nas-cifar10-a6000.json"

@@ -23,6 +23,7 @@ typedef struct {
     int64_t     top;
     double      time_limit;      /* seconds; 0: none */
     Order       devices;         /* what order says */
+    const char *command;         /* the whole line */
 } Settings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
@@ -77,6 +78,7 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     if (suit_order(settings, &scenario, err) != 0) goto done;
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     const Candidate *best = &comparison.rows[comparison.best];
+    comparison.command = settings->command;
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
     Certify job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
@@ -197,6 +199,7 @@ int main(int argc, char **argv)
     Error    err = {""};
     unsigned schedules = 0;
     int     *devices = NULL;
+    Text     command = {0};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
@@ -219,7 +222,10 @@ int main(int argc, char **argv)
         goto usage;
     }
     if (s.check && s.output) { error_set(&err, "--output: no effect with --check, which makes no plan"); goto usage; }
-    int rc = (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
+    text_command(&command, argc, argv);
+    s.command = text_string(&command);
+    int rc = text_failed(&command) ? error_no_memory(&err) : (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
+    text_free(&command);
     free(devices);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plan: %s\n", err.text);

@@ -1,19 +1,22 @@
-/* pipebd-plot: draws what the other tools wrote, with gnuplot. */
+/* pipebd-plot: draws what the other tools wrote: with gnuplot, or as a page of HTML. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/options.h"
 #include "plots/plot.h"
+#include "plots/report_page.h"
 
 typedef enum {
-    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP, KIND_COUNT
+    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP,
+    KIND_REPORT, KIND_COUNT
 } Kind;
 
-static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep"};
+static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep",
+                                               "report"};
 
 typedef struct {
-    const char *output, *script;
+    const char *output, *script, *command;
     double      from_us, to_us;
     int         metric;
 } Settings;
@@ -29,10 +32,12 @@ static int check(const Option *table, const Settings *s, const Operands *operand
 {
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
     if (find_kind(operands->values[0], kind) != 0)
-        return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt or "
-                         "sweep",
+        return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt, "
+                         "sweep or report",
                          operands->values[0]);
+    if (*kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
     if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
+    if (*kind == KIND_REPORT && s->script) return error_set(err, "--script: no effect on report, which gnuplot does not draw");
     if (*kind == KIND_SWEEP && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
     if (*kind != KIND_GANTT && (option_given(table, "from") || option_given(table, "to")))
         return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
@@ -55,12 +60,23 @@ static int draw(Plot *plot, Kind kind, const char *const *paths, int count, cons
     }
 }
 
+static int write_report(const Operands *operands, const Settings *s, Error *err)
+{
+    Text page = {0};
+    int  rc = report_page(&page, operands->values + 1, operands->count - 1, s->command, err);
+
+    if (rc == 0) rc = file_write(s->output, text_string(&page), page.length, err);
+    text_free(&page);
+    return rc;
+}
+
 static int run(Kind kind, const Operands *operands, const Settings *s, Error *err)
 {
     Plot plot = {0};
     Text script = {0};
     int  rc = -1;
 
+    if (kind == KIND_REPORT) return write_report(operands, s, err);
     if (plot_text(&script, &plot, s->output, err) != 0) goto done;      /* the ending, first of all */
     text_free(&script);
     if (draw(&plot, kind, operands->values + 1, operands->count - 1, s, err) != 0) goto done;
@@ -78,7 +94,7 @@ int main(int argc, char **argv)
     static const char *const metrics[] = {"epoch_s", "speedup", "utilisation", "peak_memory_bytes", NULL};
     Settings s = {.from_us = -1, .to_us = -1};
     Option   table[] = {
-        {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf.", &s.output, 0, 0, NULL, false},
+        {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf; a report: FILE.html.", &s.output, 0, 0, NULL, false},
         {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it, instead of drawing.",
          &s.script, 0, 0, NULL, false},
         {"from", 0, OPTION_NUMBER, "US", "Gantt: from this time on.", &s.from_us, 0, 0, NULL, false},
@@ -95,15 +111,22 @@ int main(int argc, char **argv)
                         "  memory     the same\n"
                         "  validation pipebd-run validate, its validation.json, one or more\n"
                         "  gantt      pipebd-sim --timeline, pipebd-run; several one above the other\n"
-                        "  sweep      pipebd-sim --vary --format csv\n"};
+                        "  sweep      pipebd-sim --vary --format csv\n"
+                        "  report     pipebd-plan --format json or validation.json, or both; timelines and\n"
+                        "             sweeps beside them: one page of HTML\n"};
     Operands operands;
     Error    err = {""};
     Kind     kind = KIND_COUNT;
+    Text     command = {0};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
     if (check(table, &s, &operands, &kind, &err) != 0) goto usage;
-    if (run(kind, &operands, &s, &err) == 0) return EXIT_OK;
+    text_command(&command, argc, argv);
+    s.command = text_string(&command);
+    int rc = text_failed(&command) ? error_no_memory(&err) : run(kind, &operands, &s, &err);
+    text_free(&command);
+    if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plot: %s\n", err.text);
     return EXIT_FAILED;
 usage:

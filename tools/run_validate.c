@@ -11,12 +11,13 @@
 #include "base/progress.h"
 #include "executor/validate.h"
 #include "plots/plot.h"
+#include "plots/report_page.h"
 #include "tools/run.h"
 #include "tools/run_measure.h"
 
 typedef struct {
     MeasureSettings measure;
-    const char     *output, *schedules, *trace, *update;
+    const char     *output, *schedules, *trace, *update, *command;
     double          seconds;
     int64_t         rounds;
     int             format;
@@ -83,6 +84,21 @@ static int write_row(const Job *job, const ValidationRow *row)
     return write_text(job, path_in(job, "%s-measured.json", name), &row->measured_timeline);
 }
 
+static int write_page(const Job *job)
+{
+    const char *name = schedule_name(job->validation.rows[job->validation.best].schedule);
+    char       *paths[] = {path_in(job, "validation.json"), path_in(job, "%s-predicted.json", name),
+                           path_in(job, "%s-measured.json", name)};
+    Text        page = {0};
+    int         rc = -1;
+
+    if (paths[0] && paths[1] && paths[2]) rc = report_page(&page, (const char *const *)paths, 3, NULL, job->err);
+    if (rc == 0) rc = write_text(job, path_in(job, "report.html"), &page);
+    text_free(&page);
+    for (int i = 0; i < 3; i++) free(paths[i]);
+    return rc;
+}
+
 static int write_files(const Job *job)
 {
     Text text = {0};
@@ -92,6 +108,7 @@ static int write_files(const Job *job)
     rc = write_text(job, path_in(job, "validation.json"), &text);
     text_free(&text);
     for (int i = 0; i < job->validation.row_count && rc == 0; i++) rc = write_row(job, &job->validation.rows[i]);
+    if (rc == 0 && job->validation.best >= 0) rc = write_page(job);
     if (rc == 0 && job->settings->update)
         rc = file_write(job->settings->update, text_string(&job->validation.trace), job->validation.trace.length, job->err);
     return rc;
@@ -232,6 +249,7 @@ static int run(const Settings *s, unsigned schedules, Error *err)
     if (measure_open(&job.inputs, &s->measure, err) != 0) goto done;
     if (make_folder(s->output, err) != 0) goto done;
     if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || compare_all(&job, schedules) != 0) goto done;
+    job.validation.command = s->command;
     if (write_files(&job) != 0) goto done;
     draw_all(&job);
     rc = print(&job);
@@ -257,7 +275,7 @@ int run_validate(int argc, char **argv)
         {"update-trace", 0, OPTION_STRING, "FILE", "Write the trace corrected by the runs here.", &s.update, 0, 0, NULL,
          false},
         {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "FOLDER", "Write trace, plans, timelines, pictures here.", &s.output, 0, 0, NULL,
+        {"output", 'o', OPTION_STRING, "FOLDER", "Write trace, plans, timelines, pictures and report.html here.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
@@ -267,6 +285,7 @@ int run_validate(int argc, char **argv)
     Operands operands;
     Error    err = {""};
     unsigned schedules;
+    Text     command = {0};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
@@ -279,7 +298,12 @@ int run_validate(int argc, char **argv)
         goto usage;
     }
     options_print_settings(&options, stderr);
-    if (run(&s, schedules, &err) == 0) return EXIT_OK;
+    text_append(&command, "pipebd-run ");
+    text_command(&command, argc, argv);
+    s.command = text_string(&command);
+    int rc = text_failed(&command) ? error_no_memory(&err) : run(&s, schedules, &err);
+    text_free(&command);
+    if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-run validate: %s\n", err.text);
     return EXIT_FAILED;
 usage:

@@ -1,0 +1,103 @@
+/* The page of a report when memory runs out at every allocation in turn: it fails with a reason
+ * or is whole; and the escaping that pages rest on. What pages look like: test_report.sh. */
+#include "tests/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "plots/html.h"
+#include "plots/report_page.h"
+
+static void markup_is_escaped(void **state)
+{
+    Text text = {0};
+
+    (void)state;
+    html_text(&text, "a<b>&\"c\" 'd'\n\x01\x7f\xFF\xC3\xA9");
+    assert_string_equal(text_string(&text), "a&lt;b&gt;&amp;&quot;c&quot; &#39;d&#39;   \xEF\xBF\xBD\xC3\xA9");
+    text_free(&text);
+}
+
+static void axes_have_round_steps(void **state)
+{
+    static const double cases[][2] = {{59, 10}, {3.15, 0.5}, {4, 1}, {100, 20}, {0.07, 0.01}, {900, 200}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double found = axis_step(cases[i][0]);
+        assert_true(found > cases[i][1] * 0.999 && found < cases[i][1] * 1.001);
+    }
+}
+
+static void sizes_for_people(void **state)
+{
+    char text[24];
+
+    (void)state;
+    assert_string_equal(bytes_shown(text, 1048576 * 1.5), "1.5 MiB");
+    assert_string_equal(bytes_shown(text, 1048576 * 150.4), "150 MiB");
+    assert_string_equal(bytes_shown(text, 1073741824 * 2.5), "2.50 GiB");
+    assert_string_equal(bytes_shown(text, 1073741824 * 48.0), "48.0 GiB");
+}
+
+/* What a tool prints, into folder/name; the path is yours. */
+static char *made(const char *folder, const char *name, const char *const *argv)
+{
+    char *path = format_text("%s/%s", folder, name);
+    Ran   ran = run_command(argv, NULL);
+
+    if (ran.status != 0) fail_msg("%s: %s", argv[0], ran.err);
+    spill(path, ran.out);
+    ran_free(&ran);
+    return path;
+}
+
+static void memory_runs_out(void **state)
+{
+    char *folder = temp_make(), *trace = format_text("%s/tests/fixtures/plots/small.json", PIPEBD_ROOT);
+    char *timeline = format_text("%s/timeline.json", folder);
+    char *paths[] = {
+        made(folder, "comparison.json", (const char *[]){"pipebd-plan", trace, "--format", "json", NULL}),
+        format_text("%s/tests/fixtures/plots/validation-full.json", PIPEBD_ROOT),
+        made(folder, "sweep.csv", (const char *[]){"pipebd-sim", trace, "--schedule", "dpu,ahd", "--vary", "devices=1,2",
+                                                   "--format", "csv", NULL}),
+        timeline,
+    };
+    Text  whole = {0};
+    Error err = {""};
+    char *unused = made(folder, "table.txt", (const char *[]){"pipebd-sim", trace, "--schedule", "ahd", "--timeline", timeline,
+                                                              "--steps", "6", NULL});
+    long  n = 0, failed = 0;
+
+    (void)state;
+    if (report_page(&whole, (const char *const *)paths, 4, "made by hand", &err) != 0) fail_msg("%s", err.text);
+    for (int reached = 1; reached; ) {
+        Text page = {0};
+        err = (Error){""};
+        alloc_fail_after(++n);
+        int rc = report_page(&page, (const char *const *)paths, 4, "made by hand", &err);
+        reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (rc != 0) { assert_true(error_is_no_memory(&err)); failed++; }
+        else         assert_string_equal(text_string(&page), text_string(&whole));
+        text_free(&page);
+    }
+    assert_true(failed > 100);
+    text_free(&whole);
+    for (int i = 0; i < 4; i++) free(paths[i]);
+    free(unused);
+    free(trace);
+    temp_remove(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(markup_is_escaped),
+        cmocka_unit_test(axes_have_round_steps),
+        cmocka_unit_test(sizes_for_people),
+        cmocka_unit_test(memory_runs_out),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
