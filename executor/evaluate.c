@@ -14,7 +14,8 @@ typedef struct {
     int      number;         /* this device takes every count-th batch, from this one on */
     Device  *memory;
     Net    **nets;           /* [blocks] */
-    float   *buffers[2];     /* boundaries, in turn */
+    float   *buffers[2];     /* of the device: boundaries, in turn */
+    float   *rows;           /* of the host: [ROWS] samples; then what the last block says of them */
     int      labels[ROWS];
     Accuracy accuracy;
     int      rc;
@@ -51,7 +52,8 @@ static int open_part(Part *part)
     if (device_open(&part->memory, part->e->devices, part->number, &part->err) != 0) return -1;
     part->nets = calloc((size_t)workload->block_count, sizeof *part->nets);
     for (int i = 0; i < 2; i++) part->buffers[i] = device_alloc(part->memory, count);
-    if (!part->nets || !part->buffers[0] || !part->buffers[1]) return error_no_memory(&part->err);
+    part->rows = calloc(count, sizeof *part->rows);
+    if (!part->nets || !part->buffers[0] || !part->buffers[1] || !part->rows) return error_no_memory(&part->err);
     for (int b = 0; b < workload->block_count; b++)
         if (open_net(part, b) != 0) return -1;
     return 0;
@@ -63,6 +65,7 @@ static void close_part(Part *part)
     free(part->nets);
     for (int i = 0; i < 2; i++)
         if (part->buffers[i]) device_release(part->memory, part->buffers[i]);
+    free(part->rows);
     if (part->memory) device_close(part->memory);
 }
 
@@ -83,15 +86,17 @@ static int ask(Part *part, int64_t first)
     int               from = 0;
 
     for (int64_t r = 0; r < rows; r++)
-        if (data_load(e->data, first + r, e->seed, 0, part->buffers[0] + r * per_row, &part->labels[r],
+        if (data_load(e->data, first + r, e->seed, 0, part->rows + r * per_row, &part->labels[r],
                       &part->err) != 0) return -1;
+    device_put(part->memory, part->buffers[0], part->rows, rows * per_row);
     for (int b = 0; b < workload->block_count; b++, from = !from)
         if (net_forward(part->nets[b], part->buffers[from], part->buffers[!from], ROWS,
                         e->choices ? e->choices[b] : NULL, &part->err) != 0) return -1;
+    device_fetch(part->memory, part->rows, part->buffers[from], rows * workload->classes);
     for (int64_t r = 0; r < rows; r++) {
         if (part->labels[r] < 0 || part->labels[r] >= workload->classes) continue;
         part->accuracy.asked++;
-        part->accuracy.right += is_right(part->buffers[from] + r * workload->classes, workload->classes,
+        part->accuracy.right += is_right(part->rows + r * workload->classes, workload->classes,
                                          part->labels[r]);
     }
     return 0;

@@ -95,13 +95,22 @@ static int find_first_steps(Run *run, Error *err)
     return 0;
 }
 
+static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }
+static void  rows_release(const void *devices, void *rows) { host_release(devices, rows); }
+
 static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;
     size_t           devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
-    TransportOptions transport = {x->program, message_count, x->queue_depth, !device_spec_shares(x->devices)};
+    TransportOptions transport = {x->program, message_count, x->queue_depth, !device_spec_shares(x->devices), x->devices};
     LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
                                .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
+
+    if (device_spec_queues(x->devices)) {        /* copies run beside the program from memory of theirs only */
+        loader.alloc = rows_alloc;
+        loader.release = rows_release;
+        loader.context = x->devices;
+    }
 
     run->block_step = calloc(blocks, sizeof *run->block_step);
     run->ended = calloc(blocks, sizeof *run->ended);
@@ -116,7 +125,9 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     if (find_first_steps(run, err) != 0) return -1;
     buffers_messages(message_count, x->program, x->workload);
     run->message_count = message_count;
-    if (local_new(&run->transport, &transport, err) != 0) return -1;
+    if (device_spec_queues(x->devices) && world_size(x->world) > 1)
+        return error_set(err, "cuda devices are those of one process here, there are %d", world_size(x->world));
+    if ((device_spec_queues(x->devices) ? local_queued_new : local_new)(&run->transport, &transport, err) != 0) return -1;
     if (share_open(&run->share, x, number, run->linked, err) != 0) return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }

@@ -173,10 +173,22 @@ fail:
     return -1;
 }
 
+static float *alloc_rows(const LoaderOptions *options, size_t count)
+{
+    if (count > SIZE_MAX / sizeof(float)) return NULL;
+    return options->alloc ? options->alloc(options->context, count * sizeof(float)) : calloc(count, sizeof(float));
+}
+
+static void release_rows(const LoaderOptions *options, float *rows)
+{
+    if (rows && options->alloc) options->release(options->context, rows);
+    else free(rows);
+}
+
 static void free_slots(const Loader *loader, Device *device)
 {
     for (int i = 0; device->slot && i <= loader->options.prefetch; i++) {
-        free(device->slot[i].x);
+        release_rows(&loader->options, device->slot[i].x);
         free(device->slot[i].labels);
         device->slot[i].x = NULL;
         device->slot[i].labels = NULL;
@@ -242,7 +254,7 @@ static int make_room(const Loader *loader, Device *device, int64_t rows, Error *
     if (rows <= device->room) return 0;
     free_slots(loader, device);
     for (int i = 0; i <= loader->options.prefetch; i++) {
-        device->slot[i].x = calloc((size_t)rows * elements, sizeof(float));
+        device->slot[i].x = alloc_rows(&loader->options, (size_t)rows * elements);
         device->slot[i].labels = calloc((size_t)rows, sizeof(int));
         if (!device->slot[i].x || !device->slot[i].labels) { free_slots(loader, device); return error_no_memory(err); }
     }

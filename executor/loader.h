@@ -22,6 +22,9 @@ typedef struct {
     uint64_t seed;
     const int *cores;        /* [core_count] the lanes may run on; NULL: anywhere */
     int      core_count;
+    void  *(*alloc)(const void *context, size_t bytes);  /* zeroed memory for rows, and its release; NULL: calloc(), free() */
+    void   (*release)(const void *context, void *memory);
+    const void *context;
 } LoaderOptions;
 
 /* Borrows data until loader_free(); copies the options. lanes >= 1 where prefetch > 0. */

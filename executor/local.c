@@ -250,7 +250,7 @@ static void local_free(Transport *transport)
     free(t);
 }
 
-static const TransportOps local_ops = {join, leave, send, receive, reduce, sum, barrier, stop, local_free};
+static const TransportOps local_ops = {join, leave, send, receive, reduce, sum, barrier, stop, local_free, NULL};
 
 static int open_queues(Local *t, const TransportOptions *options)
 {

@@ -266,7 +266,7 @@ static int fill_links(Profile *p, Trace *t)
 
 static const char *notes(Profile *p, Trace *t)
 {
-    char text[512];
+    char text[1024];
 
     snprintf(text, sizeof text, "%d steps a point in %d turns after %d of warm-up; means without the tenth at each end; "
              "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, PROFILE_ROUNDS,
@@ -292,7 +292,7 @@ static int fill_trace(Profile *p, Trace *t)
     t->kinds[0] = (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
     t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
     t->block_count = p->blocks;
-    t->blocking_transfers = true;
+    t->blocking_transfers = !device_spec_queues(p->options->devices);
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;

@@ -47,6 +47,11 @@ void record_times(Recorder *r, const Instruction *in, int64_t began_ns, int64_t 
     times->work_ns[in->op] += end_ns - ready_ns;
 }
 
+void record_wait(Recorder *r, Op op, int64_t ns)
+{
+    r->phases[r->phase_count - 1].wait_ns[op] += ns;
+}
+
 void record_span(Recorder *r, int device, Lane lane, const Instruction *in, int64_t step, int64_t start_ns,
                  int64_t end_ns)
 {

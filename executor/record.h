@@ -20,6 +20,9 @@ int  record_phase(Recorder *recorder, const PhaseTimes *phase, int code_count, i
 /* An instruction began at began_ns, its wait ended at ready_ns and its work at end_ns. */
 void record_times(Recorder *recorder, const Instruction *in, int64_t began_ns, int64_t ready_ns, int64_t end_ns);
 
+/* So much more was waited. */
+void record_wait(Recorder *recorder, Op op, int64_t ns);
+
 /* A span, when step is one of those that are kept and it has a length. */
 void record_span(Recorder *recorder, int device, Lane lane, const Instruction *in, int64_t step,
                  int64_t start_ns, int64_t end_ns);

@@ -1,7 +1,8 @@
 /* The transport: what moves rows between devices, sums over groups, and lets devices meet.
  *
  * A table of functions, so that a worker does not know whether its peers are threads of
- * this process or run elsewhere. `local` (executor/local.c) is for threads.
+ * this process or run elsewhere. `local` is for threads: of devices whose work is done when a
+ * call returns (executor/local.c), and of those that queue it (executor/local_queued.c).
  *
  * Transfers are blocking: they occupy the device that calls. Sums are made in the order of
  * the group's devices, element by element, so their bits do not depend on timing.
@@ -19,6 +20,7 @@
 #include "base/error.h"
 #include "kernels/device.h"
 #include "kernels/net.h"
+#include "kernels/stream.h"
 #include "schedule/program.h"
 
 typedef struct Transport Transport;
@@ -44,6 +46,11 @@ typedef struct {
     /* From any thread. */
     void (*stop)(Transport *);
     void (*free)(Transport *);
+    /* For devices that queue (kernels/stream.h): their calls queue on the stream in use and return when the
+     * others' threads have queued their parts. Waits for the others' work are in the stream; where those of
+     * the next call end, it sets ready (*ready_ns is left alone). *loss of reduce() is host_alloc()'s, values of
+     * sum() are the device's. NULL: the transport does not serve such devices. */
+    void (*expect)(Transport *, int device, Mark *ready);
 } TransportOps;
 
 struct Transport { const TransportOps *ops; };       /* the head of each kind's own struct */
@@ -53,8 +60,12 @@ typedef struct {
     const size_t  *message_count;    /* [channels]: floats of the largest message; borrowed for the call */
     int            queue_depth;      /* messages that a channel holds */
     bool           spin;             /* a core for every device: wait briefly without sleeping */
+    const DeviceSpec *devices;       /* of all; borrowed. Only for devices that queue */
 } TransportOptions;
 
 int local_new(Transport **out, const TransportOptions *options, Error *err);
+
+/* The same for devices that queue. */
+int local_queued_new(Transport **out, const TransportOptions *options, Error *err);
 
 #endif

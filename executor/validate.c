@@ -94,7 +94,7 @@ done:
 /* ---- the run ------------------------------------------------------------------------ */
 
 /* What a device had of its core while it worked, where it is least. Waiting may take a core
- * too, so this can only be too high. */
+ * too, so this can only be too high. Threads of devices that queue tell and wait: they are not asked. */
 static double core_share_of(const ExecutionResult *result, int devices)
 {
     double least = 1;
@@ -102,7 +102,7 @@ static double core_share_of(const ExecutionResult *result, int devices)
     for (int d = 0; d < devices; d++) {
         double work = 0, cpu = 0;
         for (int p = 0; p < result->phase_count; p++) {
-            if (result->phases[p].device != d) continue;
+            if (result->phases[p].device != d || result->phases[p].beside) continue;
             cpu += (double)result->phases[p].cpu_ns;
             for (int op = 0; op < OP_COUNT; op++) work += (double)result->phases[p].work_ns[op];
         }
@@ -124,7 +124,10 @@ static double overhead_of(const ExecutionResult *result, int devices)
             double phase = (double)(t->step_end_ns[t->steps - 1] - t->start_ns);
             all += phase;
             own += phase;
-            for (int op = 0; op < OP_COUNT; op++) own -= (double)(t->work_ns[op] + t->wait_ns[op]);
+            for (int op = 0; op < OP_COUNT; op++) {
+                bool beside = t->beside && (op == OP_SEND || op == OP_ALLREDUCE);
+                own -= (double)(t->wait_ns[op] + (beside ? 0 : t->work_ns[op]));
+            }
         }
         if (all > 0) most = fmax(most, own / all);
     }

@@ -1,4 +1,4 @@
-#include "executor/worker.h"
+#include "executor/worker_parts.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,48 +10,6 @@
 #include "executor/share.h"
 #include "executor/state.h"
 #include "executor/world.h"
-
-typedef struct Worker Worker;
-
-/* A student's block that a phase trains here. */
-typedef struct {
-    Worker  *worker;
-    Net     *net;            /* NULL: not in this phase */
-    int64_t  from;           /* the step it starts at: skipped before */
-    int64_t  handed;         /* the step of the latest snapshot */
-    int      group;          /* that sums its gradients; -1: alone */
-    bool     reports;        /* the first of the group */
-    double   loss;
-    int     *choices;        /* [block.choices] */
-    Tensors *state;          /* for snapshots */
-} Student;
-
-struct Worker {
-    Run      *run;
-    int       device;
-    Recorder *recorder;
-    Device   *memory;
-    Buffers   buffers;
-    bool      joined;        /* the transport */
-    int64_t   queue_bytes;
-    Net     **teacher;       /* [blocks], NULL where there is none */
-    Student  *students;      /* [blocks] */
-    GradientRun *runs;       /* [run_capacity] */
-    int          run_capacity;
-    /* the phase */
-    const Code  *code;
-    const Phase *phase;
-    const Value *values;
-    int          number;     /* of the phase, in code */
-    int          planned;    /* of the phase, in buffers */
-    int64_t      first, step;
-    bool         stopping;
-    /* the instruction */
-    const float *loaded;
-    int64_t      ready_ns;   /* when its wait ended; 0: it had none */
-    int64_t      summed_ns;  /* waited for batch statistics of others */
-    Error        err;
-};
 
 /* ---- meeting, failing --------------------------------------------------------- */
 
@@ -121,7 +79,7 @@ static const float *boundary_rows(const Worker *w, int boundary, int64_t row)
 }
 
 /* Of a value that the device makes itself. */
-static float *own_rows(const Worker *w, int number, int64_t row)
+float *worker_own_rows(const Worker *w, int number, int64_t row)
 {
     const Value *value = &w->values[number];
 
@@ -140,7 +98,7 @@ static int do_load(Worker *w, const Instruction *in)
     if (w->run->x->prefetch > 0) w->ready_ns = clock_ns();
     record_span(w->recorder, w->device, LANE_LOADER, in, w->step, start_ns, end_ns);
     if (!value->borrowed)
-        memcpy(own_rows(w, value_boundary(0), in->row), w->loaded,
+        memcpy(worker_own_rows(w, value_boundary(0), in->row), w->loaded,
                (size_t)(in->rows * value->per_row) * sizeof *w->loaded);
     return 0;
 }
@@ -154,7 +112,7 @@ static int do_receive(Worker *w, const Instruction *in)
     if (value->channel >= 0)
         return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true, &w->ready_ns,
                                &w->err);
-    float *rows = own_rows(w, value_boundary(in->block), in->row);
+    float *rows = worker_own_rows(w, value_boundary(in->block), in->row);
     return t->ops->receive(t, in->link, &rows, count, false, &w->ready_ns, &w->err);
 }
 
@@ -169,7 +127,7 @@ static int do_send(Worker *w, const Instruction *in)
 static int do_teacher(Worker *w, const Instruction *in)
 {
     return net_forward(w->teacher[in->block], boundary_rows(w, in->block, in->row),
-                       own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
+                       worker_own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
 }
 
 static int do_forward(Worker *w, const Instruction *in)
@@ -179,7 +137,7 @@ static int do_forward(Worker *w, const Instruction *in)
 
     if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
     return net_forward(student->net, boundary_rows(w, in->block, in->row),
-                       own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
+                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
                        block->choices ? student->choices : NULL, &w->err);
 }
 
@@ -187,11 +145,11 @@ static int do_backward(Worker *w, const Instruction *in)
 {
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
-    float           *gradient = own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
+    float           *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
 
-    loss_backward(w->memory, block->loss, own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+    loss_backward(w->memory, block->loss, worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
                   boundary_rows(w, in->block + 1, in->row), gradient, in->rows, shape_count(block->out),
-                  w->run->x->program->batch, &student->loss);
+                  w->run->x->program->batch, student->loss_at);
     return net_backward(student->net, gradient, in->rows, &w->err);
 }
 
@@ -201,7 +159,7 @@ static int do_allreduce(Worker *w, const Instruction *in)
     Transport *t = w->run->transport;
     int        count = net_gradients(student->net, w->runs, w->run_capacity);
 
-    return t->ops->reduce(t, in->link, w->device, w->runs, count, &student->loss, &w->ready_ns, &w->err);
+    return t->ops->reduce(t, in->link, w->device, w->runs, count, student->loss_at, &w->ready_ns, &w->err);
 }
 
 static int do_barrier(Worker *w, const Instruction *in)
@@ -222,31 +180,40 @@ static int snapshot(Worker *w, int b, int64_t step)
     return rc;
 }
 
-static int report(Worker *w, int b)
+bool worker_hands_over(const Worker *w, int b, int64_t step)
 {
     const Execution *x = w->run->x;
-    Student         *student = &w->students[b];
-    int64_t          done = w->step + 1;
+
+    return x->snapshot && w->students[b].reports && ((step + 1) % x->snapshot_every == 0 || step + 1 == x->program->steps);
+}
+
+int worker_report(Worker *w, int b, int64_t step)
+{
+    Student *student = &w->students[b];
 
     if (!student->reports) return 0;
     if (!isfinite(student->loss))
         return error_set(&w->err, "the loss is %f: a smaller learning_rate may help", student->loss);
-    if (share_loss(w->run->share, w->device, b, w->step, student->loss, &w->err) != 0) return -1;
-    if (!x->snapshot || (done % x->snapshot_every != 0 && done != x->program->steps)) return 0;
-    return snapshot(w, b, done);
+    if (share_loss(w->run->share, w->device, b, step, student->loss, &w->err) != 0) return -1;
+    return worker_hands_over(w, b, step) ? snapshot(w, b, step + 1) : 0;
 }
 
-static int do_update(Worker *w, const Instruction *in)
+int worker_update(Worker *w, const Instruction *in)
 {
     const Workload *workload = w->run->x->workload;
     SgdStep         sgd = {rate_at(workload, w->step, w->run->x->program->steps), (float)workload->momentum,
                            (float)workload->weight_decay, workload->nesterov};
 
     net_update(w->students[in->block].net, &sgd);
-    return report(w, in->block);
+    return 0;
 }
 
-static int (*const perform[OP_COUNT])(Worker *, const Instruction *) = {
+static int do_update(Worker *w, const Instruction *in)
+{
+    return worker_update(w, in) == 0 ? worker_report(w, in->block, w->step) : -1;
+}
+
+int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *) = {
     [OP_LOAD] = do_load,       [OP_RECV] = do_receive,      [OP_SEND] = do_send,
     [OP_TEACHER] = do_teacher, [OP_FORWARD] = do_forward,   [OP_BACKWARD] = do_backward,
     [OP_UPDATE] = do_update,   [OP_ALLREDUCE] = do_allreduce, [OP_BARRIER] = do_barrier,
@@ -268,6 +235,11 @@ static bool waits(const Worker *w, Op op)
     return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
 }
 
+void worker_tell(Worker *w, int i, int64_t now_ns)
+{
+    tell(w, waits(w, w->code->code[i].op) ? WHERE_WAITING : WHERE_WORKING, i, now_ns);
+}
+
 static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t end_ns)
 {
     int64_t ready_ns = w->ready_ns ? w->ready_ns : began_ns;
@@ -285,13 +257,18 @@ static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t e
 
 static bool trains(Op op) { return op == OP_FORWARD || op == OP_BACKWARD || op == OP_ALLREDUCE || op == OP_UPDATE; }
 
-static int fail_at(Worker *w, const Instruction *in)
+bool worker_skips(const Worker *w, const Instruction *in)
+{
+    return trains(in->op) && w->step < w->students[in->block].from;
+}
+
+int worker_fail_at(Worker *w, const Instruction *in, int64_t step)
 {
     char text[160];
 
     if (in->op == OP_LOAD) return -1;            /* the error names file and sample */
     instruction_text(w->run->x->program, in, text, sizeof text);
-    return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, w->step, text);
+    return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, step, text);
 }
 
 static int run_step(Worker *w)
@@ -300,11 +277,11 @@ static int run_step(Worker *w)
 
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
-        if (trains(in->op) && w->step < w->students[in->block].from) continue;
+        if (worker_skips(w, in)) continue;
         int64_t began_ns = clock_ns();
         w->ready_ns = w->summed_ns = 0;
-        tell(w, waits(w, in->op) ? WHERE_WAITING : WHERE_WORKING, w->phase->first + i, began_ns);
-        if (perform[in->op](w, in) != 0) return fail_at(w, in);
+        worker_tell(w, w->phase->first + i, began_ns);
+        if (worker_perform[in->op](w, in) != 0) return worker_fail_at(w, in, w->step);
         end_ns = clock_ns();
         record(w, in, began_ns, end_ns);
     }
@@ -370,6 +347,8 @@ static int open_student(Worker *w, const Instruction *in)
     Student         *student = &w->students[in->block];
 
     student->worker = w;
+    student->loss_at = &student->loss;
+    student->summed = NULL;
     student->group = -1;
     student->reports = true;
     student->from = student->handed = w->run->block_step[in->block];
@@ -437,7 +416,7 @@ static int64_t own_bytes(const Net *net)
 /* Of all that is open. */
 static void count_bytes(Worker *w)
 {
-    int64_t bytes = w->queue_bytes + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
+    int64_t bytes = w->queue_bytes + queued_bytes(w) + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
                     + loader_bytes(w->run->loader, w->device);
     int64_t *peak = &w->run->peak_bytes[w->device];
 
@@ -528,15 +507,17 @@ static int run_phase(Worker *w, bool stolen)
 {
     int64_t    steps = w->run->x->program->steps;
     PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen, .first = w->first,
-                        .steps = steps - w->first};
+                        .steps = steps - w->first, .beside = w->queued != NULL};
 
     if (is_over(w)) return 0;
     if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
     int64_t before_ns = clock_thread_ns();
+    if (w->queued && queued_begin(w) != 0) return -1;
     for (; w->step < steps; w->step++) {
         if (!step_begins(w, stolen)) { w->stopping = true; break; }
-        if (run_step(w) != 0) return -1;
+        if ((w->queued ? queued_step(w) : run_step(w)) != 0) return -1;
     }
+    if (w->queued && queued_end(w) != 0) return -1;
     record_cpu(w->recorder, clock_thread_ns() - before_ns);
     return close_phase(w);
 }
@@ -557,6 +538,7 @@ static int open_worker(Worker *w)
         || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
     w->joined = true;
     if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;
+    if (device_queues(w->memory) && queued_open(w) != 0) return -1;
     count_bytes(w);
     if (x->program->devices[w->device].phase_count == 0) return 0;
     select_phase(w, &x->program->devices[w->device], 0, false);
@@ -590,6 +572,7 @@ static void close_worker(Worker *w)
         close_nets(w, true);
         for (int b = 0; b < w->run->x->workload->block_count; b++) free(w->students[b].choices);
     }
+    queued_close(w);
     if (w->joined) w->run->transport->ops->leave(w->run->transport, w->device);
     buffers_free(&w->buffers, w->memory);
     free(w->teacher);
@@ -607,6 +590,7 @@ void *worker_run(void *argument)
     if (rc != 0) run_fail(w.run, &w.err);
     gate_pass(&w.run->gate);
     if (rc == 0 && !atomic_load(&w.run->failed)) rc = run_phases(&w);
+    if (queued_rest(&w) != 0) rc = -1;
     whereabouts_state(w.run->where, w.device, rc == 0 ? WHERE_DONE : WHERE_FAILED, clock_ns());
     if (rc != 0) run_fail(w.run, &w.err);
     gate_pass(&w.run->gate);

@@ -34,7 +34,7 @@ static Program *ring_of_four(void)
 static Transport *open_local(const Program *program, bool spin)
 {
     size_t           count = LENGTH;
-    TransportOptions options = {program, &count, DEPTH, spin};
+    TransportOptions options = {.program = program, .message_count = &count, .queue_depth = DEPTH, .spin = spin};
     Transport       *t;
     Error            err = {""};
 

@@ -1,6 +1,8 @@
 /* Profile and validation: figures of samples, the corrected trace, and both on a network of
- * two small blocks on two devices. No test looks at how long anything took. */
+ * two small blocks on two devices, of the CPU and such as queue their work. No test looks at how
+ * long anything took. */
 #include "tests/support.h"
+#include "tests/queued_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -118,14 +120,14 @@ typedef struct {
     Trace     *trace;
 } Bench;
 
-static Bench set_up(const char *devices)
+static Bench set_up(const char *devices, bool queues)
 {
     Bench b = {0};
     Text  text = {0};
     Error err = {""};
 
     if (workload_parse(&b.workload, "two", workload_json, sizeof workload_json - 1, &err) != 0
-        || device_spec_parse(&b.devices, devices, &err) != 0
+        || (queues ? queued_devices : device_spec_parse)(&b.devices, devices, &err) != 0
         || data_open(&b.data, "synthetic", b.workload, DATA_TRAIN, 0, &err) != 0) fail_msg("%s", err.text);
     ProfileOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .batch = 6, .trials = 6,
                               .queue_depth = 2, .lanes = b.devices.count, .prefetch = 0, .seed = 3,
@@ -144,15 +146,14 @@ static void tear_down(Bench *b)
 }
 
 /* Three devices share 6 rows as 6, 3 or 2: those are timed, and messages of one row. */
-static void a_profile_has_what_schedules_need(void **state)
+static void look_at_profile(bool queues)
 {
-    Bench b = set_up("cpu:3");
+    Bench b = set_up("cpu:3", queues);
 
-    (void)state;
     assert_string_equal(b.trace->provenance_kind, "measured");
     assert_int_equal(b.trace->batch, 6);
     assert_int_equal(b.trace->samples, 60);
-    assert_true(b.trace->blocking_transfers);
+    assert_int_equal(b.trace->blocking_transfers, !queues);
     for (int block = 0; block < 2; block++)
         for (int w = 0; w < WORK_COUNT; w++) {
             const Curve *curve = &b.trace->blocks[block].work[w][0];
@@ -166,8 +167,12 @@ static void a_profile_has_what_schedules_need(void **state)
     assert_int_equal(b.trace->links.reduce_count, 2);
     assert_int_equal(b.trace->links.reduces[1].devices, 3);
     assert_true(b.trace->blocks[1].gradient_bytes >= (4 * 8 + 4) * 4);    /* and padding */
+    assert_true(b.trace->loader.batch_ns > 0 || b.trace->loader.sample_ns > 0);
     tear_down(&b);
 }
+
+static void a_profile_has_what_schedules_need(void **state) { (void)state; look_at_profile(false); }
+static void a_profile_of_devices_that_queue(void **state) { (void)state; look_at_profile(true); }
 
 static int count_of(const char *text, const char *word)
 {
@@ -177,16 +182,15 @@ static int count_of(const char *text, const char *word)
     return count;
 }
 
-static void validation_runs_every_schedule(void **state)
+static void look_at_validation(bool queues)
 {
-    Bench      b = set_up("cpu:2");
+    Bench      b = set_up("cpu:2", queues);
     Scenario   scenario;
     Validation v;
     Text       text = {0};
     Error      err = {""};
     ScenarioOptions cluster = {.queue_depth = 2};
 
-    (void)state;
     if (scenario_build(&scenario, b.trace, &cluster, &err) != 0) fail_msg("%s", err.text);
     ValidateOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .scenario = &scenario,
                                .schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU
@@ -219,6 +223,9 @@ static void validation_runs_every_schedule(void **state)
     tear_down(&b);
 }
 
+static void validation_runs_every_schedule(void **state) { (void)state; look_at_validation(false); }
+static void validation_of_devices_that_queue(void **state) { (void)state; look_at_validation(true); }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,7 +233,9 @@ int main(void)
         cmocka_unit_test(early_steps_are_left_out),
         cmocka_unit_test(only_what_was_measured_is_corrected),
         cmocka_unit_test(a_profile_has_what_schedules_need),
+        cmocka_unit_test(a_profile_of_devices_that_queue),
         cmocka_unit_test(validation_runs_every_schedule),
+        cmocka_unit_test(validation_of_devices_that_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include "executor/choose.h"
 #include "executor/evaluate.h"
 #include "tools/run.h"
+#include "tools/run_common.h"
 
 typedef struct {
     const char *workload, *student, *teacher, *data, *devices, *output;
@@ -24,6 +25,7 @@ typedef struct {
 
 static int open_inputs(Inputs *in, const Settings *s, Error *err)
 {
+    if (device_spec_ask(&in->devices, err) != 0) return -1;
     if (workload_read(&in->workload, s->workload, err) != 0) return -1;
     const char *source = s->data ? s->data : in->workload->data ? in->workload->data : "synthetic";
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
@@ -158,8 +160,9 @@ static int check(Inputs *in, const Settings *s, const Operands *operands, Error 
     if (!s->workload) return error_set(err, "expected --workload W");
     if (!s->student) return error_set(err, "expected --student FILE, as pipebd-run train wrote it");
     if (!s->output) return error_set(err, "expected -o CHOSEN");
-    if (device_spec_parse(&in->devices, s->devices, err) != 0) return -1;
-    return 0;
+    if (run_devices(&in->devices, s->devices, NULL, false, err) != 0) return -1;
+    return in->devices.type == DEVICE_CPU ? 0 : error_set(err, "--devices %s: paths are measured on the CPU, expected cpu:N",
+                                                          s->devices);
 }
 
 int run_choose(int argc, char **argv)

@@ -11,10 +11,10 @@ int measure_check(MeasureSettings *s, const Option *table, Error *err)
 
     s->prefetch_given = option_given(table, "prefetch");
     if (!s->workload) return error_set(err, "expected --workload W");
-    if (!s->devices) return error_set(err, "expected --devices cpu:N");
+    if (!s->devices) return error_set(err, "expected --devices, as in cpu:2 or cuda:0/4");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
         return error_set(err, "--lanes: no effect with --prefetch 0");
-    return device_spec_parse(&devices, s->devices, err);
+    return run_devices(&devices, s->devices, s->precision, false, err);
 }
 
 /* The teacher's weights from a file, or from what the workload names. */
@@ -28,7 +28,7 @@ static int open_teacher(MeasureInputs *out, const MeasureSettings *s, Error *err
 int measure_open(MeasureInputs *out, const MeasureSettings *s, Error *err)
 {
     *out = (MeasureInputs){.stop = run_catch_interrupt()};
-    if (device_spec_parse(&out->devices, s->devices, err) != 0) return -1;
+    if (run_devices(&out->devices, s->devices, s->precision, true, err) != 0) return -1;
     if (workload_read(&out->workload, s->workload, err) != 0) return -1;
     out->batch = s->batch ? s->batch : out->workload->batch;
     const char *source = s->data ? s->data : out->workload->data ? out->workload->data : "synthetic";
@@ -64,6 +64,7 @@ static void today(char *out, size_t size)
 int measure_profile(Text *out, const MeasureInputs *in, const MeasureSettings *s, Progress *progress, Error *err)
 {
     char           date[16];
+    Text           facts = {0};
     ProfileOptions options = {.workload = in->workload, .devices = &in->devices, .data = in->data,
                               .teacher = in->teacher, .batch = in->batch, .trials = (int)s->trials,
                               .queue_depth = (int)s->queue_depth, .lanes = in->lanes, .prefetch = in->prefetch,
@@ -71,5 +72,9 @@ int measure_profile(Text *out, const MeasureInputs *in, const MeasureSettings *s
                               .context = progress, .date = date, .note = ""};
 
     today(date, sizeof date);
-    return profile(out, &options, err);
+    if (device_spec_facts(&in->devices, &facts, err) != 0) return -1;
+    options.note = text_string(&facts);
+    int rc = profile(out, &options, err);
+    text_free(&facts);
+    return rc;
 }

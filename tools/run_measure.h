@@ -10,10 +10,11 @@
 #include "executor/data.h"
 #include "executor/tensors.h"
 #include "kernels/device.h"
+#include "tools/run_common.h"
 #include "workloads/workload.h"
 
 typedef struct {
-    const char *workload, *devices, *data, *teacher;
+    const char *workload, *devices, *precision, *data, *teacher;
     int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's; lanes 0: chosen */
     bool        prefetch_given;
 } MeasureSettings;
@@ -23,7 +24,8 @@ typedef struct {
 #define MEASURE_OPTIONS(m)                                                                                    \
     {"workload", 0, OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \
      NULL, false},                                                                                              \
-    {"devices", 0, OPTION_STRING, "cpu:N", "The devices: N groups of the machine's cores.", &(m).devices, 0, 0, \
+    {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL, false},              \
+    {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16.", &(m).precision, 0, 0,     \
      NULL, false},                                                                                              \
     {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER, instead of the "  \
      "workload's.", &(m).data, 0, 0, NULL, false},                                                              \

@@ -40,7 +40,7 @@ int run_profile(int argc, char **argv)
          false},
         {0},
     };
-    Options options = {"pipebd-run profile", "--workload W --devices cpu:N -o TRACE [options]",
+    Options options = {"pipebd-run profile", "--workload W --devices DEVICES -o TRACE [options]",
                        "Measures every block at every share of the batch that a group of devices can "
                        "have, alone and while the other devices compute, the links between devices, "
                        "all-reduces and the loader, and writes a trace for pipebd-plan.", table, NULL};

@@ -22,7 +22,7 @@
 enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
 
 typedef struct {
-    const char *workload, *plan, *schedule, *trace, *devices, *data, *teacher, *checkpoint, *timeline, *output;
+    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output;
     int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts;
     bool        synchronise, prefetch_given, resume;
 } Settings;
@@ -166,7 +166,7 @@ static int open_all(Train *t, Error *err)
         plan_free(t->plan);
         t->plan = NULL;
     }
-    if (device_spec_parse(&t->devices, s->devices ? s->devices : devices, err) != 0) return -1;
+    if (run_devices(&t->devices, s->devices ? s->devices : devices, s->precision, true, err) != 0) return -1;
     if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
     if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
     run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes, &t->prefetch);
@@ -444,7 +444,9 @@ int run_train(int argc, char **argv)
         {"schedule", 0, OPTION_STRING, "NAME", "Or a schedule: dp, ls, tr, dpu, ir, ahd, split; all but dp, ir, tr and dpu need --trace.",
          &s.schedule, 0, 0, NULL, false},
         {"trace", 0, OPTION_STRING, "TRACE", "With --schedule: plan from the times in this trace.", &s.trace, 0, 0, NULL, false},
-        {"devices", 0, OPTION_STRING, "cpu:N", "Devices; by default as many as the plan is for.", &s.devices, 0, 0, NULL, false},
+        {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP " By default cpu:N, as many as the plan is for.", &s.devices, 0, 0,
+         NULL, false},
+        {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16; by default fp32.", &s.precision, 0, 0, NULL, false},
         {"data", 0, OPTION_STRING, "SOURCE", "Where samples come from: " DATA_SOURCES "; by default the workload's.",
          &s.data, 0, 0, NULL, false},
         {"epochs", 0, OPTION_INTEGER, "N", "Epochs that every block is trained.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},
@@ -471,7 +473,7 @@ int run_train(int argc, char **argv)
         {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
         {0},
     };
-    Options  options = {"pipebd-run train", "--workload W (--plan PLAN | --schedule NAME --devices cpu:N) -o FILE [options]",
+    Options  options = {"pipebd-run train", "--workload W (--plan PLAN | --schedule NAME --devices DEVICES) -o FILE [options]",
                         "Trains the students of a workload block by block against its teacher.", table, NULL};
     Operands operands;
     Error    err = {""};

@@ -279,7 +279,7 @@ int run_validate(int argc, char **argv)
          false},
         {0},
     };
-    Options  options = {"pipebd-run validate", "--workload W --devices cpu:N -o FOLDER [options]",
+    Options  options = {"pipebd-run validate", "--workload W --devices DEVICES -o FOLDER [options]",
                         "Profiles the blocks, predicts every schedule's epoch from that alone, runs every "
                         "schedule, and compares.", table, NULL};
     Operands operands;
