@@ -27,17 +27,17 @@ static int split(char *line, char *column[COLUMNS])
     return 0;
 }
 
-static Precision precision_of(const char *name)
+static Numbers numbers_of(const char *name)
 {
     int p = 0;
 
-    while (p < PRECISION_COUNT - 1 && strcmp(precision_names[p], name) != 0) p++;
-    return (Precision)p;
+    while (p < NUMBERS_COUNT - 1 && strcmp(numbers_names[p], name) != 0) p++;
+    return (Numbers)p;
 }
 
 static double images_per_s(const Workload *network, const Hardware *hardware, char *const column[COLUMNS])
 {
-    ModelDevice device = {hardware, &model_constants, precision_of(column[PRECISION])};
+    ModelDevice device = {hardware, &model_constants, numbers_of(column[PRECISION])};
     double      batch = atof(column[BATCH]);
     BlockCost   cost = model_block(&device, network, 0, batch);
     double      us = cost.student_us[PASS_FORWARD] + cost.student_us[PASS_DATA] + cost.student_us[PASS_WEIGHT];

@@ -64,7 +64,7 @@ static double epoch_s(double step_us) { return step_us * 1e-6 * STEPS; }
 
 static void evaluate(Fit *fit)
 {
-    ModelDevice device = {fit->hardware, &fit->constants, PRECISION_TF32};
+    ModelDevice device = {fit->hardware, &fit->constants, NUMBERS_TF32};
 
     for (int r = 0; r < ROWS; r++) {
         double teacher = 0, student = 0;

@@ -38,7 +38,7 @@ static Hardware *open_hardware(const char *name)
     return hardware;
 }
 
-static ModelDevice device_of(const Hardware *hardware, Precision precision)
+static ModelDevice device_of(const Hardware *hardware, Numbers precision)
 {
     return (ModelDevice){hardware, &model_constants, precision};
 }
@@ -77,7 +77,7 @@ static void read_good(const char *path, const char *expected, void *context)
 
     (void)expected; (void)context;
     ok(parse_file(&hardware, path, &err), &err);
-    assert_true(hardware->flop_per_s[PRECISION_FP32] > 0);
+    assert_true(hardware->flop_per_s[NUMBERS_FP32] > 0);
     hardware_free(hardware);
 }
 
@@ -108,7 +108,7 @@ static void values_are_scaled(void **state)
     assert_string_equal(h->name, "a card");
     assert_string_equal(h->sources[0], "measured here");
     near(h->bandwidth_bytes_per_s, 10e9, 0);
-    near(h->flop_per_s[PRECISION_TF32], 20e12, 0);
+    near(h->flop_per_s[NUMBERS_TF32], 20e12, 0);
     near(h->boost_hz, 3e9, 0);
     near(h->nvlink.bytes_per_s, 50e9, 0);
     near(hardware_pcie_bytes_per_s(&h->pcie), 31.508e9, 1e-4);       /* 16 GT/s, 128b/130b, 16 lanes */
@@ -177,7 +177,7 @@ static void unknown_device_is_refused(void **state)
 static void conv_by_hand(void **state)
 {
     Hardware    *h = open_hardware("rtx-a6000");
-    ModelDevice  device = device_of(h, PRECISION_FP32);
+    ModelDevice  device = device_of(h, NUMBERS_FP32);
     Layer        conv = {.kind = LAYER_CONV, .name = "0", .in = {4, 6, 6}, .out = {8, 3, 3}, .kernel = 3, .stride = 2,
                          .padding = 1, .groups = 1, .bias = true};
     OperatorWork w[OPERATOR_MOST];
@@ -201,7 +201,7 @@ static void conv_by_hand(void **state)
 static void half_precision_halves_bytes(void **state)
 {
     Hardware    *h = open_hardware("rtx-a6000");
-    ModelDevice  half = device_of(h, PRECISION_FP16);
+    ModelDevice  half = device_of(h, NUMBERS_FP16);
     Layer        norm = {.kind = LAYER_BATCHNORM, .name = "0", .in = {8, 5, 5}, .out = {8, 5, 5}};
     Layer        linear = {.kind = LAYER_LINEAR, .name = "1", .in = {20, 1, 1}, .out = {10, 1, 1}};
     OperatorWork w[OPERATOR_MOST];
@@ -222,7 +222,7 @@ static void roofline_by_hand(void **state)
 {
     Hardware      *h = open_hardware("rtx-a6000");
     ModelConstants c = model_constants;
-    ModelDevice    device = {h, &c, PRECISION_FP32};
+    ModelDevice    device = {h, &c, NUMBERS_FP32};
 
     (void)state;
     c.tile_least = c.tile_most = 128;
@@ -269,7 +269,7 @@ static void operators_add_up(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         Workload   *w = open_workload(names[i]);
-        ModelDevice device = device_of(h, PRECISION_BF16);
+        ModelDevice device = device_of(h, NUMBERS_BF16);
         for (int b = 0; b < w->block_count; b++) {
             BlockCost cost = model_block(&device, w, b, 37);
             Summed    sum = {0};
@@ -304,7 +304,7 @@ static void choices_are_means(void **state)
 {
     Workload   *w = open_workload("nas-cifar10");
     Hardware   *h = open_hardware("rtx-a6000");
-    ModelDevice device = device_of(h, PRECISION_TF32);
+    ModelDevice device = device_of(h, NUMBERS_TF32);
     BlockCost   whole = model_block(&device, w, 0, 100);
     Layers      supernet = w->block[0].student;
     double      mean[PASS_COUNT] = {0}, squares = 0, sum = 0;
@@ -353,9 +353,9 @@ static void better_is_never_slower(void **state)
         if (block_us(&device, w, b, rows + 1) < us) fail_msg("%s on %s, block %d: %d rows are slower than one more", w->name, h->name, b, rows);
         switch (round % 4) {
         case 0: h->bandwidth_bytes_per_s *= factor; break;
-        case 1: h->flop_per_s[device.precision] *= factor; h->flop_per_s[PRECISION_FP32] *= factor; break;
+        case 1: h->flop_per_s[device.precision] *= factor; h->flop_per_s[NUMBERS_FP32] *= factor; break;
         case 2: h->cache_bytes = (int64_t)((double)h->cache_bytes * factor); break;
-        default: h->flop_per_s[PRECISION_FP32] *= factor; break;
+        default: h->flop_per_s[NUMBERS_FP32] *= factor; break;
         }
         if (block_us(&device, w, b, rows) > us * (1 + 1e-12)) fail_msg("%s on %s, block %d, %d rows: better (%d) is slower", w->name, h->name, b, rows, round % 4);
         workload_free(w);
@@ -382,7 +382,7 @@ static void trace_holds_the_blocks(void **state)
     Hardware    *h = open_hardware("rtx-2080-ti");
     ModelOptions options = {.workload = w, .hardware = h, .devices = 3, .precision = model_precision(h), .prefetch = 2};
     Trace       *t = trace_of(&options);
-    ModelDevice  device = device_of(h, PRECISION_FP32);
+    ModelDevice  device = device_of(h, NUMBERS_FP32);
 
     (void)state;
     assert_string_equal(t->provenance_kind, "modelled");
@@ -414,7 +414,7 @@ static void links_by_hand(void **state)
     const ModelHostConstants *c = &model_host_constants;
     Workload    *w = open_workload("vgg16-dsconv-cifar10");
     Hardware    *h = open_hardware("rtx-2080-ti");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = PRECISION_FP32, .cores = 8, .lanes = 2};
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = NUMBERS_FP32, .cores = 8, .lanes = 2};
     double       rate = 8e9 * 128 / 130 / 8 * 16 * c->link_share / 2;
     Trace       *t = trace_of(&options);
 
@@ -452,17 +452,73 @@ static void what_a_device_lacks_is_refused(void **state)
 {
     Workload    *w = open_workload("digits");
     Hardware    *h = open_hardware("rtx-2080-ti"), *ada = open_hardware("rtx-4090");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = PRECISION_TF32};
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = NUMBERS_TF32};
 
     (void)state;
     refused(&options, "no rate for tf32 in its file, which has: fp32 fp16");
-    options.precision = PRECISION_FP16;
+    options.precision = NUMBERS_FP16;
     options.link = MODEL_LINK_NVLINK;
     refused(&options, "its NVLink joins 2 devices, not 4");
     options.hardware = ada;
     refused(&options, "has no NVLink");
     hardware_free(h);
     hardware_free(ada);
+    workload_free(w);
+}
+
+/* Memory runs out at every allocation in turn: an error that says so, and nothing is left behind (the
+ * sanitizers see it). */
+static void memory_runs_out(void **state)
+{
+    Workload    *w = open_workload("nas-digits");
+    Hardware    *h, *full = open_hardware("rtx-a6000");
+    char        *path = format_text("%s/tests/fixtures/device/good/all-keys.json", PIPEBD_ROOT), *text;
+    size_t       length;
+    ModelOptions options = {.workload = w, .hardware = full, .devices = 4, .precision = NUMBERS_TF32};
+    Trace       *trace;
+    bool         more = true;
+
+    (void)state;
+    for (long n = 1; more; n++) {
+        Error err = {""};
+        alloc_fail_after(n);
+        int rc = model_trace(&trace, &options, &err);
+        more = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (more && rc != 0) assert_true(error_is_no_memory(&err));
+        assert_int_equal(rc == 0, trace != NULL);
+        if (!more) ok(rc, &err);
+        trace_free(trace);
+    }
+    text = slurp(path, &length);
+    more = true;
+    for (long n = 1; more; n++) {
+        Error err = {""};
+        alloc_fail_after(n);
+        int rc = hardware_parse(&h, "all-keys.json", text, length, &err);
+        more = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (more && rc != 0) assert_true(err.text[0] != 0);
+        assert_int_equal(rc == 0, h != NULL);
+        hardware_free(h);
+    }
+    free(text);
+    free(path);
+    hardware_free(full);
+    workload_free(w);
+}
+
+/* A device so slow that no trace can say it: an error, not a number that has wrapped around. */
+static void too_slow_is_refused(void **state)
+{
+    Workload    *w = open_workload("digits");
+    Hardware    *h = open_hardware("rtx-a6000");
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 2, .precision = NUMBERS_FP32};
+
+    (void)state;
+    h->bandwidth_bytes_per_s = 1e-300;
+    refused(&options, "is beyond 2^47 ns (39 hours)");
+    hardware_free(h);
     workload_free(w);
 }
 
@@ -507,7 +563,8 @@ int main(void)
         cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
         cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand),
-        cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(planners_take_the_traces),
+        cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),
+        cmocka_unit_test(planners_take_the_traces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,7 +100,7 @@ int trace_model(const ModelSettings *s, Error *err)
     if (workload_read(&workload, s->workload, err) != 0) goto done;
     if (hardware_read(&hardware, s->device, err) != 0) goto done;
     ModelOptions options = {.workload = workload, .hardware = hardware, .devices = s->devices, .batch = s->batch,
-                            .precision = s->precision > 0 ? (Precision)(s->precision - 1) : model_precision(hardware),
+                            .precision = s->precision > 0 ? (Numbers)(s->precision - 1) : model_precision(hardware),
                             .link = (ModelLink)s->link, .blocking = s->transfers == 1, .data = (ModelData)s->data,
                             .cores = s->cores, .lanes = s->lanes, .prefetch = s->prefetch, .name = s->name,
                             .date = s->date};

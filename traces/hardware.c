@@ -10,7 +10,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-const char *const precision_names[PRECISION_COUNT + 1] = {"fp32", "tf32", "fp16", "bf16", NULL};
+const char *const numbers_names[NUMBERS_COUNT + 1] = {"fp32", "tf32", "fp16", "bf16", NULL};
 
 /* ---- values ---------------------------------------------------------------------- */
 
@@ -69,11 +69,11 @@ static int read_rates(Hardware *hardware, const JsonAt *root, Error *err)
 {
     JsonAt at = json_member(root, "tflops");
 
-    if (json_check_keys(&at, precision_names, err) != 0) return -1;
-    for (int p = 0; p < PRECISION_COUNT; p++) {
-        JsonAt rate = json_member(&at, precision_names[p]);
-        if (p != PRECISION_FP32 && !json_has(&rate)) continue;
-        if (get_positive(&at, precision_names[p], 1e6, 1e12, &hardware->flop_per_s[p], err) != 0) return -1;
+    if (json_check_keys(&at, numbers_names, err) != 0) return -1;
+    for (int p = 0; p < NUMBERS_COUNT; p++) {
+        JsonAt rate = json_member(&at, numbers_names[p]);
+        if (p != NUMBERS_FP32 && !json_has(&rate)) continue;
+        if (get_positive(&at, numbers_names[p], 1e6, 1e12, &hardware->flop_per_s[p], err) != 0) return -1;
     }
     return 0;
 }

@@ -15,10 +15,10 @@
 
 /* What convolutions and matrix products compute in; all else is float32, but for fp16 and bf16,
  * where activations are two bytes everywhere. */
-typedef enum { PRECISION_FP32, PRECISION_TF32, PRECISION_FP16, PRECISION_BF16, PRECISION_COUNT } Precision;
+typedef enum { NUMBERS_FP32, NUMBERS_TF32, NUMBERS_FP16, NUMBERS_BF16, NUMBERS_COUNT } Numbers;
 
 /* "fp32"; also the keys of "tflops". NULL-terminated. */
-extern const char *const precision_names[PRECISION_COUNT + 1];
+extern const char *const numbers_names[NUMBERS_COUNT + 1];
 
 typedef struct {
     int  generation, lanes;
@@ -39,7 +39,7 @@ typedef struct {
     double         bandwidth_bytes_per_s;
     int            multiprocessors;
     double         boost_hz;             /* the rates' clock; no formula uses it */
-    double         flop_per_s[PRECISION_COUNT];  /* of the whole device, a multiply-accumulate being
+    double         flop_per_s[NUMBERS_COUNT];  /* of the whole device, a multiply-accumulate being
                                                   * two; 0: it cannot. fp32 is always there */
     HardwarePcie   pcie;
     HardwareNvlink nvlink;

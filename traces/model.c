@@ -19,12 +19,13 @@ typedef struct {
     Error      *err;
 } Model;
 
-Precision model_precision(const Hardware *hardware)
+Numbers model_precision(const Hardware *hardware)
 {
-    return hardware->flop_per_s[PRECISION_TF32] > 0 ? PRECISION_TF32 : PRECISION_FP32;
+    return hardware->flop_per_s[NUMBERS_TF32] > 0 ? NUMBERS_TF32 : NUMBERS_FP32;
 }
 
-static int64_t ns_of(double us) { return llround(us * 1000); }
+/* What is longer than a trace can say is refused when it is read back. */
+static int64_t ns_of(double us) { return us * 1000 < (double)TRACE_MAX_NS ? llround(us * 1000) : TRACE_MAX_NS + 1000; }
 
 /* ---- what is chosen ------------------------------------------------------------------ */
 
@@ -34,9 +35,9 @@ static int check_precision(const Model *m)
 
     if (h->flop_per_s[m->options->precision] > 0) return 0;
     return error_set(m->err, "%s: no rate for %s in its file, which has:%s%s%s%s", h->name,
-                     precision_names[m->options->precision], h->flop_per_s[PRECISION_FP32] > 0 ? " fp32" : "",
-                     h->flop_per_s[PRECISION_TF32] > 0 ? " tf32" : "", h->flop_per_s[PRECISION_FP16] > 0 ? " fp16" : "",
-                     h->flop_per_s[PRECISION_BF16] > 0 ? " bf16" : "");
+                     numbers_names[m->options->precision], h->flop_per_s[NUMBERS_FP32] > 0 ? " fp32" : "",
+                     h->flop_per_s[NUMBERS_TF32] > 0 ? " tf32" : "", h->flop_per_s[NUMBERS_FP16] > 0 ? " fp16" : "",
+                     h->flop_per_s[NUMBERS_BF16] > 0 ? " bf16" : "");
 }
 
 static int choose_link(Model *m)
@@ -221,7 +222,7 @@ static void notes(const Model *m, Text *out)
 
     text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. Device: %s, file hash %016" PRIx64
                 "; workload hash %016" PRIx64 "; precision %s; a layer is a kernel, nothing is fused; ", MODEL_VERSION,
-                o->hardware->name, o->hardware->hash, o->workload->hash, precision_names[o->precision]);
+                o->hardware->name, o->hardware->hash, o->workload->hash, numbers_names[o->precision]);
     link_words(m, out);
     text_printf(out, "; loader: %s, %" PRId64 " cores on %" PRId64 " lanes", m->jpeg ? "JPEG photographs" : "raw pixels",
                 m->cores, m->lanes);

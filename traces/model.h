@@ -32,7 +32,7 @@ typedef struct {
     const Hardware *hardware;
     int64_t     devices;     /* at least 1 */
     int64_t     batch;       /* global; 0: the workload's */
-    Precision   precision;   /* see model_precision() */
+    Numbers   precision;   /* see model_precision() */
     ModelLink   link;
     bool        blocking;    /* a transfer occupies the device that sends */
     ModelData   data;
@@ -45,7 +45,7 @@ typedef struct {
 enum { MODEL_CORES = 4 };
 
 /* tf32 where the device has it, else fp32: what PyTorch's convolutions do by themselves. */
-Precision model_precision(const Hardware *hardware);
+Numbers model_precision(const Hardware *hardware);
 
 /* *out is yours: trace_free() it. It has been through trace_parse(). Points are at every share of the
  * batch that a group of 1 to devices can have, and at every power of two up to it. Refuses a precision

@@ -98,7 +98,7 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
 /* Buffers: one that is read, one that is written, and one for each residual around. */
 static int64_t buffers(const Needs *needs) { return (2 + needs->deepest) * needs->largest; }
 
-void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Precision precision)
+void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Numbers precision)
 {
     LayersCost teacher = layers_cost(&work->teacher), student = layers_cost(&work->student);
     Needs      frozen = {.frozen = true}, trained = {.frozen = false};

@@ -10,6 +10,6 @@
 #include "workloads/workload.h"
 
 /* Fills output, weight, gradient, state and activation bytes. */
-void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Precision precision);
+void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Numbers precision);
 
 #endif

@@ -9,9 +9,9 @@ const char *pass_name(Pass pass)
     return names[pass];
 }
 
-int model_element_bytes(Precision precision)
+int model_element_bytes(Numbers precision)
 {
-    return precision == PRECISION_FP16 || precision == PRECISION_BF16 ? 2 : 4;
+    return precision == NUMBERS_FP16 || precision == NUMBERS_BF16 ? 2 : 4;
 }
 
 /* ---- what operators do -------------------------------------------------------------- */
@@ -28,7 +28,7 @@ static OperatorWork passes(const ModelDevice *device, Pass pass, double read, do
  * CVPR 2016), as libraries do in float32: weight gradients and tensor cores go without. */
 static bool is_winograd(const ModelDevice *device, const Layer *layer, Pass pass)
 {
-    return device->precision == PRECISION_FP32 && layer->kind == LAYER_CONV && layer->kernel == 3 && layer->stride == 1
+    return device->precision == NUMBERS_FP32 && layer->kind == LAYER_CONV && layer->kernel == 3 && layer->stride == 1
            && layer->groups == 1 && pass != PASS_WEIGHT;
 }
 
@@ -193,7 +193,7 @@ static double depthwise_us(const ModelDevice *device, const OperatorWork *work)
     const ModelConstants *c = device->constants;
     double processors = device->hardware->multiprocessors, piece = 1024;
     double share = work->rate == RATE_DEPTHWISE ? c->depthwise_share : c->depthwise_weight_share;
-    double rate = device->hardware->flop_per_s[PRECISION_FP32] * share / processors;
+    double rate = device->hardware->flop_per_s[NUMBERS_FP32] * share / processors;
 
     return ceil(ceil(work->m / piece) / processors) * 2 * piece * work->k / rate * 1e6;
 }

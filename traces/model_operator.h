@@ -48,11 +48,11 @@ typedef struct {
 typedef struct {
     const Hardware       *hardware;
     const ModelConstants *constants;
-    Precision             precision;     /* one that the hardware has */
+    Numbers             precision;     /* one that the hardware has */
 } ModelDevice;
 
 /* Bytes of an element of an activation, of a boundary too: 2 in fp16 and bf16. */
-int model_element_bytes(Precision precision);
+int model_element_bytes(Numbers precision);
 
 /* What a layer does in a pass over rows. frozen: a teacher's, by running statistics. Of a residual:
  * adding its input; of a choice and a flatten: nothing. Fills out: [OPERATOR_MOST]; returns how many
