@@ -159,6 +159,24 @@ static void bundled_devices_have_both_names(void **state)
     free_bundled(&found);
 }
 
+/* fp32 peaks are what multiprocessors of 64 or 128 lanes do at the boost clock, a multiply-add a cycle:
+ * a figure that was mistyped would stand out. */
+static void rates_fit_clocks(void **state)
+{
+    Bundled found = bundled_devices();
+
+    (void)state;
+    for (int i = 0; i < found.count; i++) {
+        Hardware *h = open_hardware(found.name[i]);
+        double    a_lane = 2 * h->boost_hz * h->multiprocessors, lanes = h->flop_per_s[NUMBERS_FP32] / a_lane;
+        if (fabs(lanes - 64) > 0.5 && fabs(lanes - 128) > 0.5) fail_msg("%s: fp32 is that of %.1f lanes a multiprocessor", h->name, lanes);
+        assert_true(h->flop_per_s[NUMBERS_FP16] > 1.9 * h->flop_per_s[NUMBERS_FP32]);
+        assert_true(h->flop_per_s[NUMBERS_BF16] == 0 || h->flop_per_s[NUMBERS_BF16] == h->flop_per_s[NUMBERS_FP16]);
+        hardware_free(h);
+    }
+    free_bundled(&found);
+}
+
 static void unknown_device_is_refused(void **state)
 {
     Hardware *hardware;
@@ -559,7 +577,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
-        cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused),
+        cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
         cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
         cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand),

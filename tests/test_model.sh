@@ -24,7 +24,7 @@ ok 'every workload on every device: checked and planned' whole
 # changes OPTION VALUE: the option makes another trace than its default does.
 changes() { ! cmp -s <(model) <(model "$@") && model "$@" > /dev/null; }
 for option in '--batch 48' '--precision fp32' '--precision bf16' '--name other' '--date 2026-01-01' '--transfers blocking' \
-              '--data jpeg' '--cores 3' '--lanes 2' '--prefetch 0' '--devices 3' '--device l40s' '--workload nas-digits'; do
+              '--data jpeg' '--sample-us 70' '--cores 3' '--lanes 2' '--prefetch 0' '--devices 3' '--device l40s' '--workload nas-digits'; do
     # shellcheck disable=SC2086
     case $option in
     --device*|--workload*) base=${option%% *}
@@ -79,6 +79,7 @@ refuses 2 'nowhere to write' 'expected --output' "${m[@]}" --workload digits --d
 refuses 2 'an operand too many' 'expected "check FILE..."' model digits
 refuses 2 'an option of import' '--samples: no effect with model' model --samples 3
 refuses 2 "an option of model's with check" '--cores: no effect with check' pipebd-trace check --cores 3 x.json
+refuses 2 'data and a time of its own' '--data: no effect with --sample-us' model --data raw --sample-us 3
 refuses 2 'an unknown precision' 'fp8' model --precision fp8
 refuses 1 'a precision that the device has not' 'no rate for tf32' "${m[@]}" --workload digits --device rtx-2080-ti --devices 1 -o - --precision tf32
 refuses 1 'a link that does not reach' 'its NVLink joins 2 devices, not 4' model --link nvlink

@@ -230,7 +230,7 @@ static int model(Settings *s, Error *err)
 static const char *const import_options[] = {"from", "output", "batch", "samples", "devices", "device", "name", "date",
                                              "student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
-                                            "link", "transfers", "data", "cores", "lanes", "prefetch", "operators", NULL};
+                                            "link", "transfers", "data", "sample-us", "cores", "lanes", "prefetch", "operators", NULL};
 
 static int choose(const Operands *o, const Option *table, const Settings *s, Error *err)
 {
@@ -299,6 +299,8 @@ int main(int argc, char **argv)
          &s.model.transfers, 0, 0, model_transfers, false},
         {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: what is loaded; auto: jpeg from 64x64 pixels on.",
          &s.model.data, 0, 0, model_data, false},
+        {"sample-us", 0, OPTION_NUMBER, "US", "model: time that loading a sample takes one core (by --data: raw 58, jpeg "
+         "2500).", &s.model.sample_us, 1, 0, NULL, false},
         {"cores", 0, OPTION_INTEGER, "N", "model: of the host, that load (4 a device).", &s.model.cores, 1, 65536, NULL,
          false},
         {"lanes", 0, OPTION_INTEGER, "N", "model: batches loaded at the same time (1 a device).", &s.model.lanes, 1, 65536,

@@ -18,6 +18,8 @@ int trace_model_check(const Option *table, Error *err)
 
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         if (!option_given(table, needed[i])) return error_set(err, "model: expected --%s, see --help", needed[i]);
+    if (option_given(table, "data") && option_given(table, "sample-us"))
+        return error_set(err, "--data: no effect with --sample-us");
     return 0;
 }
 
@@ -101,7 +103,7 @@ int trace_model(const ModelSettings *s, Error *err)
     if (hardware_read(&hardware, s->device, err) != 0) goto done;
     ModelOptions options = {.workload = workload, .hardware = hardware, .devices = s->devices, .batch = s->batch,
                             .precision = s->precision > 0 ? (Numbers)(s->precision - 1) : model_precision(hardware),
-                            .link = (ModelLink)s->link, .blocking = s->transfers == 1, .data = (ModelData)s->data,
+                            .link = (ModelLink)s->link, .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
                             .cores = s->cores, .lanes = s->lanes, .prefetch = s->prefetch, .name = s->name,
                             .date = s->date};
     if (model_trace(&trace, &options, err) != 0) goto done;

@@ -10,6 +10,7 @@
 typedef struct {
     const char *workload, *device, *output, *operators, *name, *date;
     int64_t     devices, batch, cores, lanes, prefetch;
+    double      sample_us;
     int         precision, link, transfers, data;        /* indices into the lists below */
 } ModelSettings;
 

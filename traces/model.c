@@ -190,7 +190,7 @@ static int fill_reduces(const Model *m)
 static void fill_loader(const Model *m)
 {
     const ModelHostConstants *c = &model_host_constants;
-    double core_us = m->jpeg ? c->jpeg_core_us : c->raw_core_us;
+    double core_us = m->options->sample_us > 0 ? m->options->sample_us : m->jpeg ? c->jpeg_core_us : c->raw_core_us;
 
     m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us),
                                      .sample_ns = core_us * 1000 * (double)m->lanes / (double)m->cores,
@@ -224,8 +224,9 @@ static void notes(const Model *m, Text *out)
                 "; workload hash %016" PRIx64 "; precision %s; a layer is a kernel, nothing is fused; ", MODEL_VERSION,
                 o->hardware->name, o->hardware->hash, o->workload->hash, numbers_names[o->precision]);
     link_words(m, out);
-    text_printf(out, "; loader: %s, %" PRId64 " cores on %" PRId64 " lanes", m->jpeg ? "JPEG photographs" : "raw pixels",
-                m->cores, m->lanes);
+    if (o->sample_us > 0) text_printf(out, "; loader: %g us a sample", o->sample_us);
+    else text_append(out, m->jpeg ? "; loader: JPEG photographs" : "; loader: raw pixels");
+    text_printf(out, ", %" PRId64 " cores on %" PRId64 " lanes", m->cores, m->lanes);
     if (has_choices(o->workload))
         text_append(out, "; students' times are means over the paths of their choices, spread is how these vary, "
                     "and the update visits the parameters of all paths");

@@ -36,6 +36,7 @@ typedef struct {
     ModelLink   link;
     bool        blocking;    /* a transfer occupies the device that sends */
     ModelData   data;
+    double      sample_us;   /* a sample, on one core; 0: what data takes */
     int64_t     cores, lanes, prefetch;  /* of the loader, all devices together; cores 0: MODEL_CORES a
                                           * device; lanes 0: one a device */
     const char *name;        /* of the trace; NULL: WORKLOAD-DEVICE */

@@ -7,6 +7,6 @@ const ModelConstants model_constants = {
 };
 
 const ModelHostConstants model_host_constants = {
-    .batch_us = 1630, .raw_core_us = 58, .jpeg_core_us = 8000,
+    .batch_us = 1630, .raw_core_us = 58, .jpeg_core_us = 2500,
     .link_share = 0.8, .link_us = 20, .reduce_us = 10,
 };

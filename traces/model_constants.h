@@ -32,7 +32,7 @@ typedef struct {
 typedef struct {
     double batch_us;         /* a batch, whatever its rows (fitted) */
     double raw_core_us;      /* a sample that is stored as pixels, cropped and normalised, on one core (fitted) */
-    double jpeg_core_us;     /* a photograph: decoded, cropped, resized (assumed) */
+    double jpeg_core_us;     /* a photograph: decoded, cropped, resized (measured: bench/loader.c) */
     double link_share;       /* of a link's rate, by large messages (assumed) */
     double link_us;          /* a message (assumed) */
     double reduce_us;        /* a step of a ring (assumed) */
