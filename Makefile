@@ -34,10 +34,10 @@ hash  := \#
 
 LIBRARY_FOLDERS := base workloads traces schedule sim planner plots
 
-# What trains for real needs oneDNN, and stays out of libpipebd, which only plans.
-EXECUTOR_FOLDERS := kernels kernels/cpu executor
+# What trains for real needs a backend, oneDNN's or CUDA's, and stays out of libpipebd, which only plans.
+EXECUTOR_FOLDERS = kernels executor $(if $(HAVE_DNNL),kernels/cpu) $(if $(HAVE_CUDA),kernels/cuda)
 
-# What of it needs no oneDNN and has fuzzers, which are built without.
+# What of it needs no backend and has fuzzers, which are built without.
 FUZZED_SOURCES := executor/safetensors.c executor/tensors.c
 
 # ---- flags -------------------------------------------------------------------
@@ -52,13 +52,11 @@ JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljanss
 CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
-# Libraries that a build can do without are found by linking, since not all have a
-# pkg-config file everywhere. HAVE_GLPK= and so on, on the command line, leaves one out.
+# oneDNN and libjpeg: found by linking, since Debian's oneDNN has no pkg-config file.
+# HAVE_DNNL= or HAVE_JPEG= on the command line leaves one out.
 links = $(shell printf '$(hash)include <stdio.h>\n$(hash)include <%s>\nint main(void) { return 0; }\n' '$(1)' | \
           $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(2) >/dev/null 2>&1 && echo yes)
 
-HAVE_JANSSON := $(call links,jansson.h,$(JANSSON_CFLAGS) $(JANSSON_LIBS))
-HAVE_GLPK := $(call links,glpk.h,-lglpk)
 HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
 HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
 
@@ -68,45 +66,68 @@ MPI_CFLAGS := $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --cflags $(MPI_NAME)))
 MPI_LIBS   := $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --libs $(MPI_NAME)))
 HAVE_MPI   := $(if $(MPI_NAME),$(call links,mpi.h,$(MPI_CFLAGS) $(MPI_LIBS)))
 
+# CUDA: its compiler, the runtime, cuDNN and cuBLASLt, with NCCL where it is there; HAVE_CUDA=
+# leaves it out.
+CUDA_WORDS  := $(shell PYTHON='$(PYTHON)' scripts/cuda.sh)
+NVCC        := $(firstword $(CUDA_WORDS))
+HAVE_CUDA   := $(if $(NVCC),yes)
+CUDA_CFLAGS := $(if $(HAVE_CUDA),-DHAVE_CUDA $(filter -isystem% -D%,$(CUDA_WORDS)))
+CUDA_LIBS   := $(if $(HAVE_CUDA),$(filter -L% -l% -Wl%,$(CUDA_WORDS)) -lstdc++)
+
+# Machine code for each, and PTX of the newest for cards to come.
+CUDA_ARCHS  ?= 75 80 86 89 90
+NVCC_ARCHS  = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
+              -gencode arch=compute_$(lastword $(CUDA_ARCHS))$(comma)code=compute_$(lastword $(CUDA_ARCHS))
+
+# Machine code for cards is the same under sanitizers, which check the host's part: it is made once.
+CUDA_BUILD  ?= $(BUILD)
+
+# A backend to compute with.
+HAVE_DEVICE := $(or $(HAVE_DNNL),$(HAVE_CUDA))
+
 # Tools that do not compute are not bound to these libraries.
-EXECUTOR_LIBS := $(if $(HAVE_DNNL),-Wl$(comma)--as-needed -ldnnl -lgomp $(if $(HAVE_JPEG),-ljpeg) $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed)
+EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) \
+                 $(CUDA_LIBS) $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed)
 
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
-           $(SANITIZE_FLAGS) $(if $(HAVE_JANSSON),-DHAVE_JANSSON $(JANSSON_CFLAGS)) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
-           $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_MPI),-DHAVE_MPI) $(CPPFLAGS)
+           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(CUDA_CFLAGS) $(if $(HAVE_MPI),-DHAVE_MPI) $(CPPFLAGS)
+
+# nvcc gives the host's part to a C++ compiler, as C++17.
+COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
+                -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_GLPK),-lglpk) -lm $(LDLIBS)
+LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
 TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'
 
 # ---- files -------------------------------------------------------------------
 
-# Without oneDNN: what includes a header of kernels/ or executor/ is left out.
-without = $(if $(HAVE_DNNL),$(1),$(if $(1),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(1))))
+# Without $(1): those of $(2) that include a header of kernels/ or executor/ are left out.
+without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(2))))
 
 EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi)
 
-LIBRARY_SOURCES := $(filter-out planner/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
-                     $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))
-EXECUTOR_SOURCES := $(if $(HAVE_DNNL),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
-TOOL_SOURCES    := $(call without,$(sort $(wildcard tools/pipebd_*.c)))
-RUN_SOURCES     := $(if $(HAVE_DNNL),$(sort $(wildcard tools/run_*.c)))
+LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
+EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
+CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu)))
+TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
+RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run_*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace_*.c))
 TOOL_SHARED     := $(filter-out tools/pipebd_% tools/run_% tools/trace_%,$(sort $(wildcard tools/*.c)))
-TEST_SOURCES    := $(call without,$(sort $(wildcard tests/test_*.c)))
+TEST_SOURCES    := $(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c)))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
-BENCH_SOURCES   := $(call without,$(sort $(wildcard bench/*.c)))
-TEST_PROGRAMS   := $(call without,$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
+BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
+TEST_PROGRAMS   := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
-INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(EXECUTOR_SOURCES))
+INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(EXECUTOR_SOURCES)) $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.o,$(CUDA_SOURCES))
 TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_PROGRAMS))
@@ -154,12 +175,12 @@ check-run: all tests $(BENCHES)  ## build all and run all tests, installing noth
 
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
-	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
+	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan CUDA_BUILD=$(BUILD) SANITIZE=address,undefined CFLAGS='-O1 -g'
 
 # Of the tests of threads those that link no oneDNN, which the sanitizer does not know.
 check-tsan:  ## transport, loader, checkpoints and whereabouts under the thread sanitizer
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
-	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan SANITIZE=thread CFLAGS='-O1 -g'
+	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan CUDA_BUILD=$(BUILD) SANITIZE=thread CFLAGS='-O1 -g'
 
 tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts)
 	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
@@ -171,7 +192,7 @@ check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
 	@CLANG='$(CLANG)' scripts/deps.sh fuzz
-	@$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' HAVE_DNNL= \
+	@$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' HAVE_DNNL= HAVE_CUDA= \
 	    SANITIZE=fuzzer-no-link,address,undefined
 
 fuzz-run: $(FUZZERS)
@@ -193,7 +214,7 @@ tests: $(TESTS) $(PROGRAMS)
 
 install: all  ## into PREFIX (/usr/local), under DESTDIR when set
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
-	    LIBS='$(LIBS)' scripts/install.sh install
+	    scripts/install.sh install
 
 uninstall:   ## remove what install put there
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
@@ -205,7 +226,7 @@ clean:       ## remove everything built
 help:        ## print this list
 	@echo 'Targets:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
-	@echo 'Variables: BUILD CC CFLAGS LDFLAGS PREFIX DESTDIR WERROR=1 FUZZ_SECONDS PYTHON CLANG'
+	@echo 'Variables: BUILD CC CFLAGS LDFLAGS PREFIX DESTDIR WERROR=1 FUZZ_SECONDS PYTHON CLANG CUDA_HOME CUDA_ARCHS'
 
 # ---- rules -------------------------------------------------------------------
 
@@ -217,8 +238,11 @@ stamp = @mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(1))' | cmp -s - $@ || \
 $(BUILD)/flags.txt: FORCE
 	$(call stamp,$(COMPILE) | $(LINK) $(LIBS) $(EXECUTOR_LIBS))
 
+$(CUDA_BUILD)/cuda.txt: FORCE
+	$(call stamp,$(COMPILE_CUDA))
+
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh
@@ -235,6 +259,10 @@ $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
 $(BUILD)/obj/kernels/cpu/%.o: DEFINES = -fopenmp -O3 -fno-math-errno -fno-trapping-math
 
 $(BUILD)/obj/executor/mpi/%.o: DEFINES = $(MPI_CFLAGS)
+
+$(CUDA_BUILD)/obj/%.cu.o: %.cu $(CUDA_BUILD)/cuda.txt
+	@mkdir -p $(@D)
+	$(COMPILE_CUDA) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
 
 # q, not r: r would keep only one of two objects of the same name from two folders.
 $(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
@@ -285,5 +313,6 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
+-include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES))
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
            $(TEST_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

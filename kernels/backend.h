@@ -34,6 +34,9 @@ typedef struct {
 
 typedef struct Operator Operator;
 
+/* Neighbours in an array. */
+typedef struct { int64_t first, count; } ParameterSpan;
+
 /* Sums over a group of devices; sum NULL: alone. Of a device that queues, the values that are summed
  * are in its memory, and the sum is queued like all else. */
 typedef struct {
@@ -106,11 +109,13 @@ typedef struct Backend {
     void (*put)(Device *device, float *memory, const float *host, int64_t count);
     void (*copy)(Device *device, float *to, const float *from, int64_t count);
     void (*add)(Device *device, float *to, const float *from, int64_t count);    /* to += from */
-    void (*sgd)(Device *device, float *weight, const float *gradient, float *state, int64_t count,
-                const SgdStep *step);
+    void (*sgd)(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
+                const SgdStep *step);    /* spans: [count], of each of the three */
     /* *loss: host_alloc()'s where devices queue, and then written later. */
     void (*loss)(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
                  int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
+    /* Appends a line for each algorithm that was chosen by measurement. NULL: none is. */
+    int  (*choices)(Device *device, Text *out, Error *err);
 
     int64_t (*kept)(const OperatorSpec *spec);           /* floats a row from forward to backward */
     int  (*make)(Operator **out, Device *device, const OperatorSpec *spec,
@@ -131,7 +136,9 @@ struct Mark {
     const Backend *backend;
 };
 
+#ifdef HAVE_DNNL
 extern const Backend backend_cpu;
+#endif
 #ifdef HAVE_CUDA
 extern const Backend backend_cuda;
 #endif

@@ -8,7 +8,11 @@
 static const Backend *backend_of(const DeviceSpec *spec)
 {
     static const Backend *const backends[] = {
+#ifdef HAVE_DNNL
         [DEVICE_CPU] = &backend_cpu,
+#else
+        [DEVICE_CPU] = NULL,
+#endif
 #ifdef HAVE_CUDA
         [DEVICE_CUDA] = &backend_cuda,
 #else
@@ -34,7 +38,8 @@ int device_spec_ask(DeviceSpec *spec, Error *err)
     const Backend *backend = backend_of(spec);
 
     if (!backend)
-        return error_set(err, "cuda devices: this build has no CUDA; make config says what it needs");
+        return error_set(err, "%s devices: this build has no %s; make config says what it needs",
+                         spec->type == DEVICE_CPU ? "cpu" : "cuda", spec->type == DEVICE_CPU ? "oneDNN" : "CUDA");
     return cores_of_process(&spec->cores, err) == 0 ? backend->spec(spec, err) : -1;
 }
 
@@ -81,6 +86,11 @@ void device_put(Device *device, float *memory, const float *host, int64_t count)
 void device_copy(Device *device, float *to, const float *from, int64_t count)
 {
     device->backend->copy(device, to, from, count);
+}
+
+int device_choices(Device *device, Text *out, Error *err)
+{
+    return device->backend->choices ? device->backend->choices(device, out, err) : 0;
 }
 
 int64_t device_work_bytes(const Device *device)

@@ -20,9 +20,6 @@ typedef struct {
     int   count;
 } NodeList;
 
-/* A span of parameters: numbers of NetParameter, or floats of the weights. */
-typedef struct { int64_t first, count; } Span;
-
 struct Node {
     LayerKind    kind;       /* LAYER_RESIDUAL, LAYER_CHOICE; else an operator */
     const char  *name;
@@ -39,7 +36,7 @@ struct Node {
     bool         trains;     /* has parameters */
     bool         needs_dx;   /* something before it trains */
     int64_t      slot, kept_slot;        /* offsets; -1: nothing there */
-    Span         gradients;  /* floats, this node's own */
+    ParameterSpan gradients; /* floats, this node's own */
 
     const float *x;          /* of the last forward */
     float       *y;

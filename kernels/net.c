@@ -26,6 +26,7 @@ struct Net {
     int64_t       *prepared; /* [prepared_count] numbers of rows */
     int            prepared_count;
     GroupSum       group;
+    ParameterSpan *spans;    /* [operators]: of an update */
 };
 
 /* ---- making ---- */
@@ -76,6 +77,12 @@ static void free_operator(Node *node, void *context)
     if (node->op) ((Net *)context)->backend->free(node->op);
 }
 
+static void count_operator(Node *node, void *context)
+{
+    (void)node;
+    ++*(int *)context;
+}
+
 static float *floats(Net *net, int64_t count)
 {
     return device_alloc(net->device, (size_t)(count > 0 ? count : 1));
@@ -85,6 +92,7 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
 {
     Net   *net = calloc(1, sizeof *net);
     Making making = {.net = net, .err = err};
+    int    operators = 1;
 
     *out = NULL;
     if (!net) return error_no_memory(err);
@@ -100,7 +108,9 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
         net->gradient = floats(net, net->graph.trained_count);
         net->state = floats(net, net->graph.trained_count);
     }
-    if (!net->weight || !net->statistic || (mode == NET_TRAINED && (!net->gradient || !net->state)))
+    graph_each(&net->graph.nodes, true, count_operator, &operators);
+    net->spans = calloc((size_t)operators, sizeof *net->spans);
+    if (!net->spans || !net->weight || !net->statistic || (mode == NET_TRAINED && (!net->gradient || !net->state)))
         making.rc = error_no_memory(err);
     graph_each(&net->graph.nodes, true, make_operator, &making);
     if (making.rc != 0) { net_free(net); return -1; }
@@ -119,6 +129,7 @@ void net_free(Net *net)
     device_release(net->device, net->state);
     if (!net->lent) device_release(net->device, net->kept);
     free(net->prepared);
+    free(net->spans);
     free(net);
 }
 
@@ -487,14 +498,14 @@ typedef struct {
     const Net   *net;
     GradientRun *run;
     int          capacity, count;
-    Span         last;
+    ParameterSpan last;
 } Runs;
 
 /* Neighbours become one run. */
 static void add_run(Node *node, void *context)
 {
-    Runs *runs = context;
-    Span *last = &runs->last;
+    Runs          *runs = context;
+    ParameterSpan *last = &runs->last;
 
     if (node->gradients.count == 0) return;
     if (runs->count > 0 && last->first + last->count == node->gradients.first) last->count += node->gradients.count;
@@ -512,24 +523,28 @@ int net_gradients(const Net *net, GradientRun *runs, int capacity)
 }
 
 typedef struct {
-    Net           *net;
-    const SgdStep *step;
+    Net *net;
+    int  count;
 } Update;
 
-static void update_node(Node *node, void *context)
+/* Neighbours become one span. */
+static void add_span(Node *node, void *context)
 {
-    Update *update = context;
-    Net    *net = update->net;
-    Span    g = node->gradients;
+    Update        *update = context;
+    ParameterSpan *spans = update->net->spans, *last = update->count > 0 ? &spans[update->count - 1] : NULL;
 
-    if (g.count == 0) return;
-    net->backend->sgd(net->device, net->weight + g.first, net->gradient + g.first, net->state + g.first, g.count, update->step);
-    net->backend->changed(node->op);
+    if (node->gradients.count == 0) return;
+    if (last && last->first + last->count == node->gradients.first) last->count += node->gradients.count;
+    else spans[update->count++] = node->gradients;
+    update->net->backend->changed(node->op);
 }
 
 void net_update(Net *net, const SgdStep *step)
 {
-    graph_each(&net->graph.nodes, false, update_node, &(Update){net, step});
+    Update update = {.net = net};
+
+    graph_each(&net->graph.nodes, false, add_span, &update);
+    net->backend->sgd(net->device, net->weight, net->gradient, net->state, net->spans, update.count, step);
 }
 
 void net_synchronise(Net *net, NetSum *sum, void *context)

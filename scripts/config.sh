@@ -37,14 +37,14 @@ library() {   # library NAME INCLUDES PURPOSE PACKAGE NEEDED
 
 echo 'Needed to build:'
 program "$CC" 'C17 compiler' build-essential needed
+library jansson jansson.h 'reads JSON' libjansson-dev needed
+library glpk glpk.h 'bin packing' libglpk-dev needed
 echo 'Needed to test:'
 library cmocka 'stdarg.h stddef.h setjmp.h stdint.h cmocka.h' 'C tests' libcmocka-dev optional
 program "$PYTHON" 'script tests' python3 optional
 program jq 'script tests' jq optional
 program chromium 'reports, tested in a browser' chromium optional
 echo 'Optional:'
-library jansson jansson.h 'reads JSON, else our own reader' libjansson-dev optional
-library glpk glpk.h 'pipebd-plan --ls glpk' libglpk-dev optional
 program gnuplot 'plots' gnuplot-nox optional
 program rsvg-convert 'plots as PNG' librsvg2-bin optional
 program clang 'make fuzz' clang optional
@@ -56,6 +56,9 @@ for name in ompi-c mpi-c mpich; do
 done
 library "$mpi" mpi.h 'MPI: runs of several processes' libopenmpi-dev optional
 program mpirun 'launches them' openmpi-bin optional
+words=$(PYTHON="$PYTHON" "$(dirname "$0")/cuda.sh")
+if [ -n "$words" ]; then row cuda yes "NVIDIA cards: ${words%% *}$(case $words in *HAVE_NCCL*) echo ', with NCCL' ;; esac)" '' optional
+else printf '  %-12s MISSING   %s\n' cuda 'NVIDIA cards: nvcc, cuDNN and cuBLAS, installed or as Python packages'; fi
 program valgrind 'make valgrind' valgrind optional
 
 if [ "$missing" = 1 ]; then

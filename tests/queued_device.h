@@ -128,7 +128,8 @@ static void queued_do(const QueuedJob *job)
     switch (job->kind) {
     case DO_COPY:        memmove(job->to, job->from, (size_t)job->count * sizeof *job->to); break;
     case DO_ADD:         backend_cpu.add(job->cpu, job->to, job->from, job->count); break;
-    case DO_SGD:         backend_cpu.sgd(job->cpu, job->to, job->from, job->state, job->count, &job->sgd); break;
+    case DO_SGD:         backend_cpu.sgd(job->cpu, job->to, job->from, job->state, &(ParameterSpan){0, job->count}, 1,
+                                         &job->sgd); break;
     case DO_LOSS:        backend_cpu.loss(job->cpu, job->loss, job->from, job->more, job->to, job->count, job->per_row,
                                           job->global_rows, job->loss_to); break;
     case DO_FORWARD:     if (backend_cpu.forward(job->op, &job->call, &err) != 0) abort();
@@ -262,10 +263,13 @@ static void queued_add(Device *device, float *to, const float *from, int64_t cou
     queued_put_job(queued(device), (QueuedJob){.kind = DO_ADD, .to = to, .from = from, .count = count});
 }
 
-static void queued_sgd(Device *device, float *weight, const float *gradient, float *state, int64_t count, const SgdStep *step)
+static void queued_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans,
+                       int count, const SgdStep *step)
 {
-    queued_put_job(queued(device), (QueuedJob){.kind = DO_SGD, .to = weight, .from = gradient, .state = state,
-                                               .count = count, .sgd = *step});
+    for (int i = 0; i < count; i++)
+        queued_put_job(queued(device), (QueuedJob){.kind = DO_SGD, .to = weight + spans[i].first,
+                                                   .from = gradient + spans[i].first, .state = state + spans[i].first,
+                                                   .count = spans[i].count, .sgd = *step});
 }
 
 static void queued_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,

@@ -158,7 +158,8 @@ void activation_backward(const CpuDevice *device, Activation activation, const f
 /* ---- what the table names ---- */
 
 void   cpu_add(Device *device, float *to, const float *from, int64_t count);
-void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state, int64_t count, const SgdStep *step);
+void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
+               const SgdStep *step);
 void   cpu_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
                 int64_t per_row, int64_t global_rows, double *loss);
 

@@ -117,10 +117,13 @@ void cpu_add(Device *device, float *to, const float *from, int64_t count)
     cpu_parallel(cpu_device(device), count, STEP, add_part, &(Elementwise){.a = from, .to = to});
 }
 
-void cpu_sgd(Device *device, float *weight, const float *gradient, float *state, int64_t count, const SgdStep *step)
+void cpu_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
+             const SgdStep *step)
 {
-    cpu_parallel(cpu_device(device), count, STEP, sgd_part,
-                 &(Elementwise){.a = gradient, .to = weight, .state = state, .step = *step});
+    for (int i = 0; i < count; i++)
+        cpu_parallel(cpu_device(device), spans[i].count, STEP, sgd_part,
+                     &(Elementwise){.a = gradient + spans[i].first, .to = weight + spans[i].first,
+                                    .state = state + spans[i].first, .step = *step});
 }
 
 /* ---- activations on their own ---- */

@@ -1,0 +1,178 @@
+/* The CUDA backend, inside: a device with its streams and libraries, errors, operators.
+ *
+ * Work is queued on the stream that is used (CudaDevice.stream) and done later. What the
+ * device reads from the host's memory is left as it is until then. Calls that can fail say so at
+ * once where the queuing failed; those of the table that return nothing note it (cuda_note()),
+ * and the next call that returns something reports it. */
+#ifndef KERNELS_CUDA_CUDA_H
+#define KERNELS_CUDA_CUDA_H
+
+#include <cublasLt.h>
+#include <cuda_runtime_api.h>
+#include <cudnn.h>
+
+#include "base/text.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/kernel.h"
+
+typedef struct {
+    Device           base;
+    int              card;               /* CUDA's number of it */
+    int              capability;         /* 90: sm_90 */
+    int              processors;         /* multiprocessors that it may use */
+    Precision        precision;
+    cudaStream_t     streams[STREAM_COUNT];
+    cudaStream_t     stream;             /* of these, the one that is used; nets are computed on STREAM_COMPUTE */
+    cublasLtHandle_t blas;
+    cudnnHandle_t    cudnn;              /* NULL until cuda_cudnn() */
+    float           *work, *scratch;     /* scratch: of operators, work: of nets */
+    int64_t          work_count, scratch_count;
+    Error            failure;            /* "" none: the first of a call that returns nothing */
+} CudaDevice;
+
+static inline CudaDevice *cuda_device(Device *device) { return (CudaDevice *)device; }
+
+/* ---- errors: each returns 0, or -1 with "what: why" ---- */
+
+int  cuda_failed(cudaError_t status, const char *what, Error *err);
+int  cudnn_failed(cudnnStatus_t status, const char *what, Error *err);
+int  blas_failed(cublasStatus_t status, const char *what, Error *err);
+void cuda_note(CudaDevice *device, cudaError_t status, const char *what);
+int  cuda_noted(CudaDevice *device, Error *err);         /* reports what was noted, once */
+
+/* What the entry points of kernel.h return, and why; for calls that can fail. */
+static inline int launch_failed(int status, const char *what, Error *err)
+{
+    return cuda_failed((cudaError_t)status, what, err);
+}
+
+/* ---- memory, libraries ---- */
+
+float *cuda_alloc(CudaDevice *device, size_t count);     /* zeroed, NULL without memory */
+void   cuda_release(float *memory);
+int    cuda_reserve_scratch(CudaDevice *device, int64_t count, Error *err);
+
+/* The handle, made at the first call, on STREAM_COMPUTE. */
+int    cuda_cudnn(CudaDevice *device, cudnnHandle_t *out, Error *err);
+
+/* ---- algorithms, chosen by measurement ---- */
+
+/* What was chosen for a product or a convolution. All devices of the process share one table, so that
+ * they compute the same bits. */
+typedef struct {
+    char   key[192];         /* what it is for: operation, sizes, precision, card */
+    char   text[64];         /* "algorithm 3 of 8" */
+    union { cublasLtMatmulAlgo_t blas; int cudnn[2]; } algorithm;        /* cudnn: algorithm, math type */
+    size_t workspace;        /* bytes */
+    double us;               /* measured; 0: was not */
+} Choice;
+
+/* Others wait from choices_lock() on, so that nothing is measured twice or beside each other. */
+void choices_lock(void);
+void choices_unlock(void);
+bool choice_find(Choice *out, const char *key);          /* locked */
+int  choice_add(const Choice *choice, Error *err);       /* locked */
+int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each, of this device's kind */
+
+/* Measures: the median of a few runs, in microseconds; negative when it fails. */
+typedef int MeasuredRun(void *context);
+double choice_measure(CudaDevice *device, MeasuredRun *run, void *context);
+
+/* ---- products: column-major c [m][n] = op(a) op(b) + bias, as cuBLASLt has them ---- */
+
+typedef struct {
+    int64_t m, n, k;
+    bool    transpose_a, transpose_b;
+    bool    half;            /* a and b are bfloat16 */
+    bool    bias, relu;      /* bias: [m], added; relu: with it only */
+    int     align;           /* bytes that a, b and c are aligned to */
+} GemmShape;
+
+typedef struct {
+    cublasLtMatmulDesc_t   desc;
+    cublasLtMatrixLayout_t a, b, c;
+    Choice                 choice;
+} Gemm;
+
+int  gemm_make(Gemm *out, CudaDevice *device, const GemmShape *shape, const char *what, Error *err);
+void gemm_free(Gemm *gemm);
+/* workspace: of choice.workspace bytes */
+int  gemm_run(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, float *c, const float *bias, void *workspace,
+              const char *what, Error *err);
+
+/* ---- convolutions by cuDNN: channels last, weights [out][kernel][kernel][in] ---- */
+
+typedef struct {
+    cudnnTensorDescriptor_t      x, y;
+    cudnnFilterDescriptor_t      w;
+    cudnnConvolutionDescriptor_t forward, data, weights;
+    Choice                       forward_choice, data_choice, weights_choice;
+} Spatial;
+
+int  spatial_make(Spatial *out, CudaDevice *device, const OperatorSpec *spec, int64_t rows, bool half, const char *what, Error *err);
+void spatial_free(Spatial *spatial);
+size_t spatial_workspace(const Spatial *spatial);
+int  spatial_forward(const Spatial *s, CudaDevice *device, const void *x, const void *w, void *y, void *workspace, const char *what, Error *err);
+int  spatial_data(const Spatial *s, CudaDevice *device, const void *dy, const void *w, void *dx, void *workspace, const char *what, Error *err);
+int  spatial_weights(const Spatial *s, CudaDevice *device, const void *x, const void *dy, void *dw, void *workspace, const char *what, Error *err);
+
+/* ---- operators ---- */
+
+/* What is made ready for a number of rows. Scratch begins with the libraries' workspace. */
+typedef struct {
+    int64_t rows;
+    Gemm    forward, data, weights;
+    Spatial spatial;
+    int64_t workspace;       /* floats */
+    int64_t scratch;         /* floats, workspace included */
+} Plan;
+
+typedef struct CudaKind CudaKind;
+
+struct Operator {
+    const CudaKind    *kind;
+    CudaDevice        *device;
+    OperatorSpec       spec;
+    OperatorParameters p;
+    char               what[128];        /* "conv 3.1.0" */
+    Plan              *plan; /* [plan_count] */
+    int                plan_count;
+    float             *own;  /* the kind's, owned: weights in other orders; statistics */
+    int64_t            own_count;
+    double            *sums; /* batch norm's, owned: a group's */
+    bool               stale;
+};
+
+/* What computes a kind of layer. NULL: nothing to do. */
+struct CudaKind {
+    LayerKind layer;
+    int64_t (*kept)(const OperatorSpec *spec);
+    int     (*make)(Operator *op, Error *err);
+    int     (*plan)(Operator *op, Plan *plan, Error *err);
+    int     (*forward)(Operator *op, Plan *plan, const OperatorCall *call, Error *err);
+    int     (*backward)(Operator *op, Plan *plan, const OperatorCall *call, Error *err);
+};
+
+extern const CudaKind cuda_conv, cuda_linear, cuda_batchnorm, cuda_activation, cuda_maxpool, cuda_avgpool, cuda_flatten;
+
+/* What an activation cuts to. */
+float cuda_floor(Activation activation);
+float cuda_limit(Activation activation);
+
+/* ---- what the table names ---- */
+
+void cuda_add(Device *device, float *to, const float *from, int64_t count);
+void cuda_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const SgdStep *step);
+void cuda_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
+               int64_t per_row, int64_t global_rows, double *loss);
+
+int64_t cuda_operator_kept(const OperatorSpec *spec);
+int     cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters, Error *err);
+void    cuda_operator_free(Operator *op);
+int     cuda_operator_prepare(Operator *op, int64_t rows, Error *err);
+void    cuda_operator_changed(Operator *op);
+int     cuda_operator_forward(Operator *op, const OperatorCall *call, Error *err);
+int     cuda_operator_backward(Operator *op, const OperatorCall *call, Error *err);
+OperatorBytes cuda_operator_bytes(const Operator *op, int64_t rows);
+
+#endif

@@ -1,0 +1,64 @@
+/* What .cu files need to be compiled by nvcc, and by a C++ compiler for tests that run them on
+ * the CPU (tests/cuda/emulator.h, included before this, which then has all of it):
+ *
+ *     LAUNCH((kernel<3>), blocks, threads, shared_bytes, stream, arguments...)
+ *     SHARED(float, tile);      in a kernel: tile is the block's shared memory
+ *
+ * Kernels end with return LAUNCHED, and use of CUDA's device functions what emulator.h has. */
+#ifndef KERNELS_CUDA_LAUNCH_H
+#define KERNELS_CUDA_LAUNCH_H
+
+#ifndef LAUNCH
+#include <cuda_runtime.h>
+
+#define LAUNCH(kernel, blocks, threads, bytes, stream, ...) kernel<<<blocks, threads, bytes, stream>>>(__VA_ARGS__)
+#define SHARED(type, name)                                                                                             \
+    extern __shared__ float4 shared_memory[];                                                                          \
+    type *name = reinterpret_cast<type *>(shared_memory)
+#endif
+
+#include "kernels/cuda/kernel.h"
+
+#define LAUNCHED (int)cudaGetLastError()
+
+static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/* Blocks of 256 threads for count of them; more is done by turns. */
+static inline unsigned blocks_for(int64_t count)
+{
+    int64_t blocks = ceil_div(count, 256);
+
+    return (unsigned)(blocks < 1 ? 1 : blocks > 65536 ? 65536 : blocks);
+}
+
+static inline bool aligned16(const void *a, const void *b = nullptr, const void *c = nullptr)
+{
+    return ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c)) & 15) == 0;
+}
+
+/* N neighbouring floats, loaded and stored at once; N is 1 or 4. */
+template <int N> struct alignas(4 * N) Floats { float v[N]; };
+
+template <int N> static __device__ inline Floats<N> load(const float *p) { return *reinterpret_cast<const Floats<N> *>(p); }
+template <int N> static __device__ inline void store(float *p, const Floats<N> &f) { *reinterpret_cast<Floats<N> *>(p) = f; }
+
+template <int N> static __device__ inline Floats<N> all(float value)
+{
+    Floats<N> f;
+
+    for (int i = 0; i < N; i++) f.v[i] = value;
+    return f;
+}
+
+/* The first of this thread's elements of a pass over an array, and how far it is to the next. */
+static __device__ inline int64_t first_element() { return blockIdx.x * (int64_t)blockDim.x + threadIdx.x; }
+static __device__ inline int64_t next_element() { return (int64_t)gridDim.x * blockDim.x; }
+
+/* NaN stays NaN. */
+static __device__ inline float cut(float v, float floor, float limit)
+{
+    v = v < floor ? floor : v;
+    return v > limit ? limit : v;
+}
+
+#endif

@@ -1,0 +1,54 @@
+/* What the table names and is no operator: sums, the update, losses. */
+#include "kernels/cuda/cuda.h"
+
+void cuda_add(Device *base, float *to, const float *from, int64_t count)
+{
+    CudaDevice *device = cuda_device(base);
+
+    cuda_note(device, (cudaError_t)kernel_add(to, from, count, device->stream), "a sum");
+}
+
+void cuda_sgd(Device *base, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const SgdStep *step)
+{
+    CudaDevice *device = cuda_device(base);
+    KernelSgd   sgd = {step->learning_rate, step->momentum, step->weight_decay, step->nesterov ? 1.0f : 0.0f,
+                       step->nesterov ? step->momentum : 1.0f};
+
+    for (int done = 0; done < count;) {
+        KernelSpans some = {0};
+        int64_t     end = 0;
+
+        while (some.count < KERNEL_SPANS && done < count) {
+            some.first[some.count] = spans[done].first;
+            some.end[some.count++] = end += spans[done++].count;
+        }
+        cuda_note(device, (cudaError_t)kernel_sgd(weight, gradient, state, &some, &sgd, device->stream), "an update");
+    }
+}
+
+/* Scratch: the loss, and what blocks summed. It must hold KERNEL_LOSS_PARTIALS or rows doubles more. */
+static double *loss_memory(CudaDevice *device, int64_t partials)
+{
+    Error err = {""};
+
+    if (cuda_reserve_scratch(device, 2 * (partials + 1), &err) == 0) return (double *)(void *)device->scratch;
+    if (!device->failure.text[0]) device->failure = err;
+    return NULL;
+}
+
+void cuda_loss(Device *base, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
+               int64_t per_row, int64_t global_rows, double *loss)
+{
+    CudaDevice  *device = cuda_device(base);
+    double       scale = 1.0 / (double)global_rows;
+    double      *slot = loss_memory(device, kind == LOSS_MSE || rows < KERNEL_LOSS_PARTIALS ? KERNEL_LOSS_PARTIALS : rows);
+    cudaStream_t stream = device->stream;
+    int          status;
+
+    if (!slot) return;
+    status = kind == LOSS_MSE
+                 ? kernel_mse(student, teacher, dy, rows * per_row, scale / (double)per_row, slot + 1, slot, stream)
+                 : kernel_cross_entropy(student, teacher, dy, rows, per_row, scale, slot + 1, slot, stream);
+    cuda_note(device, (cudaError_t)status, "a loss");
+    cuda_note(device, cudaMemcpyAsync(loss, slot, sizeof *loss, cudaMemcpyDeviceToHost, stream), "a loss");
+}
