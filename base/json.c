@@ -364,6 +364,20 @@ int json_get_string(const JsonAt *at, const char **out, Error *err)
     return 0;
 }
 
+int json_get_line(const JsonAt *at, const char **out, Error *err)
+{
+    const char *value = "";
+    char        word[JSON_SHOWN_BYTES];
+
+    if (json_get_string(at, &value, err) != 0) return -1;
+    if (!*value) return json_fail(at, err, "empty, expected a line of text");
+    for (const char *c = value; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return json_fail(at, err, "\"%s\" has a control character, expected one line of text", json_shown(word, value));
+    *out = value;
+    return 0;
+}
+
 /* As a double 2^53 + 1 is 2^53, so integers are judged as integers; a real of 2^53
  * may have been rounded to it. */
 static bool beyond_exact(const json_t *value)

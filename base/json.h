@@ -66,6 +66,7 @@ int json_check_keys(const JsonAt *at, const char *const *names, Error *err);
 int json_get_array(const JsonAt *at, size_t minimum_count, Error *err);
 int json_get_object(const JsonAt *at, Error *err);
 int json_get_string(const JsonAt *at, const char **out, Error *err);
+int json_get_line(const JsonAt *at, const char **out, Error *err);    /* a string: not empty, no control characters */
 int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t *out, Error *err);
 int json_get_number(const JsonAt *at, double minimum, double *out, Error *err);
 int json_get_bool(const JsonAt *at, bool *out, Error *err);

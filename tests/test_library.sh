@@ -33,6 +33,8 @@ ok 'docs/library.md shows docs/example.c as it is' same_as_page
 
 ok 'make install' make_in_root install
 ok 'pkg-config finds it' pkg-config --exists pipebd
+ok 'an installed tool finds installed workloads and devices' "$prefix/bin/pipebd-trace" model --workload digits \
+    --device l40s --devices 2 -o "$WORK/installed.json"
 
 same_version() {
     header=$(sed -n 's/^#define PIPEBD_VERSION "\(.*\)".*/\1/p' "$prefix/include/pipebd.h")

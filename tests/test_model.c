@@ -456,6 +456,37 @@ static void links_by_hand(void **state)
     workload_free(w);
 }
 
+/* Eight cards on machines of two, joined by bridges; between machines 5 GB/s, slower than half of
+ * PCIe 3.0 x16, so it is the network's rate, and the latency of both ends. */
+static void machines_by_hand(void **state)
+{
+    const ModelHostConstants *c = &model_host_constants;
+    Workload    *w = open_workload("vgg16-dsconv-cifar10");
+    Hardware    *h = open_hardware("rtx-2080-ti");
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 8, .precision = NUMBERS_FP32, .machine_devices = 2,
+                            .network_bytes_per_s = 5e9};
+    Trace       *t = trace_of(&options);
+
+    (void)state;
+    assert_int_equal(t->devices_per_node, 2);
+    assert_int_equal(t->links.reduce_count, 1);
+    assert_int_equal(t->node_links.reduce_count, 7);
+    const CurvePoint *last = &t->links.p2p.points[1];
+    near((double)last->ns, 1000 * (c->link_us + (double)last->x / (50e9 * c->link_share) * 1e6), 1e-4);
+    last = &t->node_links.p2p.points[1];
+    near((double)last->ns, 1000 * (2 * c->link_us + (double)last->x / (5e9 * c->link_share) * 1e6), 1e-4);
+    last = &t->node_links.reduces[6].curve.points[1];
+    near((double)last->ns, 1000 * 14 * (2 * c->reduce_us + (double)last->x / 8 / (5e9 * c->link_share) * 1e6), 1e-4);
+    trace_free(t);
+    options.machine_devices = 1;
+    t = trace_of(&options);
+    assert_int_equal(t->links.p2p.count, 0);
+    assert_int_equal(t->node_links.reduce_count, 7);
+    trace_free(t);
+    hardware_free(h);
+    workload_free(w);
+}
+
 static void refused(ModelOptions *options, const char *words)
 {
     Trace *trace;
@@ -580,7 +611,7 @@ int main(void)
         cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
         cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
-        cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand),
+        cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand),
         cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),
         cmocka_unit_test(planners_take_the_traces),
     };

@@ -35,6 +35,14 @@ for option in '--batch 48' '--precision fp32' '--precision bf16' '--name other' 
     *) ok "$option has an effect" changes $option ;;
     esac
 done
+ok '--machine-devices has an effect' changes --machine-devices 2 --network-gb-per-s 10
+machines() { ! cmp -s <(model --machine-devices 2 --network-gb-per-s 10) <(model --machine-devices 2 --network-gb-per-s 1); }
+ok '--network-gb-per-s has an effect' machines
+planned() {
+    pipebd-trace model --workload nas-cifar10 --device l40s --devices 12 --machine-devices "$1" --network-gb-per-s 10 -o "$WORK/m.json" &&
+        pipebd-trace check "$WORK/m.json" && pipebd-plan --sensitivity no --steps 20 "$WORK/m.json"
+}
+for n in 1 5 8; do ok "machines of $n: checked and planned" planned $n; done
 link() { pipebd-trace model --workload digits --device h100-sxm --devices 4 -o - --link "$1"; }
 ok '--link pcie has an effect' eval '! cmp -s <(link nvlink) <(link pcie)'
 ok '--link auto is NVLink where it joins all' cmp <(link auto) <(link nvlink)
@@ -80,6 +88,9 @@ refuses 2 'an operand too many' 'expected "check FILE..."' model digits
 refuses 2 'an option of import' '--samples: no effect with model' model --samples 3
 refuses 2 "an option of model's with check" '--cores: no effect with check' pipebd-trace check --cores 3 x.json
 refuses 2 'data and a time of its own' '--data: no effect with --sample-us' model --data raw --sample-us 3
+refuses 2 'machines without a network' 'go together' model --machine-devices 2
+refuses 1 'machines as large as the cluster' '--machine-devices 4: no effect with 4 devices' model --machine-devices 4 --network-gb-per-s 1
+refuses 1 'a network that carries nothing' 'expected more than 0' model --machine-devices 2 --network-gb-per-s 0
 refuses 2 'an unknown precision' 'fp8' model --precision fp8
 refuses 1 'a precision that the device has not' 'no rate for tf32' "${m[@]}" --workload digits --device rtx-2080-ti --devices 1 -o - --precision tf32
 refuses 1 'a link that does not reach' 'its NVLink joins 2 devices, not 4' model --link nvlink

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "tools/trace_model.h"
+#include "tools/trace_output.h"
 #include "traces/import.h"
 #include "traces/scenario.h"
 
@@ -143,23 +144,6 @@ static char *name_of(const char *path)
     return dot && dot > name ? strndup(name, (size_t)(dot - name)) : strdup(name);
 }
 
-static int write_import(const Trace *trace, const Settings *s, Error *err)
-{
-    Text text = {0}, words = {0};
-    int  rc = -1;
-
-    trace_text(trace, &text);
-    text_printf(&words, "%s: imported, %d blocks, %d devices\n%s\n", s->output, trace->block_count,
-                trace_device_count(trace), trace->notes);
-    if (text_failed(&text) || text_failed(&words)) { error_no_memory(err); goto done; }
-    if (file_write(s->output, text_string(&text), text.length, err) != 0) goto done;
-    rc = strcmp(s->output, "-") == 0 ? 0 : file_write("-", text_string(&words), words.length, err);
-done:
-    text_free(&text);
-    text_free(&words);
-    return rc;
-}
-
 static int import(const char *path, Settings *s, Error *err)
 {
     ImportFile file = {.name = strcmp(path, "-") == 0 ? "<stdin>" : path};
@@ -177,7 +161,7 @@ static int import(const char *path, Settings *s, Error *err)
     if (!s->import.name) s->import.name = name = name_of(path);
     if (!s->import.name) { error_no_memory(err); goto done; }
     if (import_trace(&trace, import_format(s->from), &file, &s->import, err) != 0) goto done;
-    rc = write_import(trace, s, err);
+    rc = trace_output(trace, s->output, "imported", err);
 done:
     trace_free(trace);
     free(text);
@@ -230,7 +214,8 @@ static int model(Settings *s, Error *err)
 static const char *const import_options[] = {"from", "output", "batch", "samples", "devices", "device", "name", "date",
                                              "student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
-                                            "link", "transfers", "data", "sample-us", "cores", "lanes", "prefetch", "operators", NULL};
+                                            "link", "machine-devices", "network-gb-per-s",
+                                            "transfers", "data", "sample-us", "cores", "lanes", "prefetch", "operators", NULL};
 
 static int choose(const Operands *o, const Option *table, const Settings *s, Error *err)
 {
@@ -295,6 +280,10 @@ int main(int argc, char **argv)
          "device has it, else fp32.", &s.model.precision, 0, 0, model_precisions, false},
         {"link", 0, OPTION_CHOICE, "auto|pcie|nvlink", "model: between devices; auto: NVLink where it joins them all.",
          &s.model.link, 0, 0, model_links, false},
+        {"machine-devices", 0, OPTION_INTEGER, "M", "model: devices on one machine (all).", &s.model.machine_devices, 1,
+         TRACE_MAX_DEVICES, NULL, false},
+        {"network-gb-per-s", 0, OPTION_NUMBER, "R", "model: between machines, one way, 10^9 bytes a second.",
+         &s.model.network_gb_per_s, 0, 0, NULL, false},
         {"transfers", 0, OPTION_CHOICE, "overlapped|blocking", "model: whether a transfer occupies its sender.",
          &s.model.transfers, 0, 0, model_transfers, false},
         {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: what is loaded; auto: jpeg from 64x64 pixels on.",

@@ -1,9 +1,10 @@
 #include "tools/trace_model.h"
 
-#include <string.h>
+#include <inttypes.h>
 
 #include "base/file.h"
 #include "base/text.h"
+#include "tools/trace_output.h"
 #include "traces/model.h"
 #include "traces/model_block.h"
 
@@ -20,6 +21,8 @@ int trace_model_check(const Option *table, Error *err)
         if (!option_given(table, needed[i])) return error_set(err, "model: expected --%s, see --help", needed[i]);
     if (option_given(table, "data") && option_given(table, "sample-us"))
         return error_set(err, "--data: no effect with --sample-us");
+    if (option_given(table, "machine-devices") != option_given(table, "network-gb-per-s"))
+        return error_set(err, "model: --machine-devices and --network-gb-per-s go together");
     return 0;
 }
 
@@ -73,24 +76,7 @@ static int write_operators(const ModelSettings *s, const ModelOptions *options, 
     return rc;
 }
 
-/* ---- trace ----------------------------------------------------------------------------------- */
-
-static int write_trace(const ModelSettings *s, const Trace *trace, Error *err)
-{
-    Text text = {0}, words = {0};
-    int  rc = -1;
-
-    trace_text(trace, &text);
-    text_printf(&words, "%s: modelled, %d blocks, %d devices\n%s\n", s->output, trace->block_count,
-                trace_device_count(trace), trace->notes);
-    if (text_failed(&text) || text_failed(&words)) { error_no_memory(err); goto done; }
-    if (file_write(s->output, text_string(&text), text.length, err) != 0) goto done;
-    rc = strcmp(s->output, "-") == 0 ? 0 : file_write("-", text_string(&words), words.length, err);
-done:
-    text_free(&text);
-    text_free(&words);
-    return rc;
-}
+/* ---- whole ---------------------------------------------------------------------------------- */
 
 int trace_model(const ModelSettings *s, Error *err)
 {
@@ -99,16 +85,21 @@ int trace_model(const ModelSettings *s, Error *err)
     Trace    *trace = NULL;
     int       rc = -1;
 
+    if (s->machine_devices >= s->devices)
+        return error_set(err, "--machine-devices %" PRId64 ": no effect with %" PRId64 " devices", s->machine_devices, s->devices);
+    if (s->machine_devices > 0 && s->network_gb_per_s <= 0)
+        return error_set(err, "--network-gb-per-s 0: expected more than 0");
     if (workload_read(&workload, s->workload, err) != 0) goto done;
     if (hardware_read(&hardware, s->device, err) != 0) goto done;
     ModelOptions options = {.workload = workload, .hardware = hardware, .devices = s->devices, .batch = s->batch,
                             .precision = s->precision > 0 ? (Numbers)(s->precision - 1) : model_precision(hardware),
-                            .link = (ModelLink)s->link, .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
+                            .link = (ModelLink)s->link, .machine_devices = s->machine_devices, .network_bytes_per_s = s->network_gb_per_s * 1e9,
+                            .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
                             .cores = s->cores, .lanes = s->lanes, .prefetch = s->prefetch, .name = s->name,
                             .date = s->date};
     if (model_trace(&trace, &options, err) != 0) goto done;
     if (s->operators && write_operators(s, &options, err) != 0) goto done;
-    rc = write_trace(s, trace, err);
+    rc = trace_output(trace, s->output, "modelled", err);
 done:
     trace_free(trace);
     hardware_free(hardware);

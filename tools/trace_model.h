@@ -9,8 +9,8 @@
 
 typedef struct {
     const char *workload, *device, *output, *operators, *name, *date;
-    int64_t     devices, batch, cores, lanes, prefetch;
-    double      sample_us;
+    int64_t     devices, batch, machine_devices, cores, lanes, prefetch;
+    double      sample_us, network_gb_per_s;
     int         precision, link, transfers, data;        /* indices into the lists below */
 } ModelSettings;
 

@@ -17,14 +17,8 @@ const char *const numbers_names[NUMBERS_COUNT + 1] = {"fp32", "tf32", "fp16", "b
 static int get_line(Hardware *hardware, const JsonAt *at, const char **out, Error *err)
 {
     const char *value;
-    char        word[JSON_SHOWN_BYTES];
 
-    if (json_get_string(at, &value, err) != 0) return -1;
-    if (!*value) return json_fail(at, err, "empty, expected a line of text");
-    for (const char *c = value; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return json_fail(at, err, "\"%s\" has a control character, expected one line of text",
-                             json_shown(word, value));
+    if (json_get_line(at, &value, err) != 0) return -1;
     *out = arena_strdup(&hardware->arena, value);
     return *out ? 0 : error_no_memory(err);
 }

@@ -40,10 +40,16 @@ static int check_precision(const Model *m)
                      h->flop_per_s[NUMBERS_BF16] > 0 ? " bf16" : "");
 }
 
+/* On one machine. */
+static int64_t together(const ModelOptions *o)
+{
+    return o->machine_devices > 0 && o->machine_devices < o->devices ? o->machine_devices : o->devices;
+}
+
 static int choose_link(Model *m)
 {
     const HardwareNvlink *nvlink = &m->options->hardware->nvlink;
-    int64_t devices = m->options->devices;
+    int64_t devices = together(m->options);
 
     if (m->options->link == MODEL_LINK_AUTO) m->nvlink = nvlink->bytes_per_s > 0 && devices <= nvlink->devices;
     if (m->options->link != MODEL_LINK_NVLINK) return 0;
@@ -131,12 +137,18 @@ static int fill_block(const Model *m, int b)
 
 /* ---- links and loader ------------------------------------------------------------------------ */
 
-static double link_bytes_per_s(const Model *m)
-{
-    const Hardware *h = m->options->hardware;
+/* What a link costs: a message, a step of a ring, a byte. */
+typedef struct { double message_us, step_us, byte_us; } LinkCost;
 
-    if (m->nvlink) return h->nvlink.bytes_per_s * model_host_constants.link_share;
-    return hardware_pcie_bytes_per_s(&h->pcie) * model_host_constants.link_share / (h->pcie.peer ? 1 : 2);
+static LinkCost link_cost(const Model *m, bool between)
+{
+    const ModelHostConstants *c = &model_host_constants;
+    const Hardware *h = m->options->hardware;
+    double pcie = hardware_pcie_bytes_per_s(&h->pcie) / (h->pcie.peer ? 1 : 2);
+    double rate = between ? fmin(m->options->network_bytes_per_s, pcie) : m->nvlink ? h->nvlink.bytes_per_s : pcie;
+    double ends = between ? 2 : 1;
+
+    return (LinkCost){ends * c->link_us, ends * c->reduce_us, 1e6 / (rate * c->link_share)};
 }
 
 /* The line start_us + bytes * us_a_byte, by its two ends. */
@@ -152,39 +164,50 @@ static int fill_line(const Model *m, Curve *curve, int64_t least, int64_t most, 
     return 0;
 }
 
-static int fill_p2p(const Model *m)
+/* The least and the most of a byte count over the blocks. */
+typedef struct { int64_t least, most; } Range;
+
+static Range range_of(const Trace *t, bool gradients)
 {
-    const Trace *t = m->trace;
-    int64_t      least = INT64_MAX, most = 0;
+    Range range = {INT64_MAX, 0};
 
     for (int b = 0; b < t->block_count; b++) {
-        if (t->blocks[b].output_bytes < least) least = t->blocks[b].output_bytes;
-        if (t->blocks[b].output_bytes > most) most = t->blocks[b].output_bytes;
+        int64_t bytes = gradients ? t->blocks[b].gradient_bytes : t->blocks[b].output_bytes;
+        if (bytes < range.least) range.least = bytes;
+        if (bytes > range.most) range.most = bytes;
     }
-    return fill_line(m, &m->trace->links.p2p, least, most * t->batch, model_host_constants.link_us,
-                     1e6 / link_bytes_per_s(m));
+    return range;
 }
 
-static int fill_reduces(const Model *m)
+/* Messages from a row of the smallest boundary to the batch of the largest; sums of a block's gradients
+ * over 2 to widest devices. */
+static int fill_links(const Model *m, TraceLinks *links, LinkCost link, int64_t widest)
 {
-    Trace  *t = m->trace;
-    int64_t least = INT64_MAX, most = 0;
-    double  us_a_byte = 1e6 / link_bytes_per_s(m);
+    Trace *t = m->trace;
+    Range  output = range_of(t, false), gradient = range_of(t, true);
 
-    for (int b = 0; b < t->block_count; b++) {
-        if (t->blocks[b].gradient_bytes < least) least = t->blocks[b].gradient_bytes;
-        if (t->blocks[b].gradient_bytes > most) most = t->blocks[b].gradient_bytes;
-    }
-    t->links.reduces = arena_alloc(&t->arena, (size_t)m->options->devices, sizeof *t->links.reduces);
-    if (!t->links.reduces) return error_no_memory(m->err);
-    for (int w = 2; w <= m->options->devices; w++) {
-        TraceReduce *reduce = &t->links.reduces[t->links.reduce_count++];
+    if (fill_line(m, &links->p2p, output.least, output.most * t->batch, link.message_us, link.byte_us) != 0) return -1;
+    links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
+    if (!links->reduces) return error_no_memory(m->err);
+    for (int w = 2; w <= widest; w++) {
+        TraceReduce *reduce = &links->reduces[links->reduce_count++];
         double       steps = 2.0 * (w - 1);
         reduce->devices = w;
-        if (fill_line(m, &reduce->curve, least, most, steps * model_host_constants.reduce_us, steps / w * us_a_byte) != 0)
+        if (fill_line(m, &reduce->curve, gradient.least, gradient.most, steps * link.step_us, steps / w * link.byte_us) != 0)
             return -1;
     }
     return 0;
+}
+
+static int fill_all_links(const Model *m)
+{
+    const ModelOptions *o = m->options;
+
+    if (o->devices == 1) return 0;
+    if (together(o) > 1 && fill_links(m, &m->trace->links, link_cost(m, false), together(o)) != 0) return -1;
+    if (together(o) == o->devices) return 0;
+    m->trace->devices_per_node = (int)together(o);
+    return fill_links(m, &m->trace->node_links, link_cost(m, true), o->devices);
 }
 
 static void fill_loader(const Model *m)
@@ -204,9 +227,12 @@ static void link_words(const Model *m, Text *out)
     const Hardware *h = m->options->hardware;
 
     if (m->options->devices == 1) text_append(out, "one device, no links");
+    else if (together(m->options) == 1) text_append(out, "links: none within a machine");
     else if (m->nvlink) text_append(out, "links: NVLink");
     else text_printf(out, "links: PCIe %d.0 x%d%s", h->pcie.generation, h->pcie.lanes,
                      h->pcie.peer ? "" : ", through the host's memory");
+    if (together(m->options) < m->options->devices)
+        text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m->options), m->options->network_bytes_per_s / 1e9);
 }
 
 static bool has_choices(const Workload *workload)
@@ -283,7 +309,7 @@ static int fill(Model *m)
     for (int b = 0; b < t->block_count; b++)
         if (fill_block(m, b) != 0) return -1;
     fill_loader(m);
-    return o->devices == 1 ? 0 : fill_p2p(m) != 0 ? -1 : fill_reduces(m);
+    return fill_all_links(m);
 }
 
 /* What is written must be what is read. */

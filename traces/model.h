@@ -10,7 +10,8 @@
  *     loader       batch_us + rows * core_us * lanes / cores       on one of its lanes
  *
  * rate being link_share of what the link's standard gives one way, and half of that where cards
- * do not reach each other's memory: messages then go through the host's. */
+ * do not reach each other's memory: messages then go through the host's. Between machines it is
+ * that of the network or of PCIe, whichever is less, and link_us and reduce_us count twice. */
 #ifndef TRACES_MODEL_H
 #define TRACES_MODEL_H
 
@@ -19,7 +20,7 @@
 #include "traces/trace.h"
 #include "workloads/workload.h"
 
-/* auto: NVLink where it joins all devices, else PCIe. */
+/* auto: NVLink where it joins all devices of a machine, else PCIe. */
 typedef enum { MODEL_LINK_AUTO, MODEL_LINK_PCIE, MODEL_LINK_NVLINK } ModelLink;
 
 /* auto: photographs (JPEG) where the input has at least MODEL_PHOTO_PIXELS, else raw pixels. */
@@ -34,6 +35,8 @@ typedef struct {
     int64_t     batch;       /* global; 0: the workload's */
     Numbers   precision;   /* see model_precision() */
     ModelLink   link;
+    int64_t     machine_devices;         /* on one machine; 0: all */
+    double      network_bytes_per_s;     /* between machines, one way; above 0 where there are several */
     bool        blocking;    /* a transfer occupies the device that sends */
     ModelData   data;
     double      sample_us;   /* a sample, on one core; 0: what data takes */

@@ -34,9 +34,8 @@ static void add_operator(Walk *walk, const OperatorWork *work, Sum *sum)
 
 static const char *kind_of(const Layer *layer)
 {
-    bool depthwise = layer->kind == LAYER_CONV && layer->groups > 1 && layer->groups == layer->in.channels;
-
-    return layer->kind == LAYER_RESIDUAL ? "add" : depthwise ? "depthwise" : layer_kind_name(layer->kind);
+    if (layer->kind == LAYER_RESIDUAL) return "add";
+    return operator_is_depthwise(layer) ? "depthwise" : layer_kind_name(layer->kind);
 }
 
 static void add_layer(Walk *walk, const Layer *layer, bool needs_dx, Sum *sum)

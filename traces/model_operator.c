@@ -51,7 +51,7 @@ static OperatorWork matrix(const ModelDevice *device, const Layer *layer, Pass p
     return work;
 }
 
-static bool is_depthwise(const Layer *layer)
+bool operator_is_depthwise(const Layer *layer)
 {
     return layer->kind == LAYER_CONV && layer->groups > 1 && layer->groups == layer->in.channels;
 }
@@ -74,7 +74,7 @@ static int weighted(OperatorWork *out, const ModelDevice *device, const Layer *l
 {
     double       x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
     double       w = (double)layer_parameters(layer), bytes = model_element_bytes(device->precision);
-    OperatorWork work = is_depthwise(layer) ? depthwise(layer, pass, rows) : matrix(device, layer, pass, rows);
+    OperatorWork work = operator_is_depthwise(layer) ? depthwise(layer, pass, rows) : matrix(device, layer, pass, rows);
 
     work.read_bytes = bytes * (pass == PASS_FORWARD ? x + w : pass == PASS_DATA ? y + w : x + y);
     work.written_bytes = bytes * (pass == PASS_FORWARD ? y : pass == PASS_DATA ? x : w);

@@ -54,6 +54,9 @@ typedef struct {
 /* Bytes of an element of an activation, of a boundary too: 2 in fp16 and bf16. */
 int model_element_bytes(Numbers precision);
 
+/* A convolution that sees each channel alone. */
+bool operator_is_depthwise(const Layer *layer);
+
 /* What a layer does in a pass over rows. frozen: a teacher's, by running statistics. Of a residual:
  * adding its input; of a choice and a flatten: nothing. Fills out: [OPERATOR_MOST]; returns how many
  * operators there are. PASS_WEIGHT of a batch norm is nothing where its data gradient is computed,

@@ -18,14 +18,9 @@ static int get_text(Trace *trace, const JsonAt *parent, const char *key, bool re
 {
     JsonAt      at = json_member(parent, key);
     const char *value = "";
-    char        word[JSON_SHOWN_BYTES];
 
-    if ((required || json_has(&at)) && json_get_string(&at, &value, err) != 0) return -1;
-    if (required && !*value) return json_fail(&at, err, "empty, expected a name");
-    for (const char *c = value; required && *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return json_fail(&at, err, "\"%s\" has a control character, expected one line of text",
-                             json_shown(word, value));
+    if (required && json_get_line(&at, &value, err) != 0) return -1;
+    if (!required && json_has(&at) && json_get_string(&at, &value, err) != 0) return -1;
     *out = arena_strdup(&trace->arena, value);
     return *out ? 0 : error_no_memory(err);
 }

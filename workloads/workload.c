@@ -18,15 +18,9 @@ static const int64_t MANY = (int64_t)1 << 31;
 static int get_text(Workload *workload, const JsonAt *parent, const char *key, const char **out, Error *err)
 {
     JsonAt      at = json_member(parent, key);
-    const char *value = "";
-    char        word[JSON_SHOWN_BYTES];
+    const char *value;
 
-    if (json_get_string(&at, &value, err) != 0) return -1;
-    if (!*value) return json_fail(&at, err, "empty, expected text");
-    for (const char *c = value; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return json_fail(&at, err, "\"%s\" has a control character, expected one line of text",
-                             json_shown(word, value));
+    if (json_get_line(&at, &value, err) != 0) return -1;
     *out = arena_strdup(&workload->arena, value);
     return *out ? 0 : error_no_memory(err);
 }
