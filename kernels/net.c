@@ -12,6 +12,14 @@
 
 #include "base/rng.h"
 
+/* Neighbours of the outermost list that are recorded together (kernels/stream.h). */
+typedef struct {
+    NodeList     list;       /* nodes of the graph's */
+    int64_t      ways;       /* sets of paths through it; 0: too many, it is never recorded */
+    int64_t      way;        /* of the last forward */
+    const float *x, *y;      /* of the last forward */
+} Part;
+
 struct Net {
     Device        *device;
     const Backend *backend;
@@ -26,8 +34,67 @@ struct Net {
     int64_t       *prepared; /* [prepared_count] numbers of rows */
     int            prepared_count;
     GroupSum       group;
+    Part          *parts;    /* [part_count] */
+    int            part_count;
     ParameterSpan *spans;    /* [operators]: of an update */
 };
+
+/* ---- parts ---- */
+
+/* WAYS: beyond these, a list with choices is cut where that leaves fewer. */
+enum { WAYS = 8, WAYS_MAX = 1 << 20 };
+
+/* In how many ways the list can be gone through, at most WAYS_MAX + 1. */
+static int64_t ways_of(const NodeList *list)
+{
+    int64_t ways = 1;
+
+    for (int i = 0; i < list->count; i++) {
+        const Node *node = &list->node[i];
+        int64_t     of_node = 0;
+        for (int p = 0; p < node->path_count && of_node <= WAYS_MAX; p++) of_node += ways_of(&node->path[p]);
+        if (node->path_count > 0) ways *= of_node;
+        if (ways > WAYS_MAX) return WAYS_MAX + 1;
+    }
+    return ways;
+}
+
+/* The number of the way that choices are. */
+static int64_t way_of(const NodeList *list, const int *choices)
+{
+    int64_t way = 0;
+
+    for (int i = 0; i < list->count; i++) {
+        const Node *node = &list->node[i];
+        int         taken = node->kind == LAYER_CHOICE ? choices[node->choice] : 0;
+        int64_t     of_node = 0, before = 0;
+        for (int p = 0; p < node->path_count; p++) {
+            if (p < taken) before += ways_of(&node->path[p]);
+            of_node += ways_of(&node->path[p]);
+        }
+        if (node->path_count > 0) way = way * of_node + before + way_of(&node->path[taken], choices);
+    }
+    return way;
+}
+
+/* Each part as long as it has few ways; a node that has many stands alone. */
+static int make_parts(Net *net)
+{
+    const NodeList *all = &net->graph.nodes;
+
+    net->parts = calloc((size_t)all->count + 1, sizeof *net->parts);
+    if (!net->parts) return -1;
+    for (int first = 0; first < all->count;) {
+        Part *part = &net->parts[net->part_count++];
+        part->list = (NodeList){all->node + first, 1};
+        while (first + part->list.count < all->count
+               && ways_of(&(NodeList){all->node + first, part->list.count + 1}) <= WAYS) part->list.count++;
+        part->ways = ways_of(&part->list);
+        if (part->ways > WAYS_MAX) part->ways = 0;
+        first += part->list.count;
+    }
+    return 0;
+}
 
 /* ---- making ---- */
 
@@ -102,6 +169,7 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
     net->in = in;
     net->out = layers->count > 0 ? layers->layer[layers->count - 1].out : in;
     if (graph_build(&net->graph, net->backend, layers, mode, err) != 0) { free(net); return -1; }
+    if (make_parts(net) != 0) making.rc = error_no_memory(err);
     net->weight = floats(net, net->graph.trained_count);
     net->statistic = floats(net, net->graph.statistic_count);
     if (mode == NET_TRAINED) {
@@ -121,6 +189,7 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
 void net_free(Net *net)
 {
     if (!net) return;
+    if (device_queues(net->device)) replay_forget(net->device, net);
     graph_each(&net->graph.nodes, true, free_operator, net);
     graph_free(&net->graph);
     device_release(net->device, net->weight);
@@ -129,6 +198,7 @@ void net_free(Net *net)
     device_release(net->device, net->state);
     if (!net->lent) device_release(net->device, net->kept);
     free(net->prepared);
+    free(net->parts);
     free(net->spans);
     free(net);
 }
@@ -181,6 +251,7 @@ int net_prepare(Net *net, int64_t rows, Error *err)
 
     if (rows < 1) return error_set(err, "a net for %lld rows: expected at least 1", (long long)rows);
     if (is_prepared(net, rows)) return 0;
+    if (device_queues(net->device)) replay_forget(net->device, NULL);     /* memory that all share may move */
     more = realloc(net->prepared, (size_t)(net->prepared_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     net->prepared = more;
@@ -205,6 +276,7 @@ int net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode
 void net_lend(Net *net, float *kept, float *work)
 {
     if (!net->lent) device_release(net->device, net->kept);
+    if (device_queues(net->device)) replay_forget(net->device, net);
     net->lent = true;
     net->kept = kept;
     net->work = work;
@@ -298,6 +370,7 @@ typedef struct {
     int64_t    rows;
     const int *choices;
     Error     *err;
+    bool       replayed;     /* the work is queued already: only where results are is found out */
 } Step;
 
 static float *buffer(const Step *s, int i)
@@ -331,6 +404,16 @@ static OperatorCall call_of(const Step *s, const Node *node)
                           .kept = node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
 }
 
+static void copy_rows(const Step *s, float *to, const float *from, int64_t count)
+{
+    if (!s->replayed) s->net->backend->copy(s->net->device, to, from, count);
+}
+
+static void add_rows(const Step *s, float *to, const float *from, int64_t count)
+{
+    if (!s->replayed) s->net->backend->add(s->net->device, to, from, count);
+}
+
 static const float *forward_list(const Step *s, NodeList *list, const float *x, float *to, unsigned used);
 
 /* Where the node may write: to, its place, or a buffer. */
@@ -347,6 +430,7 @@ static const float *forward_operator(const Step *s, Node *node, const float *x, 
 
     node->x = x;
     node->y = node->in_place && !to ? (float *)(uintptr_t)x : target(s, node, to, used | bit_of(s, x));
+    if (s->replayed) return node->y;
     call = call_of(s, node);
     return s->net->backend->forward(node->op, &call, s->err) == 0 ? node->y : NULL;
 }
@@ -360,9 +444,9 @@ static const float *forward_residual(const Step *s, Node *node, const float *x, 
     if (!body) return NULL;
     if (node->own_output || body == x) {
         y = target(s, node, to, used | bit_of(s, x) | bit_of(s, body));
-        s->net->backend->copy(s->net->device, y, body, count);
+        copy_rows(s, y, body, count);
     }
-    s->net->backend->add(s->net->device, y, x, count);
+    add_rows(s, y, x, count);
     return y;
 }
 
@@ -378,6 +462,52 @@ static const float *forward_list(const Step *s, NodeList *list, const float *x, 
             node->taken = s->choices[node->choice];
             x = forward_list(s, &node->path[node->taken], x, there, used);
         } else x = forward_operator(s, node, x, there, used);
+    }
+    return x;
+}
+
+/* dy of a list's result. keep: somebody else reads it afterwards. */
+typedef struct {
+    float *dy;
+    bool   keep;
+} Incoming;
+
+/* Each gives the gradient of its input in *out (NULL where nothing before trains). */
+static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned used, float **out);
+
+/* Whether work of the net is recorded: sums over a group stop in the middle of it. */
+static bool is_recorded(const Net *net) { return device_queues(net->device) && !net->group.sum; }
+
+/* One part, forward or (dy) backward; *out is its result, NULL after an error. Returns -1 then. */
+static int run_part(Step *s, Part *part, const float *x, float *to, float *dy, float **out)
+{
+    Net      *net = s->net;
+    ReplayKey key = {.owner = part->ways ? net : NULL, .part = 2 * (int)(part - net->parts) + (dy != NULL), .rows = s->rows,
+                     .path = part->way, .x = part->x, .y = part->y, .more = dy};
+    int       replayed = is_recorded(net) ? replay_begin(net->device, &key, s->err) : 0, rc, again = 0;
+
+    if (replayed < 0) return -1;
+    do {
+        s->replayed = replayed == 1;
+        if (dy) rc = backward_list(s, &part->list, (Incoming){dy, false}, 0, out);
+        else    rc = (*out = (float *)(uintptr_t)forward_list(s, &part->list, x, to, 0)) ? 0 : -1;
+        s->replayed = false;
+        if (is_recorded(net) && replayed == 0) again = replay_end(net->device, s->err);
+    } while (again == 1 && rc == 0);
+    return again < 0 ? -1 : rc;
+}
+
+static const float *forward_parts(Step *s, const float *x, float *y)
+{
+    for (int i = 0; i < s->net->part_count; i++) {
+        Part  *part = &s->net->parts[i];
+        float *to = i == s->net->part_count - 1 ? y : NULL, *out;
+
+        part->way = part->ways > 1 && is_recorded(s->net) ? way_of(&part->list, s->choices) : 0;
+        part->x = x;
+        part->y = to;
+        if (run_part(s, part, x, to, NULL, &out) != 0) return NULL;
+        x = out;
     }
     return x;
 }
@@ -406,22 +536,13 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
         if (!choices) return error_set(err, "a net of %d choices: no path is chosen", net->graph.choice_count);
         if (check_choices(net, &net->graph.nodes, choices, err) != 0) return -1;
     }
-    result = forward_list(&s, &net->graph.nodes, x, y, 0);
+    result = forward_parts(&s, x, y);
     if (!result) return -1;
     if (result != y) net->backend->copy(net->device, y, result, rows * shape_count(net->out));
     return 0;
 }
 
 /* ---- backward ---- */
-
-/* dy of a list's result. keep: somebody else reads it afterwards. */
-typedef struct {
-    float *dy;
-    bool   keep;
-} Incoming;
-
-/* Each gives the gradient of its input in *out (NULL where nothing before trains). */
-static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned used, float **out);
 
 static int backward_operator(const Step *s, Node *node, Incoming in, unsigned used, float **out)
 {
@@ -436,18 +557,17 @@ static int backward_operator(const Step *s, Node *node, Incoming in, unsigned us
     if (cuts) {                                          /* it cuts dy in place */
         call.dy = free_buffer(s, used);
         used |= bit_of(s, call.dy);
-        backend->copy(s->net->device, call.dy, in.dy, s->rows * shape_count(node->spec.out));
+        copy_rows(s, call.dy, in.dy, s->rows * shape_count(node->spec.out));
     }
     call.dx = !node->needs_dx ? NULL : same ? in.dy : free_buffer(s, used);
     *out = call.dx;
-    return backend->backward(node->op, &call, s->err);
+    return s->replayed ? 0 : backend->backward(node->op, &call, s->err);
 }
 
 static int backward_residual(const Step *s, Node *node, Incoming in, unsigned used, float **out)
 {
-    const Backend *backend = s->net->backend;
-    int64_t        count = s->rows * shape_count(node->spec.out);
-    float         *dx = NULL;
+    int64_t count = s->rows * shape_count(node->spec.out);
+    float  *dx = NULL;
 
     used |= bit_of(s, in.dy);
     if (backward_list(s, &node->path[0], (Incoming){in.dy, node->needs_dx || in.keep}, used, &dx) != 0) return -1;
@@ -455,9 +575,9 @@ static int backward_residual(const Step *s, Node *node, Incoming in, unsigned us
     if (!node->needs_dx) return 0;
     if (dx == in.dy) {                                   /* the body gave its input */
         dx = free_buffer(s, used);
-        backend->copy(s->net->device, dx, in.dy, count);
+        copy_rows(s, dx, in.dy, count);
     }
-    backend->add(s->net->device, dx, in.dy, count);
+    add_rows(s, dx, in.dy, count);
     *out = dx;
     return 0;
 }
@@ -485,11 +605,12 @@ static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned us
 int net_backward(Net *net, float *dy, int64_t rows, Error *err)
 {
     Step   s = {.net = net, .rows = rows, .err = err};
-    float *dx;
 
     if (net->mode != NET_TRAINED) return error_set(err, "a frozen net has no backward");
     if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
-    return backward_list(&s, &net->graph.nodes, (Incoming){dy, false}, 0, &dx);
+    for (int i = net->part_count - 1; i >= 0 && dy; i--)
+        if (run_part(&s, &net->parts[i], NULL, NULL, dy, &dy) != 0) return -1;
+    return 0;
 }
 
 /* ---- gradients, update ---- */

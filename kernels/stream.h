@@ -82,20 +82,20 @@ int stream_sum_doubles(Device *device, double *to, double *const *values, int me
 /* ---- replay ---- */
 
 /* What is queued twice in the same way is recorded as a graph and replayed. The key says all that it depends
- * on; owner NULL is never kept. */
+ * on: what comes again with the same key does the same to the same memory. owner NULL is never kept. */
 typedef struct {
     const void *owner;       /* whose work */
     int         part;        /* of it */
     int64_t     rows, path;
-    const void *x, *y;       /* memory it was given */
-    unsigned    used;
+    const void *x, *y, *more;            /* memory it was given */
 } ReplayKey;
 
-/* Before the work: 1: it was replayed, and is not to be queued again; 0: queue it; then, in either case,
- * replay_end(). Nothing between the two may wait for other threads. */
+/* Before the work. 1: it was replayed, and is not to be queued again. 0: queue it, then replay_end(), also
+ * when queueing failed; 1 from there: it could not be recorded, queue it once more. Nothing between the two may
+ * wait for the device or for other threads. -1: an error. */
 int  replay_begin(Device *device, const ReplayKey *key, Error *err);
 int  replay_end(Device *device, Error *err);
-/* Forgets what an owner recorded. */
+/* Forgets what an owner recorded; NULL: everything, as memory that all use may move. */
 void replay_forget(Device *device, const void *owner);
 /* Graphs kept; those replayed so far. */
 typedef struct { int64_t kept, replayed, recorded; } ReplayCounts;

@@ -429,7 +429,7 @@ static int queued_sum_doubles_of(Device *device, double *to, double *const *valu
 static bool queued_same_key(const ReplayKey *a, const ReplayKey *b)
 {
     return a->owner == b->owner && a->part == b->part && a->rows == b->rows && a->path == b->path && a->x == b->x
-           && a->y == b->y && a->used == b->used;
+           && a->y == b->y && a->more == b->more;
 }
 
 static QueuedGraph *queued_graph(QueuedDevice *device, const ReplayKey *key)
@@ -487,7 +487,7 @@ static void queued_replay_forget(Device *base, const void *owner)
     int           kept = 0;
 
     for (int g = 0; g < device->graph_count; g++) {
-        if (device->graphs[g].key.owner == owner) free(device->graphs[g].jobs.job);
+        if (!owner || device->graphs[g].key.owner == owner) free(device->graphs[g].jobs.job);
         else device->graphs[kept++] = device->graphs[g];
     }
     device->graph_count = kept;

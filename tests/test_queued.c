@@ -4,6 +4,8 @@
 #include "tests/four_blocks.h"
 #include "tests/queued_device.h"
 
+#include "base/rng.h"
+
 
 typedef struct {
     ExecutionResult result;
@@ -245,6 +247,111 @@ static void a_step_allocates_nothing(void **state)
     }
 }
 
+/* ---- replay ---- */
+
+#define CELL "{\"layer\": \"choice\", \"paths\": [" \
+    "[{\"layer\": \"conv\", \"out\": 4, \"kernel\": 1}, {\"layer\": \"batchnorm\"}, {\"layer\": \"relu\"}]," \
+    "[{\"layer\": \"separable\", \"out\": 4, \"kernel\": 3, \"batchnorm\": true, \"relu\": true}]," \
+    "[{\"layer\": \"residual\", \"body\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}]}]]}"
+
+/* 27 ways through three cells: too many to record each, so cells are recorded one by one. */
+static const char supernet_text[] =
+    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"super\","
+    " \"input\": {\"channels\": 4, \"height\": 5, \"width\": 5}, \"batch\": 6, \"samples\": 60,"
+    " \"training\": {\"learning_rate\": 0.05, \"momentum\": 0.9, \"nesterov\": true, \"weight_decay\": 1e-4},"
+    " \"data\": \"synthetic\", \"blocks\": [{\"name\": \"a\", \"loss\": \"mse\","
+    "  \"teacher\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}],"
+    "  \"student\": [" CELL ", " CELL ", " CELL "]}]}";
+
+typedef struct {
+    Net   *net;
+    float *x, *y, *dy, *weights;         /* weights: of the host, all parameters */
+    int64_t      count;
+    ReplayCounts counts;
+} Supernet;
+
+enum { SUPER_ROWS = 6, SUPER_STEPS = 60, SUPER_EACH = 100 };
+
+static void step_supernet(Supernet *s, Device *device, int step)
+{
+    int   choices[3];
+    float x[SUPER_ROWS * SUPER_EACH];
+    Error err = {""};
+
+    for (int c = 0; c < 3; c++) choices[c] = (int)(rng_u64(5, (uint64_t)step, (uint64_t)c, 0) % 3);
+    for (int i = 0; i < SUPER_ROWS * SUPER_EACH; i++) x[i] = (float)rng_uniform(6, (uint64_t)step, (uint64_t)i, 0) - 0.5f;
+    device_put(device, s->x, x, SUPER_ROWS * SUPER_EACH);
+    if (net_forward(s->net, s->x, s->y, SUPER_ROWS, choices, &err) != 0) fail_msg("%s", err.text);
+    device_copy(device, s->dy, s->y, SUPER_ROWS * SUPER_EACH);
+    if (net_backward(s->net, s->dy, SUPER_ROWS, &err) != 0) fail_msg("%s", err.text);
+    net_update(s->net, &(SgdStep){0.05f / (float)(step + 1), 0.9f, 1e-4f, true});
+}
+
+static void read_supernet(Supernet *s)
+{
+    for (int i = 0; i < net_parameter_count(s->net); i++) s->count += net_parameter(s->net, i)->count;
+    s->weights = calloc((size_t)s->count, sizeof *s->weights);
+    assert_non_null(s->weights);
+    for (int64_t i = 0, at = 0; i < net_parameter_count(s->net); at += net_parameter(s->net, (int)i++)->count)
+        net_read(s->net, (int)i, s->weights + at);
+}
+
+static Supernet train_supernet(const WorkBlock *block, bool queues)
+{
+    Supernet   s = {0};
+    DeviceSpec spec;
+    Device    *device;
+    Error      err = {""};
+
+    assert_int_equal((queues ? queued_devices : device_spec_parse)(&spec, "cpu:2", &err), 0);
+    assert_int_equal(device_open(&device, &spec, 0, &err), 0);
+    if (net_new(&s.net, device, &block->student, block->in, NET_TRAINED, &err) != 0) fail_msg("%s", err.text);
+    net_initialise(s.net, 7, 0);
+    if (net_prepare(s.net, SUPER_ROWS, &err) != 0) fail_msg("%s", err.text);
+    s.x = device_alloc(device, SUPER_ROWS * SUPER_EACH);
+    s.y = device_alloc(device, SUPER_ROWS * SUPER_EACH);
+    s.dy = device_alloc(device, SUPER_ROWS * SUPER_EACH);
+    for (int step = 0; step < SUPER_STEPS; step++) step_supernet(&s, device, step);
+    read_supernet(&s);
+    if (queues) s.counts = replay_counts(device);
+    net_free(s.net);
+    device_release(device, s.x);
+    device_release(device, s.y);
+    device_release(device, s.dy);
+    device_close(device);
+    return s;
+}
+
+static void paths_are_recorded_cell_by_cell(void **state)
+{
+    Workload *workload;
+    Error     err = {""};
+
+    (void)state;
+    if (workload_parse(&workload, "super", supernet_text, strlen(supernet_text), &err) != 0) fail_msg("%s", err.text);
+    Supernet truth = train_supernet(&workload->block[0], false), found = train_supernet(&workload->block[0], true);
+    assert_int_equal(truth.count, found.count);
+    assert_memory_equal(truth.weights, found.weights, (size_t)truth.count * sizeof *truth.weights);
+    /* Of 3 cells, 3 paths each, forward and backward, which may find its gradient in one of few places. */
+    assert_true(found.counts.recorded <= 3 * 3 * 2 * 4);
+    assert_true(found.counts.replayed > SUPER_STEPS * 3 * 2 / 2);
+    free(truth.weights);
+    free(found.weights);
+    workload_free(workload);
+}
+
+static void steps_are_replayed(void **state)
+{
+    Fixture *f = *state;
+    Plan    *plan = pipeline(SCHEDULE_DPU);
+    Trained  t;
+
+    train_on(&t, &(How){0}, f, plan, 1, 0);
+    assert_true(queued_world.replayed > 0);
+    trained_free(&t);
+    plan_free(plan);
+}
+
 /* ---- states handed over, stopping, failing ---- */
 
 typedef struct { Tensors *at[STEPS + 1][BLOCKS]; } Snapshots;
@@ -355,6 +462,8 @@ int main(void)
         cmocka_unit_test(times_are_those_of_the_device),
         cmocka_unit_test(every_instruction_has_a_name_for_profilers),
         cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(paths_are_recorded_cell_by_cell),
+        cmocka_unit_test(steps_are_replayed),
         cmocka_unit_test(what_is_handed_over_is_the_steps_own),
         cmocka_unit_test(a_run_stops_or_fails_as_one),
     };

@@ -15,6 +15,9 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/kernel.h"
 
+typedef struct Slice Slice;
+typedef struct Replay Replay;
+
 typedef struct {
     Device           base;
     int              card;               /* CUDA's number of it */
@@ -27,6 +30,8 @@ typedef struct {
     cudnnHandle_t    cudnn;              /* NULL until cuda_cudnn() */
     float           *work, *scratch;     /* scratch: of operators, work: of nets */
     int64_t          work_count, scratch_count;
+    Slice           *slice;              /* NULL: the whole card */
+    Replay          *replay;             /* NULL: nothing was recorded */
     Error            failure;            /* "" none: the first of a call that returns nothing */
 } CudaDevice;
 
@@ -45,6 +50,30 @@ static inline int launch_failed(int status, const char *what, Error *err)
 {
     return cuda_failed((cudaError_t)status, what, err);
 }
+
+/* ---- before cards are opened (card.c) ---- */
+
+int cuda_spec(DeviceSpec *spec, Error *err);
+int cuda_facts(const DeviceSpec *spec, Text *out, Error *err);
+
+/* ---- slices of a card (slices.c) ---- */
+
+/* Multiprocessors of each slice, and of the card. */
+int  slices_count(int *each, int *all, int card, int slices, Error *err);
+
+/* The slice's context becomes the thread's, whose device is the card. */
+int  slice_enter(Slice **out, int *processors, int card, int slices, int slice, Error *err);
+void slice_leave(Slice *slice, int card);                /* NULL is nothing */
+
+/* ---- streams (stream.c), replay (replay.c): kernels/stream.h ---- */
+
+extern const StreamOps cuda_streams;
+
+int  cuda_replay_begin(Device *device, const ReplayKey *key, Error *err);
+int  cuda_replay_end(Device *device, Error *err);
+void cuda_replay_forget(Device *device, const void *owner);
+ReplayCounts cuda_replay_counts(const Device *device);
+void cuda_replay_free(CudaDevice *device);
 
 /* ---- memory, libraries ---- */
 

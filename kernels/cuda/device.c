@@ -8,35 +8,20 @@ enum { ALIGN = 16 };         /* floats: what counts are rounded up to, so that k
 
 enum { LEAST_SCRATCH = 1 << 17 };        /* floats: losses of up to 65534 rows take no more */
 
-/* Facts of the first card; that the others are there. */
-static int spec(DeviceSpec *out, Error *err)
-{
-    struct cudaDeviceProp p;
-    int                   cards;
-
-    if (cuda_failed(cudaGetDeviceCount(&cards), "cuda", err) != 0) return -1;
-    for (int i = 0; i < out->card_count; i++)
-        if (out->cards[i] >= cards)
-            return error_set(err, "cuda:%d: there %s %d card%s, counted from 0", out->cards[i], cards == 1 ? "is" : "are", cards,
-                             cards == 1 ? "" : "s");
-    if (cuda_failed(cudaGetDeviceProperties(&p, out->cards[0]), "cuda", err) != 0) return -1;
-    snprintf(out->kind, sizeof out->kind, "%.95s", p.name);
-    out->memory_bytes = (int64_t)p.totalGlobalMem / out->slices;
-    return 0;
-}
-
 static void close_device(Device *base)
 {
     CudaDevice *device = cuda_device(base);
 
     for (int i = 0; i < STREAM_COUNT; i++)
         if (device->streams[i]) cudaStreamSynchronize(device->streams[i]);
+    cuda_replay_free(device);
     cuda_release(device->work);
     cuda_release(device->scratch);
     if (device->cudnn) cudnnDestroy(device->cudnn);
     if (device->blas) cublasLtDestroy(device->blas);
     for (int i = 0; i < STREAM_COUNT; i++)
         if (device->streams[i]) cudaStreamDestroy(device->streams[i]);
+    slice_leave(device->slice, device->card);
     free(device);
 }
 
@@ -58,6 +43,8 @@ static int open_device(Device **out, const DeviceSpec *spec, int index, Error *e
         cuda_failed(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device->card), what, err) != 0)
         goto failed;
     device->capability = 10 * major + minor;
+    if (spec->slices > 1 && slice_enter(&device->slice, &device->processors, device->card, spec->slices,
+                                        device_spec_slice(spec, index), err) != 0) goto failed;
     for (int i = 0; i < STREAM_COUNT; i++)
         if (cuda_failed(cudaStreamCreateWithFlags(&device->streams[i], cudaStreamNonBlocking), what, err) != 0) goto failed;
     device->stream = device->streams[STREAM_COMPUTE];
@@ -168,7 +155,7 @@ static void put(Device *device, float *memory, const float *host, int64_t count)
 }
 
 const Backend backend_cuda = {
-    .name = "cuda", .spec = spec, .open = open_device, .close = close_device,
+    .name = "cuda", .streams = &cuda_streams, .spec = cuda_spec, .facts = cuda_facts, .open = open_device, .close = close_device,
     .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = fetch, .put = put, .copy = copy, .add = cuda_add, .sgd = cuda_sgd, .loss = cuda_loss, .choices = cuda_choices,
     .kept = cuda_operator_kept, .make = cuda_operator_make, .free = cuda_operator_free, .prepare = cuda_operator_prepare,

@@ -123,6 +123,20 @@ int kernel_maxpool_gradient(const KernelPool *p, const int *place, const float *
 int kernel_avgpool(const KernelPool *p, const float *x, float *y, cudaStream_t stream);  /* padding counts, as zeros */
 int kernel_avgpool_gradient(const KernelPool *p, const float *dy, float *dx, cudaStream_t stream);
 
+/* ---- group.cu: 8 bytes an element and member ---- */
+
+/* Arrays of members, which the kernel's device reaches. */
+enum { KERNEL_MEMBERS = 64 };
+typedef struct {
+    int   count;
+    void *values[KERNEL_MEMBERS];
+} KernelMembers;
+
+/* Each becomes the sum of all, in their order. Floats. */
+int kernel_sum_members(const KernelMembers *members, int64_t count, cudaStream_t stream);
+/* to may be one of them. */
+int kernel_sum_doubles(double *to, const KernelMembers *members, int64_t count, cudaStream_t stream);
+
 #ifdef __cplusplus
 }
 #endif

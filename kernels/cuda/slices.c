@@ -1,0 +1,143 @@
+/* A card cut into slices: green contexts with multiprocessors of their own. The driver's functions are
+ * asked for by name through the runtime, so that nothing is linked to the driver, and what older
+ * drivers lack is an error of those who want slices.
+ *
+ * Streams, events and libraries that are made while a slice's context is the thread's own keep to the
+ * slice. Memory is the card's, whatever the context. Every slice cuts the card anew and takes
+ * its part: the same cut gives the same parts. */
+#include "kernels/cuda/cuda.h"
+
+#include <cuda.h>
+#include <cudaTypedefs.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+struct Slice {
+    CUgreenCtx context;
+};
+
+typedef struct {
+    PFN_cuDeviceGet_v2000                  device;
+    PFN_cuDeviceGetDevResource_v12040      resource;
+    PFN_cuDevSmResourceSplitByCount_v12040 split;
+    PFN_cuDevResourceGenerateDesc_v12040   describe;
+    PFN_cuGreenCtxCreate_v12040            create;
+    PFN_cuGreenCtxDestroy_v12040           destroy;
+    PFN_cuCtxFromGreenCtx_v12040           context_of;
+    PFN_cuCtxSetCurrent_v4000              use;
+} Driver;
+
+typedef struct {
+    CUdevResource part[SLICES_MAX];
+    unsigned      all, each;             /* multiprocessors */
+} Cut;
+
+enum { LEAST_DRIVER = 12040 };           /* CUDA 12.4 has green contexts */
+
+static int find(void *to, size_t size, const char *name, int version, Error *err)
+{
+    enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    void       *entry = NULL;
+    cudaError_t status = cudaGetDriverEntryPointByVersion(name, &entry, (unsigned)version, cudaEnableDefault, &found);
+
+    if (status != cudaSuccess || found != cudaDriverEntryPointSuccess || !entry) {
+        cudaGetLastError();
+        return error_set(err, "slices of a card need a driver of CUDA %d.%d or newer: this one has no %s", LEAST_DRIVER / 1000,
+                         LEAST_DRIVER % 1000 / 10, name);
+    }
+    memcpy(to, &entry, size);            /* a function's address: C has no cast from an object's */
+    return 0;
+}
+
+#define FIND(field, name, version) find(&out->field, sizeof out->field, name, version, err)
+
+static int find_driver(Driver *out, Error *err)
+{
+    if (FIND(device, "cuDeviceGet", 2000) != 0 || FIND(resource, "cuDeviceGetDevResource", 12040) != 0
+        || FIND(split, "cuDevSmResourceSplitByCount", 12040) != 0
+        || FIND(describe, "cuDevResourceGenerateDesc", 12040) != 0 || FIND(create, "cuGreenCtxCreate", 12040) != 0
+        || FIND(destroy, "cuGreenCtxDestroy", 12040) != 0 || FIND(context_of, "cuCtxFromGreenCtx", 12040) != 0
+        || FIND(use, "cuCtxSetCurrent", 4000) != 0) return -1;
+    return 0;
+}
+
+static int driver_failed(CUresult status, int card, const char *what, Error *err)
+{
+    if (status == CUDA_SUCCESS) return 0;
+    return error_set(err, "cuda:%d: %s: the driver's error %d", card, what, (int)status);
+}
+
+/* The largest equal parts: as many multiprocessors as the card has for each, down to what it can give. */
+static int cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
+{
+    static const unsigned flags[] = {0, CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING};
+    CUdevResource whole;
+    CUdevice      device;
+
+    if (driver_failed(driver->device(&device, card), card, "asking for the card", err) != 0
+        || driver_failed(driver->resource(device, &whole, CU_DEV_RESOURCE_TYPE_SM), card, "asking for multiprocessors", err) != 0)
+        return -1;
+    out->all = whole.sm.smCount;
+    for (size_t f = 0; f < sizeof flags / sizeof *flags; f++)
+        for (unsigned least = out->all / (unsigned)slices; least > 0; least--) {
+            unsigned groups = (unsigned)slices;
+            if (driver->split(out->part, &groups, &whole, NULL, flags[f], least) != CUDA_SUCCESS || groups < (unsigned)slices)
+                continue;
+            out->each = out->part[0].sm.smCount;
+            return 0;
+        }
+    return error_set(err, "cuda:%d/%d: the card has %u multiprocessors, and gives them out in groups of %u at least, in steps of "
+                     "%u: too few for %d slices", card, slices, out->all, whole.sm.minSmPartitionSize,
+                     whole.sm.smCoscheduledAlignment, slices);
+}
+
+int slices_count(int *each, int *all, int card, int slices, Error *err)
+{
+    Driver driver;
+    Cut    parts;
+
+    if (find_driver(&driver, err) != 0 || cut(&parts, &driver, card, slices, err) != 0) return -1;
+    *each = (int)parts.each;
+    *all = (int)parts.all;
+    return 0;
+}
+
+int slice_enter(Slice **out, int *processors, int card, int slices, int slice, Error *err)
+{
+    Slice            *self = calloc(1, sizeof *self);
+    Driver            driver;
+    Cut               parts;
+    CUdevResourceDesc description;
+    CUdevice          device;
+    CUcontext         context;
+
+    *out = NULL;
+    if (!self) return error_no_memory(err);
+    if (find_driver(&driver, err) != 0 || cut(&parts, &driver, card, slices, err) != 0) goto failed;
+    if (driver_failed(driver.device(&device, card), card, "asking for the card", err) != 0
+        || driver_failed(driver.describe(&description, &parts.part[slice], 1), card, "describing a slice", err) != 0
+        || driver_failed(driver.create(&self->context, description, device, CU_GREEN_CTX_DEFAULT_STREAM), card,
+                         "making a slice", err) != 0) goto failed;
+    if (driver_failed(driver.context_of(&context, self->context), card, "a slice's context", err) != 0
+        || driver_failed(driver.use(context), card, "entering a slice", err) != 0) {
+        driver.destroy(self->context);
+        goto failed;
+    }
+    *processors = (int)parts.each;
+    *out = self;
+    return 0;
+failed:
+    free(self);
+    return -1;
+}
+
+void slice_leave(Slice *slice, int card)
+{
+    Driver driver;
+
+    if (!slice) return;
+    cudaSetDevice(card);                 /* the whole card's context again */
+    if (find_driver(&driver, NULL) == 0) driver.destroy(slice->context);
+    free(slice);
+}
