@@ -288,8 +288,7 @@ int buffers_open(Buffers *buffers, Device *memory, Error *err)
     for (int s = 0; s < buffers->slot_count; s++) {
         Slot *slot = &buffers->slots[s];
         slot->memory = device_alloc(memory, slot->count);
-        if (!slot->memory)
-            return error_set(err, "no memory for boundaries: %zu bytes", slot->count * sizeof(float));
+        if (!slot->memory) return device_no_memory(memory, slot->count, "boundaries", err);
     }
     return 0;
 }
@@ -302,8 +301,7 @@ int buffers_begin(Buffers *buffers, Device *memory, int phase, Error *err)
     if (buffers->memory) device_release(memory, buffers->memory);        /* both never stand side by side */
     buffers->count = 0;
     buffers->memory = count > 0 ? device_alloc(memory, (size_t)count) : NULL;
-    if (count > 0 && !buffers->memory)
-        return error_set(err, "no memory for boundaries and activations: %zu bytes", (size_t)count * sizeof(float));
+    if (count > 0 && !buffers->memory) return device_no_memory(memory, (size_t)count, "boundaries and activations", err);
     buffers->count = count;
     return 0;
 }

@@ -83,7 +83,7 @@ typedef struct {
 static int open_box(const Queue *q, Box *box, Device *memory, int64_t *bytes, Error *err)
 {
     box->memory = device_alloc(memory, q->capacity);
-    if (!box->memory) return error_set(err, "no memory for a queue's message of %zu bytes", q->capacity * sizeof(float));
+    if (!box->memory) return device_no_memory(memory, q->capacity, "a message of a queue", err);
     *bytes += (int64_t)(q->capacity * sizeof(float));
     return mark_new(&box->empty, memory, err);
 }
@@ -119,7 +119,7 @@ static int open_member(Queued *t, const Team *team, Member *member, Device *memo
     if (reaches_all(t, team, memory)) return 0;
     member->far = device_alloc(memory, 2 * FAR);
     *bytes += (int64_t)(2 * FAR * sizeof(float));
-    return member->far ? 0 : error_set(err, "no memory for sums with cards out of reach: %zu bytes", 2 * FAR * sizeof(float));
+    return member->far ? 0 : device_no_memory(memory, 2 * FAR, "sums with cards out of reach", err);
 }
 
 static int join(Transport *transport, int device, Device *memory, int64_t *bytes, Error *err)

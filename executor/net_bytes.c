@@ -50,6 +50,27 @@ static int fill_block(const Job *job, Device *device, int b)
     return 0;
 }
 
+/* A line each. */
+static int fill_algorithms(const Job *job, Device *device)
+{
+    Trace *t = job->trace;
+    Text   text = {0};
+    char  *lines, *rest;
+    int    rc = -1, most = 1;
+
+    if (device_choices(device, &text, job->err) != 0) goto done;
+    lines = rest = text_failed(&text) ? NULL : arena_strdup(&t->arena, text_string(&text));
+    for (const char *c = lines; c && *c; c++) most += *c == '\n';
+    t->algorithms = arena_alloc(&t->arena, (size_t)most, sizeof *t->algorithms);
+    if (!lines || !t->algorithms) { error_no_memory(job->err); goto done; }
+    for (char *line; (line = strsep(&rest, "\n"));)
+        if (*line) t->algorithms[t->algorithm_count++] = line;
+    rc = 0;
+done:
+    text_free(&text);
+    return rc;
+}
+
 /* In a thread of its own: opening a device binds the thread to its cores. */
 static void *fill(void *context)
 {
@@ -58,6 +79,7 @@ static void *fill(void *context)
 
     job->rc = device_open(&device, job->devices, 0, job->err);
     for (int b = 0; job->rc == 0 && b < job->workload->block_count; b++) job->rc = fill_block(job, device, b);
+    if (job->rc == 0) job->rc = fill_algorithms(job, device);
     device_close(device);
     return NULL;
 }

@@ -22,8 +22,7 @@ static int open_inputs(UnderWay *u, Error *err)
 {
     for (int i = 0; i < 2 && u->input_count > 0; i++) {
         u->input[i] = device_alloc(u->device, u->input_count);
-        if (!u->input[i])
-            return error_set(err, "no memory for rows from the host: %zu bytes", u->input_count * sizeof *u->input[i]);
+        if (!u->input[i]) return device_no_memory(u->device, u->input_count, "rows from the host", err);
         if (mark_new(&u->copying[i], u->device, err) != 0 || mark_new(&u->copied[i], u->device, err) != 0) return -1;
     }
     return 0;

@@ -98,6 +98,7 @@ typedef struct Backend {
 
     float *(*alloc)(Device *device, size_t count);       /* 64-byte aligned, zeroed */
     void   (*release)(Device *device, float *memory);
+    int    (*no_memory)(Device *device, size_t count, const char *what, Error *err);     /* NULL: nothing to add */
 
     /* Memory that any call may use from its start to its end. reserve() keeps at
      * least count floats; work() moves when reserve() is called. */

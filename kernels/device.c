@@ -68,6 +68,12 @@ float *device_alloc(Device *device, size_t count)
     return device->backend->alloc(device, count);
 }
 
+int device_no_memory(Device *device, size_t count, const char *what, Error *err)
+{
+    if (device->backend->no_memory) return device->backend->no_memory(device, count, what, err);
+    return error_set(err, "no memory for %s: %zu bytes", what, count * sizeof(float));
+}
+
 void device_release(Device *device, float *memory)
 {
     if (memory) device->backend->release(device, memory);

@@ -73,6 +73,10 @@ void  device_close(Device *device);
 float *device_alloc(Device *device, size_t count);
 void   device_release(Device *device, float *memory);
 
+/* The error of device_alloc() that gave none for what; says how much there is, where the device knows.
+ * Returns -1. */
+int device_no_memory(Device *device, size_t count, const char *what, Error *err);
+
 /* Between the device's memory and the host's, and within the device's. The host's is the caller's again on
  * return; a device that queues does its copies later. */
 void   device_fetch(Device *device, float *host, const float *memory, int64_t count);

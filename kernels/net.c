@@ -155,6 +155,28 @@ static float *floats(Net *net, int64_t count)
     return device_alloc(net->device, (size_t)(count > 0 ? count : 1));
 }
 
+/* What floats() gave no memory for. */
+static int no_floats(const Net *net, int64_t count, const char *what, Error *err)
+{
+    if (!net->backend->no_memory) return error_no_memory(err);
+    return net->backend->no_memory(net->device, (size_t)count, what, err);
+}
+
+static int make_weights(Net *net, Error *err)
+{
+    bool trained = net->mode == NET_TRAINED;
+
+    net->weight = floats(net, net->graph.trained_count);
+    net->statistic = floats(net, net->graph.statistic_count);
+    if (trained) {
+        net->gradient = floats(net, net->graph.trained_count);
+        net->state = floats(net, net->graph.trained_count);
+    }
+    if (net->weight && net->statistic && (!trained || (net->gradient && net->state))) return 0;
+    return no_floats(net, (trained ? 3 : 1) * net->graph.trained_count, trained ? "a student's weights, gradients and momentum"
+                                                                                : "a teacher's weights", err);
+}
+
 int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode mode, Error *err)
 {
     Net   *net = calloc(1, sizeof *net);
@@ -169,17 +191,9 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
     net->in = in;
     net->out = layers->count > 0 ? layers->layer[layers->count - 1].out : in;
     if (graph_build(&net->graph, net->backend, layers, mode, err) != 0) { free(net); return -1; }
-    if (make_parts(net) != 0) making.rc = error_no_memory(err);
-    net->weight = floats(net, net->graph.trained_count);
-    net->statistic = floats(net, net->graph.statistic_count);
-    if (mode == NET_TRAINED) {
-        net->gradient = floats(net, net->graph.trained_count);
-        net->state = floats(net, net->graph.trained_count);
-    }
     graph_each(&net->graph.nodes, true, count_operator, &operators);
     net->spans = calloc((size_t)operators, sizeof *net->spans);
-    if (!net->spans || !net->weight || !net->statistic || (mode == NET_TRAINED && (!net->gradient || !net->state)))
-        making.rc = error_no_memory(err);
+    making.rc = !net->spans || make_parts(net) != 0 ? error_no_memory(err) : make_weights(net, err);
     graph_each(&net->graph.nodes, true, make_operator, &making);
     if (making.rc != 0) { net_free(net); return -1; }
     *out = net;
@@ -231,7 +245,7 @@ static int grow_kept(Net *net, int64_t rows, Error *err)
 
     if (net->lent || net->mode == NET_FROZEN || rows <= net->kept_rows) return 0;
     more = floats(net, rows * net->graph.kept);
-    if (!more) return error_no_memory(err);
+    if (!more) return no_floats(net, rows * net->graph.kept, "activations", err);
     device_release(net->device, net->kept);
     net->kept = more;
     net->kept_rows = rows;

@@ -76,6 +76,7 @@ typedef struct {
     int   forget;            /* the n-th mark_wait() is left out; 0: none */
     int   waits;             /* mark_wait() calls that wait for something */
     int   allocations;
+    int   fail;              /* the n-th allocation of a device gives nothing; 0: none */
     int   marks;             /* alive */
     int   names;             /* ranges begun */
     int64_t replayed;
@@ -218,12 +219,18 @@ static void queued_close_device(Device *base)
     free(device);
 }
 
+static int queued_no_memory(Device *device, size_t count, const char *what, Error *err)
+{
+    (void)device;
+    return error_set(err, "no memory for %s: %zu of 7 floats", what, count);
+}
+
 static float *queued_alloc(Device *device, size_t count)
 {
     pthread_mutex_lock(&queued_world.lock);
-    queued_world.allocations++;
+    bool fails = ++queued_world.allocations == queued_world.fail;
     pthread_mutex_unlock(&queued_world.lock);
-    return backend_cpu.alloc(queued(device)->cpu, count);
+    return fails ? NULL : backend_cpu.alloc(queued(device)->cpu, count);
 }
 
 static void queued_release(Device *device, float *memory)
@@ -523,13 +530,20 @@ static const StreamOps queued_streams = {
     .range_end = queued_range_end,
 };
 
+static int queued_choices(Device *device, Text *out, Error *err)
+{
+    (void)device, (void)err;
+    text_append(out, "conv: the first\nlinear: the second\n");
+    return 0;
+}
+
 static const Backend backend_queued = {
     .name = "queued", .streams = &queued_streams, .spec = queued_spec, .open = queued_open_device,
     .close = queued_close_device, .alloc = queued_alloc, .release = queued_release, .reserve = queued_reserve,
     .work = queued_work, .reserved = queued_reserved, .fetch = queued_fetch, .put = queued_put, .copy = queued_copy,
     .add = queued_add, .sgd = queued_sgd, .loss = queued_loss, .kept = queued_kept, .make = queued_make,
     .free = queued_free, .prepare = queued_prepare, .changed = queued_changed, .forward = queued_forward,
-    .backward = queued_backward, .bytes = queued_bytes_of,
+    .backward = queued_backward, .bytes = queued_bytes_of, .choices = queued_choices, .no_memory = queued_no_memory,
 };
 
 /* count devices that queue, on the CPU's cores. */

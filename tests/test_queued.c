@@ -247,6 +247,39 @@ static void a_step_allocates_nothing(void **state)
     }
 }
 
+/* Whichever allocation of a device gives nothing, the run ends with one line that says what for, and
+ * nothing is left. */
+static void memory_that_runs_out_is_told(void **state)
+{
+    Fixture        *f = *state;
+    DeviceSpec      spec;
+    ExecutionResult result;
+    int             plans[] = {0, 4, 9, 11};
+
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+        Plan    *plan = plan_of(plans[i]);
+        Program *program = spell_out(plan);
+        int      rc = -1;
+        for (int n = 1; rc != 0; n++) {
+            Tensors  *student = no_tensors();
+            Error     err = {""};
+            char      text[16];
+            Execution x = execution_of(f, program, &spec, student, 1);
+            snprintf(text, sizeof text, "cpu:%d", program->device_count);
+            assert_int_equal(queued_devices(&spec, text, &err), 0);
+            queued_world.fail = n;
+            x.synchronise = false;
+            rc = execute(&result, &x, &err);
+            if (rc == 0) { assert_true(queued_world.allocations < n); execution_free(&result); }
+            else if (!strstr(err.text, "no memory for ") || !strstr(err.text, "of 7 floats")) fail_msg("%d: %s", n, err.text);
+            assert_int_equal(queued_world.marks, 0);
+            tensors_free(student);
+        }
+        program_free(program);
+        plan_free(plan);
+    }
+}
+
 /* ---- replay ---- */
 
 #define CELL "{\"layer\": \"choice\", \"paths\": [" \
@@ -462,6 +495,7 @@ int main(void)
         cmocka_unit_test(times_are_those_of_the_device),
         cmocka_unit_test(every_instruction_has_a_name_for_profilers),
         cmocka_unit_test(a_step_allocates_nothing),
+        cmocka_unit_test(memory_that_runs_out_is_told),
         cmocka_unit_test(paths_are_recorded_cell_by_cell),
         cmocka_unit_test(steps_are_replayed),
         cmocka_unit_test(what_is_handed_over_is_the_steps_own),

@@ -350,6 +350,8 @@ static void assert_same_costs(const Trace *a, const Trace *b)
     assert_int_equal(a->loader.batch_ns, b->loader.batch_ns);
     assert_int_equal(a->devices_per_node, b->devices_per_node);
     assert_int_equal(a->blocking_transfers, b->blocking_transfers);
+    assert_int_equal(a->algorithm_count, b->algorithm_count);
+    for (int i = 0; i < a->algorithm_count; i++) assert_string_equal(a->algorithms[i], b->algorithms[i]);
 }
 
 /* A block's list of students: each one's numbers, and the block's sums. */

@@ -167,6 +167,8 @@ static void look_at_profile(bool queues)
     assert_int_equal(b.trace->links.reduce_count, 2);
     assert_int_equal(b.trace->links.reduces[1].devices, 3);
     assert_true(b.trace->blocks[1].gradient_bytes >= (4 * 8 + 4) * 4);    /* and padding */
+    assert_int_equal(b.trace->algorithm_count, queues ? 2 : 0);
+    if (queues) assert_string_equal(b.trace->algorithms[1], "linear: the second");
     assert_true(b.trace->loader.batch_ns > 0 || b.trace->loader.sample_ns > 0);
     tear_down(&b);
 }

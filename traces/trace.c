@@ -147,9 +147,30 @@ static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, Err
 
 /* ---- parts of the file -------------------------------------------------- */
 
+/* What kernels were chosen while it was measured. */
+static int read_algorithms(Trace *trace, const JsonAt *provenance, Error *err)
+{
+    JsonAt at = json_member(provenance, "algorithms");
+
+    if (!json_has(&at)) return 0;
+    if (json_get_array(&at, 1, err) != 0) return -1;
+    trace->algorithms = arena_alloc(&trace->arena, json_count(&at), sizeof *trace->algorithms);
+    if (!trace->algorithms) return error_no_memory(err);
+    for (size_t i = 0; i < json_count(&at); i++) {
+        JsonAt      item = json_element(&at, i);
+        const char *line;
+        if (json_get_string(&item, &line, err) != 0) return -1;
+        if (!*line) return json_fail(&item, err, "empty, expected an algorithm");
+        trace->algorithms[i] = arena_strdup(&trace->arena, line);
+        if (!trace->algorithms[i]) return error_no_memory(err);
+        trace->algorithm_count++;
+    }
+    return 0;
+}
+
 static int read_provenance(Trace *trace, const JsonAt *root, Error *err)
 {
-    static const char *const keys[] = {"kind", "source", "date", "notes", NULL};
+    static const char *const keys[] = {"kind", "source", "date", "notes", "algorithms", NULL};
     static const char *const kinds[] = {"measured", "modelled", "imported", NULL};
     JsonAt at = json_member(root, "provenance");
     JsonAt kind = json_member(&at, "kind");
@@ -160,7 +181,8 @@ static int read_provenance(Trace *trace, const JsonAt *root, Error *err)
     trace->provenance_kind = kinds[choice];
     if (get_text(trace, &at, "source", true, &trace->source, err) != 0) return -1;
     if (get_text(trace, &at, "date", false, &trace->date, err) != 0) return -1;
-    return get_text(trace, &at, "notes", false, &trace->notes, err);
+    if (get_text(trace, &at, "notes", false, &trace->notes, err) != 0) return -1;
+    return read_algorithms(trace, &at, err);
 }
 
 static int read_workload(Trace *trace, const JsonAt *root, Error *err)

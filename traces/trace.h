@@ -101,6 +101,8 @@ typedef struct {
     Arena        arena;                  /* owns everything below */
     const char  *name;
     const char  *provenance_kind, *source, *date, *notes;   /* "" when not given */
+    const char **algorithms;             /* [algorithm_count]: what the times are good for, a line each */
+    int          algorithm_count;
     const char  *workload;
     int64_t      batch, samples;
     TraceKind   *kinds;

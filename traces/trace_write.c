@@ -41,6 +41,11 @@ static void write_head(const Trace *t, Text *out)
     string_member("source", t->source, out);
     if (t->date[0]) { text_append(out, ",\n"); string_member("date", t->date, out); }
     if (t->notes[0]) { text_append(out, ",\n"); string_member("notes", t->notes, out); }
+    for (int i = 0; i < t->algorithm_count; i++) {
+        text_append(out, i == 0 ? ",\n    \"algorithms\": [\n      " : ",\n      ");
+        text_json_string(out, t->algorithms[i]);
+    }
+    if (t->algorithm_count) text_append(out, "\n    ]");
     text_append(out, "\n  },\n  \"workload\": { \"name\": ");
     text_json_string(out, t->workload);
     text_printf(out, ", \"batch\": %" PRId64 ", \"samples\": %" PRId64 " },\n  \"devices\": [\n", t->batch, t->samples);

@@ -78,6 +78,7 @@ void cuda_replay_free(CudaDevice *device);
 /* ---- memory, libraries ---- */
 
 float *cuda_alloc(CudaDevice *device, size_t count);     /* zeroed, NULL without memory */
+int    cuda_no_memory(Device *device, size_t count, const char *what, Error *err);
 void   cuda_release(float *memory);
 int    cuda_reserve_scratch(CudaDevice *device, int64_t count, Error *err);
 

@@ -84,6 +84,17 @@ float *cuda_alloc(CudaDevice *device, size_t count)
     return memory;
 }
 
+int cuda_no_memory(Device *base, size_t count, const char *what, Error *err)
+{
+    CudaDevice *device = cuda_device(base);
+    size_t      free_bytes = 0, all_bytes = 0;
+
+    if (cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess) cudaGetLastError();
+    return error_set(err, "cuda:%d: no memory for %s: %zu MiB wanted, %zu of %zu MiB are free; a smaller --batch, or fewer blocks "
+                     "or slices on the card, needs less", device->card, what, (count * sizeof(float) >> 20) + 1, free_bytes >> 20,
+                     all_bytes >> 20);
+}
+
 void cuda_release(float *memory)
 {
     if (memory) cudaFree(memory);
@@ -98,9 +109,7 @@ static int grow(CudaDevice *device, float **memory, int64_t *count, int64_t want
     cuda_release(*memory);               /* first: both need not fit. cudaFree() waits for work that uses it */
     *count = 0;
     *memory = cuda_alloc(device, (size_t)wanted);
-    if (!*memory)
-        return error_set(err, "cuda:%d: the card's memory is full: no %lld MiB to work in", device->card,
-                         (long long)(wanted * (int64_t)sizeof(float) >> 20));
+    if (!*memory) return cuda_no_memory(&device->base, (size_t)wanted, "kernels to work in", err);
     *count = wanted;
     return 0;
 }
@@ -156,7 +165,7 @@ static void put(Device *device, float *memory, const float *host, int64_t count)
 
 const Backend backend_cuda = {
     .name = "cuda", .streams = &cuda_streams, .spec = cuda_spec, .facts = cuda_facts, .open = open_device, .close = close_device,
-    .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
+    .alloc = alloc, .release = release, .no_memory = cuda_no_memory, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = fetch, .put = put, .copy = copy, .add = cuda_add, .sgd = cuda_sgd, .loss = cuda_loss, .choices = cuda_choices,
     .kept = cuda_operator_kept, .make = cuda_operator_make, .free = cuda_operator_free, .prepare = cuda_operator_prepare,
     .changed = cuda_operator_changed, .forward = cuda_operator_forward, .backward = cuda_operator_backward,

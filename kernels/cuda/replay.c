@@ -1,7 +1,7 @@
 /* Work that comes again is recorded as a CUDA graph and launched as one.
  *
- *     first time    as it is: libraries load and choose, weights are put in order
- *     second time   recorded, then launched
+ *     first time    as it is: libraries load what they need, weights are put in order
+ *     with memory that is new   recorded, then launched
  *     from then on  launched
  *
  * Keys and graphs stand in a table of fixed size: what comes when it is full is queued as it is.
@@ -15,7 +15,7 @@
 
 enum { PLACES = 4096, KEYS_MAX = 3072 };
 
-typedef enum { SEEN, RECORDED, REFUSED } State;
+typedef enum { SEEN, RECORDED, REFUSED } State;          /* SEEN: of a key without memory */
 
 typedef struct {
     ReplayKey       key;     /* owner NULL: free */
@@ -78,25 +78,34 @@ static Replay *replay_of(CudaDevice *device)
     return device->replay;
 }
 
+/* The key's entry, new where there is none and room for it; NULL: no room. */
+static Entry *place(Replay *r, const ReplayKey *key, bool *is_new)
+{
+    Entry *entry = find(r, key);
+
+    *is_new = !entry->key.owner;
+    if (!*is_new) return entry;
+    if (r->count == KEYS_MAX) return NULL;
+    *entry = (Entry){.key = *key, .state = SEEN};
+    r->count++;
+    return entry;
+}
+
 int cuda_replay_begin(Device *base, const ReplayKey *key, Error *err)
 {
     CudaDevice *device = cuda_device(base);
     Replay     *r = key->owner ? replay_of(device) : NULL;
-    Entry      *entry = r ? find(r, key) : NULL;
+    ReplayKey   work = {.owner = key->owner, .part = key->part, .rows = key->rows, .path = key->path};
+    bool        is_new;
 
-    if (!entry) return 0;
-    if (!entry->key.owner) {
-        if (r->count < KEYS_MAX) {
-            *entry = (Entry){.key = *key, .state = SEEN};
-            r->count++;
-        }
-        return 0;
-    }
+    if (!r || !place(r, &work, &is_new) || is_new) return 0;
+    Entry *entry = place(r, key, &is_new);
+    if (!entry || entry->state == REFUSED) return 0;
     if (entry->state == RECORDED) {
         r->counts.replayed++;
         return cuda_failed(cudaGraphLaunch(entry->graph, device->stream), "a recorded graph", err) == 0 ? 1 : -1;
     }
-    if (entry->state == REFUSED || cuda_noted(device, err) != 0) return entry->state == REFUSED ? 0 : -1;
+    if (cuda_noted(device, err) != 0) return -1;
     if (cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess) r->recording = entry;
     else { cudaGetLastError(); entry->state = REFUSED; }
     return 0;
