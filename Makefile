@@ -147,7 +147,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo check tsan-run check-run check-asan check-tsan check-kill fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill fuzz fuzz-run valgrind bench golden \
         tests install uninstall clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -164,6 +164,11 @@ demo:        ## build, then run the demonstration into demo/
 	@CC='$(CC)' scripts/deps.sh demo
 	@$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/demo.sh
+
+paper:       ## build, then the paper's workloads on modelled GPUs, beside its poster, into paper/
+	@CC='$(CC)' scripts/deps.sh build
+	@$(SUBMAKE) all
+	@BUILD='$(BUILD)' scripts/paper.sh
 
 # A sub-make, so that packages just installed are seen by the $(shell) lines above.
 check:       ## install what the tests need, build all, run all tests

@@ -123,3 +123,12 @@ void csv_free(Csv *csv)
     arena_free(&csv->arena);
     *csv = (Csv){0};
 }
+
+void csv_field(Text *out, const char *string)
+{
+    bool quoted = strpbrk(string, ",\"\r\n") != NULL;
+
+    text_append(out, quoted ? "\"" : "");
+    for (const char *c = string; *c; c++) text_append_bytes(out, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
+    text_append(out, quoted ? "\"" : "");
+}

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/text.h"
 
 typedef struct {
     Arena   arena;           /* owns the rest */
@@ -16,5 +17,8 @@ typedef struct {
  * whether it fails or not. */
 int  csv_parse(Csv *out, const char *name, const char *text, size_t length, Error *err);
 void csv_free(Csv *csv);
+
+/* One field as RFC 4180 wants it: in quotes where it must be. */
+void csv_field(Text *out, const char *string);
 
 #endif

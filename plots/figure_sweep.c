@@ -75,8 +75,9 @@ static void value_ticks(Text *out, const SweepData *d)
     svg_end(out);
 }
 
-static void panel_figure(Text *out, const SweepData *d, double panel, const SweepMetric *metric)
+void figure_sweep_panel(Text *out, const SweepData *d, double panel, Metric kind)
 {
+    const SweepMetric *metric = &sweep_metrics[kind];
     double step = axis_step(d->most), top = d->most * 1.06;
     char   text[200];
 
@@ -106,21 +107,26 @@ static void panel_figure(Text *out, const SweepData *d, double panel, const Swee
     text_append(out, "</div>\n");
 }
 
+void figure_sweep_keys(Text *out, const SweepData *d)
+{
+    html_keys(out);
+    for (int s = 0; s < SCHEDULE_COUNT; s++)
+        if (d->has[s]) html_key(out, class_of_schedule((Schedule)s), schedule_name((Schedule)s));
+    html_keys_end(out);
+}
+
 void figure_sweep(Text *out, const SweepData *d, Metric metric)
 {
     const SweepMetric *m = &sweep_metrics[metric];
     char               text[200];
 
-    html_keys(out);
-    for (int s = 0; s < SCHEDULE_COUNT; s++)
-        if (d->has[s]) html_key(out, class_of_schedule((Schedule)s), schedule_name((Schedule)s));
-    html_keys_end(out);
+    figure_sweep_keys(out, d);
     snprintf(text, sizeof text, "%s (%s) over %.100s", m->title, m->label, d->csv.rows[0][0]);
     if (d->axes == 1) {
         text_append(out, "<p class=\"over\">");
         html_text(out, text);
         text_append(out, "</p>\n");
-        panel_figure(out, d, d->panels[0], m);
+        figure_sweep_panel(out, d, d->panels[0], metric);
         return;
     }
     text_append(out, "<div class=\"pairs\">\n");
@@ -131,7 +137,7 @@ void figure_sweep(Text *out, const SweepData *d, Metric metric)
         html_text(out, text);
         html_text(out, at);
         text_append(out, "</p>\n");
-        panel_figure(out, d, d->panels[p], m);
+        figure_sweep_panel(out, d, d->panels[p], metric);
         text_append(out, "</div>\n");
     }
     text_append(out, "</div>\n");

@@ -176,10 +176,7 @@ void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
 
 /* ---- stacks a device ----------------------------------------------------------------------- */
 
-typedef struct { const char *class, *name; double value; } Part;
-
-/* Parts as boxes one after another; values are per cent of the width. */
-static void stack(Text *out, const Part *parts, int count, const char *unit, double per_cent, const char *label)
+void figure_stack(Text *out, const Part *parts, int count, const char *unit, double per_cent, bool labelled, const char *label)
 {
     double at = 0;
     char   text[96];
@@ -188,10 +185,10 @@ static void stack(Text *out, const Part *parts, int count, const char *unit, dou
     for (int i = 0; i < count; i++) {
         double width = parts[i].value * per_cent;
         if (width < 0.02) continue;
-        snprintf(text, sizeof text, "%s %.1f %s", parts[i].name, parts[i].value, unit);
+        snprintf(text, sizeof text, "%s %.4g %s", parts[i].name, parts[i].value, unit);
         svg_box(out, parts[i].class, at, at + width, 0, BAR, text);
-        if (per_cent == 1) {
-            snprintf(text, sizeof text, "%.0f", parts[i].value);
+        if (labelled) {
+            snprintf(text, sizeof text, unit[0] == '%' || parts[i].value >= 100 ? "%.0f" : "%.3g", parts[i].value);
             svg_box_label(out, parts[i].class, at, at + width, 14, 350, text);
         }
         at += width;
@@ -236,7 +233,7 @@ void figure_breakdown(Text *out, const ComparedRow *row)
         }
         devices_name(name, sizeof name, d, end - 1);
         html_row(out, name);
-        stack(out, parts, SHARE_COUNT, "%", 1, label);
+        figure_stack(out, parts, SHARE_COUNT, "%", 1, true, label);
         html_row_end(out, "");
     }
     text_append(out, "</div>\n");
@@ -276,7 +273,7 @@ void figure_memory(Text *out, const ComparedRow *row, double scale_bytes)
         devices_name(name, sizeof name, d, end - 1);
         bytes_shown(total, row->devices[d].total_bytes);
         html_row(out, name);
-        stack(out, parts, MEMORY_COUNT, "MiB", scale_bytes > 0 ? 100 * 1048576 / scale_bytes : 0, total);
+        figure_stack(out, parts, MEMORY_COUNT, "MiB", scale_bytes > 0 ? 100 * 1048576 / scale_bytes : 0, false, total);
         html_row_end(out, total);
     }
     left_out(out, d, row->device_count);

@@ -25,12 +25,21 @@ void figure_gantt(Text *out, const RunFacts *facts, const Gantt *gantt);
 void figure_breakdown(Text *out, const ComparedRow *row);
 void figure_breakdown_keys(Text *out, const ComparedRow *rows, int count);
 
+/* Parts one after another as a bar: class, name and value of each; per_cent: of the width, of a value
+ * of 1. With labelled, values stand in their boxes where these are wide enough. */
+typedef struct { const char *class, *name; double value; } Part;
+void figure_stack(Text *out, const Part *parts, int count, const char *unit, double per_cent, bool labelled, const char *label);
+
 /* What each device holds at its peak; scale_bytes is the full width. */
 void figure_memory(Text *out, const ComparedRow *row, double scale_bytes);
 void figure_memory_keys(Text *out, const ComparedRow *rows, int count);
 
 /* Epochs, predicted above measured, with the range of the runs. */
 void figure_validation(Text *out, const ValidationFile *file);
+
+/* The lines of one panel, and the legend of such. */
+void figure_sweep_panel(Text *out, const SweepData *sweep, double panel, Metric metric);
+void figure_sweep_keys(Text *out, const SweepData *sweep);
 
 /* Lines over a path, a panel for each value of the second path. */
 void figure_sweep(Text *out, const SweepData *sweep, Metric metric);

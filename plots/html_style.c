@@ -80,7 +80,7 @@ const char *const html_style[] = {
     "font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",monospace;white-space:pre-wrap;"
     "overflow-wrap:anywhere}\n"
     "code{font:.875em ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",monospace;overflow-wrap:anywhere}\n"
-    "ul{padding-left:1.15rem;margin:.5rem 0;max-width:46rem}li{margin:.2rem 0;overflow-wrap:anywhere}\n"
+    "ul,ol{padding-left:1.3rem;margin:.5rem 0;max-width:46rem}li{margin:.2rem 0;overflow-wrap:anywhere}\n"
     ".stages,.toc{max-width:none}\n"
     ".toc{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:1.4rem 0 0;list-style:none;font-size:.875rem}\n"
     "details{margin:.8rem 0;max-width:46rem;font-size:.875rem;color:var(--soft)}summary{cursor:pointer}\n",

@@ -2,6 +2,7 @@
 # pipebd-plot report: the page, byte for byte; what it refuses; that names are text and nothing
 # else; and, in headless Chromium, that it fits a telephone and a desk and draws.
 . "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/browser.sh"
 
 fixtures=$PIPEBD_ROOT/tests/fixtures/plots
 cd "$WORK" || exit 1
@@ -76,39 +77,11 @@ ok "nothing is fetched" sh -c 'page() { grep -oE "(src|href)=\"[^\"#]*\"|url\(|@
 
 # ---- in a browser ---------------------------------------------------------------------
 
-browser=
-for name in chromium chromium-browser google-chrome; do
-    if [ -z "$browser" ] && command -v $name > /dev/null; then browser=$name; fi
-done
-headless() {
-    timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu --hide-scrollbars --allow-file-access-from-files \
-        --user-data-dir="$WORK/browser" --enable-logging=stderr "$@"
-}
-if [ -z "$browser" ] || ! echo '<p>here' > try.html || ! headless --dump-dom "file://$WORK/try.html" 2> .tap | grep -q here; then
-    skip "in a browser" "no Chromium that starts"
+if ! browser_found; then
+    skip "in a browser" "$browser_missing"
     done_testing
 fi
 
-# widths PAGE: for 360 and 1200 pixels, how wide it is in them, and how many elements outside
-# boxes that scroll stick out.
-widths() {
-    cat > frame.html << END
-<body><iframe src="$1" style="width:360px;height:800px"></iframe><iframe src="$1" style="width:1200px;height:800px"></iframe>
-<p id=said></p><script>
-onload = () => {
-  for (const frame of document.querySelectorAll('iframe')) {
-    const page = frame.contentDocument, width = frame.contentWindow.innerWidth;
-    const out = [...page.body.querySelectorAll('*')].filter(e => !e.closest('.scroll table') && !e.closest('svg svg')
-                    && !e.closest('title') && e.getBoundingClientRect().right > width + 1);
-    said.textContent += 'width ' + width + ' needs ' + page.documentElement.scrollWidth + ' out ' + out.length + '; ';
-  }
-};
-</script>
-END
-    headless --dump-dom "file://$WORK/frame.html" 2> browser.log | sed -n 's/.*<p id="said">\([^<]*\)<.*/\1/p'
-}
-fits() { widths "$1" > widths.txt; cat widths.txt browser.log; grep -qx 'width 360 needs 360 out 0; width 1200 needs 1200 out 0; ' widths.txt; }
-quiet() { ! grep -q CONSOLE browser.log; }
 page comparison.json validation.json predicted.json measured.json one.csv two.csv > all.html
 echo '<meta name=viewport content="width=device-width"><body><div style="width:700px">wide</div><script>nothing()</script>' > wide.html
 for name in page all evil least none; do

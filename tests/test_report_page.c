@@ -1,4 +1,4 @@
-/* The page of a report when memory runs out at every allocation in turn: it fails with a reason
+/* The pages of a report and of the paper when memory runs out at every allocation in turn: it fails with a reason
  * or is whole; and the escaping that pages rest on. What pages look like: test_report.sh. */
 #include "tests/support.h"
 
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "plots/html.h"
+#include "plots/paper.h"
 #include "plots/report_page.h"
 
 static void markup_is_escaped(void **state)
@@ -90,6 +91,64 @@ static void memory_runs_out(void **state)
     temp_remove(folder);
 }
 
+/* Everything that `make paper` writes, one after another. */
+static int paper_texts(Text *out, const char *index, const char *poster, Error *err)
+{
+    Paper paper;
+    int   rc = paper_read(&paper, index, poster, err);
+
+    if (rc == 0) {
+        paper_page(out, &paper, "made by hand");
+        paper_results(out, &paper);
+        paper_breakdown(out, &paper);
+        paper_beside(out, &paper);
+        if (text_failed(out)) rc = error_no_memory(err);
+    }
+    paper_free(&paper);
+    return rc;
+}
+
+static void memory_runs_out_for_the_paper(void **state)
+{
+    char *folder = temp_make(), *trace = format_text("%s/tests/fixtures/plots/small.json", PIPEBD_ROOT);
+    char *comparison = made(folder, "comparison.json", (const char *[]){"pipebd-plan", trace, "--sensitivity", "no", "--format", "json", NULL});
+    char *index = format_text("%s/index.csv", folder), *poster = format_text("%s/poster.csv", folder);
+    char *command = format_text("pipebd-plan %s --sensitivity no --format json", trace);
+    char *rows = format_text("figure,workload,title,device,devices,batch,cores,file,why,trace_command,command\n"
+                             "main,w,W,d,2,8,4,%s,,t,\"%s\"\noriginal,w,W,d,2,8,4,%s,,t,\"%s\"\n"
+                             "batch,w,W,d,2,4,4,,too large,t,\"%s\"\n", comparison, command, comparison, command, command);
+    Text  whole = {0};
+    Error err = {""};
+    long  n = 0, failed = 0;
+
+    (void)state;
+    spill(index, rows);
+    spill(poster, "figure,workload,device,who,part,value,unit,source,note\nspeedup,w,d,ahd,,2,times,here,\"a, b\"\n"
+                  "breakdown,w,d,relay1,teacher,3,s,here,\n");
+    if (paper_texts(&whole, index, poster, &err) != 0) fail_msg("%s", err.text);
+    assert_non_null(strstr(text_string(&whole), "too large"));
+    for (int reached = 1; reached; ) {
+        Text text = {0};
+        err = (Error){""};
+        alloc_fail_after(++n);
+        int rc = paper_texts(&text, index, poster, &err);
+        reached = alloc_fail_reached();
+        alloc_fail_after(0);
+        if (rc != 0) { assert_true(error_is_no_memory(&err)); failed++; }
+        else         assert_string_equal(text_string(&text), text_string(&whole));
+        text_free(&text);
+    }
+    assert_true(failed > 100);
+    text_free(&whole);
+    free(rows);
+    free(command);
+    free(poster);
+    free(index);
+    free(comparison);
+    free(trace);
+    temp_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +156,7 @@ int main(void)
         cmocka_unit_test(axes_have_round_steps),
         cmocka_unit_test(sizes_for_people),
         cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(memory_runs_out_for_the_paper),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,16 +4,17 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "plots/paper.h"
 #include "plots/plot.h"
 #include "plots/report_page.h"
 
 typedef enum {
     KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP,
-    KIND_REPORT, KIND_COUNT
+    KIND_REPORT, KIND_PAPER, KIND_COUNT
 } Kind;
 
 static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep",
-                                               "report"};
+                                               "report", "paper"};
 
 typedef struct {
     const char *output, *script, *command;
@@ -33,11 +34,14 @@ static int check(const Option *table, const Settings *s, const Operands *operand
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
     if (find_kind(operands->values[0], kind) != 0)
         return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt, "
-                         "sweep or report",
+                         "sweep, report or paper",
                          operands->values[0]);
     if (*kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
+    if (*kind == KIND_PAPER && !s->output) return error_set(err, "expected -o FOLDER");
     if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
-    if (*kind == KIND_REPORT && s->script) return error_set(err, "--script: no effect on report, which gnuplot does not draw");
+    if (*kind >= KIND_REPORT && s->script)
+        return error_set(err, "--script: no effect on %s, which gnuplot does not draw", kinds[*kind]);
+    if (*kind == KIND_PAPER && operands->count != 3) return error_set(err, "paper: expected INDEX and POSTER, and -o FOLDER");
     if (*kind == KIND_SWEEP && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
     if (*kind != KIND_GANTT && (option_given(table, "from") || option_given(table, "to")))
         return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
@@ -70,6 +74,16 @@ static int write_report(const Operands *operands, const Settings *s, Error *err)
     return rc;
 }
 
+static int write_paper(const Operands *operands, const Settings *s, Error *err)
+{
+    Paper paper;
+    int   rc = paper_read(&paper, operands->values[1], operands->values[2], err);
+
+    if (rc == 0) rc = paper_write(s->output, &paper, s->command, err);
+    paper_free(&paper);
+    return rc;
+}
+
 static int run(Kind kind, const Operands *operands, const Settings *s, Error *err)
 {
     Plot plot = {0};
@@ -77,6 +91,7 @@ static int run(Kind kind, const Operands *operands, const Settings *s, Error *er
     int  rc = -1;
 
     if (kind == KIND_REPORT) return write_report(operands, s, err);
+    if (kind == KIND_PAPER)  return write_paper(operands, s, err);
     if (plot_text(&script, &plot, s->output, err) != 0) goto done;      /* the ending, first of all */
     text_free(&script);
     if (draw(&plot, kind, operands->values + 1, operands->count - 1, s, err) != 0) goto done;
@@ -113,7 +128,8 @@ int main(int argc, char **argv)
                         "  gantt      pipebd-sim --timeline, pipebd-run; several one above the other\n"
                         "  sweep      pipebd-sim --vary --format csv\n"
                         "  report     pipebd-plan --format json or validation.json, or both; timelines and\n"
-                        "             sweeps beside them: one page of HTML\n"};
+                        "             sweeps beside them: one page of HTML\n"
+                        "  paper      what scripts/paper.sh made: INDEX POSTER -o FOLDER\n"};
     Operands operands;
     Error    err = {""};
     Kind     kind = KIND_COUNT;
