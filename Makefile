@@ -52,11 +52,13 @@ JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljanss
 CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
-# oneDNN and libjpeg: found by linking, since Debian's oneDNN has no pkg-config file.
-# HAVE_DNNL= or HAVE_JPEG= on the command line leaves one out.
+# Libraries that a build can do without are found by linking, since not all have a
+# pkg-config file everywhere. HAVE_GLPK= and so on, on the command line, leaves one out.
 links = $(shell printf '$(hash)include <stdio.h>\n$(hash)include <%s>\nint main(void) { return 0; }\n' '$(1)' | \
           $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(2) >/dev/null 2>&1 && echo yes)
 
+HAVE_JANSSON := $(call links,jansson.h,$(JANSSON_CFLAGS) $(JANSSON_LIBS))
+HAVE_GLPK := $(call links,glpk.h,-lglpk)
 HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
 HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
 
@@ -73,6 +75,7 @@ NVCC        := $(firstword $(CUDA_WORDS))
 HAVE_CUDA   := $(if $(NVCC),yes)
 CUDA_CFLAGS := $(if $(HAVE_CUDA),-DHAVE_CUDA $(filter -isystem% -D%,$(CUDA_WORDS)))
 CUDA_LIBS   := $(if $(HAVE_CUDA),$(filter -L% -l% -Wl%,$(CUDA_WORDS)) -lstdc++)
+HAVE_NCCL   := $(if $(HAVE_CUDA),$(if $(filter -DHAVE_NCCL,$(CUDA_WORDS)),yes))
 
 # Machine code for each, and PTX of the newest for cards to come.
 CUDA_ARCHS  ?= 75 80 86 89 90
@@ -92,13 +95,14 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
-           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(CUDA_CFLAGS) $(if $(HAVE_MPI),-DHAVE_MPI) $(CPPFLAGS)
+           $(SANITIZE_FLAGS) $(if $(HAVE_JANSSON),-DHAVE_JANSSON $(JANSSON_CFLAGS)) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
+           $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
 
 # nvcc gives the host's part to a C++ compiler, as C++17.
 COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS    := $(JANSSON_LIBS) -lglpk -lm $(LDLIBS)
+LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_GLPK),-lglpk) -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
 TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'
@@ -108,9 +112,10 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 # Without $(1): those of $(2) that include a header of kernels/ or executor/ are left out.
 without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(2))))
 
-EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi)
+EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi) $(if $(HAVE_NCCL),executor/nccl)
 
-LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
+LIBRARY_SOURCES := $(filter-out planner/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
+                     $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))
 EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
 CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu)))
 TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
@@ -219,7 +224,7 @@ tests: $(TESTS) $(PROGRAMS)
 
 install: all  ## into PREFIX (/usr/local), under DESTDIR when set
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
-	    scripts/install.sh install
+	    LIBS='$(LIBS)' scripts/install.sh install
 
 uninstall:   ## remove what install put there
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \

@@ -14,10 +14,10 @@
 #include "base/text.h"
 
 struct Json {
-    char   *name;
-    char   *text;
-    size_t  length;
-    json_t *root;
+    char    *name;
+    char    *text;
+    size_t   length;
+    JsonTree tree;
 };
 
 /* ---- reading ---------------------------------------------------------- */
@@ -28,7 +28,7 @@ static bool is_blank(const Json *doc)
 }
 
 /* Python's json writes these where a figure is missing or was divided by 0. */
-static bool is_no_number(const json_error_t *fault)
+static bool is_no_number(const JsonFault *fault)
 {
     static const char *const words[] = {"'NaN'", "'Infinity'", "'-Infinity'", "'nan'", "'inf'", "'-'", NULL};
 
@@ -37,8 +37,8 @@ static bool is_no_number(const json_error_t *fault)
     return false;
 }
 
-/* What is wrong in words of the file's author, where jansson's are a programmer's. */
-static void reason(const Json *doc, const json_error_t *fault, char *out, size_t size)
+/* What is wrong in words of the file's author, where the reader's are a programmer's. */
+static void reason(const Json *doc, const JsonFault *fault, char *out, size_t size)
 {
     const char *more = "";
 
@@ -46,24 +46,28 @@ static void reason(const Json *doc, const json_error_t *fault, char *out, size_t
         snprintf(out, size, "%s", "empty, expected an object");
     else if (doc->length >= 3 && memcmp(doc->text, "\xEF\xBB\xBF", 3) == 0)
         snprintf(out, size, "%s", "starts with a byte order mark, expected UTF-8 without one");
-    else if (json_error_code(fault) == json_error_null_character)
+    else if (fault->kind == JSON_FAULT_NUL)
         snprintf(out, size, "%s", "\\u0000 in a string, expected text without it");
     else {
-        if (json_error_code(fault) == json_error_invalid_utf8) more = ", expected UTF-8";
+        if (fault->kind == JSON_FAULT_UTF_8) more = ", expected UTF-8";
         if (is_no_number(fault)) more = ": expected a finite number";
         snprintf(out, size, "%s%s", fault->text, more);
     }
 }
 
+#ifdef HAVE_JANSSON
+#define READ json_read_jansson
+#else
+#define READ json_read_own
+#endif
+
 static int parse_text(Json *doc, Error *err)
 {
-    json_error_t fault;
-    char         why[2 * JSON_ERROR_TEXT_LENGTH];
+    JsonFault fault;
+    char      why[2 * sizeof fault.text];
 
-    doc->root = json_loadb(doc->text, doc->length, JSON_REJECT_DUPLICATES, &fault);
-    if (doc->root) return 0;
-    if (fault.line < 0 && !*fault.text) return error_no_memory(err);
-    if (fault.line < 0) return error_set(err, "%s: %s", doc->name, fault.text);
+    if (READ(&doc->tree, doc->text, doc->length, &fault) == 0) return 0;
+    if (fault.kind == JSON_FAULT_NO_MEMORY) return error_no_memory(err);
     reason(doc, &fault, why, sizeof why);
     return error_set(err, "%s:%d:%d: not JSON: %s", doc->name, fault.line,
                      fault.column > 0 ? fault.column : 1, why);
@@ -109,7 +113,7 @@ int json_doc_parse(Json **out, const char *name, const char *text, size_t length
 void json_doc_free(Json *doc)
 {
     if (!doc) return;
-    json_decref(doc->root);
+    json_tree_free(&doc->tree);
     free(doc->name);
     free(doc->text);
     free(doc);
@@ -117,27 +121,43 @@ void json_doc_free(Json *doc)
 
 /* ---- places ----------------------------------------------------------- */
 
+static bool json_is(const JsonAt *at, JsonKind kind)
+{
+    return at->value && at->value->kind == kind;
+}
+
 JsonAt json_root(const Json *doc)
 {
-    return (JsonAt){.doc = doc, .value = doc->root};
+    return (JsonAt){.doc = doc, .value = doc->tree.root};
 }
 
 JsonAt json_member(const JsonAt *at, const char *key)
 {
     return (JsonAt){.doc = at->doc, .parent = at, .key = key,
-                    .value = at->value ? json_object_get(at->value, key) : NULL};
+                    .value = at->value ? json_node_member(at->value, key) : NULL};
 }
 
 JsonAt json_element(const JsonAt *at, size_t index)
 {
     assert(index < json_count(at));
     return (JsonAt){.doc = at->doc, .parent = at, .index = index,
-                    .value = json_array_get(at->value, index)};
+                    .value = &at->value->children[index]};
 }
 
 size_t json_count(const JsonAt *at)
 {
-    return at->value ? json_array_size(at->value) : 0;
+    return json_is(at, JSON_IS_ARRAY) ? at->value->count : 0;
+}
+
+size_t json_member_count(const JsonAt *at)
+{
+    return json_is(at, JSON_IS_OBJECT) ? at->value->count : 0;
+}
+
+const char *json_member_name(const JsonAt *at, size_t index)
+{
+    assert(index < json_member_count(at));
+    return at->value->children[index].name;
 }
 
 bool json_has(const JsonAt *at)
@@ -145,7 +165,12 @@ bool json_has(const JsonAt *at)
     return at->value != NULL;
 }
 
-/* ---- positions: a walk over text that jansson has accepted ------------- */
+bool json_has_null(const JsonAt *at)
+{
+    return json_is(at, JSON_IS_NULL);
+}
+
+/* ---- positions: a walk over text that the reader has accepted ---------- */
 
 typedef struct {
     const char *at, *end;
@@ -182,10 +207,14 @@ static void skip_value(Scan *scan)
 
 static bool key_is(const char *start, const char *end, const char *key)
 {
-    json_t *decoded = json_loadb(start, (size_t)(end - start), JSON_DECODE_ANY, NULL);
-    bool    same = decoded && strcmp(json_string_value(decoded), key) == 0;
+    char *decoded = malloc((size_t)(end - start));
+    bool  same = false;
 
-    json_decref(decoded);
+    if (decoded) {
+        json_unescape(decoded, start);
+        same = strcmp(decoded, key) == 0;
+    }
+    free(decoded);
     return same;
 }
 
@@ -280,17 +309,20 @@ int json_fail(const JsonAt *at, Error *err, const char *format, ...)
 
 /* ---- values ----------------------------------------------------------- */
 
-static const char *kind_of(const json_t *value)
+static const char *const kind_words[] = {
+    [JSON_IS_OBJECT] = "an object", [JSON_IS_ARRAY] = "an array", [JSON_IS_STRING] = "a string",
+    [JSON_IS_INTEGER] = "a number", [JSON_IS_REAL] = "a number", [JSON_IS_TRUE] = "true or false",
+    [JSON_IS_FALSE] = "true or false", [JSON_IS_NULL] = "null",
+};
+
+static bool is_number(const JsonAt *at)
 {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:  return "an object";
-    case JSON_ARRAY:   return "an array";
-    case JSON_STRING:  return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL:    return "a number";
-    case JSON_NULL:    return "null";
-    default:           return "true or false";
-    }
+    return json_is(at, JSON_IS_INTEGER) || json_is(at, JSON_IS_REAL);
+}
+
+static double number_of(const JsonNode *value)
+{
+    return value->kind == JSON_IS_INTEGER ? (double)value->integer : value->real;
 }
 
 const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text)
@@ -309,7 +341,7 @@ const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text)
 static int wrong_kind(const JsonAt *at, Error *err, const char *expected)
 {
     if (!at->value) return json_fail(at, err, "missing, expected %s", expected);
-    return json_fail(at, err, "expected %s, found %s", expected, kind_of(at->value));
+    return json_fail(at, err, "expected %s, found %s", expected, kind_words[at->value->kind]);
 }
 
 static int unknown_key(const JsonAt *at, const char *key, const char *const *names, Error *err)
@@ -331,12 +363,10 @@ static int unknown_key(const JsonAt *at, const char *key, const char *const *nam
 
 int json_check_keys(const JsonAt *at, const char *const *names, Error *err)
 {
-    const char *key;
-    json_t     *value;
-
     if (json_get_object(at, err) != 0) return -1;
-    json_object_foreach((json_t *)(uintptr_t)at->value, key, value) {
-        bool known = false;
+    for (size_t m = 0; m < json_member_count(at); m++) {
+        const char *key = json_member_name(at, m);
+        bool        known = false;
         for (size_t i = 0; names[i] && !known; i++) known = strcmp(names[i], key) == 0;
         if (!known) return unknown_key(at, key, names, err);
     }
@@ -345,7 +375,7 @@ int json_check_keys(const JsonAt *at, const char *const *names, Error *err)
 
 int json_get_array(const JsonAt *at, size_t minimum_count, Error *err)
 {
-    if (!json_is_array(at->value)) return wrong_kind(at, err, "an array");
+    if (!json_is(at, JSON_IS_ARRAY)) return wrong_kind(at, err, "an array");
     if (json_count(at) < minimum_count)
         return json_fail(at, err, "has %zu elements, expected at least %zu", json_count(at),
                          minimum_count);
@@ -354,13 +384,13 @@ int json_get_array(const JsonAt *at, size_t minimum_count, Error *err)
 
 int json_get_object(const JsonAt *at, Error *err)
 {
-    return json_is_object(at->value) ? 0 : wrong_kind(at, err, "an object");
+    return json_is(at, JSON_IS_OBJECT) ? 0 : wrong_kind(at, err, "an object");
 }
 
 int json_get_string(const JsonAt *at, const char **out, Error *err)
 {
-    if (!json_is_string(at->value)) return wrong_kind(at, err, "a string");
-    *out = json_string_value(at->value);
+    if (!json_is(at, JSON_IS_STRING)) return wrong_kind(at, err, "a string");
+    *out = at->value->string;
     return 0;
 }
 
@@ -380,20 +410,18 @@ int json_get_line(const JsonAt *at, const char **out, Error *err)
 
 /* As a double 2^53 + 1 is 2^53, so integers are judged as integers; a real of 2^53
  * may have been rounded to it. */
-static bool beyond_exact(const json_t *value)
+static bool beyond_exact(const JsonNode *value)
 {
-    if (json_is_integer(value))
-        return json_integer_value(value) > JSON_MAX_INTEGER ||
-               json_integer_value(value) < -JSON_MAX_INTEGER;
-    return fabs(json_real_value(value)) >= (double)JSON_MAX_INTEGER;
+    if (value->kind == JSON_IS_INTEGER) return value->integer > JSON_MAX_INTEGER || value->integer < -JSON_MAX_INTEGER;
+    return fabs(value->real) >= (double)JSON_MAX_INTEGER;
 }
 
 int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t *out, Error *err)
 {
     double value;
 
-    if (!json_is_number(at->value)) return wrong_kind(at, err, "a whole number");
-    value = json_number_value(at->value);
+    if (!is_number(at)) return wrong_kind(at, err, "a whole number");
+    value = number_of(at->value);
     if (beyond_exact(at->value))
         return json_fail(at, err, "beyond 2^53, where numbers stop being exact: expected at most "
                          "%" PRId64, maximum < JSON_MAX_INTEGER ? maximum : JSON_MAX_INTEGER);
@@ -410,8 +438,8 @@ int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t
 
 int json_get_number(const JsonAt *at, double minimum, double *out, Error *err)
 {
-    if (!json_is_number(at->value)) return wrong_kind(at, err, "a number");
-    double value = json_number_value(at->value);
+    if (!is_number(at)) return wrong_kind(at, err, "a number");
+    double value = number_of(at->value);
     if (!isfinite(value)) return json_fail(at, err, "not a finite number");
     if (value < minimum)
         return json_fail(at, err, "%g is too small, expected at least %g", value, minimum);
@@ -421,8 +449,8 @@ int json_get_number(const JsonAt *at, double minimum, double *out, Error *err)
 
 int json_get_bool(const JsonAt *at, bool *out, Error *err)
 {
-    if (!json_is_boolean(at->value)) return wrong_kind(at, err, "true or false");
-    *out = json_is_true(at->value);
+    if (!json_is(at, JSON_IS_TRUE) && !json_is(at, JSON_IS_FALSE)) return wrong_kind(at, err, "true or false");
+    *out = json_is(at, JSON_IS_TRUE);
     return 0;
 }
 
@@ -430,8 +458,8 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 {
     double value;
 
-    if (!json_is_number(at->value)) return wrong_kind(at, err, "a number of microseconds");
-    value = json_number_value(at->value);
+    if (!is_number(at)) return wrong_kind(at, err, "a number of microseconds");
+    value = number_of(at->value);
     if (value < 0) return json_fail(at, err, "%g is negative, expected microseconds of 0 or more", value);
     if (!(value * 1000.0 <= (double)JSON_MAX_INTEGER))
         return json_fail(at, err, "%g us is beyond 2^53 ns (104 days), expected microseconds", value);
@@ -441,7 +469,7 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 
 int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error *err)
 {
-    const char *value = json_string_value(at->value);      /* NULL: no string */
+    const char *value = json_is(at, JSON_IS_STRING) ? at->value->string : NULL;
     char        word[JSON_SHOWN_BYTES];
     Text        list = {0};
 

@@ -1,22 +1,22 @@
-/* JSON with positions: jansson reads it, and an error names the line and column
- * of the offending value.
+/* JSON with positions: an error names the line and column of the offending value.
  *
- * jansson keeps no positions, so they are found only when needed: json_fail()
+ * The text is read into a tree (base/json_tree.h: by jansson, or without it by a reader
+ * of our own), which keeps no positions, so they are found only when needed: json_fail()
  * walks the text again to the value that a path names. Duplicate keys, NaN,
  * infinity, and bytes after the document are refused. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/json_tree.h"
 
 #define JSON_MAX_INTEGER ((int64_t)1 << 53)      /* beyond, a double is not exact */
 
-/* A document: the text, what jansson made of it, and its name for messages. */
+/* A document: the text, the tree of its values, and its name for messages. */
 typedef struct Json Json;
 
 /* Reads a file ("-" is standard input). *out is yours: json_doc_free() it. */
@@ -35,7 +35,7 @@ typedef struct JsonAt {
     const struct JsonAt *parent;   /* NULL at the root */
     const char          *key;      /* member name, or NULL: an array's element */
     size_t               index;    /* element number when key is NULL */
-    const json_t        *value;    /* borrowed; NULL: the member is absent */
+    const JsonNode      *value;    /* borrowed; NULL: the member is absent */
 } JsonAt;
 
 JsonAt json_root(const Json *doc);
@@ -43,6 +43,11 @@ JsonAt json_member(const JsonAt *at, const char *key);      /* value NULL when a
 JsonAt json_element(const JsonAt *at, size_t index);        /* index < json_count() */
 size_t json_count(const JsonAt *at);                        /* 0 when no array */
 bool   json_has(const JsonAt *at);                          /* value is there */
+bool   json_has_null(const JsonAt *at);                     /* and it is null */
+
+/* The names of an object's members, in the order of the text, borrowed. 0 when no object. */
+size_t      json_member_count(const JsonAt *at);
+const char *json_member_name(const JsonAt *at, size_t index);
 
 /* Sets "path:line:column: <message>, at <blocks[3].name>" and returns -1. The
  * position is that of the value, or of the parent object when it is absent. At the

@@ -185,13 +185,10 @@ static int read_entry(Place *place, const JsonAt *entry, uint64_t data_bytes, Er
 
 static int read_metadata(Tensors *tensors, const JsonAt *metadata, Error *err)
 {
-    const char *key;
-    json_t     *value;
-
     if (json_get_object(metadata, err) != 0) return -1;
-    json_object_foreach((json_t *)metadata->value, key, value) {
+    for (size_t i = 0; i < json_member_count(metadata); i++) {
+        const char *key = json_member_name(metadata, i), *text;
         JsonAt      at = json_member(metadata, key);
-        const char *text;
         if (json_get_string(&at, &text, err) != 0) return -1;
         if (tensors_set_note(tensors, key, text, err) != 0) return -1;
     }
@@ -201,18 +198,17 @@ static int read_metadata(Tensors *tensors, const JsonAt *metadata, Error *err)
 /* Notes go to tensors. *places is yours, in the order of the header. */
 static int read_header(Tensors *tensors, Place **places, int *count, const Json *doc, uint64_t data_bytes, Error *err)
 {
-    JsonAt      root = json_root(doc);
-    const char *key;
-    json_t     *value;
+    JsonAt root = json_root(doc);
 
     *count = 0;
     if (json_get_object(&root, err) != 0) return -1;
-    *places = calloc(json_object_size(root.value) + 1, sizeof **places);
+    *places = calloc(json_member_count(&root) + 1, sizeof **places);
     if (!*places) return error_no_memory(err);
-    json_object_foreach((json_t *)root.value, key, value) {
-        JsonAt at = json_member(&root, key);
-        int    rc = strcmp(key, METADATA) == 0 ? read_metadata(tensors, &at, err)
-                                               : read_entry(&(*places)[(*count)++], &at, data_bytes, err);
+    for (size_t i = 0; i < json_member_count(&root); i++) {
+        const char *key = json_member_name(&root, i);
+        JsonAt      at = json_member(&root, key);
+        int         rc = strcmp(key, METADATA) == 0 ? read_metadata(tensors, &at, err)
+                                                    : read_entry(&(*places)[(*count)++], &at, data_bytes, err);
         if (rc != 0) return -1;
     }
     return 0;

@@ -43,7 +43,8 @@ typedef struct {
 
 typedef int TaskSolver(TaskLists *out, const TaskProblem *problem, const TaskLimits *limits, Error *err);
 
-/* limits is not used by the first two. -1 only without memory. */
+/* limits is not used by the first two. -1 only without memory; tasks_glpk() in a build
+ * without GLPK, too, which err then says. */
 TaskSolver tasks_lpt, tasks_multifit, tasks_glpk, tasks_exact;
 
 /* How far makespan_ns may be above the least, as a fraction of the bound; 0: optimal. */

@@ -52,7 +52,7 @@ static int one_speedup(Bars *bars, const JsonAt *row, Error *err)
     if (json_has(&why)) {
         scene_label(&bars->scene, bars->x, 0, "left rotate by 90 offset 0,0.5", 9, FAINT, "not possible");
     } else {
-        if (json_has(&speedup) && json_is_null(speedup.value))
+        if (json_has_null(&speedup))
             return json_fail(&speedup, err, "dp is not possible here, so there is no speedup: expected a "
                              "comparison with dp");
         if (json_get_number(&speedup, 0, &value, err) != 0) return -1;
@@ -175,7 +175,7 @@ static int one_device(Bars *bars, Stack *stack, const JsonAt *device, double epo
     if (json_get_integer(&number_at, 0, 1 << 20, &number, err) != 0) return -1;
     if (stack->memory && json_get_object(&memory, err) != 0) return -1;
     if (one_bar(bars, stack, stack->memory ? &memory : device, stack->memory ? 0 : epoch_us, err) != 0) return -1;
-    if (stack->memory && json_has(&limit) && !json_is_null(limit.value)) {
+    if (stack->memory && json_has(&limit) && !json_has_null(&limit)) {
         if (json_get_integer(&limit, 1, JSON_MAX_INTEGER, &bytes, err) != 0) return -1;
         double top = (double)bytes / stack->unit;
         if (stack->least_limit <= 0 || top < stack->least_limit) stack->least_limit = top;

@@ -62,7 +62,7 @@ static int read_document(Inputs *in, Json *doc, const char *path, Error *err)
     JsonAt      root = json_root(doc), format = json_member(&root, "format"), timeline = json_member(&root, "pipebd");
     const char *name = "";
 
-    if (json_is_string(format.value)) name = json_string_value(format.value);
+    if (json_get_string(&format, &name, NULL) != 0) name = "";
     if (json_has(&timeline)) return read_timeline(in, doc, path, err);
     if (strcmp(name, "pipebd-comparison") == 0) return read_comparison(in, doc, path, err);
     if (strcmp(name, "pipebd-validation") == 0) return read_validation(in, doc, path, err);

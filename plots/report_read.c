@@ -7,7 +7,7 @@ enum { MAX_ROWS = 64, MAX_STAGES = 1 << 16, MAX_DEVICES = 1 << 16 };
 
 /* ---- values that may be absent ------------------------------------------------------- */
 
-static bool absent(const JsonAt *at) { return !json_has(at) || json_is_null(at->value); }
+static bool absent(const JsonAt *at) { return !json_has(at) || json_has_null(at); }
 
 static int maybe_number(const JsonAt *object, const char *key, double *out, Error *err)
 {

@@ -37,14 +37,14 @@ library() {   # library NAME INCLUDES PURPOSE PACKAGE NEEDED
 
 echo 'Needed to build:'
 program "$CC" 'C17 compiler' build-essential needed
-library jansson jansson.h 'reads JSON' libjansson-dev needed
-library glpk glpk.h 'bin packing' libglpk-dev needed
 echo 'Needed to test:'
 library cmocka 'stdarg.h stddef.h setjmp.h stdint.h cmocka.h' 'C tests' libcmocka-dev optional
 program "$PYTHON" 'script tests' python3 optional
 program jq 'script tests' jq optional
 program chromium 'reports, tested in a browser' chromium optional
 echo 'Optional:'
+library jansson jansson.h 'reads JSON, else our own reader' libjansson-dev optional
+library glpk glpk.h 'pipebd-plan --ls glpk' libglpk-dev optional
 program gnuplot 'plots' gnuplot-nox optional
 program rsvg-convert 'plots as PNG' librsvg2-bin optional
 program clang 'make fuzz' clang optional

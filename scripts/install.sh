@@ -1,6 +1,6 @@
 #!/bin/sh
 # install.sh install|uninstall: called by the Makefile, which sets PREFIX, BUILD,
-# VERSION, SOVERSION and (to uninstall) TOOLS. DESTDIR is put before every path, but
+# VERSION, SOVERSION and LIBS or (to uninstall) TOOLS. DESTDIR is put before every path, but
 # is no part of what the pkg-config file says.
 set -eu
 
@@ -30,7 +30,7 @@ Name: pipebd
 Description: Planner and simulator of blockwise distillation schedules
 Version: $VERSION
 Libs: -L\${libdir} -lpipebd
-Libs.private: -ljansson -lglpk -lm -pthread
+Libs.private: $LIBS -pthread
 Cflags: -I\${includedir}
 END
     chmod 644 "$pc/pipebd.pc"

@@ -67,6 +67,11 @@ uint64_t test_seed(const char *test, uint64_t fallback);
 void alloc_fail_after(long n);
 int  alloc_fail_reached(void);
 
+/* From now on allocations of jansson count and fail, too: it calls the allocator from a
+ * library of its own, out of the wrappers' sight, until it is given ours. Returns 0 in a
+ * build without jansson. */
+int alloc_fail_in_jansson(void);
+
 /* A reader of a format: reads a text, frees what came of it, and returns what it returned;
  * asserts that nothing came where that is not 0. */
 typedef int ReadText(const char *text, size_t length, Error *err);

@@ -599,7 +599,7 @@ static void running_out_of_memory(void **state)
     const char *text = "{\"format\": \"f\", \"a\": [1, {\"b\": \"c\"}]}";
     bool        succeeded = false;
 
-    json_set_alloc_funcs(malloc, free);
+    alloc_fail_in_jansson();
     for (long n = 1; !succeeded; n++) {
         Json *doc;
         Error err = {0};

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
+#include "base/json.h"
 #include "workloads/workload.h"
 
 /* ---- fixtures ------------------------------------------------------------ */
@@ -88,16 +87,17 @@ static void check_round_trip(const Workload *workload)
 static void check_good(const Workload *workload)
 {
     Text    table = {0}, described = {0};
-    json_t *json;
+    Json   *json;
+    Error   err = {""};
 
     check_invariants(workload);
     check_round_trip(workload);
     workload_describe(workload, &table);
     workload_describe_json(workload, &described);
-    json = json_loadb(text_string(&described), described.length, JSON_REJECT_DUPLICATES, NULL);
-    assert_non_null(json);
-    assert_int_equal(json_array_size(json_object_get(json, "blocks")), workload->block_count);
-    json_decref(json);
+    if (json_doc_parse(&json, "described", text_string(&described), described.length, &err) != 0) fail_msg("%s", err.text);
+    JsonAt root = json_root(json), blocks = json_member(&root, "blocks");
+    assert_int_equal(json_count(&blocks), workload->block_count);
+    json_doc_free(json);
     text_free(&table);
     text_free(&described);
 }

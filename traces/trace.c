@@ -48,7 +48,7 @@ static int get_us(const JsonAt *parent, const char *key, int64_t *out_ns, Error 
     if (json_get_us(&at, out_ns, err) != 0) return -1;
     if (*out_ns <= TRACE_MAX_NS) return 0;
     return json_fail(&at, err, "%g us is beyond 2^47 ns (39 hours), expected microseconds",
-                     json_number_value(at.value));
+                     (double)*out_ns * 1e-3);
 }
 
 /* ---- curves ------------------------------------------------------------ */

@@ -1,0 +1,59 @@
+#!/bin/bash
+# A build that finds nothing but a compiler: no jansson, GLPK, oneDNN, libjpeg, pkg-config.
+# It plans, simulates and refuses as any other, byte for byte. Built once into build/lean.
+. "$(dirname "$0")/tap.sh"
+
+lean=$PIPEBD_ROOT/build/lean
+plain=$PIPEBD_BIN
+
+# Nothing of an outer make: its variables, its flags, its job server.
+build() {
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -s -C "$PIPEBD_ROOT" -j2 BUILD=build/lean CFLAGS=-O0 WERROR=1 \
+        PKG_CONFIG=false HAVE_JANSSON= HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_CUDA= HAVE_MPI= SANITIZE= "$@"
+}
+
+ok 'a build without any library' build all build/lean/tests/test_json_tree build/lean/tests/test_json
+
+needs_nothing() { ! ldd "$lean/bin/pipebd-plan" | grep -E 'jansson|glpk|dnnl|gomp|jpeg|mpi'; }
+ok 'its tools need libc alone' needs_nothing
+
+tests_pass() { CMOCKA_MESSAGE_OUTPUT=stdout "$lean/tests/$1"; }
+ok 'what its JSON reader reads' tests_pass test_json_tree
+ok 'where JSON is wrong' tests_pass test_json
+
+# same ARGUMENT...: a tool of this build prints, and refuses, as that of the other.
+same() {
+    local tool=$1 ours theirs
+    shift
+    cd "$PIPEBD_ROOT" || return 1
+    ours=$("$lean/bin/$tool" "$@" 2>&1; echo "status $?")
+    theirs=$("$plain/$tool" "$@" 2>&1; echo "status $?")
+    diff <(echo "$theirs") <(echo "$ours")
+}
+ok 'a comparison of schedules' same pipebd-plan traces/nas-cifar10-a6000.json --format json
+ok 'an exact search for lists' same pipebd-plan traces/vgg-cpu.json --schedules ls --ls exact
+ok 'a plan, written' same pipebd-plan traces/vgg-cpu.json -o -
+ok 'a simulation' same pipebd-sim traces/mobilenet-cpu.json --schedule dp,ls,tr,dpu,ir,ahd --format json
+ok 'a timeline' same pipebd-sim traces/nas-cifar10-a6000.json --schedule ahd --timeline -
+every_fixture() {
+    local file
+    for file in "$PIPEBD_ROOT"/tests/fixtures/trace/{good,bad}/*.json; do
+        same pipebd-trace check "$file" || return 1
+    done
+}
+ok 'every trace, good and bad' every_fixture
+same_install() {
+    build install PREFIX="$WORK/prefix" && ! grep -E 'jansson|glpk' "$WORK/prefix/lib/pkgconfig/pipebd.pc"
+}
+ok 'what is installed asks for nothing either' same_install
+
+refused() {
+    local text status
+    text=$("$lean/bin/pipebd-plan" "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedules ls --ls glpk 2>&1)
+    status=$?
+    echo "$text"
+    [ $status -eq 1 ] && [ "$text" = 'pipebd-plan: lists by glpk: this build has no GLPK, expected another method (exact finds the least makespan, too)' ]
+}
+ok 'lists by GLPK are refused in one line' refused
+
+done_testing
