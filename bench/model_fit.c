@@ -92,6 +92,31 @@ static double squares(const double *x, void *context)
     return sum;
 }
 
+/* Mean of the absolute errors, per cent. */
+static double mean_error(Fit *fit)
+{
+    double sum = 0;
+
+    evaluate(fit);
+    for (int r = 0; r < ROWS; r++)
+        sum += fabs(fit->teacher_s[r] / chart[r].teacher_s - 1) + fabs(fit->student_s[r] / chart[r].student_s - 1);
+    return 100 * sum / (2 * ROWS);
+}
+
+/* How much the case has to say about a constant of fit's: the end of its row. */
+static void print_moved(Fit *fit, double *constant_of_fit)
+{
+    double value = *constant_of_fit;
+
+    for (int i = 0; i < 2; i++) {
+        *constant_of_fit = value * (i ? 1.25 : 0.75);
+        printf(" %.1f |", mean_error(fit));
+    }
+    printf("\n");
+    *constant_of_fit = value;
+    evaluate(fit);
+}
+
 /* From where it ended it starts again, smaller: a simplex that has gone flat does not move. */
 static void fit_again(Fit *fit)
 {
@@ -100,30 +125,29 @@ static void fit_again(Fit *fit)
     for (int i = 0; i < FREE_COUNT; i++) x[i] = log(*constant(&fit->constants, i));
     for (double size = 0.5; size > 0.02; size /= 2) simplex_minimise(squares, fit, x, FREE_COUNT, size, 300);
     squares(x, fit);
-    printf("| constant | fitted | in the code |\n|---|---|---|\n");
+    printf("| constant | fitted | in the code | mean error with 25 %% less of it alone, %% | 25 %% more |\n|---|---|---|---|---|\n");
     for (int i = 0; i < FREE_COUNT; i++) {
         ModelConstants there = model_constants;
-        printf("| `%s` | %.3g | %.3g |\n", free_ones[i].name, *constant(&fit->constants, i), *constant(&there, i));
+        printf("| `%s` | %.3g | %.3g |", free_ones[i].name, *constant(&fit->constants, i), *constant(&there, i));
+        print_moved(fit, constant(&fit->constants, i));
     }
+    printf("| `matrix_share` | not fitted | %.3g |", model_constants.matrix_share);
+    print_moved(fit, &fit->constants.matrix_share);
     printf("\n");
 }
 
 /* ---- the table --------------------------------------------------------------------------- */
 
-static double print_row(const char *name, const char *what, double published_s, double model_s)
+static void print_row(const char *name, const char *what, double published_s, double model_s)
 {
-    double error = 100 * (model_s / published_s - 1);
-
-    printf("| %s: %s | %.2f | %.2f | %+.1f |\n", name, what, published_s, model_s, error);
-    return fabs(error);
+    printf("| %s: %s | %.2f | %.2f | %+.1f |\n", name, what, published_s, model_s, 100 * (model_s / published_s - 1));
 }
 
 int main(int argc, char **argv)
 {
-    bool   again = argc == 2 && strcmp(argv[1], "--fit") == 0;
-    Fit    fit = {.constants = model_constants};
-    Error  err = {""};
-    double sum = 0;
+    bool  again = argc == 2 && strcmp(argv[1], "--fit") == 0;
+    Fit   fit = {.constants = model_constants};
+    Error err = {""};
 
     if (argc > 1 && !again) { fprintf(stderr, "usage: model_fit [--fit]\n"); return 2; }
     bench_require(workload_read(&fit.workload, "nas-cifar10", &err), &err);
@@ -132,10 +156,10 @@ int main(int argc, char **argv)
     if (again) fit_again(&fit);
     printf("| s an epoch | published | model | error, %% |\n|---|---|---|---|\n");
     for (int r = 0; r < ROWS; r++) {
-        sum += print_row(chart[r].name, "teacher", chart[r].teacher_s, fit.teacher_s[r]);
-        sum += print_row(chart[r].name, "student", chart[r].student_s, fit.student_s[r]);
+        print_row(chart[r].name, "teacher", chart[r].teacher_s, fit.teacher_s[r]);
+        print_row(chart[r].name, "student", chart[r].student_s, fit.student_s[r]);
     }
-    printf("\nMean absolute error %.1f %% over %d points.\n", sum / (2 * ROWS), 2 * ROWS);
+    printf("\nMean absolute error %.1f %% over %d points.\n", mean_error(&fit), 2 * ROWS);
     hardware_free(fit.hardware);
     workload_free(fit.workload);
     return 0;
