@@ -18,6 +18,7 @@ struct Json {
     char    *text;
     size_t   length;
     JsonTree tree;
+    size_t   before;         /* lines of the file before it */
 };
 
 /* ---- reading ---------------------------------------------------------- */
@@ -69,12 +70,12 @@ static int parse_text(Json *doc, Error *err)
     if (READ(&doc->tree, doc->text, doc->length, &fault) == 0) return 0;
     if (fault.kind == JSON_FAULT_NO_MEMORY) return error_no_memory(err);
     reason(doc, &fault, why, sizeof why);
-    return error_set(err, "%s:%d:%d: not JSON: %s", doc->name, fault.line,
+    return error_set(err, "%s:%zu:%d: not JSON: %s", doc->name, doc->before + (size_t)fault.line,
                      fault.column > 0 ? fault.column : 1, why);
 }
 
 /* Takes text over, whether it succeeds or not. */
-static int take_text(Json **out, const char *name, char *text, size_t length, Error *err)
+static int take_text(Json **out, const char *name, size_t before, char *text, size_t length, Error *err)
 {
     Json *doc = calloc(1, sizeof *doc);
 
@@ -82,6 +83,7 @@ static int take_text(Json **out, const char *name, char *text, size_t length, Er
     if (!doc) { free(text); return error_no_memory(err); }
     doc->text = text;
     doc->length = length;
+    doc->before = before;
     doc->name = strdup(name);
     if (!doc->name) { json_doc_free(doc); return error_no_memory(err); }
     if (parse_text(doc, err) != 0) { json_doc_free(doc); return -1; }
@@ -96,10 +98,15 @@ int json_doc_read(Json **out, const char *path, Error *err)
 
     *out = NULL;
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
-    return take_text(out, strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, err);
+    return take_text(out, strcmp(path, "-") == 0 ? "<stdin>" : path, 0, text, length, err);
 }
 
 int json_doc_parse(Json **out, const char *name, const char *text, size_t length, Error *err)
+{
+    return json_line_parse(out, name, 0, text, length, err);
+}
+
+int json_line_parse(Json **out, const char *name, size_t before, const char *text, size_t length, Error *err)
 {
     char *copy = malloc(length + 1);
 
@@ -107,7 +114,7 @@ int json_doc_parse(Json **out, const char *name, const char *text, size_t length
     if (!copy) return error_no_memory(err);
     if (length > 0) memcpy(copy, text, length);
     copy[length] = '\0';
-    return take_text(out, name, copy, length, err);
+    return take_text(out, name, before, copy, length, err);
 }
 
 void json_doc_free(Json *doc)
@@ -272,7 +279,7 @@ static void path_text(Text *path, const JsonAt *at)
 /* "path:line:column: message, at <path>" for where scan stands. */
 static int fail_here(const Scan *scan, const JsonAt *at, Error *err, const char *message)
 {
-    size_t line = 1, column = 1;
+    size_t line = at->doc->before + 1, column = 1;
     Text   path = {0};
 
     for (const char *c = at->doc->text; c < scan->at && c < scan->end; c++) {

@@ -26,6 +26,9 @@ int json_doc_read(Json **out, const char *path, Error *err);
  * after the call. */
 int json_doc_parse(Json **out, const char *name, const char *text, size_t length, Error *err);
 
+/* The same for a line of a file of JSON lines: before is how many lines come before it. */
+int json_line_parse(Json **out, const char *name, size_t before, const char *text, size_t length, Error *err);
+
 void json_doc_free(Json *doc);
 
 /* A place in the document. It is a value with a link to where it was found, kept

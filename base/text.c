@@ -74,6 +74,19 @@ void text_json_string(Text *text, const char *string)
     text_append(text, "\"");
 }
 
+void text_shell_word(Text *text, const char *string)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%^";
+
+    if (*string && strspn(string, plain) == strlen(string)) { text_append(text, string); return; }
+    text_append(text, "'");
+    for (const char *c = string; *c; c++) {
+        if (*c == '\'') text_append(text, "'\\''");
+        else            text_append_bytes(text, c, 1);
+    }
+    text_append(text, "'");
+}
+
 void text_json_double(Text *text, double value)
 {
     char buffer[40];

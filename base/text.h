@@ -22,6 +22,9 @@ void text_printf(Text *text, const char *format, ...) __attribute__((format(prin
 /* string as a JSON string, quotes and escapes included. */
 void text_json_string(Text *text, const char *string);
 
+/* string as one word of a POSIX shell: as it is, or in single quotes. */
+void text_shell_word(Text *text, const char *string);
+
 /* The shortest decimal that reads back as value ("0.1", "45000", "1e+300"; whole
  * numbers below 1e15 without an exponent); never NaN or infinity (asserted). */
 void text_json_double(Text *text, double value);

@@ -194,7 +194,9 @@ int execute(ExecutionResult *out, const Execution *x, Error *err)
     int ready = message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
     if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
     if (world_agree(x->world, ready, err) != 0) goto done;
+    if (x->lookout) lookout_show(x->lookout, run.where, x->program);
     run_workers(&run, out, threads, arguments, recorders);
+    if (x->lookout) lookout_hide(x->lookout);
     if (atomic_load(&run.failed)) { if (err) *err = run.error; goto done; }
     out->stopped = share_stopped(run.share);
     if (deliver(&run, recorders, &out->stopped, err) != 0) goto done;

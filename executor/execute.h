@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 
 #include "executor/data.h"
+#include "executor/lookout.h"
 #include "executor/tensors.h"
-#include "executor/whereabouts.h"
 #include "executor/world.h"
 #include "kernels/device.h"
 #include "schedule/program.h"
@@ -39,6 +39,7 @@ typedef struct {
     int64_t  record_first, record_steps; /* steps of every phase whose spans are kept; 0 steps: none */
     atomic_bool *stop;                   /* set from outside: finish the step, then return; or NULL */
     Whereabouts *where;                  /* of as many devices as the program has: told where each is; or NULL */
+    Lookout *lookout;                    /* shows what runs; or NULL */
     /* After each UPDATE, one thread at a time; or NULL. loss: of the whole batch, before the update. */
     void   (*progress)(void *context, int device, int block, int64_t step, double loss);
     /* Every so many steps of a block, at its last and where the run stops, what

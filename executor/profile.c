@@ -81,7 +81,8 @@ static int run(Profile *p, Program *program, int64_t steps, Samples *into)
     Execution e = {.program = program, .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed, .steps_per_epoch = program->steps,
                    .queue_depth = o->queue_depth, .lanes = o->lanes,
-                   .prefetch = o->prefetch, .record_first = WARM_UP, .record_steps = steps, .stop = o->stop};
+                   .prefetch = o->prefetch, .record_first = WARM_UP, .record_steps = steps, .stop = o->stop,
+                   .lookout = o->lookout};
     if (execute(&result, &e, p->err) != 0) goto done;
     rc = samples_add(into, program, result.spans, result.span_count, WARM_UP, p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "executor/data.h"
+#include "executor/lookout.h"
 #include "executor/tensors.h"
 #include "kernels/device.h"
 #include "traces/trace.h"
@@ -32,6 +33,7 @@ typedef struct {
     int          queue_depth, lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */
+    Lookout     *lookout;                /* or NULL */
     void       (*progress)(void *context, int done, int total);      /* or NULL */
     void        *context;
     const char  *date, *note;            /* "2026-11-24"; what else to say in the provenance, "" */

@@ -150,7 +150,8 @@ static int run_row(Job *job, int i, int round)
                    .teacher = o->teacher, .student = student, .seed = o->seed,
                    .steps_per_epoch = o->scenario->steps,
                    .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
-                   .record_first = 0, .record_steps = row->steps, .stop = o->stop};
+                   .record_first = 0, .record_steps = row->steps, .stop = o->stop,
+                   .lookout = o->lookout};
     if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
     job->run_s[i][round] = (double)(result.end_ns - result.start_ns) * 1e-9;
     row->overhead = overhead_of(&result, program->device_count);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "executor/data.h"
+#include "executor/lookout.h"
 #include "executor/tensors.h"
 #include "kernels/device.h"
 #include "planner/compare.h"
@@ -26,6 +27,7 @@ typedef struct {
     int          lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */
+    Lookout     *lookout;                /* or NULL */
     void       (*progress)(void *context, int done, int total);      /* or NULL */
     void        *context;
 } ValidateOptions;

@@ -11,10 +11,12 @@ enum { LINE_BYTES = 64 };
  * too. Plain moves on common machines. */
 typedef struct {
     _Alignas(LINE_BYTES) atomic_uint version;    /* odd while it is written */
-    atomic_int   state, stolen, phase, instruction;
+    atomic_int   state, stolen, phase, instruction, op;
+    atomic_int   counted;            /* the instruction is over, and its times are added */
     atomic_llong step, since_ns;
-    atomic_llong steps, inside_ns, bytes;
+    atomic_llong steps, own_ns, bytes;
     atomic_llong work_ns[OP_COUNT], wait_ns[OP_COUNT];
+    int64_t      counted_ns;         /* of the step that is under way: the writer's alone */
 } Record;
 
 struct Whereabouts {
@@ -38,10 +40,13 @@ int whereabouts_new(Whereabouts **out, int devices, Error *err)
         atomic_init(&r->stolen, false);
         atomic_init(&r->phase, 0);
         atomic_init(&r->instruction, -1);
+        atomic_init(&r->op, 0);
+        atomic_init(&r->counted, false);
         atomic_init(&r->step, 0);
         atomic_init(&r->since_ns, 0);
         atomic_init(&r->steps, 0);
-        atomic_init(&r->inside_ns, 0);
+        atomic_init(&r->own_ns, 0);
+        r->counted_ns = 0;
         atomic_init(&r->bytes, 0);
         for (int op = 0; op < OP_COUNT; op++) { atomic_init(&r->work_ns[op], 0); atomic_init(&r->wait_ns[op], 0); }
     }
@@ -84,8 +89,10 @@ void whereabouts_set(Whereabouts *where, int device, const Place *place)
     PUT(r->stolen, place->stolen);
     PUT(r->phase, place->phase);
     PUT(r->instruction, place->instruction);
+    PUT(r->op, (int)place->op);
     PUT(r->step, place->step);
     PUT(r->since_ns, place->since_ns);
+    PUT(r->counted, false);
     end(r);
 }
 
@@ -106,6 +113,8 @@ void whereabouts_count(Whereabouts *where, int device, Op op, int64_t wait_ns, i
     begin(r);
     PUT(r->wait_ns[op], OWN(r->wait_ns[op]) + wait_ns);
     PUT(r->work_ns[op], OWN(r->work_ns[op]) + work_ns);
+    PUT(r->counted, true);
+    r->counted_ns += wait_ns + work_ns;
     end(r);
 }
 
@@ -115,7 +124,8 @@ void whereabouts_step(Whereabouts *where, int device, int64_t inside_ns)
 
     begin(r);
     PUT(r->steps, OWN(r->steps) + 1);
-    PUT(r->inside_ns, OWN(r->inside_ns) + inside_ns);
+    PUT(r->own_ns, OWN(r->own_ns) + inside_ns - r->counted_ns);
+    r->counted_ns = 0;
     end(r);
 }
 
@@ -149,25 +159,42 @@ Place whereabouts_get(const Whereabouts *where, int device)
     do {
         version = read_begin(r);
         place = (Place){.state = (WhereState)GET(r->state), .stolen = GET(r->stolen), .phase = GET(r->phase),
-                        .instruction = GET(r->instruction), .step = GET(r->step), .since_ns = GET(r->since_ns)};
+                        .instruction = GET(r->instruction), .op = (Op)GET(r->op), .step = GET(r->step), .since_ns = GET(r->since_ns)};
     } while (read_again(r, version));
     return place;
 }
 
-PlaceTimes whereabouts_times(const Whereabouts *where, int device)
+/* Counts the instruction under way. */
+static void count_on(PlaceTimes *times, WhereState state, Op op, int64_t ns)
+{
+    if (ns <= 0) return;
+    if (state == WHERE_WAITING) times->wait_ns[op] += ns;
+    if (state == WHERE_WORKING) times->work_ns[op] += ns;
+}
+
+PlaceTimes whereabouts_times(const Whereabouts *where, int device, int64_t now_ns)
 {
     const Record *r = &where->records[device];
     PlaceTimes    times;
+    WhereState    state;
+    Op            under_way;
+    bool          counted;
+    int64_t       since_ns;
     unsigned      version;
 
     do {
         version = read_begin(r);
-        times = (PlaceTimes){.steps = GET(r->steps), .inside_ns = GET(r->inside_ns), .bytes = GET(r->bytes)};
+        times = (PlaceTimes){.steps = GET(r->steps), .own_ns = GET(r->own_ns), .bytes = GET(r->bytes)};
         for (int op = 0; op < OP_COUNT; op++) {
             times.work_ns[op] = GET(r->work_ns[op]);
             times.wait_ns[op] = GET(r->wait_ns[op]);
         }
+        counted = GET(r->counted);
+        state = (WhereState)GET(r->state);
+        under_way = (Op)GET(r->op);
+        since_ns = GET(r->since_ns);
     } while (read_again(r, version));
+    if (now_ns && !counted) count_on(&times, state, under_way, now_ns - since_ns);
     return times;
 }
 

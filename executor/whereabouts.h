@@ -32,14 +32,15 @@ typedef struct {
     bool       stolen;       /* phase: of the shared queue, not the device's own */
     int        phase;
     int        instruction;  /* of the code (Code.code); -1: at none */
+    Op         op;           /* of the instruction */
     int64_t    step;
     int64_t    since_ns;     /* CLOCK_MONOTONIC: when it came there */
 } Place;
 
-/* Since the run began, up to the instruction that is under way. */
+/* Since the run began. */
 typedef struct {
-    int64_t steps;           /* of all phases */
-    int64_t inside_ns;       /* within steps */
+    int64_t steps;           /* of all phases, those that are over */
+    int64_t own_ns;          /* within these, neither work nor waiting */
     int64_t work_ns[OP_COUNT], wait_ns[OP_COUNT];
     int64_t bytes;           /* allocated now, the most of the run so far */
 } PlaceTimes;
@@ -65,7 +66,9 @@ void whereabouts_bytes(Whereabouts *where, int device, int64_t bytes);
 /* ---- by any thread ---- */
 
 Place      whereabouts_get(const Whereabouts *where, int device);
-PlaceTimes whereabouts_times(const Whereabouts *where, int device);
+
+/* now_ns: the instruction under way counts up to then, as its state says; 0: it does not yet count. */
+PlaceTimes whereabouts_times(const Whereabouts *where, int device, int64_t now_ns);
 
 /* "device 2, step 1234 of 5000, RECV boundary 3, rows 0..31, from device 1, waiting 0.8 s";
  * with several phases also "phase 2 of 4". Steps and phases are counted from 0, as in timelines. */

@@ -225,6 +225,7 @@ static void tell(Worker *w, WhereState state, int instruction, int64_t now_ns)
 {
     whereabouts_set(w->run->where, w->device, &(Place){.state = state, .stolen = w->code == &w->run->x->program->queue,
                                                        .phase = w->number, .instruction = instruction,
+                                                       .op = instruction < 0 ? OP_LOAD : w->code->code[instruction].op,
                                                        .step = w->step, .since_ns = now_ns});
 }
 

@@ -33,6 +33,9 @@ int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, d
 /* A sweep of one path, or of two (a panel for each value of the second). */
 int plot_sweep(Plot *out, const char *path, Metric metric, Error *err);
 
+/* The log of a run (pipebd-run train --log): losses, throughput, waits over steps. */
+int plot_progress(Plot *out, const char *path, Error *err);
+
 void plot_free(Plot *plot);
 
 /* The whole script, terminal chosen by the ending of output: .svg, .png, .pdf. */

@@ -42,6 +42,7 @@ kind gantt-window gantt timeline.json --from 0 --to 2000
 sed 's/"predicted"/"measured"/' timeline.json > measured.json
 kind gantt-two gantt timeline.json measured.json --from 0 --to 2000
 kind validation validation "$PIPEBD_ROOT/tests/fixtures/plots/validation.json"
+kind progress progress "$PIPEBD_ROOT/tests/fixtures/log/good/resumed.jsonl"
 kind sweep sweep one.csv --metric speedup
 kind sweep-two sweep two.csv
 
@@ -59,6 +60,8 @@ says "another ending" 1 "x.jpg: expected a name that ends in .svg, .png or .pdf"
 says "no output" 2 "expected -o FILE" pipebd-plot speedup comparison.json
 says "no such kind" 2 '"pie" is not a kind' pipebd-plot pie comparison.json -o x.svg
 says "no input" 2 "expected KIND INPUT" pipebd-plot speedup -o x.svg
+says "two logs" 2 "progress: draws one INPUT" pipebd-plot progress one.csv two.csv -o x.svg
+says "a comparison as a log" 1 "comparison.json:1:1: " pipebd-plot progress comparison.json -o x.svg
 says "two sweeps" 2 "sweep: draws one INPUT" pipebd-plot sweep one.csv two.csv -o x.svg
 says "nine timelines" 1 "9 timelines, expected at most 8" pipebd-plot gantt timeline.json timeline.json timeline.json \
     timeline.json timeline.json timeline.json timeline.json timeline.json timeline.json -o x.svg

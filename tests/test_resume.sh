@@ -84,7 +84,8 @@ interrupted() {
     wait $pid
     local status=$?
     cat "$WORK/.err"
-    [ $status -eq 130 ] && [ ! -e "$WORK/int.safetensors" ] && tail -n 1 "$WORK/.err" | grep -qF 'interrupted: --resume goes on'
+    [ $status -eq 130 ] && [ ! -e "$WORK/int.safetensors" ] && grep -q '^to go on: .* --resume$' "$WORK/.err" \
+        && tail -n 1 "$WORK/.err" | grep -q 'interrupted after step [0-9]*, which is kept in'
 }
 # A background job of a script ignores SIGINT from birth, unless job control is on.
 set -m

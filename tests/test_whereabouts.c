@@ -85,7 +85,7 @@ static void *write_places(void *argument)
         whereabouts_set(w->where, 1, &(Place){.state = (WhereState)(k % 4), .stolen = k % 2, .phase = k, .instruction = k,
                                               .step = 3 * (int64_t)k, .since_ns = 5 * (int64_t)k});
         whereabouts_count(w->where, 1, OP_RECV, 2, 1);
-        whereabouts_step(w->where, 1, 4);
+        whereabouts_step(w->where, 1, 7);
     }
     return NULL;
 }
@@ -104,21 +104,27 @@ static void a_reader_sees_what_belongs_together(void **state)
     while (whereabouts_get(w.where, 1).state == WHERE_ABSENT) { }
     for (int i = 0; i < looks; i++) {
         Place      p = whereabouts_get(w.where, 1);
-        PlaceTimes t = whereabouts_times(w.where, 1);
+        PlaceTimes t = whereabouts_times(w.where, 1, 0);
         if (p.instruction != p.phase || p.step != 3 * (int64_t)p.phase || p.since_ns != 5 * (int64_t)p.phase
             || p.stolen != p.phase % 2 || (int)p.state != p.phase % 4) fail_msg("look %d: a place of two times", i);
         /* count and step are two writes: one may be there without the other */
-        if (t.wait_ns[OP_RECV] != 2 * t.work_ns[OP_RECV] || t.inside_ns != 4 * t.steps
+        if (t.wait_ns[OP_RECV] != 2 * t.work_ns[OP_RECV] || t.own_ns != 4 * t.steps
             || t.work_ns[OP_RECV] - t.steps < 0 || t.work_ns[OP_RECV] - t.steps > 1) fail_msg("look %d: times of two times", i);
         seen += p.phase > 1;
     }
     atomic_store(&w.end, true);
     pthread_join(thread, NULL);
     assert_true(seen > 0);
-    assert_int_equal(whereabouts_get(w.where, 0).state, WHERE_ABSENT);
+    assert_int_equal(whereabouts_get(w.where, 0).state, WHERE_ABSENT);     /* others are left alone */
     assert_int_equal(whereabouts_get(w.where, 2).state, WHERE_ABSENT);
+    whereabouts_set(w.where, 0, &(Place){.state = WHERE_WAITING, .op = OP_RECV, .since_ns = 100});
+    assert_int_equal(whereabouts_times(w.where, 0, 0).wait_ns[OP_RECV], 0);
+    assert_int_equal(whereabouts_times(w.where, 0, 130).wait_ns[OP_RECV], 30);
+    whereabouts_count(w.where, 0, OP_RECV, 25, 10);
+    assert_int_equal(whereabouts_times(w.where, 0, 190).wait_ns[OP_RECV], 25);      /* it is over */
+    assert_int_equal(whereabouts_times(w.where, 0, 190).work_ns[OP_RECV], 10);
     whereabouts_bytes(w.where, 2, 77);
-    assert_int_equal(whereabouts_times(w.where, 2).bytes, 77);
+    assert_int_equal(whereabouts_times(w.where, 2, 0).bytes, 77);
     whereabouts_free(w.where);
 }
 

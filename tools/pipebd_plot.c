@@ -9,12 +9,12 @@
 #include "plots/report_page.h"
 
 typedef enum {
-    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP,
+    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP, KIND_PROGRESS,
     KIND_REPORT, KIND_PAPER, KIND_COUNT
 } Kind;
 
 static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep",
-                                               "report", "paper"};
+                                               "progress", "report", "paper"};
 
 typedef struct {
     const char *output, *script, *command;
@@ -34,7 +34,7 @@ static int check(const Option *table, const Settings *s, const Operands *operand
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
     if (find_kind(operands->values[0], kind) != 0)
         return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt, "
-                         "sweep, report or paper",
+                         "sweep, progress, report or paper",
                          operands->values[0]);
     if (*kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
     if (*kind == KIND_PAPER && !s->output) return error_set(err, "expected -o FOLDER");
@@ -42,7 +42,8 @@ static int check(const Option *table, const Settings *s, const Operands *operand
     if (*kind >= KIND_REPORT && s->script)
         return error_set(err, "--script: no effect on %s, which gnuplot does not draw", kinds[*kind]);
     if (*kind == KIND_PAPER && operands->count != 3) return error_set(err, "paper: expected INDEX and POSTER, and -o FOLDER");
-    if (*kind == KIND_SWEEP && operands->count > 2) return error_set(err, "%s: draws one INPUT", kinds[*kind]);
+    if ((*kind == KIND_SWEEP || *kind == KIND_PROGRESS) && operands->count > 2)
+        return error_set(err, "%s: draws one INPUT", kinds[*kind]);
     if (*kind != KIND_GANTT && (option_given(table, "from") || option_given(table, "to")))
         return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
     if (*kind != KIND_SWEEP && option_given(table, "metric"))
@@ -60,6 +61,7 @@ static int draw(Plot *plot, Kind kind, const char *const *paths, int count, cons
     case KIND_MEMORY:    return plot_memory(plot, paths, count, err);
     case KIND_VALIDATION: return plot_validation(plot, paths, count, err);
     case KIND_GANTT:     return plot_gantt(plot, paths, count, s->from_us, s->to_us, err);
+    case KIND_PROGRESS:  return plot_progress(plot, paths[0], err);
     default:             return plot_sweep(plot, paths[0], (Metric)s->metric, err);
     }
 }
@@ -127,6 +129,7 @@ int main(int argc, char **argv)
                         "  validation pipebd-run validate, its validation.json, one or more\n"
                         "  gantt      pipebd-sim --timeline, pipebd-run; several one above the other\n"
                         "  sweep      pipebd-sim --vary --format csv\n"
+                        "  progress   pipebd-run train --log\n"
                         "  report     pipebd-plan --format json or validation.json, or both; timelines and\n"
                         "             sweeps beside them: one page of HTML\n"
                         "  paper      what scripts/paper.sh made: INDEX POSTER -o FOLDER\n"};

@@ -1,4 +1,5 @@
 /* pipebd-run: blockwise distillation on real devices. Each subcommand has its own options. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,6 +46,7 @@ static int refuse(const char *word)
 
 int main(int argc, char **argv)
 {
+    signal(SIGUSR1, SIG_IGN);        /* a question; before there is somebody to answer it does no harm */
     if (argc < 2) {
         fprintf(stderr, "pipebd-run: expected a subcommand, see --help\n");
         return EXIT_USAGE;

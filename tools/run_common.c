@@ -2,12 +2,13 @@
 
 #include <signal.h>
 
-static atomic_bool interrupted;
+static atomic_bool stop, interrupted;    /* what a handler can reach */
 
 static void interrupt(int signal)
 {
     (void)signal;
     atomic_store(&interrupted, true);
+    atomic_store(&stop, true);
 }
 
 atomic_bool *run_catch_interrupt(void)
@@ -16,8 +17,11 @@ atomic_bool *run_catch_interrupt(void)
 
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
-    return &interrupted;
+    sigaction(SIGTERM, &action, NULL);           /* what batch systems send first */
+    return &stop;
 }
+
+bool run_interrupted(void) { return atomic_load(&interrupted); }
 
 int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool ask, Error *err)
 {

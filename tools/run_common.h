@@ -3,11 +3,15 @@
 #define TOOLS_RUN_COMMON_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "kernels/device.h"
 
-/* From now on the first SIGINT sets the flag returned, and the second kills. */
+/* From now on the first SIGINT or SIGTERM sets the flag returned, and the second of its kind kills. */
 atomic_bool *run_catch_interrupt(void);
+
+/* Whether one came: the flag may have been set by others, too. */
+bool run_interrupted(void);
 
 #define RUN_DEVICES "DEVICES"
 #define RUN_DEVICES_HELP "The devices: cpu:N, N groups of the machine's cores; cuda:0,1 cards; cuda:0/4 a card in four."

@@ -27,7 +27,8 @@ static int open_teacher(MeasureInputs *out, const MeasureSettings *s, Error *err
 
 int measure_open(MeasureInputs *out, const MeasureSettings *s, Error *err)
 {
-    *out = (MeasureInputs){.stop = run_catch_interrupt()};
+    *out = (MeasureInputs){.stop = run_catch_interrupt(), .lookout = LOOKOUT_INITIALIZER};
+    out->steward = steward_of_lookout(&out->lookout);
     if (run_devices(&out->devices, s->devices, s->precision, true, err) != 0) return -1;
     if (workload_read(&out->workload, s->workload, err) != 0) return -1;
     out->batch = s->batch ? s->batch : out->workload->batch;
@@ -39,6 +40,7 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, Error *err)
 
 void measure_close(MeasureInputs *inputs)
 {
+    steward_end(inputs->steward);
     tensors_free(inputs->teacher);
     data_free(inputs->data);
     workload_free(inputs->workload);
@@ -61,14 +63,15 @@ static void today(char *out, size_t size)
     strftime(out, size, "%Y-%m-%d", &tm);
 }
 
-int measure_profile(Text *out, const MeasureInputs *in, const MeasureSettings *s, Progress *progress, Error *err)
+int measure_profile(Text *out, MeasureInputs *in, const MeasureSettings *s, Progress *progress, Error *err)
 {
     char           date[16];
     Text           facts = {0};
     ProfileOptions options = {.workload = in->workload, .devices = &in->devices, .data = in->data,
                               .teacher = in->teacher, .batch = in->batch, .trials = (int)s->trials,
                               .queue_depth = (int)s->queue_depth, .lanes = in->lanes, .prefetch = in->prefetch,
-                              .seed = (uint64_t)s->seed, .stop = in->stop, .progress = progress_of_programs,
+                              .seed = (uint64_t)s->seed, .stop = in->stop, .lookout = &in->lookout,
+                              .progress = progress_of_programs,
                               .context = progress, .date = date, .note = ""};
 
     today(date, sizeof date);

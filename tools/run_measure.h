@@ -11,6 +11,7 @@
 #include "executor/tensors.h"
 #include "kernels/device.h"
 #include "tools/run_common.h"
+#include "tools/run_steward.h"
 #include "workloads/workload.h"
 
 typedef struct {
@@ -50,6 +51,8 @@ typedef struct {
     int64_t    batch;
     int        lanes, prefetch;
     atomic_bool *stop;       /* an interrupt sets it */
+    Lookout     lookout;
+    Steward    *steward;     /* answers SIGUSR1 */
 } MeasureInputs;
 
 /* What is missing or does not go together: bad usage. */
@@ -60,6 +63,6 @@ int  measure_open(MeasureInputs *out, const MeasureSettings *settings, Error *er
 void measure_close(MeasureInputs *inputs);
 
 /* The trace as text. */
-int  measure_profile(Text *out, const MeasureInputs *inputs, const MeasureSettings *settings, Progress *progress, Error *err);
+int  measure_profile(Text *out, MeasureInputs *inputs, const MeasureSettings *settings, Progress *progress, Error *err);
 
 #endif

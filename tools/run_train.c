@@ -1,5 +1,7 @@
 /* pipebd-run train: trains the students of a workload under a plan, and says what came of it. */
+#include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,16 +22,20 @@
 #include "tools/run_watch.h"
 
 enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
+enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 
 typedef struct {
-    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output;
-    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts;
+    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output,
+               *log;
+    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, log_every;
     bool        synchronise, prefetch_given, resume;
 } Settings;
 
 /* What a run works with; train_close() frees all of it. */
 typedef struct {
     const Settings *settings;
+    int         argc;
+    char      **argv;                    /* the command line, from "train" on */
     Workload   *workload;
     DeviceSpec  devices;
     Data       *data, *validation;       /* validation: NULL when nothing can be classified */
@@ -37,6 +43,7 @@ typedef struct {
     Program    *program;
     Tensors    *teacher;                 /* NULL: random */
     Tensors    *student;
+    Whereabouts *where;
     Watch       watch;
     int64_t     steps_per_epoch;
     Collector  *collector;               /* NULL: no checkpoints */
@@ -151,6 +158,38 @@ static int open_checkpoint(Train *t, Error *err)
     return rc;
 }
 
+/* Where each block starts: [blocks], yours. */
+static int64_t *block_steps(const Train *t, Error *err)
+{
+    int      n = t->workload->block_count;
+    int64_t *step = calloc((size_t)n, sizeof *step);
+
+    if (!step) { error_no_memory(err); return NULL; }
+    for (int b = 0; b < n; b++)
+        if (state_step(&step[b], t->student, b, err) != 0) { free(step); return NULL; }
+    return step;
+}
+
+static int open_watch(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    int64_t        *step = block_steps(t, err);
+    int64_t         every = s->log_every ? s->log_every : t->steps_per_epoch / LINES_AN_EPOCH + 1;
+
+    if (!step) return -1;
+    int rc = whereabouts_new(&t->where, t->devices.count, err);
+    if (rc == 0)
+        rc = watch_open(&t->watch, &(WatchFacts){.workload = t->workload, .schedule = schedule_name(t->plan->schedule),
+            .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .block_step = step,
+            .where = t->where, .stop = t->stop, .log = s->log,
+            .log_facts = {.workload = t->workload, .plan = t->plan, .device_kind = t->devices.kind,
+                          .seed = (uint64_t)s->seed, .samples = data_count(t->data),
+                          .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .every = every,
+                          .block_step = step, .resumed = s->resume}}, err);
+    free(step);
+    return rc;
+}
+
 static int open_all(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -171,7 +210,7 @@ static int open_all(Train *t, Error *err)
     if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
     run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes, &t->prefetch);
     if (tensors_new(&t->student, err) != 0 || open_checkpoint(t, err) != 0) return -1;
-    return watch_open(&t->watch, t->workload, t->steps_per_epoch, err);
+    return open_watch(t, err);
 }
 
 static void train_close(Train *t)
@@ -179,6 +218,7 @@ static void train_close(Train *t)
     collector_close(t->collector, NULL);
     execution_free(&t->result);
     watch_free(&t->watch);
+    whereabouts_free(t->where);
     tensors_free(t->student);
     tensors_free(t->teacher);
     program_free(t->program);
@@ -226,20 +266,10 @@ static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
 
 /* ---- the run ------------------------------------------------------------------------- */
 
-static int64_t updates_left(const Train *t, Error *err)
-{
-    int64_t left = 0, step;
-
-    for (int b = 0; b < t->workload->block_count; b++) {
-        if (state_step(&step, t->student, b, err) != 0) return -1;
-        left += t->program->steps - step;
-    }
-    return left;
-}
-
 static void on_update(void *context, int device, int block, int64_t step, double loss)
 {
-    watch_update(&((Train *)context)->watch, device, block, step, loss);
+    (void)device;
+    watch_update(&((Train *)context)->watch, block, step, loss);
 }
 
 static int on_snapshot(void *context, int block, int64_t step, const Tensors *state, Error *err)
@@ -254,18 +284,17 @@ static int run(Train *t, Error *err)
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
                    .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
-                   .progress = on_update, .context = t};
-    int64_t   left = updates_left(t, err);
+                   .where = t->where, .lookout = &t->watch.lookout, .progress = on_update, .context = t};
 
-    if (left < 0) return -1;
     if (s->checkpoint) {
         x.snapshot = on_snapshot;
         x.snapshot_every = s->every ? s->every : t->steps_per_epoch;
     }
     if (s->timeline) { x.record_first = RECORD_FIRST; x.record_steps = RECORD_STEPS; }
-    watch_start(&t->watch, left);
+    watch_start(&t->watch);
     int rc = execute(&t->result, &x, err);
-    watch_end(&t->watch);
+    int told = watch_end(&t->watch, rc == 0 ? err : NULL);
+    if (rc == 0) rc = told;
     int kept = collector_close(t->collector, rc == 0 ? err : NULL);       /* the first error counts */
     t->collector = NULL;
     return rc == 0 ? kept : rc;
@@ -400,21 +429,55 @@ static int print_result(const Train *t, Error *err)
     return rc;
 }
 
+/* The command that goes on where this one was interrupted. */
+static void resume_text(const Train *t, Text *out)
+{
+    text_append(out, program_invocation_name);
+    for (int i = 0; i < t->argc; i++) {
+        text_append(out, " ");
+        text_shell_word(out, t->argv[i]);
+    }
+    if (!t->settings->resume) text_append(out, " --resume");
+}
+
+static int interrupted(const Train *t, Error *err)
+{
+    Text text = {0};
+
+    if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
+    resume_text(t, &text);
+    fprintf(stderr, "to go on: %s\n", text_string(&text));
+    text_free(&text);
+    return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
+                     t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
+}
+
 static int train(Train *t, const Options *options, Error *err)
 {
+    t->stop = run_catch_interrupt();
     if (open_all(t, err) != 0) return -1;
     print_settings(t, options);
-    t->stop = run_catch_interrupt();
+    watch_doing(&t->watch, "accuracy is measured");
     if (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0) return -1;
     if (run(t, err) != 0) return -1;
-    if (t->result.stopped)
-        return error_set(err, t->settings->checkpoint ? "interrupted: --resume goes on from %s"
-                                                      : "interrupted: without --checkpoint nothing is kept%s",
-                         t->settings->checkpoint ? t->settings->checkpoint : "");
+    if (t->result.stopped) return interrupted(t, err);
     if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
     if (write_student(t, err) != 0) return -1;
     if (ask(&t->after, t, true, err) != 0) return -1;
     return print_result(t, err);
+}
+
+static double accuracy_of(const Accuracy *a) { return a->asked ? (double)a->right / (double)a->asked : NAN; }
+
+/* The log's last line says how it ended. */
+static int end_log(Train *t, int rc, Error *err)
+{
+    const double accuracies[3] = {accuracy_of(&t->of_teacher), accuracy_of(&t->before), accuracy_of(&t->after)};
+
+    if (!t->watch.log) return rc;
+    int told = watch_close(&t->watch, rc == 0 ? "done" : t->result.stopped ? "stopped" : "failed",
+                           rc == 0 || t->result.stopped ? NULL : err->text, accuracies, rc == 0 ? err : NULL);
+    return rc == 0 ? told : rc;
 }
 
 /* ---- the command line ------------------------------------------------------------------- */
@@ -431,6 +494,9 @@ static int check_usage(const Settings *s, Error *err)
     if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
     if (s->every && !s->checkpoint) return error_set(err, "--every: no effect without --checkpoint");
     if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
+    if (s->log_every && !s->log) return error_set(err, "--log-every: no effect without --log");
+    if (s->log && strcmp(s->log, "-") == 0)
+        return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
     return 0;
 }
@@ -468,6 +534,10 @@ int run_train(int argc, char **argv)
         {"resume", 0, OPTION_FLAG, NULL, "Go on from the checkpoint, under this plan or another.", &s.resume, 0, 0, NULL, false},
         {"restarts", 0, OPTION_INTEGER, "N", "After a crash or a fault start again from the checkpoint, at most N times.",
          &s.restarts, 1, 1000000, NULL, false},
+        {"log", 0, OPTION_STRING, "FILE", "Write what happens, JSON lines, for pipebd-plot progress; --resume adds to it.",
+         &s.log, 0, 0, NULL, false},
+        {"log-every", 0, OPTION_INTEGER, "N", "Steps between lines of the log; by default a tenth of an epoch.",
+         &s.log_every, 1, (int64_t)1 << 40, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
@@ -477,7 +547,7 @@ int run_train(int argc, char **argv)
                         "Trains the students of a workload block by block against its teacher.", table, NULL};
     Operands operands;
     Error    err = {""};
-    Train    t = {.settings = &s};
+    Train    t = {.settings = &s, .argc = argc, .argv = argv};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
@@ -485,11 +555,11 @@ int run_train(int argc, char **argv)
     s.prefetch_given = option_given(table, "prefetch");
     if (check_usage(&s, &err) != 0) goto usage;
     if (s.restarts) return run_with_restarts(&(RestartOptions){argc, argv, s.checkpoint, (int)s.restarts});
-    int rc = train(&t, &options, &err);
+    int rc = end_log(&t, train(&t, &options, &err), &err);
     train_close(&t);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-run train: %s\n", err.text);
-    return t.stop && atomic_load(t.stop) ? EXIT_INTERRUPTED : EXIT_FAILED;
+    return run_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
 usage:
     fprintf(stderr, "pipebd-run train: %s\n", err.text);
     return EXIT_USAGE;

@@ -220,7 +220,8 @@ static int compare_all(Job *job, unsigned schedules)
                                 .scenario = &job->scenario, .schedules = schedules, .seconds = s->seconds,
                                 .rounds = (int)s->rounds, .lanes = job->inputs.lanes,
                                 .prefetch = job->inputs.prefetch, .seed = (uint64_t)s->measure.seed,
-                                .stop = job->inputs.stop, .progress = progress_of_runs, .context = &progress};
+                                .stop = job->inputs.stop, .lookout = &job->inputs.lookout,
+                                .progress = progress_of_runs, .context = &progress};
     progress_start(&progress, "runs", 1);
     rc = validate(&job->validation, &options, job->err);
     progress_end(&progress);

@@ -1,14 +1,17 @@
-/* What a training run tells while it runs: losses of every block, and on a terminal a line
- * with images a second and the time left. */
+/* What a training run tells while it runs: losses of every block, a line on a terminal, lines of
+ * the log, and an answer to SIGUSR1. Workers only add up; the steward draws and writes. */
 #ifndef TOOLS_RUN_WATCH_H
 #define TOOLS_RUN_WATCH_H
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "base/text.h"
-#include "workloads/workload.h"
+#include "executor/run_sampler.h"
+#include "tools/run_steward.h"
 
 /* Of a block: sums of losses over the first epoch trained and over the last. */
 typedef struct {
@@ -18,22 +21,58 @@ typedef struct {
 } BlockLoss;
 
 typedef struct {
+    const Workload *workload;            /* borrowed, as are the others */
+    const char     *schedule;
+    int64_t         steps_per_epoch, total_steps;
+    const int64_t  *block_step;          /* [blocks]: where each starts; for the call only */
+    const Whereabouts *where;
+    atomic_bool    *stop;                /* set when the log cannot be written */
+    const char     *log;                 /* path; NULL: none */
+    LogFacts        log_facts;           /* for the call only */
+} WatchFacts;
+
+typedef struct {
     const Workload *workload;
-    int64_t    batch, steps_per_epoch;
-    int64_t    done, total;              /* updates of all blocks, those before this run left out */
+    const char     *schedule;
+    int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all blocks in this run */
+    const Whereabouts *where;
+    atomic_bool *stop;
+    pthread_mutex_t lock;                /* for what follows, up to the steward's */
+    const char *doing;                   /* while no program runs */
+    int64_t    done;                     /* updates of all blocks */
+    int64_t    block_sum;                /* of the blocks' steps */
     BlockLoss *blocks;                   /* [blocks] */
-    int64_t    start_ns, shown_ns;
+    int64_t    start_ns;                 /* 0: not begun */
+    /* the steward's */
+    Steward   *steward;
+    Lookout    lookout;
+    RunSampler *sampler;                 /* NULL: no log */
+    RunLog    *log;
+    Error      failure;                  /* of the log: "" none */
+    PlaceTimes *seen;                    /* [devices] at seen_ns */
+    int64_t    seen_ns;
+    int        busiest;                  /* the device that works most; -1: not known */
+    double     busiest_share;
     bool       terminal;
     int        shown;                    /* characters on the line */
 } Watch;
 
-int  watch_open(Watch *watch, const Workload *workload, int64_t steps_per_epoch, Error *err);
-void watch_start(Watch *watch, int64_t total);
+/* Starts the steward, and the log. watch_free() whatever happens. */
+int  watch_open(Watch *watch, const WatchFacts *facts, Error *err);
 
-/* Execution.progress. */
-void watch_update(void *watch, int device, int block, int64_t step, double loss);
+/* What to answer while no program runs. */
+void watch_doing(Watch *watch, const char *doing);
+void watch_start(Watch *watch);
 
-void watch_end(Watch *watch);                /* erases the line */
+/* After each update of a block, from any thread. */
+void watch_update(Watch *watch, int block, int64_t step, double loss);
+
+/* The run is over: erases the line. Fails when the log could not be written. */
+int  watch_end(Watch *watch, Error *err);
+
+/* The log's last line, when there is a log. accuracies: of teacher, student before, after; NaN:
+ * not asked. error: NULL: none. */
+int  watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3], Error *err);
 
 /* Images a second: an image counts once, when all blocks have seen it. */
 double watch_rate(const Watch *watch, double seconds);
