@@ -65,6 +65,12 @@ typedef struct {
                                           * where others used its core */
 } PhaseTimes;
 
+/* Of work_ns[op], what is time of the compute lane. */
+static inline int64_t phase_work_ns(const PhaseTimes *t, Op op)
+{
+    return t->beside && (op == OP_SEND || op == OP_ALLREDUCE) ? 0 : t->work_ns[op];
+}
+
 typedef struct {
     int64_t     start_ns, end_ns;        /* CLOCK_MONOTONIC: all devices ready, all done */
     PhaseTimes *phases;                  /* by device, in the order they ran */

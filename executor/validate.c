@@ -124,10 +124,7 @@ static double overhead_of(const ExecutionResult *result, int devices)
             double phase = (double)(t->step_end_ns[t->steps - 1] - t->start_ns);
             all += phase;
             own += phase;
-            for (int op = 0; op < OP_COUNT; op++) {
-                bool beside = t->beside && (op == OP_SEND || op == OP_ALLREDUCE);
-                own -= (double)(t->wait_ns[op] + (beside ? 0 : t->work_ns[op]));
-            }
+            for (int op = 0; op < OP_COUNT; op++) own -= (double)(phase_work_ns(t, (Op)op) + t->wait_ns[op]);
         }
         if (all > 0) most = fmax(most, own / all);
     }

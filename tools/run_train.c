@@ -394,7 +394,7 @@ static void device_table(const Train *t, Text *out)
             if (times->device != d || times->steps == 0) continue;
             all += (double)(times->step_end_ns[times->steps - 1] - times->start_ns);
             for (int op = 0; op < OP_COUNT; op++) {
-                work += (double)times->work_ns[op];
+                work += (double)phase_work_ns(times, (Op)op);
                 wait += (double)times->wait_ns[op];
             }
         }
