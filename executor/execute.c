@@ -43,7 +43,6 @@ static int check(const Execution *x, Error *err)
     if (program_student_count(program) != program->block_count)
         return error_set(err, "the program trains %d students, workload %s has one a block, %d",
                          program_student_count(program), x->workload->name, program->block_count);
-    if (world_size(x->world) > 1) return error_set(err, "programs run in one process only");
     int devices = world_all_devices(x->world, x->devices->count);
     if (program->device_count != devices)
         return error_set(err, "the program is for %d devices, there are %d", program->device_count, devices);
@@ -102,7 +101,9 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;
     size_t           devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
-    TransportOptions transport = {x->program, message_count, x->queue_depth, !device_spec_shares(x->devices), x->devices};
+    TransportOptions transport = {.program = x->program, .message_count = message_count, .queue_depth = x->queue_depth,
+                                  .spin = !device_spec_shares(x->devices), .devices = x->devices, .world = x->world,
+                                  .number = number};
     LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
                                .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
 
@@ -127,7 +128,9 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     run->message_count = message_count;
     if (device_spec_queues(x->devices) && world_size(x->world) > 1)
         return error_set(err, "cuda devices are those of one process here, there are %d", world_size(x->world));
-    if ((device_spec_queues(x->devices) ? local_queued_new : local_new)(&run->transport, &transport, err) != 0) return -1;
+    int (*make)(Transport **, const TransportOptions *, Error *) = device_spec_queues(x->devices) ? local_queued_new
+                                                                 : world_size(x->world) > 1 ? remote_new : local_new;
+    if (make(&run->transport, &transport, err) != 0) return -1;
     if (share_open(&run->share, x, number, run->linked, err) != 0) return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }

@@ -51,6 +51,7 @@ typedef struct {
     Team       *teams;       /* [team_count], one a group */
     int         queue_count, team_count;
     const Channel *channels; /* borrowed from the program */
+    World      *world;
     int         depth;
     WaitRules  rules;
 } Local;
@@ -64,7 +65,7 @@ static int join(Transport *transport, int device, Device *memory, int64_t *bytes
     *bytes = 0;
     for (int c = 0; c < t->queue_count; c++) {
         Queue *q = &t->queues[c];
-        if (t->channels[c].to != device) continue;
+        if (t->channels[c].to != device || !world_has_device(t->world, t->channels[c].from)) continue;
         q->memory = memory;
         for (int i = 0; i < t->depth; i++) {
             q->ring[i] = device_alloc(memory, q->capacity);
@@ -250,7 +251,9 @@ static void local_free(Transport *transport)
     free(t);
 }
 
-static const TransportOps local_ops = {join, leave, send, receive, reduce, sum, barrier, stop, local_free, NULL};
+static const TransportOps local_ops = {.join = join, .leave = leave, .send = send, .receive = receive,
+                                       .reduce = reduce, .sum = sum, .barrier = barrier, .stop = stop,
+                                       .free = local_free};
 
 static int open_queues(Local *t, const TransportOptions *options)
 {
@@ -289,6 +292,7 @@ int local_new(Transport **out, const TransportOptions *options, Error *err)
     if (!t) return error_no_memory(err);
     t->head.ops = &local_ops;
     t->channels = program->channels;
+    t->world = options->world;
     t->depth = options->queue_depth;
     t->rules.spins = options->spin ? SPINS : 0;
     t->queues = calloc((size_t)program->channel_count + 1, sizeof *t->queues);

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SPANS = 2 };     /* of an instruction: a SEND has one at each end */
+enum { MOST_SPANS = 3 };     /* of an instruction: a RECV its own, and one at each end of the link */
+enum { LANES = LANE_LOADER + 1 };
 
 static int make_room_for_spans(Recorder *r, int64_t more)
 {
@@ -86,22 +87,25 @@ static int by_end(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Two peers may copy to a device at once; on its one copy-in lane the later box begins
- * where the earlier ends. */
+static bool is_shared(Lane lane) { return lane == LANE_COPY_IN || lane == LANE_COPY_OUT || lane == LANE_REDUCE; }
+
+/* Two peers may copy to a device at once, or two sums be under way; on the one lane for it the later
+ * box begins where the earlier ends. */
 static void part_copies(Span *spans, int64_t count, int64_t *lane_end_ns)
 {
     for (int64_t i = 0; i < count; i++) {
         Span *span = &spans[i];
-        if (span->lane != LANE_COPY_IN) continue;
-        if (span->start_ns < lane_end_ns[span->device]) span->start_ns = lane_end_ns[span->device];
-        lane_end_ns[span->device] = span->end_ns;
+        if (!is_shared(span->lane)) continue;
+        int64_t *end_ns = &lane_end_ns[span->device * LANES + (int)span->lane];
+        if (span->start_ns < *end_ns) span->start_ns = *end_ns;
+        *end_ns = span->end_ns;
     }
 }
 
 static int collect_spans(ExecutionResult *out, const Recorder *recorders, size_t count)
 {
     int64_t  total = 0, n = 0;
-    int64_t *lane_end_ns = calloc(count, sizeof *lane_end_ns);
+    int64_t *lane_end_ns = calloc(count * LANES, sizeof *lane_end_ns);
     Ordered *all;
 
     for (size_t d = 0; d < count; d++) total += recorders[d].span_count;

@@ -2,10 +2,14 @@
  *
  * A table of functions, so that a worker does not know whether its peers are threads of
  * this process or run elsewhere. `local` is for threads: of devices whose work is done when a
- * call returns (executor/local.c), and of those that queue it (executor/local_queued.c).
+ * call returns (executor/local.c), and of those that queue it (executor/local_queued.c). `remote`
+ * (executor/remote.c) is for processes, over the world's messages, with `local` inside it for
+ * what has both ends in one of them.
  *
- * Transfers are blocking: they occupy the device that calls. Sums are made in the order of
- * the group's devices, element by element, so their bits do not depend on timing.
+ * Transfers of `local` are blocking: they occupy the device that calls. Those of `remote` run
+ * beside its work: send() copies and returns, reduce() only begins a sum, which finish() waits
+ * for. Sums are made in the order of the group's devices, element by element, so their bits
+ * depend neither on timing nor on where devices are.
  *
  * Every call that may wait tells when its wait ended (ready_ns, CLOCK_MONOTONIC): what came
  * before was waiting, what came after was work. After transport_stop() every wait ends and
@@ -18,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "executor/world.h"
 #include "kernels/device.h"
 #include "kernels/net.h"
 #include "kernels/stream.h"
@@ -51,6 +56,14 @@ typedef struct {
      * the next call end, it sets ready (*ready_ns is left alone). *loss of reduce() is host_alloc()'s, values of
      * sum() are the device's. NULL: the transport does not serve such devices. */
     void (*expect)(Transport *, int device, Mark *ready);
+    /* Whether transfers of an instruction's link run beside the device's work; NULL: none do. */
+    bool (*beside)(const Transport *, Op op, int link);
+    /* Waits for the oldest of the sums that the device began with reduce() and did not finish,
+     * where they run beside; *loss is then the sum. */
+    int  (*finish)(Transport *, int group, int device, double *loss, int64_t *ready_ns, Error *err);
+    /* When the last message that was received from the channel (OP_RECV), or the last sum of
+     * the group that the device finished (OP_ALLREDUCE), was under way; this process's clock. */
+    void (*under_way)(const Transport *, Op op, int link, int device, int64_t *start_ns, int64_t *end_ns);
 } TransportOps;
 
 struct Transport { const TransportOps *ops; };       /* the head of each kind's own struct */
@@ -61,11 +74,15 @@ typedef struct {
     int            queue_depth;      /* messages that a channel holds */
     bool           spin;             /* a core for every device: wait briefly without sleeping */
     const DeviceSpec *devices;       /* of all; borrowed. Only for devices that queue */
+    World         *world;            /* local: for the channels and groups that are all here */
+    int64_t        number;           /* remote: the run's (world_number()) */
 } TransportOptions;
 
 int local_new(Transport **out, const TransportOptions *options, Error *err);
 
 /* The same for devices that queue. */
 int local_queued_new(Transport **out, const TransportOptions *options, Error *err);
+/* Every rank makes one, before a barrier. */
+int remote_new(Transport **out, const TransportOptions *options, Error *err);
 
 #endif

@@ -68,6 +68,13 @@ void run_fail(Run *run, const Error *err)
     world_fail(run->x->world, err);
 }
 
+static bool is_beside(const Worker *w, Op op, int link)
+{
+    const Transport *t = w->run->transport;
+
+    return t->ops->beside && t->ops->beside(t, op, link);
+}
+
 /* ---- where rows lie ------------------------------------------------------------ */
 
 static const float *boundary_rows(const Worker *w, int boundary, int64_t row)
@@ -208,8 +215,22 @@ int worker_update(Worker *w, const Instruction *in)
     return 0;
 }
 
+/* A sum that ran beside the device's work is there before the update. */
+static int finish_sum(Worker *w, int b)
+{
+    Student   *student = &w->students[b];
+    Transport *t = w->run->transport;
+
+    if (student->group < 0 || !is_beside(w, OP_ALLREDUCE, student->group)) return 0;
+    whereabouts_state(w->run->where, w->device, WHERE_WAITING, clock_ns());
+    int rc = t->ops->finish(t, student->group, w->device, &student->loss, &w->ready_ns, &w->err);
+    whereabouts_state(w->run->where, w->device, WHERE_WORKING, clock_ns());
+    return rc;
+}
+
 static int do_update(Worker *w, const Instruction *in)
 {
+    if (finish_sum(w, in->block) != 0) return -1;
     return worker_update(w, in) == 0 ? worker_report(w, in->block, w->step) : -1;
 }
 
@@ -241,6 +262,39 @@ void worker_tell(Worker *w, int i, int64_t now_ns)
     tell(w, waits(w, w->code->code[i].op) ? WHERE_WAITING : WHERE_WORKING, i, now_ns);
 }
 
+/* The instruction of a device's code with this op, block and row; a message's at its sender. */
+static const Instruction *find_instruction(const Code *code, Op op, const Instruction *like)
+{
+    for (int i = 0; i < code->code_count; i++) {
+        const Instruction *in = &code->code[i];
+        if (in->op == op && in->block == like->block && in->row == like->row
+            && (op == OP_ALLREDUCE || in->link == like->link)) return in;
+    }
+    return like;
+}
+
+/* What ran beside the device's work and is over now: a message that was received, the sum that an
+ * update waited for. */
+static void record_beside(Worker *w, const Instruction *in)
+{
+    const Program *program = w->run->x->program;
+    Transport     *t = w->run->transport;
+    int            group = in->op == OP_UPDATE ? w->students[in->block].group : -1;
+    int64_t        start_ns, end_ns;
+
+    if (in->op == OP_RECV && is_beside(w, OP_RECV, in->link)) {
+        int                from = program->channels[in->link].from;
+        const Instruction *sent = find_instruction(&program->devices[from], OP_SEND, in);
+        t->ops->under_way(t, OP_RECV, in->link, w->device, &start_ns, &end_ns);
+        record_span(w->recorder, from, LANE_COPY_OUT, sent, w->step, start_ns, end_ns);
+        record_span(w->recorder, w->device, LANE_COPY_IN, sent, w->step, start_ns, end_ns);
+    } else if (group >= 0 && is_beside(w, OP_ALLREDUCE, group)) {
+        t->ops->under_way(t, OP_ALLREDUCE, group, w->device, &start_ns, &end_ns);
+        record_span(w->recorder, w->device, LANE_REDUCE, find_instruction(w->code, OP_ALLREDUCE, in), w->step, start_ns,
+                    end_ns);
+    }
+}
+
 static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t end_ns)
 {
     int64_t ready_ns = w->ready_ns ? w->ready_ns : began_ns;
@@ -250,6 +304,8 @@ static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t e
     whereabouts_count(w->run->where, w->device, in->op, ready_ns + w->summed_ns - began_ns,
                       end_ns - ready_ns - w->summed_ns);
     if (in->op == OP_LOAD || in->op == OP_BARRIER) return;
+    record_beside(w, in);
+    if ((in->op == OP_SEND || in->op == OP_ALLREDUCE) && is_beside(w, in->op, in->link)) return;
     record_span(w->recorder, w->device, LANE_COMPUTE, in, w->step, ready_ns, end_ns);
     if (in->op == OP_SEND)
         record_span(w->recorder, w->run->x->program->channels[in->link].to, LANE_COPY_IN, in, w->step, ready_ns,
@@ -567,14 +623,22 @@ static int run_phases(Worker *w)
     return 0;
 }
 
+static void leave(Worker *w)
+{
+    if (w->joined) w->run->transport->ops->leave(w->run->transport, w->device);
+    w->joined = false;
+}
+
 static void close_worker(Worker *w)
 {
+    /* Before the nets, to which sums go that a stop left unfinished. */
+    if (!w->queued) leave(w);
     if (w->teacher && w->students) {
         close_nets(w, true);
         for (int b = 0; b < w->run->x->workload->block_count; b++) free(w->students[b].choices);
     }
     queued_close(w);
-    if (w->joined) w->run->transport->ops->leave(w->run->transport, w->device);
+    leave(w);
     buffers_free(&w->buffers, w->memory);
     free(w->teacher);
     free(w->students);

@@ -99,7 +99,7 @@ typedef struct {
     int32_t port, kind, id;
     int32_t from;            /* rank; set by world_post() */
     int64_t number;          /* with a listener's own (world_listen()): others are not for it */
-    int64_t value[3];
+    int64_t value[4];
     double  real;
     int64_t sent_ns;         /* set by world_post(): the sender's clock */
     int64_t bytes;           /* of the payload */
