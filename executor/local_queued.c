@@ -415,7 +415,9 @@ static void queued_free(Transport *transport)
     free(t);
 }
 
-static const TransportOps queued_ops = {join, leave, send, receive, reduce, sum, barrier, stop, queued_free, expect};
+static const TransportOps queued_ops = {.join = join, .leave = leave, .send = send, .receive = receive, .reduce = reduce,
+                                        .sum = sum, .barrier = barrier, .stop = stop, .free = queued_free,
+                                        .expect = expect};
 
 static int open_queues(Queued *t, const TransportOptions *options)
 {

@@ -68,6 +68,11 @@ int world_post(World *world, int to, const Message *message, const void *payload
 
 void world_hurry(World *world, int more) { if (world) world->link->ops->hurry(world->link, more); }
 
+void world_bind(World *world, const void *cores, size_t bytes)
+{
+    if (world) world->link->ops->bind(world->link, cores, bytes);
+}
+
 int64_t world_heard_ns(const World *world, int rank) { return atomic_load(&world->heard_ns[rank]); }
 
 int64_t world_clock_offset_ns(const World *world, int rank) { return world ? world->clock_offset_ns[rank] : 0; }
@@ -369,11 +374,9 @@ int world_agree(World *world, int rc, Error *err)
 
     if (!world) return rc;
     if (rc != 0) world_fail(world, err ? err : &none);
-    if (world_barrier(world, &none) != 0) {
-        if (err) *err = none;
-        return -1;
-    }
-    return 0;
+    if (world_barrier(world, &none) == 0) return 0;
+    if (err && rc == 0) *err = none;
+    return -1;
 }
 
 /* ---- who is where ---------------------------------------------------------------------------- */
@@ -559,7 +562,8 @@ int world_open(World **out, Error *err)
     pthread_mutex_init(&world->lock, NULL);
     pthread_cond_init(&world->changed, NULL);
     if (open_link(world, err) != 0 || allocate(world, err) != 0 || mpi_link_start(world->link, err) != 0) goto done;
-    if (learn_hosts(world, err) != 0 || learn_clocks(world, err) != 0) goto done;
+    /* When another rank has failed already, the first call says so, as it would a moment later. */
+    if ((learn_hosts(world, err) != 0 || learn_clocks(world, err) != 0) && !world_failed(world, NULL)) goto done;
     *out = world; world = NULL; rc = 0;
 done:
     if (world) world_close(world);

@@ -128,6 +128,9 @@ int  world_post(World *world, int to, const Message *message, const void *payloa
  * thread then looks for messages without pause. */
 void world_hurry(World *world, int more);
 
+/* The world's thread runs on these cores only: a cpu_set_t of so many bytes. */
+void world_bind(World *world, const void *cores, size_t bytes);
+
 /* When a message came from rank last (CLOCK_MONOTONIC). From any thread. */
 int64_t world_heard_ns(const World *world, int rank);
 

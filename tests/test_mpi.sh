@@ -1,5 +1,6 @@
 #!/bin/bash
-# Processes of one run on this machine, launched by mpirun: what they say to each other.
+# Processes of one run on this machine, launched by mpirun: what they say to each other, and the
+# transport between them. PIPEBD_ROUNDS rounds (3) of random transfers, PIPEBD_SEED chooses them.
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/mpi.sh"
 
@@ -9,6 +10,18 @@ for ranks in 2 4; do
     ok "$ranks ranks gather, broadcast, and know who is where" launch $ranks "$programs/world" collectives
     ok "$ranks ranks: messages of any length arrive in order" launch $ranks "$programs/world" messages
     ok "$ranks ranks: when one fails, all waits end, with its words" launch $ranks "$programs/world" failure
+done
+
+seed=${PIPEBD_SEED:-1}
+rounds=${PIPEBD_ROUNDS:-3}
+echo "# PIPEBD_SEED=$seed"
+for shape in '2 1' '4 1' '2 3' '3 2'; do
+    read -r ranks each <<< "$shape"
+    ok "transport, $ranks ranks with $each devices: random relays, sums, barriers" \
+        launch "$ranks" "$programs/transport" random "$each" "$rounds" "$seed"
+done
+for ranks in 2 4; do
+    ok "transport, $ranks ranks: a full queue blocks, a failure ends every wait" launch $ranks "$programs/transport" stop
 done
 
 done_testing

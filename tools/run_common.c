@@ -18,6 +18,7 @@ atomic_bool *run_catch_interrupt(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);           /* what batch systems send first */
+    sigaction(SIGUSR2, &action, NULL);
     return &stop;
 }
 

@@ -7,7 +7,9 @@
 
 #include "kernels/device.h"
 
-/* From now on the first SIGINT or SIGTERM sets the flag returned, and the second of its kind kills. */
+/* From now on the first SIGINT, SIGTERM or SIGUSR2 sets the flag returned, and a second of its kind
+ * kills. SIGTERM is what batch systems send first, and mpirun when it is interrupted, a moment
+ * before it kills; SIGUSR2 it passes on. */
 atomic_bool *run_catch_interrupt(void);
 
 /* Whether one came: the flag may have been set by others, too. */

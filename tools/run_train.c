@@ -8,18 +8,22 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/options.h"
 #include "executor/collector.h"
 #include "executor/evaluate.h"
 #include "executor/execute.h"
 #include "executor/state.h"
+#include "include/pipebd.h"
 #include "schedule/verify.h"
 #include "tools/ls_options.h"
 #include "tools/run.h"
 #include "tools/run_common.h"
+#include "tools/run_launch.h"
 #include "tools/run_plan.h"
 #include "tools/run_restart.h"
 #include "tools/run_watch.h"
+#include "tools/run_world.h"
 
 enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
 enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
@@ -27,7 +31,7 @@ enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output,
                *log;
-    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, log_every;
+    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, log_every;
     bool        synchronise, prefetch_given, resume;
 } Settings;
 
@@ -36,8 +40,11 @@ typedef struct {
     const Settings *settings;
     int         argc;
     char      **argv;                    /* the command line, from "train" on */
+    World      *world;                   /* borrowed; NULL: this process alone */
     Workload   *workload;
-    DeviceSpec  devices;
+    DeviceSpec  devices;                 /* of the ranks here that share cores; this one's from first_of_spec */
+    int         first_of_spec;
+    int         device_count;            /* of all ranks */
     Data       *data, *validation;       /* validation: NULL when nothing can be classified */
     Plan       *plan;
     Program    *program;
@@ -55,6 +62,18 @@ typedef struct {
 
 /* ---- before the run ------------------------------------------------------------- */
 
+/* To standard error, once. */
+__attribute__((format(printf, 2, 3)))
+static void say(const Train *t, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!run_world_speaks(t->world)) return;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+}
+
 static int open_plan(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -65,10 +84,13 @@ static int open_plan(Train *t, Error *err)
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
         if (!schedule_find(s->schedule, &schedule)) return error_set(err, "unknown schedule \"%s\"", s->schedule);
-        if (run_plan(&t->plan, t->workload, t->devices.count, schedule, s->trace, &how, err) != 0) return -1;
+        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &how, err) != 0) return -1;
     }
-    if (run_plan_check(t->plan, t->workload, t->devices.count, err) != 0) return -1;
-    if (*how) fprintf(stderr, "plan: %s\n", how);
+    if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
+        return error_set(err, "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
+                         t->plan->device_count, world_size(t->world), t->device_count);
+    if (run_plan_check(t->plan, t->workload, t->device_count, err) != 0) return -1;
+    if (*how) say(t, "plan: %s\n", how);
     return 0;
 }
 
@@ -97,7 +119,7 @@ static int open_teacher(Train *t, Error *err)
     const char *path = t->settings->teacher ? t->settings->teacher : t->workload->teacher_weights;
 
     if (path) return tensors_read(&t->teacher, path, err) == 0 ? 0 : -1;
-    fprintf(stderr, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
+    say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
     return 0;
 }
 
@@ -118,9 +140,52 @@ static int check_statistics(const Train *t, Error *err)
         return error_set(err, "--sync-batchnorm: no effect, %s",
                          normalised ? "no block is on several devices" : "the students have no batch normalisation");
     if (matters && !t->settings->synchronise)
-        fprintf(stderr, "batch normalisation: each device uses the statistics of its own rows; "
-                        "--sync-batchnorm: those of the batch\n");
+        say(t, "batch normalisation: each device uses the statistics of its own rows; "
+               "--sync-batchnorm: those of the batch\n");
     return 0;
+}
+
+/* What must be the same in all ranks, in words and numbers. */
+static int check_ranks(const Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    const char     *data = s->data ? s->data : t->workload->data ? t->workload->data : "synthetic";
+    Text            facts = {0}, plan = {0};
+    uint64_t        teacher = HASH_START;
+
+    for (int i = 0; t->teacher && i < tensors_count(t->teacher); i++) {
+        const Tensor *tensor = tensors_at(t->teacher, i);
+        teacher = hash_bytes(teacher, tensor->values, (size_t)tensor->count * sizeof *tensor->values);
+    }
+    plan_text(t->plan, &plan);
+    text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\nhash of the plan\t%016" PRIx64
+                "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
+                "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
+                "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n", PIPEBD_VERSION, t->workload->hash,
+                hash_bytes(HASH_START, text_string(&plan), plan.length), teacher,
+                precision_name(t->devices.precision), data, data_count(t->data),
+                t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
+                s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no");
+    int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
+    text_free(&plan);
+    text_free(&facts);
+    return rc;
+}
+
+/* Where blocks start, as rank 0 read it. */
+static int share_student(Train *t, Error *err)
+{
+    Text text = {0};
+    int  rc = run_world_speaks(t->world) ? tensors_bytes(t->student, &text, err) : 0;
+
+    if (world_agree(t->world, rc, err) == 0) rc = world_broadcast_text(t->world, &text, err);
+    else                                     rc = -1;
+    if (rc == 0 && !run_world_speaks(t->world)) {
+        tensors_free(t->student);
+        rc = tensors_parse(&t->student, "the students of rank 0", text_string(&text), text.length, err);
+    }
+    text_free(&text);
+    return rc;
 }
 
 /* Reads the newest checkpoint into the students. *out: it, or NULL when there is none yet. */
@@ -151,7 +216,7 @@ static int open_checkpoint(Train *t, Error *err)
     Tensors        *from = NULL;
     int64_t         sequence = 0;
 
-    if (!s->checkpoint) return 0;
+    if (!s->checkpoint || !run_world_speaks(t->world)) return 0;
     int rc = s->resume ? resume(&from, &sequence, t, &facts, err) : 0;
     if (rc == 0) rc = collector_open(&t->collector, s->checkpoint, &facts, from, sequence, err);
     tensors_free(from);
@@ -177,11 +242,11 @@ static int open_watch(Train *t, Error *err)
     int64_t         every = s->log_every ? s->log_every : t->steps_per_epoch / LINES_AN_EPOCH + 1;
 
     if (!step) return -1;
-    int rc = whereabouts_new(&t->where, t->devices.count, err);
+    int rc = whereabouts_new(&t->where, t->device_count, err);
     if (rc == 0)
         rc = watch_open(&t->watch, &(WatchFacts){.workload = t->workload, .schedule = schedule_name(t->plan->schedule),
             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .block_step = step,
-            .where = t->where, .stop = t->stop, .log = s->log,
+            .where = t->where, .stop = t->stop, .log = run_world_speaks(t->world) ? s->log : NULL,
             .log_facts = {.workload = t->workload, .plan = t->plan, .device_kind = t->devices.kind,
                           .seed = (uint64_t)s->seed, .samples = data_count(t->data),
                           .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .every = every,
@@ -195,21 +260,32 @@ static int open_all(Train *t, Error *err)
     const Settings *s = t->settings;
     char            devices[32];
 
-    if (file_check_writable(s->output, err) != 0) return -1;
-    if (s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
+    bool            writes = run_world_speaks(t->world);
+
+    if (writes && file_check_writable(s->output, err) != 0) return -1;
+    if (writes && s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
     if (workload_read(&t->workload, s->workload, err) != 0) return -1;
     if (s->batch) t->workload->batch = s->batch;
     if (s->plan && !s->devices) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
-        snprintf(devices, sizeof devices, "cpu:%d", t->plan->device_count);
+        int each = t->plan->device_count / world_size(t->world);
+        if (each * world_size(t->world) != t->plan->device_count)
+            return error_set(err, "the plan's %d devices cannot be divided over %d ranks: give each rank --devices",
+                             t->plan->device_count, world_size(t->world));
+        snprintf(devices, sizeof devices, "cpu:%d", each);
         plan_free(t->plan);
         t->plan = NULL;
     }
     if (run_devices(&t->devices, s->devices ? s->devices : devices, s->precision, true, err) != 0) return -1;
+    if (run_world_devices(t->world, &t->devices, &t->first_of_spec, err) != 0) return -1;
+    t->device_count = world_all_devices(t->world, t->devices.count);
     if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
     if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
     run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes, &t->prefetch);
+    if (!s->lanes) t->lanes = run_world_lanes(t->world, &t->devices, t->lanes);
+    if (check_ranks(t, err) != 0) return -1;
     if (tensors_new(&t->student, err) != 0 || open_checkpoint(t, err) != 0) return -1;
+    if (t->world && s->resume && share_student(t, err) != 0) return -1;
     return open_watch(t, err);
 }
 
@@ -228,14 +304,20 @@ static void train_close(Train *t)
     workload_free(t->workload);
 }
 
-static void print_settings(const Train *t, const Options *options)
+static int print_settings(const Train *t, const Options *options, Error *err)
 {
-    options_print_settings(options, stderr);
-    fprintf(stderr, "  %d devices, %s each; %d blocks, %s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64
-            " steps an epoch; ", t->devices.count, t->devices.kind, t->workload->block_count,
-            schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data), t->steps_per_epoch);
-    if (t->prefetch) fprintf(stderr, "%d loader lanes, %d batches ahead\n", t->lanes, t->prefetch);
-    else             fprintf(stderr, "devices load for themselves\n");
+    Text ranks = {0};
+    int  rc = run_world_table(t->world, &t->devices, t->first_of_spec, &ranks, err);
+
+    if (rc == 0 && run_world_speaks(t->world)) options_print_settings(options, stderr);
+    say(t, "  %d devices, %s each; %d blocks, %s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64
+        " steps an epoch; ", t->device_count, t->devices.kind, t->workload->block_count,
+        schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data), t->steps_per_epoch);
+    if (t->prefetch) say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "", t->prefetch);
+    else             say(t, "devices load for themselves\n");
+    say(t, "%s", text_string(&ranks));
+    text_free(&ranks);
+    return rc;
 }
 
 /* ---- accuracy --------------------------------------------------------------------- */
@@ -280,7 +362,8 @@ static int on_snapshot(void *context, int block, int64_t step, const Tensors *st
 static int run(Train *t, Error *err)
 {
     const Settings *s = t->settings;
-    Execution x = {.program = t->program, .workload = t->workload, .devices = &t->devices, .data = t->data,
+    Execution x = {.world = t->world, .program = t->program, .workload = t->workload, .devices = &t->devices,
+                   .first_of_spec = t->first_of_spec, .data = t->data,
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
                    .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
@@ -387,7 +470,7 @@ static void device_table(const Train *t, Text *out)
 
     text_append(out, "device      work      wait       own      rest    memory\n"
                      "               %         %         %         %       MiB\n");
-    for (int d = 0; d < t->devices.count; d++) {
+    for (int d = 0; d < t->device_count; d++) {
         double work = 0, wait = 0, all = 0;
         for (int p = 0; p < t->result.phase_count; p++) {
             const PhaseTimes *times = &t->result.phases[p];
@@ -446,7 +529,7 @@ static int interrupted(const Train *t, Error *err)
 
     if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
     resume_text(t, &text);
-    fprintf(stderr, "to go on: %s\n", text_string(&text));
+    if (run_world_speaks(t->world)) fprintf(stderr, "to go on: %s\n", text_string(&text));
     text_free(&text);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
                      t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
@@ -454,13 +537,15 @@ static int interrupted(const Train *t, Error *err)
 
 static int train(Train *t, const Options *options, Error *err)
 {
+    bool speaks = run_world_speaks(t->world);
+
     t->stop = run_catch_interrupt();
-    if (open_all(t, err) != 0) return -1;
-    print_settings(t, options);
+    if (open_all(t, err) != 0 || print_settings(t, options, err) != 0) return -1;
     watch_doing(&t->watch, "accuracy is measured");
-    if (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0) return -1;
+    if (speaks && (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0)) return -1;
     if (run(t, err) != 0) return -1;
     if (t->result.stopped) return interrupted(t, err);
+    if (!speaks) return 0;
     if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
     if (write_student(t, err) != 0) return -1;
     if (ask(&t->after, t, true, err) != 0) return -1;
@@ -482,7 +567,8 @@ static int end_log(Train *t, int rc, Error *err)
 
 /* ---- the command line ------------------------------------------------------------------- */
 
-static int check_usage(const Settings *s, Error *err)
+/* ranks: this process is one of several. */
+static int check_usage(const Settings *s, bool ranks, Error *err)
 {
     if (!s->workload) return error_set(err, "expected --workload W, see --help");
     if (!s->plan == !s->schedule) return error_set(err, "expected either --plan or --schedule, see --help");
@@ -498,6 +584,8 @@ static int check_usage(const Settings *s, Error *err)
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
+    if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
+    if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
     return 0;
 }
 
@@ -538,6 +626,8 @@ int run_train(int argc, char **argv)
          &s.log, 0, 0, NULL, false},
         {"log-every", 0, OPTION_INTEGER, "N", "Steps between lines of the log; by default a tenth of an epoch.",
          &s.log_every, 1, (int64_t)1 << 40, NULL, false},
+        {"processes", 0, OPTION_INTEGER, "P", "Run as P processes on this machine, each with --devices, through mpirun.",
+         &s.processes, 1, 4096, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
@@ -549,18 +639,28 @@ int run_train(int argc, char **argv)
     Error    err = {""};
     Train    t = {.settings = &s, .argc = argc, .argv = argv};
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
-    if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto usage; }
+    int      status = run_world_open(&t.world, "pipebd-run train");
+
+    if (status != 0) return status;
+    status = EXIT_USAGE;
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
+    if (operands.help) {
+        if (run_world_speaks(t.world)) options_print_help(&options, stdout);
+        status = EXIT_OK;
+        goto done;
+    }
+    if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto done; }
     s.prefetch_given = option_given(table, "prefetch");
-    if (check_usage(&s, &err) != 0) goto usage;
+    if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
+    status = EXIT_FAILED;
     if (s.restarts) return run_with_restarts(&(RestartOptions){argc, argv, s.checkpoint, (int)s.restarts});
-    int rc = end_log(&t, train(&t, &options, &err), &err);
+    if (s.processes) {
+        if (run_launch(argc, argv, (int)s.processes, &status, &err) == 0) return status;
+        goto done;
+    }
+    if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
+    else if (t.result.stopped || run_interrupted()) status = EXIT_INTERRUPTED;
     train_close(&t);
-    if (rc == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-run train: %s\n", err.text);
-    return run_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-run train: %s\n", err.text);
-    return EXIT_USAGE;
+done:
+    return run_world_close(t.world, "pipebd-run train", status, &err);
 }

@@ -336,6 +336,12 @@ static void *run(void *argument)
 
 static void hurry(Link *link, int more) { atomic_fetch_add(&((MpiLink *)link)->hurried, more); }
 
+/* Where it cannot be bound it runs anywhere, as before. */
+static void bind_thread(Link *link, const void *cores, size_t bytes)
+{
+    pthread_setaffinity_np(((MpiLink *)link)->thread, bytes, cores);
+}
+
 static int under_way(Link *link, Port port) { return atomic_load(&((MpiLink *)link)->under_way[port]); }
 
 static void free_link(MpiLink *l)
@@ -371,7 +377,7 @@ static void close_link(Link *link, bool failed)
     free_link(l);
 }
 
-static const LinkOps ops = {post, hurry, under_way, close_link};
+static const LinkOps ops = {post, hurry, bind_thread, under_way, close_link};
 
 int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err)
 {
