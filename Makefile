@@ -127,6 +127,8 @@ FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
 TEST_PROGRAMS   := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
+# Programs for a card; with a double of CUDA they run here (tests/cuda/double.h).
+CUDA_TEST_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard tests/cuda/test_*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -136,6 +138,11 @@ INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(EXECUTOR_SOURCES)) $(pat
 TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_PROGRAMS))
+CUDA_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda/%,$(CUDA_TEST_SOURCES))
+DOUBLE_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda-double/%,$(CUDA_TEST_SOURCES))
+DOUBLE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-double/pipebd-run)
+DOUBLE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(wildcard tests/cuda/double_*.c)) \
+                  $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 INTERNAL := $(BUILD)/lib/libpipebd-internal.a
@@ -153,7 +160,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill fuzz fuzz-run valgrind bench golden \
-        tests install uninstall clean help FORCE
+        tests cuda-tests install uninstall clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
 
@@ -181,7 +188,7 @@ check:       ## install what the tests need, build all, run all tests
 	@$(SUBMAKE) check-run
 
 check-run: all tests $(BENCHES)  ## build all and run all tests, installing nothing
-	@$(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
+	@$(RUN_TESTS) $(TESTS) $(DOUBLE_TESTS) $(TEST_SCRIPTS)
 
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
@@ -220,7 +227,9 @@ bench: all $(BENCHES)  ## build bench/ and run bench/run.sh
 golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
 	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
-tests: $(TESTS) $(PROGRAMS)
+tests: $(TESTS) $(PROGRAMS) $(DOUBLE_TESTS) $(DOUBLE_RUN)
+
+cuda-tests: $(CUDA_TESTS)  ## build what tests/gpu.sh runs on a card (tests/cuda)
 
 install: all  ## into PREFIX (/usr/local), under DESTDIR when set
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
@@ -315,6 +324,35 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
+# The card's, and without one: kernels compiled as C++, the double in the libraries' place.
+$(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+
+COMPILE_EMULATED := $(CXX) -std=c++17 -pthread -Wall -Wextra -Wno-unknown-pragmas -O2 -g -ffp-contract=off -fPIC -fvisibility=hidden \
+                    -I. $(CUDA_CFLAGS) $(SANITIZE_FLAGS)
+
+$(BUILD)/obj/emulated/%.o: %.cu $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+	$(COMPILE_EMULATED) -include tests/cuda/emulator.h -x c++ -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/emulated/emulator.o: tests/cuda/emulator.cpp $(BUILD)/flags.txt
+	@mkdir -p $(@D)
+	$(COMPILE_EMULATED) -MMD -MP -c $< -o $@
+
+# Loops that stand for a card's are to be quick.
+$(BUILD)/obj/tests/cuda/double_%.o: DEFINES = -O3
+
+DOUBLE_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) $(if $(HAVE_MPI),$(MPI_LIBS)) -lstdc++ -ldl
+
+$(BUILD)/tests/cuda-double/pipebd-run: $(BUILD)/obj/tools/pipebd_run.o $(call objects,$(TOOL_SHARED) $(RUN_SOURCES)) $(DOUBLE_OBJECTS) $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
+
+$(BUILD)/tests/cuda-double/%: $(BUILD)/obj/tests/cuda/%.o $(DOUBLE_OBJECTS) $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
+
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
@@ -323,6 +361,6 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
--include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES))
+-include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(DOUBLE_OBJECTS:.o=.d)
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
-           $(TEST_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))
+           $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

@@ -12,6 +12,8 @@
  * Bytes an element: 4 for each sum of x, 8 for apply; 8 for gradients, 12 for theirs. */
 #include "kernels/cuda/launch.h"
 
+#include <cmath>
+
 #define EPSILON  1e-5
 #define MOMENTUM 0.1
 

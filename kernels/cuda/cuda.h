@@ -107,6 +107,9 @@ int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each,
 /* Measures: the median of a few runs, in microseconds; negative when it fails. */
 typedef int MeasuredRun(void *context);
 double choice_measure(CudaDevice *device, MeasuredRun *run, void *context);
+/* Memory to measure with, cudaFree() it; filled: with a number that is not zero, which some cards multiply faster.
+ * NULL without memory. */
+void *choice_memory(CudaDevice *device, size_t bytes, bool filled);
 
 /* ---- products: column-major c [m][n] = op(a) op(b) + bias, as cuBLASLt has them ---- */
 

@@ -77,15 +77,6 @@ static int try_once(void *context)
     return gemm_run(t->gemm, t->device, t->a, t->b, t->c, t->bias, t->workspace, "a trial", NULL);
 }
 
-static void *trial_memory(CudaDevice *device, size_t bytes)
-{
-    void *memory = NULL;
-
-    if (cudaMalloc(&memory, bytes) != cudaSuccess) { cudaGetLastError(); return NULL; }
-    cudaMemsetAsync(memory, 0x3c, bytes, device->streams[STREAM_COMPUTE]);            /* 0.0115 as float32, as bfloat16 too */
-    return memory;
-}
-
 /* The fastest; the library's first where memory for a trial is short. */
 static void choose(Gemm *g, CudaDevice *device, const GemmShape *s, const cublasLtMatmulHeuristicResult_t *proposal, int count)
 {
@@ -93,11 +84,11 @@ static void choose(Gemm *g, CudaDevice *device, const GemmShape *s, const cublas
     Trial  trial = {.gemm = g, .device = device};
     Choice best = g->choice;
 
-    trial.a = trial_memory(device, (size_t)(s->m * s->k) * each);
-    trial.b = trial_memory(device, (size_t)(s->n * s->k) * each);
-    trial.c = trial_memory(device, (size_t)(s->m * s->n) * sizeof(float));
-    trial.bias = trial_memory(device, (size_t)s->m * sizeof(float));
-    trial.workspace = trial_memory(device, WORKSPACE_BYTES);
+    trial.a = choice_memory(device, (size_t)(s->m * s->k) * each, true);
+    trial.b = choice_memory(device, (size_t)(s->n * s->k) * each, true);
+    trial.c = choice_memory(device, (size_t)(s->m * s->n) * sizeof(float), true);
+    trial.bias = choice_memory(device, (size_t)s->m * sizeof(float), true);
+    trial.workspace = choice_memory(device, WORKSPACE_BYTES, false);
     best.algorithm.blas = proposal[0].algo;
     best.workspace = proposal[0].workspaceSize;
     snprintf(best.text, sizeof best.text, "cuBLASLt's first of %d", count);

@@ -1,6 +1,8 @@
 /* Orders of memory changed, and a batch norm folded into weights. */
 #include "kernels/cuda/launch.h"
 
+#include <cmath>
+
 #define EPSILON 1e-5f
 
 enum { TILE = 32, TILE_ROWS = 8 };

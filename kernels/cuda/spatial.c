@@ -103,15 +103,6 @@ static int choose(Choice *out, const Trial *t, const CudaDevice *device, Directi
     return error_set(err, "%s: cuDNN has no algorithm for it that gives the same bits each time", what);
 }
 
-static void *trial_memory(CudaDevice *device, size_t bytes)
-{
-    void *memory = NULL;
-
-    if (cudaMalloc(&memory, bytes) != cudaSuccess) { cudaGetLastError(); return NULL; }
-    cudaMemsetAsync(memory, 0x3c, bytes, device->streams[STREAM_COMPUTE]);
-    return memory;
-}
-
 static Choice *choice_of(Spatial *s, Direction direction)
 {
     return direction == FORWARD ? &s->forward_choice : direction == DATA ? &s->data_choice : &s->weights_choice;
@@ -143,11 +134,11 @@ static int choose_all(Spatial *s, CudaDevice *device, const OperatorSpec *spec, 
         if (choice_find(choice, choice->key)) continue;
         if (!t.workspace) {
             rc = cuda_cudnn(device, &t.handle, err);
-            t.x = trial_memory(device, (size_t)(rows * shape_count(spec->in)) * each);
-            t.y = trial_memory(device, (size_t)(rows * shape_count(spec->out)) * each);
-            t.w = trial_memory(device, (size_t)(spec->out.channels * (spec->in.channels / spec->groups)) *
-                                       (size_t)(spec->kernel_height * spec->kernel_width) * each);
-            t.workspace = trial_memory(device, WORKSPACE_BYTES);
+            t.x = choice_memory(device, (size_t)(rows * shape_count(spec->in)) * each, true);
+            t.y = choice_memory(device, (size_t)(rows * shape_count(spec->out)) * each, true);
+            t.w = choice_memory(device, (size_t)(spec->out.channels * (spec->in.channels / spec->groups)) *
+                                       (size_t)(spec->kernel_height * spec->kernel_width) * each, true);
+            t.workspace = choice_memory(device, WORKSPACE_BYTES, false);
             if (rc == 0 && (!t.x || !t.y || !t.w || !t.workspace))
                 rc = error_set(err, "%s: the card's memory is full: no room to choose an algorithm", what);
         }

@@ -1,0 +1,49 @@
+/* A double of CUDA, cuDNN and cuBLASLt for tests on machines without a card: what the backend calls of
+ * them, with the same names, linked in their place.
+ *
+ *     double_runtime.c   cards, memory, streams, events, graphs
+ *     double_cudnn.c     convolutions, slow loops
+ *     double_blas.c      products, slow loops
+ *     emulator.{h,cpp}   runs the kernels of .cu files, compiled as C++
+ *
+ * To be caught are mistakes of the host's side that a card shows only sometimes:
+ *
+ *   - A card's memory is out of the program's reach (PROT_NONE) but while queued work runs, so that touching it
+ *     from the host ends in a signal; copies look at which side their pointers are on; memory
+ *     starts as NaN, and under the address sanitizer overruns are found.
+ *   - A stream runs nothing until somebody waits for it (or asks, or a copy to ordinary memory must end), so that
+ *     results read too early are not there yet. Work waits for events as it was told to, and streams
+ *     that nothing orders run one after another in the order they are waited for.
+ *   - Kernels get no pointers to ordinary memory.
+ *
+ * PIPEBD_DOUBLE_CARDS: how many cards (2). PIPEBD_DOUBLE_BYTES: memory of each (1 GiB). PIPEBD_DOUBLE_GUARD=0: memory is
+ * never out of reach, which is faster. */
+#ifndef TESTS_CUDA_DOUBLE_H
+#define TESTS_CUDA_DOUBLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Queues run(closure); destroy(closure) when it is not needed any more. Returns and remembers errors as
+ * CUDA's calls do. A recorded graph runs it again. */
+typedef void DoubleRun(void *closure);
+cudaError_t double_queue(cudaStream_t stream, DoubleRun *run, void *closure, DoubleRun *destroy);
+
+/* Fails the call: what cudaGetLastError() gives. */
+cudaError_t double_fail(cudaError_t status);
+
+/* Memory of a card; of cudaHostAlloc(), too. */
+bool double_is_device(const void *memory);
+bool double_is_reachable(const void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,503 @@
+/* Nets on a card against loops in double (tests/slow_net.h): operators forward and backward, whole
+ * nets, updates, losses, in each precision. With the double of CUDA it runs without a card. */
+#include "kernels/stream.h"
+#include "tests/cuda/tap.h"
+#include "tests/hand_nets.h"
+
+/* Of the largest element. fp32: sums of n products of floats near 1 err by about sqrt(n) 6e-8. tf32 reads 10 bits
+ * of factors and bf16 7, 5e-4 and 4e-3 of each product, which random signs average; nets of several
+ * layers, and gradients that cancel, add up a few times that. */
+static const double tolerance[PRECISION_COUNT] = {4e-5, 1e-2, 6e-2};
+
+typedef struct {
+    DeviceSpec spec;
+    Device    *device;
+    double    *loss;         /* host_alloc()'s */
+} Card;
+
+static void require(int rc, const Error *err)
+{
+    if (rc == 0) return;
+    printf("Bail out! %s\n", err->text);
+    exit(1);
+}
+
+static Card card_open(Precision precision)
+{
+    Card  c = {.device = NULL};
+    Error err = {""};
+
+    require(device_spec_parse(&c.spec, "cuda:0", &err), &err);
+    c.spec.precision = precision;
+    require(device_open(&c.device, &c.spec, 0, &err), &err);
+    c.loss = host_alloc(&c.spec, sizeof *c.loss);
+    return c;
+}
+
+static void card_close(Card *c)
+{
+    host_release(&c->spec, c->loss);
+    device_close(c->device);
+}
+
+/* ---- tensors on the card, from numbers drawn here ---- */
+
+static float *drawn(uint64_t seed, int64_t count)
+{
+    float *x = malloc((size_t)count * sizeof *x);
+
+    for (int64_t i = 0; i < count; i++) x[i] = (float)rng_normal(seed, 0, 0, (uint64_t)i);
+    return x;
+}
+
+static float *placed(const Card *c, const float *host, int64_t count)
+{
+    float *x = device_alloc(c->device, (size_t)count);
+
+    if (!x) { printf("Bail out! no memory\n"); exit(1); }
+    if (host) device_put(c->device, x, host, count);
+    return x;
+}
+
+static float *fetched(const Card *c, const float *x, int64_t count)
+{
+    float *host = malloc((size_t)count * sizeof *host);
+
+    device_fetch(c->device, host, x, count);
+    return host;
+}
+
+static Tensor doubles_of(Slow *s, const float *x, int64_t rows, Shape shape)
+{
+    Tensor t = slow_tensor(s, rows, shape);
+
+    for (int64_t i = 0; i < slow_count(t); i++) t.v[i] = x[i];
+    return t;
+}
+
+/* Weights by PyTorch's rule; norms and statistics away from 1 and 0. */
+static void set_weights(Net *net, uint64_t seed)
+{
+    net_initialise(net, seed, 1);
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *p = net_parameter(net, i);
+        float              *x = malloc((size_t)p->count * sizeof *x);
+
+        net_read(net, i, x);
+        for (int64_t k = 0; p->rank == 1 && k < p->count; k++) {
+            double u = rng_uniform(seed, 2, (uint64_t)i, (uint64_t)k);
+
+            x[k] = strstr(p->name, "weight") || strstr(p->name, "var") ? (float)(0.5 + u) : (float)(u - 0.5);
+        }
+        net_write(net, i, x);
+        free(x);
+    }
+}
+
+/* ---- a net against the truth ---- */
+
+/* With rate and momentum 0 the optimizer's state becomes the gradient; what no path reached stays. */
+static void compare_gradients(Net *net, const Slow *slow, const char *what, double within)
+{
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *p = net_parameter(net, i);
+        float              *g = malloc((size_t)p->count * sizeof *g);
+
+        for (int64_t k = 0; k < p->count; k++) g[k] = 7.0f;
+        if (p->trained) net_write_state(net, i, g);
+        free(g);
+    }
+    net_update(net, &(SgdStep){0});
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *p = net_parameter(net, i);
+        float              *g = malloc((size_t)p->count * sizeof *g);
+        char                name[256];
+
+        snprintf(name, sizeof name, "%s: gradient of %s", what, p->name);
+        if (p->trained) net_read_state(net, i, g);
+        if (p->trained && slow->gradient[i]) tap_close(name, g, slow->gradient[i], p->count, within);
+        for (int64_t k = 0; p->trained && !slow->gradient[i] && k < p->count; k++)
+            if (g[k] != 7.0f) tap_fail("%s of a path not taken", name);
+        free(g);
+    }
+}
+
+static void compare_statistics(Net *net, const Slow *slow, const char *what, double within)
+{
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *p = net_parameter(net, i);
+        float              *v = malloc((size_t)p->count * sizeof *v);
+
+        net_read(net, i, v);
+        if (!p->trained) tap_close(what, v, slow->value[i], p->count, within);
+        free(v);
+    }
+}
+
+/* A sum over a group of one. */
+static int alone(void *context, double *values, int count, Error *err)
+{
+    (void)context, (void)values, (void)count, (void)err;
+    return 0;
+}
+
+/* Where activations cut, a rounding of the forward pass moves a gradient by its whole size: with less than
+ * fp32, gradients are compared where nothing cuts. */
+static bool cuts(const Layers *layers)
+{
+    for (int i = 0; i < layers->count; i++) {
+        if (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6 || layers->layer[i].kind == LAYER_MAXPOOL) return true;
+        for (int p = 0; p < layers->layer[i].path_count; p++)
+            if (cuts(&layers->layer[i].path[p])) return true;
+    }
+    return false;
+}
+
+typedef struct {
+    const Layers *layers;
+    Shape         in;
+    int64_t       rows;
+    const int    *choices;
+    bool          group;
+} Case;
+
+static void check_mode(const Card *card, const char *what, const Case *c, NetMode mode)
+{
+    Arena       arena = {0};
+    Error       err = {""};
+    Shape       out = c->layers->layer[c->layers->count - 1].out;
+    int64_t     nx = c->rows * shape_count(c->in), ny = c->rows * shape_count(out);
+    float      *x = drawn(3, nx), *dy = drawn(4, ny), *found, *on_x = placed(card, x, nx), *on_y = placed(card, NULL, ny), *on_dy = placed(card, dy, ny);
+    double      within = tolerance[card->spec.precision];
+    Net        *net = NULL;
+    Slow        slow;
+    SlowRecord *records;
+    Tensor      truth;
+
+    if (net_new(&net, card->device, c->layers, c->in, mode, &err) != 0 || net_prepare(net, c->rows, &err) != 0) {
+        tap_fail("%s: %s", what, err.text);
+        goto done;
+    }
+    set_weights(net, 5);
+    if (c->group) net_synchronise(net, alone, NULL);
+    slow = slow_of(&arena, net, mode == NET_FROZEN);
+    slow.choices = c->choices;
+    truth = slow_forward(&slow, c->layers, doubles_of(&slow, x, c->rows, c->in), &records);
+    if (net_forward(net, on_x, on_y, c->rows, c->choices, &err) != 0) tap_fail("%s: %s", what, err.text);
+    found = fetched(card, on_y, ny);
+    tap_close(what, found, truth.v, ny, within);
+    free(found);
+    compare_statistics(net, &slow, what, within);
+    if (mode == NET_TRAINED && (card->spec.precision == PRECISION_FP32 || !cuts(c->layers))) {
+        slow_backward(&slow, c->layers, records, doubles_of(&slow, dy, c->rows, out));
+        if (net_backward(net, on_dy, c->rows, &err) != 0) tap_fail("%s: %s", what, err.text);
+        compare_gradients(net, &slow, what, within);
+    }
+done:
+    net_free(net);
+    device_release(card->device, on_x), device_release(card->device, on_y), device_release(card->device, on_dy);
+    free(x), free(dy);
+    arena_free(&arena);
+}
+
+static void check_in(Precision precision, const char *what, Case c)
+{
+    Card card = card_open(precision);
+
+    for (int mode = 0; mode < 2; mode++) check_mode(&card, what, &c, mode ? NET_TRAINED : NET_FROZEN);
+    card_close(&card);
+}
+
+/* ---- operators, each behind a pointwise convolution whose gradient shows its dx ---- */
+
+static void convolutions_in(Precision precision)
+{
+    for (size_t i = 0; i < sizeof conv_cases / sizeof *conv_cases; i++)
+        for (int front = 0; front < 2; front++)
+            for (int activation = 0; activation < 3; activation++) {
+                const ConvCase *c = &conv_cases[i];
+                Arena           arena = {0};
+                Shape           in = {front ? 4 : c->channels, c->side_y, c->side_x};
+                Hand            h = hand(&arena, "", in);
+                char            what[64];
+
+                if (precision != PRECISION_FP32 && activation == 2) { arena_free(&arena); continue; }
+                snprintf(what, sizeof what, "conv %zu front %d activation %d", i, front, activation);
+                if (front) hand_conv(&h, c->channels, 1, 1, 0, 1, true);
+                hand_conv(&h, c->out, c->kernel, c->stride, c->padding, c->groups, c->bias);
+                if (activation) hand_same(&h, activation == 1 ? LAYER_RELU : LAYER_RELU6);
+                check_in(precision, what, (Case){.layers = &h.layers, .in = in, .rows = c->rows});
+                arena_free(&arena);
+            }
+}
+
+static void convolutions(void) { convolutions_in(PRECISION_FP32); }
+static void convolutions_in_tf32(void) { convolutions_in(PRECISION_TF32); }
+static void convolutions_in_bf16(void) { convolutions_in(PRECISION_BF16); }
+
+static void norms(void)
+{
+    static const Shape   shapes[] = {{16, 4, 4}, {3, 5, 7}, {33, 9, 9}, {40, 1, 1}};
+    static const int64_t rows[] = {6, 2, 3, 8};
+
+    for (int i = 0; i < 4; i++)
+        for (int activation = 0; activation < 3; activation++)
+            for (int group = 0; group < 2; group++) {
+                Arena arena = {0};
+                Shape in = {4, shapes[i].height, shapes[i].width};
+                Hand  h = hand(&arena, "", in);
+                char  what[64];
+
+                snprintf(what, sizeof what, "norm %d activation %d group %d", i, activation, group);
+                hand_conv(&h, shapes[i].channels, 1, 1, 0, 1, true);
+                hand_same(&h, LAYER_BATCHNORM);
+                if (activation) hand_same(&h, activation == 1 ? LAYER_RELU : LAYER_RELU6);
+                hand_conv(&h, 5, 1, 1, 0, 1, false);
+                hand_same(&h, LAYER_BATCHNORM);
+                check_in(PRECISION_FP32, what, (Case){.layers = &h.layers, .in = in, .rows = rows[i], .group = group});
+                arena_free(&arena);
+            }
+}
+
+static void pools(void)
+{
+    for (size_t i = 0; i < sizeof pool_cases / sizeof *pool_cases; i++) {
+        const PoolCase *c = &pool_cases[i];
+        Arena           arena = {0};
+        Shape           in = {4, c->height, c->width};
+        Hand            h = hand(&arena, "", in);
+        char            what[64];
+
+        snprintf(what, sizeof what, "pool %zu", i);
+        hand_conv(&h, c->channels, 1, 1, 0, 1, true);
+        hand_pool(&h, c->kind, c->kernel, c->stride, c->padding);
+        hand_same(&h, LAYER_RELU);
+        check_in(PRECISION_FP32, what, (Case){.layers = &h.layers, .in = in, .rows = c->rows});
+        arena_free(&arena);
+    }
+}
+
+static void linears_and_flatten(void)
+{
+    for (int precision = 0; precision < PRECISION_COUNT; precision++)
+        for (int64_t rows = 1; rows < 8; rows += 2) {
+            Arena arena = {0};
+            Shape in = {3, 4, 5};
+            Hand  h = hand(&arena, "", in);
+
+            hand_conv(&h, 6, 3, 1, 1, 1, true);
+            hand_flatten(&h);
+            hand_linear(&h, 33, true);
+            hand_same(&h, LAYER_RELU);
+            hand_linear(&h, 10, false);
+            check_in((Precision)precision, "linear", (Case){.layers = &h.layers, .in = in, .rows = rows});
+            arena_free(&arena);
+        }
+}
+
+static void whole_nets(void)
+{
+    Arena arena = {0};
+    Shape in = {3, 8, 8};
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in);
+
+    check_in(PRECISION_FP32, "residual net", (Case){.layers = &residual.layers, .in = in, .rows = 5});
+    for (int i = 0; i < 12; i++) {
+        int  choices[3] = {i % 3, i / 3 % 2, i / 6};
+        char what[64];
+
+        snprintf(what, sizeof what, "choices %d %d %d", choices[0], choices[1], choices[2]);
+        check_in(PRECISION_FP32, what, (Case){.layers = &choice.layers, .in = in, .rows = 3, .choices = choices});
+    }
+    arena_free(&arena);
+}
+
+/* ---- steps ---- */
+
+/* Some steps of training: the loss of each; then all weights and momenta, [*count], yours. */
+static float *train(const Card *card, const Layers *layers, Shape in, int64_t rows, int steps, double *losses, int64_t *count)
+{
+    Shape   out = layers->layer[layers->count - 1].out;
+    int64_t nx = rows * shape_count(in), per_row = shape_count(out), ny = rows * per_row, done = 0;
+    float  *x = drawn(7, nx), *t = drawn(8, ny), *on_x = placed(card, x, nx), *on_t = placed(card, t, ny), *on_y = placed(card, NULL, ny), *on_dy = placed(card, NULL, ny);
+    float  *all;
+    Error   err = {""};
+    Net    *net;
+
+    require(net_new(&net, card->device, layers, in, NET_TRAINED, &err), &err);
+    require(net_prepare(net, rows, &err), &err);
+    net_initialise(net, 3, 4);
+    for (int s = 0; s < steps; s++) {
+        require(net_forward(net, on_x, on_y, rows, NULL, &err), &err);
+        loss_backward(card->device, LOSS_MSE, on_y, on_t, on_dy, rows, per_row, rows, card->loss);
+        require(net_backward(net, on_dy, rows, &err), &err);
+        net_update(net, &(SgdStep){0.002f, 0.9f, 1e-4f, true});
+        if (device_queues(card->device)) require(device_finish(card->device, &err), &err);
+        losses[s] = *card->loss;
+    }
+    *count = 0;
+    for (int i = 0; i < net_parameter_count(net); i++) *count += net_parameter(net, i)->count;
+    all = calloc((size_t)*count, sizeof *all);
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        net_read(net, i, all + done);
+        done += net_parameter(net, i)->count;
+    }
+    net_free(net);
+    device_release(card->device, on_x), device_release(card->device, on_t), device_release(card->device, on_y), device_release(card->device, on_dy);
+    free(x), free(t);
+    return all;
+}
+
+/* In every precision: the loss falls, and the same steps on the device opened again give the same bits. */
+static void steps_learn_and_repeat(void)
+{
+    enum { STEPS = 6 };
+    Arena arena = {0};
+    Shape in = {3, 8, 8};
+    Hand  h = residual_net(&arena, in);
+
+    for (int precision = 0; precision < PRECISION_COUNT; precision++) {
+        float  *first = NULL;
+        double  losses[2][STEPS];
+        int64_t count;
+
+        for (int i = 0; i < 2; i++) {
+            Card   card = card_open((Precision)precision);
+            float *all = train(&card, &h.layers, in, 8, STEPS, losses[i], &count);
+
+            if (i == 0) first = all;
+            else {
+                if (memcmp(first, all, (size_t)count * sizeof *all) != 0 || memcmp(losses[0], losses[1], sizeof losses[0]) != 0)
+                    tap_fail("%s: other bits the second time", precision_name((Precision)precision));
+                free(first), free(all);
+            }
+            card_close(&card);
+        }
+        if (!(losses[0][STEPS - 1] < 0.9 * losses[0][0]))
+            tap_fail("%s: the loss goes from %g to %g", precision_name((Precision)precision), losses[0][0], losses[0][STEPS - 1]);
+    }
+    arena_free(&arena);
+}
+
+/* Rows of a batch in a call of their own: outputs of a frozen net are those of the whole batch, to
+ * rounding: algorithms may differ. */
+static void rows_are_independent(void)
+{
+    Arena   arena = {0};
+    Shape   in = {3, 8, 8};
+    Hand    h = residual_net(&arena, in);
+    Card    card = card_open(PRECISION_FP32);
+    int64_t each = shape_count(in);
+    float  *x = drawn(9, 6 * each), *on_x = placed(&card, x, 6 * each), *on_y = placed(&card, NULL, 120), *whole, *part;
+    double  truth[20];
+    Error   err = {""};
+    Net    *net;
+
+    require(net_new(&net, card.device, &h.layers, in, NET_FROZEN, &err), &err);
+    require(net_prepare(net, 6, &err), &err);
+    require(net_prepare(net, 2, &err), &err);
+    set_weights(net, 5);
+    require(net_forward(net, on_x, on_y, 6, NULL, &err), &err);
+    require(net_forward(net, on_x + 3 * each, on_y + 60, 2, NULL, &err), &err);
+    whole = fetched(&card, on_y, 60), part = fetched(&card, on_y + 60, 20);
+    for (int i = 0; i < 20; i++) truth[i] = whole[30 + i];
+    tap_close("rows 3 and 4", part, truth, 20, tolerance[PRECISION_FP32]);
+    net_free(net);
+    device_release(card.device, on_x), device_release(card.device, on_y);
+    free(x), free(whole), free(part);
+    card_close(&card);
+    arena_free(&arena);
+}
+
+static void losses(void)
+{
+    Card    card = card_open(PRECISION_FP32);
+    int64_t rows = 9, per_row = 35, n = rows * per_row;
+    float  *s = drawn(5, n), *t = drawn(6, n), *on_s = placed(&card, s, n), *on_t = placed(&card, t, n), *on_dy = placed(&card, NULL, n), *dy;
+    double *truth = calloc((size_t)n, sizeof *truth), sum = 0.0;
+    Error   err = {""};
+
+    loss_backward(card.device, LOSS_MSE, on_s, on_t, on_dy, rows, per_row, 2 * rows, card.loss);
+    if (device_queues(card.device)) require(device_finish(card.device, &err), &err);
+    for (int64_t i = 0; i < n; i++) {
+        double d = (double)s[i] - t[i];
+
+        sum += d * d / (double)(2 * n);
+        truth[i] = 2.0 * d / (double)(2 * n);
+    }
+    dy = fetched(&card, on_dy, n);
+    tap_close("mse's gradient", dy, truth, n, 1e-6);
+    if (!(fabs(*card.loss - sum) < 1e-6 * sum)) tap_fail("mse is %.9g, expected %.9g", *card.loss, sum);
+    free(dy);
+    for (int64_t i = 0; i < n; i++) truth[i] = 0.0;
+    sum = 0.0;
+    for (int64_t r = 0; r < rows; r++) {
+        double a = 0.0, b = 0.0;
+
+        for (int64_t k = r * per_row; k < (r + 1) * per_row; k++) a += exp(s[k]), b += exp(t[k]);
+        for (int64_t k = r * per_row; k < (r + 1) * per_row; k++) {
+            sum -= exp(t[k]) / b * (s[k] - log(a)) / (double)(2 * rows);
+            truth[k] = (exp(s[k]) / a - exp(t[k]) / b) / (double)(2 * rows);
+        }
+    }
+    loss_backward(card.device, LOSS_SOFT_CROSS_ENTROPY, on_s, on_t, on_dy, rows, per_row, 2 * rows, card.loss);
+    if (device_queues(card.device)) require(device_finish(card.device, &err), &err);
+    dy = fetched(&card, on_dy, n);
+    tap_close("cross-entropy's gradient", dy, truth, n, 1e-6);
+    if (!(fabs(*card.loss - sum) < 1e-5 * sum)) tap_fail("cross-entropy is %.9g, expected %.9g", *card.loss, sum);
+    free(dy), free(truth), free(s), free(t);
+    device_release(card.device, on_s), device_release(card.device, on_t), device_release(card.device, on_dy);
+    card_close(&card);
+}
+
+/* What was chosen can be read; what is asked again is not measured again. */
+static void choices_are_kept(void)
+{
+    Arena arena = {0};
+    Shape in = {3, 8, 8};
+    Hand  h = residual_net(&arena, in);
+    Card  card = card_open(PRECISION_FP32);
+    Text  text[2] = {{0}, {0}};
+    Error err = {""};
+
+    for (int i = 0; i < 2; i++) {
+        Net *net;
+
+        require(net_new(&net, card.device, &h.layers, in, NET_TRAINED, &err), &err);
+        require(net_prepare(net, 11, &err), &err);
+        require(device_choices(card.device, &text[i], &err), &err);
+        net_free(net);
+    }
+    if (!strstr(text_string(&text[0]), "convolution 11x3x8x8 to 8, 3x3 stride 1 padding 1 groups 1, forward, fp32"))
+        tap_fail("no choice for the first convolution in: %s", text_string(&text[0]));
+    if (!strstr(text_string(&text[0]), "product 10x11x")) tap_fail("no choice for the linear layer in: %s", text_string(&text[0]));
+    if (strcmp(text_string(&text[0]), text_string(&text[1])) != 0) tap_fail("a second net chose anew: %s", text_string(&text[1]));
+    text_free(&text[0]), text_free(&text[1]);
+    card_close(&card);
+    arena_free(&arena);
+}
+
+/* More than any card has is an error, and nothing is left behind. */
+static void memory_runs_out(void)
+{
+    Card   card = card_open(PRECISION_FP32);
+    float *most = device_alloc(card.device, (size_t)1 << 40), *some;
+
+    if (most) tap_fail("4 TiB were given");
+    some = device_alloc(card.device, 1000);
+    if (!some) tap_fail("4000 bytes were not, afterwards");
+    device_release(card.device, some);
+    card_close(&card);
+}
+
+static void cards_that_are_not_there(void)
+{
+    DeviceSpec spec;
+    Error      err = {""};
+
+    if (device_spec_parse(&spec, "cuda:99", &err) == 0 || !strstr(err.text, "cuda:99")) tap_fail("cuda:99: %s", err.text);
+}
+
+TAP_MAIN(TAP_TEST(convolutions), TAP_TEST(convolutions_in_tf32), TAP_TEST(convolutions_in_bf16), TAP_TEST(norms), TAP_TEST(pools),
+         TAP_TEST(linears_and_flatten), TAP_TEST(whole_nets), TAP_TEST(steps_learn_and_repeat), TAP_TEST(rows_are_independent),
+         TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(memory_runs_out), TAP_TEST(cards_that_are_not_there))
