@@ -315,6 +315,7 @@ static void changed(Node *node, void *context)
 void net_write(Net *net, int i, const float *values)
 {
     net->backend->put(net->device, place_of(net, i), values, net->graph.parameter[i].count);
+    if (device_queues(net->device)) replay_forget(net->device, net);     /* what was recorded uses copies of the old ones */
     graph_each(&net->graph.nodes, true, changed, net);
 }
 

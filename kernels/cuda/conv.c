@@ -76,6 +76,14 @@ static const float *bias_of(const Operator *op)
     return op->p.norm_weight ? op->own + places_of(op).bias : op->p.bias;
 }
 
+/* A graph that is recorded will run after updates that nobody tells it of. */
+static bool is_recorded(const Operator *op)
+{
+    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+
+    return cudaStreamIsCapturing(op->device->streams[STREAM_COMPUTE], &status) == cudaSuccess && status != cudaStreamCaptureStatusNone;
+}
+
 /* The weights as kernels and libraries read them, made anew where parameters changed. NULL: failed. */
 static const void *weights_of(Operator *op, Error *err)
 {
@@ -205,11 +213,12 @@ static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *er
     const OperatorSpec *s = &op->spec;
     Scratch             at = scratch_of(op, plan, false);
     float              *scratch = op->device->scratch;
-    const void         *w = weights_of(op, err), *x;
+    const void         *w, *x;
     cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
     bool                half = uses_half(op), cuts = s->activation != ACTIVATION_NONE;
 
-    if (!w) return -1;
+    if (!s->frozen && is_recorded(op)) op->stale = true;
+    if (!(w = weights_of(op, err))) return -1;
     if (method_of(s) == DEPTHWISE) return forward_depthwise(op, call, w, err);
     if (!(x = operand(op, call->x, in_count(op, call->rows), at.x, err))) return -1;
     if (method_of(s) == POINTWISE) {

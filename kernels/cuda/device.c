@@ -106,6 +106,7 @@ static void   release(Device *device, float *memory) { (void)device; cuda_releas
 static int grow(CudaDevice *device, float **memory, int64_t *count, int64_t wanted, Error *err)
 {
     if (wanted <= *count) return 0;
+    cuda_replay_forget(&device->base, NULL);             /* graphs know the memory that goes */
     cuda_release(*memory);               /* first: both need not fit. cudaFree() waits for work that uses it */
     *count = 0;
     *memory = cuda_alloc(device, (size_t)wanted);

@@ -8,16 +8,16 @@
  *
  * To be caught are mistakes of the host's side that a card shows only sometimes:
  *
- *   - A card's memory is out of the program's reach (PROT_NONE) but while queued work runs, so that touching it
- *     from the host ends in a signal; copies look at which side their pointers are on; memory
+ *   - With a guard, a card's memory is out of the program's reach (PROT_NONE) but while queued work runs, so
+ *     that touching it from the host ends in a signal; copies look at which side their pointers are on; memory
  *     starts as NaN, and under the address sanitizer overruns are found.
  *   - A stream runs nothing until somebody waits for it (or asks, or a copy to ordinary memory must end), so that
  *     results read too early are not there yet. Work waits for events as it was told to, and streams
  *     that nothing orders run one after another in the order they are waited for.
  *   - Kernels get no pointers to ordinary memory.
  *
- * PIPEBD_DOUBLE_CARDS: how many cards (2). PIPEBD_DOUBLE_BYTES: memory of each (1 GiB). PIPEBD_DOUBLE_GUARD=0: memory is
- * never out of reach, which is faster. */
+ * PIPEBD_DOUBLE_CARDS: how many cards (2). PIPEBD_DOUBLE_BYTES: memory of each (1 GiB). PIPEBD_DOUBLE_GUARD=1:
+ * memory is out of reach as said above, which takes time. */
 #ifndef TESTS_CUDA_DOUBLE_H
 #define TESTS_CUDA_DOUBLE_H
 

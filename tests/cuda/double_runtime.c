@@ -178,7 +178,7 @@ static int guarded = -1;
 
 static void protect(int how)
 {
-    if (guarded < 0) guarded = number_of("PIPEBD_DOUBLE_GUARD", 1) != 0;
+    if (guarded < 0) guarded = number_of("PIPEBD_DOUBLE_GUARD", 0) != 0;
     if (!guarded) how = PROT_READ | PROT_WRITE;
     for (int i = 0; i < CARDS_MAX; i++) {
         size_t bytes = (arena[i].top + 4095) / 4096 * 4096;

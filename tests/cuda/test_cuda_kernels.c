@@ -573,14 +573,6 @@ static void pools(void)
     pool_one((KernelPool){3, 12, 4, 6, 1, 1, 4, 6, 1, 0}, false);        /* of all */
 }
 
-static const TapTest tests[] = {
-    TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16), TAP_TEST(updates), TAP_TEST(channel_sums),
+TAP_MAIN(TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16), TAP_TEST(updates), TAP_TEST(channel_sums),
          TAP_TEST(norms), TAP_TEST(frozen_norms), TAP_TEST(folding), TAP_TEST(depthwise), TAP_TEST(depthwise_of_many_rows),
-         TAP_TEST(mean_squares), TAP_TEST(cross_entropies), TAP_TEST(transposes), TAP_TEST(pools)};
-
-/* Thousands of small calls: the double's guard is not worth its time here, as only copies touch memory. */
-int main(void)
-{
-    setenv("PIPEBD_DOUBLE_GUARD", "0", 0);
-    return tap_run(tests, (int)(sizeof tests / sizeof *tests));
-}
+         TAP_TEST(mean_squares), TAP_TEST(cross_entropies), TAP_TEST(transposes), TAP_TEST(pools))
