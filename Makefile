@@ -140,6 +140,9 @@ TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_PROGRAMS))
 CUDA_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda/%,$(CUDA_TEST_SOURCES))
 DOUBLE_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda-double/%,$(CUDA_TEST_SOURCES))
+CUDA_BENCH_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard bench/cuda/*.c)))
+CUDA_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/bench/cuda/%,$(CUDA_BENCH_SOURCES))
+DOUBLE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-double/bench_%,$(CUDA_BENCH_SOURCES))
 DOUBLE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-double/pipebd-run)
 DOUBLE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(wildcard tests/cuda/double_*.c)) \
                   $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o
@@ -227,9 +230,9 @@ bench: all $(BENCHES)  ## build bench/ and run bench/run.sh
 golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
 	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
-tests: $(TESTS) $(PROGRAMS) $(DOUBLE_TESTS) $(DOUBLE_RUN)
+tests: $(TESTS) $(PROGRAMS) $(DOUBLE_TESTS) $(DOUBLE_RUN) $(DOUBLE_BENCHES)
 
-cuda-tests: $(CUDA_TESTS)  ## build what tests/gpu.sh runs on a card (tests/cuda)
+cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)  ## build tests/cuda and bench/cuda, for a machine with a card
 
 install: all  ## into PREFIX (/usr/local), under DESTDIR when set
 	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
@@ -349,6 +352,10 @@ $(BUILD)/tests/cuda-double/pipebd-run: $(BUILD)/obj/tools/pipebd_run.o $(call ob
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
 
+$(BUILD)/tests/cuda-double/bench_%: $(BUILD)/obj/bench/cuda/%.o $(DOUBLE_OBJECTS) $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
+
 $(BUILD)/tests/cuda-double/%: $(BUILD)/obj/tests/cuda/%.o $(DOUBLE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
@@ -363,4 +370,4 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 
 -include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(DOUBLE_OBJECTS:.o=.d)
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
-           $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))
+           $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(CUDA_BENCH_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

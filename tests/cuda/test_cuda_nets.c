@@ -1,5 +1,7 @@
 /* Nets on a card against loops in double (tests/slow_net.h): operators forward and backward, whole
  * nets, updates, losses, in each precision. With the double of CUDA it runs without a card. */
+#include <unistd.h>
+
 #include "kernels/stream.h"
 #include "tests/cuda/tap.h"
 #include "tests/hand_nets.h"
@@ -8,6 +10,8 @@
  * of factors and bf16 7, 5e-4 and 4e-3 of each product, which random signs average; nets of several
  * layers, and gradients that cancel, add up a few times that. */
 static const double tolerance[PRECISION_COUNT] = {4e-5, 1e-2, 6e-2};
+
+static char again[4096];     /* the command for another process: this program, for choose_once() */
 
 typedef struct {
     DeviceSpec spec;
@@ -477,6 +481,45 @@ static void choices_are_kept(void)
     arena_free(&arena);
 }
 
+static int64_t lines_of(const char *path)
+{
+    FILE   *f = fopen(path, "r");
+    int64_t count = 0;
+
+    for (int c; f && (c = fgetc(f)) != EOF;) count += c == '\n';
+    if (f) fclose(f);
+    return count;
+}
+
+/* A net of sizes that no other test has. */
+static void choose_once(void)
+{
+    Arena arena = {0};
+    Hand  h = residual_net(&arena, (Shape){5, 8, 8});
+    Card  card = card_open(PRECISION_FP32);
+    Error err = {""};
+    Net  *net;
+
+    require(net_new(&net, card.device, &h.layers, (Shape){5, 8, 8}, NET_TRAINED, &err), &err);
+    require(net_prepare(net, 13, &err), &err);
+    net_free(net);
+    card_close(&card);
+    arena_free(&arena);
+}
+
+/* Another process finds in the file what this one chose, and chooses nothing itself. */
+static void choices_are_shared_by_a_file(void)
+{
+    const char *path = getenv("PIPEBD_ALGORITHMS");
+    int64_t     before = lines_of(path), after;
+
+    choose_once();
+    after = lines_of(path);
+    if (after <= before) tap_fail("%lld lines, %lld after new choices", (long long)before, (long long)after);
+    if (system(again) != 0) tap_fail("%s failed", again);
+    if (lines_of(path) != after) tap_fail("another process chose anew");
+}
+
 /* More than any card has is an error, and nothing is left behind. */
 static void memory_runs_out(void)
 {
@@ -501,10 +544,21 @@ static void cards_that_are_not_there(void)
 static const TapTest tests[] = {
     TAP_TEST(convolutions), TAP_TEST(convolutions_in_tf32), TAP_TEST(convolutions_in_bf16), TAP_TEST(norms), TAP_TEST(pools),
     TAP_TEST(linears_and_flatten), TAP_TEST(whole_nets), TAP_TEST(steps_learn_and_repeat), TAP_TEST(rows_are_independent),
-    TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(memory_runs_out), TAP_TEST(cards_that_are_not_there)};
+    TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(choices_are_shared_by_a_file), TAP_TEST(memory_runs_out), TAP_TEST(cards_that_are_not_there)};
 
-int main(void)
+int main(int argc, char **argv)
 {
+    char path[] = "/tmp/pipebd-algorithms-XXXXXX";
+    int  file, rc;
+
     setenv("PIPEBD_DOUBLE_GUARD", "1", 0);               /* the double's: the host may not touch the card's memory */
-    return tap_run(tests, (int)(sizeof tests / sizeof *tests));
+    if (argc > 1) { choose_once(); return 0; }
+    file = mkstemp(path);
+    if (file < 0) { printf("Bail out! no temporary file\n"); return 1; }
+    close(file);
+    setenv("PIPEBD_ALGORITHMS", path, 1);
+    snprintf(again, sizeof again, "'%s' again", argv[0]);
+    rc = tap_run(tests, (int)(sizeof tests / sizeof *tests));
+    remove(path);
+    return rc;
 }

@@ -1,0 +1,296 @@
+/* Our CUDA kernels and cuBLASLt's products in GB/s and TFLOP/s, beside what the card's memory and its
+ * multipliers are seen to do in the same run: a copy of 1 GiB, and a product of 8192x8192x8192.
+ *
+ *     kernels [CARD] [small]        small: sizes for a machine without a card (the double)
+ *
+ * Each row: one call to warm up, then RUNS calls between events; the median. Tensors are larger than caches
+ * that cards have, and hold numbers drawn at random. Bytes are the least that must move: each input once,
+ * each output once. */
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "bench/bench.h"
+#include "kernels/cuda/cuda.h"
+
+enum { RUNS = 21 };
+
+typedef struct {
+    DeviceSpec  spec;
+    CudaDevice *device;
+    cudaStream_t stream;
+    bool        small;
+    float      *memory[4];   /* [floats] */
+    int64_t     floats;
+    double      copy_rate, product_rate[PRECISION_COUNT];  /* GB/s, TFLOP/s */
+} Bench;
+
+static void require_call(int status, const char *what)
+{
+    Error err = {""};
+
+    bench_require(launch_failed(status, what, &err), &err);
+}
+
+typedef void BenchCall(Bench *b, void *context);
+
+static double seconds_of(Bench *b, BenchCall *call, void *context)
+{
+    cudaEvent_t  event[2];
+    BenchSamples samples = {.count = 0};
+    float        ms;
+
+    for (int i = 0; i < 2; i++) require_call((int)cudaEventCreate(&event[i]), "an event");
+    for (int i = 0; i <= RUNS; i++) {
+        cudaEventRecord(event[0], b->stream);
+        call(b, context);
+        cudaEventRecord(event[1], b->stream);
+        require_call((int)cudaEventSynchronize(event[1]), "a run");
+        require_call((int)cudaEventElapsedTime(&ms, event[0], event[1]), "a run");
+        if (i > 0) bench_add(&samples, 1e-3 * (double)ms);
+    }
+    for (int i = 0; i < 2; i++) cudaEventDestroy(event[i]);
+    return bench_quantile(&samples, 0.5);
+}
+
+static void bench_open(Bench *b, const char *card, Precision precision)
+{
+    Device *device;
+    Error   err = {""};
+    char    text[32];
+
+    snprintf(text, sizeof text, "cuda:%s", card);
+    bench_require(device_spec_parse(&b->spec, text, &err), &err);
+    b->spec.precision = precision;
+    bench_require(device_open(&device, &b->spec, 0, &err), &err);
+    b->device = cuda_device(device);
+    b->stream = b->device->streams[STREAM_COMPUTE];
+}
+
+static void bench_close(Bench *b)
+{
+    for (int i = 0; i < 4; i++) {
+        cuda_release(b->memory[i]);
+        b->memory[i] = NULL;
+    }
+    device_close(&b->device->base);
+}
+
+/* Four tensors of 256 MiB of normal numbers: a pattern of 1 Mi of them repeated. */
+static void fill(Bench *b)
+{
+    enum { PATTERN = 1 << 20 };
+    float *pattern = bench_alloc(PATTERN, sizeof *pattern);
+    Error  err = {"the card's memory is full"};
+
+    b->floats = b->small ? 1 << 16 : 1 << 26;
+    for (int i = 0; i < PATTERN; i++) pattern[i] = (float)rng_normal(1, 0, 0, (uint64_t)i);
+    for (int i = 0; i < 4; i++) {
+        b->memory[i] = cuda_alloc(b->device, (size_t)b->floats);
+        bench_require(b->memory[i] ? 0 : -1, &err);
+        for (int64_t at = 0; at < b->floats; at += PATTERN)
+            device_put(&b->device->base, b->memory[i] + at, pattern, b->floats - at < PATTERN ? b->floats - at : PATTERN);
+    }
+    free(pattern);
+}
+
+/* ---- memory-bound kernels ---- */
+
+static void row(Bench *b, const char *name, const char *shape, double bytes, BenchCall *call, void *context)
+{
+    double seconds = seconds_of(b, call, context), rate = bytes / seconds * 1e-9;
+
+    printf("| %s | %s | %.1f | %.0f | %.0f%% |\n", name, shape, 1e6 * seconds, rate, 100.0 * rate / b->copy_rate);
+    fflush(stdout);
+}
+
+static void run_copy(Bench *b, void *context)
+{
+    (void)context;
+    cudaMemcpyAsync(b->memory[0], b->memory[1], (size_t)b->floats * sizeof(float), cudaMemcpyDeviceToDevice, b->stream);
+}
+
+static void run_add(Bench *b, void *context)
+{
+    (void)context;
+    require_call(kernel_add(b->memory[0], b->memory[1], b->floats, b->stream), "add");
+}
+
+static void run_sgd(Bench *b, void *context)
+{
+    KernelSpans spans = {.count = 1, .end = {b->floats}};
+    KernelSgd   step = {1e-3f, 0.9f, 1e-4f, 1.0f, 0.9f};
+
+    (void)context;
+    require_call(kernel_sgd(b->memory[0], b->memory[1], b->memory[2], &spans, &step, b->stream), "sgd");
+}
+
+static void run_mse(Bench *b, void *context)
+{
+    double *memory = context;
+
+    require_call(kernel_mse(b->memory[0], b->memory[1], b->memory[2], b->floats, 1.0, memory + 1, memory, b->stream), "mse");
+}
+
+static void run_to_bf16(Bench *b, void *context)
+{
+    (void)context;
+    require_call(kernel_to_bf16(b->memory[0], b->memory[1], b->floats, b->stream), "to bf16");
+}
+
+static void run_statistics(Bench *b, void *context) { require_call(kernel_norm_statistics(context, b->memory[0], 0, b->stream), "statistics"); }
+static void run_apply(Bench *b, void *context) { require_call(kernel_norm_apply(context, b->memory[0], b->memory[1], b->stream), "apply"); }
+static void run_gradients(Bench *b, void *context) { require_call(kernel_norm_gradients(context, b->memory[0], b->memory[1], 0, b->stream), "gradients"); }
+
+static void run_gradient_apply(Bench *b, void *context)
+{
+    require_call(kernel_norm_gradient_apply(context, b->memory[0], b->memory[1], b->memory[2], b->stream), "gradient apply");
+}
+
+static void elementwise(Bench *b)
+{
+    double  n = (double)b->floats;
+    double *memory = (double *)(void *)b->device->scratch;
+    char    shape[32];
+
+    snprintf(shape, sizeof shape, "%lld", (long long)b->floats);
+    row(b, "copy", shape, 8.0 * n, run_copy, NULL);
+    row(b, "add", shape, 12.0 * n, run_add, NULL);
+    row(b, "sgd", shape, 20.0 * n, run_sgd, NULL);
+    row(b, "mse and gradient", shape, 12.0 * n, run_mse, memory);
+    row(b, "to bfloat16", shape, 6.0 * n, run_to_bf16, NULL);
+}
+
+static void norms(Bench *b, int channels)
+{
+    int        stride = (channels + 15) / 16 * 16;
+    int64_t    pixels = b->floats / channels;
+    float     *p = cuda_alloc(b->device, (size_t)((NORM_ROWS + 6) * stride)), *partial = cuda_alloc(b->device, (size_t)kernel_channel_partials(pixels, channels));
+    KernelNorm n = {.pixels = pixels, .channels = channels, .stride = stride, .floor = 0.0f, .limit = 6.0f, .own = p, .partial = partial};
+    float    **place[] = {(float **)(uintptr_t)&n.weight, (float **)(uintptr_t)&n.bias, &n.mean, &n.variance, &n.weight_gradient, &n.bias_gradient};
+    double     count = (double)(pixels * channels);
+    Error      err = {"the card's memory is full"};
+    char       shape[48];
+
+    bench_require(p && partial ? 0 : -1, &err);
+    for (int i = 0; i < 6; i++) *place[i] = p + (NORM_ROWS + i) * stride;
+    snprintf(shape, sizeof shape, "%lld x %d", (long long)pixels, channels);
+    row(b, "batch norm: statistics", shape, 4.0 * count, run_statistics, &n);
+    row(b, "batch norm: apply, ReLU6", shape, 8.0 * count, run_apply, &n);
+    row(b, "batch norm: gradients", shape, 8.0 * count, run_gradients, &n);
+    row(b, "batch norm: gradient apply", shape, 12.0 * count, run_gradient_apply, &n);
+    cuda_release(p), cuda_release(partial);
+}
+
+typedef struct { KernelDepthwise d; float *weight, *gradient, *partial; } Depthwise;
+
+static void run_depthwise(Bench *b, void *context)
+{
+    Depthwise *w = context;
+
+    require_call(kernel_depthwise(&w->d, b->memory[0], w->weight, NULL, b->memory[1], 0.0f, 6.0f, b->stream), "depthwise");
+}
+
+static void run_depthwise_data(Bench *b, void *context)
+{
+    Depthwise *w = context;
+
+    require_call(kernel_depthwise_data(&w->d, b->memory[1], w->weight, b->memory[2], b->stream), "depthwise data");
+}
+
+static void run_depthwise_weights(Bench *b, void *context)
+{
+    Depthwise *w = context;
+
+    require_call(kernel_depthwise_weights(&w->d, b->memory[0], b->memory[1], w->partial, w->gradient, b->stream), "depthwise weights");
+}
+
+static void depthwise(Bench *b, int channels, int side, int kernel, int stride)
+{
+    int64_t   each = (int64_t)side * side * channels;
+    Depthwise w = {.d = {b->floats / each, channels, side, side, (side - 1) / stride + 1, (side - 1) / stride + 1, kernel, stride, kernel / 2}};
+    double    in = 4.0 * (double)(w.d.rows * each), out = in / stride / stride;
+    int64_t   count = (int64_t)channels * kernel * kernel;
+    Error     err = {"the card's memory is full"};
+    char      shape[64];
+
+    if (w.d.rows < 1) return;
+    w.weight = cuda_alloc(b->device, (size_t)count), w.gradient = cuda_alloc(b->device, (size_t)count);
+    w.partial = cuda_alloc(b->device, (size_t)kernel_depthwise_partials(&w.d));
+    bench_require(w.weight && w.gradient && w.partial ? 0 : -1, &err);
+    snprintf(shape, sizeof shape, "%lld x %d x %dx%d, window %d, stride %d", (long long)w.d.rows, channels, side, side, kernel, stride);
+    row(b, "depthwise", shape, in + out, run_depthwise, &w);
+    row(b, "depthwise: data gradient", shape, in + out, run_depthwise_data, &w);
+    row(b, "depthwise: weight gradient", shape, in + out, run_depthwise_weights, &w);
+    cuda_release(w.weight), cuda_release(w.gradient), cuda_release(w.partial);
+}
+
+/* ---- products ---- */
+
+static void run_product(Bench *b, void *context)
+{
+    Error err = {""};
+
+    bench_require(gemm_run(context, b->device, b->memory[0], b->memory[1], b->memory[2], NULL, b->memory[3], "a product", &err), &err);
+}
+
+static void product(Bench *b, int64_t m, int64_t n, int64_t k, const char *what)
+{
+    GemmShape shape = {.m = m, .n = n, .k = k, .transpose_a = true, .half = b->device->precision == PRECISION_BF16, .align = 16};
+    double    seconds, rate, *peak = &b->product_rate[b->device->precision];
+    Gemm      gemm;
+    Error     err = {""};
+
+    bench_require(gemm_make(&gemm, b->device, &shape, what, &err), &err);
+    seconds = seconds_of(b, run_product, &gemm);
+    rate = 2.0 * (double)m * (double)n * (double)k / seconds * 1e-12;
+    if (*peak == 0.0) *peak = rate;
+    printf("| %s | %s | %lld x %lld x %lld | %.1f | %.2f | %.0f%% | %s |\n", what, precision_name(b->device->precision), (long long)m,
+           (long long)n, (long long)k, 1e6 * seconds, rate, 100.0 * rate / *peak, gemm.choice.text);
+    fflush(stdout);
+    gemm_free(&gemm);
+}
+
+static void products(Bench *b, const char *card)
+{
+    printf("\n| product | precision | m x n x k | us | TFLOP/s | of the square one | algorithm |\n|---|---|---|--:|--:|--:|---|\n");
+    for (int p = 0; p < PRECISION_COUNT; p++) {
+        int64_t side = b->small ? 64 : 8192, pixels = b->small ? 128 : 262144;
+        Error   err = {""};
+        DeviceSpec spec = b->spec;
+
+        spec.precision = (Precision)p;
+        if (device_spec_ask(&spec, &err) != 0) { printf("\n%s: %s\n", precision_name((Precision)p), err.text); continue; }
+        bench_open(b, card, (Precision)p);
+        fill(b);
+        product(b, side, side, side, "square");
+        product(b, 96, pixels, 16, "expand, 16 to 96 channels");
+        product(b, 24, pixels, 96, "project, 96 to 24 channels");
+        bench_close(b);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    Bench       b = {.small = false};
+    const char *card = argc > 1 && strcmp(argv[1], "small") != 0 ? argv[1] : "0";
+    Text        facts = {0};
+    Error       err = {""};
+
+    for (int i = 1; i < argc; i++) b.small = b.small || strcmp(argv[i], "small") == 0;
+    bench_open(&b, card, PRECISION_FP32);
+    bench_require(device_spec_facts(&b.spec, &facts, &err), &err);
+    printf("# bench/cuda/kernels.c\n\n%s\n\n", text_string(&facts));
+    text_free(&facts);
+    fill(&b);
+    b.copy_rate = 8.0 * (double)b.floats / seconds_of(&b, run_copy, NULL) * 1e-9;
+    printf("| kernel | shape | us | GB/s | of a copy |\n|---|---|--:|--:|--:|\n");
+    elementwise(&b);
+    norms(&b, 32), norms(&b, 144), norms(&b, 576);
+    for (int kernel = 3; kernel <= 7; kernel += 2)
+        for (int stride = 1; stride <= 2; stride++) depthwise(&b, 144, b.small ? 8 : 32, kernel, stride);
+    depthwise(&b, 576, b.small ? 4 : 8, 5, 1);
+    bench_close(&b);
+    products(&b, card);
+    return 0;
+}
