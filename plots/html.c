@@ -125,12 +125,12 @@ void html_section_end(Text *out)
 
 void html_table(Text *out, const char *caption, const char *const *heads)
 {
-    text_append(out, "<div class=\"scroll\" tabindex=\"0\"><table>\n");
-    if (caption) {
-        text_append(out, "<caption>");
+    if (caption) {                               /* not in the table, with which it would scroll */
+        text_append(out, "<p class=\"over\">");
         html_text(out, caption);
-        text_append(out, "</caption>\n");
+        text_append(out, "</p>\n");
     }
+    text_append(out, "<div class=\"scroll\" tabindex=\"0\"><table>\n");
     text_append(out, "<thead><tr>");
     for (int i = 0; heads[i]; i++) {
         bool        left = heads[i][0] == '<';

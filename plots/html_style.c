@@ -20,7 +20,7 @@ const char *const html_style[] = {
     "p{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}\n"
     ".lead,.soft,figcaption{color:var(--soft)}\n"
     ".note{color:var(--soft);font-size:.875rem}\n"
-    ".over{color:var(--soft);font-size:.875rem;margin:0;overflow-wrap:anywhere}\n"
+    ".over{color:var(--soft);font-size:.875rem;margin:1.2rem 0 0;overflow-wrap:anywhere}\n"
     "a{color:var(--accent)}\n",
 
     ".tiles{display:flex;flex-wrap:wrap;gap:1px;background:var(--line);"
@@ -30,10 +30,10 @@ const char *const html_style[] = {
     ".tiles dd{margin:.1rem 0 0;font-size:1.65rem;line-height:1.2;font-weight:640;letter-spacing:-.02em}\n"
     ".tiles dd small{font-size:.9rem;font-weight:400;letter-spacing:0;color:var(--soft)}\n"
     ".tiles p{margin:.1rem 0 0;font-size:.8125rem;color:var(--soft)}\n"
+    ".over+.scroll{margin-top:.3rem}.pairs .over{margin-top:0}\n"
     ".scroll{overflow-x:auto;margin:1rem 0;max-width:100%;position:relative}\n"
     ".scroll:focus-visible{outline:2px solid var(--accent);outline-offset:2px}\n"
     "table{border-collapse:collapse;font-size:.9rem;min-width:100%}\n"
-    "caption{text-align:left;color:var(--soft);padding:0 0 .4rem}\n"
     "th,td{padding:.42rem .8rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}\n"
     "th{font-weight:500;color:var(--soft);font-size:.8125rem;vertical-align:bottom;line-height:1.3}\n"
     "th span{display:block;font-weight:400;opacity:.8}\n"
@@ -80,7 +80,7 @@ const char *const html_style[] = {
     "font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",monospace;white-space:pre-wrap;"
     "overflow-wrap:anywhere}\n"
     "code{font:.875em ui-monospace,SFMono-Regular,Menlo,Consolas,\"Liberation Mono\",monospace;overflow-wrap:anywhere}\n"
-    "ul,ol{padding-left:1.3rem;margin:.5rem 0;max-width:46rem}li{margin:.2rem 0;overflow-wrap:anywhere}\n"
+    "ul{padding-left:1.3rem}ol{padding-left:2rem}ul,ol{margin:.5rem 0;max-width:46rem}li{margin:.2rem 0;overflow-wrap:anywhere}\n"
     ".stages,.toc{max-width:none}\n"
     ".toc{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:1.4rem 0 0;list-style:none;font-size:.875rem}\n"
     "details{margin:.8rem 0;max-width:46rem;font-size:.875rem;color:var(--soft)}summary{cursor:pointer}\n",
@@ -93,9 +93,9 @@ const char *const html_style[] = {
     "@media print{@page{size:A4;margin:14mm}"
     "html{font-size:12px}body{font-size:9.5pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}"
     "h1{font-size:19pt}h2{font-size:13pt}h2,h3,.lead,.keys{break-after:avoid}"
-    "details::details-content{content-visibility:visible;display:block;height:auto}summary{list-style:none}"
+    "details::details-content{content-visibility:visible;display:block;height:auto}summary{list-style:none}.twice{display:none}details.once{max-width:none}details pre{break-inside:auto;font-size:.6rem}"
     "section{margin-top:7mm;padding-top:4mm}"
-    "tr,figure,.tiles,.keys,.panel,pre{break-inside:avoid}thead{display:table-header-group}"
+    "tr,figure,.tiles,.keys,.panel{break-inside:avoid}thead{display:table-header-group}"
     ".scroll{overflow:visible}table{font-size:8pt}th,td{padding:.25rem .4rem}th{font-size:7.5pt}td.wrap{min-width:8rem}"
     ".pairs{grid-template-columns:1fr 1fr;gap:.3rem 1.5rem}.row{font-size:8pt;grid-template-columns:5rem minmax(0,1fr) 5rem}.plain .row{grid-template-columns:5rem minmax(0,1fr)}"
     ".toc{display:none}a{color:inherit;text-decoration:none}}\n",

@@ -48,13 +48,13 @@ static bool any_of(const Paper *paper, PaperFigure figure)
     return false;
 }
 
-/* The commands behind a section: of these figures, each once. */
-static void commands(Text *out, const Paper *paper, unsigned figures)
+/* The commands behind a section: of these figures, each once. Paper has them once, at the end. */
+static void commands_as(Text *out, const Paper *paper, unsigned figures, const char *class)
 {
     int count = 0;
 
     for (int i = 0; i < paper->run_count; i++) count += (figures >> paper->runs[i].figure & 1u) != 0;
-    text_printf(out, "<details><summary>The commands behind these numbers (%d runs)</summary><pre>", count);
+    text_printf(out, "<details class=\"%s\"><summary>The commands behind these numbers (%d runs)</summary><pre>", class, count);
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         if (!(figures >> run->figure & 1u)) continue;
@@ -65,6 +65,8 @@ static void commands(Text *out, const Paper *paper, unsigned figures)
     }
     text_append(out, "</pre></details>\n");
 }
+
+static void commands(Text *out, const Paper *paper, unsigned figures) { commands_as(out, paper, figures, "twice"); }
 
 static const PosterFigure *poster_of(const Paper *paper, const char *figure, const PaperRun *run, const char *who, const char *part)
 {
@@ -594,6 +596,7 @@ void paper_page(Text *out, const Paper *paper, const char *command)
     html_section(out, "made", "How this page was made", "scripts/paper.sh ran the commands above, each section’s under its heading “The commands”; "
                  "results.csv, breakdown.csv and poster.csv beside this page hold all numbers, with the commands of each row.");
     if (command) html_command(out, command);
+    commands_as(out, paper, (1u << PAPER_FIGURES) - 1, "once");
     html_section_end(out);
     html_end(out);
 }

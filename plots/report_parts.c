@@ -55,7 +55,8 @@ static void headline(Text *out, const ReportShown *shown)
     else if (best)
         text_printf(out, "%s is fastest: %.*f s an epoch", schedule_name(best->schedule), digits_for(best->epoch_s), best->epoch_s);
     else if (v && !isnan(v->worst_error))
-        text_printf(out, "Epochs take what was predicted, to within %.1f %%", 100 * v->worst_error);
+        text_printf(out, v->worst_error < 0.15 ? "Epochs take what was predicted, to within %.1f %%"
+                                               : "Epochs are up to %.0f %% off what was predicted", 100 * v->worst_error);
     else
         text_append(out, "Epochs, predicted and measured");
     text_append(out, "</h1>\n");
