@@ -219,6 +219,38 @@ done:
     return rc;
 }
 
+static int join_phases(ExecutionResult *out, ExecutionResult *more, Error *err)
+{
+    int64_t     later_ns = more->start_ns - out->start_ns;
+    PhaseTimes *moved = realloc(out->phases, (size_t)(out->phase_count + more->phase_count + 1) * sizeof *moved);
+
+    if (!moved) return error_no_memory(err);
+    out->phases = moved;
+    for (int p = 0; p < more->phase_count; p++) {
+        PhaseTimes *times = &out->phases[out->phase_count++];
+        *times = more->phases[p];
+        times->start_ns += later_ns;
+        for (int64_t s = 0; s < times->steps; s++) times->step_end_ns[s] += later_ns;
+    }
+    more->phase_count = 0;
+    return 0;
+}
+
+int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err)
+{
+    if (join_phases(out, more, err) != 0) return -1;
+    for (int b = 0; b < blocks; b++) {
+        if (!isnan(more->loss[b])) out->loss[b] = more->loss[b];
+        out->steps[b] = more->steps[b];
+    }
+    for (int d = 0; d < devices; d++)
+        if (more->peak_bytes[d] > out->peak_bytes[d]) out->peak_bytes[d] = more->peak_bytes[d];
+    out->end_ns = more->end_ns;
+    out->stopped = more->stopped;
+    execution_free(more);
+    return 0;
+}
+
 void execution_free(ExecutionResult *result)
 {
     for (int p = 0; p < result->phase_count; p++) free(result->phases[p].step_end_ns);

@@ -73,7 +73,7 @@ static inline int64_t phase_work_ns(const PhaseTimes *t, Op op)
 
 typedef struct {
     int64_t     start_ns, end_ns;        /* CLOCK_MONOTONIC: all devices ready, all done */
-    PhaseTimes *phases;                  /* by device, in the order they ran */
+    PhaseTimes *phases;                  /* by device, in the order they ran; of joined results part after part */
     int         phase_count;
     Span       *spans;                   /* relative to start_ns, in the order of their ends; waits are gaps.
                                           * As the simulator's: a LOAD is on the loader's lane, a SEND on
@@ -90,6 +90,10 @@ typedef struct {
 /* Fails with the first error of any device; all others stop at once. In a world of several the
  * result, and what comes back in student, are whole at rank 0; other ranks have their own part. */
 int  execute(ExecutionResult *out, const Execution *execution, Error *err);
+
+/* The result of a run that was stopped and went on, on the same devices: more's times and where it left off come
+ * behind out's, whose spans stay. more is then empty. */
+int  execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err);
 void execution_free(ExecutionResult *result);
 
 #endif

@@ -173,6 +173,22 @@ int run_log_progress(RunLog *log, const LogProgress *p, Error *err)
     return add(log, &text, err);
 }
 
+int run_log_replan(RunLog *log, const LogReplan *r, Error *err)
+{
+    Text text = {0};
+
+    text_printf(&text, "{\"event\": \"replan\", \"time_s\": %.3f, \"step\": %" PRId64 ", \"taken\": %s", r->time_s, r->step,
+                r->plan ? "true" : "false");
+    numbers(&text, "factors", r->factors, log->devices);
+    text_append(&text, ", \"before_s\": ");
+    number(&text, r->before_s > 0 ? r->before_s : NAN);
+    text_append(&text, ", \"after_s\": ");
+    number(&text, r->after_s > 0 ? r->after_s : NAN);
+    if (r->plan) stages(&text, r->plan);
+    text_append(&text, "}");
+    return add(log, &text, err);
+}
+
 int run_log_end(RunLog *log, const LogEnd *e, Error *err)
 {
     Text text = {0};

@@ -3,6 +3,7 @@
  *
  *     {"format": "pipebd-log", "version": 1, "event": "start", ...}      what runs
  *     {"event": "progress", ...}                                          every so many steps
+ *     {"event": "replan", ...}                                            another plan, or none
  *     {"event": "end", ...}                                               unless it was killed
  *
  * A resumed run adds to the file, with a start of its own. Not for workers: it waits for the
@@ -44,6 +45,15 @@ typedef struct {
     int64_t          resident_bytes;     /* of the process; 0: not known */
 } LogProgress;
 
+/* The planner was asked again (executor/replan.h). */
+typedef struct {
+    double        time_s;
+    int64_t       step;
+    const Plan   *plan;                  /* that runs from here on; NULL: the one that ran */
+    const double *factors;               /* [device_count] of the trace's times */
+    double        before_s, after_s;     /* an epoch, as expected: of the plan that ran, of the best found */
+} LogReplan;
+
 typedef struct {
     const char   *why;                   /* "done", "stopped", "failed" */
     const char   *error;                 /* "" */
@@ -59,6 +69,7 @@ typedef struct {
  * that were cut off. */
 int run_log_open(RunLog **out, const char *path, const LogFacts *facts, size_t *torn, Error *err);
 int run_log_progress(RunLog *log, const LogProgress *progress, Error *err);
+int run_log_replan(RunLog *log, const LogReplan *replan, Error *err);
 int run_log_end(RunLog *log, const LogEnd *end, Error *err);
 
 /* NULL is nothing to close. */

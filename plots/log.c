@@ -225,13 +225,14 @@ static int progress(Log *log, const JsonAt *root, Error *err)
 
 static int replan(Log *log, const JsonAt *root, Error *err)
 {
-    JsonAt      at = json_member(root, "schedule");
-    const char *name;
-    int64_t     step;
+    static const char *const keys[] = {"event", "time_s", "step", "taken", "factors", "before_s", "after_s", "stages", NULL};
+    JsonAt  taken_at = json_member(root, "taken");
+    int64_t step;
+    bool    taken;
 
-    if (get_integer(root, "step", 0, &step, err) != 0 || json_get_string(&at, &name, err) != 0
-        || keep_text(&log->schedule, name, err) != 0) return -1;
-    return add_mark(log, MARK_REPLANNED, step, err);
+    if (json_check_keys(root, keys, err) != 0 || get_integer(root, "step", 0, &step, err) != 0
+        || json_get_bool(&taken_at, &taken, err) != 0) return -1;
+    return taken ? add_mark(log, MARK_REPLANNED, step, err) : 0;
 }
 
 static int finish(const JsonAt *root, Error *err)

@@ -27,7 +27,7 @@ typedef enum { MARK_RESUMED, MARK_REPLANNED } LogMarkKind;
 typedef struct { LogMarkKind kind; int64_t step; } LogMark;
 
 typedef struct {
-    char      *workload, *schedule;      /* schedule: of the last start or replan */
+    char      *workload, *schedule;      /* schedule: of the last start */
     char     **block_names;              /* [blocks] */
     int        blocks, devices;          /* devices: the most of any run */
     int        run_devices;              /* of the last start */

@@ -433,6 +433,59 @@ static void times_and_spans_fit_each_other(void **state)
     }
 }
 
+/* A run that stops after some updates and goes on under another plan is one run when its results
+ * are joined: times in order, all steps, the loss of the last; the spans are those of the first. */
+static void results_of_a_run_in_parts_are_joined(void **state)
+{
+    Fixture        *f = *state;
+    Plan           *plans[2] = {pipeline(SCHEDULE_DPU), pipeline(SCHEDULE_TR)};
+    Program        *programs[2];
+    ExecutionResult parts[2];
+    DeviceSpec      spec;
+    Error           err = {""};
+    Heard           heard = {0};
+    Tensors        *student = no_tensors();
+
+    for (int i = 0; i < 2; i++) {
+        Stopper   stopper = {false, 2 * BLOCKS};
+        Execution x;
+        programs[i] = spell_out(plans[i]);
+        x = execution_of(f, programs[i], &spec, student, 3);
+        x.stop = &stopper.stop;
+        x.progress = i ? hear_progress : count_down;
+        x.context = i ? (void *)&heard : (void *)&stopper;
+        x.record_steps = i ? 0 : 2;
+        for (int b = 0; i && b < BLOCKS; b++) heard.steps[b] = parts[0].steps[b];
+        if (execute(&parts[i], &x, &err) != 0) fail_msg("%s", err.text);
+    }
+    int64_t spans = parts[0].span_count, end_ns = parts[1].end_ns, second_ns = parts[1].start_ns - parts[0].start_ns;
+    int     first = parts[0].phase_count;
+    assert_true(parts[0].stopped);
+    assert_int_equal(heard.faults, 0);
+    assert_int_equal(execution_join(&parts[0], &parts[1], BLOCKS, 2, &err), 0);
+    assert_int_equal(parts[1].phase_count, 0);
+    assert_null(parts[1].phases);
+    assert_int_equal(parts[0].end_ns, end_ns);
+    assert_int_equal(parts[0].span_count, spans);
+    assert_false(parts[0].stopped);
+    assert_int_equal(parts[0].phase_count, 2 * first);
+    for (int b = 0; b < BLOCKS; b++) {
+        assert_int_equal(parts[0].steps[b], STEPS);
+        assert_true(parts[0].loss[b] == heard.loss[b]);
+    }
+    int64_t steps = 0;
+    for (int p = 0; p < parts[0].phase_count; p++) {
+        const PhaseTimes *t = &parts[0].phases[p];
+        assert_true(p < first || t->start_ns >= second_ns);
+        assert_true(t->step_end_ns[t->steps - 1] <= parts[0].end_ns - parts[0].start_ns);
+        steps += t->steps;
+    }
+    assert_int_equal(steps, 2 * STEPS);          /* of two devices */
+    execution_free(&parts[0]);
+    for (int i = 0; i < 2; i++) { program_free(programs[i]); plan_free(plans[i]); }
+    tensors_free(student);
+}
+
 /* ---- failures ---------------------------------------------------------------------------- */
 
 /* Runs plan, which it frees, and expects the run to fail with words in the message. */
@@ -580,6 +633,7 @@ int main(void)
         cmocka_unit_test(progress_and_snapshots_come_once_a_block),
         cmocka_unit_test(whereabouts_are_those_of_the_run),
         cmocka_unit_test(times_and_spans_fit_each_other),
+        cmocka_unit_test(results_of_a_run_in_parts_are_joined),
         cmocka_unit_test(a_wrong_teacher_is_refused_by_name),
         cmocka_unit_test(a_loss_without_bounds_ends_the_run),
         cmocka_unit_test(memory_running_out_ends_the_run),

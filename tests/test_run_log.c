@@ -249,6 +249,11 @@ static void a_log_is_read_as_it_was_written(void **state)
     LogProgress p = {.time_s = 1.5, .step = 2, .steps = 2, .images_per_s = INFINITY, .loss = (double[]){0.125, NAN},
                      .block_step = (int64_t[]){3, 1}, .devices = devices, .resident_bytes = 12};
     assert_int_equal(run_log_progress(log, &p, &err), 0);
+    LogReplan again = {.step = 2, .factors = (double[]){1, 1.5}, .before_s = 2};
+    assert_int_equal(run_log_replan(log, &again, &err), 0);
+    again.plan = plan;
+    again.after_s = 1;
+    assert_int_equal(run_log_replan(log, &again, &err), 0);
     assert_int_equal(run_log_end(log, &(LogEnd){.why = "failed", .error = "no \"luck\"", .step = 2, .images_per_s = 3,
                                                 .loss = p.loss, .teacher_accuracy = NAN, .before_accuracy = NAN,
                                                 .after_accuracy = NAN}, &err), 0);

@@ -31,7 +31,7 @@ refuses() {
 refuses 2 'no plan' 'expected either --plan or --schedule'
 refuses 2 'both' 'expected either --plan or --schedule' --plan p --schedule dpu
 refuses 2 'a schedule without devices' '--schedule needs --devices' --schedule dpu
-refuses 2 'a trace for a plan' '--trace: no effect with --plan' --plan p --trace t
+refuses 2 'a trace for a plan' '--trace: no effect with --plan, but for --replan' --plan p --trace t
 refuses 2 'lanes without prefetch' '--lanes: no effect' --schedule dpu --devices cpu:2 --lanes 2 --prefetch 0
 refuses 2 'two things on standard output' 'expected a file' --schedule dpu --devices cpu:2 --timeline -
 refuses 2 'resume without a folder' '--resume needs --checkpoint' --schedule dpu --devices cpu:2 --resume

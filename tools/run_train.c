@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/options.h"
 #include "executor/collector.h"
+#include "executor/drift.h"
 #include "executor/evaluate.h"
 #include "executor/execute.h"
 #include "executor/state.h"
@@ -21,6 +22,7 @@
 #include "tools/run_common.h"
 #include "tools/run_launch.h"
 #include "tools/run_plan.h"
+#include "tools/run_replan.h"
 #include "tools/run_restart.h"
 #include "tools/run_watch.h"
 #include "tools/run_world.h"
@@ -32,7 +34,9 @@ typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output,
                *log;
     int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, log_every;
-    bool        synchronise, prefetch_given, resume;
+    bool        synchronise, prefetch_given, resume, replan;
+    double      replan_threshold, replan_gain;           /* per cent */
+    int64_t     replan_checks;
 } Settings;
 
 /* What a run works with; train_close() frees all of it. */
@@ -48,6 +52,8 @@ typedef struct {
     Data       *data, *validation;       /* validation: NULL when nothing can be classified */
     Plan       *plan;
     Program    *program;
+    Program    *first;                   /* the run began with, when that is another; spans borrow from it */
+    RunReplan   replan;
     Tensors    *teacher;                 /* NULL: random */
     Tensors    *student;
     Whereabouts *where;
@@ -136,7 +142,7 @@ static int check_statistics(const Train *t, Error *err)
     for (int b = 0; b < t->workload->block_count; b++)
         layers_each(&t->workload->block[b].student, find_batchnorm, &normalised);
     bool matters = normalised && t->program->group_count > 0;
-    if (t->settings->synchronise && !matters)
+    if (t->settings->synchronise && !matters && !(normalised && t->settings->replan))
         return error_set(err, "--sync-batchnorm: no effect, %s",
                          normalised ? "no block is on several devices" : "the students have no batch normalisation");
     if (matters && !t->settings->synchronise)
@@ -235,6 +241,25 @@ static int64_t *block_steps(const Train *t, Error *err)
     return step;
 }
 
+static int open_replan(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    RunReplan      *r = &t->replan;
+    ReplanOptions   options = {.trace = s->trace, .devices = t->device_count, .queue_depth = (int)s->queue_depth,
+                               .threshold = s->replan_threshold / 100, .patience = (int)s->replan_checks,
+                               .least_gain = s->replan_gain / 100};
+
+    if (!s->replan) return 0;
+    if (replan_open(&r->replan, &options, t->plan, err) != 0) return error_prefix(err, "--replan");
+    r->where = t->where;
+    r->watch = &t->watch;
+    r->stop = t->stop;
+    r->devices = t->device_count;
+    r->every = run_replan_every(t->steps_per_epoch);
+    r->total_steps = t->program->steps;
+    return 0;
+}
+
 static int open_watch(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -243,10 +268,12 @@ static int open_watch(Train *t, Error *err)
 
     if (!step) return -1;
     int rc = whereabouts_new(&t->where, t->device_count, err);
+    if (rc == 0) rc = open_replan(t, err);
     if (rc == 0)
         rc = watch_open(&t->watch, &(WatchFacts){.workload = t->workload, .schedule = schedule_name(t->plan->schedule),
             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .block_step = step,
             .where = t->where, .stop = t->stop, .log = run_world_speaks(t->world) ? s->log : NULL,
+            .tend_every = s->replan ? t->replan.every : 0, .tend = run_replan_tend, .context = &t->replan,
             .log_facts = {.workload = t->workload, .plan = t->plan, .device_kind = t->devices.kind,
                           .seed = (uint64_t)s->seed, .samples = data_count(t->data),
                           .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .every = every,
@@ -294,9 +321,11 @@ static void train_close(Train *t)
     collector_close(t->collector, NULL);
     execution_free(&t->result);
     watch_free(&t->watch);
+    run_replan_free(&t->replan);
     whereabouts_free(t->where);
     tensors_free(t->student);
     tensors_free(t->teacher);
+    program_free(t->first);
     program_free(t->program);
     plan_free(t->plan);
     data_free(t->validation);
@@ -359,6 +388,59 @@ static int on_snapshot(void *context, int block, int64_t step, const Tensors *st
     return collector_deliver(((Train *)context)->collector, block, step, state, err);
 }
 
+/* Takes plan over: the run goes on under it. */
+static int take_plan(Train *t, Plan *plan, Error *err)
+{
+    Program *program = NULL;
+
+    plan_free(t->plan);
+    t->plan = plan;
+    if (program_build(&program, plan, t->program->steps, err) != 0
+        || program_verify(program, (int)t->settings->queue_depth, err) != 0) {
+        program_free(program);
+        return -1;
+    }
+    if (t->first) program_free(t->program);
+    else          t->first = t->program;
+    t->program = program;
+    atomic_store(t->stop, false);
+    if (run_interrupted() || watch_failed(&t->watch)) atomic_store(t->stop, true);       /* since then */
+    return 0;
+}
+
+/* Whether the run stopped only to go on under another plan. */
+static int find_next_plan(Train *t, bool *again, Error *err)
+{
+    Plan *plan = NULL;
+
+    *again = false;
+    if (!t->result.stopped || run_interrupted() || watch_failed(&t->watch)) return 0;
+    if (run_replan_take(&t->replan, &plan, err) != 0) { plan_free(plan); return -1; }
+    if (!plan) return 0;
+    *again = true;
+    return take_plan(t, plan, err);
+}
+
+/* All plans of the run, one after another. */
+static int run_programs(Train *t, Execution *x, Error *err)
+{
+    bool again = true;
+
+    if (execute(&t->result, x, err) != 0 || find_next_plan(t, &again, err) != 0) return -1;
+    while (again) {
+        ExecutionResult more;
+        x->program = t->program;
+        x->record_steps = 0;
+        if (execute(&more, x, err) != 0) return -1;
+        if (execution_join(&t->result, &more, t->workload->block_count, t->device_count, err) != 0) {
+            execution_free(&more);
+            return -1;
+        }
+        if (find_next_plan(t, &again, err) != 0) return -1;
+    }
+    return 0;
+}
+
 static int run(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -375,7 +457,7 @@ static int run(Train *t, Error *err)
     }
     if (s->timeline) { x.record_first = RECORD_FIRST; x.record_steps = RECORD_STEPS; }
     watch_start(&t->watch);
-    int rc = execute(&t->result, &x, err);
+    int rc = run_programs(t, &x, err);
     int told = watch_end(&t->watch, rc == 0 ? err : NULL);
     if (rc == 0) rc = told;
     int kept = collector_close(t->collector, rc == 0 ? err : NULL);       /* the first error counts */
@@ -391,7 +473,7 @@ static int write_timeline(const Train *t, Error *err)
     const char **names = calloc((size_t)n, sizeof *names);
     Text         text = {0};
     Timeline     timeline = {.kind = "measured", .schedule = schedule_name(t->plan->schedule), .trace_name = "",
-                             .block_names = names, .program = t->program, .spans = t->result.spans,
+                             .block_names = names, .program = t->first ? t->first : t->program, .spans = t->result.spans,
                              .span_count = t->result.span_count, .steps = RECORD_STEPS};
 
     if (!names) return error_no_memory(err);
@@ -573,7 +655,8 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (!s->workload) return error_set(err, "expected --workload W, see --help");
     if (!s->plan == !s->schedule) return error_set(err, "expected either --plan or --schedule, see --help");
     if (s->schedule && !s->devices) return error_set(err, "--schedule needs --devices, such as cpu:2");
-    if (s->plan && s->trace) return error_set(err, "--trace: no effect with --plan");
+    if (s->plan && s->trace && !s->replan) return error_set(err, "--trace: no effect with --plan, but for --replan");
+    if (s->replan && !s->trace) return error_set(err, "--replan needs --trace, the times that the plan came from");
     if (!s->output) return error_set(err, "expected -o OUT.safetensors, see --help");
     if (strcmp(s->output, "-") == 0 || (s->timeline && strcmp(s->timeline, "-") == 0))
         return error_set(err, "-: the table goes to standard output, expected a file's name");
@@ -584,6 +667,7 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
+    if (s->replan && (ranks || s->processes)) return error_set(err, "--replan: not across processes, whose devices are measured apart");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
     return 0;
@@ -591,7 +675,8 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
 
 int run_train(int argc, char **argv)
 {
-    Settings s = {.epochs = 1, .seed = 1, .queue_depth = 2};
+    static const char *const replan_only[] = {"replan-threshold", "replan-checks", "replan-gain"};
+    Settings s = {.replan_threshold = 15, .replan_gain = 5, .replan_checks = 3, .epochs = 1, .seed = 1, .queue_depth = 2};
     Option table[] = {
         {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
         {"plan", 0, OPTION_STRING, "PLAN", "The plan, as pipebd-plan writes it.", &s.plan, 0, 0, NULL, false},
@@ -622,6 +707,13 @@ int run_train(int argc, char **argv)
         {"resume", 0, OPTION_FLAG, NULL, "Go on from the checkpoint, under this plan or another.", &s.resume, 0, 0, NULL, false},
         {"restarts", 0, OPTION_INTEGER, "N", "After a crash or a fault start again from the checkpoint, at most N times.",
          &s.restarts, 1, 1000000, NULL, false},
+        {"replan", 0, OPTION_FLAG, NULL, "At ends of epochs hold devices' work against --trace, and go on under another plan where one is slower.",
+         &s.replan, 0, 0, NULL, false},
+        {"replan-threshold", 0, OPTION_NUMBER, "PERCENT", "How much slower, or faster again, a device has to be.",
+         &s.replan_threshold, 1, 0, NULL, false},
+        {"replan-checks", 0, OPTION_INTEGER, "N", "For so many checks in a row.", &s.replan_checks, 1, DRIFT_MAX_PATIENCE, NULL, false},
+        {"replan-gain", 0, OPTION_NUMBER, "PERCENT", "How much shorter an epoch has to be under another plan.",
+         &s.replan_gain, 0, 0, NULL, false},
         {"log", 0, OPTION_STRING, "FILE", "Write what happens, JSON lines, for pipebd-plot progress; --resume adds to it.",
          &s.log, 0, 0, NULL, false},
         {"log-every", 0, OPTION_INTEGER, "N", "Steps between lines of the log; by default a tenth of an epoch.",
@@ -637,7 +729,7 @@ int run_train(int argc, char **argv)
                         "Trains the students of a workload block by block against its teacher.", table, NULL};
     Operands operands;
     Error    err = {""};
-    Train    t = {.settings = &s, .argc = argc, .argv = argv};
+    Train    t = {.settings = &s, .argc = argc, .argv = argv, .replan = RUN_REPLAN_INITIALIZER};
 
     int      status = run_world_open(&t.world, "pipebd-run train");
 
@@ -651,6 +743,8 @@ int run_train(int argc, char **argv)
     }
     if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto done; }
     s.prefetch_given = option_given(table, "prefetch");
+    for (int i = 0; i < 3 && !s.replan; i++)
+        if (option_given(table, replan_only[i])) { error_set(&err, "--%s: no effect without --replan", replan_only[i]); goto done; }
     if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
     status = EXIT_FAILED;
     if (s.restarts) return run_with_restarts(&(RestartOptions){argc, argv, s.checkpoint, (int)s.restarts});
@@ -659,7 +753,7 @@ int run_train(int argc, char **argv)
         goto done;
     }
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
-    else if (t.result.stopped || run_interrupted()) status = EXIT_INTERRUPTED;
+    else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
     train_close(&t);
 done:
     return run_world_close(t.world, "pipebd-run train", status, &err);

@@ -27,12 +27,25 @@ static void add_loss(Watch *watch, int block, int64_t step, double loss)
     watch->block_sum++;
 }
 
+/* Under the lock: whether the steward is to tend to the run, and was not told. */
+static bool look_for_due(Watch *watch)
+{
+    int64_t step = watch->block_sum / watch->workload->block_count;
+
+    if (!watch->tend_every || step < watch->tend_next) return false;
+    while (watch->tend_next <= step) watch->tend_next += watch->tend_every;
+    watch->tend_due = true;
+    return true;
+}
+
 void watch_update(Watch *watch, int block, int64_t step, double loss)
 {
     pthread_mutex_lock(&watch->lock);
     add_loss(watch, block, step, loss);
+    bool wake = look_for_due(watch);
     pthread_mutex_unlock(&watch->lock);
-    if (watch->sampler && sampler_update(watch->sampler, block, step, loss, clock_ns())) steward_wake(watch->steward);
+    if (watch->sampler) wake = sampler_update(watch->sampler, block, step, loss, clock_ns()) || wake;
+    if (wake) steward_wake(watch->steward);
 }
 
 double watch_rate(const Watch *watch, double seconds)
@@ -153,14 +166,40 @@ static void answer(Watch *watch, int64_t now_ns)
     text_free(&text);
 }
 
+bool watch_failed(const Watch *watch) { return atomic_load(&watch->failed); }
+
+static void fail(Watch *watch)
+{
+    atomic_store(&watch->failed, true);
+    atomic_store(watch->stop, true);
+}
+
 static void write_sample(Watch *watch)
 {
     const LogProgress *sample = watch->sampler ? sampler_take(watch->sampler) : NULL;
 
     if (!sample) return;
-    if (!watch->failure.text[0] && run_log_progress(watch->log, sample, &watch->failure) != 0)
-        atomic_store(watch->stop, true);
+    if (!watch_failed(watch) && run_log_progress(watch->log, sample, &watch->failure) != 0) fail(watch);
     sampler_done(watch->sampler);
+}
+
+void watch_tell(Watch *watch, const char *line, LogReplan *replan)
+{
+    erase(watch);
+    fprintf(stderr, "%s\n", line);
+    if (!watch->log || watch_failed(watch)) return;
+    replan->time_s = (double)(clock_ns() - watch->start_ns) / 1e9;
+    if (run_log_replan(watch->log, replan, &watch->failure) != 0) fail(watch);
+}
+
+static void tend(Watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    bool    due = watch->tend_due;
+    int64_t step = step_of(watch);
+    watch->tend_due = false;
+    pthread_mutex_unlock(&watch->lock);
+    if (due) watch->tend(watch->context, step);
 }
 
 static void work(void *context, bool asked)
@@ -170,6 +209,7 @@ static void work(void *context, bool asked)
 
     write_sample(watch);
     if (asked) answer(watch, now_ns);
+    tend(watch);
     if (!watch->terminal || !begun(watch)) return;
     look_for_busiest(watch, now_ns);
     draw(watch, now_ns);
@@ -197,6 +237,7 @@ int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
                      .steps_per_epoch = facts->steps_per_epoch, .total_steps = facts->total_steps,
                      .where = facts->where, .stop = facts->stop, .lock = PTHREAD_MUTEX_INITIALIZER,
                      .doing = "not begun", .lookout = LOOKOUT_INITIALIZER, .busiest = -1,
+                     .tend_every = facts->tend_every, .tend = facts->tend, .context = facts->context,
                      .terminal = isatty(STDERR_FILENO)};
     watch->blocks = calloc(blocks, sizeof *watch->blocks);
     watch->seen = calloc(devices, sizeof *watch->seen);
@@ -205,6 +246,7 @@ int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
         watch->block_sum += facts->block_step[b];
         watch->total += facts->total_steps - facts->block_step[b];
     }
+    if (watch->tend_every) watch->tend_next = (step_of(watch) / watch->tend_every + 1) * watch->tend_every;
     if (facts->log && open_log(watch, facts, err) != 0) return -1;
     return steward_start(&watch->steward, watch->terminal ? DRAW_MS : 0, work, watch, err);
 }
@@ -238,7 +280,7 @@ int watch_end(Watch *watch, Error *err)
     watch->terminal = false;
     watch->doing = "after the run";
     steward_start(&watch->steward, 0, work, watch, NULL);        /* without one SIGUSR1 has no answer */
-    return watch->failure.text[0] ? error_set(err, "%s", watch->failure.text) : 0;
+    return watch_failed(watch) ? error_set(err, "%s", watch->failure.text) : 0;
 }
 
 int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3], Error *err)
@@ -250,7 +292,7 @@ int watch_close(Watch *watch, const char *why, const char *error, const double a
 
     if (!loss) return error_no_memory(err);
     for (int b = 0; b < n; b++) loss[b] = last_loss(&watch->blocks[b]);
-    if (watch->log && !watch->failure.text[0])
+    if (watch->log && !watch_failed(watch))
         rc = run_log_end(watch->log, &(LogEnd){.why = why, .error = error ? error : "", .time_s = seconds,
                                                .step = step_of(watch), .images_per_s = watch_rate(watch, seconds),
                                                .loss = loss, .teacher_accuracy = accuracies[0],

@@ -29,6 +29,9 @@ typedef struct {
     atomic_bool    *stop;                /* set when the log cannot be written */
     const char     *log;                 /* path; NULL: none */
     LogFacts        log_facts;           /* for the call only */
+    int64_t         tend_every;          /* steps of the run between two calls of the next, by the steward; 0: none */
+    void          (*tend)(void *context, int64_t step);
+    void           *context;
 } WatchFacts;
 
 typedef struct {
@@ -43,12 +46,17 @@ typedef struct {
     int64_t    block_sum;                /* of the blocks' steps */
     BlockLoss *blocks;                   /* [blocks] */
     int64_t    start_ns;                 /* 0: not begun */
+    int64_t    tend_every, tend_next;    /* a step */
+    bool       tend_due;
     /* the steward's */
     Steward   *steward;
     Lookout    lookout;
     RunSampler *sampler;                 /* NULL: no log */
     RunLog    *log;
     Error      failure;                  /* of the log: "" none */
+    atomic_bool failed;                  /* it is there */
+    void     (*tend)(void *context, int64_t step);
+    void      *context;
     PlaceTimes *seen;                    /* [devices] at seen_ns */
     int64_t    seen_ns;
     int        busiest;                  /* the device that works most; -1: not known */
@@ -66,6 +74,12 @@ void watch_start(Watch *watch);
 
 /* After each update of a block, from any thread. */
 void watch_update(Watch *watch, int block, int64_t step, double loss);
+
+/* By tend(): a line on standard error, and in the log. */
+void watch_tell(Watch *watch, const char *line, LogReplan *replan);
+
+/* Whether the log could not be written. From any thread. */
+bool watch_failed(const Watch *watch);
 
 /* The run is over: erases the line. Fails when the log could not be written. */
 int  watch_end(Watch *watch, Error *err);

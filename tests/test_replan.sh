@@ -1,0 +1,110 @@
+#!/bin/bash
+# pipebd-run train --replan: a device that is slower than the trace says loses work to others, and
+# the students are the same to the bit.
+. "$(dirname "$0")/tap.sh"
+
+if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
+    echo '1..0 # SKIP pipebd-run is not built'
+    exit 0
+fi
+if ! command -v "${PYTHON:-python3}" > /dev/null; then
+    echo '1..0 # SKIP no python3'
+    exit 0
+fi
+cd "$WORK" || exit 1
+
+common=(--workload digits --devices cpu:2)
+pipebd-run profile "${common[@]}" --trials 9 -o trace.json 2> profile.err || { cat profile.err; exit 1; }
+
+# A trace that takes device 1 for six times as fast as it is: then it is as if it had slowed down.
+"${PYTHON:-python3}" - << 'PYTHON'
+import json
+trace = json.load(open("trace.json"))
+def scaled(timing, by):
+    return {key: scaled(value, by) if isinstance(value, dict) else value * by if key.endswith("_us") else value
+            for key, value in timing.items()}
+kind = trace["devices"][0]
+trace["devices"] = [dict(kind, count=1), dict(kind, kind="fast", count=1)]
+for block in trace["blocks"]:
+    block["timings"] = [dict(t, device=kind["kind"]) for t in block["timings"]] + \
+                       [dict(scaled(t, 1 / 6), device="fast") for t in block["timings"]]
+json.dump(trace, open("wrong.json", "w"))
+PYTHON
+
+train() { pipebd-run train "${common[@]}" "$@"; }
+
+# ---- a device that is slower than the plan takes it for -----------------------------------
+
+moved() {
+    pipebd-plan wrong.json --schedules dpu -o plan.json > plan.txt || return 1
+    train --plan plan.json --trace wrong.json --epochs 12 --replan --replan-checks 2 --log log.jsonl --checkpoint ck \
+        -o moved.safetensors 2> moved.err || { cat moved.err; return 1; }
+    cat moved.err plan.txt
+    grep '"replan"' log.jsonl
+    grep -q '^replan, step [0-9]*: .*device 1 works [0-9.]* times as long.*: another plan, an epoch of .* expected' moved.err \
+        && grep -q '"event": "replan".*"taken": true.*"stages": \[' log.jsonl
+}
+ok 'it is found, and the run goes on under another plan' moved
+ok 'the log is drawn with it' sh -c 'pipebd-plot progress log.jsonl -o x.svg --script x.gp && grep -q "new plan" x.gp'
+
+same() {
+    train --plan plan.json --epochs 12 -o stays.safetensors 2> stays.err || return 1
+    cmp moved.safetensors stays.safetensors
+}
+ok 'the students are those of a run under one plan, to the bit' same
+
+interrupted_and_resumed() {
+    rm -rf ck2 log2.jsonl
+    pipebd-run train "${common[@]}" --plan plan.json --trace wrong.json --epochs 12 --replan --replan-checks 1 --log log2.jsonl \
+        --log-every 1 --checkpoint ck2 -o again.safetensors > int.out 2> int.err &
+    local pid=$!
+    for ((i = 0; i < 600; i++)); do grep -q '"replan"' log2.jsonl 2> /dev/null && break; sleep 0.02; done
+    kill -INT $pid
+    wait $pid
+    cat int.err
+    grep -q '^to go on: ' int.err || grep -q '"why": "done"' log2.jsonl || return 1
+    [ -e again.safetensors ] || train --plan plan.json --trace wrong.json --epochs 12 --replan --replan-checks 1 \
+        --log log2.jsonl --checkpoint ck2 --resume -o again.safetensors 2> int.err || { cat int.err; return 1; }
+    cmp again.safetensors stays.safetensors && pipebd-plot progress log2.jsonl -o x.svg --script x.gp
+}
+# A background job of a script ignores SIGINT from birth, unless job control is on.
+set -m
+ok 'an interrupt while plans change is an interrupt' interrupted_and_resumed
+set +m
+
+# ---- a core that others use ------------------------------------------------------------------
+
+# Three busy processes on device 1's core while a run trains: it is found within a minute.
+busy_core() {
+    local core busy=() pid
+    core=$(taskset -cp $$ | sed 's/.*: //; s/.*[,-]//')
+    pipebd-run train "${common[@]}" --schedule dpu --trace trace.json --epochs 100000 --replan --replan-checks 2 \
+        --log busy.jsonl -o busy.safetensors > busy.out 2> busy.err &
+    pid=$!
+    for ((i = 0; i < 600; i++)); do [ "$(grep -c progress busy.jsonl 2> /dev/null)" -ge 40 ] && break; sleep 0.05; done
+    for ((i = 0; i < 3; i++)); do taskset -c "$core" sh -c 'while :; do :; done' & busy+=($!); done
+    for ((i = 0; i < 1200; i++)); do grep -q 'device [01] works' busy.err && break; sleep 0.05; done
+    kill -KILL "${busy[@]}" $pid
+    wait $pid "${busy[@]}" 2> /dev/null
+    cat busy.err
+    grep -q '^replan, step' busy.err
+}
+if command -v taskset > /dev/null; then ok 'busy processes on a core are found' busy_core
+else skip 'busy processes on a core are found' 'no taskset'; fi
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+refused() {
+    local status=$1 text=$2
+    shift 2
+    train -o refused.safetensors "$@" 2> refused.err > refused.out
+    local found=$?
+    cat refused.err
+    [ $found -eq "$status" ] && [ ! -s refused.out ] && tail -n 1 refused.err | grep -qF -e "$text"
+}
+ok 'no trace' refused 2 '--replan needs --trace' --plan plan.json --replan
+ok 'a threshold alone' refused 2 '--replan-threshold: no effect without --replan' --plan plan.json --replan-threshold 20
+ok 'several processes' refused 2 '--replan: not across processes' --plan plan.json --trace wrong.json --replan --processes 2
+ok 'another trace' refused 1 '--replan: trace.json: not the trace that the plan came from' --plan plan.json --trace trace.json --replan
+ok 'block after block' refused 1 '--replan: dp trains one block after another' --schedule dp --trace trace.json --replan
+done_testing

@@ -1,0 +1,38 @@
+/* pipebd-run train --replan: at ends of epochs the steward holds what devices worked against the
+ * trace; when another plan is worth it, the run stops after a step, and goes on under that. */
+#ifndef TOOLS_RUN_REPLAN_H
+#define TOOLS_RUN_REPLAN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "executor/replan.h"
+#include "tools/run_watch.h"
+
+/* Steps between two checks: whole epochs, as many as it takes to measure devices to a few per cent. */
+int64_t run_replan_every(int64_t steps_per_epoch);
+
+typedef struct {
+    Replan            *replan;           /* NULL: nobody asked for it */
+    const Whereabouts *where;            /* borrowed, as are the others */
+    Watch             *watch;
+    atomic_bool       *stop;             /* set when there is another plan */
+    int                devices;
+    int64_t            every, total_steps;
+    pthread_mutex_t    lock;             /* for replan and what follows: the steward's, and the run's */
+    Plan              *next;             /* waits to be taken */
+    int                taken;            /* plans so far */
+} RunReplan;
+
+#define RUN_REPLAN_INITIALIZER {.lock = PTHREAD_MUTEX_INITIALIZER}
+
+/* WatchFacts.tend, with a RunReplan. */
+void run_replan_tend(void *context, int64_t step);
+
+/* The plan that waits, now yours, and the one that is measured from here on; NULL: none. -1: out
+ * of memory, or it cannot be priced. */
+int  run_replan_take(RunReplan *r, Plan **out, Error *err);
+
+void run_replan_free(RunReplan *r);
+
+#endif
