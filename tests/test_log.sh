@@ -60,6 +60,17 @@ full() {
     cat full.err
     [ $status -eq 1 ] && tail -n 1 full.err | grep -q '/dev/full: cannot be written: No space left on device'
 }
+
+# The file may grow to 16 KiB, which is some dozen lines.
+fills_up() {
+    (ulimit -f 16; trap '' XFSZ; train --epochs 1000 --log fills.jsonl --log-every 1 > full.out 2> full.err)
+    local status=$?
+    cat full.err
+    [ $status -eq 1 ] && tail -n 1 full.err | grep -q 'fills.jsonl: cannot be written: File too large' \
+        && [ "$(tail -c 1 fills.jsonl)" = '' ] && [ "$(wc -l < fills.jsonl)" -ge 5 ] \
+        && pipebd-plot progress fills.jsonl -o fills.svg --script fills.gp
+}
+ok 'a disk that fills up ends the run after a step' fills_up
 if [ -w /dev/full ]; then ok 'a full disk ends the run' full; else skip 'a full disk ends the run' 'no /dev/full'; fi
 
 # ---- signals ----------------------------------------------------------------------------
