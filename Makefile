@@ -75,7 +75,6 @@ NVCC        := $(firstword $(CUDA_WORDS))
 HAVE_CUDA   := $(if $(NVCC),yes)
 CUDA_CFLAGS := $(if $(HAVE_CUDA),-DHAVE_CUDA $(filter -isystem% -D%,$(CUDA_WORDS)))
 CUDA_LIBS   := $(if $(HAVE_CUDA),$(filter -L% -l% -Wl%,$(CUDA_WORDS)) -lstdc++)
-HAVE_NCCL   := $(if $(HAVE_CUDA),$(if $(filter -DHAVE_NCCL,$(CUDA_WORDS)),yes))
 
 # Machine code for each, and PTX of the newest for cards to come.
 CUDA_ARCHS  ?= 75 80 86 89 90
@@ -112,7 +111,7 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 # Without $(1): those of $(2) that include a header of kernels/ or executor/ are left out.
 without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(2))))
 
-EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi) $(if $(HAVE_NCCL),executor/nccl)
+EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi)
 
 LIBRARY_SOURCES := $(filter-out planner/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
                      $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))

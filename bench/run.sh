@@ -20,7 +20,7 @@ head_of() {
 }
 
 mkdir -p bench/results
-[ $# -gt 0 ] || set -- $(ls bench/*.c | sed '/model_/d; s|bench/\(.*\)\.c|\1|')     # model_*: tables of docs/model.md
+[ $# -gt 0 ] || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; s|bench/\(.*\)\.c|\1|')     # model_*: tables of docs/model.md; blocks: of cards, tests/gpu.sh
 for name; do
     if [ ! -x "$build/bench/$name" ]; then echo "bench/$name.c is not built here: left out" >&2; continue; fi
     table=$("$build/bench/$name")

@@ -1,0 +1,251 @@
+#!/bin/bash
+# gpu.sh [RESULTS_DIR]: everything that wants a card, in one command, within ten minutes: builds,
+# tests, profiles, validates, trains, compares with the CPU's students and with PyTorch, and
+# leaves tables, traces and timelines in RESULTS_DIR (gpu-results), packed in results.tar.gz too.
+#
+# It needs a card, its driver, make, a C compiler and CUDA with cuDNN (installed, or in
+# Python's packages). Python is used where it is there, PyTorch and compute-sanitizer too.
+#
+# Every part has a number of seconds and none stops the others: what failed, was cut short or was
+# left out stands in RESULTS_DIR/summary.md. Exit status: 1 when a part failed or there is no
+# card, else 0.
+#
+#     GPU_SECONDS     all in all (600)
+#     GPU_DEVICE      one device (cuda:0)           GPU_SLICES   four of them (cuda:0/4)
+#     GPU_CARDS       all cards; by default cuda:0,1,... where there are several
+#     GPU_WORKLOADS   what is profiled and validated: NAME[:BATCH] ...
+#     GPU_PRECISIONS  (fp32 tf32 bf16)
+#     GPU_BUILD       the build folder (build/gpu); built already: nothing is built
+#     GPU_QUICK=1     few and short runs: whether it works, not how fast
+#
+# With devices of the CPU (GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2) no card is looked for:
+# tests/test_gpu.sh runs it so.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+out=${1:-gpu-results}
+mkdir -p "$out/logs" && out=$(cd "$out" && pwd) || exit 1
+cd "$root" || exit 1
+
+python=${PYTHON:-python3}
+device=${GPU_DEVICE:-cuda:0} slices=${GPU_SLICES:-cuda:0/4} cards=${GPU_CARDS:-}
+build=${GPU_BUILD:-} quick=${GPU_QUICK:-}
+workloads=${GPU_WORKLOADS:-nas-cifar10 vgg16-dsconv-cifar10 nas-imagenet:64 vgg16-dsconv-imagenet:64}
+began=$(date +%s) total=${GPU_SECONDS:-600}
+failures=0
+: > "$out/parts.txt"
+
+left() { echo $((total - ($(date +%s) - began))); }
+
+# note NAME RESULT: one line of the summary.
+note() {
+    printf '%s\t%s\n' "$1" "$2" >> "$out/parts.txt"
+    printf '%4d s  %-34s %s\n' $(($(date +%s) - began)) "$1" "$2"
+}
+
+# part NAME SECONDS COMMAND...: runs it for as long, at most for what is left; its output goes to
+# logs/NAME.log. Status 77: there was nothing to do. Returns whether it succeeded.
+part() {
+    local name=$1 most=$2 status last
+    shift 2
+    if [ "$(left)" -lt 5 ]; then note "$name" 'left out: the time was used up'; return 1; fi
+    if [ "$most" -gt "$(left)" ]; then most=$(left); fi
+    timeout -k 5 "$most" bash -c '"$@"' "$name" "$@" > "$out/logs/$name.log" 2>&1 < /dev/null
+    status=$?
+    last=$(grep -v '^ *$' "$out/logs/$name.log" | tail -n 1 | tr '\t' ' ' | cut -c 1-160)
+    case $status in
+    0)       note "$name" ok; return 0 ;;
+    77)      note "$name" "left out: $last" ;;
+    124|137) note "$name" "cut short after $most s: $last" ;;
+    *)       note "$name" "FAILED, status $status: $last"; failures=$((failures + 1)) ;;
+    esac
+    return 1
+}
+
+has() { command -v "$1" > /dev/null 2>&1; }
+
+# ---- the card ---------------------------------------------------------------------
+
+find_card() {
+    local list
+    case $device in cuda:*) ;; *) slug=cpu arch=; return 0 ;; esac
+    list=$(nvidia-smi -L 2>/dev/null | grep '^GPU ')
+    if [ -z "$list" ]; then
+        echo "gpu.sh: no NVIDIA card here: nvidia-smi $(has nvidia-smi && echo 'lists none' || echo 'is not installed')" >&2
+        exit 1
+    fi
+    nvidia-smi > "$out/card.txt" 2>&1
+    # "GPU 0: NVIDIA H100 80GB HBM3 (UUID: ...)" gives h100
+    slug=$(echo "$list" | head -n 1 | sed 's/^GPU [0-9]*: //; s/ (UUID.*//' | tr 'A-Z' 'a-z' | tr -c 'a-z0-9\n' ' ' |
+        awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) { print $i; exit } print $NF }')
+    arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
+    count=$(echo "$list" | wc -l)
+    if [ -z "$cards" ] && [ "$count" -gt 1 ]; then cards=cuda:$(seq -s , 0 $((count - 1))); fi
+}
+
+# ---- parts -------------------------------------------------------------------------
+
+# make_all: machine code for this card only; every library but CUDA is optional.
+make_all() {
+    # shellcheck disable=SC2086  # words
+    make -j"$(nproc)" BUILD="$build" ${arch:+CUDA_ARCHS=$arch} all "$build/bench/blocks"
+}
+
+# The tests of the backend: programs that write TAP themselves (tests/run.sh counts).
+make_tests() {
+    local names
+    names=$(cd tests/cuda 2> /dev/null && ls test_*.c)
+    if [ -z "$names" ]; then echo 'there is no test of the backend'; return 77; fi
+    # shellcheck disable=SC2046,SC2086  # words
+    make -j"$(nproc)" BUILD="$build" ${arch:+CUDA_ARCHS=$arch} $(printf "$build/tests/cuda/%s\n" $names | sed 's/\.c$//')
+}
+
+backend_tests() {
+    local found=()
+    for program in "$build"/tests/cuda/test_*; do
+        if [ -x "$program" ] && [ -f "$program" ]; then found+=("$program"); fi
+    done
+    if [ ${#found[@]} -eq 0 ]; then echo 'no test of the backend was built'; return 77; fi
+    PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$PWD/$build/bin tests/run.sh "${found[@]}"
+}
+
+# of_workload NAME[:BATCH]: sets workload and options.
+of_workload() {
+    workload=${1%%:*}
+    options=(--workload "$workload" --data synthetic)
+    case $1 in *:*) options+=(--batch "${1#*:}") ;; esac
+    case $workload in digits) options=(--workload digits) ;; esac
+}
+
+profile() {
+    of_workload "$1"
+    "$bin/pipebd-run" profile "${options[@]}" --devices "$slices" --trials "$trials" -o "$out/$slug-$workload.json"
+}
+
+# validate SPEC DEVICES FOLDER: on the slices from the trace that was just made.
+validate() {
+    of_workload "$1"
+    local trace=() schedules=()
+    if [ "$2" = "$slices" ] && [ -s "$out/$slug-$workload.json" ]; then trace=(--trace "$out/$slug-$workload.json"); fi
+    if [ "$2" = "$device" ]; then schedules=(--schedules dp,ls,tr); fi       # the others are these on one device
+    [ ${#trace[@]} -gt 0 ] || trace=(--trials "$trials")
+    "$bin/pipebd-run" validate "${options[@]}" --devices "$2" "${trace[@]}" "${schedules[@]}" --seconds "$seconds" --rounds "$rounds" \
+        -o "$out/$3" | tee "$out/$3.txt"
+}
+
+train() {   # train NAME ARGUMENT...
+    local name=$1
+    shift
+    "$bin/pipebd-run" train --workload digits --seed 1 -o "$out/$name.safetensors" "$@"
+}
+
+# Students of the digits on one device and in stages: the CPU's, to rounding.
+like_the_cpu() {
+    train student --schedule dpu --devices "$device" || return 1
+    "$python" tests/students.py compare "$out/student.safetensors" tests/golden/digits-student.csv 5e-3
+}
+
+# Bit for bit the same under every schedule that splits no batch.
+same_bits() {
+    local schedule
+    for schedule in tr dpu ls ahd; do
+        case $schedule in
+        tr|dpu) train "$schedule" --schedule $schedule --devices "$slices" || return 1 ;;
+        ls)     plan ls && train ls --plan "$out/ls.plan.json" --devices "$slices" || return 1 ;;
+        ahd)    plan ahd && train ahd --plan "$out/ahd.plan.json" --devices "$slices" || return 1 ;;
+        esac
+        "$python" tests/students.py same "$out/tr.safetensors" "$out/$schedule.safetensors" || return 1
+    done
+    rm -f "$out"/{tr,dpu,ls,ahd}.safetensors
+}
+
+# Plans made beforehand, of as many devices as the slices are: no planner is asked.
+plan() {
+    "$python" - "$1" "$("$bin/pipebd-run" describe --workload digits --format json)" "$devices" > "$out/$1.plan.json" <<'END'
+import json, sys
+kind, what, devices = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+blocks, batch = len(what["blocks"]), what["batch"]
+plan = {"format": "pipebd-plan", "version": 1, "schedule": kind, "blocks": blocks, "devices": devices, "batch": batch}
+if kind == "ls":
+    plan["stages"] = [{"first": b, "last": b, "devices": [b % devices], "rows": [batch]} for b in range(blocks)]
+else:
+    cuts = [d * blocks // devices for d in range(devices + 1)]
+    plan["stages"] = [{"first": cuts[d], "last": cuts[d + 1] - 1, "devices": [d], "rows": [batch]} for d in range(devices)]
+print(json.dumps(plan))
+END
+}
+
+blocks_bench() {   # blocks_bench WORKLOAD PRECISION ROWS
+    "$build/bench/blocks" "$device" "$1" "$2" "$3" "$repeats" > "$out/blocks-$1-$2.json"
+}
+
+torch_bench() {
+    "$python" bench/blocks_torch.py --device "${device%%:*}" --seconds "$1" --compile "$compile" --json "$out/torch.json" \
+        "$out"/blocks-*.json | tee "$out/torch.md"
+}
+
+# ---- all of them ---------------------------------------------------------------------
+
+summary() {
+    local file
+    {
+        printf '# %s\n\n' "${1:-gpu.sh}"
+        printf 'Made by tests/gpu.sh on %s, in %d s. Devices: %s and %s%s.\n\n' "$(date -u +%F)" $(($(date +%s) - began)) "$device" \
+            "$slices" "${cards:+ and $cards}"
+        git -C "$root" log -1 --format='Commit %h.%n' 2>/dev/null
+        printf '| part | result |\n|---|---|\n'
+        awk -F '\t' '{ printf "| %s | %s |\n", $1, $2 }' "$out/parts.txt"
+        for file in "$out"/validate-*.txt; do
+            if [ -s "$file" ]; then printf '\n## %s\n\n```\n%s\n```\n' "$(basename "$file" .txt)" "$(cat "$file")"; fi
+        done
+        if [ -s "$out/torch.md" ]; then printf '\n'; cat "$out/torch.md"; fi
+    } > "$out/summary.md"
+    local packed
+    packed=$(mktemp) && tar czf "$packed" -C "$out" --exclude=./results.tar.gz . && cp "$packed" "$out/results.tar.gz" && rm "$packed"
+}
+
+find_card
+set -a               # parts are shells of their own, which timeout can end
+trials=30 seconds=0.7 rounds=3 repeats=48 compile=reduce-overhead
+[ -z "$quick" ] || { trials=3 seconds=0.05 rounds=1 repeats=3 compile=none; }
+needs_build=
+if [ -z "$build" ]; then build=build/gpu needs_build=1; fi
+bin=$build/bin
+case $bin in /*) ;; *) bin=$root/$bin ;; esac
+devices=${slices##*[:/]}
+root=$root out=$out python=$python device=$device slices=$slices build=$build slug=$slug arch=${arch:-}
+# shellcheck disable=SC2046  # names
+export -f $(declare -F | cut -d ' ' -f 3)
+
+if [ -n "$needs_build" ]; then
+    part build 240 make_all || { summary "$slug"; exit 1; }
+    part build-tests 120 make_tests
+fi
+if has compute-sanitizer && [ "$slug" != cpu ]; then part backend-tests-sanitized 90 backend_tests 'compute-sanitizer --error-exitcode 99'; fi
+part backend-tests 60 backend_tests
+if has "$python"; then
+    part students-like-the-cpu 40 like_the_cpu
+    part same-bits-under-every-schedule 60 same_bits
+else note students 'left out: there is no Python'; fi
+for spec in $workloads; do
+    part "profile-${spec%%:*}" 60 profile "$spec"
+    part "validate-${spec%%:*}-slices" 60 validate "$spec" "$slices" "validate-${spec%%:*}-slices"
+done
+for spec in $workloads; do
+    part "validate-${spec%%:*}-one" 40 validate "$spec" "$device" "validate-${spec%%:*}-one"
+    if [ -n "$cards" ]; then part "validate-${spec%%:*}-cards" 40 validate "$spec" "$cards" "validate-${spec%%:*}-cards"; fi
+done
+for spec in $workloads; do
+    of_workload "$spec"
+    rows=256
+    case $spec in *:*) rows=${spec#*:} ;; esac
+    for precision in ${GPU_PRECISIONS:-fp32 tf32 bf16}; do
+        part "blocks-$workload-$precision" 30 blocks_bench "$workload" "$precision" "$rows"
+    done
+done
+if ! has "$python" || ! "$python" -c 'import torch' 2> /dev/null; then note torch 'left out: there is no PyTorch'
+elif [ "$(left)" -gt 20 ]; then part torch $(($(left) - 5)) torch_bench $(($(left) - 15))
+else note torch 'left out: the time was used up'; fi
+
+summary "$slug"
+echo "results in $out: summary.md, results.tar.gz"
+[ $failures -eq 0 ]

@@ -1,0 +1,71 @@
+#!/bin/bash
+# tests/gpu.sh without a card: that it says so, and, on devices of the CPU, quick, that each of its
+# parts does its work; what a part says when it fails or is cut short.
+. "$(dirname "$0")/tap.sh"
+
+if [ ! -x "$PIPEBD_BIN/pipebd-run" ] || [ ! -x "$PIPEBD_BIN/../bench/blocks" ]; then
+    echo '1..0 # SKIP pipebd-run or bench/blocks is not built'
+    exit 0
+fi
+
+export GPU_BUILD=${PIPEBD_BIN%/bin} GPU_QUICK=1 GPU_WORKLOADS=digits GPU_PRECISIONS=fp32
+gpu=$PIPEBD_ROOT/tests/gpu.sh
+mkdir -p "$WORK/bin"
+printf '#!/bin/sh\nexit 9\n' > "$WORK/bin/nvidia-smi"
+chmod +x "$WORK/bin/nvidia-smi"
+
+no_card() {
+    local text status
+    text=$(PATH=$WORK/bin:$PATH bash "$gpu" "$WORK/none" 2>&1)
+    status=$?
+    echo "$text"
+    [ $status -eq 1 ] && [ "$text" = 'gpu.sh: no NVIDIA card here: nvidia-smi lists none' ]
+}
+ok 'no card: one line, and status 1' no_card
+
+on_the_cpu() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 bash "$gpu" "$WORK/results"; }
+ok 'every part, on devices of the CPU' on_the_cpu
+
+# result PART: what the summary says of it.
+result() { awk -F '\t' -v part="$1" '$1 == part { print $2 }' "$WORK/results/parts.txt"; }
+was() { cat "$WORK/results/logs/$1.log"; [ "$(result "$1")" = ok ]; }
+ok 'students are the golden ones' was students-like-the-cpu
+ok 'the same bits under every schedule' was same-bits-under-every-schedule
+ok 'a profile' was profile-digits
+ok 'its trace' pipebd-trace check "$WORK/results/cpu-digits.json"
+ok 'a validation on slices' was validate-digits-slices
+ok 'a validation on one' was validate-digits-one
+ok 'blocks' was blocks-digits-fp32
+timelines() { ls -R "$WORK/results"; ls "$WORK"/results/validate-digits-slices/dp-measured.json; }
+ok 'timelines' timelines
+in_the_summary() {
+    cat "$WORK/results/summary.md"
+    grep -q '^| profile-digits | ok |$' "$WORK/results/summary.md" && grep -q 'error of the epoch time' "$WORK/results/summary.md"
+}
+ok 'all in one page' in_the_summary
+packed() { tar tzf "$WORK/results/results.tar.gz" | grep -q 'cpu-digits.json'; }
+ok 'and packed' packed
+if "${PYTHON:-python3}" -c 'import torch' 2> /dev/null; then ok 'PyTorch beside' was torch
+else skip 'PyTorch beside' "there is no PyTorch, the summary says: $(result torch)"; fi
+
+# A tool that fails, one that hangs, and a time that is used up.
+mkdir -p "$WORK/build/bin" "$WORK/build/bench"
+cat > "$WORK/build/bin/pipebd-run" <<'END'
+#!/bin/sh
+case $1 in
+profile) echo 'out of luck' >&2; exit 4 ;;
+validate) echo 'asleep'; sleep 600 ;;
+*) exit 0 ;;
+esac
+END
+printf '#!/bin/sh\nexit 0\n' > "$WORK/build/bench/blocks"
+chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks"
+in_trouble() {
+    GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=8 bash "$gpu" "$WORK/trouble"
+    [ $? -eq 1 ] && cat "$WORK/trouble/parts.txt" && grep -q '^profile-digits.FAILED, status 4: out of luck$' "$WORK/trouble/parts.txt" \
+        && grep -q '^validate-digits-slices.cut short after [0-9]* s: asleep$' "$WORK/trouble/parts.txt" \
+        && grep -q '^blocks-digits-fp32.left out: the time was used up$' "$WORK/trouble/parts.txt"
+}
+ok 'what fails, hangs or has no time is told, and stops nothing' in_trouble
+
+done_testing
