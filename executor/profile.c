@@ -20,7 +20,9 @@ typedef struct {
     int      share_count;
     int64_t *messages;       /* [message_count] rows of the messages that are timed, ascending */
     int      message_count;
-    Samples  alone, busy, lone, reduce, relay;
+    int      per_host;       /* devices of each host; all where there is one host */
+    Samples  alone, busy, lone;
+    Samples  reduce[2], relay[2];        /* within a host, across */
     int      done, total;    /* programs run */
     Error   *err;
 } Profile;
@@ -44,6 +46,47 @@ static int unique(int64_t *rows, int count)
     return kept;
 }
 
+/* A trace's machines have so many devices each, one after another. */
+static int find_hosts(Profile *p)
+{
+    World *world = p->options->world;
+    int    hosts = 1 + world_host_number(world, world_size(world) - 1);
+
+    p->per_host = p->devices / hosts;
+    for (int d = 0; d < p->devices; d++)
+        if (world_host_number(world, world_rank_of(world, d)) != d / p->per_host)
+            return error_set(p->err, "%d devices on %d hosts: for a trace each host needs as many, and ranks that follow "
+                             "each other (mpirun --map-by slot)", p->devices, hosts);
+    return 0;
+}
+
+/* The most devices that can share a batch, within a host or on several; less than 2: none. */
+static int widest_group(const Profile *p, bool across)
+{
+    int devices = across ? p->devices : p->per_host;
+
+    if (across && p->per_host == p->devices) return 0;
+    return devices < p->options->batch ? devices : (int)p->options->batch;
+}
+
+/* The first of width devices: on the first host, or on both sides of the border to the second. */
+static int first_of_group(const Profile *p, bool across, int width)
+{
+    int first = across ? p->per_host - (width + 1) / 2 : 0;
+
+    if (first > p->devices - width) first = p->devices - width;
+    return first > 0 ? first : 0;
+}
+
+/* Whom device 0 sends to: of another process, if it can, as messages within one are faster. */
+static int receiver(const Profile *p, bool across)
+{
+    if (across) return p->per_host;
+    for (int d = 1; d < p->per_host; d++)
+        if (world_rank_of(p->options->world, d) > 0) return d;
+    return 1;
+}
+
 /* Shares floor and ceil of B/w for every width w; messages of the same and of one row, the
  * least that devices of two groups can have in common. */
 static int choose_rows(Profile *p)
@@ -62,8 +105,11 @@ static int choose_rows(Profile *p)
     memcpy(p->messages, p->shares, (size_t)p->share_count * sizeof *p->messages);
     p->messages[p->share_count] = 1;
     p->message_count = unique(p->messages, p->share_count + 1);
-    p->total = PROFILE_ROUNDS * (p->devices > 1 ? 3 : 2) * p->share_count + most - 1
-               + (p->devices > 1 ? p->message_count : 0);
+    p->total = PROFILE_ROUNDS * (p->devices > 1 ? 3 : 2) * p->share_count;
+    for (int across = 0; across < 2; across++) {
+        int widest = widest_group(p, across);
+        if (widest >= 2) p->total += widest - 1 + p->message_count;
+    }
     return 0;
 }
 
@@ -78,7 +124,8 @@ static int run(Profile *p, Program *program, int64_t steps, Samples *into)
 
     if (o->stop && atomic_load(o->stop)) return error_set(p->err, "stopped");
     if (tensors_new(&student, p->err) != 0) return -1;
-    Execution e = {.program = program, .workload = o->workload, .devices = o->devices, .data = o->data,
+    Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
+                   .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed, .steps_per_epoch = program->steps,
                    .queue_depth = o->queue_depth, .lanes = o->lanes,
                    .prefetch = o->prefetch, .record_first = WARM_UP, .record_steps = steps, .stop = o->stop,
@@ -118,20 +165,22 @@ static int measure_work(Profile *p, int64_t steps)
     return 0;
 }
 
-static int measure_links(Profile *p, int64_t steps)
+static int measure_links(Profile *p, int64_t steps, bool across)
 {
     ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + WARM_UP};
+    bool         several = world_size(p->options->world) > 1;
+    int          widest = widest_group(p, across);
     Program     *program;
 
-    for (int w = 2; w <= p->devices && w <= p->options->batch; w++) {
-        if (profile_reduce(&program, &shape, w, p->err) != 0) return -1;
-        int rc = run(p, program, steps, &p->reduce);
+    for (int w = 2; w <= widest; w++) {
+        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0) return -1;
+        int rc = run(p, program, steps, &p->reduce[across]);
         program_free(program);
         if (rc != 0) return -1;
     }
-    for (int i = 0; i < p->message_count && p->devices > 1; i++) {
-        if (profile_relay(&program, &shape, p->messages[i], p->err) != 0) return -1;
-        int rc = run(p, program, steps, &p->relay);
+    for (int i = 0; i < p->message_count && widest >= 2; i++) {
+        if (profile_relay(&program, &shape, 0, receiver(p, across), p->messages[i], several, p->err) != 0) return -1;
+        int rc = run(p, program, steps, &p->relay[across]);
         program_free(program);
         if (rc != 0) return -1;
     }
@@ -204,7 +253,7 @@ static int fill_loader(Profile *p, Trace *t)
     double start = (y - slope * x) / n;
     if (slope < 0) { slope = 0; start = y / n; }
     if (start < 0) { start = 0; slope = xy / xx; }
-    t->loader = (TraceLoader){true, ns_of(start), round(slope * 1e6) * 1e-3, p->options->prefetch ? p->options->lanes : p->devices,
+    t->loader = (TraceLoader){true, ns_of(start), round(slope * 1e6) * 1e-3, p->options->prefetch ? p->options->lanes * world_size(p->options->world) : p->devices,
                               p->options->prefetch};
     return 0;
 }
@@ -224,44 +273,42 @@ static void add_point(Curve *curve, int64_t bytes, int64_t ns)
     curve->count++;
 }
 
-static int fill_p2p(Profile *p, Trace *t)
+static int fill_p2p(Profile *p, Trace *t, const Samples *relay, Curve *curve)
 {
-    Curve *curve = &t->links.p2p;
-
     curve->points = arena_alloc(&t->arena, (size_t)(p->message_count * p->blocks), sizeof(CurvePoint));
     if (!curve->points) return error_no_memory(p->err);
     for (int i = 0; i < p->message_count; i++)
         for (int k = 1; k <= p->blocks; k++) {
             SampleFigures f;
-            if (samples_figures(&f, &p->relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1}, p->err) != 0) return -1;
+            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1}, p->err) != 0) return -1;
             if (f.count) add_point(curve, p->messages[i] * t->blocks[k - 1].output_bytes, ns_of(f.median));
         }
     return 0;
 }
 
-static int fill_reduce(Profile *p, Trace *t, TraceReduce *reduce, int width)
+static int fill_reduce(Profile *p, Trace *t, const Samples *samples, TraceReduce *reduce, int width)
 {
     *reduce = (TraceReduce){.devices = width};
     reduce->curve.points = arena_alloc(&t->arena, (size_t)p->blocks, sizeof(CurvePoint));
     if (!reduce->curve.points) return error_no_memory(p->err);
     for (int b = 0; b < p->blocks; b++) {
         SampleFigures f;
-        if (samples_figures(&f, &p->reduce, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0) return -1;
+        if (samples_figures(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0) return -1;
         if (f.count) add_point(&reduce->curve, t->blocks[b].gradient_bytes, ns_of(f.median));
     }
     return 0;
 }
 
-static int fill_links(Profile *p, Trace *t)
+static int fill_links(Profile *p, Trace *t, TraceLinks *links, bool across)
 {
-    int most = p->devices < p->options->batch ? p->devices : (int)p->options->batch;
+    int widest = widest_group(p, across);
 
-    if (p->devices == 1) return 0;
-    if (fill_p2p(p, t) != 0) return -1;
-    t->links.reduces = arena_alloc(&t->arena, (size_t)most, sizeof *t->links.reduces);
-    if (!t->links.reduces) return error_no_memory(p->err);
-    for (int w = 2; w <= most; w++)
-        if (fill_reduce(p, t, &t->links.reduces[t->links.reduce_count++], w) != 0) return -1;
+    if (widest < 2) return 0;
+    if (fill_p2p(p, t, &p->relay[across], &links->p2p) != 0) return -1;
+    links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
+    if (!links->reduces) return error_no_memory(p->err);
+    for (int w = 2; w <= widest; w++)
+        if (fill_reduce(p, t, &p->reduce[across], &links->reduces[links->reduce_count++], w) != 0) return -1;
     return 0;
 }
 
@@ -293,12 +340,14 @@ static int fill_trace(Profile *p, Trace *t)
     t->kinds[0] = (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
     t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
     t->block_count = p->blocks;
-    t->blocking_transfers = !device_spec_queues(p->options->devices);
+    t->blocking_transfers = !device_spec_queues(p->options->devices) && world_size(p->options->world) == 1;
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
-    if (fill_loader(p, t) != 0) return -1;
-    return fill_links(p, t);
+    if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
+    if (p->per_host == p->devices) return 0;
+    t->devices_per_node = p->per_host;
+    return fill_links(p, t, &t->node_links, true);
 }
 
 /* What is written must be what is read. */
@@ -314,14 +363,16 @@ static int check_text(const Text *text, Error *err)
 
 int profile(Text *out, const ProfileOptions *options, Error *err)
 {
-    Profile p = {.options = options, .devices = options->devices->count, .blocks = options->workload->block_count,
+    Profile p = {.options = options, .devices = world_all_devices(options->world, options->devices->count), .blocks = options->workload->block_count,
                  .err = err};
     Trace  *trace = calloc(1, sizeof *trace);
     int64_t steps = (options->trials + PROFILE_ROUNDS - 1) / PROFILE_ROUNDS;
     int     rc = -1;
 
     if (!trace) { error_no_memory(err); goto done; }
-    if (choose_rows(&p) != 0 || measure_work(&p, steps) != 0 || measure_links(&p, steps) != 0) goto done;
+    if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
+    if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
+    if (world_rank(options->world) != 0) { rc = 0; goto done; }          /* rank 0 has the times of all */
     if (fill_trace(&p, trace) != 0) goto done;
     trace_text(trace, out);
     rc = check_text(out, err);
@@ -329,8 +380,10 @@ done:
     samples_free(&p.alone);
     samples_free(&p.busy);
     samples_free(&p.lone);
-    samples_free(&p.reduce);
-    samples_free(&p.relay);
+    for (int across = 0; across < 2; across++) {
+        samples_free(&p.reduce[across]);
+        samples_free(&p.relay[across]);
+    }
     free(p.shares);
     free(p.messages);
     trace_free(trace);

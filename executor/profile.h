@@ -8,6 +8,9 @@
  *     all-reduce  w devices:   the same on B/w rows each, with ALLREDUCE, for every w
  *     relay       device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
  *
+ * Of several processes on one host, messages between two of them are timed, not those within one.
+ * Between hosts, relays and all-reduces are timed once more, across the border of the first two.
+ *
  * for every share of the batch that a group can have. So the caches are in the state that a
  * real step leaves them in (of lone steps, more is in them), the input is real data, and what devices do to each other is in
  * the busy times (sim/contention.c). */
@@ -19,13 +22,16 @@
 #include "executor/data.h"
 #include "executor/lookout.h"
 #include "executor/tensors.h"
+#include "executor/world.h"
 #include "kernels/device.h"
 #include "traces/trace.h"
 #include "workloads/workload.h"
 
 typedef struct {
+    World            *world;             /* NULL: this process alone; else every rank profiles the same */
     const Workload   *workload;
-    const DeviceSpec *devices;
+    const DeviceSpec *devices;           /* as Execution has them; of one kind on all ranks */
+    int               first_of_spec;
     Data             *data;
     const Tensors    *teacher;           /* NULL: from the seed */
     int64_t      batch;
@@ -41,7 +47,7 @@ typedef struct {
 
 enum { PROFILE_ROUNDS = 3 };
 
-/* The trace as text, ready for a file; it has passed trace_parse(). */
+/* The trace as text, ready for a file; it has passed trace_parse(). At other ranks than 0 nothing. */
 int profile(Text *out, const ProfileOptions *options, Error *err);
 
 #endif

@@ -94,7 +94,7 @@ int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t r
     return hand_over(out, program, failed);
 }
 
-int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *err)
+int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err)
 {
     Program *program = empty(shape, err);
     int      devices[4096], group;
@@ -103,12 +103,12 @@ int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *e
 
     *out = NULL;
     if (!program) return -1;
-    for (int d = 0; d < width; d++) devices[d] = d;
+    for (int d = 0; d < width; d++) devices[d] = first + d;
     group = program_group(program, devices, width, err);
     failed = group < 0;
     for (int d = 0; d < width && !failed; d++) {
         int64_t rows = shape->batch / width + (d < shape->batch % width);
-        Writer  w = begin(program, d, row, rows, err);
+        Writer  w = begin(program, first + d, row, rows, err);
         teach(&w, shape->blocks - 1);
         train(&w, 0, group);
         failed = w.failed;
@@ -117,23 +117,26 @@ int profile_reduce(Program **out, const ProfileShape *shape, int width, Error *e
     return hand_over(out, program, failed);
 }
 
-int profile_relay(Program **out, const ProfileShape *shape, int64_t rows, Error *err)
+int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows, bool apart, Error *err)
 {
     Program *program = empty(shape, err);
-    Writer   from, to;
-    int      channel;
+    Writer   sender, receiver;
+    int      channel, group = -1;
 
     *out = NULL;
     if (!program) return -1;
-    channel = program_channel(program, 0, 1, err);
-    if (channel < 0) return hand_over(out, program, true);
-    from = begin(program, 0, 0, rows, err);
-    teach(&from, shape->blocks - 1);
-    to = begin(program, 1, 0, rows, err);
+    channel = program_channel(program, from, to, err);
+    if (channel >= 0 && apart) group = program_group(program, (int[]){from, to}, 2, err);
+    if (channel < 0 || (apart && group < 0)) return hand_over(out, program, true);
+    sender = begin(program, from, 0, rows, err);
+    teach(&sender, shape->blocks - 1);
+    receiver = begin(program, to, 0, rows, err);
     for (int k = 1; k <= shape->blocks; k++) {
-        emit(&from, OP_SEND, k, channel);
-        emit(&to, OP_RECV, k, channel);
+        emit(&sender, OP_SEND, k, channel);
+        emit(&receiver, OP_RECV, k, channel);
+        if (apart) emit(&sender, OP_BARRIER, 0, group);
+        if (apart) emit(&receiver, OP_BARRIER, 0, group);
     }
-    train_block(&from, 0, -1);           /* steps are counted by what they train */
-    return hand_over(out, program, from.failed || to.failed);
+    train_block(&sender, 0, -1);         /* steps are counted by what they train */
+    return hand_over(out, program, sender.failed || receiver.failed);
 }

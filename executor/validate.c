@@ -160,7 +160,8 @@ static int run_row(Job *job, int i, int round)
 
     if (o->stop && atomic_load(o->stop)) return error_set(job->err, "stopped");
     if (tensors_new(&student, job->err) != 0) return -1;
-    Execution e = {.program = program, .workload = o->workload, .devices = o->devices, .data = o->data,
+    Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
+                   .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed,
                    .steps_per_epoch = o->scenario->steps,
                    .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
@@ -261,6 +262,7 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
 
     *out = (Validation){.best = -1, .core_share = 1};
     if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
+    if (world_rank(options->world) != 0) { rc = 0; goto done; }
     finish(&job);
     for (int i = 0; i < out->row_count; i++)
         lone[i] = out->rows[i].schedule == SCHEDULE_DP || out->rows[i].schedule == SCHEDULE_LS;

@@ -11,13 +11,16 @@
 #include "executor/data.h"
 #include "executor/lookout.h"
 #include "executor/tensors.h"
+#include "executor/world.h"
 #include "kernels/device.h"
 #include "planner/compare.h"
 #include "workloads/workload.h"
 
 typedef struct {
+    World            *world;             /* NULL: this process alone; else every rank validates the same */
     const Workload   *workload;
-    const DeviceSpec *devices;
+    const DeviceSpec *devices;           /* as Execution has them */
+    int               first_of_spec;
     Data             *data;
     const Tensors    *teacher;           /* NULL: from the seed */
     const Scenario   *scenario;          /* of the trace that predicts */
@@ -66,7 +69,8 @@ typedef struct {
     Text    trace;           /* corrected: block times scaled to what was measured */
 } Validation;
 
-/* Borrows options for the call; validation_free() out. */
+/* Borrows options for the call; validation_free() out. At other ranks than 0 nothing is in it that
+ * was measured. */
 int  validate(Validation *out, const ValidateOptions *options, Error *err);
 void validation_free(Validation *validation);
 

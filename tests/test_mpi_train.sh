@@ -96,6 +96,17 @@ says_who_is_where() {
 }
 ok 'rank 0 says who is where, prints the tables once, writes the timeline of all' says_who_is_where
 
+# The mpirun, or pipebd-run, below a process.
+launcher() {
+    local pid=$1 name
+    while :; do
+        name=$(cat "/proc/$pid/comm")
+        case $name in mpirun|orterun|pipebd-run) echo "$pid"; return ;; esac
+        pid=$(children "$pid" | cut -d ' ' -f 1)
+        [ -n "$pid" ] || return 1
+    done
+}
+
 # Two ranks begin, are interrupted, and others go on: processes and devices are no part of a state.
 resumed() {
     local begin=$1 go_on=$2 reference=$WORK/whole.safetensors keep=$WORK/keep
@@ -105,15 +116,15 @@ resumed() {
     epochs=4 $go_on || return 1
     [ "$(weights "$WORK/r.safetensors")" = "$(weights "$reference")" ]
 }
-# Killed, when a checkpoint is there.
+# A rank is killed when a checkpoint is there; mpirun then ends the other.
 begin_with_ranks() {
     set -m
     ranks 2 "$WORK/r.safetensors" dpu --checkpoint "$WORK/keep" --every 5 > "$WORK/.begin" 2>&1 &
-    until_checkpoint "$WORK/keep" || return 1
-    kill -KILL -- -$!
-    wait $! 2> /dev/null
+    local pid=$!
     set +m
-    sleep 0.2
+    until_checkpoint "$WORK/keep" || return 1
+    kill -KILL "$(children "$(launcher $pid)" | cut -d ' ' -f 1)"
+    wait $pid 2> /dev/null
     has_checkpoint "$WORK/keep"
 }
 begin_alone() {
@@ -146,18 +157,8 @@ interrupted() {
     wait $pid
     status=$?
     cat "$WORK/err"
-    [ $status -ne 0 ] && has_checkpoint "$keep" && [ "$(grep -c 'interrupted: --resume goes on' "$WORK/err")" -eq 1 ] || return 1
+    [ $status -ne 0 ] && has_checkpoint "$keep" && [ "$(grep -c 'interrupted after step' "$WORK/err")" -eq 1 ] || return 1
     [ ! -e "$WORK/i.safetensors" ]
-}
-# The mpirun, or pipebd-run, below a process.
-launcher() {
-    local pid=$1 name
-    while :; do
-        name=$(cat "/proc/$pid/comm")
-        case $name in mpirun|orterun|pipebd-run) echo "$pid"; return ;; esac
-        pid=$(children "$pid" | cut -d ' ' -f 1)
-        [ -n "$pid" ] || return 1
-    done
 }
 by_mpirun() { OMPI_MCA_odls_base_sigkill_timeout=3 ranks 2 "$WORK/i.safetensors" tr "$@"; }
 by_itself() { devices=cpu:1 train "$WORK/i.safetensors" tr --processes 2 "$@"; }

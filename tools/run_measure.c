@@ -1,9 +1,13 @@
 #include "tools/run_measure.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "executor/profile.h"
+#include "include/pipebd.h"
 #include "tools/run_common.h"
+#include "tools/run_world.h"
 
 int measure_check(MeasureSettings *s, const Option *table, Error *err)
 {
@@ -25,17 +29,46 @@ static int open_teacher(MeasureInputs *out, const MeasureSettings *s, Error *err
     return path ? tensors_read(&out->teacher, path, err) : 0;
 }
 
-int measure_open(MeasureInputs *out, const MeasureSettings *s, Error *err)
+/* What must be the same in all ranks. */
+static int check_ranks(const MeasureInputs *in, const MeasureSettings *s, const char *source, Error *err)
 {
-    *out = (MeasureInputs){.stop = run_catch_interrupt(), .lookout = LOOKOUT_INITIALIZER};
+    Text facts = {0};
+
+    text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\ndevices\t%s each\n--precision\t%s\n"
+                "data\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64 "\n--seed\t%" PRId64 "\n--trials\t%" PRId64
+                "\n--queue-depth\t%" PRId64 "\nprefetch\t%d\n", PIPEBD_VERSION, in->workload->hash, in->devices.kind,
+                precision_name(in->devices.precision), source, data_count(in->data), in->batch, s->seed, s->trials,
+                s->queue_depth, in->prefetch);
+    int rc = run_world_same(in->world, &facts, err);
+    text_free(&facts);
+    return rc;
+}
+
+int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, Error *err)
+{
+    *out = (MeasureInputs){.world = world, .stop = run_catch_interrupt(), .lookout = LOOKOUT_INITIALIZER};
     out->steward = steward_of_lookout(&out->lookout);
     if (run_devices(&out->devices, s->devices, s->precision, true, err) != 0) return -1;
+    if (run_world_devices(world, &out->devices, &out->first_of_spec, err) != 0) return -1;
+    out->device_count = world_all_devices(world, out->devices.count);
     if (workload_read(&out->workload, s->workload, err) != 0) return -1;
     out->batch = s->batch ? s->batch : out->workload->batch;
     const char *source = s->data ? s->data : out->workload->data ? out->workload->data : "synthetic";
     if (data_open(&out->data, source, out->workload, DATA_TRAIN, 0, err) != 0) return -1;
     run_choose_lanes(&out->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &out->lanes, &out->prefetch);
-    return open_teacher(out, s, err);
+    if (!s->lanes) out->lanes = run_world_lanes(world, &out->devices, out->lanes);
+    if (open_teacher(out, s, err) != 0) return -1;
+    return check_ranks(out, s, source, err);
+}
+
+int measure_say_ranks(const MeasureInputs *in, Error *err)
+{
+    Text ranks = {0};
+    int  rc = run_world_table(in->world, &in->devices, in->first_of_spec, &ranks, err);
+
+    fputs(text_string(&ranks), stderr);
+    text_free(&ranks);
+    return rc;
 }
 
 void measure_close(MeasureInputs *inputs)
@@ -67,7 +100,8 @@ int measure_profile(Text *out, MeasureInputs *in, const MeasureSettings *s, Prog
 {
     char           date[16];
     Text           facts = {0};
-    ProfileOptions options = {.workload = in->workload, .devices = &in->devices, .data = in->data,
+    ProfileOptions options = {.world = in->world, .first_of_spec = in->first_of_spec,
+                              .workload = in->workload, .devices = &in->devices, .data = in->data,
                               .teacher = in->teacher, .batch = in->batch, .trials = (int)s->trials,
                               .queue_depth = (int)s->queue_depth, .lanes = in->lanes, .prefetch = in->prefetch,
                               .seed = (uint64_t)s->seed, .stop = in->stop, .lookout = &in->lookout,

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "executor/data.h"
 #include "executor/tensors.h"
+#include "executor/world.h"
 #include "kernels/device.h"
 #include "tools/run_common.h"
 #include "tools/run_steward.h"
@@ -44,8 +45,10 @@ typedef struct {
      &(m).prefetch, 0, 1024, NULL, false}
 
 typedef struct {
+    World     *world;        /* borrowed; NULL: this process alone */
     Workload  *workload;
-    DeviceSpec devices;
+    DeviceSpec devices;      /* of the ranks here that share cores; this one's from first_of_spec */
+    int        first_of_spec, device_count;      /* device_count: of all ranks */
     Data      *data;
     Tensors   *teacher;      /* NULL: from the seed */
     int64_t    batch;
@@ -58,11 +61,14 @@ typedef struct {
 /* What is missing or does not go together: bad usage. */
 int  measure_check(MeasureSettings *settings, const Option *table, Error *err);
 
-/* measure_close() out either way. */
-int  measure_open(MeasureInputs *out, const MeasureSettings *settings, Error *err);
+/* measure_close() out either way. Every rank calls it; refuses what differs between them. */
+int  measure_open(MeasureInputs *out, const MeasureSettings *settings, World *world, Error *err);
 void measure_close(MeasureInputs *inputs);
 
-/* The trace as text. */
+/* Who is where, to standard error, when there are several. */
+int  measure_say_ranks(const MeasureInputs *inputs, Error *err);
+
+/* The trace as text; nothing at ranks other than 0. */
 int  measure_profile(Text *out, MeasureInputs *inputs, const MeasureSettings *settings, Progress *progress, Error *err);
 
 #endif

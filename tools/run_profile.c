@@ -6,25 +6,26 @@
 #include "executor/profile.h"
 #include "tools/run.h"
 #include "tools/run_measure.h"
+#include "tools/run_world.h"
 
 typedef struct {
     MeasureSettings measure;
     const char     *output;
 } Settings;
 
-static int run(const Settings *s, Error *err)
+static int run(const Settings *s, World *world, Error *err)
 {
     MeasureInputs in = {0};
     Progress      progress;
     Text          trace = {0};
     int           rc = -1;
 
-    if (file_check_writable(s->output, err) != 0) return -1;
-    if (measure_open(&in, &s->measure, err) != 0) goto done;
+    if (run_world_speaks(world) && file_check_writable(s->output, err) != 0) return -1;
+    if (measure_open(&in, &s->measure, world, err) != 0 || measure_say_ranks(&in, err) != 0) goto done;
     progress_start(&progress, "profile", 1);
     rc = measure_profile(&trace, &in, &s->measure, &progress, err);
     progress_end(&progress);
-    if (rc == 0) rc = file_write(s->output, text_string(&trace), trace.length, err);
+    if (rc == 0 && run_world_speaks(world)) rc = file_write(s->output, text_string(&trace), trace.length, err);
 done:
     text_free(&trace);
     measure_close(&in);
@@ -47,16 +48,22 @@ int run_profile(int argc, char **argv)
     Operands operands;
     Error    err = {""};
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
-    if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto usage; }
-    if (measure_check(&s.measure, table, &err) != 0) goto usage;
-    if (!s.output) { error_set(&err, "expected -o TRACE"); goto usage; }
-    options_print_settings(&options, stderr);
-    if (run(&s, &err) == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-run profile: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-run profile: %s\n", err.text);
-    return EXIT_USAGE;
+    World   *world;
+    int      status = run_world_open(&world, "pipebd-run profile");
+
+    if (status != 0) return status;
+    status = EXIT_USAGE;
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
+    if (operands.help) {
+        if (run_world_speaks(world)) options_print_help(&options, stdout);
+        status = EXIT_OK;
+        goto done;
+    }
+    if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
+    if (measure_check(&s.measure, table, &err) != 0) goto done;
+    if (!s.output) { error_set(&err, "expected -o TRACE"); goto done; }
+    if (run_world_speaks(world)) options_print_settings(&options, stderr);
+    status = run(&s, world, &err) == 0 ? EXIT_OK : EXIT_FAILED;
+done:
+    return run_world_close(world, "pipebd-run profile", status, &err);
 }

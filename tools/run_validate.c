@@ -1,6 +1,7 @@
 /* pipebd-run validate: profiles, plans, runs every schedule, and compares what happened with
  * what was predicted. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "plots/report_page.h"
 #include "tools/run.h"
 #include "tools/run_measure.h"
+#include "tools/run_world.h"
 
 typedef struct {
     MeasureSettings measure;
@@ -170,24 +172,44 @@ static void progress_of_runs(void *context, int done, int total)
     progress_add(progress, done - progress->done);
 }
 
+/* Rank 0's profile, to all. */
+static int measure(Job *job, Text *text)
+{
+    Progress progress;
+
+    progress_start(&progress, "profile", 1);
+    int rc = measure_profile(text, &job->inputs, &job->settings->measure, &progress, job->err);
+    progress_end(&progress);
+    if (world_agree(job->inputs.world, rc, job->err) != 0) return -1;
+    return world_broadcast_text(job->inputs.world, text, job->err);
+}
+
 static int read_or_measure(Job *job)
 {
-    const Settings *s = job->settings;
-    Progress        progress;
-    Text            text = {0};
-    int             rc;
+    Text text = {0};
+    int  rc;
 
-    if (s->trace) return trace_read(&job->trace, s->trace, job->err);
-    progress_start(&progress, "profile", 1);
-    rc = measure_profile(&text, &job->inputs, &s->measure, &progress, job->err);
-    progress_end(&progress);
+    if (job->settings->trace) return trace_read(&job->trace, job->settings->trace, job->err);
+    rc = measure(job, &text);
     if (rc == 0) rc = trace_parse(&job->trace, "trace.json", text_string(&text), text.length, job->err);
-    if (rc == 0) {
+    if (rc == 0 && run_world_speaks(job->inputs.world)) {
         char *path = path_in(job, "trace.json");
         rc = path ? file_write(path, text_string(&text), text.length, job->err) : -1;
         free(path);
     }
     text_free(&text);
+    return rc;
+}
+
+/* Runs of all ranks are of the same plans, which follow from the trace and these. */
+static int check_ranks(const Job *job, unsigned schedules)
+{
+    Text facts = {0};
+
+    text_printf(&facts, "hash of the trace\t%016" PRIx64 "\nschedules\t%u\n--seconds\t%g\n--rounds\t%" PRId64 "\n",
+                job->trace->hash, schedules, job->settings->seconds, job->settings->rounds);
+    int rc = run_world_same(job->inputs.world, &facts, job->err);
+    text_free(&facts);
     return rc;
 }
 
@@ -200,9 +222,9 @@ static int check_trace(const Job *job)
     if (t->block_count != w->block_count)
         return error_set(job->err, "%s: %d blocks, but the workload has %d", job->settings->trace, t->block_count,
                          w->block_count);
-    if (trace_device_count(t) != job->inputs.devices.count)
+    if (trace_device_count(t) != job->inputs.device_count)
         return error_set(job->err, "%s: of %d devices, but --devices has %d: what they do to each other would not "
-                         "be known", job->settings->trace, trace_device_count(t), job->inputs.devices.count);
+                         "be known", job->settings->trace, trace_device_count(t), job->inputs.device_count);
     return 0;
 }
 
@@ -215,7 +237,8 @@ static int compare_all(Job *job, unsigned schedules)
     int             rc;
 
     if (scenario_build(&job->scenario, job->trace, &cluster, job->err) != 0) return -1;
-    options = (ValidateOptions){.workload = job->inputs.workload, .devices = &job->inputs.devices,
+    options = (ValidateOptions){.world = job->inputs.world, .first_of_spec = job->inputs.first_of_spec,
+                                .workload = job->inputs.workload, .devices = &job->inputs.devices,
                                 .data = job->inputs.data, .teacher = job->inputs.teacher,
                                 .scenario = &job->scenario, .schedules = schedules, .seconds = s->seconds,
                                 .rounds = (int)s->rounds, .lanes = job->inputs.lanes,
@@ -241,19 +264,27 @@ static int print(const Job *job)
     return rc;
 }
 
-static int run(const Settings *s, unsigned schedules, Error *err)
+/* Files and tables, at rank 0. */
+static int write_and_print(Job *job)
 {
-    Job job = {.settings = s, .err = err, .validation = {.best = -1}};
-    int rc = -1;
+    job->validation.command = job->settings->command;
+    if (write_files(job) != 0) return -1;
+    draw_all(job);
+    return print(job);
+}
 
-    if (s->update && file_check_writable(s->update, err) != 0) return -1;
-    if (measure_open(&job.inputs, &s->measure, err) != 0) goto done;
-    if (make_folder(s->output, err) != 0) goto done;
-    if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || compare_all(&job, schedules) != 0) goto done;
-    job.validation.command = s->command;
-    if (write_files(&job) != 0) goto done;
-    draw_all(&job);
-    rc = print(&job);
+static int run(const Settings *s, unsigned schedules, World *world, Error *err)
+{
+    Job  job = {.settings = s, .err = err, .validation = {.best = -1}};
+    bool speaks = run_world_speaks(world);
+    int  rc = -1;
+
+    if (speaks && s->update && file_check_writable(s->update, err) != 0) return -1;
+    if (measure_open(&job.inputs, &s->measure, world, err) != 0 || measure_say_ranks(&job.inputs, err) != 0) goto done;
+    if (speaks && make_folder(s->output, err) != 0) goto done;
+    if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || check_ranks(&job, schedules) != 0) goto done;
+    if (compare_all(&job, schedules) != 0) goto done;
+    rc = speaks ? write_and_print(&job) : 0;
 done:
     validation_free(&job.validation);
     scenario_free(&job.scenario);
@@ -288,26 +319,33 @@ int run_validate(int argc, char **argv)
     unsigned schedules;
     Text     command = {0};
 
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
-    if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto usage; }
-    if (measure_check(&s.measure, table, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto usage;
-    if (!s.output) { error_set(&err, "expected -o FOLDER"); goto usage; }
-    if (!(s.seconds > 0)) { error_set(&err, "--seconds: expected more than 0"); goto usage; }
+    World   *world;
+    int      status = run_world_open(&world, "pipebd-run validate");
+
+    if (status != 0) return status;
+    status = EXIT_USAGE;
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
+    if (operands.help) {
+        if (run_world_speaks(world)) options_print_help(&options, stdout);
+        status = EXIT_OK;
+        goto done;
+    }
+    if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
+    if (measure_check(&s.measure, table, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto done;
+    if (!s.output) { error_set(&err, "expected -o FOLDER"); goto done; }
+    if (!(s.seconds > 0)) { error_set(&err, "--seconds: expected more than 0"); goto done; }
     if (s.trace && option_given(table, "trials")) {
         error_set(&err, "--trials: no effect with --trace, which is not measured");
-        goto usage;
+        goto done;
     }
-    options_print_settings(&options, stderr);
+    if (run_world_speaks(world)) options_print_settings(&options, stderr);
     text_append(&command, "pipebd-run ");
     text_command(&command, argc, argv);
     s.command = text_string(&command);
-    int rc = text_failed(&command) ? error_no_memory(&err) : run(&s, schedules, &err);
+    status = EXIT_FAILED;
+    if (text_failed(&command)) error_no_memory(&err);
+    else if (run(&s, schedules, world, &err) == 0) status = EXIT_OK;
     text_free(&command);
-    if (rc == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-run validate: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-run validate: %s\n", err.text);
-    return EXIT_USAGE;
+done:
+    return run_world_close(world, "pipebd-run validate", status, &err);
 }

@@ -352,6 +352,7 @@ void scenario_missing(const Scenario *scenario, Text *out)
 {
     const Trace *trace = scenario->trace;
     bool         nodes = trace->devices_per_node && scenario->device_count > trace->devices_per_node;
+    bool         within = !nodes || trace->devices_per_node > 1;
     bool         spread = false;
 
     for (int b = 0; b < trace->block_count; b++)
@@ -359,8 +360,8 @@ void scenario_missing(const Scenario *scenario, Text *out)
             for (int i = 0; i < trace->blocks[b].work[0][kind].count; i++)
                 spread |= trace->blocks[b].work[0][kind].points[i].spread > 0;
     if (!trace->loader.present) text_append(out, "no loader cost in this trace: loading takes no time\n");
-    if (trace->links.p2p.count == 0) text_append(out, "no p2p in this trace: relays take no time\n");
-    if (trace->links.reduce_count == 0)
+    if (within && trace->links.p2p.count == 0) text_append(out, "no p2p in this trace: relays take no time\n");
+    if (within && trace->links.reduce_count == 0)
         text_append(out, "no allreduce in this trace: summing gradients takes no time\n");
     if (nodes && trace->node_links.p2p.count == 0)
         text_append(out, "no nodes.p2p in this trace: relays between nodes take no time\n");
