@@ -120,6 +120,8 @@ static int collect_spans(ExecutionResult *out, const Recorder *recorders, size_t
         out->spans[i] = all[i].span;
         out->spans[i].start_ns -= out->start_ns;
         out->spans[i].end_ns -= out->start_ns;
+        if (out->spans[i].start_ns < 0) out->spans[i].start_ns = 0;          /* loaded before all were ready */
+        if (out->spans[i].end_ns < 0) out->spans[i].end_ns = 0;
     }
     out->span_count = total;
     part_copies(out->spans, total, lane_end_ns);

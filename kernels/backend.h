@@ -115,6 +115,8 @@ typedef struct Backend {
     /* *loss: host_alloc()'s where devices queue, and then written later. */
     void (*loss)(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
                  int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
+    /* Chooses what the file says, and adds to it. NULL: nothing is chosen. */
+    int  (*keep_choices)(const DeviceSpec *spec, const char *path, Error *err);
     /* Appends a line for each algorithm that was chosen by measurement. NULL: none is. */
     int  (*choices)(Device *device, Text *out, Error *err);
 

@@ -94,6 +94,13 @@ void device_copy(Device *device, float *to, const float *from, int64_t count)
     device->backend->copy(device, to, from, count);
 }
 
+int device_keep_choices(const DeviceSpec *spec, const char *path, Error *err)
+{
+    const Backend *backend = backend_of(spec);
+
+    return backend->keep_choices ? backend->keep_choices(spec, path, err) : 0;
+}
+
 int device_choices(Device *device, Text *out, Error *err)
 {
     return device->backend->choices ? device->backend->choices(device, out, err) : 0;

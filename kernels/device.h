@@ -83,6 +83,10 @@ void   device_fetch(Device *device, float *host, const float *memory, int64_t co
 void   device_put(Device *device, float *memory, const float *host, int64_t count);
 void   device_copy(Device *device, float *to, const float *from, int64_t count);
 
+/* From now on what a file says was chosen is, and what is chosen is added to it. Algorithms differ in the last bits:
+ * so what is trained in several processes agrees. The file need not exist. */
+int device_keep_choices(const DeviceSpec *spec, const char *path, Error *err);
+
 /* Appends what was chosen by measurement so far: a line for each operation, "convolution ...: cuDNN's algorithm 1,
  * 1048576 bytes of workspace, 41.2 us". Nothing on the CPU. */
 int device_choices(Device *device, Text *out, Error *err);

@@ -1,6 +1,10 @@
 #include "tools/run_common.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 
 static atomic_bool stop, interrupted;    /* what a handler can reach */
 
@@ -24,11 +28,29 @@ atomic_bool *run_catch_interrupt(void)
 
 bool run_interrupted(void) { return atomic_load(&interrupted); }
 
+/* PIPEBD_CHOICES ("": nowhere), or the user's cache. */
+static int keep_choices(const DeviceSpec *devices, Error *err)
+{
+    const char *given = getenv("PIPEBD_CHOICES"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char        path[4096];
+
+    if (given) return *given ? device_keep_choices(devices, given, err) : 0;
+    if (!(cache && *cache) && !(home && *home)) return 0;
+    snprintf(path, sizeof path, "%s%s", cache && *cache ? cache : home, cache && *cache ? "" : "/.cache");
+    mkdir(path, 0777);                           /* what cannot be made is done without */
+    strncat(path, "/pipebd", sizeof path - strlen(path) - 1);
+    mkdir(path, 0777);
+    strncat(path, "/cuda-choices.txt", sizeof path - strlen(path) - 1);
+    return device_keep_choices(devices, path, err);
+}
+
 int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool ask, Error *err)
 {
     if (device_spec_read(out, devices, err) != 0) return -1;
     if (precision && device_spec_set_precision(out, precision, err) != 0) return -1;
-    return ask ? device_spec_ask(out, err) : 0;
+    if (!ask) return 0;
+    if (device_spec_ask(out, err) != 0) return -1;
+    return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;
 }
 
 void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch)

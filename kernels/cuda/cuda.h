@@ -101,7 +101,10 @@ typedef struct {
 void choices_lock(void);
 void choices_unlock(void);
 bool choice_find(Choice *out, const char *key);          /* locked */
-int  choice_add(const Choice *choice, Error *err);       /* locked */
+int  choice_add(const Choice *choice, Error *err);       /* locked; in the file, too */
+int  choice_enter(const Choice *choice, Error *err);     /* locked; in the table */
+void choices_file_add(const Choice *choice);             /* locked */
+int  choices_keep(const DeviceSpec *spec, const char *path, Error *err);
 int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each, of this device's kind */
 
 /* Measures: the median of a few runs, in microseconds; negative when it fails. */
