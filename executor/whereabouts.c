@@ -208,7 +208,7 @@ static const char *doing(WhereState state)
     case WHERE_WAITING:  return "waiting";
     case WHERE_DONE:     return "done";
     case WHERE_FAILED:   return "failed";
-    default:             return "not started";
+    default:             return "not heard of: not started, or of another process";
     }
 }
 

@@ -123,7 +123,7 @@ static double work_of(Run *run, const Plan *plan, int device)
 static void a_slow_device_gets_less_to_do(void **state)
 {
     (void)state;
-    static const Schedule schedules[] = {SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_AHD};
+    static const Schedule schedules[] = {SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_AHD, SCHEDULE_SPLIT};
 
     for (size_t s = 0; s < sizeof schedules / sizeof *schedules; s++) {
         Run     run = open_run(schedules[s]);

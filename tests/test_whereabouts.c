@@ -50,7 +50,8 @@ static void a_place_is_said_in_words(void **state)
 
     assert_int_equal(whereabouts_new(&where, 2, &err), 0);
     assert_int_equal(whereabouts_devices(where), 2);
-    expect_text(where, program, SECOND, "device 0, not started\ndevice 1, not started\n");
+    expect_text(where, program, SECOND, "device 0, not heard of: not started, or of another process\n"
+                "device 1, not heard of: not started, or of another process\n");
     whereabouts_set(where, 0, &(Place){.state = WHERE_STARTING, .instruction = -1, .since_ns = SECOND});
     whereabouts_set(where, 1, &(Place){.state = WHERE_WAITING, .step = 7, .since_ns = 2 * (int64_t)SECOND});
     expect_text(where, program, (int64_t)SECOND * 28 / 10,
