@@ -20,6 +20,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Entry          *first;
 
 void choices_lock(void) { pthread_mutex_lock(&lock); }
+
 void choices_unlock(void) { pthread_mutex_unlock(&lock); }
 
 bool choice_find(Choice *out, const char *key)
@@ -92,4 +93,13 @@ done:
     for (int i = 0; i <= RUNS; i++)
         if (event[i]) cudaEventDestroy(event[i]);
     return us;
+}
+
+void *choice_memory(CudaDevice *device, size_t bytes, bool filled)
+{
+    void *memory = NULL;
+
+    if (cudaMalloc(&memory, bytes) != cudaSuccess) { cudaGetLastError(); return NULL; }
+    if (filled) cudaMemsetAsync(memory, 0x3c, bytes, device->streams[STREAM_COMPUTE]);  /* 0.0115, as bfloat16 too */
+    return memory;
 }
