@@ -25,6 +25,7 @@ OBJCOPY    ?= objcopy
 PYTHON     ?= python3
 CLANG      ?= clang
 FUZZ_SECONDS ?= 10
+SECONDS    ?= 3600
 
 # Set by the sub-makes of check-asan and fuzz: a list for -fsanitize.
 SANITIZE   ?=
@@ -161,7 +162,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults soak fuzz fuzz-run valgrind bench golden \
         tests cuda-tests install uninstall clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -208,6 +209,14 @@ check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh
 	@$(SUBMAKE) all
 	@PIPEBD_ROUNDS=200 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_resume.sh
 	@PIPEBD_ROUNDS=30 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_restart.sh
+
+check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; an hour)
+	@$(SUBMAKE) all
+	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
+
+soak:        ## for SECONDS (3600) train through random faults, and lose nothing (tests/soak.sh)
+	@$(SUBMAKE) all
+	@PIPEBD_SECONDS='$(SECONDS)' PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/soak.sh
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
 	@CLANG='$(CLANG)' scripts/deps.sh fuzz

@@ -34,7 +34,8 @@ struct Collector {
     pthread_mutex_t lock;
     pthread_cond_t  changed;         /* due or closing */
     pthread_t       writer;
-    bool            due, closing, failed;
+    pthread_cond_t  rested;          /* the writer has nothing under way */
+    bool            due, closing, failed, busy;
     Error           failure;         /* the first that failed */
     int64_t         next, newest;    /* numbers: to write; complete, 0: none */
 };
@@ -134,13 +135,16 @@ static void *writer_run(void *argument)
         while (!collector->due && !collector->closing) pthread_cond_wait(&collector->changed, &collector->lock);
         if (!collector->due || collector->failed) break;
         begin(collector);
+        collector->busy = true;
         pthread_mutex_unlock(&collector->lock);
         int rc = write_states(collector, &collector->failure);
         pthread_mutex_lock(&collector->lock);
         for (int b = 0; b < collector->facts.blocks; b++) state_release(collector->writing[b]);
         collector->failed = rc != 0;
-        if (collector->failed) break;
-        collector->newest = collector->next++;
+        collector->busy = false;
+        if (rc == 0) collector->newest = collector->next++;
+        pthread_cond_broadcast(&collector->rested);
+        if (rc != 0) break;
     }
     pthread_mutex_unlock(&collector->lock);
     return NULL;
@@ -215,6 +219,7 @@ static void collector_free(Collector *collector)
 {
     for (int b = 0; collector->block && b < collector->facts.blocks; b++) state_release(collector->block[b].latest);
     if (collector->folder_fd >= 0) close(collector->folder_fd);
+    pthread_cond_destroy(&collector->rested);
     pthread_cond_destroy(&collector->changed);
     pthread_mutex_destroy(&collector->lock);
     free(collector->block);
@@ -232,6 +237,7 @@ int collector_open(Collector **out, const char *folder, const CheckpointFacts *f
     if (!collector) return error_no_memory(err);
     pthread_mutex_init(&collector->lock, NULL);
     pthread_cond_init(&collector->changed, NULL);
+    pthread_cond_init(&collector->rested, NULL);
     collector->folder_fd = -1;
     collector->facts = *facts;
     collector->folder = strdup(folder);
@@ -250,14 +256,39 @@ fail:
     return -1;
 }
 
+/* Under the lock: what has been delivered is due. */
+static void make_due(Collector *collector)
+{
+    for (int b = 0; b < collector->facts.blocks; b++)
+        if (collector->block[b].delivered) collector->due = true;
+    pthread_cond_signal(&collector->changed);
+}
+
+int collector_flush(Collector *collector, int64_t timeout_ns, Error *err)
+{
+    struct timespec until;
+    int             rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ns / 1000000000;
+    until.tv_nsec += timeout_ns % 1000000000;
+    if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
+    pthread_mutex_lock(&collector->lock);
+    make_due(collector);
+    while (rc == 0 && !collector->failed && (collector->due || collector->busy))
+        rc = pthread_cond_timedwait(&collector->rested, &collector->lock, &until);
+    if (collector->failed) rc = error_set(err, "%s", collector->failure.text);
+    else if (rc != 0)      rc = error_set(err, "%s: the checkpoint is not written in time", collector->folder);
+    pthread_mutex_unlock(&collector->lock);
+    return rc;
+}
+
 int collector_close(Collector *collector, Error *err)
 {
     if (!collector) return 0;
     pthread_mutex_lock(&collector->lock);
-    for (int b = 0; b < collector->facts.blocks; b++)
-        if (collector->block[b].delivered) collector->due = true;
+    make_due(collector);
     collector->closing = true;
-    pthread_cond_signal(&collector->changed);
     pthread_mutex_unlock(&collector->lock);
     pthread_join(collector->writer, NULL);
     int rc = collector->failed ? error_set(err, "%s", collector->failure.text) : 0;

@@ -33,8 +33,12 @@ int collector_deliver(Collector *collector, int block, int64_t step, const Tenso
 /* The number of the newest complete checkpoint; 0: none yet. From any thread. */
 int64_t collector_written(Collector *collector);
 
-/* Writes what has arrived since the last checkpoint, waits for it, and frees. NULL is nothing
- * to close. */
+/* Writes what has arrived since the last checkpoint, and waits for it, timeout_ns at most: for a
+ * process that is about to end whatever becomes of it. From any thread. Fails when that could not
+ * be written in time. */
+int collector_flush(Collector *collector, int64_t timeout_ns, Error *err);
+
+/* The same without a limit, and frees. NULL is nothing to close. */
 int collector_close(Collector *collector, Error *err);
 
 #endif

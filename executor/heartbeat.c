@@ -54,9 +54,8 @@ struct Heartbeat {
     pthread_t        thread;
     pthread_mutex_t  lock;               /* for what follows */
     pthread_cond_t   changed;
-    bool             stopping, failing;  /* asked of the thread */
+    bool             stopping;           /* asked of the thread */
     bool             found, done;        /* by the thread: a fault; it has no more to do */
-    Fault            own;                /* failing: what to tell */
     /* the thread's own */
     int64_t          interval_ns, beat_ns, turn_ns;
     uint64_t         progress;           /* of all, and since when */
@@ -380,19 +379,13 @@ static bool is_said(const Heartbeat *h)
     return false;
 }
 
-/* Until someone else has said it, or does not come to it. */
-static bool wait_for_speaker(Heartbeat *h, const Fault *fault)
+/* Until someone else has said it: false when there is no one lower to do so, or it does not come
+ * to it within a second. */
+static bool wait_for_speaker(Heartbeat *h)
 {
     int64_t until_ns = clock_ns() + SECOND_NS;
 
-    while (clock_ns() < until_ns) {
-        bool expected = fault->kind == FAULT_FAILED && h->peer[fault->rank].fd >= 0;
-        if (is_said(h)) return true;
-        for (int r = 0; r < h->o.rank; r++)
-            expected = expected || (h->peer[r].fd >= 0 && hears(h, r, clock_ns()));
-        if (!expected) return false;
-        listen_until(h, until_ns);
-    }
+    while (!is_said(h) && !is_speaker(h, clock_ns()) && clock_ns() < until_ns) listen_until(h, until_ns);
     return is_said(h);
 }
 
@@ -414,13 +407,10 @@ static void drain(Heartbeat *h)
 /* Tells it to all, has it said by one, and the end to this process. */
 static void conclude(Heartbeat *h, const Fault *fault)
 {
-    bool own = fault->kind == FAULT_FAILED && fault->rank == h->o.rank;
-
     drain(h);
     post_fault(h, fault);
     drain(h);
-    bool speaks = own || (fault->kind != FAULT_FAILED && is_speaker(h, clock_ns()) && !is_said(h));
-    bool says = speaks || !wait_for_speaker(h, fault);
+    bool says = !wait_for_speaker(h);
     h->o.fault(h->o.context, fault, says);
     if (says) post_kind(h, SAYS_SAID);
     drain(h);
@@ -429,8 +419,8 @@ static void conclude(Heartbeat *h, const Fault *fault)
 
 /* ---- the thread ------------------------------------------------------------------------------------ */
 
-/* A turn: words in, a beat out, a look at what is missing. Returns whether there is a fault. */
-static bool turn(Heartbeat *h, Fault *fault)
+/* A turn: words in, a beat out, a look at what is missing. */
+static void turn(Heartbeat *h, Fault *fault)
 {
     listen_until(h, h->beat_ns);
     int64_t now_ns = clock_ns();
@@ -439,10 +429,8 @@ static bool turn(Heartbeat *h, Fault *fault)
         post_beat(h, now_ns);
         h->beat_ns = now_ns + h->interval_ns;
     }
-    if (h->told.kind != FAULT_NONE) { *fault = h->told; return true; }
-    if (judge_dead(h, now_ns, fault) || judge_silent(h, now_ns, fault)) return true;
-    warn_stuck(h, now_ns);
-    return false;
+    if (h->told.kind != FAULT_NONE) *fault = h->told;
+    else if (!judge_dead(h, now_ns, fault) && !judge_silent(h, now_ns, fault)) warn_stuck(h, now_ns);
 }
 
 static void *run_thread(void *context)
@@ -451,9 +439,8 @@ static void *run_thread(void *context)
     Fault      fault = {0};
 
     for (bool stopping = false; !stopping && fault.kind == FAULT_NONE;) {
-        bool found = turn(h, &fault);
+        turn(h, &fault);
         pthread_mutex_lock(&h->lock);
-        if (!found && h->failing) fault = h->own;
         h->found = fault.kind != FAULT_NONE;
         stopping = h->stopping;
         if (h->found) pthread_cond_broadcast(&h->changed);
@@ -539,32 +526,21 @@ fail:
     return -1;
 }
 
-/* With the lock: waits for a fault to be found. */
-static void wait_for_fault(Heartbeat *h, int64_t grace_ns)
+bool heartbeat_wait(Heartbeat *h, int64_t wait_ns)
 {
     struct timespec until;
+    int             rc = 0;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += grace_ns / SECOND_NS;
-    until.tv_nsec += grace_ns % SECOND_NS;
+    until.tv_sec += wait_ns / SECOND_NS;
+    until.tv_nsec += wait_ns % SECOND_NS;
     if (until.tv_nsec >= SECOND_NS) { until.tv_nsec -= SECOND_NS; until.tv_sec++; }
-    while (!h->found && !h->done)
-        if (pthread_cond_timedwait(&h->changed, &h->lock, &until) != 0) return;
-}
-
-void heartbeat_fail(Heartbeat *h, const char *text, int64_t grace_ns)
-{
     pthread_mutex_lock(&h->lock);
-    wait_for_fault(h, grace_ns);
-    if (!h->found && !h->done) {
-        h->own = (Fault){.kind = FAULT_FAILED, .rank = h->o.rank};
-        add_rank(h, h->o.rank, &h->own);
-        add(h->own.text, sizeof h->own.text, ": %s", text);
-        h->failing = true;
-        wake(h);
-    }
-    while (!h->done) pthread_cond_wait(&h->changed, &h->lock);
+    while (rc == 0 && !h->found) rc = pthread_cond_timedwait(&h->changed, &h->lock, &until);
+    bool found = h->found;
+    while (found && !h->done) pthread_cond_wait(&h->changed, &h->lock);
     pthread_mutex_unlock(&h->lock);
+    return found;
 }
 
 void heartbeat_stop(Heartbeat *h)

@@ -9,12 +9,11 @@
  *     parted    nothing was heard, but another process hears it still: the network between the
  *               two is cut
  *     cut off   nothing was heard of more than half of the run: it is this process that is cut off
- *     failed    it said so itself, with its error
  *
  * Two halves that do not hear each other say so; neither can know. A fault is told to all who
  * can be reached, so the run ends everywhere, and one process says it: the lowest rank of those
- * that hear each other, of its own error the process that failed. A process that was stopped for
- * long learns when it goes on that the others have given it up. */
+ * that hear each other. A process that was stopped for long learns when it goes on that the others
+ * have given it up. */
 #ifndef EXECUTOR_HEARTBEAT_H
 #define EXECUTOR_HEARTBEAT_H
 
@@ -29,7 +28,7 @@ enum { HEARTBEAT_TEXT = 512 };
 
 typedef struct { char text[128]; } RankLabel;
 
-typedef enum { FAULT_NONE, FAULT_DIED, FAULT_SILENT, FAULT_PARTED, FAULT_CUT_OFF, FAULT_FAILED, FAULT_KINDS } FaultKind;
+typedef enum { FAULT_NONE, FAULT_DIED, FAULT_SILENT, FAULT_PARTED, FAULT_CUT_OFF, FAULT_KINDS } FaultKind;
 
 typedef struct {
     FaultKind kind;
@@ -59,10 +58,9 @@ typedef struct Heartbeat Heartbeat;
 /* The mesh is connected; it may be freed afterwards. */
 int heartbeat_start(Heartbeat **out, const Mesh *mesh, const HeartbeatOptions *options, Error *err);
 
-/* This process cannot go on, as text says. An error is often the echo of another process's end,
- * so grace_ns are waited for such a fault; without one, this becomes the fault. Returns when it
- * was told, said, and ended() was called. From any thread but the detector's. */
-void heartbeat_fail(Heartbeat *heartbeat, const char *text, int64_t grace_ns);
+/* An error may be the echo of another process's end: waits for such a fault, wait_ns at most.
+ * Returns true when there was one, after ended(). From any thread but the detector's. */
+bool heartbeat_wait(Heartbeat *heartbeat, int64_t wait_ns);
 
 /* Says goodbye, once all processes have done their part. NULL is nothing to stop. */
 void heartbeat_stop(Heartbeat *heartbeat);

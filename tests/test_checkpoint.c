@@ -500,6 +500,27 @@ static void a_killed_run_leaves_its_last_checkpoint(void **state)
     temp_remove(folder);
 }
 
+/* What is not due is written all the same, and the collector goes on. */
+static void a_flush_writes_what_there_is(void **state)
+{
+    (void)state;
+    char      *folder = temp_make();
+    Collector *collector = open_collector(folder, NULL, 0);
+    Error      err = {""};
+
+    ok(collector_flush(collector, 60000000000, &err), &err);     /* nothing yet */
+    assert_int_equal(collector_written(collector), 0);
+    deliver(collector, 1, 2);
+    ok(collector_flush(collector, 60000000000, &err), &err);
+    assert_int_equal(collector_written(collector), 1);
+    ok(collector_flush(collector, 60000000000, &err), &err);     /* nothing new */
+    assert_int_equal(collector_written(collector), 1);
+    for (int b = 0; b < 3; b++) deliver(collector, b, 3);
+    wait_written(collector, 2);
+    close_collector(collector);
+    temp_remove(folder);
+}
+
 /* A limit on the size of files stands for a full disk. */
 static void a_full_disk_is_an_error_and_loses_nothing(void **state)
 {
@@ -519,6 +540,9 @@ static void a_full_disk_is_an_error_and_loses_nothing(void **state)
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     while (collector_deliver(collector, 0, 2, next, &err) == 0) sched_yield();
+    assert_non_null(strstr(err.text, "cannot write: File too large"));
+    err.text[0] = '\0';
+    assert_int_equal(collector_flush(collector, 60000000000, &err), -1);
     assert_non_null(strstr(err.text, "cannot write: File too large"));
     err.text[0] = '\0';
     assert_int_equal(collector_close(collector, &err), -1);
@@ -577,6 +601,7 @@ int main(void)
         cmocka_unit_test(damaged_ones_do_not_displace_whole_ones),
         cmocka_unit_test(workers_deliver_at_once),
         cmocka_unit_test(a_killed_run_leaves_its_last_checkpoint),
+        cmocka_unit_test(a_flush_writes_what_there_is),
         cmocka_unit_test(a_full_disk_is_an_error_and_loses_nothing),
         cmocka_unit_test(running_out_of_memory_is_an_error),
     };

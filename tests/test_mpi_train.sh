@@ -125,6 +125,7 @@ begin_with_ranks() {
     until_checkpoint "$WORK/keep" || return 1
     kill -KILL "$(children "$(launcher $pid)" | cut -d ' ' -f 1)"
     wait $pid 2> /dev/null
+    for ((i = 0; i < 600; i++)); do [ -z "$(left)" ] && break; sleep 0.05; done      # ranks notice that mpirun is gone
     has_checkpoint "$WORK/keep"
 }
 begin_alone() {

@@ -18,6 +18,7 @@ epochs=60 kills=0
 out=$WORK/out.safetensors folder=$WORK/checkpoint
 
 expect_status 2 'refused without --checkpoint' run "$out" dpu --restarts 2
+expect_status 2 'a timeout is refused where nobody can be missed' run "$out" dpu --timeout 5
 expect_status 2 'none is no number of restarts' run "$out" dpu --checkpoint "$folder" --restarts 0
 
 ok 'a run left alone' run "$WORK/alone.safetensors" dpu

@@ -23,7 +23,8 @@ train() {
     shift 2
     case $how in
     *.json) set -- --plan "$how" "$@" ;;
-    *)      set -- --schedule "$how" --devices "${devices:-cpu:2}" "$@" ;;
+    *)      set -- --schedule "$how" "$@"
+            [[ " $* " = *' --devices '* ]] || set -- --devices "${devices:-cpu:2}" "$@" ;;
     esac
     exec pipebd-run train --workload "$WORK/w.json" --epochs "${epochs:-5}" -o "$out" "$@"
 }
@@ -54,4 +55,12 @@ until_checkpoint() {
     for ((i = 0; i < 1000; i++)); do has_checkpoint "$1" && return; sleep 0.02; done
     echo "no checkpoint in $1"
     return 1
+}
+
+# left: processes of runs, ranks or not.
+left() {
+    local p
+    for p in /proc/[0-9]*; do
+        grep -qzF -- "$WORK/w.json" "$p/cmdline" 2> /dev/null && [ "${p#/proc/}" != $$ ] && echo "${p#/proc/}"
+    done
 }

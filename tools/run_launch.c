@@ -2,16 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#include "base/options.h"
 
 enum { PATH_BYTES = 4096 };
 
@@ -37,6 +32,17 @@ static void set_defaults(void)
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
 }
 
+int run_without(char **out, int argc, char **argv, const char *option)
+{
+    int n = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (!is_option(argv[i], option)) { out[n++] = argv[i]; continue; }
+        if (!strchr(argv[i], '=')) i++;
+    }
+    return n;
+}
+
 /* "mpirun -np P PROGRAM SUBCOMMAND ..."; free() it. */
 static char **build_line(int argc, char **argv, char *self, char *number, Error *err)
 {
@@ -48,54 +54,17 @@ static char **build_line(int argc, char **argv, char *self, char *number, Error 
     line[n++] = (char *)"-np";
     line[n++] = number;
     line[n++] = self;
-    for (int i = 0; i < argc; i++) {
-        if (!is_option(argv[i], "--processes")) { line[n++] = argv[i]; continue; }
-        if (!strchr(argv[i], '=')) i++;
-    }
+    run_without(line + n, argc, argv, "--processes");
     return line;
 }
 
-/* ---- waiting --------------------------------------------------------------------------- */
+/* ---- becoming mpirun ------------------------------------------------------------------- */
 
-static volatile sig_atomic_t interrupts;
-
-static void interrupt(int signal)
+int run_launch(int argc, char **argv, int processes, Error *err)
 {
-    (void)signal;
-    interrupts++;
-}
-
-/* mpirun would kill the ranks a moment after a SIGINT of its own; this it passes on to them. */
-static void pass_on(pid_t child, int count) { kill(child, count == 1 ? SIGUSR2 : SIGTERM); }
-
-static int wait_for(pid_t child)
-{
-    int passed = 0, status;
-
-    for (;;) {
-        if (waitpid(child, &status, 0) == child) return status;
-        if (interrupts > passed) pass_on(child, passed = interrupts);
-    }
-}
-
-/* The child, in a process group of its own: what the terminal sends comes here. */
-static void become_mpirun(char **line)
-{
-    int null = open("/dev/null", O_RDONLY);
-
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (null >= 0) dup2(null, STDIN_FILENO);
-    execvp(line[0], line);
-    fprintf(stderr, "--processes: cannot start mpirun: %s\n", strerror(errno));
-    _exit(127);
-}
-
-int run_launch(int argc, char **argv, int processes, int *status, Error *err)
-{
-    char             self[PATH_BYTES], number[16], **line;
-    ssize_t          length = readlink("/proc/self/exe", self, sizeof self - 1);
-    struct sigaction action = {.sa_handler = interrupt};
+    char    self[PATH_BYTES], number[16], **line;
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    int     null = open("/dev/null", O_RDONLY);
 
     if (length <= 0) return error_set(err, "cannot find this program: %s", strerror(errno));
     self[length] = '\0';
@@ -103,14 +72,8 @@ int run_launch(int argc, char **argv, int processes, int *status, Error *err)
     line = build_line(argc, argv, self, number, err);
     if (!line) return -1;
     set_defaults();
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    pid_t child = fork();
-    if (child == 0) become_mpirun(line);
+    if (null >= 0) dup2(null, STDIN_FILENO);     /* which mpirun would read */
+    execvp(line[0], line);
     free(line);
-    if (child < 0) return error_set(err, "--processes: %s", strerror(errno));
-    int ended = wait_for(child);
-    *status = WIFEXITED(ended) ? WEXITSTATUS(ended) : EXIT_FAILED;
-    return 0;
+    return error_set(err, "--processes: cannot start mpirun: %s", strerror(errno));
 }

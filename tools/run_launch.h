@@ -4,9 +4,11 @@
 
 #include "base/error.h"
 
-/* Starts mpirun with this command line (argv[0] the subcommand), without --processes, as so many
- * ranks, and waits for it. An interrupt asks the ranks to stop after a step, a second ends them.
- * *status: the ranks'. -1 when mpirun cannot be started. */
-int run_launch(int argc, char **argv, int processes, int *status, Error *err);
+/* Becomes mpirun, which starts this command line (argv[0] the subcommand) without --processes as
+ * so many ranks. Returns only when that is not possible. */
+int run_launch(int argc, char **argv, int processes, Error *err);
+
+/* A command line without an option and its value. Returns how many words are left, in out. */
+int run_without(char **out, int argc, char **argv, const char *option);
 
 #endif

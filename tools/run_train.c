@@ -20,10 +20,10 @@
 #include "tools/ls_options.h"
 #include "tools/run.h"
 #include "tools/run_common.h"
-#include "tools/run_launch.h"
 #include "tools/run_plan.h"
 #include "tools/run_replan.h"
-#include "tools/run_restart.h"
+#include "tools/run_supervise.h"
+#include "tools/run_vigil.h"
 #include "tools/run_watch.h"
 #include "tools/run_world.h"
 
@@ -33,7 +33,8 @@ enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output,
                *log;
-    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, log_every;
+    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, timeout,
+                log_every;
     bool        synchronise, prefetch_given, resume, replan;
     double      replan_threshold, replan_gain;           /* per cent */
     int64_t     replan_checks;
@@ -45,6 +46,7 @@ typedef struct {
     int         argc;
     char      **argv;                    /* the command line, from "train" on */
     World      *world;                   /* borrowed; NULL: this process alone */
+    Vigil      *vigil;                   /* NULL: nobody to miss */
     Workload   *workload;
     DeviceSpec  devices;                 /* of the ranks here that share cores; this one's from first_of_spec */
     int         first_of_spec;
@@ -57,6 +59,7 @@ typedef struct {
     Tensors    *teacher;                 /* NULL: random */
     Tensors    *student;
     Whereabouts *where;
+    Lookout     lookout;
     Watch       watch;
     int64_t     steps_per_epoch;
     Collector  *collector;               /* NULL: no checkpoints */
@@ -272,7 +275,7 @@ static int open_watch(Train *t, Error *err)
     if (rc == 0)
         rc = watch_open(&t->watch, &(WatchFacts){.workload = t->workload, .schedule = schedule_name(t->plan->schedule),
             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .block_step = step,
-            .where = t->where, .stop = t->stop, .log = run_world_speaks(t->world) ? s->log : NULL,
+            .where = t->where, .lookout = &t->lookout, .stop = t->stop, .log = run_world_speaks(t->world) ? s->log : NULL,
             .tend_every = s->replan ? t->replan.every : 0, .tend = run_replan_tend, .context = &t->replan,
             .log_facts = {.workload = t->workload, .plan = t->plan, .device_kind = t->devices.kind,
                           .seed = (uint64_t)s->seed, .samples = data_count(t->data),
@@ -449,7 +452,7 @@ static int run(Train *t, Error *err)
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
                    .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
-                   .where = t->where, .lookout = &t->watch.lookout, .progress = on_update, .context = t};
+                   .where = t->where, .lookout = &t->lookout, .progress = on_update, .context = t};
 
     if (s->checkpoint) {
         x.snapshot = on_snapshot;
@@ -457,7 +460,10 @@ static int run(Train *t, Error *err)
     }
     if (s->timeline) { x.record_first = RECORD_FIRST; x.record_steps = RECORD_STEPS; }
     watch_start(&t->watch);
+    vigil_keep(t->vigil, t->collector);
     int rc = run_programs(t, &x, err);
+    if (rc != 0) vigil_blame(t->vigil);
+    vigil_keep(t->vigil, NULL);
     int told = watch_end(&t->watch, rc == 0 ? err : NULL);
     if (rc == 0) rc = told;
     int kept = collector_close(t->collector, rc == 0 ? err : NULL);       /* the first error counts */
@@ -647,6 +653,15 @@ static int end_log(Train *t, int rc, Error *err)
     return rc == 0 ? told : rc;
 }
 
+static int open_vigil(Train *t, Error *err)
+{
+    int64_t      seconds = t->settings->timeout ? t->settings->timeout : VIGIL_TIMEOUT_S;
+    VigilOptions options = {.world = t->world, .command = "train", .timeout_ns = seconds * 1000000000,
+                            .lookout = &t->lookout, .checkpoint = t->settings->checkpoint};
+
+    return vigil_start(&t->vigil, &options, err);
+}
+
 /* ---- the command line ------------------------------------------------------------------- */
 
 /* ranks: this process is one of several. */
@@ -668,6 +683,7 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
     if (s->replan && (ranks || s->processes)) return error_set(err, "--replan: not across processes, whose devices are measured apart");
+    if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
     return 0;
@@ -720,6 +736,8 @@ int run_train(int argc, char **argv)
          &s.log_every, 1, (int64_t)1 << 40, NULL, false},
         {"processes", 0, OPTION_INTEGER, "P", "Run as P processes on this machine, each with --devices, through mpirun.",
          &s.processes, 1, 4096, NULL, false},
+        {"timeout", 0, OPTION_INTEGER, "SECONDS", "Processes that are not heard of for so long are given up; by default 30.",
+         &s.timeout, 1, 1000000, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "FILE", "The students' weights, safetensors.", &s.output, 0, 0, NULL, false},
@@ -729,7 +747,8 @@ int run_train(int argc, char **argv)
                         "Trains the students of a workload block by block against its teacher.", table, NULL};
     Operands operands;
     Error    err = {""};
-    Train    t = {.settings = &s, .argc = argc, .argv = argv, .replan = RUN_REPLAN_INITIALIZER};
+    Train    t = {.settings = &s, .argc = argc, .argv = argv, .lookout = LOOKOUT_INITIALIZER,
+                  .replan = RUN_REPLAN_INITIALIZER};
 
     int      status = run_world_open(&t.world, "pipebd-run train");
 
@@ -747,14 +766,15 @@ int run_train(int argc, char **argv)
         if (option_given(table, replan_only[i])) { error_set(&err, "--%s: no effect without --replan", replan_only[i]); goto done; }
     if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
     status = EXIT_FAILED;
-    if (s.restarts) return run_with_restarts(&(RestartOptions){argc, argv, s.checkpoint, (int)s.restarts});
-    if (s.processes) {
-        if (run_launch(argc, argv, (int)s.processes, &status, &err) == 0) return status;
-        goto done;
-    }
+    if (s.restarts || s.processes)
+        return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
+    if (open_vigil(&t, &err) != 0) goto done;
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
     else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
     train_close(&t);
 done:
-    return run_world_close(t.world, "pipebd-run train", status, &err);
+    if (status != EXIT_OK) vigil_blame(t.vigil);
+    status = run_world_close(t.world, "pipebd-run train", status, &err);
+    vigil_stop(t.vigil);
+    return status;
 }

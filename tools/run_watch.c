@@ -156,7 +156,7 @@ static void answer(Watch *watch, int64_t now_ns)
         line_text(watch, now_ns, &text);
         text_append(&text, "\n");
     }
-    if (!lookout_text(&watch->lookout, now_ns, &text)) {
+    if (!lookout_text(watch->lookout, now_ns, &text)) {
         pthread_mutex_lock(&watch->lock);
         text_printf(&text, "no device runs a program: %s\n", watch->doing);
         pthread_mutex_unlock(&watch->lock);
@@ -236,7 +236,7 @@ int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
     *watch = (Watch){.workload = facts->workload, .schedule = facts->schedule,
                      .steps_per_epoch = facts->steps_per_epoch, .total_steps = facts->total_steps,
                      .where = facts->where, .stop = facts->stop, .lock = PTHREAD_MUTEX_INITIALIZER,
-                     .doing = "not begun", .lookout = LOOKOUT_INITIALIZER, .busiest = -1,
+                     .doing = "not begun", .lookout = facts->lookout, .busiest = -1,
                      .tend_every = facts->tend_every, .tend = facts->tend, .context = facts->context,
                      .terminal = isatty(STDERR_FILENO)};
     watch->blocks = calloc(blocks, sizeof *watch->blocks);

@@ -26,6 +26,7 @@ typedef struct {
     int64_t         steps_per_epoch, total_steps;
     const int64_t  *block_step;          /* [blocks]: where each starts; for the call only */
     const Whereabouts *where;
+    Lookout        *lookout;             /* what runs, for an answer */
     atomic_bool    *stop;                /* set when the log cannot be written */
     const char     *log;                 /* path; NULL: none */
     LogFacts        log_facts;           /* for the call only */
@@ -50,7 +51,7 @@ typedef struct {
     bool       tend_due;
     /* the steward's */
     Steward   *steward;
-    Lookout    lookout;
+    Lookout   *lookout;                  /* borrowed */
     RunSampler *sampler;                 /* NULL: no log */
     RunLog    *log;
     Error      failure;                  /* of the log: "" none */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "tools/run_vigil.h"
 
 /* ---- beginning and end --------------------------------------------------------------- */
 
@@ -13,7 +14,10 @@ int run_world_open(World **out, const char *tool)
 {
     Error err;
 
-    if (world_open(out, &err) == 0) return 0;
+    vigil_expect();
+    int rc = world_open(out, &err);
+    vigil_have_come();
+    if (rc == 0) return 0;
     fprintf(stderr, "%s: %s\n", tool, err.text);
     return EXIT_FAILED;
 }
@@ -24,7 +28,9 @@ int run_world_close(World *world, const char *tool, int status, const Error *err
 {
     Error why = err ? *err : (Error){""};
 
-    if (world_agree(world, status == 0 ? 0 : -1, &why) != 0 && status == 0) status = EXIT_FAILED;
+    /* Ranks that were interrupted come here in good order, and wait until rank 0 has written all. */
+    bool in_order = status == EXIT_OK || status == EXIT_INTERRUPTED;
+    if (world_agree(world, in_order ? 0 : -1, &why) != 0 && status == EXIT_OK) status = EXIT_FAILED;
     if (status != 0 && run_world_speaks(world)) fprintf(stderr, "%s: %s\n", tool, why.text);
     fflush(NULL);
     world_close(world);

@@ -1,4 +1,4 @@
-#include "tools/run_restart.h"
+#include "tools/run_supervise.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,11 +16,12 @@
 #include "base/options.h"
 #include "executor/checkpoint.h"
 #include "executor/clock.h"
+#include "tools/run_launch.h"
 
 #define SECOND_NS INT64_C(1000000000)
 
 typedef struct {
-    const RestartOptions *options;
+    const SuperviseOptions *options;
     char    **argv;              /* of the child: room for --resume at the end */
     int       argc;
     pid_t     self, child;
@@ -31,25 +32,16 @@ typedef struct {
 
 /* ---- the command line --------------------------------------------------------------- */
 
-static bool is_option(const char *word, const char *name)
-{
-    size_t length = strlen(name);
-
-    return strncmp(word, name, length) == 0 && (word[length] == '\0' || word[length] == '=');
-}
-
-/* This program, the subcommand, and its arguments but --restarts N. */
+/* This program, the subcommand, and its arguments but --restarts N. (--processes run_launch()
+ * takes out.) */
 static int build_command(Supervisor *s, Error *err)
 {
-    const RestartOptions *o = s->options;
+    const SuperviseOptions *o = s->options;
 
     s->argv = calloc((size_t)o->argc + 3, sizeof *s->argv);
     if (!s->argv) return error_no_memory(err);
     s->argv[s->argc++] = (char *)"pipebd-run";
-    for (int i = 0; i < o->argc; i++) {
-        if (!is_option(o->argv[i], "--restarts")) { s->argv[s->argc++] = o->argv[i]; continue; }
-        if (!strchr(o->argv[i], '=')) i++;       /* its value */
-    }
+    s->argc += run_without(s->argv + 1, o->argc, o->argv, "--restarts");
     return 0;
 }
 
@@ -75,17 +67,28 @@ static void say(const char *format, ...)
     fputs("\n", stderr);
 }
 
+/* What asks the child to finish the step and end. mpirun would kill its ranks a second after an
+ * interrupt; SIGUSR2 it passes on, as often as it comes. */
+static int stop_signal(const Supervisor *s) { return s->options->processes > 0 ? SIGUSR2 : SIGTERM; }
+
 /* In a process group of its own, so that a terminal's interrupt comes through the parent, once;
  * without the parent it is interrupted. */
 static void become_child(const Supervisor *s)
 {
+    Error err;
+
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    prctl(PR_SET_PDEATHSIG, stop_signal(s));
     if (getppid() != s->self) _exit(EXIT_FAILED);        /* died before it was asked */
     sigprocmask(SIG_SETMASK, &s->before, NULL);
-    execv("/proc/self/exe", s->argv);
-    fprintf(stderr, "cannot start pipebd-run: %s\n", strerror(errno));
-    _exit(EXIT_USAGE);
+    if (s->options->processes > 0) {
+        run_launch(s->argc - 1, s->argv + 1, s->options->processes, &err);
+    } else {
+        execv("/proc/self/exe", s->argv);
+        error_set(&err, "cannot start %s: %s", s->argv[0], strerror(errno));
+    }
+    fprintf(stderr, "pipebd-run %s: %s\n", s->argv[1], err.text);
+    _exit(EXIT_FAILED);
 }
 
 static int start_child(Supervisor *s, Error *err)
@@ -105,8 +108,8 @@ static void take_signal(Supervisor *s, int64_t wait_ns)
     int             signal = wait_ns < 0 ? sigwaitinfo(&s->signals, NULL) : sigtimedwait(&s->signals, NULL, &wait);
 
     if (signal <= 0 || signal == SIGCHLD) return;
+    if (s->child > 0) kill(s->child, signal == SIGUSR1 ? signal : s->interrupted ? SIGTERM : stop_signal(s));
     if (signal != SIGUSR1) s->interrupted = true;
-    if (s->child > 0) kill(s->child, signal);
 }
 
 /* Returns the child's status, as wait() gives it. */
@@ -162,7 +165,7 @@ static int64_t newest(const char *folder)
     int64_t *list, number;
     int      count;
 
-    if (checkpoint_list(&list, &count, folder, NULL) != 0) return 0;
+    if (!folder || checkpoint_list(&list, &count, folder, NULL) != 0) return 0;
     number = count > 0 ? list[count - 1] : 0;
     free(list);
     return number;
@@ -217,16 +220,16 @@ static bool run_once(Supervisor *s, int used, int *code, Error *err)
     end_orphans(s);
     take_signal(s, 0);
     *code = exit_status(status);
-    if (*code == EXIT_OK) return false;
+    if (*code == EXIT_OK || s->options->restarts == 0) return false;
     int64_t     now = newest(folder);
     const char *reason = why_not(s, status, now - before, used);
     report(s, status, (double)(clock_ns() - began_ns) / 1e9, now, used, reason);
     return !reason;
 }
 
-int run_with_restarts(const RestartOptions *options)
+int run_supervised(const SuperviseOptions *options)
 {
-    static const int taken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    static const int taken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     Supervisor       s = {.options = options, .self = getpid()};
     Error            err = {""};
     int              code = EXIT_FAILED;
