@@ -76,6 +76,7 @@ NVCC        := $(firstword $(CUDA_WORDS))
 HAVE_CUDA   := $(if $(NVCC),yes)
 CUDA_CFLAGS := $(if $(HAVE_CUDA),-DHAVE_CUDA $(filter -isystem% -D%,$(CUDA_WORDS)))
 CUDA_LIBS   := $(if $(HAVE_CUDA),$(filter -L% -l% -Wl%,$(CUDA_WORDS)) -lstdc++)
+HAVE_NCCL   := $(if $(HAVE_CUDA),$(if $(filter -DHAVE_NCCL,$(CUDA_WORDS)),yes))
 
 # Machine code for each, and PTX of the newest for cards to come.
 CUDA_ARCHS  ?= 75 80 86 89 90
@@ -112,7 +113,7 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 # Without $(1): those of $(2) that include a header of kernels/ or executor/ are left out.
 without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(2))))
 
-EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi)
+EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi) $(if $(HAVE_NCCL),executor/nccl)
 
 LIBRARY_SOURCES := $(filter-out planner/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
                      $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))
@@ -122,7 +123,7 @@ TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_
 RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run_*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace_*.c))
 TOOL_SHARED     := $(filter-out tools/pipebd_% tools/run_% tools/trace_%,$(sort $(wildcard tools/*.c)))
-TEST_SOURCES    := $(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c)))
+TEST_SOURCES    := $(filter-out $(if $(HAVE_NCCL),,tests/test_nccl.c),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c))))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
@@ -144,7 +145,7 @@ CUDA_BENCH_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard bench/cuda/*.c)))
 CUDA_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/bench/cuda/%,$(CUDA_BENCH_SOURCES))
 DOUBLE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-double/bench_%,$(CUDA_BENCH_SOURCES))
 DOUBLE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-double/pipebd-run)
-DOUBLE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(wildcard tests/cuda/double_*.c)) \
+DOUBLE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/double_*.c))) \
                   $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
@@ -326,9 +327,12 @@ $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARE
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
 
+# tests/nccl_double.h stands before the libraries.
+$(BUILD)/tests/test_nccl: LINK_TEST = -Wl,-z,muldefs
+
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LIBS)
+	$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LIBS)
 
 # What a test script runs beside the tools.
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)

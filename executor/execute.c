@@ -11,6 +11,9 @@
 #include "executor/record.h"
 #include "executor/state.h"
 #include "executor/worker.h"
+#ifdef HAVE_NCCL
+#include "executor/nccl/nccl.h"
+#endif
 
 /* ---- what can be run ------------------------------------------------------------ */
 
@@ -94,6 +97,35 @@ static int find_first_steps(Run *run, Error *err)
     return 0;
 }
 
+/* Another rank, or a transport's own thread, failed. */
+static void fail_with_others(void *context, const Error *err) { run_fail(context, err); }
+
+#ifdef HAVE_NCCL
+static int open_nccl(Run *run, const TransportOptions *options, Error *err)
+{
+    enum { LIMIT_MS = 600000 };          /* a first step measures algorithms */
+    NcclOptions nccl = {*options, run->x->first_of_spec, LIMIT_MS, fail_with_others, run};
+
+    return nccl_new(&run->transport, &nccl, err);
+}
+#else
+static int open_nccl(Run *run, const TransportOptions *options, Error *err)
+{
+    (void)run; (void)options;
+    return error_set(err, "cards of several processes need NCCL, which this build does not have");
+}
+#endif
+
+static int open_transport(Run *run, const TransportOptions *options, Error *err)
+{
+    const Execution *x = run->x;
+
+    if (!device_spec_queues(x->devices))
+        return (world_size(x->world) > 1 ? remote_new : local_new)(&run->transport, options, err);
+    if (x->devices->nccl || world_size(x->world) > 1) return open_nccl(run, options, err);
+    return local_queued_new(&run->transport, options, err);
+}
+
 static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }
 static void  rows_release(const void *devices, void *rows) { host_release(devices, rows); }
 
@@ -126,11 +158,7 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     if (find_first_steps(run, err) != 0) return -1;
     buffers_messages(message_count, x->program, x->workload);
     run->message_count = message_count;
-    if (device_spec_queues(x->devices) && world_size(x->world) > 1)
-        return error_set(err, "cuda devices are those of one process here, there are %d", world_size(x->world));
-    int (*make)(Transport **, const TransportOptions *, Error *) = device_spec_queues(x->devices) ? local_queued_new
-                                                                 : world_size(x->world) > 1 ? remote_new : local_new;
-    if (make(&run->transport, &transport, err) != 0) return -1;
+    if (open_transport(run, &transport, err) != 0) return -1;
     if (share_open(&run->share, x, number, run->linked, err) != 0) return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }
@@ -148,9 +176,6 @@ static void close_run(Run *run)
     free(run->peak_bytes);
     free(run->first);
 }
-
-/* Another rank failed. */
-static void fail_with_others(void *context, const Error *err) { run_fail(context, err); }
 
 /* Starts the workers of the devices here and waits for them. The caller comes to the gate with them, to see when
  * the run starts and ends. */

@@ -65,6 +65,7 @@ typedef struct {
 typedef struct {
     void (*use)(Device *device, StreamNumber stream);
     int  (*finish)(Device *device, Error *err);
+    void *(*native)(Device *device);
     int  (*mark_new)(Mark **out, Device *device, Error *err);
     void (*mark_free)(Mark *mark);
     int  (*mark_set)(Device *device, Mark *mark, Error *err);

@@ -39,6 +39,7 @@ typedef struct {
     int  cards[CARDS_MAX], card_count;   /* cuda: numbers of cards, each cut into slices: */
     int  slices;             /* of a card; 1: whole cards */
     Precision precision;
+    bool nccl;               /* NCCL moves between cards, not copies between peers */
     /* what device_spec_ask() finds */
     int  cores;              /* of the machine that this process may use */
     char kind[96];           /* as traces name it: "1 core of AMD EPYC", "NVIDIA H100 80GB HBM3, 33 of 132 SMs" */
@@ -57,6 +58,9 @@ bool device_spec_queues(const DeviceSpec *spec);         /* they do their work l
 /* "fp32", "tf32", "bf16". Those that the devices cannot compute in are refused. */
 int         device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err);
 const char *precision_name(Precision precision);
+
+/* Sets nccl, or says why these devices have no use for it. */
+int  device_spec_set_nccl(DeviceSpec *spec, Error *err);
 
 /* Facts for a trace's notes, "driver 580.65, CUDA 13.0, ..."; nothing for the CPU. After device_spec_ask(). */
 int  device_spec_facts(const DeviceSpec *spec, Text *out, Error *err);

@@ -104,3 +104,19 @@ int device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err)
     }
     return error_set(err, "precision \"%s\": expected fp32, tf32 or bf16", text);
 }
+
+/* ---- NCCL ---- */
+
+int device_spec_set_nccl(DeviceSpec *spec, Error *err)
+{
+    if (spec->type != DEVICE_CUDA) return error_set(err, "--nccl: no effect with cpu devices");
+    if (spec->slices > 1)
+        return error_set(err, "--nccl: NCCL takes a card once, these are %d slices of each, which copies serve", spec->slices);
+    if (spec->count < 2) return error_set(err, "--nccl: no effect with one device");
+#ifndef HAVE_NCCL
+    return error_set(err, "--nccl: this build has no NCCL; make config says what it needs");
+#else
+    spec->nccl = true;
+    return 0;
+#endif
+}

@@ -27,6 +27,8 @@ int mark_finish(const Mark *mark, Error *err) { return mark->backend->streams->m
 
 int64_t mark_since_ns(const Mark *from, const Mark *mark) { return mark->backend->streams->mark_since_ns(from, mark); }
 
+void *stream_native(Device *device) { return device->backend->streams->native(device); }
+
 /* ---- work ---- */
 
 int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err)

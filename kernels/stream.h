@@ -54,6 +54,10 @@ int64_t mark_since_ns(const Mark *from, const Mark *mark);
 /* The calling thread waits for all streams; reports any error before. */
 int  device_finish(Device *device, Error *err);
 
+/* The stream that is used, as the libraries of the backend name it: a cudaStream_t. For what moves between
+ * devices by such a library (executor/nccl). */
+void *stream_native(Device *device);
+
 /* ---- memory of the host ---- */
 
 /* Memory that copies to and from any device of the spec can use while the program goes on; zeroed, NULL

@@ -317,6 +317,8 @@ static int queued_backward(Operator *op, const OperatorCall *call, Error *err)
 
 static void queued_use(Device *device, StreamNumber stream) { queued(device)->use = stream; }
 
+static void *queued_native(Device *device) { return &queued(device)->streams[queued(device)->use]; }
+
 static int queued_finish(Device *device, Error *err) { (void)err; queued_catch_up(queued(device)); return 0; }
 
 static int queued_mark_new(Mark **out, Device *device, Error *err)
@@ -521,7 +523,7 @@ static void queued_range_begin(Device *device, const char *name)
 static void queued_range_end(Device *device) { queued(device)->ranges--; }
 
 static const StreamOps queued_streams = {
-    .use = queued_use, .finish = queued_finish, .mark_new = queued_mark_new, .mark_free = queued_mark_free,
+    .use = queued_use, .finish = queued_finish, .native = queued_native, .mark_new = queued_mark_new, .mark_free = queued_mark_free,
     .mark_set = queued_mark_set, .mark_wait = queued_mark_wait, .mark_finish = queued_mark_finish,
     .mark_since_ns = queued_mark_since_ns, .host_alloc = queued_host_alloc, .host_release = queued_host_release,
     .load = queued_load, .move = queued_move, .reaches = queued_reaches, .sum = queued_sum_of,

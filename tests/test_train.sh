@@ -43,6 +43,9 @@ refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule t
 refuses 1 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
 refuses 1 'data that does not fit' 'images are 3 x 32 x 32' --schedule dpu --devices cpu:2 --data cifar10:nothere
 refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
+refuses 1 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
+refuses 1 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
+refuses 1 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
 refuses 1 'an option without effect' '--sync-batchnorm: no effect' --schedule dpu --devices cpu:2 --sync-batchnorm
 
 plan() { printf '{"format": "pipebd-plan", "version": 1, "schedule": "dpu", "blocks": %d, "devices": %d, "batch": %d,

@@ -44,10 +44,11 @@ static int keep_choices(const DeviceSpec *devices, Error *err)
     return device_keep_choices(devices, path, err);
 }
 
-int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool ask, Error *err)
+int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask, Error *err)
 {
     if (device_spec_read(out, devices, err) != 0) return -1;
     if (precision && device_spec_set_precision(out, precision, err) != 0) return -1;
+    if (nccl && device_spec_set_nccl(out, err) != 0) return -1;
     if (!ask) return 0;
     if (device_spec_ask(out, err) != 0) return -1;
     return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;

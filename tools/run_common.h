@@ -18,9 +18,9 @@ bool run_interrupted(void);
 #define RUN_DEVICES "DEVICES"
 #define RUN_DEVICES_HELP "The devices: cpu:N, N groups of the machine's cores; cuda:0,1 cards; cuda:0/4 a card in four."
 
-/* The devices of --devices and --precision (NULL: fp32). ask: the machine is asked whether it has them; else
+/* The devices of --devices, --precision (NULL: fp32) and --nccl. ask: the machine is asked whether it has them; else
  * they are only read. */
-int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool ask, Error *err);
+int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask, Error *err);
 
 /* The loader: lanes (0) and prefetch (-1: not given) as asked for. Where devices use all cores, lanes
  * would only take them away: then a device loads its own rows. */

@@ -18,7 +18,7 @@ int measure_check(MeasureSettings *s, const Option *table, Error *err)
     if (!s->devices) return error_set(err, "expected --devices, as in cpu:2 or cuda:0/4");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
         return error_set(err, "--lanes: no effect with --prefetch 0");
-    return run_devices(&devices, s->devices, s->precision, false, err);
+    return run_devices(&devices, s->devices, s->precision, s->nccl, false, err);
 }
 
 /* The teacher's weights from a file, or from what the workload names. */
@@ -48,7 +48,7 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, Err
 {
     *out = (MeasureInputs){.world = world, .stop = run_catch_interrupt(), .lookout = LOOKOUT_INITIALIZER};
     out->steward = steward_of_lookout(&out->lookout);
-    if (run_devices(&out->devices, s->devices, s->precision, true, err) != 0) return -1;
+    if (run_devices(&out->devices, s->devices, s->precision, s->nccl, true, err) != 0) return -1;
     if (run_world_devices(world, &out->devices, &out->first_of_spec, err) != 0) return -1;
     out->device_count = world_all_devices(world, out->devices.count);
     if (workload_read(&out->workload, s->workload, err) != 0) return -1;

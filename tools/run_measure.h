@@ -17,6 +17,7 @@
 
 typedef struct {
     const char *workload, *devices, *precision, *data, *teacher;
+    bool        nccl;
     int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's; lanes 0: chosen */
     bool        prefetch_given;
 } MeasureSettings;
@@ -27,6 +28,8 @@ typedef struct {
     {"workload", 0, OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \
      NULL, false},                                                                                              \
     {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL, false},              \
+    {"nccl", 0, OPTION_FLAG, NULL, "NCCL moves between cards, not copies between peers.", &(m).nccl, 0, 0,      \
+     NULL, false},                                                                                              \
     {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16.", &(m).precision, 0, 0,     \
      NULL, false},                                                                                              \
     {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER, instead of the "  \

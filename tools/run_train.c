@@ -35,7 +35,7 @@ typedef struct {
                *log;
     int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, timeout,
                 log_every;
-    bool        synchronise, prefetch_given, resume, replan;
+    bool        nccl, synchronise, prefetch_given, resume, replan;
     double      replan_threshold, replan_gain;           /* per cent */
     int64_t     replan_checks;
 } Settings;
@@ -306,7 +306,7 @@ static int open_all(Train *t, Error *err)
         plan_free(t->plan);
         t->plan = NULL;
     }
-    if (run_devices(&t->devices, s->devices ? s->devices : devices, s->precision, true, err) != 0) return -1;
+    if (run_devices(&t->devices, s->devices ? s->devices : devices, s->precision, s->nccl, true, err) != 0) return -1;
     if (run_world_devices(t->world, &t->devices, &t->first_of_spec, err) != 0) return -1;
     t->device_count = world_all_devices(t->world, t->devices.count);
     if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
@@ -702,6 +702,7 @@ int run_train(int argc, char **argv)
         {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP " By default cpu:N, as many as the plan is for.", &s.devices, 0, 0,
          NULL, false},
         {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16; by default fp32.", &s.precision, 0, 0, NULL, false},
+        {"nccl", 0, OPTION_FLAG, NULL, "NCCL moves rows and gradients between cards, not copies between peers.", &s.nccl, 0, 0, NULL, false},
         {"data", 0, OPTION_STRING, "SOURCE", "Where samples come from: " DATA_SOURCES "; by default the workload's.",
          &s.data, 0, 0, NULL, false},
         {"epochs", 0, OPTION_INTEGER, "N", "Epochs that every block is trained.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},

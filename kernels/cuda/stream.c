@@ -22,6 +22,8 @@ static void use(Device *base, StreamNumber stream)
     device->stream = device->streams[stream];
 }
 
+static void *native(Device *base) { return cuda_device(base)->stream; }
+
 static int finish(Device *base, Error *err)
 {
     CudaDevice *device = cuda_device(base);
@@ -186,7 +188,7 @@ static void end_range(Device *device)
 }
 
 const StreamOps cuda_streams = {
-    .use = use, .finish = finish, .mark_new = make_mark, .mark_free = free_mark, .mark_set = set_mark,
+    .use = use, .finish = finish, .native = native, .mark_new = make_mark, .mark_free = free_mark, .mark_set = set_mark,
     .mark_wait = wait_for_mark, .mark_finish = finish_mark, .mark_since_ns = since, .host_alloc = alloc_host,
     .host_release = release_host, .load = load, .move = move, .reaches = reaches, .sum = sum, .sum_doubles = sum_doubles,
     .replay_begin = cuda_replay_begin, .replay_end = cuda_replay_end, .replay_forget = cuda_replay_forget,

@@ -4,6 +4,7 @@
  *     double_runtime.c   cards, memory, streams, events, graphs
  *     double_cudnn.c     convolutions, slow loops
  *     double_blas.c      products, slow loops
+ *     double_nccl.c      messages between cards
  *     emulator.{h,cpp}   runs the kernels of .cu files, compiled as C++
  *
  * To be caught are mistakes of the host's side that a card shows only sometimes:
