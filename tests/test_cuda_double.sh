@@ -125,6 +125,8 @@ if [ -n "$double" ]; then
     }
     ok 'a card that is not there' says 'there is no such card, but 0 Double of a card, 1 Double' train --schedule tr --devices cuda:0,2 -o x.st
     ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
+    ok 'a driver without slices' says 'slices of a card need a driver of CUDA 12.4' \
+        env PIPEBD_DOUBLE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
     # Memory that runs out, wherever: one line, or enough.
     enough=
     for bytes in $(seq 500000 60000 2000000); do

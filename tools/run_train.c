@@ -168,11 +168,11 @@ static int check_ranks(const Train *t, Error *err)
     }
     plan_text(t->plan, &plan);
     text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\nhash of the plan\t%016" PRIx64
-                "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
+                "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
                 "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
                 "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n", PIPEBD_VERSION, t->workload->hash,
                 hash_bytes(HASH_START, text_string(&plan), plan.length), teacher,
-                precision_name(t->devices.precision), data, data_count(t->data),
+                precision_name(t->devices.precision), s->nccl ? "yes" : "no", data, data_count(t->data),
                 t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
                 s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no");
     int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
