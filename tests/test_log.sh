@@ -113,12 +113,12 @@ goes_on() {
 }
 ok 'the command that it prints goes on, and adds to the log' goes_on
 
-# Waits until process $1 catches SIGUSR1 (signal 10).
+# Waits until process $1 is the tool, no shell any more, and catches SIGUSR1 (signal 10).
 listens() {
     for ((i = 0; i < 400; i++)); do
         local caught
         caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2> /dev/null)
-        [ -n "$caught" ] && [ $((16#$caught >> 9 & 1)) -eq 1 ] && return 0
+        [ "$(cat "/proc/$1/comm" 2> /dev/null)" = pipebd-run ] && [ -n "$caught" ] && [ $((16#$caught >> 9 & 1)) -eq 1 ] && return 0
         sleep 0.05
     done
     return 1
