@@ -90,15 +90,12 @@ make_all() {
     make -j"$(nproc)" BUILD="$build" ${arch:+CUDA_ARCHS=$arch} all "$build/bench/blocks"
 }
 
-# The tests of the backend: programs that write TAP themselves (tests/run.sh counts).
 make_tests() {
-    local names
-    names=$(cd tests/cuda 2> /dev/null && ls test_*.c)
-    if [ -z "$names" ]; then echo 'there is no test of the backend'; return 77; fi
-    # shellcheck disable=SC2046,SC2086  # words
-    make -j"$(nproc)" BUILD="$build" ${arch:+CUDA_ARCHS=$arch} $(printf "$build/tests/cuda/%s\n" $names | sed 's/\.c$//')
+    # shellcheck disable=SC2086
+    make -j"$(nproc)" BUILD="$build" ${arch:+CUDA_ARCHS=$arch} cuda-tests
 }
 
+# Programs that write TAP themselves (tests/run.sh counts).
 backend_tests() {
     local found=()
     for program in "$build"/tests/cuda/test_*; do
@@ -106,6 +103,12 @@ backend_tests() {
     done
     if [ ${#found[@]} -eq 0 ]; then echo 'no test of the backend was built'; return 77; fi
     PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$PWD/$build/bin tests/run.sh "${found[@]}"
+}
+
+# What is tested with a double of CUDA elsewhere.
+run_tests() {
+    case $device in cuda:*) ;; *) echo 'not a card'; return 77 ;; esac
+    PIPEBD_ROOT=$root PIPEBD_BIN=$bin PIPEBD_RUN=$bin/pipebd-run tests/run.sh tests/test_cuda_double.sh
 }
 
 # of_workload NAME[:BATCH]: sets workload and options.
@@ -174,6 +177,17 @@ print(json.dumps(plan))
 END
 }
 
+# Kernels and products beside the card's peaks.
+kernels_bench() {
+    local found=0 program
+    for program in "$build"/bench/cuda/*; do
+        if [ ! -x "$program" ] || [ -d "$program" ]; then continue; fi
+        found=1
+        "$program" | tee -a "$out/kernels.md" || return 1
+    done
+    if [ $found -eq 0 ]; then echo 'no bench of kernels was built'; return 77; fi
+}
+
 blocks_bench() {   # blocks_bench WORKLOAD PRECISION ROWS
     "$build/bench/blocks" "$device" "$1" "$2" "$3" "$repeats" > "$out/blocks-$1-$2.json"
 }
@@ -197,6 +211,7 @@ summary() {
         for file in "$out"/validate-*.txt; do
             if [ -s "$file" ]; then printf '\n## %s\n\n```\n%s\n```\n' "$(basename "$file" .txt)" "$(cat "$file")"; fi
         done
+        if [ -s "$out/kernels.md" ]; then printf '\n'; cat "$out/kernels.md"; fi
         if [ -s "$out/torch.md" ]; then printf '\n'; cat "$out/torch.md"; fi
     } > "$out/summary.md"
     local packed
@@ -212,6 +227,8 @@ if [ -z "$build" ]; then build=build/gpu needs_build=1; fi
 bin=$build/bin
 case $bin in /*) ;; *) bin=$root/$bin ;; esac
 devices=${slices##*[:/]}
+# What is chosen by measurement is chosen once: another process would choose, and round, otherwise.
+PIPEBD_CHOICES=$out/choices.txt
 root=$root out=$out python=$python device=$device slices=$slices build=$build slug=$slug arch=${arch:-}
 # shellcheck disable=SC2046  # names
 export -f $(declare -F | cut -d ' ' -f 3)
@@ -222,6 +239,7 @@ if [ -n "$needs_build" ]; then
 fi
 if has compute-sanitizer && [ "$slug" != cpu ]; then part backend-tests-sanitized 90 backend_tests 'compute-sanitizer --error-exitcode 99'; fi
 part backend-tests 60 backend_tests
+if has jq; then part pipebd-run-on-the-card 60 run_tests; else note pipebd-run-on-the-card 'left out: there is no jq'; fi
 if has "$python"; then
     part students-like-the-cpu 40 like_the_cpu
     part same-bits-under-every-schedule 60 same_bits
@@ -234,6 +252,7 @@ for spec in $workloads; do
     part "validate-${spec%%:*}-one" 40 validate "$spec" "$device" "validate-${spec%%:*}-one"
     if [ -n "$cards" ]; then part "validate-${spec%%:*}-cards" 40 validate "$spec" "$cards" "validate-${spec%%:*}-cards"; fi
 done
+part kernels 60 kernels_bench
 for spec in $workloads; do
     of_workload "$spec"
     rows=256
