@@ -174,11 +174,11 @@ static Fiber *fiber_at(int i)
     Fiber *f = &e.fiber[i];
 
     if (i < e.fibers) return f;
+#ifdef __SANITIZE_ADDRESS__
+    __asan_unpoison_memory_region(f, sizeof *f);         /* a thread's own, where another's stack has been */
+#endif
     f->stack = static_cast<char *>(mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     if (f->stack == MAP_FAILED) { perror("emulator: mmap"); abort(); }
-#ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(f->stack, STACK_BYTES);        /* where a thread's stack may have been */
-#endif
     f->waits = false;
     begin_at(&f->place, f->stack, fiber_main);
     e.fibers++;
