@@ -1,5 +1,5 @@
-# Sourced after tests/tap.sh and tests/training.sh by scripts that disturb runs of several
-# processes: starts them, finds their ranks, injects faults, and checks what is left.
+# Sourced after tests/tap.sh, tests/mpi.sh and tests/training.sh by scripts that disturb runs of
+# several processes: starts them, finds their ranks, injects faults, and checks what is left.
 #
 #     fault kill|stop [RANK]   of a rank (a random one), by a signal
 #     fault cut [RANK]         of the rank's host, by taking its network down (tests/hosts.sh)
@@ -9,12 +9,9 @@
 # of $processes devices under $schedule; what they make is compared with $WORK/alone.SCHEDULE.safetensors
 # (alone). Randomness is RANDOM's. A run's words go to $WORK/.run. Waits have generous ends, and fail.
 
-: "${timeout:=3}"                        # of the runs, seconds
+timeout=${PIPEBD_TIMEOUT:-4}              # of the runs, seconds
 injections=0 noticed=0
 processes=3 schedule=dpu out=$WORK/out.safetensors folder=$WORK/checkpoint
-
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # ranks: "RANK PID" of every rank of this script's runs that lives, by the environment that mpirun gives.
 ranks() {
@@ -112,10 +109,6 @@ named() {
     echo "no line names rank $victim after $1:"
     cat "$WORK/.run"
     return 1
-}
-
-can_run_ranks() {
-    [ -x "$PIPEBD_BIN/pipebd-run" ] && command -v mpirun > /dev/null && pipebd-run train --help | grep -q -- --processes
 }
 
 # alone SCHEDULE: in one process, with nothing disturbing it.

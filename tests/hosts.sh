@@ -22,6 +22,7 @@ hosts_enter() {
     unshare "${user[@]}" --mount --net --pid --fork --mount-proc sh -c \
         'mount -t tmpfs tmpfs /run && ip link add br0 type bridge && mkdir /run/netns && ip netns add h' > /dev/null 2>&1 \
         || { hosts_missing='network namespaces are not allowed here'; return; }
+    rm -rf "$WORK"                       # the script makes another
     PIPEBD_NAMESPACES=1 exec unshare "${user[@]}" --mount --net --pid --fork --kill-child --mount-proc bash "$0" "$@"
 }
 

@@ -5,12 +5,12 @@
 # byte, that does not end in time, that leaves a process or a file behind, or whose lost rank is not
 # named. make soak SECONDS=N.
 . "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/mpi.sh"
 . "$(dirname "$0")/hosts.sh"
-. "$(dirname "$0")/training.sh"
-. "$(dirname "$0")/faults.sh"
-
-can_run_ranks || { echo 'pipebd-run with MPI is not built' >&2; exit 1; }
 hosts_enter "$@"
+. "$(dirname "$0")/training.sh"
+PIPEBD_TIMEOUT=${PIPEBD_TIMEOUT:-10}
+. "$(dirname "$0")/faults.sh"
 
 length=${PIPEBD_SECONDS:-3600}
 seed=${PIPEBD_SEED:-$(($(date +%s) % 32768))}

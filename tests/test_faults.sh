@@ -5,14 +5,11 @@
 # run that was left alone, to the byte. PIPEBD_ROUNDS rounds of 10 faults (1; make check-faults
 # has 20), PIPEBD_SEED chooses the moments.
 . "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/mpi.sh"
 . "$(dirname "$0")/hosts.sh"
+hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
 . "$(dirname "$0")/faults.sh"
-if ! can_run_ranks; then
-    echo '1..0 # SKIP pipebd-run with MPI is not built'
-    exit 0
-fi
-hosts_enter "$@"
 
 rounds=${PIPEBD_ROUNDS:-1}
 seed=${PIPEBD_SEED:-1}
@@ -30,6 +27,16 @@ many() {
 
 ok 'ranks killed and stopped under mpirun, resumed' many disturbed mpirun kill kill stop
 ok 'ranks killed and stopped, restarted by itself' many restarted kill kill launcher stop kill
+# Nothing is kept of a profile, but it does not hang either.
+profile() {
+    clear
+    in_background exec mpirun -np 2 "$PIPEBD_BIN/pipebd-run" profile --workload "$WORK/w.json" --devices cpu:1 \
+        --trials 100000 -o "$WORK/trace.json"
+    for ((i = 0; i < 1000; i++)); do watched && break; sleep 0.03; done
+    fault kill $((RANDOM % 2)) && over && named kill && grep -q 'nothing is kept' "$WORK/.run" && nothing_left
+}
+ok 'a profile of which a rank is killed' profile
+
 if [ -n "$hosts_missing" ]; then
     skip 'hosts cut off and a rank of them killed, resumed' "$hosts_missing"
 else

@@ -44,10 +44,13 @@ static int check_ranks(const MeasureInputs *in, const MeasureSettings *s, const 
     return rc;
 }
 
-int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, Error *err)
+int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, const char *command, Error *err)
 {
     *out = (MeasureInputs){.world = world, .stop = run_catch_interrupt(), .lookout = LOOKOUT_INITIALIZER};
     out->steward = steward_of_lookout(&out->lookout);
+    VigilOptions vigil = {.world = world, .command = command, .timeout_ns = VIGIL_TIMEOUT_S * INT64_C(1000000000),
+                          .lookout = &out->lookout};
+    if (vigil_start(&out->vigil, &vigil, err) != 0) return -1;
     if (run_devices(&out->devices, s->devices, s->precision, s->nccl, true, err) != 0) return -1;
     if (run_world_devices(world, &out->devices, &out->first_of_spec, err) != 0) return -1;
     out->device_count = world_all_devices(world, out->devices.count);
@@ -71,8 +74,10 @@ int measure_say_ranks(const MeasureInputs *in, Error *err)
     return rc;
 }
 
-void measure_close(MeasureInputs *inputs)
+void measure_close(MeasureInputs *inputs, bool failed)
 {
+    if (failed) vigil_blame(inputs->vigil);
+    vigil_stop(inputs->vigil);
     steward_end(inputs->steward);
     tensors_free(inputs->teacher);
     data_free(inputs->data);

@@ -13,6 +13,7 @@
 #include "kernels/device.h"
 #include "tools/run_common.h"
 #include "tools/run_steward.h"
+#include "tools/run_vigil.h"
 #include "workloads/workload.h"
 
 typedef struct {
@@ -59,14 +60,16 @@ typedef struct {
     atomic_bool *stop;       /* an interrupt sets it */
     Lookout     lookout;
     Steward    *steward;     /* answers SIGUSR1 */
+    Vigil      *vigil;       /* over the other ranks; NULL: none */
 } MeasureInputs;
 
 /* What is missing or does not go together: bad usage. */
 int  measure_check(MeasureSettings *settings, const Option *table, Error *err);
 
-/* measure_close() out either way. Every rank calls it; refuses what differs between them. */
-int  measure_open(MeasureInputs *out, const MeasureSettings *settings, World *world, Error *err);
-void measure_close(MeasureInputs *inputs);
+/* measure_close() out either way. Every rank calls it; refuses what differs between them. command: the
+ * subcommand's name. */
+int  measure_open(MeasureInputs *out, const MeasureSettings *settings, World *world, const char *command, Error *err);
+void measure_close(MeasureInputs *inputs, bool failed);
 
 /* Who is where, to standard error, when there are several. */
 int  measure_say_ranks(const MeasureInputs *inputs, Error *err);

@@ -21,14 +21,14 @@ static int run(const Settings *s, World *world, Error *err)
     int           rc = -1;
 
     if (run_world_speaks(world) && file_check_writable(s->output, err) != 0) return -1;
-    if (measure_open(&in, &s->measure, world, err) != 0 || measure_say_ranks(&in, err) != 0) goto done;
+    if (measure_open(&in, &s->measure, world, "profile", err) != 0 || measure_say_ranks(&in, err) != 0) goto done;
     progress_start(&progress, "profile", 1);
     rc = measure_profile(&trace, &in, &s->measure, &progress, err);
     progress_end(&progress);
     if (rc == 0 && run_world_speaks(world)) rc = file_write(s->output, text_string(&trace), trace.length, err);
 done:
     text_free(&trace);
-    measure_close(&in);
+    measure_close(&in, rc != 0);
     return rc;
 }
 

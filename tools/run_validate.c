@@ -280,7 +280,7 @@ static int run(const Settings *s, unsigned schedules, World *world, Error *err)
     int  rc = -1;
 
     if (speaks && s->update && file_check_writable(s->update, err) != 0) return -1;
-    if (measure_open(&job.inputs, &s->measure, world, err) != 0 || measure_say_ranks(&job.inputs, err) != 0) goto done;
+    if (measure_open(&job.inputs, &s->measure, world, "validate", err) != 0 || measure_say_ranks(&job.inputs, err) != 0) goto done;
     if (speaks && make_folder(s->output, err) != 0) goto done;
     if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || check_ranks(&job, schedules) != 0) goto done;
     if (compare_all(&job, schedules) != 0) goto done;
@@ -289,7 +289,7 @@ done:
     validation_free(&job.validation);
     scenario_free(&job.scenario);
     trace_free(job.trace);
-    measure_close(&job.inputs);
+    measure_close(&job.inputs, rc != 0);
     return rc;
 }
 

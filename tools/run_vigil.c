@@ -74,7 +74,7 @@ static void fault(void *context, const Fault *fault, bool says)
         dprintf(STDERR_FILENO, "pipebd-run %s: %s; --resume goes on from the last checkpoint in %s\n", v->o.command,
                 fault->text, v->o.checkpoint);
     else
-        dprintf(STDERR_FILENO, "pipebd-run %s: %s; without --checkpoint nothing is kept\n", v->o.command, fault->text);
+        dprintf(STDERR_FILENO, "pipebd-run %s: %s; nothing is kept\n", v->o.command, fault->text);
 }
 
 /* MPI would wait for the process that is lost, so this is no orderly end. */

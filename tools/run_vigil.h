@@ -13,10 +13,10 @@ enum { VIGIL_TIMEOUT_S = 30 };           /* by default */
 
 typedef struct {
     World      *world;
-    const char *command;         /* "train": what lines start with */
+    const char *command;         /* the subcommand, "train": what lines start with */
     int64_t     timeout_ns;
     Lookout    *lookout;         /* what runs here */
-    const char *checkpoint;      /* the folder; NULL: none */
+    const char *checkpoint;      /* the folder from which one may go on; NULL: nothing is kept */
 } VigilOptions;
 
 typedef struct Vigil Vigil;
