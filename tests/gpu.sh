@@ -141,10 +141,11 @@ train() {   # train NAME ARGUMENT...
     "$bin/pipebd-run" train --workload digits --seed 1 -o "$out/$name.safetensors" "$@"
 }
 
-# Students of the digits on one device and in stages: the CPU's, to rounding.
+# Students of the digits, the CPU's but for rounding, which 23 steps at a rate of 0.6 make more of: devices of
+# the CPU of different widths differ by 1e-4, the double of CUDA by 4e-3.
 like_the_cpu() {
     train student --schedule dpu --devices "$device" || return 1
-    "$python" tests/students.py compare "$out/student.safetensors" tests/golden/digits-student.csv 5e-3
+    "$python" tests/students.py compare "$out/student.safetensors" tests/golden/digits-student.csv 2e-2
 }
 
 # Bit for bit the same under every schedule that splits no batch.

@@ -23,6 +23,22 @@ no_card() {
 }
 ok 'no card: one line, and status 1' no_card
 
+# What a card is called, and that parts without time are left out: with a stand-in of nvidia-smi.
+cat > "$WORK/bin/nvidia-smi" <<'END'
+#!/bin/sh
+case $1 in
+-L) echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)'; echo 'GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-2)' ;;
+--query-gpu=compute_cap) echo 9.0 ;;
+esac
+END
+named() {
+    PATH=$WORK/bin:$PATH GPU_SECONDS=1 GPU_BUILD=$WORK bash "$gpu" "$WORK/named"
+    cat "$WORK/named/summary.md"
+    [ "$(head -n 1 "$WORK/named/summary.md")" = '# h100' ] && grep -q 'Devices: cuda:0 and cuda:0/4 and cuda:0,1\.$' "$WORK/named/summary.md" \
+        && grep -q '^| profile-digits | left out: the time was used up |$' "$WORK/named/summary.md"
+}
+ok 'two cards, and no time' named
+
 on_the_cpu() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 bash "$gpu" "$WORK/results"; }
 ok 'every part, on devices of the CPU' on_the_cpu
 
