@@ -11,8 +11,9 @@
  * listener named. MPI keeps the order of headers, and of payloads, between two ranks.
  *
  * MPI cannot be waited for together with a condition, so the thread looks again and again: at
- * once while somebody with a core to spare is waiting (hurry()), after a short sleep while
- * something is on its way, and after a longer one otherwise. post() wakes it. */
+ * once while somebody with a core to spare is waiting (hurry()); otherwise after a sleep, short at
+ * first while something is on its way. post() wakes it. So what devices do not wait for is slow,
+ * and takes little from them. */
 #include <mpi.h>
 #include <pthread.h>
 #include <sched.h>
@@ -27,9 +28,9 @@
 
 enum { TAG_HEADER, TAG_PAYLOAD };
 enum { INLINE_BYTES = 176, PIECE_BYTES = 1 << 30, CLOSE_MS = 1000 };
-/* Pauses between two looks: while something is on its way, or rows and sums came a moment ago; else.
- * A look takes about 10 us of a core that a device may be using. */
-enum { BUSY_NS = 20000, IDLE_NS = 500000, MOMENT_NS = 300000 };
+/* Pauses between two looks: after something went on while more is on its way, twice as long each
+ * time; the longest, when nothing is. A look takes about 10 us of a core that a device may be using. */
+enum { LEAST_NS = 20000, MOST_NS = 500000 };
 
 typedef struct {
     Message message;
@@ -75,7 +76,7 @@ typedef struct {
     Owner          *owner;
     int            *done;
     int             count, capacity;
-    int64_t         rows_ns;             /* when rows or sums came or went */
+    int64_t         pause_ns;            /* before the next look */
     /* everybody's */
     atomic_int      hurried;
     atomic_int      under_way[PORT_COUNT];
@@ -183,12 +184,6 @@ static Outgoing *take_posted(MpiLink *l)
     return o;
 }
 
-/* More of them follows soon; losses and the like come alone. */
-static void note_rows(MpiLink *l, const Message *m)
-{
-    if (m->port == PORT_TRANSPORT) l->rows_ns = clock_ns();
-}
-
 static bool start_posted(MpiLink *l)
 {
     Outgoing *o = take_posted(l);
@@ -196,7 +191,6 @@ static bool start_posted(MpiLink *l)
 
     while (o) {
         Outgoing *next = o->next;
-        note_rows(l, &o->header.message);
         start_outgoing(l, o);
         o = next;
     }
@@ -258,7 +252,6 @@ static bool take_headers(MpiLink *l)
         if (!flag) return some;
         Header h = l->header;
         expect_header(l);
-        note_rows(l, &h.message);
         if (h.message.bytes <= INLINE_BYTES) take_inline(l, &h);
         else                                 expect_payload(l, &h.message);
         some = true;
@@ -303,8 +296,9 @@ static void sleep_until_posted(MpiLink *l, int64_t pause_ns)
 
 static void rest(MpiLink *l)
 {
-    if (atomic_load(&l->hurried) > 0) sched_yield();
-    else sleep_until_posted(l, l->count || clock_ns() - l->rows_ns < MOMENT_NS ? BUSY_NS : IDLE_NS);
+    if (atomic_load(&l->hurried) > 0) { sched_yield(); return; }
+    sleep_until_posted(l, l->pause_ns);
+    if (l->pause_ns < MOST_NS) l->pause_ns *= 2;
 }
 
 /* Whether all is sent, or, after a failure, enough has been tried. */
@@ -325,12 +319,14 @@ static void *run(void *argument)
     int64_t  closing_ns = 0;
 
     prctl(PR_SET_TIMERSLACK, 1000);
+    l->pause_ns = MOST_NS;
     expect_header(l);
     while (!may_end(l, &closing_ns)) {
         bool some = start_posted(l);
         if (take_headers(l)) some = true;
         if (finish_requests(l)) some = true;
-        if (!some) rest(l);
+        if (some) l->pause_ns = l->count ? LEAST_NS : MOST_NS;
+        else      rest(l);
     }
     MPI_Cancel(&l->header_request);
     MPI_Request_free(&l->header_request);
