@@ -287,14 +287,6 @@ void chain_arrived(Chain *c, const Message *m)
 
 /* ---- devices ------------------------------------------------------------------------------- */
 
-static int member_of(const Chain *c, int device)
-{
-    int m = 0;
-
-    while (c->devices[m] != device) m++;
-    return m;
-}
-
 static int copy_runs(Part *part, const GradientRun *runs, int count)
 {
     if (count > part->capacity) {
@@ -322,7 +314,7 @@ static void come(Chain *c, Sum *sum)
 static int begin(Chain *c, ChainKind kind, int device, const GradientRun *runs, int run_count, double *values,
                  double loss, int64_t count, Error *err)
 {
-    int  m = member_of(c, device), rc = -1;
+    int  m = transport_member(c->devices, device), rc = -1;
 
     pthread_mutex_lock(&c->lock);
     Sum *sum = find_sum(c, kind, c->member[m].begun[kind], count, err);
@@ -375,7 +367,7 @@ static int wait_until_ready(Chain *c, const Sum *sum, int64_t number, Error *err
 
 int chain_finish(Chain *c, ChainKind kind, int device, double *loss, Error *err)
 {
-    int m = member_of(c, device);
+    int m = transport_member(c->devices, device);
 
     pthread_mutex_lock(&c->lock);
     Member *member = &c->member[m];
@@ -394,7 +386,7 @@ int chain_finish(Chain *c, ChainKind kind, int device, double *loss, Error *err)
 
 void chain_under_way(const Chain *c, int device, int64_t *start_ns, int64_t *end_ns)
 {
-    const Member *member = &c->member[member_of(c, device)];
+    const Member *member = &c->member[transport_member(c->devices, device)];
 
     *start_ns = member->start_ns;
     *end_ns = member->end_ns;

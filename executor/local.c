@@ -126,14 +126,6 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
 
 /* ---- groups ------------------------------------------------------------------ */
 
-static int member_of(const Team *team, int device)
-{
-    int i = 0;
-
-    while (team->devices[i] != device) i++;
-    return i;
-}
-
 /* Adds the values at offset of one run over all members, in order, and gives the sum to all. */
 static void sum_chunk(const Team *team, int run, int64_t offset, int64_t count)
 {
@@ -167,9 +159,9 @@ static int check_parts(const Team *team, Error *err)
 
     for (int m = 1; m < team->count; m++) {
         const Part *part = &team->parts[m];
-        bool same = part->run_count == first->run_count && part->value_count == first->value_count;
-        for (int r = 0; same && r < part->run_count; r++) same = part->runs[r].count == first->runs[r].count;
-        if (!same) return error_set(err, "devices %d and %d have different gradients to sum", team->devices[0],
+        if (part->value_count != first->value_count
+            || !transport_runs_match(part->runs, part->run_count, first->runs, first->run_count))
+            return error_set(err, "devices %d and %d have different gradients to sum", team->devices[0],
                                     team->devices[m]);
     }
     return 0;
@@ -180,7 +172,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
 {
     Local *t = (Local *)transport;
     Team  *team = &t->teams[group];
-    int    self = member_of(team, device);
+    int    self = transport_member(team->devices, device);
     double total = 0;
 
     team->parts[self] = (Part){.runs = runs, .run_count = run_count, .loss = *loss};
@@ -198,7 +190,7 @@ static int sum(Transport *transport, int group, int device, double *values, int 
 {
     Local *t = (Local *)transport;
     Team  *team = &t->teams[group];
-    int    self = member_of(team, device);
+    int    self = transport_member(team->devices, device);
 
     team->parts[self] = (Part){.values = values, .value_count = count};
     if (meet(&t->rules, &team->meeting, false, err) != 0) return -1;

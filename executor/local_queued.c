@@ -171,15 +171,6 @@ static void expect(Transport *transport, int device, Mark *ready)
     ((Queued *)transport)->joined[device].ready = ready;
 }
 
-/* The stream has waited for the others. */
-static int ready(Joined *joined, Error *err)
-{
-    Mark *mark = joined->ready;
-
-    joined->ready = NULL;
-    return mark ? mark_set(joined->memory, mark, err) : 0;
-}
-
 /* ---- channels ------------------------------------------------------------------ */
 
 static int send(Transport *transport, int channel, const float *values, size_t count, int64_t *ready_ns, Error *err)
@@ -191,7 +182,7 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     (void)ready_ns;
     if (tally_wait(&t->rules, &q->held, t->depth, err) != 0) return -1;
     Box *box = &q->ring[q->next];
-    if (mark_wait(from->memory, box->empty, err) != 0 || ready(from, err) != 0) return -1;
+    if (mark_wait(from->memory, box->empty, err) != 0 || mark_set_once(from->memory, &from->ready, err) != 0) return -1;
     if (stream_move(from->memory, box->memory, to->memory, values, from->memory, (int64_t)count, err) != 0) return -1;
     if (mark_set(from->memory, box->full, err) != 0) return -1;
     q->next = (q->next + 1) % t->depth;
@@ -210,7 +201,7 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
     if (tally_wait(&t->rules, &q->held, 0, err) != 0) return -1;
     Box   *box = &q->ring[q->first];
     float *message = box->memory;
-    if (mark_wait(to->memory, box->full, err) != 0 || ready(to, err) != 0) return -1;
+    if (mark_wait(to->memory, box->full, err) != 0 || mark_set_once(to->memory, &to->ready, err) != 0) return -1;
     if (swap) {                                  /* what used the spare was queued before the mark */
         box->memory = *values;
         *values = message;
@@ -224,14 +215,6 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
 }
 
 /* ---- groups -------------------------------------------------------------------- */
-
-static int member_of(const Team *team, int device)
-{
-    int i = 0;
-
-    while (team->devices[i] != device) i++;
-    return i;
-}
 
 /* Tells the others' threads that what the stream has so far is marked. */
 static int arrive(Queued *t, Team *team, int self, Device *memory, int mark, Error *err)
@@ -306,9 +289,9 @@ static int check_parts(const Team *team, Error *err)
 
     for (int m = 1; m < team->count; m++) {
         const Member *member = &team->members[m];
-        bool same = member->run_count == first->run_count && member->value_count == first->value_count;
-        for (int r = 0; same && r < member->run_count; r++) same = member->runs[r].count == first->runs[r].count;
-        if (!same) return error_set(err, "devices %d and %d have different gradients to sum", team->devices[0],
+        if (member->value_count != first->value_count
+            || !transport_runs_match(member->runs, member->run_count, first->runs, first->run_count))
+            return error_set(err, "devices %d and %d have different gradients to sum", team->devices[0],
                                     team->devices[m]);
     }
     return 0;
@@ -319,7 +302,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
 {
     Queued *t = (Queued *)transport;
     Team   *team = &t->teams[group];
-    int     self = member_of(team, device);
+    int     self = transport_member(team->devices, device);
     Member *member = &team->members[self];
     Device *memory = t->joined[device].memory;
 
@@ -331,7 +314,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     member->turn ^= 1;
     if (arrive(t, team, self, memory, COME + member->turn, err) != 0) return -1;
     int rc = wait_for(team, self, memory, COME + member->turn, err);
-    if (rc == 0) rc = ready(&t->joined[device], err);
+    if (rc == 0) rc = mark_set_once(memory, &t->joined[device].ready, err);
     if (rc == 0) rc = check_parts(team, err);                /* the same to all */
     if (rc == 0) rc = sum_slices(t, team, self, err);
     if (rc == 0) rc = sum_losses(t, team, self, err);
@@ -367,7 +350,7 @@ static int sum(Transport *transport, int group, int device, double *values, int 
 
     for (int at = 0; at < count; at += DOUBLES) {
         int n = count - at < DOUBLES ? count - at : DOUBLES;
-        if (sum_piece(t, team, member_of(team, device), values + at, n, err) != 0) return -1;
+        if (sum_piece(t, team, transport_member(team->devices, device), values + at, n, err) != 0) return -1;
     }
     return 0;
 }
@@ -376,14 +359,14 @@ static int barrier(Transport *transport, int group, int device, int64_t *ready_n
 {
     Queued *t = (Queued *)transport;
     Team   *team = &t->teams[group];
-    int     self = member_of(team, device);
+    int     self = transport_member(team->devices, device);
     Device *memory = t->joined[device].memory;
     int     turn = team->members[self].turn ^= 1;
 
     (void)ready_ns;
     if (arrive(t, team, self, memory, COME + turn, err) != 0) return -1;
     if (wait_for(team, self, memory, COME + turn, err) != 0) return -1;
-    return ready(&t->joined[device], err);
+    return mark_set_once(memory, &t->joined[device].ready, err);
 }
 
 /* ---- beginning and end ----------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * this process or run elsewhere. `local` is for threads: of devices whose work is done when a
  * call returns (executor/local.c), and of those that queue it (executor/local_queued.c). `remote`
  * (executor/remote.c) is for processes, over the world's messages, with `local` inside it for
- * what has both ends in one of them.
+ * what has both ends in one of them. `nccl` (executor/nccl/) is for cards.
  *
  * Transfers of `local` are blocking: they occupy the device that calls. Those of `remote` run
  * beside its work: send() copies and returns, reduce() only begins a sum, which finish() waits
@@ -67,6 +67,14 @@ typedef struct {
 } TransportOps;
 
 struct Transport { const TransportOps *ops; };       /* the head of each kind's own struct */
+
+/* ---- what the kinds share ---- */
+
+/* The place of a device among those of its group. */
+int  transport_member(const int *devices, int device);
+
+/* Whether two members of a group have the same to sum. */
+bool transport_runs_match(const GradientRun *a, int a_count, const GradientRun *b, int b_count);
 
 typedef struct {
     const Program *program;          /* borrowed */

@@ -23,6 +23,14 @@ int mark_wait(Device *device, const Mark *mark, Error *err)
     return device->backend->streams->mark_wait(device, mark, err);
 }
 
+int mark_set_once(Device *device, Mark **mark, Error *err)
+{
+    Mark *set = *mark;
+
+    *mark = NULL;
+    return set ? mark_set(device, set, err) : 0;
+}
+
 int mark_finish(const Mark *mark, Error *err) { return mark->backend->streams->mark_finish(mark, err); }
 
 int64_t mark_since_ns(const Mark *from, const Mark *mark) { return mark->backend->streams->mark_since_ns(from, mark); }

@@ -41,6 +41,7 @@ void mark_free(Mark *mark);                              /* NULL is nothing */
 
 /* Here, in the stream that is used; where it was before is forgotten. */
 int  mark_set(Device *device, Mark *mark, Error *err);
+int  mark_set_once(Device *device, Mark **mark, Error *err);    /* *mark, where there is one, and forgets it */
 
 /* The stream that is used waits. The mark may be another device's. */
 int  mark_wait(Device *device, const Mark *mark, Error *err);

@@ -184,14 +184,6 @@ static int read_facts(RunFacts *f, const JsonAt *root, Error *err)
     return read_plan(&f->arena, &f->plan, &plan, err);
 }
 
-int64_t facts_devices(const RunFacts *facts)
-{
-    int64_t count = 0;
-
-    for (int i = 0; i < facts->kind_count; i++) count += facts->kinds[i].count;
-    return count;
-}
-
 const char *facts_block(const RunFacts *facts, int block, char *room)
 {
     if (block < facts->block_count) return facts->blocks[block];

@@ -102,9 +102,6 @@ void validation_file_free(ValidationFile *file);
 /* Of a schedule; NULL: it is not there, or not possible. */
 const ComparedRow *compared_row(const ComparisonFile *file, Schedule schedule);
 
-/* Devices of a run; 0: not told. */
-int64_t facts_devices(const RunFacts *facts);
-
 /* The name of a block, or its number into room (at least 24 bytes). */
 const char *facts_block(const RunFacts *facts, int block, char *room);
 

@@ -1,7 +1,12 @@
-/* Layers that backends are tried with: convolutions and pools of all kinds, and whole nets. */
+/* What backends are tried with: convolutions and pools of all kinds, whole nets, numbers and weights. */
 #ifndef TESTS_HAND_NETS_H
 #define TESTS_HAND_NETS_H
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "kernels/net.h"
 #include "tests/slow_net.h"
 
 typedef struct { int channels, side_y, side_x, out, kernel, stride, padding, groups; bool bias; int64_t rows; } ConvCase;
@@ -21,6 +26,34 @@ static const PoolCase pool_cases[] = {
     {LAYER_AVGPOOL, 16, 8, 8, 2, 2, 0, 3}, {LAYER_AVGPOOL, 7, 6, 5, 3, 2, 1, 5}, {LAYER_AVGPOOL, 40, 4, 3, 0, 1, 0, 3},
     {LAYER_AVGPOOL, 3, 2, 2, 0, 0, 0, 1},  {LAYER_MAXPOOL, 2, 20, 20, 17, 1, 0, 2},
 };
+
+/* Normal numbers; no two equal in a window, so that a maximum is one. */
+static inline float *draw(uint64_t seed, int64_t count)
+{
+    float *x = malloc((size_t)count * sizeof *x);
+
+    for (int64_t i = 0; i < count; i++) x[i] = (float)rng_normal(seed, 0, 0, (uint64_t)i);
+    return x;
+}
+
+/* Weights by PyTorch's rule; norms and statistics away from 1 and 0. */
+static inline void set_weights(Net *net, uint64_t seed)
+{
+    net_initialise(net, seed, 1);
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *p = net_parameter(net, i);
+        float              *x = malloc((size_t)p->count * sizeof *x);
+
+        net_read(net, i, x);
+        for (int64_t k = 0; p->rank == 1 && k < p->count; k++) {
+            double u = rng_uniform(seed, 2, (uint64_t)i, (uint64_t)k);
+
+            x[k] = strstr(p->name, "weight") || strstr(p->name, "var") ? (float)(0.5 + u) : (float)(u - 0.5);
+        }
+        net_write(net, i, x);
+        free(x);
+    }
+}
 
 static inline void add_mbconv(Hand *h, int expand, int kernel)
 {

@@ -19,34 +19,6 @@ static Device *open_one(void)
     return device;
 }
 
-/* Normal numbers; no two equal in a window, so that a maximum is one. */
-static float *draw(uint64_t seed, int64_t count)
-{
-    float *x = malloc((size_t)count * sizeof *x);
-
-    for (int64_t i = 0; i < count; i++) x[i] = (float)rng_normal(seed, 0, 0, (uint64_t)i);
-    return x;
-}
-
-/* Weights by PyTorch's rule; norms and statistics away from 1 and 0. */
-static void set_weights(Net *net, uint64_t seed)
-{
-    net_initialise(net, seed, 1);
-    for (int i = 0; i < net_parameter_count(net); i++) {
-        const NetParameter *p = net_parameter(net, i);
-        float              *x = malloc((size_t)p->count * sizeof *x);
-
-        net_read(net, i, x);
-        for (int64_t k = 0; p->rank == 1 && k < p->count; k++) {
-            double u = rng_uniform(seed, 2, (uint64_t)i, (uint64_t)k);
-
-            x[k] = strstr(p->name, "weight") || strstr(p->name, "var") ? (float)(0.5 + u) : (float)(u - 0.5);
-        }
-        net_write(net, i, x);
-        free(x);
-    }
-}
-
 static void compare(const char *what, const float *found, const double *truth, int64_t count, double tolerance)
 {
     double most = 1.0;       /* what cancels in a gradient is of that size */

@@ -754,13 +754,7 @@ int run_train(int argc, char **argv)
     int      status = run_world_open(&t.world, "pipebd-run train");
 
     if (status != 0) return status;
-    status = EXIT_USAGE;
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
-    if (operands.help) {
-        if (run_world_speaks(t.world)) options_print_help(&options, stdout);
-        status = EXIT_OK;
-        goto done;
-    }
+    if (!run_world_parse(t.world, &options, argc, argv, &operands, &status, &err)) goto done;
     if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto done; }
     s.prefetch_given = option_given(table, "prefetch");
     for (int i = 0; i < 3 && !s.replan; i++)

@@ -323,13 +323,7 @@ int run_validate(int argc, char **argv)
     int      status = run_world_open(&world, "pipebd-run validate");
 
     if (status != 0) return status;
-    status = EXIT_USAGE;
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto done;
-    if (operands.help) {
-        if (run_world_speaks(world)) options_print_help(&options, stdout);
-        status = EXIT_OK;
-        goto done;
-    }
+    if (!run_world_parse(world, &options, argc, argv, &operands, &status, &err)) goto done;
     if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
     if (measure_check(&s.measure, table, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o FOLDER"); goto done; }

@@ -24,6 +24,17 @@ int run_world_open(World **out, const char *tool)
 
 bool run_world_speaks(const World *world) { return world_rank(world) == 0; }
 
+bool run_world_parse(const World *world, const Options *options, int argc, char **argv, Operands *operands, int *status,
+                     Error *err)
+{
+    *status = EXIT_USAGE;
+    if (options_parse(options, argc, argv, operands, err) != 0) return false;
+    if (!operands->help) return true;
+    if (run_world_speaks(world)) options_print_help(options, stdout);
+    *status = EXIT_OK;
+    return false;
+}
+
 int run_world_close(World *world, const char *tool, int status, const Error *err)
 {
     Error why = err ? *err : (Error){""};

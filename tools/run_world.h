@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "base/options.h"
 #include "base/text.h"
 #include "executor/world.h"
 #include "kernels/device.h"
@@ -12,6 +13,11 @@
 /* Joins the other ranks when this process is one; else *out is NULL. Returns 0, or the exit
  * status, the reason printed. */
 int  run_world_open(World **out, const char *tool);
+
+/* Reads the command line. False: there is nothing to do but end with *status; rank 0 has printed the
+ * help, or err says what is wrong. */
+bool run_world_parse(const World *world, const Options *options, int argc, char **argv, Operands *operands, int *status,
+                     Error *err);
 
 /* Every rank ends here, with what it would exit with; err says why, unless status is 0. One rank
  * prints the error. Returns the exit status. */

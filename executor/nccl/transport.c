@@ -76,14 +76,6 @@ static int cuda_failed(cudaError_t status, const char *what, Error *err)
 
 static cudaStream_t stream_of(Device *memory) { return stream_native(memory); }
 
-static int member_of(const Team *team, int device)
-{
-    int i = 0;
-
-    while (team->devices[i] != device) i++;
-    return i;
-}
-
 /* ---- joining ------------------------------------------------------------------- */
 
 static float *take(Device *memory, size_t count, int64_t *bytes)
@@ -194,15 +186,6 @@ static void leave(Transport *transport, int device)
 
 static void expect(Transport *transport, int device, Mark *ready) { ((Nccl *)transport)->joined[device].ready = ready; }
 
-/* The stream has waited for the others. */
-static int ready(Joined *joined, Error *err)
-{
-    Mark *mark = joined->ready;
-
-    joined->ready = NULL;
-    return mark ? mark_set(joined->memory, mark, err) : 0;
-}
-
 /* ---- channels ------------------------------------------------------------------ */
 
 /* stream waits for what event marks; or event marks where it is. */
@@ -238,7 +221,7 @@ static int send(Transport *transport, int channel, const float *values, size_t c
 
     (void)ready_ns;
     end->next = (end->next + 1) % end->boxes;
-    if (wait_for(stream, box->empty, err) != 0 || ready(from, err) != 0) return -1;
+    if (wait_for(stream, box->empty, err) != 0 || mark_set_once(from->memory, &from->ready, err) != 0) return -1;
     device_copy(from->memory, box->memory, values, (int64_t)count);
     if (mark(box->filled, stream, err) != 0 || wait_for(end->stream, box->filled, err) != 0) return -1;
     if (post_send(end, end->header, 1, err) != 0 || post_send(end, box->memory, count, err) != 0) return -1;
@@ -259,7 +242,7 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
     if (wait_for(end->stream, box->empty, err) != 0) return -1;
     if (post_receive(end, end->header, 1, err) != 0 || mark(end->came, end->stream, err) != 0) return -1;
     if (post_receive(end, message, count, err) != 0 || mark(box->filled, end->stream, err) != 0) return -1;
-    if (wait_for(stream, end->came, err) != 0 || ready(to, err) != 0) return -1;
+    if (wait_for(stream, end->came, err) != 0 || mark_set_once(to->memory, &to->ready, err) != 0) return -1;
     if (wait_for(stream, box->filled, err) != 0) return -1;
     if (swap) {                                  /* what used the spare was queued before the mark */
         box->memory = *values;
@@ -339,7 +322,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
 {
     Nccl    *t = (Nccl *)transport;
     Team    *team = &t->teams[group];
-    int      self = member_of(team, device);
+    int      self = transport_member(team->devices, device);
     Member  *member = &team->members[self];
     Device  *memory = t->joined[device].memory;
     double  *own = member->losses + team->count;
@@ -348,7 +331,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     (void)ready_ns;
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
     if (stream_sum_doubles(memory, own, &loss, 1, 1, err) != 0 || gather(member, memory, own, member->losses, 1, err) != 0) return -1;
-    if (ready(&t->joined[device], err) != 0) return -1;
+    if (mark_set_once(memory, &t->joined[device].ready, err) != 0) return -1;
     for (int r = 0; r < run_count; r++)
         for (int64_t at = 0, n; at < runs[r].count; at += n) {
             n = runs[r].count - at < most ? runs[r].count - at : most;
@@ -362,7 +345,7 @@ static int sum(Transport *transport, int group, int device, double *values, int 
 {
     Nccl   *t = (Nccl *)transport;
     Team   *team = &t->teams[group];
-    Member *member = &team->members[member_of(team, device)];
+    Member *member = &team->members[transport_member(team->devices, device)];
     Device *memory = t->joined[device].memory;
 
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
@@ -378,14 +361,14 @@ static int barrier(Transport *transport, int group, int device, int64_t *ready_n
 {
     Nccl   *t = (Nccl *)transport;
     Team   *team = &t->teams[group];
-    Member *member = &team->members[member_of(team, device)];
+    Member *member = &team->members[transport_member(team->devices, device)];
     Device *memory = t->joined[device].memory;
 
     (void)ready_ns;
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
     if (gather(member, memory, member->losses + team->count, member->losses, 1, err) != 0) return -1;
     if (mark(member->done, stream_of(memory), err) != 0) return -1;
-    return ready(&t->joined[device], err);
+    return mark_set_once(memory, &t->joined[device].ready, err);
 }
 
 /* ---- all communicators ------------------------------------------------------------ */

@@ -16,19 +16,6 @@ static const CpuKind *kind_of(LayerKind layer)
     return NULL;
 }
 
-static const char *kind_name(LayerKind layer)
-{
-    switch (layer) {
-    case LAYER_CONV: return "conv";
-    case LAYER_LINEAR: return "linear";
-    case LAYER_BATCHNORM: return "batchnorm";
-    case LAYER_MAXPOOL: return "maxpool";
-    case LAYER_AVGPOOL: return "avgpool";
-    case LAYER_FLATTEN: return "flatten";
-    default: return "relu";
-    }
-}
-
 int64_t operator_kept(const OperatorSpec *spec)
 {
     const CpuKind *kind = kind_of(spec->kind);
@@ -50,7 +37,7 @@ int operator_make(Operator **out, Device *device, const OperatorSpec *spec, cons
     op->spec = *spec;
     op->p = *parameters;
     op->stale = true;
-    snprintf(op->what, sizeof op->what, "%s %s", kind_name(spec->kind), spec->name);
+    snprintf(op->what, sizeof op->what, "%s %s", layer_kind_name(spec->kind), spec->name);
     if (kind->make && kind->make(op, err) != 0) { operator_free(op); return -1; }
     *out = op;
     return 0;

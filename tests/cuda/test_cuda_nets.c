@@ -48,14 +48,6 @@ static void card_close(Card *c)
 
 /* ---- tensors on the card, from numbers drawn here ---- */
 
-static float *drawn(uint64_t seed, int64_t count)
-{
-    float *x = malloc((size_t)count * sizeof *x);
-
-    for (int64_t i = 0; i < count; i++) x[i] = (float)rng_normal(seed, 0, 0, (uint64_t)i);
-    return x;
-}
-
 static float *placed(const Card *c, const float *host, int64_t count)
 {
     float *x = device_alloc(c->device, (size_t)count);
@@ -79,25 +71,6 @@ static Tensor doubles_of(Slow *s, const float *x, int64_t rows, Shape shape)
 
     for (int64_t i = 0; i < slow_count(t); i++) t.v[i] = x[i];
     return t;
-}
-
-/* Weights by PyTorch's rule; norms and statistics away from 1 and 0. */
-static void set_weights(Net *net, uint64_t seed)
-{
-    net_initialise(net, seed, 1);
-    for (int i = 0; i < net_parameter_count(net); i++) {
-        const NetParameter *p = net_parameter(net, i);
-        float              *x = malloc((size_t)p->count * sizeof *x);
-
-        net_read(net, i, x);
-        for (int64_t k = 0; p->rank == 1 && k < p->count; k++) {
-            double u = rng_uniform(seed, 2, (uint64_t)i, (uint64_t)k);
-
-            x[k] = strstr(p->name, "weight") || strstr(p->name, "var") ? (float)(0.5 + u) : (float)(u - 0.5);
-        }
-        net_write(net, i, x);
-        free(x);
-    }
 }
 
 /* ---- a net against the truth ---- */
@@ -173,7 +146,7 @@ static void check_mode(const Card *card, const char *what, const Case *c, NetMod
     Error       err = {""};
     Shape       out = c->layers->layer[c->layers->count - 1].out;
     int64_t     nx = c->rows * shape_count(c->in), ny = c->rows * shape_count(out);
-    float      *x = drawn(3, nx), *dy = drawn(4, ny), *found, *on_x = placed(card, x, nx), *on_y = placed(card, NULL, ny), *on_dy = placed(card, dy, ny);
+    float      *x = draw(3, nx), *dy = draw(4, ny), *found, *on_x = placed(card, x, nx), *on_y = placed(card, NULL, ny), *on_dy = placed(card, dy, ny);
     double      within = tolerance[card->spec.precision];
     Net        *net = NULL;
     Slow        slow;
@@ -325,7 +298,7 @@ static float *train(const Card *card, const Layers *layers, Shape in, int64_t ro
 {
     Shape   out = layers->layer[layers->count - 1].out;
     int64_t nx = rows * shape_count(in), per_row = shape_count(out), ny = rows * per_row, done = 0;
-    float  *x = drawn(7, nx), *t = drawn(8, ny), *on_x = placed(card, x, nx), *on_t = placed(card, t, ny), *on_y = placed(card, NULL, ny), *on_dy = placed(card, NULL, ny);
+    float  *x = draw(7, nx), *t = draw(8, ny), *on_x = placed(card, x, nx), *on_t = placed(card, t, ny), *on_y = placed(card, NULL, ny), *on_dy = placed(card, NULL, ny);
     float  *all;
     Error   err = {""};
     Net    *net;
@@ -394,7 +367,7 @@ static void rows_are_independent(void)
     Hand    h = residual_net(&arena, in);
     Card    card = card_open(PRECISION_FP32);
     int64_t each = shape_count(in);
-    float  *x = drawn(9, 6 * each), *on_x = placed(&card, x, 6 * each), *on_y = placed(&card, NULL, 120), *whole, *part;
+    float  *x = draw(9, 6 * each), *on_x = placed(&card, x, 6 * each), *on_y = placed(&card, NULL, 120), *whole, *part;
     double  truth[20];
     Error   err = {""};
     Net    *net;
@@ -419,7 +392,7 @@ static void losses(void)
 {
     Card    card = card_open(PRECISION_FP32);
     int64_t rows = 9, per_row = 35, n = rows * per_row;
-    float  *s = drawn(5, n), *t = drawn(6, n), *on_s = placed(&card, s, n), *on_t = placed(&card, t, n), *on_dy = placed(&card, NULL, n), *dy;
+    float  *s = draw(5, n), *t = draw(6, n), *on_s = placed(&card, s, n), *on_t = placed(&card, t, n), *on_dy = placed(&card, NULL, n), *dy;
     double *truth = calloc((size_t)n, sizeof *truth), sum = 0.0;
     Error   err = {""};
 
