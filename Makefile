@@ -212,11 +212,11 @@ check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh
 	@PIPEBD_ROUNDS=30 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_restart.sh
 
 check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; an hour)
-	@$(SUBMAKE) all
+	@$(SUBMAKE) all tests
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
 
 soak:        ## for SECONDS (3600) train through random faults, and lose nothing (tests/soak.sh)
-	@$(SUBMAKE) all
+	@$(SUBMAKE) all tests
 	@PIPEBD_SECONDS='$(SECONDS)' PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/soak.sh
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang

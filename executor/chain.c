@@ -5,7 +5,9 @@
 
 #include "executor/clock.h"
 
-enum { CHUNK_BYTES = 1 << 18, ADD = 256 };
+/* Of a group on several hosts, whose messages take long, a sum is at least CHUNKS pieces, so that
+ * the first comes back while the last leaves; messages below LEAST_CHUNK cost more than they save. */
+enum { MOST_CHUNK = 1 << 18, LEAST_CHUNK = 1 << 14, CHUNKS = 8, ADD = 256 };
 enum { HAS_ADDENDS = 1, IS_ADDED = 2 };          /* of a chunk */
 
 /* What a device of this process brings. */
@@ -22,6 +24,7 @@ typedef struct {
     ChainKind kind;
     bool      used;
     int64_t   number, count;
+    int64_t   chunk_elements;        /* of every chunk but the last */
     int       begun, left;           /* devices of this process that began; that did not finish */
     Part     *parts;                 /* [members here] */
     char     *addends, *sum;         /* [count]: as far as this rank has added; the result */
@@ -47,6 +50,7 @@ struct Chain {
     ChainRoute route;
     int        group;
     int        before, after;        /* ranks; -1 at the ends */
+    bool       on_hosts;             /* on several */
     int        first, members;       /* devices here: a part of the group's list */
     const int *devices;              /* [members] */
     Member    *member;               /* [members] */
@@ -58,15 +62,23 @@ struct Chain {
 
 static size_t size_of(const Sum *sum) { return sum->kind == CHAIN_STATISTICS ? sizeof(double) : sizeof(float); }
 
-static int64_t chunk_elements(const Sum *sum) { return CHUNK_BYTES / (int64_t)size_of(sum); }
+/* The same at all ranks of the group. */
+static int64_t chunk_elements(const Chain *c, const Sum *sum)
+{
+    int64_t size = (int64_t)size_of(sum), bytes = c->on_hosts ? sum->count * size / CHUNKS : MOST_CHUNK;
 
-static int64_t chunks_of(const Sum *sum) { return (sum->count + chunk_elements(sum) - 1) / chunk_elements(sum); }
+    if (bytes < LEAST_CHUNK) bytes = LEAST_CHUNK;
+    if (bytes > MOST_CHUNK) bytes = MOST_CHUNK;
+    return bytes / size;
+}
+
+static int64_t chunks_of(const Sum *sum) { return (sum->count + sum->chunk_elements - 1) / sum->chunk_elements; }
 
 static int64_t length_at(const Sum *sum, int64_t at)
 {
-    int64_t left = sum->count - at, most = chunk_elements(sum);
+    int64_t left = sum->count - at;
 
-    return left < most ? left : most;
+    return left < sum->chunk_elements ? left : sum->chunk_elements;
 }
 
 /* ---- values of devices ------------------------------------------------------------- */
@@ -157,6 +169,7 @@ static Sum *find_sum(Chain *c, ChainKind kind, int64_t number, int64_t count, Er
     if (!sum->used) {
         sum->number = number;
         sum->count = count;
+        sum->chunk_elements = chunk_elements(c, sum);
         if (make_room(sum) != 0) { error_no_memory(err); return NULL; }
         sum->used = true;
         sum->begun = 0;
@@ -233,7 +246,7 @@ static void spread_chunk(Chain *c, Sum *sum, char *values, int64_t at)
 /* A chunk whose addends from before are here, once this process's devices have begun. */
 static void pass_chunk(Chain *c, Sum *sum, int64_t at)
 {
-    char *chunk = &sum->chunk[at / chunk_elements(sum)];
+    char *chunk = &sum->chunk[at / sum->chunk_elements];
 
     if (is_stopped(c) || *chunk & IS_ADDED || sum->begun < c->members || (c->before >= 0 && !(*chunk & HAS_ADDENDS))) return;
     *chunk |= IS_ADDED;
@@ -275,7 +288,7 @@ void chain_arrived(Chain *c, const Message *m)
         if (m->value[3] > sum->start_ns) sum->start_ns = m->value[3];
         if (kind % 2 == 0) {
             if (!sum->loss_added) sum->loss = m->real;       /* the same in every chunk */
-            sum->chunk[m->value[1] / chunk_elements(sum)] |= HAS_ADDENDS;
+            sum->chunk[m->value[1] / sum->chunk_elements] |= HAS_ADDENDS;
             pass_chunk(c, sum, m->value[1]);
         } else {
             sum->loss = m->real;
@@ -307,7 +320,7 @@ static void come(Chain *c, Sum *sum)
 
     if (now_ns > sum->start_ns) sum->start_ns = now_ns;
     if (++sum->begun < c->members) return;
-    for (int64_t at = 0; at < sum->count; at += chunk_elements(sum)) pass_chunk(c, sum, at);
+    for (int64_t at = 0; at < sum->count; at += sum->chunk_elements) pass_chunk(c, sum, at);
 }
 
 /* A device's part of its kind's next sum. */
@@ -415,6 +428,8 @@ static int open_sums(Chain *c, ChainKind kind, int depth)
     return 0;
 }
 
+static int host_of(const World *world, int device) { return world_host_number(world, world_rank_of(world, device)); }
+
 /* Which of the group's devices are here, and the ranks beside. Devices of a group are in
  * ascending order, so those of a rank stand together. */
 static void find_place_in_group(Chain *c, const Group *group)
@@ -423,6 +438,7 @@ static void find_place_in_group(Chain *c, const Group *group)
 
     c->before = c->after = -1;
     for (int i = 0; i < group->count; i++) {
+        if (host_of(world, group->devices[i]) != host_of(world, group->devices[0])) c->on_hosts = true;
         if (!world_has_device(world, group->devices[i])) continue;
         if (c->members++ == 0) {
             c->first = i;

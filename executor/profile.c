@@ -293,7 +293,7 @@ static int fill_reduce(Profile *p, Trace *t, const Samples *samples, TraceReduce
     if (!reduce->curve.points) return error_no_memory(p->err);
     for (int b = 0; b < p->blocks; b++) {
         SampleFigures f;
-        if (samples_figures(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0) return -1;
+        if (samples_slowest(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0) return -1;
         if (f.count) add_point(&reduce->curve, t->blocks[b].gradient_bytes, ns_of(f.median));
     }
     return 0;

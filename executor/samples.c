@@ -53,22 +53,61 @@ static double trimmed_mean(const double *sorted, size_t count)
     return stats_mean(sorted + cut, count - 2 * cut);
 }
 
-int samples_figures(SampleFigures *out, const Samples *samples, SampleKey key, Error *err)
+/* Of us [n], n > 0, which is sorted and then holds deviations. */
+static SampleFigures figures_of(double *us, size_t n)
 {
-    double *us = malloc(((size_t)samples->count + 1) * sizeof *us);
-    size_t  n = 0;
+    stats_sort(us, n);
+    SampleFigures f = {(int64_t)n, stats_quantile(us, n, 0.5), trimmed_mean(us, n), 0};
+    for (size_t i = 0; i < n; i++) us[i] = fabs(us[i] - f.median);
+    stats_sort(us, n);
+    if (f.median > 0) f.spread = 1.4826 * stats_quantile(us, n, 0.5) / f.median;
+    return f;
+}
+
+static int compare_steps(const void *a, const void *b)
+{
+    const Sample *x = a, *y = b;
+
+    return (x->step > y->step) - (x->step < y->step);
+}
+
+/* Those that match, malloc'ed. */
+static Sample *find(const Samples *samples, SampleKey key, size_t *count)
+{
+    Sample *list = malloc(((size_t)samples->count + 1) * sizeof *list);
+
+    *count = 0;
+    for (int64_t i = 0; list && i < samples->count; i++)
+        if (matches(&samples->list[i], key)) list[(*count)++] = samples->list[i];
+    return list;
+}
+
+static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bool slowest, Error *err)
+{
+    size_t  n, kept = 0;
+    Sample *list = find(samples, key, &n);
+    double *us = malloc((size_t)(samples->count + 1) * sizeof *us);
 
     *out = (SampleFigures){0};
-    if (!us) return error_no_memory(err);
-    for (int64_t i = 0; i < samples->count; i++)
-        if (matches(&samples->list[i], key)) us[n++] = samples->list[i].us;
-    if (n > 0) {
-        stats_sort(us, n);
-        *out = (SampleFigures){(int64_t)n, stats_quantile(us, n, 0.5), trimmed_mean(us, n), 0};
-        for (size_t i = 0; i < n; i++) us[i] = fabs(us[i] - out->median);
-        stats_sort(us, n);
-        if (out->median > 0) out->spread = 1.4826 * stats_quantile(us, n, 0.5) / out->median;
+    if (!list || !us) { free(list); free(us); return error_no_memory(err); }
+    if (slowest) qsort(list, n, sizeof *list, compare_steps);
+    for (size_t i = 0; i < n; i++) {
+        bool more = slowest && i > 0 && list[i].step == list[i - 1].step;
+        if (!more)                            us[kept++] = list[i].us;
+        else if (list[i].us > us[kept - 1]) us[kept - 1] = list[i].us;
     }
+    if (kept > 0) *out = figures_of(us, kept);
+    free(list);
     free(us);
     return 0;
+}
+
+int samples_figures(SampleFigures *out, const Samples *samples, SampleKey key, Error *err)
+{
+    return figures(out, samples, key, false, err);
+}
+
+int samples_slowest(SampleFigures *out, const Samples *samples, SampleKey key, Error *err)
+{
+    return figures(out, samples, key, true, err);
 }

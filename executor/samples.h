@@ -39,4 +39,8 @@ typedef struct {
 /* Figures of the samples that match; count 0 when none does. -1 only without memory. */
 int samples_figures(SampleFigures *out, const Samples *samples, SampleKey key, Error *err);
 
+/* The same of what several devices do together, and of which the last counts: of every step's
+ * samples that match the longest. All are of one run. */
+int samples_slowest(SampleFigures *out, const Samples *samples, SampleKey key, Error *err);
+
 #endif

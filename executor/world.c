@@ -467,6 +467,24 @@ static int learn_clocks(World *world, Error *err)
     return ended(world, rc, err);
 }
 
+/* ---- bells ------------------------------------------------------------------------------------ */
+
+int world_connect_bells(World *world, const Mesh *mesh, Error *err)
+{
+    Bell        *bell = world->link->ops->bell(world->link);
+    BellAddress  mine = bell_address(bell), *all = calloc((size_t)world->size, sizeof *all);
+    int          rc = all ? world_gather_all(world, all, &mine, sizeof mine, err) : error_no_memory(err);
+
+    for (int r = 0; r < world->size && rc == 0; r++) {
+        struct sockaddr_storage peer;
+        socklen_t               length = sizeof peer;
+        if (r != world->rank && getpeername(mesh_socket(mesh, r), (struct sockaddr *)&peer, &length) == 0)
+            bell_connect(bell, r, &peer, all[r]);
+    }
+    free(all);
+    return rc;
+}
+
 /* ---- beginning and end --------------------------------------------------------------------------- */
 
 static void free_world(World *world)

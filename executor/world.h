@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "executor/mesh.h"
 
 typedef struct World World;
 
@@ -124,12 +125,16 @@ void world_listen(World *world, Port port, int64_t number, const Listener *liste
 int  world_post(World *world, int to, const Message *message, const void *payload,
                 void (*release)(void *context), void *context, Error *err);
 
-/* Somebody waits for a message (+1), or no longer (-1), and has a core to wait on: the world's
- * thread then looks for messages without pause. */
+/* Somebody waits for a message (+1), or no longer (-1), and leaves a core to the world's thread
+ * meanwhile, which then looks for messages more often. */
 void world_hurry(World *world, int more);
 
 /* The world's thread runs on these cores only: a cpu_set_t of so many bytes. */
 void world_bind(World *world, const void *cores, size_t bytes);
+
+/* Every rank calls it, with a mesh of all: from now on messages are announced beside MPI, to the
+ * address that the mesh found, so they are taken at once though nobody looks for them all the time. */
+int  world_connect_bells(World *world, const Mesh *mesh, Error *err);
 
 /* When a message came from rank last (CLOCK_MONOTONIC). From any thread. */
 int64_t world_heard_ns(const World *world, int rank);

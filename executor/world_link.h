@@ -3,6 +3,7 @@
 #ifndef EXECUTOR_WORLD_LINK_H
 #define EXECUTOR_WORLD_LINK_H
 
+#include "executor/bell.h"
 #include "executor/world.h"
 
 typedef struct Link Link;
@@ -23,6 +24,8 @@ typedef struct {
     void (*bind)(Link *, const void *cores, size_t bytes);
     /* Payloads of the port that are on their way into placed memory. From any thread. */
     int  (*under_way)(Link *, Port port);
+    /* What the link's thread waits on, open as long as the link is. */
+    Bell *(*bell)(Link *);
     /* Sends what is left, then ends the thread. failed: does not wait for others. */
     void (*close)(Link *, bool failed);
 } LinkOps;

@@ -5,8 +5,10 @@
 #                          processes: nothing of it outlives the script), if that is allowed;
 #                          else hosts_missing says why it is not
 #     hosts_up N           h0 (10.77.0.1), h1, ... and this one, 10.77.0.254
-#     hosts_mpirun N ...   mpirun with a rank on each of N hosts
+#     hosts_mpirun N ...   mpirun with a rank on each of N hosts; replaces the shell
 #     host_cut I, host_mend I      its network down, up again
+#     host_slow I RATE     what it sends goes at 40mbit, say, and 0.2 ms later where netem is there;
+#                          fails where there is no traffic control
 #
 # mpirun reaches hosts through an agent that enters a namespace where ssh would log in.
 
@@ -49,8 +51,18 @@ hosts_mpirun() {
     local list=10.77.0.1 count=$1
     shift
     for ((h = 1; h < count; h++)); do list+=,10.77.0.$((h + 1)); done
-    exec mpirun --mca plm_rsh_agent "$WORK/agent" --host $list -np "$count" "$@"
+    exec timeout -k 2 "${hosts_seconds:-600}" mpirun --mca plm_rsh_agent "$WORK/agent" --host $list -np "$count" "$@"
 }
 
 host_cut() { ip link set to"$1" down; }
 host_mend() { ip link set to"$1" up; }
+
+# tbf's bucket holds two packets, or what passes between two looks of a timer: after a larger one
+# what follows a pause would be faster than the link, as no wire is.
+host_slow() {
+    local bucket=3kb
+
+    case $2 in *gbit) bucket=16kb ;; esac
+    tc -n h"$1" qdisc replace dev eth0 root netem delay 0.2ms rate "$2" 2> /dev/null && return
+    tc -n h"$1" qdisc replace dev eth0 root tbf rate "$2" burst $bucket latency 200ms
+}

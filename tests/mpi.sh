@@ -12,9 +12,8 @@ if ! command -v mpirun > /dev/null; then
     exit 0
 fi
 
-# Containers run tests as root. Leaks of MPI's own are not ours to report.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
+. "$(dirname "${BASH_SOURCE[0]}")/openmpi.sh"
+# Leaks of MPI's own are not ours to report.
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0"
 
 launch() {

@@ -46,6 +46,35 @@ static void figures_of_samples(void **state)
     samples_free(&samples);
 }
 
+/* Of a sum the last device's end counts, step by step; another width or block is another sum. */
+static void the_slowest_of_a_step_counts(void **state)
+{
+    static const int64_t us[2][4] = {{10, 50, 30, 1}, {20, 40, 60, 2}};
+    Group         groups[] = {{.devices = (int[]){0, 1}, .count = 2}, {.devices = (int[]){0, 1, 2}, .count = 3}};
+    Instruction   sum = {.op = OP_ALLREDUCE, .block = 0, .link = 0}, wide = {.op = OP_ALLREDUCE, .block = 0, .link = 1},
+                  other = {.op = OP_ALLREDUCE, .block = 1, .link = 0};
+    Program       program = {.device_count = 3, .block_count = 2, .groups = groups, .group_count = 2};
+    Samples       samples = {0};
+    SampleFigures f;
+
+    (void)state;
+    for (int d = 0; d < 2; d++)                  /* as recorders are collected: device after device */
+        for (int i = 0; i < 4; i++) {
+            Span spans[] = {{d, LANE_REDUCE, &sum, i, 0, us[d][i] * 1000}, {d, LANE_REDUCE, &wide, i, 0, 900000},
+                            {d, LANE_REDUCE, &other, i, 0, 900000}};
+            assert_int_equal(samples_add(&samples, &program, spans, 3, 0, NULL), 0);
+        }
+    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL), 0);
+    assert_int_equal(f.count, 4);                /* 20 50 60 2 */
+    assert_float_equal(f.median, 35, 1e-12);
+    assert_float_equal(f.mean, 33, 1e-12);
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL), 0);
+    assert_int_equal(f.count, 8);
+    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_UPDATE, 0, -1, 2, -1}, NULL), 0);
+    assert_int_equal(f.count, 0);
+    samples_free(&samples);
+}
+
 static void early_steps_are_left_out(void **state)
 {
     Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
@@ -232,7 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_of_samples),
-        cmocka_unit_test(early_steps_are_left_out),
+        cmocka_unit_test(the_slowest_of_a_step_counts), cmocka_unit_test(early_steps_are_left_out),
         cmocka_unit_test(only_what_was_measured_is_corrected),
         cmocka_unit_test(a_profile_has_what_schedules_need),
         cmocka_unit_test(a_profile_of_devices_that_queue),

@@ -127,6 +127,7 @@ static int start(Vigil *v, Mesh *mesh, MeshAddress *addresses, RankLabel *labels
         snprintf(labels[r].text, sizeof labels[r].text, "%s", world_host(world, r));
     if (world_gather_all(world, addresses, mesh_address(mesh), sizeof *addresses, err) != 0) return -1;
     if (mesh_connect(mesh, options.rank, options.count, addresses, CONNECT_S * SECOND_NS, err) != 0) return -1;
+    if (world_connect_bells(world, mesh, err) != 0) return -1;
     return heartbeat_start(&v->heartbeat, mesh, &options, err);
 }
 

@@ -10,10 +10,11 @@
  * posted at all times; a payload's is posted when its header has come, into memory that the
  * listener named. MPI keeps the order of headers, and of payloads, between two ranks.
  *
- * MPI cannot be waited for together with a condition, so the thread looks again and again: at
- * once while somebody with a core to spare is waiting (hurry()); otherwise after a sleep, short at
- * first while something is on its way. post() wakes it. So what devices do not wait for is slow,
- * and takes little from them. */
+ * MPI cannot be waited for, so the thread waits on a bell (executor/bell.h), which is rung for every
+ * message that leaves, and for what MPI needs to hear from the receiver of a long one. As rings may be
+ * lost, or come before what they announce, it also looks now and then, after a short sleep while
+ * somebody is waiting (hurry()). It does not look all the time: who uses a core much has to wait for
+ * it when a device computes there. Only where nobody rings it looks without pause for who waits. */
 #include <mpi.h>
 #include <pthread.h>
 #include <sched.h>
@@ -21,16 +22,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "executor/clock.h"
 #include "executor/world_link.h"
 
 enum { TAG_HEADER, TAG_PAYLOAD };
 enum { INLINE_BYTES = 176, PIECE_BYTES = 1 << 30, CLOSE_MS = 1000 };
-/* Pauses between two looks: after something went on while more is on its way, twice as long each
- * time; the longest, when nothing is. A look takes about 10 us of a core that a device may be using. */
-enum { LEAST_NS = 20000, MOST_NS = 500000 };
+/* Pauses between two looks: after something went on while more is on its way, or somebody waits,
+ * twice as long each time; the longest; the same where others ring and nothing is on its way. A look
+ * takes about 10 us of a core that a device may be using. */
+enum { LEAST_NS = 20000, MOST_NS = 500000, MOST_RUNG_NS = 2000000, SLICE_NS = 100000 };
 
 typedef struct {
     Message message;
@@ -52,7 +56,7 @@ typedef struct Outgoing {
 typedef struct {
     Message message;
     void   *memory;
-    bool    owned;
+    bool    owned, announced;
     int     left;
 } Incoming;
 
@@ -77,11 +81,13 @@ typedef struct {
     int            *done;
     int             count, capacity;
     int64_t         pause_ns;            /* before the next look */
+    bool           *to_ring;             /* [size], after this look */
+    bool            rings;
     /* everybody's */
     atomic_int      hurried;
     atomic_int      under_way[PORT_COUNT];
     pthread_mutex_t lock;
-    pthread_cond_t  posted;
+    Bell           *bell;
     Outgoing       *first, **end;
     bool            closing, failed;
 } MpiLink;
@@ -133,6 +139,8 @@ static void finish_outgoing(Outgoing *o)
     free(o);
 }
 
+static void announce(MpiLink *l, int rank) { l->to_ring[rank] = l->rings = true; }
+
 static void start_outgoing(MpiLink *l, Outgoing *o)
 {
     int64_t bytes = o->header.message.bytes;
@@ -142,6 +150,7 @@ static void start_outgoing(MpiLink *l, Outgoing *o)
     o->left = pieces + 1;
     MPI_Isend(&o->header, sizeof o->header, MPI_BYTE, o->to, TAG_HEADER, l->comm, &l->request[l->count]);
     l->owner[l->count++] = (Owner){o, NULL};
+    announce(l, o->to);
     for (int p = 0; p < pieces; p++) {
         MPI_Isend((const char *)o->payload + (int64_t)p * PIECE_BYTES, piece_at(bytes, p), MPI_BYTE, o->to,
                   TAG_PAYLOAD, l->comm, &l->request[l->count]);
@@ -169,8 +178,8 @@ static int post(Link *link, int to, const Message *message, const void *payload,
     pthread_mutex_lock(&l->lock);
     *l->end = o;
     l->end = &o->next;
-    pthread_cond_signal(&l->posted);
     pthread_mutex_unlock(&l->lock);
+    bell_wake(l->bell);
     return 0;
 }
 
@@ -207,6 +216,7 @@ static void expect_header(MpiLink *l)
 static void finish_incoming(MpiLink *l, Incoming *in)
 {
     l->calls->taken(l->context, &in->message, in->memory);
+    announce(l, in->message.from);       /* its request is complete */
     if (in->owned) free(in->memory);
     else           atomic_fetch_sub(&l->under_way[in->message.port], 1);
     free(in);
@@ -282,23 +292,46 @@ static bool finish_requests(MpiLink *l)
     return true;
 }
 
-static void sleep_until_posted(MpiLink *l, int64_t pause_ns)
+/* A long payload that was not here yet: MPI may have asked its sender for it. */
+static void announce_receives(MpiLink *l)
 {
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += pause_ns;
-    if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
-    pthread_mutex_lock(&l->lock);
-    if (!l->first && !l->closing) pthread_cond_timedwait(&l->posted, &l->lock, &until);
-    pthread_mutex_unlock(&l->lock);
+    for (int i = 0; i < l->count; i++) {
+        Incoming *in = l->owner[i].incoming;
+        if (!in || in->announced) continue;
+        in->announced = true;
+        announce(l, in->message.from);
+    }
 }
 
+static void ring(MpiLink *l)
+{
+    announce_receives(l);
+    for (int r = 0; l->rings && r < l->head.size; r++)
+        if (l->to_ring[r]) bell_ring(l->bell, r);
+    memset(l->to_ring, 0, (size_t)l->head.size * sizeof *l->to_ring);
+    l->rings = false;
+}
+
+static bool has_posted(MpiLink *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool has = l->first || l->closing;
+    pthread_mutex_unlock(&l->lock);
+    return has;
+}
+
+/* Nothing went on. */
 static void rest(MpiLink *l)
 {
-    if (atomic_load(&l->hurried) > 0) { sched_yield(); return; }
-    sleep_until_posted(l, l->pause_ns);
-    if (l->pause_ns < MOST_NS) l->pause_ns *= 2;
+    bool    rung = bell_is_rung(l->bell), hurried = atomic_load(&l->hurried) > 0;
+    int64_t most_ns = hurried ? LEAST_NS : rung && l->count == 0 ? MOST_RUNG_NS : MOST_NS;
+
+    ring(l);
+    if (hurried && !rung) { sched_yield(); return; }
+    bell_prepare(l->bell);
+    if (has_posted(l)) return;
+    if (bell_wait(l->bell, l->pause_ns < most_ns ? l->pause_ns : most_ns)) l->pause_ns = LEAST_NS;
+    else if (l->pause_ns < most_ns)                                          l->pause_ns *= 2;
 }
 
 /* Whether all is sent, or, after a failure, enough has been tried. */
@@ -313,12 +346,24 @@ static bool may_end(MpiLink *l, int64_t *closing_ns)
     return empty && l->count == 0;
 }
 
+/* Since Linux 6.12 a thread that asks for short turns gets its turn as soon as it wakes, though
+ * another computes; else that may be milliseconds later. Before, nothing changes. */
+static void ask_for_short_turns(void)
+{
+    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; }
+        attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .runtime = SLICE_NS};
+
+    attributes.nice = getpriority(PRIO_PROCESS, 0);
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
 static void *run(void *argument)
 {
     MpiLink *l = argument;
     int64_t  closing_ns = 0;
 
     prctl(PR_SET_TIMERSLACK, 1000);
+    ask_for_short_turns();
     l->pause_ns = MOST_NS;
     expect_header(l);
     while (!may_end(l, &closing_ns)) {
@@ -335,13 +380,21 @@ static void *run(void *argument)
 
 /* ---- beginning and end --------------------------------------------------------------------------- */
 
-static void hurry(Link *link, int more) { atomic_fetch_add(&((MpiLink *)link)->hurried, more); }
+static void hurry(Link *link, int more)
+{
+    MpiLink *l = (MpiLink *)link;
+
+    atomic_fetch_add(&l->hurried, more);
+    if (more > 0) bell_wake(l->bell);
+}
 
 /* Where it cannot be bound it runs anywhere, as before. */
 static void bind_thread(Link *link, const void *cores, size_t bytes)
 {
     pthread_setaffinity_np(((MpiLink *)link)->thread, bytes, cores);
 }
+
+static Bell *bell(Link *link) { return ((MpiLink *)link)->bell; }
 
 static int under_way(Link *link, Port port) { return atomic_load(&((MpiLink *)link)->under_way[port]); }
 
@@ -356,8 +409,9 @@ static void free_link(MpiLink *l)
         }
     }
     for (Outgoing *o = l->first, *next; o; o = next) { next = o->next; finish_outgoing(o); }
-    pthread_cond_destroy(&l->posted);
+    bell_free(l->bell);
     pthread_mutex_destroy(&l->lock);
+    free(l->to_ring);
     free(l->request);
     free(l->owner);
     free(l->done);
@@ -371,20 +425,19 @@ static void close_link(Link *link, bool failed)
     pthread_mutex_lock(&l->lock);
     l->closing = true;
     l->failed = failed;
-    pthread_cond_signal(&l->posted);
     pthread_mutex_unlock(&l->lock);
+    if (l->bell) bell_wake(l->bell);
     if (l->running) pthread_join(l->thread, NULL);
     MPI_Finalize();
     free_link(l);
 }
 
-static const LinkOps ops = {post, hurry, bind_thread, under_way, close_link};
+static const LinkOps ops = {post, hurry, bind_thread, under_way, bell, close_link};
 
 int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err)
 {
-    int                level;
-    pthread_condattr_t attributes;
-    MpiLink           *l = calloc(1, sizeof *l);
+    int      level;
+    MpiLink *l = calloc(1, sizeof *l);
 
     *out = NULL;
     if (!l) return error_no_memory(err);
@@ -400,15 +453,14 @@ int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err)
     MPI_Comm_rank(l->comm, &l->head.rank);
     MPI_Comm_size(l->comm, &l->head.size);
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->posted, &attributes);
-    pthread_condattr_destroy(&attributes);
     if (level < MPI_THREAD_SERIALIZED) {
         close_link(&l->head, true);
         return error_set(err, "this MPI gives thread level %d, expected at least %d (MPI_THREAD_SERIALIZED)", level,
                          MPI_THREAD_SERIALIZED);
     }
+    l->to_ring = calloc((size_t)l->head.size, sizeof *l->to_ring);
+    int rc = l->to_ring ? bell_open(&l->bell, l->head.size, err) : error_no_memory(err);
+    if (rc != 0) { close_link(&l->head, true); return -1; }
     *out = &l->head;
     return 0;
 }
