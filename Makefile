@@ -199,11 +199,11 @@ check-asan:  ## the same tests under the address and undefined-behaviour sanitiz
 	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan CUDA_BUILD=$(BUILD) SANITIZE=address,undefined CFLAGS='-O1 -g'
 
 # Of the tests of threads those that link no oneDNN, which the sanitizer does not know.
-check-tsan:  ## transport, loader, checkpoints and whereabouts under the thread sanitizer
+check-tsan:  ## transport, loader, checkpoints, heartbeats, bells and whereabouts under the thread sanitizer
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan CUDA_BUILD=$(BUILD) SANITIZE=thread CFLAGS='-O1 -g'
 
-tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts)
+tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts bell)
 	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
 
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh, test_restart.sh; minutes)

@@ -6,18 +6,19 @@ set -eu
 root=$(realpath "$(dirname "$0")/..")
 PATH=$root/${BUILD:-build}/bin:$PATH
 WORK=$(mktemp -d)
+. "$root/bench/machine.sh"
 . "$root/tests/openmpi.sh"
 . "$root/tests/hosts.sh"
 hosts_enter "$@"
+command -v pipebd-run > /dev/null || { echo "bench/hosts.sh: no pipebd-run in ${BUILD:-build}/bin: run make first" >&2; exit 1; }
 [ -z "$hosts_missing" ] || { echo "bench/hosts.sh: $hosts_missing" >&2; exit 1; }
 cd "$root"
 trap 'rm -rf "$WORK"' EXIT
 [ $# -gt 0 ] || set -- 40mbit 200mbit 1gbit
 
-on_hosts() { (hosts_mpirun 2 --mca btl tcp,self --mca btl_tcp_if_include 10.77.0.0/24 "$@"); }
+on_hosts() { (hosts_mpirun 2 "$@"); }
 
 options=(validate --workload digits --devices cpu:1 -o "$WORK/out")
-device() { sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1; }
 
 section() {   # TITLE HOW...: runs pipebd-run by HOW
     echo "$1" >&2
@@ -28,6 +29,7 @@ section() {   # TITLE HOW...: runs pipebd-run by HOW
 }
 
 hosts_up 2
+for rate; do host_slow 0 "$rate"; done                   # what is no rate is refused now
 {
     printf '# pipebd-run validate over two ranks\n\nMade by `bench/hosts.sh'
     printf '`; do not edit. A rank on each host, `--workload digits --devices cpu:1`, each with one core, on which\n'

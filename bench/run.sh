@@ -5,8 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 
-# What a figure was made on; the same for every table of a run.
-device() { sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1; }
+. bench/machine.sh
 
 head_of() {
     printf '# bench/%s.c\n\n' "$1"

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 bin=${BUILD:-build}/bin devices=${DEVICES:-cpu:2}
 [ $# -gt 0 ] || set -- digits vgg16-dsconv-cifar10-small vgg16-dsconv-cifar10
 
-device() { sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2>/dev/null | head -n 1; }
+. bench/machine.sh
 
 options() {   # of a workload
     case $1 in

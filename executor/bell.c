@@ -26,8 +26,7 @@ struct Bell {
     int         event;       /* for threads of this process */
     atomic_bool waiting;
     atomic_bool rung;
-    int         count;
-    Peer       *peers;       /* [count] */
+    Peer       *peers;       /* [ranks] */
 };
 
 /* At any port of all addresses: IPv6, which takes IPv4 too, or else IPv4. */
@@ -54,17 +53,16 @@ int bell_open(Bell **out, int count, Error *err)
     Bell *bell = calloc(1, sizeof *bell);
 
     *out = NULL;
-    if (bell) bell->peers = calloc((size_t)count, sizeof *bell->peers);
-    if (!bell || !bell->peers) { free(bell); return error_no_memory(err); }
-    bell->count = count;
+    if (!bell) return error_no_memory(err);
+    bell->socket = -1;
     bell->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (bell->event < 0) {
-        error_set(err, "cannot open an event: %s", strerror(errno));
-        free(bell->peers);
-        free(bell);
-        return -1;
+    bell->peers = calloc((size_t)count, sizeof *bell->peers);
+    if (!bell->peers) { error_no_memory(err); goto fail; }
+    if (bell->event < 0) { error_set(err, "cannot open an event: %s", strerror(errno)); goto fail; }
+    if (getrandom(&bell->own.token, sizeof bell->own.token, 0) != (ssize_t)sizeof bell->own.token) {
+        error_set(err, "cannot draw a random number: %s", strerror(errno));
+        goto fail;
     }
-    if (getrandom(&bell->own.token, sizeof bell->own.token, 0) != (ssize_t)sizeof bell->own.token) bell->own.token = 1;
     bell->family = AF_INET6;
     bell->socket = open_socket(AF_INET6, &bell->own.port);
     if (bell->socket < 0) {
@@ -73,6 +71,9 @@ int bell_open(Bell **out, int count, Error *err)
     }
     *out = bell;
     return 0;
+fail:
+    bell_free(bell);
+    return -1;
 }
 
 BellAddress bell_address(const Bell *bell) { return bell->own; }
@@ -154,7 +155,7 @@ bool bell_wait(Bell *bell, int64_t most_ns)
         ssize_t taken = read(bell->event, &number, sizeof number);
         (void)taken;
     }
-    if (bell->socket >= 0 && fds[1].revents && take_rings(bell)) some = true;
+    if (fds[1].revents && take_rings(bell)) some = true;     /* without a socket there are no events */
     return some;
 }
 
@@ -164,7 +165,7 @@ void bell_free(Bell *bell)
 {
     if (!bell) return;
     if (bell->socket >= 0) close(bell->socket);
-    close(bell->event);
+    if (bell->event >= 0) close(bell->event);
     free(bell->peers);
     free(bell);
 }

@@ -29,7 +29,8 @@ typedef struct {
 int         bell_open(Bell **out, int count, Error *err);
 BellAddress bell_address(const Bell *bell);
 
-/* The bell of a rank, whose host has the address peer (its port does not count). Before others ring. */
+/* The bell of a rank, whose host has the address peer (its port does not count): from now on it can be
+ * rung, also by a thread that does so meanwhile. Once a rank. */
 void bell_connect(Bell *bell, int rank, const struct sockaddr_storage *peer, BellAddress address);
 
 /* Does not wait; nothing happens where rank has no bell. From any thread. */

@@ -5,8 +5,9 @@
 
 #include "executor/clock.h"
 
-/* Of a group on several hosts, whose messages take long, a sum is at least CHUNKS pieces, so that
- * the first comes back while the last leaves; messages below LEAST_CHUNK cost more than they save. */
+/* Of a group on several hosts, whose messages take long, a sum is CHUNKS pieces, so that the first
+ * comes back while the last leaves: fewer of a small one, as messages below LEAST_CHUNK cost more
+ * than they save, and more of a large one, as everywhere. */
 enum { MOST_CHUNK = 1 << 18, LEAST_CHUNK = 1 << 14, CHUNKS = 8, ADD = 256 };
 enum { HAS_ADDENDS = 1, IS_ADDED = 2 };          /* of a chunk */
 

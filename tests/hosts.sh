@@ -51,7 +51,7 @@ hosts_mpirun() {
     local list=10.77.0.1 count=$1
     shift
     for ((h = 1; h < count; h++)); do list+=,10.77.0.$((h + 1)); done
-    exec timeout -k 2 "${hosts_seconds:-600}" mpirun --mca plm_rsh_agent "$WORK/agent" --host $list -np "$count" "$@"
+    exec mpirun --mca plm_rsh_agent "$WORK/agent" --host $list -np "$count" "$@"
 }
 
 host_cut() { ip link set to"$1" down; }

@@ -216,7 +216,7 @@ static void expect_header(MpiLink *l)
 static void finish_incoming(MpiLink *l, Incoming *in)
 {
     l->calls->taken(l->context, &in->message, in->memory);
-    announce(l, in->message.from);       /* its request is complete */
+    announce(l, in->message.from);       /* whose request is complete now */
     if (in->owned) free(in->memory);
     else           atomic_fetch_sub(&l->under_way[in->message.port], 1);
     free(in);
@@ -351,10 +351,9 @@ static bool may_end(MpiLink *l, int64_t *closing_ns)
 static void ask_for_short_turns(void)
 {
     struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; }
-        attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .runtime = SLICE_NS};
+        attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .nice = getpriority(PRIO_PROCESS, 0), .runtime = SLICE_NS};
 
-    attributes.nice = getpriority(PRIO_PROCESS, 0);
-    syscall(SYS_sched_setattr, 0, &attributes, 0);
+    if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0);     /* else as the user chose */
 }
 
 static void *run(void *argument)
