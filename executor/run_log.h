@@ -29,7 +29,7 @@ typedef struct {
 
 /* Shares are of the time since the line before. */
 typedef struct {
-    bool    known;                       /* false: the device is of another process */
+    bool    known;                       /* false: nothing new was heard of the device */
     double  work, wait, own;             /* own: within steps, neither work nor waiting */
     double  wait_by[OP_COUNT];
     int64_t bytes;                       /* the most allocated so far */

@@ -136,10 +136,16 @@ static double share(int64_t before_ns, int64_t now_ns, double ns)
     return now_ns > before_ns ? (double)(now_ns - before_ns) / ns : 0;
 }
 
-static LogDevice shares_of(const PlaceTimes *before, const PlaceTimes *now, double ns)
+static LogDevice shares_of(const RunSampler *s, int device, int64_t window_ns)
 {
-    LogDevice out = {.own = share(before->own_ns, now->own_ns, ns), .bytes = now->bytes};
+    const PlaceTimes *before = &s->before.times[device], *now = &s->now.times[device];
+    int64_t           passed_ns = whereabouts_passed_ns(s->where, device, before, now, window_ns);
+    double            ns = (double)passed_ns;
+    LogDevice         out = {.known = passed_ns > 0 && whereabouts_get(s->where, device).state != WHERE_ABSENT};
 
+    if (!out.known) return out;
+    out.own = share(before->own_ns, now->own_ns, ns);
+    out.bytes = now->bytes;
     for (int op = 0; op < OP_COUNT; op++) {
         out.wait_by[op] = share(before->wait_ns[op], now->wait_ns[op], ns);
         out.wait += out.wait_by[op];
@@ -166,11 +172,9 @@ const LogProgress *sampler_take(RunSampler *s)
     bool full = s->full;
     pthread_mutex_unlock(&s->lock);
     if (!full) return NULL;                      /* full: workers leave what is read here alone */
-    double ns = (double)(s->now.at_ns - s->before.at_ns), steps = (double)(s->now.step - s->before.step);
-    for (int d = 0; d < s->devices; d++) {
-        s->shares[d] = shares_of(&s->before.times[d], &s->now.times[d], ns > 0 ? ns : 1);
-        s->shares[d].known = whereabouts_get(s->where, d).state != WHERE_ABSENT;
-    }
+    int64_t window_ns = s->now.at_ns - s->before.at_ns;
+    double  ns = (double)window_ns, steps = (double)(s->now.step - s->before.step);
+    for (int d = 0; d < s->devices; d++) s->shares[d] = shares_of(s, d, window_ns);
     s->line = (LogProgress){.time_s = (double)(s->now.at_ns - s->start_ns) * 1e-9, .step = s->now.step,
                             .steps = s->now.step - s->before.step,
                             .images_per_s = ns > 0 ? steps * (double)s->batch / (ns * 1e-9) : NAN, .loss = s->loss,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "executor/clock.h"
 #include "executor/world.h"
 
 enum {
@@ -15,8 +16,11 @@ enum {
     KIND_TASK_IS,            /* the answer: value[0] */
     KIND_LOSS,               /* to rank 0: block id, device value[0], step value[1], real */
     KIND_STATE,              /* to rank 0: block id, device value[0], step value[1], the tensors */
-    KIND_STATE_KEPT          /* the answer for device id: value[0] = 0, or -1 and why */
+    KIND_STATE_KEPT,         /* the answer for device id: value[0] = 0, or -1 and why */
+    KIND_TIMES               /* to rank 0: of device id, PlaceTimes */
 };
+
+#define TELL_NS INT64_C(25000000)       /* between two times that a device tells */
 
 /* What a device waits for. */
 typedef struct {
@@ -24,6 +28,7 @@ typedef struct {
     bool    pending;         /* a state that is not answered yet */
     int     rc;
     Error   err;
+    int64_t told_ns;         /* the worker's: when it told its times */
 } Wish;
 
 struct Share {
@@ -268,12 +273,36 @@ static void keep_state(Share *s, const Message *m, const void *payload)
     post_or_fail(s, m->from, answer, err.text);
 }
 
+/* ---- times ------------------------------------------------------------------------------ */
+
+int share_times(Share *s, int device, bool now, Error *err)
+{
+    Wish   *wish = &s->wish[device];
+    int64_t now_ns;
+
+    if (is_root(s) || !s->x->where) return 0;
+    now_ns = clock_ns();
+    if (!now && now_ns - wish->told_ns < TELL_NS) return 0;
+    wish->told_ns = now_ns;
+    PlaceTimes times = whereabouts_times(s->x->where, device, 0);
+    return post(s, 0, (Message){.kind = KIND_TIMES, .id = device, .bytes = sizeof times}, &times, err);
+}
+
+static void hear_times(Share *s, const Message *m, const void *payload)
+{
+    PlaceTimes times;
+
+    memcpy(&times, payload, sizeof times);
+    if (s->x->where) whereabouts_put(s->x->where, m->id, &times);
+}
+
 /* ---- messages ------------------------------------------------------------------------------ */
 
 static void arrived(void *context, const Message *m, const void *payload)
 {
     Share *s = context;
 
+    if (s->x->stop && atomic_load(s->x->stop)) wish_to_stop(s);  /* where no device here begins steps */
     switch (m->kind) {
     case KIND_WISH:       wish_to_stop(s); break;
     case KIND_HOLD:       atomic_store(&s->wished, true);
@@ -286,6 +315,7 @@ static void arrived(void *context, const Message *m, const void *payload)
     case KIND_LOSS:       tell_loss(s, (int)m->value[0], m->id, m->value[1], m->real); break;
     case KIND_STATE:      keep_state(s, m, payload); break;
     case KIND_STATE_KEPT: hear_kept(s, m, payload); break;
+    case KIND_TIMES:      hear_times(s, m, payload); break;
     default: break;
     }
 }

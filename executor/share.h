@@ -2,12 +2,14 @@
  * which all stop, the queue of tasks that whoever is free takes, and the caller at rank 0, whom
  * losses and states are told to.
  *
- *     stop:    a rank that sees the wish tells rank 0; rank 0 asks all how far their devices
+ *     stop:    a rank that sees the wish, when a device of its own begins a step or word of
+ *              another's comes, tells rank 0; rank 0 asks all how far their devices
  *              are, and none begins another step until it says where to stop: after the
  *              foremost, since others may wait for its messages. Where devices do not wait
  *              for each other each stops when it hears of the wish.
  *     task:    asked for at rank 0, which counts
- *     state:   sent to rank 0; the device goes on when it has been kept there */
+ *     state:   sent to rank 0; the device goes on when it has been kept there
+ *     times:   sent to rank 0 now and then, so that it knows of all devices */
 #ifndef EXECUTOR_SHARE_H
 #define EXECUTOR_SHARE_H
 
@@ -36,5 +38,9 @@ int  share_next_task(Share *share, int device, int *task, Error *err);
 /* Tells the caller of a loss, of a state. Called where the device is. */
 int  share_loss(Share *share, int device, int block, int64_t step, double loss, Error *err);
 int  share_state(Share *share, int device, int block, int64_t step, const Tensors *state, Error *err);
+
+/* After a step of the device: its times so far go to rank 0's whereabouts, forty times a second
+ * at most; now: in any case. */
+int  share_times(Share *share, int device, bool now, Error *err);
 
 #endif

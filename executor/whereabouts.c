@@ -138,6 +138,22 @@ void whereabouts_bytes(Whereabouts *where, int device, int64_t bytes)
     end(r);
 }
 
+void whereabouts_put(Whereabouts *where, int device, const PlaceTimes *times)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->state, WHERE_ELSEWHERE);
+    PUT(r->steps, times->steps);
+    PUT(r->own_ns, times->own_ns);
+    PUT(r->bytes, times->bytes);
+    for (int op = 0; op < OP_COUNT; op++) {
+        PUT(r->work_ns[op], times->work_ns[op]);
+        PUT(r->wait_ns[op], times->wait_ns[op]);
+    }
+    end(r);
+}
+
 /* ---- readers ------------------------------------------------------------------- */
 
 static unsigned read_begin(const Record *r)
@@ -198,6 +214,20 @@ PlaceTimes whereabouts_times(const Whereabouts *where, int device, int64_t now_n
     return times;
 }
 
+static int64_t counted_ns(const PlaceTimes *times)
+{
+    int64_t ns = times->own_ns;
+
+    for (int op = 0; op < OP_COUNT; op++) ns += times->work_ns[op] + times->wait_ns[op];
+    return ns;
+}
+
+int64_t whereabouts_passed_ns(const Whereabouts *where, int device, const PlaceTimes *before, const PlaceTimes *now,
+                              int64_t ns)
+{
+    return whereabouts_get(where, device).state == WHERE_ELSEWHERE ? counted_ns(now) - counted_ns(before) : ns;
+}
+
 /* ---- in words -------------------------------------------------------------------- */
 
 static const char *doing(WhereState state)
@@ -208,9 +238,12 @@ static const char *doing(WhereState state)
     case WHERE_WAITING:  return "waiting";
     case WHERE_DONE:     return "done";
     case WHERE_FAILED:   return "failed";
+    case WHERE_ELSEWHERE: return "of another process";
     default:             return "not heard of: not started, or of another process";
     }
 }
+
+static bool is_here(WhereState state) { return state != WHERE_ABSENT && state != WHERE_ELSEWHERE; }
 
 void place_text(const Place *place, const Program *program, int device, int64_t now_ns, Text *out)
 {
@@ -219,7 +252,8 @@ void place_text(const Place *place, const Program *program, int device, int64_t 
     char        text[160];
 
     text_printf(out, "device %d, ", device);
-    if (place->state != WHERE_ABSENT && place->state != WHERE_DONE) {
+    if (!is_here(place->state)) { text_append(out, doing(place->state)); return; }
+    if (place->state != WHERE_DONE) {
         if (code->phase_count > 1)
             text_printf(out, "%s %d of %d, ", place->stolen ? "task" : "phase", place->phase, code->phase_count);
         text_printf(out, "step %" PRId64 " of %" PRId64 ", ", place->step, program->steps);
@@ -228,7 +262,7 @@ void place_text(const Place *place, const Program *program, int device, int64_t 
                         instruction_text(program, &code->code[place->instruction], text, sizeof text));
     }
     text_append(out, doing(place->state));
-    if (place->state != WHERE_ABSENT) text_printf(out, " %.1f s", seconds > 0 ? seconds : 0.0);
+    text_printf(out, " %.1f s", seconds > 0 ? seconds : 0.0);
 }
 
 void whereabouts_text(const Whereabouts *where, const Program *program, int64_t now_ns, Text *out)

@@ -24,7 +24,8 @@ typedef enum {
     WHERE_WAITING,           /* at one that waits for others (or is moving rows already), or for batch
                               * statistics of others within one */
     WHERE_DONE,              /* nothing left to do */
-    WHERE_FAILED
+    WHERE_FAILED,
+    WHERE_ELSEWHERE          /* a device of another process, which tells its times (whereabouts_put()) */
 } WhereState;
 
 typedef struct {
@@ -63,12 +64,21 @@ void whereabouts_count(Whereabouts *where, int device, Op op, int64_t wait_ns, i
 void whereabouts_step(Whereabouts *where, int device, int64_t inside_ns);
 void whereabouts_bytes(Whereabouts *where, int device, int64_t bytes);
 
+/* ---- by the one thread that hears of a device elsewhere ---- */
+
+void whereabouts_put(Whereabouts *where, int device, const PlaceTimes *times);
+
 /* ---- by any thread ---- */
 
 Place      whereabouts_get(const Whereabouts *where, int device);
 
 /* now_ns: the instruction under way counts up to then, as its state says; 0: it does not yet count. */
 PlaceTimes whereabouts_times(const Whereabouts *where, int device, int64_t now_ns);
+
+/* What passed between two looks at a device, of a time of ns: its steps, where they are the looks of
+ * another process, which tells only of steps that are over, and now and then. */
+int64_t    whereabouts_passed_ns(const Whereabouts *where, int device, const PlaceTimes *before, const PlaceTimes *now,
+                                 int64_t ns);
 
 /* "device 2, step 1234 of 5000, RECV boundary 3, rows 0..31, from device 1, waiting 0.8 s";
  * with several phases also "phase 2 of 4". Steps and phases are counted from 0, as in timelines. */

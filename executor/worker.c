@@ -345,7 +345,7 @@ static int run_step(Worker *w)
     if (!end_ns) end_ns = clock_ns();
     record_step(w->recorder, end_ns);
     whereabouts_step(w->run->where, w->device, end_ns - first_ns);
-    return 0;
+    return share_times(w->run->share, w->device, false, &w->err);
 }
 
 /* ---- nets -------------------------------------------------------------------------- */
@@ -656,6 +656,7 @@ void *worker_run(void *argument)
     gate_pass(&w.run->gate);
     if (rc == 0 && !atomic_load(&w.run->failed)) rc = run_phases(&w);
     if (queued_rest(&w) != 0) rc = -1;
+    if (rc == 0 && share_times(w.run->share, w.device, true, &w.err) != 0) rc = -1;
     whereabouts_state(w.run->where, w.device, rc == 0 ? WHERE_DONE : WHERE_FAILED, clock_ns());
     if (rc != 0) run_fail(w.run, &w.err);
     gate_pass(&w.run->gate);

@@ -189,7 +189,7 @@ static int take(Worker *w)
     whereabouts_count(w->run->where, w->device, OP_SEND, step->end_ns - step->computed_ns, 0);
     record_step(w->recorder, step->end_ns);
     whereabouts_step(w->run->where, w->device, step->end_ns - began_ns);
-    return 0;
+    return share_times(w->run->share, w->device, false, &w->err);
 }
 
 int queued_end(Worker *w)

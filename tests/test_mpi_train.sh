@@ -132,13 +132,12 @@ ok 'a checkpoint of one process goes on in 2 ranks, stealing tasks' resumed begi
 interrupted() {
     local signal=$1 keep=$WORK/keep pid status
     shift
-    rm -rf "$keep" "$WORK/err"
+    rm -rf "$keep" "$WORK/err" "$WORK/i.jsonl"
     set -m
-    (export epochs=3000; "$@" --checkpoint "$keep" --every 1000000) > "$WORK/.begin" 2> "$WORK/err" &
+    (export epochs=3000; "$@" --checkpoint "$keep" --every 1000000 --log "$WORK/i.jsonl" --log-every 1) > "$WORK/.begin" 2> "$WORK/err" &
     pid=$!
     set +m
-    for ((i = 0; i < 1000; i++)); do grep -qs 'rank 1 ' "$WORK/err" && break; sleep 0.02; done
-    sleep 0.3
+    for ((i = 0; i < 1000; i++)); do grep -qs '"progress"' "$WORK/i.jsonl" && break; sleep 0.02; done
     kill "-$signal" -- "$(launcher $pid)"
     wait $pid
     status=$?

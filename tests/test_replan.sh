@@ -73,6 +73,25 @@ set -m
 ok 'an interrupt while plans change is an interrupt' interrupted_and_resumed
 set +m
 
+# ---- devices of several processes -----------------------------------------------------------------
+
+# Rank 0 hears of device 1, and tells rank 1 of the plan.
+processes() {
+    rm -rf ck3 log3.jsonl
+    pipebd-run train --workload digits --devices cpu:1 --processes 2 --plan plan.json --trace wrong.json --epochs 12 --replan \
+        --replan-checks 2 --log log3.jsonl --checkpoint ck3 -o apart.safetensors 2> apart.err || { cat apart.err; return 1; }
+    cat apart.err
+    grep -q '^replan, step [0-9]*: .*device 1 works [0-9.]* times as long.*: another plan' apart.err || return 1
+    grep '"event": "replan".*"taken": true' log3.jsonl && cmp apart.safetensors stays.safetensors
+}
+if command -v mpirun > /dev/null && [ -x "$PIPEBD_BIN/../tests/mpi/world" ]; then
+    ok 'a device of another process is found too, and both go on under another plan' processes
+    ok 'the log says what devices of other processes do' \
+        jq -es '[.[] | select(.event == "progress") | .devices[1].work // 0] | max > 0.5' log3.jsonl
+else
+    skip 'a device of another process is found too, and both go on under another plan' 'built without MPI, or no mpirun'
+fi
+
 # ---- a core that others use ------------------------------------------------------------------
 
 # Three busy processes on device 1's core while a run trains: it is found within a minute.
@@ -105,7 +124,6 @@ refused() {
 }
 ok 'no trace' refused 2 '--replan needs --trace' --plan plan.json --replan
 ok 'a threshold alone' refused 2 '--replan-threshold: no effect without --replan' --plan plan.json --replan-threshold 20
-ok 'several processes' refused 2 '--replan: not across processes' --plan plan.json --trace wrong.json --replan --processes 2
 ok 'another trace' refused 1 '--replan: trace.json: not the trace that the plan came from' --plan plan.json --trace trace.json --replan
 ok 'block after block' refused 1 '--replan: dp trains one block after another' --schedule dp --trace trace.json --replan
 done_testing

@@ -70,6 +70,32 @@ static void a_place_is_said_in_words(void **state)
     program_free(program);
 }
 
+/* ---- of another process ----------------------------------------------------------- */
+
+/* What it told last counts, however long ago that was: nothing is under way here. */
+static void a_device_elsewhere_tells_of_steps_that_are_over(void **state)
+{
+    (void)state;
+    Program     *program = relay_of_two(false);
+    Whereabouts *where;
+    Error        err = {""};
+    PlaceTimes   told = {.steps = 4, .own_ns = 10, .bytes = 77}, none = {0};
+
+    told.work_ns[OP_FORWARD] = 600;
+    told.wait_ns[OP_RECV] = 390;
+    assert_int_equal(whereabouts_new(&where, 2, &err), 0);
+    whereabouts_put(where, 1, &told);
+    expect_text(where, program, SECOND, "device 0, not heard of: not started, or of another process\n"
+                "device 1, of another process\n");
+    PlaceTimes seen = whereabouts_times(where, 1, SECOND);
+    assert_memory_equal(&seen, &told, sizeof seen);
+    assert_int_equal(whereabouts_passed_ns(where, 1, &none, &seen, SECOND), 1000);
+    assert_int_equal(whereabouts_passed_ns(where, 1, &seen, &seen, SECOND), 0);
+    assert_int_equal(whereabouts_passed_ns(where, 0, &none, &seen, SECOND), SECOND);
+    whereabouts_free(where);
+    program_free(program);
+}
+
 /* ---- from another thread ----------------------------------------------------------- */
 
 typedef struct {
@@ -133,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_place_is_said_in_words),
+        cmocka_unit_test(a_device_elsewhere_tells_of_steps_that_are_over),
         cmocka_unit_test(a_reader_sees_what_belongs_together),
     };
 

@@ -45,11 +45,11 @@ void run_replan_tend(void *context, int64_t step)
     pthread_mutex_unlock(&r->lock);
 }
 
-int run_replan_take(RunReplan *r, Plan **out, Error *err)
+/* At rank 0. */
+static int take(RunReplan *r, Plan **out, Error *err)
 {
     int rc = 0;
 
-    *out = NULL;
     if (!r->replan) return 0;
     pthread_mutex_lock(&r->lock);
     if (r->next) {
@@ -59,6 +59,23 @@ int run_replan_take(RunReplan *r, Plan **out, Error *err)
         r->taken++;
     }
     pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+int run_replan_take(RunReplan *r, World *world, Plan **out, Error *err)
+{
+    Text text = {0};
+
+    *out = NULL;
+    int rc = take(r, out, err);
+    if (!world) return rc;
+    if (*out) plan_text(*out, &text);
+    if (rc == 0 && text_failed(&text)) rc = error_no_memory(err);
+    rc = world_agree(world, rc, err);
+    if (rc == 0) rc = world_broadcast_text(world, &text, err);
+    if (rc == 0 && world_rank(world) != 0 && text.length)
+        rc = plan_parse(out, "the plan of rank 0", text_string(&text), text.length, err);
+    text_free(&text);
     return rc;
 }
 

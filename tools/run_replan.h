@@ -1,5 +1,6 @@
 /* pipebd-run train --replan: at ends of epochs the steward holds what devices worked against the
- * trace; when another plan is worth it, the run stops after a step, and goes on under that. */
+ * trace; when another plan is worth it, the run stops after a step, and goes on under that. Of
+ * several processes rank 0 does so for all devices (executor/share.h tells it their times). */
 #ifndef TOOLS_RUN_REPLAN_H
 #define TOOLS_RUN_REPLAN_H
 
@@ -7,13 +8,14 @@
 #include <stdatomic.h>
 
 #include "executor/replan.h"
+#include "executor/world.h"
 #include "tools/run_watch.h"
 
 /* Steps between two checks: whole epochs, as many as it takes to measure devices to a few per cent. */
 int64_t run_replan_every(int64_t steps_per_epoch);
 
 typedef struct {
-    Replan            *replan;           /* NULL: nobody asked for it */
+    Replan            *replan;           /* NULL: nobody asked for it, or not rank 0 */
     const Whereabouts *where;            /* borrowed, as are the others */
     Watch             *watch;
     atomic_bool       *stop;             /* set when there is another plan */
@@ -29,9 +31,9 @@ typedef struct {
 /* WatchFacts.tend, with a RunReplan. */
 void run_replan_tend(void *context, int64_t step);
 
-/* The plan that waits, now yours, and the one that is measured from here on; NULL: none. -1: out
- * of memory, or it cannot be priced. */
-int  run_replan_take(RunReplan *r, Plan **out, Error *err);
+/* The plan that waits at rank 0, at every rank yours, and the one that is measured from here on; NULL:
+ * none. Every rank calls it. -1: out of memory, or it cannot be priced. */
+int  run_replan_take(RunReplan *r, World *world, Plan **out, Error *err);
 
 void run_replan_free(RunReplan *r);
 

@@ -170,11 +170,11 @@ static int check_ranks(const Train *t, Error *err)
     text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\nhash of the plan\t%016" PRIx64
                 "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
                 "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
-                "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n", PIPEBD_VERSION, t->workload->hash,
+                "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n", PIPEBD_VERSION, t->workload->hash,
                 hash_bytes(HASH_START, text_string(&plan), plan.length), teacher,
                 precision_name(t->devices.precision), s->nccl ? "yes" : "no", data, data_count(t->data),
                 t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
-                s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no");
+                s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no", s->replan ? "yes" : "no");
     int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
     text_free(&plan);
     text_free(&facts);
@@ -185,6 +185,7 @@ static int check_ranks(const Train *t, Error *err)
 static int share_student(Train *t, Error *err)
 {
     Text text = {0};
+    if (!t->world) return 0;
     int  rc = run_world_speaks(t->world) ? tensors_bytes(t->student, &text, err) : 0;
 
     if (world_agree(t->world, rc, err) == 0) rc = world_broadcast_text(t->world, &text, err);
@@ -252,7 +253,7 @@ static int open_replan(Train *t, Error *err)
                                .threshold = s->replan_threshold / 100, .patience = (int)s->replan_checks,
                                .least_gain = s->replan_gain / 100};
 
-    if (!s->replan) return 0;
+    if (!s->replan || !run_world_speaks(t->world)) return 0;
     if (replan_open(&r->replan, &options, t->plan, err) != 0) return error_prefix(err, "--replan");
     r->where = t->where;
     r->watch = &t->watch;
@@ -315,7 +316,7 @@ static int open_all(Train *t, Error *err)
     if (!s->lanes) t->lanes = run_world_lanes(t->world, &t->devices, t->lanes);
     if (check_ranks(t, err) != 0) return -1;
     if (tensors_new(&t->student, err) != 0 || open_checkpoint(t, err) != 0) return -1;
-    if (t->world && s->resume && share_student(t, err) != 0) return -1;
+    if (s->resume && share_student(t, err) != 0) return -1;
     return open_watch(t, err);
 }
 
@@ -411,17 +412,33 @@ static int take_plan(Train *t, Plan *plan, Error *err)
     return 0;
 }
 
-/* Whether the run stopped only to go on under another plan. */
+/* Whether a rank does not go on. */
+static int find_who_leaves(bool *out, const Train *t, Error *err)
+{
+    size_t size = (size_t)world_size(t->world);
+    bool   leaves = run_interrupted() || watch_failed(&t->watch), *theirs = calloc(size, sizeof *theirs);
+    int    rc = theirs ? world_gather_all(t->world, theirs, &leaves, sizeof leaves, err) : error_no_memory(err);
+
+    *out = leaves;
+    for (size_t r = 0; rc == 0 && r < size; r++) *out |= theirs[r];
+    free(theirs);
+    return rc;
+}
+
+/* Whether the run stopped only to go on under another plan, with the students as rank 0 has them. */
 static int find_next_plan(Train *t, bool *again, Error *err)
 {
     Plan *plan = NULL;
+    bool  leaves = false;
 
     *again = false;
-    if (!t->result.stopped || run_interrupted() || watch_failed(&t->watch)) return 0;
-    if (run_replan_take(&t->replan, &plan, err) != 0) { plan_free(plan); return -1; }
+    if (!t->result.stopped || !t->settings->replan) return 0;
+    if (find_who_leaves(&leaves, t, err) != 0) return -1;
+    if (leaves) return 0;
+    if (run_replan_take(&t->replan, t->world, &plan, err) != 0) { plan_free(plan); return -1; }
     if (!plan) return 0;
     *again = true;
-    return take_plan(t, plan, err);
+    return take_plan(t, plan, err) == 0 ? share_student(t, err) : -1;
 }
 
 /* All plans of the run, one after another. */
@@ -433,6 +450,7 @@ static int run_programs(Train *t, Execution *x, Error *err)
     while (again) {
         ExecutionResult more;
         x->program = t->program;
+        x->student = t->student;
         x->record_steps = 0;
         if (execute(&more, x, err) != 0) return -1;
         if (execution_join(&t->result, &more, t->workload->block_count, t->device_count, err) != 0) {
@@ -442,6 +460,13 @@ static int run_programs(Train *t, Execution *x, Error *err)
         if (find_next_plan(t, &again, err) != 0) return -1;
     }
     return 0;
+}
+
+/* A plan that came when all devices were done already stops nothing that follows. */
+static void forget_late_plan(Train *t)
+{
+    atomic_store(t->stop, false);
+    if (run_interrupted()) atomic_store(t->stop, true);
 }
 
 static int run(Train *t, Error *err)
@@ -466,6 +491,7 @@ static int run(Train *t, Error *err)
     vigil_keep(t->vigil, NULL);
     int told = watch_end(&t->watch, rc == 0 ? err : NULL);
     if (rc == 0) rc = told;
+    if (rc == 0 && !t->result.stopped) forget_late_plan(t);
     int kept = collector_close(t->collector, rc == 0 ? err : NULL);       /* the first error counts */
     t->collector = NULL;
     return rc == 0 ? kept : rc;
@@ -616,6 +642,7 @@ static int interrupted(const Train *t, Error *err)
     Text text = {0};
 
     if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
+    if (t->watch.block_sum == 0) return error_set(err, "interrupted before a step was done: there is nothing to keep");
     resume_text(t, &text);
     if (run_world_speaks(t->world)) fprintf(stderr, "to go on: %s\n", text_string(&text));
     text_free(&text);
@@ -682,7 +709,6 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
-    if (s->replan && (ranks || s->processes)) return error_set(err, "--replan: not across processes, whose devices are measured apart");
     if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");

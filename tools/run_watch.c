@@ -63,15 +63,15 @@ static double last_loss(const BlockLoss *b) { return b->last_steps ? b->last / (
 /* Which device worked most in the second that passed: the others wait for it. */
 static void look_for_busiest(Watch *watch, int64_t now_ns)
 {
-    double ns = (double)(now_ns - watch->seen_ns);
-
-    if (ns < SECOND_NS) return;
+    if (now_ns - watch->seen_ns < SECOND_NS) return;
     watch->busiest = -1;
     watch->busiest_share = 0;
     for (int d = 0; d < whereabouts_devices(watch->where); d++) {
         PlaceTimes now = whereabouts_times(watch->where, d, now_ns);
+        int64_t    passed_ns = whereabouts_passed_ns(watch->where, d, &watch->seen[d], &now, now_ns - watch->seen_ns);
         double     work = 0;
-        for (int op = 0; op < OP_COUNT; op++) work += (double)(now.work_ns[op] - watch->seen[d].work_ns[op]) / ns;
+        for (int op = 0; op < OP_COUNT; op++) work += (double)(now.work_ns[op] - watch->seen[d].work_ns[op]);
+        if (passed_ns > 0) work /= (double)passed_ns;
         if (watch->seen_ns && work > watch->busiest_share) { watch->busiest = d; watch->busiest_share = work; }
         watch->seen[d] = now;
     }
