@@ -19,7 +19,7 @@
 #include "executor/world_link.h"
 
 enum { KIND_MAIL, KIND_FAILURE, KIND_PING, KIND_PONG };
-enum { HOST_BYTES = 64, CLOCK_ROUNDS = 16, LISTEN_POLL_US = 200, LISTEN_PATIENCE_MS = 2000 };
+enum { HOST_BYTES = 64, CLOCK_ROUNDS = 64, LISTEN_POLL_US = 200, LISTEN_PATIENCE_MS = 2000 };
 
 typedef struct Mail {
     struct Mail *next;
@@ -433,10 +433,11 @@ static int learn_hosts(World *world, Error *err)
 
 /* ---- clocks ----------------------------------------------------------------------------------- */
 
-/* Rank's clock lies in the middle of the fastest of some questions and answers. */
+/* A question takes as long as its answer, when neither is held up: rank's clock lies in the middle of
+ * the fastest question and the fastest answer, be they of different rounds. */
 static int ask_clock(World *world, int rank, int64_t *offset_ns, Error *err)
 {
-    int64_t least_ns = INT64_MAX;
+    int64_t there_ns = INT64_MAX, back_ns = INT64_MAX;   /* each with the difference of the clocks */
 
     for (int i = 0; i < CLOCK_ROUNDS; i++) {
         Message ping = {.port = PORT_WORLD, .kind = KIND_PING};
@@ -444,13 +445,12 @@ static int ask_clock(World *world, int rank, int64_t *offset_ns, Error *err)
         if (world_post(world, rank, &ping, NULL, NULL, NULL, err) != 0) return -1;
         Mail *mail = take_mail(world, rank, KIND_PONG, 0, err);
         if (!mail) return -1;
-        int64_t end_ns = clock_ns();
-        if (end_ns - begin_ns < least_ns) {
-            least_ns = end_ns - begin_ns;
-            *offset_ns = begin_ns + least_ns / 2 - mail->message.sent_ns;
-        }
+        int64_t end_ns = clock_ns(), theirs_ns = mail->message.sent_ns;
+        if (theirs_ns - begin_ns < there_ns) there_ns = theirs_ns - begin_ns;
+        if (end_ns - theirs_ns < back_ns) back_ns = end_ns - theirs_ns;
         free_mail(mail);
     }
+    *offset_ns = (back_ns - there_ns) / 2;
     return 0;
 }
 

@@ -42,6 +42,7 @@ library cmocka 'stdarg.h stddef.h setjmp.h stdint.h cmocka.h' 'C tests' libcmock
 program "$PYTHON" 'script tests' python3 optional
 program jq 'script tests' jq optional
 program chromium 'reports, tested in a browser' chromium optional
+program slurmd 'jobs of Slurm, tested on a cluster of its own' 'slurmctld slurmd slurm-client' optional
 echo 'Optional:'
 library jansson jansson.h 'reads JSON, else our own reader' libjansson-dev optional
 library glpk glpk.h 'pipebd-plan --ls glpk' libglpk-dev optional

@@ -4,9 +4,9 @@
 # Says nothing and does nothing when all is there. What is there is found by
 # trying (compile, link, look up), so software not installed by apt counts too.
 # Without root and without sudo it prints the line to run and exits 1. For tests it also
-# installs PyTorch and Chromium where CI is set, if it can: they are large, and without them only
-# the tests of traces/capture_torch.py and of kernels/ beside PyTorch, and those of a report in a
-# browser, are skipped.
+# installs PyTorch, Chromium and Slurm where CI is set, if it can: they are large, or run daemons, and without
+# them only the tests of traces/capture_torch.py and of kernels/ beside PyTorch, those of a report
+# in a browser, and those of jobs are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
@@ -129,6 +129,15 @@ install_browser() {
     install_missing || echo "No Chromium: tests/test_report.sh will skip what needs a browser." >&2
 }
 
+# Daemons, which nobody wants on a machine of their own for the sake of a test.
+install_slurm() {
+    packages=
+    program slurmctld slurmctld
+    program slurmd slurmd
+    program srun slurm-client
+    [ -z "$packages" ] || install_missing || echo "No Slurm: tests/test_slurm.sh will be skipped." >&2
+}
+
 kind=${1:-}
 find_missing "$kind"
 # Twice: whether clang can fuzz is known only once clang is there.
@@ -141,4 +150,4 @@ if [ -n "$packages" ]; then
     echo "Installed, and still not usable:$packages" >&2
     exit 1
 fi
-if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_torch; install_browser; fi
+if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_torch; install_browser; install_slurm; fi
