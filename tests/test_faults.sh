@@ -37,6 +37,26 @@ profile() {
 }
 ok 'a profile of which a rank is killed' profile
 
+# A rank that never comes: the others wait for a minute, hence not in make check.
+late() {
+    local began=$(milliseconds) status
+    clear
+    cat > "$WORK/late" <<'L'
+#!/bin/sh
+[ "$OMPI_COMM_WORLD_RANK" != 1 ] || kill -STOP $$
+exec "$@"
+L
+    chmod +x "$WORK/late"
+    mpirun -np 3 "$WORK/late" "$PIPEBD_BIN/pipebd-run" train --workload "$WORK/w.json" --schedule dpu --devices cpu:1 -o "$out" \
+        > "$WORK/.run" 2>&1
+    status=$?
+    cat "$WORK/.run"
+    [ $status -ne 0 ] && grep -q 'have not come together within a minute; is one stopped' "$WORK/.run" || return 1
+    [ $(($(milliseconds) - began)) -lt 80000 ] && injections=$((injections + 1)) && nothing_left
+}
+if [ "$rounds" -gt 1 ]; then ok 'a rank that is stopped before it has come' late
+else skip 'a rank that is stopped before it has come' 'takes a minute, see make check-faults'; fi
+
 if [ -n "$hosts_missing" ]; then
     skip 'hosts cut off and a rank of them killed, resumed' "$hosts_missing"
 else
