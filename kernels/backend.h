@@ -81,7 +81,7 @@ typedef struct {
     int  (*sum)(Device *device, float *const *values, int members, int64_t count, Error *err);
     int  (*sum_doubles)(Device *device, double *to, double *const *values, int members, int count, Error *err);
     int  (*replay_begin)(Device *device, const ReplayKey *key, Error *err);
-    int  (*replay_end)(Device *device, Error *err);
+    int  (*replay_end)(Device *device, bool failed, Error *err);
     void (*replay_forget)(Device *device, const void *owner);
     ReplayCounts (*replay_counts)(const Device *device);
     void (*range_begin)(Device *device, const char *name);

@@ -331,10 +331,12 @@ void net_write_state(Net *net, int i, const float *values)
     net->backend->put(net->device, net->state + net->graph.offset[i], values, net->graph.parameter[i].count);
 }
 
+enum { INITIAL_FLOATS = 1 << 14 };
+
 typedef struct {
     Net     *net;
     uint64_t seed, stream;
-    float    chunk[256];
+    float    chunk[INITIAL_FLOATS];      /* large, as each is a copy that a card is waited for */
 } Initial;
 
 /* Uniform in -bound..bound, or value where bound is 0. */
@@ -345,7 +347,7 @@ static void fill(Initial *init, int i, double bound, float value)
     float     *to = place_of(net, i);
 
     for (int64_t done = 0; done < count;) {
-        int64_t n = count - done < 256 ? count - done : 256;
+        int64_t n = count - done < INITIAL_FLOATS ? count - done : INITIAL_FLOATS;
 
         for (int64_t k = 0; k < n; k++)
             init->chunk[k] = bound > 0.0 ? (float)((2.0 * rng_uniform(init->seed, init->stream, (uint64_t)i, (uint64_t)(done + k)) - 1.0) * bound)
@@ -372,7 +374,11 @@ static void initialise_node(Node *node, void *context)
 
 void net_initialise(Net *net, uint64_t seed, uint64_t stream)
 {
-    Initial init = {.net = net, .seed = seed, .stream = stream};
+    Initial init;
+
+    init.net = net;
+    init.seed = seed;
+    init.stream = stream;
 
     graph_each(&net->graph.nodes, true, initialise_node, &init);
     graph_each(&net->graph.nodes, true, changed, net);
@@ -502,13 +508,16 @@ static int run_part(Step *s, Part *part, const float *x, float *to, float *dy, f
     int       replayed = is_recorded(net) ? replay_begin(net->device, &key, s->err) : 0, rc, again = 0;
 
     if (replayed < 0) return -1;
-    do {
+    while (true) {                       /* a second time where it could not be recorded */
         s->replayed = replayed == 1;
         if (dy) rc = backward_list(s, &part->list, (Incoming){dy, false}, 0, out);
         else    rc = (*out = (float *)(uintptr_t)forward_list(s, &part->list, x, to, 0)) ? 0 : -1;
         s->replayed = false;
-        if (is_recorded(net) && replayed == 0) again = replay_end(net->device, s->err);
-    } while (again == 1 && rc == 0);
+        if (is_recorded(net) && replayed == 0) again = replay_end(net->device, rc != 0, s->err);
+        if (again != 1) break;
+        graph_each(&part->list, true, changed, net);     /* what was put in order for it never was */
+        if (s->err) s->err->text[0] = '\0';
+    }
     return again < 0 ? -1 : rc;
 }
 

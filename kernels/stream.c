@@ -72,7 +72,7 @@ int replay_begin(Device *device, const ReplayKey *key, Error *err)
     return device->backend->streams->replay_begin(device, key, err);
 }
 
-int replay_end(Device *device, Error *err) { return device->backend->streams->replay_end(device, err); }
+int replay_end(Device *device, bool failed, Error *err) { return device->backend->streams->replay_end(device, failed, err); }
 
 void replay_forget(Device *device, const void *owner) { device->backend->streams->replay_forget(device, owner); }
 

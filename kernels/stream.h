@@ -96,10 +96,11 @@ typedef struct {
 } ReplayKey;
 
 /* Before the work. 1: it was replayed, and is not to be queued again. 0: queue it, then replay_end(), also
- * when queueing failed; 1 from there: it could not be recorded, queue it once more. Nothing between the two may
- * wait for the device or for other threads. -1: an error. */
+ * when queueing failed; 1 from there: it could not be recorded, as perhaps for that it failed; what it is made of
+ * has changed (OperatorOps.changed), queue it once more. Nothing between the two may wait for the device or for
+ * other threads. -1: an error. */
 int  replay_begin(Device *device, const ReplayKey *key, Error *err);
-int  replay_end(Device *device, Error *err);
+int  replay_end(Device *device, bool failed, Error *err);
 /* Forgets what an owner recorded; NULL: everything, as memory that all use may move. */
 void replay_forget(Device *device, const void *owner);
 /* Graphs kept; those replayed so far. */

@@ -53,7 +53,7 @@ typedef struct { QueuedJob *job; int64_t first, count, room; } QueuedJobs;
 
 struct QueuedStream { QueuedJobs jobs; bool eager; };
 
-typedef struct { ReplayKey key; int64_t seen; QueuedJobs jobs; bool recorded; } QueuedGraph;
+typedef struct { ReplayKey key; int64_t seen; QueuedJobs jobs; bool recorded, refused; } QueuedGraph;
 
 struct QueuedDevice {
     Device        base;
@@ -79,6 +79,9 @@ typedef struct {
     int   fail;              /* the n-th allocation of a device gives nothing; 0: none */
     int   marks;             /* alive */
     int   names;             /* ranges begun */
+    int   cannot;            /* every n-th operator fails while it is recorded, as a library may; 0: none */
+    int   recorded;          /* operators */
+    int   refusals;
     int64_t replayed;
 } QueuedWorld;
 
@@ -299,16 +302,23 @@ static int  queued_prepare(Operator *op, int64_t rows, Error *err) { return back
 static OperatorBytes queued_bytes_of(const Operator *op, int64_t rows) { return backend_cpu.bytes(op, rows); }
 static void queued_changed(Operator *op) { queued_put_job(queued_here, (QueuedJob){.kind = DO_CHANGED, .op = op}); }
 
+/* Whether the operator is one that cannot be recorded. */
+static int queued_unrecordable(Error *err)
+{
+    if (!queued_here->recording || !queued_world.cannot || ++queued_world.recorded % queued_world.cannot != 0) return 0;
+    return error_set(err, "not while a graph is recorded");
+}
+
 static int queued_forward(Operator *op, const OperatorCall *call, Error *err)
 {
-    (void)err;
+    if (queued_unrecordable(err) != 0) return -1;
     queued_put_job(queued_here, (QueuedJob){.kind = DO_FORWARD, .op = op, .call = *call});
     return 0;
 }
 
 static int queued_backward(Operator *op, const OperatorCall *call, Error *err)
 {
-    (void)err;
+    if (queued_unrecordable(err) != 0) return -1;
     queued_put_job(queued_here, (QueuedJob){.kind = DO_BACKWARD, .op = op, .call = *call});
     return 0;
 }
@@ -472,11 +482,11 @@ static int queued_replay_begin(Device *base, const ReplayKey *key, Error *err)
         device->counts.replayed++;
         return 1;
     }
-    if (graph->seen++ > 0) device->recording = graph;
+    if (graph->seen++ > 0 && !graph->refused) device->recording = graph;
     return 0;
 }
 
-static int queued_replay_end(Device *base, Error *err)
+static int queued_replay_end(Device *base, bool failed, Error *err)
 {
     QueuedDevice *device = queued(base);
     QueuedGraph  *graph = device->recording;
@@ -484,6 +494,12 @@ static int queued_replay_end(Device *base, Error *err)
     (void)err;
     if (!graph) return 0;
     device->recording = NULL;
+    if (failed) {
+        graph->jobs.count = 0;
+        graph->refused = true;
+        queued_world.refusals++;
+        return 1;
+    }
     graph->recorded = true;
     device->counts.recorded++;
     queued_launch(device, graph);

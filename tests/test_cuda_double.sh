@@ -90,6 +90,17 @@ pipebd-plan trace.json --schedules dpu -o dpu.json > /dev/null
 sed 's/"schedule": "dpu"/"schedule": "ahd"/' dpu.json > ahd.json
 ok 'ahd of width one' train --plan ahd.json --devices cuda:0/4 -o ahd.st
 ok 'its students are the same' same tr.st ahd.st
+
+# Weights in bfloat16 are copies, made anew in a step: also in one that could not be recorded.
+ok 'bfloat16' train --schedule dpu --precision bf16 --devices cuda:0 -o half.st
+graphs_off() { env PIPEBD_CUDA_GRAPHS=0 ./run train --workload four.json --epochs 2 --data synthetic "$@"; }
+ok 'without graphs' graphs_off --schedule dpu --precision bf16 --devices cuda:0 -o queued.st
+ok 'the same is trained' same half.st queued.st
+if [ "$double" = yes ]; then
+    ok 'calls that cannot be recorded' env PIPEBD_DOUBLE_UNRECORDABLE=3 \
+        ./run train --workload four.json --epochs 2 --data synthetic --schedule dpu --precision bf16 --devices cuda:0 -o unrecorded.st
+    ok 'are done as they are' same half.st unrecorded.st
+fi
 # A machine with a card may have no oneDNN.
 cpu=$(./run train --workload four.json --schedule tr --devices cpu:4 -o /dev/null 2>&1 | grep -q 'no oneDNN' || echo yes)
 like_cpu() {   # like_cpu DESCRIPTION FILE

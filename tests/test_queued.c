@@ -329,7 +329,8 @@ static void read_supernet(Supernet *s)
         net_read(s->net, (int)i, s->weights + at);
 }
 
-static Supernet train_supernet(const WorkBlock *block, bool queues)
+/* cannot: as QueuedWorld's. */
+static Supernet train_supernet(const WorkBlock *block, bool queues, int cannot)
 {
     Supernet   s = {0};
     DeviceSpec spec;
@@ -337,6 +338,7 @@ static Supernet train_supernet(const WorkBlock *block, bool queues)
     Error      err = {""};
 
     assert_int_equal((queues ? queued_devices : device_spec_parse)(&spec, "cpu:2", &err), 0);
+    queued_world.cannot = cannot;
     assert_int_equal(device_open(&device, &spec, 0, &err), 0);
     if (net_new(&s.net, device, &block->student, block->in, NET_TRAINED, &err) != 0) fail_msg("%s", err.text);
     net_initialise(s.net, 7, 0);
@@ -362,12 +364,30 @@ static void paths_are_recorded_cell_by_cell(void **state)
 
     (void)state;
     if (workload_parse(&workload, "super", supernet_text, strlen(supernet_text), &err) != 0) fail_msg("%s", err.text);
-    Supernet truth = train_supernet(&workload->block[0], false), found = train_supernet(&workload->block[0], true);
+    Supernet truth = train_supernet(&workload->block[0], false, 0), found = train_supernet(&workload->block[0], true, 0);
     assert_int_equal(truth.count, found.count);
     assert_memory_equal(truth.weights, found.weights, (size_t)truth.count * sizeof *truth.weights);
     /* Of 3 cells, 3 paths each, forward and backward, which may find its gradient in one of few places. */
     assert_true(found.counts.recorded <= 3 * 3 * 2 * 4);
     assert_true(found.counts.replayed > SUPER_STEPS * 3 * 2 / 2);
+    free(truth.weights);
+    free(found.weights);
+    workload_free(workload);
+}
+
+/* What fails only because it is recorded is queued as it is. */
+static void what_cannot_be_recorded_is_queued(void **state)
+{
+    Workload *workload;
+    Error     err = {""};
+
+    (void)state;
+    if (workload_parse(&workload, "super", supernet_text, strlen(supernet_text), &err) != 0) fail_msg("%s", err.text);
+    Supernet truth = train_supernet(&workload->block[0], false, 0), found = train_supernet(&workload->block[0], true, 5);
+    assert_true(queued_world.refusals > 2);
+    assert_true(found.counts.replayed > 0);
+    assert_int_equal(truth.count, found.count);
+    assert_memory_equal(truth.weights, found.weights, (size_t)truth.count * sizeof *truth.weights);
     free(truth.weights);
     free(found.weights);
     workload_free(workload);
@@ -497,6 +517,7 @@ int main(void)
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(memory_that_runs_out_is_told),
         cmocka_unit_test(paths_are_recorded_cell_by_cell),
+        cmocka_unit_test(what_cannot_be_recorded_is_queued),
         cmocka_unit_test(steps_are_replayed),
         cmocka_unit_test(what_is_handed_over_is_the_steps_own),
         cmocka_unit_test(a_run_stops_or_fails_as_one),

@@ -3,6 +3,7 @@
 #include "kernels/cuda/cuda.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- driver, libraries ---- */
@@ -99,6 +100,9 @@ int cuda_spec(DeviceSpec *spec, Error *err)
     char                  of[48] = "";
     int                   each, all;
 
+    /* Streams that share one of the card's queues wait for each other: a slice has three of them. Read when
+     * CUDA starts; 32 is the most. */
+    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
     if (check_driver(err) != 0 || check_libraries(err) != 0 || check_cards(spec, err) != 0) return -1;
     if (facts_of(&p, spec->cards[0], err) != 0 || check_alike(spec, &p, err) != 0 || check_precision(spec, &p, err) != 0)
         return -1;

@@ -42,6 +42,21 @@ static Tiling tiling(int64_t pixels, int channels, bool wide)
     return t;
 }
 
+/* For passes that write no partials: as many parts as keep a card busy, of PIXELS a thread at least. */
+enum { PIXELS = 4, BLOCKS = 2048 };
+
+static Tiling spread(int64_t pixels, int channels, bool wide)
+{
+    Tiling t = tiling(pixels, channels, wide);
+
+    for (int each = EACH; each >= PIXELS; each /= 2) {
+        t.each = (int64_t)t.rows * each;
+        t.parts = (unsigned)ceil_div(pixels, t.each);
+        if ((int64_t)t.parts * t.tiles >= BLOCKS) break;
+    }
+    return t;
+}
+
 int64_t kernel_channel_partials(int64_t pixels, int channels)
 {
     unsigned narrow = tiling(pixels, channels, false).parts, wide = channels % 4 == 0 ? tiling(pixels, channels, true).parts : 0;
@@ -286,6 +301,8 @@ int kernel_norm_frozen(const KernelNorm *n, cudaStream_t stream)
 
 /* ---- passes over pixels: a thread keeps its channels' numbers ---- */
 
+/* PIXELS at a time are loaded before the first is stored: y may be x, so the compiler would wait for each. */
+
 template <int N> static __global__ void apply(const KernelNorm n, const float *x, float *y, int lanes, int64_t each)
 {
     int     rows = (int)blockDim.x / lanes, c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
@@ -294,12 +311,18 @@ template <int N> static __global__ void apply(const KernelNorm n, const float *x
     if (c >= n.channels) return;
     Floats<N> scale = load<N>(n.own + NORM_SCALE * n.stride + c), shift = load<N>(n.own + NORM_SHIFT * n.stride + c);
 
-    #pragma unroll 4
-    for (int64_t p = begin + (int)threadIdx.x / lanes; p < end; p += rows) {
-        Floats<N> a = load<N>(x + p * n.channels + c);
+    for (int64_t p = begin + (int)threadIdx.x / lanes; p < end; p += PIXELS * rows) {
+        Floats<N> a[PIXELS];
 
-        for (int j = 0; j < N; j++) a.v[j] = cut(a.v[j] * scale.v[j] + shift.v[j], n.floor, n.limit);
-        store<N>(y + p * n.channels + c, a);
+        #pragma unroll
+        for (int k = 0; k < PIXELS; k++)
+            if (p + k * rows < end) a[k] = load<N>(x + (p + k * rows) * n.channels + c);
+        #pragma unroll
+        for (int k = 0; k < PIXELS; k++) {
+            if (p + k * rows >= end) break;
+            for (int j = 0; j < N; j++) a[k].v[j] = cut(a[k].v[j] * scale.v[j] + shift.v[j], n.floor, n.limit);
+            store<N>(y + (p + k * rows) * n.channels + c, a[k]);
+        }
     }
 }
 
@@ -313,23 +336,32 @@ template <int N> static __global__ void gradient_apply(const KernelNorm n, const
               mean = load<N>(n.own + NORM_MEAN * n.stride + c), sum = load<N>(n.own + NORM_SUM * n.stride + c),
               dot = load<N>(n.own + NORM_DOT * n.stride + c);
 
-    #pragma unroll 2
-    for (int64_t p = begin + (int)threadIdx.x / lanes; p < end; p += rows) {
-        Floats<N> a = load<N>(x + p * n.channels + c), d = load<N>(dy + p * n.channels + c);
+    for (int64_t p = begin + (int)threadIdx.x / lanes; p < end; p += PIXELS * rows) {
+        Floats<N> a[PIXELS], d[PIXELS];
 
-        for (int j = 0; j < N; j++) {
-            float v = a.v[j] * scale.v[j] + shift.v[j];
-
-            if (v <= n.floor || v >= n.limit) d.v[j] = 0.0f;
-            d.v[j] = scale.v[j] * (d.v[j] - sum.v[j] - (a.v[j] - mean.v[j]) * dot.v[j]);
+        #pragma unroll
+        for (int k = 0; k < PIXELS; k++) {
+            if (p + k * rows >= end) break;
+            a[k] = load<N>(x + (p + k * rows) * n.channels + c);
+            d[k] = load<N>(dy + (p + k * rows) * n.channels + c);
         }
-        store<N>(dx + p * n.channels + c, d);
+        #pragma unroll
+        for (int k = 0; k < PIXELS; k++) {
+            if (p + k * rows >= end) break;
+            for (int j = 0; j < N; j++) {
+                float v = a[k].v[j] * scale.v[j] + shift.v[j];
+
+                if (v <= n.floor || v >= n.limit) d[k].v[j] = 0.0f;
+                d[k].v[j] = scale.v[j] * (d[k].v[j] - sum.v[j] - (a[k].v[j] - mean.v[j]) * dot.v[j]);
+            }
+            store<N>(dx + (p + k * rows) * n.channels + c, d[k]);
+        }
     }
 }
 
 int kernel_norm_apply(const KernelNorm *n, const float *x, float *y, cudaStream_t stream)
 {
-    Tiling t = tiling(n->pixels, n->channels, wide_norm(n, x, y));
+    Tiling t = spread(n->pixels, n->channels, wide_norm(n, x, y));
 
     if (t.wide) LAUNCH(apply<4>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, y, t.lanes, t.each);
     else LAUNCH(apply<1>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, y, t.lanes, t.each);
@@ -338,7 +370,7 @@ int kernel_norm_apply(const KernelNorm *n, const float *x, float *y, cudaStream_
 
 int kernel_norm_gradient_apply(const KernelNorm *n, const float *x, const float *dy, float *dx, cudaStream_t stream)
 {
-    Tiling t = tiling(n->pixels, n->channels, wide_norm(n, x, dy, dx));
+    Tiling t = spread(n->pixels, n->channels, wide_norm(n, x, dy, dx));
 
     if (t.wide) LAUNCH(gradient_apply<4>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, dy, dx, t.lanes, t.each);
     else LAUNCH(gradient_apply<1>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, dy, dx, t.lanes, t.each);

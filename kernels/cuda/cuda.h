@@ -70,7 +70,7 @@ void slice_leave(Slice *slice, int card);                /* NULL is nothing */
 extern const StreamOps cuda_streams;
 
 int  cuda_replay_begin(Device *device, const ReplayKey *key, Error *err);
-int  cuda_replay_end(Device *device, Error *err);
+int  cuda_replay_end(Device *device, bool failed, Error *err);
 void cuda_replay_forget(Device *device, const void *owner);
 ReplayCounts cuda_replay_counts(const Device *device);
 void cuda_replay_free(CudaDevice *device);

@@ -17,7 +17,8 @@
 
 #include <cmath>
 
-enum { THREADS = 256, LANES_MAX = 32, STRIP = 4, TURNS = 8 };
+/* Blocks take up to TURNS strips a thread, but so that there are BLOCKS of them, if there can be. */
+enum { THREADS = 256, LANES_MAX = 32, STRIP = 4, TURNS = 8, BLOCKS = 512 };
 
 struct Grid {
     int      lanes, rows;    /* lanes: a power of 2 */
@@ -32,7 +33,9 @@ static Grid grid_of(int64_t work, int channels, int wide, int lanes_max)
     for (g.lanes = 1; g.lanes < groups && g.lanes < lanes_max; ) g.lanes *= 2;
     g.rows = THREADS / g.lanes;
     g.tiles = (unsigned)ceil_div(groups, g.lanes);
-    g.blocks = (unsigned)ceil_div(work, (int64_t)g.rows * TURNS);
+    int64_t turns = work * g.tiles / ((int64_t)g.rows * BLOCKS);
+    turns = turns < 1 ? 1 : turns > TURNS ? (int64_t)TURNS : turns;
+    g.blocks = (unsigned)ceil_div(work, g.rows * turns);
     return g;
 }
 
@@ -324,14 +327,21 @@ static __global__ void any_weights(const KernelDepthwise d, const float *x, cons
     partial[((int64_t)blockIdx.x * d.kernel * d.kernel + blockIdx.z) * d.channels + c] = sum;
 }
 
+enum { FINISH_ELEMENTS = 32, FINISH_ROWS = 8 };
+
+/* 32 elements a block, 8 threads each: a thread adds every 8th part, the first of an element adds theirs. */
 static __global__ void add_parts(const float *partial, int parts, int places, int channels, float *gradient)
 {
-    int64_t i = first_element();         /* [places][channels] */
+    SHARED(double, shared);
+    int     x = (int)threadIdx.x % FINISH_ELEMENTS, row = (int)threadIdx.x / FINISH_ELEMENTS;
+    int64_t i = blockIdx.x * (int64_t)FINISH_ELEMENTS + x, count = (int64_t)places * channels;   /* [places][channels] */
+    double  sum = 0.0;
 
-    if (i >= (int64_t)places * channels) return;
-    double sum = 0.0;
-
-    for (int p = 0; p < parts; p++) sum += partial[(int64_t)p * places * channels + i];
+    for (int p = row; i < count && p < parts; p += FINISH_ROWS) sum += partial[p * count + i];
+    shared[threadIdx.x] = sum;
+    __syncthreads();
+    if (row > 0 || i >= count) return;
+    for (int r = 1; r < FINISH_ROWS; r++) sum += shared[r * FINISH_ELEMENTS + x];
     gradient[i % channels * places + i / channels] = (float)sum;
 }
 
@@ -356,6 +366,7 @@ int kernel_depthwise_weights(const KernelDepthwise *d, const float *x, const flo
     case 71: LAUNCH((weights<7, 1>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
     default: LAUNCH((weights<7, 2>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
     }
-    LAUNCH(add_parts, blocks_for((int64_t)places * d->channels), 256, 0, stream, partial, (int)p.parts, places, d->channels, gradient);
+    LAUNCH(add_parts, (unsigned)ceil_div((int64_t)places * d->channels, FINISH_ELEMENTS), FINISH_ELEMENTS * FINISH_ROWS,
+           FINISH_ELEMENTS * FINISH_ROWS * sizeof(double), stream, partial, (int)p.parts, places, d->channels, gradient);
     return LAUNCHED;
 }

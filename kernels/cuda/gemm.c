@@ -24,13 +24,17 @@ static int describe(Gemm *g, const CudaDevice *device, const GemmShape *s, const
     cublasComputeType_t compute = device->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     cublasOperation_t   a = s->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, b = s->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t  epilogue = s->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+    int32_t             processors = device->slice ? device->processors : 0;         /* 0: all of the card's */
+    const void         *bias = (const void *)(uintptr_t)s->align;        /* no memory: algorithms are proposed by its alignment */
     uint64_t            rows_a = (uint64_t)(s->transpose_a ? s->k : s->m), columns_a = (uint64_t)(s->transpose_a ? s->m : s->k);
     uint64_t            rows_b = (uint64_t)(s->transpose_b ? s->n : s->k), columns_b = (uint64_t)(s->transpose_b ? s->k : s->n);
 
     if (blas_failed(cublasLtMatmulDescCreate(&g->desc, compute, CUDA_R_32F), what, err) != 0 ||
         set(g->desc, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a, what, err) != 0 ||
         set(g->desc, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b, what, err) != 0 ||
-        (s->bias && set(g->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, what, err) != 0))
+        set(g->desc, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, &processors, sizeof processors, what, err) != 0 ||
+        (s->bias && (set(g->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, what, err) != 0 ||
+                     set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err) != 0)))
         return -1;
     return blas_failed(cublasLtMatrixLayoutCreate(&g->a, type_of(s), rows_a, columns_a, (int64_t)rows_a), what, err) != 0 ||
            blas_failed(cublasLtMatrixLayoutCreate(&g->b, type_of(s), rows_b, columns_b, (int64_t)rows_b), what, err) != 0 ||

@@ -5,7 +5,7 @@
  *     from then on  launched
  *
  * Keys and graphs stand in a table of fixed size: what comes when it is full is queued as it is.
- * What cannot be recorded is queued as it is from then on. */
+ * What cannot be recorded is queued as it is from then on; PIPEBD_CUDA_GRAPHS=0: everything is. */
 #include "kernels/cuda/cuda.h"
 
 #include <stdlib.h>
@@ -74,7 +74,9 @@ static void take_out(Replay *r, size_t hole)
 
 static Replay *replay_of(CudaDevice *device)
 {
-    if (!device->replay) device->replay = calloc(1, sizeof *device->replay);
+    const char *wanted = getenv("PIPEBD_CUDA_GRAPHS");
+
+    if (!device->replay && !(wanted && strcmp(wanted, "0") == 0)) device->replay = calloc(1, sizeof *device->replay);
     return device->replay;
 }
 
@@ -120,7 +122,7 @@ static int refuse(CudaDevice *device, Entry *entry)
     return 1;
 }
 
-int cuda_replay_end(Device *base, Error *err)
+int cuda_replay_end(Device *base, bool failed, Error *err)
 {
     CudaDevice *device = cuda_device(base);
     Replay     *r = device->replay;
@@ -130,7 +132,7 @@ int cuda_replay_end(Device *base, Error *err)
     if (!entry) return 0;
     r->recording = NULL;
     cudaError_t status = cudaStreamEndCapture(device->stream, &graph);
-    if (status == cudaSuccess && !device->failure.text[0]) status = cudaGraphInstantiate(&entry->graph, graph, 0);
+    if (status == cudaSuccess && !failed && !device->failure.text[0]) status = cudaGraphInstantiate(&entry->graph, graph, 0);
     if (graph) cudaGraphDestroy(graph);
     if (status != cudaSuccess || !entry->graph) return refuse(device, entry);
     entry->state = RECORDED;

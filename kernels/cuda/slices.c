@@ -3,13 +3,14 @@
  * drivers lack is an error of those who want slices.
  *
  * Streams, events and libraries that are made while a slice's context is the thread's own keep to the
- * slice. Memory is the card's, whatever the context. Every slice cuts the card anew and takes
- * its part: the same cut gives the same parts. */
+ * slice. Memory is the card's, whatever the context. A card is cut once for a number of slices, as only
+ * the parts of one cut are promised to have nothing in common; each slice takes its part. */
 #include "kernels/cuda/cuda.h"
 
 #include <cuda.h>
 #include <cudaTypedefs.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +70,7 @@ static int driver_failed(CUresult status, int card, const char *what, Error *err
 }
 
 /* The largest equal parts: as many multiprocessors as the card has for each, down to what it can give. */
-static int cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
+static int cut_anew(Cut *out, const Driver *driver, int card, int slices, Error *err)
 {
     static const unsigned flags[] = {0, CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING};
     CUdevResource whole;
@@ -90,6 +91,33 @@ static int cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
     return error_set(err, "cuda:%d/%d: the card has %u multiprocessors, and gives them out in groups of %u at least, in steps of "
                      "%u: too few for %d slices", card, slices, out->all, whole.sm.minSmPartitionSize,
                      whole.sm.smCoscheduledAlignment, slices);
+}
+
+/* Cuts that were made, newest first. */
+static struct Made { Cut cut; int card, slices; struct Made *next; } *made;
+static pthread_mutex_t made_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* With the lock. */
+static int find_cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
+{
+    struct Made *one;
+
+    for (one = made; one; one = one->next)
+        if (one->card == card && one->slices == slices) { *out = one->cut; return 0; }
+    if (cut_anew(out, driver, card, slices, err) != 0) return -1;
+    one = malloc(sizeof *one);
+    if (!one) return error_no_memory(err);
+    *one = (struct Made){*out, card, slices, made};
+    made = one;                          /* kept until the program ends */
+    return 0;
+}
+
+static int cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
+{
+    pthread_mutex_lock(&made_lock);
+    int rc = find_cut(out, driver, card, slices, err);
+    pthread_mutex_unlock(&made_lock);
+    return rc;
 }
 
 int slices_count(int *each, int *all, int card, int slices, Error *err)

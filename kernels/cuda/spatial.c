@@ -46,11 +46,11 @@ typedef struct {
 typedef enum { FORWARD, DATA, WEIGHTS } Direction;
 
 /* What the three kinds of results have in common. */
-typedef struct { int algorithm, math; bool usable; double us; size_t workspace; } Found;
+typedef struct { int algorithm, math, status, determinism; bool usable; double us; size_t workspace; } Found;
 
 #define COLLECT(results)                                                                                               \
     for (int i = 0; i < *count; i++)                                                                                   \
-        out[i] = (Found){(int)(results)[i].algo, (int)(results)[i].mathType,                                           \
+        out[i] = (Found){(int)(results)[i].algo, (int)(results)[i].mathType, (int)(results)[i].status, (int)(results)[i].determinism, \
                          (results)[i].status == CUDNN_STATUS_SUCCESS && (results)[i].determinism == CUDNN_DETERMINISTIC, \
                          1e3 * (double)(results)[i].time, (results)[i].memory}
 
@@ -82,6 +82,19 @@ static cudnnStatus_t find(Found *out, int *count, const Trial *t, Direction dire
     return status;
 }
 
+/* Says what cuDNN had, as it is nowhere written what it has. */
+static int none_found(const Found *found, int count, const char *what, Error *err)
+{
+    char   text[256] = "";
+    size_t length = 0;
+
+    for (int i = 0; i < count && length < sizeof text; i++)
+        length += (size_t)snprintf(text + length, sizeof text - length, "%s%d (status %d, determinism %d, math %d, %zu KiB)",
+                                   i ? ", " : "", found[i].algorithm, found[i].status, found[i].determinism, found[i].math,
+                                   found[i].workspace >> 10);
+    return error_set(err, "%s: cuDNN has no algorithm for it that gives the same bits each time; it has %s", what, count ? text : "none");
+}
+
 /* The first usable one: they come fastest first. fp32 passes over those that want tensor cores. */
 static int choose(Choice *out, const Trial *t, const CudaDevice *device, Direction direction, const char *what, Error *err)
 {
@@ -100,7 +113,7 @@ static int choose(Choice *out, const Trial *t, const CudaDevice *device, Directi
         return 0;
     }
     if (cudnn_failed(status, what, err) != 0) return -1;
-    return error_set(err, "%s: cuDNN has no algorithm for it that gives the same bits each time", what);
+    return none_found(found, count, what, err);
 }
 
 static Choice *choice_of(Spatial *s, Direction direction)

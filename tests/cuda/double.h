@@ -39,6 +39,10 @@ cudaError_t double_queue(cudaStream_t stream, DoubleRun *run, void *closure, Dou
 /* Fails the call: what cudaGetLastError() gives. */
 cudaError_t double_fail(cudaError_t status);
 
+/* Whether a library's call is one of those (every n-th, PIPEBD_DOUBLE_UNRECORDABLE) that a graph cannot hold:
+ * it fails then, and what was recorded with it is lost. */
+bool double_cannot_record(cudaStream_t stream);
+
 /* Memory of a card; of cudaHostAlloc(), too. */
 bool double_is_device(const void *memory);
 bool double_is_reachable(const void *memory);

@@ -43,12 +43,12 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
 {
     Desc *d = (Desc *)(void *)desc;
 
-    (void)size;
     switch (attribute) {
     case CUBLASLT_MATMUL_DESC_TRANSA: memcpy(&d->a, value, sizeof d->a); break;
     case CUBLASLT_MATMUL_DESC_TRANSB: memcpy(&d->b, value, sizeof d->b); break;
     case CUBLASLT_MATMUL_DESC_EPILOGUE: memcpy(&d->epilogue, value, sizeof d->epilogue); break;
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER: memcpy(&d->bias, value, sizeof d->bias); break;
+    case CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET: return size == sizeof(int32_t) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
     default: return CUBLAS_STATUS_NOT_SUPPORTED;
     }
     return CUBLAS_STATUS_SUCCESS;
@@ -172,6 +172,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     uint32_t align;
 
     (void)handle, (void)ld;
+    if (double_cannot_record(stream)) { free(p); return CUBLAS_STATUS_EXECUTION_FAILED; }
     if (!p) return CUBLAS_STATUS_ALLOC_FAILED;
     *p = (Product){*(Desc *)(void *)desc, *(Layout *)(void *)la, *(Layout *)(void *)lb, *(Layout *)(void *)lc, a, b, d, NULL, {0, 0}};
     memcpy(&p->algorithm, algo, sizeof p->algorithm);

@@ -2,6 +2,7 @@
 #include "tests/cuda/double.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -378,7 +379,7 @@ struct CUevent_st {
 };
 
 /* What is queued on any stream while it records, in the order of calls, which is one that respects all waits. */
-struct CUgraph_st { Work **work; int count, capacity; Stream *origin; };
+struct CUgraph_st { Work **work; int count, capacity; Stream *origin; bool invalid; };
 struct CUgraphExec_st { Work **work; int count; };
 
 static Stream  standard = {.used = true};
@@ -759,6 +760,11 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
     for (Stream *s = streams; *out && s; s = s->next)
         if (s->graph == *out) s->graph = NULL;
     leave();
+    if (*out && (*out)->invalid) {
+        status = cudaErrorStreamCaptureInvalidated;
+        cudaGraphDestroy(*out);
+        *out = NULL;
+    }
     return double_fail(status);
 }
 
@@ -766,6 +772,16 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *
 {
     *out = stream_of(s)->graph ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     return cudaSuccess;
+}
+
+bool double_cannot_record(cudaStream_t s)
+{
+    static atomic_llong calls;
+    int64_t             each = number_of("PIPEBD_DOUBLE_UNRECORDABLE", 0);
+
+    if (each == 0 || !stream_of(s)->graph || atomic_fetch_add(&calls, 1) % each != 0) return false;
+    stream_of(s)->graph->invalid = true;
+    return true;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned long long flags)
