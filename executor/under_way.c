@@ -66,8 +66,10 @@ int64_t under_way_bytes(const UnderWay *u) { return 2 * (int64_t)(u->input_count
 
 int under_way_start(UnderWay *u, Error *err)
 {
+    int64_t now_ns = clock_ns();         /* not after: this thread may have to wait for a core then */
+
     if (mark_set(u->device, u->begun, err) != 0 || mark_finish(u->begun, err) != 0) return -1;
-    u->base_ns = clock_ns();
+    u->base_ns = now_ns;
     u->base = u->latest = u->begun;
     u->count = 0;
     return 0;
