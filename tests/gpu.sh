@@ -7,8 +7,8 @@
 # Python's packages). Python is used where it is there, PyTorch and compute-sanitizer too.
 #
 # Every part has a number of seconds and none stops the others: what failed, was cut short or was
-# left out stands in RESULTS_DIR/summary.md. Exit status: 1 when a part failed or there is no
-# card, else 0.
+# left out stands in RESULTS_DIR/summary.md. Exit status: 1 when a part failed, was cut short or had no
+# time left, or there is no card; 0 when all ran, but for what the machine lacks.
 #
 #     GPU_SECONDS     all in all (600)
 #     GPU_DEVICE      one device (cuda:0)           GPU_SLICES   four of them (cuda:0/4)
@@ -31,7 +31,7 @@ device=${GPU_DEVICE:-cuda:0} slices=${GPU_SLICES:-cuda:0/4} cards=${GPU_CARDS:-}
 build=${GPU_BUILD:-} quick=${GPU_QUICK:-}
 workloads=${GPU_WORKLOADS:-nas-cifar10 vgg16-dsconv-cifar10 nas-imagenet:64 vgg16-dsconv-imagenet:64}
 began=$(date +%s) total=${GPU_SECONDS:-600}
-failures=0
+failures=0 short=0
 : > "$out/parts.txt"
 
 left() { echo $((total - ($(date +%s) - began))); }
@@ -42,20 +42,48 @@ note() {
     printf '%4d s  %-34s %s\n' $(($(date +%s) - began)) "$1" "$2"
 }
 
+no_time() { note "$1" 'left out: the time was used up'; short=$((short + 1)); }
+
+# of_session ID: the processes of a session, whatever group they made for themselves.
+of_session() { cat /proc/[0-9]*/stat 2> /dev/null | awk -v id="$1" '{ pid = $1; sub(/.*\) /, ""); if ($4 == id) print pid }'; }
+
+# end_session ID: asks its processes to end, and kills those that have not 3 s later.
+end_session() {
+    local pids tries=0
+    pids=$(of_session "$1")
+    # shellcheck disable=SC2086  # words
+    [ -z "$pids" ] || kill -TERM $pids 2> /dev/null
+    while pids=$(of_session "$1") && [ -n "$pids" ] && [ $tries -lt 15 ]; do sleep 0.2; tries=$((tries + 1)); done
+    # shellcheck disable=SC2086
+    [ -z "$pids" ] || kill -KILL $pids 2> /dev/null
+}
+
 # part NAME SECONDS COMMAND...: runs it for as long, at most for what is left; its output goes to
 # logs/NAME.log. Status 77: there was nothing to do. Returns whether it succeeded.
+# It has a session of its own: tests/run.sh and pipebd-run make groups, which a signal to one group would miss.
 part() {
-    local name=$1 most=$2 status last
+    local name=$1 most=$2 status last end cut=
     shift 2
-    if [ "$(left)" -lt 5 ]; then note "$name" 'left out: the time was used up'; return 1; fi
+    if [ "$(left)" -lt 5 ]; then no_time "$name"; return 1; fi
     if [ "$most" -gt "$(left)" ]; then most=$(left); fi
-    timeout -k 5 "$most" bash -c '"$@"' "$name" "$@" > "$out/logs/$name.log" 2>&1 < /dev/null
+    end=$(($(date +%s) + most))
+    # A test program that hangs ends before the part does, so that tests/run.sh says which it was.
+    PIPEBD_TEST_LIMIT=$((most > 10 ? most - 5 : most)) \
+        setsid bash -o pipefail -c '"$@"' "$name" "$@" > "$out/logs/$name.log" 2>&1 < /dev/null &
+    running=$!
+    while kill -0 "$running" 2> /dev/null; do
+        if [ "$(date +%s)" -ge "$end" ]; then cut=1; end_session "$running"; break; fi
+        sleep 0.1
+    done
+    wait "$running" 2> /dev/null
     status=$?
+    end_session "$running"                                      # what it left behind
+    running=
     last=$(grep -v '^ *$' "$out/logs/$name.log" | tail -n 1 | tr '\t' ' ' | cut -c 1-160)
+    if [ -n "$cut" ]; then note "$name" "cut short after $most s: $last"; short=$((short + 1)); return 1; fi
     case $status in
     0)       note "$name" ok; return 0 ;;
     77)      note "$name" "left out: $last" ;;
-    124|137) note "$name" "cut short after $most s: $last" ;;
     *)       note "$name" "FAILED, status $status: $last"; failures=$((failures + 1)) ;;
     esac
     return 1
@@ -264,8 +292,8 @@ for spec in $workloads; do
 done
 if ! has "$python" || ! "$python" -c 'import torch' 2> /dev/null; then note torch 'left out: there is no PyTorch'
 elif [ "$(left)" -gt 20 ]; then part torch $(($(left) - 5)) torch_bench $(($(left) - 15))
-else note torch 'left out: the time was used up'; fi
+else no_time torch; fi
 
 summary "$slug"
-echo "results in $out: summary.md, results.tar.gz"
-[ $failures -eq 0 ]
+echo "results in $out: summary.md, results.tar.gz; $failures failed, $short cut short or left out for want of time"
+[ $failures -eq 0 ] && [ $short -eq 0 ]

@@ -64,24 +64,36 @@ ok 'and packed' packed
 if "${PYTHON:-python3}" -c 'import torch' 2> /dev/null; then ok 'PyTorch beside' was torch
 else skip 'PyTorch beside' "there is no PyTorch, the summary says: $(result torch)"; fi
 
-# A tool that fails, one that hangs, and a time that is used up.
-mkdir -p "$WORK/build/bin" "$WORK/build/bench"
+# A tool that fails (validate's output goes through tee), one that hangs and takes no notice of being asked to
+# end, in a group of its own as tests/run.sh has it, and a time that is used up.
+mkdir -p "$WORK/build/bin" "$WORK/build/bench" "$WORK/build/tests/cuda"
 cat > "$WORK/build/bin/pipebd-run" <<'END'
-#!/bin/sh
+#!/bin/bash
 case $1 in
 profile) echo 'out of luck' >&2; exit 4 ;;
-validate) echo 'asleep'; sleep 600 ;;
+validate) echo 'out of line'; exit 5 ;;
 *) exit 0 ;;
 esac
 END
+cat > "$WORK/build/tests/cuda/test_deaf" <<'END'
+#!/bin/bash
+trap '' TERM
+echo $$ > "${0%/*}/pid"
+while :; do sleep 1; done
+END
 printf '#!/bin/sh\nexit 0\n' > "$WORK/build/bench/blocks"
-chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks"
-in_trouble() {
-    GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=8 bash "$gpu" "$WORK/trouble"
-    [ $? -eq 1 ] && cat "$WORK/trouble/parts.txt" && grep -q '^profile-digits.FAILED, status 4: out of luck$' "$WORK/trouble/parts.txt" \
-        && grep -q '^validate-digits-slices.cut short after [0-9]* s: asleep$' "$WORK/trouble/parts.txt" \
-        && grep -q '^blocks-digits-fp32.left out: the time was used up$' "$WORK/trouble/parts.txt"
+chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks" "$WORK/build/tests/cuda/test_deaf"
+trouble() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=$1 bash "$gpu" "$WORK/$2"; }
+told() { cat "$WORK/$1/parts.txt"; grep -q "$2" "$WORK/$1/parts.txt"; }
+cut_short() {
+    trouble 6 hung
+    [ $? -eq 1 ] && told hung '^backend-tests.cut short after [0-9]* s: ' && ! kill -0 "$(cat "$WORK/build/tests/cuda/pid")"
 }
-ok 'what fails, hangs or has no time is told, and stops nothing' in_trouble
+ok 'what hangs is cut short, and gone' cut_short
+ok 'what has no time is told' told hung '^blocks-digits-fp32.left out: the time was used up$'
+rm "$WORK/build/tests/cuda/test_deaf"
+fails 'what fails stops nothing' trouble 20 failed
+ok 'a command that fails' told failed '^profile-digits.FAILED, status 4: out of luck$'
+ok 'one that fails in a pipe' told failed '^validate-digits-slices.FAILED, status 5: out of line$'
 
 done_testing
