@@ -125,7 +125,8 @@ rm "$WORK/build/tests/cuda/test_deaf"
 failing() { (trouble 20 failed); }
 fails 'what fails stops nothing' failing
 ok 'a command that fails' told failed '^profile-digits.FAILED, status 4: out of luck$'
-ok 'one that fails in a pipe' told failed '^validate-digits-slices.FAILED, status 5: out of line$'
+ok 'one that fails in a pipe' told failed '^validate-digits-one.FAILED, status 5: out of line$'
+ok 'nothing is validated from a profile that failed' told failed '^validate-digits-slices.left out: there is no profile$'
 
 # The sanitizer with a stand-in: what it is asked, and of which programs.
 cat > "$WORK/bin/compute-sanitizer" <<'END'
