@@ -19,6 +19,7 @@ compiled the ratio is over eager alone, and says so.
 All eager runs come first, then the compiled ones, both in the order of the files; a compilation begins
 only where COMPILE_SECONDS are left. What the time budget leaves no room for is named. Both
 files are written anew after every run, so that one who is interrupted has what was measured.
+Exit status: 1 when a file cannot be read, a block fails in eager, or nothing was measured.
 """
 
 import argparse
@@ -183,17 +184,18 @@ class Run:
                 "kind": self.ours["kind"], "torch": torch.__version__, "blocks": self.rows}
 
 
-def read(paths, skipped):
+def read(paths, skipped, faults):
     runs = []
     for path in paths:
         try:
             runs.append(Run(path))
         except (OSError, ValueError, KeyError, TypeError) as error:      # one that was cut short is no reason to lose the rest
             skipped.append("%s: %s" % (path, error))
+            faults.append(path)
     return runs
 
 
-def measure(kind, runs, margin, args, deadline, skipped, write):
+def measure(kind, runs, margin, args, deadline, skipped, faults, write):
     """kind: "eager" or "compiled", of all blocks of all runs, as long as the margin is left."""
     for run in runs:
         run.precision()
@@ -206,6 +208,8 @@ def measure(kind, runs, margin, args, deadline, skipped, write):
                 getattr(run, kind)(number, args)
             except Exception as error:                   # nor is a block or a compiler that fails
                 skipped.append("%s %s, %s: %s" % (run.title, row["name"], kind, str(error).split("\n")[0][:100]))
+                if kind == "eager":
+                    faults.append(row["name"])
                 if len(run.shapes) == number + 1:       # nor is known what the next takes
                     skipped.append("%s, %s: the blocks after it" % (run.title, kind))
                     break
@@ -277,27 +281,29 @@ def main():
     parser.add_argument("--table", metavar="FILE", help="the tables, as they are printed at the end")
     parser.add_argument("ours", nargs="+")
     args = parser.parse_args()
-    deadline, skipped = time.monotonic() + args.seconds, []
+    deadline, skipped, faults = time.monotonic() + args.seconds, [], []
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("blocks_torch.py: this PyTorch (%s) sees no card" % torch.__version__)
     if args.device == "cpu":
         torch.set_num_threads(1)
-    runs = read(args.ours, skipped)
+    runs = read(args.ours, skipped, faults)
 
     def write():
         write_whole(args.json, json.dumps([run.kept() for run in runs], indent=1))
         write_whole(args.table, page(runs, args, skipped))
 
     write()
-    measure("eager", runs, 0, args, deadline, skipped, write)
+    measure("eager", runs, 0, args, deadline, skipped, faults, write)
     if args.compile == "none":
         skipped.append("compiled: --compile none")
     else:
-        measure("compiled", runs, COMPILE_SECONDS, args, deadline, skipped, write)
+        measure("compiled", runs, COMPILE_SECONDS, args, deadline, skipped, faults, write)
     write()
     print(page(runs, args, skipped), end="")
     if not any(r.get("eager") for run in runs for r in run.rows):
         sys.exit("blocks_torch.py: nothing was measured")
+    if faults:
+        sys.exit("blocks_torch.py: %d failed, see what was not measured" % len(faults))
 
 
 if __name__ == "__main__":
