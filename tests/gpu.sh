@@ -142,7 +142,7 @@ backend_tests() {
         if [ -x "$program" ] && [ -f "$program" ]; then found+=("$program"); fi
     done
     if [ ${#found[@]} -eq 0 ]; then echo 'no test of the backend was built'; return 77; fi
-    PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$PWD/$build/bin tests/run.sh "${found[@]}"
+    PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$bin tests/run.sh "${found[@]}"
 }
 
 # compute-sanitizer in PATH, or beside the nvcc that builds.
@@ -353,7 +353,7 @@ find_card
 mkdir -p "$out/logs" || exit 1
 : > "$out/parts.txt"
 [ "$slug" = cpu ] || nvidia-smi > "$out/card.txt" 2>&1
-set -a               # parts are shells of their own, which timeout can end
+set -a               # parts are shells of their own
 trials=30 seconds=0.7 rounds=3 repeats=48 compile=reduce-overhead
 [ -z "$quick" ] || { trials=3 seconds=0.05 rounds=1 repeats=3 compile=none; }
 needs_build=
