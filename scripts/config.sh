@@ -59,7 +59,7 @@ library "$mpi" mpi.h 'MPI: runs of several processes' libopenmpi-dev optional
 program mpirun 'launches them' openmpi-bin optional
 words=$(PYTHON="$PYTHON" "$(dirname "$0")/cuda.sh")
 if [ -n "$words" ]; then row cuda yes "NVIDIA cards: ${words%% *}$(case $words in *HAVE_NCCL*) echo ', with NCCL' ;; esac)" '' optional
-else printf '  %-12s MISSING   %s\n' cuda 'NVIDIA cards: nvcc, cuDNN and cuBLAS, installed or as Python packages'; fi
+else printf '  %-12s MISSING   %s\n' cuda 'NVIDIA cards: nvcc, cuDNN, cuBLAS and NVTX, installed or as Python packages'; fi
 program valgrind 'make valgrind' valgrind optional
 
 if [ "$missing" = 1 ]; then

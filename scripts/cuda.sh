@@ -1,10 +1,11 @@
 #!/bin/sh
-# cuda.sh: looks for CUDA (compiler, runtime, cuDNN, cuBLASLt, NCCL) and prints in one line what the
+# cuda.sh: looks for CUDA (compiler, runtime, cuDNN, cuBLASLt, NVTX, NCCL) and prints in one line what the
 # build needs: the path of nvcc, flags for compiling and flags for linking. Prints
 # nothing when something but NCCL is missing.
 #
-# Looked at in this order: CUDA_HOME, nvcc in PATH, /usr/local/cuda, Python's packages
-# (site-packages/nvidia/cu13 and /cudnn, /nccl, ..., as pip installs them for PyTorch).
+# Looked at in this order: CUDA_HOME, nvcc in PATH (where that is a script outside of its toolkit, the toolkit
+# that it runs), /usr/local/cuda, Python's packages (site-packages/nvidia/cu13 and /cudnn, /nccl, /nvtx, ..., as pip
+# installs them for PyTorch).
 # Libraries in packages have no names without a version, so files are named.
 set -u
 
@@ -20,9 +21,17 @@ for folder in sys.path + site.getsitepackages() + [site.getusersitepackages()]:
         print(found.rstrip("/"))' 2>/dev/null | awk '!seen[$0]++'
 }
 
+# The toolkit of nvcc in PATH: beside it, or where it says that its own is.
+toolkit() {
+    found=$(command -v nvcc 2>/dev/null) || return 0
+    beside=$(dirname "$(dirname "$(readlink -f "$found")")")
+    echo "$beside"
+    [ -e "$beside/include/cuda_runtime_api.h" ] || "$found" --dryrun -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p'
+}
+
 roots=$(
     [ -n "${CUDA_HOME:-}" ] && echo "$CUDA_HOME"
-    found=$(command -v nvcc 2>/dev/null) && dirname "$(dirname "$(readlink -f "$found")")"
+    toolkit
     echo /usr/local/cuda
 )
 [ -e /usr/local/cuda/include/cudnn.h ] && [ -x /usr/local/cuda/bin/nvcc ] || roots="$roots
@@ -54,8 +63,9 @@ nvcc=$(file bin/nvcc) || exit 0
 runtime=$(file include/cuda_runtime_api.h) || exit 0
 cudnn=$(file include/cudnn.h include/x86_64-linux-gnu/cudnn.h) || exit 0
 blas=$(file include/cublasLt.h) || exit 0
+nvtx=$(file include/nvtx3/nvToolsExt.h) || exit 0
 compile=
-for header in "$runtime" "$cudnn" "$blas"; do
+for header in "$runtime" "$cudnn" "$blas" "$(dirname "$nvtx")"; do
     case " $compile " in *" -isystem$(dirname "$header") "*) ;; *) compile="$compile -isystem$(dirname "$header")" ;; esac
 done
 link=

@@ -59,29 +59,90 @@ in_the_summary() {
     grep -q '^| profile-digits | ok |$' "$WORK/results/summary.md" && grep -q 'error of the epoch time' "$WORK/results/summary.md"
 }
 ok 'all in one page' in_the_summary
-packed() { tar tzf "$WORK/results/results.tar.gz" | grep -q 'cpu-digits.json'; }
-ok 'and packed' packed
+packed() {
+    local list=$WORK/list
+    tar tzf "$WORK/results/results.tar.gz" | tee "$list"
+    grep -q 'cpu-digits.json' "$list" && grep -q 'plan-dp.json' "$list" && ! grep -q 'measured.json\|tar.gz' "$list" \
+        && tar tzf "$WORK/results/timelines.tar.gz" | grep -q 'validate-digits-slices/dp-measured.json'
+}
+ok 'and packed, timelines apart' packed
+again() {
+    local text
+    text=$(GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 bash "$gpu" "$WORK/results" 2>&1) && return 1
+    echo "$text"
+    [ "$text" = "gpu.sh: $WORK/results is not empty: name another folder, so that results of two runs do not mix" ]
+}
+ok 'results of two runs do not mix' again
 if "${PYTHON:-python3}" -c 'import torch' 2> /dev/null; then ok 'PyTorch beside' was torch
 else skip 'PyTorch beside' "there is no PyTorch, the summary says: $(result torch)"; fi
 
-# A tool that fails, one that hangs, and a time that is used up.
-mkdir -p "$WORK/build/bin" "$WORK/build/bench"
+# A tool that fails (validate's output goes through tee), one that hangs and takes no notice of being asked to
+# end, in a group of its own as tests/run.sh has it, and a time that is used up.
+mkdir -p "$WORK/build/bin" "$WORK/build/bench" "$WORK/build/tests/cuda"
 cat > "$WORK/build/bin/pipebd-run" <<'END'
-#!/bin/sh
+#!/bin/bash
 case $1 in
 profile) echo 'out of luck' >&2; exit 4 ;;
-validate) echo 'asleep'; sleep 600 ;;
+validate) echo 'out of line'; exit 5 ;;
 *) exit 0 ;;
 esac
 END
+cat > "$WORK/build/tests/cuda/test_deaf" <<'END'
+#!/bin/bash
+trap '' TERM
+echo $$ > "${0%/*}/pid"
+while :; do sleep 1; done
+END
 printf '#!/bin/sh\nexit 0\n' > "$WORK/build/bench/blocks"
-chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks"
-in_trouble() {
-    GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=8 bash "$gpu" "$WORK/trouble"
-    [ $? -eq 1 ] && cat "$WORK/trouble/parts.txt" && grep -q '^profile-digits.FAILED, status 4: out of luck$' "$WORK/trouble/parts.txt" \
-        && grep -q '^validate-digits-slices.cut short after [0-9]* s: asleep$' "$WORK/trouble/parts.txt" \
-        && grep -q '^blocks-digits-fp32.left out: the time was used up$' "$WORK/trouble/parts.txt"
+chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks" "$WORK/build/tests/cuda/test_deaf"
+trouble() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=$1 exec bash "$gpu" "$WORK/$2"; }
+told() { cat "$WORK/$1/parts.txt"; grep -q "$2" "$WORK/$1/parts.txt"; }
+gone() {   # whoever takes in orphans may be slow
+    local i
+    for i in {1..50}; do kill -0 "$(cat "$WORK/build/tests/cuda/pid")" 2> /dev/null || return 0; sleep 0.1; done
+    return 1
 }
-ok 'what fails, hangs or has no time is told, and stops nothing' in_trouble
+cut_short() {
+    (trouble 6 hung)
+    [ $? -eq 1 ] && told hung '^backend-tests.cut short after [0-9]* s: ' && gone
+}
+ok 'what hangs is cut short, and gone' cut_short
+ok 'what has no time is told' told hung '^blocks-digits-fp32.left out: the time was used up$'
+interrupted() {
+    local status i
+    rm "$WORK/build/tests/cuda/pid"
+    trouble 60 interrupted &
+    for i in {1..100}; do [ -s "$WORK/build/tests/cuda/pid" ] && break; sleep 0.1; done
+    kill -TERM $!
+    wait $!
+    status=$?
+    echo "status $status"
+    [ $status -eq 1 ] && told interrupted '^backend-tests.cut short: interrupted$' && [ -s "$WORK/interrupted/results.tar.gz" ] \
+        && grep -q '^| backend-tests | cut short: interrupted |$' "$WORK/interrupted/summary.md" && gone
+}
+ok 'what is interrupted ends, with a summary' interrupted
+rm "$WORK/build/tests/cuda/test_deaf"
+failing() { (trouble 20 failed); }
+fails 'what fails stops nothing' failing
+ok 'a command that fails' told failed '^profile-digits.FAILED, status 4: out of luck$'
+ok 'one that fails in a pipe' told failed '^validate-digits-one.FAILED, status 5: out of line$'
+ok 'nothing is validated from a profile that failed' told failed '^validate-digits-slices.left out: there is no profile$'
+
+# The sanitizer with a stand-in: what it is asked, and of which programs.
+cat > "$WORK/bin/compute-sanitizer" <<'END'
+#!/bin/bash
+echo "$* " >> "$SANITIZED"
+exec "${!#}"
+END
+printf '#!/bin/sh\necho 1..1; echo ok 1\n' > "$WORK/build/tests/cuda/test_cuda_kernels"
+chmod +x "$WORK/bin/compute-sanitizer" "$WORK/build/tests/cuda/test_cuda_kernels"
+cp "$WORK/build/tests/cuda/test_cuda_kernels" "$WORK/build/tests/cuda/test_cuda_nets"
+sanitized() {
+    PATH=$WORK/bin:$PATH SANITIZED=$WORK/asked GPU_BUILD=$WORK/build GPU_WORKLOADS=' ' bash "$gpu" "$WORK/sanitized"
+    cat "$WORK/asked"
+    told sanitized '^backend-tests-sanitized.ok$' && told sanitized '^kernels-racecheck.ok$' && [ "$(wc -l < "$WORK/asked")" -eq 3 ] \
+        && [ "$(grep -c 'racecheck.*/test_cuda_kernels ' "$WORK/asked")" -eq 1 ]
+}
+ok 'under the sanitizer' sanitized
 
 done_testing
