@@ -235,6 +235,7 @@ static void blocks_need_what_nets_count(void **state)
             if (!(fabs(model - net) <= 0.02 * net + SCRATCH / (double)workloads[i].rows)) fail_msg("%s %s: %.0f bytes a row, nets count %.0f", w->name, w->block[b].name, model, net);
         }
         free(counted);
+        arena_free(&trace.arena);
         workload_free(w);
     }
 }
