@@ -13,8 +13,6 @@ if ! command -v mpirun > /dev/null; then
 fi
 
 . "$(dirname "${BASH_SOURCE[0]}")/openmpi.sh"
-# Leaks of MPI's own are not ours to report.
-export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0"
 
 launch() {
     local ranks=$1

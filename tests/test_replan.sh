@@ -78,8 +78,8 @@ set +m
 # Rank 0 hears of device 1, and tells rank 1 of the plan.
 processes() {
     rm -rf ck3 log3.jsonl
-    pipebd-run train --workload digits --devices cpu:1 --processes 2 --plan plan.json --trace wrong.json --epochs 12 --replan \
-        --replan-checks 2 --log log3.jsonl --checkpoint ck3 -o apart.safetensors 2> apart.err || { cat apart.err; return 1; }
+    (. "$PIPEBD_ROOT/tests/openmpi.sh"; exec pipebd-run train --workload digits --devices cpu:1 --processes 2 --plan plan.json --trace wrong.json --epochs 12 --replan \
+        --replan-checks 2 --log log3.jsonl --checkpoint ck3 -o apart.safetensors) 2> apart.err || { cat apart.err; return 1; }
     cat apart.err
     grep -q '^replan, step [0-9]*: .*device 1 works [0-9.]* times as long.*: another plan' apart.err || return 1
     grep '"event": "replan".*"taken": true' log3.jsonl && cmp apart.safetensors stays.safetensors
