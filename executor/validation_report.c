@@ -10,6 +10,8 @@ enum { SHOWN = sizeof shown / sizeof *shown };
 
 /* A device that had less of its core did not run alone. */
 #define BUSY_BELOW 0.97
+/* Runs of a schedule that differ by more did not have the same machine. */
+#define UNSTEADY_ABOVE 0.25
 
 static const char *word(Op op)
 {
@@ -43,6 +45,18 @@ static void epochs_table(const Validation *v, Text *out)
         text_printf(out, " %8.1f %8.1f %7.2f%s\n", mib(row->predicted_bytes), mib(row->measured_bytes),
                     100 * row->overhead, i == v->best ? "  <- chosen" : "");
     }
+}
+
+/* How much longer the longest run of a schedule took than its shortest, where that is most. */
+static double unsteadiness(const Validation *v)
+{
+    double most = 0;
+
+    for (int i = 0; i < v->row_count; i++) {
+        const ValidationRow *row = &v->rows[i];
+        if (!row->why[0] && row->least_s > 0 && row->most_s / row->least_s - 1 > most) most = row->most_s / row->least_s - 1;
+    }
+    return most;
 }
 
 static void op_row(const Validation *v, Op op, Text *out)
@@ -82,6 +96,9 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
     if (v->core_share < BUSY_BELOW)
         text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
                     "run again when nothing else runs\n", 100 * v->core_share);
+    else if (unsteadiness(v) > UNSTEADY_ABOVE)
+        text_printf(out, "the machine's speed is not steady: runs of one schedule differ by up to %.0f %%, so these errors say little; "
+                    "run again when it is\n", 100 * unsteadiness(v));
     ops_table(v, out);
 }
 
