@@ -10,11 +10,12 @@
 
 #include "base/rng.h"
 #include "bench/bench.h"
+#include "bench/fill.h"
 #include "kernels/net.h"
 #include "kernels/stream.h"
 
 /* PATHS: how many choices of paths a supernet's steps go round; WARM: rounds of them before. */
-enum { PATHS = 3, WARM = 4, REPEATS = 48, MOST_CHOICES = 64, PATTERN = 1 << 20 };
+enum { PATHS = 3, WARM = 4, REPEATS = 48, MOST_CHOICES = 64 };
 
 typedef struct {
     Net    *teacher, *student;
@@ -38,28 +39,18 @@ static float *tensor(const Bench *b, int64_t count)
     return memory;
 }
 
-/* Normal numbers: a pattern of 1 Mi of them repeated, since hundreds of millions would take longer than the steps. */
-static void fill(float *memory, int64_t count, const Bench *b, int number)
-{
-    int64_t drawn = count < PATTERN ? count : PATTERN;
-    float  *pattern = bench_alloc((size_t)drawn, sizeof *pattern);
-
-    for (int64_t i = 0; i < drawn; i++) pattern[i] = (float)rng_normal(1, 0, (uint64_t)number, (uint64_t)i);
-    for (int64_t at = 0; at < count; at += drawn)
-        device_put(b->device, memory + at, pattern, count - at < drawn ? count - at : drawn);
-    free(pattern);
-}
-
 static void block_make(Block *block, const Bench *b, int number)
 {
     const WorkBlock *work = &b->workload->block[number];
     int64_t          nx = b->rows * shape_count(work->in), ny = b->rows * shape_count(work->out);
+    float           *pattern = fill_pattern(number);
     Error            err = {""};
 
     *block = (Block){.x = tensor(b, nx), .target = tensor(b, ny), .y = tensor(b, ny), .dy = tensor(b, ny),
                      .loss = host_alloc(&b->spec, sizeof(double))};
     if (!block->loss) { fprintf(stderr, "bench: out of memory\n"); exit(1); }
-    fill(block->x, nx, b, number);
+    fill_repeat(b->device, block->x, nx, pattern);
+    free(pattern);
     bench_require(net_new(&block->teacher, b->device, &work->teacher, work->in, NET_FROZEN, &err), &err);
     bench_require(net_new(&block->student, b->device, &work->student, work->in, NET_TRAINED, &err), &err);
     bench_require(net_prepare(block->teacher, b->rows, &err), &err);

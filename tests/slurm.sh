@@ -16,7 +16,7 @@ if [ -z "$slurm_missing" ]; then
 fi
 
 slurm_up() {
-    local folder=$WORK/slurm node
+    local folder=$WORK/slurm
 
     mkdir -p "$folder/state"
     export SLURM_CONF=$folder/slurm.conf

@@ -213,6 +213,25 @@ static int count_of(const char *text, const char *word)
     return count;
 }
 
+/* What the table says of the machine, by the share of a core and by how much runs differ. */
+static void look_at_words(Validation *v, const Scenario *s)
+{
+    static const struct { double share, most; const char *word; } cases[] = {
+        {1, 1.2, NULL}, {1, 1.3, "is not steady: runs of one schedule differ by up to 30 %"}, {0.9, 1.3, "a device had 90 % of its core"}};
+
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        Text text = {0};
+
+        v->core_share = cases[c].share;
+        for (int i = 0; i < v->row_count; i++) v->rows[i].most_s = v->rows[i].least_s;
+        v->rows[1].most_s = cases[c].most * v->rows[1].least_s;
+        validation_table(v, s, &text);
+        if (cases[c].word) assert_non_null(strstr(text_string(&text), cases[c].word));
+        assert_int_equal(count_of(text_string(&text), "these errors say little"), cases[c].word != NULL);
+        text_free(&text);
+    }
+}
+
 static void look_at_validation(bool queues)
 {
     Bench      b = set_up("cpu:2", queues);
@@ -249,6 +268,7 @@ static void look_at_validation(bool queues)
     if (json_doc_parse(&doc, "validation", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
     json_doc_free(doc);
     text_free(&text);
+    look_at_words(&v, &scenario);
     validation_free(&v);
     scenario_free(&scenario);
     tear_down(&b);

@@ -185,9 +185,10 @@ static int check_ranks(const Train *t, Error *err)
 static int share_student(Train *t, Error *err)
 {
     Text text = {0};
-    if (!t->world) return 0;
-    int  rc = run_world_speaks(t->world) ? tensors_bytes(t->student, &text, err) : 0;
+    int  rc = 0;
 
+    if (!t->world) return 0;
+    if (run_world_speaks(t->world)) rc = tensors_bytes(t->student, &text, err);
     if (world_agree(t->world, rc, err) == 0) rc = world_broadcast_text(t->world, &text, err);
     else                                     rc = -1;
     if (rc == 0 && !run_world_speaks(t->world)) {
@@ -392,6 +393,13 @@ static int on_snapshot(void *context, int block, int64_t step, const Tensors *st
     return collector_deliver(((Train *)context)->collector, block, step, state, err);
 }
 
+/* Takes back a stop that was only for another plan. */
+static void unset_stop(Train *t)
+{
+    atomic_store(t->stop, false);
+    if (run_interrupted() || watch_failed(&t->watch)) atomic_store(t->stop, true);       /* since then */
+}
+
 /* Takes plan over: the run goes on under it. */
 static int take_plan(Train *t, Plan *plan, Error *err)
 {
@@ -407,8 +415,7 @@ static int take_plan(Train *t, Plan *plan, Error *err)
     if (t->first) program_free(t->program);
     else          t->first = t->program;
     t->program = program;
-    atomic_store(t->stop, false);
-    if (run_interrupted() || watch_failed(&t->watch)) atomic_store(t->stop, true);       /* since then */
+    unset_stop(t);
     return 0;
 }
 
@@ -462,13 +469,6 @@ static int run_programs(Train *t, Execution *x, Error *err)
     return 0;
 }
 
-/* A plan that came when all devices were done already stops nothing that follows. */
-static void forget_late_plan(Train *t)
-{
-    atomic_store(t->stop, false);
-    if (run_interrupted()) atomic_store(t->stop, true);
-}
-
 static int run(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -491,7 +491,7 @@ static int run(Train *t, Error *err)
     vigil_keep(t->vigil, NULL);
     int told = watch_end(&t->watch, rc == 0 ? err : NULL);
     if (rc == 0) rc = told;
-    if (rc == 0 && !t->result.stopped) forget_late_plan(t);
+    if (rc == 0 && !t->result.stopped) unset_stop(t);        /* by a plan that came when all devices were done */
     int kept = collector_close(t->collector, rc == 0 ? err : NULL);       /* the first error counts */
     t->collector = NULL;
     return rc == 0 ? kept : rc;

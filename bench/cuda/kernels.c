@@ -11,6 +11,7 @@
 
 #include "base/rng.h"
 #include "bench/bench.h"
+#include "bench/fill.h"
 #include "kernels/cuda/cuda.h"
 
 enum { RUNS = 21 };
@@ -76,20 +77,17 @@ static void bench_close(Bench *b)
     device_close(&b->device->base);
 }
 
-/* Four tensors of 256 MiB of normal numbers: a pattern of 1 Mi of them repeated. */
+/* Four tensors of 256 MiB of normal numbers. */
 static void fill(Bench *b)
 {
-    enum { PATTERN = 1 << 20 };
-    float *pattern = bench_alloc(PATTERN, sizeof *pattern);
+    float *pattern = fill_pattern(0);
     Error  err = {"the card's memory is full"};
 
     b->floats = b->small ? 1 << 16 : 1 << 26;
-    for (int i = 0; i < PATTERN; i++) pattern[i] = (float)rng_normal(1, 0, 0, (uint64_t)i);
     for (int i = 0; i < 4; i++) {
         b->memory[i] = cuda_alloc(b->device, (size_t)b->floats);
         bench_require(b->memory[i] ? 0 : -1, &err);
-        for (int64_t at = 0; at < b->floats; at += PATTERN)
-            device_put(&b->device->base, b->memory[i] + at, pattern, b->floats - at < PATTERN ? b->floats - at : PATTERN);
+        fill_repeat(&b->device->base, b->memory[i], b->floats, pattern);
     }
     free(pattern);
 }

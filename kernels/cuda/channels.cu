@@ -147,22 +147,14 @@ enum { FINISH_CHANNELS = 32, FINISH_ROWS = 32 };
 /* Two sums of a channel over parts, in *sum and *dot of the channel's first thread. */
 static __device__ inline void add_parts(const float *partial, int parts, int channels, int c, double *shared, double *sum, double *dot)
 {
-    int    x = (int)threadIdx.x % FINISH_CHANNELS, row = (int)threadIdx.x / FINISH_CHANNELS;
     double s = 0.0, d = 0.0;
 
-    for (int p = row; c < channels && p < parts; p += FINISH_ROWS) {
+    for (int p = (int)threadIdx.x / FINISH_CHANNELS; c < channels && p < parts; p += FINISH_ROWS) {
         s += partial[(int64_t)p * 2 * channels + c];
         d += partial[((int64_t)p * 2 + 1) * channels + c];
     }
-    shared[threadIdx.x] = s;
-    shared[FINISH_CHANNELS * FINISH_ROWS + threadIdx.x] = d;
-    __syncthreads();
-    for (int r = 1; row == 0 && r < FINISH_ROWS; r++) {
-        s += shared[r * FINISH_CHANNELS + x];
-        d += shared[(FINISH_ROWS + r) * FINISH_CHANNELS + x];
-    }
-    *sum = s;
-    *dot = d;
+    *sum = sum_rows(s, shared, FINISH_CHANNELS, FINISH_ROWS);
+    *dot = sum_rows(d, shared + FINISH_CHANNELS * FINISH_ROWS, FINISH_CHANNELS, FINISH_ROWS);
 }
 
 static __device__ inline void set_scale(const KernelNorm &n, int c, double mean, double variance)
@@ -302,7 +294,6 @@ int kernel_norm_frozen(const KernelNorm *n, cudaStream_t stream)
 /* ---- passes over pixels: a thread keeps its channels' numbers ---- */
 
 /* PIXELS at a time are loaded before the first is stored: y may be x, so the compiler would wait for each. */
-
 template <int N> static __global__ void apply(const KernelNorm n, const float *x, float *y, int lanes, int64_t each)
 {
     int     rows = (int)blockDim.x / lanes, c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
@@ -315,8 +306,10 @@ template <int N> static __global__ void apply(const KernelNorm n, const float *x
         Floats<N> a[PIXELS];
 
         #pragma unroll
-        for (int k = 0; k < PIXELS; k++)
-            if (p + k * rows < end) a[k] = load<N>(x + (p + k * rows) * n.channels + c);
+        for (int k = 0; k < PIXELS; k++) {
+            if (p + k * rows >= end) break;
+            a[k] = load<N>(x + (p + k * rows) * n.channels + c);
+        }
         #pragma unroll
         for (int k = 0; k < PIXELS; k++) {
             if (p + k * rows >= end) break;

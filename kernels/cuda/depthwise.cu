@@ -338,10 +338,8 @@ static __global__ void add_parts(const float *partial, int parts, int places, in
     double  sum = 0.0;
 
     for (int p = row; i < count && p < parts; p += FINISH_ROWS) sum += partial[p * count + i];
-    shared[threadIdx.x] = sum;
-    __syncthreads();
+    sum = sum_rows(sum, shared, FINISH_ELEMENTS, FINISH_ROWS);
     if (row > 0 || i >= count) return;
-    for (int r = 1; r < FINISH_ROWS; r++) sum += shared[r * FINISH_ELEMENTS + x];
     gradient[i % channels * places + i / channels] = (float)sum;
 }
 

@@ -50,6 +50,15 @@ template <int N> static __device__ inline Floats<N> all(float value)
     return f;
 }
 
+/* Threads lie as [rows][lanes]: the sum over rows, in their order, at the first row's threads. shared: [threads]. */
+static __device__ inline double sum_rows(double mine, double *shared, int lanes, int rows)
+{
+    shared[threadIdx.x] = mine;
+    __syncthreads();
+    for (int r = 1; (int)threadIdx.x < lanes && r < rows; r++) mine += shared[r * lanes + (int)threadIdx.x];
+    return mine;
+}
+
 /* The first of this thread's elements of a pass over an array, and how far it is to the next. */
 static __device__ inline int64_t first_element() { return blockIdx.x * (int64_t)blockDim.x + threadIdx.x; }
 static __device__ inline int64_t next_element() { return (int64_t)gridDim.x * blockDim.x; }

@@ -74,9 +74,11 @@ static void take_out(Replay *r, size_t hole)
 
 static Replay *replay_of(CudaDevice *device)
 {
-    const char *wanted = getenv("PIPEBD_CUDA_GRAPHS");
+    const char *wanted;
 
-    if (!device->replay && !(wanted && strcmp(wanted, "0") == 0)) device->replay = calloc(1, sizeof *device->replay);
+    if (device->replay) return device->replay;
+    wanted = getenv("PIPEBD_CUDA_GRAPHS");
+    if (!wanted || strcmp(wanted, "0") != 0) device->replay = calloc(1, sizeof *device->replay);
     return device->replay;
 }
 

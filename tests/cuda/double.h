@@ -32,16 +32,13 @@ extern "C" {
 #endif
 
 /* Queues run(closure); destroy(closure) when it is not needed any more. Returns and remembers errors as
- * CUDA's calls do. A recorded graph runs it again. */
+ * CUDA's calls do. A recorded graph runs it again; every n-th (PIPEBD_DOUBLE_UNRECORDABLE) fails while a graph
+ * is recorded, and makes that invalid, as calls do that a graph cannot hold. */
 typedef void DoubleRun(void *closure);
 cudaError_t double_queue(cudaStream_t stream, DoubleRun *run, void *closure, DoubleRun *destroy);
 
 /* Fails the call: what cudaGetLastError() gives. */
 cudaError_t double_fail(cudaError_t status);
-
-/* Whether a library's call is one of those (every n-th, PIPEBD_DOUBLE_UNRECORDABLE) that a graph cannot hold:
- * it fails then, and what was recorded with it is lost. */
-bool double_cannot_record(cudaStream_t stream);
 
 /* Memory of a card; of cudaHostAlloc(), too. */
 bool double_is_device(const void *memory);

@@ -2,7 +2,6 @@
 #include "tests/cuda/double.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -454,6 +453,11 @@ static cudaError_t add_op(Stream *s, Op with)
 
 static cudaError_t graph_add(cudaGraph_t g, Work *w)
 {
+    static int64_t calls;
+    int64_t        each = number_of("PIPEBD_DOUBLE_UNRECORDABLE", 0);
+
+    if (each && calls++ % each == 0) g->invalid = true;
+    if (g->invalid) { work_release(w); return cudaErrorStreamCaptureUnsupported; }
     if (g->count == g->capacity) {
         g->capacity = g->capacity ? 2 * g->capacity : 64;
         g->work = realloc(g->work, (size_t)g->capacity * sizeof *g->work);
@@ -772,16 +776,6 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *
 {
     *out = stream_of(s)->graph ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
     return cudaSuccess;
-}
-
-bool double_cannot_record(cudaStream_t s)
-{
-    static atomic_llong calls;
-    int64_t             each = number_of("PIPEBD_DOUBLE_UNRECORDABLE", 0);
-
-    if (each == 0 || !stream_of(s)->graph || atomic_fetch_add(&calls, 1) % each != 0) return false;
-    stream_of(s)->graph->invalid = true;
-    return true;
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned long long flags)
