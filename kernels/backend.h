@@ -45,7 +45,8 @@ typedef struct {
 } GroupSum;
 
 /* One call. Forward reads x, writes y and kept; backward reads x, y, kept as forward left them,
- * may overwrite dy, and writes dx (NULL: not wanted) and the parameters' gradients. */
+ * may overwrite dy, and writes dx (NULL: not wanted) and the parameters' gradients. Of a device whose half() is
+ * true, x, y, dy and dx are bfloat16. */
 typedef struct {
     int64_t      rows;       /* one that was prepared */
     const float *x;          /* [rows][in] */
@@ -110,7 +111,14 @@ typedef struct Backend {
     void (*fetch)(Device *device, float *host, const float *memory, int64_t count);
     void (*put)(Device *device, float *memory, const float *host, int64_t count);
     void (*copy)(Device *device, float *to, const float *from, int64_t count);
-    void (*add)(Device *device, float *to, const float *from, int64_t count);    /* to += from */
+
+    /* Whether tensors inside nets are bfloat16: half as much memory. What goes into a net and out of it is
+     * float32, narrowed and widened at its ends. NULL, all three: it never is. */
+    bool (*half)(const Device *device);
+    void (*narrow)(Device *device, float *to, const float *from, int64_t count);
+    void (*widen)(Device *device, float *to, const float *from, int64_t count);
+    void (*add)(Device *device, float *to, const float *from, int64_t count);    /* tensors inside nets: to += from */
+
     void (*sgd)(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
                 const SgdStep *step);    /* spans: [count], of each of the three */
     /* *loss: host_alloc()'s where devices queue, and then written later. */

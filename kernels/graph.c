@@ -13,6 +13,14 @@ typedef struct {
 
 static int64_t aligned(int64_t count) { return (count + ALIGN - 1) / ALIGN * ALIGN; }
 
+/* A row of a tensor inside the net. */
+static int64_t tensor_floats(const Graph *graph, Shape shape)
+{
+    int64_t count = shape_count(shape);
+
+    return aligned(graph->half ? (count + 1) / 2 : count);
+}
+
 /* ---- parameters ---- */
 
 static int layers_parameters(const Layers *layers)
@@ -203,7 +211,7 @@ static void set_gradients(Graph *graph, Node *node)
 /* The buffers of work memory must hold what this node writes there. */
 static void grow_largest(Build *b, const Node *node, bool given)
 {
-    int64_t out = given ? 0 : aligned(shape_count(node->spec.out)), in = aligned(shape_count(node->spec.in));
+    int64_t out = given ? 0 : tensor_floats(b->graph, node->spec.out), in = tensor_floats(b->graph, node->spec.in);
 
     if (!b->frozen && !node->uses_y) out = 0;
     if (!node->spec.data_gradient) in = 0;
@@ -224,7 +232,7 @@ static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
         grow_largest(b, node, last);
         if (!b->frozen && !last && ((op && !node->in_place) || node->own_output)) {
             node->slot = at;
-            at += aligned(shape_count(node->spec.out));
+            at += tensor_floats(b->graph, node->spec.out);
         }
         if (kept > 0) {
             node->kept_slot = at;
@@ -241,18 +249,31 @@ static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
     return b->frozen ? 0 : at;
 }
 
-int graph_build(Graph *out, const Backend *backend, const Layers *layers, NetMode mode, Error *err)
+/* Copies of a net's input and output's gradient in bfloat16: the first is kept, or in a buffer where the
+ * net is frozen, as the second is in any case. */
+static int64_t place_ends(Build *b, const Layers *layers)
 {
-    Build b = {.graph = out, .backend = backend, .frozen = mode == NET_FROZEN, .err = err};
+    int64_t in, out;
+
+    if (!b->graph->half || layers->count == 0) return 0;
+    in = tensor_floats(b->graph, layers->layer[0].in);
+    out = tensor_floats(b->graph, layers->layer[layers->count - 1].out);
+    b->graph->largest = b->frozen ? in : out;
+    return b->frozen ? 0 : in;
+}
+
+int graph_build(Graph *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
+{
+    Build b = {.graph = out, .backend = device->backend, .frozen = mode == NET_FROZEN, .err = err};
     int   most = layers_parameters(layers);
 
-    *out = (Graph){0};
+    *out = (Graph){.half = device->backend->half && device->backend->half(device)};
     out->parameter = arena_alloc(&out->arena, (size_t)most, sizeof *out->parameter);
     out->offset = arena_alloc(&out->arena, (size_t)most, sizeof *out->offset);
     if (!out->parameter || !out->offset) { error_no_memory(err); goto failed; }
     if (build_list(&b, &out->nodes, layers, 0) != 0) goto failed;
     mark(&out->nodes, false);
-    out->kept = place(&b, &out->nodes, 0, true);
+    out->kept = place(&b, &out->nodes, place_ends(&b, layers), !out->half);
     return 0;
 failed:
     graph_free(out);

@@ -50,11 +50,12 @@ typedef struct {
     int64_t      *offset;    /* [parameter_count]: into weights, or into statistics */
     int           parameter_count, choice_count, depth;  /* depth: of nested residuals */
     int64_t       trained_count, statistic_count;        /* floats, gaps to align included */
-    int64_t       kept;      /* floats a row from forward to backward */
+    int64_t       kept;      /* floats a row from forward to backward; of those the first are the input's, where half */
     int64_t       largest;   /* floats a row of the largest tensor that is not kept */
+    bool          half;      /* tensors are bfloat16 (kernels/backend.h) */
 } Graph;
 
-int  graph_build(Graph *out, const Backend *backend, const Layers *layers, NetMode mode, Error *err);
+int  graph_build(Graph *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
 void graph_free(Graph *graph);
 
 /* Calls visit for every node that is an operator; all: of every path, else of those taken. */

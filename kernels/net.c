@@ -3,7 +3,10 @@
  *
  * Trained, every node writes its result to its own place, where backward finds it. Frozen, results
  * go round among a few buffers of the device's work memory, and so do the gradients
- * of backward: a bit mask says which hold something. */
+ * of backward: a bit mask says which hold something.
+ *
+ * Where tensors are half (kernels/backend.h), the input is narrowed before the first node, to the beginning of
+ * what is kept (frozen: to a buffer), the output is widened after the last, and so with gradients. */
 #include "kernels/graph.h"
 
 #include <assert.h>
@@ -190,7 +193,7 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
     net->mode = mode;
     net->in = in;
     net->out = layers->count > 0 ? layers->layer[layers->count - 1].out : in;
-    if (graph_build(&net->graph, net->backend, layers, mode, err) != 0) { free(net); return -1; }
+    if (graph_build(&net->graph, device, layers, mode, err) != 0) { free(net); return -1; }
     graph_each(&net->graph.nodes, true, count_operator, &operators);
     net->spans = calloc((size_t)operators, sizeof *net->spans);
     making.rc = !net->spans || make_parts(net) != 0 ? error_no_memory(err) : make_weights(net, err);
@@ -281,7 +284,7 @@ int net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode
     Graph graph;
 
     *out = (NetNeeds){0};
-    if (graph_build(&graph, device->backend, layers, mode, err) != 0) return -1;
+    if (graph_build(&graph, device, layers, mode, err) != 0) return -1;
     *out = (NetNeeds){mode == NET_TRAINED ? graph.kept : 0, buffer_count(&graph) * graph.largest};
     graph_free(&graph);
     return 0;
@@ -425,9 +428,10 @@ static OperatorCall call_of(const Step *s, const Node *node)
                           .kept = node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
 }
 
+/* count: numbers of a tensor. */
 static void copy_rows(const Step *s, float *to, const float *from, int64_t count)
 {
-    if (!s->replayed) s->net->backend->copy(s->net->device, to, from, count);
+    if (!s->replayed) s->net->backend->copy(s->net->device, to, from, s->net->graph.half ? (count + 1) / 2 : count);
 }
 
 static void add_rows(const Step *s, float *to, const float *from, int64_t count)
@@ -525,7 +529,7 @@ static const float *forward_parts(Step *s, const float *x, float *y)
 {
     for (int i = 0; i < s->net->part_count; i++) {
         Part  *part = &s->net->parts[i];
-        float *to = i == s->net->part_count - 1 ? y : NULL, *out;
+        float *to = i == s->net->part_count - 1 ? y : NULL, *out;        /* y: NULL where it is widened afterwards */
 
         part->way = part->ways > 1 && is_recorded(s->net) ? way_of(&part->list, s->choices) : 0;
         part->x = x;
@@ -560,9 +564,16 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
         if (!choices) return error_set(err, "a net of %d choices: no path is chosen", net->graph.choice_count);
         if (check_choices(net, &net->graph.nodes, choices, err) != 0) return -1;
     }
-    result = forward_parts(&s, x, y);
+    if (net->graph.half) {
+        float *narrow = net->mode == NET_TRAINED ? net->kept : buffer(&s, 0);
+
+        net->backend->narrow(net->device, narrow, x, rows * shape_count(net->in));
+        x = narrow;
+    }
+    result = forward_parts(&s, x, net->graph.half ? NULL : y);
     if (!result) return -1;
-    if (result != y) net->backend->copy(net->device, y, result, rows * shape_count(net->out));
+    if (net->graph.half) net->backend->widen(net->device, y, result, rows * shape_count(net->out));
+    else if (result != y) net->backend->copy(net->device, y, result, rows * shape_count(net->out));
     return 0;
 }
 
@@ -632,6 +643,10 @@ int net_backward(Net *net, float *dy, int64_t rows, Error *err)
 
     if (net->mode != NET_TRAINED) return error_set(err, "a frozen net has no backward");
     if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
+    if (net->graph.half) {
+        net->backend->narrow(net->device, buffer(&s, 0), dy, rows * shape_count(net->out));
+        dy = buffer(&s, 0);
+    }
     for (int i = net->part_count - 1; i >= 0 && dy; i--)
         if (run_part(&s, &net->parts[i], NULL, NULL, dy, &dy) != 0) return -1;
     return 0;

@@ -60,7 +60,7 @@ void net_initialise(Net *net, uint64_t seed, uint64_t stream);
 /* ---- a step ---- */
 
 /* y = net(x). x: [rows][in] and y: [rows][out], both borrowed, and to be left as they are, until
- * net_backward() or the next forward.
+ * net_backward() or the next forward; float32 whatever the device computes in.
  * choices: [choices of the layers], NULL when there are none. NET_TRAINED updates running
  * statistics (momentum 0.1, unbiased variance, as PyTorch). */
 int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *choices, Error *err);

@@ -92,6 +92,15 @@ static void fill(Bench *b)
     free(pattern);
 }
 
+/* The first three tensors become bfloat16, as many numbers. */
+static void narrow(Bench *b)
+{
+    for (int i = 0; i < 3; i++) {
+        require_call(kernel_to_bf16(b->memory[3], b->memory[i], b->floats, b->stream), "to bf16");
+        cudaMemcpyAsync(b->memory[i], b->memory[3], (size_t)b->floats * 2, cudaMemcpyDeviceToDevice, b->stream);
+    }
+}
+
 /* ---- memory-bound kernels ---- */
 
 static void row(Bench *b, const char *name, const char *shape, double bytes, BenchCall *call, void *context)
@@ -111,7 +120,7 @@ static void run_copy(Bench *b, void *context)
 static void run_add(Bench *b, void *context)
 {
     (void)context;
-    require_call(kernel_add(b->memory[0], b->memory[1], b->floats, b->stream), "add");
+    require_call(kernel_add(KERNEL_FLOAT, b->memory[0], b->memory[1], b->floats, b->stream), "add");
 }
 
 static void run_sgd(Bench *b, void *context)
@@ -159,24 +168,27 @@ static void elementwise(Bench *b)
     row(b, "to bfloat16", shape, 6.0 * n, run_to_bf16, NULL);
 }
 
-static void norms(Bench *b, int channels)
+static double size_of(KernelType type) { return type == KERNEL_BF16 ? 2.0 : 4.0; }
+static const char *name_of(KernelType type) { return type == KERNEL_BF16 ? "bf16, " : ""; }
+
+static void norms(Bench *b, int channels, KernelType type)
 {
     int        stride = (channels + 15) / 16 * 16;
     int64_t    pixels = b->floats / channels;
     float     *p = cuda_alloc(b->device, (size_t)((NORM_ROWS + 6) * stride)), *partial = cuda_alloc(b->device, (size_t)kernel_channel_partials(pixels, channels));
-    KernelNorm n = {.pixels = pixels, .channels = channels, .stride = stride, .floor = 0.0f, .limit = 6.0f, .own = p, .partial = partial};
+    KernelNorm n = {.pixels = pixels, .channels = channels, .stride = stride, .floor = 0.0f, .limit = 6.0f, .own = p, .partial = partial, .type = type};
     float    **place[] = {(float **)(uintptr_t)&n.weight, (float **)(uintptr_t)&n.bias, &n.mean, &n.variance, &n.weight_gradient, &n.bias_gradient};
-    double     count = (double)(pixels * channels);
+    double     bytes = size_of(type) * (double)(pixels * channels);
     Error      err = {"the card's memory is full"};
     char       shape[48];
 
     bench_require(p && partial ? 0 : -1, &err);
     for (int i = 0; i < 6; i++) *place[i] = p + (NORM_ROWS + i) * stride;
-    snprintf(shape, sizeof shape, "%lld x %d", (long long)pixels, channels);
-    row(b, "batch norm: statistics", shape, 4.0 * count, run_statistics, &n);
-    row(b, "batch norm: apply, ReLU6", shape, 8.0 * count, run_apply, &n);
-    row(b, "batch norm: gradients", shape, 8.0 * count, run_gradients, &n);
-    row(b, "batch norm: gradient apply", shape, 12.0 * count, run_gradient_apply, &n);
+    snprintf(shape, sizeof shape, "%s%lld x %d", name_of(type), (long long)pixels, channels);
+    row(b, "batch norm: statistics", shape, bytes, run_statistics, &n);
+    row(b, "batch norm: apply, ReLU6", shape, 2.0 * bytes, run_apply, &n);
+    row(b, "batch norm: gradients", shape, 2.0 * bytes, run_gradients, &n);
+    row(b, "batch norm: gradient apply", shape, 3.0 * bytes, run_gradient_apply, &n);
     cuda_release(p), cuda_release(partial);
 }
 
@@ -203,11 +215,11 @@ static void run_depthwise_weights(Bench *b, void *context)
     require_call(kernel_depthwise_weights(&w->d, b->memory[0], b->memory[1], w->partial, w->gradient, b->stream), "depthwise weights");
 }
 
-static void depthwise(Bench *b, int channels, int side, int kernel, int stride)
+static void depthwise(Bench *b, int channels, int side, int kernel, int stride, KernelType type)
 {
     int64_t   each = (int64_t)side * side * channels;
-    Depthwise w = {.d = {b->floats / each, channels, side, side, (side - 1) / stride + 1, (side - 1) / stride + 1, kernel, stride, kernel / 2}};
-    double    in = 4.0 * (double)(w.d.rows * each), out = in / stride / stride;
+    Depthwise w = {.d = {b->floats / each, channels, side, side, (side - 1) / stride + 1, (side - 1) / stride + 1, kernel, stride, kernel / 2, type}};
+    double    in = size_of(type) * (double)(w.d.rows * each), out = in / stride / stride;
     int64_t   count = (int64_t)channels * kernel * kernel;
     Error     err = {"the card's memory is full"};
     char      shape[64];
@@ -216,7 +228,7 @@ static void depthwise(Bench *b, int channels, int side, int kernel, int stride)
     w.weight = cuda_alloc(b->device, (size_t)count), w.gradient = cuda_alloc(b->device, (size_t)count);
     w.partial = cuda_alloc(b->device, (size_t)kernel_depthwise_partials(&w.d));
     bench_require(w.weight && w.gradient && w.partial ? 0 : -1, &err);
-    snprintf(shape, sizeof shape, "%lld x %d x %dx%d, window %d, stride %d", (long long)w.d.rows, channels, side, side, kernel, stride);
+    snprintf(shape, sizeof shape, "%s%lld x %d x %dx%d, window %d, stride %d", name_of(type), (long long)w.d.rows, channels, side, side, kernel, stride);
     row(b, "depthwise", shape, in + out, run_depthwise, &w);
     row(b, "depthwise: data gradient", shape, in + out, run_depthwise_data, &w);
     row(b, "depthwise: weight gradient", shape, in + out, run_depthwise_weights, &w);
@@ -234,7 +246,7 @@ static void run_product(Bench *b, void *context)
 
 static void product(Bench *b, int64_t m, int64_t n, int64_t k, const char *what)
 {
-    GemmShape shape = {.m = m, .n = n, .k = k, .transpose_a = true, .half = b->device->precision == PRECISION_BF16, .align = 16};
+    GemmShape shape = {.m = m, .n = n, .k = k, .transpose_a = true, .half = cuda_half(b->device), .half_out = cuda_half(b->device), .align = 16};
     double    seconds, rate, *peak = &b->product_rate[b->device->precision];
     Gemm      gemm;
     Error     err = {""};
@@ -284,10 +296,15 @@ int main(int argc, char **argv)
     b.copy_rate = 8.0 * (double)b.floats / seconds_of(&b, run_copy, NULL) * 1e-9;
     printf("| kernel | shape | us | GB/s | of a copy |\n|---|---|--:|--:|--:|\n");
     elementwise(&b);
-    norms(&b, 32), norms(&b, 144), norms(&b, 576);
-    for (int kernel = 3; kernel <= 7; kernel += 2)
-        for (int stride = 1; stride <= 2; stride++) depthwise(&b, 144, b.small ? 8 : 32, kernel, stride);
-    depthwise(&b, 576, b.small ? 4 : 8, 5, 1);
+    for (int half = 0; half < 2; half++) {
+        KernelType type = half ? KERNEL_BF16 : KERNEL_FLOAT;
+
+        if (half) narrow(&b);
+        norms(&b, 32, type), norms(&b, 144, type), norms(&b, 576, type);
+        for (int kernel = 3; kernel <= 7; kernel += 2)
+            for (int stride = 1; stride <= 2; stride++) depthwise(&b, 144, b.small ? 8 : 32, kernel, stride, type);
+        depthwise(&b, 576, b.small ? 4 : 8, 5, 1, type);
+    }
     bench_close(&b);
     products(&b, card);
     return 0;

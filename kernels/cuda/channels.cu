@@ -9,7 +9,7 @@
  *     d = dy where y was not cut, else 0          dg = sum d xh      db = sum d
  *     dx = g / sqrt(variance + e) (d - sum d / n - xh sum(d xh) / n)
  *
- * Bytes an element: 4 for each sum of x, 8 for apply; 8 for gradients, 12 for theirs. */
+ * Passes over a tensor: 1 for each sum of x, 2 for apply; 2 for gradients, 3 for theirs. */
 #include "kernels/cuda/launch.h"
 
 #include <cmath>
@@ -67,8 +67,8 @@ int64_t kernel_channel_partials(int64_t pixels, int channels)
 /* What is summed: x; x and its square around origin; d and d times (x - mean). */
 enum { SUM_PLAIN, SUM_SQUARES, SUM_GRADIENT };
 
-template <int N, int KIND> static __device__ inline void take(const KernelNorm &n, const float *x, const float *dy, int64_t at,
-                                                              const Floats<N> *channel, Floats<N> &sum, Floats<N> &dot)
+template <int N, int KIND, class T> static __device__ inline void take(const KernelNorm &n, const T *x, const T *dy, int64_t at,
+                                                                       const Floats<N> *channel, Floats<N> &sum, Floats<N> &dot)
 {
     Floats<N> a = load<N>(x + at), d = KIND == SUM_GRADIENT ? load<N>(dy + at) : a;
 
@@ -102,7 +102,7 @@ template <int N> static __device__ inline void add_rows(Floats<N> *shared, const
     store<N>(out, sum);
 }
 
-template <int N, int KIND> static __global__ void sums(const KernelNorm n, const float *x, const float *dy, int lanes, int64_t each)
+template <int N, int KIND, class T> static __global__ void sums(const KernelNorm n, const T *x, const T *dy, int lanes, int64_t each)
 {
     SHARED(Floats<N>, shared);
     int       rows = (int)blockDim.x / lanes, row = (int)threadIdx.x / lanes;
@@ -127,12 +127,12 @@ template <int N, int KIND> static __global__ void sums(const KernelNorm n, const
     if (KIND != SUM_PLAIN) add_rows<N>(shared, dot, lanes, rows, out + n.channels, mine && row == 0);
 }
 
-template <int KIND> static void launch_sums(const KernelNorm &n, const Tiling &t, const float *x, const float *dy, cudaStream_t stream)
+template <int KIND, class T> static void launch_sums(const KernelNorm &n, const Tiling &t, const T *x, const T *dy, cudaStream_t stream)
 {
     if (t.wide)
-        LAUNCH((sums<4, KIND>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<4>), stream, n, x, dy, t.lanes, t.each);
+        LAUNCH((sums<4, KIND, T>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<4>), stream, n, x, dy, t.lanes, t.each);
     else
-        LAUNCH((sums<1, KIND>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<1>), stream, n, x, dy, t.lanes, t.each);
+        LAUNCH((sums<1, KIND, T>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<1>), stream, n, x, dy, t.lanes, t.each);
 }
 
 static bool wide_norm(const KernelNorm *n, const void *a, const void *b, const void *c = nullptr)
@@ -184,7 +184,7 @@ static __device__ inline void set_gradient(const KernelNorm &n, int c, double su
     n.own[NORM_DOT * n.stride + c] = (float)(dot * inverse * inverse / pixels);
 }
 
-template <int KIND> static __global__ void finish(const KernelNorm n, const float *x, int parts, int group, float *out)
+template <int KIND, class T> static __global__ void finish(const KernelNorm n, const T *x, int parts, int group, float *out)
 {
     SHARED(double, shared);
     int    c = (int)blockIdx.x * FINISH_CHANNELS + (int)threadIdx.x % FINISH_CHANNELS;
@@ -194,7 +194,7 @@ template <int KIND> static __global__ void finish(const KernelNorm n, const floa
     if (threadIdx.x >= FINISH_CHANNELS || c >= n.channels) return;
     if (KIND == SUM_PLAIN) out[c] = (float)sum;
     if (KIND == SUM_SQUARES && !group)
-        set_statistics(n, c, x[c] + sum / pixels, dot / pixels - sum / pixels * (sum / pixels), pixels);
+        set_statistics(n, c, load1(x + c) + sum / pixels, dot / pixels - sum / pixels * (sum / pixels), pixels);
     if (KIND == SUM_GRADIENT) {
         n.bias_gradient[c] = (float)sum;
         n.weight_gradient[c] = (float)(dot * n.own[NORM_INVERSE * n.stride + c]);
@@ -202,7 +202,7 @@ template <int KIND> static __global__ void finish(const KernelNorm n, const floa
     }
     if (!group) return;
     if (KIND == SUM_SQUARES) {           /* around zero: origins differ over the group */
-        double origin = x[c];
+        double origin = load1(x + c);
 
         dot += 2.0 * origin * sum + pixels * origin * origin;
         sum += pixels * origin;
@@ -212,38 +212,39 @@ template <int KIND> static __global__ void finish(const KernelNorm n, const floa
     if (c == 0) n.sums[2 * n.channels] = pixels;
 }
 
-template <int KIND> static void launch_finish(const KernelNorm &n, unsigned parts, const float *x, int group, float *out, cudaStream_t stream)
+template <int KIND, class T> static void launch_finish(const KernelNorm &n, unsigned parts, const T *x, int group, float *out, cudaStream_t stream)
 {
-    LAUNCH((finish<KIND>), (unsigned)ceil_div(n.channels, FINISH_CHANNELS), FINISH_CHANNELS * FINISH_ROWS,
+    LAUNCH((finish<KIND, T>), (unsigned)ceil_div(n.channels, FINISH_CHANNELS), FINISH_CHANNELS * FINISH_ROWS,
            2 * FINISH_CHANNELS * FINISH_ROWS * sizeof(double), stream, n, x, (int)parts, group, out);
 }
 
-int kernel_channel_sums(const float *x, int64_t pixels, int channels, float *partial, float *out, cudaStream_t stream)
+/* Both stages. dy: of SUM_GRADIENT; out: of SUM_PLAIN. */
+template <int KIND, class T> static void sum_up(const KernelNorm &n, bool wide, const T *x, const T *dy, int group, float *out, cudaStream_t stream)
+{
+    Tiling t = tiling(n.pixels, n.channels, wide);
+
+    launch_sums<KIND>(n, t, x, dy, stream);
+    launch_finish<KIND>(n, t.parts, x, group, out, stream);
+}
+
+int kernel_channel_sums(KernelType type, const void *x, int64_t pixels, int channels, float *partial, float *out, cudaStream_t stream)
 {
     KernelNorm n = {};
 
     n.pixels = pixels, n.channels = channels, n.partial = partial;
-    Tiling t = tiling(pixels, channels, channels % 4 == 0 && aligned16(x, partial));
-    launch_sums<SUM_PLAIN>(n, t, x, nullptr, stream);
-    launch_finish<SUM_PLAIN>(n, t.parts, x, 0, out, stream);
+    OF_TYPE(type, sum_up<SUM_PLAIN>(n, channels % 4 == 0 && aligned16(x, partial), (const T *)x, (const T *)nullptr, 0, out, stream));
     return LAUNCHED;
 }
 
-int kernel_norm_statistics(const KernelNorm *n, const float *x, int group, cudaStream_t stream)
+int kernel_norm_statistics(const KernelNorm *n, const void *x, int group, cudaStream_t stream)
 {
-    Tiling t = tiling(n->pixels, n->channels, wide_norm(n, x, nullptr));
-
-    launch_sums<SUM_SQUARES>(*n, t, x, nullptr, stream);
-    launch_finish<SUM_SQUARES>(*n, t.parts, x, group, nullptr, stream);
+    OF_TYPE(n->type, sum_up<SUM_SQUARES>(*n, wide_norm(n, x, nullptr), (const T *)x, (const T *)nullptr, group, nullptr, stream));
     return LAUNCHED;
 }
 
-int kernel_norm_gradients(const KernelNorm *n, const float *x, const float *dy, int group, cudaStream_t stream)
+int kernel_norm_gradients(const KernelNorm *n, const void *x, const void *dy, int group, cudaStream_t stream)
 {
-    Tiling t = tiling(n->pixels, n->channels, wide_norm(n, x, dy));
-
-    launch_sums<SUM_GRADIENT>(*n, t, x, dy, stream);
-    launch_finish<SUM_GRADIENT>(*n, t.parts, x, group, nullptr, stream);
+    OF_TYPE(n->type, sum_up<SUM_GRADIENT>(*n, wide_norm(n, x, dy), (const T *)x, (const T *)dy, group, nullptr, stream));
     return LAUNCHED;
 }
 
@@ -294,7 +295,7 @@ int kernel_norm_frozen(const KernelNorm *n, cudaStream_t stream)
 /* ---- passes over pixels: a thread keeps its channels' numbers ---- */
 
 /* PIXELS at a time are loaded before the first is stored: y may be x, so the compiler would wait for each. */
-template <int N> static __global__ void apply(const KernelNorm n, const float *x, float *y, int lanes, int64_t each)
+template <int N, class T> static __global__ void apply(const KernelNorm n, const T *x, T *y, int lanes, int64_t each)
 {
     int     rows = (int)blockDim.x / lanes, c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
     int64_t begin = blockIdx.x * each, end = begin + each < n.pixels ? begin + each : n.pixels;
@@ -319,7 +320,7 @@ template <int N> static __global__ void apply(const KernelNorm n, const float *x
     }
 }
 
-template <int N> static __global__ void gradient_apply(const KernelNorm n, const float *x, const float *dy, float *dx, int lanes, int64_t each)
+template <int N, class T> static __global__ void gradient_apply(const KernelNorm n, const T *x, const T *dy, T *dx, int lanes, int64_t each)
 {
     int     rows = (int)blockDim.x / lanes, c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
     int64_t begin = blockIdx.x * each, end = begin + each < n.pixels ? begin + each : n.pixels;
@@ -352,20 +353,30 @@ template <int N> static __global__ void gradient_apply(const KernelNorm n, const
     }
 }
 
-int kernel_norm_apply(const KernelNorm *n, const float *x, float *y, cudaStream_t stream)
+template <class T> static void launch_apply(const KernelNorm &n, const Tiling &t, const T *x, T *y, cudaStream_t stream)
+{
+    if (t.wide) LAUNCH((apply<4, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, y, t.lanes, t.each);
+    else LAUNCH((apply<1, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, y, t.lanes, t.each);
+}
+
+int kernel_norm_apply(const KernelNorm *n, const void *x, void *y, cudaStream_t stream)
 {
     Tiling t = spread(n->pixels, n->channels, wide_norm(n, x, y));
 
-    if (t.wide) LAUNCH(apply<4>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, y, t.lanes, t.each);
-    else LAUNCH(apply<1>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, y, t.lanes, t.each);
+    OF_TYPE(n->type, launch_apply(*n, t, (const T *)x, (T *)y, stream));
     return LAUNCHED;
 }
 
-int kernel_norm_gradient_apply(const KernelNorm *n, const float *x, const float *dy, float *dx, cudaStream_t stream)
+template <class T> static void launch_gradient_apply(const KernelNorm &n, const Tiling &t, const T *x, const T *dy, T *dx, cudaStream_t stream)
+{
+    if (t.wide) LAUNCH((gradient_apply<4, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, dy, dx, t.lanes, t.each);
+    else LAUNCH((gradient_apply<1, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, dy, dx, t.lanes, t.each);
+}
+
+int kernel_norm_gradient_apply(const KernelNorm *n, const void *x, const void *dy, void *dx, cudaStream_t stream)
 {
     Tiling t = spread(n->pixels, n->channels, wide_norm(n, x, dy, dx));
 
-    if (t.wide) LAUNCH(gradient_apply<4>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, dy, dx, t.lanes, t.each);
-    else LAUNCH(gradient_apply<1>, dim3(t.parts, t.tiles), THREADS, 0, stream, *n, x, dy, dx, t.lanes, t.each);
+    OF_TYPE(n->type, launch_gradient_apply(*n, t, (const T *)x, (const T *)dy, (T *)dx, stream));
     return LAUNCHED;
 }

@@ -6,10 +6,11 @@
  *     spatial      all else: cuDNN, with weights as [out][kernel][kernel][in]
  *
  * In a frozen net the batch norm behind it is folded into weights and bias. With bf16, pointwise and
- * spatial read copies of tensors and weights in bfloat16, made in scratch; sums are float32, and so
- * are results of products; cuDNN's results and weight gradients are bfloat16 on their way.
+ * spatial read copies of the weights in bfloat16; sums are float32, and so are weight gradients of products;
+ * those of cuDNN are bfloat16 on their way.
  *
- * own: weights as they are used, [folded][turned][half], and the folded bias, each where it is needed. */
+ * own: weights as they are used, [folded][turned][half], the folded bias and its copy in bfloat16, each where it
+ * is needed. */
 #include "kernels/cuda/cuda.h"
 
 typedef enum { POINTWISE, DEPTHWISE, SPATIAL } Method;
@@ -29,9 +30,10 @@ static Method method_of(const OperatorSpec *s)
     return SPATIAL;
 }
 
+/* Our kernels read float32 weights, whatever tensors are of. */
 static bool uses_half(const Operator *op)
 {
-    return op->device->precision == PRECISION_BF16 && method_of(&op->spec) != DEPTHWISE;
+    return cuda_half(op->device) && method_of(&op->spec) != DEPTHWISE;
 }
 
 static int64_t window_of(const OperatorSpec *s) { return s->kind == LAYER_LINEAR ? 1 : (int64_t)s->kernel_height * s->kernel_width; }
@@ -44,17 +46,23 @@ static int64_t weights_count(const OperatorSpec *s)
 /* ---- weights ---- */
 
 /* Places in own; -1: not needed. */
-typedef struct { int64_t folded, turned, half, bias, count; } Places;
+typedef struct { int64_t folded, turned, half, bias, half_bias, count; } Places;
+
+static bool has_bias(const Operator *op) { return op->p.bias || op->p.norm_weight; }
 
 static Places places_of(const Operator *op)
 {
     int64_t count = aligned(weights_count(&op->spec));
-    Places  p = {-1, -1, -1, -1, 0};
+    Places  p = {-1, -1, -1, -1, -1, 0};
 
     if (op->p.norm_weight) { p.folded = p.count; p.count += count; }
     if (method_of(&op->spec) == SPATIAL) { p.turned = p.count; p.count += count; }
     if (uses_half(op)) { p.half = p.count; p.count += halves(weights_count(&op->spec)); }
     if (op->p.norm_weight) { p.bias = p.count; p.count += aligned(op->spec.out.channels); }
+    if (uses_half(op) && has_bias(op) && method_of(&op->spec) == POINTWISE) {
+        p.half_bias = p.count;
+        p.count += halves(op->spec.out.channels);
+    }
     return p;
 }
 
@@ -102,13 +110,15 @@ static const void *weights_of(Operator *op, Error *err)
     }
     if (at.turned >= 0) {
         if (op->stale && rc == 0)
-            rc = launch_failed(kernel_transpose(w, op->own + at.turned, s->out.channels, s->in.channels / s->groups, window_of(s), stream), op->what, err);
+            rc = launch_failed(kernel_transpose(KERNEL_FLOAT, w, op->own + at.turned, s->out.channels, s->in.channels / s->groups, window_of(s), stream), op->what, err);
         w = op->own + at.turned;
     }
     if (at.half >= 0) {
         if (op->stale && rc == 0) rc = launch_failed(kernel_to_bf16(op->own + at.half, w, weights_count(s), stream), op->what, err);
         w = op->own + at.half;
     }
+    if (at.half_bias >= 0 && op->stale && rc == 0)
+        rc = launch_failed(kernel_to_bf16(op->own + at.half_bias, bias_of(op), s->out.channels, stream), op->what, err);
     if (rc != 0) return NULL;
     op->stale = false;
     return w;
@@ -116,22 +126,20 @@ static const void *weights_of(Operator *op, Error *err)
 
 /* ---- plans ---- */
 
-static int64_t in_count(const Operator *op, int64_t rows) { return rows * shape_count(op->spec.in); }
 static int64_t out_count(const Operator *op, int64_t rows) { return rows * shape_count(op->spec.out); }
 static int64_t pixels_of(const Operator *op, int64_t rows) { return rows * op->spec.out.height * op->spec.out.width; }
-
-static bool has_bias(const Operator *op) { return op->p.bias || op->p.norm_weight; }
 
 /* cuBLASLt adds the bias, and cuts for ReLU; a cut at 6 needs a pass of ours. */
 static int plan_pointwise(Operator *op, Plan *plan, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     int64_t             in = s->in.channels, out = s->out.channels, pixels = pixels_of(op, plan->rows);
-    bool                half = uses_half(op), whole = in % 4 == 0 && out % 4 == 0;
-    GemmShape           forward = {.m = out, .n = pixels, .k = in, .transpose_a = true, .half = half, .bias = has_bias(op),
-                                   .relu = has_bias(op) && s->activation == ACTIVATION_RELU, .align = whole ? 16 : 4};
-    GemmShape           data = {.m = in, .n = pixels, .k = out, .half = half, .align = whole ? 16 : 4};
-    GemmShape           weights = {.m = in, .n = out, .k = pixels, .transpose_b = true, .half = half, .align = whole ? 16 : 4};
+    bool                half = uses_half(op);
+    int                 align = half || (in % 4 == 0 && out % 4 == 0) ? 16 : 4;      /* bfloat16 is never the caller's */
+    GemmShape           forward = {.m = out, .n = pixels, .k = in, .transpose_a = true, .half = half, .half_out = half,
+                                   .bias = has_bias(op), .relu = has_bias(op) && s->activation == ACTIVATION_RELU, .align = align};
+    GemmShape           data = {.m = in, .n = pixels, .k = out, .half = half, .half_out = half, .align = align};
+    GemmShape           weights = {.m = in, .n = out, .k = pixels, .transpose_b = true, .half = half, .align = align};
 
     if (gemm_make(&plan->forward, op->device, &forward, op->what, err) != 0) return -1;
     if (s->frozen) return 0;
@@ -153,21 +161,19 @@ static KernelDepthwise depthwise_of(const Operator *op, int64_t rows)
     const OperatorSpec *s = &op->spec;
 
     return (KernelDepthwise){rows, s->in.channels, s->in.height, s->in.width, s->out.height, s->out.width, s->kernel_height,
-                             s->stride, s->padding};
+                             s->stride, s->padding, cuda_type(op->device)};
 }
 
-/* Where things stand in scratch, floats, of forward and of backward; each behind the workspace. */
-typedef struct { int64_t x, y, weights, half_weights, end; } Scratch;
+/* Where cuDNN's weight gradient stands in scratch, floats, in float32 and before in bfloat16; behind the workspace. */
+typedef struct { int64_t weights, half_weights, end; } Scratch;
 
-static Scratch scratch_of(const Operator *op, const Plan *plan, bool backward)
+static Scratch scratch_of(const Operator *op, const Plan *plan)
 {
-    Scratch s = {.x = plan->workspace};
-    bool    half = uses_half(op), spatial = method_of(&op->spec) == SPATIAL;
+    Scratch s = {.weights = plan->workspace};
+    bool    spatial = method_of(&op->spec) == SPATIAL && !op->spec.frozen;
 
-    s.y = s.x + (half ? halves(in_count(op, plan->rows)) : 0);
-    s.weights = s.y + (half && (backward || spatial) ? halves(out_count(op, plan->rows)) : 0);
-    s.half_weights = s.weights + (backward && spatial ? aligned(weights_count(&op->spec)) : 0);
-    s.end = s.half_weights + (backward && spatial && half ? halves(weights_count(&op->spec)) : 0);
+    s.half_weights = s.weights + (spatial ? aligned(weights_count(&op->spec)) : 0);
+    s.end = s.half_weights + (spatial && uses_half(op) ? halves(weights_count(&op->spec)) : 0);
     return s;
 }
 
@@ -184,21 +190,11 @@ static int plan(Operator *op, Plan *plan, Error *err)
     if (method == DEPTHWISE && !op->spec.frozen && kernel_depthwise_partials(&d) > sums) sums = kernel_depthwise_partials(&d);
     plan->workspace = aligned((int64_t)((most_workspace(plan) + sizeof(float) - 1) / sizeof(float)));
     if (aligned(sums) > plan->workspace) plan->workspace = aligned(sums);
-    plan->scratch = scratch_of(op, plan, !op->spec.frozen).end;
-    if (scratch_of(op, plan, false).end > plan->scratch) plan->scratch = scratch_of(op, plan, false).end;
+    plan->scratch = scratch_of(op, plan).end;
     return op->spec.frozen && !weights_of(op, err) ? -1 : 0;             /* not in a step, if they are there */
 }
 
 /* ---- calls ---- */
-
-/* x as the libraries read it: itself, or a copy in bfloat16 at to. */
-static const void *operand(Operator *op, const float *x, int64_t count, int64_t to, Error *err)
-{
-    void *half = op->device->scratch + to;
-
-    if (!uses_half(op)) return x;
-    return launch_failed(kernel_to_bf16(half, x, count, op->device->streams[STREAM_COMPUTE]), op->what, err) == 0 ? half : NULL;
-}
 
 static int forward_depthwise(Operator *op, const OperatorCall *call, const float *w, Error *err)
 {
@@ -211,86 +207,79 @@ static int forward_depthwise(Operator *op, const OperatorCall *call, const float
 static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
-    Scratch             at = scratch_of(op, plan, false);
+    Places              at = places_of(op);
     float              *scratch = op->device->scratch;
-    const void         *w, *x;
+    const void         *w, *bias = at.half_bias >= 0 ? op->own + at.half_bias : bias_of(op);
     cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
-    bool                half = uses_half(op), cuts = s->activation != ACTIVATION_NONE;
+    KernelType          type = cuda_type(op->device);
+    bool                cuts = s->activation != ACTIVATION_NONE;
 
     if (!s->frozen && is_recorded(op)) op->stale = true;
     if (!(w = weights_of(op, err))) return -1;
     if (method_of(s) == DEPTHWISE) return forward_depthwise(op, call, w, err);
-    if (!(x = operand(op, call->x, in_count(op, call->rows), at.x, err))) return -1;
     if (method_of(s) == POINTWISE) {
-        if (gemm_run(&plan->forward, op->device, w, x, call->y, has_bias(op) ? bias_of(op) : NULL, scratch, op->what, err) != 0) return -1;
+        if (gemm_run(&plan->forward, op->device, w, call->x, call->y, bias, scratch, op->what, err) != 0) return -1;
         if (!cuts || (has_bias(op) && s->activation == ACTIVATION_RELU)) return 0;
-        return launch_failed(kernel_activation(call->y, call->y, out_count(op, call->rows), cuda_limit(s->activation), stream), op->what, err);
+        return launch_failed(kernel_activation(type, call->y, call->y, out_count(op, call->rows), cuda_limit(s->activation), stream), op->what, err);
     }
-    if (spatial_forward(&plan->spatial, op->device, x, w, half ? (void *)(scratch + at.y) : call->y, scratch, op->what, err) != 0) return -1;
-    if (half && launch_failed(kernel_from_bf16(call->y, scratch + at.y, out_count(op, call->rows), stream), op->what, err) != 0) return -1;
+    if (spatial_forward(&plan->spatial, op->device, call->x, w, call->y, scratch, op->what, err) != 0) return -1;
     if (!has_bias(op) && !cuts) return 0;
-    return launch_failed(kernel_bias(call->y, bias_of(op), pixels_of(op, call->rows), s->out.channels, cuda_floor(s->activation),
+    return launch_failed(kernel_bias(type, call->y, bias_of(op), pixels_of(op, call->rows), s->out.channels, cuda_floor(s->activation),
                                      cuda_limit(s->activation), stream), op->what, err);
 }
 
 /* cuDNN's gradient, turned back to PyTorch's order. */
-static int spatial_gradient(Operator *op, Plan *plan, const void *x, const void *dy, Error *err)
+static int spatial_gradient(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
-    Scratch             at = scratch_of(op, plan, true);
+    Scratch             at = scratch_of(op, plan);
     float              *scratch = op->device->scratch, *turned = scratch + at.weights;
     void               *half = scratch + at.half_weights;
     cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
 
-    if (spatial_weights(&plan->spatial, op->device, x, dy, uses_half(op) ? half : turned, scratch, op->what, err) != 0) return -1;
+    if (spatial_weights(&plan->spatial, op->device, call->x, call->dy, uses_half(op) ? half : turned, scratch, op->what, err) != 0) return -1;
     if (uses_half(op) && launch_failed(kernel_from_bf16(turned, half, weights_count(s), stream), op->what, err) != 0) return -1;
-    return launch_failed(kernel_transpose(turned, op->p.weight_gradient, s->out.channels, window_of(s), s->in.channels / s->groups, stream), op->what, err);
+    return launch_failed(kernel_transpose(KERNEL_FLOAT, turned, op->p.weight_gradient, s->out.channels, window_of(s), s->in.channels / s->groups, stream), op->what, err);
 }
 
-static int weight_gradient(Operator *op, Plan *plan, const OperatorCall *call, const void *dy, Error *err)
+static int weight_gradient(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
     KernelDepthwise d = depthwise_of(op, call->rows);
     float          *scratch = op->device->scratch;
-    const void     *x;
 
     if (method_of(&op->spec) == DEPTHWISE)
-        return launch_failed(kernel_depthwise_weights(&d, call->x, dy, scratch, op->p.weight_gradient, op->device->streams[STREAM_COMPUTE]), op->what, err);
-    if (!(x = operand(op, call->x, in_count(op, call->rows), scratch_of(op, plan, true).x, err))) return -1;
-    if (method_of(&op->spec) == SPATIAL) return spatial_gradient(op, plan, x, dy, err);
-    return gemm_run(&plan->weights, op->device, x, dy, op->p.weight_gradient, NULL, scratch, op->what, err);
+        return launch_failed(kernel_depthwise_weights(&d, call->x, call->dy, scratch, op->p.weight_gradient, op->device->streams[STREAM_COMPUTE]), op->what, err);
+    if (method_of(&op->spec) == SPATIAL) return spatial_gradient(op, plan, call, err);
+    return gemm_run(&plan->weights, op->device, call->x, call->dy, op->p.weight_gradient, NULL, scratch, op->what, err);
 }
 
-/* x's copy in bfloat16 has been read by then: cuDNN's dx takes its place. */
-static int data_gradient(Operator *op, Plan *plan, const OperatorCall *call, const void *dy, Error *err)
+static int data_gradient(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
     KernelDepthwise d = depthwise_of(op, call->rows);
-    float          *scratch = op->device->scratch, *half = scratch + scratch_of(op, plan, true).x;
+    float          *scratch = op->device->scratch;
     const void     *w = weights_of(op, err);
     cudaStream_t    stream = op->device->streams[STREAM_COMPUTE];
 
     if (!w) return -1;
-    if (method_of(&op->spec) == DEPTHWISE) return launch_failed(kernel_depthwise_data(&d, dy, w, call->dx, stream), op->what, err);
-    if (method_of(&op->spec) == POINTWISE) return gemm_run(&plan->data, op->device, w, dy, call->dx, NULL, scratch, op->what, err);
-    if (spatial_data(&plan->spatial, op->device, dy, w, uses_half(op) ? half : call->dx, scratch, op->what, err) != 0) return -1;
-    return uses_half(op) ? launch_failed(kernel_from_bf16(call->dx, half, in_count(op, call->rows), stream), op->what, err) : 0;
+    if (method_of(&op->spec) == DEPTHWISE) return launch_failed(kernel_depthwise_data(&d, call->dy, w, call->dx, stream), op->what, err);
+    if (method_of(&op->spec) == POINTWISE) return gemm_run(&plan->data, op->device, w, call->dy, call->dx, NULL, scratch, op->what, err);
+    return spatial_data(&plan->spatial, op->device, call->dy, w, call->dx, scratch, op->what, err);
 }
 
 static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
-    int64_t             count = out_count(op, call->rows);
-    const void         *dy;
+    KernelType          type = cuda_type(op->device);
 
     if (s->activation != ACTIVATION_NONE &&
-        launch_failed(kernel_activation_gradient(call->y, call->dy, call->dy, count, cuda_limit(s->activation), stream), op->what, err) != 0)
+        launch_failed(kernel_activation_gradient(type, call->y, call->dy, call->dy, out_count(op, call->rows), cuda_limit(s->activation), stream), op->what, err) != 0)
         return -1;
     if (op->p.bias_gradient &&
-        launch_failed(kernel_channel_sums(call->dy, pixels_of(op, call->rows), s->out.channels, op->device->scratch, op->p.bias_gradient, stream), op->what, err) != 0)
+        launch_failed(kernel_channel_sums(type, call->dy, pixels_of(op, call->rows), s->out.channels, op->device->scratch, op->p.bias_gradient, stream), op->what, err) != 0)
         return -1;
-    if (!(dy = operand(op, call->dy, count, scratch_of(op, plan, true).y, err))) return -1;
-    if (weight_gradient(op, plan, call, dy, err) != 0) return -1;
-    return call->dx ? data_gradient(op, plan, call, dy, err) : 0;
+    if (weight_gradient(op, plan, call, err) != 0) return -1;
+    return call->dx ? data_gradient(op, plan, call, err) : 0;
 }
 
 const CudaKind cuda_conv = {.layer = LAYER_CONV, .make = make, .plan = plan, .forward = forward, .backward = backward};

@@ -75,6 +75,10 @@ void cuda_replay_forget(Device *device, const void *owner);
 ReplayCounts cuda_replay_counts(const Device *device);
 void cuda_replay_free(CudaDevice *device);
 
+/* Of the numbers of tensors inside nets. */
+static inline bool cuda_half(const CudaDevice *device) { return device->precision == PRECISION_BF16; }
+static inline KernelType cuda_type(const CudaDevice *device) { return cuda_half(device) ? KERNEL_BF16 : KERNEL_FLOAT; }
+
 /* ---- memory, libraries ---- */
 
 float *cuda_alloc(CudaDevice *device, size_t count);     /* zeroed, NULL without memory */
@@ -120,6 +124,7 @@ typedef struct {
     int64_t m, n, k;
     bool    transpose_a, transpose_b;
     bool    half;            /* a and b are bfloat16 */
+    bool    half_out;        /* c and bias too */
     bool    bias, relu;      /* bias: [m], added; relu: with it only */
     int     align;           /* bytes that a, b and c are aligned to */
 } GemmShape;
@@ -133,7 +138,7 @@ typedef struct {
 int  gemm_make(Gemm *out, CudaDevice *device, const GemmShape *shape, const char *what, Error *err);
 void gemm_free(Gemm *gemm);
 /* workspace: of choice.workspace bytes */
-int  gemm_run(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, float *c, const float *bias, void *workspace,
+int  gemm_run(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, void *c, const void *bias, void *workspace,
               const char *what, Error *err);
 
 /* ---- convolutions by cuDNN: channels last, weights [out][kernel][kernel][in] ---- */
@@ -197,7 +202,10 @@ float cuda_limit(Activation activation);
 
 /* ---- what the table names ---- */
 
-void cuda_add(Device *device, float *to, const float *from, int64_t count);
+void cuda_add(Device *device, float *to, const float *from, int64_t count);      /* of tensors inside nets */
+bool cuda_is_half(const Device *device);
+void cuda_narrow(Device *device, float *to, const float *from, int64_t count);
+void cuda_widen(Device *device, float *to, const float *from, int64_t count);
 void cuda_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const SgdStep *step);
 void cuda_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
                int64_t per_row, int64_t global_rows, double *loss);

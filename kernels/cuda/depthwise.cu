@@ -46,7 +46,7 @@ template <int N> static __device__ inline void multiply_add(Floats<N> &sum, cons
 
 struct Finish { const float *bias; float floor, limit; };
 
-template <int N> static __device__ inline void put(float *y, Floats<N> sum, const Finish &f, int c)
+template <int N, class T> static __device__ inline void put(T *y, Floats<N> sum, const Finish &f, int c)
 {
     Floats<N> bias = f.bias ? load<N>(f.bias + c) : all<N>(0.0f);
 
@@ -67,8 +67,8 @@ template <int N> static __device__ inline void share_weights(float *shared, cons
     __syncthreads();
 }
 
-template <int K, int S> static __global__ void strips(const KernelDepthwise d, const float *x, const float *weight, const Finish f,
-                                                      float *y, bool flip, int lanes)
+template <int K, int S, class T> static __global__ void strips(const KernelDepthwise d, const T *x, const float *weight, const Finish f,
+                                                               T *y, bool flip, int lanes)
 {
     SHARED(float, shared);
     const int N = 4, SPAN = (STRIP - 1) * S + K;
@@ -87,9 +87,9 @@ template <int K, int S> static __global__ void strips(const KernelDepthwise d, c
         #pragma unroll
         for (int t = 0; t < STRIP; t++) sum[t] = all<N>(0.0f);
         for (int ky = 0; ky < K; ky++) {
-            int          iy = oy * S - d.padding + ky;
-            const float *in = x + ((line / d.out_height * d.in_height + iy) * d.in_width + ix) * d.channels + c;
-            Floats<N>    w[K], value[SPAN];
+            int       iy = oy * S - d.padding + ky;
+            const T  *in = x + ((line / d.out_height * d.in_height + iy) * d.in_width + ix) * d.channels + c;
+            Floats<N> w[K], value[SPAN];
 
             if (iy < 0 || iy >= d.in_height) continue;
             #pragma unroll
@@ -109,7 +109,7 @@ template <int K, int S> static __global__ void strips(const KernelDepthwise d, c
 }
 
 /* One output, any window. */
-template <int N> static __global__ void any(const KernelDepthwise d, const float *x, const float *weight, const Finish f, float *y, int lanes)
+template <int N, class T> static __global__ void any(const KernelDepthwise d, const T *x, const float *weight, const Finish f, T *y, int lanes)
 {
     SHARED(float, shared);
     int     k = d.kernel, lane = (int)threadIdx.x % lanes, rows = (int)blockDim.x / lanes;
@@ -136,7 +136,7 @@ template <int N> static __global__ void any(const KernelDepthwise d, const float
 }
 
 /* One input: the outputs that it went into, every stride-th place of the window. */
-template <int N> static __global__ void any_data(const KernelDepthwise d, const float *dy, const float *weight, float *dx, int lanes)
+template <int N, class T> static __global__ void any_data(const KernelDepthwise d, const T *dy, const float *weight, T *dx, int lanes)
 {
     SHARED(float, shared);
     int     k = d.kernel, lane = (int)threadIdx.x % lanes, rows = (int)blockDim.x / lanes;
@@ -176,41 +176,60 @@ static int lanes_max(const KernelDepthwise *d, bool wide)
     return lanes;
 }
 
-static int launch_strips(const KernelDepthwise *d, const float *x, const float *weight, const Finish &f, float *y, bool flip, cudaStream_t stream)
+template <class T> static void launch_strips(const KernelDepthwise *d, const T *x, const float *weight, const Finish &f, T *y, bool flip,
+                                             cudaStream_t stream)
 {
     Grid   g = grid_of(d->rows * d->out_height * ceil_div(d->out_width, STRIP), d->channels, true, lanes_max(d, true));
     dim3   blocks(g.blocks, g.tiles);
     size_t bytes = (size_t)(d->kernel * d->kernel * g.lanes * 4) * sizeof(float);
 
     switch (d->kernel * 10 + d->stride) {
-    case 31: LAUNCH((strips<3, 1>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
-    case 32: LAUNCH((strips<3, 2>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
-    case 51: LAUNCH((strips<5, 1>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
-    case 52: LAUNCH((strips<5, 2>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
-    case 71: LAUNCH((strips<7, 1>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
-    default: LAUNCH((strips<7, 2>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
+    case 31: LAUNCH((strips<3, 1, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
+    case 32: LAUNCH((strips<3, 2, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
+    case 51: LAUNCH((strips<5, 1, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
+    case 52: LAUNCH((strips<5, 2, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
+    case 71: LAUNCH((strips<7, 1, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
+    default: LAUNCH((strips<7, 2, T>), blocks, THREADS, bytes, stream, *d, x, weight, f, y, flip, g.lanes); break;
     }
-    return LAUNCHED;
 }
 
-int kernel_depthwise(const KernelDepthwise *d, const float *x, const float *weight, const float *bias, float *y,
+/* Of loops of any length: how pixels are spread, and the bytes that the window's weights take. */
+static Grid grid_of_any(const KernelDepthwise *d, int64_t pixels, bool wide, size_t *bytes)
+{
+    Grid g = grid_of(pixels, d->channels, wide, lanes_max(d, wide));
+
+    *bytes = (size_t)(d->kernel * d->kernel * g.lanes * (wide ? 4 : 1)) * sizeof(float);
+    return g;
+}
+
+template <class T> static void forward(const KernelDepthwise *d, const T *x, const float *weight, const Finish &f, T *y, cudaStream_t stream)
+{
+    bool   wide = d->channels % 4 == 0 && aligned16(x, y, f.bias);
+    size_t bytes;
+
+    if (has_strips(d, wide)) {
+        launch_strips(d, x, weight, f, y, false, stream);
+        return;
+    }
+    Grid g = grid_of_any(d, d->rows * d->out_height * d->out_width, wide, &bytes);
+
+    if (wide) LAUNCH((any<4, T>), dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, x, weight, f, y, g.lanes);
+    else LAUNCH((any<1, T>), dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, x, weight, f, y, g.lanes);
+}
+
+int kernel_depthwise(const KernelDepthwise *d, const void *x, const float *weight, const float *bias, void *y,
                      float floor, float limit, cudaStream_t stream)
 {
-    bool   wide = d->channels % 4 == 0 && aligned16(x, y, bias);
     Finish f = {bias, floor, limit};
 
-    if (has_strips(d, wide)) return launch_strips(d, x, weight, f, y, false, stream);
-    Grid   g = grid_of(d->rows * d->out_height * d->out_width, d->channels, wide, lanes_max(d, wide));
-    size_t bytes = (size_t)(d->kernel * d->kernel * g.lanes * (wide ? 4 : 1)) * sizeof(float);
-
-    if (wide) LAUNCH(any<4>, dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, x, weight, f, y, g.lanes);
-    else LAUNCH(any<1>, dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, x, weight, f, y, g.lanes);
+    OF_TYPE(d->type, forward(d, (const T *)x, weight, f, (T *)y, stream));
     return LAUNCHED;
 }
 
-int kernel_depthwise_data(const KernelDepthwise *d, const float *dy, const float *weight, float *dx, cudaStream_t stream)
+template <class T> static void data_gradient(const KernelDepthwise *d, const T *dy, const float *weight, T *dx, cudaStream_t stream)
 {
-    bool wide = d->channels % 4 == 0 && aligned16(dy, dx);
+    bool   wide = d->channels % 4 == 0 && aligned16(dy, dx);
+    size_t bytes;
 
     if (has_strips(d, wide) && d->stride == 1 && d->padding < d->kernel) {
         KernelDepthwise turned = *d;
@@ -218,13 +237,18 @@ int kernel_depthwise_data(const KernelDepthwise *d, const float *dy, const float
         turned.in_height = d->out_height, turned.in_width = d->out_width;
         turned.out_height = d->in_height, turned.out_width = d->in_width;
         turned.padding = d->kernel - 1 - d->padding;
-        return launch_strips(&turned, dy, weight, Finish{nullptr, -INFINITY, INFINITY}, dx, true, stream);
+        launch_strips(&turned, dy, weight, Finish{nullptr, -INFINITY, INFINITY}, dx, true, stream);
+        return;
     }
-    Grid   g = grid_of(d->rows * d->in_height * d->in_width, d->channels, wide, lanes_max(d, wide));
-    size_t bytes = (size_t)(d->kernel * d->kernel * g.lanes * (wide ? 4 : 1)) * sizeof(float);
+    Grid g = grid_of_any(d, d->rows * d->in_height * d->in_width, wide, &bytes);
 
-    if (wide) LAUNCH(any_data<4>, dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, dy, weight, dx, g.lanes);
-    else LAUNCH(any_data<1>, dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, dy, weight, dx, g.lanes);
+    if (wide) LAUNCH((any_data<4, T>), dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, dy, weight, dx, g.lanes);
+    else LAUNCH((any_data<1, T>), dim3(g.blocks, g.tiles), THREADS, bytes, stream, *d, dy, weight, dx, g.lanes);
+}
+
+int kernel_depthwise_data(const KernelDepthwise *d, const void *dy, const float *weight, void *dx, cudaStream_t stream)
+{
+    OF_TYPE(d->type, data_gradient(d, (const T *)dy, weight, (T *)dx, stream));
     return LAUNCHED;
 }
 
@@ -253,7 +277,7 @@ int64_t kernel_depthwise_partials(const KernelDepthwise *d)
 }
 
 /* One line of outputs against a line of inputs: sum[k] += x[ox S - padding + k] dy[ox] */
-template <int K, int S> static __device__ inline void line_gradient(const KernelDepthwise &d, const float *x, const float *dy, Floats<4> *sum)
+template <int K, int S, class T> static __device__ inline void line_gradient(const KernelDepthwise &d, const T *x, const T *dy, Floats<4> *sum)
 {
     const int SPAN = (STRIP - 1) * S + K;
 
@@ -274,7 +298,7 @@ template <int K, int S> static __device__ inline void line_gradient(const Kernel
 }
 
 /* threads: [rows of outputs][K rows of the window][GRADIENT_LANES] */
-template <int K, int S> static __global__ void weights(const KernelDepthwise d, const float *x, const float *dy, float *partial, int64_t each)
+template <int K, int S, class T> static __global__ void weights(const KernelDepthwise d, const T *x, const T *dy, float *partial, int64_t each)
 {
     SHARED(Floats<4>, shared);
     int       lane = (int)threadIdx.x % GRADIENT_LANES, ky = (int)threadIdx.x / GRADIENT_LANES % K;
@@ -305,7 +329,7 @@ template <int K, int S> static __global__ void weights(const KernelDepthwise d, 
 }
 
 /* Any window and channels: a block sums one place of the window for LANES_MAX channels. */
-static __global__ void any_weights(const KernelDepthwise d, const float *x, const float *dy, float *partial, int64_t each)
+template <class T> static __global__ void any_weights(const KernelDepthwise d, const T *x, const T *dy, float *partial, int64_t each)
 {
     SHARED(float, shared);
     int     c = (int)blockIdx.y * LANES_MAX + (int)threadIdx.x % LANES_MAX, rows = (int)blockDim.x / LANES_MAX;
@@ -318,7 +342,7 @@ static __global__ void any_weights(const KernelDepthwise d, const float *x, cons
         int     iy = (int)(line % d.out_height) * d.stride - d.padding + ky, ix = (int)(o % d.out_width) * d.stride - d.padding + kx;
 
         if (iy < 0 || ix < 0 || iy >= d.in_height || ix >= d.in_width) continue;
-        sum += x[((line / d.out_height * d.in_height + iy) * d.in_width + ix) * d.channels + c] * dy[o * d.channels + c];
+        sum += load1(x + ((line / d.out_height * d.in_height + iy) * d.in_width + ix) * d.channels + c) * load1(dy + o * d.channels + c);
     }
     shared[threadIdx.x] = sum;
     __syncthreads();
@@ -343,27 +367,33 @@ static __global__ void add_parts(const float *partial, int parts, int places, in
     gradient[i % channels * places + i / channels] = (float)sum;
 }
 
-int kernel_depthwise_weights(const KernelDepthwise *d, const float *x, const float *dy, float *partial, float *gradient,
-                             cudaStream_t stream)
+template <class T> static void launch_weights(const KernelDepthwise *d, const Parts &p, const T *x, const T *dy, float *partial,
+                                              cudaStream_t stream)
 {
-    Parts    p = parts_of(d);
-    bool     wide = d->channels % 4 == 0 && aligned16(x, dy, partial);
-    int      places = d->kernel * d->kernel;
     unsigned threads = (unsigned)(p.rows * d->kernel * GRADIENT_LANES);
     size_t   bytes = threads * sizeof(Floats<4>);
     dim3     blocks(p.parts, (unsigned)ceil_div(d->channels, 4 * GRADIENT_LANES));
 
-    if (!has_strips(d, wide))
-        LAUNCH(any_weights, dim3(p.parts, (unsigned)ceil_div(d->channels, LANES_MAX), (unsigned)places), THREADS,
+    if (!has_strips(d, d->channels % 4 == 0 && aligned16(x, dy, partial)))
+        LAUNCH((any_weights<T>), dim3(p.parts, (unsigned)ceil_div(d->channels, LANES_MAX), (unsigned)(d->kernel * d->kernel)), THREADS,
                THREADS * sizeof(float), stream, *d, x, dy, partial, p.each);
     else switch (d->kernel * 10 + d->stride) {
-    case 31: LAUNCH((weights<3, 1>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
-    case 32: LAUNCH((weights<3, 2>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
-    case 51: LAUNCH((weights<5, 1>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
-    case 52: LAUNCH((weights<5, 2>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
-    case 71: LAUNCH((weights<7, 1>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
-    default: LAUNCH((weights<7, 2>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
+    case 31: LAUNCH((weights<3, 1, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
+    case 32: LAUNCH((weights<3, 2, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
+    case 51: LAUNCH((weights<5, 1, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
+    case 52: LAUNCH((weights<5, 2, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
+    case 71: LAUNCH((weights<7, 1, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
+    default: LAUNCH((weights<7, 2, T>), blocks, threads, bytes, stream, *d, x, dy, partial, p.each); break;
     }
+}
+
+int kernel_depthwise_weights(const KernelDepthwise *d, const void *x, const void *dy, float *partial, float *gradient,
+                             cudaStream_t stream)
+{
+    Parts p = parts_of(d);
+    int   places = d->kernel * d->kernel;
+
+    OF_TYPE(d->type, launch_weights(d, p, (const T *)x, (const T *)dy, partial, stream));
     LAUNCH(add_parts, (unsigned)ceil_div((int64_t)places * d->channels, FINISH_ELEMENTS), FINISH_ELEMENTS * FINISH_ROWS,
            FINISH_ELEMENTS * FINISH_ROWS * sizeof(double), stream, partial, (int)p.parts, places, d->channels, gradient);
     return LAUNCHED;

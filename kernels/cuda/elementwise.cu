@@ -2,19 +2,25 @@
  * a time, and those a grid further on. */
 #include "kernels/cuda/launch.h"
 
-#include <cuda_bf16.h>
-
 #include <cmath>
 
-/* Calls kernel<4> or kernel<1> on count floats at these pointers. */
-#define LAUNCH_FLOATS(kernel, wide, count, stream, ...)                                                                \
+/* Calls kernel<4> or kernel<1> on count numbers at these pointers. */
+#define LAUNCH_NUMBERS(kernel, wide, count, stream, ...)                                                               \
     do {                                                                                                               \
         if ((count) < 1) return 0;                                                                                     \
         if (wide) LAUNCH((kernel<4>), blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__);                           \
         else LAUNCH((kernel<1>), blocks_for(count), 256, 0, stream, __VA_ARGS__);                                      \
     } while (0)
 
-template <int N> static __global__ void add(float *to, const float *from, int64_t count)
+/* The same of kernel<4, T> and kernel<1, T>. */
+#define LAUNCH_TYPE(type, kernel, wide, count, stream, ...)                                                            \
+    do {                                                                                                               \
+        if ((count) < 1) return 0;                                                                                     \
+        if (wide) OF_TYPE(type, LAUNCH((kernel<4, T>), blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__));         \
+        else OF_TYPE(type, LAUNCH((kernel<1, T>), blocks_for(count), 256, 0, stream, __VA_ARGS__));                    \
+    } while (0)
+
+template <int N, class T> static __global__ void add(T *to, const T *from, int64_t count)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(to + i), b = load<N>(from + i);
@@ -24,15 +30,15 @@ template <int N> static __global__ void add(float *to, const float *from, int64_
     }
 }
 
-int kernel_add(float *to, const float *from, int64_t count, cudaStream_t stream)
+int kernel_add(KernelType type, void *to, const void *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_FLOATS(add, count % 4 == 0 && aligned16(to, from), count, stream, to, from, count);
+    LAUNCH_TYPE(type, add, count % 4 == 0 && aligned16(to, from), count, stream, (T *)to, (const T *)from, count);
     return LAUNCHED;
 }
 
 /* ---- activations ---- */
 
-template <int N> static __global__ void activation(const float *x, float *y, int64_t count, float limit)
+template <int N, class T> static __global__ void activation(const T *x, T *y, int64_t count, float limit)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(x + i);
@@ -42,13 +48,13 @@ template <int N> static __global__ void activation(const float *x, float *y, int
     }
 }
 
-int kernel_activation(const float *x, float *y, int64_t count, float limit, cudaStream_t stream)
+int kernel_activation(KernelType type, const void *x, void *y, int64_t count, float limit, cudaStream_t stream)
 {
-    LAUNCH_FLOATS(activation, count % 4 == 0 && aligned16(x, y), count, stream, x, y, count, limit);
+    LAUNCH_TYPE(type, activation, count % 4 == 0 && aligned16(x, y), count, stream, (const T *)x, (T *)y, count, limit);
     return LAUNCHED;
 }
 
-template <int N> static __global__ void activation_gradient(const float *y, const float *dy, float *dx, int64_t count, float limit)
+template <int N, class T> static __global__ void activation_gradient(const T *y, const T *dy, T *dx, int64_t count, float limit)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(y + i), d = load<N>(dy + i);
@@ -59,13 +65,14 @@ template <int N> static __global__ void activation_gradient(const float *y, cons
     }
 }
 
-int kernel_activation_gradient(const float *y, const float *dy, float *dx, int64_t count, float limit, cudaStream_t stream)
+int kernel_activation_gradient(KernelType type, const void *y, const void *dy, void *dx, int64_t count, float limit, cudaStream_t stream)
 {
-    LAUNCH_FLOATS(activation_gradient, count % 4 == 0 && aligned16(y, dy, dx), count, stream, y, dy, dx, count, limit);
+    LAUNCH_TYPE(type, activation_gradient, count % 4 == 0 && aligned16(y, dy, dx), count, stream, (const T *)y, (const T *)dy, (T *)dx,
+                count, limit);
     return LAUNCHED;
 }
 
-template <int N> static __global__ void bias(float *y, const float *b, int64_t count, int channels, float floor, float limit)
+template <int N, class T> static __global__ void bias(T *y, const float *b, int64_t count, int channels, float floor, float limit)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(y + i), add = b ? load<N>(b + i % channels) : all<N>(0.0f);
@@ -75,49 +82,35 @@ template <int N> static __global__ void bias(float *y, const float *b, int64_t c
     }
 }
 
-int kernel_bias(float *y, const float *b, int64_t pixels, int channels, float floor, float limit, cudaStream_t stream)
+int kernel_bias(KernelType type, void *y, const float *b, int64_t pixels, int channels, float floor, float limit, cudaStream_t stream)
 {
     int64_t count = pixels * channels;
 
-    LAUNCH_FLOATS(bias, channels % 4 == 0 && aligned16(y, b), count, stream, y, b, count, channels, floor, limit);
+    LAUNCH_TYPE(type, bias, channels % 4 == 0 && aligned16(y, b), count, stream, (T *)y, b, count, channels, floor, limit);
     return LAUNCHED;
 }
 
 /* ---- bfloat16 ---- */
 
-template <int N> struct alignas(2 * N) Halves { __nv_bfloat16 v[N]; };
-
 template <int N> static __global__ void to_bf16(__nv_bfloat16 *to, const float *from, int64_t count)
 {
-    for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
-        Floats<N> a = load<N>(from + i);
-        Halves<N> h;
-
-        for (int j = 0; j < N; j++) h.v[j] = __float2bfloat16(a.v[j]);
-        *reinterpret_cast<Halves<N> *>(to + i) = h;
-    }
+    for (int64_t i = first_element() * N; i < count; i += next_element() * N) store<N>(to + i, load<N>(from + i));
 }
 
 int kernel_to_bf16(void *to, const float *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_FLOATS(to_bf16, count % 4 == 0 && aligned16(to, from), count, stream, (__nv_bfloat16 *)to, from, count);
+    LAUNCH_NUMBERS(to_bf16, count % 4 == 0 && aligned16(to, from), count, stream, (__nv_bfloat16 *)to, from, count);
     return LAUNCHED;
 }
 
 template <int N> static __global__ void from_bf16(float *to, const __nv_bfloat16 *from, int64_t count)
 {
-    for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
-        Halves<N> h = *reinterpret_cast<const Halves<N> *>(from + i);
-        Floats<N> a;
-
-        for (int j = 0; j < N; j++) a.v[j] = __bfloat162float(h.v[j]);
-        store<N>(to + i, a);
-    }
+    for (int64_t i = first_element() * N; i < count; i += next_element() * N) store<N>(to + i, load<N>(from + i));
 }
 
 int kernel_from_bf16(float *to, const void *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_FLOATS(from_bf16, count % 4 == 0 && aligned16(to, from), count, stream, to, (const __nv_bfloat16 *)from, count);
+    LAUNCH_NUMBERS(from_bf16, count % 4 == 0 && aligned16(to, from), count, stream, to, (const __nv_bfloat16 *)from, count);
     return LAUNCHED;
 }
 
@@ -154,6 +147,6 @@ int kernel_sgd(float *weight, const float *gradient, float *state, const KernelS
     bool    wide = aligned16(weight, gradient, state);
 
     for (int s = 0; s < spans->count; s++) wide = wide && spans->first[s] % 4 == 0 && spans->end[s] % 4 == 0;
-    LAUNCH_FLOATS(sgd, wide, count, stream, weight, gradient, state, *spans, *step);
+    LAUNCH_NUMBERS(sgd, wide, count, stream, weight, gradient, state, *spans, *step);
     return LAUNCHED;
 }

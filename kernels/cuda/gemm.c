@@ -1,8 +1,8 @@
 /* Products of matrices by cuBLASLt: its heuristic proposes algorithms, the fastest of them here is
  * taken. All of them give the same bits each time; among each other they differ.
  *
- * fp32 multiplies in float32, tf32 lets the tensor cores read 10 bits of the mantissa, half is
- * bfloat16 in and float32 out; sums are float32 in all. */
+ * fp32 multiplies in float32, tf32 lets the tensor cores read 10 bits of the mantissa, half reads
+ * bfloat16; sums are float32 in all. */
 #include <stdio.h>
 #include <string.h>
 
@@ -12,7 +12,7 @@ enum { PROPOSALS = 8 };
 
 #define WORKSPACE_BYTES ((size_t)32 << 20)   /* what cuBLAS takes for itself on the newest cards */
 
-static cudaDataType_t type_of(const GemmShape *s) { return s->half ? CUDA_R_16BF : CUDA_R_32F; }
+static cudaDataType_t type_of(bool half) { return half ? CUDA_R_16BF : CUDA_R_32F; }
 
 static int set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const void *value, size_t size, const char *what, Error *err)
 {
@@ -36,9 +36,9 @@ static int describe(Gemm *g, const CudaDevice *device, const GemmShape *s, const
         (s->bias && (set(g->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, what, err) != 0 ||
                      set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err) != 0)))
         return -1;
-    return blas_failed(cublasLtMatrixLayoutCreate(&g->a, type_of(s), rows_a, columns_a, (int64_t)rows_a), what, err) != 0 ||
-           blas_failed(cublasLtMatrixLayoutCreate(&g->b, type_of(s), rows_b, columns_b, (int64_t)rows_b), what, err) != 0 ||
-           blas_failed(cublasLtMatrixLayoutCreate(&g->c, CUDA_R_32F, (uint64_t)s->m, (uint64_t)s->n, s->m), what, err) != 0 ? -1 : 0;
+    return blas_failed(cublasLtMatrixLayoutCreate(&g->a, type_of(s->half), rows_a, columns_a, (int64_t)rows_a), what, err) != 0 ||
+           blas_failed(cublasLtMatrixLayoutCreate(&g->b, type_of(s->half), rows_b, columns_b, (int64_t)rows_b), what, err) != 0 ||
+           blas_failed(cublasLtMatrixLayoutCreate(&g->c, type_of(s->half_out), (uint64_t)s->m, (uint64_t)s->n, s->m), what, err) != 0 ? -1 : 0;
 }
 
 /* How many; algorithms, best first as the library thinks. */
@@ -70,8 +70,7 @@ static int propose(cublasLtMatmulHeuristicResult_t *out, const Gemm *g, const Cu
 typedef struct {
     Gemm       *gemm;
     CudaDevice *device;
-    void       *a, *b, *workspace;
-    float      *c, *bias;
+    void       *a, *b, *c, *bias, *workspace;
 } Trial;
 
 static int try_once(void *context)
@@ -132,7 +131,7 @@ int gemm_make(Gemm *out, CudaDevice *device, const GemmShape *s, const char *wha
     *out = (Gemm){0};
     snprintf(out->choice.key, sizeof out->choice.key, "product %lldx%lldx%lld %c%c%s %s, %d multiprocessors of sm_%d, aligned to %d",
              (long long)s->m, (long long)s->n, (long long)s->k, s->transpose_a ? 'T' : 'N', s->transpose_b ? 'T' : 'N',
-             s->relu ? " bias relu" : s->bias ? " bias" : "", s->half ? "bf16" : device->precision == PRECISION_TF32 ? "tf32" : "fp32",
+             s->relu ? " bias relu" : s->bias ? " bias" : "", s->half_out ? "bf16" : s->half ? "bf16 to fp32" : device->precision == PRECISION_TF32 ? "tf32" : "fp32",
              device->processors, device->capability, s->align);
     if (describe(out, device, s, what, err) != 0) { gemm_free(out); return -1; }
     choices_lock();
@@ -151,7 +150,7 @@ void gemm_free(Gemm *g)
     *g = (Gemm){0};
 }
 
-int gemm_run(const Gemm *g, CudaDevice *device, const void *a, const void *b, float *c, const float *bias, void *workspace,
+int gemm_run(const Gemm *g, CudaDevice *device, const void *a, const void *b, void *c, const void *bias, void *workspace,
              const char *what, Error *err)
 {
     float one = 1.0f, zero = 0.0f;

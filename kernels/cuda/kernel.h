@@ -3,7 +3,10 @@
  *
  * No kernel adds with atomics: sums have a fixed order, so the same call gives the same
  * bits. Sizes are any; rows of channels that are a multiple of 4 and memory aligned to 16 bytes are read
- * 16 bytes at a time. */
+ * four numbers at a time.
+ *
+ * Tensors, the void pointers, are of numbers of one type, KernelType; computed is in float32, sums of channels
+ * in double at the end. Weights, their gradients and statistics are float32 always. */
 #ifndef KERNELS_CUDA_KERNEL_H
 #define KERNELS_CUDA_KERNEL_H
 
@@ -15,16 +18,18 @@
 extern "C" {
 #endif
 
+typedef enum { KERNEL_FLOAT, KERNEL_BF16 } KernelType;
+
 /* ---- elementwise.cu: what goes over memory once ---- */
 
-int kernel_add(float *to, const float *from, int64_t count, cudaStream_t stream);        /* to += from */
+int kernel_add(KernelType type, void *to, const void *from, int64_t count, cudaStream_t stream);         /* to += from */
 
 /* y = x cut to 0..limit (INFINITY: no limit); dx = dy where y lies between, else 0. In place or not. */
-int kernel_activation(const float *x, float *y, int64_t count, float limit, cudaStream_t stream);
-int kernel_activation_gradient(const float *y, const float *dy, float *dx, int64_t count, float limit, cudaStream_t stream);
+int kernel_activation(KernelType type, const void *x, void *y, int64_t count, float limit, cudaStream_t stream);
+int kernel_activation_gradient(KernelType type, const void *y, const void *dy, void *dx, int64_t count, float limit, cudaStream_t stream);
 
 /* y[pixel][c] = y + bias[c] (NULL: none), cut to floor..limit */
-int kernel_bias(float *y, const float *bias, int64_t pixels, int channels, float floor, float limit, cudaStream_t stream);
+int kernel_bias(KernelType type, void *y, const float *bias, int64_t pixels, int channels, float floor, float limit, cudaStream_t stream);
 
 /* bfloat16, rounded to nearest even, and back. */
 int kernel_to_bf16(void *to, const float *from, int64_t count, cudaStream_t stream);
@@ -46,7 +51,7 @@ int kernel_sgd(float *weight, const float *gradient, float *state, const KernelS
 int64_t kernel_channel_partials(int64_t pixels, int channels);
 
 /* out[c] = sum x[pixel][c] */
-int kernel_channel_sums(const float *x, int64_t pixels, int channels, float *partial, float *out, cudaStream_t stream);
+int kernel_channel_sums(KernelType type, const void *x, int64_t pixels, int channels, float *partial, float *out, cudaStream_t stream);
 
 /* Batch norm of [pixels][channels] with an activation, y = x scale + shift cut to floor..limit.
  * own: NORM_ROWS rows of stride floats, one a channel. */
@@ -61,33 +66,35 @@ typedef struct {
     float       *weight_gradient, *bias_gradient;
     float       *partial;
     double      *sums;                   /* [2 channels + 1]: a group's */
+    KernelType   type;
 } KernelNorm;
 
 /* Sums of x and x^2 become statistics (own, running ones); group: they become sums, to be added to those
  * of others, and kernel_norm_set() takes sums with the pixels of all. */
-int kernel_norm_statistics(const KernelNorm *n, const float *x, int group, cudaStream_t stream);
+int kernel_norm_statistics(const KernelNorm *n, const void *x, int group, cudaStream_t stream);
 int kernel_norm_set(const KernelNorm *n, cudaStream_t stream);
 int kernel_norm_frozen(const KernelNorm *n, cudaStream_t stream);        /* own from running statistics */
-int kernel_norm_apply(const KernelNorm *n, const float *x, float *y, cudaStream_t stream);
+int kernel_norm_apply(const KernelNorm *n, const void *x, void *y, cudaStream_t stream);
 /* d = dy where y was not cut; gradients of weight and bias, and the means that apply needs or, for a group,
  * sums for kernel_norm_gradient_set(). */
-int kernel_norm_gradients(const KernelNorm *n, const float *x, const float *dy, int group, cudaStream_t stream);
+int kernel_norm_gradients(const KernelNorm *n, const void *x, const void *dy, int group, cudaStream_t stream);
 int kernel_norm_gradient_set(const KernelNorm *n, cudaStream_t stream);
-int kernel_norm_gradient_apply(const KernelNorm *n, const float *x, const float *dy, float *dx, cudaStream_t stream);
+int kernel_norm_gradient_apply(const KernelNorm *n, const void *x, const void *dy, void *dx, cudaStream_t stream);
 
 /* ---- depthwise.cu: x [rows][in_height][in_width][channels], weights [channels][kernel][kernel] ---- */
 
 typedef struct {
     int64_t rows;
     int     channels, in_height, in_width, out_height, out_width, kernel, stride, padding;
+    KernelType type;
 } KernelDepthwise;
 
 /* y = conv(x) + bias (NULL: none), cut to floor..limit */
-int kernel_depthwise(const KernelDepthwise *d, const float *x, const float *weight, const float *bias, float *y,
+int kernel_depthwise(const KernelDepthwise *d, const void *x, const float *weight, const float *bias, void *y,
                      float floor, float limit, cudaStream_t stream);
-int kernel_depthwise_data(const KernelDepthwise *d, const float *dy, const float *weight, float *dx, cudaStream_t stream);
+int kernel_depthwise_data(const KernelDepthwise *d, const void *dy, const float *weight, void *dx, cudaStream_t stream);
 int64_t kernel_depthwise_partials(const KernelDepthwise *d);             /* floats */
-int kernel_depthwise_weights(const KernelDepthwise *d, const float *x, const float *dy, float *partial, float *gradient,
+int kernel_depthwise_weights(const KernelDepthwise *d, const void *x, const void *dy, float *partial, float *gradient,
                              cudaStream_t stream);
 
 /* ---- loss.cu: dy and the loss in one pass, and a small one over what blocks summed ---- */
@@ -104,7 +111,7 @@ int kernel_cross_entropy(const float *student, const float *teacher, float *dy, 
 /* ---- layout.cu ---- */
 
 /* [rows][a][b] to [rows][b][a] */
-int kernel_transpose(const float *from, float *to, int64_t rows, int64_t a, int64_t b, cudaStream_t stream);
+int kernel_transpose(KernelType type, const void *from, void *to, int64_t rows, int64_t a, int64_t b, cudaStream_t stream);
 
 /* A frozen batch norm goes into weights [outputs][each] and bias: w g / sqrt(v + e); beta + (bias - mean) g / sqrt(v + e) */
 int kernel_fold(const KernelNorm *n, const float *weight, const float *bias, int64_t each, float *folded, float *folded_bias,
@@ -115,13 +122,14 @@ int kernel_fold(const KernelNorm *n, const float *weight, const float *bias, int
 typedef struct {
     int64_t rows;
     int     channels, in_height, in_width, out_height, out_width, kernel_height, kernel_width, stride, padding;
+    KernelType type;
 } KernelPool;
 
 /* place (NULL: not wanted): [rows][out], the pixel of x each maximum came from; the first of equals */
-int kernel_maxpool(const KernelPool *p, const float *x, float *y, int *place, cudaStream_t stream);
-int kernel_maxpool_gradient(const KernelPool *p, const int *place, const float *dy, float *dx, cudaStream_t stream);
-int kernel_avgpool(const KernelPool *p, const float *x, float *y, cudaStream_t stream);  /* padding counts, as zeros */
-int kernel_avgpool_gradient(const KernelPool *p, const float *dy, float *dx, cudaStream_t stream);
+int kernel_maxpool(const KernelPool *p, const void *x, void *y, int *place, cudaStream_t stream);
+int kernel_maxpool_gradient(const KernelPool *p, const int *place, const void *dy, void *dx, cudaStream_t stream);
+int kernel_avgpool(const KernelPool *p, const void *x, void *y, cudaStream_t stream);  /* padding counts, as zeros */
+int kernel_avgpool_gradient(const KernelPool *p, const void *dy, void *dx, cudaStream_t stream);
 
 /* ---- group.cu: 8 bytes an element and member ---- */
 

@@ -17,6 +17,8 @@
     type *name = reinterpret_cast<type *>(shared_memory)
 #endif
 
+#include <cuda_bf16.h>
+
 #include "kernels/cuda/kernel.h"
 
 #define LAUNCHED (int)cudaGetLastError()
@@ -36,11 +38,41 @@ static inline bool aligned16(const void *a, const void *b = nullptr, const void 
     return ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c)) & 15) == 0;
 }
 
-/* N neighbouring floats, loaded and stored at once; N is 1 or 4. */
+/* N neighbouring numbers, loaded and stored at once; N is 1 or 4. They are floats in registers, whatever they
+ * are in memory. */
 template <int N> struct alignas(4 * N) Floats { float v[N]; };
+template <int N> struct alignas(2 * N) Halves { __nv_bfloat16 v[N]; };
 
 template <int N> static __device__ inline Floats<N> load(const float *p) { return *reinterpret_cast<const Floats<N> *>(p); }
 template <int N> static __device__ inline void store(float *p, const Floats<N> &f) { *reinterpret_cast<Floats<N> *>(p) = f; }
+
+template <int N> static __device__ inline Floats<N> load(const __nv_bfloat16 *p)
+{
+    Halves<N> h = *reinterpret_cast<const Halves<N> *>(p);
+    Floats<N> f;
+
+    for (int i = 0; i < N; i++) f.v[i] = __bfloat162float(h.v[i]);
+    return f;
+}
+
+template <int N> static __device__ inline void store(__nv_bfloat16 *p, const Floats<N> &f)
+{
+    Halves<N> h;
+
+    for (int i = 0; i < N; i++) h.v[i] = __float2bfloat16(f.v[i]);
+    *reinterpret_cast<Halves<N> *>(p) = h;
+}
+
+/* One number. */
+template <class T> static __device__ inline float load1(const T *p) { return load<1>(p).v[0]; }
+template <class T> static __device__ inline void store1(T *p, float value) { store<1>(p, Floats<1>{{value}}); }
+
+/* Does what follows with T as the type of a tensor's numbers. */
+#define OF_TYPE(type, ...)                                                                                             \
+    do {                                                                                                               \
+        if ((type) == KERNEL_BF16) { using T = __nv_bfloat16; __VA_ARGS__; }                                           \
+        else { using T = float; __VA_ARGS__; }                                                                         \
+    } while (0)
 
 template <int N> static __device__ inline Floats<N> all(float value)
 {

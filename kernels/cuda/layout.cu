@@ -8,15 +8,15 @@
 enum { TILE = 32, TILE_ROWS = 8 };
 
 /* A tile at a time through shared memory, a column wider so that its columns lie in different banks. */
-static __global__ void transpose(const float *from, float *to, int64_t rows, int64_t a, int64_t b)
+template <class T> static __global__ void transpose(const T *from, T *to, int64_t rows, int64_t a, int64_t b)
 {
-    SHARED(float, tile);
+    SHARED(T, tile);
     int     x = (int)threadIdx.x % TILE, y = (int)threadIdx.x / TILE;
     int64_t first_a = blockIdx.y * (int64_t)TILE, first_b = blockIdx.x * (int64_t)TILE;
 
     for (int64_t r = blockIdx.z; r < rows; r += gridDim.z) {
-        const float *in = from + r * a * b;
-        float       *out = to + r * a * b;
+        const T *in = from + r * a * b;
+        T       *out = to + r * a * b;
 
         for (int i = y; i < TILE; i += TILE_ROWS)
             if (first_a + i < a && first_b + x < b) tile[i * (TILE + 1) + x] = in[(first_a + i) * b + first_b + x];
@@ -27,11 +27,11 @@ static __global__ void transpose(const float *from, float *to, int64_t rows, int
     }
 }
 
-int kernel_transpose(const float *from, float *to, int64_t rows, int64_t a, int64_t b, cudaStream_t stream)
+int kernel_transpose(KernelType type, const void *from, void *to, int64_t rows, int64_t a, int64_t b, cudaStream_t stream)
 {
     dim3 blocks((unsigned)ceil_div(b, TILE), (unsigned)ceil_div(a, TILE), (unsigned)(rows < 65535 ? rows : 65535));
 
-    LAUNCH(transpose, blocks, TILE * TILE_ROWS, TILE * (TILE + 1) * sizeof(float), stream, from, to, rows, a, b);
+    OF_TYPE(type, LAUNCH((transpose<T>), blocks, TILE * TILE_ROWS, TILE * (TILE + 1) * sizeof(T), stream, (const T *)from, (T *)to, rows, a, b));
     return LAUNCHED;
 }
 

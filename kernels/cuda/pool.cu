@@ -18,29 +18,29 @@ static __device__ inline Place place_of(int64_t i, int height, int width, int ch
     return p;
 }
 
-static __device__ inline const float *row_of(const float *x, const KernelPool &p, const Place &at)
+template <class T> static __device__ inline const T *row_of(const T *x, const KernelPool &p, const Place &at)
 {
     return x + at.row * p.in_height * p.in_width * p.channels + at.c;
 }
 
-static __global__ void maxpool(const KernelPool p, const float *x, float *y, int *place, int64_t count)
+template <class T> static __global__ void maxpool(const KernelPool p, const T *x, T *y, int *place, int64_t count)
 {
     for (int64_t i = first_element(); i < count; i += next_element()) {
-        Place        at = place_of(i, p.out_height, p.out_width, p.channels);
-        const float *in = row_of(x, p, at);
-        float        most = -INFINITY;
-        int          where = -1;
+        Place    at = place_of(i, p.out_height, p.out_width, p.channels);
+        const T *in = row_of(x, p, at);
+        float    most = -INFINITY;
+        int      where = -1;
 
         for (int ky = 0; ky < p.kernel_height; ky++)
             for (int kx = 0; kx < p.kernel_width; kx++) {
                 int iy = at.y * p.stride - p.padding + ky, ix = at.x * p.stride - p.padding + kx;
 
                 if (iy < 0 || ix < 0 || iy >= p.in_height || ix >= p.in_width) continue;
-                float v = in[((int64_t)iy * p.in_width + ix) * p.channels];
+                float v = load1(in + ((int64_t)iy * p.in_width + ix) * p.channels);
 
                 if (where < 0 || v > most) most = v, where = iy * p.in_width + ix;
             }
-        y[i] = most;
+        store1(y + i, most);
         if (place) place[i] = where;
     }
 }
@@ -60,7 +60,7 @@ static __device__ inline int last_window(int i, int out, int stride, int padding
     return last < out ? last : out - 1;
 }
 
-template <bool MOST> static __global__ void gradient(const KernelPool p, const int *place, const float *dy, float *dx, int64_t count)
+template <bool MOST, class T> static __global__ void gradient(const KernelPool p, const int *place, const T *dy, T *dx, int64_t count)
 {
     float share = 1.0f / (float)(p.kernel_height * p.kernel_width);
 
@@ -74,56 +74,57 @@ template <bool MOST> static __global__ void gradient(const KernelPool p, const i
             for (int ox = first_window(at.x, p.kernel_width, p.stride, p.padding); ox <= last_x; ox++) {
                 int64_t o = ((at.row * p.out_height + oy) * p.out_width + ox) * p.channels + at.c;
 
-                if (!MOST) sum += dy[o] * share;
-                else if (place[o] == pixel) sum += dy[o];
+                if (!MOST) sum += load1(dy + o) * share;
+                else if (place[o] == pixel) sum += load1(dy + o);
             }
-        dx[i] = sum;
+        store1(dx + i, sum);
     }
 }
 
-static __global__ void avgpool(const KernelPool p, const float *x, float *y, int64_t count)
+template <class T> static __global__ void avgpool(const KernelPool p, const T *x, T *y, int64_t count)
 {
     float share = 1.0f / (float)(p.kernel_height * p.kernel_width);
 
     for (int64_t i = first_element(); i < count; i += next_element()) {
-        Place        at = place_of(i, p.out_height, p.out_width, p.channels);
-        const float *in = row_of(x, p, at);
-        float        sum = 0.0f;
+        Place    at = place_of(i, p.out_height, p.out_width, p.channels);
+        const T *in = row_of(x, p, at);
+        float    sum = 0.0f;
 
         for (int ky = 0; ky < p.kernel_height; ky++)
             for (int kx = 0; kx < p.kernel_width; kx++) {
                 int iy = at.y * p.stride - p.padding + ky, ix = at.x * p.stride - p.padding + kx;
 
                 if (iy >= 0 && ix >= 0 && iy < p.in_height && ix < p.in_width)
-                    sum += in[((int64_t)iy * p.in_width + ix) * p.channels];
+                    sum += load1(in + ((int64_t)iy * p.in_width + ix) * p.channels);
             }
-        y[i] = sum * share;
+        store1(y + i, sum * share);
     }
 }
 
 static int64_t outputs(const KernelPool *p) { return p->rows * p->out_height * p->out_width * p->channels; }
 static int64_t inputs(const KernelPool *p) { return p->rows * p->in_height * p->in_width * p->channels; }
 
-int kernel_maxpool(const KernelPool *p, const float *x, float *y, int *place, cudaStream_t stream)
+int kernel_maxpool(const KernelPool *p, const void *x, void *y, int *place, cudaStream_t stream)
 {
-    LAUNCH(maxpool, blocks_for(outputs(p)), 256, 0, stream, *p, x, y, place, outputs(p));
+    OF_TYPE(p->type, LAUNCH((maxpool<T>), blocks_for(outputs(p)), 256, 0, stream, *p, (const T *)x, (T *)y, place, outputs(p)));
     return LAUNCHED;
 }
 
-int kernel_maxpool_gradient(const KernelPool *p, const int *place, const float *dy, float *dx, cudaStream_t stream)
+int kernel_maxpool_gradient(const KernelPool *p, const int *place, const void *dy, void *dx, cudaStream_t stream)
 {
-    LAUNCH(gradient<true>, blocks_for(inputs(p)), 256, 0, stream, *p, place, dy, dx, inputs(p));
+    OF_TYPE(p->type, LAUNCH((gradient<true, T>), blocks_for(inputs(p)), 256, 0, stream, *p, place, (const T *)dy, (T *)dx, inputs(p)));
     return LAUNCHED;
 }
 
-int kernel_avgpool(const KernelPool *p, const float *x, float *y, cudaStream_t stream)
+int kernel_avgpool(const KernelPool *p, const void *x, void *y, cudaStream_t stream)
 {
-    LAUNCH(avgpool, blocks_for(outputs(p)), 256, 0, stream, *p, x, y, outputs(p));
+    OF_TYPE(p->type, LAUNCH((avgpool<T>), blocks_for(outputs(p)), 256, 0, stream, *p, (const T *)x, (T *)y, outputs(p)));
     return LAUNCHED;
 }
 
-int kernel_avgpool_gradient(const KernelPool *p, const float *dy, float *dx, cudaStream_t stream)
+int kernel_avgpool_gradient(const KernelPool *p, const void *dy, void *dx, cudaStream_t stream)
 {
-    LAUNCH(gradient<false>, blocks_for(inputs(p)), 256, 0, stream, *p, (const int *)nullptr, dy, dx, inputs(p));
+    OF_TYPE(p->type, LAUNCH((gradient<false, T>), blocks_for(inputs(p)), 256, 0, stream, *p, (const int *)nullptr, (const T *)dy, (T *)dx,
+                            inputs(p)));
     return LAUNCHED;
 }

@@ -9,7 +9,7 @@ static cudaStream_t stream_of(const Operator *op) { return op->device->streams[S
 static int activation_forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan;
-    return launch_failed(kernel_activation(call->x, call->y, call->rows * shape_count(op->spec.out), cuda_limit(op->spec.activation),
+    return launch_failed(kernel_activation(cuda_type(op->device), call->x, call->y, call->rows * shape_count(op->spec.out), cuda_limit(op->spec.activation),
                                            stream_of(op)), op->what, err);
 }
 
@@ -17,7 +17,7 @@ static int activation_backward(Operator *op, Plan *plan, const OperatorCall *cal
 {
     (void)plan;
     if (!call->dx) return 0;
-    return launch_failed(kernel_activation_gradient(call->y, call->dy, call->dx, call->rows * shape_count(op->spec.out),
+    return launch_failed(kernel_activation_gradient(cuda_type(op->device), call->y, call->dy, call->dx, call->rows * shape_count(op->spec.out),
                                                     cuda_limit(op->spec.activation), stream_of(op)), op->what, err);
 }
 
@@ -28,7 +28,7 @@ static KernelPool pool_of(const Operator *op, int64_t rows)
     const OperatorSpec *s = &op->spec;
 
     return (KernelPool){rows, s->in.channels, s->in.height, s->in.width, s->out.height, s->out.width, s->kernel_height,
-                        s->kernel_width, s->stride, s->padding};
+                        s->kernel_width, s->stride, s->padding, cuda_type(op->device)};
 }
 
 /* A place an output, as an int. */
@@ -75,7 +75,7 @@ static int flatten_forward(Operator *op, Plan *plan, const OperatorCall *call, E
     Shape in = op->spec.in;
 
     (void)plan;
-    return launch_failed(kernel_transpose(call->x, call->y, call->rows, (int64_t)in.height * in.width, in.channels, stream_of(op)), op->what, err);
+    return launch_failed(kernel_transpose(cuda_type(op->device), call->x, call->y, call->rows, (int64_t)in.height * in.width, in.channels, stream_of(op)), op->what, err);
 }
 
 static int flatten_backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
@@ -84,7 +84,7 @@ static int flatten_backward(Operator *op, Plan *plan, const OperatorCall *call, 
 
     (void)plan;
     if (!call->dx) return 0;
-    return launch_failed(kernel_transpose(call->dy, call->dx, call->rows, in.channels, (int64_t)in.height * in.width, stream_of(op)), op->what, err);
+    return launch_failed(kernel_transpose(cuda_type(op->device), call->dy, call->dx, call->rows, in.channels, (int64_t)in.height * in.width, stream_of(op)), op->what, err);
 }
 
 const CudaKind cuda_activation = {.layer = LAYER_RELU, .forward = activation_forward, .backward = activation_backward};

@@ -1,11 +1,27 @@
-/* What the table names and is no operator: sums, the update, losses. */
+/* What the table names and is no operator: sums, conversions, the update, losses. */
 #include "kernels/cuda/cuda.h"
 
 void cuda_add(Device *base, float *to, const float *from, int64_t count)
 {
     CudaDevice *device = cuda_device(base);
 
-    cuda_note(device, (cudaError_t)kernel_add(to, from, count, device->stream), "a sum");
+    cuda_note(device, (cudaError_t)kernel_add(cuda_type(device), to, from, count, device->stream), "a sum");
+}
+
+bool cuda_is_half(const Device *device) { return cuda_half((const CudaDevice *)device); }
+
+void cuda_narrow(Device *base, float *to, const float *from, int64_t count)
+{
+    CudaDevice *device = cuda_device(base);
+
+    cuda_note(device, (cudaError_t)kernel_to_bf16(to, from, count, device->stream), "a copy in bfloat16");
+}
+
+void cuda_widen(Device *base, float *to, const float *from, int64_t count)
+{
+    CudaDevice *device = cuda_device(base);
+
+    cuda_note(device, (cudaError_t)kernel_from_bf16(to, from, count, device->stream), "a copy of bfloat16");
 }
 
 void cuda_sgd(Device *base, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const SgdStep *step)

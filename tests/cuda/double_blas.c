@@ -10,7 +10,7 @@
 
 enum { WORKSPACE = 4096 };
 
-typedef struct { cublasComputeType_t compute; cublasOperation_t a, b; cublasLtEpilogue_t epilogue; const float *bias; } Desc;
+typedef struct { cublasComputeType_t compute; cublasOperation_t a, b; cublasLtEpilogue_t epilogue; const void *bias; } Desc;
 typedef struct { cudaDataType_t type; int64_t rows, columns, ld; } Layout;
 typedef struct { size_t workspace; uint32_t align; } Preference;
 
@@ -110,7 +110,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
 
 /* ---- the product ---- */
 
-typedef struct { Desc desc; Layout la, lb, lc; const void *a, *b; float *c; void *workspace; Algorithm algorithm; } Product;
+typedef struct { Desc desc; Layout la, lb, lc; const void *a, *b; void *c, *workspace; Algorithm algorithm; } Product;
 
 static float element(const void *memory, cudaDataType_t type, int64_t i)
 {
@@ -121,6 +121,16 @@ static float element(const void *memory, cudaDataType_t type, int64_t i)
     bits = (uint32_t)((const uint16_t *)memory)[i] << 16;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/* To nearest, even of two. */
+static void put_element(void *memory, cudaDataType_t type, int64_t i, float value)
+{
+    uint32_t bits;
+
+    if (type == CUDA_R_32F) { ((float *)memory)[i] = value; return; }
+    memcpy(&bits, &value, sizeof bits);
+    ((uint16_t *)memory)[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* op(x) with index [outer][inner] contiguous, as floats. */
@@ -142,9 +152,10 @@ static void run(void *closure)
     float         *a = unpacked(p->a, &p->la, p->desc.a == CUBLAS_OP_T);     /* [k][m] */
     float         *b = unpacked(p->b, &p->lb, p->desc.b == CUBLAS_OP_T);     /* [n][k] */
 
-    for (int64_t j = 0; j < n; j++) {
-        float *c = p->c + j * p->lc.ld;
+    float         *c = malloc((size_t)m * sizeof *c);                        /* a column */
 
+    if (!c) abort();
+    for (int64_t j = 0; j < n; j++) {
         for (int64_t i = 0; i < m; i++) c[i] = 0.0f;
         for (int64_t t = 0; t < k; t++) {
             int64_t at = p->algorithm.number == 0 ? t : k - 1 - t;
@@ -153,12 +164,13 @@ static void run(void *closure)
             for (int64_t i = 0; i < m; i++) c[i] += factor * a[at * m + i];
         }
         for (int64_t i = 0; i < m && p->desc.epilogue != CUBLASLT_EPILOGUE_DEFAULT; i++) {
-            c[i] += p->desc.bias[i];
+            c[i] += element(p->desc.bias, p->lc.type, i);        /* of the result's type, as cuBLASLt has it by default */
             if (p->desc.epilogue == CUBLASLT_EPILOGUE_RELU_BIAS && c[i] < 0.0f) c[i] = 0.0f;
         }
+        for (int64_t i = 0; i < m; i++) put_element(p->c, p->lc.type, j * p->lc.ld + i, c[i]);
     }
     if (p->workspace) memset(p->workspace, 0x5a, WORKSPACE);
-    free(a), free(b);
+    free(a), free(b), free(c);
 }
 
 static bool misaligned(const void *memory, uint32_t align) { return (uintptr_t)memory % align != 0; }

@@ -19,32 +19,67 @@ static void check(int status, const char *what)
     if (done != cudaSuccess) tap_fail("%s: %s", what, cudaGetErrorString(done));
 }
 
-/* An array here and on the card. */
+/* What tensors are of, in the test that runs. */
+static KernelType type;
+
+/* An array: floats here, on the card of its type. */
 typedef struct {
-    int64_t count;
-    float  *host, *device;
+    int64_t    count;
+    float     *host;
+    void      *device;
+    KernelType type;
 } Array;
 
 static uint64_t drawn;       /* arrays so far: each has other numbers */
 
-static Array array(int64_t count)
-{
-    Array a = {count, calloc((size_t)count, sizeof(float)), NULL};
-    void *memory = NULL;
+static size_t bytes_of(Array a) { return (size_t)a.count * (a.type == KERNEL_BF16 ? 2 : sizeof(float)); }
 
-    if (!a.host || cudaMalloc(&memory, (size_t)count * sizeof(float)) != cudaSuccess) { printf("Bail out! no memory\n"); exit(1); }
-    cudaMemset(memory, 0xff, (size_t)count * sizeof(float));             /* NaN: what is not written shows */
-    a.device = memory;
+static Array array_of(KernelType of, int64_t count)
+{
+    Array a = {count, calloc((size_t)count, sizeof(float)), NULL, of};
+
+    if (!a.host || cudaMalloc(&a.device, bytes_of(a)) != cudaSuccess) { printf("Bail out! no memory\n"); exit(1); }
+    cudaMemset(a.device, 0xff, bytes_of(a));             /* NaN: what is not written shows */
     return a;
 }
 
-static void put(Array a) { cudaMemcpy(a.device, a.host, (size_t)a.count * sizeof(float), cudaMemcpyHostToDevice); }
-static void get(Array a) { cudaMemcpy(a.host, a.device, (size_t)a.count * sizeof(float), cudaMemcpyDeviceToHost); }
+static Array array(int64_t count) { return array_of(KERNEL_FLOAT, count); }
+static Array tensor(int64_t count) { return array_of(type, count); }
+
+/* Rounds what is here to what the card has. */
+static void put(Array a)
+{
+    uint16_t *halves = a.type == KERNEL_BF16 ? malloc(bytes_of(a)) : NULL;
+
+    for (int64_t i = 0; halves && i < a.count; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &a.host[i], sizeof bits);
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+        memcpy(&a.host[i], &bits, sizeof bits);
+        halves[i] = (uint16_t)(bits >> 16);
+    }
+    cudaMemcpy(a.device, halves ? (void *)halves : a.host, bytes_of(a), cudaMemcpyHostToDevice);
+    free(halves);
+}
+
+static void get(Array a)
+{
+    uint16_t *halves = a.type == KERNEL_BF16 ? malloc(bytes_of(a)) : NULL;
+
+    cudaMemcpy(halves ? (void *)halves : a.host, a.device, bytes_of(a), cudaMemcpyDeviceToHost);
+    for (int64_t i = 0; halves && i < a.count; i++) {
+        uint32_t bits = (uint32_t)halves[i] << 16;
+
+        memcpy(&a.host[i], &bits, sizeof bits);
+    }
+    free(halves);
+}
 
 /* Normal numbers around mean. */
-static Array draw_at(int64_t count, double mean)
+static Array drawn_of(KernelType of, int64_t count, double mean)
 {
-    Array a = array(count);
+    Array a = array_of(of, count);
 
     drawn++;
     for (int64_t i = 0; i < count; i++) a.host[i] = (float)(mean + rng_normal(1, drawn, 0, (uint64_t)i));
@@ -52,7 +87,9 @@ static Array draw_at(int64_t count, double mean)
     return a;
 }
 
+static Array draw_at(int64_t count, double mean) { return drawn_of(KERNEL_FLOAT, count, mean); }
 static Array draw(int64_t count) { return draw_at(count, 0.0); }
+static Array draw_tensor(int64_t count) { return drawn_of(type, count, 0.0); }
 
 static void drop(Array a)
 {
@@ -62,11 +99,11 @@ static void drop(Array a)
 
 static double *doubles(int64_t count) { return calloc((size_t)count, sizeof(double)); }
 
-/* found on the card against truth, which is freed. */
+/* found on the card against truth, which is freed. A result in bfloat16 is rounded, to 8 bits; tolerance 0: it is not. */
 static void compare(const char *what, Array found, double *truth, double tolerance)
 {
     get(found);
-    tap_close(what, found.host, truth, found.count, tolerance);
+    tap_close(what, found.host, truth, found.count, tolerance + (tolerance > 0.0 && found.type == KERNEL_BF16 ? 1.0 / 256.0 : 0.0));
     free(truth);
 }
 
@@ -98,11 +135,11 @@ static const int64_t counts[] = {1, 3, 4, 255, 1024, 4097, 70000};
 static void sums(void)
 {
     EACH(int64_t, n, counts) {
-        Array   a = draw(*n), b = draw(*n);
+        Array   a = draw_tensor(*n), b = draw_tensor(*n);
         double *truth = doubles(*n);
 
         for (int64_t i = 0; i < *n; i++) truth[i] = (double)a.host[i] + b.host[i];
-        check(kernel_add(a.device, b.device, *n, NULL), "add");
+        check(kernel_add(type, a.device, b.device, *n, NULL), "add");
         compare("add", a, truth, 1e-7);
         drop(a), drop(b);
     }
@@ -113,15 +150,15 @@ static void activations(void)
     const float limits[] = {6.0f, INFINITY};
 
     EACH(int64_t, n, counts) EACH(float, limit, limits) {
-        Array   x = draw_at(*n, 3.0), y = array(*n), dy = draw(*n);
+        Array   x = drawn_of(type, *n, 3.0), y = tensor(*n), dy = draw_tensor(*n);
         double *truth = doubles(*n);
 
         for (int64_t i = 0; i < *n; i++) truth[i] = cut(x.host[i], 0.0, *limit);
-        check(kernel_activation(x.device, y.device, *n, *limit, NULL), "activation");
+        check(kernel_activation(type, x.device, y.device, *n, *limit, NULL), "activation");
         compare("activation", y, truth, 0.0);
         truth = doubles(*n);
         for (int64_t i = 0; i < *n; i++) truth[i] = y.host[i] > 0.0f && y.host[i] < *limit ? dy.host[i] : 0.0;
-        check(kernel_activation_gradient(y.device, dy.device, dy.device, *n, *limit, NULL), "activation's gradient");
+        check(kernel_activation_gradient(type, y.device, dy.device, dy.device, *n, *limit, NULL), "activation's gradient");
         compare("activation's gradient", dy, truth, 0.0);
         drop(x), drop(y), drop(dy);
     }
@@ -133,11 +170,11 @@ static void biases(void)
 {
     EACH(int, c, channel_counts) for (int with = 0; with < 2; with++) {
         int64_t pixels = 61;
-        Array   y = draw(pixels * *c), b = draw(*c);
+        Array   y = draw_tensor(pixels * *c), b = draw(*c);
         double *truth = doubles(pixels * *c);
 
         for (int64_t i = 0; i < pixels * *c; i++) truth[i] = cut(y.host[i] + (with ? (double)b.host[i % *c] : 0.0), 0.0, 6.0);
-        check(kernel_bias(y.device, with ? b.device : NULL, pixels, *c, 0.0f, 6.0f, NULL), "bias");
+        check(kernel_bias(type, y.device, with ? b.device : NULL, pixels, *c, 0.0f, 6.0f, NULL), "bias");
         compare("bias", y, truth, 1e-7);
         drop(y), drop(b);
     }
@@ -194,15 +231,15 @@ static const int64_t pixel_counts[] = {1, 7, 300, 9000};
 static void channel_sums(void)
 {
     EACH(int, c, channel_counts) EACH(int64_t, p, pixel_counts) {
-        Array   x = draw(*p * *c), partial = array(kernel_channel_partials(*p, *c)), out = array(*c);
+        Array   x = draw_tensor(*p * *c), partial = array(kernel_channel_partials(*p, *c)), out = array(*c);
         double *truth = doubles(*c);
         float  *before;
 
         for (int64_t i = 0; i < *p * *c; i++) truth[i % *c] += x.host[i];
-        check(kernel_channel_sums(x.device, *p, *c, partial.device, out.device, NULL), "channel sums");
+        check(kernel_channel_sums(type, x.device, *p, *c, partial.device, out.device, NULL), "channel sums");
         before = copy_of(out);
         compare("channel sums", out, truth, TOLERANCE);
-        check(kernel_channel_sums(x.device, *p, *c, partial.device, out.device, NULL), "channel sums");
+        check(kernel_channel_sums(type, x.device, *p, *c, partial.device, out.device, NULL), "channel sums");
         same_bits("channel sums", out, before);
         drop(x), drop(partial), drop(out);
     }
@@ -220,15 +257,15 @@ static Norm norm_make(int64_t pixels, int channels, float limit)
 {
     int   stride = (channels + 15) / 16 * 16;
     void *sums = NULL;
-    Norm  m = {.x = draw_at(pixels * channels, 30.0), .y = array(pixels * channels), .dy = draw(pixels * channels),
-               .dx = array(pixels * channels), .own = array((int64_t)OWN * stride), .weight = draw_at(channels, 2.0), .bias = draw(channels),
+    Norm  m = {.x = drawn_of(type, pixels * channels, 30.0), .y = tensor(pixels * channels), .dy = draw_tensor(pixels * channels),
+               .dx = tensor(pixels * channels), .own = array((int64_t)OWN * stride), .weight = draw_at(channels, 2.0), .bias = draw(channels),
                .mean = draw(channels), .variance = draw_at(channels, 9.0), .dw = array(channels), .db = array(channels),
                .partial = array(kernel_channel_partials(pixels, channels))};
 
     cudaMalloc(&sums, (size_t)(2 * channels + 1) * sizeof(double));
     m.sums = sums;
     m.n = (KernelNorm){pixels, channels, stride, limit > 0.0f ? 0.0f : -INFINITY, limit > 0.0f ? limit : INFINITY, m.own.device,
-                       m.weight.device, m.bias.device, m.mean.device, m.variance.device, m.dw.device, m.db.device, m.partial.device, sums};
+                       m.weight.device, m.bias.device, m.mean.device, m.variance.device, m.dw.device, m.db.device, m.partial.device, sums, type};
     return m;
 }
 
@@ -388,11 +425,12 @@ static void depthwise_one(KernelDepthwise d)
 {
     int64_t nx = d.rows * d.in_height * d.in_width * d.channels, ny = d.rows * d.out_height * d.out_width * d.channels;
     int64_t nw = (int64_t)d.channels * d.kernel * d.kernel;
-    Array   x = draw(nx), y = array(ny), dy = draw(ny), dx = array(nx), w = draw(nw), dw = array(nw), b = draw(d.channels);
+    Array   x = draw_tensor(nx), y = tensor(ny), dy = draw_tensor(ny), dx = tensor(nx), w = draw(nw), dw = array(nw), b = draw(d.channels);
     Array   partial = array(kernel_depthwise_partials(&d));
     double *ty = doubles(ny), *tdx = doubles(nx), *tdw = doubles(nw);
     float  *before;
 
+    d.type = type;
     depthwise_truth(&d, x.host, w.host, dy.host, ty, tdx, tdw);
     for (int64_t i = 0; i < ny; i++) ty[i] = cut(ty[i] + b.host[i % d.channels], 0.0, 6.0);
     check(kernel_depthwise(&d, x.device, w.device, b.device, y.device, 0.0f, 6.0f, NULL), "depthwise");
@@ -515,13 +553,13 @@ static void transposes(void)
 
     EACH(int64_t, a, sides) EACH(int64_t, b, sides) {
         int64_t rows = 3, n = rows * *a * *b;
-        Array   x = draw(n), y = array(n);
+        Array   x = draw_tensor(n), y = tensor(n);
         double *truth = doubles(n);
 
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < *a; i++)
                 for (int64_t j = 0; j < *b; j++) truth[(r * *b + j) * *a + i] = x.host[(r * *a + i) * *b + j];
-        check(kernel_transpose(x.device, y.device, rows, *a, *b, NULL), "transpose");
+        check(kernel_transpose(type, x.device, y.device, rows, *a, *b, NULL), "transpose");
         compare("transpose", y, truth, 0.0);
         drop(x), drop(y);
     }
@@ -530,7 +568,7 @@ static void transposes(void)
 static void pool_one(KernelPool p, bool most)
 {
     int64_t nx = p.rows * p.in_height * p.in_width * p.channels, ny = p.rows * p.out_height * p.out_width * p.channels;
-    Array   x = draw(nx), y = array(ny), place = array(ny), dy = draw(ny), dx = array(nx);
+    Array   x = draw_tensor(nx), y = tensor(ny), place = array(ny), dy = draw_tensor(ny), dx = tensor(nx);
     double *ty = doubles(ny), *tdx = doubles(nx);
 
     for (int64_t o = 0; o < ny; o++) {
@@ -552,8 +590,8 @@ static void pool_one(KernelPool p, bool most)
         if (most) ty[o] = x.host[best], tdx[best] += dy.host[o];
     }
     if (most) {
-        check(kernel_maxpool(&p, x.device, y.device, (int *)(void *)place.device, NULL), "maxpool");
-        check(kernel_maxpool_gradient(&p, (int *)(void *)place.device, dy.device, dx.device, NULL), "maxpool's gradient");
+        check(kernel_maxpool(&p, x.device, y.device, place.device, NULL), "maxpool");
+        check(kernel_maxpool_gradient(&p, place.device, dy.device, dx.device, NULL), "maxpool's gradient");
     } else {
         check(kernel_avgpool(&p, x.device, y.device, NULL), "avgpool");
         check(kernel_avgpool_gradient(&p, dy.device, dx.device, NULL), "avgpool's gradient");
@@ -569,10 +607,27 @@ static void pools(void)
 
     for (int most = 0; most < 2; most++) EACH(int, k, kernels) EACH(int, c, channels) for (int stride = 1; stride < 4; stride++)
         for (int padding = 0; padding <= *k / 2; padding++)
-            pool_one((KernelPool){3, *c, 9, 7, (9 + 2 * padding - *k) / stride + 1, (7 + 2 * padding - *k) / stride + 1, *k, *k, stride, padding}, most);
-    pool_one((KernelPool){3, 12, 4, 6, 1, 1, 4, 6, 1, 0}, false);        /* of all */
+            pool_one((KernelPool){3, *c, 9, 7, (9 + 2 * padding - *k) / stride + 1, (7 + 2 * padding - *k) / stride + 1, *k, *k, stride, padding, type}, most);
+    pool_one((KernelPool){3, 12, 4, 6, 1, 1, 4, 6, 1, 0, type}, false);        /* of all */
 }
+
+/* The same with tensors of bfloat16. */
+#define IN_BF16(test) static void test##_in_bf16(void) { type = KERNEL_BF16, test(), type = KERNEL_FLOAT; }
+
+IN_BF16(sums)
+IN_BF16(activations)
+IN_BF16(biases)
+IN_BF16(channel_sums)
+IN_BF16(norms)
+IN_BF16(frozen_norms)
+IN_BF16(depthwise)
+IN_BF16(depthwise_of_many_rows)
+IN_BF16(transposes)
+IN_BF16(pools)
 
 TAP_MAIN(TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16), TAP_TEST(updates), TAP_TEST(channel_sums),
          TAP_TEST(norms), TAP_TEST(frozen_norms), TAP_TEST(folding), TAP_TEST(depthwise), TAP_TEST(depthwise_of_many_rows),
-         TAP_TEST(mean_squares), TAP_TEST(cross_entropies), TAP_TEST(transposes), TAP_TEST(pools))
+         TAP_TEST(mean_squares), TAP_TEST(cross_entropies), TAP_TEST(transposes), TAP_TEST(pools), TAP_TEST(sums_in_bf16),
+         TAP_TEST(activations_in_bf16), TAP_TEST(biases_in_bf16), TAP_TEST(channel_sums_in_bf16), TAP_TEST(norms_in_bf16),
+         TAP_TEST(frozen_norms_in_bf16), TAP_TEST(depthwise_in_bf16), TAP_TEST(depthwise_of_many_rows_in_bf16),
+         TAP_TEST(transposes_in_bf16), TAP_TEST(pools_in_bf16))

@@ -214,7 +214,8 @@ static void convolutions(void) { convolutions_in(PRECISION_FP32); }
 static void convolutions_in_tf32(void) { convolutions_in(PRECISION_TF32); }
 static void convolutions_in_bf16(void) { convolutions_in(PRECISION_BF16); }
 
-static void norms(void)
+/* Biases before a norm have gradients of 0, but for roundings: with fp32 only. */
+static void norms_in(Precision precision)
 {
     static const Shape   shapes[] = {{16, 4, 4}, {3, 5, 7}, {33, 9, 9}, {40, 1, 1}};
     static const int64_t rows[] = {6, 2, 3, 8};
@@ -228,17 +229,21 @@ static void norms(void)
                 char  what[64];
 
                 snprintf(what, sizeof what, "norm %d activation %d group %d", i, activation, group);
-                hand_conv(&h, shapes[i].channels, 1, 1, 0, 1, true);
+                hand_conv(&h, shapes[i].channels, 1, 1, 0, 1, precision == PRECISION_FP32);
                 hand_same(&h, LAYER_BATCHNORM);
                 if (activation) hand_same(&h, activation == 1 ? LAYER_RELU : LAYER_RELU6);
                 hand_conv(&h, 5, 1, 1, 0, 1, false);
-                hand_same(&h, LAYER_BATCHNORM);
-                check_in(PRECISION_FP32, what, (Case){.layers = &h.layers, .in = in, .rows = rows[i], .group = group});
+                if (precision == PRECISION_FP32) hand_same(&h, LAYER_BATCHNORM);
+                check_in(precision, what, (Case){.layers = &h.layers, .in = in, .rows = rows[i], .group = group});
                 arena_free(&arena);
             }
 }
 
-static void pools(void)
+static void norms(void) { norms_in(PRECISION_FP32); }
+static void norms_in_bf16(void) { norms_in(PRECISION_BF16); }
+
+/* Behind an average nothing cuts, so that its gradient is compared in bf16 too. */
+static void pools_in(Precision precision)
 {
     for (size_t i = 0; i < sizeof pool_cases / sizeof *pool_cases; i++) {
         const PoolCase *c = &pool_cases[i];
@@ -250,11 +255,14 @@ static void pools(void)
         snprintf(what, sizeof what, "pool %zu", i);
         hand_conv(&h, c->channels, 1, 1, 0, 1, true);
         hand_pool(&h, c->kind, c->kernel, c->stride, c->padding);
-        hand_same(&h, LAYER_RELU);
-        check_in(PRECISION_FP32, what, (Case){.layers = &h.layers, .in = in, .rows = c->rows});
+        if (precision == PRECISION_FP32 || c->kind == LAYER_MAXPOOL) hand_same(&h, LAYER_RELU);
+        check_in(precision, what, (Case){.layers = &h.layers, .in = in, .rows = c->rows});
         arena_free(&arena);
     }
 }
+
+static void pools(void) { pools_in(PRECISION_FP32); }
+static void pools_in_bf16(void) { pools_in(PRECISION_BF16); }
 
 static void linears_and_flatten(void)
 {
@@ -274,22 +282,86 @@ static void linears_and_flatten(void)
         }
 }
 
-static void whole_nets(void)
+/* Residuals and choices, one path of which is nothing, at both ends of the net, of an odd number of channels; nothing cuts. */
+static Hand smooth_net(Arena *arena, Shape in)
+{
+    Hand h = hand(arena, "", in), body = hand_path(&h, -1), inner[2];
+
+    hand_conv(&body, in.channels, 3, 1, 1, 1, true);
+    hand_paths(&h, LAYER_RESIDUAL, &body, 1);
+    hand_conv(&h, 9, 3, 2, 1, 1, false);
+    hand_same(&h, LAYER_BATCHNORM);
+    body = hand_path(&h, -1);
+    for (int p = 0; p < 2; p++) inner[p] = hand_path(&body, p);
+    hand_conv(&inner[1], 9, 3, 1, 1, 9, false);
+    hand_same(&inner[1], LAYER_BATCHNORM);
+    hand_paths(&body, LAYER_CHOICE, inner, 2);
+    hand_paths(&h, LAYER_RESIDUAL, &body, 1);
+    body = hand_path(&h, -1);
+    inner[0] = hand_path(&body, -1);
+    hand_conv(&inner[0], 9, 1, 1, 0, 1, true);
+    hand_paths(&body, LAYER_RESIDUAL, &inner[0], 1);
+    hand_paths(&h, LAYER_RESIDUAL, &body, 1);
+    return h;
+}
+
+static void smooth_nets(void)
+{
+    Arena arena = {0};
+    Shape in = {3, 7, 7};
+    Hand  h = smooth_net(&arena, in);
+
+    for (int precision = 0; precision < PRECISION_COUNT; precision++)
+        for (int choice = 0; choice < 2; choice++)
+            check_in((Precision)precision, choice ? "smooth net" : "smooth net, nothing chosen",
+                     (Case){.layers = &h.layers, .in = in, .rows = 5, .choices = &choice});
+    arena_free(&arena);
+}
+
+static void whole_nets_in(Precision precision)
 {
     Arena arena = {0};
     Shape in = {3, 8, 8};
     Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in);
 
-    check_in(PRECISION_FP32, "residual net", (Case){.layers = &residual.layers, .in = in, .rows = 5});
+    check_in(precision, "residual net", (Case){.layers = &residual.layers, .in = in, .rows = 5});
     for (int i = 0; i < 12; i++) {
         int  choices[3] = {i % 3, i / 3 % 2, i / 6};
         char what[64];
 
         snprintf(what, sizeof what, "choices %d %d %d", choices[0], choices[1], choices[2]);
-        check_in(PRECISION_FP32, what, (Case){.layers = &choice.layers, .in = in, .rows = 3, .choices = choices});
+        check_in(precision, what, (Case){.layers = &choice.layers, .in = in, .rows = 3, .choices = choices});
     }
     arena_free(&arena);
 }
+
+/* What lives from forward to backward, and within; but for a max pool's places, and gaps. */
+static void half_the_memory_in_bf16(void)
+{
+    Arena    arena = {0};
+    Shape    in = {3, 8, 8};
+    Hand     h = residual_net(&arena, in);
+    NetBytes bytes[2];
+
+    for (int half = 0; half < 2; half++) {
+        Card  card = card_open(half ? PRECISION_BF16 : PRECISION_FP32);
+        Error err = {""};
+        Net  *net;
+
+        require(net_new(&net, card.device, &h.layers, in, NET_TRAINED, &err), &err);
+        require(net_prepare(net, 64, &err), &err);
+        bytes[half] = net_bytes(net, 64);
+        net_free(net);
+        card_close(&card);
+    }
+    if ((double)bytes[1].activation > 0.56 * (double)bytes[0].activation || bytes[1].work >= bytes[0].work)
+        tap_fail("%lld bytes live and %lld are worked in, in fp32 %lld and %lld", (long long)bytes[1].activation,
+                 (long long)bytes[1].work, (long long)bytes[0].activation, (long long)bytes[0].work);
+    arena_free(&arena);
+}
+
+static void whole_nets(void) { whole_nets_in(PRECISION_FP32); }
+static void whole_nets_in_bf16(void) { whole_nets_in(PRECISION_BF16); }
 
 /* ---- steps ---- */
 
@@ -516,7 +588,8 @@ static void cards_that_are_not_there(void)
 }
 
 static const TapTest tests[] = {
-    TAP_TEST(convolutions), TAP_TEST(convolutions_in_tf32), TAP_TEST(convolutions_in_bf16), TAP_TEST(norms), TAP_TEST(pools),
+    TAP_TEST(convolutions), TAP_TEST(convolutions_in_tf32), TAP_TEST(convolutions_in_bf16), TAP_TEST(norms), TAP_TEST(norms_in_bf16),
+    TAP_TEST(pools), TAP_TEST(pools_in_bf16), TAP_TEST(smooth_nets), TAP_TEST(half_the_memory_in_bf16), TAP_TEST(whole_nets_in_bf16),
     TAP_TEST(linears_and_flatten), TAP_TEST(whole_nets), TAP_TEST(steps_learn_and_repeat), TAP_TEST(rows_are_independent),
     TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(choices_are_shared_by_a_file), TAP_TEST(memory_runs_out), TAP_TEST(cards_that_are_not_there)};
 
