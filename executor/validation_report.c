@@ -59,6 +59,19 @@ static double unsteadiness(const Validation *v)
     return most;
 }
 
+static bool doubtful(const Validation *v) { return v->core_share < BUSY_BELOW || unsteadiness(v) > UNSTEADY_ABOVE; }
+
+/* Why the machine makes errors say little; nothing where it does not. */
+static void doubt(const Validation *v, Text *out)
+{
+    if (v->core_share < BUSY_BELOW)
+        text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
+                    "run again when nothing else runs", 100 * v->core_share);
+    else if (unsteadiness(v) > UNSTEADY_ABOVE)
+        text_printf(out, "the machine's speed is not steady: runs of one schedule differ by up to %.0f %%, so these errors say little; "
+                    "run again when it is", 100 * unsteadiness(v));
+}
+
 static void op_row(const Validation *v, Op op, Text *out)
 {
     text_printf(out, "%-10s", word(op));
@@ -93,12 +106,10 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
                 v->same_order ? "as predicted" : "NOT as predicted");
     text_printf(out, "(those predicted within %.0f %% of each other, or whose runs overlap in time, count as equal)\n",
                 100 * (VALIDATION_TIE - 1));
-    if (v->core_share < BUSY_BELOW)
-        text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
-                    "run again when nothing else runs\n", 100 * v->core_share);
-    else if (unsteadiness(v) > UNSTEADY_ABOVE)
-        text_printf(out, "the machine's speed is not steady: runs of one schedule differ by up to %.0f %%, so these errors say little; "
-                    "run again when it is\n", 100 * unsteadiness(v));
+    if (doubtful(v)) {
+        doubt(v, out);
+        text_append(out, "\n");
+    }
     ops_table(v, out);
 }
 
@@ -151,6 +162,17 @@ static void json_row(const ValidationRow *row, bool chosen, Text *out)
     text_append(out, "}");
 }
 
+static void json_doubt(const Validation *v, Text *out)
+{
+    Text why = {0};
+
+    text_append(out, ",\n  \"doubt\": ");
+    doubt(v, &why);
+    if (doubtful(v)) text_json_string(out, text_string(&why));
+    else             text_append(out, "null");
+    text_free(&why);
+}
+
 void validation_json(const Validation *v, const Scenario *s, Text *out)
 {
     text_append(out, "{\n  \"format\": \"pipebd-validation\",\n  \"version\": 1,\n  \"trace\": ");
@@ -170,6 +192,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_json_double(out, v->worst_error);
     text_append(out, ",\n  \"core_share\": ");
     text_json_double(out, v->core_share);
+    json_doubt(v, out);
     text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n", v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
         json_row(&v->rows[i], i == v->best, out);

@@ -338,7 +338,7 @@ int validation_read(ValidationFile *f, Json *doc, const char *path, Error *err)
     if (f->order_known && json_get_bool(&order, &f->same_order, err) != 0) return -1;
     return maybe_size(&root, "median_error", &f->median_error, err) == 0
            && maybe_size(&root, "worst_error", &f->worst_error, err) == 0
-           && maybe_size(&root, "core_share", &f->core_share, err) == 0 ? 0 : -1;
+           && maybe_string(&root, "doubt", &f->doubt, err) == 0 ? 0 : -1;
 }
 
 /* ---- freeing ------------------------------------------------------------------------------------ */

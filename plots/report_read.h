@@ -89,7 +89,8 @@ typedef struct {
     RunFacts      facts;
     ValidatedRow *rows;
     int           row_count;
-    double        median_error, worst_error, core_share;
+    double        median_error, worst_error;
+    const char   *doubt;     /* why errors say little; NULL: they do not */
     bool          order_known, same_order;
 } ValidationFile;
 

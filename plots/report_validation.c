@@ -92,9 +92,11 @@ void report_validation(Text *out, const ReportShown *shown)
     if (!v) return;
     html_section(out, "validation", "Predicted and measured", "Predictions come from times of single blocks measured before; "
                  "then every schedule was run.");
-    if (!isnan(v->core_share) && v->core_share < 0.97)
-        text_printf(out, "<p><b>The machine was busy:</b> a device had %.0f %% of its core while it worked, so these errors "
-                    "say little.</p>\n", 100 * v->core_share);
+    if (v->doubt) {
+        text_append(out, "<p><b>Beware:</b> ");
+        html_text(out, v->doubt);
+        text_append(out, ".</p>\n");
+    }
     figure_validation(out, v);
     epochs_table(out, v);
     if (v->order_known)

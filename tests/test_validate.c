@@ -213,7 +213,7 @@ static int count_of(const char *text, const char *word)
     return count;
 }
 
-/* What the table says of the machine, by the share of a core and by how much runs differ. */
+/* What the table and the JSON say of the machine, by the share of a core and by how much runs differ. */
 static void look_at_words(Validation *v, const Scenario *s)
 {
     static const struct { double share, most; const char *word; } cases[] = {
@@ -228,6 +228,9 @@ static void look_at_words(Validation *v, const Scenario *s)
         validation_table(v, s, &text);
         if (cases[c].word) assert_non_null(strstr(text_string(&text), cases[c].word));
         assert_int_equal(count_of(text_string(&text), "these errors say little"), cases[c].word != NULL);
+        text_free(&text);
+        validation_json(v, s, &text);
+        assert_int_equal(count_of(text_string(&text), cases[c].word ? cases[c].word : "\"doubt\": null"), 1);
         text_free(&text);
     }
 }
