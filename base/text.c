@@ -165,12 +165,20 @@ void text_command(Text *text, int argc, char *const *argv)
     }
 }
 
+size_t text_columns(const char *utf8, size_t length)
+{
+    size_t columns = 0;
+
+    for (size_t i = 0; i < length; i++) columns += ((unsigned char)utf8[i] & 0xC0) != 0x80;
+    return columns;
+}
+
 void text_pad(Text *text, size_t column)
 {
-    size_t width = 0;
+    size_t line = text->length;
 
-    for (size_t i = text->length; i > 0 && text->bytes[i - 1] != '\n'; i--)
-        if (((unsigned char)text->bytes[i - 1] & 0xC0) != 0x80) width++;
+    while (line > 0 && text->bytes[line - 1] != '\n') line--;
+    size_t width = text->length > line ? text_columns(text->bytes + line, text->length - line) : 0;
     for (; width < column && !text->failed; width++) text_append(text, " ");
 }
 

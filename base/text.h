@@ -43,6 +43,9 @@ void text_command(Text *text, int argc, char *const *argv);
  * count characters of UTF-8, not bytes. */
 void text_pad(Text *text, size_t column);
 
+/* How many columns it takes, a character each. */
+size_t text_columns(const char *utf8, size_t length);
+
 /* The string, never NULL; borrowed until the next append. */
 const char *text_string(const Text *text);
 

@@ -244,6 +244,7 @@ int margins_list(Margins *out, const Certify *job, Error *err)
     /* A scale simulates the kept plan and perhaps one more, and searches three times; with
      * several kinds of devices, in many orders. */
     out->work = 18.0 * out->count * (2.0 * (double)job->simulated + n * g * g + 100 * n) * (trace->kind_count > 1 ? 10 : 1);
+    if (job->longest > CERTIFY_WORK) out->work += 18.0 * out->count * (double)job->longest;      /* even if it is seldom needed */
     trace_free(trace);
     return out->margins ? 0 : error_no_memory(err);
 }

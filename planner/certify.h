@@ -37,6 +37,7 @@ typedef struct {
     CompareOptions  compare;
     const Plan     *plan;                /* kept; of this scenario */
     int64_t         simulated;           /* instructions that pricing it simulated */
+    int64_t         longest;             /* the most that pricing any plan simulated */
 } Certify;
 
 /* Lists the inputs that job's trace has, all margins 0, and estimates the work. */

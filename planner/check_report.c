@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "planner/report.h"
+
 bool check_other_trace(const Plan *plan, const Scenario *s)
 {
     return plan->trace_hash != 0 && plan->trace_hash != s->trace->hash;
@@ -155,6 +157,19 @@ static void distance_text(const CheckReport *r, Text *out)
                     ns >= bound ? "above" : "below");
 }
 
+/* Where the plan's devices and batch are not the trace's. */
+static void cluster_text(const Plan *plan, const Scenario *s, Text *out)
+{
+    int devices = trace_device_count(s->trace);
+
+    if (plan->device_count != devices)
+        text_printf(out, "its %d device%s: the trace has %d%s\n", plan->device_count, plan->device_count == 1 ? "" : "s", devices,
+                    plan->device_count > devices ? ", the others are taken to be like the last" : "");
+    if (plan->batch != s->trace->batch)
+        text_printf(out, "its batch of %" PRId64 ": the trace's is %" PRId64 ", so an epoch has %" PRId64 " steps\n", plan->batch,
+                    s->trace->batch, s->steps);
+}
+
 static void table(const CheckReport *r, const Scenario *s, Text *out)
 {
     const Plan *plan = r->plan;
@@ -167,6 +182,7 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
                     plan->trace_name, plan->trace_hash, s->trace->hash);
     else
         text_append(out, plan->trace_hash ? "made for this trace\n" : "it does not say for which trace it was made\n");
+    cluster_text(plan, s, out);
     rows(r, s, out);
     bottleneck_text(r, out);
     text_printf(out, "epoch: %.3f s, simulated", (double)r->priced->sim.epoch_ns * 1e-9);
@@ -176,6 +192,7 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
     }
     text_append(out, "\n");
     distance_text(r, out);
+    report_left_out(s, out);
 }
 
 /* ---- CSV and JSON ----------------------------------------------------------------------- */
@@ -292,6 +309,8 @@ static void json(const CheckReport *r, const Scenario *s, Text *out)
     else text_printf(out, "\"%s\"", schedule_name((Schedule)c->best));
     json_ns("fastest_epoch_s", c->best < 0 ? 0 : c->rows[c->best].sim.epoch_ns, true, out);
     json_ns("bound_s", bound_of(r), true, out);
+    text_append(out, ",\n");
+    report_missing_json(s, out);
     text_append(out, "\n}\n");
 }
 

@@ -204,7 +204,7 @@ int question_ask(Answer *out, const Question *q, const WhatIf *edits, int edit_c
     ScenarioOptions options = q->scenario;
     Plan           *plan = NULL;
 
-    *out = (Answer){.schedules = q->search.schedules, .comparison = {.best = -1}};
+    *out = (Answer){.schedules = q->search.schedules, .comparison = {.best = -1}, .edits = edits, .edit_count = edit_count};
     if (trace_parse(&out->trace, q->trace_name, q->trace_text, q->trace_length, err) != 0) goto fail;
     if (q->plan_text) {
         if (plan_parse(&plan, q->plan_name, q->plan_text, q->plan_length, err) != 0) goto fail;

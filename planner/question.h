@@ -37,6 +37,8 @@ typedef struct {
     Jitter     jitter[SCHEDULE_COUNT];
     int64_t    dp_epoch_ns;  /* DP on the same costs; 0: not possible */
     bool       other_trace;  /* the plan was made for another */
+    const WhatIf *edits;     /* [edit_count], borrowed: what was asked to be otherwise */
+    int        edit_count;
     uint64_t   digest;       /* of all numbers: equal for answers that are the same */
 } Answer;
 

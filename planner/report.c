@@ -41,13 +41,16 @@ static void table_rows(const Comparison *c, Text *out)
     text_append(out, "                 s  over dp          ms      %  x least x least         MiB\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
-        if (row->plan)
-            text_printf(out, "%-6s %11.3f %8.2f %11.3f %6.1f %8.2f %7.2f %11.1f%s\n", schedule_name((Schedule)i),
-                        (double)row->sim.epoch_ns * 1e-9, report_speedup(c, row), (double)row->plan->step_ns * 1e-6,
-                        100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
-                        (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
-        else if (row->why[0])
-            text_printf(out, "%-6s not possible: %s\n", schedule_name((Schedule)i), row->why);
+        if (!row->plan) {
+            if (row->why[0]) text_printf(out, "%-6s not possible: %s\n", schedule_name((Schedule)i), row->why);
+            continue;
+        }
+        text_printf(out, "%-6s %11.3f ", schedule_name((Schedule)i), seconds(row->sim.epoch_ns));
+        if (report_speedup(c, row) > 0) text_printf(out, "%8.2f", report_speedup(c, row));
+        else                            text_append(out, "       -");
+        text_printf(out, " %11.3f %6.1f %8.2f %7.2f %11.1f%s\n", (double)row->plan->step_ns * 1e-6,
+                    100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
+                    (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
     }
 }
 
@@ -89,6 +92,15 @@ static void report_place(const Stage *stage, const Scenario *s, Text *out)
     }
     text_append(out, ", rows ");
     for (int d = 0; d < stage->width; d++) text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
+}
+
+static const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
+
+void report_title(const Scenario *s, Text *out)
+{
+    text_printf(out, "%s: %d block%s, %d device%s, batch %" PRId64 ", %" PRId64 " step%s an epoch (%s trace)\n", s->trace->name,
+                s->trace->block_count, plural(s->trace->block_count), s->device_count, plural(s->device_count), s->batch,
+                s->steps, plural(s->steps), s->trace->provenance_kind);
 }
 
 void report_devices(const Scenario *s, Text *out)
@@ -205,16 +217,14 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
 
-    text_printf(out, "%s: %d blocks, %d devices, batch %" PRId64 ", %" PRId64 " steps an epoch (%s trace)\n",
-                s->trace->name, s->trace->block_count, s->device_count, s->batch, s->steps,
-                s->trace->provenance_kind);
+    report_title(s, out);
     report_devices(s, out);
     text_append(out, "\n");
     table_rows(c, out);
     text_append(out, "\nwhat limits each:\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!c->rows[i].plan) continue;
-        text_printf(out, "  %-4s ", schedule_name((Schedule)i));
+        text_printf(out, "  %-*s ", c->rows[SCHEDULE_SPLIT].plan ? 5 : 4, schedule_name((Schedule)i));
         limit_text(&c->rows[i], out);
         text_append(out, "\n");
     }
@@ -239,26 +249,32 @@ void report_csv(const Comparison *c, Text *out)
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
         if (!row->plan) continue;
-        text_printf(out, "%s,%.9f,%.6f,", schedule_name((Schedule)i), (double)row->sim.epoch_ns * 1e-9,
-                    report_speedup(c, row));
+        text_printf(out, "%s,%.9f,", schedule_name((Schedule)i), seconds(row->sim.epoch_ns));
+        if (report_speedup(c, row) > 0) text_printf(out, "%.6f", report_speedup(c, row));
+        text_append(out, ",");
         text_us(out, row->plan->step_ns);
         text_printf(out, ",%.6f,%.6f,%.6f,%" PRId64 "\n", row->sim.utilisation, row->sim.teacher_work,
                     row->sim.loads, row->peak.total_bytes);
     }
 }
 
-static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error *err)
+void report_left_out(const Scenario *s, Text *out)
 {
     Text missing = {0};
 
+    scenario_missing(s, &missing);
+    if (missing.length) text_printf(out, "\nleft out:\n%s", text_string(&missing));
+    out->failed |= text_failed(&missing);
+    text_free(&missing);
+}
+
+static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error *err)
+{
     report_table(c, s, out);
     margins_table(c->margins, out);
     text_append(out, "\n");
     if (report_gantt(c->rows[c->best].plan, s, out, err) != 0) return -1;
-    scenario_missing(s, &missing);
-    if (missing.length) text_printf(out, "\nnot in this trace:\n%s", text_string(&missing));
-    out->failed |= text_failed(&missing);
-    text_free(&missing);
+    report_left_out(s, out);
     return 0;
 }
 

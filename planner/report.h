@@ -29,8 +29,14 @@ void report_blocks_json(const Scenario *scenario, Text *out);
 void report_chosen_json(const Plan *plan, Text *out);
 void report_missing_json(const Scenario *scenario, Text *out);
 
+/* "vgg-cpu: 13 blocks, 4 devices, batch 256, 196 steps an epoch (measured trace)" */
+void report_title(const Scenario *scenario, Text *out);
+
 /* Which device is of which kind, where there are several. */
 void report_devices(const Scenario *scenario, Text *out);
+
+/* What the trace does not have, under a heading; nothing where it has all. */
+void report_left_out(const Scenario *scenario, Text *out);
 
 /* What split gained over ahd, and its bound; nothing without a plan. */
 void report_split(const Candidate *split, Text *out);
@@ -38,11 +44,11 @@ void report_split(const Candidate *split, Text *out);
 /* A plan in words, a line a stage. */
 void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
 
-/* A text Gantt of one step of plan after the pipeline has filled. -1 when it cannot be
+/* A text Gantt of one step of plan, or a few that take turns, after the pipeline has filled. -1 when it cannot be
  * simulated. */
 int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
-/* The spans of that step as JSON; null where no step could be told apart. */
+/* Their spans as JSON; null where no step could be told apart. */
 int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
 #endif

@@ -32,7 +32,8 @@ static void table_head(const Answer *a, const Candidate *row, Schedule schedule,
     const Jitter *j = &a->jitter[schedule];
     if (j->runs)
         text_printf(out, "  with the spread as measured, %d runs: median %.3f s, 5 %% below %.3f s, 95 %% below "
-                    "%.3f s\n", j->runs, j->median_s, j->p5_s, j->p95_s);
+                    "%.3f s\n  (above, every step takes its median; with spread, devices wait for whoever is late)\n",
+                    j->runs, j->median_s, j->p5_s, j->p95_s);
 }
 
 static void table_times(const Candidate *row, Text *out)
@@ -62,14 +63,31 @@ static void table_memory(const Answer *a, const Candidate *row, Text *out)
     }
 }
 
+/* "what if: blocks[conv2].student.us times 1.5, device[2].slowdown = 2" */
+static void what_if(const WhatIf *edits, int count, Text *out)
+{
+    for (int i = 0; i < count; i++)
+        text_printf(out, "%s%s %s %.10g", i ? ", " : "what if: ", edits[i].path, edits[i].kind == EDIT_SET ? "=" : "times", edits[i].value);
+    if (count) text_append(out, "\n");
+}
+
+static void json_what_if(const WhatIf *edits, int count, Text *out)
+{
+    text_append(out, "\"what_if\": [");
+    for (int i = 0; i < count; i++) {
+        text_append(out, i ? ", {\"path\": " : "{\"path\": ");
+        text_json_string(out, edits[i].path);
+        text_append(out, edits[i].kind == EDIT_SET ? ", \"set\": " : ", \"scale\": ");
+        text_json_double(out, edits[i].value);
+        text_append(out, "}");
+    }
+    text_append(out, "],\n");
+}
+
 void sim_report_table(const Answer *a, Text *out)
 {
-    const Trace *trace = a->trace;
-    Text         missing = {0};
-
-    text_printf(out, "%s: %d blocks, %d devices, batch %" PRId64 ", %" PRId64 " steps an epoch (%s trace)\n",
-                trace->name, trace->block_count, a->scenario.device_count, a->scenario.batch,
-                a->scenario.steps, trace->provenance_kind);
+    report_title(&a->scenario, out);
+    what_if(a->edits, a->edit_count, out);
     report_devices(&a->scenario, out);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &a->comparison.rows[i];
@@ -85,10 +103,7 @@ void sim_report_table(const Answer *a, Text *out)
         table_times(row, out);
         table_memory(a, row, out);
     }
-    scenario_missing(&a->scenario, &missing);
-    if (missing.length) text_printf(out, "\nnot in this trace:\n%s", text_string(&missing));
-    if (text_failed(&missing)) out->failed = true;
-    text_free(&missing);
+    report_left_out(&a->scenario, out);
 }
 
 /* ---- one simulation: CSV and JSON ---------------------------------------------------- */
@@ -131,7 +146,9 @@ void sim_report_json(const Answer *a, Text *out)
 
     text_append(out, "{\n  \"format\": \"pipebd-simulation\",\n  \"version\": 1,\n  \"trace\": ");
     text_json_string(out, a->trace->name);
-    text_printf(out, ",\n  \"schedule\": \"%s\", \"batch\": %" PRId64 ", \"steps\": %" PRId64 ",\n"
+    text_printf(out, ",\n  \"trace_hash\": \"%016" PRIx64 "\",\n  ", a->trace->hash);
+    json_what_if(a->edits, a->edit_count, out);
+    text_printf(out, "  \"schedule\": \"%s\", \"batch\": %" PRId64 ", \"steps\": %" PRId64 ",\n"
                 "  \"epoch_s\": %.9f", schedule_name(schedule), a->scenario.batch, a->scenario.steps,
                 seconds(row->sim.epoch_ns));
     json_speedup(answer_speedup(a, schedule), out);
@@ -159,6 +176,7 @@ static int column_width(const Axis *axis)
 
 void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out)
 {
+    what_if(sweep->edits, sweep->edit_count, out);
     for (int a = 0; a < sweep->axis_count; a++)
         text_printf(out, "%*s  ", column_width(&sweep->axes[a]), sweep->axes[a].path);
     text_printf(out, "schedule     epoch s%s  speedup      step ms  used %%  memory MiB\n",
@@ -242,7 +260,8 @@ void sweep_report_json(const Sweep *sweep, const SweepResult *result, Text *out)
         if (a) text_append(out, ", ");
         text_json_string(out, sweep->axes[a].path);
     }
-    text_append(out, "],\n");
+    text_append(out, "],\n  ");
+    json_what_if(sweep->edits, sweep->edit_count, out);
     if (result->done < result->points)
         text_printf(out, "  \"partial\": {\"points\": %" PRId64 ", \"done\": %" PRId64 "},\n", result->points,
                     result->done);

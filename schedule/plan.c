@@ -47,6 +47,7 @@ int schedule_list(unsigned *out, const char *list, Error *err)
         snprintf(name, sizeof name, "%.*s", length < 15 ? (int)length : 15, list);
         if (!schedule_find(name, &schedule))
             return error_set(err, "\"%s\" is not a schedule, expected a list of " SCHEDULE_NAMES, name);
+        if (*out & 1u << schedule) return error_set(err, "%s twice, expected each schedule once", name);
         *out |= 1u << schedule;
         list += length;
         if (*list == ',' && !*++list) return error_set(err, "ends with a comma, expected one more schedule");

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 
 #define TIME_LIMIT_NS ((int64_t)1 << 62)
+#define PLAYED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
 
 /* ---- the heap ------------------------------------------------------------ */
 
@@ -449,6 +450,10 @@ static int step_end(Sim *sim, int d, int64_t t)
         return 0;
     }
     dev->executed += phase_of(dev)->count;
+    sim->played += phase_of(dev)->count;
+    if (sim->played > PLAYED_MOST)
+        return error_set(sim->err, "its steps never repeat, so each is played, more than %" PRId64 " instructions of them: expected fewer steps",
+                         PLAYED_MOST);
     dev->index = 0;
     if (++dev->step < phase_of(dev)->steps) {
         if (sim->reference != d) return 1;

@@ -174,7 +174,7 @@ static void lists_of_schedules(void **state)
     static const struct { const char *list; unsigned bits; const char *error; } cases[] = {
         {"dp", 1u << SCHEDULE_DP, ""},
         {"ahd,dp", 1u << SCHEDULE_DP | 1u << SCHEDULE_AHD, ""},
-        {"dp,dp", 1u << SCHEDULE_DP, ""},
+        {"dp,ls,dp", 0, "dp twice, expected each schedule once"},
         {"", 0, "empty, expected a list of dp, ls, tr, dpu, ir, ahd, split"},
         {"dp,", 0, "ends with a comma, expected one more schedule"},
         {",dp", 0, "\"\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split"},

@@ -28,6 +28,19 @@ golden "a grid as CSV, with impossible points" sim-sweep.csv \
     pipebd-sim "$T" --schedule dp,ahd --vary memory_bytes=100,1000000 --vary devices=1,2,3 --format csv
 golden "a grid as JSON" sim-sweep.json pipebd-sim "$T" --schedule tr --vary p2p.us=500,1000 --scale blocks.update.us=3 --format json
 
+# ---- what if is said
+
+whatif() { pipebd-sim "$T" --schedule ahd --set loader.lanes=1 --scale 'blocks[a].student.us=1.5' "$@"; }
+ok "the table says what is otherwise" grep -qxF 'what if: loader.lanes = 1, blocks[a].student.us times 1.5' <(whatif)
+ok "the JSON too" jq -e '.what_if == [{"path": "loader.lanes", "set": 1}, {"path": "blocks[a].student.us", "scale": 1.5}]' <(whatif --format json)
+ok "and a grid" grep -qxF 'what if: loader.lanes = 1, blocks[a].student.us times 1.5' <(whatif --vary devices=1,2)
+says "an option that --set replaces" 2 "--devices: no effect with --set devices" pipebd-sim "$T" --schedule ahd --set devices=1 --devices 2
+says "an option that --vary replaces" 2 "--memory: no effect with --vary memory_bytes" \
+    pipebd-sim "$T" --schedule ahd --vary memory_bytes=1e6,2e6 --memory 1MiB
+says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
+says "candidates of no search" 2 "--top: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --top 3
+says "more steps than can be played" 1 "its steps never repeat, so each is played" pipebd-sim "$T" --schedule ls --steps 100000000
+
 # ---- timelines
 
 pipebd-sim "$T" --schedule dpu --steps 4 --timeline "$WORK/tl.json" > "$WORK/table.txt" 2> "$WORK/err.txt"
@@ -74,14 +87,16 @@ ok 'no such number of a student' refuses_with 'no such number' many --scale 'blo
 ok 'gradients of a list' refuses_with 'expected .students[N].gradient_bytes' many --scale 'blocks[a].gradient_bytes=2'
 
 sed 's/"teacher_us": 100/"teacher_us": 200/; s/"teacher_us": 60/"teacher_us": 120/' "$T" > "$WORK/edited.json"
-pipebd-sim "$WORK/edited.json" --schedule dpu --format json > "$WORK/a.json"
-pipebd-sim "$T" --schedule dpu --scale 'blocks[a].teacher.us=2' --format json > "$WORK/b.json"
+# otherwise FILE COMMAND...: its JSON without what it says of its input
+otherwise() { otherwise_file=$1; shift; "$@" --format json | grep -v '"trace_hash"\|"what_if"' > "$otherwise_file"; }
+otherwise "$WORK/a.json" pipebd-sim "$WORK/edited.json" --schedule dpu
+otherwise "$WORK/b.json" pipebd-sim "$T" --schedule dpu --scale 'blocks[a].teacher.us=2'
 same "scaling a block by name is editing the file" "$WORK/a.json" "$WORK/b.json"
-pipebd-sim "$T" --schedule dpu --scale 'blocks[0].teacher.us=2' --format json > "$WORK/b.json"
+otherwise "$WORK/b.json" pipebd-sim "$T" --schedule dpu --scale 'blocks[0].teacher.us=2'
 same "scaling a block by number too" "$WORK/a.json" "$WORK/b.json"
 sed 's/"lanes": 2/"lanes": 1/; s/"sample_us": 5/"sample_us": 60/' "$T" > "$WORK/edited.json"
-pipebd-sim "$WORK/edited.json" --schedule ls --format json > "$WORK/a.json"
-pipebd-sim "$T" --schedule ls --set loader.lanes=1 --set loader.sample_us=60 --format json > "$WORK/b.json"
+otherwise "$WORK/a.json" pipebd-sim "$WORK/edited.json" --schedule ls
+otherwise "$WORK/b.json" pipebd-sim "$T" --schedule ls --set loader.lanes=1 --set loader.sample_us=60
 same "setting two numbers is editing the file" "$WORK/a.json" "$WORK/b.json"
 for format in table csv json; do
     for jobs in 1 2 7; do

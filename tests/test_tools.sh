@@ -76,6 +76,20 @@ else skip 'a comparison says what its devices do, and its step' 'no jq'; fi
 csv_is_square() { pipebd-plan --format csv "$1" | awk -F, 'NR == 1 { n = NF } NF != n { exit 1 } END { exit NR != 7 }'; }
 ok 'the CSV has a row a schedule, all as long as the head' csv_is_square "$traces/nas-cifar10-a6000.json"
 
+# Two loads at a time, so that a long step follows a short one.
+cat > "$WORK/turns.json" << 'END'
+{"format": "pipebd-trace", "version": 1, "name": "turns", "provenance": {"kind": "modelled", "source": "by hand"},
+ "workload": {"name": "turns", "batch": 4, "samples": 400}, "devices": [{"kind": "d", "count": 2}], "input_bytes": 10,
+ "loader": {"batch_us": 2000, "sample_us": 0, "lanes": 4, "prefetch": 2},
+ "blocks": [
+  {"name": "a", "output_bytes": 10, "timings": [{"batch": 4, "teacher_us": 100, "forward_us": 100, "backward_us": 100, "update_us": 10}]},
+  {"name": "b", "output_bytes": 10, "timings": [{"batch": 4, "teacher_us": 100, "forward_us": 100, "backward_us": 100, "update_us": 10}]}]}
+END
+prints 'steps that take turns are shown together' '2 steps in steady state, which take turns, 2.000 ms across, 1.000 ms a step' \
+    pipebd-plan --schedules dpu "$WORK/turns.json"
+prints 'without dp there is no speedup over it' 'dpu          0.101        -' pipebd-plan --schedules dpu "$WORK/turns.json"
+prints 'nor in the CSV' 'dpu,0.100720000,,' pipebd-plan --schedules dpu --format csv "$WORK/turns.json"
+
 # ---- input ----------------------------------------------------------------------
 
 prints 'check says what is in a trace' "$trace: ok, 2 blocks, 3 devices" pipebd-trace check "$trace"

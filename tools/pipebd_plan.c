@@ -9,10 +9,7 @@
 #include "planner/check_report.h"
 #include "planner/report.h"
 #include "tools/cluster_options.h"
-#include "tools/ls_options.h"
-
-/* Schedules in which the order of devices matters. */
-#define ORDERED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT)
+#include "tools/search_options.h"
 
 enum { SENSITIVITY_AUTO, SENSITIVITY_YES, SENSITIVITY_NO };
 
@@ -63,6 +60,16 @@ static int find_margins(Margins *margins, Comparison *comparison, const Certify 
     return settings->sensitivity == SENSITIVITY_YES || margins->work <= CERTIFY_WORK ? margins_find(margins, job, err) : 0;
 }
 
+/* Instructions of the longest epoch that was simulated. */
+static int64_t most_played(const Comparison *comparison)
+{
+    int64_t most = comparison->rows[comparison->best].sim.simulated;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        if (comparison->rows[i].played > most) most = comparison->rows[i].played;
+    return most;
+}
+
 static int plan_text_of(const char *name, const char *text, size_t length, const Settings *settings, unsigned schedules,
                         Error *err)
 {
@@ -80,7 +87,8 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     const Candidate *best = &comparison.rows[comparison.best];
     comparison.command = settings->command;
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
-    Certify job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated};
+    Certify job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated,
+                   most_played(&comparison)};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)
@@ -208,11 +216,7 @@ int main(int argc, char **argv)
         error_prefix(&err, "--schedules");
         goto usage;
     }
-    if (ls_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
-    if (option_given(table, "order") && !(schedules & ORDERED)) {
-        error_set(&err, "--order: no effect without tr, dpu, ahd or split in --schedules");
-        goto usage;
-    }
+    if (search_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
     if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
         error_prefix(&err, "--order");
         goto usage;

@@ -11,7 +11,7 @@
 #include "base/progress.h"
 #include "planner/sim_report.h"
 #include "tools/cluster_options.h"
-#include "tools/ls_options.h"
+#include "tools/search_options.h"
 
 enum { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
 enum { TIMELINE_STEPS = 32, MAX_VALUES = 10000 };
@@ -110,6 +110,22 @@ static int add_axes(Asked *asked, const OptionList *list, Error *err)
     return 0;
 }
 
+/* An option of the cluster that --set or --vary replaces. */
+static int check_replaced(const Option *table, const OptionList *list, const char *by, Error *err)
+{
+    static const struct { const char *option, *path; } same[] = {
+        {"devices", "devices"}, {"batch", "batch"}, {"steps", "steps"}, {"queue-depth", "queue_depth"}, {"memory", "memory_bytes"},
+    };
+
+    for (int i = 0; i < list->count; i++)
+        for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
+            size_t length = strlen(same[k].path);
+            if (strncmp(list->values[i], same[k].path, length) == 0 && list->values[i][length] == '=' && option_given(table, same[k].option))
+                return error_set(err, "--%s: no effect with --%s %s", same[k].option, by, same[k].path);
+        }
+    return 0;
+}
+
 /* Options that would have no effect beside the others. */
 static int check_options(const Option *table, const Settings *s, unsigned schedules, Error *err)
 {
@@ -127,7 +143,8 @@ static int check_options(const Option *table, const Settings *s, unsigned schedu
     for (size_t i = 0; i < sizeof searching / sizeof *searching; i++)
         if (s->plan && option_given(table, searching[i]))
             return error_set(err, "--%s: no effect with --plan, where nothing is searched", searching[i]);
-    if (!s->plan && ls_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0) return -1;
+    if (check_replaced(table, &s->sets, "set", err) != 0 || check_replaced(table, &s->varies, "vary", err) != 0) return -1;
+    if (!s->plan && search_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0) return -1;
     if (s->timeline && (s->varies.count || many))
         return error_set(err, "--timeline: shows one run, expected one schedule and no --vary");
     if (s->format == FORMAT_JSON && !s->varies.count && many)

@@ -36,6 +36,19 @@ static int check(const Operands *operands, Error *err)
     return bad ? -1 : rc;
 }
 
+/* Columns of a block's name and its device's kind, wide enough for all. */
+static int kind_column(const Trace *trace)
+{
+    int width = 28;
+
+    for (int kind = 0; kind < trace->kind_count; kind++) {
+        const char *name = trace->kinds[kind].name;
+        int         columns = (int)text_columns(name, strlen(name));
+        if (columns > width) width = columns;
+    }
+    return width;
+}
+
 /* One row: curves at a batch on a kind, milliseconds; NULL where there is no such work. */
 static void show_row(const Trace *trace, const char *name, Curve *const *curves, int first, int last, int kind,
                      int point, Text *out)
@@ -45,7 +58,7 @@ static void show_row(const Trace *trace, const char *name, Curve *const *curves,
     text_append(out, name);
     text_pad(out, 12);
     text_printf(out, " %s", trace->kinds[kind].name);
-    text_pad(out, 41);
+    text_pad(out, (size_t)(13 + kind_column(trace)));
     text_printf(out, " %6" PRId64, head->x);
     for (int work = 0; work < WORK_COUNT; work++)
         if (work < first || work > last) text_append(out, "          -");
@@ -81,9 +94,8 @@ static void show_head(const Trace *trace, Text *out)
     for (int kind = 0; kind < trace->kind_count; kind++)
         text_printf(out, "%d x %s\n", trace->kinds[kind].count, trace->kinds[kind].name);
     text_printf(out, "transfers: %s\n", trace->blocking_transfers ? "blocking" : "overlapped");
-    text_append(out, "\nblock        device                        batch    teacher    forward   backward"
-                     "     update  spread\n                                                     ms"
-                     "         ms         ms         ms       %\n");
+    text_printf(out, "\nblock        %-*s  batch    teacher    forward   backward     update  spread\n", kind_column(trace), "device");
+    text_printf(out, "%*s         ms         ms         ms         ms       %%\n", 13 + kind_column(trace) + 2 + 5, "");
 }
 
 /* Kinds on which a block has no timings, which no schedule can then use for it. */
@@ -115,7 +127,7 @@ static int show(const char *path, Error *err)
     for (int b = 0; b < trace->block_count; b++) show_block(trace, &trace->blocks[b], &text);
     show_unmeasured(trace, &missing);
     scenario_missing(&scenario, &missing);
-    if (missing.length) text_printf(&text, "\nnot in this trace:\n%s", text_string(&missing));
+    if (missing.length) text_printf(&text, "\nleft out:\n%s", text_string(&missing));
     rc = text_failed(&text) || text_failed(&missing)
              ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
 done:

@@ -17,7 +17,7 @@
 #include "executor/state.h"
 #include "include/pipebd.h"
 #include "schedule/verify.h"
-#include "tools/ls_options.h"
+#include "tools/search_options.h"
 #include "tools/run.h"
 #include "tools/run_common.h"
 #include "tools/run_plan.h"

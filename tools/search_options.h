@@ -1,7 +1,8 @@
 /* The options for the lists of ls: rows of a table of options (base/options.h) for the
- * fields ls and time_limit of a tool's settings, and what they need to have an effect. */
-#ifndef TOOLS_LS_OPTIONS_H
-#define TOOLS_LS_OPTIONS_H
+ * fields ls and time_limit of a tool's settings; and what they, and those of the partition search, need to
+ * have an effect. */
+#ifndef TOOLS_SEARCH_OPTIONS_H
+#define TOOLS_SEARCH_OPTIONS_H
 
 #include "base/options.h"
 #include "planner/compare.h"
@@ -12,18 +13,25 @@
     {"time-limit", 0, OPTION_NUMBER, "SECONDS", "Of exact or glpk. Without, they stop after a "    \
      "number of nodes: the same result on every machine.", &(s).time_limit, 0, 0, NULL, false}
 
+/* The schedules that the partition search is for. */
+#define PARTITIONED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT)
+
 /* At least 1 where a limit is given. */
 static inline int64_t limit_ms(double seconds)
 {
     return seconds <= 0 ? 0 : seconds < 1e-3 ? 1 : (int64_t)(seconds * 1e3);
 }
 
-/* Refuses the two where they would change nothing; list is the option of the schedules. */
-static inline int ls_options_check(const Option *table, int method, double time_limit, unsigned schedules,
-                                   const char *list, Error *err)
+/* Refuses those that would change nothing; list is the option of the schedules. */
+static inline int search_options_check(const Option *table, int method, double time_limit, unsigned schedules,
+                                       const char *list, Error *err)
 {
+    static const char *const partitions[] = {"cost", "top", "order"};
     bool ls = schedules & 1u << SCHEDULE_LS;
 
+    for (int i = 0; i < 3; i++)
+        if (option_given(table, partitions[i]) && !(schedules & PARTITIONED))
+            return error_set(err, "--%s: no effect without tr, dpu, ahd or split in --%s", partitions[i], list);
     if (option_given(table, "ls") && !ls) return error_set(err, "--ls: no effect without ls in --%s", list);
     if (!option_given(table, "time-limit")) return 0;
     if (!ls) return error_set(err, "--time-limit: no effect without ls in --%s", list);
