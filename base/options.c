@@ -3,11 +3,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/nearest.h"
+#include "base/text.h"
 
 enum { HELP_COLUMN = 26, HELP_WIDTH = 80, MAX_OPTIONS = 128 };
 
@@ -46,11 +46,11 @@ static double byte_unit(const char *suffix)
 
 static int parse_bytes(const Option *option, const char *value, Error *err)
 {
-    char  *end;
-    double number = strtod(value, &end);
-    double unit = end == value ? 0 : byte_unit(end);
+    double      number;
+    const char *end = number_scan(value, &number);
+    double      unit = end ? byte_unit(end) : 0;
 
-    if (unit == 0 || !isfinite(number))
+    if (unit == 0)
         return error_set(err, "--%s: \"%s\" is not a size, expected bytes such as 1048576, 512MiB "
                          "or 40GB", option->name, value);
     int64_t maximum = option->maximum ? option->maximum : (int64_t)1 << 53;
@@ -63,10 +63,9 @@ static int parse_bytes(const Option *option, const char *value, Error *err)
 
 static int parse_number(const Option *option, const char *value, Error *err)
 {
-    char  *end;
-    double number = strtod(value, &end);
+    double number;
 
-    if (end == value || *end || !isfinite(number))
+    if (!number_parse(value, &number))
         return error_set(err, "--%s: \"%s\" is not a number", option->name, value);
     if (number < (double)option->minimum)
         return error_set(err, "--%s: %s is too small, expected at least %" PRId64, option->name,

@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -101,6 +102,28 @@ void text_json_double(Text *text, double value)
         if (strtod(buffer, NULL) == value) break;
     }
     text_append(text, buffer);
+}
+
+const char *number_scan(const char *text, double *out)
+{
+    char *end;
+
+    errno = 0;
+    double value = strtod(text, &end);
+    if (end == text || errno == ERANGE) return NULL;
+    if (strspn(text, "+-.0123456789eE") < (size_t)(end - text)) return NULL;
+    *out = value;
+    return end;
+}
+
+bool number_parse(const char *text, double *out)
+{
+    double      value;
+    const char *end = number_scan(text, &value);
+
+    if (!end || *end) return false;
+    *out = value;
+    return true;
 }
 
 void text_us(Text *text, int64_t ns)

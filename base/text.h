@@ -29,6 +29,12 @@ void text_shell_word(Text *text, const char *string);
  * numbers below 1e15 without an exponent); never NaN or infinity (asserted). */
 void text_json_double(Text *text, double value);
 
+/* The other way: a decimal number (".5", "-3", "1e6") as strtod() reads it, but no spaces before it, no
+ * hexadecimal, no infinity and no NaN, and none too large or too near 0 for a double. scan: where text
+ * begins with one; returns where it ends, or NULL. parse: text is one, whole. *out is set only then. */
+const char *number_scan(const char *text, double *out);
+bool        number_parse(const char *text, double *out);
+
 /* Nanoseconds as microseconds, exact, without trailing zeros: 1500 -> "1.5". */
 void text_us(Text *text, int64_t ns);
 

@@ -516,6 +516,33 @@ static void doubles_come_back(void **state)
     }
 }
 
+static void numbers_are_decimal(void **state)
+{
+    static const struct { const char *text; double value; int length; } taken[] = {
+        {"0", 0, 1}, {"-3", -3, 2}, {"+.5", 0.5, 3}, {"5.", 5, 2}, {"1e6", 1e6, 3}, {"1E-2GiB", 0.01, 4}, {"0e-400", 0, 6},
+        {"1e", 1, 1}, {"40GB", 40, 2}, {"2.2250738585072014e-308", 2.2250738585072014e-308, 23},
+    };
+    static const char *const refused[] = {"", "x", " 1", "\t1", "0x10", "-0X1p3", "inf", "-infinity", "nan", "nan(1)",
+                                          "1e400", "-1e400", "1e-400", "4e-310", "e5", "."};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
+        double      value = -1;
+        const char *end = number_scan(taken[i].text, &value);
+        assert_ptr_equal(end, taken[i].text + taken[i].length);
+        assert_true(value == taken[i].value);
+        value = -1;
+        assert_int_equal(number_parse(taken[i].text, &value), *end == '\0');
+        assert_true(value == (*end ? -1 : taken[i].value));
+    }
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        double value = -1;
+        assert_null(number_scan(refused[i], &value));
+        assert_false(number_parse(refused[i], &value));
+        assert_true(value == -1);
+    }
+}
+
 /* Every byte from 1 to 127 and some longer characters, as they are read again. */
 static void json_strings_come_back(void **state)
 {
@@ -610,6 +637,7 @@ int main(void)
         cmocka_unit_test(texts_remember_failure),
         cmocka_unit_test(microseconds_are_exact),
         cmocka_unit_test(doubles_come_back),
+        cmocka_unit_test(numbers_are_decimal),
         cmocka_unit_test(json_strings_come_back),
         cmocka_unit_test(what_is_not_utf8_is_replaced),
         cmocka_unit_test(commands_can_be_pasted),
