@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
+
 typedef struct {
     Trace           *trace;
     ScenarioOptions *options;
@@ -294,10 +296,9 @@ int whatif_split(char **path, const char **rest, const char *argument, const cha
 
 int whatif_number(double *out, const char *text, size_t length, const char *option, Error *err)
 {
-    char *end;
+    const char *end = number_scan(text, out);
 
-    *out = strtod(text, &end);
-    if (end == text || end != text + length || !isfinite(*out) || *out < 0)
+    if (end != text + length || *out < 0)
         return error_set(err, "--%s: \"%.*s\" is not a number of 0 or more", option,
                          length > 40 ? 40 : (int)length, text);
     return 0;

@@ -37,6 +37,9 @@ ok "and a grid" grep -qxF 'what if: loader.lanes = 1, blocks[a].student.us times
 says "an option that --set replaces" 2 "--devices: no effect with --set devices" pipebd-sim "$T" --schedule ahd --set devices=1 --devices 2
 says "an option that --vary replaces" 2 "--memory: no effect with --vary memory_bytes" \
     pipebd-sim "$T" --schedule ahd --vary memory_bytes=1e6,2e6 --memory 1MiB
+for number in 0x10 1e-400 1e400 nan inf -1; do
+    says "$number is no factor" 2 "--scale: \"$number\" is not a number of 0 or more" pipebd-sim "$T" --schedule ahd --scale "blocks[a].student.us=$number"
+done
 says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
 says "candidates of no search" 2 "--top: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --top 3
 says "more steps than can be played" 1 "its steps never repeat, so each is played" pipebd-sim "$T" --schedule ls --steps 100000000
