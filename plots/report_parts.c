@@ -226,13 +226,23 @@ static void schedules_table(Text *out, const ReportShown *shown)
     html_table_end(out);
 }
 
+/* What became of dp, which speedups are over. */
+static const char *about_dp(const ComparisonFile *f)
+{
+    if (compared_row(f, SCHEDULE_DP)) return "Speedup is over dp on the same devices.";
+    for (int i = 0; i < f->row_count; i++)
+        if (f->rows[i].schedule == SCHEDULE_DP) return "dp is not possible here, so there is no speedup over it.";
+    return "dp was not compared, so there is no speedup over it.";
+}
+
 void report_schedules(Text *out, const ReportShown *shown)
 {
     const ComparisonFile *f = shown->comparison;
+    char                  lead[200];
 
     if (!f) return;
-    html_section(out, "schedules", "Schedules", "An epoch is the time in which every student block sees every sample once. "
-                 "Speedup is over dp on the same devices.");
+    snprintf(lead, sizeof lead, "An epoch is the time in which every student block sees every sample once. %s", about_dp(f));
+    html_section(out, "schedules", "Schedules", lead);
     figure_speedups(out, f);
     schedules_table(out, shown);
     text_append(out, "<p class=\"note\"><b>used</b>: teacher, student and update time over devices times epoch. "
