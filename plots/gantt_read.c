@@ -85,7 +85,8 @@ static int no_timeline(const JsonAt *root, Error *err)
 static int read_head(Gantt *g, const Json *doc, Error *err)
 {
     JsonAt      root = json_root(doc), head = json_member(&root, "pipebd"), format = json_member(&head, "format");
-    JsonAt      trace = json_member(&head, "trace"), schedule = json_member(&head, "schedule"), kind = json_member(&head, "kind");
+    JsonAt      trace = json_member(&head, "trace"), hash = json_member(&head, "trace_hash");
+    JsonAt      schedule = json_member(&head, "schedule"), kind = json_member(&head, "kind");
     const char *text;
 
     if (!json_has(&head)) return no_timeline(&root, err);
@@ -93,6 +94,8 @@ static int read_head(Gantt *g, const Json *doc, Error *err)
     if (strcmp(text, "pipebd-timeline") != 0) return json_fail(&format, err, "expected \"pipebd-timeline\"");
     if (json_get_string(&trace, &text, err) != 0) return -1;
     snprintf(g->trace, sizeof g->trace, "%.100s", text);
+    if (json_has(&hash) && json_get_string(&hash, &text, err) != 0) return -1;
+    snprintf(g->hash, sizeof g->hash, "%.31s", json_has(&hash) ? text : "");
     if (json_get_string(&schedule, &text, err) != 0) return -1;
     snprintf(g->schedule, sizeof g->schedule, "%.15s", text);
     if (json_get_string(&kind, &text, err) != 0) return -1;

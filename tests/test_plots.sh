@@ -49,6 +49,9 @@ kind validation validation "$PIPEBD_ROOT/tests/fixtures/plots/validation.json"
 kind progress progress "$PIPEBD_ROOT/tests/fixtures/log/good/resumed.jsonl"
 kind sweep sweep one.csv --metric speedup
 kind sweep-two sweep two.csv
+sweep_says() { pipebd-plot sweep one.csv --metric "$1" --script - | grep -q "$2"; }
+ok "where dp is not possible there is no speedup" sweep_says speedup "where dp is not possible there is no speedup"
+fails "but an epoch" sweep_says epoch_s "where dp is not possible"
 
 if command -v gnuplot > /dev/null; then
     ok "names are shown as they are" sh -c 'pipebd-plot speedup comparison.json -o x.svg \
