@@ -36,7 +36,20 @@ typedef struct {
     int    bars;
 } Bars;
 
-static int one_speedup(Bars *bars, const JsonAt *row, Error *err)
+/* dp may be impossible, or was not asked for. */
+static int no_speedup(const JsonAt *speedup, const JsonAt *rows, Error *err)
+{
+    const char *name;
+
+    for (size_t i = 0; i < json_count(rows); i++) {
+        JsonAt row = json_element(rows, i), name_at = json_member(&row, "schedule");
+        if (json_get_string(&name_at, &name, NULL) == 0 && strcmp(name, "dp") == 0)
+            return json_fail(speedup, err, "dp is not possible here, so there is no speedup: expected a comparison with dp");
+    }
+    return json_fail(speedup, err, "dp was not compared, so there is no speedup: expected a comparison with dp");
+}
+
+static int one_speedup(Bars *bars, const JsonAt *rows, const JsonAt *row, Error *err)
 {
     JsonAt      name_at = json_member(row, "schedule"), why = json_member(row, "impossible");
     JsonAt      speedup = json_member(row, "speedup");
@@ -52,9 +65,7 @@ static int one_speedup(Bars *bars, const JsonAt *row, Error *err)
     if (json_has(&why)) {
         scene_label(&bars->scene, bars->x, 0, "left rotate by 90 offset 0,0.5", 9, FAINT, "not possible");
     } else {
-        if (json_has_null(&speedup))
-            return json_fail(&speedup, err, "dp is not possible here, so there is no speedup: expected a "
-                             "comparison with dp");
+        if (json_has_null(&speedup)) return no_speedup(&speedup, rows, err);
         if (json_get_number(&speedup, 0, &value, err) != 0) return -1;
         snprintf(text, sizeof text, "%.2f", value);
         scene_box(&bars->scene, bars->x - 0.4, bars->x + 0.4, 0, value, colour_of_schedule(schedule));
@@ -76,7 +87,7 @@ static int one_comparison(Bars *bars, const Json *doc, Error *err)
     if (json_get_string(&name_at, &name, err) != 0 || json_get_array(&rows, 1, err) != 0) return -1;
     for (size_t i = 0; i < json_count(&rows); i++) {
         JsonAt row = json_element(&rows, i);
-        if (json_get_object(&row, err) != 0 || one_speedup(bars, &row, err) != 0) return -1;
+        if (json_get_object(&row, err) != 0 || one_speedup(bars, &rows, &row, err) != 0) return -1;
     }
     group_tic(&bars->tics, (first + bars->x - 1) / 2, name, "");
     bars->x++;
@@ -159,7 +170,7 @@ static int one_bar(Bars *bars, Stack *stack, const JsonAt *object, double whole,
             snprintf(text, sizeof text, "%.0f", values[i]);
             scene_label(&bars->scene, bars->x, level + values[i] / 2, "center", 9, colour_of_text(stack->colours[i]), text);
         }
-        if (values[i] > 0.05) stack->seen[i] = true;
+        if (stack->memory || values[i] > 0.05) stack->seen[i] = true;
         level += values[i];
     }
     return 0;

@@ -70,6 +70,8 @@ void figure_speedups(Text *out, const ComparisonFile *file)
         snprintf(text, sizeof text, row->why ? "" : "%.2f×", value);
         html_row_end(out, text);
     }
+    if (!over_dp && most > 0)
+        text_append(out, "<figcaption class=\"note\">Without dp: times as fast as the slowest of these.</figcaption>\n");
     text_append(out, "</figure>\n");
 }
 

@@ -42,6 +42,18 @@ static void draw_keys(const Chart *chart, Scene *scene)
 
 static const char *kind_of(const Gantt *g) { return g->measured ? "measured" : "simulated"; }
 
+/* A lane of the loader belongs to the device in whose rows it stands, so that its number must not read as
+ * another device's. */
+static void name_lane(char *out, size_t size, const Gantt *g, const Track *t)
+{
+    int lanes = 0;
+
+    for (int i = 0; i < g->track_count; i++) lanes += g->tracks[i].device == t->device && g->tracks[i].track >= LANE_LOADER;
+    if (t->track < LANE_LOADER) snprintf(out, size, "%s", t->name);
+    else if (lanes == 1)        snprintf(out, size, "loader");
+    else                        snprintf(out, size, "loader lane %d", t->track - LANE_LOADER);
+}
+
 static void write_rows(const Gantt *g, const Chart *chart, Text *out)
 {
     for (int i = 0; i < g->track_count; i++) {
@@ -50,7 +62,7 @@ static void write_rows(const Gantt *g, const Chart *chart, Text *out)
         if (t->row < 0) continue;
         if (t->track == 0) snprintf(name, sizeof name, "%s%sdevice %d", chart->several ? kind_of(g) : "",
                                     chart->several ? ", " : "", t->device);
-        else               snprintf(name, sizeof name, "%s", t->name);
+        else               name_lane(name, sizeof name, g, t);
         text_append(out, chart->first + t->row ? ", " : "");
         plot_string(out, name);
         text_printf(out, " %.1f", chart->rows - chart->first - t->row - 0.5);

@@ -32,7 +32,7 @@ typedef struct {
     int      box_count;
     Track   *tracks;
     int      track_count, rows;
-    char     trace[128], schedule[16];
+    char     trace[128], hash[32], schedule[16];   /* hash "": not told */
     bool     measured, left_out;
     double   from_us, to_us;
 } Gantt;

@@ -73,16 +73,29 @@ static int read_box(Gantt *g, const JsonAt *event, Error *err)
     return 0;
 }
 
+/* What stands there instead: another format, or what another program wrote. */
+static int no_timeline(const JsonAt *root, Error *err)
+{
+    JsonAt format = json_member(root, "format");
+
+    if (json_has(&format)) return json_check_format(root->doc, "pipebd-timeline", 1, err);
+    return json_fail(root, err, "no timeline, expected what pipebd-sim --timeline or pipebd-run writes");
+}
+
 static int read_head(Gantt *g, const Json *doc, Error *err)
 {
     JsonAt      root = json_root(doc), head = json_member(&root, "pipebd"), format = json_member(&head, "format");
-    JsonAt      trace = json_member(&head, "trace"), schedule = json_member(&head, "schedule"), kind = json_member(&head, "kind");
+    JsonAt      trace = json_member(&head, "trace"), hash = json_member(&head, "trace_hash");
+    JsonAt      schedule = json_member(&head, "schedule"), kind = json_member(&head, "kind");
     const char *text;
 
+    if (!json_has(&head)) return no_timeline(&root, err);
     if (json_get_object(&head, err) != 0 || json_get_string(&format, &text, err) != 0) return -1;
     if (strcmp(text, "pipebd-timeline") != 0) return json_fail(&format, err, "expected \"pipebd-timeline\"");
     if (json_get_string(&trace, &text, err) != 0) return -1;
     snprintf(g->trace, sizeof g->trace, "%.100s", text);
+    if (json_has(&hash) && json_get_string(&hash, &text, err) != 0) return -1;
+    snprintf(g->hash, sizeof g->hash, "%.31s", json_has(&hash) ? text : "");
     if (json_get_string(&schedule, &text, err) != 0) return -1;
     snprintf(g->schedule, sizeof g->schedule, "%.15s", text);
     if (json_get_string(&kind, &text, err) != 0) return -1;

@@ -31,7 +31,10 @@ const char *const html_style[] = {
     ".tiles dd small{font-size:.9rem;font-weight:400;letter-spacing:0;color:var(--soft)}\n"
     ".tiles p{margin:.1rem 0 0;font-size:.8125rem;color:var(--soft)}\n"
     ".over+.scroll{margin-top:.3rem}.pairs .over{margin-top:0}\n"
-    ".scroll{overflow-x:auto;margin:1rem 0;max-width:100%;position:relative}\n"
+    /* A shade at the right edge while there is more to the right: a cover scrolls over it. */
+    ".scroll{overflow-x:auto;margin:1rem 0;max-width:100%;position:relative;"
+    "background:linear-gradient(to left,var(--bg) 40%,transparent) right/2.5rem 100% no-repeat local,"
+    "linear-gradient(to left,var(--line),transparent) right/1rem 100% no-repeat}\n"
     ".scroll:focus-visible{outline:2px solid var(--accent);outline-offset:2px}\n"
     "table{border-collapse:collapse;font-size:.9rem;min-width:100%}\n"
     "th,td{padding:.42rem .8rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}\n"
@@ -85,18 +88,19 @@ const char *const html_style[] = {
     ".toc{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:1.4rem 0 0;list-style:none;font-size:.875rem}\n"
     "details{margin:.8rem 0;max-width:46rem;font-size:.875rem;color:var(--soft)}summary{cursor:pointer}\n",
 
+    "@media (max-width:66rem){th,td{padding:.42rem .5rem}}\n"
     "@media (max-width:40rem){body{font-size:15px}.wide{display:none}section{margin-top:2.4rem;padding-top:1.2rem}"
     ".row{grid-template-columns:4rem minmax(0,1fr) 4.6rem;gap:.5rem;font-size:.8125rem}"
     ".plain .row{grid-template-columns:4rem minmax(0,1fr)}"
     ".tiles div{padding:.7rem .8rem;flex-basis:8rem}.tiles dd{font-size:1.35rem}"
-    "th,td{padding:.4rem .6rem}.stages li{flex-basis:100%}.stages .arrow{display:none}}\n"
+    "th,td{padding:.4rem .5rem}.stages li{flex-basis:100%}.stages .arrow{display:none}}\n"
     "@media print{@page{size:A4;margin:14mm}"
     "html{font-size:12px}body{font-size:9.5pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}"
     "h1{font-size:19pt}h2{font-size:13pt}h2,h3,.lead,.keys{break-after:avoid}"
     "details::details-content{content-visibility:visible;display:block;height:auto}summary{list-style:none}.twice{display:none}details.once{max-width:none}details pre{break-inside:auto;font-size:.6rem}"
     "section{margin-top:7mm;padding-top:4mm}"
     "tr,figure,.tiles,.keys,.panel{break-inside:avoid}thead{display:table-header-group}"
-    ".scroll{overflow:visible}table{font-size:8pt}th,td{padding:.25rem .4rem}th{font-size:7.5pt}td.wrap{min-width:8rem}"
+    ".scroll{overflow:visible;background:none}table{font-size:8pt}th,td{padding:.25rem .4rem}th{font-size:7.5pt}td.wrap{min-width:8rem}"
     ".pairs{grid-template-columns:1fr 1fr;gap:.3rem 1.5rem}.row{font-size:8pt;grid-template-columns:5rem minmax(0,1fr) 5rem}.plain .row{grid-template-columns:5rem minmax(0,1fr)}"
     ".toc{display:none}a{color:inherit;text-decoration:none}}\n",
     NULL,

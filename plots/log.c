@@ -276,6 +276,39 @@ static int parse_line(Log *log, const char *path, size_t before, const char *tex
     return rc;
 }
 
+/* A file without a log's first line may be JSON of another kind, which says more than err does. */
+static int other_kind(const char *path, const char *text, size_t length, Error *err)
+{
+    Json *doc = NULL;
+    Error why = {""};
+
+    if (json_doc_parse(&doc, path, text, length, &why) == 0) {
+        JsonAt root = json_root(doc), format = json_member(&root, "format");
+        if (!json_has(&format)) json_fail(&root, err, "no log of a run, expected a JSON object a line");
+        else if (json_check_format(doc, "pipebd-log", 1, &why) != 0) *err = why;
+    }
+    json_doc_free(doc);
+    return error_is_no_memory(&why) ? error_no_memory(err) : -1;
+}
+
+static int check_first_line(const char *path, const char *text, size_t length, Error *err)
+{
+    const char *end = memchr(text, '\n', length);
+    Json       *doc = NULL;
+    Error       why = {""};
+
+    if (!end) {
+        error_set(err, "%s:1:1: no whole line, expected a log's start", path);
+        return other_kind(path, text, length, err);
+    }
+    int rc = json_line_parse(&doc, path, 0, text, (size_t)(end - text), &why);
+    json_doc_free(doc);
+    if (rc == 0) return 0;
+    if (error_is_no_memory(&why)) return error_no_memory(err);
+    error_set(err, "%s; a log of a run has a JSON object a line", why.text);
+    return other_kind(path, text, length, err);
+}
+
 int log_read(Log *out, const char *path, Error *err)
 {
     char  *text = NULL;
@@ -284,9 +317,9 @@ int log_read(Log *out, const char *path, Error *err)
 
     *out = (Log){0};
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
+    if (check_first_line(path, text, length, err) != 0) goto done;
     for (char *line = text, *end; (end = memchr(line, '\n', (size_t)(text + length - line))); line = end + 1, number++)
         if (parse_line(out, path, number, line, (size_t)(end - line), err) != 0) goto done;
-    if (!out->begun) { error_set(err, "%s:1:1: no whole line, expected a log's start", path); goto done; }
     rc = 0;
 done:
     free(text);

@@ -136,6 +136,11 @@ static int write_script(Text *out, const Plot *plot, Ending ending, const char *
     return text_failed(out) ? error_no_memory(err) : 0;
 }
 
+bool plot_has_ending(const char *output)
+{
+    return ending_of(output) != ENDING_UNKNOWN;
+}
+
 int plot_text(Text *out, const Plot *plot, const char *output, Error *err)
 {
     return write_script(out, plot, ending_of(output), output, err);

@@ -38,7 +38,10 @@ int plot_progress(Plot *out, const char *path, Error *err);
 
 void plot_free(Plot *plot);
 
-/* The whole script, terminal chosen by the ending of output: .svg, .png, .pdf. */
+/* Whether output ends in a form that can be drawn: .svg, .png, .pdf. */
+bool plot_has_ending(const char *output);
+
+/* The whole script, terminal chosen by the ending of output. */
 int plot_text(Text *out, const Plot *plot, const char *output, Error *err);
 
 /* Runs gnuplot; output is complete or as it was before. */

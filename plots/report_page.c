@@ -71,19 +71,20 @@ static int read_document(Inputs *in, Json *doc, const char *path, Error *err)
     return -1;
 }
 
-/* Speedups where dp is there, else epochs. */
+/* Speedups where every possible point has one, which takes dp to be possible there; else epochs. */
 static int read_sweep(Inputs *in, const char *path, const char *text, size_t length, Error *err)
 {
-    static const Metric metrics[] = {METRIC_SPEEDUP, METRIC_EPOCH};
-    ReportShown        *shown = &in->shown;
-    int                 n = shown->sweep_count, rc = -1;
-    Error               why = {""};
+    ReportShown *shown = &in->shown;
+    int          n = shown->sweep_count, rc;
+    Error        why = {""};
 
     if (n == REPORT_SWEEPS) return error_set(err, "%s: too many sweeps, expected at most %d", path, REPORT_SWEEPS);
-    for (int i = 0; i < 2 && rc != 0 && !error_is_no_memory(&why); i++) {
+    shown->metrics[n] = METRIC_SPEEDUP;
+    rc = sweep_parse(&in->sweeps[n], path, text, length, METRIC_SPEEDUP, &why);
+    if ((rc != 0 && !error_is_no_memory(&why)) || (rc == 0 && in->sweeps[n]->lacking)) {
         sweep_data_free(in->sweeps[n]);
-        shown->metrics[n] = metrics[i];
-        rc = sweep_parse(&in->sweeps[n], path, text, length, metrics[i], &why);
+        shown->metrics[n] = METRIC_EPOCH;
+        rc = sweep_parse(&in->sweeps[n], path, text, length, METRIC_EPOCH, &why);
     }
     if (rc != 0) return error_set(err, "%s", why.text);
     shown->sweep_paths[n] = path;
@@ -104,6 +105,39 @@ static int read_input(Inputs *in, const char *path, Error *err)
     else if (json_doc_parse(&doc, path, text, length, err) == 0) rc = read_document(in, doc, path, err);
     free(text);
     return rc;
+}
+
+/* ---- of one trace ------------------------------------------------------------------ */
+
+typedef struct { const char *path, *trace, *hash; } Origin;
+
+/* Without a hash, or with one of zeros, a file does not tell. */
+static bool tells(const Origin *o) { return o->hash && o->hash[strspn(o->hash, "0")]; }
+
+static int check_origin(const Origin *first, const Origin *other, Error *err)
+{
+    char words[4][JSON_SHOWN_BYTES];
+
+    if (!tells(first) || !tells(other) || strcmp(first->hash, other->hash) == 0) return 0;
+    return error_set(err, "%s: of the trace \"%s\" (hash %s), but %s is of \"%s\" (hash %s), expected files of one trace",
+                     other->path, json_shown(words[0], other->trace), json_shown(words[1], other->hash), first->path,
+                     json_shown(words[2], first->trace), json_shown(words[3], first->hash));
+}
+
+/* One page is about one trace. Sweeps do not tell of which they are. */
+static int check_origins(const Inputs *in, Error *err)
+{
+    const ReportShown *shown = &in->shown;
+    const RunFacts    *a = in->compared ? &in->comparison.facts : &in->validation.facts, *b = &in->validation.facts;
+    Origin             first = {a->path, a->trace, a->trace_hash}, second = {b->path, b->trace, b->trace_hash};
+
+    if (in->compared && in->validated && check_origin(&first, &second, err) != 0) return -1;
+    if (!tells(&first) && in->validated) first = second;
+    for (int i = 0; i < shown->timeline_count; i++) {
+        Origin timeline = {shown->timeline_paths[i], in->timelines[i].trace, in->timelines[i].hash};
+        if (check_origin(&first, &timeline, err) != 0) return -1;
+    }
+    return 0;
 }
 
 static void inputs_free(Inputs *in)
@@ -143,6 +177,7 @@ int report_page(Text *out, const char *const *paths, int count, const char *comm
     for (int i = 0; i < count && rc == 0; i++) rc = read_input(in, paths[i], err);
     if (rc == 0 && !in->compared && !in->validated)
         rc = error_set(err, "%s: expected a comparison or a validation too", paths[0]);
+    if (rc == 0) rc = check_origins(in, err);
     if (rc == 0) {
         write_page(out, &in->shown);
         if (text_failed(out)) rc = error_no_memory(err);

@@ -136,23 +136,25 @@ static void comparison_tiles(Text *out, const ReportShown *shown, const Compared
     }
 }
 
+/* What was measured on a busy machine says so in its tile too. */
 static void validation_tiles(Text *out, const ReportShown *shown)
 {
     const ValidationFile *v = shown->validation;
     const ValidatedRow   *row = chosen(shown);
-    char                  value[32], below[80];
+    const char           *mark = v->doubt ? "<a href=\"#validation\">in doubt: see why</a>" : "", *then = v->doubt ? "; " : "";
+    char                  value[32], below[160];
 
     if (!isnan(v->median_error)) {
         snprintf(value, sizeof value, "%.1f", 100 * v->median_error);
-        snprintf(below, sizeof below, "of the epoch, median; worst %.1f %%", 100 * v->worst_error);
+        snprintf(below, sizeof below, "of the epoch, median; worst %.1f %%%s%s", 100 * v->worst_error, then, mark);
         tile(out, "Prediction error", value, "%", below);
     }
     if (row && row->measured_speedup > 0) {
         snprintf(value, sizeof value, "%.2f×", row->measured_speedup);
-        snprintf(below, sizeof below, "%s; predicted %.2f×", schedule_name(row->schedule), row->predicted_speedup);
+        snprintf(below, sizeof below, "%s; predicted %.2f×%s%s", schedule_name(row->schedule), row->predicted_speedup, then, mark);
         tile(out, "Measured speedup", value, "", below);
     }
-    if (v->order_known) tile(out, "Order of schedules", v->same_order ? "as predicted" : "not as predicted", "", "");
+    if (v->order_known) tile(out, "Order of schedules", v->same_order ? "as predicted" : "not as predicted", "", mark);
 }
 
 static void contents(Text *out, const ReportShown *shown)
@@ -226,13 +228,23 @@ static void schedules_table(Text *out, const ReportShown *shown)
     html_table_end(out);
 }
 
+/* What became of dp, which speedups are over. */
+static const char *about_dp(const ComparisonFile *f)
+{
+    if (compared_row(f, SCHEDULE_DP)) return "Speedup is over dp on the same devices.";
+    for (int i = 0; i < f->row_count; i++)
+        if (f->rows[i].schedule == SCHEDULE_DP) return "dp is not possible here, so there is no speedup over it.";
+    return "dp was not compared, so there is no speedup over it.";
+}
+
 void report_schedules(Text *out, const ReportShown *shown)
 {
     const ComparisonFile *f = shown->comparison;
+    char                  lead[200];
 
     if (!f) return;
-    html_section(out, "schedules", "Schedules", "An epoch is the time in which every student block sees every sample once. "
-                 "Speedup is over dp on the same devices.");
+    snprintf(lead, sizeof lead, "An epoch is the time in which every student block sees every sample once. %s", about_dp(f));
+    html_section(out, "schedules", "Schedules", lead);
     figure_speedups(out, f);
     schedules_table(out, shown);
     text_append(out, "<p class=\"note\"><b>used</b>: teacher, student and update time over devices times epoch. "
@@ -435,8 +447,15 @@ static void sweep_table(Text *out, const SweepData *d, double panel, Metric metr
 
 void report_sweeps(Text *out, const ReportShown *shown)
 {
+    bool whole = true;
+    char lead[240];
+
     if (!shown->sweep_count) return;
-    html_section(out, "sweeps", "What if", "Every point is planned and simulated anew. A gap, and -, is a point that is not possible.");
+    for (int i = 0; i < shown->sweep_count; i++) whole &= sweep_is_whole(shown->sweeps[i]);
+    snprintf(lead, sizeof lead, "Every point is planned and simulated anew. A gap, and -, is a point that is not possible%s. "
+             "%s", whole ? "" : " or not in the file",
+             shown->sweep_count > 1 ? "The files do not say of which trace they are." : "The file does not say of which trace it is.");
+    html_section(out, "sweeps", "What if", lead);
     for (int i = 0; i < shown->sweep_count; i++) {
         const SweepData *d = shown->sweeps[i];
         text_append(out, "<h3>");

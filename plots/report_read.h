@@ -60,7 +60,7 @@ typedef struct {
     Arena        arena;      /* owns the arrays */
     Json        *doc;        /* owned */
     const char  *path;       /* borrowed */
-    const char  *trace, *command, *provenance, *source, *date, *notes, *workload;
+    const char  *trace, *trace_hash, *command, *provenance, *source, *date, *notes, *workload;
     double       batch, steps;
     const char **blocks;
     int          block_count;

@@ -103,6 +103,9 @@ void report_validation(Text *out, const ReportShown *shown)
         text_printf(out, "<p class=\"note\">The order of the schedules is %s. <b>least</b>, <b>most</b>: over the runs. "
                     "<b>overhead</b>: time that is neither an instruction’s work nor its wait.</p>\n",
                     v->same_order ? "as predicted" : "not as predicted");
+    if (shown->comparison)
+        text_append(out, "<p class=\"note\">Epochs here are runs of other lengths, scaled; a pipeline fills once a run, so predictions "
+                    "differ a little from those under Schedules.</p>\n");
     ops_table(out, v);
     html_section_end(out);
 }

@@ -104,14 +104,16 @@ static void draw(const SweepData *d, Metric metric, Plot *out)
     int    used = snprintf(title, sizeof title, "%s", sweep_metrics[metric].title);
 
     snprintf(title + used, sizeof title - (size_t)used, " by %.100s", d->csv.rows[0][0]);
-    snprintf(subtitle, sizeof subtitle, "simulated%s", d->spread ? "; the band is 5 % to 95 % of the epochs with jitter" : "");
-    plot_begin(out, d->axes == 2 ? 120 + 300 * d->panel_count : 620, 400, title, subtitle);
+    snprintf(subtitle, sizeof subtitle, "simulated%s%s", d->spread ? "; the band is 5 % to 95 % of the epochs with jitter" : "",
+             d->lacking ? "; where dp is not possible there is no speedup" : "");
+    plot_begin(out, d->axes == 2 ? 120 + 300 * d->panel_count : 620, d->axes == 2 ? 420 : 400, title, subtitle);
     text_printf(script, "set rmargin 7\nset yrange [0:%.10g]\nset ylabel '%s'\nset xlabel ", top, sweep_metrics[metric].label);
     plot_string(script, d->csv.rows[0][0]);
     text_append(script, "\n");
     write_tics(d, script);
     if (d->axes == 1) { write_panel(d, 0, top, script); return; }
-    text_printf(script, "set multiplot layout 1,%d margins char 9,char 7,char 4,char 5 spacing char 8,char 1\n", d->panel_count);
+    text_append(script, "set label 1 offset 0,3.4\nset label 2 offset 0,2.1\n");      /* room for the panels' names */
+    text_printf(script, "set multiplot layout 1,%d margins char 9,char 7,char 4,char 6.2 spacing char 8,char 1\n", d->panel_count);
     for (int p = 0; p < d->panel_count; p++) {
         char name[160];
         snprintf(name, sizeof name, "%.100s = %g", d->csv.rows[0][1], d->panels[p]);
@@ -119,7 +121,7 @@ static void draw(const SweepData *d, Metric metric, Plot *out)
         if (p > 0) text_append(script, "unset label\n");
         text_append(script, "set label ");
         plot_string(script, name);
-        text_append(script, " at graph 0, graph 0.96 left offset 0.5,0 tc rgb '#444444'\n");
+        text_append(script, " at graph 0, graph 1 left offset 0,0.6 tc rgb '#444444'\n");
         write_panel(d, p, top, script);
     }
     text_append(script, "unset multiplot\n");

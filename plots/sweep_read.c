@@ -44,7 +44,10 @@ static int read_point(SweepData *d, const char *path, int row, Metric metric, Er
     if (number_at(d, path, row, 0, &p->x, err) != 0) return -1;
     if (d->axes == 2 && number_at(d, path, row, 1, &p->panel, err) != 0) return -1;
     d->has[p->schedule] = true;
-    if (!*fields[value]) return 0;
+    if (!*fields[value]) {
+        d->lacking |= !*fields[column_of(&d->csv, "why")];
+        return 0;
+    }
     if (number_at(d, path, row, value, &p->y, err) != 0) return -1;
     p->y /= sweep_metrics[metric].unit;
     if (p->y > d->most) d->most = p->y;
@@ -96,6 +99,14 @@ const SweepPoint *sweep_point(const SweepData *d, Schedule schedule, double pane
     for (int i = 0; i < d->count; i++)
         if (d->points[i].schedule == schedule && d->points[i].panel == panel && d->points[i].x == x) return &d->points[i];
     return NULL;
+}
+
+bool sweep_is_whole(const SweepData *d)
+{
+    int schedules = 0;
+
+    for (int s = 0; s < SCHEDULE_COUNT; s++) schedules += d->has[s];
+    return d->count >= schedules * d->value_count * d->panel_count;
 }
 
 bool sweep_is_wide(const SweepData *d)

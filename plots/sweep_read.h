@@ -13,7 +13,7 @@ typedef struct { const char *column, *title, *label; double unit; } SweepMetric;
 extern const SweepMetric sweep_metrics[METRIC_COUNT];
 
 typedef struct {
-    double   x, panel, y, low, high;         /* y NaN: not possible; low NaN: no spread */
+    double   x, panel, y, low, high;         /* y NaN: not possible, or lacking; low NaN: no spread */
     Schedule schedule;
 } SweepPoint;
 
@@ -28,6 +28,7 @@ typedef struct {
     int    value_count;
     double most;
     bool   has[SCHEDULE_COUNT], spread;
+    bool   lacking;          /* a point that is possible has no number for the metric: a speedup without dp */
 } SweepData;
 
 /* What pipebd-sim --vary --format csv printed. Fails where no row has a number for metric.
@@ -40,6 +41,9 @@ void sweep_data_free(SweepData *data);
 
 /* The point of a schedule; NULL: there is none. */
 const SweepPoint *sweep_point(const SweepData *data, Schedule schedule, double panel, double x);
+
+/* Whether every schedule has a point for all values; an interrupted sweep may not. */
+bool sweep_is_whole(const SweepData *data);
 
 /* Whether values grow at least eightfold, so that they stand on a logarithmic axis. */
 bool sweep_is_wide(const SweepData *data);

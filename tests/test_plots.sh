@@ -41,10 +41,17 @@ kind gantt gantt timeline.json
 kind gantt-window gantt timeline.json --from 0 --to 2000
 sed 's/"predicted"/"measured"/' timeline.json > measured.json
 kind gantt-two gantt timeline.json measured.json --from 0 --to 2000
+sed 's/"prefetch": 1/"prefetch": 2/' "$T" > ahead.json
+pipebd-sim ahead.json --schedule ahd --set loader.sample_us=300 --steps 12 --timeline lanes.json > /dev/null
+ok "a loader's lane is not taken for a device" sh -c 'pipebd-plot gantt lanes.json --script lanes.gp \
+    && grep -q "loader lane 0" lanes.gp && ! grep -q "loader 0" lanes.gp'
 kind validation validation "$PIPEBD_ROOT/tests/fixtures/plots/validation.json"
 kind progress progress "$PIPEBD_ROOT/tests/fixtures/log/good/resumed.jsonl"
 kind sweep sweep one.csv --metric speedup
 kind sweep-two sweep two.csv
+sweep_says() { pipebd-plot sweep one.csv --metric "$1" --script - | grep -q "$2"; }
+ok "where dp is not possible there is no speedup" sweep_says speedup "where dp is not possible there is no speedup"
+fails "but an epoch" sweep_says epoch_s "where dp is not possible"
 
 if command -v gnuplot > /dev/null; then
     ok "names are shown as they are" sh -c 'pipebd-plot speedup comparison.json -o x.svg \
@@ -56,12 +63,23 @@ fi
 says "no gnuplot" 1 "gnuplot is not installed: install it (package gnuplot-nox)" \
     env PATH=/nothere "$PIPEBD_BIN/pipebd-plot" speedup comparison.json -o x.svg
 says "a folder that is not there" 1 "x.svg" pipebd-plot speedup comparison.json -o /nothere/x.svg
-says "another ending" 1 "x.jpg: expected a name that ends in .svg, .png or .pdf" pipebd-plot speedup comparison.json -o x.jpg
+says "another ending" 2 "x.jpg: expected a name that ends in .svg, .png or .pdf" pipebd-plot speedup comparison.json -o x.jpg
+says "another ending of a script's picture" 2 "x.jpg: expected a name" pipebd-plot speedup comparison.json -o x.jpg --script x.gp
+ok "a script alone draws KIND.svg" sh -c 'pipebd-plot speedup comparison.json --script alone.gp && grep -qx "set output .speedup.svg." alone.gp \
+    && grep -q "terminal svg" alone.gp && [ ! -e speedup.svg ]'
+ok "as text it goes to standard output" sh -c 'pipebd-plot speedup comparison.json --script - | cmp - alone.gp'
 says "no output" 2 "expected -o FILE" pipebd-plot speedup comparison.json
 says "no such kind" 2 '"pie" is not a kind' pipebd-plot pie comparison.json -o x.svg
 says "no input" 2 "expected KIND INPUT" pipebd-plot speedup -o x.svg
 says "two logs" 2 "progress: draws one INPUT" pipebd-plot progress one.csv two.csv -o x.svg
-says "a comparison as a log" 1 "comparison.json:1:1: " pipebd-plot progress comparison.json -o x.svg
+says "a comparison as a log" 1 'comparison.json:2:13: is a "pipebd-comparison", expected a "pipebd-log"' \
+    pipebd-plot progress comparison.json -o x.svg
+tr -d '\n' < comparison.json > line.json
+says "a comparison in one line as a log" 1 'line.json:1:14: is a "pipebd-comparison", expected a "pipebd-log"' \
+    pipebd-plot progress line.json -o x.svg
+printf '[\n1]\n' > array.json
+says "other JSON as a log" 1 "array.json:1:1: no log of a run, expected a JSON object a line" pipebd-plot progress array.json -o x.svg
+says "a table as a log" 1 "; a log of a run has a JSON object a line" pipebd-plot progress one.csv -o x.svg
 says "two sweeps" 2 "sweep: draws one INPUT" pipebd-plot sweep one.csv two.csv -o x.svg
 says "nine timelines" 1 "9 timelines, expected at most 8" pipebd-plot gantt timeline.json timeline.json timeline.json \
     timeline.json timeline.json timeline.json timeline.json timeline.json timeline.json -o x.svg
@@ -72,8 +90,14 @@ says "--metric elsewhere" 2 "--metric: no effect on gantt" pipebd-plot gantt tim
 says "--from elsewhere" 2 "no effect on sweep" pipebd-plot sweep one.csv --from 1 -o x.svg
 says "an empty window" 2 "--to: 5 is not after --from, 7" pipebd-plot gantt timeline.json --from 7 --to 5 -o x.svg
 says "a window of nothing" 1 "nothing happens" pipebd-plot gantt timeline.json --from 1e9 -o x.svg
+pipebd-plan "$T" --schedules ls,ahd --format json > nodp.json
+says "dp was not compared" 1 "dp was not compared, so there is no speedup: expected a comparison with dp" pipebd-plot speedup nodp.json -o x.svg
+sed '0,/{"schedule": "ls"/s//{"schedule": "dp", "impossible": "x"},\n    &/' nodp.json > noroom.json
+says "dp is not possible" 1 "dp is not possible here, so there is no speedup" pipebd-plot speedup noroom.json -o x.svg
 says "another format" 1 "comparison.json:2:" pipebd-plot breakdown comparison.json -o x.svg
-says "a comparison as a timeline" 1 "at pipebd" pipebd-plot gantt comparison.json -o x.svg
+says "a comparison as a timeline" 1 'comparison.json:2:13: is a "pipebd-comparison", expected a "pipebd-timeline"' \
+    pipebd-plot gantt comparison.json -o x.svg
+says "other JSON as a timeline" 1 "array.json:1:1: no timeline, expected what pipebd-sim --timeline" pipebd-plot gantt array.json -o x.svg
 says "JSON as CSV" 1 "not a sweep" pipebd-plot sweep "$PIPEBD_ROOT/tests/fixtures/plots/header.csv" -o x.svg
 printf 'devices,schedule,epoch_s,why\n1,dp\n' > bad.csv
 says "a short row" 1 "bad.csv:2:1: 2 fields, expected 4" pipebd-plot sweep bad.csv -o x.svg

@@ -43,6 +43,21 @@ says "a missing file" 1 "none.json: cannot open" report none.json
 says "no output" 2 "expected -o FILE.html" pipebd-plot report comparison.json
 says "a script" 2 "--script: no effect on report" report comparison.json --script x.gp
 says "a window" 2 "no effect on report" report comparison.json --from 1
+
+# ---- of one trace ---------------------------------------------------------------------
+
+sed 's/0fe89791238f751b/1111111111111111/; s/small_it/other_it/' validation.json > other.json
+sed 's/0fe89791238f751b/1111111111111111/' predicted.json > other-time.json
+sed 's/0fe89791238f751b/0000000000000000/' predicted.json > untold.json
+says "a validation of another trace" 1 'other.json: of the trace "other_it'"'"'s "odd"^2" (hash 1111111111111111), but comparison.json is of "small_it'"'"'s "odd"^2" (hash 0fe89791238f751b), expected files of one trace' \
+    report other.json comparison.json
+says "a timeline of another trace" 1 'other-time.json: of the trace' report comparison.json predicted.json other-time.json
+says "a timeline of another than the validation" 1 'other-time.json: of the trace' report validation.json other-time.json
+ok "a timeline that does not say" pipebd-plot report comparison.json validation.json untold.json -o untold.html
+sed '/trace_hash/d' comparison.json > silent.json
+ok "a comparison that does not say" pipebd-plot report silent.json validation.json predicted.json -o silent.html
+says "then the validation's counts" 1 'other-time.json: of the trace "small_it'"'"'s "odd"^2" (hash 1111111111111111), but validation.json is of' \
+    report silent.json validation.json other-time.json
 printf 'a,b\n1,2\n' > bad.csv
 says "not a sweep" 1 "bad.csv:1:1: not a sweep" report comparison.json bad.csv
 # broken SED NAME TEXT: the comparison changed so is refused with TEXT.
@@ -63,6 +78,29 @@ ok "the least comparison" sh -c 'pipebd-plot report least.json -o least.html && 
 ok "the least validation" pipebd-plot report "$fixtures/validation.json" -o least-validation.html
 echo '{"format": "pipebd-comparison", "version": 1, "trace": "t", "schedules": [{"schedule": "dp", "impossible": "x"}]}' > none.json
 ok "no schedule is possible" pipebd-plot report none.json -o none.html
+
+# ---- without dp -------------------------------------------------------------------------
+
+# On 3 devices dp is not possible and the others are: their epochs are shown, as they have no speedup there.
+ok "a possible point is shown where dp is not" sh -c 'grep -q "^3,dp,,.*no timing" one.csv && pipebd-plot report comparison.json one.csv -o one.html \
+    && grep -q "Epoch time (s) over devices" one.html \
+    && grep -q "<td>3</td><td>-</td><td>0.0706</td><td>0.0531</td>" one.html && grep -q "is a point that is not possible\\. The file does not say" one.html'
+grep -v ^3 one.csv > two-devices.csv
+ok "else speedups" sh -c 'pipebd-plot report comparison.json two-devices.csv -o two.html && grep -q "Speedup over DP (times DP) over devices" two.html'
+grep -v "^3,ahd" one.csv > cut.csv
+ok "a point may be missing" sh -c 'pipebd-plot report comparison.json cut.csv -o cut.html && grep -q "not possible or not in the file" cut.html'
+pipebd-plan trace.json --schedules ls,ahd --format json > nodp.json
+ok "dp was not compared" sh -c 'pipebd-plot report nodp.json -o nodp.html && grep -q "dp was not compared, so there is no speedup" nodp.html \
+    && grep -q "Without dp: times as fast as the slowest of these" nodp.html && ! grep -q "Speedup is over dp" nodp.html'
+sed '0,/{"schedule": "ls"/s//{"schedule": "dp", "impossible": "x"},\n    &/' nodp.json > noroom.json
+ok "dp is not possible" sh -c 'pipebd-plot report noroom.json -o noroom.html && grep -q "dp is not possible here, so there is no speedup" noroom.html'
+
+# ---- doubt ------------------------------------------------------------------------------
+
+ok "errors of a busy machine are marked" sh -c 'pipebd-plot report validation.json -o doubt.html && [ "$(grep -c "in doubt: see why" doubt.html)" -eq 3 ]'
+ok "those of a quiet one are not" sh -c 'sed "/\"doubt\"/d" validation.json > quiet.json && pipebd-plot report quiet.json -o quiet.html && ! grep -q "in doubt" quiet.html'
+ok "why predictions differ stands where both are" sh -c 'pipebd-plot report comparison.json validation.json -o both.html \
+    && grep -q "a pipeline fills once a run" both.html && ! grep -q "a pipeline fills once a run" doubt.html'
 
 # Whatever stands in a file is text: no element, attribute or style comes of it.
 evil='<script>bad()<\/script><img src=x onerror=bad()>\\" onload=\\"bad()'
@@ -89,6 +127,19 @@ for name in page all evil least none; do
     ok "$name.html: no errors" quiet
 done
 fails "one that does not would be seen" fits wide.html
+# Tables that have to be scrolled in 1000 pixels.
+scrolled() {
+    cat > scrolled.html << END
+<body><iframe src="$1" style="width:1000px;height:800px"></iframe><p id=said></p><script>
+onload = () => {
+  const tables = [...document.querySelector('iframe').contentDocument.querySelectorAll('.scroll')];
+  said.textContent = 'scrolled ' + tables.filter(e => e.scrollWidth > e.clientWidth).length + ' of ' + tables.length;
+};
+</script>
+END
+    headless --dump-dom "file://$WORK/scrolled.html" 2> .tap | grep -q "scrolled 0 of [1-9]"
+}
+ok "no table is cut at 1000 pixels" scrolled all.html
 ok "a page that is too wide is told" grep -q 'width 360 needs 7[0-9][0-9] out [1-9]' widths.txt
 ok "an error is told" grep -q CONSOLE browser.log
 

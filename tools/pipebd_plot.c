@@ -29,6 +29,19 @@ static int find_kind(const char *name, Kind *out)
     return -1;
 }
 
+/* What a kind's -o has to be. */
+static int check_output(Kind kind, const Settings *s, Error *err)
+{
+    if (kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
+    if (kind == KIND_PAPER && !s->output) return error_set(err, "expected -o FOLDER");
+    if (kind >= KIND_REPORT && s->script)
+        return error_set(err, "--script: no effect on %s, which gnuplot does not draw", kinds[kind]);
+    if (kind >= KIND_REPORT || (!s->output && s->script)) return 0;
+    if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
+    if (!plot_has_ending(s->output)) return error_set(err, "%s: expected a name that ends in .svg, .png or .pdf", s->output);
+    return 0;
+}
+
 static int check(const Option *table, const Settings *s, const Operands *operands, Kind *kind, Error *err)
 {
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
@@ -36,11 +49,7 @@ static int check(const Option *table, const Settings *s, const Operands *operand
         return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt, "
                          "sweep, progress, report or paper",
                          operands->values[0]);
-    if (*kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
-    if (*kind == KIND_PAPER && !s->output) return error_set(err, "expected -o FOLDER");
-    if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
-    if (*kind >= KIND_REPORT && s->script)
-        return error_set(err, "--script: no effect on %s, which gnuplot does not draw", kinds[*kind]);
+    if (check_output(*kind, s, err) != 0) return -1;
     if (*kind == KIND_PAPER && operands->count != 3) return error_set(err, "paper: expected INDEX and POSTER, and -o FOLDER");
     if ((*kind == KIND_SWEEP || *kind == KIND_PROGRESS) && operands->count > 2)
         return error_set(err, "%s: draws one INPUT", kinds[*kind]);
@@ -86,22 +95,28 @@ static int write_paper(const Operands *operands, const Settings *s, Error *err)
     return rc;
 }
 
+/* A script of which nothing is said draws KIND.svg. */
+static int write_script(const Plot *plot, Kind kind, const Settings *s, Error *err)
+{
+    Text script = {0};
+    char output[32];
+
+    snprintf(output, sizeof output, "%s.svg", kinds[kind]);
+    int rc = plot_text(&script, plot, s->output ? s->output : output, err);
+    if (rc == 0) rc = file_write(s->script, text_string(&script), script.length, err);
+    text_free(&script);
+    return rc;
+}
+
 static int run(Kind kind, const Operands *operands, const Settings *s, Error *err)
 {
     Plot plot = {0};
-    Text script = {0};
-    int  rc = -1;
+    int  rc;
 
     if (kind == KIND_REPORT) return write_report(operands, s, err);
     if (kind == KIND_PAPER)  return write_paper(operands, s, err);
-    if (plot_text(&script, &plot, s->output, err) != 0) goto done;      /* the ending, first of all */
-    text_free(&script);
-    if (draw(&plot, kind, operands->values + 1, operands->count - 1, s, err) != 0) goto done;
-    if (!s->script) { rc = plot_render(&plot, s->output, err); goto done; }
-    if (plot_text(&script, &plot, s->output, err) != 0) goto done;
-    rc = file_write(s->script, text_string(&script), script.length, err);
-done:
-    text_free(&script);
+    rc = draw(&plot, kind, operands->values + 1, operands->count - 1, s, err);
+    if (rc == 0) rc = s->script ? write_script(&plot, kind, s, err) : plot_render(&plot, s->output, err);
     plot_free(&plot);
     return rc;
 }
@@ -112,7 +127,7 @@ int main(int argc, char **argv)
     Settings s = {.from_us = -1, .to_us = -1};
     Option   table[] = {
         {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf; a report: FILE.html.", &s.output, 0, 0, NULL, false},
-        {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it, instead of drawing.",
+        {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it (without -o: KIND.svg), instead of drawing.",
          &s.script, 0, 0, NULL, false},
         {"from", 0, OPTION_NUMBER, "US", "Gantt: from this time on.", &s.from_us, 0, 0, NULL, false},
         {"to", 0, OPTION_NUMBER, "US", "Gantt: up to this time.", &s.to_us, 0, 0, NULL, false},

@@ -8,7 +8,7 @@ set style fill solid 1
 set tmargin 4
 set label 1 'small_it''s "odd"^2: ahd' at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
 set label 2 'simulated, from 0.000 ms on; measured, from 0.000 ms on; numbers are blocks' at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'
-set ytics ('simulated, device 0' 9.5, 'copy out' 8.5, 'loader 0' 7.5, 'simulated, device 1' 6.5, 'copy in' 5.5, 'measured, device 0' 4.5, 'copy out' 3.5, 'loader 0' 2.5, 'measured, device 1' 1.5, 'copy in' 0.5) scale 0
+set ytics ('simulated, device 0' 9.5, 'copy out' 8.5, 'loader' 7.5, 'simulated, device 1' 6.5, 'copy in' 5.5, 'measured, device 0' 4.5, 'copy out' 3.5, 'loader' 2.5, 'measured, device 1' 1.5, 'copy in' 0.5) scale 0
 set grid noytics xtics lc rgb '#dddddd' lt 1
 set border 1
 set xrange [0:2]

@@ -21,6 +21,7 @@ set arrow from 2.32,0.953674316 to 3.28,0.953674316 nohead lc rgb '#D55E00' lw 2
 set label '0' at 2.8,0 center offset 0,-0.8 font ',10' tc rgb '#222222' front
 set arrow from 3.32,0.953674316 to 4.28,0.953674316 nohead lc rgb '#D55E00' lw 2 front
 set label '1' at 3.8,0 center offset 0,-0.8 font ',10' tc rgb '#222222' front
+set key outside right top vertical Left reverse samplen 1 spacing 1.2
 $boxes << END
 0 0.00333786011 -0.44 0.44 0 0.00667572021 29362
 0 0.00762939453 -0.44 0.44 0.00667572021 0.00858306885 15113984
@@ -47,5 +48,12 @@ $boxes << END
 3.8 0.0205993652 3.36 4.24 0.0179290771 0.0232696533 40563
 3.8 0.0308990479 3.36 4.24 0.0232696533 0.0385284424 15787074
 END
-plot $boxes using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 border rgb '#ffffff' lc rgb variable notitle
+plot $boxes using 1:2:3:4:5:6:7 with boxxyerror fs solid 1 border rgb '#ffffff' lc rgb variable notitle, \
+    NaN with boxes fs solid 1 noborder lc rgb '#999999' title 'loader', \
+    NaN with boxes fs solid 1 noborder lc rgb '#f0e442' title 'queues', \
+    NaN with boxes fs solid 1 noborder lc rgb '#009e73' title 'activations', \
+    NaN with boxes fs solid 1 noborder lc rgb '#56b4e9' title 'boundaries', \
+    NaN with boxes fs solid 1 noborder lc rgb '#cc79a7' title 'state', \
+    NaN with boxes fs solid 1 noborder lc rgb '#e69f00' title 'gradients', \
+    NaN with boxes fs solid 1 noborder lc rgb '#0072b2' title 'weights'
 unset output

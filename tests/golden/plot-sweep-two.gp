@@ -1,4 +1,4 @@
-set terminal svg noenhanced size 720,400 font 'Helvetica,12' background '#ffffff'
+set terminal svg noenhanced size 720,420 font 'Helvetica,12' background '#ffffff'
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -14,8 +14,10 @@ set ylabel 's'
 set xlabel 'devices'
 set xtics ('1' 1, '2' 2)
 set xrange [0.97:2.03]
-set multiplot layout 1,2 margins char 9,char 7,char 4,char 5 spacing char 8,char 1
-set label 'loader.lanes = 1' at graph 0, graph 0.96 left offset 0.5,0 tc rgb '#444444'
+set label 1 offset 0,3.4
+set label 2 offset 0,2.1
+set multiplot layout 1,2 margins char 9,char 7,char 4,char 6.2 spacing char 8,char 1
+set label 'loader.lanes = 1' at graph 0, graph 1 left offset 0,0.6 tc rgb '#444444'
 set label 'ahd' at graph 1.02, first 0.07056 left tc rgb '#009e73'
 set label 'dp' at graph 1.02, first 0.08091 left tc rgb '#999999'
 $p0_dp << END
@@ -33,7 +35,7 @@ plot $p0_dp using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc 
 set ylabel ''
 set format y ''
 unset label
-set label 'loader.lanes = 2' at graph 0, graph 0.96 left offset 0.5,0 tc rgb '#444444'
+set label 'loader.lanes = 2' at graph 0, graph 1 left offset 0,0.6 tc rgb '#444444'
 set label 'ahd' at graph 1.02, first 0.07056 left tc rgb '#009e73'
 set label 'dp' at graph 1.02, first 0.08083 left tc rgb '#999999'
 $p1_dp << END

@@ -7,7 +7,7 @@ set key off
 set style fill solid 1
 set tmargin 4
 set label 1 'Speedup over DP by devices' at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
-set label 2 'simulated' at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'
+set label 2 'simulated; where dp is not possible there is no speedup' at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'
 set rmargin 7
 set yrange [0:1.260105]
 set ylabel 'times DP'
