@@ -203,6 +203,7 @@ static int one_simulation(Bars *bars, Stack *stack, const Json *doc, Error *err)
 {
     JsonAt      root = json_root(doc), name_at = json_member(&root, "trace"), devices = json_member(&root, "devices");
     JsonAt      schedule_at = json_member(&root, "schedule"), epoch_at = json_member(&root, "epoch_s");
+    JsonAt      what_if = json_member(&root, "what_if");
     const char *name, *schedule;
     double      epoch, first = bars->x;
     char        more[80];
@@ -210,12 +211,13 @@ static int one_simulation(Bars *bars, Stack *stack, const Json *doc, Error *err)
     if (json_check_format(doc, "pipebd-simulation", 1, err) != 0) return -1;
     if (json_get_string(&name_at, &name, err) != 0 || json_get_string(&schedule_at, &schedule, err) != 0
         || json_get_number(&epoch_at, 0, &epoch, err) != 0 || json_get_array(&devices, 1, err) != 0) return -1;
+    if (json_has(&what_if) && json_get_array(&what_if, 0, err) != 0) return -1;
     if (!(epoch > 0)) return json_fail(&epoch_at, err, "%g is no epoch, expected more than 0 s", epoch);
     for (size_t i = 0; i < json_count(&devices); i++) {
         JsonAt device = json_element(&devices, i);
         if (json_get_object(&device, err) != 0 || one_device(bars, stack, &device, epoch * 1e6, err) != 0) return -1;
     }
-    snprintf(more, sizeof more, "%.12s, epoch %.4g s", schedule, epoch);
+    snprintf(more, sizeof more, "%.12s%s, epoch %.4g s", schedule, json_has(&what_if) && json_count(&what_if) ? ", what if" : "", epoch);
     group_tic(&bars->tics, (first + bars->x - 1) / 2, name, more);
     bars->x += 0.8;
     return 0;

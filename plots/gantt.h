@@ -35,6 +35,7 @@ typedef struct {
     char     trace[128], hash[32], schedule[16];   /* hash "": not told */
     bool     measured, left_out;
     double   from_us, to_us;
+    int64_t  steps;          /* of a comparison's "step": so many, which take turns */
 } Gantt;
 
 /* A timeline, from from_us to to_us; negative: that many steps from the middle. Fails when

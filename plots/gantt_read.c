@@ -247,11 +247,13 @@ static int read_span(Gantt *g, const JsonAt *span, Error *err)
 int gantt_step(Gantt *g, const JsonAt *step, Error *err)
 {
     JsonAt from = json_member(step, "from_us"), to = json_member(step, "to_us"), spans = json_member(step, "spans");
+    JsonAt steps = json_member(step, "steps");
 
-    *g = (Gantt){0};
+    *g = (Gantt){.steps = 1};
     if (json_get_object(step, err) != 0 || json_get_number(&from, 0, &g->from_us, err) != 0
         || json_get_number(&to, 0, &g->to_us, err) != 0 || json_get_array(&spans, 1, err) != 0) return -1;
     if (g->to_us <= g->from_us) return json_fail(&to, err, "not after from_us");
+    if (json_has(&steps) && json_get_integer(&steps, 1, 1000, &g->steps, err) != 0) return -1;
     if (make_room(g, json_count(&spans), err) != 0) return -1;
     for (size_t i = 0; i < json_count(&spans); i++) {
         JsonAt span = json_element(&spans, i);

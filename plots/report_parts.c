@@ -299,8 +299,10 @@ void report_step(Text *out, const ReportShown *shown)
                  "are loading, relays and all-reduces beside the computing.");
     if (step) {
         const Gantt *g = &shown->comparison->step;
-        text_printf(out, "<h3>Simulated <small>%s, one step of %.3f ms</small></h3>\n", schedule_name(f->plan.schedule),
-                    (g->to_us - g->from_us) / 1000);
+        text_printf(out, "<h3>Simulated <small>%s, ", schedule_name(f->plan.schedule));
+        if (g->steps > 1) text_printf(out, "%d steps, which take turns, of %.3f ms together", (int)g->steps, (g->to_us - g->from_us) / 1000);
+        else              text_printf(out, "one step of %.3f ms", (g->to_us - g->from_us) / 1000);
+        text_append(out, "</small></h3>\n");
         figure_gantt(out, f, g);
     }
     for (int i = 0; i < shown->timeline_count; i++) one_timeline(out, f, shown->timelines[i], shown->timeline_paths[i]);

@@ -36,6 +36,11 @@ kind() {
 ok "help" pipebd-plot --help
 kind speedup speedup comparison.json tight.json
 kind breakdown breakdown dp.json ahd.json
+says_what_if() {
+    pipebd-sim "$T" --schedule ahd --scale blocks.student.us=2 --format json > otherwise.json
+    pipebd-plot breakdown otherwise.json --script otherwise.gp && grep -q 'ahd, what if, epoch' otherwise.gp
+}
+ok "a what-if says that it is one" says_what_if
 kind memory memory dp.json ahd.json
 kind gantt gantt timeline.json
 kind gantt-window gantt timeline.json --from 0 --to 2000

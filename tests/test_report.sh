@@ -153,4 +153,11 @@ ok "a picture, dark" picture dark --blink-settings=preferredColorScheme=0
 ok "which are not the same" sh -c '! cmp -s light.png dark.png'
 printed() { headless --print-to-pdf="$WORK/all.pdf" "file://$WORK/all.html" 2> .tap; head -c 4 all.pdf | grep -q %PDF && [ "$(wc -c < all.pdf)" -gt 20000 ]; }
 ok "on paper" printed
+# Steps that take turns.
+of_turns() {
+    sed 's/"to_us": \([0-9.]*\), "steps": 1/"to_us": \1, "steps": 3/' comparison.json > turns.json
+    pipebd-plot report turns.json -o turns.html && grep -q ', 3 steps, which take turns, of [0-9.]* ms together' turns.html
+}
+ok "steps that take turns" of_turns
+
 done_testing
