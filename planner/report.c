@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "planner/margin_report.h"
+#include "traces/doubt.h"
 
 double report_speedup(const Comparison *c, const Candidate *row)
 {
@@ -241,6 +242,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
                     s->trace->block_count, s->device_count - s->trace->block_count);
+    trace_doubt(s->trace, out);
 }
 
 void report_csv(const Comparison *c, Text *out)

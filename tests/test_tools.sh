@@ -93,6 +93,10 @@ prints 'nor in the CSV' 'dpu,0.100720000,,' pipebd-plan --schedules dpu --format
 # ---- input ----------------------------------------------------------------------
 
 prints 'check says what is in a trace' "$trace: ok, 2 blocks, 3 devices" pipebd-trace check "$trace"
+prints 'check doubts a time that falls by more than half' \
+    '  note: block "conv11", forward: 11 rows take 5.8 times as long as 16; 10 times fall so as rows grow' pipebd-trace check "$traces/vgg-cpu.json"
+no_doubt() { [ "$(pipebd-trace check "$traces/mobilenet-mixed.json" | wc -l)" -eq 1 ]; }
+ok 'and none that falls by less' no_doubt
 check_stdin() { pipebd-trace check - < "$1"; }
 prints 'check reads standard input' '-: ok, 2 blocks, 3 devices' check_stdin "$trace"
 plan_stdin() { cmp <(pipebd-plan - < "$1") <(pipebd-plan "$1"); }

@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "tools/trace_model.h"
 #include "tools/trace_output.h"
+#include "traces/doubt.h"
 #include "traces/import.h"
 #include "traces/scenario.h"
 
@@ -28,6 +29,7 @@ static int check(const Operands *operands, Error *err)
         }
         text_printf(&text, "%s: ok, %d blocks, %d devices\n", operands->values[i], trace->block_count,
                     trace_device_count(trace));
+        trace_doubt(trace, &text);
         trace_free(trace);
     }
     if (bad == 0 && text_failed(&text)) error_no_memory(err);
@@ -127,6 +129,7 @@ static int show(const char *path, Error *err)
     for (int b = 0; b < trace->block_count; b++) show_block(trace, &trace->blocks[b], &text);
     show_unmeasured(trace, &missing);
     scenario_missing(&scenario, &missing);
+    trace_doubt(trace, &text);
     if (missing.length) text_printf(&text, "\nleft out:\n%s", text_string(&missing));
     rc = text_failed(&text) || text_failed(&missing)
              ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
