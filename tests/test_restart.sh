@@ -119,7 +119,8 @@ interrupted() {
     supervised --restarts 9
     until_checkpoint "$folder"
     kill -INT $supervisor
-    ended 130 && says 'not started again: it was interrupted' && [ ! -e "$out" ]
+    ended 130 && says 'not started again: it was interrupted' && [ ! -e "$out" ] || return 1
+    grep -q '^to go on: pipebd-run train .* --restarts 9 --resume$' "$WORK/.run"
 }
 set -m                                   # so that jobs do not ignore SIGINT from birth
 ok 'not when it is interrupted' interrupted

@@ -1,5 +1,4 @@
 /* pipebd-run train: trains the students of a workload under a plan, and says what came of it. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -626,15 +625,17 @@ static int print_result(const Train *t, Error *err)
     return rc;
 }
 
-/* The command that goes on where this one was interrupted. */
+/* What goes on where this was interrupted. Of ranks that somebody else launched the launcher's line is not known. */
 static void resume_text(const Train *t, Text *out)
 {
-    text_append(out, program_invocation_name);
-    for (int i = 0; i < t->argc; i++) {
-        text_append(out, " ");
-        text_shell_word(out, t->argv[i]);
-    }
-    if (!t->settings->resume) text_append(out, " --resume");
+    const char *whole = getenv(RUN_GO_ON);
+    int         ranks = world_size(t->world);
+
+    text_append(out, "to go on");
+    if (!whole && ranks > 1) text_printf(out, ", on %d processes as before", ranks);
+    text_append(out, ": ");
+    if (whole) text_append(out, whole);
+    else       run_go_on_text(out, t->argc, t->argv);
 }
 
 static int interrupted(const Train *t, Error *err)
@@ -644,7 +645,7 @@ static int interrupted(const Train *t, Error *err)
     if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
     if (t->watch.block_sum == 0) return error_set(err, "interrupted before a step was done: there is nothing to keep");
     resume_text(t, &text);
-    if (run_world_speaks(t->world)) fprintf(stderr, "to go on: %s\n", text_string(&text));
+    if (run_world_speaks(t->world)) fprintf(stderr, "%s\n", text_string(&text));
     text_free(&text);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
                      t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
