@@ -43,6 +43,8 @@ ok 'nothing is left of these' leaves_nothing
 ok 'the best of all' choose -o best.json
 rows() { choose -o again > out && [ "$(grep -c '^[ab]  ' out)" -eq 2 ] && grep -q '^held out, right of 7: teacher ' out; }
 ok 'a row a block, and accuracies' rows
+titles() { grep -q '^relative loss: 0 is the teacher, 1 is ' out && grep -q '^block  *sets of paths  *relative loss  *MACs  *taken$' out; }
+ok 'losses are called what they are' titles
 ok 'the same twice' cmp best.safetensors again.safetensors
 ok 'within a budget' choose -o small --max-macs 300
 no_choices() { ! grep -q choice "$1" && grep -q '"name": "small"' "$1"; }
