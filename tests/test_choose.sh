@@ -31,6 +31,7 @@ expect_status 2 'no workload' pipebd-run choose --student super.safetensors -o x
 expect_status 2 'no student' pipebd-run choose --workload super.json -o x
 expect_status 2 'no output' choose
 expect_status 2 'devices that nobody has' choose -o x --devices gpu
+expect_status 2 'no such source of data' choose -o x --data nothere
 expect_status 1 'an output that cannot be written' choose -o nothere/x
 says() { local text=$1; shift; "$@" 2>&1 > /dev/null | grep -F -- "$text"; }
 ok 'a budget that is too small' says 'but the cheapest paths need 300' choose -o x --max-macs 100

@@ -109,7 +109,7 @@ ok 'not when it gains nothing' gains_nothing
 
 own_error() {
     rm -rf "$folder"
-    (train "$out" dpu --data nothere --checkpoint "$folder" --restarts 9) > "$WORK/.run" 2>&1 &
+    (train "$out" dpu --teacher nothere --checkpoint "$folder" --restarts 9) > "$WORK/.run" 2>&1 &
     supervisor=$!
     ended 1 && says 'its error would come again' && [ "$(grep -c nothere "$WORK/.run")" -eq 1 ]
 }

@@ -91,7 +91,7 @@ static int open_plan(Train *t, Error *err)
     if (s->plan) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
-        if (!schedule_find(s->schedule, &schedule)) return error_set(err, "unknown schedule \"%s\"", s->schedule);
+        if (run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
         if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &how, err) != 0) return -1;
     }
     if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
@@ -692,6 +692,17 @@ static int open_vigil(Train *t, Error *err)
 
 /* ---- the command line ------------------------------------------------------------------- */
 
+/* What is wrong in these words whatever files and machine there are. */
+static int check_words(const Settings *s, Error *err)
+{
+    DeviceSpec devices;
+    Schedule   schedule;
+
+    if (s->schedule && run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
+    if (s->data && data_check_source(s->data, err) != 0) return -1;
+    return run_devices(&devices, s->devices ? s->devices : "cpu:1", s->precision, s->nccl, false, err);
+}
+
 /* ranks: this process is one of several. */
 static int check_usage(const Settings *s, bool ranks, Error *err)
 {
@@ -713,7 +724,7 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
-    return 0;
+    return check_words(s, err);
 }
 
 int run_train(int argc, char **argv)
