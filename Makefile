@@ -157,6 +157,7 @@ SHARED  := $(BUILD)/lib/libpipebd.so
 # know; nobody installs such a build, so it goes without the library to install.
 INSTALLED := $(if $(SANITIZE),,$(STATIC) $(SHARED))
 
+# Lines with it begin with "+": make sees only $(MAKE) itself, and would give another name no job server.
 SUBMAKE := $(MAKE) --no-print-directory
 RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/run.sh
 
@@ -178,50 +179,50 @@ deps:        ## install what the build needs (apt; asks for sudo when not root)
 
 demo:        ## build, then run the demonstration into demo/
 	@CC='$(CC)' scripts/deps.sh demo
-	@$(SUBMAKE) all
+	@+$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/demo.sh
 
 paper:       ## build, then the paper's workloads on modelled GPUs, beside its poster, into paper/
 	@CC='$(CC)' scripts/deps.sh build
-	@$(SUBMAKE) all
+	@+$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/paper.sh
 
 # A sub-make, so that packages just installed are seen by the $(shell) lines above.
 check:       ## install what the tests need, build all, run all tests
 	@CI='$(CI)' CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
-	@$(SUBMAKE) check-run
+	@+$(SUBMAKE) check-run
 
 check-run: all tests $(BENCHES)  ## build all and run all tests, installing nothing
 	@$(RUN_TESTS) $(TESTS) $(DOUBLE_TESTS) $(TEST_SCRIPTS)
 
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
-	@$(SUBMAKE) check-run BUILD=$(BUILD)/asan CUDA_BUILD=$(BUILD) SANITIZE=address,undefined CFLAGS='-O1 -g'
+	@+$(SUBMAKE) check-run BUILD=$(BUILD)/asan CUDA_BUILD=$(BUILD) SANITIZE=address,undefined CFLAGS='-O1 -g'
 
 # Of the tests of threads those that link no oneDNN, which the sanitizer does not know.
 check-tsan:  ## transport, loader, checkpoints, heartbeats, bells and whereabouts under the thread sanitizer
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
-	@$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan CUDA_BUILD=$(BUILD) SANITIZE=thread CFLAGS='-O1 -g'
+	@+$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan CUDA_BUILD=$(BUILD) SANITIZE=thread CFLAGS='-O1 -g'
 
 tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts bell)
 	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
 
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh, test_restart.sh; minutes)
-	@$(SUBMAKE) all
+	@+$(SUBMAKE) all
 	@PIPEBD_ROUNDS=200 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_resume.sh
 	@PIPEBD_ROUNDS=30 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_restart.sh
 
 check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; an hour)
-	@$(SUBMAKE) all tests
+	@+$(SUBMAKE) all tests
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
 
 soak:        ## for SECONDS (3600) train through random faults, and lose nothing (tests/soak.sh)
-	@$(SUBMAKE) all tests
+	@+$(SUBMAKE) all tests
 	@PIPEBD_SECONDS='$(SECONDS)' PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/soak.sh
 
 fuzz:        ## run each fuzzer for FUZZ_SECONDS (10) on its fixtures; needs clang
 	@CLANG='$(CLANG)' scripts/deps.sh fuzz
-	@$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' HAVE_DNNL= HAVE_CUDA= \
+	@+$(SUBMAKE) fuzz-run BUILD=$(BUILD)/fuzz CC='$(CLANG)' CFLAGS='-O1 -g' HAVE_DNNL= HAVE_CUDA= \
 	    SANITIZE=fuzzer-no-link,address,undefined
 
 fuzz-run: $(FUZZERS)

@@ -370,8 +370,8 @@ static void report_block(const ChosenBlock *chosen, const WorkBlock *block, Text
 void chosen_report(const Chosen *chosen, const Workload *from, Text *out)
 {
     text_printf(out, "paths of %s, measured on %" PRId64 " held-out samples\n", from->name, chosen->held_out);
-    text_append(out, "loss: 0 is the teacher, 1 is always answering its mean\n\n"
-                     "block         sets of paths            loss, of 1                      MACs             taken\n"
+    text_append(out, "relative loss: 0 is the teacher, 1 is always answering its mean\n\n"
+                     "block         sets of paths          relative loss                     MACs             taken\n"
                      "            measured       of all      best     worst     taken     least      most     taken  paths\n"
                      "                                                                        M         M         M\n");
     for (int b = 0; b < chosen->block_count; b++) report_block(&chosen->block[b], &from->block[b], out);

@@ -40,6 +40,14 @@ static int find_source(const DataSource **out, const char **folder, const char *
     return error_set(err, "data source \"%s\" is not known, expected one of: %s", text, DATA_SOURCES);
 }
 
+int data_check_source(const char *source, Error *err)
+{
+    const DataSource *found;
+    const char       *folder;
+
+    return find_source(&found, &folder, source, err);
+}
+
 static int wants_of(DataWants *wants, const Workload *workload, DataPart part, bool lenient, Error *err)
 {
     *wants = (DataWants){.shape = workload->input, .classes = workload->classes, .samples = workload->samples,

@@ -30,6 +30,9 @@ typedef enum { DATA_TRAIN, DATA_VALIDATION } DataPart;
 int  data_open(Data **out, const char *source, const Workload *workload, DataPart part, int64_t skip_bad, Error *err);
 void data_free(Data *data);
 
+/* Refuses a text that names no source, whatever there is in folders. */
+int  data_check_source(const char *source, Error *err);
+
 int64_t data_count(const Data *data);        /* at least 1 */
 int64_t data_elements(const Data *data);     /* floats of a sample */
 int64_t data_skipped(const Data *data);      /* damaged samples met so far, each once */

@@ -40,6 +40,9 @@ int device_spec_ask(DeviceSpec *spec, Error *err)
     if (!backend)
         return error_set(err, "%s devices: this build has no %s; make config says what it needs",
                          spec->type == DEVICE_CPU ? "cpu" : "cuda", spec->type == DEVICE_CPU ? "oneDNN" : "CUDA");
+#ifndef HAVE_NCCL
+    if (spec->nccl) return error_set(err, "--nccl: this build has no NCCL; make config says what it needs");
+#endif
     return cores_of_process(&spec->cores, err) == 0 ? backend->spec(spec, err) : -1;
 }
 

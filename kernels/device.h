@@ -48,7 +48,7 @@ typedef struct {
 
 /* Reads the text only. Refuses what no machine has, with what was expected. */
 int  device_spec_read(DeviceSpec *out, const char *text, Error *err);
-/* Asks the machine, and the driver, about what was read. */
+/* Asks the build, the machine and the driver about what was read and set. */
 int  device_spec_ask(DeviceSpec *spec, Error *err);
 /* Both. */
 int  device_spec_parse(DeviceSpec *out, const char *text, Error *err);

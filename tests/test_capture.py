@@ -12,6 +12,7 @@ import glob
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -216,6 +217,36 @@ def check_refusals(folder, model):
     ok(capture("--help").returncode == 0, "--help exits 0")
 
 
+def check_without_torch(folder):
+    """A torch.py before the real one: it cannot be imported, or it takes long."""
+    first = os.path.join(folder, "first")
+    os.mkdir(first)
+    with open(os.path.join(first, "torch.py"), "w", encoding="utf-8") as f:
+        f.write('raise ImportError("none")\n')
+    done = subprocess.run([sys.executable, CAPTURE, "a.py:b", "a.py:c"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, env=dict(os.environ, PYTHONPATH=first))
+    ok(done.returncode == 2 and done.stderr.startswith("capture_torch.py: torch is not installed for this Python, %s: "
+                                                       % sys.executable)
+       and " install " in done.stderr and done.stderr.count("\n") == 1, "no torch: for which Python, and how to get it", done.stderr)
+    with open(os.path.join(first, "torch.py"), "w", encoding="utf-8") as f:
+        f.write('import sys, time\nprint("importing", file=sys.stderr, flush=True)\ntime.sleep(60)\n')
+    check_interrupt("an interrupt while torch is imported", "importing", ["a.py:b", "a.py:c"], PYTHONPATH=first)
+
+
+def check_interrupt(name, when, words, **environment):
+    """Ctrl-C once the line when was seen: one line more, and the status that shells give."""
+    process = subprocess.Popen([sys.executable, CAPTURE] + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               universal_newlines=True, env=dict(os.environ, **environment),
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    for line in process.stderr:
+        if line.startswith(when):
+            break
+    process.send_signal(signal.SIGINT)
+    out, rest = process.communicate()
+    ok(process.returncode == 130 and out == "" and rest == "capture_torch.py: interrupted\n", name,
+       "exit %d\n%s" % (process.returncode, rest))
+
+
 def check_bundled():
     for name, batches in (("mobilenet-cpu", [16, 21, 22, 32, 64]), ("vgg-cpu", [8, 10, 11, 16, 32])):
         with open(os.path.join(ROOT, "traces", name + ".json"), encoding="utf-8") as f:
@@ -238,6 +269,9 @@ def main():
             f.write(TINY)
         check_captures(folder, model)
         check_refusals(folder, model)
+        check_without_torch(folder)
+        check_interrupt("an interrupt while it measures", "seed", [model + ":teacher", model + ":student", "--input-shape",
+                                                                   "3,8,8", "--trials", "1000000"])
     check_bundled()
     return done_testing()
 

@@ -31,6 +31,7 @@ expect_status 2 'no workload' pipebd-run choose --student super.safetensors -o x
 expect_status 2 'no student' pipebd-run choose --workload super.json -o x
 expect_status 2 'no output' choose
 expect_status 2 'devices that nobody has' choose -o x --devices gpu
+expect_status 2 'no such source of data' choose -o x --data nothere
 expect_status 1 'an output that cannot be written' choose -o nothere/x
 says() { local text=$1; shift; "$@" 2>&1 > /dev/null | grep -F -- "$text"; }
 ok 'a budget that is too small' says 'but the cheapest paths need 300' choose -o x --max-macs 100
@@ -43,6 +44,8 @@ ok 'nothing is left of these' leaves_nothing
 ok 'the best of all' choose -o best.json
 rows() { choose -o again > out && [ "$(grep -c '^[ab]  ' out)" -eq 2 ] && grep -q '^held out, right of 7: teacher ' out; }
 ok 'a row a block, and accuracies' rows
+titles() { grep -q '^relative loss: 0 is the teacher, 1 is ' out && grep -q '^block  *sets of paths  *relative loss  *MACs  *taken$' out; }
+ok 'losses are called what they are' titles
 ok 'the same twice' cmp best.safetensors again.safetensors
 ok 'within a budget' choose -o small --max-macs 300
 no_choices() { ! grep -q choice "$1" && grep -q '"name": "small"' "$1"; }

@@ -47,6 +47,15 @@ same_install() {
 }
 ok 'what is installed asks for nothing either' same_install
 
+# Targets that make again: with the job server of the first, and with -n, which then shows what the second does.
+shown() {
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -n -C "$PIPEBD_ROOT" -j2 BUILD="$WORK/none" "$1" > "$WORK/.n" 2>&1 || return 1
+    grep 'jobserver' "$WORK/.n" && return 1
+    grep -q -- '-c base/text.c ' "$WORK/.n" && grep -q -- "$2" "$WORK/.n" && [ ! -e "$WORK/none" ]
+}
+ok 'make -n demo' shown demo scripts/demo.sh
+ok 'make -n check' shown check tests/run.sh
+
 refused() {
     local text status
     text=$("$lean/bin/pipebd-plan" "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedules ls --ls glpk 2>&1)

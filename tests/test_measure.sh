@@ -60,6 +60,7 @@ refuses 2 "no such precision" "expected fp32, tf32 or bf16" pipebd-run profile -
 [ -e /proc/driver/nvidia ] || refuses 1 "no card" "profile: cuda" pipebd-run profile --workload two.json --devices cuda:0 -o x.json
 refuses 2 "too few trials" "--trials" pipebd-run profile --workload two.json --devices cpu:2 --trials 2 -o x.json
 refuses 1 "no such workload" "nothere.json" pipebd-run profile --workload nothere.json --devices cpu:2 -o x.json
+refuses 2 "data of no source" "is not known" $profile --data nothere -o x.json
 refuses 1 "data of another shape" "3 x 32 x 32" $profile --data cifar10:nothere -o x.json
 refuses 1 "a folder that is not there" "nothere/x.json" $profile -o nothere/x.json
 ok "nothing was written" sh -c '[ ! -e x.json ]'

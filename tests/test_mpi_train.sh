@@ -148,8 +148,29 @@ interrupted() {
 by_mpirun() { OMPI_MCA_odls_base_sigkill_timeout=3 ranks 2 "$WORK/i.safetensors" tr "$@"; }
 by_itself() { devices=cpu:1 train "$WORK/i.safetensors" tr --processes 2 "$@"; }
 ok 'an interrupt of mpirun stops all ranks after a step, with a checkpoint' interrupted INT by_mpirun
+# The launcher's own line is not known to its ranks.
+ok 'and the line to go on says on how many processes' grep -q '^to go on, on 2 processes as before: pipebd-run train .* --resume$' "$WORK/err"
 ok 'SIGUSR2, which mpirun passes on, does so without a deadline' interrupted USR2 by_mpirun
 ok 'an interrupt of --processes does so too' interrupted INT by_itself
+
+# The line is ready for a shell, whatever a folder is called, and goes on with as many processes.
+goes_on_as_it_says() {
+    local keep="$WORK/go on" out=$WORK/g.safetensors line pid status
+    set -m
+    (export epochs=150 devices=cpu:1; train "$out" tr --processes 2 --checkpoint "$keep" --every 5) > "$WORK/.begin" 2> "$WORK/err" &
+    pid=$!
+    set +m
+    until_checkpoint "$keep" && kill -INT -- "$(launcher $pid)" || return 1
+    wait $pid
+    status=$?
+    cat "$WORK/err"
+    line=$(sed -n 's/^to go on: //p' "$WORK/err")
+    [ $status -eq 130 ] && [ ! -e "$out" ] && [[ $line == 'pipebd-run train '*' --processes 2 '*' --resume' ]] || return 1
+    sh -c "$line" 2> "$WORK/err" || return 1
+    cat "$WORK/err"
+    [ -s "$out" ] && [ "$(grep -c 'rank [01] .* device [01], core' "$WORK/err")" -eq 2 ]
+}
+ok 'the line to go on of --processes does' goes_on_as_it_says
 
 processes() {
     run "$WORK/p.safetensors" dpu || return 1

@@ -109,7 +109,7 @@ ok 'not when it gains nothing' gains_nothing
 
 own_error() {
     rm -rf "$folder"
-    (train "$out" dpu --data nothere --checkpoint "$folder" --restarts 9) > "$WORK/.run" 2>&1 &
+    (train "$out" dpu --teacher nothere --checkpoint "$folder" --restarts 9) > "$WORK/.run" 2>&1 &
     supervisor=$!
     ended 1 && says 'its error would come again' && [ "$(grep -c nothere "$WORK/.run")" -eq 1 ]
 }
@@ -119,7 +119,8 @@ interrupted() {
     supervised --restarts 9
     until_checkpoint "$folder"
     kill -INT $supervisor
-    ended 130 && says 'not started again: it was interrupted' && [ ! -e "$out" ]
+    ended 130 && says 'not started again: it was interrupted' && [ ! -e "$out" ] || return 1
+    grep -q '^to go on: pipebd-run train .* --restarts 9 --resume$' "$WORK/.run"
 }
 set -m                                   # so that jobs do not ignore SIGINT from birth
 ok 'not when it is interrupted' interrupted

@@ -37,15 +37,21 @@ refuses 2 'two things on standard output' 'expected a file' --schedule dpu --dev
 refuses 2 'resume without a folder' '--resume needs --checkpoint' --schedule dpu --devices cpu:2 --resume
 refuses 2 'every without a folder' '--every: no effect' --schedule dpu --devices cpu:2 --every 3
 refuses 1 'a folder that cannot be' 'nothere/deep' --schedule dpu --devices cpu:2 --checkpoint nothere/deep
-refuses 1 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devices cpu:2
-refuses 1 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
+refuses 2 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devices cpu:2
+refuses 2 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
 refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule tr --devices cpu:7
-refuses 1 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
+refuses 2 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
+refuses 2 'devices of another kind' 'expected cpu:N' --schedule dpu --devices gpu:8
+refuses 2 'a precision of cards' 'cpu devices compute in fp32' --schedule dpu --devices cpu:2 --precision bf16
+refuses 2 'and where the plan says how many' 'cpu devices compute in fp32' --plan p --precision bf16
+refuses 2 'data of no source' 'data source "nothere" is not known' --schedule dpu --devices cpu:2 --data nothere
+refuses 2 'images of no folder' 'needs a folder' --schedule dpu --devices cpu:2 --data images
+[ -e /proc/driver/nvidia ] || refuses 1 'a card that is not there' 'cuda' --schedule dpu --devices cuda:0
 refuses 1 'data that does not fit' 'images are 3 x 32 x 32' --schedule dpu --devices cpu:2 --data cifar10:nothere
 refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
-refuses 1 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
-refuses 1 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
-refuses 1 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
+refuses 2 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
+refuses 2 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
+refuses 2 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
 refuses 1 'an option without effect' '--sync-batchnorm: no effect' --schedule dpu --devices cpu:2 --sync-batchnorm
 
 plan() { printf '{"format": "pipebd-plan", "version": 1, "schedule": "dpu", "blocks": %d, "devices": %d, "batch": %d,

@@ -160,6 +160,7 @@ static int check(Inputs *in, const Settings *s, const Operands *operands, Error 
     if (!s->workload) return error_set(err, "expected --workload W");
     if (!s->student) return error_set(err, "expected --student FILE, as pipebd-run train wrote it");
     if (!s->output) return error_set(err, "expected -o CHOSEN");
+    if (s->data && data_check_source(s->data, err) != 0) return -1;
     if (run_devices(&in->devices, s->devices, NULL, false, false, err) != 0) return -1;
     return in->devices.type == DEVICE_CPU ? 0 : error_set(err, "--devices %s: paths are measured on the CPU, expected cpu:N",
                                                           s->devices);

@@ -1,5 +1,7 @@
 #include "tools/run_common.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,19 @@ atomic_bool *run_catch_interrupt(void)
 }
 
 bool run_interrupted(void) { return atomic_load(&interrupted); }
+
+void run_go_on_text(Text *out, int argc, char *const *argv)
+{
+    bool resumes = false;
+
+    text_shell_word(out, program_invocation_name);
+    for (int i = 0; i < argc; i++) {
+        text_append(out, " ");
+        text_shell_word(out, argv[i]);
+        resumes |= strcmp(argv[i], "--resume") == 0;
+    }
+    if (!resumes) text_append(out, " --resume");
+}
 
 /* PIPEBD_CHOICES ("": nowhere), or the user's cache. */
 static int keep_choices(const DeviceSpec *devices, Error *err)

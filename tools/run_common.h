@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/text.h"
+#include "executor/data.h"
 #include "kernels/device.h"
 
 /* From now on the first SIGINT, SIGTERM or SIGUSR2 sets the flag returned, and a second of its kind
@@ -14,6 +16,13 @@ atomic_bool *run_catch_interrupt(void);
 
 /* Whether one came: the flag may have been set by others, too. */
 bool run_interrupted(void);
+
+/* The command line that goes on where this one is interrupted, ready for a shell: as it was given (argv[0] the
+ * subcommand), with --resume. */
+void run_go_on_text(Text *out, int argc, char *const *argv);
+
+/* In the environment of what run_supervised() starts: that line for the whole run, as its own lacks options. */
+#define RUN_GO_ON "PIPEBD_GO_ON"
 
 #define RUN_DEVICES "DEVICES"
 #define RUN_DEVICES_HELP "The devices: cpu:N, N groups of the machine's cores; cuda:0,1 cards; cuda:0/4 a card in four."

@@ -106,6 +106,13 @@ done:
     return rc;
 }
 
+int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
+{
+    if (!schedule_find(name, out)) return error_set(err, "unknown schedule \"%s\"", name);
+    if (traced || *out == SCHEDULE_DP || *out == SCHEDULE_IR || *out == SCHEDULE_TR || *out == SCHEDULE_DPU) return 0;
+    return error_set(err, "--schedule %s needs --trace, the times of the blocks", name);
+}
+
 int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
              const char **how, Error *err)
 {
@@ -118,11 +125,9 @@ int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedul
     } else if (schedule == SCHEDULE_DP || schedule == SCHEDULE_IR) {
         *how = "rows are split evenly";
         rc = plan_data_parallel(out, workload, devices, schedule, err);
-    } else if (schedule == SCHEDULE_TR || schedule == SCHEDULE_DPU) {
+    } else {
         *how = "no trace: stages are even by multiply-accumulates, not by time";
         rc = plan_pipeline(out, workload, devices, schedule, err);
-    } else {
-        rc = error_set(err, "--schedule %s needs --trace, the times of the blocks", schedule_name(schedule));
     }
     if (rc != 0) { plan_free(*out); *out = NULL; }
     return rc;

@@ -5,8 +5,11 @@
 #include "schedule/plan.h"
 #include "workloads/workload.h"
 
+/* The schedule of that name. Refuses another word, and without a trace a schedule that run_plan() makes from one only. */
+int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err);
+
 /* From the costs of the trace at trace_path; without one (NULL) dp, ir, tr and dpu are split
- * evenly, tr and dpu by multiply-accumulates, and other schedules are refused. *out is yours:
+ * evenly, tr and dpu by multiply-accumulates. *out is yours:
  * plan_free() it. how: what was done, in words, "" when the trace decided. */
 int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
              const char **how, Error *err);

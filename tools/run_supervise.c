@@ -16,6 +16,7 @@
 #include "base/options.h"
 #include "executor/checkpoint.h"
 #include "executor/clock.h"
+#include "tools/run_common.h"
 #include "tools/run_launch.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -43,6 +44,18 @@ static int build_command(Supervisor *s, Error *err)
     s->argv[s->argc++] = (char *)"pipebd-run";
     s->argc += run_without(s->argv + 1, o->argc, o->argv, "--restarts");
     return 0;
+}
+
+/* The child does not know the options that are taken out, but says how to go on. */
+static int tell_how_to_go_on(const Supervisor *s, Error *err)
+{
+    Text line = {0};
+    int  rc = 0;
+
+    run_go_on_text(&line, s->options->argc, s->options->argv);
+    if (text_failed(&line) || setenv(RUN_GO_ON, text_string(&line), 1) != 0) rc = error_no_memory(err);
+    text_free(&line);
+    return rc;
 }
 
 static void add_resume(Supervisor *s)
@@ -236,7 +249,7 @@ int run_supervised(const SuperviseOptions *options)
 
     sigemptyset(&s.signals);
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) sigaddset(&s.signals, taken[i]);
-    if (build_command(&s, &err) != 0) goto done;
+    if (build_command(&s, &err) != 0 || tell_how_to_go_on(&s, &err) != 0) goto done;
     sigprocmask(SIG_BLOCK, &s.signals, &s.before);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     for (int used = 0; run_once(&s, used, &code, &err); used++) add_resume(&s);

@@ -1,5 +1,4 @@
 /* pipebd-run train: trains the students of a workload under a plan, and says what came of it. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -92,7 +91,7 @@ static int open_plan(Train *t, Error *err)
     if (s->plan) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
-        if (!schedule_find(s->schedule, &schedule)) return error_set(err, "unknown schedule \"%s\"", s->schedule);
+        if (run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
         if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &how, err) != 0) return -1;
     }
     if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
@@ -626,15 +625,17 @@ static int print_result(const Train *t, Error *err)
     return rc;
 }
 
-/* The command that goes on where this one was interrupted. */
+/* What goes on where this was interrupted. Of ranks that somebody else launched the launcher's line is not known. */
 static void resume_text(const Train *t, Text *out)
 {
-    text_append(out, program_invocation_name);
-    for (int i = 0; i < t->argc; i++) {
-        text_append(out, " ");
-        text_shell_word(out, t->argv[i]);
-    }
-    if (!t->settings->resume) text_append(out, " --resume");
+    const char *whole = getenv(RUN_GO_ON);
+    int         ranks = world_size(t->world);
+
+    text_append(out, "to go on");
+    if (!whole && ranks > 1) text_printf(out, ", on %d processes as before", ranks);
+    text_append(out, ": ");
+    if (whole) text_append(out, whole);
+    else       run_go_on_text(out, t->argc, t->argv);
 }
 
 static int interrupted(const Train *t, Error *err)
@@ -644,7 +645,7 @@ static int interrupted(const Train *t, Error *err)
     if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
     if (t->watch.block_sum == 0) return error_set(err, "interrupted before a step was done: there is nothing to keep");
     resume_text(t, &text);
-    if (run_world_speaks(t->world)) fprintf(stderr, "to go on: %s\n", text_string(&text));
+    if (run_world_speaks(t->world)) fprintf(stderr, "%s\n", text_string(&text));
     text_free(&text);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
                      t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
@@ -691,6 +692,17 @@ static int open_vigil(Train *t, Error *err)
 
 /* ---- the command line ------------------------------------------------------------------- */
 
+/* What is wrong in these words whatever files and machine there are. */
+static int check_words(const Settings *s, Error *err)
+{
+    DeviceSpec devices;
+    Schedule   schedule;
+
+    if (s->schedule && run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
+    if (s->data && data_check_source(s->data, err) != 0) return -1;
+    return run_devices(&devices, s->devices ? s->devices : "cpu:1", s->precision, s->nccl, false, err);
+}
+
 /* ranks: this process is one of several. */
 static int check_usage(const Settings *s, bool ranks, Error *err)
 {
@@ -712,7 +724,7 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
-    return 0;
+    return check_words(s, err);
 }
 
 int run_train(int argc, char **argv)

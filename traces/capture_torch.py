@@ -19,7 +19,8 @@ Inputs are random but travel through the teacher, so each block sees data of the
 kind it would see (all-zero inputs run faster than real ones). traces/torch_costs.py
 measures everything that is not a block: bytes, loader, transfers, all-reduce.
 
-Works with torch 1.13 and later. Exit: 0, or 2 with one line on stderr.
+Works with torch 1.13 and later. Exit: 0, or with one line on stderr 2, and 130 when it
+is interrupted (Ctrl-C).
 """
 
 import argparse
@@ -36,10 +37,18 @@ import time
 
 from trace_json import trace_text, write_atomically
 
+
+def interrupted():
+    print("capture_torch.py: interrupted", file=sys.stderr)
+    return 130
+
+
 try:
     import torch
 except ImportError:
     torch = None
+except KeyboardInterrupt:     # it takes seconds
+    sys.exit(interrupted())
 else:
     import torch_costs
 
@@ -367,10 +376,18 @@ def build_trace(args, argv):
     }
 
 
+def how_to_install():
+    """The system's own Python is the package manager's, which pip then refuses to touch."""
+    if sys.prefix == "/usr" and os.path.exists("/usr/bin/apt-get"):
+        return "apt-get install python3-torch"
+    return "%s -m pip install torch" % shlex.quote(sys.executable or "python3")
+
+
 def run(argv):
     args = read_options(argv)
     if torch is None:
-        raise CaptureError("torch is not installed")
+        raise CaptureError("torch is not installed for this Python, %s: %s, or run this with another that has it"
+                           % (sys.executable, how_to_install()))
     if args.device == "cuda" and not torch.cuda.is_available():
         raise CaptureError("--device cuda: torch finds no CUDA device")
     folder = os.path.dirname(args.output) or "."
@@ -392,6 +409,8 @@ def main():
     except (CaptureError, OSError, ValueError) as e:
         print("capture_torch.py: %s" % first_line(e), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return interrupted()
     return 0
 
 
