@@ -36,6 +36,7 @@ typedef struct {
     int      queue_depth;
     int      lanes, prefetch;            /* of the loader */
     bool     synchronise;                /* batch statistics over groups */
+    int64_t  turns;                      /* in so many first steps of a phase paths are taken in turn, not drawn: to warm up */
     int64_t  record_first, record_steps; /* steps of every phase whose spans are kept; 0 steps: none */
     atomic_bool *stop;                   /* set from outside: finish the step, then return; or NULL */
     Whereabouts *where;                  /* of as many devices as the program has: told where each is; or NULL */

@@ -11,7 +11,9 @@
 #include "executor/profile_programs.h"
 #include "executor/samples.h"
 
-enum { WARM_UP = 3 };
+/* Steps before those that are timed. Devices that queue record what comes again (kernels/stream.h): they are given each
+ * path of a supernet so many times besides. */
+enum { WARM_UP = 3, EACH_PATH = 2 };
 
 typedef struct {
     const ProfileOptions *options;
@@ -21,6 +23,8 @@ typedef struct {
     int64_t *messages;       /* [message_count] rows of the messages that are timed, ascending */
     int      message_count;
     int      per_host;       /* devices of each host; all where there is one host */
+    int      warm_up, turns; /* turns: programs of one kind, between which a machine's speed may drift */
+    bool     records;        /* devices record what comes again */
     Samples  alone, busy, lone;
     Samples  reduce[2], relay[2];        /* within a host, across */
     int      done, total;    /* programs run */
@@ -105,7 +109,7 @@ static int choose_rows(Profile *p)
     memcpy(p->messages, p->shares, (size_t)p->share_count * sizeof *p->messages);
     p->messages[p->share_count] = 1;
     p->message_count = unique(p->messages, p->share_count + 1);
-    p->total = PROFILE_ROUNDS * (p->devices > 1 ? 3 : 2) * p->share_count;
+    p->total = p->turns * (p->devices > 1 ? 3 : 2) * p->share_count;
     for (int across = 0; across < 2; across++) {
         int widest = widest_group(p, across);
         if (widest >= 2) p->total += widest - 1 + p->message_count;
@@ -128,10 +132,10 @@ static int run(Profile *p, Program *program, int64_t steps, Samples *into)
                    .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed, .steps_per_epoch = program->steps,
                    .queue_depth = o->queue_depth, .lanes = o->lanes,
-                   .prefetch = o->prefetch, .record_first = WARM_UP, .record_steps = steps, .stop = o->stop,
+                   .prefetch = o->prefetch, .turns = p->records ? p->warm_up : 0, .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
                    .lookout = o->lookout};
     if (execute(&result, &e, p->err) != 0) goto done;
-    rc = samples_add(into, program, result.spans, result.span_count, WARM_UP, p->err);
+    rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);
 done:
     execution_free(&result);
@@ -143,7 +147,7 @@ typedef int Build(Program **out, const ProfileShape *shape, int active, int64_t 
 
 static int measure(Profile *p, Build *build, int active, int64_t rows, int64_t steps, Samples *into)
 {
-    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + WARM_UP};
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
     Program     *program;
 
     if (build(&program, &shape, active, rows, p->err) != 0) return -1;
@@ -155,7 +159,7 @@ static int measure(Profile *p, Build *build, int active, int64_t rows, int64_t s
 /* In turns, so that a machine whose speed drifts does so in all of them. */
 static int measure_work(Profile *p, int64_t steps)
 {
-    for (int round = 0; round < PROFILE_ROUNDS; round++)
+    for (int round = 0; round < p->turns; round++)
         for (int i = 0; i < p->share_count; i++) {
             int64_t rows = p->shares[i];
             if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
@@ -167,7 +171,7 @@ static int measure_work(Profile *p, int64_t steps)
 
 static int measure_links(Profile *p, int64_t steps, bool across)
 {
-    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + WARM_UP};
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
     bool         several = world_size(p->options->world) > 1;
     int          widest = widest_group(p, across);
     Program     *program;
@@ -316,9 +320,9 @@ static const char *notes(Profile *p, Trace *t)
 {
     char text[1024];
 
-    snprintf(text, sizeof text, "%d steps a point in %d turns after %d of warm-up; means without the tenth at each end; "
-             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, PROFILE_ROUNDS,
-             WARM_UP, p->devices, p->options->note[0] ? "; " : "", p->options->note);
+    snprintf(text, sizeof text, "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
+             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, p->turns,
+             p->turns > 1 ? "s" : "", p->warm_up, p->devices, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
 
@@ -361,15 +365,27 @@ static int check_text(const Text *text, Error *err)
     return 0;
 }
 
+/* What a program has recorded is lost at its end: one of each kind, where devices record. */
+static void set_turns(Profile *p)
+{
+    int paths = workload_most_paths(p->options->workload);
+
+    p->records = device_spec_queues(p->options->devices);
+    p->turns = p->records ? 1 : PROFILE_ROUNDS;
+    p->warm_up = WARM_UP + (p->records && paths > 1 ? EACH_PATH * paths : 0);
+}
+
 int profile(Text *out, const ProfileOptions *options, Error *err)
 {
     Profile p = {.options = options, .devices = world_all_devices(options->world, options->devices->count), .blocks = options->workload->block_count,
                  .err = err};
     Trace  *trace = calloc(1, sizeof *trace);
-    int64_t steps = (options->trials + PROFILE_ROUNDS - 1) / PROFILE_ROUNDS;
+    int64_t steps;
     int     rc = -1;
 
     if (!trace) { error_no_memory(err); goto done; }
+    set_turns(&p);
+    steps = (options->trials + p.turns - 1) / p.turns;
     if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
     if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
     if (world_rank(options->world) != 0) { rc = 0; goto done; }          /* rank 0 has the times of all */

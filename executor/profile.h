@@ -35,7 +35,7 @@ typedef struct {
     Data             *data;
     const Tensors    *teacher;           /* NULL: from the seed */
     int64_t      batch;
-    int          trials;                 /* steps timed, at least 3, in PROFILE_ROUNDS turns */
+    int          trials;                 /* steps timed, at least 3, in PROFILE_ROUNDS turns (one, where devices queue) */
     int          queue_depth, lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */

@@ -142,7 +142,8 @@ static int do_forward(Worker *w, const Instruction *in)
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
 
-    if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
+    if (block->choices && w->step < w->run->x->turns) workload_take_turns(student->choices, block, w->step);
+    else if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
     return net_forward(student->net, boundary_rows(w, in->block, in->row),
                        worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
                        block->choices ? student->choices : NULL, &w->err);

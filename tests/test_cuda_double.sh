@@ -67,6 +67,7 @@ END
 # ---- measuring ----
 
 ok 'a profile of four slices' ./run profile --workload four.json --devices cuda:0/4 --trials 3 -o trace.json
+ok 'whose warm-up goes twice through all paths' grep -q '3 steps a point in 1 turn after 7 of warm-up' trace.json
 ok 'it says what was measured' jq -e '.devices[0].count == 4 and (.devices[0].kind | test(" of [0-9]+ SMs$"))
     and (.provenance.notes | test("driver .*CUDA .*cuDNN .*cuBLAS .*fp32")) and (.provenance.algorithms | length > 3)' trace.json
 ok 'messages run beside the computing' jq -e '.transfers != "blocking" and (.p2p | length > 3) and (.allreduce | length > 3)

@@ -180,6 +180,7 @@ static void look_at_profile(bool queues)
     Bench b = set_up("cpu:3", queues);
 
     assert_string_equal(b.trace->provenance_kind, "measured");
+    assert_non_null(strstr(b.trace->notes, queues ? "6 steps a point in 1 turn after 3 of" : "6 steps a point in 3 turns after 3 of"));
     assert_int_equal(b.trace->batch, 6);
     assert_int_equal(b.trace->samples, 60);
     assert_int_equal(b.trace->blocking_transfers, !queues);

@@ -477,6 +477,24 @@ static void costs_by_hand(void **state)
 
 /* ---- choices --------------------------------------------------------------------- */
 
+/* Each path within as many steps as the longest choice has paths. */
+static void paths_in_turn(void **state)
+{
+    (void)state;
+    Workload *workload = good_workload("all-keys.json");
+    int       met[3] = {0}, inner[2] = {0}, choices[2];
+
+    assert_int_equal(workload_most_paths(workload), 3);
+    for (int64_t step = 0; step < 3; step++) {
+        workload_take_turns(choices, &workload->block[0], step);
+        met[choices[0]]++;
+        inner[choices[1]]++;
+    }
+    for (int i = 0; i < 3; i++) assert_int_equal(met[i], 1);
+    assert_true(inner[0] > 0 && inner[1] > 0);
+    workload_free(workload);
+}
+
 /* all-keys.json: a choice of three and, in its third path, one of two. Over 60,000 steps
  * each path is taken as often as chance allows (5 standard deviations), and the pairs of
  * both choices too: they are independent. */
@@ -537,6 +555,7 @@ int main(void)
         cmocka_unit_test(descriptions_are_as_shown),
         cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(costs_by_hand),
+        cmocka_unit_test(paths_in_turn),
         cmocka_unit_test(choices_are_uniform_and_pure),
         cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
     };

@@ -153,6 +153,35 @@ static void draw_choice(const Layer *layer, void *context)
     draw->choices[draw->made++] = (int)(uniform * layer->path_count);
 }
 
+static void next_choice(const Layer *layer, void *context)
+{
+    Draw *draw = context;
+
+    if (layer->kind == LAYER_CHOICE) draw->choices[draw->made++] = (int)(draw->step % (uint64_t)layer->path_count);
+}
+
+void workload_take_turns(int *choices, const WorkBlock *block, int64_t step)
+{
+    Draw draw = {.choices = choices, .step = (uint64_t)step};
+
+    layers_each(&block->student, next_choice, &draw);
+}
+
+static void most_paths(const Layer *layer, void *context)
+{
+    int *most = context;
+
+    if (layer->kind == LAYER_CHOICE && layer->path_count > *most) *most = layer->path_count;
+}
+
+int workload_most_paths(const Workload *workload)
+{
+    int most = 1;
+
+    for (int b = 0; b < workload->block_count; b++) layers_each(&workload->block[b].student, most_paths, &most);
+    return most;
+}
+
 void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed, int64_t step)
 {
     /* A stream of its own: other users of the seed count blocks and steps too. */

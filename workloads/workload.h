@@ -156,6 +156,10 @@ int layers_choices(const Layers *layers);
  * over the paths (base/rng.h). choices: [block.choices]. */
 void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed, int64_t step);
 
+/* Paths in turn instead: in so many steps as workload_most_paths() says, each path of each choice is taken. */
+void workload_take_turns(int *choices, const WorkBlock *block, int64_t step);
+int  workload_most_paths(const Workload *workload);      /* of a choice of any student; 1: there is none */
+
 /* The table of pipebd-run describe: shapes, parameters, MACs, bytes, a row a block. */
 void workload_describe(const Workload *workload, Text *out);
 
