@@ -143,6 +143,9 @@ kept() {
 }
 ok 'a checkpoint is not written over, and not read by another run' kept
 
+settings() { train --schedule dpu --devices cpu:2 2>&1 > /dev/null | tee "$WORK/.err"; ! grep '^  replan' "$WORK/.err"; }
+ok 'settings of --replan are not printed without it' settings
+
 says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2"; }
 ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'
 ok 'dpu says how its stages were cut' says dpu 'even by multiply-accumulates'

@@ -727,6 +727,13 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     return check_words(s, err);
 }
 
+/* Its defaults are no settings of a run without it. */
+static void hide_replan(Settings *s)
+{
+    s->replan_threshold = s->replan_gain = 0;
+    s->replan_checks = 0;
+}
+
 int run_train(int argc, char **argv)
 {
     static const char *const replan_only[] = {"replan-threshold", "replan-checks", "replan-gain"};
@@ -798,6 +805,7 @@ int run_train(int argc, char **argv)
     for (int i = 0; i < 3 && !s.replan; i++)
         if (option_given(table, replan_only[i])) { error_set(&err, "--%s: no effect without --replan", replan_only[i]); goto done; }
     if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
+    if (!s.replan) hide_replan(&s);
     status = EXIT_FAILED;
     if (s.restarts || s.processes)
         return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
