@@ -118,6 +118,7 @@ static int open_data(Train *t, Error *err)
     const char     *source = s->data ? s->data : t->workload->data ? t->workload->data : "synthetic";
 
     if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
+    if (run_check_batch(t->workload->batch, t->data, source, err) != 0) return -1;
     if (t->workload->classes == 0) return 0;
     return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
 }
