@@ -76,6 +76,11 @@ int measure_say_ranks(const MeasureInputs *in, Error *err)
     return rc;
 }
 
+int measure_status(int status)
+{
+    return status == EXIT_FAILED && run_interrupted() ? EXIT_INTERRUPTED : status;
+}
+
 void measure_close(MeasureInputs *inputs, bool failed)
 {
     if (failed) vigil_blame(inputs->vigil);
