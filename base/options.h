@@ -71,7 +71,7 @@ void options_print_help(const Options *options, FILE *out);
 /* One line a set option: "  devices      4", for the settings before a run. */
 void options_print_settings(const Options *options, FILE *out);
 
-/* Exit statuses of every tool; the last two are a training run's. */
+/* Exit statuses of every tool (docs/operations.md). */
 enum {
     EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2,
     EXIT_FAULT = 3,          /* another process of the run was lost: resumed, it goes on */

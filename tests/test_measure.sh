@@ -61,6 +61,7 @@ refuses 2 "no such precision" "expected fp32, tf32 or bf16" pipebd-run profile -
 refuses 2 "too few trials" "--trials" pipebd-run profile --workload two.json --devices cpu:2 --trials 2 -o x.json
 refuses 1 "no such workload" "nothere.json" pipebd-run profile --workload nothere.json --devices cpu:2 -o x.json
 refuses 2 "data of no source" "is not known" $profile --data nothere -o x.json
+refuses 1 "a batch of more samples than there are" "a batch of 61 is more than the 60 samples of synthetic" $profile --batch 61 -o x.json
 refuses 1 "data of another shape" "3 x 32 x 32" $profile --data cifar10:nothere -o x.json
 refuses 1 "a folder that is not there" "nothere/x.json" $profile -o nothere/x.json
 ok "nothing was written" sh -c '[ ! -e x.json ]'
@@ -99,7 +100,33 @@ refuses 2 "trials of no profile" "--trials: no effect with --trace" $validate --
 refuses 2 "no time" "--seconds" pipebd-run validate --workload two.json --devices cpu:2 --seconds 0 -o out3
 refuses 1 "a file as folder" "two.json: not a folder" $validate -o two.json
 refuses 1 "a trace of other devices" "of 2 devices" pipebd-run validate --workload two.json --devices cpu:3 --trace trace.json -o out3
+refuses 1 "a batch too large" "a batch of 61 is more than the 60 samples" $validate --batch 61 -o out3
 refuses 1 "a trace of another workload" "6 blocks" pipebd-run validate --workload two.json --devices cpu:2 \
     --trace "$PIPEBD_ROOT/traces/mobilenet-cpu.json" -o out3
+ok "none of these leaves a folder" sh -c '[ ! -e out3 ]'
+
+# ---- interruption -------------------------------------------------------------------
+
+# interrupts OUTPUT COMMAND...: SIGINT to it while it measures, which is when it has said its settings.
+interrupts() {
+    local out=$1 pid status
+    shift
+    "$@" > int.out 2> int.err < /dev/null &
+    pid=$!
+    for ((i = 0; i < 1000; i++)); do grep -q '^  output' int.err && break; sleep 0.01; done
+    sleep 0.3
+    kill -INT $pid
+    wait $pid
+    status=$?
+    cat int.out int.err
+    [ $status -eq 130 ] && [ ! -s int.out ] && [ ! -e "$out" ]
+}
+set -m                                   # so that jobs do not ignore SIGINT from birth
+ok "an interrupted profile has a status of its own" interrupts int.json ${profile/--trials 6/--trials 100000} -o int.json
+ok "an interrupted validation has it, too, and leaves no empty folder" interrupts int ${validate/--trials 6/--trials 100000} -o int
+mkdir there
+there() { interrupts nothing ${validate/--trials 6/--trials 100000} -o there && [ -d there ]; }
+ok "nor takes away one that was there" there
+set +m
 
 done_testing

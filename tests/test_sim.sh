@@ -135,7 +135,7 @@ interrupts() {
     wait $tool
     local status=$?
     cat "$WORK/part.err"
-    [ $status -eq 1 ] && grep -q "interrupted: [0-9]* of 99855 points are done and were written" "$WORK/part.err"
+    [ $status -eq 130 ] && grep -q "interrupted: [0-9]* of 99855 points are done and were written" "$WORK/part.err"
 }
 done_points() { sed 's/.*interrupted: \([0-9]*\) of .*/\1/' "$WORK/part.err"; }
 

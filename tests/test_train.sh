@@ -47,6 +47,10 @@ refuses 2 'and where the plan says how many' 'cpu devices compute in fp32' --pla
 refuses 2 'data of no source' 'data source "nothere" is not known' --schedule dpu --devices cpu:2 --data nothere
 refuses 2 'images of no folder' 'needs a folder' --schedule dpu --devices cpu:2 --data images
 [ -e /proc/driver/nvidia ] || refuses 1 'a card that is not there' 'cuda' --schedule dpu --devices cuda:0
+refuses 1 'a batch of more samples than there are' 'a batch of 100000 is more than the 1437 samples of digits' \
+    --schedule dpu --devices cpu:2 --batch 100000
+refuses 1 'of synthetic ones, too' 'a batch of 1438 is more than the 1437 samples of synthetic' \
+    --schedule dpu --devices cpu:2 --batch 1438 --data synthetic
 refuses 1 'data that does not fit' 'images are 3 x 32 x 32' --schedule dpu --devices cpu:2 --data cifar10:nothere
 refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
 refuses 2 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
@@ -142,6 +146,11 @@ kept() {
         && same "$WORK/dpu.safetensors" "$out"
 }
 ok 'a checkpoint is not written over, and not read by another run' kept
+
+all_samples() { train --schedule dpu --devices cpu:2 --batch 1437; }
+ok 'a batch of all samples' all_samples
+settings() { train --schedule dpu --devices cpu:2 2>&1 > /dev/null | tee "$WORK/.err"; ! grep '^  replan' "$WORK/.err"; }
+ok 'settings of --replan are not printed without it' settings
 
 says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2"; }
 ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'

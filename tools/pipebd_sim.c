@@ -379,7 +379,7 @@ int main(int argc, char **argv)
     asked_free(&asked);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-sim: %s\n", err.text);
-    return EXIT_FAILED;
+    return atomic_load(&interrupted) ? EXIT_INTERRUPTED : EXIT_FAILED;
 usage:
     asked_free(&asked);
     fprintf(stderr, "pipebd-sim: %s\n", err.text);

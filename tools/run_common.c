@@ -69,6 +69,13 @@ int run_devices(DeviceSpec *out, const char *devices, const char *precision, boo
     return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;
 }
 
+int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)
+{
+    if (batch <= data_count(data)) return 0;
+    return error_set(err, "a batch of %" PRId64 " is more than the %" PRId64 " samples of %s: see --batch", batch,
+                     data_count(data), source);
+}
+
 void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch)
 {
     int each = devices->cores / devices->count, spare = each > 0 ? devices->cores - each * devices->count : 0;

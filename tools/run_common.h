@@ -31,6 +31,9 @@ void run_go_on_text(Text *out, int argc, char *const *argv);
  * they are only read. */
 int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask, Error *err);
 
+/* A sample stands in a step once at most: refuses a batch of more than there are. */
+int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err);
+
 /* The loader: lanes (0) and prefetch (-1: not given) as asked for. Where devices use all cores, lanes
  * would only take them away: then a device loads its own rows. */
 void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch);

@@ -59,6 +59,7 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, con
     out->batch = s->batch ? s->batch : out->workload->batch;
     const char *source = s->data ? s->data : out->workload->data ? out->workload->data : "synthetic";
     if (data_open(&out->data, source, out->workload, DATA_TRAIN, 0, err) != 0) return -1;
+    if (run_check_batch(out->batch, out->data, source, err) != 0) return -1;
     run_choose_lanes(&out->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &out->lanes, &out->prefetch);
     if (!s->lanes) out->lanes = run_world_lanes(world, &out->devices, out->lanes);
     if (open_teacher(out, s, err) != 0) return -1;
@@ -73,6 +74,11 @@ int measure_say_ranks(const MeasureInputs *in, Error *err)
     fputs(text_string(&ranks), stderr);
     text_free(&ranks);
     return rc;
+}
+
+int measure_status(int status)
+{
+    return status == EXIT_FAILED && run_interrupted() ? EXIT_INTERRUPTED : status;
 }
 
 void measure_close(MeasureInputs *inputs, bool failed)

@@ -71,6 +71,9 @@ int  measure_check(MeasureSettings *settings, const Option *table, Error *err);
 int  measure_open(MeasureInputs *out, const MeasureSettings *settings, World *world, const char *command, Error *err);
 void measure_close(MeasureInputs *inputs, bool failed);
 
+/* What to exit with, of what run_world_close() gives: an interrupt has a status of its own. */
+int  measure_status(int status);
+
 /* Who is where, to standard error, when there are several. */
 int  measure_say_ranks(const MeasureInputs *inputs, Error *err);
 

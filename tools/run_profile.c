@@ -59,5 +59,5 @@ int run_profile(int argc, char **argv)
     if (run_world_speaks(world)) options_print_settings(&options, stderr);
     status = run(&s, world, &err) == 0 ? EXIT_OK : EXIT_FAILED;
 done:
-    return run_world_close(world, "pipebd-run profile", status, &err);
+    return measure_status(run_world_close(world, "pipebd-run profile", status, &err));
 }

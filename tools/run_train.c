@@ -118,6 +118,7 @@ static int open_data(Train *t, Error *err)
     const char     *source = s->data ? s->data : t->workload->data ? t->workload->data : "synthetic";
 
     if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
+    if (run_check_batch(t->workload->batch, t->data, source, err) != 0) return -1;
     if (t->workload->classes == 0) return 0;
     return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
 }
@@ -727,6 +728,13 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     return check_words(s, err);
 }
 
+/* Its defaults are no settings of a run without it. */
+static void hide_replan(Settings *s)
+{
+    s->replan_threshold = s->replan_gain = 0;
+    s->replan_checks = 0;
+}
+
 int run_train(int argc, char **argv)
 {
     static const char *const replan_only[] = {"replan-threshold", "replan-checks", "replan-gain"};
@@ -798,6 +806,7 @@ int run_train(int argc, char **argv)
     for (int i = 0; i < 3 && !s.replan; i++)
         if (option_given(table, replan_only[i])) { error_set(&err, "--%s: no effect without --replan", replan_only[i]); goto done; }
     if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
+    if (!s.replan) hide_replan(&s);
     status = EXIT_FAILED;
     if (s.restarts || s.processes)
         return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});

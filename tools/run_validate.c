@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -36,11 +37,13 @@ typedef struct {
 
 /* ---- files in the folder ------------------------------------------------------------- */
 
-static int make_folder(const char *path, Error *err)
+/* *made: it was not there. */
+static int make_folder(bool *made, const char *path, Error *err)
 {
     struct stat st;
 
-    if (mkdir(path, 0777) == 0) return 0;
+    *made = mkdir(path, 0777) == 0;
+    if (*made) return 0;
     if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return 0;
     return error_set(err, "%s: %s", path, errno == EEXIST ? "not a folder" : strerror(errno));
 }
@@ -276,16 +279,17 @@ static int write_and_print(Job *job)
 static int run(const Settings *s, unsigned schedules, World *world, Error *err)
 {
     Job  job = {.settings = s, .err = err, .validation = {.best = -1}};
-    bool speaks = run_world_speaks(world);
+    bool speaks = run_world_speaks(world), made = false;
     int  rc = -1;
 
     if (speaks && s->update && file_check_writable(s->update, err) != 0) return -1;
     if (measure_open(&job.inputs, &s->measure, world, "validate", err) != 0 || measure_say_ranks(&job.inputs, err) != 0) goto done;
-    if (speaks && make_folder(s->output, err) != 0) goto done;
+    if (speaks && make_folder(&made, s->output, err) != 0) goto done;
     if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || check_ranks(&job, schedules) != 0) goto done;
     if (compare_all(&job, schedules) != 0) goto done;
     rc = speaks ? write_and_print(&job) : 0;
 done:
+    if (rc != 0 && made) rmdir(s->output);       /* where something was written it stays */
     validation_free(&job.validation);
     scenario_free(&job.scenario);
     trace_free(job.trace);
@@ -341,5 +345,5 @@ int run_validate(int argc, char **argv)
     else if (run(&s, schedules, world, &err) == 0) status = EXIT_OK;
     text_free(&command);
 done:
-    return run_world_close(world, "pipebd-run validate", status, &err);
+    return measure_status(run_world_close(world, "pipebd-run validate", status, &err));
 }
