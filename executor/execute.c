@@ -261,6 +261,15 @@ static int join_phases(ExecutionResult *out, ExecutionResult *more, Error *err)
     return 0;
 }
 
+int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
+{
+    enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of each path of a supernet */
+    int paths = workload_most_paths(workload);
+
+    if (!device_spec_queues(devices)) return 0;
+    return FIRST + (paths > 1 ? EACH_PATH * paths : 0);
+}
+
 int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err)
 {
     if (join_phases(out, more, err) != 0) return -1;

@@ -92,6 +92,10 @@ typedef struct {
  * result, and what comes back in student, are whole at rank 0; other ranks have their own part. */
 int  execute(ExecutionResult *out, const Execution *execution, Error *err);
 
+/* Steps of a phase until devices that record what comes again (kernels/stream.h) have recorded almost all of it, where
+ * so many are Execution.turns; 0: these do not record. */
+int  execution_warm_up(const Workload *workload, const DeviceSpec *devices);
+
 /* The result of a run that was stopped and went on, on the same devices: more's times and where it left off come
  * behind out's, whose spans stay. more is then empty. */
 int  execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err);

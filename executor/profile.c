@@ -11,9 +11,7 @@
 #include "executor/profile_programs.h"
 #include "executor/samples.h"
 
-/* Steps before those that are timed. Devices that queue record what comes again (kernels/stream.h): they are given each
- * path of a supernet so many times besides. */
-enum { WARM_UP = 3, EACH_PATH = 2 };
+enum { WARM_UP = 3 };        /* steps before those that are timed, where devices do not record */
 
 typedef struct {
     const ProfileOptions *options;
@@ -23,8 +21,8 @@ typedef struct {
     int64_t *messages;       /* [message_count] rows of the messages that are timed, ascending */
     int      message_count;
     int      per_host;       /* devices of each host; all where there is one host */
+    int      recorded;       /* execution_warm_up() */
     int      warm_up, turns; /* turns: programs of one kind, between which a machine's speed may drift */
-    bool     records;        /* devices record what comes again */
     Samples  alone, busy, lone;
     Samples  reduce[2], relay[2];        /* within a host, across */
     int      done, total;    /* programs run */
@@ -132,7 +130,7 @@ static int run(Profile *p, Program *program, int64_t steps, Samples *into)
                    .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed, .steps_per_epoch = program->steps,
                    .queue_depth = o->queue_depth, .lanes = o->lanes,
-                   .prefetch = o->prefetch, .turns = p->records ? p->warm_up : 0, .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
+                   .prefetch = o->prefetch, .turns = p->recorded, .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
                    .lookout = o->lookout};
     if (execute(&result, &e, p->err) != 0) goto done;
     rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
@@ -368,11 +366,9 @@ static int check_text(const Text *text, Error *err)
 /* What a program has recorded is lost at its end: one of each kind, where devices record. */
 static void set_turns(Profile *p)
 {
-    int paths = workload_most_paths(p->options->workload);
-
-    p->records = device_spec_queues(p->options->devices);
-    p->turns = p->records ? 1 : PROFILE_ROUNDS;
-    p->warm_up = WARM_UP + (p->records && paths > 1 ? EACH_PATH * paths : 0);
+    p->recorded = execution_warm_up(p->options->workload, p->options->devices);
+    p->turns = p->recorded ? 1 : PROFILE_ROUNDS;
+    p->warm_up = p->recorded ? p->recorded : WARM_UP;
 }
 
 int profile(Text *out, const ProfileOptions *options, Error *err)

@@ -19,6 +19,7 @@ typedef struct {
     Prediction  prediction[SCHEDULE_COUNT];
     Samples     predicted[SCHEDULE_COUNT], measured[SCHEDULE_COUNT];
     double     *run_s[SCHEDULE_COUNT];           /* [rounds] */
+    int         warm_up;     /* steps of every phase before those that count, on both sides */
     int         done;
     Error      *err;
 } Job;
@@ -42,10 +43,22 @@ static int timeline_of(const Job *job, const char *kind, const Program *program,
     if (!names) return error_no_memory(job->err);
     timeline_text(&(Timeline){.kind = kind, .schedule = schedule_name(row->schedule), .trace_name = trace->name,
                               .trace_hash = trace->hash, .block_names = names, .program = program,
-                              .steps = row->steps, .epoch_ns = run_ns, .spans = spans,
+                              .steps = job->warm_up + row->steps, .epoch_ns = run_ns, .spans = spans,
                               .span_count = count < TIMELINE_SPANS ? count : TIMELINE_SPANS}, out);
     free(names);
     return text_failed(out) ? error_no_memory(job->err) : 0;
+}
+
+static int warm_up_ns(const Job *job, const Plan *plan, int64_t *ns)
+{
+    Prediction p;
+
+    *ns = 0;
+    if (job->warm_up == 0) return 0;
+    if (predict(&p, plan, job->options->scenario, job->warm_up, job->err) != 0) return -1;
+    *ns = p.run_ns;
+    prediction_free(&p);
+    return 0;
 }
 
 static int predict_row(Job *job, int i, const Candidate *c)
@@ -53,6 +66,7 @@ static int predict_row(Job *job, int i, const Candidate *c)
     const Scenario *s = job->options->scenario;
     ValidationRow  *row = &job->out->rows[i];
     Prediction     *p = &job->prediction[i];
+    int64_t         warm_ns;
 
     if (plan_copy(&row->plan, c->plan, job->err) != 0) return -1;
     snprintf(row->method, sizeof row->method, "%s", c->method);
@@ -60,9 +74,10 @@ static int predict_row(Job *job, int i, const Candidate *c)
     row->predicted_bytes = c->peak.total_bytes;
     job->run_s[i] = calloc((size_t)job->options->rounds, sizeof *job->run_s[i]);
     if (!job->run_s[i]) return error_no_memory(job->err);
-    if (predict(p, row->plan, s, row->steps, job->err) != 0) return -1;
-    row->predicted_s = (double)p->run_ns * 1e-9 * (double)s->steps / (double)row->steps;
-    if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, 0, job->err) != 0) return -1;
+    if (predict(p, row->plan, s, job->warm_up + row->steps, job->err) != 0) return -1;
+    if (warm_up_ns(job, row->plan, &warm_ns) != 0) return -1;
+    row->predicted_s = (double)(p->run_ns - warm_ns) * 1e-9 * (double)s->steps / (double)row->steps;
+    if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, job->warm_up, job->err) != 0) return -1;
     return timeline_of(job, "predicted", p->program, row, p->spans, p->span_count, p->run_ns,
                        &row->predicted_timeline);
 }
@@ -131,9 +146,9 @@ static double overhead_of(const ExecutionResult *result, int devices)
     return most;
 }
 
-/* Time in phases of the device that has most of it. Between phases weights are loaded and memory is made, which takes
- * as long for ten steps as for an epoch: that is not scaled. */
-static double phases_s(const ExecutionResult *result, int devices)
+/* Time in phases of the device that has most of it, from the warm_up-th step on. Between phases weights are loaded and memory
+ * is made, which takes as long for ten steps as for an epoch: that is not scaled. */
+static double phases_s(const ExecutionResult *result, int devices, int warm_up)
 {
     int64_t most = 0;
 
@@ -141,7 +156,8 @@ static double phases_s(const ExecutionResult *result, int devices)
         int64_t own = 0;
         for (int p = 0; p < result->phase_count; p++) {
             const PhaseTimes *t = &result->phases[p];
-            if (t->device == d && t->steps > 0) own += t->step_end_ns[t->steps - 1] - t->start_ns;
+            if (t->device == d && t->steps > warm_up)
+                own += t->step_end_ns[t->steps - 1] - (warm_up > 0 ? t->step_end_ns[warm_up - 1] : t->start_ns);
         }
         if (own > most) most = own;
     }
@@ -165,15 +181,15 @@ static int run_row(Job *job, int i, int round)
                    .teacher = o->teacher, .student = student, .seed = o->seed,
                    .steps_per_epoch = o->scenario->steps,
                    .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
-                   .record_first = 0, .record_steps = row->steps, .stop = o->stop,
+                   .turns = job->warm_up, .record_first = 0, .record_steps = job->warm_up + row->steps, .stop = o->stop,
                    .lookout = o->lookout};
     if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
-    job->run_s[i][round] = phases_s(&result, program->device_count);
+    job->run_s[i][round] = phases_s(&result, program->device_count, job->warm_up);
     row->overhead = overhead_of(&result, program->device_count);
     job->out->core_share = fmin(job->out->core_share, core_share_of(&result, program->device_count));
     for (int d = 0; d < program->device_count; d++)
         if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
-    if (samples_add(&job->measured[i], program, result.spans, result.span_count, 0, job->err) != 0) goto done;
+    if (samples_add(&job->measured[i], program, result.spans, result.span_count, job->warm_up, job->err) != 0) goto done;
     if (last && timeline_of(job, "measured", program, row, result.spans, result.span_count,
                             result.end_ns - result.start_ns, &row->measured_timeline) != 0) goto done;
     if (o->progress) o->progress(o->context, ++job->done, o->rounds * job->out->row_count);
@@ -256,7 +272,7 @@ static void finish(Job *job)
 
 int validate(Validation *out, const ValidateOptions *options, Error *err)
 {
-    Job  job = {.options = options, .out = out, .err = err};
+    Job  job = {.options = options, .out = out, .err = err, .warm_up = execution_warm_up(options->workload, options->devices)};
     bool lone[SCHEDULE_COUNT];
     int  rc = -1;
 

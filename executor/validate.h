@@ -45,7 +45,7 @@ typedef struct {
     char     why[256];       /* not "": not possible, and the rest does not hold */
     char     method[96];
     Plan    *plan;           /* owned */
-    int64_t  steps;          /* of every phase in a run */
+    int64_t  steps;          /* of every phase in a run that count; devices that record warm up before */
     double   predicted_s;    /* an epoch */
     double   measured_s, least_s, most_s;        /* median and range over the rounds */
     double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */

@@ -260,6 +260,10 @@ static void look_at_validation(bool queues)
         assert_true(row->predicted_s > 0 && row->least_s > 0);
         assert_true(row->least_s <= row->measured_s && row->measured_s <= row->most_s);
         assert_true(row->op[OP_TEACHER].predicted_us > 0 && row->op[OP_TEACHER].measured_us > 0);
+        char steps[64];
+        snprintf(steps, sizeof steps, "\"steps\": %lld,", (long long)row->steps + (queues ? 3 : 0));
+        assert_non_null(strstr(text_string(&row->predicted_timeline), steps));       /* warm-up included */
+        assert_non_null(strstr(text_string(&row->measured_timeline), steps));
         /* Both interpreters did the same: a box for every box (fewer than TIMELINE_SPANS here). */
         assert_int_equal(count_of(text_string(&row->predicted_timeline), "\"op\": \"TEACHER\""),
                          count_of(text_string(&row->measured_timeline), "\"op\": \"TEACHER\""));
