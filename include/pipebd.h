@@ -10,8 +10,8 @@
  * Units     Times are nanoseconds (_ns), memory is bytes (_bytes), rows are samples of the
  *           global batch. Blocks and devices are counted from 0.
  * Errors    Functions that can fail return 0, or -1 with a line of text in *error and
- *           nothing in *out (NULL). Text about a file starts with path:line:column. error
- *           may be NULL. The library never prints and never exits.
+ *           nothing in *out (NULL). Text about a place in a file starts with
+ *           path:line:column. error may be NULL. The library never prints and never exits.
  * Ownership What comes through an "out" is yours until its _free() function, which takes
  *           NULL too. A const pointer that a function returns is borrowed from the
  *           object asked, and lives as long as that object.
@@ -233,7 +233,8 @@ PIPEBD_API int64_t pipebd_comparison_bound_ns(const pipebd_comparison *compariso
  * and end before the program does; not where the thread has GLPK problems of its own. */
 PIPEBD_API void pipebd_thread_end(void);
 
-/* The comparison as text, as pipebd-plan prints it; *out is yours: free() it. */
+/* The comparison as text, as pipebd-plan --sensitivity no prints it (JSON without "command"); *out
+ * is yours: free() it. */
 PIPEBD_API int pipebd_comparison_report(const pipebd_comparison *comparison, pipebd_format format,
                                         char **out, pipebd_error *error);
 

@@ -318,8 +318,9 @@ static const char epilogue[] =
     "    students[1].KEY or students[NAME].KEY: us forward.us backward.us update.us\n"
     "    gradient_bytes\n"
     "  device[2].slowdown\n"
-    "--set comes first, then --scale, then --vary. One that changes nothing is refused.\n"
-    "Ctrl-C stops a sweep: the points that are done are written, and the exit status is 1.\n"
+    "--set comes first, then --scale, then --vary. One that changes nothing in the result\n"
+    "is refused, unless it sets what is there already.\n"
+    "Ctrl-C stops a sweep: the points that are done are written; exit status 130.\n"
     "\n"
     "  pipebd-sim trace.json --schedule ahd --timeline run.json    (ui.perfetto.dev opens it)\n"
     "  pipebd-sim trace.json --schedule dpu,ahd --vary devices=2,4,8 --vary loader.lanes=1,8\n";
