@@ -212,7 +212,7 @@ check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh
 	@PIPEBD_ROUNDS=200 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_resume.sh
 	@PIPEBD_ROUNDS=30 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_restart.sh
 
-check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; an hour)
+check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; about 20 minutes)
 	@+$(SUBMAKE) all tests
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
 
@@ -233,7 +233,7 @@ valgrind: all tests  ## run the C tests under valgrind
 	@PIPEBD_TEST_WRAPPER='valgrind -q --leak-check=full --error-exitcode=99' \
 	    $(RUN_TESTS) $(TESTS)
 
-bench: all $(BENCHES)  ## build bench/ and run bench/run.sh
+bench: all $(BENCHES)  ## build bench/ and run bench/run.sh, which writes bench/results anew
 	@if [ -x bench/run.sh ]; then BUILD='$(BUILD)' bench/run.sh; \
 	 else echo 'built: $(or $(BENCHES),nothing, bench/ has no .c files)'; fi
 

@@ -221,6 +221,7 @@ static bool value_text(const Option *option, char *out, size_t size)
         snprintf(out, size, "%s", *(const char **)option->target);
         return true;
     case OPTION_CHOICE:
+        if (*(int *)option->target == NO_CHOICE) return false;
         snprintf(out, size, "%s", option->choices[*(int *)option->target]);
         return true;
     case OPTION_FLAG:

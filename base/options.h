@@ -20,11 +20,13 @@ typedef enum {
     OPTION_BYTES,            /* int64_t: 1048576, 40GiB, 512MiB, 80GB          */
     OPTION_NUMBER,           /* double, at least minimum                       */
     OPTION_STRING,           /* const char *, borrowed from argv               */
-    OPTION_CHOICE,           /* int: index into choices ("a|b|c" in help)      */
+    OPTION_CHOICE,           /* int: index into choices ("a|b|c" in help), or NO_CHOICE */
     OPTION_LIST              /* OptionList: repeatable, in order               */
 } OptionType;
 
 #define OPTION_MAX_LIST 64
+
+enum { NO_CHOICE = -1 };     /* the default of a choice that has none */
 
 typedef struct {
     const char *values[OPTION_MAX_LIST];     /* borrowed from argv */

@@ -208,6 +208,23 @@ done:
     return rc;
 }
 
+/* Whose weights they are, and what they were taken from. */
+static int set_notes(Chosen *out, const ChooseOptions *o, Error *err)
+{
+    char hash[20], supernet_hash[20], seed[24];
+
+    snprintf(hash, sizeof hash, "%016" PRIx64, out->workload->hash);
+    snprintf(supernet_hash, sizeof supernet_hash, "%016" PRIx64, o->workload->hash);
+    snprintf(seed, sizeof seed, "%" PRIu64, o->seed);
+    const struct { const char *key, *value; } notes[] = {
+        {"workload", out->workload->name}, {"workload_hash", hash}, {"supernet", o->workload->name},
+        {"supernet_hash", supernet_hash}, {"seed", seed},
+    };
+    for (size_t i = 0; i < sizeof notes / sizeof *notes; i++)
+        if (tensors_set_note(out->weights, notes[i].key, notes[i].value, err) != 0) return -1;
+    return 0;
+}
+
 /* The teacher and the chosen student, side by side, for one batch. */
 typedef struct {
     Net   **teacher, **student;          /* [blocks] */
@@ -284,11 +301,8 @@ static int refresh_statistics(Chosen *out, Device *device, const ChooseOptions *
         if (o->stop && atomic_load(o->stop)) { error_set(err, "interrupted"); goto done; }
         if (refresh_step(&pair, o, step, err) != 0) goto done;
     }
-    for (int b = 0; b < out->block_count; b++) {
-        int64_t step;
-        if (state_step(&step, o->student, b, err) != 0) goto done;
-        if (state_store(pair.student[b], b, step, false, out->weights, err) != 0) goto done;
-    }
+    for (int b = 0; b < out->block_count; b++)
+        if (state_store(pair.student[b], b, STATE_NO_STEP, false, out->weights, err) != 0) goto done;
     rc = 0;
 done:
     close_pair(&pair, device, out->block_count);
@@ -330,7 +344,7 @@ int choose(Chosen *out, const ChooseOptions *o, Error *err)
     if (device_open(&device, o->devices, 0, err) != 0) goto done;
     if (measure_all(measured, out, device, o, err) != 0) goto done;
     if (select_all(out, measured, o->max_macs, err) != 0) goto done;
-    if (fix_chosen(out, o, err) != 0) goto done;
+    if (fix_chosen(out, o, err) != 0 || set_notes(out, o, err) != 0) goto done;
     rc = refresh_statistics(out, device, o, err);
 done:
     for (int b = 0; measured && b < count; b++) {

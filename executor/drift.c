@@ -104,5 +104,5 @@ int drift_patience(const Drift *drift) { return drift->patience; }
 
 bool drift_worth(double before_ns, double after_ns, double least_gain)
 {
-    return after_ns > 0 && after_ns <= before_ns * (1 - least_gain);
+    return after_ns > 0 && after_ns < before_ns && after_ns <= before_ns * (1 - least_gain);
 }

@@ -43,7 +43,8 @@ void drift_settle(Drift *drift, bool taken);
 /* Checks in a row that it takes now. */
 int  drift_patience(const Drift *drift);
 
-/* Whether a plan that takes after_ns instead of before_ns gains at least so much of it. */
+/* Whether a plan that takes after_ns instead of before_ns gains something, and at least so much of it: the plan
+ * that runs gains nothing. */
 bool drift_worth(double before_ns, double after_ns, double least_gain);
 
 #endif

@@ -125,6 +125,7 @@ int state_store(const Net *net, int block, int64_t step, bool momentum, Tensors 
         if (place(&tensor, out, "momentum.", block, parameter, err) != 0) return -1;
         net_read_state(net, i, tensor->values);
     }
+    if (step == STATE_NO_STEP) return 0;
     snprintf(key, sizeof key, "step.%d", block);
     snprintf(value, sizeof value, "%" PRId64, step);
     return tensors_set_note(out, key, value, err);

@@ -19,6 +19,8 @@ int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t see
  * state where that is there; from the seed where tensors (may be NULL) have nothing of it. */
 int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed, Error *err);
 
+#define STATE_NO_STEP ((int64_t)-1)      /* write no note */
+
 /* The block's tensors (with momentum: the optimizer's state too) and step into out, added
  * where new. */
 int state_store(const Net *net, int block, int64_t step, bool momentum, Tensors *out, Error *err);

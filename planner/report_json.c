@@ -48,6 +48,15 @@ void report_devices_json(const Candidate *row, const Scenario *s, const char *in
 
 /* ---- the parts ----------------------------------------------------------------------- */
 
+static void algorithms_json(const Trace *t, Text *out)
+{
+    for (int i = 0; i < t->algorithm_count; i++) {
+        text_append(out, i ? ", " : ", \"algorithms\": [");
+        text_json_string(out, t->algorithms[i]);
+    }
+    if (t->algorithm_count) text_append(out, "]");
+}
+
 void report_origin_json(const Trace *t, const char *command, Text *out)
 {
     const struct { const char *key, *value; } rest[] = {{"source", t->source}, {"date", t->date}, {"notes", t->notes}};
@@ -64,6 +73,7 @@ void report_origin_json(const Trace *t, const char *command, Text *out)
         text_printf(out, ", \"%s\": ", rest[i].key);
         text_json_string(out, rest[i].value);
     }
+    algorithms_json(t, out);
     text_append(out, "},\n");
 }
 

@@ -374,6 +374,7 @@ void plan_tasks_text(const Plan *plan, const char *indent, Text *out)
     text_printf(out, "\n%s]", indent);
 }
 
+/* A time of 0 is none: dp and others have no bottleneck. */
 static void predicted_text(const Plan *plan, Text *out)
 {
     const struct { const char *key; int64_t ns; } times[] = {
@@ -383,7 +384,7 @@ static void predicted_text(const Plan *plan, Text *out)
 
     text_append(out, "{");
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        if (times[i].ns >= MAX_PREDICTED_NS) continue;
+        if (times[i].ns == 0 || times[i].ns >= MAX_PREDICTED_NS) continue;
         text_printf(out, "%s\"%s\": ", first ? "" : ", ", times[i].key);
         text_us(out, times[i].ns);
         first = false;

@@ -46,8 +46,18 @@ rows() { choose -o again > out && [ "$(grep -c '^[ab]  ' out)" -eq 2 ] && grep -
 ok 'a row a block, and accuracies' rows
 titles() { grep -q '^relative loss: 0 is the teacher, 1 is ' out && grep -q '^block  *sets of paths  *relative loss  *MACs  *taken$' out; }
 ok 'losses are called what they are' titles
-ok 'the same twice' cmp best.safetensors again.safetensors
+twice() { mkdir -p twice && choose -o twice/best.json && cmp best.safetensors twice/best.safetensors && cmp best.json twice/best.json; }
+ok 'the same twice' twice
+notes() {
+    tail -c +9 small.safetensors | grep -aom 1 '^{"__metadata__":{[^}]*}' | sed 's/$/}/' > header.json
+    jq -e '.__metadata__ | (keys == ["seed", "supernet", "supernet_hash", "workload", "workload_hash"]) and .workload == "small"
+        and .supernet == "super" and .workload_hash == $small and .supernet_hash == $super' \
+        --arg small "$(pipebd-run describe --workload small.json --format json | jq -r .hash)" \
+        --arg super "$(pipebd-run describe --workload super.json --format json | jq -r .hash)" header.json
+}
 ok 'within a budget' choose -o small --max-macs 300
+if command -v jq > /dev/null; then ok 'the weights say whose they are, and of what supernet' notes
+else skip 'the weights say whose they are, and of what supernet' 'no jq'; fi
 no_choices() { ! grep -q choice "$1" && grep -q '"name": "small"' "$1"; }
 ok 'no choices are left' no_choices small.json
 macs() { pipebd-run describe --workload "$1" --format json | grep '"student"' | sed 's/.*"macs_mean": \([0-9]*\).*/\1/' | awk '{ sum += $1 } END { print sum }'; }

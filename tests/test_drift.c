@@ -188,6 +188,8 @@ static void only_gains_are_worth_it(void **state)
     assert_false(drift_worth(100, 96, 0.05));
     assert_false(drift_worth(100, 110, 0.05));
     assert_false(drift_worth(100, 0, 0.05));
+    assert_true(drift_worth(100, 99, 0));
+    assert_false(drift_worth(100, 100, 0));      /* the plan that runs */
 }
 
 int main(void)

@@ -2,10 +2,12 @@
  * written with its weights. */
 #include "tests/support.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "executor/choose.h"
 #include "executor/path_sets.h"
 #include "executor/rank.h"
@@ -175,6 +177,21 @@ static void same_tensor(const Tensors *a, const char *a_name, const Tensors *b, 
     assert_memory_equal(x->values, y->values, (size_t)x->count * sizeof(float));
 }
 
+static void check_notes(const Chosen *chosen, const Workload *supernet)
+{
+    char *hash = format_text("%016" PRIx64, hash_bytes(HASH_START, text_string(&chosen->file), chosen->file.length));
+    char *supernet_hash = format_text("%016" PRIx64, supernet->hash);
+
+    assert_int_equal(tensors_note_count(chosen->weights), 5);
+    assert_string_equal(tensors_note(chosen->weights, "workload"), "left");
+    assert_string_equal(tensors_note(chosen->weights, "workload_hash"), hash);
+    assert_string_equal(tensors_note(chosen->weights, "supernet"), supernet->name);
+    assert_string_equal(tensors_note(chosen->weights, "supernet_hash"), supernet_hash);
+    assert_string_equal(tensors_note(chosen->weights, "seed"), "5");
+    free(hash);
+    free(supernet_hash);
+}
+
 /* conv 3x3: 54 weights at 16 places; linear on 48: 240. */
 static void the_teacher_itself_is_chosen(void **state)
 {
@@ -197,7 +214,8 @@ static void the_teacher_itself_is_chosen(void **state)
     same_tensor(chosen.weights, "blocks.0.0.weight", c.teacher, "blocks.0.0.weight");
     same_tensor(chosen.weights, "blocks.0.0.bias", c.teacher, "blocks.0.0.bias");
     same_tensor(chosen.weights, "blocks.1.1.weight", c.teacher, "blocks.1.1.weight");
-    assert_string_equal(tensors_note(chosen.weights, "step.1"), "7");
+    assert_null(tensors_note(chosen.weights, "step.1"));         /* of a checkpoint, not of a student */
+    check_notes(&chosen, c.workload);
     chosen_free(&chosen);
     free_case(&c);
 }

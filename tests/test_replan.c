@@ -85,13 +85,13 @@ static void play_epoch(Run *run, const double *factors)
         }
 }
 
-static Replan *open_replan(const Run *run)
+static Replan *open_replan(const Run *run, double least_gain)
 {
     Replan *replan;
     Error   err = {""};
 
     if (replan_open(&replan, &(ReplanOptions){.trace = trace_path, .devices = DEVICES, .queue_depth = 2, .threshold = 0.15,
-                                              .patience = PATIENCE, .least_gain = 0.05}, run->plan, &err) != 0)
+                                              .patience = PATIENCE, .least_gain = least_gain}, run->plan, &err) != 0)
         fail_msg("%s", err.text);
     return replan;
 }
@@ -127,7 +127,7 @@ static void a_slow_device_gets_less_to_do(void **state)
 
     for (size_t s = 0; s < sizeof schedules / sizeof *schedules; s++) {
         Run     run = open_run(schedules[s]);
-        Replan *replan = open_replan(&run);
+        Replan *replan = open_replan(&run, 0.05);
         Error   err = {""};
         double  factors[DEVICES] = {1, 1, 1, 1};
         for (int e = 0; e < 3 * PATIENCE; e++) {
@@ -179,7 +179,7 @@ static void when_all_are_slow_the_plan_stays(void **state)
 {
     (void)state;
     Run     run = open_run(SCHEDULE_DPU);
-    Replan *replan = open_replan(&run);
+    Replan *replan = open_replan(&run, 0.05);
     Text    text = {0};
     int     asked = 0;
 
@@ -199,12 +199,32 @@ static void when_all_are_slow_the_plan_stays(void **state)
     close_run(&run);
 }
 
+/* Nor where any gain would do: the planner's best is the one that runs. */
+static void the_plan_that_runs_gains_nothing(void **state)
+{
+    (void)state;
+    Run     run = open_run(SCHEDULE_AHD);
+    Replan *replan = open_replan(&run, 0);
+    int     asked = 0;
+
+    for (int e = 0; e < 2 * PATIENCE; e++) {
+        play_epoch(&run, (const double[]){2, 2, 2, 2});
+        ReplanAnswer answer = check(replan, &run);
+        asked += answer.asked;
+        if (answer.asked) assert_true(answer.after_s == answer.before_s);
+        assert_null(answer.plan);
+    }
+    assert_int_equal(asked, 1);
+    replan_free(replan);
+    close_run(&run);
+}
+
 /* Less than five steps between two looks are no measurement. */
 static void too_few_steps_are_not_measured(void **state)
 {
     (void)state;
     Run     run = open_run(SCHEDULE_DPU);
-    Replan *replan = open_replan(&run);
+    Replan *replan = open_replan(&run, 0.05);
 
     for (int e = 0; e < 4; e++) {
         for (int d = 0; d < DEVICES; d++) {
@@ -276,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_device_gets_less_to_do),
         cmocka_unit_test(when_all_are_slow_the_plan_stays),
+        cmocka_unit_test(the_plan_that_runs_gains_nothing),
         cmocka_unit_test(too_few_steps_are_not_measured),
         cmocka_unit_test(what_cannot_be_planned_again_is_refused),
         cmocka_unit_test(memory_may_run_out),

@@ -41,8 +41,16 @@ says "five timelines" 1 "predicted.json: too many timelines, expected at most 4"
 says "a trace" 1 "trace.json:2:13: expected a comparison, a validation, a timeline or a sweep (CSV), at format" report trace.json
 says "a missing file" 1 "none.json: cannot open" report none.json
 says "no output" 2 "expected -o FILE.html" pipebd-plot report comparison.json
+says "a picture" 2 "r.svg: a report is a page, expected a name that ends in .html" pipebd-plot report comparison.json -o r.svg
+ok "which leaves nothing" test ! -e r.svg
 says "a script" 2 "--script: no effect on report" report comparison.json --script x.gp
 says "a window" 2 "no effect on report" report comparison.json --from 1
+
+# What a report has no use for is passed over.
+ok "algorithms of a card" sh -c 'sed "s/\"provenance\": {/&\"algorithms\": [\"conv2d a: 3, workspace 0\", \"b\"], /" trace.json > card.json \
+    && pipebd-plan card.json --format json > card-comparison.json \
+    && jq -e ".provenance.algorithms == [\"conv2d a: 3, workspace 0\", \"b\"]" card-comparison.json && pipebd-plot report card-comparison.json -o card.html'
+ok "and none where the trace has none" jq -e '.provenance | has("algorithms") | not' comparison.json
 
 # ---- of one trace ---------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ says "an option that --vary replaces" 2 "--memory: no effect with --vary memory_
 for number in 0x10 1e-400 1e400 nan inf -1; do
     says "$number is no factor" 2 "--scale: \"$number\" is not a number of 0 or more" pipebd-sim "$T" --schedule ahd --scale "blocks[a].student.us=$number"
 done
+says "jitter in the CSV of one run" 2 "--jitter: no effect with --format csv" \
+    pipebd-sim "$T" --schedule dpu --jitter 5 --format csv
 says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
 says "candidates of no search" 2 "--top: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --top 3
 says "more steps than can be played" 1 "its steps never repeat, so each is played" pipebd-sim "$T" --schedule ls --steps 100000000

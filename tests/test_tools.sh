@@ -51,6 +51,17 @@ golden 'show: what is not in a trace' trace-show-least.txt pipebd-trace show "$l
 golden 'plan --help' plan-help.txt pipebd-plan --help
 golden 'trace --help' trace-help.txt pipebd-trace --help
 
+# No default is shown that is refused, or where there is none.
+shown_defaults() {
+    local tool
+    for tool in plan sim trace plot 'run train' 'run profile' 'run validate' 'run choose' 'run describe'; do
+        # shellcheck disable=SC2086
+        [ ! -x "$PIPEBD_BIN/pipebd-${tool%% *}" ] || pipebd-$tool --help || return 1
+    done > "$WORK/.out"
+    ! grep -E 'default (-|unknown|pipedream)' "$WORK/.out"
+}
+ok '--help shows only defaults that hold' shown_defaults
+
 same_twice() { cmp <("$@") <("$@"); }
 ok 'the same input gives the same bytes' same_twice pipebd-plan --format json "$traces/mobilenet-cpu.json"
 

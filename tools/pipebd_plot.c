@@ -18,7 +18,7 @@ static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", 
 
 typedef struct {
     const char *output, *script, *command;
-    double      from_us, to_us;
+    double      from_us, to_us;          /* where they are not given: -1, once the command line is checked */
     int         metric;
 } Settings;
 
@@ -29,10 +29,19 @@ static int find_kind(const char *name, Kind *out)
     return -1;
 }
 
+static bool is_page(const char *path)
+{
+    size_t length = strlen(path);
+
+    return strcmp(path, "-") == 0 || (length > 5 && strcmp(path + length - 5, ".html") == 0);
+}
+
 /* What a kind's -o has to be. */
 static int check_output(Kind kind, const Settings *s, Error *err)
 {
     if (kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
+    if (kind == KIND_REPORT && !is_page(s->output))
+        return error_set(err, "%s: a report is a page, expected a name that ends in .html", s->output);
     if (kind == KIND_PAPER && !s->output) return error_set(err, "expected -o FOLDER");
     if (kind >= KIND_REPORT && s->script)
         return error_set(err, "--script: no effect on %s, which gnuplot does not draw", kinds[kind]);
@@ -60,6 +69,12 @@ static int check(const Option *table, const Settings *s, const Operands *operand
     if (option_given(table, "from") && option_given(table, "to") && s->from_us >= s->to_us)
         return error_set(err, "--to: %g is not after --from, %g", s->to_us, s->from_us);
     return 0;
+}
+
+static void open_window(const Option *table, Settings *s)
+{
+    if (!option_given(table, "from")) s->from_us = -1;
+    if (!option_given(table, "to")) s->to_us = -1;
 }
 
 static int draw(Plot *plot, Kind kind, const char *const *paths, int count, const Settings *s, Error *err)
@@ -124,9 +139,9 @@ static int run(Kind kind, const Operands *operands, const Settings *s, Error *er
 int main(int argc, char **argv)
 {
     static const char *const metrics[] = {"epoch_s", "speedup", "utilisation", "peak_memory_bytes", NULL};
-    Settings s = {.from_us = -1, .to_us = -1};
+    Settings s = {0};
     Option   table[] = {
-        {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf; a report: FILE.html.", &s.output, 0, 0, NULL, false},
+        {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf; a report: FILE.html; paper: a folder.", &s.output, 0, 0, NULL, false},
         {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it (without -o: KIND.svg), instead of drawing.",
          &s.script, 0, 0, NULL, false},
         {"from", 0, OPTION_NUMBER, "US", "Gantt: from this time on.", &s.from_us, 0, 0, NULL, false},
@@ -156,6 +171,7 @@ int main(int argc, char **argv)
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
     if (check(table, &s, &operands, &kind, &err) != 0) goto usage;
+    open_window(table, &s);
     text_command(&command, argc, argv);
     s.command = text_string(&command);
     int rc = text_failed(&command) ? error_no_memory(&err) : run(kind, &operands, &s, &err);

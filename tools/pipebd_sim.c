@@ -147,6 +147,8 @@ static int check_options(const Option *table, const Settings *s, unsigned schedu
     if (!s->plan && search_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0) return -1;
     if (s->timeline && (s->varies.count || many))
         return error_set(err, "--timeline: shows one run, expected one schedule and no --vary");
+    if (s->jitter && s->format == FORMAT_CSV && !s->varies.count)
+        return error_set(err, "--jitter: no effect with --format csv of one run, a row a device (json and table show it)");
     if (s->format == FORMAT_JSON && !s->varies.count && many)
         return error_set(err, "--format json: holds one run, expected one schedule (csv holds several)");
     if (s->output && s->timeline && strcmp(s->output, s->timeline) == 0)

@@ -173,6 +173,7 @@ static int import(const char *path, Settings *s, Error *err)
         s->import.student.name = s->student;
         s->import.student.text = student;
     }
+    if (!s->import.device) s->import.device = "unknown";
     if (!s->import.name) s->import.name = name = name_of(path);
     if (!s->import.name) { error_no_memory(err); goto done; }
     if (import_trace(&trace, import_format(s->from), &file, &s->import, err) != 0) goto done;
@@ -191,10 +192,11 @@ static int check_import(const Option *table, const Settings *s, Error *err)
     static const char *const needed[] = {"from", "output", "batch", "samples"};
     static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes"};
 
-    for (; table->name; table++) {
+    for (const Option *option = table; option->name; option++)
         for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-            if (strcmp(table->name, needed[i]) == 0 && !table->given)
-                return error_set(err, "import: expected --%s %s, see --help", table->name, table->value_name);
+            if (strcmp(option->name, needed[i]) == 0 && !option->given)
+                return error_set(err, "import: expected --%s %s, see --help", option->name, option->value_name);
+    for (; table->name; table++) {
         for (size_t i = 0; i < sizeof some / sizeof *some; i++)
             if (strcmp(table->name, some[i]) == 0 && table->given && !import_takes(import_format(s->from), table->name))
                 return error_set(err, "--%s: no effect with --from %s", table->name, import_format(s->from)->name);
@@ -265,7 +267,7 @@ static const char epilogue[] =
 
 int main(int argc, char **argv)
 {
-    Settings s = {.import = {.device = "unknown"}, .model = {.prefetch = 2}};
+    Settings s = {.from = NO_CHOICE, .model = {.prefetch = 2}};
     Option   table[] = {
         {"from", 0, OPTION_CHOICE, "pipedream|pipe-bd-log", "import: the format of FILE.", &s.from, 0, 0,
          import_format_names, false},
@@ -277,7 +279,7 @@ int main(int argc, char **argv)
          false},
         {"devices", 0, OPTION_INTEGER, "N", "Devices of the cluster (import: as many as profiled, or 1).",
          &s.import.devices, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"device", 0, OPTION_STRING, "NAME", "import: what device was profiled; model: its name or file (traces/devices).", &s.import.device, 0, 0, NULL, false},
+        {"device", 0, OPTION_STRING, "NAME", "import: what device was profiled (unknown); model: its name or file (traces/devices).", &s.import.device, 0, 0, NULL, false},
         {"name", 0, OPTION_STRING, "NAME", "Name of the trace (import: FILE's; model: WORKLOAD-DEVICE).", &s.import.name, 0, 0, NULL, false},
         {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled; model: date to write (none).", &s.import.date, 0, 0, NULL, false},
         {"student", 0, OPTION_STRING, "FILE", "pipedream: the student's profile.", &s.student, 0, 0, NULL, false},

@@ -31,8 +31,8 @@ typedef struct {
     {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL, false},              \
     {"nccl", 0, OPTION_FLAG, NULL, "NCCL moves between cards, not copies between peers.", &(m).nccl, 0, 0,      \
      NULL, false},                                                                                              \
-    {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16.", &(m).precision, 0, 0,     \
-     NULL, false},                                                                                              \
+    {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16; by default fp32.",          \
+     &(m).precision, 0, 0, NULL, false},                                                                        \
     {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER, instead of the "  \
      "workload's.", &(m).data, 0, 0, NULL, false},                                                              \
     {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, instead of the workload's.", &(m).teacher, 0, \
@@ -44,8 +44,10 @@ typedef struct {
     {"seed", 0, OPTION_INTEGER, "N", "Of weights, sample order and paths.", &(m).seed, 0, 0, NULL, false},      \
     {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.", &(m).queue_depth, 1, 1024,    \
      NULL, false},                                                                                              \
-    {"lanes", 0, OPTION_INTEGER, "N", "Threads of the loader.", &(m).lanes, 1, 1024, NULL, false},              \
-    {"prefetch", 0, OPTION_INTEGER, "N", "Loads ahead of a device; 0: a device loads its rows itself.",         \
+    {"lanes", 0, OPTION_INTEGER, "N", "Threads of the loader; by default the cores that devices leave.",          \
+     &(m).lanes, 1, 1024, NULL, false},                                                                         \
+    {"prefetch", 0, OPTION_INTEGER, "N", "Loads ahead of a device; 0: a device loads its rows itself. By "       \
+     "default 2 with --lanes, or where devices leave cores, else 0.",                                           \
      &(m).prefetch, 0, 1024, NULL, false}
 
 typedef struct {
