@@ -205,7 +205,10 @@ static int write_facts(Tensors *tensors, const CheckpointFacts *facts, Error *er
     if (note_printf(tensors, err, "blocks", "%d", facts->blocks) != 0) return -1;
     for (int i = 0; i < FACT_COUNT; i++)
         if (note_printf(tensors, err, FACTS[i].key, "%" PRId64, *fact(facts, i)) != 0) return -1;
-    return 0;
+    return note_printf(tensors, err, "teacher", "%016" PRIx64, facts->teacher) == 0
+           && note_printf(tensors, err, "student", "%016" PRIx64, facts->student) == 0
+           && note_printf(tensors, err, "samples", "%" PRId64, facts->samples) == 0
+           && note_printf(tensors, err, "data", "%s", facts->data) == 0 ? 0 : -1;
 }
 
 /* 16 hexadecimal digits. */
@@ -221,6 +224,21 @@ static bool parse_hash(uint64_t *out, const char *text)
 static int missing(const char *path, const char *key, Error *err)
 {
     return error_set(err, "%s: its note \"%s\" is missing or not a number of a checkpoint", path, key);
+}
+
+/* What the run learned from; absent in files of before. */
+static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
+{
+    const char *teacher = tensors_note(tensors, "teacher"), *student = tensors_note(tensors, "student"), *samples = tensors_note(tensors, "samples"),
+               *data = tensors_note(tensors, "data"), *end;
+
+    facts->teacher = facts->student = 0;
+    facts->samples = 0;
+    if (teacher && !parse_hash(&facts->teacher, teacher)) return missing(path, "teacher", err);
+    if (student && !parse_hash(&facts->student, student)) return missing(path, "student", err);
+    if (samples && (!parse_number(&facts->samples, samples, &end) || *end)) return missing(path, "samples", err);
+    snprintf(facts->data, sizeof facts->data, "%s", data ? data : "");
+    return 0;
 }
 
 static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
@@ -240,6 +258,7 @@ static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char
     const char *text = tensors_note(tensors, "blocks");
     if (!text || !parse_number(&blocks, text, &end) || *end || blocks > INT_MAX) return missing(path, "blocks", err);
     facts->blocks = (int)blocks;
+    if (read_sources(facts, tensors, path, err) != 0) return -1;
     for (int b = 0; b < facts->blocks; b++)
         if (checkpoint_step(tensors, b) < 0) return error_set(err, "%s: the step of block %d is no number", path, b);
     return 0;
@@ -256,6 +275,15 @@ int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *ru
         if (*fact(checkpoint, i) != *fact(run, i))
             return error_set(err, "the checkpoint's run differs in %s: %" PRId64 ", and this one's %" PRId64,
                              FACTS[i].meaning, *fact(checkpoint, i), *fact(run, i));
+    if (checkpoint->data[0] && strcmp(checkpoint->data, run->data) != 0)
+        return error_set(err, "the checkpoint's run learned from %s, and this one from %s: see --data", checkpoint->data, run->data);
+    if (checkpoint->samples && checkpoint->samples != run->samples)
+        return error_set(err, "the checkpoint's run had %" PRId64 " samples, and this one has %" PRId64 ": see --data",
+                         checkpoint->samples, run->samples);
+    if (checkpoint->teacher && checkpoint->teacher != run->teacher)
+        return error_set(err, "the checkpoint's run had another teacher: see --teacher");
+    if (checkpoint->teacher && checkpoint->student != run->student)
+        return error_set(err, "the checkpoint's run began with other students: see --student");
     return 0;
 }
 

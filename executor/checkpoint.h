@@ -22,6 +22,10 @@ typedef struct {
     uint64_t seed;
     int64_t  batch, steps_per_epoch, total_steps;
     int      blocks;
+    uint64_t teacher;        /* hash of its weights; 0: not known (files of before have none of these four) */
+    uint64_t student;        /* hash of the weights that the students began with */
+    int64_t  samples;        /* of the data; 0: not known */
+    char     data[32];       /* the kind of its source, "images"; "": not known */
 } CheckpointFacts;
 
 /* A checkpoint of blocks' states, written as number sequence of the folder (which is there).

@@ -19,7 +19,8 @@
 #include "executor/collector.h"
 
 static const CheckpointFacts facts = {.workload = 0xFEDCBA9876543210u, .seed = UINT64_MAX, .batch = 64,
-                                      .steps_per_epoch = 22, .total_steps = 1000, .blocks = 3};
+                                      .steps_per_epoch = 22, .total_steps = 1000, .blocks = 3,
+                                      .teacher = 7, .student = 8, .samples = 1400, .data = "images"};
 
 static void ok(int rc, const Error *err)
 {
@@ -235,6 +236,25 @@ static void runs_that_differ_may_not_go_on(void **state)
     run.workload++;
     assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
     assert_string_equal(err.text, "the checkpoint is of another workload");
+    run = facts;
+    strcpy(run.data, "digits");
+    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
+    assert_string_equal(err.text, "the checkpoint's run learned from images, and this one from digits: see --data");
+    run = facts;
+    run.samples = 1399;
+    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
+    assert_string_equal(err.text, "the checkpoint's run had 1400 samples, and this one has 1399: see --data");
+    run = facts;
+    run.teacher++;
+    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
+    assert_string_equal(err.text, "the checkpoint's run had another teacher: see --teacher");
+    run = facts;
+    run.student++;
+    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
+    assert_string_equal(err.text, "the checkpoint's run began with other students: see --student");
+    CheckpointFacts before = facts;      /* a file that does not say what it learned from */
+    before.teacher = before.student = 0, before.samples = 0, before.data[0] = '\0';
+    assert_int_equal(checkpoint_fits(&before, &facts, &err), 0);
 }
 
 /* ---- folders --------------------------------------------------------------------------- */

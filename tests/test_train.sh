@@ -147,6 +147,25 @@ kept() {
 }
 ok 'a checkpoint is not written over, and not read by another run' kept
 
+from_other_data() { train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" --resume "$@" 2>&1 > /dev/null | grep -F -- "$text"; }
+text='learned from digits, and this one from synthetic: see --data' ok 'a checkpoint of other data' from_other_data --data synthetic
+text='had another teacher: see --teacher' ok 'a checkpoint of another teacher' from_other_data --teacher "$WORK/dpu.safetensors"
+text='began with other students: see --student' ok 'a checkpoint of other students' from_other_data --student "$WORK/dpu.safetensors"
+
+# Where one run ends another begins.
+goes_on() {
+    train --schedule dpu --devices cpu:2 2> /dev/null > first.txt && cp "$out" first.st || return 1
+    train --schedule dpu --devices cpu:2 --student first.st 2> /dev/null > second.txt || return 1
+    after=$(sed -n 's/^accuracy:.*, after \([0-9.]*\) %.*/\1/p' first.txt)
+    [ -n "$after" ] && grep -F "student before $after %" second.txt && ! same first.st "$out"
+}
+ok 'students begin where others ended' goes_on
+no_students() {
+    train --schedule dpu --devices cpu:2 --student "$PIPEBD_ROOT/tests/fixtures/tensors/good/no-tensors.safetensors" 2> "$WORK/.err"
+    [ $? -eq 1 ] && grep -F 'students of 0 blocks, expected all 6' "$WORK/.err"
+}
+ok 'a file of no students' no_students
+
 all_samples() { train --schedule dpu --devices cpu:2 --batch 1437; }
 ok 'a batch of all samples' all_samples
 settings() { train --schedule dpu --devices cpu:2 2>&1 > /dev/null | tee "$WORK/.err"; ! grep '^  replan' "$WORK/.err"; }

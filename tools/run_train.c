@@ -30,7 +30,7 @@ enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
 enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 
 typedef struct {
-    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *checkpoint, *timeline, *output,
+    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *student, *checkpoint, *timeline, *output,
                *log;
     int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, timeout,
                 log_every;
@@ -82,6 +82,11 @@ static void say(const Train *t, const char *format, ...)
     va_end(arguments);
 }
 
+static const char *data_source(const Train *t)
+{
+    return t->settings->data ? t->settings->data : t->workload->data ? t->workload->data : "synthetic";
+}
+
 static int open_plan(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -115,7 +120,7 @@ static int open_program(Train *t, Error *err)
 static int open_data(Train *t, Error *err)
 {
     const Settings *s = t->settings;
-    const char     *source = s->data ? s->data : t->workload->data ? t->workload->data : "synthetic";
+    const char     *source = data_source(t);
 
     if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
     if (run_check_batch(t->workload->batch, t->data, source, err) != 0) return -1;
@@ -154,25 +159,31 @@ static int check_statistics(const Train *t, Error *err)
     return 0;
 }
 
+/* NULL, as where weights are drawn, is the same for all. */
+static uint64_t weights_hash(const Tensors *weights)
+{
+    uint64_t hash = HASH_START;
+
+    for (int i = 0; weights && i < tensors_count(weights); i++) {
+        const Tensor *tensor = tensors_at(weights, i);
+        hash = hash_bytes(hash, tensor->values, (size_t)tensor->count * sizeof *tensor->values);
+    }
+    return hash;
+}
+
 /* What must be the same in all ranks, in words and numbers. */
 static int check_ranks(const Train *t, Error *err)
 {
     const Settings *s = t->settings;
-    const char     *data = s->data ? s->data : t->workload->data ? t->workload->data : "synthetic";
     Text            facts = {0}, plan = {0};
-    uint64_t        teacher = HASH_START;
 
-    for (int i = 0; t->teacher && i < tensors_count(t->teacher); i++) {
-        const Tensor *tensor = tensors_at(t->teacher, i);
-        teacher = hash_bytes(teacher, tensor->values, (size_t)tensor->count * sizeof *tensor->values);
-    }
     plan_text(t->plan, &plan);
     text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\nhash of the plan\t%016" PRIx64
                 "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
                 "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
                 "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n", PIPEBD_VERSION, t->workload->hash,
-                hash_bytes(HASH_START, text_string(&plan), plan.length), teacher,
-                precision_name(t->devices.precision), s->nccl ? "yes" : "no", data, data_count(t->data),
+                hash_bytes(HASH_START, text_string(&plan), plan.length), weights_hash(t->teacher),
+                precision_name(t->devices.precision), s->nccl ? "yes" : "no", data_source(t), data_count(t->data),
                 t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
                 s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no", s->replan ? "yes" : "no");
     int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
@@ -218,16 +229,44 @@ static int resume(Tensors **out, int64_t *sequence, const Train *t, const Checkp
     return tensors_put(t->student, *out, err);
 }
 
+/* The students of a file that train or choose wrote: all blocks, from step 0 on, without momentum. */
+static int open_student(Train *t, Error *err)
+{
+    const Settings *s = t->settings;
+    Tensors        *from = NULL;
+    int             rc = 0, blocks = 0;
+
+    if (tensors_new(&t->student, err) != 0) return -1;
+    if (!s->student || !run_world_speaks(t->world)) return 0;
+    if (tensors_read(&from, s->student, err) != 0) return -1;
+    for (int b = 0; b < t->workload->block_count; b++) {
+        bool any = false;
+        for (int i = 0; rc == 0 && i < tensors_count(from); i++) {
+            const Tensor *tensor = tensors_at(from, i);
+            if (checkpoint_block(tensor->name) != b || strncmp(tensor->name, "momentum.", 9) == 0) continue;
+            any = true;
+            rc = tensors_put_one(t->student, tensor, err);
+        }
+        blocks += any;
+    }
+    tensors_free(from);
+    if (rc == 0 && blocks < t->workload->block_count)
+        rc = error_set(err, "%s: students of %d blocks, expected all %d", s->student, blocks, t->workload->block_count);
+    return rc;
+}
+
 static int open_checkpoint(Train *t, Error *err)
 {
     const Settings *s = t->settings;
     CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed, .batch = t->workload->batch,
                              .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps,
-                             .blocks = t->workload->block_count};
+                             .blocks = t->workload->block_count, .teacher = weights_hash(t->teacher),
+                             .student = weights_hash(t->student), .samples = data_count(t->data)};
     Tensors        *from = NULL;
     int64_t         sequence = 0;
 
     if (!s->checkpoint || !run_world_speaks(t->world)) return 0;
+    snprintf(facts.data, sizeof facts.data, "%.*s", (int)strcspn(data_source(t), ":"), data_source(t));
     int rc = s->resume ? resume(&from, &sequence, t, &facts, err) : 0;
     if (rc == 0) rc = collector_open(&t->collector, s->checkpoint, &facts, from, sequence, err);
     tensors_free(from);
@@ -316,8 +355,8 @@ static int open_all(Train *t, Error *err)
     run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes, &t->prefetch);
     if (!s->lanes) t->lanes = run_world_lanes(t->world, &t->devices, t->lanes);
     if (check_ranks(t, err) != 0) return -1;
-    if (tensors_new(&t->student, err) != 0 || open_checkpoint(t, err) != 0) return -1;
-    if (s->resume && share_student(t, err) != 0) return -1;
+    if (open_student(t, err) != 0 || open_checkpoint(t, err) != 0) return -1;
+    if ((s->resume || s->student) && share_student(t, err) != 0) return -1;
     return open_watch(t, err);
 }
 
@@ -754,6 +793,8 @@ int run_train(int argc, char **argv)
         {"epochs", 0, OPTION_INTEGER, "N", "Epochs that every block is trained.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},
         {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the workload's.", &s.batch, 1, (int64_t)1 << 24, NULL, false},
         {"seed", 0, OPTION_INTEGER, "S", "Of weights, sample order, augmentation and paths.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"student", 0, OPTION_STRING, "FILE", "Weights that the students begin with, as train or choose wrote them; by default drawn.",
+         &s.student, 0, 0, NULL, false},
         {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, safetensors; by default the workload's.",
          &s.teacher, 0, 0, NULL, false},
         {"sync-batchnorm", 0, OPTION_FLAG, NULL, "Batch statistics over all devices of a block, not each one's own.",
