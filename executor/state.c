@@ -25,6 +25,15 @@ static void dims_text(char *out, size_t size, int rank, const int64_t *dim)
         length += (size_t)snprintf(out + length, size - length, "[%" PRId64 "]", dim[i]);
 }
 
+int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err)
+{
+    const char *dtype;
+
+    *out = tensors_find(tensors, name);
+    if (*out || !(dtype = tensors_passed_over(tensors, name))) return 0;
+    return error_set(err, "tensor %s is of type %s, expected F32, F16 or BF16", name, dtype);
+}
+
 /* The tensor for a parameter: *out NULL when there is none, refused when it has another shape. */
 static int find(Tensor **out, const Tensors *tensors, const char *prefix, int block,
                 const NetParameter *parameter, Error *err)
@@ -33,7 +42,8 @@ static int find(Tensor **out, const Tensors *tensors, const char *prefix, int bl
     Tensor *tensor;
 
     name_of(name, prefix, block, parameter);
-    *out = tensor = tensors_find(tensors, name);
+    if (state_find(out, tensors, name, err) != 0) return -1;
+    tensor = *out;
     if (!tensor) return 0;
     bool same = tensor->rank == parameter->rank;
     for (int i = 0; same && i < tensor->rank; i++) same = tensor->dim[i] == parameter->dim[i];
@@ -49,7 +59,7 @@ static bool has_any(const Net *net, int block, const Tensors *tensors)
 
     for (int i = 0; i < net_parameter_count(net); i++) {
         name_of(name, "", block, net_parameter(net, i));
-        if (tensors_find(tensors, name)) return true;
+        if (tensors_find(tensors, name) || tensors_passed_over(tensors, name)) return true;
     }
     return false;
 }

@@ -11,6 +11,9 @@
 #include "executor/tensors.h"
 #include "kernels/net.h"
 
+/* The tensor of a name: *out is NULL when there is none. One of a type that is not read is refused. */
+int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err);
+
 /* A teacher's block from tensors; all of them must be there with the right shapes. NULL:
  * from the seed. */
 int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err);

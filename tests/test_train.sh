@@ -53,6 +53,11 @@ refuses 1 'of synthetic ones, too' 'a batch of 1438 is more than the 1437 sample
     --schedule dpu --devices cpu:2 --batch 1438 --data synthetic
 refuses 1 'data that does not fit' 'images are 3 x 32 x 32' --schedule dpu --devices cpu:2 --data cifar10:nothere
 refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
+# edit NAME EDIT...: the digits' teacher, changed.
+edit() { "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/edit_weights.py" "$PIPEBD_ROOT/workloads/digits-teacher.safetensors" "$WORK/$1" "${@:2}"; }
+edit double.safetensors blocks.0.0.weight:f64
+refuses 1 'a weight of a type that is not read' 'tensor blocks.0.0.weight is of type F64, expected F32, F16 or BF16' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/double.safetensors"
 refuses 2 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
 refuses 2 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
 refuses 2 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
@@ -130,6 +135,9 @@ trained 'a plan' --plan "$WORK/plan.json"
 ok 'the plan gives the students of dpu' same "$WORK/dpu.safetensors" "$out"
 trained 'with lanes that load ahead' --plan "$WORK/plan.json" --lanes 1 --prefetch 3
 ok 'which changes nothing' same "$WORK/dpu.safetensors" "$out"
+edit counted.safetensors blocks.0.1.num_batches_tracked:add blocks.1.1.num_batches_tracked:add
+trained "a teacher with PyTorch's counts of batches" --schedule dpu --devices cpu:2 --teacher "$WORK/counted.safetensors"
+ok 'which are passed over' same "$WORK/dpu.safetensors" "$out"
 differ() { ! same "$1" "$2"; }
 trained 'another seed' --plan "$WORK/plan.json" --seed 2
 ok 'which changes everything' differ "$WORK/dpu.safetensors" "$out"
