@@ -58,6 +58,15 @@ edit() { "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/edit_weights.py" "$PIPEBD_ROOT
 edit double.safetensors blocks.0.0.weight:f64
 refuses 1 'a weight of a type that is not read' 'tensor blocks.0.0.weight is of type F64, expected F32, F16 or BF16' \
     --schedule dpu --devices cpu:2 --teacher "$WORK/double.safetensors"
+edit nan.safetensors blocks.0.3.weight=nan
+refuses 1 'a teacher with a number that is none' 'nan.safetensors: tensor blocks.0.3.weight has a number that is not finite' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/nan.safetensors"
+edit infinite.safetensors blocks.1.1.running_var=inf
+refuses 1 'an infinite one' 'infinite.safetensors: tensor blocks.1.1.running_var has a number that is not finite' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/infinite.safetensors"
+edit below.safetensors blocks.0.1.running_var=-0.5
+refuses 1 'a variance below 0' 'below.safetensors: tensor blocks.0.1.running_var has a variance below 0' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/below.safetensors"
 refuses 2 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
 refuses 2 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
 refuses 2 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl

@@ -127,7 +127,7 @@ static int open_teacher(Train *t, Error *err)
 {
     const char *path = t->settings->teacher ? t->settings->teacher : t->workload->teacher_weights;
 
-    if (path) return tensors_read(&t->teacher, path, err) == 0 ? 0 : -1;
+    if (path) return run_read_weights(&t->teacher, path, err);
     say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
     return 0;
 }
