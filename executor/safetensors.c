@@ -68,7 +68,7 @@ static int source_open(Source *out, const char *path, Error *err)
 {
     struct stat info;
 
-    *out = (Source){.name = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
+    *out = (Source){.name = path, .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};      /* waits for no pipe */
     if (out->fd < 0) return error_set(err, "%s: cannot open: %s", path, strerror(errno));
     if (fstat(out->fd, &info) != 0) return error_set(err, "%s: cannot read: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file, expected safetensors", path);

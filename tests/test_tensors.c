@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/rng.h"
@@ -332,6 +333,13 @@ static void what_is_no_file_is_refused(void **state)
     assert_int_equal(tensors_read(&tensors, "/dev/null", &err), -1);
     assert_string_equal(err.text, "/dev/null: is no regular file, expected safetensors");
     assert_int_equal(tensors_read(&tensors, "/", &err), -1);
+
+    char *folder = temp_make(), *pipe = format_text("%s/pipe", folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(tensors_read(&tensors, pipe, &err), -1);        /* at once */
+    assert_non_null(strstr(err.text, "/pipe: is no regular file, expected safetensors"));
+    free(pipe);
+    temp_remove(folder);
 }
 
 /* A limit on the size of files stands for a full disk: what was there stays. */
