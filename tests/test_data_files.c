@@ -214,6 +214,17 @@ static void cifar_files_that_are_wrong_are_refused(void **state)
     temp_remove(folder);
 }
 
+typedef struct { int count; char why[2][ERROR_MAX_TEXT]; } Told;
+
+static void hear(void *context, int64_t before, const char *why)
+{
+    Told *told = context;
+
+    assert_in_range(told->count, 0, 1);
+    assert_int_equal(before, told->count);
+    snprintf(told->why[told->count++], ERROR_MAX_TEXT, "%s", why);
+}
+
 /* Samples 2 (label 200) and 14 (cut short) are replaced by 3 and, around the end, 0. */
 static void damaged_samples_are_skipped_if_allowed(void **state)
 {
@@ -231,11 +242,16 @@ static void damaged_samples_are_skipped_if_allowed(void **state)
 
     Data *data = open_cifar(folder, DATA_TRAIN, 2);
     assert_int_equal(data_count(data), 15);
+    Told told = {0};
+    data_tell_skipped(data, hear, &told);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(load_ok(data, 2, 0, 0, out), 3);
         assert_int_equal(load_ok(data, 14, 0, 0, out), 0);
     }
     assert_int_equal(data_skipped(data), 2);
+    assert_int_equal(told.count, 2);
+    assert_non_null(strstr(told.why[0], "data_batch_2.bin: sample 1 has the label 200, expected 0 to 9"));
+    assert_non_null(strstr(told.why[1], "data_batch_5.bin: sample 4 is cut short"));
     data_free(data);
 
     data = open_cifar(folder, DATA_TRAIN, 1);

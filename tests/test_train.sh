@@ -152,6 +152,48 @@ trained 'another seed' --plan "$WORK/plan.json" --seed 2
 ok 'which changes everything' differ "$WORK/dpu.safetensors" "$out"
 trained 'with common statistics' --schedule dp --devices cpu:2 --sync-batchnorm
 
+# A CIFAR folder with samples that have no label: 23 for training, one held out.
+cat > "$WORK/cifar.json" <<'J'
+{"format": "pipebd-workload", "version": 1, "name": "cifar",
+ "input": {"channels": 3, "height": 32, "width": 32}, "classes": 10, "batch": 10, "samples": 50,
+ "training": {"learning_rate": 0.01}, "blocks": [
+  {"name": "b0", "loss": "mse", "teacher": [{"layer": "avgpool", "global": true}, {"layer": "linear", "out": 10}],
+   "student": [{"layer": "avgpool", "global": true}, {"layer": "linear", "out": 10}]}]}
+J
+"${PYTHON:-python3}" - "$WORK" <<'P'
+import sys
+good, bad = bytes([1]) + bytes(3072), bytes([99]) + bytes(3072)
+parts = {f"data_batch_{i}": [good] * 10 for i in range(1, 6)}
+parts["data_batch_1"] = [good] + [bad] * 9
+parts["data_batch_2"] = parts["data_batch_3"] = [good] * 3 + [bad] * 7
+parts["test_batch"] = [good, bad, good]
+for name, samples in parts.items():
+    open(f"{sys.argv[1]}/{name}.bin", "wb").write(b"".join(samples))
+P
+skips() {
+    pipebd-run train --workload "$WORK/cifar.json" --data "cifar10:$WORK" --schedule dp --devices cpu:1 --epochs 3 \
+        --skip-bad "$@" -o "$WORK/cifar.safetensors" > "$WORK/.out" 2> "$WORK/.err"
+}
+names_skipped() {
+    skips 23
+    local status=$?
+    cat "$WORK/.out" "$WORK/.err"
+    [ $status -eq 0 ] && [ "$(grep -c '^training part: .*: skipped$' "$WORK/.err")" -eq 20 ] \
+        && [ "$(grep '^training part: ' "$WORK/.err" | sort -u | wc -l)" -eq 21 ] \
+        && grep -qx 'training part: 20 samples were skipped, more are only counted' "$WORK/.err" \
+        && grep -qx "validation part: $WORK/test_batch.bin: sample 1 .*: skipped" "$WORK/.err" \
+        && grep -qx '23 damaged samples were replaced by others' "$WORK/.out" \
+        && grep -qx '1 damaged samples of the validation part were replaced by others' "$WORK/.out"
+}
+ok 'damaged samples that are skipped are named' names_skipped
+too_many() {
+    skips 22
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && [ "$(grep -c '^training part: .*: skipped$' "$WORK/.err")" -eq 20 ] \
+        && [[ $(tail -n 1 "$WORK/.err") == *'more damaged samples than the 22 that may be skipped; one more: '* ]]
+}
+ok 'one more than allowed is an error, which comes last' too_many
 kept() {
     train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" > /dev/null 2>&1 || return 1
     rm -f "$out"
