@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "executor/state.h"
+
 static const char FORMAT[] = "pipebd-checkpoint";
 static const char VERSION[] = "1";
 
@@ -316,7 +318,7 @@ done:
 int checkpoint_read(Tensors **out, CheckpointFacts *facts, const char *path, Error *err)
 {
     if (tensors_read_sealed(out, path, err) != 0) return -1;
-    if (read_facts(facts, *out, path, err) == 0) return 0;
+    if (read_facts(facts, *out, path, err) == 0 && state_check(*out, path, err) == 0) return 0;
     tensors_free(*out);
     *out = NULL;
     return -1;

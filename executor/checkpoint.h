@@ -33,7 +33,7 @@ typedef struct {
 int checkpoint_write(const char *folder, int64_t sequence, const CheckpointFacts *facts,
                      const Tensors *const *block, Error *err);
 
-/* One file. Refuses a damaged byte anywhere. */
+/* One file. Refuses a damaged byte anywhere, and values that state_check() refuses. */
 int checkpoint_read(Tensors **out, CheckpointFacts *facts, const char *path, Error *err);
 
 /* The newest that is complete; damaged ones are skipped, with a line each to warnings.

@@ -174,11 +174,11 @@ static int move_layer(Tensors *out, const Tensors *student, int b, const LayerOr
 {
     static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
     char    name[160];
-    Tensor *fresh;
+    Tensor *old, *fresh;
 
     for (int i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "blocks.%d.%s.%s", b, origin->origin, parts[i]);
-        const Tensor *old = tensors_find(student, name);
+        if (state_find(&old, student, name, err) != 0) return -1;
         if (!old) continue;
         snprintf(name, sizeof name, "blocks.%d.%s.%s", b, origin->name, parts[i]);
         if (tensors_add(out, name, old->rank, old->dim, &fresh, err) != 0) return -1;

@@ -18,6 +18,8 @@ struct Data {
     int64_t           count, elements, skip_bad;
     atomic_uchar     *bad;           /* [count] of BAD_... */
     _Atomic int64_t   skipped;
+    DataTell         *tell;          /* NULL: nobody is told */
+    void             *context;
 };
 
 /* ---- opening -------------------------------------------------------------- */
@@ -101,6 +103,12 @@ int64_t data_elements(const Data *data)
     return data->elements;
 }
 
+void data_tell_skipped(Data *data, DataTell *tell, void *context)
+{
+    data->tell = tell;
+    data->context = context;
+}
+
 int64_t data_skipped(const Data *data)
 {
     return atomic_load(&data->skipped);
@@ -108,14 +116,18 @@ int64_t data_skipped(const Data *data)
 
 /* ---- loading -------------------------------------------------------------- */
 
-/* Counts sample i as damaged, once. Fails, now and for this sample ever after, when that is
+/* Counts sample i as damaged, and tells of it, once. err: what is wrong with it. Fails, now and for this sample ever after, when that is
  * one more than may be skipped. */
 static int skip(Data *data, int64_t i, Error *err)
 {
     unsigned char known = BAD_NOT_KNOWN;
 
     if (atomic_compare_exchange_strong(&data->bad[i], &known, BAD_SKIPPED)) {
-        if (atomic_fetch_add(&data->skipped, 1) < data->skip_bad) return 0;
+        int64_t before = atomic_fetch_add(&data->skipped, 1);
+        if (before < data->skip_bad) {
+            if (data->tell) data->tell(data->context, before, err->text);
+            return 0;
+        }
         atomic_fetch_sub(&data->skipped, 1);
         atomic_store(&data->bad[i], BAD_REFUSED);
     } else if (known == BAD_SKIPPED) {

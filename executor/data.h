@@ -35,6 +35,11 @@ int  data_check_source(const char *source, Error *err);
 
 int64_t data_count(const Data *data);        /* at least 1 */
 int64_t data_elements(const Data *data);     /* floats of a sample */
+/* From now on told of each damaged sample that is skipped, once, by the thread that met it: the number that were
+ * skipped before, and what is wrong with this one. Before data_load(). */
+typedef void DataTell(void *context, int64_t before, const char *why);
+void data_tell_skipped(Data *data, DataTell *tell, void *context);
+
 int64_t data_skipped(const Data *data);      /* damaged samples met so far, each once */
 
 /* Sample 0 <= i < count, augmented for an epoch (training only), normalised, to out:

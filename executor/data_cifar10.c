@@ -57,7 +57,7 @@ static int add_file(Cifar *cifar, const char *folder, const char *name, Error *e
 
     if (asprintf(&file->path, "%s/%s", folder, name) < 0) { file->path = NULL; return error_no_memory(err); }
     cifar->files++;
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    file->fd = open(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);      /* a pipe is not waited for */
     if (file->fd < 0) return error_set(err, "%s: cannot open: %s", file->path, strerror(errno));
     if (fstat(file->fd, &info) != 0) return error_set(err, "%s: cannot read: %s", file->path, strerror(errno));
     if (!S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", file->path);

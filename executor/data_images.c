@@ -239,6 +239,16 @@ static int cut_out(const Cut *cut, const JpegImage *image, float *out, Error *er
     return 0;
 }
 
+/* What is no regular file is not even opened: a pipe would be waited for without end. */
+static int read_image(char **bytes, size_t *length, const char *path, Error *err)
+{
+    struct stat info;
+
+    *bytes = NULL;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", path);
+    return file_read(bytes, length, path, MOST_BYTES, err);
+}
+
 static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged,
                        Error *err)
 {
@@ -249,7 +259,7 @@ static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, flo
     char         *bytes;
     size_t        length;
 
-    int rc = file_read(&bytes, &length, path, MOST_BYTES, err);
+    int rc = read_image(&bytes, &length, path, err);
     if (rc == 0 && (rc = jpeg_decode(&image, bytes, length, choose_crop, &cut, err)) != 0 && !error_is_no_memory(err))
         error_prefix(err, "%s", path);
     if (rc == 0) rc = cut_out(&cut, &image, out, err);

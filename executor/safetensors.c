@@ -68,7 +68,7 @@ static int source_open(Source *out, const char *path, Error *err)
 {
     struct stat info;
 
-    *out = (Source){.name = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
+    *out = (Source){.name = path, .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};      /* waits for no pipe */
     if (out->fd < 0) return error_set(err, "%s: cannot open: %s", path, strerror(errno));
     if (fstat(out->fd, &info) != 0) return error_set(err, "%s: cannot read: %s", path, strerror(errno));
     if (!S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file, expected safetensors", path);
@@ -78,10 +78,16 @@ static int source_open(Source *out, const char *path, Error *err)
 
 /* ---- element types -------------------------------------------------------- */
 
-typedef enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16 } Dtype;
+/* The first three are read; of the others, which are passed over, only the size matters. */
+typedef enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPES_READ } Dtype;
 
-static const char *const DTYPES[] = {"F32", "F16", "BF16", NULL};
-static const int         DTYPE_BYTES[] = {4, 2, 2};
+static const char *const DTYPES[] = {
+    "F32", "F16", "BF16", "F64", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL", "C64",
+    "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4", NULL
+};
+static const int DTYPE_BITS[] = {32, 16, 16, 64, 64, 32, 16, 8, 64, 32, 16, 8, 8, 64, 8, 8, 8, 8, 8, 6, 6, 4};
+
+_Static_assert(sizeof DTYPE_BITS / sizeof *DTYPE_BITS + 1 == sizeof DTYPES / sizeof *DTYPES, "a size for each type");
 
 static float float_of(uint32_t bits)
 {
@@ -155,14 +161,14 @@ static int read_offsets(Place *place, const JsonAt *entry, uint64_t data_bytes, 
     return 0;
 }
 
-/* The length that shape and dtype make; UINT64_MAX: out of range. */
+/* The length that shape and dtype make; UINT64_MAX: out of range, or no whole bytes. */
 static uint64_t expected_bytes(const Place *place)
 {
-    uint64_t bytes = (uint64_t)DTYPE_BYTES[place->dtype];
+    uint64_t bits = (uint64_t)DTYPE_BITS[place->dtype];
 
     for (int i = 0; i < place->rank; i++)
-        if (__builtin_mul_overflow(bytes, (uint64_t)place->dim[i], &bytes)) return UINT64_MAX;
-    return bytes;
+        if (__builtin_mul_overflow(bits, (uint64_t)place->dim[i], &bits)) return UINT64_MAX;
+    return bits % 8 == 0 ? bits / 8 : UINT64_MAX;
 }
 
 static int read_entry(Place *place, const JsonAt *entry, uint64_t data_bytes, Error *err)
@@ -263,6 +269,15 @@ static int read_values(const Source *source, const Place *place, const Tensor *t
     return 0;
 }
 
+static int read_tensor(Tensors *tensors, const Source *source, const Place *place, uint64_t data_at, Error *err)
+{
+    Tensor *tensor;
+
+    if (place->dtype >= DTYPES_READ) return tensors_pass_over(tensors, place->name, DTYPES[place->dtype], err);
+    if (tensors_add(tensors, place->name, place->rank, place->dim, &tensor, err) != 0) return -1;
+    return read_values(source, place, tensor, data_at, err);
+}
+
 /* The JSON document of the header; *length: its bytes. */
 static int get_header(Json **out, uint64_t *length, const Source *source, Error *err)
 {
@@ -294,7 +309,6 @@ static int read_source(Tensors **out, const Source *source, Error *err)
     Json    *doc = NULL;
     Place   *places = NULL;
     Tensors *tensors = NULL;
-    Tensor  *tensor;
 
     if (get_header(&doc, &header_bytes, source, err) != 0) goto done;
     if (tensors_new(&tensors, err) != 0) goto done;
@@ -302,11 +316,8 @@ static int read_source(Tensors **out, const Source *source, Error *err)
     if (read_header(tensors, &places, &count, doc, data_bytes, err) != 0) goto done;
     qsort(places, (size_t)count, sizeof *places, by_offset);
     if (check_cover(source->name, places, count, data_bytes, err) != 0) goto done;
-    for (int i = 0; i < count; i++) {
-        const Place *place = &places[i];
-        if (tensors_add(tensors, place->name, place->rank, place->dim, &tensor, err) != 0) goto done;
-        if (read_values(source, place, tensor, data_at, err) != 0) goto done;
-    }
+    for (int i = 0; i < count; i++)
+        if (read_tensor(tensors, source, &places[i], data_at, err) != 0) goto done;
     *out = tensors; tensors = NULL; rc = 0;
 done:
     tensors_free(tensors);

@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/json.h"
 
 enum { NAME_BYTES = 160 };
 
@@ -25,6 +28,44 @@ static void dims_text(char *out, size_t size, int rank, const int64_t *dim)
         length += (size_t)snprintf(out + length, size - length, "[%" PRId64 "]", dim[i]);
 }
 
+int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err)
+{
+    const char *dtype;
+
+    *out = tensors_find(tensors, name);
+    if (*out || !(dtype = tensors_passed_over(tensors, name))) return 0;
+    return error_set(err, "tensor %s is of type %s, expected F32, F16 or BF16", name, dtype);
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool is_variance(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return starts_with(name, "blocks.") && dot && strcmp(dot, ".running_var") == 0;
+}
+
+int state_check(const Tensors *tensors, const char *path, Error *err)
+{
+    char shown[JSON_SHOWN_BYTES];
+
+    for (int i = 0; i < tensors_count(tensors); i++) {
+        const Tensor *tensor = tensors_at(tensors, i);
+        if (!starts_with(tensor->name, "blocks.") && !starts_with(tensor->name, "momentum.blocks.")) continue;
+        float least = is_variance(tensor->name) ? 0 : -INFINITY;
+        for (int64_t j = 0; j < tensor->count; j++) {
+            if (isfinite(tensor->values[j]) && tensor->values[j] >= least) continue;
+            return error_set(err, "%s: tensor %s has a %s", path, json_shown(shown, tensor->name),
+                             isfinite(tensor->values[j]) ? "variance below 0" : "number that is not finite");
+        }
+    }
+    return 0;
+}
+
 /* The tensor for a parameter: *out NULL when there is none, refused when it has another shape. */
 static int find(Tensor **out, const Tensors *tensors, const char *prefix, int block,
                 const NetParameter *parameter, Error *err)
@@ -33,7 +74,8 @@ static int find(Tensor **out, const Tensors *tensors, const char *prefix, int bl
     Tensor *tensor;
 
     name_of(name, prefix, block, parameter);
-    *out = tensor = tensors_find(tensors, name);
+    if (state_find(out, tensors, name, err) != 0) return -1;
+    tensor = *out;
     if (!tensor) return 0;
     bool same = tensor->rank == parameter->rank;
     for (int i = 0; same && i < tensor->rank; i++) same = tensor->dim[i] == parameter->dim[i];
@@ -49,7 +91,7 @@ static bool has_any(const Net *net, int block, const Tensors *tensors)
 
     for (int i = 0; i < net_parameter_count(net); i++) {
         name_of(name, "", block, net_parameter(net, i));
-        if (tensors_find(tensors, name)) return true;
+        if (tensors_find(tensors, name) || tensors_passed_over(tensors, name)) return true;
     }
     return false;
 }

@@ -11,6 +11,13 @@
 #include "executor/tensors.h"
 #include "kernels/net.h"
 
+/* The tensor of a name: *out is NULL when there is none. One of a type that is not read is refused. */
+int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err);
+
+/* Refuses values that nothing can be computed with: no finite numbers, a running variance below 0. Looks at
+ * what is named as above only. path: of the file, for the message. */
+int state_check(const Tensors *tensors, const char *path, Error *err);
+
 /* A teacher's block from tensors; all of them must be there with the right shapes. NULL:
  * from the seed. */
 int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err);

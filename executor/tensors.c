@@ -7,6 +7,7 @@
 #include "base/hash.h"
 
 typedef struct { char *key, *value; } Note;
+typedef struct { char *name; const char *dtype; } PassedOver;
 
 struct Tensors {
     Tensor **tensor;         /* [count]; each on its own, so that it stays where it is */
@@ -15,6 +16,8 @@ struct Tensors {
     int      slots;          /* a power of two, at least twice count; 0 at first */
     Note    *note;           /* [note_count] */
     int      note_count;
+    PassedOver *passed;      /* [passed_count] */
+    int      passed_count, passed_room;
 };
 
 /* ---- the collection ----------------------------------------------------- */
@@ -41,9 +44,11 @@ void tensors_free(Tensors *tensors)
         free(tensors->note[i].key);
         free(tensors->note[i].value);
     }
+    for (int i = 0; i < tensors->passed_count; i++) free(tensors->passed[i].name);
     free(tensors->tensor);
     free(tensors->slot);
     free(tensors->note);
+    free(tensors->passed);
     free(tensors);
 }
 
@@ -159,6 +164,30 @@ int tensors_count(const Tensors *tensors)
 Tensor *tensors_at(const Tensors *tensors, int i)
 {
     return tensors->tensor[i];
+}
+
+/* ---- what is passed over ------------------------------------------------- */
+
+int tensors_pass_over(Tensors *tensors, const char *name, const char *dtype, Error *err)
+{
+    if (tensors->passed_count == tensors->passed_room) {
+        int         room = 2 * tensors->passed_room + 16;
+        PassedOver *passed = realloc(tensors->passed, (size_t)room * sizeof *passed);
+        if (!passed) return error_no_memory(err);
+        tensors->passed = passed;
+        tensors->passed_room = room;
+    }
+    char *copy = strdup(name);
+    if (!copy) return error_no_memory(err);
+    tensors->passed[tensors->passed_count++] = (PassedOver){copy, dtype};
+    return 0;
+}
+
+const char *tensors_passed_over(const Tensors *tensors, const char *name)
+{
+    for (int i = 0; i < tensors->passed_count; i++)
+        if (strcmp(tensors->passed[i].name, name) == 0) return tensors->passed[i].dtype;
+    return NULL;
 }
 
 /* ---- notes -------------------------------------------------------------- */

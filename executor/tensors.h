@@ -41,6 +41,11 @@ Tensor *tensors_find(const Tensors *tensors, const char *name);
 int     tensors_count(const Tensors *tensors);
 Tensor *tensors_at(const Tensors *tensors, int i);       /* in the order of adding, or of the file */
 
+/* A tensor of a type that is not read: only its name and type are kept, for who asks for it. It is
+ * not among the others, nor copied or written. dtype is borrowed. */
+int         tensors_pass_over(Tensors *tensors, const char *name, const char *dtype, Error *err);
+const char *tensors_passed_over(const Tensors *tensors, const char *name);      /* its type; NULL: none of that name */
+
 /* Metadata: strings by key ("__metadata__" of the format). Setting a key again replaces
  * its value, and invalidates what tensors_note() gave for it. */
 int         tensors_set_note(Tensors *tensors, const char *key, const char *value, Error *err);
@@ -49,8 +54,8 @@ int         tensors_note_count(const Tensors *tensors);
 const char *tensors_note_key(const Tensors *tensors, int i);             /* in the order of setting */
 
 /* safetensors (8 bytes length, JSON header, data, little endian). Reads F32, F16 and BF16
- * (widened); names the tensor when another type, a hole, an overlap, or a truncated file
- * is met. Values may be anything, infinities and NaN too. Writes F32, atomically
+ * (widened), passes over the format's other types; names the tensor when an unknown type, a hole,
+ * an overlap, or a truncated file is met. Values may be anything, infinities and NaN too. Writes F32, atomically
  * (base/file.h), the data at a multiple of 8 bytes.
  *
  * Positions in errors are those of the header's text: "path:1:57: ...". */

@@ -3,6 +3,7 @@
 #include "tests/support.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -284,6 +285,29 @@ static void the_newest_whole_one_is_found(void **state)
     free(damaged);
     free(other);
     free(nowhere);
+    temp_remove(folder);
+}
+
+/* One of a run that went wrong before anybody saw it. */
+static void numbers_that_are_not_finite_are_skipped(void **state)
+{
+    (void)state;
+    char    *folder = temp_make(), *path = format_text("%s/checkpoint-000002-20.safetensors", folder);
+    Tensors *block[3] = {state_of(0, 20), NULL, NULL}, *found;
+    Text     warnings = {0};
+    Error    err = {""};
+
+    write_steps(folder, 1, (int64_t[]){10, 0, 0});
+    tensors_find(block[0], "momentum.blocks.0.0.weight")->values[NUMBERS - 1] = NAN;
+    ok(checkpoint_write(folder, 2, &facts, (const Tensors *const *)block, &err), &err);
+    assert_int_equal(latest(&found, folder, &warnings), 1);
+    char *expected = format_text("%s: tensor momentum.blocks.0.0.weight has a number that is not finite: skipped\n", path);
+    assert_string_equal(text_string(&warnings), expected);
+    tensors_free(found);
+    tensors_free(block[0]);
+    text_free(&warnings);
+    free(expected);
+    free(path);
     temp_remove(folder);
 }
 
@@ -614,6 +638,7 @@ int main(void)
         cmocka_unit_test(other_files_are_no_checkpoints),
         cmocka_unit_test(runs_that_differ_may_not_go_on),
         cmocka_unit_test(the_newest_whole_one_is_found),
+        cmocka_unit_test(numbers_that_are_not_finite_are_skipped),
         cmocka_unit_test(without_a_whole_one_there_is_an_error),
         cmocka_unit_test(rounds_are_written),
         cmocka_unit_test(blocks_one_after_another_are_written),

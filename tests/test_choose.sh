@@ -35,6 +35,11 @@ expect_status 2 'no such source of data' choose -o x --data nothere
 expect_status 1 'an output that cannot be written' choose -o nothere/x
 says() { local text=$1; shift; "$@" 2>&1 > /dev/null | grep -F -- "$text"; }
 ok 'a budget that is too small' says 'but the cheapest paths need 300' choose -o x --max-macs 100
+tensor=$(tail -c +9 super.safetensors | grep -aoE 'blocks\.0[^"]*\.running_var' | head -n 1)
+"${PYTHON:-python3}" "$PIPEBD_ROOT/tests/edit_weights.py" super.safetensors nan.safetensors "$tensor=nan"
+ok 'students with a number that is none' says "nan.safetensors: tensor $tensor has a number that is not finite" \
+    pipebd-run choose --workload super.json --student nan.safetensors -o x
+expect_status 1 'which is no wrong use' pipebd-run choose --workload super.json --student nan.safetensors -o x
 leaves_nothing() { ! ls x.* 2> /dev/null; }
 ok 'nothing is left of these' leaves_nothing
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #ifdef HAVE_JPEG
 #include <jpeglib.h>
@@ -201,6 +202,9 @@ static void cifar_files_that_are_wrong_are_refused(void **state)
     check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: cannot open: No such file or directory");
     assert_int_equal(mkdir(path, 0700), 0);
     check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: is no regular file");
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: is no regular file");
     check_open("cifar10", folder, &workload, DATA_VALIDATION, 0, "");
     check_open("cifar10", "", &workload, DATA_TRAIN, 0, "data source \"cifar10:\" needs a folder: cifar10:FOLDER");
     workload.classes = 100;
@@ -208,6 +212,17 @@ static void cifar_files_that_are_wrong_are_refused(void **state)
                "data source cifar10: has 10 classes, and the workload 100");
     free(path);
     temp_remove(folder);
+}
+
+typedef struct { int count; char why[2][ERROR_MAX_TEXT]; } Told;
+
+static void hear(void *context, int64_t before, const char *why)
+{
+    Told *told = context;
+
+    assert_in_range(told->count, 0, 1);
+    assert_int_equal(before, told->count);
+    snprintf(told->why[told->count++], ERROR_MAX_TEXT, "%s", why);
 }
 
 /* Samples 2 (label 200) and 14 (cut short) are replaced by 3 and, around the end, 0. */
@@ -227,11 +242,16 @@ static void damaged_samples_are_skipped_if_allowed(void **state)
 
     Data *data = open_cifar(folder, DATA_TRAIN, 2);
     assert_int_equal(data_count(data), 15);
+    Told told = {0};
+    data_tell_skipped(data, hear, &told);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(load_ok(data, 2, 0, 0, out), 3);
         assert_int_equal(load_ok(data, 14, 0, 0, out), 0);
     }
     assert_int_equal(data_skipped(data), 2);
+    assert_int_equal(told.count, 2);
+    assert_non_null(strstr(told.why[0], "data_batch_2.bin: sample 1 has the label 200, expected 0 to 9"));
+    assert_non_null(strstr(told.why[1], "data_batch_5.bin: sample 4 is cut short"));
     data_free(data);
 
     data = open_cifar(folder, DATA_TRAIN, 1);
@@ -609,6 +629,33 @@ static void damaged_images_are_errors(void **state)
     temp_remove(folder);
 }
 
+/* A pipe, which nobody writes to, would be waited for; a device or a folder is no image either. */
+static void what_is_no_file_is_a_damaged_image(void **state)
+{
+    (void)state;
+    char *folder = images_folder(), *path = path_in(folder, "train/a/2.jpg");
+    char *expected = format_text("sample 2: %s: is no regular file", path);
+    float out[PIXELS];
+    int   label;
+
+    for (int kind = 0; kind < 3; kind++) {
+        Error err = {""};
+        assert_int_equal(remove(path), 0);
+        assert_int_equal(kind == 0 ? mkfifo(path, 0600) : kind == 1 ? symlink("/dev/zero", path) : mkdir(path, 0700), 0);
+        Data *data = open_images(folder, DATA_TRAIN, 0);
+        assert_int_equal(data_load(data, 2, 0, 0, out, &label, &err), -1);
+        assert_string_equal(err.text, expected);
+        data_free(data);
+        data = open_images(folder, DATA_TRAIN, 1);
+        assert_int_equal(load_ok(data, 2, 0, 0, out), 0);
+        assert_int_equal(data_skipped(data), 1);
+        data_free(data);
+    }
+    free(expected);
+    free(path);
+    temp_remove(folder);
+}
+
 /* Any byte changed or missing gives an image or an error, never a crash. */
 static void random_damage_does_no_harm(void **state)
 {
@@ -713,6 +760,7 @@ int main(void)
         cmocka_unit_test(training_is_cropped_and_mirrored),
         cmocka_unit_test(grey_and_cmyk_become_rgb),
         cmocka_unit_test(damaged_images_are_errors),
+        cmocka_unit_test(what_is_no_file_is_a_damaged_image),
         cmocka_unit_test(random_damage_does_no_harm),
         cmocka_unit_test(folders_that_are_wrong_are_refused),
         cmocka_unit_test(running_out_of_memory_is_an_error),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/rng.h"
@@ -151,6 +152,29 @@ static void all_halves_are_right(void **state)
     }
     tensors_free(tensors);
     free(bytes);
+}
+
+/* Between what is read lie tensors of all other types; only their names and types are known. */
+static void other_types_are_passed_over(void **state)
+{
+    (void)state;
+    const char *types[] = {"F64", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL", "C64", "F8_E4M3",
+                           "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"};
+    int         count = sizeof types / sizeof *types;
+    char       *path = fixture("other-types"), name[32];
+    Tensors    *tensors = read_ok(path);
+
+    assert_int_equal(tensors_count(tensors), 2);
+    assert_true(tensors_find(tensors, "first")->values[0] == 1.0f && tensors_find(tensors, "last")->values[0] == -2.0f);
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "t.%s", types[i]);
+        assert_null(tensors_find(tensors, name));
+        assert_string_equal(tensors_passed_over(tensors, name), types[i]);
+    }
+    assert_null(tensors_passed_over(tensors, "first"));
+    assert_null(tensors_passed_over(tensors, "t"));
+    tensors_free(tensors);
+    free(path);
 }
 
 static void the_order_is_that_of_the_file(void **state)
@@ -309,6 +333,13 @@ static void what_is_no_file_is_refused(void **state)
     assert_int_equal(tensors_read(&tensors, "/dev/null", &err), -1);
     assert_string_equal(err.text, "/dev/null: is no regular file, expected safetensors");
     assert_int_equal(tensors_read(&tensors, "/", &err), -1);
+
+    char *folder = temp_make(), *pipe = format_text("%s/pipe", folder);
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(tensors_read(&tensors, pipe, &err), -1);        /* at once */
+    assert_non_null(strstr(err.text, "/pipe: is no regular file, expected safetensors"));
+    free(pipe);
+    temp_remove(folder);
 }
 
 /* A limit on the size of files stands for a full disk: what was there stays. */
@@ -346,7 +377,7 @@ static void a_full_disk_leaves_the_old_file(void **state)
 static void running_out_of_memory_is_an_error(void **state)
 {
     (void)state;
-    char *folder = temp_make(), *path = format_text("%s/t", folder), *good = fixture("f32");
+    char *folder = temp_make(), *path = format_text("%s/t", folder), *good = fixture("other-types");
     long  n = 1;
 
     for (int done = 0; !done; n++) {
@@ -362,7 +393,7 @@ static void running_out_of_memory_is_an_error(void **state)
         if (rc != 0 && !err.text[0]) fail_msg("allocation %ld failed without a message", n);
         if (done) assert_int_equal(rc, 0);
     }
-    assert_true(n > 20);
+    assert_true(n > 40);
     free(good);
     free(path);
     temp_remove(folder);
@@ -376,6 +407,7 @@ int main(void)
         cmocka_unit_test(notes_are_kept_and_replaced),
         cmocka_unit_test(every_element_type_is_widened),
         cmocka_unit_test(all_halves_are_right),
+        cmocka_unit_test(other_types_are_passed_over),
         cmocka_unit_test(the_order_is_that_of_the_file),
         cmocka_unit_test(good_files_survive_a_round_trip),
         cmocka_unit_test(random_tensors_survive_a_round_trip),

@@ -53,6 +53,20 @@ refuses 1 'of synthetic ones, too' 'a batch of 1438 is more than the 1437 sample
     --schedule dpu --devices cpu:2 --batch 1438 --data synthetic
 refuses 1 'data that does not fit' 'images are 3 x 32 x 32' --schedule dpu --devices cpu:2 --data cifar10:nothere
 refuses 1 'a teacher that is not there' 'nothere' --schedule dpu --devices cpu:2 --teacher nothere.safetensors
+# edit NAME EDIT...: the digits' teacher, changed.
+edit() { "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/edit_weights.py" "$PIPEBD_ROOT/workloads/digits-teacher.safetensors" "$WORK/$1" "${@:2}"; }
+edit double.safetensors blocks.0.0.weight:f64
+refuses 1 'a weight of a type that is not read' 'tensor blocks.0.0.weight is of type F64, expected F32, F16 or BF16' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/double.safetensors"
+edit nan.safetensors blocks.0.3.weight=nan
+refuses 1 'a teacher with a number that is none' 'nan.safetensors: tensor blocks.0.3.weight has a number that is not finite' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/nan.safetensors"
+edit infinite.safetensors blocks.1.1.running_var=inf
+refuses 1 'an infinite one' 'infinite.safetensors: tensor blocks.1.1.running_var has a number that is not finite' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/infinite.safetensors"
+edit below.safetensors blocks.0.1.running_var=-0.5
+refuses 1 'a variance below 0' 'below.safetensors: tensor blocks.0.1.running_var has a variance below 0' \
+    --schedule dpu --devices cpu:2 --teacher "$WORK/below.safetensors"
 refuses 2 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
 refuses 2 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
 refuses 2 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
@@ -130,11 +144,56 @@ trained 'a plan' --plan "$WORK/plan.json"
 ok 'the plan gives the students of dpu' same "$WORK/dpu.safetensors" "$out"
 trained 'with lanes that load ahead' --plan "$WORK/plan.json" --lanes 1 --prefetch 3
 ok 'which changes nothing' same "$WORK/dpu.safetensors" "$out"
+edit counted.safetensors blocks.0.1.num_batches_tracked:add blocks.1.1.num_batches_tracked:add
+trained "a teacher with PyTorch's counts of batches" --schedule dpu --devices cpu:2 --teacher "$WORK/counted.safetensors"
+ok 'which are passed over' same "$WORK/dpu.safetensors" "$out"
 differ() { ! same "$1" "$2"; }
 trained 'another seed' --plan "$WORK/plan.json" --seed 2
 ok 'which changes everything' differ "$WORK/dpu.safetensors" "$out"
 trained 'with common statistics' --schedule dp --devices cpu:2 --sync-batchnorm
 
+# A CIFAR folder with samples that have no label: 23 for training, one held out.
+cat > "$WORK/cifar.json" <<'J'
+{"format": "pipebd-workload", "version": 1, "name": "cifar",
+ "input": {"channels": 3, "height": 32, "width": 32}, "classes": 10, "batch": 10, "samples": 50,
+ "training": {"learning_rate": 0.01}, "blocks": [
+  {"name": "b0", "loss": "mse", "teacher": [{"layer": "avgpool", "global": true}, {"layer": "linear", "out": 10}],
+   "student": [{"layer": "avgpool", "global": true}, {"layer": "linear", "out": 10}]}]}
+J
+"${PYTHON:-python3}" - "$WORK" <<'P'
+import sys
+good, bad = bytes([1]) + bytes(3072), bytes([99]) + bytes(3072)
+parts = {f"data_batch_{i}": [good] * 10 for i in range(1, 6)}
+parts["data_batch_1"] = [good] + [bad] * 9
+parts["data_batch_2"] = parts["data_batch_3"] = [good] * 3 + [bad] * 7
+parts["test_batch"] = [good, bad, good]
+for name, samples in parts.items():
+    open(f"{sys.argv[1]}/{name}.bin", "wb").write(b"".join(samples))
+P
+skips() {
+    pipebd-run train --workload "$WORK/cifar.json" --data "cifar10:$WORK" --schedule dp --devices cpu:1 --epochs 3 \
+        --skip-bad "$@" -o "$WORK/cifar.safetensors" > "$WORK/.out" 2> "$WORK/.err"
+}
+names_skipped() {
+    skips 23
+    local status=$?
+    cat "$WORK/.out" "$WORK/.err"
+    [ $status -eq 0 ] && [ "$(grep -c '^training part: .*: skipped$' "$WORK/.err")" -eq 20 ] \
+        && [ "$(grep '^training part: ' "$WORK/.err" | sort -u | wc -l)" -eq 21 ] \
+        && grep -qx 'training part: 20 samples were skipped, more are only counted' "$WORK/.err" \
+        && grep -qx "validation part: $WORK/test_batch.bin: sample 1 .*: skipped" "$WORK/.err" \
+        && grep -qx '23 damaged samples were replaced by others' "$WORK/.out" \
+        && grep -qx '1 damaged samples of the validation part were replaced by others' "$WORK/.out"
+}
+ok 'damaged samples that are skipped are named' names_skipped
+too_many() {
+    skips 22
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && [ "$(grep -c '^training part: .*: skipped$' "$WORK/.err")" -eq 20 ] \
+        && [[ $(tail -n 1 "$WORK/.err") == *'more damaged samples than the 22 that may be skipped; one more: '* ]]
+}
+ok 'one more than allowed is an error, which comes last' too_many
 kept() {
     train --schedule dpu --devices cpu:2 --checkpoint "$WORK/kept" > /dev/null 2>&1 || return 1
     rm -f "$out"

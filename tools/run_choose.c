@@ -31,8 +31,8 @@ static int open_inputs(Inputs *in, const Settings *s, Error *err)
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (data_open(&in->held_out, source, in->workload, DATA_VALIDATION, 0, err) != 0) return -1;
     if (data_open(&in->training, source, in->workload, DATA_TRAIN, 0, err) != 0) return -1;
-    if (teacher && tensors_read(&in->teacher, teacher, err) != 0) return -1;
-    return tensors_read(&in->student, s->student, err);
+    if (teacher && run_read_weights(&in->teacher, teacher, err) != 0) return -1;
+    return run_read_weights(&in->student, s->student, err);
 }
 
 static void close_inputs(Inputs *in)

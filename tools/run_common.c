@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "executor/state.h"
+
 static atomic_bool stop, interrupted;    /* what a handler can reach */
 
 static void interrupt(int signal)
@@ -67,6 +69,15 @@ int run_devices(DeviceSpec *out, const char *devices, const char *precision, boo
     if (!ask) return 0;
     if (device_spec_ask(out, err) != 0) return -1;
     return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;
+}
+
+int run_read_weights(Tensors **out, const char *path, Error *err)
+{
+    if (tensors_read(out, path, err) != 0) return -1;
+    if (state_check(*out, path, err) == 0) return 0;
+    tensors_free(*out);
+    *out = NULL;
+    return -1;
 }
 
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)

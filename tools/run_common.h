@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "executor/data.h"
+#include "executor/tensors.h"
 #include "kernels/device.h"
 
 /* From now on the first SIGINT, SIGTERM or SIGUSR2 sets the flag returned, and a second of its kind
@@ -30,6 +31,9 @@ void run_go_on_text(Text *out, int argc, char *const *argv);
 /* The devices of --devices, --precision (NULL: fp32) and --nccl. ask: the machine is asked whether it has them; else
  * they are only read. */
 int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask, Error *err);
+
+/* The weights of a teacher or students, from a file; values that nothing can be computed with are refused. */
+int run_read_weights(Tensors **out, const char *path, Error *err);
 
 /* A sample stands in a step once at most: refuses a batch of more than there are. */
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err);

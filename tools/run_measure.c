@@ -27,7 +27,7 @@ static int open_teacher(MeasureInputs *out, const MeasureSettings *s, Error *err
 {
     const char *path = s->teacher ? s->teacher : out->workload->teacher_weights;
 
-    return path ? tensors_read(&out->teacher, path, err) : 0;
+    return path ? run_read_weights(&out->teacher, path, err) : 0;
 }
 
 /* What must be the same in all ranks. */

@@ -39,6 +39,8 @@ typedef struct {
     int64_t     replan_checks;
 } Settings;
 
+enum { SKIPPED_NAMED = 20 };                     /* of each part: damaged samples that are named, more are counted */
+
 /* What a run works with; train_close() frees all of it. */
 typedef struct {
     const Settings *settings;
@@ -132,7 +134,7 @@ static int open_teacher(Train *t, Error *err)
 {
     const char *path = t->settings->teacher ? t->settings->teacher : t->workload->teacher_weights;
 
-    if (path) return tensors_read(&t->teacher, path, err) == 0 ? 0 : -1;
+    if (path) return run_read_weights(&t->teacher, path, err);
     say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
     return 0;
 }
@@ -238,7 +240,7 @@ static int open_student(Train *t, Error *err)
 
     if (tensors_new(&t->student, err) != 0) return -1;
     if (!s->student || !run_world_speaks(t->world)) return 0;
-    if (tensors_read(&from, s->student, err) != 0) return -1;
+    if (run_read_weights(&from, s->student, err) != 0) return -1;
     for (int b = 0; b < t->workload->block_count; b++) {
         bool any = false;
         for (int i = 0; rc == 0 && i < tensors_count(from); i++) {
@@ -304,6 +306,35 @@ static int open_replan(Train *t, Error *err)
     return 0;
 }
 
+/* Names a damaged sample that is skipped, so that the data can be repaired. */
+static void tell_skipped(Train *t, const char *part, int64_t before, const char *why)
+{
+    Text line = {0};
+
+    if (before > SKIPPED_NAMED) return;
+    if (world_size(t->world) > 1) text_printf(&line, "rank %d: ", world_rank(t->world));
+    if (before < SKIPPED_NAMED) text_printf(&line, "%s part: %s: skipped", part, why);
+    else text_printf(&line, "%s part: %d samples were skipped, more are only counted", part, SKIPPED_NAMED);
+    watch_note(&t->watch, text_string(&line));
+    text_free(&line);
+}
+
+static void tell_training(void *t, int64_t before, const char *why)
+{
+    tell_skipped(t, "training", before, why);
+}
+
+static void tell_validation(void *t, int64_t before, const char *why)
+{
+    tell_skipped(t, "validation", before, why);
+}
+
+static void tell_of_skipped(Train *t)
+{
+    data_tell_skipped(t->data, tell_training, t);
+    if (t->validation) data_tell_skipped(t->validation, tell_validation, t);
+}
+
 static int open_watch(Train *t, Error *err)
 {
     const Settings *s = t->settings;
@@ -357,7 +388,9 @@ static int open_all(Train *t, Error *err)
     if (check_ranks(t, err) != 0) return -1;
     if (open_student(t, err) != 0 || open_checkpoint(t, err) != 0) return -1;
     if ((s->resume || s->student) && share_student(t, err) != 0) return -1;
-    return open_watch(t, err);
+    if (open_watch(t, err) != 0) return -1;
+    tell_of_skipped(t);
+    return 0;
 }
 
 static void train_close(Train *t)
@@ -640,6 +673,26 @@ static void device_table(const Train *t, Text *out)
     }
 }
 
+static void skipped_text(const Train *t, Text *out)
+{
+    if (data_skipped(t->data))
+        text_printf(out, "%" PRId64 " damaged samples were replaced by others\n", data_skipped(t->data));
+    if (t->validation && data_skipped(t->validation))
+        text_printf(out, "%" PRId64 " damaged samples of the validation part were replaced by others\n",
+                    data_skipped(t->validation));
+}
+
+/* Of a rank that prints no result: its own, where not all were named. */
+static void note_skipped(Train *t)
+{
+    char line[128];
+
+    if (data_skipped(t->data) <= SKIPPED_NAMED) return;
+    snprintf(line, sizeof line, "rank %d: %" PRId64 " damaged samples were replaced by others", world_rank(t->world),
+             data_skipped(t->data));
+    watch_note(&t->watch, line);
+}
+
 static int print_result(const Train *t, Error *err)
 {
     Text   text = {0};
@@ -658,8 +711,7 @@ static int print_result(const Train *t, Error *err)
         if (has_choices(t->workload))
             text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
     }
-    if (data_skipped(t->data))
-        text_printf(&text, "%" PRId64 " damaged samples were replaced by others\n", data_skipped(t->data));
+    skipped_text(t, &text);
     rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
     text_free(&text);
     return rc;
@@ -701,7 +753,7 @@ static int train(Train *t, const Options *options, Error *err)
     if (speaks && (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0)) return -1;
     if (run(t, err) != 0) return -1;
     if (t->result.stopped) return interrupted(t, err);
-    if (!speaks) return 0;
+    if (!speaks) { note_skipped(t); return 0; }
     if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
     if (write_student(t, err) != 0) return -1;
     if (ask(&t->after, t, true, err) != 0) return -1;

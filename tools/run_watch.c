@@ -166,6 +166,27 @@ static void answer(Watch *watch, int64_t now_ns)
     text_free(&text);
 }
 
+void watch_note(Watch *watch, const char *line)
+{
+    pthread_mutex_lock(&watch->lock);
+    text_printf(&watch->notes, "%s\n", line);
+    pthread_mutex_unlock(&watch->lock);
+    if (watch->steward) steward_wake(watch->steward);
+}
+
+static void write_notes(Watch *watch)
+{
+    pthread_mutex_lock(&watch->lock);
+    Text notes = watch->notes;
+    watch->notes = (Text){0};
+    pthread_mutex_unlock(&watch->lock);
+    if (notes.length) {
+        erase(watch);
+        fputs(text_string(&notes), stderr);
+    }
+    text_free(&notes);
+}
+
 bool watch_failed(const Watch *watch) { return atomic_load(&watch->failed); }
 
 static void fail(Watch *watch)
@@ -208,6 +229,7 @@ static void work(void *context, bool asked)
     int64_t now_ns = clock_ns();
 
     write_sample(watch);
+    write_notes(watch);
     if (asked) answer(watch, now_ns);
     tend(watch);
     if (!watch->terminal || !begun(watch)) return;
@@ -318,6 +340,7 @@ void watch_table(const Watch *watch, Text *out)
 void watch_free(Watch *watch)
 {
     steward_end(watch->steward);
+    if (watch->notes.length) write_notes(watch);         /* there was no steward */
     run_log_close(watch->log, NULL);
     sampler_free(watch->sampler);
     free(watch->blocks);

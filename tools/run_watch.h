@@ -49,6 +49,7 @@ typedef struct {
     int64_t    start_ns;                 /* 0: not begun */
     int64_t    tend_every, tend_next;    /* a step */
     bool       tend_due;
+    Text       notes;                    /* lines to write */
     /* the steward's */
     Steward   *steward;
     Lookout   *lookout;                  /* borrowed */
@@ -75,6 +76,9 @@ void watch_start(Watch *watch);
 
 /* After each update of a block, from any thread. */
 void watch_update(Watch *watch, int block, int64_t step, double loss);
+
+/* A line for standard error, from any thread: the steward writes it. */
+void watch_note(Watch *watch, const char *line);
 
 /* By tend(): a line on standard error, and in the log. */
 void watch_tell(Watch *watch, const char *line, LogReplan *replan);
