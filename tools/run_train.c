@@ -98,6 +98,7 @@ static int open_plan(Train *t, Error *err)
         return error_set(err, "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
                          t->plan->device_count, world_size(t->world), t->device_count);
     if (run_plan_check(t->plan, t->workload, t->device_count, err) != 0) return -1;
+    plan_sort_devices(t->plan);          /* processes hold ascending devices: then one gives the same bits */
     if (*how) say(t, "plan: %s\n", how);
     return 0;
 }
@@ -407,6 +408,7 @@ static int take_plan(Train *t, Plan *plan, Error *err)
 
     plan_free(t->plan);
     t->plan = plan;
+    plan_sort_devices(plan);
     if (program_build(&program, plan, t->program->steps, err) != 0
         || program_verify(program, (int)t->settings->queue_depth, err) != 0) {
         program_free(program);
