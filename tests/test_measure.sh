@@ -68,6 +68,11 @@ ok "nothing was written" sh -c '[ ! -e x.json ]'
 
 # ---- validate ----------------------------------------------------------------------
 
+# lost COMMAND...: its words are read by nobody, and it comes to its end.
+lost() { "$@" 2>&1 > lost.out | true; [ "${PIPESTATUS[0]}" -eq 0 ]; }
+ok "a profile that nobody listens to" lost $profile -o lost.json
+ok "is a trace, too" pipebd-trace check lost.json
+
 ok "a validation" sh -c "$validate -o out --update-trace corrected.json > table.txt"
 ok "prints every schedule" sh -c 'for s in dp ls tr dpu ir ahd; do grep -q "^$s " table.txt || exit 1; done'
 ok "and the error" grep -q '^error of the epoch time: median' table.txt
@@ -96,6 +101,8 @@ ok "makes no second profile" sh -c '[ ! -e out2/trace.json ]'
 
 refuses 2 "no folder" "expected -o FOLDER" $validate
 refuses 2 "an unknown schedule" "xyz" $validate --schedules dp,xyz -o out3
+ok "a validation that nobody listens to" lost ${validate/--trials 6} --trace trace.json --schedules dp -o lost
+
 refuses 2 "trials of no profile" "--trials: no effect with --trace" $validate --trace trace.json -o out3
 refuses 2 "no time" "--seconds" pipebd-run validate --workload two.json --devices cpu:2 --seconds 0 -o out3
 refuses 1 "a file as folder" "two.json: not a folder" $validate -o two.json

@@ -170,3 +170,37 @@ P
 ok 'a timeline' timeline
 
 done_testing
+# ---- whoever reads its words goes away ------------------------------------------------
+
+# unheard ARGUMENT...: the first line is read and no more; the run comes to its end.
+unheard() {
+    rm -f "$out"
+    train --schedule dpu --epochs 15 "$@" 2>&1 > "$WORK/.out" | head -n 1
+    local status=${PIPESTATUS[0]}
+    echo "status $status"
+    [ "$status" -eq 0 ] && [ -s "$out" ] && grep -q '^accuracy: ' "$WORK/.out"
+}
+ok 'a run whose words nobody reads goes on' unheard --devices cpu:2
+ok 'one that may be started again, too' unheard --devices cpu:2 --restarts 1 --checkpoint "$WORK/unheard"
+if [ -x "$PIPEBD_BIN/../tests/mpi/world" ] && command -v mpirun > /dev/null; then
+    . "$(dirname "$0")/openmpi.sh"
+    ok 'one of several processes, too' unheard --devices cpu:1 --processes 2
+else
+    skip 'one of several processes, too' 'no MPI'
+fi
+
+unread() {
+    train --schedule dpu --devices cpu:2 2> "$WORK/.err" | true
+    local status=${PIPESTATUS[0]}
+    cat "$WORK/.err"
+    [ "$status" -eq 1 ] && tail -n 1 "$WORK/.err" | grep -q 'cannot write: Broken pipe'
+}
+ok 'a table that nobody reads is an error' unread
+too_large() {
+    rm -f "$out"
+    (ulimit -f 1; train --schedule dpu --devices cpu:2 2>&1 > "$WORK/.out") | tee "$WORK/.err"
+    local status=${PIPESTATUS[0]}
+    [ "$status" -eq 1 ] && tail -n 1 "$WORK/.err" | grep -q 'cannot write: File too large' && [ ! -e "$out" ]
+}
+ok 'a file larger than is allowed, too' too_large
+

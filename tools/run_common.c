@@ -30,6 +30,12 @@ atomic_bool *run_catch_interrupt(void)
 
 bool run_interrupted(void) { return atomic_load(&interrupted); }
 
+void run_ignore_lost_output(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 void run_go_on_text(Text *out, int argc, char *const *argv)
 {
     bool resumes = false;

@@ -6,6 +6,7 @@
 #include "executor/profile.h"
 #include "tools/run.h"
 #include "tools/run_measure.h"
+#include "tools/run_common.h"
 #include "tools/run_world.h"
 
 typedef struct {
@@ -58,6 +59,7 @@ int run_profile(int argc, char **argv)
     if (!s.output) { error_set(&err, "expected -o TRACE"); goto done; }
     if (run_world_speaks(world)) options_print_settings(&options, stderr);
     status = run(&s, world, &err) == 0 ? EXIT_OK : EXIT_FAILED;
+    run_ignore_lost_output();
 done:
     return measure_status(run_world_close(world, "pipebd-run profile", status, &err));
 }

@@ -822,3 +822,4 @@ done:
     vigil_stop(t.vigil);
     return status;
 }
+    run_ignore_lost_output();

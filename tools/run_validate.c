@@ -16,6 +16,7 @@
 #include "plots/report_page.h"
 #include "tools/run.h"
 #include "tools/run_measure.h"
+#include "tools/run_common.h"
 #include "tools/run_world.h"
 
 typedef struct {
@@ -341,6 +342,7 @@ int run_validate(int argc, char **argv)
     text_command(&command, argc, argv);
     s.command = text_string(&command);
     status = EXIT_FAILED;
+    run_ignore_lost_output();
     if (text_failed(&command)) error_no_memory(&err);
     else if (run(&s, schedules, world, &err) == 0) status = EXIT_OK;
     text_free(&command);
