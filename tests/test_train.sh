@@ -36,6 +36,13 @@ refuses 2 'lanes without prefetch' '--lanes: no effect' --schedule dpu --devices
 refuses 2 'two things on standard output' 'expected a file' --schedule dpu --devices cpu:2 --timeline -
 refuses 2 'resume without a folder' '--resume needs --checkpoint' --schedule dpu --devices cpu:2 --resume
 refuses 2 'every without a folder' '--every: no effect' --schedule dpu --devices cpu:2 --every 3
+own() { refuses 2 "$1" "$2 are the same file" --schedule dpu --devices cpu:2 "${@:3}"; }
+own 'the teacher as output' '--teacher and -o' --teacher "$out"
+own 'the log as output' '--log and -o' --log "$WORK/./student.safetensors"
+own 'the timeline as output' '--timeline and -o' --timeline "$out"
+own 'the log as timeline' '--log and --timeline' --log "$WORK/same" --timeline "$WORK/same"
+own 'the checkpoints as output' '--checkpoint and -o' --checkpoint "$out"
+refuses 2 'the plan as output' '--plan and -o are the same file' --plan "$out"
 refuses 1 'a folder that cannot be' 'nothere/deep' --schedule dpu --devices cpu:2 --checkpoint nothere/deep
 refuses 2 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devices cpu:2
 refuses 2 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
@@ -67,6 +74,31 @@ plan 6 2 32 > "$WORK/batch.json"
 refuses 1 'a plan for other blocks' 'the plan has 5 blocks, workload digits has 6' --plan "$WORK/blocks.json"
 refuses 1 'a plan for other devices' 'the plan is for 2 devices, --devices gives 3' --plan "$WORK/batch.json" --devices cpu:3
 refuses 1 'a plan for another batch' 'batch of 32' --plan "$WORK/batch.json"
+
+# What is there is found by whatever name, and stays.
+linked() {
+    echo weights > "$WORK/te.st"
+    ln "$WORK/te.st" "$WORK/link.st"
+    train --schedule dpu --devices cpu:2 --teacher "$WORK/te.st" --log "$WORK/link.st" 2> "$WORK/.err"
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 2 ] && grep -q -- '--teacher and --log are the same file' "$WORK/.err" && [ "$(cat "$WORK/te.st")" = weights ]
+}
+ok 'a file is known by another name' linked
+nowhere() { train --schedule dpu --devices cpu:2 --epochs 1 --log /dev/null --timeline /dev/null > /dev/null 2> "$WORK/.err"; }
+ok '/dev/null takes anything' nowhere
+rm -f "$out"
+with_teacher() {
+    jq '.teacher_weights = "mine.safetensors"' "$PIPEBD_ROOT/workloads/digits.json" > "$WORK/mine.json"
+    echo weights > "$WORK/mine.safetensors"
+    pipebd-run train --workload "$WORK/mine.json" --schedule dpu --devices cpu:2 -o "$WORK/mine.safetensors" 2> "$WORK/.err"
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && grep -q "the workload's teacher and -o are the same file" "$WORK/.err" \
+        && [ "$(cat "$WORK/mine.safetensors")" = weights ]
+}
+if command -v jq > /dev/null; then ok 'the teacher that the workload names' with_teacher
+else skip 'the teacher that the workload names' 'no jq'; fi
 
 unwritable() {
     mkdir -p "$WORK/folder.safetensors"
@@ -156,20 +188,6 @@ says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2
 ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'
 ok 'dpu says how its stages were cut' says dpu 'even by multiply-accumulates'
 
-timeline() {
-    train --schedule dpu --devices cpu:2 --timeline "$WORK/timeline.json" > /dev/null 2>&1 || return 1
-    "${PYTHON:-python3}" - "$WORK/timeline.json" <<'P'
-import json, sys
-t = json.load(open(sys.argv[1]))
-assert t["pipebd"]["kind"] == "measured" and t["pipebd"]["schedule"] == "dpu"
-boxes = [e for e in t["traceEvents"] if e["ph"] == "X"]
-assert {e["args"]["step"] for e in boxes} == {2, 3, 4, 5}
-assert {e["args"]["op"] for e in boxes} >= {"LOAD", "TEACHER", "SEND", "FORWARD", "BACKWARD", "UPDATE"}
-P
-}
-ok 'a timeline' timeline
-
-done_testing
 # ---- whoever reads its words goes away ------------------------------------------------
 
 # unheard ARGUMENT...: the first line is read and no more; the run comes to its end.
@@ -204,3 +222,17 @@ too_large() {
 }
 ok 'a file larger than is allowed, too' too_large
 
+timeline() {
+    train --schedule dpu --devices cpu:2 --timeline "$WORK/timeline.json" > /dev/null 2>&1 || return 1
+    "${PYTHON:-python3}" - "$WORK/timeline.json" <<'P'
+import json, sys
+t = json.load(open(sys.argv[1]))
+assert t["pipebd"]["kind"] == "measured" and t["pipebd"]["schedule"] == "dpu"
+boxes = [e for e in t["traceEvents"] if e["ph"] == "X"]
+assert {e["args"]["step"] for e in boxes} == {2, 3, 4, 5}
+assert {e["args"]["op"] for e in boxes} >= {"LOAD", "TEACHER", "SEND", "FORWARD", "BACKWARD", "UPDATE"}
+P
+}
+ok 'a timeline' timeline
+
+done_testing

@@ -88,6 +88,60 @@ void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch
 
     /* Cards leave the cores alone, but for a thread each that tells them what to do. */
     if (devices->type == DEVICE_CUDA) spare = devices->cores > devices->count ? devices->cores - devices->count : 1;
+/* ---- files ---------------------------------------------------------------------- */
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The folder that a path names a file in. */
+static int stat_folder(struct stat *out, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char       *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int         rc = folder ? stat(folder, out) : -1;
+
+    free(folder);
+    return rc;
+}
+
+static const char *name_in_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* /dev/null and the like are nobody's. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    bool        a_is = stat(a, &of_a) == 0, b_is = stat(b, &of_b) == 0;
+
+    if (a_is && b_is) return same_inode(&of_a, &of_b) && (S_ISREG(of_a.st_mode) || S_ISDIR(of_a.st_mode));
+    if (a_is != b_is) return false;
+    if (strcmp(a, b) == 0) return true;
+    return strcmp(name_in_folder(a), name_in_folder(b)) == 0 && stat_folder(&of_a, a) == 0 && stat_folder(&of_b, b) == 0
+           && same_inode(&of_a, &of_b);
+}
+
+static bool names_a_file(const RunFile *file) { return file->path && strcmp(file->path, "-") != 0; }
+
+int run_check_files(const RunFile *files, int count, Error *err)
+{
+    for (int i = 0; i < count; i++)
+        for (int j = i + 1; j < count; j++) {
+            if (!files[i].written && !files[j].written) continue;
+            if (!names_a_file(&files[i]) || !names_a_file(&files[j])) continue;
+            if (same_file(files[i].path, files[j].path))
+                return error_set(err, "%s and %s are the same file, %s", files[i].option, files[j].option, files[j].path);
+        }
+    return 0;
+}
+
+/* ---- the machine and the data ----------------------------------------------------- */
+
 
     *out_prefetch = prefetch >= 0 ? (int)prefetch : spare > 0 || lanes > 0 ? 2 : 0;
     *out_lanes = lanes > 0 ? (int)lanes : spare > 0 ? spare : 1;

@@ -38,6 +38,16 @@ int run_devices(DeviceSpec *out, const char *devices, const char *precision, boo
 /* A sample stands in a step once at most: refuses a batch of more than there are. */
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err);
 
+/* A file of the command line. */
+typedef struct {
+    const char *option;                  /* for messages: "--teacher" */
+    const char *path;                    /* NULL: not given */
+    bool        written;
+} RunFile;
+
+/* Refuses a file that is written and is another of these, too: by whatever path, there or not yet. */
+int run_check_files(const RunFile *files, int count, Error *err);
+
 /* The loader: lanes (0) and prefetch (-1: not given) as asked for. Where devices use all cores, lanes
  * would only take them away: then a device loads its own rows. */
 void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch);

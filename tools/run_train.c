@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bundled.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/options.h"
@@ -69,6 +70,21 @@ typedef struct {
 } Train;
 
 /* ---- before the run ------------------------------------------------------------- */
+
+/* ---- files ---------------------------------------------------------------------- */
+
+/* Nothing is written over what is read, or twice. workloads_teacher: of the workload's file, once that is read. */
+static int check_files(const Settings *s, const char *workloads_teacher, Error *err)
+{
+    const RunFile files[] = {
+        {"--workload", bundled_is_path(s->workload) ? s->workload : NULL, false}, {"--plan", s->plan, false},
+        {"--trace", s->trace, false}, {"--teacher", s->teacher, false}, {"the workload's teacher", workloads_teacher, false},
+        {"--checkpoint", s->checkpoint, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
+        {"-o", s->output, true},
+    };
+
+    return run_check_files(files, sizeof files / sizeof *files, err);
+}
 
 /* To standard error, once. */
 __attribute__((format(printf, 2, 3)))
@@ -298,6 +314,7 @@ static int open_all(Train *t, Error *err)
     if (writes && file_check_writable(s->output, err) != 0) return -1;
     if (writes && s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
     if (workload_read(&t->workload, s->workload, err) != 0) return -1;
+    if (writes && check_files(s, t->workload->teacher_weights, err) != 0) return -1;
     if (s->batch) t->workload->batch = s->batch;
     if (s->plan && !s->devices) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
@@ -741,6 +758,7 @@ int run_train(int argc, char **argv)
 {
     static const char *const replan_only[] = {"replan-threshold", "replan-checks", "replan-gain"};
     Settings s = {.replan_threshold = 15, .replan_gain = 5, .replan_checks = 3, .epochs = 1, .seed = 1, .queue_depth = 2};
+    if (check_files(s, NULL, err) != 0) return -1;
     Option table[] = {
         {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
         {"plan", 0, OPTION_STRING, "PLAN", "The plan, as pipebd-plan writes it.", &s.plan, 0, 0, NULL, false},
