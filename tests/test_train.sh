@@ -188,6 +188,16 @@ says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2
 ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'
 ok 'dpu says how its stages were cut' says dpu 'even by multiply-accumulates'
 
+# The plan that a trace decided, a line a stage, before the run.
+says_plan() {
+    train --schedule "$1" --devices cpu:2 --trace "$PIPEBD_ROOT/traces/mobilenet-cpu.json" 2> "$WORK/.err" > /dev/null || return 1
+    cat "$WORK/.err"
+    sed -n '/^plan: from .*mobilenet-cpu.json$/,$p' "$WORK/.err" | grep -E "$2"
+}
+ok 'tr says its stages' says_plan tr '^  blocks b0 to b[0-4] on device 0, 64 rows each step$'
+ok 'ls says its tasks' says_plan ls '^  block b5 on device [01], 64 rows each step$'
+ok 'split says where students are' says_plan split '^  students? b0 .*on devices? [01]'
+
 # ---- whoever reads its words goes away ------------------------------------------------
 
 # unheard ARGUMENT...: the first line is read and no more; the run comes to its end.

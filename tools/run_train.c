@@ -53,6 +53,7 @@ typedef struct {
     int         device_count;            /* of all ranks */
     Data       *data, *validation;       /* validation: NULL when nothing can be classified */
     Plan       *plan;
+    Text        how_planned;             /* where the plan is not from a file */
     Program    *program;
     Program    *first;                   /* the run began with, when that is another; spans borrow from it */
     RunReplan   replan;
@@ -102,20 +103,18 @@ static int open_plan(Train *t, Error *err)
 {
     const Settings *s = t->settings;
     Schedule        schedule;
-    const char     *how = "";
 
     if (s->plan) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
         if (run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
-        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &how, err) != 0) return -1;
+        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &t->how_planned, err) != 0) return -1;
     }
     if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
         return error_set(err, "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
                          t->plan->device_count, world_size(t->world), t->device_count);
     if (run_plan_check(t->plan, t->workload, t->device_count, err) != 0) return -1;
     plan_sort_devices(t->plan);          /* processes hold ascending devices: then one gives the same bits */
-    if (*how) say(t, "plan: %s\n", how);
     return 0;
 }
 
@@ -352,6 +351,7 @@ static void train_close(Train *t)
     program_free(t->program);
     plan_free(t->plan);
     data_free(t->validation);
+    text_free(&t->how_planned);
     data_free(t->data);
     workload_free(t->workload);
 }
@@ -368,6 +368,7 @@ static int print_settings(const Train *t, const Options *options, Error *err)
     if (t->prefetch) say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "", t->prefetch);
     else             say(t, "devices load for themselves\n");
     say(t, "%s", text_string(&ranks));
+    if (t->how_planned.length) say(t, "plan: %s", text_string(&t->how_planned));
     text_free(&ranks);
     return rc;
 }
