@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "executor/checkpoint.h"
+
 static atomic_bool stop, interrupted;    /* what a handler can reach */
 
 static void interrupt(int signal)
@@ -28,13 +30,13 @@ atomic_bool *run_catch_interrupt(void)
     return &stop;
 }
 
-bool run_interrupted(void) { return atomic_load(&interrupted); }
-
 void run_ignore_lost_output(void)
 {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
 }
+
+bool run_interrupted(void) { return atomic_load(&interrupted); }
 
 void run_go_on_text(Text *out, int argc, char *const *argv)
 {
@@ -47,6 +49,17 @@ void run_go_on_text(Text *out, int argc, char *const *argv)
         resumes |= strcmp(argv[i], "--resume") == 0;
     }
     if (!resumes) text_append(out, " --resume");
+}
+
+int64_t run_newest_checkpoint(const char *folder)
+{
+    int64_t *list, number;
+    int      count;
+
+    if (!folder || checkpoint_list(&list, &count, folder, NULL) != 0) return 0;
+    number = count > 0 ? list[count - 1] : 0;
+    free(list);
+    return number;
 }
 
 /* PIPEBD_CHOICES ("": nowhere), or the user's cache. */
@@ -75,19 +88,6 @@ int run_devices(DeviceSpec *out, const char *devices, const char *precision, boo
     return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;
 }
 
-int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)
-{
-    if (batch <= data_count(data)) return 0;
-    return error_set(err, "a batch of %" PRId64 " is more than the %" PRId64 " samples of %s: see --batch", batch,
-                     data_count(data), source);
-}
-
-void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch)
-{
-    int each = devices->cores / devices->count, spare = each > 0 ? devices->cores - each * devices->count : 0;
-
-    /* Cards leave the cores alone, but for a thread each that tells them what to do. */
-    if (devices->type == DEVICE_CUDA) spare = devices->cores > devices->count ? devices->cores - devices->count : 1;
 /* ---- files ---------------------------------------------------------------------- */
 
 static bool same_inode(const struct stat *a, const struct stat *b)
@@ -142,6 +142,19 @@ int run_check_files(const RunFile *files, int count, Error *err)
 
 /* ---- the machine and the data ----------------------------------------------------- */
 
+int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)
+{
+    if (batch <= data_count(data)) return 0;
+    return error_set(err, "a batch of %" PRId64 " is more than the %" PRId64 " samples of %s: see --batch", batch,
+                     data_count(data), source);
+}
+
+void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch)
+{
+    int each = devices->cores / devices->count, spare = each > 0 ? devices->cores - each * devices->count : 0;
+
+    /* Cards leave the cores alone, but for a thread each that tells them what to do. */
+    if (devices->type == DEVICE_CUDA) spare = devices->cores > devices->count ? devices->cores - devices->count : 1;
 
     *out_prefetch = prefetch >= 0 ? (int)prefetch : spare > 0 || lanes > 0 ? 2 : 0;
     *out_lanes = lanes > 0 ? (int)lanes : spare > 0 ? spare : 1;

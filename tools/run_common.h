@@ -28,15 +28,15 @@ void run_go_on_text(Text *out, int argc, char *const *argv);
 /* In the environment of what run_supervised() starts: that line for the whole run, as its own lacks options. */
 #define RUN_GO_ON "PIPEBD_GO_ON"
 
+/* The number of the newest checkpoint in a folder; 0: none, or no folder (NULL). */
+int64_t run_newest_checkpoint(const char *folder);
+
 #define RUN_DEVICES "DEVICES"
 #define RUN_DEVICES_HELP "The devices: cpu:N, N groups of the machine's cores; cuda:0,1 cards; cuda:0/4 a card in four."
 
 /* The devices of --devices, --precision (NULL: fp32) and --nccl. ask: the machine is asked whether it has them; else
  * they are only read. */
 int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask, Error *err);
-
-/* A sample stands in a step once at most: refuses a batch of more than there are. */
-int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err);
 
 /* A file of the command line. */
 typedef struct {
@@ -47,6 +47,9 @@ typedef struct {
 
 /* Refuses a file that is written and is another of these, too: by whatever path, there or not yet. */
 int run_check_files(const RunFile *files, int count, Error *err);
+
+/* A sample stands in a step once at most: refuses a batch of more than there are. */
+int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err);
 
 /* The loader: lanes (0) and prefetch (-1: not given) as asked for. Where devices use all cores, lanes
  * would only take them away: then a device loads its own rows. */

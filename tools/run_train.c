@@ -63,14 +63,13 @@ typedef struct {
     Lookout     lookout;
     Watch       watch;
     int64_t     steps_per_epoch;
+    int64_t     first_checkpoint;        /* the newest before the run; 0: none */
     Collector  *collector;               /* NULL: no checkpoints */
     int         lanes, prefetch;
     atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
     ExecutionResult result;
 } Train;
-
-/* ---- before the run ------------------------------------------------------------- */
 
 /* ---- files ---------------------------------------------------------------------- */
 
@@ -86,6 +85,8 @@ static int check_files(const Settings *s, const char *workloads_teacher, Error *
 
     return run_check_files(files, sizeof files / sizeof *files, err);
 }
+
+/* ---- before the run ------------------------------------------------------------- */
 
 /* To standard error, once. */
 __attribute__((format(printf, 2, 3)))
@@ -350,8 +351,8 @@ static void train_close(Train *t)
     program_free(t->first);
     program_free(t->program);
     plan_free(t->plan);
-    data_free(t->validation);
     text_free(&t->how_planned);
+    data_free(t->validation);
     data_free(t->data);
     workload_free(t->workload);
 }
@@ -367,8 +368,8 @@ static int print_settings(const Train *t, const Options *options, Error *err)
         schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data), t->steps_per_epoch);
     if (t->prefetch) say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "", t->prefetch);
     else             say(t, "devices load for themselves\n");
-    say(t, "%s", text_string(&ranks));
     if (t->how_planned.length) say(t, "plan: %s", text_string(&t->how_planned));
+    say(t, "%s", text_string(&ranks));
     text_free(&ranks);
     return rc;
 }
@@ -646,7 +647,7 @@ static int print_result(const Train *t, Error *err)
     return rc;
 }
 
-/* What goes on where this was interrupted. Of ranks that somebody else launched the launcher's line is not known. */
+/* What goes on where this ended. Of ranks that somebody else launched the launcher's line is not known. */
 static void resume_text(const Train *t, Text *out)
 {
     const char *whole = getenv(RUN_GO_ON);
@@ -659,15 +660,27 @@ static void resume_text(const Train *t, Text *out)
     else       run_go_on_text(out, t->argc, t->argv);
 }
 
-static int interrupted(const Train *t, Error *err)
+static void say_how_to_go_on(const Train *t)
 {
     Text text = {0};
 
+    resume_text(t, &text);
+    say(t, "%s\n", text_string(&text));
+    text_free(&text);
+}
+
+/* Of an error, where the run has written a checkpoint. Who started this process says it after the last restart. */
+static void go_on_after_error(const Train *t)
+{
+    if (!t->settings->checkpoint || getenv(RUN_GO_ON) || !run_world_speaks(t->world)) return;
+    if (run_newest_checkpoint(t->settings->checkpoint) > t->first_checkpoint) say_how_to_go_on(t);
+}
+
+static int interrupted(const Train *t, Error *err)
+{
     if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
     if (t->watch.block_sum == 0) return error_set(err, "interrupted before a step was done: there is nothing to keep");
-    resume_text(t, &text);
-    if (run_world_speaks(t->world)) fprintf(stderr, "%s\n", text_string(&text));
-    text_free(&text);
+    say_how_to_go_on(t);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
                      t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
 }
@@ -745,6 +758,7 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
+    if (check_files(s, NULL, err) != 0) return -1;
     return check_words(s, err);
 }
 
@@ -759,7 +773,6 @@ int run_train(int argc, char **argv)
 {
     static const char *const replan_only[] = {"replan-threshold", "replan-checks", "replan-gain"};
     Settings s = {.replan_threshold = 15, .replan_gain = 5, .replan_checks = 3, .epochs = 1, .seed = 1, .queue_depth = 2};
-    if (check_files(s, NULL, err) != 0) return -1;
     Option table[] = {
         {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
         {"plan", 0, OPTION_STRING, "PLAN", "The plan, as pipebd-plan writes it.", &s.plan, 0, 0, NULL, false},
@@ -818,6 +831,7 @@ int run_train(int argc, char **argv)
     Train    t = {.settings = &s, .argc = argc, .argv = argv, .lookout = LOOKOUT_INITIALIZER,
                   .replan = RUN_REPLAN_INITIALIZER};
 
+    run_ignore_lost_output();
     int      status = run_world_open(&t.world, "pipebd-run train");
 
     if (status != 0) return status;
@@ -831,9 +845,11 @@ int run_train(int argc, char **argv)
     status = EXIT_FAILED;
     if (s.restarts || s.processes)
         return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
+    t.first_checkpoint = run_newest_checkpoint(s.checkpoint);
     if (open_vigil(&t, &err) != 0) goto done;
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
     else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
+    else go_on_after_error(&t);
     train_close(&t);
 done:
     if (status != EXIT_OK) vigil_blame(t.vigil);
@@ -841,4 +857,3 @@ done:
     vigil_stop(t.vigil);
     return status;
 }
-    run_ignore_lost_output();
