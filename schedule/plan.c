@@ -176,6 +176,26 @@ void plan_free(Plan *plan)
     free(plan);
 }
 
+/* By insertion: they are few, and mostly in order. */
+static void sort_stage(Stage *stage)
+{
+    for (int i = 1; i < stage->width; i++)
+        for (int j = i; j > 0 && stage->devices[j - 1] > stage->devices[j]; j--) {
+            int     device = stage->devices[j];
+            int64_t rows = stage->rows[j];
+            stage->devices[j] = stage->devices[j - 1];
+            stage->rows[j] = stage->rows[j - 1];
+            stage->devices[j - 1] = device;
+            stage->rows[j - 1] = rows;
+        }
+}
+
+void plan_sort_devices(Plan *plan)
+{
+    for (int i = 0; i < plan->stage_count; i++) sort_stage(&plan->stages[i]);
+    for (int i = 0; i < plan->task_count; i++) sort_stage(&plan->tasks[i]);
+}
+
 /* ---- checking ---------------------------------------------------------- */
 
 /* A stage's or a task's devices and rows; what: "stage" or "task", for messages. */

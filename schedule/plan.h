@@ -81,6 +81,9 @@ int  plan_add_tasks(Plan *plan, Error *err);
 /* Puts a stage or a task on any devices with any rows, [width] each, copied. */
 int  plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err);
 
+/* Puts the devices of every stage and task in ascending order, with the rows of each. */
+void plan_sort_devices(Plan *plan);
+
 /* A copy with an arena of its own. */
 int plan_copy(Plan **out, const Plan *plan, Error *err);
 

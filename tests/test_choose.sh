@@ -33,6 +33,15 @@ expect_status 2 'no output' choose
 expect_status 2 'devices that nobody has' choose -o x --devices gpu
 expect_status 2 'no such source of data' choose -o x --data nothere
 expect_status 1 'an output that cannot be written' choose -o nothere/x
+# Weights and workload of the supernet are not written over.
+own() { choose "${@:2}" 2>&1 > /dev/null | tail -n 1 | grep -F -- "$1 and -o are the same file, "; }
+cp super.safetensors kept.safetensors
+expect_status 2 'its own weights as output' choose -o super
+ok 'which of the two is named' own --workload -o super
+ln super.safetensors other.safetensors
+ok 'so are weights by another name' own --student -o other
+ok 'and a teacher that is not there yet' own --teacher --teacher x.safetensors -o x
+ok 'all is as it was' cmp super.safetensors kept.safetensors
 says() { local text=$1; shift; "$@" 2>&1 > /dev/null | grep -F -- "$text"; }
 ok 'a budget that is too small' says 'but the cheapest paths need 300' choose -o x --max-macs 100
 tensor=$(tail -c +9 super.safetensors | grep -aoE 'blocks\.0[^"]*\.running_var' | head -n 1)

@@ -64,7 +64,14 @@ refuses 2 "data of no source" "is not known" $profile --data nothere -o x.json
 refuses 1 "a batch of more samples than there are" "a batch of 61 is more than the 60 samples of synthetic" $profile --batch 61 -o x.json
 refuses 1 "data of another shape" "3 x 32 x 32" $profile --data cifar10:nothere -o x.json
 refuses 1 "a folder that is not there" "nothere/x.json" $profile -o nothere/x.json
+refuses 2 "a teacher as output" "--teacher and -o are the same file, x.json" $profile --teacher x.json -o x.json
+refuses 2 "a workload as output" "--workload and -o are the same file, ./two.json" $profile -o ./two.json
 ok "nothing was written" sh -c '[ ! -e x.json ]'
+
+# lost COMMAND...: its words are read by nobody, and it comes to its end.
+lost() { "$@" 2>&1 > lost.out | true; [ "${PIPESTATUS[0]}" -eq 0 ]; }
+ok "a profile that nobody listens to" lost $profile -o lost.json
+ok "is a trace, too" pipebd-trace check lost.json
 
 # ---- validate ----------------------------------------------------------------------
 
@@ -94,7 +101,12 @@ ok "from a trace, as CSV" sh -c "pipebd-run validate --workload two.json --devic
     --seconds 0.01 --rounds 1 --schedules dp,dpu --format csv -o out2 | grep -c '^d' | grep -qx 2"
 ok "makes no second profile" sh -c '[ ! -e out2/trace.json ]'
 
+ok "a validation that nobody listens to" lost ${validate/--trials 6} --trace trace.json --schedules dp -o lost
+
 refuses 2 "no folder" "expected -o FOLDER" $validate
+refuses 2 "a trace over the one it reads" "--trace and --update-trace are the same file" ${validate/--trials 6} --trace trace.json --update-trace ./trace.json -o out3
+refuses 2 "a trace as the folder" "-o and --update-trace are the same file" $validate --update-trace out3 -o out3
+refuses 2 "a trace over its profile" "the profile in -o and --update-trace are the same file" $validate --update-trace out/trace.json -o out
 refuses 2 "an unknown schedule" "xyz" $validate --schedules dp,xyz -o out3
 refuses 2 "trials of no profile" "--trials: no effect with --trace" $validate --trace trace.json -o out3
 refuses 2 "no time" "--seconds" pipebd-run validate --workload two.json --devices cpu:2 --seconds 0 -o out3

@@ -29,6 +29,11 @@ done
 plan_of ahd 2 "" "$(stage 0 3 "0, 1" "20, 12")" > "$WORK/ahd2.json"
 plan_of ahd 4 "" "$(stage 0 1 "0, 1, 2" "13, 8, 11")" "$(stage 2 3 3 32)" > "$WORK/ahd4.json"
 
+# Devices in any order, also of tasks.
+plan_of ahd 4 "" "$(stage 0 1 "3, 0, 2" "11, 13, 8")" "$(stage 2 3 1 32)" > "$WORK/unsorted4.json"
+plan_of split 2 "" "$(stage 0 3 "1, 0" "20, 12")" | jq '.tasks = [range(4) | {block: ., devices: [1, 0], rows: [18, 14]}]' \
+    > "$WORK/unsorted2.json"
+
 # ranks NUMBER OUT HOW ARGUMENT...: as so many processes, with ${devices} each.
 ranks() {
     local number=$1 out=$2 how=$3
@@ -46,7 +51,7 @@ same() {
     local all=$((number * each)) one=$WORK/one.safetensors several=$WORK/several.safetensors
     shift 3
     case $how in
-    lists|stealing|ahd) how=$WORK/$how$all.json ;;
+    lists|stealing|ahd|unsorted) how=$WORK/$how$all.json ;;
     esac
     one=$WORK/one-$(echo "$how $all $*" | md5sum | cut -c 1-16).safetensors
     rm -f "$several"
@@ -60,6 +65,8 @@ for how in dp lists stealing tr dpu ir ahd; do
     ok "$how: 4 ranks too" same 4 1 $how
 done
 for how in dp tr ahd; do ok "$how: 2 ranks with 2 devices each too" same 2 2 $how; done
+ok 'devices in any order: 4 ranks train what one process does' same 4 1 unsorted
+ok 'those of tasks too: 2 ranks' same 2 1 unsorted
 for how in dp ir ahd; do
     ok "$how, batch statistics of all: 2 ranks" same 2 1 $how --sync-batchnorm
     ok "$how, batch statistics of all: 4 ranks" same 4 1 $how --sync-batchnorm

@@ -170,6 +170,26 @@ static void files_are_written_and_read(void **state)
 
 /* ---- lists of schedules ------------------------------------------------------ */
 
+static void devices_are_sorted_with_their_rows(void **state)
+{
+    Plan *plan;
+    Error err = {""};
+
+    (void)state;
+    assert_int_equal(plan_new(&plan, SCHEDULE_SPLIT, 1, 4, 12, 1, &err), 0);
+    assert_int_equal(plan_place(plan, &plan->stages[0], (int[]){3, 0, 2}, (int64_t[]){1, 9, 2}, 3, &err), 0);
+    assert_int_equal(plan_add_tasks(plan, &err), 0);
+    assert_int_equal(plan_place(plan, &plan->tasks[0], (int[]){1, 0}, (int64_t[]){5, 7}, 2, &err), 0);
+    plan_sort_devices(plan);
+    const Stage *stage = &plan->stages[0], *task = &plan->tasks[0];
+    assert_memory_equal(stage->devices, ((int[]){0, 2, 3}), 3 * sizeof(int));
+    assert_memory_equal(stage->rows, ((int64_t[]){9, 2, 1}), 3 * sizeof(int64_t));
+    assert_memory_equal(task->devices, ((int[]){0, 1}), 2 * sizeof(int));
+    assert_memory_equal(task->rows, ((int64_t[]){7, 5}), 2 * sizeof(int64_t));
+    assert_int_equal(plan_check(plan, &err), 0);
+    plan_free(plan);
+}
+
 static void lists_of_schedules(void **state)
 {
     static const struct { const char *list; unsigned bits; const char *error; } cases[] = {
@@ -221,6 +241,7 @@ int main(void)
         cmocka_unit_test(endless_predictions_are_left_out),
         cmocka_unit_test(awkward_names_survive),
         cmocka_unit_test(files_are_written_and_read),
+        cmocka_unit_test(devices_are_sorted_with_their_rows),
         cmocka_unit_test(lists_of_schedules),
         cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
     };

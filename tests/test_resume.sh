@@ -87,6 +87,19 @@ interrupted() {
     [ $status -eq 130 ] && [ ! -e "$WORK/int.safetensors" ] && grep -q '^to go on: .* --resume$' "$WORK/.err" \
         && tail -n 1 "$WORK/.err" | grep -q 'interrupted after step [0-9]*, which is kept in'
 }
+# A log that cannot grow any more is an error of the run's own; what was kept goes on.
+own_error() {
+    rm -rf "$WORK/own" "$WORK/own.jsonl" "$WORK/own.safetensors"
+    (ulimit -f 64; epochs=1000; train "$WORK/own.safetensors" dpu --checkpoint "$WORK/own" --every 20 --log "$WORK/own.jsonl" \
+        --log-every 1 "$@") 2> "$WORK/.err" > "$WORK/.out"
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && has_checkpoint "$WORK/own" && grep -q "own.jsonl: cannot be written" "$WORK/.err" \
+        && [ "$(grep -c '^to go on: .* --resume$' "$WORK/.err")" -eq 1 ]
+}
+ok 'an error of its own says how to go on, too' own_error
+ok 'and with --restarts once, when none is left' own_error --restarts 1
+
 # A background job of a script ignores SIGINT from birth, unless job control is on.
 set -m
 ok 'SIGINT ends the run after a step and says how to go on' interrupted

@@ -36,6 +36,13 @@ refuses 2 'lanes without prefetch' '--lanes: no effect' --schedule dpu --devices
 refuses 2 'two things on standard output' 'expected a file' --schedule dpu --devices cpu:2 --timeline -
 refuses 2 'resume without a folder' '--resume needs --checkpoint' --schedule dpu --devices cpu:2 --resume
 refuses 2 'every without a folder' '--every: no effect' --schedule dpu --devices cpu:2 --every 3
+own() { refuses 2 "$1" "$2 are the same file" --schedule dpu --devices cpu:2 "${@:3}"; }
+own 'the teacher as output' '--teacher and -o' --teacher "$out"
+own 'the log as output' '--log and -o' --log "$WORK/./student.safetensors"
+own 'the timeline as output' '--timeline and -o' --timeline "$out"
+own 'the log as timeline' '--log and --timeline' --log "$WORK/same" --timeline "$WORK/same"
+own 'the checkpoints as output' '--checkpoint and -o' --checkpoint "$out"
+refuses 2 'the plan as output' '--plan and -o are the same file' --plan "$out"
 refuses 1 'a folder that cannot be' 'nothere/deep' --schedule dpu --devices cpu:2 --checkpoint nothere/deep
 refuses 2 'a schedule that nobody knows' 'schedule "dup"' --schedule dup --devices cpu:2
 refuses 2 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --devices cpu:2
@@ -81,6 +88,31 @@ plan 6 2 32 > "$WORK/batch.json"
 refuses 1 'a plan for other blocks' 'the plan has 5 blocks, workload digits has 6' --plan "$WORK/blocks.json"
 refuses 1 'a plan for other devices' 'the plan is for 2 devices, --devices gives 3' --plan "$WORK/batch.json" --devices cpu:3
 refuses 1 'a plan for another batch' 'batch of 32' --plan "$WORK/batch.json"
+
+# What is there is found by whatever name, and stays.
+linked() {
+    echo weights > "$WORK/te.st"
+    ln "$WORK/te.st" "$WORK/link.st"
+    train --schedule dpu --devices cpu:2 --teacher "$WORK/te.st" --log "$WORK/link.st" 2> "$WORK/.err"
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 2 ] && grep -q -- '--teacher and --log are the same file' "$WORK/.err" && [ "$(cat "$WORK/te.st")" = weights ]
+}
+ok 'a file is known by another name' linked
+nowhere() { train --schedule dpu --devices cpu:2 --epochs 1 --log /dev/null --timeline /dev/null > /dev/null 2> "$WORK/.err"; }
+ok '/dev/null takes anything' nowhere
+rm -f "$out"
+with_teacher() {
+    jq '.teacher_weights = "mine.safetensors"' "$PIPEBD_ROOT/workloads/digits.json" > "$WORK/mine.json"
+    echo weights > "$WORK/mine.safetensors"
+    pipebd-run train --workload "$WORK/mine.json" --schedule dpu --devices cpu:2 -o "$WORK/mine.safetensors" 2> "$WORK/.err"
+    local status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && grep -q "the workload's teacher and -o are the same file" "$WORK/.err" \
+        && [ "$(cat "$WORK/mine.safetensors")" = weights ]
+}
+if command -v jq > /dev/null; then ok 'the teacher that the workload names' with_teacher
+else skip 'the teacher that the workload names' 'no jq'; fi
 
 unwritable() {
     mkdir -p "$WORK/folder.safetensors"
@@ -213,10 +245,10 @@ text='began with other students: see --student' ok 'a checkpoint of other studen
 
 # Where one run ends another begins.
 goes_on() {
-    train --schedule dpu --devices cpu:2 2> /dev/null > first.txt && cp "$out" first.st || return 1
-    train --schedule dpu --devices cpu:2 --student first.st 2> /dev/null > second.txt || return 1
-    after=$(sed -n 's/^accuracy:.*, after \([0-9.]*\) %.*/\1/p' first.txt)
-    [ -n "$after" ] && grep -F "student before $after %" second.txt && ! same first.st "$out"
+    train --schedule dpu --devices cpu:2 2> /dev/null > "$WORK/first.txt" && cp "$out" "$WORK/first.st" || return 1
+    train --schedule dpu --devices cpu:2 --student "$WORK/first.st" 2> /dev/null > "$WORK/second.txt" || return 1
+    after=$(sed -n 's/^accuracy:.*, after \([0-9.]*\) %.*/\1/p' "$WORK/first.txt")
+    [ -n "$after" ] && grep -F "student before $after %" "$WORK/second.txt" && ! same "$WORK/first.st" "$out"
 }
 ok 'students begin where others ended' goes_on
 no_students() {
@@ -233,6 +265,50 @@ ok 'settings of --replan are not printed without it' settings
 says() { train --schedule "$1" --devices cpu:2 2>&1 > /dev/null | grep -F -- "$2"; }
 ok 'dp says whose statistics are used' says dp 'each device uses the statistics of its own rows'
 ok 'dpu says how its stages were cut' says dpu 'even by multiply-accumulates'
+
+# The plan that a trace decided, a line a stage, before the run.
+says_plan() {
+    train --schedule "$1" --devices cpu:2 --trace "$PIPEBD_ROOT/traces/mobilenet-cpu.json" 2> "$WORK/.err" > /dev/null || return 1
+    cat "$WORK/.err"
+    sed -n '/^plan: from .*mobilenet-cpu.json$/,$p' "$WORK/.err" | grep -E "$2"
+}
+ok 'tr says its stages' says_plan tr '^  blocks b0 to b[0-4] on device 0, 64 rows each step$'
+ok 'ls says its tasks' says_plan ls '^  block b5 on device [01], 64 rows each step$'
+ok 'split says where students are' says_plan split '^  students? b0 .*on devices? [01]'
+
+# ---- whoever reads its words goes away ------------------------------------------------
+
+# unheard ARGUMENT...: the first line is read and no more; the run comes to its end.
+unheard() {
+    rm -f "$out"
+    train --schedule dpu --epochs 15 "$@" 2>&1 > "$WORK/.out" | head -n 1
+    local status=${PIPESTATUS[0]}
+    echo "status $status"
+    [ "$status" -eq 0 ] && [ -s "$out" ] && grep -q '^accuracy: ' "$WORK/.out"
+}
+ok 'a run whose words nobody reads goes on' unheard --devices cpu:2
+ok 'one that may be started again, too' unheard --devices cpu:2 --restarts 1 --checkpoint "$WORK/unheard"
+if [ -x "$PIPEBD_BIN/../tests/mpi/world" ] && command -v mpirun > /dev/null; then
+    . "$(dirname "$0")/openmpi.sh"
+    ok 'one of several processes, too' unheard --devices cpu:1 --processes 2
+else
+    skip 'one of several processes, too' 'no MPI'
+fi
+
+unread() {
+    train --schedule dpu --devices cpu:2 2> "$WORK/.err" | true
+    local status=${PIPESTATUS[0]}
+    cat "$WORK/.err"
+    [ "$status" -eq 1 ] && tail -n 1 "$WORK/.err" | grep -q 'cannot write: Broken pipe'
+}
+ok 'a table that nobody reads is an error' unread
+too_large() {
+    rm -f "$out"
+    (ulimit -f 1; train --schedule dpu --devices cpu:2 2>&1 > "$WORK/.out") | tee "$WORK/.err"
+    local status=${PIPESTATUS[0]}
+    [ "$status" -eq 1 ] && tail -n 1 "$WORK/.err" | grep -q 'cannot write: File too large' && [ ! -e "$out" ]
+}
+ok 'a file larger than is allowed, too' too_large
 
 timeline() {
     train --schedule dpu --devices cpu:2 --timeline "$WORK/timeline.json" > /dev/null 2>&1 || return 1

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bundled.h"
 #include "base/file.h"
 #include "base/options.h"
 #include "base/progress.h"
@@ -22,6 +23,11 @@ typedef struct {
     Data      *held_out, *training;
     Tensors   *teacher, *student;
 } Inputs;
+
+/* The output without an ending of .json, and the two files made of it. */
+typedef struct {
+    char *stem, *workload, *weights;
+} Names;
 
 static int open_inputs(Inputs *in, const Settings *s, Error *err)
 {
@@ -46,19 +52,37 @@ static void close_inputs(Inputs *in)
 
 /* ---- names -------------------------------------------------------------------- */
 
-/* The output without an ending of .json, and the two files made of it: yours. */
-static int name_files(char **stem, char **workload, char **weights, const char *output, Error *err)
+static int name_files(Names *out, const char *output, Error *err)
 {
     size_t length = strlen(output);
     Text   json = {0}, tensors = {0};
 
     if (length > 5 && strcmp(output + length - 5, ".json") == 0) length -= 5;
-    *stem = strndup(output, length);
-    if (*stem) text_printf(&json, "%s.json", *stem);
-    if (*stem) text_printf(&tensors, "%s.safetensors", *stem);
-    *workload = json.bytes;
-    *weights = tensors.bytes;
-    return *stem && !text_failed(&json) && !text_failed(&tensors) ? 0 : error_no_memory(err);
+    out->stem = strndup(output, length);
+    if (out->stem) text_printf(&json, "%s.json", out->stem);
+    if (out->stem) text_printf(&tensors, "%s.safetensors", out->stem);
+    out->workload = json.bytes;
+    out->weights = tensors.bytes;
+    return out->stem && !text_failed(&json) && !text_failed(&tensors) ? 0 : error_no_memory(err);
+}
+
+static void names_free(Names *names)
+{
+    free(names->stem);
+    free(names->workload);
+    free(names->weights);
+}
+
+/* Nothing is written over what is read. workloads_teacher: of the workload's file, once that is read. */
+static int check_files(const Settings *s, const Names *names, const char *workloads_teacher, Error *err)
+{
+    const RunFile files[] = {
+        {"--workload", bundled_is_path(s->workload) ? s->workload : NULL, false}, {"--student", s->student, false},
+        {"--teacher", s->teacher, false}, {"the workload's teacher", workloads_teacher, false},
+        {"-o", names->workload, true}, {"-o", names->weights, true},
+    };
+
+    return run_check_files(files, sizeof files / sizeof *files, err);
 }
 
 /* The file's path from anywhere: the new workload may lie in another folder. Yours. */
@@ -126,40 +150,36 @@ static int choose_one(Chosen *chosen, const Inputs *in, const Settings *s, const
     return rc;
 }
 
-static int run(Inputs *in, const Settings *s, Error *err)
+static int run(Inputs *in, const Settings *s, const Names *names, Error *err)
 {
     Chosen chosen = {0};
     Text   report = {0};
-    char  *stem = NULL, *workload = NULL, *weights = NULL;
     int    rc = -1;
 
-    if (name_files(&stem, &workload, &weights, s->output, err) != 0) goto done;
-    if (file_check_writable(workload, err) != 0 || file_check_writable(weights, err) != 0) goto done;
-    if (open_inputs(in, s, err) != 0) goto done;
-    if (choose_one(&chosen, in, s, stem, err) != 0) goto done;
+    if (file_check_writable(names->workload, err) != 0 || file_check_writable(names->weights, err) != 0) goto done;
+    if (open_inputs(in, s, err) != 0 || check_files(s, names, in->workload->teacher_weights, err) != 0) goto done;
+    if (choose_one(&chosen, in, s, names->stem, err) != 0) goto done;
     chosen_report(&chosen, in->workload, &report);
     if (accuracy_line(&chosen, in, s, &report, err) != 0) goto done;
-    if (tensors_write(chosen.weights, weights, err) != 0) goto done;
-    if (file_write(workload, text_string(&chosen.file), chosen.file.length, err) != 0) goto done;
-    text_printf(&report, "written: %s, %s\n", workload, weights);
+    if (tensors_write(chosen.weights, names->weights, err) != 0) goto done;
+    if (file_write(names->workload, text_string(&chosen.file), chosen.file.length, err) != 0) goto done;
+    text_printf(&report, "written: %s, %s\n", names->workload, names->weights);
     rc = text_failed(&report) ? error_no_memory(err) : file_write("-", text_string(&report), report.length, err);
 done:
     chosen_free(&chosen);
     text_free(&report);
-    free(stem);
-    free(workload);
-    free(weights);
     return rc;
 }
 
 /* ---- command line ------------------------------------------------------------------- */
 
-static int check(Inputs *in, const Settings *s, const Operands *operands, Error *err)
+static int check(Inputs *in, Names *names, const Settings *s, const Operands *operands, Error *err)
 {
     if (operands->count) return error_set(err, "\"%s\": expected only options", operands->values[0]);
     if (!s->workload) return error_set(err, "expected --workload W");
     if (!s->student) return error_set(err, "expected --student FILE, as pipebd-run train wrote it");
     if (!s->output) return error_set(err, "expected -o CHOSEN");
+    if (name_files(names, s->output, err) != 0 || check_files(s, names, NULL, err) != 0) return -1;
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     if (run_devices(&in->devices, s->devices, NULL, false, false, err) != 0) return -1;
     return in->devices.type == DEVICE_CPU ? 0 : error_set(err, "--devices %s: paths are measured on the CPU, expected cpu:N",
@@ -198,18 +218,21 @@ int run_choose(int argc, char **argv)
                        table, NULL};
     Operands operands;
     Inputs   in = {0};
+    Names    names = {0};
     Error    err = {""};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
-    if (check(&in, &s, &operands, &err) != 0) goto usage;
+    if (check(&in, &names, &s, &operands, &err) != 0) goto usage;
     options_print_settings(&options, stderr);
-    int rc = run(&in, &s, &err);
+    int rc = run(&in, &s, &names, &err);
     close_inputs(&in);
+    names_free(&names);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-run choose: %s\n", err.text);
     return EXIT_FAILED;
 usage:
+    names_free(&names);
     fprintf(stderr, "pipebd-run choose: %s\n", err.text);
     return EXIT_USAGE;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "executor/checkpoint.h"
 #include "executor/state.h"
 
 static atomic_bool stop, interrupted;    /* what a handler can reach */
@@ -30,6 +31,12 @@ atomic_bool *run_catch_interrupt(void)
     return &stop;
 }
 
+void run_ignore_lost_output(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
 bool run_interrupted(void) { return atomic_load(&interrupted); }
 
 void run_go_on_text(Text *out, int argc, char *const *argv)
@@ -43,6 +50,17 @@ void run_go_on_text(Text *out, int argc, char *const *argv)
         resumes |= strcmp(argv[i], "--resume") == 0;
     }
     if (!resumes) text_append(out, " --resume");
+}
+
+int64_t run_newest_checkpoint(const char *folder)
+{
+    int64_t *list, number;
+    int      count;
+
+    if (!folder || checkpoint_list(&list, &count, folder, NULL) != 0) return 0;
+    number = count > 0 ? list[count - 1] : 0;
+    free(list);
+    return number;
 }
 
 /* PIPEBD_CHOICES ("": nowhere), or the user's cache. */
@@ -70,6 +88,60 @@ int run_devices(DeviceSpec *out, const char *devices, const char *precision, boo
     if (device_spec_ask(out, err) != 0) return -1;
     return out->type == DEVICE_CUDA ? keep_choices(out, err) : 0;
 }
+
+/* ---- files ---------------------------------------------------------------------- */
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The folder that a path names a file in. */
+static int stat_folder(struct stat *out, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char       *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    int         rc = folder ? stat(folder, out) : -1;
+
+    free(folder);
+    return rc;
+}
+
+static const char *name_in_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* /dev/null and the like are nobody's. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    bool        a_is = stat(a, &of_a) == 0, b_is = stat(b, &of_b) == 0;
+
+    if (a_is && b_is) return same_inode(&of_a, &of_b) && (S_ISREG(of_a.st_mode) || S_ISDIR(of_a.st_mode));
+    if (a_is != b_is) return false;
+    if (strcmp(a, b) == 0) return true;
+    return strcmp(name_in_folder(a), name_in_folder(b)) == 0 && stat_folder(&of_a, a) == 0 && stat_folder(&of_b, b) == 0
+           && same_inode(&of_a, &of_b);
+}
+
+static bool names_a_file(const RunFile *file) { return file->path && strcmp(file->path, "-") != 0; }
+
+int run_check_files(const RunFile *files, int count, Error *err)
+{
+    for (int i = 0; i < count; i++)
+        for (int j = i + 1; j < count; j++) {
+            if (!files[i].written && !files[j].written) continue;
+            if (!names_a_file(&files[i]) || !names_a_file(&files[j])) continue;
+            if (same_file(files[i].path, files[j].path))
+                return error_set(err, "%s and %s are the same file, %s", files[i].option, files[j].option, files[j].path);
+        }
+    return 0;
+}
+
+/* ---- the machine and the data ----------------------------------------------------- */
 
 int run_read_weights(Tensors **out, const char *path, Error *err)
 {

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "planner/compare.h"
+#include "planner/report.h"
 
 /* ---- without a trace --------------------------------------------------------- */
 
@@ -81,7 +81,7 @@ static int plan_data_parallel(Plan **out, const Workload *workload, int devices,
 /* ---- with one ------------------------------------------------------------------ */
 
 static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *path,
-                           Error *err)
+                           Text *how, Error *err)
 {
     Trace          *trace = NULL;
     Scenario        scenario = {0};
@@ -99,6 +99,10 @@ static int plan_from_trace(Plan **out, const Workload *workload, int devices, Sc
     if (scenario_build(&scenario, trace, &wanted, err) != 0) goto done;
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     rc = plan_copy(out, comparison.rows[comparison.best].plan, err);
+    if (rc != 0) goto done;
+    plan_sort_devices(*out);
+    text_printf(how, "from %s\n", path);
+    report_stages(*out, &scenario, how);
 done:
     comparison_free(&comparison);
     scenario_free(&scenario);
@@ -114,21 +118,21 @@ int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
 }
 
 int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
-             const char **how, Error *err)
+             Text *how, Error *err)
 {
     int rc;
 
     *out = NULL;
-    *how = "";
     if (trace_path) {
-        rc = plan_from_trace(out, workload, devices, schedule, trace_path, err);
+        rc = plan_from_trace(out, workload, devices, schedule, trace_path, how, err);
     } else if (schedule == SCHEDULE_DP || schedule == SCHEDULE_IR) {
-        *how = "rows are split evenly";
+        text_append(how, "rows are split evenly\n");
         rc = plan_data_parallel(out, workload, devices, schedule, err);
     } else {
-        *how = "no trace: stages are even by multiply-accumulates, not by time";
+        text_append(how, "no trace: stages are even by multiply-accumulates, not by time\n");
         rc = plan_pipeline(out, workload, devices, schedule, err);
     }
+    if (rc == 0 && text_failed(how)) rc = error_no_memory(err);
     if (rc != 0) { plan_free(*out); *out = NULL; }
     return rc;
 }

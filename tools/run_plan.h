@@ -10,9 +10,9 @@ int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err);
 
 /* From the costs of the trace at trace_path; without one (NULL) dp, ir, tr and dpu are split
  * evenly, tr and dpu by multiply-accumulates. *out is yours:
- * plan_free() it. how: what was done, in words, "" when the trace decided. */
+ * plan_free() it. how: gets what was done, in words, and where the trace decided the stages, a line each. */
 int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
-             const char **how, Error *err);
+             Text *how, Error *err);
 
 /* Refuses a plan for other blocks, devices or another batch. */
 int run_plan_check(const Plan *plan, const Workload *workload, int devices, Error *err);

@@ -1,10 +1,12 @@
 /* pipebd-run profile: measures what every block costs on these devices, and writes a trace. */
 #include <stdio.h>
 
+#include "base/bundled.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "executor/profile.h"
 #include "tools/run.h"
+#include "tools/run_common.h"
 #include "tools/run_measure.h"
 #include "tools/run_world.h"
 
@@ -12,6 +14,15 @@ typedef struct {
     MeasureSettings measure;
     const char     *output;
 } Settings;
+
+static int check_files(const Settings *s, Error *err)
+{
+    const MeasureSettings *m = &s->measure;
+    const RunFile files[] = {{"--workload", bundled_is_path(m->workload) ? m->workload : NULL, false},
+                             {"--teacher", m->teacher, false}, {"-o", s->output, true}};
+
+    return run_check_files(files, sizeof files / sizeof *files, err);
+}
 
 static int run(const Settings *s, World *world, Error *err)
 {
@@ -48,6 +59,7 @@ int run_profile(int argc, char **argv)
     Operands operands;
     Error    err = {""};
 
+    run_ignore_lost_output();
     World   *world;
     int      status = run_world_open(&world, "pipebd-run profile");
 
@@ -56,6 +68,7 @@ int run_profile(int argc, char **argv)
     if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
     if (measure_check(&s.measure, table, &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o TRACE"); goto done; }
+    if (check_files(&s, &err) != 0) goto done;
     if (run_world_speaks(world)) options_print_settings(&options, stderr);
     status = run(&s, world, &err) == 0 ? EXIT_OK : EXIT_FAILED;
 done:

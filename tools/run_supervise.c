@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/options.h"
-#include "executor/checkpoint.h"
 #include "executor/clock.h"
 #include "tools/run_common.h"
 #include "tools/run_launch.h"
@@ -28,6 +27,7 @@ typedef struct {
     pid_t     self, child;
     sigset_t  signals, before;   /* taken one by one; as they were */
     bool      interrupted;
+    int64_t   first;             /* the newest checkpoint before the run; 0: none */
     int       fruitless;         /* ends in a row without a new checkpoint */
 } Supervisor;
 
@@ -172,18 +172,6 @@ static void end_orphans(Supervisor *s)
 
 /* ---- what came of it ------------------------------------------------------------------------ */
 
-/* The number of the newest checkpoint; 0: none. */
-static int64_t newest(const char *folder)
-{
-    int64_t *list, number;
-    int      count;
-
-    if (!folder || checkpoint_list(&list, &count, folder, NULL) != 0) return 0;
-    number = count > 0 ? list[count - 1] : 0;
-    free(list);
-    return number;
-}
-
 /* The exit status of a child, with those a shell gives for signals. */
 static int exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
@@ -221,11 +209,18 @@ static void report(const Supervisor *s, int status, double seconds, int64_t chec
     else         say("%s after %.1f s; restart %d of at most %d, from %s", what, seconds, used + 1, s->options->restarts, from);
 }
 
+/* An interrupted child has said so itself. */
+static void say_how_to_go_on(const Supervisor *s, int code)
+{
+    if (code == EXIT_OK || code == EXIT_USAGE || code == EXIT_INTERRUPTED || s->interrupted) return;
+    if (run_newest_checkpoint(s->options->checkpoint) > s->first) fprintf(stderr, "to go on: %s\n", getenv(RUN_GO_ON));
+}
+
 /* One start. Returns whether another is wanted. */
 static bool run_once(Supervisor *s, int used, int *code, Error *err)
 {
     const char *folder = s->options->checkpoint;
-    int64_t     began_ns = clock_ns(), before = newest(folder);
+    int64_t     began_ns = clock_ns(), before = run_newest_checkpoint(folder);
 
     *code = EXIT_FAILED;
     if (start_child(s, err) != 0) return false;
@@ -234,7 +229,7 @@ static bool run_once(Supervisor *s, int used, int *code, Error *err)
     take_signal(s, 0);
     *code = exit_status(status);
     if (*code == EXIT_OK || s->options->restarts == 0) return false;
-    int64_t     now = newest(folder);
+    int64_t     now = run_newest_checkpoint(folder);
     const char *reason = why_not(s, status, now - before, used);
     report(s, status, (double)(clock_ns() - began_ns) / 1e9, now, used, reason);
     return !reason;
@@ -243,7 +238,7 @@ static bool run_once(Supervisor *s, int used, int *code, Error *err)
 int run_supervised(const SuperviseOptions *options)
 {
     static const int taken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-    Supervisor       s = {.options = options, .self = getpid()};
+    Supervisor       s = {.options = options, .self = getpid(), .first = run_newest_checkpoint(options->checkpoint)};
     Error            err = {""};
     int              code = EXIT_FAILED;
 
@@ -253,6 +248,7 @@ int run_supervised(const SuperviseOptions *options)
     sigprocmask(SIG_BLOCK, &s.signals, &s.before);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     for (int used = 0; run_once(&s, used, &code, &err); used++) add_resume(&s);
+    say_how_to_go_on(&s, code);
 done:
     if (*err.text) fprintf(stderr, "pipebd-run %s: %s\n", options->argv[0], err.text);
     free(s.argv);

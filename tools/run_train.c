@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bundled.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/options.h"
@@ -54,6 +55,7 @@ typedef struct {
     int         device_count;            /* of all ranks */
     Data       *data, *validation;       /* validation: NULL when nothing can be classified */
     Plan       *plan;
+    Text        how_planned;             /* where the plan is not from a file */
     Program    *program;
     Program    *first;                   /* the run began with, when that is another; spans borrow from it */
     RunReplan   replan;
@@ -63,12 +65,29 @@ typedef struct {
     Lookout     lookout;
     Watch       watch;
     int64_t     steps_per_epoch;
+    int64_t     first_checkpoint;        /* the newest before the run; 0: none */
     Collector  *collector;               /* NULL: no checkpoints */
     int         lanes, prefetch;
     atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
     ExecutionResult result;
 } Train;
+
+/* ---- files ---------------------------------------------------------------------- */
+
+/* Nothing is written over what is read, or twice. workloads_teacher: of the workload's file, once that is read. */
+static int check_files(const Settings *s, const char *workloads_teacher, Error *err)
+{
+    const RunFile files[] = {
+        {"--workload", bundled_is_path(s->workload) ? s->workload : NULL, false}, {"--plan", s->plan, false},
+        {"--trace", s->trace, false}, {"--student", s->student, false}, {"--teacher", s->teacher, false},
+        {"the workload's teacher", workloads_teacher, false},
+        {"--checkpoint", s->checkpoint, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
+        {"-o", s->output, true},
+    };
+
+    return run_check_files(files, sizeof files / sizeof *files, err);
+}
 
 /* ---- before the run ------------------------------------------------------------- */
 
@@ -93,19 +112,18 @@ static int open_plan(Train *t, Error *err)
 {
     const Settings *s = t->settings;
     Schedule        schedule;
-    const char     *how = "";
 
     if (s->plan) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
         if (run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
-        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &how, err) != 0) return -1;
+        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &t->how_planned, err) != 0) return -1;
     }
     if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
         return error_set(err, "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
                          t->plan->device_count, world_size(t->world), t->device_count);
     if (run_plan_check(t->plan, t->workload, t->device_count, err) != 0) return -1;
-    if (*how) say(t, "plan: %s\n", how);
+    plan_sort_devices(t->plan);          /* processes hold ascending devices: then one gives the same bits */
     return 0;
 }
 
@@ -367,6 +385,7 @@ static int open_all(Train *t, Error *err)
     if (writes && file_check_writable(s->output, err) != 0) return -1;
     if (writes && s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
     if (workload_read(&t->workload, s->workload, err) != 0) return -1;
+    if (writes && check_files(s, t->workload->teacher_weights, err) != 0) return -1;
     if (s->batch) t->workload->batch = s->batch;
     if (s->plan && !s->devices) {
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
@@ -405,6 +424,7 @@ static void train_close(Train *t)
     program_free(t->first);
     program_free(t->program);
     plan_free(t->plan);
+    text_free(&t->how_planned);
     data_free(t->validation);
     data_free(t->data);
     workload_free(t->workload);
@@ -421,6 +441,7 @@ static int print_settings(const Train *t, const Options *options, Error *err)
         schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data), t->steps_per_epoch);
     if (t->prefetch) say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "", t->prefetch);
     else             say(t, "devices load for themselves\n");
+    if (t->how_planned.length) say(t, "plan: %s", text_string(&t->how_planned));
     say(t, "%s", text_string(&ranks));
     text_free(&ranks);
     return rc;
@@ -479,6 +500,7 @@ static int take_plan(Train *t, Plan *plan, Error *err)
 
     plan_free(t->plan);
     t->plan = plan;
+    plan_sort_devices(plan);
     if (program_build(&program, plan, t->program->steps, err) != 0
         || program_verify(program, (int)t->settings->queue_depth, err) != 0) {
         program_free(program);
@@ -717,7 +739,7 @@ static int print_result(const Train *t, Error *err)
     return rc;
 }
 
-/* What goes on where this was interrupted. Of ranks that somebody else launched the launcher's line is not known. */
+/* What goes on where this ended. Of ranks that somebody else launched the launcher's line is not known. */
 static void resume_text(const Train *t, Text *out)
 {
     const char *whole = getenv(RUN_GO_ON);
@@ -730,15 +752,27 @@ static void resume_text(const Train *t, Text *out)
     else       run_go_on_text(out, t->argc, t->argv);
 }
 
-static int interrupted(const Train *t, Error *err)
+static void say_how_to_go_on(const Train *t)
 {
     Text text = {0};
 
+    resume_text(t, &text);
+    say(t, "%s\n", text_string(&text));
+    text_free(&text);
+}
+
+/* Of an error, where the run has written a checkpoint. Who started this process says it after the last restart. */
+static void go_on_after_error(const Train *t)
+{
+    if (!t->settings->checkpoint || getenv(RUN_GO_ON) || !run_world_speaks(t->world)) return;
+    if (run_newest_checkpoint(t->settings->checkpoint) > t->first_checkpoint) say_how_to_go_on(t);
+}
+
+static int interrupted(const Train *t, Error *err)
+{
     if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
     if (t->watch.block_sum == 0) return error_set(err, "interrupted before a step was done: there is nothing to keep");
-    resume_text(t, &text);
-    if (run_world_speaks(t->world)) fprintf(stderr, "%s\n", text_string(&text));
-    text_free(&text);
+    say_how_to_go_on(t);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
                      t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
 }
@@ -816,6 +850,7 @@ static int check_usage(const Settings *s, bool ranks, Error *err)
     if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
+    if (check_files(s, NULL, err) != 0) return -1;
     return check_words(s, err);
 }
 
@@ -890,6 +925,7 @@ int run_train(int argc, char **argv)
     Train    t = {.settings = &s, .argc = argc, .argv = argv, .lookout = LOOKOUT_INITIALIZER,
                   .replan = RUN_REPLAN_INITIALIZER};
 
+    run_ignore_lost_output();
     int      status = run_world_open(&t.world, "pipebd-run train");
 
     if (status != 0) return status;
@@ -903,9 +939,11 @@ int run_train(int argc, char **argv)
     status = EXIT_FAILED;
     if (s.restarts || s.processes)
         return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
+    t.first_checkpoint = run_newest_checkpoint(s.checkpoint);
     if (open_vigil(&t, &err) != 0) goto done;
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
     else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
+    else go_on_after_error(&t);
     train_close(&t);
 done:
     if (status != EXIT_OK) vigil_blame(t.vigil);

@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bundled.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "executor/validate.h"
 #include "plots/plot.h"
 #include "plots/report_page.h"
 #include "tools/run.h"
+#include "tools/run_common.h"
 #include "tools/run_measure.h"
 #include "tools/run_world.h"
 
@@ -116,6 +118,23 @@ static int write_files(const Job *job)
     if (rc == 0 && job->validation.best >= 0) rc = write_page(job);
     if (rc == 0 && job->settings->update)
         rc = file_write(job->settings->update, text_string(&job->validation.trace), job->validation.trace.length, job->err);
+    return rc;
+}
+
+/* Nothing that is read is written over by --update-trace, nor a new profile. */
+static int check_files(const Settings *s, Error *err)
+{
+    const MeasureSettings *m = &s->measure;
+    Text                   profile = {0};
+
+    if (!s->trace) text_printf(&profile, "%s/trace.json", s->output);
+    const RunFile files[] = {
+        {"--workload", bundled_is_path(m->workload) ? m->workload : NULL, false}, {"--teacher", m->teacher, false},
+        {"--trace", s->trace, false}, {"the profile in -o", profile.bytes, false}, {"-o", s->output, false},
+        {"--update-trace", s->update, true},
+    };
+    int rc = text_failed(&profile) ? error_no_memory(err) : run_check_files(files, sizeof files / sizeof *files, err);
+    text_free(&profile);
     return rc;
 }
 
@@ -323,6 +342,7 @@ int run_validate(int argc, char **argv)
     unsigned schedules;
     Text     command = {0};
 
+    run_ignore_lost_output();
     World   *world;
     int      status = run_world_open(&world, "pipebd-run validate");
 
@@ -336,6 +356,7 @@ int run_validate(int argc, char **argv)
         error_set(&err, "--trials: no effect with --trace, which is not measured");
         goto done;
     }
+    if (check_files(&s, &err) != 0) goto done;
     if (run_world_speaks(world)) options_print_settings(&options, stderr);
     text_append(&command, "pipebd-run ");
     text_command(&command, argc, argv);
