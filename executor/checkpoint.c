@@ -231,8 +231,8 @@ static int missing(const char *path, const char *key, Error *err)
 /* What the run learned from; absent in files of before. */
 static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
 {
-    const char *teacher = tensors_note(tensors, "teacher"), *student = tensors_note(tensors, "student"), *samples = tensors_note(tensors, "samples"),
-               *data = tensors_note(tensors, "data"), *end;
+    const char *teacher = tensors_note(tensors, "teacher"), *student = tensors_note(tensors, "student"),
+               *samples = tensors_note(tensors, "samples"), *data = tensors_note(tensors, "data"), *end;
 
     facts->teacher = facts->student = 0;
     facts->samples = 0;

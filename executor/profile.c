@@ -22,7 +22,7 @@ typedef struct {
     int      message_count;
     int      per_host;       /* devices of each host; all where there is one host */
     int      recorded;       /* execution_warm_up() */
-    int      warm_up, turns; /* turns: programs of one kind, between which a machine's speed may drift */
+    int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's speed may drift */
     Samples  alone, busy, lone;
     Samples  reduce[2], relay[2];        /* within a host, across */
     int      done, total;    /* programs run */
@@ -107,7 +107,7 @@ static int choose_rows(Profile *p)
     memcpy(p->messages, p->shares, (size_t)p->share_count * sizeof *p->messages);
     p->messages[p->share_count] = 1;
     p->message_count = unique(p->messages, p->share_count + 1);
-    p->total = p->turns * (p->devices > 1 ? 3 : 2) * p->share_count;
+    p->total = p->rounds * (p->devices > 1 ? 3 : 2) * p->share_count;
     for (int across = 0; across < 2; across++) {
         int widest = widest_group(p, across);
         if (widest >= 2) p->total += widest - 1 + p->message_count;
@@ -157,7 +157,7 @@ static int measure(Profile *p, Build *build, int active, int64_t rows, int64_t s
 /* In turns, so that a machine whose speed drifts does so in all of them. */
 static int measure_work(Profile *p, int64_t steps)
 {
-    for (int round = 0; round < p->turns; round++)
+    for (int round = 0; round < p->rounds; round++)
         for (int i = 0; i < p->share_count; i++) {
             int64_t rows = p->shares[i];
             if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
@@ -319,8 +319,8 @@ static const char *notes(Profile *p, Trace *t)
     char text[1024];
 
     snprintf(text, sizeof text, "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
-             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, p->turns,
-             p->turns > 1 ? "s" : "", p->warm_up, p->devices, p->options->note[0] ? "; " : "", p->options->note);
+             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, p->rounds,
+             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
 
@@ -364,10 +364,10 @@ static int check_text(const Text *text, Error *err)
 }
 
 /* What a program has recorded is lost at its end: one of each kind, where devices record. */
-static void set_turns(Profile *p)
+static void set_rounds(Profile *p)
 {
     p->recorded = execution_warm_up(p->options->workload, p->options->devices);
-    p->turns = p->recorded ? 1 : PROFILE_ROUNDS;
+    p->rounds = p->recorded ? 1 : PROFILE_ROUNDS;
     p->warm_up = p->recorded ? p->recorded : WARM_UP;
 }
 
@@ -380,8 +380,8 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     int     rc = -1;
 
     if (!trace) { error_no_memory(err); goto done; }
-    set_turns(&p);
-    steps = (options->trials + p.turns - 1) / p.turns;
+    set_rounds(&p);
+    steps = (options->trials + p.rounds - 1) / p.rounds;
     if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
     if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
     if (world_rank(options->world) != 0) { rc = 0; goto done; }          /* rank 0 has the times of all */

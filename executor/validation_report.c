@@ -59,17 +59,20 @@ static double unsteadiness(const Validation *v)
     return most;
 }
 
-static bool doubtful(const Validation *v) { return v->core_share < BUSY_BELOW || unsteadiness(v) > UNSTEADY_ABOVE; }
-
-/* Why the machine makes errors say little; nothing where it does not. */
-static void doubt(const Validation *v, Text *out)
+/* Why the machine makes errors say little; false, and nothing, where it does not. */
+static bool doubt(const Validation *v, Text *out)
 {
+    double unsteady = unsteadiness(v);
+
     if (v->core_share < BUSY_BELOW)
         text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
                     "run again when nothing else runs", 100 * v->core_share);
-    else if (unsteadiness(v) > UNSTEADY_ABOVE)
+    else if (unsteady > UNSTEADY_ABOVE)
         text_printf(out, "the machine's speed is not steady: runs of one schedule differ by up to %.0f %%, so these errors say little; "
-                    "run again when it is", 100 * unsteadiness(v));
+                    "run again when it is", 100 * unsteady);
+    else
+        return false;
+    return true;
 }
 
 static void op_row(const Validation *v, Op op, Text *out)
@@ -106,10 +109,7 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
                 v->same_order ? "as predicted" : "NOT as predicted");
     text_printf(out, "(those predicted within %.0f %% of each other, or whose runs overlap in time, count as equal)\n",
                 100 * (VALIDATION_TIE - 1));
-    if (doubtful(v)) {
-        doubt(v, out);
-        text_append(out, "\n");
-    }
+    if (doubt(v, out)) text_append(out, "\n");
     ops_table(v, out);
 }
 
@@ -167,9 +167,9 @@ static void json_doubt(const Validation *v, Text *out)
     Text why = {0};
 
     text_append(out, ",\n  \"doubt\": ");
-    doubt(v, &why);
-    if (doubtful(v)) text_json_string(out, text_string(&why));
-    else             text_append(out, "null");
+    if (doubt(v, &why)) text_json_string(out, text_string(&why));
+    else                text_append(out, "null");
+    out->failed |= text_failed(&why);
     text_free(&why);
 }
 

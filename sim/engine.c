@@ -693,12 +693,11 @@ static int fill_result(SimResult *out, Sim *sim)
         dev->share_ns[SHARE_IDLE] += out->epoch_ns - dev->since_ns;
         memcpy(out->shares[d], dev->share_ns, sizeof dev->share_ns);
         busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT] + dev->share_ns[SHARE_UPDATE];
-        out->simulated += dev->executed;
         count_work(&p->devices[d], &teacher, &loaded);
     }
     count_work(&p->queue, &teacher, &loaded);
     out->skipped = sim->skipped;
-    out->simulated -= sim->skipped;
+    out->simulated = sim->played;
     out->teacher_work = (double)teacher / ((double)p->batch * p->block_count);
     out->loads = (double)loaded / (double)p->batch;
     if (out->epoch_ns > 0)

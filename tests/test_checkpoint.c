@@ -219,6 +219,14 @@ static void other_files_are_no_checkpoints(void **state)
     temp_remove(folder);
 }
 
+static void may_not_go_on(const CheckpointFacts *run, const char *why)
+{
+    Error err = {""};
+
+    assert_int_equal(checkpoint_fits(&facts, run, &err), -1);
+    assert_string_equal(err.text, why);
+}
+
 static void runs_that_differ_may_not_go_on(void **state)
 {
     (void)state;
@@ -227,32 +235,25 @@ static void runs_that_differ_may_not_go_on(void **state)
 
     assert_int_equal(checkpoint_fits(&facts, &run, &err), 0);
     run.total_steps = 999;
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint's run differs in its number of steps: 1000, and this one's 999");
+    may_not_go_on(&run, "the checkpoint's run differs in its number of steps: 1000, and this one's 999");
     run = facts;
     run.seed = 4;
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint's run has the seed 18446744073709551615, and this one 4");
+    may_not_go_on(&run, "the checkpoint's run has the seed 18446744073709551615, and this one 4");
     run = facts;
     run.workload++;
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint is of another workload");
+    may_not_go_on(&run, "the checkpoint is of another workload");
     run = facts;
     strcpy(run.data, "digits");
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint's run learned from images, and this one from digits: see --data");
+    may_not_go_on(&run, "the checkpoint's run learned from images, and this one from digits: see --data");
     run = facts;
     run.samples = 1399;
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint's run had 1400 samples, and this one has 1399: see --data");
+    may_not_go_on(&run, "the checkpoint's run had 1400 samples, and this one has 1399: see --data");
     run = facts;
     run.teacher++;
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint's run had another teacher: see --teacher");
+    may_not_go_on(&run, "the checkpoint's run had another teacher: see --teacher");
     run = facts;
     run.student++;
-    assert_int_equal(checkpoint_fits(&facts, &run, &err), -1);
-    assert_string_equal(err.text, "the checkpoint's run began with other students: see --student");
+    may_not_go_on(&run, "the checkpoint's run began with other students: see --student");
     CheckpointFacts before = facts;      /* a file that does not say what it learned from */
     before.teacher = before.student = 0, before.samples = 0, before.data[0] = '\0';
     assert_int_equal(checkpoint_fits(&before, &facts, &err), 0);

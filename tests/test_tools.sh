@@ -104,7 +104,7 @@ prints 'nor in the CSV' 'dpu,0.100720000,,' pipebd-plan --schedules dpu --format
 # ---- input ----------------------------------------------------------------------
 
 prints 'check says what is in a trace' "$trace: ok, 2 blocks, 3 devices" pipebd-trace check "$trace"
-prints 'check doubts a time that falls by more than half' \
+prints 'check doubts a time that falls by more than a third' \
     '  note: block "conv11", forward: 11 rows take 5.8 times as long as 16; 10 times fall so as rows grow' pipebd-trace check "$traces/vgg-cpu.json"
 no_doubt() { [ "$(pipebd-trace check "$traces/mobilenet-mixed.json" | wc -l)" -eq 1 ]; }
 ok 'and none that falls by less' no_doubt

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bundled.h"
 #include "base/file.h"
 #include "base/options.h"
 #include "base/progress.h"
@@ -33,7 +32,7 @@ static int open_inputs(Inputs *in, const Settings *s, Error *err)
 {
     if (device_spec_ask(&in->devices, err) != 0) return -1;
     if (workload_read(&in->workload, s->workload, err) != 0) return -1;
-    const char *source = s->data ? s->data : in->workload->data ? in->workload->data : "synthetic";
+    const char *source = run_data_source(s->data, in->workload);
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (data_open(&in->held_out, source, in->workload, DATA_VALIDATION, 0, err) != 0) return -1;
     if (data_open(&in->training, source, in->workload, DATA_TRAIN, 0, err) != 0) return -1;
@@ -77,7 +76,7 @@ static void names_free(Names *names)
 static int check_files(const Settings *s, const Names *names, const char *workloads_teacher, Error *err)
 {
     const RunFile files[] = {
-        {"--workload", bundled_is_path(s->workload) ? s->workload : NULL, false}, {"--student", s->student, false},
+        {"--workload", run_workload_file(s->workload), false}, {"--student", s->student, false},
         {"--teacher", s->teacher, false}, {"the workload's teacher", workloads_teacher, false},
         {"-o", names->workload, true}, {"-o", names->weights, true},
     };

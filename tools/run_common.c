@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/bundled.h"
 #include "executor/checkpoint.h"
 #include "executor/state.h"
 
@@ -127,6 +128,8 @@ static bool same_file(const char *a, const char *b)
            && same_inode(&of_a, &of_b);
 }
 
+const char *run_workload_file(const char *workload) { return bundled_is_path(workload) ? workload : NULL; }
+
 static bool names_a_file(const RunFile *file) { return file->path && strcmp(file->path, "-") != 0; }
 
 int run_check_files(const RunFile *files, int count, Error *err)
@@ -150,6 +153,11 @@ int run_read_weights(Tensors **out, const char *path, Error *err)
     tensors_free(*out);
     *out = NULL;
     return -1;
+}
+
+const char *run_data_source(const char *data, const Workload *workload)
+{
+    return data ? data : workload->data ? workload->data : "synthetic";
 }
 
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)

@@ -9,6 +9,7 @@
 #include "executor/data.h"
 #include "executor/tensors.h"
 #include "kernels/device.h"
+#include "workloads/workload.h"
 
 /* From now on the first SIGINT, SIGTERM or SIGUSR2 sets the flag returned, and a second of its kind
  * kills. SIGTERM is what batch systems send first, and mpirun when it is interrupted, a moment
@@ -51,6 +52,12 @@ int run_check_files(const RunFile *files, int count, Error *err);
 
 /* The weights of a teacher or students, from a file; values that nothing can be computed with are refused. */
 int run_read_weights(Tensors **out, const char *path, Error *err);
+
+/* The workload's file; NULL: it is a bundled one. */
+const char *run_workload_file(const char *workload);
+
+/* Where samples are from: --data (NULL: not given), else what the workload says. */
+const char *run_data_source(const char *data, const Workload *workload);
 
 /* A sample stands in a step once at most: refuses a batch of more than there are. */
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err);

@@ -57,7 +57,7 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, con
     out->device_count = world_all_devices(world, out->devices.count);
     if (workload_read(&out->workload, s->workload, err) != 0) return -1;
     out->batch = s->batch ? s->batch : out->workload->batch;
-    const char *source = s->data ? s->data : out->workload->data ? out->workload->data : "synthetic";
+    const char *source = run_data_source(s->data, out->workload);
     if (data_open(&out->data, source, out->workload, DATA_TRAIN, 0, err) != 0) return -1;
     if (run_check_batch(out->batch, out->data, source, err) != 0) return -1;
     run_choose_lanes(&out->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &out->lanes, &out->prefetch);

@@ -1,7 +1,6 @@
 /* pipebd-run profile: measures what every block costs on these devices, and writes a trace. */
 #include <stdio.h>
 
-#include "base/bundled.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "executor/profile.h"
@@ -18,7 +17,7 @@ typedef struct {
 static int check_files(const Settings *s, Error *err)
 {
     const MeasureSettings *m = &s->measure;
-    const RunFile files[] = {{"--workload", bundled_is_path(m->workload) ? m->workload : NULL, false},
+    const RunFile files[] = {{"--workload", run_workload_file(m->workload), false},
                              {"--teacher", m->teacher, false}, {"-o", s->output, true}};
 
     return run_check_files(files, sizeof files / sizeof *files, err);

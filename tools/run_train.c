@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bundled.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/options.h"
@@ -60,6 +59,7 @@ typedef struct {
     Program    *first;                   /* the run began with, when that is another; spans borrow from it */
     RunReplan   replan;
     Tensors    *teacher;                 /* NULL: random */
+    uint64_t    teacher_hash;
     Tensors    *student;
     Whereabouts *where;
     Lookout     lookout;
@@ -79,7 +79,7 @@ typedef struct {
 static int check_files(const Settings *s, const char *workloads_teacher, Error *err)
 {
     const RunFile files[] = {
-        {"--workload", bundled_is_path(s->workload) ? s->workload : NULL, false}, {"--plan", s->plan, false},
+        {"--workload", run_workload_file(s->workload), false}, {"--plan", s->plan, false},
         {"--trace", s->trace, false}, {"--student", s->student, false}, {"--teacher", s->teacher, false},
         {"the workload's teacher", workloads_teacher, false},
         {"--checkpoint", s->checkpoint, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
@@ -105,7 +105,7 @@ static void say(const Train *t, const char *format, ...)
 
 static const char *data_source(const Train *t)
 {
-    return t->settings->data ? t->settings->data : t->workload->data ? t->workload->data : "synthetic";
+    return run_data_source(t->settings->data, t->workload);
 }
 
 static int open_plan(Train *t, Error *err)
@@ -148,12 +148,25 @@ static int open_data(Train *t, Error *err)
     return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
 }
 
+/* NULL, as where weights are drawn, is the same for all. */
+static uint64_t weights_hash(const Tensors *weights)
+{
+    uint64_t hash = HASH_START;
+
+    for (int i = 0; weights && i < tensors_count(weights); i++) {
+        const Tensor *tensor = tensors_at(weights, i);
+        hash = hash_bytes(hash, tensor->values, (size_t)tensor->count * sizeof *tensor->values);
+    }
+    return hash;
+}
+
 static int open_teacher(Train *t, Error *err)
 {
     const char *path = t->settings->teacher ? t->settings->teacher : t->workload->teacher_weights;
 
-    if (path) return run_read_weights(&t->teacher, path, err);
-    say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
+    if (path && run_read_weights(&t->teacher, path, err) != 0) return -1;
+    if (!path) say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
+    t->teacher_hash = weights_hash(t->teacher);
     return 0;
 }
 
@@ -179,18 +192,6 @@ static int check_statistics(const Train *t, Error *err)
     return 0;
 }
 
-/* NULL, as where weights are drawn, is the same for all. */
-static uint64_t weights_hash(const Tensors *weights)
-{
-    uint64_t hash = HASH_START;
-
-    for (int i = 0; weights && i < tensors_count(weights); i++) {
-        const Tensor *tensor = tensors_at(weights, i);
-        hash = hash_bytes(hash, tensor->values, (size_t)tensor->count * sizeof *tensor->values);
-    }
-    return hash;
-}
-
 /* What must be the same in all ranks, in words and numbers. */
 static int check_ranks(const Train *t, Error *err)
 {
@@ -202,7 +203,7 @@ static int check_ranks(const Train *t, Error *err)
                 "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
                 "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
                 "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n", PIPEBD_VERSION, t->workload->hash,
-                hash_bytes(HASH_START, text_string(&plan), plan.length), weights_hash(t->teacher),
+                hash_bytes(HASH_START, text_string(&plan), plan.length), t->teacher_hash,
                 precision_name(t->devices.precision), s->nccl ? "yes" : "no", data_source(t), data_count(t->data),
                 t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
                 s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no", s->replan ? "yes" : "no");
@@ -278,14 +279,14 @@ static int open_student(Train *t, Error *err)
 static int open_checkpoint(Train *t, Error *err)
 {
     const Settings *s = t->settings;
-    CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed, .batch = t->workload->batch,
-                             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps,
-                             .blocks = t->workload->block_count, .teacher = weights_hash(t->teacher),
-                             .student = weights_hash(t->student), .samples = data_count(t->data)};
     Tensors        *from = NULL;
     int64_t         sequence = 0;
 
     if (!s->checkpoint || !run_world_speaks(t->world)) return 0;
+    CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed, .batch = t->workload->batch,
+                             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps,
+                             .blocks = t->workload->block_count, .teacher = t->teacher_hash,
+                             .student = weights_hash(t->student), .samples = data_count(t->data)};
     snprintf(facts.data, sizeof facts.data, "%.*s", (int)strcspn(data_source(t), ":"), data_source(t));
     int rc = s->resume ? resume(&from, &sequence, t, &facts, err) : 0;
     if (rc == 0) rc = collector_open(&t->collector, s->checkpoint, &facts, from, sequence, err);

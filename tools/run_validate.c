@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/bundled.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "executor/validate.h"
@@ -129,7 +128,7 @@ static int check_files(const Settings *s, Error *err)
 
     if (!s->trace) text_printf(&profile, "%s/trace.json", s->output);
     const RunFile files[] = {
-        {"--workload", bundled_is_path(m->workload) ? m->workload : NULL, false}, {"--teacher", m->teacher, false},
+        {"--workload", run_workload_file(m->workload), false}, {"--teacher", m->teacher, false},
         {"--trace", s->trace, false}, {"the profile in -o", profile.bytes, false}, {"-o", s->output, false},
         {"--update-trace", s->update, true},
     };

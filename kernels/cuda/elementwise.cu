@@ -4,20 +4,12 @@
 
 #include <cmath>
 
-/* Calls kernel<4> or kernel<1> on count numbers at these pointers. */
-#define LAUNCH_NUMBERS(kernel, wide, count, stream, ...)                                                               \
+/* Queues of, a kernel for N numbers at a time, on count of them: four at a time where they are wide. */
+#define LAUNCH_NUMBERS(of, wide, count, stream, ...)                                                                   \
     do {                                                                                                               \
         if ((count) < 1) return 0;                                                                                     \
-        if (wide) LAUNCH((kernel<4>), blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__);                           \
-        else LAUNCH((kernel<1>), blocks_for(count), 256, 0, stream, __VA_ARGS__);                                      \
-    } while (0)
-
-/* The same of kernel<4, T> and kernel<1, T>. */
-#define LAUNCH_TYPE(type, kernel, wide, count, stream, ...)                                                            \
-    do {                                                                                                               \
-        if ((count) < 1) return 0;                                                                                     \
-        if (wide) OF_TYPE(type, LAUNCH((kernel<4, T>), blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__));         \
-        else OF_TYPE(type, LAUNCH((kernel<1, T>), blocks_for(count), 256, 0, stream, __VA_ARGS__));                    \
+        if (wide) { const int N = 4; LAUNCH(of, blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__); }               \
+        else { const int N = 1; LAUNCH(of, blocks_for(count), 256, 0, stream, __VA_ARGS__); }                          \
     } while (0)
 
 template <int N, class T> static __global__ void add(T *to, const T *from, int64_t count)
@@ -32,7 +24,7 @@ template <int N, class T> static __global__ void add(T *to, const T *from, int64
 
 int kernel_add(KernelType type, void *to, const void *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_TYPE(type, add, count % 4 == 0 && aligned16(to, from), count, stream, (T *)to, (const T *)from, count);
+    OF_TYPE(type, LAUNCH_NUMBERS((add<N, T>), count % 4 == 0 && aligned16(to, from), count, stream, (T *)to, (const T *)from, count));
     return LAUNCHED;
 }
 
@@ -50,7 +42,7 @@ template <int N, class T> static __global__ void activation(const T *x, T *y, in
 
 int kernel_activation(KernelType type, const void *x, void *y, int64_t count, float limit, cudaStream_t stream)
 {
-    LAUNCH_TYPE(type, activation, count % 4 == 0 && aligned16(x, y), count, stream, (const T *)x, (T *)y, count, limit);
+    OF_TYPE(type, LAUNCH_NUMBERS((activation<N, T>), count % 4 == 0 && aligned16(x, y), count, stream, (const T *)x, (T *)y, count, limit));
     return LAUNCHED;
 }
 
@@ -67,8 +59,8 @@ template <int N, class T> static __global__ void activation_gradient(const T *y,
 
 int kernel_activation_gradient(KernelType type, const void *y, const void *dy, void *dx, int64_t count, float limit, cudaStream_t stream)
 {
-    LAUNCH_TYPE(type, activation_gradient, count % 4 == 0 && aligned16(y, dy, dx), count, stream, (const T *)y, (const T *)dy, (T *)dx,
-                count, limit);
+    OF_TYPE(type, LAUNCH_NUMBERS((activation_gradient<N, T>), count % 4 == 0 && aligned16(y, dy, dx), count, stream, (const T *)y,
+                                 (const T *)dy, (T *)dx, count, limit));
     return LAUNCHED;
 }
 
@@ -86,32 +78,31 @@ int kernel_bias(KernelType type, void *y, const float *b, int64_t pixels, int ch
 {
     int64_t count = pixels * channels;
 
-    LAUNCH_TYPE(type, bias, channels % 4 == 0 && aligned16(y, b), count, stream, (T *)y, b, count, channels, floor, limit);
+    OF_TYPE(type, LAUNCH_NUMBERS((bias<N, T>), channels % 4 == 0 && aligned16(y, b), count, stream, (T *)y, b, count, channels, floor, limit));
     return LAUNCHED;
 }
 
 /* ---- bfloat16 ---- */
 
-template <int N> static __global__ void to_bf16(__nv_bfloat16 *to, const float *from, int64_t count)
+template <int N, class To, class From> static __global__ void convert(To *to, const From *from, int64_t count)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) store<N>(to + i, load<N>(from + i));
+}
+
+template <class To, class From> static int launch_convert(To *to, const From *from, int64_t count, cudaStream_t stream)
+{
+    LAUNCH_NUMBERS((convert<N, To, From>), count % 4 == 0 && aligned16(to, from), count, stream, to, from, count);
+    return LAUNCHED;
 }
 
 int kernel_to_bf16(void *to, const float *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_NUMBERS(to_bf16, count % 4 == 0 && aligned16(to, from), count, stream, (__nv_bfloat16 *)to, from, count);
-    return LAUNCHED;
-}
-
-template <int N> static __global__ void from_bf16(float *to, const __nv_bfloat16 *from, int64_t count)
-{
-    for (int64_t i = first_element() * N; i < count; i += next_element() * N) store<N>(to + i, load<N>(from + i));
+    return launch_convert((__nv_bfloat16 *)to, from, count, stream);
 }
 
 int kernel_from_bf16(float *to, const void *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_NUMBERS(from_bf16, count % 4 == 0 && aligned16(to, from), count, stream, to, (const __nv_bfloat16 *)from, count);
-    return LAUNCHED;
+    return launch_convert(to, (const __nv_bfloat16 *)from, count, stream);
 }
 
 /* ---- the update ---- */
@@ -147,6 +138,6 @@ int kernel_sgd(float *weight, const float *gradient, float *state, const KernelS
     bool    wide = aligned16(weight, gradient, state);
 
     for (int s = 0; s < spans->count; s++) wide = wide && spans->first[s] % 4 == 0 && spans->end[s] % 4 == 0;
-    LAUNCH_NUMBERS(sgd, wide, count, stream, weight, gradient, state, *spans, *step);
+    LAUNCH_NUMBERS((sgd<N>), wide, count, stream, weight, gradient, state, *spans, *step);
     return LAUNCHED;
 }
