@@ -14,27 +14,16 @@ static int64_t weights_count(const OperatorSpec *spec)
     return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * spec->kernel_height * spec->kernel_width;
 }
 
-/* Weights in PyTorch's order; a dimension more where there are groups. */
-static Md plain_weights(const OperatorSpec *spec)
+/* Weights in PyTorch's order or in any; a dimension more where there are groups. */
+static Md *weights_md(const OperatorSpec *spec, bool any)
 {
-    Md          md;
-    int         groups = spec->groups;
-    dnnl_dims_t grouped = {groups, spec->out.channels / groups, spec->in.channels / groups, spec->kernel_height,
-                           spec->kernel_width};
-    dnnl_dims_t plain = {spec->out.channels, spec->in.channels, spec->kernel_height, spec->kernel_width};
+    int        groups = spec->groups;
+    dnnl_dim_t grouped[] = {groups, spec->out.channels / groups, spec->in.channels / groups, spec->kernel_height,
+                            spec->kernel_width};
+    dnnl_dim_t plain[] = {spec->out.channels, spec->in.channels, spec->kernel_height, spec->kernel_width};
 
-    if (groups > 1) dnnl_memory_desc_init_by_tag(&md, 5, grouped, dnnl_f32, dnnl_goihw);
-    else dnnl_memory_desc_init_by_tag(&md, 4, plain, dnnl_f32, dnnl_oihw);
-    return md;
-}
-
-static Md bias_md(const OperatorSpec *spec)
-{
-    Md          md;
-    dnnl_dims_t dims = {spec->out.channels};
-
-    dnnl_memory_desc_init_by_tag(&md, 1, dims, dnnl_f32, dnnl_a);
-    return md;
+    return groups > 1 ? md_new(5, grouped, any ? dnnl_format_tag_any : dnnl_goihw)
+                      : md_new(4, plain, any ? dnnl_format_tag_any : dnnl_oihw);
 }
 
 static bool has_bias(const Operator *op) { return op->p.bias || op->p.norm_weight; }
@@ -82,19 +71,29 @@ static const float *forward_weights(Operator *op, const Plan *plan, Error *err)
 /* ---- plans ---- */
 
 typedef struct {
-    Md          x, y, weights, plain, bias;
+    Md         *x, *y, *weights, *plain, *bias;          /* owned; bias NULL: none */
     dnnl_dims_t stride, padding;
 } Shapes;
 
-static Shapes shapes_of(const Operator *op, int64_t rows)
+static void shapes_free(Shapes *s)
+{
+    md_free(s->x);
+    md_free(s->y);
+    md_free(s->weights);
+    md_free(s->plain);
+    md_free(s->bias);
+}
+
+/* Free it also after an error. */
+static int shapes_make(Shapes *s, const Operator *op, int64_t rows, Error *err)
 {
     const OperatorSpec *spec = &op->spec;
-    Shapes              s = {.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out),
-                             .plain = plain_weights(spec), .bias = bias_md(spec),
-                             .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding}};
+    dnnl_dim_t          bias[] = {spec->out.channels};
 
-    s.weights = md_any(&s.plain);
-    return s;
+    *s = (Shapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out), .weights = weights_md(spec, true),
+                  .plain = weights_md(spec, false), .bias = has_bias(op) ? md_new(1, bias, dnnl_a) : NULL,
+                  .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding}};
+    return s->x && s->y && s->weights && s->plain && (s->bias || !has_bias(op)) ? 0 : error_no_memory(err);
 }
 
 /* On maps of 4x4 and less oneDNN's first choice is a third slower than its second (2.6, AVX-512,
@@ -104,75 +103,102 @@ static const char *avoided(const OperatorSpec *spec)
     return spec->kernel_width > 1 && spec->groups == 1 && spec->out.width <= 4 ? "brgconv:" : NULL;
 }
 
+static bool begins_with(const_dnnl_primitive_desc_t desc, const char *prefix)
+{
+    const char *name = "";
+
+    dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, &name);
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* The next implementation in oneDNN's order instead of one called avoid, if that is compiled to
+ * machine code ("jit") too. */
+static dnnl_status_t pass_over(dnnl_primitive_desc_t *desc, const char *avoid)
+{
+    dnnl_primitive_desc_t first;
+    dnnl_status_t         status;
+
+    if (!begins_with(*desc, avoid)) return dnnl_success;
+    if ((status = dnnl_primitive_desc_clone(&first, *desc)) != dnnl_success) return status;
+    if (onednn_next(desc) == dnnl_success && begins_with(*desc, "jit")) return dnnl_primitive_desc_destroy(first);
+    dnnl_primitive_desc_destroy(*desc);
+    *desc = first;
+    return dnnl_success;
+}
+
 static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
 {
-    dnnl_convolution_desc_t desc;
-    dnnl_primitive_attr_t   attr = NULL;
-    Primitive              *p = &plan->forward;
-    int                     rc = -1;
+    dnnl_primitive_attr_t attr = attr_new(op->spec.activation, err);
+    Primitive            *p = &plan->forward;
+    const char           *avoid = avoided(&op->spec);
+    dnnl_status_t         status;
 
-    if (dnnl_failed(dnnl_convolution_forward_desc_init(&desc, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
-                                                       dnnl_convolution_direct, &s->x, &s->weights,
-                                                       has_bias(op) ? &s->bias : NULL, &s->y, s->stride, s->padding,
-                                                       s->padding),
-                    op->what, err) != 0 ||
-        !(attr = attr_new(op->spec.activation, err)))
-        goto done;
-    if (primitive_make(p, op->device, &desc, attr, NULL, avoided(&op->spec), op->what, err) != 0) goto done;
-    rc = weights_forward(op, plan, &s->x, &s->y, &s->plain, has_bias(op) ? &s->bias : NULL, err);
-done:
-    if (attr) dnnl_primitive_attr_destroy(attr);
-    return rc;
+    if (!attr) return -1;
+    status = dnnl_convolution_forward_primitive_desc_create(
+        &p->desc, op->device->engine, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
+        dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride, NULL, s->padding, s->padding, attr);
+    dnnl_primitive_attr_destroy(attr);
+    if (status == dnnl_success && avoid) status = pass_over(&p->desc, avoid);
+    if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
+    return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
 static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
-    dnnl_convolution_desc_t desc;
-    Primitive              *p = &plan->data;
+    Primitive *p = &plan->data;
 
-    if (dnnl_failed(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &s->x, &s->weights, &s->y,
-                                                             s->stride, s->padding, s->padding),
-                    op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
+    if (primitive_make(p, op->device,
+                       dnnl_convolution_backward_data_primitive_desc_create(
+                           &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->y, s->stride, NULL,
+                           s->padding, s->padding, plan->forward.desc, attr),
+                       op->what, err) != 0)
         return -1;
-    return weights_data(op, plan, &s->x, &s->y, &s->plain, err);
+    return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
 static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
-    dnnl_convolution_desc_t desc;
-    Primitive              *p = &plan->weights;
-    const Md               *gradient;
+    Primitive *p = &plan->weights;
+    const Md  *gradient;
 
-    if (dnnl_failed(dnnl_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, &s->x, &s->weights,
-                                                                op->p.bias ? &s->bias : NULL, &s->y, s->stride,
-                                                                s->padding, s->padding),
-                    op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
+    if (primitive_make(p, op->device,
+                       dnnl_convolution_backward_weights_primitive_desc_create(
+                           &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride,
+                           NULL, s->padding, s->padding, plan->forward.desc, attr),
+                       op->what, err) != 0)
         return -1;
     gradient = primitive_md(p, dnnl_query_diff_weights_md);
-    if (primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, &s->y, err) != 0 ||
+    if (primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, gradient, err) != 0 ||
-        (op->p.bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, &s->bias, err) != 0))
+        (s->bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, s->bias, err) != 0))
         return -1;
-    if (dnnl_memory_desc_equal(gradient, &s->plain)) return 0;
+    if (dnnl_memory_desc_equal(gradient, s->plain)) return 0;
     plan->gradient = md_count(gradient);
-    return primitive_make_reorder(&plan->unpack, op->device, gradient, &s->plain, err);
+    return primitive_make_reorder(&plan->unpack, op->device, gradient, s->plain, err);
+}
+
+static int plan_backward(Operator *op, Plan *plan, const Shapes *s, Error *err)
+{
+    dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
+    int                   rc;
+
+    if (!attr) return -1;
+    rc = depthwise_fits(&op->spec) ? 0 : plan_weights(op, plan, s, attr, err);
+    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, s, attr, err);
+    dnnl_primitive_attr_destroy(attr);
+    return rc;
 }
 
 static int plan(Operator *op, Plan *plan, Error *err)
 {
-    Shapes                s = shapes_of(op, plan->rows);
-    dnnl_primitive_attr_t attr;
-    int                   rc;
+    Shapes s;
+    int    rc = shapes_make(&s, op, plan->rows, err);
 
-    if (plan_forward(op, plan, &s, err) != 0) return -1;
-    if (op->spec.frozen) return forward_weights(op, plan, err) ? 0 : -1;     /* not in a step, if they are there */
-    if (!(attr = attr_new(ACTIVATION_NONE, err))) return -1;
-    rc = depthwise_fits(&op->spec) ? 0 : plan_weights(op, plan, &s, attr, err);
-    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, &s, attr, err);
-    dnnl_primitive_attr_destroy(attr);
+    if (rc == 0) rc = plan_forward(op, plan, &s, err);
+    if (rc == 0 && op->spec.frozen) rc = forward_weights(op, plan, err) ? 0 : -1;   /* not in a step, if they are there */
+    else if (rc == 0) rc = plan_backward(op, plan, &s, err);
+    shapes_free(&s);
     return rc;
 }
 

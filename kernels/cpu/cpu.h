@@ -1,6 +1,6 @@
 /* The CPU backend, inside: a device, oneDNN's primitives with their arguments, operators.
  *
- * oneDNN (2.6, C API) convolves, multiplies matrices and pools. Ours are batch norm (its
+ * oneDNN (kernels/cpu/onednn.h) convolves, multiplies matrices and pools. Ours are batch norm (its
  * sums go over a group of devices, and its activation is free in the same pass),
  * activations that nothing takes along, losses and the update. */
 #ifndef KERNELS_CPU_CPU_H
@@ -8,9 +8,8 @@
 
 #include <sched.h>
 
-#include <oneapi/dnnl/dnnl.h>
-
 #include "kernels/backend.h"
+#include "kernels/cpu/onednn.h"
 
 /* Loops over memory are compiled for several instruction sets and chosen at start. Without
  * fused multiply-add (-ffp-contract=off) and with a sum a channel they give the same bits. */
@@ -48,8 +47,6 @@ void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody 
 
 /* ---- oneDNN ---- */
 
-typedef dnnl_memory_desc_t Md;
-
 enum { PRIMITIVE_MAX_ARGUMENTS = 8 };
 
 /* A primitive with the memory objects of its arguments. {0} is none. */
@@ -61,10 +58,9 @@ typedef struct {
     int64_t               scratch;       /* floats */
 } Primitive;
 
-/* description: any of oneDNN's operation descriptors; hint: of the forward, or NULL; avoid: an
- * implementation to pass over, "brgconv:", or NULL. what names it in errors ("conv 3.1.0"). */
-int  primitive_make(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
-                    const Primitive *hint, const char *avoid, const char *what, Error *err);
+/* The primitive of out->desc, and its scratch; created: what oneDNN said when it made out->desc. what
+ * names it in errors ("conv 3.1.0"). The owner frees out also after an error. */
+int  primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, const char *what, Error *err);
 int  primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to, Error *err);
 void primitive_free(Primitive *primitive);
 
@@ -78,15 +74,18 @@ int  primitive_run(Primitive *primitive, CpuDevice *device, const char *what, Er
 
 int  dnnl_failed(dnnl_status_t status, const char *what, Error *err);      /* 0, or -1 with why */
 int64_t md_count(const Md *md);                          /* floats, padding included */
-Md   md_rows(int64_t rows, Shape shape);                 /* channels last */
-Md   md_any(const Md *md);                               /* the same, its order up to oneDNN */
+
+/* Memory of floats in an order; dnnl_format_tag_any: up to oneDNN. Yours: md_free(); NULL without memory. */
+Md  *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order);
+Md  *md_rows(int64_t rows, Shape shape);                 /* channels last */
+void md_free(Md *md);
 dnnl_primitive_attr_t attr_new(Activation activation, Error *err);       /* NULL without memory */
 
 /* ---- operators ---- */
 
 /* Weights in an order that a primitive wants; data NULL: the parameters serve as they are. */
 typedef struct {
-    Md        md;
+    Md       *md;            /* owned */
     float    *data;          /* owned */
     Primitive reorder;
     bool      stale;

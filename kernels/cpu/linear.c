@@ -1,20 +1,26 @@
 /* Linear layers: oneDNN's inner product, weights [out][in]. */
 #include "kernels/cpu/cpu.h"
 
-typedef struct { Md x, y, weights, plain, bias; } Shapes;
+typedef struct { Md *x, *y, *weights, *plain, *bias; } Shapes;     /* owned; bias NULL: none */
 
-static Shapes shapes_of(const OperatorSpec *spec, int64_t rows)
+static void shapes_free(Shapes *s)
 {
-    Shapes      s;
-    dnnl_dims_t x = {rows, spec->in.channels}, y = {rows, spec->out.channels},
-                weights = {spec->out.channels, spec->in.channels}, bias = {spec->out.channels};
+    md_free(s->x);
+    md_free(s->y);
+    md_free(s->weights);
+    md_free(s->plain);
+    md_free(s->bias);
+}
 
-    dnnl_memory_desc_init_by_tag(&s.x, 2, x, dnnl_f32, dnnl_ab);
-    dnnl_memory_desc_init_by_tag(&s.y, 2, y, dnnl_f32, dnnl_ab);
-    dnnl_memory_desc_init_by_tag(&s.plain, 2, weights, dnnl_f32, dnnl_ab);
-    dnnl_memory_desc_init_by_tag(&s.bias, 1, bias, dnnl_f32, dnnl_a);
-    s.weights = md_any(&s.plain);
-    return s;
+/* Free it also after an error. */
+static int shapes_make(Shapes *s, const Operator *op, int64_t rows, Error *err)
+{
+    int        in = op->spec.in.channels, out = op->spec.out.channels;
+    dnnl_dim_t x[] = {rows, in}, y[] = {rows, out}, weights[] = {out, in}, bias[] = {out};
+
+    *s = (Shapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab), .weights = md_new(2, weights, dnnl_format_tag_any),
+                  .plain = md_new(2, weights, dnnl_ab), .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL};
+    return s->x && s->y && s->weights && s->plain && (s->bias || !op->p.bias) ? 0 : error_no_memory(err);
 }
 
 static int make(Operator *op, Error *err)
@@ -29,63 +35,68 @@ static int make(Operator *op, Error *err)
 
 static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
 {
-    dnnl_inner_product_desc_t desc;
-    dnnl_primitive_attr_t     attr = attr_new(op->spec.activation, err);
-    Primitive                *p = &plan->forward;
-    int                       rc = -1;
+    dnnl_primitive_attr_t attr = attr_new(op->spec.activation, err);
+    Primitive            *p = &plan->forward;
+    dnnl_status_t         status;
 
     if (!attr) return -1;
-    if (dnnl_failed(dnnl_inner_product_forward_desc_init(&desc, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
-                                                         &s->x, &s->weights, op->p.bias ? &s->bias : NULL, &s->y),
-                    op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, NULL, NULL, op->what, err) != 0)
-        goto done;
-    rc = weights_forward(op, plan, &s->x, &s->y, &s->plain, op->p.bias ? &s->bias : NULL, err);
-done:
+    status = dnnl_inner_product_forward_primitive_desc_create(
+        &p->desc, op->device->engine, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, s->x, s->weights,
+        s->bias, s->y, attr);
     dnnl_primitive_attr_destroy(attr);
-    return rc;
+    if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
+    return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
 static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
-    dnnl_inner_product_desc_t desc;
-    Primitive                *p = &plan->data;
+    Primitive *p = &plan->data;
 
-    if (dnnl_failed(dnnl_inner_product_backward_data_desc_init(&desc, &s->x, &s->weights, &s->y), op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0)
+    if (primitive_make(p, op->device,
+                       dnnl_inner_product_backward_data_primitive_desc_create(&p->desc, op->device->engine, s->x, s->weights,
+                                                                              s->y, plan->forward.desc, attr),
+                       op->what, err) != 0)
         return -1;
-    return weights_data(op, plan, &s->x, &s->y, &s->plain, err);
+    return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
 static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
-    dnnl_inner_product_desc_t desc;
-    Primitive                *p = &plan->weights;
+    Primitive *p = &plan->weights;
 
     /* Straight into the gradients: their order is ours. */
-    if (dnnl_failed(dnnl_inner_product_backward_weights_desc_init(&desc, &s->x, &s->plain, op->p.bias ? &s->bias : NULL, &s->y),
-                    op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_SRC, &s->x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, &s->y, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, &s->plain, err) != 0 ||
-        (op->p.bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, &s->bias, err) != 0))
+    if (primitive_make(p, op->device,
+                       dnnl_inner_product_backward_weights_primitive_desc_create(&p->desc, op->device->engine, s->x, s->plain,
+                                                                                 s->bias, s->y, plan->forward.desc, attr),
+                       op->what, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, s->plain, err) != 0 ||
+        (s->bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, s->bias, err) != 0))
         return -1;
     return 0;
 }
 
-static int plan(Operator *op, Plan *plan, Error *err)
+static int plan_backward(Operator *op, Plan *plan, const Shapes *s, Error *err)
 {
-    Shapes                s = shapes_of(&op->spec, plan->rows);
-    dnnl_primitive_attr_t attr;
+    dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
     int                   rc;
 
-    if (plan_forward(op, plan, &s, err) != 0) return -1;
-    if (op->spec.frozen) return 0;
-    if (!(attr = attr_new(ACTIVATION_NONE, err))) return -1;
-    rc = plan_weights(op, plan, &s, attr, err);
-    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, &s, attr, err);
+    if (!attr) return -1;
+    rc = plan_weights(op, plan, s, attr, err);
+    if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, s, attr, err);
     dnnl_primitive_attr_destroy(attr);
+    return rc;
+}
+
+static int plan(Operator *op, Plan *plan, Error *err)
+{
+    Shapes s;
+    int    rc = shapes_make(&s, op, plan->rows, err);
+
+    if (rc == 0) rc = plan_forward(op, plan, &s, err);
+    if (rc == 0 && !op->spec.frozen) rc = plan_backward(op, plan, &s, err);
+    shapes_free(&s);
     return rc;
 }
 

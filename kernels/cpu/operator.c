@@ -51,14 +51,18 @@ static void plan_release(Plan *plan)
     primitive_free(&plan->unpack);
 }
 
+static void packed_release(Packed *packed)
+{
+    cpu_release(packed->data);
+    primitive_free(&packed->reorder);
+    md_free(packed->md);
+}
+
 void operator_free(Operator *op)
 {
     if (!op) return;
     for (int i = 0; i < op->plan_count; i++) plan_release(&op->plan[i]);
-    for (int i = 0; i < op->packed_count; i++) {
-        cpu_release(op->packed[i].data);
-        primitive_free(&op->packed[i].reorder);
-    }
+    for (int i = 0; i < op->packed_count; i++) packed_release(&op->packed[i]);
     free(op->plan);
     free(op->sums);
     cpu_release(op->own);
@@ -128,26 +132,30 @@ OperatorBytes operator_bytes(const Operator *op, int64_t rows)
     OperatorBytes bytes = {.scratch = plan ? plan_scratch(plan) * (int64_t)sizeof(float) : 0};
 
     for (int i = 0; i < op->packed_count; i++)
-        if (op->packed[i].data) bytes.weight += md_count(&op->packed[i].md) * (int64_t)sizeof(float);
+        if (op->packed[i].data) bytes.weight += md_count(op->packed[i].md) * (int64_t)sizeof(float);
     return bytes;
+}
+
+/* Memory of the order md, and the way there from plain; neither where the parameters serve as they are. */
+static int packed_make(Packed *packed, Operator *op, const Md *plain, const Md *md, Error *err)
+{
+    *packed = (Packed){.stale = true};
+    if (dnnl_memory_desc_clone(&packed->md, md) != dnnl_success) return error_no_memory(err);
+    if (dnnl_memory_desc_equal(plain, md) && !op->p.norm_weight) return 0;
+    packed->data = cpu_alloc((size_t)md_count(md));
+    if (!packed->data) return error_no_memory(err);
+    if (primitive_make_reorder(&packed->reorder, op->device, plain, md, err) != 0) return -1;
+    return cpu_reserve_scratch(op->device, packed->reorder.scratch, err);
 }
 
 int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
 {
-    Packed *packed;
 
     for (int i = 0; i < op->packed_count; i++)
-        if (dnnl_memory_desc_equal(&op->packed[i].md, md)) return i;
+        if (dnnl_memory_desc_equal(op->packed[i].md, md)) return i;
     if (op->packed_count == PACKED_MAX) return error_set(err, "%s: its weights are wanted in too many orders", op->what);
-    packed = &op->packed[op->packed_count];
-    *packed = (Packed){.md = *md, .stale = true};
-    if (dnnl_memory_desc_equal(plain, md) && !op->p.norm_weight) return op->packed_count++;
-    packed->data = cpu_alloc((size_t)md_count(md));
-    if (!packed->data) return error_no_memory(err);
-    if (primitive_make_reorder(&packed->reorder, op->device, plain, md, err) != 0 ||
-        cpu_reserve_scratch(op->device, packed->reorder.scratch, err) != 0) {
-        primitive_free(&packed->reorder);
-        cpu_release(packed->data);
+    if (packed_make(&op->packed[op->packed_count], op, plain, md, err) != 0) {
+        packed_release(&op->packed[op->packed_count]);
         return -1;
     }
     return op->packed_count++;

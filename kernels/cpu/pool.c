@@ -13,58 +13,79 @@ static int64_t maxpool_kept(const OperatorSpec *spec)
     return (shape_count(spec->out) * place_bytes(spec) + 3) / 4;
 }
 
-static int plan_backward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, const Md *x, const Md *y,
-                         const dnnl_dim_t *stride, const dnnl_dim_t *kernel, const dnnl_dim_t *padding, Error *err)
-{
-    dnnl_pooling_desc_t   desc;
-    dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
-    Primitive            *p = &plan->data;
-    const Md             *places = primitive_md(&plan->forward, dnnl_query_workspace_md);
-    int                   rc = -1;
+typedef struct {
+    Md         *x, *y;       /* owned */
+    dnnl_dims_t stride, kernel, dilation, padding;
+} Shapes;
 
-    if (!attr) return -1;
-    if (dnnl_failed(dnnl_pooling_backward_desc_init(&desc, algorithm, x, y, stride, kernel, padding, padding), op->what, err) == 0 &&
-        primitive_make(p, op->device, &desc, attr, &plan->forward, NULL, op->what, err) == 0 &&
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, y, err) == 0 &&
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, x, err) == 0 &&
-        (algorithm != dnnl_pooling_max || primitive_argument(p, op->device, DNNL_ARG_WORKSPACE, places, err) == 0))
-        rc = 0;
-    dnnl_primitive_attr_destroy(attr);
-    return rc;
+static void shapes_free(Shapes *s)
+{
+    md_free(s->x);
+    md_free(s->y);
+}
+
+/* Free it also after an error. */
+static int shapes_make(Shapes *s, const OperatorSpec *spec, int64_t rows, Error *err)
+{
+    *s = (Shapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out), .stride = {spec->stride, spec->stride},
+                  .kernel = {spec->kernel_height, spec->kernel_width}, .padding = {spec->padding, spec->padding}};
+    return s->x && s->y ? 0 : error_no_memory(err);
+}
+
+/* The places of maxima, kept from forward to backward. */
+static int places_argument(Operator *op, Primitive *p, const Primitive *forward, Error *err)
+{
+    return primitive_argument(p, op->device, DNNL_ARG_WORKSPACE, primitive_md(forward, dnnl_query_workspace_md), err);
+}
+
+static int plan_forward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
+                        Error *err)
+{
+    Primitive *p = &plan->forward;
+
+    if (primitive_make(p, op->device,
+                       dnnl_pooling_forward_primitive_desc_create(
+                           &p->desc, op->device->engine, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
+                           algorithm, s->x, s->y, s->stride, s->kernel, s->dilation, s->padding, s->padding, attr),
+                       op->what, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DST, s->y, err) != 0)
+        return -1;
+    if (algorithm != dnnl_pooling_max || op->spec.frozen) return 0;
+    if ((int64_t)dnnl_memory_desc_get_size(primitive_md(p, dnnl_query_workspace_md)) >
+        plan->rows * maxpool_kept(&op->spec) * (int64_t)sizeof(float))
+        return error_set(err, "%s: oneDNN wants more memory than a place an output", op->what);
+    return places_argument(op, p, p, err);
+}
+
+static int plan_backward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
+                         Error *err)
+{
+    Primitive *p = &plan->data;
+
+    if (primitive_make(p, op->device,
+                       dnnl_pooling_backward_primitive_desc_create(&p->desc, op->device->engine, algorithm, s->x, s->y,
+                                                                   s->stride, s->kernel, s->dilation, s->padding, s->padding,
+                                                                   plan->forward.desc, attr),
+                       op->what, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0 ||
+        primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, s->x, err) != 0)
+        return -1;
+    return algorithm == dnnl_pooling_max ? places_argument(op, p, &plan->forward, err) : 0;
 }
 
 static int plan_pool(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, Error *err)
 {
-    const OperatorSpec   *spec = &op->spec;
-    Md                    x = md_rows(plan->rows, spec->in), y = md_rows(plan->rows, spec->out);
-    dnnl_dims_t           stride = {spec->stride, spec->stride}, kernel = {spec->kernel_height, spec->kernel_width},
-                          padding = {spec->padding, spec->padding};
-    dnnl_pooling_desc_t   desc;
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
-    Primitive            *p = &plan->forward;
-    int                   rc = -1;
+    Shapes                s;
+    int                   rc;
 
     if (!attr) return -1;
-    if (dnnl_failed(dnnl_pooling_forward_desc_init(&desc, spec->frozen ? dnnl_forward_inference : dnnl_forward_training,
-                                                   algorithm, &x, &y, stride, kernel, padding, padding),
-                    op->what, err) != 0 ||
-        primitive_make(p, op->device, &desc, attr, NULL, NULL, op->what, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_SRC, &x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DST, &y, err) != 0)
-        goto done;
-    if (algorithm == dnnl_pooling_max && !spec->frozen) {
-        const Md *places = primitive_md(p, dnnl_query_workspace_md);
-
-        if ((int64_t)dnnl_memory_desc_get_size(places) > plan->rows * maxpool_kept(spec) * (int64_t)sizeof(float)) {
-            error_set(err, "%s: oneDNN wants more memory than a place an output", op->what);
-            goto done;
-        }
-        if (primitive_argument(p, op->device, DNNL_ARG_WORKSPACE, places, err) != 0) goto done;
-    }
-    if (spec->data_gradient && plan_backward(op, plan, algorithm, &x, &y, stride, kernel, padding, err) != 0) goto done;
-    rc = 0;
-done:
+    rc = shapes_make(&s, &op->spec, plan->rows, err);
+    if (rc == 0) rc = plan_forward(op, plan, algorithm, &s, attr, err);
+    if (rc == 0 && op->spec.data_gradient) rc = plan_backward(op, plan, algorithm, &s, attr, err);
     dnnl_primitive_attr_destroy(attr);
+    shapes_free(&s);
     return rc;
 }
 

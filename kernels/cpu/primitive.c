@@ -17,21 +17,25 @@ int64_t md_count(const Md *md)
     return cpu_round((int64_t)((dnnl_memory_desc_get_size(md) + sizeof(float) - 1) / sizeof(float)));
 }
 
-Md md_rows(int64_t rows, Shape shape)
+Md *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order)
 {
-    Md          md;
-    dnnl_dims_t dims = {rows, shape.channels, shape.height, shape.width};
+    Md         *md = NULL;
+    dnnl_dims_t all = {0};
 
-    dnnl_memory_desc_init_by_tag(&md, 4, dims, dnnl_f32, dnnl_nhwc);
-    return md;
+    memcpy(all, dims, (size_t)ndims * sizeof *dims);
+    return dnnl_memory_desc_create_with_tag(&md, ndims, all, dnnl_f32, order) == dnnl_success ? md : NULL;
 }
 
-Md md_any(const Md *md)
+Md *md_rows(int64_t rows, Shape shape)
 {
-    Md any;
+    dnnl_dim_t dims[] = {rows, shape.channels, shape.height, shape.width};
 
-    dnnl_memory_desc_init_by_tag(&any, md->ndims, md->dims, dnnl_f32, dnnl_format_tag_any);
-    return any;
+    return md_new(4, dims, dnnl_nhwc);
+}
+
+void md_free(Md *md)
+{
+    if (md) dnnl_memory_desc_destroy(md);
 }
 
 dnnl_primitive_attr_t attr_new(Activation activation, Error *err)
@@ -45,8 +49,8 @@ dnnl_primitive_attr_t attr_new(Activation activation, Error *err)
         status = dnnl_post_ops_create(&ops);
         if (status == dnnl_success)
             status = activation == ACTIVATION_RELU
-                         ? dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f)
-                         : dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_clip, 0.0f, 6.0f);
+                         ? dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f)
+                         : dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_clip, 0.0f, 6.0f);
         if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attr, ops);
         if (ops) dnnl_post_ops_destroy(ops);
     }
@@ -80,52 +84,16 @@ void primitive_set(Primitive *primitive, int argument, const void *memory)
             dnnl_memory_set_data_handle(primitive->argument[i].memory, (void *)(uintptr_t)memory);
 }
 
-/* From desc to something that can run. */
-static int finish(Primitive *out, CpuDevice *device, const char *what, Error *err)
+int primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, const char *what, Error *err)
 {
-    const Md *scratch = primitive_md(out, dnnl_query_scratchpad_md);
+    const Md *scratch;
 
-    out->scratch = scratch ? md_count(scratch) : 0;
-    if (dnnl_failed(dnnl_primitive_create(&out->primitive, out->desc), what, err) != 0) return -1;
-    if (out->scratch > 0 && primitive_argument(out, device, DNNL_ARG_SCRATCHPAD, scratch, err) != 0) return -1;
-    return 0;
-}
-
-/* The next implementation in oneDNN's order instead of one called avoid, if that is compiled
- * to machine code ("jit") too. */
-static int pass_over(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
-                     const char *avoid, const char *what, Error *err)
-{
-    dnnl_primitive_desc_iterator_t at = NULL;
-    dnnl_primitive_desc_t          next;
-    const char                    *name = "";
-
-    dnnl_primitive_desc_query(out->desc, dnnl_query_impl_info_str, 0, &name);
-    if (strncmp(name, avoid, strlen(avoid)) != 0) return 0;
-    if (dnnl_failed(dnnl_primitive_desc_iterator_create(&at, description, attr, device->engine, NULL), what, err) != 0) return -1;
-    if (dnnl_primitive_desc_iterator_next(at) == dnnl_success && (next = dnnl_primitive_desc_iterator_fetch(at))) {
-        dnnl_primitive_desc_query(next, dnnl_query_impl_info_str, 0, &name);
-        if (strncmp(name, "jit", 3) == 0) {
-            dnnl_primitive_desc_destroy(out->desc);
-            out->desc = next;
-        } else dnnl_primitive_desc_destroy(next);
-    }
-    dnnl_primitive_desc_iterator_destroy(at);
-    return 0;
-}
-
-int primitive_make(Primitive *out, CpuDevice *device, const void *description, dnnl_primitive_attr_t attr,
-                   const Primitive *hint, const char *avoid, const char *what, Error *err)
-{
-    *out = (Primitive){0};
-    if (dnnl_failed(dnnl_primitive_desc_create(&out->desc, description, attr, device->engine, hint ? hint->desc : NULL),
-                    what, err) != 0 ||
-        (avoid && pass_over(out, device, description, attr, avoid, what, err) != 0) ||
-        finish(out, device, what, err) != 0) {
-        primitive_free(out);
+    if (dnnl_failed(created, what, err) != 0 ||
+        dnnl_failed(dnnl_primitive_create(&out->primitive, out->desc), what, err) != 0)
         return -1;
-    }
-    return 0;
+    scratch = primitive_md(out, dnnl_query_scratchpad_md);
+    out->scratch = scratch ? md_count(scratch) : 0;
+    return out->scratch > 0 ? primitive_argument(out, device, DNNL_ARG_SCRATCHPAD, scratch, err) : 0;
 }
 
 int primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to, Error *err)
@@ -135,9 +103,9 @@ int primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, co
 
     *out = (Primitive){0};
     if (!attr) return -1;
-    if (dnnl_failed(dnnl_reorder_primitive_desc_create(&out->desc, from, device->engine, to, device->engine, attr),
-                    "a reorder", err) == 0 &&
-        finish(out, device, "a reorder", err) == 0 &&
+    if (primitive_make(out, device,
+                       dnnl_reorder_primitive_desc_create(&out->desc, from, device->engine, to, device->engine, attr),
+                       "a reorder", err) == 0 &&
         primitive_argument(out, device, DNNL_ARG_FROM, from, err) == 0 &&
         primitive_argument(out, device, DNNL_ARG_TO, to, err) == 0)
         rc = 0;
