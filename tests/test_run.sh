@@ -1,5 +1,6 @@
 #!/bin/bash
-# The test runner itself: what it counts, and that nothing bad counts as passed.
+# The test runner itself: what it counts, that nothing bad counts as passed, and that programs
+# run beside each other, but for those that say they cannot.
 . "$(dirname "$0")/tap.sh"
 
 # A fake test program: its lines of shell.
@@ -62,6 +63,66 @@ counts 'nothing to run is no success'      '0 passed, 0 failed' 1
 shows() { "$PIPEBD_ROOT/tests/run.sh" "$WORK/$1" | grep -qF -- "$2"; }
 ok 'the output of a failure is shown' shows fails '    # why'
 ok 'a crash names its signal'         shows crashes 'crashed: signal 11'
+
+says() { "$PIPEBD_ROOT/tests/run.sh" "${@:2}" | grep -qE -- "$1"; }
+ok 'each line has its seconds'     says '^passes +[0-9]+\.[0-9] s   1 passed, 0 failed$' "$WORK/passes"
+ok 'failed programs are named last' says '^failed: fails crashes$' "$WORK/fails" "$WORK/passes" "$WORK/crashes"
+
+# Beside each other: each waits for the other, 20 s at most.
+meets() { echo "echo 1..1; touch '$WORK/$1.here'; for ((i = 0; i < 200; i++)); do [ -e '$WORK/$2.here' ] && break; sleep 0.1; done
+[ -e '$WORK/$2.here' ] && echo 'ok 1 - met' || echo 'not ok 1 - alone'"; }
+meets one two | fake one
+meets two one | fake two
+export PIPEBD_TEST_JOBS=2
+counts 'two run beside each other'         '2 passed, 0 failed' 0 one two
+rm -f "$WORK"/*.here
+
+# In time: each says when it begins and ends.
+for name in a b c; do
+    fake $name.sh <<< "echo begins $name >> '$WORK/order'; sleep 0.1; echo ends $name >> '$WORK/order'; echo 1..1; echo 'ok 1'"
+done
+echo '# run.sh: alone' >> "$WORK/a.sh"
+in_turn() {
+    rm -f "$WORK/order"
+    PIPEBD_TEST_JOBS=$1 "$PIPEBD_ROOT/tests/run.sh" "$WORK/a.sh" "$WORK/b.sh" "$WORK/c.sh" && diff <(printf '%s\n' "${@:2}") "$WORK/order"
+}
+ok 'one at once, in turn; what says alone comes last' in_turn 1 'begins b' 'ends b' 'begins c' 'ends c' 'begins a' 'ends a'
+alone_at_end() { in_turn 3 > /dev/null; tail -n 2 "$WORK/order" | diff <(printf '%s\n' 'begins a' 'ends a') - ; }
+ok 'alone is after the end of all others' alone_at_end
+
+# The longest first, as the seconds beside the runner say: here a copy of it with others.
+mkdir "$WORK/copy"
+cp "$PIPEBD_ROOT/tests/run.sh" "$WORK/copy"
+longest_first() {
+    printf '%s\n' '0.5 b.sh' '7.0 c.sh' > "$WORK/copy/seconds.txt"
+    sed -i '/alone/d' "$WORK/a.sh"
+    rm -f "$WORK/order"
+    PIPEBD_TEST_JOBS=1 PIPEBD_TEST_SECONDS=$WORK/seconds "$WORK/copy/run.sh" "$WORK/a.sh" "$WORK/b.sh" "$WORK/c.sh"
+    diff <(printf 'begins %s\nends %s\n' a a c c b b) "$WORK/order" && cat "$WORK/seconds" \
+        && [ "$(grep -cE '^[0-9]+\.[0-9] [abc]\.sh$' "$WORK/seconds")" -eq 3 ]
+}
+ok 'what is not known first, then the longest; seconds are written' longest_first
+
+# SIGINT is what it is at a prompt, though the runner starts programs in the background.
+fake interrupts <<< 'echo 1..1; bash -c "kill -INT \$\$; sleep 1"; [ $? -eq 130 ] && echo "ok 1" || echo "not ok 1"'
+counts 'programs can be interrupted'       '1 passed, 0 failed' 0 interrupts
+
+# A runner that is ended ends what it runs.
+fake endless <<< "echo \$\$ > '$WORK/endless.pid'; exec sleep 100"
+ended() {
+    local runner pid
+    "$PIPEBD_ROOT/tests/run.sh" "$WORK/endless" &
+    runner=$!
+    for ((i = 0; i < 1000; i++)); do [ -s "$WORK/endless.pid" ] && break; sleep 0.02; done
+    pid=$(cat "$WORK/endless.pid")
+    kill -TERM $runner
+    wait $runner
+    [ $? -eq 143 ] || return 1
+    for ((i = 0; i < 1000; i++)); do kill -0 "$pid" 2> /dev/null || return 0; sleep 0.02; done
+    return 1
+}
+ok 'a runner that is ended ends what it runs' ended
+unset PIPEBD_TEST_JOBS
 
 # The helpers of tap.sh, in scripts of their own.
 helper() { { echo ". '$PIPEBD_ROOT/tests/tap.sh'"; cat; } > "$WORK/$1"; }
