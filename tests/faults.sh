@@ -26,10 +26,10 @@ ranks() {
 
 pid_of() { ranks | sed -n "s/^$1 //p" | head -n 1; }
 
-# nothing_left: within 30 s no process is, and no unfinished file.
+# nothing_left: after a while no process is, and no unfinished file.
+none_left() { [ -z "$(left)" ]; }
 nothing_left() {
-    for ((i = 0; i < 600; i++)); do [ -z "$(left)" ] && break; sleep 0.05; done
-    if [ -n "$(left)" ]; then
+    if ! wait_for none_left; then
         echo "processes are left:"
         for p in $(left); do tr '\0' ' ' < "/proc/$p/cmdline"; grep State "/proc/$p/status"; done
         return 1
@@ -38,27 +38,14 @@ nothing_left() {
 }
 
 # until_ranks N: so many are there; or the run has ended.
-until_ranks() {
-    for ((i = 0; i < 1000; i++)); do
-        [ "$(ranks | wc -l)" -ge "$1" ] && return
-        kill -0 "$run_pid" 2> /dev/null || return 0
-        sleep 0.03
-    done
-    echo "no $1 ranks"
-    return 1
-}
+ranks_are() { [ "$(ranks | wc -l)" -ge "$1" ] || is_gone "$run_pid"; }
+until_ranks() { wait_for ranks_are "$1"; }
 
 newest() { ls "$folder" 2> /dev/null | sort | tail -n 1; }
 
 # until_newer NAME: there is another newest checkpoint; or the run has ended.
-until_newer() {
-    for ((i = 0; i < 3000; i++)); do
-        [ "$(newest)" = "$1" ] && kill -0 "$run_pid" 2> /dev/null || return 0
-        sleep 0.02
-    done
-    echo "no checkpoint after $1"
-    return 1
-}
+is_newer() { [ "$(newest)" != "$1" ] || is_gone "$run_pid"; }
+until_newer() { wait_for is_newer "$1"; }
 
 # watched: whether the run's processes watch each other yet: the ranks' table is printed then. Of
 # its words, those from line $from on.
@@ -185,6 +172,9 @@ run_left_alone() {
     cmp "$WORK/alone.$schedule.safetensors" "$out" && nothing_left
 }
 
+has_restarted() { tail -n +$from "$WORK/.run" | grep -q '^restarts:'; }
+restarted_or_over() { has_restarted || came_to_its_end; }
+
 # restarted KIND...: a run that restarts itself, with those faults. launcher: mpirun is killed.
 restarted() {
     local kind early=0
@@ -201,11 +191,8 @@ restarted() {
         else
             fault $kind || break                         # it came to its end first
         fi
-        for ((i = 0; i < 1200; i++)); do
-            tail -n +$from "$WORK/.run" | grep -q '^restarts:' && break
-            came_to_its_end && break 2
-            sleep 0.05
-        done
+        wait_for restarted_or_over || return 1
+        if ! has_restarted; then break; fi
         [ $kind = launcher ] || named $kind || return 1
     done
     wait $run_pid || { echo "exit status $?"; cat "$WORK/.run"; return 1; }

@@ -82,6 +82,20 @@ golden() {
     then tap_result yes "$tap_name"; else tap_result no "$tap_name"; fi
 }
 
+# wait_for COMMAND...: until it succeeds, asked every 20 ms. Fails after two minutes, which nothing
+# that works takes on the busiest machine, and says for what it waited.
+wait_for() {
+    local end=$((SECONDS + 120))
+    until "$@"; do
+        if [ $SECONDS -ge $end ]; then echo "waited in vain for: $*"; return 1; fi
+        sleep 0.02
+    done
+}
+
+# has_line FILE PATTERN; is_gone PROCESS: what is waited for.
+has_line() { grep -qs -- "$2" "$1"; }
+is_gone() { ! kill -0 "$1" 2> /dev/null; }
+
 # skip DESCRIPTION REASON
 skip() {
     tap_count=$((tap_count + 1))

@@ -32,7 +32,7 @@ profile() {
     clear
     in_background exec mpirun -np 2 "$PIPEBD_BIN/pipebd-run" profile --workload "$WORK/w.json" --devices cpu:1 \
         --trials 100000 -o "$WORK/trace.json"
-    for ((i = 0; i < 1000; i++)); do watched && break; sleep 0.03; done
+    wait_for watched || return 1
     fault kill $((RANDOM % 2)) && over && named kill && grep -q 'nothing is kept' "$WORK/.run" && nothing_left
 }
 ok 'a profile of which a rank is killed' profile

@@ -101,11 +101,7 @@ printf '#!/bin/sh\nexit 0\n' > "$WORK/build/bench/blocks"
 chmod +x "$WORK/build/bin/pipebd-run" "$WORK/build/bench/blocks" "$WORK/build/tests/cuda/test_deaf"
 trouble() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 GPU_BUILD=$WORK/build GPU_SECONDS=$1 exec bash "$gpu" "$WORK/$2"; }
 told() { cat "$WORK/$1/parts.txt"; grep -q "$2" "$WORK/$1/parts.txt"; }
-gone() {   # whoever takes in orphans may be slow
-    local i
-    for i in {1..50}; do kill -0 "$(cat "$WORK/build/tests/cuda/pid")" 2> /dev/null || return 0; sleep 0.1; done
-    return 1
-}
+gone() { wait_for is_gone "$(cat "$WORK/build/tests/cuda/pid")"; }      # whoever takes in orphans may be slow
 cut_short() {
     (trouble 6 hung)
     [ $? -eq 1 ] && told hung '^backend-tests.cut short after [0-9]* s: ' && gone
@@ -113,10 +109,10 @@ cut_short() {
 ok 'what hangs is cut short, and gone' cut_short
 ok 'what has no time is told' told hung '^blocks-digits-fp32.left out: the time was used up$'
 interrupted() {
-    local status i
+    local status
     rm "$WORK/build/tests/cuda/pid"
     trouble 60 interrupted &
-    for i in {1..100}; do [ -s "$WORK/build/tests/cuda/pid" ] && break; sleep 0.1; done
+    wait_for [ -s "$WORK/build/tests/cuda/pid" ]
     kill -TERM $!
     wait $!
     status=$?

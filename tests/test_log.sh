@@ -75,8 +75,7 @@ if [ -w /dev/full ]; then ok 'a full disk ends the run' full; else skip 'a full 
 
 # ---- signals ----------------------------------------------------------------------------
 
-# Waits until file $1 has a line like $2; gives up after 20 s.
-appears() { for ((i = 0; i < 400; i++)); do grep -q "$2" "$1" 2> /dev/null && return 0; sleep 0.05; done; return 1; }
+appears() { wait_for has_line "$@"; }
 
 signals() {
     pipebd-run train "${common[@]}" --epochs 1000 --log 'a log.jsonl' --log-every 1 --checkpoint ck --every 5 > sig.out 2> sig.err &
@@ -104,7 +103,7 @@ goes_on() {
     eval "exec $command" > on.out 2> on.err &
     local pid=$!
     appears 'a log.jsonl' '"resumed": true' && appears on.err 'the last line was not finished' \
-        && sleep 0.3 && kill -INT $pid
+        && kill -INT $pid
     wait $pid
     set +m
     cat on.err
@@ -113,27 +112,21 @@ goes_on() {
 }
 ok 'the command that it prints goes on, and adds to the log' goes_on
 
-# Waits until process $1 is the tool, no shell any more, and catches SIGUSR1 (signal 10).
+# Process $1 is the tool, no shell any more, and catches SIGUSR1 (signal 10).
 listens() {
-    for ((i = 0; i < 400; i++)); do
-        local caught
-        caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2> /dev/null)
-        [ "$(cat "/proc/$1/comm" 2> /dev/null)" = pipebd-run ] && [ -n "$caught" ] && [ $((16#$caught >> 9 & 1)) -eq 1 ] && return 0
-        sleep 0.05
-    done
-    return 1
+    local caught
+    caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2> /dev/null)
+    [ "$(cat "/proc/$1/comm" 2> /dev/null)" = pipebd-run ] && [ -n "$caught" ] && [ $((16#$caught >> 9 & 1)) -eq 1 ]
 }
+
+# Asks process $1 now and then.
+answers() { kill -USR1 "$1" 2> /dev/null || return 0; sleep 0.2; has_line v.err '^device 1, '; }
 
 others_answer() {
     mkdir -p v
     "$@" 2> v.err > /dev/null &
     local pid=$!
-    listens $pid || return 1
-    for ((i = 0; i < 60; i++)); do
-        sleep 0.2
-        kill -USR1 $pid 2> /dev/null || break
-        grep -q '^device 1, ' v.err && break
-    done
+    wait_for listens $pid && wait_for answers $pid
     kill -KILL $pid 2> /dev/null
     wait $pid 2> /dev/null
     cat v.err

@@ -125,7 +125,7 @@ interrupts() {
     shift
     "$@" > int.out 2> int.err < /dev/null &
     pid=$!
-    for ((i = 0; i < 1000; i++)); do grep -q '^  output' int.err && break; sleep 0.01; done
+    wait_for has_line int.err '^  output'
     sleep 0.3
     kill -INT $pid
     wait $pid

@@ -108,6 +108,7 @@ resumed() {
     epochs=4 $go_on || return 1
     [ "$(weights "$WORK/r.safetensors")" = "$(weights "$reference")" ]
 }
+none_left() { [ -z "$(left)" ]; }
 # A rank is killed when a checkpoint is there; mpirun then ends the other.
 begin_with_ranks() {
     set -m
@@ -117,8 +118,7 @@ begin_with_ranks() {
     until_checkpoint "$WORK/keep" || return 1
     kill -KILL "$(children "$(launcher $pid)" | cut -d ' ' -f 1)"
     wait $pid 2> /dev/null
-    for ((i = 0; i < 600; i++)); do [ -z "$(left)" ] && break; sleep 0.05; done      # ranks notice that mpirun is gone
-    has_checkpoint "$WORK/keep"
+    wait_for none_left && has_checkpoint "$WORK/keep"
 }
 begin_alone() {
     set -m
@@ -144,7 +144,7 @@ interrupted() {
     (export epochs=3000; "$@" --checkpoint "$keep" --every 1000000 --log "$WORK/i.jsonl" --log-every 1) > "$WORK/.begin" 2> "$WORK/err" &
     pid=$!
     set +m
-    for ((i = 0; i < 1000; i++)); do grep -qs '"progress"' "$WORK/i.jsonl" && break; sleep 0.02; done
+    wait_for has_line "$WORK/i.jsonl" '"progress"'
     kill "-$signal" -- "$(launcher $pid)"
     wait $pid
     status=$?

@@ -59,7 +59,7 @@ interrupted_and_resumed() {
     pipebd-run train "${common[@]}" --plan plan.json --trace wrong.json --epochs 12 --replan --replan-checks 1 --log log2.jsonl \
         --log-every 1 --checkpoint ck2 -o again.safetensors > int.out 2> int.err &
     local pid=$!
-    for ((i = 0; i < 600; i++)); do grep -q '"replan"' log2.jsonl 2> /dev/null && break; sleep 0.02; done
+    wait_for has_line log2.jsonl '"replan"'
     kill -INT $pid
     wait $pid
     cat int.err
@@ -94,16 +94,17 @@ fi
 
 # ---- a core that others use ------------------------------------------------------------------
 
-# Three busy processes on device 1's core while a run trains: it is found within a minute.
+# Three busy processes on device 1's core while a run trains: it is found.
+has_progress() { [ "$(grep -cs progress busy.jsonl)" -ge "$1" ]; }
 busy_core() {
     local core busy=() pid
     core=$(taskset -cp $$ | sed 's/.*: //; s/.*[,-]//')
     pipebd-run train "${common[@]}" --schedule dpu --trace trace.json --epochs 100000 --replan --replan-checks 2 \
         --log busy.jsonl -o busy.safetensors > busy.out 2> busy.err &
     pid=$!
-    for ((i = 0; i < 600; i++)); do [ "$(grep -c progress busy.jsonl 2> /dev/null)" -ge 40 ] && break; sleep 0.05; done
+    wait_for has_progress 40
     for ((i = 0; i < 3; i++)); do taskset -c "$core" sh -c 'while :; do :; done' & busy+=($!); done
-    for ((i = 0; i < 1200; i++)); do grep -q 'device [01] works' busy.err && break; sleep 0.05; done
+    wait_for has_line busy.err 'device [01] works'
     kill -KILL "${busy[@]}" $pid
     wait $pid "${busy[@]}" 2> /dev/null
     cat busy.err

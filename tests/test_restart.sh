@@ -49,8 +49,9 @@ says() { grep -qF -- "$1" "$WORK/.run" || { echo "expected: $1"; cat "$WORK/.run
 newest() { ls "$folder" 2> /dev/null | sort | tail -n 1; }
 
 # Waits for a checkpoint other than $1, or the end of the supervisor.
+is_newer() { [ "$(newest)" != "$1" ] || is_gone $supervisor; }
 until_newer() {
-    while [ "$(newest)" = "$1" ] && kill -0 $supervisor 2> /dev/null; do sleep 0.01; done
+    wait_for is_newer "$1"
 }
 
 # Kills at random moments, at most 10 times: some time after a start, or, as two starts in a row
@@ -94,14 +95,16 @@ no_restart_left() {
 epochs=2000
 ok 'at most so many' no_restart_left
 
+has_child() { [ -n "$(children $supervisor)" ]; }
+has_said() { [ "$(grep -c '^restarts:' "$WORK/.run")" -ge "$1" ]; }
 gains_nothing() {
     rm -rf "$folder"
     (train "$out" dpu --checkpoint "$folder" --every 100000 --restarts 9) > "$WORK/.run" 2>&1 &
     supervisor=$!
     for ((k = 0; k < 2; k++)); do
-        while [ -z "$(children $supervisor)" ]; do sleep 0.01; done
+        wait_for has_child || return 1
         kill -KILL $(children $supervisor)
-        while [ "$(grep -c '^restarts:' "$WORK/.run")" -le $k ]; do sleep 0.01; done
+        wait_for has_said $((k + 1)) || return 1
     done
     ended 137 && says 'not started again: it has twice written no checkpoint since it was started'
 }
@@ -133,8 +136,7 @@ supervisor_killed() {
     local child=$(children $supervisor)
     kill -KILL $supervisor
     wait $supervisor 2> /dev/null
-    for ((i = 0; i < 500; i++)); do kill -0 $child 2> /dev/null || break; sleep 0.02; done
-    kill -0 $child 2> /dev/null && { echo "process $child is left"; kill -KILL $child; return 1; }
+    wait_for is_gone $child || { kill -KILL $child; return 1; }
     has_checkpoint "$folder"
 }
 ok 'a run does not outlive its supervisor' supervisor_killed

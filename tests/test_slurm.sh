@@ -47,7 +47,7 @@ dies() {
     on_nodes pipebd-run train --workload "$WORK/w.json" --epochs 100000 --schedule dpu --devices cpu:1 --log dies.jsonl -o x.safetensors \
         > err 2>&1 &
     local step=$! pid
-    for ((i = 0; i < 1000; i++)); do grep -qs '"progress"' dies.jsonl && break; sleep 0.02; done
+    wait_for has_line dies.jsonl '"progress"'
     pid=$(for p in $(left); do grep -qz '^SLURM_PROCID=1$' "/proc/$p/environ" && [ "$(readlink "/proc/$p/exe")" = "$PIPEBD_BIN/pipebd-run" ] \
         && echo "$p"; done)
     [ -n "$pid" ] || { cat err; return 1; }
@@ -72,7 +72,7 @@ goes_on() {
     cat job.sh
     grep -q 'SBATCH --signal=USR2@120' job.sh && grep -q 'srun --mpi=pmix.*train' job.sh || return 1
     job=$(submit) || return 1
-    for ((i = 0; i < 1000; i++)); do grep -qs '"progress"' job.jsonl && break; sleep 0.02; done
+    wait_for has_line job.jsonl '"progress"'
     scancel --signal=USR2 "$job"                 # as --signal does before the time is over
     [ "$(slurm_wait "$job")" = FAILED ] && has_checkpoint run1 && [ ! -e job.safetensors ] || { cat job.out; return 1; }
     grep -q 'interrupted after step .*, which is kept in run1' job.out || { cat job.out; return 1; }

@@ -49,13 +49,9 @@ pause() { sleep "$(($1 / 1000)).$(printf '%03d' $(($1 % 1000)))"; }
 # children PID: of that process, as numbers.
 children() { cat "/proc/$1/task/$1/children" 2> /dev/null; }
 
-# has_checkpoint FOLDER, until_checkpoint FOLDER: that there is one; waits for it, 20 s.
+# has_checkpoint FOLDER, until_checkpoint FOLDER: that there is one; waits for it.
 has_checkpoint() { ls "$1"/checkpoint-*.safetensors > /dev/null 2>&1; }
-until_checkpoint() {
-    for ((i = 0; i < 1000; i++)); do has_checkpoint "$1" && return; sleep 0.02; done
-    echo "no checkpoint in $1"
-    return 1
-}
+until_checkpoint() { wait_for has_checkpoint "$1"; }
 
 # left: processes of runs, ranks or not.
 left() {
