@@ -1,7 +1,7 @@
 # Pipe-BD in C. `make help` lists the targets, `make config` what was found.
 #
 # Sources are found by wildcard: a new .c file in a library folder, a new
-# tools/pipebd_NAME.c, tools/run_NAME.c, tools/trace_NAME.c (parts of pipebd-run, pipebd-trace), tests/test_NAME.c,
+# tools/pipebd_NAME.c, a file in tools/run/ or tools/trace/ (subcommands of pipebd-run, pipebd-trace), tests/test_NAME.c,
 # tests/fuzz_NAME.c or bench/NAME.c is built without a change here. Everything made goes under $(BUILD).
 #
 #     build/obj    objects and their header dependencies
@@ -33,13 +33,15 @@ SANITIZE   ?=
 comma := ,
 hash  := \#
 
-LIBRARY_FOLDERS := base workloads traces schedule sim planner plots
+# What libpipebd has: planning and simulation. Pages and plots are for the tools alone.
+LIBRARY_FOLDERS := base workloads traces schedule sim planner $(addprefix planner/,stages hetero ls split whatif report check)
+PLOT_FOLDERS    := plots paper
 
 # What trains for real needs a backend, oneDNN's or CUDA's, and stays out of libpipebd, which only plans.
-EXECUTOR_FOLDERS = kernels executor $(if $(HAVE_DNNL),kernels/cpu) $(if $(HAVE_CUDA),kernels/cuda)
+EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint monitor measure transport net data nas) $(if $(HAVE_DNNL),kernels/cpu) $(if $(HAVE_CUDA),kernels/cuda)
 
 # What of it needs no backend and has fuzzers, which are built without.
-FUZZED_SOURCES := executor/safetensors.c executor/tensors.c
+FUZZED_SOURCES := executor/checkpoint/safetensors.c executor/checkpoint/tensors.c
 
 # ---- flags -------------------------------------------------------------------
 
@@ -113,39 +115,40 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 # Without $(1): those of $(2) that include a header of kernels/ or executor/ are left out.
 without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(2))))
 
-EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/mpi) $(if $(HAVE_NCCL),executor/nccl)
+EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi) $(if $(HAVE_NCCL),executor/transport/nccl)
 
-LIBRARY_SOURCES := $(filter-out planner/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
+LIBRARY_SOURCES := $(filter-out planner/ls/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
                      $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))
+PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
 CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu)))
 TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
-RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run_*.c)))
-TRACE_SOURCES   := $(sort $(wildcard tools/trace_*.c))
-TOOL_SHARED     := $(filter-out tools/pipebd_% tools/run_% tools/trace_%,$(sort $(wildcard tools/*.c)))
+RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run/*.c)))
+TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
+TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
 TEST_SOURCES    := $(filter-out $(if $(HAVE_NCCL),,tests/test_nccl.c),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c))))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
 TEST_PROGRAMS   := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
-# Programs for a card; with a double of CUDA they run here (tests/cuda/double.h).
+# Programs for a card; with a fake CUDA they run here (tests/cuda/fake.h).
 CUDA_TEST_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard tests/cuda/test_*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
-INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(EXECUTOR_SOURCES)) $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.o,$(CUDA_SOURCES))
+INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(PLOT_SOURCES) $(EXECUTOR_SOURCES)) $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.o,$(CUDA_SOURCES))
 TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_PROGRAMS))
 CUDA_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda/%,$(CUDA_TEST_SOURCES))
-DOUBLE_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda-double/%,$(CUDA_TEST_SOURCES))
+FAKE_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda-fake/%,$(CUDA_TEST_SOURCES))
 CUDA_BENCH_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard bench/cuda/*.c)))
 CUDA_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/bench/cuda/%,$(CUDA_BENCH_SOURCES))
-DOUBLE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-double/bench_%,$(CUDA_BENCH_SOURCES))
-DOUBLE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-double/pipebd-run)
-DOUBLE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/double_*.c))) \
+FAKE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-fake/bench_%,$(CUDA_BENCH_SOURCES))
+FAKE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-fake/pipebd-run)
+FAKE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/fake_*.c))) \
                   $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
@@ -182,7 +185,7 @@ demo:        ## build, then run the demonstration into demo/
 	@+$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/demo.sh
 
-paper:       ## build, then the paper's workloads on modelled GPUs, beside its poster, into paper/
+paper:       ## build, then the paper's workloads on modelled GPUs, beside its poster, into paper-report/
 	@CC='$(CC)' scripts/deps.sh build
 	@+$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/paper.sh
@@ -193,18 +196,18 @@ check:       ## install what the tests need, build all, run all tests
 	@+$(SUBMAKE) check-run
 
 check-run: all tests $(BENCHES)  ## build all and run all tests, installing nothing
-	@$(RUN_TESTS) $(TESTS) $(DOUBLE_TESTS) $(TEST_SCRIPTS)
+	@$(RUN_TESTS) $(TESTS) $(FAKE_TESTS) $(TEST_SCRIPTS)
 
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@+$(SUBMAKE) check-run BUILD=$(BUILD)/asan CUDA_BUILD=$(BUILD) SANITIZE=address,undefined CFLAGS='-O1 -g'
 
 # Of the tests of threads those that link no oneDNN, which the sanitizer does not know.
-check-tsan:  ## transport, loader, checkpoints, heartbeats, bells and whereabouts under the thread sanitizer
+check-tsan:  ## transport, loader, checkpoints, heartbeats, doorbells and device_status under the thread sanitizer
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
 	@+$(SUBMAKE) tsan-run BUILD=$(BUILD)/tsan CUDA_BUILD=$(BUILD) SANITIZE=thread CFLAGS='-O1 -g'
 
-tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat whereabouts bell)
+tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat device_status doorbell)
 	@PIPEBD_ROUNDS=200 $(RUN_TESTS) $^
 
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh, test_restart.sh; minutes)
@@ -242,7 +245,7 @@ bench: all $(BENCHES)  ## build bench/ and run bench/run.sh, which writes bench/
 golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
 	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
-tests: $(TESTS) $(PROGRAMS) $(DOUBLE_TESTS) $(DOUBLE_RUN) $(DOUBLE_BENCHES)
+tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES)
 
 cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)  ## build tests/cuda and bench/cuda, for a machine with a card
 
@@ -276,7 +279,7 @@ $(CUDA_BUILD)/cuda.txt: FORCE
 	$(call stamp,$(COMPILE_CUDA))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh
@@ -292,7 +295,7 @@ $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
 # Loops that a device's team of threads shares, and vectors.
 $(BUILD)/obj/kernels/cpu/%.o: DEFINES = -fopenmp -O3 -fno-math-errno -fno-trapping-math
 
-$(BUILD)/obj/executor/mpi/%.o: DEFINES = $(MPI_CFLAGS)
+$(BUILD)/obj/executor/net/mpi/%.o: DEFINES = $(MPI_CFLAGS)
 
 $(CUDA_BUILD)/obj/%.cu.o: %.cu $(CUDA_BUILD)/cuda.txt
 	@mkdir -p $(@D)
@@ -330,7 +333,7 @@ $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARE
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
 
-# tests/nccl_double.h stands before the libraries.
+# tests/nccl_fake.h stands before the libraries.
 $(BUILD)/tests/test_nccl: LINK_TEST = -Wl,-z,muldefs
 
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(INTERNAL)
@@ -342,7 +345,7 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
-# The card's, and without one: kernels compiled as C++, the double in the libraries' place.
+# The card's, and without one: kernels compiled as C++, the fake in the libraries' place.
 $(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
@@ -359,21 +362,21 @@ $(BUILD)/obj/emulated/emulator.o: tests/cuda/emulator.cpp $(BUILD)/flags.txt
 	$(COMPILE_EMULATED) -MMD -MP -c $< -o $@
 
 # Loops that stand for a card's are to be quick.
-$(BUILD)/obj/tests/cuda/double_%.o: DEFINES = -O3
+$(BUILD)/obj/tests/cuda/fake_%.o: DEFINES = -O3
 
-DOUBLE_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) $(if $(HAVE_MPI),$(MPI_LIBS)) -lstdc++ -ldl
+FAKE_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) $(if $(HAVE_MPI),$(MPI_LIBS)) -lstdc++ -ldl
 
-$(BUILD)/tests/cuda-double/pipebd-run: $(BUILD)/obj/tools/pipebd_run.o $(call objects,$(TOOL_SHARED) $(RUN_SOURCES)) $(DOUBLE_OBJECTS) $(INTERNAL)
+$(BUILD)/tests/cuda-fake/pipebd-run: $(BUILD)/obj/tools/pipebd_run.o $(call objects,$(TOOL_SHARED) $(RUN_SOURCES)) $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
-$(BUILD)/tests/cuda-double/bench_%: $(BUILD)/obj/bench/cuda/%.o $(DOUBLE_OBJECTS) $(INTERNAL)
+$(BUILD)/tests/cuda-fake/bench_%: $(BUILD)/obj/bench/cuda/%.o $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
-$(BUILD)/tests/cuda-double/%: $(BUILD)/obj/tests/cuda/%.o $(DOUBLE_OBJECTS) $(INTERNAL)
+$(BUILD)/tests/cuda-fake/%: $(BUILD)/obj/tests/cuda/%.o $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(DOUBLE_LIBS) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)
@@ -383,6 +386,6 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
--include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(DOUBLE_OBJECTS:.o=.d)
+-include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d)
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
            $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(CUDA_BENCH_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

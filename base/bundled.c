@@ -49,9 +49,9 @@ bool bundled_is_path(const char *text)
 typedef struct {
     char *names[MAX_NAMES + 1];      /* NULL at the end */
     int   count;
-} Names;
+} FileNames;
 
-static void list_folder(Names *found, const char *path, const char *suffix)
+static void list_folder(FileNames *found, const char *path, const char *suffix)
 {
     struct dirent **entries = NULL;
     int             count = scandir(path, &entries, NULL, alphasort);
@@ -69,7 +69,7 @@ static void list_folder(Names *found, const char *path, const char *suffix)
 
 static int refuse(const char *program, const char *folder, const char *name, const char *suffix, Error *err)
 {
-    Names found = {0};
+    FileNames found = {0};
     Text  text = {0};
 
     for (int i = 0; PLACES[i] && found.count == 0; i++) {

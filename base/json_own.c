@@ -34,12 +34,12 @@ typedef struct {
     Arena      *arena;
     JsonFault  *fault;
     bool        failed;
-} Reader;
+} JsonReader;
 
 /* ---- faults ------------------------------------------------------------------- */
 
 /* Notes the fault and where; the first one stays. Returns -1. */
-static int fail(Reader *r, JsonFaultKind kind, const char *what)
+static int fail(JsonReader *r, JsonFaultKind kind, const char *what)
 {
     int         seen = (int)(r->at - r->start < NEAR_BYTES + 1 ? r->at - r->start : NEAR_BYTES + 1);
     const char *near = seen > 0 && *r->start ? r->start : NULL;
@@ -60,9 +60,9 @@ static int fail(Reader *r, JsonFaultKind kind, const char *what)
     return -1;
 }
 
-static int syntax(Reader *r, const char *what) { return fail(r, JSON_FAULT_SYNTAX, what); }
+static int syntax(JsonReader *r, const char *what) { return fail(r, JSON_FAULT_SYNTAX, what); }
 
-static int no_memory(Reader *r)
+static int no_memory(JsonReader *r)
 {
     if (!r->failed) *r->fault = (JsonFault){.kind = JSON_FAULT_NO_MEMORY};
     r->failed = true;
@@ -102,7 +102,7 @@ static const char *utf_8_end(const char *c, const char *end)
 }
 
 /* The byte that comes next; END at the end. */
-static int peek(Reader *r)
+static int peek(JsonReader *r)
 {
     char what[32];
 
@@ -129,7 +129,7 @@ static uint32_t hex_4(const char *c)
 }
 
 /* Past the escape at r->at, which is behind its backslash. */
-static int scan_escape(Reader *r)
+static int scan_escape(JsonReader *r)
 {
     int  c = peek(r);
     bool hex = c == 'u';
@@ -146,7 +146,7 @@ static int scan_escape(Reader *r)
 }
 
 /* \uD800 to \uDFFF stand in pairs, high before low. */
-static int check_surrogates(Reader *r)
+static int check_surrogates(JsonReader *r)
 {
     char what[48];
 
@@ -166,7 +166,7 @@ static int check_surrogates(Reader *r)
     return 0;
 }
 
-static int scan_string(Reader *r)
+static int scan_string(JsonReader *r)
 {
     char what[32];
 
@@ -233,7 +233,7 @@ size_t json_unescape(char *out, const char *quoted)
 
 /* ---- numbers ------------------------------------------------------------------------ */
 
-static int take_integer(Reader *r)
+static int take_integer(JsonReader *r)
 {
     errno = 0;
     long long value = strtoll(r->start, NULL, 10);
@@ -242,7 +242,7 @@ static int take_integer(Reader *r)
     return 0;
 }
 
-static int take_real(Reader *r)
+static int take_real(JsonReader *r)
 {
     double value = strtod_l(r->start, NULL, r->plain);
 
@@ -252,7 +252,7 @@ static int take_real(Reader *r)
 }
 
 /* Past digits, at least one; false when there is none. */
-static bool scan_digits(Reader *r)
+static bool scan_digits(JsonReader *r)
 {
     if (!is_digit(peek(r))) return false;
     while (is_digit(peek(r))) r->at++;
@@ -260,7 +260,7 @@ static bool scan_digits(Reader *r)
 }
 
 /* Returns the token. What is no number is refused where it is wanted. */
-static int scan_number(Reader *r)
+static int scan_number(JsonReader *r)
 {
     bool real = false;
 
@@ -289,7 +289,7 @@ static int scan_number(Reader *r)
 
 /* ---- tokens --------------------------------------------------------------------------- */
 
-static int scan_word(Reader *r)
+static int scan_word(JsonReader *r)
 {
     static const struct { const char *word; JsonKind kind; } words[] = {
         {"true", JSON_IS_TRUE}, {"false", JSON_IS_FALSE}, {"null", JSON_IS_NULL},
@@ -305,7 +305,7 @@ static int scan_word(Reader *r)
     return TOKEN_BAD;
 }
 
-static int scan(Reader *r)
+static int scan(JsonReader *r)
 {
     while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r')) r->at++;
     r->start = r->at;
@@ -318,11 +318,11 @@ static int scan(Reader *r)
     return c && strchr("{}[],:", c) ? c : TOKEN_BAD;
 }
 
-static void next(Reader *r) { r->token = scan(r); }
+static void next(JsonReader *r) { r->token = scan(r); }
 
 /* ---- values ------------------------------------------------------------------------------ */
 
-static int push(Reader *r, JsonNode child)
+static int push(JsonReader *r, JsonNode child)
 {
     if (r->used == r->room) {
         size_t    room = r->room ? 2 * r->room : 64;
@@ -336,7 +336,7 @@ static int push(Reader *r, JsonNode child)
 }
 
 /* Moves the children from the stack, where they begin at base, to the arena. */
-static int close_node(Reader *r, JsonNode *node, size_t base)
+static int close_node(JsonReader *r, JsonNode *node, size_t base)
 {
     size_t    count = r->used - base;
     JsonNode *children = arena_alloc(r->arena, count, sizeof *children);
@@ -349,10 +349,10 @@ static int close_node(Reader *r, JsonNode *node, size_t base)
     return 0;
 }
 
-static int read_value(Reader *r, JsonNode *out);
+static int read_value(JsonReader *r, JsonNode *out);
 
 /* A name, and the value behind it. The stack may have moved since the last member. */
-static int read_member(Reader *r, JsonNode *node, size_t base)
+static int read_member(JsonReader *r, JsonNode *node, size_t base)
 {
     size_t   index = r->used;
     JsonNode value;
@@ -373,7 +373,7 @@ static int read_member(Reader *r, JsonNode *node, size_t base)
     return 0;
 }
 
-static int read_object(Reader *r, JsonNode *out)
+static int read_object(JsonReader *r, JsonNode *out)
 {
     JsonNode node = {.kind = JSON_IS_OBJECT};
     size_t   base = r->used;
@@ -392,7 +392,7 @@ static int read_object(Reader *r, JsonNode *out)
     return 0;
 }
 
-static int read_array(Reader *r, JsonNode *out)
+static int read_array(JsonReader *r, JsonNode *out)
 {
     JsonNode node = {.kind = JSON_IS_ARRAY}, child;
     size_t   base = r->used;
@@ -411,7 +411,7 @@ static int read_array(Reader *r, JsonNode *out)
     return 0;
 }
 
-static int read_value(Reader *r, JsonNode *out)
+static int read_value(JsonReader *r, JsonNode *out)
 {
     int rc = 0;
 
@@ -432,7 +432,7 @@ static int read_value(Reader *r, JsonNode *out)
     return rc;
 }
 
-static int read_document(Reader *r, JsonNode *root)
+static int read_document(JsonReader *r, JsonNode *root)
 {
     next(r);
     if (r->token != '{' && r->token != '[') return syntax(r, "'[' or '{' expected");
@@ -443,7 +443,7 @@ static int read_document(Reader *r, JsonNode *root)
 
 int json_read_own(JsonTree *out, const char *text, size_t length, JsonFault *fault)
 {
-    Reader r = {.text = text, .at = text, .start = text, .end = utf_8_end(text, text + length),
+    JsonReader r = {.text = text, .at = text, .start = text, .end = utf_8_end(text, text + length),
                 .arena = &out->arena, .fault = fault};
     int    rc = -1;
 

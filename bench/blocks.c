@@ -4,7 +4,7 @@
  *
  * Writes JSON: microseconds of each step as the device saw it, step after step without a pause, and
  * what else another program needs to do the same: the layers, the paths taken. bench/blocks_torch.py
- * runs PyTorch on it and prints both. Of a card that queues, times lie between marks in its
+ * runs PyTorch on it and prints both. Of a card that queues, times lie between events in its
  * stream; of the CPU they are the clock's. */
 #include <string.h>
 
@@ -22,16 +22,16 @@ typedef struct {
     float  *x, *target, *y, *dy;
     double *loss;
     int     choices[PATHS][MOST_CHOICES];
-} Block;
+} BenchBlock;
 
 typedef struct {
     DeviceSpec      spec;
     Device         *device;
     const Workload *workload;
     int64_t         rows;
-} Bench;
+} BlocksBench;
 
-static float *tensor(const Bench *b, int64_t count)
+static float *tensor(const BlocksBench *b, int64_t count)
 {
     float *memory = device_alloc(b->device, (size_t)count);
 
@@ -39,14 +39,14 @@ static float *tensor(const Bench *b, int64_t count)
     return memory;
 }
 
-static void block_make(Block *block, const Bench *b, int number)
+static void block_make(BenchBlock *block, const BlocksBench *b, int number)
 {
     const WorkBlock *work = &b->workload->block[number];
     int64_t          nx = b->rows * shape_count(work->in), ny = b->rows * shape_count(work->out);
     float           *pattern = fill_pattern(number);
     Error            err = {""};
 
-    *block = (Block){.x = tensor(b, nx), .target = tensor(b, ny), .y = tensor(b, ny), .dy = tensor(b, ny),
+    *block = (BenchBlock){.x = tensor(b, nx), .target = tensor(b, ny), .y = tensor(b, ny), .dy = tensor(b, ny),
                      .loss = host_alloc(&b->spec, sizeof(double))};
     if (!block->loss) { fprintf(stderr, "bench: out of memory\n"); exit(1); }
     fill_repeat(b->device, block->x, nx, pattern);
@@ -60,7 +60,7 @@ static void block_make(Block *block, const Bench *b, int number)
     for (int p = 0; p < PATHS; p++) workload_choose(block->choices[p], work, number, 3, p);
 }
 
-static void block_free(Block *block, const Bench *b)
+static void block_free(BenchBlock *block, const BlocksBench *b)
 {
     net_free(block->teacher);
     net_free(block->student);
@@ -71,7 +71,7 @@ static void block_free(Block *block, const Bench *b)
     host_release(&b->spec, block->loss);
 }
 
-static void step(Block *block, const Bench *b, int number, int path)
+static void step(BenchBlock *block, const BlocksBench *b, int number, int path)
 {
     const WorkBlock *work = &b->workload->block[number];
     const Workload  *w = b->workload;
@@ -94,32 +94,32 @@ static double clock_us(void)
 }
 
 /* us: [repeats] */
-static void time_steps(double *us, int repeats, Block *block, const Bench *b, int number)
+static void time_steps(double *us, int repeats, BenchBlock *block, const BlocksBench *b, int number)
 {
-    bool   queues = device_queues(b->device);
-    Mark **marks = bench_alloc((size_t)repeats + 1, sizeof *marks);
+    bool   queues = device_is_async(b->device);
+    StreamEvent **events = bench_alloc((size_t)repeats + 1, sizeof *events);
     Error  err = {""};
 
     for (int i = 0; i < WARM * PATHS; i++) step(block, b, number, i % PATHS);
-    for (int i = 0; queues && i <= repeats; i++) bench_require(mark_new(&marks[i], b->device, &err), &err);
-    if (queues) bench_require(mark_set(b->device, marks[0], &err), &err);
+    for (int i = 0; queues && i <= repeats; i++) bench_require(event_new(&events[i], b->device, &err), &err);
+    if (queues) bench_require(event_record(b->device, events[0], &err), &err);
     for (int i = 0; i < repeats; i++) {
         double start = clock_us();
         step(block, b, number, i % PATHS);
-        if (queues) bench_require(mark_set(b->device, marks[i + 1], &err), &err);
+        if (queues) bench_require(event_record(b->device, events[i + 1], &err), &err);
         else        us[i] = clock_us() - start;
     }
     if (queues) bench_require(device_finish(b->device, &err), &err);
-    for (int i = 0; queues && i < repeats; i++) us[i] = (double)mark_since_ns(marks[i], marks[i + 1]) * 1e-3;
-    for (int i = 0; queues && i <= repeats; i++) mark_free(marks[i]);
-    free(marks);
+    for (int i = 0; queues && i < repeats; i++) us[i] = (double)event_elapsed_ns(events[i], events[i + 1]) * 1e-3;
+    for (int i = 0; queues && i <= repeats; i++) event_free(events[i]);
+    free(events);
 }
 
-static void print_block(const Bench *b, int number, int repeats)
+static void print_block(const BlocksBench *b, int number, int repeats)
 {
     double          *us = bench_alloc((size_t)repeats, sizeof *us);
     const WorkBlock *work = &b->workload->block[number];
-    Block            block;
+    BenchBlock            block;
 
     block_make(&block, b, number);
     time_steps(us, repeats, &block, b, number);
@@ -138,7 +138,7 @@ static void print_block(const Bench *b, int number, int repeats)
 
 int main(int argc, char **argv)
 {
-    Bench     b = {0};
+    BlocksBench     b = {0};
     Workload *workload;
     Text      expanded = {0};
     Error     err = {""};

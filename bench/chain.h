@@ -15,7 +15,7 @@ typedef struct {
     bool nodes;                  /* of 8 devices, with slower links between them */
     int  kinds;                  /* of devices, as many of each; kind k takes 1 + 0.7 k times as
                                   * long. 0 counts as 1 */
-} Chain;
+} BenchChain;
 
 static inline int chain_draw(int block, int what, int low, int high)
 {
@@ -32,7 +32,7 @@ static inline void chain_links(int slower, Text *out)
     text_append(out, "]");
 }
 
-static inline void chain_timings(const Chain *c, int block, int kind, Text *out)
+static inline void chain_timings(const BenchChain *c, int block, int kind, Text *out)
 {
     int work = chain_draw(block, 0, 2000, 10000);
 
@@ -46,7 +46,7 @@ static inline void chain_timings(const Chain *c, int block, int kind, Text *out)
 }
 
 /* The trace's file. */
-static inline void chain_text(const Chain *c, Text *out)
+static inline void chain_text(const BenchChain *c, Text *out)
 {
     int kinds = c->kinds > 1 ? c->kinds : 1;
 
@@ -73,7 +73,7 @@ static inline void chain_text(const Chain *c, Text *out)
     text_append(out, "}");
 }
 
-static inline Trace *chain_trace(const Chain *c)
+static inline Trace *chain_trace(const BenchChain *c)
 {
     Text   text = {0};
     Trace *trace;

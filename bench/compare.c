@@ -15,13 +15,13 @@
 #include "planner/compare.h"
 
 typedef struct {
-    Chain        chain;
+    BenchChain        chain;
     int          repeats;
     BenchSamples ms[SCHEDULE_COUNT];
     int64_t      simulated[SCHEDULE_COUNT], skipped[SCHEDULE_COUNT];
-} Case;
+} CompareCase;
 
-static void measure(Case *c, const Scenario *s, Schedule schedule)
+static void measure(CompareCase *c, const Scenario *s, Schedule schedule)
 {
     CompareOptions options = {.schedules = 1u << schedule, .candidates = 8};
     Comparison     comparison;
@@ -36,7 +36,7 @@ static void measure(Case *c, const Scenario *s, Schedule schedule)
     comparison_free(&comparison);
 }
 
-static void run(Case *c)
+static void run(CompareCase *c)
 {
     Trace   *trace = chain_trace(&c->chain);
     Scenario s;
@@ -49,7 +49,7 @@ static void run(Case *c)
     trace_free(trace);
 }
 
-static void print_case(Case *c)
+static void print_case(CompareCase *c)
 {
     for (int i = 0; i < SCHEDULE_COUNT; i++)
         printf("| %d x %d, batch %d%s | %s | %.4g | %.4g - %.4g | %.3f | %.3f |\n", c->chain.blocks, c->chain.devices,
@@ -60,7 +60,7 @@ static void print_case(Case *c)
 
 static int print_trace(char **argv)
 {
-    Chain chain = {.blocks = atoi(argv[1]), .devices = atoi(argv[2]), .batch = atoi(argv[3])};
+    BenchChain chain = {.blocks = atoi(argv[1]), .devices = atoi(argv[2]), .batch = atoi(argv[3])};
     Text  text = {0};
 
     chain_text(&chain, &text);
@@ -71,7 +71,7 @@ static int print_trace(char **argv)
 
 int main(int argc, char **argv)
 {
-    Case cases[] = {
+    CompareCase cases[] = {
         {.chain = {6, 4, 256, false}, .repeats = 15},
         {.chain = {64, 64, 256, false}, .repeats = 3},
         {.chain = {98, 512, 512, false}, .repeats = 3},

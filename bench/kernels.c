@@ -71,14 +71,14 @@ typedef struct {
     float       *x, *target, *y, *dy;
     BenchSamples ours[2];                /* teacher, student; seconds */
     BenchSamples theirs[OPPONENTS][2][2];                /* [opponent][teacher, student][layout] */
-} Block;
+} KernelBlock;
 
-static void block_make(Block *b, Device *device, const WorkBlock *block, int number)
+static void block_make(KernelBlock *b, Device *device, const WorkBlock *block, int number)
 {
     int64_t nx = ROWS * shape_count(block->in), ny = ROWS * shape_count(block->out);
     Error   err = {""};
 
-    *b = (Block){.x = bench_alloc((size_t)nx, 4), .target = bench_alloc((size_t)ny, 4), .y = bench_alloc((size_t)ny, 4),
+    *b = (KernelBlock){.x = bench_alloc((size_t)nx, 4), .target = bench_alloc((size_t)ny, 4), .y = bench_alloc((size_t)ny, 4),
                  .dy = bench_alloc((size_t)ny, 4)};
     for (int64_t i = 0; i < nx; i++) b->x[i] = (float)rng_normal(1, 0, (uint64_t)number, (uint64_t)i);
     bench_require(net_new(&b->teacher, device, &block->teacher, block->in, NET_FROZEN, &err), &err);
@@ -89,7 +89,7 @@ static void block_make(Block *b, Device *device, const WorkBlock *block, int num
     net_initialise(b->student, 2, (uint64_t)number);
 }
 
-static void block_free(Block *b)
+static void block_free(KernelBlock *b)
 {
     net_free(b->teacher);
     net_free(b->student);
@@ -104,7 +104,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static double block_run(Block *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
+static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
 {
     SgdStep step = {w->learning_rate, w->momentum, w->weight_decay, w->nesterov};
     double  start = now(), loss;
@@ -120,7 +120,7 @@ static double block_run(Block *b, Device *device, const Workload *w, const WorkB
     return now() - start;
 }
 
-static void turn(Block *b, Device *device, const Workload *w, int number, Opponent *opponents, int count, int repeat)
+static void turn(KernelBlock *b, Device *device, const Workload *w, int number, Opponent *opponents, int count, int repeat)
 {
     const WorkBlock *block = &w->block[number];
     int              choices[64] = {0};
@@ -148,7 +148,7 @@ static double faster(BenchSamples *layouts)
 }
 
 /* Sums over blocks first..last of medians. */
-static void row(const char *name, Block *blocks, int first, int last, int opponents)
+static void row(const char *name, KernelBlock *blocks, int first, int last, int opponents)
 {
     printf("| %s |", name);
     for (int student = 0; student < 2; student++) {
@@ -166,7 +166,7 @@ static void row(const char *name, Block *blocks, int first, int last, int oppone
     printf("\n");
 }
 
-static void table(const Workload *w, Block *blocks, const Opponent *opponents, int count)
+static void table(const Workload *w, KernelBlock *blocks, const Opponent *opponents, int count)
 {
     printf("\n## %s\n\n| images/s |", w->name);
     for (int student = 0; student < 2; student++) {
@@ -196,7 +196,7 @@ static void write_expanded(const Workload *w, char *path)
 static void bench(Device *device, const Workload *w, char *const *pythons, int python_count)
 {
     char     path[] = "/tmp/pipebd-bench-XXXXXX";
-    Block   *blocks = bench_alloc((size_t)w->block_count, sizeof *blocks);
+    KernelBlock   *blocks = bench_alloc((size_t)w->block_count, sizeof *blocks);
     Opponent opponents[OPPONENTS] = {0};
     int      count = 0;
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "executor/data.h"
+#include "executor/data/data.h"
 
 #ifdef HAVE_JPEG
 #include <jpeglib.h>

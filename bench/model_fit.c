@@ -25,9 +25,9 @@ typedef struct {
     double      rows;
     bool        phases;      /* DP: phase b runs teacher blocks 0 to b, so block b's teacher in BLOCKS - b phases */
     double      teacher_s, student_s;    /* published, an epoch */
-} Row;
+} FitRow;
 
-static const Row chart[] = {
+static const FitRow chart[] = {
     {"relay, block 0, 256 rows", 0, 0, FULL, false, 1.57, 7.56},
     {"relay, block 1, 256 rows", 1, 1, FULL, false, 1.03, 7.07},
     {"relay, blocks 2 and 3, 256 rows", 2, 3, FULL, false, 1.36, 8.40},
@@ -54,7 +54,7 @@ typedef struct {
     Hardware      *hardware;
     ModelConstants constants;
     double         teacher_s[ROWS], student_s[ROWS];     /* modelled */
-} Fit;
+} ModelFit;
 
 static double *constant(ModelConstants *constants, int i) { return (double *)(void *)((char *)constants + free_ones[i].offset); }
 
@@ -62,7 +62,7 @@ static double *constant(ModelConstants *constants, int i) { return (double *)(vo
 
 static double epoch_s(double step_us) { return step_us * 1e-6 * STEPS; }
 
-static void evaluate(Fit *fit)
+static void evaluate(ModelFit *fit)
 {
     ModelDevice device = {fit->hardware, &fit->constants, NUMBERS_TF32};
 
@@ -80,7 +80,7 @@ static void evaluate(Fit *fit)
 
 static double squares(const double *x, void *context)
 {
-    Fit   *fit = context;
+    ModelFit   *fit = context;
     double sum = 0;
 
     for (int i = 0; i < FREE_COUNT; i++) *constant(&fit->constants, i) = exp(x[i]);
@@ -93,7 +93,7 @@ static double squares(const double *x, void *context)
 }
 
 /* Mean of the absolute errors, per cent. */
-static double mean_error(Fit *fit)
+static double mean_error(ModelFit *fit)
 {
     double sum = 0;
 
@@ -104,7 +104,7 @@ static double mean_error(Fit *fit)
 }
 
 /* How much the case has to say about a constant of fit's: the end of its row. */
-static void print_moved(Fit *fit, double *constant_of_fit)
+static void print_moved(ModelFit *fit, double *constant_of_fit)
 {
     double value = *constant_of_fit;
 
@@ -118,7 +118,7 @@ static void print_moved(Fit *fit, double *constant_of_fit)
 }
 
 /* From where it ended it starts again, smaller: a simplex that has gone flat does not move. */
-static void fit_again(Fit *fit)
+static void fit_again(ModelFit *fit)
 {
     double x[SIMPLEX_MOST];
 
@@ -146,7 +146,7 @@ static void print_row(const char *name, const char *what, double published_s, do
 int main(int argc, char **argv)
 {
     bool  again = argc == 2 && strcmp(argv[1], "--fit") == 0;
-    Fit   fit = {.constants = model_constants};
+    ModelFit   fit = {.constants = model_constants};
     Error err = {""};
 
     if (argc > 1 && !again) { fprintf(stderr, "usage: model_fit [--fit]\n"); return 2; }

@@ -18,8 +18,8 @@
 
 #include "bench/bench.h"
 #include "bench/chain.h"
-#include "planner/partition.h"
-#include "planner/stage_table.h"
+#include "planner/stages/partition.h"
+#include "planner/stages/stage_table.h"
 
 typedef struct {
     const char *name;
@@ -30,7 +30,7 @@ typedef struct {
     int         stages, widths;  /* found: stages, widths tried */
     int64_t     bottleneck_ns;
     BenchSamples table_ms, search_ms, total_ms, several_ms, textbook_ms;
-} Case;
+} PlannerCase;
 
 /* ---- the textbook --------------------------------------------------------------------- */
 
@@ -96,7 +96,7 @@ static int64_t textbook(StageTable *table, int blocks, int devices)
 
 /* ---- measuring --------------------------------------------------------------------------- */
 
-static double search_ms(Case *c, StageTable *table, int wanted)
+static double search_ms(PlannerCase *c, StageTable *table, int wanted)
 {
     PartitionProblem p = {.blocks = c->blocks, .devices = c->devices, .max_width = c->devices,
                           .uniform = stage_table_uniform(table), .cost = stage_table_cost,
@@ -117,7 +117,7 @@ static double search_ms(Case *c, StageTable *table, int wanted)
     return ms;
 }
 
-static void measure(Case *c, const Scenario *s)
+static void measure(PlannerCase *c, const Scenario *s)
 {
     StageTable *table;
     Error       err = {""};
@@ -146,7 +146,7 @@ static void print_ms(double ms)
     printf(" %.*f |", ms < 0.1 ? 4 : ms < 1 ? 3 : ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
 }
 
-static void print_row(Case *c)
+static void print_row(PlannerCase *c)
 {
     printf("| %s | %d | %d | %d |", c->name, c->batch, c->widths, c->stages);
     print_ms(bench_quantile(&c->table_ms, 0.5));
@@ -171,7 +171,7 @@ static void print_field(void)
 
 int main(void)
 {
-    Case cases[] = {
+    PlannerCase cases[] = {
         {.name = "6 x 4", .blocks = 6, .devices = 4, .batch = 256, .textbook = true, .repeats = 31},
         {.name = "64 x 64", .blocks = 64, .devices = 64, .batch = 256, .textbook = true, .repeats = 31},
         {.name = "64 x 64", .blocks = 64, .devices = 64, .batch = 65536, .textbook = true, .repeats = 31},
@@ -187,7 +187,7 @@ int main(void)
     enum { CASES = sizeof cases / sizeof cases[0] };
 
     for (int i = 0; i < CASES; i++) {
-        Chain    chain = {.blocks = cases[i].blocks, .devices = cases[i].devices, .batch = cases[i].batch,
+        BenchChain    chain = {.blocks = cases[i].blocks, .devices = cases[i].devices, .batch = cases[i].batch,
                           .nodes = cases[i].nodes};
         Trace   *trace = chain_trace(&chain);
         Scenario s;

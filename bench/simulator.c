@@ -33,11 +33,11 @@ typedef struct {
     Program    *program;
     int64_t     instructions;
     BenchSamples per_s, of_heap;
-} Case;
+} SimulatorCase;
 
 /* ---- the workload -------------------------------------------------------------- */
 
-static void case_text(const Case *c, Text *out)
+static void case_text(const SimulatorCase *c, Text *out)
 {
     text_printf(out, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"bench\", \"provenance\": "
                 "{\"kind\": \"modelled\", \"source\": \"bench\"}, \"workload\": {\"name\": \"w\", \"batch\": 64,"
@@ -57,7 +57,7 @@ static void case_text(const Case *c, Text *out)
     text_append(out, "}");
 }
 
-static void build_case(Case *c)
+static void build_case(SimulatorCase *c)
 {
     Text  text = {0};
     Plan *plan;
@@ -79,7 +79,7 @@ static void build_case(Case *c)
     plan_free(plan);
 }
 
-static void free_case(Case *c)
+static void free_case(SimulatorCase *c)
 {
     program_free(c->program);
     scenario_free(&c->scenario);
@@ -88,24 +88,24 @@ static void free_case(Case *c)
 
 /* ---- the bare heap --------------------------------------------------------------- */
 
-typedef struct { int64_t time_ns; int id; } Entry;
+typedef struct { int64_t time_ns; int id; } HeapEntry;
 
-static bool before(Entry a, Entry b)
+static bool before(HeapEntry a, HeapEntry b)
 {
     return (a.time_ns < b.time_ns) | ((a.time_ns == b.time_ns) & (a.id < b.id));
 }
 
-static void sift_up(Entry *heap, int i, Entry entry)
+static void sift_up(HeapEntry *heap, int i, HeapEntry entry)
 {
     for (; i > 0 && before(entry, heap[(i - 1) / 2]); i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
     heap[i] = entry;
 }
 
-static void push(Entry *heap, int *count, Entry entry) { sift_up(heap, (*count)++, entry); }
+static void push(HeapEntry *heap, int *count, HeapEntry entry) { sift_up(heap, (*count)++, entry); }
 
-static Entry pop(Entry *heap, int *count)
+static HeapEntry pop(HeapEntry *heap, int *count)
 {
-    Entry top = heap[0];
+    HeapEntry top = heap[0];
     int   n = --*count, i = 0;
 
     for (int child = 1; child + 1 < n; child = 2 * i + 1) {
@@ -121,17 +121,17 @@ static Entry pop(Entry *heap, int *count)
 /* Rounds a second. *end keeps the loop from being optimised away. */
 static double bare_heap(int64_t *end)
 {
-    Entry   heap[DEVICES];
+    HeapEntry   heap[DEVICES];
     int64_t ns[DEVICES];
     int     count = 0;
     double  start = bench_now();
 
     for (int d = 0; d < DEVICES; d++) {
         ns[d] = 100000 + (int64_t)(rng_u64(2, (uint64_t)d, 0, 0) % 100000);
-        push(heap, &count, (Entry){0, d});
+        push(heap, &count, (HeapEntry){0, d});
     }
     for (int i = 0; i < HEAP_ROUNDS; i++) {
-        Entry entry = pop(heap, &count);
+        HeapEntry entry = pop(heap, &count);
         entry.time_ns += ns[entry.id];
         push(heap, &count, entry);
     }
@@ -141,7 +141,7 @@ static double bare_heap(int64_t *end)
 
 /* ---- measuring ---------------------------------------------------------------------- */
 
-static double simulate(Case *c)
+static double simulate(SimulatorCase *c)
 {
     SimResult result;
     Error     err = {""};
@@ -173,7 +173,7 @@ static void print_field(void)
 
 int main(void)
 {
-    Case cases[] = {
+    SimulatorCase cases[] = {
         {.name = "64 blocks, dpu", .blocks = 64, .width = 1},
         {.name = "64 blocks, dpu, p2p", .blocks = 64, .width = 1, .p2p = true},
         {.name = "64 blocks, dpu, p2p, shared loader", .blocks = 64, .width = 1, .p2p = true, .loader = true},

@@ -11,7 +11,7 @@
 
 #include "base/rng.h"
 #include "bench/bench.h"
-#include "planner/tasks.h"
+#include "planner/ls/tasks.h"
 
 enum { MAX_CELLS = 64 * 16, METHODS = 4 };
 
@@ -23,7 +23,7 @@ typedef struct {
     int64_t      nodes;          /* 0: the method's own */
     BenchSamples ms, gap;
     int          proven;
-} Method;
+} BenchMethod;
 
 static void draw(int64_t *ns, const Size *size, int instance)
 {
@@ -37,7 +37,7 @@ static void draw(int64_t *ns, const Size *size, int instance)
         }
 }
 
-static void measure(Method *methods, const Size *size, int instance)
+static void measure(BenchMethod *methods, const Size *size, int instance)
 {
     int64_t     ns[MAX_CELLS], makespan[METHODS], bound = 0;
     TaskProblem p = {size->tasks, size->devices, ns};
@@ -61,7 +61,7 @@ static void measure(Method *methods, const Size *size, int instance)
 
 static void print_size(const Size *size)
 {
-    Method methods[METHODS] = {
+    BenchMethod methods[METHODS] = {
         {.name = "lpt", .solve = tasks_lpt}, {.name = "multifit", .solve = tasks_multifit},
         {.name = "glpk", .solve = tasks_glpk, .nodes = 2000}, {.name = "exact", .solve = tasks_exact},
     };

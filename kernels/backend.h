@@ -61,18 +61,18 @@ typedef struct {
     int64_t scratch;         /* of the device, while the operator runs */
 } OperatorBytes;
 
-/* Of a backend whose devices queue: what kernels/stream.h declares, under the same names. Its marks begin with
- * struct Mark. */
+/* Of a backend whose devices queue: what kernels/stream.h declares, under the same names. Its events begin with
+ * struct StreamEvent. */
 typedef struct {
     void (*use)(Device *device, StreamNumber stream);
     int  (*finish)(Device *device, Error *err);
     void *(*native)(Device *device);
-    int  (*mark_new)(Mark **out, Device *device, Error *err);
-    void (*mark_free)(Mark *mark);
-    int  (*mark_set)(Device *device, Mark *mark, Error *err);
-    int  (*mark_wait)(Device *device, const Mark *mark, Error *err);
-    int  (*mark_finish)(const Mark *mark, Error *err);
-    int64_t (*mark_since_ns)(const Mark *from, const Mark *mark);
+    int  (*event_new)(StreamEvent **out, Device *device, Error *err);
+    void (*event_free)(StreamEvent *event);
+    int  (*event_record)(Device *device, StreamEvent *event, Error *err);
+    int  (*stream_wait_event)(Device *device, const StreamEvent *event, Error *err);
+    int  (*event_synchronize)(const StreamEvent *event, Error *err);
+    int64_t (*event_elapsed_ns)(const StreamEvent *from, const StreamEvent *event);
     void *(*host_alloc)(const DeviceSpec *spec, size_t bytes);
     void  (*host_release)(const DeviceSpec *spec, void *memory);
     int  (*load)(Device *device, float *to, const float *host, int64_t count, Error *err);
@@ -140,11 +140,11 @@ typedef struct Backend {
     OperatorBytes (*bytes)(const Operator *op, int64_t rows);
 } Backend;
 
-/* What every backend's Device begins with, and every mark of one that queues. */
+/* What every backend's Device begins with, and every event of one that queues. */
 struct Device {
     const Backend *backend;
 };
-struct Mark {
+struct StreamEvent {
     const Backend *backend;
 };
 

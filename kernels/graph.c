@@ -5,7 +5,7 @@
 enum { ALIGN = 16 };         /* floats */
 
 typedef struct {
-    Graph         *graph;
+    LayerGraph         *graph;
     const Backend *backend;
     bool           frozen;
     Error         *err;
@@ -14,7 +14,7 @@ typedef struct {
 static int64_t aligned(int64_t count) { return (count + ALIGN - 1) / ALIGN * ALIGN; }
 
 /* A row of a tensor inside the net. */
-static int64_t tensor_floats(const Graph *graph, Shape shape)
+static int64_t tensor_floats(const LayerGraph *graph, Shape shape)
 {
     int64_t count = shape_count(shape);
 
@@ -37,7 +37,7 @@ static int layers_parameters(const Layers *layers)
     return count;
 }
 
-static void add_parameter(Graph *graph, const Layer *layer, const char *what, bool trained, int rank, const int64_t *dim)
+static void add_parameter(LayerGraph *graph, const Layer *layer, const char *what, bool trained, int rank, const int64_t *dim)
 {
     NetParameter *p = &graph->parameter[graph->parameter_count];
     int64_t      *total = trained ? &graph->trained_count : &graph->statistic_count;
@@ -51,7 +51,7 @@ static void add_parameter(Graph *graph, const Layer *layer, const char *what, bo
     *total += aligned(p->count);
 }
 
-static void add_weights(Graph *graph, Node *node, const Layer *layer)
+static void add_weights(LayerGraph *graph, Node *node, const Layer *layer)
 {
     int64_t conv[4] = {layer->out.channels, layer->in.channels / (layer->kind == LAYER_CONV ? layer->groups : 1),
                        layer->kernel, layer->kernel};
@@ -62,7 +62,7 @@ static void add_weights(Graph *graph, Node *node, const Layer *layer)
     if (layer->bias) add_parameter(graph, layer, "bias", true, 1, conv);
 }
 
-static void add_norm(Graph *graph, Node *node, const Layer *layer)
+static void add_norm(LayerGraph *graph, Node *node, const Layer *layer)
 {
     int64_t channels = layer->out.channels;
 
@@ -177,7 +177,7 @@ bool graph_uses_result(const NodeList *list)
     return false;
 }
 
-static bool mark(NodeList *list, bool before)
+static bool event(NodeList *list, bool before)
 {
     for (int i = 0; i < list->count; i++) {
         Node *node = &list->node[i];
@@ -186,7 +186,7 @@ static bool mark(NodeList *list, bool before)
         node->needs_dx = before;
         node->spec.data_gradient = before && !node->spec.frozen;
         for (int p = 0; p < node->path_count; p++)
-            if (mark(&node->path[p], before)) node->trains = true;
+            if (event(&node->path[p], before)) node->trains = true;
         node->uses_y = node->spec.activation != ACTIVATION_NONE && node->kind != LAYER_BATCHNORM;
         if (node->kind == LAYER_RELU || node->kind == LAYER_RELU6)
             node->in_place = i > 0 && !graph_uses_result(&(NodeList){&list->node[i - 1], 1});
@@ -198,7 +198,7 @@ static bool mark(NodeList *list, bool before)
 
 /* ---- places ---- */
 
-static void set_gradients(Graph *graph, Node *node)
+static void set_gradients(LayerGraph *graph, Node *node)
 {
     int first = node->weight >= 0 ? node->weight : node->norm, last = node->norm >= 0 ? node->norm + 1 : first;
 
@@ -262,17 +262,17 @@ static int64_t place_ends(Build *b, const Layers *layers)
     return b->frozen ? 0 : in;
 }
 
-int graph_build(Graph *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
+int graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
 {
     Build b = {.graph = out, .backend = device->backend, .frozen = mode == NET_FROZEN, .err = err};
     int   most = layers_parameters(layers);
 
-    *out = (Graph){.half = device->backend->half && device->backend->half(device)};
+    *out = (LayerGraph){.half = device->backend->half && device->backend->half(device)};
     out->parameter = arena_alloc(&out->arena, (size_t)most, sizeof *out->parameter);
     out->offset = arena_alloc(&out->arena, (size_t)most, sizeof *out->offset);
     if (!out->parameter || !out->offset) { error_no_memory(err); goto failed; }
     if (build_list(&b, &out->nodes, layers, 0) != 0) goto failed;
-    mark(&out->nodes, false);
+    event(&out->nodes, false);
     out->kept = place(&b, &out->nodes, place_ends(&b, layers), !out->half);
     return 0;
 failed:
@@ -280,10 +280,10 @@ failed:
     return -1;
 }
 
-void graph_free(Graph *graph)
+void graph_free(LayerGraph *graph)
 {
     arena_free(&graph->arena);
-    *graph = (Graph){0};
+    *graph = (LayerGraph){0};
 }
 
 void graph_each(const NodeList *list, bool all, NodeVisit *visit, void *context)

@@ -53,10 +53,10 @@ typedef struct {
     int64_t       kept;      /* floats a row from forward to backward; of those the first are the input's, where half */
     int64_t       largest;   /* floats a row of the largest tensor that is not kept */
     bool          half;      /* tensors are bfloat16 (kernels/backend.h) */
-} Graph;
+} LayerGraph;
 
-int  graph_build(Graph *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
-void graph_free(Graph *graph);
+int  graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
+void graph_free(LayerGraph *graph);
 
 /* Calls visit for every node that is an operator; all: of every path, else of those taken. */
 typedef void NodeVisit(Node *node, void *context);

@@ -21,14 +21,14 @@ typedef struct {
     int64_t      ways;       /* sets of paths through it; 0: too many, it is never recorded */
     int64_t      way;        /* of the last forward */
     const float *x, *y;      /* of the last forward */
-} Part;
+} NetPart;
 
 struct Net {
     Device        *device;
     const Backend *backend;
     NetMode        mode;
     Shape          in, out;
-    Graph          graph;
+    LayerGraph          graph;
     float         *weight, *gradient, *state, *statistic;
     float         *kept;     /* [kept_rows][graph.kept], or lent */
     int64_t        kept_rows;
@@ -37,7 +37,7 @@ struct Net {
     int64_t       *prepared; /* [prepared_count] numbers of rows */
     int            prepared_count;
     GroupSum       group;
-    Part          *parts;    /* [part_count] */
+    NetPart          *parts;    /* [part_count] */
     int            part_count;
     ParameterSpan *spans;    /* [operators]: of an update */
 };
@@ -88,7 +88,7 @@ static int make_parts(Net *net)
     net->parts = calloc((size_t)all->count + 1, sizeof *net->parts);
     if (!net->parts) return -1;
     for (int first = 0; first < all->count;) {
-        Part *part = &net->parts[net->part_count++];
+        NetPart *part = &net->parts[net->part_count++];
         part->list = (NodeList){all->node + first, 1};
         while (first + part->list.count < all->count
                && ways_of(&(NodeList){all->node + first, part->list.count + 1}) <= WAYS) part->list.count++;
@@ -206,7 +206,7 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
 void net_free(Net *net)
 {
     if (!net) return;
-    if (device_queues(net->device)) replay_forget(net->device, net);
+    if (device_is_async(net->device)) replay_forget(net->device, net);
     graph_each(&net->graph.nodes, true, free_operator, net);
     graph_free(&net->graph);
     device_release(net->device, net->weight);
@@ -223,7 +223,7 @@ void net_free(Net *net)
 /* ---- preparing ---- */
 
 /* Buffers: one that is read, one that is written, and one for each residual around. */
-static int buffer_count(const Graph *graph)
+static int buffer_count(const LayerGraph *graph)
 {
     return 2 + graph->depth;
 }
@@ -268,7 +268,7 @@ int net_prepare(Net *net, int64_t rows, Error *err)
 
     if (rows < 1) return error_set(err, "a net for %lld rows: expected at least 1", (long long)rows);
     if (is_prepared(net, rows)) return 0;
-    if (device_queues(net->device)) replay_forget(net->device, NULL);     /* memory that all share may move */
+    if (device_is_async(net->device)) replay_forget(net->device, NULL);     /* memory that all share may move */
     more = realloc(net->prepared, (size_t)(net->prepared_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     net->prepared = more;
@@ -281,7 +281,7 @@ int net_prepare(Net *net, int64_t rows, Error *err)
 
 int net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
 {
-    Graph graph;
+    LayerGraph graph;
 
     *out = (NetNeeds){0};
     if (graph_build(&graph, device, layers, mode, err) != 0) return -1;
@@ -293,7 +293,7 @@ int net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode
 void net_lend(Net *net, float *kept, float *work)
 {
     if (!net->lent) device_release(net->device, net->kept);
-    if (device_queues(net->device)) replay_forget(net->device, net);
+    if (device_is_async(net->device)) replay_forget(net->device, net);
     net->lent = true;
     net->kept = kept;
     net->work = work;
@@ -318,7 +318,7 @@ static void changed(Node *node, void *context)
 void net_write(Net *net, int i, const float *values)
 {
     net->backend->put(net->device, place_of(net, i), values, net->graph.parameter[i].count);
-    if (device_queues(net->device)) replay_forget(net->device, net);     /* what was recorded uses copies of the old ones */
+    if (device_is_async(net->device)) replay_forget(net->device, net);     /* what was recorded uses copies of the old ones */
     graph_each(&net->graph.nodes, true, changed, net);
 }
 
@@ -395,9 +395,9 @@ typedef struct {
     const int *choices;
     Error     *err;
     bool       replayed;     /* the work is queued already: only where results are is found out */
-} Step;
+} NetStep;
 
-static float *buffer(const Step *s, int i)
+static float *buffer(const NetStep *s, int i)
 {
     float *work = s->net->lent ? s->net->work : s->net->backend->work(s->net->device);
 
@@ -405,14 +405,14 @@ static float *buffer(const Step *s, int i)
 }
 
 /* The bit of the buffer that p is, 0 where it is none. */
-static unsigned bit_of(const Step *s, const float *p)
+static unsigned bit_of(const NetStep *s, const float *p)
 {
     for (int i = 0; i < buffer_count(&s->net->graph); i++)
         if (buffer(s, i) == p) return 1u << i;
     return 0;
 }
 
-static float *free_buffer(const Step *s, unsigned used)
+static float *free_buffer(const NetStep *s, unsigned used)
 {
     for (int i = 0; i < buffer_count(&s->net->graph); i++)
         if (!(used & 1u << i)) return buffer(s, i);
@@ -420,7 +420,7 @@ static float *free_buffer(const Step *s, unsigned used)
     return NULL;
 }
 
-static OperatorCall call_of(const Step *s, const Node *node)
+static OperatorCall call_of(const NetStep *s, const Node *node)
 {
     Net *net = s->net;
 
@@ -429,27 +429,27 @@ static OperatorCall call_of(const Step *s, const Node *node)
 }
 
 /* count: numbers of a tensor. */
-static void copy_rows(const Step *s, float *to, const float *from, int64_t count)
+static void copy_rows(const NetStep *s, float *to, const float *from, int64_t count)
 {
     if (!s->replayed) s->net->backend->copy(s->net->device, to, from, s->net->graph.half ? (count + 1) / 2 : count);
 }
 
-static void add_rows(const Step *s, float *to, const float *from, int64_t count)
+static void add_rows(const NetStep *s, float *to, const float *from, int64_t count)
 {
     if (!s->replayed) s->net->backend->add(s->net->device, to, from, count);
 }
 
-static const float *forward_list(const Step *s, NodeList *list, const float *x, float *to, unsigned used);
+static const float *forward_list(const NetStep *s, NodeList *list, const float *x, float *to, unsigned used);
 
 /* Where the node may write: to, its place, or a buffer. */
-static float *target(const Step *s, const Node *node, float *to, unsigned used)
+static float *target(const NetStep *s, const Node *node, float *to, unsigned used)
 {
     if (to) return to;
     if (s->net->mode == NET_TRAINED) return s->net->kept + node->slot * s->rows;
     return free_buffer(s, used);
 }
 
-static const float *forward_operator(const Step *s, Node *node, const float *x, float *to, unsigned used)
+static const float *forward_operator(const NetStep *s, Node *node, const float *x, float *to, unsigned used)
 {
     OperatorCall call;
 
@@ -460,7 +460,7 @@ static const float *forward_operator(const Step *s, Node *node, const float *x, 
     return s->net->backend->forward(node->op, &call, s->err) == 0 ? node->y : NULL;
 }
 
-static const float *forward_residual(const Step *s, Node *node, const float *x, float *to, unsigned used)
+static const float *forward_residual(const NetStep *s, Node *node, const float *x, float *to, unsigned used)
 {
     int64_t      count = s->rows * shape_count(node->spec.out);
     const float *body = forward_list(s, &node->path[0], x, node->own_output ? NULL : to, used | bit_of(s, x));
@@ -476,7 +476,7 @@ static const float *forward_residual(const Step *s, Node *node, const float *x, 
 }
 
 /* to: where the last node writes, NULL: anywhere. used: buffers that must stay as they are. */
-static const float *forward_list(const Step *s, NodeList *list, const float *x, float *to, unsigned used)
+static const float *forward_list(const NetStep *s, NodeList *list, const float *x, float *to, unsigned used)
 {
     for (int i = 0; i < list->count && x; i++) {
         Node  *node = &list->node[i];
@@ -495,16 +495,16 @@ static const float *forward_list(const Step *s, NodeList *list, const float *x, 
 typedef struct {
     float *dy;
     bool   keep;
-} Incoming;
+} IncomingGradient;
 
 /* Each gives the gradient of its input in *out (NULL where nothing before trains). */
-static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned used, float **out);
+static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used, float **out);
 
 /* Whether work of the net is recorded: sums over a group stop in the middle of it. */
-static bool is_recorded(const Net *net) { return device_queues(net->device) && !net->group.sum; }
+static bool is_recorded(const Net *net) { return device_is_async(net->device) && !net->group.sum; }
 
 /* One part, forward or (dy) backward; *out is its result, NULL after an error. Returns -1 then. */
-static int run_part(Step *s, Part *part, const float *x, float *to, float *dy, float **out)
+static int run_part(NetStep *s, NetPart *part, const float *x, float *to, float *dy, float **out)
 {
     Net      *net = s->net;
     ReplayKey key = {.owner = part->ways ? net : NULL, .part = 2 * (int)(part - net->parts) + (dy != NULL), .rows = s->rows,
@@ -514,7 +514,7 @@ static int run_part(Step *s, Part *part, const float *x, float *to, float *dy, f
     if (replayed < 0) return -1;
     while (true) {                       /* a second time where it could not be recorded */
         s->replayed = replayed == 1;
-        if (dy) rc = backward_list(s, &part->list, (Incoming){dy, false}, 0, out);
+        if (dy) rc = backward_list(s, &part->list, (IncomingGradient){dy, false}, 0, out);
         else    rc = (*out = (float *)(uintptr_t)forward_list(s, &part->list, x, to, 0)) ? 0 : -1;
         s->replayed = false;
         if (is_recorded(net) && replayed == 0) again = replay_end(net->device, rc != 0, s->err);
@@ -525,10 +525,10 @@ static int run_part(Step *s, Part *part, const float *x, float *to, float *dy, f
     return again < 0 ? -1 : rc;
 }
 
-static const float *forward_parts(Step *s, const float *x, float *y)
+static const float *forward_parts(NetStep *s, const float *x, float *y)
 {
     for (int i = 0; i < s->net->part_count; i++) {
-        Part  *part = &s->net->parts[i];
+        NetPart  *part = &s->net->parts[i];
         float *to = i == s->net->part_count - 1 ? y : NULL, *out;        /* y: NULL where it is widened afterwards */
 
         part->way = part->ways > 1 && is_recorded(s->net) ? way_of(&part->list, s->choices) : 0;
@@ -556,7 +556,7 @@ static int check_choices(const Net *net, const NodeList *list, const int *choice
 
 int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *choices, Error *err)
 {
-    Step         s = {.net = net, .rows = rows, .choices = choices, .err = err};
+    NetStep         s = {.net = net, .rows = rows, .choices = choices, .err = err};
     const float *result;
 
     if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
@@ -579,7 +579,7 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
 
 /* ---- backward ---- */
 
-static int backward_operator(const Step *s, Node *node, Incoming in, unsigned used, float **out)
+static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, unsigned used, float **out)
 {
     const Backend *backend = s->net->backend;
     bool           norm = node->kind == LAYER_BATCHNORM;
@@ -599,13 +599,13 @@ static int backward_operator(const Step *s, Node *node, Incoming in, unsigned us
     return s->replayed ? 0 : backend->backward(node->op, &call, s->err);
 }
 
-static int backward_residual(const Step *s, Node *node, Incoming in, unsigned used, float **out)
+static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, unsigned used, float **out)
 {
     int64_t count = s->rows * shape_count(node->spec.out);
     float  *dx = NULL;
 
     used |= bit_of(s, in.dy);
-    if (backward_list(s, &node->path[0], (Incoming){in.dy, node->needs_dx || in.keep}, used, &dx) != 0) return -1;
+    if (backward_list(s, &node->path[0], (IncomingGradient){in.dy, node->needs_dx || in.keep}, used, &dx) != 0) return -1;
     *out = NULL;
     if (!node->needs_dx) return 0;
     if (dx == in.dy) {                                   /* the body gave its input */
@@ -617,7 +617,7 @@ static int backward_residual(const Step *s, Node *node, Incoming in, unsigned us
     return 0;
 }
 
-static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned used, float **out)
+static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used, float **out)
 {
     for (int i = list->count - 1; i >= 0; i--) {
         Node  *node = &list->node[i];
@@ -639,7 +639,7 @@ static int backward_list(const Step *s, NodeList *list, Incoming in, unsigned us
 
 int net_backward(Net *net, float *dy, int64_t rows, Error *err)
 {
-    Step   s = {.net = net, .rows = rows, .err = err};
+    NetStep   s = {.net = net, .rows = rows, .err = err};
 
     if (net->mode != NET_TRAINED) return error_set(err, "a frozen net has no backward");
     if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
@@ -659,12 +659,12 @@ typedef struct {
     GradientRun *run;
     int          capacity, count;
     ParameterSpan last;
-} Runs;
+} BranchRuns;
 
 /* Neighbours become one run. */
 static void add_run(Node *node, void *context)
 {
-    Runs          *runs = context;
+    BranchRuns          *runs = context;
     ParameterSpan *last = &runs->last;
 
     if (node->gradients.count == 0) return;
@@ -676,7 +676,7 @@ static void add_run(Node *node, void *context)
 
 int net_gradients(const Net *net, GradientRun *runs, int capacity)
 {
-    Runs found = {.net = net, .run = runs, .capacity = capacity};
+    BranchRuns found = {.net = net, .run = runs, .capacity = capacity};
 
     graph_each(&net->graph.nodes, false, add_run, &found);
     return found.count;
@@ -730,7 +730,7 @@ static void add_bytes(Node *node, void *context)
 
 NetBytes net_bytes(const Net *net, int64_t rows)
 {
-    const Graph *graph = &net->graph;
+    const LayerGraph *graph = &net->graph;
     Sizes        sizes = {.net = net, .rows = rows};
     int64_t      each = (int64_t)sizeof(float), trained = net->mode == NET_TRAINED ? graph->trained_count * each : 0;
 

@@ -1,39 +1,39 @@
 /* Passes what kernels/stream.h declares on to the device's backend. */
 #include "kernels/backend.h"
 
-bool device_queues(const Device *device) { return device->backend->streams != NULL; }
+bool device_is_async(const Device *device) { return device->backend->streams != NULL; }
 
 void stream_use(Device *device, StreamNumber stream) { device->backend->streams->use(device, stream); }
 
 int device_finish(Device *device, Error *err) { return device->backend->streams->finish(device, err); }
 
-/* ---- marks ---- */
+/* ---- events ---- */
 
-int mark_new(Mark **out, Device *device, Error *err) { return device->backend->streams->mark_new(out, device, err); }
+int event_new(StreamEvent **out, Device *device, Error *err) { return device->backend->streams->event_new(out, device, err); }
 
-void mark_free(Mark *mark)
+void event_free(StreamEvent *event)
 {
-    if (mark) mark->backend->streams->mark_free(mark);
+    if (event) event->backend->streams->event_free(event);
 }
 
-int mark_set(Device *device, Mark *mark, Error *err) { return device->backend->streams->mark_set(device, mark, err); }
+int event_record(Device *device, StreamEvent *event, Error *err) { return device->backend->streams->event_record(device, event, err); }
 
-int mark_wait(Device *device, const Mark *mark, Error *err)
+int stream_wait_event(Device *device, const StreamEvent *event, Error *err)
 {
-    return device->backend->streams->mark_wait(device, mark, err);
+    return device->backend->streams->stream_wait_event(device, event, err);
 }
 
-int mark_set_once(Device *device, Mark **mark, Error *err)
+int event_record_once(Device *device, StreamEvent **event, Error *err)
 {
-    Mark *set = *mark;
+    StreamEvent *set = *event;
 
-    *mark = NULL;
-    return set ? mark_set(device, set, err) : 0;
+    *event = NULL;
+    return set ? event_record(device, set, err) : 0;
 }
 
-int mark_finish(const Mark *mark, Error *err) { return mark->backend->streams->mark_finish(mark, err); }
+int event_synchronize(const StreamEvent *event, Error *err) { return event->backend->streams->event_synchronize(event, err); }
 
-int64_t mark_since_ns(const Mark *from, const Mark *mark) { return mark->backend->streams->mark_since_ns(from, mark); }
+int64_t event_elapsed_ns(const StreamEvent *from, const StreamEvent *event) { return event->backend->streams->event_elapsed_ns(from, event); }
 
 void *stream_native(Device *device) { return device->backend->streams->native(device); }
 

@@ -1,20 +1,20 @@
 /* Devices that do their work later than they are told: what is queued on them, and when.
  *
- * The CPU's work is done when a call returns. A device that queues (device_queues()) has
+ * The CPU's work is done when a call returns. A device that queues (device_is_async()) has
  * streams; the calls of kernels/net.h and those below put work on one of them and return. One stream's work runs
- * in the order it was queued; streams run beside each other, and meet in marks:
+ * in the order it was queued; streams run beside each other, and meet in events:
  *
- *     compute   | TEACHER 0 | FORWARD 0 ...                 mark: a point in a stream
- *                           v mark                          wait: what is queued from here on
- *     link                  | SEND |                              comes after the mark
+ *     compute   | TEACHER 0 | FORWARD 0 ...                 event: a point in a stream
+ *                           v event                          wait: what is queued from here on
+ *     link                  | SEND |                              comes after the event
  *
- * A wait for a mark that was not set yet waits for nothing: whoever waits for another device's mark
+ * A wait for an event that was not set yet waits for nothing: whoever waits for another device's event
  * must know that its thread has set it. Calls are those of the device's own thread.
  *
- * What goes wrong on the device comes out of a later call: mark_finish() and device_finish()
+ * What goes wrong on the device comes out of a later call: event_synchronize() and device_finish()
  * report everything before them.
  *
- * All of it only where device_queues(), but host_alloc() and host_release(). */
+ * All of it only where device_is_async(), but host_alloc() and host_release(). */
 #ifndef KERNELS_STREAM_H
 #define KERNELS_STREAM_H
 
@@ -27,30 +27,30 @@ typedef enum {
     STREAM_COUNT
 } StreamNumber;
 
-bool device_queues(const Device *device);
+bool device_is_async(const Device *device);
 
 /* Calls that follow queue their work there. */
 void stream_use(Device *device, StreamNumber stream);
 
-/* ---- marks ---- */
+/* ---- events ---- */
 
-typedef struct Mark Mark;
+typedef struct StreamEvent StreamEvent;
 
-int  mark_new(Mark **out, Device *device, Error *err);
-void mark_free(Mark *mark);                              /* NULL is nothing */
+int  event_new(StreamEvent **out, Device *device, Error *err);
+void event_free(StreamEvent *event);                              /* NULL is nothing */
 
 /* Here, in the stream that is used; where it was before is forgotten. */
-int  mark_set(Device *device, Mark *mark, Error *err);
-int  mark_set_once(Device *device, Mark **mark, Error *err);    /* *mark, where there is one, and forgets it */
+int  event_record(Device *device, StreamEvent *event, Error *err);
+int  event_record_once(Device *device, StreamEvent **event, Error *err);    /* *event, where there is one, and forgets it */
 
-/* The stream that is used waits. The mark may be another device's. */
-int  mark_wait(Device *device, const Mark *mark, Error *err);
+/* The stream that is used waits. The event may be another device's. */
+int  stream_wait_event(Device *device, const StreamEvent *event, Error *err);
 
 /* The calling thread waits. */
-int  mark_finish(const Mark *mark, Error *err);
+int  event_synchronize(const StreamEvent *event, Error *err);
 
-/* From one mark of a device to a later one, in ns; both were finished. */
-int64_t mark_since_ns(const Mark *from, const Mark *mark);
+/* From one event of a device to a later one, in ns; both were finished. */
+int64_t event_elapsed_ns(const StreamEvent *from, const StreamEvent *event);
 
 /* The calling thread waits for all streams; reports any error before. */
 int  device_finish(Device *device, Error *err);
@@ -68,7 +68,7 @@ void  host_release(const DeviceSpec *spec, void *memory);
 
 /* ---- work ---- */
 
-/* count floats from host memory, which is left as it is until a mark behind this is passed. */
+/* count floats from host memory, which is left as it is until an event behind this is passed. */
 int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err);
 
 /* From memory of any device of the run to that of any other. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/stage_cost.h"
+#include "planner/stages/stage_cost.h"
 #include "schedule/verify.h"
 
 void candidate_free(Candidate *row)

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "planner/fit.h"
+#include "planner/memory_feasibility.h"
 
 /* ---- dp, ir ---------------------------------------------------------------------- */
 
@@ -103,7 +103,7 @@ static int refuse(const Scenario *scenario, const CompareOptions *options, const
 {
     Text advice = {0};
 
-    if (fit_advice(&advice, scenario, options, err) == 0)
+    if (memory_feasibility_advice(&advice, scenario, options, err) == 0)
         error_set(err, "no schedule is possible: %s%s%s", why, advice.length ? "; what would help, each alone: " : "",
                   text_string(&advice));
     text_free(&advice);

@@ -4,8 +4,8 @@
 #define PLANNER_COMPARE_H
 
 #include "planner/candidate.h"
-#include "planner/order.h"
-#include "planner/stage_cost.h"
+#include "planner/hetero/order.h"
+#include "planner/stages/stage_cost.h"
 
 /* Where the lists of ls come from. LS_ALL: LPT; MULTIFIT and branch and bound where that
  * is not proven to be the best; and work stealing. */
@@ -33,7 +33,7 @@ typedef struct {
     Candidate rows[SCHEDULE_COUNT];
     int       best;          /* row of the fastest; -1: none */
     int64_t   bound_ns;      /* no relaying schedule's epoch is shorter; 0: not known */
-    const struct Margins *margins;       /* of the best plan (planner/certify.h), for reports;
+    const struct Sensitivities *margins;       /* of the best plan (planner/whatif/sensitivity.h), for reports;
                                           * borrowed; NULL: nobody asked */
     const char *command;     /* that asked, for reports; borrowed; NULL: none did */
 } Comparison;

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "planner/compare_schedule.h"
-#include "planner/stage_memory.h"
-#include "planner/tasks_common.h"
+#include "planner/stages/stage_memory.h"
+#include "planner/ls/tasks_common.h"
 
 enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
 
@@ -41,18 +41,18 @@ static bool mark_too_large(int64_t *ns, const int64_t *bytes, bool *everywhere, 
 
     *everywhere = true;
     for (int b = 0; b < s->trace->block_count; b++) {
-        int roomiest = 0, room = 0;
+        int largest = 0, room = 0;
         for (int d = 0; d < g; d++) {
             bool fits = !s->memory_bytes[d] || bytes[b] <= s->memory_bytes[d];
             if (!fits) ns[(size_t)b * (size_t)g + (size_t)d] = TASK_IMPOSSIBLE;
-            if (s->memory_bytes[d] > s->memory_bytes[roomiest]) roomiest = d;
+            if (s->memory_bytes[d] > s->memory_bytes[largest]) largest = d;
             room += fits;
         }
         *everywhere &= room == g;
         if (room > 0) continue;
         error_set(why, "block \"%.60s\" is too large for device %d: as a task of ls it needs %.6g MiB of %.6g",
-                  s->trace->blocks[b].name, roomiest, (double)bytes[b] * 0x1p-20,
-                  (double)s->memory_bytes[roomiest] * 0x1p-20);
+                  s->trace->blocks[b].name, largest, (double)bytes[b] * 0x1p-20,
+                  (double)s->memory_bytes[largest] * 0x1p-20);
         return false;
     }
     return true;
@@ -140,9 +140,9 @@ typedef struct {
     const CompareOptions *options;
     TaskProblem           problem;
     bool                  everywhere;    /* any device has room for any task */
-} Search;
+} LsSearch;
 
-static int try_stealing(const Search *l, Error *err)
+static int try_stealing(const LsSearch *l, Error *err)
 {
     Plan *plan;
 
@@ -150,7 +150,7 @@ static int try_stealing(const Search *l, Error *err)
     return candidate_try(l->row, plan, "work stealing, longest task first", l->s, err);
 }
 
-static int try_lists(const Search *l, const TaskLists *lists, LsMethod method, Error *err)
+static int try_lists(const LsSearch *l, const TaskLists *lists, LsMethod method, Error *err)
 {
     char  words[METHOD_BYTES];
     Plan *plan;
@@ -160,12 +160,12 @@ static int try_lists(const Search *l, const TaskLists *lists, LsMethod method, E
     return candidate_try(l->row, plan, words, l->s, err);
 }
 
-static int solve(TaskLists *out, const Search *l, LsMethod method, Error *err)
+static int solve(TaskLists *out, const LsSearch *l, LsMethod method, Error *err)
 {
     return methods[method].solve(out, &l->problem, &(TaskLimits){.time_ms = l->options->time_limit_ms}, err);
 }
 
-static int try_method(const Search *l, LsMethod method, Error *err)
+static int try_method(const LsSearch *l, LsMethod method, Error *err)
 {
     TaskLists lists;
 
@@ -190,7 +190,7 @@ static void say_from(Candidate *row, bool lpt, const TaskLists *exact, bool stea
 
 /* LPT, where that is not proven the best also branch and bound (which begins with the
  * better of LPT and MULTIFIT), and work stealing where any device may take any task. */
-static int try_all(const Search *l, Error *err)
+static int try_all(const LsSearch *l, Error *err)
 {
     TaskLists lpt = {0}, exact = {0};
     size_t    bytes = (size_t)l->problem.tasks * sizeof *lpt.device;
@@ -215,7 +215,7 @@ int compare_ls(Candidate *row, const Scenario *s, const CompareOptions *options,
 {
     int      n = s->trace->block_count;
     int64_t *ns = calloc((size_t)n * (size_t)s->device_count, sizeof *ns), *bytes = calloc((size_t)n, sizeof *bytes);
-    Search   l = {.row = row, .s = s, .options = options, .problem = {n, s->device_count, ns}};
+    LsSearch   l = {.row = row, .s = s, .options = options, .problem = {n, s->device_count, ns}};
     Error    why = {""};
     int      rc = -1;
 

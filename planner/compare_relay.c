@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "planner/compare_schedule.h"
-#include "planner/fit.h"
-#include "planner/partition.h"
-#include "planner/stage_table.h"
+#include "planner/memory_feasibility.h"
+#include "planner/stages/partition.h"
+#include "planner/stages/stage_table.h"
 
 /* Partitions for schedules with stages of at most max_width, by the table of their costs. */
 static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width, int wanted,
@@ -30,7 +30,7 @@ static int say_why(Candidate *row, const Scenario *s, CostKind kind, int max_wid
     Error why = {"no partition has a cost"};
     bool  large;
 
-    if (fit_refused(&large, s, max_width, &why, err) != 0) return -1;
+    if (memory_feasibility_refused(&large, s, max_width, &why, err) != 0) return -1;
     for (int b = 0; b < s->trace->block_count && !large; b++)
         if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE) break;
     return candidate_give_up(row, &why, err);
@@ -98,7 +98,7 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const Co
 
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
-    if ((mixed || fixed) && compare_mixed(row, schedule, s, options, err) != 0) return -1;
+    if ((mixed || fixed) && compare_hetero(row, schedule, s, options, err) != 0) return -1;
     say_judged(row);
     if (row->plan || row->why[0]) return 0;
     return fixed ? say_why(row, s, options->cost, schedule == SCHEDULE_AHD ? s->device_count : 1, err)

@@ -15,7 +15,7 @@ int compare_split(Candidate *row, const Candidate *ahd, const Scenario *scenario
 
 /* tr, dpu and ahd where devices are of several kinds or in an order asked for; adds to
  * row what is faster than what is there. */
-int compare_mixed(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
+int compare_hetero(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
                   Error *err);
 
 /* dp and ir with shares by the devices' speed, kept when faster than what is in row. */

@@ -2,8 +2,8 @@
 #include <stdio.h>
 
 #include "planner/compare_schedule.h"
-#include "planner/split.h"
-#include "planner/split_cost.h"
+#include "planner/split/split.h"
+#include "planner/split/split_cost.h"
 
 /* The same program in split's words: the stages run the teacher, and their blocks'
  * students are tasks on the same devices with the same rows. */

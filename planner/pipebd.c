@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/report.h"
-#include "planner/tasks.h"
+#include "planner/report/report.h"
+#include "planner/ls/tasks.h"
 
 struct pipebd_trace {
     Trace *trace;                /* owned */
@@ -30,12 +30,12 @@ typedef struct {
     const Candidate  *row;       /* of the comparison, or own */
     Candidate         own;
     pipebd_plan       plan;
-} Prediction;
+} PublicPrediction;
 
 struct pipebd_comparison {
     Scenario   scenario;
     Comparison comparison;
-    Prediction predictions[SCHEDULE_COUNT];
+    PublicPrediction predictions[SCHEDULE_COUNT];
 };
 
 static_assert((int)PIPEBD_SPLIT == (int)SCHEDULE_SPLIT && SCHEDULE_COUNT == PIPEBD_SPLIT + 1, "schedules");
@@ -105,7 +105,7 @@ int pipebd_share_count(void) { return SHARE_COUNT; }
 
 const char *pipebd_share_name(pipebd_share share)
 {
-    return (unsigned)share < SHARE_COUNT ? share_name((Share)share) : "";
+    return (unsigned)share < SHARE_COUNT ? share_name((TimeShare)share) : "";
 }
 
 /* ---- traces -------------------------------------------------------------------------- */
@@ -334,7 +334,7 @@ const pipebd_stage *pipebd_plan_stage(const pipebd_plan *plan, int stage)
 /* ---- predictions --------------------------------------------------------------------- */
 
 /* dp_epoch_ns 0: not known. row stays where it is for as long as out lives. */
-static int fill_prediction(Prediction *out, const Candidate *row, int64_t dp_epoch_ns, Error *err)
+static int fill_prediction(PublicPrediction *out, const Candidate *row, int64_t dp_epoch_ns, Error *err)
 {
     pipebd_prediction *face = &out->face;
 
@@ -363,7 +363,7 @@ static const Candidate *row_with(const pipebd_prediction *prediction, int device
 {
     bool there = prediction && device >= 0 && device < prediction->device_count;
 
-    return there ? ((const Prediction *)(const void *)prediction)->row : NULL;
+    return there ? ((const PublicPrediction *)(const void *)prediction)->row : NULL;
 }
 
 int64_t pipebd_prediction_share_ns(const pipebd_prediction *prediction, int device, pipebd_share share)
@@ -397,7 +397,7 @@ static int suit_plan(pipebd_options *o, const Plan *plan, const Trace *trace, Er
     return 0;
 }
 
-static int price(Prediction *out, const Plan *plan, const Scenario *scenario, Error *err)
+static int price(PublicPrediction *out, const Plan *plan, const Scenario *scenario, Error *err)
 {
     Plan *copy;
 
@@ -414,7 +414,7 @@ int pipebd_price(pipebd_prediction **out, const pipebd_trace *trace, const pipeb
     Call           call;
     pipebd_options o;
     Scenario       scenario = {0};
-    Prediction    *prediction = NULL;
+    PublicPrediction    *prediction = NULL;
     int            rc = -1;
 
     call_begin(&call);
@@ -437,7 +437,7 @@ done:
 
 void pipebd_prediction_free(pipebd_prediction *prediction)
 {
-    Prediction *p = (Prediction *)(void *)prediction;
+    PublicPrediction *p = (PublicPrediction *)(void *)prediction;
 
     if (!p) return;
     clear_plan(&p->plan);

@@ -244,8 +244,8 @@ int plot_breakdown(Plot *out, const char *const *paths, int count, Error *err)
     Stack stack = {.count = SHARE_COUNT, .unit = 1};
 
     for (int i = 0; i < SHARE_COUNT; i++) {
-        stack.names[i] = share_name((Share)i);
-        stack.colours[i] = colour_of_share((Share)i);
+        stack.names[i] = share_name((TimeShare)i);
+        stack.colours[i] = colour_of_share((TimeShare)i);
     }
     if (read_simulations(&bars, &stack, paths, count, err) != 0) { bars_free(&bars); return -1; }
     plot_begin(out, width_of(&bars, 44, 200), 420, "Where each device's time goes",

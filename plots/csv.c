@@ -12,25 +12,25 @@ typedef struct {
     Error      *err;
     char       *field;       /* of length bytes, room for all of the text */
     size_t      length;
-} Reader;
+} CsvReader;
 
-static int fault(const Reader *r, const char *why)
+static int fault(const CsvReader *r, const char *why)
 {
     return error_set(r->err, "%s:%d:%d: %s", r->name, r->line, (int)(r->at - r->line_start) + 1, why);
 }
 
-static void step(Reader *r)
+static void step(CsvReader *r)
 {
     if (*r->at == '\n') { r->line++; r->line_start = r->at + 1; }
     r->at++;
 }
 
-static bool at_end_of_field(const Reader *r)
+static bool at_end_of_field(const CsvReader *r)
 {
     return r->at == r->end || *r->at == ',' || *r->at == '\n' || *r->at == '\r';
 }
 
-static int read_quoted(Reader *r)
+static int read_quoted(CsvReader *r)
 {
     step(r);
     for (;;) {
@@ -45,7 +45,7 @@ static int read_quoted(Reader *r)
     return at_end_of_field(r) ? 0 : fault(r, "text after a closing quote, expected a comma or the end of the line");
 }
 
-static int read_field(Reader *r)
+static int read_field(CsvReader *r)
 {
     r->length = 0;
     if (r->at < r->end && *r->at == '"') {
@@ -61,7 +61,7 @@ static int read_field(Reader *r)
     return 0;
 }
 
-static int end_line(Reader *r)
+static int end_line(CsvReader *r)
 {
     if (r->at < r->end && *r->at == '\r') {
         step(r);
@@ -72,7 +72,7 @@ static int end_line(Reader *r)
 }
 
 /* One row into fields, up to MAX_COLUMNS; their count into *count. */
-static int read_row(Reader *r, Csv *out, char **fields, int *count)
+static int read_row(CsvReader *r, Csv *out, char **fields, int *count)
 {
     for (*count = 0;; step(r)) {
         if (*count == MAX_COLUMNS) return fault(r, "too many fields in a row, expected at most 1000");
@@ -84,7 +84,7 @@ static int read_row(Reader *r, Csv *out, char **fields, int *count)
     return 0;
 }
 
-static int keep_row(Reader *r, Csv *out, char **fields, int count, int line)
+static int keep_row(CsvReader *r, Csv *out, char **fields, int count, int line)
 {
     if (out->row_count == 0) out->columns = count;
     if (count != out->columns)
@@ -99,7 +99,7 @@ static int keep_row(Reader *r, Csv *out, char **fields, int count, int line)
 
 int csv_parse(Csv *out, const char *name, const char *text, size_t length, Error *err)
 {
-    Reader r = {name, text, text, text + length, text, 1, err, NULL, 0};
+    CsvReader r = {name, text, text, text + length, text, 1, err, NULL, 0};
     char  *fields[MAX_COLUMNS];
     size_t rows = 1;
 

@@ -178,7 +178,7 @@ void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
 
 /* ---- stacks a device ----------------------------------------------------------------------- */
 
-void figure_stack(Text *out, const Part *parts, int count, const char *unit, double per_cent, bool labelled, const char *label)
+void figure_stack(Text *out, const BarPart *parts, int count, const char *unit, double per_cent, bool labelled, const char *label)
 {
     double at = 0;
     char   text[96];
@@ -225,11 +225,11 @@ void figure_breakdown(Text *out, const ComparedRow *row)
 
     text_append(out, "<div class=\"plain\">\n");
     for (int end; d < row->device_count && rows < MAX_DEVICES_SHOWN; d = end, rows++) {
-        Part parts[SHARE_COUNT];
+        BarPart parts[SHARE_COUNT];
         char name[48], label[200] = "";
         for (end = d + 1; end < row->device_count && same_shares(&row->devices[d], &row->devices[end], epoch_us);) end++;
         for (int i = 0, used = 0; i < SHARE_COUNT; i++) {
-            parts[i] = (Part){class_of_share((Share)i), share_name((Share)i), 100 * row->devices[d].share_us[i] / epoch_us};
+            parts[i] = (BarPart){class_of_share((TimeShare)i), share_name((TimeShare)i), 100 * row->devices[d].share_us[i] / epoch_us};
             if (parts[i].value >= 0.05 && used < 150)
                 used += snprintf(label + used, sizeof label - (size_t)used, "%s%s %.1f %%", used ? ", " : "", parts[i].name, parts[i].value);
         }
@@ -250,7 +250,7 @@ void figure_breakdown_keys(Text *out, const ComparedRow *rows, int count)
         for (int r = 0; r < count; r++)
             for (int d = 0; d < rows[r].device_count; d++)
                 seen |= !rows[r].why && rows[r].devices[d].share_us[i] > 0.0005e6 * rows[r].epoch_s;
-        if (seen) html_key(out, class_of_share((Share)i), share_name((Share)i));
+        if (seen) html_key(out, class_of_share((TimeShare)i), share_name((TimeShare)i));
     }
     html_keys_end(out);
 }
@@ -267,11 +267,11 @@ void figure_memory(Text *out, const ComparedRow *row, double scale_bytes)
     int rows = 0, d = 0;
 
     for (int end; d < row->device_count && rows < MAX_DEVICES_SHOWN; d = end, rows++) {
-        Part parts[MEMORY_COUNT];
+        BarPart parts[MEMORY_COUNT];
         char name[48], total[24];
         for (end = d + 1; end < row->device_count && same_memory(&row->devices[d], &row->devices[end]);) end++;
         for (int i = 0; i < MEMORY_COUNT; i++)
-            parts[i] = (Part){class_of_memory((MemoryPart)i), memory_part_name((MemoryPart)i), row->devices[d].part_bytes[i] / 1048576};
+            parts[i] = (BarPart){class_of_memory((MemoryPart)i), memory_part_name((MemoryPart)i), row->devices[d].part_bytes[i] / 1048576};
         devices_name(name, sizeof name, d, end - 1);
         bytes_shown(total, row->devices[d].total_bytes);
         html_row(out, name);

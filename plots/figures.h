@@ -27,8 +27,8 @@ void figure_breakdown_keys(Text *out, const ComparedRow *rows, int count);
 
 /* Parts one after another as a bar: class, name and value of each; per_cent: of the width, of a value
  * of 1. With labelled, values stand in their boxes where these are wide enough. */
-typedef struct { const char *class, *name; double value; } Part;
-void figure_stack(Text *out, const Part *parts, int count, const char *unit, double per_cent, bool labelled, const char *label);
+typedef struct { const char *class, *name; double value; } BarPart;
+void figure_stack(Text *out, const BarPart *parts, int count, const char *unit, double per_cent, bool labelled, const char *label);
 
 /* What each device holds at its peak; scale_bytes is the full width. */
 void figure_memory(Text *out, const ComparedRow *row, double scale_bytes);

@@ -36,7 +36,7 @@ const char *class_of_schedule(Schedule schedule)
     return names[schedule];
 }
 
-const char *class_of_share(Share share)
+const char *class_of_share(TimeShare share)
 {
     static const char *const names[SHARE_COUNT] = {"t-load", "t-teacher", "t-student", "t-allreduce", "t-update",
                                                    "t-transfer", "t-wait", "t-idle"};
@@ -71,8 +71,8 @@ static void colour_rules(Text *out, bool dark)
         all[count++].colour = colour_of_schedule((Schedule)i);
     }
     for (int i = 0; i < SHARE_COUNT; i++) {
-        all[count].class = class_of_share((Share)i);
-        all[count++].colour = colour_of_share((Share)i);
+        all[count].class = class_of_share((TimeShare)i);
+        all[count++].colour = colour_of_share((TimeShare)i);
     }
     for (int i = 0; i < MEMORY_COUNT; i++) {
         all[count].class = class_of_memory((MemoryPart)i);

@@ -40,7 +40,7 @@ void html_keys_end(Text *out);
 
 /* The class of a colour, "s-dp", "t-load", "m-weights", "o-teacher": static strings. */
 const char *class_of_schedule(Schedule schedule);
-const char *class_of_share(Share share);
+const char *class_of_share(TimeShare share);
 const char *class_of_memory(MemoryPart part);
 const char *class_of_op(Op op);
 

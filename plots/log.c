@@ -22,7 +22,7 @@ static int room_for_one(void **list, int count, int *capacity, size_t size, Erro
     return 0;
 }
 
-static int add_mark(Log *log, LogMarkKind kind, int64_t step, Error *err)
+static int add_mark(LoggedRun *log, LogMarkKind kind, int64_t step, Error *err)
 {
     void *list = log->marks;
     int   rc = room_for_one(&list, log->mark_count, &log->mark_capacity, sizeof *log->marks, err);
@@ -32,7 +32,7 @@ static int add_mark(Log *log, LogMarkKind kind, int64_t step, Error *err)
     return rc;
 }
 
-static int add_point(Log *log, LogPoint **out, Error *err)
+static int add_point(LoggedRun *log, LogPoint **out, Error *err)
 {
     void *list = log->points;
     int   rc = room_for_one(&list, log->point_count, &log->point_capacity, sizeof *log->points, err);
@@ -110,7 +110,7 @@ static int get_steps(const JsonAt *root, int64_t *out, int count, Error *err)
 
 /* ---- the start ---------------------------------------------------------------------- */
 
-static int first_start(Log *log, const JsonAt *root, Error *err)
+static int first_start(LoggedRun *log, const JsonAt *root, Error *err)
 {
     JsonAt      name_at = json_member(root, "workload"), names = json_member(root, "blocks");
     const char *name;
@@ -129,7 +129,7 @@ static int first_start(Log *log, const JsonAt *root, Error *err)
 }
 
 /* What a run did beyond the steps that the next starts from was lost. */
-static void forget(Log *log, const int64_t *block_step, int64_t step)
+static void forget(LoggedRun *log, const int64_t *block_step, int64_t step)
 {
     for (int i = 0; i < log->point_count; i++) {
         LogPoint *p = &log->points[i];
@@ -140,7 +140,7 @@ static void forget(Log *log, const int64_t *block_step, int64_t step)
     while (log->mark_count && log->marks[log->mark_count - 1].step > step) log->mark_count--;
 }
 
-static int resumed(Log *log, const JsonAt *root, Error *err)
+static int resumed(LoggedRun *log, const JsonAt *root, Error *err)
 {
     int64_t *step = calloc((size_t)log->blocks, sizeof *step), sum = 0;
     JsonAt   names;
@@ -156,7 +156,7 @@ done:
     return rc;
 }
 
-static int start(Log *log, const JsonAt *root, Error *err)
+static int start(LoggedRun *log, const JsonAt *root, Error *err)
 {
     static const char *const keys[] = {"format", "version", "event", "date", "workload", "workload_hash", "resumed", "seed",
                                        "batch", "samples", "steps_per_epoch", "total_steps", "every", "device",
@@ -208,7 +208,7 @@ static int read_devices(LogPoint *p, const JsonAt *root, Error *err)
     return 0;
 }
 
-static int progress(Log *log, const JsonAt *root, Error *err)
+static int progress(LoggedRun *log, const JsonAt *root, Error *err)
 {
     static const char *const keys[] = {"event", "time_s", "step", "steps", "images_per_s", "block_steps", "losses",
                                        "devices", "resident_bytes", NULL};
@@ -223,7 +223,7 @@ static int progress(Log *log, const JsonAt *root, Error *err)
     return read_devices(p, root, err);
 }
 
-static int replan(Log *log, const JsonAt *root, Error *err)
+static int replan(LoggedRun *log, const JsonAt *root, Error *err)
 {
     static const char *const keys[] = {"event", "time_s", "step", "taken", "factors", "before_s", "after_s", "stages", NULL};
     JsonAt  taken_at = json_member(root, "taken");
@@ -246,7 +246,7 @@ static int finish(const JsonAt *root, Error *err)
     return json_check_keys(root, keys, err) == 0 ? json_get_choice(&at, whys, &why, err) : -1;
 }
 
-static int one_line(Log *log, const Json *doc, Error *err)
+static int one_line(LoggedRun *log, const Json *doc, Error *err)
 {
     static const char *const events[] = {"start", "progress", "replan", "end", NULL};
     JsonAt root = json_root(doc), event_at = json_member(&root, "event");
@@ -266,7 +266,7 @@ static int one_line(Log *log, const Json *doc, Error *err)
 
 /* ---- lines ------------------------------------------------------------------------------- */
 
-static int parse_line(Log *log, const char *path, size_t before, const char *text, size_t length, Error *err)
+static int parse_line(LoggedRun *log, const char *path, size_t before, const char *text, size_t length, Error *err)
 {
     Json *doc = NULL;
     int   rc = json_line_parse(&doc, path, before, text, length, err);
@@ -309,13 +309,13 @@ static int check_first_line(const char *path, const char *text, size_t length, E
     return other_kind(path, text, length, err);
 }
 
-int log_read(Log *out, const char *path, Error *err)
+int log_read(LoggedRun *out, const char *path, Error *err)
 {
     char  *text = NULL;
     size_t length, number = 0;
     int    rc = -1;
 
-    *out = (Log){0};
+    *out = (LoggedRun){0};
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
     if (check_first_line(path, text, length, err) != 0) goto done;
     for (char *line = text, *end; (end = memchr(line, '\n', (size_t)(text + length - line))); line = end + 1, number++)
@@ -326,7 +326,7 @@ done:
     return rc;
 }
 
-void log_free(Log *log)
+void log_free(LoggedRun *log)
 {
     for (int i = 0; i < log->point_count; i++) {
         free(log->points[i].loss);
@@ -340,5 +340,5 @@ void log_free(Log *log)
     free(log->marks);
     free(log->workload);
     free(log->schedule);
-    *log = (Log){0};
+    *log = (LoggedRun){0};
 }

@@ -37,10 +37,10 @@ typedef struct {
     LogMark   *marks;
     int        mark_count, mark_capacity;
     bool       begun;
-} Log;
+} LoggedRun;
 
 /* log_free() out whatever comes back. Errors carry path:line:column. */
-int  log_read(Log *out, const char *path, Error *err);
-void log_free(Log *log);
+int  log_read(LoggedRun *out, const char *path, Error *err);
+void log_free(LoggedRun *log);
 
 #endif

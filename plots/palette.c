@@ -15,7 +15,7 @@ int colour_of_schedule(Schedule schedule)
     return colours[schedule];
 }
 
-int colour_of_share(Share share)
+int colour_of_share(TimeShare share)
 {
     static const int colours[SHARE_COUNT] = {
         [SHARE_LOAD] = SKY, [SHARE_TEACHER] = BLUE, [SHARE_STUDENT] = ORANGE, [SHARE_ALLREDUCE] = PURPLE,

@@ -9,7 +9,7 @@
 
 /* 0xRRGGBB */
 int colour_of_schedule(Schedule schedule);
-int colour_of_share(Share share);
+int colour_of_share(TimeShare share);
 int colour_of_memory(MemoryPart part);
 int colour_of_op(Op op);
 

@@ -15,7 +15,7 @@ enum {
 };
 
 typedef struct {
-    const Log *log;
+    const LoggedRun *log;
     Text      *out;
     int64_t    last;         /* step */
 } Drawing;
@@ -64,7 +64,7 @@ static void thin_add(Thinner *t, double x, double y)
 }
 
 /* Of a block's loss, a device's wait, or (which -1) the rate: whether the point has it, and where. */
-typedef bool Value(const LogPoint *p, int which, double *x, double *y);
+typedef bool LogValue(const LogPoint *p, int which, double *x, double *y);
 
 static bool loss_at(const LogPoint *p, int which, double *x, double *y)
 {
@@ -89,7 +89,7 @@ static bool rate_at(const LogPoint *p, int which, double *x, double *y)
 }
 
 /* A data block; whether it has a point. */
-static bool write_line(const Drawing *d, const char *name, int which, Value *value)
+static bool write_line(const Drawing *d, const char *name, int which, LogValue *value)
 {
     Thinner thinner = {.out = d->out, .width = d->log->point_count > POINTS ? (double)d->last / POINTS : 0, .edge = -1};
     double  x, y;
@@ -107,7 +107,7 @@ static bool write_line(const Drawing *d, const char *name, int which, Value *val
 }
 
 /* "plot" of count lines, named and coloured; of many only some have a name. */
-static void plot_lines(const Drawing *d, const char *name, int count, Value *value, const char *const *names)
+static void plot_lines(const Drawing *d, const char *name, int count, LogValue *value, const char *const *names)
 {
     Text plot = {0};
     int  each = (count + NAMES - 1) / NAMES;
@@ -205,7 +205,7 @@ static int draw_waits(const Drawing *d, Error *err)
     return rc;
 }
 
-static int draw(const Log *log, Plot *out, Error *err)
+static int draw(const LoggedRun *log, Plot *out, Error *err)
 {
     Drawing d = {.log = log, .out = &out->script};
     char    title[160], subtitle[200];
@@ -234,7 +234,7 @@ static int draw(const Log *log, Plot *out, Error *err)
 
 int plot_progress(Plot *out, const char *path, Error *err)
 {
-    Log log;
+    LoggedRun log;
     int rc = log_read(&log, path, err);
 
     if (rc == 0) rc = draw(&log, out, err);

@@ -14,11 +14,11 @@ typedef struct {
     Gantt          timelines[REPORT_TIMELINES];
     SweepData     *sweeps[REPORT_SWEEPS];
     ReportShown    shown;
-} Inputs;
+} ReportInputs;
 
 /* ---- reading ----------------------------------------------------------------------- */
 
-static int read_comparison(Inputs *in, Json *doc, const char *path, Error *err)
+static int read_comparison(ReportInputs *in, Json *doc, const char *path, Error *err)
 {
     if (in->compared) {
         json_doc_free(doc);
@@ -29,7 +29,7 @@ static int read_comparison(Inputs *in, Json *doc, const char *path, Error *err)
     return comparison_read(&in->comparison, doc, path, err);
 }
 
-static int read_validation(Inputs *in, Json *doc, const char *path, Error *err)
+static int read_validation(ReportInputs *in, Json *doc, const char *path, Error *err)
 {
     if (in->validated) {
         json_doc_free(doc);
@@ -40,7 +40,7 @@ static int read_validation(Inputs *in, Json *doc, const char *path, Error *err)
     return validation_read(&in->validation, doc, path, err);
 }
 
-static int read_timeline(Inputs *in, Json *doc, const char *path, Error *err)
+static int read_timeline(ReportInputs *in, Json *doc, const char *path, Error *err)
 {
     ReportShown *shown = &in->shown;
     int          rc;
@@ -57,7 +57,7 @@ static int read_timeline(Inputs *in, Json *doc, const char *path, Error *err)
 }
 
 /* What a document is, by its format, or by a timeline's own place for it. Takes doc over. */
-static int read_document(Inputs *in, Json *doc, const char *path, Error *err)
+static int read_document(ReportInputs *in, Json *doc, const char *path, Error *err)
 {
     JsonAt      root = json_root(doc), format = json_member(&root, "format"), timeline = json_member(&root, "pipebd");
     const char *name = "";
@@ -72,7 +72,7 @@ static int read_document(Inputs *in, Json *doc, const char *path, Error *err)
 }
 
 /* Speedups where every possible point has one, which takes dp to be possible there; else epochs. */
-static int read_sweep(Inputs *in, const char *path, const char *text, size_t length, Error *err)
+static int read_sweep(ReportInputs *in, const char *path, const char *text, size_t length, Error *err)
 {
     ReportShown *shown = &in->shown;
     int          n = shown->sweep_count, rc;
@@ -92,7 +92,7 @@ static int read_sweep(Inputs *in, const char *path, const char *text, size_t len
     return 0;
 }
 
-static int read_input(Inputs *in, const char *path, Error *err)
+static int read_input(ReportInputs *in, const char *path, Error *err)
 {
     char  *text, *first;
     size_t length;
@@ -125,7 +125,7 @@ static int check_origin(const Origin *first, const Origin *other, Error *err)
 }
 
 /* One page is about one trace. Sweeps do not tell of which they are. */
-static int check_origins(const Inputs *in, Error *err)
+static int check_origins(const ReportInputs *in, Error *err)
 {
     const ReportShown *shown = &in->shown;
     const RunFacts    *a = in->compared ? &in->comparison.facts : &in->validation.facts, *b = &in->validation.facts;
@@ -140,7 +140,7 @@ static int check_origins(const Inputs *in, Error *err)
     return 0;
 }
 
-static void inputs_free(Inputs *in)
+static void inputs_free(ReportInputs *in)
 {
     if (in->compared) comparison_file_free(&in->comparison);
     if (in->validated) validation_file_free(&in->validation);
@@ -169,7 +169,7 @@ static void write_page(Text *out, const ReportShown *shown)
 
 int report_page(Text *out, const char *const *paths, int count, const char *command, Error *err)
 {
-    Inputs *in = calloc(1, sizeof *in);
+    ReportInputs *in = calloc(1, sizeof *in);
     int     rc = 0;
 
     if (!in) return error_no_memory(err);

@@ -165,7 +165,7 @@ static void contents(Text *out, const ReportShown *shown)
         {f->plan.known, "plan", "Plan"},
         {(shown->comparison && shown->comparison->step.rows) || shown->timeline_count, "step", "One step"},
         {has_devices(shown), "time", "Time"}, {has_devices(shown), "memory", "Memory"},
-        {shown->comparison && shown->comparison->margins_known, "margins", "How sure"},
+        {shown->comparison && shown->comparison->sensitivity_known, "margins", "How sure"},
         {shown->sweep_count, "sweeps", "What if"}, {true, "missing", "Left out"}, {true, "commands", "Commands"},
     };
 
@@ -371,14 +371,14 @@ void report_memory(Text *out, const ReportShown *shown)
 
 /* ---- how sure ------------------------------------------------------------------------------- */
 
-static double nearest_flip(const Margin *m)
+static double nearest_flip(const MarginRow *m)
 {
     return fmin(isnan(m->slower_percent) ? INFINITY : m->slower_percent, isnan(m->faster_percent) ? INFINITY : m->faster_percent);
 }
 
 static int by_flip(const void *a, const void *b)
 {
-    const Margin *const *x = a, *const *y = b;
+    const MarginRow *const *x = a, *const *y = b;
     double               p = nearest_flip(*x), q = nearest_flip(*y);
 
     if (p != q) return p < q ? -1 : 1;
@@ -396,10 +396,10 @@ void report_margins(Text *out, const ReportShown *shown)
 {
     static const char *const heads[] = {"<input", "slower|by", "<then best|", "faster|by", "<then best|", NULL};
     const ComparisonFile    *f = shown->comparison;
-    const Margin           **order;
+    const MarginRow           **order;
     int                      steady = 0;
 
-    if (!f || !f->margins_known) return;
+    if (!f || !f->sensitivity_known) return;
     order = calloc((size_t)f->margin_count + 1, sizeof *order);
     if (!order) { out->failed = true; return; }
     for (int i = 0; i < f->margin_count; i++) order[i] = &f->margins[i];

@@ -201,7 +201,7 @@ static int read_use(DeviceUse *use, const JsonAt *device, Error *err)
 
     if (json_get_object(device, err) != 0 || json_get_object(&memory, err) != 0) return -1;
     for (int i = 0; i < SHARE_COUNT; i++) {
-        snprintf(key, sizeof key, "%s_us", share_name((Share)i));
+        snprintf(key, sizeof key, "%s_us", share_name((TimeShare)i));
         JsonAt at = json_member(device, key);
         if (json_get_number(&at, 0, &use->share_us[i], err) != 0) return -1;
     }
@@ -241,11 +241,11 @@ static int read_margins(ComparisonFile *f, const JsonAt *root, Error *err)
 {
     JsonAt list = json_member(root, "sensitivity");
 
-    f->margins_known = !absent(&list);
+    f->sensitivity_known = !absent(&list);
     if (maybe_array(&f->facts.arena, &list, MAX_STAGES, sizeof *f->margins, &f->margins, &f->margin_count, err) != 0) return -1;
     for (int i = 0; i < f->margin_count; i++) {
         JsonAt  at = json_element(&list, (size_t)i), input = json_member(&at, "input");
-        Margin *m = &f->margins[i];
+        MarginRow *m = &f->margins[i];
         if (json_get_object(&at, err) != 0 || json_get_string(&input, &m->input, err) != 0
             || maybe_size(&at, "slower_percent", &m->slower_percent, err) != 0
             || maybe_size(&at, "faster_percent", &m->faster_percent, err) != 0

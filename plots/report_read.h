@@ -40,7 +40,7 @@ typedef struct {
 typedef struct {
     const char *input, *slower_schedule, *faster_schedule;     /* NULL: no flip */
     double      slower_percent, faster_percent;
-} Margin;
+} MarginRow;
 
 typedef struct { Op op; double predicted_us, measured_us; } OpTime;
 
@@ -80,9 +80,9 @@ typedef struct {
     Gantt        step;       /* rows 0: none */
     const char  *runner_up;  /* schedule; NULL: none */
     double       runner_up_s;
-    Margin      *margins;
+    MarginRow      *margins;
     int          margin_count;
-    bool         margins_known;
+    bool         sensitivity_known;
 } ComparisonFile;
 
 typedef struct {

@@ -20,11 +20,11 @@ static void write_line(const SweepData *d, int panel, Schedule schedule, Text *o
     text_append(out, "END\n");
 }
 
-typedef struct { double y; Schedule schedule; char name[64]; } End;
+typedef struct { double y; Schedule schedule; char name[64]; } LineEnd;
 
 static int by_height(const void *a, const void *b)
 {
-    double x = ((const End *)a)->y, y = ((const End *)b)->y;
+    double x = ((const LineEnd *)a)->y, y = ((const LineEnd *)b)->y;
 
     return (x > y) - (x < y);
 }
@@ -33,7 +33,7 @@ static int by_height(const void *a, const void *b)
  * near are moved apart. */
 static void write_names(const SweepData *d, int panel, double top, Text *out)
 {
-    End    ends[SCHEDULE_COUNT];
+    LineEnd    ends[SCHEDULE_COUNT];
     int    count = 0;
     double gap = top * 0.05, last = -gap;
 
@@ -41,7 +41,7 @@ static void write_names(const SweepData *d, int panel, double top, Text *out)
         for (int v = d->value_count - 1; d->has[s] && v >= 0; v--) {
             const SweepPoint *p = sweep_point(d, (Schedule)s, d->panels[panel], d->values[v]);
             if (!p || isnan(p->y)) continue;
-            ends[count] = (End){p->y, (Schedule)s, ""};
+            ends[count] = (LineEnd){p->y, (Schedule)s, ""};
             snprintf(ends[count++].name, sizeof ends->name, "%s", schedule_name((Schedule)s));
             break;
         }

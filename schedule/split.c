@@ -1,4 +1,4 @@
-/* Split: teacher stages along the chain, and every student a task on any devices. A
+/* SplitBuild: teacher stages along the chain, and every student a task on any devices. A
  * student of block b needs only boundaries b and b + 1; their owners, the devices of the
  * stage that makes a boundary, send it the rows that it does not make itself.
  *
@@ -12,32 +12,32 @@
  * the tasks of the stage's blocks; last of all the updates. Playing them in this order one
  * by one never waits, with queues of one message: no step can come to a deadlock.
  *
- * Rows of a boundary that a device holds are one range: the smallest that has all its
+ * BuiltRows of a boundary that a device holds are one range: the smallest that has all its
  * tasks need and its teacher makes. */
 #include "schedule/program.h"
 
 #include <stdlib.h>
 
-typedef struct { int64_t row, end; } Rows;          /* none: row == end */
+typedef struct { int64_t row, end; } BuiltRows;          /* none: row == end */
 
 typedef struct {
     Program    *program;
     const Plan *plan;
-    Rows       *needs;           /* [device][boundary]: all that the device holds of it */
-    Rows       *makes;           /* [device]: its rows in its teacher stage */
+    BuiltRows       *needs;           /* [device][boundary]: all that the device holds of it */
+    BuiltRows       *makes;           /* [device]: its rows in its teacher stage */
     int        *stage_of;        /* [device]; -1: no teacher */
     Error      *err;
-} Split;
+} SplitBuild;
 
 static int64_t later(int64_t a, int64_t b)   { return a > b ? a : b; }
 static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static Rows *needs(const Split *x, int device, int boundary)
+static BuiltRows *needs(const SplitBuild *x, int device, int boundary)
 {
     return &x->needs[(size_t)device * (size_t)(x->plan->block_count + 1) + (size_t)boundary];
 }
 
-static void widen(Rows *have, Rows more)
+static void widen(BuiltRows *have, BuiltRows more)
 {
     if (more.row == more.end) return;
     if (have->row == have->end) { *have = more; return; }
@@ -45,7 +45,7 @@ static void widen(Rows *have, Rows more)
     have->end = later(have->end, more.end);
 }
 
-static int emit(Split *x, int device, Op op, int block, int link, Rows rows, int student)
+static int emit(SplitBuild *x, int device, Op op, int block, int link, BuiltRows rows, int student)
 {
     Instruction in = {op, block, link, rows.row, rows.end - rows.row, student};
 
@@ -54,7 +54,7 @@ static int emit(Split *x, int device, Op op, int block, int link, Rows rows, int
 
 /* ---- who needs what -------------------------------------------------------------- */
 
-static void find_needs(Split *x)
+static void find_needs(SplitBuild *x)
 {
     const Plan *plan = x->plan;
 
@@ -65,7 +65,7 @@ static void find_needs(Split *x)
         for (int i = 0; i < stage->width; row += stage->rows[i++]) {
             int d = stage->devices[i];
             x->stage_of[d] = s;
-            x->makes[d] = (Rows){row, row + stage->rows[i]};
+            x->makes[d] = (BuiltRows){row, row + stage->rows[i]};
             for (int b = stage->first; b <= stage->last + 1; b++) *needs(x, d, b) = x->makes[d];
         }
     }
@@ -74,23 +74,23 @@ static void find_needs(Split *x)
         int64_t      row = 0;
         for (int i = 0; i < task->width; row += task->rows[i++])
             for (int side = 0; side < 2; side++)
-                widen(needs(x, task->devices[i], task->first + side), (Rows){row, row + task->rows[i]});
+                widen(needs(x, task->devices[i], task->first + side), (BuiltRows){row, row + task->rows[i]});
     }
 }
 
 /* The rows that device does not receive: those it loads or its teacher makes. */
-static Rows own(const Split *x, int device, int boundary)
+static BuiltRows own(const SplitBuild *x, int device, int boundary)
 {
     int s = x->stage_of[device];
 
-    if (s < 0 || boundary > x->plan->stages[s].last + 1) return (Rows){0, 0};
-    if (boundary < x->plan->stages[s].first || (boundary == x->plan->stages[s].first && s > 0)) return (Rows){0, 0};
+    if (s < 0 || boundary > x->plan->stages[s].last + 1) return (BuiltRows){0, 0};
+    if (boundary < x->plan->stages[s].first || (boundary == x->plan->stages[s].first && s > 0)) return (BuiltRows){0, 0};
     return x->makes[device];
 }
 
 /* ---- messages ------------------------------------------------------------------------ */
 
-static int message(Split *x, int from, int to, int boundary, Rows rows)
+static int message(SplitBuild *x, int from, int to, int boundary, BuiltRows rows)
 {
     int channel = program_channel(x->program, from, to, x->err);
 
@@ -101,20 +101,20 @@ static int message(Split *x, int from, int to, int boundary, Rows rows)
 
 /* From an owner the rows of boundary that device needs and does not make: below its own,
  * and above. */
-static int supply(Split *x, int from, int to, int boundary)
+static int supply(SplitBuild *x, int from, int to, int boundary)
 {
-    Rows need = *needs(x, to, boundary), self = own(x, to, boundary), have = x->makes[from];
+    BuiltRows need = *needs(x, to, boundary), self = own(x, to, boundary), have = x->makes[from];
 
     if (from == to || need.row == need.end) return 0;
-    if (self.row == self.end) self = (Rows){need.end, need.end};
-    Rows below = {later(need.row, have.row), earlier(self.row, have.end)};
-    Rows above = {later(self.end, have.row), earlier(need.end, have.end)};
+    if (self.row == self.end) self = (BuiltRows){need.end, need.end};
+    BuiltRows below = {later(need.row, have.row), earlier(self.row, have.end)};
+    BuiltRows above = {later(self.end, have.row), earlier(need.end, have.end)};
     if (below.row < below.end && message(x, from, to, boundary, below) != 0) return -1;
     return above.row < above.end && message(x, from, to, boundary, above) != 0 ? -1 : 0;
 }
 
 /* The next stage's input to its devices, so that its teacher can begin. */
-static int relay(Split *x, int from, int s)
+static int relay(SplitBuild *x, int from, int s)
 {
     if (s + 1 == x->plan->stage_count) return 0;
     const Stage *next = &x->plan->stages[s + 1];
@@ -125,7 +125,7 @@ static int relay(Split *x, int from, int s)
 }
 
 /* Everything else that the stage makes. */
-static int supply_tasks(Split *x, int from, int s)
+static int supply_tasks(SplitBuild *x, int from, int s)
 {
     const Stage *stage = &x->plan->stages[s];
 
@@ -139,7 +139,7 @@ static int supply_tasks(Split *x, int from, int s)
 
 /* ---- a step --------------------------------------------------------------------------- */
 
-static int teach(Split *x, int s)
+static int teach(SplitBuild *x, int s)
 {
     const Stage *stage = &x->plan->stages[s];
 
@@ -154,7 +154,7 @@ static int teach(Split *x, int s)
 }
 
 /* The group of exactly these devices; tasks on the same ones share it, and its lane. */
-static int group_of(Split *x, const Stage *task)
+static int group_of(SplitBuild *x, const Stage *task)
 {
     for (int g = x->program->group_count - 1; g >= 0; g--) {
         const Group *group = &x->program->groups[g];
@@ -165,14 +165,14 @@ static int group_of(Split *x, const Stage *task)
     return program_group(x->program, task->devices, task->width, x->err);
 }
 
-static int train(Split *x, const Stage *task)
+static int train(SplitBuild *x, const Stage *task)
 {
     int64_t row = 0;
     int     group = task->width > 1 ? group_of(x, task) : -1, b = task->first;
 
     if (task->width > 1 && group < 0) return -1;
     for (int i = 0; i < task->width; row += task->rows[i++]) {
-        Rows rows = {row, row + task->rows[i]};
+        BuiltRows rows = {row, row + task->rows[i]};
         int  d = task->devices[i];
         if (emit(x, d, OP_FORWARD, b, -1, rows, task->student) != 0) return -1;
         if (emit(x, d, OP_BACKWARD, b, -1, rows, task->student) != 0) return -1;
@@ -181,17 +181,17 @@ static int train(Split *x, const Stage *task)
     return 0;
 }
 
-static int update(Split *x, const Stage *task)
+static int update(SplitBuild *x, const Stage *task)
 {
     int64_t row = 0;
 
     for (int i = 0; i < task->width; row += task->rows[i++])
-        if (emit(x, task->devices[i], OP_UPDATE, task->first, -1, (Rows){row, row + task->rows[i]}, task->student) != 0)
+        if (emit(x, task->devices[i], OP_UPDATE, task->first, -1, (BuiltRows){row, row + task->rows[i]}, task->student) != 0)
             return -1;
     return 0;
 }
 
-static bool works(const Split *x, int device)
+static bool works(const SplitBuild *x, int device)
 {
     bool any = x->stage_of[device] >= 0;
 
@@ -199,7 +199,7 @@ static bool works(const Split *x, int device)
     return any;
 }
 
-static int build_step(Split *x)
+static int build_step(SplitBuild *x)
 {
     const Plan *plan = x->plan;
     int         task = 0;
@@ -219,7 +219,7 @@ static int build_step(Split *x)
 int build_split(Program *program, const Plan *plan, Error *err)
 {
     size_t devices = (size_t)plan->device_count, boundaries = (size_t)plan->block_count + 1;
-    Split  x = {.program = program, .plan = plan, .err = err};
+    SplitBuild  x = {.program = program, .plan = plan, .err = err};
     int    rc = -1;
 
     x.needs = calloc(devices * boundaries, sizeof *x.needs);

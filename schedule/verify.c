@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { int64_t row, rows; } Range;
+typedef struct { int64_t row, rows; } RowRange;
 
 /* One use of a student: who trains which rows of it, in which group. */
 typedef struct {
@@ -16,8 +16,8 @@ typedef struct {
 
 typedef struct {
     const Program *program;
-    Range *held;             /* [blocks + 1]: rows of each boundary on this device */
-    Range *forward, *trained;/* [students]: rows of FORWARD, of BACKWARD, this phase */
+    RowRange *held;             /* [blocks + 1]: rows of each boundary on this device */
+    RowRange *forward, *trained;/* [students]: rows of FORWARD, of BACKWARD, this phase */
     char  *reduced, *updated;/* [students] */
     Use   *uses;             /* one a device, phase and student */
     int    use_count, use_capacity;
@@ -28,9 +28,9 @@ typedef struct {
 typedef struct {
     int device, phase, index;
     const Instruction *in;
-} Place;
+} ProgramPlace;
 
-static int refuse(const Verifier *v, const Place *at, const char *why)
+static int refuse(const Verifier *v, const ProgramPlace *at, const char *why)
 {
     char text[160], who[32];
 
@@ -40,7 +40,7 @@ static int refuse(const Verifier *v, const Place *at, const char *why)
                      instruction_text(v->program, at->in, text, sizeof text), why);
 }
 
-static bool covers(Range have, Range need)
+static bool covers(RowRange have, RowRange need)
 {
     return have.rows > 0 && have.row <= need.row && need.row + need.rows <= have.row + have.rows;
 }
@@ -54,7 +54,7 @@ static bool in_group(const Group *group, int device)
     return false;
 }
 
-static int check_links(const Verifier *v, const Place *at)
+static int check_links(const Verifier *v, const ProgramPlace *at)
 {
     const Program     *p = v->program;
     const Instruction *in = at->in;
@@ -83,9 +83,9 @@ static int check_links(const Verifier *v, const Place *at)
 }
 
 /* Adds rows of a boundary to what the device holds. */
-static int gain(const Verifier *v, const Place *at, int boundary, Range got)
+static int gain(const Verifier *v, const ProgramPlace *at, int boundary, RowRange got)
 {
-    Range *have = &v->held[boundary];
+    RowRange *have = &v->held[boundary];
 
     if (have->rows == 0) { *have = got; return 0; }
     if (got.row != have->row + have->rows)
@@ -94,7 +94,7 @@ static int gain(const Verifier *v, const Place *at, int boundary, Range got)
     return 0;
 }
 
-static int add_use(Verifier *v, const Place *at, Range rows)
+static int add_use(Verifier *v, const ProgramPlace *at, RowRange rows)
 {
     if (v->use_count == v->use_capacity) {
         int  bigger = v->use_capacity ? 2 * v->use_capacity : 64;
@@ -108,10 +108,10 @@ static int add_use(Verifier *v, const Place *at, Range rows)
     return 0;
 }
 
-static int check_student(Verifier *v, const Place *at)
+static int check_student(Verifier *v, const ProgramPlace *at)
 {
     const Instruction *in = at->in;
-    Range need = {in->row, in->rows};
+    RowRange need = {in->row, in->rows};
     int   b = in->block, k = program_student(v->program, b, in->student);
 
     switch (in->op) {
@@ -141,10 +141,10 @@ static int check_student(Verifier *v, const Place *at)
     }
 }
 
-static int check_instruction(Verifier *v, const Place *at)
+static int check_instruction(Verifier *v, const ProgramPlace *at)
 {
     const Instruction *in = at->in;
-    Range rows = {in->row, in->rows};
+    RowRange rows = {in->row, in->rows};
 
     if (check_links(v, at) != 0) return -1;
     switch (in->op) {
@@ -195,7 +195,7 @@ static int check_phase(Verifier *v, const Code *code, int device, int phase)
     memset(v->reduced, 0, students);
     memset(v->updated, 0, students);
     for (int i = 0; i < p->count; i++) {
-        Place at = {device, phase, i, &code->code[p->first + i]};
+        ProgramPlace at = {device, phase, i, &code->code[p->first + i]};
         bool  linked = at.in->link >= 0;
         if (device < 0 && linked) return refuse(v, &at, "a phase in the shared queue cannot use links");
         if (check_instruction(v, &at) != 0) return -1;
@@ -265,19 +265,19 @@ static int check_students(Verifier *v)
 
 /* ---- rules 4 to 6: one step of every phase, in any order -------------------- */
 
-typedef struct { int phase, block; int64_t row, rows; } Message;
+typedef struct { int phase, block; int64_t row, rows; } SentMessage;
 
 typedef struct {
-    Message *ring;           /* [depth] */
+    SentMessage *ring;           /* [depth] */
     int      head, count;
-} Queue;
+} MessageQueue;
 
 typedef struct {
     const Instruction *first;    /* what the first to arrive asked for */
     int                phase;    /* and in which of its phases */
     int                arrived;
     int64_t            round;    /* rounds completed */
-} Meeting;
+} BarrierState;
 
 typedef struct {
     int     phase, index;
@@ -287,15 +287,15 @@ typedef struct {
 typedef struct {
     const Verifier *v;
     int      depth;
-    Queue   *queues;
-    Message *messages;
-    Meeting *meetings;
+    MessageQueue   *queues;
+    SentMessage *messages;
+    BarrierState *meetings;
     Cursor  *cursors;
 } Dry;
 
-static int dry_meet(Dry *dry, Cursor *cursor, const Place *at, bool *blocked)
+static int dry_meet(Dry *dry, Cursor *cursor, const ProgramPlace *at, bool *blocked)
 {
-    Meeting     *meeting = &dry->meetings[at->in->link];
+    BarrierState     *meeting = &dry->meetings[at->in->link];
     const Group *group = &dry->v->program->groups[at->in->link];
 
     if (cursor->waiting < 0) {
@@ -313,10 +313,10 @@ static int dry_meet(Dry *dry, Cursor *cursor, const Place *at, bool *blocked)
     return 0;
 }
 
-static int dry_message(Dry *dry, const Place *at, bool *blocked)
+static int dry_message(Dry *dry, const ProgramPlace *at, bool *blocked)
 {
-    Queue  *queue = &dry->queues[at->in->link];
-    Message message = {at->phase, at->in->block, at->in->row, at->in->rows};
+    MessageQueue  *queue = &dry->queues[at->in->link];
+    SentMessage message = {at->phase, at->in->block, at->in->row, at->in->rows};
 
     if (at->in->op == OP_SEND) {
         *blocked = queue->count == dry->depth;
@@ -325,7 +325,7 @@ static int dry_message(Dry *dry, const Place *at, bool *blocked)
     }
     *blocked = queue->count == 0;
     if (*blocked) return 0;
-    const Message *got = &queue->ring[queue->head];
+    const SentMessage *got = &queue->ring[queue->head];
     if (got->phase != message.phase)
         return refuse(dry->v, at, "the next message in its queue is from a phase of another number");
     if (got->block != message.block || got->row != message.row || got->rows != message.rows)
@@ -343,7 +343,7 @@ static int dry_advance(Dry *dry, int device, bool *moved)
 
     while (cursor->phase < code->phase_count) {
         const Phase *phase = &code->phases[cursor->phase];
-        Place at = {device, cursor->phase, cursor->index, &code->code[phase->first + cursor->index]};
+        ProgramPlace at = {device, cursor->phase, cursor->index, &code->code[phase->first + cursor->index]};
         bool  blocked = false;
         bool  meets = at.in->op == OP_BARRIER || at.in->op == OP_ALLREDUCE;
         if (meets && dry_meet(dry, cursor, &at, &blocked) != 0) return -1;
@@ -363,7 +363,7 @@ static int dry_finish(const Dry *dry)
     for (int d = 0; d < p->device_count; d++) {
         const Cursor *c = &dry->cursors[d];
         if (c->phase == p->devices[d].phase_count) continue;
-        Place at = {d, c->phase, c->index,
+        ProgramPlace at = {d, c->phase, c->index,
                     &p->devices[d].code[p->devices[d].phases[c->phase].first + c->index]};
         return refuse(dry->v, &at, "deadlock: this waits forever");
     }

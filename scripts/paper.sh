@@ -1,12 +1,12 @@
 #!/bin/bash
 # paper.sh: what `make paper` runs once all is built: the workloads of Pipe-BD (Jang et al., DATE
-# 2023) on modelled GPUs, compared with its poster, into paper/: index.html, and its tables as CSV.
+# 2023) on modelled GPUs, compared with its poster, into paper-report/: index.html, and its tables as CSV.
 # No GPU and no network. Every number on the page comes of the commands that are printed here and
 # beside it; each is run as it stands, in the sources' root, with build/bin on the PATH.
 #
 # PAPER_WORKLOADS, PAPER_DEVICES   fewer of them: names as below, separated by spaces
 # PAPER_FIGURES                    fewer figures: of original batch cores devices
-# PAPER_ROOT                       run there instead, and write to paper/ there
+# PAPER_ROOT                       run there instead, and write to paper-report/ there
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,7 +14,7 @@ cd "${PAPER_ROOT:-$root}"
 PATH=${PIPEBD_BIN:-$(cd "$root" && cd "${BUILD:-build}/bin" && pwd)}:$PATH
 export PATH
 
-out=paper
+out=paper-report
 workloads=${PAPER_WORKLOADS:-nas-cifar10 nas-imagenet vgg16-dsconv-cifar10 vgg16-dsconv-imagenet}
 devices=${PAPER_DEVICES:-rtx-2080-ti rtx-a6000}
 figures=" ${PAPER_FIGURES-original batch cores devices} "
@@ -83,5 +83,5 @@ while IFS='|' read -r name what how; do
     else why=$(sed -e 's/^pipebd-plan: //' -e 's/"/""/g' "$name.why"); fi
     echo "$what,$file,\"$why\",$how"
 done < "$runs" >> "$out/index.csv"
-pipebd-plot paper "$out/index.csv" "$root/plots/poster.csv" -o "$out"
+pipebd-plot paper "$out/index.csv" "$root/paper/poster.csv" -o "$out"
 echo "Written to $out/: index.html (open it in a browser), results.csv, breakdown.csv, poster.csv"

@@ -20,13 +20,13 @@
 
 /* Without branches: which of two events comes first is anyone's guess, to a processor
  * too. */
-static bool before(Event a, Event b)
+static bool before(SimEvent a, SimEvent b)
 {
     return (a.time_ns < b.time_ns) | ((a.time_ns == b.time_ns) & (a.id < b.id));
 }
 
 /* Puts event at i or above. */
-static void sift_up(Event *heap, int i, Event event)
+static void sift_up(SimEvent *heap, int i, SimEvent event)
 {
     while (i > 0 && before(event, heap[(i - 1) / 2])) {
         heap[i] = heap[(i - 1) / 2];
@@ -35,16 +35,16 @@ static void sift_up(Event *heap, int i, Event event)
     heap[i] = event;
 }
 
-static void heap_push(Sim *sim, Event event)
+static void heap_push(Sim *sim, SimEvent event)
 {
     sift_up(sim->heap, sim->heap_count++, event);
 }
 
 /* The hole goes all the way down, then the last event up from there: it nearly always
  * belongs near the bottom, so this saves comparing it on the way. */
-static Event heap_pop(Sim *sim)
+static SimEvent heap_pop(Sim *sim)
 {
-    Event *heap = sim->heap, top = heap[0];
+    SimEvent *heap = sim->heap, top = heap[0];
     int    n = --sim->heap_count, i = 0;
 
     for (int child = 1; child + 1 < n; child = 2 * i + 1) {
@@ -62,11 +62,11 @@ static Event heap_pop(Sim *sim)
 
 /* ---- small parts ----------------------------------------------------------- */
 
-static Device *device_at(Sim *sim, int d) { return &sim->devices[d]; }
+static SimDevice *device_at(Sim *sim, int d) { return &sim->devices[d]; }
 
-static const Phase *phase_of(const Device *dev) { return &dev->code->phases[dev->phase]; }
+static const Phase *phase_of(const SimDevice *dev) { return &dev->code->phases[dev->phase]; }
 
-static int64_t duration(const Sim *sim, int d, const Device *dev, int at)
+static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at)
 {
     Cost cost = dev->cost[at];
 
@@ -91,21 +91,21 @@ static int record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t ste
     return 0;
 }
 
-static void block(Device *dev, State state, int64_t t)
+static void block(SimDevice *dev, State state, int64_t t)
 {
     dev->state = state;
     dev->since_ns = t;
 }
 
 /* Ends a wait at time t (not before now) and books it. */
-static void wake(Sim *sim, int d, int64_t t, Share share)
+static void wake(Sim *sim, int d, int64_t t, TimeShare share)
 {
-    Device *dev = device_at(sim, d);
+    SimDevice *dev = device_at(sim, d);
 
     dev->share_ns[share] += t - dev->since_ns;
     dev->state = STATE_READY;
     dev->since_ns = t;
-    heap_push(sim, (Event){t, 2 * d + 1});
+    heap_push(sim, (SimEvent){t, 2 * d + 1});
 }
 
 /* ---- the loader -------------------------------------------------------------- */
@@ -127,7 +127,7 @@ static int64_t loader_request(Sim *sim, int d, int64_t t, const Instruction *in,
 /* The first requests of a phase. */
 static int prefetch_start(Sim *sim, int d, int64_t t)
 {
-    Device      *dev = device_at(sim, d);
+    SimDevice      *dev = device_at(sim, d);
     const Phase *phase = phase_of(dev);
 
     for (int i = 0; i < phase->count; i++) {
@@ -144,7 +144,7 @@ static int prefetch_start(Sim *sim, int d, int64_t t)
 /* 1: go on at *t; 0: wait in the heap; -1: error. */
 static int do_load(Sim *sim, int d, int at, int64_t *t)
 {
-    Device            *dev = device_at(sim, d);
+    SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = dev->cost[at].ns, end;
 
@@ -170,7 +170,7 @@ static int do_load(Sim *sim, int d, int at, int64_t *t)
 
 /* ---- messages ------------------------------------------------------------------ */
 
-static int post(Sim *sim, Device *dev, int at, int64_t t)
+static int post(Sim *sim, SimDevice *dev, int at, int64_t t)
 {
     if (dev->out_count == dev->out_capacity) {
         int      bigger = dev->out_capacity ? 2 * dev->out_capacity : 8;
@@ -189,17 +189,17 @@ static int post(Sim *sim, Device *dev, int at, int64_t t)
 /* Starts the oldest posted message of d if lane, slot and receiver allow it. */
 static void try_start(Sim *sim, int d)
 {
-    Device *dev = device_at(sim, d);
+    SimDevice *dev = device_at(sim, d);
 
     if (dev->out_busy || dev->out_count == 0) return;
     int     link = dev->code->code[dev->out[0]].link;
     Slots  *slots = &sim->slots[link];
-    Device *to = device_at(sim, sim->program->channels[link].to);
+    SimDevice *to = device_at(sim, sim->program->channels[link].to);
     if (slots->used == sim->depth || to->in_busy) return;
     slots->used++;
     dev->out_busy = to->in_busy = true;
     dev->out_end_ns = sim->now_ns + dev->cost[dev->out[0]].ns;
-    heap_push(sim, (Event){dev->out_end_ns, 2 * d});
+    heap_push(sim, (SimEvent){dev->out_end_ns, 2 * d});
 }
 
 /* The copy-in lane of a device is free: the message posted first comes next. */
@@ -210,7 +210,7 @@ static void offer_copy_in(Sim *sim, int to)
     for (int i = sim->in_first[to]; i < sim->in_first[to + 1]; i++) {
         int     channel = sim->in_channels[i];
         int     from = sim->program->channels[channel].from;
-        Device *dev = device_at(sim, from);
+        SimDevice *dev = device_at(sim, from);
         if (dev->out_busy || dev->out_count == 0 || dev->code->code[dev->out[0]].link != channel) continue;
         if (sim->slots[channel].used == sim->depth) continue;
         if (best < 0 || dev->out_posted_ns[0] < device_at(sim, best)->out_posted_ns[0]) best = from;
@@ -221,11 +221,11 @@ static void offer_copy_in(Sim *sim, int to)
 /* The message at the head of d's list has arrived. */
 static int transfer_end(Sim *sim, int d)
 {
-    Device            *dev = device_at(sim, d);
+    SimDevice            *dev = device_at(sim, d);
     int                at = dev->out[0];
     const Instruction *in = &dev->code->code[at];
     int                to = sim->program->channels[in->link].to;
-    Device            *receiver = device_at(sim, to);
+    SimDevice            *receiver = device_at(sim, to);
     int64_t            start = dev->out_end_ns - dev->cost[at].ns;
 
     if (record(sim, d, sim->blocking ? LANE_COMPUTE : LANE_COPY_OUT, in, dev->step, start, sim->now_ns) != 0
@@ -255,7 +255,7 @@ static bool do_recv(Sim *sim, int d, int link, int64_t t)
 {
     Slots  *slots = &sim->slots[link];
     int     from = sim->program->channels[link].from;
-    Device *sender = device_at(sim, from);
+    SimDevice *sender = device_at(sim, from);
 
     if (slots->arrived == 0) {
         block(device_at(sim, d), STATE_RECV, t);
@@ -273,7 +273,7 @@ static bool do_recv(Sim *sim, int d, int link, int64_t t)
 /* A SEND that occupies the compute lane. */
 static int do_blocking_send(Sim *sim, int d, int at, int64_t t)
 {
-    Device *dev = device_at(sim, d);
+    SimDevice *dev = device_at(sim, d);
     Slots  *slots = &sim->slots[dev->code->code[at].link];
 
     if (slots->used == sim->depth) {
@@ -285,7 +285,7 @@ static int do_blocking_send(Sim *sim, int d, int at, int64_t t)
     dev->out_busy = true;
     dev->out_end_ns = t + dev->cost[at].ns;
     block(dev, STATE_SENDING, t);
-    heap_push(sim, (Event){dev->out_end_ns, 2 * d});
+    heap_push(sim, (SimEvent){dev->out_end_ns, 2 * d});
     return 0;
 }
 
@@ -297,14 +297,14 @@ static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t
 {
     Meet        *meet = &sim->meets[in->link];
     const Group *group = &sim->program->groups[in->link];
-    Device      *dev = device_at(sim, d);
+    SimDevice      *dev = device_at(sim, d);
 
     dev->index++;
     block(dev, STATE_MEET, t);
     if (++meet->arrived < group->count) return 0;
     meet->arrived = 0;
     for (int i = 0; i < group->count; i++) {
-        Device *member = device_at(sim, group->devices[i]);
+        SimDevice *member = device_at(sim, group->devices[i]);
         member->share_ns[SHARE_WAIT] += t - member->since_ns;
         member->since_ns = t;
         if (record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0) return -1;
@@ -317,7 +317,7 @@ static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t
  * settles when it ends. */
 static int do_reduce(Sim *sim, int d, int at, int64_t t)
 {
-    Device            *dev = device_at(sim, d);
+    SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     Meet              *meet = &sim->meets[in->link];
     const Group       *group = &sim->program->groups[in->link];
@@ -332,7 +332,7 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
     reduce->end_ns = meet->lane_free_ns = start + dev->cost[at].ns;
     for (int i = 0; i < group->count; i++) {
         int     member = group->devices[i];
-        Device *other = device_at(sim, member);
+        SimDevice *other = device_at(sim, member);
         if (record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0) return -1;
         if (other->state == STATE_REDUCE
             && sim->reduce_slot[member][phase_of(other)->first + other->index] == slot)
@@ -344,7 +344,7 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
 /* 1: the gradients are there at *t; 0: waits for members that have not arrived. */
 static int await_reduce(Sim *sim, int d, int at, int64_t *t)
 {
-    Device *dev = device_at(sim, d);
+    SimDevice *dev = device_at(sim, d);
     int64_t end = sim->reduces[sim->reduce_slot[d][at]][dev->step & 1].end_ns;
 
     if (end < 0) {
@@ -362,9 +362,9 @@ static int await_reduce(Sim *sim, int d, int at, int64_t *t)
 
 static int do_compute(Sim *sim, int d, int at, int64_t *t)
 {
-    static const Share share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER, [OP_FORWARD] = SHARE_STUDENT,
+    static const TimeShare share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER, [OP_FORWARD] = SHARE_STUDENT,
                                              [OP_BACKWARD] = SHARE_STUDENT, [OP_UPDATE] = SHARE_UPDATE};
-    Device            *dev = device_at(sim, d);
+    SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = duration(sim, d, dev, at);
 
@@ -387,7 +387,7 @@ static bool interacts(const Sim *sim, int d, int at, Op op)
  * blocked or in the heap; -1: error. */
 static int execute(Sim *sim, int d, int at, int64_t *t)
 {
-    Device            *dev = device_at(sim, d);
+    SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     int                go = 1;
 
@@ -422,7 +422,7 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
 /* The next phase at t: its own, then one of the shared queue. */
 static int next_phase(Sim *sim, int d, int64_t t)
 {
-    Device     *dev = device_at(sim, d);
+    SimDevice     *dev = device_at(sim, d);
     const Code *queue = &sim->program->queue;
 
     dev->index = 0;
@@ -443,7 +443,7 @@ static int next_phase(Sim *sim, int d, int64_t t)
 /* All instructions of a step are done at t. 1: the next step begins; 0: blocked. */
 static int step_end(Sim *sim, int d, int64_t t)
 {
-    Device *dev = device_at(sim, d);
+    SimDevice *dev = device_at(sim, d);
 
     if (dev->out_count > 0) {
         block(dev, STATE_DRAIN, t);
@@ -469,7 +469,7 @@ static int step_end(Sim *sim, int d, int64_t t)
 /* Walks device d from the current time until it blocks or must queue up in the heap. */
 static int advance(Sim *sim, int d)
 {
-    Device *dev = device_at(sim, d);
+    SimDevice *dev = device_at(sim, d);
     int64_t t = sim->now_ns;
 
     for (;;) {
@@ -481,7 +481,7 @@ static int advance(Sim *sim, int d)
         /* Also at equal times: what this device just did may have woken lower numbers. */
         if (ends ? dev->out_count > 0 || sim->reference == d || last_step
                  : interacts(sim, d, at, dev->code->code[at].op)) {
-            Event self = {t, 2 * d + 1};
+            SimEvent self = {t, 2 * d + 1};
             if (sim->heap_count > 0 && before(sim->heap[0], self)) {
                 block(dev, STATE_READY, t);
                 heap_push(sim, self);
@@ -502,7 +502,7 @@ static int deadlock(const Sim *sim)
                                         "is sending", "waits for its group", "waits for an all-reduce",
                                         "waits for its messages to leave", "is done"};
     for (int d = 0; d < sim->program->device_count; d++) {
-        const Device *dev = &sim->devices[d];
+        const SimDevice *dev = &sim->devices[d];
         char          text[160];
         if (dev->state == STATE_DONE) continue;
         int at = phase_of(dev)->first + dev->index;
@@ -518,12 +518,12 @@ static int deadlock(const Sim *sim)
 static int start_devices(Sim *sim)
 {
     for (int d = 0; d < sim->program->device_count; d++) {
-        Device *dev = device_at(sim, d);
+        SimDevice *dev = device_at(sim, d);
         dev->code = &sim->program->devices[d];
         dev->cost = sim->costs.device[d];
         dev->phase = -1;
         if (next_phase(sim, d, 0) != 0) return -1;
-        if (dev->state != STATE_DONE) heap_push(sim, (Event){0, 2 * d + 1});
+        if (dev->state != STATE_DONE) heap_push(sim, (SimEvent){0, 2 * d + 1});
     }
     return 0;
 }
@@ -541,7 +541,7 @@ static int run_events(Sim *sim)
     if (start_devices(sim) != 0) return -1;
     while (sim->heap_count > 0) {
         choose_reference(sim);
-        Event event = heap_pop(sim);
+        SimEvent event = heap_pop(sim);
         sim->now_ns = event.time_ns;
         if (sim->now_ns > TIME_LIMIT_NS) return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
         int rc = event.id % 2 ? advance(sim, event.id / 2) : transfer_end(sim, event.id / 2);
@@ -689,7 +689,7 @@ static int fill_result(SimResult *out, Sim *sim)
     for (int d = 0; d < p->device_count; d++)
         if (sim->devices[d].since_ns > out->epoch_ns) out->epoch_ns = sim->devices[d].since_ns;
     for (int d = 0; d < p->device_count; d++) {
-        Device *dev = device_at(sim, d);
+        SimDevice *dev = device_at(sim, d);
         dev->share_ns[SHARE_IDLE] += out->epoch_ns - dev->since_ns;
         memcpy(out->shares[d], dev->share_ns, sizeof dev->share_ns);
         busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT] + dev->share_ns[SHARE_UPDATE];
@@ -708,7 +708,7 @@ static int fill_result(SimResult *out, Sim *sim)
     return 0;
 }
 
-const char *share_name(Share share)
+const char *share_name(TimeShare share)
 {
     static const char *const names[SHARE_COUNT] = {"load", "teacher", "student", "allreduce", "update",
                                                    "transfer", "wait", "idle"};

@@ -32,7 +32,7 @@ typedef struct {
     int64_t    *ready_ns;    /* [prefetch] requests to the loader, by load number */
     int64_t     share_ns[SHARE_COUNT];
     int64_t     executed;
-} Device;
+} SimDevice;
 
 typedef struct { int used, arrived; } Slots;          /* of a channel's queue */
 
@@ -46,7 +46,7 @@ typedef struct {
     int64_t end_ns;          /* -1: not all have arrived */
 } Reduce;
 
-typedef struct { int64_t time_ns; int id; } Event;    /* id: 2d transfer end, 2d+1 wake */
+typedef struct { int64_t time_ns; int id; } SimEvent;    /* id: 2d transfer end, 2d+1 wake */
 
 typedef struct Steady Steady;
 
@@ -60,7 +60,7 @@ typedef struct {
     int       depth, prefetch, lane_count;
     bool      blocking;
     int64_t   now_ns;
-    Device   *devices;       /* [device_count] */
+    SimDevice   *devices;       /* [device_count] */
     Slots    *slots;         /* [channel_count] */
     Meet     *meets;         /* [group_count] */
     int     **reduce_slot;   /* [device][code index]: of ALLREDUCE and of the UPDATE that
@@ -71,7 +71,7 @@ typedef struct {
     int      *in_channels;   /* channels by receiver ... */
     int      *in_first;      /* ... [device_count + 1] */
     int       next_queued;   /* phase of the shared queue */
-    Event    *heap;
+    SimEvent    *heap;
     int       heap_count;
     int       live;          /* devices not done */
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */

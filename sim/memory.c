@@ -11,7 +11,7 @@ typedef struct {
     int            *last_use;    /* [blocks + 1]: of each boundary, as an index */
     int64_t        *rows;        /* [blocks + 1]: held now */
     int64_t        *messages;    /* [channels]: bytes of the largest received in a step */
-} Walk;
+} MemoryWalk;
 
 /* The boundaries an instruction reads: none, one, or two. */
 static int reads(const Instruction *in, int boundary[2])
@@ -26,7 +26,7 @@ static int reads(const Instruction *in, int boundary[2])
 }
 
 /* Weights, gradients and state of the blocks that the phase touches. */
-static void add_fixed(const Walk *walk, const Code *code, const Phase *phase, Memory *memory)
+static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *phase, Memory *memory)
 {
     const Trace *trace = walk->scenario->trace;
     int64_t      waiting = 0;
@@ -76,7 +76,7 @@ static int64_t activation(const Trace *trace, const Instruction *in)
     return known(trace_student(&trace->blocks[in->block], in->student).activation_bytes);
 }
 
-static void walk_phase(Walk *walk, const Code *code, const Phase *phase, Memory *peak)
+static void walk_phase(MemoryWalk *walk, const Code *code, const Phase *phase, Memory *peak)
 {
     const Trace *trace = walk->scenario->trace;
     Memory       now = {0};
@@ -123,7 +123,7 @@ const char *memory_part_name(MemoryPart part)
 
 int memory_peak(Memory *out, const Program *program, const Scenario *scenario, Error *err)
 {
-    Walk   walk = {.program = program, .scenario = scenario};
+    MemoryWalk   walk = {.program = program, .scenario = scenario};
     size_t boundaries = (size_t)program->block_count + 1;
     int    rc = -1;
 

@@ -32,7 +32,7 @@ typedef enum {
     SHARE_WAIT,              /* for a message, a queue slot, or a barrier */
     SHARE_IDLE,              /* nothing left to do */
     SHARE_COUNT
-} Share;
+} TimeShare;
 
 typedef struct {
     bool     step_by_step;   /* simulate every step: the witness of the fast way */
@@ -55,7 +55,7 @@ typedef struct {
     int64_t  span_count;
 } SimResult;
 
-const char *share_name(Share share);
+const char *share_name(TimeShare share);
 
 /* program has passed program_verify(). sim_free() the result. Fails when a cost is
  * missing, time would pass 2^62 ns, or on a deadlock (who waits for what). */

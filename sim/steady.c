@@ -24,12 +24,12 @@ typedef struct {
     bool    done;
     int64_t step, executed;
     int64_t share_ns[SHARE_COUNT];
-} Mark;
+} StateMark;
 
 struct Steady {
     int64_t *words, *saved;      /* the state now, and the one kept */
     size_t   count, saved_count, capacity;
-    Mark    *marks;              /* [devices] when saved */
+    StateMark    *marks;              /* [devices] when saved */
     int64_t  saved_ns;
     int      next_queued;
     int64_t  age, power;         /* steps since saved; steps it will be kept */
@@ -79,7 +79,7 @@ static void future(Steady *steady, const Sim *sim, int64_t time_ns)
     word(steady, time_ns > sim->now_ns ? time_ns - sim->now_ns : 0);
 }
 
-static void write_device(Steady *steady, const Sim *sim, const Device *dev)
+static void write_device(Steady *steady, const Sim *sim, const SimDevice *dev)
 {
     word(steady, dev->state);
     if (dev->state == STATE_DONE) return;
@@ -142,9 +142,9 @@ static void keep_state(Steady *steady, const Sim *sim)
     steady->next_queued = sim->next_queued;
     steady->age = 0;
     for (int d = 0; d < sim->program->device_count; d++) {
-        const Device *dev = &sim->devices[d];
-        Mark         *mark = &steady->marks[d];
-        *mark = (Mark){dev->phase, dev->state == STATE_DONE, dev->step, dev->executed, {0}};
+        const SimDevice *dev = &sim->devices[d];
+        StateMark         *mark = &steady->marks[d];
+        *mark = (StateMark){dev->phase, dev->state == STATE_DONE, dev->step, dev->executed, {0}};
         memcpy(mark->share_ns, dev->share_ns, sizeof mark->share_ns);
     }
 }
@@ -157,7 +157,7 @@ static int64_t periods_left(const Steady *steady, const Sim *sim)
     int64_t fit = INT64_MAX;
 
     for (int d = 0; d < sim->program->device_count; d++) {
-        const Device *dev = &sim->devices[d];
+        const SimDevice *dev = &sim->devices[d];
         if (dev->state == STATE_DONE) continue;
         int64_t moved = dev->step - steady->marks[d].step;
         int64_t left = dev->code->phases[dev->phase].steps - dev->step - sim->prefetch - 1;
@@ -166,7 +166,7 @@ static int64_t periods_left(const Steady *steady, const Sim *sim)
     return fit == INT64_MAX || fit < 0 ? 0 : fit;
 }
 
-static void shift_device(Sim *sim, const Mark *mark, Device *dev, int64_t times, int64_t shift)
+static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_t times, int64_t shift)
 {
     int64_t moved = (dev->step - mark->step) * times;
     int64_t ran = (dev->executed - mark->executed) * times;

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/execute.h"
-#include "executor/state.h"
+#include "executor/train/execute.h"
+#include "executor/checkpoint/state.h"
 #include "schedule/verify.h"
 
 enum { BLOCKS = 4, BATCH = 10, SAMPLES = 35, STEPS_AN_EPOCH = 4, STEPS = 9, LOADER_AHEAD = 2 };

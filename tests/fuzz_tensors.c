@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "executor/tensors.h"
+#include "executor/checkpoint/tensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 

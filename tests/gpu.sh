@@ -170,7 +170,7 @@ sanitized() {
 # What is tested with a double of CUDA elsewhere.
 run_tests() {
     case $device in cuda:*) ;; *) echo 'not a card'; return 77 ;; esac
-    PIPEBD_ROOT=$root PIPEBD_BIN=$bin PIPEBD_RUN=$bin/pipebd-run tests/run.sh tests/test_cuda_double.sh
+    PIPEBD_ROOT=$root PIPEBD_BIN=$bin PIPEBD_RUN=$bin/pipebd-run tests/run.sh tests/test_cuda_fake.sh
 }
 
 # of_workload NAME[:BATCH[:ROWS]]: sets workload, options and rows.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 folder, again = sys.argv[1:3]
-os.makedirs(os.path.join(again, "paper/runs"), exist_ok=True)
+os.makedirs(os.path.join(again, "paper-report/runs"), exist_ok=True)
 made, wrong, compared = {}, 0, 0
 
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/check.h"
+#include "planner/check/check.h"
 #include "planner/compare.h"
 #include "tests/random_trace.h"
 

@@ -1,4 +1,4 @@
-/* executor/checkpoint and executor/collector: nothing damaged is believed, and whatever
+/* executor/checkpoint and executor/writer: nothing damaged is believed, and whatever
  * happens the last complete checkpoint can be read. */
 #include "tests/support.h"
 
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "executor/collector.h"
+#include "executor/checkpoint/checkpoint_writer.h"
 
 static const CheckpointFacts facts = {.workload = 0xFEDCBA9876543210u, .seed = UINT64_MAX, .batch = 64,
                                       .steps_per_epoch = 22, .total_steps = 1000, .blocks = 3,
@@ -73,12 +73,12 @@ static bool block_is_whole(const Tensors *checkpoint, int block)
     return whole;
 }
 
-static void deliver(Collector *collector, int block, int64_t step)
+static void gather_results(CheckpointWriter *writer, int block, int64_t step)
 {
     Tensors *state = state_of(block, step);
     Error    err = {""};
 
-    ok(collector_deliver(collector, block, step, state, &err), &err);
+    ok(checkpoint_writer_put(writer, block, step, state, &err), &err);
     tensors_free(state);
 }
 
@@ -111,9 +111,9 @@ static int64_t latest(Tensors **out, const char *folder, Text *warnings)
     return sequence;
 }
 
-static void wait_written(Collector *collector, int64_t sequence)
+static void wait_written(CheckpointWriter *writer, int64_t sequence)
 {
-    while (collector_written(collector) < sequence) sched_yield();
+    while (checkpoint_writer_written(writer) < sequence) sched_yield();
 }
 
 static int entries(const char *folder)
@@ -331,22 +331,22 @@ static void without_a_whole_one_there_is_an_error(void **state)
     temp_remove(folder);
 }
 
-/* ---- the collector ------------------------------------------------------------------------ */
+/* ---- the writer ------------------------------------------------------------------------ */
 
-static Collector *open_collector(const char *folder, const Tensors *resumed, int64_t sequence)
+static CheckpointWriter *open_collector(const char *folder, const Tensors *resumed, int64_t sequence)
 {
-    Collector *collector;
+    CheckpointWriter *writer;
     Error      err = {""};
 
-    ok(collector_open(&collector, folder, &facts, resumed, sequence, &err), &err);
-    return collector;
+    ok(checkpoint_writer_open(&writer, folder, &facts, resumed, sequence, &err), &err);
+    return writer;
 }
 
-static void close_collector(Collector *collector)
+static void close_collector(CheckpointWriter *writer)
 {
     Error err = {""};
 
-    ok(collector_close(collector, &err), &err);
+    ok(checkpoint_writer_close(writer, &err), &err);
 }
 
 /* All blocks at once: one checkpoint each time round, the two newest stay. */
@@ -354,14 +354,14 @@ static void rounds_are_written(void **state)
 {
     (void)state;
     char      *root = temp_make(), *folder = format_text("%s/new", root);
-    Collector *collector = open_collector(folder, NULL, 0);
+    CheckpointWriter *writer = open_collector(folder, NULL, 0);
     Tensors   *found;
 
     for (int64_t round = 1; round <= 5; round++) {
-        for (int b = 0; b < 3; b++) deliver(collector, b, 10 * round);
-        wait_written(collector, round);
+        for (int b = 0; b < 3; b++) gather_results(writer, b, 10 * round);
+        wait_written(writer, round);
     }
-    close_collector(collector);
+    close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 5);
     assert_int_equal(checkpoint_step(found, 2), 50);
     assert_int_equal(entries(folder), 2);
@@ -376,25 +376,25 @@ static void blocks_one_after_another_are_written(void **state)
 {
     (void)state;
     char      *folder = temp_make();
-    Collector *collector = open_collector(folder, NULL, 0);
+    CheckpointWriter *writer = open_collector(folder, NULL, 0);
     Tensors   *found;
 
-    deliver(collector, 0, 100);
-    deliver(collector, 0, 200);
-    wait_written(collector, 1);
-    deliver(collector, 0, 300);
-    wait_written(collector, 2);
-    deliver(collector, 0, 1000);
-    wait_written(collector, 3);
-    deliver(collector, 1, 100);
-    deliver(collector, 1, 200);
-    wait_written(collector, 4);
+    gather_results(writer, 0, 100);
+    gather_results(writer, 0, 200);
+    wait_written(writer, 1);
+    gather_results(writer, 0, 300);
+    wait_written(writer, 2);
+    gather_results(writer, 0, 1000);
+    wait_written(writer, 3);
+    gather_results(writer, 1, 100);
+    gather_results(writer, 1, 200);
+    wait_written(writer, 4);
     assert_int_equal(latest(&found, folder, NULL), 4);
     assert_int_equal(checkpoint_step(found, 0), 1000);
     assert_int_equal(checkpoint_step(found, 1), 200);
     tensors_free(found);
-    deliver(collector, 2, 50);                   /* not due, but not lost at the end */
-    close_collector(collector);
+    gather_results(writer, 2, 50);                   /* not due, but not lost at the end */
+    close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 5);
     assert_int_equal(checkpoint_step(found, 2), 50);
     tensors_free(found);
@@ -405,22 +405,22 @@ static void runs_go_on_where_they_were(void **state)
 {
     (void)state;
     char      *folder = temp_make(), *unfinished = format_text("%s/checkpoint-000009-1.safetensors.abcdef", folder);
-    Collector *collector, *other;
+    CheckpointWriter *writer, *other;
     Tensors   *found;
     Error      err = {""};
 
     write_steps(folder, 4, (int64_t[]){30, 0, 20});
     write_bytes(unfinished, "x", 1);
-    assert_int_equal(collector_open(&collector, folder, &facts, NULL, 0, &err), -1);
+    assert_int_equal(checkpoint_writer_open(&writer, folder, &facts, NULL, 0, &err), -1);
     assert_non_null(strstr(err.text, ": holds checkpoints of a run; resume that, or choose another folder"));
     int64_t sequence = latest(&found, folder, NULL);
-    collector = open_collector(folder, found, sequence);
+    writer = open_collector(folder, found, sequence);
     tensors_free(found);
     assert_int_equal(access(unfinished, F_OK), -1);
-    assert_int_equal(collector_open(&other, folder, &facts, NULL, 0, &err), -1);
+    assert_int_equal(checkpoint_writer_open(&other, folder, &facts, NULL, 0, &err), -1);
     assert_non_null(strstr(err.text, ": another run writes its checkpoints here"));
-    deliver(collector, 1, 5);
-    close_collector(collector);
+    gather_results(writer, 1, 5);
+    close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 5);
     assert_int_equal(checkpoint_step(found, 0), 30);
     assert_int_equal(checkpoint_step(found, 1), 5);
@@ -441,10 +441,10 @@ static void damaged_ones_do_not_displace_whole_ones(void **state)
     write_steps(folder, 5, (int64_t[]){1, 1, 1});
     write_bytes(damaged, "x", 1);
     assert_int_equal(latest(&found, folder, &warnings), 5);
-    Collector *collector = open_collector(folder, found, 5);
+    CheckpointWriter *writer = open_collector(folder, found, 5);
     tensors_free(found);
-    deliver(collector, 0, 2);
-    close_collector(collector);
+    gather_results(writer, 0, 2);
+    close_collector(writer);
     assert_int_equal(latest(&found, folder, NULL), 7);
     tensors_free(found);
     char *old = format_text("%s/checkpoint-000005-3.safetensors", folder);
@@ -455,16 +455,16 @@ static void damaged_ones_do_not_displace_whole_ones(void **state)
     temp_remove(folder);
 }
 
-typedef struct { Collector *collector; int block; } Deliverer;
+typedef struct { CheckpointWriter *writer; int block; } Gatherer;
 
-static void *deliver_many(void *argument)
+static void *gather_many(void *argument)
 {
-    Deliverer *d = argument;
+    Gatherer *d = argument;
     Tensors   *state;
 
     for (int64_t step = 1; step <= 60; step++) {
         state = state_of(d->block, step);
-        if (collector_deliver(d->collector, d->block, step, state, NULL) != 0) abort();
+        if (checkpoint_writer_put(d->writer, d->block, step, state, NULL) != 0) abort();
         tensors_free(state);
     }
     return NULL;
@@ -474,17 +474,17 @@ static void workers_deliver_at_once(void **state)
 {
     (void)state;
     char      *folder = temp_make();
-    Collector *collector = open_collector(folder, NULL, 0);
-    Deliverer  d[3];
+    CheckpointWriter *writer = open_collector(folder, NULL, 0);
+    Gatherer  d[3];
     pthread_t  thread[3];
     Tensors   *found;
 
     for (int b = 0; b < 3; b++) {
-        d[b] = (Deliverer){collector, b};
-        assert_int_equal(pthread_create(&thread[b], NULL, deliver_many, &d[b]), 0);
+        d[b] = (Gatherer){writer, b};
+        assert_int_equal(pthread_create(&thread[b], NULL, gather_many, &d[b]), 0);
     }
     for (int b = 0; b < 3; b++) pthread_join(thread[b], NULL);
-    close_collector(collector);
+    close_collector(writer);
     assert_true(latest(&found, folder, NULL) >= 1);
     for (int b = 0; b < 3; b++) assert_int_equal(checkpoint_step(found, b), 60);
     tensors_free(found);
@@ -498,21 +498,21 @@ static void run_until_killed(const char *folder, _Atomic int64_t *written)
 {
     CheckpointFacts found_facts;
     Tensors        *found;
-    Collector      *collector;
+    CheckpointWriter      *writer;
     int64_t         sequence, step = 1;
     Text            warnings = {0};
 
     if (checkpoint_latest(&found, &found_facts, &sequence, folder, &warnings, NULL) != 0) _exit(3);
     if (text_string(&warnings)[0]) _exit(4);
     if (found) step = checkpoint_step(found, 2) + 1;
-    if (collector_open(&collector, folder, &facts, found, sequence, NULL) != 0) _exit(5);
+    if (checkpoint_writer_open(&writer, folder, &facts, found, sequence, NULL) != 0) _exit(5);
     for (;; step++) {
         for (int b = 0; b < 3; b++) {
             Tensors *state = state_of(b, step);
-            if (collector_deliver(collector, b, step, state, NULL) != 0) _exit(6);
+            if (checkpoint_writer_put(writer, b, step, state, NULL) != 0) _exit(6);
             tensors_free(state);
         }
-        atomic_store(written, collector_written(collector));
+        atomic_store(written, checkpoint_writer_written(writer));
     }
 }
 
@@ -545,24 +545,24 @@ static void a_killed_run_leaves_its_last_checkpoint(void **state)
     temp_remove(folder);
 }
 
-/* What is not due is written all the same, and the collector goes on. */
+/* What is not due is written all the same, and the writer goes on. */
 static void a_flush_writes_what_there_is(void **state)
 {
     (void)state;
     char      *folder = temp_make();
-    Collector *collector = open_collector(folder, NULL, 0);
+    CheckpointWriter *writer = open_collector(folder, NULL, 0);
     Error      err = {""};
 
-    ok(collector_flush(collector, 60000000000, &err), &err);     /* nothing yet */
-    assert_int_equal(collector_written(collector), 0);
-    deliver(collector, 1, 2);
-    ok(collector_flush(collector, 60000000000, &err), &err);
-    assert_int_equal(collector_written(collector), 1);
-    ok(collector_flush(collector, 60000000000, &err), &err);     /* nothing new */
-    assert_int_equal(collector_written(collector), 1);
-    for (int b = 0; b < 3; b++) deliver(collector, b, 3);
-    wait_written(collector, 2);
-    close_collector(collector);
+    ok(checkpoint_writer_flush(writer, 60000000000, &err), &err);     /* nothing yet */
+    assert_int_equal(checkpoint_writer_written(writer), 0);
+    gather_results(writer, 1, 2);
+    ok(checkpoint_writer_flush(writer, 60000000000, &err), &err);
+    assert_int_equal(checkpoint_writer_written(writer), 1);
+    ok(checkpoint_writer_flush(writer, 60000000000, &err), &err);     /* nothing new */
+    assert_int_equal(checkpoint_writer_written(writer), 1);
+    for (int b = 0; b < 3; b++) gather_results(writer, b, 3);
+    wait_written(writer, 2);
+    close_collector(writer);
     temp_remove(folder);
 }
 
@@ -577,20 +577,20 @@ static void a_full_disk_is_an_error_and_loses_nothing(void **state)
 
     write_steps(folder, 1, (int64_t[]){1, 1, 1});
     latest(&found, folder, NULL);
-    Collector *collector = open_collector(folder, found, 1);
+    CheckpointWriter *writer = open_collector(folder, found, 1);
     tensors_free(found);
     Tensors *next = state_of(0, 2);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){200, old.rlim_max};
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    while (collector_deliver(collector, 0, 2, next, &err) == 0) sched_yield();
+    while (checkpoint_writer_put(writer, 0, 2, next, &err) == 0) sched_yield();
     assert_non_null(strstr(err.text, "cannot write: File too large"));
     err.text[0] = '\0';
-    assert_int_equal(collector_flush(collector, 60000000000, &err), -1);
+    assert_int_equal(checkpoint_writer_flush(writer, 60000000000, &err), -1);
     assert_non_null(strstr(err.text, "cannot write: File too large"));
     err.text[0] = '\0';
-    assert_int_equal(collector_close(collector, &err), -1);
+    assert_int_equal(checkpoint_writer_close(writer, &err), -1);
     assert_non_null(strstr(err.text, "cannot write: File too large"));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     signal(SIGXFSZ, handler);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "executor/select.h"
-#include "workloads/fix.h"
+#include "executor/nas/knapsack.h"
+#include "workloads/subnet.h"
 
 static Workload *read_text(const char *text)
 {
@@ -94,9 +94,9 @@ static void what_cannot_stand_alone(void **state)
     Workload     *workload = with_student("[" CHOICE("[" NORM "], []") "," RESIDUAL(CHOICE("[], [" RELU "]")) "]");
     const Layers *layers = &workload->block[0].student;
 
-    assert_true(layers_fixable(layers, (int[]){0, 1}));
-    assert_false(layers_fixable(layers, (int[]){0, 0}));       /* a residual without a body */
-    assert_false(layers_fixable(layers, (int[]){1, 1}));       /* nothing to train */
+    assert_true(layers_subnet_possible(layers, (int[]){0, 1}));
+    assert_false(layers_subnet_possible(layers, (int[]){0, 0}));       /* a residual without a body */
+    assert_false(layers_subnet_possible(layers, (int[]){1, 1}));       /* nothing to train */
     workload_free(workload);
 }
 
@@ -139,7 +139,7 @@ static void paths_take_the_place_of_choices(void **state)
     Text          text = {0}, list = {0};
     Error         err = {""};
 
-    if (workload_fix(&fixed, &origins, &text, workload, choices, "left", "t.safetensors", &err) != 0) fail_msg("%s", err.text);
+    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", "t.safetensors", &err) != 0) fail_msg("%s", err.text);
     for (int i = 0; i < origins[0].count; i++)
         text_printf(&list, "%s=%s ", origins[0].layer[i].name, origins[0].layer[i].origin);
     assert_string_equal(text_string(&list), "0=0 1=1.1.0 2=1.1.1 2.0=1.1.1.0 2.1=1.1.1.1.1.0 3=2 ");
@@ -173,7 +173,7 @@ static void supernets_are_fixed(void **state)
             workload_choose(numbers[b], &workload->block[b], b, rng_next(&rng), 0);
             choices[b] = numbers[b];
         }
-        if (workload_fix(&fixed, &origins, &text, workload, choices, "left", NULL, &err) != 0) fail_msg("%s", err.text);
+        if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, &err) != 0) fail_msg("%s", err.text);
         for (int b = 0; b < 6; b++) {
             check_origins(&fixed->block[b].student, &workload->block[b].student, &origins[b]);
             assert_int_equal(layers_cost(&fixed->block[b].student).macs_mean,
@@ -196,7 +196,7 @@ static void fixing_out_of_memory(void **state)
         Text  text = {0};
         Error err = {""};
         alloc_fail_after(n);
-        int rc = workload_fix(&fixed, &origins, &text, workload, choices, "left", NULL, &err);
+        int rc = workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, &err);
         int reached = alloc_fail_reached();
         alloc_fail_after(0);
         assert_int_equal(rc, reached ? -1 : 0);
@@ -213,7 +213,7 @@ static void fixing_out_of_memory(void **state)
 enum { BLOCKS = 5, MOST = 5 };
 
 typedef struct {
-    Candidate  candidate[BLOCKS][MOST];
+    KnapsackItem  candidate[BLOCKS][MOST];
     Candidates blocks[BLOCKS];
     int        count;
 } Instance;
@@ -225,7 +225,7 @@ static void make_instance(Instance *out, Rng *rng)
     for (int b = 0; b < out->count; b++) {
         out->blocks[b] = (Candidates){out->candidate[b], (int)rng_range(rng, 1, MOST)};
         for (int i = 0; i < out->blocks[b].count; i++)
-            out->candidate[b][i] = (Candidate){rng_range(rng, 0, 12), (double)rng_range(rng, 0, 16) / 4};
+            out->candidate[b][i] = (KnapsackItem){rng_range(rng, 0, 12), (double)rng_range(rng, 0, 16) / 4};
     }
 }
 
@@ -282,7 +282,7 @@ static void selection_is_the_best_of_all(void **state)
 static void selection_of_many(void **state)
 {
     enum { MANY = 13, EACH = 40 };
-    static Candidate candidate[MANY][EACH];
+    static KnapsackItem candidate[MANY][EACH];
     Candidates       blocks[MANY];
     Rng              rng = {test_seed("selection_of_many", 12), 0};
     int              chosen[MANY];
@@ -293,7 +293,7 @@ static void selection_of_many(void **state)
     for (int b = 0; b < MANY; b++) {
         blocks[b] = (Candidates){candidate[b], EACH};
         for (int i = 0; i < EACH; i++)
-            candidate[b][i] = (Candidate){1000000 + 100000 * i + rng_range(&rng, 0, 99999), 1.0 / (i + 1 + rng_range(&rng, 0, 9) / 10.0)};
+            candidate[b][i] = (KnapsackItem){1000000 + 100000 * i + rng_range(&rng, 0, 99999), 1.0 / (i + 1 + rng_range(&rng, 0, 9) / 10.0)};
     }
     if (select_candidates(chosen, blocks, MANY, 13 * 2000000, &err) != 0) fail_msg("%s", err.text);
     for (int b = 0; b < MANY; b++) macs += candidate[b][chosen[b]].macs;
@@ -303,7 +303,7 @@ static void selection_of_many(void **state)
 static void selecting_out_of_memory(void **state)
 {
     (void)state;
-    Candidate  candidate[2] = {{1, 2}, {2, 1}};
+    KnapsackItem  candidate[2] = {{1, 2}, {2, 1}};
     Candidates blocks[2] = {{candidate, 2}, {candidate, 2}};
 
     for (long n = 1;; n++) {

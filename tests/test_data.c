@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "executor/data.h"
+#include "executor/data/data.h"
 
 static Workload workload_of(int channels, int side, int classes)
 {

@@ -15,9 +15,9 @@
 #endif
 
 #include "base/rng.h"
-#include "executor/crop.h"
-#include "executor/data.h"
-#include "executor/loader.h"
+#include "executor/data/crop.h"
+#include "executor/data/data.h"
+#include "executor/data/loader.h"
 
 static Workload workload_of(int side, int classes)
 {
@@ -214,11 +214,11 @@ static void cifar_files_that_are_wrong_are_refused(void **state)
     temp_remove(folder);
 }
 
-typedef struct { int count; char why[2][ERROR_MAX_TEXT]; } Told;
+typedef struct { int count; char why[2][ERROR_MAX_TEXT]; } Enqueued;
 
 static void hear(void *context, int64_t before, const char *why)
 {
-    Told *told = context;
+    Enqueued *told = context;
 
     assert_in_range(told->count, 0, 1);
     assert_int_equal(before, told->count);
@@ -242,7 +242,7 @@ static void damaged_samples_are_skipped_if_allowed(void **state)
 
     Data *data = open_cifar(folder, DATA_TRAIN, 2);
     assert_int_equal(data_count(data), 15);
-    Told told = {0};
+    Enqueued told = {0};
     data_tell_skipped(data, hear, &told);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(load_ok(data, 2, 0, 0, out), 3);

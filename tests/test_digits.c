@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-#include "executor/data.h"
-#include "executor/tensors.h"
+#include "executor/data/data.h"
+#include "executor/checkpoint/tensors.h"
 #include "kernels/net.h"
 
 enum { CLASSES = 10, ROWS = 60 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "executor/drift.h"
+#include "executor/monitor/drift.h"
 
 #define THRESHOLD 0.15
 enum { DEVICES = 4, PATIENCE = 3 };
@@ -29,7 +29,7 @@ static bool check_one(Drift *drift, int device, double ratio)
     return drift_check(drift, ratios);
 }
 
-/* What the head of executor/drift.h draws. */
+/* What the head of executor/monitor/drift.h draws. */
 static void a_step_is_seen_after_so_many_checks(void **state)
 {
     (void)state;

@@ -299,7 +299,7 @@ static void progress_and_snapshots_come_once_a_block(void **state)
 /* ---- where devices are -------------------------------------------------------------- */
 
 typedef struct {
-    Whereabouts   *where;
+    StatusBoard   *where;
     const Program *program;
     int            faults;
 } Looking;
@@ -308,15 +308,15 @@ typedef struct {
 static void look_at_update(void *context, int device, int block, int64_t step, double loss)
 {
     Looking    *l = context;
-    Place       place = whereabouts_get(l->where, device);
+    DeviceStatus       place = status_board_get(l->where, device);
     const Code *code = place.stolen ? &l->program->queue : &l->program->devices[device];
 
     (void)loss;
-    l->faults += place.state != WHERE_WORKING || place.step != step || place.instruction < 0
+    l->faults += place.state != DEVICE_WORKING || place.step != step || place.instruction < 0
                  || code->code[place.instruction].op != OP_UPDATE || code->code[place.instruction].block != block;
 }
 
-static void whereabouts_are_those_of_the_run(void **state)
+static void status_board_are_those_of_the_run(void **state)
 {
     Fixture *f = *state;
 
@@ -329,14 +329,14 @@ static void whereabouts_are_those_of_the_run(void **state)
         Looking         l = {.program = program};
         Tensors        *student = no_tensors();
         Execution       x = execution_of(f, program, &spec, student, 3);
-        assert_int_equal(whereabouts_new(&l.where, program->device_count, &err), 0);
+        assert_int_equal(status_board_new(&l.where, program->device_count, &err), 0);
         x.where = l.where;
         x.progress = look_at_update;
         x.context = &l;
         assert_int_equal(execute(&result, &x, &err), 0);
         assert_int_equal(l.faults, 0);
         for (int d = 0; d < program->device_count; d++) {
-            PlaceTimes there = whereabouts_times(l.where, d, 0), ran = {0};
+            DeviceTimes there = status_board_times(l.where, d, 0), ran = {0};
             for (int p = 0; p < result.phase_count; p++) {
                 const PhaseTimes *t = &result.phases[p];
                 if (t->device != d) continue;
@@ -346,7 +346,7 @@ static void whereabouts_are_those_of_the_run(void **state)
                     ran.wait_ns[op] += t->wait_ns[op];
                 }
             }
-            assert_int_equal(whereabouts_get(l.where, d).state, WHERE_DONE);
+            assert_int_equal(status_board_get(l.where, d).state, DEVICE_DONE);
             assert_int_equal(there.steps, ran.steps);
             assert_int_equal(there.bytes, result.peak_bytes[d]);
             assert_memory_equal(there.work_ns, ran.work_ns, sizeof ran.work_ns);
@@ -354,7 +354,7 @@ static void whereabouts_are_those_of_the_run(void **state)
             assert_true(there.own_ns >= 0);
         }
         execution_free(&result);
-        whereabouts_free(l.where);
+        status_board_free(l.where);
         program_free(program);
         plan_free(plan);
         tensors_free(student);
@@ -631,7 +631,7 @@ int main(void)
         cmocka_unit_test(a_stopped_run_goes_on_to_the_same_bits),
         cmocka_unit_test(another_plan_goes_on),
         cmocka_unit_test(progress_and_snapshots_come_once_a_block),
-        cmocka_unit_test(whereabouts_are_those_of_the_run),
+        cmocka_unit_test(status_board_are_those_of_the_run),
         cmocka_unit_test(times_and_spans_fit_each_other),
         cmocka_unit_test(results_of_a_run_in_parts_are_joined),
         cmocka_unit_test(a_wrong_teacher_is_refused_by_name),

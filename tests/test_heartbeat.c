@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "executor/heartbeat.h"
+#include "executor/net/heartbeat.h"
 
 enum { RANKS = 4, ENDED_BY_FAULT = 3, NO_MESH = 4 };
 
@@ -69,7 +69,7 @@ static bool get(int fd, void *bytes, size_t length)
     return true;
 }
 
-static void whereabouts(void *context, char *text, size_t size, uint64_t *progress)
+static void device_status(void *context, char *text, size_t size, uint64_t *progress)
 {
     const Role *role = context;
 
@@ -115,7 +115,7 @@ static void run_process(Role *role)
 {
     RankLabel        label[RANKS];
     HeartbeatOptions options = {.rank = role->rank, .count = role->count, .timeout_ns = TIMEOUT_NS, .label = label,
-                                .stuck_ns = role->part == COMPUTES ? TIMEOUT_NS : 0, .whereabouts = whereabouts,
+                                .stuck_ns = role->part == COMPUTES ? TIMEOUT_NS : 0, .device_status = device_status,
                                 .warn = on_warning, .fault = on_fault, .ended = on_end, .context = role};
     MeshAddress      all[RANKS];
     Mesh            *mesh;

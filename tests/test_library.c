@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "planner/report.h"
+#include "planner/report/report.h"
 #include "tests/support.h"
 
 #define NAS   PIPEBD_ROOT "/traces/nas-cifar10-a6000.json"

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "executor/clock.h"
-#include "executor/loader.h"
+#include "executor/measure/clock.h"
+#include "executor/data/loader.h"
 
 enum { ELEMENTS = 64 };
 

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "planner/compare.h"
-#include "planner/fit.h"
-#include "planner/partition.h"
-#include "planner/stage_memory.h"
-#include "planner/stage_table.h"
+#include "planner/memory_feasibility.h"
+#include "planner/stages/partition.h"
+#include "planner/stages/stage_memory.h"
+#include "planner/stages/stage_table.h"
 #include "schedule/program.h"
 #include "sim/memory.h"
 #include "tests/random_trace.h"
@@ -343,7 +343,7 @@ static void advice_is_true(void **state)
         all.schedules = i % 3 ? all.schedules : 1u << SCHEDULE_TR;
         if (possible(trace, o, &all)) { trace_free(trace); continue; }
         assert_int_equal(scenario_build(&s, trace, &o, NULL), 0);
-        assert_int_equal(fit_advice(&text, &s, &all, NULL), 0);
+        assert_int_equal(memory_feasibility_advice(&text, &s, &all, NULL), 0);
         int64_t bytes = advised(text_string(&text), "--memory "), rows = advised(text_string(&text), "--batch ");
         int64_t count = advised(text_string(&text), "--devices ");
         assert_true(bytes > o.memory_bytes);     /* more memory always helps: every batch is measured */

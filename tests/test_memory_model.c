@@ -1,4 +1,4 @@
-/* The memory that is predicted (sim/memory.h, from the byte counts that executor/net_bytes.h
+/* The memory that is predicted (sim/memory.h, from the byte counts that executor/measure/net_bytes.h
  * gives a trace, and from those of a modelled trace, traces/model_memory.h) against what the executor allocated, for every schedule on two devices:
  * the digits and a small VGG-16, each planned for several made-up times, so that the plans
  * differ. PIPEBD_VERBOSE in the environment: all figures are printed. */
@@ -12,8 +12,8 @@
 
 #include "base/rng.h"
 #include "base/text.h"
-#include "executor/execute.h"
-#include "executor/net_bytes.h"
+#include "executor/train/execute.h"
+#include "executor/measure/net_bytes.h"
 #include "planner/compare.h"
 #include "sim/memory.h"
 #include "traces/model_memory.h"

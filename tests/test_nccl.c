@@ -1,11 +1,11 @@
-/* The transport by NCCL, between threads whose devices queue (tests/queued_device.h, at once) and a
+/* The transport by NCCL, between threads whose devices queue (tests/async_device.h, at once) and a
  * double of NCCL: students are the CPU's bit for bit under every plan; a peer that fails, a
  * message that is lost and a card that hangs become the run's error, with the devices' names. */
 #include "tests/four_blocks.h"
-#include "tests/nccl_double.h"
-#include "tests/queued_device.h"
+#include "tests/nccl_fake.h"
+#include "tests/async_device.h"
 
-#include "executor/nccl/nccl.h"
+#include "executor/transport/nccl/nccl.h"
 
 /* ---- a double of CUDA that does everything at once ---- */
 
@@ -15,7 +15,7 @@ static struct {
     bool        same_card;               /* all cards are at one place */
 } at_once;
 
-cudaError_t double_queue(cudaStream_t stream, DoubleRun *run, void *closure, DoubleRun *destroy)
+cudaError_t fake_queue(cudaStream_t stream, FakeRun *run, void *closure, FakeRun *destroy)
 {
     (void)stream;
     run(closure);
@@ -79,14 +79,14 @@ cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int card)
 /* ---- training ---- */
 
 /* All devices do everything when it is queued: a stream of the double has no other way. */
-static void queued_cards(DeviceSpec *spec, int count)
+static void async_cards(DeviceSpec *spec, int count)
 {
     char  text[16];
     Error err = {""};
 
     snprintf(text, sizeof text, "cpu:%d", count);
-    assert_int_equal(queued_devices(spec, text, &err), 0);
-    queued_world.eager[0] = queued_world.eager[1] = (1u << STREAM_COUNT) - 1;
+    assert_int_equal(async_devices(spec, text, &err), 0);
+    async_world.eager[0] = async_world.eager[1] = (1u << STREAM_COUNT) - 1;
     spec->nccl = true;
     spec->slices = 1;
     spec->card_count = count;
@@ -102,7 +102,7 @@ static int train_on(Tensors **out, bool nccl, const Fixture *f, const Plan *plan
 
     *out = no_tensors();
     Execution x = execution_of(f, program, &spec, *out, 1);
-    if (nccl) queued_cards(&spec, program->device_count);
+    if (nccl) async_cards(&spec, program->device_count);
     x.synchronise = false;
     int rc = execute(&result, &x, err);
     if (rc == 0) execution_free(&result);
@@ -139,7 +139,7 @@ static void students_are_those_of_the_cpu(void **state)
         Plan    *plan = plan_of(i);
         Tensors *truth, *found;
         Error    err = {""};
-        double_reset();
+        fake_reset();
         assert_int_equal(train_on(&truth, false, f, plan, &err), 0);
         if (train_on(&found, true, f, plan, &err) != 0) fail_msg("plan %d: %s", i, err.text);
         assert_true(i == 3 || nccl_double.sent > 0);
@@ -159,7 +159,7 @@ static void fails_with(const Fixture *f, Plan *plan, const char *expected)
     if (!strstr(err.text, expected)) fail_msg("\"%s\" is not in \"%s\"", expected, err.text);
     tensors_free(out);
     plan_free(plan);
-    double_reset();
+    fake_reset();
     assert_int_equal(atomic_load(&at_once.events), 0);
 }
 
@@ -167,10 +167,10 @@ static void fails_with(const Fixture *f, Plan *plan, const char *expected)
 static void a_peer_that_fails_is_named(void **state)
 {
     for (long n = 1; n < 16; n += 4) {
-        double_reset();
+        fake_reset();
         nccl_double.fail = n;
         fails_with(*state, pipeline(SCHEDULE_DPU), "nccl: from device 0 to device 1: remote process exited: of the double");
-        double_reset();
+        fake_reset();
         nccl_double.fail = n;
         fails_with(*state, data_parallel(3), "nccl: the group of 3 from device 0 to device 2: remote process exited: of the double");
     }
@@ -178,7 +178,7 @@ static void a_peer_that_fails_is_named(void **state)
 
 static void a_card_is_taken_once(void **state)
 {
-    double_reset();
+    fake_reset();
     at_once.same_card = true;
     fails_with(*state, pipeline(SCHEDULE_DPU), "nccl takes a card once: 0000:00:00.0 is that of devices of rank 0 and of rank 0");
     at_once.same_card = false;
@@ -252,7 +252,7 @@ static void together(Part *parts, Failing *failing, int64_t limit_ms, bool only_
     pthread_t  threads[MEMBERS];
     Error      err = {""};
 
-    queued_cards(&spec, MEMBERS);
+    async_cards(&spec, MEMBERS);
     NcclOptions options = {{.program = program, .message_count = messages, .queue_depth = 2, .devices = &spec}, 0, limit_ms, note_failure, failing};
     if (nccl_new(&failing->transport, &options, &err) != 0) fail_msg("%s", err.text);
     for (int d = 0; d < MEMBERS; d++) {
@@ -297,7 +297,7 @@ static void sums_are_in_the_order_of_the_members(void **state)
     Failing failing = {0};
 
     (void)state;
-    double_reset();
+    fake_reset();
     together(parts, &failing, 60000, false);
     for (int d = 0; d < MEMBERS; d++) {
         if (parts[d].rc != 0) fail_msg("%s", parts[d].err.text);
@@ -328,12 +328,12 @@ static void what_is_lost_ends_the_run(void **state)
     Failing failing = {0};
 
     (void)state;
-    double_reset();
+    fake_reset();
     nccl_double.lose = 5;
     together(parts, &failing, 200, true);
     assert_true(failed_parts(parts, "nccl: the group of 3 from device 0 to device 2: ") >= 1);
     assert_true(failed_parts(parts, "nothing has come or gone for 0.2 s") >= 1);
-    double_reset();
+    fake_reset();
     free_parts(parts);
 }
 
@@ -347,7 +347,7 @@ static void a_card_that_hangs_is_told(void **state)
     (void)state;
     for (int d = 0; d < MEMBERS; d++) parts[d].pause_ms = 300;
     for (int round = 0; round < 20 && atomic_load(&failing.failures) == 0; round++) {
-        double_reset();
+        fake_reset();
         atomic_store(&at_once.never_done, true);
         failing = (Failing){0};
         together(parts, &failing, 100, true);

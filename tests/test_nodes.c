@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/check.h"
+#include "planner/check/check.h"
 #include "planner/compare.h"
-#include "planner/report.h"
+#include "planner/report/report.h"
 #include "tests/random_trace.h"
 
 /* Two blocks on two machines of two devices, 12 rows. a takes 6 us a row, b 2. An

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/report.h"
+#include "planner/report/report.h"
 #include "schedule/verify.h"
 
 static Trace *small_trace(void)

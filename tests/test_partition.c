@@ -10,8 +10,8 @@
 
 #include "base/rng.h"
 #include "base/text.h"
-#include "planner/partition.h"
-#include "planner/stage_table.h"
+#include "planner/stages/partition.h"
+#include "planner/stages/stage_table.h"
 #include "tests/support.h"
 
 /* ---- made-up costs ----------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 
 #include "base/rng.h"
 #include "planner/compare.h"
-#include "planner/partition.h"
+#include "planner/stages/partition.h"
 #include "tests/random_trace.h"
 
 /* ---- partition --------------------------------------------------------------- */

@@ -11,9 +11,9 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "planner/compare.h"
-#include "planner/partition.h"
-#include "planner/split_cost.h"
-#include "planner/stage_table.h"
+#include "planner/stages/partition.h"
+#include "planner/split/split_cost.h"
+#include "planner/stages/stage_table.h"
 #include "schedule/verify.h"
 
 /* ---- random traces --------------------------------------------------------- */

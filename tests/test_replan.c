@@ -1,13 +1,13 @@
 /* Planning again: devices that work as the trace says leave the plan alone, one that slows down
  * gets less to do, and what cannot be planned again is refused. The run is played: what devices
- * worked is told to whereabouts, no kernel runs. */
+ * worked is told to device_status, no kernel runs. */
 #include "tests/support.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/replan.h"
+#include "executor/train/replan.h"
 #include "planner/compare.h"
 #include "planner/predict.h"
 
@@ -18,7 +18,7 @@ static const char trace_path[] = PIPEBD_ROOT "/traces/vgg-cpu.json";
 typedef struct {
     Trace       *trace;
     Scenario     scenario;
-    Whereabouts *where;
+    StatusBoard *where;
     Plan        *plan;
     double       work_ns[DEVICES];       /* a step of plan, as the trace says */
 } Run;
@@ -57,7 +57,7 @@ static Run open_run(Schedule schedule)
 
     if (trace_read(&run.trace, trace_path, &err) != 0
         || scenario_build(&run.scenario, run.trace, &(ScenarioOptions){.devices = DEVICES, .queue_depth = 2}, &err) != 0
-        || whereabouts_new(&run.where, DEVICES, &err) != 0) fail_msg("%s", err.text);
+        || status_board_new(&run.where, DEVICES, &err) != 0) fail_msg("%s", err.text);
     run.plan = plan_of(&run.scenario, schedule);
     look_up_work(&run);
     return run;
@@ -66,7 +66,7 @@ static Run open_run(Schedule schedule)
 static void close_run(Run *run)
 {
     plan_free(run->plan);
-    whereabouts_free(run->where);
+    status_board_free(run->where);
     scenario_free(&run->scenario);
     trace_free(run->trace);
 }
@@ -78,10 +78,10 @@ static void play_epoch(Run *run, const double *factors)
     for (int d = 0; d < DEVICES; d++)
         for (int step = 0; step < EPOCH; step++) {
             int64_t ns = llround(run->work_ns[d] * factors[d]);
-            whereabouts_count(run->where, d, OP_TEACHER, 0, ns / 3);
-            whereabouts_count(run->where, d, OP_BACKWARD, 77, ns - ns / 3);
-            whereabouts_count(run->where, d, OP_RECV, 1000 * ns, 5 * ns);
-            whereabouts_step(run->where, d, 1006 * ns + 77);
+            status_board_count(run->where, d, OP_TEACHER, 0, ns / 3);
+            status_board_count(run->where, d, OP_BACKWARD, 77, ns - ns / 3);
+            status_board_count(run->where, d, OP_RECV, 1000 * ns, 5 * ns);
+            status_board_step(run->where, d, 1006 * ns + 77);
         }
 }
 
@@ -228,8 +228,8 @@ static void too_few_steps_are_not_measured(void **state)
 
     for (int e = 0; e < 4; e++) {
         for (int d = 0; d < DEVICES; d++) {
-            whereabouts_count(run.where, d, OP_TEACHER, 0, llround(50 * run.work_ns[d]));
-            whereabouts_step(run.where, d, 0);
+            status_board_count(run.where, d, OP_TEACHER, 0, llround(50 * run.work_ns[d]));
+            status_board_step(run.where, d, 0);
         }
         assert_false(check(replan, &run).asked);
     }

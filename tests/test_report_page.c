@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "plots/html.h"
-#include "plots/paper.h"
+#include "paper/paper.h"
 #include "plots/report_page.h"
 
 static void markup_is_escaped(void **state)

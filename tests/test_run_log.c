@@ -13,7 +13,7 @@
 
 #include "base/lines.h"
 #include "base/rng.h"
-#include "executor/run_sampler.h"
+#include "executor/monitor/run_sampler.h"
 #include "plots/log.h"
 
 /* ---- lines -------------------------------------------------------------------- */
@@ -136,12 +136,12 @@ static void samples_lose_nothing(void **state)
         int64_t      from[BLOCKS], step[BLOCKS], total = 0, steps = 0, updates = 0, now = 1000;
         double       sum[BLOCKS] = {0}, seen[BLOCKS] = {0};
         int64_t      count[BLOCKS] = {0};
-        Whereabouts *where;
+        StatusBoard *where;
         RunSampler  *s;
         Error        err = {""};
         const LogProgress *p;
         for (int b = 0; b < BLOCKS; b++) { from[b] = step[b] = rng_range(&rng, 0, 9); total += from[b]; }
-        assert_int_equal(whereabouts_new(&where, 2, &err), 0);
+        assert_int_equal(status_board_new(&where, 2, &err), 0);
         assert_int_equal(sampler_new(&s, BLOCKS, from, BATCH, EVERY, where, &err), 0);
         sampler_start(s, now);
         int64_t before = total / BLOCKS, last = before;
@@ -183,7 +183,7 @@ static void samples_lose_nothing(void **state)
             assert_true(fabs(seen[b] - sum[b]) < 1e-9);
         }
         sampler_free(s);
-        whereabouts_free(where);
+        status_board_free(where);
     }
 }
 
@@ -191,20 +191,20 @@ static void samples_lose_nothing(void **state)
 static void shares_are_of_the_time_between(void **state)
 {
     (void)state;
-    Whereabouts *where;
+    StatusBoard *where;
     RunSampler  *s;
     Error        err = {""};
     int64_t      from[1] = {0};
 
-    assert_int_equal(whereabouts_new(&where, 2, &err), 0);
+    assert_int_equal(status_board_new(&where, 2, &err), 0);
     assert_int_equal(sampler_new(&s, 1, from, BATCH, 1, where, &err), 0);
-    whereabouts_count(where, 0, OP_TEACHER, 0, 5000);        /* before the run */
+    status_board_count(where, 0, OP_TEACHER, 0, 5000);        /* before the run */
     sampler_start(s, 1000);
-    whereabouts_set(where, 0, &(Place){.state = WHERE_WORKING, .op = OP_RECV, .since_ns = 1000});
-    whereabouts_count(where, 0, OP_TEACHER, 0, 60);
-    whereabouts_count(where, 0, OP_RECV, 30, 0);
-    whereabouts_step(where, 0, 5090);
-    whereabouts_bytes(where, 0, 77);
+    status_board_set(where, 0, &(DeviceStatus){.state = DEVICE_WORKING, .op = OP_RECV, .since_ns = 1000});
+    status_board_count(where, 0, OP_TEACHER, 0, 60);
+    status_board_count(where, 0, OP_RECV, 30, 0);
+    status_board_step(where, 0, 5090);
+    status_board_bytes(where, 0, 77);
     assert_true(sampler_update(s, 0, 0, 0.5, 1100));
     const LogProgress *p = sampler_take(s);
     assert_non_null(p);
@@ -217,7 +217,7 @@ static void shares_are_of_the_time_between(void **state)
     assert_true(fabs(p->time_s - 100e-9) < 1e-15);
     sampler_done(s);
     sampler_free(s);
-    whereabouts_free(where);
+    status_board_free(where);
 }
 
 /* ---- written and read ----------------------------------------------------------------- */
@@ -235,7 +235,7 @@ static void a_log_is_read_as_it_was_written(void **state)
     Workload *workload;
     Plan     *plan;
     RunLog   *log;
-    Log       found;
+    LoggedRun       found;
     size_t    torn;
     Error     err = {""};
     LogDevice devices[2] = {{.known = true, .work = 0.5, .wait = 0.25, .wait_by = {[OP_RECV] = 0.25}, .bytes = 9}, {0}};
@@ -293,7 +293,7 @@ static void a_log_is_read_as_it_was_written(void **state)
 
 static void read_good(const char *path, const char *expected, void *context)
 {
-    Log   log;
+    LoggedRun   log;
     Error err = {""};
 
     (void)expected;
@@ -306,7 +306,7 @@ static void read_good(const char *path, const char *expected, void *context)
 
 static void refuse_bad(const char *path, const char *expected, void *context)
 {
-    Log   log;
+    LoggedRun   log;
     Error err = {""};
 
     (void)context;
@@ -327,7 +327,7 @@ static void fixtures_are_read_or_refused(void **state)
 static void a_resume_takes_back_what_was_lost(void **state)
 {
     (void)state;
-    Log   log;
+    LoggedRun   log;
     Error err = {""};
 
     if (log_read(&log, PIPEBD_ROOT "/tests/fixtures/log/good/resumed.jsonl", &err) != 0) fail_msg("%s", err.text);

@@ -9,9 +9,9 @@
 
 #include "base/text.h"
 #include "planner/compare.h"
-#include "planner/report.h"
-#include "planner/split.h"
-#include "planner/split_cost.h"
+#include "planner/report/report.h"
+#include "planner/split/split.h"
+#include "planner/split/split_cost.h"
 #include "tests/random_trace.h"
 
 /* ---- made-up traces ------------------------------------------------------------ */

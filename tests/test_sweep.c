@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/sim_report.h"
-#include "planner/sweep.h"
+#include "planner/report/sim_report.h"
+#include "planner/whatif/sweep.h"
 
 enum { POINTS = 24 };
 
 typedef struct {
     char       *trace;
-    Question    question;
+    Query    query;
     double      devices[2], lanes[3], steps[4];
     Axis        axes[3];
     Sweep       sweep;
@@ -35,13 +35,13 @@ static void grid_start(Grid *g, int jobs, int64_t stop_after)
 
     *g = (Grid){.devices = {1, 2}, .lanes = {1, 2, 3}, .steps = {5, 6, 7, 8}, .stop_after = stop_after};
     g->trace = slurp(PIPEBD_ROOT "/tests/fixtures/plots/small.json", &length);
-    g->question = (Question){.trace_name = "small", .trace_text = g->trace, .trace_length = length,
+    g->query = (Query){.trace_name = "small", .trace_text = g->trace, .trace_length = length,
                              .search = {.schedules = 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD, .candidates = 4},
                              .scenario = {.queue_depth = 2}};
     g->axes[0] = (Axis){"devices", g->devices, 2};
     g->axes[1] = (Axis){"loader.lanes", g->lanes, 3};
     g->axes[2] = (Axis){"steps", g->steps, 4};
-    g->sweep = (Sweep){.question = &g->question, .axes = g->axes, .axis_count = 3, .jobs = jobs, .stop = &g->stop,
+    g->sweep = (Sweep){.query = &g->query, .axes = g->axes, .axis_count = 3, .jobs = jobs, .stop = &g->stop,
                        .progress = count, .context = g};
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/rng.h"
 #include "planner/compare.h"
-#include "planner/tasks.h"
+#include "planner/ls/tasks.h"
 
 enum { MAX_TASKS = 64, MAX_DEVICES = 16 };
 

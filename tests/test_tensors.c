@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "executor/tensors.h"
+#include "executor/checkpoint/tensors.h"
 
 static char *fixture(const char *name)
 {

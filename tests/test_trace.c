@@ -328,8 +328,8 @@ static void assert_same_curve(const Curve *a, const Curve *b)
     for (int i = 0; i < a->count; i++) {
         assert_int_equal(a->points[i].x, b->points[i].x);
         assert_int_equal(a->points[i].ns, b->points[i].ns);
-        assert_int_equal(a->points[i].busy_ns, b->points[i].busy_ns);
-        assert_int_equal(a->points[i].lone_ns, b->points[i].lone_ns);
+        assert_int_equal(a->points[i].contended_ns, b->points[i].contended_ns);
+        assert_int_equal(a->points[i].single_block_ns, b->points[i].single_block_ns);
         assert_true(a->points[i].spread == b->points[i].spread);
     }
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "executor/transport.h"
+#include "executor/transport/transport.h"
 
 enum { MEMBERS = 4, DEPTH = 3, LENGTH = 1000 };
 

@@ -2,7 +2,7 @@
  * two small blocks on two devices, of the CPU and such as queue their work. No test looks at how
  * long anything took. */
 #include "tests/support.h"
-#include "tests/queued_device.h"
+#include "tests/async_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "executor/correct.h"
-#include "executor/profile.h"
-#include "executor/validate.h"
+#include "executor/measure/calibrate.h"
+#include "executor/measure/profile.h"
+#include "executor/measure/validate.h"
 
 /* ---- samples --------------------------------------------------------------------- */
 
@@ -120,9 +120,9 @@ static void only_what_was_measured_is_corrected(void **state)
     const CurvePoint *points = corrected->blocks[0].work[WORK_TEACHER][0].points;
     assert_int_equal(points[0].ns, 5000);
     assert_int_equal(points[1].ns, 15000);
-    assert_int_equal(points[1].busy_ns, 16500);
+    assert_int_equal(points[1].contended_ns, 16500);
     assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].ns, 14000);
-    assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].busy_ns, 20000);
+    assert_int_equal(corrected->blocks[0].work[WORK_BACKWARD][0].points[1].contended_ns, 20000);
     samples_free(&predicted);
     samples_free(&measured);
     text_free(&text);
@@ -156,7 +156,7 @@ static Bench set_up(const char *devices, bool queues)
     Error err = {""};
 
     if (workload_parse(&b.workload, "two", workload_json, sizeof workload_json - 1, &err) != 0
-        || (queues ? queued_devices : device_spec_parse)(&b.devices, devices, &err) != 0
+        || (queues ? async_devices : device_spec_parse)(&b.devices, devices, &err) != 0
         || data_open(&b.data, "synthetic", b.workload, DATA_TRAIN, 0, &err) != 0) fail_msg("%s", err.text);
     ProfileOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .batch = 6, .trials = 6,
                               .queue_depth = 2, .lanes = b.devices.count, .prefetch = 0, .seed = 3,

@@ -5,9 +5,9 @@
 
 #include "base/file.h"
 #include "base/options.h"
-#include "planner/certify.h"
-#include "planner/check_report.h"
-#include "planner/report.h"
+#include "planner/whatif/sensitivity.h"
+#include "planner/check/check_report.h"
+#include "planner/report/report.h"
 #include "tools/cluster_options.h"
 #include "tools/search_options.h"
 
@@ -21,7 +21,7 @@ typedef struct {
     double      time_limit;      /* seconds; 0: none */
     Order       devices;         /* what order says */
     const char *command;         /* the whole line */
-} Settings;
+} PlanSettings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
 {
@@ -33,14 +33,14 @@ static int print_report(const Comparison *comparison, const Scenario *scenario, 
     return rc;
 }
 
-static CompareOptions compare_options(const Settings *settings, unsigned schedules)
+static CompareOptions compare_options(const PlanSettings *settings, unsigned schedules)
 {
     return (CompareOptions){.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
                             .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
                             .ls = (LsMethod)settings->ls, .order = settings->devices};
 }
 
-static int suit_order(const Settings *settings, const Scenario *scenario, Error *err)
+static int suit_order(const PlanSettings *settings, const Scenario *scenario, Error *err)
 {
     if (settings->order && settings->devices.kind != ORDER_LISTED && !scenario_is_mixed(scenario))
         return error_set(err, "--order %s: no effect, as all devices are alike", settings->order);
@@ -50,14 +50,14 @@ static int suit_order(const Settings *settings, const Scenario *scenario, Error 
 /* ---- planning ---------------------------------------------------------------------- */
 
 /* How far inputs may move, where a report tells it: on request, or when it is soon done. */
-static int find_margins(Margins *margins, Comparison *comparison, const Certify *job, const Settings *settings, Error *err)
+static int find_margins(Sensitivities *margins, Comparison *comparison, const SensitivityJob *job, const PlanSettings *settings, Error *err)
 {
     bool printed = settings->format != REPORT_CSV && !(settings->output && strcmp(settings->output, "-") == 0);
 
     if (!printed || settings->sensitivity == SENSITIVITY_NO) return 0;
-    if (margins_list(margins, job, err) != 0) return -1;
+    if (sensitivity_list(margins, job, err) != 0) return -1;
     comparison->margins = margins;
-    return settings->sensitivity == SENSITIVITY_YES || margins->work <= CERTIFY_WORK ? margins_find(margins, job, err) : 0;
+    return settings->sensitivity == SENSITIVITY_YES || margins->work <= SENSITIVITY_WORK ? sensitivity_find(margins, job, err) : 0;
 }
 
 /* Instructions of the longest epoch that was simulated. */
@@ -70,14 +70,14 @@ static int64_t most_played(const Comparison *comparison)
     return most;
 }
 
-static int plan_text_of(const char *name, const char *text, size_t length, const Settings *settings, unsigned schedules,
+static int plan_text_of(const char *name, const char *text, size_t length, const PlanSettings *settings, unsigned schedules,
                         Error *err)
 {
     Trace         *trace = NULL;
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     CompareOptions options = compare_options(settings, schedules);
-    Margins        margins = {0};
+    Sensitivities        margins = {0};
     int            rc = -1;
 
     if (trace_parse(&trace, name, text, length, err) != 0) goto done;
@@ -87,21 +87,21 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     const Candidate *best = &comparison.rows[comparison.best];
     comparison.command = settings->command;
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
-    Certify job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated,
+    SensitivityJob job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated,
                    most_played(&comparison)};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)
         rc = print_report(&comparison, &scenario, settings->format, err);
 done:
-    margins_free(&margins);
+    sensitivity_free(&margins);
     comparison_free(&comparison);
     scenario_free(&scenario);
     trace_free(trace);
     return rc;
 }
 
-static int plan(const char *path, const Settings *settings, unsigned schedules, Error *err)
+static int plan(const char *path, const PlanSettings *settings, unsigned schedules, Error *err)
 {
     char  *text;
     size_t length;
@@ -125,7 +125,7 @@ static int print_check(const CheckReport *report, const Scenario *scenario, int 
 }
 
 /* The plan under the simulator, and what the planner would do. */
-static int price(const Plan *plan, const CheckedPlan *checked, const Scenario *scenario, const Settings *settings,
+static int price(const Plan *plan, const CheckedPlan *checked, const Scenario *scenario, const PlanSettings *settings,
                  unsigned schedules, Error *err)
 {
     CompareOptions options = compare_options(settings, schedules | 1u << plan->schedule);
@@ -148,7 +148,7 @@ done:
 }
 
 /* Devices and batch are the plan's where the command line leaves them open. */
-static int check(const char *path, const Settings *settings, unsigned schedules, Error *err)
+static int check(const char *path, const PlanSettings *settings, unsigned schedules, Error *err)
 {
     ScenarioOptions options = settings->scenario;
     Trace          *trace = NULL;
@@ -178,7 +178,7 @@ int main(int argc, char **argv)
     static const char *const costs[] = {"sim", "paper", NULL};
     static const char *const answers[] = {"auto", "yes", "no", NULL};
     static const char *const formats[] = {"table", "csv", "json", NULL};
-    Settings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
+    PlanSettings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
         CLUSTER_OPTIONS(s.scenario),
         {"schedules", 0, OPTION_STRING, "LIST", "Compare only these; split is one more.", &s.schedules, 0, 0, NULL, false},

@@ -4,14 +4,14 @@
 
 #include "base/file.h"
 #include "base/options.h"
-#include "plots/paper.h"
+#include "paper/paper.h"
 #include "plots/plot.h"
 #include "plots/report_page.h"
 
 typedef enum {
     KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP, KIND_PROGRESS,
     KIND_REPORT, KIND_PAPER, KIND_COUNT
-} Kind;
+} PlotKind;
 
 static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep",
                                                "progress", "report", "paper"};
@@ -20,12 +20,12 @@ typedef struct {
     const char *output, *script, *command;
     double      from_us, to_us;          /* where they are not given: -1, once the command line is checked */
     int         metric;
-} Settings;
+} PlotSettings;
 
-static int find_kind(const char *name, Kind *out)
+static int find_kind(const char *name, PlotKind *out)
 {
     for (int k = 0; k < KIND_COUNT; k++)
-        if (strcmp(kinds[k], name) == 0) { *out = (Kind)k; return 0; }
+        if (strcmp(kinds[k], name) == 0) { *out = (PlotKind)k; return 0; }
     return -1;
 }
 
@@ -37,7 +37,7 @@ static bool is_page(const char *path)
 }
 
 /* What a kind's -o has to be. */
-static int check_output(Kind kind, const Settings *s, Error *err)
+static int check_output(PlotKind kind, const PlotSettings *s, Error *err)
 {
     if (kind == KIND_REPORT && !s->output) return error_set(err, "expected -o FILE.html");
     if (kind == KIND_REPORT && !is_page(s->output))
@@ -51,7 +51,7 @@ static int check_output(Kind kind, const Settings *s, Error *err)
     return 0;
 }
 
-static int check(const Option *table, const Settings *s, const Operands *operands, Kind *kind, Error *err)
+static int check(const Option *table, const PlotSettings *s, const Operands *operands, PlotKind *kind, Error *err)
 {
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
     if (find_kind(operands->values[0], kind) != 0)
@@ -71,13 +71,13 @@ static int check(const Option *table, const Settings *s, const Operands *operand
     return 0;
 }
 
-static void open_window(const Option *table, Settings *s)
+static void open_window(const Option *table, PlotSettings *s)
 {
     if (!option_given(table, "from")) s->from_us = -1;
     if (!option_given(table, "to")) s->to_us = -1;
 }
 
-static int draw(Plot *plot, Kind kind, const char *const *paths, int count, const Settings *s, Error *err)
+static int draw(Plot *plot, PlotKind kind, const char *const *paths, int count, const PlotSettings *s, Error *err)
 {
     switch (kind) {
     case KIND_SPEEDUP:   return plot_speedup(plot, paths, count, err);
@@ -90,7 +90,7 @@ static int draw(Plot *plot, Kind kind, const char *const *paths, int count, cons
     }
 }
 
-static int write_report(const Operands *operands, const Settings *s, Error *err)
+static int write_report(const Operands *operands, const PlotSettings *s, Error *err)
 {
     Text page = {0};
     int  rc = report_page(&page, operands->values + 1, operands->count - 1, s->command, err);
@@ -100,7 +100,7 @@ static int write_report(const Operands *operands, const Settings *s, Error *err)
     return rc;
 }
 
-static int write_paper(const Operands *operands, const Settings *s, Error *err)
+static int write_paper(const Operands *operands, const PlotSettings *s, Error *err)
 {
     Paper paper;
     int   rc = paper_read(&paper, operands->values[1], operands->values[2], err);
@@ -111,7 +111,7 @@ static int write_paper(const Operands *operands, const Settings *s, Error *err)
 }
 
 /* A script of which nothing is said draws KIND.svg. */
-static int write_script(const Plot *plot, Kind kind, const Settings *s, Error *err)
+static int write_script(const Plot *plot, PlotKind kind, const PlotSettings *s, Error *err)
 {
     Text script = {0};
     char output[32];
@@ -123,7 +123,7 @@ static int write_script(const Plot *plot, Kind kind, const Settings *s, Error *e
     return rc;
 }
 
-static int run(Kind kind, const Operands *operands, const Settings *s, Error *err)
+static int run(PlotKind kind, const Operands *operands, const PlotSettings *s, Error *err)
 {
     Plot plot = {0};
     int  rc;
@@ -139,7 +139,7 @@ static int run(Kind kind, const Operands *operands, const Settings *s, Error *er
 int main(int argc, char **argv)
 {
     static const char *const metrics[] = {"epoch_s", "speedup", "utilisation", "peak_memory_bytes", NULL};
-    Settings s = {0};
+    PlotSettings s = {0};
     Option   table[] = {
         {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf; a report: FILE.html; paper: a folder.", &s.output, 0, 0, NULL, false},
         {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it (without -o: KIND.svg), instead of drawing.",
@@ -165,7 +165,7 @@ int main(int argc, char **argv)
                         "  paper      what scripts/paper.sh made: INDEX POSTER -o FOLDER\n"};
     Operands operands;
     Error    err = {""};
-    Kind     kind = KIND_COUNT;
+    PlotKind     kind = KIND_COUNT;
     Text     command = {0};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;

@@ -5,8 +5,8 @@
 
 #include "base/nearest.h"
 #include "base/options.h"
-#include "executor/execute.h"
-#include "tools/run.h"
+#include "executor/train/execute.h"
+#include "tools/run/run.h"
 
 typedef struct {
     const char *name, *summary;
@@ -46,7 +46,7 @@ static int refuse(const char *word)
 
 int main(int argc, char **argv)
 {
-    signal(SIGUSR1, SIG_IGN);        /* a question; before there is somebody to answer it does no harm */
+    signal(SIGUSR1, SIG_IGN);        /* a query; before there is somebody to answer it does no harm */
     if (argc < 2) {
         fprintf(stderr, "pipebd-run: expected a subcommand, see --help\n");
         return EXIT_USAGE;

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/options.h"
 #include "base/progress.h"
-#include "planner/sim_report.h"
+#include "planner/report/sim_report.h"
 #include "tools/cluster_options.h"
 #include "tools/search_options.h"
 
@@ -23,11 +23,11 @@ typedef struct {
     int         cost, format, ls;
     double      time_limit;      /* seconds; 0: none */
     int64_t     top, jitter, seed, timeline_steps, jobs;
-} Settings;
+} SimSettings;
 
 /* What the command line asks, as the library takes it. */
 typedef struct {
-    Question question;
+    Query query;
     char    *trace_text, *plan_text;
     WhatIf   edits[2 * OPTION_MAX_LIST];
     int      edit_count;
@@ -127,7 +127,7 @@ static int check_replaced(const Option *table, const OptionList *list, const cha
 }
 
 /* Options that would have no effect beside the others. */
-static int check_options(const Option *table, const Settings *s, unsigned schedules, Error *err)
+static int check_options(const Option *table, const SimSettings *s, unsigned schedules, Error *err)
 {
     static const struct { const char *name, *needs; } needs[] = {
         {"timeline-steps", "timeline"}, {"seed", "jitter"}, {"jobs", "vary"},
@@ -164,13 +164,13 @@ static int write_text(const char *path, const Text *text, Error *err)
     return file_write(path ? path : "-", text_string(text), text->length, err);
 }
 
-static int write_timeline(const Answer *answer, const Settings *s, Error *err)
+static int write_timeline(const QueryResult *answer, const SimSettings *s, Error *err)
 {
     int64_t steps = s->timeline_steps ? s->timeline_steps : TIMELINE_STEPS;
     Text    text = {0};
 
     if (steps > answer->scenario.steps) steps = answer->scenario.steps;
-    int rc = answer_timeline(answer, (Schedule)answer->comparison.best, steps, &text, err);
+    int rc = query_result_timeline(answer, (Schedule)answer->comparison.best, steps, &text, err);
     if (rc == 0) rc = write_text(s->timeline, &text, err);
     if (rc == 0 && steps < answer->scenario.steps)
         fprintf(stderr, "pipebd-sim: the timeline shows the first %lld of %lld steps (--timeline-steps)\n",
@@ -180,7 +180,7 @@ static int write_timeline(const Answer *answer, const Settings *s, Error *err)
 }
 
 /* Why the first schedule asked for is not possible. */
-static int say_impossible(const Answer *answer, Error *err)
+static int say_impossible(const QueryResult *answer, Error *err)
 {
     for (int i = 0; i < SCHEDULE_COUNT; i++)
         if ((answer->schedules & 1u << i) && answer->comparison.rows[i].why[0])
@@ -189,7 +189,7 @@ static int say_impossible(const Answer *answer, Error *err)
     return error_set(err, "no schedule is possible");
 }
 
-static int report_answer(const Answer *answer, const Settings *s, Error *err)
+static int report_answer(const QueryResult *answer, const SimSettings *s, Error *err)
 {
     Text text = {0};
 
@@ -201,14 +201,14 @@ static int report_answer(const Answer *answer, const Settings *s, Error *err)
     return rc;
 }
 
-static int run_one(const Asked *asked, const Settings *s, Error *err)
+static int run_one(const Asked *asked, const SimSettings *s, Error *err)
 {
     bool        changed[2 * OPTION_MAX_LIST];
-    Answer      answer;
-    Sweep       sweep = {.question = &asked->question, .edits = asked->edits, .edit_count = asked->edit_count};
+    QueryResult      answer;
+    Sweep       sweep = {.query = &asked->query, .edits = asked->edits, .edit_count = asked->edit_count};
     int         rc = -1;
 
-    if (question_ask(&answer, sweep.question, asked->edits, asked->edit_count, changed, err) != 0) return -1;
+    if (query_evaluate(&answer, sweep.query, asked->edits, asked->edit_count, changed, err) != 0) return -1;
     SweepResult result = {.points = 1, .done = 1, .digests = &answer.digest, .changed = changed};
     if (answer.comparison.best < 0) { say_impossible(&answer, err); goto done; }
     if (sweep_check_effects(&sweep, &result, err) != 0) goto done;
@@ -217,7 +217,7 @@ static int run_one(const Asked *asked, const Settings *s, Error *err)
     if (s->timeline && write_timeline(&answer, s, err) != 0) goto done;
     rc = report_answer(&answer, s, err);
 done:
-    answer_free(&answer);
+    query_result_free(&answer);
     return rc;
 }
 
@@ -228,7 +228,7 @@ static void show_progress(void *progress, int64_t points)
     progress_add(progress, points);
 }
 
-static int report_sweep(const Sweep *sweep, const SweepResult *result, const Settings *s, Error *err)
+static int report_sweep(const Sweep *sweep, const SweepResult *result, const SimSettings *s, Error *err)
 {
     Text text = {0};
 
@@ -247,11 +247,11 @@ static bool any_possible(const SweepResult *result)
     return false;
 }
 
-static int run_sweep(const Asked *asked, const Settings *s, Error *err)
+static int run_sweep(const Asked *asked, const SimSettings *s, Error *err)
 {
     Progress    progress;
     SweepResult result;
-    Sweep       sweep = {.question = &asked->question, .edits = asked->edits, .edit_count = asked->edit_count,
+    Sweep       sweep = {.query = &asked->query, .edits = asked->edits, .edit_count = asked->edit_count,
                          .axes = asked->axes, .axis_count = asked->axis_count, .jobs = (int)s->jobs,
                          .stop = &interrupted, .progress = show_progress, .context = &progress};
     int         rc = -1;
@@ -279,9 +279,9 @@ done:
 
 /* ---- main ----------------------------------------------------------------------------------- */
 
-static int run(Asked *asked, const char *trace, const Settings *s, Error *err)
+static int run(Asked *asked, const char *trace, const SimSettings *s, Error *err)
 {
-    Question *q = &asked->question;
+    Query *q = &asked->query;
 
     if (asked->axis_count) catch_interrupt();
     q->trace_name = trace;
@@ -332,7 +332,7 @@ int main(int argc, char **argv)
     static const char *const costs[] = {"sim", "paper", NULL};
     static const char *const formats[] = {"table", "csv", "json", NULL};
     long     cores = sysconf(_SC_NPROCESSORS_ONLN);
-    Settings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
+    SimSettings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
     Option   table[] = {
         {"schedule", 0, OPTION_STRING, "LIST", "Simulate the best plan of these: dp, ls, tr, dpu, ir, ahd, split.",
          &s.schedules, 0, 0, NULL, false},
@@ -365,7 +365,7 @@ int main(int argc, char **argv)
     Operands operands;
     Asked    asked = {0};
     Error    err = {""};
-    unsigned *schedules = &asked.question.search.schedules;
+    unsigned *schedules = &asked.query.search.schedules;
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
     if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }

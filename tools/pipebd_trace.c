@@ -7,9 +7,9 @@
 
 #include "base/file.h"
 #include "base/options.h"
-#include "tools/trace_model.h"
-#include "tools/trace_output.h"
-#include "traces/doubt.h"
+#include "tools/trace/model.h"
+#include "tools/trace/output.h"
+#include "traces/plausibility.h"
 #include "traces/import.h"
 #include "traces/scenario.h"
 
@@ -29,7 +29,7 @@ static int check(const Operands *operands, Error *err)
         }
         text_printf(&text, "%s: ok, %d blocks, %d devices\n", operands->values[i], trace->block_count,
                     trace_device_count(trace));
-        trace_doubt(trace, &text);
+        trace_plausibility(trace, &text);
         trace_free(trace);
     }
     if (bad == 0 && text_failed(&text)) error_no_memory(err);
@@ -129,7 +129,7 @@ static int show(const char *path, Error *err)
     for (int b = 0; b < trace->block_count; b++) show_block(trace, &trace->blocks[b], &text);
     show_unmeasured(trace, &missing);
     scenario_missing(&scenario, &missing);
-    trace_doubt(trace, &text);
+    trace_plausibility(trace, &text);
     if (missing.length) text_printf(&text, "\nleft out:\n%s", text_string(&missing));
     rc = text_failed(&text) || text_failed(&missing)
              ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
@@ -148,7 +148,7 @@ typedef struct {
     ModelSettings model;
     const char   *student, *output;      /* what several commands take stands in import, or here */
     int           from;
-} Settings;
+} TraceSettings;
 
 /* The file's name without folder and ending, yours. */
 static char *name_of(const char *path)
@@ -159,7 +159,7 @@ static char *name_of(const char *path)
     return dot && dot > name ? strndup(name, (size_t)(dot - name)) : strdup(name);
 }
 
-static int import(const char *path, Settings *s, Error *err)
+static int import(const char *path, TraceSettings *s, Error *err)
 {
     ImportFile file = {.name = strcmp(path, "-") == 0 ? "<stdin>" : path};
     char      *text = NULL, *student = NULL, *name = NULL;
@@ -187,7 +187,7 @@ done:
 }
 
 /* What import needs, and nothing that has no effect. */
-static int check_import(const Option *table, const Settings *s, Error *err)
+static int check_import(const Option *table, const TraceSettings *s, Error *err)
 {
     static const char *const needed[] = {"from", "output", "batch", "samples"};
     static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes"};
@@ -215,7 +215,7 @@ static const char *other_given(const Option *table, const char *const *names)
     return NULL;
 }
 
-static int model(Settings *s, Error *err)
+static int model(TraceSettings *s, Error *err)
 {
     s->model.output = s->output;
     s->model.devices = s->import.devices;
@@ -234,7 +234,7 @@ static const char *const model_options[] = {"workload", "device", "devices", "ou
                                             "link", "machine-devices", "network-gb-per-s",
                                             "transfers", "data", "sample-us", "cores", "lanes", "prefetch", "operators", NULL};
 
-static int choose(const Operands *o, const Option *table, const Settings *s, Error *err)
+static int choose(const Operands *o, const Option *table, const TraceSettings *s, Error *err)
 {
     static const struct { const char *name; int least, most; const char *const *options; } commands[] = {
         {"check", 2, OPTIONS_MAX_OPERANDS, NULL}, {"show", 2, 2, NULL}, {"import", 2, 2, import_options},
@@ -267,7 +267,7 @@ static const char epilogue[] =
 
 int main(int argc, char **argv)
 {
-    Settings s = {.from = NO_CHOICE, .model = {.prefetch = 2}};
+    TraceSettings s = {.from = NO_CHOICE, .model = {.prefetch = 2}};
     Option   table[] = {
         {"from", 0, OPTION_CHOICE, "pipedream|pipe-bd-log", "import: the format of FILE.", &s.from, 0, 0,
          import_format_names, false},

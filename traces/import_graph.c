@@ -1,4 +1,4 @@
-/* Lines of a profile:
+/* ImportLines of a profile:
  *
  *     ID -- DESCRIPTION -- forward_compute_time=MS, backward_compute_time=MS,
  *         activation_size=BYTES, parameter_size=BYTES[ -- stage_id=N]          (one line)
@@ -18,14 +18,14 @@ enum { MAX_NODES = 65536 };
 typedef struct { int from, to; } Edge;
 
 typedef struct {
-    Graph  *graph;
+    ImportGraph  *graph;
     Arena  *arena;
     int    *by_id;               /* [count] nodes by id */
     Edge   *edges;
     size_t  edge_count;
-} Reader;
+} GraphReader;
 
-int graph_fail(const Graph *graph, int node, Error *err, const char *format, ...)
+int graph_fail(const ImportGraph *graph, int node, Error *err, const char *format, ...)
 {
     char    message[ERROR_MAX_TEXT];
     va_list arguments;
@@ -36,7 +36,7 @@ int graph_fail(const Graph *graph, int node, Error *err, const char *format, ...
     return error_set(err, "%s:%d:1: %s", graph->file->name, graph->nodes[node].line, message);
 }
 
-int graph_find(const Graph *graph, const char *id, size_t length)
+int graph_find(const ImportGraph *graph, const char *id, size_t length)
 {
     for (int i = 0; i < graph->count; i++)
         if (strlen(graph->nodes[i].id) == length && memcmp(graph->nodes[i].id, id, length) == 0) return i;
@@ -45,17 +45,17 @@ int graph_find(const Graph *graph, const char *id, size_t length)
 
 /* ---- nodes ---------------------------------------------------------------------------- */
 
-static bool blank(const Lines *lines)
+static bool blank(const ImportLines *lines)
 {
     for (const char *c = lines->line; c < lines->stop; c++)
         if (*c != ' ' && *c != '\t') return false;
     return true;
 }
 
-static bool is_edge(const Lines *lines) { return lines->line < lines->stop && *lines->line == '\t'; }
+static bool is_edge(const ImportLines *lines) { return lines->line < lines->stop && *lines->line == '\t'; }
 
 /* Up to " -- " or the end of the line, at least one character, no control characters. */
-static int read_field(const Lines *lines, const char **at, const char *what, const char **out, Arena *arena, Error *err)
+static int read_field(const ImportLines *lines, const char **at, const char *what, const char **out, Arena *arena, Error *err)
 {
     const char *start = *at, *end = memmem(start, (size_t)(lines->stop - start), " -- ", 4);
     char       *copy;
@@ -74,7 +74,7 @@ static int read_field(const Lines *lines, const char **at, const char *what, con
 }
 
 /* A number, or a list of them, which is their sum. */
-static int read_sizes(const Lines *lines, const char **at, double *out, Error *err)
+static int read_sizes(const ImportLines *lines, const char **at, double *out, Error *err)
 {
     double one;
 
@@ -87,7 +87,7 @@ static int read_sizes(const Lines *lines, const char **at, double *out, Error *e
     return read_word(lines, at, "]", err);
 }
 
-static int read_stage(const Lines *lines, const char **at, int *out, Error *err)
+static int read_stage(const ImportLines *lines, const char **at, int *out, Error *err)
 {
     const char *start = *at;
     double      stage;
@@ -103,7 +103,7 @@ static int read_stage(const Lines *lines, const char **at, int *out, Error *err)
     return *at == lines->stop ? 0 : lines_fail(lines, *at, err, "expected the end of the line");
 }
 
-static int read_node(GraphNode *out, const Lines *lines, Arena *arena, Error *err)
+static int read_node(GraphNode *out, const ImportLines *lines, Arena *arena, Error *err)
 {
     const char *at = lines->line;
 
@@ -122,10 +122,10 @@ static int read_node(GraphNode *out, const Lines *lines, Arena *arena, Error *er
     return read_stage(lines, &at, &out->stage, err);
 }
 
-static int read_nodes(Reader *r, Error *err)
+static int read_nodes(GraphReader *r, Error *err)
 {
-    Graph *g = r->graph;
-    Lines  lines = lines_start(g->file);
+    ImportGraph *g = r->graph;
+    ImportLines  lines = lines_start(g->file);
     size_t nodes = 0, edges = 0;
 
     while (lines_next(&lines)) {
@@ -153,9 +153,9 @@ static int by_id(const void *a, const void *b, void *nodes)
     return order ? order : *(const int *)a - *(const int *)b;
 }
 
-static int index_nodes(Reader *r, Error *err)
+static int index_nodes(GraphReader *r, Error *err)
 {
-    Graph *g = r->graph;
+    ImportGraph *g = r->graph;
 
     r->by_id = arena_alloc(r->arena, (size_t)g->count, sizeof *r->by_id);
     if (!r->by_id) return error_no_memory(err);
@@ -168,7 +168,7 @@ static int index_nodes(Reader *r, Error *err)
     return 0;
 }
 
-static int find_indexed(const Reader *r, const char *id)
+static int find_indexed(const GraphReader *r, const char *id)
 {
     int low = 0, high = r->graph->count;
 
@@ -181,7 +181,7 @@ static int find_indexed(const Reader *r, const char *id)
     return -1;
 }
 
-static int read_end(Reader *r, const Lines *lines, const char **at, int *out, Error *err)
+static int read_end(GraphReader *r, const ImportLines *lines, const char **at, int *out, Error *err)
 {
     const char *start = *at, *id;
 
@@ -190,9 +190,9 @@ static int read_end(Reader *r, const Lines *lines, const char **at, int *out, Er
     return *out >= 0 ? 0 : lines_fail(lines, start, err, "\"%.64s\" is no node of this graph", id);
 }
 
-static int read_edges(Reader *r, Error *err)
+static int read_edges(GraphReader *r, Error *err)
 {
-    Lines lines = lines_start(r->graph->file);
+    ImportLines lines = lines_start(r->graph->file);
 
     while (lines_next(&lines)) {
         if (!is_edge(&lines) || blank(&lines)) continue;
@@ -216,7 +216,7 @@ static int by_from(const void *a, const void *b)
 }
 
 /* One node without edges in (end false) or out. */
-static int check_ends(const Reader *r, const int *degree, const char *what, Error *err)
+static int check_ends(const GraphReader *r, const int *degree, const char *what, Error *err)
 {
     int found = -1;
 
@@ -233,7 +233,7 @@ static int check_ends(const Reader *r, const int *degree, const char *what, Erro
 
 /* place[node]: its place in the order, edges pointing forward. Edges are sorted by from;
  * first[node] is its first. Of the nodes that could come next, the one found first does. */
-static int find_order(const Reader *r, const size_t *first, int *in, int *place, int *queue, Error *err)
+static int find_order(const GraphReader *r, const size_t *first, int *in, int *place, int *queue, Error *err)
 {
     int n = r->graph->count, head = 0, tail = 0;
 
@@ -253,9 +253,9 @@ static int find_order(const Reader *r, const size_t *first, int *in, int *place,
 }
 
 /* Puts nodes in order, and finds cuts: a place that some edge jumps over is none. */
-static int lay_out(const Reader *r, const int *place, int *over, Error *err)
+static int lay_out(const GraphReader *r, const int *place, int *over, Error *err)
 {
-    Graph     *g = r->graph;
+    ImportGraph     *g = r->graph;
     GraphNode *nodes = arena_alloc(r->arena, (size_t)g->count, sizeof *nodes);
     int        jumping = 0;
 
@@ -278,7 +278,7 @@ static int lay_out(const Reader *r, const int *place, int *over, Error *err)
     return 0;
 }
 
-static int order_nodes(Reader *r, Error *err)
+static int order_nodes(GraphReader *r, Error *err)
 {
     size_t  n = (size_t)r->graph->count;
     int    *in = arena_alloc(r->arena, 5 * n + 2, sizeof *in);
@@ -298,11 +298,11 @@ static int order_nodes(Reader *r, Error *err)
     return lay_out(r, place, over, err);
 }
 
-int graph_read(Graph *out, const ImportFile *file, Arena *arena, Error *err)
+int graph_read(ImportGraph *out, const ImportFile *file, Arena *arena, Error *err)
 {
-    Reader r = {.graph = out, .arena = arena};
+    GraphReader r = {.graph = out, .arena = arena};
 
-    *out = (Graph){.file = file};
+    *out = (ImportGraph){.file = file};
     if (read_nodes(&r, err) != 0 || index_nodes(&r, err) != 0) return -1;
     return read_edges(&r, err) != 0 ? -1 : order_nodes(&r, err);
 }

@@ -23,16 +23,16 @@ typedef struct {
     bool      *cut;                      /* [count] the chain can be cut after this node */
     double    *input_bytes;              /* [count] activations of the nodes before it */
     bool       input;                    /* nodes[0] is the network's input, not a layer */
-} Graph;
+} ImportGraph;
 
 /* All memory is the arena's. Refuses a graph with two inputs or outputs, or a cycle. */
-int graph_read(Graph *out, const ImportFile *file, Arena *arena, Error *err);
+int graph_read(ImportGraph *out, const ImportFile *file, Arena *arena, Error *err);
 
 /* "file:line:1: message" about a node. Returns -1. */
-int graph_fail(const Graph *graph, int node, Error *err, const char *format, ...)
+int graph_fail(const ImportGraph *graph, int node, Error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* The node of this id; -1: none. */
-int graph_find(const Graph *graph, const char *id, size_t length);
+int graph_find(const ImportGraph *graph, const char *id, size_t length);
 
 #endif

@@ -23,27 +23,27 @@ static const double OUT_OF_MEMORY_MS = 87654321, OUT_OF_MEMORY_STEP_MS = 16;
 
 typedef struct {
     int         count;           /* 0: no such line */
-    Lines       where;
+    ImportLines       where;
     const char *at[MAX_BLOCKS];  /* of the numbers, for messages */
     double      ms[MAX_BLOCKS];
-} Row;
+} LogRow;
 
 typedef struct {
     int  blocks, ranks;          /* ranks: beyond the highest seen */
-    Row  teacher[MAX_RANKS], both[MAX_RANKS], p2p, reduce[MAX_RANKS];
+    LogRow  teacher[MAX_RANKS], both[MAX_RANKS], p2p, reduce[MAX_RANKS];
     int64_t *boundary_bytes, *gradient_bytes;
     int  boundary_count, gradient_count;
-} Log;
+} OriginalLog;
 
 /* ---- lines ---------------------------------------------------------------------------- */
 
-static bool contains(const Lines *lines, const char *word)
+static bool contains(const ImportLines *lines, const char *word)
 {
     return memmem(lines->line, (size_t)(lines->stop - lines->line), word, strlen(word)) != NULL;
 }
 
 /* A number of low..high. */
-static int read_count(const Lines *lines, const char **at, int low, int high, const char *what, int *out, Error *err)
+static int read_count(const ImportLines *lines, const char **at, int low, int high, const char *what, int *out, Error *err)
 {
     const char *start = *at;
     double      value;
@@ -56,7 +56,7 @@ static int read_count(const Lines *lines, const char **at, int low, int high, co
 }
 
 /* ['1.2', '3.4'] to the end of the line. */
-static int read_row(Row *row, const Lines *lines, const char *at, Error *err)
+static int read_row(LogRow *row, const ImportLines *lines, const char *at, Error *err)
 {
     if (row->count) return lines_fail(lines, lines->line, err, "twice: line %d has it too, keep one", row->where.number);
     row->where = *lines;
@@ -73,7 +73,7 @@ static int read_row(Row *row, const Lines *lines, const char *at, Error *err)
     return at == lines->stop ? 0 : lines_fail(lines, at, err, "expected the end of the line");
 }
 
-static int read_times(Log *log, const Lines *lines, const char *at, Error *err)
+static int read_times(OriginalLog *log, const ImportLines *lines, const char *at, Error *err)
 {
     int rank;
 
@@ -86,7 +86,7 @@ static int read_times(Log *log, const Lines *lines, const char *at, Error *err)
     return read_row(&log->teacher[rank], lines, at, err);
 }
 
-static int read_communication(Log *log, const Lines *lines, const char *at, Error *err)
+static int read_communication(OriginalLog *log, const ImportLines *lines, const char *at, Error *err)
 {
     int width;
 
@@ -98,9 +98,9 @@ static int read_communication(Log *log, const Lines *lines, const char *at, Erro
     return read_row(&log->reduce[width - 1], lines, at, err);
 }
 
-static int read_lines(Log *log, const ImportFile *file, Error *err)
+static int read_lines(OriginalLog *log, const ImportFile *file, Error *err)
 {
-    Lines lines = lines_start(file);
+    ImportLines lines = lines_start(file);
 
     while (lines_next(&lines)) {
         int rc = 0;
@@ -113,15 +113,15 @@ static int read_lines(Log *log, const ImportFile *file, Error *err)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-static int check_row(const Row *row, int count, const char *what, Error *err)
+static int check_row(const LogRow *row, int count, const char *what, Error *err)
 {
     if (!row->count || row->count == count) return 0;
     return lines_fail(&row->where, row->where.line, err, "%d numbers, expected %d: %s", row->count, count, what);
 }
 
-static int check_rank(const Log *log, const ImportFile *file, int rank, Error *err)
+static int check_rank(const OriginalLog *log, const ImportFile *file, int rank, Error *err)
 {
-    const Row *t = &log->teacher[rank], *st = &log->both[rank];
+    const LogRow *t = &log->teacher[rank], *st = &log->both[rank];
 
     if (!t->count && !st->count) return 0;
     if (!t->count || !st->count)
@@ -136,7 +136,7 @@ static int check_rank(const Log *log, const ImportFile *file, int rank, Error *e
     return 0;
 }
 
-static int check(Log *log, const ImportFile *file, const ImportOptions *o, Error *err)
+static int check(OriginalLog *log, const ImportFile *file, const ImportOptions *o, Error *err)
 {
     for (int r = 0; r < log->ranks && !log->blocks; r++)
         log->blocks = log->teacher[r].count ? log->teacher[r].count : log->both[r].count;
@@ -164,7 +164,7 @@ static int check(Log *log, const ImportFile *file, const ImportOptions *o, Error
 
 /* A third of a student step is its forward, as in traces/nas-cifar10-a6000.json: a
  * backward does about twice the arithmetic of a forward. */
-static int fill_times(Trace *trace, Text *notes, const Log *log, const ImportFile *file, Error *err)
+static int fill_times(Trace *trace, Text *notes, const OriginalLog *log, const ImportFile *file, Error *err)
 {
     for (int b = 0; b < log->blocks; b++) {
         char name[16];
@@ -194,14 +194,14 @@ static int add_point(Trace *trace, Curve *curve, int64_t x, double ms, int *seen
         if (curve->points[i].x == x) {
             int64_t ns = llround(ms * 1e6);
             curve->points[i].ns += (ns - curve->points[i].ns) / ++seen[i];
-            curve->points[i].busy_ns = curve->points[i].ns;
+            curve->points[i].contended_ns = curve->points[i].ns;
             return 0;
         }
     seen[curve->count] = 1;
     return import_point(trace, curve, x, ms, err);
 }
 
-static int fill_p2p(Trace *trace, Text *notes, const Log *log, Error *err)
+static int fill_p2p(Trace *trace, Text *notes, const OriginalLog *log, Error *err)
 {
     int seen[MAX_BLOCKS + 1] = {0};
 
@@ -222,7 +222,7 @@ static int fill_p2p(Trace *trace, Text *notes, const Log *log, Error *err)
     return add_point(trace, &trace->links.p2p, 0, 0, seen, err);
 }
 
-static int fill_reduces(Trace *trace, Text *notes, const Log *log, Error *err)
+static int fill_reduces(Trace *trace, Text *notes, const OriginalLog *log, Error *err)
 {
     int seen[MAX_BLOCKS + 1], widths = 0;
 
@@ -246,7 +246,7 @@ static int fill_reduces(Trace *trace, Text *notes, const Log *log, Error *err)
     return 0;
 }
 
-static int build(Trace *trace, Text *notes, Log *log, const ImportFile *file, const ImportOptions *o, Error *err)
+static int build(Trace *trace, Text *notes, OriginalLog *log, const ImportFile *file, const ImportOptions *o, Error *err)
 {
     if (!o->devices) trace->kinds[0].count = log->ranks;
     trace->blocking_transfers = true;            /* as the original sends */
@@ -259,7 +259,7 @@ static int build(Trace *trace, Text *notes, Log *log, const ImportFile *file, co
 
 static int read_log(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *o, Error *err)
 {
-    Log *log = arena_alloc(&trace->arena, 1, sizeof *log);
+    OriginalLog *log = arena_alloc(&trace->arena, 1, sizeof *log);
 
     if (!log) return error_no_memory(err);
     if (o->boundary_bytes && read_bytes_list(&log->boundary_bytes, &log->boundary_count, o->boundary_bytes,

@@ -9,18 +9,18 @@
 #include "traces/import_graph.h"
 
 typedef struct {
-    Graph graph;
+    ImportGraph graph;
     int   first;                 /* node: 1 after an input, else 0 */
     int  *last;                  /* [blocks] last node of each */
     int   blocks;
     int   merged;                /* nodes that no cut follows */
-} Profile;
+} PipedreamProfile;
 
-static int first_of(const Profile *p, int block) { return block ? p->last[block - 1] + 1 : p->first; }
+static int first_of(const PipedreamProfile *p, int block) { return block ? p->last[block - 1] + 1 : p->first; }
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-static int close_block(Profile *p, int node, Error *err)
+static int close_block(PipedreamProfile *p, int node, Error *err)
 {
     if (p->blocks == TRACE_MAX_BLOCKS)
         return graph_fail(&p->graph, node, err, "more than %d blocks, expected --cuts or stage_id", TRACE_MAX_BLOCKS);
@@ -29,22 +29,22 @@ static int close_block(Profile *p, int node, Error *err)
 }
 
 /* The first node from here on that the chain can be cut after. */
-static int next_cut(const Graph *g, int node)
+static int next_cut(const ImportGraph *g, int node)
 {
     while (!g->cut[node]) node++;
     return node;
 }
 
-static int blocks_of_parts(Profile *p, Error *err)
+static int blocks_of_parts(PipedreamProfile *p, Error *err)
 {
     for (int i = p->first; i < p->graph.count; i++)
         if (p->graph.cut[i] && close_block(p, i, err) != 0) return -1;
     return 0;
 }
 
-static int blocks_of_stages(Profile *p, Error *err)
+static int blocks_of_stages(PipedreamProfile *p, Error *err)
 {
-    const Graph *g = &p->graph;
+    const ImportGraph *g = &p->graph;
 
     for (int i = p->first; i < g->count; i++) {
         const GraphNode *node = &g->nodes[i], *after = i + 1 < g->count ? node + 1 : NULL;
@@ -63,9 +63,9 @@ static int blocks_of_stages(Profile *p, Error *err)
     return 0;
 }
 
-static int blocks_of_cuts(Profile *p, const char *list, const char *option, Error *err)
+static int blocks_of_cuts(PipedreamProfile *p, const char *list, const char *option, Error *err)
 {
-    const Graph *g = &p->graph;
+    const ImportGraph *g = &p->graph;
 
     for (const char *at = list;; at++) {
         size_t length = strcspn(at, ",");
@@ -88,10 +88,10 @@ static int blocks_of_cuts(Profile *p, const char *list, const char *option, Erro
     }
 }
 
-static int read_profile(Profile *p, const ImportFile *file, const char *cuts, const char *option, Arena *arena,
+static int read_profile(PipedreamProfile *p, const ImportFile *file, const char *cuts, const char *option, Arena *arena,
                         Error *err)
 {
-    *p = (Profile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last)};
+    *p = (PipedreamProfile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last)};
     if (!p->last) return error_no_memory(err);
     if (graph_read(&p->graph, file, arena, err) != 0) return -1;
     p->first = p->graph.input ? 1 : 0;
@@ -108,7 +108,7 @@ static int read_profile(Profile *p, const ImportFile *file, const char *cuts, co
 /* ---- the trace ------------------------------------------------------------------------------ */
 
 /* What of one sample passes on after a node: a whole number, or --batch is wrong. */
-static int boundary_bytes(const Graph *g, int node, int64_t batch, int64_t *out, Error *err)
+static int boundary_bytes(const ImportGraph *g, int node, int64_t batch, int64_t *out, Error *err)
 {
     double bytes = g->nodes[node].activation_bytes;
 
@@ -124,12 +124,12 @@ static int64_t whole(double bytes) { return bytes < 0x1p60 ? (int64_t)ceil(bytes
 
 typedef struct {
     double forward_ms, backward_ms, parameter_bytes, inner_bytes, widest_bytes;
-} Sums;
+} NodeSums;
 
 /* inner: outputs of all nodes but the last; widest: the largest input plus output of one. */
-static Sums add_up(const Profile *p, int block)
+static NodeSums add_up(const PipedreamProfile *p, int block)
 {
-    Sums sums = {0};
+    NodeSums sums = {0};
 
     for (int i = first_of(p, block); i <= p->last[block]; i++) {
         const GraphNode *node = &p->graph.nodes[i];
@@ -143,7 +143,7 @@ static Sums add_up(const Profile *p, int block)
     return sums;
 }
 
-static int name_block(TraceBlock *block, const Profile *p, int b, Arena *arena, Error *err)
+static int name_block(TraceBlock *block, const PipedreamProfile *p, int b, Arena *arena, Error *err)
 {
     const char *first = p->graph.nodes[first_of(p, b)].id, *last = p->graph.nodes[p->last[b]].id;
     Text        name = {0};
@@ -154,10 +154,10 @@ static int name_block(TraceBlock *block, const Profile *p, int b, Arena *arena, 
     return block->name ? 0 : error_no_memory(err);
 }
 
-static int fill_block(Trace *trace, const Profile *teacher, const Profile *student, int b, Error *err)
+static int fill_block(Trace *trace, const PipedreamProfile *teacher, const PipedreamProfile *student, int b, Error *err)
 {
     TraceBlock *block = &trace->blocks[b];
-    Sums        t = add_up(teacher, b), s = add_up(student, b);
+    NodeSums        t = add_up(teacher, b), s = add_up(student, b);
     int64_t     bytes;
 
     if (name_block(block, teacher, b, &trace->arena, err) != 0) return -1;
@@ -176,7 +176,7 @@ static int fill_block(Trace *trace, const Profile *teacher, const Profile *stude
                          teacher->graph.file, teacher->graph.nodes[first_of(teacher, b)].line, err);
 }
 
-static void note(Text *notes, const Profile *teacher, const Profile *student, int64_t batch)
+static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamProfile *student, int64_t batch)
 {
     text_printf(notes, "PipeDream profiles, teacher %d nodes, student %d, one batch of %" PRId64 ". Teacher = forward of "
                 "its profile, taken while training; student = forward and backward of its own. Not in the profiles: "
@@ -194,7 +194,7 @@ static void note(Text *notes, const Profile *teacher, const Profile *student, in
 
 static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *o, Error *err)
 {
-    Profile teacher, student;
+    PipedreamProfile teacher, student;
 
     if (!o->student.text) return error_set(err, "expected --student PROFILE, the student's profile beside the teacher's");
     if (read_profile(&teacher, file, o->cuts, "cuts", &trace->arena, err) != 0) return -1;

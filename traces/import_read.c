@@ -8,12 +8,12 @@
 
 /* ---- lines ------------------------------------------------------------------------- */
 
-Lines lines_start(const ImportFile *file)
+ImportLines lines_start(const ImportFile *file)
 {
-    return (Lines){.name = file->name, .next = file->text, .end = file->text + file->length};
+    return (ImportLines){.name = file->name, .next = file->text, .end = file->text + file->length};
 }
 
-bool lines_next(Lines *lines)
+bool lines_next(ImportLines *lines)
 {
     if (lines->next == lines->end) return false;
     const char *feed = memchr(lines->next, '\n', (size_t)(lines->end - lines->next));
@@ -25,7 +25,7 @@ bool lines_next(Lines *lines)
     return true;
 }
 
-int lines_fail(const Lines *lines, const char *at, Error *err, const char *format, ...)
+int lines_fail(const ImportLines *lines, const char *at, Error *err, const char *format, ...)
 {
     char    message[ERROR_MAX_TEXT];
     int     column = 1;
@@ -38,7 +38,7 @@ int lines_fail(const Lines *lines, const char *at, Error *err, const char *forma
     return error_set(err, "%s:%d:%d: %s", lines->name, lines->number, column, message);
 }
 
-bool skip_word(const Lines *lines, const char **at, const char *word)
+bool skip_word(const ImportLines *lines, const char **at, const char *word)
 {
     size_t length = strlen(word);
 
@@ -47,7 +47,7 @@ bool skip_word(const Lines *lines, const char **at, const char *word)
     return true;
 }
 
-int read_word(const Lines *lines, const char **at, const char *word, Error *err)
+int read_word(const ImportLines *lines, const char **at, const char *word, Error *err)
 {
     if (skip_word(lines, at, word)) return 0;
     return lines_fail(lines, *at, err, "expected \"%s\"", word);
@@ -74,7 +74,7 @@ static const char *number_end(const char *at, const char *stop)
     return end;
 }
 
-int read_number(const Lines *lines, const char **at, double *out, Error *err)
+int read_number(const ImportLines *lines, const char **at, double *out, Error *err)
 {
     char        copy[64];
     const char *end = number_end(*at, lines->stop);
@@ -141,7 +141,7 @@ int import_point(Trace *trace, Curve *curve, int64_t x, double ms, Error *err)
     if (!points) return error_no_memory(err);
     if (count) memcpy(points, curve->points, count * sizeof *points);
     points[count].x = x;
-    points[count].ns = points[count].busy_ns = (int64_t)llround(ms * 1e6);
+    points[count].ns = points[count].contended_ns = (int64_t)llround(ms * 1e6);
     curve->points = points;
     curve->count++;
     return 0;

@@ -11,21 +11,21 @@ typedef struct {
     const char *next, *end;      /* of the text not read yet */
     const char *line, *stop;     /* the line, without its end */
     int         number;          /* from 1 */
-} Lines;
+} ImportLines;
 
-Lines lines_start(const ImportFile *file);
-bool  lines_next(Lines *lines);
+ImportLines lines_start(const ImportFile *file);
+bool  lines_next(ImportLines *lines);
 
 /* "name:line:column: message", at being a byte of the line or its stop. Returns -1. */
-int lines_fail(const Lines *lines, const char *at, Error *err, const char *format, ...)
+int lines_fail(const ImportLines *lines, const char *at, Error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
 /* Each moves *at, which stands in the line, over what it reads. */
-bool skip_word(const Lines *lines, const char **at, const char *word);
-int  read_word(const Lines *lines, const char **at, const char *word, Error *err);
+bool skip_word(const ImportLines *lines, const char **at, const char *word);
+int  read_word(const ImportLines *lines, const char **at, const char *word, Error *err);
 
 /* A decimal number, at least 0 and at most 1e15: digits, a point, an exponent. */
-int  read_number(const Lines *lines, const char **at, double *out, Error *err);
+int  read_number(const ImportLines *lines, const char **at, double *out, Error *err);
 
 /* "98304,32768": whole numbers separated by commas, at most TRACE_MAX_BLOCKS of them. The
  * numbers are the arena's; option is for messages. */

@@ -17,7 +17,7 @@ typedef struct {
     bool        nvlink, jpeg;
     int64_t     cores, lanes;
     Error      *err;
-} Model;
+} ModelRun;
 
 Numbers model_precision(const Hardware *hardware)
 {
@@ -29,7 +29,7 @@ static int64_t ns_of(double us) { return us * 1000 < (double)TRACE_MAX_NS ? llro
 
 /* ---- what is chosen ------------------------------------------------------------------ */
 
-static int check_precision(const Model *m)
+static int check_precision(const ModelRun *m)
 {
     const Hardware *h = m->options->hardware;
 
@@ -46,7 +46,7 @@ static int64_t together(const ModelOptions *o)
     return o->machine_devices > 0 && o->machine_devices < o->devices ? o->machine_devices : o->devices;
 }
 
-static int choose_link(Model *m)
+static int choose_link(ModelRun *m)
 {
     const HardwareNvlink *nvlink = &m->options->hardware->nvlink;
     int64_t devices = together(m->options);
@@ -61,7 +61,7 @@ static int choose_link(Model *m)
     return 0;
 }
 
-static int choose(Model *m)
+static int choose(ModelRun *m)
 {
     const ModelOptions *o = m->options;
     int64_t pixels = (int64_t)o->workload->input.height * o->workload->input.width;
@@ -83,7 +83,7 @@ static int compare_rows(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int choose_rows(Model *m)
+static int choose_rows(ModelRun *m)
 {
     int64_t batch = m->trace->batch, widest = m->options->devices < batch ? m->options->devices : batch;
     int     count = 0;
@@ -103,7 +103,7 @@ static int choose_rows(Model *m)
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-static void fill_point(const Model *m, TraceBlock *block, int b, int i)
+static void fill_point(const ModelRun *m, TraceBlock *block, int b, int i)
 {
     BlockCost cost = model_block(&m->device, m->options->workload, b, (double)m->rows[i]);
     double    us[WORK_COUNT] = {cost.teacher_us, cost.student_us[PASS_FORWARD],
@@ -113,11 +113,11 @@ static void fill_point(const Model *m, TraceBlock *block, int b, int i)
 
     for (int w = 0; w < WORK_COUNT; w++) {
         int64_t ns = ns_of(us[w]);
-        block->work[w][0].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns, .busy_ns = ns, .spread = spread};
+        block->work[w][0].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns, .contended_ns = ns, .spread = spread};
     }
 }
 
-static int fill_block(const Model *m, int b)
+static int fill_block(const ModelRun *m, int b)
 {
     const WorkBlock *work = &m->options->workload->block[b];
     TraceBlock      *block = &m->trace->blocks[b];
@@ -140,7 +140,7 @@ static int fill_block(const Model *m, int b)
 /* What a link costs: a message, a step of a ring, a byte. */
 typedef struct { double message_us, step_us, byte_us; } LinkCost;
 
-static LinkCost link_cost(const Model *m, bool between)
+static LinkCost link_cost(const ModelRun *m, bool between)
 {
     const ModelHostConstants *c = &model_host_constants;
     const Hardware *h = m->options->hardware;
@@ -152,7 +152,7 @@ static LinkCost link_cost(const Model *m, bool between)
 }
 
 /* The line start_us + bytes * us_a_byte, by its two ends. */
-static int fill_line(const Model *m, Curve *curve, int64_t least, int64_t most, double start_us, double us_a_byte)
+static int fill_line(const ModelRun *m, Curve *curve, int64_t least, int64_t most, double start_us, double us_a_byte)
 {
     int64_t at[2] = {least, most};
 
@@ -165,11 +165,11 @@ static int fill_line(const Model *m, Curve *curve, int64_t least, int64_t most, 
 }
 
 /* The least and the most of a byte count over the blocks. */
-typedef struct { int64_t least, most; } Range;
+typedef struct { int64_t least, most; } BatchRange;
 
-static Range range_of(const Trace *t, bool gradients)
+static BatchRange range_of(const Trace *t, bool gradients)
 {
-    Range range = {INT64_MAX, 0};
+    BatchRange range = {INT64_MAX, 0};
 
     for (int b = 0; b < t->block_count; b++) {
         int64_t bytes = gradients ? t->blocks[b].gradient_bytes : t->blocks[b].output_bytes;
@@ -181,10 +181,10 @@ static Range range_of(const Trace *t, bool gradients)
 
 /* Messages from a row of the smallest boundary to the batch of the largest; sums of a block's gradients
  * over 2 to widest devices. */
-static int fill_links(const Model *m, TraceLinks *links, LinkCost link, int64_t widest)
+static int fill_links(const ModelRun *m, TraceLinks *links, LinkCost link, int64_t widest)
 {
     Trace *t = m->trace;
-    Range  output = range_of(t, false), gradient = range_of(t, true);
+    BatchRange  output = range_of(t, false), gradient = range_of(t, true);
 
     if (fill_line(m, &links->p2p, output.least, output.most * t->batch, link.message_us, link.byte_us) != 0) return -1;
     links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
@@ -199,7 +199,7 @@ static int fill_links(const Model *m, TraceLinks *links, LinkCost link, int64_t 
     return 0;
 }
 
-static int fill_all_links(const Model *m)
+static int fill_all_links(const ModelRun *m)
 {
     const ModelOptions *o = m->options;
 
@@ -210,7 +210,7 @@ static int fill_all_links(const Model *m)
     return fill_links(m, &m->trace->node_links, link_cost(m, true), o->devices);
 }
 
-static void fill_loader(const Model *m)
+static void fill_loader(const ModelRun *m)
 {
     const ModelHostConstants *c = &model_host_constants;
     double core_us = m->options->sample_us > 0 ? m->options->sample_us : m->jpeg ? c->jpeg_core_us : c->raw_core_us;
@@ -222,7 +222,7 @@ static void fill_loader(const Model *m)
 
 /* ---- words -------------------------------------------------------------------------------------- */
 
-static void link_words(const Model *m, Text *out)
+static void link_words(const ModelRun *m, Text *out)
 {
     const Hardware *h = m->options->hardware;
 
@@ -242,7 +242,7 @@ static bool has_choices(const Workload *workload)
     return false;
 }
 
-static void notes(const Model *m, Text *out)
+static void notes(const ModelRun *m, Text *out)
 {
     const ModelOptions *o = m->options;
 
@@ -259,13 +259,13 @@ static void notes(const Model *m, Text *out)
 }
 
 /* "nas-cifar10-rtx-a6000" */
-static void default_name(const Model *m, Text *out)
+static void default_name(const ModelRun *m, Text *out)
 {
     text_printf(out, "%s-%s", m->options->workload->name, m->options->hardware->name);
     for (char *c = out->bytes; c && *c; c++) *c = *c == ' ' ? '-' : *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
 }
 
-static int fill_words(Model *m)
+static int fill_words(ModelRun *m)
 {
     Text name = {0}, source = {0}, words = {0};
     int  rc = -1;
@@ -289,7 +289,7 @@ static int fill_words(Model *m)
 
 /* ---- whole ---------------------------------------------------------------------------------------- */
 
-static int fill(Model *m)
+static int fill(ModelRun *m)
 {
     const ModelOptions *o = m->options;
     Trace *t = m->trace;
@@ -327,7 +327,7 @@ static int read_back(Trace **out, const Trace *trace, Error *err)
 
 int model_trace(Trace **out, const ModelOptions *options, Error *err)
 {
-    Model m = {.options = options, .err = err};
+    ModelRun m = {.options = options, .err = err};
     int   rc = -1;
 
     *out = NULL;

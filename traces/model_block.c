@@ -9,14 +9,14 @@ typedef struct {
     OperatorEntry      entry;            /* block and teacher are set */
     OperatorVisit     *visit;            /* or NULL */
     void              *context;
-} Walk;
+} LayerWalk;
 
 typedef struct {
     double us[PASS_COUNT];
     double variance_us2;
-} Sum;
+} BlockSum;
 
-static double total(const Sum *sum)
+static double total(const BlockSum *sum)
 {
     double us = 0;
 
@@ -24,7 +24,7 @@ static double total(const Sum *sum)
     return us;
 }
 
-static void add_operator(Walk *walk, const OperatorWork *work, Sum *sum)
+static void add_operator(LayerWalk *walk, const OperatorWork *work, BlockSum *sum)
 {
     walk->entry.work = work;
     walk->entry.cost = operator_cost(walk->device, work);
@@ -38,7 +38,7 @@ static const char *kind_of(const Layer *layer)
     return operator_is_depthwise(layer) ? "depthwise" : layer_kind_name(layer->kind);
 }
 
-static void add_layer(Walk *walk, const Layer *layer, bool needs_dx, Sum *sum)
+static void add_layer(LayerWalk *walk, const Layer *layer, bool needs_dx, BlockSum *sum)
 {
     OperatorWork work[OPERATOR_MOST];
 
@@ -53,17 +53,17 @@ static void add_layer(Walk *walk, const Layer *layer, bool needs_dx, Sum *sum)
 static bool trains(const Layers *layers) { return layers_cost(layers).parameters > 0; }
 
 /* Gradients are wanted behind the first layer that trains (before: there was one). */
-static Sum walk_layers(Walk *walk, const Layers *layers, bool before);
+static BlockSum walk_layers(LayerWalk *walk, const Layers *layers, bool before);
 
 /* The mean over the paths, and what they vary: var = mean of var + var of means. */
-static Sum walk_choice(Walk *walk, const Layer *layer, bool before)
+static BlockSum walk_choice(LayerWalk *walk, const Layer *layer, bool before)
 {
     double share = walk->entry.share, squares = 0;
-    Sum    mean = {0};
+    BlockSum    mean = {0};
 
     walk->entry.share = share / layer->path_count;
     for (int i = 0; i < layer->path_count; i++) {
-        Sum path = walk_layers(walk, &layer->path[i], before);
+        BlockSum path = walk_layers(walk, &layer->path[i], before);
         for (int p = 0; p < PASS_COUNT; p++) mean.us[p] += path.us[p] / layer->path_count;
         mean.variance_us2 += path.variance_us2 / layer->path_count;
         squares += total(&path) * total(&path) / layer->path_count;
@@ -73,13 +73,13 @@ static Sum walk_choice(Walk *walk, const Layer *layer, bool before)
     return mean;
 }
 
-static Sum walk_layers(Walk *walk, const Layers *layers, bool before)
+static BlockSum walk_layers(LayerWalk *walk, const Layers *layers, bool before)
 {
-    Sum sum = {0};
+    BlockSum sum = {0};
 
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i];
-        Sum          inside = {0};
+        BlockSum          inside = {0};
         if (layer->kind == LAYER_CHOICE) inside = walk_choice(walk, layer, before);
         if (layer->kind == LAYER_RESIDUAL) inside = walk_layers(walk, &layer->path[0], before);
         for (int p = 0; p < PASS_COUNT; p++) sum.us[p] += inside.us[p];
@@ -101,7 +101,7 @@ static void count_tensors(const Layer *layer, void *context)
 }
 
 /* What a step does once, whatever the path: the loss, its gradient, the update of all parameters. */
-static void add_ends(Walk *walk, const Workload *workload, const WorkBlock *work, Sum *sum)
+static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock *work, BlockSum *sum)
 {
     OperatorWork once[3] = {operator_loss(walk->device, work->loss, work->out, PASS_FORWARD, walk->rows),
                             operator_loss(walk->device, work->loss, work->out, PASS_DATA, walk->rows)};
@@ -121,13 +121,13 @@ static BlockCost walk_block(const ModelDevice *device, const Workload *workload,
                             OperatorVisit *visit, void *context)
 {
     const WorkBlock *work = &workload->block[block];
-    Walk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit, .context = context,
+    LayerWalk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit, .context = context,
                              .entry = {.block = block, .teacher = true, .share = 1}};
     BlockCost        cost = {0};
 
-    Sum teacher = walk_layers(&walk, &work->teacher, false);
+    BlockSum teacher = walk_layers(&walk, &work->teacher, false);
     walk.frozen = walk.entry.teacher = false;
-    Sum student = walk_layers(&walk, &work->student, false);
+    BlockSum student = walk_layers(&walk, &work->student, false);
     add_ends(&walk, workload, work, &student);
     cost.teacher_us = total(&teacher);
     for (int p = 0; p < PASS_COUNT; p++) cost.student_us[p] = student.us[p];

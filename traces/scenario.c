@@ -101,11 +101,11 @@ static int64_t on_line(int64_t x0, int64_t ns0, int64_t x1, int64_t ns1, int64_t
 /* A point's time where it is not simply ns. */
 static int64_t elsewhere(const CurvePoint *point, double load, bool lone)
 {
-    int64_t ns = point->ns, busy = point->busy_ns;
+    int64_t ns = point->ns, busy = point->contended_ns;
 
-    if (lone && point->lone_ns) {
-        ns = point->lone_ns;
-        busy = point->ns > 0 ? round_ns((double)ns * ((double)point->busy_ns / (double)point->ns)) : ns;
+    if (lone && point->single_block_ns) {
+        ns = point->single_block_ns;
+        busy = point->ns > 0 ? round_ns((double)ns * ((double)point->contended_ns / (double)point->ns)) : ns;
     }
     return load > 0 && busy > ns ? ns + round_ns(load * (double)(busy - ns)) : ns;
 }
@@ -113,7 +113,7 @@ static int64_t elsewhere(const CurvePoint *point, double load, bool lone)
 /* A point as it is while the others compute for a share of the time. */
 static inline int64_t point_ns(const CurvePoint *point, double load, bool lone)
 {
-    bool plain = point->busy_ns <= point->ns && (!lone || !point->lone_ns);
+    bool plain = point->contended_ns <= point->ns && (!lone || !point->single_block_ns);
 
     return plain ? point->ns : elsewhere(point, load, lone);
 }

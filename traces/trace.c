@@ -251,25 +251,25 @@ static int read_devices(Trace *trace, const JsonAt *root, Error *err)
 /* What the same work takes while all other devices compute. */
 static int read_busy(Trace *trace, const JsonAt *busy, const char *key, CurvePoint *point, Error *err)
 {
-    point->busy_ns = point->ns;
+    point->contended_ns = point->ns;
     if (!json_has(busy)) return 0;
-    if (get_us(busy, key, &point->busy_ns, err) != 0) return -1;
-    if (point->busy_ns < point->ns) {
+    if (get_us(busy, key, &point->contended_ns, err) != 0) return -1;
+    if (point->contended_ns < point->ns) {
         JsonAt at = json_member(busy, key);
         return json_fail(&at, err, "%g is less than alone (%g), expected at least that",
-                         (double)point->busy_ns * 1e-3, (double)point->ns * 1e-3);
+                         (double)point->contended_ns * 1e-3, (double)point->ns * 1e-3);
     }
-    trace->contended |= point->busy_ns > point->ns;
+    trace->contended |= point->contended_ns > point->ns;
     return 0;
 }
 
 /* What the same work takes in a step that trains no other block. */
 static int read_lone(const JsonAt *lone, const char *key, CurvePoint *point, Error *err)
 {
-    point->lone_ns = 0;
+    point->single_block_ns = 0;
     if (!json_has(lone)) return 0;
-    if (get_us(lone, key, &point->lone_ns, err) != 0) return -1;
-    if (point->lone_ns == 0 && point->ns > 0) {
+    if (get_us(lone, key, &point->single_block_ns, err) != 0) return -1;
+    if (point->single_block_ns == 0 && point->ns > 0) {
         JsonAt at = json_member(lone, key);
         return json_fail(&at, err, "0, expected more (it takes %g among other blocks)", (double)point->ns * 1e-3);
     }
@@ -281,29 +281,29 @@ typedef struct {
     Work        first, last;
     Curve     **work;            /* [WORK_COUNT] */
     const char *what, *name;     /* "block", and its name */
-} Timed;
+} TimedPoint;
 
 static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
 
-static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const JsonAt *lone, const Timed *timed, Error *err)
+static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const JsonAt *lone, const TimedPoint *timed, Error *err)
 {
     const char *keys[WORK_COUNT + 6], *works[WORK_COUNT + 1];
-    int         count = 0, busy_count = 0;
+    int         count = 0, contended_count = 0;
 
     keys[count++] = "device";
     keys[count++] = "batch";
     for (int work = timed->first; work <= (int)timed->last; work++)
-        works[busy_count++] = keys[count++] = work_keys[work];
+        works[contended_count++] = keys[count++] = work_keys[work];
     keys[count++] = "spread";
     keys[count++] = "busy";
     keys[count++] = "lone";
-    keys[count] = works[busy_count] = NULL;
+    keys[count] = works[contended_count] = NULL;
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (json_has(busy) && json_check_keys(busy, works, err) != 0) return -1;
     return json_has(lone) ? json_check_keys(lone, works, err) : 0;
 }
 
-static int read_timing(Trace *trace, const JsonAt *at, const Timed *timed, Error *err)
+static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, Error *err)
 {
     JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
     JsonAt      spread = json_member(at, "spread"), busy = json_member(at, "busy");
@@ -340,7 +340,7 @@ static int read_timing(Trace *trace, const JsonAt *at, const Timed *timed, Error
     return 0;
 }
 
-static int read_timings(Trace *trace, const JsonAt *parent, const Timed *timed, Error *err)
+static int read_timings(Trace *trace, const JsonAt *parent, const TimedPoint *timed, Error *err)
 {
     JsonAt at = json_member(parent, "timings");
     char   word[JSON_SHOWN_BYTES];
@@ -388,7 +388,7 @@ static int read_student(Trace *trace, const JsonAt *at, TraceBlock *block, Trace
     if (read_student_bytes(at, &student->weight_bytes, &student->gradient_bytes, &student->state_bytes,
                            &student->activation_bytes, err) != 0) return -1;
     student->work[WORK_TEACHER] = block->work[WORK_TEACHER];
-    return read_timings(trace, at, &(Timed){WORK_FORWARD, WORK_UPDATE, student->work, "student", student->name}, err);
+    return read_timings(trace, at, &(TimedPoint){WORK_FORWARD, WORK_UPDATE, student->work, "student", student->name}, err);
 }
 
 static int read_students(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
@@ -433,7 +433,7 @@ static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *
         || read_student_bytes(&student, &block->student_weight_bytes, &block->gradient_bytes, &block->state_bytes,
                               &block->student_activation_bytes, err) != 0)
         return -1;
-    Timed timed = {WORK_TEACHER, listed ? WORK_TEACHER : WORK_UPDATE, block->work, "block", block->name};
+    TimedPoint timed = {WORK_TEACHER, listed ? WORK_TEACHER : WORK_UPDATE, block->work, "block", block->name};
     if (read_timings(trace, at, &timed, err) != 0) return -1;
     return listed ? read_students(trace, &students, block, err) : 0;
 }

@@ -2,7 +2,7 @@
  *
  * In the file: microseconds and bytes (docs/formats.md). In memory: int64_t
  * nanoseconds. A trace never changes once it is read, but for what-if edits
- * (planner/whatif.h) before its first use.
+ * (planner/whatif/whatif.h) before its first use.
  *
  * Invariants of a Trace that trace_read() returned:
  *   1. every block has, for every device kind, the same four curves, with at least
@@ -42,8 +42,8 @@ typedef struct {
     int64_t x;               /* rows of the batch, or bytes */
     int64_t ns;
     double  spread;          /* coefficient of variation; 0 when not measured */
-    int64_t busy_ns;         /* of work: while all other devices compute; >= ns */
-    int64_t lone_ns;         /* of work: in a step that trains no other block, so that more of it is still
+    int64_t contended_ns;         /* of work: while all other devices compute; >= ns */
+    int64_t single_block_ns;         /* of work: in a step that trains no other block, so that more of it is still
                               * in the cache (dp, ls); 0: as ns */
 } CurvePoint;
 
@@ -111,7 +111,7 @@ typedef struct {
     TraceBlock  *blocks;
     int          block_count;
     TraceLoader  loader;
-    bool         contended;              /* some busy_ns is above its ns */
+    bool         contended;              /* some contended_ns is above its ns */
     bool         blocking_transfers;     /* a transfer occupies the device that sends */
     TraceLinks   links;                  /* within a node */
     int          devices_per_node;       /* 0: all devices on one node */

@@ -68,13 +68,13 @@ typedef struct {
     Curve *const *work;      /* [WORK_COUNT] */
     Work          first, last;
     const char   *indent;
-} Timed;
+} WrittenPoint;
 
-static int64_t busy_of(const CurvePoint *point) { return point->busy_ns; }
-static int64_t lone_of(const CurvePoint *point) { return point->lone_ns ? point->lone_ns : point->ns; }
+static int64_t contended_of(const CurvePoint *point) { return point->contended_ns; }
+static int64_t single_block_of(const CurvePoint *point) { return point->single_block_ns ? point->single_block_ns : point->ns; }
 
 /* The same work elsewhere: an object with a time for each. */
-static void write_variant(const char *key, int64_t (*of)(const CurvePoint *), const Timed *timed, int kind, int i, Text *out)
+static void write_variant(const char *key, int64_t (*of)(const CurvePoint *), const WrittenPoint *timed, int kind, int i, Text *out)
 {
     bool first = true;
 
@@ -85,7 +85,7 @@ static void write_variant(const char *key, int64_t (*of)(const CurvePoint *), co
 }
 
 /* Point i of a kind. Invariant 1: the curves have the same points. */
-static void write_timing(const Trace *t, const Timed *timed, int kind, int i, Text *out)
+static void write_timing(const Trace *t, const WrittenPoint *timed, int kind, int i, Text *out)
 {
     const CurvePoint *head = &timed->work[timed->first][kind].points[i];
     bool first = true, busy = false, lone = false;
@@ -99,19 +99,19 @@ static void write_timing(const Trace *t, const Timed *timed, int kind, int i, Te
     for (int w = timed->first; w <= (int)timed->last; w++) {
         const CurvePoint *point = &timed->work[w][kind].points[i];
         us_member(work_keys[w], point->ns, &first, out);
-        busy |= point->busy_ns > point->ns;
-        lone |= point->lone_ns > 0;
+        busy |= point->contended_ns > point->ns;
+        lone |= point->single_block_ns > 0;
     }
     if (head->spread > 0) {
         open_member("spread", &first, out);
         text_json_double(out, head->spread);
     }
-    if (busy) write_variant("busy", busy_of, timed, kind, i, out);
-    if (lone) write_variant("lone", lone_of, timed, kind, i, out);
+    if (busy) write_variant("busy", contended_of, timed, kind, i, out);
+    if (lone) write_variant("lone", single_block_of, timed, kind, i, out);
     text_append(out, " }");
 }
 
-static void write_timings(const Trace *t, const Timed *timed, Text *out)
+static void write_timings(const Trace *t, const WrittenPoint *timed, Text *out)
 {
     bool first = true;
 
@@ -151,7 +151,7 @@ static void write_students(const Trace *t, const TraceBlock *block, Text *out)
         if (has_bytes(student)) text_append(out, ", ");
         write_student_bytes(student, out);
         text_append(out, ",\n");
-        write_timings(t, &(Timed){student->work, WORK_FORWARD, WORK_UPDATE, "          "}, out);
+        write_timings(t, &(WrittenPoint){student->work, WORK_FORWARD, WORK_UPDATE, "          "}, out);
         text_append(out, j + 1 < block->student_count ? " },\n" : " }\n");
     }
     text_append(out, "      ]");
@@ -177,7 +177,7 @@ static void write_block(const Trace *t, const TraceBlock *block, bool last, Text
         write_student_bytes(&only, out);
         text_append(out, " },\n");
     }
-    write_timings(t, &(Timed){block->work, WORK_TEACHER, block->students ? WORK_TEACHER : WORK_UPDATE, "      "}, out);
+    write_timings(t, &(WrittenPoint){block->work, WORK_TEACHER, block->students ? WORK_TEACHER : WORK_UPDATE, "      "}, out);
     if (block->students) write_students(t, block, out);
     text_append(out, last ? "\n    }\n" : "\n    },\n");
 }

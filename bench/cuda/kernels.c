@@ -24,7 +24,7 @@ typedef struct {
     float      *memory[4];   /* [floats] */
     int64_t     floats;
     double      copy_rate, product_rate[PRECISION_COUNT];  /* GB/s, TFLOP/s */
-} Bench;
+} CudaBench;
 
 static void require_call(int status, const char *what)
 {
@@ -33,9 +33,9 @@ static void require_call(int status, const char *what)
     bench_require(launch_failed(status, what, &err), &err);
 }
 
-typedef void BenchCall(Bench *b, void *context);
+typedef void BenchCall(CudaBench *b, void *context);
 
-static double seconds_of(Bench *b, BenchCall *call, void *context)
+static double seconds_of(CudaBench *b, BenchCall *call, void *context)
 {
     cudaEvent_t  event[2];
     BenchSamples samples = {.count = 0};
@@ -54,7 +54,7 @@ static double seconds_of(Bench *b, BenchCall *call, void *context)
     return bench_quantile(&samples, 0.5);
 }
 
-static void bench_open(Bench *b, const char *card, Precision precision)
+static void bench_open(CudaBench *b, const char *card, Precision precision)
 {
     Device *device;
     Error   err = {""};
@@ -68,7 +68,7 @@ static void bench_open(Bench *b, const char *card, Precision precision)
     b->stream = b->device->streams[STREAM_COMPUTE];
 }
 
-static void bench_close(Bench *b)
+static void bench_close(CudaBench *b)
 {
     for (int i = 0; i < 4; i++) {
         cuda_release(b->memory[i]);
@@ -78,7 +78,7 @@ static void bench_close(Bench *b)
 }
 
 /* Four tensors of 256 MiB of normal numbers. */
-static void fill(Bench *b)
+static void fill(CudaBench *b)
 {
     float *pattern = fill_pattern(0);
     Error  err = {"the card's memory is full"};
@@ -93,7 +93,7 @@ static void fill(Bench *b)
 }
 
 /* The first three tensors become bfloat16, as many numbers. */
-static void narrow(Bench *b)
+static void narrow(CudaBench *b)
 {
     for (int i = 0; i < 3; i++) {
         require_call(kernel_to_bf16(b->memory[3], b->memory[i], b->floats, b->stream), "to bf16");
@@ -103,7 +103,7 @@ static void narrow(Bench *b)
 
 /* ---- memory-bound kernels ---- */
 
-static void row(Bench *b, const char *name, const char *shape, double bytes, BenchCall *call, void *context)
+static void row(CudaBench *b, const char *name, const char *shape, double bytes, BenchCall *call, void *context)
 {
     double seconds = seconds_of(b, call, context), rate = bytes / seconds * 1e-9;
 
@@ -111,19 +111,19 @@ static void row(Bench *b, const char *name, const char *shape, double bytes, Ben
     fflush(stdout);
 }
 
-static void run_copy(Bench *b, void *context)
+static void run_copy(CudaBench *b, void *context)
 {
     (void)context;
     cudaMemcpyAsync(b->memory[0], b->memory[1], (size_t)b->floats * sizeof(float), cudaMemcpyDeviceToDevice, b->stream);
 }
 
-static void run_add(Bench *b, void *context)
+static void run_add(CudaBench *b, void *context)
 {
     (void)context;
     require_call(kernel_add(KERNEL_FLOAT, b->memory[0], b->memory[1], b->floats, b->stream), "add");
 }
 
-static void run_sgd(Bench *b, void *context)
+static void run_sgd(CudaBench *b, void *context)
 {
     KernelSpans spans = {.count = 1, .end = {b->floats}};
     KernelSgd   step = {1e-3f, 0.9f, 1e-4f, 1.0f, 0.9f};
@@ -132,29 +132,29 @@ static void run_sgd(Bench *b, void *context)
     require_call(kernel_sgd(b->memory[0], b->memory[1], b->memory[2], &spans, &step, b->stream), "sgd");
 }
 
-static void run_mse(Bench *b, void *context)
+static void run_mse(CudaBench *b, void *context)
 {
     double *memory = context;
 
     require_call(kernel_mse(b->memory[0], b->memory[1], b->memory[2], b->floats, 1.0, memory + 1, memory, b->stream), "mse");
 }
 
-static void run_to_bf16(Bench *b, void *context)
+static void run_to_bf16(CudaBench *b, void *context)
 {
     (void)context;
     require_call(kernel_to_bf16(b->memory[0], b->memory[1], b->floats, b->stream), "to bf16");
 }
 
-static void run_statistics(Bench *b, void *context) { require_call(kernel_norm_statistics(context, b->memory[0], 0, b->stream), "statistics"); }
-static void run_apply(Bench *b, void *context) { require_call(kernel_norm_apply(context, b->memory[0], b->memory[1], b->stream), "apply"); }
-static void run_gradients(Bench *b, void *context) { require_call(kernel_norm_gradients(context, b->memory[0], b->memory[1], 0, b->stream), "gradients"); }
+static void run_statistics(CudaBench *b, void *context) { require_call(kernel_norm_statistics(context, b->memory[0], 0, b->stream), "statistics"); }
+static void run_apply(CudaBench *b, void *context) { require_call(kernel_norm_apply(context, b->memory[0], b->memory[1], b->stream), "apply"); }
+static void run_gradients(CudaBench *b, void *context) { require_call(kernel_norm_gradients(context, b->memory[0], b->memory[1], 0, b->stream), "gradients"); }
 
-static void run_gradient_apply(Bench *b, void *context)
+static void run_gradient_apply(CudaBench *b, void *context)
 {
     require_call(kernel_norm_gradient_apply(context, b->memory[0], b->memory[1], b->memory[2], b->stream), "gradient apply");
 }
 
-static void elementwise(Bench *b)
+static void elementwise(CudaBench *b)
 {
     double  n = (double)b->floats;
     double *memory = (double *)(void *)b->device->scratch;
@@ -171,7 +171,7 @@ static void elementwise(Bench *b)
 static double size_of(KernelType type) { return type == KERNEL_BF16 ? 2.0 : 4.0; }
 static const char *name_of(KernelType type) { return type == KERNEL_BF16 ? "bf16, " : ""; }
 
-static void norms(Bench *b, int channels, KernelType type)
+static void norms(CudaBench *b, int channels, KernelType type)
 {
     int        stride = (channels + 15) / 16 * 16;
     int64_t    pixels = b->floats / channels;
@@ -194,28 +194,28 @@ static void norms(Bench *b, int channels, KernelType type)
 
 typedef struct { KernelDepthwise d; float *weight, *gradient, *partial; } Depthwise;
 
-static void run_depthwise(Bench *b, void *context)
+static void run_depthwise(CudaBench *b, void *context)
 {
     Depthwise *w = context;
 
     require_call(kernel_depthwise(&w->d, b->memory[0], w->weight, NULL, b->memory[1], 0.0f, 6.0f, b->stream), "depthwise");
 }
 
-static void run_depthwise_data(Bench *b, void *context)
+static void run_depthwise_data(CudaBench *b, void *context)
 {
     Depthwise *w = context;
 
     require_call(kernel_depthwise_data(&w->d, b->memory[1], w->weight, b->memory[2], b->stream), "depthwise data");
 }
 
-static void run_depthwise_weights(Bench *b, void *context)
+static void run_depthwise_weights(CudaBench *b, void *context)
 {
     Depthwise *w = context;
 
     require_call(kernel_depthwise_weights(&w->d, b->memory[0], b->memory[1], w->partial, w->gradient, b->stream), "depthwise weights");
 }
 
-static void depthwise(Bench *b, int channels, int side, int kernel, int stride, KernelType type)
+static void depthwise(CudaBench *b, int channels, int side, int kernel, int stride, KernelType type)
 {
     int64_t   each = (int64_t)side * side * channels;
     Depthwise w = {.d = {b->floats / each, channels, side, side, (side - 1) / stride + 1, (side - 1) / stride + 1, kernel, stride, kernel / 2, type}};
@@ -237,14 +237,14 @@ static void depthwise(Bench *b, int channels, int side, int kernel, int stride, 
 
 /* ---- products ---- */
 
-static void run_product(Bench *b, void *context)
+static void run_product(CudaBench *b, void *context)
 {
     Error err = {""};
 
     bench_require(gemm_run(context, b->device, b->memory[0], b->memory[1], b->memory[2], NULL, b->memory[3], "a product", &err), &err);
 }
 
-static void product(Bench *b, int64_t m, int64_t n, int64_t k, const char *what)
+static void product(CudaBench *b, int64_t m, int64_t n, int64_t k, const char *what)
 {
     GemmShape shape = {.m = m, .n = n, .k = k, .transpose_a = true, .half = cuda_half(b->device), .half_out = cuda_half(b->device), .align = 16};
     double    seconds, rate, *peak = &b->product_rate[b->device->precision];
@@ -261,7 +261,7 @@ static void product(Bench *b, int64_t m, int64_t n, int64_t k, const char *what)
     gemm_free(&gemm);
 }
 
-static void products(Bench *b, const char *card)
+static void products(CudaBench *b, const char *card)
 {
     printf("\n| product | precision | m x n x k | us | TFLOP/s | of the square one | algorithm |\n|---|---|---|--:|--:|--:|---|\n");
     for (int p = 0; p < PRECISION_COUNT; p++) {
@@ -282,7 +282,7 @@ static void products(Bench *b, const char *card)
 
 int main(int argc, char **argv)
 {
-    Bench       b = {.small = false};
+    CudaBench       b = {.small = false};
     const char *card = argc > 1 && strcmp(argv[1], "small") != 0 ? argv[1] : "0";
     Text        facts = {0};
     Error       err = {""};

@@ -118,11 +118,11 @@ typedef struct {
     const Operator     *op;
     const OperatorCall *call;
     bool                backward;
-} Pass;
+} NormPass;
 
 static void sum_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Pass     *pass = context;
+    const NormPass     *pass = context;
     const Operator *op = pass->op;
     int64_t         channels = op->spec.out.channels, stride = stride_of(op);
     float          *tile = op->own + (OWN_COUNT + 2 * thread) * stride;
@@ -150,7 +150,7 @@ static double *sum_all(Operator *op, const OperatorCall *call, bool backward)
 {
     int64_t channels = op->spec.out.channels, threads = op->device->threads;
     double *all = op->sums + threads * 2 * channels;
-    Pass    pass = {op, call, backward};
+    NormPass    pass = {op, call, backward};
 
     memset(op->sums, 0, (size_t)((threads + 1) * 2 * channels + 1) * sizeof *op->sums);
     cpu_parallel(op->device, pixels_of(op, call), TILE, sum_part, &pass);
@@ -163,7 +163,7 @@ static double *sum_all(Operator *op, const OperatorCall *call, bool backward)
 
 static void normalise_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Pass     *pass = context;
+    const NormPass     *pass = context;
     const Operator *op = pass->op;
     int64_t         channels = op->spec.out.channels;
 
@@ -212,9 +212,9 @@ static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
     return 0;
 }
 
-static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Pass pass = {op, call, false};
+    NormPass pass = {op, call, false};
 
     (void)plan;
     if (op->spec.frozen) {
@@ -230,7 +230,7 @@ static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *er
 
 static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Pass         *pass = context;
+    const NormPass         *pass = context;
     const Operator     *op = pass->op;
     const OperatorCall *call = pass->call;
     int64_t             channels = op->spec.out.channels, at = begin * channels;
@@ -241,11 +241,11 @@ static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
 }
 
 /* The weights' gradients are of these rows: a group sums gradients later. */
-static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     int64_t channels = op->spec.out.channels;
     double *all = sum_all(op, call, true), n = (double)pixels_of(op, call);
-    Pass    pass = {op, call, true};
+    NormPass    pass = {op, call, true};
 
     (void)plan;
     for (int64_t c = 0; c < channels; c++) {

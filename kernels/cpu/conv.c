@@ -55,7 +55,7 @@ static float *fold(Operator *op)
 }
 
 /* The weights of forward as packed; a norm is folded into a copy, which is gone afterwards. */
-static const float *forward_weights(Operator *op, const Plan *plan, Error *err)
+static const float *forward_weights(Operator *op, const OperatorPlan *plan, Error *err)
 {
     const float *weights;
     float       *folded;
@@ -73,9 +73,9 @@ static const float *forward_weights(Operator *op, const Plan *plan, Error *err)
 typedef struct {
     Md         *x, *y, *weights, *plain, *bias;          /* owned; bias NULL: none */
     dnnl_dims_t stride, padding;
-} Shapes;
+} ConvShapes;
 
-static void shapes_free(Shapes *s)
+static void shapes_free(ConvShapes *s)
 {
     md_free(s->x);
     md_free(s->y);
@@ -85,12 +85,12 @@ static void shapes_free(Shapes *s)
 }
 
 /* Free it also after an error. */
-static int shapes_make(Shapes *s, const Operator *op, int64_t rows, Error *err)
+static int shapes_make(ConvShapes *s, const Operator *op, int64_t rows, Error *err)
 {
     const OperatorSpec *spec = &op->spec;
     dnnl_dim_t          bias[] = {spec->out.channels};
 
-    *s = (Shapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out), .weights = weights_md(spec, true),
+    *s = (ConvShapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out), .weights = weights_md(spec, true),
                   .plain = weights_md(spec, false), .bias = has_bias(op) ? md_new(1, bias, dnnl_a) : NULL,
                   .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding}};
     return s->x && s->y && s->weights && s->plain && (s->bias || !has_bias(op)) ? 0 : error_no_memory(err);
@@ -126,7 +126,7 @@ static dnnl_status_t pass_over(dnnl_primitive_desc_t *desc, const char *avoid)
     return dnnl_success;
 }
 
-static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
+static int plan_forward(Operator *op, OperatorPlan *plan, const ConvShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(op->spec.activation, err);
     Primitive            *p = &plan->forward;
@@ -143,7 +143,7 @@ static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
     return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
-static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
@@ -156,7 +156,7 @@ static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_a
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
-static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->weights;
     const Md  *gradient;
@@ -178,7 +178,7 @@ static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitiv
     return primitive_make_reorder(&plan->unpack, op->device, gradient, s->plain, err);
 }
 
-static int plan_backward(Operator *op, Plan *plan, const Shapes *s, Error *err)
+static int plan_backward(Operator *op, OperatorPlan *plan, const ConvShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
     int                   rc;
@@ -190,9 +190,9 @@ static int plan_backward(Operator *op, Plan *plan, const Shapes *s, Error *err)
     return rc;
 }
 
-static int plan(Operator *op, Plan *plan, Error *err)
+static int plan(Operator *op, OperatorPlan *plan, Error *err)
 {
-    Shapes s;
+    ConvShapes s;
     int    rc = shapes_make(&s, op, plan->rows, err);
 
     if (rc == 0) rc = plan_forward(op, plan, &s, err);
@@ -204,7 +204,7 @@ static int plan(Operator *op, Plan *plan, Error *err)
 
 /* ---- calls ---- */
 
-static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->forward;
     const float *weights = forward_weights(op, plan, err);
@@ -217,7 +217,7 @@ static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *er
     return primitive_run(p, op->device, op->what, err);
 }
 
-static int backward_weights(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive *p = &plan->weights;
     float     *packed = op->device->scratch + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch);
@@ -233,7 +233,7 @@ static int backward_weights(Operator *op, Plan *plan, const OperatorCall *call, 
     return primitive_run(&plan->unpack, op->device, op->what, err);
 }
 
-static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->data;
     const float *weights;

@@ -99,7 +99,7 @@ typedef struct {
     Primitive forward, data, weights, unpack;            /* unpack: gradients to PyTorch's order */
     int       forward_packed, data_packed;
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
-} Plan;
+} OperatorPlan;
 
 typedef struct CpuKind CpuKind;
 
@@ -111,7 +111,7 @@ struct Operator {
     char               what[128];        /* "conv 3.1.0" */
     Packed             packed[PACKED_MAX];
     int                packed_count;
-    Plan              *plan; /* [plan_count] */
+    OperatorPlan              *plan; /* [plan_count] */
     int                plan_count;
     float             *own;  /* the kind's, owned: bias with the norm folded in; statistics */
     double            *sums; /* the kind's, owned */
@@ -123,9 +123,9 @@ struct CpuKind {
     LayerKind layer;
     int64_t (*kept)(const OperatorSpec *spec);
     int     (*make)(Operator *op, Error *err);
-    int     (*plan)(Operator *op, Plan *plan, Error *err);
-    int     (*forward)(Operator *op, Plan *plan, const OperatorCall *call, Error *err);
-    int     (*backward)(Operator *op, Plan *plan, const OperatorCall *call, Error *err);
+    int     (*plan)(Operator *op, OperatorPlan *plan, Error *err);
+    int     (*forward)(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err);
+    int     (*backward)(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err);
 };
 
 extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool, cpu_flatten;
@@ -135,8 +135,8 @@ int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);
 
 /* The packed weights and the arguments of plan's forward and data primitives, which have been made;
  * bias NULL: none. plain: the parameters' order. */
-int weights_forward(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err);
-int weights_data(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, Error *err);
+int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err);
+int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, Error *err);
 
 /* Weights as packed, made anew where parameters changed. plain: the parameters, or what they are
  * folded into. */

@@ -128,14 +128,14 @@ void cpu_sgd(Device *device, float *weight, const float *gradient, float *state,
 
 /* ---- activations on their own ---- */
 
-static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan, (void)err;
     activation_forward(op->device, op->spec.activation, call->x, call->y, call->rows * shape_count(op->spec.out));
     return 0;
 }
 
-static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan, (void)err;
     if (call->dx)

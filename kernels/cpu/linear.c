@@ -1,9 +1,9 @@
 /* Linear layers: oneDNN's inner product, weights [out][in]. */
 #include "kernels/cpu/cpu.h"
 
-typedef struct { Md *x, *y, *weights, *plain, *bias; } Shapes;     /* owned; bias NULL: none */
+typedef struct { Md *x, *y, *weights, *plain, *bias; } LinearShapes;     /* owned; bias NULL: none */
 
-static void shapes_free(Shapes *s)
+static void shapes_free(LinearShapes *s)
 {
     md_free(s->x);
     md_free(s->y);
@@ -13,12 +13,12 @@ static void shapes_free(Shapes *s)
 }
 
 /* Free it also after an error. */
-static int shapes_make(Shapes *s, const Operator *op, int64_t rows, Error *err)
+static int shapes_make(LinearShapes *s, const Operator *op, int64_t rows, Error *err)
 {
     int        in = op->spec.in.channels, out = op->spec.out.channels;
     dnnl_dim_t x[] = {rows, in}, y[] = {rows, out}, weights[] = {out, in}, bias[] = {out};
 
-    *s = (Shapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab), .weights = md_new(2, weights, dnnl_format_tag_any),
+    *s = (LinearShapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab), .weights = md_new(2, weights, dnnl_format_tag_any),
                   .plain = md_new(2, weights, dnnl_ab), .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL};
     return s->x && s->y && s->weights && s->plain && (s->bias || !op->p.bias) ? 0 : error_no_memory(err);
 }
@@ -33,7 +33,7 @@ static int make(Operator *op, Error *err)
     return 0;
 }
 
-static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
+static int plan_forward(Operator *op, OperatorPlan *plan, const LinearShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(op->spec.activation, err);
     Primitive            *p = &plan->forward;
@@ -48,7 +48,7 @@ static int plan_forward(Operator *op, Plan *plan, const Shapes *s, Error *err)
     return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
-static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
@@ -60,7 +60,7 @@ static int plan_data(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_a
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
-static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->weights;
 
@@ -77,7 +77,7 @@ static int plan_weights(Operator *op, Plan *plan, const Shapes *s, dnnl_primitiv
     return 0;
 }
 
-static int plan_backward(Operator *op, Plan *plan, const Shapes *s, Error *err)
+static int plan_backward(Operator *op, OperatorPlan *plan, const LinearShapes *s, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
     int                   rc;
@@ -89,9 +89,9 @@ static int plan_backward(Operator *op, Plan *plan, const Shapes *s, Error *err)
     return rc;
 }
 
-static int plan(Operator *op, Plan *plan, Error *err)
+static int plan(Operator *op, OperatorPlan *plan, Error *err)
 {
-    Shapes s;
+    LinearShapes s;
     int    rc = shapes_make(&s, op, plan->rows, err);
 
     if (rc == 0) rc = plan_forward(op, plan, &s, err);
@@ -100,7 +100,7 @@ static int plan(Operator *op, Plan *plan, Error *err)
     return rc;
 }
 
-static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *p = &plan->forward;
     const float *weights = packed_get(op, plan->forward_packed, op->p.weight, err);
@@ -113,7 +113,7 @@ static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *er
     return primitive_run(p, op->device, op->what, err);
 }
 
-static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive   *w = &plan->weights, *p = &plan->data;
     const float *weights;

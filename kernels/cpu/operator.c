@@ -43,7 +43,7 @@ int operator_make(Operator **out, Device *device, const OperatorSpec *spec, cons
     return 0;
 }
 
-static void plan_release(Plan *plan)
+static void plan_release(OperatorPlan *plan)
 {
     primitive_free(&plan->forward);
     primitive_free(&plan->data);
@@ -69,7 +69,7 @@ void operator_free(Operator *op)
     free(op);
 }
 
-static Plan *plan_find(const Operator *op, int64_t rows)
+static OperatorPlan *plan_find(const Operator *op, int64_t rows)
 {
     for (int i = 0; i < op->plan_count; i++)
         if (op->plan[i].rows == rows) return &op->plan[i];
@@ -77,7 +77,7 @@ static Plan *plan_find(const Operator *op, int64_t rows)
 }
 
 /* Floats of scratch: what primitives want, and behind it the packed gradient. */
-static int64_t plan_scratch(const Plan *plan)
+static int64_t plan_scratch(const OperatorPlan *plan)
 {
     int64_t most = plan->forward.scratch;
 
@@ -89,8 +89,8 @@ static int64_t plan_scratch(const Plan *plan)
 
 int operator_prepare(Operator *op, int64_t rows, Error *err)
 {
-    Plan plan = {.rows = rows, .forward_packed = -1, .data_packed = -1};
-    Plan *more;
+    OperatorPlan plan = {.rows = rows, .forward_packed = -1, .data_packed = -1};
+    OperatorPlan *more;
 
     if (!op->kind->plan || plan_find(op, rows)) return 0;
     more = realloc(op->plan, (size_t)(op->plan_count + 1) * sizeof *more);
@@ -112,7 +112,7 @@ void operator_changed(Operator *op)
 
 int operator_forward(Operator *op, const OperatorCall *call, Error *err)
 {
-    Plan *plan = plan_find(op, call->rows);
+    OperatorPlan *plan = plan_find(op, call->rows);
 
     if (op->kind->plan && !plan) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
     return op->kind->forward(op, plan, call, err);
@@ -120,7 +120,7 @@ int operator_forward(Operator *op, const OperatorCall *call, Error *err)
 
 int operator_backward(Operator *op, const OperatorCall *call, Error *err)
 {
-    Plan *plan = plan_find(op, call->rows);
+    OperatorPlan *plan = plan_find(op, call->rows);
 
     if (op->kind->plan && !plan) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
     return op->kind->backward(op, plan, call, err);
@@ -128,7 +128,7 @@ int operator_backward(Operator *op, const OperatorCall *call, Error *err)
 
 OperatorBytes operator_bytes(const Operator *op, int64_t rows)
 {
-    const Plan   *plan = plan_find(op, rows);
+    const OperatorPlan   *plan = plan_find(op, rows);
     OperatorBytes bytes = {.scratch = plan ? plan_scratch(plan) * (int64_t)sizeof(float) : 0};
 
     for (int i = 0; i < op->packed_count; i++)
@@ -161,7 +161,7 @@ int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
     return op->packed_count++;
 }
 
-int weights_forward(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err)
+int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err)
 {
     Primitive *p = &plan->forward;
     const Md  *weights = primitive_md(p, dnnl_query_weights_md);
@@ -173,7 +173,7 @@ int weights_forward(Operator *op, Plan *plan, const Md *x, const Md *y, const Md
     return bias ? primitive_argument(p, op->device, DNNL_ARG_BIAS, bias, err) : 0;
 }
 
-int weights_data(Operator *op, Plan *plan, const Md *x, const Md *y, const Md *plain, Error *err)
+int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, Error *err)
 {
     Primitive *p = &plan->data;
     const Md  *weights = primitive_md(p, dnnl_query_weights_md);

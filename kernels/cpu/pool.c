@@ -38,7 +38,7 @@ static int places_argument(Operator *op, Primitive *p, const Primitive *forward,
     return primitive_argument(p, op->device, DNNL_ARG_WORKSPACE, primitive_md(forward, dnnl_query_workspace_md), err);
 }
 
-static int plan_forward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
+static int plan_forward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
                         Error *err)
 {
     Primitive *p = &plan->forward;
@@ -58,7 +58,7 @@ static int plan_forward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, con
     return places_argument(op, p, p, err);
 }
 
-static int plan_backward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
+static int plan_backward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
                          Error *err)
 {
     Primitive *p = &plan->data;
@@ -74,7 +74,7 @@ static int plan_backward(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, co
     return algorithm == dnnl_pooling_max ? places_argument(op, p, &plan->forward, err) : 0;
 }
 
-static int plan_pool(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, Error *err)
+static int plan_pool(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm, Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
     Shapes                s;
@@ -89,14 +89,14 @@ static int plan_pool(Operator *op, Plan *plan, dnnl_alg_kind_t algorithm, Error 
     return rc;
 }
 
-static int plan_max(Operator *op, Plan *plan, Error *err) { return plan_pool(op, plan, dnnl_pooling_max, err); }
+static int plan_max(Operator *op, OperatorPlan *plan, Error *err) { return plan_pool(op, plan, dnnl_pooling_max, err); }
 
-static int plan_mean(Operator *op, Plan *plan, Error *err)
+static int plan_mean(Operator *op, OperatorPlan *plan, Error *err)
 {
     return plan_pool(op, plan, dnnl_pooling_avg_include_padding, err);
 }
 
-static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     primitive_set(&plan->forward, DNNL_ARG_SRC, call->x);
     primitive_set(&plan->forward, DNNL_ARG_DST, call->y);
@@ -104,7 +104,7 @@ static int forward(Operator *op, Plan *plan, const OperatorCall *call, Error *er
     return primitive_run(&plan->forward, op->device, op->what, err);
 }
 
-static int backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     if (!call->dx) return 0;
     primitive_set(&plan->data, DNNL_ARG_DIFF_DST, call->dy);
@@ -123,7 +123,7 @@ static void transpose(const float *from, float *to, int64_t rows, int64_t a, int
             for (int64_t i = 0; i < a; i++) to[j * a + i] = from[i * b + j];
 }
 
-static int flatten_forward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int flatten_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Shape in = op->spec.in;
 
@@ -132,7 +132,7 @@ static int flatten_forward(Operator *op, Plan *plan, const OperatorCall *call, E
     return 0;
 }
 
-static int flatten_backward(Operator *op, Plan *plan, const OperatorCall *call, Error *err)
+static int flatten_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Shape in = op->spec.in;
 

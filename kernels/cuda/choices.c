@@ -9,15 +9,15 @@
 
 #include "kernels/cuda/cuda.h"
 
-typedef struct Entry Entry;
+typedef struct ChoiceEntry ChoiceEntry;
 
-struct Entry {
+struct ChoiceEntry {
     Choice choice;
-    Entry *next;
+    ChoiceEntry *next;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static Entry          *first;
+static ChoiceEntry          *first;
 
 void choices_lock(void) { pthread_mutex_lock(&lock); }
 
@@ -25,7 +25,7 @@ void choices_unlock(void) { pthread_mutex_unlock(&lock); }
 
 bool choice_find(Choice *out, const char *key)
 {
-    for (const Entry *e = first; e; e = e->next)
+    for (const ChoiceEntry *e = first; e; e = e->next)
         if (strcmp(e->choice.key, key) == 0) {
             *out = e->choice;
             return true;
@@ -35,10 +35,10 @@ bool choice_find(Choice *out, const char *key)
 
 int choice_enter(const Choice *choice, Error *err)
 {
-    Entry *entry = malloc(sizeof *entry), **last = &first;
+    ChoiceEntry *entry = malloc(sizeof *entry), **last = &first;
 
     if (!entry) return error_no_memory(err);
-    *entry = (Entry){*choice, NULL};
+    *entry = (ChoiceEntry){*choice, NULL};
     while (*last) last = &(*last)->next;
     *last = entry;
     return 0;
@@ -55,7 +55,7 @@ int cuda_choices(Device *device, Text *out, Error *err)
 {
     (void)device;
     choices_lock();
-    for (const Entry *e = first; e; e = e->next) {
+    for (const ChoiceEntry *e = first; e; e = e->next) {
         text_printf(out, "%s: %s, %zu bytes of workspace", e->choice.key, e->choice.text, e->choice.workspace);
         if (e->choice.us > 0.0) text_printf(out, ", %.1f us", e->choice.us);
         text_append(out, "\n");
@@ -71,7 +71,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One run to warm up, then RUNS between marks of the stream. */
+/* One run to warm up, then RUNS between events of the stream. */
 double choice_measure(CudaDevice *device, MeasuredRun *run, void *context)
 {
     enum { RUNS = 5 };

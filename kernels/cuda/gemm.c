@@ -71,11 +71,11 @@ typedef struct {
     Gemm       *gemm;
     CudaDevice *device;
     void       *a, *b, *c, *bias, *workspace;
-} Trial;
+} GemmTrial;
 
 static int try_once(void *context)
 {
-    Trial *t = context;
+    GemmTrial *t = context;
 
     return gemm_run(t->gemm, t->device, t->a, t->b, t->c, t->bias, t->workspace, "a trial", NULL);
 }
@@ -84,7 +84,7 @@ static int try_once(void *context)
 static void choose(Gemm *g, CudaDevice *device, const GemmShape *s, const cublasLtMatmulHeuristicResult_t *proposal, int count)
 {
     size_t each = s->half ? 2 : sizeof(float);
-    Trial  trial = {.gemm = g, .device = device};
+    GemmTrial  trial = {.gemm = g, .device = device};
     Choice best = g->choice;
 
     trial.a = choice_memory(device, (size_t)(s->m * s->k) * each, true);

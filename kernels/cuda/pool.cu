@@ -5,11 +5,11 @@
 #include <cmath>
 
 /* Element i of [rows][height][width][channels]. */
-struct Place { int64_t row; int y, x, c; };
+struct WindowPlace { int64_t row; int y, x, c; };
 
-static __device__ inline Place place_of(int64_t i, int height, int width, int channels)
+static __device__ inline WindowPlace place_of(int64_t i, int height, int width, int channels)
 {
-    Place p;
+    WindowPlace p;
 
     p.c = (int)(i % channels), i /= channels;
     p.x = (int)(i % width), i /= width;
@@ -18,7 +18,7 @@ static __device__ inline Place place_of(int64_t i, int height, int width, int ch
     return p;
 }
 
-template <class T> static __device__ inline const T *row_of(const T *x, const KernelPool &p, const Place &at)
+template <class T> static __device__ inline const T *row_of(const T *x, const KernelPool &p, const WindowPlace &at)
 {
     return x + at.row * p.in_height * p.in_width * p.channels + at.c;
 }
@@ -26,7 +26,7 @@ template <class T> static __device__ inline const T *row_of(const T *x, const Ke
 template <class T> static __global__ void maxpool(const KernelPool p, const T *x, T *y, int *place, int64_t count)
 {
     for (int64_t i = first_element(); i < count; i += next_element()) {
-        Place    at = place_of(i, p.out_height, p.out_width, p.channels);
+        WindowPlace    at = place_of(i, p.out_height, p.out_width, p.channels);
         const T *in = row_of(x, p, at);
         float    most = -INFINITY;
         int      where = -1;
@@ -65,7 +65,7 @@ template <bool MOST, class T> static __global__ void gradient(const KernelPool p
     float share = 1.0f / (float)(p.kernel_height * p.kernel_width);
 
     for (int64_t i = first_element(); i < count; i += next_element()) {
-        Place   at = place_of(i, p.in_height, p.in_width, p.channels);
+        WindowPlace   at = place_of(i, p.in_height, p.in_width, p.channels);
         int     pixel = at.y * p.in_width + at.x;
         int     last_y = last_window(at.y, p.out_height, p.stride, p.padding), last_x = last_window(at.x, p.out_width, p.stride, p.padding);
         float   sum = 0.0f;
@@ -86,7 +86,7 @@ template <class T> static __global__ void avgpool(const KernelPool p, const T *x
     float share = 1.0f / (float)(p.kernel_height * p.kernel_width);
 
     for (int64_t i = first_element(); i < count; i += next_element()) {
-        Place    at = place_of(i, p.out_height, p.out_width, p.channels);
+        WindowPlace    at = place_of(i, p.out_height, p.out_width, p.channels);
         const T *in = row_of(x, p, at);
         float    sum = 0.0f;
 

@@ -15,18 +15,18 @@
 
 enum { PLACES = 4096, KEYS_MAX = 3072 };
 
-typedef enum { SEEN, RECORDED, REFUSED } State;          /* SEEN: of a key without memory */
+typedef enum { SEEN, RECORDED, REFUSED } ReplayState;          /* SEEN: of a key without memory */
 
 typedef struct {
     ReplayKey       key;     /* owner NULL: free */
-    State           state;
+    ReplayState           state;
     cudaGraphExec_t graph;
-} Entry;
+} ReplayEntry;
 
 struct Replay {
-    Entry        entry[PLACES];
+    ReplayEntry        entry[PLACES];
     int          count;
-    Entry       *recording;  /* NULL: nothing is */
+    ReplayEntry       *recording;  /* NULL: nothing is */
     ReplayCounts counts;
 };
 
@@ -47,7 +47,7 @@ static size_t place_of(const ReplayKey *key)
 }
 
 /* Where the key is, or would be. */
-static Entry *find(Replay *r, const ReplayKey *key)
+static ReplayEntry *find(Replay *r, const ReplayKey *key)
 {
     size_t at = place_of(key);
 
@@ -60,12 +60,12 @@ static void take_out(Replay *r, size_t hole)
 {
     if (r->entry[hole].graph) { cudaGraphExecDestroy(r->entry[hole].graph); r->counts.kept--; }
     r->count--;
-    r->entry[hole] = (Entry){0};
+    r->entry[hole] = (ReplayEntry){0};
     for (size_t at = (hole + 1) % PLACES; r->entry[at].key.owner; at = (at + 1) % PLACES) {
         size_t home = place_of(&r->entry[at].key);
         if ((at + PLACES - home) % PLACES < (at + PLACES - hole) % PLACES) continue;
         r->entry[hole] = r->entry[at];
-        r->entry[at] = (Entry){0};
+        r->entry[at] = (ReplayEntry){0};
         hole = at;
     }
 }
@@ -83,14 +83,14 @@ static Replay *replay_of(CudaDevice *device)
 }
 
 /* The key's entry, new where there is none and room for it; NULL: no room. */
-static Entry *place(Replay *r, const ReplayKey *key, bool *is_new)
+static ReplayEntry *place(Replay *r, const ReplayKey *key, bool *is_new)
 {
-    Entry *entry = find(r, key);
+    ReplayEntry *entry = find(r, key);
 
     *is_new = !entry->key.owner;
     if (!*is_new) return entry;
     if (r->count == KEYS_MAX) return NULL;
-    *entry = (Entry){.key = *key, .state = SEEN};
+    *entry = (ReplayEntry){.key = *key, .state = SEEN};
     r->count++;
     return entry;
 }
@@ -103,7 +103,7 @@ int cuda_replay_begin(Device *base, const ReplayKey *key, Error *err)
     bool        is_new;
 
     if (!r || !place(r, &work, &is_new) || is_new) return 0;
-    Entry *entry = place(r, key, &is_new);
+    ReplayEntry *entry = place(r, key, &is_new);
     if (!entry || entry->state == REFUSED) return 0;
     if (entry->state == RECORDED) {
         r->counts.replayed++;
@@ -116,7 +116,7 @@ int cuda_replay_begin(Device *base, const ReplayKey *key, Error *err)
 }
 
 /* Nothing that was said while recording has been done. */
-static int refuse(CudaDevice *device, Entry *entry)
+static int refuse(CudaDevice *device, ReplayEntry *entry)
 {
     cudaGetLastError();
     device->failure.text[0] = '\0';
@@ -128,7 +128,7 @@ int cuda_replay_end(Device *base, bool failed, Error *err)
 {
     CudaDevice *device = cuda_device(base);
     Replay     *r = device->replay;
-    Entry      *entry = r ? r->recording : NULL;
+    ReplayEntry      *entry = r ? r->recording : NULL;
     cudaGraph_t graph = NULL;
 
     if (!entry) return 0;

@@ -32,7 +32,7 @@ typedef struct {
 typedef struct {
     CUdevResource part[SLICES_MAX];
     unsigned      all, each;             /* multiprocessors */
-} Cut;
+} SliceCut;
 
 enum { LEAST_DRIVER = 12040 };           /* CUDA 12.4 has green contexts */
 
@@ -70,7 +70,7 @@ static int driver_failed(CUresult status, int card, const char *what, Error *err
 }
 
 /* The largest equal parts: as many multiprocessors as the card has for each, down to what it can give. */
-static int cut_anew(Cut *out, const Driver *driver, int card, int slices, Error *err)
+static int cut_anew(SliceCut *out, const Driver *driver, int card, int slices, Error *err)
 {
     static const unsigned flags[] = {0, CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING};
     CUdevResource whole;
@@ -94,11 +94,11 @@ static int cut_anew(Cut *out, const Driver *driver, int card, int slices, Error 
 }
 
 /* Cuts that were made, newest first. */
-static struct Made { Cut cut; int card, slices; struct Made *next; } *made;
+static struct Made { SliceCut cut; int card, slices; struct Made *next; } *made;
 static pthread_mutex_t made_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* With the lock. */
-static int find_cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
+static int find_cut(SliceCut *out, const Driver *driver, int card, int slices, Error *err)
 {
     struct Made *one;
 
@@ -112,7 +112,7 @@ static int find_cut(Cut *out, const Driver *driver, int card, int slices, Error 
     return 0;
 }
 
-static int cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
+static int cut(SliceCut *out, const Driver *driver, int card, int slices, Error *err)
 {
     pthread_mutex_lock(&made_lock);
     int rc = find_cut(out, driver, card, slices, err);
@@ -123,7 +123,7 @@ static int cut(Cut *out, const Driver *driver, int card, int slices, Error *err)
 int slices_count(int *each, int *all, int card, int slices, Error *err)
 {
     Driver driver;
-    Cut    parts;
+    SliceCut    parts;
 
     if (find_driver(&driver, err) != 0 || cut(&parts, &driver, card, slices, err) != 0) return -1;
     *each = (int)parts.each;
@@ -135,7 +135,7 @@ int slice_enter(Slice **out, int *processors, int card, int slices, int slice, E
 {
     Slice            *self = calloc(1, sizeof *self);
     Driver            driver;
-    Cut               parts;
+    SliceCut               parts;
     CUdevResourceDesc description;
     CUdevice          device;
     CUcontext         context;

@@ -41,9 +41,9 @@ typedef struct {
     Spatial      *s;
     cudnnHandle_t handle;
     void         *x, *y, *w, *workspace;
-} Trial;
+} SpatialTrial;
 
-typedef enum { FORWARD, DATA, WEIGHTS } Direction;
+typedef enum { FORWARD, DATA, WEIGHTS } SpatialDirection;
 
 /* What the three kinds of results have in common. */
 typedef struct { int algorithm, math, status, determinism; bool usable; double us; size_t workspace; } Found;
@@ -54,7 +54,7 @@ typedef struct { int algorithm, math, status, determinism; bool usable; double u
                          (results)[i].status == CUDNN_STATUS_SUCCESS && (results)[i].determinism == CUDNN_DETERMINISTIC, \
                          1e3 * (double)(results)[i].time, (results)[i].memory}
 
-static cudnnStatus_t find(Found *out, int *count, const Trial *t, Direction direction)
+static cudnnStatus_t find(Found *out, int *count, const SpatialTrial *t, SpatialDirection direction)
 {
     const Spatial *s = t->s;
     cudnnStatus_t  status;
@@ -96,7 +96,7 @@ static int none_found(const Found *found, int count, const char *what, Error *er
 }
 
 /* The first usable one: they come fastest first. fp32 passes over those that want tensor cores. */
-static int choose(Choice *out, const Trial *t, const CudaDevice *device, Direction direction, const char *what, Error *err)
+static int choose(Choice *out, const SpatialTrial *t, const CudaDevice *device, SpatialDirection direction, const char *what, Error *err)
 {
     Found         found[FOUND];
     int           count;
@@ -116,12 +116,12 @@ static int choose(Choice *out, const Trial *t, const CudaDevice *device, Directi
     return none_found(found, count, what, err);
 }
 
-static Choice *choice_of(Spatial *s, Direction direction)
+static Choice *choice_of(Spatial *s, SpatialDirection direction)
 {
     return direction == FORWARD ? &s->forward_choice : direction == DATA ? &s->data_choice : &s->weights_choice;
 }
 
-static void set_key(Choice *out, const CudaDevice *device, const OperatorSpec *s, int64_t rows, bool half, Direction direction)
+static void set_key(Choice *out, const CudaDevice *device, const OperatorSpec *s, int64_t rows, bool half, SpatialDirection direction)
 {
     static const char *const names[] = {"forward", "data gradient", "weight gradient"};
 
@@ -135,15 +135,15 @@ static void set_key(Choice *out, const CudaDevice *device, const OperatorSpec *s
 static int choose_all(Spatial *s, CudaDevice *device, const OperatorSpec *spec, int64_t rows, bool half, const char *what, Error *err)
 {
     size_t each = half ? 2 : sizeof(float);
-    Trial  t = {.s = s};
+    SpatialTrial  t = {.s = s};
     int    rc = 0;
 
     for (int d = FORWARD; rc == 0 && d <= WEIGHTS; d++) {
-        Choice *choice = choice_of(s, (Direction)d);
+        Choice *choice = choice_of(s, (SpatialDirection)d);
 
         if (d == DATA && !spec->data_gradient) continue;
         if (d == WEIGHTS && spec->frozen) continue;
-        set_key(choice, device, spec, rows, half, (Direction)d);
+        set_key(choice, device, spec, rows, half, (SpatialDirection)d);
         if (choice_find(choice, choice->key)) continue;
         if (!t.workspace) {
             rc = cuda_cudnn(device, &t.handle, err);
@@ -155,7 +155,7 @@ static int choose_all(Spatial *s, CudaDevice *device, const OperatorSpec *spec, 
             if (rc == 0 && (!t.x || !t.y || !t.w || !t.workspace))
                 rc = error_set(err, "%s: the card's memory is full: no room to choose an algorithm", what);
         }
-        if (rc == 0) rc = choose(choice, &t, device, (Direction)d, what, err);
+        if (rc == 0) rc = choose(choice, &t, device, (SpatialDirection)d, what, err);
         if (rc == 0) rc = choice_add(choice, err);
     }
     cudaFree(t.x), cudaFree(t.y), cudaFree(t.w), cudaFree(t.workspace);
@@ -185,8 +185,8 @@ int spatial_make(Spatial *out, CudaDevice *device, const OperatorSpec *spec, int
         choices_unlock();
     }
     for (int d = FORWARD; rc == 0 && d <= WEIGHTS; d++)
-        if (choice_of(out, (Direction)d)->key[0])
-            rc = cudnn_failed(cudnnSetConvolutionMathType(*convolutions[d], (cudnnMathType_t)choice_of(out, (Direction)d)->algorithm.cudnn[1]), what, err);
+        if (choice_of(out, (SpatialDirection)d)->key[0])
+            rc = cudnn_failed(cudnnSetConvolutionMathType(*convolutions[d], (cudnnMathType_t)choice_of(out, (SpatialDirection)d)->algorithm.cudnn[1]), what, err);
     if (rc != 0) spatial_free(out);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* Streams, marks, copies between devices, sums over groups: what kernels/stream.h declares. */
+/* Streams, events, copies between devices, sums over groups: what kernels/stream.h declares. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +8,12 @@
 #include "kernels/cuda/cuda.h"
 
 typedef struct {
-    struct Mark base;
+    struct StreamEvent base;
     CudaDevice *device;
     cudaEvent_t event;
 } CudaMark;
 
-static CudaMark *cuda_mark(const Mark *mark) { return (CudaMark *)(uintptr_t)mark; }
+static CudaMark *cuda_mark(const StreamEvent *event) { return (CudaMark *)(uintptr_t)event; }
 
 static void use(Device *base, StreamNumber stream)
 {
@@ -35,56 +35,56 @@ static int finish(Device *base, Error *err)
     return rc;
 }
 
-/* ---- marks ---- */
+/* ---- events ---- */
 
 /* The thread sleeps when it waits for one: it has nothing else to do, others want its core. */
-static int make_mark(Mark **out, Device *base, Error *err)
+static int make_mark(StreamEvent **out, Device *base, Error *err)
 {
-    CudaMark *mark = calloc(1, sizeof *mark);
+    CudaMark *event = calloc(1, sizeof *event);
 
     *out = NULL;
-    if (!mark) return error_no_memory(err);
-    mark->base.backend = base->backend;
-    mark->device = cuda_device(base);
-    if (cuda_failed(cudaEventCreateWithFlags(&mark->event, cudaEventBlockingSync), "an event", err) != 0) {
-        free(mark);
+    if (!event) return error_no_memory(err);
+    event->base.backend = base->backend;
+    event->device = cuda_device(base);
+    if (cuda_failed(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync), "an event", err) != 0) {
+        free(event);
         return -1;
     }
-    *out = &mark->base;
+    *out = &event->base;
     return 0;
 }
 
-static void free_mark(Mark *mark)
+static void free_mark(StreamEvent *event)
 {
-    cudaEventDestroy(cuda_mark(mark)->event);
-    free(mark);
+    cudaEventDestroy(cuda_mark(event)->event);
+    free(event);
 }
 
-static int set_mark(Device *base, Mark *mark, Error *err)
+static int set_mark(Device *base, StreamEvent *event, Error *err)
 {
     CudaDevice *device = cuda_device(base);
 
     if (cuda_noted(device, err) != 0) return -1;
-    return cuda_failed(cudaEventRecord(cuda_mark(mark)->event, device->stream), "an event", err);
+    return cuda_failed(cudaEventRecord(cuda_mark(event)->event, device->stream), "an event", err);
 }
 
-static int wait_for_mark(Device *base, const Mark *mark, Error *err)
+static int wait_for_mark(Device *base, const StreamEvent *event, Error *err)
 {
-    return cuda_failed(cudaStreamWaitEvent(cuda_device(base)->stream, cuda_mark(mark)->event, 0), "waiting for an event", err);
+    return cuda_failed(cudaStreamWaitEvent(cuda_device(base)->stream, cuda_mark(event)->event, 0), "waiting for an event", err);
 }
 
-static int finish_mark(const Mark *mark, Error *err)
+static int finish_mark(const StreamEvent *event, Error *err)
 {
-    if (cuda_noted(cuda_mark(mark)->device, err) != 0) return -1;
-    return cuda_failed(cudaEventSynchronize(cuda_mark(mark)->event), "work of the card", err);
+    if (cuda_noted(cuda_mark(event)->device, err) != 0) return -1;
+    return cuda_failed(cudaEventSynchronize(cuda_mark(event)->event), "work of the card", err);
 }
 
-/* Milliseconds as a float: to half a microsecond over the steps that lie between two marks. */
-static int64_t since(const Mark *from, const Mark *mark)
+/* Milliseconds as a float: to half a microsecond over the steps that lie between two events. */
+static int64_t since(const StreamEvent *from, const StreamEvent *event)
 {
     float ms = 0;
 
-    if (cudaEventElapsedTime(&ms, cuda_mark(from)->event, cuda_mark(mark)->event) != cudaSuccess) cudaGetLastError();
+    if (cudaEventElapsedTime(&ms, cuda_mark(from)->event, cuda_mark(event)->event) != cudaSuccess) cudaGetLastError();
     return llround((double)ms * 1e6);
 }
 
@@ -188,8 +188,8 @@ static void end_range(Device *device)
 }
 
 const StreamOps cuda_streams = {
-    .use = use, .finish = finish, .native = native, .mark_new = make_mark, .mark_free = free_mark, .mark_set = set_mark,
-    .mark_wait = wait_for_mark, .mark_finish = finish_mark, .mark_since_ns = since, .host_alloc = alloc_host,
+    .use = use, .finish = finish, .native = native, .event_new = make_mark, .event_free = free_mark, .event_record = set_mark,
+    .stream_wait_event = wait_for_mark, .event_synchronize = finish_mark, .event_elapsed_ns = since, .host_alloc = alloc_host,
     .host_release = release_host, .load = load, .move = move, .reaches = reaches, .sum = sum, .sum_doubles = sum_doubles,
     .replay_begin = cuda_replay_begin, .replay_end = cuda_replay_end, .replay_forget = cuda_replay_forget,
     .replay_counts = cuda_replay_counts, .range_begin = begin_range, .range_end = end_range,

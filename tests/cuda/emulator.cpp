@@ -238,6 +238,6 @@ bool emulator_accepts(dim3 b, dim3 t, size_t bytes)
     bool fits = b.x >= 1 && b.y >= 1 && b.z >= 1 && b.x <= 0x7fffffffu && b.y <= 65535 && b.z <= 65535 &&
                 t.x >= 1 && t.y >= 1 && t.z >= 1 && t.z <= 64 && (size_t)t.x * t.y * t.z <= THREADS_MAX && bytes <= SHARED_MAX;
 
-    if (!fits) double_fail(cudaErrorInvalidConfiguration);
+    if (!fits) fake_fail(cudaErrorInvalidConfiguration);
     return fits;
 }

@@ -12,7 +12,7 @@
 #include <cuda_runtime_api.h>
 #include <vector_functions.h>
 
-#include "tests/cuda/double.h"
+#include "tests/cuda/fake.h"
 
 extern thread_local uint3 threadIdx, blockIdx;
 extern thread_local dim3  blockDim, gridDim;
@@ -30,7 +30,7 @@ void emulator_run(dim3 blocks, dim3 threads, size_t shared_bytes, EmulatorBody *
 bool emulator_accepts(dim3 blocks, dim3 threads, size_t shared_bytes);
 
 template <class T> bool emulator_reachable(const T &) { return true; }
-template <class T> bool emulator_reachable(T *const &memory) { return double_is_reachable(memory); }
+template <class T> bool emulator_reachable(T *const &memory) { return fake_is_reachable(memory); }
 
 template <class... P> struct EmulatorLaunch {
     dim3             blocks, threads;
@@ -59,8 +59,8 @@ void emulator_launch(dim3 blocks, dim3 threads, size_t bytes, cudaStream_t strea
     using Launch = EmulatorLaunch<P...>;
 
     if (!emulator_accepts(blocks, threads, bytes)) return;
-    if (!(emulator_reachable(arguments) && ...)) { double_fail(cudaErrorInvalidValue); return; }
-    double_queue(stream, Launch::run, new Launch{blocks, threads, bytes, kernel, std::tuple<P...>(arguments...)}, Launch::destroy);
+    if (!(emulator_reachable(arguments) && ...)) { fake_fail(cudaErrorInvalidValue); return; }
+    fake_queue(stream, Launch::run, new Launch{blocks, threads, bytes, kernel, std::tuple<P...>(arguments...)}, Launch::destroy);
 }
 
 #define LAUNCH(kernel, blocks, threads, bytes, stream, ...)                                                            \

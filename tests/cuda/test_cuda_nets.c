@@ -383,7 +383,7 @@ static float *train(const Card *card, const Layers *layers, Shape in, int64_t ro
         loss_backward(card->device, LOSS_MSE, on_y, on_t, on_dy, rows, per_row, rows, card->loss);
         require(net_backward(net, on_dy, rows, &err), &err);
         net_update(net, &(SgdStep){0.002f, 0.9f, 1e-4f, true});
-        if (device_queues(card->device)) require(device_finish(card->device, &err), &err);
+        if (device_is_async(card->device)) require(device_finish(card->device, &err), &err);
         losses[s] = *card->loss;
     }
     *count = 0;
@@ -469,7 +469,7 @@ static void losses(void)
     Error   err = {""};
 
     loss_backward(card.device, LOSS_MSE, on_s, on_t, on_dy, rows, per_row, 2 * rows, card.loss);
-    if (device_queues(card.device)) require(device_finish(card.device, &err), &err);
+    if (device_is_async(card.device)) require(device_finish(card.device, &err), &err);
     for (int64_t i = 0; i < n; i++) {
         double d = (double)s[i] - t[i];
 
@@ -492,7 +492,7 @@ static void losses(void)
         }
     }
     loss_backward(card.device, LOSS_SOFT_CROSS_ENTROPY, on_s, on_t, on_dy, rows, per_row, 2 * rows, card.loss);
-    if (device_queues(card.device)) require(device_finish(card.device, &err), &err);
+    if (device_is_async(card.device)) require(device_finish(card.device, &err), &err);
     dy = fetched(&card, on_dy, n);
     tap_close("cross-entropy's gradient", dy, truth, n, 1e-6);
     if (!(fabs(*card.loss - sum) < 1e-5 * sum)) tap_fail("cross-entropy is %.9g, expected %.9g", *card.loss, sum);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "executor/transport.h"
+#include "executor/transport/transport.h"
 #include "kernels/stream.h"
 #include "tests/mpi/mpi_test.h"
 
@@ -25,7 +25,7 @@ enum { SHORT = 300, LONG = 150000 };             /* of both messages and sums: a
 /* Memory as a device gives it, without one. */
 float *device_alloc(Device *device, size_t count) { (void)device; return calloc(count, sizeof(float)); }
 void   device_release(Device *device, float *memory) { (void)device; free(memory); }
-bool   device_queues(const Device *device) { (void)device; return false; }
+bool   device_is_async(const Device *device) { (void)device; return false; }
 
 typedef enum { SEND, RECEIVE, BEGIN, FINISH, STATISTICS, BARRIER, KINDS } Kind;
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "executor/world.h"
+#include "executor/net/world.h"
 #include "tests/mpi/mpi_test.h"
 
 enum { MESSAGES = 300, MOST_BYTES = 300000 };

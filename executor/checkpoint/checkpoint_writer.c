@@ -1,0 +1,335 @@
+#include "executor/checkpoint/checkpoint_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A block's state, shared by the table of latest ones and a checkpoint under way. */
+typedef struct {
+    Tensors *tensors;
+    int      owners;         /* under the lock */
+} KeptState;
+
+typedef struct {
+    KeptState  *latest;          /* NULL: not started */
+    int64_t step;
+    bool    delivered;       /* since the last checkpoint was begun */
+    bool    training;        /* delivered between the two before */
+} BlockState;
+
+struct CheckpointWriter {
+    char           *folder;
+    int             folder_fd;       /* holds the claim */
+    CheckpointFacts facts;
+    BlockState          *block;           /* [facts.blocks] */
+    KeptState         **writing;         /* [facts.blocks] of the checkpoint under way */
+    pthread_mutex_t lock;
+    pthread_cond_t  changed;         /* due or closing */
+    pthread_t       writer;
+    pthread_cond_t  rested;          /* the writer has nothing under way */
+    bool            due, closing, failed, busy;
+    Error           failure;         /* the first that failed */
+    int64_t         next, newest;    /* numbers: to write; complete, 0: none */
+};
+
+/* ---- states ---------------------------------------------------------------------- */
+
+static KeptState *state_copy(const Tensors *tensors, Error *err)
+{
+    KeptState *state = calloc(1, sizeof *state);
+
+    if (!state) { error_no_memory(err); return NULL; }
+    state->owners = 1;
+    if (tensors_new(&state->tensors, err) == 0 && tensors_put(state->tensors, tensors, err) == 0) return state;
+    tensors_free(state->tensors);
+    free(state);
+    return NULL;
+}
+
+static void state_release(KeptState *state)
+{
+    if (!state || --state->owners > 0) return;
+    tensors_free(state->tensors);
+    free(state);
+}
+
+/* ---- when one is due ---------------------------------------------------------------- */
+
+static bool finished(const CheckpointWriter *writer, const BlockState *block)
+{
+    return block->step >= writer->facts.total_steps;
+}
+
+/* Rules (1) and (2): whether all blocks, or all that train now, have delivered. */
+static bool all_delivered(const CheckpointWriter *writer, bool training_only)
+{
+    int asked = 0;
+
+    for (int b = 0; b < writer->facts.blocks; b++) {
+        const BlockState *block = &writer->block[b];
+        if (finished(writer, block) || (training_only && !block->training)) continue;
+        if (!block->delivered) return false;
+        asked++;
+    }
+    return asked > 0;
+}
+
+/* ---- the writer's thread -------------------------------------------------------------- */
+
+/* Takes hold of all latest states. Under the lock. */
+static void begin(CheckpointWriter *writer)
+{
+    for (int b = 0; b < writer->facts.blocks; b++) {
+        BlockState *block = &writer->block[b];
+        writer->writing[b] = block->latest;
+        if (block->latest) block->latest->owners++;
+        block->training = block->delivered;
+        block->delivered = false;
+    }
+    writer->due = false;
+}
+
+/* Removes checkpoints that are older than the two newest complete ones: those that this run
+ * wrote or goes on from, whatever damaged files there are. */
+static int remove_old(const CheckpointWriter *writer, int64_t before, Error *err)
+{
+    int64_t *list;
+    int      count, rc = 0;
+
+    if (checkpoint_list(&list, &count, writer->folder, err) != 0) return -1;
+    for (int i = 0; i < count && rc == 0; i++)
+        if (list[i] < before) rc = checkpoint_remove(writer->folder, list[i], err);
+    free(list);
+    return rc;
+}
+
+/* Writes what begin() took hold of. No lock is held. */
+static int write_states(const CheckpointWriter *writer, Error *err)
+{
+    int             rc = -1;
+    const Tensors **block = calloc((size_t)writer->facts.blocks, sizeof *block);
+
+    if (!block) return error_no_memory(err);
+    for (int b = 0; b < writer->facts.blocks; b++)
+        if (writer->writing[b]) block[b] = writer->writing[b]->tensors;
+    if (checkpoint_write(writer->folder, writer->next, &writer->facts, block, err) == 0)
+        rc = remove_old(writer, writer->newest, err);
+    free(block);
+    return rc;
+}
+
+static void *writer_run(void *argument)
+{
+    CheckpointWriter *writer = argument;
+
+    pthread_mutex_lock(&writer->lock);
+    for (;;) {
+        while (!writer->due && !writer->closing) pthread_cond_wait(&writer->changed, &writer->lock);
+        if (!writer->due || writer->failed) break;
+        begin(writer);
+        writer->busy = true;
+        pthread_mutex_unlock(&writer->lock);
+        int rc = write_states(writer, &writer->failure);
+        pthread_mutex_lock(&writer->lock);
+        for (int b = 0; b < writer->facts.blocks; b++) state_release(writer->writing[b]);
+        writer->failed = rc != 0;
+        writer->busy = false;
+        if (rc == 0) writer->newest = writer->next++;
+        pthread_cond_broadcast(&writer->rested);
+        if (rc != 0) break;
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return NULL;
+}
+
+/* ---- opening and closing ---------------------------------------------------------------- */
+
+static int claim_folder(CheckpointWriter *writer, Error *err)
+{
+    const char *folder = writer->folder;
+
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
+    writer->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (writer->folder_fd < 0) return error_set(err, "%s: cannot open the folder: %s", folder, strerror(errno));
+    if (flock(writer->folder_fd, LOCK_EX | LOCK_NB) != 0)
+        return error_set(err, "%s: %s", folder, errno == EWOULDBLOCK ? "another run writes its checkpoints here"
+                                                                     : strerror(errno));
+    return checkpoint_remove_unfinished(folder, err);
+}
+
+static int choose_number(CheckpointWriter *writer, const Tensors *resumed, int64_t sequence, Error *err)
+{
+    int64_t *list;
+    int      count;
+
+    if (checkpoint_list(&list, &count, writer->folder, err) != 0) return -1;
+    writer->next = count > 0 ? list[count - 1] + 1 : 1;
+    free(list);
+    if (count > 0 && !resumed)
+        return error_set(err, "%s: holds checkpoints of a run; resume that, or choose another folder",
+                         writer->folder);
+    writer->newest = resumed ? sequence : 0;
+    return 0;
+}
+
+/* The state that a resumed block starts from, as yet with its step only; made when first
+ * asked for. NULL: no memory. */
+static Tensors *resumed_state(CheckpointWriter *writer, int b, int64_t step)
+{
+    BlockState *block = &writer->block[b];
+    char   key[32], value[32];
+
+    if (block->latest) return block->latest->tensors;
+    block->step = step;
+    block->latest = calloc(1, sizeof *block->latest);
+    if (!block->latest) return NULL;
+    block->latest->owners = 1;
+    if (tensors_new(&block->latest->tensors, NULL) != 0) return NULL;
+    snprintf(key, sizeof key, "step.%d", b);
+    snprintf(value, sizeof value, "%" PRId64, step);
+    return tensors_set_note(block->latest->tensors, key, value, NULL) == 0 ? block->latest->tensors : NULL;
+}
+
+/* The blocks' states, taken apart. */
+static int take_resumed(CheckpointWriter *writer, const Tensors *resumed, Error *err)
+{
+    for (int i = 0; i < tensors_count(resumed); i++) {
+        const Tensor *tensor = tensors_at(resumed, i);
+        int           b = checkpoint_block(tensor->name);
+        if (b < 0 || b >= writer->facts.blocks)
+            return error_set(err, "the checkpoint has a tensor %s, which belongs to no block", tensor->name);
+        Tensors *state = resumed_state(writer, b, checkpoint_step(resumed, b));
+        if (!state) return error_no_memory(err);
+        if (tensors_put_one(state, tensor, err) != 0) return -1;
+    }
+    return 0;
+}
+
+/* Frees all; the writer has ended or never ran. */
+static void checkpoint_writer_free(CheckpointWriter *writer)
+{
+    for (int b = 0; writer->block && b < writer->facts.blocks; b++) state_release(writer->block[b].latest);
+    if (writer->folder_fd >= 0) close(writer->folder_fd);
+    pthread_cond_destroy(&writer->rested);
+    pthread_cond_destroy(&writer->changed);
+    pthread_mutex_destroy(&writer->lock);
+    free(writer->block);
+    free(writer->writing);
+    free(writer->folder);
+    free(writer);
+}
+
+int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts, const Tensors *resumed,
+                   int64_t sequence, Error *err)
+{
+    CheckpointWriter *writer = calloc(1, sizeof *writer);
+
+    *out = NULL;
+    if (!writer) return error_no_memory(err);
+    pthread_mutex_init(&writer->lock, NULL);
+    pthread_cond_init(&writer->changed, NULL);
+    pthread_cond_init(&writer->rested, NULL);
+    writer->folder_fd = -1;
+    writer->facts = *facts;
+    writer->folder = strdup(folder);
+    writer->block = calloc((size_t)facts->blocks + 1, sizeof *writer->block);
+    writer->writing = calloc((size_t)facts->blocks + 1, sizeof *writer->writing);
+    if (!writer->folder || !writer->block || !writer->writing) { error_no_memory(err); goto fail; }
+    if (claim_folder(writer, err) != 0) goto fail;
+    if (choose_number(writer, resumed, sequence, err) != 0) goto fail;
+    if (resumed && take_resumed(writer, resumed, err) != 0) goto fail;
+    int rc = pthread_create(&writer->writer, NULL, writer_run, writer);
+    if (rc != 0) { error_set(err, "cannot start the thread of checkpoints: %s", strerror(rc)); goto fail; }
+    *out = writer;
+    return 0;
+fail:
+    checkpoint_writer_free(writer);
+    return -1;
+}
+
+/* Under the lock: what has been delivered is due. */
+static void make_due(CheckpointWriter *writer)
+{
+    for (int b = 0; b < writer->facts.blocks; b++)
+        if (writer->block[b].delivered) writer->due = true;
+    pthread_cond_signal(&writer->changed);
+}
+
+int checkpoint_writer_flush(CheckpointWriter *writer, int64_t timeout_ns, Error *err)
+{
+    struct timespec until;
+    int             rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ns / 1000000000;
+    until.tv_nsec += timeout_ns % 1000000000;
+    if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
+    pthread_mutex_lock(&writer->lock);
+    make_due(writer);
+    while (rc == 0 && !writer->failed && (writer->due || writer->busy))
+        rc = pthread_cond_timedwait(&writer->rested, &writer->lock, &until);
+    if (writer->failed) rc = error_set(err, "%s", writer->failure.text);
+    else if (rc != 0)      rc = error_set(err, "%s: the checkpoint is not written in time", writer->folder);
+    pthread_mutex_unlock(&writer->lock);
+    return rc;
+}
+
+int checkpoint_writer_close(CheckpointWriter *writer, Error *err)
+{
+    if (!writer) return 0;
+    pthread_mutex_lock(&writer->lock);
+    make_due(writer);
+    writer->closing = true;
+    pthread_mutex_unlock(&writer->lock);
+    pthread_join(writer->writer, NULL);
+    int rc = writer->failed ? error_set(err, "%s", writer->failure.text) : 0;
+    checkpoint_writer_free(writer);
+    return rc;
+}
+
+/* ---- delivering ------------------------------------------------------------------------- */
+
+int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const Tensors *tensors, Error *err)
+{
+    BlockState *block = &writer->block[b];
+
+    if (checkpoint_step(tensors, b) != step)
+        return error_set(err, "the state of block %d does not say that it is at step %" PRId64, b, step);
+    KeptState *state = state_copy(tensors, err);
+    if (!state) return -1;
+    pthread_mutex_lock(&writer->lock);
+    if (writer->failed) {
+        state_release(state);
+        error_set(err, "%s", writer->failure.text);
+        pthread_mutex_unlock(&writer->lock);
+        return -1;
+    }
+    bool again = block->delivered;
+    state_release(block->latest);
+    block->latest = state;
+    block->step = step;
+    block->delivered = true;
+    if (again || finished(writer, block) || all_delivered(writer, false) || all_delivered(writer, true)) {
+        writer->due = true;
+        pthread_cond_signal(&writer->changed);
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return 0;
+}
+
+int64_t checkpoint_writer_written(CheckpointWriter *writer)
+{
+    pthread_mutex_lock(&writer->lock);
+    int64_t newest = writer->newest;
+    pthread_mutex_unlock(&writer->lock);
+    return newest;
+}

@@ -1,0 +1,190 @@
+#include "executor/checkpoint/state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+enum { NAME_BYTES = 160 };
+
+/* Streams of random numbers: a teacher's block and a student's are drawn apart. */
+static uint64_t stream(int block, bool student) { return 2 * (uint64_t)block + student; }
+
+static void name_of(char out[NAME_BYTES], const char *prefix, int block, const NetParameter *parameter)
+{
+    snprintf(out, NAME_BYTES, "%sblocks.%d.%s", prefix, block, parameter->name);
+}
+
+static void dims_text(char *out, size_t size, int rank, const int64_t *dim)
+{
+    size_t length = 0;
+
+    out[0] = '\0';
+    for (int i = 0; i < rank && length < size; i++)
+        length += (size_t)snprintf(out + length, size - length, "[%" PRId64 "]", dim[i]);
+}
+
+int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err)
+{
+    const char *dtype;
+
+    *out = tensors_find(tensors, name);
+    if (*out || !(dtype = tensors_passed_over(tensors, name))) return 0;
+    return error_set(err, "tensor %s is of type %s, expected F32, F16 or BF16", name, dtype);
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool is_variance(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return starts_with(name, "blocks.") && dot && strcmp(dot, ".running_var") == 0;
+}
+
+int state_check(const Tensors *tensors, const char *path, Error *err)
+{
+    char shown[JSON_SHOWN_BYTES];
+
+    for (int i = 0; i < tensors_count(tensors); i++) {
+        const Tensor *tensor = tensors_at(tensors, i);
+        if (!starts_with(tensor->name, "blocks.") && !starts_with(tensor->name, "momentum.blocks.")) continue;
+        float least = is_variance(tensor->name) ? 0 : -INFINITY;
+        for (int64_t j = 0; j < tensor->count; j++) {
+            if (isfinite(tensor->values[j]) && tensor->values[j] >= least) continue;
+            return error_set(err, "%s: tensor %s has a %s", path, json_shown(shown, tensor->name),
+                             isfinite(tensor->values[j]) ? "variance below 0" : "number that is not finite");
+        }
+    }
+    return 0;
+}
+
+/* The tensor for a parameter: *out NULL when there is none, refused when it has another shape. */
+static int find(Tensor **out, const Tensors *tensors, const char *prefix, int block,
+                const NetParameter *parameter, Error *err)
+{
+    char    name[NAME_BYTES], have[128], want[128];
+    Tensor *tensor;
+
+    name_of(name, prefix, block, parameter);
+    if (state_find(out, tensors, name, err) != 0) return -1;
+    tensor = *out;
+    if (!tensor) return 0;
+    bool same = tensor->rank == parameter->rank;
+    for (int i = 0; same && i < tensor->rank; i++) same = tensor->dim[i] == parameter->dim[i];
+    if (same) return 0;
+    dims_text(have, sizeof have, tensor->rank, tensor->dim);
+    dims_text(want, sizeof want, parameter->rank, parameter->dim);
+    return error_set(err, "tensor %s has the shape %s, expected %s", name, have, want);
+}
+
+static bool has_any(const Net *net, int block, const Tensors *tensors)
+{
+    char name[NAME_BYTES];
+
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        name_of(name, "", block, net_parameter(net, i));
+        if (tensors_find(tensors, name) || tensors_passed_over(tensors, name)) return true;
+    }
+    return false;
+}
+
+static int load_all(Net *net, int block, const Tensors *tensors, Error *err)
+{
+    char    name[NAME_BYTES];
+    Tensor *tensor;
+
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        if (find(&tensor, tensors, "", block, net_parameter(net, i), err) != 0) return -1;
+        name_of(name, "", block, net_parameter(net, i));
+        if (!tensor) return error_set(err, "tensor %s is missing", name);
+        net_write(net, i, tensor->values);
+    }
+    return 0;
+}
+
+int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err)
+{
+    if (teacher) return load_all(net, block, teacher, err) == 0 ? 0 : error_prefix(err, "teacher's weights");
+    net_initialise(net, seed, stream(block, false));
+    return 0;
+}
+
+static int load_momentum(Net *net, int block, const Tensors *student, Error *err)
+{
+    Tensor *tensor;
+
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *parameter = net_parameter(net, i);
+        if (!parameter->trained) continue;
+        if (find(&tensor, student, "momentum.", block, parameter, err) != 0) return -1;
+        if (tensor) net_write_state(net, i, tensor->values);
+    }
+    return 0;
+}
+
+int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed, Error *err)
+{
+    if (!student || !has_any(net, block, student)) {
+        net_initialise(net, seed, stream(block, true));
+        return 0;
+    }
+    if (load_all(net, block, student, err) != 0
+        || (momentum && load_momentum(net, block, student, err) != 0))
+        return error_prefix(err, "student's weights");
+    return 0;
+}
+
+/* The tensor for a parameter, added when new. */
+static int place(Tensor **out, Tensors *tensors, const char *prefix, int block,
+                 const NetParameter *parameter, Error *err)
+{
+    char name[NAME_BYTES];
+
+    if (find(out, tensors, prefix, block, parameter, err) != 0) return -1;
+    if (*out) return 0;
+    name_of(name, prefix, block, parameter);
+    return tensors_add(tensors, name, parameter->rank, parameter->dim, out, err);
+}
+
+int state_store(const Net *net, int block, int64_t step, bool momentum, Tensors *out, Error *err)
+{
+    char    key[32], value[32];
+    Tensor *tensor;
+
+    for (int i = 0; i < net_parameter_count(net); i++) {
+        const NetParameter *parameter = net_parameter(net, i);
+        if (place(&tensor, out, "", block, parameter, err) != 0) return -1;
+        net_read(net, i, tensor->values);
+        if (!momentum || !parameter->trained) continue;
+        if (place(&tensor, out, "momentum.", block, parameter, err) != 0) return -1;
+        net_read_state(net, i, tensor->values);
+    }
+    if (step == STATE_NO_STEP) return 0;
+    snprintf(key, sizeof key, "step.%d", block);
+    snprintf(value, sizeof value, "%" PRId64, step);
+    return tensors_set_note(out, key, value, err);
+}
+
+int state_step(int64_t *step, const Tensors *tensors, int block, Error *err)
+{
+    char        key[32], *end;
+    const char *value;
+
+    *step = 0;
+    snprintf(key, sizeof key, "step.%d", block);
+    value = tensors ? tensors_note(tensors, key) : NULL;
+    if (!value) return 0;
+    errno = 0;
+    *step = strtoll(value, &end, 10);
+    if (errno || *end || end == value || *step < 0)
+        return error_set(err, "note %s is \"%s\", expected a number of steps", key, value);
+    return 0;
+}

@@ -1,0 +1,207 @@
+#include "executor/data/data.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "executor/data/data_source.h"
+
+static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, NULL};
+
+enum { BAD_NOT_KNOWN, BAD_SKIPPED, BAD_REFUSED };
+
+struct Data {
+    const DataSource *source;
+    void             *state;
+    int64_t           count, elements, skip_bad;
+    atomic_uchar     *bad;           /* [count] of BAD_... */
+    _Atomic int64_t   skipped;
+    DataTell         *tell;          /* NULL: nobody is told */
+    void             *context;
+};
+
+/* ---- opening -------------------------------------------------------------- */
+
+/* "NAME" or "NAME:FOLDER" of text; *folder is NULL for the former. */
+static int find_source(const DataSource **out, const char **folder, const char *text, Error *err)
+{
+    size_t length = strcspn(text, ":");
+
+    for (int i = 0; SOURCES[i]; i++) {
+        if (strlen(SOURCES[i]->name) != length || strncmp(SOURCES[i]->name, text, length) != 0) continue;
+        *out = SOURCES[i];
+        *folder = text[length] ? text + length + 1 : NULL;
+        if (SOURCES[i]->folder && (!*folder || !**folder))
+            return error_set(err, "data source \"%s\" needs a folder: %s:FOLDER", text, SOURCES[i]->name);
+        if (!SOURCES[i]->folder && *folder)
+            return error_set(err, "data source \"%s\" takes no folder, expected %s", text, SOURCES[i]->name);
+        return 0;
+    }
+    return error_set(err, "data source \"%s\" is not known, expected one of: %s", text, DATA_SOURCES);
+}
+
+int data_check_source(const char *source, Error *err)
+{
+    const DataSource *found;
+    const char       *folder;
+
+    return find_source(&found, &folder, source, err);
+}
+
+static int wants_of(DataWants *wants, const Workload *workload, DataPart part, bool lenient, Error *err)
+{
+    *wants = (DataWants){.shape = workload->input, .classes = workload->classes, .samples = workload->samples,
+                         .part = part, .lenient = lenient};
+    for (int c = 0; c < workload->input.channels; c++) {
+        wants->mean[c] = workload->mean[c];
+        wants->deviation[c] = workload->deviation[c];
+        if (!(workload->deviation[c] > 0))
+            return error_set(err, "the workload's deviation of channel %d is not positive", c);
+    }
+    return 0;
+}
+
+int data_open(Data **out, const char *source, const Workload *workload, DataPart part, int64_t skip_bad, Error *err)
+{
+    int         rc = -1;
+    const char *folder = NULL;
+    DataWants   wants;
+    Data       *data = calloc(1, sizeof *data);
+
+    *out = NULL;
+    if (!data) { error_no_memory(err); goto done; }
+    if (wants_of(&wants, workload, part, skip_bad > 0, err) != 0) goto done;
+    if (find_source(&data->source, &folder, source, err) != 0) goto done;
+    if (data->source->open(&data->state, &data->count, folder, &wants, err) != 0) goto done;
+    data->elements = (int64_t)wants.shape.channels * wants.shape.height * wants.shape.width;
+    data->skip_bad = skip_bad;
+    data->bad = calloc((size_t)data->count, sizeof *data->bad);
+    if (!data->bad) { error_no_memory(err); goto done; }
+    *out = data; data = NULL; rc = 0;
+done:
+    data_free(data);
+    return rc;
+}
+
+void data_free(Data *data)
+{
+    if (!data) return;
+    if (data->state) data->source->free(data->state);
+    free(data->bad);
+    free(data);
+}
+
+int64_t data_count(const Data *data)
+{
+    return data->count;
+}
+
+int64_t data_elements(const Data *data)
+{
+    return data->elements;
+}
+
+void data_tell_skipped(Data *data, DataTell *tell, void *context)
+{
+    data->tell = tell;
+    data->context = context;
+}
+
+int64_t data_skipped(const Data *data)
+{
+    return atomic_load(&data->skipped);
+}
+
+/* ---- loading -------------------------------------------------------------- */
+
+/* Counts sample i as damaged, and tells of it, once. err: what is wrong with it. Fails, now and for this sample ever after, when that is
+ * one more than may be skipped. */
+static int skip(Data *data, int64_t i, Error *err)
+{
+    unsigned char known = BAD_NOT_KNOWN;
+
+    if (atomic_compare_exchange_strong(&data->bad[i], &known, BAD_SKIPPED)) {
+        int64_t before = atomic_fetch_add(&data->skipped, 1);
+        if (before < data->skip_bad) {
+            if (data->tell) data->tell(data->context, before, err->text);
+            return 0;
+        }
+        atomic_fetch_sub(&data->skipped, 1);
+        atomic_store(&data->bad[i], BAD_REFUSED);
+    } else if (known == BAD_SKIPPED) {
+        return 0;
+    }
+    if (data->skip_bad > 0)
+        error_prefix(err, "more damaged samples than the %" PRId64 " that may be skipped; one more", data->skip_bad);
+    return -1;
+}
+
+int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, Error *err)
+{
+    Error reason = {""};
+
+    for (int64_t tried = 0; tried < data->count; tried++, i = (i + 1) % data->count) {
+        bool damaged = false;
+        if (atomic_load(&data->bad[i]) == BAD_SKIPPED) continue;
+        if (data->source->load(data->state, i, seed, epoch, out, label, &damaged, &reason) == 0) return 0;
+        if (!damaged || skip(data, i, &reason) != 0) return error_set(err, "%s", reason.text);
+    }
+    return error_set(err, "no sample is good%s%s", reason.text[0] ? "; the last: " : "", reason.text);
+}
+
+/* ---- what sources share --------------------------------------------------- */
+
+int data_expect(const DataWants *wants, const char *source, Shape shape, int classes, Error *err)
+{
+    const Shape *is = &wants->shape;
+
+    if (is->channels != shape.channels || is->height != shape.height || is->width != shape.width)
+        return error_set(err, "data source %s: its images are %d x %d x %d (channels, height, width), and the "
+                         "workload's input is %d x %d x %d", source, shape.channels, shape.height, shape.width,
+                         is->channels, is->height, is->width);
+    if (wants->classes != 0 && wants->classes != classes)
+        return error_set(err, "data source %s: has %d classes, and the workload %d", source, classes, wants->classes);
+    return 0;
+}
+
+/* Words for rng_u64() that keep the kinds of draws apart. */
+enum { DRAW_AUGMENT = 1, DRAW_ORDER = 2 };
+
+double data_draw(uint64_t seed, int64_t epoch, int64_t sample, int draw)
+{
+    return rng_uniform(rng_u64(seed, DRAW_AUGMENT, (uint64_t)epoch, 0), (uint64_t)sample, (uint64_t)draw, 0);
+}
+
+/* ---- order ---------------------------------------------------------------- */
+
+/* Four are enough for large halves; with few samples a half is a bit or two, and places are
+ * only taken evenly with more. */
+enum { ROUNDS = 8 };
+
+/* A permutation of 0..4^half-1: a Feistel network of two halves of half bits. */
+static uint64_t feistel(uint64_t x, int half, uint64_t key)
+{
+    uint64_t mask = ((uint64_t)1 << half) - 1, left = x >> half, right = x & mask;
+
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        uint64_t mixed = left ^ (rng_u64(key, round, right, 0) & mask);
+        left = right;
+        right = mixed;
+    }
+    return left << half | right;
+}
+
+/* Cycle walking (Black and Rogaway, CT-RSA 2002): from a position below samples the larger
+ * permutation is followed until it gives a number below samples again, at most 4 steps on
+ * average; that is a permutation of 0..samples-1. */
+int64_t data_order(int64_t samples, uint64_t seed, int64_t epoch, int64_t position)
+{
+    uint64_t key = rng_u64(seed, DRAW_ORDER, (uint64_t)epoch, 0), x = (uint64_t)(position % samples);
+    int      half = 1;
+
+    while ((int64_t)1 << 2 * half < samples) half++;
+    do x = feistel(x, half, key); while (x >= (uint64_t)samples);
+    return (int64_t)x;
+}

@@ -1,0 +1,55 @@
+/* A data set: samples by number, as tensors of the workload's input. Thread-safe after
+ * data_open().
+ *
+ *     synthetic            random numbers, labels by sample (any input shape)
+ *     digits               the bundled optical digits (data/README.md): 1 x 8 x 8
+ *     cifar10:FOLDER       the binary files data_batch_1..5.bin, test_batch.bin: 3 x 32 x 32
+ *     images:FOLDER        FOLDER/train/CLASS/NAME.jpg, FOLDER/val/CLASS/NAME.jpg: random
+ *                          resized crop and flip for training, resize and centre crop for
+ *                          validation; a class's label is its place by name
+ *
+ * docs/data.md says what each does to an image. What a sample is made into is a pure function
+ * of (seed, epoch, sample). */
+#ifndef EXECUTOR_DATA_DATA_H
+#define EXECUTOR_DATA_DATA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "workloads/workload.h"
+
+#define DATA_SOURCES "synthetic, digits, cifar10:FOLDER, images:FOLDER"       /* for messages and help */
+
+typedef struct Data Data;
+typedef enum { DATA_TRAIN, DATA_VALIDATION } DataPart;
+
+/* Opens a part of a source for the workload's input and classes; an input of another shape
+ * than the source's own is an error. skip_bad: at most so many damaged samples are replaced
+ * by the next good one. Copies what it needs of workload. */
+int  data_open(Data **out, const char *source, const Workload *workload, DataPart part, int64_t skip_bad, Error *err);
+void data_free(Data *data);
+
+/* Refuses a text that names no source, whatever there is in folders. */
+int  data_check_source(const char *source, Error *err);
+
+int64_t data_count(const Data *data);        /* at least 1 */
+int64_t data_elements(const Data *data);     /* floats of a sample */
+/* From now on told of each damaged sample that is skipped, once, by the thread that met it: the number that were
+ * skipped before, and what is wrong with this one. Before data_load(). */
+typedef void DataTell(void *context, int64_t before, const char *why);
+void data_tell_skipped(Data *data, DataTell *tell, void *context);
+
+int64_t data_skipped(const Data *data);      /* damaged samples met so far, each once */
+
+/* Sample 0 <= i < count, augmented for an epoch (training only), normalised, to out:
+ * [height][width][channels]; label: 0.., -1 when there is none. A damaged sample is an error
+ * that names file and sample, unless it may be skipped. */
+int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, Error *err);
+
+/* The sample of a position (step * batch + row) of an epoch: a permutation of 0..samples-1
+ * that differs by (seed, epoch), computed for one position in O(1), and gone through again
+ * from its start by positions >= samples, so that every step is a full batch. samples >= 1. */
+int64_t data_order(int64_t samples, uint64_t seed, int64_t epoch, int64_t position);
+
+#endif

@@ -1,0 +1,43 @@
+/* What a data source is made of; for data.c and the sources' own files only. */
+#ifndef EXECUTOR_DATA_DATA_SOURCE_H
+#define EXECUTOR_DATA_DATA_SOURCE_H
+
+#include "executor/data/data.h"
+
+/* What every source knows of the workload. */
+typedef struct {
+    Shape    shape;
+    int      classes;            /* 0: labels are not wanted */
+    int64_t  samples;            /* the workload's, for sources that can have any number */
+    float    mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];     /* of channels */
+    DataPart part;
+    bool     lenient;            /* some damaged samples may be skipped */
+} DataWants;
+
+/* A kind of source, "NAME" or "NAME:FOLDER". open() gives its own state and its number of
+ * samples (at least 1). load() makes sample i, says whether a failure is damage (that may be
+ * skipped) in *damaged, and runs in several threads at once. */
+typedef struct {
+    const char *name;
+    bool        folder;          /* has one */
+    int  (*open)(void **out, int64_t *count, const char *folder, const DataWants *wants, Error *err);
+    void (*free)(void *state);
+    int  (*load)(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged,
+                 Error *err);
+} DataSource;
+
+extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES;
+
+/* Fails unless the workload's input and classes are these. classes 0 in wants: any. */
+int data_expect(const DataWants *wants, const char *source, Shape shape, int classes, Error *err);
+
+/* The number of an augmentation's draw for a sample: 0 <= x < 1. */
+double data_draw(uint64_t seed, int64_t epoch, int64_t sample, int draw);
+
+/* (value - mean) / deviation of a channel, value in 0..1. */
+static inline float data_normal(const DataWants *wants, int channel, float value)
+{
+    return (value - wants->mean[channel]) / wants->deviation[channel];
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* The host loader: lanes (threads) that make batches ahead of the devices that ask for them.
+ *
+ * prefetch 0: no threads; loader_take() loads in the caller's thread. Otherwise lanes threads
+ * shared by all devices serve requests first come, first served, and each device has at most
+ * prefetch loads under way or ready, as the simulator plays it (sim/sim.h): the first
+ * prefetch are asked for by loader_begin(), then one more by each loader_take().
+ *
+ * What a step's rows are is a pure function of (data, seed, step, row): neither the number of
+ * lanes nor who asks first matters. Memory is bounded by prefetch + 1 batches a device. */
+#ifndef EXECUTOR_DATA_LOADER_H
+#define EXECUTOR_DATA_LOADER_H
+
+#include "executor/data/data.h"
+
+typedef struct Loader Loader;
+
+typedef struct {
+    int      lanes, prefetch, devices;
+    int64_t  batch, steps_per_epoch;     /* of all rows together; row r of step s is position
+                                          * (s % steps_per_epoch) * batch + r of epoch
+                                          * s / steps_per_epoch (data_order()) */
+    uint64_t seed;
+    const int *cores;        /* [core_count] the lanes may run on; NULL: anywhere */
+    int      core_count;
+    void  *(*alloc)(const void *context, size_t bytes);  /* zeroed memory for rows, and its release; NULL: calloc(), free() */
+    void   (*release)(const void *context, void *memory);
+    const void *context;
+} LoaderOptions;
+
+/* Borrows data until loader_free(); copies the options. lanes >= 1 where prefetch > 0. */
+int  loader_new(Loader **out, Data *data, const LoaderOptions *options, Error *err);
+
+/* Stops the lanes and waits for them; no call of another thread may be under way. */
+void loader_free(Loader *loader);
+
+/* A device will take rows row..row+rows-1 of every step first..first+steps-1, in order. What
+ * it asked for before and did not take is dropped. Each device's calls come from one thread
+ * at a time; devices need not wait for each other. */
+int  loader_begin(Loader *loader, int device, int64_t row, int64_t rows, int64_t first, int64_t steps, Error *err);
+
+/* The next of them: x [rows][height][width][channels], borrowed until the device's next call;
+ * labels [rows]. start_ns, end_ns (CLOCK_MONOTONIC): when a lane made it. A sample that cannot
+ * be loaded is an error here, when its step comes. */
+int  loader_take(Loader *loader, int device, const float **x, const int **labels, int64_t *start_ns, int64_t *end_ns,
+                 Error *err);
+
+/* Bytes that the device's batches take, those loaded ahead and the one that was taken last. */
+int64_t loader_bytes(const Loader *loader, int device);
+
+/* Wakes everybody; further calls fail. From any thread. */
+void loader_stop(Loader *loader);
+
+#endif

@@ -1,0 +1,70 @@
+#include "executor/measure/calibrate.h"
+
+#include <math.h>
+#include <string.h>
+
+static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
+
+typedef struct {
+    const Samples *predicted, *measured;     /* [count] */
+    const bool    *lone;
+    int            count;
+} RunTimes;
+
+/* Measured over predicted for a kind of work on rows of a block: the geometric mean over the pairs
+ * that have it; 1 when none has. */
+static int factor(double *out, const RunTimes *runs, bool lone, SampleKey key, Error *err)
+{
+    double sum = 0;
+    int    n = 0;
+
+    for (int i = 0; i < runs->count; i++) {
+        SampleFigures p, m;
+        if (runs->lone[i] != lone) continue;
+        if (samples_figures(&p, &runs->predicted[i], key, err) != 0
+            || samples_figures(&m, &runs->measured[i], key, err) != 0) return -1;
+        if (!p.count || !m.count || p.median <= 0 || m.median <= 0) continue;
+        sum += log(m.median / p.median);
+        n++;
+    }
+    *out = n ? exp(sum / n) : 1;
+    return 0;
+}
+
+static int correct_curve(Curve *curve, Op op, int block, const RunTimes *runs, Error *err)
+{
+    for (int i = 0; i < curve->count; i++) {
+        CurvePoint *point = &curve->points[i];
+        SampleKey   key = {op, block, point->x, -1, -1};
+        double      by, single_block_by;
+        if (factor(&by, runs, false, key, err) != 0 || factor(&single_block_by, runs, true, key, err) != 0) return -1;
+        point->ns = llround((double)point->ns * by);
+        point->contended_ns = llround((double)point->contended_ns * by);
+        if (point->contended_ns < point->ns) point->contended_ns = point->ns;
+        point->single_block_ns = llround((double)point->single_block_ns * single_block_by);
+    }
+    return 0;
+}
+
+int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, const bool *lone,
+                  int count, Error *err)
+{
+    RunTimes   runs = {predicted, measured, lone, count};
+    Text   text = {0};
+    Trace *copy = NULL;
+    int    rc = -1;
+
+    trace_text(trace, &text);
+    if (text_failed(&text)) { error_no_memory(err); goto done; }
+    if (trace_parse(&copy, trace->name, text_string(&text), text.length, err) != 0) goto done;
+    for (int b = 0; b < copy->block_count; b++)
+        for (int w = 0; w < WORK_COUNT; w++)
+            if (correct_curve(&copy->blocks[b].work[w][0], op_of[w], b, &runs, err) != 0) goto done;
+    copy->source = "pipebd-run validate";
+    trace_text(copy, out);
+    rc = text_failed(out) ? error_no_memory(err) : 0;
+done:
+    trace_free(copy);
+    text_free(&text);
+    return rc;
+}

@@ -1,0 +1,15 @@
+/* A trace corrected by runs: every block time that runs and their predictions both have is
+ * scaled by measured over predicted, alone and busy alike; the lone times by the runs of dp and
+ * ls, the others by the rest. */
+#ifndef EXECUTOR_MEASURE_CALIBRATE_H
+#define EXECUTOR_MEASURE_CALIBRATE_H
+
+#include "executor/measure/op_samples.h"
+#include "traces/trace.h"
+
+/* predicted, measured: [count], pairs of the same program; lone: [count] whether its steps
+ * train one block alone. Writes the corrected trace as text. */
+int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, const bool *lone,
+                  int count, Error *err);
+
+#endif

@@ -1,0 +1,96 @@
+#include "executor/measure/net_bytes.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "kernels/net.h"
+
+typedef struct {
+    Trace            *trace;
+    const Workload   *workload;
+    const DeviceSpec *devices;
+    Error            *err;
+    int               rc;
+} BytesJob;
+
+static int bytes_of(NetBytes *out, Device *device, const Layers *layers, Shape in, NetMode mode, int64_t rows,
+                    Error *err)
+{
+    Net *net = NULL;
+    int  rc = -1;
+
+    if (net_new(&net, device, layers, in, mode, err) == 0 && net_prepare(net, rows, err) == 0) {
+        *out = net_bytes(net, rows);
+        rc = 0;
+    }
+    net_free(net);
+    return rc;
+}
+
+static int64_t a_sample(int64_t bytes, int64_t rows) { return (bytes + rows - 1) / rows; }
+
+static int fill_block(const BytesJob *job, Device *device, int b)
+{
+    const WorkBlock *work = &job->workload->block[b];
+    TraceBlock      *block = &job->trace->blocks[b];
+    int64_t          rows = job->trace->batch, output = shape_count(work->out) * (int64_t)sizeof(float);
+    NetBytes         teacher, student;
+
+    if (bytes_of(&teacher, device, &work->teacher, work->in, NET_FROZEN, rows, job->err) != 0
+        || bytes_of(&student, device, &work->student, work->in, NET_TRAINED, rows, job->err) != 0)
+        return error_prefix(job->err, "block \"%s\"", work->name);
+    block->teacher_weight_bytes = teacher.weight;
+    block->teacher_activation_bytes = a_sample(teacher.activation + teacher.work, rows);
+    block->student_weight_bytes = student.weight;
+    block->gradient_bytes = student.gradient;
+    block->state_bytes = student.state;
+    /* The student's output and the gradient at it live until its backward is done. What nets work
+     * with is lent to them only for a call (executor/train/buffers.h), so it is theirs alone. */
+    block->student_activation_bytes = a_sample(student.activation + student.work, rows) + 2 * output;
+    return 0;
+}
+
+/* A line each. */
+static int fill_algorithms(const BytesJob *job, Device *device)
+{
+    Trace *t = job->trace;
+    Text   text = {0};
+    char  *lines, *rest;
+    int    rc = -1, most = 1;
+
+    if (device_choices(device, &text, job->err) != 0) goto done;
+    lines = rest = text_failed(&text) ? NULL : arena_strdup(&t->arena, text_string(&text));
+    for (const char *c = lines; c && *c; c++) most += *c == '\n';
+    t->algorithms = arena_alloc(&t->arena, (size_t)most, sizeof *t->algorithms);
+    if (!lines || !t->algorithms) { error_no_memory(job->err); goto done; }
+    for (char *line; (line = strsep(&rest, "\n"));)
+        if (*line) t->algorithms[t->algorithm_count++] = line;
+    rc = 0;
+done:
+    text_free(&text);
+    return rc;
+}
+
+/* In a thread of its own: opening a device binds the thread to its cores. */
+static void *fill(void *context)
+{
+    BytesJob    *job = context;
+    Device *device = NULL;
+
+    job->rc = device_open(&device, job->devices, 0, job->err);
+    for (int b = 0; job->rc == 0 && b < job->workload->block_count; b++) job->rc = fill_block(job, device, b);
+    if (job->rc == 0) job->rc = fill_algorithms(job, device);
+    device_close(device);
+    return NULL;
+}
+
+int net_bytes_fill(Trace *trace, const Workload *workload, const DeviceSpec *devices, Error *err)
+{
+    BytesJob       job = {trace, workload, devices, err, -1};
+    pthread_t thread;
+    int       rc = pthread_create(&thread, NULL, fill, &job);
+
+    if (rc != 0) return error_set(err, "a thread cannot be started: %s", strerror(rc));
+    pthread_join(thread, NULL);
+    return job.rc;
+}

@@ -1,0 +1,403 @@
+#include "executor/measure/profile.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/train/execute.h"
+#include "executor/measure/net_bytes.h"
+#include "executor/measure/profile_programs.h"
+#include "executor/measure/op_samples.h"
+
+enum { WARM_UP = 3 };        /* steps before those that are timed, where devices do not record */
+
+typedef struct {
+    const ProfileOptions *options;
+    int      devices, blocks;
+    int64_t *shares;         /* [share_count] rows that a device of a group can have, ascending */
+    int      share_count;
+    int64_t *messages;       /* [message_count] rows of the messages that are timed, ascending */
+    int      message_count;
+    int      per_host;       /* devices of each host; all where there is one host */
+    int      recorded;       /* execution_warm_up() */
+    int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's speed may drift */
+    Samples  alone, busy, lone;
+    Samples  reduce[2], relay[2];        /* within a host, across */
+    int      done, total;    /* programs run */
+    Error   *err;
+} Profiling;
+
+/* ---- what to measure ------------------------------------------------------------- */
+
+static int compare_rows(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int unique(int64_t *rows, int count)
+{
+    int kept = 0;
+
+    qsort(rows, (size_t)count, sizeof *rows, compare_rows);
+    for (int i = 0; i < count; i++)
+        if (kept == 0 || rows[kept - 1] != rows[i]) rows[kept++] = rows[i];
+    return kept;
+}
+
+/* A trace's machines have so many devices each, one after another. */
+static int find_hosts(Profiling *p)
+{
+    World *world = p->options->world;
+    int    hosts = 1 + world_host_number(world, world_size(world) - 1);
+
+    p->per_host = p->devices / hosts;
+    for (int d = 0; d < p->devices; d++)
+        if (world_host_number(world, world_rank_of(world, d)) != d / p->per_host)
+            return error_set(p->err, "%d devices on %d hosts: for a trace each host needs as many, and ranks that follow "
+                             "each other (mpirun --map-by slot)", p->devices, hosts);
+    return 0;
+}
+
+/* The most devices that can share a batch, within a host or on several; less than 2: none. */
+static int widest_group(const Profiling *p, bool across)
+{
+    int devices = across ? p->devices : p->per_host;
+
+    if (across && p->per_host == p->devices) return 0;
+    return devices < p->options->batch ? devices : (int)p->options->batch;
+}
+
+/* The first of width devices: on the first host, or on both sides of the border to the second. */
+static int first_of_group(const Profiling *p, bool across, int width)
+{
+    int first = across ? p->per_host - (width + 1) / 2 : 0;
+
+    if (first > p->devices - width) first = p->devices - width;
+    return first > 0 ? first : 0;
+}
+
+/* Whom device 0 sends to: of another process, if it can, as messages within one are faster. */
+static int receiver(const Profiling *p, bool across)
+{
+    if (across) return p->per_host;
+    for (int d = 1; d < p->per_host; d++)
+        if (world_rank_of(p->options->world, d) > 0) return d;
+    return 1;
+}
+
+/* Shares floor and ceil of B/w for every width w; messages of the same and of one row, the
+ * least that devices of two groups can have in common. */
+static int choose_rows(Profiling *p)
+{
+    int64_t batch = p->options->batch;
+    int     most = p->devices < batch ? p->devices : (int)batch;
+
+    p->shares = malloc((size_t)(2 * most + 1) * sizeof *p->shares);
+    p->messages = malloc((size_t)(2 * most + 1) * sizeof *p->messages);
+    if (!p->shares || !p->messages) return error_no_memory(p->err);
+    for (int w = 1; w <= most; w++) {
+        p->shares[p->share_count++] = batch / w;
+        p->shares[p->share_count++] = (batch + w - 1) / w;
+    }
+    p->share_count = unique(p->shares, p->share_count);
+    memcpy(p->messages, p->shares, (size_t)p->share_count * sizeof *p->messages);
+    p->messages[p->share_count] = 1;
+    p->message_count = unique(p->messages, p->share_count + 1);
+    p->total = p->rounds * (p->devices > 1 ? 3 : 2) * p->share_count;
+    for (int across = 0; across < 2; across++) {
+        int widest = widest_group(p, across);
+        if (widest >= 2) p->total += widest - 1 + p->message_count;
+    }
+    return 0;
+}
+
+/* ---- running ------------------------------------------------------------------------- */
+
+static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
+{
+    const ProfileOptions *o = p->options;
+    ExecutionResult result = {0};
+    Tensors        *student = NULL;
+    int             rc = -1;
+
+    if (o->stop && atomic_load(o->stop)) return error_set(p->err, "stopped");
+    if (tensors_new(&student, p->err) != 0) return -1;
+    Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
+                   .workload = o->workload, .devices = o->devices, .data = o->data,
+                   .teacher = o->teacher, .student = student, .seed = o->seed, .steps_per_epoch = program->steps,
+                   .queue_depth = o->queue_depth, .lanes = o->lanes,
+                   .prefetch = o->prefetch, .turns = p->recorded, .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
+                   .current_run = o->current_run};
+    if (execute(&result, &e, p->err) != 0) goto done;
+    rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
+    if (o->progress) o->progress(o->context, ++p->done, p->total);
+done:
+    execution_free(&result);
+    tensors_free(student);
+    return rc;
+}
+
+typedef int TraceBuild(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+
+static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, int64_t steps, Samples *into)
+{
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
+    Program     *program;
+
+    if (build(&program, &shape, active, rows, p->err) != 0) return -1;
+    int rc = run(p, program, steps, into);
+    program_free(program);
+    return rc;
+}
+
+/* In turns, so that a machine whose speed drifts does so in all of them. */
+static int measure_work(Profiling *p, int64_t steps)
+{
+    for (int round = 0; round < p->rounds; round++)
+        for (int i = 0; i < p->share_count; i++) {
+            int64_t rows = p->shares[i];
+            if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
+            if (p->devices > 1 && measure(p, profile_compute, p->devices, rows, steps, &p->busy) != 0) return -1;
+            if (measure(p, profile_lone, 1, rows, steps, &p->lone) != 0) return -1;
+        }
+    return 0;
+}
+
+static int measure_links(Profiling *p, int64_t steps, bool across)
+{
+    ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
+    bool         several = world_size(p->options->world) > 1;
+    int          widest = widest_group(p, across);
+    Program     *program;
+
+    for (int w = 2; w <= widest; w++) {
+        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0) return -1;
+        int rc = run(p, program, steps, &p->reduce[across]);
+        program_free(program);
+        if (rc != 0) return -1;
+    }
+    for (int i = 0; i < p->message_count && widest >= 2; i++) {
+        if (profile_relay(&program, &shape, 0, receiver(p, across), p->messages[i], several, p->err) != 0) return -1;
+        int rc = run(p, program, steps, &p->relay[across]);
+        program_free(program);
+        if (rc != 0) return -1;
+    }
+    return 0;
+}
+
+/* ---- the trace --------------------------------------------------------------------------- */
+
+static int64_t ns_of(double us) { return llround(us * 1000); }
+
+/* Means (without the tenth at each end), as times add up over an epoch: a median would leave
+ * out that steps are slower than usual more often, and by more, than faster. */
+static int fill_point(Profiling *p, TraceBlock *block, int b, int i)
+{
+    static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPDATE};
+    double spread = 0, sum = 0;
+
+    for (int w = 0; w < WORK_COUNT; w++) {
+        SampleKey     key = {op_of[w], b, p->shares[i], -1, -1};
+        SampleFigures alone, lone, busy = {0};
+        CurvePoint   *point = &block->work[w][0].points[i];
+        if (samples_figures(&alone, &p->alone, key, p->err) != 0) return -1;
+        if (p->devices > 1 && samples_figures(&busy, &p->busy, key, p->err) != 0) return -1;
+        if (samples_figures(&lone, &p->lone, key, p->err) != 0) return -1;
+        point->x = p->shares[i];
+        point->ns = ns_of(alone.mean);
+        point->contended_ns = p->devices > 1 ? ns_of(busy.mean) : point->ns;
+        if (point->contended_ns < point->ns) point->contended_ns = point->ns;      /* nothing but noise */
+        point->single_block_ns = ns_of(lone.mean);
+        spread += alone.spread * alone.median;
+        sum += alone.median;
+    }
+    for (int w = 0; w < WORK_COUNT; w++)
+        block->work[w][0].points[i].spread = sum > 0 ? round(spread / sum * 1e4) * 1e-4 : 0;
+    return 0;
+}
+
+static int fill_block(Profiling *p, Trace *t, int b)
+{
+    const WorkBlock *work = &p->options->workload->block[b];
+    TraceBlock      *block = &t->blocks[b];
+
+    block->name = work->name;
+    block->output_bytes = shape_count(work->out) * (int64_t)sizeof(float);
+    for (int w = 0; w < WORK_COUNT; w++) {
+        block->work[w] = arena_alloc(&t->arena, 1, sizeof(Curve));
+        if (!block->work[w]) return error_no_memory(p->err);
+        block->work[w]->count = p->share_count;
+        block->work[w]->points = arena_alloc(&t->arena, (size_t)p->share_count, sizeof(CurvePoint));
+        if (!block->work[w]->points) return error_no_memory(p->err);
+    }
+    for (int i = 0; i < p->share_count; i++)
+        if (fill_point(p, block, b, i) != 0) return -1;
+    return 0;
+}
+
+/* A line through the loads' medians, by least squares; neither coefficient below 0. */
+static int fill_loader(Profiling *p, Trace *t)
+{
+    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+
+    for (int i = 0; i < p->share_count; i++) {
+        SampleFigures f;
+        double rows = (double)p->shares[i];
+        if (samples_figures(&f, p->devices > 1 ? &p->busy : &p->alone, (SampleKey){OP_LOAD, -1, p->shares[i], -1, -1}, p->err) != 0)
+            return -1;
+        n += 1; x += rows; y += f.median; xx += rows * rows; xy += rows * f.median;
+    }
+    double slope = n * xx > x * x ? (n * xy - x * y) / (n * xx - x * x) : y / x;
+    double start = (y - slope * x) / n;
+    if (slope < 0) { slope = 0; start = y / n; }
+    if (start < 0) { start = 0; slope = xy / xx; }
+    t->loader = (TraceLoader){true, ns_of(start), round(slope * 1e6) * 1e-3, p->options->prefetch ? p->options->lanes * world_size(p->options->world) : p->devices,
+                              p->options->prefetch};
+    return 0;
+}
+
+/* Adds a point where it belongs; one of the same bytes becomes the mean of both. */
+static void add_point(Curve *curve, int64_t bytes, int64_t ns)
+{
+    int at = 0;
+
+    while (at < curve->count && curve->points[at].x < bytes) at++;
+    if (at < curve->count && curve->points[at].x == bytes) {
+        curve->points[at].ns = (curve->points[at].ns + ns) / 2;
+        return;
+    }
+    memmove(curve->points + at + 1, curve->points + at, (size_t)(curve->count - at) * sizeof(CurvePoint));
+    curve->points[at] = (CurvePoint){.x = bytes, .ns = ns};
+    curve->count++;
+}
+
+static int fill_p2p(Profiling *p, Trace *t, const Samples *relay, Curve *curve)
+{
+    curve->points = arena_alloc(&t->arena, (size_t)(p->message_count * p->blocks), sizeof(CurvePoint));
+    if (!curve->points) return error_no_memory(p->err);
+    for (int i = 0; i < p->message_count; i++)
+        for (int k = 1; k <= p->blocks; k++) {
+            SampleFigures f;
+            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1}, p->err) != 0) return -1;
+            if (f.count) add_point(curve, p->messages[i] * t->blocks[k - 1].output_bytes, ns_of(f.median));
+        }
+    return 0;
+}
+
+static int fill_reduce(Profiling *p, Trace *t, const Samples *samples, TraceReduce *reduce, int width)
+{
+    *reduce = (TraceReduce){.devices = width};
+    reduce->curve.points = arena_alloc(&t->arena, (size_t)p->blocks, sizeof(CurvePoint));
+    if (!reduce->curve.points) return error_no_memory(p->err);
+    for (int b = 0; b < p->blocks; b++) {
+        SampleFigures f;
+        if (samples_slowest(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0) return -1;
+        if (f.count) add_point(&reduce->curve, t->blocks[b].gradient_bytes, ns_of(f.median));
+    }
+    return 0;
+}
+
+static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
+{
+    int widest = widest_group(p, across);
+
+    if (widest < 2) return 0;
+    if (fill_p2p(p, t, &p->relay[across], &links->p2p) != 0) return -1;
+    links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
+    if (!links->reduces) return error_no_memory(p->err);
+    for (int w = 2; w <= widest; w++)
+        if (fill_reduce(p, t, &p->reduce[across], &links->reduces[links->reduce_count++], w) != 0) return -1;
+    return 0;
+}
+
+static const char *notes(Profiling *p, Trace *t)
+{
+    char text[1024];
+
+    snprintf(text, sizeof text, "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
+             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, p->rounds,
+             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, p->options->note[0] ? "; " : "", p->options->note);
+    return arena_strdup(&t->arena, text);
+}
+
+static int fill_trace(Profiling *p, Trace *t)
+{
+    const Workload *w = p->options->workload;
+
+    t->name = t->workload = w->name;
+    t->provenance_kind = "measured";
+    t->source = "pipebd-run profile";
+    t->date = p->options->date;
+    t->notes = notes(p, t);
+    t->batch = p->options->batch;
+    t->samples = data_count(p->options->data);
+    t->kinds = arena_alloc(&t->arena, 1, sizeof *t->kinds);
+    t->blocks = arena_alloc(&t->arena, (size_t)p->blocks, sizeof *t->blocks);
+    if (!t->notes || !t->kinds || !t->blocks) return error_no_memory(p->err);
+    t->kind_count = 1;
+    t->kinds[0] = (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
+    t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
+    t->block_count = p->blocks;
+    t->blocking_transfers = !device_spec_queues(p->options->devices) && world_size(p->options->world) == 1;
+    if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
+    for (int b = 0; b < p->blocks; b++)
+        if (fill_block(p, t, b) != 0) return -1;
+    if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
+    if (p->per_host == p->devices) return 0;
+    t->devices_per_node = p->per_host;
+    return fill_links(p, t, &t->node_links, true);
+}
+
+/* What is written must be what is read. */
+static int check_text(const Text *text, Error *err)
+{
+    Trace *trace = NULL;
+
+    if (text_failed(text)) return error_no_memory(err);
+    if (trace_parse(&trace, "the measured trace", text_string(text), text->length, err) != 0) return -1;
+    trace_free(trace);
+    return 0;
+}
+
+/* What a program has recorded is lost at its end: one of each kind, where devices record. */
+static void set_rounds(Profiling *p)
+{
+    p->recorded = execution_warm_up(p->options->workload, p->options->devices);
+    p->rounds = p->recorded ? 1 : PROFILE_ROUNDS;
+    p->warm_up = p->recorded ? p->recorded : WARM_UP;
+}
+
+int profile(Text *out, const ProfileOptions *options, Error *err)
+{
+    Profiling p = {.options = options, .devices = world_all_devices(options->world, options->devices->count), .blocks = options->workload->block_count,
+                 .err = err};
+    Trace  *trace = calloc(1, sizeof *trace);
+    int64_t steps;
+    int     rc = -1;
+
+    if (!trace) { error_no_memory(err); goto done; }
+    set_rounds(&p);
+    steps = (options->trials + p.rounds - 1) / p.rounds;
+    if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
+    if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
+    if (world_rank(options->world) != 0) { rc = 0; goto done; }          /* rank 0 has the times of all */
+    if (fill_trace(&p, trace) != 0) goto done;
+    trace_text(trace, out);
+    rc = check_text(out, err);
+done:
+    samples_free(&p.alone);
+    samples_free(&p.busy);
+    samples_free(&p.lone);
+    for (int across = 0; across < 2; across++) {
+        samples_free(&p.reduce[across]);
+        samples_free(&p.relay[across]);
+    }
+    free(p.shares);
+    free(p.messages);
+    trace_free(trace);
+    return rc;
+}

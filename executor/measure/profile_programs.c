@@ -1,0 +1,142 @@
+#include "executor/measure/profile_programs.h"
+
+typedef struct {
+    Program *program;
+    Code    *code;
+    int64_t  row, rows;
+    Error   *err;
+    bool     failed;
+} ProgramWriter;
+
+static void emit(ProgramWriter *w, Op op, int block, int link)
+{
+    Instruction in = {.op = op, .block = block, .link = link, .row = w->row, .rows = w->rows};
+
+    if (!w->failed) w->failed = program_emit(w->program, w->code, in, w->err) != 0;
+}
+
+static ProgramWriter begin(Program *program, int device, int64_t row, int64_t rows, Error *err)
+{
+    ProgramWriter w = {program, &program->devices[device], row, rows, err, false};
+
+    w.failed = program_begin_phase(w.code, program->steps, err) != 0;
+    return w;
+}
+
+/* The teacher up to block last. */
+static void teach(ProgramWriter *w, int last)
+{
+    emit(w, OP_LOAD, 0, -1);
+    for (int b = 0; b <= last; b++) emit(w, OP_TEACHER, b, -1);
+}
+
+static void train_block(ProgramWriter *w, int b, int group)
+{
+    emit(w, OP_FORWARD, b, -1);
+    emit(w, OP_BACKWARD, b, -1);
+    if (group >= 0) emit(w, OP_ALLREDUCE, b, group);
+    emit(w, OP_UPDATE, b, -1);
+}
+
+/* Every student once, the first of them by turn, so that devices do not all do the same. */
+static void train(ProgramWriter *w, int first, int group)
+{
+    int n = w->program->block_count;
+
+    for (int i = 0; i < n; i++) train_block(w, (first + i) % n, group);
+}
+
+static int hand_over(Program **out, Program *program, bool failed)
+{
+    if (failed) { program_free(program); return -1; }
+    *out = program;
+    return 0;
+}
+
+static Program *empty(const ProfileShape *shape, Error *err)
+{
+    Program *program = program_new(shape->devices, shape->blocks, shape->batch, shape->steps);
+
+    if (!program) error_no_memory(err);
+    return program;
+}
+
+int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+{
+    Program *program = empty(shape, err);
+    bool     failed = false;
+
+    *out = NULL;
+    if (!program) return -1;
+    for (int d = 0; d < active && !failed; d++) {
+        ProgramWriter w = begin(program, d, 0, rows, err);
+        teach(&w, shape->blocks - 1);
+        train(&w, d * shape->blocks / active, -1);
+        failed = w.failed;
+    }
+    return hand_over(out, program, failed);
+}
+
+int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+{
+    Program *program = empty(shape, err);
+    bool     failed = false;
+
+    *out = NULL;
+    if (!program) return -1;
+    for (int b = 0; b < shape->blocks; b++)
+        for (int d = 0; d < active && !failed; d++) {
+            ProgramWriter w = begin(program, d, 0, rows, err);
+            teach(&w, b);
+            train_block(&w, b, -1);
+            failed = w.failed;
+        }
+    return hand_over(out, program, failed);
+}
+
+int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err)
+{
+    Program *program = empty(shape, err);
+    int      devices[4096], group;
+    int64_t  row = 0;
+    bool     failed = false;
+
+    *out = NULL;
+    if (!program) return -1;
+    for (int d = 0; d < width; d++) devices[d] = first + d;
+    group = program_group(program, devices, width, err);
+    failed = group < 0;
+    for (int d = 0; d < width && !failed; d++) {
+        int64_t rows = shape->batch / width + (d < shape->batch % width);
+        ProgramWriter  w = begin(program, first + d, row, rows, err);
+        teach(&w, shape->blocks - 1);
+        train(&w, 0, group);
+        failed = w.failed;
+        row += rows;
+    }
+    return hand_over(out, program, failed);
+}
+
+int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows, bool apart, Error *err)
+{
+    Program *program = empty(shape, err);
+    ProgramWriter   sender, receiver;
+    int      channel, group = -1;
+
+    *out = NULL;
+    if (!program) return -1;
+    channel = program_channel(program, from, to, err);
+    if (channel >= 0 && apart) group = program_group(program, (int[]){from, to}, 2, err);
+    if (channel < 0 || (apart && group < 0)) return hand_over(out, program, true);
+    sender = begin(program, from, 0, rows, err);
+    teach(&sender, shape->blocks - 1);
+    receiver = begin(program, to, 0, rows, err);
+    for (int k = 1; k <= shape->blocks; k++) {
+        emit(&sender, OP_SEND, k, channel);
+        emit(&receiver, OP_RECV, k, channel);
+        if (apart) emit(&sender, OP_BARRIER, 0, group);
+        if (apart) emit(&receiver, OP_BARRIER, 0, group);
+    }
+    train_block(&sender, 0, -1);         /* steps are counted by what they train */
+    return hand_over(out, program, sender.failed || receiver.failed);
+}

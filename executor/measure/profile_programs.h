@@ -1,0 +1,25 @@
+/* The programs that a profile runs (executor/measure/profile.h draws them). Each trains blocks on
+ * the same rows on several devices at once, which no schedule does: they are built here by
+ * hand and do not pass the verifier. */
+#ifndef EXECUTOR_MEASURE_PROFILE_PROGRAMS_H
+#define EXECUTOR_MEASURE_PROFILE_PROGRAMS_H
+
+#include "schedule/program.h"
+
+typedef struct { int devices, blocks; int64_t batch, steps; } ProfileShape;
+
+/* active of the devices work on rows of the batch each, by themselves. */
+int profile_compute(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+
+/* active of the devices train one block after another, each in a phase of its own: dp without
+ * sums, on rows of the batch. */
+int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+
+/* Devices first to first + width - 1 split the batch and sum gradients. */
+int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err);
+
+/* Device from sends every boundary of rows rows to device to. apart: they meet after each, so that
+ * none is sent while another is still on its way. */
+int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows, bool apart, Error *err);
+
+#endif

@@ -1,0 +1,306 @@
+#include "executor/measure/validate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/stats.h"
+#include "executor/measure/calibrate.h"
+#include "executor/train/execute.h"
+#include "executor/measure/op_samples.h"
+#include "planner/predict.h"
+
+enum { LEAST_STEPS = 12, TIMELINE_SPANS = 20000 };
+
+typedef struct {
+    const ValidateOptions *options;
+    Validation *out;
+    Prediction  prediction[SCHEDULE_COUNT];
+    Samples     predicted[SCHEDULE_COUNT], measured[SCHEDULE_COUNT];
+    double     *run_s[SCHEDULE_COUNT];           /* [rounds] */
+    int         warm_up;     /* steps of every phase before those that count, on both sides */
+    int         done;
+    Error      *err;
+} ValidateJob;
+
+/* ---- before the run -------------------------------------------------------------- */
+
+static int64_t steps_of_run(const ValidateJob *job, const Candidate *c)
+{
+    double  step_s = (double)c->sim.epoch_ns * 1e-9 / (double)job->options->scenario->steps;
+    double  fit = step_s > 0 ? job->options->seconds / step_s : LEAST_STEPS;
+
+    return fit < LEAST_STEPS ? LEAST_STEPS : fit > 100000 ? 100000 : (int64_t)fit;
+}
+
+static int timeline_of(const ValidateJob *job, const char *kind, const Program *program, const ValidationRow *row,
+                       const Span *spans, int64_t count, int64_t run_ns, Text *out)
+{
+    const Trace *trace = job->options->scenario->trace;
+    const char **names = trace_block_names(trace);
+
+    if (!names) return error_no_memory(job->err);
+    timeline_text(&(Timeline){.kind = kind, .schedule = schedule_name(row->schedule), .trace_name = trace->name,
+                              .trace_hash = trace->hash, .block_names = names, .program = program,
+                              .steps = job->warm_up + row->steps, .epoch_ns = run_ns, .spans = spans,
+                              .span_count = count < TIMELINE_SPANS ? count : TIMELINE_SPANS}, out);
+    free(names);
+    return text_failed(out) ? error_no_memory(job->err) : 0;
+}
+
+static int warm_up_ns(const ValidateJob *job, const Plan *plan, int64_t *ns)
+{
+    Prediction p;
+
+    *ns = 0;
+    if (job->warm_up == 0) return 0;
+    if (predict(&p, plan, job->options->scenario, job->warm_up, job->err) != 0) return -1;
+    *ns = p.run_ns;
+    prediction_free(&p);
+    return 0;
+}
+
+static int predict_row(ValidateJob *job, int i, const Candidate *c)
+{
+    const Scenario *s = job->options->scenario;
+    ValidationRow  *row = &job->out->rows[i];
+    Prediction     *p = &job->prediction[i];
+    int64_t         warm_ns;
+
+    if (plan_copy(&row->plan, c->plan, job->err) != 0) return -1;
+    snprintf(row->method, sizeof row->method, "%s", c->method);
+    row->steps = steps_of_run(job, c);
+    row->predicted_bytes = c->peak.total_bytes;
+    job->run_s[i] = calloc((size_t)job->options->rounds, sizeof *job->run_s[i]);
+    if (!job->run_s[i]) return error_no_memory(job->err);
+    if (predict(p, row->plan, s, job->warm_up + row->steps, job->err) != 0) return -1;
+    if (warm_up_ns(job, row->plan, &warm_ns) != 0) return -1;
+    row->predicted_s = (double)(p->run_ns - warm_ns) * 1e-9 * (double)s->steps / (double)row->steps;
+    if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, job->warm_up, job->err) != 0) return -1;
+    return timeline_of(job, "predicted", p->program, row, p->spans, p->span_count, p->run_ns,
+                       &row->predicted_timeline);
+}
+
+static int plan_all(ValidateJob *job)
+{
+    const ValidateOptions *o = job->options;
+    CompareOptions what = {.schedules = o->schedules, .cost = COST_SIM, .candidates = 8};
+    Comparison     comparison;
+    int            rc = -1;
+
+    if (compare(&comparison, o->scenario, &what, job->err) != 0) return -1;
+    job->out->best = -1;
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        const Candidate *c = &comparison.rows[i];
+        if (!(o->schedules & 1u << i)) continue;
+        int n = job->out->row_count++;
+        job->out->rows[n].schedule = (Schedule)i;
+        if (i == comparison.best) job->out->best = n;
+        if (!c->plan) memcpy(job->out->rows[n].why, c->why, sizeof c->why);
+        else if (predict_row(job, n, c) != 0) goto done;
+    }
+    rc = 0;
+done:
+    comparison_free(&comparison);
+    return rc;
+}
+
+/* ---- the run ------------------------------------------------------------------------ */
+
+/* What a device had of its core while it worked, where it is least. Waiting may take a core
+ * too, so this can only be too high. Threads of devices that queue tell and wait: they are not asked. */
+static double core_share_of(const ExecutionResult *result, int devices)
+{
+    double least = 1;
+
+    for (int d = 0; d < devices; d++) {
+        double work = 0, cpu = 0;
+        for (int p = 0; p < result->phase_count; p++) {
+            if (result->phases[p].device != d || result->phases[p].beside) continue;
+            cpu += (double)result->phases[p].cpu_ns;
+            for (int op = 0; op < OP_COUNT; op++) work += (double)result->phases[p].work_ns[op];
+        }
+        if (work > 0) least = fmin(least, cpu / work);
+    }
+    return least;
+}
+
+/* Of the device where it is largest. */
+static double overhead_of(const ExecutionResult *result, int devices)
+{
+    double most = 0;
+
+    for (int d = 0; d < devices; d++) {
+        double all = 0, own = 0;
+        for (int p = 0; p < result->phase_count; p++) {
+            const PhaseTimes *t = &result->phases[p];
+            if (t->device != d || t->steps == 0) continue;
+            double phase = (double)(t->step_end_ns[t->steps - 1] - t->start_ns);
+            all += phase;
+            own += phase;
+            for (int op = 0; op < OP_COUNT; op++) own -= (double)(phase_work_ns(t, (Op)op) + t->wait_ns[op]);
+        }
+        if (all > 0) most = fmax(most, own / all);
+    }
+    return most;
+}
+
+/* Time in phases of the device that has most of it, from the warm_up-th step on. Between phases weights are loaded and memory
+ * is made, which takes as long for ten steps as for an epoch: that is not scaled. */
+static double phases_s(const ExecutionResult *result, int devices, int warm_up)
+{
+    int64_t most = 0;
+
+    for (int d = 0; d < devices; d++) {
+        int64_t own = 0;
+        for (int p = 0; p < result->phase_count; p++) {
+            const PhaseTimes *t = &result->phases[p];
+            if (t->device == d && t->steps > warm_up)
+                own += t->step_end_ns[t->steps - 1] - (warm_up > 0 ? t->step_end_ns[warm_up - 1] : t->start_ns);
+        }
+        if (own > most) most = own;
+    }
+    return (double)most * 1e-9;
+}
+
+static int run_row(ValidateJob *job, int i, int round)
+{
+    const ValidateOptions *o = job->options;
+    ValidationRow  *row = &job->out->rows[i];
+    const Program  *program = job->prediction[i].program;
+    ExecutionResult result = {0};
+    Tensors        *student = NULL;
+    bool            last = round + 1 == o->rounds;
+    int             rc = -1;
+
+    if (o->stop && atomic_load(o->stop)) return error_set(job->err, "stopped");
+    if (tensors_new(&student, job->err) != 0) return -1;
+    Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
+                   .workload = o->workload, .devices = o->devices, .data = o->data,
+                   .teacher = o->teacher, .student = student, .seed = o->seed,
+                   .steps_per_epoch = o->scenario->steps,
+                   .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
+                   .turns = job->warm_up, .record_first = 0, .record_steps = job->warm_up + row->steps, .stop = o->stop,
+                   .current_run = o->current_run};
+    if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
+    job->run_s[i][round] = phases_s(&result, program->device_count, job->warm_up);
+    row->overhead = overhead_of(&result, program->device_count);
+    job->out->core_share = fmin(job->out->core_share, core_share_of(&result, program->device_count));
+    for (int d = 0; d < program->device_count; d++)
+        if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
+    if (samples_add(&job->measured[i], program, result.spans, result.span_count, job->warm_up, job->err) != 0) goto done;
+    if (last && timeline_of(job, "measured", program, row, result.spans, result.span_count,
+                            result.end_ns - result.start_ns, &row->measured_timeline) != 0) goto done;
+    if (o->progress) o->progress(o->context, ++job->done, o->rounds * job->out->row_count);
+    rc = 0;
+done:
+    execution_free(&result);
+    tensors_free(student);
+    return rc;
+}
+
+static int run_all(ValidateJob *job)
+{
+    for (int round = 0; round < job->options->rounds; round++)
+        for (int i = 0; i < job->out->row_count; i++)
+            if (!job->out->rows[i].why[0] && run_row(job, i, round) != 0) return -1;
+    return 0;
+}
+
+/* ---- afterwards ------------------------------------------------------------------------ */
+
+/* Time of each kind of instruction, a step, the mean over the devices. runs: that samples has. */
+static void sum_ops(const Samples *samples, double runs, int64_t steps, int devices, bool measured, OpTimes *op)
+{
+    for (int64_t i = 0; i < samples->count; i++) {
+        double us = samples->list[i].us / (runs * (double)steps * devices);
+        if (measured) op[samples->list[i].op].measured_us += us;
+        else          op[samples->list[i].op].predicted_us += us;
+    }
+}
+
+static void finish_row(ValidateJob *job, int i)
+{
+    ValidationRow *row = &job->out->rows[i];
+    int            rounds = job->options->rounds;
+    double         scale = (double)job->options->scenario->steps / (double)row->steps;
+
+    stats_sort(job->run_s[i], (size_t)rounds);
+    row->measured_s = stats_quantile(job->run_s[i], (size_t)rounds, 0.5) * scale;
+    row->least_s = job->run_s[i][0] * scale;
+    row->most_s = job->run_s[i][rounds - 1] * scale;
+    sum_ops(&job->predicted[i], 1, row->steps, row->plan->device_count, false, row->op);
+    sum_ops(&job->measured[i], rounds, row->steps, row->plan->device_count, true, row->op);
+}
+
+static bool in_order(const Validation *v)
+{
+    for (int i = 0; i < v->row_count; i++)
+        for (int j = 0; j < v->row_count; j++) {
+            const ValidationRow *a = &v->rows[i], *b = &v->rows[j];
+            if (a->why[0] || b->why[0] || a->predicted_s * VALIDATION_TIE >= b->predicted_s) continue;
+            if (a->least_s > b->most_s) return false;        /* faster predicted, slower in every run */
+        }
+    return true;
+}
+
+static void finish(ValidateJob *job)
+{
+    Validation *v = job->out;
+    double      errors[SCHEDULE_COUNT];
+    size_t      n = 0;
+    const ValidationRow *dp = NULL;
+
+    for (int i = 0; i < v->row_count; i++)
+        if (!v->rows[i].why[0]) {
+            finish_row(job, i);
+            if (v->rows[i].schedule == SCHEDULE_DP) dp = &v->rows[i];
+            errors[n++] = fabs(v->rows[i].measured_s / v->rows[i].predicted_s - 1);
+        }
+    for (int i = 0; i < v->row_count && dp; i++) {
+        if (v->rows[i].why[0]) continue;
+        v->rows[i].predicted_speedup = dp->predicted_s / v->rows[i].predicted_s;
+        v->rows[i].measured_speedup = dp->measured_s / v->rows[i].measured_s;
+    }
+    if (n == 0) return;
+    stats_sort(errors, n);
+    v->median_error = stats_quantile(errors, n, 0.5);
+    v->worst_error = errors[n - 1];
+    v->same_order = in_order(v);
+}
+
+int validate(Validation *out, const ValidateOptions *options, Error *err)
+{
+    ValidateJob  job = {.options = options, .out = out, .err = err, .warm_up = execution_warm_up(options->workload, options->devices)};
+    bool lone[SCHEDULE_COUNT];
+    int  rc = -1;
+
+    *out = (Validation){.best = -1, .core_share = 1};
+    if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
+    if (world_rank(options->world) != 0) { rc = 0; goto done; }
+    finish(&job);
+    for (int i = 0; i < out->row_count; i++)
+        lone[i] = out->rows[i].schedule == SCHEDULE_DP || out->rows[i].schedule == SCHEDULE_LS;
+    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, lone, out->row_count, err);
+done:
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        prediction_free(&job.prediction[i]);
+        samples_free(&job.predicted[i]);
+        samples_free(&job.measured[i]);
+        free(job.run_s[i]);
+    }
+    if (rc != 0) validation_free(out);
+    return rc;
+}
+
+void validation_free(Validation *validation)
+{
+    for (int i = 0; i < validation->row_count; i++) {
+        plan_free(validation->rows[i].plan);
+        text_free(&validation->rows[i].predicted_timeline);
+        text_free(&validation->rows[i].measured_timeline);
+    }
+    text_free(&validation->trace);
+    *validation = (Validation){.best = -1};
+}

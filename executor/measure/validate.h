@@ -1,0 +1,82 @@
+/* Validation: how far is what the simulator says from what the executor does?
+ *
+ * Every schedule's best plan is predicted from the trace alone, then run with real kernels,
+ * in turns; the same program, as many steps. Times are those of the runs scaled to an epoch:
+ * run * (steps of an epoch / steps of the run). */
+#ifndef EXECUTOR_MEASURE_VALIDATE_H
+#define EXECUTOR_MEASURE_VALIDATE_H
+
+#include <stdatomic.h>
+
+#include "executor/data/data.h"
+#include "executor/monitor/current_run.h"
+#include "executor/checkpoint/tensors.h"
+#include "executor/net/world.h"
+#include "kernels/device.h"
+#include "planner/compare.h"
+#include "workloads/workload.h"
+
+typedef struct {
+    World            *world;             /* NULL: this process alone; else every rank validates the same */
+    const Workload   *workload;
+    const DeviceSpec *devices;           /* as Execution has them */
+    int               first_of_spec;
+    Data             *data;
+    const Tensors    *teacher;           /* NULL: from the seed */
+    const Scenario   *scenario;          /* of the trace that predicts */
+    unsigned     schedules;              /* bits, as in CompareOptions */
+    double       seconds;                /* of a run, about */
+    int          rounds;                 /* runs of each schedule, in turns */
+    int          lanes, prefetch;
+    uint64_t     seed;
+    atomic_bool *stop;                   /* or NULL */
+    CurrentRun     *current_run;                /* or NULL */
+    void       (*progress)(void *context, int done, int total);      /* or NULL */
+    void        *context;
+} ValidateOptions;
+
+/* Predictions this near each other are not told apart. */
+#define VALIDATION_TIE 1.02
+
+typedef struct { double predicted_us, measured_us; } OpTimes;    /* a step of an epoch, mean over devices */
+
+typedef struct {
+    Schedule schedule;
+    char     why[256];       /* not "": not possible, and the rest does not hold */
+    char     method[96];
+    Plan    *plan;           /* owned */
+    int64_t  steps;          /* of every phase in a run that count; devices that record warm up before */
+    double   predicted_s;    /* an epoch */
+    double   measured_s, least_s, most_s;        /* median and range over the rounds */
+    double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */
+    OpTimes  op[OP_COUNT];
+    double   overhead;       /* share of the time of the device where it is largest that is neither an
+                              * instruction's work nor its wait; of the last run */
+    int64_t  predicted_bytes, measured_bytes;    /* of the device that needs most */
+    Text     predicted_timeline, measured_timeline;      /* the start of the last run */
+} ValidationRow;
+
+typedef struct {
+    ValidationRow rows[SCHEDULE_COUNT];          /* those asked for, in order */
+    int     row_count;
+    int     best;            /* row that the planner chose, fastest predicted; -1: none */
+    double  median_error, worst_error;           /* |measured / predicted - 1| */
+    double  core_share;      /* the least, over schedules and devices, of what devices had of their cores
+                              * while they worked; 1: nothing else ran there */
+    bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
+                              * slower in each of its runs than that one in all of its */
+    const char *command;     /* that asked, for reports; borrowed; NULL: none did */
+    Text    trace;           /* corrected: block times scaled to what was measured */
+} Validation;
+
+/* Borrows options for the call; validation_free() out. At other ranks than 0 nothing is in it that
+ * was measured. */
+int  validate(Validation *out, const ValidateOptions *options, Error *err);
+void validation_free(Validation *validation);
+
+/* The table for people; JSON ("pipebd-validation", docs/formats.md); CSV. */
+void validation_table(const Validation *validation, const Scenario *scenario, Text *out);
+void validation_json(const Validation *validation, const Scenario *scenario, Text *out);
+void validation_csv(const Validation *validation, Text *out);
+
+#endif

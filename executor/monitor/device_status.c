@@ -1,0 +1,275 @@
+#include "executor/monitor/device_status.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { LINE_BYTES = 64 };
+
+/* One writer; every field is an atomic, so that reading while it writes is no race, only
+ * perhaps in vain. Fields are released and acquired: who sees a new one sees the odd version
+ * too. Plain moves on common machines. */
+typedef struct {
+    _Alignas(LINE_BYTES) atomic_uint version;    /* odd while it is written */
+    atomic_int   state, stolen, phase, instruction, op;
+    atomic_int   counted;            /* the instruction is over, and its times are added */
+    atomic_llong step, since_ns;
+    atomic_llong steps, own_ns, bytes;
+    atomic_llong work_ns[OP_COUNT], wait_ns[OP_COUNT];
+    int64_t      counted_ns;         /* of the step that is under way: the writer's alone */
+} Record;
+
+struct StatusBoard {
+    Record *records;         /* [devices] */
+    int     devices;
+};
+
+int status_board_new(StatusBoard **out, int devices, Error *err)
+{
+    StatusBoard *where = calloc(1, sizeof *where);
+    size_t       bytes = (size_t)devices * sizeof *where->records;
+
+    *out = NULL;
+    if (!where) return error_no_memory(err);
+    where->records = aligned_alloc(LINE_BYTES, bytes);
+    if (!where->records) { free(where); return error_no_memory(err); }
+    for (int d = 0; d < devices; d++) {
+        Record *r = &where->records[d];
+        atomic_init(&r->version, 0);
+        atomic_init(&r->state, DEVICE_ABSENT);
+        atomic_init(&r->stolen, false);
+        atomic_init(&r->phase, 0);
+        atomic_init(&r->instruction, -1);
+        atomic_init(&r->op, 0);
+        atomic_init(&r->counted, false);
+        atomic_init(&r->step, 0);
+        atomic_init(&r->since_ns, 0);
+        atomic_init(&r->steps, 0);
+        atomic_init(&r->own_ns, 0);
+        r->counted_ns = 0;
+        atomic_init(&r->bytes, 0);
+        for (int op = 0; op < OP_COUNT; op++) { atomic_init(&r->work_ns[op], 0); atomic_init(&r->wait_ns[op], 0); }
+    }
+    where->devices = devices;
+    *out = where;
+    return 0;
+}
+
+void status_board_free(StatusBoard *where)
+{
+    if (!where) return;
+    free(where->records);
+    free(where);
+}
+
+int status_board_devices(const StatusBoard *where) { return where->devices; }
+
+/* ---- the writer -------------------------------------------------------------- */
+
+#define PUT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
+#define OWN(field)        atomic_load_explicit(&(field), memory_order_relaxed)      /* by the writer */
+#define GET(field)        atomic_load_explicit(&(field), memory_order_acquire)
+
+static void begin(Record *r)
+{
+    PUT(r->version, OWN(r->version) + 1);
+}
+
+static void end(Record *r)
+{
+    PUT(r->version, OWN(r->version) + 1);
+}
+
+void status_board_set(StatusBoard *where, int device, const DeviceStatus *place)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->state, (int)place->state);
+    PUT(r->stolen, place->stolen);
+    PUT(r->phase, place->phase);
+    PUT(r->instruction, place->instruction);
+    PUT(r->op, (int)place->op);
+    PUT(r->step, place->step);
+    PUT(r->since_ns, place->since_ns);
+    PUT(r->counted, false);
+    end(r);
+}
+
+void status_board_state(StatusBoard *where, int device, DeviceState state, int64_t now_ns)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->state, (int)state);
+    PUT(r->since_ns, now_ns);
+    end(r);
+}
+
+void status_board_count(StatusBoard *where, int device, Op op, int64_t wait_ns, int64_t work_ns)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->wait_ns[op], OWN(r->wait_ns[op]) + wait_ns);
+    PUT(r->work_ns[op], OWN(r->work_ns[op]) + work_ns);
+    PUT(r->counted, true);
+    r->counted_ns += wait_ns + work_ns;
+    end(r);
+}
+
+void status_board_step(StatusBoard *where, int device, int64_t inside_ns)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->steps, OWN(r->steps) + 1);
+    PUT(r->own_ns, OWN(r->own_ns) + inside_ns - r->counted_ns);
+    r->counted_ns = 0;
+    end(r);
+}
+
+void status_board_bytes(StatusBoard *where, int device, int64_t bytes)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->bytes, bytes);
+    end(r);
+}
+
+void status_board_put(StatusBoard *where, int device, const DeviceTimes *times)
+{
+    Record *r = &where->records[device];
+
+    begin(r);
+    PUT(r->state, DEVICE_ELSEWHERE);
+    PUT(r->steps, times->steps);
+    PUT(r->own_ns, times->own_ns);
+    PUT(r->bytes, times->bytes);
+    for (int op = 0; op < OP_COUNT; op++) {
+        PUT(r->work_ns[op], times->work_ns[op]);
+        PUT(r->wait_ns[op], times->wait_ns[op]);
+    }
+    end(r);
+}
+
+/* ---- readers ------------------------------------------------------------------- */
+
+static unsigned read_begin(const Record *r)
+{
+    unsigned version;
+
+    do version = GET(r->version); while (version & 1);
+    return version;
+}
+
+static bool read_again(const Record *r, unsigned version) { return GET(r->version) != version; }
+
+DeviceStatus status_board_get(const StatusBoard *where, int device)
+{
+    const Record *r = &where->records[device];
+    DeviceStatus         place;
+    unsigned      version;
+
+    do {
+        version = read_begin(r);
+        place = (DeviceStatus){.state = (DeviceState)GET(r->state), .stolen = GET(r->stolen), .phase = GET(r->phase),
+                        .instruction = GET(r->instruction), .op = (Op)GET(r->op), .step = GET(r->step), .since_ns = GET(r->since_ns)};
+    } while (read_again(r, version));
+    return place;
+}
+
+/* Counts the instruction under way. */
+static void count_on(DeviceTimes *times, DeviceState state, Op op, int64_t ns)
+{
+    if (ns <= 0) return;
+    if (state == DEVICE_WAITING) times->wait_ns[op] += ns;
+    if (state == DEVICE_WORKING) times->work_ns[op] += ns;
+}
+
+DeviceTimes status_board_times(const StatusBoard *where, int device, int64_t now_ns)
+{
+    const Record *r = &where->records[device];
+    DeviceTimes    times;
+    DeviceState    state;
+    Op            in_flight;
+    bool          counted;
+    int64_t       since_ns;
+    unsigned      version;
+
+    do {
+        version = read_begin(r);
+        times = (DeviceTimes){.steps = GET(r->steps), .own_ns = GET(r->own_ns), .bytes = GET(r->bytes)};
+        for (int op = 0; op < OP_COUNT; op++) {
+            times.work_ns[op] = GET(r->work_ns[op]);
+            times.wait_ns[op] = GET(r->wait_ns[op]);
+        }
+        counted = GET(r->counted);
+        state = (DeviceState)GET(r->state);
+        in_flight = (Op)GET(r->op);
+        since_ns = GET(r->since_ns);
+    } while (read_again(r, version));
+    if (now_ns && !counted) count_on(&times, state, in_flight, now_ns - since_ns);
+    return times;
+}
+
+static int64_t counted_ns(const DeviceTimes *times)
+{
+    int64_t ns = times->own_ns;
+
+    for (int op = 0; op < OP_COUNT; op++) ns += times->work_ns[op] + times->wait_ns[op];
+    return ns;
+}
+
+int64_t status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before, const DeviceTimes *now,
+                              int64_t ns)
+{
+    return status_board_get(where, device).state == DEVICE_ELSEWHERE ? counted_ns(now) - counted_ns(before) : ns;
+}
+
+/* ---- in words -------------------------------------------------------------------- */
+
+static const char *doing(DeviceState state)
+{
+    switch (state) {
+    case DEVICE_STARTING: return "setting up";
+    case DEVICE_WORKING:  return "working";
+    case DEVICE_WAITING:  return "waiting";
+    case DEVICE_DONE:     return "done";
+    case DEVICE_FAILED:   return "failed";
+    case DEVICE_ELSEWHERE: return "of another process";
+    default:             return "not heard of: not started, or of another process";
+    }
+}
+
+static bool is_here(DeviceState state) { return state != DEVICE_ABSENT && state != DEVICE_ELSEWHERE; }
+
+void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns, Text *out)
+{
+    const Code *code = place->stolen ? &program->queue : &program->devices[device];
+    double      seconds = (double)(now_ns - place->since_ns) / 1e9;
+    char        text[160];
+
+    text_printf(out, "device %d, ", device);
+    if (!is_here(place->state)) { text_append(out, doing(place->state)); return; }
+    if (place->state != DEVICE_DONE) {
+        if (code->phase_count > 1)
+            text_printf(out, "%s %d of %d, ", place->stolen ? "task" : "phase", place->phase, code->phase_count);
+        text_printf(out, "step %" PRId64 " of %" PRId64 ", ", place->step, program->steps);
+        if (place->instruction >= 0 && place->instruction < code->code_count)
+            text_printf(out, "%s, ",
+                        instruction_text(program, &code->code[place->instruction], text, sizeof text));
+    }
+    text_append(out, doing(place->state));
+    text_printf(out, " %.1f s", seconds > 0 ? seconds : 0.0);
+}
+
+void status_board_text(const StatusBoard *where, const Program *program, int64_t now_ns, Text *out)
+{
+    for (int d = 0; d < where->devices; d++) {
+        DeviceStatus place = status_board_get(where, d);
+        place_text(&place, program, d, now_ns, out);
+        text_append(out, "\n");
+    }
+}

@@ -1,0 +1,29 @@
+/* Accuracy: the blocks of a teacher, or of a student, put together and asked for the classes
+ * of held-out samples. Running statistics are used, so samples do not see each other and the
+ * result does not depend on the number of devices. */
+#ifndef EXECUTOR_TRAIN_EVALUATE_H
+#define EXECUTOR_TRAIN_EVALUATE_H
+
+#include <stdatomic.h>
+
+#include "executor/data/data.h"
+#include "executor/checkpoint/tensors.h"
+#include "kernels/device.h"
+#include "workloads/workload.h"
+
+typedef struct {
+    const Workload    *workload;         /* a classifier */
+    const DeviceSpec  *devices;          /* all of them work */
+    Data              *data;             /* DATA_VALIDATION */
+    bool               student;          /* else the teacher */
+    const Tensors     *weights;          /* as executor/checkpoint/state.h names them; NULL: from the seed */
+    const int *const  *choices;          /* [blocks] of a student with choices, else NULL */
+    uint64_t           seed;
+    const atomic_bool *stop;             /* set from outside: give up, as an error; or NULL */
+} Evaluation;
+
+typedef struct { int64_t right, asked; } Accuracy;   /* asked: samples that have a label */
+
+int evaluate(Accuracy *out, const Evaluation *evaluation, Error *err);
+
+#endif

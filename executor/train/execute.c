@@ -1,0 +1,297 @@
+#include "executor/train/execute.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/measure/clock.h"
+#include "executor/train/gather.h"
+#include "executor/data/loader.h"
+#include "executor/train/record.h"
+#include "executor/checkpoint/state.h"
+#include "executor/train/worker.h"
+#ifdef HAVE_NCCL
+#include "executor/transport/nccl/nccl.h"
+#endif
+
+/* ---- what can be run ------------------------------------------------------------ */
+
+static int check_code(const Execution *x, const Code *code, Error *err)
+{
+    for (int p = 0; p < code->phase_count; p++) {
+        int loads = 0;
+        for (int i = 0; i < code->phases[p].count; i++) {
+            const Instruction *in = &code->code[code->phases[p].first + i];
+            if (in->student > 0)
+                return error_set(err, "block %d has several students in the program, the workload has one a block",
+                                 in->block);
+            loads += in->op == OP_LOAD;
+        }
+        if (loads > 1) return error_set(err, "a device loads %d times a step, expected once", loads);
+        if (code->phases[p].steps != x->program->steps)
+            return error_set(err, "a phase has %" PRId64 " steps, expected those of the run: %" PRId64,
+                             code->phases[p].steps, x->program->steps);
+    }
+    return 0;
+}
+
+static int check(const Execution *x, Error *err)
+{
+    const Program *program = x->program;
+
+    if (program->block_count != x->workload->block_count)
+        return error_set(err, "the program trains %d blocks, workload %s has %d", program->block_count,
+                         x->workload->name, x->workload->block_count);
+    if (program_student_count(program) != program->block_count)
+        return error_set(err, "the program trains %d students, workload %s has one a block, %d",
+                         program_student_count(program), x->workload->name, program->block_count);
+    int devices = world_all_devices(x->world, x->devices->count);
+    if (program->device_count != devices)
+        return error_set(err, "the program is for %d devices, there are %d", program->device_count, devices);
+    if (x->where && status_board_devices(x->where) != program->device_count)
+        return error_set(err, "device_status of %d devices, the program is for %d", status_board_devices(x->where),
+                         program->device_count);
+    for (int d = 0; d < program->device_count; d++)
+        if (check_code(x, &program->devices[d], err) != 0) return -1;
+    return check_code(x, &program->queue, err);
+}
+
+/* ---- the run -------------------------------------------------------------------- */
+
+/* The least step of the students' blocks that phase p trains, on any device. */
+static int64_t least_step(const Run *run, int p)
+{
+    const Program *program = run->x->program;
+    int64_t        first = program->steps;
+
+    for (int d = 0; d < program->device_count; d++) {
+        const Code *code = &program->devices[d];
+        if (p >= code->phase_count) continue;
+        for (int i = 0; i < code->phases[p].count; i++) {
+            const Instruction *in = &code->code[code->phases[p].first + i];
+            if (in->op == OP_FORWARD && run->block_step[in->block] < first) first = run->block_step[in->block];
+        }
+    }
+    return first;
+}
+
+static int find_first_steps(Run *run, Error *err)
+{
+    const Program *program = run->x->program;
+    int            most = 0;
+
+    for (int b = 0; b < program->block_count; b++) {
+        if (state_step(&run->block_step[b], run->x->student, b, err) != 0) return -1;
+        if (run->block_step[b] > program->steps)
+            return error_set(err, "block %d stands at step %" PRId64 ", the run has %" PRId64, b, run->block_step[b],
+                             program->steps);
+        run->ended[b] = run->block_step[b];
+        run->loss[b] = NAN;
+    }
+    for (int d = 0; d < program->device_count; d++)
+        if (program->devices[d].phase_count > most) most = program->devices[d].phase_count;
+    run->first = calloc((size_t)most + 1, sizeof *run->first);
+    if (!run->first) return error_no_memory(err);
+    for (int p = 0; p < most; p++) run->first[p] = least_step(run, p);
+    return 0;
+}
+
+/* Another rank, or a transport's own thread, failed. */
+static void fail_with_others(void *context, const Error *err) { run_fail(context, err); }
+
+#ifdef HAVE_NCCL
+static int open_nccl(Run *run, const TransportOptions *options, Error *err)
+{
+    enum { LIMIT_MS = 600000 };          /* a first step measures algorithms */
+    NcclOptions nccl = {*options, run->x->first_of_spec, LIMIT_MS, fail_with_others, run};
+
+    return nccl_new(&run->transport, &nccl, err);
+}
+#else
+static int open_nccl(Run *run, const TransportOptions *options, Error *err)
+{
+    (void)run; (void)options;
+    return error_set(err, "cards of several processes need NCCL, which this build does not have");
+}
+#endif
+
+static int open_transport(Run *run, const TransportOptions *options, Error *err)
+{
+    const Execution *x = run->x;
+
+    if (!device_spec_queues(x->devices))
+        return (world_size(x->world) > 1 ? remote_new : local_new)(&run->transport, options, err);
+    if (x->devices->nccl || world_size(x->world) > 1) return open_nccl(run, options, err);
+    return local_queued_new(&run->transport, options, err);
+}
+
+static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }
+static void  rows_release(const void *devices, void *rows) { host_release(devices, rows); }
+
+static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
+{
+    const Execution *x = run->x;
+    size_t           devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
+    TransportOptions transport = {.program = x->program, .message_count = message_count, .queue_depth = x->queue_depth,
+                                  .spin = !device_spec_shares(x->devices), .devices = x->devices, .world = x->world,
+                                  .number = number};
+    LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
+                               .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
+
+    if (device_spec_queues(x->devices)) {        /* copies run beside the program from memory of theirs only */
+        loader.alloc = rows_alloc;
+        loader.release = rows_release;
+        loader.context = x->devices;
+    }
+
+    run->block_step = calloc(blocks, sizeof *run->block_step);
+    run->ended = calloc(blocks, sizeof *run->ended);
+    run->loss = calloc(blocks, sizeof *run->loss);
+    run->trained = calloc(blocks, sizeof *run->trained);
+    run->peak_bytes = calloc(devices, sizeof *run->peak_bytes);
+    if (!run->block_step || !run->ended || !run->loss || !run->trained || !run->peak_bytes)
+        return error_no_memory(err);
+    run->where = x->where;
+    if (!run->where && status_board_new(&run->where, x->program->device_count, err) != 0) return -1;
+    run->linked = x->program->channel_count > 0 || x->program->group_count > 0;
+    if (find_first_steps(run, err) != 0) return -1;
+    buffers_messages(message_count, x->program, x->workload);
+    run->message_count = message_count;
+    if (open_transport(run, &transport, err) != 0) return -1;
+    if (run_control_open(&run->control, x, number, run->linked, err) != 0) return -1;
+    return loader_new(&run->loader, x->data, &loader, err);
+}
+
+static void close_run(Run *run)
+{
+    run_control_close(run->control);
+    if (run->transport) run->transport->ops->free(run->transport);
+    loader_free(run->loader);
+    if (run->where != run->x->where) status_board_free(run->where);
+    free(run->block_step);
+    free(run->ended);
+    free(run->loss);
+    free(run->trained);
+    free(run->peak_bytes);
+    free(run->first);
+}
+
+/* Starts the workers of the devices here and waits for them. The caller comes to the gate with them, to see when
+ * the run starts and ends. */
+static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, WorkerArgument *arguments,
+                        Recorder *recorders)
+{
+    World *world = run->x->world;
+    int    first = world_first_device(world), devices = world_devices(world, run->x->program->device_count), created = 0;
+
+    start_barrier_open(&run->gate, devices + 1, world);
+    world_on_failure(world, fail_with_others, run);
+    for (; created < devices; created++) {
+        Recorder *recorder = &recorders[first + created];
+        *recorder = (Recorder){.device = first + created, .first = run->x->record_first, .steps = run->x->record_steps};
+        arguments[created] = (WorkerArgument){run, first + created, recorder};
+        if (pthread_create(&threads[created], NULL, worker_run, &arguments[created]) != 0) break;
+    }
+    if (created < devices) {
+        Error err;
+        error_set(&err, "cannot start a thread for device %d", first + created);
+        run_fail(run, &err);
+        start_barrier_expect(&run->gate, created + 1);
+    }
+    start_barrier_pass(&run->gate);
+    out->start_ns = run->gate.opened_ns;         /* it cannot open again without the caller */
+    start_barrier_pass(&run->gate);
+    out->end_ns = run->gate.opened_ns;
+    for (int d = 0; d < created; d++) pthread_join(threads[d], NULL);
+    world_on_failure(world, NULL, NULL);
+    start_barrier_close(&run->gate);
+}
+
+int execute(ExecutionResult *out, const Execution *x, Error *err)
+{
+    size_t          devices = (size_t)x->program->device_count;
+    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
+    size_t         *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
+    pthread_t      *threads = calloc(devices, sizeof *threads);
+    WorkerArgument *arguments = calloc(devices, sizeof *arguments);
+    Recorder       *recorders = calloc(devices, sizeof *recorders);
+    int             rc = -1;
+
+    *out = (ExecutionResult){0};
+    int ready = message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
+    if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
+    if (world_agree(x->world, ready, err) != 0) goto done;
+    if (x->current_run) current_run_show(x->current_run, run.where, x->program);
+    run_workers(&run, out, threads, arguments, recorders);
+    if (x->current_run) current_run_hide(x->current_run);
+    if (atomic_load(&run.failed)) { if (err) *err = run.error; goto done; }
+    out->stopped = run_control_stopped(run.control);
+    if (gather_results(&run, recorders, &out->stopped, err) != 0) goto done;
+    if (record_collect(out, recorders, devices, err) != 0) goto done;
+    out->loss = run.loss;             run.loss = NULL;
+    out->steps = run.ended;           run.ended = NULL;
+    out->peak_bytes = run.peak_bytes; run.peak_bytes = NULL;
+    rc = 0;
+done:
+    if (rc != 0) execution_free(out);
+    for (size_t d = 0; recorders && d < devices; d++) record_free(&recorders[d]);
+    free(recorders);
+    free(arguments);
+    free(threads);
+    free(message_count);
+    close_run(&run);
+    return rc;
+}
+
+static int join_phases(ExecutionResult *out, ExecutionResult *more, Error *err)
+{
+    int64_t     later_ns = more->start_ns - out->start_ns;
+    PhaseTimes *moved = realloc(out->phases, (size_t)(out->phase_count + more->phase_count + 1) * sizeof *moved);
+
+    if (!moved) return error_no_memory(err);
+    out->phases = moved;
+    for (int p = 0; p < more->phase_count; p++) {
+        PhaseTimes *times = &out->phases[out->phase_count++];
+        *times = more->phases[p];
+        times->start_ns += later_ns;
+        for (int64_t s = 0; s < times->steps; s++) times->step_end_ns[s] += later_ns;
+    }
+    more->phase_count = 0;
+    return 0;
+}
+
+int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
+{
+    enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of each path of a supernet */
+    int paths = workload_most_paths(workload);
+
+    if (!device_spec_queues(devices)) return 0;
+    return FIRST + (paths > 1 ? EACH_PATH * paths : 0);
+}
+
+int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err)
+{
+    if (join_phases(out, more, err) != 0) return -1;
+    for (int b = 0; b < blocks; b++) {
+        if (!isnan(more->loss[b])) out->loss[b] = more->loss[b];
+        out->steps[b] = more->steps[b];
+    }
+    for (int d = 0; d < devices; d++)
+        if (more->peak_bytes[d] > out->peak_bytes[d]) out->peak_bytes[d] = more->peak_bytes[d];
+    out->end_ns = more->end_ns;
+    out->stopped = more->stopped;
+    execution_free(more);
+    return 0;
+}
+
+void execution_free(ExecutionResult *result)
+{
+    for (int p = 0; p < result->phase_count; p++) free(result->phases[p].step_end_ns);
+    free(result->phases);
+    free(result->spans);
+    free(result->loss);
+    free(result->steps);
+    free(result->peak_bytes);
+    *result = (ExecutionResult){0};
+}

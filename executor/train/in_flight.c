@@ -1,0 +1,172 @@
+#include "executor/train/in_flight.h"
+
+#include <stdlib.h>
+
+#include "executor/measure/clock.h"
+
+/* ---- opening --------------------------------------------------------------------- */
+
+static int open_step(InFlight *u, EnqueuedStep *step, int blocks, Error *err)
+{
+    step->list = calloc((size_t)u->capacity, sizeof *step->list);
+    if (!step->list) return error_no_memory(err);
+    for (int i = 0; i < u->capacity; i++)
+        if (event_new(&step->list[i].ready, u->device, err) != 0 || event_new(&step->list[i].end, u->device, err) != 0)
+            return -1;
+    step->loss = host_alloc(u->spec, (size_t)blocks * sizeof *step->loss);
+    if (!step->loss) return error_set(err, "no pinned memory of the host for losses");
+    return event_new(&step->end, u->device, err);
+}
+
+static int open_inputs(InFlight *u, Error *err)
+{
+    for (int i = 0; i < 2 && u->input_count > 0; i++) {
+        u->input[i] = device_alloc(u->device, u->input_count);
+        if (!u->input[i]) return device_no_memory(u->device, u->input_count, "rows from the host", err);
+        if (event_new(&u->copying[i], u->device, err) != 0 || event_new(&u->copied[i], u->device, err) != 0) return -1;
+    }
+    return 0;
+}
+
+int in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions, int blocks, size_t input_count,
+                   Error *err)
+{
+    *u = (InFlight){.device = device, .spec = spec, .capacity = instructions > 0 ? instructions : 1,
+                    .input_count = input_count};
+    for (int i = 0; i <= IN_FLIGHT; i++)
+        if (open_step(u, &u->steps[i], blocks, err) != 0) return -1;
+    if (event_new(&u->begun, device, err) != 0) return -1;
+    return open_inputs(u, err);
+}
+
+void in_flight_close(InFlight *u)
+{
+    for (int i = 0; i <= IN_FLIGHT; i++) {
+        EnqueuedStep *step = &u->steps[i];
+        for (int k = 0; step->list && k < u->capacity; k++) {
+            event_free(step->list[k].ready);
+            event_free(step->list[k].end);
+        }
+        free(step->list);
+        event_free(step->end);
+        if (step->loss) host_release(u->spec, step->loss);
+    }
+    for (int i = 0; i < 2; i++) {
+        if (u->input[i]) device_release(u->device, u->input[i]);
+        event_free(u->copying[i]);
+        event_free(u->copied[i]);
+    }
+    event_free(u->begun);
+    *u = (InFlight){0};
+}
+
+int64_t in_flight_bytes(const InFlight *u) { return 2 * (int64_t)(u->input_count * sizeof(float)); }
+
+/* ---- telling --------------------------------------------------------------------- */
+
+int in_flight_start(InFlight *u, Error *err)
+{
+    int64_t now_ns = clock_ns();         /* not after: this thread may have to wait for a core then */
+
+    if (event_record(u->device, u->begun, err) != 0 || event_synchronize(u->begun, err) != 0) return -1;
+    u->base_ns = now_ns;
+    u->base = u->latest = u->begun;
+    u->count = 0;
+    return 0;
+}
+
+bool in_flight_is_full(const InFlight *u) { return u->count == IN_FLIGHT; }
+
+EnqueuedStep *in_flight_begin(InFlight *u, int64_t step)
+{
+    EnqueuedStep *told = &u->steps[u->next];
+
+    u->next = (u->next + 1) % (IN_FLIGHT + 1);
+    u->count++;
+    told->step = step;
+    told->count = 0;
+    return told;
+}
+
+Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool beside)
+{
+    Enqueued *told = &step->list[step->count++];
+
+    (void)u;
+    told->in = in;
+    told->beside = beside;
+    told->waited = false;
+    told->input = -1;
+    return told;
+}
+
+int in_flight_enqueued(InFlight *u, Enqueued *told, Error *err)
+{
+    if (event_record(u->device, told->end, err) != 0) return -1;
+    if (!told->beside) u->latest = told->end;
+    return 0;
+}
+
+/* Compute waits for what ran beside it, so that nothing of the step's is overwritten by the next. */
+int in_flight_end(InFlight *u, EnqueuedStep *step, Error *err)
+{
+    for (int i = 0; i < step->count; i++)
+        if (step->list[i].beside && stream_wait_event(u->device, step->list[i].end, err) != 0) return -1;
+    if (event_record(u->device, step->end, err) != 0) return -1;
+    u->latest = step->end;
+    return 0;
+}
+
+/* The buffer was last used by the step before the last, which is over: there are no more under way. */
+int in_flight_load(InFlight *u, Enqueued *told, const float *host, size_t count, const float **on_device, Error *err)
+{
+    int k = u->turn ^= 1, rc;
+
+    stream_use(u->device, STREAM_COPY);
+    rc = event_record(u->device, u->copying[k], err);
+    if (rc == 0) rc = stream_load(u->device, u->input[k], host, (int64_t)count, err);
+    if (rc == 0) rc = event_record(u->device, u->copied[k], err);
+    stream_use(u->device, STREAM_COMPUTE);
+    if (rc != 0 || stream_wait_event(u->device, u->copied[k], err) != 0 || event_record(u->device, told->ready, err) != 0) return -1;
+    told->waited = true;
+    told->input = k;
+    *on_device = u->input[k];
+    return 0;
+}
+
+int in_flight_loaded(InFlight *u, Error *err)
+{
+    return u->input_count > 0 ? event_synchronize(u->copied[u->turn], err) : 0;
+}
+
+/* ---- taking ---------------------------------------------------------------------- */
+
+static int64_t time_of(const InFlight *u, const StreamEvent *event) { return u->base_ns + event_elapsed_ns(u->base, event); }
+
+static void find_times(InFlight *u, EnqueuedStep *step)
+{
+    int64_t now_ns = u->base_ns;
+
+    for (int i = 0; i < step->count; i++) {
+        Enqueued *told = &step->list[i];
+        told->began_ns = now_ns;
+        told->ready_ns = told->waited ? time_of(u, told->ready) : now_ns;
+        told->done_ns = time_of(u, told->end);
+        told->copy_ns = told->input >= 0 ? event_elapsed_ns(u->copying[told->input], u->copied[told->input]) : 0;
+        if (!told->beside) now_ns = told->done_ns;
+    }
+    step->computed_ns = now_ns;
+    step->end_ns = time_of(u, step->end);
+}
+
+EnqueuedStep *in_flight_retire(InFlight *u, Error *err)
+{
+    EnqueuedStep *step = &u->steps[(u->next + IN_FLIGHT + 1 - u->count) % (IN_FLIGHT + 1)];
+
+    if (event_synchronize(step->end, err) != 0) return NULL;
+    find_times(u, step);
+    u->base = step->end;
+    u->base_ns = step->end_ns;
+    u->count--;
+    return step;
+}

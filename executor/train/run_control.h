@@ -1,0 +1,46 @@
+/* What the devices of a run share while it runs, in whichever processes they are: the step at
+ * which all stop, the queue of tasks that whoever is free takes, and the caller at rank 0, whom
+ * losses and states are told to.
+ *
+ *     stop:    a rank that sees the wish, when a device of its own begins a step or word of
+ *              another's comes, tells rank 0; rank 0 asks all how far their devices
+ *              are, and none begins another step until it says where to stop: after the
+ *              foremost, since others may wait for its messages. Where devices do not wait
+ *              for each other each stops when it hears of the wish.
+ *     task:    asked for at rank 0, which counts
+ *     state:   sent to rank 0; the device goes on when it has been kept there
+ *     times:   sent to rank 0 now and then, so that it knows of all devices */
+#ifndef EXECUTOR_TRAIN_RUN_CONTROL_H
+#define EXECUTOR_TRAIN_RUN_CONTROL_H
+
+#include "executor/train/execute.h"
+
+typedef struct RunControl RunControl;
+
+/* Every rank opens one, before a barrier. number: the run's (world_number()); linked: devices
+ * wait for each other. Borrows x. */
+int  run_control_open(RunControl **out, const Execution *x, int64_t number, bool linked, Error *err);
+void run_control_close(RunControl *control);
+
+/* Ends every wait. From any thread. */
+void run_control_fail(RunControl *control);
+
+/* Whether the device may begin a step, its place counted over all phases. alone: it waits for
+ * no other device now. False also after run_control_fail(). */
+bool run_control_step_begins(RunControl *control, int device, int64_t place, bool alone);
+
+/* Whether a step was refused here because of the wish. */
+bool run_control_stopped(RunControl *control);
+
+/* The number of the next task, for a device; numbers beyond the last mean that there is none. */
+int  run_control_next_task(RunControl *control, int device, int *task, Error *err);
+
+/* Tells the caller of a loss, of a state. Called where the device is. */
+int  run_control_loss(RunControl *control, int device, int block, int64_t step, double loss, Error *err);
+int  run_control_state(RunControl *control, int device, int block, int64_t step, const Tensors *state, Error *err);
+
+/* After a step of the device: its times so far go to rank 0's device_status, forty times a second
+ * at most; now: in any case. */
+int  run_control_times(RunControl *control, int device, bool now, Error *err);
+
+#endif

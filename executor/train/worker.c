@@ -1,0 +1,666 @@
+#include "executor/train/worker_parts.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "executor/measure/clock.h"
+#include "executor/train/rate.h"
+#include "executor/train/run_control.h"
+#include "executor/checkpoint/state.h"
+#include "executor/net/world.h"
+
+/* ---- barrier, failing --------------------------------------------------------- */
+
+void start_barrier_open(StartBarrier *gate, int expected, World *world)
+{
+    *gate = (StartBarrier){.expected = expected, .world = world};
+    pthread_mutex_init(&gate->lock, NULL);
+    pthread_cond_init(&gate->changed, NULL);
+}
+
+/* With the lock: lets all go when all have come, of other processes too. A failure of theirs
+ * opens the gate, and is known otherwise. */
+static void start_barrier_look(StartBarrier *gate)
+{
+    if (gate->arrived < gate->expected) return;
+    world_barrier(gate->world, NULL);
+    gate->arrived = 0;
+    gate->number++;
+    gate->opened_ns = clock_ns();
+    pthread_cond_broadcast(&gate->changed);
+}
+
+void start_barrier_expect(StartBarrier *gate, int expected)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->expected = expected;
+    start_barrier_look(gate);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void start_barrier_pass(StartBarrier *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    int number = gate->number;
+    gate->arrived++;
+    start_barrier_look(gate);
+    while (gate->number == number) pthread_cond_wait(&gate->changed, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void start_barrier_close(StartBarrier *gate)
+{
+    pthread_mutex_destroy(&gate->lock);
+    pthread_cond_destroy(&gate->changed);
+}
+
+void run_fail(Run *run, const Error *err)
+{
+    pthread_mutex_lock(&run->lock);
+    if (!atomic_load(&run->failed)) run->error = *err;
+    atomic_store(&run->failed, true);
+    pthread_mutex_unlock(&run->lock);
+    run->transport->ops->stop(run->transport);
+    run_control_fail(run->control);
+    loader_stop(run->loader);
+    world_fail(run->x->world, err);
+}
+
+static bool is_beside(const Worker *w, Op op, int link)
+{
+    const Transport *t = w->run->transport;
+
+    return t->ops->beside && t->ops->beside(t, op, link);
+}
+
+/* ---- where rows lie ------------------------------------------------------------ */
+
+static const float *boundary_rows(const Worker *w, int boundary, int64_t row)
+{
+    const Value *value = &w->values[value_boundary(boundary)];
+    const float *base = value->borrowed ? w->loaded : buffers_at(&w->buffers, value);
+
+    return base + (row - value->row) * value->per_row;
+}
+
+/* Of a value that the device makes itself. */
+float *worker_own_rows(const Worker *w, int number, int64_t row)
+{
+    const Value *value = &w->values[number];
+
+    return buffers_at(&w->buffers, value) + (row - value->row) * value->per_row;
+}
+
+/* ---- instructions ---------------------------------------------------------------- */
+
+static int do_load(Worker *w, const Instruction *in)
+{
+    const Value *value = &w->values[value_boundary(0)];
+    const int   *labels;
+    int64_t      start_ns, end_ns;
+
+    if (loader_take(w->run->loader, w->device, &w->loaded, &labels, &start_ns, &end_ns, &w->err) != 0) return -1;
+    if (w->run->x->prefetch > 0) w->ready_ns = clock_ns();
+    record_span(w->recorder, w->device, LANE_LOADER, in, w->step, start_ns, end_ns);
+    if (!value->borrowed)
+        memcpy(worker_own_rows(w, value_boundary(0), in->row), w->loaded,
+               (size_t)(in->rows * value->per_row) * sizeof *w->loaded);
+    return 0;
+}
+
+static int do_receive(Worker *w, const Instruction *in)
+{
+    const Value *value = &w->values[value_boundary(in->block)];
+    size_t       count = (size_t)(in->rows * value->per_row);
+    Transport   *t = w->run->transport;
+
+    if (value->channel >= 0)
+        return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true, &w->ready_ns,
+                               &w->err);
+    float *rows = worker_own_rows(w, value_boundary(in->block), in->row);
+    return t->ops->receive(t, in->link, &rows, count, false, &w->ready_ns, &w->err);
+}
+
+static int do_send(Worker *w, const Instruction *in)
+{
+    size_t     count = (size_t)(in->rows * w->values[value_boundary(in->block)].per_row);
+    Transport *t = w->run->transport;
+
+    return t->ops->send(t, in->link, boundary_rows(w, in->block, in->row), count, &w->ready_ns, &w->err);
+}
+
+static int do_teacher(Worker *w, const Instruction *in)
+{
+    return net_forward(w->teacher[in->block], boundary_rows(w, in->block, in->row),
+                       worker_own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
+}
+
+static int do_forward(Worker *w, const Instruction *in)
+{
+    const WorkBlock *block = &w->run->x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+
+    if (block->choices && w->step < w->run->x->turns) workload_take_turns(student->choices, block, w->step);
+    else if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
+    return net_forward(student->net, boundary_rows(w, in->block, in->row),
+                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
+                       block->choices ? student->choices : NULL, &w->err);
+}
+
+static int do_backward(Worker *w, const Instruction *in)
+{
+    const WorkBlock *block = &w->run->x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+    float           *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
+
+    loss_backward(w->memory, block->loss, worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+                  boundary_rows(w, in->block + 1, in->row), gradient, in->rows, shape_count(block->out),
+                  w->run->x->program->batch, student->loss_at);
+    return net_backward(student->net, gradient, in->rows, &w->err);
+}
+
+static int do_allreduce(Worker *w, const Instruction *in)
+{
+    Student   *student = &w->students[in->block];
+    Transport *t = w->run->transport;
+    int        count = net_gradients(student->net, w->runs, w->run_capacity);
+
+    return t->ops->reduce(t, in->link, w->device, w->runs, count, student->loss_at, &w->ready_ns, &w->err);
+}
+
+static int do_barrier(Worker *w, const Instruction *in)
+{
+    Transport *t = w->run->transport;
+
+    return t->ops->barrier(t, in->link, w->device, &w->ready_ns, &w->err);
+}
+
+/* Hands the block's state over. */
+static int snapshot(Worker *w, int b, int64_t step)
+{
+    Student *student = &w->students[b];
+
+    if (state_store(student->net, b, step, true, student->state, &w->err) != 0) return -1;
+    int rc = run_control_state(w->run->control, w->device, b, step, student->state, &w->err);
+    student->handed = step;
+    return rc;
+}
+
+bool worker_hands_over(const Worker *w, int b, int64_t step)
+{
+    const Execution *x = w->run->x;
+
+    return x->snapshot && w->students[b].reports && ((step + 1) % x->snapshot_every == 0 || step + 1 == x->program->steps);
+}
+
+int worker_report(Worker *w, int b, int64_t step)
+{
+    Student *student = &w->students[b];
+
+    if (!student->reports) return 0;
+    if (!isfinite(student->loss))
+        return error_set(&w->err, "the loss is %f: a smaller learning_rate may help", student->loss);
+    if (run_control_loss(w->run->control, w->device, b, step, student->loss, &w->err) != 0) return -1;
+    return worker_hands_over(w, b, step) ? snapshot(w, b, step + 1) : 0;
+}
+
+int worker_update(Worker *w, const Instruction *in)
+{
+    const Workload *workload = w->run->x->workload;
+    SgdStep         sgd = {rate_at(workload, w->step, w->run->x->program->steps), (float)workload->momentum,
+                           (float)workload->weight_decay, workload->nesterov};
+
+    net_update(w->students[in->block].net, &sgd);
+    return 0;
+}
+
+/* A sum that ran beside the device's work is there before the update. */
+static int finish_sum(Worker *w, int b)
+{
+    Student   *student = &w->students[b];
+    Transport *t = w->run->transport;
+
+    if (student->group < 0 || !is_beside(w, OP_ALLREDUCE, student->group)) return 0;
+    status_board_state(w->run->where, w->device, DEVICE_WAITING, clock_ns());
+    int rc = t->ops->finish(t, student->group, w->device, &student->loss, &w->ready_ns, &w->err);
+    status_board_state(w->run->where, w->device, DEVICE_WORKING, clock_ns());
+    return rc;
+}
+
+static int do_update(Worker *w, const Instruction *in)
+{
+    if (finish_sum(w, in->block) != 0) return -1;
+    return worker_update(w, in) == 0 ? worker_report(w, in->block, w->step) : -1;
+}
+
+int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *) = {
+    [OP_LOAD] = do_load,       [OP_RECV] = do_receive,      [OP_SEND] = do_send,
+    [OP_TEACHER] = do_teacher, [OP_FORWARD] = do_forward,   [OP_BACKWARD] = do_backward,
+    [OP_UPDATE] = do_update,   [OP_ALLREDUCE] = do_allreduce, [OP_BARRIER] = do_barrier,
+};
+
+/* ---- a step ----------------------------------------------------------------------- */
+
+static void tell(Worker *w, DeviceState state, int instruction, int64_t now_ns)
+{
+    status_board_set(w->run->where, w->device, &(DeviceStatus){.state = state, .stolen = w->code == &w->run->x->program->queue,
+                                                       .phase = w->number, .instruction = instruction,
+                                                       .op = instruction < 0 ? OP_LOAD : w->code->code[instruction].op,
+                                                       .step = w->step, .since_ns = now_ns});
+}
+
+/* An instruction that meets other devices, or the loader's lanes. */
+static bool waits(const Worker *w, Op op)
+{
+    if (op == OP_LOAD) return w->run->x->prefetch > 0;
+    return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
+}
+
+void worker_tell(Worker *w, int i, int64_t now_ns)
+{
+    tell(w, waits(w, w->code->code[i].op) ? DEVICE_WAITING : DEVICE_WORKING, i, now_ns);
+}
+
+/* The instruction of a device's code with this op, block and row; a message's at its sender. */
+static const Instruction *find_instruction(const Code *code, Op op, const Instruction *like)
+{
+    for (int i = 0; i < code->code_count; i++) {
+        const Instruction *in = &code->code[i];
+        if (in->op == op && in->block == like->block && in->row == like->row
+            && (op == OP_ALLREDUCE || in->link == like->link)) return in;
+    }
+    return like;
+}
+
+/* What ran beside the device's work and is over now: a message that was received, the sum that an
+ * update waited for. */
+static void record_beside(Worker *w, const Instruction *in)
+{
+    const Program *program = w->run->x->program;
+    Transport     *t = w->run->transport;
+    int            group = in->op == OP_UPDATE ? w->students[in->block].group : -1;
+    int64_t        start_ns, end_ns;
+
+    if (in->op == OP_RECV && is_beside(w, OP_RECV, in->link)) {
+        int                from = program->channels[in->link].from;
+        const Instruction *sent = find_instruction(&program->devices[from], OP_SEND, in);
+        t->ops->in_flight(t, OP_RECV, in->link, w->device, &start_ns, &end_ns);
+        record_span(w->recorder, from, LANE_COPY_OUT, sent, w->step, start_ns, end_ns);
+        record_span(w->recorder, w->device, LANE_COPY_IN, sent, w->step, start_ns, end_ns);
+    } else if (group >= 0 && is_beside(w, OP_ALLREDUCE, group)) {
+        t->ops->in_flight(t, OP_ALLREDUCE, group, w->device, &start_ns, &end_ns);
+        record_span(w->recorder, w->device, LANE_REDUCE, find_instruction(w->code, OP_ALLREDUCE, in), w->step, start_ns,
+                    end_ns);
+    }
+}
+
+static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t end_ns)
+{
+    int64_t ready_ns = w->ready_ns ? w->ready_ns : began_ns;
+
+    /* What was waited for within the work counts as waiting, though the box keeps it. */
+    record_times(w->recorder, in, began_ns, ready_ns + w->summed_ns, end_ns);
+    status_board_count(w->run->where, w->device, in->op, ready_ns + w->summed_ns - began_ns,
+                      end_ns - ready_ns - w->summed_ns);
+    if (in->op == OP_LOAD || in->op == OP_BARRIER) return;
+    record_beside(w, in);
+    if ((in->op == OP_SEND || in->op == OP_ALLREDUCE) && is_beside(w, in->op, in->link)) return;
+    record_span(w->recorder, w->device, LANE_COMPUTE, in, w->step, ready_ns, end_ns);
+    if (in->op == OP_SEND)
+        record_span(w->recorder, w->run->x->program->channels[in->link].to, LANE_COPY_IN, in, w->step, ready_ns,
+                    end_ns);
+}
+
+static bool trains(Op op) { return op == OP_FORWARD || op == OP_BACKWARD || op == OP_ALLREDUCE || op == OP_UPDATE; }
+
+bool worker_skips(const Worker *w, const Instruction *in)
+{
+    return trains(in->op) && w->step < w->students[in->block].from;
+}
+
+int worker_fail_at(Worker *w, const Instruction *in, int64_t step)
+{
+    char text[160];
+
+    if (in->op == OP_LOAD) return -1;            /* the error names file and sample */
+    instruction_text(w->run->x->program, in, text, sizeof text);
+    return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, step, text);
+}
+
+static int run_step(Worker *w)
+{
+    int64_t first_ns = clock_ns(), end_ns = 0;
+
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (worker_skips(w, in)) continue;
+        int64_t began_ns = clock_ns();
+        w->ready_ns = w->summed_ns = 0;
+        worker_tell(w, w->phase->first + i, began_ns);
+        if (worker_perform[in->op](w, in) != 0) return worker_fail_at(w, in, w->step);
+        end_ns = clock_ns();
+        record(w, in, began_ns, end_ns);
+    }
+    if (!end_ns) end_ns = clock_ns();
+    record_step(w->recorder, end_ns);
+    status_board_step(w->run->where, w->device, end_ns - first_ns);
+    return run_control_times(w->run->control, w->device, false, &w->err);
+}
+
+/* ---- nets -------------------------------------------------------------------------- */
+
+/* Batch statistics over the group, for a net. */
+static int sum_statistics(void *context, double *values, int count, Error *err)
+{
+    Student   *student = context;
+    Worker    *w = student->worker;
+    Transport *t = w->run->transport;
+    int64_t    began_ns = clock_ns();
+
+    status_board_state(w->run->where, w->device, DEVICE_WAITING, began_ns);
+    int     rc = t->ops->sum(t, student->group, w->device, values, count, err);
+    int64_t end_ns = clock_ns();
+    w->summed_ns += end_ns - began_ns;
+    status_board_state(w->run->where, w->device, DEVICE_WORKING, end_ns);
+    return rc;
+}
+
+/* Memory that a net of the phase borrows. */
+static float *lent(const Worker *w, ValueKind kind, int block)
+{
+    return buffers_at(&w->buffers, &w->values[value_of(&w->buffers, kind, block)]);
+}
+
+static int open_teacher(Worker *w, const Instruction *in)
+{
+    const Execution *x = w->run->x;
+    const WorkBlock *block = &x->workload->block[in->block];
+    Net            **net = &w->teacher[in->block];
+
+    if (!*net) {
+        if (net_new(net, w->memory, &block->teacher, block->in, NET_FROZEN, &w->err) != 0) return -1;
+        if (state_load_teacher(*net, in->block, x->teacher, x->seed, &w->err) != 0) return -1;
+    }
+    net_lend(*net, NULL, lent(w, VALUE_TEACHER_WORK, in->block));
+    return net_prepare(*net, in->rows, &w->err);
+}
+
+static int load_student(Worker *w, int b)
+{
+    const Execution *x = w->run->x;
+    Student         *student = &w->students[b];
+
+    pthread_mutex_lock(&w->run->report);         /* others may store into the same tensors */
+    int rc = state_load_student(student->net, b, x->student, true, x->seed, &w->err);
+    pthread_mutex_unlock(&w->run->report);
+    return rc;
+}
+
+static int open_student(Worker *w, const Instruction *in)
+{
+    const Execution *x = w->run->x;
+    const WorkBlock *block = &x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+
+    student->worker = w;
+    student->loss_at = &student->loss;
+    student->summed = NULL;
+    student->group = -1;
+    student->reports = true;
+    student->from = student->handed = w->run->block_step[in->block];
+    if (net_new(&student->net, w->memory, &block->student, block->in, NET_TRAINED, &w->err) != 0) return -1;
+    if (load_student(w, in->block) != 0) return -1;
+    if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
+    if (!student->choices) return error_no_memory(&w->err);
+    if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
+    net_lend(student->net, lent(w, VALUE_KEPT, in->block), lent(w, VALUE_STUDENT_WORK, in->block));
+    return net_prepare(student->net, in->rows, &w->err);
+}
+
+static int open_group(Worker *w, const Instruction *in)
+{
+    Student *student = &w->students[in->block];
+    int      parameters = net_parameter_count(student->net);
+
+    student->group = in->link;
+    student->reports = w->run->x->program->groups[in->link].devices[0] == w->device;
+    if (w->run->x->synchronise) net_synchronise(student->net, sum_statistics, student);
+    if (parameters <= w->run_capacity) return 0;
+    GradientRun *moved = realloc(w->runs, (size_t)parameters * sizeof *moved);
+    if (!moved) return error_no_memory(&w->err);
+    w->runs = moved;
+    w->run_capacity = parameters;
+    return 0;
+}
+
+/* The nets the phase does not need go first, so that both never stand side by side. */
+static void close_nets(Worker *w, bool all)
+{
+    for (int b = 0; b < w->run->x->workload->block_count; b++) {
+        bool needed = false;
+        for (int i = 0; !all && i < w->phase->count; i++) {
+            const Instruction *in = &w->code->code[w->phase->first + i];
+            needed = needed || (in->op == OP_TEACHER && in->block == b);
+        }
+        if (!needed) { net_free(w->teacher[b]); w->teacher[b] = NULL; }
+        net_free(w->students[b].net);
+        w->students[b].net = NULL;
+        tensors_free(w->students[b].state);
+        w->students[b].state = NULL;
+    }
+}
+
+static int open_nets(Worker *w)
+{
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (in->op == OP_TEACHER && open_teacher(w, in) != 0) return -1;
+        if (in->op == OP_FORWARD && open_student(w, in) != 0) return -1;
+        if (in->op == OP_ALLREDUCE && open_group(w, in) != 0) return -1;
+    }
+    return 0;
+}
+
+/* A net's own memory: it borrows what it keeps and works with. */
+static int64_t own_bytes(const Net *net)
+{
+    NetBytes bytes = net ? net_bytes(net, 0) : (NetBytes){0};
+
+    return bytes.weight + bytes.gradient + bytes.state;
+}
+
+/* Of all that is open. */
+static void count_bytes(Worker *w)
+{
+    int64_t bytes = w->queue_bytes + async_bytes(w) + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
+                    + loader_bytes(w->run->loader, w->device);
+    int64_t *peak = &w->run->peak_bytes[w->device];
+
+    for (int b = 0; b < w->run->x->workload->block_count; b++)
+        bytes += own_bytes(w->teacher[b]) + own_bytes(w->students[b].net);
+    if (bytes > *peak) *peak = bytes;
+    status_board_bytes(w->run->where, w->device, *peak);
+}
+
+/* ---- a phase ------------------------------------------------------------------------ */
+
+/* The step a phase starts at: the least of the blocks it trains, here or, where phases are
+ * linked, on any device. */
+static int64_t first_step(const Worker *w, bool stolen)
+{
+    const Program *program = w->run->x->program;
+    int64_t        first = program->steps;
+
+    if (w->run->linked && !stolen) return w->run->first[w->number];
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (in->op == OP_FORWARD && w->run->block_step[in->block] < first) first = w->run->block_step[in->block];
+    }
+    return first;
+}
+
+static void select_phase(Worker *w, const Code *code, int number, bool stolen)
+{
+    int before = stolen ? w->run->x->program->devices[w->device].phase_count : 0;
+
+    w->code = code;
+    w->phase = &code->phases[number];
+    w->planned = before + number;
+    w->values = w->buffers.phases[w->planned].values;
+    w->number = number;
+    w->first = w->step = first_step(w, stolen);
+}
+
+static bool is_over(const Worker *w) { return w->first >= w->run->x->program->steps; }
+
+static int open_phase(Worker *w)
+{
+    if (is_over(w)) return 0;
+    tell(w, DEVICE_STARTING, -1, clock_ns());
+    close_nets(w, false);
+    if (buffers_begin(&w->buffers, w->memory, w->planned, &w->err) != 0 || open_nets(w) != 0) return -1;
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        if (in->op == OP_LOAD
+            && loader_begin(w->run->loader, w->device, in->row, in->rows, w->first,
+                            w->run->x->program->steps - w->first, &w->err) != 0) return -1;
+    }
+    count_bytes(w);
+    return 0;
+}
+
+/* Whether the step is to be run: not when all are to stop before it. */
+static bool step_begins(Worker *w, bool stolen)
+{
+    Run    *run = w->run;
+    int64_t place = w->number * run->x->program->steps + w->step;
+
+    return run_control_step_begins(run->control, w->device, place, !run->linked || stolen);
+}
+
+/* The students of the phase go back to the caller, each from the first of its group. */
+static int close_phase(Worker *w)
+{
+    Run *run = w->run;
+
+    for (int b = 0; b < run->x->workload->block_count; b++) {
+        Student *student = &w->students[b];
+        if (!student->net || !student->reports) continue;
+        int64_t ended = w->step > student->from ? w->step : student->from;
+        if (run->x->snapshot && student->handed < ended && snapshot(w, b, ended) != 0) return -1;
+        pthread_mutex_lock(&run->report);
+        int rc = state_store(student->net, b, ended, true, run->x->student, &w->err);
+        run->ended[b] = ended;
+        run->trained[b] = true;
+        if (ended > student->from) run->loss[b] = student->loss;
+        pthread_mutex_unlock(&run->report);
+        if (rc != 0) return -1;
+    }
+    return 0;
+}
+
+static int run_phase(Worker *w, bool stolen)
+{
+    int64_t    steps = w->run->x->program->steps;
+    PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen, .first = w->first,
+                        .steps = steps - w->first, .beside = w->queued != NULL};
+
+    if (is_over(w)) return 0;
+    if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
+    int64_t before_ns = clock_thread_ns();
+    if (w->queued && async_begin(w) != 0) return -1;
+    for (; w->step < steps; w->step++) {
+        if (!step_begins(w, stolen)) { w->stopping = true; break; }
+        if ((w->queued ? async_step(w) : run_step(w)) != 0) return -1;
+    }
+    if (w->queued && async_end(w) != 0) return -1;
+    record_cpu(w->recorder, clock_thread_ns() - before_ns);
+    return close_phase(w);
+}
+
+/* ---- a worker ------------------------------------------------------------------------- */
+
+static int open_worker(Worker *w)
+{
+    Run             *run = w->run;
+    const Execution *x = run->x;
+    size_t           blocks = (size_t)x->workload->block_count;
+
+    if (device_open(&w->memory, x->devices, x->first_of_spec + w->device - world_first_device(x->world), &w->err) != 0) return -1;
+    w->teacher = calloc(blocks, sizeof *w->teacher);
+    w->students = calloc(blocks, sizeof *w->students);
+    if (!w->teacher || !w->students) return error_no_memory(&w->err);
+    if (buffers_plan(&w->buffers, x->program, x->workload, w->device, w->memory, run->message_count, &w->err) != 0
+        || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
+    w->joined = true;
+    if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;
+    if (device_is_async(w->memory) && async_open(w) != 0) return -1;
+    count_bytes(w);
+    if (x->program->devices[w->device].phase_count == 0) return 0;
+    select_phase(w, &x->program->devices[w->device], 0, false);
+    return open_phase(w);
+}
+
+static int run_phases(Worker *w)
+{
+    const Program *program = w->run->x->program;
+    const Code    *code = &program->devices[w->device];
+
+    for (int p = 0; p < code->phase_count && !w->stopping; p++) {
+        select_phase(w, code, p, false);
+        if (p > 0 && open_phase(w) != 0) return -1;      /* the first is open already */
+        if (run_phase(w, false) != 0) return -1;
+    }
+    while (!w->stopping) {
+        int task;
+        if (program->queue.phase_count == 0) break;
+        if (run_control_next_task(w->run->control, w->device, &task, &w->err) != 0) return -1;
+        if (task >= program->queue.phase_count) break;
+        select_phase(w, &program->queue, task, true);
+        if (open_phase(w) != 0 || run_phase(w, true) != 0) return -1;
+    }
+    return 0;
+}
+
+static void leave(Worker *w)
+{
+    if (w->joined) w->run->transport->ops->leave(w->run->transport, w->device);
+    w->joined = false;
+}
+
+static void close_worker(Worker *w)
+{
+    /* Before the nets, to which sums go that a stop left unfinished. */
+    if (!w->queued) leave(w);
+    if (w->teacher && w->students) {
+        close_nets(w, true);
+        for (int b = 0; b < w->run->x->workload->block_count; b++) free(w->students[b].choices);
+    }
+    async_close(w);
+    leave(w);
+    buffers_free(&w->buffers, w->memory);
+    free(w->teacher);
+    free(w->students);
+    free(w->runs);
+    if (w->memory) device_close(w->memory);
+}
+
+void *worker_run(void *argument)
+{
+    WorkerArgument *arg = argument;
+    Worker          w = {.run = arg->run, .device = arg->device, .recorder = arg->recorder};
+    int             rc = open_worker(&w);
+
+    if (rc != 0) run_fail(w.run, &w.err);
+    start_barrier_pass(&w.run->gate);
+    if (rc == 0 && !atomic_load(&w.run->failed)) rc = run_phases(&w);
+    if (async_rest(&w) != 0) rc = -1;
+    if (rc == 0 && run_control_times(w.run->control, w.device, true, &w.err) != 0) rc = -1;
+    status_board_state(w.run->where, w.device, rc == 0 ? DEVICE_DONE : DEVICE_FAILED, clock_ns());
+    if (rc != 0) run_fail(w.run, &w.err);
+    start_barrier_pass(&w.run->gate);
+    close_worker(&w);
+    return NULL;
+}

@@ -1,0 +1,306 @@
+#include "planner/check/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "planner/check/check_points.h"
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t some(int64_t bytes)          { return bytes > 0 ? bytes : 0; }
+
+/* Of all the block's students, one after another. */
+static int add_work(const Check *c, int stage, Work work, int block, int device, int64_t rows, int64_t *sum)
+{
+    int count = work == WORK_TEACHER ? 1 : check_students(&c->trace->blocks[block]);
+
+    for (int j = 0; j < count; j++)
+        if (check_work(c, stage, work, block, j, device, rows, sum) != 0) return -1;
+    return 0;
+}
+
+static int add_reduces(const Check *c, int index, const Stage *stage, int block, int64_t *ns)
+{
+    *ns = 0;
+    for (int j = 0; j < check_students(&c->trace->blocks[block]); j++)
+        if (check_reduce(c, index, stage, block, j, ns) != 0) return -1;
+    return 0;
+}
+
+/* ---- a device in a stage ------------------------------------------------------------- */
+
+/* Teacher blocks from..last, students first..last: a stage of a chain when from is first,
+ * a phase when it is 0. fits the definition at the head of check.h. */
+static int add_compute(const Check *c, int index, int i, int from, CheckedPart *part)
+{
+    const Stage *stage = &c->plan->stages[index];
+    int          d = stage->width ? stage->devices[i] : i;
+    int64_t      rows = stage->width ? stage->rows[i] : c->plan->batch, ns;
+
+    for (int b = from; b <= stage->last; b++)
+        if (add_work(c, index, WORK_TEACHER, b, d, rows, &part->teacher_ns) != 0) return -1;
+    for (int b = stage->first; b <= stage->last; b++) {
+        if (add_work(c, index, WORK_FORWARD, b, d, rows, &part->student_ns) != 0) return -1;
+        if (add_work(c, index, WORK_BACKWARD, b, d, rows, &part->student_ns) != 0) return -1;
+        if (add_work(c, index, WORK_UPDATE, b, d, rows, &part->update_ns) != 0) return -1;
+        if (add_reduces(c, index, stage, b, &ns) != 0) return -1;
+        part->reduce_ns += ns;
+    }
+    return 0;
+}
+
+/* T + max over a of (S(first..a) + R(a..last)). */
+static int lane_end(const Check *c, int index, int i, const CheckedPart *part, int64_t *end)
+{
+    const Stage *stage = &c->plan->stages[index];
+    int          d = stage->width ? stage->devices[i] : i;
+    int64_t      rows = stage->width ? stage->rows[i] : c->plan->batch, student = 0, before = 0, ns;
+
+    *end = 0;
+    for (int a = stage->first; a <= stage->last; a++) {
+        if (add_work(c, index, WORK_FORWARD, a, d, rows, &student) != 0) return -1;
+        if (add_work(c, index, WORK_BACKWARD, a, d, rows, &student) != 0) return -1;
+        *end = larger(*end, part->teacher_ns + student + part->reduce_ns - before);
+        if (add_reduces(c, index, stage, a, &ns) != 0) return -1;
+        before += ns;
+    }
+    return 0;
+}
+
+/* Compute with its all-reduces. */
+static int contended_ns(const Check *c, int index, int i, const CheckedPart *part, int64_t *ns)
+{
+    int64_t lane, last = 0, compute = part->teacher_ns + part->student_ns + part->update_ns;
+    int     d = c->plan->stages[index].width ? c->plan->stages[index].devices[i] : i;
+    int64_t rows = c->plan->stages[index].width ? c->plan->stages[index].rows[i] : c->plan->batch;
+
+    *ns = compute + part->reduce_ns;
+    if (c->trace->blocking_transfers || part->reduce_ns == 0) return 0;
+    if (add_work(c, index, WORK_UPDATE, c->plan->stages[index].last, d, rows, &last) != 0) return -1;
+    if (lane_end(c, index, i, part, &lane) != 0) return -1;
+    *ns = larger(compute, lane + last);
+    return 0;
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+static int64_t boundary_bytes(const Check *c, int k)
+{
+    return some(k ? c->trace->blocks[k - 1].output_bytes : c->trace->input_bytes);
+}
+
+/* Boundaries low..high, a row. */
+static int64_t boundaries(const Check *c, int low, int high)
+{
+    int64_t sum = 0;
+
+    for (int k = low; k <= high; k++) sum += boundary_bytes(c, k);
+    return sum;
+}
+
+static int64_t weights(const TraceBlock *b)
+{
+    return some(b->student_weight_bytes) + some(b->gradient_bytes) + some(b->state_bytes);
+}
+
+/* A stage of a chain: going up, boundaries pile up; then block after block lets go of one.
+ * A phase (from 0): the teacher keeps no boundary but the trained block's. */
+static int64_t memory_of(const Check *c, int first, int last, int64_t rows, bool phase)
+{
+    const TraceBlock *blocks = c->trace->blocks;
+    int64_t           peak = 0, fixed = 0, waiting = 0;
+
+    for (int b = phase ? 0 : first; b <= last; b++) fixed += some(blocks[b].teacher_weight_bytes);
+    for (int b = first; b <= last; b++) fixed += weights(&blocks[b]);
+    for (int b = phase ? 0 : first; b <= last; b++)
+        peak = larger(peak, boundaries(c, phase ? b : first, b + 1) + some(blocks[b].teacher_activation_bytes));
+    for (int b = first; b <= last; b++)
+        peak = larger(peak, boundaries(c, b, last + 1) + some(blocks[b].student_activation_bytes));
+    if ((phase || first == 0) && c->trace->loader.present) waiting = c->trace->loader.prefetch * boundary_bytes(c, 0);
+    if (!phase && first > 0) waiting = c->scenario->queue_depth * boundary_bytes(c, first);
+    return fixed + rows * (peak + waiting);
+}
+
+/* ---- stages -------------------------------------------------------------------------------- */
+
+static bool is_phase(const Plan *plan) { return plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS; }
+
+static int add_messages(const Check *c, int index, int i, CheckedPart *part)
+{
+    const Stage *s = &c->plan->stages[index];
+
+    if (index > 0
+        && check_message(c, index, s->first, s[-1].devices[s[-1].width - 1], s->devices[0], s->rows[i], &part->in_ns) != 0) return -1;
+    if (index + 1 < c->plan->stage_count
+        && check_message(c, index, s->last + 1, s->devices[s->width - 1], s[1].devices[0], s->rows[i], &part->out_ns) != 0) return -1;
+    return 0;
+}
+
+/* Device i of a stage; of a task that anyone may take, device i of all. */
+static int price_part(const Check *c, int index, int i, CheckedPart *part)
+{
+    const Stage *stage = &c->plan->stages[index];
+    int64_t      rows = stage->width ? stage->rows[i] : c->plan->batch;
+    bool         phase = is_phase(c->plan), ahead = c->trace->loader.prefetch > 0;
+
+    *part = (CheckedPart){0};
+    if (add_compute(c, index, i, phase ? 0 : stage->first, part) != 0) return -1;
+    if (contended_ns(c, index, i, part, &part->step_ns) != 0) return -1;
+    if (c->plan->schedule == SCHEDULE_LS) part->load_ns = check_load(c, rows);
+    else if (phase || index == 0)         part->load_ns = check_load_share(c, rows, stage->width);
+    part->step_ns = ahead && c->plan->schedule != SCHEDULE_LS ? larger(part->step_ns, part->load_ns)
+                                                              : part->step_ns + part->load_ns;
+    part->memory_bytes = memory_of(c, stage->first, stage->last, rows, phase);
+    if (phase) return 0;
+    if (add_messages(c, index, i, part) != 0) return -1;
+    part->step_ns = c->trace->blocking_transfers ? part->step_ns + part->out_ns
+                                                 : larger(part->step_ns, larger(part->in_ns, part->out_ns));
+    return 0;
+}
+
+/* The device nearest to its limit: by what is left, those without a limit last. */
+static bool tighter(const Scenario *s, int64_t bytes, int device, const CheckedStage *now)
+{
+    int64_t limit = s->memory_bytes[device], other = s->memory_bytes[now->memory_device];
+
+    if (now->memory_bytes < 0) return true;
+    if (!limit || !other) return limit ? true : other ? false : bytes > now->memory_bytes;
+    return limit - bytes < other - now->memory_bytes;
+}
+
+static int price_stage(const Check *c, int index, CheckedStage *out)
+{
+    const Stage *stage = &c->plan->stages[index];
+    int          count = stage->width ? stage->width : c->plan->device_count;
+
+    *out = (CheckedStage){.slowest = -1, .memory_bytes = -1};
+    for (int i = 0; i < count; i++) {
+        CheckedPart part;
+        int         device = stage->width ? stage->devices[i] : i;
+        int64_t     limit = c->scenario->memory_bytes[device];
+        if (price_part(c, index, i, &part) != 0) return -1;
+        if (limit && part.memory_bytes > limit)
+            return error_set(c->err, "stage %d: device %d needs %.6g MiB, but has %.6g", index, device,
+                             (double)part.memory_bytes * 0x1p-20, (double)limit * 0x1p-20);
+        if (tighter(c->scenario, part.memory_bytes, device, out)) {
+            out->memory_bytes = part.memory_bytes;
+            out->memory_device = device;
+        }
+        if (out->slowest >= 0 && part.step_ns <= out->step_ns) continue;
+        out->step_ns = part.step_ns;
+        out->slowest = i;
+        out->part = part;
+    }
+    out->group_across = check_spans(c, stage);
+    out->in_across = !is_phase(c->plan) && index > 0 && check_across(c, stage[-1].devices[stage[-1].width - 1], stage->devices[0]);
+    return 0;
+}
+
+/* ---- the plan as a whole ---------------------------------------------------------------------- */
+
+static int check_sizes(const Check *c)
+{
+    const Plan *p = c->plan;
+
+    for (int b = 0; p->students && b < p->block_count && b < c->trace->block_count; b++)
+        if (p->students[b] != check_students(&c->trace->blocks[b]))
+            return error_set(c->err, "the plan is for %d students of block %d, expected %d as in the trace", p->students[b], b,
+                             check_students(&c->trace->blocks[b]));
+    if (p->block_count != c->trace->block_count)
+        return error_set(c->err, "the plan is for %d blocks, expected %d as in the trace", p->block_count, c->trace->block_count);
+    if (p->device_count != c->scenario->device_count)
+        return error_set(c->err, "the plan is for %d devices, but there are %d", p->device_count, c->scenario->device_count);
+    if (p->batch != c->scenario->batch)
+        return error_set(c->err, "the plan is for batch %" PRId64 ", but it is %" PRId64, p->batch, c->scenario->batch);
+    return 0;
+}
+
+/* used[device], times[block]: so far. */
+static int cover(const Check *c, int index, int *used, int *times)
+{
+    const Stage *stage = &c->plan->stages[index];
+    int64_t      rows = 0;
+
+    for (int i = 0; i < stage->width; i++) {
+        int d = stage->devices[i];
+        if (d < 0 || d >= c->plan->device_count || stage->rows[i] < 1)
+            return error_set(c->err, "stage %d: %" PRId64 " rows on device %d of %d", index, stage->rows[i], d,
+                             c->plan->device_count);
+        if (used[d] && !is_phase(c->plan)) return error_set(c->err, "stage %d: device %d is in stage %d too", index, d, used[d] - 1);
+        used[d] = index + 1;
+        rows += stage->rows[i];
+    }
+    if (stage->width ? rows != c->plan->batch : !c->plan->stealing)
+        return error_set(c->err, "stage %d: its devices have %" PRId64 " rows together, expected the batch, %" PRId64, index,
+                         rows, c->plan->batch);
+    if (stage->first < 0 || stage->last < stage->first || stage->last >= c->plan->block_count)
+        return error_set(c->err, "stage %d: blocks %d to %d of %d", index, stage->first, stage->last, c->plan->block_count);
+    if (!is_phase(c->plan) && stage->first != (index ? stage[-1].last + 1 : 0))
+        return error_set(c->err, "stage %d: starts with block %d, expected %d", index, stage->first,
+                         index ? stage[-1].last + 1 : 0);
+    for (int b = stage->first; b <= stage->last; b++)
+        if (times[b]++) return error_set(c->err, "stage %d: block %d is in an earlier stage too", index, b);
+    return 0;
+}
+
+static int check_cover(const Check *c, int *used, int *times)
+{
+    for (int i = 0; i < c->plan->stage_count; i++) if (cover(c, i, used, times) != 0) return -1;
+    for (int b = 0; b < c->plan->block_count; b++)
+        if (times[b] != 1) return error_set(c->err, "block %d is in no stage", b);
+    return 0;
+}
+
+/* busy: [devices] zero. */
+static void find_bottleneck(const Check *c, CheckedPlan *out, int64_t *busy)
+{
+    out->bottleneck = -1;
+    if (c->plan->stealing) return;
+    for (int i = 0; i < c->plan->stage_count; i++) {
+        int64_t ns = out->stages[i].step_ns;
+        if (c->plan->schedule == SCHEDULE_LS) ns = busy[c->plan->stages[i].devices[0]] += ns;
+        if (c->plan->schedule == SCHEDULE_DP) ns += out->bottleneck_ns;
+        if (out->bottleneck >= 0 && ns <= out->bottleneck_ns) continue;
+        out->bottleneck_ns = ns;
+        out->bottleneck = c->plan->schedule == SCHEDULE_LS ? c->plan->stages[i].devices[0] : i;
+    }
+    if (c->plan->schedule == SCHEDULE_DP) out->bottleneck = -1;      /* all of them in turn */
+}
+
+static int price_plan(Check *c, CheckedPlan *out, int64_t *busy)
+{
+    if (c->plan->schedule == SCHEDULE_SPLIT) return check_split(out, c);
+    for (int i = 0; i < c->plan->stage_count; i++)
+        if (price_stage(c, i, &out->stages[i]) != 0) return -1;
+    find_bottleneck(c, out, busy);
+    return 0;
+}
+
+int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Error *err)
+{
+    Check    c = {plan, scenario, scenario->trace, err, "stage"};
+    size_t   g = (size_t)plan->device_count + 1;
+    int     *used = calloc(g, sizeof *used), *times = calloc((size_t)plan->block_count + 1, sizeof *times);
+    int64_t *busy = calloc(g, sizeof *busy);
+    bool     split = plan->schedule == SCHEDULE_SPLIT;
+    int      rc = -1;
+
+    *out = (CheckedPlan){0};
+    if (split) out->devices = calloc(g, sizeof *out->devices);
+    else       out->stages = calloc((size_t)plan->stage_count + 1, sizeof *out->stages);
+    if (!used || !times || !busy || !(split ? (void *)out->devices : (void *)out->stages)) { error_no_memory(err); goto done; }
+    if (check_sizes(&c) != 0 || check_cover(&c, used, times) != 0) goto done;
+    rc = price_plan(&c, out, busy);
+done:
+    if (rc != 0) check_free(out);
+    free(used);
+    free(times);
+    free(busy);
+    return rc;
+}
+
+void check_free(CheckedPlan *checked)
+{
+    free(checked->stages);
+    free(checked->devices);
+    *checked = (CheckedPlan){0};
+}

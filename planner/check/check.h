@@ -1,0 +1,64 @@
+/* The checker: what any plan, hand-written ones too, costs by the trace. Everything is
+ * derived again from the trace's points and the plan's lists; no code of the planner's
+ * searches, of the cost look-up or of the simulator takes part, so that an error there is
+ * not made twice. Arithmetic is in whole numbers: between two points, the quotient that
+ * is nearest.
+ *
+ *   tr, dpu, ir, ahd  a stage costs the step of its slowest device, all else being ready:
+ *                     max(T + S + U', T + max over a of (S(first..a) + R(a..last))) + u,
+ *                     with T, S, R the sums of teacher, student and all-reduces, u the last
+ *                     update and U' those before; where transfers block, T + S + R + U' + u
+ *                     + message out. At least loading and each message.
+ *                     The bottleneck is the slowest stage.
+ *   dp                a stage is a phase, T being the teacher from the input; the
+ *                     bottleneck is the sum of all phases
+ *   ls                a stage is a task, likewise, loading added; the bottleneck is the
+ *                     busiest device (0 where tasks are stolen)
+ *
+ *   split             a device's step is likewise the sum of what it does for its stage and its
+ *                     tasks, a lane of all-reduces for each group of tasks on the same
+ *                     devices; at least all its messages out, one after another, and all in.
+ *                     The bottleneck is the busiest device. No step takes less over an epoch,
+ *                     but one may take much longer: a device waits for rows, members of a
+ *                     group for each other. What counts is the simulator's step
+ *
+ * A block's several students are trained together, one after another, but by split. */
+#ifndef PLANNER_CHECK_CHECK_H
+#define PLANNER_CHECK_CHECK_H
+
+#include "schedule/plan.h"
+#include "traces/scenario.h"
+
+/* A device's part in a stage, a step of it. */
+typedef struct {
+    int64_t load_ns, teacher_ns, student_ns, reduce_ns, update_ns;
+    int64_t in_ns, out_ns;       /* messages: before the stage, and after it */
+    int64_t step_ns;             /* what they come to together */
+    int64_t memory_bytes;        /* at the peak of the step */
+} CheckedPart;
+
+typedef struct {
+    int64_t     step_ns;         /* of the slowest device */
+    int         slowest;         /* index in the stage's devices; -1: none named */
+    CheckedPart part;            /* its */
+    int64_t     memory_bytes;    /* of the device that needs most of what it has ... */
+    int         memory_device;   /* ... and which it is */
+    bool        group_across;    /* the stage's devices are on several machines */
+    bool        in_across;       /* what comes in crosses machines */
+} CheckedStage;
+
+typedef struct {
+    CheckedStage *stages;        /* [plan->stage_count]; split: NULL */
+    CheckedPart  *devices;       /* split: [plan->device_count], else NULL */
+    int64_t       bottleneck_ns; /* 0: not known */
+    int           bottleneck;    /* the stage, for ls and split the device; -1: none, or dp's, all of them */
+} CheckedPlan;
+
+/* Checks plan against scenario and prices it. An error names the stage, task or device: a
+ * block or student that is trained twice or never, rows that do not cover the batch, a device in two stages, a
+ * timing or link that the trace does not have, a device with too little memory.
+ * check_free() out. */
+int  check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Error *err);
+void check_free(CheckedPlan *checked);
+
+#endif

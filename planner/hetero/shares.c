@@ -1,0 +1,172 @@
+#include "planner/hetero/shares.h"
+
+#include <stdlib.h>
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t larger(int64_t a, int64_t b)  { return a > b ? a : b; }
+
+int64_t shares_most(const ShareProblem *p, int class, int64_t limit_ns)
+{
+    int64_t low = p->least[class], high = smaller(p->most[class], p->batch);
+
+    if (low > high || p->time(p->context, class, low) > limit_ns) return 0;
+    while (low < high) {
+        int64_t middle = low + (high - low + 1) / 2;
+        if (p->time(p->context, class, middle) <= limit_ns) low = middle;
+        else                                                high = middle - 1;
+    }
+    return low;
+}
+
+/* ---- the least time --------------------------------------------------------------- */
+
+/* The least that the members can have together; more than the batch: no shares. */
+static int64_t least_rows(const ShareProblem *p)
+{
+    int64_t sum = 0;
+
+    for (int c = 0; c < p->classes; c++) {
+        if (p->counts[c] == 0) continue;
+        if (p->least[c] > smaller(p->most[c], p->batch)) return p->batch + 1;
+        sum += p->least[c] * p->counts[c];
+        if (sum > p->batch) return p->batch + 1;
+    }
+    return sum;
+}
+
+/* Whether all members can be done by limit_ns. */
+static bool fits(const ShareProblem *p, int64_t limit_ns)
+{
+    int64_t room = 0;
+
+    for (int c = 0; c < p->classes; c++) {
+        if (p->counts[c] == 0) continue;
+        int64_t most = shares_most(p, c, limit_ns);
+        if (most == 0) return false;
+        room += most * p->counts[c];
+    }
+    return room >= p->batch;
+}
+
+/* Everybody has the least: sooner, somebody is not done. */
+static int64_t floor_time(const ShareProblem *p)
+{
+    int64_t floor = 0;
+
+    for (int c = 0; c < p->classes; c++)
+        if (p->counts[c] > 0) floor = larger(floor, p->time(p->context, c, p->least[c]));
+    return floor;
+}
+
+int64_t shares_cost(const ShareProblem *p)
+{
+    int64_t low, high, step = 1;
+
+    if (least_rows(p) > p->batch || !fits(p, SHARES_IMPOSSIBLE - 1)) return SHARES_IMPOSSIBLE;
+    low = floor_time(p);
+    if (fits(p, low)) return low;
+    high = low;                                  /* low never fits, high does */
+    do {
+        low = high;
+        high = high < SHARES_IMPOSSIBLE - 1 - step ? high + step : SHARES_IMPOSSIBLE - 1;
+        step = step < SHARES_IMPOSSIBLE / 8 ? 8 * step : step;
+    } while (!fits(p, high));
+    while (low + 1 < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (fits(p, middle)) high = middle;
+        else                 low = middle;
+    }
+    return high;
+}
+
+/* ---- the shares --------------------------------------------------------------------- */
+
+typedef struct {
+    ShareProblem left;           /* the members that have no rows yet */
+    int         *counts;         /* [classes] of them */
+    int64_t     *each, *room;    /* [classes] rows of a member; and at most */
+    int64_t     *extra;          /* [classes] one row more for as many members */
+} RowSplit;
+
+/* Classes whose least already takes ns have it, so that the others can be better.
+ * False: none has. */
+static bool settle_slowest(RowSplit *s, int64_t ns)
+{
+    bool settled = false;
+
+    for (int c = 0; c < s->left.classes; c++) {
+        if (s->counts[c] == 0 || s->left.time(s->left.context, c, s->left.least[c]) < ns) continue;
+        s->each[c] = s->left.least[c];
+        s->left.batch -= s->each[c] * s->counts[c];
+        s->counts[c] = 0;
+        settled = true;
+    }
+    return settled;
+}
+
+/* Rows that are left over when all members are done before ns; less than 0: too many. */
+static int64_t all_but_the_last(RowSplit *s, int64_t ns)
+{
+    int64_t left = s->left.batch;
+
+    for (int c = 0; c < s->left.classes; c++) {
+        if (s->counts[c] == 0) continue;
+        s->each[c] = larger(shares_most(&s->left, c, ns - 1), s->left.least[c]);
+        s->room[c] = shares_most(&s->left, c, ns);
+        left -= s->each[c] * s->counts[c];
+    }
+    return left;
+}
+
+/* The rows left over, evenly: a row a member at a time while there is room. */
+static void hand_out(RowSplit *s, int64_t left)
+{
+    while (left > 0) {
+        int64_t members = 0, rise = INT64_MAX;
+        for (int c = 0; c < s->left.classes; c++)
+            if (s->counts[c] > 0 && s->each[c] < s->room[c]) {
+                members += s->counts[c];
+                rise = smaller(rise, s->room[c] - s->each[c]);
+            }
+        rise = smaller(rise, left / members);
+        for (int c = 0; c < s->left.classes; c++) {
+            if (s->counts[c] == 0 || s->each[c] >= s->room[c]) continue;
+            s->each[c] += rise;
+            left -= rise * s->counts[c];
+            if (rise > 0) continue;              /* the last round: not all get one */
+            s->extra[c] = smaller(left, s->counts[c]);
+            left -= s->extra[c];
+        }
+    }
+}
+
+static void split(RowSplit *s)
+{
+    for (;;) {
+        int64_t ns = shares_cost(&s->left), left = all_but_the_last(s, ns);
+        if (left >= 0) { hand_out(s, left); return; }
+        settle_slowest(s, ns);                   /* only a least can leave too few rows */
+    }
+}
+
+int shares_rows(int64_t *rows, const ShareProblem *problem, Error *err)
+{
+    size_t   n = (size_t)problem->classes;
+    int     *counts = calloc(n, sizeof *counts);
+    int64_t *numbers = calloc(3 * n, sizeof *numbers);
+
+    if (!counts || !numbers) {
+        free(counts);
+        free(numbers);
+        return error_no_memory(err);
+    }
+    RowSplit s = {.left = *problem, .counts = counts, .each = numbers, .room = numbers + n, .extra = numbers + 2 * n};
+    for (int c = 0; c < problem->classes; c++) counts[c] = problem->counts[c];
+    s.left.counts = counts;
+    split(&s);
+    for (int c = 0; c < problem->classes; c++)
+        for (int i = 0; i < problem->counts[c]; i++) *rows++ = s.each[c] + (i < s.extra[c]);
+    free(counts);
+    free(numbers);
+    return 0;
+}

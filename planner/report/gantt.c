@@ -1,0 +1,178 @@
+/* The text Gantt: one step in steady state, or a few where they take turns, a line a device.
+ *
+ *     device 0 |LLTTTFFFFBBBBBBBBU   |
+ *     device 1 |   TTTTFFFFFBBBBBBBBU|
+ */
+#include "planner/report/report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule/program.h"
+
+/* PERIOD: steps that take turns are shown together up to so many. */
+enum { COLUMNS = 64, STEPS = 24, PERIOD = 6 };
+
+static char letter_of(const Span *span)
+{
+    static const char letters[OP_COUNT] = {[OP_LOAD] = 'L', [OP_RECV] = 'R', [OP_SEND] = 'S',
+                                           [OP_TEACHER] = 'T', [OP_FORWARD] = 'F', [OP_BACKWARD] = 'B',
+                                           [OP_ALLREDUCE] = 'A', [OP_UPDATE] = 'U', [OP_BARRIER] = '|'};
+
+    return letters[span->instruction->op];
+}
+
+/* When device begins each step in its compute lane; -1 when it never does. start: [steps] */
+static void step_starts(const SimResult *sim, int device, int64_t *start, int64_t steps)
+{
+    for (int64_t s = 0; s < steps; s++) start[s] = -1;
+    for (int64_t i = 0; i < sim->span_count; i++) {
+        const Span *span = &sim->spans[i];
+        if (span->device != device || span->lane != LANE_COMPUTE || span->step >= steps) continue;
+        if (start[span->step] < 0 || span->start_ns < start[span->step]) start[span->step] = span->start_ns;
+    }
+}
+
+/* Each column shows what fills most of it, of a lane. line: [COLUMNS], what is there already stays. */
+static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, int64_t from, int64_t to)
+{
+    int64_t most[COLUMNS];
+
+    for (int c = 0; c < COLUMNS; c++) most[c] = line[c] == ' ' ? 0 : INT64_MAX;
+    for (int64_t i = 0; i < sim->span_count; i++) {
+        const Span *span = &sim->spans[i];
+        if (span->device != device || span->lane != lane) continue;
+        for (int c = 0; c < COLUMNS; c++) {
+            int64_t a = from + (to - from) * c / COLUMNS, b = from + (to - from) * (c + 1) / COLUMNS;
+            int64_t low = span->start_ns > a ? span->start_ns : a, high = span->end_ns < b ? span->end_ns : b;
+            if (high - low <= most[c]) continue;
+            most[c] = high - low;
+            line[c] = letter_of(span);
+        }
+    }
+}
+
+/* Loading shows where nothing is computed. */
+static void draw_device(const SimResult *sim, int device, int64_t from, int64_t to, Text *out)
+{
+    char line[COLUMNS + 1];
+
+    memset(line, ' ', COLUMNS);
+    line[COLUMNS] = '\0';
+    draw_lane(line, sim, device, LANE_COMPUTE, from, to);
+    draw_lane(line, sim, device, LANE_LOADER, from, to);
+    text_printf(out, "  device %-3d |%s|\n", device, line);
+}
+
+/* ---- the step --------------------------------------------------------------------- */
+
+typedef struct {
+    Program  *program;       /* of some steps of the plan */
+    SimResult sim;           /* of it, recorded */
+    int64_t   from, to;      /* ns, from the step in the middle on; from >= to: it cannot be told */
+    int       steps;         /* from..to: after so many it begins anew; 0: they differ, it is one of them */
+} SteadyStep;
+
+/* After how many steps each takes as long as before, from first on; 0: that is not seen. start: [count] */
+static int period_of(const int64_t *start, int64_t count, int64_t first)
+{
+    for (int period = 1; period <= PERIOD; period++) {
+        bool same = true;
+
+        for (int64_t s = first; same && s + period + 1 < count; s++) {
+            int64_t one = start[s + 1] - start[s], other = start[s + period + 1] - start[s + period];
+            same = llabs(one - other) <= (one > other ? one : other) / 1000;
+        }
+        if (same) return period;
+    }
+    return 0;
+}
+
+static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, Error *err)
+{
+    int64_t steps = scenario->steps < STEPS ? scenario->steps : STEPS, middle = steps / 2, start[STEPS], end;
+    int     last = 0;
+
+    *out = (SteadyStep){0};
+    if (program_build(&out->program, plan, steps, err) != 0) return -1;
+    if (sim_run(&out->sim, out->program, scenario, &(SimOptions){.record = true}, err) != 0) return -1;
+    for (int64_t i = 0; i < out->sim.span_count; i++) {
+        const Span *span = &out->sim.spans[i];
+        if (span->step == middle && span->lane == LANE_COMPUTE && span->device > last) last = span->device;
+    }
+    step_starts(&out->sim, last, start, steps);
+    out->from = out->to = start[middle];
+    if (out->from < 0) return 0;
+    out->steps = period_of(start, steps, middle);
+    end = middle + (out->steps > 1 ? out->steps : 1);
+    out->to = end < steps ? start[end] : -1;
+    if (out->to <= out->from) out->to = out->sim.epoch_ns;
+    return 0;
+}
+
+static void steady_free(SteadyStep *steady)
+{
+    program_free(steady->program);
+    sim_free(&steady->sim);
+}
+
+/* ---- as text and as JSON -------------------------------------------------------------- */
+
+int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *err)
+{
+    SteadyStep steady;
+    int    shown = plan->device_count < 16 ? plan->device_count : 16;
+    int    rc = steady_find(&steady, plan, scenario, err);
+
+    if (rc == 0 && steady.to > steady.from) {
+        double ms = (double)(steady.to - steady.from) * 1e-6;
+
+        if (steady.steps == 0)     text_printf(out, "one step in the middle, %.3f ms across; others take longer or shorter\n", ms);
+        else if (steady.steps > 1) text_printf(out, "%d steps in steady state, which take turns, %.3f ms across, %.3f ms a step\n",
+                                               steady.steps, ms, ms / steady.steps);
+        else                       text_printf(out, "one step in steady state, %.3f ms across\n", ms);
+        for (int d = 0; d < shown; d++) draw_device(&steady.sim, d, steady.from, steady.to, out);
+        if (shown < plan->device_count) text_printf(out, "  ... and %d more devices\n", plan->device_count - shown);
+        text_append(out, "  L load  T teacher  F forward  B backward  A all-reduce  U update  S send\n");
+    }
+    steady_free(&steady);
+    return rc;
+}
+
+static void span_json(const Span *span, bool first, Text *out)
+{
+    text_printf(out, "%s    {\"device\": %d, \"lane\": \"%s\", \"op\": \"%s\", \"block\": %d, \"start_us\": ",
+                first ? "\n" : ",\n", span->device, lane_name(span->lane), op_name(span->instruction->op),
+                span->instruction->block);
+    text_us(out, span->start_ns);
+    text_append(out, ", \"end_us\": ");
+    text_us(out, span->end_ns);
+    text_append(out, "}");
+}
+
+int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Error *err)
+{
+    SteadyStep steady;
+    int    rc = steady_find(&steady, plan, scenario, err);
+    bool   first = true;
+
+    if (rc == 0 && steady.to > steady.from) {
+        text_append(out, "{\"from_us\": ");
+        text_us(out, steady.from);
+        text_append(out, ", \"to_us\": ");
+        text_us(out, steady.to);
+        text_printf(out, ", \"steps\": %d", steady.steps > 1 ? steady.steps : 1);
+        text_append(out, ", \"spans\": [");
+        for (int64_t i = 0; i < steady.sim.span_count; i++) {
+            const Span *span = &steady.sim.spans[i];
+            if (span->end_ns <= steady.from || span->start_ns >= steady.to) continue;
+            span_json(span, first, out);
+            first = false;
+        }
+        text_append(out, "\n  ]}");
+    } else {
+        text_append(out, "null");
+    }
+    steady_free(&steady);
+    return rc;
+}

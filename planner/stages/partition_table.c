@@ -1,0 +1,133 @@
+/* best(s, i, d) = min over j, w of max(cost(i..j-1 on d..d+w-1), best(s-1, j, d+w))
+ *
+ * for s stages that start at block i and device d. */
+#include "planner/stages/partition.h"
+
+#include <stdlib.h>
+
+#define MAX_TABLE ((size_t)256 << 20)        /* entries of a table, at most */
+
+typedef struct { int64_t ns; int next, width; } TableChoice;
+
+typedef struct {
+    const PartitionProblem *p;
+    int64_t *costs;          /* [first][last][device, or one][width - 1] */
+    TableChoice  *table;          /* [stages + 1][blocks + 1][devices + 1] */
+    int      most;           /* stages */
+} TableSearch;
+
+static int64_t *cost_cell(const TableSearch *s, int first, int last, int device, int width)
+{
+    size_t n = (size_t)s->p->blocks, places = s->p->uniform ? 1 : (size_t)s->p->devices;
+    size_t place = s->p->uniform ? 0 : (size_t)device;
+
+    return &s->costs[(((size_t)first * n + (size_t)last) * places + place) * (size_t)s->p->max_width
+                     + (size_t)width - 1];
+}
+
+static TableChoice *cell(const TableSearch *s, int stages, int block, int device)
+{
+    return &s->table[((size_t)stages * (size_t)(s->p->blocks + 1) + (size_t)block)
+                     * (size_t)(s->p->devices + 1) + (size_t)device];
+}
+
+static void fill_costs(TableSearch *s)
+{
+    const PartitionProblem *p = s->p;
+    int places = p->uniform ? 1 : p->devices;
+
+    for (int i = 0; i < p->blocks; i++)
+        for (int j = i; j < p->blocks; j++)
+            for (int d = 0; d < places; d++)
+                for (int w = 1; w <= p->max_width && d + w <= p->devices; w++) {
+                    /* Anywhere but at the start, where there is no message in. */
+                    int device = p->uniform ? i > 0 && w < p->devices : d;
+                    *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, device, w);
+                }
+}
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Ties keep the first found: fewer blocks, then fewer devices, in the first stage. */
+static TableChoice choose(const TableSearch *s, int stages, int i, int d)
+{
+    TableChoice best = {INT64_MAX, 0, 0};
+
+    for (int j = i + 1; j <= s->p->blocks; j++)
+        for (int w = 1; w <= s->p->max_width && d + w <= s->p->devices; w++) {
+            int64_t rest = cell(s, stages - 1, j, d + w)->ns;
+            if (rest >= best.ns) continue;
+            int64_t ns = larger(*cost_cell(s, i, j - 1, d, w), rest);
+            if (ns < best.ns) best = (TableChoice){ns, j, w};
+        }
+    return best;
+}
+
+static void fill_table(TableSearch *s)
+{
+    for (int k = 0; k <= s->most; k++)
+        for (int i = 0; i <= s->p->blocks; i++)
+            for (int d = 0; d <= s->p->devices; d++) {
+                bool end = k == 0 && i == s->p->blocks;
+                *cell(s, k, i, d) = k == 0 ? (TableChoice){end ? 0 : INT64_MAX, 0, 0} : choose(s, k, i, d);
+            }
+}
+
+static int read_off(const TableSearch *s, int stages, Partition *out, Error *err)
+{
+    if (partition_allocate(out, stages, err) != 0) return -1;
+    out->bottleneck_ns = cell(s, stages, 0, 0)->ns;
+    for (int k = stages, i = 0, d = 0; k > 0; k--) {
+        const TableChoice *choice = cell(s, k, i, d);
+        out->first[stages - k] = i;
+        out->device[stages - k] = d;
+        out->width[stages - k] = choice->width;
+        i = choice->next;
+        d += choice->width;
+    }
+    return 0;
+}
+
+/* calloc with a limit that gives an error in words. */
+static void *table_new(size_t a, size_t b, size_t c, size_t d, size_t size, Error *err)
+{
+    double entries = (double)a * (double)b * (double)c * (double)d;
+
+    if (entries > (double)MAX_TABLE) {
+        error_set(err, "the partition search would need a table of %.0f entries, expected at most %zu: "
+                  "fewer blocks or devices", entries, MAX_TABLE);
+        return NULL;
+    }
+    void *table = calloc(a * b * c * d, size);
+    if (!table) error_no_memory(err);
+    return table;
+}
+
+int partition_table(Partition **out, int *count, const PartitionProblem *problem, Error *err)
+{
+    TableSearch s = {.p = problem};
+    size_t n = (size_t)problem->blocks, g = (size_t)problem->devices;
+    int    rc = -1;
+
+    *out = NULL;
+    *count = 0;
+    s.most = problem->blocks < problem->devices ? problem->blocks : problem->devices;
+    s.costs = table_new(n, n, problem->uniform ? 1 : g, (size_t)problem->max_width, sizeof(int64_t), err);
+    if (!s.costs) goto done;
+    s.table = table_new((size_t)s.most + 1, n + 1, g + 1, 1, sizeof(TableChoice), err);
+    if (!s.table) goto done;
+    *out = calloc((size_t)s.most, sizeof **out);
+    if (!*out) { error_no_memory(err); goto done; }
+    fill_costs(&s);
+    fill_table(&s);
+    for (int stages = 1; stages <= s.most; stages++) {
+        if (cell(&s, stages, 0, 0)->ns == INT64_MAX) continue;
+        if (read_off(&s, stages, &(*out)[(*count)++], err) != 0) goto done;
+    }
+    rc = 0;
+done:
+    free(s.costs);
+    free(s.table);
+    if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
+    return rc;
+}

@@ -1,0 +1,36 @@
+/* What a stage costs, per step: the figure that the partition search minimises the
+ * maximum of. Three kinds:
+ *
+ *   COST_SIM    the step of the stage's slowest device as the simulator plays it, all
+ *               else being ready: load, teacher, student, the part of the all-reduces
+ *               that backward does not hide, update; at least its messages in and out;
+ *   COST_BOUND  the same without messages: no schedule of stages is faster;
+ *   COST_PAPER  the original's (Jang et al., DATE 2023): teacher and student at the
+ *               share, all-reduces, and the incoming boundary at the full batch.
+ *
+ * Transfer makes the first and last not monotone: a longer stage may be cheaper. */
+#ifndef PLANNER_STAGES_STAGE_COST_H
+#define PLANNER_STAGES_STAGE_COST_H
+
+#include "traces/scenario.h"
+
+typedef enum { COST_SIM, COST_PAPER, COST_BOUND } CostKind;
+
+#define STAGE_IMPOSSIBLE INT64_MAX
+
+/* Whether a cost of this kind has the block's all-reduces in it. Those of several students
+ * count as one after the last backward, which is late: they are no part of a bound, unless
+ * they occupy the compute lane anyway. */
+bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block);
+
+/* Blocks first..last on devices device..device + width - 1. STAGE_IMPOSSIBLE, with the
+ * reason in err, when a timing is missing or a device has too little memory. */
+int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
+                   Error *err);
+
+/* The same on any devices with any shares, rows[] at least 1 each; before and after are
+ * the devices at the other ends of the messages, -1 for none. */
+int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,
+                          const int64_t *rows, int width, int before, int after, Error *err);
+
+#endif

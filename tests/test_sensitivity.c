@@ -1,0 +1,248 @@
+/* The runner-up, the bound that spares simulations, and how far inputs may move: each
+ * flip that is reported is tried again by planning anew with nothing spared. */
+#include "tests/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "planner/whatif/sensitivity.h"
+#include "planner/whatif/whatif.h"
+#include "tests/random_trace.h"
+
+typedef struct {
+    Trace     *trace;
+    Text       text;             /* the trace's file */
+    Scenario   s;
+    Comparison c;
+    SensitivityJob    job;
+} Case;
+
+static void open_case(Case *x, Rng *rng, int max_blocks, int max_devices, int candidates)
+{
+    RandomTrace h = random_trace_shape(rng, max_blocks, max_devices);
+
+    *x = (Case){0};
+    x->trace = random_trace(rng, &h);
+    trace_text(x->trace, &x->text);
+    x->job = (SensitivityJob){.name = "random", .text = text_string(&x->text), .length = x->text.length,
+                       .scenario = {.queue_depth = 2}, .compare = {.schedules = SCHEDULES_USUAL, .candidates = candidates}};
+    assert_int_equal(scenario_build(&x->s, x->trace, &x->job.scenario, NULL), 0);
+    assert_int_equal(compare(&x->c, &x->s, &x->job.compare, NULL), 0);
+    x->job.plan = x->c.rows[x->c.best].plan;
+    x->job.simulated = x->c.rows[x->c.best].sim.simulated;
+}
+
+static void close_case(Case *x)
+{
+    comparison_free(&x->c);
+    scenario_free(&x->s);
+    text_free(&x->text);
+    trace_free(x->trace);
+}
+
+static int64_t epoch_of(const Plan *plan, const Scenario *s)
+{
+    Candidate row = {0};
+    Plan     *copy;
+
+    assert_int_equal(plan_copy(&copy, plan, NULL), 0);
+    assert_int_equal(candidate_price(&row, copy, s, NULL), 0);
+    int64_t ns = row.plan ? row.sim.epoch_ns : -1;
+    candidate_free(&row);
+    return ns;
+}
+
+/* ---- the runner-up and the bound ------------------------------------------------------ */
+
+static void runner_up_is_another_plan(void **state)
+{
+    Rng rng = {.seed = test_seed("runner_up_is_another_plan", 91)};
+    int found = 0;
+    (void)state;
+
+    for (int i = 0; i < 300; i++) {
+        Case    x;
+        int64_t ns = 0;
+        int     simulated;
+        open_case(&x, &rng, 6, 5, 8);
+        const Plan *next = comparison_runner_up(&x.c, &x.s, &ns, &simulated);
+        assert_true(simulated >= (next ? 2 : 1));
+        if (next) {
+            found++;
+            assert_false(candidate_same_plan(next, x.job.plan, &x.s));
+            assert_true(epoch_of(next, &x.s) == ns && ns >= x.c.rows[x.c.best].sim.epoch_ns);
+            for (int k = 0; k < SCHEDULE_COUNT; k++) {   /* no other row has a faster one */
+                const Candidate *row = &x.c.rows[k];
+                if (row->plan && !candidate_same_plan(row->plan, x.job.plan, &x.s)) assert_true(row->sim.epoch_ns >= ns);
+                if (row->runner_up) assert_false(candidate_same_plan(row->plan, row->runner_up, &x.s));
+                if (row->runner_up) assert_true(epoch_of(row->runner_up, &x.s) == row->runner_up_ns);
+            }
+        }
+        close_case(&x);
+    }
+    assert_true(found > 200);
+}
+
+static void no_epoch_is_below_its_bound(void **state)
+{
+    Rng rng = {.seed = test_seed("no_epoch_is_below_its_bound", 92)};
+    int known = 0;
+    (void)state;
+
+    for (int i = 0; i < 500; i++) {
+        Case x;
+        open_case(&x, &rng, 6, 5, 8);
+        for (int k = 0; k < SCHEDULE_COUNT; k++) {
+            const Candidate *row = &x.c.rows[k];
+            if (!row->plan) continue;
+            int64_t bound = candidate_bound(row->plan, &x.s);
+            if (bound > row->sim.epoch_ns) fail_msg("case %d, %s", i, schedule_name((Schedule)k));
+            if (row->runner_up && candidate_bound(row->runner_up, &x.s) > row->runner_up_ns)
+                fail_msg("case %d, runner-up of %s", i, schedule_name((Schedule)k));
+            known += bound > 0;
+        }
+        close_case(&x);
+    }
+    assert_true(known > 1500);
+}
+
+static Plan *parsed(const char *schedule, const char *stages)
+{
+    char *text = format_text("{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"%s\", \"blocks\": 2, \"devices\": 2, "
+                             "\"batch\": 4, \"stages\": [%s]}", schedule, stages);
+    Plan *plan;
+
+    assert_int_equal(plan_parse(&plan, "plan", text, strlen(text), NULL), 0);
+    free(text);
+    return plan;
+}
+
+static void the_same_plan_by_other_names(void **state)
+{
+    static const char two[] = "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
+                              "{\"first\": 1, \"last\": 1, \"devices\": [1], \"rows\": [4]}";
+    static const char swapped[] = "{\"first\": 0, \"last\": 0, \"devices\": [1], \"rows\": [4]}, "
+                                  "{\"first\": 1, \"last\": 1, \"devices\": [0], \"rows\": [4]}";
+    static const char both[] = "{\"first\": 0, \"last\": 1, \"devices\": [0, 1], \"rows\": [2, 2]}";
+    static const struct { const char *schedule[2], *stages[2]; bool same; } cases[] = {
+        {{"dpu", "ahd"}, {two, two}, true},      {{"ir", "ahd"}, {both, both}, true},
+        {{"tr", "dpu"}, {two, two}, false},      {{"dpu", "dpu"}, {two, swapped}, false},
+        {{"ls", "ls"}, {two, swapped}, true},    {{"ls", "dpu"}, {two, two}, false},
+        {{"ahd", "ahd"}, {two, both}, false},
+    };
+    int      kinds[2] = {0, 0};
+    Trace    trace = {.block_count = 2};
+    Scenario s = {.trace = &trace, .device_count = 2, .kinds = kinds};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Plan *a = parsed(cases[i].schedule[0], cases[i].stages[0]), *b = parsed(cases[i].schedule[1], cases[i].stages[1]);
+        kinds[1] = 0;
+        assert_int_equal(candidate_same_plan(a, b, &s), cases[i].same);
+        kinds[1] = 1;                            /* other devices are then another plan */
+        if (i == 4) assert_false(candidate_same_plan(a, b, &s));
+        plan_free(a);
+        plan_free(b);
+    }
+}
+
+/* ---- flips ------------------------------------------------------------------------------ */
+
+/* Whether any plan of the planner's beats the kept one, all of them simulated. */
+static bool beaten(const Case *x, const Sensitivity *m, int percent, Schedule *winner)
+{
+    Trace          *trace;
+    Scenario        s;
+    Comparison      c;
+    ScenarioOptions options = x->job.scenario;
+    bool            changed;
+
+    assert_int_equal(trace_parse(&trace, "again", x->job.text, x->job.length, NULL), 0);
+    for (int i = 0; i < 2 && m->path[i][0]; i++)
+        assert_int_equal(whatif_apply(trace, &options, EDIT_SCALE, m->path[i], 1 + percent / 100.0, &changed, NULL), 0);
+    assert_int_equal(scenario_build(&s, trace, &options, NULL), 0);
+    int64_t ns = epoch_of(x->job.plan, &s);
+    assert_int_equal(compare_rows(&c, &s, &x->job.compare, NULL), 0);
+    bool wins = c.rows[c.best].sim.epoch_ns < ns;
+    if (wins) *winner = (Schedule)c.best;
+    comparison_free(&c);
+    scenario_free(&s);
+    trace_free(trace);
+    return wins;
+}
+
+/* At the per cent that is printed another plan wins, at one less none does; where there is
+ * none, none wins at the ends. */
+static void check_side(const Case *x, const Sensitivity *m, int percent, int sign, int most, Schedule winner, int i)
+{
+    Schedule other = SCHEDULE_COUNT, tried = SCHEDULE_COUNT;
+    bool     wins;
+
+    if (percent == 0) {
+        if (beaten(x, m, sign * most, &other)) fail_msg("case %d: %s flips at %d", i, m->label, sign * most);
+        return;
+    }
+    if (!beaten(x, m, sign * percent, &other)) fail_msg("case %d: %s does not flip at %d", i, m->label, sign * percent);
+    assert_int_equal(other, winner);
+    if (beaten(x, m, sign * (percent - 1), &other)) fail_msg("case %d: %s flips before %d", i, m->label, sign * percent);
+    assert_int_equal(sensitivity_try(&x->job, m, sign * percent, &wins, &tried, NULL), 0);
+    assert_true(wins && tried == winner);
+}
+
+static void flips_are_where_they_are_said(void **state)
+{
+    Rng rng = {.seed = test_seed("flips_are_where_they_are_said", 93)};
+    int flips = 0, none = 0;
+    (void)state;
+
+    for (int i = 0; i < 12; i++) {
+        Case    x;
+        Sensitivities m;
+        open_case(&x, &rng, 4, 4, 4);
+        assert_int_equal(sensitivity_list(&m, &x.job, NULL), 0);
+        assert_false(m.found);
+        assert_int_equal(sensitivity_find(&m, &x.job, NULL), 0);
+        assert_true(m.found && m.work > 0);
+        for (int k = 0; k < m.count; k++) {
+            const Sensitivity *one = &m.margins[k];
+            check_side(&x, one, one->more, 1, SENSITIVITY_MOST, one->more_wins, i);
+            check_side(&x, one, one->less, -1, SENSITIVITY_LEAST, one->less_wins, i);
+            flips += (one->more > 0) + (one->less > 0);
+            none += (one->more == 0) + (one->less == 0);
+        }
+        sensitivity_free(&m);
+        close_case(&x);
+    }
+    assert_true(flips > 60 && none > 60);
+}
+
+/* Every input that the trace has is listed once, and no other. */
+static void inputs_are_those_of_the_trace(void **state)
+{
+    Rng rng = {.seed = test_seed("inputs_are_those_of_the_trace", 94)};
+    (void)state;
+
+    for (int i = 0; i < 50; i++) {
+        Case    x;
+        Sensitivities m;
+        open_case(&x, &rng, 4, 4, 1);
+        bool nodes = x.trace->devices_per_node && x.s.device_count > x.trace->devices_per_node;
+        assert_int_equal(sensitivity_list(&m, &x.job, NULL), 0);
+        assert_int_equal(m.count, 2 * x.trace->block_count + x.s.device_count + x.trace->loader.present
+                         + (x.trace->links.p2p.count > 0) + (x.trace->links.reduce_count > 0)
+                         + (nodes && x.trace->node_links.p2p.count > 0) + (nodes && x.trace->node_links.reduce_count > 0));
+        sensitivity_free(&m);
+        close_case(&x);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(runner_up_is_another_plan), cmocka_unit_test(no_epoch_is_below_its_bound),
+        cmocka_unit_test(the_same_plan_by_other_names), cmocka_unit_test(flips_are_where_they_are_said),
+        cmocka_unit_test(inputs_are_those_of_the_trace),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

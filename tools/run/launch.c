@@ -1,0 +1,79 @@
+#include "tools/run/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096 };
+
+static bool is_option(const char *word, const char *name)
+{
+    size_t length = strlen(name);
+
+    return strncmp(word, name, length) == 0 && (word[length] == '\0' || word[length] == '=');
+}
+
+/* Open MPI's defaults are those of a cluster: what is set here can be overridden from outside.
+ * Another MPI does not look at these. */
+static void set_defaults(void)
+{
+    static const char *const defaults[][2] = {
+        {"OMPI_MCA_rmaps_base_oversubscribe", "1"},      /* more ranks than cores */
+        {"OMPI_MCA_hwloc_base_binding_policy", "none"},  /* ranks divide cores themselves */
+    };
+
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) setenv(defaults[i][0], defaults[i][1], 0);
+    if (geteuid() != 0) return;
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);            /* whoever is root here has asked for it */
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
+}
+
+int run_without(char **out, int argc, char **argv, const char *option)
+{
+    int n = 0;
+
+    for (int i = 0; i < argc; i++) {
+        if (!is_option(argv[i], option)) { out[n++] = argv[i]; continue; }
+        if (!strchr(argv[i], '=')) i++;
+    }
+    return n;
+}
+
+/* "mpirun -np P PROGRAM SUBCOMMAND ..."; free() it. */
+static char **build_line(int argc, char **argv, char *self, char *number, Error *err)
+{
+    char **line = calloc((size_t)argc + 6, sizeof *line);
+    int    n = 0;
+
+    if (!line) { error_no_memory(err); return NULL; }
+    line[n++] = (char *)"mpirun";
+    line[n++] = (char *)"-np";
+    line[n++] = number;
+    line[n++] = self;
+    run_without(line + n, argc, argv, "--processes");
+    return line;
+}
+
+/* ---- becoming mpirun ------------------------------------------------------------------- */
+
+int run_launch(int argc, char **argv, int processes, Error *err)
+{
+    char    self[PATH_BYTES], number[16], **line;
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    int     null = open("/dev/null", O_RDONLY);
+
+    if (length <= 0) return error_set(err, "cannot find this program: %s", strerror(errno));
+    self[length] = '\0';
+    snprintf(number, sizeof number, "%d", processes);
+    line = build_line(argc, argv, self, number, err);
+    if (!line) return -1;
+    set_defaults();
+    if (null >= 0) dup2(null, STDIN_FILENO);     /* which mpirun would read */
+    execvp(line[0], line);
+    free(line);
+    return error_set(err, "--processes: cannot start mpirun: %s", strerror(errno));
+}

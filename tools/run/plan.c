@@ -1,0 +1,151 @@
+#include "tools/run/plan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "planner/report/report.h"
+
+/* ---- without a trace --------------------------------------------------------- */
+
+/* A step's work on a block, of any unit: a backward is taken for two forwards. */
+static double work_of(const WorkBlock *block)
+{
+    return (double)layers_cost(&block->teacher).macs_mean + 3 * (double)layers_cost(&block->student).macs_mean;
+}
+
+/* Contiguous stages whose largest sum of work is least. least[s][b]: of blocks 0..b-1 in s
+ * stages; first[s][b]: the first block of the last of them. */
+static int even_stages(int *first, const Workload *workload, int stages, Error *err)
+{
+    int     n = workload->block_count;
+    size_t  row = (size_t)n + 1;
+    double *least = calloc(((size_t)stages + 1) * row, sizeof *least), *sum = calloc(row, sizeof *sum);
+    int    *cut = calloc(((size_t)stages + 1) * row, sizeof *cut);
+
+    if (!least || !sum || !cut) { free(least); free(sum); free(cut); return error_no_memory(err); }
+    for (int b = 0; b < n; b++) sum[b + 1] = sum[b] + work_of(&workload->block[b]);
+    for (int b = 1; b <= n; b++) least[row + (size_t)b] = sum[b];
+    for (int s = 2; s <= stages; s++)
+        for (int b = s; b <= n; b++) {
+            double *best = &least[(size_t)s * row + (size_t)b];
+            for (int c = s - 1; c < b; c++) {
+                double before = least[(size_t)(s - 1) * row + (size_t)c], last = sum[b] - sum[c];
+                double most = before > last ? before : last;
+                if (c == s - 1 || most < *best) { *best = most; cut[(size_t)s * row + (size_t)b] = c; }
+            }
+        }
+    for (int s = stages, b = n; s >= 1; s--) b = first[s - 1] = cut[(size_t)s * row + (size_t)b];
+    free(least);
+    free(sum);
+    free(cut);
+    return 0;
+}
+
+static int plan_pipeline(Plan **out, const Workload *workload, int devices, Schedule schedule, Error *err)
+{
+    int  n = workload->block_count;
+    int *first = calloc((size_t)devices, sizeof *first);
+    int  rc = -1;
+
+    *out = NULL;
+    if (!first) return error_no_memory(err);
+    if (devices > n) {
+        error_set(err, "%s gives every device a stage, and %d blocks cannot make %d stages: use dp, ir, or ahd with --trace",
+                  schedule_name(schedule), n, devices);
+        goto done;
+    }
+    if (even_stages(first, workload, devices, err) != 0) goto done;
+    if (plan_new(out, schedule, n, devices, workload->batch, devices, err) != 0) goto done;
+    for (int s = 0; s < devices; s++)
+        if (plan_set_stage(*out, s, first[s], s + 1 < devices ? first[s + 1] - 1 : n - 1, s, 1, err) != 0) goto done;
+    rc = 0;
+done:
+    free(first);
+    return rc;
+}
+
+/* dp: a stage a block on all devices; ir: one stage of all. */
+static int plan_data_parallel(Plan **out, const Workload *workload, int devices, Schedule schedule, Error *err)
+{
+    int n = workload->block_count, stages = schedule == SCHEDULE_DP ? n : 1;
+
+    *out = NULL;
+    if (devices > workload->batch)
+        return error_set(err, "a batch of %" PRId64 " cannot be split over %d devices", workload->batch, devices);
+    if (plan_new(out, schedule, n, devices, workload->batch, stages, err) != 0) return -1;
+    for (int s = 0; s < stages; s++)
+        if (plan_set_stage(*out, s, stages > 1 ? s : 0, stages > 1 ? s : n - 1, 0, devices, err) != 0) return -1;
+    return 0;
+}
+
+/* ---- with one ------------------------------------------------------------------ */
+
+static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *path,
+                           Text *how, Error *err)
+{
+    Trace          *trace = NULL;
+    Scenario        scenario = {0};
+    Comparison      comparison = {.best = -1};
+    ScenarioOptions wanted = {.devices = devices, .batch = workload->batch, .queue_depth = 2};
+    CompareOptions  options = {.schedules = 1u << schedule, .candidates = 8};
+    int             rc = -1;
+
+    if (trace_read(&trace, path, err) != 0) goto done;
+    if (trace->block_count != workload->block_count) {
+        error_set(err, "%s has %d blocks, workload %s has %d", path, trace->block_count, workload->name,
+                  workload->block_count);
+        goto done;
+    }
+    if (scenario_build(&scenario, trace, &wanted, err) != 0) goto done;
+    if (compare(&comparison, &scenario, &options, err) != 0) goto done;
+    rc = plan_copy(out, comparison.rows[comparison.best].plan, err);
+    if (rc != 0) goto done;
+    plan_sort_devices(*out);
+    text_printf(how, "from %s\n", path);
+    report_stages(*out, &scenario, how);
+done:
+    comparison_free(&comparison);
+    scenario_free(&scenario);
+    trace_free(trace);
+    return rc;
+}
+
+int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
+{
+    if (!schedule_find(name, out)) return error_set(err, "unknown schedule \"%s\"", name);
+    if (traced || *out == SCHEDULE_DP || *out == SCHEDULE_IR || *out == SCHEDULE_TR || *out == SCHEDULE_DPU) return 0;
+    return error_set(err, "--schedule %s needs --trace, the times of the blocks", name);
+}
+
+int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
+             Text *how, Error *err)
+{
+    int rc;
+
+    *out = NULL;
+    if (trace_path) {
+        rc = plan_from_trace(out, workload, devices, schedule, trace_path, how, err);
+    } else if (schedule == SCHEDULE_DP || schedule == SCHEDULE_IR) {
+        text_append(how, "rows are split evenly\n");
+        rc = plan_data_parallel(out, workload, devices, schedule, err);
+    } else {
+        text_append(how, "no trace: stages are even by multiply-accumulates, not by time\n");
+        rc = plan_pipeline(out, workload, devices, schedule, err);
+    }
+    if (rc == 0 && text_failed(how)) rc = error_no_memory(err);
+    if (rc != 0) { plan_free(*out); *out = NULL; }
+    return rc;
+}
+
+int run_plan_check(const Plan *plan, const Workload *workload, int devices, Error *err)
+{
+    if (plan->block_count != workload->block_count)
+        return error_set(err, "the plan has %d blocks, workload %s has %d", plan->block_count, workload->name,
+                         workload->block_count);
+    if (plan->device_count != devices)
+        return error_set(err, "the plan is for %d devices, --devices gives %d", plan->device_count, devices);
+    if (plan->batch != workload->batch)
+        return error_set(err, "the plan is for a batch of %" PRId64 ", the workload's is %" PRId64 ": see --batch",
+                         plan->batch, workload->batch);
+    return 0;
+}

@@ -1,0 +1,103 @@
+/* What a training run tells while it runs: losses of every block, a line on a terminal, lines of
+ * the log, and an answer to SIGUSR1. Workers only add up; the monitor draws and writes. */
+#ifndef TOOLS_RUN_WATCH_H
+#define TOOLS_RUN_WATCH_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "executor/monitor/run_sampler.h"
+#include "tools/run/monitor.h"
+
+/* Of a block: sums of losses over the first epoch trained and over the last. */
+typedef struct {
+    double  first, last;
+    int64_t first_steps, last_steps;
+    int64_t steps, last_epoch;
+} BlockLoss;
+
+typedef struct {
+    const Workload *workload;            /* borrowed, as are the others */
+    const char     *schedule;
+    int64_t         steps_per_epoch, total_steps;
+    const int64_t  *block_step;          /* [blocks]: where each starts; for the call only */
+    const StatusBoard *where;
+    CurrentRun        *current_run;             /* what runs, for an answer */
+    atomic_bool    *stop;                /* set when the log cannot be written */
+    const char     *log;                 /* path; NULL: none */
+    LogFacts        log_facts;           /* for the call only */
+    int64_t         monitor_every;          /* steps of the run between two calls of the next, by the monitor; 0: none */
+    void          (*tend)(void *context, int64_t step);
+    void           *context;
+} WatchFacts;
+
+typedef struct {
+    const Workload *workload;
+    const char     *schedule;
+    int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all blocks in this run */
+    const StatusBoard *where;
+    atomic_bool *stop;
+    pthread_mutex_t lock;                /* for what follows, up to the monitor's */
+    const char *doing;                   /* while no program runs */
+    int64_t    done;                     /* updates of all blocks */
+    int64_t    block_sum;                /* of the blocks' steps */
+    BlockLoss *blocks;                   /* [blocks] */
+    int64_t    start_ns;                 /* 0: not begun */
+    int64_t    monitor_every, monitor_next;    /* a step */
+    bool       monitor_due;
+    Text       notes;                    /* lines to write */
+    /* the monitor's */
+    Monitor   *monitor;
+    CurrentRun   *current_run;                  /* borrowed */
+    RunSampler *sampler;                 /* NULL: no log */
+    RunLog    *log;
+    Error      failure;                  /* of the log: "" none */
+    atomic_bool failed;                  /* it is there */
+    void     (*tend)(void *context, int64_t step);
+    void      *context;
+    DeviceTimes *seen;                    /* [devices] at seen_ns */
+    int64_t    seen_ns;
+    int        busiest;                  /* the device that works most; -1: not known */
+    double     busiest_share;
+    bool       terminal;
+    int        shown;                    /* characters on the line */
+} Watch;
+
+/* Starts the monitor, and the log. watch_free() whatever happens. */
+int  watch_open(Watch *watch, const WatchFacts *facts, Error *err);
+
+/* What to answer while no program runs. */
+void watch_doing(Watch *watch, const char *doing);
+void watch_start(Watch *watch);
+
+/* After each update of a block, from any thread. */
+void watch_update(Watch *watch, int block, int64_t step, double loss);
+
+/* A line for standard error, from any thread: the monitor writes it. */
+void watch_note(Watch *watch, const char *line);
+
+/* By tend(): a line on standard error, and in the log. */
+void watch_tell(Watch *watch, const char *line, LogReplan *replan);
+
+/* Whether the log could not be written. From any thread. */
+bool watch_failed(const Watch *watch);
+
+/* The run is over: erases the line. Fails when the log could not be written. */
+int  watch_end(Watch *watch, Error *err);
+
+/* The log's last line, when there is a log. accuracies: of teacher, student before, after; NaN:
+ * not asked. error: NULL: none. */
+int  watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3], Error *err);
+
+/* Images a second: an image counts once, when all blocks have seen it. */
+double watch_rate(const Watch *watch, double seconds);
+
+/* A row a block: steps, mean loss of the first epoch trained and of the last. */
+void watch_table(const Watch *watch, Text *out);
+void watch_free(Watch *watch);
+
+#endif
