@@ -47,7 +47,7 @@ FUZZED_SOURCES := executor/checkpoint/safetensors.c executor/checkpoint/tensors.
 
 # -ffp-contract=off: no fused multiply-add, so that every machine computes the
 # same bits and outputs can be compared byte for byte.
-WARNINGS := -Wall -Wextra -Wpedantic $(if $(CI)$(WERROR),-Werror)
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wconversion -Wsign-conversion $(if $(CI)$(WERROR),-Werror)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
 JANSSON_CFLAGS := $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null)
@@ -291,7 +291,8 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
 	@mkdir -p $(@D)
 	$(COMPILE) $(DEFINES) -MMD -MP -c $< -o $@
 
-$(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS)
+# cmocka compares as float what is a double.
+$(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS) -Wno-conversion -Wno-float-conversion
 # Loops that a device's team of threads shares, and vectors.
 $(BUILD)/obj/kernels/cpu/%.o: DEFINES = -fopenmp -O3 -fno-math-errno -fno-trapping-math
 

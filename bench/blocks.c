@@ -75,7 +75,7 @@ static void step(BenchBlock *block, const BlocksBench *b, int number, int path)
 {
     const WorkBlock *work = &b->workload->block[number];
     const Workload  *w = b->workload;
-    SgdStep          sgd = {w->learning_rate, w->momentum, w->weight_decay, w->nesterov};
+    SgdStep          sgd = {(float)w->learning_rate, (float)w->momentum, (float)w->weight_decay, w->nesterov};
     Error            err = {""};
 
     bench_require(net_forward(block->teacher, block->x, block->target, b->rows, NULL, &err), &err);

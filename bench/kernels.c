@@ -106,7 +106,7 @@ static double now(void)
 
 static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
 {
-    SgdStep step = {w->learning_rate, w->momentum, w->weight_decay, w->nesterov};
+    SgdStep step = {(float)w->learning_rate, (float)w->momentum, (float)w->weight_decay, w->nesterov};
     double  start = now(), loss;
     Error   err = {""};
 

@@ -242,7 +242,7 @@ static void lanes_run_on_their_cores(void **state)
     Taker         taker[8];
 
     assert_int_equal(sched_getaffinity(0, sizeof mine, &mine), 0);
-    while (!CPU_ISSET(core, &mine)) core++;
+    while (!CPU_ISSET((size_t)core, &mine)) core++;
     Loader *loader = loader_of(data, o);
     run_takers(taker, loader, data, &o, 0, 20);
     assert_false(taker[0].wrong);

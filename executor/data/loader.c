@@ -119,7 +119,7 @@ static int start_lanes(Loader *loader, const LoaderOptions *options, Error *err)
 
     if (rc != 0) return error_set(err, "cannot start the loader's threads: %s", strerror(rc));
     CPU_ZERO(&cores);
-    for (int i = 0; i < options->core_count; i++) CPU_SET(options->cores[i], &cores);
+    for (int i = 0; i < options->core_count; i++) CPU_SET((size_t)options->cores[i], &cores);
     if (options->cores && options->core_count > 0) rc = pthread_attr_setaffinity_np(&attributes, sizeof cores, &cores);
     for (int i = 0; i < options->lanes && rc == 0; i++) {
         rc = pthread_create(&loader->lane[i], &attributes, lane_run, loader);

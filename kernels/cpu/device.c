@@ -61,8 +61,8 @@ static int cores_of(cpu_set_t *out, const cpu_set_t *allowed, const DeviceSpec *
 
     CPU_ZERO(out);
     for (int core = 0; core < CPU_SETSIZE; core++) {
-        if (!CPU_ISSET(core, allowed)) continue;
-        if (seen >= first && seen < first + each) { CPU_SET(core, out); taken++; }
+        if (!CPU_ISSET((size_t)core, allowed)) continue;
+        if (seen >= first && seen < first + each) { CPU_SET((size_t)core, out); taken++; }
         seen++;
     }
     return taken;

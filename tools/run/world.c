@@ -87,8 +87,8 @@ static void add_cores(cpu_set_t *out, const cpu_set_t *allowed, const DeviceSpec
     int cores = CPU_COUNT(allowed), each = cores / devices->count > 0 ? cores / devices->count : 1;
 
     for (int core = 0, seen = 0; core < CPU_SETSIZE; core++) {
-        if (!CPU_ISSET(core, allowed)) continue;
-        if (seen >= index * each % cores && seen < index * each % cores + each) CPU_SET(core, out);
+        if (!CPU_ISSET((size_t)core, allowed)) continue;
+        if (seen >= index * each % cores && seen < index * each % cores + each) CPU_SET((size_t)core, out);
         seen++;
     }
 }
@@ -139,8 +139,8 @@ static void cores_text(const cpu_set_t *cores, Text *out)
 
     for (int core = 0, last; core < CPU_SETSIZE; core = last + 1) {
         last = core;
-        if (!CPU_ISSET(core, cores)) continue;
-        while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, cores)) last++;
+        if (!CPU_ISSET((size_t)core, cores)) continue;
+        while (last + 1 < CPU_SETSIZE && CPU_ISSET((size_t)(last + 1), cores)) last++;
         text_printf(out, last > core ? "%s%d-%d" : "%s%d", gap, core, last);
         gap = ",";
     }
