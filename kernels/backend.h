@@ -18,21 +18,32 @@ typedef struct {
     const char *name;        /* of the layer, for errors */
     Shape       in, out;
     int         kernel_height, kernel_width, stride, padding, groups;
+    const Layer *layer;      /* the first one; borrowed from the net's layers */
     Activation  activation;  /* applied to the result */
     bool        frozen;      /* forward only; batch norm with running statistics */
     bool        data_gradient;           /* backward must give dx */
 } OperatorSpec;
 
 /* conv and linear: weight, bias (NULL: none) and, where a frozen batch norm follows, norm_*;
- * batch norm: norm_* with gradients in weight_gradient, bias_gradient. */
+ * batch norm: norm_* with gradients in weight_gradient, bias_gradient. Layers of transformers: own and
+ * own_gradient, in the order of layer_parameter_list(). */
 typedef struct {
     const float *weight, *bias;
     const float *norm_weight, *norm_bias;
     float       *norm_mean, *norm_variance;
     float       *weight_gradient, *bias_gradient;
+    const float *own[LAYER_PARAMETERS_MAX];
+    float       *own_gradient[LAYER_PARAMETERS_MAX];
 } OperatorParameters;
 
 typedef struct Operator Operator;
+
+/* Whether dx may be written over dy, whose shape it has. */
+static inline bool operator_in_place(LayerKind kind)
+{
+    return kind == LAYER_BATCHNORM || kind == LAYER_RELU || kind == LAYER_GELU || kind == LAYER_SILU || kind == LAYER_TANH
+           || kind == LAYER_LAYERNORM || kind == LAYER_RMSNORM;
+}
 
 /* Neighbours in an array. */
 typedef struct { int64_t first, count; } ParameterSpan;
@@ -52,7 +63,8 @@ typedef struct {
     const float *x;          /* [rows][in] */
     float       *y;          /* [rows][out] */
     float       *kept;       /* [rows][kept()] */
-    float       *dy, *dx;    /* dx may be dy for batch norm and activations */
+    float       *dy, *dx;    /* dx may be dy where operator_in_place() */
+    const int   *lengths;    /* [rows] tokens of each sequence that count; NULL: all */
     GroupSum     group;
 } OperatorCall;
 

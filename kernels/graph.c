@@ -25,52 +25,56 @@ static int64_t tensor_floats(const LayerGraph *graph, Shape shape)
 
 static int layers_parameters(const Layers *layers)
 {
-    int count = 0;
+    LayerParameter list[LAYER_PARAMETERS_MAX];
+    int            count = 0;
 
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i];
 
-        if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) count += layer->bias ? 2 : 1;
-        if (layer->kind == LAYER_BATCHNORM) count += 4;
+        count += layer_parameter_list(layer, list);
         for (int p = 0; p < layer->path_count; p++) count += layers_parameters(&layer->path[p]);
     }
     return count;
 }
 
-static void add_parameter(LayerGraph *graph, const Layer *layer, const char *what, bool trained, int rank, const int64_t *dim)
+static void add_parameter(LayerGraph *graph, const Layer *layer, const LayerParameter *of)
 {
     NetParameter *p = &graph->parameter[graph->parameter_count];
-    int64_t      *total = trained ? &graph->trained_count : &graph->statistic_count;
+    int64_t      *total = of->trained ? &graph->trained_count : &graph->statistic_count;
 
-    snprintf(p->name, sizeof p->name, "%s.%s", layer->name, what);
-    p->rank = rank;
-    p->count = 1;
-    for (int i = 0; i < rank; i++) p->count *= p->dim[i] = dim[i];
-    p->trained = trained;
+    snprintf(p->name, sizeof p->name, "%s.%s", layer->name, of->what);
+    p->rank = of->rank;
+    for (int i = 0; i < of->rank; i++) p->dim[i] = of->dim[i];
+    p->count = layer_parameter_count(of);
+    p->trained = of->trained;
     graph->offset[graph->parameter_count++] = *total;
     *total += aligned(p->count);
 }
 
+/* Returns the number of the first; -1: the layer has none. */
+static int add_parameters(LayerGraph *graph, const Layer *layer, int *count)
+{
+    LayerParameter list[LAYER_PARAMETERS_MAX];
+    int            first = graph->parameter_count;
+
+    *count = layer_parameter_list(layer, list);
+    for (int i = 0; i < *count; i++) add_parameter(graph, layer, &list[i]);
+    return *count > 0 ? first : -1;
+}
+
 static void add_weights(LayerGraph *graph, Node *node, const Layer *layer)
 {
-    int64_t conv[4] = {layer->out.channels, layer->in.channels / (layer->kind == LAYER_CONV ? layer->groups : 1),
-                       layer->kernel, layer->kernel};
+    int count;
 
-    node->weight = graph->parameter_count;
+    node->weight = add_parameters(graph, layer, &count);
     node->bias = layer->bias;
-    add_parameter(graph, layer, "weight", true, layer->kind == LAYER_CONV ? 4 : 2, conv);
-    if (layer->bias) add_parameter(graph, layer, "bias", true, 1, conv);
 }
 
 static void add_norm(LayerGraph *graph, Node *node, const Layer *layer)
 {
-    int64_t channels = layer->out.channels;
+    int count;
 
-    node->norm = graph->parameter_count;
-    add_parameter(graph, layer, "weight", true, 1, &channels);
-    add_parameter(graph, layer, "bias", true, 1, &channels);
-    add_parameter(graph, layer, "running_mean", false, 1, &channels);
-    add_parameter(graph, layer, "running_var", false, 1, &channels);
+    node->norm = add_parameters(graph, layer, &count);
 }
 
 /* ---- nodes ---- */
@@ -103,7 +107,7 @@ static int merge(Build *b, Node *node, const Layers *layers, int i)
         node->spec.kind = LAYER_RELU;
         node->spec.activation = activation_of(layer);
         return 1;
-    default: return 1;
+    default: node->weight = add_parameters(b->graph, layer, &node->own); return 1;
     }
     if (is_activation(layers, i + used)) node->spec.activation = activation_of(&layers->layer[i + used++]);
     /* A convolution that norm follows is cut by the norm's node, and must not look at its own y. */
@@ -114,7 +118,7 @@ static OperatorSpec spec_of(const Build *b, const Layer *layer)
 {
     bool pool = layer->kind == LAYER_AVGPOOL && layer->kernel == 0;
 
-    return (OperatorSpec){.kind = layer->kind, .name = layer->name, .in = layer->in, .out = layer->out,
+    return (OperatorSpec){.kind = layer->kind, .name = layer->name, .layer = layer, .in = layer->in, .out = layer->out,
                           .kernel_height = pool ? layer->in.height : layer->kernel,
                           .kernel_width = pool ? layer->in.width : layer->kernel,
                           .stride = layer->stride > 0 ? layer->stride : 1, .padding = layer->padding,
@@ -187,7 +191,8 @@ static bool event(NodeList *list, bool before)
         node->spec.data_gradient = before && !node->spec.frozen;
         for (int p = 0; p < node->path_count; p++)
             if (event(&node->path[p], before)) node->trains = true;
-        node->uses_y = node->spec.activation != ACTIVATION_NONE && node->kind != LAYER_BATCHNORM;
+        node->uses_y = node->kind == LAYER_ATTENTION
+                       || (node->spec.activation != ACTIVATION_NONE && node->kind != LAYER_BATCHNORM);
         if (node->kind == LAYER_RELU || node->kind == LAYER_RELU6)
             node->in_place = i > 0 && !graph_uses_result(&(NodeList){&list->node[i - 1], 1});
         if (node->kind == LAYER_RESIDUAL) node->own_output = !node->spec.frozen && graph_uses_result(&node->path[0]);
@@ -204,6 +209,7 @@ static void set_gradients(LayerGraph *graph, Node *node)
 
     if (first < 0) return;
     if (node->norm < 0 && node->bias) last = first + 1;
+    if (node->own > 0) last = first + node->own - 1;
     node->gradients.first = graph->offset[first];
     node->gradients.count = graph->offset[last] + aligned(graph->parameter[last].count) - graph->offset[first];
 }

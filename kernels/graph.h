@@ -25,6 +25,7 @@ struct Node {
     const char  *name;
     OperatorSpec spec;       /* in and out for all kinds */
     int          weight, norm;           /* number of the first NetParameter of each, -1 none */
+    int          own;        /* parameters from weight on, of layers that have neither conv's nor batch norm's; 0: none */
     bool         bias;
     Operator    *op;         /* NULL until the net makes it */
     NodeList    *path;

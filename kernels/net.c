@@ -37,7 +37,8 @@ struct Net {
     int64_t       *prepared; /* [prepared_count] numbers of rows */
     int            prepared_count;
     GroupSum       group;
-    NetPart          *parts;    /* [part_count] */
+    const int     *lengths;  /* of the sequences of the next calls; NULL: whole ones */
+    NetPart       *parts;    /* [part_count] */
     int            part_count;
     ParameterSpan *spans;    /* [operators]: of an update */
 };
@@ -118,6 +119,11 @@ static OperatorParameters parameters_of(const Net *net, const Node *node)
     OperatorParameters p = {0};
     int                first = node->weight >= 0 ? node->weight : node->norm;
 
+    for (int i = 0; i < node->own; i++) {
+        p.own[i] = place_of(net, first + i);
+        if (net->mode == NET_TRAINED) p.own_gradient[i] = net->gradient + net->graph.offset[first + i];
+    }
+    if (node->own > 0) return p;
     if (node->weight >= 0) p.weight = place_of(net, node->weight);
     if (node->bias) p.bias = place_of(net, node->weight + 1);
     if (node->norm >= 0) {
@@ -342,8 +348,15 @@ typedef struct {
     float    chunk[INITIAL_FLOATS];      /* large, as each is a copy that a card is waited for */
 } Initial;
 
-/* Uniform in -bound..bound, or value where bound is 0. */
-static void fill(Initial *init, int i, double bound, float value)
+/* Number k of parameter i: uniform in -bound..bound, normal of that deviation, or value where bound is 0. */
+static float draw(const Initial *init, int i, int64_t k, double bound, bool normal, float value)
+{
+    if (!(bound > 0.0)) return value;
+    if (normal) return (float)(bound * rng_normal(init->seed, init->stream, (uint64_t)i, (uint64_t)k));
+    return (float)((2.0 * rng_uniform(init->seed, init->stream, (uint64_t)i, (uint64_t)k) - 1.0) * bound);
+}
+
+static void fill_with(Initial *init, int i, double bound, bool normal, float value)
 {
     const Net *net = init->net;
     int64_t    count = net->graph.parameter[i].count;
@@ -352,11 +365,22 @@ static void fill(Initial *init, int i, double bound, float value)
     for (int64_t done = 0; done < count;) {
         int64_t n = count - done < INITIAL_FLOATS ? count - done : INITIAL_FLOATS;
 
-        for (int64_t k = 0; k < n; k++)
-            init->chunk[k] = bound > 0.0 ? (float)((2.0 * rng_uniform(init->seed, init->stream, (uint64_t)i, (uint64_t)(done + k)) - 1.0) * bound)
-                                         : value;
+        for (int64_t k = 0; k < n; k++) init->chunk[k] = draw(init, i, done + k, bound, normal, value);
         net->backend->put(net->device, to + done, init->chunk, n);
         done += n;
+    }
+}
+
+/* Uniform in -bound..bound, or value where bound is 0. */
+static void fill(Initial *init, int i, double bound, float value) { fill_with(init, i, bound, false, value); }
+static void fill_normal(Initial *init, int i, double deviation) { fill_with(init, i, deviation, true, 0.0f); }
+
+/* Embeddings and class tokens: normal, with the deviation of 0.02 that GPT-2 and BERT start with; norms: 1 and 0. */
+static void initialise_own(Initial *init, const Node *node)
+{
+    for (int i = node->weight; i < node->weight + node->own; i++) {
+        if (net_parameter(init->net, i)->rank == 2) fill_normal(init, i, 0.02);
+        else fill(init, i, 0.0, node->spec.kind == LAYER_LAYERNORM && i > node->weight ? 0.0f : 1.0f);
     }
 }
 
@@ -364,7 +388,8 @@ static void initialise_node(Node *node, void *context)
 {
     Initial *init = context;
 
-    if (node->weight >= 0) {
+    if (node->own > 0) initialise_own(init, node);
+    else if (node->weight >= 0) {
         const NetParameter *p = net_parameter(init->net, node->weight);
         double              bound = 1.0 / sqrt((double)(p->count / p->dim[0]));
 
@@ -424,7 +449,7 @@ static OperatorCall call_of(const NetStep *s, const Node *node)
 {
     Net *net = s->net;
 
-    return (OperatorCall){.rows = s->rows, .x = node->x, .y = node->y, .group = net->group,
+    return (OperatorCall){.rows = s->rows, .x = node->x, .y = node->y, .group = net->group, .lengths = net->lengths,
                           .kept = node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
 }
 
@@ -583,7 +608,7 @@ static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, 
 {
     const Backend *backend = s->net->backend;
     bool           norm = node->kind == LAYER_BATCHNORM;
-    bool           same = !in.keep && (norm || node->spec.kind == LAYER_RELU);
+    bool           same = !in.keep && operator_in_place(node->spec.kind);
     bool           cuts = in.keep && !norm && node->spec.activation != ACTIVATION_NONE && node->spec.kind != LAYER_RELU;
     OperatorCall   call = call_of(s, node);
 
@@ -706,6 +731,8 @@ void net_update(Net *net, const SgdStep *step)
     graph_each(&net->graph.nodes, false, add_span, &update);
     net->backend->sgd(net->device, net->weight, net->gradient, net->state, net->spans, update.count, step);
 }
+
+void net_set_lengths(Net *net, const int *lengths) { net->lengths = lengths; }
 
 void net_synchronise(Net *net, NetSum *sum, void *context)
 {

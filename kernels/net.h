@@ -53,11 +53,17 @@ void net_write(Net *net, int i, const float *values);
 void net_read_state(const Net *net, int i, float *out);  /* the optimizer's momentum; trained ones only */
 void net_write_state(Net *net, int i, const float *values);
 
-/* PyTorch's default initialisation (Kaiming uniform, a = sqrt 5; batch norm 1 and 0), drawn by
+/* PyTorch's default initialisation (Kaiming uniform, a = sqrt 5; norms 1 and 0), embeddings and class tokens
+ * normal with a deviation of 0.02, as GPT-2 and BERT start; drawn by
  * counter from (seed, stream): the same on every device. */
 void net_initialise(Net *net, uint64_t seed, uint64_t stream);
 
 /* ---- a step ---- */
+
+/* Tokens that count of each sequence of the next net_forward() and its net_backward(), 1 to the sequence's length: attention looks
+ * at no others, a mean leaves them out, and what is computed at their places means nothing. [rows], borrowed;
+ * NULL, as at first: all. */
+void net_set_lengths(Net *net, const int *lengths);
 
 /* y = net(x). x: [rows][in] and y: [rows][out], both borrowed, and to be left as they are, until
  * net_backward() or the next forward; float32 whatever the device computes in.

@@ -108,6 +108,7 @@ typedef struct {
     const Net  *net;         /* for names and shapes of parameters */
     double    **value, **gradient;       /* [parameters][count]; gradient NULL: not reached */
     const int  *choices;
+    const int  *lengths;     /* of sequences, NULL: whole */
     int         choice;      /* the next one's number */
     bool        frozen;
 } Slow;
@@ -299,18 +300,21 @@ static inline int64_t slow_flat(Shape in, int64_t k)
     return k % area * in.channels + k / area;
 }
 
+#include "tests/slow_sequence.h"
+
 static inline Tensor slow_forward(Slow *s, const Layers *layers, Tensor x, SlowRecord **records);
 
 static inline void slow_layer(Slow *s, const Layer *l, SlowRecord *r)
 {
     double *w = slow_value(s, l->name, "weight");
-    int64_t count = slow_count(r->y), in = slow_count(r->x) / r->x.rows, out = count / r->x.rows;
+    int64_t count = slow_count(r->y), out = count / r->x.rows;
 
     switch (l->kind) {
     case LAYER_CONV: slow_products(l, r->x, r->y, w, slow_product); slow_bias(s, l, r->y); break;
     case LAYER_LINEAR:
         for (int64_t i = 0; i < count; i++)
-            for (int64_t k = 0; k < in; k++) r->y.v[i] += r->x.v[i / out * in + k] * w[i % out * in + k];
+            for (int64_t k = 0; k < l->in.channels; k++)
+                r->y.v[i] += r->x.v[i / l->out.channels * l->in.channels + k] * w[i % l->out.channels * l->in.channels + k];
         slow_bias(s, l, r->y);
         break;
     case LAYER_BATCHNORM: slow_norm(s, l, r); break;
@@ -328,6 +332,7 @@ static inline void slow_layer(Slow *s, const Layer *l, SlowRecord *r)
           r->y = sum; }
         break;
     case LAYER_CHOICE: r->y = slow_forward(s, &l->path[r->taken], r->x, &r->inner); break;
+    default: slow_sequence(s, l, r, NULL, NULL);
     }
 }
 
@@ -370,7 +375,7 @@ static inline Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Ten
 {
     double *w = slow_value(s, l->name, "weight"), *dw;
     Tensor  dx = slow_tensor(s, r->x.rows, l->in);
-    int64_t count = slow_count(dy), in = slow_count(dx) / dx.rows, out = count / dx.rows;
+    int64_t count = slow_count(dy), out = count / dx.rows;
 
     switch (l->kind) {
     case LAYER_CONV:
@@ -381,9 +386,11 @@ static inline Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Ten
     case LAYER_LINEAR:
         dw = slow_gradient(s, l->name, "weight");
         for (int64_t i = 0; i < count; i++)
-            for (int64_t k = 0; k < in; k++) {
-                dx.v[i / out * in + k] += dy.v[i] * w[i % out * in + k];
-                dw[i % out * in + k] += dy.v[i] * r->x.v[i / out * in + k];
+            for (int64_t k = 0; k < l->in.channels; k++) {
+                int64_t of_x = i / l->out.channels * l->in.channels + k, of_w = i % l->out.channels * l->in.channels + k;
+
+                dx.v[of_x] += dy.v[i] * w[of_w];
+                dw[of_w] += dy.v[i] * r->x.v[of_x];
             }
         slow_bias_gradient(s, l, dy);
         break;
@@ -403,6 +410,7 @@ static inline Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Ten
           dx = sum; }
         break;
     case LAYER_CHOICE: return slow_backward(s, &l->path[r->taken], r->inner, dy);
+    default: slow_sequence(s, l, r, &dy, &dx);
     }
     return dx;
 }

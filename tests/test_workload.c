@@ -210,6 +210,76 @@ static void every_key_arrives(void **state)
     workload_free(workload);
 }
 
+/* Every value of transformer.json at its place, and what its layers cost by hand. */
+static void keys_of_transformers_arrive(void **state)
+{
+    (void)state;
+    Workload        *workload = good_workload("transformer.json");
+    const Layer     *teacher = workload->block[0].teacher.layer, *body = teacher[2].path[0].layer;
+    const Layers    *student = &workload->block[0].student;
+    const Attention *a = &body[2].attention;
+
+    assert_int_equal(workload->vocabulary, 50);
+    assert_int_equal(workload->types, 2);
+    assert_true(shape_equal(workload->input, (Shape){2, 12, 1}));
+    assert_int_equal(teacher[0].vocabulary, 64);
+    assert_int_equal(teacher[0].types, 3);
+    assert_true(teacher[0].positions);
+    assert_true(shape_equal(teacher[0].out, (Shape){16, 12, 1}));
+    assert_float_equal(teacher[1].eps, 1e-12, 0);
+    assert_true(teacher[1].bias);
+    assert_float_equal(body[0].eps, 1e-5, 0);
+    assert_true(shape_equal(body[1].out, (Shape){64, 12, 1}));
+    assert_int_equal(a->heads, 4);
+    assert_int_equal(a->kv_heads, 2);
+    assert_int_equal(a->head_dim, 8);
+    assert_true(a->causal && a->norm);
+    assert_int_equal(a->window, 5);
+    assert_float_equal(body[2].eps, 1e-4, 0);
+    assert_float_equal(a->rotary.theta, 5e5, 0);
+    assert_int_equal(a->rotary.dim, 6);
+    assert_float_equal(a->rotary.factor, 32, 0);
+    assert_float_equal(a->rotary.low, 2, 0);
+    assert_float_equal(a->rotary.high, 5, 0);
+    assert_int_equal(a->rotary.original, 1024);
+    check_kinds(student, "embedding linear attention layernorm");
+    assert_false(student->layer[0].positions);
+    assert_false(student->layer[3].bias);
+    assert_int_equal(student->layer[2].attention.kv_heads, 2);
+    assert_int_equal(student->layer[2].attention.rotary.dim, 8);
+    assert_float_equal(student->layer[2].attention.rotary.theta, 10000, 0);
+    assert_float_equal(student->layer[2].attention.rotary.factor, 1, 0);
+    check_kinds(&workload->block[1].student.layer[0].path[0], "linear gelu silu tanh gelu linear");
+    assert_int_equal(workload->block[1].student.layer[0].path[0].layer[1].function, FUNCTION_GELU_TANH);
+    assert_int_equal(workload->block[1].student.layer[0].path[0].layer[4].function, FUNCTION_GELU);
+    assert_int_equal(workload->block[1].teacher.layer[0].path[0].layer[1].function, FUNCTION_GELU_TANH);
+
+    assert_int_equal(layer_parameters(&teacher[0]), (64 + 12 + 3) * 16);
+    assert_int_equal(layer_parameters(&teacher[1]), 32);
+    assert_int_equal(layer_parameters(&body[0]), 16);
+    assert_int_equal(layer_macs(&body[1]), 16 * 64 * 12);
+    assert_int_equal(layer_parameters(&body[2]), 16);
+    assert_int_equal(layer_macs(&body[2]), 2 * (1 + 2 + 3 + 4 + 8 * 5) * 32);      /* keys in the window, causal */
+    assert_int_equal(layer_macs(&student->layer[2]), 2 * 12 * 12 * 16);
+    workload_free(workload);
+}
+
+static void patches_become_tokens(void **state)
+{
+    (void)state;
+    Workload        *workload = good_workload("patches.json");
+    const WorkBlock *block = &workload->block[0];
+
+    assert_true(shape_equal(block->teacher.layer[1].out, (Shape){8, 7, 1}));
+    assert_int_equal(layer_parameters(&block->teacher.layer[1]), 8 + 7 * 8);
+    assert_true(shape_equal(block->student.layer[1].out, (Shape){8, 6, 1}));
+    assert_int_equal(layer_parameters(&block->student.layer[1]), 0);
+    assert_int_equal(block->teacher.layer[2].pooling, POOLING_FIRST);
+    assert_int_equal(block->student.layer[2].pooling, POOLING_MEAN);
+    assert_true(shape_equal(block->teacher.layer[2].out, (Shape){8, 1, 1}));
+    workload_free(workload);
+}
+
 /* mbconv: with expansion 1 three layers less; in a residual where the shape stays. */
 static void short_forms_are_expanded(void **state)
 {
@@ -545,6 +615,8 @@ int main(void)
         cmocka_unit_test(good_fixtures_are_read),
         cmocka_unit_test(bad_fixtures_are_refused),
         cmocka_unit_test(every_key_arrives),
+        cmocka_unit_test(keys_of_transformers_arrive),
+        cmocka_unit_test(patches_become_tokens),
         cmocka_unit_test(short_forms_are_expanded),
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_as_allowed),

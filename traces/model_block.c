@@ -96,8 +96,10 @@ static void count_tensors(const Layer *layer, void *context)
 {
     double *count = context;
 
-    if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) *count += layer->bias ? 2 : 1;
-    if (layer->kind == LAYER_BATCHNORM) *count += 2;
+    LayerParameter list[LAYER_PARAMETERS_MAX];
+    int            all = layer_parameter_list(layer, list);
+
+    for (int i = 0; i < all; i++) *count += list[i].trained;
 }
 
 /* What a step does once, whatever the path: the loss, its gradient, the update of all parameters. */

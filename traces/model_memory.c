@@ -36,7 +36,7 @@ static bool looks_at_result(const Layers *layers, int first, int used)
 {
     LayerKind kind = layers->layer[first].kind;
 
-    return kind != LAYER_BATCHNORM && (used > 1 || kind == LAYER_RELU || kind == LAYER_RELU6);
+    return kind != LAYER_BATCHNORM && (used > 1 || kind == LAYER_RELU || kind == LAYER_RELU6 || kind == LAYER_ATTENTION);
 }
 
 /* Of a body: its sum may then not overwrite its result. */
@@ -89,6 +89,7 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
         if (!needs->frozen && before) grow(needs, shape_count(layer->in));
         if (!last && ((operator && !in_place) || own)) kept += out;
         if (layer->kind == LAYER_MAXPOOL) kept += (shape_count(layer->out) + 3) / 4;
+        if (layer->kind == LAYER_ATTENTION) kept += (int64_t)layer->attention.heads * layer->in.height;
         if (!operator) kept += keep_paths(needs, layer, before, last && !own);
         before = before || layers_cost(&(Layers){layers->layer + i, used}).parameters > 0;
     }

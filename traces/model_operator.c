@@ -108,6 +108,47 @@ static int pool(OperatorWork *out, const ModelDevice *device, const Layer *layer
     return 1;
 }
 
+/* Layers of transformers: attention's two products forward and five backward at the rate of matrix products, never
+ * through memory (docs/model.md); the others are passes over their tensors. */
+static int attention(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
+{
+    const Attention *a = &layer->attention;
+    double           x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
+    double           products = pass == PASS_FORWARD ? 2 : 5;
+
+    if (pass == PASS_WEIGHT) return 0;
+    out[0] = pass == PASS_FORWARD ? passes(device, pass, x, y) : passes(device, pass, x + 2 * y, x);
+    out[0].rate = RATE_MATRIX;
+    out[0].count = rows * a->heads;
+    out[0].m = layer->in.height;
+    out[0].n = a->head_dim;
+    out[0].k = products / 2 * (double)layer_macs(layer) / ((double)layer->in.height * a->heads * a->head_dim);
+    return 1;
+}
+
+static int sequence(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
+{
+    double x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
+    double w = (double)layer_parameters(layer);
+
+    switch (layer->kind) {
+    case LAYER_ATTENTION: return attention(out, device, layer, pass, rows);
+    case LAYER_EMBEDDING:
+        if (pass == PASS_DATA) return 0;
+        out[0] = pass == PASS_FORWARD ? passes(device, pass, x + y, y) : passes(device, pass, y, w + y);
+        return 1;
+    case LAYER_LAYERNORM: case LAYER_RMSNORM:
+        out[0] = pass == PASS_FORWARD ? passes(device, pass, x, y) : pass == PASS_DATA ? passes(device, pass, x + y, x)
+                                                                                       : passes(device, pass, x + y, w);
+        return 1;
+    default:
+        if (pass == PASS_WEIGHT && w == 0) return 0;
+        out[0] = pass == PASS_FORWARD ? passes(device, pass, x, y) : pass == PASS_DATA ? passes(device, pass, x + y, x)
+                                                                                       : passes(device, pass, y, w);
+        return 1;
+    }
+}
+
 int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, const Layer *layer, Pass pass,
                   double rows, bool frozen, bool needs_dx)
 {
@@ -127,6 +168,7 @@ int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, co
         out[0] = passes(device, pass, 2 * x, x);
         return 1;
     case LAYER_FLATTEN: case LAYER_CHOICE: return 0;
+    default: return sequence(out, device, layer, pass, rows);
     }
     return 0;
 }

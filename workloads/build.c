@@ -16,7 +16,7 @@ int list_inside(LayerList *out, const LayerList *outer, int path, const JsonAt *
     if (path < 0) snprintf(prefix, sizeof prefix, "%s%d.", outer->prefix, outer->layers.count);
     else          snprintf(prefix, sizeof prefix, "%s%d.%d.", outer->prefix, outer->layers.count, path);
     *out = (LayerList){.workload = outer->workload, .total = outer->total, .depth = outer->depth + 1,
-                       .shape = outer->shape};
+                       .shape = outer->shape, .tokens = outer->tokens};
     out->prefix = arena_strdup(&outer->workload->arena, prefix);
     return out->prefix ? 0 : error_no_memory(err);
 }
@@ -35,21 +35,22 @@ static int reserve(LayerList *list, Error *err)
     return 0;
 }
 
-/* Takes a layer whose in is the list's shape and whose out is set; checks its counts. */
-static int append(LayerList *list, Layer layer, const JsonAt *at, Error *err)
+int list_append(LayerList *list, Layer layer, const JsonAt *at, Error *err)
 {
     char name[96], out[SHAPE_TEXT_BYTES];
 
+    if (list->tokens && layer.kind != LAYER_EMBEDDING && layer.kind != LAYER_CHOICE)
+        return json_fail(at, err, "%s on token numbers, expected an embedding", layer_kind_name(layer.kind));
     if (*list->total >= WORKLOAD_MAX_LAYERS)
         return json_fail(at, err, "more than %d layers in this workload", WORKLOAD_MAX_LAYERS);
     if (shape_count(layer.out) > WORKLOAD_MAX_ELEMENTS)
-        return json_fail(at, err, "%s has %lld elements a sample, expected at most 2^28", shape_text(out, layer.out),
+        return json_fail(at, err, "%s has %lld elements a sample, expected at most 2^34", shape_text(out, layer.out),
                          (long long)shape_count(layer.out));
     if (layer_parameters(&layer) > WORKLOAD_MAX_PARAMETERS)
-        return json_fail(at, err, "%lld parameters in a layer, expected at most 2^30",
+        return json_fail(at, err, "%lld parameters in a layer, expected at most 2^34",
                          (long long)layer_parameters(&layer));
     if (layer_macs(&layer) > WORKLOAD_MAX_MACS)
-        return json_fail(at, err, "%lld multiply-accumulates in a layer, expected at most 2^44",
+        return json_fail(at, err, "%lld multiply-accumulates in a layer, expected at most 2^46",
                          (long long)layer_macs(&layer));
     if (reserve(list, err) != 0) return -1;
     snprintf(name, sizeof name, "%s%d", list->prefix, list->layers.count);
@@ -57,6 +58,7 @@ static int append(LayerList *list, Layer layer, const JsonAt *at, Error *err)
     if (!layer.name) return error_no_memory(err);
     list->layers.layer[list->layers.count++] = layer;
     list->shape = layer.out;
+    list->tokens = false;
     (*list->total)++;
     return 0;
 }
@@ -92,7 +94,7 @@ int add_conv(LayerList *list, const ConvShape *conv, const JsonAt *at, Error *er
                          in.channels, conv->out);
     if (slide(&layer.out, in, &layer, at, err) != 0) return -1;
     layer.out.channels = conv->out;
-    return append(list, layer, at, err);
+    return list_append(list, layer, at, err);
 }
 
 int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at, Error *err)
@@ -106,7 +108,7 @@ int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int paddin
     if (kernel == 0) layer.out = (Shape){in.channels, 1, 1};
     else if (slide(&layer.out, in, &layer, at, err) != 0) return -1;
     layer.out.channels = in.channels;
-    return append(list, layer, at, err);
+    return list_append(list, layer, at, err);
 }
 
 /* ---- layers without ------------------------------------------------------- */
@@ -116,18 +118,20 @@ int add_linear(LayerList *list, int out, bool bias, const JsonAt *at, Error *err
     Shape in = list->shape;
     char  text[SHAPE_TEXT_BYTES];
 
-    if (in.height != 1 || in.width != 1)
-        return json_fail(at, err, "a linear layer on %s, expected a vector: flatten or pool it first",
+    if (in.width != 1)
+        return json_fail(at, err, "a linear layer on %s, expected a vector or a sequence (CxTx1): flatten or pool it first",
                          shape_text(text, in));
-    return append(list, (Layer){.kind = LAYER_LINEAR, .in = in, .out = {out, 1, 1}, .bias = bias}, at, err);
+    return list_append(list, (Layer){.kind = LAYER_LINEAR, .in = in, .out = {out, in.height, 1}, .bias = bias}, at, err);
 }
 
 int add_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *err)
 {
     Layer layer = {.kind = kind, .in = list->shape, .out = list->shape};
 
+    if (kind == LAYER_FLATTEN && shape_count(list->shape) > WORKLOAD_MAX_VECTOR)
+        return json_fail(at, err, "a vector of %lld numbers, expected at most 2^28", (long long)shape_count(list->shape));
     if (kind == LAYER_FLATTEN) layer.out = (Shape){(int)shape_count(list->shape), 1, 1};
-    return append(list, layer, at, err);
+    return list_append(list, layer, at, err);
 }
 
 int add_residual(LayerList *list, const LayerList *body, const JsonAt *at, Error *err)
@@ -141,7 +145,7 @@ int add_residual(LayerList *list, const LayerList *body, const JsonAt *at, Error
     layer.path = arena_alloc(&list->workload->arena, 1, sizeof *layer.path);
     if (!layer.path) return error_no_memory(err);
     layer.path[0] = body->layers;
-    return append(list, layer, at, err);
+    return list_append(list, layer, at, err);
 }
 
 int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const JsonAt *at, Error *err)
@@ -151,7 +155,7 @@ int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const
     layer.path = arena_alloc(&list->workload->arena, (size_t)count, sizeof *layer.path);
     if (!layer.path) return error_no_memory(err);
     memcpy(layer.path, paths, (size_t)count * sizeof *paths);
-    return append(list, layer, at, err);
+    return list_append(list, layer, at, err);
 }
 
 /* ---- short forms ---------------------------------------------------------- */

@@ -14,8 +14,12 @@ typedef struct {
     const char *prefix;      /* "3.1." or "" */
     int         depth;       /* residuals and choices around this list */
     Shape       shape;       /* after the last layer */
+    bool        tokens;      /* and it is token numbers: an embedding's input */
     Layers      layers;
 } LayerList;
+
+/* Takes a layer whose in is the list's shape and whose out is set; checks its counts. What add_*() end with. */
+int list_append(LayerList *list, Layer layer, const JsonAt *at, Error *err);
 
 /* A list for what is inside the next layer of outer, on its present shape. path: number of
  * a choice's path, or -1 for a residual's body. Refuses one level too many. */

@@ -24,45 +24,73 @@ const char *shape_text(char out[SHAPE_TEXT_BYTES], Shape shape)
 const char *layer_kind_name(LayerKind kind)
 {
     static const char *const names[] = {"conv", "batchnorm", "relu", "relu6", "maxpool", "avgpool",
-                                        "linear", "flatten", "residual", "choice"};
+                                        "linear", "flatten", "residual", "choice", "embedding", "layernorm",
+                                        "rmsnorm", "gelu", "silu", "tanh", "gated", "attention", "tokens", "pool"};
 
     return names[kind];
 }
 
+const char *function_name(Function function)
+{
+    static const char *const names[] = {"relu", "gelu", "gelu_tanh", "silu", "tanh"};
+
+    return names[function];
+}
+
 /* ---- one layer -------------------------------------------------------------- */
 
-/* Of a conv or linear, without its bias. */
-static int64_t weights(const Layer *layer)
+static int64_t count_parameters(const Layer *layer, bool trained)
 {
-    if (layer->kind == LAYER_LINEAR) return (int64_t)layer->in.channels * layer->out.channels;
-    if (layer->kind != LAYER_CONV) return 0;
-    return (int64_t)layer->out.channels * (layer->in.channels / layer->groups) * layer->kernel * layer->kernel;
+    LayerParameter list[LAYER_PARAMETERS_MAX];
+    int            count = layer_parameter_list(layer, list);
+    int64_t        sum = 0;
+
+    for (int i = 0; i < count; i++)
+        if (list[i].trained == trained) sum += layer_parameter_count(&list[i]);
+    return sum;
 }
 
-int64_t layer_parameters(const Layer *layer)
+int64_t layer_parameters(const Layer *layer) { return count_parameters(layer, true); }
+int64_t layer_statistics(const Layer *layer) { return count_parameters(layer, false); }
+
+/* Keys that the queries of a sequence see, all together. */
+static int64_t attention_pairs(const Layer *layer)
 {
-    if (layer->kind == LAYER_BATCHNORM) return 2 * (int64_t)layer->out.channels;
-    return weights(layer) + (layer->bias ? layer->out.channels : 0);
+    const Attention *a = &layer->attention;
+    int64_t          tokens = layer->in.height, window = a->window > 0 && a->window < tokens ? a->window : tokens;
+    int64_t          one_side = window * (window - 1) / 2 + (tokens - window + 1) * window;
+
+    return a->causal ? one_side : 2 * one_side - tokens;
 }
 
-int64_t layer_statistics(const Layer *layer)
-{
-    return layer->kind == LAYER_BATCHNORM ? 2 * (int64_t)layer->out.channels : 0;
-}
-
-/* A conv's weights work at every place of its output; a linear's output has one place. */
+/* Weights of a conv or linear work at every place of the output; attention multiplies queries with keys,
+ * and their weights with values. */
 int64_t layer_macs(const Layer *layer)
 {
-    return weights(layer) * layer->out.height * layer->out.width;
+    const Attention *a = &layer->attention;
+    LayerParameter   list[LAYER_PARAMETERS_MAX];
+
+    if (layer->kind == LAYER_ATTENTION) return 2 * attention_pairs(layer) * a->heads * a->head_dim;
+    if (layer->kind != LAYER_CONV && layer->kind != LAYER_LINEAR) return 0;
+    layer_parameter_list(layer, list);
+    return layer_parameter_count(&list[0]) * layer->out.height * layer->out.width;
 }
 
 static int64_t kept_bytes(const Layer *layer)
 {
     int64_t count = 0;
 
-    if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR || layer->kind == LAYER_BATCHNORM)
+    switch (layer->kind) {
+    case LAYER_CONV: case LAYER_LINEAR: case LAYER_BATCHNORM: case LAYER_EMBEDDING: case LAYER_LAYERNORM: case LAYER_RMSNORM:
+    case LAYER_GELU: case LAYER_SILU: case LAYER_TANH: case LAYER_GATED:
         count = shape_count(layer->in);
-    if (layer->kind == LAYER_MAXPOOL) count = shape_count(layer->out);
+        break;
+    case LAYER_ATTENTION:                /* and the logarithm of each softmax's sum */
+        count = shape_count(layer->in) + (int64_t)layer->attention.heads * layer->in.height;
+        break;
+    case LAYER_MAXPOOL: count = shape_count(layer->out); break;
+    default: break;
+    }
     return count * (int64_t)sizeof(float);
 }
 

@@ -1,5 +1,7 @@
 #include "workloads/layers.h"
 
+#include "workloads/layers_sequence.h"
+
 #include <string.h>
 
 /* ---- values --------------------------------------------------------------- */
@@ -65,7 +67,7 @@ static int read_linear(LayerList *list, const JsonAt *at, Error *err)
     int  out = 0;
 
     if (json_check_keys(at, keys, err) != 0) return -1;
-    if (get_size(at, "out", 1, WORKLOAD_MAX_SIZE, &out, err) != 0) return -1;
+    if (get_size(at, "out", 1, WORKLOAD_MAX_VOCABULARY, &out, err) != 0) return -1;
     if (get_flag(at, "bias", &bias, err) != 0) return -1;
     return add_linear(list, out, bias, at, err);
 }
@@ -211,15 +213,17 @@ static int read_choice(LayerList *list, const JsonAt *at, Error *err)
 
 /* ---- which ------------------------------------------------------------------------ */
 
-typedef int ReadLayer(LayerList *list, const JsonAt *at, Error *err);
-
 int layers_read(LayerList *list, const JsonAt *at, Error *err)
 {
     static const char *const names[] = {"conv", "batchnorm", "relu", "relu6", "maxpool", "avgpool", "linear",
-                                        "flatten", "residual", "choice", "mbconv", "separable", NULL};
+                                        "flatten", "residual", "choice", "mbconv", "separable",
+                                        "embedding", "layernorm", "rmsnorm", "gelu", "silu", "tanh", "gated",
+                                        "attention", "tokens", "pool", NULL};
     static ReadLayer *const readers[] = {read_conv, read_batchnorm, read_relu, read_relu6, read_maxpool,
                                          read_avgpool, read_linear, read_flatten, read_residual, read_choice,
-                                         read_mbconv, read_separable};
+                                         read_mbconv, read_separable, read_embedding, read_layernorm,
+                                         read_rmsnorm, read_gelu, read_silu, read_tanh, read_gated,
+                                         read_attention, read_tokens, read_pool};
 
     if (json_get_array(at, 0, err) != 0) return -1;
     for (size_t i = 0; i < json_count(at); i++) {

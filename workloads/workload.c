@@ -67,29 +67,49 @@ static int read_channels(const JsonAt *input, const char *key, int channels, flo
     return 0;
 }
 
-static int read_input(Workload *workload, const JsonAt *root, Error *err)
+static int read_image(Workload *workload, const JsonAt *at, Error *err)
 {
     static const char *const keys[] = {"channels", "height", "width", "mean", "deviation", NULL};
-    JsonAt at = json_member(root, "input");
     Shape *shape = &workload->input;
     char   text[SHAPE_TEXT_BYTES];
 
-    for (int c = 0; c < WORKLOAD_MAX_CHANNELS; c++) workload->deviation[c] = 1;
-    if (json_check_keys(&at, keys, err) != 0) return -1;
-    if (get_size(&at, "channels", 1, WORKLOAD_MAX_CHANNELS, &shape->channels, err) != 0) return -1;
-    if (get_size(&at, "height", 1, WORKLOAD_MAX_SIZE, &shape->height, err) != 0) return -1;
-    if (get_size(&at, "width", 1, WORKLOAD_MAX_SIZE, &shape->width, err) != 0) return -1;
-    if (shape_count(*shape) > WORKLOAD_MAX_ELEMENTS)
-        return json_fail(&at, err, "%s has %lld elements a sample, expected at most 2^28", shape_text(text, *shape),
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_size(at, "channels", 1, WORKLOAD_MAX_CHANNELS, &shape->channels, err) != 0) return -1;
+    if (get_size(at, "height", 1, WORKLOAD_MAX_SIZE, &shape->height, err) != 0) return -1;
+    if (get_size(at, "width", 1, WORKLOAD_MAX_SIZE, &shape->width, err) != 0) return -1;
+    if (shape_count(*shape) > WORKLOAD_MAX_VECTOR)
+        return json_fail(at, err, "%s has %lld elements a sample, expected at most 2^28", shape_text(text, *shape),
                          (long long)shape_count(*shape));
-    if (read_channels(&at, "mean", shape->channels, workload->mean, err) != 0) return -1;
-    if (read_channels(&at, "deviation", shape->channels, workload->deviation, err) != 0) return -1;
+    if (read_channels(at, "mean", shape->channels, workload->mean, err) != 0) return -1;
+    if (read_channels(at, "deviation", shape->channels, workload->deviation, err) != 0) return -1;
     for (int c = 0; c < shape->channels; c++)
         if (workload->deviation[c] < 1e-6F) {
-            JsonAt list = json_member(&at, "deviation"), item = json_element(&list, (size_t)c);
+            JsonAt list = json_member(at, "deviation"), item = json_element(&list, (size_t)c);
             return json_fail(&item, err, "inputs are divided by it, expected at least 1e-06");
         }
     return 0;
+}
+
+static int read_tokens(Workload *workload, const JsonAt *at, Error *err)
+{
+    static const char *const keys[] = {"tokens", "vocabulary", "types", NULL};
+    JsonAt types = json_member(at, "types");
+
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    workload->input = (Shape){1, 0, 1};
+    if (get_size(at, "tokens", 1, WORKLOAD_MAX_SIZE, &workload->input.height, err) != 0) return -1;
+    if (get_size(at, "vocabulary", 2, WORKLOAD_MAX_VOCABULARY, &workload->vocabulary, err) != 0) return -1;
+    if (!json_has(&types)) return 0;
+    workload->input.channels = 2;
+    return get_size(at, "types", 1, WORKLOAD_MAX_TYPES, &workload->types, err);
+}
+
+static int read_input(Workload *workload, const JsonAt *root, Error *err)
+{
+    JsonAt at = json_member(root, "input"), tokens = json_member(&at, "tokens");
+
+    for (int c = 0; c < WORKLOAD_MAX_CHANNELS; c++) workload->deviation[c] = 1;
+    return json_has(&tokens) ? read_tokens(workload, &at, err) : read_image(workload, &at, err);
 }
 
 static int read_training(Workload *workload, const JsonAt *root, Error *err)
@@ -114,7 +134,8 @@ static int read_training(Workload *workload, const JsonAt *root, Error *err)
 static int read_side(Workload *workload, int64_t *total, const WorkBlock *block, const JsonAt *at, Layers *layers,
                      Shape *out, Error *err)
 {
-    LayerList list = {.workload = workload, .total = total, .prefix = "", .shape = block->in};
+    LayerList list = {.workload = workload, .total = total, .prefix = "", .shape = block->in,
+                      .tokens = workload->vocabulary > 0 && workload->block_count == 0};
 
     if (json_get_array(at, 1, err) != 0) return -1;
     if (layers_read(&list, at, err) != 0) return -1;
@@ -134,8 +155,8 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
                          "shape", shape_text(in, block->in), shape_text(other, given), shape_text(out, block->out));
     if (layers_cost(&block->student).parameters == 0)
         return json_fail(&student, err, "no layer has parameters, expected something to train");
-    if (block->loss == LOSS_SOFT_CROSS_ENTROPY && (block->out.height != 1 || block->out.width != 1))
-        return json_fail(&loss, err, "soft cross-entropy on an output of %s, expected a vector (Cx1x1)",
+    if (block->loss == LOSS_SOFT_CROSS_ENTROPY && block->out.width != 1)
+        return json_fail(&loss, err, "soft cross-entropy on an output of %s, expected a vector (Cx1x1) or a sequence (CxTx1)",
                          shape_text(out, block->out));
     if (shape_count(block->out) > most)
         return json_fail(at, err, "a batch of %lld outputs of %s fills more than 2^53 bytes",
@@ -214,7 +235,7 @@ static int read_classes(Workload *workload, const JsonAt *root, Error *err)
     char   text[SHAPE_TEXT_BYTES];
 
     if (!json_has(&at)) return 0;
-    if (get_size(root, "classes", 2, WORKLOAD_MAX_ELEMENTS, &workload->classes, err) != 0) return -1;
+    if (get_size(root, "classes", 2, (int)WORKLOAD_MAX_VECTOR, &workload->classes, err) != 0) return -1;
     if (shape_equal(out, (Shape){workload->classes, 1, 1})) return 0;
     return json_fail(&at, err, "the last block gives %s, expected %dx1x1: one number a class", shape_text(text, out),
                      workload->classes);

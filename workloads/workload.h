@@ -3,7 +3,9 @@
  * parameters, multiply-accumulates and bytes.
  *
  * Shapes are of one sample: channels, height, width. After a flatten or global average
- * pooling a vector has height and width 1.
+ * pooling a vector has height and width 1. A sequence of T tokens, each a vector of C numbers,
+ * is CxTx1: height counts tokens, width is 1; in memory [T][C], as all is with channels last.
+ * Token numbers themselves are 1xTx1 (2xTx1 with token types), floats that hold whole numbers.
  *
  * mbconv and separable are short for layers that stand here already expanded; a residual
  * has one path, its body, whose output its input is added to; a choice has several paths,
@@ -24,7 +26,8 @@
  *      WORKLOAD_MAX_ELEMENTS elements, a layer at most WORKLOAD_MAX_PARAMETERS parameters
  *      and WORKLOAD_MAX_MACS multiply-accumulates, a workload at most WORKLOAD_MAX_LAYERS
  *      layers, and no boundary of a batch fills more than 2^53 bytes;
- *   6. names are one line: they hold no control characters. */
+ *   6. names are one line: they hold no control characters;
+ *   7. token numbers are the input of an embedding and of nothing else. */
 #ifndef WORKLOADS_WORKLOAD_H
 #define WORKLOADS_WORKLOAD_H
 
@@ -43,11 +46,15 @@ enum {
     WORKLOAD_MAX_SIZE     = 65536,       /* channels, height, width, ... as they stand in the file */
     WORKLOAD_MAX_KERNEL   = 256,         /* windows and paddings */
     WORKLOAD_MAX_CHANNELS = 4,           /* of the input */
-    WORKLOAD_MAX_ELEMENTS = 1 << 28,
-    WORKLOAD_MAX_PARAMETERS = 1 << 30
+    WORKLOAD_MAX_VOCABULARY = 300000,    /* and what a linear layer gives */
+    WORKLOAD_MAX_TYPES    = 1024         /* token types */
 };
 
-#define WORKLOAD_MAX_MACS ((int64_t)1 << 44)
+#define WORKLOAD_MAX_VECTOR     ((int64_t)1 << 28)       /* of a flatten, of an image that goes in */
+/* Of a sample, and of a layer. */
+#define WORKLOAD_MAX_ELEMENTS   ((int64_t)1 << 34)
+#define WORKLOAD_MAX_PARAMETERS ((int64_t)1 << 34)
+#define WORKLOAD_MAX_MACS       ((int64_t)1 << 46)
 
 typedef struct { int channels, height, width; } Shape;
 
@@ -60,7 +67,9 @@ const char *shape_text(char out[SHAPE_TEXT_BYTES], Shape shape);
 
 typedef enum {
     LAYER_CONV, LAYER_BATCHNORM, LAYER_RELU, LAYER_RELU6, LAYER_MAXPOOL, LAYER_AVGPOOL,
-    LAYER_LINEAR, LAYER_FLATTEN, LAYER_RESIDUAL, LAYER_CHOICE
+    LAYER_LINEAR, LAYER_FLATTEN, LAYER_RESIDUAL, LAYER_CHOICE,
+    LAYER_EMBEDDING, LAYER_LAYERNORM, LAYER_RMSNORM, LAYER_GELU, LAYER_SILU, LAYER_TANH, LAYER_GATED,
+    LAYER_ATTENTION, LAYER_TOKENS, LAYER_POOL
 } LayerKind;
 
 /* The word of the file: "conv". */
@@ -73,16 +82,64 @@ typedef struct {
     int    count;
 } Layers;
 
+/* What activations of transformers compute (Hendrycks and Gimpel, Gaussian Error Linear Units,
+ * 2016; gelu_tanh is its approximation by a tanh). */
+typedef enum { FUNCTION_RELU, FUNCTION_GELU, FUNCTION_GELU_TANH, FUNCTION_SILU, FUNCTION_TANH } Function;
+
+/* The word of the file: "gelu_tanh". */
+const char *function_name(Function function);
+
+/* Rotary positions (Su et al., RoFormer, 2021) in the half-rotation layout: of the first dim numbers of a
+ * head, number i turns with number i + dim / 2 by position / theta^(2 i / dim). factor > 1: angles scaled as
+ * Llama 3 does, by wavelength against the original context. */
+typedef struct {
+    int    dim;              /* 0: none */
+    double theta;
+    double factor, low, high;            /* 1: not scaled */
+    int    original;         /* tokens */
+} Rotary;
+
+/* Input of a token: heads x head_dim queries, then kv_heads x head_dim keys, then as many values. */
+typedef struct {
+    int    heads, kv_heads, head_dim;
+    bool   causal;
+    int    window;           /* a query sees keys less than this far away; 0: all */
+    bool   norm;             /* RMSNorm of each head's queries and keys, before the rotation, with the layer's eps */
+    Rotary rotary;
+} Attention;
+
+typedef enum { POOLING_MEAN, POOLING_FIRST } Pooling;
+
 struct Layer {
     LayerKind   kind;
     const char *name;        /* "3.1.0" */
     Shape       in, out;
     int         kernel, stride, padding; /* conv, maxpool, avgpool (kernel 0: global) */
     int         groups;      /* conv: in.channels is depthwise */
-    bool        bias;        /* conv, linear */
+    bool        bias;        /* conv, linear, layernorm */
     Layers     *path;        /* [path_count]; 1 of a residual, several of a choice */
     int         path_count;
+    double      eps;         /* layernorm, rmsnorm, attention with norm */
+    Function    function;    /* gelu, silu, tanh, gated */
+    Attention   attention;
+    int         vocabulary, types;       /* embedding; 0 types: tokens have none */
+    bool        positions;   /* embedding, tokens: one learnt vector a position */
+    bool        class_token; /* tokens: a learnt one before the others */
+    Pooling     pooling;     /* pool */
 };
+
+/* A tensor that a layer learns or keeps. */
+typedef struct {
+    const char *what;        /* "weight": the parameter is "NAME.weight" */
+    bool        trained;     /* false: running statistics */
+    int         rank;
+    int64_t     dim[4];
+} LayerParameter;
+
+/* The parameters of the layer itself, without its paths; the trained ones first. Returns how many there are. */
+enum { LAYER_PARAMETERS_MAX = 4 };
+int layer_parameter_list(const Layer *layer, LayerParameter out[LAYER_PARAMETERS_MAX]);
+int64_t layer_parameter_count(const LayerParameter *parameter);         /* of its elements */
 
 typedef enum { LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY } LossKind;
 
@@ -98,6 +155,8 @@ typedef struct {
     Arena       arena;       /* owns everything below */
     const char *name;
     Shape       input;
+    int         vocabulary;  /* the input is token numbers below this; 0: it is an image */
+    int         types;       /* below which token types are, the input's second channel; 0: there are none */
     int         classes;     /* of the last boundary; 0: not a classifier */
     int64_t     batch, samples;
     double      learning_rate;           /* cosine to 0 over the run */
@@ -130,10 +189,10 @@ typedef struct {
     int64_t parameters;                  /* weights and biases that are trained */
     int64_t statistics;                  /* running means and variances */
     int64_t macs_least, macs_mean, macs_most;    /* multiply-accumulates, one sample, forward:
-                                                  * conv and linear only */
+                                                  * conv, linear and attention only */
     int64_t activation_bytes;            /* float32 that a backward needs of one sample, mean path:
-                                          * inputs of conv, linear and batchnorm, and for each
-                                          * output of maxpool where it came from */
+                                          * inputs of layers that train or are not linear, and for
+                                          * each output of maxpool where it came from */
 } LayersCost;
 
 LayersCost layers_cost(const Layers *layers);

@@ -15,6 +15,66 @@ static void write_flag(const char *key, bool value, Text *out)
     text_printf(out, ", \"%s\": %s", key, value ? "true" : "false");
 }
 
+static void write_number(const char *key, double value, Text *out)
+{
+    text_printf(out, ", \"%s\": ", key);
+    text_json_double(out, value);
+}
+
+static void write_rotary(const Rotary *rotary, Text *out)
+{
+    text_append(out, ", \"rotary\": {\"theta\": ");
+    text_json_double(out, rotary->theta);
+    text_printf(out, ", \"dim\": %d", rotary->dim);
+    if (rotary->factor > 1) {
+        text_append(out, ", \"scaling\": {\"factor\": ");
+        text_json_double(out, rotary->factor);
+        write_number("low", rotary->low, out);
+        write_number("high", rotary->high, out);
+        text_printf(out, ", \"original\": %d}", rotary->original);
+    }
+    text_append(out, "}");
+}
+
+static void write_attention(const Layer *layer, Text *out)
+{
+    const Attention *a = &layer->attention;
+
+    text_printf(out, ", \"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d", a->heads, a->kv_heads, a->head_dim);
+    write_flag("causal", a->causal, out);
+    if (a->window > 0) text_printf(out, ", \"window\": %d", a->window);
+    write_flag("norm", a->norm, out);
+    if (a->norm) write_number("eps", layer->eps, out);
+    if (a->rotary.dim > 0) write_rotary(&a->rotary, out);
+}
+
+/* Of layers of transformers. */
+static void write_sequence_keys(const Layer *layer, Text *out)
+{
+    switch (layer->kind) {
+    case LAYER_EMBEDDING:
+        text_printf(out, ", \"vocabulary\": %d, \"out\": %d", layer->vocabulary, layer->out.channels);
+        write_flag("positions", layer->positions, out);
+        if (layer->types > 0) text_printf(out, ", \"types\": %d", layer->types);
+        break;
+    case LAYER_LAYERNORM: case LAYER_RMSNORM:
+        write_number("eps", layer->eps, out);
+        if (layer->kind == LAYER_LAYERNORM) write_flag("bias", layer->bias, out);
+        break;
+    case LAYER_GELU:
+        text_printf(out, ", \"approximate\": \"%s\"", layer->function == FUNCTION_GELU_TANH ? "tanh" : "none");
+        break;
+    case LAYER_GATED: text_printf(out, ", \"function\": \"%s\"", function_name(layer->function)); break;
+    case LAYER_ATTENTION: write_attention(layer, out); break;
+    case LAYER_TOKENS:
+        write_flag("class_token", layer->class_token, out);
+        write_flag("positions", layer->positions, out);
+        break;
+    case LAYER_POOL: text_printf(out, ", \"of\": \"%s\"", layer->pooling == POOLING_MEAN ? "mean" : "first"); break;
+    default: break;
+    }
+}
+
 /* Every key, defaults too: nothing to look up. */
 static void write_keys(const Layer *layer, Text *out)
 {
@@ -30,6 +90,7 @@ static void write_keys(const Layer *layer, Text *out)
         text_printf(out, ", \"padding\": %d", layer->padding);
     if (layer->kind == LAYER_CONV) text_printf(out, ", \"groups\": %d", layer->groups);
     if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) write_flag("bias", layer->bias, out);
+    write_sequence_keys(layer, out);
 }
 
 static void write_layer(const Layer *layer, int indent, Text *out)
@@ -103,17 +164,27 @@ static void write_block(const WorkBlock *block, Text *out)
     text_printf(out, ",\n     \"loss\": \"%s\"}", block->loss == LOSS_MSE ? "mse" : "soft_cross_entropy");
 }
 
-void workload_write(const Workload *workload, const char *teacher_weights, Text *out)
+static void write_input(const Workload *workload, Text *out)
 {
     const Shape *input = &workload->input;
 
+    if (workload->vocabulary > 0) {
+        text_printf(out, "  \"input\": {\"tokens\": %d, \"vocabulary\": %d", input->height, workload->vocabulary);
+        if (workload->types > 0) text_printf(out, ", \"types\": %d", workload->types);
+    } else {
+        text_printf(out, "  \"input\": {\"channels\": %d, \"height\": %d, \"width\": %d", input->channels, input->height,
+                    input->width);
+        write_channels("mean", workload->mean, input->channels, out);
+        write_channels("deviation", workload->deviation, input->channels, out);
+    }
+    text_append(out, "},\n");
+}
+
+void workload_write(const Workload *workload, const char *teacher_weights, Text *out)
+{
     text_append(out, "{\n  \"format\": \"pipebd-workload\", \"version\": 1,\n");
     write_string("name", workload->name, out);
-    text_printf(out, "  \"input\": {\"channels\": %d, \"height\": %d, \"width\": %d", input->channels, input->height,
-                input->width);
-    write_channels("mean", workload->mean, input->channels, out);
-    write_channels("deviation", workload->deviation, input->channels, out);
-    text_append(out, "},\n");
+    write_input(workload, out);
     if (workload->classes > 0) text_printf(out, "  \"classes\": %d,\n", workload->classes);
     text_printf(out, "  \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n", workload->batch, workload->samples);
     write_training(workload, out);

@@ -99,6 +99,7 @@ typedef struct {
     Primitive forward, data, weights, unpack;            /* unpack: gradients to PyTorch's order */
     int       forward_packed, data_packed;
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
+    int64_t   scratch;       /* floats, of kinds without primitives */
 } OperatorPlan;
 
 typedef struct CpuKind CpuKind;
@@ -128,7 +129,9 @@ struct CpuKind {
     int     (*backward)(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err);
 };
 
-extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool, cpu_flatten;
+extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool, cpu_flatten,
+                     cpu_embedding, cpu_tokens, cpu_pool, cpu_layernorm, cpu_rmsnorm, cpu_gelu, cpu_silu, cpu_tanh, cpu_gated,
+                     cpu_attention;
 
 /* The number in op->packed of weights in the order md; -1 with why. */
 int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);

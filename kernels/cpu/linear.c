@@ -16,7 +16,8 @@ static void shapes_free(LinearShapes *s)
 static int shapes_make(LinearShapes *s, const Operator *op, int64_t rows, Error *err)
 {
     int        in = op->spec.in.channels, out = op->spec.out.channels;
-    dnnl_dim_t x[] = {rows, in}, y[] = {rows, out}, weights[] = {out, in}, bias[] = {out};
+    dnnl_dim_t places = rows * op->spec.in.height;        /* of a sequence each token is one */
+    dnnl_dim_t x[] = {places, in}, y[] = {places, out}, weights[] = {out, in}, bias[] = {out};
 
     *s = (LinearShapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab), .weights = md_new(2, weights, dnnl_format_tag_any),
                   .plain = md_new(2, weights, dnnl_ab), .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL};
@@ -27,8 +28,8 @@ static int make(Operator *op, Error *err)
 {
     const OperatorSpec *spec = &op->spec;
 
-    if (spec->in.height != 1 || spec->in.width != 1)
-        return error_set(err, "%s: its input is not a vector (%dx%dx%d); put a flatten before it", op->what,
+    if (spec->in.width != 1)
+        return error_set(err, "%s: its input is neither a vector nor a sequence (%dx%dx%d); put a flatten before it", op->what,
                          spec->in.channels, spec->in.height, spec->in.width);
     return 0;
 }

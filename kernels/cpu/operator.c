@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 static const CpuKind *const kinds[] = {&cpu_conv, &cpu_linear, &cpu_batchnorm, &cpu_activation,
-                                       &cpu_maxpool, &cpu_avgpool, &cpu_flatten};
+                                       &cpu_maxpool, &cpu_avgpool, &cpu_flatten, &cpu_embedding, &cpu_tokens,
+                                       &cpu_pool, &cpu_layernorm, &cpu_rmsnorm, &cpu_gelu, &cpu_silu, &cpu_tanh,
+                                       &cpu_gated, &cpu_attention};
 
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 
@@ -79,7 +81,7 @@ static OperatorPlan *plan_find(const Operator *op, int64_t rows)
 /* Floats of scratch: what primitives want, and behind it the packed gradient. */
 static int64_t plan_scratch(const OperatorPlan *plan)
 {
-    int64_t most = plan->forward.scratch;
+    int64_t most = plan->forward.scratch > plan->scratch ? plan->forward.scratch : plan->scratch;
 
     if (plan->data.scratch > most) most = plan->data.scratch;
     if (plan->weights.scratch + plan->gradient > most) most = plan->weights.scratch + plan->gradient;
