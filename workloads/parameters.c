@@ -4,20 +4,20 @@
 typedef struct {
     LayerParameter *list;
     int             count;
-} Listing;
+} ParameterListing;
 
-static void add(Listing *out, const char *what, bool trained, int rank, int64_t a, int64_t b)
+static void add(ParameterListing *out, const char *what, bool trained, int rank, int64_t a, int64_t b)
 {
     out->list[out->count++] = (LayerParameter){.what = what, .trained = trained, .rank = rank, .dim = {a, b}};
 }
 
-static void add_vectors(Listing *out, int64_t length, const char *first, const char *second)
+static void add_vectors(ParameterListing *out, int64_t length, const char *first, const char *second)
 {
     add(out, first, true, 1, length, 0);
     if (second) add(out, second, true, 1, length, 0);
 }
 
-static void add_conv(Listing *out, const Layer *layer)
+static void add_conv(ParameterListing *out, const Layer *layer)
 {
     out->list[out->count++] = (LayerParameter){
         .what = "weight", .trained = true, .rank = 4,
@@ -25,27 +25,27 @@ static void add_conv(Listing *out, const Layer *layer)
     if (layer->bias) add(out, "bias", true, 1, layer->out.channels, 0);
 }
 
-static void add_linear(Listing *out, const Layer *layer)
+static void add_linear(ParameterListing *out, const Layer *layer)
 {
     add(out, "weight", true, 2, layer->out.channels, layer->in.channels);
     if (layer->bias) add(out, "bias", true, 1, layer->out.channels, 0);
 }
 
-static void add_batchnorm(Listing *out, const Layer *layer)
+static void add_batchnorm(ParameterListing *out, const Layer *layer)
 {
     add_vectors(out, layer->out.channels, "weight", "bias");
     add(out, "running_mean", false, 1, layer->out.channels, 0);
     add(out, "running_var", false, 1, layer->out.channels, 0);
 }
 
-static void add_embedding(Listing *out, const Layer *layer)
+static void add_embedding(ParameterListing *out, const Layer *layer)
 {
     add(out, "weight", true, 2, layer->vocabulary, layer->out.channels);
     if (layer->positions) add(out, "positions", true, 2, layer->out.height, layer->out.channels);
     if (layer->types > 0) add(out, "types", true, 2, layer->types, layer->out.channels);
 }
 
-static void add_tokens(Listing *out, const Layer *layer)
+static void add_tokens(ParameterListing *out, const Layer *layer)
 {
     if (layer->class_token) add(out, "class_token", true, 2, 1, layer->out.channels);
     if (layer->positions) add(out, "positions", true, 2, layer->out.height, layer->out.channels);
@@ -53,7 +53,7 @@ static void add_tokens(Listing *out, const Layer *layer)
 
 int layer_parameter_list(const Layer *layer, LayerParameter out[LAYER_PARAMETERS_MAX])
 {
-    Listing listing = {out, 0};
+    ParameterListing listing = {out, 0};
 
     switch (layer->kind) {
     case LAYER_CONV:      add_conv(&listing, layer); break;

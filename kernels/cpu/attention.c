@@ -24,19 +24,19 @@ typedef struct {
     int64_t             each;            /* scratch of a thread */
     float              *dx;
     Heads               queries, keys;
-} Task;
+} AttentionTask;
 
 /* A thread's scratch. */
-typedef struct { float *key, *query, *score, *slope, *sum, *most, *total; } Room;
+typedef struct { float *key, *query, *score, *slope, *sum, *most, *total; } AttentionRoom;
 
 static int64_t room_count(int64_t tokens, int64_t dim)
 {
     return cpu_round(tokens * dim) + 2 * cpu_round(QUERIES * dim) + 2 * QUERIES * KEYS + 2 * QUERIES;
 }
 
-static Room room_of(const Task *t, int thread)
+static AttentionRoom room_of(const AttentionTask *t, int thread)
 {
-    Room r = {.key = t->scratch + thread * t->each};
+    AttentionRoom r = {.key = t->scratch + thread * t->each};
 
     r.query = r.key + cpu_round(t->tokens * t->dim);
     r.sum = r.query + cpu_round(QUERIES * t->dim);       /* O; in backward dq */
@@ -56,17 +56,17 @@ static void product(bool transpose_a, bool transpose_b, int64_t m, int64_t n, in
 
 /* ---- which keys a query sees ---- */
 
-typedef struct { int64_t first, end; } Span;
+typedef struct { int64_t first, end; } KeySpan;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int64_t length_of(const Task *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
+static int64_t length_of(const AttentionTask *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
 
-static Span seen_by(const Task *t, int64_t query, int64_t length)
+static KeySpan seen_by(const AttentionTask *t, int64_t query, int64_t length)
 {
     const Attention *a = &t->layer->attention;
-    Span             s = {0, length};
+    KeySpan             s = {0, length};
 
     if (a->causal) s.end = least(s.end, query + 1);
     if (a->window > 0) {
@@ -77,15 +77,15 @@ static Span seen_by(const Task *t, int64_t query, int64_t length)
 }
 
 /* Of count queries from first on: the ends of spans grow with the query. */
-static Span seen_by_tile(const Task *t, int64_t first, int64_t count, int64_t length)
+static KeySpan seen_by_tile(const AttentionTask *t, int64_t first, int64_t count, int64_t length)
 {
-    return (Span){seen_by(t, first, length).first, seen_by(t, first + count - 1, length).end};
+    return (KeySpan){seen_by(t, first, length).first, seen_by(t, first + count - 1, length).end};
 }
 
 /* The part of a tile's keys, first .. first + count - 1, that a query sees, counted from first. */
-static Span seen_of_tile(const Task *t, int64_t query, int64_t length, int64_t first, int64_t count)
+static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t length, int64_t first, int64_t count)
 {
-    Span s = seen_by(t, query, length);
+    KeySpan s = seen_by(t, query, length);
 
     s.first = least(most(0, s.first - first), count);
     s.end = most(s.first, least(s.end - first, count));
@@ -95,7 +95,7 @@ static Span seen_of_tile(const Task *t, int64_t query, int64_t length, int64_t f
 /* ---- forward ---- */
 
 /* Takes a row of scores in: exp(score - m) in their place, 0 where the query does not see; m, l and O rescaled. */
-VECTORISED static void soften(float *restrict score, int64_t count, Span seen, float *m, float *l, float *restrict sum, int64_t dim)
+VECTORISED static void soften(float *restrict score, int64_t count, KeySpan seen, float *m, float *l, float *restrict sum, int64_t dim)
 {
     float   more = seen.end > seen.first ? vector_most(score + seen.first, seen.end - seen.first) : -INFINITY;
     float   next = more > *m ? more : *m, scale;
@@ -119,10 +119,10 @@ VECTORISED static void divide(float *restrict y, const float *restrict sum, floa
 }
 
 /* Queries first .. first + count - 1 of a head. x: of the sequence; value: of its key-value head. */
-static void forward_tile(const Task *t, const Room *room, const float *x, const float *value, int64_t head, int64_t first, int64_t count,
+static void forward_tile(const AttentionTask *t, const AttentionRoom *room, const float *x, const float *value, int64_t head, int64_t first, int64_t count,
                          int64_t length, float *y, float *kept)
 {
-    Span span = seen_by_tile(t, first, count, length);
+    KeySpan span = seen_by_tile(t, first, count, length);
 
     heads_load(&t->queries, room->query, x + first * t->stride + head * t->dim, t->stride, first, count);
     memset(room->sum, 0, (size_t)(count * t->dim) * sizeof(float));
@@ -142,26 +142,26 @@ static void forward_tile(const Task *t, const Room *room, const float *x, const 
     }
 }
 
-static void load_keys(const Task *t, const Room *room, const float *x, int64_t kv, int64_t length)
+static void load_keys(const AttentionTask *t, const AttentionRoom *room, const float *x, int64_t kv, int64_t length)
 {
     heads_load(&t->keys, room->key, x + (t->layer->attention.heads + kv) * t->dim, t->stride, 0, length);
 }
 
-static const float *values_of(const Task *t, const float *x, int64_t kv)
+static const float *values_of(const AttentionTask *t, const float *x, int64_t kv)
 {
     return x + (t->layer->attention.heads + t->layer->attention.kv_heads + kv) * t->dim;
 }
 
 /* Places behind a sequence's end give nothing. */
-static void clear_tail(const Task *t, float *y, int64_t head, int64_t length)
+static void clear_tail(const AttentionTask *t, float *y, int64_t head, int64_t length)
 {
     for (int64_t i = length; i < t->tokens; i++) memset(y + i * t->out + head * t->dim, 0, (size_t)t->dim * sizeof *y);
 }
 
 static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
-    Room        room = room_of(t, thread);
+    const AttentionTask *t = context;
+    AttentionRoom        room = room_of(t, thread);
     int64_t     kv_heads = t->layer->attention.kv_heads, heads = t->layer->attention.heads;
 
     for (int64_t i = begin; i < end; i++) {
@@ -182,7 +182,7 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 /* ---- backward ---- */
 
 /* p = exp(score - kept) where seen, ds = p (dp - delta). score becomes p, slope (dp) ds. */
-VECTORISED static void soften_backward(float *restrict score, float *restrict slope, int64_t count, Span seen, float kept, float delta)
+VECTORISED static void soften_backward(float *restrict score, float *restrict slope, int64_t count, KeySpan seen, float kept, float delta)
 {
     int64_t i;
 
@@ -202,11 +202,11 @@ typedef struct {
     float       *dx, *dkey, *dvalue;
     int64_t      length;
     float       *partial;    /* of the norms' gradients: queries, keys; NULL: there are none */
-} Pass;
+} HeadPass;
 
-static void backward_tile(const Task *t, const Room *room, const Pass *p, int64_t head, int64_t first, int64_t count)
+static void backward_tile(const AttentionTask *t, const AttentionRoom *room, const HeadPass *p, int64_t head, int64_t first, int64_t count)
 {
-    Span         span = seen_by_tile(t, first, count, p->length);
+    KeySpan         span = seen_by_tile(t, first, count, p->length);
     const float *query = p->x + first * t->stride + head * t->dim, *dy = p->dy + first * t->out + head * t->dim;
     float       *delta = room->most, *dquery = room->sum, *dx = p->dx + first * t->stride + head * t->dim;
 
@@ -232,13 +232,13 @@ static void backward_tile(const Task *t, const Room *room, const Pass *p, int64_
 
 static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
-    Room        room = room_of(t, thread);
+    const AttentionTask *t = context;
+    AttentionRoom        room = room_of(t, thread);
     int64_t     kv_heads = t->layer->attention.kv_heads, heads = t->layer->attention.heads;
 
     for (int64_t i = begin; i < end; i++) {
         int64_t row = i / kv_heads, kv = i % kv_heads, at = row * t->tokens;
-        Pass    p = {.x = t->call->x + at * t->stride, .y = t->call->y + at * t->out, .dy = t->call->dy + at * t->out,
+        HeadPass    p = {.x = t->call->x + at * t->stride, .y = t->call->y + at * t->out, .dy = t->call->dy + at * t->out,
                      .dx = t->dx + at * t->stride, .kept = t->call->kept + row * cpu_round(heads * t->tokens),
                      .length = length_of(t, row), .partial = t->partial ? t->partial + i * 2 * t->dim : NULL};
 
@@ -270,11 +270,11 @@ static Heads heads_of(const Operator *op, const float *weight, float scale)
                    .table = op->own, .weight = weight, .eps = (float)layer->eps, .scale = scale};
 }
 
-static Task task_of(const Operator *op, const OperatorCall *call)
+static AttentionTask task_of(const Operator *op, const OperatorCall *call)
 {
     const Layer     *layer = op->spec.layer;
     const Attention *a = &layer->attention;
-    Task t = {.op = op, .call = call, .layer = layer, .tokens = layer->in.height, .dim = a->head_dim, .stride = layer->in.channels,
+    AttentionTask t = {.op = op, .call = call, .layer = layer, .tokens = layer->in.height, .dim = a->head_dim, .stride = layer->in.channels,
               .out = layer->out.channels, .group = a->heads / a->kv_heads, .scratch = op->device->scratch, .dx = call->dx};
 
     t.each = room_count(t.tokens, t.dim);
@@ -313,7 +313,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
 
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    AttentionTask task = task_of(op, call);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, call->rows * op->spec.layer->attention.kv_heads, 1, forward_part, &task);
@@ -321,7 +321,7 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 }
 
 /* Gradients of the norms' weights: parts in the order of rows and heads. */
-static void sum_norms(const Task *t, int64_t parts)
+static void sum_norms(const AttentionTask *t, int64_t parts)
 {
     for (int which = 0; which < 2; which++) {
         float *gradient = t->op->p.own_gradient[which];
@@ -334,7 +334,7 @@ static void sum_norms(const Task *t, int64_t parts)
 
 static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task    task = task_of(op, call);
+    AttentionTask    task = task_of(op, call);
     int64_t parts = call->rows * op->spec.layer->attention.kv_heads;
 
     (void)plan, (void)err;

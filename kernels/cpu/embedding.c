@@ -8,14 +8,14 @@ typedef struct {
     const Operator     *op;
     const OperatorCall *call;
     int64_t             rows, tokens, channels;          /* of the sequences */
-} Task;
+} SequenceTask;
 
-static Task task_of(const Operator *op, const OperatorCall *call, Shape sequence)
+static SequenceTask task_of(const Operator *op, const OperatorCall *call, Shape sequence)
 {
-    return (Task){op, call, call->rows, sequence.height, sequence.channels};
+    return (SequenceTask){op, call, call->rows, sequence.height, sequence.channels};
 }
 
-static int64_t length_of(const Task *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
+static int64_t length_of(const SequenceTask *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
 
 VECTORISED static void add_to(float *restrict to, const float *restrict from, int64_t count)
 {
@@ -25,13 +25,13 @@ VECTORISED static void add_to(float *restrict to, const float *restrict from, in
 /* ---- embedding ---- */
 
 /* A table's vector for a token: its number, place or type; NULL where the layer has no such table. */
-typedef struct { float *number, *place, *type; } Tables;
+typedef struct { float *number, *place, *type; } EmbeddingTables;
 
-static Tables tables_of(const Operator *op, const float *const *own)
+static EmbeddingTables tables_of(const Operator *op, const float *const *own)
 {
     const Layer *layer = op->spec.layer;
     int          next = 1;
-    Tables       t = {.number = (float *)(uintptr_t)own[0]};
+    EmbeddingTables       t = {.number = (float *)(uintptr_t)own[0]};
 
     if (layer->positions) t.place = (float *)(uintptr_t)own[next++];
     if (layer->types > 0) t.type = (float *)(uintptr_t)own[next];
@@ -47,9 +47,9 @@ static int64_t number_of(float x, int64_t most)
 
 static void embed_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task  *t = context;
+    const SequenceTask  *t = context;
     const Layer *layer = t->op->spec.layer;
-    Tables       tables = tables_of(t->op, t->op->p.own);
+    EmbeddingTables       tables = tables_of(t->op, t->op->p.own);
     int64_t      each = layer->in.channels, n = t->channels;
 
     (void)thread;
@@ -65,7 +65,7 @@ static void embed_part(void *context, int64_t begin, int64_t end, int thread)
 
 static int embedding_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call, op->spec.out);
+    SequenceTask task = task_of(op, call, op->spec.out);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, task.rows * task.tokens, 1 + 4096 / task.channels, embed_part, &task);
@@ -80,9 +80,9 @@ static void clear_rows(float *table, int64_t rows, int64_t n, int64_t begin, int
 /* Channels begin to end of all tables. */
 static void embed_backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task  *t = context;
+    const SequenceTask  *t = context;
     const Layer *layer = t->op->spec.layer;
-    Tables       d = tables_of(t->op, (const float *const *)t->op->p.own_gradient);
+    EmbeddingTables       d = tables_of(t->op, (const float *const *)t->op->p.own_gradient);
     int64_t      each = layer->in.channels, n = t->channels, count = end - begin;
 
     (void)thread;
@@ -101,7 +101,7 @@ static void embed_backward_part(void *context, int64_t begin, int64_t end, int t
 
 static int embedding_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call, op->spec.out);
+    SequenceTask task = task_of(op, call, op->spec.out);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, task.channels, CPU_ALIGN, embed_backward_part, &task);
@@ -112,7 +112,7 @@ static int embedding_backward(Operator *op, OperatorPlan *plan, const OperatorCa
 
 static void tokens_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task  *t = context;
+    const SequenceTask  *t = context;
     const Layer *layer = t->op->spec.layer;
     int64_t      n = t->channels, places = t->tokens - layer->class_token;
     const float *positions = layer->positions ? t->op->p.own[layer->class_token] : NULL;
@@ -129,7 +129,7 @@ static void tokens_part(void *context, int64_t begin, int64_t end, int thread)
 
 static int tokens_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call, op->spec.out);
+    SequenceTask task = task_of(op, call, op->spec.out);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, task.rows, 1, tokens_part, &task);
@@ -138,7 +138,7 @@ static int tokens_forward(Operator *op, OperatorPlan *plan, const OperatorCall *
 
 static void tokens_backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task  *t = context;
+    const SequenceTask  *t = context;
     const Layer *layer = t->op->spec.layer;
     int64_t      n = t->channels, count = end - begin;
     float       *token = layer->class_token ? t->op->p.own_gradient[0] : NULL;
@@ -157,7 +157,7 @@ static void tokens_backward_part(void *context, int64_t begin, int64_t end, int 
 
 static int tokens_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task    task = task_of(op, call, op->spec.out);
+    SequenceTask    task = task_of(op, call, op->spec.out);
     int64_t n = task.channels, first = op->spec.layer->class_token, places = task.tokens - first;
 
     (void)plan, (void)err;
@@ -171,7 +171,7 @@ static int tokens_backward(Operator *op, OperatorPlan *plan, const OperatorCall 
 
 static void pool_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const SequenceTask *t = context;
     int64_t     n = t->channels;
 
     (void)thread;
@@ -188,7 +188,7 @@ static void pool_part(void *context, int64_t begin, int64_t end, int thread)
 
 static void pool_backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const SequenceTask *t = context;
     int64_t     n = t->channels;
     bool        first = t->op->spec.layer->pooling == POOLING_FIRST;
 
@@ -206,7 +206,7 @@ static void pool_backward_part(void *context, int64_t begin, int64_t end, int th
 
 static int pool_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call, op->spec.in);
+    SequenceTask task = task_of(op, call, op->spec.in);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, task.rows, 1, pool_part, &task);
@@ -215,7 +215,7 @@ static int pool_forward(Operator *op, OperatorPlan *plan, const OperatorCall *ca
 
 static int pool_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call, op->spec.in);
+    SequenceTask task = task_of(op, call, op->spec.in);
 
     (void)plan, (void)err;
     if (call->dx) cpu_parallel(op->device, task.rows, 1, pool_backward_part, &task);

@@ -40,10 +40,10 @@ typedef struct {
     void (*backward)(const float *x, const float *dy, float *dx, int64_t count);
     void (*gate)(const float *x, float *y, int64_t of);
     void (*gate_backward)(const float *x, const float *dy, float *dx, int64_t of);
-} Loops;
+} FunctionLoops;
 
 /* In the order of Function. */
-static const Loops loops[] = {
+static const FunctionLoops loops[] = {
     {relu_forward, relu_backward, relu_gate, relu_gate_backward},
     {gelu_forward, gelu_backward, gelu_gate, gelu_gate_backward},
     {gelu_tanh_forward, gelu_tanh_backward, gelu_tanh_gate, gelu_tanh_gate_backward},
@@ -52,21 +52,21 @@ static const Loops loops[] = {
 };
 
 typedef struct {
-    const Loops        *loops;
+    const FunctionLoops        *loops;
     const OperatorCall *call;
     int64_t             of;              /* gates of a token */
-} Task;
+} FunctionTask;
 
-static Task task_of(const Operator *op, const OperatorCall *call)
+static FunctionTask task_of(const Operator *op, const OperatorCall *call)
 {
-    return (Task){&loops[op->spec.layer->function], call, op->spec.out.channels};
+    return (FunctionTask){&loops[op->spec.layer->function], call, op->spec.out.channels};
 }
 
 /* ---- one number in, one out ---- */
 
 static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const FunctionTask *t = context;
 
     (void)thread;
     t->loops->forward(t->call->x + begin, t->call->y + begin, end - begin);
@@ -74,7 +74,7 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 
 static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const FunctionTask *t = context;
 
     (void)thread;
     t->loops->backward(t->call->x + begin, t->call->dy + begin, t->call->dx + begin, end - begin);
@@ -82,7 +82,7 @@ static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    FunctionTask task = task_of(op, call);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, call->rows * shape_count(op->spec.out), STEP, forward_part, &task);
@@ -91,7 +91,7 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 
 static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    FunctionTask task = task_of(op, call);
 
     (void)plan, (void)err;
     if (call->dx) cpu_parallel(op->device, call->rows * shape_count(op->spec.out), STEP, backward_part, &task);
@@ -102,7 +102,7 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
 
 static void gate_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const FunctionTask *t = context;
 
     (void)thread;
     for (int64_t i = begin; i < end; i++) t->loops->gate(t->call->x + 2 * i * t->of, t->call->y + i * t->of, t->of);
@@ -110,7 +110,7 @@ static void gate_part(void *context, int64_t begin, int64_t end, int thread)
 
 static void gate_backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const FunctionTask *t = context;
 
     (void)thread;
     for (int64_t i = begin; i < end; i++)
@@ -126,7 +126,7 @@ static int64_t places_a_step(const Operator *op) { return 1 + STEP / op->spec.ou
 
 static int gated_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    FunctionTask task = task_of(op, call);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, places_of(op, call), places_a_step(op), gate_part, &task);
@@ -135,7 +135,7 @@ static int gated_forward(Operator *op, OperatorPlan *plan, const OperatorCall *c
 
 static int gated_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    FunctionTask task = task_of(op, call);
 
     (void)plan, (void)err;
     if (call->dx) cpu_parallel(op->device, places_of(op, call), places_a_step(op), gate_backward_part, &task);

@@ -13,7 +13,7 @@ typedef struct {
     int64_t             channels, places, parts;
     float               eps;
     bool                centred;         /* LayerNorm */
-} Task;
+} NormTask;
 
 typedef struct { float mean, inverse; } Moments;
 
@@ -74,7 +74,7 @@ VECTORISED static void norm_place_backward(const float *x, const float *dy, floa
 
 static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const NormTask *t = context;
     int64_t     n = t->channels;
 
     (void)thread;
@@ -85,7 +85,7 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 /* begin, end: parts of the places. */
 static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const NormTask *t = context;
     int64_t     n = t->channels;
 
     (void)thread;
@@ -101,7 +101,7 @@ static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 
 static void sum_part(void *context, int64_t begin, int64_t end, int thread)
 {
-    const Task *t = context;
+    const NormTask *t = context;
 
     (void)thread;
     for (int which = 0; which < 2; which++)
@@ -113,10 +113,10 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
         }
 }
 
-static Task task_of(const Operator *op, const OperatorCall *call)
+static NormTask task_of(const Operator *op, const OperatorCall *call)
 {
     const Layer *layer = op->spec.layer;
-    Task t = {.call = call, .weight = op->p.own[0], .bias = layer->bias ? op->p.own[1] : NULL, .channels = layer->in.channels,
+    NormTask t = {.call = call, .weight = op->p.own[0], .bias = layer->bias ? op->p.own[1] : NULL, .channels = layer->in.channels,
               .places = call->rows * layer->in.height * layer->in.width, .eps = (float)layer->eps,
               .centred = layer->kind == LAYER_LAYERNORM, .partial = op->device->scratch};
 
@@ -135,7 +135,7 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
 
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    NormTask task = task_of(op, call);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, task.places, 1 + 4096 / task.channels, forward_part, &task);
@@ -144,7 +144,7 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 
 static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Task task = task_of(op, call);
+    NormTask task = task_of(op, call);
 
     (void)plan, (void)err;
     cpu_parallel(op->device, task.parts, 1, backward_part, &task);
