@@ -55,7 +55,7 @@ void plot_string(Text *out, const char *string);
 /* Grey axes, light horizontal grid, a title in two sizes. */
 void plot_begin(Plot *plot, int width, int height, const char *title, const char *subtitle);
 
-/* Boxes and texts in axis coordinates, written by plot_scene_end() as one plot command. */
+/* Boxes and texts in axis coordinates, written by scene_end() as one plot command. */
 typedef struct {
     Text   boxes, thin, labels, keys;
     double thin_below;       /* narrower boxes have no white border, which would hide them */

@@ -33,7 +33,7 @@ typedef struct {
 typedef struct {
     const char *name;            /* "pipedream" */
     const char *options;         /* those beyond the common ones, "student cuts" */
-    /* Fills blocks, links and notes of a trace that import_start() began. */
+    /* Fills blocks, links and notes of a trace that import_trace() began. */
     int (*read)(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *options, Error *err);
 } ImportFormat;
 

@@ -12,7 +12,7 @@
  * depend neither on timing nor on where devices are.
  *
  * Every call that may wait tells when its wait ended (ready_ns, CLOCK_MONOTONIC): what came
- * before was waiting, what came after was work. After transport_stop() every wait ends and
+ * before was waiting, what came after was work. After TransportOps.stop every wait ends and
  * every call fails. */
 #ifndef EXECUTOR_TRANSPORT_TRANSPORT_H
 #define EXECUTOR_TRANSPORT_TRANSPORT_H

@@ -17,7 +17,7 @@ static int make(Operator *op, Error *err)
     return cuda_failed(cudaMalloc((void **)&op->sums, (size_t)sums_count(op) * sizeof(double)), op->what, err);
 }
 
-static int plan(Operator *op, OperatorPlan *plan, Error *err)
+static int plan(Operator *op, CudaPlan *plan, Error *err)
 {
     (void)err;
     plan->scratch = op->spec.frozen ? 0 : kernel_channel_partials(pixels_of(op, plan->rows), op->spec.out.channels);
@@ -39,7 +39,7 @@ static int sum_over_group(Operator *op, const GroupSum *group, Error *err)
     return group->sum(group->context, op->sums, sums_count(op), err);
 }
 
-static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelNorm   n = norm_of(op, call->rows);
     cudaStream_t stream = op->device->streams[STREAM_COMPUTE];
@@ -58,7 +58,7 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 }
 
 /* The weights' gradients are of these rows: a group sums gradients later. */
-static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelNorm   n = norm_of(op, call->rows);
     cudaStream_t stream = op->device->streams[STREAM_COMPUTE];

@@ -130,7 +130,7 @@ static int64_t out_count(const Operator *op, int64_t rows) { return rows * shape
 static int64_t pixels_of(const Operator *op, int64_t rows) { return rows * op->spec.out.height * op->spec.out.width; }
 
 /* cuBLASLt adds the bias, and cuts for ReLU; a cut at 6 needs a pass of ours. */
-static int plan_pointwise(Operator *op, OperatorPlan *plan, Error *err)
+static int plan_pointwise(Operator *op, CudaPlan *plan, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     int64_t             in = s->in.channels, out = s->out.channels, pixels = pixels_of(op, plan->rows);
@@ -147,7 +147,7 @@ static int plan_pointwise(Operator *op, OperatorPlan *plan, Error *err)
     return s->data_gradient ? gemm_make(&plan->data, op->device, &data, op->what, err) : 0;
 }
 
-static size_t most_workspace(const OperatorPlan *plan)
+static size_t most_workspace(const CudaPlan *plan)
 {
     size_t most = spatial_workspace(&plan->spatial);
 
@@ -167,7 +167,7 @@ static KernelDepthwise depthwise_of(const Operator *op, int64_t rows)
 /* Where cuDNN's weight gradient stands in scratch, floats, in float32 and before in bfloat16; behind the workspace. */
 typedef struct { int64_t weights, half_weights, end; } Scratch;
 
-static Scratch scratch_of(const Operator *op, const OperatorPlan *plan)
+static Scratch scratch_of(const Operator *op, const CudaPlan *plan)
 {
     Scratch s = {.weights = plan->workspace};
     bool    spatial = method_of(&op->spec) == SPATIAL && !op->spec.frozen;
@@ -178,7 +178,7 @@ static Scratch scratch_of(const Operator *op, const OperatorPlan *plan)
 }
 
 /* Sums of channels and of windows use what the libraries have as workspace. */
-static int plan(Operator *op, OperatorPlan *plan, Error *err)
+static int plan(Operator *op, CudaPlan *plan, Error *err)
 {
     ConvMethod          method = method_of(&op->spec);
     KernelDepthwise d = depthwise_of(op, plan->rows);
@@ -204,7 +204,7 @@ static int forward_depthwise(Operator *op, const OperatorCall *call, const float
                                           cuda_limit(op->spec.activation), op->device->streams[STREAM_COMPUTE]), op->what, err);
 }
 
-static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     Places              at = places_of(op);
@@ -229,7 +229,7 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 }
 
 /* cuDNN's gradient, turned back to PyTorch's order. */
-static int spatial_gradient(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int spatial_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     Scratch             at = scratch_of(op, plan);
@@ -242,7 +242,7 @@ static int spatial_gradient(Operator *op, OperatorPlan *plan, const OperatorCall
     return launch_failed(kernel_transpose(KERNEL_FLOAT, turned, op->p.weight_gradient, s->out.channels, window_of(s), s->in.channels / s->groups, stream), op->what, err);
 }
 
-static int weight_gradient(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int weight_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelDepthwise d = depthwise_of(op, call->rows);
     float          *scratch = op->device->scratch;
@@ -253,7 +253,7 @@ static int weight_gradient(Operator *op, OperatorPlan *plan, const OperatorCall 
     return gemm_run(&plan->weights, op->device, call->x, call->dy, op->p.weight_gradient, NULL, scratch, op->what, err);
 }
 
-static int data_gradient(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int data_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelDepthwise d = depthwise_of(op, call->rows);
     float          *scratch = op->device->scratch;
@@ -266,7 +266,7 @@ static int data_gradient(Operator *op, OperatorPlan *plan, const OperatorCall *c
     return spatial_data(&plan->spatial, op->device, call->dy, w, call->dx, scratch, op->what, err);
 }
 
-static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;
     cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];

@@ -166,7 +166,7 @@ typedef struct {
     Spatial spatial;
     int64_t workspace;       /* floats */
     int64_t scratch;         /* floats, workspace included */
-} OperatorPlan;
+} CudaPlan;
 
 typedef struct CudaKind CudaKind;
 
@@ -176,7 +176,7 @@ struct Operator {
     OperatorSpec       spec;
     OperatorParameters p;
     char               what[128];        /* "conv 3.1.0" */
-    OperatorPlan              *plan; /* [plan_count] */
+    CudaPlan              *plan; /* [plan_count] */
     int                plan_count;
     float             *own;  /* the kind's, owned: weights in other orders; statistics */
     int64_t            own_count;
@@ -189,9 +189,9 @@ struct CudaKind {
     LayerKind layer;
     int64_t (*kept)(const OperatorSpec *spec);
     int     (*make)(Operator *op, Error *err);
-    int     (*plan)(Operator *op, OperatorPlan *plan, Error *err);
-    int     (*forward)(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err);
-    int     (*backward)(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err);
+    int     (*plan)(Operator *op, CudaPlan *plan, Error *err);
+    int     (*forward)(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err);
+    int     (*backward)(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err);
 };
 
 extern const CudaKind cuda_conv, cuda_linear, cuda_batchnorm, cuda_activation, cuda_maxpool, cuda_avgpool, cuda_flatten;

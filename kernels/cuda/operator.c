@@ -47,7 +47,7 @@ int cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec,
     return 0;
 }
 
-static void plan_release(OperatorPlan *plan)
+static void plan_release(CudaPlan *plan)
 {
     gemm_free(&plan->forward);
     gemm_free(&plan->data);
@@ -66,7 +66,7 @@ void cuda_operator_free(Operator *op)
     free(op);
 }
 
-static OperatorPlan *plan_find(const Operator *op, int64_t rows)
+static CudaPlan *plan_find(const Operator *op, int64_t rows)
 {
     for (int i = 0; i < op->plan_count; i++)
         if (op->plan[i].rows == rows) return &op->plan[i];
@@ -75,8 +75,8 @@ static OperatorPlan *plan_find(const Operator *op, int64_t rows)
 
 int cuda_operator_prepare(Operator *op, int64_t rows, Error *err)
 {
-    OperatorPlan  plan = {.rows = rows};
-    OperatorPlan *more;
+    CudaPlan  plan = {.rows = rows};
+    CudaPlan *more;
 
     if (!op->kind->plan || plan_find(op, rows)) return 0;
     more = realloc(op->plan, (size_t)(op->plan_count + 1) * sizeof *more);
@@ -95,7 +95,7 @@ void cuda_operator_changed(Operator *op)
     op->stale = true;
 }
 
-static int find_plan(OperatorPlan **out, Operator *op, const OperatorCall *call, Error *err)
+static int find_plan(CudaPlan **out, Operator *op, const OperatorCall *call, Error *err)
 {
     *out = plan_find(op, call->rows);
     if (op->kind->plan && !*out) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
@@ -104,21 +104,21 @@ static int find_plan(OperatorPlan **out, Operator *op, const OperatorCall *call,
 
 int cuda_operator_forward(Operator *op, const OperatorCall *call, Error *err)
 {
-    OperatorPlan *plan;
+    CudaPlan *plan;
 
     return find_plan(&plan, op, call, err) != 0 ? -1 : op->kind->forward(op, plan, call, err);
 }
 
 int cuda_operator_backward(Operator *op, const OperatorCall *call, Error *err)
 {
-    OperatorPlan *plan;
+    CudaPlan *plan;
 
     return find_plan(&plan, op, call, err) != 0 ? -1 : op->kind->backward(op, plan, call, err);
 }
 
 OperatorBytes cuda_operator_bytes(const Operator *op, int64_t rows)
 {
-    const OperatorPlan *plan = plan_find(op, rows);
+    const CudaPlan *plan = plan_find(op, rows);
 
     return (OperatorBytes){.weight = op->spec.kind == LAYER_BATCHNORM ? 0 : op->own_count * (int64_t)sizeof(float),
                            .scratch = plan ? plan->scratch * (int64_t)sizeof(float) : 0};

@@ -6,14 +6,14 @@ static cudaStream_t stream_of(const Operator *op) { return op->device->streams[S
 
 /* ---- activations ---- */
 
-static int activation_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int activation_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan;
     return launch_failed(kernel_activation(cuda_type(op->device), call->x, call->y, call->rows * shape_count(op->spec.out), cuda_limit(op->spec.activation),
                                            stream_of(op)), op->what, err);
 }
 
-static int activation_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int activation_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan;
     if (!call->dx) return 0;
@@ -34,7 +34,7 @@ static KernelPool pool_of(const Operator *op, int64_t rows)
 /* A place an output, as an int. */
 static int64_t maxpool_kept(const OperatorSpec *spec) { return shape_count(spec->out); }
 
-static int maxpool_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int maxpool_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelPool p = pool_of(op, call->rows);
 
@@ -42,7 +42,7 @@ static int maxpool_forward(Operator *op, OperatorPlan *plan, const OperatorCall 
     return launch_failed(kernel_maxpool(&p, call->x, call->y, (int *)(void *)call->kept, stream_of(op)), op->what, err);
 }
 
-static int maxpool_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int maxpool_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelPool p = pool_of(op, call->rows);
 
@@ -51,7 +51,7 @@ static int maxpool_backward(Operator *op, OperatorPlan *plan, const OperatorCall
     return launch_failed(kernel_maxpool_gradient(&p, (const int *)(const void *)call->kept, call->dy, call->dx, stream_of(op)), op->what, err);
 }
 
-static int avgpool_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int avgpool_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelPool p = pool_of(op, call->rows);
 
@@ -59,7 +59,7 @@ static int avgpool_forward(Operator *op, OperatorPlan *plan, const OperatorCall 
     return launch_failed(kernel_avgpool(&p, call->x, call->y, stream_of(op)), op->what, err);
 }
 
-static int avgpool_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int avgpool_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     KernelPool p = pool_of(op, call->rows);
 
@@ -70,7 +70,7 @@ static int avgpool_backward(Operator *op, OperatorPlan *plan, const OperatorCall
 
 /* ---- flatten ---- */
 
-static int flatten_forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int flatten_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     Shape in = op->spec.in;
 
@@ -78,7 +78,7 @@ static int flatten_forward(Operator *op, OperatorPlan *plan, const OperatorCall 
     return launch_failed(kernel_transpose(cuda_type(op->device), call->x, call->y, call->rows, (int64_t)in.height * in.width, in.channels, stream_of(op)), op->what, err);
 }
 
-static int flatten_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int flatten_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     Shape in = op->spec.in;
 

@@ -15,7 +15,7 @@
  *
  * Waits end: a thread looks at all communicators, and what NCCL reports of a peer, a network or
  * itself, or nothing coming or going for limit_ms, becomes the run's failure, in words that
- * name the devices. transport_stop() aborts them all. */
+ * name the devices. TransportOps.stop aborts them all. */
 #ifndef EXECUTOR_TRANSPORT_NCCL_NCCL_H
 #define EXECUTOR_TRANSPORT_NCCL_NCCL_H
 

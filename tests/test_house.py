@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+"""The rules of docs/design.md for the sources themselves:
+
+    a type name stands for one thing in the whole project
+    two headers can be included together, in either order
+    a file includes nothing from a floor above its own
+    a comment names only functions and files that exist
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tap  # noqa: E402  (beside this file)
+
+ROOT = os.environ.get("PIPEBD_ROOT") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FLOORS = [["base"], ["include"], ["workloads"], ["traces"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
+          ["plots", "paper"], ["tools"], ["bench", "tests"]]
+FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
+
+
+def sources():
+    """Paths of all C, CUDA and C++ files below ROOT, as {path: text}."""
+    found = {}
+    for folder in FLOOR:
+        for at, folders, names in os.walk(os.path.join(ROOT, folder)):
+            folders.sort()
+            for name in sorted(names):
+                if name.endswith((".c", ".h", ".cu", ".cpp")):
+                    path = os.path.join(at, name)
+                    with open(path, encoding="utf-8") as file:
+                        found[os.path.relpath(path, ROOT)] = file.read()
+    return found
+
+
+def blank(text):
+    """The text without comments, its lines kept."""
+    return COMMENT.sub(lambda m: "\n" * m.group().count("\n"), text)
+
+
+def types_defined(text):
+    """Names of types that a file defines or forward-declares."""
+    text = blank(text)
+    names = set(re.findall(r"^\}\s*(\w+)\s*;", text, re.M))                       # typedef struct {\n...\n} Name;
+    names |= set(re.findall(r"^typedef\s+(?:struct|enum|union)\s+\w*\s*\{[^\n]*\}\s*(\w+)\s*;", text, re.M))
+    names |= set(re.findall(r"^typedef\s+(?:struct|enum|union)\s+\w+\s+(\w+)\s*;", text, re.M))
+    names |= set(re.findall(r"^(?:struct|union)\s+(\w+)\s*\{", text, re.M))
+    return {name for name in names if name[0].isupper()}
+
+
+def twice(files):
+    """Types that two files define which are not one pair NAME.h, NAME.c; a declaration in one and the
+    definition in another file, as of an opaque type, are one thing."""
+    backends = {"Operator"}     # opaque in kernels/backend.h; every backend has its own
+    where = {}
+    for path, text in files.items():
+        if path.startswith(("tests/", "bench/")):
+            continue
+        for name in types_defined(text):
+            where.setdefault(name, set()).add(path)
+    result = []
+    for name, paths in sorted(where.items()):
+        if name in backends:
+            continue
+        bodies = [p for p in paths if re.search(r"^\}\s*%s\s*;|^(struct|union)\s+%s\s*\{|^typedef[^\n]*\}\s*%s\s*;"
+                                                % (name, name, name), blank(files[p]), re.M)]
+        if len(bodies) > 1:
+            result.append("%s: %s" % (name, " ".join(sorted(bodies))))
+    return result
+
+
+def too_high(files):
+    """Includes of a floor above."""
+    result = []
+    for path, text in files.items():
+        for name in re.findall(r'^#include "([^"]+)"', text, re.M):
+            there = FLOOR.get(name.split("/")[0])
+            if there is not None and there > FLOOR[path.split("/")[0]]:
+                result.append("%s includes %s" % (path, name))
+    return result
+
+
+def named_in_vain(files):
+    """Functions and files that comments name and that are nowhere."""
+    known = set()
+    for text in files.values():
+        known |= set(re.findall(r"\w+", blank(text)))
+    result = []
+    for path, text in files.items():
+        for match in COMMENT.finditer(text):
+            line = text[:match.start()].count("\n") + 1
+            for name in re.findall(r"\b([a-z]\w+)\(\)", match.group()):
+                if name not in known:
+                    result.append("%s:%d: %s()" % (path, line, name))
+            for name in re.findall(r"(?<![\w/.-])((?:[a-z_]+/)+[\w-]+\.(?:c|h|cu|sh|py|md))\b", match.group()):
+                if name.split("/")[0] in FLOOR and not os.path.exists(os.path.join(ROOT, name)):
+                    result.append("%s:%d: %s" % (path, line, name))
+    return result
+
+
+def compiles(headers, folder):
+    """What the compiler says of one file that includes the headers in this order; "" when nothing."""
+    path = os.path.join(folder, "all.c")
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines('#include "%s"\n' % header for header in headers)
+    flags = ["-std=c17", "-D_GNU_SOURCE", "-I.", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    for package in ("jansson",):
+        run = subprocess.run(["pkg-config", "--cflags", package], capture_output=True, text=True, check=False)
+        flags += run.stdout.split()
+    run = subprocess.run([os.environ.get("CC", "cc")] + flags + [path], cwd=ROOT, capture_output=True, text=True, check=False)
+    return run.stdout + run.stderr
+
+
+def main():
+    files = sources()
+    tap.ok(len(files) > 100, "the sources are found", "%d files below %s" % (len(files), ROOT))
+    for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is included from a floor above"),
+                       (named_in_vain, "comments name what exists")):
+        found = rule(files)
+        tap.ok(not found, name, "\n".join(found))
+
+    # What needs a library that a build can do without stands apart.
+    outside = re.compile(r"#include <(cuda|cudnn|cublas|nccl|mpi|oneapi|dnnl|glpk|jpeglib|cmocka)")
+    headers = [path for path, text in sorted(files.items()) if path.endswith(".h")
+               and not path.startswith(("tests/", "bench/", "kernels/cuda/", "kernels/cpu/", "executor/transport/nccl/"))
+               and not outside.search(text)]
+    with tempfile.TemporaryDirectory() as folder:
+        for order, name in ((headers, "all headers together"), (headers[::-1], "and in the opposite order")):
+            said = compiles(order, folder)
+            tap.ok(not said, name, said[:2000])
+    return tap.done_testing()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
