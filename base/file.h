@@ -11,15 +11,24 @@
  * and more than limit bytes (0: 1 GiB). */
 int file_read(char **out, size_t *length, const char *path, size_t limit, Error *err);
 
-/* Writes length bytes to path: a file without a name (which is gone should this process die; where
- * there is no such thing, one named path.XXXXXX), fsync, its name by link or rename, fsync of the
- * folder. On an error path is as it was and nothing is left. "-" is standard output; /dev/... (a
- * pipe, a terminal) is written directly. */
+/* Writes length bytes to path, so that it has all of them or is as it was:
+ *   - symbolic links are followed, also one to a file that is not there yet, and stay;
+ *   - the bytes go to a temporary in the same folder: one without a name, or path.NNNNNN;
+ *   - it has the mode of the file that it replaces; a new one has what the umask leaves;
+ *   - fsync, rename, fsync of the folder;
+ *   - on an error, and on a signal that ends the process, the temporary is gone.
+ * A file that is write-protected, a full disk and a limit on sizes (file_limits_are_errors()) are errors. Other
+ * hard links to the file keep the old bytes. "-" is standard output; /dev/... (a pipe, a terminal) is
+ * written directly. */
 int file_write(const char *path, const char *bytes, size_t length, Error *err);
 
-/* Whether path can be written, to be found out before long work and not after. Leaves path as
- * it is. */
+/* Whether path could be written now, to be found out before long work and not after. Leaves path and
+ * its folder as they are. */
 int file_check_writable(const char *path, Error *err);
+
+/* Past a limit on the size of files (ulimit -f) a write is an error from now on, and no
+ * signal that ends the process. Every tool calls it first. */
+void file_limits_are_errors(void);
 
 /* The same for a large file, whose bytes need not stand in one place. */
 typedef struct {

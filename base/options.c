@@ -289,6 +289,14 @@ void options_print_help(const Options *options, FILE *out)
     if (options->epilogue) fprintf(out, "\n%s\n", options->epilogue);
 }
 
+int options_help(const Options *options)
+{
+    options_print_help(options, stdout);
+    if (fflush(stdout) == 0) return EXIT_OK;
+    fprintf(stderr, "%s: <stdout>: cannot write: %s\n", options->program, strerror(errno));
+    return EXIT_FAILED;
+}
+
 void options_print_settings(const Options *options, FILE *out)
 {
     char value[1024];

@@ -70,6 +70,9 @@ bool option_given(const Option *table, const char *name);
 /* --help: to a stream. Defaults that are set are shown "(default 2)". */
 void options_print_help(const Options *options, FILE *out);
 
+/* --help of a tool: to standard output. Returns the exit status; when it cannot be written, having said why. */
+int options_help(const Options *options);
+
 /* One line a set option: "  devices      4", for the settings before a run. */
 void options_print_settings(const Options *options, FILE *out);
 

@@ -1,17 +1,9 @@
 #include "plots/plot.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/file.h"
-
-extern char **environ;
+#include "plots/gnuplot.h"
 
 /* ---- writing gnuplot ----------------------------------------------------------- */
 
@@ -108,12 +100,12 @@ static Ending ending_of(const char *path)
     return ENDING_UNKNOWN;
 }
 
-/* The script of plot into out, to draw in the form of ending into path. */
-static int write_script(Text *out, const Plot *plot, Ending ending, const char *path, Error *err)
+/* The script of plot into out, to draw what path's ending says: into path, or to standard output. */
+static int write_script(Text *out, const Plot *plot, const char *path, bool to_stdout, Error *err)
 {
     int w = plot->width, h = plot->height;
 
-    switch (ending) {
+    switch (ending_of(path)) {
     case ENDING_SVG:
         text_printf(out, "set terminal svg noenhanced size %d,%d font 'Helvetica,12' background '#ffffff'\n", w, h);
         break;
@@ -128,12 +120,27 @@ static int write_script(Text *out, const Plot *plot, Ending ending, const char *
     default:
         return error_set(err, "%s: expected a name that ends in .svg, .png or .pdf", path);
     }
-    text_append(out, "set output ");
-    plot_string(out, path);
-    text_append(out, "\n");
+    if (!to_stdout) {
+        text_append(out, "set output ");
+        plot_string(out, path);
+        text_append(out, "\n");
+    }
     text_append(out, text_string(&plot->script));
     text_append(out, "unset output\n");
     return text_failed(out) ? error_no_memory(err) : 0;
+}
+
+/* Whether a picture has its end: gnuplot does not always say that it could not write it all. */
+static bool is_whole(const Text *picture, Ending ending)
+{
+    static const struct { const char *bytes; size_t length; } ends[] = {
+        [ENDING_SVG] = {"</svg>", 6}, [ENDING_PNG] = {"IEND\xae\x42\x60\x82", 8}, [ENDING_PDF] = {"%%EOF", 5},
+    };
+    size_t length = picture->length;
+
+    while (length && ending != ENDING_PNG && strchr("\r\n", picture->bytes[length - 1])) length--;
+    return length >= ends[ending].length
+           && memcmp(picture->bytes + length - ends[ending].length, ends[ending].bytes, ends[ending].length) == 0;
 }
 
 bool plot_has_ending(const char *output)
@@ -143,88 +150,19 @@ bool plot_has_ending(const char *output)
 
 int plot_text(Text *out, const Plot *plot, const char *output, Error *err)
 {
-    return write_script(out, plot, ending_of(output), output, err);
-}
-
-/* ---- running gnuplot ------------------------------------------------------------------ */
-
-/* What the child wrote, its first line that says something. */
-static void read_complaint(int file, char *line, size_t size)
-{
-    char    text[2048];
-    ssize_t length = pread(file, text, sizeof text - 1, 0);
-    char   *save;
-
-    snprintf(line, size, "no reason given");
-    text[length > 0 ? length : 0] = '\0';
-    for (char *at = strtok_r(text, "\n", &save); at; at = strtok_r(NULL, "\n", &save)) {
-        const char *reason = strstr(at, "line ");
-        if (reason && strchr(reason, ':')) { snprintf(line, size, "%s", strchr(reason, ':') + 2); return; }
-    }
-}
-
-/* gnuplot reads its commands from the file script; what it complains of goes to log. */
-static int run_gnuplot(int script, int log, Error *err)
-{
-    char                      *argv[] = {"gnuplot", "/dev/stdin", NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t                      child;
-    int                        status = 0, rc;
-    char                       reason[256];
-
-    if (posix_spawn_file_actions_init(&actions) != 0) return error_no_memory(err);
-    rc = posix_spawn_file_actions_adddup2(&actions, script, STDIN_FILENO);
-    if (rc == 0) rc = posix_spawn_file_actions_adddup2(&actions, log, STDERR_FILENO);
-    if (rc == 0) rc = posix_spawn_file_actions_adddup2(&actions, log, STDOUT_FILENO);
-    if (rc == 0) rc = posix_spawnp(&child, "gnuplot", &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (rc == ENOENT)
-        return error_set(err, "gnuplot is not installed: install it (package gnuplot-nox), or take the script "
-                         "with --script");
-    if (rc != 0) return error_set(err, "gnuplot does not start: %s", strerror(rc));
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return error_set(err, "gnuplot: %s", strerror(errno));
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return 0;
-    read_complaint(log, reason, sizeof reason);
-    return error_set(err, "gnuplot failed: %s", reason);
-}
-
-/* A file that is gone once it is closed. */
-static int temporary(const char *bytes, size_t length, Error *err)
-{
-    char name[] = "/tmp/pipebd-plot-XXXXXX";
-    int  file = mkstemp(name);
-
-    if (file < 0) return error_set(err, "%s: %s", name, strerror(errno));
-    unlink(name);
-    if (write(file, bytes, length) != (ssize_t)length || lseek(file, 0, SEEK_SET) != 0) {
-        error_set(err, "%s: %s", name, strerror(errno));
-        close(file);
-        return -1;
-    }
-    return file;
+    return write_script(out, plot, output, false, err);
 }
 
 int plot_render(const Plot *plot, const char *output, Error *err)
 {
-    Text   script = {0}, part = {0};
-    Ending ending = ending_of(output);
-    int    commands = -1, log = -1, rc = -1;
+    Text script = {0}, picture = {0};
+    int  rc = write_script(&script, plot, output, true, err);
 
-    text_printf(&part, "%s.%ld.part", output, (long)getpid());
-    if (text_failed(&part)) { error_no_memory(err); goto done; }
-    if (ending == ENDING_UNKNOWN) { plot_text(&script, plot, output, err); goto done; }
-    if (write_script(&script, plot, ending, text_string(&part), err) != 0) goto done;
-    if ((commands = temporary(script.bytes, script.length, err)) < 0) goto done;
-    if ((log = temporary("", 0, err)) < 0) goto done;
-    if (run_gnuplot(commands, log, err) != 0) { error_prefix(err, "%s", output); goto done; }
-    if (rename(text_string(&part), output) != 0) { error_set(err, "%s: %s", output, strerror(errno)); goto done; }
-    rc = 0;
-done:
-    if (rc != 0 && part.bytes) unlink(part.bytes);
-    if (commands >= 0) close(commands);
-    if (log >= 0) close(log);
+    if (rc == 0) rc = gnuplot_run(&picture, &script, err) == 0 ? 0 : error_prefix(err, "%s", output);
+    if (rc == 0 && !is_whole(&picture, ending_of(output)))
+        rc = error_set(err, "%s: gnuplot gave no whole picture, %zu bytes", output, picture.length);
+    if (rc == 0) rc = file_write(output, picture.bytes, picture.length, err);
     text_free(&script);
-    text_free(&part);
+    text_free(&picture);
     return rc;
 }

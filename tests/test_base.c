@@ -256,7 +256,7 @@ static void failed_writes_leave_no_trace(void **state)
     assert_non_null(strstr(err.text, "/d: is a directory, expected a file name"));
     assert_int_equal(file_write("", "x", 1, &err), -1);
     assert_int_equal(file_check_writable(deep, &err), -1);
-    assert_non_null(strstr(err.text, "/none/f: cannot be written: No such file or directory"));
+    assert_non_null(strstr(err.text, "/none/f: cannot create: No such file or directory"));
     assert_int_equal(file_check_writable(inner, &err), -1);
     char *fresh = format_text("%s/fresh", folder);
     assert_int_equal(file_check_writable(fresh, &err), 0);

@@ -106,6 +106,7 @@ static int plan(const char *path, const PlanSettings *settings, unsigned schedul
     char  *text;
     size_t length;
 
+    if (settings->output && file_check_writable(settings->output, err) != 0) return -1;
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
     int rc = plan_text_of(strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, settings, schedules, err);
     free(text);
@@ -209,8 +210,9 @@ int main(int argc, char **argv)
     int     *devices = NULL;
     Text     command = {0};
 
+    file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.help) return options_help(&options);
     if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto usage; }
     if (schedule_list(&schedules, s.schedules, &err) != 0) {
         error_prefix(&err, "--schedules");

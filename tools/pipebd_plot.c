@@ -168,8 +168,9 @@ int main(int argc, char **argv)
     PlotKind     kind = KIND_COUNT;
     Text     command = {0};
 
+    file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.help) return options_help(&options);
     if (check(table, &s, &operands, &kind, &err) != 0) goto usage;
     open_window(table, &s);
     text_command(&command, argc, argv);

@@ -1,8 +1,10 @@
 /* pipebd-run: blockwise distillation on real devices. Each subcommand has its own options. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/nearest.h"
 #include "base/options.h"
 #include "executor/train/execute.h"
@@ -46,6 +48,7 @@ static int refuse(const char *word)
 
 int main(int argc, char **argv)
 {
+    file_limits_are_errors();
     signal(SIGUSR1, SIG_IGN);        /* a query; before there is somebody to answer it does no harm */
     if (argc < 2) {
         fprintf(stderr, "pipebd-run: expected a subcommand, see --help\n");
@@ -53,7 +56,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(stdout);
-        return EXIT_OK;
+        if (fflush(stdout) == 0) return EXIT_OK;
+        fprintf(stderr, "pipebd-run: <stdout>: cannot write: %s\n", strerror(errno));
+        return EXIT_FAILED;
     }
     for (int i = 0; i < SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0) return subcommands[i].run(argc - 1, argv + 1);

@@ -283,6 +283,8 @@ static int run(Asked *asked, const char *trace, const SimSettings *s, Error *err
 {
     Query *q = &asked->query;
 
+    if (s->output && file_check_writable(s->output, err) != 0) return -1;
+    if (s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
     if (asked->axis_count) catch_interrupt();
     q->trace_name = trace;
     q->plan_name = s->plan;
@@ -367,8 +369,9 @@ int main(int argc, char **argv)
     Error    err = {""};
     unsigned *schedules = &asked.query.search.schedules;
 
+    file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.help) return options_help(&options);
     if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto usage; }
     if (s.schedules && schedule_list(schedules, s.schedules, &err) != 0) {
         error_prefix(&err, "--schedule");

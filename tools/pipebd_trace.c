@@ -324,8 +324,9 @@ int main(int argc, char **argv)
     Error    err = {""};
     int      rc;
 
+    file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.help) return options_help(&options);
     if (choose(&operands, table, &s, &err) != 0) goto usage;
     if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
     else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);

@@ -75,7 +75,8 @@ int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
     return rc;
 }
 
-/* One write a line, so that processes do not mix theirs. A file that cannot be written is done without. */
+/* One write a line, so that processes do not mix theirs. A file that cannot be written is done without from then
+ * on; a line that is cut short is passed over by who reads it. */
 void choices_file_add(const Choice *choice)
 {
     const unsigned char *bytes = (const unsigned char *)&choice->algorithm;
@@ -86,7 +87,10 @@ void choices_file_add(const Choice *choice)
     text_printf(&text, "%s\t%s\t%s\t%zu\t%.3f\t", own, choice->key, choice->text, choice->workspace, choice->us);
     for (size_t i = 0; i < sizeof choice->algorithm; i++) text_printf(&text, "%02x", bytes[i]);
     text_append(&text, "\n");
-    if (!text_failed(&text) && write(fd, text_string(&text), text.length) < 0) unlink(path_of_file);
+    if (text_failed(&text) || write(fd, text_string(&text), text.length) < 0) {
+        free(path_of_file);
+        path_of_file = NULL;
+    }
     close(fd);
     text_free(&text);
 }

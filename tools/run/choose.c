@@ -221,7 +221,7 @@ int run_choose(int argc, char **argv)
     Error    err = {""};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) { options_print_help(&options, stdout); return EXIT_OK; }
+    if (operands.help) return options_help(&options);
     if (check(&in, &names, &s, &operands, &err) != 0) goto usage;
     options_print_settings(&options, stderr);
     int rc = run(&in, &s, &names, &err);

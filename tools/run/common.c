@@ -35,7 +35,6 @@ atomic_bool *run_catch_interrupt(void)
 void run_ignore_lost_output(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
 }
 
 bool run_interrupted(void) { return atomic_load(&interrupted); }

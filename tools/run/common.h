@@ -16,8 +16,8 @@
  * before it kills; SIGUSR2 it passes on. */
 atomic_bool *run_catch_interrupt(void);
 
-/* From now on writing where nobody reads any more, or beyond the largest file allowed, is an error, not the end: words
- * to standard error may be lost, results are refused as on a full disk. Children are started so, too. */
+/* Ignores SIGPIPE: a write where nobody reads any more fails with EPIPE. Words to standard error may be lost,
+ * results are refused as on a full disk. Children are started so, too. */
 void run_ignore_lost_output(void);
 
 /* Whether one came: the flag may have been set by others, too. */

@@ -30,8 +30,7 @@ bool run_world_parse(const World *world, const Options *options, int argc, char 
     *status = EXIT_USAGE;
     if (options_parse(options, argc, argv, operands, err) != 0) return false;
     if (!operands->help) return true;
-    if (run_world_speaks(world)) options_print_help(options, stdout);
-    *status = EXIT_OK;
+    *status = run_world_speaks(world) ? options_help(options) : EXIT_OK;
     return false;
 }
 
