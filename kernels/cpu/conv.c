@@ -96,11 +96,13 @@ static int shapes_make(ConvShapes *s, const Operator *op, int64_t rows, Error *e
     return s->x && s->y && s->weights && s->plain && (s->bias || !has_bias(op)) ? 0 : error_no_memory(err);
 }
 
-/* On maps of 4x4 and less oneDNN's first choice is a third slower than its second (2.6, AVX-512,
- * VGG-16's last layers). */
+/* On maps of 4x4 and less with many channels oneDNN's first choice ("brgconv", in 3.x "brg_conv_fwd")
+ * takes 1.2 to 3 times as long as its second (bench/results/onednn.md). */
 static const char *avoided(const OperatorSpec *spec)
 {
-    return spec->kernel_width > 1 && spec->groups == 1 && spec->out.width <= 4 ? "brgconv:" : NULL;
+    bool many = spec->in.channels >= 256 || spec->out.channels >= 256;
+
+    return spec->kernel_width > 1 && spec->groups == 1 && spec->out.width <= 4 && many ? "brg" : NULL;
 }
 
 static bool begins_with(const_dnnl_primitive_desc_t desc, const char *prefix)
@@ -158,15 +160,15 @@ static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s, dnnl
 
 static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
-    Primitive *p = &plan->weights;
-    const Md  *gradient;
+    Primitive    *p = &plan->weights;
+    const Md     *gradient;
+    dnnl_status_t status = dnnl_convolution_backward_weights_primitive_desc_create(
+        &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride, NULL, s->padding,
+        s->padding, plan->forward.desc, attr);
 
-    if (primitive_make(p, op->device,
-                       dnnl_convolution_backward_weights_primitive_desc_create(
-                           &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride,
-                           NULL, s->padding, s->padding, plan->forward.desc, attr),
-                       op->what, err) != 0)
-        return -1;
+    plan->depthwise = depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
+    if (plan->depthwise) { primitive_free(p); return 0; }
+    if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     gradient = primitive_md(p, dnnl_query_diff_weights_md);
     if (primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
         primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0 ||
@@ -184,7 +186,7 @@ static int plan_backward(Operator *op, OperatorPlan *plan, const ConvShapes *s, 
     int                   rc;
 
     if (!attr) return -1;
-    rc = depthwise_fits(&op->spec) ? 0 : plan_weights(op, plan, s, attr, err);
+    rc = plan_weights(op, plan, s, attr, err);
     if (rc == 0 && op->spec.data_gradient) rc = plan_data(op, plan, s, attr, err);
     dnnl_primitive_attr_destroy(attr);
     return rc;
@@ -241,7 +243,7 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     if (op->spec.activation != ACTIVATION_NONE)
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
                             call->rows * shape_count(op->spec.out));
-    if (depthwise_fits(&op->spec)) depthwise_weights(op, call);
+    if (plan->depthwise) depthwise_weights(op, call);
     else if (backward_weights(op, plan, call, err) != 0) return -1;
     if (!call->dx) return 0;
     weights = packed_get(op, plan->data_packed, op->p.weight, err);

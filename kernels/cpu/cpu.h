@@ -100,6 +100,7 @@ typedef struct {
     int       forward_packed, data_packed;
     int64_t   gradient;      /* floats of the packed gradient, 0: none */
     int64_t   scratch;       /* floats, of kinds without primitives */
+    bool      depthwise;     /* depthwise_weights() instead of weights, unpack */
 } OperatorPlan;
 
 typedef struct CpuKind CpuKind;
@@ -145,7 +146,8 @@ int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, con
  * folded into. */
 const float *packed_get(Operator *op, int number, const float *plain, Error *err);
 
-/* The gradient of a depthwise convolution's weights and bias, where its window fits. */
+/* The gradient of a depthwise convolution's weights and bias, where its window fits; oneDNN's own kernel
+ * for it ("jit_dw") is faster, but not there for all. */
 bool depthwise_fits(const OperatorSpec *spec);
 void depthwise_weights(Operator *op, const OperatorCall *call);
 

@@ -1,6 +1,7 @@
-/* The gradient of a depthwise convolution's weights. oneDNN 2.6 has no kernel of its own for
- * windows above 3x3 with channels last and takes sixteen times the work; this one is plain
- * loops over 16 channels at a time, with a sum a place of the window in registers.
+/* The gradient of a depthwise convolution's weights, where oneDNN has no kernel of its own for it:
+ * windows above 3x3, and windows wider than the map. What it has for all convolutions takes 2 to 10
+ * times as long, 2.6 and 3.7 alike (bench/results/onednn.md). This one is plain loops over 16
+ * channels at a time, with a sum a place of the window in registers.
  *
  *     dw[c][ky][kx] = sum over rows, oy, ox of x[iy][ix][c] dy[oy][ox][c]
  *
