@@ -5,6 +5,7 @@
  * so that interactions happen in the order of simulated time. */
 #include "sim/engine.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -682,6 +683,7 @@ static int fill_result(SimResult *out, Sim *sim)
     const Program *p = sim->program;
     int64_t        teacher = 0, loaded = 0, busy = 0;
 
+    assert(p->device_count >= 1);
     out->device_count = p->device_count;
     out->steps = p->steps;
     out->shares = calloc((size_t)p->device_count, sizeof *out->shares);

@@ -387,7 +387,7 @@ static void ranges_are_fair_and_whole(void **state)
         assert_true(x >= -3 && x <= 3);
         seen[x + 3]++;
     }
-    for (int i = 0; i < 7; i++) assert_in_range(seen[i], 10000 - 500, 10000 + 500);
+    for (int i = 0; i < 7; i++) assert_int_in_range(seen[i], 10000 - 500, 10000 + 500);
     assert_int_equal(rng_range(&rng, 4, 4), 4);
     bool negative = false, positive = false;
     for (int i = 0; i < 100; i++) {

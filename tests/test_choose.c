@@ -297,7 +297,7 @@ static void selection_of_many(void **state)
     }
     if (select_candidates(chosen, blocks, MANY, 13 * 2000000, &err) != 0) fail_msg("%s", err.text);
     for (int b = 0; b < MANY; b++) macs += candidate[b][chosen[b]].macs;
-    assert_in_range(macs, 13 * 1900000, 13 * 2000000);
+    assert_int_in_range(macs, 13 * 1900000, 13 * 2000000);
 }
 
 static void selecting_out_of_memory(void **state)

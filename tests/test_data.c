@@ -79,10 +79,10 @@ static void orders_are_shuffled(void **state)
         same_seed += data_order(SAMPLES, 2, 0, i) == at;
         fixed += at == i;
     }
-    assert_in_range(neighbours, 0, 10);
-    assert_in_range(same_epoch, 0, 10);
-    assert_in_range(same_seed, 0, 10);
-    assert_in_range(fixed, 0, 10);
+    assert_int_in_range(neighbours, 0, 10);
+    assert_int_in_range(same_epoch, 0, 10);
+    assert_int_in_range(same_seed, 0, 10);
+    assert_int_in_range(fixed, 0, 10);
 }
 
 /* Every position takes every place about equally often: 7 samples, 7 000 epochs. The
@@ -95,7 +95,7 @@ static void orders_are_even(void **state)
     for (int64_t epoch = 0; epoch < 7000; epoch++)
         for (int64_t i = 0; i < 7; i++) count[i][data_order(7, 5, epoch, i)]++;
     for (int i = 0; i < 7; i++)
-        for (int at = 0; at < 7; at++) assert_in_range(count[i][at], 880, 1120);
+        for (int at = 0; at < 7; at++) assert_int_in_range(count[i][at], 880, 1120);
 }
 
 /* ---- synthetic ------------------------------------------------------------- */
@@ -112,7 +112,7 @@ static void synthetic_numbers_have_mean_0_and_deviation_1(void **state)
     assert_int_equal(data_count(data), 55);
     for (int64_t i = 0; i < 55; i++) {
         int label = load_ok(data, i, 1, 2, x);
-        assert_in_range(label, 0, 6);
+        assert_int_in_range(label, 0, 6);
         classes[label]++;
         assert_int_equal(load_ok(data, i, 3, 4, again), label);
         assert_memory_equal(x, again, sizeof x);

@@ -178,7 +178,7 @@ static void cifar_training_is_moved_and_mirrored(void **state)
             }
         }
     assert_int_equal(found, 6 * 15);
-    assert_in_range(mirrored, 30, 60);
+    assert_int_in_range(mirrored, 30, 60);
     for (int i = 0; i < 9; i++) assert_true(seen_x[i] > 0 && seen_y[i] > 0);
     data_free(data);
     temp_remove(folder);
@@ -220,7 +220,7 @@ static void hear(void *context, int64_t before, const char *why)
 {
     Enqueued *told = context;
 
-    assert_in_range(told->count, 0, 1);
+    assert_int_in_range(told->count, 0, 1);
     assert_int_equal(before, told->count);
     snprintf(told->why[told->count++], ERROR_MAX_TEXT, "%s", why);
 }
@@ -556,7 +556,7 @@ static void training_is_cropped_and_mirrored(void **state)
         assert_true(down > 0 && part > 0.06 && part < 1.05);
         for (int x = 3; x <= 28; x++) assert_true(near(out[10][x][0], out[16][3][0] + across * (x - 3) / 25, 0.03));
     }
-    assert_in_range(mirrored, 8, 32);
+    assert_int_in_range(mirrored, 8, 32);
     assert_true(most - least > 0.4);
     data_free(data);
     temp_remove(folder);

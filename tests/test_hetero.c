@@ -128,7 +128,7 @@ static void shares_are_brute_force(void **state)
         for (int k = 0; k < members; k++) {
             int c = class_of[k];
             if (rows[k] < least[c] || rows[k] > most[c]) fail_msg("case %d: member %d", i, k);
-            if (k && class_of[k - 1] == c) assert_in_range(rows[k - 1] - rows[k], 0, 1);
+            if (k && class_of[k - 1] == c) assert_int_in_range(rows[k - 1] - rows[k], 0, 1);
             sum += rows[k];
             worst = larger(worst, times.ns[c][rows[k]]);
         }
@@ -342,7 +342,7 @@ static void check_partition(const World *w, const HeteroPartition *p, int max_wi
             for (int k = 0; k < members[c]; k++, used[c]++)
                 for (int d = 0, seen = 0; d < w->s.device_count; d++)
                     if (group_costs_class(w->costs, d) == c && seen++ == used[c]) t.devices[t.width++] = d;
-        assert_in_range(t.width, 1, max_width);
+        assert_int_in_range(t.width, 1, max_width);
         HeteroGroup group = {.first = t.first, .last = t.last, .counts = members};
         assert_int_equal(group_rows(t.rows, w->costs, &group, NULL), 0);
         for (int k = 0; k < t.width; k++) sum += t.rows[k];

@@ -94,7 +94,7 @@ static void floors_grow_and_rows_fit(void **state)
                 assert_true(floor <= bytes);
                 if (a > 0) assert_true(floor <= stage_memory_floor(m, a - 1, b, rows));
                 if (b + 1 < h.blocks) assert_true(floor <= stage_memory_floor(m, a, b + 1, rows));
-                assert_in_range(most, 0, h.batch);
+                assert_int_in_range(most, 0, h.batch);
                 if (most > 0) assert_true(stage_memory_bytes(m, a, b, most) <= limit);
                 if (most < h.batch) assert_true(stage_memory_bytes(m, a, b, most + 1) > limit);
             }

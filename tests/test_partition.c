@@ -104,13 +104,13 @@ static void check_partition(const PartitionProblem *p, const Partition *part)
     int64_t worst = 0;
     int     device = 0;
 
-    assert_in_range(part->stages, 1, p->blocks);
+    assert_int_in_range(part->stages, 1, p->blocks);
     assert_int_equal(part->first[0], 0);
     for (int s = 0; s < part->stages; s++) {
         int last = (s + 1 < part->stages ? part->first[s + 1] : p->blocks) - 1;
         assert_true(last >= part->first[s]);
         assert_int_equal(part->device[s], device);
-        assert_in_range(part->width[s], 1, p->max_width);
+        assert_int_in_range(part->width[s], 1, p->max_width);
         worst = larger(worst, p->cost(p->context, part->first[s], last, device, part->width[s]));
         device += part->width[s];
     }

@@ -132,11 +132,11 @@ static void a_device_without_teacher_trains(void **state)
     Comparison c = compared(&s, AHD_AND_SPLIT);
     const Candidate *ahd = &c.rows[SCHEDULE_AHD], *split = &c.rows[SCHEDULE_SPLIT];
     assert_int_equal(ahd->sim.epoch_ns, (12 + 100 * 48) * 1000);
-    assert_in_range(split->sim.epoch_ns, 100 * 36 * 1000, (100 * 36 + 2 * 36) * 1000);
+    assert_int_in_range(split->sim.epoch_ns, 100 * 36 * 1000, (100 * 36 + 2 * 36) * 1000);
     assert_int_equal(split->ahd_ns, ahd->sim.epoch_ns);
     assert_int_equal(c.best, SCHEDULE_SPLIT);
     /* All work over three devices: (24 + 72) / 3; no piece is longer. Less the rounding. */
-    assert_in_range(split->bound_ns, 100 * (32 * 1000 - 10), 100 * 32 * 1000);
+    assert_int_in_range(split->bound_ns, 100 * (32 * 1000 - 10), 100 * 32 * 1000);
     Text text = {0};
     report_table(&c, &s, &text);
     assert_non_null(strstr(text_string(&text), "split: 24.7 % off ahd's 0.005 s; no split plan has an epoch below"));

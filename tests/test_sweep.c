@@ -92,7 +92,7 @@ static void stopped_sweeps_are_prefixes(void **state)
     for (int i = 0; i < 3; i++)
         for (int64_t stop = 1; stop < POINTS - 7; stop += 5) {
             char *part = run(jobs[i], stop, &done);
-            assert_in_range(done, stop, stop + jobs[i] - 1);
+            assert_int_in_range(done, stop, stop + jobs[i] - 1);
             assert_memory_equal(part, whole, strlen(part));
             assert_int_equal(whole[strlen(part) - 1], '\n');
             int rows = 0;

@@ -82,7 +82,7 @@ static TaskLists solve(TaskSolver *solver, const TaskProblem *p, const TaskLimit
     if (solver(&lists, p, limits, &err) != 0) fail_msg("%s", err.text);
     int64_t busy[MAX_DEVICES] = {0};
     for (int t = 0; t < p->tasks; t++) {
-        assert_in_range(lists.device[t], 0, p->devices - 1);
+        assert_int_in_range(lists.device[t], 0, p->devices - 1);
         assert_true(p->ns[t * p->devices + lists.device[t]] != TASK_IMPOSSIBLE);
         busy[lists.device[t]] += p->ns[t * p->devices + lists.device[t]];
     }
@@ -175,7 +175,7 @@ static void both_searches_agree(void **state)
         c.ns[0]++;
         TaskLists unrelated = solve(tasks_exact, &c.p, &(TaskLimits){.nodes = 100000000});
         assert_true(equal.optimal && unrelated.optimal);
-        assert_in_range(unrelated.makespan_ns - equal.makespan_ns, 0, 1);
+        assert_int_in_range(unrelated.makespan_ns - equal.makespan_ns, 0, 1);
         free(equal.device);
         free(unrelated.device);
     }

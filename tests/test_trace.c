@@ -30,7 +30,7 @@ static int parse_file(Trace **out, const char *path, Error *err)
 static void check_curve(const Curve *curve, const char *path)
 {
     for (int i = 0; i < curve->count; i++) {
-        assert_in_range(curve->points[i].ns, 0, TRACE_MAX_NS);
+        assert_int_in_range(curve->points[i].ns, 0, TRACE_MAX_NS);
         if (i > 0 && curve->points[i - 1].x >= curve->points[i].x) fail_msg("%s: points out of order", path);
     }
 }
@@ -62,7 +62,7 @@ static void check_invariants(const Trace *trace, const char *path)
             for (int j = 0; j < trace_students(&trace->blocks[b]); j++)
                 check_student(&trace->blocks[b], j, kind, path);
             measured += first->count > 0;
-            if (first->count > 0) assert_in_range(first->points[first->count - 1].x, 1, trace->batch);
+            if (first->count > 0) assert_int_in_range(first->points[first->count - 1].x, 1, trace->batch);
         }
         assert_true(measured > 0);
     }

@@ -27,9 +27,9 @@ static void check_layers(const Layers *layers, Shape in, Shape out);
 
 static void check_layer(const Layer *layer)
 {
-    assert_in_range(shape_count(layer->out), 1, WORKLOAD_MAX_ELEMENTS);
-    assert_in_range(layer_parameters(layer), 0, WORKLOAD_MAX_PARAMETERS);
-    assert_in_range(layer_macs(layer), 0, WORKLOAD_MAX_MACS);
+    assert_int_in_range(shape_count(layer->out), 1, WORKLOAD_MAX_ELEMENTS);
+    assert_int_in_range(layer_parameters(layer), 0, WORKLOAD_MAX_PARAMETERS);
+    assert_int_in_range(layer_macs(layer), 0, WORKLOAD_MAX_MACS);
     if (layer->kind == LAYER_CONV) {
         assert_int_equal(layer->in.channels % layer->groups, 0);
         assert_int_equal(layer->out.channels % layer->groups, 0);
@@ -582,12 +582,12 @@ static void choices_are_uniform_and_pure(void **state)
         assert_memory_equal(choices, again, sizeof choices);
         workload_choose(again, block, 1, 7, step);
         differs += choices[0] != again[0];
-        assert_in_range(choices[0], 0, 2);
-        assert_in_range(choices[1], 0, 1);
+        assert_int_in_range(choices[0], 0, 2);
+        assert_int_in_range(choices[1], 0, 1);
         count[choices[0]][choices[1]]++;
     }
-    for (int i = 0; i < 6; i++) assert_in_range(count[i / 2][i % 2], 10000 - 457, 10000 + 457);
-    assert_in_range(differs, 40000 - 578, 40000 + 578);
+    for (int i = 0; i < 6; i++) assert_int_in_range(count[i / 2][i % 2], 10000 - 457, 10000 + 457);
+    assert_int_in_range(differs, 40000 - 578, 40000 + 578);
     workload_free(workload);
 }
 
