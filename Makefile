@@ -19,6 +19,14 @@ SOVERSION := 0
 
 BUILD      ?= build
 PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+DATADIR    ?= $(PREFIX)/share
+MANDIR     ?= $(DATADIR)/man
+DOCDIR     ?= $(DATADIR)/doc/pipebd
+COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 CFLAGS     ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 OBJCOPY    ?= objcopy
@@ -168,7 +176,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults soak fuzz fuzz-run valgrind bench golden \
-        tests cuda-tests install uninstall clean help FORCE
+        tests cuda-tests install uninstall man clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
 
@@ -249,21 +257,29 @@ tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES)
 
 cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)  ## build tests/cuda and bench/cuda, for a machine with a card
 
-install: all  ## into PREFIX (/usr/local), under DESTDIR when set
-	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
-	    LIBS='$(LIBS)' scripts/install.sh install
+# Where it goes: scripts/install.sh.
+INSTALL = PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' PKGCONFIGDIR='$(PKGCONFIGDIR)' \
+          DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' DOCDIR='$(DOCDIR)' COMPLETIONDIR='$(COMPLETIONDIR)' DESTDIR='$(DESTDIR)' \
+          VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' TOOLS='$(notdir $(TOOLS))' LIBS='$(LIBS)' scripts/install.sh
+
+install: all man  ## into PREFIX (/usr/local), under DESTDIR when set
+	@$(INSTALL) install
 
 uninstall:   ## remove what install put there
-	@PREFIX='$(PREFIX)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' BUILD='$(BUILD)' \
-	    TOOLS='$(notdir $(TOOLS))' scripts/install.sh uninstall
+	@$(INSTALL) uninstall
+
+man: $(BUILD)/completion/pipebd  ## man pages and bash completion, from the tools' option tables
+
+compile_commands.json: FORCE  ## what clangd and other tools want to know of every file
+	@$(SUBMAKE) -n -B all tests | scripts/compile_commands.sh > $@.new && mv $@.new $@
 
 clean:       ## remove everything built
 	rm -rf $(BUILD)
 
 help:        ## print this list
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 15
-	@echo 'Variables: BUILD CC CFLAGS LDFLAGS PREFIX DESTDIR WERROR=1 FUZZ_SECONDS PYTHON CLANG CUDA_HOME CUDA_ARCHS'
+	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 25
+	@echo 'Variables: BUILD CC CFLAGS LDFLAGS DESTDIR PREFIX BINDIR LIBDIR MANDIR (and more: Makefile) WERROR=1 FUZZ_SECONDS PYTHON CLANG CUDA_HOME CUDA_ARCHS'
 
 # ---- rules -------------------------------------------------------------------
 
@@ -286,6 +302,10 @@ $(BUILD)/config.txt: scripts/config.sh
 	@mkdir -p $(@D)
 	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh > $@.new; \
 	    status=$$?; cat $@.new; [ $$status -ne 0 ] || mv $@.new $@; exit $$status
+
+# The pages in build/man are made with it.
+$(BUILD)/completion/pipebd: scripts/manual.sh $(TOOLS)
+	@scripts/manual.sh $(BUILD)/bin $(BUILD)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
 	@mkdir -p $(@D)

@@ -8,6 +8,7 @@
 
 #include "base/nearest.h"
 #include "base/text.h"
+#include "include/pipebd.h"          /* PIPEBD_VERSION */
 
 enum { HELP_COLUMN = 26, HELP_WIDTH = 80, MAX_OPTIONS = 128 };
 
@@ -132,7 +133,7 @@ static Option *find_letter(const Options *options, char letter)
 
 static int unknown_option(const Options *options, const char *argument, Error *err)
 {
-    const char *names[MAX_OPTIONS + 2];
+    const char *names[MAX_OPTIONS + 3];
     int         count = 0;
     char        word[80];
 
@@ -140,6 +141,7 @@ static int unknown_option(const Options *options, const char *argument, Error *e
     word[strcspn(word, "=")] = '\0';
     for (Option *o = options->table; o->name && count < MAX_OPTIONS; o++) names[count++] = o->name;
     names[count++] = "help";
+    names[count++] = "version";
     names[count] = NULL;
     const char *near = nearest_name(word, names);
     if (near)
@@ -180,6 +182,19 @@ static int add_operand(Operands *operands, const char *value, Error *err)
     return 0;
 }
 
+/* What an argument asks for; INFO_NONE: it is no such argument. */
+static OptionsInfo info_of(const char *argument)
+{
+    static const struct { const char *argument; OptionsInfo info; } kinds[] = {
+        {"--help", INFO_HELP}, {"-h", INFO_HELP}, {"--help=man", INFO_MAN},
+        {"--help=words", INFO_WORDS}, {"--version", INFO_VERSION},
+    };
+
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(kinds[i].argument, argument) == 0) return kinds[i].info;
+    return INFO_NONE;
+}
+
 int options_parse(const Options *options, int argc, char **argv, Operands *operands, Error *err)
 {
     bool only_operands = false;
@@ -187,12 +202,15 @@ int options_parse(const Options *options, int argc, char **argv, Operands *opera
     *operands = (Operands){0};
     for (int i = 1; i < argc; i++) {
         const char *argument = argv[i];
+        OptionsInfo info = info_of(argument);
         if (only_operands || argument[0] != '-' || argument[1] == '\0') {
             if (add_operand(operands, argument, err) != 0) return -1;
         } else if (strcmp(argument, "--") == 0) {
             only_operands = true;
-        } else if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
-            operands->help = true;
+        } else if (info != INFO_NONE) {
+            operands->info = info;
+        } else if (strncmp(argument, "--help=", 7) == 0) {
+            return error_set(err, "--help: \"%.60s\" is not known, expected man or words", argument + 7);
         } else if (parse_option(options, argc, argv, &i, err) != 0) {
             return -1;
         }
@@ -256,6 +274,11 @@ static void print_wrapped(FILE *out, const char *text, int column)
     fputc('\n', out);
 }
 
+bool option_default(const Option *option, char *out, size_t size)
+{
+    return option->type != OPTION_FLAG && !option->given && value_text(option, out, size);
+}
+
 static void print_option(FILE *out, const Option *option)
 {
     char left[80], help[1024], value[256];
@@ -266,7 +289,7 @@ static void print_option(FILE *out, const Option *option)
     else
         snprintf(left, sizeof left, "  --%s %s", option->name,
                  option->value_name ? option->value_name : "");
-    bool shown = option->type != OPTION_FLAG && !option->given && value_text(option, value, sizeof value);
+    bool shown = option_default(option, value, sizeof value);
     snprintf(help, sizeof help, "%s%s%s%s", option->help, shown ? " (default " : "",
              shown ? value : "", shown ? ")" : "");
     int width = fprintf(out, "%-*s", HELP_COLUMN, left);
@@ -286,12 +309,42 @@ void options_print_help(const Options *options, FILE *out)
             options->summary);
     for (const Option *option = options->table; option->name; option++) print_option(out, option);
     fprintf(out, "%-*s%s\n", HELP_COLUMN, "  -h, --help", "Print this and exit.");
+    fprintf(out, "%-*s%s\n", HELP_COLUMN, "  --version", "Print the version and exit.");
     if (options->epilogue) fprintf(out, "\n%s\n", options->epilogue);
 }
 
-int options_help(const Options *options)
+void options_print_version(const Options *options, FILE *out)
 {
-    options_print_help(options, stdout);
+    fprintf(out, "%s %s\n", options->program, PIPEBD_VERSION);
+}
+
+void options_print_words(const Options *options, FILE *out)
+{
+    for (const Option *option = options->table; option->name; option++) {
+        if (option->letter) fprintf(out, "--%s -%c ", option->name, option->letter);
+        else fprintf(out, "--%s - ", option->name);
+        if (option->type == OPTION_FLAG) fputs("none", out);
+        else if (option->type != OPTION_CHOICE) fputs("value", out);
+        else for (int i = 0; option->choices[i]; i++) fprintf(out, "%s%s", i ? "|" : "", option->choices[i]);
+        fputc('\n', out);
+    }
+    fputs("--help -h none\n--version - none\n", out);
+}
+
+void options_print_info(const Options *options, OptionsInfo info, FILE *out)
+{
+    switch (info) {
+    case INFO_NONE:    break;
+    case INFO_HELP:    options_print_help(options, out); break;
+    case INFO_MAN:     options_print_man(options, out); break;
+    case INFO_WORDS:   options_print_words(options, out); break;
+    case INFO_VERSION: options_print_version(options, out); break;
+    }
+}
+
+int options_info(const Options *options, OptionsInfo info)
+{
+    options_print_info(options, info, stdout);
     if (fflush(stdout) == 0) return EXIT_OK;
     fprintf(stderr, "%s: <stdout>: cannot write: %s\n", options->program, strerror(errno));
     return EXIT_FAILED;

@@ -4,7 +4,11 @@
  * Accepted: --name VALUE, --name=VALUE, -o VALUE, --flag, "--" before operands.
  * Options and operands may be mixed. Refused: unknown options (with the nearest
  * name), a value for a flag, a missing value, the same option twice unless it is
- * a list. */
+ * a list.
+ *
+ * Built in: --help, -h; --help=man, a page of roff for man(1); --help=words, a line an
+ * option for scripts; --version. They are parsed into an OptionsInfo, which a main()
+ * gives with options_print_info(). */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
 
@@ -55,10 +59,12 @@ typedef struct {
 
 #define OPTIONS_MAX_OPERANDS 256
 
+typedef enum { INFO_NONE, INFO_HELP, INFO_MAN, INFO_WORDS, INFO_VERSION } OptionsInfo;
+
 typedef struct {
     const char *values[OPTIONS_MAX_OPERANDS];
     int         count;
-    bool        help;              /* --help or -h was given                      */
+    OptionsInfo info;              /* what is asked for instead of work           */
 } Operands;
 
 /* Fills the targets and operands. Returns -1 with a message on bad usage. */
@@ -67,11 +73,28 @@ int options_parse(const Options *options, int argc, char **argv, Operands *opera
 /* Whether the command line had the option. */
 bool option_given(const Option *table, const char *name);
 
+/* Prints what the command line asks for instead of work. */
+void options_print_info(const Options *options, OptionsInfo info, FILE *out);
+
 /* --help: to a stream. Defaults that are set are shown "(default 2)". */
 void options_print_help(const Options *options, FILE *out);
 
-/* --help of a tool: to standard output. Returns the exit status; when it cannot be written, having said why. */
-int options_help(const Options *options);
+/* --help=man (base/manual.c): the same as a page of section 1, in the man(7) macros. */
+void options_print_man(const Options *options, FILE *out);
+
+/* --help=words: "--devices -d value" an option: its name, its letter or "-", and what follows it:
+ * "none", "value", or its choices, "table|csv|json". */
+void options_print_words(const Options *options, FILE *out);
+
+/* --version: "pipebd-plan 0.2.0". */
+void options_print_version(const Options *options, FILE *out);
+
+/* An option's default as text; false when it has none to show. out: at least 256 bytes. */
+bool option_default(const Option *option, char *out, size_t size);
+
+/* What the command line asks for, to standard output. Returns the exit status; when it cannot be written,
+ * having said why. */
+int options_info(const Options *options, OptionsInfo info);
 
 /* One line a set option: "  devices      4", for the settings before a run. */
 void options_print_settings(const Options *options, FILE *out);

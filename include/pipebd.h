@@ -40,9 +40,9 @@
 extern "C" {
 #endif
 
-#define PIPEBD_VERSION "0.1.0"               /* of this header */
+#define PIPEBD_VERSION "0.2.0"               /* of this header */
 
-PIPEBD_API const char *pipebd_version(void); /* of the library: "0.1.0"; static */
+PIPEBD_API const char *pipebd_version(void); /* of the library: "0.2.0"; static */
 
 #define PIPEBD_ERROR_SIZE 1024
 

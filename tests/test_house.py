@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tap  # noqa: E402  (beside this file)
 
 ROOT = os.environ.get("PIPEBD_ROOT") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FLOORS = [["base"], ["include"], ["workloads"], ["traces"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
+FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
           ["plots", "paper"], ["tools"], ["bench", "tests"]]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)

@@ -17,8 +17,11 @@ prefix=$WORK/prefix
 PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 export PKG_CONFIG_PATH
 
-# The flags of the make that runs this test, if any, come with MAKEFLAGS: nothing is rebuilt.
-make_in_root() { "${MAKE:-make}" --no-print-directory -C "$PIPEBD_ROOT" BUILD="$BUILD" PREFIX="$prefix" "$@"; }
+# With the flags that the build has, so that nothing is built again under other tests' feet.
+make_in_root() {
+    "${MAKE:-make}" --no-print-directory -C "$PIPEBD_ROOT" BUILD="$BUILD" PREFIX="$prefix" \
+        WERROR="$(grep -q -e ' -Werror' "$BUILD/flags.txt" && echo 1)" "$@"
+}
 
 # ---- the page ----
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/options.h"
+#include "include/pipebd.h"
 
 typedef struct {
     bool        flag;
@@ -78,7 +79,7 @@ static void every_type_arrives(void **state)
     assert_string_equal(o.values[0], "in");
     assert_string_equal(o.values[1], "-");
     assert_string_equal(o.values[2], "--flag");
-    assert_false(o.help);
+    assert_int_equal(o.info, INFO_NONE);
 }
 
 static void defaults_stay(void **state)
@@ -92,9 +93,9 @@ static void defaults_stay(void **state)
     assert_string_equal(v.name, "default");
     assert_int_equal(o.count, 0);
     assert_int_equal(parse("--help", &v, &o, NULL), 0);
-    assert_true(o.help);
+    assert_int_equal(o.info, INFO_HELP);
     assert_int_equal(parse("-h", &v, &o, NULL), 0);
-    assert_true(o.help);
+    assert_int_equal(o.info, INFO_HELP);
 }
 
 static void sizes(void **state)
@@ -151,6 +152,8 @@ static void bad_usage_is_refused(void **state)
         {"--ratio 1e-400", "--ratio: \"1e-400\" is not a number"},
         {"--ratio 1e400", "--ratio: \"1e400\" is not a number"},
         {"--ratio -1", "--ratio: -1 is too small, expected at least 0"},
+        {"--help=html", "--help: \"html\" is not known, expected man or words"},
+        {"--versoin", "unknown option --versoin (did you mean --version?), see --help"},
         {"--format CSV", "--format: \"CSV\" is not known, expected table, csv"},
     };
 
@@ -222,12 +225,66 @@ static void help_and_settings_come_from_the_table(void **state)
         "  --format table|csv      What to print. (default table)\n"
         "  --set K=V               Sets. (default a=1 b=2)\n"
         "  -h, --help              Print this and exit.\n"
+        "  --version               Print the version and exit.\n"
         "\nexamples:\n  tool a\n");
     assert_string_equal(settings,
         "  flag             yes\n  count            2\n  memory           1024\n  format           table\n"
         "  set              a=1 b=2\n");
     free(help);
     free(settings);
+}
+
+/* Whatever stands beside it: what it asks for, and no work. */
+static void questions_are_told_apart(void **state)
+{
+    static const struct { const char *line; OptionsInfo info; } cases[] = {
+        {"in -f", INFO_NONE}, {"-h", INFO_HELP}, {"in --help --flag", INFO_HELP}, {"--help=man", INFO_MAN},
+        {"--help=words", INFO_WORDS}, {"in --version", INFO_VERSION}, {"-- --version", INFO_NONE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Values   v = {0};
+        Operands o;
+        Error    err = {""};
+        if (parse(cases[i].line, &v, &o, &err) != 0) fail_msg("\"%s\": %s", cases[i].line, err.text);
+        assert_int_equal(o.info, cases[i].info);
+    }
+}
+
+static void man(const Options *options, FILE *out) { options_print_info(options, INFO_MAN, out); }
+static void words(const Options *options, FILE *out) { options_print_info(options, INFO_WORDS, out); }
+static void version(const Options *options, FILE *out) { options_print_info(options, INFO_VERSION, out); }
+
+/* The page for man(1), with hyphens that can be copied; the lines for a shell's completion. */
+static void other_answers_come_from_the_table_too(void **state)
+{
+    (void)state;
+    Values v = {.count = 2};
+    Option table[9];
+
+    fill_table(table, &v);
+    memmove(&table[2], &table[4], 5 * sizeof *table);        /* flag, count, name, format, set, any */
+    table[3].help = "Prints\n.a-b with \\n in it.";
+    char *page = printed(man, table), *line = printed(version, table), *list = printed(words, table);
+    const char *begins = ".TH TOOL 1 \"\" \"pipebd " PIPEBD_VERSION "\" \"Pipe\\-BD in C\"\n"
+        ".SH NAME\ntool \\- tests things\n"
+        ".SH SYNOPSIS\n.B tool\nFILE [options]\n"
+        ".SH DESCRIPTION\nTests things.\n"
+        ".SH OPTIONS\n"
+        ".TP\n\\fB\\-f\\fR, \\fB\\-\\-flag\\fR\nDoes it.\n"
+        ".TP\n\\fB\\-n\\fR, \\fB\\-\\-count\\fR \\fIN\\fR\nHow many there are, in words that go on for longer than "
+        "a line of a terminal has room for. (default 2)\n"
+        ".TP\n\\fB\\-o\\fR, \\fB\\-\\-name\\fR \\fIFILE\\fR\nA name.\n"
+        ".TP\n\\fB\\-\\-format\\fR \\fItable|csv\\fR\nPrints\n\\&.a\\-b with \\en in it. (default table)\n";
+    if (strncmp(page, begins, strlen(begins)) != 0) assert_string_equal(page, begins);
+    assert_non_null(strstr(page, ".SH NOTES\n.nf\nexamples:\n  tool a\n.fi\n.SH EXIT STATUS\n.TP\n\\fB0\\fR\n"));
+    assert_string_equal(line, "tool " PIPEBD_VERSION "\n");
+    assert_string_equal(list, "--flag -f none\n--count -n value\n--name -o value\n--format - table|csv\n--set - value\n"
+                        "--any - value\n--help -h none\n--version - none\n");
+    free(page);
+    free(line);
+    free(list);
 }
 
 int main(void)
@@ -239,6 +296,8 @@ int main(void)
         cmocka_unit_test(bad_usage_is_refused),
         cmocka_unit_test(too_many_are_refused),
         cmocka_unit_test(help_and_settings_come_from_the_table),
+        cmocka_unit_test(questions_are_told_apart),
+        cmocka_unit_test(other_answers_come_from_the_table_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

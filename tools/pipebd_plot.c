@@ -170,7 +170,7 @@ int main(int argc, char **argv)
 
     file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) return options_help(&options);
+    if (operands.info) return options_info(&options, operands.info);
     if (check(table, &s, &operands, &kind, &err) != 0) goto usage;
     open_window(table, &s);
     text_command(&command, argc, argv);

@@ -1,5 +1,4 @@
 /* pipebd-run: blockwise distillation on real devices. Each subcommand has its own options. */
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,6 +6,7 @@
 #include "base/file.h"
 #include "base/nearest.h"
 #include "base/options.h"
+#include "base/text.h"
 #include "executor/train/execute.h"
 #include "tools/run/run.h"
 
@@ -25,11 +25,25 @@ static const Subcommand subcommands[] = {
 
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
-static void print_help(FILE *out)
+/* What stands before any subcommand: --help and --version, and nothing else. */
+static int run_without_subcommand(int argc, char **argv)
 {
-    fprintf(out, "usage: pipebd-run SUBCOMMAND [options]\n\nBlockwise distillation on real devices.\n\n");
-    for (int i = 0; i < SUBCOMMANDS; i++) fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].summary);
-    fprintf(out, "\npipebd-run SUBCOMMAND --help lists its options.\n");
+    Option   none[] = {{0}};
+    Text     list = {0};
+    Operands operands;
+    Error    err = {""};
+
+    text_append(&list, "subcommands:\n");
+    for (int i = 0; i < SUBCOMMANDS; i++) text_printf(&list, "  %-10s %s\n", subcommands[i].name, subcommands[i].summary);
+    text_append(&list, "\npipebd-run SUBCOMMAND --help lists its options.");
+    Options options = {"pipebd-run", "SUBCOMMAND [options]", "Blockwise distillation on real devices.", none,
+                       text_string(&list)};
+    int status = EXIT_USAGE;
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) fprintf(stderr, "pipebd-run: %s\n", err.text);
+    else if (operands.info) status = options_info(&options, operands.info);
+    else fprintf(stderr, "pipebd-run: expected a subcommand, see --help\n");
+    text_free(&list);
+    return status;
 }
 
 static int refuse(const char *word)
@@ -50,16 +64,7 @@ int main(int argc, char **argv)
 {
     file_limits_are_errors();
     signal(SIGUSR1, SIG_IGN);        /* a query; before there is somebody to answer it does no harm */
-    if (argc < 2) {
-        fprintf(stderr, "pipebd-run: expected a subcommand, see --help\n");
-        return EXIT_USAGE;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help(stdout);
-        if (fflush(stdout) == 0) return EXIT_OK;
-        fprintf(stderr, "pipebd-run: <stdout>: cannot write: %s\n", strerror(errno));
-        return EXIT_FAILED;
-    }
+    if (argc < 2 || argv[1][0] == '-') return run_without_subcommand(argc, argv);
     for (int i = 0; i < SUBCOMMANDS; i++)
         if (strcmp(argv[1], subcommands[i].name) == 0) return subcommands[i].run(argc - 1, argv + 1);
     return refuse(argv[1]);

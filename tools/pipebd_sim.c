@@ -371,7 +371,7 @@ int main(int argc, char **argv)
 
     file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) return options_help(&options);
+    if (operands.info) return options_info(&options, operands.info);
     if (operands.count != 1) { error_set(&err, "expected one TRACE, see --help"); goto usage; }
     if (s.schedules && schedule_list(schedules, s.schedules, &err) != 0) {
         error_prefix(&err, "--schedule");

@@ -326,7 +326,7 @@ int main(int argc, char **argv)
 
     file_limits_are_errors();
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) return options_help(&options);
+    if (operands.info) return options_info(&options, operands.info);
     if (choose(&operands, table, &s, &err) != 0) goto usage;
     if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
     else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);

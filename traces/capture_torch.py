@@ -91,6 +91,8 @@ class Parser(argparse.ArgumentParser):
         raise CaptureError(message)
 
 
+VERSION = "0.2.0"  # that of include/pipebd.h, as tests/test_install.sh wants
+
 OPTIONS = [  # flag, settings; the help, the defaults and the printed settings come from here
     ("--input-shape", dict(type=whole_list, default=[3, 32, 32], metavar="C,H,W", help="shape of one sample")),
     ("--batch", dict(type=whole(1), default=64, metavar="B", help="global batch")),
@@ -117,6 +119,7 @@ def read_options(argv):
     for flag, settings in OPTIONS:
         parser.add_argument(flag, **settings)
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="the trace; - is stdout")
+    parser.add_argument("--version", action="version", version="%(prog)s " + VERSION, help="print the version and exit")
     args = parser.parse_args(argv)
     if args.batch < args.devices:
         raise CaptureError("--batch %d leaves some of %d devices without a row" % (args.batch, args.devices))

@@ -221,7 +221,7 @@ int run_choose(int argc, char **argv)
     Error    err = {""};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) return options_help(&options);
+    if (operands.info) return options_info(&options, operands.info);
     if (check(&in, &names, &s, &operands, &err) != 0) goto usage;
     options_print_settings(&options, stderr);
     int rc = run(&in, &s, &names, &err);

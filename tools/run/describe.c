@@ -40,7 +40,7 @@ int run_describe(int argc, char **argv)
     Error    err = {""};
 
     if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.help) return options_help(&options);
+    if (operands.info) return options_info(&options, operands.info);
     if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto usage; }
     if (!workload) { error_set(&err, "expected --workload W, see --help"); goto usage; }
     if (describe(workload, format, &err) == 0) return EXIT_OK;

@@ -29,8 +29,8 @@ bool run_world_parse(const World *world, const Options *options, int argc, char 
 {
     *status = EXIT_USAGE;
     if (options_parse(options, argc, argv, operands, err) != 0) return false;
-    if (!operands->help) return true;
-    *status = run_world_speaks(world) ? options_help(options) : EXIT_OK;
+    if (!operands->info) return true;
+    *status = run_world_speaks(world) ? options_info(options, operands->info) : EXIT_OK;
     return false;
 }
 
