@@ -72,6 +72,7 @@ HAVE_JANSSON := $(call links,jansson.h,$(JANSSON_CFLAGS) $(JANSSON_LIBS))
 HAVE_GLPK := $(call links,glpk.h,-lglpk)
 HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
 HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
+HAVE_ZLIB := $(call links,zlib.h,-lz)
 
 # MPI: by pkg-config, of Open MPI or another; HAVE_MPI= leaves it out.
 MPI_NAME   := $(firstword $(foreach name,ompi-c mpi-c mpich mpi,$(shell $(PKG_CONFIG) --exists $(name) 2>/dev/null && echo $(name))))
@@ -107,13 +108,13 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
            $(SANITIZE_FLAGS) $(if $(HAVE_JANSSON),-DHAVE_JANSSON $(JANSSON_CFLAGS)) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
-           $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
+           $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
 
 # nvcc gives the host's part to a C++ compiler, as C++17.
 COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_GLPK),-lglpk) -lm $(LDLIBS)
+LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_GLPK),-lglpk) $(if $(HAVE_ZLIB),-lz) -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
 TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'

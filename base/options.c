@@ -14,6 +14,17 @@ enum { HELP_COLUMN = 26, HELP_WIDTH = 80, MAX_OPTIONS = 128 };
 
 /* ---- values ----------------------------------------------------------- */
 
+static int check_integer(const Option *option, long long number, Error *err)
+{
+    if (number < option->minimum)
+        return error_set(err, "--%s: %lld is too small, expected at least %" PRId64, option->name,
+                         number, option->minimum);
+    if (option->maximum && number > option->maximum)
+        return error_set(err, "--%s: %lld is too large, expected at most %" PRId64, option->name,
+                         number, option->maximum);
+    return 0;
+}
+
 static int parse_integer(const Option *option, const char *value, Error *err)
 {
     char *end;
@@ -22,14 +33,26 @@ static int parse_integer(const Option *option, const char *value, Error *err)
     long long number = strtoll(value, &end, 10);
     if (end == value || *end || errno)
         return error_set(err, "--%s: \"%s\" is not a whole number", option->name, value);
-    if (number < option->minimum)
-        return error_set(err, "--%s: %lld is too small, expected at least %" PRId64, option->name,
-                         number, option->minimum);
-    if (option->maximum && number > option->maximum)
-        return error_set(err, "--%s: %lld is too large, expected at most %" PRId64, option->name,
-                         number, option->maximum);
+    if (check_integer(option, number, err) != 0) return -1;
     *(int64_t *)option->target = number;
     return 0;
+}
+
+static int parse_integers(const Option *option, const char *value, Error *err)
+{
+    OptionIntegers *list = option->target;
+    char           *end;
+
+    for (const char *at = value;; at = end + 1) {
+        errno = 0;
+        long long number = strtoll(at, &end, 10);
+        if (end == at || errno || (*end && *end != ','))
+            return error_set(err, "--%s: \"%s\" is no list of whole numbers such as 64,128", option->name, value);
+        if (list->count == OPTION_MAX_LIST) return error_set(err, "--%s: more than %d numbers", option->name, OPTION_MAX_LIST);
+        if (check_integer(option, number, err) != 0) return -1;
+        list->values[list->count++] = number;
+        if (!*end) return 0;
+    }
 }
 
 /* The multiplier of a suffix: "GiB", "GB", ...; 0 when unknown. */
@@ -110,6 +133,7 @@ static int set_value(Option *option, const char *value, Error *err)
     case OPTION_NUMBER:  return parse_number(option, value, err);
     case OPTION_CHOICE:  return parse_choice(option, value, err);
     case OPTION_LIST:    return add_to_list(option, value, err);
+    case OPTION_INTEGERS: return parse_integers(option, value, err);
     case OPTION_STRING:  *(const char **)option->target = value; return 0;
     }
     return -1;
@@ -245,6 +269,14 @@ static bool value_text(const Option *option, char *out, size_t size)
     case OPTION_FLAG:
         snprintf(out, size, "yes");
         return *(bool *)option->target;
+    case OPTION_INTEGERS: {
+        const OptionIntegers *list = option->target;
+        for (int i = 0; i < list->count; i++) {
+            size_t used = strlen(out);
+            snprintf(out + used, size - used, "%s%" PRId64, i ? "," : "", list->values[i]);
+        }
+        return list->count > 0;
+    }
     case OPTION_LIST: {
         const OptionList *list = option->target;
         for (int i = 0; i < list->count; i++) {

@@ -25,7 +25,8 @@ typedef enum {
     OPTION_NUMBER,           /* double, at least minimum                       */
     OPTION_STRING,           /* const char *, borrowed from argv               */
     OPTION_CHOICE,           /* int: index into choices ("a|b|c" in help), or NO_CHOICE */
-    OPTION_LIST              /* OptionList: repeatable, in order               */
+    OPTION_LIST,             /* OptionList: repeatable, in order               */
+    OPTION_INTEGERS          /* OptionIntegers: 64,128,256, each within minimum..maximum */
 } OptionType;
 
 #define OPTION_MAX_LIST 64
@@ -36,6 +37,11 @@ typedef struct {
     const char *values[OPTION_MAX_LIST];     /* borrowed from argv */
     int         count;
 } OptionList;
+
+typedef struct {
+    int64_t values[OPTION_MAX_LIST];
+    int     count;               /* 0: not given */
+} OptionIntegers;
 
 typedef struct {
     const char        *name;       /* "devices" -> --devices; NULL ends the table */

@@ -45,6 +45,7 @@ program chromium 'reports, tested in a browser' chromium optional
 program slurmd 'jobs of Slurm, tested on a cluster of its own' 'slurmctld slurmd slurm-client' optional
 echo 'Optional:'
 library jansson jansson.h 'reads JSON, else our own reader' libjansson-dev optional
+library zlib zlib.h 'reads .gz: profiles of PyTorch' zlib1g-dev optional
 library glpk glpk.h 'pipebd-plan --ls glpk' libglpk-dev optional
 program gnuplot 'plots' gnuplot-nox optional
 program rsvg-convert 'plots as PNG' librsvg2-bin optional

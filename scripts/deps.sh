@@ -60,6 +60,7 @@ find_missing() {
     program "${PKG_CONFIG:-pkg-config}" pkg-config
     library jansson libjansson-dev jansson.h
     library glpk libglpk-dev glpk.h
+    library zlib zlib1g-dev zlib.h
     case $1 in
     build) ;;
     demo)

@@ -10,11 +10,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     ImportFile    file = {"fuzz", (const char *)bytes, length};
-    ImportOptions options = {.name = "t", .device = "d", .batch = 32, .samples = 1000, .student = file};
+    ImportOptions options = {.name = "t", .device = {{"d"}, 1}, .batch = 32, .samples = 1000, .student = file};
     Trace        *trace;
     Error         err = {""};
 
-    if (import_trace(&trace, import_format(0), &file, &options, &err) != 0) {
+    if (import_trace(&trace, import_format(1), &file, 1, &options, &err) != 0) {
         if (trace || !err.text[0]) abort();
         return 0;
     }

@@ -9,7 +9,7 @@
 #include "planner/compare.h"
 #include "traces/import.h"
 
-enum { PIPEDREAM, PIPE_BD_LOG };
+enum { KINETO, PIPEDREAM, PIPE_BD_LOG };
 
 /* ---- importing ------------------------------------------------------------------------- */
 
@@ -22,11 +22,11 @@ static int import_file(Trace **out, int format, const char *path, ImportOptions 
     ImportFile file = {strrchr(path, '/') + 1, text, length};
 
     options.name = "t";
-    options.device = "d";
+    options.device = (OptionList){{"d"}, 1};
     options.samples = 1000;
     if (!options.batch) options.batch = format == PIPEDREAM ? 32 : 256;
     if (format == PIPEDREAM && !options.student.text) options.student = file;
-    int rc = import_trace(out, import_format(format), &file, &options, err);
+    int rc = import_trace(out, import_format(format), &file, 1, &options, err);
     free(text);
     return rc;
 }
@@ -80,10 +80,10 @@ static void read_bad(const char *path, const char *expected, void *context)
 
 static void fixtures(void **state)
 {
-    static const char *const folders[] = {"import_pipedream", "import_pipe_bd_log"};
+    static const char *const folders[] = {[PIPEDREAM] = "import_pipedream", [PIPE_BD_LOG] = "import_pipe_bd_log"};
     (void)state;
 
-    for (int format = 0; format < 2; format++) {
+    for (int format = PIPEDREAM; format <= PIPE_BD_LOG; format++) {
         fixtures_each(folders[format], "good", read_good, &format);
         fixtures_each(folders[format], "bad", read_bad, &format);
     }
@@ -106,7 +106,7 @@ static void check_times(const TraceBlock *block, int point, int64_t batch, int64
 static void a_chain(void **state)
 {
     (void)state;
-    Trace *t = good(PIPEDREAM, "chain.txt", (ImportOptions){.devices = 3, .date = "2026-11-24"});
+    Trace *t = good(PIPEDREAM, "chain.txt", (ImportOptions){.devices = {{3}, 1}, .date = "2026-11-24"});
 
     assert_int_equal(t->block_count, 3);
     assert_int_equal(trace_device_count(t), 3);
@@ -221,7 +221,7 @@ static void a_log_without_bytes(void **state)
 static void a_log_with_bytes(void **state)
 {
     (void)state;
-    ImportOptions options = {.boundary_bytes = "1000,500,4", .gradient_bytes = "10,20,20", .devices = 2};
+    ImportOptions options = {.boundary_bytes = "1000,500,4", .gradient_bytes = "10,20,20", .devices = {{2}, 1}};
     Trace        *t = good(PIPE_BD_LOG, "four-ranks.txt", options);
 
     assert_int_equal(trace_device_count(t), 2);
@@ -277,22 +277,22 @@ static void options_that_do_not_fit(void **state)
 
 static void running_out_of_memory(void **state)
 {
-    static const char *const paths[] = {PIPEBD_ROOT "/tests/fixtures/import_pipedream/good/branches.txt",
-                                        PIPEBD_ROOT "/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt"};
+    static const char *const paths[] = {[PIPEDREAM] = PIPEBD_ROOT "/tests/fixtures/import_pipedream/good/branches.txt",
+                                        [PIPE_BD_LOG] = PIPEBD_ROOT "/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt"};
     (void)state;
 
-    for (int format = 0; format < 2; format++) {
+    for (int format = PIPEDREAM; format <= PIPE_BD_LOG; format++) {
         size_t        length;
         char         *text = slurp(paths[format], &length);
         ImportFile    file = {"f", text, length};
-        ImportOptions options = {.name = "t", .device = "d", .samples = 10, .batch = 32};
+        ImportOptions options = {.name = "t", .device = {{"d"}, 1}, .samples = 10, .batch = 32};
         if (format == PIPEDREAM) options.student = file;
         if (format == PIPE_BD_LOG) { options.boundary_bytes = "4,4"; options.gradient_bytes = "4,4,8"; }
         for (long n = 1;; n++) {
             Trace *trace;
             Error  err = {""};
             alloc_fail_after(n);
-            int  rc = import_trace(&trace, import_format(format), &file, &options, &err);
+            int  rc = import_trace(&trace, import_format(format), &file, 1, &options, &err);
             bool reached = alloc_fail_reached();
             alloc_fail_after(0);
             if (rc != 0) { assert_null(trace); assert_string_not_equal(err.text, ""); }

@@ -7,10 +7,9 @@
 
 #include "base/file.h"
 #include "base/options.h"
+#include "tools/trace/import.h"
 #include "tools/trace/model.h"
-#include "tools/trace/output.h"
 #include "traces/plausibility.h"
-#include "traces/import.h"
 #include "traces/scenario.h"
 
 /* Every file is looked at: a line on stdout for a good one, an error for a bad one. */
@@ -141,68 +140,12 @@ done:
     return rc;
 }
 
-/* ---- import ----------------------------------------------------------------------------- */
+/* ---- commands --------------------------------------------------------------------------- */
 
 typedef struct {
-    ImportOptions import;
-    ModelSettings model;
-    const char   *student, *output;      /* what several commands take stands in import, or here */
-    int           from;
+    ImportSettings import;
+    ModelSettings  model;
 } TraceSettings;
-
-/* The file's name without folder and ending, yours. */
-static char *name_of(const char *path)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
-
-    if (strcmp(path, "-") == 0) name = "imported";
-    return dot && dot > name ? strndup(name, (size_t)(dot - name)) : strdup(name);
-}
-
-static int import(const char *path, TraceSettings *s, Error *err)
-{
-    ImportFile file = {.name = strcmp(path, "-") == 0 ? "<stdin>" : path};
-    char      *text = NULL, *student = NULL, *name = NULL;
-    Trace     *trace = NULL;
-    int        rc = -1;
-
-    if (file_read(&text, &file.length, path, 0, err) != 0) goto done;
-    file.text = text;
-    if (s->student) {
-        if (file_read(&student, &s->import.student.length, s->student, 0, err) != 0) goto done;
-        s->import.student.name = s->student;
-        s->import.student.text = student;
-    }
-    if (!s->import.device) s->import.device = "unknown";
-    if (!s->import.name) s->import.name = name = name_of(path);
-    if (!s->import.name) { error_no_memory(err); goto done; }
-    if (import_trace(&trace, import_format(s->from), &file, &s->import, err) != 0) goto done;
-    rc = trace_output(trace, s->output, "imported", err);
-done:
-    trace_free(trace);
-    free(text);
-    free(student);
-    free(name);
-    return rc;
-}
-
-/* What import needs, and nothing that has no effect. */
-static int check_import(const Option *table, const TraceSettings *s, Error *err)
-{
-    static const char *const needed[] = {"from", "output", "batch", "samples"};
-    static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes"};
-
-    for (const Option *option = table; option->name; option++)
-        for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-            if (strcmp(option->name, needed[i]) == 0 && !option->given)
-                return error_set(err, "import: expected --%s %s, see --help", option->name, option->value_name);
-    for (; table->name; table++) {
-        for (size_t i = 0; i < sizeof some / sizeof *some; i++)
-            if (strcmp(table->name, some[i]) == 0 && table->given && !import_takes(import_format(s->from), table->name))
-                return error_set(err, "--%s: no effect with --from %s", table->name, import_format(s->from)->name);
-    }
-    return 0;
-}
 
 /* The first option that was given and is not among names (NULL-terminated; NULL: none are). */
 static const char *other_given(const Option *table, const char *const *names)
@@ -215,21 +158,27 @@ static const char *other_given(const Option *table, const char *const *names)
     return NULL;
 }
 
+/* What both commands take stands in the import's settings. */
 static int model(TraceSettings *s, Error *err)
 {
-    s->model.output = s->output;
-    s->model.devices = s->import.devices;
-    s->model.batch = s->import.batch;
-    s->model.device = s->import.device;
-    s->model.name = s->import.name;
-    s->model.date = s->import.date;
+    const ImportOptions *o = &s->import.options;
+
+    if (o->device.count > 1) return error_set(err, "--device: given twice");
+    if (o->devices.count > 1) return error_set(err, "--devices: more than one number, expected one with model");
+    s->model.output = s->import.output;
+    s->model.devices = o->devices.values[0];
+    s->model.batch = o->batch;
+    s->model.device = o->device.values[0];
+    s->model.name = o->name;
+    s->model.date = o->date;
     return trace_model(&s->model, err);
 }
 
 /* ---- main ------------------------------------------------------------------------------- */
 
 static const char *const import_options[] = {"from", "output", "batch", "samples", "devices", "device", "name", "date",
-                                             "student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", NULL};
+                                             "student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", "blocks", "depth",
+                                             "rows", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
                                             "link", "machine-devices", "network-gb-per-s",
                                             "transfers", "data", "sample-us", "cores", "lanes", "prefetch", "operators", NULL};
@@ -237,7 +186,7 @@ static const char *const model_options[] = {"workload", "device", "devices", "ou
 static int choose(const Operands *o, const Option *table, const TraceSettings *s, Error *err)
 {
     static const struct { const char *name; int least, most; const char *const *options; } commands[] = {
-        {"check", 2, OPTIONS_MAX_OPERANDS, NULL}, {"show", 2, 2, NULL}, {"import", 2, 2, import_options},
+        {"check", 2, OPTIONS_MAX_OPERANDS, NULL}, {"show", 2, 2, NULL}, {"import", 2, OPTIONS_MAX_OPERANDS, import_options},
         {"model", 1, 1, model_options}};
     const char *command = o->count ? o->values[0] : "";
 
@@ -245,18 +194,21 @@ static int choose(const Operands *o, const Option *table, const TraceSettings *s
         if (strcmp(command, commands[i].name) != 0 || o->count < commands[i].least || o->count > commands[i].most) continue;
         const char *option = other_given(table, commands[i].options);
         if (option) return error_set(err, "--%s: no effect with %s", option, command);
-        if (strcmp(command, "import") == 0) return check_import(table, s, err);
+        if (strcmp(command, "import") == 0) return trace_import_check(table, &s->import, o->count - 1, err);
         return strcmp(command, "model") == 0 ? trace_model_check(table, err) : 0;
     }
-    return error_set(err, "expected \"check FILE...\", \"show FILE\", \"import --from FORMAT FILE -o TRACE\" or "
+    return error_set(err, "expected \"check FILE...\", \"show FILE\", \"import --from FORMAT FILE... -o TRACE\" or "
                      "\"model --workload W --device D --devices N -o TRACE\", see --help");
 }
 
 static const char epilogue[] =
     "import turns what other programs print into a trace; --from, -o, --batch and --samples are\n"
-    "needed. pipedream: FILE is the teacher's profile (graph.txt), --student the student's.\n"
-    "pipe-bd-log: FILE is the log of the original Pipe-BD. docs/traces.md tells the rest.\n"
+    "needed. kineto: FILEs are what torch.profiler exports, .json or .json.gz, for several batches\n"
+    "(--rows) and kinds of devices. pipedream: FILE is the teacher's profile (graph.txt), --student\n"
+    "the student's. pipe-bd-log: FILE is the log of the original Pipe-BD. docs/traces.md tells the rest.\n"
     "\n"
+    "  pipebd-trace import --from kineto b32.json.gz b64.json.gz --rows 32,64 --batch 64 \\\n"
+    "      --samples 50000 --devices 4 -o trace.json\n"
     "  pipebd-trace import --from pipedream teacher.txt --student student.txt --batch 128 \\\n"
     "      --samples 50000 --devices 4 -o trace.json\n"
     "\n"
@@ -267,30 +219,37 @@ static const char epilogue[] =
 
 int main(int argc, char **argv)
 {
-    TraceSettings s = {.from = NO_CHOICE, .model = {.prefetch = 2}};
+    TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2}};
     Option   table[] = {
-        {"from", 0, OPTION_CHOICE, "pipedream|pipe-bd-log", "import: the format of FILE.", &s.from, 0, 0,
+        {"from", 0, OPTION_CHOICE, "kineto|pipedream|pipe-bd-log", "import: the format of FILE.", &s.import.from, 0, 0,
          import_format_names, false},
-        {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace here; -: on standard output.", &s.output, 0, 0,
+        {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace here; -: on standard output.", &s.import.output, 0, 0,
          NULL, false},
-        {"batch", 0, OPTION_INTEGER, "B", "import: the global batch that was profiled; model: another than the workload's.", &s.import.batch, 1,
+        {"batch", 0, OPTION_INTEGER, "B", "import: the global batch that was profiled; model: another than the workload's.", &s.import.options.batch, 1,
          (int64_t)1 << 31, NULL, false},
-        {"samples", 0, OPTION_INTEGER, "N", "import: samples of an epoch.", &s.import.samples, 1, (int64_t)1 << 53, NULL,
+        {"samples", 0, OPTION_INTEGER, "N", "import: samples of an epoch.", &s.import.options.samples, 1, (int64_t)1 << 53, NULL,
          false},
-        {"devices", 0, OPTION_INTEGER, "N", "Devices of the cluster (import: as many as profiled, or 1).",
-         &s.import.devices, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"device", 0, OPTION_STRING, "NAME", "import: what device was profiled (unknown); model: its name or file (traces/devices).", &s.import.device, 0, 0, NULL, false},
-        {"name", 0, OPTION_STRING, "NAME", "Name of the trace (import: FILE's; model: WORKLOAD-DEVICE).", &s.import.name, 0, 0, NULL, false},
-        {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled; model: date to write (none).", &s.import.date, 0, 0, NULL, false},
-        {"student", 0, OPTION_STRING, "FILE", "pipedream: the student's profile.", &s.student, 0, 0, NULL, false},
+        {"devices", 0, OPTION_INTEGERS, "N", "Devices of the cluster (import: as many as profiled, or 1; N,N of several kinds).",
+         &s.import.options.devices, 1, TRACE_MAX_DEVICES, NULL, false},
+        {"device", 0, OPTION_LIST, "NAME", "import: what device was profiled (what the file says; once for each FILE of kineto); "
+         "model: its name or file (traces/devices).", &s.import.options.device, 0, 0, NULL, false},
+        {"name", 0, OPTION_STRING, "NAME", "Name of the trace (import: FILE's; model: WORKLOAD-DEVICE).", &s.import.options.name, 0, 0, NULL, false},
+        {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled; model: date to write (none).", &s.import.options.date, 0, 0, NULL, false},
+        {"student", 0, OPTION_STRING, "FILE", "pipedream, kineto: the student's profile.", &s.import.student, 0, 0, NULL, false},
         {"cuts", 0, OPTION_STRING, "NODES", "pipedream: the teacher's nodes that end a block, but the last.",
-         &s.import.cuts, 0, 0, NULL, false},
-        {"student-cuts", 0, OPTION_STRING, "NODES", "pipedream: the same of the student.", &s.import.student_cuts, 0, 0,
+         &s.import.options.cuts, 0, 0, NULL, false},
+        {"student-cuts", 0, OPTION_STRING, "NODES", "pipedream: the same of the student.", &s.import.options.student_cuts, 0, 0,
          NULL, false},
         {"boundary-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes a sample after each block, for p2p.",
-         &s.import.boundary_bytes, 0, 0, NULL, false},
+         &s.import.options.boundary_bytes, 0, 0, NULL, false},
         {"gradient-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes of each block's gradients, for all-reduce.",
-         &s.import.gradient_bytes, 0, 0, NULL, false},
+         &s.import.options.gradient_bytes, 0, 0, NULL, false},
+        {"blocks", 0, OPTION_STRING, "NAMES", "kineto: ranges of record_function, or nn.Modules such as Linear_0, that are the "
+         "blocks (ranges block:NAME).", &s.import.options.blocks, 0, 0, NULL, false},
+        {"depth", 0, OPTION_INTEGER, "N", "kineto: nn.Modules N deep are the blocks, 1 the outermost (the least with two).",
+         &s.import.options.depth, 1, 1000, NULL, false},
+        {"rows", 0, OPTION_INTEGERS, "N,N", "kineto: rows of a step in each FILE, in order (the batch).", &s.import.options.rows, 1,
+         (int64_t)1 << 31, NULL, false},
         {"workload", 0, OPTION_STRING, "W", "model: name of a bundled workload, or a file.", &s.model.workload, 0, 0, NULL,
          false},
         {"precision", 0, OPTION_CHOICE, "auto|fp32|tf32|fp16|bf16", "model: of matrix products; auto: tf32 where the "
@@ -317,7 +276,7 @@ int main(int argc, char **argv)
          &s.model.operators, 0, 0, NULL, false},
         {0},
     };
-    Options  options = {"pipebd-trace", "check FILE... | show FILE | import ... FILE -o TRACE | model ... -o TRACE [options]",
+    Options  options = {"pipebd-trace", "check FILE... | show FILE | import ... FILE... -o TRACE | model ... -o TRACE [options]",
                         "Checks traces, shows one: blocks by batches, and what is missing; imports one; or models one.", table,
                         epilogue};
     Operands operands;
@@ -331,7 +290,7 @@ int main(int argc, char **argv)
     if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
     else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);
     else if (strcmp(operands.values[0], "model") == 0) rc = model(&s, &err);
-    else                                              rc = import(operands.values[1], &s, &err);
+    else                                              rc = trace_import(&operands.values[1], operands.count - 1, &s.import, &err);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-trace: %s\n", err.text);
     return EXIT_FAILED;

@@ -5,9 +5,9 @@
 
 #include "traces/import_read.h"
 
-static const ImportFormat *const formats[] = {&import_pipedream, &import_pipe_bd_log};
+static const ImportFormat *const formats[] = {&import_kineto, &import_pipedream, &import_pipe_bd_log};
 
-const char *const import_format_names[] = {"pipedream", "pipe-bd-log", NULL};
+const char *const import_format_names[] = {"kineto", "pipedream", "pipe-bd-log", NULL};
 
 const ImportFormat *import_format(int index) { return formats[index]; }
 
@@ -21,15 +21,16 @@ bool import_takes(const ImportFormat *format, const char *option)
 }
 
 /* What every format has; the format fills the rest. */
-static int start(Trace **out, const ImportFormat *format, const ImportFile *file, const ImportOptions *o, Error *err)
+static int start(Trace **out, const ImportFormat *format, const ImportFile *files, int count, const ImportOptions *o, Error *err)
 {
     Trace *trace = calloc(1, sizeof *trace);
     Text   source = {0};
 
     *out = trace;
     if (!trace) return error_no_memory(err);
-    text_printf(&source, "%s (%s)", file->name, format->name);
-    if (o->student.text) text_printf(&source, ", student: %s", o->student.name);
+    for (int i = 0; i < count; i++) text_printf(&source, "%s%s", i ? ", " : "", files[i].name);
+    text_printf(&source, " (%s)", format->name);
+    if (o->student.name) text_printf(&source, ", student: %s", o->student.name);
     trace->provenance_kind = "imported";
     trace->source = arena_strdup(&trace->arena, text_string(&source));
     trace->date = o->date ? o->date : "";
@@ -41,7 +42,8 @@ static int start(Trace **out, const ImportFormat *format, const ImportFile *file
     bool failed = text_failed(&source) || !trace->source || !trace->kinds;
     text_free(&source);
     if (failed) return error_no_memory(err);
-    *trace->kinds = (TraceKind){o->device, o->devices ? (int)o->devices : 1, TRACE_ABSENT};
+    *trace->kinds = (TraceKind){o->device.count ? o->device.values[0] : "unknown",
+                                o->devices.count ? (int)o->devices.values[0] : 1, TRACE_ABSENT};
     trace->kind_count = 1;
     return 0;
 }
@@ -59,19 +61,19 @@ static int check(Trace **out, const Trace *loose, const ImportFile *file, Error 
     return rc;
 }
 
-int import_trace(Trace **out, const ImportFormat *format, const ImportFile *file, const ImportOptions *options,
-                 Error *err)
+int import_trace(Trace **out, const ImportFormat *format, const ImportFile *files, int count,
+                 const ImportOptions *options, Error *err)
 {
     Trace *loose = NULL;
     Text   notes = {0};
     int    rc = -1;
 
     *out = NULL;
-    if (start(&loose, format, file, options, err) != 0) goto done;
-    if (format->read(loose, &notes, file, options, err) != 0) goto done;
+    if (start(&loose, format, files, count, options, err) != 0) goto done;
+    if (format->read(loose, &notes, files, count, options, err) != 0) goto done;
     if (text_failed(&notes)) { error_no_memory(err); goto done; }
     loose->notes = text_string(&notes);
-    rc = check(out, loose, file, err);
+    rc = check(out, loose, files, err);
 done:
     trace_free(loose);
     text_free(&notes);

@@ -1,5 +1,7 @@
 /* Imports: what other programs print about a network becomes a trace of kind "imported".
  *
+ *   kineto        the profile that torch.profiler writes, a file a batch and kind of device,
+ *                 read a piece at a time                          (import_kineto.c)
  *   pipedream     the graph that PipeDream's profiler writes, one of the teacher and one of
  *                 the student                                       (import_pipedream.c)
  *   pipe-bd-log   the block times that the original Pipe-BD prints  (import_pipe_bd_log.c)
@@ -11,30 +13,41 @@
 
 #include <stddef.h>
 
+#include "base/options.h"
 #include "traces/trace.h"
 
 typedef struct {
     const char *name;            /* for messages; borrowed */
-    const char *text;            /* NULL: no such file */
+    const char *text;            /* NULL: no such file; of formats that stream: what is to be opened as name */
     size_t      length;
 } ImportFile;
 
+/* Told how many bytes more of the files have been read. */
+typedef void ImportProgress(void *context, int64_t bytes);
+
 typedef struct {
     const char *name;            /* of the trace and its workload */
-    const char *device;          /* kind of the device that was profiled */
     const char *date;            /* "YYYY-MM-DD" or NULL */
-    int64_t     devices;         /* 0: as many as the file speaks of */
+    OptionList  device;          /* kinds of the devices that were profiled; none: what the file says, or "unknown" */
+    OptionIntegers devices;      /* of each kind; none: as many as the file speaks of, or 1 */
     int64_t     batch, samples;  /* at least 1 */
-    ImportFile  student;         /* pipedream */
+    ImportFile  student;         /* pipedream; kineto, where name is set */
     const char *cuts, *student_cuts;             /* pipedream: "node4,node9", or NULL */
     const char *boundary_bytes, *gradient_bytes; /* pipe-bd-log: "98304,32768", or NULL */
+    const char *blocks;          /* kineto: "conv1,conv2", or NULL */
+    int64_t     depth;           /* kineto: of modules, 1: the outermost; 0: by itself */
+    OptionIntegers rows;         /* kineto: of a step of each file; none: batch */
+    ImportProgress *progress;    /* or NULL */
+    void       *progress_context;
 } ImportOptions;
 
 typedef struct {
     const char *name;            /* "pipedream" */
     const char *options;         /* those beyond the common ones, "student cuts" */
-    /* Fills blocks, links and notes of a trace that import_trace() began. */
-    int (*read)(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *options, Error *err);
+    int         most_files;
+    bool        streams;         /* opens its files itself */
+    /* Fills blocks, kinds, links and notes of a trace that import_trace() began. */
+    int (*read)(Trace *trace, Text *notes, const ImportFile *files, int count, const ImportOptions *options, Error *err);
 } ImportFormat;
 
 extern const char *const import_format_names[];  /* NULL-terminated */
@@ -47,7 +60,7 @@ bool import_takes(const ImportFormat *format, const char *option);
 
 /* *out is yours: trace_free() it. It has passed all checks of a trace. Errors carry
  * path:line:column of the file imported. */
-int import_trace(Trace **out, const ImportFormat *format, const ImportFile *file, const ImportOptions *options,
-                 Error *err);
+int import_trace(Trace **out, const ImportFormat *format, const ImportFile *files, int count,
+                 const ImportOptions *options, Error *err);
 
 #endif

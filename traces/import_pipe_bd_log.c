@@ -248,7 +248,7 @@ static int fill_reduces(Trace *trace, Text *notes, const OriginalLog *log, Error
 
 static int build(Trace *trace, Text *notes, OriginalLog *log, const ImportFile *file, const ImportOptions *o, Error *err)
 {
-    if (!o->devices) trace->kinds[0].count = log->ranks;
+    if (!o->devices.count) trace->kinds[0].count = log->ranks;
     trace->blocking_transfers = true;            /* as the original sends */
     text_printf(notes, "Profiled by the original on inputs of zeros: mean of some of ten trials, batches %" PRId64
                 " over 1 to %d devices, rounded down. Assumed: student = 1/3 forward + 2/3 backward, the update "
@@ -257,10 +257,11 @@ static int build(Trace *trace, Text *notes, OriginalLog *log, const ImportFile *
     return fill_p2p(trace, notes, log, err) != 0 ? -1 : fill_reduces(trace, notes, log, err);
 }
 
-static int read_log(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *o, Error *err)
+static int read_log(Trace *trace, Text *notes, const ImportFile *file, int count, const ImportOptions *o, Error *err)
 {
     OriginalLog *log = arena_alloc(&trace->arena, 1, sizeof *log);
 
+    (void)count;
     if (!log) return error_no_memory(err);
     if (o->boundary_bytes && read_bytes_list(&log->boundary_bytes, &log->boundary_count, o->boundary_bytes,
                                              "boundary-bytes", &trace->arena, err) != 0) return -1;
@@ -270,4 +271,4 @@ static int read_log(Trace *trace, Text *notes, const ImportFile *file, const Imp
     return build(trace, notes, log, file, o, err);
 }
 
-const ImportFormat import_pipe_bd_log = {"pipe-bd-log", "boundary-bytes gradient-bytes", read_log};
+const ImportFormat import_pipe_bd_log = {"pipe-bd-log", "boundary-bytes gradient-bytes", 1, false, read_log};

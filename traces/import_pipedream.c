@@ -192,10 +192,11 @@ static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamPr
                 "large as parameters.");
 }
 
-static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, const ImportOptions *o, Error *err)
+static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, int count, const ImportOptions *o, Error *err)
 {
     PipedreamProfile teacher, student;
 
+    (void)count;
     if (!o->student.text) return error_set(err, "expected --student PROFILE, the student's profile beside the teacher's");
     if (read_profile(&teacher, file, o->cuts, "cuts", &trace->arena, err) != 0) return -1;
     if (read_profile(&student, &o->student, o->student_cuts, "student-cuts", &trace->arena, err) != 0) return -1;
@@ -210,4 +211,4 @@ static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, cons
     return 0;
 }
 
-const ImportFormat import_pipedream = {"pipedream", "student cuts student-cuts", read_profiles};
+const ImportFormat import_pipedream = {"pipedream", "student cuts student-cuts", 1, false, read_profiles};

@@ -126,7 +126,7 @@ int import_blocks(Trace *trace, int count, Error *err)
                               .gradient_bytes = TRACE_ABSENT, .state_bytes = TRACE_ABSENT,
                               .student_activation_bytes = TRACE_ABSENT};
         for (int work = 0; work < WORK_COUNT; work++) {
-            block->work[work] = arena_alloc(&trace->arena, 1, sizeof *block->work[work]);
+            block->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof *block->work[work]);
             if (!block->work[work]) return error_no_memory(err);
         }
     }
@@ -159,5 +159,18 @@ int import_timing(Trace *trace, int block, int64_t batch, double teacher_ms, dou
                              trace->blocks[block].name, ms[work]);
         if (import_point(trace, trace->blocks[block].work[work], batch, ms[work], err) != 0) return -1;
     }
+    return 0;
+}
+
+int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *o, Error *err)
+{
+    if (o->devices.count && o->devices.count != count)
+        return error_set(err, "--devices: %d numbers, but %d kinds of devices were profiled: expected one each", o->devices.count, count);
+    if (count > TRACE_MAX_KINDS) return error_set(err, "%d kinds of devices, expected at most %d", count, TRACE_MAX_KINDS);
+    trace->kinds = arena_alloc(&trace->arena, (size_t)count, sizeof *trace->kinds);
+    if (!trace->kinds) return error_no_memory(err);
+    trace->kind_count = count;
+    for (int i = 0; i < count; i++)
+        trace->kinds[i] = (TraceKind){names[i], o->devices.count ? (int)o->devices.values[i] : 1, TRACE_ABSENT};
     return 0;
 }

@@ -33,7 +33,7 @@ int  read_bytes_list(int64_t **out, int *count, const char *list, const char *op
 
 /* ---- parts of a trace ------------------------------------------------------------------ */
 
-/* Room for blocks without a name, with no byte counts and no timings. */
+/* Room for blocks without a name, with no byte counts and no timings on any of the kinds there are. */
 int import_blocks(Trace *trace, int count, Error *err);
 
 /* The times of a block at a batch, in milliseconds. file and line are for messages. */
@@ -43,7 +43,10 @@ int import_timing(Trace *trace, int block, int64_t batch, double teacher_ms, dou
 /* A point of a curve of the trace's links. */
 int import_point(Trace *trace, Curve *curve, int64_t x, double ms, Error *err);
 
+/* Names the kinds, as many devices of each as asked for, or 1. Their memory is not known. */
+int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *options, Error *err);
+
 /* The readers of the formats. */
-extern const ImportFormat import_pipedream, import_pipe_bd_log;
+extern const ImportFormat import_kineto, import_pipedream, import_pipe_bd_log;
 
 #endif
