@@ -149,9 +149,35 @@ plans_import() {
         && pipebd-trace check "$WORK/imported.json" && pipebd-plan "$WORK/imported.json" | grep -q '^ahd  .*[0-9]'
 }
 ok 'what is imported can be checked and planned' plans_import
+kineto=$fixtures/import_kineto/good/ranges.json
+golden 'import: a profile of PyTorch' import-kineto.json imported --from kineto --batch 8 import_kineto/good/ranges.json --devices 2
+gzip -c "$kineto" > "$WORK/ranges.json.gz"
+if pipebd-trace import --from kineto --batch 8 --samples 10 "$WORK/ranges.json.gz" -o - > "$WORK/packed.json" 2> "$WORK/packed.err"; then
+    pipebd-trace import --from kineto --batch 8 --samples 10 - -o - --name ranges < "$kineto" > "$WORK/plain.json"
+    ok 'import: a packed profile is read as a plain one' \
+        test "$(grep -v source "$WORK/packed.json")" = "$(grep -v source "$WORK/plain.json")"
+    head -c 300 "$WORK/ranges.json.gz" > "$WORK/cut.json.gz"
+    refuses 1 'import: a packed profile that is cut off' "$WORK/cut.json.gz: its gzip data are cut off, expected a whole file" \
+        pipebd-trace import --from kineto --batch 8 --samples 10 "$WORK/cut.json.gz" -o -
+else
+    ok 'import: a packed profile without zlib' grep -q 'is gzip, which this build cannot read' "$WORK/packed.err"
+fi
+plans_kineto() {
+    pipebd-trace import --from kineto --batch 8 --samples 1000 "$kineto" --devices 2 -o "$WORK/kineto.json" > /dev/null \
+        && pipebd-plan "$WORK/kineto.json" --schedules dpu,ls | grep -q '^dpu  .*[0-9]'
+}
+ok 'a profile of PyTorch can be planned' plans_kineto
+refuses 1 'import: a folder' "$WORK: is a directory, expected a file" \
+    pipebd-trace import --from kineto --batch 8 --samples 1 "$WORK" -o -
+refuses 2 'import: files of a format that takes one' 'import --from pipe-bd-log: 2 files, expected 1' \
+    pipebd-trace import --from pipe-bd-log "$log" "$log" -o - --batch 256 --samples 1
+refuses 2 'import: kinds of a format that knows one' '--devices: --from pipe-bd-log knows one kind of device' \
+    pipebd-trace import --from pipe-bd-log "$log" -o - --batch 256 --samples 1 --devices 1,2
+refuses 2 'import: a list that is none' '--rows: "8,x" is no list of whole numbers such as 64,128' \
+    pipebd-trace import --from kineto "$kineto" -o - --batch 8 --samples 1 --rows 8,x
 import_stdin() { imported --from pipe-bd-log --batch 256 - < "$log"; }
 prints 'import reads standard input' '"source": "<stdin> (pipe-bd-log)"' import_stdin
-refuses 2 'import: no format'      'import: expected --from pipedream|pipe-bd-log' pipebd-trace import "$log" -o x --batch 1 --samples 1
+refuses 2 'import: no format'      'import: expected --from kineto|pipedream|pipe-bd-log' pipebd-trace import "$log" -o x --batch 1 --samples 1
 refuses 2 'import: no output'      'import: expected --output TRACE'  pipebd-trace import --from pipe-bd-log "$log" --batch 1 --samples 1
 refuses 2 'import: no batch'       'import: expected --batch B'       pipebd-trace import --from pipe-bd-log "$log" -o - --samples 1
 refuses 2 'import: an option of another format' '--cuts: no effect with --from pipe-bd-log' \

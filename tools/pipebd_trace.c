@@ -202,18 +202,21 @@ static int choose(const Operands *o, const Option *table, const TraceSettings *s
 }
 
 static const char epilogue[] =
-    "import turns what other programs print into a trace; --from, -o, --batch and --samples are\n"
-    "needed. kineto: FILEs are what torch.profiler exports, .json or .json.gz, for several batches\n"
-    "(--rows) and kinds of devices. pipedream: FILE is the teacher's profile (graph.txt), --student\n"
-    "the student's. pipe-bd-log: FILE is the log of the original Pipe-BD. docs/traces.md tells the rest.\n"
+    "import turns what other programs print into a trace; --from, -o, --batch and\n"
+    "--samples are needed. docs/traces.md tells the rest.\n"
+    "  kineto       FILEs that torch.profiler exports, .json or .json.gz, for several\n"
+    "               batches (--rows) and kinds of devices\n"
+    "  pipedream    FILE is the teacher's profile (graph.txt), --student the student's\n"
+    "  pipe-bd-log  FILE is the log of the original Pipe-BD\n"
     "\n"
-    "  pipebd-trace import --from kineto b32.json.gz b64.json.gz --rows 32,64 --batch 64 \\\n"
-    "      --samples 50000 --devices 4 -o trace.json\n"
-    "  pipebd-trace import --from pipedream teacher.txt --student student.txt --batch 128 \\\n"
-    "      --samples 50000 --devices 4 -o trace.json\n"
+    "  pipebd-trace import --from kineto b32.json.gz b64.json.gz --rows 32,64 \\\n"
+    "      --batch 64 --samples 50000 --devices 4 -o trace.json\n"
+    "  pipebd-trace import --from pipedream teacher.txt --student student.txt \\\n"
+    "      --batch 128 --samples 50000 --devices 4 -o trace.json\n"
     "\n"
-    "model makes a trace of a workload on devices from what their vendor publishes; --workload,\n"
-    "--device, --devices and -o are needed. docs/model.md has the formulas, and how far off they are.\n"
+    "model makes a trace of a workload on devices from what their vendor publishes;\n"
+    "--workload, --device, --devices and -o are needed. docs/model.md has the\n"
+    "formulas, and how far off they are.\n"
     "\n"
     "  pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o trace.json\n";
 

@@ -277,7 +277,7 @@ static int insert_point(Import *im, Curve *curve, int64_t rows, double ns, doubl
     while (at < curve->count && curve->points[at].x < rows) at++;
     if (at > 0) memcpy(points, curve->points, (size_t)at * sizeof *points);
     if (at < curve->count) memcpy(points + at + 1, curve->points + at, (size_t)(curve->count - at) * sizeof *points);
-    points[at] = (CurvePoint){.x = rows, .ns = (int64_t)(ns + 0.5), .busy_ns = (int64_t)(ns + 0.5), .spread = spread};
+    points[at] = (CurvePoint){.x = rows, .ns = (int64_t)(ns + 0.5), .contended_ns = (int64_t)(ns + 0.5), .spread = spread};
     curve->points = points;
     curve->count++;
     return 0;

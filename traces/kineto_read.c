@@ -528,7 +528,7 @@ int kineto_read(KinetoFile **out, const ImportFile *file, ImportProgress *progre
     if ((file->text ? byte_stream_of_memory(&reader.bytes, file->name, file->text, file->length, err)
                     : byte_stream_open(&reader.bytes, file->name, err)) != 0) goto done;
     if (json_stream_open(&reader.json, reader.bytes, err) != 0 || read_file(&reader, err) != 0) goto done;
-    qsort(reader.file->spans, reader.file->span_count, sizeof *reader.file->spans, by_thread_and_start);
+    if (reader.file->span_count) qsort(reader.file->spans, reader.file->span_count, sizeof *reader.file->spans, by_thread_and_start);
     rc = 0;
 done:
     text_free(&reader.event.name);
