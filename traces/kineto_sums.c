@@ -251,7 +251,7 @@ static void count(Sums *s, const Context *c, int64_t at_ns, int64_t ns)
 
     if (step < 0) { s->sums->before_ns += ns; return; }
     WorkClass class = c->block < 0 && c->class == CLASS_BLOCK ? CLASS_OUTSIDE : c->class;
-    s->sums->class_ns[step * CLASS_COUNT + class] += ns;
+    s->sums->class_ns[(size_t)step * CLASS_COUNT + class] += ns;
     if (class == CLASS_BLOCK) {
         *cell(s->sums, step, c->block, c->part) += ns;
         if (c->between) s->sums->between_ns += ns;
