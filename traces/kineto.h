@@ -30,7 +30,7 @@ typedef enum {
     SPAN_OPERATOR,
     SPAN_LAUNCH,             /* a call of the runtime or driver                                      */
     SPAN_FLOW                /* the start of an arrow to the device, where a call is not in the file */
-} SpanType;
+} KinetoSpanType;
 
 typedef struct {
     int64_t start_ns, end_ns;
@@ -39,16 +39,16 @@ typedef struct {
     int32_t rows, dimensions;/* its first dimension, and how many it has                             */
     int32_t thread, name;
     uint32_t order;          /* in the file */
-    SpanType type;
-} Span;
+    KinetoSpanType type;
+} KinetoSpan;
 
-typedef enum { DEVICE_KERNEL, DEVICE_COLLECTIVE, DEVICE_COPY } DeviceWorkType;    /* COPY: to or from the host, or another device */
+typedef enum { DEVICE_KERNEL, DEVICE_COLLECTIVE, DEVICE_COPY } KinetoWorkType;    /* COPY: to or from the host, or another device */
 
 typedef struct {
     int64_t ns, correlation; /* -1: none */
     int32_t device;
-    DeviceWorkType type;
-} DeviceWork;
+    KinetoWorkType type;
+} KinetoWork;
 
 /* Strings, each once, by number. */
 typedef struct {
@@ -67,9 +67,9 @@ enum { KINETO_MAX_DEVICES = 64 };
 
 typedef struct {
     Interned    names, threads;
-    Span       *spans;       /* by thread and start, the outer one first */
+    KinetoSpan       *spans;       /* by thread and start, the outer one first */
     size_t      span_count, span_room;
-    DeviceWork *works;
+    KinetoWork *works;
     size_t      work_count, work_room;
     char        device_names[KINETO_MAX_DEVICES][64];      /* "" : the file does not say */
     int64_t     device_memory[KINETO_MAX_DEVICES];         /* 0: likewise */

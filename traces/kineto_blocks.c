@@ -21,14 +21,14 @@ typedef struct {
  * in a node and are passed over. */
 static int measure_depths(Finder *f, Error *err)
 {
-    const Span **open = malloc((f->file->span_count + 1) * sizeof *open);
+    const KinetoSpan **open = malloc((f->file->span_count + 1) * sizeof *open);
     int          count = 0;
     int32_t      thread = -1;
     int64_t      node_end = INT64_MIN;
 
     if (!open) return error_no_memory(err);
     for (size_t i = 0; i < f->file->span_count; i++) {
-        const Span *s = &f->file->spans[i];
+        const KinetoSpan *s = &f->file->spans[i];
         if (s->thread != thread) {
             thread = s->thread;
             node_end = INT64_MIN;

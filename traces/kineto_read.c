@@ -298,7 +298,7 @@ static int read_key(Reader *r, Event *e, const Token *name, Error *err)
 
 /* ---- what is kept ---------------------------------------------------------------------------------- */
 
-static int add_span(Reader *r, SpanType type, const char *name, int64_t number, Error *err)
+static int add_span(Reader *r, KinetoSpanType type, const char *name, int64_t number, Error *err)
 {
     KinetoFile  *f = r->file;
     const Event *e = &r->event;
@@ -308,12 +308,12 @@ static int add_span(Reader *r, SpanType type, const char *name, int64_t number, 
     if (name_number < 0 || thread < 0) return error_no_memory(err);
     if (f->span_count == f->span_room) {
         size_t room = f->span_room ? f->span_room + f->span_room / 2 : 4096;
-        Span  *spans = realloc(f->spans, room * sizeof *spans);
+        KinetoSpan  *spans = realloc(f->spans, room * sizeof *spans);
         if (!spans) return error_no_memory(err);
         f->spans = spans;
         f->span_room = room;
     }
-    f->spans[f->span_count] = (Span){
+    f->spans[f->span_count] = (KinetoSpan){
         .start_ns = e->start_ns, .end_ns = e->start_ns + e->duration_ns, .number = number,
         .tensor_bytes = e->elements >= 0 && e->element_bytes > 0 ? e->elements * e->element_bytes : -1,
         .rows = e->rows, .dimensions = e->dimensions, .thread = thread, .name = name_number,
@@ -333,14 +333,14 @@ static int add_work(Reader *r, Error *err)
 
     if (f->work_count == f->work_room) {
         size_t      room = f->work_room ? f->work_room + f->work_room / 2 : 4096;
-        DeviceWork *works = realloc(f->works, room * sizeof *works);
+        KinetoWork *works = realloc(f->works, room * sizeof *works);
         if (!works) return error_no_memory(err);
         f->works = works;
         f->work_room = room;
     }
     bool copy = e->category == CATEGORY_COPY && !strstr(name, "DtoD") && !strstr(name, "Device -> Device")
              && !strstr(name, "DeviceToDevice");
-    f->works[f->work_count++] = (DeviceWork){
+    f->works[f->work_count++] = (KinetoWork){
         .ns = e->duration_ns, .correlation = e->correlation, .device = e->device,
         .type = copy ? DEVICE_COPY : e->category == CATEGORY_KERNEL && is_collective(name) ? DEVICE_COLLECTIVE : DEVICE_KERNEL};
     return 0;
@@ -509,7 +509,7 @@ static int read_file(Reader *r, Error *err)
 
 static int by_thread_and_start(const void *a, const void *b)
 {
-    const Span *x = a, *y = b;
+    const KinetoSpan *x = a, *y = b;
 
     if (x->thread != y->thread) return x->thread < y->thread ? -1 : 1;
     if (x->start_ns != y->start_ns) return x->start_ns < y->start_ns ? -1 : 1;

@@ -57,7 +57,7 @@ static size_t collect_steps(const Sums *s, bool marked, int64_t (*out)[2])
     int64_t covered = INT64_MIN;     /* by a node, or by the same range around */
 
     for (size_t i = 0; i < s->file->span_count; i++) {
-        const Span *span = &s->file->spans[i];
+        const KinetoSpan *span = &s->file->spans[i];
         if (span->thread != thread) {
             thread = span->thread;
             covered = INT64_MIN;
@@ -136,7 +136,7 @@ static void enter_block(Sums *s, Context *c, int name)
     }
 }
 
-static void enter_range(Sums *s, Context *c, const Span *span)
+static void enter_range(Sums *s, Context *c, const KinetoSpan *span)
 {
     const char *name = s->file->names.strings[span->name];
 
@@ -155,7 +155,7 @@ static void enter_range(Sums *s, Context *c, const Span *span)
 
 /* Work of a module that is no block belongs to the block before: what a network does between its
  * modules, and the loss. */
-static void enter_module(Sums *s, Context *c, const Span *span)
+static void enter_module(Sums *s, Context *c, const KinetoSpan *span)
 {
     c->in_module = true;
     if (s->blocks->of_name[span->name] >= 0) enter_block(s, c, span->name);
@@ -164,7 +164,7 @@ static void enter_module(Sums *s, Context *c, const Span *span)
 
 /* A node in another one (a checkpoint's recomputed part) is the outer one's. One without a number
  * (AccumulateGrad) follows that of the same block. */
-static void enter_node(Sums *s, Context *c, const Span *span)
+static void enter_node(Sums *s, Context *c, const KinetoSpan *span)
 {
     if (c->in_node) return;
     *c = (Context){.block = -1, .part = PART_BACKWARD, .class = CLASS_OUTSIDE, .in_node = true, .name = c->name};
@@ -179,7 +179,7 @@ static void enter_node(Sums *s, Context *c, const Span *span)
     s->last_node = *c;
 }
 
-static Context enter(Sums *s, Context c, const Span *span)
+static Context enter(Sums *s, Context c, const KinetoSpan *span)
 {
     switch (span->type) {
     case SPAN_RANGE:  enter_range(s, &c, span); break;
@@ -205,7 +205,7 @@ static Context settle(const Sums *s, Context c)
 
 /* ---- walks ----------------------------------------------------------------------------------------------- */
 
-typedef void Visit(Sums *s, const Span *span, const Context *outer, const Context *own);
+typedef void Visit(Sums *s, const KinetoSpan *span, const Context *outer, const Context *own);
 
 /* Times that are cut to whole microseconds may end up to one too early: what a launch lies in stays open
  * for as long, unless the next span starts. */
@@ -216,7 +216,7 @@ static void walk(Sums *s, Visit *visit)
     int32_t thread = -1;
 
     for (size_t i = 0; i < s->file->span_count; i++) {
-        const Span *span = &s->file->spans[i];
+        const KinetoSpan *span = &s->file->spans[i];
         if (span->thread != thread) {
             thread = span->thread;
             count = 0;
@@ -231,7 +231,7 @@ static void walk(Sums *s, Visit *visit)
     }
 }
 
-static void visit_forward(Sums *s, const Span *span, const Context *outer, const Context *own)
+static void visit_forward(Sums *s, const KinetoSpan *span, const Context *outer, const Context *own)
 {
     (void)outer;
     if (span->type != SPAN_OPERATOR || span->number < 0 || own->in_node) return;
@@ -260,7 +260,7 @@ static void count(Sums *s, const Context *c, int64_t at_ns, int64_t ns)
 }
 
 /* Sizes of tensors: of the gradients of a block, and of what its first operator takes. */
-static void visit_shape(Sums *s, const Span *span, const Context *own)
+static void visit_shape(Sums *s, const KinetoSpan *span, const Context *own)
 {
     if (own->block < 0 || own->class != CLASS_BLOCK || span->tensor_bytes < 0) return;
     if (own->in_node) {
@@ -277,7 +277,7 @@ static void visit_shape(Sums *s, const Span *span, const Context *own)
     }
 }
 
-static void visit_launch(Sums *s, const Span *span, const Context *outer, const Context *own)
+static void visit_launch(Sums *s, const KinetoSpan *span, const Context *outer, const Context *own)
 {
     if (span->type >= SPAN_LAUNCH)
         s->launches[s->launch_count++] = (Launch){span->number, span->start_ns, span->type == SPAN_FLOW, settle(s, *own)};
@@ -325,7 +325,7 @@ static void count_works(Sums *s)
     bool                 seen[KINETO_MAX_DEVICES] = {false};
 
     for (size_t i = 0; i < s->file->work_count; i++) {
-        const DeviceWork *work = &s->file->works[i];
+        const KinetoWork *work = &s->file->works[i];
         const Launch     *launch = work->correlation >= 0 ? find_launch(s, work->correlation) : NULL;
         Context           c = launch ? launch->context : lost;
         if (work->type == DEVICE_COPY) c.class = CLASS_COPY;
