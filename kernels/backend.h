@@ -162,6 +162,7 @@ struct StreamEvent {
 
 #ifdef HAVE_DNNL
 extern const Backend backend_cpu;
+bool cpu_reset_environment(void);        /* device_reset_environment() */
 #endif
 #ifdef HAVE_CUDA
 extern const Backend backend_cuda;

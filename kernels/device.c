@@ -46,6 +46,15 @@ int device_spec_ask(DeviceSpec *spec, Error *err)
     return cores_of_process(&spec->cores, err) == 0 ? backend->spec(spec, err) : -1;
 }
 
+bool device_reset_environment(void)
+{
+#ifdef HAVE_DNNL
+    return cpu_reset_environment();
+#else
+    return false;
+#endif
+}
+
 bool device_spec_queues(const DeviceSpec *spec) { return backend_of(spec)->streams != NULL; }
 
 int device_spec_facts(const DeviceSpec *spec, Text *out, Error *err)

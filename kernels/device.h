@@ -48,6 +48,11 @@ typedef struct {
 
 /* Reads the text only. Refuses what no machine has, with what was expected. */
 int  device_spec_read(DeviceSpec *out, const char *text, Error *err);
+/* For the start of a program, before devices are asked about: takes variables out of the environment that would spoil
+ * devices (OpenMP's of teams and places), and lets the thread use the cores that they kept from it. true: there were
+ * some, and as libraries have read them the program is to be started again, by execv(). */
+bool device_reset_environment(void);
+
 /* Asks the build, the machine and the driver about what was read and set. */
 int  device_spec_ask(DeviceSpec *spec, Error *err);
 /* Both. */

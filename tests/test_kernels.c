@@ -2,6 +2,7 @@
  * finite differences. */
 #include "tests/net_checks.h"
 
+#include <omp.h>
 #include <pthread.h>
 
 /* Forward (both modes), backward, all gradients and running statistics against the truth. */
@@ -799,6 +800,59 @@ static void teams_agree(void **state)
     arena_free(&arena);
 }
 
+/* What the environment says of teams is taken back when a device is opened. */
+static void a_device_has_its_whole_team(void **state)
+{
+    (void)state;
+    omp_set_dynamic(1);
+    omp_set_max_active_levels(0);
+    omp_set_num_threads(1);
+    Device *device = open_one();
+    assert_int_equal(omp_get_dynamic(), 0);
+    assert_true(omp_get_max_active_levels() >= 1);
+    DeviceSpec spec;
+    Error      err = {""};
+    assert_int_equal(device_spec_parse(&spec, "cpu:1", &err), 0);
+    assert_int_equal(omp_get_max_threads(), spec.cores);
+    device_close(device);
+}
+
+/* Parts are the device's, not the team's: a team of one computes all of them, to the same bits. */
+static void a_smaller_team_gives_the_same_bits(void **state)
+{
+    Arena   arena = {0};
+    Shape   in = {3, 8, 8};
+    Hand    h = hand(&arena, "", in);
+    Error   err = {""};
+    Device *device = open_one();
+    float  *x = draw(25, 64 * shape_count(in)), *y[2];
+    Net    *net;
+
+    (void)state;
+    hand_same(&h, LAYER_BATCHNORM);
+    hand_same(&h, LAYER_RELU);
+    for (int i = 0; i < 2; i++) {
+        y[i] = draw(27, 64 * shape_count(in) + 12);
+        omp_set_max_active_levels(i == 0 ? 1 : 0);       /* 0: every team is one thread */
+        assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
+        assert_int_equal(net_prepare(net, 64, &err), 0);
+        set_weights(net, 25);
+        assert_int_equal(net_forward(net, x, y[i], 64, NULL, &err), 0);
+        float *dy = draw(26, 64 * shape_count(in));      /* backward overwrites it */
+        assert_int_equal(net_backward(net, dy, 64, &err), 0);
+        free(dy);
+        net_update(net, &(SgdStep){0.1f, 0, 0, false});
+        for (int p = 0; p < net_parameter_count(net); p++) net_read(net, p, y[i] + 64 * shape_count(in) + 3 * p);
+        net_free(net);
+    }
+    assert_memory_equal(y[0], y[1], (size_t)(64 * shape_count(in) + 12) * sizeof **y);
+    omp_set_max_active_levels(1);
+    device_close(device);
+    for (int i = 0; i < 2; i++) free(y[i]);
+    free(x);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -825,6 +879,8 @@ int main(void)
         cmocka_unit_test(wrong_calls_are_errors),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(teams_agree),
+        cmocka_unit_test(a_device_has_its_whole_team),
+        cmocka_unit_test(a_smaller_team_gives_the_same_bits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -130,6 +130,26 @@ golden 'help of train' run-train-help.txt pipebd-run train --help
 describes() { pipebd-run describe --workload digits | grep -q '^digits: 6 blocks'; }
 ok 'describe' describes
 
+# ---- OpenMP's variables --------------------------------------------------------------
+
+# openmp VARIABLE=VALUE: the same bits as without, and the same cores a device.
+printf '%s' '{"format": "pipebd-workload", "version": 1, "name": "team", "input": {"channels": 1, "height": 8, "width": 8},
+ "classes": 10, "batch": 64, "samples": 1437, "training": {"learning_rate": 0.1, "momentum": 0.9}, "data": "digits", "blocks": [
+ {"name": "a", "loss": "mse", "teacher": [{"layer": "avgpool", "kernel": 2}],
+  "student": [{"layer": "avgpool", "kernel": 2}, {"layer": "batchnorm"}]},
+ {"name": "h", "loss": "soft_cross_entropy", "teacher": [{"layer": "flatten"}, {"layer": "linear", "out": 10}],
+  "student": [{"layer": "conv", "out": 4, "kernel": 3}, {"layer": "batchnorm"}, {"layer": "flatten"}, {"layer": "linear", "out": 10}]}]}' \
+    > "$WORK/team.json"
+team() {
+    env "$1" pipebd-run train --workload "$WORK/team.json" --schedule dp --devices cpu:1 -o "$WORK/$2.st" > /dev/null 2> "$WORK/$2.err" \
+        && grep -o '[0-9/]* cores* of .* each;' "$WORK/$2.err" > "$WORK/$2.cores"
+}
+team PLAIN= plain
+openmp() { team "$1" limited && cmp "$WORK/plain.st" "$WORK/limited.st" && diff "$WORK/plain.cores" "$WORK/limited.cores"; }
+for variable in OMP_THREAD_LIMIT=1 OMP_DYNAMIC=true OMP_NUM_THREADS=1 OMP_MAX_ACTIVE_LEVELS=0 OMP_PLACES=cores OMP_PROC_BIND=true; do
+    ok "$variable changes nothing" openmp $variable
+done
+
 # ---- what is trained ---------------------------------------------------------------
 
 # trained DESCRIPTION LINES ARGUMENT...: train succeeds, prints a row a block, leaves the students.

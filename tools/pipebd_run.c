@@ -2,12 +2,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/nearest.h"
 #include "base/options.h"
 #include "base/text.h"
 #include "executor/train/execute.h"
+#include "kernels/device.h"
 #include "tools/run/run.h"
 
 typedef struct {
@@ -60,9 +62,23 @@ static int refuse(const char *word)
     return EXIT_USAGE;
 }
 
+/* With an environment that devices can work in. Where it cannot be started again they refuse what remains. */
+static void start_again(char **argv)
+{
+    char    self[4096];
+    ssize_t length;
+
+    if (!device_reset_environment()) return;
+    length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length <= 0) return;
+    self[length] = '\0';
+    execv(self, argv);
+}
+
 int main(int argc, char **argv)
 {
     file_limits_are_errors();
+    start_again(argv);
     signal(SIGUSR1, SIG_IGN);        /* a query; before there is somebody to answer it does no harm */
     if (argc < 2 || argv[1][0] == '-') return run_without_subcommand(argc, argv);
     for (int i = 0; i < SUBCOMMANDS; i++)

@@ -40,8 +40,11 @@ float *cpu_alloc(size_t count);
 void   cpu_release(float *memory);
 int    cpu_reserve_scratch(CpuDevice *device, int64_t count, Error *err);
 
-/* Calls body for parts of 0..total, one a thread, split in whole steps; the parts are the same for
- * the same total and team. */
+/* Makes the calling thread's team, with so many threads; refuses a smaller one. */
+int  cpu_open_team(int threads, Error *err);
+
+/* Calls body for parts of 0..total, split in whole steps, at most one for each of the device's threads; thread: the
+ * part's number. Parts are the same for the same total and device, whatever team comes. */
 typedef void CpuBody(void *context, int64_t begin, int64_t end, int thread);
 void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body, void *context);
 

@@ -1,7 +1,6 @@
 /* The CPU as devices: cores divided, threads bound, memory. */
 #include "kernels/cpu/cpu.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,8 +90,8 @@ static int cpu_open(Device **out, const DeviceSpec *spec, int index, Error *err)
     sched_getaffinity(0, sizeof device->before, &device->before);
     device->threads = cores_of(&mine, &device->before, spec, index);
     sched_setaffinity(0, sizeof mine, &mine);            /* its team is born with the same cores */
-    omp_set_num_threads(device->threads);
-    if (dnnl_failed(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "a device", err) != 0 ||
+    if (cpu_open_team(device->threads, err) != 0 ||
+        dnnl_failed(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "a device", err) != 0 ||
         dnnl_failed(dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags), "a device", err) != 0) {
         cpu_close(&device->base);
         return -1;
@@ -166,23 +165,6 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 {
     (void)device;
     if (count > 0) memcpy(to, from, (size_t)count * sizeof *to);
-}
-
-/* ---- the team ---- */
-
-void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body, void *context)
-{
-    int64_t steps = (total + step - 1) / step;
-    int     threads = device->threads < steps ? device->threads : (int)steps;
-
-    if (threads <= 1) { body(context, 0, total, 0); return; }
-    #pragma omp parallel num_threads(threads)
-    {
-        int     thread = omp_get_thread_num();
-        int64_t begin = steps * thread / threads * step, end = steps * (thread + 1) / threads * step;
-
-        body(context, begin, end < total ? end : total, thread);
-    }
 }
 
 const Backend backend_cpu = {
