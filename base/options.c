@@ -141,11 +141,31 @@ static int set_value(Option *option, const char *value, Error *err)
 
 /* ---- parsing ---------------------------------------------------------- */
 
-static Option *find_long(const Options *options, const char *name, size_t length)
+/* What options were called in 0.1; these names are taken until 0.3, with a note. */
+static const struct { const char *former, *name; } former_names[] = {
+    {"lanes", "workers"}, {"every", "checkpoint-every"}, {"skip-bad", "max-bad-samples"},
+    {"timeout", "fault-timeout"}, {"student", "init"}, {"top", "candidates"},
+};
+
+static Option *find_name(const Options *options, const char *name, size_t length)
 {
     for (Option *option = options->table; option->name; option++)
         if (strlen(option->name) == length && strncmp(option->name, name, length) == 0) return option;
     return NULL;
+}
+
+/* By its name, or by its former one where no option of the table has that name now. */
+static Option *find_long(const Options *options, const char *name, size_t length)
+{
+    Option *option = find_name(options, name, length);
+
+    for (size_t i = 0; !option && i < sizeof former_names / sizeof *former_names; i++) {
+        const char *former = former_names[i].former, *now = former_names[i].name;
+        if (strlen(former) != length || strncmp(former, name, length) != 0) continue;
+        option = find_name(options, now, strlen(now));
+        if (option) fprintf(stderr, "%s: --%s is now --%s; the old name goes with version 0.3\n", options->program, former, now);
+    }
+    return option;
 }
 
 static Option *find_letter(const Options *options, char letter)

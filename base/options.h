@@ -4,7 +4,7 @@
  * Accepted: --name VALUE, --name=VALUE, -o VALUE, --flag, "--" before operands.
  * Options and operands may be mixed. Refused: unknown options (with the nearest
  * name), a value for a flag, a missing value, the same option twice unless it is
- * a list.
+ * a list. A former name of an option is taken for a release, with a note on standard error.
  *
  * Built in: --help, -h; --help=man, a page of roff for man(1); --help=words, a line an
  * option for scripts; --version. They are parsed into an OptionsInfo, which a main()

@@ -113,7 +113,7 @@ ranks_by() {
     local launch=(exec mpirun -np $processes)
     [ "$1" = hosts ] && launch=(hosts_mpirun $processes)
     "${launch[@]}" "$PIPEBD_BIN/pipebd-run" train --workload "$WORK/w.json" --epochs $epochs --schedule $schedule --devices cpu:1 \
-        --checkpoint "$folder" --every 7 --resume --timeout "$timeout" -o "$out"
+        --checkpoint "$folder" --checkpoint-every 7 --resume --fault-timeout "$timeout" -o "$out"
 }
 
 # over: within the timeout and 30 s all ranks have ended, and then the launcher.
@@ -179,7 +179,7 @@ restarted_or_over() { has_restarted || came_to_its_end; }
 restarted() {
     local kind early=0
     clear
-    in_background train "$out" $schedule --devices cpu:1 --processes $processes --checkpoint "$folder" --every 7 --timeout "$timeout" --restarts $#
+    in_background train "$out" $schedule --devices cpu:1 --processes $processes --checkpoint "$folder" --checkpoint-every 7 --fault-timeout "$timeout" --restarts $#
     for kind in "$@"; do
         from=$(($(wc -l < "$WORK/.run") + 1))
         until_ranks $processes || return 1

@@ -253,7 +253,7 @@ static void runs_that_differ_may_not_go_on(void **state)
     may_not_go_on(&run, "the checkpoint's run had another teacher: see --teacher");
     run = facts;
     run.student++;
-    may_not_go_on(&run, "the checkpoint's run began with other students: see --student");
+    may_not_go_on(&run, "the checkpoint's run began with other students: see --init");
     CheckpointFacts before = facts;      /* a file that does not say what it learned from */
     before.teacher = before.student = 0, before.samples = 0, before.data[0] = '\0';
     assert_int_equal(checkpoint_fits(&before, &facts, &err), 0);

@@ -78,7 +78,7 @@ if [ -w /dev/full ]; then ok 'a full disk ends the run' full; else skip 'a full 
 appears() { wait_for has_line "$@"; }
 
 signals() {
-    pipebd-run train "${common[@]}" --epochs 1000 --log 'a log.jsonl' --log-every 1 --checkpoint ck --every 5 > sig.out 2> sig.err &
+    pipebd-run train "${common[@]}" --epochs 1000 --log 'a log.jsonl' --log-every 1 --checkpoint ck --checkpoint-every 5 > sig.out 2> sig.err &
     local pid=$!
     appears 'a log.jsonl' '"progress"' && kill -USR1 $pid && appears sig.err '^device 1, ' && kill -INT $pid
     wait $pid

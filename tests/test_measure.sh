@@ -46,7 +46,7 @@ ok "with times while others compute" grep -q '"busy"' trace.json
 ok "whose plan trains" pipebd-run train --workload two.json --plan plan.json --epochs 1 -o student.safetensors
 ok "another batch" sh -c "$profile --batch 4 -o - | jq -e '.workload.batch == 4' > /dev/null"
 ok "one device" sh -c "pipebd-run profile --workload two.json --devices cpu:1 --trials 3 -o - | jq -e '.p2p == null' > /dev/null"
-ok "a loader with lanes" sh -c "$profile --lanes 1 --prefetch 2 -o - | jq -e '.loader.prefetch == 2 and .loader.lanes == 1' > /dev/null"
+ok "a loader with lanes" sh -c "$profile --workers 1 --prefetch 2 -o - | jq -e '.loader.prefetch == 2 and .loader.lanes == 1' > /dev/null"
 
 refuses 2 "no workload" "expected --workload W" pipebd-run profile --devices cpu:2 -o x.json
 refuses 2 "no devices" "expected --devices" pipebd-run profile --workload two.json -o x.json

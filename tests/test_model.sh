@@ -24,7 +24,7 @@ ok 'every workload on every device: checked and planned' whole
 # changes OPTION VALUE: the option makes another trace than its default does.
 changes() { ! cmp -s <(model) <(model "$@") && model "$@" > /dev/null; }
 for option in '--batch 48' '--precision fp32' '--precision bf16' '--name other' '--date 2026-01-01' '--transfers blocking' \
-              '--data jpeg' '--sample-us 70' '--cores 3' '--lanes 2' '--prefetch 0' '--devices 3' '--device l40s' '--workload nas-digits'; do
+              '--data jpeg' '--sample-us 70' '--cores 3' '--workers 2' '--prefetch 0' '--devices 3' '--device l40s' '--workload nas-digits'; do
     # shellcheck disable=SC2086
     case $option in
     --device*|--workload*) base=${option%% *}

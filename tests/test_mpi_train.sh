@@ -72,7 +72,7 @@ for how in dp ir ahd; do
     ok "$how, batch statistics of all: 4 ranks" same 4 1 $how --sync-batchnorm
 done
 ok 'ahd, batch statistics of all: 2 ranks with 2 devices each' same 2 2 ahd --sync-batchnorm
-ok 'loader lanes and a deeper queue: 2 ranks' same 2 1 dpu --lanes 1 --prefetch 2 --queue-depth 4
+ok 'loader lanes and a deeper queue: 2 ranks' same 2 1 dpu --workers 1 --prefetch 2 --queue-depth 4
 
 # ---- files, of rank 0 ------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ none_left() { [ -z "$(left)" ]; }
 # A rank is killed when a checkpoint is there; mpirun then ends the other.
 begin_with_ranks() {
     set -m
-    ranks 2 "$WORK/r.safetensors" dpu --checkpoint "$WORK/keep" --every 5 > "$WORK/.begin" 2>&1 &
+    ranks 2 "$WORK/r.safetensors" dpu --checkpoint "$WORK/keep" --checkpoint-every 5 > "$WORK/.begin" 2>&1 &
     local pid=$!
     set +m
     until_checkpoint "$WORK/keep" || return 1
@@ -122,7 +122,7 @@ begin_with_ranks() {
 }
 begin_alone() {
     set -m
-    (train "$WORK/r.safetensors" dpu --checkpoint "$WORK/keep" --every 5) > "$WORK/.begin" 2>&1 &
+    (train "$WORK/r.safetensors" dpu --checkpoint "$WORK/keep" --checkpoint-every 5) > "$WORK/.begin" 2>&1 &
     until_checkpoint "$WORK/keep" || return 1
     kill -KILL $!
     wait $! 2> /dev/null
@@ -141,7 +141,7 @@ interrupted() {
     shift
     rm -rf "$keep" "$WORK/err" "$WORK/i.jsonl"
     set -m
-    (export epochs=3000; "$@" --checkpoint "$keep" --every 1000000 --log "$WORK/i.jsonl" --log-every 1) > "$WORK/.begin" 2> "$WORK/err" &
+    (export epochs=3000; "$@" --checkpoint "$keep" --checkpoint-every 1000000 --log "$WORK/i.jsonl" --log-every 1) > "$WORK/.begin" 2> "$WORK/err" &
     pid=$!
     set +m
     wait_for has_line "$WORK/i.jsonl" '"progress"'
@@ -164,7 +164,7 @@ ok 'an interrupt of --processes does so too' interrupted INT by_itself
 goes_on_as_it_says() {
     local keep="$WORK/go on" out=$WORK/g.safetensors line pid status
     set -m
-    (export epochs=150 devices=cpu:1; train "$out" tr --processes 2 --checkpoint "$keep" --every 5) > "$WORK/.begin" 2> "$WORK/err" &
+    (export epochs=150 devices=cpu:1; train "$out" tr --processes 2 --checkpoint "$keep" --checkpoint-every 5) > "$WORK/.begin" 2> "$WORK/err" &
     pid=$!
     set +m
     until_checkpoint "$keep" && kill -INT -- "$(launcher $pid)" || return 1

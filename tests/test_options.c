@@ -287,6 +287,28 @@ static void other_answers_come_from_the_table_too(void **state)
     free(list);
 }
 
+/* --workers was --lanes: taken under either name, but not twice, and the new name wins where a table has both. */
+static void a_former_name_is_taken(void **state)
+{
+    int64_t        workers = 0, lanes = 0;
+    char          *argv[] = {"t", "--lanes=3"}, *both[] = {"t", "--lanes", "3", "--workers", "4"};
+    Operands       operands;
+    Error          err = {""};
+    Option         now[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false}, {0}};
+    Option         again[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false}, {0}};
+    Option         own[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false},
+                            {"lanes", 0, OPTION_INTEGER, "N", "", &lanes, 1, 0, NULL, false}, {0}};
+    const Options  options = {"t", "", "", now, NULL}, twice = {"t", "", "", again, NULL}, kept = {"t", "", "", own, NULL};
+
+    (void)state;
+    assert_int_equal(options_parse(&options, 2, argv, &operands, &err), 0);
+    assert_int_equal(workers, 3);
+    assert_int_equal(options_parse(&twice, 5, both, &operands, &err), -1);
+    assert_string_equal(err.text, "--workers: given twice");
+    assert_int_equal(options_parse(&kept, 2, argv, &operands, &err), 0);
+    assert_int_equal(lanes, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +317,7 @@ int main(void)
         cmocka_unit_test(sizes),
         cmocka_unit_test(bad_usage_is_refused),
         cmocka_unit_test(too_many_are_refused),
+        cmocka_unit_test(a_former_name_is_taken),
         cmocka_unit_test(help_and_settings_come_from_the_table),
         cmocka_unit_test(questions_are_told_apart),
         cmocka_unit_test(other_answers_come_from_the_table_too),

@@ -46,7 +46,7 @@ refused "another column" "bad.csv:1:1: expected the column workload as number 2"
 refused "not a figure" 'bad.csv:2:1: "pie" is not a figure' '2s/main/pie/'
 refused "not a number" 'bad.csv:2:1: "four" is not a number, at devices' '2s/,4,256/,four,256/'
 refused "a file that is not there" "none.json: cannot open" '2s#paper-report/runs/[^,]*\.json,""#none.json,""#'
-refused "another command than the file's" "bad.csv:2:1: the command is not the one that" '2s/--schedules dp/--top 2 --schedules dp/'
+refused "another command than the file's" "bad.csv:2:1: the command is not the one that" '2s/--schedules dp/--candidates 2 --schedules dp/'
 refused "nothing" "bad.csv:1:1: no rows" '2,$d'
 sed '2s/2.37/0/' "$PIPEBD_ROOT/paper/poster.csv" > zero.csv
 refused "a poster's figure of nothing" "zero.csv:2:1: 0, expected a value to compare with" '' zero.csv

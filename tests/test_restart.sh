@@ -18,19 +18,19 @@ epochs=60 kills=0
 out=$WORK/out.safetensors folder=$WORK/checkpoint
 
 expect_status 2 'refused without --checkpoint' run "$out" dpu --restarts 2
-expect_status 2 'a timeout is refused where nobody can be missed' run "$out" dpu --timeout 5
+expect_status 2 'a timeout is refused where nobody can be missed' run "$out" dpu --fault-timeout 5
 expect_status 2 'none is no number of restarts' run "$out" dpu --checkpoint "$folder" --restarts 0
 
 ok 'a run left alone' run "$WORK/alone.safetensors" dpu
 begun=$(milliseconds)
-left_alone() { run "$out" dpu --checkpoint "$folder" --every 7 --restarts 2 2>&1 | tee "$WORK/.run"; ! grep -q '^restarts:' "$WORK/.run"; }
+left_alone() { run "$out" dpu --checkpoint "$folder" --checkpoint-every 7 --restarts 2 2>&1 | tee "$WORK/.run"; ! grep -q '^restarts:' "$WORK/.run"; }
 ok 'without a fault nothing is started again' left_alone
 length=$(($(milliseconds) - begun))
 
 # supervised ARGUMENT...: in the background, with checkpoints; its number in supervisor.
 supervised() {
     rm -rf "$folder" "$out"
-    (train "$out" dpu --checkpoint "$folder" --every 7 "$@") > "$WORK/.run" 2>&1 &
+    (train "$out" dpu --checkpoint "$folder" --checkpoint-every 7 "$@") > "$WORK/.run" 2>&1 &
     supervisor=$!
 }
 
@@ -99,7 +99,7 @@ has_child() { [ -n "$(children $supervisor)" ]; }
 has_said() { [ "$(grep -c '^restarts:' "$WORK/.run")" -ge "$1" ]; }
 gains_nothing() {
     rm -rf "$folder"
-    (train "$out" dpu --checkpoint "$folder" --every 100000 --restarts 9) > "$WORK/.run" 2>&1 &
+    (train "$out" dpu --checkpoint "$folder" --checkpoint-every 100000 --restarts 9) > "$WORK/.run" 2>&1 &
     supervisor=$!
     for ((k = 0; k < 2; k++)); do
         wait_for has_child || return 1

@@ -29,7 +29,7 @@ killed() {
     rm -rf "$folder" "$out"
     while [ ! -e "$out" ]; do
         how=$(($# > 1 ? turn % $# + 1 : 1))
-        (train "$out" "${!how}" --checkpoint "$folder" --every 7 --resume) > "$WORK/.out" 2>&1 &
+        (train "$out" "${!how}" --checkpoint "$folder" --checkpoint-every 7 --resume) > "$WORK/.out" 2>&1 &
         pid=$!
         if [ $turn -lt 40 ]; then
             pause $((RANDOM % length))
@@ -45,7 +45,7 @@ killed() {
 
 ok 'a run left alone' run "$WORK/alone.safetensors" dpu
 begun=$(milliseconds)
-ok 'a run left alone, with checkpoints' run "$WORK/with.safetensors" dpu --checkpoint "$WORK/all" --every 7
+ok 'a run left alone, with checkpoints' run "$WORK/with.safetensors" dpu --checkpoint "$WORK/all" --checkpoint-every 7
 length=$(($(milliseconds) - begun))
 length=$((length < 20 ? 20 : length > 900 ? 900 : length))
 ok 'checkpoints change nothing' cmp "$WORK/alone.safetensors" "$WORK/with.safetensors"
@@ -90,7 +90,7 @@ interrupted() {
 # A log that cannot grow any more is an error of the run's own; what was kept goes on.
 own_error() {
     rm -rf "$WORK/own" "$WORK/own.jsonl" "$WORK/own.safetensors"
-    (ulimit -f 64; epochs=1000; train "$WORK/own.safetensors" dpu --checkpoint "$WORK/own" --every 20 --log "$WORK/own.jsonl" \
+    (ulimit -f 64; epochs=1000; train "$WORK/own.safetensors" dpu --checkpoint "$WORK/own" --checkpoint-every 20 --log "$WORK/own.jsonl" \
         --log-every 1 "$@") 2> "$WORK/.err" > "$WORK/.out"
     local status=$?
     cat "$WORK/.err"

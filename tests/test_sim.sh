@@ -43,7 +43,7 @@ done
 says "jitter in the CSV of one run" 2 "--jitter: no effect with --format csv" \
     pipebd-sim "$T" --schedule dpu --jitter 5 --format csv
 says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
-says "candidates of no search" 2 "--top: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --top 3
+says "candidates of no search" 2 "--candidates: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --candidates 3
 says "more steps than can be played" 1 "its steps never repeat, so each is played" pipebd-sim "$T" --schedule ls --steps 100000000
 
 # ---- timelines

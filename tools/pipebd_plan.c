@@ -188,7 +188,7 @@ int main(int argc, char **argv)
         {"order", 0, OPTION_STRING, "search|given|D,D,...",
          "How devices stand along the stages (default: search); given: as the trace lists them.",
          &s.order, 0, 0, NULL, false},
-        {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
+        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
         LS_OPTIONS(s),
         {"sensitivity", 0, OPTION_CHOICE, "auto|yes|no",
          "How far each input may move before another plan wins; auto: where that is soon found.",

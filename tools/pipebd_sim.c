@@ -132,7 +132,7 @@ static int check_options(const Option *table, const SimSettings *s, unsigned sch
     static const struct { const char *name, *needs; } needs[] = {
         {"timeline-steps", "timeline"}, {"seed", "jitter"}, {"jobs", "vary"},
     };
-    static const char *const searching[] = {"cost", "top", "ls", "time-limit"};
+    static const char *const searching[] = {"cost", "candidates", "ls", "time-limit"};
     bool many = __builtin_popcount(schedules) > 1;
 
     if (!s->plan == !s->schedules)
@@ -351,7 +351,7 @@ int main(int argc, char **argv)
         {"seed", 0, OPTION_INTEGER, "S", "Of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
-        {"top", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
+        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
         LS_OPTIONS(s),
         {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline for Perfetto or pipebd-plot gantt.", &s.timeline,
          0, 0, NULL, false},

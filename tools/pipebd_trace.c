@@ -181,7 +181,7 @@ static const char *const import_options[] = {"from", "output", "batch", "samples
                                              "rows", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
                                             "link", "machine-devices", "network-gb-per-s",
-                                            "transfers", "data", "sample-us", "cores", "lanes", "prefetch", "operators", NULL};
+                                            "transfers", "data", "sample-us", "cores", "workers", "prefetch", "operators", NULL};
 
 static int choose(const Operands *o, const Option *table, const TraceSettings *s, Error *err)
 {
@@ -271,7 +271,7 @@ int main(int argc, char **argv)
          "2500).", &s.model.sample_us, 1, 0, NULL, false},
         {"cores", 0, OPTION_INTEGER, "N", "model: of the host, that load (4 a device).", &s.model.cores, 1, 65536, NULL,
          false},
-        {"lanes", 0, OPTION_INTEGER, "N", "model: batches loaded at the same time (1 a device).", &s.model.lanes, 1, 65536,
+        {"workers", 0, OPTION_INTEGER, "N", "model: batches loaded at the same time (1 a device).", &s.model.lanes, 1, 65536,
          NULL, false},
         {"prefetch", 0, OPTION_INTEGER, "N", "model: batches loaded ahead for a device; 0: loading stops it.",
          &s.model.prefetch, 0, 65536, NULL, false},

@@ -26,7 +26,7 @@ static inline int64_t limit_ms(double seconds)
 static inline int search_options_check(const Option *table, int method, double time_limit, unsigned schedules,
                                        const char *list, Error *err)
 {
-    static const char *const partitions[] = {"cost", "top", "order"};
+    static const char *const partitions[] = {"cost", "candidates", "order"};
     bool ls = schedules & 1u << SCHEDULE_LS;
 
     for (int i = 0; i < 3; i++)

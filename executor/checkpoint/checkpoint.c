@@ -285,7 +285,7 @@ int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *ru
     if (checkpoint->teacher && checkpoint->teacher != run->teacher)
         return error_set(err, "the checkpoint's run had another teacher: see --teacher");
     if (checkpoint->teacher && checkpoint->student != run->student)
-        return error_set(err, "the checkpoint's run began with other students: see --student");
+        return error_set(err, "the checkpoint's run began with other students: see --init");
     return 0;
 }
 

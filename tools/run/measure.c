@@ -17,7 +17,7 @@ int measure_check(MeasureSettings *s, const Option *table, Error *err)
     if (!s->workload) return error_set(err, "expected --workload W");
     if (!s->devices) return error_set(err, "expected --devices, as in cpu:2 or cuda:0/4");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
-        return error_set(err, "--lanes: no effect with --prefetch 0");
+        return error_set(err, "--workers: no effect with --prefetch 0");
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     return run_devices(&devices, s->devices, s->precision, s->nccl, false, err);
 }

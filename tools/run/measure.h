@@ -26,7 +26,7 @@ typedef struct {
 #define MEASURE_DEFAULTS {.devices = NULL, .trials = 60, .seed = 1, .queue_depth = 2}
 
 #define MEASURE_OPTIONS(m)                                                                                    \
-    {"workload", 0, OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \
+    {"workload", 'w', OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \
      NULL, false},                                                                                              \
     {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL, false},              \
     {"nccl", 0, OPTION_FLAG, NULL, "NCCL moves between cards, not copies between peers.", &(m).nccl, 0, 0,      \
@@ -44,10 +44,10 @@ typedef struct {
     {"seed", 0, OPTION_INTEGER, "N", "Of weights, sample order and paths.", &(m).seed, 0, 0, NULL, false},      \
     {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.", &(m).queue_depth, 1, 1024,    \
      NULL, false},                                                                                              \
-    {"lanes", 0, OPTION_INTEGER, "N", "Threads of the loader; by default the cores that devices leave.",          \
+    {"workers", 0, OPTION_INTEGER, "N", "Threads of the loader; by default the cores that devices leave.",          \
      &(m).lanes, 1, 1024, NULL, false},                                                                         \
     {"prefetch", 0, OPTION_INTEGER, "N", "Loads ahead of a device; 0: a device loads its rows itself. By "       \
-     "default 2 with --lanes, or where devices leave cores, else 0.",                                           \
+     "default 2 with --workers, or where devices leave cores, else 0.",                                           \
      &(m).prefetch, 0, 1024, NULL, false}
 
 typedef struct {

@@ -80,7 +80,7 @@ static int check_files(const TrainSettings *s, const char *workloads_teacher, Er
 {
     const RunFile files[] = {
         {"--workload", run_workload_file(s->workload), false}, {"--plan", s->plan, false},
-        {"--trace", s->trace, false}, {"--student", s->student, false}, {"--teacher", s->teacher, false},
+        {"--trace", s->trace, false}, {"--init", s->student, false}, {"--teacher", s->teacher, false},
         {"the workload's teacher", workloads_teacher, false},
         {"--checkpoint", s->checkpoint, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
         {"-o", s->output, true},
@@ -842,13 +842,13 @@ static int check_usage(const TrainSettings *s, bool ranks, Error *err)
     if (strcmp(s->output, "-") == 0 || (s->timeline && strcmp(s->timeline, "-") == 0))
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
-    if (s->every && !s->checkpoint) return error_set(err, "--every: no effect without --checkpoint");
+    if (s->every && !s->checkpoint) return error_set(err, "--checkpoint-every: no effect without --checkpoint");
     if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
     if (s->log_every && !s->log) return error_set(err, "--log-every: no effect without --log");
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
-    if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--lanes: no effect with --prefetch 0");
-    if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--timeout: no effect on a run of one process");
+    if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--workers: no effect with --prefetch 0");
+    if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--fault-timeout: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
     if (check_files(s, NULL, err) != 0) return -1;
@@ -881,20 +881,20 @@ int run_train(int argc, char **argv)
         {"epochs", 0, OPTION_INTEGER, "N", "Epochs that every block is trained.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},
         {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the workload's.", &s.batch, 1, (int64_t)1 << 24, NULL, false},
         {"seed", 0, OPTION_INTEGER, "S", "Of weights, sample order, augmentation and paths.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
-        {"student", 0, OPTION_STRING, "FILE", "Weights that the students begin with, as train or choose wrote them; by default drawn.",
+        {"init", 0, OPTION_STRING, "FILE", "Weights that the students begin with, as train or choose wrote them; by default drawn.",
          &s.student, 0, 0, NULL, false},
         {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, safetensors; by default the workload's.",
          &s.teacher, 0, 0, NULL, false},
         {"sync-batchnorm", 0, OPTION_FLAG, NULL, "Batch statistics over all devices of a block, not each one's own.",
          &s.synchronise, 0, 0, NULL, false},
         {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.", &s.queue_depth, 1, 1024, NULL, false},
-        {"lanes", 0, OPTION_INTEGER, "N", "Threads that load samples ahead; by default the cores that devices leave.",
+        {"workers", 0, OPTION_INTEGER, "N", "Threads that load samples ahead; by default the cores that devices leave.",
          &s.lanes, 1, 1024, NULL, false},
-        {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device, 0: it loads for itself. By default 2 with --lanes, or where devices leave cores, else 0.",
+        {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device, 0: it loads for itself. By default 2 with --workers, or where devices leave cores, else 0.",
          &s.prefetch, 0, 1024, NULL, false},
         {"skip-bad", 0, OPTION_INTEGER, "N", "Replace up to N damaged samples by the next good ones.", &s.skip_bad, 0, (int64_t)1 << 40, NULL, false},
         {"checkpoint", 0, OPTION_STRING, "DIR", "Keep a checkpoint in this folder.", &s.checkpoint, 0, 0, NULL, false},
-        {"every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints; by default an epoch.",
+        {"checkpoint-every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints; by default an epoch.",
          &s.every, 1, (int64_t)1 << 40, NULL, false},
         {"resume", 0, OPTION_FLAG, NULL, "Go on from the checkpoint, under this plan or another.", &s.resume, 0, 0, NULL, false},
         {"restarts", 0, OPTION_INTEGER, "N", "After a crash or a fault start again from the checkpoint, at most N times.",
@@ -912,7 +912,7 @@ int run_train(int argc, char **argv)
          &s.log_every, 1, (int64_t)1 << 40, NULL, false},
         {"processes", 0, OPTION_INTEGER, "P", "Run as P processes on this machine, each with --devices, through mpirun.",
          &s.processes, 1, 4096, NULL, false},
-        {"timeout", 0, OPTION_INTEGER, "SECONDS", "Processes that are not heard of for so long are given up; by default 30.",
+        {"fault-timeout", 0, OPTION_INTEGER, "SECONDS", "Processes that are not heard of for so long are given up; by default 30.",
          &s.timeout, 1, 1000000, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write what every device did in steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
