@@ -114,7 +114,7 @@ COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-cont
 COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_GLPK),-lglpk) $(if $(HAVE_ZLIB),-lz) -lm $(LDLIBS)
+LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_ZLIB),-lz) -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
 TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'
@@ -126,7 +126,7 @@ without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|e
 
 EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi) $(if $(HAVE_NCCL),executor/transport/nccl)
 
-LIBRARY_SOURCES := $(filter-out planner/ls/tasks_$(if $(HAVE_GLPK),without_glpk,glpk).c $(if $(HAVE_JANSSON),,base/json_jansson.c), \
+LIBRARY_SOURCES := $(filter-out $(if $(HAVE_JANSSON),,base/json_jansson.c), \
                      $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
@@ -145,6 +145,10 @@ CUDA_TEST_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard tests/cuda/test_*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+# GLPK is GPL, so only what names it here is linked with it: neither the library nor what trains.
+GLPK_SOURCES := $(if $(HAVE_GLPK),planner/ls/glpk/tasks_glpk.c)
+GLPK_LIBS    := $(if $(HAVE_GLPK),-lglpk)
 
 LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
 INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(PLOT_SOURCES) $(EXECUTOR_SOURCES)) $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.o,$(CUDA_SOURCES))
@@ -296,7 +300,7 @@ $(CUDA_BUILD)/cuda.txt: FORCE
 	$(call stamp,$(COMPILE_CUDA))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh
@@ -344,13 +348,19 @@ $(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
 	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -o $@ $(LIBRARY_OBJECTS) $(LIBS)
 
+GLPK_PROGRAMS := $(BUILD)/bin/pipebd-plan $(BUILD)/bin/pipebd-sim $(BUILD)/tests/test_tasks $(BUILD)/tests/test_memory_limits \
+                 $(BUILD)/bench/tasks
+
+$(GLPK_PROGRAMS): $(call objects,$(GLPK_SOURCES))
+$(GLPK_PROGRAMS): private LINK_GLPK = $(GLPK_LIBS)
+
 # The subcommands of pipebd-run and pipebd-trace are no part of the other tools.
 $(BUILD)/bin/pipebd-run: $(call objects,$(RUN_SOURCES))
 $(BUILD)/bin/pipebd-trace: $(call objects,$(TRACE_SOURCES))
 
 $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
@@ -360,7 +370,7 @@ $(BUILD)/tests/test_nccl: LINK_TEST = -Wl,-z,muldefs
 
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LIBS)
+	$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # What a test script runs beside the tools.
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
@@ -406,8 +416,8 @@ $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 -include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d)
--include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
            $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(CUDA_BENCH_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

@@ -12,8 +12,13 @@
 #include "base/rng.h"
 #include "bench/bench.h"
 #include "planner/ls/tasks.h"
+#ifdef HAVE_GLPK
+#include "planner/ls/glpk/tasks_glpk.h"
 
 enum { MAX_CELLS = 64 * 16, METHODS = 4 };
+#else
+enum { MAX_CELLS = 64 * 16, METHODS = 3 };
+#endif
 
 typedef struct { int tasks, devices, instances; bool unrelated; } Size;
 
@@ -63,7 +68,10 @@ static void print_size(const Size *size)
 {
     BenchMethod methods[METHODS] = {
         {.name = "lpt", .solve = tasks_lpt}, {.name = "multifit", .solve = tasks_multifit},
-        {.name = "glpk", .solve = tasks_glpk, .nodes = 2000}, {.name = "exact", .solve = tasks_exact},
+        {.name = "exact", .solve = tasks_exact},
+#ifdef HAVE_GLPK
+        {.name = "glpk", .solve = tasks_glpk, .nodes = 2000},
+#endif
     };
 
     for (int i = 0; i < size->instances; i++) measure(methods, size, i);

@@ -19,9 +19,7 @@
  *           it fails with a text that names the argument. Functions that only tell
  *           something answer NULL, and indices out of range, with NULL, "", 0 or -1.
  * Threads   The library keeps no state between calls. Threads may use it at the same time
- *           and share objects through const pointers. GLPK, which pipebd_compare() calls
- *           for PIPEBD_LS_GLPK, must then be built with thread-local storage, its default;
- *           pipebd_thread_end() frees what it keeps for a thread.
+ *           and share objects through const pointers.
  * Versions  Struct fields and enum values are only ever added at the end. Structs that
  *           the library makes are reached by pointer only, so their size may grow. */
 #ifndef PIPEBD_H
@@ -92,7 +90,8 @@ PIPEBD_API int64_t     pipebd_trace_samples(const pipebd_trace *trace);   /* an 
 
 enum { PIPEBD_COST_SIM, PIPEBD_COST_PAPER };
 
-/* Lists of ls. ALL: the fastest of LPT, EXACT (branch and bound) and STEALING. */
+/* Lists of ls. ALL: the fastest of LPT, EXACT (branch and bound) and STEALING. GLPK is an error: the
+ * library is not linked with it, pipebd-plan and pipebd-sim are. */
 enum {
     PIPEBD_LS_ALL, PIPEBD_LS_LPT, PIPEBD_LS_MULTIFIT, PIPEBD_LS_GLPK, PIPEBD_LS_EXACT, PIPEBD_LS_STEALING
 };
@@ -229,8 +228,7 @@ PIPEBD_API const pipebd_prediction *pipebd_comparison_best(const pipebd_comparis
 /* No plan of tr, dpu, ir or ahd has a shorter epoch; 0 when not known. */
 PIPEBD_API int64_t pipebd_comparison_bound_ns(const pipebd_comparison *comparison);
 
-/* Frees what GLPK keeps for the calling thread, some kilobytes. For threads that compared
- * and end before the program does; not where the thread has GLPK problems of its own. */
+/* Does nothing. It freed what GLPK, with which 0.1 was linked, kept for the calling thread. */
 PIPEBD_API void pipebd_thread_end(void);
 
 /* The comparison as text, as pipebd-plan --sensitivity no prints it (JSON without "command"); *out

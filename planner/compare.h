@@ -5,6 +5,7 @@
 
 #include "planner/candidate.h"
 #include "planner/hetero/order.h"
+#include "planner/ls/tasks.h"
 #include "planner/stages/stage_cost.h"
 
 /* Where the lists of ls come from. LS_ALL: LPT; MULTIFIT and branch and bound where that
@@ -23,6 +24,7 @@ typedef struct {
     int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the
                               * same on every machine */
     LsMethod ls;
+    const MipSolver *mip;    /* for LS_GLPK; NULL: this program has none, and LS_GLPK is an error */
     int64_t  long_run;       /* instructions of an epoch beyond which plans are judged by short plays
                               * (candidate_try()); 0: CANDIDATE_LONG */
     int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */

@@ -96,13 +96,13 @@ static int plan_of_queue(Plan **out, const Scenario *s, const TaskProblem *probl
 
 static const struct {
     const char *words;
-    TaskSolver *solve;           /* NULL: work stealing, or all */
+    TaskSolver *solve;           /* NULL: work stealing, all, or what CompareOptions.mip has */
     bool        searches;
 } methods[LS_COUNT] = {
     [LS_ALL]      = {NULL, NULL, true},
     [LS_LPT]      = {"LPT", tasks_lpt, false},
     [LS_MULTIFIT] = {"MULTIFIT", tasks_multifit, false},
-    [LS_GLPK]     = {"GLPK", tasks_glpk, true},
+    [LS_GLPK]     = {"GLPK", NULL, true},
     [LS_EXACT]    = {"branch and bound", tasks_exact, true},
     [LS_STEALING] = {NULL, NULL, false},
 };
@@ -162,7 +162,14 @@ static int try_lists(const LsSearch *l, const TaskLists *lists, LsMethod method,
 
 static int solve(TaskLists *out, const LsSearch *l, LsMethod method, Error *err)
 {
-    return methods[method].solve(out, &l->problem, &(TaskLimits){.time_ms = l->options->time_limit_ms}, err);
+    const MipSolver *mip = l->options->mip;
+    TaskSolver      *solver = method != LS_GLPK ? methods[method].solve : mip ? mip->solve : NULL;
+
+    *out = (TaskLists){0};
+    if (!solver) return error_set(err, "lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have, "
+                                  "where it was there when they were built; expected another method (exact finds "
+                                  "the least makespan, too)");
+    return solver(out, &l->problem, &(TaskLimits){.time_ms = l->options->time_limit_ms}, err);
 }
 
 static int try_method(const LsSearch *l, LsMethod method, Error *err)

@@ -527,4 +527,4 @@ int pipebd_comparison_report(const pipebd_comparison *c, pipebd_format format, c
     return call_end(&call, rc, error);
 }
 
-void pipebd_thread_end(void) { tasks_thread_end(); }
+void pipebd_thread_end(void) { }

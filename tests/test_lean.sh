@@ -61,7 +61,7 @@ refused() {
     text=$("$lean/bin/pipebd-plan" "$PIPEBD_ROOT/traces/vgg-cpu.json" --schedules ls --ls glpk 2>&1)
     status=$?
     echo "$text"
-    [ $status -eq 1 ] && [ "$text" = 'pipebd-plan: lists by glpk: this build has no GLPK, expected another method (exact finds the least makespan, too)' ]
+    [ $status -eq 1 ] && [ "$text" = 'pipebd-plan: lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have, where it was there when they were built; expected another method (exact finds the least makespan, too)' ]
 }
 ok 'lists by GLPK are refused in one line' refused
 

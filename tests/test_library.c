@@ -223,6 +223,22 @@ static void options_reach_the_planner(void **state)
     check_comparison(VGG, &options, &scenario, &search);
 }
 
+/* GLPK is not in the library. */
+static void glpk_is_refused(void **state)
+{
+    (void)state;
+    pipebd_trace      *trace = read_trace(VGG);
+    pipebd_options     options = PIPEBD_OPTIONS_INIT;
+    pipebd_comparison *c;
+    pipebd_error       error;
+
+    options.ls = PIPEBD_LS_GLPK;
+    assert_int_equal(pipebd_compare(&c, trace, &options, &error), -1);
+    assert_null(c);
+    assert_non_null(strstr(error.text, "lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have"));
+    pipebd_trace_free(trace);
+}
+
 /* Memory that only some schedules fit into. */
 static void impossible_schedules_say_why(void **state)
 {
@@ -595,6 +611,7 @@ int main(void)
         cmocka_unit_test(comparison_is_the_planners),
         cmocka_unit_test(options_reach_the_planner),
         cmocka_unit_test(impossible_schedules_say_why),
+        cmocka_unit_test(glpk_is_refused),
         cmocka_unit_test(without_dp_there_is_no_speedup),
         cmocka_unit_test(option_ranges_are_checked),
         cmocka_unit_test(later_options_are_read_when_zero),

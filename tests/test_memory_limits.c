@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef HAVE_GLPK
+#include "planner/ls/glpk/tasks_glpk.h"
+static const MipSolver *const MIP = &glpk_solver;
+#else
+static const MipSolver *const MIP = NULL;
+#endif
 #include "planner/compare.h"
 #include "planner/memory_feasibility.h"
 #include "planner/stages/partition.h"
@@ -278,7 +284,7 @@ static void lists_that_fit_are_found(void **state)
         for (int b = 0; b < h.blocks; b++) task_alone(&bytes[b], ns[b], &s, b);
         for (int b = 0; b < h.blocks; b++) for (int d = 0; d < s.device_count; d++) everywhere &= ns[b][d] < INT64_MAX;
         int64_t        best = least_makespan(ns, h.blocks, s.device_count, 0, busy);
-        CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1, .ls = i % 2 ? LS_EXACT : LS_GLPK};
+        CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1, .ls = MIP && i % 2 == 0 ? LS_GLPK : LS_EXACT, .mip = MIP};
         assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
         const Candidate *row = &c.rows[SCHEDULE_LS];
         if (best == INT64_MAX) assert_true(!row->plan && strstr(row->why, "is too large for device"));

@@ -37,7 +37,7 @@ static CompareOptions compare_options(const PlanSettings *settings, unsigned sch
 {
     return (CompareOptions){.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
                             .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
-                            .ls = (LsMethod)settings->ls, .order = settings->devices};
+                            .ls = (LsMethod)settings->ls, .mip = SEARCH_MIP, .order = settings->devices};
 }
 
 static int suit_order(const PlanSettings *settings, const Scenario *scenario, Error *err)

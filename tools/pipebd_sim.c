@@ -297,6 +297,7 @@ static int run(Asked *asked, const char *trace, const SimSettings *s, Error *err
     q->search.candidates = (int)s->top;
     q->search.time_limit_ms = limit_ms(s->time_limit);
     q->search.ls = (LsMethod)s->ls;
+    q->search.mip = SEARCH_MIP;
     q->jitter_runs = (int)s->jitter;
     q->seed = (uint64_t)s->seed;
     return asked->axis_count ? run_sweep(asked, s, err) : run_one(asked, s, err);

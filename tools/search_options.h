@@ -7,6 +7,13 @@
 #include "base/options.h"
 #include "planner/compare.h"
 
+#ifdef HAVE_GLPK
+#include "planner/ls/glpk/tasks_glpk.h"
+#define SEARCH_MIP (&glpk_solver)
+#else
+#define SEARCH_MIP NULL
+#endif
+
 #define LS_OPTIONS(s)                                                                              \
     {"ls", 0, OPTION_CHOICE, "METHOD", "Lists of ls: all (the fastest of lpt, exact, stealing), "  \
      "lpt, multifit, glpk, exact, stealing.", &(s).ls, 0, 0, ls_method_names, false},              \

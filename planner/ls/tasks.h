@@ -3,7 +3,7 @@
  *
  *   lpt       longest first, each to the device that finishes it first (Graham 1969)
  *   multifit  a capacity is bisected, first fit decides (Coffman, Garey, Johnson 1978)
- *   glpk      a mixed-integer program, by GLPK
+ *   glpk      a mixed-integer program, by GLPK, in programs that are linked with it (planner/ls/glpk/)
  *   exact     branch and bound
  *
  * All give lists, a bound that no lists beat, and whether they meet. The call worked is
@@ -43,15 +43,17 @@ typedef struct {
 
 typedef int TaskSolver(TaskLists *out, const TaskProblem *problem, const TaskLimits *limits, Error *err);
 
-/* limits is not used by the first two. -1 only without memory; tasks_glpk() in a build
- * without GLPK, too, which err then says. */
-TaskSolver tasks_lpt, tasks_multifit, tasks_glpk, tasks_exact;
+/* limits is not used by the first two. -1 only without memory. */
+TaskSolver tasks_lpt, tasks_multifit, tasks_exact;
 
 /* How far makespan_ns may be above the least, as a fraction of the bound; 0: optimal. */
 double tasks_gap(const TaskLists *lists);
 
-/* Frees what GLPK keeps for the calling thread; each thread that may have called
- * tasks_glpk() calls this last. */
-void tasks_thread_end(void);
+/* A solver of mixed-integer programs, which a program hands to the planner (CompareOptions.mip). Each thread that may
+ * have called solve calls thread_end last, which frees what it keeps for the thread. */
+typedef struct {
+    TaskSolver *solve;
+    void      (*thread_end)(void);
+} MipSolver;
 
 #endif

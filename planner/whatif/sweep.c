@@ -134,10 +134,13 @@ static void work(Crew *crew)
     free(edits);
 }
 
-static void *thread_main(void *crew)
+static void *thread_main(void *context)
 {
+    Crew            *crew = context;
+    const MipSolver *mip = crew->sweep->query->search.mip;
+
     work(crew);
-    tasks_thread_end();
+    if (mip) mip->thread_end();
     return NULL;
 }
 

@@ -12,6 +12,8 @@
  * Times are scaled to their mean, for the solver's tolerances. Those make its answer exact
  * only to about a part in a million: the bound is moved down by as much, so that what is
  * called optimal is. */
+#include "planner/ls/glpk/tasks_glpk.h"
+
 #include <glpk.h>
 #include <math.h>
 #include <stdlib.h>
@@ -198,7 +200,9 @@ done:
     return rc;
 }
 
-void tasks_thread_end(void)
+static void end_thread(void)
 {
     glp_free_env();
 }
+
+const MipSolver glpk_solver = {tasks_glpk, end_thread};
