@@ -7,7 +7,9 @@
 
 #include "base/text.h"
 #include "planner/compare.h"
+#include "base/rng.h"
 #include "traces/import.h"
+#include "traces/import_graph.h"
 
 enum { KINETO, PIPEDREAM, PIPE_BD_LOG };
 
@@ -165,6 +167,83 @@ static void cuts_are_blocks(void **state)
     trace_free(t);
 }
 
+/* Two inputs and a state that nobody reads are dropped; the decoder's embedding stands before what reads it, so
+ * node3 | node4 | node5, node7, node8 | node9. */
+static void several_inputs_and_outputs(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPEDREAM, "encoder-decoder.txt", (ImportOptions){0});
+
+    assert_int_equal(t->block_count, 5);
+    assert_string_equal(t->blocks[2].name, "node5");
+    assert_string_equal(t->blocks[3].name, "node7-node8");
+    check_times(&t->blocks[3], 0, 32, 4000000, 4000000, 7000000);
+    assert_int_equal(t->input_bytes, 6400 / 32);
+    assert_non_null(strstr(t->notes, "The teacher is cut behind node3, node4, node5, node8."));
+    assert_non_null(strstr(t->notes, "Dropped, inputs of the teacher, which all blocks have at hand: node1 (Input0), node2 (Input1), 0.500 ms."));
+    assert_non_null(strstr(t->notes, "Dropped, outputs of the student that nobody uses: node6 (__getitem__(1))."));
+    trace_free(t);
+}
+
+/* Stage 0 ends with b, beside which c's input passes: its block ends with d, and stage 1 is in it. */
+static void stages_end_where_one_tensor_goes_on(void **state)
+{
+    (void)state;
+    Trace *t = good(PIPEDREAM, "stage-in-branch.txt", (ImportOptions){0});
+
+    assert_int_equal(t->block_count, 1);
+    assert_non_null(strstr(t->notes, "stage_id=0 ends with node \"b\", behind which more than one tensor goes on: its block is cut behind \"d\""));
+    trace_free(t);
+}
+
+/* A random graph with one source and one sink: where can it be cut? Behind every node without which no way leads
+ * from the first to the last. */
+static bool all_ways_lead_through(int nodes, bool edges[12][12], int node)
+{
+    bool reached[12] = {node != 0};
+
+    for (int from = 0; from < nodes; from++)
+        for (int to = from + 1; to < nodes && reached[from]; to++)
+            if (edges[from][to] && to != node) reached[to] = true;
+    return !reached[nodes - 1];
+}
+
+static void graphs_are_cut_where_one_tensor_goes_on(void **state)
+{
+    Rng rng = {test_seed("graphs_are_cut", 5), 0};
+    (void)state;
+
+    for (int round = 0; round < 2000; round++) {
+        bool        edges[12][12] = {{false}};
+        int         nodes = (int)rng_range(&rng, 2, 12), span = (int)rng_range(&rng, 1, 4);
+        Text        text = {0};
+        Arena       arena = {0};
+        ImportGraph g;
+        Error       err = {""};
+        for (int to = 1; to < nodes; to++) {           /* an edge in, an edge out, and some more */
+            edges[rng_range(&rng, to > span ? to - span : 0, to - 1)][to] = true;
+            edges[to - 1][rng_range(&rng, to, to + span < nodes ? to + span : nodes - 1)] = true;
+        }
+        for (int i = 0; i < nodes; i++)
+            text_printf(&text, "n%d -- F -- forward_compute_time=1, backward_compute_time=1, activation_size=8, parameter_size=0\n", i);
+        for (int from = 0; from < nodes; from++)
+            for (int to = 0; to < nodes; to++)
+                if (edges[from][to]) text_printf(&text, "\tn%d -- n%d\n", from, to);
+        ImportFile file = {"g", text_string(&text), text.length};
+        if (graph_read(&g, &file, &arena, &err) != 0) fail_msg("%s", err.text);
+        assert_int_equal(g.count, nodes);
+        int place[12];
+        for (int i = 0; i < nodes; i++) place[atoi(g.nodes[i].id + 1)] = i;
+        for (int from = 0; from < nodes; from++)
+            for (int to = 0; to < nodes; to++)
+                if (edges[from][to]) assert_true(place[from] < place[to]);
+        for (int i = 0; i < nodes; i++)
+            assert_int_equal(g.cut[place[i]], i == 0 || i == nodes - 1 || all_ways_lead_through(nodes, edges, i));
+        arena_free(&arena);
+        text_free(&text);
+    }
+}
+
 static void pipedream_refuses(ImportOptions options, const char *name, const char *why)
 {
     char  *path = format_text("%s/tests/fixtures/import_pipedream/good/%s", PIPEBD_ROOT, name);
@@ -307,7 +386,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fixtures), cmocka_unit_test(a_chain), cmocka_unit_test(branches_are_parts),
-        cmocka_unit_test(stages_are_blocks), cmocka_unit_test(cuts_are_blocks), cmocka_unit_test(what_does_not_match),
+        cmocka_unit_test(stages_are_blocks), cmocka_unit_test(cuts_are_blocks), cmocka_unit_test(several_inputs_and_outputs),
+        cmocka_unit_test(stages_end_where_one_tensor_goes_on), cmocka_unit_test(graphs_are_cut_where_one_tensor_goes_on),
+        cmocka_unit_test(what_does_not_match),
         cmocka_unit_test(a_log_without_bytes), cmocka_unit_test(a_log_with_bytes),
         cmocka_unit_test(out_of_memory_is_left_out), cmocka_unit_test(options_that_do_not_fit),
         cmocka_unit_test(running_out_of_memory),

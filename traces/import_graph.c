@@ -1,4 +1,4 @@
-/* ImportLines of a profile:
+/* Lines of a profile:
  *
  *     ID -- DESCRIPTION -- forward_compute_time=MS, backward_compute_time=MS,
  *         activation_size=BYTES, parameter_size=BYTES[ -- stage_id=N]          (one line)
@@ -15,13 +15,11 @@
 
 enum { MAX_NODES = 65536 };
 
-typedef struct { int from, to; } Edge;
-
 typedef struct {
     ImportGraph  *graph;
     Arena  *arena;
     int    *by_id;               /* [count] nodes by id */
-    Edge   *edges;
+    GraphEdge *edges;
     size_t  edge_count;
 } GraphReader;
 
@@ -197,7 +195,7 @@ static int read_edges(GraphReader *r, Error *err)
     while (lines_next(&lines)) {
         if (!is_edge(&lines) || blank(&lines)) continue;
         const char *at = lines.line + 1;
-        Edge       *edge = &r->edges[r->edge_count];
+        GraphEdge  *edge = &r->edges[r->edge_count];
         if (read_end(r, &lines, &at, &edge->from, err) != 0 || read_word(&lines, &at, " -- ", err) != 0
             || read_end(r, &lines, &at, &edge->to, err) != 0) return -1;
         if (at < lines.stop) return lines_fail(&lines, at, err, "expected the end of the line");
@@ -206,103 +204,11 @@ static int read_edges(GraphReader *r, Error *err)
     return 0;
 }
 
-/* ---- the chain -------------------------------------------------------------------------------- */
-
-static int by_from(const void *a, const void *b)
-{
-    const Edge *x = a, *y = b;
-
-    return x->from != y->from ? (x->from < y->from ? -1 : 1) : (x->to > y->to) - (x->to < y->to);
-}
-
-/* One node without edges in (end false) or out. */
-static int check_ends(const GraphReader *r, const int *degree, const char *what, Error *err)
-{
-    int found = -1;
-
-    for (int i = 0; i < r->graph->count; i++) {
-        if (degree[i] > 0) continue;
-        if (found >= 0)
-            return graph_fail(r->graph, i, err, "node \"%s\" is a second %s of the network, after \"%s\" (line %d): "
-                              "expected one", r->graph->nodes[i].id, what, r->graph->nodes[found].id,
-                              r->graph->nodes[found].line);
-        found = i;
-    }
-    return found >= 0 ? 0 : error_set(err, "%s: no %s of the network, all nodes are in cycles or between them", r->graph->file->name, what);
-}
-
-/* place[node]: its place in the order, edges pointing forward. Edges are sorted by from;
- * first[node] is its first. Of the nodes that could come next, the one found first does. */
-static int find_order(const GraphReader *r, const size_t *first, int *in, int *place, int *queue, Error *err)
-{
-    int n = r->graph->count, head = 0, tail = 0;
-
-    for (int i = 0; i < n; i++) {
-        place[i] = -1;
-        if (in[i] == 0) queue[tail++] = i;
-    }
-    while (head < tail) {
-        int node = queue[head];
-        place[node] = head++;
-        for (size_t e = first[node]; e < first[node + 1]; e++)
-            if (--in[r->edges[e].to] == 0) queue[tail++] = r->edges[e].to;
-    }
-    for (int i = 0; i < n; i++)
-        if (place[i] < 0) return graph_fail(r->graph, i, err, "node \"%s\" is in or behind a cycle", r->graph->nodes[i].id);
-    return 0;
-}
-
-/* Puts nodes in order, and finds cuts: a place that some edge jumps over is none. */
-static int lay_out(const GraphReader *r, const int *place, int *over, Error *err)
-{
-    ImportGraph     *g = r->graph;
-    GraphNode *nodes = arena_alloc(r->arena, (size_t)g->count, sizeof *nodes);
-    int        jumping = 0;
-
-    g->cut = arena_alloc(r->arena, (size_t)g->count, sizeof *g->cut);
-    g->input_bytes = arena_alloc(r->arena, (size_t)g->count, sizeof *g->input_bytes);
-    if (!nodes || !g->cut || !g->input_bytes) return error_no_memory(err);
-    for (int i = 0; i < g->count; i++) nodes[place[i]] = g->nodes[i];
-    g->nodes = nodes;
-    for (size_t e = 0; e < r->edge_count; e++) {
-        int from = place[r->edges[e].from], to = place[r->edges[e].to];
-        over[from + 1]++;
-        over[to]--;
-        g->input_bytes[to] += nodes[from].activation_bytes;
-    }
-    for (int i = 0; i < g->count; i++) {
-        jumping += over[i];
-        g->cut[i] = jumping == 0;
-    }
-    g->input = strncmp(nodes[0].description, "Input", 5) == 0;
-    return 0;
-}
-
-static int order_nodes(GraphReader *r, Error *err)
-{
-    size_t  n = (size_t)r->graph->count;
-    int    *in = arena_alloc(r->arena, 5 * n + 2, sizeof *in);
-    size_t *first = arena_alloc(r->arena, n + 1, sizeof *first);
-
-    if (!in || !first) return error_no_memory(err);
-    int *out = in + n, *place = out + n, *queue = place + n, *over = queue + n;
-    if (r->edge_count) qsort(r->edges, r->edge_count, sizeof *r->edges, by_from);
-    for (size_t e = 0; e < r->edge_count; e++) {
-        in[r->edges[e].to]++;
-        out[r->edges[e].from]++;
-        first[r->edges[e].from + 1]++;
-    }
-    for (size_t i = 0; i < n; i++) first[i + 1] += first[i];
-    if (check_ends(r, in, "input", err) != 0 || check_ends(r, out, "output", err) != 0) return -1;
-    if (find_order(r, first, in, place, queue, err) != 0) return -1;
-    return lay_out(r, place, over, err);
-}
-
 int graph_read(ImportGraph *out, const ImportFile *file, Arena *arena, Error *err)
 {
     GraphReader r = {.graph = out, .arena = arena};
 
     *out = (ImportGraph){.file = file};
     if (read_nodes(&r, err) != 0 || index_nodes(&r, err) != 0) return -1;
-    return read_edges(&r, err) != 0 ? -1 : order_nodes(&r, err);
+    return read_edges(&r, err) != 0 ? -1 : graph_order(out, r.edges, r.edge_count, arena, err);
 }

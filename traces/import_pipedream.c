@@ -14,6 +14,7 @@ typedef struct {
     int  *last;                  /* [blocks] last node of each */
     int   blocks;
     int   merged;                /* nodes that no cut follows */
+    Text *moved;                 /* what is said of stages that end elsewhere */
 } PipedreamProfile;
 
 static int first_of(const PipedreamProfile *p, int block) { return block ? p->last[block - 1] + 1 : p->first; }
@@ -42,23 +43,35 @@ static int blocks_of_parts(PipedreamProfile *p, Error *err)
     return 0;
 }
 
-static int blocks_of_stages(PipedreamProfile *p, Error *err)
+static int check_stages(const PipedreamProfile *p, Error *err)
 {
     const ImportGraph *g = &p->graph;
 
     for (int i = p->first; i < g->count; i++) {
-        const GraphNode *node = &g->nodes[i], *after = i + 1 < g->count ? node + 1 : NULL;
+        const GraphNode *node = &g->nodes[i];
         if (node->stage < 0)
             return graph_fail(g, i, err, "node \"%s\" has no stage_id, but others do: expected all or none", node->id);
+        if (i > p->first && node->stage < g->nodes[i - 1].stage)
+            return graph_fail(g, i, err, "stage_id=%d comes back at node \"%s\", expected each in one piece", node->stage, node->id);
+    }
+    return 0;
+}
+
+/* A stage that ends where more than one tensor goes on ends at the next node where one does, and that is said. */
+static int blocks_of_stages(PipedreamProfile *p, Error *err)
+{
+    const ImportGraph *g = &p->graph;
+
+    if (check_stages(p, err) != 0) return -1;
+    for (int i = p->first; i < g->count; i++) {
+        const GraphNode *node = &g->nodes[i], *after = i + 1 < g->count ? node + 1 : NULL;
         if (after && after->stage == node->stage) continue;
-        if (after && !g->cut[i])
-            return graph_fail(g, i, err, "stage_id=%d ends with node \"%s\", but not all paths go through it: "
-                              "the next such node is \"%s\"", node->stage, node->id, g->nodes[next_cut(g, i)].id);
-        for (int b = 0; b < p->blocks; b++)
-            if (g->nodes[p->last[b]].stage == node->stage)
-                return graph_fail(g, i, err, "stage_id=%d comes back at node \"%s\", expected each in one piece",
-                                  node->stage, node->id);
-        if (close_block(p, i, err) != 0) return -1;
+        int cut = next_cut(g, i);
+        if (cut > i)
+            text_printf(p->moved, " In %s, stage_id=%d ends with node \"%s\", behind which more than one tensor goes on: its block is cut "
+                        "behind \"%s\".", g->file->name, node->stage, node->id, g->nodes[cut].id);
+        if (close_block(p, cut, err) != 0) return -1;
+        i = cut;
     }
     return 0;
 }
@@ -70,6 +83,10 @@ static int blocks_of_cuts(PipedreamProfile *p, const char *list, const char *opt
     for (const char *at = list;; at++) {
         size_t length = strcspn(at, ",");
         int    node = graph_find(g, at, length);
+        for (int i = 0; i < g->dropped_count; i++)
+            if (strlen(g->dropped[i].id) == length && memcmp(g->dropped[i].id, at, length) == 0)
+                return error_set(err, "--%s: node \"%s\" is %s and not part of the chain", option, g->dropped[i].id,
+                                 i < g->dropped_inputs ? "an input" : "an output that nobody uses");
         if (node < 0)
             return error_set(err, "--%s: \"%.*s\" is no node of %s", option, (int)(length < 64 ? length : 64), at,
                              g->file->name);
@@ -88,10 +105,10 @@ static int blocks_of_cuts(PipedreamProfile *p, const char *list, const char *opt
     }
 }
 
-static int read_profile(PipedreamProfile *p, const ImportFile *file, const char *cuts, const char *option, Arena *arena,
-                        Error *err)
+static int read_profile(PipedreamProfile *p, const ImportFile *file, const char *cuts, const char *option, Text *moved,
+                        Arena *arena, Error *err)
 {
-    *p = (PipedreamProfile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last)};
+    *p = (PipedreamProfile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last), .moved = moved};
     if (!p->last) return error_no_memory(err);
     if (graph_read(&p->graph, file, arena, err) != 0) return -1;
     p->first = p->graph.input ? 1 : 0;
@@ -176,6 +193,47 @@ static int fill_block(Trace *trace, const PipedreamProfile *teacher, const Piped
                          teacher->graph.file, teacher->graph.nodes[first_of(teacher, b)].line, err);
 }
 
+/* "node1, node7 and 3 more". */
+static void list_nodes(Text *notes, const GraphNode *nodes, int count)
+{
+    enum { SHOWN = 12 };
+
+    for (int i = 0; i < count && i < SHOWN; i++) text_printf(notes, "%s%s (%s)", i ? ", " : " ", nodes[i].id, nodes[i].description);
+    if (count > SHOWN) text_printf(notes, " and %d more", count - SHOWN);
+}
+
+/* What is not in the chain. */
+static void note_dropped(Text *notes, const ImportGraph *g, const char *whose)
+{
+    int    outputs = g->dropped_count - g->dropped_inputs;
+    double ms = 0;
+
+    for (int i = 0; i < g->dropped_inputs; i++) ms += g->dropped[i].forward_ms;
+    if (g->dropped_inputs) {
+        text_printf(notes, " Dropped, inputs of the %s, which all blocks have at hand:", whose);
+        list_nodes(notes, g->dropped, g->dropped_inputs);
+        if (ms > 0) text_printf(notes, ", %.3f ms", ms);
+        text_append(notes, ".");
+    }
+    if (outputs) {
+        text_printf(notes, " Dropped, outputs of the %s that nobody uses:", whose);
+        list_nodes(notes, g->dropped + g->dropped_inputs, outputs);
+        text_append(notes, ".");
+    }
+}
+
+/* Where a graph that is no chain is cut. */
+static void note_cuts(Text *notes, const PipedreamProfile *p, const char *whose)
+{
+    enum { SHOWN = 12 };
+
+    if (!p->merged || p->blocks < 2) return;
+    text_printf(notes, " The %s is cut behind", whose);
+    for (int b = 0; b + 1 < p->blocks && b < SHOWN; b++) text_printf(notes, "%s%s", b ? ", " : " ", p->graph.nodes[p->last[b]].id);
+    if (p->blocks - 1 > SHOWN) text_printf(notes, " and %d more", p->blocks - 1 - SHOWN);
+    text_append(notes, ".");
+}
+
 static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamProfile *student, int64_t batch)
 {
     text_printf(notes, "PipeDream profiles, teacher %d nodes, student %d, one batch of %" PRId64 ". Teacher = forward of "
@@ -185,6 +243,10 @@ static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamPr
     if (teacher->merged + student->merged)
         text_printf(notes, " Branches are whole parts of the chain: %d nodes of the teacher and %d of the student are "
                     "followed by no cut.", teacher->merged, student->merged);
+    note_cuts(notes, teacher, "teacher");
+    note_cuts(notes, student, "student");
+    note_dropped(notes, &teacher->graph, "teacher");
+    note_dropped(notes, &student->graph, "student");
     if (teacher->graph.input && teacher->graph.nodes[0].forward_ms > 0)
         text_printf(notes, " Left out: %.3f ms of the input node \"%s\", which wait for data.",
                     teacher->graph.nodes[0].forward_ms, teacher->graph.nodes[0].id);
@@ -192,23 +254,44 @@ static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamPr
                 "large as parameters.");
 }
 
-static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, int count, const ImportOptions *o, Error *err)
+/* Bytes of a sample of all inputs together; absent where the profile has none. */
+static int fill_input(Trace *trace, const ImportGraph *g, Error *err)
+{
+    double bytes = 0;
+
+    if (g->input && g->nodes[0].activation_bytes > 0) return boundary_bytes(g, 0, trace->batch, &trace->input_bytes, err);
+    for (int i = 0; i < g->dropped_inputs; i++) bytes += g->dropped[i].activation_bytes;
+    if (bytes > 0 && bytes < 0x1p53 && fmod(bytes, (double)trace->batch) == 0) trace->input_bytes = (int64_t)bytes / trace->batch;
+    return 0;
+}
+
+static int fill(Trace *trace, Text *moved, const ImportFile *file, const ImportOptions *o, Text *notes, Error *err)
 {
     PipedreamProfile teacher, student;
 
-    (void)count;
     if (!o->student.text) return error_set(err, "expected --student PROFILE, the student's profile beside the teacher's");
-    if (read_profile(&teacher, file, o->cuts, "cuts", &trace->arena, err) != 0) return -1;
-    if (read_profile(&student, &o->student, o->student_cuts, "student-cuts", &trace->arena, err) != 0) return -1;
+    if (read_profile(&teacher, file, o->cuts, "cuts", moved, &trace->arena, err) != 0) return -1;
+    if (read_profile(&student, &o->student, o->student_cuts, "student-cuts", moved, &trace->arena, err) != 0) return -1;
     if (teacher.blocks != student.blocks)
         return error_set(err, "%s: %d blocks, but %s has %d: expected as many, by --cuts and --student-cuts or stage_id",
                          o->student.name, student.blocks, file->name, teacher.blocks);
-    if (teacher.graph.input && boundary_bytes(&teacher.graph, 0, trace->batch, &trace->input_bytes, err) != 0) return -1;
+    if (fill_input(trace, &teacher.graph, err) != 0) return -1;
     if (import_blocks(trace, teacher.blocks, err) != 0) return -1;
     for (int b = 0; b < teacher.blocks; b++)
         if (fill_block(trace, &teacher, &student, b, err) != 0) return -1;
     note(notes, &teacher, &student, trace->batch);
-    return 0;
+    text_append(notes, text_string(moved));
+    return moved->failed ? error_no_memory(err) : 0;
+}
+
+static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, int count, const ImportOptions *o, Error *err)
+{
+    Text moved = {0};
+
+    (void)count;
+    int rc = fill(trace, &moved, file, o, notes, err);
+    text_free(&moved);
+    return rc;
 }
 
 const ImportFormat import_pipedream = {"pipedream", "student cuts student-cuts", 1, false, read_profiles};
