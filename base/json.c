@@ -492,12 +492,11 @@ int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error 
     return -1;
 }
 
-int json_check_format(const Json *doc, const char *format, int64_t version, Error *err)
+int json_check_versions(const Json *doc, const char *format, int64_t first, int64_t last, int64_t *version, Error *err)
 {
     JsonAt      root = json_root(doc);
     const char *found = "";
     char        word[JSON_SHOWN_BYTES];
-    int64_t     number = 0;
 
     if (json_get_object(&root, err) != 0) return -1;
     JsonAt at = json_member(&root, "format");
@@ -505,8 +504,16 @@ int json_check_format(const Json *doc, const char *format, int64_t version, Erro
     if (strcmp(found, format) != 0)
         return json_fail(&at, err, "is a \"%s\", expected a \"%s\"", json_shown(word, found), format);
     at = json_member(&root, "version");
-    if (json_get_integer(&at, 1, JSON_MAX_INTEGER, &number, err) != 0) return -1;
-    if (number != version)
-        return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64, number, version);
-    return 0;
+    if (json_get_integer(&at, 1, JSON_MAX_INTEGER, version, err) != 0) return -1;
+    if (*version >= first && *version <= last) return 0;
+    if (first == last)
+        return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64, *version, first);
+    return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64 " to %" PRId64, *version, first, last);
+}
+
+int json_check_format(const Json *doc, const char *format, int64_t version, Error *err)
+{
+    int64_t found = 0;
+
+    return json_check_versions(doc, format, version, version, &found, err);
 }

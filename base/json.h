@@ -89,4 +89,7 @@ int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error 
 /* Checks "format" and "version" of the root. */
 int json_check_format(const Json *doc, const char *format, int64_t version, Error *err);
 
+/* The same where versions first to last are known; *version is which. */
+int json_check_versions(const Json *doc, const char *format, int64_t first, int64_t last, int64_t *version, Error *err);
+
 #endif

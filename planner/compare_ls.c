@@ -28,7 +28,7 @@ static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
                 || scenario_work(s, WORK_BACKWARD, b, d, s->batch, &k, err) != 0
                 || scenario_work(s, WORK_UPDATE, b, d, s->batch, &u, err) != 0) return -1;
             teacher += t.ns;
-            ns[(size_t)b * (size_t)g + (size_t)d] = teacher + f.ns + k.ns + u.ns;
+            ns[(size_t)b * (size_t)g + (size_t)d] = teacher + f.ns + k.ns + u.ns + s->trace->step_ns;
         }
     }
     return 0;

@@ -47,7 +47,7 @@ const char *class_of_share(TimeShare share)
 const char *class_of_memory(MemoryPart part)
 {
     static const char *const names[MEMORY_COUNT] = {"m-weights", "m-gradients", "m-state", "m-boundaries",
-                                                    "m-activations", "m-queues", "m-loader"};
+                                                    "m-activations", "m-queues", "m-loader", "m-process"};
 
     return names[part];
 }

@@ -30,7 +30,7 @@ int colour_of_memory(MemoryPart part)
     static const int colours[MEMORY_COUNT] = {
         [MEMORY_WEIGHTS] = BLUE, [MEMORY_GRADIENTS] = ORANGE, [MEMORY_STATE] = PURPLE,
         [MEMORY_BOUNDARIES] = SKY, [MEMORY_ACTIVATIONS] = GREEN, [MEMORY_QUEUES] = YELLOW,
-        [MEMORY_LOADER] = GREY,
+        [MEMORY_LOADER] = GREY, [MEMORY_PROCESS] = LIGHT,
     };
 
     return colours[part];

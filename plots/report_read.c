@@ -208,6 +208,7 @@ static int read_use(DeviceUse *use, const JsonAt *device, Error *err)
     for (int i = 0; i < MEMORY_COUNT; i++) {
         snprintf(key, sizeof key, "%s_bytes", memory_part_name((MemoryPart)i));
         JsonAt at = json_member(&memory, key);
+        if (i == MEMORY_PROCESS && !json_has(&at)) continue;     /* of before there was such a part */
         if (json_get_number(&at, 0, &use->part_bytes[i], err) != 0) return -1;
     }
     JsonAt total = json_member(&memory, "total_bytes");

@@ -41,6 +41,17 @@ static bool trains_alone(const Code *code, const Phase *phase)
     return block >= 0;
 }
 
+/* A step's own time (trace.step_ns) goes with the last work of the phase on the device, its update where it
+ * trains. -1: nothing is computed. */
+static int last_work(const Code *code, const Phase *phase)
+{
+    for (int i = phase->first + phase->count - 1; i >= phase->first; i--) {
+        Op op = code->code[i].op;
+        if (op == OP_UPDATE || op == OP_BACKWARD || op == OP_FORWARD || op == OP_TEACHER) return i;
+    }
+    return -1;
+}
+
 static int fill(Cost **out, const Program *p, const Scenario *s, const Code *code, int device, Error *err)
 {
     Scenario placed = *s;
@@ -52,6 +63,8 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
         placed.lone = trains_alone(code, phase);
         for (int i = phase->first; i < phase->first + phase->count; i++)
             if (cost_of(p, &placed, &code->code[i], device, &(*out)[i], err) != 0) return -1;
+        int last = last_work(code, phase);
+        if (last >= 0) (*out)[last].ns += s->trace->step_ns;
     }
     return 0;
 }

@@ -611,6 +611,23 @@ static void index_channels(Sim *sim)
     sim->in_first[p->device_count] = p->channel_count;
 }
 
+static bool loads(const Code *code)
+{
+    for (int i = 0; i < code->code_count; i++)
+        if (code->code[i].op == OP_LOAD) return true;
+    return false;
+}
+
+/* Devices that load in some step: a shared queue is everybody's. */
+static int loading_devices(const Program *p)
+{
+    int count = 0;
+
+    if (loads(&p->queue)) return p->device_count;
+    for (int d = 0; d < p->device_count; d++) count += loads(&p->devices[d]);
+    return count;
+}
+
 static int sim_new(Sim *sim)
 {
     const Program     *p = sim->program;
@@ -620,7 +637,7 @@ static int sim_new(Sim *sim)
     sim->depth = sim->scenario->queue_depth;
     sim->blocking = sim->scenario->trace->blocking_transfers;
     sim->lane_count = loader->present ? loader->lanes : 0;
-    sim->prefetch = loader->present ? loader->prefetch : 0;
+    sim->prefetch = trace_loader_ahead(loader, loading_devices(p));
     sim->live = p->device_count;
     sim->reference = -1;
     sim->devices = calloc(n, sizeof *sim->devices);

@@ -29,7 +29,7 @@ typedef struct {
     int        *out;         /* posted SENDs: indices into code[], oldest first */
     int64_t    *out_posted_ns;
     int         out_count, out_capacity;
-    int64_t    *ready_ns;    /* [prefetch] requests to the loader, by load number */
+    int64_t    *ready_ns;    /* [sim's prefetch] requests to the loader, by load number */
     int64_t     share_ns[SHARE_COUNT];
     int64_t     executed;
 } SimDevice;
@@ -57,7 +57,8 @@ typedef struct {
     Error            *err;
     const double     *load;  /* for costs_build() */
     Costs     costs;
-    int       depth, prefetch, lane_count;
+    int       depth, lane_count;
+    int       prefetch;      /* steps that a device asks the loader ahead */
     bool      blocking;
     int64_t   now_ns;
     SimDevice   *devices;       /* [device_count] */

@@ -48,8 +48,9 @@ static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *pha
             walk->messages[in->link] = bytes;
         }
         if (in->op == OP_LOAD && trace->loader.present)
-            memory->parts[MEMORY_LOADER] += bytes * trace->loader.prefetch;
+            memory->parts[MEMORY_LOADER] += bytes * trace_loader_held(&trace->loader);
     }
+    memory->parts[MEMORY_PROCESS] = trace->process_bytes;
     memory->parts[MEMORY_QUEUES] = waiting * walk->scenario->queue_depth;
 }
 
@@ -116,7 +117,8 @@ static void walk_phase(MemoryWalk *walk, const Code *code, const Phase *phase, M
 const char *memory_part_name(MemoryPart part)
 {
     static const char *const names[MEMORY_COUNT] = {"weights", "gradients", "state", "boundaries",
-                                                    "activations", "queues", "loader"};
+                                                    "activations", "queues", "loader",
+                                                    "process"};
 
     return names[part];
 }

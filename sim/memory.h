@@ -19,6 +19,7 @@ typedef enum {
     MEMORY_ACTIVATIONS,
     MEMORY_QUEUES,           /* messages that wait: queue depth times the largest of a channel */
     MEMORY_LOADER,           /* batches loaded ahead */
+    MEMORY_PROCESS,          /* what the device's process takes besides */
     MEMORY_COUNT
 } MemoryPart;
 

@@ -116,7 +116,7 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"random\", \"provenance\": {\"kind\": "
+    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"random\", \"provenance\": {\"kind\": "
                 "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": %d}, "
                 "\"devices\": [", h->batch, h->samples);
     cluster_text(rng, h, &text);
@@ -125,9 +125,15 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     text_append(&text, "\"blocks\": [");
     for (int b = 0; b < h->blocks; b++) block_text(rng, h, b, &text);
     text_append(&text, "]");
-    if (h->loader)
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"lanes\": %d, \"prefetch\": %d}",
-                    upto(rng, 60), upto(rng, 5), 1 + upto(rng, 3), upto(rng, 2));
+    if (h->loader) {
+        bool workers = upto(rng, 1) > 0;
+        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"%s\": %d, \"prefetch\": %d",
+                    upto(rng, 60), upto(rng, 5), workers ? "workers" : "lanes", 1 + upto(rng, 3), upto(rng, 2));
+        if (workers) text_printf(&text, ", \"cores\": %d", 1 + upto(rng, 3));
+        text_append(&text, "}");
+    }
+    if (upto(rng, 1)) text_printf(&text, ", \"step_us\": %d", upto(rng, 40));
+    if (h->bytes && upto(rng, 1)) text_printf(&text, ", \"process_bytes\": %d", upto(rng, 600));
     links_text(rng, h, 1, ", ", &text);
     if (h->per_node) {
         text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d", h->per_node);

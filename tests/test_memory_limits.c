@@ -229,7 +229,7 @@ static void task_alone(int64_t *bytes, int64_t *ns, const Scenario *s, int b)
     assert_int_equal(memory_peak(walked, program, s, NULL), 0);
     *bytes = walked[0].total_bytes;
     for (int d = 0; d < g; d++) {
-        ns[d] = scenario_load_ns(s, s->batch);
+        ns[d] = scenario_load_ns(s, s->batch) + s->trace->step_ns;
         for (int k = 0; k <= b; k++)
             for (int work = 0; work < WORK_COUNT; work++) {
                 Cost cost = {0, 0};

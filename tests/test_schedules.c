@@ -24,7 +24,8 @@ typedef struct {
     int  load_us, prefetch, lanes;   /* lanes 0: no loader */
     int  p2p_us, reduce_us;          /* whatever the bytes; 0: none */
     bool blocking;
-    int  update_us;
+    int  update_us, step_us;
+    int  workers, cores;         /* of the loader, in the place of lanes; 0: lanes */
     uint64_t seed;                   /* not 0: block times vary by it */
 } Case;
 
@@ -55,7 +56,7 @@ static Trace *trace_of(const Case *c, int scale)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"case\", \"provenance\": "
+    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"case\", \"provenance\": "
                 "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d,"
                 " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1, "
                 "\"blocks\": [", c->batch, c->samples, c->devices);
@@ -64,6 +65,10 @@ static Trace *trace_of(const Case *c, int scale)
     if (c->lanes)
         text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"lanes\": %d, \"prefetch\": %d}",
                     scale * c->load_us, c->lanes, c->prefetch);
+    if (c->workers)
+        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"workers\": %d, \"cores\": %d, \"prefetch\": %d}",
+                    scale * c->load_us, c->workers, c->cores, c->prefetch);
+    if (c->step_us) text_printf(&text, ", \"step_us\": %d", scale * c->step_us);
     if (c->p2p_us)
         text_printf(&text, ", \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 100000, \"us\": %d}]",
                     scale * c->p2p_us, scale * c->p2p_us);
@@ -224,6 +229,60 @@ static void dp_by_hand(void **state)
     Scenario s = scenario_of(trace, 2);
 
     assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 29 + 3 * 34);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* The cases above with 3 a step besides: once in a step of each device of a relay, and of each phase of DP. */
+static void a_steps_own_time(void **state)
+{
+    (void)state;
+    Case     relay = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5, .step_us = 3};
+    Case     dp = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .reduce_us = 7, .update_us = 2,
+                   .step_us = 3};
+    Trace   *trace = trace_of(&relay, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 15 + 3 * 43);
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_TR, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 3 * 58);
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, false)), 3 * 53);
+    scenario_free(&s);
+    trace_free(trace);
+    trace = trace_of(&dp, 1);
+    s = scenario_of(trace, 2);
+    assert_int_equal(epoch_us(&s, phases(SCHEDULE_DP, &s, false)), 3 * 32 + 3 * 37);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
+/* 16 workers load a batch each in 100, so a device of four has one every 25, less than its step of 30: after the
+ * first it never waits. Half as many cores give all together one every 12.5, a device every 50.
+ * 16 lanes with 2 batches ahead of a device are 2 at a time, one every 50. */
+static void workers_load_ahead(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 1, .devices = 4, .samples = 800, .batch = 8, .teacher = 40, .student = 80, .load_us = 100, .workers = 16,
+                  .cores = 16, .prefetch = 2};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+    int64_t  us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
+
+    assert_int_equal(us, 100 + 100 * 30);
+    scenario_free(&s);
+    trace_free(trace);
+    c.cores = 8;
+    trace = trace_of(&c, 1);
+    s = scenario_of(trace, 2);
+    us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
+    assert_true(us >= 100 * 50 && us <= 100 * 50 + 300);
+    scenario_free(&s);
+    trace_free(trace);
+    c.workers = 0;
+    c.lanes = 16;
+    trace = trace_of(&c, 1);
+    s = scenario_of(trace, 2);
+    us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
+    assert_true(us >= 100 * 50 && us <= 100 * 50 + 300);
     scenario_free(&s);
     trace_free(trace);
 }
@@ -602,7 +661,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dpu_by_hand), cmocka_unit_test(tr_by_hand), cmocka_unit_test(blocking_relay_by_hand),
-        cmocka_unit_test(dp_by_hand), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
+        cmocka_unit_test(dp_by_hand), cmocka_unit_test(a_steps_own_time), cmocka_unit_test(workers_load_ahead), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
         cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand),
         cmocka_unit_test(split_by_hand), cmocka_unit_test(student_by_two_by_hand), cmocka_unit_test(loader_sets_the_pace),
         cmocka_unit_test(steady_equals_step_by_step), cmocka_unit_test(late_periods_are_found),

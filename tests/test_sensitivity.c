@@ -228,7 +228,7 @@ static void inputs_are_those_of_the_trace(void **state)
         open_case(&x, &rng, 4, 4, 1);
         bool nodes = x.trace->devices_per_node && x.s.device_count > x.trace->devices_per_node;
         assert_int_equal(sensitivity_list(&m, &x.job, NULL), 0);
-        assert_int_equal(m.count, 2 * x.trace->block_count + x.s.device_count + x.trace->loader.present
+        assert_int_equal(m.count, 2 * x.trace->block_count + x.s.device_count + x.trace->loader.present + (x.trace->step_ns > 0)
                          + (x.trace->links.p2p.count > 0) + (x.trace->links.reduce_count > 0)
                          + (nodes && x.trace->node_links.p2p.count > 0) + (nodes && x.trace->node_links.reduce_count > 0));
         sensitivity_free(&m);

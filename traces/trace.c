@@ -467,25 +467,50 @@ static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
     return 0;
 }
 
-static int read_loader(Trace *trace, const JsonAt *root, Error *err)
+/* lanes; or from version 2 on workers, and cores where there are fewer. */
+static int read_lanes(const JsonAt *at, TraceLoader *loader, Error *err)
+{
+    JsonAt  workers_at = json_member(at, "workers"), lanes_at = json_member(at, "lanes"), cores_at = json_member(at, "cores");
+    int64_t lanes = 0, workers = 0, cores = 0;
+
+    if (!json_has(&workers_at)) {
+        if (json_has(&cores_at)) return json_fail(&cores_at, err, "cores without workers, expected both, or lanes");
+        if (get_count(at, "lanes", 1, TRACE_MAX_DEVICES, &lanes, err) != 0) return -1;
+        loader->lanes = (int)lanes;
+        return 0;
+    }
+    if (json_has(&lanes_at)) return json_fail(&lanes_at, err, "lanes beside workers, expected one of the two");
+    if (json_get_integer(&workers_at, 1, TRACE_MAX_DEVICES, &workers, err) != 0) return -1;
+    cores = workers;
+    if (json_has(&cores_at) && json_get_integer(&cores_at, 1, TRACE_MAX_DEVICES, &cores, err) != 0) return -1;
+    loader->workers = (int)workers;
+    loader->cores = (int)cores;
+    loader->lanes = (int)(cores < workers ? cores : workers);
+    return 0;
+}
+
+static int read_loader(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"batch_us", "sample_us", "lanes", "prefetch", NULL};
+    static const char *const keys_2[] = {"batch_us", "sample_us", "lanes", "workers", "cores", "prefetch", NULL};
     JsonAt  at = json_member(root, "loader");
-    JsonAt  sample = json_member(&at, "sample_us");
-    int64_t lanes = 0, prefetch = 0;
+    JsonAt  sample = json_member(&at, "sample_us"), prefetch_at = json_member(&at, "prefetch");
+    int64_t prefetch = 0;
     double  sample_us = 0;
 
     if (!json_has(&at)) return 0;
-    if (json_check_keys(&at, keys, err) != 0) return -1;
+    if (json_check_keys(&at, version == 1 ? keys : keys_2, err) != 0) return -1;
     if (get_us(&at, "batch_us", &trace->loader.batch_ns, err) != 0) return -1;
     if (json_get_number(&sample, 0, &sample_us, err) != 0) return -1;
     if (sample_us * 1000.0 * (double)trace->batch > (double)TRACE_MAX_NS)
         return json_fail(&sample, err, "%g us takes a batch of %lld beyond 2^47 ns (39 hours), expected "
                          "microseconds a sample", sample_us, (long long)trace->batch);
-    if (get_count(&at, "lanes", 1, TRACE_MAX_DEVICES, &lanes, err) != 0) return -1;
-    if (get_count(&at, "prefetch", 0, 1024, &prefetch, err) != 0) return -1;
+    if (read_lanes(&at, &trace->loader, err) != 0) return -1;
+    if (json_get_integer(&prefetch_at, 0, TRACE_MAX_PREFETCH, &prefetch, err) != 0) return -1;
+    if (prefetch * trace->loader.workers > TRACE_MAX_PREFETCH)
+        return json_fail(&prefetch_at, err, "%lld batches ahead of %d workers are %lld, expected at most %d", (long long)prefetch,
+                         trace->loader.workers, (long long)prefetch * trace->loader.workers, TRACE_MAX_PREFETCH);
     trace->loader.sample_ns = sample_us * 1000.0;
-    trace->loader.lanes = (int)lanes;
     trace->loader.prefetch = (int)prefetch;
     trace->loader.present = true;
     return 0;
@@ -525,22 +550,37 @@ static int read_transfers(Trace *trace, const JsonAt *root, Error *err)
     return 0;
 }
 
+/* What a step and a process take besides the blocks; from version 2 on. */
+static int read_besides(Trace *trace, const JsonAt *root, Error *err)
+{
+    JsonAt step = json_member(root, "step_us"), process = json_member(root, "process_bytes");
+
+    if (json_has(&step) && get_us(root, "step_us", &trace->step_ns, err) != 0) return -1;
+    return json_has(&process) ? json_get_integer(&process, 0, JSON_MAX_INTEGER, &trace->process_bytes, err) : 0;
+}
+
+/* The keys of each version; a key of a later one is unknown in an earlier. */
 static int read_root(Trace *trace, const Json *doc, Error *err)
 {
     static const char *const keys[] = {"format", "version", "name", "provenance", "workload",
                                        "devices", "input_bytes", "blocks", "loader", "p2p",
                                        "allreduce", "transfers", "nodes", NULL};
-    JsonAt root = json_root(doc);
+    static const char *const keys_2[] = {"format", "version", "name", "provenance", "workload",
+                                         "devices", "input_bytes", "blocks", "loader", "p2p",
+                                         "allreduce", "transfers", "nodes", "step_us", "process_bytes", NULL};
+    JsonAt  root = json_root(doc);
+    int64_t version = 0;
 
-    if (json_check_format(doc, "pipebd-trace", 1, err) != 0) return -1;
-    if (json_check_keys(&root, keys, err) != 0) return -1;
+    if (json_check_versions(doc, "pipebd-trace", 1, TRACE_VERSION, &version, err) != 0) return -1;
+    if (json_check_keys(&root, version == 1 ? keys : keys_2, err) != 0) return -1;
     if (get_text(trace, &root, "name", true, &trace->name, err) != 0) return -1;
     if (read_provenance(trace, &root, err) != 0) return -1;
     if (read_workload(trace, &root, err) != 0) return -1;
     if (read_devices(trace, &root, err) != 0) return -1;
     if (get_bytes(&root, "input_bytes", &trace->input_bytes, err) != 0) return -1;
     if (read_blocks(trace, &root, err) != 0) return -1;
-    if (read_loader(trace, &root, err) != 0) return -1;
+    if (read_loader(trace, &root, version, err) != 0) return -1;
+    if (read_besides(trace, &root, err) != 0) return -1;
     if (read_links(trace, &root, &trace->links, err) != 0) return -1;
     if (read_transfers(trace, &root, err) != 0) return -1;
     return read_nodes(trace, &root, err);
@@ -632,6 +672,19 @@ void trace_sum_students(TraceBlock *block)
         if (student->activation_bytes > block->student_activation_bytes)
             block->student_activation_bytes = student->activation_bytes;
     }
+}
+
+int trace_loader_ahead(const TraceLoader *loader, int devices)
+{
+    int each = devices > 0 && devices < loader->workers ? loader->workers / devices : 1;
+
+    return loader->present ? loader->prefetch * (loader->workers ? each : 1) : 0;
+}
+
+int trace_loader_held(const TraceLoader *loader)
+{
+    if (!loader->present) return 0;
+    return loader->workers ? loader->prefetch > 0 : loader->prefetch;
 }
 
 int trace_device_count(const Trace *trace)

@@ -30,6 +30,9 @@ enum {
     TRACE_MAX_KINDS   = 64
 };
 
+/* Versions of the format that are read: 1 to this. The least that has all keys in use is written. */
+enum { TRACE_VERSION = 2 };
+
 /* No single cost is longer (39 hours), so that sums over all blocks fit an int64_t. */
 #define TRACE_MAX_NS ((int64_t)1 << 47)
 
@@ -90,12 +93,23 @@ typedef struct {
     int          reduce_count;
 } TraceLinks;
 
+/* Batches are prepared on lanes, all devices together, each device asking some steps ahead. Where the
+ * file has workers, they are shared out evenly among the devices that load, each works on a batch of its
+ * own and has prefetch of them ahead, and as many lanes are busy at a time as there are cores for them. */
 typedef struct {
     bool    present;
     int64_t batch_ns;                    /* a request */
-    double  sample_ns;                   /* a row of it */
+    double  sample_ns;                   /* a row of it, on one lane */
     int     lanes, prefetch;             /* prefetch 0: a load blocks its device */
+    int     workers, cores;              /* 0: the file has lanes. Else lanes is the lesser of the two */
 } TraceLoader;
+
+enum { TRACE_MAX_PREFETCH = 1024 };      /* batches ahead of a device */
+
+/* Steps that a device asks ahead, 0 to TRACE_MAX_PREFETCH, when so many devices load; and of these, those
+ * whose batches lie in the device's memory: a worker's wait in the host's, but for the next one. */
+int trace_loader_ahead(const TraceLoader *loader, int devices);
+int trace_loader_held(const TraceLoader *loader);
 
 typedef struct {
     Arena        arena;                  /* owns everything below */
@@ -111,6 +125,11 @@ typedef struct {
     TraceBlock  *blocks;
     int          block_count;
     TraceLoader  loader;
+    int64_t      step_ns;                /* a step of a device besides its work: the framework's loop,
+                                          * synchronisation, the optimizer's bookkeeping; once in a step of a
+                                          * phase. 0 where the file does not say */
+    int64_t      process_bytes;          /* memory of a device that its process takes besides: context,
+                                          * libraries, framework; 0 where the file does not say */
     bool         contended;              /* some contended_ns is above its ns */
     bool         blocking_transfers;     /* a transfer occupies the device that sends */
     TraceLinks   links;                  /* within a node */

@@ -31,9 +31,15 @@ static void string_member(const char *key, const char *value, Text *out)
     text_json_string(out, value);
 }
 
+/* The first version that has every key in use, so that older readers take what they can. */
+static int version_of(const Trace *t)
+{
+    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 ? 2 : 1;
+}
+
 static void write_head(const Trace *t, Text *out)
 {
-    text_append(out, "{\n  \"format\": \"pipebd-trace\",\n  \"version\": 1,\n  \"name\": ");
+    text_printf(out, "{\n  \"format\": \"pipebd-trace\",\n  \"version\": %d,\n  \"name\": ", version_of(t));
     text_json_string(out, t->name);
     text_append(out, ",\n  \"provenance\": {\n");
     string_member("kind", t->provenance_kind, out);
@@ -218,8 +224,15 @@ void trace_text(const Trace *t, Text *out)
         text_us(out, t->loader.batch_ns);
         text_append(out, ", \"sample_us\": ");
         text_json_double(out, t->loader.sample_ns / 1000);
-        text_printf(out, ", \"lanes\": %d, \"prefetch\": %d }", t->loader.lanes, t->loader.prefetch);
+        if (!t->loader.workers) text_printf(out, ", \"lanes\": %d", t->loader.lanes);
+        else                    text_printf(out, ", \"workers\": %d, \"cores\": %d", t->loader.workers, t->loader.cores);
+        text_printf(out, ", \"prefetch\": %d }", t->loader.prefetch);
     }
+    if (t->step_ns > 0) {
+        text_append(out, ",\n  \"step_us\": ");
+        text_us(out, t->step_ns);
+    }
+    if (t->process_bytes > 0) text_printf(out, ",\n  \"process_bytes\": %" PRId64, t->process_bytes);
     if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
     write_points("  ", &t->links, out);
     if (t->devices_per_node) {

@@ -255,8 +255,9 @@ static int fill_loader(Profiling *p, Trace *t)
     double start = (y - slope * x) / n;
     if (slope < 0) { slope = 0; start = y / n; }
     if (start < 0) { start = 0; slope = xy / xx; }
-    t->loader = (TraceLoader){true, ns_of(start), round(slope * 1e6) * 1e-3, p->options->prefetch ? p->options->lanes * world_size(p->options->world) : p->devices,
-                              p->options->prefetch};
+    t->loader = (TraceLoader){.present = true, .batch_ns = ns_of(start), .sample_ns = round(slope * 1e6) * 1e-3,
+                              .lanes = p->options->prefetch ? p->options->lanes * world_size(p->options->world) : p->devices,
+                              .prefetch = p->options->prefetch};
     return 0;
 }
 

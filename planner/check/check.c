@@ -45,6 +45,7 @@ static int add_compute(const Check *c, int index, int i, int from, CheckedPart *
         if (add_reduces(c, index, stage, b, &ns) != 0) return -1;
         part->reduce_ns += ns;
     }
+    part->update_ns += c->trace->step_ns;
     return 0;
 }
 
@@ -77,7 +78,7 @@ static int contended_ns(const Check *c, int index, int i, const CheckedPart *par
     if (c->trace->blocking_transfers || part->reduce_ns == 0) return 0;
     if (add_work(c, index, WORK_UPDATE, c->plan->stages[index].last, d, rows, &last) != 0) return -1;
     if (lane_end(c, index, i, part, &lane) != 0) return -1;
-    *ns = larger(compute, lane + last);
+    *ns = larger(compute, lane + last + c->trace->step_ns);
     return 0;
 }
 
@@ -107,7 +108,7 @@ static int64_t weights(const TraceBlock *b)
 static int64_t memory_of(const Check *c, int first, int last, int64_t rows, bool phase)
 {
     const TraceBlock *blocks = c->trace->blocks;
-    int64_t           peak = 0, fixed = 0, waiting = 0;
+    int64_t           peak = 0, fixed = c->trace->process_bytes, waiting = 0;
 
     for (int b = phase ? 0 : first; b <= last; b++) fixed += some(blocks[b].teacher_weight_bytes);
     for (int b = first; b <= last; b++) fixed += weights(&blocks[b]);
@@ -115,7 +116,7 @@ static int64_t memory_of(const Check *c, int first, int last, int64_t rows, bool
         peak = larger(peak, boundaries(c, phase ? b : first, b + 1) + some(blocks[b].teacher_activation_bytes));
     for (int b = first; b <= last; b++)
         peak = larger(peak, boundaries(c, b, last + 1) + some(blocks[b].student_activation_bytes));
-    if ((phase || first == 0) && c->trace->loader.present) waiting = c->trace->loader.prefetch * boundary_bytes(c, 0);
+    if ((phase || first == 0) && c->trace->loader.present) waiting = trace_loader_held(&c->trace->loader) * boundary_bytes(c, 0);
     if (!phase && first > 0) waiting = c->scenario->queue_depth * boundary_bytes(c, first);
     return fixed + rows * (peak + waiting);
 }

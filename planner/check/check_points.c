@@ -137,5 +137,6 @@ int64_t check_load_share(const Check *c, int64_t rows, int width)
 
     if (!l->present) return 0;
     if (l->prefetch == 0) return turns * ns;
-    return larger(ns / (l->prefetch < l->lanes ? l->prefetch : l->lanes), (ns < even ? ns : even) * width / l->lanes);
+    int64_t ahead = l->workers > width ? (int64_t)l->prefetch * (l->workers / width) : l->prefetch;
+    return larger(ns / (ahead < l->lanes ? ahead : l->lanes), (ns < even ? ns : even) * width / l->lanes);
 }

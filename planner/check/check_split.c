@@ -170,6 +170,23 @@ static int train(CheckedSplit *x, int t)
     return 0;
 }
 
+static bool trains(const CheckedSplit *x, int d)
+{
+    for (int t = 0; t < x->plan->task_count; t++)
+        for (int i = 0; i < x->plan->tasks[t].width; i++)
+            if (x->plan->tasks[t].devices[i] == d) return true;
+    return false;
+}
+
+/* A step's own time goes with the last work of a device: its updates, or where it only teaches the teacher. */
+static void add_own(CheckedSplit *x)
+{
+    for (int d = 0; d < x->plan->device_count; d++) {
+        if (trains(x, d))             x->parts[d].update_ns += x->c->trace->step_ns;
+        else if (x->stage_of[d] >= 0) x->parts[d].teacher_ns += x->c->trace->step_ns;
+    }
+}
+
 static bool same_devices(const Stage *a, const Stage *b)
 {
     if (a->width != b->width) return false;
@@ -306,8 +323,10 @@ static int64_t peak_bytes(CheckedSplit *x, int d)
     }
     for (int m = 0; m < x->plan->device_count; m++) waiting += x->c->scenario->queue_depth * x->largest[m];
     if (x->stage_of[d] == 0 && loader->present)
-        waiting += loader->prefetch * (x->makes[d].end - x->makes[d].row) * boundary_bytes(x, 0);
-    return x->fixed[d] + waiting + peak;
+        waiting += trace_loader_held(loader) * (x->makes[d].end - x->makes[d].row) * boundary_bytes(x, 0);
+    bool takes_part = x->stage_of[d] >= 0 || trains(x, d);
+
+    return (takes_part ? x->c->trace->process_bytes : 0) + x->fixed[d] + waiting + peak;
 }
 
 /* ---- all ------------------------------------------------------------------------------- */
@@ -371,6 +390,7 @@ static int price(CheckedSplit *x, CheckedPlan *out, int *seen)
     for (int s = 0; s < x->plan->stage_count; s++) if (teach(x, s) != 0) return -1;
     x->c->owner = "task";
     for (int t = 0; t < x->plan->task_count; t++) if (train(x, t) != 0) return -1;
+    add_own(x);
     x->c->owner = "device";
     if (add_messages(x) != 0) return -1;
     return price_devices(x, out);

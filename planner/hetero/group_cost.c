@@ -340,13 +340,16 @@ static int64_t compute(const GroupJob *job, const GroupRow *row)
     int64_t teacher = to->teacher - row->sums[teacher_first].teacher, student = to->student - from->student;
     int64_t reduce = job->reduce->sums[last + 1] - job->reduce->sums[first], ns = teacher + student;
     int64_t updates = row->sums[last].update - from->update, update = to->update - row->sums[last].update;
+    int64_t step = g->kind == COST_PAPER ? 0 : g->scenario->trace->step_ns;
+
+    ns += step;
     if (g->blocking) return ns + reduce + updates + update;
     if (reduce == 0) return ns + updates + update;
     int64_t lane = 0;
     for (int b = first; b <= last; b++)
         lane = larger(lane, teacher + row->sums[b + 1].student - from->student)
                + job->reduce->sums[b + 1] - job->reduce->sums[b];
-    return larger(ns + updates + update, lane + (job->floor ? 0 : update));
+    return larger(ns + updates + update, lane + step + (job->floor ? 0 : update));
 }
 
 /* As in stage_cost.c. */
@@ -360,7 +363,8 @@ static int64_t load_time(const GroupJob *job, int64_t rows)
     if ((job->group->first > 0 && !job->group->phase) || !loader->present) return 0;
     if (!loader->prefetch)
         return alone ? ns : ns * ((job->width + loader->lanes - 1) / loader->lanes);
-    int64_t own = ns / (loader->prefetch < loader->lanes ? loader->prefetch : loader->lanes);
+    int     ahead = trace_loader_ahead(loader, job->width);
+    int64_t own = ns / (ahead < loader->lanes ? ahead : loader->lanes);
     if (alone) return own;
     int64_t even = scenario_load_ns(s, scenario_share(s->batch, job->width, 0));
     return larger(own, smaller(ns, even) * job->width / loader->lanes);

@@ -85,6 +85,7 @@ int64_t split_bound(const Scenario *scenario)
     }
     if (loader->present) loading = ((double)loader->batch_ns + batch * loader->sample_ns) / loader->lanes;
     /* Every lookup is rounded to a nanosecond, at most one a piece and device. */
-    double bound = fmax(fmax(all / s.device_count - 2.0 * pieces, longest - 2), loading - 1);
+    /* Somebody has the longest piece, and a step's own time with it; of the even share not all need take part. */
+    double bound = fmax(fmax(all / s.device_count - 2.0 * pieces, longest + (double)s.trace->step_ns - 2), loading - 1);
     return as_ns(bound * (1 - 1e-12));
 }

@@ -198,12 +198,12 @@ static bool add_messages(SplitCost *c, const Layout *l)
 static int64_t contended_of(const SplitCost *c, const Layout *l, int d)
 {
     const TraceLoader *loader = &c->scenario->trace->loader;
-    int64_t            ns = c->compute[d], load = c->load[d];
-    int                width = l->at[1];
+    int64_t            ns = c->compute[d] + c->scenario->trace->step_ns, load = c->load[d];
+    int                width = l->at[1], ahead = trace_loader_ahead(loader, width);
 
     if (loader->present && loader->prefetch == 0) ns += load * ((width + loader->lanes - 1) / loader->lanes);
     if (loader->present && loader->prefetch > 0)
-        ns = later(ns, later(load * width / loader->lanes, load / earlier(loader->prefetch, loader->lanes)));
+        ns = later(ns, later(load * width / loader->lanes, load / earlier(ahead, loader->lanes)));
     if (c->scenario->trace->blocking_transfers) return ns + c->out[d];
     return later(ns, later(c->in[d], c->out[d]));
 }
@@ -226,7 +226,7 @@ bool split_cost_busy(SplitCost *c, const Layout *l, int64_t *contended_ns)
     for (int d = 0; good && d < l->devices; d++) {
         int64_t limit = c->scenario->memory_bytes[d];
         contended_ns[d] = contended_of(c, l, d);
-        good = !limit || c->fixed[d] + c->activation[d] <= limit;
+        good = !limit || c->fixed[d] + c->activation[d] + c->scenario->trace->process_bytes <= limit;
     }
     return good;
 }

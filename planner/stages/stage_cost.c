@@ -38,7 +38,8 @@ static int64_t load_time(const StageJob *job, int64_t rows)
     if (job->first > 0 || !loader->present) return 0;
     if (!loader->prefetch)
         return job->kind == COST_BOUND ? ns : ns * ((job->width + loader->lanes - 1) / loader->lanes);
-    int64_t own = ns / (loader->prefetch < loader->lanes ? loader->prefetch : loader->lanes);
+    int     ahead = trace_loader_ahead(loader, job->width);
+    int64_t own = ns / (ahead < loader->lanes ? ahead : loader->lanes);
     int64_t even = scenario_load_ns(job->scenario, scenario_share(job->scenario->batch, job->width, 0));
     return job->kind == COST_BOUND ? own : larger(own, (ns < even ? ns : even) * job->width / loader->lanes);
 }
@@ -76,6 +77,7 @@ static int64_t compute_time(const StageJob *job, int device, int64_t rows)
     for (int b = job->first; b < job->last; b++)
         if (work(job, WORK_UPDATE, b, device, rows, &updates) != 0) return -1;
     t = blocking ? t + updates : larger(t + updates, lane);
+    t += job->kind == COST_PAPER ? 0 : job->scenario->trace->step_ns;
     return work(job, WORK_UPDATE, job->last, device, rows, &t) == 0 ? t : -1;
 }
 

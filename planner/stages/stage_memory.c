@@ -24,7 +24,7 @@ static int64_t fixed_bytes(const TraceBlock *b)
 static int64_t waiting(const Scenario *s, int first)
 {
     const TraceLoader *loader = &s->trace->loader;
-    int64_t            copies = first > 0 ? s->queue_depth : loader->present ? loader->prefetch : 0;
+    int64_t            copies = first > 0 ? s->queue_depth : trace_loader_held(loader);
 
     return copies * known(trace_boundary_bytes(s->trace, first));
 }
@@ -109,7 +109,7 @@ static int64_t alive(const StageMemory *m, int first, int last)
 
 int64_t stage_memory_floor(const StageMemory *m, int first, int last, int64_t rows)
 {
-    return m->fixed[last + 1] - m->fixed[first] + rows * alive(m, first, last);
+    return m->scenario->trace->process_bytes + m->fixed[last + 1] - m->fixed[first] + rows * alive(m, first, last);
 }
 
 int64_t stage_memory_bytes(const StageMemory *m, int first, int last, int64_t rows)
@@ -119,7 +119,7 @@ int64_t stage_memory_bytes(const StageMemory *m, int first, int last, int64_t ro
 
 int64_t stage_memory_most_rows(const StageMemory *m, int first, int last, int64_t limit_bytes)
 {
-    int64_t left = limit_bytes - (m->fixed[last + 1] - m->fixed[first]);
+    int64_t left = limit_bytes - m->scenario->trace->process_bytes - (m->fixed[last + 1] - m->fixed[first]);
     int64_t row = alive(m, first, last) + waiting(m->scenario, first), batch = m->scenario->batch;
 
     if (left < 0) return 0;
@@ -129,7 +129,7 @@ int64_t stage_memory_most_rows(const StageMemory *m, int first, int last, int64_
 int64_t stage_memory_plain(const Scenario *s, int first, int last, int64_t rows)
 {
     const Trace *trace = s->trace;
-    int64_t      fixed = 0, peak = 0, kept = known(trace_boundary_bytes(trace, first));
+    int64_t      fixed = trace->process_bytes, peak = 0, kept = known(trace_boundary_bytes(trace, first));
 
     for (int b = first; b <= last; b++) {
         const TraceBlock *block = &trace->blocks[b];
@@ -147,7 +147,7 @@ int64_t stage_memory_plain(const Scenario *s, int first, int last, int64_t rows)
 void stage_memory_tasks(int64_t *bytes, const Scenario *s)
 {
     const Trace *trace = s->trace;
-    int64_t      teacher = 0, peak = 0;
+    int64_t      teacher = trace->process_bytes, peak = 0;
 
     for (int b = 0; b < trace->block_count; b++) {
         const TraceBlock *block = &trace->blocks[b];

@@ -24,6 +24,7 @@ struct StageTable {
     const Scenario *scenario;
     CostKind kind;
     bool     blocking, uniform;
+    int64_t  step_ns;            /* a step's own time */
     int      blocks, max_width, links;   /* links: 1, or 2 with slower ones between nodes */
     int      row_count, class_count;
     int64_t *rows;               /* [row_count] the shares that occur, descending */
@@ -101,10 +102,11 @@ static int64_t compute(const StageTable *t, const TableReplica *r, int first, in
     int64_t teacher = to->teacher - from->teacher, student = to->student - from->student;
     int64_t reduce = r->reduce[last + 1] - r->reduce[first], ns = teacher + student;
     int64_t updates = r->sums[last].update - from->update, update = to->update - r->sums[last].update;
+    ns += t->step_ns;
     if (t->blocking) return ns + reduce + updates + update;
     if (reduce == 0) return ns + updates + update;
     int64_t lane = teacher + r->reduce[last + 1] - from->student + lane_peak(t, r, first, last);
-    return larger(ns + updates + update, lane + (floor ? 0 : update));
+    return larger(ns + updates + update, lane + t->step_ns + (floor ? 0 : update));
 }
 
 /* Whether every device can hold its share; floor: what grows with the stage. Devices of a
@@ -128,7 +130,7 @@ static int64_t load(const StageTable *t, int first, int row, int width)
 
     if (first > 0 || !loader->present || t->kind == COST_PAPER) return 0;
     int64_t ns = t->loads[row];
-    int     in_flight = loader->prefetch < loader->lanes ? loader->prefetch : loader->lanes;
+    int     ahead = trace_loader_ahead(loader, width), in_flight = ahead < loader->lanes ? ahead : loader->lanes;
     if (in_flight == 0) return t->kind == COST_BOUND ? ns : ns * ((width + loader->lanes - 1) / loader->lanes);
     return t->kind == COST_BOUND ? ns / in_flight : larger(ns / in_flight, ns * width / loader->lanes);
 }
@@ -583,6 +585,7 @@ int stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind,
     t->scenario = scenario;
     t->kind = kind;
     t->blocking = trace->blocking_transfers || kind == COST_PAPER;
+    t->step_ns = kind == COST_PAPER ? 0 : trace->step_ns;
     t->blocks = trace->block_count;
     t->max_width = max_width < scenario->batch ? max_width : (int)scenario->batch;
     t->links = trace->devices_per_node && scenario->device_count > trace->devices_per_node ? 2 : 1;

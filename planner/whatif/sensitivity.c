@@ -43,6 +43,8 @@ static void reset(Lab *lab)
             reset_works(block->students[j].work, given->students[j].work, to->kind_count, WORK_TEACHER + 1);
     }
     to->loader = lab->given->loader;
+    to->step_ns = lab->given->step_ns;
+    to->process_bytes = lab->given->process_bytes;
     reset_links(&to->links, &lab->given->links);
     reset_links(&to->node_links, &lab->given->node_links);
     for (int d = 0; to->slowdown && d < TRACE_MAX_DEVICES; d++) to->slowdown[d] = 1;
@@ -75,7 +77,7 @@ static int64_t lists_bound(const Scenario *s)
     for (int b = 0; b < s->trace->block_count; b++) {
         int64_t least = INT64_MAX;
         for (int d = 0; d < s->device_count; d++) {
-            int64_t task = 0;
+            int64_t task = s->trace->step_ns;
             if (d > 0 && s->kinds[d] == s->kinds[d - 1] && !s->trace->slowdown) continue;
             for (int t = 0; t <= b; t++)
                 for (int work = 0; work < WORK_COUNT; work++) {
@@ -222,6 +224,7 @@ static void list(Sensitivities *m, const Trace *trace, int devices)
             add(m, label, path, "");
         }
     if (trace->loader.present) add(m, "loader", "loader.batch_us", "loader.sample_us");
+    if (trace->step_ns) add(m, "a step's own time", "step_us", "");
     add_links(m, &trace->links, "", nodes ? " within a machine" : "");
     if (nodes) add_links(m, &trace->node_links, "nodes.", " between machines");
     for (int d = 0; d < devices; d++) {
@@ -238,7 +241,7 @@ int sensitivity_list(Sensitivities *out, const SensitivityJob *job, Error *err)
 
     *out = (Sensitivities){0};
     if (trace_parse(&trace, job->name, job->text, job->length, err) != 0) return -1;
-    out->margins = calloc(2 * (size_t)trace->block_count + (size_t)devices + 5, sizeof *out->margins);
+    out->margins = calloc(2 * (size_t)trace->block_count + (size_t)devices + 6, sizeof *out->margins);
     if (out->margins) list(out, trace, devices);
     double n = trace->block_count, g = devices;
     /* A scale simulates the kept plan and perhaps one more, and searches three times; with

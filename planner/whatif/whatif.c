@@ -104,6 +104,17 @@ static int edit_cluster(const Edit *edit, bool *found)
     return 0;
 }
 
+/* As many lanes as both allow. */
+static int edit_workers(const Edit *edit, TraceLoader *l, bool workers)
+{
+    int most = l->prefetch ? TRACE_MAX_PREFETCH / l->prefetch : TRACE_MAX_DEVICES;
+
+    if (!l->workers) return bad(edit, "this trace's loader has lanes");
+    if (edit_int(edit, workers ? &l->workers : &l->cores, 1, workers ? most : TRACE_MAX_DEVICES) != 0) return -1;
+    l->lanes = l->workers < l->cores ? l->workers : l->cores;
+    return 0;
+}
+
 static int edit_loader(const Edit *edit, bool *found)
 {
     TraceLoader *l = &edit->trace->loader;
@@ -119,9 +130,22 @@ static int edit_loader(const Edit *edit, bool *found)
         l->sample_ns = us * 1000;
         return 0;
     }
-    if (strcmp(key, "lanes") == 0) return edit_int(edit, &l->lanes, 1, TRACE_MAX_DEVICES);
-    if (strcmp(key, "prefetch") == 0) return edit_int(edit, &l->prefetch, 0, 1024);
-    return bad(edit, "no such number, expected loader.batch_us, .sample_us, .lanes or .prefetch");
+    if (strcmp(key, "prefetch") == 0)
+        return edit_int(edit, &l->prefetch, 0, l->workers ? TRACE_MAX_PREFETCH / l->workers : TRACE_MAX_PREFETCH);
+    if (strcmp(key, "lanes") == 0)
+        return l->workers ? bad(edit, "this trace's loader has workers and cores") : edit_int(edit, &l->lanes, 1, TRACE_MAX_DEVICES);
+    if (strcmp(key, "workers") == 0 || strcmp(key, "cores") == 0) return edit_workers(edit, l, key[0] == 'w');
+    return bad(edit, "no such number, expected loader.batch_us, .sample_us, .lanes, .workers, .cores or .prefetch");
+}
+
+/* A step's own time and a process' memory. */
+static int edit_besides(const Edit *edit, bool *found)
+{
+    *found = true;
+    if (strcmp(edit->path, "step_us") == 0) return edit_integer(edit, &edit->trace->step_ns, 0, TRACE_MAX_NS, 1000);
+    if (strcmp(edit->path, "process_bytes") == 0) return edit_integer(edit, &edit->trace->process_bytes, 0, (int64_t)1 << 53, 1);
+    *found = false;
+    return 0;
 }
 
 static int edit_links(const Edit *edit, bool *found)
@@ -266,7 +290,7 @@ static int edit_device(const Edit *edit, bool *found)
 int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path, double value,
                  bool *changed, Error *err)
 {
-    static int (*const parts[])(const Edit *, bool *) = {edit_cluster, edit_loader, edit_links, edit_blocks,
+    static int (*const parts[])(const Edit *, bool *) = {edit_cluster, edit_loader, edit_besides, edit_links, edit_blocks,
                                                          edit_device};
     Edit edit = {trace, options, kind, path, value, changed, err};
     bool found = false;
@@ -277,7 +301,7 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
         if (found) return 0;
     }
     return bad(&edit, "no such number: expected devices, batch, steps, queue_depth, memory_bytes, loader.KEY, "
-               "p2p.us, allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
+               "step_us, process_bytes, p2p.us, allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 
 /* ---- arguments --------------------------------------------------------------- */
