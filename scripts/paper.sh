@@ -19,7 +19,14 @@ workloads=${PAPER_WORKLOADS:-nas-cifar10 nas-imagenet vgg16-dsconv-cifar10 vgg16
 devices=${PAPER_DEVICES:-rtx-2080-ti rtx-a6000}
 figures=" ${PAPER_FIGURES-original batch cores devices} "
 schedules=dp,ls,tr,dpu,ir,ahd,split
-original=' --prefetch 0 --transfers blocking'       # what the original's program does
+
+# original WORKLOAD: what the original's program does: 32 loader workers, Pillow, batch statistics in the teacher,
+# transfers that occupy their sender.
+original() {
+    local options=' --workers 32 --teacher-statistics batch --transfers blocking'
+    case $1 in *imagenet) options+=' --loader pillow' ;; esac
+    echo "$options"
+}
 
 wanted() { [[ $figures == *" $1 "* ]]; }
 
@@ -59,8 +66,8 @@ for device in $devices; do
         # All blocks on one device that memory does not limit.
         run ideal "$workload" "$device" 1 256 4 '' "--schedules ir --memory 1TiB"
         if wanted original; then
-            run original "$workload" "$device" 4 256 16 "$original" "--schedules $schedules"
-            run ideal-original "$workload" "$device" 1 256 4 "$original" "--schedules ir --memory 1TiB"
+            run original "$workload" "$device" 4 256 16 "$(original "$workload")" "--schedules $schedules"
+            run ideal-original "$workload" "$device" 1 256 4 "$(original "$workload")" "--schedules ir --memory 1TiB"
         fi
         if wanted batch; then
             for batch in 128 192 384 512; do run batch "$workload" "$device" 4 $batch 16 '' "--schedules $schedules"; done

@@ -40,14 +40,18 @@ static Hardware *open_hardware(const char *name)
 
 static ModelDevice device_of(const Hardware *hardware, Numbers precision)
 {
-    return (ModelDevice){hardware, &model_constants, precision};
+    return (ModelDevice){hardware, &model_constants, precision, LAYOUT_CHANNELS_LAST, false, false, false};
 }
 
-static double student_us(const BlockCost *cost)
+/* The student's time without its update. */
+static PassCost training_us(const BlockCost *cost)
 {
-    double us = 0;
+    PassCost us = {0};
 
-    for (int p = 0; p < PASS_COUNT; p++) us += cost->student_us[p];
+    for (int p = 0; p < PASS_UPDATE; p++) {
+        us.device_us += cost->student[p].device_us;
+        us.host_us += cost->student[p].host_us;
+    }
     return us;
 }
 
@@ -201,7 +205,13 @@ static void conv_by_hand(void **state)
     OperatorWork w[OPERATOR_MOST];
 
     (void)state;
-    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 1);
+    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 3);
+    near(w[1].read_bytes, 4 * (1440 + 720), 0); near(w[1].written_bytes, 4 * (1440 + 720), 0);   /* float32: to channels first and back */
+    near(w[2].read_bytes, 4 * 720, 0); near(w[2].written_bytes, 4 * 720, 0);                    /* the bias, by itself */
+    device.layout = LAYOUT_FUSED;
+    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 2);       /* with the convolution */
+    device.layout = LAYOUT_NCHW;
+    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 2);       /* nothing to convert */
     near(w[0].m, 90, 0); near(w[0].n, 8, 0); near(w[0].k, 36, 0);
     near(w[0].read_bytes, 4 * (1440 + 296), 0); near(w[0].written_bytes, 4 * 720, 0);
     assert_int_equal(operator_list(w, &device, &conv, PASS_DATA, 10, false, true), 1);
@@ -240,22 +250,23 @@ static void roofline_by_hand(void **state)
 {
     Hardware      *h = open_hardware("rtx-a6000");
     ModelConstants c = model_constants;
-    ModelDevice    device = {h, &c, NUMBERS_FP32};
+    ModelDevice    device = {.hardware = h, .constants = &c, .precision = NUMBERS_FP32};
 
     (void)state;
     c.tile_least = c.tile_most = 128;
-    OperatorWork wave = {.rate = RATE_MATRIX, .m = 128 * 84, .n = 128, .k = 1024, .count = 1, .kernels = 1};
+    OperatorWork wave = {.rate = RATE_MATRIX, .numbers = NUMBERS_FP32, .m = 128 * 84, .n = 128, .k = 1024, .count = 1, .kernels = 1};
     double one = 84 * 2.0 * 128 * 128 * (1024 + c.depth_start) / (38.7e12 * c.matrix_share) * 1e6;
     OperatorCost cost = operator_cost(&device, &wave);
     near(cost.arithmetic_us, one, 1e-9);
-    near(cost.us, one + c.kernel_us, 1e-9);
+    near(cost.us, one, 1e-9);
+    near(cost.launch_us, c.kernel_us, 1e-12);
     assert_int_equal(cost.bound, BOUND_ARITHMETIC);
     wave.m += 1;
     near(operator_cost(&device, &wave).arithmetic_us, 2 * one, 1e-9);
 
-    OperatorWork pass = {.rate = RATE_NONE, .read_bytes = 1e9, .written_bytes = 1e9, .kernels = 1};
+    OperatorWork pass = {.rate = RATE_NONE, .read_bytes = 1e9, .written_bytes = 1e9, .kernels = 1, .launches = 1};
     cost = operator_cost(&device, &pass);
-    near(cost.us, 2e9 / (768e9 * c.memory_share) * 1e6 + c.kernel_us, 1e-9);
+    near(cost.us, 2e9 / (768e9 * c.memory_share) * 1e6 + c.gap_us, 1e-9);
     assert_int_equal(cost.bound, BOUND_MEMORY);
     OperatorWork small = {.rate = RATE_NONE, .read_bytes = 1e6, .kernels = 1};      /* in the cache of 6 MiB */
     near(operator_cost(&device, &small).memory_us, 1e6 / (768e9 * c.memory_share * c.cache_speed) * 1e6, 1e-9);
@@ -267,14 +278,15 @@ static void roofline_by_hand(void **state)
 
 /* ---- blocks ----------------------------------------------------------------------------- */
 
-typedef struct { double teacher, student[PASS_COUNT]; int entries; } Summed;
+typedef struct { PassCost teacher, student[PASS_COUNT]; int entries; } Summed;
 
 static void add_entry(const OperatorEntry *entry, void *context)
 {
-    Summed *sum = context;
+    Summed   *sum = context;
+    PassCost *to = entry->teacher ? &sum->teacher : &sum->student[entry->work->pass];
 
-    if (entry->teacher) sum->teacher += entry->share * entry->cost.us;
-    else sum->student[entry->work->pass] += entry->share * entry->cost.us;
+    to->device_us += entry->share * entry->cost.us;
+    to->host_us += entry->share * entry->cost.launch_us;
     sum->entries++;
 }
 
@@ -293,8 +305,15 @@ static void operators_add_up(void **state)
             Summed    sum = {0};
             model_operators(&device, w, b, 37, add_entry, &sum);
             assert_true(sum.entries > 3);
-            near(sum.teacher, cost.teacher_us, 1e-9);
-            for (int p = 0; p < PASS_COUNT; p++) near(sum.student[p], cost.student_us[p], 1e-9);
+            near(sum.teacher.device_us, cost.teacher.device_us, 1e-9);
+            near(sum.teacher.host_us, cost.teacher.host_us, 1e-9);
+            for (int p = 0; p < PASS_COUNT; p++) {
+                near(sum.student[p].device_us, cost.student[p].device_us, 1e-9);
+                near(sum.student[p].host_us, cost.student[p].host_us, 1e-9);
+            }
+            near(model_work_us(&cost, WORK_BACKWARD),
+                 fmax(sum.student[PASS_DATA].device_us + sum.student[PASS_WEIGHT].device_us,
+                      sum.student[PASS_DATA].host_us + sum.student[PASS_WEIGHT].host_us), 1e-9);
         }
         workload_free(w);
     }
@@ -325,7 +344,7 @@ static void choices_are_means(void **state)
     ModelDevice device = device_of(h, NUMBERS_TF32);
     BlockCost   whole = model_block(&device, w, 0, 100);
     Layers      supernet = w->block[0].student;
-    double      mean[PASS_COUNT] = {0}, squares = 0, sum = 0;
+    double      mean[PASS_COUNT] = {0}, host[PASS_COUNT] = {0}, squares = 0, sum = 0;
 
     (void)state;
     assert_int_equal(w->block[0].choices, 2);
@@ -333,14 +352,17 @@ static void choices_are_means(void **state)
         int choices[2] = {i % 6, i / 6}, made = 0;
         w->block[0].student = fixed(w, &supernet, choices, &made);
         BlockCost cost = model_block(&device, w, 0, 100);
-        double    us = student_us(&cost) - cost.student_us[PASS_UPDATE];
-        for (int p = 0; p < PASS_COUNT; p++) mean[p] += cost.student_us[p] / 42;
+        double    us = training_us(&cost).device_us;
+        for (int p = 0; p < PASS_COUNT; p++) { mean[p] += cost.student[p].device_us / 42; host[p] += cost.student[p].host_us / 42; }
         sum += us / 42;
         squares += us * us / 42;
     }
-    for (int p = 0; p < PASS_UPDATE; p++) near(mean[p], whole.student_us[p], 1e-9);
-    near(squares - sum * sum, whole.variance_us2, 1e-6);
-    assert_true(whole.variance_us2 > 0);
+    for (int p = 0; p < PASS_UPDATE; p++) {
+        near(mean[p], whole.student[p].device_us, 1e-9);
+        near(host[p], whole.student[p].host_us, 1e-9);
+    }
+    near(squares - sum * sum, whole.variance_us2.device_us, 1e-6);
+    assert_true(whole.variance_us2.device_us > 0);
     workload_free(w);
     hardware_free(h);
 }
@@ -350,8 +372,10 @@ static void choices_are_means(void **state)
 static double block_us(const ModelDevice *device, const Workload *w, int b, double rows)
 {
     BlockCost cost = model_block(device, w, b, rows);
+    double    us = 0;
 
-    return cost.teacher_us + student_us(&cost);
+    for (int work = 0; work < WORK_COUNT; work++) us += model_work_us(&cost, (Work)work);
+    return us;
 }
 
 static void better_is_never_slower(void **state)
@@ -373,7 +397,7 @@ static void better_is_never_slower(void **state)
         case 0: h->bandwidth_bytes_per_s *= factor; break;
         case 1: h->flop_per_s[device.precision] *= factor; h->flop_per_s[NUMBERS_FP32] *= factor; break;
         case 2: h->cache_bytes = (int64_t)((double)h->cache_bytes * factor); break;
-        default: h->flop_per_s[NUMBERS_FP32] *= factor; break;
+        default: h->boost_hz *= factor; break;
         }
         if (block_us(&device, w, b, rows) > us * (1 + 1e-12)) fail_msg("%s on %s, block %d, %d rows: better (%d) is slower", w->name, h->name, b, rows, round % 4);
         workload_free(w);
@@ -398,22 +422,25 @@ static void trace_holds_the_blocks(void **state)
 {
     Workload    *w = open_workload("nas-cifar10");
     Hardware    *h = open_hardware("rtx-2080-ti");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 3, .precision = model_precision(h), .prefetch = 2};
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 3, .precision = model_precision(h), .prefetch = 2,
+                            .layout = LAYOUT_CHANNELS_LAST, .step_us = 5000, .process_bytes = 7000};
     Trace       *t = trace_of(&options);
     ModelDevice  device = device_of(h, NUMBERS_FP32);
 
     (void)state;
     assert_string_equal(t->provenance_kind, "modelled");
-    assert_non_null(strstr(t->source, "version 1"));
+    assert_non_null(strstr(t->source, "version 2"));
     assert_non_null(strstr(t->notes, "precision fp32"));
     assert_int_equal(t->kinds[0].count, 3);
+    assert_int_equal(t->step_ns, 5000000);
+    assert_int_equal(t->process_bytes, 7000);
     for (int b = 0; b < t->block_count; b++) {
         const Curve *curve = &t->blocks[b].work[WORK_BACKWARD][0];
         bool         thirds = false;
         for (int i = 0; i < curve->count; i++) {
             BlockCost cost = model_block(&device, w, b, (double)curve->points[i].x);
-            assert_int_equal(curve->points[i].ns, llround(1000 * (cost.student_us[PASS_DATA] + cost.student_us[PASS_WEIGHT])));
-            double spread = sqrt(cost.variance_us2) / (student_us(&cost) + cost.teacher_us);
+            assert_int_equal(curve->points[i].ns, llround(1000 * model_work_us(&cost, WORK_BACKWARD)));
+            double spread = model_spread(&cost);
             if (fabs(curve->points[i].spread - spread) > 5.1e-5) fail_msg("spread %g, expected %g", curve->points[i].spread, spread);
             thirds |= curve->points[i].x == 85;
         }
@@ -432,7 +459,7 @@ static void links_by_hand(void **state)
     const ModelHostConstants *c = &model_host_constants;
     Workload    *w = open_workload("vgg16-dsconv-cifar10");
     Hardware    *h = open_hardware("rtx-2080-ti");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = NUMBERS_FP32, .cores = 8, .lanes = 2};
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = NUMBERS_FP32, .cores = 2, .workers = 8, .prefetch = 3};
     double       rate = 8e9 * 128 / 130 / 8 * 16 * c->link_share / 2;
     Trace       *t = trace_of(&options);
 
@@ -443,9 +470,12 @@ static void links_by_hand(void **state)
     last = &t->links.reduces[2].curve.points[1];                     /* four devices: 6 steps of a quarter */
     near((double)last->ns, 1000 * 6 * (c->reduce_us + (double)last->x / 4 / rate * 1e6), 1e-4);
     near((double)t->loader.batch_ns, 1000 * c->batch_us, 1e-6);
-    near(t->loader.sample_ns, 1000 * c->raw_core_us / 4, 1e-6);
-    assert_int_equal(t->loader.lanes, 2);
-    assert_int_equal(t->loader.prefetch, 0);
+    near(t->loader.sample_ns, 1000 * c->raw_core_us, 1e-6);
+    assert_int_equal(t->loader.lanes, 2);                            /* two cores for eight workers */
+    assert_int_equal(t->loader.prefetch, 3);
+    assert_int_equal(trace_loader_ahead(&t->loader, 4), 6);          /* of a device's two workers */
+    assert_int_equal(trace_loader_ahead(&t->loader, 1), 24);
+    assert_int_equal(trace_loader_held(&t->loader), 1);
     trace_free(t);
     options.devices = 2;                                             /* now the bridge joins them */
     t = trace_of(&options);

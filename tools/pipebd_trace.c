@@ -9,6 +9,7 @@
 #include "base/options.h"
 #include "tools/trace/import.h"
 #include "tools/trace/model.h"
+#include "traces/model_operator.h"
 #include "traces/plausibility.h"
 #include "traces/scenario.h"
 
@@ -181,7 +182,8 @@ static const char *const import_options[] = {"from", "output", "batch", "samples
                                              "rows", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
                                             "link", "machine-devices", "network-gb-per-s",
-                                            "transfers", "data", "sample-us", "cores", "workers", "prefetch", "operators", NULL};
+                                            "transfers", "layout", "teacher-statistics", "optimizer", "data", "loader", "sample-us",
+                                            "cores", "workers", "prefetch", "host-us", "step-us", "process-bytes", "operators", NULL};
 
 static int choose(const Operands *o, const Option *table, const TraceSettings *s, Error *err)
 {
@@ -195,7 +197,7 @@ static int choose(const Operands *o, const Option *table, const TraceSettings *s
         const char *option = other_given(table, commands[i].options);
         if (option) return error_set(err, "--%s: no effect with %s", option, command);
         if (strcmp(command, "import") == 0) return trace_import_check(table, &s->import, o->count - 1, err);
-        return strcmp(command, "model") == 0 ? trace_model_check(table, err) : 0;
+        return strcmp(command, "model") == 0 ? trace_model_check(table, &s->model, err) : 0;
     }
     return error_set(err, "expected \"check FILE...\", \"show FILE\", \"import --from FORMAT FILE... -o TRACE\" or "
                      "\"model --workload W --device D --devices N -o TRACE\", see --help");
@@ -222,7 +224,8 @@ static const char epilogue[] =
 
 int main(int argc, char **argv)
 {
-    TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2}};
+    TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .step_us = model_constants.step_us,
+                       .process_bytes = (int64_t)model_host_constants.process_bytes}};
     Option   table[] = {
         {"from", 0, OPTION_CHOICE, "kineto|pipedream|pipe-bd-log", "import: the format of FILE.", &s.import.from, 0, 0,
          import_format_names, false},
@@ -265,16 +268,30 @@ int main(int argc, char **argv)
          &s.model.network_gb_per_s, 0, 0, NULL, false},
         {"transfers", 0, OPTION_CHOICE, "overlapped|blocking", "model: whether a transfer occupies its sender.",
          &s.model.transfers, 0, 0, model_transfers, false},
+        {"layout", 0, OPTION_CHOICE, "nchw|channels-last|fused", "model: eager, channels first or last; or compiled.",
+         &s.model.layout, 0, 0, layout_names, false},
+        {"teacher-statistics", 0, OPTION_CHOICE, "running|batch", "model: what the teacher's batch norms use; batch: computed, as in training "
+         "mode.", &s.model.statistics, 0, 0, model_statistics, false},
+        {"optimizer", 0, OPTION_CHOICE, "loop|foreach", "model: SGD, a loop over tensors, or all in a few kernels.",
+         &s.model.optimizer, 0, 0, model_optimizers, false},
         {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: what is loaded; auto: jpeg from 64x64 pixels on.",
          &s.model.data, 0, 0, model_data, false},
-        {"sample-us", 0, OPTION_NUMBER, "US", "model: time that loading a sample takes one core (by --data: raw 58, jpeg "
-         "2500).", &s.model.sample_us, 1, 0, NULL, false},
-        {"cores", 0, OPTION_INTEGER, "N", "model: of the host, that load (4 a device).", &s.model.cores, 1, 65536, NULL,
+        {"loader", 0, OPTION_CHOICE, "pipebd|pillow", "model: what decodes photographs: this project's loader, or Pillow and "
+         "torchvision with colour jitter, as in the original.", &s.model.loader, 0, 0, model_loaders, false},
+        {"sample-us", 0, OPTION_NUMBER, "US", "model: time that loading a sample takes one core (by --data and --loader: raw 58, "
+         "jpeg 2500, by Pillow 4300).", &s.model.sample_us, 1, 0, NULL, false},
+        {"cores", 0, OPTION_INTEGER, "N", "model: of the host, that load (4 a device).", &s.model.cores, 1, TRACE_MAX_DEVICES, NULL,
          false},
-        {"workers", 0, OPTION_INTEGER, "N", "model: batches loaded at the same time (1 a device).", &s.model.lanes, 1, 65536,
+        {"workers", 0, OPTION_INTEGER, "N", "model: that load, shared by the devices that do, each a batch at a time (1 a core).",
+         &s.model.workers, 1, TRACE_MAX_DEVICES, NULL, false},
+        {"prefetch", 0, OPTION_INTEGER, "N", "model: batches that a worker loads ahead; 0: loading stops its device.",
+         &s.model.prefetch, 0, TRACE_MAX_PREFETCH, NULL, false},
+        {"host-us", 0, OPTION_NUMBER, "US", "model: of the host, a call of the framework that queues a kernel (78).", &s.model.host_us, 1, 0,
          NULL, false},
-        {"prefetch", 0, OPTION_INTEGER, "N", "model: batches loaded ahead for a device; 0: loading stops it.",
-         &s.model.prefetch, 0, 65536, NULL, false},
+        {"step-us", 0, OPTION_NUMBER, "US", "model: a step of a device besides its work: the framework's loop, synchronisation.",
+         &s.model.step_us, 0, 0, NULL, false},
+        {"process-bytes", 0, OPTION_BYTES, "BYTES", "model: of a device's memory, by its process: context, libraries, framework.",
+         &s.model.process_bytes, 0, 0, NULL, false},
         {"operators", 0, OPTION_STRING, "FILE", "model: write every operator's work and time at the full batch here, CSV.",
          &s.model.operators, 0, 0, NULL, false},
         {0},

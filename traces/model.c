@@ -15,7 +15,8 @@ typedef struct {
     int64_t    *rows;        /* [row_count] ascending */
     int         row_count;
     bool        nvlink, jpeg;
-    int64_t     cores, lanes;
+    int64_t     cores, workers;
+    ModelConstants constants;
     Error      *err;
 } ModelRun;
 
@@ -61,15 +62,24 @@ static int choose_link(ModelRun *m)
     return 0;
 }
 
+bool model_loads_jpeg(const ModelOptions *o)
+{
+    int64_t pixels = (int64_t)o->workload->input.height * o->workload->input.width;
+
+    return o->data == MODEL_DATA_JPEG || (o->data == MODEL_DATA_AUTO && pixels >= MODEL_PHOTO_PIXELS);
+}
+
 static int choose(ModelRun *m)
 {
     const ModelOptions *o = m->options;
-    int64_t pixels = (int64_t)o->workload->input.height * o->workload->input.width;
 
-    m->jpeg = o->data == MODEL_DATA_JPEG || (o->data == MODEL_DATA_AUTO && pixels >= MODEL_PHOTO_PIXELS);
+    m->jpeg = model_loads_jpeg(o);
     m->cores = o->cores > 0 ? o->cores : MODEL_CORES * o->devices;
-    m->lanes = o->lanes > 0 ? o->lanes : o->devices;
-    m->device = (ModelDevice){o->hardware, &model_constants, o->precision};
+    m->workers = o->workers > 0 ? o->workers : m->cores;
+    m->constants = model_constants;
+    if (o->host_us > 0) m->constants.kernel_us = o->host_us;
+    m->device = (ModelDevice){o->hardware, &m->constants, o->precision, o->layout, .batch_statistics = o->batch_statistics,
+                              .foreach = o->foreach};
     if (check_precision(m) != 0) return -1;
     return choose_link(m);
 }
@@ -106,13 +116,10 @@ static int choose_rows(ModelRun *m)
 static void fill_point(const ModelRun *m, TraceBlock *block, int b, int i)
 {
     BlockCost cost = model_block(&m->device, m->options->workload, b, (double)m->rows[i]);
-    double    us[WORK_COUNT] = {cost.teacher_us, cost.student_us[PASS_FORWARD],
-                                cost.student_us[PASS_DATA] + cost.student_us[PASS_WEIGHT], cost.student_us[PASS_UPDATE]};
-    double    sum = us[WORK_TEACHER] + us[WORK_FORWARD] + us[WORK_BACKWARD] + us[WORK_UPDATE];
-    double    spread = sum > 0 ? round(sqrt(cost.variance_us2) / sum * 1e4) * 1e-4 : 0;
+    double    spread = round(model_spread(&cost) * 1e4) * 1e-4;
 
     for (int w = 0; w < WORK_COUNT; w++) {
-        int64_t ns = ns_of(us[w]);
+        int64_t ns = ns_of(model_work_us(&cost, (Work)w));
         block->work[w][0].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns, .contended_ns = ns, .spread = spread};
     }
 }
@@ -213,11 +220,20 @@ static int fill_all_links(const ModelRun *m)
 static void fill_loader(const ModelRun *m)
 {
     const ModelHostConstants *c = &model_host_constants;
-    double core_us = m->options->sample_us > 0 ? m->options->sample_us : m->jpeg ? c->jpeg_core_us : c->raw_core_us;
+    double photo_us = m->options->loader == MODEL_LOADER_PILLOW ? c->pillow_core_us : c->jpeg_core_us;
+    double core_us = m->options->sample_us > 0 ? m->options->sample_us : m->jpeg ? photo_us : c->raw_core_us;
 
-    m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us),
-                                     .sample_ns = core_us * 1000 * (double)m->lanes / (double)m->cores,
-                                     .lanes = (int)m->lanes, .prefetch = (int)m->options->prefetch};
+    m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us), .sample_ns = core_us * 1000,
+                                     .workers = (int)m->workers, .cores = (int)m->cores, .prefetch = (int)m->options->prefetch};
+}
+
+/* What a step and a process take besides. */
+static void fill_besides(const ModelRun *m)
+{
+    const ModelOptions *o = m->options;
+
+    m->trace->step_ns = ns_of(o->step_us);
+    m->trace->process_bytes = o->process_bytes;
 }
 
 /* ---- words -------------------------------------------------------------------------------------- */
@@ -247,12 +263,16 @@ static void notes(const ModelRun *m, Text *out)
     const ModelOptions *o = m->options;
 
     text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. Device: %s, file hash %016" PRIx64
-                "; workload hash %016" PRIx64 "; precision %s; a layer is a kernel, nothing is fused; ", MODEL_VERSION,
-                o->hardware->name, o->hardware->hash, o->workload->hash, numbers_names[o->precision]);
+                "; workload hash %016" PRIx64 "; precision %s; layout %s%s%s; ", MODEL_VERSION,
+                o->hardware->name, o->hardware->hash, o->workload->hash, numbers_names[o->precision], layout_names[o->layout],
+                o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->batch_statistics ? "; the teacher's batch norms compute statistics" : "");
+    if (o->foreach) text_append(out, "the optimizer steps all tensors together; ");
+    if (o->host_us > 0) text_printf(out, "%g us of the host a kernel; ", o->host_us);
     link_words(m, out);
     if (o->sample_us > 0) text_printf(out, "; loader: %g us a sample", o->sample_us);
-    else text_append(out, m->jpeg ? "; loader: JPEG photographs" : "; loader: raw pixels");
-    text_printf(out, ", %" PRId64 " cores on %" PRId64 " lanes", m->cores, m->lanes);
+    else if (!m->jpeg) text_append(out, "; loader: raw pixels");
+    else text_append(out, o->loader == MODEL_LOADER_PILLOW ? "; loader: JPEG photographs by Pillow" : "; loader: JPEG photographs");
+    text_printf(out, ", %" PRId64 " workers on %" PRId64 " cores", m->workers, m->cores);
     if (has_choices(o->workload))
         text_append(out, "; students' times are means over the paths of their choices, spread is how these vary, "
                     "and the update visits the parameters of all paths");
@@ -309,6 +329,7 @@ static int fill(ModelRun *m)
     for (int b = 0; b < t->block_count; b++)
         if (fill_block(m, b) != 0) return -1;
     fill_loader(m);
+    fill_besides(m);
     return fill_all_links(m);
 }
 

@@ -7,7 +7,7 @@
  *
  *     message      link_us + bytes / rate
  *     all-reduce   2 (w - 1) (reduce_us + bytes / w / rate)        a ring of w devices
- *     loader       batch_us + rows * core_us * lanes / cores       on one of its lanes
+ *     loader       batch_us + rows * core_us                       on a worker, as many at a time as there are cores
  *
  * rate being link_share of what the link's standard gives one way, and half of that where cards
  * do not reach each other's memory: messages then go through the host's. Between machines it is
@@ -16,7 +16,7 @@
 #define TRACES_MODEL_H
 
 #include "traces/hardware.h"
-#include "traces/model_constants.h"
+#include "traces/model_operator.h"
 #include "traces/trace.h"
 #include "workloads/workload.h"
 
@@ -28,6 +28,10 @@ typedef enum { MODEL_DATA_AUTO, MODEL_DATA_RAW, MODEL_DATA_JPEG } ModelData;
 
 enum { MODEL_PHOTO_PIXELS = 64 * 64 };
 
+/* Whose time a photograph takes: this project's loader, or Pillow and torchvision as the original's program
+ * uses them (decode, crop and resize, flip, colour jitter, normalise, collate). */
+typedef enum { MODEL_LOADER_PIPEBD, MODEL_LOADER_PILLOW } ModelLoader;
+
 typedef struct {
     const Workload *workload;
     const Hardware *hardware;
@@ -38,10 +42,16 @@ typedef struct {
     int64_t     machine_devices;         /* on one machine; 0: all */
     double      network_bytes_per_s;     /* between machines, one way; above 0 where there are several */
     bool        blocking;    /* a transfer occupies the device that sends */
+    Layout      layout;
+    bool        batch_statistics, foreach;           /* as in ModelDevice */
     ModelData   data;
-    double      sample_us;   /* a sample, on one core; 0: what data takes */
-    int64_t     cores, lanes, prefetch;  /* of the loader, all devices together; cores 0: MODEL_CORES a
-                                          * device; lanes 0: one a device */
+    ModelLoader loader;
+    double      sample_us;   /* a sample, on one core; 0: what data and loader take */
+    int64_t     cores, workers, prefetch;            /* of the loader, all devices together; prefetch of a worker;
+                                          * cores 0: MODEL_CORES a device; workers 0: one a core */
+    double      host_us;     /* of the host, a kernel; 0: the constant's kernel_us */
+    double      step_us;     /* a step of a device besides its work; 0: nothing */
+    int64_t     process_bytes;           /* of a device's memory, by its process; 0: nothing */
     const char *name;        /* of the trace; NULL: WORKLOAD-DEVICE */
     const char *date;        /* "2026-11-24", or NULL: none is written */
 } ModelOptions;
@@ -50,6 +60,9 @@ enum { MODEL_CORES = 4 };
 
 /* tf32 where the device has it, else fp32: what PyTorch's convolutions do by themselves. */
 Numbers model_precision(const Hardware *hardware);
+
+/* Whether the loader decodes photographs. */
+bool model_loads_jpeg(const ModelOptions *options);
 
 /* *out is yours: trace_free() it. It has been through trace_parse(). Points are at every share of the
  * batch that a group of 1 to devices can have, and at every power of two up to it. Refuses a precision

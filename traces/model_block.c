@@ -12,23 +12,31 @@ typedef struct {
 } LayerWalk;
 
 typedef struct {
-    double us[PASS_COUNT];
-    double variance_us2;
+    PassCost us[PASS_COUNT];
+    PassCost variance_us2;
 } BlockSum;
 
-static double total(const BlockSum *sum)
+static void add(PassCost *to, PassCost what, double times)
 {
-    double us = 0;
-
-    for (int p = 0; p < PASS_COUNT; p++) us += sum->us[p];
-    return us;
+    to->device_us += what.device_us * times;
+    to->host_us += what.host_us * times;
 }
+
+static PassCost total(const PassCost us[PASS_COUNT])
+{
+    PassCost all = {0};
+
+    for (int p = 0; p < PASS_COUNT; p++) add(&all, us[p], 1);
+    return all;
+}
+
+static PassCost square(PassCost us) { return (PassCost){us.device_us * us.device_us, us.host_us * us.host_us}; }
 
 static void add_operator(LayerWalk *walk, const OperatorWork *work, BlockSum *sum)
 {
     walk->entry.work = work;
     walk->entry.cost = operator_cost(walk->device, work);
-    sum->us[work->pass] += walk->entry.cost.us;
+    add(&sum->us[work->pass], (PassCost){walk->entry.cost.us, walk->entry.cost.launch_us}, 1);
     if (walk->visit) walk->visit(&walk->entry, walk->context);
 }
 
@@ -43,10 +51,12 @@ static void add_layer(LayerWalk *walk, const Layer *layer, bool needs_dx, BlockS
     OperatorWork work[OPERATOR_MOST];
 
     walk->entry.layer = layer->name;
-    walk->entry.kind = kind_of(layer);
     for (int pass = PASS_FORWARD; pass <= (walk->frozen ? PASS_FORWARD : PASS_WEIGHT); pass++) {
         int count = operator_list(work, walk->device, layer, (Pass)pass, walk->rows, walk->frozen, needs_dx);
-        for (int i = 0; i < count; i++) add_operator(walk, &work[i], sum);
+        for (int i = 0; i < count; i++) {
+            walk->entry.kind = work[i].what ? work[i].what : kind_of(layer);
+            add_operator(walk, &work[i], sum);
+        }
     }
 }
 
@@ -58,17 +68,20 @@ static BlockSum walk_layers(LayerWalk *walk, const Layers *layers, bool before);
 /* The mean over the paths, and what they vary: var = mean of var + var of means. */
 static BlockSum walk_choice(LayerWalk *walk, const Layer *layer, bool before)
 {
-    double share = walk->entry.share, squares = 0;
-    BlockSum    mean = {0};
+    double   share = walk->entry.share, each = 1.0 / layer->path_count;
+    PassCost squares = {0};
+    BlockSum      mean = {0};
 
-    walk->entry.share = share / layer->path_count;
+    walk->entry.share = share * each;
     for (int i = 0; i < layer->path_count; i++) {
         BlockSum path = walk_layers(walk, &layer->path[i], before);
-        for (int p = 0; p < PASS_COUNT; p++) mean.us[p] += path.us[p] / layer->path_count;
-        mean.variance_us2 += path.variance_us2 / layer->path_count;
-        squares += total(&path) * total(&path) / layer->path_count;
+        for (int p = 0; p < PASS_COUNT; p++) add(&mean.us[p], path.us[p], each);
+        add(&mean.variance_us2, path.variance_us2, each);
+        add(&squares, square(total(path.us)), each);
     }
-    mean.variance_us2 += fmax(0, squares - total(&mean) * total(&mean));
+    PassCost of_mean = square(total(mean.us));
+    mean.variance_us2.device_us += fmax(0, squares.device_us - of_mean.device_us);
+    mean.variance_us2.host_us += fmax(0, squares.host_us - of_mean.host_us);
     walk->entry.share = share;
     return mean;
 }
@@ -82,8 +95,8 @@ static BlockSum walk_layers(LayerWalk *walk, const Layers *layers, bool before)
         BlockSum          inside = {0};
         if (layer->kind == LAYER_CHOICE) inside = walk_choice(walk, layer, before);
         if (layer->kind == LAYER_RESIDUAL) inside = walk_layers(walk, &layer->path[0], before);
-        for (int p = 0; p < PASS_COUNT; p++) sum.us[p] += inside.us[p];
-        sum.variance_us2 += inside.variance_us2;
+        for (int p = 0; p < PASS_COUNT; p++) add(&sum.us[p], inside.us[p], 1);
+        add(&sum.variance_us2, inside.variance_us2, 1);
         add_layer(walk, layer, before, &sum);
         before = before || trains(&(Layers){(Layer *)layer, 1});
     }
@@ -110,7 +123,7 @@ static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock 
     double       tensors = 0;
 
     layers_each(&work->student, count_tensors, &tensors);
-    once[2] = operator_update(workload, (double)layers_cost(&work->student).parameters, tensors);
+    once[2] = operator_update(walk->device, workload, (double)layers_cost(&work->student).parameters, tensors);
     walk->entry.share = 1;
     for (int i = 0; i < 3; i++) {
         walk->entry.layer = i < 2 ? "loss" : "optimizer";
@@ -131,10 +144,30 @@ static BlockCost walk_block(const ModelDevice *device, const Workload *workload,
     walk.frozen = walk.entry.teacher = false;
     BlockSum student = walk_layers(&walk, &work->student, false);
     add_ends(&walk, workload, work, &student);
-    cost.teacher_us = total(&teacher);
-    for (int p = 0; p < PASS_COUNT; p++) cost.student_us[p] = student.us[p];
+    cost.teacher = total(teacher.us);
+    for (int p = 0; p < PASS_COUNT; p++) cost.student[p] = student.us[p];
     cost.variance_us2 = student.variance_us2;
     return cost;
+}
+
+double model_work_us(const BlockCost *cost, Work work)
+{
+    PassCost us = work == WORK_TEACHER ? cost->teacher : work == WORK_UPDATE ? cost->student[PASS_UPDATE] : cost->student[PASS_FORWARD];
+
+    if (work == WORK_BACKWARD) {
+        us = cost->student[PASS_DATA];
+        add(&us, cost->student[PASS_WEIGHT], 1);
+    }
+    return fmax(us.device_us, us.host_us);
+}
+
+double model_spread(const BlockCost *cost)
+{
+    PassCost student = total(cost->student);
+    double   variance = student.device_us >= student.host_us ? cost->variance_us2.device_us : cost->variance_us2.host_us, sum = 0;
+
+    for (int w = 0; w < WORK_COUNT; w++) sum += model_work_us(cost, (Work)w);
+    return sum > 0 ? sqrt(variance) / sum : 0;
 }
 
 BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, double rows)

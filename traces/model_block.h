@@ -1,16 +1,25 @@
-/* What a block of a workload costs: the sum over its operators. Of a choice, the mean over its
- * paths (a step takes each equally often, and they are drawn apart from each other), with the
- * variance that the draw gives. */
+/* What a block of a workload costs: the sums over its operators, of the device and of the host that queues
+ * them; a pass takes the larger. Of a choice, the mean over its paths (a step takes each equally often, and
+ * they are drawn apart from each other), with the variance that the draw gives. */
 #ifndef TRACES_MODEL_BLOCK_H
 #define TRACES_MODEL_BLOCK_H
 
 #include "traces/model_operator.h"
+#include "traces/trace.h"
+
+typedef struct { double device_us, host_us; } PassCost;
 
 typedef struct {
-    double teacher_us;
-    double student_us[PASS_COUNT];       /* means over the paths, loss and its gradient included */
-    double variance_us2;     /* of the student's sum, over the draws of paths */
+    PassCost teacher;
+    PassCost student[PASS_COUNT];        /* means over the paths, loss and its gradient included */
+    PassCost variance_us2;   /* of the student's sums, over the draws of paths */
 } BlockCost;
+
+/* Of a timing: the larger of device and host, summed over the passes that it consists of. */
+double model_work_us(const BlockCost *cost, Work work);
+
+/* Coefficient of variation of the student's and the teacher's time together. */
+double model_spread(const BlockCost *cost);
 
 BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, double rows);
 
@@ -26,7 +35,7 @@ typedef struct {
 } OperatorEntry;
 
 /* Calls visit for every operator of a block: the teacher's forward, the student's passes by pass, the
- * update. The sum of share * cost.us is what model_block() says. */
+ * update. The sums of share * cost.us (device) and share * cost.launch_us (host) are what model_block() says. */
 typedef void OperatorVisit(const OperatorEntry *entry, void *context);
 void model_operators(const ModelDevice *device, const Workload *workload, int block, double rows,
                      OperatorVisit *visit, void *context);

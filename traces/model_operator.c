@@ -14,6 +14,8 @@ int model_element_bytes(Numbers precision)
     return precision == NUMBERS_FP16 || precision == NUMBERS_BF16 ? 2 : 4;
 }
 
+const char *const layout_names[LAYOUT_COUNT + 1] = {"nchw", "channels-last", "fused", NULL};
+
 /* ---- what operators do -------------------------------------------------------------- */
 
 /* A pass over tensors: so many reads and writes of elements. */
@@ -21,7 +23,7 @@ static OperatorWork passes(const ModelDevice *device, Pass pass, double read, do
 {
     int bytes = model_element_bytes(device->precision);
 
-    return (OperatorWork){.pass = pass, .read_bytes = read * bytes, .written_bytes = written * bytes, .kernels = 1};
+    return (OperatorWork){.pass = pass, .read_bytes = read * bytes, .written_bytes = written * bytes, .launches = 1, .kernels = 1};
 }
 
 /* 3x3 kernels with stride 1 take fewer multiplications by Winograd's algorithm (Lavin and Gray,
@@ -32,6 +34,15 @@ static bool is_winograd(const ModelDevice *device, const Layer *layer, Pass pass
            && layer->groups == 1 && pass != PASS_WEIGHT;
 }
 
+/* tf32 is for convolutions only, as PyTorch has it by default, and not for one with fewer channels than
+ * tensor cores take at once (an image's). */
+static Numbers numbers_of(const ModelDevice *device, const Layer *layer)
+{
+    if (device->precision == NUMBERS_TF32 && layer->kind == LAYER_LINEAR) return NUMBERS_FP32;
+    if (layer->kind == LAYER_CONV && layer->in.channels / layer->groups < 4) return NUMBERS_FP32;
+    return device->precision;
+}
+
 /* With a conv of groups other than 1 and its channels a product a group. */
 static OperatorWork matrix(const ModelDevice *device, const Layer *layer, Pass pass, double rows)
 {
@@ -40,12 +51,16 @@ static OperatorWork matrix(const ModelDevice *device, const Layer *layer, Pass p
     double       out_places = rows * layer->out.height * layer->out.width;
     double       in_places = rows * layer->in.height * layer->in.width;
     double       out = (double)layer->out.channels / groups, in = (double)layer->in.channels / groups;
-    OperatorWork work = {.pass = pass, .rate = RATE_MATRIX, .count = groups, .kernels = 1};
+    OperatorWork work = {.pass = pass, .rate = RATE_MATRIX, .numbers = numbers_of(device, layer), .count = groups};
 
     switch (pass) {
     case PASS_FORWARD: work.m = out_places; work.n = out; work.k = in * kernel; break;
     case PASS_DATA:    work.m = in_places; work.n = in; work.k = out * kernel * (out_places / in_places); break;
-    default:           work.m = in * kernel; work.n = out; work.k = out_places; work.split = true; break;
+    default:
+        work.m = in * kernel; work.n = out; work.k = out_places;
+        work.split = true;
+        work.gathers = layer->kind == LAYER_CONV;
+        break;
     }
     if (is_winograd(device, layer, pass)) work.k /= device->constants->winograd;
     return work;
@@ -61,50 +76,92 @@ static OperatorWork depthwise(const Layer *layer, Pass pass, double rows)
     double kernel = (double)layer->kernel * layer->kernel, outputs = rows * (double)shape_count(layer->out);
     double inputs = rows * (double)shape_count(layer->in);
 
-    if (pass == PASS_WEIGHT)
-        return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE_WEIGHT, .m = outputs, .k = kernel, .kernels = 1};
-    if (pass == PASS_FORWARD)
-        return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE, .m = outputs, .k = kernel, .kernels = 1};
-    return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE, .m = inputs, .k = kernel * outputs / inputs, .kernels = 1};
+    if (pass == PASS_DATA) return (OperatorWork){.pass = pass, .rate = RATE_DEPTHWISE, .m = inputs, .k = kernel * outputs / inputs};
+    return (OperatorWork){.pass = pass, .rate = pass == PASS_WEIGHT ? RATE_DEPTHWISE_WEIGHT : RATE_DEPTHWISE, .m = outputs, .k = kernel};
+}
+
+/* Libraries' kernels for tensor cores want channels last, those for float32 channels first: a convolution in
+ * the other layout has its operands and its result converted. Depthwise ones come in both. */
+static bool converts(const ModelDevice *device, const Layer *layer)
+{
+    bool first = device->layout == LAYOUT_NCHW, wants_first = device->precision == NUMBERS_FP32;
+
+    return layer->kind == LAYER_CONV && !operator_is_depthwise(layer) && first != wants_first;
 }
 
 /* conv and linear. Where activations have two bytes, weights are kept in four and cast in every
- * forward. A bias' gradient is a sum over dy of its own. */
+ * forward. A convolution's bias is a pass of its own; its gradient is a sum over dy. */
 static int weighted(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
 {
     double       x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
     double       w = (double)layer_parameters(layer), bytes = model_element_bytes(device->precision);
     OperatorWork work = operator_is_depthwise(layer) ? depthwise(layer, pass, rows) : matrix(device, layer, pass, rows);
+    int          count = 1;
 
+    work.launches = work.kernels = 1;
     work.read_bytes = bytes * (pass == PASS_FORWARD ? x + w : pass == PASS_DATA ? y + w : x + y);
     work.written_bytes = bytes * (pass == PASS_FORWARD ? y : pass == PASS_DATA ? x : w);
-    if (pass == PASS_FORWARD && bytes == 2) { work.read_bytes += 4 * w; work.written_bytes += 2 * w; }
+    if (pass == PASS_FORWARD && bytes == 2 && !device->half_weights) { work.read_bytes += 4 * w; work.written_bytes += 2 * w; work.launches++; work.kernels++; }
     out[0] = work;
-    if (pass != PASS_WEIGHT || !layer->bias) return 1;
-    out[1] = passes(device, pass, y, 0);
-    return 2;
+    if (converts(device, layer)) {
+        out[count] = passes(device, pass, x + y, x + y);
+        out[count].what = "layout";
+        out[count].launches = 2;
+        out[count++].kernels = 0;            /* the library's, in the same call */
+    }
+    if (!layer->bias || pass == PASS_DATA) return count;
+    if (pass == PASS_FORWARD && (layer->kind == LAYER_LINEAR || device->layout == LAYOUT_FUSED)) return count;
+    out[count] = pass == PASS_WEIGHT ? passes(device, pass, y, 0) : passes(device, pass, y, y);
+    out[count++].what = "bias";
+    return count;
 }
 
-/* Statistics of the batch take a read of their own; the gradient reads x and dy twice. */
+/* Statistics of the batch take a read of their own; the gradient reads x and dy twice. Compiled, a
+ * frozen one is in the weights before it. */
 static int norm(OperatorWork *out, const ModelDevice *device, double x, Pass pass, bool frozen, bool needs_dx)
 {
-    if (pass == PASS_FORWARD) out[0] = passes(device, pass, frozen ? x : 2 * x, x);
+    bool running = frozen && !device->batch_statistics;
+
+    if (running && device->layout == LAYOUT_FUSED) return 0;
+    if (pass == PASS_FORWARD) out[0] = passes(device, pass, running ? x : 2 * x, x);
     else if (pass == PASS_DATA) out[0] = passes(device, pass, 4 * x, x);
     else if (!needs_dx) out[0] = passes(device, pass, 2 * x, 0);
     else return 0;
     return 1;
 }
 
-/* Max pooling notes in 8 bytes where each output came from. */
+/* Max pooling looks for the largest, and in the gradient for who was it: an element at a time. It notes in 8
+ * bytes where each output came from. */
 static int pool(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
 {
     double x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
-    double places = layer->kind == LAYER_MAXPOOL ? 8 * y : 0;
 
     if (pass == PASS_WEIGHT) return 0;
     out[0] = pass == PASS_FORWARD ? passes(device, pass, x, y) : passes(device, pass, y, x);
-    if (pass == PASS_FORWARD) out[0].written_bytes += places;
-    else out[0].read_bytes += places;
+    if (layer->kind != LAYER_MAXPOOL) return 1;
+    out[0].rate = RATE_POOL;
+    out[0].m = pass == PASS_FORWARD ? y : x;
+    if (pass == PASS_FORWARD) out[0].written_bytes += 8 * y;
+    else out[0].read_bytes += 8 * y;
+    return 1;
+}
+
+/* An activation; compiled, it is applied where its input is made. */
+static int activation(OperatorWork *out, const ModelDevice *device, double x, Pass pass)
+{
+    if (pass == PASS_WEIGHT || (device->layout == LAYOUT_FUSED && pass == PASS_FORWARD)) return 0;
+    out[0] = pass == PASS_FORWARD ? passes(device, pass, x, x) : passes(device, pass, device->layout == LAYOUT_FUSED ? x : 2 * x,
+                                                                       device->layout == LAYOUT_FUSED ? 0 : x);
+    return 1;
+}
+
+/* The sum of a residual, and of the gradients at its input. */
+static int residual(OperatorWork *out, const ModelDevice *device, double x, Pass pass)
+{
+    bool fused = device->layout == LAYOUT_FUSED;
+
+    if (pass == PASS_WEIGHT) return 0;
+    out[0] = passes(device, pass, fused ? x : 2 * x, fused ? 0 : x);
     return 1;
 }
 
@@ -159,14 +216,8 @@ int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, co
     case LAYER_CONV: case LAYER_LINEAR:     return weighted(out, device, layer, pass, rows);
     case LAYER_BATCHNORM:                   return norm(out, device, x, pass, frozen, needs_dx);
     case LAYER_MAXPOOL: case LAYER_AVGPOOL: return pool(out, device, layer, pass, rows);
-    case LAYER_RELU: case LAYER_RELU6:
-        if (pass == PASS_WEIGHT) return 0;
-        out[0] = passes(device, pass, pass == PASS_FORWARD ? x : 2 * x, x);
-        return 1;
-    case LAYER_RESIDUAL:
-        if (pass == PASS_WEIGHT) return 0;
-        out[0] = passes(device, pass, 2 * x, x);
-        return 1;
+    case LAYER_RELU: case LAYER_RELU6:      return activation(out, device, x, pass);
+    case LAYER_RESIDUAL:                    return residual(out, device, x, pass);
     case LAYER_FLATTEN: case LAYER_CHOICE: return 0;
     default: return sequence(out, device, layer, pass, rows);
     }
@@ -180,21 +231,23 @@ OperatorWork operator_loss(const ModelDevice *device, LossKind loss, Shape out, 
     OperatorWork work = pass == PASS_FORWARD ? passes(device, pass, mse ? 2 * y : 5 * y, mse ? 0 : 3 * y)
                                              : passes(device, pass, mse ? 2 * y : 3 * y, y);
 
-    if (!mse) work.kernels = pass == PASS_FORWARD ? 4 : 2;       /* softmax, log softmax, product, sum */
+    if (!mse) work.kernels = work.launches = pass == PASS_FORWARD ? 4 : 2;       /* softmax, log softmax, product, sum */
     return work;
 }
 
 /* Gradients are set to zero (1 write) and weights stepped (2 reads, 1 write); weight decay, momentum
- * (twice) and Nesterov's correction are passes of their own. float32 whatever the precision. */
-OperatorWork operator_update(const Workload *workload, double parameters, double tensors)
+ * (twice) and Nesterov's correction are passes of their own. float32 whatever the precision. In a loop the
+ * host visits every tensor; foreach, every pass is a kernel. */
+OperatorWork operator_update(const ModelDevice *device, const Workload *workload, double parameters, double tensors)
 {
-    double reads = 2, writes = 2;
+    double reads = 2, writes = 2, kernels = 2;
 
-    if (workload->weight_decay > 0) { reads += 2; writes += 1; }
-    if (workload->momentum > 0) { reads += 3; writes += 2; }
-    if (workload->nesterov) { reads += 2; writes += 1; }
+    if (workload->weight_decay > 0) { reads += 2; writes += 1; kernels += 1; }
+    if (workload->momentum > 0) { reads += 3; writes += 2; kernels += 2; }
+    if (workload->nesterov) { reads += 2; writes += 1; kernels += 1; }
     return (OperatorWork){.pass = PASS_UPDATE, .read_bytes = reads * parameters * 4, .written_bytes = writes * parameters * 4,
-                          .visits = tensors};
+                          .launches = kernels * (device->foreach ? 1 : tensors), .kernels = device->foreach ? kernels : 0,
+                          .visits = device->foreach ? 0 : tensors};
 }
 
 /* ---- what that costs ------------------------------------------------------------------- */
@@ -205,12 +258,14 @@ static double tiled_us(const ModelDevice *device, const OperatorWork *work, doub
 {
     const ModelConstants *c = device->constants;
     double processors = device->hardware->multiprocessors;
-    double rate = device->hardware->flop_per_s[device->precision] * c->matrix_share / processors;
+    double rate = device->hardware->flop_per_s[work->numbers] * c->matrix_share / processors;
+    double gathered = 2 * c->weight_cycle * 4 / model_element_bytes(work->numbers) * device->hardware->boost_hz;
     double tiles = ceil(work->m / a) * ceil(work->n / b) * work->count * parts;
     double edge = 2 * a * b / (a + b), most = c->tile_most;
     double reuse = edge / (edge + c->tile_reuse) * (most + c->tile_reuse) / most;     /* 1 at the largest */
     double flop = 2 * a * b * (work->k / parts + c->depth_start);
 
+    if (work->gathers) rate = fmin(rate, gathered);
     return ceil(tiles / processors) * flop / (rate * reuse) * 1e6;
 }
 
@@ -229,15 +284,16 @@ static double matrix_us(const ModelDevice *device, const OperatorWork *work)
     return best;
 }
 
-/* Outputs in pieces of a block of threads, whole waves of them. */
-static double depthwise_us(const ModelDevice *device, const OperatorWork *work)
+/* Elements one by one, in pieces of a block of threads, whole waves of them. What bounds them is how many
+ * loads a multiprocessor serves in a cycle, not its arithmetic: chips of one age differ little in that. */
+static double element_us(const ModelDevice *device, const OperatorWork *work)
 {
     const ModelConstants *c = device->constants;
     double processors = device->hardware->multiprocessors, piece = 1024;
-    double share = work->rate == RATE_DEPTHWISE ? c->depthwise_share : c->depthwise_weight_share;
-    double rate = device->hardware->flop_per_s[NUMBERS_FP32] * share / processors;
+    double depth = work->rate == RATE_POOL ? 1 : work->k;
+    double cycle = work->rate == RATE_POOL ? c->pool_cycle : work->rate == RATE_DEPTHWISE ? c->depthwise_cycle : c->depthwise_weight_cycle;
 
-    return ceil(ceil(work->m / piece) / processors) * 2 * piece * work->k / rate * 1e6;
+    return ceil(ceil(work->m / piece) / processors) * piece * depth / (cycle * device->hardware->boost_hz) * 1e6;
 }
 
 /* What fits in the cache together is read and written at its speed; where it is up to twice as
@@ -257,10 +313,10 @@ OperatorCost operator_cost(const ModelDevice *device, const OperatorWork *work)
     OperatorCost cost = {0};
 
     if (work->rate == RATE_MATRIX) cost.arithmetic_us = matrix_us(device, work);
-    else if (work->rate != RATE_NONE) cost.arithmetic_us = depthwise_us(device, work);
+    else if (work->rate != RATE_NONE) cost.arithmetic_us = element_us(device, work);
     cost.memory_us = memory_us(device, work->read_bytes + work->written_bytes);
     cost.launch_us = work->kernels * device->constants->kernel_us + work->visits * device->constants->update_us;
-    cost.us = fmax(cost.arithmetic_us, cost.memory_us) + cost.launch_us;
+    cost.us = fmax(cost.arithmetic_us, cost.memory_us) + work->launches * device->constants->gap_us;
     cost.bound = cost.arithmetic_us > cost.memory_us ? BOUND_ARITHMETIC : BOUND_MEMORY;
     if (cost.launch_us > fmax(cost.arithmetic_us, cost.memory_us)) cost.bound = BOUND_LAUNCH;
     return cost;

@@ -12,8 +12,11 @@ const char *const model_precisions[] = {"auto", "fp32", "tf32", "fp16", "bf16", 
 const char *const model_links[] = {"auto", "pcie", "nvlink", NULL};
 const char *const model_transfers[] = {"overlapped", "blocking", NULL};
 const char *const model_data[] = {"auto", "raw", "jpeg", NULL};
+const char *const model_statistics[] = {"running", "batch", NULL};
+const char *const model_optimizers[] = {"loop", "foreach", NULL};
+const char *const model_loaders[] = {"pipebd", "pillow", NULL};
 
-int trace_model_check(const Option *table, Error *err)
+int trace_model_check(const Option *table, const ModelSettings *s, Error *err)
 {
     static const char *const needed[] = {"workload", "device", "devices", "output"};
 
@@ -21,6 +24,10 @@ int trace_model_check(const Option *table, Error *err)
         if (!option_given(table, needed[i])) return error_set(err, "model: expected --%s, see --help", needed[i]);
     if (option_given(table, "data") && option_given(table, "sample-us"))
         return error_set(err, "--data: no effect with --sample-us");
+    if (option_given(table, "loader") && option_given(table, "sample-us"))
+        return error_set(err, "--loader: no effect with --sample-us");
+    if (option_given(table, "workers") && option_given(table, "prefetch") && !s->prefetch)
+        return error_set(err, "--workers: no effect with --prefetch 0, where a device loads by itself");
     if (option_given(table, "machine-devices") != option_given(table, "network-gb-per-s"))
         return error_set(err, "model: --machine-devices and --network-gb-per-s go together");
     return 0;
@@ -62,12 +69,15 @@ static void operator_row(const OperatorEntry *entry, void *context)
 /* Of the full batch. */
 static int write_operators(const ModelSettings *s, const ModelOptions *options, Error *err)
 {
-    ModelDevice device = {options->hardware, &model_constants, options->precision};
+    ModelConstants constants = model_constants;
+    ModelDevice device = {options->hardware, &constants, options->precision, options->layout,
+                          .batch_statistics = options->batch_statistics, .foreach = options->foreach};
     Text        out = {0};
     Operators   operators = {options->workload, &out};
     int64_t     batch = options->batch > 0 ? options->batch : options->workload->batch;
     int         rc;
 
+    if (options->host_us > 0) constants.kernel_us = options->host_us;
     text_append(&out, "block,side,layer,kind,pass,share,flop,read_bytes,written_bytes,arithmetic_us,memory_us,launch_us,us,bound\n");
     for (int b = 0; b < options->workload->block_count; b++)
         model_operators(&device, options->workload, b, (double)batch, operator_row, &operators);
@@ -95,8 +105,12 @@ int trace_model(const ModelSettings *s, Error *err)
                             .precision = s->precision > 0 ? (Numbers)(s->precision - 1) : model_precision(hardware),
                             .link = (ModelLink)s->link, .machine_devices = s->machine_devices, .network_bytes_per_s = s->network_gb_per_s * 1e9,
                             .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
-                            .cores = s->cores, .lanes = s->lanes, .prefetch = s->prefetch, .name = s->name,
+                            .layout = (Layout)s->layout, .batch_statistics = s->statistics == 1, .foreach = s->optimizer == 1,
+                            .loader = (ModelLoader)s->loader, .host_us = s->host_us, .step_us = s->step_us,
+                            .process_bytes = s->process_bytes,
+                            .cores = s->cores, .workers = s->workers, .prefetch = s->prefetch, .name = s->name,
                             .date = s->date};
+    if (s->loader && !model_loads_jpeg(&options)) { error_set(err, "--loader: no effect with raw pixels"); goto done; }
     if (model_trace(&trace, &options, err) != 0) goto done;
     if (s->operators && write_operators(s, &options, err) != 0) goto done;
     rc = trace_output(trace, s->output, "modelled", err);
