@@ -63,12 +63,20 @@ JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljanss
 CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
 CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
 
-# Libraries that a build can do without are found by linking, since not all have a
-# pkg-config file everywhere. HAVE_GLPK= and so on, on the command line, leaves one out.
+# Libraries are found by linking, since not all have a
+# pkg-config file everywhere. HAVE_GLPK= and so on, on the command line, leaves one out; jansson is needed.
 links = $(shell printf '$(hash)include <stdio.h>\n$(hash)include <%s>\nint main(void) { return 0; }\n' '$(1)' | \
           $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(2) >/dev/null 2>&1 && echo yes)
 
 HAVE_JANSSON := $(call links,jansson.h,$(JANSSON_CFLAGS) $(JANSSON_LIBS))
+# Goals that install what is missing, or build nothing.
+WITHOUT_JANSSON := help clean config deps uninstall demo paper check check-asan check-tsan fuzz
+ifeq ($(HAVE_JANSSON),)
+ifneq ($(filter-out $(WITHOUT_JANSSON),$(or $(MAKECMDGOALS),all)),)
+$(error jansson is missing, which reads JSON: run "make deps", or "apt-get install libjansson-dev")
+endif
+endif
+
 HAVE_GLPK := $(call links,glpk.h,-lglpk)
 HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
 HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
@@ -107,14 +115,14 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
-           $(SANITIZE_FLAGS) $(if $(HAVE_JANSSON),-DHAVE_JANSSON $(JANSSON_CFLAGS)) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
+           $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
            $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
 
 # nvcc gives the host's part to a C++ compiler, as C++17.
 COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS    := $(if $(HAVE_JANSSON),$(JANSSON_LIBS)) $(if $(HAVE_ZLIB),-lz) -lm $(LDLIBS)
+LIBS    := $(JANSSON_LIBS) $(if $(HAVE_ZLIB),-lz) -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
 TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'
@@ -126,8 +134,7 @@ without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|e
 
 EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi) $(if $(HAVE_NCCL),executor/transport/nccl)
 
-LIBRARY_SOURCES := $(filter-out $(if $(HAVE_JANSSON),,base/json_jansson.c), \
-                     $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS)))))
+LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
 EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
 CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu)))

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ struct Json {
     char    *name;
     char    *text;
     size_t   length;
-    JsonTree tree;
+    json_t  *root;
     size_t   before;         /* lines of the file before it */
 };
 
@@ -29,7 +30,7 @@ static bool is_blank(const Json *doc)
 }
 
 /* Python's json writes these where a figure is missing or was divided by 0. */
-static bool is_no_number(const JsonFault *fault)
+static bool is_no_number(const json_error_t *fault)
 {
     static const char *const words[] = {"'NaN'", "'Infinity'", "'-Infinity'", "'nan'", "'inf'", "'-'", NULL};
 
@@ -38,8 +39,8 @@ static bool is_no_number(const JsonFault *fault)
     return false;
 }
 
-/* What is wrong in words of the file's author, where the reader's are a programmer's. */
-static void reason(const Json *doc, const JsonFault *fault, char *out, size_t size)
+/* What is wrong in words of the file's author, where jansson's are a programmer's. */
+static void reason(const Json *doc, const json_error_t *fault, char *out, size_t size)
 {
     const char *more = "";
 
@@ -47,31 +48,45 @@ static void reason(const Json *doc, const JsonFault *fault, char *out, size_t si
         snprintf(out, size, "%s", "empty, expected an object");
     else if (doc->length >= 3 && memcmp(doc->text, "\xEF\xBB\xBF", 3) == 0)
         snprintf(out, size, "%s", "starts with a byte order mark, expected UTF-8 without one");
-    else if (fault->kind == JSON_FAULT_NUL)
+    else if (json_error_code(fault) == json_error_null_character)
         snprintf(out, size, "%s", "\\u0000 in a string, expected text without it");
     else {
-        if (fault->kind == JSON_FAULT_UTF_8) more = ", expected UTF-8";
+        if (json_error_code(fault) == json_error_invalid_utf8) more = ", expected UTF-8";
         if (is_no_number(fault)) more = ": expected a finite number";
         snprintf(out, size, "%s%s", fault->text, more);
     }
 }
 
-#ifdef HAVE_JANSSON
-#define READ json_read_jansson
-#else
-#define READ json_read_own
-#endif
+static int not_json(const Json *doc, size_t line, size_t column, const char *why, Error *err)
+{
+    return error_set(err, "%s:%zu:%zu: not JSON: %s", doc->name, doc->before + line, column > 0 ? column : 1, why);
+}
+
+/* jansson takes a byte of 0 for the end of the text in some places, and passes over it in others. */
+static int refuse_nul(const Json *doc, Error *err)
+{
+    const char *nul = memchr(doc->text, '\0', doc->length);
+    size_t      line = 1, column = 1;
+
+    if (!nul) return 0;
+    for (const char *c = doc->text; c < nul; c++) {
+        column = *c == '\n' ? 1 : column + (((unsigned char)*c & 0xC0) != 0x80);
+        line += *c == '\n';
+    }
+    return not_json(doc, line, column, "a byte of 0, expected text", err);
+}
 
 static int parse_text(Json *doc, Error *err)
 {
-    JsonFault fault;
-    char      why[2 * sizeof fault.text];
+    json_error_t fault;
+    char         why[2 * sizeof fault.text];
 
-    if (READ(&doc->tree, doc->text, doc->length, &fault) == 0) return 0;
-    if (fault.kind == JSON_FAULT_NO_MEMORY) return error_no_memory(err);
+    if (refuse_nul(doc, err) != 0) return -1;
+    doc->root = json_loadb(doc->text, doc->length, JSON_REJECT_DUPLICATES, &fault);
+    if (doc->root) return 0;
+    if (fault.line < 0 || json_error_code(&fault) == json_error_out_of_memory) return error_no_memory(err);
     reason(doc, &fault, why, sizeof why);
-    return error_set(err, "%s:%zu:%d: not JSON: %s", doc->name, doc->before + (size_t)fault.line,
-                     fault.column > 0 ? fault.column : 1, why);
+    return not_json(doc, (size_t)fault.line, fault.column > 0 ? (size_t)fault.column : 1, why, err);
 }
 
 /* Takes text over, whether it succeeds or not. */
@@ -120,7 +135,7 @@ int json_line_parse(Json **out, const char *name, size_t before, const char *tex
 void json_doc_free(Json *doc)
 {
     if (!doc) return;
-    json_tree_free(&doc->tree);
+    json_decref(doc->root);
     free(doc->name);
     free(doc->text);
     free(doc);
@@ -128,43 +143,44 @@ void json_doc_free(Json *doc)
 
 /* ---- places ----------------------------------------------------------- */
 
-static bool json_is(const JsonAt *at, JsonKind kind)
+/* jansson asks for what is not const in order to walk through an object; nothing is changed. */
+static json_t *object_of(const JsonAt *at)
 {
-    return at->value && at->value->kind == kind;
+    return json_is_object(at->value) ? (json_t *)(uintptr_t)at->value : NULL;
 }
 
 JsonAt json_root(const Json *doc)
 {
-    return (JsonAt){.doc = doc, .value = doc->tree.root};
+    return (JsonAt){.doc = doc, .value = doc->root};
 }
 
 JsonAt json_member(const JsonAt *at, const char *key)
 {
-    return (JsonAt){.doc = at->doc, .parent = at, .key = key,
-                    .value = at->value ? json_node_member(at->value, key) : NULL};
+    return (JsonAt){.doc = at->doc, .parent = at, .key = key, .value = json_object_get(at->value, key)};
 }
 
 JsonAt json_element(const JsonAt *at, size_t index)
 {
     assert(index < json_count(at));
-    return (JsonAt){.doc = at->doc, .parent = at, .index = index,
-                    .value = &at->value->children[index]};
+    return (JsonAt){.doc = at->doc, .parent = at, .index = index, .value = json_array_get(at->value, index)};
 }
 
 size_t json_count(const JsonAt *at)
 {
-    return json_is(at, JSON_IS_ARRAY) ? at->value->count : 0;
+    return json_array_size(at->value);
 }
 
 size_t json_member_count(const JsonAt *at)
 {
-    return json_is(at, JSON_IS_OBJECT) ? at->value->count : 0;
+    return json_object_size(at->value);
 }
 
-const char *json_member_name(const JsonAt *at, size_t index)
+const char *json_name_after(const JsonAt *at, const char *name)
 {
-    assert(index < json_member_count(at));
-    return at->value->children[index].name;
+    json_t *object = object_of(at);
+    void   *next = !object ? NULL : name ? json_object_iter_next(object, json_object_key_to_iter(name)) : json_object_iter(object);
+
+    return next ? json_object_iter_key(next) : NULL;
 }
 
 bool json_has(const JsonAt *at)
@@ -174,7 +190,7 @@ bool json_has(const JsonAt *at)
 
 bool json_has_null(const JsonAt *at)
 {
-    return json_is(at, JSON_IS_NULL);
+    return json_is_null(at->value);
 }
 
 /* ---- positions: a walk over text that the reader has accepted ---------- */
@@ -212,16 +228,13 @@ static void skip_value(Scan *scan)
     } while (depth > 0);
 }
 
+/* Whether the string from its first quote to behind its last one says key. */
 static bool key_is(const char *start, const char *end, const char *key)
 {
-    char *decoded = malloc((size_t)(end - start));
-    bool  same = false;
+    json_t *name = json_loadb(start, (size_t)(end - start), JSON_DECODE_ANY, NULL);
+    bool    same = name && strcmp(json_string_value(name), key) == 0;
 
-    if (decoded) {
-        json_unescape(decoded, start);
-        same = strcmp(decoded, key) == 0;
-    }
-    free(decoded);
+    json_decref(name);
     return same;
 }
 
@@ -317,20 +330,10 @@ int json_fail(const JsonAt *at, Error *err, const char *format, ...)
 /* ---- values ----------------------------------------------------------- */
 
 static const char *const kind_words[] = {
-    [JSON_IS_OBJECT] = "an object", [JSON_IS_ARRAY] = "an array", [JSON_IS_STRING] = "a string",
-    [JSON_IS_INTEGER] = "a number", [JSON_IS_REAL] = "a number", [JSON_IS_TRUE] = "true or false",
-    [JSON_IS_FALSE] = "true or false", [JSON_IS_NULL] = "null",
+    [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array", [JSON_STRING] = "a string",
+    [JSON_INTEGER] = "a number", [JSON_REAL] = "a number", [JSON_TRUE] = "true or false",
+    [JSON_FALSE] = "true or false", [JSON_NULL] = "null",
 };
-
-static bool is_number(const JsonAt *at)
-{
-    return json_is(at, JSON_IS_INTEGER) || json_is(at, JSON_IS_REAL);
-}
-
-static double number_of(const JsonNode *value)
-{
-    return value->kind == JSON_IS_INTEGER ? (double)value->integer : value->real;
-}
 
 const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text)
 {
@@ -348,7 +351,7 @@ const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text)
 static int wrong_kind(const JsonAt *at, Error *err, const char *expected)
 {
     if (!at->value) return json_fail(at, err, "missing, expected %s", expected);
-    return json_fail(at, err, "expected %s, found %s", expected, kind_words[at->value->kind]);
+    return json_fail(at, err, "expected %s, found %s", expected, kind_words[json_typeof(at->value)]);
 }
 
 static int unknown_key(const JsonAt *at, const char *key, const char *const *names, Error *err)
@@ -371,9 +374,8 @@ static int unknown_key(const JsonAt *at, const char *key, const char *const *nam
 int json_check_keys(const JsonAt *at, const char *const *names, Error *err)
 {
     if (json_get_object(at, err) != 0) return -1;
-    for (size_t m = 0; m < json_member_count(at); m++) {
-        const char *key = json_member_name(at, m);
-        bool        known = false;
+    for (const char *key = json_name_after(at, NULL); key; key = json_name_after(at, key)) {
+        bool known = false;
         for (size_t i = 0; names[i] && !known; i++) known = strcmp(names[i], key) == 0;
         if (!known) return unknown_key(at, key, names, err);
     }
@@ -382,7 +384,7 @@ int json_check_keys(const JsonAt *at, const char *const *names, Error *err)
 
 int json_get_array(const JsonAt *at, size_t minimum_count, Error *err)
 {
-    if (!json_is(at, JSON_IS_ARRAY)) return wrong_kind(at, err, "an array");
+    if (!json_is_array(at->value)) return wrong_kind(at, err, "an array");
     if (json_count(at) < minimum_count)
         return json_fail(at, err, "has %zu elements, expected at least %zu", json_count(at),
                          minimum_count);
@@ -391,13 +393,13 @@ int json_get_array(const JsonAt *at, size_t minimum_count, Error *err)
 
 int json_get_object(const JsonAt *at, Error *err)
 {
-    return json_is(at, JSON_IS_OBJECT) ? 0 : wrong_kind(at, err, "an object");
+    return json_is_object(at->value) ? 0 : wrong_kind(at, err, "an object");
 }
 
 int json_get_string(const JsonAt *at, const char **out, Error *err)
 {
-    if (!json_is(at, JSON_IS_STRING)) return wrong_kind(at, err, "a string");
-    *out = at->value->string;
+    if (!json_is_string(at->value)) return wrong_kind(at, err, "a string");
+    *out = json_string_value(at->value);
     return 0;
 }
 
@@ -417,18 +419,20 @@ int json_get_line(const JsonAt *at, const char **out, Error *err)
 
 /* As a double 2^53 + 1 is 2^53, so integers are judged as integers; a real of 2^53
  * may have been rounded to it. */
-static bool beyond_exact(const JsonNode *value)
+static bool beyond_exact(const json_t *value)
 {
-    if (value->kind == JSON_IS_INTEGER) return value->integer > JSON_MAX_INTEGER || value->integer < -JSON_MAX_INTEGER;
-    return fabs(value->real) >= (double)JSON_MAX_INTEGER;
+    json_int_t integer = json_integer_value(value);
+
+    if (json_is_integer(value)) return integer > JSON_MAX_INTEGER || integer < -JSON_MAX_INTEGER;
+    return fabs(json_real_value(value)) >= (double)JSON_MAX_INTEGER;
 }
 
 int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t *out, Error *err)
 {
     double value;
 
-    if (!is_number(at)) return wrong_kind(at, err, "a whole number");
-    value = number_of(at->value);
+    if (!json_is_number(at->value)) return wrong_kind(at, err, "a whole number");
+    value = json_number_value(at->value);
     if (beyond_exact(at->value))
         return json_fail(at, err, "beyond 2^53, where numbers stop being exact: expected at most "
                          "%" PRId64, maximum < JSON_MAX_INTEGER ? maximum : JSON_MAX_INTEGER);
@@ -445,8 +449,8 @@ int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t
 
 int json_get_number(const JsonAt *at, double minimum, double *out, Error *err)
 {
-    if (!is_number(at)) return wrong_kind(at, err, "a number");
-    double value = number_of(at->value);
+    if (!json_is_number(at->value)) return wrong_kind(at, err, "a number");
+    double value = json_number_value(at->value);
     if (!isfinite(value)) return json_fail(at, err, "not a finite number");
     if (value < minimum)
         return json_fail(at, err, "%g is too small, expected at least %g", value, minimum);
@@ -456,8 +460,8 @@ int json_get_number(const JsonAt *at, double minimum, double *out, Error *err)
 
 int json_get_bool(const JsonAt *at, bool *out, Error *err)
 {
-    if (!json_is(at, JSON_IS_TRUE) && !json_is(at, JSON_IS_FALSE)) return wrong_kind(at, err, "true or false");
-    *out = json_is(at, JSON_IS_TRUE);
+    if (!json_is_boolean(at->value)) return wrong_kind(at, err, "true or false");
+    *out = json_is_true(at->value);
     return 0;
 }
 
@@ -465,8 +469,8 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 {
     double value;
 
-    if (!is_number(at)) return wrong_kind(at, err, "a number of microseconds");
-    value = number_of(at->value);
+    if (!json_is_number(at->value)) return wrong_kind(at, err, "a number of microseconds");
+    value = json_number_value(at->value);
     if (value < 0) return json_fail(at, err, "%g is negative, expected microseconds of 0 or more", value);
     if (!(value * 1000.0 <= (double)JSON_MAX_INTEGER))
         return json_fail(at, err, "%g us is beyond 2^53 ns (104 days), expected microseconds", value);
@@ -476,7 +480,7 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 
 int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error *err)
 {
-    const char *value = json_is(at, JSON_IS_STRING) ? at->value->string : NULL;
+    const char *value = json_is_string(at->value) ? json_string_value(at->value) : NULL;
     char        word[JSON_SHOWN_BYTES];
     Text        list = {0};
 

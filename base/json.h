@@ -1,9 +1,10 @@
 /* JSON with positions: an error names the line and column of the offending value.
  *
- * The text is read into a tree (base/json_tree.h: by jansson, or without it by a reader
- * of our own), which keeps no positions, so they are found only when needed: json_fail()
- * walks the text again to the value that a path names. Duplicate keys, NaN,
- * infinity, and bytes after the document are refused. */
+ * jansson reads the text. Its values keep no positions, so they are found only when needed:
+ * json_fail() walks the text again to the value that a path names. Refused are: bytes that are not
+ * UTF-8, bytes of 0, duplicate names, a root that is no object or array, bytes after the root,
+ * \u0000, NaN, infinity, integers beyond 64 bits, reals beyond a double, more than 2,048 values in each
+ * other, and all else that RFC 8259 does not allow. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
@@ -12,12 +13,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/json_tree.h"
 
 #define JSON_MAX_INTEGER ((int64_t)1 << 53)      /* beyond, a double is not exact */
 
 /* A document: the text, the tree of its values, and its name for messages. */
 typedef struct Json Json;
+
+struct json_t;               /* a value of jansson's */
 
 /* Reads a file ("-" is standard input). *out is yours: json_doc_free() it. */
 int json_doc_read(Json **out, const char *path, Error *err);
@@ -38,7 +40,7 @@ typedef struct JsonAt {
     const struct JsonAt *parent;   /* NULL at the root */
     const char          *key;      /* member name, or NULL: an array's element */
     size_t               index;    /* element number when key is NULL */
-    const JsonNode      *value;    /* borrowed; NULL: the member is absent */
+    const struct json_t *value;    /* borrowed; NULL: the member is absent */
 } JsonAt;
 
 JsonAt json_root(const Json *doc);
@@ -48,9 +50,10 @@ size_t json_count(const JsonAt *at);                        /* 0 when no array *
 bool   json_has(const JsonAt *at);                          /* value is there */
 bool   json_has_null(const JsonAt *at);                     /* and it is null */
 
-/* The names of an object's members, in the order of the text, borrowed. 0 when no object. */
+/* How many members an object has; 0 when no object. Their names, borrowed, in the order of the text: the
+ * first one (name NULL), or the one behind name, which came from here; NULL: no more. */
 size_t      json_member_count(const JsonAt *at);
-const char *json_member_name(const JsonAt *at, size_t index);
+const char *json_name_after(const JsonAt *at, const char *name);
 
 /* Sets "path:line:column: <message>, at <blocks[3].name>" and returns -1. The
  * position is that of the value, or of the parent object when it is absent. At the

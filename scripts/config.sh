@@ -37,6 +37,7 @@ library() {   # library NAME INCLUDES PURPOSE PACKAGE NEEDED
 
 echo 'Needed to build:'
 program "$CC" 'C17 compiler' build-essential needed
+library jansson jansson.h 'reads JSON' libjansson-dev needed
 echo 'Needed to test:'
 library cmocka 'stdarg.h stddef.h setjmp.h stdint.h cmocka.h' 'C tests' libcmocka-dev optional
 program "$PYTHON" 'script tests' python3 optional
@@ -44,7 +45,6 @@ program jq 'script tests' jq optional
 program chromium 'reports, tested in a browser' chromium optional
 program slurmd 'jobs of Slurm, tested on a cluster of its own' 'slurmctld slurmd slurm-client' optional
 echo 'Optional:'
-library jansson jansson.h 'reads JSON, else our own reader' libjansson-dev optional
 library zlib zlib.h 'reads .gz: profiles of PyTorch' zlib1g-dev optional
 library glpk glpk.h 'pipebd-plan --ls glpk' libglpk-dev optional
 program gnuplot 'plots' gnuplot-nox optional

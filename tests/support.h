@@ -83,7 +83,7 @@ int  alloc_fail_reached(void);
 /* From now on allocations of jansson count and fail, too: it calls the allocator from a
  * library of its own, out of the wrappers' sight, until it is given ours. Returns 0 in a
  * build without jansson. */
-int alloc_fail_in_jansson(void);
+void alloc_fail_in_jansson(void);
 
 /* A reader of a format: reads a text, frees what came of it, and returns what it returned;
  * asserts that nothing came where that is not 0. */

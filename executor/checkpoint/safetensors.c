@@ -192,8 +192,8 @@ static int read_entry(FilePlace *place, const JsonAt *entry, uint64_t data_bytes
 static int read_metadata(Tensors *tensors, const JsonAt *metadata, Error *err)
 {
     if (json_get_object(metadata, err) != 0) return -1;
-    for (size_t i = 0; i < json_member_count(metadata); i++) {
-        const char *key = json_member_name(metadata, i), *text;
+    for (const char *key = json_name_after(metadata, NULL); key; key = json_name_after(metadata, key)) {
+        const char *text;
         JsonAt      at = json_member(metadata, key);
         if (json_get_string(&at, &text, err) != 0) return -1;
         if (tensors_set_note(tensors, key, text, err) != 0) return -1;
@@ -210,10 +210,9 @@ static int read_header(Tensors *tensors, FilePlace **places, int *count, const J
     if (json_get_object(&root, err) != 0) return -1;
     *places = calloc(json_member_count(&root) + 1, sizeof **places);
     if (!*places) return error_no_memory(err);
-    for (size_t i = 0; i < json_member_count(&root); i++) {
-        const char *key = json_member_name(&root, i);
-        JsonAt      at = json_member(&root, key);
-        int         rc = strcmp(key, METADATA) == 0 ? read_metadata(tensors, &at, err)
+    for (const char *key = json_name_after(&root, NULL); key; key = json_name_after(&root, key)) {
+        JsonAt at = json_member(&root, key);
+        int    rc = strcmp(key, METADATA) == 0 ? read_metadata(tensors, &at, err)
                                                     : read_entry(&(*places)[(*count)++], &at, data_bytes, err);
         if (rc != 0) return -1;
     }
