@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     Trace        *trace;
     Error         err = {""};
 
-    if (import_trace(&trace, import_format(1), &file, 1, &options, &err) != 0) {
+    if (import_trace(&trace, import_format(2), &file, 1, &options, &err) != 0) {
         if (trace || !err.text[0]) abort();
         return 0;
     }

@@ -11,7 +11,7 @@
 #include "traces/import.h"
 #include "traces/import_graph.h"
 
-enum { KINETO, PIPEDREAM, PIPE_BD_LOG };
+enum { KINETO, SAILOR, PIPEDREAM, PIPE_BD_LOG };
 
 /* ---- importing ------------------------------------------------------------------------- */
 
@@ -330,6 +330,116 @@ static void out_of_memory_is_left_out(void **state)
     trace_free(t);
 }
 
+/* ---- sailor ------------------------------------------------------------------------------------- */
+
+typedef struct { char *names[4], *texts[4]; ImportFile files[4]; } SailorFiles;
+
+/* Profiles of A and B, sizes, links. */
+static SailorFiles sailor_files(void)
+{
+    static const char *const names[] = {"NET/A/profile.json", "NET/B/profile.json", "llm_info.json", "network.json"};
+    SailorFiles f;
+
+    for (int i = 0; i < 4; i++) {
+        f.names[i] = format_text("%s/tests/fixtures/import_sailor/good/%s", PIPEBD_ROOT, names[i]);
+        f.texts[i] = slurp(f.names[i], &f.files[i].length);
+        f.files[i].name = strstr(f.names[i], "good/") + 5;
+        f.files[i].text = f.texts[i];
+    }
+    return f;
+}
+
+static void free_sailor(SailorFiles *f)
+{
+    for (int i = 0; i < 4; i++) { free(f->names[i]); free(f->texts[i]); }
+}
+
+/* A takes l + 1 ms a row of layer l, B twice that. Within a machine A gives 2 GB/s, B 1 GB/s at 10^6 bytes and one more for
+ * each doubling, at most 4: 1 MiB, x = 0.0684, take B 981.4 us. Between machines of two B gives 0.25 GB/s. */
+static void kinds_of_sailor(void **state)
+{
+    SailorFiles   f = sailor_files();
+    ImportOptions o = {.name = "t", .batch = 4, .samples = 100, .devices = {{2, 2}, 2}, .model_info = f.files[2], .network = f.files[3],
+                       .machine_devices = 2};
+    Trace        *t;
+    Error         err = {""};
+    (void)state;
+
+    if (import_trace(&t, import_format(SAILOR), f.files, 2, &o, &err) != 0) fail_msg("%s", err.text);
+    assert_int_equal(t->kind_count, 2);
+    assert_string_equal(t->kinds[1].name, "B");
+    assert_int_equal(t->block_count, 3);
+    const Curve *a = &t->blocks[2].work[WORK_BACKWARD][0], *b = &t->blocks[2].work[WORK_FORWARD][1];
+    assert_int_equal(a->count, 3);
+    assert_int_equal(a->points[0].x, 1);
+    assert_int_equal(a->points[2].ns, 24000000);
+    assert_int_equal(b->points[1].ns, 24000000);
+    assert_int_equal(t->blocks[0].work[WORK_UPDATE][1].points[0].ns, 1000000);
+    assert_int_equal(t->blocks[1].gradient_bytes, 2000000);
+    assert_int_equal(t->input_bytes, 3000);
+    assert_int_equal(t->devices_per_node, 2);
+    const CurvePoint *mib = &t->links.p2p.points[10];
+    assert_int_equal(mib->x, 1 << 20);
+    assert_int_equal(mib->ns / 1000, 981);
+    assert_int_equal(t->links.reduce_count, 1);
+    assert_int_equal(t->node_links.p2p.points[10].ns, (1 << 20) * 4);
+    assert_int_equal(t->node_links.reduce_count, 3);
+    assert_int_equal(t->node_links.reduces[2].curve.points[10].ns, (1 << 20) / 4 * 4 * 2 * 3);
+    assert_non_null(strstr(t->notes, "Left out of A, more rows than the batch: 8."));
+    trace_free(t);
+
+    o.tensor_degree = 2;                 /* of A alone */
+    o.devices = (OptionIntegers){{2}, 1};
+    o.machine_devices = 0;
+    if (import_trace(&t, import_format(SAILOR), f.files, 1, &o, &err) != 0) fail_msg("%s", err.text);
+    assert_int_equal(t->blocks[0].work[WORK_TEACHER][0].points[2].ns, 2000000);
+    assert_int_equal(t->blocks[0].gradient_bytes, 500000);
+    assert_non_null(strstr(t->notes, "Tensor degree 2: a device stands for as many GPUs."));
+    trace_free(t);
+    free_sailor(&f);
+}
+
+static void sailor_refuses(ImportOptions options, int files, const char *profile, const char *why)
+{
+    SailorFiles f = sailor_files();
+    Trace      *trace;
+    Error       err = {""};
+
+    options.name = "t";
+    options.samples = 10;
+    if (!options.batch) options.batch = 4;
+    if (!options.model_info.text) options.model_info = f.files[2];
+    if (!options.network.text) options.network = f.files[3];
+    if (profile) f.files[0] = (ImportFile){"NET/A/profile.json", profile, strlen(profile)};
+    if (import_trace(&trace, import_format(SAILOR), f.files, files, &options, &err) == 0) fail_msg("read, expected: %s", why);
+    assert_null(trace);
+    if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
+    free_sailor(&f);
+}
+
+static void sailor_that_does_not_fit(void **state)
+{
+    static const char three[] = "{\"1\": {\"1\": {\"0\": [1, 2]}}}", gap[] = "{\"1\": {\"1\": {\"0\": [1, 2, 3], \"2\": [1, 2, 3]}}}",
+                      word[] = "{\"one\": {}}", four[] = "{\"1\": {\"1\": {\"0\": [1, 2, 3]}}}", long_[] = "{\"1\": {\"1\": {\"0\": [1e9, 2, 3]}}}",
+                      dead[] = "{\"intra\": {\"A\": {\"2\": [[-1], 5]}}}";
+    (void)state;
+
+    sailor_refuses((ImportOptions){.device = {{"A", "A"}, 2}}, 2, NULL, "both are of \"A\", expected a file for each kind");
+    sailor_refuses((ImportOptions){.device = {{"A"}, 1}}, 2, NULL, "--device: 1 names, but 2 files");
+    sailor_refuses((ImportOptions){.devices = {{1, 2, 3}, 3}}, 2, NULL, "--devices: 3 numbers, but 2 kinds");
+    sailor_refuses((ImportOptions){.device = {{"C"}, 1}}, 1, NULL, "network.json:2:11: no GPU \"C\"");
+    sailor_refuses((ImportOptions){.tensor_degree = 3}, 1, NULL, "nothing of tensor degree 3 with at most 4 rows");
+    sailor_refuses((ImportOptions){.model = "NETS"}, 1, NULL, "llm_info.json:1:1: no model \"NETS\", expected --model with one of them, such as \"OTHER\"");
+    sailor_refuses((ImportOptions){.model = "OTHER"}, 1, NULL, "llm_info.json:2:11: ");
+    sailor_refuses((ImportOptions){0}, 1, three, "NET/A/profile.json:1:19: ");
+    sailor_refuses((ImportOptions){0}, 1, gap, "no layer \"1\" among 2, expected them to be numbered from 0");
+    sailor_refuses((ImportOptions){.tensor_degree = 1}, 1, word, "\"one\" is no number of rows");
+    sailor_refuses((ImportOptions){0}, 2, four, "NET/B/profile.json:3:8: 3 layers, but there were 1 before");
+    sailor_refuses((ImportOptions){0}, 1, four, "3 layers, but the profiles have 1");
+    sailor_refuses((ImportOptions){0}, 1, long_, "1e+09 seconds, expected less than 39 hours");
+    sailor_refuses((ImportOptions){.network = {"n.json", dead, sizeof dead - 1}}, 1, NULL, "n.json: no rate above 0 for");
+}
+
 static void log_refuses(ImportOptions options, const char *why)
 {
     char  *path = format_text("%s/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt", PIPEBD_ROOT);
@@ -389,6 +499,7 @@ int main(void)
         cmocka_unit_test(stages_are_blocks), cmocka_unit_test(cuts_are_blocks), cmocka_unit_test(several_inputs_and_outputs),
         cmocka_unit_test(stages_end_where_one_tensor_goes_on), cmocka_unit_test(graphs_are_cut_where_one_tensor_goes_on),
         cmocka_unit_test(what_does_not_match),
+        cmocka_unit_test(kinds_of_sailor), cmocka_unit_test(sailor_that_does_not_fit),
         cmocka_unit_test(a_log_without_bytes), cmocka_unit_test(a_log_with_bytes),
         cmocka_unit_test(out_of_memory_is_left_out), cmocka_unit_test(options_that_do_not_fit),
         cmocka_unit_test(running_out_of_memory),

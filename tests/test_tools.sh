@@ -162,6 +162,15 @@ if pipebd-trace import --from kineto --batch 8 --samples 10 "$WORK/ranges.json.g
 else
     ok 'import: a packed profile without zlib' grep -q 'is gzip, which this build cannot read' "$WORK/packed.err"
 fi
+sailor() {
+    pipebd-trace import --from sailor "$fixtures/import_sailor/good/NET/A/profile.json" "$fixtures/import_sailor/good/NET/B/profile.json" \
+        --model-info "$fixtures/import_sailor/good/llm_info.json" --network "$fixtures/import_sailor/good/network.json" --batch 4 \
+        --samples 1000 --devices 2,2 --machine-devices 2 -o "$WORK/sailor.json" "$@"
+}
+plans_sailor() { sailor > /dev/null && pipebd-plan "$WORK/sailor.json" | grep -q 'on devices 0, 1 (A)'; }
+ok 'profiles of Sailor of two kinds can be planned' plans_sailor
+refuses 2 'import: a model without sizes' '--model: no effect without --model-info' \
+    pipebd-trace import --from sailor "$fixtures/import_sailor/good/NET/A/profile.json" --model NET --batch 4 --samples 10 -o -
 plans_kineto() {
     pipebd-trace import --from kineto --batch 8 --samples 1000 "$kineto" --devices 2 -o "$WORK/kineto.json" > /dev/null \
         && pipebd-plan "$WORK/kineto.json" --schedules dpu,ls | grep -q '^dpu  .*[0-9]'
@@ -177,7 +186,7 @@ refuses 2 'import: a list that is none' '--rows: "8,x" is no list of whole numbe
     pipebd-trace import --from kineto "$kineto" -o - --batch 8 --samples 1 --rows 8,x
 import_stdin() { imported --from pipe-bd-log --batch 256 - < "$log"; }
 prints 'import reads standard input' '"source": "<stdin> (pipe-bd-log)"' import_stdin
-refuses 2 'import: no format'      'import: expected --from kineto|pipedream|pipe-bd-log' pipebd-trace import "$log" -o x --batch 1 --samples 1
+refuses 2 'import: no format'      'import: expected --from kineto|sailor|pipedream|pipe-bd-log' pipebd-trace import "$log" -o x --batch 1 --samples 1
 refuses 2 'import: no output'      'import: expected --output TRACE'  pipebd-trace import --from pipe-bd-log "$log" --batch 1 --samples 1
 refuses 2 'import: no batch'       'import: expected --batch B'       pipebd-trace import --from pipe-bd-log "$log" -o - --samples 1
 refuses 2 'import: an option of another format' '--cuts: no effect with --from pipe-bd-log' \

@@ -169,6 +169,7 @@ static int model(TraceSettings *s, Error *err)
     s->model.output = s->import.output;
     s->model.devices = o->devices.values[0];
     s->model.batch = o->batch;
+    s->model.machine_devices = o->machine_devices;
     s->model.device = o->device.values[0];
     s->model.name = o->name;
     s->model.date = o->date;
@@ -179,7 +180,7 @@ static int model(TraceSettings *s, Error *err)
 
 static const char *const import_options[] = {"from", "output", "batch", "samples", "devices", "device", "name", "date",
                                              "student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", "blocks", "depth",
-                                             "rows", NULL};
+                                             "rows", "model-info", "model", "network", "tensor-degree", "machine-devices", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
                                             "link", "machine-devices", "network-gb-per-s",
                                             "transfers", "layout", "teacher-statistics", "optimizer", "data", "loader", "sample-us",
@@ -208,6 +209,7 @@ static const char epilogue[] =
     "--samples are needed. docs/traces.md tells the rest.\n"
     "  kineto       FILEs that torch.profiler exports, .json or .json.gz, for several\n"
     "               batches (--rows) and kinds of devices\n"
+    "  sailor       FILEs profile.json, one a kind of GPU\n"
     "  pipedream    FILE is the teacher's profile (graph.txt), --student the student's\n"
     "  pipe-bd-log  FILE is the log of the original Pipe-BD\n"
     "\n"
@@ -227,7 +229,7 @@ int main(int argc, char **argv)
     TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .step_us = model_constants.step_us,
                        .process_bytes = (int64_t)model_host_constants.process_bytes}};
     Option   table[] = {
-        {"from", 0, OPTION_CHOICE, "kineto|pipedream|pipe-bd-log", "import: the format of FILE.", &s.import.from, 0, 0,
+        {"from", 0, OPTION_CHOICE, "kineto|sailor|pipedream|pipe-bd-log", "import: the format of FILE.", &s.import.from, 0, 0,
          import_format_names, false},
         {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace here; -: on standard output.", &s.import.output, 0, 0,
          NULL, false},
@@ -256,13 +258,20 @@ int main(int argc, char **argv)
          &s.import.options.depth, 1, 1000, NULL, false},
         {"rows", 0, OPTION_INTEGERS, "N,N", "kineto: rows of a step in each FILE, in order (the batch).", &s.import.options.rows, 1,
          (int64_t)1 << 31, NULL, false},
+        {"model-info", 0, OPTION_STRING, "FILE", "sailor: sizes of the models' layers (llm_info.json).", &s.import.model_info, 0, 0,
+         NULL, false},
+        {"model", 0, OPTION_STRING, "NAME", "sailor: which of them (the folder above the GPU's).", &s.import.options.model, 0, 0,
+         NULL, false},
+        {"network", 0, OPTION_STRING, "FILE", "sailor: coefficients of the links.", &s.import.network, 0, 0, NULL, false},
+        {"tensor-degree", 0, OPTION_INTEGER, "N", "sailor: GPUs that share each layer, and are one device (the least profiled).",
+         &s.import.options.tensor_degree, 1, 65536, NULL, false},
         {"workload", 0, OPTION_STRING, "W", "model: name of a bundled workload, or a file.", &s.model.workload, 0, 0, NULL,
          false},
         {"precision", 0, OPTION_CHOICE, "auto|fp32|tf32|fp16|bf16", "model: of matrix products; auto: tf32 where the "
          "device has it, else fp32.", &s.model.precision, 0, 0, model_precisions, false},
         {"link", 0, OPTION_CHOICE, "auto|pcie|nvlink", "model: between devices; auto: NVLink where it joins them all.",
          &s.model.link, 0, 0, model_links, false},
-        {"machine-devices", 0, OPTION_INTEGER, "M", "model: devices on one machine (all).", &s.model.machine_devices, 1,
+        {"machine-devices", 0, OPTION_INTEGER, "M", "sailor, model: devices on one machine (all).", &s.import.options.machine_devices, 1,
          TRACE_MAX_DEVICES, NULL, false},
         {"network-gb-per-s", 0, OPTION_NUMBER, "R", "model: between machines, one way, 10^9 bytes a second.",
          &s.model.network_gb_per_s, 0, 0, NULL, false},

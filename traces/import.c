@@ -5,9 +5,9 @@
 
 #include "traces/import_read.h"
 
-static const ImportFormat *const formats[] = {&import_kineto, &import_pipedream, &import_pipe_bd_log};
+static const ImportFormat *const formats[] = {&import_kineto, &import_sailor, &import_pipedream, &import_pipe_bd_log};
 
-const char *const import_format_names[] = {"kineto", "pipedream", "pipe-bd-log", NULL};
+const char *const import_format_names[] = {"kineto", "sailor", "pipedream", "pipe-bd-log", NULL};
 
 const ImportFormat *import_format(int index) { return formats[index]; }
 

@@ -4,6 +4,7 @@
  *                 read a piece at a time                          (import_kineto.c)
  *   pipedream     the graph that PipeDream's profiler writes, one of the teacher and one of
  *                 the student                                       (import_pipedream.c)
+ *   sailor        Sailor's profiles of language models, a file a kind of device   (import_sailor.c)
  *   pipe-bd-log   the block times that the original Pipe-BD prints  (import_pipe_bd_log.c)
  *
  * docs/traces.md says which lines are understood. What a file does not say, and what was
@@ -37,6 +38,10 @@ typedef struct {
     const char *blocks;          /* kineto: "conv1,conv2", or NULL */
     int64_t     depth;           /* kineto: of modules, 1: the outermost; 0: by itself */
     OptionIntegers rows;         /* kineto: of a step of each file; none: batch */
+    ImportFile  model_info, network;     /* sailor; text NULL: none */
+    const char *model;           /* sailor: of model_info; NULL: told by the files' names */
+    int64_t     tensor_degree;   /* sailor; 0: the least that was profiled */
+    int64_t     machine_devices; /* sailor: on one machine; 0: all */
     ImportProgress *progress;    /* or NULL */
     void       *progress_context;
 } ImportOptions;

@@ -11,7 +11,8 @@
 int trace_import_check(const Option *table, const ImportSettings *s, int files, Error *err)
 {
     static const char *const needed[] = {"from", "output", "batch", "samples"};
-    static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", "blocks", "depth", "rows"};
+    static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", "blocks", "depth", "rows",
+                                       "model-info", "model", "network", "tensor-degree", "machine-devices"};
 
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         for (const Option *option = table; option->name; option++)
@@ -24,7 +25,9 @@ int trace_import_check(const Option *table, const ImportSettings *s, int files, 
     if (option_given(table, "blocks") && option_given(table, "depth")) return error_set(err, "--depth: no effect with --blocks");
     if (files > format->most_files)
         return error_set(err, "import --from %s: %d files, expected %d", format->name, files, format->most_files);
-    if (!format->streams && (s->options.device.count > 1 || s->options.devices.count > 1))
+    if (option_given(table, "model") && !s->model_info) return error_set(err, "--model: no effect without --model-info");
+    if (option_given(table, "machine-devices") && !s->network) return error_set(err, "--machine-devices: no effect without --network");
+    if (format->most_files == 1 && (s->options.device.count > 1 || s->options.devices.count > 1))
         return error_set(err, "--%s: --from %s knows one kind of device", s->options.device.count > 1 ? "device" : "devices", format->name);
     return 0;
 }
@@ -84,21 +87,22 @@ int trace_import(const char *const *paths, int count, ImportSettings *s, Error *
 {
     bool       streams = import_format(s->from)->streams;
     ImportFile files[OPTIONS_MAX_OPERANDS];
-    char      *text = NULL, *student = NULL, *name = NULL;
+    char      *texts[OPTIONS_MAX_OPERANDS + 3] = {NULL}, *name = NULL;
     Trace     *trace = NULL;
     int        rc = -1;
 
     for (int i = 0; i < count; i++)
-        if (open_file(&files[i], &text, paths[i], streams, err) != 0) goto done;
-    if (s->student && open_file(&s->options.student, &student, s->student, streams, err) != 0) goto done;
+        if (open_file(&files[i], &texts[i], paths[i], streams, err) != 0) goto done;
+    if (s->student && open_file(&s->options.student, &texts[count], s->student, streams, err) != 0) goto done;
+    if (s->model_info && open_file(&s->options.model_info, &texts[count + 1], s->model_info, false, err) != 0) goto done;
+    if (s->network && open_file(&s->options.network, &texts[count + 2], s->network, false, err) != 0) goto done;
     if (!s->options.name) s->options.name = name = name_of(paths[0]);
     if (!s->options.name) { error_no_memory(err); goto done; }
     if (convert(&trace, files, count, s, err) != 0) goto done;
     rc = trace_output(trace, s->output, "imported", err);
 done:
     trace_free(trace);
-    free(text);
-    free(student);
+    for (int i = 0; i < count + 3; i++) free(texts[i]);
     free(name);
     return rc;
 }

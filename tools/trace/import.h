@@ -8,7 +8,7 @@
 
 typedef struct {
     ImportOptions options;
-    const char   *student, *output;
+    const char   *student, *output, *model_info, *network;
     int           from;              /* index into import_format_names, or NO_CHOICE */
 } ImportSettings;
 
