@@ -142,7 +142,7 @@ backend_tests() {
         if [ -x "$program" ] && [ -f "$program" ]; then found+=("$program"); fi
     done
     if [ ${#found[@]} -eq 0 ]; then echo 'no test of the backend was built'; return 77; fi
-    PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$bin tests/run.sh "${found[@]}"
+    PIPEBD_THOROUGH=$([ -n "${1:-}" ] || echo 1) PIPEBD_TEST_JOBS=1 PIPEBD_TEST_WRAPPER=${1:-} PIPEBD_ROOT=$root PIPEBD_BIN=$bin tests/run.sh "${found[@]}"
 }
 
 # compute-sanitizer in PATH, or beside the nvcc that builds.

@@ -325,6 +325,19 @@ uint64_t test_seed(const char *test, uint64_t fallback)
     return seed;
 }
 
+bool test_thorough(void)
+{
+    const char *text = getenv("PIPEBD_THOROUGH");
+
+    return text && *text;
+}
+
+int test_cases(int all)
+{
+    if (test_thorough()) return all;
+    return all < 4 ? 1 : all / 4;
+}
+
 /* Fails the n-th allocation for every n; returns how many there were. ours: all of them are
  * the project's own. */
 static long fail_each(ReadText *read, const char *text, bool ours)

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,6 +73,12 @@ void ran_free(Ran *ran);
 /* The seed of a randomised test: PIPEBD_SEED from the environment, or fallback. It
  * is printed, so that a failure can be repeated. */
 uint64_t test_seed(const char *test, uint64_t fallback);
+
+/* Cases of a random search: all of them if the test is to be thorough (PIPEBD_THOROUGH in the
+ * environment, make check-all), else a quarter, at least one. What must have come up among them is
+ * cut alike. */
+int  test_cases(int all);
+bool test_thorough(void);
 
 /* Memory running out: malloc, calloc, realloc and strdup of the code under test fail
  * on their n-th call from now (1 is the next), and then work again; 0 switches it

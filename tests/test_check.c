@@ -309,7 +309,7 @@ static void checker_agrees_with_search(void **state)
     int checked[SCHEDULE_COUNT] = {0};
     (void)state;
 
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < test_cases(600); i++) {
         RandomTrace    h = random_trace_shape(&rng, 7, 6);
         CompareOptions options = {.schedules = SCHEDULES_USUAL, .candidates = 1 + i % 3};
         Trace         *trace;
@@ -324,7 +324,7 @@ static void checker_agrees_with_search(void **state)
         scenario_free(&s);
         trace_free(trace);
     }
-    for (int k = 0; k < SCHEDULE_SPLIT; k++) assert_true(checked[k] > 300);
+    for (int k = 0; k < SCHEDULE_SPLIT; k++) assert_true(checked[k] > test_cases(300));
 }
 
 /* ---- split against the simulator, and against ahd ------------------------------------------ */
@@ -412,7 +412,7 @@ static void checker_agrees_with_simulator_on_split(void **state)
     Rng rng = {.seed = test_seed("checker_agrees_with_simulator_on_split", 82)};
     (void)state;
 
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < test_cases(1500); i++) {
         RandomTrace h = random_trace_shape(&rng, 7, 6);
         Trace      *trace;
         Scenario    s;

@@ -188,7 +188,7 @@ static void stopping_wakes_everybody(void **state)
     (void)state;
     Data *data = digits();
 
-    for (int round = 0; round < 30; round++) {
+    for (int round = 0; round < test_cases(30); round++) {
         LoaderOptions o = {.lanes = 1, .prefetch = round % 3, .devices = 4, .batch = 64, .steps_per_epoch = 5};
         Loader       *loader = loader_of(data, o);
         Taker         taker[8];

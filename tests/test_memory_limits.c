@@ -46,7 +46,7 @@ static void stages_need_what_programs_do(void **state)
     Rng rng = {.seed = test_seed("stages_need_what_programs_do", 71)};
     (void)state;
 
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < test_cases(1500); i++) {
         RandomTrace  h = random_trace_shape(&rng, 9, 8);
         Trace       *trace;
         Scenario     s;
@@ -155,7 +155,7 @@ static void search_is_exact_under_limits(void **state)
     int none = 0, changed = 0;
     (void)state;
 
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < test_cases(1500); i++) {
         RandomTrace h = random_trace_shape(&rng, 5, 5);
         Trace      *trace;
         Scenario    s;
@@ -175,7 +175,7 @@ static void search_is_exact_under_limits(void **state)
         scenario_free(&s);
         trace_free(trace);
     }
-    assert_true(none > 200 && changed > 100);
+    assert_true(none > test_cases(200) && changed > test_cases(100));
 }
 
 /* What used to be missed: the fastest partition does not fit, a slower one does. */
@@ -266,7 +266,7 @@ static void lists_that_fit_are_found(void **state)
     int found = 0, none = 0, partly = 0;
     (void)state;
 
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < test_cases(600); i++) {
         RandomTrace h = random_trace_shape(&rng, 6, 4);
         Trace      *trace;
         Scenario    s;
@@ -305,7 +305,7 @@ static void lists_that_fit_are_found(void **state)
         scenario_free(&s);
         trace_free(trace);
     }
-    assert_true(none > 50 && found > 200 && partly > 50);
+    assert_true(none > test_cases(50) && found > test_cases(200) && partly > test_cases(50));
 }
 
 /* ---- what is said when nothing fits -------------------------------------------------------- */
@@ -337,7 +337,7 @@ static void advice_is_true(void **state)
     int memory = 0, batch = 0, devices = 0, schedules = 0;
     (void)state;
 
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < test_cases(150); i++) {
         RandomTrace    h = random_trace_shape(&rng, 4, 4);
         CompareOptions all = {.schedules = (1u << SCHEDULE_COUNT) - 1, .candidates = 1, .ls = LS_LPT};
         ScenarioOptions o = {.queue_depth = 2, .memory_bytes = rng_range(&rng, 500, 9000)}, changed;
@@ -376,7 +376,7 @@ static void advice_is_true(void **state)
         scenario_free(&s);
         trace_free(trace);
     }
-    assert_true(memory > 40 && batch > 8 && devices > 4 && schedules > 4);
+    assert_true(memory > test_cases(40) && batch > test_cases(8) && devices > test_cases(4) && schedules > test_cases(4));
 }
 
 static void refusals_name_block_and_device(void **state)

@@ -18,7 +18,7 @@
 #include "sim/memory.h"
 #include "traces/model_memory.h"
 
-enum { DEVICES = 2, STEPS = 2, QUEUE_DEPTH = 2, ROUNDS = 3 };
+enum { DEVICES = 2, STEPS = 2, QUEUE_DEPTH = 2, ROUNDS = 8 };
 
 #define TOLERANCE 0.10
 
@@ -177,7 +177,7 @@ static void check_workload(const char *name, const char *source, uint64_t seed, 
     Rng     rng = {.seed = seed};
 
     f.modelled = modelled;
-    for (int round = 0; round < ROUNDS; round++) check_round(&f, &rng, round % 2 ? 2 : 0);
+    for (int round = 0; round < test_cases(ROUNDS); round++) check_round(&f, &rng, round % 2 ? 2 : 0);
     close_fixture(&f);
 }
 

@@ -160,13 +160,16 @@ static int compare_in_order(const Trace *trace, Schedule schedule, Error *err)
     return compare_cluster(trace, schedule, 3, ORDER_GIVEN, err);
 }
 
-/* Of the allocations beyond FIRST, which searches make over and over, every STRIDE-th fails. */
-enum { FIRST = 400, STRIDE = 7 };
+/* Of the allocations beyond FIRST, which searches make over and over, every stride-th fails. */
+enum { FIRST = 400 };
+static const int stride_in_check = 29, stride_thorough = 7;
 
 /* Returns how many allocations there were, about. strict: each one that fails fails it all. */
 static long fail_each(Journey *journey, const Trace *trace, Schedule schedule, bool strict)
 {
-    for (long n = 1;; n += n < FIRST ? 1 : STRIDE) {
+    int stride = test_thorough() ? stride_thorough : stride_in_check;
+
+    for (long n = 1;; n += n < FIRST ? 1 : stride) {
         Error err = {""};
 
         alloc_fail_after(n);

@@ -128,7 +128,7 @@ static void short_plays_choose_the_same(void **state)
     int     judged = 0, same = 0, rows = 0;
     (void)state;
 
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < test_cases(400); i++) {
         RandomTrace    h = random_trace_shape(&rng, 9, 7);
         CompareOptions all = {.schedules = 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD, .candidates = 8};
         CompareOptions quick = all;
@@ -160,7 +160,7 @@ static void short_plays_choose_the_same(void **state)
         trace_free(trace);
     }
     print_message("# %d of %d the same, %d plans not played to the end\n", same, rows, judged);
-    assert_true(judged > 1000 && 1000 * same >= 995 * rows);
+    assert_true(judged > test_cases(1000) && 1000 * same >= 995 * rows);
 }
 
 int main(void)

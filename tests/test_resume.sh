@@ -1,6 +1,6 @@
 #!/bin/bash
 # Training that is killed at random moments, again and again, and resumed: the students are
-# those of a run that was left alone, to the byte. PIPEBD_ROUNDS rounds (8; make check-kill
+# those of a run that was left alone, to the byte. PIPEBD_ROUNDS rounds (4; make check-kill
 # has 200), PIPEBD_SEED chooses the moments.
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/training.sh"
@@ -10,7 +10,7 @@ if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
     exit 0
 fi
 
-rounds=${PIPEBD_ROUNDS:-8}
+rounds=${PIPEBD_ROUNDS:-4}
 seed=${PIPEBD_SEED:-1}
 echo "# PIPEBD_SEED=$seed"
 RANDOM=$seed

@@ -60,7 +60,7 @@ static void runner_up_is_another_plan(void **state)
     int found = 0;
     (void)state;
 
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < test_cases(300); i++) {
         Case    x;
         int64_t ns = 0;
         int     simulated;
@@ -80,7 +80,7 @@ static void runner_up_is_another_plan(void **state)
         }
         close_case(&x);
     }
-    assert_true(found > 200);
+    assert_true(found > test_cases(200));
 }
 
 static void no_epoch_is_below_its_bound(void **state)
@@ -89,7 +89,7 @@ static void no_epoch_is_below_its_bound(void **state)
     int known = 0;
     (void)state;
 
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < test_cases(500); i++) {
         Case x;
         open_case(&x, &rng, 6, 5, 8);
         for (int k = 0; k < SCHEDULE_COUNT; k++) {
@@ -103,7 +103,7 @@ static void no_epoch_is_below_its_bound(void **state)
         }
         close_case(&x);
     }
-    assert_true(known > 1500);
+    assert_true(known > test_cases(1500));
 }
 
 static Plan *parsed(const char *schedule, const char *stages)

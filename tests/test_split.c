@@ -194,7 +194,7 @@ static void never_slower_than_ahd(void **state)
     Rng rng = {.seed = test_seed("never slower than ahd", 51)};
     int better = 0, tight = 0;
 
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < test_cases(60); i++) {
         RandomTrace shape = random_trace_shape(&rng, 6, 5);
         shape.bytes = i % 3 == 0;
         shape.memory_bytes = shape.bytes ? (int)rng_range(&rng, 2000, 40000) : 0;
@@ -219,8 +219,8 @@ static void never_slower_than_ahd(void **state)
         comparison_free(&again);
         unmake(trace, &s);
     }
-    print_message("# %d of 60 faster than ahd, %d too large for ahd\n", better, tight);
-    assert_true(better >= 10 && tight > 0);
+    print_message("# %d of %d faster than ahd, %d too large for ahd\n", better, test_cases(60), tight);
+    assert_true(better >= test_cases(10) && tight > 0);
 }
 
 /* ---- many students -------------------------------------------------------------------------- */

@@ -12,6 +12,14 @@
 
 typedef struct { const char *name; void (*run)(void); } TapTest;
 
+/* Whether all cases are wanted: make check-all, and on a card, where they are quick. */
+static inline bool tap_thorough(void)
+{
+    const char *text = getenv("PIPEBD_THOROUGH");
+
+    return text && *text;
+}
+
 static bool tap_failed;
 
 static inline void tap_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
