@@ -187,7 +187,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults soak fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-all soak fuzz fuzz-run valgrind bench golden \
         tests cuda-tests install uninstall man clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -238,6 +238,16 @@ check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh
 check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; about 20 minutes)
 	@+$(SUBMAKE) all tests
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
+
+# What takes longer than a check may: before a release. Each stops the rest when it fails.
+check-all:   ## all cases of the random searches, sanitizers, kills, faults, fuzzers, valgrind (hours)
+	@+PIPEBD_THOROUGH=1 $(SUBMAKE) check
+	@+$(SUBMAKE) check-asan
+	@+$(SUBMAKE) check-tsan
+	@+$(SUBMAKE) check-kill
+	@+$(SUBMAKE) check-faults
+	@+$(SUBMAKE) fuzz
+	@+$(SUBMAKE) valgrind
 
 soak:        ## for SECONDS (3600) train through random faults, and lose nothing (tests/soak.sh)
 	@+$(SUBMAKE) all tests
