@@ -75,12 +75,14 @@ static void step(BenchBlock *block, const BlocksBench *b, int number, int path)
 {
     const WorkBlock *work = &b->workload->block[number];
     const Workload  *w = b->workload;
-    SgdStep          sgd = {(float)w->learning_rate, (float)w->momentum, (float)w->weight_decay, w->nesterov};
+    UpdateStep       sgd = {.learning_rate = (float)w->learning_rate, .momentum = (float)w->momentum, .weight_decay = (float)w->weight_decay,
+                            .nesterov = w->nesterov};
     Error            err = {""};
 
     bench_require(net_forward(block->teacher, block->x, block->target, b->rows, NULL, &err), &err);
     bench_require(net_forward(block->student, block->x, block->y, b->rows, block->choices[path], &err), &err);
-    loss_backward(b->device, work->loss, block->y, block->target, block->dy, b->rows, shape_count(work->out), b->rows, block->loss);
+    loss_backward(b->device, &(LossCall){.kind = work->loss, .student = block->y, .teacher = block->target, .dy = block->dy,
+                  .rows = b->rows, .channels = shape_count(work->out), .global_rows = b->rows, .loss = block->loss});
     bench_require(net_backward(block->student, block->dy, b->rows, &err), &err);
     net_update(block->student, &sgd);
 }

@@ -106,14 +106,16 @@ static double now(void)
 
 static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
 {
-    SgdStep step = {(float)w->learning_rate, (float)w->momentum, (float)w->weight_decay, w->nesterov};
+    UpdateStep step = {.learning_rate = (float)w->learning_rate, .momentum = (float)w->momentum, .weight_decay = (float)w->weight_decay,
+                            .nesterov = w->nesterov};
     double  start = now(), loss;
     Error   err = {""};
 
     if (!student) bench_require(net_forward(b->teacher, b->x, b->target, ROWS, NULL, &err), &err);
     else {
         bench_require(net_forward(b->student, b->x, b->y, ROWS, choices, &err), &err);
-        loss_backward(device, block->loss, b->y, b->target, b->dy, ROWS, shape_count(block->out), ROWS, &loss);
+        loss_backward(device, &(LossCall){.kind = block->loss, .student = b->y, .teacher = b->target, .dy = b->dy,
+                      .rows = ROWS, .channels = shape_count(block->out), .global_rows = ROWS, .loss = &loss});
         bench_require(net_backward(b->student, b->dy, ROWS, &err), &err);
         net_update(b->student, &step);
     }

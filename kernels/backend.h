@@ -132,10 +132,13 @@ typedef struct Backend {
     void (*add)(Device *device, float *to, const float *from, int64_t count);    /* tensors inside nets: to += from */
 
     void (*sgd)(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
-                const SgdStep *step);    /* spans: [count], of each of the three */
-    /* *loss: host_alloc()'s where devices queue, and then written later. */
-    void (*loss)(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
-                 int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
+                const UpdateStep *step);    /* spans: [count], of each of the three */
+    void (*adamw)(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans,
+                  int count, const UpdateStep *step);    /* NULL: not by AdamW */
+    double (*squares)(Device *device, const float *gradient, const ParameterSpan *spans, int count);     /* sum; NULL: no clipping */
+    unsigned losses;         /* a bit for each LossKind that loss() knows */
+    /* places and temperature are set. *loss: host_alloc()'s where devices queue, and then written later. */
+    void (*loss)(Device *device, const LossCall *call);
     /* Chooses what the file says, and adds to it. NULL: nothing is chosen. */
     int  (*keep_choices)(const DeviceSpec *spec, const char *path, Error *err);
     /* Appends a line for each algorithm that was chosen by measurement. NULL: none is. */

@@ -123,10 +123,27 @@ int64_t device_work_bytes(const Device *device)
     return device->backend->reserved(device);
 }
 
-void loss_backward(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
-                   int64_t rows, int64_t per_row, int64_t global_rows, double *loss)
+void loss_backward(Device *device, const LossCall *call)
 {
-    device->backend->loss(device, kind, student, teacher, dy, rows, per_row, global_rows, loss);
+    LossCall whole = *call;
+
+    if (whole.places == 0) whole.places = 1;
+    if (!(whole.temperature > 0.0)) whole.temperature = 1.0;
+    device->backend->loss(device, &whole);
+}
+
+int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err)
+{
+    const Backend *backend = backend_of(spec);
+
+    for (int b = 0; b < workload->block_count; b++)
+        if (!(backend->losses >> workload->block[b].loss & 1))
+            return error_set(err, "block \"%s\": devices of %s do not compute the loss %s", workload->block[b].name, backend->name,
+                             loss_name(workload->block[b].loss));
+    if (workload->optimizer == OPTIMIZER_ADAMW && !backend->adamw)
+        return error_set(err, "devices of %s do not step by AdamW", backend->name);
+    if (workload->clip > 0.0 && !backend->squares) return error_set(err, "devices of %s do not clip gradients", backend->name);
+    return 0;
 }
 
 /* ---- memory of the host ---- */

@@ -30,6 +30,7 @@ struct Net {
     Shape          in, out;
     LayerGraph          graph;
     float         *weight, *gradient, *state, *statistic;
+    float         *squares;  /* AdamW's; NULL: not kept */
     float         *kept;     /* [kept_rows][graph.kept], or lent */
     int64_t        kept_rows;
     float         *work;     /* lent */
@@ -219,6 +220,7 @@ void net_free(Net *net)
     device_release(net->device, net->statistic);
     device_release(net->device, net->gradient);
     device_release(net->device, net->state);
+    device_release(net->device, net->squares);
     if (!net->lent) device_release(net->device, net->kept);
     free(net->prepared);
     free(net->parts);
@@ -347,6 +349,27 @@ typedef struct {
     uint64_t seed, stream;
     float    chunk[INITIAL_FLOATS];      /* large, as each is a copy that a card is waited for */
 } Initial;
+
+int net_keep_squares(Net *net, Error *err)
+{
+    if (net->squares) return 0;
+    net->squares = floats(net, net->graph.trained_count);
+    return net->squares ? 0 : no_floats(net, net->graph.trained_count, "AdamW's mean of squares", err);
+}
+
+bool net_keeps_squares(const Net *net) { return net->squares; }
+
+void net_read_squares(const Net *net, int i, float *out)
+{
+    assert(net->graph.parameter[i].trained && net->squares);
+    net->backend->fetch(net->device, out, net->squares + net->graph.offset[i], net->graph.parameter[i].count);
+}
+
+void net_write_squares(Net *net, int i, const float *values)
+{
+    assert(net->graph.parameter[i].trained && net->squares);
+    net->backend->put(net->device, net->squares + net->graph.offset[i], values, net->graph.parameter[i].count);
+}
 
 /* Number k of parameter i: uniform in -bound..bound, normal of that deviation, or value where bound is 0. */
 static float draw(const Initial *init, int i, int64_t k, double bound, bool normal, float value)
@@ -724,12 +747,26 @@ static void add_span(Node *node, void *context)
     update->net->backend->changed(node->op);
 }
 
-void net_update(Net *net, const SgdStep *step)
+/* What gradients are multiplied by so that their norm keeps within clip (torch.nn.utils.clip_grad_norm_). */
+static float clip_scale(const Net *net, int spans, float clip)
 {
-    Update update = {.net = net};
+    double norm;
+
+    if (!(clip > 0.0f)) return 1.0f;
+    norm = sqrt(net->backend->squares(net->device, net->gradient, net->spans, spans));
+    return norm + 1e-6 > (double)clip ? (float)((double)clip / (norm + 1e-6)) : 1.0f;
+}
+
+void net_update(Net *net, const UpdateStep *step)
+{
+    Update     update = {.net = net};
+    UpdateStep scaled = *step;
 
     graph_each(&net->graph.nodes, false, add_span, &update);
-    net->backend->sgd(net->device, net->weight, net->gradient, net->state, net->spans, update.count, step);
+    scaled.scale = clip_scale(net, update.count, step->clip);
+    if (step->optimizer == OPTIMIZER_ADAMW)
+        net->backend->adamw(net->device, net->weight, net->gradient, net->state, net->squares, net->spans, update.count, &scaled);
+    else net->backend->sgd(net->device, net->weight, net->gradient, net->state, net->spans, update.count, &scaled);
 }
 
 void net_set_lengths(Net *net, const int *lengths) { net->lengths = lengths; }
@@ -763,7 +800,7 @@ NetBytes net_bytes(const Net *net, int64_t rows)
 
     graph_each(&graph->nodes, true, add_bytes, &sizes);
     return (NetBytes){.weight = (graph->trained_count + graph->statistic_count) * each + sizes.weight,
-                      .gradient = trained, .state = trained,
+                      .gradient = trained, .state = net->squares ? 2 * trained : trained,
                       .activation = net->mode == NET_TRAINED ? rows * graph->kept * each : 0,
                       .work = buffer_count(graph) * graph->largest * rows * each + sizes.scratch};
 }

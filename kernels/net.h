@@ -50,8 +50,14 @@ int                 net_parameter_count(const Net *net);
 const NetParameter *net_parameter(const Net *net, int i);
 void net_read(const Net *net, int i, float *out);        /* out: [count] */
 void net_write(Net *net, int i, const float *values);
-void net_read_state(const Net *net, int i, float *out);  /* the optimizer's momentum; trained ones only */
+void net_read_state(const Net *net, int i, float *out);  /* the optimizer's momentum, AdamW's mean; trained ones only */
 void net_write_state(Net *net, int i, const float *values);
+
+/* AdamW keeps a mean of squares too: room for it, zeros, for a trained net. Before updates by AdamW; again does nothing. */
+int  net_keep_squares(Net *net, Error *err);
+bool net_keeps_squares(const Net *net);
+void net_read_squares(const Net *net, int i, float *out);
+void net_write_squares(Net *net, int i, const float *values);
 
 /* PyTorch's default initialisation (Kaiming uniform, a = sqrt 5; norms 1 and 0), embeddings and class tokens
  * normal with a deviation of 0.02, as GPT-2 and BERT start; drawn by
@@ -79,10 +85,19 @@ int net_backward(Net *net, float *dy, int64_t rows, Error *err);
 typedef struct { float *values; int64_t count; } GradientRun;
 int net_gradients(const Net *net, GradientRun *runs, int capacity);      /* returns how many there are */
 
-/* SGD with Nesterov momentum and weight decay (PyTorch's formula; all trained parameters
- * of the taken paths, batch norm and biases included). */
-typedef struct { float learning_rate, momentum, weight_decay; bool nesterov; } SgdStep;
-void net_update(Net *net, const SgdStep *step);
+/* One step of all trained parameters of the taken paths, norms and biases included, by PyTorch's formulas: SGD with
+ * Nesterov momentum and weight decay; AdamW (Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019), whose decay is
+ * taken off the weights and whose moments are corrected for having started at 0. clip: gradients are scaled so that
+ * the norm of all of them is at most that, 0: never. */
+typedef struct {
+    OptimizerKind optimizer;
+    float   learning_rate, momentum, weight_decay;
+    bool    nesterov;
+    float   beta1, beta2, eps, clip;
+    int64_t number;          /* AdamW: steps taken, this one included */
+    float   scale;           /* of gradients; net_update() sets it */
+} UpdateStep;
+void net_update(Net *net, const UpdateStep *step);
 
 /* Batch statistics over a group: sum adds values over the group's devices, in place, in a
  * fixed order; counts of rows are summed with it. Devices that queue have the values in their
@@ -90,12 +105,32 @@ void net_update(Net *net, const SgdStep *step);
 typedef int NetSum(void *context, double *values, int count, Error *err);
 void net_synchronise(Net *net, NetSum *sum, void *context);
 
-/* Loss of rows and its gradient: *loss is the sum over rows / (global_rows * per_row) for MSE
- * (mean of squares), / global_rows for soft cross-entropy (-sum softmax(t) log softmax(s));
- * dy: [rows][per_row] = d loss / d student. A device that queues writes *loss later: it is memory of
- * host_alloc(). */
-void loss_backward(Device *device, LossKind kind, const float *student, const float *teacher, float *dy,
-                   int64_t rows, int64_t per_row, int64_t global_rows, double *loss);
+/* The loss of some rows, and its gradient dy = d loss / d student. student, teacher, dy: [rows][places][channels]. A place's
+ * loss, summed and divided by the places that count in the whole batch, so that replicas that split it add up:
+ *   mse                  mean of squares over the channels
+ *   soft_cross_entropy   -sum softmax(t) log softmax(s)
+ *   kl                   T^2 KL(softmax(t / T) || softmax(s / T)) (Hinton et al. 2015)
+ *   hard_cross_entropy   -log softmax(s) at the teacher's largest
+ *   cosine               1 - cos(s, t)
+ * and of a row, divided by global_rows:
+ *   normalised_mse       sum (s - t)^2 / sum t^2 over its places that count (Puzzle, Bercovich et al. 2024, takes the ratio over
+ *                        the whole batch; a row's does not depend on how a batch is split) */
+typedef struct {
+    LossKind     kind;
+    double       temperature;            /* kl; 0 is 1 */
+    const float *student, *teacher;
+    float       *dy;
+    int64_t      rows, places, channels; /* places: 0 is 1 */
+    int64_t      global_rows;
+    const int   *lengths;    /* [rows] places that count; NULL: all, and then global_places is not looked at */
+    int64_t      global_places;
+    double      *loss;       /* a device that queues writes it later: host_alloc()'s */
+} LossCall;
+
+void loss_backward(Device *device, const LossCall *call);
+
+/* Whether such devices compute the workload's losses and its optimizer; else says what they do not. */
+int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err);
 
 /* Bytes for a number of rows. activation: what lives from forward to backward; work: only
  * within a call. The same whether memory is lent or not. */

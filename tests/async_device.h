@@ -38,9 +38,9 @@ typedef struct {
     OperatorCall  call;
     float        *to, *state;
     const float  *from, *more;
-    int64_t       count, per_row, global_rows;
-    SgdStep       sgd;
-    LossKind      loss;
+    int64_t       count;
+    UpdateStep    update;
+    LossCall      loss;
     double       *loss_to, *doubles[QUEUED_MEMBERS];
     float        *values[QUEUED_MEMBERS];
     int           members;
@@ -133,9 +133,8 @@ static void queued_do(const AsyncJob *job)
     case DO_COPY:        memmove(job->to, job->from, (size_t)job->count * sizeof *job->to); break;
     case DO_ADD:         backend_cpu.add(job->cpu, job->to, job->from, job->count); break;
     case DO_SGD:         backend_cpu.sgd(job->cpu, job->to, job->from, job->state, &(ParameterSpan){0, job->count}, 1,
-                                         &job->sgd); break;
-    case DO_LOSS:        backend_cpu.loss(job->cpu, job->loss, job->from, job->more, job->to, job->count, job->per_row,
-                                          job->global_rows, job->loss_to); break;
+                                         &job->update); break;
+    case DO_LOSS:        backend_cpu.loss(job->cpu, &job->loss); break;
     case DO_FORWARD:     if (backend_cpu.forward(job->op, &job->call, &err) != 0) abort();
                          break;
     case DO_BACKWARD:    if (backend_cpu.backward(job->op, &job->call, &err) != 0) abort();
@@ -274,20 +273,17 @@ static void queued_add(Device *device, float *to, const float *from, int64_t cou
 }
 
 static void queued_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans,
-                       int count, const SgdStep *step)
+                       int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)
         async_put_job(queued(device), (AsyncJob){.kind = DO_SGD, .to = weight + spans[i].first,
                                                    .from = gradient + spans[i].first, .state = state + spans[i].first,
-                                                   .count = spans[i].count, .sgd = *step});
+                                                   .count = spans[i].count, .update = *step});
 }
 
-static void queued_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
-                        int64_t per_row, int64_t global_rows, double *loss)
+static void queued_loss(Device *device, const LossCall *call)
 {
-    async_put_job(queued(device), (AsyncJob){.kind = DO_LOSS, .loss = kind, .from = student, .more = teacher, .to = dy,
-                                               .count = rows, .per_row = per_row, .global_rows = global_rows,
-                                               .loss_to = loss});
+    async_put_job(queued(device), (AsyncJob){.kind = DO_LOSS, .loss = *call});
 }
 
 static int64_t queued_kept(const OperatorSpec *spec) { return backend_cpu.kept(spec); }
@@ -559,7 +555,7 @@ static const Backend backend_queued = {
     .name = "queued", .streams = &queued_streams, .spec = queued_spec, .open = async_open_device,
     .close = async_close_device, .alloc = queued_alloc, .release = queued_release, .reserve = queued_reserve,
     .work = async_work, .reserved = queued_reserved, .fetch = queued_fetch, .put = queued_put, .copy = async_copy,
-    .add = queued_add, .sgd = queued_sgd, .loss = queued_loss, .kept = queued_kept, .make = queued_make,
+    .add = queued_add, .sgd = queued_sgd, .loss = queued_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .kept = queued_kept, .make = queued_make,
     .free = async_free, .prepare = queued_prepare, .changed = queued_changed, .forward = queued_forward,
     .backward = queued_backward, .bytes = async_bytes_of, .choices = queued_choices, .no_memory = queued_no_memory,
 };

@@ -50,7 +50,7 @@ static inline void compare_gradients(Net *net, Slow *slow, const char *what)
         if (p->trained) net_write_state(net, i, g);
         free(g);
     }
-    net_update(net, &(SgdStep){0});
+    net_update(net, &(UpdateStep){0});
     for (int i = 0; i < net_parameter_count(net); i++) {
         const NetParameter *p = net_parameter(net, i);
         float              *g = malloc((size_t)p->count * sizeof *g);

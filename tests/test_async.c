@@ -317,7 +317,7 @@ static void step_supernet(Supernet *s, Device *device, int step)
     if (net_forward(s->net, s->x, s->y, SUPER_ROWS, choices, &err) != 0) fail_msg("%s", err.text);
     device_copy(device, s->dy, s->y, SUPER_ROWS * SUPER_EACH);
     if (net_backward(s->net, s->dy, SUPER_ROWS, &err) != 0) fail_msg("%s", err.text);
-    net_update(s->net, &(SgdStep){0.05f / (float)(step + 1), 0.9f, 1e-4f, true});
+    net_update(s->net, &(UpdateStep){.learning_rate = 0.05f / (float)(step + 1), .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = true});
 }
 
 static void read_supernet(Supernet *s)

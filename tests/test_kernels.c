@@ -258,7 +258,7 @@ static int pair_sum(void *context, double *values, int count, Error *err)
 /* Gradients by way of the state, and running statistics, of all parameters in order. */
 static void collect(Net *net, float *state, float *statistic)
 {
-    net_update(net, &(SgdStep){0});
+    net_update(net, &(UpdateStep){0});
     for (int i = 0; i < net_parameter_count(net); i++) {
         int64_t count = net_parameter(net, i)->count;
 
@@ -334,7 +334,8 @@ static void losses(void **state)
         squares += ((double)s[i] - t[i]) * ((double)s[i] - t[i]) / (GLOBAL * EACH);
         truth[i] = 2.0 * ((double)s[i] - t[i]) / (GLOBAL * EACH);
     }
-    loss_backward(device, LOSS_MSE, s, t, dy, ROWS, EACH, GLOBAL, &loss);
+    loss_backward(device, &(LossCall){.kind = LOSS_MSE, .student = s, .teacher = t, .dy = dy,
+                  .rows = ROWS, .channels = EACH, .global_rows = GLOBAL, .loss = &loss});
     assert_float_equal(loss, squares, 1e-6 * squares);
     for (int i = 0; i < ROWS * EACH; i++) assert_float_equal(dy[i], truth[i], 1e-9);
 
@@ -350,7 +351,8 @@ static void losses(void **state)
             truth[r * EACH + i] = (exp(a[i]) / sum_a - exp(b[i] - most) / sum_b) / GLOBAL;
         }
     }
-    loss_backward(device, LOSS_SOFT_CROSS_ENTROPY, s, t, dy, ROWS, EACH, GLOBAL, &loss);
+    loss_backward(device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = s, .teacher = t, .dy = dy,
+                  .rows = ROWS, .channels = EACH, .global_rows = GLOBAL, .loss = &loss});
     assert_float_equal(loss, entropy, 1e-9 * entropy);
     for (int i = 0; i < ROWS * EACH; i++) assert_float_equal(dy[i], truth[i], 1e-7);
     free(s), free(t);
@@ -369,7 +371,7 @@ static void updates(void **state)
     (void)state;
     hand_linear(&h, 4, false);
     for (int nesterov = 0; nesterov < 2; nesterov++) {
-        SgdStep step = {.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov};
+        UpdateStep step = {.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov};
         double  w[24], m[24] = {0};
         float   x[6] = {1, -2, 3, -4, 5, -6}, y[4], got[24];
         Net    *net;

@@ -243,7 +243,7 @@ static float *gradients_of(Net *net, int64_t *count)
     *count = 0;
     for (int i = 0; i < net_parameter_count(net); i++) *count += net_parameter(net, i)->count;
     all = malloc((size_t)*count * sizeof *all);
-    net_update(net, &(SgdStep){0});
+    net_update(net, &(UpdateStep){0});
     for (int i = 0; i < net_parameter_count(net); i++) {
         net_read_state(net, i, all + at);
         at += net_parameter(net, i)->count;

@@ -254,6 +254,16 @@ static void keys_of_transformers_arrive(void **state)
     assert_int_equal(workload->block[1].student.layer[0].path[0].layer[4].function, FUNCTION_GELU);
     assert_int_equal(workload->block[1].teacher.layer[0].path[0].layer[1].function, FUNCTION_GELU_TANH);
 
+    assert_int_equal(workload->optimizer, OPTIMIZER_ADAMW);
+    assert_int_equal(workload->warm_up, 7);
+    assert_float_equal(workload->clip, 0.5, 0);
+    assert_float_equal(workload->beta1, 0.8, 0);
+    assert_float_equal(workload->beta2, 0.9, 0);
+    assert_float_equal(workload->eps, 1e-6, 0);
+    assert_float_equal(workload->weight_decay, 0.01, 0);
+    assert_int_equal(workload->block[1].loss, LOSS_KL);
+    assert_float_equal(workload->block[1].temperature, 2.5, 0);
+    assert_float_equal(workload->block[0].temperature, 1, 0);
     assert_int_equal(layer_parameters(&teacher[0]), (64 + 12 + 3) * 16);
     assert_int_equal(layer_parameters(&teacher[1]), 32);
     assert_int_equal(layer_parameters(&body[0]), 16);

@@ -127,7 +127,7 @@ static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock 
     walk->entry.share = 1;
     for (int i = 0; i < 3; i++) {
         walk->entry.layer = i < 2 ? "loss" : "optimizer";
-        walk->entry.kind = i == 2 ? "sgd" : work->loss == LOSS_MSE ? "mse" : "soft_cross_entropy";
+        walk->entry.kind = i < 2 ? loss_name(work->loss) : workload->optimizer == OPTIMIZER_ADAMW ? "adamw" : "sgd";
         add_operator(walk, &once[i], sum);
     }
 }

@@ -227,7 +227,7 @@ int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, co
 OperatorWork operator_loss(const ModelDevice *device, LossKind loss, Shape out, Pass pass, double rows)
 {
     double       y = rows * (double)shape_count(out);
-    bool         mse = loss == LOSS_MSE;
+    bool         mse = !loss_is_of_scores(loss);
     OperatorWork work = pass == PASS_FORWARD ? passes(device, pass, mse ? 2 * y : 5 * y, mse ? 0 : 3 * y)
                                              : passes(device, pass, mse ? 2 * y : 3 * y, y);
 
@@ -242,6 +242,7 @@ OperatorWork operator_update(const ModelDevice *device, const Workload *workload
 {
     double reads = 2, writes = 2, kernels = 2;
 
+    if (workload->optimizer == OPTIMIZER_ADAMW) { reads = 4; writes = 4; }       /* weight, gradient, both moments in one pass */
     if (workload->weight_decay > 0) { reads += 2; writes += 1; kernels += 1; }
     if (workload->momentum > 0) { reads += 3; writes += 2; kernels += 2; }
     if (workload->nesterov) { reads += 2; writes += 1; kernels += 1; }

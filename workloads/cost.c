@@ -37,6 +37,18 @@ const char *function_name(Function function)
     return names[function];
 }
 
+const char *loss_name(LossKind loss)
+{
+    static const char *const names[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy"};
+
+    return names[loss];
+}
+
+bool loss_is_of_scores(LossKind loss)
+{
+    return loss == LOSS_SOFT_CROSS_ENTROPY || loss == LOSS_KL || loss == LOSS_HARD_CROSS_ENTROPY;
+}
+
 /* ---- one layer -------------------------------------------------------------- */
 
 static int64_t count_parameters(const Layer *layer, bool trained)

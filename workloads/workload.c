@@ -112,22 +112,59 @@ static int read_input(Workload *workload, const JsonAt *root, Error *err)
     return json_has(&tokens) ? read_tokens(workload, &at, err) : read_image(workload, &at, err);
 }
 
-static int read_training(Workload *workload, const JsonAt *root, Error *err)
+static int read_sgd(Workload *workload, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"learning_rate", "momentum", "nesterov", "weight_decay", NULL};
-    JsonAt at = json_member(root, "training");
-    JsonAt rate = json_member(&at, "learning_rate"), nesterov = json_member(&at, "nesterov");
+    static const char *const keys[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "momentum", "nesterov", NULL};
+    JsonAt nesterov = json_member(at, "nesterov");
 
-    if (json_check_keys(&at, keys, err) != 0) return -1;
-    if (!json_has(&rate)) return json_fail(&rate, err, "missing, expected a number");
-    if (get_number(&at, "learning_rate", 1e6, &workload->learning_rate, err) != 0) return -1;
-    if (workload->learning_rate == 0) return json_fail(&rate, err, "0, with which nothing is learnt");
-    if (get_number(&at, "momentum", 1, &workload->momentum, err) != 0) return -1;
-    if (get_number(&at, "weight_decay", 1e6, &workload->weight_decay, err) != 0) return -1;
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_number(at, "momentum", 1, &workload->momentum, err) != 0) return -1;
     if (json_has(&nesterov) && json_get_bool(&nesterov, &workload->nesterov, err) != 0) return -1;
     if (workload->nesterov && workload->momentum == 0)
         return json_fail(&nesterov, err, "Nesterov's method needs a momentum above 0");
     return 0;
+}
+
+/* A mean of the last steps: 1 would never forget. */
+static int get_beta(const JsonAt *at, const char *key, double *out, Error *err)
+{
+    JsonAt beta = json_member(at, key);
+
+    if (get_number(at, key, 1, out, err) != 0) return -1;
+    return *out < 1 ? 0 : json_fail(&beta, err, "1, expected less: a mean that takes nothing in");
+}
+
+static int read_adamw(Workload *workload, const JsonAt *at, Error *err)
+{
+    static const char *const keys[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "beta1", "beta2", "eps", NULL};
+    JsonAt eps = json_member(at, "eps");
+
+    workload->beta1 = 0.9;
+    workload->beta2 = 0.999;
+    workload->eps = 1e-8;
+    if (json_check_keys(at, keys, err) != 0) return -1;
+    if (get_beta(at, "beta1", &workload->beta1, err) != 0 || get_beta(at, "beta2", &workload->beta2, err) != 0) return -1;
+    if (get_number(at, "eps", 1, &workload->eps, err) != 0) return -1;
+    return workload->eps >= 1e-30 ? 0 : json_fail(&eps, err, "steps are divided by it, expected at least 1e-30");
+}
+
+static int read_training(Workload *workload, const JsonAt *root, Error *err)
+{
+    static const char *const optimizers[] = {"sgd", "adamw", NULL};
+    JsonAt at = json_member(root, "training");
+    JsonAt rate = json_member(&at, "learning_rate"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
+    int    which = OPTIMIZER_SGD;
+
+    if (json_get_object(&at, err) != 0) return -1;
+    if (json_has(&optimizer) && json_get_choice(&optimizer, optimizers, &which, err) != 0) return -1;
+    workload->optimizer = (OptimizerKind)which;
+    if ((which == OPTIMIZER_ADAMW ? read_adamw : read_sgd)(workload, &at, err) != 0) return -1;
+    if (!json_has(&rate)) return json_fail(&rate, err, "missing, expected a number");
+    if (get_number(&at, "learning_rate", 1e6, &workload->learning_rate, err) != 0) return -1;
+    if (workload->learning_rate == 0) return json_fail(&rate, err, "0, with which nothing is learnt");
+    if (json_has(&warm_up) && json_get_integer(&warm_up, 0, JSON_MAX_INTEGER, &workload->warm_up, err) != 0) return -1;
+    if (get_number(&at, "clip", 1e30, &workload->clip, err) != 0) return -1;
+    return get_number(&at, "weight_decay", 1e6, &workload->weight_decay, err);
 }
 
 /* The layers of one side of a block, on its input. */
@@ -155,9 +192,16 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
                          "shape", shape_text(in, block->in), shape_text(other, given), shape_text(out, block->out));
     if (layers_cost(&block->student).parameters == 0)
         return json_fail(&student, err, "no layer has parameters, expected something to train");
-    if (block->loss == LOSS_SOFT_CROSS_ENTROPY && block->out.width != 1)
-        return json_fail(&loss, err, "soft cross-entropy on an output of %s, expected a vector (Cx1x1) or a sequence (CxTx1)",
+    if (loss_is_of_scores(block->loss) && block->out.width != 1)
+        return json_fail(&loss, err, "%s on an output of %s, expected a vector (Cx1x1) or a sequence (CxTx1)", loss_name(block->loss),
                          shape_text(out, block->out));
+    if (block->choices > 0 && block->loss != LOSS_MSE && block->loss != LOSS_SOFT_CROSS_ENTROPY)
+        return json_fail(&loss, err, "%s for a student with choices, expected mse or soft_cross_entropy: paths are measured by them",
+                         loss_name(block->loss));
+    if (block->choices > 0 && block->loss == LOSS_SOFT_CROSS_ENTROPY && block->out.height != 1)
+        return json_fail(&loss, err, "%s on sequences for a student with choices, expected a vector", loss_name(block->loss));
+    if (block->choices > 0 && workload->optimizer == OPTIMIZER_ADAMW)
+        return json_fail(&student, err, "a student with choices and AdamW, whose moments count every step: expected sgd");
     if (shape_count(block->out) > most)
         return json_fail(at, err, "a batch of %lld outputs of %s fills more than 2^53 bytes",
                          (long long)workload->batch, shape_text(out, block->out));
@@ -166,8 +210,9 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
 
 static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block, Error *err)
 {
-    static const char *const keys[] = {"name", "teacher", "student", "loss", NULL};
-    static const char *const losses[] = {"mse", "soft_cross_entropy", NULL};
+    static const char *const keys[] = {"name", "teacher", "student", "loss", "temperature", NULL};
+    static const char *const losses[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy", NULL};
+    JsonAt temperature = json_member(at, "temperature");
     JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"), loss = json_member(at, "loss");
     Shape  given;
     int    which = 0;
@@ -180,6 +225,10 @@ static int read_block(Workload *workload, int64_t *total, const JsonAt *at, Work
     if (read_side(workload, total, block, &student, &block->student, &given, err) != 0) return -1;
     if (json_get_choice(&loss, losses, &which, err) != 0) return -1;
     block->loss = (LossKind)which;
+    block->temperature = 1;
+    if (json_has(&temperature) && block->loss != LOSS_KL) return json_fail(&temperature, err, "only the loss kl has a temperature");
+    if (get_number(at, "temperature", 1e3, &block->temperature, err) != 0) return -1;
+    if (block->temperature < 1e-3) return json_fail(&temperature, err, "%g is too small, expected at least 0.001", block->temperature);
     block->choices = layers_choices(&block->student);
     return check_block(workload, block, given, at, err);
 }

@@ -141,13 +141,23 @@ enum { LAYER_PARAMETERS_MAX = 4 };
 int layer_parameter_list(const Layer *layer, LayerParameter out[LAYER_PARAMETERS_MAX]);
 int64_t layer_parameter_count(const LayerParameter *parameter);         /* of its elements */
 
-typedef enum { LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY } LossKind;
+/* What a student's output is held against the teacher's by: formulas at loss_backward() (kernels/net.h). */
+typedef enum {
+    LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY, LOSS_NORMALISED_MSE, LOSS_COSINE, LOSS_KL, LOSS_HARD_CROSS_ENTROPY, LOSS_COUNT
+} LossKind;
+
+/* The word of the file: "normalised_mse". */
+const char *loss_name(LossKind loss);
+bool        loss_is_of_scores(LossKind loss);            /* channels are scores of classes: cross-entropies and kl */
+
+typedef enum { OPTIMIZER_SGD, OPTIMIZER_ADAMW } OptimizerKind;
 
 typedef struct {
     const char *name;
     Shape       in, out;     /* boundary b, boundary b + 1 */
     Layers      teacher, student;
     LossKind    loss;
+    double      temperature; /* of kl */
     int         choices;     /* of the student, in the order of the layers, nested ones included */
 } WorkBlock;
 
@@ -159,9 +169,13 @@ typedef struct {
     int         types;       /* below which token types are, the input's second channel; 0: there are none */
     int         classes;     /* of the last boundary; 0: not a classifier */
     int64_t     batch, samples;
+    OptimizerKind optimizer;
     double      learning_rate;           /* cosine to 0 over the run */
+    int64_t     warm_up;     /* steps in which it rises to that first */
     double      momentum, weight_decay;
     bool        nesterov;
+    double      beta1, beta2, eps;       /* AdamW's */
+    double      clip;        /* the most that the norm of a block's gradients may be; 0: anything */
     float       mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];
                              /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
     const char *teacher_weights;         /* path, the file's folder included; NULL: random */

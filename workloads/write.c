@@ -143,13 +143,23 @@ static void write_string(const char *key, const char *value, Text *out)
 
 static void write_training(const Workload *workload, Text *out)
 {
-    text_append(out, "  \"training\": {\"learning_rate\": ");
+    bool adamw = workload->optimizer == OPTIMIZER_ADAMW;
+
+    text_append(out, "  \"training\": {");
+    if (adamw) text_append(out, "\"optimizer\": \"adamw\", ");
+    text_append(out, "\"learning_rate\": ");
     text_json_double(out, workload->learning_rate);
-    text_append(out, ", \"momentum\": ");
-    text_json_double(out, workload->momentum);
-    write_flag("nesterov", workload->nesterov, out);
-    text_append(out, ", \"weight_decay\": ");
-    text_json_double(out, workload->weight_decay);
+    if (workload->warm_up > 0) text_printf(out, ", \"warm_up\": %" PRId64, workload->warm_up);
+    if (workload->clip > 0) write_number("clip", workload->clip, out);
+    if (adamw) {
+        write_number("beta1", workload->beta1, out);
+        write_number("beta2", workload->beta2, out);
+        write_number("eps", workload->eps, out);
+    } else {
+        write_number("momentum", workload->momentum, out);
+        write_flag("nesterov", workload->nesterov, out);
+    }
+    write_number("weight_decay", workload->weight_decay, out);
     text_append(out, "},\n");
 }
 
@@ -161,7 +171,9 @@ static void write_block(const WorkBlock *block, Text *out)
     write_layers(&block->teacher, 5, out);
     text_append(out, ",\n     \"student\": ");
     write_layers(&block->student, 5, out);
-    text_printf(out, ",\n     \"loss\": \"%s\"}", block->loss == LOSS_MSE ? "mse" : "soft_cross_entropy");
+    text_printf(out, ",\n     \"loss\": \"%s\"", loss_name(block->loss));
+    if (block->loss == LOSS_KL) write_number("temperature", block->temperature, out);
+    text_append(out, "}");
 }
 
 static void write_input(const Workload *workload, Text *out)

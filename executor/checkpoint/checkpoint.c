@@ -54,7 +54,7 @@ int checkpoint_block(const char *name)
     int64_t     block;
     const char *end;
 
-    if (strncmp(name, "momentum.", 9) == 0) name += 9;
+    name += state_prefix(name);
     if (strncmp(name, "blocks.", 7) != 0 || !parse_number(&block, name + 7, &end)) return -1;
     return *end == '.' && block <= INT_MAX ? (int)block : -1;
 }

@@ -42,10 +42,17 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+size_t state_prefix(const char *name)
+{
+    return starts_with(name, "momentum.blocks.") ? 9 : starts_with(name, "squares.blocks.") ? 8 : 0;
+}
+
+/* What is never below 0. */
 static bool is_variance(const char *name)
 {
     const char *dot = strrchr(name, '.');
 
+    if (starts_with(name, "squares.")) return true;
     return starts_with(name, "blocks.") && dot && strcmp(dot, ".running_var") == 0;
 }
 
@@ -55,7 +62,7 @@ int state_check(const Tensors *tensors, const char *path, Error *err)
 
     for (int i = 0; i < tensors_count(tensors); i++) {
         const Tensor *tensor = tensors_at(tensors, i);
-        if (!starts_with(tensor->name, "blocks.") && !starts_with(tensor->name, "momentum.blocks.")) continue;
+        if (!starts_with(tensor->name + state_prefix(tensor->name), "blocks.")) continue;
         float least = is_variance(tensor->name) ? 0 : -INFINITY;
         for (int64_t j = 0; j < tensor->count; j++) {
             if (isfinite(tensor->values[j]) && tensor->values[j] >= least) continue;
@@ -126,6 +133,9 @@ static int load_momentum(Net *net, int block, const Tensors *student, Error *err
         if (!parameter->trained) continue;
         if (find(&tensor, student, "momentum.", block, parameter, err) != 0) return -1;
         if (tensor) net_write_state(net, i, tensor->values);
+        if (!net_keeps_squares(net)) continue;
+        if (find(&tensor, student, "squares.", block, parameter, err) != 0) return -1;
+        if (tensor) net_write_squares(net, i, tensor->values);
     }
     return 0;
 }
@@ -166,6 +176,9 @@ int state_store(const Net *net, int block, int64_t step, bool momentum, Tensors 
         if (!momentum || !parameter->trained) continue;
         if (place(&tensor, out, "momentum.", block, parameter, err) != 0) return -1;
         net_read_state(net, i, tensor->values);
+        if (!net_keeps_squares(net)) continue;
+        if (place(&tensor, out, "squares.", block, parameter, err) != 0) return -1;
+        net_read_squares(net, i, tensor->values);
     }
     if (step == STATE_NO_STEP) return 0;
     snprintf(key, sizeof key, "step.%d", block);

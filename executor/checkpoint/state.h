@@ -1,7 +1,8 @@
 /* What a block is made of, as tensors:
  *
  *     blocks.B.NAME                parameters and running statistics (kernels/net.h)
- *     momentum.blocks.B.NAME       the optimizer's state of a trained parameter
+ *     momentum.blocks.B.NAME       the optimizer's state of a trained parameter; AdamW's mean
+ *     squares.blocks.B.NAME        and AdamW's mean of squares
  *     note step.B                  steps trained so far
  *
  * A teacher or student file has the first only; a checkpoint has all. */
@@ -13,6 +14,9 @@
 
 /* The tensor of a name: *out is NULL when there is none. One of a type that is not read is refused. */
 int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err);
+
+/* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's state. */
+size_t state_prefix(const char *name);
 
 /* Refuses values that nothing can be computed with: no finite numbers, a running variance below 0. Looks at
  * what is named as above only. path: of the file, for the message. */

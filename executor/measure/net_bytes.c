@@ -14,12 +14,13 @@ typedef struct {
 } BytesJob;
 
 static int bytes_of(NetBytes *out, Device *device, const Layers *layers, Shape in, NetMode mode, int64_t rows,
-                    Error *err)
+                    bool squares, Error *err)
 {
     Net *net = NULL;
     int  rc = -1;
 
-    if (net_new(&net, device, layers, in, mode, err) == 0 && net_prepare(net, rows, err) == 0) {
+    if (net_new(&net, device, layers, in, mode, err) == 0 && (!squares || net_keep_squares(net, err) == 0)
+        && net_prepare(net, rows, err) == 0) {
         *out = net_bytes(net, rows);
         rc = 0;
     }
@@ -36,8 +37,9 @@ static int fill_block(const BytesJob *job, Device *device, int b)
     int64_t          rows = job->trace->batch, output = shape_count(work->out) * (int64_t)sizeof(float);
     NetBytes         teacher, student;
 
-    if (bytes_of(&teacher, device, &work->teacher, work->in, NET_FROZEN, rows, job->err) != 0
-        || bytes_of(&student, device, &work->student, work->in, NET_TRAINED, rows, job->err) != 0)
+    if (bytes_of(&teacher, device, &work->teacher, work->in, NET_FROZEN, rows, false, job->err) != 0
+        || bytes_of(&student, device, &work->student, work->in, NET_TRAINED, rows,
+                    job->workload->optimizer == OPTIMIZER_ADAMW, job->err) != 0)
         return error_prefix(job->err, "block \"%s\"", work->name);
     block->teacher_weight_bytes = teacher.weight;
     block->teacher_activation_bytes = a_sample(teacher.activation + teacher.work, rows);

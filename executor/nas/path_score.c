@@ -133,8 +133,8 @@ static int measure(double *loss, ScoreWork *work, const PathScoring *r, const in
     for (int i = 0; i < in->count; i++) {
         double one = 0;
         if (net_forward(work->net, in->batch[i], work->out.batch[0], in->rows, choices, err) != 0) return -1;
-        loss_backward(r->device, r->block->loss, work->out.batch[0], teacher->batch[i], work->gradient.batch[0],
-                      in->rows, teacher->per_row, in->rows, &one);
+        loss_backward(r->device, &(LossCall){.kind = r->block->loss, .student = work->out.batch[0], .teacher = teacher->batch[i], .dy = work->gradient.batch[0],
+                      .rows = in->rows, .channels = teacher->per_row, .global_rows = in->rows, .loss = &one});
         sum += one;
     }
     *loss = (sum / in->count - work->base.least) / work->base.scale;

@@ -40,6 +40,7 @@ static int check(const Execution *x, Error *err)
 {
     const Program *program = x->program;
 
+    if (device_trains(x->devices, x->workload, err) != 0) return -1;
     if (program->block_count != x->workload->block_count)
         return error_set(err, "the program trains %d blocks, workload %s has %d", program->block_count,
                          x->workload->name, x->workload->block_count);

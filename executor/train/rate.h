@@ -1,5 +1,5 @@
 /* The learning rate: cosine from the workload's to 0 over the run (Loshchilov and Hutter 2017,
- * without restarts). */
+ * without restarts), after the steps of a warm-up in which it rises evenly. */
 #ifndef EXECUTOR_TRAIN_RATE_H
 #define EXECUTOR_TRAIN_RATE_H
 

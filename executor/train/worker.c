@@ -155,9 +155,12 @@ static int do_backward(Worker *w, const Instruction *in)
     Student         *student = &w->students[in->block];
     float           *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
 
-    loss_backward(w->memory, block->loss, worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
-                  boundary_rows(w, in->block + 1, in->row), gradient, in->rows, shape_count(block->out),
-                  w->run->x->program->batch, student->loss_at);
+    loss_backward(w->memory,
+                  &(LossCall){.kind = block->loss, .temperature = block->temperature,
+                              .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+                              .teacher = boundary_rows(w, in->block + 1, in->row), .dy = gradient, .rows = in->rows,
+                              .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
+                              .global_rows = w->run->x->program->batch, .loss = student->loss_at});
     return net_backward(student->net, gradient, in->rows, &w->err);
 }
 
@@ -209,10 +212,12 @@ int worker_report(Worker *w, int b, int64_t step)
 int worker_update(Worker *w, const Instruction *in)
 {
     const Workload *workload = w->run->x->workload;
-    SgdStep         sgd = {rate_at(workload, w->step, w->run->x->program->steps), (float)workload->momentum,
-                           (float)workload->weight_decay, workload->nesterov};
+    UpdateStep      step = {.optimizer = workload->optimizer, .learning_rate = rate_at(workload, w->step, w->run->x->program->steps),
+                            .momentum = (float)workload->momentum, .weight_decay = (float)workload->weight_decay,
+                            .nesterov = workload->nesterov, .beta1 = (float)workload->beta1, .beta2 = (float)workload->beta2,
+                            .eps = (float)workload->eps, .clip = (float)workload->clip, .number = w->step + 1};
 
-    net_update(w->students[in->block].net, &sgd);
+    net_update(w->students[in->block].net, &step);
     return 0;
 }
 
@@ -411,6 +416,7 @@ static int open_student(Worker *w, const Instruction *in)
     student->reports = true;
     student->from = student->handed = w->run->block_step[in->block];
     if (net_new(&student->net, w->memory, &block->student, block->in, NET_TRAINED, &w->err) != 0) return -1;
+    if (w->run->x->workload->optimizer == OPTIMIZER_ADAMW && net_keep_squares(student->net, &w->err) != 0) return -1;
     if (load_student(w, in->block) != 0) return -1;
     if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
     if (!student->choices) return error_no_memory(&w->err);

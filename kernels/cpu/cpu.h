@@ -166,9 +166,11 @@ void activation_backward(const CpuDevice *device, Activation activation, const f
 
 void   cpu_add(Device *device, float *to, const float *from, int64_t count);
 void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
-               const SgdStep *step);
-void   cpu_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
-                int64_t per_row, int64_t global_rows, double *loss);
+               const UpdateStep *step);
+void   cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans,
+                 int count, const UpdateStep *step);
+double cpu_squares(Device *device, const float *gradient, const ParameterSpan *spans, int count);
+void   cpu_loss(Device *device, const LossCall *call);
 
 int64_t operator_kept(const OperatorSpec *spec);
 int     operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters,

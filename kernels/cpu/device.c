@@ -170,7 +170,8 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 const Backend backend_cpu = {
     .name = "cpu", .spec = cpu_spec, .open = cpu_open, .close = cpu_close,
     .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
-    .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .loss = cpu_loss,
+    .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .adamw = cpu_adamw, .squares = cpu_squares,
+    .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,
     .kept = operator_kept, .make = operator_make, .free = operator_free, .prepare = operator_prepare,
     .changed = operator_changed, .forward = operator_forward, .backward = operator_backward, .bytes = operator_bytes,
 };

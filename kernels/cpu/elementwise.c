@@ -1,15 +1,19 @@
-/* What goes over memory once: activations, sums, losses, the update. */
+/* What goes over memory once: activations, sums, updates. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
+
+#include "kernels/cpu/vector.h"
 
 enum { STEP = 4096 };        /* floats: the least that a thread of the team takes */
 
 typedef struct {
     const float *a, *b;
-    float       *to, *state;
+    float       *to, *state, *square;
+    double      *partial;
+    int64_t      count;
     Activation   activation;
-    SgdStep      step;
+    UpdateStep      step;
 } Elementwise;
 
 static inline float limit_of(Activation activation) { return activation == ACTIVATION_RELU6 ? 6.0f : INFINITY; }
@@ -33,16 +37,35 @@ VECTORISED static void add(float *to, const float *from, int64_t count)
     for (int64_t i = 0; i < count; i++) to[i] += from[i];
 }
 
-/* g = gradient + decay w; m = momentum m + g; w -= rate (nesterov: g + momentum m; else m) */
+/* g = scale gradient + decay w; m = momentum m + g; w -= rate (nesterov: g + momentum m; else m) */
 VECTORISED static void sgd(float *restrict w, const float *restrict gradient, float *restrict m, int64_t count,
-                           float rate, float momentum, float decay, float of_gradient, float of_state)
+                           float scale, float rate, float momentum, float decay, float of_gradient, float of_state)
 {
     for (int64_t i = 0; i < count; i++) {
-        float g = gradient[i] + decay * w[i];
+        float g = scale * gradient[i] + decay * w[i];
 
         m[i] = momentum * m[i] + g;
         w[i] -= rate * (of_gradient * g + of_state * m[i]);
     }
+}
+
+/* g = scale gradient; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+ * w = keep w - rate m / (sqrt(v) root + eps): keep is 1 - learning rate x decay, rate and root hold the corrections. */
+VECTORISED static void adamw(float *restrict w, const float *restrict gradient, float *restrict m, float *restrict v, int64_t count,
+                             float scale, float keep, float rate, float root, float beta1, float beta2, float eps)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float g = scale * gradient[i];
+
+        m[i] = beta1 * m[i] + (1.0f - beta1) * g;
+        v[i] = beta2 * v[i] + (1.0f - beta2) * g * g;
+        w[i] = keep * w[i] - rate * m[i] / (sqrtf(v[i]) * root + eps);
+    }
+}
+
+VECTORISED static double sum_of_squares(const float *x, int64_t count)
+{
+    return (double)vector_dot(x, x, count);
 }
 
 VECTORISED static void sum_tile(const float *restrict x, int64_t pixels, int64_t channels, float *restrict sum)
@@ -96,7 +119,7 @@ static void sgd_part(void *context, int64_t begin, int64_t end, int thread)
     float        momentum = (float)e->step.momentum;
 
     (void)thread;
-    sgd(e->to + begin, e->a + begin, e->state + begin, end - begin, (float)e->step.learning_rate, momentum,
+    sgd(e->to + begin, e->a + begin, e->state + begin, end - begin, e->step.scale, (float)e->step.learning_rate, momentum,
         (float)e->step.weight_decay, e->step.nesterov ? 1.0f : 0.0f, e->step.nesterov ? momentum : 1.0f);
 }
 
@@ -118,12 +141,61 @@ void cpu_add(Device *device, float *to, const float *from, int64_t count)
 }
 
 void cpu_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
-             const SgdStep *step)
+             const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)
         cpu_parallel(cpu_device(device), spans[i].count, STEP, sgd_part,
                      &(Elementwise){.a = gradient + spans[i].first, .to = weight + spans[i].first,
                                     .state = state + spans[i].first, .step = *step});
+}
+
+static void adamw_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    Elementwise         *e = context;
+    const UpdateStep *s = &e->step;
+    double            first = 1.0 - pow((double)s->beta1, (double)s->number), second = 1.0 - pow((double)s->beta2, (double)s->number);
+
+    (void)thread;
+    adamw(e->to + begin, e->a + begin, e->state + begin, e->square + begin, end - begin, s->scale,
+          1.0f - s->learning_rate * s->weight_decay, (float)((double)s->learning_rate / first), (float)(1.0 / sqrt(second)), s->beta1,
+          s->beta2, s->eps);
+}
+
+void cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans, int count,
+               const UpdateStep *step)
+{
+    for (int i = 0; i < count; i++)
+        cpu_parallel(cpu_device(device), spans[i].count, STEP, adamw_part,
+                     &(Elementwise){.a = gradient + spans[i].first, .to = weight + spans[i].first, .state = mean + spans[i].first,
+                                    .square = square + spans[i].first, .step = *step});
+}
+
+enum { SQUARE_PARTS = 64 };
+
+/* begin, end: of SQUARE_PARTS parts of whole steps, so that the sum does not depend on the team. */
+static void squares_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    Elementwise *e = context;
+    int64_t      steps = (e->count + STEP - 1) / STEP;
+
+    (void)thread;
+    for (int64_t p = begin; p < end; p++) {
+        e->partial[p] = 0.0;
+        for (int64_t s = steps * p / SQUARE_PARTS; s < steps * (p + 1) / SQUARE_PARTS; s++)
+            e->partial[p] += sum_of_squares(e->a + s * STEP, e->count - s * STEP < STEP ? e->count - s * STEP : STEP);
+    }
+}
+
+double cpu_squares(Device *device, const float *gradient, const ParameterSpan *spans, int count)
+{
+    double partial[SQUARE_PARTS], sum = 0.0;
+
+    for (int i = 0; i < count; i++) {
+        cpu_parallel(cpu_device(device), SQUARE_PARTS, 1, squares_part,
+                     &(Elementwise){.a = gradient + spans[i].first, .partial = partial, .count = spans[i].count});
+        for (int p = 0; p < SQUARE_PARTS; p++) sum += partial[p];
+    }
+    return sum;
 }
 
 /* ---- activations on their own ---- */
@@ -145,79 +217,3 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
 }
 
 const CpuKind cpu_activation = {.layer = LAYER_RELU, .forward = forward, .backward = backward};
-
-/* ---- losses ---- */
-
-/* dy = 2 (s - t) scale; the sum of (s - t)^2, sixteen sums side by side so that it is the same
- * on every instruction set. */
-VECTORISED static double squares(const float *s, const float *t, float *dy, int64_t count, float scale)
-{
-    float sum[16] = {0};
-    int64_t i = 0;
-
-    for (; i + 16 <= count; i += 16)
-        for (int j = 0; j < 16; j++) {
-            float d = s[i + j] - t[i + j];
-
-            dy[i + j] = scale * d;
-            sum[j] += d * d;
-        }
-    for (; i < count; i++) {
-        float d = s[i] - t[i];
-
-        dy[i] = scale * d;
-        sum[i % 16] += d * d;
-    }
-    double total = 0.0;
-    for (int j = 0; j < 16; j++) total += sum[j];
-    return total;
-}
-
-/* In parts of STEP, so that sums of floats stay short. */
-static double mse(const float *student, const float *teacher, float *dy, int64_t count, double scale)
-{
-    double sum = 0.0;
-
-    for (int64_t i = 0; i < count; i += STEP) {
-        int64_t n = count - i < STEP ? count - i : STEP;
-
-        sum += squares(student + i, teacher + i, dy + i, n, (float)(2.0 * scale));
-    }
-    return sum * scale;
-}
-
-static double log_of_sum(const float *x, int64_t count)
-{
-    double most = x[0], sum = 0.0;
-
-    for (int64_t i = 1; i < count; i++) most = x[i] > most ? x[i] : most;
-    for (int64_t i = 0; i < count; i++) sum += exp(x[i] - most);
-    return most + log(sum);
-}
-
-/* One row: -sum p(t) log p(s); dy = (p(s) - p(t)) scale. */
-static double cross_entropy(const float *s, const float *t, float *dy, int64_t count, double scale)
-{
-    double log_s = log_of_sum(s, count), log_t = log_of_sum(t, count), sum = 0.0;
-
-    for (int64_t i = 0; i < count; i++) {
-        double p = exp(t[i] - log_t);
-
-        sum -= p * (s[i] - log_s);
-        dy[i] = (float)((exp(s[i] - log_s) - p) * scale);
-    }
-    return sum * scale;
-}
-
-void cpu_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
-              int64_t per_row, int64_t global_rows, double *loss)
-{
-    double scale = 1.0 / (double)global_rows, sum = 0.0;
-
-    (void)device;
-    if (kind == LOSS_MSE) sum = mse(student, teacher, dy, rows * per_row, scale / (double)per_row);
-    else
-        for (int64_t r = 0; r < rows; r++)
-            sum += cross_entropy(student + r * per_row, teacher + r * per_row, dy + r * per_row, per_row, scale);
-    *loss = sum;
-}

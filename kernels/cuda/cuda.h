@@ -206,9 +206,8 @@ void cuda_add(Device *device, float *to, const float *from, int64_t count);     
 bool cuda_is_half(const Device *device);
 void cuda_narrow(Device *device, float *to, const float *from, int64_t count);
 void cuda_widen(Device *device, float *to, const float *from, int64_t count);
-void cuda_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const SgdStep *step);
-void cuda_loss(Device *device, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
-               int64_t per_row, int64_t global_rows, double *loss);
+void cuda_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const UpdateStep *step);
+void cuda_loss(Device *device, const LossCall *call);
 
 int64_t cuda_operator_kept(const OperatorSpec *spec);
 int     cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters, Error *err);

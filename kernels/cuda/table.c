@@ -24,7 +24,7 @@ void cuda_widen(Device *base, float *to, const float *from, int64_t count)
     cuda_note(device, (cudaError_t)kernel_from_bf16(to, from, count, device->stream), "a copy of bfloat16");
 }
 
-void cuda_sgd(Device *base, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const SgdStep *step)
+void cuda_sgd(Device *base, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     CudaDevice *device = cuda_device(base);
     KernelSgd   sgd = {step->learning_rate, step->momentum, step->weight_decay, step->nesterov ? 1.0f : 0.0f,
@@ -52,19 +52,20 @@ static double *loss_memory(CudaDevice *device, int64_t partials)
     return NULL;
 }
 
-void cuda_loss(Device *base, LossKind kind, const float *student, const float *teacher, float *dy, int64_t rows,
-               int64_t per_row, int64_t global_rows, double *loss)
+void cuda_loss(Device *base, const LossCall *call)
 {
     CudaDevice  *device = cuda_device(base);
-    double       scale = 1.0 / (double)global_rows;
-    double      *slot = loss_memory(device, kind == LOSS_MSE || rows < KERNEL_LOSS_PARTIALS ? KERNEL_LOSS_PARTIALS : rows);
+    bool         mse = call->kind == LOSS_MSE;
+    int64_t      rows = call->rows * call->places;
+    double       scale = 1.0 / (double)call->global_rows / (double)call->places;
+    double      *slot = loss_memory(device, mse || rows < KERNEL_LOSS_PARTIALS ? KERNEL_LOSS_PARTIALS : rows);
     cudaStream_t stream = device->stream;
     int          status;
 
     if (!slot) return;
-    status = kind == LOSS_MSE
-                 ? kernel_mse(student, teacher, dy, rows * per_row, scale / (double)per_row, slot + 1, slot, stream)
-                 : kernel_cross_entropy(student, teacher, dy, rows, per_row, scale, slot + 1, slot, stream);
+    status = mse ? kernel_mse(call->student, call->teacher, call->dy, rows * call->channels, scale / (double)call->channels, slot + 1,
+                              slot, stream)
+                 : kernel_cross_entropy(call->student, call->teacher, call->dy, rows, call->channels, scale, slot + 1, slot, stream);
     cuda_note(device, (cudaError_t)status, "a loss");
-    cuda_note(device, cudaMemcpyAsync(loss, slot, sizeof *loss, cudaMemcpyDeviceToHost, stream), "a loss");
+    cuda_note(device, cudaMemcpyAsync(call->loss, slot, sizeof *call->loss, cudaMemcpyDeviceToHost, stream), "a loss");
 }

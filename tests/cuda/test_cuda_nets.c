@@ -86,7 +86,7 @@ static void compare_gradients(Net *net, const Slow *slow, const char *what, doub
         if (p->trained) net_write_state(net, i, g);
         free(g);
     }
-    net_update(net, &(SgdStep){0});
+    net_update(net, &(UpdateStep){0});
     for (int i = 0; i < net_parameter_count(net); i++) {
         const NetParameter *p = net_parameter(net, i);
         float              *g = malloc((size_t)p->count * sizeof *g);
@@ -380,9 +380,10 @@ static float *train(const Card *card, const Layers *layers, Shape in, int64_t ro
     net_initialise(net, 3, 4);
     for (int s = 0; s < steps; s++) {
         require(net_forward(net, on_x, on_y, rows, NULL, &err), &err);
-        loss_backward(card->device, LOSS_MSE, on_y, on_t, on_dy, rows, per_row, rows, card->loss);
+        loss_backward(card->device, &(LossCall){.kind = LOSS_MSE, .student = on_y, .teacher = on_t, .dy = on_dy,
+                      .rows = rows, .channels = per_row, .global_rows = rows, .loss = card->loss});
         require(net_backward(net, on_dy, rows, &err), &err);
-        net_update(net, &(SgdStep){0.002f, 0.9f, 1e-4f, true});
+        net_update(net, &(UpdateStep){.learning_rate = 0.002f, .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = true});
         if (device_is_async(card->device)) require(device_finish(card->device, &err), &err);
         losses[s] = *card->loss;
     }
@@ -468,7 +469,8 @@ static void losses(void)
     double *truth = calloc((size_t)n, sizeof *truth), sum = 0.0;
     Error   err = {""};
 
-    loss_backward(card.device, LOSS_MSE, on_s, on_t, on_dy, rows, per_row, 2 * rows, card.loss);
+    loss_backward(card.device, &(LossCall){.kind = LOSS_MSE, .student = on_s, .teacher = on_t, .dy = on_dy,
+                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = card.loss});
     if (device_is_async(card.device)) require(device_finish(card.device, &err), &err);
     for (int64_t i = 0; i < n; i++) {
         double d = (double)s[i] - t[i];
@@ -491,7 +493,8 @@ static void losses(void)
             truth[k] = (exp(s[k]) / a - exp(t[k]) / b) / (double)(2 * rows);
         }
     }
-    loss_backward(card.device, LOSS_SOFT_CROSS_ENTROPY, on_s, on_t, on_dy, rows, per_row, 2 * rows, card.loss);
+    loss_backward(card.device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = on_s, .teacher = on_t, .dy = on_dy,
+                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = card.loss});
     if (device_is_async(card.device)) require(device_finish(card.device, &err), &err);
     dy = fetched(&card, on_dy, n);
     tap_close("cross-entropy's gradient", dy, truth, n, 1e-6);

@@ -84,7 +84,7 @@ static void give_parameters(const Net *net)
 static void run(Device *device, Net *frozen, Net *trained, const WorkBlock *block, char **argv, const int *choices)
 {
     int64_t rows = atoll(argv[3]), steps = atoll(argv[4]), nx = rows * shape_count(block->in), each = shape_count(block->out);
-    SgdStep step = {.learning_rate = atof(argv[5]), .momentum = atof(argv[6]), .weight_decay = atof(argv[7]), .nesterov = true};
+    UpdateStep step = {.learning_rate = atof(argv[5]), .momentum = atof(argv[6]), .weight_decay = atof(argv[7]), .nesterov = true};
     float  *x, *y = room(rows * each), *dy = room(rows * each);
     Error   err = {""};
 
@@ -99,7 +99,8 @@ static void run(Device *device, Net *frozen, Net *trained, const WorkBlock *bloc
         double sum;
 
         require(net_forward(trained, x, y, rows, choices, &err), &err);
-        loss_backward(device, block->loss, y, t, dy, rows, each, rows, &sum);
+        loss_backward(device, &(LossCall){.kind = block->loss, .student = y, .teacher = t, .dy = dy,
+                      .rows = rows, .channels = each, .global_rows = rows, .loss = &sum});
         require(net_backward(trained, dy, rows, &err), &err);
         net_update(trained, &step);
         loss = (float)sum;

@@ -1,0 +1,264 @@
+/* Losses, optimizers, clipping and the learning rate against formulas in double, one number at a time. */
+#include "tests/net_checks.h"
+
+#include "executor/train/rate.h"
+
+enum { ROWS = 5, PLACES = 3, CHANNELS = 37, COUNT = ROWS * PLACES * CHANNELS, GLOBAL_ROWS = 12, GLOBAL_PLACES = 29 };
+
+static const int lengths[ROWS] = {3, 1, 2, 3, 2};
+
+/* ---- the truth: the loss of one place as a function of the student's numbers ---- */
+
+static double log_sum(const double *x, double temperature)
+{
+    double most = -INFINITY, sum = 0.0;
+
+    for (int i = 0; i < CHANNELS; i++) most = fmax(most, x[i] / temperature);
+    for (int i = 0; i < CHANNELS; i++) sum += exp(x[i] / temperature - most);
+    return most + log(sum);
+}
+
+static double place_truth(LossKind kind, double temperature, const double *s, const double *t)
+{
+    double sum = 0.0, ss = 0.0, tt = 0.0, of_s = log_sum(s, temperature), of_t = log_sum(t, temperature);
+    int    best = 0;
+
+    for (int i = 0; i < CHANNELS; i++) best = t[i] > t[best] ? i : best;
+    for (int i = 0; i < CHANNELS; i++) {
+        double log_s = s[i] / temperature - of_s, log_t = t[i] / temperature - of_t;
+
+        ss += s[i] * s[i];
+        tt += t[i] * t[i];
+        if (kind == LOSS_MSE || kind == LOSS_NORMALISED_MSE) sum += (s[i] - t[i]) * (s[i] - t[i]);
+        if (kind == LOSS_COSINE) sum += s[i] * t[i];
+        if (kind == LOSS_SOFT_CROSS_ENTROPY) sum -= exp(log_t) * log_s;
+        if (kind == LOSS_KL) sum += exp(log_t) * (log_t - log_s) * temperature * temperature;
+    }
+    if (kind == LOSS_MSE) return sum / CHANNELS;
+    if (kind == LOSS_COSINE) return 1.0 - sum / sqrt(ss * tt);
+    if (kind == LOSS_HARD_CROSS_ENTROPY) return of_s - s[best];
+    return sum;
+}
+
+static double row_size(const double *t, int length)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < length * CHANNELS; i++) sum += t[i] * t[i];
+    return sum;
+}
+
+/* What place p's loss counts for in the sum. */
+static double weight_of(LossKind kind, int p, const double *t, bool masked)
+{
+    int row = p / PLACES, length = masked ? lengths[row] : PLACES;
+
+    if (p % PLACES >= length) return 0.0;
+    if (kind == LOSS_NORMALISED_MSE) return 1.0 / row_size(t + row * PLACES * CHANNELS, length) / GLOBAL_ROWS;
+    return masked ? 1.0 / GLOBAL_PLACES : 1.0 / (GLOBAL_ROWS * PLACES);
+}
+
+static void check_loss(Device *device, LossKind kind, double temperature, bool masked, float size)
+{
+    float  *s = draw(14, COUNT), *t = draw(15, COUNT), dy[COUNT];
+    double  slow_s[COUNT], slow_t[COUNT], loss = NAN, truth = 0.0, largest = 0.0, slopes[COUNT];
+    char   *what = format_text("%s%s, numbers of %g", loss_name(kind), masked ? ", masked" : "", (double)size);
+
+    for (int i = 0; i < COUNT; i++) s[i] *= size, t[i] *= size, slow_s[i] = (double)s[i], slow_t[i] = (double)t[i], dy[i] = NAN;
+    loss_backward(device, &(LossCall){.kind = kind, .temperature = temperature, .student = s, .teacher = t, .dy = dy, .rows = ROWS,
+                                      .places = PLACES, .channels = CHANNELS, .global_rows = GLOBAL_ROWS,
+                                      .lengths = masked ? lengths : NULL, .global_places = GLOBAL_PLACES, .loss = &loss});
+    for (int p = 0; p < ROWS * PLACES; p++) {
+        double *a = slow_s + p * CHANNELS, *b = slow_t + p * CHANNELS, weight = weight_of(kind, p, slow_t, masked);
+
+        truth += weight * place_truth(kind, temperature, a, b);
+        for (int i = 0; i < CHANNELS; i++) {
+            const double h = 1e-5;
+            double       x = a[i], up, down;
+
+            a[i] = x + h, up = place_truth(kind, temperature, a, b);
+            a[i] = x - h, down = place_truth(kind, temperature, a, b);
+            a[i] = x;
+            slopes[p * CHANNELS + i] = weight * (up - down) / (2.0 * h);
+            largest = fmax(largest, fabs(slopes[p * CHANNELS + i]));
+        }
+    }
+    if (!(fabs(loss - truth) <= 2e-6 * fabs(truth))) fail_msg("%s is %.9g, expected %.9g", what, loss, truth);
+    for (int i = 0; i < COUNT; i++)
+        if (!(fabs((double)dy[i] - slopes[i]) <= 2e-6 * largest))
+            fail_msg("%s: slope %d is %.9g, expected %.9g", what, i, (double)dy[i], slopes[i]);
+    free(s), free(t), free(what);
+}
+
+static void losses_are_their_formulas(void **state)
+{
+    Device *device = open_one();
+
+    (void)state;
+    for (LossKind kind = 0; kind < LOSS_COUNT; kind++)
+        for (int masked = 0; masked < 2; masked++) {
+            check_loss(device, kind, 1.0, masked, 1.0f);
+            check_loss(device, kind, 1.0, masked, 40.0f);            /* some exponentials would overflow */
+            if (kind == LOSS_KL) check_loss(device, kind, 2.5, masked, 3.0f);
+        }
+    device_close(device);
+}
+
+/* Rows split in two give the same gradient, and losses that add up. */
+static void halves_add_up(void **state)
+{
+    Device *device = open_one();
+    float  *s = draw(1, COUNT), *t = draw(2, COUNT), whole[COUNT], halves[COUNT];
+
+    (void)state;
+    for (LossKind kind = 0; kind < LOSS_COUNT; kind++) {
+        double   sum, first, second;
+        int      at = 2 * PLACES * CHANNELS;
+        LossCall call = {.kind = kind, .student = s, .teacher = t, .dy = whole, .rows = ROWS, .places = PLACES, .channels = CHANNELS,
+                         .global_rows = ROWS, .lengths = lengths, .global_places = 11, .loss = &sum};
+
+        loss_backward(device, &call);
+        call.dy = halves, call.rows = 2, call.loss = &first;
+        loss_backward(device, &call);
+        call.student += at, call.teacher += at, call.dy += at, call.lengths += 2, call.rows = 3, call.loss = &second;
+        loss_backward(device, &call);
+        assert_memory_equal(whole, halves, sizeof whole);
+        assert_float_equal(sum, first + second, 1e-12);
+    }
+    free(s), free(t);
+    device_close(device);
+}
+
+/* ---- steps ---- */
+
+static Net *linear_net(Arena *arena, Device *device, Hand *h, int64_t rows)
+{
+    Net  *net;
+    Error err = {""};
+
+    *h = hand(arena, "", (Shape){6, 1, 1});
+    hand_linear(h, 4, true);
+    if (net_new(&net, device, &h->layers, (Shape){6, 1, 1}, NET_TRAINED, &err) != 0 || net_prepare(net, rows, &err) != 0
+        || net_keep_squares(net, &err) != 0) fail_msg("%s", err.text);
+    net_initialise(net, 3, 1);
+    return net;
+}
+
+/* Gradients of one row: of weight[o][i] dy[o] x[i], of bias[o] dy[o]. */
+static void gradients(Net *net, int step, double out[28])
+{
+    float x[6], y[4], dy[4];
+    Error err = {""};
+
+    for (int i = 0; i < 6; i++) x[i] = (float)(i + 1) * (step % 2 ? -0.5f : 0.25f);
+    for (int o = 0; o < 4; o++) dy[o] = (float)(o - 1) * 0.5f + (float)step * 0.1f;
+    for (int o = 0; o < 4; o++) out[24 + o] = (double)dy[o];
+    for (int k = 0; k < 24; k++) out[k] = (double)dy[k / 6] * (double)x[k % 6];
+    assert_int_equal(net_forward(net, x, y, 1, NULL, &err), 0);
+    assert_int_equal(net_backward(net, dy, 1, &err), 0);
+}
+
+static void read_all(Net *net, void (*read)(const Net *, int, float *), float out[28])
+{
+    read(net, 0, out);
+    read(net, 1, out + 24);
+}
+
+/* Four steps of Algorithm 2 of Loshchilov and Hutter, as PyTorch has it, with and without clipping. */
+static void adamw_is_its_formula(void **state)
+{
+    Device *device = open_one();
+
+    (void)state;
+    for (int clipped = 0; clipped < 2; clipped++) {
+        Arena      arena = {0};
+        Hand       h;
+        Net       *net = linear_net(&arena, device, &h, 1);
+        UpdateStep step = {.optimizer = OPTIMIZER_ADAMW, .learning_rate = 0.05f, .weight_decay = 0.1f, .beta1 = 0.8f, .beta2 = 0.95f,
+                           .eps = 1e-6f, .clip = clipped ? 1.5f : 0.0f};
+        double     w[28], m[28] = {0}, v[28] = {0}, g[28];
+        float      got[28];
+
+        read_all(net, net_read, got);
+        for (int k = 0; k < 28; k++) w[k] = (double)got[k];
+        for (int n = 1; n <= 4; n++) {
+            double norm = 0.0, scale = 1.0;
+
+            gradients(net, n, g);
+            step.number = n;
+            net_update(net, &step);
+            for (int k = 0; k < 28; k++) norm += g[k] * g[k];
+            if (clipped && sqrt(norm) > 1.5) scale = 1.5 / sqrt(norm);
+            if (clipped) assert_true(scale < 1.0);
+            for (int k = 0; k < 28; k++) {
+                g[k] *= scale;
+                m[k] = 0.8 * m[k] + 0.2 * g[k];
+                v[k] = 0.95 * v[k] + 0.05 * g[k] * g[k];
+                w[k] -= 0.05 * 0.1 * w[k];
+                w[k] -= 0.05 * (m[k] / (1.0 - pow(0.8, n))) / (sqrt(v[k] / (1.0 - pow(0.95, n))) + 1e-6);
+            }
+        }
+        read_all(net, net_read, got);
+        compare("weights", got, w, 28, 2e-6);
+        read_all(net, net_read_state, got);
+        compare("means", got, m, 28, 2e-6);
+        read_all(net, net_read_squares, got);
+        compare("squares", got, v, 28, 2e-6);
+        net_free(net);
+        arena_free(&arena);
+    }
+    device_close(device);
+}
+
+/* With rate and momentum 0 the state of SGD is the gradient: clipped, its norm is the bound; within it, nothing changes. */
+static void clipping_bounds_the_norm(void **state)
+{
+    Device *device = open_one();
+    Arena   arena = {0};
+    Hand    h;
+    Net    *net = linear_net(&arena, device, &h, 1);
+    double  g[28], norm = 0.0, found = 0.0;
+    float   got[28];
+
+    (void)state;
+    gradients(net, 1, g);
+    for (int k = 0; k < 28; k++) norm += g[k] * g[k];
+    net_update(net, &(UpdateStep){.clip = 0.25f});
+    read_all(net, net_read_state, got);
+    for (int k = 0; k < 28; k++) {
+        found += (double)got[k] * (double)got[k];
+        assert_float_equal(got[k], g[k] * 0.25 / sqrt(norm), 1e-6);
+    }
+    assert_float_equal(sqrt(found), 0.25, 1e-5);
+    net_update(net, &(UpdateStep){.clip = 1000.0f});
+    read_all(net, net_read_state, got);
+    compare("not clipped", got, g, 28, 1e-7);
+    net_free(net);
+    arena_free(&arena);
+    device_close(device);
+}
+
+/* 4 steps up, then a cosine over the other 6. */
+static void the_rate_rises_and_falls(void **state)
+{
+    Workload w = {.learning_rate = 2, .warm_up = 4};
+
+    (void)state;
+    for (int s = 0; s < 4; s++) assert_float_equal(rate_at(&w, s, 10), 2.0 * (s + 1) / 4, 1e-6);
+    for (int s = 4; s < 10; s++) assert_float_equal(rate_at(&w, s, 10), 1 + cos(M_PI * (s - 4) / 6), 1e-6);
+    w.warm_up = 100;                     /* longer than the run */
+    assert_float_equal(rate_at(&w, 9, 10), 2, 1e-6);
+    w.warm_up = 0;
+    assert_float_equal(rate_at(&w, 0, 10), 2, 1e-6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(losses_are_their_formulas), cmocka_unit_test(halves_add_up),
+        cmocka_unit_test(adamw_is_its_formula),      cmocka_unit_test(clipping_bounds_the_norm),
+        cmocka_unit_test(the_rate_rises_and_falls),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
