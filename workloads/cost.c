@@ -161,6 +161,24 @@ void layers_each(const Layers *layers, LayerVisit *visit, void *context)
     }
 }
 
+static void note_looks_ahead(const Layer *layer, void *context)
+{
+    bool *ahead = context;
+
+    if (layer->kind == LAYER_ATTENTION && !layer->attention.causal) *ahead = true;
+}
+
+bool workload_predicts_tokens(const Workload *workload)
+{
+    const WorkBlock *last = &workload->block[workload->block_count - 1];
+    bool             ahead = false;
+
+    if (workload->vocabulary == 0 || !loss_is_of_scores(last->loss) || last->out.height != workload->input.height
+        || last->out.channels < workload->vocabulary) return false;
+    for (int b = 0; b < workload->block_count; b++) layers_each(&workload->block[b].teacher, note_looks_ahead, &ahead);
+    return !ahead;
+}
+
 /* ---- choices ---------------------------------------------------------------------- */
 
 static void count_choice(const Layer *layer, void *context)

@@ -21,6 +21,19 @@ static const char *file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+static void describe_training(const Workload *workload, Text *out)
+{
+    if (workload->optimizer == OPTIMIZER_ADAMW)
+        text_printf(out, "AdamW, learning rate %g (cosine to 0), betas %g %g, eps %g, weight decay %g", workload->learning_rate,
+                    workload->beta1, workload->beta2, workload->eps, workload->weight_decay);
+    else
+        text_printf(out, "SGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g", workload->learning_rate,
+                    workload->momentum, workload->nesterov ? " (Nesterov)" : "", workload->weight_decay);
+    if (workload->warm_up > 0) text_printf(out, ", warm-up %" PRId64 " steps", workload->warm_up);
+    if (workload->clip > 0) text_printf(out, ", gradients clipped at %g", workload->clip);
+    text_append(out, "\n");
+}
+
 static void describe_head(const Workload *workload, Text *out)
 {
     char shape[SHAPE_TEXT_BYTES];
@@ -28,9 +41,9 @@ static void describe_head(const Workload *workload, Text *out)
     text_printf(out, "%s: %d blocks, input %s, batch %" PRId64 ", %" PRId64 " samples an epoch", workload->name,
                 workload->block_count, shape_text(shape, workload->input), workload->batch, workload->samples);
     if (workload->classes > 0) text_printf(out, ", %d classes", workload->classes);
-    text_printf(out, "\nSGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g\n",
-                workload->learning_rate, workload->momentum, workload->nesterov ? " (Nesterov)" : "",
-                workload->weight_decay);
+    if (workload->vocabulary > 0) text_printf(out, ", vocabulary %d", workload->vocabulary);
+    text_append(out, "\n");
+    describe_training(workload, out);
     text_printf(out, "teacher weights: %s; data: %s\n",
                 workload->teacher_weights ? file_name(workload->teacher_weights) : "random",
                 workload->data ? workload->data : "synthetic");
@@ -107,6 +120,7 @@ void workload_describe_json(const Workload *workload, Text *out)
     text_json_string(out, workload->name);
     text_printf(out, ", \"hash\": \"%016" PRIx64 "\",\n  ", workload->hash);
     json_shape("input", workload->input, out);
+    if (workload->vocabulary > 0) text_printf(out, "\"vocabulary\": %d, \"types\": %d, ", workload->vocabulary, workload->types);
     text_printf(out, "\"classes\": %d, \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n  \"blocks\": [",
                 workload->classes, workload->batch, workload->samples);
     for (int b = 0; b < workload->block_count; b++) {

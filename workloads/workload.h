@@ -197,6 +197,10 @@ int  workload_parse(Workload **out, const char *name, const char *text, size_t l
 
 void workload_free(Workload *workload);
 
+/* Whether the last block gives scores of the next token at each token: token numbers go in, as many scores come out of each,
+ * and no attention of the teacher sees what follows. */
+bool workload_predicts_tokens(const Workload *workload);
+
 /* What a list of layers is made of. Of a choice: the least, the mean and the most over its
  * paths; parameters and bytes of weights are those of all paths (they all exist). */
 typedef struct {

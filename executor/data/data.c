@@ -8,7 +8,8 @@
 #include "base/rng.h"
 #include "executor/data/data_source.h"
 
-static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, NULL};
+static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, &DATA_TOKENS,
+                                           &DATA_TOKENS32, &DATA_BYTES, NULL};
 
 enum { BAD_NOT_KNOWN, BAD_SKIPPED, BAD_REFUSED };
 
@@ -53,7 +54,7 @@ int data_check_source(const char *source, Error *err)
 static int wants_of(DataWants *wants, const Workload *workload, DataPart part, bool lenient, Error *err)
 {
     *wants = (DataWants){.shape = workload->input, .classes = workload->classes, .samples = workload->samples,
-                         .part = part, .lenient = lenient};
+                         .vocabulary = workload->vocabulary, .types = workload->types, .part = part, .lenient = lenient};
     for (int c = 0; c < workload->input.channels; c++) {
         wants->mean[c] = workload->mean[c];
         wants->deviation[c] = workload->deviation[c];
@@ -102,6 +103,10 @@ int64_t data_elements(const Data *data)
 {
     return data->elements;
 }
+
+bool data_is_uneven(const Data *data) { return data->source->uneven && data->source->uneven(data->state); }
+
+int data_length(const Data *data, int64_t i) { return data->source->length(data->state, i); }
 
 void data_tell_skipped(Data *data, DataTell *tell, void *context)
 {
@@ -157,6 +162,7 @@ int data_expect(const DataWants *wants, const char *source, Shape shape, int cla
 {
     const Shape *is = &wants->shape;
 
+    if (wants->vocabulary > 0) return error_set(err, "data source %s: it has images, and the workload's input is tokens", source);
     if (is->channels != shape.channels || is->height != shape.height || is->width != shape.width)
         return error_set(err, "data source %s: its images are %d x %d x %d (channels, height, width), and the "
                          "workload's input is %d x %d x %d", source, shape.channels, shape.height, shape.width,

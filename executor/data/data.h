@@ -8,6 +8,10 @@
  *                          resized crop and flip for training, resize and centre crop for
  *                          validation; a class's label is its place by name
  *
+ *     tokens:FOLDER        FOLDER/train.bin, FOLDER/val.bin: token numbers of 16 bits, or as llm.c's header says
+ *     tokens32:FOLDER      of 32 bits
+ *     bytes:FOLDER         FOLDER/train.txt, FOLDER/val.txt: bytes as tokens
+ *
  * docs/data.md says what each does to an image. What a sample is made into is a pure function
  * of (seed, epoch, sample). */
 #ifndef EXECUTOR_DATA_DATA_H
@@ -19,7 +23,7 @@
 #include "base/error.h"
 #include "workloads/workload.h"
 
-#define DATA_SOURCES "synthetic, digits, cifar10:FOLDER, images:FOLDER"       /* for messages and help */
+#define DATA_SOURCES "synthetic, digits, cifar10:FOLDER, images:FOLDER, tokens:FOLDER, tokens32:FOLDER, bytes:FOLDER"       /* for messages and help */
 
 typedef struct Data Data;
 typedef enum { DATA_TRAIN, DATA_VALIDATION } DataPart;
@@ -35,6 +39,10 @@ int  data_check_source(const char *source, Error *err);
 
 int64_t data_count(const Data *data);        /* at least 1 */
 int64_t data_elements(const Data *data);     /* floats of a sample */
+
+/* Whether samples are sequences of lengths of their own, and the tokens of sample i that count: the others are 0. */
+bool    data_is_uneven(const Data *data);
+int     data_length(const Data *data, int64_t i);
 /* From now on told of each damaged sample that is skipped, once, by the thread that met it: the number that were
  * skipped before, and what is wrong with this one. Before data_load(). */
 typedef void DataTell(void *context, int64_t before, const char *why);

@@ -146,4 +146,4 @@ static int cifar_load(void *state, int64_t i, uint64_t seed, int64_t epoch, floa
     return 0;
 }
 
-const DataSource DATA_CIFAR10 = {"cifar10", true, cifar_open, cifar_free, cifar_load};
+const DataSource DATA_CIFAR10 = {"cifar10", true, cifar_open, cifar_free, cifar_load, NULL, NULL};

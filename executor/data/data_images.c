@@ -273,4 +273,4 @@ static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, flo
     return rc;
 }
 
-const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load};
+const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load, NULL, NULL};

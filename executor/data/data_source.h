@@ -7,6 +7,7 @@
 /* What every source knows of the workload. */
 typedef struct {
     Shape    shape;
+    int      vocabulary, types;  /* of tokens; vocabulary 0: the input is an image */
     int      classes;            /* 0: labels are not wanted */
     int64_t  samples;            /* the workload's, for sources that can have any number */
     float    mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];     /* of channels */
@@ -24,9 +25,11 @@ typedef struct {
     void (*free)(void *state);
     int  (*load)(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged,
                  Error *err);
+    bool (*uneven)(const void *state);                   /* samples have lengths of their own; NULL: none do */
+    int  (*length)(const void *state, int64_t i);        /* tokens of sample i that count */
 } DataSource;
 
-extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES;
+extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES, DATA_TOKENS, DATA_TOKENS32, DATA_BYTES;
 
 /* Fails unless the workload's input and classes are these. classes 0 in wants: any. */
 int data_expect(const DataWants *wants, const char *source, Shape shape, int classes, Error *err);

@@ -1,5 +1,6 @@
 #include "executor/train/evaluate.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,10 @@
 #include "executor/checkpoint/state.h"
 #include "kernels/net.h"
 
-enum { ROWS = 64 };          /* asked together */
+enum { ROWS = 64 };          /* asked together, at most */
+
+/* Numbers of the largest boundary of the rows that are asked together: fewer rows of long sequences with large vocabularies. */
+#define MOST_NUMBERS ((int64_t)1 << 25)
 
 typedef struct {
     const Evaluation *e;
@@ -15,8 +19,11 @@ typedef struct {
     Device  *memory;
     Net    **nets;           /* [blocks] */
     float   *buffers[2];     /* of the device: boundaries, in turn */
-    float   *rows;           /* of the host: [ROWS] samples; then what the last block says of them */
+    float   *rows;           /* of the host: samples, and behind them what the last block says of them */
+    int64_t  together;       /* rows */
     int      labels[ROWS];
+    int      lengths[ROWS];  /* of sequences */
+    bool     predicts;       /* tokens, else it classifies */
     Accuracy accuracy;
     int      rc;
     Error    err;
@@ -41,18 +48,22 @@ static int open_net(EvaluatedPart *part, int b)
                 &part->err) != 0) return -1;
     int rc = e->student ? state_load_student(*net, b, e->weights, false, e->seed, &part->err)
                         : state_load_teacher(*net, b, e->weights, e->seed, &part->err);
-    return rc == 0 ? net_prepare(*net, ROWS, &part->err) : -1;
+    return rc == 0 ? net_prepare(*net, part->together, &part->err) : -1;
 }
 
 static int open_part(EvaluatedPart *part)
 {
     const Workload *workload = part->e->workload;
-    size_t          count = (size_t)largest_boundary(workload) * ROWS;
+    int64_t         largest = largest_boundary(workload);
+    size_t          count;
 
+    part->predicts = workload_predicts_tokens(workload);
+    part->together = MOST_NUMBERS / largest < 1 ? 1 : MOST_NUMBERS / largest < ROWS ? MOST_NUMBERS / largest : ROWS;
+    count = (size_t)(largest * part->together);
     if (device_open(&part->memory, part->e->devices, part->number, &part->err) != 0) return -1;
     part->nets = calloc((size_t)workload->block_count, sizeof *part->nets);
     for (int i = 0; i < 2; i++) part->buffers[i] = device_alloc(part->memory, count);
-    part->rows = calloc(count, sizeof *part->rows);
+    part->rows = calloc(2 * count, sizeof *part->rows);
     if (!part->nets || !part->buffers[0] || !part->buffers[1] || !part->rows) return error_no_memory(&part->err);
     for (int b = 0; b < workload->block_count; b++)
         if (open_net(part, b) != 0) return -1;
@@ -69,36 +80,78 @@ static void close_part(EvaluatedPart *part)
     if (part->memory) device_close(part->memory);
 }
 
-static bool is_right(const float *scores, int classes, int label)
+/* One answer against the right one. */
+static void count_answer(Accuracy *accuracy, const float *scores, int classes, int label)
 {
-    for (int c = 0; c < classes; c++)
-        if (c != label && !(scores[c] < scores[label])) return false;
-    return true;
+    double most = (double)scores[label], sum = 0;
+    bool   right = true;
+
+    for (int c = 0; c < classes; c++) {
+        right = right && (c == label || scores[c] < scores[label]);
+        most = fmax(most, (double)scores[c]);
+    }
+    for (int c = 0; c < classes; c++) sum += exp((double)scores[c] - most);
+    accuracy->asked++;
+    accuracy->right += right;
+    accuracy->loss += most + log(sum) - (double)scores[label];
 }
 
-/* Samples first .. first + ROWS - 1; at the end of the data the first rows count only. */
+/* Each token of a sequence is asked for the one behind it. tokens: as the input has them. */
+static void count_tokens(EvaluatedPart *part, const float *tokens, const float *scores, int length)
+{
+    const Workload *workload = part->e->workload;
+    int             classes = workload->block[workload->block_count - 1].out.channels;
+
+    for (int t = 0; t + 1 < length; t++)
+        count_answer(&part->accuracy, scores + (int64_t)t * classes, classes, (int)tokens[(t + 1) * workload->input.channels]);
+}
+
+/* What the last block said of the rows; inputs: [rows], of the host. */
+static void count_rows(EvaluatedPart *part, const float *scores, const float *inputs, int64_t rows)
+{
+    const Workload *workload = part->e->workload;
+    int64_t         in = shape_count(workload->input), out = shape_count(workload->block[workload->block_count - 1].out);
+
+    for (int64_t r = 0; r < rows; r++) {
+        if (part->predicts) count_tokens(part, inputs + r * in, scores + r * out, part->lengths[r]);
+        else if (part->labels[r] >= 0 && part->labels[r] < workload->classes)
+            count_answer(&part->accuracy, scores + r * out, workload->classes, part->labels[r]);
+    }
+}
+
+static int load_rows(EvaluatedPart *part, int64_t first, int64_t rows)
+{
+    const Evaluation *e = part->e;
+    int64_t           per_row = shape_count(e->workload->block[0].in);
+
+    for (int64_t r = 0; r < part->together; r++) part->lengths[r] = e->workload->input.height;
+    for (int64_t r = 0; r < rows; r++) {
+        if (data_load(e->data, first + r, e->seed, 0, part->rows + r * per_row, &part->labels[r], &part->err) != 0) return -1;
+        if (data_is_uneven(e->data)) part->lengths[r] = data_length(e->data, first + r);
+    }
+    device_put(part->memory, part->buffers[0], part->rows, rows * per_row);
+    return 0;
+}
+
+/* Samples from first on, as many as are asked together; at the end of the data the first rows count only. */
 static int ask(EvaluatedPart *part, int64_t first)
 {
     const Evaluation *e = part->e;
     const Workload   *workload = e->workload;
-    int64_t           count = data_count(e->data), per_row = shape_count(workload->block[0].in);
-    int64_t           rows = count - first < ROWS ? count - first : ROWS;
+    const WorkBlock  *last = &workload->block[workload->block_count - 1];
+    int64_t           count = data_count(e->data), in = shape_count(workload->input);
+    int64_t           rows = count - first < part->together ? count - first : part->together;
+    float            *scores = part->rows + part->together * in;
     int               from = 0;
 
-    for (int64_t r = 0; r < rows; r++)
-        if (data_load(e->data, first + r, e->seed, 0, part->rows + r * per_row, &part->labels[r],
-                      &part->err) != 0) return -1;
-    device_put(part->memory, part->buffers[0], part->rows, rows * per_row);
-    for (int b = 0; b < workload->block_count; b++, from = !from)
-        if (net_forward(part->nets[b], part->buffers[from], part->buffers[!from], ROWS,
+    if (load_rows(part, first, rows) != 0) return -1;
+    for (int b = 0; b < workload->block_count; b++, from = !from) {
+        net_set_lengths(part->nets[b], data_is_uneven(e->data) ? part->lengths : NULL);
+        if (net_forward(part->nets[b], part->buffers[from], part->buffers[!from], part->together,
                         e->choices ? e->choices[b] : NULL, &part->err) != 0) return -1;
-    device_fetch(part->memory, part->rows, part->buffers[from], rows * workload->classes);
-    for (int64_t r = 0; r < rows; r++) {
-        if (part->labels[r] < 0 || part->labels[r] >= workload->classes) continue;
-        part->accuracy.asked++;
-        part->accuracy.right += is_right(part->rows + r * workload->classes, workload->classes,
-                                         part->labels[r]);
     }
+    device_fetch(part->memory, scores, part->buffers[from], rows * shape_count(last->out));
+    count_rows(part, scores, part->rows, rows);
     return 0;
 }
 
@@ -106,7 +159,7 @@ static int ask_all(EvaluatedPart *part)
 {
     const Evaluation *e = part->e;
 
-    for (int64_t i = (int64_t)part->number * ROWS; i < data_count(e->data); i += (int64_t)e->devices->count * ROWS) {
+    for (int64_t i = part->number * part->together; i < data_count(e->data); i += e->devices->count * part->together) {
         if (e->stop && atomic_load(e->stop)) return error_set(&part->err, "interrupted");
         if (ask(part, i) != 0) return -1;
     }
@@ -141,6 +194,7 @@ int evaluate(Accuracy *out, const Evaluation *e, Error *err)
         pthread_join(threads[d], NULL);
         out->right += parts[d].accuracy.right;
         out->asked += parts[d].accuracy.asked;
+        out->loss += parts[d].accuracy.loss;
         if (rc == 0 && parts[d].rc != 0) { rc = -1; if (err) *err = parts[d].err; }
     }
 done:

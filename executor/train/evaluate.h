@@ -1,5 +1,5 @@
-/* Accuracy: the blocks of a teacher, or of a student, put together and asked for the classes
- * of held-out samples. Running statistics are used, so samples do not see each other and the
+/* Accuracy, and of models of text perplexity: the blocks of a teacher, or of a student, put together and asked for the classes
+ * of held-out samples, or at each token of one for the next. Running statistics are used, so samples do not see each other and the
  * result does not depend on the number of devices. */
 #ifndef EXECUTOR_TRAIN_EVALUATE_H
 #define EXECUTOR_TRAIN_EVALUATE_H
@@ -12,7 +12,7 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    const Workload    *workload;         /* a classifier */
+    const Workload    *workload;         /* a classifier, or workload_predicts_tokens() */
     const DeviceSpec  *devices;          /* all of them work */
     Data              *data;             /* DATA_VALIDATION */
     bool               student;          /* else the teacher */
@@ -22,7 +22,9 @@ typedef struct {
     const atomic_bool *stop;             /* set from outside: give up, as an error; or NULL */
 } Evaluation;
 
-typedef struct { int64_t right, asked; } Accuracy;   /* asked: samples that have a label */
+/* asked: samples that have a label, or tokens that have a next one. loss: of these the sum of -log of the probability that the
+ * right one was given. */
+typedef struct { int64_t right, asked; double loss; } Accuracy;
 
 int evaluate(Accuracy *out, const Evaluation *evaluation, Error *err);
 

@@ -93,6 +93,31 @@ float *worker_own_rows(const Worker *w, int number, int64_t row)
     return buffers_at(&w->buffers, value) + (row - value->row) * value->per_row;
 }
 
+/* ---- lengths -------------------------------------------------------------------- */
+
+/* Lengths of the step's whole batch: which sample a row is follows from step and row, so nobody sends them. */
+static void find_lengths(Worker *w)
+{
+    const Execution *x = w->run->x;
+    int64_t          batch = x->program->batch, position = w->step % x->steps_per_epoch * batch;
+
+    if (w->lengths_step == w->step) return;
+    w->lengths_step = w->step;
+    w->lengths_sum = 0;
+    for (int64_t r = 0; r < batch; r++) {
+        w->lengths[r] = data_length(x->data, data_order(data_count(x->data), x->seed, w->step / x->steps_per_epoch, position + r));
+        w->lengths_sum += w->lengths[r];
+    }
+}
+
+/* Of the instruction's rows; NULL: all tokens count. */
+static const int *lengths_of(Worker *w, const Instruction *in)
+{
+    if (!w->lengths) return NULL;
+    find_lengths(w);
+    return w->lengths + in->row;
+}
+
 /* ---- instructions ---------------------------------------------------------------- */
 
 static int do_load(Worker *w, const Instruction *in)
@@ -133,6 +158,7 @@ static int do_send(Worker *w, const Instruction *in)
 
 static int do_teacher(Worker *w, const Instruction *in)
 {
+    net_set_lengths(w->teacher[in->block], lengths_of(w, in));
     return net_forward(w->teacher[in->block], boundary_rows(w, in->block, in->row),
                        worker_own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
 }
@@ -144,6 +170,7 @@ static int do_forward(Worker *w, const Instruction *in)
 
     if (block->choices && w->step < w->run->x->turns) workload_take_turns(student->choices, block, w->step);
     else if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
+    net_set_lengths(student->net, lengths_of(w, in));
     return net_forward(student->net, boundary_rows(w, in->block, in->row),
                        worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
                        block->choices ? student->choices : NULL, &w->err);
@@ -155,12 +182,16 @@ static int do_backward(Worker *w, const Instruction *in)
     Student         *student = &w->students[in->block];
     float           *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
 
+    bool             masked = w->lengths && block->out.height == w->run->x->workload->input.height;
+
+    if (w->lengths) find_lengths(w);
     loss_backward(w->memory,
                   &(LossCall){.kind = block->loss, .temperature = block->temperature,
                               .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
                               .teacher = boundary_rows(w, in->block + 1, in->row), .dy = gradient, .rows = in->rows,
                               .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
-                              .global_rows = w->run->x->program->batch, .loss = student->loss_at});
+                              .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + in->row : NULL,
+                              .global_places = w->lengths_sum, .loss = student->loss_at});
     return net_backward(student->net, gradient, in->rows, &w->err);
 }
 
@@ -588,6 +619,17 @@ static int run_phase(Worker *w, bool stolen)
 
 /* ---- a worker ------------------------------------------------------------------------- */
 
+static int open_lengths(Worker *w)
+{
+    const Execution *x = w->run->x;
+
+    if (!x->data || !data_is_uneven(x->data)) return 0;
+    if (device_is_async(w->memory)) return error_set(&w->err, "these devices do not mask sequences, and the data has lengths");
+    w->lengths = calloc((size_t)x->program->batch, sizeof *w->lengths);
+    w->lengths_step = -1;
+    return w->lengths ? 0 : error_no_memory(&w->err);
+}
+
 static int open_worker(Worker *w)
 {
     Run             *run = w->run;
@@ -598,6 +640,7 @@ static int open_worker(Worker *w)
     w->teacher = calloc(blocks, sizeof *w->teacher);
     w->students = calloc(blocks, sizeof *w->students);
     if (!w->teacher || !w->students) return error_no_memory(&w->err);
+    if (open_lengths(w) != 0) return -1;
     if (buffers_plan(&w->buffers, x->program, x->workload, w->device, w->memory, run->message_count, &w->err) != 0
         || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
     w->joined = true;
@@ -650,6 +693,7 @@ static void close_worker(Worker *w)
     free(w->teacher);
     free(w->students);
     free(w->runs);
+    free(w->lengths);
     if (w->memory) device_close(w->memory);
 }
 

@@ -50,6 +50,9 @@ struct Worker {
     int          planned;    /* of the phase, in buffers */
     int64_t      first, step;
     bool         stopping;
+    /* sequences of lengths of their own */
+    int         *lengths;    /* [batch] of lengths_step; NULL: samples have none */
+    int64_t      lengths_step, lengths_sum;
     /* the instruction */
     const float *loaded;     /* where the rows of boundary 0 are */
     int64_t      ready_ns;   /* when its wait ended; 0: it had none */

@@ -52,7 +52,7 @@ typedef struct {
     DeviceSpec  devices;                 /* of the ranks here that share cores; this one's from first_of_spec */
     int         first_of_spec;
     int         device_count;            /* of all ranks */
-    Data       *data, *validation;       /* validation: NULL when nothing can be classified */
+    Data       *data, *validation;       /* validation: NULL when there is nothing to ask for */
     Plan       *plan;
     Text        how_planned;             /* where the plan is not from a file */
     Program    *program;
@@ -144,7 +144,7 @@ static int open_data(Train *t, Error *err)
 
     if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
     if (run_check_batch(t->workload->batch, t->data, source, err) != 0) return -1;
-    if (t->workload->classes == 0) return 0;
+    if (t->workload->classes == 0 && !workload_predicts_tokens(t->workload)) return 0;
     return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
 }
 
@@ -474,6 +474,12 @@ static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
         text_printf(out, "%s %.2f %%", what, 100.0 * (double)accuracy->right / (double)accuracy->asked);
 }
 
+/* exp of the mean loss of a token. */
+static void perplexity_text(const char *what, const Accuracy *accuracy, Text *out)
+{
+    if (accuracy->asked) text_printf(out, "%s %.4g", what, exp(accuracy->loss / (double)accuracy->asked));
+}
+
 /* ---- the run ------------------------------------------------------------------------- */
 
 static void on_update(void *context, int device, int block, int64_t step, double loss)
@@ -720,6 +726,7 @@ static int print_result(const Train *t, Error *err)
 {
     Text   text = {0};
     double seconds = (double)(t->result.end_ns - t->result.start_ns) / 1e9;
+    bool   predicts = workload_predicts_tokens(t->workload);
     int    rc;
 
     watch_table(&t->watch, &text);
@@ -730,7 +737,13 @@ static int print_result(const Train *t, Error *err)
         accuracy_text("accuracy: teacher", &t->of_teacher, &text);
         accuracy_text(", student before", &t->before, &text);
         accuracy_text(", after", &t->after, &text);
-        text_printf(&text, " (of %" PRId64 ")\n", t->of_teacher.asked);
+        text_printf(&text, " (of %" PRId64 "%s)\n", t->of_teacher.asked, predicts ? " next tokens" : "");
+        if (predicts) {
+            perplexity_text("perplexity: teacher", &t->of_teacher, &text);
+            perplexity_text(", student before", &t->before, &text);
+            perplexity_text(", after", &t->after, &text);
+            text_append(&text, "\n");
+        }
         if (has_choices(t->workload))
             text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
     }
