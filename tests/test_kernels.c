@@ -843,7 +843,7 @@ static void a_smaller_team_gives_the_same_bits(void **state)
         float *dy = draw(26, 64 * shape_count(in));      /* backward overwrites it */
         assert_int_equal(net_backward(net, dy, 64, &err), 0);
         free(dy);
-        net_update(net, &(SgdStep){0.1f, 0, 0, false});
+        net_update(net, &(UpdateStep){.learning_rate = 0.1f});
         for (int p = 0; p < net_parameter_count(net); p++) net_read(net, p, y[i] + 64 * shape_count(in) + 3 * p);
         net_free(net);
     }
