@@ -243,7 +243,7 @@ OperatorWork operator_update(const ModelDevice *device, const Workload *workload
     double reads = 2, writes = 2, kernels = 2;
 
     if (workload->optimizer == OPTIMIZER_ADAMW) { reads = 4; writes = 4; }       /* weight, gradient, both moments in one pass */
-    if (workload->weight_decay > 0) { reads += 2; writes += 1; kernels += 1; }
+    if (workload->weight_decay > 0 && workload->optimizer == OPTIMIZER_SGD) { reads += 2; writes += 1; kernels += 1; }
     if (workload->momentum > 0) { reads += 3; writes += 2; kernels += 2; }
     if (workload->nesterov) { reads += 2; writes += 1; kernels += 1; }
     return (OperatorWork){.pass = PASS_UPDATE, .read_bytes = reads * parameters * 4, .written_bytes = writes * parameters * 4,
