@@ -58,35 +58,37 @@ FUZZED_SOURCES := executor/checkpoint/safetensors.c executor/checkpoint/tensors.
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wconversion -Wsign-conversion $(if $(CI)$(WERROR),-Werror)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
-JANSSON_CFLAGS := $(shell $(PKG_CONFIG) --cflags jansson 2>/dev/null)
-JANSSON_LIBS   := $(or $(shell $(PKG_CONFIG) --libs jansson 2>/dev/null),-ljansson)
-CMOCKA_CFLAGS  := $(shell $(PKG_CONFIG) --cflags cmocka 2>/dev/null)
-CMOCKA_LIBS    := $(or $(shell $(PKG_CONFIG) --libs cmocka 2>/dev/null),-lcmocka)
+# Whether a library is there and of a version that fits (scripts/library.sh). HAVE_GLPK= and so on, on
+# the command line, leaves one out.
+LIBRARY  := CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PKG_CONFIG)' scripts/library.sh
+found     = $(if $(filter found,$(shell $(LIBRARY) $(1))),yes)
+flags_of  = $(shell $(LIBRARY) flags $(1))
 
-# Libraries are found by linking, since not all have a
-# pkg-config file everywhere. HAVE_GLPK= and so on, on the command line, leaves one out; jansson is needed.
-links = $(shell printf '$(hash)include <stdio.h>\n$(hash)include <%s>\nint main(void) { return 0; }\n' '$(1)' | \
-          $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(2) >/dev/null 2>&1 && echo yes)
+HAVE_JANSSON := $(call found,jansson)
+HAVE_CMOCKA  := $(call found,cmocka)
+HAVE_GLPK    := $(call found,glpk)
+HAVE_DNNL    := $(call found,dnnl)
+HAVE_JPEG    := $(call found,jpeg)
+HAVE_ZLIB    := $(call found,zlib)
+HAVE_MPI     := $(call found,mpi)
 
-HAVE_JANSSON := $(call links,jansson.h,$(JANSSON_CFLAGS) $(JANSSON_LIBS))
 # Goals that install what is missing, or build nothing.
-WITHOUT_JANSSON := help clean config deps uninstall demo paper check check-asan check-tsan fuzz
+WITHOUT_JANSSON := help clean config deps uninstall demo paper check check-subsets check-distros check-asan check-tsan fuzz
 ifeq ($(HAVE_JANSSON),)
 ifneq ($(filter-out $(WITHOUT_JANSSON),$(or $(MAKECMDGOALS),all)),)
-$(error jansson is missing, which reads JSON: run "make deps", or "apt-get install libjansson-dev")
+$(error jansson, which reads JSON, is $(shell $(LIBRARY) jansson): run "make deps", or "apt-get install libjansson-dev")
 endif
 endif
 
-HAVE_GLPK := $(call links,glpk.h,-lglpk)
-HAVE_DNNL := $(call links,oneapi/dnnl/dnnl.h,-ldnnl -lgomp)
-HAVE_JPEG := $(call links,jpeglib.h,-ljpeg)
-HAVE_ZLIB := $(call links,zlib.h,-lz)
-
-# MPI: by pkg-config, of Open MPI or another; HAVE_MPI= leaves it out.
-MPI_NAME   := $(firstword $(foreach name,ompi-c mpi-c mpich mpi,$(shell $(PKG_CONFIG) --exists $(name) 2>/dev/null && echo $(name))))
-MPI_CFLAGS := $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --cflags $(MPI_NAME)))
-MPI_LIBS   := $(if $(MPI_NAME),$(shell $(PKG_CONFIG) --libs $(MPI_NAME)))
-HAVE_MPI   := $(if $(MPI_NAME),$(call links,mpi.h,$(MPI_CFLAGS) $(MPI_LIBS)))
+JANSSON_FLAGS  := $(call flags_of,jansson)
+JANSSON_CFLAGS := $(filter -I% -D%,$(JANSSON_FLAGS))
+JANSSON_LIBS   := $(filter-out -I% -D%,$(JANSSON_FLAGS))
+CMOCKA_FLAGS   := $(call flags_of,cmocka)
+CMOCKA_CFLAGS  := $(filter -I% -D%,$(CMOCKA_FLAGS))
+CMOCKA_LIBS    := $(filter-out -I% -D%,$(CMOCKA_FLAGS))
+MPI_FLAGS      := $(if $(HAVE_MPI),$(call flags_of,mpi))
+MPI_CFLAGS     := $(filter -I% -D%,$(MPI_FLAGS))
+MPI_LIBS       := $(filter-out -I% -D%,$(MPI_FLAGS))
 
 # CUDA: its compiler, the runtime, cuDNN and cuBLASLt, with NCCL where it is there; HAVE_CUDA=
 # leaves it out.
@@ -129,8 +131,9 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 
 # ---- files -------------------------------------------------------------------
 
-# Without $(1): those of $(2) that include a header of kernels/ or executor/ are left out.
-without = $(if $(1),$(2),$(if $(2),$(shell grep -LE '^$(hash)include "(kernels|executor)/' $(2))))
+# Without $(1): those of $(2) that include a header of kernels/ or executor/, or one that does, are left out.
+without = $(if $(1),$(2),$(if $(2),$(shell $(CC) -MM -MG -I. $(TEST_DEFINES) $(CPPFLAGS) $(2) | sed ':a; /\\$$/ { N; s/\\\n//; ba }' | \
+            awk '!/ (kernels|executor)\// { print $$2 }')))
 
 EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi) $(if $(HAVE_NCCL),executor/transport/nccl)
 
@@ -142,7 +145,7 @@ TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_
 RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run/*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
 TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
-TEST_SOURCES    := $(filter-out $(if $(HAVE_NCCL),,tests/test_nccl.c),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c))))
+TEST_SOURCES    := $(if $(HAVE_CMOCKA),$(filter-out $(if $(HAVE_NCCL),,tests/test_nccl.c),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c)))))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
 TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
@@ -195,7 +198,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 all: $(BUILD)/config.txt $(INTERNAL) $(INSTALLED) $(TOOLS)  ## the library and the tools (the default)
 
 config:      ## print which tools and libraries were found
-	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh
 
 deps:        ## install what the build needs (apt; asks for sudo when not root)
 	@CC='$(CC)' scripts/deps.sh build
@@ -217,6 +220,13 @@ check:       ## install what the tests need, build all, run all tests
 
 check-run: all tests $(BENCHES)  ## build all and run all tests, installing nothing
 	@$(RUN_TESTS) $(TESTS) $(FAKE_TESTS) $(TEST_SCRIPTS)
+
+.PHONY: check-subsets check-distros
+check-subsets:  ## build and test without each of the libraries, then without all (SUBSETS="dnnl mpi ...")
+	@+MAKE='$(MAKE)' BUILD='$(BUILD)' scripts/check_subsets.sh $(SUBSETS)
+
+check-distros:  ## demo and check in fresh Debian 12, 13 and testing (root and debootstrap; RELEASES, MIRROR)
+	@BUILD='$(BUILD)' MIRROR='$(MIRROR)' scripts/check_distros.sh $(RELEASES)
 
 check-asan:  ## the same tests under the address and undefined-behaviour sanitizers
 	@CC='$(CC)' PYTHON='$(PYTHON)' scripts/deps.sh test
@@ -320,9 +330,9 @@ $(BUILD)/sources.txt: FORCE
 	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
-$(BUILD)/config.txt: scripts/config.sh
+$(BUILD)/config.txt: scripts/config.sh scripts/library.sh
 	@mkdir -p $(@D)
-	@CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh > $@.new; \
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh > $@.new; \
 	    status=$$?; cat $@.new; [ $$status -ne 0 ] || mv $@.new $@; exit $$status
 
 # The pages in build/man are made with it.

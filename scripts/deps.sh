@@ -1,48 +1,41 @@
 #!/bin/sh
 # deps.sh build|test|demo|fuzz|valgrind: installs what is missing, with apt.
 #
-# Says nothing and does nothing when all is there. What is there is found by
-# trying (compile, link, look up), so software not installed by apt counts too.
-# Without root and without sudo it prints the line to run and exits 1. For tests it also
-# installs PyTorch, Chromium and Slurm where CI is set, if it can: they are large, or run daemons, and without
-# them only the tests of traces/capture_torch.py and of kernels/ beside PyTorch, those of a report
-# in a browser, and those of jobs are skipped.
+# Says nothing and does nothing when all is there. What is there is found by trying
+# (scripts/library.sh, looking up), so software not installed by apt counts too. Without apt, or
+# without root and sudo, it prints the lines that install it. What cannot be had is left out;
+# exit status 1 only without what nothing is built without: a compiler, make, jansson.
+#
+# For tests it also installs PyTorch, Chromium and Slurm where CI is set, if it can: they are large,
+# or run daemons, and without them only the tests of traces/capture_torch.py and of kernels/ beside
+# PyTorch, those of a report in a browser, and those of jobs are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
+export CC
+here=$(dirname "$0")
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT
-packages=
+packages= needed=
 
-want() { packages="$packages $1"; }
+# want PACKAGE [needed]: a package of Debian that is missing.
+want() {
+    case " $packages " in *" $1 "*) ;; *) packages="$packages $1" ;; esac
+    if [ "${2:-}" = needed ]; then needed="$needed $1"; fi
+}
 
-program() { command -v "$1" >/dev/null 2>&1 || want "$2"; }
+program() { command -v "$1" >/dev/null 2>&1 || want "$2" "${3:-}"; }
 
-# library NAME PACKAGE HEADER...: a program that includes the headers links.
+# library NAME PACKAGE [needed]: one that is too old or too new is what this system has.
 library() {
-    name=$1 package=$2
-    shift 2
-    printf '#include <%s>\n' "$@" > "$folder/try.c"
-    echo 'int main(void) { return 0; }' >> "$folder/try.c"
-    # shellcheck disable=SC2046,SC2086  # flags are words
-    "$CC" ${CPPFLAGS:-} "$folder/try.c" -o "$folder/try" ${LDFLAGS:-} \
-        $("${PKG_CONFIG:-pkg-config}" --cflags --libs "$name" 2>/dev/null || echo "-l$name") \
-        >/dev/null 2>&1 || want "$package"
+    if [ "$("$here/library.sh" "$1")" = missing ]; then want "$2" "${3:-}"; fi
 }
 
 # What trains for real.
 executor() {
-    library dnnl libdnnl-dev oneapi/dnnl/dnnl.h
-    library jpeg libjpeg-dev stdio.h jpeglib.h
-    mpi
-}
-
-# Any MPI that pkg-config knows; Open MPI where there is none.
-mpi() {
-    for name in ompi-c mpi-c mpich none; do
-        if "${PKG_CONFIG:-pkg-config}" --exists "$name" 2>/dev/null; then break; fi
-    done
-    if [ "$name" = none ]; then want libopenmpi-dev; else library "$name" libopenmpi-dev mpi.h; fi
+    library dnnl libdnnl-dev
+    library jpeg libjpeg-dev
+    library mpi libopenmpi-dev
     program mpirun openmpi-bin
 }
 
@@ -52,15 +45,15 @@ fuzzing_works() {
         >/dev/null 2>&1
 }
 
-# Sets packages to what is missing for the kind of work named.
+# Sets packages to what is missing for the kind of work named, needed to those that it is not done without.
 find_missing() {
-    packages=
-    program "$CC" build-essential
-    program make build-essential
+    packages= needed=
+    program "$CC" build-essential needed
+    program make build-essential needed
     program "${PKG_CONFIG:-pkg-config}" pkg-config
-    library jansson libjansson-dev jansson.h
-    library glpk libglpk-dev glpk.h
-    library zlib zlib1g-dev zlib.h
+    library jansson libjansson-dev needed
+    library glpk libglpk-dev
+    library zlib zlib1g-dev
     case $1 in
     build) ;;
     demo)
@@ -69,17 +62,17 @@ find_missing() {
         program rsvg-convert librsvg2-bin ;;
     test)
         executor
-        library cmocka libcmocka-dev stdarg.h stddef.h setjmp.h stdint.h cmocka.h
+        library cmocka libcmocka-dev
         program "$PYTHON" python3
         program gnuplot gnuplot-nox
         program jq jq ;;
     valgrind)
-        program valgrind valgrind ;;
+        program valgrind valgrind needed ;;
     fuzz)
-        if ! command -v "$CLANG" >/dev/null 2>&1; then want clang
+        if ! command -v "$CLANG" >/dev/null 2>&1; then want clang needed
         elif ! fuzzing_works; then
             # Debian keeps the sanitizers' run-time libraries in a package of their own.
-            want "libclang-rt-$("$CLANG" -dumpversion | cut -d. -f1)-dev"
+            want "libclang-rt-$("$CLANG" -dumpversion | cut -d. -f1)-dev" needed
         fi ;;
     *)
         echo "usage: scripts/deps.sh build|test|demo|fuzz|valgrind" >&2
@@ -95,60 +88,90 @@ as_root() {
     else return 1; fi
 }
 
+can_install() {
+    command -v apt-get >/dev/null 2>&1 && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null 2>&1; }
+}
+
+# The same packages elsewhere: Debian's name, then those of dnf, pacman, conda-forge; - is none of its own.
+names='build-essential gcc,make base-devel compilers,make
+pkg-config pkgconf-pkg-config pkgconf pkg-config
+libjansson-dev jansson-devel jansson jansson
+libglpk-dev glpk-devel glpk glpk
+libdnnl-dev onednn-devel onednn onednn
+libjpeg-dev libjpeg-turbo-devel libjpeg-turbo libjpeg-turbo
+zlib1g-dev zlib-devel zlib zlib
+libopenmpi-dev openmpi-devel openmpi openmpi
+openmpi-bin openmpi openmpi openmpi
+libcmocka-dev libcmocka-devel cmocka cmocka
+python3 python3 python python
+gnuplot-nox gnuplot gnuplot gnuplot
+librsvg2-bin librsvg2-tools librsvg librsvg
+jq jq jq jq
+valgrind valgrind valgrind valgrind
+clang clang,compiler-rt clang,compiler-rt clangxx,compiler-rt'
+
+# elsewhere COLUMN: what is missing under the names of another system.
+elsewhere() {
+    for package in $packages; do
+        echo "$names" | awk -v name="$package" -v column="$1" '$1 == name { gsub(",", " ", $column); print $column }'
+    done | tr ' ' '\n' | awk '!seen[$0]++' | tr '\n' ' '
+}
+
+print_lines() {
+    echo "Missing; to install it, one of these (the first is tested, the others are not):"
+    echo "  apt-get install -y --no-install-recommends$packages"
+    echo "  dnf install -y $(elsewhere 2)"
+    echo "  pacman -S --needed $(elsewhere 3)"
+    echo "  conda install -c conda-forge $(elsewhere 4)"
+}
+
+# At once or, where one of them cannot be had, each by itself.
 install_missing() {
-    line="apt-get install -y --no-install-recommends$packages"
+    line="apt-get install -y --no-install-recommends"
     export DEBIAN_FRONTEND=noninteractive
-    if ! command -v apt-get >/dev/null 2>&1; then
-        echo "Missing here (Debian names):$packages" >&2
-        return 1
-    fi
-    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null 2>&1; then
-        echo "Missing, run as root: $line" >&2
-        return 1
-    fi
     echo "Installing:$packages" >&2
     # An update that fails (one dead mirror) need not stop the install.
     as_root apt-get update -q >&2 || true
-    # shellcheck disable=SC2086  # a list of names
-    as_root $line >&2 || { echo "Missing, run: sudo $line" >&2; return 1; }
+    # shellcheck disable=SC2086  # lists of words
+    as_root $line $packages >&2 || {
+        for package in $packages; do as_root $line "$package" >&2; done
+    }
 }
 
-# Never a reason to stop.
-install_torch() {
+# extra PURPOSE: installs packages for CI; never a reason to stop.
+extra() {
+    if [ -n "$packages" ] && ! { can_install && install_missing; }; then echo "Not to be had:$packages: $1" >&2; fi
+}
+
+install_extras() {
+    packages=
     for python in "$PYTHON" /usr/bin/python3; do
-        if "$python" -c 'import torch' 2>/dev/null; then return; fi
+        if "$python" -c 'import torch' 2>/dev/null; then torch=there; fi
     done
-    packages=" python3-torch"
-    install_missing || echo "No PyTorch: tests/test_capture.py and tests/test_torch.py will be skipped." >&2
-}
-
-install_browser() {
-    for name in chromium chromium-browser google-chrome; do
-        if command -v "$name" >/dev/null 2>&1; then return; fi
-    done
-    packages=" chromium"
-    install_missing || echo "No Chromium: tests/test_report.sh will skip what needs a browser." >&2
-}
-
-# Daemons, which nobody wants on a machine of their own for the sake of a test.
-install_slurm() {
+    if [ -z "${torch:-}" ]; then want python3-torch; fi
+    extra 'tests/test_capture.py and tests/test_torch.py will be skipped'
+    packages=
+    if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1; then want chromium; fi
+    extra 'tests/test_report.sh will skip what needs a browser'
+    # Daemons, which nobody wants on a machine of their own for the sake of a test.
     packages=
     program slurmctld slurmctld
     program slurmd slurmd
     program srun slurm-client
-    [ -z "$packages" ] || install_missing || echo "No Slurm: tests/test_slurm.sh will be skipped." >&2
+    extra 'tests/test_slurm.sh will be skipped'
 }
 
 kind=${1:-}
 find_missing "$kind"
-# Twice: whether clang can fuzz is known only once clang is there.
-for attempt in 1 2; do
-    [ -n "$packages" ] || break
-    install_missing || exit 1
+if [ -n "$packages" ] && can_install; then
+    install_missing
     find_missing "$kind"
-done
-if [ -n "$packages" ]; then
-    echo "Installed, and still not usable:$packages" >&2
-    exit 1
+    # Whether clang can fuzz is known only once clang is there.
+    if [ "$kind" = fuzz ] && [ -n "$packages" ]; then install_missing; find_missing "$kind"; fi
 fi
-if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_torch; install_browser; install_slurm; fi
+if [ -n "$packages" ]; then
+    print_lines >&2
+    if [ -n "$needed" ]; then echo "Not without:$needed" >&2; exit 1; fi
+    echo "Going on without:$packages" >&2
+fi
+if [ "$kind" = test ] && [ -n "${CI:-}" ]; then install_extras; fi

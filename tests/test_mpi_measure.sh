@@ -30,8 +30,8 @@ validates() {
 ok 'validate compares every schedule, once' validates
 
 refused() {
-    ! timeout -k 2 60 mpirun -np 1 pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 -o "$WORK/n.json" \
-        : -np 1 pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 --batch 16 -o "$WORK/n.json" 2> "$WORK/err" || return 1
+    ! launch_two pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 -o "$WORK/n.json" \
+        : pipebd-run profile --workload "$WORK/w.json" --devices cpu:1 --batch 16 -o "$WORK/n.json" 2> "$WORK/err" || return 1
     cat "$WORK/err"
     [ "$(grep -c 'batch: 32 on rank 0 (.*), 16 on rank 1' "$WORK/err")" -eq 1 ] && [ ! -e "$WORK/n.json" ]
 }

@@ -201,7 +201,7 @@ refused() {
 differing() {
     local common=(pipebd-run train --epochs 1 --schedule dpu --devices cpu:1 -o "$WORK/n.safetensors" --workload)
     # shellcheck disable=SC2086  # lists of arguments
-    timeout -k 2 60 mpirun -np 1 "${common[@]}" "$WORK/w.json" $1 : -np 1 "${common[@]}" "$WORK/${3:-w.json}" $2
+    launch_two "${common[@]}" "$WORK/w.json" $1 : "${common[@]}" "$WORK/${3:-w.json}" $2
 }
 sed 's/"batch": 32/"batch": 16/' "$WORK/w.json" > "$WORK/other.json"
 ok 'a plan for more devices than were launched is refused' \

@@ -18,12 +18,14 @@ static bool is_option(const char *word, const char *name)
 }
 
 /* Open MPI's defaults are those of a cluster: what is set here can be overridden from outside.
- * Another MPI does not look at these. */
+ * Since Open MPI 5 it is PRRTE that launches, and it heeds other names. Another MPI does not look at these. */
 static void set_defaults(void)
 {
     static const char *const defaults[][2] = {
         {"OMPI_MCA_rmaps_base_oversubscribe", "1"},      /* more ranks than cores */
+        {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
         {"OMPI_MCA_hwloc_base_binding_policy", "none"},  /* ranks divide cores themselves */
+        {"PRTE_MCA_hwloc_default_binding_policy", "none"},
     };
 
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) setenv(defaults[i][0], defaults[i][1], 0);

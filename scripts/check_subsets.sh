@@ -1,0 +1,62 @@
+#!/bin/bash
+# check_subsets.sh [ROW...]: builds and tests with each of the libraries left out by itself, then with all left
+# out, and prints what passed, failed and was skipped. A row is dnnl, cuda, mpi, glpk, jpeg, zlib, gnuplot or all.
+# Called by `make check-subsets`, which sets MAKE and BUILD; a row is built into BUILD/subsets and removed again.
+#
+# Exit status 1: something failed, did not build, or a test of planner, simulator or traces was skipped.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+build=${BUILD:-build} folder=${BUILD:-build}/subsets
+[ $# -gt 0 ] || set -- dnnl cuda mpi glpk jpeg zlib gnuplot all
+mkdir -p "$folder"
+folder=$(realpath "$folder")
+bad=0
+
+# without_gnuplot: a folder with all programs of PATH but gnuplot.
+without_gnuplot() {
+    local path=$folder/path entry
+    rm -rf "$path" && mkdir "$path"
+    while read -r -d : entry; do
+        case $entry in /*) find -H "$entry" -maxdepth 1 ! -type d -exec ln -st "$path" -- {} + 2> /dev/null ;; esac
+    done <<< "$PATH:"
+    rm -f "$path"/gnuplot*
+    echo "$path"
+}
+
+# What plans and simulates: its C tests include nothing of kernels/ and executor/.
+never_skipped() {
+    grep -LE '^#include "((kernels|executor)/|tests/(queued_device|slow_net|hand_nets|fake_nccl|four_blocks))' tests/test_*.c |
+        sed 's|.*/||; s|\.c$||'
+    printf '%s\n' test_sim.sh test_model.sh test_import.sh
+}
+
+# counts LOG: passed, failed, skipped of the last line of tests/run.sh.
+counts() {
+    sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\?$/\1 \2 \4/p' "$1" | tail -n 1
+}
+
+# row NAME: builds and tests without it.
+row() {
+    local name=$1 log=$folder/$1.log path=$PATH flags=() start=$SECONDS passed='' failed='' skipped='' verdict=ok library wrong
+    for library in dnnl cuda mpi glpk jpeg zlib; do
+        if [ "$name" = "$library" ] || [ "$name" = all ]; then flags+=("HAVE_${library^^}="); fi
+    done
+    case $name in gnuplot | all) path=$(without_gnuplot) ;; esac
+    # Nothing of an outer make but what is said here.
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES PATH="$path" "${MAKE:-make}" -j"$(nproc)" check-run \
+        BUILD="$folder/$name" CUDA_BUILD="$build" WERROR=1 "${flags[@]}" > "$log" 2>&1
+    read -r passed failed skipped <<< "$(counts "$log")"
+    wrong=$(never_skipped | grep -xFf - <(sed -n 's/^\(test_[^ ]*\) .* skipped$/\1/p' "$log") | tr '\n' ' ')
+    if [ -z "$passed" ]; then verdict="does not build: $log"
+    elif [ "$failed" != 0 ]; then verdict="failed: $log"
+    elif [ -n "$wrong" ]; then verdict="skipped: $wrong"
+    fi
+    [ "$verdict" = ok ] || bad=1
+    printf '| %-8s | %6s | %6s | %7s | %7s | %s |\n' "$name" "${passed:--}" "${failed:--}" "${skipped:-0}" "$((SECONDS - start))" "$verdict"
+    if [ "$verdict" = ok ]; then rm -rf "${folder:?}/$name"; fi
+}
+
+printf '| %-8s | passed | failed | skipped | seconds | |\n|---|--:|--:|--:|--:|---|\n' without
+for name; do row "$name"; done
+exit $bad
