@@ -76,7 +76,7 @@ HAVE_MPI     := $(call found,mpi)
 WITHOUT_JANSSON := help clean config deps uninstall demo paper check check-subsets check-distros check-asan check-tsan fuzz
 ifeq ($(HAVE_JANSSON),)
 ifneq ($(filter-out $(WITHOUT_JANSSON),$(or $(MAKECMDGOALS),all)),)
-$(error jansson, which reads JSON, is $(shell $(LIBRARY) jansson): run "make deps", or "apt-get install libjansson-dev")
+$(error jansson is $(or $(filter-out found,$(shell $(LIBRARY) jansson)),missing), which reads JSON: run "make deps", or "apt-get install libjansson-dev")
 endif
 endif
 
