@@ -234,7 +234,7 @@ void paper_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
             text_append(out, " to ");
             text_append(out, facts_block(facts, stage->last, room));
         }
-        text_append(out, " on ");
+        text_append(out, stage->width ? " on " : " on the next free device");
         for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
     }
 }

@@ -352,4 +352,17 @@ for tool in 'pipebd-trace check' 'pipebd-trace show' 'pipebd-plan'; do
     else skip "$tool: standard output is full" 'no /dev/full'; fi
 done
 
+# Blocks of 3, 6 and 3 on two devices: lists put the first and the last together, which no chain of stages can.
+block() {
+    printf '{"name": "%s", "output_bytes": 1, "timings": [' "$1"
+    for rows in 4 8; do
+        printf '%s{"batch": %d, "teacher_us": 0, "forward_us": %d, "backward_us": 0, "update_us": 0}' "$([ $rows = 8 ] && echo ,)" $rows "$2"
+    done
+    printf ']}'
+}
+printf '{"format": "pipebd-trace", "version": 1, "name": "uneven", "provenance": {"kind": "modelled", "source": "by hand"},
+"workload": {"name": "w", "batch": 8, "samples": 80}, "devices": [{"kind": "d", "count": 2}],
+"blocks": [%s, %s, %s]}\n' "$(block a 3000)" "$(block b 6000)" "$(block c 3000)" > "$WORK/uneven.json"
+says_below() { pipebd-plan "$WORK/uneven.json" --sensitivity no "$@" | tee "$WORK/.said" && grep -q 'this one, which does not relay, is 33.3 % below' "$WORK/.said"; }
+ok 'a plan of ls may be below the bound of relaying plans, and says so' says_below --schedules ls
 done_testing
