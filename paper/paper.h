@@ -2,7 +2,7 @@
  * on modelled devices, beside what its poster says.
  *
  * The index is a CSV file, a row a run: figure (main, original, ideal, ideal-original, batch,
- * cores, devices), workload,
+ * cores, original-cores, devices), workload,
  * title, device, devices, batch, cores, file (of the comparison; empty: no schedule is possible), why
  * (then), trace_command (that made the trace), command (that compared; the file says the same). The poster's figures are another: figure (speedup, breakdown, range, memory), workload,
  * device, who (a schedule, relay0.., ideal), part, value, unit, source, note. */
@@ -12,10 +12,11 @@
 #include "plots/csv.h"
 #include "plots/report_read.h"
 
-/* PAPER_ORIGINAL: the main runs with what the original's program does: nothing is loaded ahead, and
- * a transfer occupies its sender. */
+/* PAPER_ORIGINAL: the main runs with what the original's program does: its workers and decoder, a teacher in training
+ * mode, and a transfer occupies its sender. PAPER_ORIGINAL_CORES: the same with other numbers of cores that load. */
 typedef enum {
-    PAPER_MAIN, PAPER_ORIGINAL, PAPER_IDEAL, PAPER_IDEAL_ORIGINAL, PAPER_BATCH, PAPER_CORES, PAPER_DEVICES, PAPER_FIGURES
+    PAPER_MAIN, PAPER_ORIGINAL, PAPER_IDEAL, PAPER_IDEAL_ORIGINAL, PAPER_BATCH, PAPER_CORES, PAPER_ORIGINAL_CORES, PAPER_DEVICES,
+    PAPER_FIGURES
 } PaperFigure;
 
 typedef struct {

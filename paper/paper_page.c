@@ -149,12 +149,13 @@ static void head(Text *out, const Paper *paper)
         if (isnan(median)) continue;
         snprintf(value, sizeof value, "%.0f %%", 100 * median);
         if (isnan(original)) snprintf(below, sizeof below, "difference, median of %d figures", count);
-        else snprintf(below, sizeof below, "difference, median of %d; loading as the original does: %.0f %%", count, 100 * original);
+        else snprintf(below, sizeof below, "difference, median of %d; as the original’s program runs: %.0f %%", count, 100 * original);
         tile(out, differences[i].name, value, below);
     }
     snprintf(value, sizeof value, "%d", paper->run_count);
     tile(out, "Comparisons", value, "each planned and simulated for this page");
-    text_append(out, "</dl>\n<ul class=\"toc\"><li><a href=\"#speedups\">Speedups</a></li><li><a href=\"#poster\">Beside the poster</a></li>"
+    text_append(out, "</dl>\n<ul class=\"toc\"><li><a href=\"#speedups\">Speedups</a></li><li><a href=\"#most\">The most</a></li>"
+                "<li><a href=\"#poster\">Beside the poster</a></li>"
                 "<li><a href=\"#plans\">Plans</a></li><li><a href=\"#times\">Time</a></li><li><a href=\"#memory\">Memory</a></li>"
                 "<li><a href=\"#batch\">Batch</a></li><li><a href=\"#cores\">Loader</a></li><li><a href=\"#devices\">Devices</a></li></ul>\n"
                 "</header>\n");
@@ -230,6 +231,43 @@ static void speedup_table(Text *out, const Paper *paper, PaperFigure kind, const
     html_table_end(out);
 }
 
+/* Of all main runs and of the poster, so that panels have one scale. */
+static double most_speedup(const Paper *paper)
+{
+    double most = 1;
+
+    for (int i = 0; i < paper->run_count; i++)
+        for (int r = 0; is_main(&paper->runs[i]) && r < paper->runs[i].comparison.row_count; r++)
+            if (!paper->runs[i].comparison.rows[r].why) most = fmax(most, paper->runs[i].comparison.rows[r].speedup);
+    for (int i = 0; i < paper->poster_count; i++)
+        if (strcmp(paper->poster[i].figure, "speedup") == 0) most = fmax(most, paper->poster[i].value);
+    return most;
+}
+
+static void speedup_bar(Text *out, const char *name, Schedule schedule, double speedup, double most)
+{
+    BarPart part = {class_of_schedule(schedule), schedule_name(schedule), speedup};
+    char    text[64];
+
+    snprintf(text, sizeof text, "%s: %.2f times dp", name, speedup);
+    html_row(out, name);
+    figure_stack(out, &part, 1, "×", 100 / most, false, text);
+    snprintf(text, sizeof text, "%.2f×", speedup);
+    html_row_end(out, text);
+}
+
+/* A bar a schedule, and below it the poster's where it has one. */
+static void speedup_bars(Text *out, const Paper *paper, const PaperRun *run, double most)
+{
+    for (int i = 0; i < run->comparison.row_count; i++) {
+        const ComparedRow  *row = &run->comparison.rows[i];
+        const PosterFigure *p = poster_of(paper, "speedup", run, schedule_name(row->schedule), "");
+        if (!row->why) speedup_bar(out, schedule_name(row->schedule), row->schedule, row->speedup, most);
+        else { html_row(out, schedule_name(row->schedule)); html_row_end(out, "no room"); }
+        if (p) speedup_bar(out, "· poster", row->schedule, p->value, most);
+    }
+}
+
 static void speedups(Text *out, const Paper *paper)
 {
     html_section(out, "speedups", "Speedups", "Over dp on the same devices; the fastest is bold. dpu is the paper’s TR+DPU, ahd its "
@@ -238,11 +276,12 @@ static void speedups(Text *out, const Paper *paper)
     speedup_table(out, paper, PAPER_MAIN, "Batches are loaded ahead, and transfers go on beside computing:");
     impossible(out, paper);
     text_append(out, "<div class=\"pairs\">\n");
+    double most = most_speedup(paper);
     for (int i = 0; i < paper->run_count; i++) {
         if (!is_main(&paper->runs[i])) continue;
         text_append(out, "<div>");
         heading(out, &paper->runs[i]);
-        figure_speedups(out, &paper->runs[i].comparison);
+        speedup_bars(out, paper, &paper->runs[i], most);
         text_append(out, "</div>\n");
     }
     text_append(out, "</div>\n");
@@ -416,6 +455,19 @@ static double times_rows(Text *out, const Paper *paper, const PaperRun *run, dou
     return longest;
 }
 
+/* Of all runs of a workload, so that its panels have one scale. */
+static double longest_time(Text *out, const Paper *paper, const PaperRun *like)
+{
+    double longest = 0;
+
+    for (int i = 0; i < paper->run_count; i++) {
+        const PaperRun *run = &paper->runs[i];
+        if ((is_main(run) || run->figure == PAPER_ORIGINAL) && strcmp(run->workload, like->workload) == 0)
+            longest = fmax(longest, times_rows(out, paper, run, 0));
+    }
+    return longest;
+}
+
 static void times(Text *out, const Paper *paper)
 {
     html_section(out, "times", "Where the time goes", "Seconds an epoch: of a device under dp; of each device of the relay (dpu’s plan); and of the "
@@ -428,10 +480,10 @@ static void times(Text *out, const Paper *paper)
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         if (!is_main(run) && !(run->figure == PAPER_ORIGINAL && poster_of(paper, "breakdown", run, "dp", "student"))) continue;
-        double most = times_rows(out, paper, run, 0);
+        double most = longest_time(out, paper, run);
         text_append(out, "<div>");
         heading(out, run);
-        if (!is_main(run)) text_append(out, "<p class=\"over\">Nothing loaded ahead, transfers that block, as the original’s program:</p>\n");
+        if (!is_main(run)) text_append(out, "<p class=\"over\">As the original’s program: its workers and decoder, a teacher in training mode, transfers that block:</p>\n");
         if (most > 0) times_rows(out, paper, run, most);
         if (!compared_row(&run->comparison, SCHEDULE_DPU)) text_append(out, "<p class=\"note\">The relay has no room here.</p>\n");
         text_append(out, "</div>\n");
@@ -448,7 +500,7 @@ static void memory(Text *out, const Paper *paper)
     static const char *const heads[] = {"<workload", "dp|MiB", "ls|MiB", "tr|MiB", "dpu|MiB", "ir|MiB", "ahd|MiB", "split|MiB", "ahd over dp|%", NULL};
 
     html_section(out, "memory", "Memory", "Of the device that needs most, at its peak: weights, gradients, optimizer state, boundaries, activations, "
-                 "queues, loader; not what a framework keeps beside them (docs/model.md).");
+                 "queues, loader, and what a framework’s process takes (docs/model.md).");
     html_table(out, NULL, heads);
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
@@ -551,14 +603,19 @@ static void sweep_rows(Text *out, const Paper *paper, PaperFigure figure, const 
 static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const char *heading_text, const char *lead)
 {
     SweepData *first = NULL;
+    double     most = 0;
 
     if (!any_of(paper, figure)) return;
+    for (int i = 0; i < paper->run_count; i++)           /* one scale */
+        for (int r = 0; (is_main(&paper->runs[i]) || paper->runs[i].figure == figure) && r < paper->runs[i].comparison.row_count; r++)
+            if (!paper->runs[i].comparison.rows[r].why) most = fmax(most, paper->runs[i].comparison.rows[r].speedup);
     html_section(out, paper_figure_name(figure), heading_text, lead);
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         SweepData      *d = is_main(run) ? sweep_of(paper, run, figure) : NULL;
         if (!is_main(run)) continue;
         if (!d) { out->failed = true; break; }
+        if (d->most > 0) d->most = most;
         if (!first) { figure_sweep_keys(out, d); text_append(out, "<div class=\"pairs\">\n"); }
         text_append(out, "<div>");
         heading(out, run);
@@ -579,11 +636,76 @@ static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const
     html_section_end(out);
 }
 
+/* ---- where the most is ------------------------------------------------------------------------------- */
+
+static const PosterFigure *most_of_poster(const Paper *paper)
+{
+    for (int i = 0; i < paper->poster_count; i++)
+        if (strcmp(paper->poster[i].figure, "range") == 0 && strcmp(paper->poster[i].part, "most") == 0) return &paper->poster[i];
+    return NULL;
+}
+
+/* Whether a run is of the figures with the original's loading, and of the workload and device. */
+static bool loads_as_original(const PaperRun *run, const PaperRun *like)
+{
+    return (run->figure == PAPER_ORIGINAL || run->figure == PAPER_ORIGINAL_CORES) && strcmp(run->workload, like->workload) == 0
+           && strcmp(run->device, like->device) == 0;
+}
+
+static void most_row(Text *out, const Paper *paper, const PaperRun *main, const SweepData *values, double bold)
+{
+    text_append(out, "<tr>");
+    name_cell(out, main);
+    for (int v = 0; v < values->value_count; v++) {
+        double speedup = NAN;
+        for (int i = 0; i < paper->run_count; i++) {
+            const PaperRun    *run = &paper->runs[i];
+            const ComparedRow *row = loads_as_original(run, main) && run->cores == values->values[v]
+                                         ? compared_row(&run->comparison, SCHEDULE_AHD) : NULL;
+            if (row) speedup = row->speedup;
+        }
+        if (speedup >= bold) text_printf(out, "<td><b>%.2f</b></td>", speedup);
+        else                 html_cell_number(out, 2, speedup);
+    }
+    html_cell(out, "%d", main->comparison.facts.block_count);
+    text_append(out, "</tr>\n");
+}
+
+/* Speedups of ahd by the cores that load, as the original's program loads. */
+static void where_the_most_is(Text *out, const Paper *paper)
+{
+    const PosterFigure *most = most_of_poster(paper);
+    const char         *heads[SWEEP_MAX_VALUES + 3] = {"<workload"};
+    char                names[SWEEP_MAX_VALUES][32], title[64];
+    SweepData           values = {0};
+
+    if (!any_of(paper, PAPER_ORIGINAL_CORES) || !most) return;
+    for (int i = 0; i < paper->run_count; i++)
+        if (loads_as_original(&paper->runs[i], &paper->runs[i])) add_value(&values, paper->runs[i].cores);
+    for (int v = 0; v < values.value_count; v++) {
+        snprintf(names[v], sizeof *names, "%.6g cores|× dp", values.values[v]);
+        heads[v + 1] = names[v];
+    }
+    heads[values.value_count + 1] = "blocks";
+    snprintf(title, sizeof title, "Where is %.3g×?", floor(most->value));
+    html_section(out, "most", title, "The poster’s largest speedup, and which case it is of, hang on how fast the host loads. dp loads every sample once a "
+                 "block, a relay once: where loading is all that counts, the speedup is the number of blocks; where it hides, what "
+                 "computing gives. The host of the paper is not named. Speedups of ahd over dp with the original’s 32 workers, its decoder and its "
+                 "transfers, by the cores that the workers share; those that reach the poster’s most are bold:");
+    html_table(out, NULL, heads);
+    for (int i = 0; i < paper->run_count; i++)
+        if (is_main(&paper->runs[i])) most_row(out, paper, &paper->runs[i], &values, most->value);
+    html_table_end(out);
+    commands(out, paper, 1u << PAPER_ORIGINAL | 1u << PAPER_ORIGINAL_CORES);
+    html_section_end(out);
+}
+
 void paper_page(Text *out, const Paper *paper, const char *command)
 {
     html_begin(out, "Pipe-BD: the paper's workloads, modelled");
     head(out, paper);
     speedups(out, paper);
+    where_the_most_is(out, paper);
     beside(out, paper);
     plans(out, paper);
     times(out, paper);

@@ -15,7 +15,8 @@ static const char *const poster_columns[] = {"figure", "workload", "device", "wh
 
 const char *paper_figure_name(PaperFigure figure)
 {
-    static const char *const names[PAPER_FIGURES] = {"main", "original", "ideal", "ideal-original", "batch", "cores", "devices"};
+    static const char *const names[PAPER_FIGURES] = {"main", "original", "ideal", "ideal-original", "batch", "cores", "original-cores",
+                                                     "devices"};
 
     return names[figure];
 }
@@ -61,7 +62,7 @@ static int read_run(PaperRun *run, const Csv *csv, const char *path, int row, Er
 
     while (figure < PAPER_FIGURES && strcmp(f[0], paper_figure_name((PaperFigure)figure)) != 0) figure++;
     if (figure == PAPER_FIGURES)
-        return error_set(err, "%s:%d:1: \"%.40s\" is not a figure, expected main, original, ideal, ideal-original, batch, cores or devices", path,
+        return error_set(err, "%s:%d:1: \"%.40s\" is not a figure, expected main, original, ideal, ideal-original, batch, cores, original-cores or devices", path,
                          csv->lines[row], f[0]);
     run->figure = (PaperFigure)figure;
     run->workload = f[1];

@@ -52,7 +52,7 @@ title() {
 run() {
     local figure=$1 workload=$2 device=$3 count=$4 batch=$5 cores=$6
     local name=$out/runs/$workload-$device-$count-$batch-$cores
-    case $figure in *original|ideal) name=$name-$figure ;; esac
+    case $figure in *original*|ideal) name=$name-$figure ;; esac
     local trace="pipebd-trace model --workload $workload --device $device --devices $count --batch $batch --cores $cores$7 -o $name.trace.json"
     local plan="pipebd-plan $name.trace.json --sensitivity no --format json $8"
     echo "$name|$figure,$workload,\"$(title "$workload")\",$device,$count,$batch,$cores|$trace,\"$plan\"" >> "$runs"
@@ -74,6 +74,9 @@ for device in $devices; do
         fi
         if wanted cores; then
             for cores in 4 8 32 64; do run cores "$workload" "$device" 4 256 $cores '' "--schedules $schedules"; done
+        fi
+        if wanted original && wanted cores; then
+            for cores in 2 4 8 32; do run original-cores "$workload" "$device" 4 256 $cores "$(original "$workload")" "--schedules dp,ahd"; done
         fi
         if wanted devices; then
             for count in 2 8 16; do run devices "$workload" "$device" $count 256 $((4 * count)) '' "--schedules $schedules"; done

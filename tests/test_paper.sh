@@ -7,7 +7,7 @@
 cd "$WORK" || exit 1
 paper() { PAPER_ROOT=$WORK PAPER_WORKLOADS="$1" PAPER_DEVICES="$2" PAPER_FIGURES="$3" bash "$PIPEBD_ROOT/scripts/paper.sh"; }
 
-ok "it runs" paper nas-cifar10 rtx-a6000 "original devices"
+ok "it runs" paper nas-cifar10 rtx-a6000 "original cores devices"
 ok "and writes" sh -c 'cd paper-report && test -s index.html && test -s results.csv && test -s breakdown.csv && test -s poster.csv'
 if command -v "${PYTHON:-python3}" > /dev/null; then
     ok "every number is what its commands give" "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/paper_numbers.py" paper-report again
@@ -19,10 +19,11 @@ else
 fi
 # The commands of index.csv: the tenth field is plain, the eleventh stands in quotes, last.
 commands() { sed -n '2,$s/.*",\(pipebd-trace model [^,]*\),"\(pipebd-plan .*\)"$/\1\n\2/p' paper-report/index.csv; }
-on_the_page() { [ "$(commands | wc -l)" -eq 14 ] && commands | while read -r line; do grep -qF -- "$line" paper-report/index.html || { echo "$line"; exit 1; }; done; }
+on_the_page() { [ "$(commands | wc -l)" -eq 30 ] && commands | while read -r line; do grep -qF -- "$line" paper-report/index.html || { echo "$line"; exit 1; }; done; }
 ok "every command is on the page" on_the_page
 beside() { awk -F, '$1 == "speedup" && $4 == "ahd" { found = $7 > 2 && $8 > 1 && ($8 / $7 - 1) * 100 - $9 < 0.01 && $9 - ($8 / $7 - 1) * 100 < 0.01 } END { exit !found }' paper-report/poster.csv; }
 ok "the poster's figures stand beside ours" beside
+ok "where the poster's most is has a section" grep -q '<h2[^>]*>Where is 7×?' paper-report/index.html
 ok "and its notes are on the page" grep -q 'imply different epochs of dp' paper-report/index.html
 
 # What has no room is a result, not a failure.
