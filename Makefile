@@ -147,7 +147,8 @@ TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
 TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
 TEST_SOURCES    := $(if $(HAVE_CMOCKA),$(filter-out $(if $(HAVE_NCCL),,tests/test_nccl.c),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c)))))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
-TEST_SHARED     := $(wildcard tests/support.c tests/random_trace.c)
+TEST_SHARED     := $(filter-out tests/test_% tests/fuzz_% $(if $(HAVE_DNNL),,tests/async_device.c) $(if $(HAVE_NCCL),,tests/nccl_fake.c), \
+                     $(sort $(wildcard tests/*.c)))
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
 TEST_PROGRAMS   := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
 # Programs for a card; with a fake CUDA they run here (tests/cuda/fake.h).
@@ -172,7 +173,7 @@ CUDA_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/bench/cuda/%,$(CUDA_BENCH_SOU
 FAKE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-fake/bench_%,$(CUDA_BENCH_SOURCES))
 FAKE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-fake/pipebd-run)
 FAKE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/fake_*.c))) \
-                  $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o
+                  $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o $(if $(HAVE_NCCL),$(BUILD)/obj/tests/nccl_fake.o)
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
 INTERNAL := $(BUILD)/lib/libpipebd-internal.a
@@ -327,7 +328,7 @@ $(CUDA_BUILD)/cuda.txt: FORCE
 	$(call stamp,$(COMPILE_CUDA))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(TEST_SHARED) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh scripts/library.sh
@@ -390,14 +391,22 @@ $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARE
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
-WRAP_ALLOCATOR := $(if $(TEST_SHARED),$(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup))
+WRAP_ALLOCATOR := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup)
 
-# tests/nccl_fake.h stands before the libraries.
+# tests/nccl_fake.c stands before the libraries.
 $(BUILD)/tests/test_nccl: LINK_TEST = -Wl,-z,muldefs
 
-$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(call objects,$(TEST_SHARED)) $(INTERNAL)
+# What tests share: each takes what it uses.
+LIBTESTS := $(BUILD)/lib/libtests.a
+
+$(LIBTESTS): $(call objects,$(TEST_SHARED)) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
-	$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
+	@rm -f $@
+	ar qcs $@ $(filter %.o,$^)
+
+$(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/obj/tests/support.o $(LIBTESTS) $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(LIBTESTS) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # What a test script runs beside the tools.
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
@@ -405,7 +414,9 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 # The card's, and without one: kernels compiled as C++, the fake in the libraries' place.
-$(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(INTERNAL)
+CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
+
+$(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
@@ -433,9 +444,11 @@ $(BUILD)/tests/cuda-fake/bench_%: $(BUILD)/obj/bench/cuda/%.o $(FAKE_OBJECTS) $(
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
-$(BUILD)/tests/cuda-fake/%: $(BUILD)/obj/tests/cuda/%.o $(FAKE_OBJECTS) $(INTERNAL)
+$(BUILD)/tests/cuda-fake/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
+
+$(BUILD)/tests/fuzz_json: $(BUILD)/obj/tests/json_walk.o
 
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)

@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
+#include "base/json.h"
 #include "tests/json_walk.h"
 
 static Json *read_text(const char *text)

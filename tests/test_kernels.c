@@ -29,7 +29,7 @@ static void check_net(const char *what, const Layers *layers, Shape in, int64_t 
         slow.choices = choices;
         truth = slow_forward(&slow, layers, doubles(&slow, x, rows, in), &records);
         if (net_forward(net, x, y, rows, choices, &err) != 0) fail_msg("%s: %s", what, err.text);
-        compare(what, y, truth.v, ny, TOLERANCE);
+        compare_values(what, y, truth.v, ny, TOLERANCE);
         compare_statistics(net, &slow, what);
         if (!frozen) {
             slow_backward(&slow, layers, records, doubles(&slow, dy, rows, out));
@@ -311,12 +311,12 @@ static void halves_are_the_whole(void **state)
     replica_run(&half[0]);
     pthread_join(thread, NULL);
     for (int i = 0; i < 70; i++) truth[i] = y[i];
-    compare("halves: y", halves, truth, 70, TOLERANCE);
+    compare_values("halves: y", halves, truth, 70, TOLERANCE);
     for (int i = 0; i < 8192; i++) sum[i] = (double)gradient[0][i] + gradient[1][i];
-    compare("halves: gradients", gradient[2], sum, 8192, TOLERANCE);
+    compare_values("halves: gradients", gradient[2], sum, 8192, TOLERANCE);
     for (int i = 0; i < 1024; i++) truth[i] = statistic[0][i];
-    compare("halves: statistics agree", statistic[1], truth, 1024, 0.0);
-    compare("halves: statistics", statistic[2], truth, 1024, TOLERANCE);
+    compare_values("halves: statistics agree", statistic[1], truth, 1024, 0.0);
+    compare_values("halves: statistics", statistic[2], truth, 1024, TOLERANCE);
     pthread_barrier_destroy(&pair.barrier);
     free(x), free(dy), free(copy);
     arena_free(&arena);
@@ -395,9 +395,9 @@ static void updates(void **state)
             net_update(net, &step);
         }
         net_read(net, 0, got);
-        compare("update: weights", got, w, 24, 1e-6);
+        compare_values("update: weights", got, w, 24, 1e-6);
         net_read_state(net, 0, got);
-        compare("update: momentum", got, m, 24, 1e-6);
+        compare_values("update: momentum", got, m, 24, 1e-6);
         net_free(net);
     }
     device_close(device);
@@ -796,7 +796,7 @@ static void teams_agree(void **state)
         device_close(device);
     }
     for (int i = 0; i < 640; i++) truth[i] = y[0][i];
-    compare("team", y[1], truth, 640, TOLERANCE);
+    compare_values("team", y[1], truth, 640, TOLERANCE);
     assert_memory_equal(y[1], y[2], sizeof y[1]);
     free(x);
     arena_free(&arena);

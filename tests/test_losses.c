@@ -199,11 +199,11 @@ static void adamw_is_its_formula(void **state)
             }
         }
         read_all(net, net_read, got);
-        compare("weights", got, w, 28, 2e-6);
+        compare_values("weights", got, w, 28, 2e-6);
         read_all(net, net_read_state, got);
-        compare("means", got, m, 28, 2e-6);
+        compare_values("means", got, m, 28, 2e-6);
         read_all(net, net_read_squares, got);
-        compare("squares", got, v, 28, 2e-6);
+        compare_values("squares", got, v, 28, 2e-6);
         net_free(net);
         arena_free(&arena);
     }
@@ -232,7 +232,7 @@ static void clipping_bounds_the_norm(void **state)
     assert_float_equal(sqrt(found), 0.25, 1e-5);
     net_update(net, &(UpdateStep){.clip = 1000.0f});
     read_all(net, net_read_state, got);
-    compare("not clipped", got, g, 28, 1e-7);
+    compare_values("not clipped", got, g, 28, 1e-7);
     net_free(net);
     arena_free(&arena);
     device_close(device);

@@ -124,7 +124,7 @@ static void check_case(const Case *c, Device *device, bool frozen, const int *le
     slow.lengths = lengths;
     truth = slow_forward(&slow, &b->student, doubles(&slow, x, c->rows, b->in), &records);
     if (net_forward(net, x, y, c->rows, NULL, &err) != 0) fail_msg("%s: %s", what, err.text);
-    compare(what, y, truth.v, ny, TOLERANCE);
+    compare_values(what, y, truth.v, ny, TOLERANCE);
     if (!frozen) {
         slow_backward(&slow, &b->student, records, doubles(&slow, dy, c->rows, b->out));
         if (net_backward(net, dy, c->rows, &err) != 0) fail_msg("%s: %s", what, err.text);
