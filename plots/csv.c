@@ -112,6 +112,11 @@ int csv_parse(Csv *out, const char *name, const char *text, size_t length, Error
     if (!r.field || !out->rows || !out->lines) return error_no_memory(err);
     while (r.at < r.end) {
         int count, line = r.line;
+        if (*r.at == '#') {                      /* a comment, to the end of its line */
+            while (r.at < r.end && *r.at != '\n') step(&r);
+            if (r.at < r.end) step(&r);
+            continue;
+        }
         if (read_row(&r, out, fields, &count) != 0 || end_line(&r) != 0) return -1;
         if (keep_row(&r, out, fields, count, line) != 0) return -1;
     }
@@ -126,7 +131,7 @@ void csv_free(Csv *csv)
 
 void csv_field(Text *out, const char *string)
 {
-    bool quoted = strpbrk(string, ",\"\r\n") != NULL;
+    bool quoted = *string == '#' || strpbrk(string, ",\"\r\n") != NULL;
 
     text_append(out, quoted ? "\"" : "");
     for (const char *c = string; *c; c++) text_append_bytes(out, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);

@@ -473,23 +473,33 @@ void report_sweeps(Text *out, const ReportShown *shown)
 
 /* ---- what was left out, and how it was made -------------------------------------------------------- */
 
+static void list_of(Text *out, const char *const *lines, int count)
+{
+    text_append(out, "<ul>\n");
+    for (int i = 0; i < count; i++) {
+        text_append(out, "<li>");
+        html_text(out, lines[i]);
+        text_append(out, "</li>\n");
+    }
+    text_append(out, "</ul>\n");
+}
+
 void report_missing(Text *out, const ReportShown *shown)
 {
     const RunFacts *f = report_facts(shown);
 
     html_section(out, "missing", "What was left out", NULL);
+    if (f->doubt_count) {
+        text_append(out, "<p>To be doubted:</p>\n");
+        list_of(out, f->doubts, f->doubt_count);
+    }
     if (!f->missing_known) {
         text_append(out, "<p>The file does not say what its trace lacks.</p>\n");
     } else if (f->missing_count == 0) {
         text_append(out, "<p>Nothing: the trace has every cost that the simulator knows.</p>\n");
     } else {
-        text_append(out, "<ul>\n");
-        for (int i = 0; i < f->missing_count; i++) {
-            text_append(out, "<li>");
-            html_text(out, f->missing[i]);
-            text_append(out, "</li>\n");
-        }
-        text_append(out, "</ul>\n");
+        if (f->doubt_count) text_append(out, "<p>Not in the trace:</p>\n");
+        list_of(out, f->missing, f->missing_count);
     }
     if (shown->comparison && !has_devices(shown))
         text_append(out, "<p>The comparison does not say where the time and memory of each device go.</p>\n");

@@ -70,6 +70,8 @@ typedef struct {
     const char **missing;
     int          missing_count;
     bool         missing_known;
+    const char **doubts;     /* notes[]: what is likely a mistake, and what was extrapolated */
+    int          doubt_count;
 } RunFacts;
 
 typedef struct {

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "executor/measure/validate.h"
+#include "planner/report/notes.h"
 #include "planner/report/report.h"
 
 static const Op shown[] = {OP_LOAD, OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_ALLREDUCE, OP_UPDATE, OP_SEND};
@@ -200,7 +201,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     }
     text_append(out, "  ],\n");
     if (v->best >= 0) report_chosen_json(v->rows[v->best].plan, out);
-    report_missing_json(s, out);
+    report_notes_json(v->best >= 0 ? v->rows[v->best].plan : NULL, s, out);
     text_append(out, "\n}\n");
 }
 

@@ -1,5 +1,7 @@
 #include "planner/check/check_report.h"
 
+#include "planner/report/notes.h"
+
 #include <inttypes.h>
 
 #include "planner/report/report.h"
@@ -192,6 +194,7 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
     }
     text_append(out, "\n");
     distance_text(r, out);
+    report_notes(r->plan, s, out);
     report_left_out(s, out);
 }
 
@@ -310,7 +313,7 @@ static void json(const CheckReport *r, const Scenario *s, Text *out)
     json_ns("fastest_epoch_s", c->best < 0 ? 0 : c->rows[c->best].sim.epoch_ns, true, out);
     json_ns("bound_s", bound_of(r), true, out);
     text_append(out, ",\n");
-    report_missing_json(s, out);
+    report_notes_json(r->plan, s, out);
     text_append(out, "\n}\n");
 }
 
@@ -318,7 +321,10 @@ void check_report(const CheckReport *r, const Scenario *s, ReportFormat format, 
 {
     switch (format) {
     case REPORT_TABLE: table(r, s, out); break;
-    case REPORT_CSV:   csv(r, out); break;
+    case REPORT_CSV:
+        csv(r, out);
+        report_notes_csv(r->plan, s, out);
+        break;
     case REPORT_JSON:  json(r, s, out); break;
     }
 }

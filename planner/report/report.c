@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
-#include "traces/plausibility.h"
 
 double report_speedup(const Comparison *c, const Candidate *row)
 {
@@ -250,7 +250,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
                     s->trace->block_count, s->device_count - s->trace->block_count);
-    trace_plausibility(s->trace, out);
+    report_notes(best->plan, s, out);
 }
 
 void report_csv(const Comparison *c, Text *out)
@@ -292,7 +292,10 @@ int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *ou
 {
     switch (format) {
     case REPORT_TABLE: if (whole_table(c, s, out, err) != 0) return -1; break;
-    case REPORT_CSV:   report_csv(c, out); break;
+    case REPORT_CSV:
+        report_csv(c, out);
+        report_notes_csv(c->rows[c->best].plan, s, out);
+        break;
     case REPORT_JSON:  if (report_json(c, s, out, err) != 0) return -1; break;
     }
     return text_failed(out) ? error_no_memory(err) : 0;

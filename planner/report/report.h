@@ -22,12 +22,11 @@ double report_speedup(const Comparison *comparison, const Candidate *row);
 
 /* Pieces of JSON that several formats share (docs/formats.md): a row's devices[]; and, on lines of
  * their own with a comma at the end, what a page about the run tells: the command (NULL: none) and
- * where the trace is from; the names of the blocks; the chosen plan. And missing[], without one. */
+ * where the trace is from; the names of the blocks; the chosen plan. */
 void report_devices_json(const Candidate *row, const Scenario *scenario, const char *indent, Text *out);
 void report_origin_json(const Trace *trace, const char *command, Text *out);
 void report_blocks_json(const Scenario *scenario, Text *out);
 void report_chosen_json(const Plan *plan, Text *out);
-void report_missing_json(const Scenario *scenario, Text *out);
 
 /* "vgg-cpu: 13 blocks, 4 devices, batch 256, 196 steps an epoch (measured trace)" */
 void report_title(const Scenario *scenario, Text *out);

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
 #include "planner/report/report.h"
 
@@ -153,25 +154,6 @@ static void runner_up_json(const Comparison *c, const Scenario *s, Text *out)
     text_append(out, "}");
 }
 
-void report_missing_json(const Scenario *s, Text *out)
-{
-    Text  missing = {0};
-    bool  first = true;
-    char *rest = NULL;
-
-    text_append(out, "  \"missing\": [");
-    scenario_missing(s, &missing);
-    char *line = missing.bytes ? strtok_r(missing.bytes, "\n", &rest) : NULL;
-    for (; line; line = strtok_r(NULL, "\n", &rest)) {
-        text_append(out, first ? "\n    " : ",\n    ");
-        first = false;
-        text_json_string(out, line);
-    }
-    text_append(out, first ? "]" : "\n  ]");
-    out->failed |= text_failed(&missing);
-    text_free(&missing);
-}
-
 void report_chosen_json(const Plan *plan, Text *out)
 {
     text_printf(out, "  \"plan\": {\"schedule\": \"%s\", \"bottleneck_us\": ", schedule_name(plan->schedule));
@@ -206,7 +188,7 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
     text_append(out, ",\n  \"sensitivity\": ");
     sensitivity_json(c->margins, out);
     text_append(out, ",\n");
-    report_missing_json(s, out);
+    report_notes_json(plan, s, out);
     text_append(out, "\n}\n");
     return 0;
 }

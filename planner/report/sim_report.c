@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "planner/report/notes.h"
 #include "planner/report/report.h"
 
 /* RFC 4180: quoted, quotes doubled. */
@@ -103,6 +104,7 @@ void sim_report_table(const QueryResult *a, Text *out)
         table_times(row, out);
         table_memory(a, row, out);
     }
+    report_notes(a->comparison.rows[a->comparison.best].plan, &a->scenario, out);
     report_left_out(&a->scenario, out);
 }
 
@@ -129,6 +131,7 @@ void sim_report_csv(const QueryResult *a, Text *out)
             text_append(out, "\n");
         }
     }
+    report_notes_csv(a->comparison.rows[a->comparison.best].plan, &a->scenario, out);
 }
 
 static void json_speedup(double speedup, Text *out)
@@ -162,7 +165,29 @@ void sim_report_json(const QueryResult *a, Text *out)
                     j->runs, j->median_s, j->p5_s, j->p95_s);
     text_append(out, "  \"devices\": ");
     report_devices_json(row, &a->scenario, "  ", out);
+    text_append(out, ",\n");
+    report_notes_json(row->plan, &a->scenario, out);
     text_append(out, "\n}\n");
+}
+
+/* ---- what stands beside a sweep ----------------------------------------------------------
+
+ * Of the trace as it is without edits, on the cluster asked for; nothing where that is none. */
+typedef void WriteNotes(const Plan *plan, const Scenario *scenario, Text *out);
+
+static void sweep_notes(const Sweep *sweep, WriteNotes *write, const char *otherwise, Text *out)
+{
+    const Query *q = sweep->query;
+    Trace       *trace;
+    Scenario     scenario = {0};
+    Error        err = {""};
+
+    if (trace_parse(&trace, q->trace_name, q->trace_text, q->trace_length, &err) == 0
+        && scenario_build(&scenario, trace, &q->scenario, &err) == 0) write(NULL, &scenario, out);
+    else text_append(out, otherwise);
+    out->failed |= error_is_no_memory(&err);
+    scenario_free(&scenario);
+    trace_free(trace);
 }
 
 /* ---- sweeps ---------------------------------------------------------------------------- */
@@ -232,6 +257,7 @@ void sweep_report_csv(const Sweep *sweep, const SweepResult *result, Text *out)
         csv_string(row->why, out);
         text_append(out, "\n");
     }
+    sweep_notes(sweep, report_notes_csv, "", out);
 }
 
 static void json_row(const SweepRow *row, bool jitter, Text *out)
@@ -276,5 +302,7 @@ void sweep_report_json(const Sweep *sweep, const SweepResult *result, Text *out)
         json_row(&result->rows[i], sweep->query->jitter_runs > 0, out);
         text_append(out, i + 1 < rows ? "},\n" : "}\n");
     }
-    text_append(out, "  ]\n}\n");
+    text_append(out, "  ],\n");
+    sweep_notes(sweep, report_notes_json, "  \"notes\": [],\n  \"missing\": []", out);
+    text_append(out, "\n}\n");
 }
