@@ -99,9 +99,11 @@ static void price(Row *row)
 
     index_of(passes, row->column[PASS]);
     bench_require(hardware_read(&hardware, row->column[DEVICE], &err), &err);
+    bool eager = strcmp(row->column[LAYOUT], "eager attention") == 0;
     bool half = strcmp(row->column[PRECISION], "half") == 0;         /* fp16 without mixed precision */
     ModelDevice device = {hardware, &model_constants, half ? NUMBERS_FP16 : (Numbers)index_of(numbers_names, row->column[PRECISION]),
-                          (Layout)index_of(layout_names, row->column[LAYOUT]), .half_weights = half};
+                          eager ? LAYOUT_CHANNELS_LAST : (Layout)index_of(layout_names, row->column[LAYOUT]),
+                          .half_weights = half, .eager_attention = eager};
     row->published = atof(row->column[IMAGES_PER_S]);
     row->modelled = batch / pass_us(&device, row, batch) * 1e6;
     printf("| %s | %s | %s | %s | %s | %s | %.0f | %.0f | %+.0f | %s |\n", row->column[NETWORK], hardware->name, row->column[PRECISION],
@@ -122,6 +124,7 @@ static const Class classes[] = {
     {"batches up to 8: bound by the host", BATCH, {"8"}},
     {"convolutions of 3x3 (VGG)", NETWORK, {"vgg16"}}, {"residual networks", NETWORK, {"resnet50", "resnet152"}},
     {"depthwise (MobileNetV2)", NETWORK, {"mobilenetv2"}},
+    {"transformers (BERT-large)", NETWORK, {"bert-large-128", "bert-large-384", "bert-large-512"}},
     {"Volta", DEVICE, {"v100-sxm2-16gb", "titan-v"}}, {"Turing", DEVICE, {"rtx-2080-ti", "t4"}},
     {"Ampere", DEVICE, {"rtx-3090", "a100-sxm-80gb"}}, {"Ada", DEVICE, {"rtx-4090"}},
     {"fp32", PRECISION, {"fp32"}}, {"tf32", PRECISION, {"tf32"}}, {"fp16, mixed", PRECISION, {"fp16"}}, {"fp16, all of it", PRECISION, {"half"}},
@@ -160,7 +163,7 @@ int main(void)
     int        lines = 0, count = 0;
 
     bench_require(file_read(&text, &length, "bench/model_published.csv", 0, &err), &err);
-    printf("| network | device | precision | layout | batch | pass | images/s, published | model | error, %% | source |\n"
+    printf("| network | device | precision | layout | batch | pass | samples/s, published | model | error, %% | source |\n"
            "|---|---|---|---|---|---|---|---|---|---|\n");
     for (char *line = strtok_r(text, "\n", &save); line && count < ROWS_MOST; line = strtok_r(NULL, "\n", &save)) {
         if (lines++ == 0) continue;                      /* the head */

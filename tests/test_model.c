@@ -40,7 +40,7 @@ static Hardware *open_hardware(const char *name)
 
 static ModelDevice device_of(const Hardware *hardware, Numbers precision)
 {
-    return (ModelDevice){hardware, &model_constants, precision, LAYOUT_CHANNELS_LAST, false, false, false};
+    return (ModelDevice){.hardware = hardware, .constants = &model_constants, .precision = precision, .layout = LAYOUT_CHANNELS_LAST};
 }
 
 /* The student's time without its update. */
@@ -241,6 +241,33 @@ static void half_precision_halves_bytes(void **state)
     near(w[0].read_bytes, 2 * 600, 0);                               /* a teacher's takes no statistics */
     assert_int_equal(operator_list(w, &half, &linear, PASS_FORWARD, 3, false, true), 1);
     near(w[0].read_bytes, 2 * (60 + 200) + 4 * 200, 0); near(w[0].written_bytes, 2 * 30 + 2 * 200, 0);
+    hardware_free(h);
+}
+
+/* Two heads of 8 on 6 tokens, 3 rows: queries, keys and values 48 a token, result 16; scores 2*36 a row. */
+static void attention_by_hand(void **state)
+{
+    Hardware    *h = open_hardware("rtx-a6000");
+    ModelDevice  device = device_of(h, NUMBERS_TF32);
+    Layer        layer = {.kind = LAYER_ATTENTION, .name = "0", .in = {48, 6, 1}, .out = {16, 6, 1},
+                          .attention = {.heads = 2, .kv_heads = 2, .head_dim = 8}};
+    OperatorWork w[OPERATOR_MOST];
+
+    (void)state;
+    assert_int_equal(operator_list(w, &device, &layer, PASS_FORWARD, 3, false, true), 1);
+    near(w[0].count * w[0].m * w[0].n * w[0].k, 3 * 2.0 * (2 * 6 * 6 * 8), 1e-12);
+    near(w[0].read_bytes, 4 * 3 * 288, 0); near(w[0].written_bytes, 4 * 3 * 96, 0);
+    assert_int_equal(w[0].numbers, NUMBERS_FP32);                    /* tf32 is for convolutions */
+    assert_int_equal(operator_list(w, &device, &layer, PASS_DATA, 3, false, true), 1);
+    near(w[0].count * w[0].m * w[0].n * w[0].k, 5.0 / 2 * 3 * 2 * (2 * 6 * 6 * 8), 1e-12);
+    device.eager_attention = true;
+    device.precision = NUMBERS_FP16;
+    assert_int_equal(operator_list(w, &device, &layer, PASS_FORWARD, 3, false, true), 2);
+    near(w[1].read_bytes, 2 * 4 * 3 * 72, 0); near(w[1].written_bytes, 2 * 4 * 3 * 72, 0);
+    assert_int_equal(w[0].numbers, NUMBERS_FP16);
+    assert_int_equal(operator_list(w, &device, &layer, PASS_DATA, 3, false, true), 2);
+    near(w[0].count * w[0].m * w[0].n * w[0].k, 4.0 / 2 * 3 * 2 * (2 * 6 * 6 * 8), 1e-12);
+    near(w[1].read_bytes, 2 * 6 * 3 * 72, 0); near(w[1].written_bytes, 2 * 3 * 3 * 72, 0);
     hardware_free(h);
 }
 
@@ -639,7 +666,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
         cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
-        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(roofline_by_hand),
+        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
         cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand),
         cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),

@@ -51,6 +51,11 @@ ok '--loader pillow has an effect' by_pillow
 statistics() { ! cmp -s <(pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o -) \
                          <(pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 --teacher-statistics batch -o -); }
 ok '--teacher-statistics batch has an effect' statistics
+attention() {
+    local of=$PIPEBD_ROOT/tests/fixtures/workload/good/transformer.json
+    ! cmp -s <(pipebd-trace model --workload "$of" --device t4 --devices 2 -o -) <(pipebd-trace model --workload "$of" --device t4 --devices 2 -o - --attention eager)
+}
+ok '--attention eager has an effect' attention
 link() { pipebd-trace model --workload digits --device h100-sxm --devices 4 -o - --link "$1"; }
 ok '--link pcie has an effect' eval '! cmp -s <(link nvlink) <(link pcie)'
 ok '--link auto is NVLink where it joins all' cmp <(link auto) <(link nvlink)
@@ -98,6 +103,7 @@ refuses 2 "an option of model's with check" '--cores: no effect with check' pipe
 refuses 2 'data and a time of its own' '--data: no effect with --sample-us' model --data raw --sample-us 3
 refuses 2 'a loader with a time of its own' '--loader: no effect with --sample-us' model --loader pillow --sample-us 3
 refuses 1 'a decoder without photographs' '--loader: no effect with raw pixels' model --loader pillow
+refuses 1 'attention that is not there' '--attention: no effect, the workload has none' model --attention eager
 refuses 2 'workers that do nothing' '--workers: no effect with --prefetch 0' model --workers 2 --prefetch 0
 refuses 2 'machines without a network' 'go together' model --machine-devices 2
 refuses 1 'machines as large as the cluster' '--machine-devices 4: no effect with 4 devices' model --machine-devices 4 --network-gb-per-s 1

@@ -183,7 +183,7 @@ static const char *const import_options[] = {"from", "output", "batch", "samples
                                              "rows", "model-info", "model", "network", "tensor-degree", "machine-devices", NULL};
 static const char *const model_options[] = {"workload", "device", "devices", "output", "batch", "name", "date", "precision",
                                             "link", "machine-devices", "network-gb-per-s",
-                                            "transfers", "layout", "teacher-statistics", "optimizer", "data", "loader", "sample-us",
+                                            "transfers", "layout", "teacher-statistics", "attention", "optimizer", "data", "loader", "sample-us",
                                             "cores", "workers", "prefetch", "host-us", "step-us", "process-bytes", "operators", NULL};
 
 static int choose(const Operands *o, const Option *table, const TraceSettings *s, Error *err)
@@ -281,6 +281,8 @@ int main(int argc, char **argv)
          &s.model.layout, 0, 0, layout_names, false},
         {"teacher-statistics", 0, OPTION_CHOICE, "running|batch", "model: what the teacher's batch norms use; batch: computed, as in training "
          "mode.", &s.model.statistics, 0, 0, model_statistics, false},
+        {"attention", 0, OPTION_CHOICE, "fused|eager", "model: in one kernel, or with scores written and read again.",
+         &s.model.attention, 0, 0, model_attentions, false},
         {"optimizer", 0, OPTION_CHOICE, "loop|foreach", "model: SGD, a loop over tensors, or all in a few kernels.",
          &s.model.optimizer, 0, 0, model_optimizers, false},
         {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: what is loaded; auto: jpeg from 64x64 pixels on.",

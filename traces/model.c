@@ -62,6 +62,22 @@ static int choose_link(ModelRun *m)
     return 0;
 }
 
+static void find_attention(const Layer *layer, void *context)
+{
+    if (layer->kind == LAYER_ATTENTION) *(bool *)context = true;
+}
+
+bool model_attends(const Workload *workload)
+{
+    bool found = false;
+
+    for (int b = 0; b < workload->block_count; b++) {
+        layers_each(&workload->block[b].teacher, find_attention, &found);
+        layers_each(&workload->block[b].student, find_attention, &found);
+    }
+    return found;
+}
+
 bool model_loads_jpeg(const ModelOptions *o)
 {
     int64_t pixels = (int64_t)o->workload->input.height * o->workload->input.width;
@@ -78,7 +94,7 @@ static int choose(ModelRun *m)
     m->workers = o->workers > 0 ? o->workers : m->cores;
     m->constants = model_constants;
     if (o->host_us > 0) m->constants.kernel_us = o->host_us;
-    m->device = (ModelDevice){o->hardware, &m->constants, o->precision, o->layout, .batch_statistics = o->batch_statistics,
+    m->device = (ModelDevice){o->hardware, &m->constants, o->precision, o->layout, .batch_statistics = o->batch_statistics, .eager_attention = o->eager_attention,
                               .foreach = o->foreach};
     if (check_precision(m) != 0) return -1;
     return choose_link(m);
@@ -266,6 +282,7 @@ static void notes(const ModelRun *m, Text *out)
                 "; workload hash %016" PRIx64 "; precision %s; layout %s%s%s; ", MODEL_VERSION,
                 o->hardware->name, o->hardware->hash, o->workload->hash, numbers_names[o->precision], layout_names[o->layout],
                 o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->batch_statistics ? "; the teacher's batch norms compute statistics" : "");
+    if (o->eager_attention) text_append(out, "attention is not fused; ");
     if (o->foreach) text_append(out, "the optimizer steps all tensors together; ");
     if (o->host_us > 0) text_printf(out, "%g us of the host a kernel; ", o->host_us);
     link_words(m, out);

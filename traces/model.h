@@ -43,7 +43,7 @@ typedef struct {
     double      network_bytes_per_s;     /* between machines, one way; above 0 where there are several */
     bool        blocking;    /* a transfer occupies the device that sends */
     Layout      layout;
-    bool        batch_statistics, foreach;           /* as in ModelDevice */
+    bool        batch_statistics, eager_attention, foreach;      /* as in ModelDevice */
     ModelData   data;
     ModelLoader loader;
     double      sample_us;   /* a sample, on one core; 0: what data and loader take */
@@ -60,6 +60,9 @@ enum { MODEL_CORES = 4 };
 
 /* tf32 where the device has it, else fp32: what PyTorch's convolutions do by themselves. */
 Numbers model_precision(const Hardware *hardware);
+
+/* Whether some layer is an attention. */
+bool model_attends(const Workload *workload);
 
 /* Whether the loader decodes photographs. */
 bool model_loads_jpeg(const ModelOptions *options);

@@ -38,7 +38,7 @@ static bool is_winograd(const ModelDevice *device, const Layer *layer, Pass pass
  * tensor cores take at once (an image's). */
 static Numbers numbers_of(const ModelDevice *device, const Layer *layer)
 {
-    if (device->precision == NUMBERS_TF32 && layer->kind == LAYER_LINEAR) return NUMBERS_FP32;
+    if (device->precision == NUMBERS_TF32 && layer->kind != LAYER_CONV) return NUMBERS_FP32;
     if (layer->kind == LAYER_CONV && layer->in.channels / layer->groups < 4) return NUMBERS_FP32;
     return device->precision;
 }
@@ -165,22 +165,38 @@ static int residual(OperatorWork *out, const ModelDevice *device, double x, Pass
     return 1;
 }
 
+/* The scores of an eager attention, a number a pair of tokens and head. Forward they are made, scaled, masked, put
+ * through the softmax and multiplied with values; backward the weights' gradients are made, go back through softmax
+ * and scale, and each product reads them. */
+static OperatorWork scores(const ModelDevice *device, const Layer *layer, Pass pass, double rows)
+{
+    double       s = rows * layer->attention.heads * (double)layer->in.height * layer->in.height;
+    OperatorWork work = pass == PASS_FORWARD ? passes(device, pass, 4 * s, 4 * s) : passes(device, pass, 6 * s, 3 * s);
+
+    work.what = "scores";
+    work.launches = work.kernels = pass == PASS_FORWARD ? 4 : 5;
+    return work;
+}
+
 /* Layers of transformers: attention's two products forward and five backward at the rate of matrix products, never
  * through memory (docs/model.md); the others are passes over their tensors. */
 static int attention(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
 {
     const Attention *a = &layer->attention;
     double           x = rows * (double)shape_count(layer->in), y = rows * (double)shape_count(layer->out);
-    double           products = pass == PASS_FORWARD ? 2 : 5;
+    double           products = pass == PASS_FORWARD ? 2 : device->eager_attention ? 4 : 5;
 
     if (pass == PASS_WEIGHT) return 0;
     out[0] = pass == PASS_FORWARD ? passes(device, pass, x, y) : passes(device, pass, x + 2 * y, x);
     out[0].rate = RATE_MATRIX;
+    out[0].numbers = numbers_of(device, layer);
     out[0].count = rows * a->heads;
     out[0].m = layer->in.height;
     out[0].n = a->head_dim;
     out[0].k = products / 2 * (double)layer_macs(layer) / ((double)layer->in.height * a->heads * a->head_dim);
-    return 1;
+    if (!device->eager_attention) return 1;
+    out[1] = scores(device, layer, pass, rows);
+    return 2;
 }
 
 static int sequence(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)

@@ -68,6 +68,7 @@ typedef struct {
     Layout  layout;
     bool    batch_statistics;            /* the teacher's batch norms compute them, as in training mode */
     bool    half_weights;    /* fp16, bf16: weights have two bytes too, as they do without mixed precision; nothing is cast */
+    bool    eager_attention; /* scores of attention are written and read again, as before frameworks fused it */
     bool    foreach;         /* the optimizer steps all tensors in a few kernels, not in a loop over them */
 } ModelDevice;
 

@@ -15,6 +15,7 @@ const char *const model_data[] = {"auto", "raw", "jpeg", NULL};
 const char *const model_statistics[] = {"running", "batch", NULL};
 const char *const model_optimizers[] = {"loop", "foreach", NULL};
 const char *const model_loaders[] = {"pipebd", "pillow", NULL};
+const char *const model_attentions[] = {"fused", "eager", NULL};
 
 int trace_model_check(const Option *table, const ModelSettings *s, Error *err)
 {
@@ -71,7 +72,7 @@ static int write_operators(const ModelSettings *s, const ModelOptions *options, 
 {
     ModelConstants constants = model_constants;
     ModelDevice device = {options->hardware, &constants, options->precision, options->layout,
-                          .batch_statistics = options->batch_statistics, .foreach = options->foreach};
+                          .batch_statistics = options->batch_statistics, .eager_attention = options->eager_attention, .foreach = options->foreach};
     Text        out = {0};
     Operators   operators = {options->workload, &out};
     int64_t     batch = options->batch > 0 ? options->batch : options->workload->batch;
@@ -106,11 +107,13 @@ int trace_model(const ModelSettings *s, Error *err)
                             .link = (ModelLink)s->link, .machine_devices = s->machine_devices, .network_bytes_per_s = s->network_gb_per_s * 1e9,
                             .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
                             .layout = (Layout)s->layout, .batch_statistics = s->statistics == 1, .foreach = s->optimizer == 1,
+                            .eager_attention = s->attention == 1,
                             .loader = (ModelLoader)s->loader, .host_us = s->host_us, .step_us = s->step_us,
                             .process_bytes = s->process_bytes,
                             .cores = s->cores, .workers = s->workers, .prefetch = s->prefetch, .name = s->name,
                             .date = s->date};
     if (s->loader && !model_loads_jpeg(&options)) { error_set(err, "--loader: no effect with raw pixels"); goto done; }
+    if (s->attention && !model_attends(workload)) { error_set(err, "--attention: no effect, the workload has none"); goto done; }
     if (model_trace(&trace, &options, err) != 0) goto done;
     if (s->operators && write_operators(s, &options, err) != 0) goto done;
     rc = trace_output(trace, s->output, "modelled", err);

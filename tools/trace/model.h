@@ -11,12 +11,12 @@ typedef struct {
     const char *workload, *device, *output, *operators, *name, *date;
     int64_t     devices, batch, machine_devices, cores, workers, prefetch, process_bytes;
     double      sample_us, network_gb_per_s, host_us, step_us;
-    int         precision, link, transfers, data, layout, statistics, optimizer, loader;     /* indices into the lists below */
+    int         precision, link, transfers, data, layout, statistics, optimizer, loader, attention;     /* indices into the lists below */
 } ModelSettings;
 
 /* For the table of options. */
 extern const char *const model_precisions[], *const model_links[], *const model_transfers[], *const model_data[];
-extern const char *const model_statistics[], *const model_optimizers[], *const model_loaders[];
+extern const char *const model_statistics[], *const model_optimizers[], *const model_loaders[], *const model_attentions[];
 
 /* Refuses what is missing. */
 int trace_model_check(const Option *table, const ModelSettings *settings, Error *err);
