@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/compare.h"
 #ifdef HAVE_GLPK
 #include "planner/ls/glpk/tasks_glpk.h"
 static const MipSolver *const MIP = &glpk_solver;
 #else
 static const MipSolver *const MIP = NULL;
 #endif
-#include "planner/compare.h"
 #include "planner/memory_feasibility.h"
 #include "planner/stages/partition.h"
 #include "planner/stages/stage_memory.h"
