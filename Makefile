@@ -250,15 +250,12 @@ check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test
 	@+$(SUBMAKE) all tests
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
 
-# What takes longer than a check may: before a release. Each stops the rest when it fails.
-check-all:   ## all cases of the random searches, sanitizers, kills, faults, fuzzers, valgrind (hours)
+# What takes longer than a check may: before a release. The first that fails ends it. Distributions want root.
+CHECK_ALL := check-asan check-tsan check-subsets check-kill check-faults fuzz valgrind $(if $(filter 0,$(shell id -u)),check-distros)
+
+check-all:   ## all random cases, sanitizers, subsets, kills, faults, fuzzers, valgrind, distributions (hours)
 	@+PIPEBD_THOROUGH=1 $(SUBMAKE) check
-	@+$(SUBMAKE) check-asan
-	@+$(SUBMAKE) check-tsan
-	@+$(SUBMAKE) check-kill
-	@+$(SUBMAKE) check-faults
-	@+$(SUBMAKE) fuzz
-	@+$(SUBMAKE) valgrind
+	@+for target in $(CHECK_ALL); do $(SUBMAKE) $$target || exit 1; done
 
 soak:        ## for SECONDS (3600) train through random faults, and lose nothing (tests/soak.sh)
 	@+$(SUBMAKE) all tests

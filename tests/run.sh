@@ -18,14 +18,14 @@
 #
 # Exit status: 1 when something failed or nothing ran.
 #
-# PIPEBD_TEST_JOBS     programs at once (as many as there are cores)
+# PIPEBD_TEST_JOBS     programs at once (one more than there are cores: some only wait)
 # PIPEBD_TEST_LIMIT    seconds each program may take (900: on a machine that is busy with eight other things)
 # PIPEBD_TEST_WRAPPER  a command put before each cmocka program (valgrind ...)
 # PIPEBD_TEST_SECONDS  a file to write the seconds of each program to
 set -uo pipefail
 
 here=$(dirname "$0")
-jobs=${PIPEBD_TEST_JOBS:-$(nproc)}
+jobs=${PIPEBD_TEST_JOBS:-$(($(nproc) + 1))}
 limit=${PIPEBD_TEST_LIMIT:-900}
 read -r -a wrapper <<< "${PIPEBD_TEST_WRAPPER:-}"
 programs=("$@")
