@@ -46,7 +46,10 @@ LIBRARY_FOLDERS := base workloads traces schedule sim planner $(addprefix planne
 PLOT_FOLDERS    := plots paper
 
 # What trains for real needs a backend, oneDNN's or CUDA's, and stays out of libpipebd, which only plans.
-EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint monitor measure transport net data nas) $(if $(HAVE_DNNL),kernels/cpu) $(if $(HAVE_CUDA),kernels/cuda)
+EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint monitor measure transport net data nas import) $(if $(HAVE_DNNL),kernels/cpu) $(if $(HAVE_CUDA),kernels/cuda)
+
+# Models of other programs as workloads: needs no backend.
+IMPORT_SOURCES := $(sort $(wildcard executor/import/*.c))
 
 # What of it needs no backend and has fuzzers, which are built without.
 FUZZED_SOURCES := executor/checkpoint/safetensors.c executor/checkpoint/tensors.c
@@ -139,11 +142,12 @@ EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi) $(if $(HAVE_NCCL),executo
 
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
-EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES))
+EXECUTOR_SOURCES := $(if $(HAVE_DEVICE),$(sort $(wildcard $(addsuffix /*.c,$(EXECUTOR_FOLDERS)))),$(FUZZED_SOURCES) $(IMPORT_SOURCES))
 CUDA_SOURCES    := $(if $(HAVE_CUDA),$(sort $(wildcard kernels/cuda/*.cu)))
 TOOL_SOURCES    := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tools/pipebd_*.c)))
 RUN_SOURCES     := $(if $(HAVE_DEVICE),$(sort $(wildcard tools/run/*.c)))
 TRACE_SOURCES   := $(sort $(wildcard tools/trace/*.c))
+WORKLOAD_SOURCES := $(sort $(wildcard tools/workload/*.c))
 TOOL_SHARED     := $(filter-out tools/pipebd_%,$(sort $(wildcard tools/*.c)))
 TEST_SOURCES    := $(if $(HAVE_CMOCKA),$(filter-out $(if $(HAVE_NCCL),,tests/test_nccl.c),$(call without,$(HAVE_DNNL),$(sort $(wildcard tests/test_*.c)))))
 FUZZ_SOURCES    := $(sort $(wildcard tests/fuzz_*.c))
@@ -325,7 +329,7 @@ $(CUDA_BUILD)/cuda.txt: FORCE
 	$(call stamp,$(COMPILE_CUDA))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(TEST_SHARED) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) $(TEST_SHARED) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh scripts/library.sh
@@ -379,9 +383,10 @@ GLPK_PROGRAMS := $(BUILD)/bin/pipebd-plan $(BUILD)/bin/pipebd-sim $(BUILD)/tests
 $(GLPK_PROGRAMS): $(call objects,$(GLPK_SOURCES))
 $(GLPK_PROGRAMS): private LINK_GLPK = $(GLPK_LIBS)
 
-# The subcommands of pipebd-run and pipebd-trace are no part of the other tools.
+# The subcommands of pipebd-run, pipebd-trace and pipebd-workload are no part of the other tools.
 $(BUILD)/bin/pipebd-run: $(call objects,$(RUN_SOURCES))
 $(BUILD)/bin/pipebd-trace: $(call objects,$(TRACE_SOURCES))
+$(BUILD)/bin/pipebd-workload: $(call objects,$(WORKLOAD_SOURCES))
 
 $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
@@ -456,5 +461,5 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 -include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d)
--include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) \
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) \
            $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(CUDA_BENCH_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

@@ -12,7 +12,7 @@ mkdir -p "$folder/man" "$folder/completion"
 # subcommands TOOL: which its help lists as "  NAME  what it does", or its usage as "NAME FILE | ...".
 subcommands() {
     case $1 in
-    pipebd-run)   "$bin/$1" --help | sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p' ;;
+    pipebd-run | pipebd-workload) "$bin/$1" --help | sed -n 's/^  \([a-z-]*\)  *[a-z].*/\1/p' ;;
     pipebd-trace) "$bin/$1" --help | sed -n 's/^usage: pipebd-trace //p' | tr '|' '\n' | sed 's/^ *\([a-z]*\) .*/\1/' ;;
     esac
 }

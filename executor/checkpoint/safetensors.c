@@ -301,27 +301,67 @@ done:
     return rc;
 }
 
+/* What a file's header says, checked; free it also after an error. */
+typedef struct {
+    Json      *doc;
+    FilePlace *places;       /* [count], by offset */
+    int        count;
+    uint64_t   data_at;
+} FileHeader;
+
+static void header_free(FileHeader *header)
+{
+    free(header->places);
+    json_doc_free(header->doc);
+}
+
+/* Notes go to tensors. */
+static int header_read(FileHeader *out, Tensors *tensors, const Source *source, Error *err)
+{
+    uint64_t header_bytes;
+
+    if (get_header(&out->doc, &header_bytes, source, err) != 0) return -1;
+    out->data_at = LENGTH_BYTES + header_bytes;
+    uint64_t data_bytes = source->length - out->data_at;
+    if (read_header(tensors, &out->places, &out->count, out->doc, data_bytes, err) != 0) return -1;
+    qsort(out->places, (size_t)out->count, sizeof *out->places, by_offset);
+    return check_cover(source->name, out->places, out->count, data_bytes, err);
+}
+
 static int read_source(Tensors **out, const Source *source, Error *err)
 {
-    int      rc = -1, count;
-    uint64_t header_bytes;
-    Json    *doc = NULL;
-    FilePlace   *places = NULL;
-    Tensors *tensors = NULL;
+    int        rc = -1;
+    FileHeader header = {0};
+    Tensors   *tensors = NULL;
 
-    if (get_header(&doc, &header_bytes, source, err) != 0) goto done;
     if (tensors_new(&tensors, err) != 0) goto done;
-    uint64_t data_at = LENGTH_BYTES + header_bytes, data_bytes = source->length - data_at;
-    if (read_header(tensors, &places, &count, doc, data_bytes, err) != 0) goto done;
-    qsort(places, (size_t)count, sizeof *places, by_offset);
-    if (check_cover(source->name, places, count, data_bytes, err) != 0) goto done;
-    for (int i = 0; i < count; i++)
-        if (read_tensor(tensors, source, &places[i], data_at, err) != 0) goto done;
+    if (header_read(&header, tensors, source, err) != 0) goto done;
+    for (int i = 0; i < header.count; i++)
+        if (read_tensor(tensors, source, &header.places[i], header.data_at, err) != 0) goto done;
     *out = tensors; tensors = NULL; rc = 0;
 done:
     tensors_free(tensors);
-    free(places);
-    json_doc_free(doc);
+    header_free(&header);
+    return rc;
+}
+
+int tensors_places(const char *name, const void *bytes, size_t length, TensorVisit *visit, void *context, Error *err)
+{
+    Source     source = {.name = name, .fd = -1, .bytes = bytes, .length = length};
+    FileHeader header = {0};
+    Tensors   *notes = NULL;
+    int        rc = tensors_new(&notes, err);
+
+    if (rc == 0) rc = header_read(&header, notes, &source, err);
+    for (int i = 0; rc == 0 && i < header.count; i++) {
+        const FilePlace *from = &header.places[i];
+        TensorPlace      place = {.name = from->name, .dtype = DTYPES[from->dtype], .bits = DTYPE_BITS[from->dtype], .rank = from->rank,
+                                  .bytes = source.bytes + header.data_at + from->begin};
+        memcpy(place.dim, from->dim, sizeof place.dim);
+        rc = visit(context, &place, err);
+    }
+    tensors_free(notes);
+    header_free(&header);
     return rc;
 }
 

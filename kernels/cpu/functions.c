@@ -22,7 +22,7 @@ enum { STEP = 4096 };        /* numbers: the least that a thread of the team tak
                                                 int64_t of)                                                           \
     {                                                                                                                 \
         for (int64_t i = 0; i < of; i++) {                                                                            \
-            Curve c = curve_##name(x[i]);                                                                             \
+            FunctionCurve c = curve_##name(x[i]);                                                                             \
                                                                                                                       \
             dx[i] = dy[i] * x[of + i] * c.slope;                                                                      \
             dx[of + i] = dy[i] * c.value;                                                                             \

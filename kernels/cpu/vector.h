@@ -35,45 +35,45 @@ VECTOR_INLINE float vector_exp(float x)
 }
 
 /* A function's value and its derivative at x. */
-typedef struct { float value, slope; } Curve;
+typedef struct { float value, slope; } FunctionCurve;
 
-VECTOR_INLINE Curve curve_relu(float x)
+VECTOR_INLINE FunctionCurve curve_relu(float x)
 {
-    return (Curve){x < 0.0f ? 0.0f : x, x > 0.0f ? 1.0f : 0.0f};
+    return (FunctionCurve){x < 0.0f ? 0.0f : x, x > 0.0f ? 1.0f : 0.0f};
 }
 
-VECTOR_INLINE Curve curve_tanh(float x)
+VECTOR_INLINE FunctionCurve curve_tanh(float x)
 {
     float t = 1.0f - 2.0f / (vector_exp(2.0f * x) + 1.0f);
 
-    return (Curve){t, 1.0f - t * t};
+    return (FunctionCurve){t, 1.0f - t * t};
 }
 
-VECTOR_INLINE Curve curve_silu(float x)
+VECTOR_INLINE FunctionCurve curve_silu(float x)
 {
     float s = 1.0f / (1.0f + vector_exp(-x));
 
-    return (Curve){x * s, s + x * s * (1.0f - s)};
+    return (FunctionCurve){x * s, s + x * s * (1.0f - s)};
 }
 
 /* x P(x), P the normal distribution's. The error function by formula 7.1.26 of Abramowitz and Stegun, Handbook of
  * Mathematical Functions: 1.5e-7 absolute. */
-VECTOR_INLINE Curve curve_gelu(float x)
+VECTOR_INLINE FunctionCurve curve_gelu(float x)
 {
     float size = fabsf(x) * 0.707106781f, bell = vector_exp(-0.5f * x * x), t = 1.0f / (1.0f + 0.3275911f * size);
     float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * bell;
     float p = x < 0.0f ? 0.5f * tail : 1.0f - 0.5f * tail;
 
-    return (Curve){x * p, p + x * 0.398942280f * bell};
+    return (FunctionCurve){x * p, p + x * 0.398942280f * bell};
 }
 
 /* x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3) */
-VECTOR_INLINE Curve curve_gelu_tanh(float x)
+VECTOR_INLINE FunctionCurve curve_gelu_tanh(float x)
 {
     float u = 0.797884561f * (x + 0.044715f * x * x * x), du = 0.797884561f * (1.0f + 0.134145f * x * x);
-    Curve t = curve_tanh(u);
+    FunctionCurve t = curve_tanh(u);
 
-    return (Curve){0.5f * x * (1.0f + t.value), 0.5f * (1.0f + t.value) + 0.5f * x * t.slope * du};
+    return (FunctionCurve){0.5f * x * (1.0f + t.value), 0.5f * (1.0f + t.value) + 0.5f * x * t.slope * du};
 }
 
 enum { VECTOR_LANES = 16 };

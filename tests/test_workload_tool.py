@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""pipebd-workload on models that this script writes itself: which tensor goes where, in which type,
+what is said, what is refused, and that what comes out trains. Prints TAP."""
+
+import array
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+from tap import done_testing, ok
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
+TOOL = os.path.join(BIN, "pipebd-workload")
+RUN = os.path.join(BIN, "pipebd-run")
+BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
+V, C, F, T = 11, 8, 12, 6
+
+
+def fresh(count, dtype, seed):
+    """Numbers that differ by seed and place, and are small in every type: 16-bit ones are made of bits."""
+    values = [((seed * 7919 + i * 104729) % 1000) / 1000 - 0.5 for i in range(count)]
+    if dtype == "F32":
+        return array.array("f", values).tobytes()
+    if dtype == "BF16":
+        return b"".join(struct.pack("<f", v)[2:] for v in values)
+    if dtype == "F16":
+        return struct.pack("<%de" % count, *values)
+    return struct.pack("<%dq" % count, *range(count))
+
+
+def write(path, tensors):
+    """tensors: name -> (dtype, shape, bytes)"""
+    header, data = {}, b""
+    for name, (dtype, shape, raw) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + data)
+
+
+def read(path):
+    with open(path, "rb") as f:
+        data = f.read()
+    (n,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + n])
+    header.pop("__metadata__", None)
+    return {k: (v["dtype"], tuple(v["shape"]), data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]])
+            for k, v in header.items()}
+
+
+def model(shapes, dtype):
+    out = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        count = 1
+        for d in shape:
+            count *= d
+        kind = "I64" if name.endswith("position_ids") else dtype
+        out[name] = (kind, shape, fresh(count, kind, i + 1))
+    return out
+
+
+def gpt2():
+    shapes = {"transformer.wte.weight": (V, C), "transformer.wpe.weight": (16, C), "transformer.h.0.attn.bias": (1, 1, 16, 16)}
+    for layer in range(2):
+        p = "transformer.h.%d." % layer
+        shapes.update({p + "ln_1.weight": (C,), p + "ln_1.bias": (C,), p + "attn.c_attn.weight": (C, 3 * C), p + "attn.c_attn.bias": (3 * C,),
+                       p + "attn.c_proj.weight": (C, C), p + "attn.c_proj.bias": (C,), p + "ln_2.weight": (C,), p + "ln_2.bias": (C,),
+                       p + "mlp.c_fc.weight": (C, F), p + "mlp.c_fc.bias": (F,), p + "mlp.c_proj.weight": (F, C), p + "mlp.c_proj.bias": (C,)})
+    shapes.update({"transformer.ln_f.weight": (C,), "transformer.ln_f.bias": (C,)})
+    return {"architectures": ["GPT2LMHeadModel"], "vocab_size": V, "n_embd": C, "n_layer": 2, "n_head": 2, "n_positions": 16, "n_inner": F,
+            "resid_pdrop": 0.1}, shapes
+
+
+def llama():
+    shapes = {"model.embed_tokens.weight": (V, C), "model.norm.weight": (C,)}
+    for layer in range(2):
+        p = "model.layers.%d." % layer
+        shapes.update({p + "input_layernorm.weight": (C,), p + "self_attn.q_proj.weight": (8, C), p + "self_attn.k_proj.weight": (4, C),
+                       p + "self_attn.v_proj.weight": (4, C), p + "self_attn.o_proj.weight": (C, 8), p + "post_attention_layernorm.weight": (C,),
+                       p + "mlp.gate_proj.weight": (F, C), p + "mlp.up_proj.weight": (F, C), p + "mlp.down_proj.weight": (C, F)})
+    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": V, "hidden_size": C, "intermediate_size": F,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+            "rope_theta": 500.0, "tie_word_embeddings": True, "head_dim": 2}, shapes
+
+
+def bert():
+    p = "bert.embeddings."
+    shapes = {p + "position_ids": (1, 16), p + "word_embeddings.weight": (V, C), p + "position_embeddings.weight": (16, C),
+              p + "token_type_embeddings.weight": (2, C), p + "LayerNorm.gamma": (C,), p + "LayerNorm.beta": (C,),
+              "bert.pooler.dense.weight": (C, C), "bert.pooler.dense.bias": (C,), "cls.predictions.bias": (V,)}
+    p = "bert.encoder.layer.0."
+    for name in ("query", "key", "value"):
+        shapes.update({p + "attention.self.%s.weight" % name: (C, C), p + "attention.self.%s.bias" % name: (C,)})
+    shapes.update({p + "attention.output.dense.weight": (C, C), p + "attention.output.dense.bias": (C,),
+                   p + "attention.output.LayerNorm.gamma": (C,), p + "attention.output.LayerNorm.beta": (C,),
+                   p + "intermediate.dense.weight": (F, C), p + "intermediate.dense.bias": (F,), p + "output.dense.weight": (C, F),
+                   p + "output.dense.bias": (C,), p + "output.LayerNorm.gamma": (C,), p + "output.LayerNorm.beta": (C,)})
+    return {"architectures": ["BertForMaskedLM"], "model_type": "bert", "vocab_size": V, "hidden_size": C, "intermediate_size": F,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16, "type_vocab_size": 2}, shapes
+
+
+def put(folder, family, dtype, shards=1):
+    config, shapes = family()
+    tensors = model(shapes, dtype)
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    if shards == 1:
+        write(os.path.join(folder, "model.safetensors"), tensors)
+        return config, tensors
+    names, index = list(tensors), {}
+    for i in range(shards):
+        file = "model-%d.safetensors" % i
+        mine = {n: tensors[n] for n in names[i::shards]}
+        write(os.path.join(folder, file), mine)
+        index.update({n: file for n in mine})
+    with open(os.path.join(folder, "model.safetensors.index.json"), "w", encoding="utf-8") as f:
+        json.dump({"metadata": {}, "weight_map": index}, f)
+    return config, tensors
+
+
+def tool(*args):
+    return subprocess.run([TOOL] + list(args), capture_output=True, text=True, check=False)
+
+
+def transposed(raw, rows, columns, each):
+    return b"".join(raw[(r * columns + c) * each:(r * columns + c + 1) * each] for c in range(columns) for r in range(rows))
+
+
+def check_gpt2(folder):
+    _, from_ = put(folder, gpt2, "BF16")
+    base = os.path.join(folder, "out")
+    done = tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T))
+    ok(done.returncode == 0, "GPT-2: import", done.stderr)
+    out = read(base + ".safetensors")
+    p = "transformer.h.1."
+    ok(all(t[0] == "BF16" for t in out.values()), "its type is kept")
+    ok(out["blocks.1.0.1.weight"] == ("BF16", (3 * C, C), transposed(from_[p + "attn.c_attn.weight"][2], C, 3 * C, 2)),
+       "its products are turned to [out][in]")
+    ok(out["blocks.1.1.3.bias"] == from_[p + "mlp.c_proj.bias"], "biases go along")
+    ok(out["blocks.0.0.positions"] == ("BF16", (T, C), from_["transformer.wpe.weight"][2][:2 * T * C]), "as many positions as tokens")
+    ok(out["blocks.2.1.weight"] == from_["transformer.wte.weight"], "the head is the embedding's tensor")
+    ok("the head is tied" in done.stderr and "dropout is off" in done.stderr and "attn.bias" not in done.stderr, "what is said", done.stderr)
+    ok(tool("check", base + ".json").stdout.endswith("out.json: ok, 3 blocks, 29 tensors of the teacher\n"), "check")
+    shown = tool("show", base + ".json")
+    ok(shown.returncode == 0 and "head" in shown.stdout and "AdamW" in shown.stdout, "show", shown.stdout)
+    same = subprocess.run([RUN, "describe", "--workload", base + ".json"], capture_output=True, text=True, check=False) if os.access(RUN, os.X_OK) else shown
+    ok(same.stdout == shown.stdout, "describe prints the same")
+
+
+def check_llama(folder):
+    _, from_ = put(folder, llama, "F16", shards=3)
+    base = os.path.join(folder, "out")
+    done = tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T), "--layers-per-block", "2", "--batch", "4", "--samples", "12")
+    ok(done.returncode == 0, "Llama: import of shards", done.stderr)
+    out = read(base + ".safetensors")
+    p = "model.layers.1."
+    ok(out["blocks.0.3.1.weight"] == ("F16", (16, C), b"".join(from_[p + "self_attn.%s_proj.weight" % k][2] for k in "qkv")), "q, k, v are one")
+    ok(out["blocks.0.4.1.weight"][2] == from_[p + "mlp.gate_proj.weight"][2] + from_[p + "mlp.up_proj.weight"][2], "gate, up are one")
+    with open(base + ".json", encoding="utf-8") as f:
+        blocks = json.load(f)["blocks"]
+    attention = blocks[0]["teacher"][1]["body"][2]
+    ok(len(blocks) == 2 and attention["heads"] == 4 and attention["kv_heads"] == 2 and attention["rotary"]["theta"] == 500, "blocks of two layers",
+       json.dumps(attention))
+
+    narrow = os.path.join(folder, "narrow")
+    done = tool("make-students", base + ".json", "-o", narrow, "--ffn", "0.5", "--kv-heads", "1")
+    ok(done.returncode == 0, "make-students", done.stderr)
+    ok(tool("check", narrow + ".json").returncode == 0, "its workload is right")
+    students = read(narrow + ".safetensors")
+    w = struct.unpack("<%de" % (16 * C), out["blocks.0.3.1.weight"][2])
+    s = array.array("f", students["blocks.0.3.1.weight"][2])
+    mean = [(w[(8 + d) * C + c] + w[(10 + d) * C + c]) / 2 for d in range(2) for c in range(C)]
+    ok(students["blocks.0.3.1.weight"][1] == (12, C) and list(s[:8 * C]) == list(w[:8 * C])
+       and all(abs(a - b) < 1e-6 for a, b in zip(s[8 * C:10 * C], mean)), "a key head is the mean of two")
+    gate = struct.unpack("<%de" % (2 * F * C), out["blocks.0.4.1.weight"][2])
+    down = struct.unpack("<%de" % (C * F), out["blocks.0.4.3.weight"][2])
+    norm = lambda x: sum(v * v for v in x) ** 0.5
+    scores = [norm(gate[n * C:n * C + C]) * norm(gate[(F + n) * C:(F + n) * C + C]) * norm(down[n::F]) for n in range(F)]
+    kept = sorted(sorted(range(F), key=lambda n: (-scores[n], n))[:F // 2])
+    found = array.array("f", students["blocks.0.4.1.weight"][2])
+    expected = [v for part in (0, F) for n in kept for v in gate[(part + n) * C:(part + n) * C + C]]
+    ok(list(found) == expected, "the neurons with the largest weights are left", "kept %s" % kept)
+    ok(list(array.array("f", students["blocks.0.4.3.weight"][2])) == [down[r * F + n] for r in range(C) for n in kept], "in the way out too")
+    for options, expected in ((["--ffn", "1.5"], "--ffn: expected a share above 0 and below 1"), ([], "expected --ffn or --kv-heads"),):
+        done = tool("make-students", base + ".json", "-o", narrow + "2", *options)
+        ok(done.returncode == 2 and expected in done.stderr, "refused: " + expected, done.stderr)
+    done = tool("make-students", base + ".json", "-o", narrow + "2", "--kv-heads", "2")
+    ok(done.returncode == 1 and "no layer of it is changed" in done.stderr, "refused: nothing to do", done.stderr)
+    if os.access(RUN, os.X_OK):
+        done = subprocess.run([RUN, "train", "--workload", narrow + ".json", "--schedule", "dpu", "--devices", "cpu:1", "--epochs", "1", "--init",
+                               narrow + ".safetensors", "-o", os.path.join(folder, "s.safetensors")], capture_output=True, text=True, check=False)
+        ok(done.returncode == 0 and "perplexity: teacher" in done.stdout, "and trains", done.stderr)
+
+
+def check_bert(folder):
+    _, from_ = put(folder, bert, "F32")
+    base = os.path.join(folder, "out")
+    done = tool("import", "--from", "hf", folder, "-o", base, "--head", "mean")
+    ok(done.returncode == 0, "BERT: import", done.stderr)
+    out = read(base + ".safetensors")
+    ok(out["blocks.0.1.weight"][2] == from_["bert.embeddings.LayerNorm.gamma"][2] and out["blocks.0.5.bias"][2]
+       == from_["bert.encoder.layer.0.output.LayerNorm.beta"][2], "gamma and beta are weight and bias")
+    ok("left out: bert.pooler.dense.weight" in done.stderr, "what is left out is said", done.stderr)
+    with open(base + ".json", encoding="utf-8") as f:
+        w = json.load(f)
+    ok(w["input"] == {"tokens": 16, "vocabulary": V, "types": 2} and w["blocks"][0]["teacher"][-1] == {"layer": "pool", "of": "mean"}, "its head")
+
+
+def check_refusals(folder):
+    config, tensors = put(folder, llama, "F32")
+    base = os.path.join(folder, "out")
+
+    def refused(what, expected, status=1, arguments=()):
+        done = tool("import", "--from", "hf", folder, "-o", base, *arguments)
+        ok(done.returncode == status and expected in done.stderr and not os.path.exists(base + ".json"), "refused: " + what, done.stderr)
+
+    refused("too many tokens", "64, and --tokens asks for 65, at max_position_embeddings", arguments=("--tokens", "65"))
+    refused("a head of others", "only BERT has heads to choose from", arguments=("--head", "mean"))
+    name = "model.layers.0.self_attn.q_proj."
+    for what, change, expected in (
+            ("one bias", {name + "bias": ("F32", (8,), fresh(8, "F32", 1))}, "only one of model.layers.0.self_attn.q_proj and model.layers.0.self_attn.k_proj has a bias"),
+            ("a shape", {name + "weight": ("F32", (8, C + 1), fresh(8 * (C + 1), "F32", 1))}, "model.layers.0.self_attn.q_proj"),
+            ("a type", {name + "weight": ("I64", (8, C), fresh(8 * C, "I64", 1))}, "is of type I64, expected F32, F16 or BF16"),
+            ("two types", {name + "weight": ("F16", (8, C), fresh(8 * C, "F16", 1))}, "expected one type"),
+            ("a tensor of others", {"model.layers.0.mlp.experts.0.w1": ("F32", (1,), fresh(1, "F32", 1))}, "has no place in this architecture")):
+        write(os.path.join(folder, "model.safetensors"), dict(tensors, **change))
+        refused(what, expected)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
+        f.write(b"\x10")
+    refused("no safetensors", "too few for safetensors")
+    os.remove(os.path.join(folder, "model.safetensors"))
+    refused("no weights", "neither model.safetensors nor model.safetensors.index.json is there")
+    with open(os.path.join(folder, "model.safetensors.index.json"), "w", encoding="utf-8") as f:
+        json.dump({"weight_map": {"a": "../b.safetensors"}}, f)
+    refused("another folder", "is in another folder")
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(dict(config, architectures=[]), f)
+    refused("no architecture", "expected at least 1, at architectures")
+    os.remove(os.path.join(folder, "config.json"))
+    refused("no config.json", "config.json: cannot open")
+
+
+def check_weights(folder):
+    put(folder, gpt2, "F32")
+    base = os.path.join(folder, "out")
+    tool("import", "--from", "hf", folder, "-o", base)
+    weights = read(base + ".safetensors")
+    short = dict(weights)
+    del short["blocks.1.0.0.bias"]
+    write(base + ".safetensors", short)
+    done = tool("check", base + ".json")
+    ok(done.returncode == 1 and "out.safetensors: tensor blocks.1.0.0.bias is missing" in done.stderr, "check: a tensor is missing", done.stderr)
+    write(base + ".safetensors", dict(weights, **{"blocks.1.0.0.bias": ("F32", (C + 1,), fresh(C + 1, "F32", 1))}))
+    done = tool("check", base + ".json")
+    ok(done.returncode == 1 and "tensor blocks.1.0.0.bias has another shape than layer 0.0" in done.stderr, "check: a shape", done.stderr)
+    done = tool("check", "digits", "nothere.json", "nas-digits")
+    ok(done.returncode == 1 and done.stdout.count(": ok, ") == 2 and "nothere.json" in done.stderr, "check: every file is looked at", done.stdout + done.stderr)
+
+
+def main():
+    for check in (check_gpt2, check_llama, check_bert, check_refusals, check_weights):
+        with tempfile.TemporaryDirectory() as folder:
+            check(folder)
+    for args, expected in (([], "expected a subcommand"), (["improt"], 'did you mean "import"?'), (["import", "x"], "expected --from hf"),
+                           (["show"], "expected one WORKLOAD"), (["check"], "expected a WORKLOAD")):
+        done = tool(*args)
+        ok(done.returncode == 2 and expected in done.stderr, "bad usage: " + " ".join(args), done.stderr)
+    return done_testing()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

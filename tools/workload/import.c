@@ -1,0 +1,61 @@
+/* pipebd-workload import: a model of another program as a workload and its teacher's weights. */
+#include <stdio.h>
+
+#include "base/options.h"
+#include "executor/import/import.h"
+#include "tools/workload/workload.h"
+
+typedef struct {
+    const char *output;
+    int64_t     tokens, layers, batch, samples;
+    int         from, head;
+} ImportArguments;
+
+static int run(const ImportArguments *a, const char *folder, Error *err)
+{
+    ModelImport options = {.folder = folder, .tokens = (int)a->tokens, .layers_per_block = (int)a->layers, .batch = (int)a->batch,
+                           .samples = (int)a->samples, .head = (ImportHead)a->head};
+    Text        notes = {0};
+    int         rc = import_hf(&options, a->output, &notes, err);
+
+    if (rc == 0) {
+        fputs(text_string(&notes), stderr);
+        fprintf(stderr, "%s.json, %s.safetensors\n", a->output, a->output);
+    }
+    text_free(&notes);
+    return rc;
+}
+
+int workload_import_tool(int argc, char **argv)
+{
+    static const char *const formats[] = {"hf", NULL}, *const heads[] = {"none", "pooler", "mean", NULL};
+    ImportArguments a = {.layers = 1, .batch = 8, .samples = 10000, .from = NO_CHOICE};
+    Option table[] = {
+        {"from", 0, OPTION_CHOICE, "hf", "Whose: hf, a folder of Hugging Face's transformers (config.json, safetensors).", &a.from, 0, 0, formats, false},
+        {"output", 'o', OPTION_STRING, "BASE", "Writes BASE.json, and BASE.safetensors with the teacher's weights.", &a.output, 0, 0, NULL, false},
+        {"tokens", 0, OPTION_INTEGER, "N", "Length of a sequence (default: the model's most, at most 512).", &a.tokens, 1, 65536, NULL, false},
+        {"layers-per-block", 0, OPTION_INTEGER, "N", "Layers of the model that make a block.", &a.layers, 1, 4096, NULL, false},
+        {"batch", 0, OPTION_INTEGER, "N", "The workload's batch.", &a.batch, 1, 1 << 20, NULL, false},
+        {"samples", 0, OPTION_INTEGER, "N", "The workload's samples of an epoch.", &a.samples, 1, 1 << 30, NULL, false},
+        {"head", 0, OPTION_CHOICE, "none|pooler|mean", "Of BERT: what the last block gives: every token, the pooler's vector, or the mean "
+         "of the tokens.", &a.head, 0, 0, heads, false},
+        {0},
+    };
+    Options  options = {"pipebd-workload import", "--from hf FOLDER -o BASE [options]",
+                        "Makes a workload of a pretrained model: Llama, Mistral, Qwen2, Qwen3, GPT-2, BERT\nor ViT. Its students are "
+                        "the teacher's layers.", table, NULL};
+    Operands operands;
+    Error    err = {""};
+
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (operands.info) return options_info(&options, operands.info);
+    if (operands.count != 1) { error_set(&err, "expected one FOLDER, see --help"); goto usage; }
+    if (a.from == NO_CHOICE) { error_set(&err, "expected --from hf, see --help"); goto usage; }
+    if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto usage; }
+    if (run(&a, operands.values[0], &err) == 0) return EXIT_OK;
+    fprintf(stderr, "pipebd-workload import: %s\n", err.text);
+    return EXIT_FAILED;
+usage:
+    fprintf(stderr, "pipebd-workload import: %s\n", err.text);
+    return EXIT_USAGE;
+}
