@@ -8,6 +8,8 @@
 
 #include "executor/train/execute.h"
 #include "executor/measure/net_bytes.h"
+#include "base/stats.h"
+#include "executor/measure/own_time.h"
 #include "executor/measure/profile_programs.h"
 #include "executor/measure/op_samples.h"
 
@@ -25,6 +27,8 @@ typedef struct {
     int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's speed may drift */
     Samples  alone, busy, lone;
     Samples  reduce[2], relay[2];        /* within a host, across */
+    double  *own_us;         /* [own_count] a step's own time in each program of the whole network that one device runs alone */
+    int      own_count;
     int      done, total;    /* programs run */
     Error   *err;
 } Profiling;
@@ -134,6 +138,7 @@ static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
                    .current_run = o->current_run};
     if (execute(&result, &e, p->err) != 0) goto done;
     rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
+    if (rc == 0 && into == &p->alone) rc = own_time_us(&p->own_us[p->own_count++], result.spans, result.span_count, p->warm_up, p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);
 done:
     execution_free(&result);
@@ -157,6 +162,8 @@ static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, in
 /* In turns, so that a machine whose speed drifts does so in all of them. */
 static int measure_work(Profiling *p, int64_t steps)
 {
+    p->own_us = calloc((size_t)(p->rounds * p->share_count) + 1, sizeof *p->own_us);
+    if (!p->own_us) return error_no_memory(p->err);
     for (int round = 0; round < p->rounds; round++)
         for (int i = 0; i < p->share_count; i++) {
             int64_t rows = p->shares[i];
@@ -190,6 +197,13 @@ static int measure_links(Profiling *p, int64_t steps, bool across)
 }
 
 /* ---- the trace --------------------------------------------------------------------------- */
+
+static int compare_us(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
 
 static int64_t ns_of(double us) { return llround(us * 1000); }
 
@@ -347,6 +361,8 @@ static int fill_trace(Profiling *p, Trace *t)
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
+    qsort(p->own_us, (size_t)p->own_count, sizeof *p->own_us, compare_us);
+    if (p->own_count > 0) t->step_ns = ns_of(stats_quantile(p->own_us, (size_t)p->own_count, 0.5));
     if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
     if (p->per_host == p->devices) return 0;
     t->devices_per_node = p->per_host;
@@ -397,6 +413,7 @@ done:
         samples_free(&p.reduce[across]);
         samples_free(&p.relay[across]);
     }
+    free(p.own_us);
     free(p.shares);
     free(p.messages);
     trace_free(trace);
