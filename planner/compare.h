@@ -7,6 +7,7 @@
 #include "planner/hetero/order.h"
 #include "planner/ls/tasks.h"
 #include "planner/stages/stage_cost.h"
+#include "planner/whatif/whatif.h"
 
 /* Where the lists of ls come from. LS_ALL: LPT; MULTIFIT and branch and bound where that
  * is not proven to be the best; and work stealing. */
@@ -38,6 +39,9 @@ typedef struct {
     const struct Sensitivities *margins;       /* of the best plan (planner/whatif/sensitivity.h), for reports;
                                           * borrowed; NULL: nobody asked */
     const char *command;     /* that asked, for reports; borrowed; NULL: none did */
+    const WhatIf *edits;     /* [edit_count] that the trace was changed by, for reports; borrowed */
+    int       edit_count;
+    const char *idle;        /* lines on edits that change nothing for some schedules; borrowed; NULL: none */
 } Comparison;
 
 /* Borrows scenario for the call. comparison_free() out. Fails only when no schedule has

@@ -172,6 +172,28 @@ says "no such number" 1 "blocks[0].teachers.us: no such number, expected .teache
 says "no such block" 1 "blocks[c].teacher.us: no such block" pipebd-sim "$T" --schedule dp --set 'blocks[c].teacher.us=1'
 says "a number without effect" 1 "--set p2p.us=77: changes nothing in the result" \
     pipebd-sim "$T" --schedule dp --devices 1 --set p2p.us=77
+# Several factors are a sweep, whose rows are what each factor alone gives; pipebd-plan says the same.
+epoch_of() { awk -F, -v s="$1" -v c="$2" '!/^#/ && $(c - 1) == s { print $c }'; }
+factors_are_runs() {
+    local swept one planned
+    swept=$(pipebd-sim "$T" --schedule dpu --scale p2p.us=1,3 --format csv | grep '^3,' | epoch_of dpu 3)
+    one=$(pipebd-sim "$T" --schedule dpu --scale p2p.us=3 --format csv | awk -F, 'NR == 2 { print $4 }')
+    planned=$(pipebd-plan "$T" --schedules dpu --scale p2p.us=3 --format csv | epoch_of dpu 2)
+    echo "$swept $one $planned"
+    [ -n "$one" ] && [ "$swept" = "$one" ] && [ "$planned" = "$one" ]
+}
+ok "a list of factors is a sweep of them, and the planner takes edits too" factors_are_runs
+ok "an edit that matters to one schedule is taken for all, and said" \
+    grep -qxF '  note: --scale p2p.us=3 changes nothing for dp' <(pipebd-sim "$T" --schedule dp,dpu --scale p2p.us=3)
+ok "in a sweep too" grep -qxF '# note: --vary p2p.us changes nothing for dp' \
+    <(pipebd-sim "$T" --schedule dp,dpu --vary p2p.us=500,1000 --format csv)
+ok "and in a plan's report" grep -qF '"--set p2p.us=700 changes nothing for dp' <(pipebd-plan "$T" --schedules dp,dpu --set p2p.us=700 --format json)
+ok "which says what if" grep -qxF 'what if: p2p.us = 700' <(pipebd-plan "$T" --schedules dp,dpu --set p2p.us=700)
+says "an edit of a plan without effect" 1 "--scale p2p.us=3: changes nothing in the result" pipebd-plan "$T" --schedules dp --scale p2p.us=3
+says "edits beside --check" 2 "--scale: no effect with --check" pipebd-plan "$T" --check "$T" --scale p2p.us=3
+says "a list of values to set" 2 '--set: "1,2" is not a number' pipebd-plan "$T" --set p2p.us=1,2
+says "factors without effect" 1 "--scale p2p.us: its values change nothing in the result" pipebd-sim "$T" --schedule dp --scale p2p.us=1,2
+says "a factor twice" 2 "--scale p2p.us: 2 twice" pipebd-sim "$T" --schedule dpu --scale p2p.us=2,2
 says "an axis without effect" 1 "--vary p2p.us: its values change nothing in the result" \
     pipebd-sim "$T" --schedule dp --vary p2p.us=1,2 --vary devices=1,2
 says "half a lane" 1 "loader.lanes: 1.5 is not a whole number" pipebd-sim "$T" --schedule dp --set loader.lanes=1.5

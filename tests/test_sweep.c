@@ -38,9 +38,9 @@ static void grid_start(Grid *g, int jobs, int64_t stop_after)
     g->query = (Query){.trace_name = "small", .trace_text = g->trace, .trace_length = length,
                              .search = {.schedules = 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD, .candidates = 4},
                              .scenario = {.queue_depth = 2}};
-    g->axes[0] = (Axis){"devices", g->devices, 2};
-    g->axes[1] = (Axis){"loader.lanes", g->lanes, 3};
-    g->axes[2] = (Axis){"steps", g->steps, 4};
+    g->axes[0] = (Axis){"devices", g->devices, 2, EDIT_SET};
+    g->axes[1] = (Axis){"loader.lanes", g->lanes, 3, EDIT_SET};
+    g->axes[2] = (Axis){"steps", g->steps, 4, EDIT_SET};
     g->sweep = (Sweep){.query = &g->query, .axes = g->axes, .axis_count = 3, .jobs = jobs, .stop = &g->stop,
                        .progress = count, .context = g};
 }

@@ -9,6 +9,7 @@
 #include "planner/check/check_report.h"
 #include "planner/report/report.h"
 #include "tools/cluster_options.h"
+#include "tools/edits.h"
 #include "tools/search_options.h"
 
 enum { SENSITIVITY_AUTO, SENSITIVITY_YES, SENSITIVITY_NO };
@@ -21,6 +22,8 @@ typedef struct {
     double      time_limit;      /* seconds; 0: none */
     Order       devices;         /* what order says */
     const char *command;         /* the whole line */
+    OptionList  sets, scales;
+    CommandEdits edits;
 } PlanSettings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
@@ -70,6 +73,21 @@ static int64_t most_played(const Comparison *comparison)
     return most;
 }
 
+/* Edits that change nothing are refused, those that change some schedules alone are said. */
+static int check_edits(const char *name, const char *text, size_t length, const PlanSettings *settings, const CompareOptions *options,
+                       Text *idle, Error *err)
+{
+    Query       query = {.trace_name = name, .trace_text = text, .trace_length = length, .search = *options, .scenario = settings->scenario};
+    bool        changed[2 * OPTION_MAX_LIST];
+    QueryResult result;
+
+    if (settings->edits.edit_count == 0) return 0;
+    if (query_evaluate(&result, &query, settings->edits.edits, settings->edits.edit_count, changed, err) != 0) return -1;
+    int rc = sweep_check_edits(&query, &result, changed, idle, err);
+    query_result_free(&result);
+    return rc;
+}
+
 static int plan_text_of(const char *name, const char *text, size_t length, const PlanSettings *settings, unsigned schedules,
                         Error *err)
 {
@@ -77,18 +95,26 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
     CompareOptions options = compare_options(settings, schedules);
-    Sensitivities        margins = {0};
+    Sensitivities  margins = {0};
+    ScenarioOptions cluster = settings->scenario;
+    const CommandEdits *e = &settings->edits;
+    Text           idle = {0};
     int            rc = -1;
 
     if (trace_parse(&trace, name, text, length, err) != 0) goto done;
-    if (scenario_build(&scenario, trace, &settings->scenario, err) != 0) goto done;
+    if (whatif_apply_all(trace, &cluster, e->edits, e->edit_count, NULL, err) != 0) goto done;
+    if (scenario_build(&scenario, trace, &cluster, err) != 0) goto done;
     if (suit_order(settings, &scenario, err) != 0) goto done;
     if (compare(&comparison, &scenario, &options, err) != 0) goto done;
     const Candidate *best = &comparison.rows[comparison.best];
+    if (check_edits(name, text, length, settings, &options, &idle, err) != 0) goto done;
     comparison.command = settings->command;
+    comparison.edits = e->edits;
+    comparison.edit_count = e->edit_count;
+    comparison.idle = text_string(&idle);
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
-    SensitivityJob job = {name, text, length, settings->scenario, options, best->plan, best->sim.simulated,
-                   most_played(&comparison)};
+    SensitivityJob job = {name, text, length, cluster, options, best->plan, best->sim.simulated,
+                          most_played(&comparison), e->edits, e->edit_count};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)
@@ -98,6 +124,7 @@ done:
     comparison_free(&comparison);
     scenario_free(&scenario);
     trace_free(trace);
+    text_free(&idle);
     return rc;
 }
 
@@ -182,6 +209,9 @@ int main(int argc, char **argv)
     PlanSettings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
         CLUSTER_OPTIONS(s.scenario),
+        {"set", 0, OPTION_LIST, "PATH=VALUE", "What if: give a number of the trace this value; pipebd-sim --help lists them.",
+         &s.sets, 0, 0, NULL, false},
+        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply one by this.", &s.scales, 0, 0, NULL, false},
         {"schedules", 0, OPTION_STRING, "LIST", "Compare only these; split is one more.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
          &s.cost, 0, 0, costs, false},
@@ -228,10 +258,17 @@ int main(int argc, char **argv)
         goto usage;
     }
     if (s.check && s.output) { error_set(&err, "--output: no effect with --check, which makes no plan"); goto usage; }
+    if (s.check && (s.sets.count || s.scales.count)) {
+        error_set(&err, "--%s: no effect with --check; pipebd-sim --plan prices a plan on changed numbers", s.sets.count ? "set" : "scale");
+        goto usage;
+    }
+    if (edits_check_replaced(table, &s.sets, "set", &err) != 0 || edits_add(&s.edits, &s.sets, EDIT_SET, "set", &err) != 0
+        || edits_add(&s.edits, &s.scales, EDIT_SCALE, "scale", &err) != 0) goto usage;
     text_command(&command, argc, argv);
     s.command = text_string(&command);
     int rc = text_failed(&command) ? error_no_memory(&err) : (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
     text_free(&command);
+    edits_free(&s.edits);
     free(devices);
     if (rc == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-plan: %s\n", err.text);

@@ -11,10 +11,11 @@
 #include "base/progress.h"
 #include "planner/report/sim_report.h"
 #include "tools/cluster_options.h"
+#include "tools/edits.h"
 #include "tools/search_options.h"
 
 enum { FORMAT_TABLE, FORMAT_CSV, FORMAT_JSON };
-enum { TIMELINE_STEPS = 32, MAX_VALUES = 10000 };
+enum { TIMELINE_STEPS = 32 };
 
 typedef struct {
     ScenarioOptions scenario;
@@ -27,14 +28,9 @@ typedef struct {
 
 /* What the command line asks, as the library takes it. */
 typedef struct {
-    Query query;
-    char    *trace_text, *plan_text;
-    WhatIf   edits[2 * OPTION_MAX_LIST];
-    int      edit_count;
-    Axis     axes[OPTION_MAX_LIST];
-    int      axis_count;
-    char    *paths[3 * OPTION_MAX_LIST];
-    int      path_count;
+    Query        query;
+    char        *trace_text, *plan_text;
+    CommandEdits e;
 } Asked;
 
 static atomic_bool interrupted;
@@ -57,99 +53,31 @@ static void catch_interrupt(void)
 
 /* ---- the command line -------------------------------------------------------------- */
 
-static int add_edits(Asked *asked, const OptionList *list, EditKind kind, const char *option, Error *err)
-{
-    for (int i = 0; i < list->count; i++) {
-        char       *path;
-        const char *rest;
-        double      value;
-        if (whatif_split(&path, &rest, list->values[i], option, err) != 0) return -1;
-        asked->paths[asked->path_count++] = path;
-        if (whatif_number(&value, rest, strlen(rest), option, err) != 0) return -1;
-        asked->edits[asked->edit_count++] = (WhatIf){kind, path, value};
-    }
-    return 0;
-}
-
-/* "1,2,4": each value once. */
-static int add_values(Axis *axis, const char *list, Error *err)
-{
-    size_t room = 1;
-
-    for (const char *c = list; *c; c++) room += *c == ',';
-    if (room > MAX_VALUES)
-        return error_set(err, "--vary %s: %zu values, expected at most %d", axis->path, room, MAX_VALUES);
-    axis->values = calloc(room, sizeof *axis->values);
-    if (!axis->values) return error_no_memory(err);
-    for (const char *at = list;; at++) {
-        size_t length = strcspn(at, ",");
-        double value;
-        if (whatif_number(&value, at, length, "vary", err) != 0) return -1;
-        for (int i = 0; i < axis->count; i++)
-            if (axis->values[i] == value)
-                return error_set(err, "--vary %s: %g twice, expected each value once", axis->path, value);
-        axis->values[axis->count++] = value;
-        at += length;
-        if (!*at) return 0;
-    }
-}
-
-static int add_axes(Asked *asked, const OptionList *list, Error *err)
-{
-    for (int i = 0; i < list->count; i++) {
-        char       *path;
-        const char *rest;
-        if (whatif_split(&path, &rest, list->values[i], "vary", err) != 0) return -1;
-        asked->paths[asked->path_count++] = path;
-        for (int a = 0; a < asked->axis_count; a++)
-            if (strcmp(asked->axes[a].path, path) == 0)
-                return error_set(err, "--vary %s: given twice, expected all its values in one", path);
-        asked->axes[asked->axis_count].path = path;
-        if (add_values(&asked->axes[asked->axis_count++], rest, err) != 0) return -1;
-    }
-    return 0;
-}
-
-/* An option of the cluster that --set or --vary replaces. */
-static int check_replaced(const Option *table, const OptionList *list, const char *by, Error *err)
-{
-    static const struct { const char *option, *path; } same[] = {
-        {"devices", "devices"}, {"batch", "batch"}, {"steps", "steps"}, {"queue-depth", "queue_depth"}, {"memory", "memory_bytes"},
-    };
-
-    for (int i = 0; i < list->count; i++)
-        for (size_t k = 0; k < sizeof same / sizeof *same; k++) {
-            size_t length = strlen(same[k].path);
-            if (strncmp(list->values[i], same[k].path, length) == 0 && list->values[i][length] == '=' && option_given(table, same[k].option))
-                return error_set(err, "--%s: no effect with --%s %s", same[k].option, by, same[k].path);
-        }
-    return 0;
-}
-
 /* Options that would have no effect beside the others. */
 static int check_options(const Option *table, const SimSettings *s, unsigned schedules, Error *err)
 {
     static const struct { const char *name, *needs; } needs[] = {
-        {"timeline-steps", "timeline"}, {"seed", "jitter"}, {"jobs", "vary"},
+        {"timeline-steps", "timeline"}, {"seed", "jitter"},
     };
     static const char *const searching[] = {"cost", "candidates", "ls", "time-limit"};
-    bool many = __builtin_popcount(schedules) > 1;
+    bool many = __builtin_popcount(schedules) > 1, swept = s->varies.count || edits_has_lists(&s->scales);
 
     if (!s->plan == !s->schedules)
         return error_set(err, "expected one of --schedule LIST and --plan PLAN, see --help");
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (option_given(table, needs[i].name) && !option_given(table, needs[i].needs))
             return error_set(err, "--%s: no effect without --%s", needs[i].name, needs[i].needs);
+    if (option_given(table, "jobs") && !swept) return error_set(err, "--jobs: no effect without --vary, or several factors of --scale");
     for (size_t i = 0; i < sizeof searching / sizeof *searching; i++)
         if (s->plan && option_given(table, searching[i]))
             return error_set(err, "--%s: no effect with --plan, where nothing is searched", searching[i]);
-    if (check_replaced(table, &s->sets, "set", err) != 0 || check_replaced(table, &s->varies, "vary", err) != 0) return -1;
+    if (edits_check_replaced(table, &s->sets, "set", err) != 0 || edits_check_replaced(table, &s->varies, "vary", err) != 0) return -1;
     if (!s->plan && search_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0) return -1;
-    if (s->timeline && (s->varies.count || many))
+    if (s->timeline && (swept || many))
         return error_set(err, "--timeline: shows one run, expected one schedule and no --vary");
-    if (s->jitter && s->format == FORMAT_CSV && !s->varies.count)
+    if (s->jitter && s->format == FORMAT_CSV && !swept)
         return error_set(err, "--jitter: no effect with --format csv of one run, a row a device (json and table show it)");
-    if (s->format == FORMAT_JSON && !s->varies.count && many)
+    if (s->format == FORMAT_JSON && !swept && many)
         return error_set(err, "--format json: holds one run, expected one schedule (csv holds several)");
     if (s->output && s->timeline && strcmp(s->output, s->timeline) == 0)
         return error_set(err, "--output and --timeline are the same file");
@@ -204,20 +132,21 @@ static int report_answer(const QueryResult *answer, const SimSettings *s, Error 
 static int run_one(const Asked *asked, const SimSettings *s, Error *err)
 {
     bool        changed[2 * OPTION_MAX_LIST];
-    QueryResult      answer;
-    Sweep       sweep = {.query = &asked->query, .edits = asked->edits, .edit_count = asked->edit_count};
+    QueryResult answer;
+    Text        idle = {0};
     int         rc = -1;
 
-    if (query_evaluate(&answer, sweep.query, asked->edits, asked->edit_count, changed, err) != 0) return -1;
-    SweepResult result = {.points = 1, .done = 1, .digests = &answer.digest, .changed = changed};
+    if (query_evaluate(&answer, &asked->query, asked->e.edits, asked->e.edit_count, changed, err) != 0) return -1;
     if (answer.comparison.best < 0) { say_impossible(&answer, err); goto done; }
-    if (sweep_check_effects(&sweep, &result, err) != 0) goto done;
+    if (sweep_check_edits(&asked->query, &answer, changed, &idle, err) != 0) goto done;
+    answer.comparison.idle = text_string(&idle);
     if (answer.other_trace)
         fprintf(stderr, "pipebd-sim: %s was made for another trace; priced on this one\n", s->plan);
     if (s->timeline && write_timeline(&answer, s, err) != 0) goto done;
     rc = report_answer(&answer, s, err);
 done:
     query_result_free(&answer);
+    text_free(&idle);
     return rc;
 }
 
@@ -251,9 +180,10 @@ static int run_sweep(const Asked *asked, const SimSettings *s, Error *err)
 {
     Progress    progress;
     SweepResult result;
-    Sweep       sweep = {.query = &asked->query, .edits = asked->edits, .edit_count = asked->edit_count,
-                         .axes = asked->axes, .axis_count = asked->axis_count, .jobs = (int)s->jobs,
+    Sweep       sweep = {.query = &asked->query, .edits = asked->e.edits, .edit_count = asked->e.edit_count,
+                         .axes = asked->e.axes, .axis_count = asked->e.axis_count, .jobs = (int)s->jobs,
                          .stop = &interrupted, .progress = show_progress, .context = &progress};
+    Text        idle = {0};
     int         rc = -1;
 
     progress_start(&progress, "sweep", sweep_points(&sweep));
@@ -270,10 +200,12 @@ static int run_sweep(const Asked *asked, const SimSettings *s, Error *err)
         error_set(err, "no point is possible; the first: %s", result.rows[0].why);
         goto done;
     }
-    if (sweep_check_effects(&sweep, &result, err) != 0) goto done;
+    if (sweep_check_effects(&sweep, &result, &idle, err) != 0) goto done;
+    result.idle = text_string(&idle);
     rc = report_sweep(&sweep, &result, s, err);
 done:
     sweep_free(&result);
+    text_free(&idle);
     return rc;
 }
 
@@ -285,7 +217,7 @@ static int run(Asked *asked, const char *trace, const SimSettings *s, Error *err
 
     if (s->output && file_check_writable(s->output, err) != 0) return -1;
     if (s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
-    if (asked->axis_count) catch_interrupt();
+    if (asked->e.axis_count) catch_interrupt();
     q->trace_name = trace;
     q->plan_name = s->plan;
     if (file_read(&asked->trace_text, &q->trace_length, trace, 0, err) != 0) return -1;
@@ -300,13 +232,12 @@ static int run(Asked *asked, const char *trace, const SimSettings *s, Error *err
     q->search.mip = SEARCH_MIP;
     q->jitter_runs = (int)s->jitter;
     q->seed = (uint64_t)s->seed;
-    return asked->axis_count ? run_sweep(asked, s, err) : run_one(asked, s, err);
+    return asked->e.axis_count ? run_sweep(asked, s, err) : run_one(asked, s, err);
 }
 
 static void asked_free(Asked *asked)
 {
-    for (int i = 0; i < asked->path_count; i++) free(asked->paths[i]);
-    for (int i = 0; i < asked->axis_count; i++) free(asked->axes[i].values);
+    edits_free(&asked->e);
     free(asked->trace_text);
     free(asked->plan_text);
 }
@@ -325,7 +256,8 @@ static const char epilogue[] =
     "    gradient_bytes\n"
     "  device[2].slowdown\n"
     "--set comes first, then --scale, then --vary. One that changes nothing in the result\n"
-    "is refused, unless it sets what is there already.\n"
+    "is refused, unless it sets what is there already; a note says where it changes some\n"
+    "schedules and others not.\n"
     "Ctrl-C stops a sweep: the points that are done are written; exit status 130.\n"
     "\n"
     "  pipebd-sim trace.json --schedule ahd --timeline run.json    (ui.perfetto.dev opens it)\n"
@@ -344,7 +276,7 @@ int main(int argc, char **argv)
          NULL, false},
         CLUSTER_OPTIONS(s.scenario),
         {"set", 0, OPTION_LIST, "PATH=VALUE", "Give a number this value.", &s.sets, 0, 0, NULL, false},
-        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "Multiply a number by this.", &s.scales, 0, 0, NULL, false},
+        {"scale", 0, OPTION_LIST, "PATH=F[,F...]", "Multiply a number by this; by each of several, as --vary does.", &s.scales, 0, 0, NULL, false},
         {"vary", 0, OPTION_LIST, "PATH=V1,V2,...", "Try each of these values; several make a grid.", &s.varies,
          0, 0, NULL, false},
         {"jobs", 0, OPTION_INTEGER, "N", "Threads of a sweep.", &s.jobs, 1, 1024, NULL, false},
@@ -380,9 +312,8 @@ int main(int argc, char **argv)
         goto usage;
     }
     if (check_options(table, &s, *schedules, &err) != 0) goto usage;
-    if (add_edits(&asked, &s.sets, EDIT_SET, "set", &err) != 0
-        || add_edits(&asked, &s.scales, EDIT_SCALE, "scale", &err) != 0
-        || add_axes(&asked, &s.varies, &err) != 0) goto usage;
+    if (edits_add(&asked.e, &s.sets, EDIT_SET, "set", &err) != 0 || edits_add_scales(&asked.e, &s.scales, &err) != 0
+        || edits_add_axes(&asked.e, &s.varies, EDIT_SET, "vary", &err) != 0) goto usage;
     int rc = run(&asked, operands.values[0], &s, &err);
     asked_free(&asked);
     if (rc == 0) return EXIT_OK;

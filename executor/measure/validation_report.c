@@ -201,7 +201,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     }
     text_append(out, "  ],\n");
     if (v->best >= 0) report_chosen_json(v->rows[v->best].plan, out);
-    report_notes_json(v->best >= 0 ? v->rows[v->best].plan : NULL, s, out);
+    report_notes_json(v->best >= 0 ? v->rows[v->best].plan : NULL, s, NULL, out);
     text_append(out, "\n}\n");
 }
 

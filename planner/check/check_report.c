@@ -194,7 +194,7 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
     }
     text_append(out, "\n");
     distance_text(r, out);
-    report_notes(r->plan, s, out);
+    report_notes(r->plan, s, NULL, out);
     report_left_out(s, out);
 }
 
@@ -313,7 +313,7 @@ static void json(const CheckReport *r, const Scenario *s, Text *out)
     json_ns("fastest_epoch_s", c->best < 0 ? 0 : c->rows[c->best].sim.epoch_ns, true, out);
     json_ns("bound_s", bound_of(r), true, out);
     text_append(out, ",\n");
-    report_notes_json(r->plan, s, out);
+    report_notes_json(r->plan, s, NULL, out);
     text_append(out, "\n}\n");
 }
 
@@ -323,7 +323,7 @@ void check_report(const CheckReport *r, const Scenario *s, ReportFormat format, 
     case REPORT_TABLE: table(r, s, out); break;
     case REPORT_CSV:
         csv(r, out);
-        report_notes_csv(r->plan, s, out);
+        report_notes_csv(r->plan, s, NULL, out);
         break;
     case REPORT_JSON:  json(r, s, out); break;
     }

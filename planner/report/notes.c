@@ -96,7 +96,7 @@ static void extrapolated(const Plan *plan, const Scenario *s, Text *out)
 /* ---- lines -------------------------------------------------------------------------------------- */
 
 /* A line a note, nothing before it. */
-static void note_lines(const Plan *plan, const Scenario *s, Text *out)
+static void note_lines(const Plan *plan, const Scenario *s, const char *idle, Text *out)
 {
     static const char indent[] = "  note: ";
     Text              doubts = {0};
@@ -110,6 +110,7 @@ static void note_lines(const Plan *plan, const Scenario *s, Text *out)
     out->failed |= text_failed(&doubts);
     text_free(&doubts);
     if (plan && s->extrapolate) extrapolated(plan, s, out);
+    if (idle) text_append(out, idle);
 }
 
 typedef void WriteLine(const char *line, const char *what, bool first, Text *out);
@@ -145,30 +146,30 @@ static void json_line(const char *line, const char *what, bool first, Text *out)
     text_json_string(out, line);
 }
 
-void report_notes(const Plan *plan, const Scenario *s, Text *out)
+void report_notes(const Plan *plan, const Scenario *s, const char *idle, Text *out)
 {
     Text notes = {0};
 
-    note_lines(plan, s, &notes);
+    note_lines(plan, s, idle, &notes);
     each_line(&notes, "note", table_line, out);
 }
 
-void report_notes_json(const Plan *plan, const Scenario *s, Text *out)
+void report_notes_json(const Plan *plan, const Scenario *s, const char *idle, Text *out)
 {
     Text notes = {0}, missing = {0};
 
-    note_lines(plan, s, &notes);
+    note_lines(plan, s, idle, &notes);
     scenario_missing(s, &missing);
     text_append(out, "  \"notes\": [");
     text_append(out, each_line(&notes, "", json_line, out) ? "\n  ],\n  \"missing\": [" : "],\n  \"missing\": [");
     text_append(out, each_line(&missing, "", json_line, out) ? "\n  ]" : "]");
 }
 
-void report_notes_csv(const Plan *plan, const Scenario *s, Text *out)
+void report_notes_csv(const Plan *plan, const Scenario *s, const char *idle, Text *out)
 {
     Text notes = {0}, missing = {0};
 
-    note_lines(plan, s, &notes);
+    note_lines(plan, s, idle, &notes);
     scenario_missing(s, &missing);
     each_line(&notes, "note", csv_line, out);
     each_line(&missing, "left out", csv_line, out);

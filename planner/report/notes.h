@@ -6,15 +6,16 @@
 #include "schedule/plan.h"
 #include "traces/scenario.h"
 
-/* All of them take plan NULL: what is known of the trace alone. */
+/* All of them take plan NULL: what is known of the trace alone; and idle NULL, or lines on what-if edits that
+ * change nothing for some schedules (Comparison.idle). */
 
 /* "  note: ..." a line each; nothing where there are none. */
-void report_notes(const Plan *plan, const Scenario *scenario, Text *out);
+void report_notes(const Plan *plan, const Scenario *scenario, const char *idle, Text *out);
 
 /* "  "notes": [...],\n" and "  "missing": [...]", without an end of line behind it. */
-void report_notes_json(const Plan *plan, const Scenario *scenario, Text *out);
+void report_notes_json(const Plan *plan, const Scenario *scenario, const char *idle, Text *out);
 
 /* "# note: ..." and "# left out: ..." a line each, behind the rows of a CSV. */
-void report_notes_csv(const Plan *plan, const Scenario *scenario, Text *out);
+void report_notes_csv(const Plan *plan, const Scenario *scenario, const char *idle, Text *out);
 
 #endif

@@ -98,6 +98,14 @@ static void report_place(const Stage *stage, const Scenario *s, Text *out)
 
 static const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
 
+/* "what if: blocks[conv2].student.us times 1.5, device[2].slowdown = 2" */
+void report_what_if(const WhatIf *edits, int count, Text *out)
+{
+    for (int i = 0; i < count; i++)
+        text_printf(out, "%s%s %s %.10g", i ? ", " : "what if: ", edits[i].path, edits[i].kind == EDIT_SET ? "=" : "times", edits[i].value);
+    if (count) text_append(out, "\n");
+}
+
 void report_title(const Scenario *s, Text *out)
 {
     text_printf(out, "%s: %d block%s, %d device%s, batch %" PRId64 ", %" PRId64 " step%s an epoch (%s trace)\n", s->trace->name,
@@ -230,6 +238,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     const Candidate *best = &c->rows[c->best];
 
     report_title(s, out);
+    report_what_if(c->edits, c->edit_count, out);
     report_devices(s, out);
     text_append(out, "\n");
     table_rows(c, out);
@@ -250,7 +259,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
                     s->trace->block_count, s->device_count - s->trace->block_count);
-    report_notes(best->plan, s, out);
+    report_notes(best->plan, s, c->idle, out);
 }
 
 void report_csv(const Comparison *c, Text *out)
@@ -294,7 +303,7 @@ int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *ou
     case REPORT_TABLE: if (whole_table(c, s, out, err) != 0) return -1; break;
     case REPORT_CSV:
         report_csv(c, out);
-        report_notes_csv(c->rows[c->best].plan, s, out);
+        report_notes_csv(c->rows[c->best].plan, s, c->idle, out);
         break;
     case REPORT_JSON:  if (report_json(c, s, out, err) != 0) return -1; break;
     }

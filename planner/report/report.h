@@ -28,6 +28,11 @@ void report_origin_json(const Trace *trace, const char *command, Text *out);
 void report_blocks_json(const Scenario *scenario, Text *out);
 void report_chosen_json(const Plan *plan, Text *out);
 
+/* "what if: blocks[conv2].student.us times 1.5, device[2].slowdown = 2", a line; nothing without edits. And as
+ * "what_if": [...],\n. */
+void report_what_if(const WhatIf *edits, int count, Text *out);
+void report_what_if_json(const WhatIf *edits, int count, Text *out);
+
 /* "vgg-cpu: 13 blocks, 4 devices, batch 256, 196 steps an epoch (measured trace)" */
 void report_title(const Scenario *scenario, Text *out);
 

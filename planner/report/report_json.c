@@ -100,6 +100,19 @@ static void devices_json(const Scenario *s, Text *out)
     text_append(out, "],\n");
 }
 
+void report_what_if_json(const WhatIf *edits, int count, Text *out)
+{
+    text_append(out, "\"what_if\": [");
+    for (int i = 0; i < count; i++) {
+        text_append(out, i ? ", {\"path\": " : "{\"path\": ");
+        text_json_string(out, edits[i].path);
+        text_append(out, edits[i].kind == EDIT_SET ? ", \"set\": " : ", \"scale\": ");
+        text_json_double(out, edits[i].value);
+        text_append(out, "}");
+    }
+    text_append(out, "],\n");
+}
+
 static void head_json(const Comparison *c, const Scenario *s, Text *out)
 {
     const Trace *t = s->trace;
@@ -107,6 +120,10 @@ static void head_json(const Comparison *c, const Scenario *s, Text *out)
     text_append(out, "{\n  \"format\": \"pipebd-comparison\",\n  \"version\": 1,\n  \"trace\": ");
     text_json_string(out, t->name);
     text_printf(out, ",\n  \"trace_hash\": \"%016" PRIx64 "\",\n", t->hash);
+    if (c->edit_count) {
+        text_append(out, "  ");
+        report_what_if_json(c->edits, c->edit_count, out);
+    }
     report_origin_json(t, c->command, out);
     text_append(out, "  \"workload\": ");
     text_json_string(out, t->workload);
@@ -188,7 +205,7 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
     text_append(out, ",\n  \"sensitivity\": ");
     sensitivity_json(c->margins, out);
     text_append(out, ",\n");
-    report_notes_json(plan, s, out);
+    report_notes_json(plan, s, c->idle, out);
     text_append(out, "\n}\n");
     return 0;
 }

@@ -64,31 +64,10 @@ static void table_memory(const QueryResult *a, const Candidate *row, Text *out)
     }
 }
 
-/* "what if: blocks[conv2].student.us times 1.5, device[2].slowdown = 2" */
-static void what_if(const WhatIf *edits, int count, Text *out)
-{
-    for (int i = 0; i < count; i++)
-        text_printf(out, "%s%s %s %.10g", i ? ", " : "what if: ", edits[i].path, edits[i].kind == EDIT_SET ? "=" : "times", edits[i].value);
-    if (count) text_append(out, "\n");
-}
-
-static void json_what_if(const WhatIf *edits, int count, Text *out)
-{
-    text_append(out, "\"what_if\": [");
-    for (int i = 0; i < count; i++) {
-        text_append(out, i ? ", {\"path\": " : "{\"path\": ");
-        text_json_string(out, edits[i].path);
-        text_append(out, edits[i].kind == EDIT_SET ? ", \"set\": " : ", \"scale\": ");
-        text_json_double(out, edits[i].value);
-        text_append(out, "}");
-    }
-    text_append(out, "],\n");
-}
-
 void sim_report_table(const QueryResult *a, Text *out)
 {
     report_title(&a->scenario, out);
-    what_if(a->edits, a->edit_count, out);
+    report_what_if(a->edits, a->edit_count, out);
     report_devices(&a->scenario, out);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &a->comparison.rows[i];
@@ -104,7 +83,7 @@ void sim_report_table(const QueryResult *a, Text *out)
         table_times(row, out);
         table_memory(a, row, out);
     }
-    report_notes(a->comparison.rows[a->comparison.best].plan, &a->scenario, out);
+    report_notes(a->comparison.rows[a->comparison.best].plan, &a->scenario, a->comparison.idle, out);
     report_left_out(&a->scenario, out);
 }
 
@@ -131,7 +110,7 @@ void sim_report_csv(const QueryResult *a, Text *out)
             text_append(out, "\n");
         }
     }
-    report_notes_csv(a->comparison.rows[a->comparison.best].plan, &a->scenario, out);
+    report_notes_csv(a->comparison.rows[a->comparison.best].plan, &a->scenario, a->comparison.idle, out);
 }
 
 static void json_speedup(double speedup, Text *out)
@@ -150,7 +129,7 @@ void sim_report_json(const QueryResult *a, Text *out)
     text_append(out, "{\n  \"format\": \"pipebd-simulation\",\n  \"version\": 1,\n  \"trace\": ");
     text_json_string(out, a->trace->name);
     text_printf(out, ",\n  \"trace_hash\": \"%016" PRIx64 "\",\n  ", a->trace->hash);
-    json_what_if(a->edits, a->edit_count, out);
+    report_what_if_json(a->edits, a->edit_count, out);
     text_printf(out, "  \"schedule\": \"%s\", \"batch\": %" PRId64 ", \"steps\": %" PRId64 ",\n"
                 "  \"epoch_s\": %.9f", schedule_name(schedule), a->scenario.batch, a->scenario.steps,
                 seconds(row->sim.epoch_ns));
@@ -166,16 +145,16 @@ void sim_report_json(const QueryResult *a, Text *out)
     text_append(out, "  \"devices\": ");
     report_devices_json(row, &a->scenario, "  ", out);
     text_append(out, ",\n");
-    report_notes_json(row->plan, &a->scenario, out);
+    report_notes_json(row->plan, &a->scenario, a->comparison.idle, out);
     text_append(out, "\n}\n");
 }
 
 /* ---- what stands beside a sweep ----------------------------------------------------------
 
  * Of the trace as it is without edits, on the cluster asked for; nothing where that is none. */
-typedef void WriteNotes(const Plan *plan, const Scenario *scenario, Text *out);
+typedef void WriteNotes(const Plan *plan, const Scenario *scenario, const char *idle, Text *out);
 
-static void sweep_notes(const Sweep *sweep, WriteNotes *write, const char *otherwise, Text *out)
+static void sweep_notes(const Sweep *sweep, const SweepResult *result, WriteNotes *write, const char *otherwise, Text *out)
 {
     const Query *q = sweep->query;
     Trace       *trace;
@@ -183,7 +162,7 @@ static void sweep_notes(const Sweep *sweep, WriteNotes *write, const char *other
     Error        err = {""};
 
     if (trace_parse(&trace, q->trace_name, q->trace_text, q->trace_length, &err) == 0
-        && scenario_build(&scenario, trace, &q->scenario, &err) == 0) write(NULL, &scenario, out);
+        && scenario_build(&scenario, trace, &q->scenario, &err) == 0) write(NULL, &scenario, result->idle, out);
     else text_append(out, otherwise);
     out->failed |= error_is_no_memory(&err);
     scenario_free(&scenario);
@@ -192,18 +171,25 @@ static void sweep_notes(const Sweep *sweep, WriteNotes *write, const char *other
 
 /* ---- sweeps ---------------------------------------------------------------------------- */
 
+/* "p2p.us", and of factors "p2p.us factor". */
+static void axis_name(const Axis *axis, Text *out)
+{
+    text_printf(out, "%s%s", axis->path, axis->kind == EDIT_SCALE ? " factor" : "");
+}
+
 static int column_width(const Axis *axis)
 {
-    int width = (int)strlen(axis->path);
+    int width = (int)strlen(axis->path) + (axis->kind == EDIT_SCALE ? (int)strlen(" factor") : 0);
 
     return width > 10 ? width : 10;
 }
 
 void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out)
 {
-    what_if(sweep->edits, sweep->edit_count, out);
+    report_what_if(sweep->edits, sweep->edit_count, out);
     for (int a = 0; a < sweep->axis_count; a++)
-        text_printf(out, "%*s  ", column_width(&sweep->axes[a]), sweep->axes[a].path);
+        text_printf(out, "%*s%s  ", column_width(&sweep->axes[a]) - (sweep->axes[a].kind == EDIT_SCALE ? 7 : 0), sweep->axes[a].path,
+                    sweep->axes[a].kind == EDIT_SCALE ? " factor" : "");
     text_printf(out, "schedule     epoch s%s  speedup      step ms  used %%  memory MiB\n",
                 sweep->query->jitter_runs ? "       5 %       95 %" : "");
     for (int64_t i = 0; i < result->done * result->schedules; i++) {
@@ -221,6 +207,7 @@ void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out
     }
     if (result->done < result->points)
         text_printf(out, "interrupted: the first %" PRId64 " of %" PRId64 " points\n", result->done, result->points);
+    sweep_notes(sweep, result, report_notes, "", out);
 }
 
 static void csv_numbers(const SweepRow *row, bool jitter, Text *out)
@@ -239,9 +226,13 @@ void sweep_report_csv(const Sweep *sweep, const SweepResult *result, Text *out)
     bool jitter = sweep->query->jitter_runs > 0;
 
     for (int a = 0; a < sweep->axis_count; a++) {
-        if (strpbrk(sweep->axes[a].path, ",\"")) csv_string(sweep->axes[a].path, out);
-        else                                     text_append(out, sweep->axes[a].path);
+        Text name = {0};
+        axis_name(&sweep->axes[a], &name);
+        if (strpbrk(text_string(&name), ",\"")) csv_string(text_string(&name), out);
+        else                                    text_append(out, text_string(&name));
         text_append(out, ",");
+        out->failed |= text_failed(&name);
+        text_free(&name);
     }
     text_printf(out, "schedule,epoch_s,%sspeedup,step_us,utilisation,teacher_work,loads,peak_memory_bytes,why\n",
                 jitter ? "epoch_p5_s,epoch_p95_s," : "");
@@ -257,7 +248,7 @@ void sweep_report_csv(const Sweep *sweep, const SweepResult *result, Text *out)
         csv_string(row->why, out);
         text_append(out, "\n");
     }
-    sweep_notes(sweep, report_notes_csv, "", out);
+    sweep_notes(sweep, result, report_notes_csv, "", out);
 }
 
 static void json_row(const SweepRow *row, bool jitter, Text *out)
@@ -284,10 +275,14 @@ void sweep_report_json(const Sweep *sweep, const SweepResult *result, Text *out)
     text_append(out, "{\n  \"format\": \"pipebd-sweep\",\n  \"version\": 1,\n  \"axes\": [");
     for (int a = 0; a < sweep->axis_count; a++) {
         if (a) text_append(out, ", ");
-        text_json_string(out, sweep->axes[a].path);
+        Text name = {0};
+        axis_name(&sweep->axes[a], &name);
+        text_json_string(out, text_string(&name));
+        out->failed |= text_failed(&name);
+        text_free(&name);
     }
     text_append(out, "],\n  ");
-    json_what_if(sweep->edits, sweep->edit_count, out);
+    report_what_if_json(sweep->edits, sweep->edit_count, out);
     if (result->done < result->points)
         text_printf(out, "  \"partial\": {\"points\": %" PRId64 ", \"done\": %" PRId64 "},\n", result->points,
                     result->done);
@@ -303,6 +298,6 @@ void sweep_report_json(const Sweep *sweep, const SweepResult *result, Text *out)
         text_append(out, i + 1 < rows ? "},\n" : "}\n");
     }
     text_append(out, "  ],\n");
-    sweep_notes(sweep, report_notes_json, "  \"notes\": [],\n  \"missing\": []", out);
+    sweep_notes(sweep, result, report_notes_json, "  \"notes\": [],\n  \"missing\": []", out);
     text_append(out, "\n}\n");
 }

@@ -63,6 +63,8 @@ static int add_jitter(Jitter *out, const Plan *plan, const Scenario *s, const Qu
 
 /* ---- digest ----------------------------------------------------------------- */
 
+#define DIGEST_START 0xcbf29ce484222325u
+
 /* FNV-1a, 64 bit. */
 static void mix(uint64_t *digest, const void *bytes, size_t length)
 {
@@ -85,7 +87,7 @@ static void mix_row(uint64_t *digest, const Candidate *row, const Jitter *jitter
 
 static uint64_t digest_of(const QueryResult *a)
 {
-    uint64_t digest = 0xcbf29ce484222325;
+    uint64_t digest = DIGEST_START;
 
     mix(&digest, &a->scenario.steps, sizeof a->scenario.steps);
     mix(&digest, &a->dp_epoch_ns, sizeof a->dp_epoch_ns);
@@ -186,18 +188,6 @@ static int answer(QueryResult *a, const Query *q, const ScenarioOptions *options
     return 0;
 }
 
-static int apply_edits(QueryResult *a, ScenarioOptions *options, const WhatIf *edits, int count, bool *changed,
-                       Error *err)
-{
-    for (int i = 0; i < count; i++) {
-        bool did;
-        if (whatif_apply(a->trace, options, edits[i].kind, edits[i].path, edits[i].value, &did, err) != 0)
-            return -1;
-        if (changed) changed[i] = did;
-    }
-    return 0;
-}
-
 int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int edit_count, bool *changed,
                  Error *err)
 {
@@ -212,7 +202,7 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
         if (!options.devices) options.devices = plan->device_count;
         if (!options.batch) options.batch = plan->batch;
     }
-    if (apply_edits(out, &options, edits, edit_count, changed, err) != 0) goto fail;
+    if (whatif_apply_all(out->trace, &options, edits, edit_count, changed, err) != 0) goto fail;
     if (q->jitter_runs && !has_spread(out->trace)) {
         error_set(err, "%s: no spread in this trace, so --jitter would change nothing", q->trace_name);
         goto fail;
@@ -222,6 +212,11 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
     if (answer(out, q, &options, given, err) != 0) goto fail;
     choose(out);
     out->digest = digest_of(out);
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        if (!(out->schedules & 1u << i)) continue;
+        out->row_digests[i] = DIGEST_START;
+        mix_row(&out->row_digests[i], &out->comparison.rows[i], &out->jitter[i], out->scenario.device_count);
+    }
     return 0;
 fail:
     plan_free(plan);

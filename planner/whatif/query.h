@@ -7,12 +7,6 @@
 #include "planner/whatif/whatif.h"
 
 typedef struct {
-    EditKind    kind;
-    const char *path;        /* planner/whatif/whatif.h lists them */
-    double      value;
-} WhatIf;
-
-typedef struct {
     const char     *trace_name, *trace_text;     /* a trace's file; the name is for messages */
     size_t          trace_length;
     const char     *plan_name, *plan_text;       /* a plan's file; NULL: search */
@@ -40,6 +34,7 @@ typedef struct {
     const WhatIf *edits;     /* [edit_count], borrowed: what was asked to be otherwise */
     int        edit_count;
     uint64_t   digest;       /* of all numbers: equal for answers that are the same */
+    uint64_t   row_digests[SCHEDULE_COUNT];      /* of a schedule's own numbers; 0: not asked for */
 } QueryResult;
 
 /* Applies edits in their order. changed[i] (NULL: not wanted): edit i gave a number

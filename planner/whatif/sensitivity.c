@@ -50,11 +50,20 @@ static void reset(Lab *lab)
     for (int d = 0; to->slowdown && d < TRACE_MAX_DEVICES; d++) to->slowdown[d] = 1;
 }
 
+/* The job's trace with its edits; *out may be set where it fails. */
+static int parse_edited(Trace **out, const SensitivityJob *job, Error *err)
+{
+    ScenarioOptions options = job->scenario;
+
+    if (trace_parse(out, job->name, job->text, job->length, err) != 0) return -1;
+    return whatif_apply_all(*out, &options, job->edits, job->edit_count, NULL, err);
+}
+
 static int lab_open(Lab *lab, const SensitivityJob *job, Error *err)
 {
     *lab = (Lab){.job = job};
-    if (trace_parse(&lab->given, job->name, job->text, job->length, err) != 0) return -1;
-    return trace_parse(&lab->edited, job->name, job->text, job->length, err);
+    if (parse_edited(&lab->given, job, err) != 0) return -1;
+    return parse_edited(&lab->edited, job, err);
 }
 
 static void lab_close(Lab *lab)
@@ -240,7 +249,7 @@ int sensitivity_list(Sensitivities *out, const SensitivityJob *job, Error *err)
     int    devices = job->plan->device_count;
 
     *out = (Sensitivities){0};
-    if (trace_parse(&trace, job->name, job->text, job->length, err) != 0) return -1;
+    if (parse_edited(&trace, job, err) != 0) { trace_free(trace); return -1; }
     out->margins = calloc(2 * (size_t)trace->block_count + (size_t)devices + 6, sizeof *out->margins);
     if (out->margins) list(out, trace, devices);
     double n = trace->block_count, g = devices;

@@ -38,6 +38,8 @@ typedef struct {
     const Plan     *plan;                /* kept; of this scenario */
     int64_t         simulated;           /* instructions that pricing it simulated */
     int64_t         longest;             /* the most that pricing any plan simulated */
+    const WhatIf   *edits;               /* [edit_count] of the trace; scenario has those of the cluster already */
+    int             edit_count;
 } SensitivityJob;
 
 /* Lists the inputs that job's trace has, all margins 0, and estimates the work. */

@@ -43,7 +43,7 @@ static int edits_at(const Sweep *sweep, int64_t point, int without, WhatIf *out)
         if (i != without) out[count++] = sweep->edits[i];
     for (int a = 0; a < sweep->axis_count; a++)
         if (sweep->edit_count + a != without)
-            out[count++] = (WhatIf){EDIT_SET, sweep->axes[a].path, sweep_value(sweep, a, point)};
+            out[count++] = (WhatIf){sweep->axes[a].kind, sweep->axes[a].path, sweep_value(sweep, a, point)};
     return count;
 }
 
@@ -63,7 +63,7 @@ static int keep_answer(SweepRow *rows, const QueryResult *a, Error *err)
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *c = &a->comparison.rows[i];
         if (!(a->schedules & 1u << i)) continue;
-        *rows = (SweepRow){.schedule = (Schedule)i};
+        *rows = (SweepRow){.schedule = (Schedule)i, .digest = a->row_digests[i]};
         if (c->plan) {
             rows->epoch_ns = c->sim.epoch_ns;
             rows->step_ns = c->plan->step_ns;
@@ -198,64 +198,122 @@ void sweep_free(SweepResult *result)
 
 /* ---- effects ----------------------------------------------------------------------- */
 
+/* What an edit or axis does: to any answer, and to which schedules' own numbers (bits of rows of a point). */
+typedef struct {
+    bool     matters;
+    unsigned rows;
+} EditEffect;
+
+static unsigned all_rows(const SweepResult *result) { return (1u << result->schedules) - 1; }
+
 /* Two points that differ only in axis have different answers. */
-static bool axis_matters(const Sweep *sweep, const SweepResult *result, int axis)
+static EditEffect axis_effect(const Sweep *sweep, const SweepResult *result, int axis)
 {
     int64_t stride = stride_of(sweep, axis);
+    EditEffect effect = {false, 0};
 
     for (int64_t p = 0; p + stride < result->points; p++) {
-        bool last = p / stride % sweep->axes[axis].count == sweep->axes[axis].count - 1;
-        if (!last && result->digests[p] != result->digests[p + stride]) return true;
+        if (p / stride % sweep->axes[axis].count == sweep->axes[axis].count - 1) continue;
+        effect.matters |= result->digests[p] != result->digests[p + stride];
+        for (int i = 0; i < result->schedules; i++)
+            if (result->rows[p * result->schedules + i].digest != result->rows[(p + stride) * result->schedules + i].digest)
+                effect.rows |= 1u << i;
     }
-    return false;
+    return effect;
 }
 
-/* *matters: some point's answer is another without edit, or the edit changed no number. */
-static int edit_matters(const Sweep *sweep, const SweepResult *result, int edit, WhatIf *edits, bool *matters,
-                        Error *err)
+/* Some point's answer is another without edit, or the edit changed no number. Not all points are tried once that is
+ * known, unless they are few. */
+static int edit_effect(const Sweep *sweep, const SweepResult *result, int edit, WhatIf *edits, EditEffect *effect, Error *err)
 {
     int  total = sweep->edit_count + sweep->axis_count;
-    bool tried = false;
+    bool tried = false, few = result->points <= SWEEP_IDLE_POINTS;
 
-    *matters = false;
-    for (int64_t p = 0; p < result->points && !*matters; p++) {
+    *effect = (EditEffect){false, 0};
+    for (int64_t p = 0; p < result->points && (!effect->matters || (few && effect->rows != all_rows(result))); p++) {
         QueryResult answer;
         if (!result->changed[p * total + edit]) continue;
         tried = true;
         int count = edits_at(sweep, p, edit, edits);
         if (query_evaluate(&answer, sweep->query, edits, count, NULL, err) != 0) return -1;
-        *matters = answer.digest != result->digests[p];
+        effect->matters |= answer.digest != result->digests[p];
+        for (int i = 0; i < result->schedules; i++) {
+            const SweepRow *row = &result->rows[p * result->schedules + i];
+            if (row->digest != answer.row_digests[row->schedule]) effect->rows |= 1u << i;
+        }
         query_result_free(&answer);
     }
-    *matters |= !tried;
+    if (!tried) *effect = (EditEffect){true, all_rows(result)};
+    if (!few) effect->rows = all_rows(result);
     return 0;
+}
+
+/* "--scale p2p.us=0.5", "--vary loader.lanes". */
+static void edit_words(const Sweep *sweep, int edit, Text *out)
+{
+    int axis = edit - sweep->edit_count;
+
+    if (axis >= 0) text_printf(out, "--%s %s", sweep->axes[axis].kind == EDIT_SCALE ? "scale" : "vary", sweep->axes[axis].path);
+    else text_printf(out, "--%s %s=%g", sweep->edits[edit].kind == EDIT_SET ? "set" : "scale", sweep->edits[edit].path,
+                     sweep->edits[edit].value);
 }
 
 static int no_effect(const Sweep *sweep, int edit, Error *err)
 {
-    int axis = edit - sweep->edit_count;
+    Text words = {0};
 
-    if (axis >= 0)
-        return error_set(err, "--vary %s: its values change nothing in the result, expected a number that does",
-                         sweep->axes[axis].path);
-    return error_set(err, "--%s %s=%g: changes nothing in the result, expected a number that does",
-                     sweep->edits[edit].kind == EDIT_SET ? "set" : "scale", sweep->edits[edit].path,
-                     sweep->edits[edit].value);
+    edit_words(sweep, edit, &words);
+    error_set(err, "%s: %s nothing in the result, expected a number that does", text_string(&words),
+              edit >= sweep->edit_count ? "its values change" : "changes");
+    if (text_failed(&words)) error_no_memory(err);
+    text_free(&words);
+    return -1;
 }
 
-int sweep_check_effects(const Sweep *sweep, const SweepResult *result, Error *err)
+/* A line where some schedules are as they were. */
+static void say_idle(const Sweep *sweep, const SweepResult *result, int edit, unsigned rows, Text *idle)
+{
+    const char *comma = "";
+
+    if (rows == all_rows(result)) return;
+    edit_words(sweep, edit, idle);
+    text_append(idle, rows ? " changes nothing for " : " changes nothing but the speedup over dp, for ");
+    for (int i = 0; i < result->schedules; i++) {
+        if (rows & 1u << i) continue;
+        text_printf(idle, "%s%s", comma, schedule_name(result->rows[i].schedule));
+        comma = ", ";
+    }
+    text_append(idle, "\n");
+}
+
+int sweep_check_effects(const Sweep *sweep, const SweepResult *result, Text *idle, Error *err)
 {
     int     total = sweep->edit_count + sweep->axis_count, rc = 0;
     WhatIf *edits = calloc((size_t)total + 1, sizeof *edits);
 
     if (!edits) return error_no_memory(err);
     for (int e = 0; e < total && rc == 0; e++) {
-        int  axis = e - sweep->edit_count;
-        bool matters;
-        if (axis >= 0 && sweep->axes[axis].count > 1) matters = axis_matters(sweep, result, axis);
-        else rc = edit_matters(sweep, result, e, edits, &matters, err);
-        if (rc == 0 && !matters) rc = no_effect(sweep, e, err);
+        int        axis = e - sweep->edit_count;
+        EditEffect effect;
+        if (axis >= 0 && sweep->axes[axis].count > 1) effect = axis_effect(sweep, result, axis);
+        else rc = edit_effect(sweep, result, e, edits, &effect, err);
+        if (rc != 0) break;
+        if (!effect.matters) rc = no_effect(sweep, e, err);
+        else                 say_idle(sweep, result, e, effect.rows, idle);
     }
     free(edits);
-    return rc;
+    return rc == 0 && text_failed(idle) ? error_no_memory(err) : rc;
+}
+
+int sweep_check_edits(const Query *query, const QueryResult *answer, bool *changed, Text *idle, Error *err)
+{
+    SweepRow    rows[SCHEDULE_COUNT];
+    uint64_t    digest = answer->digest;
+    Sweep       sweep = {.query = query, .edits = answer->edits, .edit_count = answer->edit_count};
+    SweepResult result = {.points = 1, .done = 1, .rows = rows, .digests = &digest, .changed = changed};
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        if (answer->schedules & 1u << i)
+            rows[result.schedules++] = (SweepRow){.schedule = (Schedule)i, .digest = answer->row_digests[i]};
+    return sweep_check_effects(&sweep, &result, idle, err);
 }

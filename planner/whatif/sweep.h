@@ -14,6 +14,7 @@ typedef struct {
     const char *path;
     double     *values;
     int         count;
+    EditKind    kind;            /* EDIT_SCALE: values are factors */
 } Axis;
 
 typedef struct {
@@ -35,6 +36,7 @@ typedef struct {
     double   speedup;                /* 0: DP is not possible */
     double   utilisation, teacher_work, loads;
     Jitter   jitter;
+    uint64_t digest;                 /* of the row's numbers */
 } SweepRow;
 
 typedef struct {
@@ -43,6 +45,7 @@ typedef struct {
     SweepRow *rows;                  /* [points * schedules] */
     uint64_t *digests;               /* [points] of the answers */
     bool     *changed;               /* [points * (edit_count + axis_count)] */
+    const char *idle;                /* what sweep_check_effects() found, for reports; borrowed; NULL: nothing */
 } SweepResult;
 
 /* Points of the grid; -1 when beyond SWEEP_MAX_POINTS. */
@@ -57,7 +60,12 @@ int  sweep_run(SweepResult *out, const Sweep *sweep, Error *err);
 void sweep_free(SweepResult *result);
 
 /* -1, with the edit or axis named, when one of them leaves every answer as it was.
- * Setting a number to the value that it has is no fault. */
-int sweep_check_effects(const Sweep *sweep, const SweepResult *result, Error *err);
+ * Setting a number to the value that it has is no fault. One that matters to some of several schedules is taken for
+ * all: idle gets a line that names the others (of edits, in sweeps of at most SWEEP_IDLE_POINTS points). */
+enum { SWEEP_IDLE_POINTS = 64 };
+int sweep_check_effects(const Sweep *sweep, const SweepResult *result, Text *idle, Error *err);
+
+/* The same of the edits of one answer; changed as query_evaluate() gave it. */
+int sweep_check_edits(const Query *query, const QueryResult *answer, bool *changed, Text *idle, Error *err);
 
 #endif

@@ -306,6 +306,16 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
 
 /* ---- arguments --------------------------------------------------------------- */
 
+int whatif_apply_all(Trace *trace, ScenarioOptions *options, const WhatIf *edits, int count, bool *changed, Error *err)
+{
+    for (int i = 0; i < count; i++) {
+        bool did;
+        if (whatif_apply(trace, options, edits[i].kind, edits[i].path, edits[i].value, &did, err) != 0) return -1;
+        if (changed) changed[i] = did;
+    }
+    return 0;
+}
+
 int whatif_split(char **path, const char **rest, const char *argument, const char *option, Error *err)
 {
     const char *equals = strchr(argument, '=');
