@@ -1,7 +1,7 @@
 /* What it costs a worker to tell where it is (executor/monitor/device_status.h), beside the two looks
  * at the clock that it takes for every instruction anyway. */
 #include "bench/bench.h"
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/monitor/device_status.h"
 
 enum { INSTRUCTIONS = 2000000, REPEATS = 15 };

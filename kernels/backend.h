@@ -73,8 +73,7 @@ typedef struct {
     int64_t scratch;         /* of the device, while the operator runs */
 } OperatorBytes;
 
-/* Of a backend whose devices queue: what kernels/stream.h declares, under the same names. Its events begin with
- * struct StreamEvent. */
+/* What kernels/stream.h declares, under the same names. Events begin with struct StreamEvent. */
 typedef struct {
     void (*use)(Device *device, StreamNumber stream);
     int  (*finish)(Device *device, Error *err);
@@ -103,7 +102,8 @@ typedef struct {
 
 typedef struct Backend {
     const char      *name;   /* "cpu" of "cpu:2" */
-    const StreamOps *streams;            /* NULL: work is done on return */
+    bool             async;  /* work is done after calls return */
+    const StreamOps *streams;
 
     int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the rest */
     int  (*facts)(const DeviceSpec *spec, Text *out, Error *err);        /* NULL: there are none */
@@ -155,7 +155,7 @@ typedef struct Backend {
     OperatorBytes (*bytes)(const Operator *op, int64_t rows);
 } Backend;
 
-/* What every backend's Device begins with, and every event of one that queues. */
+/* What every backend's Device begins with, and every event. */
 struct Device {
     const Backend *backend;
 };

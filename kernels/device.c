@@ -55,7 +55,7 @@ bool device_reset_environment(void)
 #endif
 }
 
-bool device_spec_queues(const DeviceSpec *spec) { return backend_of(spec)->streams != NULL; }
+bool device_spec_is_async(const DeviceSpec *spec) { return backend_of(spec)->async; }
 
 int device_spec_facts(const DeviceSpec *spec, Text *out, Error *err)
 {
@@ -150,16 +150,10 @@ int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err)
 
 void *host_alloc(const DeviceSpec *spec, size_t bytes)
 {
-    const StreamOps *streams = backend_of(spec)->streams;
-
-    return streams ? streams->host_alloc(spec, bytes) : calloc(1, bytes);
+    return backend_of(spec)->streams->host_alloc(spec, bytes);
 }
 
 void host_release(const DeviceSpec *spec, void *memory)
 {
-    const StreamOps *streams = backend_of(spec)->streams;
-
-    if (!memory) return;
-    if (streams) streams->host_release(spec, memory);
-    else free(memory);
+    if (memory) backend_of(spec)->streams->host_release(spec, memory);
 }

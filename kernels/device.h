@@ -58,7 +58,7 @@ int  device_spec_ask(DeviceSpec *spec, Error *err);
 /* Both. */
 int  device_spec_parse(DeviceSpec *out, const char *text, Error *err);
 bool device_spec_shares(const DeviceSpec *spec);         /* more devices than cores, on the CPU */
-bool device_spec_queues(const DeviceSpec *spec);         /* they do their work later (kernels/stream.h) */
+bool device_spec_is_async(const DeviceSpec *spec);         /* they do their work later (kernels/stream.h) */
 
 /* "fp32", "tf32", "bf16". Those that the devices cannot compute in are refused. */
 int         device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err);

@@ -1,7 +1,7 @@
 /* Passes what kernels/stream.h declares on to the device's backend. */
 #include "kernels/backend.h"
 
-bool device_is_async(const Device *device) { return device->backend->streams != NULL; }
+bool device_is_async(const Device *device) { return device->backend->async; }
 
 void stream_use(Device *device, StreamNumber stream) { device->backend->streams->use(device, stream); }
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 enum { QUEUED_MEMBERS = 8 };
 
@@ -523,7 +523,7 @@ static int queued_choices(Device *device, Text *out, Error *err)
 }
 
 static const Backend backend_queued = {
-    .name = "queued", .streams = &queued_streams, .spec = queued_spec, .open = async_open_device,
+    .name = "queued", .async = true, .streams = &queued_streams, .spec = queued_spec, .open = async_open_device,
     .close = async_close_device, .alloc = queued_alloc, .release = queued_release, .reserve = queued_reserve,
     .work = async_work, .reserved = queued_reserved, .fetch = queued_fetch, .put = queued_put, .copy = async_copy,
     .add = queued_add, .sgd = queued_sgd, .loss = queued_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .kept = queued_kept, .make = queued_make,

@@ -188,7 +188,7 @@ static void times_are_those_of_the_device(void **state)
     for (int p = 0; p < t.result.phase_count; p++) {
         const PhaseTimes *phase = &t.result.phases[p];
         int64_t own_ns = 0, all_ns = phase->step_end_ns[phase->steps - 1] - phase->start_ns;
-        assert_true(phase->beside);
+        assert_true(phase->overlapped);
         assert_int_equal(phase->steps, STEPS);
         for (int op = 0; op < OP_COUNT; op++)
             own_ns += phase->wait_ns[op] + phase_work_ns(phase, (Op)op);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/data/loader.h"
 
 enum { ELEMENTS = 64 };

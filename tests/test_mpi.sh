@@ -19,6 +19,8 @@ for shape in '2 1' '4 1' '2 3' '3 2'; do
     read -r ranks each <<< "$shape"
     ok "transport, $ranks ranks with $each devices: random relays, sums, barriers" \
         launch "$ranks" "$programs/transport" random "$each" "$rounds" "$seed"
+    ok "the same of asynchronous devices, by way of the host's memory" \
+        launch "$ranks" "$programs/transport" random "$each" "$rounds" "$seed" async
 done
 for ranks in 2 4; do
     ok "transport, $ranks ranks: a full queue blocks, a failure ends every wait" launch $ranks "$programs/transport" stop

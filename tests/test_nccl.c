@@ -218,15 +218,15 @@ static double addend(int device, int i) { return 1.0 / (1 + device * 7 + i % 100
 
 static int work(Part *p, Device *memory)
 {
-    int64_t     bytes, ready_ns;
+    int64_t     bytes;
     GradientRun run = {p->values, FLOATS};
     Transport  *t = p->transport;
 
     if (t->ops->join(t, p->device, memory, &bytes, &p->err) != 0) return -1;
-    if (t->ops->barrier(t, 0, p->device, &ready_ns, &p->err) != 0) return -1;
-    if (p->only_barrier) return t->ops->barrier(t, 0, p->device, &ready_ns, &p->err);
+    if (t->ops->barrier(t, 0, p->device, &p->err) != 0) return -1;
+    if (p->only_barrier) return t->ops->barrier(t, 0, p->device, &p->err);
     if (t->ops->sum(t, 0, p->device, p->sums, VALUES, &p->err) != 0) return -1;
-    return t->ops->reduce(t, 0, p->device, &run, 1, &p->loss, &ready_ns, &p->err);
+    return t->ops->reduce(t, 0, p->device, &run, 1, &p->loss, &p->err);
 }
 
 static void *take_part(void *argument)

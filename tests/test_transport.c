@@ -11,12 +11,9 @@
 
 #include "base/rng.h"
 #include "executor/transport/transport.h"
+#include "tests/plain_device.h"
 
 enum { MEMBERS = 4, DEPTH = 3, LENGTH = 1000 };
-
-/* Memory as a device gives it, without one. */
-float *device_alloc(Device *device, size_t count) { (void)device; return calloc(count, sizeof(float)); }
-void   device_release(Device *device, float *memory) { (void)device; free(memory); }
 
 /* Four devices: a channel 0 -> 1, and a group of all. */
 static Program *ring_of_four(void)
@@ -34,12 +31,30 @@ static Program *ring_of_four(void)
 static Transport *open_local(const Program *program, bool spin)
 {
     size_t           count = LENGTH;
-    TransportOptions options = {.program = program, .message_count = &count, .queue_depth = DEPTH, .spin = spin};
+    TransportOptions options = {.program = program, .message_count = &count, .queue_depth = DEPTH, .spin = spin,
+                                .devices = &plain_devices};
     Transport       *t;
     Error            err = {""};
 
     assert_int_equal(local_new(&t, &options, &err), 0);
     return t;
+}
+
+/* All devices join. */
+static void join_all(Transport *t)
+{
+    int64_t bytes;
+    Error   err = {""};
+
+    for (int d = 0; d < MEMBERS; d++) {
+        assert_int_equal(t->ops->join(t, d, &plain_device, &bytes, &err), 0);
+        assert_int_equal(bytes, d == 1 ? DEPTH * LENGTH * (int64_t)sizeof(float) : 0);
+    }
+}
+
+static void leave_all(Transport *t)
+{
+    for (int d = 0; d < MEMBERS; d++) t->ops->leave(t, d);
 }
 
 static void pause_at_random(uint64_t seed, int who, int step)
@@ -83,14 +98,13 @@ static void *sender(void *context)
 {
     Actor  *a = context;
     float   values[LENGTH];
-    int64_t ready_ns;
     Error   err = {""};
 
     for (int i = 0; i < a->rounds; i++) {
         size_t count = 1 + rng_u64(a->seed, 9, (uint64_t)i, 0) % LENGTH;
         for (size_t k = 0; k < count; k++) values[k] = (float)(i + (int)k);
         pause_at_random(a->seed, 0, i);
-        if (a->t->ops->send(a->t, 0, values, count, &ready_ns, &err) != 0) a->faults++;
+        if (a->t->ops->send(a->t, 0, values, count, &err) != 0) a->faults++;
         if (atomic_fetch_add(a->in_flight, 1) + 1 > DEPTH + 1) a->faults++;      /* + 1: being taken */
     }
     return NULL;
@@ -100,13 +114,12 @@ static void *receiver(void *context)
 {
     Actor  *a = context;
     float  *values = a->buffer;
-    int64_t ready_ns;
     Error   err = {""};
 
     for (int i = 0; i < a->rounds; i++) {
         size_t count = 1 + rng_u64(a->seed, 9, (uint64_t)i, 0) % LENGTH;
         pause_at_random(a->seed, 1, i);
-        if (a->t->ops->receive(a->t, 0, &values, count, a->swap, &ready_ns, &err) != 0) a->faults++;
+        if (a->t->ops->receive(a->t, 0, &values, count, a->swap, &err) != 0) a->faults++;
         atomic_fetch_sub(a->in_flight, 1);
         for (size_t k = 0; k < count; k++) a->faults += values[k] != (float)(i + (int)k);
     }
@@ -123,19 +136,16 @@ static void messages_arrive_in_order(void **state)
             Program   *program = ring_of_four();
             Transport *t = open_local(program, spin);
             atomic_int in_flight = 0;
-            int64_t    bytes;
-            Error      err = {""};
             uint64_t   seed = test_seed("messages", 11);
             Actor      actors[2] = {{.t = t, .device = 0, .rounds = rounds(300), .seed = seed, .in_flight = &in_flight},
                                     {.t = t, .device = 1, .rounds = rounds(300), .seed = seed, .in_flight = &in_flight,
                                      .swap = swap}};
             void *(*const bodies[])(void *) = {sender, receiver};
-            assert_int_equal(t->ops->join(t, 1, NULL, &bytes, &err), 0);
-            assert_int_equal(bytes, DEPTH * LENGTH * (int64_t)sizeof(float));
-            actors[1].buffer = device_alloc(NULL, LENGTH);
+            join_all(t);
+            actors[1].buffer = device_alloc(&plain_device, LENGTH);
             run_actors(actors, 2, bodies);
-            device_release(NULL, actors[1].buffer);
-            t->ops->leave(t, 1);
+            device_release(&plain_device, actors[1].buffer);
+            leave_all(t);
             t->ops->free(t);
             program_free(program);
         }
@@ -165,7 +175,6 @@ static void *reducer(void *context)
     Actor      *a = context;
     float       first[LENGTH], second[7];
     GradientRun runs[2] = {{first, LENGTH}, {second, 7}};
-    int64_t     ready_ns;
     Error       err = {""};
 
     for (int i = 0; i < a->rounds; i++) {
@@ -173,7 +182,7 @@ static void *reducer(void *context)
         for (int k = 0; k < LENGTH; k++) first[k] = part_of(a->seed, a->device, i, k);
         for (int k = 0; k < 7; k++) second[k] = part_of(a->seed, a->device, i, LENGTH + k);
         pause_at_random(a->seed, a->device, 3 * i);
-        if (a->t->ops->reduce(a->t, 0, a->device, runs, 2, &loss, &ready_ns, &err) != 0) a->faults++;
+        if (a->t->ops->reduce(a->t, 0, a->device, runs, 2, &loss, &err) != 0) a->faults++;
         for (int k = 0; k < LENGTH; k++) a->faults += first[k] != sum_in_order(a->seed, i, k);
         for (int k = 0; k < 7; k++) a->faults += second[k] != sum_in_order(a->seed, i, LENGTH + k);
         a->faults += loss != 10;
@@ -181,7 +190,7 @@ static void *reducer(void *context)
         if (a->t->ops->sum(a->t, 0, a->device, sums, 3, &err) != 0) a->faults++;
         a->faults += sums[0] != 6 || sums[1] != 4 || sums[2] != 4 * i;
         pause_at_random(a->seed, a->device, 3 * i + 2);
-        if (a->t->ops->barrier(a->t, 0, a->device, &ready_ns, &err) != 0) a->faults++;
+        if (a->t->ops->barrier(a->t, 0, a->device, &err) != 0) a->faults++;
     }
     return NULL;
 }
@@ -197,7 +206,9 @@ static void sums_are_made_in_the_order_of_members(void **state)
         Actor      actors[MEMBERS];
         void *(*const bodies[])(void *) = {reducer, reducer, reducer, reducer};
         for (int i = 0; i < MEMBERS; i++) actors[i] = (Actor){.t = t, .device = i, .rounds = rounds(100), .seed = seed};
+        join_all(t);
         run_actors(actors, MEMBERS, bodies);
+        leave_all(t);
         t->ops->free(t);
         program_free(program);
     }
@@ -209,10 +220,9 @@ static void *mismatched(void *context)
     float       values[8] = {0};
     GradientRun run = {values, a->device == 2 ? 7 : 8};
     double      loss = 0;
-    int64_t     ready_ns;
     Error       err = {""};
 
-    if (a->t->ops->reduce(a->t, 0, a->device, &run, 1, &loss, &ready_ns, &err) == 0) a->faults++;
+    if (a->t->ops->reduce(a->t, 0, a->device, &run, 1, &loss, &err) == 0) a->faults++;
     if (!strstr(err.text, "different gradients")) a->faults++;
     return NULL;
 }
@@ -226,7 +236,9 @@ static void different_gradients_are_refused_by_all(void **state)
 
     (void)state;
     for (int i = 0; i < MEMBERS; i++) actors[i] = (Actor){.t = t, .device = i};
+    join_all(t);
     run_actors(actors, MEMBERS, bodies);
+    leave_all(t);
     t->ops->free(t);
     program_free(program);
 }
@@ -240,15 +252,14 @@ static void *until_stopped(void *context)
     float       values[LENGTH] = {0}, *rows = values;
     GradientRun run = {values, LENGTH};
     double      loss = 0;
-    int64_t     ready_ns;
     Error       err = {""};
     int         rc = 0;
 
     for (int i = 0; rc == 0; i++, a->calls++) {
         pause_at_random(a->seed, a->device, i);
-        if (a->device == 0)      rc = a->t->ops->send(a->t, 0, values, LENGTH, &ready_ns, &err);
-        else if (a->device == 1) rc = a->t->ops->receive(a->t, 0, &rows, LENGTH, false, &ready_ns, &err);
-        if (rc == 0) rc = a->t->ops->reduce(a->t, 0, a->device, &run, 1, &loss, &ready_ns, &err);
+        if (a->device == 0)      rc = a->t->ops->send(a->t, 0, values, LENGTH, &err);
+        else if (a->device == 1) rc = a->t->ops->receive(a->t, 0, &rows, LENGTH, false, &err);
+        if (rc == 0) rc = a->t->ops->reduce(a->t, 0, a->device, &run, 1, &loss, &err);
     }
     if (strcmp(err.text, "stopped") != 0) a->faults++;
     return NULL;
@@ -271,15 +282,13 @@ static void a_stop_ends_every_wait(void **state)
         Program   *program = ring_of_four();
         Transport *t = open_local(program, i % 2);
         uint64_t   seed = (uint64_t)i;
-        int64_t    bytes;
-        Error      err = {""};
         Actor      actors[MEMBERS];
         /* The last member never comes: the others wait for it in the group when stopped. */
         void *(*const all[])(void *) = {until_stopped, until_stopped, until_stopped, stopper};
         for (int k = 0; k < MEMBERS; k++) actors[k] = (Actor){.t = t, .device = k, .seed = seed};
-        assert_int_equal(t->ops->join(t, 1, NULL, &bytes, &err), 0);
+        join_all(t);
         run_actors(actors, MEMBERS, all);
-        t->ops->leave(t, 1);
+        leave_all(t);
         t->ops->free(t);
         program_free(program);
     }
@@ -292,17 +301,15 @@ static void a_stop_in_the_middle_of_sums(void **state)
     for (int i = 0; i < rounds(40); i++) {
         Program   *program = ring_of_four();
         Transport *t = open_local(program, i % 2);
-        int64_t    bytes;
-        Error      err = {""};
         Actor      actors[MEMBERS], last = {.t = t, .seed = (uint64_t)i};
         pthread_t  thread;
         void *(*const all[])(void *) = {until_stopped, until_stopped, until_stopped, until_stopped};
         for (int k = 0; k < MEMBERS; k++) actors[k] = (Actor){.t = t, .device = k, .seed = (uint64_t)i};
-        assert_int_equal(t->ops->join(t, 1, NULL, &bytes, &err), 0);
+        join_all(t);
         assert_int_equal(pthread_create(&thread, NULL, stopper, &last), 0);
         run_actors(actors, MEMBERS, all);
         pthread_join(thread, NULL);
-        t->ops->leave(t, 1);
+        leave_all(t);
         t->ops->free(t);
         program_free(program);
     }

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 typedef struct {
     float  *x;               /* [rows][elements] */

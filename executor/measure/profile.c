@@ -357,7 +357,7 @@ static int fill_trace(Profiling *p, Trace *t)
     t->kinds[0] = (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
     t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
     t->block_count = p->blocks;
-    t->blocking_transfers = !device_spec_queues(p->options->devices) && world_size(p->options->world) == 1;
+    t->blocking_transfers = !device_spec_is_async(p->options->devices) && world_size(p->options->world) == 1;
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;

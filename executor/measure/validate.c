@@ -117,7 +117,7 @@ static double core_share_of(const ExecutionResult *result, int devices)
     for (int d = 0; d < devices; d++) {
         double work = 0, cpu = 0;
         for (int p = 0; p < result->phase_count; p++) {
-            if (result->phases[p].device != d || result->phases[p].beside) continue;
+            if (result->phases[p].device != d || result->phases[p].overlapped) continue;
             cpu += (double)result->phases[p].cpu_ns;
             for (int op = 0; op < OP_COUNT; op++) work += (double)result->phases[p].work_ns[op];
         }

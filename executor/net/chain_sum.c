@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 /* Of a group on several hosts, whose messages take long, a sum is CHUNKS pieces, so that the first
  * comes back while the last leaves: fewer of a small one, as messages below LEAST_CHUNK cost more

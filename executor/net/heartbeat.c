@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 #define SECOND_NS INT64_C(1000000000)
 

@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 enum { CANDIDATES = 16 };
 

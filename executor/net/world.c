@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/net/world_link.h"
 
 enum { KIND_MAIL, KIND_FAILURE, KIND_PING, KIND_PONG };

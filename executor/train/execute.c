@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/train/gather.h"
 #include "executor/data/loader.h"
 #include "executor/train/record.h"
@@ -109,22 +109,18 @@ static int open_nccl(Run *run, const TransportOptions *options, Error *err)
 
     return nccl_new(&run->transport, &nccl, err);
 }
-#else
-static int open_nccl(Run *run, const TransportOptions *options, Error *err)
-{
-    (void)run; (void)options;
-    return error_set(err, "cards of several processes need NCCL, which this build does not have");
-}
 #endif
 
+/* NCCL where it is asked for, or GPUs are in several processes; else messages of the world, if there are several. */
 static int open_transport(Run *run, const TransportOptions *options, Error *err)
 {
     const Execution *x = run->x;
+    bool             several = world_size(x->world) > 1;
 
-    if (!device_spec_queues(x->devices))
-        return (world_size(x->world) > 1 ? remote_new : local_new)(&run->transport, options, err);
-    if (x->devices->nccl || world_size(x->world) > 1) return open_nccl(run, options, err);
-    return local_queued_new(&run->transport, options, err);
+#ifdef HAVE_NCCL
+    if (x->devices->nccl || (several && x->devices->type == DEVICE_CUDA && x->devices->slices == 1)) return open_nccl(run, options, err);
+#endif
+    return (several ? remote_new : local_new)(&run->transport, options, err);
 }
 
 static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }
@@ -140,7 +136,7 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
                                .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
 
-    if (device_spec_queues(x->devices)) {        /* copies run beside the program from memory of theirs only */
+    if (device_spec_is_async(x->devices)) {        /* copies run beside the program from memory of theirs only */
         loader.alloc = rows_alloc;
         loader.release = rows_release;
         loader.context = x->devices;
@@ -267,7 +263,7 @@ int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
     enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of each path of a supernet */
     int paths = workload_most_paths(workload);
 
-    if (!device_spec_queues(devices)) return 0;
+    if (!device_spec_is_async(devices)) return 0;
     return FIRST + (paths > 1 ? EACH_PATH * paths : 0);
 }
 

@@ -56,7 +56,7 @@ typedef struct {
 typedef struct {
     int      device, phase;              /* number among the device's, or the shared queue's */
     bool     stolen;                     /* from the shared queue */
-    bool     beside;                     /* SEND and ALLREDUCE ran beside the compute lane: their wait_ns is what it
+    bool     overlapped;                 /* SEND and ALLREDUCE ran beside the compute lane: their wait_ns is what it
                                           * waited for them, their work_ns is not its time */
     int64_t  first, steps;               /* run: from step first on */
     int64_t  start_ns;
@@ -69,7 +69,7 @@ typedef struct {
 /* Of work_ns[op], what is time of the compute lane. */
 static inline int64_t phase_work_ns(const PhaseTimes *t, Op op)
 {
-    return t->beside && (op == OP_SEND || op == OP_ALLREDUCE) ? 0 : t->work_ns[op];
+    return t->overlapped && (op == OP_SEND || op == OP_ALLREDUCE) ? 0 : t->work_ns[op];
 }
 
 typedef struct {

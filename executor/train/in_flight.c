@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 /* ---- opening --------------------------------------------------------------------- */
 
@@ -11,8 +11,8 @@ static int open_step(InFlight *u, EnqueuedStep *step, int blocks, Error *err)
     step->list = calloc((size_t)u->capacity, sizeof *step->list);
     if (!step->list) return error_no_memory(err);
     for (int i = 0; i < u->capacity; i++)
-        if (event_new(&step->list[i].ready, u->device, err) != 0 || event_new(&step->list[i].end, u->device, err) != 0)
-            return -1;
+        if (event_new(&step->list[i].begun, u->device, err) != 0 || event_new(&step->list[i].ready, u->device, err) != 0
+            || event_new(&step->list[i].end, u->device, err) != 0) return -1;
     step->loss = host_alloc(u->spec, (size_t)blocks * sizeof *step->loss);
     if (!step->loss) return error_set(err, "no pinned memory of the host for losses");
     return event_new(&step->end, u->device, err);
@@ -32,7 +32,7 @@ int in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int inst
                    Error *err)
 {
     *u = (InFlight){.device = device, .spec = spec, .capacity = instructions > 0 ? instructions : 1,
-                    .input_count = input_count};
+                    .async = device_is_async(device), .input_count = device_is_async(device) ? input_count : 0};
     for (int i = 0; i <= IN_FLIGHT; i++)
         if (open_step(u, &u->steps[i], blocks, err) != 0) return -1;
     if (event_new(&u->begun, device, err) != 0) return -1;
@@ -44,6 +44,7 @@ void in_flight_close(InFlight *u)
     for (int i = 0; i <= IN_FLIGHT; i++) {
         EnqueuedStep *step = &u->steps[i];
         for (int k = 0; step->list && k < u->capacity; k++) {
+            event_free(step->list[k].begun);
             event_free(step->list[k].ready);
             event_free(step->list[k].end);
         }
@@ -62,7 +63,7 @@ void in_flight_close(InFlight *u)
 
 int64_t in_flight_bytes(const InFlight *u) { return 2 * (int64_t)(u->input_count * sizeof(float)); }
 
-/* ---- telling --------------------------------------------------------------------- */
+/* ---- enqueueing ------------------------------------------------------------------ */
 
 int in_flight_start(InFlight *u, Error *err)
 {
@@ -79,31 +80,32 @@ bool in_flight_is_full(const InFlight *u) { return u->count == IN_FLIGHT; }
 
 EnqueuedStep *in_flight_begin(InFlight *u, int64_t step)
 {
-    EnqueuedStep *told = &u->steps[u->next];
+    EnqueuedStep *e = &u->steps[u->next];
 
     u->next = (u->next + 1) % (IN_FLIGHT + 1);
     u->count++;
-    told->step = step;
-    told->count = 0;
-    return told;
+    e->step = step;
+    e->count = 0;
+    return e;
 }
 
-Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool beside)
+Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped, Error *err)
 {
-    Enqueued *told = &step->list[step->count++];
+    Enqueued *e = &step->list[step->count++];
 
-    (void)u;
-    told->in = in;
-    told->beside = beside;
-    told->waited = false;
-    told->input = -1;
-    return told;
+    e->in = in;
+    e->overlapped = overlapped;
+    e->waited = false;
+    e->moved = false;
+    e->input = -1;
+    e->summed_ns = 0;
+    return u->async || event_record(u->device, e->begun, err) == 0 ? e : NULL;
 }
 
-int in_flight_enqueued(InFlight *u, Enqueued *told, Error *err)
+int in_flight_enqueued(InFlight *u, Enqueued *e, Error *err)
 {
-    if (event_record(u->device, told->end, err) != 0) return -1;
-    if (!told->beside) u->latest = told->end;
+    if (event_record(u->device, e->end, err) != 0) return -1;
+    if (!e->overlapped) u->latest = e->end;
     return 0;
 }
 
@@ -111,25 +113,30 @@ int in_flight_enqueued(InFlight *u, Enqueued *told, Error *err)
 int in_flight_end(InFlight *u, EnqueuedStep *step, Error *err)
 {
     for (int i = 0; i < step->count; i++)
-        if (step->list[i].beside && stream_wait_event(u->device, step->list[i].end, err) != 0) return -1;
+        if (step->list[i].overlapped && stream_wait_event(u->device, step->list[i].end, err) != 0) return -1;
     if (event_record(u->device, step->end, err) != 0) return -1;
     u->latest = step->end;
     return 0;
 }
 
 /* The buffer was last used by the step before the last, which is over: there are no more under way. */
-int in_flight_load(InFlight *u, Enqueued *told, const float *host, size_t count, const float **on_device, Error *err)
+int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count, const float **on_device, Error *err)
 {
     int k = u->turn ^= 1, rc;
+
+    if (u->input_count == 0) {
+        *on_device = host;
+        return 0;
+    }
 
     stream_use(u->device, STREAM_COPY);
     rc = event_record(u->device, u->copying[k], err);
     if (rc == 0) rc = stream_load(u->device, u->input[k], host, (int64_t)count, err);
     if (rc == 0) rc = event_record(u->device, u->copied[k], err);
     stream_use(u->device, STREAM_COMPUTE);
-    if (rc != 0 || stream_wait_event(u->device, u->copied[k], err) != 0 || event_record(u->device, told->ready, err) != 0) return -1;
-    told->waited = true;
-    told->input = k;
+    if (rc != 0 || stream_wait_event(u->device, u->copied[k], err) != 0 || event_record(u->device, e->ready, err) != 0) return -1;
+    e->waited = true;
+    e->input = k;
     *on_device = u->input[k];
     return 0;
 }
@@ -139,7 +146,7 @@ int in_flight_loaded(InFlight *u, Error *err)
     return u->input_count > 0 ? event_synchronize(u->copied[u->turn], err) : 0;
 }
 
-/* ---- taking ---------------------------------------------------------------------- */
+/* ---- retiring ------------------------------------------------------------------- */
 
 static int64_t time_of(const InFlight *u, const StreamEvent *event) { return u->base_ns + event_elapsed_ns(u->base, event); }
 
@@ -148,12 +155,14 @@ static void find_times(InFlight *u, EnqueuedStep *step)
     int64_t now_ns = u->base_ns;
 
     for (int i = 0; i < step->count; i++) {
-        Enqueued *told = &step->list[i];
-        told->began_ns = now_ns;
-        told->ready_ns = told->waited ? time_of(u, told->ready) : now_ns;
-        told->done_ns = time_of(u, told->end);
-        told->copy_ns = told->input >= 0 ? event_elapsed_ns(u->copying[told->input], u->copied[told->input]) : 0;
-        if (!told->beside) now_ns = told->done_ns;
+        Enqueued *e = &step->list[i];
+        e->began_ns = u->async ? now_ns : time_of(u, e->begun);
+        e->ready_ns = e->waited ? time_of(u, e->ready) : e->began_ns;
+        if (e->ready_ns < e->began_ns) e->ready_ns = e->began_ns;       /* two clocks, or two looks at one */
+        e->done_ns = time_of(u, e->end);
+        if (e->done_ns < e->ready_ns) e->done_ns = e->ready_ns;
+        e->copy_ns = e->input >= 0 ? event_elapsed_ns(u->copying[e->input], u->copied[e->input]) : 0;
+        if (!e->overlapped) now_ns = e->done_ns;
     }
     step->computed_ns = now_ns;
     step->end_ns = time_of(u, step->end);

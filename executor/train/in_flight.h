@@ -1,13 +1,14 @@
-/* What a device that queues (kernels/stream.h) was told to do and was not yet seen to have done:
- * at most IN_FLIGHT steps, each with its instructions, the events that time them, and the
- * losses that the device will have written.
+/* What was enqueued on a device (kernels/stream.h) and not yet seen to be done: at most IN_FLIGHT
+ * steps, each with its instructions, the events that time them, and the losses that the device
+ * will have written.
  *
- *     thread    tells step 4 | waits for step 3's end, takes its times | tells step 5 | ...
- *     compute   ... step 3 |   step 4          |
+ *     thread    enqueues step 4 | waits for step 3's end, retires it | enqueues step 5 | ...
+ *     compute   ... step 3      |   step 4          |
  *
- * So the thread is never further ahead than that, and what a step was told with is left as it is
- * until the step is over. Rows from the host have two buffers on the device, used in turn: the
- * copy of a step's rows runs beside the step before. All is made by in_flight_open(). */
+ * So the thread is never further ahead than that, and what a step was enqueued with is left as it is
+ * until the step is over. Rows from the host have two buffers on an asynchronous device, used in turn:
+ * the copy of a step's rows runs beside the step before. Other devices use them where they are, and
+ * their steps are over once they are enqueued. All is made by in_flight_open(). */
 #ifndef EXECUTOR_TRAIN_IN_FLIGHT_H
 #define EXECUTOR_TRAIN_IN_FLIGHT_H
 
@@ -18,11 +19,13 @@ enum { IN_FLIGHT = 2 };
 
 typedef struct {
     const Instruction *in;
-    bool    beside;          /* on the link's stream: the compute stream goes on */
-    bool    waited;          /* ready was set: the wait that it begins with is over */
-    StreamEvent   *ready, *end;
-    int     input;           /* of a LOAD: which of the buffers */
-    int64_t start_ns, end_ns;            /* of a LOAD: when it was made in the host's memory */
+    bool    overlapped;      /* on the link's stream: the compute stream goes on */
+    bool    waited;          /* ready was recorded: the wait that it begins with is over */
+    bool    moved;           /* the transport moved what it received, or summed, beside the device's work */
+    StreamEvent *begun, *ready, *end;    /* begun: when the thread came to it, of devices that are not asynchronous */
+    int     input;           /* of a LOAD: which of the buffers; -1: none */
+    int64_t start_ns, end_ns;            /* of a LOAD: when it was made in the host's memory; moved: in flight */
+    int64_t summed_ns;       /* waited for batch statistics of others within it, where the thread does that */
     /* found by in_flight_retire(); CLOCK_MONOTONIC */
     int64_t began_ns, ready_ns, done_ns;
     int64_t copy_ns;         /* of a LOAD: how long its rows took to the device */
@@ -41,14 +44,15 @@ typedef struct {
     Device           *device;
     const DeviceSpec *spec;
     EnqueuedStep    steps[IN_FLIGHT + 1];    /* a ring */
-    int         next, count; /* where the next goes; under way */
+    int         next, count; /* where the next goes; in flight */
     int         capacity;    /* instructions of a step */
     StreamEvent       *begun;       /* of the phase */
-    const StreamEvent *base;        /* the end of what was taken last */
+    const StreamEvent *base;        /* the end of what was retired last */
     int64_t     base_ns;
-    const StreamEvent *latest;      /* the end of what the compute stream was told last */
+    const StreamEvent *latest;      /* the end of what was enqueued on the compute stream last */
     float      *input[2];
-    size_t      input_count; /* floats of each */
+    bool        async;
+    size_t      input_count; /* floats of each; 0: rows stay where they are */
     StreamEvent       *copying[2], *copied[2];
     int         turn;        /* of the inputs */
 } InFlight;
@@ -59,19 +63,19 @@ int     in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int 
 void    in_flight_close(InFlight *u);
 int64_t in_flight_bytes(const InFlight *u);
 
-/* A phase begins: nothing is under way. */
+/* A phase begins: nothing is in flight. */
 int  in_flight_start(InFlight *u, Error *err);
 bool in_flight_is_full(const InFlight *u);
 
 /* A step, then its instructions one by one, then its end. Not when full. */
 EnqueuedStep *in_flight_begin(InFlight *u, int64_t step);
-Enqueued     *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool beside);
-int       in_flight_enqueued(InFlight *u, Enqueued *told, Error *err);
+Enqueued     *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped, Error *err);     /* NULL: an error */
+int       in_flight_enqueued(InFlight *u, Enqueued *e, Error *err);
 int       in_flight_end(InFlight *u, EnqueuedStep *step, Error *err);
 
-/* Copies count floats that the host loaded to the device; compute comes after it. Before the next load
+/* Makes count floats that the host loaded the device's; compute comes after it. Before the next load
  * into the same memory of the host: in_flight_loaded(). */
-int in_flight_load(InFlight *u, Enqueued *told, const float *host, size_t count, const float **on_device, Error *err);
+int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count, const float **on_device, Error *err);
 int in_flight_loaded(InFlight *u, Error *err);
 
 /* Waits for the oldest step and finds its times; NULL: an error. It stays until two more are begun. */

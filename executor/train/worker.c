@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/train/rate.h"
 #include "executor/train/run_control.h"
 #include "executor/checkpoint/state.h"
@@ -68,11 +68,9 @@ void run_fail(Run *run, const Error *err)
     world_fail(run->x->world, err);
 }
 
-static bool is_beside(const Worker *w, Op op, int link)
+bool worker_overlaps(const Worker *w, Op op, int link)
 {
-    const Transport *t = w->run->transport;
-
-    return t->ops->beside && t->ops->beside(t, op, link);
+    return w->run->transport->ops->overlaps(w->run->transport, op, link);
 }
 
 /* ---- where rows lie ------------------------------------------------------------ */
@@ -120,21 +118,6 @@ static const int *lengths_of(Worker *w, const Instruction *in)
 
 /* ---- instructions ---------------------------------------------------------------- */
 
-static int do_load(Worker *w, const Instruction *in)
-{
-    const Value *value = &w->values[value_boundary(0)];
-    const int   *labels;
-    int64_t      start_ns, end_ns;
-
-    if (loader_take(w->run->loader, w->device, &w->loaded, &labels, &start_ns, &end_ns, &w->err) != 0) return -1;
-    if (w->run->x->prefetch > 0) w->ready_ns = clock_ns();
-    record_span(w->recorder, w->device, LANE_LOADER, in, w->step, start_ns, end_ns);
-    if (!value->borrowed)
-        memcpy(worker_own_rows(w, value_boundary(0), in->row), w->loaded,
-               (size_t)(in->rows * value->per_row) * sizeof *w->loaded);
-    return 0;
-}
-
 static int do_receive(Worker *w, const Instruction *in)
 {
     const Value *value = &w->values[value_boundary(in->block)];
@@ -142,10 +125,9 @@ static int do_receive(Worker *w, const Instruction *in)
     Transport   *t = w->run->transport;
 
     if (value->channel >= 0)
-        return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true, &w->ready_ns,
-                               &w->err);
+        return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true, &w->err);
     float *rows = worker_own_rows(w, value_boundary(in->block), in->row);
-    return t->ops->receive(t, in->link, &rows, count, false, &w->ready_ns, &w->err);
+    return t->ops->receive(t, in->link, &rows, count, false, &w->err);
 }
 
 static int do_send(Worker *w, const Instruction *in)
@@ -153,7 +135,7 @@ static int do_send(Worker *w, const Instruction *in)
     size_t     count = (size_t)(in->rows * w->values[value_boundary(in->block)].per_row);
     Transport *t = w->run->transport;
 
-    return t->ops->send(t, in->link, boundary_rows(w, in->block, in->row), count, &w->ready_ns, &w->err);
+    return t->ops->send(t, in->link, boundary_rows(w, in->block, in->row), count, &w->err);
 }
 
 static int do_teacher(Worker *w, const Instruction *in)
@@ -201,14 +183,14 @@ static int do_allreduce(Worker *w, const Instruction *in)
     Transport *t = w->run->transport;
     int        count = net_gradients(student->net, w->runs, w->run_capacity);
 
-    return t->ops->reduce(t, in->link, w->device, w->runs, count, student->loss_at, &w->ready_ns, &w->err);
+    return t->ops->reduce(t, in->link, w->device, w->runs, count, student->loss_at, &w->err);
 }
 
 static int do_barrier(Worker *w, const Instruction *in)
 {
     Transport *t = w->run->transport;
 
-    return t->ops->barrier(t, in->link, w->device, &w->ready_ns, &w->err);
+    return t->ops->barrier(t, in->link, w->device, &w->err);
 }
 
 /* Hands the block's state over. */
@@ -240,7 +222,7 @@ int worker_report(Worker *w, int b, int64_t step)
     return worker_hands_over(w, b, step) ? snapshot(w, b, step + 1) : 0;
 }
 
-int worker_update(Worker *w, const Instruction *in)
+static int do_update(Worker *w, const Instruction *in)
 {
     const Workload *workload = w->run->x->workload;
     UpdateStep      step = {.optimizer = workload->optimizer, .learning_rate = rate_at(workload, w->step, w->run->x->program->steps),
@@ -252,28 +234,9 @@ int worker_update(Worker *w, const Instruction *in)
     return 0;
 }
 
-/* A sum that ran beside the device's work is there before the update. */
-static int finish_sum(Worker *w, int b)
-{
-    Student   *student = &w->students[b];
-    Transport *t = w->run->transport;
-
-    if (student->group < 0 || !is_beside(w, OP_ALLREDUCE, student->group)) return 0;
-    status_board_state(w->run->where, w->device, DEVICE_WAITING, clock_ns());
-    int rc = t->ops->finish(t, student->group, w->device, &student->loss, &w->ready_ns, &w->err);
-    status_board_state(w->run->where, w->device, DEVICE_WORKING, clock_ns());
-    return rc;
-}
-
-static int do_update(Worker *w, const Instruction *in)
-{
-    if (finish_sum(w, in->block) != 0) return -1;
-    return worker_update(w, in) == 0 ? worker_report(w, in->block, w->step) : -1;
-}
-
 int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *) = {
-    [OP_LOAD] = do_load,       [OP_RECV] = do_receive,      [OP_SEND] = do_send,
-    [OP_TEACHER] = do_teacher, [OP_FORWARD] = do_forward,   [OP_BACKWARD] = do_backward,
+    [OP_RECV] = do_receive,    [OP_SEND] = do_send,         [OP_TEACHER] = do_teacher,
+    [OP_FORWARD] = do_forward,   [OP_BACKWARD] = do_backward,
     [OP_UPDATE] = do_update,   [OP_ALLREDUCE] = do_allreduce, [OP_BARRIER] = do_barrier,
 };
 
@@ -299,56 +262,6 @@ void worker_tell(Worker *w, int i, int64_t now_ns)
     tell(w, waits(w, w->code->code[i].op) ? DEVICE_WAITING : DEVICE_WORKING, i, now_ns);
 }
 
-/* The instruction of a device's code with this op, block and row; a message's at its sender. */
-static const Instruction *find_instruction(const Code *code, Op op, const Instruction *like)
-{
-    for (int i = 0; i < code->code_count; i++) {
-        const Instruction *in = &code->code[i];
-        if (in->op == op && in->block == like->block && in->row == like->row
-            && (op == OP_ALLREDUCE || in->link == like->link)) return in;
-    }
-    return like;
-}
-
-/* What ran beside the device's work and is over now: a message that was received, the sum that an
- * update waited for. */
-static void record_beside(Worker *w, const Instruction *in)
-{
-    const Program *program = w->run->x->program;
-    Transport     *t = w->run->transport;
-    int            group = in->op == OP_UPDATE ? w->students[in->block].group : -1;
-    int64_t        start_ns, end_ns;
-
-    if (in->op == OP_RECV && is_beside(w, OP_RECV, in->link)) {
-        int                from = program->channels[in->link].from;
-        const Instruction *sent = find_instruction(&program->devices[from], OP_SEND, in);
-        t->ops->in_flight(t, OP_RECV, in->link, w->device, &start_ns, &end_ns);
-        record_span(w->recorder, from, LANE_COPY_OUT, sent, w->step, start_ns, end_ns);
-        record_span(w->recorder, w->device, LANE_COPY_IN, sent, w->step, start_ns, end_ns);
-    } else if (group >= 0 && is_beside(w, OP_ALLREDUCE, group)) {
-        t->ops->in_flight(t, OP_ALLREDUCE, group, w->device, &start_ns, &end_ns);
-        record_span(w->recorder, w->device, LANE_REDUCE, find_instruction(w->code, OP_ALLREDUCE, in), w->step, start_ns,
-                    end_ns);
-    }
-}
-
-static void record(Worker *w, const Instruction *in, int64_t began_ns, int64_t end_ns)
-{
-    int64_t ready_ns = w->ready_ns ? w->ready_ns : began_ns;
-
-    /* What was waited for within the work counts as waiting, though the box keeps it. */
-    record_times(w->recorder, in, began_ns, ready_ns + w->summed_ns, end_ns);
-    status_board_count(w->run->where, w->device, in->op, ready_ns + w->summed_ns - began_ns,
-                      end_ns - ready_ns - w->summed_ns);
-    if (in->op == OP_LOAD || in->op == OP_BARRIER) return;
-    record_beside(w, in);
-    if ((in->op == OP_SEND || in->op == OP_ALLREDUCE) && is_beside(w, in->op, in->link)) return;
-    record_span(w->recorder, w->device, LANE_COMPUTE, in, w->step, ready_ns, end_ns);
-    if (in->op == OP_SEND)
-        record_span(w->recorder, w->run->x->program->channels[in->link].to, LANE_COPY_IN, in, w->step, ready_ns,
-                    end_ns);
-}
-
 static bool trains(Op op) { return op == OP_FORWARD || op == OP_BACKWARD || op == OP_ALLREDUCE || op == OP_UPDATE; }
 
 bool worker_skips(const Worker *w, const Instruction *in)
@@ -363,26 +276,6 @@ int worker_fail_at(Worker *w, const Instruction *in, int64_t step)
     if (in->op == OP_LOAD) return -1;            /* the error names file and sample */
     instruction_text(w->run->x->program, in, text, sizeof text);
     return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, step, text);
-}
-
-static int run_step(Worker *w)
-{
-    int64_t first_ns = clock_ns(), end_ns = 0;
-
-    for (int i = 0; i < w->phase->count; i++) {
-        const Instruction *in = &w->code->code[w->phase->first + i];
-        if (worker_skips(w, in)) continue;
-        int64_t began_ns = clock_ns();
-        w->ready_ns = w->summed_ns = 0;
-        worker_tell(w, w->phase->first + i, began_ns);
-        if (worker_perform[in->op](w, in) != 0) return worker_fail_at(w, in, w->step);
-        end_ns = clock_ns();
-        record(w, in, began_ns, end_ns);
-    }
-    if (!end_ns) end_ns = clock_ns();
-    record_step(w->recorder, end_ns);
-    status_board_step(w->run->where, w->device, end_ns - first_ns);
-    return run_control_times(w->run->control, w->device, false, &w->err);
 }
 
 /* ---- nets -------------------------------------------------------------------------- */
@@ -511,7 +404,7 @@ static int64_t own_bytes(const Net *net)
 /* Of all that is open. */
 static void count_bytes(Worker *w)
 {
-    int64_t bytes = w->queue_bytes + async_bytes(w) + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
+    int64_t bytes = w->queue_bytes + steps_bytes(w) + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
                     + loader_bytes(w->run->loader, w->device);
     int64_t *peak = &w->run->peak_bytes[w->device];
 
@@ -602,17 +495,17 @@ static int run_phase(Worker *w, bool stolen)
 {
     int64_t    steps = w->run->x->program->steps;
     PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen, .first = w->first,
-                        .steps = steps - w->first, .beside = w->queued != NULL};
+                        .steps = steps - w->first, .overlapped = w->async};
 
     if (is_over(w)) return 0;
     if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
     int64_t before_ns = clock_thread_ns();
-    if (w->queued && async_begin(w) != 0) return -1;
+    if (steps_begin(w) != 0) return -1;
     for (; w->step < steps; w->step++) {
         if (!step_begins(w, stolen)) { w->stopping = true; break; }
-        if ((w->queued ? async_step(w) : run_step(w)) != 0) return -1;
+        if (steps_run(w) != 0) return -1;
     }
-    if (w->queued && async_end(w) != 0) return -1;
+    if (steps_end(w) != 0) return -1;
     record_cpu(w->recorder, clock_thread_ns() - before_ns);
     return close_phase(w);
 }
@@ -645,7 +538,7 @@ static int open_worker(Worker *w)
         || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
     w->joined = true;
     if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;
-    if (device_is_async(w->memory) && async_open(w) != 0) return -1;
+    if (steps_open(w) != 0) return -1;
     count_bytes(w);
     if (x->program->devices[w->device].phase_count == 0) return 0;
     select_phase(w, &x->program->devices[w->device], 0, false);
@@ -682,13 +575,12 @@ static void leave(Worker *w)
 static void close_worker(Worker *w)
 {
     /* Before the nets, to which sums go that a stop left unfinished. */
-    if (!w->queued) leave(w);
+    leave(w);
     if (w->teacher && w->students) {
         close_nets(w, true);
         for (int b = 0; b < w->run->x->workload->block_count; b++) free(w->students[b].choices);
     }
-    async_close(w);
-    leave(w);
+    steps_close(w);
     buffers_free(&w->buffers, w->memory);
     free(w->teacher);
     free(w->students);
@@ -706,7 +598,7 @@ void *worker_run(void *argument)
     if (rc != 0) run_fail(w.run, &w.err);
     start_barrier_pass(&w.run->gate);
     if (rc == 0 && !atomic_load(&w.run->failed)) rc = run_phases(&w);
-    if (async_rest(&w) != 0) rc = -1;
+    if (steps_rest(&w) != 0) rc = -1;
     if (rc == 0 && run_control_times(w.run->control, w.device, true, &w.err) != 0) rc = -1;
     status_board_state(w.run->where, w.device, rc == 0 ? DEVICE_DONE : DEVICE_FAILED, clock_ns());
     if (rc != 0) run_fail(w.run, &w.err);

@@ -1,5 +1,5 @@
-/* A worker's own state, which the files that make it up share: executor/train/worker.c, and
- * executor/train/worker_async.c for devices that do their work later than they are told. */
+/* A worker's own state, which the files that make it up share: executor/train/worker.c (instructions,
+ * nets, phases) and executor/train/worker_step.c (steps). */
 #ifndef EXECUTOR_TRAIN_WORKER_PARTS_H
 #define EXECUTOR_TRAIN_WORKER_PARTS_H
 
@@ -7,12 +7,6 @@
 #include "executor/train/worker.h"
 
 typedef struct Worker Worker;
-
-/* Of a worker whose device queues. */
-typedef struct {
-    InFlight told;
-    char   (*names)[32];     /* of the phase's instructions, for profilers */
-} AsyncPart;
 
 /* A student's block that a phase trains here. */
 typedef struct {
@@ -23,8 +17,8 @@ typedef struct {
     int      group;          /* that sums its gradients; -1: alone */
     bool     reports;        /* the first of the group */
     double   loss;           /* of the latest step */
-    double  *loss_at;        /* where backward leaves it: there, or memory that the device writes later */
-    const StreamEvent *summed;      /* of a device that queues: when its gradients are; NULL: they are its own */
+    double  *loss_at;        /* where backward leaves it: the step's, which an asynchronous device writes later */
+    const StreamEvent *summed;      /* of an asynchronous device: when its gradients are; NULL: they are its own */
     int     *choices;        /* [block.choices] */
     Tensors *state;          /* for snapshots */
 } Student;
@@ -35,7 +29,9 @@ struct Worker {
     Recorder *recorder;
     Device   *memory;
     Buffers   buffers;
-    AsyncPart *queued;      /* NULL: the device's work is done when a call returns */
+    bool      async;         /* its work is done after calls return */
+    InFlight  steps;
+    char    (*names)[32];    /* of the phase's instructions, for profilers */
     bool      joined;        /* the transport */
     int64_t   queue_bytes;
     Net     **teacher;       /* [blocks], NULL where there is none */
@@ -55,17 +51,15 @@ struct Worker {
     int64_t      lengths_step, lengths_sum;
     /* the instruction */
     const float *loaded;     /* where the rows of boundary 0 are */
-    int64_t      ready_ns;   /* when its wait ended; 0: it had none */
     int64_t      summed_ns;  /* waited for batch statistics of others */
     Error        err;
 };
 
 /* ---- executor/train/worker.c ---- */
 
-/* What each instruction does, where it is done on return. */
+/* What each instruction does, but LOAD. */
 extern int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *);
-/* An UPDATE without its report. */
-int    worker_update(Worker *w, const Instruction *in);
+bool   worker_overlaps(const Worker *w, Op op, int link);        /* the transport moves it beside the device's work */
 float *worker_own_rows(const Worker *w, int number, int64_t row);
 
 bool worker_skips(const Worker *w, const Instruction *in);       /* its block's step has not come */
@@ -78,17 +72,17 @@ bool worker_hands_over(const Worker *w, int block, int64_t step);
 /* Puts where it happened before the error; returns -1. */
 int  worker_fail_at(Worker *w, const Instruction *in, int64_t step);
 
-/* ---- executor/train/worker_async.c ---- */
+/* ---- executor/train/worker_step.c ---- */
 
-int     async_open(Worker *w);
-void    async_close(Worker *w);
-int64_t async_bytes(const Worker *w);
+int     steps_open(Worker *w);
+void    steps_close(Worker *w);
+int64_t steps_bytes(const Worker *w);
 
-int async_begin(Worker *w);                     /* a phase */
-int async_step(Worker *w);
-int async_end(Worker *w);                       /* all that was told is done and recorded */
+int steps_begin(Worker *w);                     /* a phase */
+int steps_run(Worker *w);                       /* a step */
+int steps_end(Worker *w);                       /* all that was enqueued is done and recorded */
 
 /* Of any worker that leaves, also of one that failed: nothing is left to do on its device. */
-int async_rest(Worker *w);
+int steps_rest(Worker *w);
 
 #endif

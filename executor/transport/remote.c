@@ -7,7 +7,9 @@
  *           it was sent, and its credit came
  *
  * So a full queue blocks its sender as it does locally, and the world sends while the device
- * computes. Sums: executor/net/chain_sum.h. A barrier is counted by the first rank of the group.
+ * computes. Rows and gradients of an asynchronous device (kernels/stream.h) go by way of the host's
+ * memory, which the world reads and writes: its thread waits until they are there before they are
+ * sent, and gives a place back once they are on the device. Sums: executor/net/chain_sum.h. A barrier is counted by the first rank of the group.
  *
  * No wait is for a thing that only a message could end: each looks at the same flag, so that
  * stop() ends them all, whether peers live or not. */
@@ -20,7 +22,7 @@
 #include <time.h>
 
 #include "executor/net/chain_sum.h"
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/transport/barrier.h"
 #include "kernels/stream.h"
 
@@ -44,6 +46,9 @@ typedef struct RemoteLine {
     bool      out;
     size_t    capacity;          /* floats of a message */
     Device   *memory;
+    StreamEvent *loaded;         /* in, of an asynchronous device: the last message is on the device; */
+    bool      owes;              /* and then its place is to be given back */
+    bool      on_host;           /* the ring is in the host's memory */
     RemoteSlot     *ring;              /* [depth] */
     EventCount     ready;             /* out: free places; in: messages */
     int       next;              /* the device's end */
@@ -53,6 +58,23 @@ typedef struct RemoteLine {
     int       credits;           /* out: messages taken by the receiver, whose place is not yet free */
     int64_t   sent_ns, arrived_ns;       /* in: of the last that was received */
 } RemoteLine;
+
+/* A sum of an asynchronous device's gradients, from reduce() to finish(). */
+typedef struct {
+    GradientRun *host, *device;  /* [count]: the runs in the host's memory, and where they belong */
+    int          count, capacity;
+    float       *memory;         /* [floats] */
+    int64_t      floats;
+} StagedSum;
+
+typedef struct {
+    Device      *memory;         /* NULL: not here, or not joined */
+    StreamEvent *ready;          /* for the next call */
+    StagedSum   *sums;           /* [groups][blocks]: rings of those that were begun and not finished */
+    int         *begun, *finished;       /* [groups] */
+    double      *statistics;     /* [statistics_count] */
+    int          statistics_count;
+} RemoteJoined;
 
 /* Barriers of a group that spans processes. */
 typedef struct {
@@ -69,10 +91,12 @@ typedef struct Remote {
     World      *world;
     int64_t     number;
     const Program *program;      /* borrowed */
+    const DeviceSpec *devices;
     int         depth;
     bool        hurry;
     WaitPolicy   rules;
     atomic_int  sending;         /* payloads that the world still reads */
+    RemoteJoined     *joined;          /* [devices] */
     RemoteLine      **lines;           /* [channels]; NULL: both ends here, or none */
     ByteSpan       *spans;           /* [groups] */
 } Remote;
@@ -129,15 +153,21 @@ static void hear_credit(RemoteLine *line)
     pthread_mutex_unlock(&line->lock);
 }
 
-static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t count, int64_t *ready_ns, Error *err)
+/* The wait of the device's call is over. */
+static int is_ready(Remote *t, int device, Error *err)
+{
+    return event_record_once(t->joined[device].memory, &t->joined[device].ready, err);
+}
+
+static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t count, Error *err)
 {
     Message m = {.port = PORT_TRANSPORT, .kind = KIND_ROWS, .id = line->channel, .number = t->number,
                  .value = {line->next}, .bytes = (int64_t)(count * sizeof *values)};
     RemoteSlot   *slot = &line->ring[line->next];
 
     if (wait_for(t, &line->ready, 0, err) != 0) return -1;
-    *ready_ns = clock_ns();
-    memcpy(slot->values, values, count * sizeof *values);
+    if (is_ready(t, t->program->channels[line->channel].from, err) != 0) return -1;
+    device_fetch(line->memory, slot->values, values, (int64_t)count);
     line->next = (line->next + 1) % t->depth;
     eventcount_add(&line->ready, -1);
     atomic_fetch_add(&t->sending, 1);
@@ -146,12 +176,29 @@ static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t 
     return -1;
 }
 
-static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t count, bool swap, int64_t *ready_ns, Error *err)
+static int give_back(Remote *t, RemoteLine *line, Error *err)
 {
-    RemoteSlot *slot = &line->ring[line->next];
+    Message m = {.port = PORT_TRANSPORT, .kind = KIND_CREDIT, .id = line->channel, .number = t->number};
 
-    if (wait_for(t, &line->ready, 0, err) != 0) return -1;
-    *ready_ns = clock_ns();
+    line->owes = false;
+    return world_post(t->world, line->peer, &m, NULL, NULL, NULL, err);
+}
+
+/* The place of the last message, once an asynchronous device has it. Waits the less the later it is asked for. */
+static int settle(Remote *t, RemoteLine *line, Error *err)
+{
+    if (!line->owes) return 0;
+    return event_synchronize(line->loaded, err) == 0 ? give_back(t, line, err) : -1;
+}
+
+/* Out of its place: to an asynchronous device, or as receive() says. */
+static int take_message(RemoteLine *line, RemoteSlot *slot, float **values, size_t count, bool swap, Error *err)
+{
+    if (device_is_async(line->memory)) {
+        line->owes = true;
+        return stream_load(line->memory, *values, slot->values, (int64_t)count, err) == 0
+               ? event_record(line->memory, line->loaded, err) : -1;
+    }
     if (swap) {
         float *message = slot->values;
         slot->values = *values;
@@ -159,12 +206,21 @@ static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t co
     } else {
         memcpy(*values, slot->values, count * sizeof **values);
     }
+    return 0;
+}
+
+static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t count, bool swap, Error *err)
+{
+    RemoteSlot *slot = &line->ring[line->next];
+
+    if (settle(t, line, err) != 0 || wait_for(t, &line->ready, 0, err) != 0) return -1;
+    if (is_ready(t, t->program->channels[line->channel].to, err) != 0) return -1;
+    if (take_message(line, slot, values, count, swap, err) != 0) return -1;
     line->sent_ns = slot->sent_ns;
     line->arrived_ns = slot->arrived_ns;
     line->next = (line->next + 1) % t->depth;
     eventcount_add(&line->ready, -1);
-    Message m = {.port = PORT_TRANSPORT, .kind = KIND_CREDIT, .id = line->channel, .number = t->number};
-    return world_post(t->world, line->peer, &m, NULL, NULL, NULL, err);
+    return line->owes ? 0 : give_back(t, line, err);
 }
 
 /* A message comes: its place is the next, as the sender's is. */
@@ -202,53 +258,128 @@ static void take_rows(RemoteLine *line, const Message *m)
     pthread_mutex_unlock(&line->lock);
 }
 
-static int send(Transport *transport, int channel, const float *values, size_t count, int64_t *ready_ns, Error *err)
+static int send(Transport *transport, int channel, const float *values, size_t count, Error *err)
 {
     Remote *t = (Remote *)transport;
 
-    return t->lines[channel] ? send_remote(t, t->lines[channel], values, count, ready_ns, err)
-                             : t->local->ops->send(t->local, channel, values, count, ready_ns, err);
+    return t->lines[channel] ? send_remote(t, t->lines[channel], values, count, err)
+                             : t->local->ops->send(t->local, channel, values, count, err);
 }
 
-static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, int64_t *ready_ns,
-                   Error *err)
+static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, Error *err)
 {
     Remote *t = (Remote *)transport;
 
-    return t->lines[channel] ? receive_remote(t, t->lines[channel], values, count, swap, ready_ns, err)
-                             : t->local->ops->receive(t->local, channel, values, count, swap, ready_ns, err);
+    return t->lines[channel] ? receive_remote(t, t->lines[channel], values, count, swap, err)
+                             : t->local->ops->receive(t->local, channel, values, count, swap, err);
 }
 
 /* ---- groups -------------------------------------------------------------------------------- */
 
-static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss,
-                  int64_t *ready_ns, Error *err)
+static StagedSum *staged(const Remote *t, int group, int device, int number)
 {
-    Remote *t = (Remote *)transport;
-    Chain  *chain = t->spans[group].chain;
+    int blocks = t->program->block_count;
 
-    if (!chain) return t->local->ops->reduce(t->local, group, device, runs, run_count, loss, ready_ns, err);
-    *ready_ns = clock_ns();
-    return chain_begin(chain, device, runs, run_count, *loss, err);
+    return &t->joined[device].sums[group * blocks + number % blocks];
 }
 
-static int finish(Transport *transport, int group, int device, double *loss, int64_t *ready_ns, Error *err)
+/* Room for such a sum. */
+static int stage(StagedSum *sum, const GradientRun *runs, int count, Error *err)
 {
-    Remote *t = (Remote *)transport;
+    int64_t floats = 0;
 
-    if (chain_finish(t->spans[group].chain, CHAIN_GRADIENTS, device, loss, err) != 0) return -1;
-    *ready_ns = clock_ns();
+    for (int r = 0; r < count; r++) floats += runs[r].count;
+    if (count > sum->capacity) {
+        free(sum->host);
+        sum->host = calloc(2 * (size_t)count, sizeof *sum->host);
+        sum->capacity = sum->host ? count : 0;
+        if (!sum->host) return error_no_memory(err);
+    }
+    if (floats > sum->floats) {
+        free(sum->memory);
+        sum->memory = malloc((size_t)floats * sizeof *sum->memory);
+        sum->floats = sum->memory ? floats : 0;
+        if (!sum->memory) return error_no_memory(err);
+    }
+    sum->device = sum->host + sum->capacity;
+    sum->count = count;
     return 0;
 }
 
-static int sum(Transport *transport, int group, int device, double *values, int count, Error *err)
+/* The runs of an asynchronous device as ones of the host's memory, with their values; NULL: an error. */
+static const GradientRun *fetch_runs(Remote *t, int group, int device, const GradientRun *runs, int count, Error *err)
+{
+    RemoteJoined *joined = &t->joined[device];
+    StagedSum    *sum = staged(t, group, device, joined->begun[group]++);
+    float        *at;
+
+    if (stage(sum, runs, count, err) != 0) return NULL;
+    at = sum->memory;
+    for (int r = 0; r < count; at += runs[r++].count) {
+        sum->device[r] = runs[r];
+        sum->host[r] = (GradientRun){.values = at, .count = runs[r].count};
+        device_fetch(joined->memory, at, runs[r].values, runs[r].count);
+    }
+    return sum->host;
+}
+
+static void put_runs(Remote *t, int group, int device)
+{
+    RemoteJoined *joined = &t->joined[device];
+    StagedSum    *sum = staged(t, group, device, joined->finished[group]++);
+
+    for (int r = 0; r < sum->count; r++)
+        device_put(joined->memory, sum->device[r].values, sum->host[r].values, sum->host[r].count);
+}
+
+static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss, Error *err)
 {
     Remote *t = (Remote *)transport;
     Chain  *chain = t->spans[group].chain;
 
+    if (!chain) return t->local->ops->reduce(t->local, group, device, runs, run_count, loss, err);
+    if (is_ready(t, device, err) != 0) return -1;
+    if (device_is_async(t->joined[device].memory)) runs = fetch_runs(t, group, device, runs, run_count, err);
+    return runs ? chain_begin(chain, device, runs, run_count, *loss, err) : -1;
+}
+
+static int finish(Transport *transport, int group, int device, double *loss, Error *err)
+{
+    Remote *t = (Remote *)transport;
+
+    if (chain_finish(t->spans[group].chain, CHAIN_GRADIENTS, device, loss, err) != 0 || is_ready(t, device, err) != 0) return -1;
+    if (device_is_async(t->joined[device].memory)) put_runs(t, group, device);
+    return 0;
+}
+
+/* Memory of the host for so many statistics; NULL: an error. */
+static double *statistics_of(RemoteJoined *joined, int count, Error *err)
+{
+    if (count <= joined->statistics_count) return joined->statistics;
+    free(joined->statistics);
+    joined->statistics = malloc((size_t)count * sizeof *joined->statistics);
+    joined->statistics_count = joined->statistics ? count : 0;
+    if (!joined->statistics) error_no_memory(err);
+    return joined->statistics;
+}
+
+/* doubles are moved as pairs of floats. */
+static int sum(Transport *transport, int group, int device, double *values, int count, Error *err)
+{
+    Remote       *t = (Remote *)transport;
+    Chain        *chain = t->spans[group].chain;
+    RemoteJoined *joined = &t->joined[device];
+    double       *host = values;
+
     if (!chain) return t->local->ops->sum(t->local, group, device, values, count, err);
-    if (chain_begin_statistics(chain, device, values, count, err) != 0) return -1;
-    return chain_finish(chain, CHAIN_STATISTICS, device, NULL, err);
+    if (device_is_async(joined->memory)) {
+        if (!(host = statistics_of(joined, count, err))) return -1;
+        device_fetch(joined->memory, (float *)(void *)host, (float *)(void *)values, 2 * (int64_t)count);
+    }
+    if (chain_begin_statistics(chain, device, host, count, err) != 0) return -1;
+    if (chain_finish(chain, CHAIN_STATISTICS, device, NULL, err) != 0) return -1;
+    if (host != values) device_put(joined->memory, (float *)(void *)values, (float *)(void *)host, 2 * (int64_t)count);
+    return 0;
 }
 
 static void release_group(Remote *t, int group)
@@ -276,12 +407,13 @@ static void rank_came(Remote *t, int group)
     if (all) release_group(t, group);
 }
 
-static int barrier(Transport *transport, int group, int device, int64_t *ready_ns, Error *err)
+static int barrier(Transport *transport, int group, int device, Error *err)
 {
     Remote *t = (Remote *)transport;
     ByteSpan   *span = &t->spans[group];
 
-    if (!span->chain) return t->local->ops->barrier(t->local, group, device, ready_ns, err);
+    if (!span->chain) return t->local->ops->barrier(t->local, group, device, err);
+    if (device_finish(t->joined[device].memory, err) != 0) return -1;
     pthread_mutex_lock(&span->lock);
     int  number = atomic_load(&span->released.number);
     bool all = ++span->arrived == span->members;
@@ -290,8 +422,7 @@ static int barrier(Transport *transport, int group, int device, int64_t *ready_n
     if (all && span->root == world_rank(t->world)) rank_came(t, group);
     else if (all)                                  post_or_fail(t, span->root, KIND_ARRIVED, group);
     if (wait_for(t, &span->released, number, err) != 0) return -1;
-    *ready_ns = clock_ns();
-    return 0;
+    return is_ready(t, device, err);
 }
 
 /* ---- what comes -------------------------------------------------------------------------------- */
@@ -319,7 +450,7 @@ static void arrived(void *context, const Message *m, const void *payload)
 
 /* ---- beside the device's work ----------------------------------------------------------------------- */
 
-static bool beside(const Transport *transport, Op op, int link)
+static bool overlaps(const Transport *transport, Op op, int link)
 {
     const Remote *t = (const Remote *)transport;
 
@@ -336,6 +467,13 @@ static void in_flight(const Transport *transport, Op op, int link, int device, i
     *end_ns = t->lines[link]->arrived_ns;
 }
 
+static void expect(Transport *transport, int device, StreamEvent *ready)
+{
+    Remote *t = (Remote *)transport;
+
+    t->joined[device].ready = ready;
+}
+
 /* ---- beginning and end ----------------------------------------------------------------------------- */
 
 static bool ends_at(const Remote *t, const RemoteLine *line, int device)
@@ -345,24 +483,61 @@ static bool ends_at(const Remote *t, const RemoteLine *line, int device)
     return (line->out ? channel->from : channel->to) == device;
 }
 
+/* Where a message lies that the world sends or has brought: the device's memory, or the host's where the device is
+ * asynchronous. */
+static int open_place(const Remote *t, RemoteLine *line, RemoteSlot *slot, int64_t *bytes)
+{
+    size_t size = line->capacity * sizeof(float);
+
+    slot->values = line->on_host ? host_alloc(t->devices, size) : device_alloc(line->memory, line->capacity);
+    *bytes += line->on_host ? 0 : (int64_t)size;
+    return slot->values ? 0 : -1;
+}
+
+static void close_place(const Remote *t, RemoteLine *line, RemoteSlot *slot)
+{
+    if (line->on_host) host_release(t->devices, slot->values);
+    else               device_release(line->memory, slot->values);
+}
+
 static int join(Transport *transport, int device, Device *memory, int64_t *bytes, Error *err)
 {
-    Remote *t = (Remote *)transport;
+    Remote       *t = (Remote *)transport;
+    RemoteJoined *joined = &t->joined[device];
+    size_t        groups = (size_t)t->program->group_count, blocks = (size_t)t->program->block_count;
 
-    if (memory && device_is_async(memory))
-        return error_set(err, "rows and gradients between processes: only those of CPU devices can be sent");
     if (t->local->ops->join(t->local, device, memory, bytes, err) != 0) return -1;
+    joined->memory = memory;
+    if (device_is_async(memory)) {
+        joined->sums = calloc(groups * blocks + 1, sizeof *joined->sums);
+        joined->begun = calloc(groups + 1, sizeof *joined->begun);
+        joined->finished = calloc(groups + 1, sizeof *joined->finished);
+        if (!joined->sums || !joined->begun || !joined->finished) return error_no_memory(err);
+    }
     for (int c = 0; c < t->program->channel_count; c++) {
         RemoteLine *line = t->lines[c];
         if (!line || !ends_at(t, line, device)) continue;
         line->memory = memory;
-        for (int i = 0; i < t->depth; i++) {
-            line->ring[i].values = device_alloc(memory, line->capacity);
-            if (!line->ring[i].values) return error_set(err, "no memory for the messages of device %d", device);
-            *bytes += (int64_t)(line->capacity * sizeof(float));
-        }
+        line->on_host = device_is_async(memory);
+        if (event_new(&line->loaded, memory, err) != 0) return -1;
+        for (int i = 0; i < t->depth; i++)
+            if (open_place(t, line, &line->ring[i], bytes) != 0)
+                return error_set(err, "no memory for the messages of device %d", device);
     }
     return 0;
+}
+
+static void free_staged(RemoteJoined *joined, int sums)
+{
+    for (int i = 0; joined->sums && i < sums; i++) {
+        free(joined->sums[i].host);
+        free(joined->sums[i].memory);
+    }
+    free(joined->sums);
+    free(joined->begun);
+    free(joined->finished);
+    free(joined->statistics);
+    *joined = (RemoteJoined){0};
 }
 
 /* Until the world reads nothing of ours any more. False: a peer is gone, and may never take it. */
@@ -394,13 +569,16 @@ static void leave(Transport *transport, int device)
     bool    free_all = quiet(t);
 
     t->local->ops->leave(t->local, device);
+    if (free_all) free_staged(&t->joined[device], t->program->group_count * t->program->block_count);
     for (int c = 0; c < t->program->channel_count; c++) {
         RemoteLine *line = t->lines[c];
         if (!line || !ends_at(t, line, device)) continue;
         for (int i = 0; i < t->depth; i++) {
-            if (line->ring[i].values && free_all) device_release(line->memory, line->ring[i].values);
+            if (line->ring[i].values && free_all) close_place(t, line, &line->ring[i]);
             line->ring[i].values = NULL;
         }
+        event_free(line->loaded);
+        line->loaded = NULL;
     }
 }
 
@@ -441,6 +619,7 @@ static void remote_free(Transport *transport)
         pthread_mutex_destroy(&t->spans[g].lock);
     }
     if (t->local) t->local->ops->free(t->local);
+    free(t->joined);
     free(t->lines);
     free(t->spans);
     free(t);
@@ -448,7 +627,7 @@ static void remote_free(Transport *transport)
 
 static const TransportOps remote_ops = {.join = join, .leave = leave, .send = send, .receive = receive,
                                         .reduce = reduce, .sum = sum, .barrier = barrier, .stop = stop,
-                                        .free = remote_free, .beside = beside, .finish = finish,
+                                        .free = remote_free, .overlaps = overlaps, .expect = expect, .finish = finish,
                                         .in_flight = in_flight};
 
 static int open_line(Remote *t, int c, size_t capacity)
@@ -506,12 +685,14 @@ int remote_new(Transport **out, const TransportOptions *options, Error *err)
     t->world = options->world;
     t->number = options->number;
     t->program = program;
+    t->devices = options->devices;
     t->depth = options->queue_depth;
     t->hurry = options->spin;
     t->rules.spins = options->spin ? SPINS : 0;
     t->lines = calloc((size_t)program->channel_count + 1, sizeof *t->lines);
     t->spans = calloc((size_t)program->group_count + 1, sizeof *t->spans);
-    if (!t->lines || !t->spans) { error_no_memory(err); goto done; }
+    t->joined = calloc((size_t)program->device_count, sizeof *t->joined);
+    if (!t->lines || !t->spans || !t->joined) { error_no_memory(err); goto done; }
     if (local_new(&t->local, options, err) != 0) goto done;
     for (int c = 0; c < program->channel_count; c++)
         if (open_line(t, c, options->message_count[c]) != 0) { error_no_memory(err); goto done; }

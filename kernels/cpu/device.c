@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels/cpu/stream.h"
+
 /* "AMD EPYC 7B13 64-Core Processor" from /proc/cpuinfo, "CPU" where there is none. */
 static void processor_name(char *out, size_t size)
 {
@@ -168,7 +170,7 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 }
 
 const Backend backend_cpu = {
-    .name = "cpu", .spec = cpu_spec, .open = cpu_open, .close = cpu_close,
+    .name = "cpu", .streams = &cpu_streams, .spec = cpu_spec, .open = cpu_open, .close = cpu_close,
     .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .adamw = cpu_adamw, .squares = cpu_squares,
     .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,

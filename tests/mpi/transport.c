@@ -6,7 +6,7 @@
  *     barrier
  *
  * and each of its devices does, in this order, those that it has a part in. What every message
- * and sum must be follows from its number. Arguments: random DEVICES_EACH ROUNDS [SEED], or
+ * and sum must be follows from its number. Arguments: random DEVICES_EACH ROUNDS [SEED [async]], or
  * stop, or full. Run by tests/test_mpi.sh. */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,16 +16,15 @@
 
 #include "base/rng.h"
 #include "executor/transport/transport.h"
-#include "kernels/stream.h"
 #include "tests/mpi/mpi_test.h"
+#include "tests/plain_device.h"
 
 enum { DEPTH = 3, BLOCKS = 3, CHANNELS = 12, GROUPS = 5, EVENTS = 400, DEVICES = 16 };
 enum { SHORT = 300, LONG = 150000 };             /* of both messages and sums: also of several chunks */
 
-/* Memory as a device gives it, without one. */
-float *device_alloc(Device *device, size_t count) { (void)device; return calloc(count, sizeof(float)); }
-void   device_release(Device *device, float *memory) { (void)device; free(memory); }
-bool   device_is_async(const Device *device) { (void)device; return false; }
+/* Those of this process, as the arguments say. */
+static Device           *device_here = &plain_device;
+static const DeviceSpec *spec_here = &plain_devices;
 
 typedef enum { SEND, RECEIVE, BEGIN, FINISH, STATISTICS, BARRIER, KINDS } Kind;
 
@@ -122,18 +121,17 @@ typedef struct { float *first, *second; double loss; } Gradients;
 static int do_message(Actor *a, const Event *e, float *values, float **spare)
 {
     Play   *play = a->play;
-    int64_t ready_ns;
     Error   err = {""};
     int     from = play->program->channels[e->link].from, rc;
     bool    swap = e->number % 2;
 
     if (e->kind == SEND) {
         for (int k = 0; k < e->count; k++) values[k] = value_of(play, e->link, e->number, from, k);
-        rc = play->t->ops->send(play->t, e->link, values, (size_t)e->count, &ready_ns, &err);
+        rc = play->t->ops->send(play->t, e->link, values, (size_t)e->count, &err);
         memset(values, 0, (size_t)e->count * sizeof *values);            /* it was copied */
         return rc;
     }
-    rc = play->t->ops->receive(play->t, e->link, swap ? spare : &values, (size_t)e->count, swap, &ready_ns, &err);
+    rc = play->t->ops->receive(play->t, e->link, swap ? spare : &values, (size_t)e->count, swap, &err);
     const float *came = swap ? *spare : values;
     for (int k = 0; k < e->count && rc == 0; k++)
         if (came[k] != value_of(play, e->link, e->number, from, k)) { rc = -1; break; }
@@ -145,7 +143,6 @@ static int do_begin(Actor *a, const Event *e, Gradients *sum)
     Play        *play = a->play;
     int          first = e->count / 3 + 1, second = e->count - first;
     GradientRun  runs[2] = {{NULL, first}, {NULL, second > 0 ? second : 0}};
-    int64_t      ready_ns;
     Error        err = {""};
 
     *sum = (Gradients){malloc((size_t)first * sizeof(float)), malloc((size_t)e->count * sizeof(float)), a->device + 1};
@@ -156,7 +153,7 @@ static int do_begin(Actor *a, const Event *e, Gradients *sum)
     runs[0].values = sum->first;
     runs[1].values = sum->second;
     if (e->count < first) runs[0].count = e->count;
-    return play->t->ops->reduce(play->t, e->link, a->device, runs, 2, &sum->loss, &ready_ns, &err);
+    return play->t->ops->reduce(play->t, e->link, a->device, runs, 2, &sum->loss, &err);
 }
 
 static int do_finish(Actor *a, const Event *e, Gradients *sum)
@@ -165,11 +162,10 @@ static int do_finish(Actor *a, const Event *e, Gradients *sum)
     const Group *group = &play->program->groups[e->link];
     int          first = e->count / 3 + 1, rc = 0;
     double       losses = 0;
-    int64_t      ready_ns;
     Error        err = {""};
 
-    if (play->t->ops->beside && play->t->ops->beside(play->t, OP_ALLREDUCE, e->link))
-        rc = play->t->ops->finish(play->t, e->link, a->device, &sum->loss, &ready_ns, &err);
+    if (play->t->ops->overlaps(play->t, OP_ALLREDUCE, e->link))
+        rc = play->t->ops->finish(play->t, e->link, a->device, &sum->loss, &err);
     for (int k = 0; k < e->count && rc == 0; k++) {
         float wanted = value_of(play, 100 + e->link, e->number, group->devices[0], k);
         for (int i = 1; i < group->count; i++) wanted += value_of(play, 100 + e->link, e->number, group->devices[i], k);
@@ -211,13 +207,13 @@ static void *act(void *context)
 {
     Actor    *a = context;
     Play     *play = a->play;
-    float    *values = calloc(LONG, sizeof *values), *spare = device_alloc(NULL, LONG);
+    float    *values = calloc(LONG, sizeof *values), *spare = device_alloc(device_here, LONG);
     Gradients open[GROUPS][BLOCKS] = {{{0}}};
-    int64_t   bytes, ready_ns;
+    int64_t   bytes;
     Error     err = {""};
 
     REQUIRE(values && spare);
-    if (play->t->ops->join(play->t, a->device, NULL, &bytes, &err) != 0) atomic_fetch_add(&play->faults, 1);
+    if (play->t->ops->join(play->t, a->device, device_here, &bytes, &err) != 0) atomic_fetch_add(&play->faults, 1);
     atomic_fetch_add(&a->calls, 1);
     while (atomic_load(&a->calls) < 2) usleep(100);                      /* until all ranks have joined */
     for (int i = 0, rc = 0; i < EVENTS && rc == 0; i++) {
@@ -228,7 +224,7 @@ static void *act(void *context)
         case BEGIN:      rc = do_begin(a, e, &open[e->link][e->number % BLOCKS]); break;
         case FINISH:     rc = do_finish(a, e, &open[e->link][e->number % BLOCKS]); break;
         case STATISTICS: rc = do_statistics(a, e); break;
-        case BARRIER:    rc = play->t->ops->barrier(play->t, e->link, a->device, &ready_ns, &err); break;
+        case BARRIER:    rc = play->t->ops->barrier(play->t, e->link, a->device, &err); break;
         default:         rc = do_message(a, e, values, &spare); break;
         }
         if (rc == 0) continue;
@@ -242,13 +238,13 @@ static void *act(void *context)
     /* Sums that are still under way use the gradients. */
     for (int g = 0; g < play->program->group_count; g++)
         for (int b = 0; b < BLOCKS; b++) {
-            if (open[g][b].first && play->t->ops->beside && play->t->ops->beside(play->t, OP_ALLREDUCE, g))
-                play->t->ops->finish(play->t, g, a->device, &open[g][b].loss, &ready_ns, &err);
+            if (open[g][b].first && play->t->ops->overlaps(play->t, OP_ALLREDUCE, g))
+                play->t->ops->finish(play->t, g, a->device, &open[g][b].loss, &err);
         }
     for (int g = 0; g < play->program->group_count; g++)
         for (int b = 0; b < BLOCKS; b++) { free(open[g][b].first); free(open[g][b].second); }
     free(values);
-    device_release(NULL, spare);
+    device_release(device_here, spare);
     return NULL;
 }
 
@@ -272,7 +268,8 @@ static void open_play(Play *play, World *world, uint64_t seed, int devices)
     draw_events(play, &rng);
     for (int c = 0; c < play->program->channel_count; c++) count[c] = LONG;
     TransportOptions options = {.program = play->program, .message_count = count, .queue_depth = DEPTH,
-                                .spin = seed % 2, .world = world, .number = world_number(world)};
+                                .spin = seed % 2, .devices = spec_here, .world = world,
+                                .number = world_number(world)};
     REQUIRE(remote_new(&play->t, &options, &err) == 0);
     world_on_failure(world, stop_transport, play);
 }
@@ -317,13 +314,12 @@ static void *fill(void *context)
 {
     Actor  *a = context;
     float   values[SHORT] = {0};
-    int64_t ready_ns;
     Error   err = {""};
     int     channel = 0;
 
     while (a->play->program->channels[channel].from != 0
            || a->play->program->channels[channel].to != a->play->program->device_count - 1) channel++;
-    while (a->play->t->ops->send(a->play->t, channel, values, SHORT, &ready_ns, &err) == 0) atomic_fetch_add(&a->calls, 1);
+    while (a->play->t->ops->send(a->play->t, channel, values, SHORT, &err) == 0) atomic_fetch_add(&a->calls, 1);
     if (strcmp(err.text, "stopped") != 0) atomic_fetch_add(&a->play->faults, 1);
     return NULL;
 }
@@ -335,15 +331,14 @@ static void *wait_in_group(void *context)
     float       values[SHORT] = {0};
     GradientRun run = {values, SHORT};
     double      loss = 0, sums[2] = {0};
-    int64_t     ready_ns;
     Error       err = {""};
     int         rc;
 
     switch (a->device % 3) {
     case 0:  rc = a->play->t->ops->sum(a->play->t, 0, a->device, sums, 2, &err); break;
-    case 1:  rc = a->play->t->ops->barrier(a->play->t, 0, a->device, &ready_ns, &err); break;
-    default: rc = a->play->t->ops->reduce(a->play->t, 0, a->device, &run, 1, &loss, &ready_ns, &err);
-             if (rc == 0) rc = a->play->t->ops->finish(a->play->t, 0, a->device, &loss, &ready_ns, &err);
+    case 1:  rc = a->play->t->ops->barrier(a->play->t, 0, a->device, &err); break;
+    default: rc = a->play->t->ops->reduce(a->play->t, 0, a->device, &run, 1, &loss, &err);
+             if (rc == 0) rc = a->play->t->ops->finish(a->play->t, 0, a->device, &loss, &err);
     }
     if (rc == 0 || strcmp(err.text, "stopped") != 0) atomic_fetch_add(&a->play->faults, 1);
     atomic_fetch_add(&a->calls, 1);
@@ -360,7 +355,7 @@ static void try_stop(World *world)
     Error     err = {""};
 
     open_play(&play, world, 3, world_size(world));
-    CHECK(play.t->ops->join(play.t, rank, NULL, &bytes, &err) == 0);
+    CHECK(play.t->ops->join(play.t, rank, device_here, &bytes, &err) == 0);
     CHECK(world_barrier(world, &err) == 0);
     REQUIRE(pthread_create(&thread, NULL, rank == 0 ? fill : wait_in_group, &a) == 0);
     usleep(100000);
@@ -381,6 +376,15 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1;
 
     REQUIRE(argc >= 2);
+    if (argc > 5 && strcmp(argv[5], "async") == 0) {
+        static Backend    backend;
+        static Device     device = {&backend};
+        static DeviceSpec spec = {.backend = &backend};
+        backend = plain_backend;
+        backend.async = true;
+        device_here = &device;
+        spec_here = &spec;
+    }
     if (world_open(&world, &err) != 0) { fprintf(stderr, "%s\n", err.text); return 1; }
     REQUIRE(world && each * world_size(world) <= DEVICES);
     CHECK(world_set_devices(world, each, &err) == 0);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/net/heartbeat.h"
 
 #define SECOND_NS INT64_C(1000000000)

@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 struct Monitor {
     pthread_t   thread;

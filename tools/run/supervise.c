@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "tools/run/common.h"
 #include "tools/run/launch.h"
 

@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 enum { DRAW_MS = 100, LINE_BYTES = 256, SECOND_NS = 1000000000 };
 

@@ -26,7 +26,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 #include "executor/net/world_link.h"
 
 enum { TAG_HEADER, TAG_PAYLOAD };

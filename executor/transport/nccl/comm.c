@@ -3,7 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <time.h>
 
-#include "executor/measure/clock.h"
+#include "base/clock.h"
 
 enum { LOOK_NS = 50000 };        /* between two looks at what is not done */
 

@@ -211,7 +211,7 @@ static int post_receive(NcclEnd *end, float *to, size_t count, Error *err)
     return comm_end(&end->comm, ncclRecv(to, count, ncclFloat32, 0, end->comm.comm, end->stream), end->stream, err);
 }
 
-static int send(Transport *transport, int channel, const float *values, size_t count, int64_t *ready_ns, Error *err)
+static int send(Transport *transport, int channel, const float *values, size_t count, Error *err)
 {
     Nccl        *t = (Nccl *)transport;
     NcclEnd         *end = &t->links[channel].out;
@@ -219,7 +219,6 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     NcclJoined      *from = &t->joined[t->channels[channel].from];
     cudaStream_t stream = stream_of(from->memory);
 
-    (void)ready_ns;
     end->next = (end->next + 1) % end->boxes;
     if (wait_for(stream, box->empty, err) != 0 || event_record_once(from->memory, &from->ready, err) != 0) return -1;
     device_copy(from->memory, box->memory, values, (int64_t)count);
@@ -228,7 +227,7 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     return event(box->empty, end->stream, err);
 }
 
-static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, int64_t *ready_ns, Error *err)
+static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, Error *err)
 {
     Nccl        *t = (Nccl *)transport;
     NcclEnd         *end = &t->links[channel].in;
@@ -237,7 +236,6 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
     cudaStream_t stream = stream_of(to->memory);
     float       *message = box->memory;
 
-    (void)ready_ns;
     end->next = (end->next + 1) % end->boxes;
     if (wait_for(end->stream, box->empty, err) != 0) return -1;
     if (post_receive(end, end->header, 1, err) != 0 || event(end->came, end->stream, err) != 0) return -1;
@@ -317,8 +315,7 @@ static int sum_piece(const NcclTeam *team, int self, float *values, int64_t n, D
 }
 
 /* The losses come first: with them the members meet. */
-static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss,
-                  int64_t *ready_ns, Error *err)
+static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss, Error *err)
 {
     Nccl    *t = (Nccl *)transport;
     NcclTeam    *team = &t->teams[group];
@@ -328,7 +325,6 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     double  *own = member->losses + team->count;
     int64_t  most = (int64_t)PIECE * team->count;
 
-    (void)ready_ns;
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
     if (stream_sum_doubles(memory, own, &loss, 1, 1, err) != 0 || gather(member, memory, own, member->losses, 1, err) != 0) return -1;
     if (event_record_once(memory, &t->joined[device].ready, err) != 0) return -1;
@@ -357,14 +353,13 @@ static int sum(Transport *transport, int group, int device, double *values, int 
     return event(member->done, stream_of(memory), err);
 }
 
-static int barrier(Transport *transport, int group, int device, int64_t *ready_ns, Error *err)
+static int barrier(Transport *transport, int group, int device, Error *err)
 {
     Nccl   *t = (Nccl *)transport;
     NcclTeam   *team = &t->teams[group];
     NcclMember *member = &team->members[transport_member(team->devices, device)];
     Device *memory = t->joined[device].memory;
 
-    (void)ready_ns;
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
     if (gather(member, memory, member->losses + team->count, member->losses, 1, err) != 0) return -1;
     if (event(member->done, stream_of(memory), err) != 0) return -1;
@@ -441,7 +436,8 @@ static void nccl_free(Transport *transport)
 
 static const TransportOps nccl_ops = {
     .join = join, .leave = leave, .send = send, .receive = receive, .reduce = reduce, .sum = sum, .barrier = barrier,
-    .stop = stop, .free = nccl_free, .expect = expect,
+    .stop = stop, .free = nccl_free, .expect = expect, .overlaps = transport_overlaps_nothing,
+    .finish = transport_finish_nothing, .in_flight = transport_nothing_in_flight,
 };
 
 /* "device 3", and where it is when there are several processes. */

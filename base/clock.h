@@ -1,6 +1,6 @@
 /* The clock of measured times. */
-#ifndef EXECUTOR_MEASURE_CLOCK_H
-#define EXECUTOR_MEASURE_CLOCK_H
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
