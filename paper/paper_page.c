@@ -408,19 +408,18 @@ static const struct { TimeShare share; const char *name; } parts[PARTS] = {
     {SHARE_TRANSFER, "all-reduce, transfer"}, {SHARE_WAIT, "wait"},
 };
 
-static void times_row(Text *out, const char *name, const PaperTimes *t, double most)
+static void times_row(Rows *rows, const char *name, const PaperTimes *t)
 {
     const double values[PARTS] = {t->load, t->teacher, t->student, t->update, t->transfer, t->wait};
-    BarPart         stack[PARTS];
-    char         text[64], label[200];
+    BarPart      stack[PARTS];
+    char         text[64];
 
-    for (int i = 0; i < PARTS; i++) stack[i] = (BarPart){class_of_share(parts[i].share), parts[i].name, values[i]};
-    snprintf(label, sizeof label, "%s: load %.3g s, teacher %.3g s, student %.3g s, update %.3g s, wait %.3g s", name, t->load,
-             t->teacher, t->student, t->update, t->wait);
-    html_row(out, name);
-    figure_stack(out, stack, PARTS, "s", 100 / most, true, label);
+    for (int i = 0; i < PARTS; i++) stack[i] = (BarPart){colour_of_share(parts[i].share), values[i]};
+    rows_add(rows, name);
+    figure_stack(rows, stack, PARTS, "%.3g");
     snprintf(text, sizeof text, "%.*f s", digits_for(t->total), t->total);
-    html_row_end(out, text);
+    rows_value(rows, text);
+    rows->most = fmax(rows->most, t->total);
 }
 
 static bool poster_times(const Paper *paper, const PaperRun *run, const char *who, PaperTimes *out)
@@ -434,10 +433,9 @@ static bool poster_times(const Paper *paper, const PaperRun *run, const char *wh
     return true;
 }
 
-/* Each who, ours and the poster's; most 0: only the longest of them is found. */
-static double times_rows(Text *out, const Paper *paper, const PaperRun *run, double most)
+/* Each who, ours and the poster's. */
+static void times_rows(Rows *rows, const Paper *paper, const PaperRun *run)
 {
-    double     longest = 0;
     PaperTimes t;
 
     for (int i = -1; i <= (int)run->devices; i++) {
@@ -447,23 +445,23 @@ static double times_rows(Text *out, const Paper *paper, const PaperRun *run, dou
         else                               { snprintf(who, sizeof who, "relay%d", i); snprintf(name, sizeof name, "relay %d", i); }
         for (int poster = 0; poster < 2; poster++) {
             if (!(poster ? poster_times(paper, run, who, &t) : paper_times(paper, run, who, &t))) continue;
-            longest = fmax(longest, t.total);
             if (poster) snprintf(name, sizeof name, "· poster");
-            if (most > 0) times_row(out, name, &t, most);
+            times_row(rows, name, &t);
         }
     }
-    return longest;
 }
 
 /* Of all runs of a workload, so that its panels have one scale. */
-static double longest_time(Text *out, const Paper *paper, const PaperRun *like)
+static double longest_time(const Paper *paper, const PaperRun *like)
 {
     double longest = 0;
 
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
-        if ((is_main(run) || run->figure == PAPER_ORIGINAL) && strcmp(run->workload, like->workload) == 0)
-            longest = fmax(longest, times_rows(out, paper, run, 0));
+        Rows            rows = {0};
+        if ((is_main(run) || run->figure == PAPER_ORIGINAL) && strcmp(run->workload, like->workload) == 0) times_rows(&rows, paper, run);
+        longest = fmax(longest, rows.most);
+        rows_free(&rows);
     }
     return longest;
 }
@@ -480,11 +478,13 @@ static void times(Text *out, const Paper *paper)
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         if (!is_main(run) && !(run->figure == PAPER_ORIGINAL && poster_of(paper, "breakdown", run, "dp", "student"))) continue;
-        double most = longest_time(out, paper, run);
+        Rows rows = {0};
+        times_rows(&rows, paper, run);
+        rows.most = longest_time(paper, run);
         text_append(out, "<div>");
         heading(out, run);
         if (!is_main(run)) text_append(out, "<p class=\"over\">As the original’s program: its workers and decoder, a teacher in training mode, transfers that block:</p>\n");
-        if (most > 0) times_rows(out, paper, run, most);
+        rows_put(&rows, out, "Seconds an epoch of dp, of each device of the relay, and of the ideal, by what they are spent on");
         if (!compared_row(&run->comparison, SCHEDULE_DPU)) text_append(out, "<p class=\"note\">The relay has no room here.</p>\n");
         text_append(out, "</div>\n");
     }

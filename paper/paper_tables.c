@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "paper/paper.h"
+#include "plots/picture.h"
 
 static void field(Text *out, const char *string)
 {
@@ -146,7 +147,8 @@ int paper_write(const char *folder, const Paper *paper, const char *command, Err
         if (i < 3) tables[i](&text, paper);
         else       paper_page(&text, paper, command);
         if (text_failed(&text) || text_failed(&path)) rc = error_no_memory(err);
-        else rc = file_write(text_string(&path), text_string(&text), text.length, err);
+        else rc = i < 3 ? 0 : pictures_draw(&text, err);
+        if (rc == 0) rc = file_write(text_string(&path), text_string(&text), text.length, err);
         text_free(&text);
         text_free(&path);
     }

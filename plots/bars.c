@@ -16,22 +16,17 @@ static double nice_top(double most)
     return most > 0 ? most * 1.1 : 1;
 }
 
-static void group_tic(Text *tics, double x, const char *name, const char *more)
+/* What a group of bars is of, below their names. */
+static void group_name(Scene *scene, double x, const char *name, const char *more)
 {
-    text_append(tics, tics->length ? ", " : "");
-    plot_string(tics, name);
-    if (*more) {
-        text_append(tics, ".\"\\n\".");
-        plot_string(tics, more);
-    }
-    text_printf(tics, " %.9g", x);
+    scene_label(scene, x, 0, "center offset 0,-1.9", 12, INK, name);
+    if (*more) scene_label(scene, x, 0, "center offset 0,-2.9", 12, INK, more);
 }
 
 /* ---- speedup --------------------------------------------------------------------- */
 
 typedef struct {
     Scene  scene;
-    Text   tics;
     double x, most;          /* where the next bar goes; highest bar */
     int    bars;
 } Bars;
@@ -89,7 +84,7 @@ static int one_comparison(Bars *bars, const Json *doc, Error *err)
         JsonAt row = json_element(&rows, i);
         if (json_get_object(&row, err) != 0 || one_speedup(bars, &rows, &row, err) != 0) return -1;
     }
-    group_tic(&bars->tics, (first + bars->x - 1) / 2, name, "");
+    group_name(&bars->scene, (first + bars->x - 1) / 2, name, "");
     bars->x++;
     return 0;
 }
@@ -97,17 +92,12 @@ static int one_comparison(Bars *bars, const Json *doc, Error *err)
 /* Axes around the bars, and the end of the scene; frees what bars has. */
 static int finish(Bars *bars, Plot *out, double top, Error *err)
 {
-    text_printf(&out->script, "set xrange [-0.8:%.9g]\nset yrange [0:%.9g]\nset xtics (%s) scale 0 offset 0,-0.9\n"
-                "set bmargin 4.5\n", bars->x - 1.2, top, text_string(&bars->tics));
-    bool failed = text_failed(&bars->tics);
-    text_free(&bars->tics);
-    int rc = scene_end(&bars->scene, out, err);
-    return failed ? error_no_memory(err) : rc;
+    text_printf(&out->script, "set xrange [-0.8:%.9g]\nset yrange [0:%.9g]\nunset xtics\nset bmargin 4.5\n", bars->x - 1.2, top);
+    return scene_end(&bars->scene, out, err);
 }
 
 static void bars_free(Bars *bars)
 {
-    text_free(&bars->tics);
     text_free(&bars->scene.boxes);
     text_free(&bars->scene.thin);
     text_free(&bars->scene.labels);
@@ -219,7 +209,7 @@ static int one_simulation(Bars *bars, Stack *stack, const Json *doc, Error *err)
         if (json_get_object(&device, err) != 0 || one_device(bars, stack, &device, epoch * 1e6, err) != 0) return -1;
     }
     snprintf(more, sizeof more, "%.12s%s, epoch %.4g s", schedule, json_has(&what_if) && json_count(&what_if) ? ", what if" : "", epoch);
-    group_tic(&bars->tics, (first + bars->x - 1) / 2, name, more);
+    group_name(&bars->scene, (first + bars->x - 1) / 2, name, more);
     bars->x += 0.8;
     return 0;
 }

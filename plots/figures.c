@@ -1,4 +1,4 @@
-/* Bars: speedups, time, memory, epochs; and the plan. */
+/* Speedups, the plan, time, memory, epochs, timelines and sweeps of a page. */
 #include "plots/figures.h"
 
 #include <math.h>
@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_DEVICES_SHOWN = 32, MAX_CARDS = 64, BAR = 20 };
+enum { MAX_DEVICES_SHOWN = 32, MAX_CARDS = 64 };
+
+#define MIB 1048576.0
 
 /* ---- cells ---------------------------------------------------------------------------- */
 
@@ -48,31 +50,26 @@ void html_cell_number(Text *out, int digits, double value)
 
 void figure_speedups(Text *out, const ComparisonFile *file)
 {
-    double most = 0, slowest = 0;
-    bool   over_dp = compared_row(file, SCHEDULE_DP) != NULL;
+    double slowest = 0;
+    bool   over_dp = compared_row(file, SCHEDULE_DP) != NULL, any = false;
+    Rows   rows = {0};
     char   text[64];
 
     for (int i = 0; i < file->row_count; i++)
         if (!file->rows[i].why) slowest = fmax(slowest, file->rows[i].epoch_s);
-    for (int i = 0; i < file->row_count; i++)
-        if (!file->rows[i].why) most = fmax(most, over_dp ? file->rows[i].speedup : slowest / file->rows[i].epoch_s);
-    text_append(out, "<figure style=\"margin:1rem 0\">\n");
     for (int i = 0; i < file->row_count; i++) {
         const ComparedRow *row = &file->rows[i];
-        double             value = row->why ? 0 : over_dp ? row->speedup : slowest / row->epoch_s;
-        const char        *class = class_of_schedule(row->schedule);
-        html_row(out, schedule_name(row->schedule));
-        snprintf(text, sizeof text, row->why ? "not possible" : over_dp ? "%.2f times dp" : "%.2f times the slowest", value);
-        svg_begin(out, BAR, text);
-        if (row->why) svg_text(out, "axis", 0, 14, "start", "not possible");
-        else          svg_box(out, class, 0, most > 0 ? 100 * value / most : 0, 0, BAR, NULL);
-        svg_end(out);
-        snprintf(text, sizeof text, row->why ? "" : "%.2f×", value);
-        html_row_end(out, text);
+        rows_add(&rows, schedule_name(row->schedule));
+        if (row->why) { rows_note(&rows, "not possible"); continue; }
+        double value = over_dp ? row->speedup : slowest / row->epoch_s;
+        any = true;
+        rows.most = fmax(rows.most, value);
+        rows_box(&rows, 0, value, 0.1, 0.9, colour_of_schedule(row->schedule), "");
+        snprintf(text, sizeof text, "%.2f×", value);
+        rows_value(&rows, text);
     }
-    if (!over_dp && most > 0)
-        text_append(out, "<figcaption class=\"note\">Without dp: times as fast as the slowest of these.</figcaption>\n");
-    text_append(out, "</figure>\n");
+    rows_put(&rows, out, over_dp ? "Speedup of each schedule over dp" : "How many times as fast as the slowest each schedule is");
+    if (!over_dp && any) text_append(out, "<p class=\"note\">Without dp: times as fast as the slowest of these.</p>\n");
 }
 
 /* ---- the plan --------------------------------------------------------------------------- */
@@ -178,24 +175,16 @@ void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
 
 /* ---- stacks a device ----------------------------------------------------------------------- */
 
-void figure_stack(Text *out, const BarPart *parts, int count, const char *unit, double per_cent, bool labelled, const char *label)
+void figure_stack(Rows *rows, const BarPart *parts, int count, const char *format)
 {
     double at = 0;
-    char   text[96];
+    char   text[24] = "";
 
-    svg_begin(out, BAR, label);
     for (int i = 0; i < count; i++) {
-        double width = parts[i].value * per_cent;
-        if (width < 0.02) continue;
-        snprintf(text, sizeof text, "%s %.4g %s", parts[i].name, parts[i].value, unit);
-        svg_box(out, parts[i].class, at, at + width, 0, BAR, text);
-        if (labelled) {
-            snprintf(text, sizeof text, unit[0] == '%' || parts[i].value >= 100 ? "%.0f" : "%.3g", parts[i].value);
-            svg_box_label(out, parts[i].class, at, at + width, 14, 350, text);
-        }
-        at += width;
+        if (format) snprintf(text, sizeof text, format, parts[i].value);
+        rows_box(rows, at, at + parts[i].value, 0.1, 0.9, parts[i].colour, text);
+        at += parts[i].value;
     }
-    svg_end(out);
 }
 
 /* "0 to 3": devices that show the same stand in one row. */
@@ -221,24 +210,20 @@ static void left_out(Text *out, int shown, int count)
 void figure_breakdown(Text *out, const ComparedRow *row)
 {
     double epoch_us = row->epoch_s * 1e6;
-    int    rows = 0, d = 0;
+    Rows   rows = {.most = 100};
+    int    d = 0;
 
-    text_append(out, "<div class=\"plain\">\n");
-    for (int end; d < row->device_count && rows < MAX_DEVICES_SHOWN; d = end, rows++) {
+    for (int end; d < row->device_count && rows.row_count < MAX_DEVICES_SHOWN && !rows.failed; d = end) {
         BarPart parts[SHARE_COUNT];
-        char name[48], label[200] = "";
+        char    name[48];
         for (end = d + 1; end < row->device_count && same_shares(&row->devices[d], &row->devices[end], epoch_us);) end++;
-        for (int i = 0, used = 0; i < SHARE_COUNT; i++) {
-            parts[i] = (BarPart){class_of_share((TimeShare)i), share_name((TimeShare)i), 100 * row->devices[d].share_us[i] / epoch_us};
-            if (parts[i].value >= 0.05 && used < 150)
-                used += snprintf(label + used, sizeof label - (size_t)used, "%s%s %.1f %%", used ? ", " : "", parts[i].name, parts[i].value);
-        }
+        for (int i = 0; i < SHARE_COUNT; i++)
+            parts[i] = (BarPart){colour_of_share((TimeShare)i), 100 * row->devices[d].share_us[i] / epoch_us};
         devices_name(name, sizeof name, d, end - 1);
-        html_row(out, name);
-        figure_stack(out, parts, SHARE_COUNT, "%", 1, true, label);
-        html_row_end(out, "");
+        rows_add(&rows, name);
+        figure_stack(&rows, parts, SHARE_COUNT, "%.0f");
     }
-    text_append(out, "</div>\n");
+    rows_put(&rows, out, "Where each device's time goes, per cent of the epoch");
     left_out(out, d, row->device_count);
 }
 
@@ -264,20 +249,21 @@ static bool same_memory(const DeviceUse *a, const DeviceUse *b)
 
 void figure_memory(Text *out, const ComparedRow *row, double scale_bytes)
 {
-    int rows = 0, d = 0;
+    Rows rows = {.most = scale_bytes / MIB};
+    int  d = 0;
 
-    for (int end; d < row->device_count && rows < MAX_DEVICES_SHOWN; d = end, rows++) {
+    for (int end; d < row->device_count && rows.row_count < MAX_DEVICES_SHOWN && !rows.failed; d = end) {
         BarPart parts[MEMORY_COUNT];
-        char name[48], total[24];
+        char    name[48], total[24];
         for (end = d + 1; end < row->device_count && same_memory(&row->devices[d], &row->devices[end]);) end++;
         for (int i = 0; i < MEMORY_COUNT; i++)
-            parts[i] = (BarPart){class_of_memory((MemoryPart)i), memory_part_name((MemoryPart)i), row->devices[d].part_bytes[i] / 1048576};
+            parts[i] = (BarPart){colour_of_memory((MemoryPart)i), row->devices[d].part_bytes[i] / MIB};
         devices_name(name, sizeof name, d, end - 1);
-        bytes_shown(total, row->devices[d].total_bytes);
-        html_row(out, name);
-        figure_stack(out, parts, MEMORY_COUNT, "MiB", scale_bytes > 0 ? 100 * 1048576 / scale_bytes : 0, false, total);
-        html_row_end(out, total);
+        rows_add(&rows, name);
+        figure_stack(&rows, parts, MEMORY_COUNT, NULL);
+        rows_value(&rows, bytes_shown(total, row->devices[d].total_bytes));
     }
+    rows_put(&rows, out, "What each device holds at its peak");
     left_out(out, d, row->device_count);
 }
 
@@ -297,39 +283,76 @@ void figure_memory_keys(Text *out, const ComparedRow *rows, int count)
 
 void figure_validation(Text *out, const ValidationFile *file)
 {
-    double most = 0;
-    char   text[96];
+    Rows rows = {0};
+    char text[64];
 
     for (int i = 0; i < file->row_count; i++) {
         const ValidatedRow *row = &file->rows[i];
-        if (row->why) continue;
-        most = fmax(most, fmax(row->predicted_s, fmax(row->measured_s, isnan(row->most_s) ? 0 : row->most_s)));
+        int                 colour = colour_of_schedule(row->schedule);
+        rows_add(&rows, schedule_name(row->schedule));
+        if (row->why) { rows_note(&rows, "not possible"); continue; }
+        rows.most = fmax(rows.most, fmax(row->predicted_s, fmax(row->measured_s, isnan(row->most_s) ? 0 : row->most_s)));
+        rows_box(&rows, 0, row->predicted_s, 0.05, 0.48, colour_pale(colour), "");
+        rows_box(&rows, 0, row->measured_s, 0.5, 0.93, colour, "");
+        if (!isnan(row->least_s) && !isnan(row->most_s)) rows_range(&rows, row->least_s, row->most_s);
+        snprintf(text, sizeof text, "%+.1f %%", 100 * (row->measured_s / row->predicted_s - 1));
+        rows_value(&rows, text);
     }
-    text_append(out, "<figure style=\"margin:1rem 0\">\n");
-    for (int i = 0; i < file->row_count; i++) {
-        const ValidatedRow *row = &file->rows[i];
-        const char         *class = class_of_schedule(row->schedule);
-        char                pale[32];
-        html_row(out, schedule_name(row->schedule));
-        snprintf(pale, sizeof pale, "pale %s", class);
-        snprintf(text, sizeof text, row->why ? "not possible" : "predicted %.4g s, measured %.4g s", row->predicted_s, row->measured_s);
-        svg_begin(out, 26, text);
-        if (row->why) {
-            svg_text(out, "axis", 0, 17, "start", "not possible");
-        } else {
-            svg_box(out, pale, 0, 100 * row->predicted_s / most, 1, 11, "predicted");
-            svg_box(out, class, 0, 100 * row->measured_s / most, 13, 12, "measured");
-            if (!isnan(row->least_s) && !isnan(row->most_s)) {
-                text_printf(out, "<line class=\"whisker\" x1=\"%.3f%%\" x2=\"%.3f%%\" y1=\"19\" y2=\"19\"/>",
-                            100 * row->least_s / most, 100 * row->most_s / most);
-                svg_rule(out, "whisker", 100 * row->least_s / most, 16, 22);
-                svg_rule(out, "whisker", 100 * row->most_s / most, 16, 22);
-            }
-        }
-        svg_end(out);
-        snprintf(text, sizeof text, row->why ? "" : "%+.1f %%", 100 * (row->measured_s / row->predicted_s - 1));
-        html_row_end(out, text);
+    rows_put(&rows, out, "Epochs of each schedule, predicted and measured");
+    text_append(out, "<p class=\"note\">Above, pale: predicted. Below: measured, the median of the runs, with "
+                "their range. Right: measured over predicted.</p>\n");
+}
+
+/* ---- timelines and sweeps ------------------------------------------------------------------------ */
+
+void figure_gantt(Text *out, const Gantt *g)
+{
+    static const struct { Op op; const char *name; } all[] = {
+        {OP_LOAD, "load"}, {OP_TEACHER, "teacher"}, {OP_FORWARD, "forward"}, {OP_BACKWARD, "backward"},
+        {OP_ALLREDUCE, "all-reduce"}, {OP_UPDATE, "update"}, {OP_SEND, "relay"}, {OP_BARRIER, "barrier"},
+    };
+
+    html_keys(out);
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (gantt_shows(g, all[k].op)) html_key(out, class_of_op(all[k].op), all[k].name);
+    html_keys_end(out);
+    gantt_put(g, out, "What each device does, over time");
+    if (gantt_rows_left_out(g)) text_printf(out, "<p class=\"note\">%d more rows are not shown.</p>\n", gantt_rows_left_out(g));
+}
+
+void figure_sweep_panel(Text *out, const SweepData *d, int panel, Metric metric)
+{
+    char label[200];
+
+    snprintf(label, sizeof label, "%s by %.100s", sweep_metrics[metric].title, d->csv.rows[0][0]);
+    sweep_put(d, panel, metric, out, label);
+}
+
+void figure_sweep_keys(Text *out, const SweepData *d)
+{
+    html_keys(out);
+    for (int s = 0; s < SCHEDULE_COUNT; s++)
+        if (d->has[s]) html_key(out, class_of_schedule((Schedule)s), schedule_name((Schedule)s));
+    html_keys_end(out);
+}
+
+void figure_sweep(Text *out, const SweepData *d, Metric metric)
+{
+    const SweepMetric *m = &sweep_metrics[metric];
+    char               text[200];
+
+    figure_sweep_keys(out, d);
+    snprintf(text, sizeof text, "%s (%s) over %.100s", m->title, m->label, d->csv.rows[0][0]);
+    text_append(out, "<div class=\"pairs\">\n");
+    for (int p = 0; p < d->panel_count; p++) {
+        char at[160] = "";
+        if (d->axes == 2) snprintf(at, sizeof at, ", %.100s = %g", d->csv.rows[0][1], d->panels[p]);
+        text_append(out, "<div><p class=\"over\">");
+        html_text(out, text);
+        html_text(out, at);
+        text_append(out, "</p>\n");
+        figure_sweep_panel(out, d, p, metric);
+        text_append(out, "</div>\n");
     }
-    text_append(out, "<figcaption class=\"note\">Above, pale: predicted. Below: measured, the median of the runs, with "
-                "their range. Right: measured over predicted.</figcaption>\n</figure>\n");
+    text_append(out, "</div>\n");
 }

@@ -4,6 +4,7 @@
 
 #include "plots/html.h"
 #include "plots/report_read.h"
+#include "plots/rows.h"
 #include "plots/sweep_read.h"
 
 /* Table cells: text as printf() makes it, escaped. The second is aligned left, the third shows a
@@ -19,16 +20,15 @@ void figure_speedups(Text *out, const ComparisonFile *file);
 void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan);
 
 /* A window of a timeline: a row a device. */
-void figure_gantt(Text *out, const RunFacts *facts, const Gantt *gantt);
+void figure_gantt(Text *out, const Gantt *gantt);
 
 /* Where the time of each device goes, in per cent of the epoch; and the legend of such figures. */
 void figure_breakdown(Text *out, const ComparedRow *row);
 void figure_breakdown_keys(Text *out, const ComparedRow *rows, int count);
 
-/* Parts one after another as a bar: class, name and value of each; per_cent: of the width, of a value
- * of 1. With labelled, values stand in their boxes where these are wide enough. */
-typedef struct { const char *class, *name; double value; } BarPart;
-void figure_stack(Text *out, const BarPart *parts, int count, const char *unit, double per_cent, bool labelled, const char *label);
+/* Parts one after another, in a row of rows; format: of their values in their boxes, or NULL. */
+typedef struct { int colour; double value; } BarPart;
+void figure_stack(Rows *rows, const BarPart *parts, int count, const char *format);
 
 /* What each device holds at its peak; scale_bytes is the full width. */
 void figure_memory(Text *out, const ComparedRow *row, double scale_bytes);
@@ -38,7 +38,7 @@ void figure_memory_keys(Text *out, const ComparedRow *rows, int count);
 void figure_validation(Text *out, const ValidationFile *file);
 
 /* The lines of one panel, and the legend of such. */
-void figure_sweep_panel(Text *out, const SweepData *sweep, double panel, Metric metric);
+void figure_sweep_panel(Text *out, const SweepData *sweep, int panel, Metric metric);
 void figure_sweep_keys(Text *out, const SweepData *sweep);
 
 /* Lines over a path, a panel for each value of the second path. */

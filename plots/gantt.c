@@ -5,16 +5,22 @@
 #include <stdio.h>
 
 #include "plots/palette.h"
-#include "plots/plot.h"
+#include "plots/picture.h"
+
+/* Pixels: of a plot's chart, of a page's picture, and of the names at its left. */
+enum { CHART = 780, DESK = 900, PHONE = 400, NAMES = 80 };
 
 /* ---- drawing ----------------------------------------------------------------------------- */
 
-typedef struct { int rows, first; double width_us; bool several; bool seen[OP_COUNT]; } Chart;
+typedef struct {
+    int    rows, first;
+    double width_us, pixel_us;           /* pixel_us: about what a pixel stands for */
+    bool   several;
+    bool   seen[OP_COUNT];
+} Chart;
 
 static void draw_boxes(const Gantt *g, Chart *chart, Scene *scene)
 {
-    double width = chart->width_us;
-
     for (int i = 0; i < g->box_count; i++) {
         const Box *b = &g->boxes[i];
         if (b->row < 0 || !gantt_within(g, b)) continue;
@@ -25,7 +31,7 @@ static void draw_boxes(const Gantt *g, Chart *chart, Scene *scene)
         x1 = (x1 - g->from_us) / 1000;
         scene_box(scene, x0, x1, y - 0.42, y + 0.42, colour_of_op(b->op));
         chart->seen[b->op == OP_RECV ? OP_SEND : b->op] = true;
-        if (b->op == OP_BARRIER || (x1 - x0) * 1000 < width * (b->block < 10 ? 0.014 : 0.022)) continue;
+        if (b->op == OP_BARRIER || (x1 - x0) * 1000 < (b->block < 10 ? 11 : 17) * chart->pixel_us) continue;
         snprintf(text, sizeof text, "%d", b->block);
         scene_label(scene, (x0 + x1) / 2, y, "center", 9, colour_of_text(colour_of_op(b->op)), text);
     }
@@ -64,7 +70,7 @@ static void write_rows(const Gantt *g, const Chart *chart, Text *out)
                                     chart->several ? ", " : "", t->device);
         else               name_lane(name, sizeof name, g, t);
         text_append(out, chart->first + t->row ? ", " : "");
-        plot_string(out, name);
+        plot_tic(out, name);
         text_printf(out, " %.1f", chart->rows - chart->first - t->row - 0.5);
     }
 }
@@ -91,6 +97,20 @@ static void write_titles(const Gantt *g, int count, Plot *out, int rows)
     plot_begin(out, 980, 130 + 26 * rows, title, subtitle);
 }
 
+/* The rows of all, and the axes around them. */
+static void draw_rows(const Gantt *g, int count, Chart *chart, Scene *scene, Plot *out)
+{
+    text_append(&out->script, "set ytics (");
+    scene->thin_below = 3 * chart->pixel_us / 1000;
+    for (int n = 0; n < count; n++) {
+        write_rows(&g[n], chart, &out->script);
+        draw_boxes(&g[n], chart, scene);
+        chart->first += g[n].rows;
+    }
+    text_append(&out->script, ") scale 0\nset grid noytics xtics lc rgb '#dddddd' lt 1\nset border 1\n");
+    text_printf(&out->script, "set xrange [0:%.9g]\nset yrange [0:%d]\nset xlabel 'ms'\n", chart->width_us / 1000, chart->rows);
+}
+
 static int draw(const Gantt *g, int count, Plot *out, Error *err)
 {
     Scene scene = {0};
@@ -101,17 +121,45 @@ static int draw(const Gantt *g, int count, Plot *out, Error *err)
         chart.width_us = fmax(chart.width_us, g[n].to_us - g[n].from_us);
     }
     write_titles(g, count, out, chart.rows);
-    text_append(&out->script, "set ytics (");
-    scene.thin_below = chart.width_us / 1000 / 250;
-    for (int n = 0; n < count; n++) {
-        write_rows(&g[n], &chart, &out->script);
-        draw_boxes(&g[n], &chart, &scene);
-        chart.first += g[n].rows;
-    }
+    chart.pixel_us = chart.width_us / CHART;
+    draw_rows(g, count, &chart, &scene, out);
     draw_keys(&chart, &scene);
-    text_append(&out->script, ") scale 0\nset grid noytics xtics lc rgb '#dddddd' lt 1\nset border 1\n");
-    text_printf(&out->script, "set xrange [0:%.9g]\nset yrange [0:%d]\nset xlabel 'ms'\n", chart.width_us / 1000, chart.rows);
     return scene_end(&scene, out, err);
+}
+
+void gantt_put(const Gantt *g, Text *page, const char *label)
+{
+    static const int widths[] = {DESK, PHONE};
+    Plot             plots[2] = {{{0}, 0, 0}};
+    Error            err = {""};
+
+    for (int i = 0; i < 2; i++) {
+        Scene scene = {0};
+        Chart chart = {.rows = g->rows, .width_us = g->to_us - g->from_us};
+        chart.pixel_us = chart.width_us / (widths[i] - NAMES);
+        plot_axes(&plots[i], widths[i], 46 + (i ? 22 : 26) * g->rows);
+        text_append(&plots[i].script, "set tmargin 0.5\nset rmargin 2\n");
+        draw_rows(g, 1, &chart, &scene, &plots[i]);
+        if (scene_end(&scene, &plots[i], &err) != 0) page->failed = true;
+    }
+    picture_put(page, &plots[0], &plots[1], label);
+}
+
+bool gantt_shows(const Gantt *g, Op op)
+{
+    for (int i = 0; i < g->box_count; i++) {
+        const Box *b = &g->boxes[i];
+        if (b->row >= 0 && gantt_within(g, b) && (b->op == OP_RECV ? OP_SEND : b->op) == op) return true;
+    }
+    return false;
+}
+
+int gantt_rows_left_out(const Gantt *g)
+{
+    int count = 0;
+
+    for (int i = 0; i < g->track_count; i++) count += g->tracks[i].shown && g->tracks[i].row < 0;
+    return count;
 }
 
 int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, double to_us, Error *err)

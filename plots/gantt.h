@@ -51,6 +51,13 @@ int  gantt_step(Gantt *out, const JsonAt *step, Error *err);
 /* Whether some of box is in the window. */
 bool gantt_within(const Gantt *gantt, const Box *box);
 
+/* A picture of it into a page; and whether op is in it (OP_SEND: a relay, of either end). */
+void gantt_put(const Gantt *gantt, Text *page, const char *label);
+bool gantt_shows(const Gantt *gantt, Op op);
+
+/* How many rows have no place in it. */
+int  gantt_rows_left_out(const Gantt *gantt);
+
 void gantt_free(Gantt *gantt);
 
 #endif

@@ -126,8 +126,7 @@ static int run(Text *out, const Text *script, int in, int complaints, Error *err
     int rc = why == 0 ? read_to_end(out, ends[0], err) : -1;
     close(ends[0]);
     if (why == ENOENT)
-        return error_set(err, "gnuplot is not installed: install it (package gnuplot-nox), or take the script "
-                         "with --script");
+        return error_set(err, "gnuplot is not installed: install it (package gnuplot-nox)");
     if (why != 0) return error_set(err, "gnuplot does not start: %s", strerror(why));
     if (!ended_well(child) && rc == 0) return say_failed(script, complaints, err);
     return rc;

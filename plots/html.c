@@ -1,8 +1,9 @@
 #include "plots/html.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "plots/picture.h"
 
 /* ---- text --------------------------------------------------------------------------- */
 
@@ -60,33 +61,34 @@ const char *class_of_op(Op op)
     return names[op];
 }
 
-/* --c: the colour, --on: text on it. Drawings and legends use both. */
-static void colour_rules(Text *out, bool dark)
+/* Half way to a dark page. */
+static int dim(int colour)
 {
-    struct { const char *class; int colour; } all[SCHEDULE_COUNT + (int)SHARE_COUNT + (int)MEMORY_COUNT + (int)OP_COUNT];
-    int    count = 0;
+    static const int page[] = {0x1B, 0x16, 0x12};
+    int              out = 0;
 
-    for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        all[count].class = class_of_schedule((Schedule)i);
-        all[count++].colour = colour_of_schedule((Schedule)i);
-    }
-    for (int i = 0; i < SHARE_COUNT; i++) {
-        all[count].class = class_of_share((TimeShare)i);
-        all[count++].colour = colour_of_share((TimeShare)i);
-    }
-    for (int i = 0; i < MEMORY_COUNT; i++) {
-        all[count].class = class_of_memory((MemoryPart)i);
-        all[count++].colour = colour_of_memory((MemoryPart)i);
-    }
-    for (int i = 0; i < OP_COUNT; i++) {
-        all[count].class = class_of_op((Op)i);
-        all[count++].colour = colour_of_op((Op)i);
-    }
-    for (int i = 0; i < count; i++) {
-        int colour = dark ? colour_in_the_dark(all[i].colour) : all[i].colour;
-        if (dark && colour == all[i].colour) continue;
-        text_printf(out, ".%s{--c:#%06x;--on:#%06x}\n", all[i].class, (unsigned)colour, (unsigned)colour_of_text(colour));
-    }
+    for (int i = 0; i < 3; i++) out |= ((colour >> 8 * i & 255) + page[i]) / 2 << 8 * i;
+    return out;
+}
+
+static void colour_rule(Text *out, const char *class, int colour)
+{
+    text_printf(out, ".%s{--c:var(--c%06x,#%06x)}\n", class, (unsigned)colour, (unsigned)colour);
+}
+
+/* Classes of what legends and tables name. On a dark page colours are other ones, as in pictures (plots/picture.c). */
+static void colour_rules(Text *out)
+{
+    for (int i = 0; i < SCHEDULE_COUNT; i++) colour_rule(out, class_of_schedule((Schedule)i), colour_of_schedule((Schedule)i));
+    for (int i = 0; i < SHARE_COUNT; i++)    colour_rule(out, class_of_share((TimeShare)i), colour_of_share((TimeShare)i));
+    for (int i = 0; i < MEMORY_COUNT; i++)   colour_rule(out, class_of_memory((MemoryPart)i), colour_of_memory((MemoryPart)i));
+    for (int i = 0; i < OP_COUNT; i++)       colour_rule(out, class_of_op((Op)i), colour_of_op((Op)i));
+    text_append(out, "@media screen and (prefers-color-scheme:dark){:root{");
+    for (const ColourPair *c = colours_in_the_dark; c->light >= 0; c++)
+        text_printf(out, "--c%06x:#%06x;", (unsigned)c->light, (unsigned)c->dark);
+    for (int i = 0; i < SCHEDULE_COUNT; i++)                 /* pale on a light page is dim on a dark one */
+        text_printf(out, "--c%06x:#%06x;", (unsigned)colour_pale(colour_of_schedule((Schedule)i)), (unsigned)dim(colour_of_schedule((Schedule)i)));
+    text_append(out, "}}\n");
 }
 
 /* ---- the page ------------------------------------------------------------------------ */
@@ -99,10 +101,9 @@ void html_begin(Text *out, const char *title)
     html_text(out, title);
     text_append(out, "</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>\n");
     for (int i = 0; html_style[i]; i++) text_append(out, html_style[i]);
-    colour_rules(out, false);
-    text_append(out, "@media screen and (prefers-color-scheme:dark){\n");
-    colour_rules(out, true);
-    text_append(out, "}\n</style>\n</head>\n<body>\n<main>\n");
+    colour_rules(out);
+    text_append(out, "</style>\n</head>\n<body>\n<main>\n");
+    picture_line(out);
 }
 
 void html_end(Text *out)
@@ -171,77 +172,11 @@ void html_key(Text *out, const char *class, const char *name)
     text_append(out, "</span> ");
 }
 
-/* ---- drawings ------------------------------------------------------------------------- */
-
-void svg_begin(Text *out, int height, const char *label)
-{
-    text_printf(out, "<svg width=\"100%%\" height=\"%d\" role=\"img\" aria-label=\"", height);
-    html_text(out, label);
-    text_append(out, "\">");
-}
-
-void svg_end(Text *out) { text_append(out, "</svg>"); }
-
-void svg_box(Text *out, const char *class, double x0, double x1, double y, double height, const char *title)
-{
-    text_printf(out, "<rect class=\"%s\" x=\"%.3f%%\" y=\"%g\" width=\"%.3f%%\" height=\"%g\"", class, x0, y,
-                x1 > x0 ? x1 - x0 : 0, height);
-    if (!title) { text_append(out, "/>"); return; }
-    text_append(out, "><title>");
-    html_text(out, title);
-    text_append(out, "</title></rect>");
-}
-
-/* Drawings are some 200 pixels wide on a telephone; a character takes 7. */
-void svg_box_label(Text *out, const char *class, double x0, double x1, double y, int pixels, const char *string)
-{
-    double needed = 7.0 * (double)strlen(string) + 4, width = x1 - x0;
-
-    if (width * pixels / 100 < needed) return;
-    text_printf(out, "<text class=\"on %s%s\" x=\"%.3f%%\" y=\"%g\" text-anchor=\"middle\">", class,
-                width * 2 < needed ? " wide" : "", (x0 + x1) / 2, y);
-    html_text(out, string);
-    text_append(out, "</text>");
-}
-
-void svg_text(Text *out, const char *class, double x, double y, const char *anchor, const char *string)
-{
-    text_printf(out, "<text class=\"%s\" x=\"%.3f%%\" y=\"%g\" text-anchor=\"%s\">", class, x, y, anchor);
-    html_text(out, string);
-    text_append(out, "</text>");
-}
-
-void svg_rule(Text *out, const char *class, double x, double y0, double y1)
-{
-    text_printf(out, "<line class=\"%s\" x1=\"%.3f%%\" x2=\"%.3f%%\" y1=\"%g\" y2=\"%g\"/>", class, x, x, y0, y1);
-}
-
-void html_row(Text *out, const char *name)
-{
-    text_append(out, "<div class=\"row\"><span class=\"name\">");
-    html_text(out, name);
-    text_append(out, "</span>");
-}
-
-void html_row_end(Text *out, const char *value)
-{
-    text_append(out, "<span class=\"value\">");
-    html_text(out, value);
-    text_append(out, "</span></div>\n");
-}
-
 /* ---- numbers ---------------------------------------------------------------------------- */
 
 int digits_for(double most)
 {
     return most >= 1000 ? 0 : most >= 100 ? 1 : most >= 10 ? 2 : most >= 1 ? 3 : 4;
-}
-
-double axis_step(double most)
-{
-    double step = pow(10, floor(log10(most > 0 ? most / 4 : 1))), over = most / 4 / step;
-
-    return step * (over >= 5 ? 5 : over >= 2 ? 2 : 1);
 }
 
 char *bytes_shown(char *out, double bytes)

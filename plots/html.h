@@ -1,8 +1,6 @@
 /* HTML pages that stand alone: styles and drawings are in the page, nothing is fetched. One
- * look for all of them: light or dark as the reader's system is, narrow screens, paper.
- *
- * Drawings are SVG whose coordinates are per cent of the width, so that they fill whatever
- * width there is while text and lines keep their size. */
+ * look for all of them: light or dark as the reader's system is, narrow screens, paper. Pictures
+ * are gnuplot's (plots/picture.h). */
 #ifndef PLOTS_HTML_H
 #define PLOTS_HTML_H
 
@@ -31,7 +29,7 @@ void html_table_end(Text *out);
 /* A command to copy, in a box of its own. */
 void html_command(Text *out, const char *command);
 
-/* A legend: html_key() between begin and end. class: of the colour, as for svg_box(). */
+/* A legend: html_key() between begin and end. class: of the colour. */
 void html_keys(Text *out);
 void html_key(Text *out, const char *class, const char *name);
 void html_keys_end(Text *out);
@@ -47,38 +45,10 @@ const char *class_of_op(Op op);
 /* The style sheet without the colours (plots/html_style.c). */
 extern const char *const html_style[];       /* pieces; NULL ends */
 
-/* ---- drawings ----------------------------------------------------------------------- */
-
-/* A drawing as wide as what is around it; what it shows is said in label for those who do not
- * see it. */
-void svg_begin(Text *out, int height, const char *label);
-void svg_end(Text *out);
-
-/* A box from x0 to x1 (0..100), from y down, in pixels; title: what it shows when pointed at,
- * or NULL. */
-void svg_box(Text *out, const char *class, double x0, double x1, double y, double height, const char *title);
-
-/* Text in the middle of a box of class, of a drawing that is about as many pixels wide on a desk:
- * left out where the box is too narrow, on narrow screens earlier. */
-void svg_box_label(Text *out, const char *class, double x0, double x1, double y, int pixels, const char *string);
-
-/* Text at x: anchor is "start", "middle" or "end"; class of the page's or "". */
-void svg_text(Text *out, const char *class, double x, double y, const char *anchor, const char *string);
-
-/* An upright line at x. */
-void svg_rule(Text *out, const char *class, double x, double y0, double y1);
-
-/* A bar of one row: name, then the drawing, which is up to the caller (svg_...), then value. */
-void html_row(Text *out, const char *name);
-void html_row_end(Text *out, const char *value);
-
 /* ---- numbers -------------------------------------------------------------------------- */
 
 /* Digits after the point with which numbers up to most show about four. */
 int digits_for(double most);
-
-/* Steps of an axis from 0 to most: 1, 2 or 5 times a power of ten, some four of them. */
-double axis_step(double most);
 
 /* "12.3 MiB", "1.25 GiB"; out: at least 24 bytes. Returns out. */
 char *bytes_shown(char *out, double bytes);

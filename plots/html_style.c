@@ -48,28 +48,11 @@ const char *const html_style[] = {
     "td i,.keys i{display:inline-block;width:.7rem;height:.7rem;border-radius:2px;margin-right:.5rem;background:var(--c)}\n"
     ".off{color:var(--soft)}\n",
 
-    ".row{display:grid;grid-template-columns:5.2rem minmax(0,1fr) 5.4rem;gap:.7rem;align-items:center;margin:.28rem 0;"
-    "font-size:.875rem;break-inside:avoid}\n"
-    ".row .name{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}\n"
-    ".row .value{white-space:nowrap;text-align:right}\n"
-    ".row.axis{margin-top:0}\n"
-    ".plain .row{grid-template-columns:5.2rem minmax(0,1fr)}.plain .row .value{display:none}\n"
     ".pairs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:.5rem 3rem}\n"
     ".pairs>div{min-width:0;break-inside:avoid}\n"
-    "svg{display:block;overflow:visible}\n"
-    "rect{fill:var(--c);stroke:var(--bg);stroke-width:1px}\n"
-    "rect.thin{stroke-width:0}rect.back{fill:var(--panel);stroke:none}rect.pale{opacity:.42}\n"
-    "text{font-size:12px;fill:var(--ink);font-family:inherit}\n"
-    "text.on{fill:var(--on);font-size:11px;pointer-events:none}\n"
-    "text.axis{fill:var(--soft);font-size:11px}\n"
-    "line{stroke:var(--line);stroke-width:1px}\n"
-    "line.whisker,line.mark{stroke:var(--ink);stroke-width:1.5px}line.ideal{stroke:var(--ink);stroke-dasharray:3 3}\n"
-    "polyline{fill:none;stroke:var(--c);stroke-width:2px;vector-effect:non-scaling-stroke;stroke-linejoin:round}\n"
-    "polygon{fill:var(--c);opacity:.2}\n"
-    "circle{fill:var(--c)}\n"
-    ".panel .row{align-items:start;line-height:24px}\n"
-    ".panel{margin:1rem 0;break-inside:avoid}\n"
-    ".chart{display:grid;grid-template-columns:3rem minmax(0,1fr);gap:.5rem}\n"
+    ".plot{margin:1rem 0;break-inside:avoid}\n"
+    ".plot svg{display:block;width:100%;height:auto;overflow:visible}.plot g{font-family:inherit}\n"
+    ".plot svg.phone{display:none}\n"
     ".keys{display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;font-size:.8125rem;color:var(--soft);margin:.8rem 0;max-width:none}\n"
     ".keys i{margin-right:.4rem;vertical-align:-.04rem}\n",
 
@@ -89,9 +72,8 @@ const char *const html_style[] = {
     "details{margin:.8rem 0;max-width:46rem;font-size:.875rem;color:var(--soft)}summary{cursor:pointer}\n",
 
     "@media (max-width:66rem){th,td{padding:.42rem .5rem}}\n"
-    "@media (max-width:40rem){body{font-size:15px}.wide{display:none}section{margin-top:2.4rem;padding-top:1.2rem}"
-    ".row{grid-template-columns:4rem minmax(0,1fr) 4.6rem;gap:.5rem;font-size:.8125rem}"
-    ".plain .row{grid-template-columns:4rem minmax(0,1fr)}"
+    "@media screen and (max-width:40rem){body{font-size:15px}.wide{display:none}section{margin-top:2.4rem;padding-top:1.2rem}"
+    ".plot svg.desk{display:none}.plot svg.phone{display:block}"
     ".tiles div{padding:.7rem .8rem;flex-basis:8rem}.tiles dd{font-size:1.35rem}"
     "th,td{padding:.4rem .5rem}.stages li{flex-basis:100%}.stages .arrow{display:none}}\n"
     "@media print{@page{size:A4;margin:14mm}"
@@ -99,9 +81,9 @@ const char *const html_style[] = {
     "h1{font-size:19pt}h2{font-size:13pt}h2,h3,.lead,.keys{break-after:avoid}"
     "details::details-content{content-visibility:visible;display:block;height:auto}summary{list-style:none}.twice{display:none}details.once{max-width:none}details pre{break-inside:auto;font-size:.6rem}"
     "section{margin-top:7mm;padding-top:4mm}"
-    "tr,figure,.tiles,.keys,.panel{break-inside:avoid}thead{display:table-header-group}"
+    "tr,figure,.tiles,.keys{break-inside:avoid}thead{display:table-header-group}"
     ".scroll{overflow:visible;background:none}table{font-size:8pt}th,td{padding:.25rem .4rem}th{font-size:7.5pt}td.wrap{min-width:8rem}"
-    ".pairs{grid-template-columns:1fr 1fr;gap:.3rem 1.5rem}.row{font-size:8pt;grid-template-columns:5rem minmax(0,1fr) 5rem}.plain .row{grid-template-columns:5rem minmax(0,1fr)}"
+    ".pairs{grid-template-columns:1fr 1fr;gap:.3rem 1.5rem}"
     ".toc{display:none}a{color:inherit;text-decoration:none}}\n",
     NULL,
 };

@@ -1,15 +1,26 @@
+/* Three palettes that people with any colour vision tell apart, none of which has a colour of another:
+ * what devices do is from Okabe and Ito (2008), schedules are from Tol's "muted", parts of memory
+ * from Tol's "light" scheme (SRON/EPS/TN/09-002). */
 #include "plots/palette.h"
 
 enum {
     ORANGE = 0xE69F00, SKY = 0x56B4E9, GREEN = 0x009E73, YELLOW = 0xF0E442, BLUE = 0x0072B2,
-    VERMILION = 0xD55E00, PURPLE = 0xCC79A7, GREY = 0x999999, LIGHT = 0xC8C8C8, PALE = 0xEBEBEB
+    VERMILION = 0xD55E00, PURPLE = 0xCC79A7, LIGHT = 0xC8C8C8, PALE = 0xEBEBEB,
+
+    GREY = 0x888888, SAND = 0xDDCC77, TEAL = 0x44AA99, INDIGO = 0x332288, MAGENTA = 0xAA4499, WINE = 0x882255, OLIVE = 0x999933,
+
+    LIGHT_BLUE = 0x77AADD, CORAL = 0xEE8866, PINK = 0xFFAABB, CYAN = 0x99DDFF, MINT = 0x44BB99, STRAW = 0xEEDD88, PEAR = 0xBBCC33,
+    SILVER = 0xAFAFAF
 };
+
+/* Texts in boxes: on colours, on boxes that are dark on a dark page, and white. */
+enum { ON_COLOUR = 0x202020, ON_GREY = 0x212121, ON_DARK = 0xFDFDFD };
 
 int colour_of_schedule(Schedule schedule)
 {
     static const int colours[SCHEDULE_COUNT] = {
-        [SCHEDULE_DP] = GREY, [SCHEDULE_LS] = ORANGE, [SCHEDULE_TR] = SKY, [SCHEDULE_DPU] = BLUE,
-        [SCHEDULE_IR] = PURPLE, [SCHEDULE_AHD] = GREEN, [SCHEDULE_SPLIT] = VERMILION,
+        [SCHEDULE_DP] = GREY, [SCHEDULE_LS] = SAND, [SCHEDULE_TR] = TEAL, [SCHEDULE_DPU] = INDIGO,
+        [SCHEDULE_IR] = MAGENTA, [SCHEDULE_AHD] = WINE, [SCHEDULE_SPLIT] = OLIVE,
     };
 
     return colours[schedule];
@@ -28,9 +39,9 @@ int colour_of_share(TimeShare share)
 int colour_of_memory(MemoryPart part)
 {
     static const int colours[MEMORY_COUNT] = {
-        [MEMORY_WEIGHTS] = BLUE, [MEMORY_GRADIENTS] = ORANGE, [MEMORY_STATE] = PURPLE,
-        [MEMORY_BOUNDARIES] = SKY, [MEMORY_ACTIVATIONS] = GREEN, [MEMORY_QUEUES] = YELLOW,
-        [MEMORY_LOADER] = GREY, [MEMORY_PROCESS] = LIGHT,
+        [MEMORY_WEIGHTS] = LIGHT_BLUE, [MEMORY_GRADIENTS] = CORAL, [MEMORY_STATE] = PINK,
+        [MEMORY_BOUNDARIES] = CYAN, [MEMORY_ACTIVATIONS] = MINT, [MEMORY_QUEUES] = STRAW,
+        [MEMORY_LOADER] = PEAR, [MEMORY_PROCESS] = SILVER,
     };
 
     return colours[part];
@@ -47,20 +58,26 @@ int colour_of_op(Op op)
     return colours[op];
 }
 
-int colour_in_the_dark(int colour)
-{
-    switch (colour) {
-    case LIGHT: return 0x4B5560;
-    case PALE:  return 0x262D35;
-    case BLUE:  return 0x2A86C4;
-    case GREY:  return 0x8A939D;
-    default:    return colour;
-    }
-}
+const ColourPair colours_in_the_dark[] = {
+    {LIGHT, 0x4B5560}, {PALE, 0x262D35}, {BLUE, 0x2A86C4}, {INDIGO, 0x8F83E0}, {WINE, 0xC9598F},
+    {MAGENTA, 0xC565B5}, {ON_GREY, 0xE6EAEE},
+    /* paper, text, axes, grids, and the predictions beside measurements */
+    {0xFFFFFF, 0x12161B}, {0x000000, 0xE6EAEE}, {0x111111, 0xE6EAEE}, {0x222222, 0xE6EAEE}, {0x444444, 0xC3CBD3}, {0x666666, 0x6B7681},
+    {GREY, 0x8A939D}, {0xDDDDDD, 0x2D353E}, {-1, -1},
+};
 
 int colour_of_text(int colour)
 {
     int red = colour >> 16, green = colour >> 8 & 255, blue = colour & 255;
 
-    return 299 * red + 587 * green + 114 * blue > 120000 ? 0x222222 : 0xFFFFFF;
+    if (colour == LIGHT || colour == PALE) return ON_GREY;
+    return 299 * red + 587 * green + 114 * blue > 120000 ? ON_COLOUR : ON_DARK;
+}
+
+int colour_pale(int colour)
+{
+    int out = 0;
+
+    for (int shift = 0; shift < 24; shift += 8) out |= (((colour >> shift & 255) + 2 * 255) / 3) << shift;
+    return out;
 }

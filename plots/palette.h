@@ -1,5 +1,4 @@
-/* The colours of every plot: the same thing has the same colour everywhere. From the
- * palette of Okabe and Ito (2008), which people with any colour vision tell apart. */
+/* The colours of every plot: the same thing has the same colour everywhere, and no other thing has it. */
 #ifndef PLOTS_PALETTE_H
 #define PLOTS_PALETTE_H
 
@@ -13,10 +12,14 @@ int colour_of_share(TimeShare share);
 int colour_of_memory(MemoryPart part);
 int colour_of_op(Op op);
 
-/* The same on a dark page: greys, which say that nothing is done, are dark there too. */
-int colour_in_the_dark(int colour);
+/* What becomes of colours on a dark page; others stay. {-1, -1} ends. */
+typedef struct { int light, dark; } ColourPair;
+extern const ColourPair colours_in_the_dark[];
 
-/* Black or white, whichever is legible on colour. */
+/* A third of the way from white: a prediction beside what happened. */
+int colour_pale(int colour);
+
+/* Of text on colour: nearly black or nearly white, whichever is legible. */
 int colour_of_text(int colour);
 
 #endif

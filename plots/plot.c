@@ -7,26 +7,49 @@
 
 /* ---- writing gnuplot ----------------------------------------------------------- */
 
-/* Single quotes: gnuplot then expands neither escapes nor commands. */
-void plot_string(Text *out, const char *string)
+/* In single quotes gnuplot expands nothing, but it errs on some apostrophes there (''''a'), so a string that has one, or
+ * what may begin something else in a line of gnuplot's, stands in double quotes, with octal escapes. */
+typedef enum { AS_TEXT, AS_FORMAT, AS_BYTES } Quoting;
+
+static void quoted(Text *out, const char *string, Quoting how)
 {
-    text_append(out, "'");
-    for (const char *c = string; *c; c++) {
-        if (*c == '\'')                      text_append(out, "''");
-        else if ((unsigned char)*c < ' ')    text_append(out, " ");
-        else                                 text_append_bytes(out, c, 1);
+    static const char strange[] = "'\"\\`@$";
+    Text              clean = {0};
+
+    if (how == AS_BYTES) text_append(&clean, string);
+    else                 text_utf8(&clean, string);
+    bool single = !strpbrk(text_string(&clean), strange);
+    for (const char *c = text_string(&clean); how == AS_BYTES && *c; c++) single = single && *c >= ' ' && *c < 0x7f;
+    text_append(out, single ? "'" : "\"");
+    for (const char *c = text_string(&clean); *c; c++) {
+        bool plain = (unsigned char)*c >= ' ' && *c != 0x7f;
+        if (!plain && how != AS_BYTES)          text_append(out, " ");
+        else if (*c == '%' && how == AS_FORMAT) text_append(out, "%%");
+        else if (strchr(strange, *c) || (how == AS_BYTES && (!plain || *c < 0)))
+            text_printf(out, "\\%03o", (unsigned)(unsigned char)*c);
+        else                                       text_append_bytes(out, c, 1);
     }
-    text_append(out, "'");
+    text_append(out, single ? "'" : "\"");
+    out->failed = out->failed || text_failed(&clean);
+    text_free(&clean);
+}
+
+void plot_string(Text *out, const char *string) { quoted(out, string, AS_TEXT); }
+void plot_tic(Text *out, const char *string)    { quoted(out, string, AS_FORMAT); }
+
+void plot_axes(Plot *plot, int width, int height)
+{
+    plot->width = width;
+    plot->height = height;
+    text_append(&plot->script, "set border 3 lc rgb '#666666'\nset tics nomirror out scale 0.5 textcolor rgb '#222222'\n"
+                "set grid ytics lc rgb '#dddddd' lt 1\nset key off\nset style fill solid 1\n");
 }
 
 void plot_begin(Plot *plot, int width, int height, const char *title, const char *subtitle)
 {
     Text *out = &plot->script;
 
-    plot->width = width;
-    plot->height = height;
-    text_append(out, "set border 3 lc rgb '#666666'\nset tics nomirror out scale 0.5 textcolor rgb '#222222'\n"
-                "set grid ytics lc rgb '#dddddd' lt 1\nset key off\nset style fill solid 1\n");
+    plot_axes(plot, width, height);
     text_append(out, "set tmargin 4\nset label 1 ");
     plot_string(out, title);
     text_append(out, " at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'\nset label 2 ");
@@ -120,9 +143,10 @@ static int write_script(Text *out, const Plot *plot, const char *path, bool to_s
     default:
         return error_set(err, "%s: expected a name that ends in .svg, .png or .pdf", path);
     }
+    text_append(out, "set encoding utf8\n");
     if (!to_stdout) {
         text_append(out, "set output ");
-        plot_string(out, path);
+        quoted(out, path, AS_BYTES);
         text_append(out, "\n");
     }
     text_append(out, text_string(&plot->script));

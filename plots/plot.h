@@ -49,10 +49,13 @@ int plot_render(const Plot *plot, const char *output, Error *err);
 
 /* ---- for the kinds ---- */
 
-/* A gnuplot string that shows as it is, whatever it contains. */
+/* A gnuplot string that shows as it is, whatever it contains; control characters are spaces, and what is not UTF-8 is
+ * U+FFFD. plot_tic(): the same where gnuplot takes it for a format, as labels of tics are. */
 void plot_string(Text *out, const char *string);
+void plot_tic(Text *out, const char *string);
 
-/* Grey axes, light horizontal grid, a title in two sizes. */
+/* Grey axes and a light horizontal grid; plot_begin() with a title in two sizes. */
+void plot_axes(Plot *plot, int width, int height);
 void plot_begin(Plot *plot, int width, int height, const char *title, const char *subtitle);
 
 /* Boxes and texts in axis coordinates, written by scene_end() as one plot command. */

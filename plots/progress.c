@@ -205,6 +205,17 @@ static int draw_waits(const Drawing *d, Error *err)
     return rc;
 }
 
+/* Whether there is one that a logarithmic axis can show. */
+static bool any_loss(const LoggedRun *log)
+{
+    double x, y;
+
+    for (int i = 0; i < log->point_count; i++)
+        for (int b = 0; b < log->blocks; b++)
+            if (loss_at(&log->points[i], b, &x, &y)) return true;
+    return false;
+}
+
 static int draw(const LoggedRun *log, Plot *out, Error *err)
 {
     Drawing d = {.log = log, .out = &out->script};
@@ -223,7 +234,8 @@ static int draw(const LoggedRun *log, Plot *out, Error *err)
                 "set label 1 offset 0,3\nset label 2 offset 0,1.8\n"
                 "set key at graph 1.01, graph 1 left top vertical Left reverse samplen 1.5 spacing 1.1 font ',10'\n"
                 "set multiplot layout 3,1 margins char 10,char 14,char 4,char 5 spacing char 1,char 1.6\n"
-                "set logscale y\nset format y '%%g'\n", d.last > 0 ? d.last : 1);
+                "set format y '%%g'\n", d.last > 0 ? d.last : 1);
+    text_append(d.out, any_loss(log) ? "set logscale y\n" : "set yrange [0:1]\nset label 3 'no loss above 0' at graph 0.5, graph 0.5 center tc rgb '#888888'\n");
     begin_panel(&d, true, "loss");
     plot_lines(&d, "loss", log->blocks, loss_at, (const char *const *)log->block_names);
     draw_rate(&d);

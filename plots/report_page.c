@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "plots/picture.h"
 #include "plots/report_parts.h"
 
 typedef struct {
@@ -180,7 +181,7 @@ int report_page(Text *out, const char *const *paths, int count, const char *comm
     if (rc == 0) rc = check_origins(in, err);
     if (rc == 0) {
         write_page(out, &in->shown);
-        if (text_failed(out)) rc = error_no_memory(err);
+        rc = pictures_draw(out, err);
     }
     inputs_free(in);
     return rc;

@@ -277,7 +277,7 @@ void report_plan(Text *out, const ReportShown *shown)
     html_section_end(out);
 }
 
-static void one_timeline(Text *out, const RunFacts *f, const Gantt *g, const char *path)
+static void one_timeline(Text *out, const Gantt *g, const char *path)
 {
     text_append(out, "<h3>");
     text_append(out, g->measured ? "Measured" : "Simulated");
@@ -286,7 +286,7 @@ static void one_timeline(Text *out, const RunFacts *f, const Gantt *g, const cha
     text_printf(out, ", from %.3f ms on; ", g->from_us / 1000);
     html_text(out, path);
     text_append(out, "</small></h3>\n");
-    figure_gantt(out, f, g);
+    figure_gantt(out, g);
 }
 
 void report_step(Text *out, const ReportShown *shown)
@@ -295,17 +295,17 @@ void report_step(Text *out, const ReportShown *shown)
     bool            step = shown->comparison && shown->comparison->step.rows;
 
     if (!step && shown->timeline_count == 0) return;
-    html_section(out, "step", "One step", "What each device does once the pipeline is full. Numbers are blocks; the thin strips "
-                 "are loading, relays and all-reduces beside the computing.");
+    html_section(out, "step", "One step", "What each device does once the pipeline is full. Numbers are blocks; rows below a device are "
+                 "loading, relays and all-reduces beside its computing.");
     if (step) {
         const Gantt *g = &shown->comparison->step;
         text_printf(out, "<h3>Simulated <small>%s, ", schedule_name(f->plan.schedule));
         if (g->steps > 1) text_printf(out, "%d steps, which take turns, of %.3f ms together", (int)g->steps, (g->to_us - g->from_us) / 1000);
         else              text_printf(out, "one step of %.3f ms", (g->to_us - g->from_us) / 1000);
         text_append(out, "</small></h3>\n");
-        figure_gantt(out, f, g);
+        figure_gantt(out, g);
     }
-    for (int i = 0; i < shown->timeline_count; i++) one_timeline(out, f, shown->timelines[i], shown->timeline_paths[i]);
+    for (int i = 0; i < shown->timeline_count; i++) one_timeline(out, shown->timelines[i], shown->timeline_paths[i]);
     html_section_end(out);
 }
 

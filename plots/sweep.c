@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "plots/palette.h"
+#include "plots/picture.h"
 #include "plots/sweep_read.h"
 
 /* ---- drawing ---------------------------------------------------------------------------- */
@@ -96,6 +97,38 @@ static void write_panel(const SweepData *d, int panel, double top, Text *out)
     text_append(out, "\n");
 }
 
+/* Characters that the left margin needs: the axis's numbers, its name, and a gap. */
+static int left_margin(double top)
+{
+    static const double steps[] = {1, 2, 5};
+    int                 most = 0;
+    char                text[32];
+
+    for (int i = 0; i < 3; i++) {
+        double step = steps[i] * pow(10, floor(log10(top > 0 ? top / 4 : 1)));
+        for (int k = 1; k * step <= top && k < 50; k++) {
+            int length = snprintf(text, sizeof text, "%g", k * step);
+            if (length > most) most = length;
+        }
+    }
+    return most + 5;
+}
+
+void sweep_put(const SweepData *d, int panel, Metric metric, Text *page, const char *label)
+{
+    Plot plot = {0};
+    Text *script = &plot.script;
+
+    plot_axes(&plot, 400, 250);
+    text_printf(script, "set tmargin 1\nset lmargin %d\nset rmargin 7\nset yrange [0:%.10g]\nset ylabel '%s'\nset xlabel ", left_margin(d->most * 1.1),
+                d->most * 1.1, sweep_metrics[metric].label);
+    plot_string(script, d->csv.rows[0][0]);
+    text_append(script, "\n");
+    write_tics(d, script);
+    write_panel(d, panel, d->most * 1.1, script);
+    picture_put(page, &plot, NULL, label);
+}
+
 static void draw(const SweepData *d, Metric metric, Plot *out)
 {
     double top = d->most * 1.1;
@@ -113,7 +146,7 @@ static void draw(const SweepData *d, Metric metric, Plot *out)
     write_tics(d, script);
     if (d->axes == 1) { write_panel(d, 0, top, script); return; }
     text_append(script, "set label 1 offset 0,3.4\nset label 2 offset 0,2.1\n");      /* room for the panels' names */
-    text_printf(script, "set multiplot layout 1,%d margins char 9,char 7,char 4,char 6.2 spacing char 8,char 1\n", d->panel_count);
+    text_printf(script, "set multiplot layout 1,%d margins char %d,char 7,char 4,char 6.2 spacing char 8,char 1\n", d->panel_count, left_margin(top));
     for (int p = 0; p < d->panel_count; p++) {
         char name[160];
         snprintf(name, sizeof name, "%.100s = %g", d->csv.rows[0][1], d->panels[p]);

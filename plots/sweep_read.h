@@ -48,4 +48,7 @@ bool sweep_is_whole(const SweepData *data);
 /* Whether values grow at least eightfold, so that they stand on a logarithmic axis. */
 bool sweep_is_wide(const SweepData *data);
 
+/* One panel as a picture of a page (plots/sweep.c). */
+void sweep_put(const SweepData *data, int panel, Metric metric, Text *page, const char *label);
+
 #endif

@@ -12,19 +12,9 @@ enum { MAX_SCHEDULES = 256, INK = 0x222222, FAINT = 0x888888 };
 
 typedef struct {
     Scene  scene;
-    Text   tics;
     double x, most;          /* where the next pair goes; highest bar, s */
     int    schedules;
 } Pairs;
-
-/* The colour half way to white: the prediction beside what happened. */
-static int pale(int colour)
-{
-    int out = 0;
-
-    for (int shift = 0; shift < 24; shift += 8) out |= (((colour >> shift & 255) + 2 * 255) / 3) << shift;
-    return out;
-}
 
 static int one_schedule(Pairs *p, const JsonAt *row, Error *err)
 {
@@ -47,7 +37,7 @@ static int one_schedule(Pairs *p, const JsonAt *row, Error *err)
     if (json_get_number(&predicted_at, 0, &predicted, err) != 0 || json_get_number(&measured_at, 0, &measured, err) != 0)
         return -1;
     if (!(predicted > 0)) return json_fail(&predicted_at, err, "%g is no epoch, expected more than 0 s", predicted);
-    scene_box(&p->scene, p->x - 0.4, p->x, 0, predicted, pale(colour_of_schedule(schedule)));
+    scene_box(&p->scene, p->x - 0.4, p->x, 0, predicted, colour_pale(colour_of_schedule(schedule)));
     scene_box(&p->scene, p->x, p->x + 0.4, 0, measured, colour_of_schedule(schedule));
     snprintf(text, sizeof text, "%+.1f %%", 100 * (measured / predicted - 1));
     scene_label(&p->scene, p->x, fmax(predicted, measured), "center offset 0,0.6", 10, INK, text);
@@ -68,9 +58,7 @@ static int one_validation(Pairs *p, const Json *doc, Error *err)
         JsonAt row = json_element(&rows, i);
         if (one_schedule(p, &row, err) != 0) return -1;
     }
-    text_append(&p->tics, p->tics.length ? ", " : "");
-    plot_string(&p->tics, name);
-    text_printf(&p->tics, " %.9g", (first + p->x - 1) / 2);
+    scene_label(&p->scene, (first + p->x - 1) / 2, 0, "center offset 0,-1.9", 12, INK, name);
     p->x += 0.5;
     return 0;
 }
@@ -97,11 +85,9 @@ int plot_validation(Plot *out, const char *const *paths, int count, Error *err)
         plot_begin(out, width < 560 ? 560 : width > 2400 ? 2400 : width, 400, "Epoch time, predicted and measured",
                    "left, pale: predicted; right: measured; above: measured over predicted");
         text_printf(&out->script, "set ylabel 's'\nset xrange [-0.7:%.9g]\nset yrange [0:%.9g]\n"
-                    "set xtics (%s) scale 0 offset 0,-0.9\nset bmargin 4.5\n", p.x - 0.8, p.most > 0 ? 1.12 * p.most : 1,
-                    text_string(&p.tics));
-        rc = text_failed(&p.tics) ? error_no_memory(err) : scene_end(&p.scene, out, err);
+                    "unset xtics\nset bmargin 4.5\n", p.x - 0.8, p.most > 0 ? 1.12 * p.most : 1);
+        rc = scene_end(&p.scene, out, err);
     }
-    text_free(&p.tics);
     text_free(&p.scene.boxes);
     text_free(&p.scene.thin);
     text_free(&p.scene.labels);

@@ -65,6 +65,37 @@ if command -v gnuplot > /dev/null; then
     sed 's/"small_[^,]*",/"`touch run.txt`$(touch run.txt)\\\\",/' comparison.json > evil.json
     ok "names are never run" sh -c 'pipebd-plot speedup evil.json -o x.svg && [ ! -e run.txt ]'
 fi
+# Names that gnuplot would take for something else: in a title, of a group, in a key, of an axis.
+if command -v gnuplot > /dev/null && command -v "${PYTHON:-python3}" > /dev/null; then
+    hard_names() { "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/hard_names.py" "$@"; }
+    cp "$PIPEBD_ROOT/tests/fixtures/log/good/resumed.jsonl" log.jsonl
+    count=$(hard_names)
+    last=$((count - 1))      # has all that is odd
+    is_there() { hard_names $1 hard.svg || { echo "name $1 is not as it is"; grep "<text>" hard.svg; return 1; }; }
+    groups() { pipebd-plot speedup $(seq -f comparison-%g 0 $last) -o hard.svg && for ((i = 0; i < count; i++)); do is_there $i || return 1; done; }
+    shown_in() { # KIND FILES NUMBER...: these names
+        local kind=$1 files=$2 i
+        shift 2
+        for i; do pipebd-plot $kind $files-$i -o hard.svg && is_there $i || return 1; done
+        pipebd-plot $kind $files-$last -o hard.png && pipebd-plot $kind $files-$last -o hard.pdf
+    }
+    ok "hard names: of groups of bars" groups
+    ok "hard names: in a title" shown_in gantt timeline $(seq 0 $last)
+    ok "hard names: in a key" shown_in progress log 4 $last
+    ok "hard names: of an axis" shown_in sweep sweep 4 $last
+    ok "none of them was run" test ! -e run.txt
+    sed -E 's/"losses": \[[^]]*\]/"losses": [0, 0]/' log.jsonl > zero.jsonl
+    ok "losses of 0" sh -c 'pipebd-plot progress zero.jsonl -o zero.svg && grep -q "no loss above 0" zero.svg'
+    # The unit stands left of five digits, within the picture.
+    awk -F, -v OFS=, 'NR > 1 && $4 != "" { $4 = $4 * 400000 } { print }' two.csv > five.csv
+    unit() {
+        pipebd-plot sweep five.csv -o five.svg && grep -q '<text> *[1-9]0000</text>' five.svg \
+            && [ "$(grep -B 1 "<text>s</text>" five.svg | sed -n 's/.*translate(\([0-9]*\).*/\1/p')" -ge 8 ]
+    }
+    ok "the unit of y at five digits" unit
+else
+    skip "hard names" "no gnuplot or python"
+fi
 says "no gnuplot" 1 "gnuplot is not installed: install it (package gnuplot-nox)" \
     env PATH=/nothere "$PIPEBD_BIN/pipebd-plot" speedup comparison.json -o x.svg
 says "a folder that is not there" 1 "x.svg" pipebd-plot speedup comparison.json -o /nothere/x.svg

@@ -15,12 +15,33 @@ sed 's/"predicted"/"measured"/' predicted.json > measured.json
 pipebd-sim trace.json --schedule dp,dpu,ahd --vary devices=1,2,3 --format csv > one.csv
 pipebd-sim trace.json --schedule dpu,ahd --vary devices=1,2 --vary loader.lanes=1,2 --jitter 5 --format csv > two.csv
 
-# page FILE INPUT...: the page on standard output.
+# page INPUT...: the page on standard output, with pictures where gnuplot is; page_without: without gnuplot.
 page() { pipebd-plot report "$@" -o page.html && cat page.html; }
+page_without() { (PATH=/nothere "$PIPEBD_BIN/pipebd-plot" report "$@" -o page.html) && cat page.html; }
 
-golden "a comparison" report-comparison.html page comparison.json
-golden "a validation" report-validation.html page validation.json
-golden "all of it" report-all.html page comparison.json validation.json predicted.json measured.json one.csv two.csv
+golden "a comparison" report-comparison.html page_without comparison.json
+golden "a validation" report-validation.html page_without validation.json
+golden "all of it" report-all.html page_without comparison.json validation.json predicted.json measured.json one.csv two.csv
+
+# Pictures: each drawn, in colours that a dark page may change.
+ok "without gnuplot a line says so, once" sh -c '[ "$(grep -c "The figures are left out: gnuplot is not installed" page.html)" -eq 1 ] && ! grep -q "<svg" page.html'
+if command -v gnuplot > /dev/null; then
+    drawn() {
+        page comparison.json validation.json predicted.json measured.json one.csv two.csv > drawn.html
+        [ "$(grep -o '<figure class="plot"' drawn.html | wc -l)" -ge 18 ] && ! grep -q "figures are left out" drawn.html \
+            && [ "$(grep -o '<figure' drawn.html | wc -l)" -eq "$(grep -o '</figure>' drawn.html | wc -l)" ]
+    }
+    ok "with it there are pictures" drawn
+    ok "for a telephone and for a desk" sh -c 'grep -q "<svg class=\"phone\"" drawn.html && grep -q "<svg class=\"desk\"" drawn.html'
+    ok "in the page's colours" sh -c 'grep -q "var(--c882255,#882255)" drawn.html && ! grep -q "rgb(" drawn.html'
+    ok "no name of an element twice" sh -c '! grep -oE " id=.[A-Za-z0-9_]+" drawn.html | sort | uniq -d | grep .'
+    ok "no bytes that are no text" sh -c '! LC_ALL=C grep -q "[$(printf "\001-\010")]" drawn.html'
+    mkdir broken && printf '#!/bin/sh\necho "line 1: no such thing" >&2\nexit 1\n' > broken/gnuplot && chmod +x broken/gnuplot
+    ok "a gnuplot that fails makes a page without" sh -c 'PATH=$PWD/broken:$PATH pipebd-plot report comparison.json -o failed.html \
+        && grep -q "left out: gnuplot failed: no such thing" failed.html && ! grep -q "<svg" failed.html && grep -q "<td>" failed.html'
+else
+    skip "pictures" "gnuplot is not installed"
+fi
 
 says() {
     says_name=$1 says_status=$2 says_text=$3; shift 3

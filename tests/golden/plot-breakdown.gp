@@ -1,4 +1,5 @@
 set terminal svg noenhanced size 480,420 font 'Helvetica,12' background '#ffffff'
+set encoding utf8
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -6,26 +7,30 @@ set grid ytics lc rgb '#dddddd' lt 1
 set key off
 set style fill solid 1
 set tmargin 4
-set label 1 'Where each device''s time goes' at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
+set label 1 "Where each device\047s time goes" at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
 set label 2 'share of the simulated epoch, a bar a device' at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'
 set ylabel '% of the epoch'
 set xrange [-0.8:4.4]
 set yrange [0:100]
-set xtics ('small_it''s "odd"^2'."\n".'dp, epoch 0.08083 s' 0.5, 'small_it''s "odd"^2'."\n".'ahd, epoch 0.00852 s' 3.3) scale 0 offset 0,-0.9
+unset xtics
 set bmargin 4.5
-set label '20' at 0,9.99628851 center font ',9' tc rgb '#ffffff' front
-set label '75' at 0,57.6271186 center font ',9' tc rgb '#222222' front
+set label '20' at 0,9.99628851 center font ',9' tc rgb '#fdfdfd' front
+set label '75' at 0,57.6271186 center font ',9' tc rgb '#202020' front
 set label '0' at 0,0 center offset 0,-0.8 font ',10' tc rgb '#222222' front
-set label '20' at 1,9.99628851 center font ',9' tc rgb '#ffffff' front
-set label '75' at 1,57.6271186 center font ',9' tc rgb '#222222' front
+set label '20' at 1,9.99628851 center font ',9' tc rgb '#fdfdfd' front
+set label '75' at 1,57.6271186 center font ',9' tc rgb '#202020' front
 set label '1' at 1,0 center offset 0,-0.8 font ',10' tc rgb '#222222' front
-set label '14' at 2.8,7.74647887 center font ',9' tc rgb '#ffffff' front
-set label '85' at 2.8,57.0422535 center font ',9' tc rgb '#222222' front
+set label "small_it\047s \042odd\042^2" at 0.5,0 center offset 0,-1.9 font ',12' tc rgb '#222222' front
+set label 'dp, epoch 0.08083 s' at 0.5,0 center offset 0,-2.9 font ',12' tc rgb '#222222' front
+set label '14' at 2.8,7.74647887 center font ',9' tc rgb '#fdfdfd' front
+set label '85' at 2.8,57.0422535 center font ',9' tc rgb '#202020' front
 set label '0' at 2.8,0 center offset 0,-0.8 font ',10' tc rgb '#222222' front
-set label '10' at 3.8,4.92957746 center font ',9' tc rgb '#ffffff' front
-set label '63' at 3.8,41.5492958 center font ',9' tc rgb '#222222' front
-set label '25' at 3.8,86.9342723 center font ',9' tc rgb '#222222' front
+set label '10' at 3.8,4.92957746 center font ',9' tc rgb '#fdfdfd' front
+set label '63' at 3.8,41.5492958 center font ',9' tc rgb '#202020' front
+set label '25' at 3.8,86.9342723 center font ',9' tc rgb '#212121' front
 set label '1' at 3.8,0 center offset 0,-0.8 font ',10' tc rgb '#222222' front
+set label "small_it\047s \042odd\042^2" at 3.3,0 center offset 0,-1.9 font ',12' tc rgb '#222222' front
+set label 'ahd, epoch 0.00852 s' at 3.3,0 center offset 0,-2.9 font ',12' tc rgb '#222222' front
 set key outside right top vertical Left reverse samplen 1 spacing 1.2
 $boxes << END
 0 0.0494865768 -0.44 0.44 0 0.0989731535 5682409

@@ -1,4 +1,5 @@
 set terminal svg noenhanced size 980,260 font 'Helvetica,12' background '#ffffff'
+set encoding utf8
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -6,7 +7,7 @@ set grid ytics lc rgb '#dddddd' lt 1
 set key off
 set style fill solid 1
 set tmargin 4
-set label 1 'small_it''s "odd"^2: ahd' at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
+set label 1 "small_it\047s \042odd\042^2: ahd" at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
 set label 2 'simulated, from 0.000 ms on; numbers are blocks' at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'
 set ytics ('device 0' 4.5, 'copy out' 3.5, 'loader' 2.5, 'device 1' 1.5, 'copy in' 0.5) scale 0
 set grid noytics xtics lc rgb '#dddddd' lt 1
@@ -14,28 +15,28 @@ set border 1
 set xrange [0:2]
 set yrange [0:5]
 set xlabel 'ms'
-set label '0' at 0.03,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 0.09,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 0.11,4.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 0.26,4.5 center font ',9' tc rgb '#222222' front
-set label '0' at 0.56,4.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.2036,1.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.3136,1.5 center font ',9' tc rgb '#222222' front
-set label '1' at 0.5386,1.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 0.795,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 0.815,4.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 0.965,4.5 center font ',9' tc rgb '#222222' front
-set label '0' at 1.265,4.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.9086,1.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 1.0186,1.5 center font ',9' tc rgb '#222222' front
-set label '1' at 1.2436,1.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 1.5,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 1.52,4.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 1.67,4.5 center font ',9' tc rgb '#222222' front
-set label '0' at 1.885,4.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 1.6136,1.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 1.7236,1.5 center font ',9' tc rgb '#222222' front
-set label '1' at 1.8993,1.5 center font ',9' tc rgb '#ffffff' front
+set label '0' at 0.03,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 0.09,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 0.11,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 0.26,4.5 center font ',9' tc rgb '#202020' front
+set label '0' at 0.56,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.2036,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.3136,1.5 center font ',9' tc rgb '#202020' front
+set label '1' at 0.5386,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 0.795,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 0.815,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 0.965,4.5 center font ',9' tc rgb '#202020' front
+set label '0' at 1.265,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.9086,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 1.0186,1.5 center font ',9' tc rgb '#202020' front
+set label '1' at 1.2436,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 1.5,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 1.52,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 1.67,4.5 center font ',9' tc rgb '#202020' front
+set label '0' at 1.885,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 1.6136,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 1.7236,1.5 center font ',9' tc rgb '#202020' front
+set label '1' at 1.8993,1.5 center font ',9' tc rgb '#fdfdfd' front
 set key outside right top vertical Left reverse samplen 1 spacing 1.2
 $thin << END
 0.7625 4.5 0.76 0.765 4.08 4.92 40563

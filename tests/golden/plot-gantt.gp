@@ -1,4 +1,5 @@
 set terminal svg noenhanced size 980,260 font 'Helvetica,12' background '#ffffff'
+set encoding utf8
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -6,7 +7,7 @@ set grid ytics lc rgb '#dddddd' lt 1
 set key off
 set style fill solid 1
 set tmargin 4
-set label 1 'small_it''s "odd"^2: ahd' at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
+set label 1 "small_it\047s \042odd\042^2: ahd" at graph 0, graph 1 left offset 0,2.2 font ',15' tc rgb '#111111'
 set label 2 'simulated, from 3.694 ms on; numbers are blocks' at graph 0, graph 1 left offset 0,0.9 tc rgb '#666666'
 set ytics ('device 0' 4.5, 'copy out' 3.5, 'loader' 2.5, 'device 1' 1.5, 'copy in' 0.5) scale 0
 set grid noytics xtics lc rgb '#dddddd' lt 1
@@ -14,27 +15,27 @@ set border 1
 set xrange [0:2.115]
 set yrange [0:5]
 set xlabel 'ms'
-set label '0' at 0.0957,4.5 center font ',9' tc rgb '#222222' front
-set label '0' at 0.3914,4.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.035,1.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.145,1.5 center font ',9' tc rgb '#222222' front
-set label '1' at 0.37,1.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 0.6264,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 0.6464,4.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 0.7964,4.5 center font ',9' tc rgb '#222222' front
-set label '0' at 1.0964,4.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.74,1.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 0.85,1.5 center font ',9' tc rgb '#222222' front
-set label '1' at 1.075,1.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 1.3314,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 1.3514,4.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 1.5014,4.5 center font ',9' tc rgb '#222222' front
-set label '0' at 1.8014,4.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 1.445,1.5 center font ',9' tc rgb '#ffffff' front
-set label '1' at 1.555,1.5 center font ',9' tc rgb '#222222' front
-set label '1' at 1.78,1.5 center font ',9' tc rgb '#ffffff' front
-set label '0' at 2.0364,2.5 center font ',9' tc rgb '#222222' front
-set label '0' at 2.0564,4.5 center font ',9' tc rgb '#ffffff' front
+set label '0' at 0.0957,4.5 center font ',9' tc rgb '#202020' front
+set label '0' at 0.3914,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.035,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.145,1.5 center font ',9' tc rgb '#202020' front
+set label '1' at 0.37,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 0.6264,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 0.6464,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 0.7964,4.5 center font ',9' tc rgb '#202020' front
+set label '0' at 1.0964,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.74,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 0.85,1.5 center font ',9' tc rgb '#202020' front
+set label '1' at 1.075,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 1.3314,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 1.3514,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 1.5014,4.5 center font ',9' tc rgb '#202020' front
+set label '0' at 1.8014,4.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 1.445,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '1' at 1.555,1.5 center font ',9' tc rgb '#202020' front
+set label '1' at 1.78,1.5 center font ',9' tc rgb '#fdfdfd' front
+set label '0' at 2.0364,2.5 center font ',9' tc rgb '#202020' front
+set label '0' at 2.0564,4.5 center font ',9' tc rgb '#fdfdfd' front
 set key outside right top vertical Left reverse samplen 1 spacing 1.2
 $thin << END
 0.5939 4.5 0.5914 0.5964 4.08 4.92 40563

@@ -1,4 +1,5 @@
 set terminal svg noenhanced size 900,760 font 'Helvetica,12' background '#ffffff'
+set encoding utf8
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -14,8 +15,8 @@ set label 1 offset 0,3
 set label 2 offset 0,1.8
 set key at graph 1.01, graph 1 left top vertical Left reverse samplen 1.5 spacing 1.1 font ',10'
 set multiplot layout 3,1 margins char 10,char 14,char 4,char 5 spacing char 1,char 1.6
-set logscale y
 set format y '%g'
+set logscale y
 unset arrow
 set arrow from first 4, graph 0 to first 4, graph 1 nohead back lc rgb '#e4e4e4'
 set label 'epoch 1' at first 4, graph 1 center offset 0,0.5 font ',8' tc rgb '#999999'

@@ -1,4 +1,5 @@
 set terminal svg noenhanced size 720,420 font 'Helvetica,12' background '#ffffff'
+set encoding utf8
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -18,8 +19,8 @@ set label 1 offset 0,3.4
 set label 2 offset 0,2.1
 set multiplot layout 1,2 margins char 9,char 7,char 4,char 6.2 spacing char 8,char 1
 set label 'loader.lanes = 1' at graph 0, graph 1 left offset 0,0.6 tc rgb '#444444'
-set label 'ahd' at graph 1.02, first 0.07056 left tc rgb '#009e73'
-set label 'dp' at graph 1.02, first 0.08091 left tc rgb '#999999'
+set label 'ahd' at graph 1.02, first 0.07056 left tc rgb '#882255'
+set label 'dp' at graph 1.02, first 0.08091 left tc rgb '#888888'
 $p0_dp << END
 1 0.13362 0.133430945 0.133738
 2 0.08091 0.08134507 0.081534097
@@ -28,16 +29,16 @@ $p0_ahd << END
 1 0.12356 0.123393655 0.123737811
 2 0.07056 0.070458683 0.070706799
 END
-plot $p0_dp using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#999999', \
-    $p0_dp using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#999999', \
-    $p0_ahd using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#009e73', \
-    $p0_ahd using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#009e73'
+plot $p0_dp using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#888888', \
+    $p0_dp using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#888888', \
+    $p0_ahd using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#882255', \
+    $p0_ahd using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#882255'
 set ylabel ''
 set format y ''
 unset label
 set label 'loader.lanes = 2' at graph 0, graph 1 left offset 0,0.6 tc rgb '#444444'
-set label 'ahd' at graph 1.02, first 0.07056 left tc rgb '#009e73'
-set label 'dp' at graph 1.02, first 0.08083 left tc rgb '#999999'
+set label 'ahd' at graph 1.02, first 0.07056 left tc rgb '#882255'
+set label 'dp' at graph 1.02, first 0.08083 left tc rgb '#888888'
 $p1_dp << END
 1 0.13362 0.133430945 0.133738
 2 0.08083 0.081272721 0.0814636
@@ -46,9 +47,9 @@ $p1_ahd << END
 1 0.12356 0.123393655 0.123737811
 2 0.07056 0.070458683 0.070706799
 END
-plot $p1_dp using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#999999', \
-    $p1_dp using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#999999', \
-    $p1_ahd using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#009e73', \
-    $p1_ahd using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#009e73'
+plot $p1_dp using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#888888', \
+    $p1_dp using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#888888', \
+    $p1_ahd using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#882255', \
+    $p1_ahd using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#882255'
 unset multiplot
 unset output

@@ -1,4 +1,5 @@
 set terminal svg noenhanced size 620,400 font 'Helvetica,12' background '#ffffff'
+set encoding utf8
 set output 'x.svg'
 set border 3 lc rgb '#666666'
 set tics nomirror out scale 0.5 textcolor rgb '#222222'
@@ -14,9 +15,9 @@ set ylabel 'times DP'
 set xlabel 'devices'
 set xtics ('1' 1, '2' 2, '3' 3)
 set xrange [0.94:3.06]
-set label 'dp' at graph 1.02, first 1 left tc rgb '#999999'
-set label 'dpu' at graph 1.02, first 1.14555 left tc rgb '#0072b2'
-set label 'ahd' at graph 1.02, first 1.20855525 left tc rgb '#009e73'
+set label 'dp' at graph 1.02, first 1 left tc rgb '#888888'
+set label 'dpu' at graph 1.02, first 1.14555 left tc rgb '#332288'
+set label 'ahd' at graph 1.02, first 1.20855525 left tc rgb '#882255'
 $p0_dp << END
 1 1 1 1
 2 1 1 1
@@ -32,7 +33,7 @@ $p0_ahd << END
 2 1.14555 1.14555 1.14555
 
 END
-plot $p0_dp using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#999999', \
-    $p0_dpu using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#0072b2', \
-    $p0_ahd using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#009e73'
+plot $p0_dp using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#888888', \
+    $p0_dpu using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#332288', \
+    $p0_ahd using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#882255'
 unset output
