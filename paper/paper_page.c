@@ -244,28 +244,29 @@ static double most_speedup(const Paper *paper)
     return most;
 }
 
-static void speedup_bar(Text *out, const char *name, Schedule schedule, double speedup, double most)
+static void speedup_bar(Rows *rows, const char *name, Schedule schedule, double speedup)
 {
-    BarPart part = {class_of_schedule(schedule), schedule_name(schedule), speedup};
-    char    text[64];
+    char text[64];
 
-    snprintf(text, sizeof text, "%s: %.2f times dp", name, speedup);
-    html_row(out, name);
-    figure_stack(out, &part, 1, "×", 100 / most, false, text);
+    rows_add(rows, name);
+    rows_box(rows, 0, speedup, 0.1, 0.9, colour_of_schedule(schedule), "");
     snprintf(text, sizeof text, "%.2f×", speedup);
-    html_row_end(out, text);
+    rows_value(rows, text);
 }
 
 /* A bar a schedule, and below it the poster's where it has one. */
 static void speedup_bars(Text *out, const Paper *paper, const PaperRun *run, double most)
 {
+    Rows rows = {.most = most};
+
     for (int i = 0; i < run->comparison.row_count; i++) {
         const ComparedRow  *row = &run->comparison.rows[i];
         const PosterFigure *p = poster_of(paper, "speedup", run, schedule_name(row->schedule), "");
-        if (!row->why) speedup_bar(out, schedule_name(row->schedule), row->schedule, row->speedup, most);
-        else { html_row(out, schedule_name(row->schedule)); html_row_end(out, "no room"); }
-        if (p) speedup_bar(out, "· poster", row->schedule, p->value, most);
+        if (!row->why) speedup_bar(&rows, schedule_name(row->schedule), row->schedule, row->speedup);
+        else { rows_add(&rows, schedule_name(row->schedule)); rows_note(&rows, "no room"); }
+        if (p) speedup_bar(&rows, "· poster", row->schedule, p->value);
     }
+    rows_put(&rows, out, "Speedup of each schedule over dp, and the poster's");
 }
 
 static void speedups(Text *out, const Paper *paper)

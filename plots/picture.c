@@ -183,23 +183,34 @@ static bool rewrite(Text *out, const char *page, const char *drawn, const char *
     return well;
 }
 
-int pictures_draw(Text *page, Error *err)
+/* The page with its pictures into out; without them, and with the reason, where gnuplot is missing or fails. */
+static int draw_all(Text *out, const char *page, Error *err)
 {
-    Text  script = {0}, drawn = {0}, out = {0};
-    Error why = {""};
-    bool  has = strchr(text_string(page), BEGIN) != NULL, well = has;
+    Text  script = {0}, drawn = {0};
+    Error why = {"gnuplot drew too few of them"};
 
-    if (text_failed(page)) return error_no_memory(err);
-    if (has) write_script(&script, text_string(page));
-    if (has) well = !text_failed(&script) && gnuplot_run(&drawn, &script, &why) == 0;
-    if (!has) rewrite(&out, text_string(page), "", "");
-    else if (!well || !rewrite(&out, text_string(page), text_string(&drawn), "")) {
-        text_free(&out);
-        rewrite(&out, text_string(page), NULL, why.text[0] ? why.text : "gnuplot drew too few of them");
+    write_script(&script, page);
+    int  rc = text_failed(&script) ? error_no_memory(&why) : gnuplot_run(&drawn, &script, &why);
+    bool well = rc == 0 && rewrite(out, page, text_string(&drawn), "");
+    if (!well && !error_is_no_memory(&why)) {
+        text_free(out);
+        rewrite(out, page, NULL, why.text);
     }
-    int rc = text_failed(&script) || text_failed(&drawn) || text_failed(&out) ? error_no_memory(err) : 0;
+    rc = error_is_no_memory(&why) ? error_no_memory(err) : 0;
     text_free(&script);
     text_free(&drawn);
+    return rc;
+}
+
+int pictures_draw(Text *page, Error *err)
+{
+    Text out = {0};
+    int  rc = 0;
+
+    if (text_failed(page)) return error_no_memory(err);
+    if (strchr(text_string(page), BEGIN)) rc = draw_all(&out, text_string(page), err);
+    else                                  rewrite(&out, text_string(page), "", "");
+    if (text_failed(&out)) rc = error_no_memory(err);
     text_free(page);
     *page = out;
     return rc;

@@ -95,7 +95,7 @@ static void draw_texts(const Rows *rows, Scene *scene, double pixel)
     }
 }
 
-static void draw(const Rows *rows, Plot *plot, Error *err)
+static int draw(const Rows *rows, Plot *plot, Error *err)
 {
     Scene  scene = {0};
     int    left = LEFT, right = MARGIN, height = rows->row_count * ROW + 2 * MARGIN;
@@ -119,7 +119,7 @@ static void draw(const Rows *rows, Plot *plot, Error *err)
     scene.thin_below = 1.5 * pixel;
     draw_boxes(rows, &scene, pixel);
     draw_texts(rows, &scene, pixel);
-    scene_end(&scene, plot, err);
+    return scene_end(&scene, plot, err);
 }
 
 void rows_free(Rows *rows)
@@ -136,7 +136,7 @@ void rows_put(Rows *rows, Text *page, const char *label)
 
     page->failed = page->failed || rows->failed;
     if (!rows->failed && rows->row_count) {
-        draw(rows, &plot, &err);
+        page->failed = draw(rows, &plot, &err) != 0 || page->failed;
         picture_put(page, &plot, NULL, label);
     }
     rows_free(rows);

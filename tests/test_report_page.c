@@ -19,17 +19,6 @@ static void markup_is_escaped(void **state)
     text_free(&text);
 }
 
-static void axes_have_round_steps(void **state)
-{
-    static const double cases[][2] = {{59, 10}, {3.15, 0.5}, {4, 1}, {100, 20}, {0.07, 0.01}, {900, 200}};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        double found = axis_step(cases[i][0]);
-        assert_true(found > cases[i][1] * 0.999 && found < cases[i][1] * 1.001);
-    }
-}
-
 static void sizes_for_people(void **state)
 {
     char text[24];
@@ -153,7 +142,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(markup_is_escaped),
-        cmocka_unit_test(axes_have_round_steps),
         cmocka_unit_test(sizes_for_people),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(memory_runs_out_for_the_paper),
