@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planner/stages/stage_cost.h"
+#include "planner/stages/relay_cost.h"
 #include "schedule/verify.h"
 
 void candidate_free(Candidate *row)
@@ -180,23 +180,24 @@ static int64_t phases_bound(const Plan *plan, const Scenario *s)
     return most;
 }
 
+/* Stages along a chain, all at once. */
+static bool is_relay(const Plan *plan)
+{
+    return plan->schedule == SCHEDULE_TR || plan->schedule == SCHEDULE_DPU || plan->schedule == SCHEDULE_IR
+           || plan->schedule == SCHEDULE_AHD;
+}
+
 int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
 {
-    Scenario alone = *scenario;          /* nothing is faster than with nobody else computing */
-    int64_t  ns = 0;
+    Scenario  alone = *scenario;         /* nothing is faster than with nobody else computing */
+    RelayCost cost;
+    int64_t   ns;
 
-    alone.load = 0;
-    alone.lone = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
     if (plan->schedule == SCHEDULE_SPLIT) return 0;
-    if (alone.lone) ns = phases_bound(plan, &alone);
-    else
-        for (int i = 0; i < plan->stage_count; i++) {
-            const Stage *stage = &plan->stages[i];
-            int64_t      one = stage_cost_shares(&alone, COST_BOUND, stage->first, stage->last, stage->devices, stage->rows,
-                                                 stage->width, -1, -1, NULL);
-            if (one == STAGE_IMPOSSIBLE) return 0;
-            if (one > ns) ns = one;
-        }
+    if (is_relay(plan)) return relay_cost(&cost, plan, scenario, true, NULL) == 0 ? cost.epoch_ns : 0;
+    alone.load = 0;
+    alone.lone = true;
+    ns = phases_bound(plan, &alone);
     return __builtin_mul_overflow(ns, scenario->steps, &ns) ? 0 : ns;
 }
 
@@ -230,6 +231,7 @@ static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
 
     if (!next->plan && !best->plan && !best->why[0]) memcpy(best->why, next->why, sizeof best->why);
     if (next->sim.simulated > best->played) best->played = next->sim.simulated;
+    best->spent += next->sim.simulated * (s->trace->contended && s->device_count > 1 ? 8 : 1);
     candidate_free(loser);
     if (better) {
         next->ahd_ns = best->ahd_ns;
@@ -239,6 +241,7 @@ static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
         next->long_run = best->long_run;
         next->played = best->played;
         next->simulated = best->simulated;
+        next->spent = best->spent;
         *best = *next;
     }
     best->simulated++;
@@ -285,8 +288,12 @@ static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario 
 int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *s, Error *err)
 {
     Candidate next = {0};
+    RelayCost cost;
+    Error     why = {""};
     bool      slower;
 
+    if (is_relay(plan) && relay_cost(&cost, plan, s, false, &why) == 0) plan->bottleneck_ns = cost.step_ns;
+    if (error_is_no_memory(&why)) { plan_free(plan); return error_no_memory(err); }
     if (row->cutoff_ns && candidate_bound(plan, s) >= row->cutoff_ns) {
         plan_free(plan);
         snprintf(row->why, sizeof row->why, "no faster than what is there");

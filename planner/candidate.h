@@ -18,6 +18,7 @@ typedef struct {
     int       simulated;     /* plans tried */
     int       judged;        /* not played to the end: candidate_try() */
     int64_t   played;        /* instructions of the longest epoch that was played */
+    int64_t   spent;         /* instructions of all that was played, about */
     int64_t   long_run;      /* what candidate_try() calls long; 0: CANDIDATE_LONG */
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */

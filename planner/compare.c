@@ -40,6 +40,39 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
     return scenario_is_mixed(s) ? compare_mixed_shares(row, SCHEDULE_IR, s, err) : 0;
 }
 
+/* ---- ahd ----------------------------------------------------------------------- */
+
+/* The best plan of dpu or ir, which is a plan of ahd too. */
+static int try_as_ahd(Candidate *row, const Candidate *other, const char *method, const Scenario *s, Error *err)
+{
+    Plan *plan;
+
+    if (!other->plan) return 0;
+    if (plan_copy(&plan, other->plan, err) != 0) return -1;
+    plan->schedule = SCHEDULE_AHD;
+    return candidate_try(row, plan, method, s, err);
+}
+
+/* Never slower than dpu and ir; those that are not compared are looked for here. */
+static int compare_ahd(Comparison *out, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    Candidate *row = &out->rows[SCHEDULE_AHD], dpu = {.cutoff_ns = row->cutoff_ns, .long_run = row->long_run}, ir = dpu;
+    bool       has_dpu = options->schedules & 1u << SCHEDULE_DPU, has_ir = options->schedules & 1u << SCHEDULE_IR;
+    int        rc = -1;
+
+    if (compare_relay(row, SCHEDULE_AHD, s, options, err) != 0) return -1;
+    if (options->cost == COST_PAPER) return 0;           /* the original's plans, whatever they take */
+    if (!has_ir && compare_ir(&ir, s, err) != 0) goto done;
+    if (!has_dpu && options->candidates > 1 && compare_relay(&dpu, SCHEDULE_DPU, s, options, err) != 0) goto done;
+    if (try_as_ahd(row, has_ir ? &out->rows[SCHEDULE_IR] : &ir, "the plan of ir", s, err) != 0) goto done;
+    if (try_as_ahd(row, has_dpu ? &out->rows[SCHEDULE_DPU] : &dpu, "the best plan of dpu", s, err) != 0) goto done;
+    rc = compare_relay_improve(row, SCHEDULE_AHD, s, options, err);
+done:
+    candidate_free(&dpu);
+    candidate_free(&ir);
+    return rc;
+}
+
 /* ---- all ---------------------------------------------------------------------------- */
 
 static int compare_one(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options,
@@ -53,7 +86,10 @@ static int compare_one(Comparison *out, Schedule schedule, const Scenario *s, co
     case SCHEDULE_DP: return compare_dp(row, s, err);
     case SCHEDULE_IR: return compare_ir(row, s, err);
     case SCHEDULE_LS: return compare_ls(row, s, options, err);
-    default:          return compare_relay(row, schedule, s, options, err);
+    case SCHEDULE_AHD: return compare_ahd(out, s, options, err);
+    default:
+        if (compare_relay(row, schedule, s, options, err) != 0) return -1;
+        return compare_relay_improve(row, schedule, s, options, err);
     }
 }
 

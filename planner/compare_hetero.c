@@ -61,12 +61,11 @@ static HeteroGroup blocks_of(const Scenario *s, const int *first, int stages, in
 
 /* A plan with stages on devices in this order; width[] of them each. */
 static int plan_in_order(Plan **out, const HeteroJob *job, const int *first, const int *width, int stages, const int *order,
-                         int64_t bottleneck_ns, Error *err)
+                         Error *err)
 {
     const Scenario *s = job->s;
 
     if (plan_new(out, job->schedule, s->trace->block_count, s->device_count, s->batch, stages, err) != 0) return -1;
-    (*out)->bottleneck_ns = bottleneck_ns;
     for (int i = 0, d = 0; i < stages; d += width[i++]) {
         int before = d > 0 ? order[d - 1] : -1, after = i + 1 < stages ? order[d + width[i]] : -1;
         if (place(*out, i, blocks_of(s, first, stages, i), order + d, width[i], before, after, job->costs, err) == 0)
@@ -126,8 +125,7 @@ static int try_order(HeteroJob *job, const int *order, int wanted, const char *h
     if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
     for (int i = 0; i < count; i++) {
         Plan *plan;
-        if (plan_in_order(&plan, job, parts[i].first, parts[i].width, parts[i].stages, order, parts[i].bottleneck_ns,
-                          err) != 0) goto done;
+        if (plan_in_order(&plan, job, parts[i].first, parts[i].width, parts[i].stages, order, err) != 0) goto done;
         if (candidate_try(job->row, plan, words, job->s, err) != 0) goto done;
     }
     rc = 0;
@@ -196,7 +194,7 @@ static int try_counts_of(HeteroJob *job, const HeteroPartition *part, const char
                 width[i]++;
                 left--;
             }
-    if (plan_in_order(&plan, job, part->first, width, part->stages, order, part->bottleneck_ns, err) != 0) goto done;
+    if (plan_in_order(&plan, job, part->first, width, part->stages, order, err) != 0) goto done;
     rc = candidate_try(job->row, plan, words, job->s, err);
 done:
     free(order);

@@ -11,16 +11,22 @@
 
 enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
 
-/* ns[task][device]: a step of the task of each block. */
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* ns[task][device]: a step of the task of each block, a device having the loader to itself. */
 static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
 {
     Scenario        lone = *scenario;    /* a task trains one block */
     const Scenario *s = &lone;
     int             n = s->trace->block_count, g = s->device_count;
+    const TraceLoader *loader = &s->trace->loader;
+    int             ahead = trace_loader_ahead(loader, n < g ? n : g);
+    int64_t         load = scenario_load_ns(s, s->batch);
 
     lone.lone = true;
+    if (ahead > loader->lanes) ahead = loader->lanes;
     for (int d = 0; d < g; d++) {
-        int64_t teacher = scenario_load_ns(s, s->batch);
+        int64_t teacher = 0;
         for (int b = 0; b < n; b++) {
             Cost t, f, k, u;
             if (scenario_work(s, WORK_TEACHER, b, d, s->batch, &t, err) != 0
@@ -28,7 +34,8 @@ static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
                 || scenario_work(s, WORK_BACKWARD, b, d, s->batch, &k, err) != 0
                 || scenario_work(s, WORK_UPDATE, b, d, s->batch, &u, err) != 0) return -1;
             teacher += t.ns;
-            ns[(size_t)b * (size_t)g + (size_t)d] = teacher + f.ns + k.ns + u.ns + s->trace->step_ns;
+            int64_t work = teacher + f.ns + k.ns + u.ns + s->trace->step_ns;
+            ns[(size_t)b * (size_t)g + (size_t)d] = ahead ? larger(work, load / ahead) : work + load;
         }
     }
     return 0;

@@ -4,7 +4,11 @@
 
 #include "planner/compare_schedule.h"
 #include "planner/memory_feasibility.h"
+#include <stdlib.h>
+#include "planner/relay_search.h"
+#include "planner/stages/barrier.h"
 #include "planner/stages/partition.h"
+#include "planner/stages/relay_cost.h"
 #include "planner/stages/stage_table.h"
 
 /* Partitions for schedules with stages of at most max_width, by the table of their costs. */
@@ -41,7 +45,6 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
     int n = s->trace->block_count;
 
     if (plan_new(out, schedule, n, s->device_count, s->batch, part->stages, err) != 0) return -1;
-    (*out)->bottleneck_ns = part->bottleneck_ns;
     for (int i = 0; i < part->stages; i++) {
         int last = i + 1 < part->stages ? part->first[i + 1] - 1 : n - 1;
         if (plan_set_stage(*out, i, part->first[i], last, part->device[i], part->width[i], err) == 0) continue;
@@ -79,6 +82,44 @@ done:
     return rc;
 }
 
+/* ---- tr ------------------------------------------------------------------------------ */
+
+static int plan_of_barrier(Plan **out, const BarrierPartition *part, const Scenario *s, Error *err)
+{
+    int n = s->trace->block_count;
+
+    if (plan_new(out, SCHEDULE_TR, n, s->device_count, s->batch, part->stages, err) != 0) return -1;
+    for (int i = 0; i < part->stages; i++) {
+        int last = (i + 1 < part->stages ? part->first[i + 1] : n) - 1;
+        if (plan_set_stage(*out, i, part->first[i], last, part->device[i], 1, err) == 0) continue;
+        plan_free(*out);
+        *out = NULL;
+        return -1;
+    }
+    return 0;
+}
+
+/* Where the order is searched for or given. */
+static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    BarrierPartition part;
+    Plan            *plan;
+    const Order     *fixed = &options->order;
+    int             *order = calloc((size_t)s->device_count, sizeof *order), rc = -1;
+
+    if (!order) return error_no_memory(err);
+    for (int d = 0; d < s->device_count; d++) order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
+    if (barrier_search(&part, s, fixed->kind == ORDER_SEARCHED ? NULL : order, err) != 0) goto done;
+    if (part.stages == 0) rc = say_why(row, s, options->cost, 1, err);
+    else if (plan_of_barrier(&plan, &part, s, err) == 0)
+        rc = candidate_try(row, plan, fixed->kind != ORDER_SEARCHED ? "exact partition in the order given"
+                                      : part.every_order ? "exact partition" : "exact partition in the trace's order", s, err);
+    barrier_free(&part);
+done:
+    free(order);
+    return rc;
+}
+
 static void say_judged(Candidate *row)
 {
     size_t used = strlen(row->method);
@@ -96,13 +137,39 @@ int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const Co
     double n = s->trace->block_count, g = s->device_count, stages = n * n * g * (schedule == SCHEDULE_AHD ? g : 1);
     bool   mixed = scenario_is_mixed(s), fixed = options->order.kind != ORDER_SEARCHED;
 
+    if (schedule == SCHEDULE_TR && options->cost != COST_PAPER) return compare_barrier(row, s, options, err);
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
     if ((mixed || fixed) && compare_hetero(row, schedule, s, options, err) != 0) return -1;
-    say_judged(row);
     if (row->plan || row->why[0]) return 0;
     return fixed ? say_why(row, s, options->cost, schedule == SCHEDULE_AHD ? s->device_count : 1, err)
                  : compare_even(row, schedule, s, options, err);
+}
+
+enum { RELAY_BUDGET = 3000000 };         /* instructions simulated to do better than the searches */
+
+static int improve(Candidate *row, Schedule schedule, const Scenario *s, Error *err)
+{
+    const char *shares = schedule == SCHEDULE_AHD && scenario_is_mixed(s) ? ", shares even and by speed" : "";
+    int64_t     before = row->plan ? row->sim.epoch_ns : INT64_MAX;
+    bool        all = false;
+
+    if (relay_search(row, &all, schedule, s, RELAY_BUDGET, err) != 0) return -1;
+    if (row->plan && all && row->judged == 0)
+        snprintf(row->method, sizeof row->method, "fastest of all plans%s, %d simulated", shares, row->simulated);
+    else if (row->plan && row->sim.epoch_ns < before)
+        snprintf(row->method, sizeof row->method, "search under the simulator from an exact partition, %d simulated", row->simulated);
+    return 0;
+}
+
+int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    bool search = (row->plan || row->cutoff_ns) && options->candidates > 1 && options->order.kind == ORDER_SEARCHED
+                  && options->cost != COST_PAPER;
+
+    if (search && improve(row, schedule, s, err) != 0) return -1;
+    say_judged(row);
+    return 0;
 }
 
 int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)

@@ -7,6 +7,10 @@
 
 int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
                   Error *err);
+/* Adds to row, which compare_relay() has filled, what is faster under the simulator
+ * (planner/relay_search.h). */
+int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
+                          Error *err);
 int compare_ls(Candidate *row, const Scenario *scenario, const CompareOptions *options, Error *err);
 
 /* Starts from ahd, the best plan of that schedule (NULL: finds it). */

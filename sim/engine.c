@@ -201,6 +201,9 @@ static void try_start(Sim *sim, int d)
     dev->out_busy = to->in_busy = true;
     dev->out_end_ns = sim->now_ns + dev->cost[dev->out[0]].ns;
     heap_push(sim, (SimEvent){dev->out_end_ns, 2 * d});
+    if (dev->state != STATE_SLOT) return;
+    dev->share_ns[SHARE_WAIT] += sim->now_ns - dev->since_ns;
+    block(dev, STATE_SENDING, sim->now_ns);
 }
 
 /* The copy-in lane of a device is free: the message posted first comes next. */
@@ -245,18 +248,14 @@ static int transfer_end(Sim *sim, int d)
     } else if (dev->state == STATE_DRAIN && dev->out_count == 0) {
         wake(sim, d, sim->now_ns, SHARE_WAIT);
     }
-    if (!sim->blocking) {
-        try_start(sim, d);
-        offer_copy_in(sim, to);
-    }
+    try_start(sim, d);
+    offer_copy_in(sim, to);
     return 0;
 }
 
 static bool do_recv(Sim *sim, int d, int link, int64_t t)
 {
     Slots  *slots = &sim->slots[link];
-    int     from = sim->program->channels[link].from;
-    SimDevice *sender = device_at(sim, from);
 
     if (slots->arrived == 0) {
         block(device_at(sim, d), STATE_RECV, t);
@@ -264,29 +263,16 @@ static bool do_recv(Sim *sim, int d, int link, int64_t t)
     }
     slots->arrived--;
     slots->used--;
-    if (sender->state == STATE_SLOT
-        && sender->code->code[phase_of(sender)->first + sender->index].link == link)
-        wake(sim, from, t, SHARE_WAIT);
-    if (!sim->blocking) try_start(sim, from);
+    try_start(sim, sim->program->channels[link].from);
     return true;
 }
 
-/* A SEND that occupies the compute lane. */
+/* A SEND that occupies the compute lane, until it has arrived. */
 static int do_blocking_send(Sim *sim, int d, int at, int64_t t)
 {
-    SimDevice *dev = device_at(sim, d);
-    Slots  *slots = &sim->slots[dev->code->code[at].link];
-
-    if (slots->used == sim->depth) {
-        block(dev, STATE_SLOT, t);
-        return 0;
-    }
-    slots->used++;
-    if (post(sim, dev, at, t) != 0) return -1;
-    dev->out_busy = true;
-    dev->out_end_ns = t + dev->cost[at].ns;
-    block(dev, STATE_SENDING, t);
-    heap_push(sim, (SimEvent){dev->out_end_ns, 2 * d});
+    if (post(sim, device_at(sim, d), at, t) != 0) return -1;
+    block(device_at(sim, d), STATE_SLOT, t);
+    try_start(sim, d);
     return 0;
 }
 

@@ -9,7 +9,7 @@
 typedef enum {
     STATE_READY,             /* in the heap */
     STATE_RECV,              /* waits for a message on its channel */
-    STATE_SLOT,              /* blocking SEND: waits for a queue slot */
+    STATE_SLOT,              /* blocking SEND: waits for a queue slot, or for the receiver */
     STATE_SENDING,           /* blocking SEND: under way */
     STATE_MEET,              /* waits for the rest of its group */
     STATE_REDUCE,            /* waits for an all-reduce that not all have reached */

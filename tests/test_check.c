@@ -59,9 +59,10 @@ static Plan *parsed(const char *text)
 
 static void plans_by_hand(void **state)
 {
-    /* a on 0: teacher, forward, backward 40 each, update 5 = 125; but its message takes 100.
+    /* a on 0: teacher, forward, backward 40 each, update 5 = 125; but after the teacher come its
+     * messages, 300 to device 2 on the other machine, 100 to device 1: until 440.
      * b, c on 2, 1 with two rows each, across machines: teacher 30 + 10, b's students 60, then
-     * c's 20; all-reduces 70 each from 100: until 240; the last update 5 = 245; message 300. */
+     * c's 20; all-reduces 70 each from 100: until 240; the last update 5 = 245. */
     World       world = hand_world(0);
     Plan       *plan = parsed(PLAN("ahd", "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
                                    "{\"first\": 1, \"last\": 2, \"devices\": [2, 1], \"rows\": [2, 2]}"));
@@ -71,13 +72,13 @@ static void plans_by_hand(void **state)
     assert_int_equal(check_plan(&c, plan, &world.s, NULL), 0);
     assert_int_equal(c.stages[0].part.teacher_ns, 40000);
     assert_int_equal(c.stages[0].part.student_ns, 80000);
-    assert_int_equal(c.stages[0].part.out_ns, 300000);
-    assert_int_equal(c.stages[0].step_ns, 300000);
+    assert_int_equal(c.stages[0].part.out_ns, 400000);
+    assert_int_equal(c.stages[0].step_ns, 440000);
     assert_int_equal(c.stages[1].part.reduce_ns, 140000);
     assert_int_equal(c.stages[1].part.in_ns, 300000);
     assert_int_equal(c.stages[1].step_ns, 300000);
     assert_true(!c.stages[0].group_across && c.stages[1].group_across && c.stages[1].in_across);
-    assert_int_equal(c.bottleneck_ns, 300000);
+    assert_int_equal(c.bottleneck_ns, 440000);
     /* a: 1010 fixed; 4 rows x (10 + 100 + 50), no loader. b, c: 2020 fixed, 2 rows x
      * (100 + 100 + 100 + 50 and 2 waiting x 100). */
     assert_int_equal(c.stages[0].memory_bytes, 1010 + 4 * 160);
@@ -286,14 +287,6 @@ static void check_candidate(const Candidate *row, const Scenario *s, int i)
     for (int k = 0; k < plan->stage_count; k++)
         if (c.stages[k].memory_bytes > peak) peak = c.stages[k].memory_bytes;
     if (peak != row->peak.total_bytes) fail_msg("case %d, %s: memory", i, schedule_name(plan->schedule));
-    for (int k = 0; k < plan->stage_count && plan->schedule >= SCHEDULE_TR; k++) {
-        const Stage *stage = &plan->stages[k];
-        int     before = k > 0 ? stage[-1].devices[stage[-1].width - 1] : -1;
-        int     after = k + 1 < plan->stage_count ? stage[1].devices[0] : -1;
-        int64_t ns = stage_cost_shares(s, COST_SIM, stage->first, stage->last, stage->devices, stage->rows, stage->width,
-                                       before, after, NULL);
-        if (ns != c.stages[k].step_ns) fail_msg("case %d, %s: stage %d", i, schedule_name(plan->schedule), k);
-    }
     /* Without a loader nothing is waited for in ls, nor in dp on equal devices (but one
      * student's all-reduce hides behind the next student): exact. */
     if (!s->trace->loader.present && !plan->stealing
@@ -453,13 +446,11 @@ static void checker_agrees_with_split_search(void **state)
 }
 
 /* ahd's plan in split's words: the same work and memory on every device. Without messages
- * (ahd counts a device's rows as one, split each) the same steps too, except that with
- * several students a block split sees all-reduces behind the students after them. */
+ * (split does not lay them out) the same steps too. */
 static void check_ahd_as_split(const Candidate *row, const Scenario *s, int i)
 {
     Plan       *plan;
     CheckedPlan ahd, split;
-    bool        exact = !trace_has_many_students(s->trace) || s->trace->blocking_transfers;
 
     assert_int_equal(plan_copy(&plan, row->plan, NULL), 0);
     plan->schedule = SCHEDULE_SPLIT;
@@ -480,9 +471,9 @@ static void check_ahd_as_split(const Candidate *row, const Scenario *s, int i)
         assert_int_equal(part->update_ns, stage->part.update_ns);
         assert_int_equal(split.devices[stage->memory_device].memory_bytes, stage->memory_bytes);
         if (s->trace->links.p2p.count || s->trace->node_links.p2p.count) continue;
-        if (exact ? part->step_ns != stage->step_ns : part->step_ns > stage->step_ns) fail_msg("case %d: stage %d", i, k);
+        if (part->step_ns != stage->step_ns) fail_msg("case %d: stage %d: %lld and %lld", i, k, (long long)part->step_ns, (long long)stage->step_ns);
     }
-    if (exact && !s->trace->links.p2p.count && !s->trace->node_links.p2p.count)
+    if (!s->trace->links.p2p.count && !s->trace->node_links.p2p.count)
         assert_int_equal(split.bottleneck_ns, ahd.bottleneck_ns);
     check_free(&ahd);
     check_free(&split);

@@ -220,6 +220,8 @@ static void task_alone(int64_t *bytes, int64_t *ns, const Scenario *s, int b)
     Program *program;
     Memory   walked[8];
     int      n = s->trace->block_count, g = s->device_count, students[16];
+    int      ahead = trace_loader_ahead(&s->trace->loader, n < g ? n : g);
+    int64_t  load = scenario_load_ns(s, s->batch);
 
     assert_int_equal(plan_new(&plan, SCHEDULE_LS, n, g, s->batch, 1, NULL), 0);
     assert_int_equal(plan_set_stage(plan, 0, b, b, 0, 1, NULL), 0);
@@ -228,14 +230,17 @@ static void task_alone(int64_t *bytes, int64_t *ns, const Scenario *s, int b)
     assert_int_equal(program_build(&program, plan, s->steps, NULL), 0);
     assert_int_equal(memory_peak(walked, program, s, NULL), 0);
     *bytes = walked[0].total_bytes;
+    if (ahead > s->trace->loader.lanes) ahead = s->trace->loader.lanes;
     for (int d = 0; d < g; d++) {
-        ns[d] = scenario_load_ns(s, s->batch) + s->trace->step_ns;
+        ns[d] = s->trace->step_ns;
         for (int k = 0; k <= b; k++)
             for (int work = 0; work < WORK_COUNT; work++) {
                 Cost cost = {0, 0};
                 if (work == WORK_TEACHER || k == b) assert_int_equal(scenario_work(s, (Work)work, k, d, s->batch, &cost, NULL), 0);
                 ns[d] += cost.ns;
             }
+        if (ahead == 0)               ns[d] += load;
+        else if (ns[d] < load / ahead) ns[d] = load / ahead;
         if (s->memory_bytes[d] && *bytes > s->memory_bytes[d]) ns[d] = INT64_MAX;
     }
     program_free(program);

@@ -217,6 +217,24 @@ static void blocking_relay_by_hand(void **state)
     trace_free(trace);
 }
 
+/* Two senders and one receiver, which takes one message at a time: a in halves on 0 and 1, b on 2.
+ *     dev 0 | T0 5 | send 5 | S0 15           |
+ *     dev 1 | T0 5 | wait 5 | send 5 | S0 15  |    30 a step, and 0 waits for 1's gradients
+ *     dev 2 |                15      | T1 10 | S1 30 |
+ * Device 2 takes 40 a step: 15 + 40 a step. */
+static void one_message_at_a_time_by_hand(void **state)
+{
+    (void)state;
+    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
+                  .p2p_us = 5, .blocking = true};
+    Trace   *trace = trace_of(&c, 1);
+    Scenario s = scenario_of(trace, 2);
+
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})), 15 + 3 * 40);
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 /* Halves of the batch: T 5, S 15, all-reduce 7 hidden by nothing, update 2.
  *     phase 0 | T0 5 | S0 15 | A 7 | U 2 |                29 a step
  *     phase 1 | T0 5 | T1 5 | S1 15 | A 7 | U 2 |         34 a step */
@@ -661,6 +679,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dpu_by_hand), cmocka_unit_test(tr_by_hand), cmocka_unit_test(blocking_relay_by_hand),
+        cmocka_unit_test(one_message_at_a_time_by_hand),
         cmocka_unit_test(dp_by_hand), cmocka_unit_test(a_steps_own_time), cmocka_unit_test(workers_load_ahead), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
         cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand),
         cmocka_unit_test(split_by_hand), cmocka_unit_test(student_by_two_by_hand), cmocka_unit_test(loader_sets_the_pace),

@@ -105,7 +105,7 @@ static int64_t weights(const TraceBlock *b)
 
 /* A stage of a chain: going up, boundaries pile up; then block after block lets go of one.
  * A phase (from 0): the teacher keeps no boundary but the trained block's. */
-static int64_t memory_of(const Check *c, int first, int last, int64_t rows, bool phase)
+int64_t check_memory(const Check *c, int first, int last, int64_t rows, bool phase)
 {
     const TraceBlock *blocks = c->trace->blocks;
     int64_t           peak = 0, fixed = c->trace->process_bytes, waiting = 0;
@@ -121,40 +121,22 @@ static int64_t memory_of(const Check *c, int first, int last, int64_t rows, bool
     return fixed + rows * (peak + waiting);
 }
 
-/* ---- stages -------------------------------------------------------------------------------- */
+/* ---- phases and tasks ------------------------------------------------------------------------ */
 
 static bool is_phase(const Plan *plan) { return plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS; }
 
-static int add_messages(const Check *c, int index, int i, CheckedPart *part)
-{
-    const Stage *s = &c->plan->stages[index];
-
-    if (index > 0
-        && check_message(c, index, s->first, s[-1].devices[s[-1].width - 1], s->devices[0], s->rows[i], &part->in_ns) != 0) return -1;
-    if (index + 1 < c->plan->stage_count
-        && check_message(c, index, s->last + 1, s->devices[s->width - 1], s[1].devices[0], s->rows[i], &part->out_ns) != 0) return -1;
-    return 0;
-}
-
-/* Device i of a stage; of a task that anyone may take, device i of all. */
-static int price_part(const Check *c, int index, int i, CheckedPart *part)
+/* Device i of a phase; of a task that anyone may take, device i of all. */
+static int price_part(const Check *c, int index, int i, int64_t load_ns, CheckedPart *part)
 {
     const Stage *stage = &c->plan->stages[index];
     int64_t      rows = stage->width ? stage->rows[i] : c->plan->batch;
-    bool         phase = is_phase(c->plan), ahead = c->trace->loader.prefetch > 0;
+    bool         ahead = c->trace->loader.prefetch > 0;
 
-    *part = (CheckedPart){0};
-    if (add_compute(c, index, i, phase ? 0 : stage->first, part) != 0) return -1;
+    *part = (CheckedPart){.load_ns = load_ns};
+    if (add_compute(c, index, i, 0, part) != 0) return -1;
     if (contended_ns(c, index, i, part, &part->step_ns) != 0) return -1;
-    if (c->plan->schedule == SCHEDULE_LS) part->load_ns = check_load(c, rows);
-    else if (phase || index == 0)         part->load_ns = check_load_share(c, rows, stage->width);
-    part->step_ns = ahead && c->plan->schedule != SCHEDULE_LS ? larger(part->step_ns, part->load_ns)
-                                                              : part->step_ns + part->load_ns;
-    part->memory_bytes = memory_of(c, stage->first, stage->last, rows, phase);
-    if (phase) return 0;
-    if (add_messages(c, index, i, part) != 0) return -1;
-    part->step_ns = c->trace->blocking_transfers ? part->step_ns + part->out_ns
-                                                 : larger(part->step_ns, larger(part->in_ns, part->out_ns));
+    part->step_ns = ahead ? larger(part->step_ns, part->load_ns) : part->step_ns + part->load_ns;
+    part->memory_bytes = check_memory(c, stage->first, stage->last, rows, true);
     return 0;
 }
 
@@ -163,37 +145,57 @@ static bool tighter(const Scenario *s, int64_t bytes, int device, const CheckedS
 {
     int64_t limit = s->memory_bytes[device], other = s->memory_bytes[now->memory_device];
 
-    if (now->memory_bytes < 0) return true;
+    if (now->slowest < 0) return true;
     if (!limit || !other) return limit ? true : other ? false : bytes > now->memory_bytes;
     return limit - bytes < other - now->memory_bytes;
+}
+
+int check_add_part(const Check *c, CheckedStage *out, int index, int i, const CheckedPart *part)
+{
+    const Stage *stage = &c->plan->stages[index];
+    int          device = stage->width ? stage->devices[i] : i;
+    int64_t      limit = c->scenario->memory_bytes[device];
+
+    if (i == 0) *out = (CheckedStage){.slowest = -1};
+    if (limit && part->memory_bytes > limit)
+        return error_set(c->err, "stage %d: device %d needs %.6g MiB, but has %.6g", index, device,
+                         (double)part->memory_bytes * 0x1p-20, (double)limit * 0x1p-20);
+    if (tighter(c->scenario, part->memory_bytes, device, out)) {
+        out->memory_bytes = part->memory_bytes;
+        out->memory_device = device;
+    }
+    if (out->slowest >= 0 && part->step_ns <= out->step_ns) return 0;
+    out->step_ns = part->step_ns;
+    out->slowest = i;
+    out->part = *part;
+    return 0;
+}
+
+/* Those that load in ls, as the search counts. */
+static int check_ls_devices(const Check *c)
+{
+    return c->plan->block_count < c->plan->device_count ? c->plan->block_count : c->plan->device_count;
 }
 
 static int price_stage(const Check *c, int index, CheckedStage *out)
 {
     const Stage *stage = &c->plan->stages[index];
-    int          count = stage->width ? stage->width : c->plan->device_count;
+    int          count = stage->width ? stage->width : c->plan->device_count, rc = -1;
+    int64_t      batch = c->plan->batch, *loads = calloc((size_t)count, sizeof *loads);
+    Stage        alone = {.width = 1, .rows = &batch};
+    CheckedPart  part;
 
-    *out = (CheckedStage){.slowest = -1, .memory_bytes = -1};
-    for (int i = 0; i < count; i++) {
-        CheckedPart part;
-        int         device = stage->width ? stage->devices[i] : i;
-        int64_t     limit = c->scenario->memory_bytes[device];
-        if (price_part(c, index, i, &part) != 0) return -1;
-        if (limit && part.memory_bytes > limit)
-            return error_set(c->err, "stage %d: device %d needs %.6g MiB, but has %.6g", index, device,
-                             (double)part.memory_bytes * 0x1p-20, (double)limit * 0x1p-20);
-        if (tighter(c->scenario, part.memory_bytes, device, out)) {
-            out->memory_bytes = part.memory_bytes;
-            out->memory_device = device;
-        }
-        if (out->slowest >= 0 && part.step_ns <= out->step_ns) continue;
-        out->step_ns = part.step_ns;
-        out->slowest = i;
-        out->part = part;
-    }
+    if (!loads) return error_no_memory(c->err);
+    int devices = c->plan->schedule == SCHEDULE_LS ? check_ls_devices(c) : stage->width;
+    if (check_loads(c, c->plan->schedule == SCHEDULE_LS ? &alone : stage, devices, loads) != 0) goto done;
+    for (int i = 0; i < count; i++)
+        if (price_part(c, index, i, loads[stage->width ? i : 0], &part) != 0
+            || check_add_part(c, out, index, i, &part) != 0) goto done;
     out->group_across = check_spans(c, stage);
-    out->in_across = !is_phase(c->plan) && index > 0 && check_across(c, stage[-1].devices[stage[-1].width - 1], stage->devices[0]);
-    return 0;
+    rc = 0;
+done:
+    free(loads);
+    return rc;
 }
 
 /* ---- the plan as a whole ---------------------------------------------------------------------- */
@@ -270,6 +272,7 @@ static void find_bottleneck(const Check *c, CheckedPlan *out, int64_t *busy)
 static int price_plan(Check *c, CheckedPlan *out, int64_t *busy)
 {
     if (c->plan->schedule == SCHEDULE_SPLIT) return check_split(out, c);
+    if (!is_phase(c->plan)) return check_chain(out, c);
     for (int i = 0; i < c->plan->stage_count; i++)
         if (price_stage(c, i, &out->stages[i]) != 0) return -1;
     find_bottleneck(c, out, busy);

@@ -4,16 +4,23 @@
  * not made twice. Arithmetic is in whole numbers: between two points, the quotient that
  * is nearest.
  *
- *   tr, dpu, ir, ahd  a stage costs the step of its slowest device, all else being ready:
- *                     max(T + S + U', T + max over a of (S(first..a) + R(a..last))) + u,
- *                     with T, S, R the sums of teacher, student and all-reduces, u the last
- *                     update and U' those before; where transfers block, T + S + R + U' + u
- *                     + message out. At least loading and each message.
- *                     The bottleneck is the slowest stage.
+ *   dpu, ir, ahd      a stage costs the step of its slowest device, nobody waited for but its
+ *                     group: with T, S, R, U teacher, students, all-reduces and updates, each
+ *                     all-reduce on a lane beside the computing,
+ *                         max( T + S + U, T + all messages out, all messages in,
+ *                              T + max over a <= b of (S(..a) + R(a..b) + U(b..)) );
+ *                     where transfers block, from one all-reduce of the group to the next the
+ *                     longest part of a device, messages out among the first, and the
+ *                     all-reduces. Messages are laid out one by one: a device sends and
+ *                     receives one at a time. Loading comes on top, devices in turns, or, where
+ *                     lanes load ahead, is a step of its own. The bottleneck is the slowest stage
+ *   tr                likewise, but a step is at least the longest way from a barrier to the
+ *                     next: a device's updates, then teachers and messages down the chain to a
+ *                     stage, then its students. The bottleneck is the stage that arrives last
  *   dp                a stage is a phase, T being the teacher from the input; the
  *                     bottleneck is the sum of all phases
- *   ls                a stage is a task, likewise, loading added; the bottleneck is the
- *                     busiest device (0 where tasks are stolen)
+ *   ls                a stage is a task, likewise; the bottleneck is the busiest device (0 where
+ *                     tasks are stolen)
  *
  *   split             a device's step is likewise the sum of what it does for its stage and its
  *                     tasks, a lane of all-reduces for each group of tasks on the same

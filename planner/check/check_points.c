@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 __extension__ typedef __int128 Wide;
 
@@ -129,14 +130,22 @@ int64_t check_load(const Check *c, int64_t rows)
     return l->present ? l->batch_ns + (int64_t)(l->sample_ns * (double)rows + 0.5) : 0;
 }
 
-int64_t check_load_share(const Check *c, int64_t rows, int width)
+int check_loads(const Check *c, const Stage *stage, int devices, int64_t *loads)
 {
     const TraceLoader *l = &c->trace->loader;
-    int64_t            ns = check_load(c, rows), even = check_load(c, (c->plan->batch + width - 1) / width);
-    int64_t            turns = (width + l->lanes - 1) / (l->lanes > 0 ? l->lanes : 1);
+    int64_t           *lane = calloc((size_t)stage->width + 1, sizeof *lane), all = 0;
+    int64_t            ahead = l->workers > devices ? (int64_t)l->prefetch * (l->workers / devices) : l->prefetch;
 
-    if (!l->present) return 0;
-    if (l->prefetch == 0) return turns * ns;
-    int64_t ahead = l->workers > width ? (int64_t)l->prefetch * (l->workers / width) : l->prefetch;
-    return larger(ns / (ahead < l->lanes ? ahead : l->lanes), (ns < even ? ns : even) * width / l->lanes);
+    if (!lane) return error_no_memory(c->err);
+    for (int i = 0; i < stage->width; i++) {
+        int64_t ns = check_load(c, stage->rows[i]);
+        int     least = 0;
+        for (int k = 1; k < stage->width && k < l->lanes; k++) if (lane[k] < lane[least]) least = k;
+        lane[least] += ns;
+        loads[i] = l->prefetch ? ns / (ahead < l->lanes ? ahead : l->lanes) : lane[least];
+        all += ns;
+    }
+    for (int i = 0; i < stage->width && l->prefetch; i++) loads[i] = larger(loads[i], all / l->lanes);
+    free(lane);
+    return 0;
 }

@@ -28,9 +28,21 @@ bool check_spans(const Check *check, const Stage *stage);    /* its devices are 
 
 int64_t check_load(const Check *check, int64_t rows);
 
-/* What loading adds up to for one of width devices that load at the same time; together no
- * more than with equal shares. */
-int64_t check_load_share(const Check *check, int64_t rows, int width);
+/* loads: [width] what loading is in a step of each of a stage's devices, which ask at the same
+ * time; so many devices load. Loading for themselves, they take turns at the lanes, in order: until each has its own.
+ * With lanes that load ahead: a step's time of them, its own and an even part of all. */
+int     check_loads(const Check *check, const Stage *stage, int devices, int64_t *loads);
+
+/* Bytes at the peak of a step; phase: of dp or ls, the teacher from the input. */
+int64_t check_memory(const Check *check, int first, int last, int64_t rows, bool phase);
+
+/* Takes device i's part of a stage or phase into *stage: the slowest, the nearest to its limit.
+ * -1: it has too little memory. */
+int  check_add_part(const Check *check, CheckedStage *stage, int index, int i, const CheckedPart *part);
+
+/* check_plan() for tr, dpu, ir and ahd, once sizes and stages are checked: fills out->stages and
+ * the bottleneck. */
+int  check_chain(CheckedPlan *out, Check *check);
 
 /* check_plan() for split, once sizes, stages and students are checked: fills out->devices
  * and the bottleneck. */

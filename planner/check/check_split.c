@@ -112,17 +112,28 @@ static int check_rows(const CheckedSplit *x, int t, int *seen)
 
 /* ---- work ---------------------------------------------------------------------------- */
 
+static int teach_loads(CheckedSplit *x, const Stage *stage)
+{
+    int64_t *loads = calloc((size_t)stage->width, sizeof *loads);
+
+    if (!loads) return error_no_memory(x->c->err);
+    int rc = check_loads(x->c, stage, stage->width, loads);
+    for (int i = 0; i < stage->width && rc == 0; i++) x->parts[stage->devices[i]].load_ns = loads[i];
+    free(loads);
+    return rc;
+}
+
 static int teach(CheckedSplit *x, int s)
 {
     const Stage *stage = &x->plan->stages[s];
     int64_t      row = 0;
 
+    if (s == 0 && teach_loads(x, stage) != 0) return -1;
     for (int i = 0; i < stage->width; row += stage->rows[i++]) {
         int  d = stage->devices[i];
         CheckedRows rows = {row, row + stage->rows[i]};
         x->stage_of[d] = s;
         x->makes[d] = rows;
-        if (s == 0) x->parts[d].load_ns = check_load_share(x->c, stage->rows[i], stage->width);
         for (int b = stage->first; b <= stage->last; b++) {
             if (check_work(x->c, s, WORK_TEACHER, b, 0, d, stage->rows[i], &x->parts[d].teacher_ns) != 0) return -1;
             x->fixed[d] += some(x->c->trace->blocks[b].teacher_weight_bytes);

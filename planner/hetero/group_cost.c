@@ -370,28 +370,31 @@ static int64_t load_time(const GroupJob *job, int64_t rows)
     return larger(own, smaller(ns, even) * job->width / loader->lanes);
 }
 
-static int64_t with_messages(const GroupJob *job, const GroupRow *row, int64_t ns)
+/* STAGE_IMPOSSIBLE: not known; 0 where there is none. */
+static int64_t message_of(const GroupJob *job, const GroupRow *row, bool in)
 {
-    const GroupCosts *g = job->g;
+    const GroupCosts  *g = job->g;
     const HeteroGroup *group = job->group;
-    int64_t      in = 0, out = 0;
+    int                boundary = in ? group->first : group->last + 1;
 
-    if (group->phase || g->kind == COST_BOUND || job->floor) return ns;
-    if (group->first > 0) in = row->messages[group->in_across * (g->blocks + 1) + group->first];
-    if (group->last + 1 < g->blocks) out = row->messages[group->out_across * (g->blocks + 1) + group->last + 1];
-    if (in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
-    return g->blocking ? ns + out : larger(ns, larger(in, out));
+    if (group->phase || g->kind == COST_BOUND || job->floor || boundary == 0 || boundary == g->blocks) return 0;
+    return row->messages[(in ? group->in_across : group->out_across) * (g->blocks + 1) + boundary];
 }
 
 static int64_t member_time(void *context, int class, int64_t rows)
 {
-    const GroupJob *job = context;
-    const GroupRow *row = row_of(job->g, class, rows);
-    int64_t    ns = row && job->reduce ? compute(job, row) : STAGE_IMPOSSIBLE;
+    const GroupJob    *job = context;
+    const GroupCosts  *g = job->g;
+    const HeteroGroup *group = job->group;
+    const GroupRow    *row = row_of(job->g, class, rows);
+    int64_t            ns = row && job->reduce ? compute(job, row) : STAGE_IMPOSSIBLE;
 
     if (ns == STAGE_IMPOSSIBLE) return ns;
-    int64_t load = load_time(job, rows);
-    return with_messages(job, row, job->g->scenario->trace->loader.prefetch ? larger(ns, load) : ns + load);
+    int64_t load = load_time(job, rows), in = message_of(job, row, true), out = message_of(job, row, false);
+    if (in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
+    int64_t teacher = row->sums[group->last + 1].teacher - row->sums[group->first].teacher;
+    if (out > 0) ns = g->blocking ? ns + out : larger(ns, teacher + out);
+    return larger(g->scenario->trace->loader.prefetch ? larger(ns, load) : ns + load, in);
 }
 
 /* ---- how many rows a member may have ------------------------------------------------------ */

@@ -57,14 +57,15 @@ static int reduce_time(const StageJob *job, int block, int64_t *ns)
     return scenario_allreduce(job->scenario, job->group, job->width, block, ns, job->err);
 }
 
-/* Compute, with all-reduces on a lane of their own or on the compute lane. */
-static int64_t compute_time(const StageJob *job, int device, int64_t rows)
+/* Compute, with all-reduces on a lane of their own or on the compute lane; *teacher: of that. */
+static int64_t compute_time(const StageJob *job, int device, int64_t rows, int64_t *teacher)
 {
     bool    blocking = job->scenario->trace->blocking_transfers || job->kind == COST_PAPER;
     int64_t t = 0, lane = 0, reduce = 0, updates = 0;
 
     for (int b = job->first; b <= job->last; b++)
         if (work(job, WORK_TEACHER, b, device, rows, &t) != 0) return -1;
+    *teacher = t;
     for (int b = job->first; b <= job->last; b++) {
         if (work(job, WORK_FORWARD, b, device, rows, &t) != 0) return -1;
         if (work(job, WORK_BACKWARD, b, device, rows, &t) != 0) return -1;
@@ -81,9 +82,10 @@ static int64_t compute_time(const StageJob *job, int device, int64_t rows)
     return work(job, WORK_UPDATE, job->last, device, rows, &t) == 0 ? t : -1;
 }
 
-static int p2p(const StageJob *job, int boundary, int64_t rows, bool in, int64_t *ns)
+/* Of member i, to or from the device beside the group. */
+static int p2p(const StageJob *job, int i, int boundary, int64_t rows, bool in, int64_t *ns)
 {
-    int from = in ? job->before : job->group[job->width - 1], to = in ? job->group[0] : job->after;
+    int from = in ? job->before : job->group[i], to = in ? job->group[i] : job->after;
 
     *ns = 0;
     if (from < 0 || to < 0 || boundary <= 0 || boundary >= job->scenario->trace->block_count) return 0;
@@ -105,18 +107,18 @@ static int fits(const StageJob *job, int device, int64_t rows)
 static int64_t device_time(const StageJob *job, int i)
 {
     const Scenario *s = job->scenario;
-    int64_t rows = job->rows[i], in = 0, out = 0;
-    int64_t t = compute_time(job, job->group[i], rows);
+    int64_t rows = job->rows[i], in = 0, out = 0, teacher;
+    int64_t t = compute_time(job, job->group[i], rows, &teacher);
     int64_t load = load_time(job, rows);
 
     if (t < 0 || fits(job, job->group[i], rows) != 0) return -1;
     if (job->kind == COST_PAPER)
-        return p2p(job, job->first, s->batch, true, &in) == 0 ? t + in : -1;
-    t = s->trace->loader.prefetch ? larger(t, load) : t + load;
-    if (job->kind == COST_BOUND) return t;
-    if (p2p(job, job->first, rows, true, &in) != 0 || p2p(job, job->last + 1, rows, false, &out) != 0)
+        return p2p(job, 0, job->first, s->batch, true, &in) == 0 ? t + in : -1;
+    if (job->kind == COST_SIM
+        && (p2p(job, i, job->first, rows, true, &in) != 0 || p2p(job, i, job->last + 1, rows, false, &out) != 0))
         return -1;
-    return s->trace->blocking_transfers ? t + out : larger(t, larger(in, out));
+    t = s->trace->blocking_transfers ? t + out : larger(t, teacher + out);
+    return larger(s->trace->loader.prefetch ? larger(t, load) : t + load, in);
 }
 
 int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,

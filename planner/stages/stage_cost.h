@@ -3,7 +3,10 @@
  *
  *   COST_SIM    the step of the stage's slowest device as the simulator plays it, all
  *               else being ready: load, teacher, student, the part of the all-reduces
- *               that backward does not hide, update; at least its messages in and out;
+ *               that backward does not hide, update; at least teacher and message out,
+ *               which has left before the next step, and the message in. A device's rows
+ *               count as one message each way, as the widths beside it are not known here
+ *               (planner/stages/relay_cost.h counts them all);
  *   COST_BOUND  the same without messages: no schedule of stages is faster;
  *   COST_PAPER  the original's (Jang et al., DATE 2023): teacher and student at the
  *               share, all-reduces, and the incoming boundary at the full batch.
@@ -29,7 +32,7 @@ int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last,
                    Error *err);
 
 /* The same on any devices with any shares, rows[] at least 1 each; before and after are
- * the devices at the other ends of the messages, -1 for none. */
+ * the devices at the other ends of all messages, -1 for none. */
 int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,
                           const int64_t *rows, int width, int before, int after, Error *err);
 

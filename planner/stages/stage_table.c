@@ -166,27 +166,6 @@ static int64_t slowest_replica(const StageTable *t, int first, int last, int dev
     return slowest;
 }
 
-/* Of the two shares of width; the slower. */
-static int64_t message(const StageTable *t, int boundary, int width, int from, int to)
-{
-    int     link = link_between(t, from, to);
-    int64_t ns = t->messages[message_at(t, link, t->row_of[2 * width], boundary)];
-
-    return larger(ns, t->messages[message_at(t, link, t->row_of[2 * width + 1], boundary)]);
-}
-
-static int64_t message_in(const StageTable *t, int first, int device, int width)
-{
-    return first > 0 && device > 0 ? message(t, first, width, device - 1, device) : 0;
-}
-
-static int64_t message_out(const StageTable *t, int last, int device, int width)
-{
-    int end = device + width;
-
-    return last + 1 < t->blocks && end < t->scenario->device_count ? message(t, last + 1, width, end - 1, end) : 0;
-}
-
 int64_t stage_table_floor(void *table, int first, int last, int device, int width)
 {
     const StageTable *t = table;
@@ -195,21 +174,45 @@ int64_t stage_table_floor(void *table, int first, int last, int device, int widt
     return slowest_replica(t, first, last, device, width, true);
 }
 
+/* What a message of this boundary and row takes over each kind of link that devices low..high
+ * have to other; the longer. */
+static int64_t message(const StageTable *t, int boundary, int row, int low, int high, int other)
+{
+    int64_t ns = t->messages[message_at(t, link_between(t, low, other), row, boundary)];
+
+    if (t->links == 1) return ns;
+    return larger(ns, t->messages[message_at(t, link_between(t, high, other), row, boundary)]);
+}
+
+/* A stage's member with the smaller share is the last one. */
 int64_t stage_table_end(void *table, int last, int device, int width)
 {
     const StageTable *t = table;
+    int               end = device + width;
 
     if (width > t->max_width) return STAGE_IMPOSSIBLE;
-    return t->kind == COST_SIM ? message_out(t, last, device, width) : 0;
+    if (t->kind != COST_SIM || last + 1 == t->blocks || end == t->scenario->device_count) return 0;
+    return message(t, last + 1, t->row_of[2 * width + 1], end - 1, end - 1, end);
 }
 
-/* A blocking message delays the replica that sends it: its own rows, not the slower. */
-static int64_t blocking_cost(const StageTable *t, int first, int last, int device, int width)
+/* A step of devices low..high, which have one share of the rows and are of one class. */
+static int64_t sim_part(const StageTable *t, const TableReplica *r, int first, int last, int row, int low, int high, int device,
+                        int width)
 {
-    int     end = device + width, more = device + (int)(t->scenario->batch % width);
+    int     end = device + width;
+    int64_t ns = compute(t, r, first, last, false), loading = load(t, first, row, width), in = 0, out = 0;
+
+    if (first > 0 && device > 0) in = message(t, first, row, low, high, device - 1);
+    if (last + 1 < t->blocks && end < t->scenario->device_count) out = message(t, last + 1, row, low, high, end);
+    if (ns == STAGE_IMPOSSIBLE || in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
+    ns = t->blocking ? ns + out : larger(ns, r->sums[last + 1].teacher - r->sums[first].teacher + out);
+    return larger(t->scenario->trace->loader.prefetch ? larger(ns, loading) : ns + loading, in);
+}
+
+static int64_t sim_cost(const StageTable *t, int first, int last, int device, int width)
+{
+    int     end = device + width, more = device + (t->uniform ? t->decisive[width] : (int)(t->scenario->batch % width));
     int     link = link_between(t, device, end - 1);
-    int     out = end < t->scenario->device_count ? link_between(t, end - 1, end) : -1;
-    bool    ahead = t->scenario->trace->loader.prefetch > 0;
     int64_t slowest = 0;
 
     for (int d = device, next; d < end; d = next) {
@@ -217,10 +220,9 @@ static int64_t blocking_cost(const StageTable *t, int first, int last, int devic
         next = t->run_end[d] < end ? t->run_end[d] : end;
         if (!smaller && next > more) next = more;
         TableReplica r = replica(t, t->class_of[d], width, smaller, link);
-        int64_t ns = compute(t, &r, first, last, false), loading = load(t, first, row, width), sent = 0;
-        if (last + 1 < t->blocks && out >= 0) sent = t->messages[message_at(t, out, row, last + 1)];
-        if (ns == STAGE_IMPOSSIBLE || sent == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
-        slowest = larger(slowest, (ahead ? larger(ns, loading) : ns + loading) + sent);
+        int64_t ns = sim_part(t, &r, first, last, row, d, next - 1, device, width);
+        if (ns == STAGE_IMPOSSIBLE) return ns;
+        slowest = larger(slowest, ns);
     }
     return slowest;
 }
@@ -230,12 +232,7 @@ int64_t stage_table_cost(void *table, int first, int last, int device, int width
     const StageTable *t = table;
 
     if (width > t->max_width || !fits(t, first, last, device, width, false)) return STAGE_IMPOSSIBLE;
-    if (t->kind == COST_SIM) {
-        int64_t in = message_in(t, first, device, width);
-        if (t->blocking && in != STAGE_IMPOSSIBLE) return blocking_cost(t, first, last, device, width);
-        int64_t ns = larger(in, message_out(t, last, device, width));
-        return ns == STAGE_IMPOSSIBLE ? ns : larger(ns, slowest_replica(t, first, last, device, width, false));
-    }
+    if (t->kind == COST_SIM) return sim_cost(t, first, last, device, width);
     int64_t ns = slowest_replica(t, first, last, device, width, false);
     if (t->kind == COST_BOUND || ns == STAGE_IMPOSSIBLE || first == 0 || device == 0) return ns;
     int64_t in = t->messages[message_at(t, link_between(t, device - 1, device), 0, first)];
