@@ -544,6 +544,44 @@ static void machines_by_hand(void **state)
     workload_free(w);
 }
 
+/* Two kinds: each one's times are those of a trace of it alone; messages are the slower one's, PCIe 3.0 through
+ * the host's memory. A quarter of a card: a quarter of its memory; all at once slower than alone where memory bounds. */
+static void kinds_and_slices(void **state)
+{
+    Workload    *w = open_workload("vgg16-dsconv-cifar10");
+    Hardware    *slow = open_hardware("rtx-2080-ti"), *fast = open_hardware("h200");
+    ModelKind    kinds[] = {{fast, 3, 0, NUMBERS_FP16}, {slow, 2, 0, NUMBERS_FP16}}, quarter = {fast, 4, 4, NUMBERS_TF32};
+    ModelOptions mixed = {.workload = w, .kinds = kinds, .kind_count = 2};
+    ModelOptions alone[] = {{.workload = w, .hardware = fast, .devices = 5, .precision = NUMBERS_FP16},
+                            {.workload = w, .hardware = slow, .devices = 5, .precision = NUMBERS_FP16}};
+    Trace       *t = trace_of(&mixed), *one[] = {trace_of(&alone[0]), trace_of(&alone[1])};
+
+    (void)state;
+    assert_int_equal(trace_device_count(t), 5);
+    for (int k = 0; k < 2; k++)
+        for (int b = 0; b < t->block_count; b++) {
+            const Curve *a = &t->blocks[b].work[WORK_FORWARD][k], *expected = &one[k]->blocks[b].work[WORK_FORWARD][0];
+            assert_int_equal(a->count, expected->count);
+            for (int i = 0; i < a->count; i++) assert_int_equal(a->points[i].ns, expected->points[i].ns);
+        }
+    assert_int_equal(t->links.p2p.points[1].ns, one[1]->links.p2p.points[1].ns);
+    trace_free(one[0]); trace_free(one[1]); trace_free(t);
+    mixed = (ModelOptions){.workload = w, .kinds = &quarter, .kind_count = 1};
+    t = trace_of(&mixed);
+    assert_string_equal(t->kinds[0].name, "H200/4");
+    assert_int_equal(t->kinds[0].memory_bytes, fast->memory_bytes / 4);
+    assert_true(t->contended);
+    trace_free(t);
+    kinds[1] = kinds[0];
+    mixed = (ModelOptions){.workload = w, .kinds = kinds, .kind_count = 2};
+    Error err = {""};
+    assert_int_equal(model_trace(&t, &mixed, &err), -1);
+    assert_non_null(strstr(err.text, "given twice"));
+    hardware_free(slow);
+    hardware_free(fast);
+    workload_free(w);
+}
+
 static void refused(ModelOptions *options, const char *words)
 {
     Trace *trace;
@@ -668,7 +706,7 @@ int main(void)
         cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
         cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
-        cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand),
+        cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand), cmocka_unit_test(kinds_and_slices),
         cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),
         cmocka_unit_test(planners_take_the_traces),
     };

@@ -198,7 +198,7 @@ static int choose(const Operands *o, const Option *table, const TraceSettings *s
         const char *option = other_given(table, commands[i].options);
         if (option) return error_set(err, "--%s: no effect with %s", option, command);
         if (strcmp(command, "import") == 0) return trace_import_check(table, &s->import, o->count - 1, err);
-        return strcmp(command, "model") == 0 ? trace_model_check(table, &s->model, err) : 0;
+        return strcmp(command, "model") == 0 ? trace_model_check(table, &s->model, s->import.options.device.values[0], err) : 0;
     }
     return error_set(err, "expected \"check FILE...\", \"show FILE\", \"import --from FORMAT FILE... -o TRACE\" or "
                      "\"model --workload W --device D --devices N -o TRACE\", see --help");
@@ -240,7 +240,7 @@ int main(int argc, char **argv)
         {"devices", 0, OPTION_INTEGERS, "N", "Devices of the cluster (import: as many as profiled, or 1; N,N of several kinds).",
          &s.import.options.devices, 1, TRACE_MAX_DEVICES, NULL, false},
         {"device", 0, OPTION_LIST, "NAME", "import: what device was profiled (what the file says; once for each FILE of kineto); "
-         "model: its name or file (traces/devices).", &s.import.options.device, 0, 0, NULL, false},
+         "model: its name or file (traces/devices), a slice of it, NAME/4, or several with their numbers, NAME:4,NAME/4:8.", &s.import.options.device, 0, 0, NULL, false},
         {"name", 0, OPTION_STRING, "NAME", "Name of the trace (import: FILE's; model: WORKLOAD-DEVICE).", &s.import.options.name, 0, 0, NULL, false},
         {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled; model: date to write (none).", &s.import.options.date, 0, 0, NULL, false},
         {"student", 0, OPTION_STRING, "FILE", "pipedream, kineto: the student's profile.", &s.import.student, 0, 0, NULL, false},

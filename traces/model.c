@@ -8,9 +8,18 @@
 #include "traces/model_block.h"
 #include "traces/model_memory.h"
 
+/* Devices of a kind as the model sees them. */
+typedef struct {
+    ModelKind       given;
+    const Hardware *whole;
+    Hardware        alone, shared;       /* copies: what is below is whole's; of a slice, while others rest or compute */
+} KindRun;
+
 typedef struct {
     const ModelOptions *options;
-    ModelDevice device;
+    KindRun    *kinds;       /* [kind_count] */
+    int         kind_count;
+    int64_t     devices;     /* of all kinds */
     Trace      *trace;
     int64_t    *rows;        /* [row_count] ascending */
     int         row_count;
@@ -30,35 +39,86 @@ static int64_t ns_of(double us) { return us * 1000 < (double)TRACE_MAX_NS ? llro
 
 /* ---- what is chosen ------------------------------------------------------------------ */
 
-static int check_precision(const ModelRun *m)
+static int check_precision(const ModelRun *m, const KindRun *kind)
 {
-    const Hardware *h = m->options->hardware;
+    const Hardware *h = kind->whole;
 
-    if (h->flop_per_s[m->options->precision] > 0) return 0;
+    if (h->flop_per_s[kind->given.precision] > 0) return 0;
     return error_set(m->err, "%s: no rate for %s in its file, which has:%s%s%s%s", h->name,
-                     numbers_names[m->options->precision], h->flop_per_s[NUMBERS_FP32] > 0 ? " fp32" : "",
+                     numbers_names[kind->given.precision], h->flop_per_s[NUMBERS_FP32] > 0 ? " fp32" : "",
                      h->flop_per_s[NUMBERS_TF32] > 0 ? " tf32" : "", h->flop_per_s[NUMBERS_FP16] > 0 ? " fp16" : "",
                      h->flop_per_s[NUMBERS_BF16] > 0 ? " bf16" : "");
 }
 
 /* On one machine. */
-static int64_t together(const ModelOptions *o)
+static int64_t together(const ModelRun *m)
 {
-    return o->machine_devices > 0 && o->machine_devices < o->devices ? o->machine_devices : o->devices;
+    int64_t machine = m->options->machine_devices;
+
+    return machine > 0 && machine < m->devices ? machine : m->devices;
 }
 
+/* Cards on one machine: slices of one are together on it. */
+static int64_t cards(const ModelRun *m)
+{
+    int slices = m->kind_count == 1 && m->kinds[0].given.slices > 1 ? m->kinds[0].given.slices : 1;
+
+    return (together(m) + slices - 1) / slices;
+}
+
+/* Cards of several kinds have no NVLink between them. */
 static int choose_link(ModelRun *m)
 {
-    const HardwareNvlink *nvlink = &m->options->hardware->nvlink;
-    int64_t devices = together(m->options);
+    const Hardware       *h = m->kinds[0].whole;
+    const HardwareNvlink *nvlink = &h->nvlink;
+    bool                  one_kind = m->kind_count == 1;
 
-    if (m->options->link == MODEL_LINK_AUTO) m->nvlink = nvlink->bytes_per_s > 0 && devices <= nvlink->devices;
+    if (m->options->link == MODEL_LINK_AUTO) m->nvlink = one_kind && nvlink->bytes_per_s > 0 && cards(m) <= nvlink->devices;
     if (m->options->link != MODEL_LINK_NVLINK) return 0;
     m->nvlink = true;
-    if (nvlink->bytes_per_s <= 0) return error_set(m->err, "%s: has no NVLink", m->options->hardware->name);
-    if (devices > nvlink->devices)
-        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, m->options->hardware->name,
-                         nvlink->devices, devices);
+    if (!one_kind) return error_set(m->err, "NVLink joins cards of one kind, and there are %d", m->kind_count);
+    if (nvlink->bytes_per_s <= 0) return error_set(m->err, "%s: has no NVLink", h->name);
+    if (cards(m) > nvlink->devices)
+        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, h->name, nvlink->devices, cards(m));
+    return 0;
+}
+
+/* Slice of a card: shared is what it has while the card's others compute too. */
+static void slice(KindRun *kind)
+{
+    int      n = kind->given.slices;
+    Hardware *alone = &kind->alone, *shared = &kind->shared;
+
+    alone->multiprocessors = alone->multiprocessors / n > 1 ? alone->multiprocessors / n : 1;
+    for (int p = 0; p < NUMBERS_COUNT; p++) alone->flop_per_s[p] *= (double)alone->multiprocessors / kind->whole->multiprocessors;
+    alone->memory_bytes /= n;
+    *shared = *alone;
+    shared->bandwidth_bytes_per_s /= n;
+    shared->cache_bytes /= n;
+}
+
+static int choose_kinds(ModelRun *m)
+{
+    const ModelOptions *o = m->options;
+    ModelKind           one = {o->hardware, o->devices, 0, o->precision};
+
+    m->kind_count = o->kinds ? o->kind_count : 1;
+    if (m->kind_count > TRACE_MAX_KINDS)
+        return error_set(m->err, "%d kinds of devices, expected at most %d", m->kind_count, TRACE_MAX_KINDS);
+    m->kinds = calloc((size_t)m->kind_count, sizeof *m->kinds);
+    if (!m->kinds) return error_no_memory(m->err);
+    for (int k = 0; k < m->kind_count; k++) {
+        KindRun *kind = &m->kinds[k];
+        kind->given = o->kinds ? o->kinds[k] : one;
+        kind->whole = kind->given.hardware;
+        kind->alone = kind->shared = *kind->whole;
+        if (kind->given.slices > 1) slice(kind);
+        m->devices += kind->given.count;
+        for (int other = 0; other < k; other++)
+            if (m->kinds[other].whole->hash == kind->whole->hash && m->kinds[other].given.slices == kind->given.slices)
+                return error_set(m->err, "%s: given twice, expected once with the number of all", kind->whole->name);
+        if (check_precision(m, kind) != 0) return -1;
+    }
     return 0;
 }
 
@@ -90,13 +150,11 @@ static int choose(ModelRun *m)
     const ModelOptions *o = m->options;
 
     m->jpeg = model_loads_jpeg(o);
-    m->cores = o->cores > 0 ? o->cores : MODEL_CORES * o->devices;
+    if (choose_kinds(m) != 0) return -1;
+    m->cores = o->cores > 0 ? o->cores : MODEL_CORES * m->devices;
     m->workers = o->workers > 0 ? o->workers : m->cores;
     m->constants = model_constants;
     if (o->host_us > 0) m->constants.kernel_us = o->host_us;
-    m->device = (ModelDevice){o->hardware, &m->constants, o->precision, o->layout, .batch_statistics = o->batch_statistics, .eager_attention = o->eager_attention,
-                              .foreach = o->foreach};
-    if (check_precision(m) != 0) return -1;
     return choose_link(m);
 }
 
@@ -111,7 +169,7 @@ static int compare_rows(const void *a, const void *b)
 
 static int choose_rows(ModelRun *m)
 {
-    int64_t batch = m->trace->batch, widest = m->options->devices < batch ? m->options->devices : batch;
+    int64_t batch = m->trace->batch, widest = m->devices < batch ? m->devices : batch;
     int     count = 0;
 
     m->rows = calloc((size_t)(2 * widest + 64), sizeof *m->rows);
@@ -129,14 +187,24 @@ static int choose_rows(ModelRun *m)
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-static void fill_point(const ModelRun *m, TraceBlock *block, int b, int i)
+static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers precision, int b, int i)
 {
-    BlockCost cost = model_block(&m->device, m->options->workload, b, (double)m->rows[i]);
-    double    spread = round(model_spread(&cost) * 1e4) * 1e-4;
+    const ModelOptions *o = m->options;
+    ModelDevice device = {hardware, &m->constants, precision, o->layout, .batch_statistics = o->batch_statistics, .half_weights = false,
+                          .eager_attention = o->eager_attention, .foreach = o->foreach};
+
+    return model_block(&device, o->workload, b, (double)m->rows[i]);
+}
+
+static void fill_point(const ModelRun *m, TraceBlock *block, int kind, int b, int i)
+{
+    const KindRun *k = &m->kinds[kind];
+    BlockCost cost = cost_of(m, &k->alone, k->given.precision, b, i), contended = cost_of(m, &k->shared, k->given.precision, b, i);
+    double    spread = round(model_spread(&cost) * 1e4) / 1e4;
 
     for (int w = 0; w < WORK_COUNT; w++) {
-        int64_t ns = ns_of(model_work_us(&cost, (Work)w));
-        block->work[w][0].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns, .contended_ns = ns, .spread = spread};
+        block->work[w][kind].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns_of(model_work_us(&cost, (Work)w)),
+                                                      .contended_ns = ns_of(model_work_us(&contended, (Work)w)), .spread = spread};
     }
 }
 
@@ -146,15 +214,19 @@ static int fill_block(const ModelRun *m, int b)
     TraceBlock      *block = &m->trace->blocks[b];
 
     block->name = work->name;
-    model_memory(block, m->options->workload, work, m->options->precision);
+    model_memory(block, m->options->workload, work, m->kinds[0].given.precision);
     for (int w = 0; w < WORK_COUNT; w++) {
-        block->work[w] = arena_alloc(&m->trace->arena, 1, sizeof(Curve));
+        block->work[w] = arena_alloc(&m->trace->arena, (size_t)m->kind_count, sizeof(Curve));
         if (!block->work[w]) return error_no_memory(m->err);
-        block->work[w]->count = m->row_count;
-        block->work[w]->points = arena_alloc(&m->trace->arena, (size_t)m->row_count, sizeof(CurvePoint));
-        if (!block->work[w]->points) return error_no_memory(m->err);
+        for (int k = 0; k < m->kind_count; k++) {
+            Curve *curve = &block->work[w][k];
+            curve->count = m->row_count;
+            curve->points = arena_alloc(&m->trace->arena, (size_t)m->row_count, sizeof(CurvePoint));
+            if (!curve->points) return error_no_memory(m->err);
+        }
     }
-    for (int i = 0; i < m->row_count; i++) fill_point(m, block, b, i);
+    for (int k = 0; k < m->kind_count; k++)
+        for (int i = 0; i < m->row_count; i++) fill_point(m, block, k, b, i);
     return 0;
 }
 
@@ -163,11 +235,23 @@ static int fill_block(const ModelRun *m, int b)
 /* What a link costs: a message, a step of a ring, a byte. */
 typedef struct { double message_us, step_us, byte_us; } LinkCost;
 
+static double pcie_rate(const Hardware *h) { return hardware_pcie_bytes_per_s(&h->pcie) / (h->pcie.peer ? 1 : 2); }
+
+/* Of several kinds the one whose PCIe is slowest: all messages are priced as its. */
+static const Hardware *slowest(const ModelRun *m)
+{
+    const Hardware *found = m->kinds[0].whole;
+
+    for (int k = 1; k < m->kind_count; k++)
+        if (pcie_rate(m->kinds[k].whole) < pcie_rate(found)) found = m->kinds[k].whole;
+    return found;
+}
+
 static LinkCost link_cost(const ModelRun *m, bool between)
 {
     const ModelHostConstants *c = &model_host_constants;
-    const Hardware *h = m->options->hardware;
-    double pcie = hardware_pcie_bytes_per_s(&h->pcie) / (h->pcie.peer ? 1 : 2);
+    const Hardware *h = slowest(m);
+    double pcie = pcie_rate(h);
     double rate = between ? fmin(m->options->network_bytes_per_s, pcie) : m->nvlink ? h->nvlink.bytes_per_s : pcie;
     double ends = between ? 2 : 1;
 
@@ -224,13 +308,11 @@ static int fill_links(const ModelRun *m, TraceLinks *links, LinkCost link, int64
 
 static int fill_all_links(const ModelRun *m)
 {
-    const ModelOptions *o = m->options;
-
-    if (o->devices == 1) return 0;
-    if (together(o) > 1 && fill_links(m, &m->trace->links, link_cost(m, false), together(o)) != 0) return -1;
-    if (together(o) == o->devices) return 0;
-    m->trace->devices_per_node = (int)together(o);
-    return fill_links(m, &m->trace->node_links, link_cost(m, true), o->devices);
+    if (m->devices == 1) return 0;
+    if (together(m) > 1 && fill_links(m, &m->trace->links, link_cost(m, false), together(m)) != 0) return -1;
+    if (together(m) == m->devices) return 0;
+    m->trace->devices_per_node = (int)together(m);
+    return fill_links(m, &m->trace->node_links, link_cost(m, true), m->devices);
 }
 
 static void fill_loader(const ModelRun *m)
@@ -256,15 +338,15 @@ static void fill_besides(const ModelRun *m)
 
 static void link_words(const ModelRun *m, Text *out)
 {
-    const Hardware *h = m->options->hardware;
+    const Hardware *h = slowest(m);
 
-    if (m->options->devices == 1) text_append(out, "one device, no links");
-    else if (together(m->options) == 1) text_append(out, "links: none within a machine");
+    if (m->devices == 1) text_append(out, "one device, no links");
+    else if (together(m) == 1) text_append(out, "links: none within a machine");
     else if (m->nvlink) text_append(out, "links: NVLink");
     else text_printf(out, "links: PCIe %d.0 x%d%s", h->pcie.generation, h->pcie.lanes,
                      h->pcie.peer ? "" : ", through the host's memory");
-    if (together(m->options) < m->options->devices)
-        text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m->options), m->options->network_bytes_per_s / 1e9);
+    if (together(m) < m->devices)
+        text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m), m->options->network_bytes_per_s / 1e9);
 }
 
 static bool has_choices(const Workload *workload)
@@ -278,9 +360,15 @@ static void notes(const ModelRun *m, Text *out)
 {
     const ModelOptions *o = m->options;
 
-    text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. Device: %s, file hash %016" PRIx64
-                "; workload hash %016" PRIx64 "; precision %s; layout %s%s%s; ", MODEL_VERSION,
-                o->hardware->name, o->hardware->hash, o->workload->hash, numbers_names[o->precision], layout_names[o->layout],
+    text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. ", MODEL_VERSION);
+    for (int k = 0; k < m->kind_count; k++) {
+        const KindRun *kind = &m->kinds[k];
+        text_printf(out, "Device: %s, file hash %016" PRIx64 "; precision %s; ", kind->whole->name, kind->whole->hash,
+                    numbers_names[kind->given.precision]);
+        if (kind->given.slices > 1)
+            text_printf(out, "%d slices of a card, which share its bandwidth and cache while they compute; ", kind->given.slices);
+    }
+    text_printf(out, "workload hash %016" PRIx64 "; layout %s%s%s; ", o->workload->hash, layout_names[o->layout],
                 o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->batch_statistics ? "; the teacher's batch norms compute statistics" : "");
     if (o->eager_attention) text_append(out, "attention is not fused; ");
     if (o->foreach) text_append(out, "the optimizer steps all tensors together; ");
@@ -298,7 +386,11 @@ static void notes(const ModelRun *m, Text *out)
 /* "nas-cifar10-rtx-a6000" */
 static void default_name(const ModelRun *m, Text *out)
 {
-    text_printf(out, "%s-%s", m->options->workload->name, m->options->hardware->name);
+    text_append(out, m->options->workload->name);
+    for (int k = 0; k < m->kind_count; k++) {
+        text_printf(out, "-%s", m->kinds[k].whole->name);
+        if (m->kinds[k].given.slices > 1) text_printf(out, "/%d", m->kinds[k].given.slices);
+    }
     for (char *c = out->bytes; c && *c; c++) *c = *c == ' ' ? '-' : *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
 }
 
@@ -326,6 +418,19 @@ static int fill_words(ModelRun *m)
 
 /* ---- whole ---------------------------------------------------------------------------------------- */
 
+/* "A100 SXM 80GB", or a slice of it, "A100 SXM 80GB/4". */
+static int fill_kind(const ModelRun *m, TraceKind *out, const KindRun *kind)
+{
+    Text name = {0};
+
+    text_append(&name, kind->whole->name);
+    if (kind->given.slices > 1) text_printf(&name, "/%d", kind->given.slices);
+    *out = (TraceKind){arena_strdup(&m->trace->arena, text_string(&name)), (int)kind->given.count, kind->alone.memory_bytes};
+    bool failed = text_failed(&name) || !out->name;
+    text_free(&name);
+    return failed ? error_no_memory(m->err) : 0;
+}
+
 static int fill(ModelRun *m)
 {
     const ModelOptions *o = m->options;
@@ -334,11 +439,11 @@ static int fill(ModelRun *m)
     t->workload = o->workload->name;
     t->batch = o->batch > 0 ? o->batch : o->workload->batch;
     t->samples = o->workload->samples;
-    t->kinds = arena_alloc(&t->arena, 1, sizeof *t->kinds);
+    t->kinds = arena_alloc(&t->arena, (size_t)m->kind_count, sizeof *t->kinds);
     t->blocks = arena_alloc(&t->arena, (size_t)o->workload->block_count, sizeof *t->blocks);
     if (!t->kinds || !t->blocks) return error_no_memory(m->err);
-    t->kind_count = 1;
-    t->kinds[0] = (TraceKind){o->hardware->name, (int)o->devices, o->hardware->memory_bytes};
+    for (int k = 0; k < m->kind_count; k++)
+        if (fill_kind(m, &t->kinds[t->kind_count++], &m->kinds[k]) != 0) return -1;
     t->input_bytes = shape_count(o->workload->input) * (int64_t)sizeof(float);
     t->block_count = o->workload->block_count;
     t->blocking_transfers = o->blocking;
@@ -369,11 +474,13 @@ int model_trace(Trace **out, const ModelOptions *options, Error *err)
     int   rc = -1;
 
     *out = NULL;
-    if (choose(&m) != 0) return -1;
+    if (choose(&m) != 0) goto done;
     m.trace = calloc(1, sizeof *m.trace);
-    if (!m.trace) return error_no_memory(err);
+    if (!m.trace) { error_no_memory(err); goto done; }
     if (fill(&m) == 0) rc = read_back(out, m.trace, err);
+done:
     free(m.rows);
+    free(m.kinds);
     trace_free(m.trace);
     return rc;
 }

@@ -32,9 +32,22 @@ enum { MODEL_PHOTO_PIXELS = 64 * 64 };
  * uses them (decode, crop and resize, flip, colour jitter, normalise, collate). */
 typedef enum { MODEL_LOADER_PIPEBD, MODEL_LOADER_PILLOW } ModelLoader;
 
+/* Devices of one kind. slices 2 to 16: each is a card's so-maniest part, with its share of multiprocessors and memory; the
+ * card's bandwidth and cache are shared, so a slice has them alone or, while all others compute, its share. 0 and 1: whole. */
+typedef struct {
+    const Hardware *hardware;
+    int64_t         count;
+    int             slices;
+    Numbers         precision;           /* see model_precision() */
+} ModelKind;
+
+enum { MODEL_MOST_SLICES = 16 };
+
 typedef struct {
     const Workload *workload;
-    const Hardware *hardware;
+    const Hardware *hardware;            /* with devices and precision: of all devices, where kinds are not given */
+    const ModelKind *kinds;              /* [kind_count] in order, or NULL; devices is then ignored */
+    int         kind_count;
     int64_t     devices;     /* at least 1 */
     int64_t     batch;       /* global; 0: the workload's */
     Numbers   precision;   /* see model_precision() */

@@ -18,8 +18,8 @@ typedef struct {
 extern const char *const model_precisions[], *const model_links[], *const model_transfers[], *const model_data[];
 extern const char *const model_statistics[], *const model_optimizers[], *const model_loaders[], *const model_attentions[];
 
-/* Refuses what is missing. */
-int trace_model_check(const Option *table, const ModelSettings *settings, Error *err);
+/* Refuses what is missing. device: what --device says, or NULL. */
+int trace_model_check(const Option *table, const ModelSettings *settings, const char *device, Error *err);
 
 /* Writes the trace, and the operators where asked for. */
 int trace_model(const ModelSettings *settings, Error *err);
