@@ -73,6 +73,7 @@ HAVE_GLPK    := $(call found,glpk)
 HAVE_DNNL    := $(call found,dnnl)
 HAVE_JPEG    := $(call found,jpeg)
 HAVE_ZLIB    := $(call found,zlib)
+HAVE_SQLITE  := $(call found,sqlite)
 HAVE_MPI     := $(call found,mpi)
 
 # Goals that install what is missing, or build nothing.
@@ -121,13 +122,13 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
            $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
-           $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
+           $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_SQLITE),-DHAVE_SQLITE) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
 
 # nvcc gives the host's part to a C++ compiler, as C++17.
 COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
 LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
-LIBS    := $(JANSSON_LIBS) $(if $(HAVE_ZLIB),-lz) -lm $(LDLIBS)
+LIBS    := $(JANSSON_LIBS) $(if $(HAVE_ZLIB),-lz) $(if $(HAVE_SQLITE),-lsqlite3) -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.
 TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/bin"'

@@ -1,6 +1,6 @@
 #!/bin/bash
 # check_subsets.sh [ROW...]: builds and tests with each of the libraries left out by itself, then with all left
-# out, and prints what passed, failed and was skipped. A row is dnnl, cuda, mpi, glpk, jpeg, zlib, gnuplot or all.
+# out, and prints what passed, failed and was skipped. A row is dnnl, cuda, mpi, glpk, jpeg, zlib, sqlite, gnuplot or all.
 # Called by `make check-subsets`, which sets MAKE and BUILD; a row is built into BUILD/subsets and removed again.
 #
 # Exit status 1: something failed, did not build, or a test of planner, simulator or traces was skipped.
@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 build=${BUILD:-build} folder=${BUILD:-build}/subsets
-[ $# -gt 0 ] || set -- dnnl cuda mpi glpk jpeg zlib gnuplot all
+[ $# -gt 0 ] || set -- dnnl cuda mpi glpk jpeg zlib sqlite gnuplot all
 mkdir -p "$folder"
 folder=$(realpath "$folder")
 bad=0
@@ -44,7 +44,7 @@ counts() {
 # row NAME: builds and tests without it.
 row() {
     local name=$1 log=$folder/$1.log path=$PATH flags=() start=$SECONDS passed='' failed='' skipped='' verdict=ok library wrong
-    for library in dnnl cuda mpi glpk jpeg zlib; do
+    for library in dnnl cuda mpi glpk jpeg zlib sqlite; do
         if [ "$name" = "$library" ] || [ "$name" = all ]; then flags+=("HAVE_${library^^}="); fi
     done
     case $name in gnuplot | all) path=$(without_gnuplot) ;; esac

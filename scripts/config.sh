@@ -41,6 +41,7 @@ program chromium 'reports, tested in a browser' chromium optional
 program slurmd 'jobs of Slurm, tested on a cluster of its own' 'slurmctld slurmd slurm-client' optional
 echo 'Optional:'
 library zlib 'reads .gz: profiles of PyTorch' zlib1g-dev optional
+library sqlite 'reads databases of Nsight Systems' libsqlite3-dev optional
 library glpk 'pipebd-plan --ls glpk' libglpk-dev optional
 program gnuplot 'plots' gnuplot-nox optional
 program rsvg-convert 'plots as PNG' librsvg2-bin optional

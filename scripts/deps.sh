@@ -54,6 +54,7 @@ find_missing() {
     library jansson libjansson-dev needed
     library glpk libglpk-dev
     library zlib zlib1g-dev
+    library sqlite libsqlite3-dev
     case $1 in
     build) ;;
     demo)
@@ -100,6 +101,7 @@ libglpk-dev glpk-devel glpk glpk
 libdnnl-dev onednn-devel onednn onednn
 libjpeg-dev libjpeg-turbo-devel libjpeg-turbo libjpeg-turbo
 zlib1g-dev zlib-devel zlib zlib
+libsqlite3-dev sqlite-devel sqlite libsqlite
 libopenmpi-dev openmpi-devel openmpi openmpi
 openmpi-bin openmpi openmpi openmpi
 libcmocka-dev libcmocka-devel cmocka cmocka

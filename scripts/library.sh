@@ -7,7 +7,7 @@
 #
 # library.sh version NAME: its version. library.sh flags NAME: what compiles and links with it.
 #
-# NAME is jansson, cmocka, glpk, dnnl, jpeg, zlib or mpi. The Makefile, config.sh and deps.sh ask here.
+# NAME is jansson, cmocka, glpk, dnnl, jpeg, zlib, sqlite or mpi. The Makefile, config.sh and deps.sh ask here.
 # Libraries are tried by compiling and linking, since not all have a pkg-config file everywhere.
 # From the environment: CC, CPPFLAGS, LDFLAGS, PKG_CONFIG.
 set -u
@@ -50,11 +50,14 @@ describe() {
     zlib)
         headers=zlib.h calls='gzopen gzread' flags=-lz version='ZLIB_VER_MAJOR ZLIB_VER_MINOR ZLIB_VER_REVISION'
         fits='ZLIB_VERNUM >= 0x1200' wanted='1.2 or later' ;;
+    sqlite)
+        headers=sqlite3.h calls='sqlite3_open_v2 sqlite3_prepare_v2' flags=-lsqlite3 version=SQLITE_VERSION_NUMBER
+        fits='SQLITE_VERSION_NUMBER >= 3007000' wanted='3.7 or later' ;;
     mpi)
         headers=mpi.h calls='MPI_Init_thread MPI_Testsome' flags=$(flags_of "$(mpi_package)" -lmpi)
         version='MPI_VERSION MPI_SUBVERSION' fits='MPI_VERSION >= 3' wanted='3.0 or later' ;;
     *)
-        echo 'usage: scripts/library.sh [flags|version] jansson|cmocka|glpk|dnnl|jpeg|zlib|mpi' >&2
+        echo 'usage: scripts/library.sh [flags|version] jansson|cmocka|glpk|dnnl|jpeg|zlib|sqlite|mpi' >&2
         exit 2 ;;
     esac
 }

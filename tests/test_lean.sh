@@ -9,7 +9,7 @@ plain=$PIPEBD_BIN
 # Nothing of an outer make: its variables, its flags, its job server.
 build() {
     env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES make -s -C "$PIPEBD_ROOT" -j2 BUILD=build/lean CFLAGS=-O0 WERROR=1 \
-        PKG_CONFIG=false HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_ZLIB= HAVE_CUDA= HAVE_MPI= SANITIZE= "$@"
+        PKG_CONFIG=false HAVE_GLPK= HAVE_DNNL= HAVE_JPEG= HAVE_ZLIB= HAVE_SQLITE= HAVE_CUDA= HAVE_MPI= SANITIZE= "$@"
 }
 
 ok 'a build without any library but jansson' build all

@@ -187,6 +187,17 @@ plans_sailor() { sailor > /dev/null && pipebd-plan "$WORK/sailor.json" | grep -q
 ok 'profiles of Sailor of two kinds can be planned' plans_sailor
 refuses 2 'import: a model without sizes' '--model: no effect without --model-info' \
     pipebd-trace import --from sailor "$fixtures/import_sailor/good/NET/A/profile.json" --model NET --batch 4 --samples 10 -o -
+if ! "$PYTHON" "$PIPEBD_ROOT/tests/nsys_database.py" "$WORK/nsys.sqlite" 2> /dev/null; then skip 'a database of Nsight Systems' 'no sqlite3 in Python'
+elif pipebd-trace import --from nsys "$WORK/nsys.sqlite" --batch 8 --samples 10 -o "$WORK/nsys.json" > "$WORK/.out" 2>&1; then
+    timings() { grep -c -F -e '"teacher_us": 3, "forward_us": 5, "backward_us": 11, "update_us": 2 }' \
+        -e '"teacher_us": 30, "forward_us": 50, "backward_us": 110, "update_us": 20 }' -e '"NVIDIA Z", "count": 1, "memory_bytes": 1073741824' "$WORK/nsys.json"; }
+    prints 'a database of Nsight Systems' '3' timings
+    refuses 1 'import: no database' "$kineto: file is not a database, expected a database of nsys export" \
+        pipebd-trace import --from nsys "$kineto" --batch 8 --samples 10 -o -
+    printf '' > "$WORK/empty.sqlite"
+    refuses 1 'import: an empty database' "$WORK/empty.sqlite: no table NVTX_EVENTS" \
+        pipebd-trace import --from nsys "$WORK/empty.sqlite" --batch 8 --samples 10 -o -
+else ok 'a database of Nsight Systems without SQLite' grep -q 'has no SQLite' "$WORK/.out"; fi
 plans_kineto() {
     pipebd-trace import --from kineto --batch 8 --samples 1000 "$kineto" --devices 2 -o "$WORK/kineto.json" > /dev/null \
         && pipebd-plan "$WORK/kineto.json" --schedules dpu,ls | grep -q '^dpu  .*[0-9]'
@@ -202,7 +213,7 @@ refuses 2 'import: a list that is none' '--rows: "8,x" is no list of whole numbe
     pipebd-trace import --from kineto "$kineto" -o - --batch 8 --samples 1 --rows 8,x
 import_stdin() { imported --from pipe-bd-log --batch 256 - < "$log"; }
 prints 'import reads standard input' '"source": "<stdin> (pipe-bd-log)"' import_stdin
-refuses 2 'import: no format'      'import: expected --from kineto|sailor|pipedream|pipe-bd-log' pipebd-trace import "$log" -o x --batch 1 --samples 1
+refuses 2 'import: no format'      'import: expected --from kineto|sailor|pipedream|pipe-bd-log|nsys' pipebd-trace import "$log" -o x --batch 1 --samples 1
 refuses 2 'import: no output'      'import: expected --output TRACE'  pipebd-trace import --from pipe-bd-log "$log" --batch 1 --samples 1
 refuses 2 'import: no batch'       'import: expected --batch B'       pipebd-trace import --from pipe-bd-log "$log" -o - --samples 1
 refuses 2 'import: an option of another format' '--cuts: no effect with --from pipe-bd-log' \

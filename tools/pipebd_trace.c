@@ -209,6 +209,7 @@ static const char epilogue[] =
     "--samples are needed. docs/traces.md tells the rest.\n"
     "  kineto       FILEs that torch.profiler exports, .json or .json.gz, for several\n"
     "               batches (--rows) and kinds of devices\n"
+    "  nsys         FILEs of nsys export --type sqlite, with NVTX ranges block:NAME\n"
     "  sailor       FILEs profile.json, one a kind of GPU\n"
     "  pipedream    FILE is the teacher's profile (graph.txt), --student the student's\n"
     "  pipe-bd-log  FILE is the log of the original Pipe-BD\n"
@@ -229,7 +230,7 @@ int main(int argc, char **argv)
     TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .step_us = model_constants.step_us,
                        .process_bytes = (int64_t)model_host_constants.process_bytes}};
     Option   table[] = {
-        {"from", 0, OPTION_CHOICE, "kineto|sailor|pipedream|pipe-bd-log", "import: the format of FILE.", &s.import.from, 0, 0,
+        {"from", 0, OPTION_CHOICE, "kineto|sailor|pipedream|pipe-bd-log|nsys", "import: the format of FILE.", &s.import.from, 0, 0,
          import_format_names, false},
         {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace here; -: on standard output.", &s.import.output, 0, 0,
          NULL, false},

@@ -5,9 +5,9 @@
 
 #include "traces/import_read.h"
 
-static const ImportFormat *const formats[] = {&import_kineto, &import_sailor, &import_pipedream, &import_pipe_bd_log};
+static const ImportFormat *const formats[] = {&import_kineto, &import_sailor, &import_pipedream, &import_pipe_bd_log, &import_nsys};
 
-const char *const import_format_names[] = {"kineto", "sailor", "pipedream", "pipe-bd-log", NULL};
+const char *const import_format_names[] = {"kineto", "sailor", "pipedream", "pipe-bd-log", "nsys", NULL};
 
 const ImportFormat *import_format(int index) { return formats[index]; }
 

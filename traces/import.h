@@ -4,6 +4,8 @@
  *                 read a piece at a time                          (import_kineto.c)
  *   pipedream     the graph that PipeDream's profiler writes, one of the teacher and one of
  *                 the student                                       (import_pipedream.c)
+ *   nsys          a database of Nsight Systems with NVTX ranges, a file a batch and kind
+ *                 of device; needs SQLite                         (import_nsys.c)
  *   sailor        Sailor's profiles of language models, a file a kind of device   (import_sailor.c)
  *   pipe-bd-log   the block times that the original Pipe-BD prints  (import_pipe_bd_log.c)
  *

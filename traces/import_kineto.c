@@ -23,6 +23,8 @@ typedef struct {
 
 typedef struct {
     Trace               *trace;
+    const char          *what;           /* "PyTorch" */
+    ReadProfile         *read;
     Text                *notes;
     const ImportOptions *options;
     Profile             *profiles;       /* [count], then the student's */
@@ -68,7 +70,7 @@ static int read_profile(Profile *p, const Import *im, const ImportFile *file, Er
     int                  rc = -1;
 
     p->file = file->name;
-    if (kineto_read(&read, file, o->progress, o->progress_context, err) != 0) goto done;
+    if (im->read(&read, file, o->progress, o->progress_context, err) != 0) goto done;
     if (kineto_blocks(&blocks, read, file->name, o->blocks, (int)o->depth, err) != 0) goto done;
     if (kineto_sums(&p->sums, read, &blocks, file->name, err) != 0) goto done;
     p->source = blocks.source;
@@ -410,7 +412,7 @@ static void note_blocks(Import *im)
 
     if (p->source == BLOCKS_OF_DEPTH)
         text_printf(im->notes, " Blocks: nn.Modules at depth %d of %d.", p->depth, p->deepest);
-    else text_printf(im->notes, " Blocks: %s.", p->source == BLOCKS_OF_LIST ? "those named by --blocks" : "ranges of record_function");
+    else text_printf(im->notes, " Blocks: %s.", p->source == BLOCKS_OF_LIST ? "those named by --blocks" : "ranges named block:, teacher: or student:");
     if (im->student) text_append(im->notes, " Teacher = forward of FILE, student = --student.");
     else if (!p->has_teachers)
         text_append(im->notes, " Teacher = forward of the same blocks, taken while they train; student = their forward and backward.");
@@ -440,7 +442,7 @@ static void note(Import *im)
 {
     Totals t = add_up(im);
 
-    text_printf(im->notes, "Profiles of PyTorch: %d file%s, %d step%s", im->count + (im->student != NULL),
+    text_printf(im->notes, "Profiles of %s: %d file%s, %d step%s", im->what, im->count + (im->student != NULL),
                 im->count + (im->student != NULL) == 1 ? "" : "s", t.steps, t.steps == 1 ? "" : "s");
     if (!im->profiles[0].sums.marked)
         text_append(im->notes, ", each from one start of the first block to the next, as there are no ProfilerStep ranges");
@@ -499,9 +501,10 @@ static int build(Import *im, Error *err)
     return 0;
 }
 
-static int read_kineto(Trace *trace, Text *notes, const ImportFile *files, int count, const ImportOptions *options, Error *err)
+int import_profiles(Trace *trace, Text *notes, const ImportFile *files, int count, const ImportOptions *options, const char *what,
+                    ReadProfile *read, Error *err)
 {
-    Import im = {.trace = trace, .notes = notes, .options = options, .count = count};
+    Import im = {.trace = trace, .what = what, .read = read, .notes = notes, .options = options, .count = count};
     int    rc = -1;
 
     im.profiles = calloc((size_t)count + 1, sizeof *im.profiles);
@@ -510,6 +513,11 @@ static int read_kineto(Trace *trace, Text *notes, const ImportFile *files, int c
     for (int i = 0; i <= count; i++) kineto_sums_free(&im.profiles[i].sums);
     free(im.profiles);
     return rc;
+}
+
+static int read_kineto(Trace *trace, Text *notes, const ImportFile *files, int count, const ImportOptions *options, Error *err)
+{
+    return import_profiles(trace, notes, files, count, options, "PyTorch", kineto_read, err);
 }
 
 const ImportFormat import_kineto = {"kineto", "student blocks depth rows", OPTIONS_MAX_OPERANDS - 1, true, read_kineto};

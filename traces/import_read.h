@@ -47,6 +47,6 @@ int import_point(Trace *trace, Curve *curve, int64_t x, double ms, Error *err);
 int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *options, Error *err);
 
 /* The readers of the formats. */
-extern const ImportFormat import_kineto, import_sailor, import_pipedream, import_pipe_bd_log;
+extern const ImportFormat import_kineto, import_sailor, import_nsys, import_pipedream, import_pipe_bd_log;
 
 #endif

@@ -7,6 +7,8 @@
  *                                                             -> nanoseconds a step, block and part
  *     import_kineto.c  files, steps                           -> a trace
  *
+ * import_nsys.c fills the same spans and works from a database of Nsight Systems.
+ *
  * A span is a stretch of a thread of the host. Kineto writes spans that nest, in no order. */
 #ifndef TRACES_KINETO_H
 #define TRACES_KINETO_H
@@ -24,6 +26,7 @@
 /* In the order in which those that begin and end together lie in each other. */
 typedef enum {
     SPAN_STEP,               /* "ProfilerStep#5"                                                    */
+    SPAN_ECHO,               /* of a block's range, on a thread that has none: its backward is run there */
     SPAN_RANGE,              /* a record_function range that a person or the optimizer named         */
     SPAN_MODULE,             /* "nn.Module: Conv2d_3"; its name is kept without the first word       */
     SPAN_NODE,               /* "autograd::engine::evaluate_function: ...": a node of the backward    */
@@ -76,10 +79,27 @@ typedef struct {
     bool        fractions;   /* times have fractions of a microsecond; without, they are cut to whole ones */
 } KinetoFile;
 
+/* Takes the span or work as it is; the names are interned before. order is set. */
+int  kineto_add_span(KinetoFile *file, KinetoSpan span, Error *err);
+int  kineto_add_work(KinetoFile *file, KinetoWork work, Error *err);
+void kineto_sort(KinetoFile *file);
+
+/* The name of what runs on a device, or of an operator: is it of NCCL or RCCL; and is the span of this name a range,
+ * a step, a node or an operator. */
+bool           kineto_is_collective(const char *name);
+KinetoSpanType kineto_span_type(const char *name, bool annotation);
+
 /* Reads from file->text, or where that is NULL from the path file->name. kineto_free() *out, which
  * may be set where it fails. */
 int  kineto_read(KinetoFile **out, const ImportFile *file, ImportProgress *progress, void *context, Error *err);
 void kineto_free(KinetoFile *file);
+
+/* A reader of one file: kineto_read(), or of another format. */
+typedef int ReadProfile(KinetoFile **out, const ImportFile *file, ImportProgress *progress, void *context, Error *err);
+
+/* Files read by read as a trace. */
+int import_profiles(Trace *trace, Text *notes, const ImportFile *files, int count, const ImportOptions *options, const char *what,
+                    ReadProfile *read, Error *err);
 
 /* ---- blocks -------------------------------------------------------------------------------- */
 

@@ -298,39 +298,22 @@ static int read_key(Reader *r, Event *e, const Token *name, Error *err)
 
 /* ---- what is kept ---------------------------------------------------------------------------------- */
 
-static int add_span(Reader *r, KinetoSpanType type, const char *name, int64_t number, Error *err)
+int kineto_add_span(KinetoFile *f, KinetoSpan span, Error *err)
 {
-    KinetoFile  *f = r->file;
-    const Event *e = &r->event;
-    int          name_number = type >= SPAN_LAUNCH ? 0 : intern(&f->names, name, strlen(name));
-    int          thread = intern(&f->threads, text_string(&e->thread), e->thread.length);
-
-    if (name_number < 0 || thread < 0) return error_no_memory(err);
     if (f->span_count == f->span_room) {
-        size_t room = f->span_room ? f->span_room + f->span_room / 2 : 4096;
-        KinetoSpan  *spans = realloc(f->spans, room * sizeof *spans);
+        size_t      room = f->span_room ? f->span_room + f->span_room / 2 : 4096;
+        KinetoSpan *spans = realloc(f->spans, room * sizeof *spans);
         if (!spans) return error_no_memory(err);
         f->spans = spans;
         f->span_room = room;
     }
-    f->spans[f->span_count] = (KinetoSpan){
-        .start_ns = e->start_ns, .end_ns = e->start_ns + e->duration_ns, .number = number,
-        .tensor_bytes = e->elements >= 0 && e->element_bytes > 0 ? e->elements * e->element_bytes : -1,
-        .rows = e->rows, .dimensions = e->dimensions, .thread = thread, .name = name_number,
-        .order = (uint32_t)f->span_count, .type = type};
-    f->span_count++;
+    span.order = (uint32_t)f->span_count;
+    f->spans[f->span_count++] = span;
     return 0;
 }
 
-/* Whether a name says that GPUs talk to each other. */
-static bool is_collective(const char *name) { return strcasestr(name, "nccl") || strcasestr(name, "rccl"); }
-
-static int add_work(Reader *r, Error *err)
+int kineto_add_work(KinetoFile *f, KinetoWork work, Error *err)
 {
-    KinetoFile  *f = r->file;
-    const Event *e = &r->event;
-    const char  *name = text_string(&e->name);
-
     if (f->work_count == f->work_room) {
         size_t      room = f->work_room ? f->work_room + f->work_room / 2 : 4096;
         KinetoWork *works = realloc(f->works, room * sizeof *works);
@@ -338,24 +321,54 @@ static int add_work(Reader *r, Error *err)
         f->works = works;
         f->work_room = room;
     }
-    bool copy = e->category == CATEGORY_COPY && !strstr(name, "DtoD") && !strstr(name, "Device -> Device")
-             && !strstr(name, "DeviceToDevice");
-    f->works[f->work_count++] = (KinetoWork){
-        .ns = e->duration_ns, .correlation = e->correlation, .device = e->device,
-        .type = copy ? DEVICE_COPY : e->category == CATEGORY_KERNEL && is_collective(name) ? DEVICE_COLLECTIVE : DEVICE_KERNEL};
+    f->works[f->work_count++] = work;
     return 0;
+}
+
+static int add_span(Reader *r, KinetoSpanType type, const char *name, int64_t number, Error *err)
+{
+    KinetoFile        *f = r->file;
+    const Event *e = &r->event;
+    int                name_number = type >= SPAN_LAUNCH ? 0 : intern(&f->names, name, strlen(name));
+    int                thread = intern(&f->threads, text_string(&e->thread), e->thread.length);
+
+    if (name_number < 0 || thread < 0) return error_no_memory(err);
+    return kineto_add_span(f, (KinetoSpan){
+        .start_ns = e->start_ns, .end_ns = e->start_ns + e->duration_ns, .number = number,
+        .tensor_bytes = e->elements >= 0 && e->element_bytes > 0 ? e->elements * e->element_bytes : -1,
+        .rows = e->rows, .dimensions = e->dimensions, .thread = thread, .name = name_number, .type = type}, err);
+}
+
+/* Whether a name says that GPUs talk to each other. */
+bool kineto_is_collective(const char *name) { return strcasestr(name, "nccl") || strcasestr(name, "rccl"); }
+
+static int add_work(Reader *r, Error *err)
+{
+    const Event *e = &r->event;
+    const char        *name = text_string(&e->name);
+    bool               copy = e->category == CATEGORY_COPY && !strstr(name, "DtoD") && !strstr(name, "Device -> Device")
+                           && !strstr(name, "DeviceToDevice");
+
+    return kineto_add_work(r->file, (KinetoWork){
+        .ns = e->duration_ns, .correlation = e->correlation, .device = e->device,
+        .type = copy ? DEVICE_COPY : e->category == CATEGORY_KERNEL && kineto_is_collective(name) ? DEVICE_COLLECTIVE : DEVICE_KERNEL}, err);
+}
+
+KinetoSpanType kineto_span_type(const char *name, bool annotation)
+{
+    if (begins(name, "autograd::engine::evaluate_function")) return SPAN_NODE;
+    if (begins(name, "ProfilerStep")) return SPAN_STEP;
+    bool range = annotation || begins(name, "Optimizer.") || begins(name, "enumerate(DataLoader)") || begins(name, "block:")
+              || begins(name, "teacher:") || begins(name, "student:");
+    return range ? SPAN_RANGE : SPAN_OPERATOR;
 }
 
 static int keep_operator(Reader *r, Error *err)
 {
-    static const char node[] = "autograd::engine::evaluate_function", step[] = "ProfilerStep";
-    const char       *name = text_string(&r->event.name);
-    bool              range = r->event.category == CATEGORY_ANNOTATION || begins(name, "Optimizer.") || begins(name, "enumerate(DataLoader)")
-                           || begins(name, "block:") || begins(name, "teacher:") || begins(name, "student:");
+    const char    *name = text_string(&r->event.name);
+    KinetoSpanType type = kineto_span_type(name, r->event.category == CATEGORY_ANNOTATION);
 
-    if (begins(name, node)) return add_span(r, SPAN_NODE, name, r->event.sequence, err);
-    if (begins(name, step)) return add_span(r, SPAN_STEP, name, -1, err);
-    return add_span(r, range ? SPAN_RANGE : SPAN_OPERATOR, name, r->event.sequence, err);
+    return add_span(r, type, name, type == SPAN_STEP ? -1 : r->event.sequence, err);
 }
 
 static int keep_event(Reader *r, Error *err)
@@ -518,6 +531,11 @@ static int by_thread_and_start(const void *a, const void *b)
     return x->order < y->order ? -1 : 1;
 }
 
+void kineto_sort(KinetoFile *file)
+{
+    if (file->span_count) qsort(file->spans, file->span_count, sizeof *file->spans, by_thread_and_start);
+}
+
 int kineto_read(KinetoFile **out, const ImportFile *file, ImportProgress *progress, void *context, Error *err)
 {
     Reader reader = {.progress = progress, .context = context};
@@ -528,7 +546,7 @@ int kineto_read(KinetoFile **out, const ImportFile *file, ImportProgress *progre
     if ((file->text ? byte_stream_of_memory(&reader.bytes, file->name, file->text, file->length, err)
                     : byte_stream_open(&reader.bytes, file->name, err)) != 0) goto done;
     if (json_stream_open(&reader.json, reader.bytes, err) != 0 || read_file(&reader, err) != 0) goto done;
-    if (reader.file->span_count) qsort(reader.file->spans, reader.file->span_count, sizeof *reader.file->spans, by_thread_and_start);
+    kineto_sort(reader.file);
     rc = 0;
 done:
     text_free(&reader.event.name);

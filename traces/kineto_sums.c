@@ -182,6 +182,11 @@ static void enter_node(Sums *s, Context *c, const KinetoSpan *span)
 static Context enter(Sums *s, Context c, const KinetoSpan *span)
 {
     switch (span->type) {
+    case SPAN_ECHO:
+        enter_block(s, &c, span->name);
+        c.part = PART_BACKWARD;
+        c.in_node = true;
+        break;
     case SPAN_RANGE:  enter_range(s, &c, span); break;
     case SPAN_MODULE: enter_module(s, &c, span); break;
     case SPAN_NODE:   enter_node(s, &c, span); break;
