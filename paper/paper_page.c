@@ -689,13 +689,14 @@ static void where_the_most_is(Text *out, const Paper *paper)
     }
     heads[values.value_count + 1] = "blocks";
     snprintf(title, sizeof title, "Where is %.3g×?", floor(most->value));
-    html_section(out, "most", title, "The poster’s largest speedup, and which case it is of, hang on how fast the host loads. dp loads every sample once a "
-                 "block, a relay once: where loading is all that counts, the speedup is the number of blocks; where it hides, what "
-                 "computing gives. The host of the paper is not named. Speedups of ahd over dp with the original’s 32 workers, its decoder and its "
-                 "transfers, by the cores that the workers share; those that reach the poster’s most are bold:");
+    html_section(out, "most", title, "Which case the poster’s largest speedup is of, it does not say. Two things can make one: small students, of which dp’s many "
+                 "short steps are mostly the framework’s and the host’s time, so one separable convolution for each of the teacher’s rather than two; and "
+                 "loading. dp loads every sample once a block, a relay once: where loading is all that counts, the speedup is the number of blocks. "
+                 "The host of the paper is not named. Speedups of ahd over dp with the original’s 32 workers, its decoder and its "
+                 "transfers, by the cores that the workers share; those of as many times are bold:");
     html_table(out, NULL, heads);
     for (int i = 0; i < paper->run_count; i++)
-        if (is_main(&paper->runs[i])) most_row(out, paper, &paper->runs[i], &values, most->value);
+        if (is_main(&paper->runs[i])) most_row(out, paper, &paper->runs[i], &values, floor(most->value));
     html_table_end(out);
     commands(out, paper, 1u << PAPER_ORIGINAL | 1u << PAPER_ORIGINAL_CORES);
     html_section_end(out);

@@ -15,7 +15,7 @@ PATH=${PIPEBD_BIN:-$(cd "$root" && cd "${BUILD:-build}/bin" && pwd)}:$PATH
 export PATH
 
 out=paper-report
-workloads=${PAPER_WORKLOADS:-nas-cifar10 nas-imagenet vgg16-dsconv-cifar10 vgg16-dsconv-imagenet}
+workloads=${PAPER_WORKLOADS:-nas-cifar10 nas-imagenet vgg16-dsconv-cifar10 vgg16-dsconv1-cifar10 vgg16-dsconv-imagenet vgg16-dsconv1-imagenet}
 devices=${PAPER_DEVICES:-rtx-2080-ti rtx-a6000}
 figures=" ${PAPER_FIGURES-original batch cores devices} "
 schedules=dp,ls,tr,dpu,ir,ahd,split
@@ -41,8 +41,10 @@ title() {
     case $1 in
     nas-cifar10)           echo "NAS, CIFAR-10" ;;
     nas-imagenet)          echo "NAS, ImageNet" ;;
-    vgg16-dsconv-cifar10)  echo "Compression, CIFAR-10" ;;
-    vgg16-dsconv-imagenet) echo "Compression, ImageNet" ;;
+    vgg16-dsconv-cifar10)   echo "Compression, CIFAR-10" ;;
+    vgg16-dsconv-imagenet)  echo "Compression, ImageNet" ;;
+    vgg16-dsconv1-cifar10)  echo "Compression, CIFAR-10, one separable convolution for each" ;;
+    vgg16-dsconv1-imagenet) echo "Compression, ImageNet, one separable convolution for each" ;;
     *)                     echo "$1" ;;
     esac
 }

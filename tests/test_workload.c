@@ -501,6 +501,29 @@ static void vgg_workloads_are_as_published(void **state)
     workload_free(bundled("vgg16-dsconv-cifar10-small"));
 }
 
+/* One separable convolution for each of the teacher's: 9 multiplications a place and channel, and one a pair of
+ * channels; the linear layer of the last block is the teacher's. */
+static void one_separable_for_each(void **state)
+{
+    static const char *const names[] = {"vgg16-dsconv1-cifar10", "vgg16-dsconv1-imagenet"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        Workload *workload = bundled(names[i]);
+        int64_t   expected = 0;
+        for (int b = 0; b < workload->block_count; b++)
+            for (int l = 0; l < workload->block[b].teacher.count; l++) {
+                const Layer *layer = &workload->block[b].teacher.layer[l];
+                int64_t      places = (int64_t)layer->in.height * layer->in.width, in = layer->in.channels;
+                if (layer->kind == LAYER_CONV) expected += places * in * (9 + layer->out.channels);
+                if (layer->kind == LAYER_LINEAR) expected += layer_macs(layer);
+            }
+        assert_int_equal(workload->block_count, 13);
+        assert_int_equal(all_blocks(workload, true).macs_mean, expected);
+        workload_free(workload);
+    }
+}
+
 static void descriptions_are_as_shown(void **state)
 {
     static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet"};
@@ -633,7 +656,7 @@ int main(void)
         cmocka_unit_test(digits_is_a_classifier),
         cmocka_unit_test(nas_digits_has_the_teacher_of_digits),
         cmocka_unit_test(nas_workloads_are_as_published),
-        cmocka_unit_test(vgg_workloads_are_as_published),
+        cmocka_unit_test(vgg_workloads_are_as_published), cmocka_unit_test(one_separable_for_each),
         cmocka_unit_test(descriptions_are_as_shown),
         cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(costs_by_hand),
