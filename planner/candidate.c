@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "planner/stages/relay_cost.h"
+#include "schedule/registry.h"
 #include "schedule/verify.h"
 
 void candidate_free(Candidate *row)
@@ -60,7 +61,7 @@ static int check_students(Plan *plan, const Trace *trace, Error *err)
     int *counts, rc = 0;
 
     if (plan->block_count != trace->block_count) return 0;       /* said elsewhere */
-    if (!plan->students && plan->schedule != SCHEDULE_SPLIT && trace_has_many_students(trace)) {
+    if (!plan->students && !schedule_row(plan->schedule)->apart && trace_has_many_students(trace)) {
         counts = calloc((size_t)trace->block_count, sizeof *counts);
         if (!counts) return error_no_memory(err);
         for (int b = 0; b < trace->block_count; b++) counts[b] = trace_students(&trace->blocks[b]);
@@ -140,15 +141,16 @@ static bool alike(const Scenario *s)
 /* Relaying without a barrier, or with one that nobody waits at. */
 static bool free_relay(const Plan *plan)
 {
-    return plan->schedule == SCHEDULE_DPU || plan->schedule == SCHEDULE_AHD || plan->schedule == SCHEDULE_IR
-           || (plan->schedule == SCHEDULE_TR && plan->stage_count == 1);
+    const ScheduleRow *row = schedule_row(plan->schedule);
+
+    return !row->phases && !row->apart && (!row->barrier || plan->stage_count == 1);
 }
 
 bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *s)
 {
     if (a->schedule != b->schedule && !(free_relay(a) && free_relay(b))) return false;
     if (a->stage_count != b->stage_count || a->task_count != b->task_count || a->stealing != b->stealing) return false;
-    if (a->schedule == SCHEDULE_LS && !a->stealing && alike(s)) return same_lists(a, b);
+    if (schedule_row(a->schedule)->lists && !a->stealing && alike(s)) return same_lists(a, b);
     return same_stages(a->stages, b->stages, a->stage_count) && same_stages(a->tasks, b->tasks, a->task_count);
 }
 
@@ -180,11 +182,10 @@ static int64_t phases_bound(const Plan *plan, const Scenario *s)
     return most;
 }
 
-/* Stages along a chain, all at once. */
+/* Stages along a chain, all at once, which train what they run the teacher of. */
 static bool is_relay(const Plan *plan)
 {
-    return plan->schedule == SCHEDULE_TR || plan->schedule == SCHEDULE_DPU || plan->schedule == SCHEDULE_IR
-           || plan->schedule == SCHEDULE_AHD;
+    return !schedule_row(plan->schedule)->phases && !schedule_row(plan->schedule)->apart;
 }
 
 int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
@@ -193,7 +194,7 @@ int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
     RelayCost cost;
     int64_t   ns;
 
-    if (plan->schedule == SCHEDULE_SPLIT) return 0;
+    if (schedule_row(plan->schedule)->apart) return 0;
     if (is_relay(plan)) return relay_cost(&cost, plan, scenario, true, NULL) == 0 ? cost.epoch_ns : 0;
     alone.load = 0;
     alone.lone = true;

@@ -75,23 +75,49 @@ done:
 
 /* ---- all ---------------------------------------------------------------------------- */
 
-static int compare_one(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options,
-                       Error *err)
-{
-    Candidate *row = &out->rows[schedule];
-    bool       ahd = options->schedules & 1u << SCHEDULE_AHD;
+/* The search of each schedule, into out->rows[schedule]. */
+typedef int ScheduleSearch(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err);
 
-    switch (schedule) {
-    case SCHEDULE_SPLIT: return compare_split(row, ahd ? &out->rows[SCHEDULE_AHD] : NULL, s, options, err);
-    case SCHEDULE_DP: return compare_dp(row, s, err);
-    case SCHEDULE_IR: return compare_ir(row, s, err);
-    case SCHEDULE_LS: return compare_ls(row, s, options, err);
-    case SCHEDULE_AHD: return compare_ahd(out, s, options, err);
-    default:
-        if (compare_relay(row, schedule, s, options, err) != 0) return -1;
-        return compare_relay_improve(row, schedule, s, options, err);
-    }
+static int search_dp(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    (void)options;
+    return compare_dp(&out->rows[schedule], s, err);
 }
+
+static int search_ir(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    (void)options;
+    return compare_ir(&out->rows[schedule], s, err);
+}
+
+static int search_ls(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    return compare_ls(&out->rows[schedule], s, options, err);
+}
+
+static int search_relay(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    if (compare_relay(&out->rows[schedule], schedule, s, options, err) != 0) return -1;
+    return compare_relay_improve(&out->rows[schedule], schedule, s, options, err);
+}
+
+static int search_ahd(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    (void)schedule;
+    return compare_ahd(out, s, options, err);
+}
+
+static int search_split(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    bool ahd = options->schedules & 1u << SCHEDULE_AHD;
+
+    return compare_split(&out->rows[schedule], ahd ? &out->rows[SCHEDULE_AHD] : NULL, s, options, err);
+}
+
+static ScheduleSearch *const searches[SCHEDULE_COUNT] = {
+    [SCHEDULE_DP] = search_dp, [SCHEDULE_LS] = search_ls, [SCHEDULE_TR] = search_relay, [SCHEDULE_DPU] = search_relay,
+    [SCHEDULE_IR] = search_ir, [SCHEDULE_AHD] = search_ahd, [SCHEDULE_SPLIT] = search_split,
+};
 
 int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
 {
@@ -101,7 +127,7 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
         if (!(options->schedules & 1u << i)) continue;
         out->rows[i].cutoff_ns = options->cutoff_ns;
         out->rows[i].long_run = options->long_run;
-        if (compare_one(out, (Schedule)i, scenario, options, err) != 0) {
+        if (searches[i](out, (Schedule)i, scenario, options, err) != 0) {
             comparison_free(out);
             return -1;
         }

@@ -5,6 +5,7 @@
 
 #include "planner/compare_schedule.h"
 #include "planner/hetero/hetero.h"
+#include "schedule/registry.h"
 
 #define MAX_COUNTS 1e8           /* steps of a probe of the search over counts */
 #define MAX_STAGES 4e5           /* stages that orders may look at together */
@@ -240,7 +241,7 @@ static bool one_node(const Scenario *s)
 int compare_hetero(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
 {
     HeteroJob job = {.s = s, .options = options, .schedule = schedule, .row = row,
-               .max_width = schedule == SCHEDULE_AHD ? s->device_count : 1};
+               .max_width = schedule_row(schedule)->groups ? s->device_count : 1};
     int rc;
 
     if (options->cost == COST_PAPER)
@@ -287,7 +288,7 @@ static bool has_shares(GroupCosts *costs, HeteroGroup group)
 
 int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *s, Error *err)
 {
-    int         n = s->trace->block_count, stages = schedule == SCHEDULE_DP ? n : 1, rc = -1;
+    int         n = s->trace->block_count, stages = schedule_row(schedule)->phases ? n : 1, rc = -1;
     int        *devices = calloc((size_t)s->device_count, sizeof *devices);
     GroupCosts *costs = NULL;
     Plan       *plan = NULL;
@@ -297,11 +298,11 @@ int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *s, E
     if (plan_new(&plan, schedule, n, s->device_count, s->batch, stages, err) != 0) goto done;
     for (int d = 0; d < s->device_count; d++) devices[d] = d;
     for (int i = 0; i < stages; i++) {
-        HeteroGroup group = {.first = i, .last = schedule == SCHEDULE_DP ? i : n - 1, .phase = schedule == SCHEDULE_DP};
+        HeteroGroup group = {.first = i, .last = stages > 1 ? i : n - 1, .phase = schedule_row(schedule)->phases};
         if (!has_shares(costs, group)) { rc = group_costs_failed(costs) ? error_no_memory(err) : 0; goto done; }
         if (place(plan, i, group, devices, s->device_count, -1, -1, costs, err) != 0) goto done;
     }
-    rc = candidate_try(row, plan, schedule == SCHEDULE_DP ? "every block on all devices, shares by their speed"
+    rc = candidate_try(row, plan, schedule_row(schedule)->phases ? "every block on all devices, shares by their speed"
                                                           : "one stage on all devices, shares by their speed", s, err);
     plan = NULL;
 done:

@@ -10,6 +10,7 @@
 #include "planner/stages/partition.h"
 #include "planner/stages/relay_cost.h"
 #include "planner/stages/stage_table.h"
+#include "schedule/registry.h"
 
 /* Partitions for schedules with stages of at most max_width, by the table of their costs. */
 static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width, int wanted,
@@ -63,7 +64,7 @@ static int compare_even(Candidate *row, Schedule schedule, const Scenario *s, co
     char        method[128];
     Error       why = {""};
     int         count = 0, tried = 0, rc = -1;
-    int         max_width = schedule == SCHEDULE_AHD ? s->device_count : 1;
+    int         max_width = schedule_row(schedule)->groups ? s->device_count : 1;
 
     if (search(&parts, &count, s, options->cost, max_width, options->candidates, &why) != 0)
         return candidate_give_up(row, &why, err);
@@ -134,15 +135,15 @@ static void say_judged(Candidate *row)
 int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
                   Error *err)
 {
-    double n = s->trace->block_count, g = s->device_count, stages = n * n * g * (schedule == SCHEDULE_AHD ? g : 1);
+    double n = s->trace->block_count, g = s->device_count, stages = n * n * g * (schedule_row(schedule)->groups ? g : 1);
     bool   mixed = scenario_is_mixed(s), fixed = options->order.kind != ORDER_SEARCHED;
 
-    if (schedule == SCHEDULE_TR && options->cost != COST_PAPER) return compare_barrier(row, s, options, err);
+    if (schedule_row(schedule)->barrier && options->cost != COST_PAPER) return compare_barrier(row, s, options, err);
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
     if ((mixed || fixed) && compare_hetero(row, schedule, s, options, err) != 0) return -1;
     if (row->plan || row->why[0]) return 0;
-    return fixed ? say_why(row, s, options->cost, schedule == SCHEDULE_AHD ? s->device_count : 1, err)
+    return fixed ? say_why(row, s, options->cost, schedule_row(schedule)->groups ? s->device_count : 1, err)
                  : compare_even(row, schedule, s, options, err);
 }
 
@@ -150,7 +151,7 @@ enum { RELAY_BUDGET = 3000000 };         /* instructions simulated to do better 
 
 static int improve(Candidate *row, Schedule schedule, const Scenario *s, Error *err)
 {
-    const char *shares = schedule == SCHEDULE_AHD && scenario_is_mixed(s) ? ", shares even and by speed" : "";
+    const char *shares = schedule_row(schedule)->groups && scenario_is_mixed(s) ? ", shares even and by speed" : "";
     int64_t     before = row->plan ? row->sim.epoch_ns : INT64_MAX;
     bool        all = false;
 

@@ -212,7 +212,7 @@ static int read_options(pipebd_options *out, const pipebd_options *given, Error 
     if (copy_options(out, given, err) != 0 || check_options(out, err) != 0) return -1;
     if (!out->queue_depth) out->queue_depth = 2;
     if (!out->candidates) out->candidates = 8;
-    if (!out->schedules) out->schedules = SCHEDULES_USUAL;
+    if (!out->schedules) out->schedules = schedules_usual();
     return 0;
 }
 

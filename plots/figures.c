@@ -1,5 +1,6 @@
 /* Speedups, the plan, time, memory, epochs, timelines and sweeps of a page. */
 #include "plots/figures.h"
+#include "schedule/registry.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -158,11 +159,11 @@ static void tasks_table(Text *out, const RunFacts *facts, const PlanShown *plan)
 
 void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
 {
-    bool relay = plan->schedule != SCHEDULE_DP && plan->schedule != SCHEDULE_LS;
+    bool relay = !schedule_row(plan->schedule)->phases;
     int  devices = most_device(plan) + 1, count = plan->stage_count;
 
     text_append(out, "<ul class=\"stages\">\n");
-    if (plan->schedule == SCHEDULE_LS && devices > 0) {
+    if (schedule_row(plan->schedule)->lists && devices > 0) {
         for (int d = 0; d < devices && d < MAX_CARDS; d++) list_card(out, facts, plan, d);
         count = devices;
     } else {

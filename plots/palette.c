@@ -2,12 +2,14 @@
  * what devices do is from Okabe and Ito (2008), schedules are from Tol's "muted", parts of memory
  * from Tol's "light" scheme (SRON/EPS/TN/09-002). */
 #include "plots/palette.h"
+#include "schedule/registry.h"
 
 enum {
     ORANGE = 0xE69F00, SKY = 0x56B4E9, GREEN = 0x009E73, YELLOW = 0xF0E442, BLUE = 0x0072B2,
     VERMILION = 0xD55E00, PURPLE = 0xCC79A7, LIGHT = 0xC8C8C8, PALE = 0xEBEBEB,
 
-    GREY = 0x888888, SAND = 0xDDCC77, TEAL = 0x44AA99, INDIGO = 0x332288, MAGENTA = 0xAA4499, WINE = 0x882255, OLIVE = 0x999933,
+    /* of schedule/registry.c, which are dark */
+    GREY = 0x888888, INDIGO = 0x332288, MAGENTA = 0xAA4499, WINE = 0x882255,
 
     LIGHT_BLUE = 0x77AADD, CORAL = 0xEE8866, PINK = 0xFFAABB, CYAN = 0x99DDFF, MINT = 0x44BB99, STRAW = 0xEEDD88, PEAR = 0xBBCC33,
     SILVER = 0xAFAFAF
@@ -18,12 +20,7 @@ enum { ON_COLOUR = 0x202020, ON_GREY = 0x212121, ON_DARK = 0xFDFDFD };
 
 int colour_of_schedule(Schedule schedule)
 {
-    static const int colours[SCHEDULE_COUNT] = {
-        [SCHEDULE_DP] = GREY, [SCHEDULE_LS] = SAND, [SCHEDULE_TR] = TEAL, [SCHEDULE_DPU] = INDIGO,
-        [SCHEDULE_IR] = MAGENTA, [SCHEDULE_AHD] = WINE, [SCHEDULE_SPLIT] = OLIVE,
-    };
-
-    return colours[schedule];
+    return schedule_row(schedule)->colour;
 }
 
 int colour_of_share(TimeShare share)

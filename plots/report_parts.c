@@ -1,4 +1,5 @@
 #include "plots/report_parts.h"
+#include "schedule/registry.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -98,11 +99,11 @@ static void tile(Text *out, const char *name, const char *value, const char *uni
 
 static void bound_tile(Text *out, const ReportShown *shown, const ComparedRow *best)
 {
-    bool   split = best->schedule == SCHEDULE_SPLIT;
+    bool   split = schedule_row(best->schedule)->apart;
     double bound = split ? best->bound_s : shown->comparison->bound_s;
     char   value[32], below[80];
 
-    if (!(bound > 0) || best->schedule == SCHEDULE_DP || best->schedule == SCHEDULE_LS) return;
+    if (!(bound > 0) || schedule_row(best->schedule)->phases) return;
     snprintf(value, sizeof value, "%.*f", digits_for(bound), bound);
     snprintf(below, sizeof below, "no %s plan is faster; this one is %.1f %% above", split ? "split" : "relaying",
              100 * (best->epoch_s / bound - 1));

@@ -7,53 +7,13 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "schedule/registry.h"
 
 enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096, MAX_STUDENTS = 1 << 14 };    /* of all blocks */
 
 /* Microseconds below 2^43 have three exact decimals as a double; plans do not predict
  * times beyond (101 days), rather than let them change on the way. */
 #define MAX_PREDICTED_NS (((int64_t)1 << 43) * 1000)
-
-static const struct { const char *name, *summary; } schedules[SCHEDULE_COUNT] = {
-    [SCHEDULE_DP]  = {"dp",  "data parallel, block after block"},
-    [SCHEDULE_LS]  = {"ls",  "layer-wise: each block a task on one device"},
-    [SCHEDULE_TR]  = {"tr",  "teacher relaying, with a barrier before each update"},
-    [SCHEDULE_DPU] = {"dpu", "teacher relaying with decoupled parameter updates"},
-    [SCHEDULE_IR]  = {"ir",  "internal relaying: all blocks on every device, data parallel"},
-    [SCHEDULE_AHD] = {"ahd", "automatic hybrid distribution: relaying between groups of devices"},
-    [SCHEDULE_SPLIT] = {"split", "relaying with students on devices of their own choice"},
-};
-
-#define SCHEDULE_NAMES "dp, ls, tr, dpu, ir, ahd, split"
-
-const char *schedule_name(Schedule schedule)    { return schedules[schedule].name; }
-const char *schedule_summary(Schedule schedule) { return schedules[schedule].summary; }
-
-bool schedule_find(const char *name, Schedule *out)
-{
-    for (int i = 0; i < SCHEDULE_COUNT; i++)
-        if (strcmp(schedules[i].name, name) == 0) { *out = (Schedule)i; return true; }
-    return false;
-}
-
-int schedule_list(unsigned *out, const char *list, Error *err)
-{
-    char     name[16];
-    Schedule schedule;
-
-    *out = 0;
-    while (*list) {
-        size_t length = strcspn(list, ",");
-        snprintf(name, sizeof name, "%.*s", length < 15 ? (int)length : 15, list);
-        if (!schedule_find(name, &schedule))
-            return error_set(err, "\"%s\" is not a schedule, expected a list of " SCHEDULE_NAMES, name);
-        if (*out & 1u << schedule) return error_set(err, "%s twice, expected each schedule once", name);
-        *out |= 1u << schedule;
-        list += length;
-        if (*list == ',' && !*++list) return error_set(err, "ends with a comma, expected one more schedule");
-    }
-    return *out ? 0 : error_set(err, "empty, expected a list of " SCHEDULE_NAMES);
-}
 
 /* ---- making ------------------------------------------------------------ */
 
@@ -255,7 +215,7 @@ static int check_tasks(const Plan *plan, char *used, int *task_at, Error *err)
         if (++student == plan_students(plan, block)) { block++; student = 0; }
     }
     *task_at = -1;
-    if (plan->schedule != SCHEDULE_SPLIT || block == plan->block_count) return 0;
+    if (!schedule_row(plan->schedule)->apart || block == plan->block_count) return 0;
     return error_set(err, "student %d of block %d is in no task, expected each student once", student, block);
 }
 
@@ -296,7 +256,7 @@ enum { WHOLE_PLAN = -1, NO_STAGE = -2 };      /* NO_STAGE: the plan is not to bl
 /* at: the stage looked at, as in check(). */
 static int check_order(const Plan *plan, char *seen, int *at, Error *err)
 {
-    bool chain = plan->schedule != SCHEDULE_DP && plan->schedule != SCHEDULE_LS;
+    bool chain = !schedule_row(plan->schedule)->phases;
     int  next = 0;
 
     for (int i = 0; i < plan->stage_count; i++) {
@@ -322,7 +282,7 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
 static int check(const Plan *plan, int *at, int *task_at, Error *err)
 {
     int   rc = -1;
-    bool  phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
+    bool  phases = schedule_row(plan->schedule)->phases;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
     *at = NO_STAGE;
@@ -333,7 +293,7 @@ static int check(const Plan *plan, int *at, int *task_at, Error *err)
         error_set(err, "stealing with %s, expected it with ls only", schedule_name(plan->schedule));
         goto done;
     }
-    if (plan->task_count && plan->schedule != SCHEDULE_SPLIT) {
+    if (plan->task_count && !schedule_row(plan->schedule)->apart) {
         error_set(err, "tasks with %s, expected them with split only", schedule_name(plan->schedule));
         goto done;
     }
@@ -505,9 +465,9 @@ static int read_tasks(Plan *plan, const JsonAt *root, Error *err)
 {
     JsonAt tasks = json_member(root, "tasks");
 
-    if (plan->schedule != SCHEDULE_SPLIT && json_has(&tasks))
+    if (!schedule_row(plan->schedule)->apart && json_has(&tasks))
         return json_fail(&tasks, err, "tasks with %s, expected them with split only", schedule_name(plan->schedule));
-    if (plan->schedule != SCHEDULE_SPLIT) return 0;
+    if (!schedule_row(plan->schedule)->apart) return 0;
     if (json_get_array(&tasks, 1, err) != 0 || plan_add_tasks(plan, err) != 0) return -1;
     if (json_count(&tasks) != (size_t)plan->task_count)
         return json_fail(&tasks, err, "%zu tasks, expected one a student, %d", json_count(&tasks), plan->task_count);

@@ -52,12 +52,13 @@ typedef struct {
     int64_t     epoch_ns, step_ns;
 } Plan;
 
+/* What else there is to know of one: schedule/registry.h. */
 const char *schedule_name(Schedule schedule);              /* "ahd" */
 const char *schedule_summary(Schedule schedule);           /* one line for people */
 bool        schedule_find(const char *name, Schedule *out);
 
-/* Compared when nothing else is asked for: all but split. */
-#define SCHEDULES_USUAL ((1u << SCHEDULE_SPLIT) - 1)
+/* Compared when nothing else is asked for, as bits (1u << SCHEDULE_x). */
+unsigned    schedules_usual(void);
 
 /* "dp,ahd" as bits (1u << SCHEDULE_x); at least one. */
 int         schedule_list(unsigned *out, const char *list, Error *err);

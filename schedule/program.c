@@ -5,11 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int (*const builders[SCHEDULE_COUNT])(Program *, const Plan *, Error *) = {
-    [SCHEDULE_DP] = build_dp,   [SCHEDULE_LS] = build_ls, [SCHEDULE_TR] = build_tr,
-    [SCHEDULE_DPU] = build_dpu, [SCHEDULE_IR] = build_ir, [SCHEDULE_AHD] = build_ahd,
-    [SCHEDULE_SPLIT] = build_split,
-};
+#include "schedule/registry.h"
 
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
 {
@@ -18,7 +14,7 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
     *out = NULL;
     if (!program) return error_no_memory(err);
     program_set_students(program, plan->students);
-    if (builders[plan->schedule](program, plan, err) != 0) {
+    if (schedule_row(plan->schedule)->build(program, plan, err) != 0) {
         program_free(program);
         return -1;
     }

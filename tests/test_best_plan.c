@@ -220,7 +220,7 @@ static void offers_the_best(void **state)
 
     for (int i = 0; i < t.cases; i++) {
         RandomTrace    h = random_trace_shape(&rng, 5, 4);
-        CompareOptions options = {.schedules = SCHEDULES_USUAL, .candidates = 8};
+        CompareOptions options = {.schedules = schedules_usual(), .candidates = 8};
         Trace         *trace;
         Scenario       s;
         Comparison     c;

@@ -304,7 +304,7 @@ static void checker_agrees_with_search(void **state)
 
     for (int i = 0; i < test_cases(600); i++) {
         RandomTrace    h = random_trace_shape(&rng, 7, 6);
-        CompareOptions options = {.schedules = SCHEDULES_USUAL, .candidates = 1 + i % 3};
+        CompareOptions options = {.schedules = schedules_usual(), .candidates = 1 + i % 3};
         Trace         *trace;
         Scenario       s;
         Comparison     c;

@@ -194,7 +194,7 @@ static void check_comparison(const char *path, const pipebd_options *options, co
 static void comparison_is_the_planners(void **state)
 {
     (void)state;
-    CompareOptions all = {.schedules = SCHEDULES_USUAL, .candidates = 8};
+    CompareOptions all = {.schedules = schedules_usual(), .candidates = 8};
 
     check_comparison(NAS, NULL, &(ScenarioOptions){.queue_depth = 2}, &all);
 }

@@ -25,7 +25,7 @@ static void open_case(Case *x, Rng *rng, int max_blocks, int max_devices, int ca
     x->trace = random_trace(rng, &h);
     trace_text(x->trace, &x->text);
     x->job = (SensitivityJob){.name = "random", .text = text_string(&x->text), .length = x->text.length,
-                       .scenario = {.queue_depth = 2}, .compare = {.schedules = SCHEDULES_USUAL, .candidates = candidates}};
+                       .scenario = {.queue_depth = 2}, .compare = {.schedules = schedules_usual(), .candidates = candidates}};
     assert_int_equal(scenario_build(&x->s, x->trace, &x->job.scenario, NULL), 0);
     assert_int_equal(compare(&x->c, &x->s, &x->job.compare, NULL), 0);
     x->job.plan = x->c.rows[x->c.best].plan;

@@ -177,7 +177,7 @@ static void split_is_off_by_default(void **state)
     Scenario s;
 
     made(&m, &trace, &s);
-    Comparison c = compared(&s, SCHEDULES_USUAL);
+    Comparison c = compared(&s, schedules_usual());
     assert_null(c.rows[SCHEDULE_SPLIT].plan);
     assert_string_equal(c.rows[SCHEDULE_SPLIT].why, "");
     comparison_free(&c);
@@ -263,8 +263,8 @@ static void a_list_of_one_is_no_list(void **state)
         listed.words = LISTED_ONE;
         made(&m, &one, &a);
         made(&listed, &other, &b);
-        Comparison x = compared(&a, SCHEDULES_USUAL | 1u << SCHEDULE_SPLIT);
-        Comparison y = compared(&b, SCHEDULES_USUAL | 1u << SCHEDULE_SPLIT);
+        Comparison x = compared(&a, schedules_usual() | 1u << SCHEDULE_SPLIT);
+        Comparison y = compared(&b, schedules_usual() | 1u << SCHEDULE_SPLIT);
         same_rows(&x, &y, m.devices);
         comparison_free(&x);
         comparison_free(&y);
@@ -290,7 +290,7 @@ static void students_add_up(void **state)
         sum.words = ONE;
         made(&m, &many, &a);
         made(&sum, &one, &b);
-        Comparison x = compared(&a, SCHEDULES_USUAL), y = compared(&b, SCHEDULES_USUAL);
+        Comparison x = compared(&a, schedules_usual()), y = compared(&b, schedules_usual());
         for (int i = 0; i < SCHEDULE_COUNT; i++) {
             assert_int_equal(!x.rows[i].plan, !y.rows[i].plan);
             if (x.rows[i].plan) assert_int_equal(x.rows[i].sim.epoch_ns, y.rows[i].sim.epoch_ns);

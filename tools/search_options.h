@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "planner/compare.h"
+#include "schedule/registry.h"
 
 #ifdef HAVE_GLPK
 #include "planner/ls/glpk/tasks_glpk.h"
@@ -19,9 +20,6 @@
      "lpt, multifit, glpk, exact, stealing.", &(s).ls, 0, 0, ls_method_names, false},              \
     {"time-limit", 0, OPTION_NUMBER, "SECONDS", "Of exact or glpk. Without, they stop after a "    \
      "number of nodes: the same result on every machine.", &(s).time_limit, 0, 0, NULL, false}
-
-/* The schedules that the partition search is for. */
-#define PARTITIONED (1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT)
 
 /* At least 1 where a limit is given. */
 static inline int64_t limit_ms(double seconds)
@@ -37,7 +35,7 @@ static inline int search_options_check(const Option *table, int method, double t
     bool ls = schedules & 1u << SCHEDULE_LS;
 
     for (int i = 0; i < 3; i++)
-        if (option_given(table, partitions[i]) && !(schedules & PARTITIONED))
+        if (option_given(table, partitions[i]) && !(schedules & schedules_partitioned()))
             return error_set(err, "--%s: no effect without tr, dpu, ahd or split in --%s", partitions[i], list);
     if (option_given(table, "ls") && !ls) return error_set(err, "--ls: no effect without ls in --%s", list);
     if (!option_given(table, "time-limit")) return 0;

@@ -10,6 +10,7 @@
 #include "executor/train/execute.h"
 #include "executor/measure/op_samples.h"
 #include "planner/predict.h"
+#include "schedule/registry.h"
 
 enum { LEAST_STEPS = 12, TIMELINE_SPANS = 20000 };
 
@@ -281,7 +282,7 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
     finish(&job);
     for (int i = 0; i < out->row_count; i++)
-        lone[i] = out->rows[i].schedule == SCHEDULE_DP || out->rows[i].schedule == SCHEDULE_LS;
+        lone[i] = schedule_row(out->rows[i].schedule)->phases;
     rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, lone, out->row_count, err);
 done:
     for (int i = 0; i < SCHEDULE_COUNT; i++) {

@@ -9,6 +9,7 @@
 #include "planner/compare.h"
 #include "planner/predict.h"
 #include "planner/whatif/whatif.h"
+#include "schedule/registry.h"
 
 enum {
     PLAYED = 64,             /* steps of a prediction */
@@ -48,7 +49,7 @@ static int predict_work(Replan *r, Error *err)
 
 static int check_plan(const Plan *plan, const Trace *trace, const ReplanOptions *o, Error *err)
 {
-    if (plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS)
+    if (schedule_row(plan->schedule)->phases)
         return error_set(err, "%s trains one block after another: there is nothing to move while it runs",
                          schedule_name(plan->schedule));
     if (plan->trace_hash && plan->trace_hash != trace->hash)

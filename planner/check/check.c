@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "planner/check/check_points.h"
+#include "schedule/registry.h"
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t some(int64_t bytes)          { return bytes > 0 ? bytes : 0; }
@@ -123,7 +124,7 @@ int64_t check_memory(const Check *c, int first, int last, int64_t rows, bool pha
 
 /* ---- phases and tasks ------------------------------------------------------------------------ */
 
-static bool is_phase(const Plan *plan) { return plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS; }
+static bool is_phase(const Plan *plan) { return schedule_row(plan->schedule)->phases; }
 
 /* Device i of a phase; of a task that anyone may take, device i of all. */
 static int price_part(const Check *c, int index, int i, int64_t load_ns, CheckedPart *part)
@@ -186,8 +187,8 @@ static int price_stage(const Check *c, int index, CheckedStage *out)
     CheckedPart  part;
 
     if (!loads) return error_no_memory(c->err);
-    int devices = c->plan->schedule == SCHEDULE_LS ? check_ls_devices(c) : stage->width;
-    if (check_loads(c, c->plan->schedule == SCHEDULE_LS ? &alone : stage, devices, loads) != 0) goto done;
+    int devices = schedule_row(c->plan->schedule)->lists ? check_ls_devices(c) : stage->width;
+    if (check_loads(c, schedule_row(c->plan->schedule)->lists ? &alone : stage, devices, loads) != 0) goto done;
     for (int i = 0; i < count; i++)
         if (price_part(c, index, i, loads[stage->width ? i : 0], &part) != 0
             || check_add_part(c, out, index, i, &part) != 0) goto done;
@@ -256,22 +257,25 @@ static int check_cover(const Check *c, int *used, int *times)
 /* busy: [devices] zero. */
 static void find_bottleneck(const Check *c, CheckedPlan *out, int64_t *busy)
 {
+    const ScheduleRow *row = schedule_row(c->plan->schedule);
+    bool               in_turn = row->phases && row->whole;
+
     out->bottleneck = -1;
     if (c->plan->stealing) return;
     for (int i = 0; i < c->plan->stage_count; i++) {
         int64_t ns = out->stages[i].step_ns;
-        if (c->plan->schedule == SCHEDULE_LS) ns = busy[c->plan->stages[i].devices[0]] += ns;
-        if (c->plan->schedule == SCHEDULE_DP) ns += out->bottleneck_ns;
+        if (row->lists) ns = busy[c->plan->stages[i].devices[0]] += ns;
+        if (in_turn) ns += out->bottleneck_ns;
         if (out->bottleneck >= 0 && ns <= out->bottleneck_ns) continue;
         out->bottleneck_ns = ns;
-        out->bottleneck = c->plan->schedule == SCHEDULE_LS ? c->plan->stages[i].devices[0] : i;
+        out->bottleneck = row->lists ? c->plan->stages[i].devices[0] : i;
     }
-    if (c->plan->schedule == SCHEDULE_DP) out->bottleneck = -1;      /* all of them in turn */
+    if (in_turn) out->bottleneck = -1;      /* all of them in turn */
 }
 
 static int price_plan(Check *c, CheckedPlan *out, int64_t *busy)
 {
-    if (c->plan->schedule == SCHEDULE_SPLIT) return check_split(out, c);
+    if (schedule_row(c->plan->schedule)->apart) return check_split(out, c);
     if (!is_phase(c->plan)) return check_chain(out, c);
     for (int i = 0; i < c->plan->stage_count; i++)
         if (price_stage(c, i, &out->stages[i]) != 0) return -1;
@@ -285,7 +289,7 @@ int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Err
     size_t   g = (size_t)plan->device_count + 1;
     int     *used = calloc(g, sizeof *used), *times = calloc((size_t)plan->block_count + 1, sizeof *times);
     int64_t *busy = calloc(g, sizeof *busy);
-    bool     split = plan->schedule == SCHEDULE_SPLIT;
+    bool     split = schedule_row(plan->schedule)->apart;
     int      rc = -1;
 
     *out = (CheckedPlan){0};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "planner/check/check_points.h"
+#include "schedule/registry.h"
 
 typedef struct {
     int         stage, index;    /* index in the stage's devices */
@@ -286,7 +287,7 @@ static int price(Chain *chain, CheckedPlan *out, int64_t *at)
             out->bottleneck = s;
             out->bottleneck_ns = out->stages[s].step_ns;
         }
-    return plan->schedule == SCHEDULE_TR && plan->stage_count > 1
+    return schedule_row(plan->schedule)->barrier && plan->stage_count > 1
            ? find_barrier(chain, at, &out->bottleneck_ns, &out->bottleneck) : 0;
 }
 

@@ -1,4 +1,5 @@
 #include "planner/check/check_points.h"
+#include "schedule/registry.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@ static int64_t line(int64_t ax, int64_t a, int64_t bx, int64_t b, int64_t x)
  * step trains one block alone. */
 static int64_t point_ns(const Check *c, const CurvePoint *p, double load)
 {
-    bool    lone = c->plan->schedule == SCHEDULE_DP || c->plan->schedule == SCHEDULE_LS;
+    bool    lone = schedule_row(c->plan->schedule)->phases;
     int64_t ns = p->ns, busy = p->contended_ns;
 
     if (lone && p->single_block_ns) {            /* slowed down in the same proportion */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "planner/report/report.h"
+#include "schedule/registry.h"
 
 bool check_other_trace(const Plan *plan, const Scenario *s)
 {
@@ -35,7 +36,7 @@ static void stage_row(const CheckReport *r, const Scenario *s, int i, Text *out)
     const Stage        *stage = &r->plan->stages[i];
     const CheckedStage *c = &r->checked->stages[i];
     const CheckedPart  *p = &c->part;
-    bool                chain = r->plan->schedule != SCHEDULE_DP && r->plan->schedule != SCHEDULE_LS;
+    bool                chain = !schedule_row(r->plan->schedule)->phases;
     size_t              start = out->length;
 
     text_printf(out, "%5d  %s", i, s->trace->blocks[stage->first].name);
@@ -96,7 +97,7 @@ static void device_row(const CheckReport *r, const Scenario *s, int d, Text *out
 
 static void rows(const CheckReport *r, const Scenario *s, Text *out)
 {
-    bool split = r->plan->schedule == SCHEDULE_SPLIT;
+    bool split = schedule_row(r->plan->schedule)->apart;
 
     text_append(out, split ? "\ndevice  teacher blocks, students" "                "
                            : "\nstage  blocks, devices, rows" "                    ");
@@ -114,8 +115,8 @@ static void bottleneck_text(const CheckReport *r, Text *out)
 
     if (!c->bottleneck_ns) { text_append(out, "bottleneck: not known, tasks go to whoever is free\n"); return; }
     text_append(out, "bottleneck: ");
-    if (r->plan->schedule == SCHEDULE_DP) text_append(out, "all stages in turn");
-    else if (c->devices || r->plan->schedule == SCHEDULE_LS) text_printf(out, "device %d", c->bottleneck);
+    if (schedule_row(r->plan->schedule)->phases && schedule_row(r->plan->schedule)->whole) text_append(out, "all stages in turn");
+    else if (c->devices || schedule_row(r->plan->schedule)->lists) text_printf(out, "device %d", c->bottleneck);
     else text_printf(out, "stage %d", c->bottleneck);
     text_printf(out, ", %.3f ms a step", (double)c->bottleneck_ns * 1e-6);
     if (c->devices) text_printf(out, " of work; with waits %.3f ms, simulated", (double)r->priced->plan->step_ns * 1e-6);
@@ -130,7 +131,7 @@ static void bottleneck_text(const CheckReport *r, Text *out)
 /* Split plans have one of their own. */
 static int64_t bound_of(const CheckReport *r)
 {
-    return r->plan->schedule == SCHEDULE_SPLIT ? r->comparison->rows[SCHEDULE_SPLIT].bound_ns : r->comparison->bound_ns;
+    return schedule_row(r->plan->schedule)->apart ? r->comparison->rows[SCHEDULE_SPLIT].bound_ns : r->comparison->bound_ns;
 }
 
 static void distance_text(const CheckReport *r, Text *out)
@@ -153,8 +154,8 @@ static void distance_text(const CheckReport *r, Text *out)
     }
     if (bound > 0)
         text_printf(out, "bound: no %s plan%s has an epoch below %.3f s; this one is %.1f %% %s\n",
-                    r->plan->schedule == SCHEDULE_SPLIT ? "split" : "relaying",
-                    r->plan->schedule == SCHEDULE_SPLIT ? "" : " of the planner's kind", (double)bound * 1e-9,
+                    schedule_row(r->plan->schedule)->apart ? "split" : "relaying",
+                    schedule_row(r->plan->schedule)->apart ? "" : " of the planner's kind", (double)bound * 1e-9,
                     100 * (ns >= bound ? (double)ns / (double)bound - 1 : 1 - (double)ns / (double)bound),
                     ns >= bound ? "above" : "below");
 }
@@ -273,7 +274,7 @@ static void json_device(const CheckReport *r, int d, Text *out)
 
 static void json_rows(const CheckReport *r, Text *out)
 {
-    bool split = r->plan->schedule == SCHEDULE_SPLIT;
+    bool split = schedule_row(r->plan->schedule)->apart;
     int  count = split ? r->plan->device_count : r->plan->stage_count;
 
     text_printf(out, "  \"%s\": [\n", split ? "devices" : "stages");

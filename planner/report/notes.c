@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "schedule/registry.h"
 #include "traces/plausibility.h"
 
 /* ---- what was extrapolated ------------------------------------------------------------------- */
@@ -38,7 +39,7 @@ static void look_at_students(Beyond *b, const Plan *plan, const Stage *stage, in
 /* Under dp and ls the teacher runs from the input on. */
 static void look_at_stage(Beyond *b, const Plan *plan, const Stage *stage)
 {
-    bool from_input = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
+    bool from_input = schedule_row(plan->schedule)->phases;
 
     for (int block = from_input ? 0 : stage->first; block <= stage->last; block++)
         for (int d = 0; d < stage->width; d++) look_at_work(b, WORK_TEACHER, block, 0, stage->devices[d], stage->rows[d]);
@@ -75,7 +76,7 @@ static void look_at_stolen(Beyond *b, const Plan *plan, const Stage *task)
 static void extrapolated(const Plan *plan, const Scenario *s, Text *out)
 {
     Beyond b = {.strict = *s};
-    bool   relays = plan->schedule != SCHEDULE_DP && plan->schedule != SCHEDULE_LS;
+    bool   relays = !schedule_row(plan->schedule)->phases;
 
     b.strict.extrapolate = false;
     for (int i = 0; i < plan->stage_count; i++) {

@@ -6,6 +6,7 @@
 
 #include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
+#include "schedule/registry.h"
 
 double report_speedup(const Comparison *c, const Candidate *row)
 {
@@ -169,7 +170,7 @@ static void machines_text(const Plan *plan, int i, const Scenario *s, Text *out)
     const Stage *stage = &plan->stages[i];
     int          low, high, before = -1;
 
-    if (plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS || scenario_node(s, s->device_count - 1) == 0) return;
+    if (schedule_row(plan->schedule)->phases || scenario_node(s, s->device_count - 1) == 0) return;
     machines_of(stage, s, &low, &high);
     if (low == high) text_printf(out, "; on machine %d", low);
     else             text_printf(out, "; across machines %d to %d", low, high);
@@ -201,7 +202,7 @@ static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
 
     if (!next) { text_append(out, "  runner-up: none, no other plan was simulated\n"); return; }
     text_printf(out, "  runner-up: %s, ", schedule_name(next->schedule));
-    if (next->schedule != SCHEDULE_DP && next->schedule != SCHEDULE_LS)
+    if (!schedule_row(next->schedule)->phases)
         text_printf(out, "%d stage%s, ", next->stage_count, next->stage_count > 1 ? "s" : "");
     if (ns == best_ns) text_append(out, "as fast");
     else               text_printf(out, "%.2g %% slower", 100 * ((double)ns / (double)best_ns - 1));
@@ -214,7 +215,7 @@ static void bound_text(const Comparison *c, Text *out)
     double above = 100 * ((double)c->rows[c->best].sim.epoch_ns / (double)c->bound_ns - 1);
 
     text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one", (double)c->bound_ns * 1e-9);
-    if (c->best == SCHEDULE_DP || c->best == SCHEDULE_LS) text_append(out, ", which does not relay,");
+    if (schedule_row((Schedule)c->best)->phases) text_append(out, ", which does not relay,");
     text_printf(out, " is %.1f %% %s\n", fabs(above), above < 0 ? "below" : "above");
 }
 
@@ -254,7 +255,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     text_printf(out, "\nplan: %s, %s\n  found by: %s\n", schedule_name((Schedule)c->best),
                 schedule_summary((Schedule)c->best), best->method);
     report_stages(best->plan, s, out);
-    if (c->bound_ns > 0 && c->best != SCHEDULE_SPLIT) bound_text(c, out);
+    if (c->bound_ns > 0 && !schedule_row((Schedule)c->best)->apart) bound_text(c, out);
     runner_up_text(c, s, out);
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,

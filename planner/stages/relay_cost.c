@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "schedule/registry.h"
+
 typedef struct {
     int      device, stage;
     int64_t  rows, load, teacher, update;
@@ -340,7 +342,7 @@ static void price_members(RelayCost *out, const Relay *r)
 
 static void price(RelayCost *out, Relay *r)
 {
-    bool    barrier = r->plan->schedule == SCHEDULE_TR && r->plan->stage_count > 1;
+    bool    barrier = schedule_row(r->plan->schedule)->barrier && r->plan->stage_count > 1;
     int64_t once;
 
     *out = (RelayCost){0};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "planner/report/report.h"
+#include "schedule/registry.h"
 
 /* ---- without a trace --------------------------------------------------------- */
 
@@ -67,7 +68,7 @@ done:
 /* dp: a stage a block on all devices; ir: one stage of all. */
 static int plan_data_parallel(Plan **out, const Workload *workload, int devices, Schedule schedule, Error *err)
 {
-    int n = workload->block_count, stages = schedule == SCHEDULE_DP ? n : 1;
+    int n = workload->block_count, stages = schedule_row(schedule)->phases ? n : 1;
 
     *out = NULL;
     if (devices > workload->batch)
@@ -113,7 +114,7 @@ done:
 int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
 {
     if (!schedule_find(name, out)) return error_set(err, "unknown schedule \"%s\"", name);
-    if (traced || *out == SCHEDULE_DP || *out == SCHEDULE_IR || *out == SCHEDULE_TR || *out == SCHEDULE_DPU) return 0;
+    if (traced || !(schedule_row(*out)->lists || schedule_row(*out)->groups)) return 0;
     return error_set(err, "--schedule %s needs --trace, the times of the blocks", name);
 }
 
@@ -125,7 +126,7 @@ int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedul
     *out = NULL;
     if (trace_path) {
         rc = plan_from_trace(out, workload, devices, schedule, trace_path, how, err);
-    } else if (schedule == SCHEDULE_DP || schedule == SCHEDULE_IR) {
+    } else if (schedule_row(schedule)->whole) {
         text_append(how, "rows are split evenly\n");
         rc = plan_data_parallel(out, workload, devices, schedule, err);
     } else {
