@@ -84,6 +84,6 @@ const char *const html_style[] = {
     "tr,figure,.tiles,.keys{break-inside:avoid}thead{display:table-header-group}"
     ".scroll{overflow:visible;background:none}table{font-size:8pt}th,td{padding:.25rem .4rem}th{font-size:7.5pt}td.wrap{min-width:8rem}"
     ".pairs{grid-template-columns:1fr 1fr;gap:.3rem 1.5rem}"
-    ".toc{display:none}a{color:inherit;text-decoration:none}}\n",
+    ".plot svg.any{max-width:9cm!important}.toc{display:none}a{color:inherit;text-decoration:none}}\n",
     NULL,
 };
