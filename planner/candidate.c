@@ -223,9 +223,23 @@ static Plan *take(Plan **plan)
     return taken;
 }
 
+int candidate_thrift(const Candidate *a, const Candidate *b)
+{
+    if (a->sim.loads != b->sim.loads) return a->sim.loads < b->sim.loads ? -1 : 1;
+    if (a->sim.teacher_work != b->sim.teacher_work) return a->sim.teacher_work < b->sim.teacher_work ? -1 : 1;
+    return (a->peak.total_bytes > b->peak.total_bytes) - (a->peak.total_bytes < b->peak.total_bytes);
+}
+
+static bool is_better(const Candidate *next, const Candidate *best)
+{
+    if (!next->plan || !best->plan) return next->plan != NULL;
+    if (next->sim.epoch_ns != best->sim.epoch_ns) return next->sim.epoch_ns < best->sim.epoch_ns;
+    return candidate_thrift(next, best) < 0;
+}
+
 static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
 {
-    bool    better = next->plan && (!best->plan || next->sim.epoch_ns < best->sim.epoch_ns);
+    bool    better = is_better(next, best);
     Candidate *loser = better ? best : next;
     int64_t lost_ns = loser->sim.epoch_ns, other_ns = best->runner_up_ns;
     Plan   *lost = take(&loser->plan), *other = better ? take(&best->runner_up) : NULL;

@@ -34,8 +34,11 @@ void candidate_free(Candidate *row);         /* keeps why */
 
 enum { CANDIDATE_STEPS = 16, CANDIDATE_LONG = 1000000 };
 
+/* Below 0: a loads less than b, or recomputes less, or else needs less memory; above: more. */
+int  candidate_thrift(const Candidate *a, const Candidate *b);
+
 /* Prices plan and keeps it in row, as found by method, when it is faster than what is
- * there. Takes plan over. -1 only without memory.
+ * there, or as fast and thriftier. Takes plan over. -1 only without memory.
  *
  * Where epochs are long (one took more than long_run instructions) a plan with a bottleneck
  * is first played for CANDIDATE_STEPS: when that and the other steps, each at its bottleneck

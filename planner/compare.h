@@ -32,9 +32,13 @@ typedef struct {
     Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;
 
+/* Epochs that differ by less than one part in so many are as good as each other. */
+enum { COMPARE_TIE = 10000 };
+
 typedef struct {
     Candidate rows[SCHEDULE_COUNT];
-    int       best;          /* row of the fastest; -1: none */
+    int       best;          /* row of the fastest, of ties the one that loads and recomputes least, then that
+                              * needs less memory; -1: none */
     int64_t   bound_ns;      /* no relaying schedule's epoch is shorter; 0: not known */
     const struct Sensitivities *margins;       /* of the best plan (planner/whatif/sensitivity.h), for reports;
                                           * borrowed; NULL: nobody asked */

@@ -118,7 +118,7 @@ static int try_scratch(RelaySearch *r)
     if (cost.epoch_ns >= kept) return 0;
     if (plan_copy(&plan, r->scratch, &r->err) != 0) return -1;
     if (candidate_try(r->row, plan, "search under the simulator", r->s, &r->err) != 0) return -1;
-    r->budget -= r->row->spent - before + 40 * work_of(r);
+    r->budget -= r->row->spent - before + 400 * work_of(r);
     r->better |= r->row->plan && r->row->sim.epoch_ns < kept;
     return 0;
 }

@@ -7,11 +7,40 @@
 
 #include "schedule/registry.h"
 
+/* The instructions of a plan without those that depend on how stages meet: no program has fewer. */
+static double least_instructions(const Plan *plan)
+{
+    bool   phases = plan->schedule == SCHEDULE_DP || plan->schedule == SCHEDULE_LS;
+    double count = 0;
+
+    for (int i = 0; i < plan->stage_count; i++) {
+        const Stage *stage = &plan->stages[i];
+        double       teachers = stage->last - (phases ? 0 : stage->first) + 1;
+        double       students = plan->schedule == SCHEDULE_SPLIT ? 0 : stage->last - stage->first + 1;
+        count += (stage->width ? stage->width : 1) * (teachers + 3 * students);
+    }
+    return count;
+}
+
+/* Before memory is filled with what is too much. */
+static int check_length(const Plan *plan, Error *err)
+{
+    double count = least_instructions(plan);
+
+    if (count <= (double)PROGRAM_MAX_INSTRUCTIONS) return 0;
+    return error_set(err, "%s on %d devices with %d blocks%s is a program of %" PRId64 " million instructions or more, expected at most "
+                     "%" PRId64 " million: fewer blocks or devices", schedule_name(plan->schedule), plan->device_count,
+                     plan->block_count, plan->schedule == SCHEDULE_DP ? ", each with the teacher from the input," : "",
+                     (int64_t)(count * 1e-6), PROGRAM_MAX_INSTRUCTIONS / 1000000);
+}
+
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
 {
-    Program *program = program_new(plan->device_count, plan->block_count, plan->batch, steps);
+    Program *program;
 
     *out = NULL;
+    if (check_length(plan, err) != 0) return -1;
+    program = program_new(plan->device_count, plan->block_count, plan->batch, steps);
     if (!program) return error_no_memory(err);
     program_set_students(program, plan->students);
     if (schedule_row(plan->schedule)->build(program, plan, err) != 0) {

@@ -243,9 +243,43 @@ static void offers_the_best(void **state)
     for (int k = 0; k < SCHEDULE_COUNT; k++) assert_true(100 * t.worse[k] <= t.tried[k]);
 }
 
+/* With a device more neither ahd nor the choice is slower: the others can stay idle. */
+static void more_devices_are_never_slower(void **state)
+{
+    static const char *const paths[] = {PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", PIPEBD_ROOT "/traces/mobilenet-cpu.json",
+                                        PIPEBD_ROOT "/traces/mobilenet-mixed.json", PIPEBD_ROOT "/traces/mobilenet-students.json",
+                                        PIPEBD_ROOT "/traces/vgg-cpu.json"};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        int64_t ahd = INT64_MAX / 2, best = INT64_MAX / 2;
+        Trace  *trace;
+        assert_int_equal(trace_read(&trace, paths[i], NULL), 0);
+        for (int devices = 1; devices <= 12; devices++) {
+            CompareOptions options = {.schedules = schedules_usual(), .candidates = 8};
+            Scenario       s;
+            Comparison     c;
+            Error          err = {""};
+            assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.devices = devices, .queue_depth = 2, .extrapolate = true},
+                                            NULL), 0);
+            if (compare_rows(&c, &s, &options, &err) != 0) fail_msg("%s", err.text);
+            int64_t now = c.rows[SCHEDULE_AHD].sim.epoch_ns, chosen = c.rows[c.best].sim.epoch_ns;
+            if (now > ahd || chosen > best + best / COMPARE_TIE)
+                fail_msg("%s on %d devices: ahd %lld ns, %lld on one less; the choice %lld, %lld", paths[i], devices, (long long)now,
+                         (long long)ahd, (long long)chosen, (long long)best);
+            ahd = now;
+            best = chosen;
+            comparison_free(&c);
+            scenario_free(&s);
+        }
+        trace_free(trace);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(barrier_is_brute_force), cmocka_unit_test(offers_the_best)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(barrier_is_brute_force), cmocka_unit_test(offers_the_best),
+                                       cmocka_unit_test(more_devices_are_never_slower)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

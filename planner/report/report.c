@@ -2,11 +2,13 @@
 
 #include <math.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
 #include "schedule/registry.h"
+#include "planner/split/split_cost.h"
 
 double report_speedup(const Comparison *c, const Candidate *row)
 {
@@ -25,7 +27,7 @@ static void limit_text(const Candidate *row, Text *out)
         int64_t lost = row->sim.shares[d][SHARE_WAIT] + row->sim.shares[d][SHARE_IDLE];
         if (lost < least) { least = lost; busiest = d; }
     }
-    for (int i = 0; i < SHARE_COUNT; i++)
+    for (int i = 0; i < SHARE_WAIT; i++)         /* what it does, not what it waits for */
         if (row->sim.shares[busiest][i] > row->sim.shares[busiest][largest]) largest = i;
     double epoch = (double)(row->sim.epoch_ns ? row->sim.epoch_ns : 1);
     text_printf(out, "device %d is the busiest: %.0f %% %s, %.0f %% waiting", busiest,
@@ -38,10 +40,34 @@ static void limit_text(const Candidate *row, Text *out)
 
 static double seconds(int64_t ns) { return (double)ns * 1e-9; }
 
+/* What speedups are over: dp, or where it has no plan the slowest of several; -1: nothing. */
+static int baseline(const Comparison *c)
+{
+    int slowest = -1, count = 0;
+
+    if (c->rows[SCHEDULE_DP].plan) return SCHEDULE_DP;
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        if (!c->rows[i].plan) continue;
+        count++;
+        if (slowest < 0 || c->rows[i].sim.epoch_ns > c->rows[slowest].sim.epoch_ns) slowest = i;
+    }
+    return count > 1 ? slowest : -1;
+}
+
+static void speedup_text(const Comparison *c, int over, const Candidate *row, Text *out)
+{
+    if (over < 0 || row->sim.epoch_ns == 0) text_append(out, "       -");
+    else text_printf(out, "%8.2f", (double)c->rows[over].sim.epoch_ns / (double)row->sim.epoch_ns);
+}
+
 static void table_rows(const Comparison *c, Text *out)
 {
+    int  over = baseline(c);
+    char name[16];
+
+    snprintf(name, sizeof name, over == SCHEDULE_SPLIT ? "of %s" : "over %s", over < 0 ? "dp" : schedule_name((Schedule)over));
     text_append(out, "schedule     epoch  speedup        step   used  teacher   loads      memory\n");
-    text_append(out, "                 s  over dp          ms      %  x least x least         MiB\n");
+    text_printf(out, "                 s %8s          ms      %%  x least x least         MiB\n", name);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
         if (!row->plan) {
@@ -49,8 +75,7 @@ static void table_rows(const Comparison *c, Text *out)
             continue;
         }
         text_printf(out, "%-6s %11.3f ", schedule_name((Schedule)i), seconds(row->sim.epoch_ns));
-        if (report_speedup(c, row) > 0) text_printf(out, "%8.2f", report_speedup(c, row));
-        else                            text_append(out, "       -");
+        speedup_text(c, over, row, out);
         text_printf(out, " %11.3f %6.1f %8.2f %7.2f %11.1f%s\n", (double)row->plan->step_ns * 1e-6,
                     100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
                     (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
@@ -178,6 +203,32 @@ static void machines_text(const Plan *plan, int i, const Scenario *s, Text *out)
     if (i > 0 && before != scenario_node(s, stage->devices[0])) text_printf(out, ", relay from machine %d", before);
 }
 
+static bool works(const Plan *plan, int device)
+{
+    for (int i = 0; i < plan->stage_count + plan->task_count; i++) {
+        const Stage *stage = i < plan->stage_count ? &plan->stages[i] : &plan->tasks[i - plan->stage_count];
+        if (stage->width == 0) return true;      /* stolen: by anyone */
+        for (int k = 0; k < stage->width; k++) if (stage->devices[k] == device) return true;
+    }
+    return false;
+}
+
+/* "  devices 3, 5 to 7 idle" */
+static void report_idle(const Plan *plan, Text *out)
+{
+    int runs = 0, idle = 0;
+
+    for (int d = 0; d < plan->device_count; d++) idle += !works(plan, d);
+    if (idle) text_printf(out, "  device%s ", idle > 1 ? "s" : "");
+    for (int d = 0, end; d < plan->device_count; d = end + 1) {
+        for (end = d; end < plan->device_count && !works(plan, end);) end++;
+        if (end == d) continue;
+        text_printf(out, "%s%d", runs++ ? ", " : "", d);
+        if (end - d > 1) text_printf(out, " to %d", end - 1);
+    }
+    if (idle) text_append(out, " idle\n");
+}
+
 void report_stages(const Plan *plan, const Scenario *s, Text *out)
 {
     for (int i = 0; i < plan->stage_count; i++) {
@@ -191,6 +242,18 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
         text_append(out, "\n");
     }
     report_tasks(plan, s, out);
+    report_idle(plan, out);
+}
+
+/* That split was not compared, where it could be much faster. */
+static void split_text(const Comparison *c, const Scenario *s, Text *out)
+{
+    int64_t ns = c->rows[c->best].sim.epoch_ns, bound;
+
+    if (c->rows[SCHEDULE_SPLIT].plan || c->rows[SCHEDULE_SPLIT].why[0] || !c->rows[SCHEDULE_AHD].plan) return;
+    if (__builtin_mul_overflow(split_bound(s), s->steps, &bound) || bound <= 0 || (double)bound > 0.9 * (double)ns) return;
+    text_printf(out, "  note: split was not compared (--schedules ahd,split): students apart from their teacher could take from %.3f s on\n",
+                seconds(bound));
 }
 
 static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
@@ -260,6 +323,8 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     if (s->device_count > s->trace->block_count)
         text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
                     s->trace->block_count, s->device_count - s->trace->block_count);
+    if (best->sim.epoch_ns == 0) text_append(out, "  note: every time that counts here is 0 in the trace, so no schedule is faster than another\n");
+    split_text(c, s, out);
     report_notes(best->plan, s, c->idle, out);
 }
 

@@ -33,6 +33,7 @@ typedef struct {
     StageMemory  *memory;
     BarrierWay   *ways;          /* [blocks + 1][states] */
     int64_t       limit, refused;        /* the least time above the limit that was met */
+    int64_t       most;                  /* work of a stage */
 } BarrierSearch;
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -88,6 +89,7 @@ static void extend(BarrierSearch *b, int first, int state, int type, int next, i
 
     for (int j = first + 1; j <= b->blocks; j++) {
         if (!stage_of(b, first, j - 1, type, &stage)) return;    /* neither can a longer one */
+        if (stage.teacher + stage.student + stage.ready > b->most) return;
         int64_t done = larger(ns, stage.ready) + stage.teacher, out = message_out(b, j);
         if (out == INT64_MAX) continue;
         if (done + stage.student + out > b->limit) {
@@ -216,6 +218,21 @@ static int64_t first_guess(const BarrierSearch *b)
     return all->teacher + all->student / b->s->device_count + 1;
 }
 
+/* Of the partitions within the limit those whose longest stage is short, to about a hundredth: with less
+ * memory and updates, as all that does not lie on the longest way is free. */
+static void even_out(BarrierSearch *b, int64_t limit)
+{
+    int64_t low = 0, high = limit;
+
+    while (high - low > high / 128 + 1) {
+        b->most = low + (high - low) / 2;
+        if (probe(b, limit) >= 0) high = b->most;
+        else                      low = b->most;
+    }
+    b->most = high;
+    if (probe(b, limit) < 0) b->most = INT64_MAX;        /* a stage longer than the limit: its loading */
+}
+
 static int bisect(BarrierSearch *b, BarrierPartition *out, Error *err)
 {
     int64_t low = 0, high = INT64_MAX, limit = first_guess(b), stride = limit / 16 + 1;
@@ -234,6 +251,7 @@ static int bisect(BarrierSearch *b, BarrierPartition *out, Error *err)
         if (stride < INT64_MAX / 8) stride *= 2;
         if (limit > INT64_MAX / 4) limit = low > INT64_MAX / 4 ? low : INT64_MAX / 4;
     }
+    even_out(b, high);
     state = probe(b, high);              /* again: the answer does not depend on the way here */
     return read_back(b, state, out, err);
 }
@@ -331,7 +349,7 @@ int barrier_search(BarrierPartition *out, const Scenario *scenario, const int *o
 {
     const TraceLoader *loader = &scenario->trace->loader;
     size_t        g = (size_t)scenario->device_count;
-    BarrierSearch b = {.s = scenario, .order = order, .blocks = scenario->trace->block_count,
+    BarrierSearch b = {.most = INT64_MAX, .s = scenario, .order = order, .blocks = scenario->trace->block_count,
                        .blocking = scenario->trace->blocking_transfers, .ahead = loader->present && loader->prefetch > 0,
                        .load = scenario_load_ns(scenario, scenario->batch)};
     int          *numbers = calloc(5 * g, sizeof *numbers), rc = -1;
