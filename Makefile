@@ -303,6 +303,12 @@ install: all man  ## into PREFIX (/usr/local), under DESTDIR when set
 uninstall:   ## remove what install put there
 	@$(INSTALL) uninstall
 
+.PHONY: wheel
+wheel: $(SHARED)  ## the Python package as a wheel, for every Python 3 of this platform, into BUILD/wheel
+	@mkdir -p $(BUILD)/wheel
+	@cd python && PIPEBD_LIBRARY='$(abspath $(SHARED))' PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c \
+	    'import build_wheel, sys; print("$(BUILD)/wheel/" + build_wheel.build_wheel(sys.argv[1]))' '$(abspath $(BUILD))/wheel'
+
 man: $(BUILD)/completion/pipebd  ## man pages and bash completion, from the tools' option tables
 
 compile_commands.json: FORCE  ## what clangd and other tools want to know of every file

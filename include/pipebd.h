@@ -48,6 +48,9 @@ typedef struct pipebd_error {
     char text[PIPEBD_ERROR_SIZE];            /* "" after a call that succeeded */
 } pipebd_error;
 
+/* Frees a text that the library handed over, as free() does: for languages without one. */
+PIPEBD_API void pipebd_text_free(char *text);
+
 /* ---- schedules -------------------------------------------------------------------- */
 
 typedef enum pipebd_schedule {
@@ -76,6 +79,12 @@ PIPEBD_API int pipebd_trace_read(pipebd_trace **out, const char *path, pipebd_er
  * path in messages. */
 PIPEBD_API int pipebd_trace_parse(pipebd_trace **out, const char *name, const char *text,
                                   size_t length, pipebd_error *error);
+
+/* JSON, whole (a reader sees the old file or the new one); "-" is standard output. */
+PIPEBD_API int pipebd_trace_write(const pipebd_trace *trace, const char *path, pipebd_error *error);
+
+/* What pipebd_trace_write() writes, NUL-terminated; *out is yours: pipebd_text_free() it. */
+PIPEBD_API int pipebd_trace_text(const pipebd_trace *trace, char **out, pipebd_error *error);
 
 PIPEBD_API void pipebd_trace_free(pipebd_trace *trace);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "planner/report/report.h"
 #include "planner/ls/tasks.h"
 
@@ -92,6 +93,8 @@ static int hand_over(char **out, Text *text, Error *err)
 
 const char *pipebd_version(void) { return PIPEBD_VERSION; }
 
+void pipebd_text_free(char *text) { free(text); }
+
 /* ---- names --------------------------------------------------------------------------- */
 
 int pipebd_schedule_count(void) { return SCHEDULE_COUNT; }
@@ -142,6 +145,38 @@ int pipebd_trace_parse(pipebd_trace **out, const char *name, const char *text, s
     int rc = CHECK("out name text", &call.err, out, name, text);
     if (rc == 0) rc = trace_parse(&trace, name, text, length, &call.err);
     if (rc == 0) rc = wrap_trace(out, trace, &call.err);
+    return call_end(&call, rc, error);
+}
+
+int pipebd_trace_text(const pipebd_trace *trace, char **out, pipebd_error *error)
+{
+    Call call;
+    Text text = {0};
+
+    call_begin(&call);
+    if (out) *out = NULL;
+    int rc = CHECK("trace out", &call.err, trace, out);
+    if (rc == 0) {
+        trace_text(trace->trace, &text);
+        rc = hand_over(out, &text, &call.err);
+    }
+    text_free(&text);
+    return call_end(&call, rc, error);
+}
+
+int pipebd_trace_write(const pipebd_trace *trace, const char *path, pipebd_error *error)
+{
+    Call call;
+    Text text = {0};
+
+    call_begin(&call);
+    int rc = CHECK("trace path", &call.err, trace, path);
+    if (rc == 0) {
+        trace_text(trace->trace, &text);
+        rc = text_failed(&text) ? error_no_memory(&call.err)
+                                : file_write(path, text_string(&text), text.length, &call.err);
+    }
+    text_free(&text);
     return call_end(&call, rc, error);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "planner/report/report.h"
@@ -85,6 +86,36 @@ static void trace_from_file_and_memory(void **state)
     pipebd_trace_free(file);
     pipebd_trace_free(memory);
     free(text);
+}
+
+/* What is written is read again as the same trace, and says the same once more. */
+static void traces_are_written(void **state)
+{
+    (void)state;
+    pipebd_trace *trace = read_trace(VGG), *again;
+    pipebd_error  error;
+    char         *text, *second;
+    char          path[] = "/tmp/pipebd-library-XXXXXX";
+    int           fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(pipebd_trace_text(trace, &text, &error), 0);
+    assert_int_equal(pipebd_trace_write(trace, path, &error), 0);
+    char *file = slurp(path, NULL);
+    assert_string_equal(text, file);
+    again = read_trace(path);
+    assert_int_equal(pipebd_trace_text(again, &second, &error), 0);
+    assert_string_equal(text, second);
+    assert_int_equal(pipebd_trace_samples(again), pipebd_trace_samples(trace));
+    check_error(pipebd_trace_write(trace, "/nothere/x.json", &error), &error, "/nothere/x.json");
+    pipebd_text_free(text);
+    pipebd_text_free(second);
+    pipebd_text_free(NULL);
+    free(file);
+    unlink(path);
+    pipebd_trace_free(trace);
+    pipebd_trace_free(again);
 }
 
 static void trace_errors_carry_positions(void **state)
@@ -465,6 +496,10 @@ static void null_is_an_error_or_an_answer(void **state)
     check_error(pipebd_plan_parse(NULL, "x", "{}", 2, &e), &e, "out is NULL");
     check_error(pipebd_plan_parse(&new_plan, NULL, "{}", 2, &e), &e, "name is NULL");
     check_error(pipebd_plan_parse(&new_plan, "x", NULL, 2, &e), &e, "text is NULL");
+    check_error(pipebd_trace_write(NULL, "x", &e), &e, "trace is NULL");
+    check_error(pipebd_trace_write(trace, NULL, &e), &e, "path is NULL");
+    check_error(pipebd_trace_text(NULL, &text, &e), &e, "trace is NULL");
+    check_error(pipebd_trace_text(trace, NULL, &e), &e, "out is NULL");
     check_error(pipebd_plan_write(NULL, "x", &e), &e, "plan is NULL");
     check_error(pipebd_plan_write(plan, NULL, &e), &e, "path is NULL");
     check_error(pipebd_plan_text(NULL, &text, &e), &e, "plan is NULL");
@@ -607,6 +642,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_the_planners),
         cmocka_unit_test(trace_from_file_and_memory),
+        cmocka_unit_test(traces_are_written),
         cmocka_unit_test(trace_errors_carry_positions),
         cmocka_unit_test(comparison_is_the_planners),
         cmocka_unit_test(options_reach_the_planner),

@@ -35,7 +35,10 @@ import statistics
 import sys
 import time
 
-from trace_json import trace_text, write_atomically
+if __package__:               # the Python package has this file too: pipebd.capture()
+    from .trace_json import trace_text, write_atomically
+else:
+    from trace_json import trace_text, write_atomically
 
 
 def interrupted():
@@ -50,12 +53,15 @@ except ImportError:
 except KeyboardInterrupt:     # it takes seconds
     sys.exit(interrupted())
 else:
-    import torch_costs
+    if __package__:
+        from . import torch_costs
+    else:
+        import torch_costs
 
 MIN_SPREAD_TRIALS = 5     # below this a spread says nothing, and is left out
 
 
-class CaptureError(Exception):
+class CaptureError(ValueError):
     """What is wrong with the input, in one line."""
 
 
@@ -105,6 +111,10 @@ OPTIONS = [  # flag, settings; the help, the defaults and the printed settings c
     ("--warmup", dict(type=whole(0), default=3, metavar="N", help="untimed steps before them")),
     ("--threads", dict(type=whole(1), default=1, metavar="N", help="CPU threads of a device")),
     ("--optimizer", dict(choices=["sgd", "adam"], default="sgd", help="sgd has Nesterov momentum")),
+    ("--loader", dict(default=None, metavar="FILE.PY:NAME",
+                      help="callable that returns your dataset or DataLoader, which is measured (default: the trace has no loader)")),
+    ("--workers", dict(type=whole(0), default=None, metavar="N",
+                       help="processes that load (default: the DataLoader's; a dataset: 4)")),
     ("--name", dict(default=None, metavar="NAME", help="name of the trace (default: the teacher's file)")),
     ("--notes", dict(default="", metavar="TEXT", help="added to the trace's notes")),
     ("--seed", dict(type=whole(0), default=1, metavar="N", help="of weights and inputs")),
@@ -121,14 +131,21 @@ def read_options(argv):
     parser.add_argument("-o", "--output", metavar="FILE", default="-", help="the trace; - is stdout")
     parser.add_argument("--version", action="version", version="%(prog)s " + VERSION, help="print the version and exit")
     args = parser.parse_args(argv)
+    args.name = args.name or os.path.splitext(os.path.basename(args.teacher.rpartition(":")[0]))[0]
+    check_settings(args)
+    return args
+
+
+def check_settings(args):
+    """Refuses what does not go together, and fills in the batches."""
+    if args.workers is not None and args.loader is None:
+        raise CaptureError("--workers %d: no effect without --loader" % args.workers)
     if args.batch < args.devices:
         raise CaptureError("--batch %d leaves some of %d devices without a row" % (args.batch, args.devices))
     if args.batches and max(args.batches) > args.batch:
         raise CaptureError("--batches has %d, no schedule can use more than --batch %d"
                            % (max(args.batches), args.batch))
     args.batches = sorted(set((args.batches or shares(args.batch, args.devices)) + [args.batch]))
-    args.name = args.name or os.path.splitext(os.path.basename(args.teacher.rpartition(":")[0]))[0]
-    return args
 
 
 def shares(batch, devices):
@@ -145,13 +162,16 @@ def print_settings(args):
 
 # ---------------------------------------------------------------- the models
 
-def load_blocks(spec, role):
-    """file.py:callable to a list of modules."""
+def load_object(spec, role):
+    """What file.py:callable returns. Modules beside the file can be imported, as if it were run."""
     path, colon, name = spec.rpartition(":")
     if not colon or not path or not name:
         raise CaptureError("%s '%s': expected file.py:callable" % (role, spec))
     if not os.path.isfile(path):
         raise CaptureError("%s '%s': no file %s" % (role, spec, path))
+    folder = os.path.dirname(os.path.abspath(path))
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module_spec = importlib.util.spec_from_file_location("capture_" + role, path)
         if module_spec is None:
@@ -160,12 +180,16 @@ def load_blocks(spec, role):
         module_spec.loader.exec_module(module)
         if not callable(getattr(module, name, None)):
             raise CaptureError("%s '%s': %s has no callable %s" % (role, spec, path, name))
-        chain = getattr(module, name)()
+        return getattr(module, name)()
     except CaptureError:
         raise
     except (Exception, SystemExit) as e:
         raise CaptureError("%s '%s': %s: %s" % (role, spec, type(e).__name__, first_line(e)))
-    return list_blocks(chain, "%s '%s'" % (role, spec))
+
+
+def load_blocks(spec, role):
+    """file.py:callable to names and modules."""
+    return list_blocks(load_object(spec, role), "%s '%s'" % (role, spec))
 
 
 def list_blocks(chain, who):
@@ -342,7 +366,7 @@ def shown_command(args, argv):
     return "capture_torch.py " + " ".join(shlex.quote(shown(w)) for w in argv)
 
 
-def describe(args, argv, device):
+def describe(args, argv, device, loader):
     where = "torch %s on %s, %d thread(s)" % (torch.__version__, device["kind"], args.threads)
     if args.device == "cpu":
         where += (", %d CPUs in the machine, one block at a time: contention between devices is not in the "
@@ -351,32 +375,117 @@ def describe(args, argv, device):
              "medians of %d trials after %d of warm-up, %s; spread is 1.4826 median absolute deviations of a "
              "step over its median" % (args.trials, args.warmup, args.optimizer),
              torch_costs.describe_links(args.device, args.devices),
-             "loader: a random batch made in memory%s" % (" and copied to the card" if args.device == "cuda" else ""),
-             "command: " + shown_command(args, argv)]
+             torch_costs.describe_loader(loader),
+             "command: " + shown_command(args, argv) if argv is not None else "called from Python"]
     return "; ".join(parts) + "." + (" " + args.notes if args.notes else "")
 
 
 def build_trace(args, argv):
-    device = torch.device("cuda:0" if args.device == "cuda" else "cpu")
+    """The trace of what the command line names."""
     names, teachers = load_blocks(args.teacher, "teacher")
     _, students = load_blocks(args.student, "student")
+    source = load_object(args.loader, "loader") if args.loader else None
     check_pair(teachers, students)
     print_settings(args)
+    return measure(args, names, teachers, students, source, argv)
+
+
+def measure(args, names, teachers, students, source, argv):
+    """The trace of these blocks; source is a dataset, a DataLoader or None, argv the command line or None."""
+    device = torch.device("cuda:0" if args.device == "cuda" else "cpu")
     blocks = capture_blocks(args, names, teachers, students, device)
     described = describe_device(args)
     links = torch_costs.measure_links(args, blocks)
-    return {
-        "format": "pipebd-trace", "version": 1, "name": args.name,
+    try:
+        loader = torch_costs.measure_loader(source, args, device) if source is not None else None
+    except Exception as e:       # what a user's dataset raises
+        raise CaptureError("loader: %s: %s" % (type(e).__name__, first_line(e)))
+    trace = {
+        "format": "pipebd-trace", "version": 2 if loader and "workers" in loader else 1, "name": args.name,
         "provenance": {"kind": "measured", "source": "traces/capture_torch.py, torch " + torch.__version__,
-                       "date": datetime.date.today().isoformat(), "notes": describe(args, argv, described)},
+                       "date": datetime.date.today().isoformat(), "notes": describe(args, argv, described, loader)},
         "workload": {"name": args.name, "batch": args.batch, "samples": args.samples},
         "devices": [described],
         "input_bytes": 4 * math.prod(args.input_shape),
         "blocks": blocks,
-        "loader": torch_costs.measure_loader(args, device),
-        "transfers": "blocking",
-        **links,
     }
+    if loader:
+        trace["loader"] = loader
+    return dict(trace, transfers="blocking", **links)
+
+
+class Quiet:
+    """While it lasts, measurements are not disturbed: threads as asked, no garbage collection, which
+    inside a trial would be taken for the block's time. Afterwards all is as before."""
+
+    def __init__(self, args):
+        self.args = args
+
+    def __enter__(self):
+        self.threads, self.collects = torch.get_num_threads(), gc.isenabled()
+        torch.set_num_threads(self.args.threads)
+        torch.manual_seed(self.args.seed)
+        gc.disable()
+
+    def __exit__(self, *_):
+        torch.set_num_threads(self.threads)
+        if self.collects:
+            gc.enable()
+
+
+def chain_of(given, role):
+    """Names and modules of what a caller gave: a chain, a callable that returns one, or file.py:callable."""
+    if isinstance(given, str):
+        return load_blocks(given, role)
+    return list_blocks(given() if callable(given) and not isinstance(given, torch.nn.Module) else given, role)
+
+
+def check_device(args):
+    if torch is None:
+        raise CaptureError("torch is not installed for this Python, %s: %s, or run this with another that has it"
+                           % (sys.executable, how_to_install()))
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise CaptureError("--device cuda: torch finds no CUDA device")
+
+
+def capture(teacher, student, loader=None, **options):
+    """The trace, a dict, of a teacher's and a student's chain of blocks (modules, a callable that returns
+    them, or "file.py:callable"). loader is a dataset or DataLoader, options are those of the command line
+    with "_" for "-". The blocks are moved to the device. CaptureError, a ValueError, on bad input."""
+    settings = {flag[2:].replace("-", "_"): dict(how) for flag, how in OPTIONS}
+    unknown = sorted(set(options) - set(settings))
+    if unknown:
+        raise CaptureError("unknown option %s, expected some of %s" % (unknown[0], ", ".join(settings)))
+    args = argparse.Namespace(**{name: options.get(name, how["default"]) for name, how in settings.items()})
+    for name, value in options.items():
+        check_option(name, value, settings[name])
+    for name in ("input_shape", "batches"):
+        if getattr(args, name) is not None:
+            setattr(args, name, list(getattr(args, name)))
+    args.loader = loader
+    args.name = args.name or "captured"
+    check_device(args)
+    check_settings(args)
+    with Quiet(args):
+        names, teachers = chain_of(teacher, "teacher")
+        _, students = chain_of(student, "student")
+        check_pair(teachers, students)
+        source = load_object(loader, "loader") if isinstance(loader, str) else loader
+        return measure(args, names, teachers, students, source, None)
+
+
+def check_option(name, value, how):
+    """Refuses a value that the command line would refuse."""
+    parse = how.get("type")
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if value is None and how["default"] is None:
+        return
+    try:
+        good = (text in how["choices"]) if "choices" in how else parse is None or parse(text) == (list(value) if isinstance(value, tuple) else value)
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise CaptureError("%s: %s" % (name, error))
+    if not good:
+        raise CaptureError("%s is %r, expected %s" % (name, value, " or ".join(how["choices"]) if "choices" in how else "a " + parse.__name__))
 
 
 def how_to_install():
@@ -388,18 +497,12 @@ def how_to_install():
 
 def run(argv):
     args = read_options(argv)
-    if torch is None:
-        raise CaptureError("torch is not installed for this Python, %s: %s, or run this with another that has it"
-                           % (sys.executable, how_to_install()))
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise CaptureError("--device cuda: torch finds no CUDA device")
+    check_device(args)
     folder = os.path.dirname(args.output) or "."
     if args.output != "-" and not os.path.isdir(folder):
         raise CaptureError("%s: no folder to write it to" % args.output)  # before minutes of measuring
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    gc.disable()   # a collection inside a trial would be taken for the block's time
-    text = trace_text(build_trace(args, argv))
+    with Quiet(args):
+        text = trace_text(build_trace(args, argv))
     if args.output == "-":
         sys.stdout.write(text)
     else:

@@ -9,6 +9,7 @@ import statistics
 import time
 
 import torch
+import torch.utils.data
 
 LINK_TRIALS = 15
 LINK_WARMUP = 3
@@ -100,20 +101,98 @@ def median_us(action, device):
     return round(statistics.median(times), 3)
 
 
-def measure_loader(args, device):
-    """A line through the times to make a random batch, by least squares; neither
-    coefficient may be negative, a trace with one would be refused."""
-    def make(batch):
-        return torch.randn([batch] + args.input_shape).to(device)
-    xs = args.batches
-    ys = [median_us(lambda b=b: make(b), device) for b in xs]
+LOADER_BATCHES = 6        # timed a batch size and worker, after as many that are not
+DEFAULT_WORKERS = 4
+
+
+def fit_line(xs, ys):
+    """(a, b) of y = a + b x by least squares; neither is negative, a trace with one that
+    is would be refused."""
     mx, my = statistics.mean(xs), statistics.mean(ys)
     squares = sum((x - mx) ** 2 for x in xs)
     slope = sum((x - mx) * (y - my) for x, y in zip(xs, ys)) / squares if squares else my / mx
     if slope < 0 or my - slope * mx < 0:
         slope = my / mx
-    return {"batch_us": round(max(my - slope * mx, 0.0), 3), "sample_us": round(slope, 6),
-            "lanes": 1, "prefetch": 2}
+    return max(my - slope * mx, 0.0), slope
+
+
+def _settings_of(source, workers):
+    """(dataset, workers, batches ahead of a worker, further settings) of a dataset or DataLoader."""
+    data = torch.utils.data
+    if not isinstance(source, data.DataLoader):
+        return source, DEFAULT_WORKERS if workers is None else workers, 2, {}
+    count = source.num_workers if workers is None else workers
+    kept = {"collate_fn": source.collate_fn, "pin_memory": source.pin_memory, "worker_init_fn": source.worker_init_fn}
+    return source.dataset, count, (getattr(source, "prefetch_factor", None) or 2), kept
+
+
+def _batches(dataset, settings, rows, count, workers, ahead):
+    """count batches of rows each, in a random order where the dataset has one."""
+    data = torch.utils.data
+    if workers:
+        settings = dict(settings, num_workers=workers, prefetch_factor=ahead)
+    if isinstance(dataset, data.IterableDataset):
+        given = 0
+        while given < count:
+            before = given
+            for batch in data.DataLoader(dataset, batch_size=rows, drop_last=True, **settings):
+                yield batch
+                given += 1
+                if given == count:
+                    return
+            if given == before:
+                raise ValueError("the dataset has no batch of %d rows" % rows)
+    else:
+        sampler = data.RandomSampler(dataset, replacement=True, num_samples=rows * count)
+        yield from data.DataLoader(dataset, batch_size=rows, sampler=sampler, **settings)
+
+
+def _move(batch, device):
+    """Tensors of a batch to the device, as a training loop does it."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {key: _move(value, device) for key, value in batch.items()}
+    return [_move(value, device) for value in batch] if isinstance(batch, (list, tuple)) else batch
+
+
+def _batch_us(dataset, settings, rows, workers, ahead, device):
+    """us of a worker for a batch: what passes from batch to batch once all that was made
+    ahead is used up, times the workers that are busy at a time."""
+    lead = 1 if not workers else workers * (ahead + 1)
+    timed = LOADER_BATCHES * max(workers, 1)
+    stream = iter(_batches(dataset, settings, rows, lead + timed, workers, ahead))
+    for _ in range(lead):
+        _move(next(stream), device)
+    _synchronize(device)
+    start = time.perf_counter_ns()
+    for _ in range(timed):
+        _move(next(stream), device)
+    _synchronize(device)
+    return (time.perf_counter_ns() - start) / 1e3 / timed * max(min(workers, os.cpu_count() or 1), 1)
+
+
+def measure_loader(source, args, device):
+    """The key loader: a line through the times of a batch, of the smallest, a middle and the
+    largest size. source is a dataset or a DataLoader, with args.workers processes where that is no None."""
+    dataset, workers, ahead, settings = _settings_of(source, args.workers)
+    if not hasattr(dataset, "__getitem__") and not isinstance(dataset, torch.utils.data.IterableDataset):
+        raise ValueError("%s is no dataset: it has no __getitem__" % type(dataset).__name__)
+    sizes = sorted({args.batches[0], args.batches[len(args.batches) // 2], args.batches[-1]})
+    batch_us, sample_us = fit_line(sizes, [_batch_us(dataset, settings, n, workers, ahead, device) for n in sizes])
+    line = {"batch_us": round(batch_us, 3), "sample_us": round(sample_us, 6)}
+    if not workers:                  # every device's own process loads
+        return dict(line, lanes=args.devices, prefetch=0)
+    return dict(line, workers=workers, cores=min(workers, os.cpu_count() or 1), prefetch=ahead)
+
+
+def describe_loader(loader):
+    if loader is None:
+        return "loader: none was measured, loading takes no time"
+    if "workers" not in loader:
+        return "loader: yours, in the training process, copies to the device included"
+    return ("loader: yours, with %d worker(s) that all load at the same time, copies to the device included; what they "
+            "take from the devices' cores is not in the times" % loader["workers"])
 
 
 def sizes_between(sizes):
