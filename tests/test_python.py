@@ -161,7 +161,7 @@ def check_errors(pipebd):
     refused(lambda: pipebd.Trace.from_json('{"format": "pipebd-trace",\n "version": 7}', "my.json"), "my.json:2:13: version 7", "a version", (2, 13))
     refused(lambda: pipebd.Trace.read("/nothere.json"), "/nothere.json", "a file that is not there")
     refused(lambda: pipebd.Trace.read("a\0b"), "NUL", "a path with a NUL")
-    refused(lambda: pipebd.Trace.from_dict({"speed": 1}), "speed", "an unknown key", (2, 2))
+    refused(lambda: pipebd.Trace.from_dict({"format": 7}), "string", "a number for a name", (2, 12))
     refused(lambda: trace.write("/nothere/x.json"), "/nothere/x.json", "a folder that is not there")
     for name, options, part in (("no devices", {"devices": 0}, "devices is 0"), ("too many devices", {"devices": 5000}, "0 to 4096"),
                                 ("an unknown schedule", {"schedules": "dp,gp"}, "'gp'"), ("no schedules", {"schedules": []}, "empty"),
