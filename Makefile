@@ -46,7 +46,7 @@ LIBRARY_FOLDERS := base workloads traces schedule sim planner $(addprefix planne
 PLOT_FOLDERS    := plots paper
 
 # What trains for real needs a backend, oneDNN's or CUDA's, and stays out of libpipebd, which only plans.
-EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint monitor measure transport net data nas import) $(if $(HAVE_DNNL),kernels/cpu) $(if $(HAVE_CUDA),kernels/cuda)
+EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint monitor measure transport net data nas import) $(if $(HAVE_DNNL),kernels/cpu)
 
 # Models of other programs as workloads: needs no backend.
 IMPORT_SOURCES := $(sort $(wildcard executor/import/*.c))
@@ -116,7 +116,7 @@ HAVE_DEVICE := $(or $(HAVE_DNNL),$(HAVE_CUDA))
 
 # Tools that do not compute are not bound to these libraries.
 EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) \
-                 $(CUDA_LIBS) $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed)
+                 $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed -ldl)
 
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
@@ -139,7 +139,11 @@ TEST_DEFINES := -DPIPEBD_ROOT='"$(CURDIR)"' -DPIPEBD_BIN='"$(abspath $(BUILD))/b
 without = $(if $(1),$(2),$(if $(2),$(shell $(CC) -MM -MG -I. $(TEST_DEFINES) $(CPPFLAGS) $(2) | sed ':a; /\\$$/ { N; s/\\\n//; ba }' | \
             awk '!/ (kernels|executor)\// { print $$2 }')))
 
-EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi) $(if $(HAVE_NCCL),executor/transport/nccl)
+EXECUTOR_FOLDERS += $(if $(HAVE_MPI),executor/net/mpi)
+
+# The CUDA backend and NCCL's transport are a plug-in, which pipebd-run loads when it is asked for GPUs.
+PLUGIN_FOLDERS  := kernels/cuda executor/plugin $(if $(HAVE_NCCL),executor/transport/nccl)
+PLUGIN_SOURCES  := $(if $(HAVE_CUDA),$(sort $(wildcard $(addsuffix /*.c,$(PLUGIN_FOLDERS)))))
 
 LIBRARY_SOURCES := $(sort $(wildcard $(addsuffix /*.c,$(LIBRARY_FOLDERS))))
 PLOT_SOURCES    := $(sort $(wildcard $(addsuffix /*.c,$(PLOT_FOLDERS))))
@@ -167,7 +171,10 @@ GLPK_SOURCES := $(if $(HAVE_GLPK),planner/ls/glpk/tasks_glpk.c)
 GLPK_LIBS    := $(if $(HAVE_GLPK),-lglpk)
 
 LIBRARY_OBJECTS := $(call objects,$(LIBRARY_SOURCES))
-INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(PLOT_SOURCES) $(EXECUTOR_SOURCES)) $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.o,$(CUDA_SOURCES))
+INTERNAL_OBJECTS := $(LIBRARY_OBJECTS) $(call objects,$(PLOT_SOURCES) $(EXECUTOR_SOURCES))
+PLUGIN_HOST_OBJECTS := $(call objects,$(PLUGIN_SOURCES))
+PLUGIN_OBJECTS := $(PLUGIN_HOST_OBJECTS) $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.o,$(CUDA_SOURCES))
+PLUGIN := $(if $(HAVE_CUDA),$(BUILD)/lib/pipebd/libpipebd-cuda.so)
 TOOLS   := $(patsubst tools/pipebd_%.c,$(BUILD)/bin/pipebd-%,$(TOOL_SOURCES))
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_PROGRAMS))
@@ -177,7 +184,7 @@ CUDA_BENCH_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard bench/cuda/*.c)))
 CUDA_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/bench/cuda/%,$(CUDA_BENCH_SOURCES))
 FAKE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-fake/bench_%,$(CUDA_BENCH_SOURCES))
 FAKE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-fake/pipebd-run)
-FAKE_OBJECTS := $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/fake_*.c))) \
+FAKE_OBJECTS := $(PLUGIN_HOST_OBJECTS) $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/fake_*.c))) \
                   $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o $(if $(HAVE_NCCL),$(BUILD)/obj/tests/nccl_fake.o)
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_SOURCES))
@@ -201,7 +208,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 
 # ---- targets -----------------------------------------------------------------
 
-all: $(BUILD)/config.txt $(INTERNAL) $(INSTALLED) $(TOOLS)  ## the library and the tools (the default)
+all: $(BUILD)/config.txt $(INTERNAL) $(INSTALLED) $(PLUGIN) $(TOOLS)  ## the library and the tools (the default)
 
 config:      ## print which tools and libraries were found
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PKG_CONFIG)' PYTHON='$(PYTHON)' scripts/config.sh
@@ -336,7 +343,7 @@ $(CUDA_BUILD)/cuda.txt: FORCE
 	$(call stamp,$(COMPILE_CUDA))
 
 $(BUILD)/sources.txt: FORCE
-	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) $(TEST_SHARED) | $(LD) $(OBJCOPY))
+	$(call stamp,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(EXECUTOR_SOURCES) $(PLUGIN_SOURCES) $(CUDA_SOURCES) $(GLPK_SOURCES) | $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) $(TEST_SHARED) | $(LD) $(OBJCOPY))
 
 # Printed once a build folder; `make config` prints it again.
 $(BUILD)/config.txt: scripts/config.sh scripts/library.sh
@@ -373,7 +380,7 @@ $(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
 # or an error_set() of its own.
 $(BUILD)/obj/pipebd.o: $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	$(LD) -r -o $@ $(LIBRARY_OBJECTS)
-	$(OBJCOPY) --localize-hidden $@
+	$(OBJCOPY) --localize-hidden --wildcard --keep-global-symbol='pipebd_*' $@
 
 $(STATIC): $(BUILD)/obj/pipebd.o
 	@mkdir -p $(@D)
@@ -382,7 +389,7 @@ $(STATIC): $(BUILD)/obj/pipebd.o
 
 $(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
-	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -o $@ $(LIBRARY_OBJECTS) $(LIBS)
+	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -Wl,--version-script=scripts/libpipebd.map -o $@ $(LIBRARY_OBJECTS) $(LIBS)
 
 GLPK_PROGRAMS := $(BUILD)/bin/pipebd-plan $(BUILD)/bin/pipebd-sim $(BUILD)/tests/test_tasks $(BUILD)/tests/test_memory_limits \
                  $(BUILD)/bench/tasks
@@ -395,14 +402,24 @@ $(BUILD)/bin/pipebd-run: $(call objects,$(RUN_SOURCES))
 $(BUILD)/bin/pipebd-trace: $(call objects,$(TRACE_SOURCES))
 $(BUILD)/bin/pipebd-workload: $(call objects,$(WORKLOAD_SOURCES))
 
+# It finds what it calls (base/plugin.h) in the program that loads it.
+$(PLUGIN): $(PLUGIN_OBJECTS) $(BUILD)/sources.txt
+	@mkdir -p $(@D)
+	$(LINK) -shared -o $@ $(PLUGIN_OBJECTS) $(CUDA_LIBS)
+
+$(BUILD)/bin/pipebd-run: private LINK_PLUGINS = -Wl,--export-dynamic
+$(BUILD)/obj/kernels/cuda_plugin.o: DEFINES = -DPIPEBD_PLUGIN_DIR='"$(LIBDIR)/pipebd"'
+
 $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
+	$(LINK) $(LINK_PLUGINS) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup)
 
-# tests/nccl_fake.c stands before the libraries.
+# tests/nccl_fake.c stands in NCCL's place.
+$(BUILD)/tests/test_nccl: $(PLUGIN_OBJECTS)
+$(BUILD)/tests/test_nccl: private EXECUTOR_LIBS += $(CUDA_LIBS)
 $(BUILD)/tests/test_nccl: LINK_TEST = -Wl,-z,muldefs
 
 # What tests share: each takes what it uses.
@@ -425,9 +442,9 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 # The card's, and without one: kernels compiled as C++, the fake in the libraries' place.
 CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
 
-$(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(INTERNAL)
+$(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(PLUGIN_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(CUDA_LIBS) $(LIBS)
 
 COMPILE_EMULATED := $(CXX) -std=c++17 -pthread -Wall -Wextra -Wno-unknown-pragmas -O2 -g -ffp-contract=off -fPIC -fvisibility=hidden \
                     -I. $(CUDA_CFLAGS) $(SANITIZE_FLAGS)
@@ -468,5 +485,5 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 -include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d)
--include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) \
+-include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(PLUGIN_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) \
            $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(CUDA_BENCH_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

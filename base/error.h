@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include "base/plugin.h"
+
 #define ERROR_MAX_TEXT 1024
 
 typedef struct {
@@ -18,10 +20,10 @@ typedef struct {
 /* Writes the message (cut at ERROR_MAX_TEXT - 1 bytes, never in the middle of a
  * UTF-8 character) and returns -1, so that "return error_set(err, ...)" fails.
  * err may be NULL: the message is dropped. */
-int error_set(Error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+FOR_PLUGINS int error_set(Error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The message for a failed allocation; returns -1. */
-int error_no_memory(Error *err);
+FOR_PLUGINS int error_no_memory(Error *err);
 
 /* Whether err says just that: such a failure is no answer, whatever was asked. */
 bool error_is_no_memory(const Error *err);

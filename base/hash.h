@@ -6,9 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/plugin.h"
+
 #define HASH_START 0xCBF29CE484222325u
 
 /* The hash of what went before, continued over length more bytes; HASH_START at first. */
-uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length);
+FOR_PLUGINS uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length);
 
 #endif

@@ -9,15 +9,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/plugin.h"
+
 typedef struct {
     char  *bytes;            /* owned; NUL-terminated, NULL while empty */
     size_t length, capacity;
     bool   failed;
 } Text;                      /* {0} is empty */
 
-void text_append(Text *text, const char *string);
+FOR_PLUGINS void text_append(Text *text, const char *string);
 void text_append_bytes(Text *text, const char *bytes, size_t length);
-void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+FOR_PLUGINS void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* string as a JSON string, quotes and escapes included. */
 void text_json_string(Text *text, const char *string);
@@ -53,9 +55,9 @@ void text_pad(Text *text, size_t column);
 size_t text_columns(const char *utf8, size_t length);
 
 /* The string, never NULL; borrowed until the next append. */
-const char *text_string(const Text *text);
+FOR_PLUGINS const char *text_string(const Text *text);
 
-bool text_failed(const Text *text);
-void text_free(Text *text);
+FOR_PLUGINS bool text_failed(const Text *text);
+FOR_PLUGINS void text_free(Text *text);
 
 #endif

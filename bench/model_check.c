@@ -102,7 +102,7 @@ static void price(Row *row)
     bool eager = strcmp(row->column[LAYOUT], "eager attention") == 0;
     bool half = strcmp(row->column[PRECISION], "half") == 0;         /* fp16 without mixed precision */
     ModelDevice device = {hardware, &model_constants, half ? NUMBERS_FP16 : (Numbers)index_of(numbers_names, row->column[PRECISION]),
-                          eager ? LAYOUT_CHANNELS_LAST : (Layout)index_of(layout_names, row->column[LAYOUT]),
+                          eager ? LAYOUT_CHANNELS_LAST : (TensorLayout)index_of(layout_names, row->column[LAYOUT]),
                           .half_weights = half, .eager_attention = eager};
     row->published = atof(row->column[IMAGES_PER_S]);
     row->modelled = batch / pass_us(&device, row, batch) * 1e6;

@@ -167,8 +167,6 @@ struct StreamEvent {
 extern const Backend backend_cpu;
 bool cpu_reset_environment(void);        /* device_reset_environment() */
 #endif
-#ifdef HAVE_CUDA
-extern const Backend backend_cuda;
-#endif
+extern const Backend backend_cuda;      /* in the plug-in (kernels/cuda_plugin.h) */
 
 #endif

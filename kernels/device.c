@@ -1,26 +1,29 @@
 /* Devices of all backends: asks, opens, and passes calls on to the backend's table. */
-#include "kernels/backend.h"
+#include "kernels/cuda_plugin.h"
 
 #include <sched.h>
 #include <stdlib.h>
 
-/* NULL: not in this build. */
-static const Backend *backend_of(const DeviceSpec *spec)
-{
-    static const Backend *const backends[] = {
-#ifdef HAVE_DNNL
-        [DEVICE_CPU] = &backend_cpu,
-#else
-        [DEVICE_CPU] = NULL,
-#endif
-#ifdef HAVE_CUDA
-        [DEVICE_CUDA] = &backend_cuda,
-#else
-        [DEVICE_CUDA] = NULL,
-#endif
-    };
+/* Of a spec that device_spec_ask() was asked about. */
+static const Backend *backend_of(const DeviceSpec *spec) { return spec->backend; }
 
-    return spec->backend ? spec->backend : backends[spec->type];
+static int find_backend(DeviceSpec *spec, Error *err)
+{
+    if (spec->backend) return 0;
+    if (spec->type == DEVICE_CUDA) {
+        const CudaPlugin *plugin = cuda_plugin(err);
+        if (!plugin) return -1;
+        if (spec->nccl && !plugin->nccl_new)
+            return error_set(err, "--nccl: this build has no NCCL; make config says what it needs");
+        spec->backend = plugin->backend;
+        return 0;
+    }
+#ifdef HAVE_DNNL
+    spec->backend = &backend_cpu;
+    return 0;
+#else
+    return error_set(err, "cpu devices: this build has no oneDNN; make config says what it needs");
+#endif
 }
 
 static int cores_of_process(int *cores, Error *err)
@@ -35,15 +38,8 @@ static int cores_of_process(int *cores, Error *err)
 
 int device_spec_ask(DeviceSpec *spec, Error *err)
 {
-    const Backend *backend = backend_of(spec);
-
-    if (!backend)
-        return error_set(err, "%s devices: this build has no %s; make config says what it needs",
-                         spec->type == DEVICE_CPU ? "cpu" : "cuda", spec->type == DEVICE_CPU ? "oneDNN" : "CUDA");
-#ifndef HAVE_NCCL
-    if (spec->nccl) return error_set(err, "--nccl: this build has no NCCL; make config says what it needs");
-#endif
-    return cores_of_process(&spec->cores, err) == 0 ? backend->spec(spec, err) : -1;
+    if (find_backend(spec, err) != 0) return -1;
+    return cores_of_process(&spec->cores, err) == 0 ? spec->backend->spec(spec, err) : -1;
 }
 
 bool device_reset_environment(void)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/plugin.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -34,7 +35,7 @@ enum { DEVICES_MAX = 1024, CARDS_MAX = 64, SLICES_MAX = 16 };
 
 typedef struct {
     DeviceType type;
-    const struct Backend *backend;       /* NULL: the type's (kernels/backend.h) */
+    const struct Backend *backend;       /* NULL: the type's, which device_spec_ask() finds (kernels/backend.h) */
     int  count;              /* devices */
     int  cards[CARDS_MAX], card_count;   /* cuda: numbers of cards, each cut into slices: */
     int  slices;             /* of a card; 1: whole cards */
@@ -62,7 +63,7 @@ bool device_spec_is_async(const DeviceSpec *spec);         /* they do their work
 
 /* "fp32", "tf32", "bf16". Those that the devices cannot compute in are refused. */
 int         device_spec_set_precision(DeviceSpec *spec, const char *text, Error *err);
-const char *precision_name(Precision precision);
+FOR_PLUGINS const char *precision_name(Precision precision);
 
 /* Sets nccl, or says why these devices have no use for it. */
 int  device_spec_set_nccl(DeviceSpec *spec, Error *err);
@@ -79,8 +80,8 @@ int   device_open(Device **out, const DeviceSpec *spec, int index, Error *err);
 void  device_close(Device *device);
 
 /* 64-byte aligned, zeroed; NULL without memory. */
-float *device_alloc(Device *device, size_t count);
-void   device_release(Device *device, float *memory);
+FOR_PLUGINS float *device_alloc(Device *device, size_t count);
+FOR_PLUGINS void   device_release(Device *device, float *memory);
 
 /* The error of device_alloc() that gave none for what; says how much there is, where the device knows.
  * Returns -1. */
@@ -90,7 +91,7 @@ int device_no_memory(Device *device, size_t count, const char *what, Error *err)
  * return; a device that queues does its copies later. */
 void   device_fetch(Device *device, float *host, const float *memory, int64_t count);
 void   device_put(Device *device, float *memory, const float *host, int64_t count);
-void   device_copy(Device *device, float *to, const float *from, int64_t count);
+FOR_PLUGINS void   device_copy(Device *device, float *to, const float *from, int64_t count);
 
 /* From now on what a file says was chosen is, and what is chosen is added to it. Algorithms differ in the last bits:
  * so what is trained in several processes agrees. The file need not exist. */

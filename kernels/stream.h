@@ -18,6 +18,7 @@
 #ifndef KERNELS_STREAM_H
 #define KERNELS_STREAM_H
 
+#include "base/plugin.h"
 #include "kernels/device.h"
 
 typedef enum {
@@ -41,7 +42,7 @@ void event_free(StreamEvent *event);                              /* NULL is not
 
 /* Here, in the stream that is used; where it was before is forgotten. */
 int  event_record(Device *device, StreamEvent *event, Error *err);
-int  event_record_once(Device *device, StreamEvent **event, Error *err);    /* *event, where there is one, and forgets it */
+FOR_PLUGINS int  event_record_once(Device *device, StreamEvent **event, Error *err);    /* *event, where there is one, and forgets it */
 
 /* The stream that is used waits. The event may be another device's. */
 int  stream_wait_event(Device *device, const StreamEvent *event, Error *err);
@@ -57,7 +58,7 @@ int  device_finish(Device *device, Error *err);
 
 /* The stream that is used, as the libraries of the backend name it: a cudaStream_t. For what moves between
  * devices by such a library (executor/nccl). */
-void *stream_native(Device *device);
+FOR_PLUGINS void *stream_native(Device *device);
 
 /* ---- memory of the host ---- */
 
@@ -80,9 +81,9 @@ bool stream_reaches(Device *device, const DeviceSpec *spec, int index);
 
 /* Each of members arrays becomes the sum of all, element by element in their order: the bits do not
  * depend on who adds. values: [members], of devices within reach. */
-int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err);
+FOR_PLUGINS int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err);
 /* to[i] = the sum of values[m][i]; memory of devices within reach, or host_alloc()'s. */
-int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err);
+FOR_PLUGINS int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err);
 
 /* ---- replay ---- */
 

@@ -18,7 +18,7 @@ typedef struct {
     const LoggedRun *log;
     Text      *out;
     int64_t    last;         /* step */
-} Drawing;
+} LossDrawing;
 
 /* ---- lines ----------------------------------------------------------------------- */
 
@@ -89,7 +89,7 @@ static bool rate_at(const LogPoint *p, int which, double *x, double *y)
 }
 
 /* A data block; whether it has a point. */
-static bool write_line(const Drawing *d, const char *name, int which, LogValue *value)
+static bool write_line(const LossDrawing *d, const char *name, int which, LogValue *value)
 {
     Thinner thinner = {.out = d->out, .width = d->log->point_count > POINTS ? (double)d->last / POINTS : 0, .edge = -1};
     double  x, y;
@@ -107,7 +107,7 @@ static bool write_line(const Drawing *d, const char *name, int which, LogValue *
 }
 
 /* "plot" of count lines, named and coloured; of many only some have a name. */
-static void plot_lines(const Drawing *d, const char *name, int count, LogValue *value, const char *const *names)
+static void plot_lines(const LossDrawing *d, const char *name, int count, LogValue *value, const char *const *names)
 {
     Text plot = {0};
     int  each = (count + NAMES - 1) / NAMES;
@@ -129,7 +129,7 @@ static void plot_lines(const Drawing *d, const char *name, int count, LogValue *
 
 /* Ends of epochs as pale lines, every so many where there are many; above the first panel their
  * numbers. */
-static void mark_epochs(const Drawing *d, bool numbers)
+static void mark_epochs(const LossDrawing *d, bool numbers)
 {
     int64_t epochs = d->last / d->log->steps_per_epoch, each = 1;
 
@@ -145,7 +145,7 @@ static void mark_epochs(const Drawing *d, bool numbers)
     }
 }
 
-static void mark_changes(const Drawing *d, bool names)
+static void mark_changes(const LossDrawing *d, bool names)
 {
     for (int i = 0; i < d->log->mark_count; i++) {
         const LogMark *m = &d->log->marks[i];
@@ -158,7 +158,7 @@ static void mark_changes(const Drawing *d, bool names)
     }
 }
 
-static void begin_panel(const Drawing *d, bool first, const char *label)
+static void begin_panel(const LossDrawing *d, bool first, const char *label)
 {
     if (!first) text_append(d->out, "unset label\nunset logscale y\n");
     text_append(d->out, "unset arrow\n");
@@ -167,7 +167,7 @@ static void begin_panel(const Drawing *d, bool first, const char *label)
     text_printf(d->out, "set ylabel '%s'\n", label);
 }
 
-static double most_rate(const Drawing *d)
+static double most_rate(const LossDrawing *d)
 {
     double most = 0, x, y;
 
@@ -176,7 +176,7 @@ static double most_rate(const Drawing *d)
     return most > 0 ? most : 1;
 }
 
-static void draw_rate(const Drawing *d)
+static void draw_rate(const LossDrawing *d)
 {
     begin_panel(d, false, "images/s");
     text_printf(d->out, "set yrange [0:%.6g]\n", 1.1 * most_rate(d));
@@ -184,7 +184,7 @@ static void draw_rate(const Drawing *d)
     text_append(d->out, any ? "plot $rate0 using 1:2 with lines lw 1.5 lc rgb '#444444' notitle\n" : "plot NaN notitle\n");
 }
 
-static int draw_waits(const Drawing *d, Error *err)
+static int draw_waits(const LossDrawing *d, Error *err)
 {
     int          n = d->log->devices;
     char       (*text)[24] = calloc((size_t)n, sizeof *text);
@@ -218,7 +218,7 @@ static bool any_loss(const LoggedRun *log)
 
 static int draw(const LoggedRun *log, Plot *out, Error *err)
 {
-    Drawing d = {.log = log, .out = &out->script};
+    LossDrawing d = {.log = log, .out = &out->script};
     char    title[160], subtitle[200];
 
     for (int i = 0; i < log->point_count; i++)

@@ -7,7 +7,7 @@
 # is no part of what the pkg-config file says.
 #
 #     BINDIR         pipebd-NAME
-#     LIBDIR         libpipebd.a, libpipebd.so.VERSION and its links
+#     LIBDIR         libpipebd.a, libpipebd.so.VERSION and its links; pipebd/ with the CUDA plug-in
 #     INCLUDEDIR     pipebd.h
 #     DATADIR/pipebd workloads, traces, devices, capture_torch.py: found by the tools as
 #                    BINDIR/../share/pipebd, wherever that is moved to
@@ -69,6 +69,10 @@ put_library() {
     ln -sf "$shared.$VERSION" "$lib/$shared.$SOVERSION"
     ln -sf "$shared.$SOVERSION" "$lib/$shared"
     install -m 644 include/pipebd.h "$include/"
+    if [ -f "$BUILD/lib/pipebd/libpipebd-cuda.so" ]; then
+        install -d "$lib/pipebd"
+        install -m 755 "$BUILD/lib/pipebd/libpipebd-cuda.so" "$lib/pipebd/"
+    fi
     cat > "$pc/pipebd.pc" <<END
 prefix=$PREFIX
 libdir=$(under "$LIBDIR")
@@ -115,7 +119,8 @@ remove_all() {
     # shellcheck disable=SC2086
     for tool in ${TOOLS:-}; do rm -f "$bin/$tool" "$completion/$tool" "$man/$tool.1" "$man/$tool"-*.1; done
     rm -f "$lib/libpipebd.a" "$lib/$shared" "$lib/$shared.$SOVERSION" "$lib/$shared.$VERSION" \
-        "$include/pipebd.h" "$pc/pipebd.pc"
+        "$include/pipebd.h" "$pc/pipebd.pc" "$lib/pipebd/libpipebd-cuda.so"
+    rmdir "$lib/pipebd" 2>/dev/null || true
     remove_from "$doc" README.md CHANGELOG.md LICENSE NOTICE $(names docs '*.md') example.c
     remove_from "$share/workloads" $(names workloads '*.json' '*.safetensors')
     remove_from "$share/traces/devices" $(names traces/devices '*.json')

@@ -786,7 +786,7 @@ static void teams_agree(void **state)
         Device *device = i == 0 ? NULL : open_one();     /* first a core, then all of them */
         Net    *net;
 
-        if (!device && device_open(&device, &(DeviceSpec){.count = spec.cores, .cores = spec.cores}, 0, &err) != 0)
+        if (!device && device_open(&device, &(DeviceSpec){.backend = spec.backend, .count = spec.cores, .cores = spec.cores}, 0, &err) != 0)
             fail_msg("%s", err.text);
         assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
         assert_int_equal(net_prepare(net, 64, &err), 0);

@@ -26,6 +26,30 @@ for tool in plan sim; do
     ok "pipebd-$tool computes nothing: no cuDNN, oneDNN or MPI" lacks "$PIPEBD_BIN/pipebd-$tool" 'cudnn|nccl|cublasLt|dnnl|mpi'
 done
 
+# The CUDA backend is loaded when cuda: is asked for, and not before.
+plugin=$build/lib/pipebd/libpipebd-cuda.so
+if [ -x "$PIPEBD_BIN/pipebd-run" ]; then
+    ok "pipebd-run starts without CUDA's libraries" lacks "$PIPEBD_BIN/pipebd-run" 'cudart|cudnn|nccl|cublasLt|cuda'
+    asks() { # MESSAGE: what pipebd-run says of cuda: devices, in one line, with status 1
+        local said status
+        said=$(pipebd-run profile --workload digits --devices cuda:0 -o "$WORK/trace.json" 2>&1 > /dev/null)
+        status=$?
+        [ $status -eq 1 ] && echo "$said" | tail -n 1 | grep -qF -- "$1" || { echo "$status: $said"; return 1; }
+    }
+    mkdir -p "$WORK/none" "$WORK/bad"
+    echo 'no library' > "$WORK/bad/libpipebd-cuda.so"
+    PIPEBD_PLUGINS=$WORK/none ok "a folder without the plug-in" asks "cuda devices: no libpipebd-cuda.so in $WORK/none, which PIPEBD_PLUGINS names"
+    PIPEBD_PLUGINS=$WORK/bad ok "a plug-in that is none" asks "the CUDA backend cannot be loaded: $WORK/bad/libpipebd-cuda.so"
+    if [ -e "$plugin" ]; then
+        for other in cudnn cublasLt; do ok "the plug-in has $other" needs "$plugin" $other; done
+        ok "the plug-in has no GLPK" lacks "$plugin" glpk
+        # A machine with a driver goes on from here to its GPUs.
+        [ -e /dev/nvidia0 ] || ok "it is found beside the program" asks "no NVIDIA driver"
+    else
+        ok "a build without it says so" asks "cuda devices: this build has no CUDA"
+    fi
+fi
+
 library=$build/lib/libpipebd.so
 if [ ! -e "$library" ]; then skip "libpipebd" "a build under sanitizers has no library to install"; done_testing; fi
 for other in glpk dnnl cudnn mpi jpeg; do ok "libpipebd has no $other" lacks "$library" $other; done

@@ -55,7 +55,7 @@ typedef struct {
     int64_t     machine_devices;         /* on one machine; 0: all */
     double      network_bytes_per_s;     /* between machines, one way; above 0 where there are several */
     bool        blocking;    /* a transfer occupies the device that sends */
-    Layout      layout;
+    TensorLayout      layout;
     bool        batch_statistics, eager_attention, foreach;      /* as in ModelDevice */
     ModelData   data;
     ModelLoader loader;

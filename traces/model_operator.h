@@ -23,7 +23,7 @@ const char *pass_name(Pass pass);
  *     nchw            eager, channels first: tensors are converted around every convolution on tensor cores
  *     channels-last   eager, channels last: around every one in float32
  *     fused           channels last, compiled: a bias, an activation or a frozen batch norm goes with the layer before */
-typedef enum { LAYOUT_NCHW, LAYOUT_CHANNELS_LAST, LAYOUT_FUSED, LAYOUT_COUNT } Layout;
+typedef enum { LAYOUT_NCHW, LAYOUT_CHANNELS_LAST, LAYOUT_FUSED, LAYOUT_COUNT } TensorLayout;
 
 /* "nchw", "channels-last", "fused". NULL-terminated. */
 extern const char *const layout_names[LAYOUT_COUNT + 1];
@@ -65,7 +65,7 @@ typedef struct {
     const Hardware       *hardware;
     const ModelConstants *constants;
     Numbers precision;       /* one that the hardware has */
-    Layout  layout;
+    TensorLayout  layout;
     bool    batch_statistics;            /* the teacher's batch norms compute them, as in training mode */
     bool    half_weights;    /* fp16, bf16: weights have two bytes too, as they do without mixed precision; nothing is cast */
     bool    eager_attention; /* scores of attention are written and read again, as before frameworks fused it */

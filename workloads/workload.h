@@ -34,6 +34,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/plugin.h"
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -58,7 +59,7 @@ enum {
 
 typedef struct { int channels, height, width; } Shape;
 
-int64_t shape_count(Shape shape);        /* elements of one sample */
+FOR_PLUGINS int64_t shape_count(Shape shape);        /* elements of one sample */
 bool    shape_equal(Shape a, Shape b);
 
 /* "64x8x8": channels x height x width. Returns out. */
@@ -73,7 +74,7 @@ typedef enum {
 } LayerKind;
 
 /* The word of the file: "conv". */
-const char *layer_kind_name(LayerKind kind);
+FOR_PLUGINS const char *layer_kind_name(LayerKind kind);
 
 typedef struct Layer Layer;
 

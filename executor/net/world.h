@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/plugin.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "executor/net/mesh.h"
@@ -32,12 +33,12 @@ int  world_open(World **out, Error *err);
 /* Waits until all ranks have come (not after a failure), sends what is left, ends MPI. */
 void world_close(World *world);
 
-int  world_rank(const World *world);
-int  world_size(const World *world);
+FOR_PLUGINS int  world_rank(const World *world);
+FOR_PLUGINS int  world_size(const World *world);
 
 /* The name of rank's host; hosts are numbered in the order of ranks. */
-const char *world_host(const World *world, int rank);
-int         world_host_number(const World *world, int rank);
+FOR_PLUGINS const char *world_host(const World *world, int rank);
+FOR_PLUGINS int         world_host_number(const World *world, int rank);
 
 /* ---- devices ---- */
 
@@ -45,15 +46,15 @@ int         world_host_number(const World *world, int rank);
  * 1's, ... A world of one process has no need to. */
 int  world_set_devices(World *world, int count, Error *err);
 int  world_first_device(const World *world);             /* the first here */
-int  world_devices(const World *world, int devices);     /* how many are here, of so many in all */
+FOR_PLUGINS int  world_devices(const World *world, int devices);     /* how many are here, of so many in all */
 int  world_all_devices(const World *world, int devices); /* of all ranks; devices in a world of one */
 bool world_has_device(const World *world, int device);
-int  world_rank_of(const World *world, int device);      /* 0 in a world of one */
+FOR_PLUGINS int  world_rank_of(const World *world, int device);      /* 0 in a world of one */
 
 /* ---- all together: every rank calls the same, in the same order, from one thread ---- */
 
 /* rc of any rank that is not 0 becomes everybody's failure (world_fail()); *err says which. */
-int world_agree(World *world, int rc, Error *err);
+FOR_PLUGINS int world_agree(World *world, int rc, Error *err);
 int world_barrier(World *world, Error *err);
 
 /* A number that is the same to all, and another each time. */
@@ -61,13 +62,13 @@ int64_t world_number(World *world);
 
 /* size bytes of rank 0 to all; the same of a text (of others: replaced). What is small enough
  * to be held twice: names, plans, traces, a library's unique id. */
-int world_broadcast(World *world, void *bytes, size_t size, Error *err);
+FOR_PLUGINS int world_broadcast(World *world, void *bytes, size_t size, Error *err);
 int world_broadcast_text(World *world, Text *text, Error *err);
 
 /* size bytes of every rank to rank 0: out [ranks][size]; out may be NULL elsewhere. */
 int world_gather(World *world, void *out, const void *bytes, size_t size, Error *err);
 /* The same to all. */
-int world_gather_all(World *world, void *out, const void *bytes, size_t size, Error *err);
+FOR_PLUGINS int world_gather_all(World *world, void *out, const void *bytes, size_t size, Error *err);
 /* Texts of any length to rank 0: out [ranks], where others' texts are appended. */
 int world_gather_texts(World *world, Text *out, const Text *text, Error *err);
 

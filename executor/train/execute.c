@@ -11,9 +11,8 @@
 #include "executor/train/record.h"
 #include "executor/checkpoint/state.h"
 #include "executor/train/worker.h"
-#ifdef HAVE_NCCL
 #include "executor/transport/nccl/nccl.h"
-#endif
+#include "kernels/cuda_plugin.h"
 
 /* ---- what can be run ------------------------------------------------------------ */
 
@@ -101,26 +100,28 @@ static int find_first_steps(Run *run, Error *err)
 /* Another rank, or a transport's own thread, failed. */
 static void fail_with_others(void *context, const Error *err) { run_fail(context, err); }
 
-#ifdef HAVE_NCCL
 static int open_nccl(Run *run, const TransportOptions *options, Error *err)
 {
     enum { LIMIT_MS = 600000 };          /* a first step measures algorithms */
-    NcclOptions nccl = {*options, run->x->first_of_spec, LIMIT_MS, fail_with_others, run};
+    const CudaPlugin *plugin = cuda_plugin(err);
+    NcclOptions       nccl = {*options, run->x->first_of_spec, LIMIT_MS, fail_with_others, run};
 
-    return nccl_new(&run->transport, &nccl, err);
+    return plugin ? ((NcclNew *)plugin->nccl_new)(&run->transport, &nccl, err) : -1;
 }
-#endif
+
+/* GPUs of several processes: NCCL takes a GPU once. */
+static bool wants_nccl(const Execution *x)
+{
+    const CudaPlugin *plugin = x->devices->type == DEVICE_CUDA ? cuda_plugin(NULL) : NULL;
+
+    return x->devices->nccl || (plugin && plugin->nccl_new && world_size(x->world) > 1 && x->devices->slices == 1);
+}
 
 /* NCCL where it is asked for, or GPUs are in several processes; else messages of the world, if there are several. */
 static int open_transport(Run *run, const TransportOptions *options, Error *err)
 {
-    const Execution *x = run->x;
-    bool             several = world_size(x->world) > 1;
-
-#ifdef HAVE_NCCL
-    if (x->devices->nccl || (several && x->devices->type == DEVICE_CUDA && x->devices->slices == 1)) return open_nccl(run, options, err);
-#endif
-    return (several ? remote_new : local_new)(&run->transport, options, err);
+    if (wants_nccl(run->x)) return open_nccl(run, options, err);
+    return (world_size(run->x->world) > 1 ? remote_new : local_new)(&run->transport, options, err);
 }
 
 static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }

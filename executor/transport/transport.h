@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/plugin.h"
 #include "base/error.h"
 #include "executor/net/world.h"
 #include "kernels/device.h"
@@ -67,15 +68,15 @@ struct Transport { const TransportOps *ops; };       /* the head of each kind's 
 /* ---- what the kinds share ---- */
 
 /* The place of a device among those of its group. */
-int  transport_member(const int *devices, int device);
+FOR_PLUGINS int  transport_member(const int *devices, int device);
 
 /* Whether two members of a group have the same to sum. */
 bool transport_runs_match(const GradientRun *a, int a_count, const GradientRun *b, int b_count);
 
 /* For transports none of whose links overlap. */
-bool transport_overlaps_nothing(const Transport *transport, Op op, int link);
-int  transport_finish_nothing(Transport *transport, int group, int device, double *loss, Error *err);      /* an error */
-void transport_nothing_in_flight(const Transport *transport, Op op, int link, int device, int64_t *start_ns, int64_t *end_ns);
+FOR_PLUGINS bool transport_overlaps_nothing(const Transport *transport, Op op, int link);
+FOR_PLUGINS int  transport_finish_nothing(Transport *transport, int group, int device, double *loss, Error *err);      /* an error */
+FOR_PLUGINS void transport_nothing_in_flight(const Transport *transport, Op op, int link, int device, int64_t *start_ns, int64_t *end_ns);
 
 typedef struct {
     const Program *program;          /* borrowed */

@@ -181,7 +181,7 @@ int trace_model(const ModelSettings *s, Error *err)
     ModelOptions options = {.workload = workload, .kinds = kinds.kinds, .kind_count = kinds.count, .batch = s->batch,
                             .link = (ModelLink)s->link, .machine_devices = s->machine_devices, .network_bytes_per_s = s->network_gb_per_s * 1e9,
                             .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
-                            .layout = (Layout)s->layout, .batch_statistics = s->statistics == 1, .foreach = s->optimizer == 1,
+                            .layout = (TensorLayout)s->layout, .batch_statistics = s->statistics == 1, .foreach = s->optimizer == 1,
                             .eager_attention = s->attention == 1,
                             .loader = (ModelLoader)s->loader, .host_us = s->host_us, .step_us = s->step_us,
                             .process_bytes = s->process_bytes,

@@ -30,6 +30,7 @@ typedef struct {
 } NcclOptions;
 
 /* Every rank calls it. Refuses slices, and two devices on one card: NCCL does not serve them. */
-int nccl_new(Transport **out, const NcclOptions *options, Error *err);
+typedef int NcclNew(Transport **out, const NcclOptions *options, Error *err);
+NcclNew nccl_new;
 
 #endif
