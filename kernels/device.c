@@ -4,8 +4,14 @@
 #include <sched.h>
 #include <stdlib.h>
 
-/* Of a spec that device_spec_ask() was asked about. */
-static const Backend *backend_of(const DeviceSpec *spec) { return spec->backend; }
+/* What is in this program itself; NULL: none. */
+#ifdef HAVE_DNNL
+static const Backend *const own_backend = &backend_cpu;
+#else
+static const Backend *const own_backend = NULL;
+#endif
+
+static const Backend *backend_of(const DeviceSpec *spec) { return spec->backend ? spec->backend : own_backend; }
 
 static int find_backend(DeviceSpec *spec, Error *err)
 {
@@ -18,12 +24,9 @@ static int find_backend(DeviceSpec *spec, Error *err)
         spec->backend = plugin->backend;
         return 0;
     }
-#ifdef HAVE_DNNL
-    spec->backend = &backend_cpu;
+    if (!own_backend) return error_set(err, "cpu devices: this build has no oneDNN; make config says what it needs");
+    spec->backend = own_backend;
     return 0;
-#else
-    return error_set(err, "cpu devices: this build has no oneDNN; make config says what it needs");
-#endif
 }
 
 static int cores_of_process(int *cores, Error *err)

@@ -1,5 +1,5 @@
 /* Databases that Nsight Systems exports (nsys export --type sqlite): NVTX ranges are ranges, those of
- * torch.autograd.profiler.emit_nvtx() operators, whose names end with ", seq = N, op_id = M".
+ * torch.autograd.profiler.emit_nvtx operators, whose names end with ", seq = N, op_id = M".
  *
  *     NVTX_EVENTS                    start, end, eventType 59 (push and pop) or 60, text or textId, globalTid
  *     CUPTI_ACTIVITY_KIND_RUNTIME    start, end, globalTid, correlationId

@@ -14,7 +14,7 @@ typedef struct {
     int64_t     turn;            /* until it has loaded, where it loads for itself */
     int64_t     lanes;           /* a step's load where lanes load ahead */
     int64_t     begin, end;      /* of a step of all: the teacher's begin, the students' end */
-} ChainMember;
+} CheckedMember;
 
 typedef struct {
     int     from, to;            /* members */
@@ -25,34 +25,34 @@ typedef struct {
     Check        *c;
     const Plan   *plan;
     bool          blocking, ahead;
-    ChainMember  *members;
+    CheckedMember  *members;
     int          *first;         /* [stages + 1] */
     ChainMessage *messages;      /* by sender, then row */
     int           count;
-} Chain;
+} CheckedChain;
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int device_of(const Chain *chain, const ChainMember *m)
+static int device_of(const CheckedChain *chain, const CheckedMember *m)
 {
     return chain->plan->stages[m->stage].devices[m->index];
 }
 
-static int64_t teacher_done(const Chain *chain, const ChainMember *m)
+static int64_t teacher_done(const CheckedChain *chain, const CheckedMember *m)
 {
     return m->part.update_ns + (chain->ahead ? 0 : m->turn) + m->part.teacher_ns;
 }
 
 /* ---- work ---------------------------------------------------------------------------- */
 
-static int student_time(const Chain *chain, const ChainMember *m, int block, int student, int64_t *ns)
+static int student_time(const CheckedChain *chain, const CheckedMember *m, int block, int student, int64_t *ns)
 {
     *ns = 0;
     if (check_work(chain->c, m->stage, WORK_FORWARD, block, student, device_of(chain, m), m->rows, ns) != 0) return -1;
     return check_work(chain->c, m->stage, WORK_BACKWARD, block, student, device_of(chain, m), m->rows, ns);
 }
 
-static int add_sums(const Chain *chain, ChainMember *m)
+static int add_sums(const CheckedChain *chain, CheckedMember *m)
 {
     const Stage *stage = &chain->plan->stages[m->stage];
     CheckedPart *p = &m->part;
@@ -72,7 +72,7 @@ static int add_sums(const Chain *chain, ChainMember *m)
 }
 
 /* Transfers overlapped: from the teacher's begin to the last update. */
-static int overlapped_work(const Chain *chain, const ChainMember *m, int64_t *end)
+static int overlapped_work(const CheckedChain *chain, const CheckedMember *m, int64_t *end)
 {
     const Stage *stage = &chain->plan->stages[m->stage];
     int64_t      ready = m->part.teacher_ns, lane = 0, ns;
@@ -94,7 +94,7 @@ static int overlapped_work(const Chain *chain, const ChainMember *m, int64_t *en
 
 /* Students of a stage, its members being ready at begin[member]; transfers block: all go on from
  * each all-reduce together. *sum: the longest parts and the all-reduces. */
-static int blocking_work(const Chain *chain, int stage_index, int64_t *at, int64_t *sum)
+static int blocking_work(const CheckedChain *chain, int stage_index, int64_t *at, int64_t *sum)
 {
     const Stage *stage = &chain->plan->stages[stage_index];
     int64_t      ns;
@@ -117,7 +117,7 @@ static int blocking_work(const Chain *chain, int stage_index, int64_t *at, int64
 
 /* ---- loading ----------------------------------------------------------------------------- */
 
-static int add_loads(Chain *chain)
+static int add_loads(CheckedChain *chain)
 {
     const Stage *stage = &chain->plan->stages[0];
     int64_t     *loads = calloc((size_t)stage->width, sizeof *loads);
@@ -136,7 +136,7 @@ static int add_loads(Chain *chain)
 /* ---- messages ------------------------------------------------------------------------------- */
 
 /* Every two devices of neighbouring stages that have rows in common. */
-static int list_messages(Chain *chain, int s)
+static int list_messages(CheckedChain *chain, int s)
 {
     const Stage *stage = &chain->plan->stages[s], *next = stage + 1;
     int64_t      row = 0;
@@ -158,7 +158,7 @@ static int list_messages(Chain *chain, int s)
 
 /* When message n could start, after those before it of its sender and those to its receiver that
  * have been laid out; -1: one before it has not. *asked: since when it waits. */
-static int64_t could_start(const Chain *chain, int n, int low, int high, int64_t *asked)
+static int64_t could_start(const CheckedChain *chain, int n, int low, int high, int64_t *asked)
 {
     const ChainMessage *m = &chain->messages[n];
     int64_t             start = teacher_done(chain, &chain->members[m->from]);
@@ -177,7 +177,7 @@ static int64_t could_start(const Chain *chain, int n, int low, int high, int64_t
 }
 
 /* Lays out the messages low..high - 1, from one stage to the next, one after another. */
-static void lay_out(Chain *chain, int low, int high)
+static void lay_out(CheckedChain *chain, int low, int high)
 {
     for (int placed = low; placed < high; placed++) {
         int64_t start = 0, waits = 0, asked;
@@ -192,25 +192,25 @@ static void lay_out(Chain *chain, int low, int high)
         chain->messages[best].end = start + chain->messages[best].ns;
     }
     for (int n = low; n < high; n++) {
-        ChainMember *m = &chain->members[chain->messages[n].from];
+        CheckedMember *m = &chain->members[chain->messages[n].from];
         m->part.out_ns = chain->messages[n].end - teacher_done(chain, m);
     }
 }
 
 /* ---- a step ------------------------------------------------------------------------------------ */
 
-static int price_members(Chain *chain, int s, int64_t *at)
+static int price_members(CheckedChain *chain, int s, int64_t *at)
 {
     const Stage *stage = &chain->plan->stages[s];
     int64_t      together = 0, work;
 
     for (int i = 0; i < stage->width; i++) {
-        const ChainMember *m = &chain->members[chain->first[s] + i];
+        const CheckedMember *m = &chain->members[chain->first[s] + i];
         at[i] = teacher_done(chain, m) + m->part.out_ns;
     }
     if (chain->blocking && blocking_work(chain, s, at, &together) != 0) return -1;
     for (int i = 0; i < stage->width; i++) {
-        ChainMember *m = &chain->members[chain->first[s] + i];
+        CheckedMember *m = &chain->members[chain->first[s] + i];
         CheckedPart *p = &m->part;
         int64_t      turn = chain->ahead ? 0 : m->turn;
         if (overlapped_work(chain, m, &work) != 0) return -1;
@@ -219,7 +219,7 @@ static int price_members(Chain *chain, int s, int64_t *at)
         p->step_ns = larger(p->step_ns, larger(m->lanes, p->in_ns));
         p->memory_bytes = check_memory(chain->c, stage->first, stage->last, m->rows, false);
     }
-    ChainMember *slowest = &chain->members[chain->first[s]];
+    CheckedMember *slowest = &chain->members[chain->first[s]];
     for (int i = 1; i < stage->width; i++)
         if (slowest[0].part.step_ns < chain->members[chain->first[s] + i].part.step_ns) slowest = &chain->members[chain->first[s] + i];
     slowest->part.step_ns = larger(slowest->part.step_ns, together);
@@ -227,17 +227,17 @@ static int price_members(Chain *chain, int s, int64_t *at)
 }
 
 /* tr: from a barrier to the next, every device first updating. The stage that arrives last. */
-static int find_barrier(Chain *chain, int64_t *at, int64_t *step, int *stage_index)
+static int find_barrier(CheckedChain *chain, int64_t *at, int64_t *step, int *stage_index)
 {
     int64_t sum;
 
     for (int k = 0; k < chain->first[chain->plan->stage_count]; k++)
         chain->members[k].begin = chain->members[k].part.update_ns + (chain->ahead ? 0 : chain->members[k].turn);
     for (int s = 0, n = 0; s < chain->plan->stage_count; s++) {
-        ChainMember *members = chain->members + chain->first[s];
+        CheckedMember *members = chain->members + chain->first[s];
         int          width = chain->plan->stages[s].width;
         for (; n < chain->count && chain->messages[n].from < chain->first[s + 1]; n++) {
-            ChainMember *from = &chain->members[chain->messages[n].from], *to = &chain->members[chain->messages[n].to];
+            CheckedMember *from = &chain->members[chain->messages[n].from], *to = &chain->members[chain->messages[n].to];
             int64_t      end = from->begin + from->part.teacher_ns + chain->messages[n].end - teacher_done(chain, from);
             to->begin = larger(to->begin, end);
         }
@@ -255,14 +255,14 @@ static int find_barrier(Chain *chain, int64_t *at, int64_t *step, int *stage_ind
 
 /* ---- the chain -------------------------------------------------------------------------------------- */
 
-static int price(Chain *chain, CheckedPlan *out, int64_t *at)
+static int price(CheckedChain *chain, CheckedPlan *out, int64_t *at)
 {
     const Plan *plan = chain->plan;
 
     for (int s = 0; s < plan->stage_count; s++)
         for (int i = 0; i < plan->stages[s].width; i++) {
-            ChainMember *m = &chain->members[chain->first[s] + i];
-            *m = (ChainMember){.stage = s, .index = i, .rows = plan->stages[s].rows[i]};
+            CheckedMember *m = &chain->members[chain->first[s] + i];
+            *m = (CheckedMember){.stage = s, .index = i, .rows = plan->stages[s].rows[i]};
             if (add_sums(chain, m) != 0) return -1;
         }
     if (add_loads(chain) != 0) return -1;
@@ -278,7 +278,7 @@ static int price(Chain *chain, CheckedPlan *out, int64_t *at)
         out->stages[s].group_across = check_spans(chain->c, &plan->stages[s]);
     }
     for (int n = 0; n < chain->count; n++) {
-        const ChainMember *from = &chain->members[chain->messages[n].from], *to = &chain->members[chain->messages[n].to];
+        const CheckedMember *from = &chain->members[chain->messages[n].from], *to = &chain->members[chain->messages[n].to];
         out->stages[to->stage].in_across |= check_across(chain->c, device_of(chain, from), device_of(chain, to));
     }
     out->bottleneck = -1;
@@ -293,7 +293,7 @@ static int price(Chain *chain, CheckedPlan *out, int64_t *at)
 
 int check_chain(CheckedPlan *out, Check *c)
 {
-    Chain  chain = {.c = c, .plan = c->plan, .blocking = c->trace->blocking_transfers,
+    CheckedChain  chain = {.c = c, .plan = c->plan, .blocking = c->trace->blocking_transfers,
                     .ahead = c->trace->loader.present && c->trace->loader.prefetch > 0};
     size_t members = 0;
     int    rc = -1;
