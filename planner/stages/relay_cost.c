@@ -35,7 +35,7 @@ typedef struct {
     size_t          used;        /* ... and how much of it is taken */
     RelayMessage   *messages;    /* by sender, then row */
     int             message_count;
-} RelaySearch;
+} RelayState;
 
 static int64_t larger(int64_t a, int64_t b)  { return a > b ? a : b; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -52,7 +52,7 @@ static bool alike(const Scenario *s, const RelayMember *a, const RelayMember *b)
 
 /* Loading by the first stage. Where its devices load for themselves they take turns at the
  * loader's lanes, in order of their numbers, as all ask when their last update has ended. */
-static int look_up_loads(RelaySearch *r)
+static int look_up_loads(RelayState *r)
 {
     const TraceLoader *loader = &r->s->trace->loader;
     int                width = r->plan->stages[0].width, lanes = loader->lanes < width ? loader->lanes : width;
@@ -75,7 +75,7 @@ static int look_up_loads(RelaySearch *r)
     return 0;
 }
 
-static int look_up_work(const RelaySearch *r, RelayMember *m, const Stage *stage)
+static int look_up_work(const RelayState *r, RelayMember *m, const Stage *stage)
 {
     Cost f, b, u;
 
@@ -97,7 +97,7 @@ static int look_up_work(const RelaySearch *r, RelayMember *m, const Stage *stage
     return 0;
 }
 
-static int look_up_reduces(RelaySearch *r, const Stage *stage, int64_t *reduce)
+static int look_up_reduces(RelayState *r, const Stage *stage, int64_t *reduce)
 {
     for (int b = stage->first; b <= stage->last; b++)
         for (int j = 0; j < trace_students(&r->s->trace->blocks[b]); j++)
@@ -105,7 +105,7 @@ static int look_up_reduces(RelaySearch *r, const Stage *stage, int64_t *reduce)
     return 0;
 }
 
-static int look_up_stage(RelaySearch *r, int i)
+static int look_up_stage(RelayState *r, int i)
 {
     const Stage *stage = &r->plan->stages[i];
     size_t       count = (size_t)(r->students[i + 1] - r->students[i]);
@@ -125,7 +125,7 @@ static int look_up_stage(RelaySearch *r, int i)
 }
 
 /* From stage i to the next: a message for each two devices that share rows. */
-static int look_up_messages(RelaySearch *r, int i)
+static int look_up_messages(RelayState *r, int i)
 {
     const Stage *stage = &r->plan->stages[i], *next = stage + 1;
     int64_t      start = 0, end = stage->rows[0], other = next->rows[0];
@@ -147,7 +147,7 @@ static int look_up_messages(RelaySearch *r, int i)
 /* ---- messages that meet ---------------------------------------------------------------- */
 
 /* When device k of a stage has ended its teacher, counted from the group's last all-reduce. */
-static int64_t teacher_end(const RelaySearch *r, int k)
+static int64_t teacher_end(const RelayState *r, int k)
 {
     const RelayMember *m = &r->members[k];
 
@@ -157,7 +157,7 @@ static int64_t teacher_end(const RelaySearch *r, int k)
 /* The next message to start, of low..high - 1: next[] of each sender (from first on), and when
  * senders and receivers are free; *start: when. A device sends and receives one at a time; of
  * two for one receiver the one that was asked for first comes first. */
-static int next_message(const RelaySearch *r, const int *next, const int64_t *free_at, int first, int last, int64_t *start)
+static int next_message(const RelayState *r, const int *next, const int64_t *free_at, int first, int last, int64_t *start)
 {
     int     best = -1;
     int64_t best_asked = 0;
@@ -176,7 +176,7 @@ static int next_message(const RelaySearch *r, const int *next, const int64_t *fr
 }
 
 /* Messages of stage i to the next: sent and out anew, with what they wait for each other. */
-static int exchange(RelaySearch *r, int i)
+static int exchange(RelayState *r, int i)
 {
     int      first = r->first[i], last = r->first[i + 1], count = r->first[i + 2] - first, at = 0, k;
     int64_t *free_at = calloc((size_t)count, sizeof *free_at), start = 0;
@@ -203,7 +203,7 @@ static int exchange(RelaySearch *r, int i)
 
 /* From the teacher's begin to the last update, all-reduces beginning when the member itself is
  * ready; where transfers block they come on top, whenever. */
-static int64_t own_work(const RelaySearch *r, const RelayMember *m)
+static int64_t own_work(const RelayState *r, const RelayMember *m)
 {
     const int64_t *reduce = r->reduces + r->students[m->stage];
     int            count = r->students[m->stage + 1] - r->students[m->stage];
@@ -221,7 +221,7 @@ static int64_t own_work(const RelaySearch *r, const RelayMember *m)
 
 /* Students of a stage after the times in done[]; where transfers block the members of a
  * group go on from each all-reduce together. */
-static void run_students(const RelaySearch *r, int i)
+static void run_students(const RelayState *r, int i)
 {
     const int64_t *reduce = r->reduces + r->students[i];
     RelayMember   *end = r->members + r->first[i + 1];
@@ -236,7 +236,7 @@ static void run_students(const RelaySearch *r, int i)
 }
 
 /* Transfers block: a step of stage i, from its first all-reduce to the next step's. */
-static int64_t blocking_cycle(const RelaySearch *r, int i)
+static int64_t blocking_cycle(const RelayState *r, int i)
 {
     const int64_t *reduce = r->reduces + r->students[i];
     int            count = r->students[i + 1] - r->students[i];
@@ -255,7 +255,7 @@ static int64_t blocking_cycle(const RelaySearch *r, int i)
     return sum;
 }
 
-static void find_cycles(RelaySearch *r, int i)
+static void find_cycles(RelayState *r, int i)
 {
     int64_t together = r->blocking ? blocking_cycle(r, i) : 0;
 
@@ -272,7 +272,7 @@ static void find_cycles(RelaySearch *r, int i)
 
 /* One step of all, from the times in start[], when devices are free; first: the epoch's, which
  * waits for its load. The last time that students end. */
-static int64_t run_step(RelaySearch *r, bool first)
+static int64_t run_step(RelayState *r, bool first)
 {
     int64_t last = 0;
     int     at = 0;
@@ -293,7 +293,7 @@ static int64_t run_step(RelaySearch *r, bool first)
     return last;
 }
 
-static void find_tails(RelaySearch *r)
+static void find_tails(RelayState *r)
 {
     int at = r->message_count - 1;
 
@@ -314,7 +314,7 @@ static int64_t epoch_of(int64_t cycle, int64_t times, int64_t rest)
 }
 
 /* A group of which transfers block goes on together, whoever began later. */
-static void find_begins(RelaySearch *r, int i)
+static void find_begins(RelayState *r, int i)
 {
     int64_t update = 0, start = INT64_MAX;
 
@@ -327,7 +327,7 @@ static void find_begins(RelaySearch *r, int i)
 }
 
 /* What lanes share may be ahead of the first step; at the end the shortest way is left. */
-static void price_members(RelayCost *out, const RelaySearch *r)
+static void price_members(RelayCost *out, const RelayState *r)
 {
     int64_t steps = r->s->steps, shortest = INT64_MAX;
 
@@ -340,7 +340,7 @@ static void price_members(RelayCost *out, const RelaySearch *r)
     }
 }
 
-static void price(RelayCost *out, RelaySearch *r)
+static void price(RelayCost *out, RelayState *r)
 {
     bool    barrier = schedule_row(r->plan->schedule)->barrier && r->plan->stage_count > 1;
     int64_t once;
@@ -359,7 +359,7 @@ static void price(RelayCost *out, RelaySearch *r)
 
 /* ---- making and freeing ------------------------------------------------------------------- */
 
-static int allocate(RelaySearch *r)
+static int allocate(RelayState *r)
 {
     const Plan *p = r->plan;
     size_t      stages = (size_t)p->stage_count + 1, members = 0, students = 0, numbers = 0;
@@ -383,7 +383,7 @@ static int allocate(RelaySearch *r)
     return r->members && r->messages && r->reduces && r->numbers ? 0 : error_no_memory(r->err);
 }
 
-static int look_up(RelaySearch *r)
+static int look_up(RelayState *r)
 {
     for (int i = 0; i < r->plan->stage_count; i++)
         if (look_up_stage(r, i) != 0) return -1;
@@ -398,7 +398,7 @@ static int look_up(RelaySearch *r)
 int relay_cost(RelayCost *out, const Plan *plan, const Scenario *scenario, bool bound, Error *err)
 {
     Scenario alone = *scenario;          /* nothing is faster than with nobody else computing */
-    RelaySearch    r = {.plan = plan, .s = bound ? &alone : scenario, .bound = bound, .err = err,
+    RelayState    r = {.plan = plan, .s = bound ? &alone : scenario, .bound = bound, .err = err,
                   .blocking = scenario->trace->blocking_transfers,
                   .ahead = scenario->trace->loader.present && scenario->trace->loader.prefetch > 0};
     int      rc = -1;
