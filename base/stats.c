@@ -4,17 +4,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
+#include "base/compare.h"
 
 void stats_sort(double *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) assert(!isnan(values[i]));
-    if (count > 1) qsort(values, count, sizeof *values, compare_doubles);
+    if (count > 1) qsort(values, count, sizeof *values, compare_double);
 }
 
 double stats_quantile(const double *sorted, size_t count, double q)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/compare.h"
 #include "plots/figures.h"
 #include "paper/paper.h"
 
@@ -85,13 +86,6 @@ static void tile(Text *out, const char *name, const char *value, const char *bel
     text_printf(out, "<div><dt>%s</dt><dd>%s</dd><p>%s</p></div>\n", name, value, below);
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* The median of |ours / the poster's - 1| over its figures for figure; NAN: none. */
 static double median_difference(Text *out, const Paper *paper, const char *figure, PaperFigure kind, int *count)
 {
@@ -104,7 +98,7 @@ static double median_difference(Text *out, const Paper *paper, const char *figur
         if (strcmp(paper->poster[i].figure, figure) == 0 && !isnan(ours)) found[(*count)++] = fabs(ours / paper->poster[i].value - 1);
     }
     if (*count) {
-        qsort(found, (size_t)*count, sizeof *found, by_size);
+        qsort(found, (size_t)*count, sizeof *found, compare_double);
         median = (found[(*count - 1) / 2] + found[*count / 2]) / 2;
     }
     free(found);

@@ -5,13 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/compare_schedule.h"
 #include "planner/stages/stage_memory.h"
 #include "planner/ls/tasks_common.h"
 
 enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ns[task][device]: a step of the task of each block, a device having the loader to itself. */
 static int task_times(int64_t *ns, const Scenario *scenario, Error *err)

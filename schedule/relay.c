@@ -12,6 +12,7 @@
  *
  *     stage 0   |0 . . . 127|128 . . 255|        w1 = 2
  *     stage 1   |0 . .85|86 . 170|171 255|       w2 = 3: four messages */
+#include "base/minmax.h"
 #include "schedule/program.h"
 
 typedef struct {
@@ -22,9 +23,6 @@ typedef struct {
     int          everyone;                   /* of the barrier; -1 without one */
 } Relay;
 
-static int64_t later(int64_t a, int64_t b)   { return a > b ? a : b; }
-static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* A message for each device of the other stage that shares rows row..end-1. */
 static int emit_messages(const Relay *relay, Op op, const Stage *other, int self, int boundary,
                          int64_t row, int64_t end, Error *err)
@@ -33,7 +31,7 @@ static int emit_messages(const Relay *relay, Op op, const Stage *other, int self
     int64_t start = 0;
 
     for (int i = 0; i < other->width; start += other->rows[i++]) {
-        int64_t low = later(row, start), high = earlier(end, start + other->rows[i]);
+        int64_t low = larger(row, start), high = smaller(end, start + other->rows[i]);
         if (low >= high) continue;
         int channel = op == OP_SEND ? program_channel(relay->program, self, other->devices[i], err)
                                     : program_channel(relay->program, other->devices[i], self, err);

@@ -14,6 +14,7 @@
  *
  * BuiltRows of a boundary that a device holds are one range: the smallest that has all its
  * tasks need and its teacher makes. */
+#include "base/minmax.h"
 #include "schedule/program.h"
 
 #include <stdlib.h>
@@ -29,9 +30,6 @@ typedef struct {
     Error      *err;
 } SplitBuild;
 
-static int64_t later(int64_t a, int64_t b)   { return a > b ? a : b; }
-static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static BuiltRows *needs(const SplitBuild *x, int device, int boundary)
 {
     return &x->needs[(size_t)device * (size_t)(x->plan->block_count + 1) + (size_t)boundary];
@@ -41,8 +39,8 @@ static void widen(BuiltRows *have, BuiltRows more)
 {
     if (more.row == more.end) return;
     if (have->row == have->end) { *have = more; return; }
-    have->row = earlier(have->row, more.row);
-    have->end = later(have->end, more.end);
+    have->row = smaller(have->row, more.row);
+    have->end = larger(have->end, more.end);
 }
 
 static int emit(SplitBuild *x, int device, Op op, int block, int link, BuiltRows rows, int student)
@@ -107,8 +105,8 @@ static int supply(SplitBuild *x, int from, int to, int boundary)
 
     if (from == to || need.row == need.end) return 0;
     if (self.row == self.end) self = (BuiltRows){need.end, need.end};
-    BuiltRows below = {later(need.row, have.row), earlier(self.row, have.end)};
-    BuiltRows above = {later(self.end, have.row), earlier(need.end, have.end)};
+    BuiltRows below = {larger(need.row, have.row), smaller(self.row, have.end)};
+    BuiltRows above = {larger(self.end, have.row), smaller(need.end, have.end)};
     if (below.row < below.end && message(x, from, to, boundary, below) != 0) return -1;
     return above.row < above.end && message(x, from, to, boundary, above) != 0 ? -1 : 0;
 }

@@ -10,6 +10,7 @@
  * Brent's cycle finding keeps one state, taken anew after 1, 2, 4, ... steps. Where it
  * finds nothing at first it looks only now and then: queues before a stage that is
  * slower by a hair fill by a hair a step, so some runs settle late, and some never. */
+#include "base/compare.h"
 #include "sim/engine.h"
 
 #include <stdlib.h>
@@ -100,13 +101,6 @@ static void write_device(Steady *steady, const Sim *sim, const SimDevice *dev)
         future(steady, sim, dev->ready_ns[(dev->step + i) % sim->prefetch]);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void write_state(Steady *steady, const Sim *sim)
 {
     const Program *p = sim->program;
@@ -131,7 +125,7 @@ static void write_state(Steady *steady, const Sim *sim)
     size_t lanes = steady->count;
     for (int l = 0; l < sim->lane_count; l++) future(steady, sim, sim->lane_free_ns[l]);
     if (!steady->failed && sim->lane_count > 1)  /* lanes are alike */
-        qsort(steady->words + lanes, (size_t)sim->lane_count, sizeof(int64_t), ascending);
+        qsort(steady->words + lanes, (size_t)sim->lane_count, sizeof(int64_t), compare_int64);
 }
 
 static void keep_state(Steady *steady, const Sim *sim)

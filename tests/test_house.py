@@ -5,6 +5,8 @@
     two headers can be included together, in either order
     a file includes nothing from a floor above its own
     a comment names only functions and files that exist
+    a folder has at most 25 files, NAME.h and NAME.c counted as one
+    a function has at most 90 lines
 """
 
 import os
@@ -20,6 +22,8 @@ ROOT = os.environ.get("PIPEBD_ROOT") or os.path.dirname(os.path.dirname(os.path.
 FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
           ["plots", "paper"], ["tools"], ["bench", "tests"]]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+FILES_MOST = 25
+LINES_MOST = 90
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 
 
@@ -102,6 +106,39 @@ def named_in_vain(files):
     return result
 
 
+def unit(path):
+    """NAME.h and NAME.c are one."""
+    return os.path.splitext(path)[0]
+
+
+def crowded(files):
+    """Folders of too many files; tests/ has one a subject and may."""
+    names = {}
+    for path in files:
+        names.setdefault(os.path.dirname(path), set()).add(unit(path))
+    return ["%s: %d files" % (folder, len(units)) for folder, units in sorted(names.items())
+            if len(units) > FILES_MOST and folder != "tests"]
+
+
+def functions(text):
+    """Functions of a file as (lines, line of the brace that opens the body)."""
+    found, start = [], None
+    for number, line in enumerate(text.split("\n"), 1):
+        if start is None and (line == "{" or re.match(r"[a-z].*\).*\{$", line)):
+            start = number
+        elif line.startswith("}"):
+            if start is not None and line == "}":
+                found.append((number - start + 1, start))
+            start = None
+    return found
+
+
+def too_long(files):
+    """Functions of too many lines."""
+    return ["%s:%d: %d lines" % (path, line, lines) for path, text in files.items()
+            for lines, line in functions(text) if lines > LINES_MOST]
+
+
 def compiles(headers, folder):
     """What the compiler says of one file that includes the headers in this order; "" when nothing."""
     path = os.path.join(folder, "all.c")
@@ -119,7 +156,9 @@ def main():
     files = sources()
     tap.ok(len(files) > 100, "the sources are found", "%d files below %s" % (len(files), ROOT))
     for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is included from a floor above"),
-                       (named_in_vain, "comments name what exists")):
+                       (named_in_vain, "comments name what exists"),
+                       (crowded, "no folder of more than %d files" % FILES_MOST),
+                       (too_long, "no function of more than %d lines" % LINES_MOST)):
         found = rule(files)
         tap.ok(not found, name, "\n".join(found))
 

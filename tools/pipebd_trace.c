@@ -225,6 +225,32 @@ static const char epilogue[] =
     "\n"
     "  pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o trace.json\n";
 
+/* Does what the command line asks for; returns the exit status. The rows of table point into s. */
+static int run(Option *table, TraceSettings *s, int argc, char **argv)
+{
+    Options  options = {"pipebd-trace", "check FILE... | show FILE | import ... FILE... -o TRACE | model ... -o TRACE [options]",
+                        "Checks traces, shows one: blocks by batches, and what is missing; imports one; or models one.", table,
+                        epilogue};
+    Operands operands;
+    Error    err = {""};
+    int      rc;
+
+    file_limits_are_errors();
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (operands.info) return options_info(&options, operands.info);
+    if (choose(&operands, table, s, &err) != 0) goto usage;
+    if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
+    else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);
+    else if (strcmp(operands.values[0], "model") == 0) rc = model(s, &err);
+    else                                              rc = trace_import(&operands.values[1], operands.count - 1, &s->import, &err);
+    if (rc == 0) return EXIT_OK;
+    fprintf(stderr, "pipebd-trace: %s\n", err.text);
+    return EXIT_FAILED;
+usage:
+    fprintf(stderr, "pipebd-trace: %s\n", err.text);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .step_us = model_constants.step_us,
@@ -308,25 +334,6 @@ int main(int argc, char **argv)
          &s.model.operators, 0, 0, NULL, false},
         {0},
     };
-    Options  options = {"pipebd-trace", "check FILE... | show FILE | import ... FILE... -o TRACE | model ... -o TRACE [options]",
-                        "Checks traces, shows one: blocks by batches, and what is missing; imports one; or models one.", table,
-                        epilogue};
-    Operands operands;
-    Error    err = {""};
-    int      rc;
 
-    file_limits_are_errors();
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
-    if (operands.info) return options_info(&options, operands.info);
-    if (choose(&operands, table, &s, &err) != 0) goto usage;
-    if (strcmp(operands.values[0], "check") == 0)     rc = check(&operands, &err);
-    else if (strcmp(operands.values[0], "show") == 0) rc = show(operands.values[1], &err);
-    else if (strcmp(operands.values[0], "model") == 0) rc = model(&s, &err);
-    else                                              rc = trace_import(&operands.values[1], operands.count - 1, &s.import, &err);
-    if (rc == 0) return EXIT_OK;
-    fprintf(stderr, "pipebd-trace: %s\n", err.text);
-    return EXIT_FAILED;
-usage:
-    fprintf(stderr, "pipebd-trace: %s\n", err.text);
-    return EXIT_USAGE;
+    return run(table, &s, argc, argv);
 }

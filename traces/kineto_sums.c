@@ -1,6 +1,7 @@
 /* A span's context is what it lies in on its thread: the block, forward or backward, the optimizer. It is
  * found by walking a thread's spans with a stack of the open ones, twice: first what the forward's
  * operators lie in, by sequence number; then launches, those in nodes of the backward by the number's. */
+#include "base/compare.h"
 #include "traces/kineto.h"
 
 #include <stdlib.h>
@@ -41,13 +42,6 @@ static bool begins(const char *string, const char *with) { return strncmp(string
 
 /* ---- steps ------------------------------------------------------------------------------------------ */
 
-static int by_time(const void *a, const void *b)
-{
-    const int64_t *x = a, *y = b;
-
-    return *x < *y ? -1 : *x > *y;
-}
-
 /* Starts of steps: of ProfilerStep's ranges, else of the first block outside of the backward. Pairs of start
  * and end. */
 static size_t collect_steps(const Sums *s, bool marked, int64_t (*out)[2])
@@ -80,7 +74,7 @@ static int find_steps(Sums *s, const char *file_name, Error *err)
     if (!steps) return error_no_memory(err);
     for (size_t i = 0; i < s->file->span_count; i++) s->sums->marked |= s->file->spans[i].type == SPAN_STEP;
     size_t count = collect_steps(s, s->sums->marked, steps);
-    qsort(steps, count, sizeof *steps, by_time);
+    qsort(steps, count, sizeof *steps, compare_int64);
     if (count * (size_t)s->blocks->count > (size_t)1 << 22)
         return error_set(err, "%s: %zu steps of %d blocks, expected less to be profiled", file_name, count, s->blocks->count);
     s->step_starts = arena_alloc(arena, count, sizeof *s->step_starts);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/compare.h"
 #include "traces/model_block.h"
 #include "traces/model_memory.h"
 
@@ -160,13 +161,6 @@ static int choose(ModelRun *m)
 
 /* ---- rows ------------------------------------------------------------------------------ */
 
-static int compare_rows(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 static int choose_rows(ModelRun *m)
 {
     int64_t batch = m->trace->batch, widest = m->devices < batch ? m->devices : batch;
@@ -179,7 +173,7 @@ static int choose_rows(ModelRun *m)
         m->rows[count++] = (batch + w - 1) / w;
     }
     for (int64_t rows = 1; rows <= batch; rows *= 2) m->rows[count++] = rows;
-    qsort(m->rows, (size_t)count, sizeof *m->rows, compare_rows);
+    qsort(m->rows, (size_t)count, sizeof *m->rows, compare_int64);
     for (int i = 0; i < count; i++)
         if (m->row_count == 0 || m->rows[m->row_count - 1] != m->rows[i]) m->rows[m->row_count++] = m->rows[i];
     return 0;

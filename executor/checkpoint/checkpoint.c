@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/compare.h"
 #include "executor/checkpoint/state.h"
 
 static const char FORMAT[] = "pipebd-checkpoint";
@@ -73,13 +74,6 @@ int64_t checkpoint_step(const Tensors *tensors, int block)
 
 /* ---- the folder ---------------------------------------------------------------- */
 
-static int by_number(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 static int open_folder(DIR **out, const char *folder, Error *err)
 {
     *out = opendir(folder);
@@ -111,7 +105,7 @@ int checkpoint_list(int64_t **out, int *count, const char *folder, Error *err)
         (*out)[(*count)++] = sequence;
     }
     closedir(stream);
-    if (*count > 1) qsort(*out, (size_t)*count, sizeof **out, by_number);
+    if (*count > 1) qsort(*out, (size_t)*count, sizeof **out, compare_int64);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/compare.h"
 #include "executor/train/execute.h"
 #include "executor/measure/net_bytes.h"
 #include "base/stats.h"
@@ -35,18 +36,11 @@ typedef struct {
 
 /* ---- what to measure ------------------------------------------------------------- */
 
-static int compare_rows(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 static int unique(int64_t *rows, int count)
 {
     int kept = 0;
 
-    qsort(rows, (size_t)count, sizeof *rows, compare_rows);
+    qsort(rows, (size_t)count, sizeof *rows, compare_int64);
     for (int i = 0; i < count; i++)
         if (kept == 0 || rows[kept - 1] != rows[i]) rows[kept++] = rows[i];
     return kept;
@@ -197,13 +191,6 @@ static int measure_links(Profiling *p, int64_t steps, bool across)
 }
 
 /* ---- the trace --------------------------------------------------------------------------- */
-
-static int compare_us(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 static int64_t ns_of(double us) { return llround(us * 1000); }
 
@@ -361,7 +348,7 @@ static int fill_trace(Profiling *p, Trace *t)
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
-    qsort(p->own_us, (size_t)p->own_count, sizeof *p->own_us, compare_us);
+    qsort(p->own_us, (size_t)p->own_count, sizeof *p->own_us, compare_double);
     if (p->own_count > 0) t->step_ns = ns_of(stats_quantile(p->own_us, (size_t)p->own_count, 0.5));
     if (fill_loader(p, t) != 0 || fill_links(p, t, &t->links, false) != 0) return -1;
     if (p->per_host == p->devices) return 0;

@@ -8,6 +8,7 @@
  *
  * A thread takes sequences and key-value heads, with all query heads of each, so that nobody else adds to its
  * gradients. Products of tiles are oneDNN's dnnl_sgemm(), which is on one thread here. */
+#include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/heads.h"
 #include "kernels/cpu/vector.h"
@@ -58,9 +59,6 @@ static void product(bool transpose_a, bool transpose_b, int64_t m, int64_t n, in
 
 typedef struct { int64_t first, end; } KeySpan;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-
 static int64_t length_of(const AttentionTask *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
 
 static KeySpan seen_by(const AttentionTask *t, int64_t query, int64_t length)
@@ -68,10 +66,10 @@ static KeySpan seen_by(const AttentionTask *t, int64_t query, int64_t length)
     const Attention *a = &t->layer->attention;
     KeySpan             s = {0, length};
 
-    if (a->causal) s.end = least(s.end, query + 1);
+    if (a->causal) s.end = smaller(s.end, query + 1);
     if (a->window > 0) {
-        s.first = most(0, query - a->window + 1);
-        s.end = least(s.end, query + a->window);
+        s.first = larger(0, query - a->window + 1);
+        s.end = smaller(s.end, query + a->window);
     }
     return s;
 }
@@ -87,8 +85,8 @@ static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t lengt
 {
     KeySpan s = seen_by(t, query, length);
 
-    s.first = least(most(0, s.first - first), count);
-    s.end = most(s.first, least(s.end - first, count));
+    s.first = smaller(larger(0, s.first - first), count);
+    s.end = larger(s.first, smaller(s.end - first, count));
     return s;
 }
 
@@ -128,7 +126,7 @@ static void forward_tile(const AttentionTask *t, const AttentionRoom *room, cons
     memset(room->sum, 0, (size_t)(count * t->dim) * sizeof(float));
     for (int64_t i = 0; i < count; i++) room->most[i] = -INFINITY, room->total[i] = 0.0f;
     for (int64_t k = span.first; k < span.end; k += KEYS) {
-        int64_t keys = least(KEYS, span.end - k);
+        int64_t keys = smaller(KEYS, span.end - k);
 
         product(false, true, count, keys, t->dim, room->query, t->dim, room->key + k * t->dim, t->dim, 0.0f, room->score, KEYS);
         for (int64_t i = 0; i < count; i++)
@@ -173,7 +171,7 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
         load_keys(t, &room, x, kv, length);
         for (int64_t head = kv * t->group; head < (kv + 1) * t->group; head++) {
             for (int64_t q = 0; q < length; q += QUERIES)
-                forward_tile(t, &room, x, values_of(t, x, kv), head, q, least(QUERIES, length - q), length, y, kept);
+                forward_tile(t, &room, x, values_of(t, x, kv), head, q, smaller(QUERIES, length - q), length, y, kept);
             clear_tail(t, y, head, length);
         }
     }
@@ -214,7 +212,7 @@ static void backward_tile(const AttentionTask *t, const AttentionRoom *room, con
     memset(dquery, 0, (size_t)(count * t->dim) * sizeof *dquery);
     for (int64_t i = 0; i < count; i++) delta[i] = dot(dy + i * t->out, p->y + (first + i) * t->out + head * t->dim, t->dim);
     for (int64_t k = span.first; k < span.end; k += KEYS) {
-        int64_t      keys = least(KEYS, span.end - k);
+        int64_t      keys = smaller(KEYS, span.end - k);
         const float *key = room->key + k * t->dim;
 
         product(false, true, count, keys, t->dim, room->query, t->dim, key, t->dim, 0.0f, room->score, KEYS);
@@ -254,7 +252,7 @@ static void backward_part(void *context, int64_t begin, int64_t end, int thread)
         load_keys(t, &room, p.x, kv, p.length);
         for (int64_t head = kv * t->group; head < (kv + 1) * t->group; head++)
             for (int64_t q = 0; q < p.length; q += QUERIES)
-                backward_tile(t, &room, &p, head, q, least(QUERIES, p.length - q));
+                backward_tile(t, &room, &p, head, q, smaller(QUERIES, p.length - q));
         heads_backward(&t->keys, p.dkey, t->stride, p.x + (heads + kv) * t->dim, t->stride, 0, p.length,
                        p.partial ? p.partial + t->dim : NULL);
     }

@@ -3,10 +3,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "planner/check/check_points.h"
 #include "schedule/registry.h"
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t some(int64_t bytes)          { return bytes > 0 ? bytes : 0; }
 
 /* Of all the block's students, one after another. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/check/check_points.h"
 #include "schedule/registry.h"
 
@@ -30,8 +31,6 @@ typedef struct {
     ChainMessage *messages;      /* by sender, then row */
     int           count;
 } CheckedChain;
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int device_of(const CheckedChain *chain, const CheckedMember *m)
 {

@@ -1,4 +1,5 @@
 #include "planner/check/check_points.h"
+#include "base/minmax.h"
 #include "schedule/registry.h"
 
 #include <inttypes.h>
@@ -6,8 +7,6 @@
 #include <stdlib.h>
 
 __extension__ typedef __int128 Wide;
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- the trace's points ---------------------------------------------------------- */
 

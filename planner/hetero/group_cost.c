@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/stages/stage_memory.h"
 
 #define MAX_CACHE ((size_t)256 << 20)        /* bytes of rows looked up; then anew */
@@ -39,9 +40,6 @@ struct GroupCosts {
     int64_t *ranges;             /* [2][classes] least and most rows of a member */
     StageMemory *memory;         /* NULL: no device has a limit */
 };
-
-static int64_t larger(int64_t a, int64_t b)  { return a > b ? a : b; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- classes --------------------------------------------------------------------- */
 

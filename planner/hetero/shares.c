@@ -2,8 +2,7 @@
 
 #include <stdlib.h>
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b)  { return a > b ? a : b; }
+#include "base/minmax.h"
 
 int64_t shares_most(const ShareProblem *p, int class, int64_t limit_ns)
 {

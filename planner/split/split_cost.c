@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
+
 typedef struct { int64_t row, end; } LayoutRows;
 
 struct SplitCost {
@@ -21,8 +23,6 @@ struct SplitCost {
     int     *group;              /* [devices] */
 };
 
-static int64_t later(int64_t a, int64_t b)   { return a > b ? a : b; }
-static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t known(int64_t bytes)          { return bytes == TRACE_ABSENT ? 0 : bytes; }
 
 int split_cost_new(SplitCost **out, const Scenario *s, const SplitTasks *tasks, Error *err)
@@ -109,8 +109,8 @@ static void touch(SplitCost *c, int device, int boundary, LayoutRows rows)
     LayoutRows  *need = &c->need[at];
 
     if (need->end == 0) { *need = rows; c->touched[c->touched_count++] = (int)at; return; }
-    need->row = earlier(need->row, rows.row);
-    need->end = later(need->end, rows.end);
+    need->row = smaller(need->row, rows.row);
+    need->end = larger(need->end, rows.end);
 }
 
 static bool add_stages(SplitCost *c, const Layout *l)
@@ -154,7 +154,7 @@ static bool add_task(SplitCost *c, const Layout *l, int first, int end)
         if (ns < 0) return false;
         c->compute[part->device] += ns + (c->scenario->trace->blocking_transfers ? reduce : 0);
         c->fixed[part->device] += known(student.weight_bytes) + known(student.gradient_bytes) + known(student.state_bytes);
-        c->activation[part->device] = later(c->activation[part->device], part->rows * known(student.activation_bytes));
+        c->activation[part->device] = larger(c->activation[part->device], part->rows * known(student.activation_bytes));
         touch(c, part->device, block, (LayoutRows){part->row, part->row + part->rows});
         touch(c, part->device, block + 1, (LayoutRows){part->row, part->row + part->rows});
     }
@@ -187,8 +187,8 @@ static bool add_messages(SplitCost *c, const Layout *l)
         for (int i = l->at[owner]; i < l->at[owner + 1]; i++) {
             LayoutRows have = c->makes[l->device[i]];
             if (l->device[i] == to) continue;
-            if (!add_message(c, l->device[i], to, k, (LayoutRows){later(need.row, have.row), earlier(self.row, have.end)})
-                || !add_message(c, l->device[i], to, k, (LayoutRows){later(self.end, have.row), earlier(need.end, have.end)}))
+            if (!add_message(c, l->device[i], to, k, (LayoutRows){larger(need.row, have.row), smaller(self.row, have.end)})
+                || !add_message(c, l->device[i], to, k, (LayoutRows){larger(self.end, have.row), smaller(need.end, have.end)}))
                 return false;
         }
     }
@@ -203,9 +203,9 @@ static int64_t contended_of(const SplitCost *c, const Layout *l, int d)
 
     if (loader->present && loader->prefetch == 0) ns += load * ((width + loader->lanes - 1) / loader->lanes);
     if (loader->present && loader->prefetch > 0)
-        ns = later(ns, later(load * width / loader->lanes, load / earlier(ahead, loader->lanes)));
+        ns = larger(ns, larger(load * width / loader->lanes, load / smaller(ahead, loader->lanes)));
     if (c->scenario->trace->blocking_transfers) return ns + c->out[d];
-    return later(ns, later(c->in[d], c->out[d]));
+    return larger(ns, larger(c->in[d], c->out[d]));
 }
 
 bool split_cost_busy(SplitCost *c, const Layout *l, int64_t *contended_ns)

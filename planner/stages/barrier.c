@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/stages/stage_memory.h"
 
 #define MAX_STATES 4e6           /* of blocks, used devices and where the last one is */
@@ -35,8 +36,6 @@ typedef struct {
     int64_t       limit, refused;        /* the least time above the limit that was met */
     int64_t       most;                  /* work of a stage */
 } BarrierSearch;
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static BarrierWay *way_at(const BarrierSearch *b, int block, int state)
 {

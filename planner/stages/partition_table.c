@@ -1,6 +1,7 @@
 /* best(s, i, d) = min over j, w of max(cost(i..j-1 on d..d+w-1), best(s-1, j, d+w))
  *
  * for s stages that start at block i and device d. */
+#include "base/minmax.h"
 #include "planner/stages/partition.h"
 
 #include <stdlib.h>
@@ -45,8 +46,6 @@ static void fill_costs(TableSearch *s)
                     *cost_cell(s, i, j, d, w) = p->cost(p->context, i, j, device, w);
                 }
 }
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Ties keep the first found: fewer blocks, then fewer devices, in the first stage. */
 static TableChoice choose(const TableSearch *s, int stages, int i, int d)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "schedule/registry.h"
 
 typedef struct {
@@ -36,9 +37,6 @@ typedef struct {
     RelayMessage   *messages;    /* by sender, then row */
     int             message_count;
 } RelayState;
-
-static int64_t larger(int64_t a, int64_t b)  { return a > b ? a : b; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- looking up ------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "planner/stages/stage_memory.h"
 
 typedef struct {
@@ -14,8 +15,6 @@ typedef struct {
     int             before, after;       /* the devices next to them; -1: none */
     Error          *err;
 } StageJob;
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int work(const StageJob *job, Work what, int block, int device, int64_t rows, int64_t *sum)
 {

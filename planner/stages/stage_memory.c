@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/minmax.h"
+
 struct StageMemory {
     const Scenario *scenario;
     int      blocks;
@@ -12,7 +14,6 @@ struct StageMemory {
 };
 
 static int64_t known(int64_t bytes)           { return bytes == TRACE_ABSENT ? 0 : bytes; }
-static int64_t larger(int64_t a, int64_t b)   { return a > b ? a : b; }
 
 static int64_t fixed_bytes(const TraceBlock *b)
 {

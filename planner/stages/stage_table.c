@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/stages/stage_memory.h"
 
 #define MAX_PEAKS ((size_t)32 << 20)     /* entries of tables of maxima; then by loops */
@@ -46,8 +47,6 @@ struct StageTable {
     int      width_count;
     StageMemory *memory;         /* NULL: no device has a limit */
 };
-
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- where things are ------------------------------------------------------------ */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/stats.h"
 #include "schedule/program.h"
 
@@ -63,13 +64,7 @@ static int add_jitter(Jitter *out, const Plan *plan, const Scenario *s, const Qu
 
 /* ---- digest ----------------------------------------------------------------- */
 
-#define DIGEST_START 0xcbf29ce484222325u
-
-/* FNV-1a, 64 bit. */
-static void mix(uint64_t *digest, const void *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++) *digest = (*digest ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3;
-}
+static void mix(uint64_t *digest, const void *bytes, size_t length) { *digest = hash_bytes(*digest, bytes, length); }
 
 static void mix_row(uint64_t *digest, const Candidate *row, const Jitter *jitter, int devices)
 {
@@ -87,7 +82,7 @@ static void mix_row(uint64_t *digest, const Candidate *row, const Jitter *jitter
 
 static uint64_t digest_of(const QueryResult *a)
 {
-    uint64_t digest = DIGEST_START;
+    uint64_t digest = HASH_START;
 
     mix(&digest, &a->scenario.steps, sizeof a->scenario.steps);
     mix(&digest, &a->dp_epoch_ns, sizeof a->dp_epoch_ns);
@@ -214,7 +209,7 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
     out->digest = digest_of(out);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!(out->schedules & 1u << i)) continue;
-        out->row_digests[i] = DIGEST_START;
+        out->row_digests[i] = HASH_START;
         mix_row(&out->row_digests[i], &out->comparison.rows[i], &out->jitter[i], out->scenario.device_count);
     }
     return 0;

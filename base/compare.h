@@ -1,0 +1,22 @@
+/* Orders of plain numbers for qsort, the least first. */
+#ifndef BASE_COMPARE_H
+#define BASE_COMPARE_H
+
+#include <stdint.h>
+
+static inline int compare_int64(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Not for NAN, which has no place in an order. */
+static inline int compare_double(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+#endif
