@@ -3,7 +3,8 @@
 #ifndef PLANNER_COMPARE_SCHEDULE_H
 #define PLANNER_COMPARE_SCHEDULE_H
 
-#include "planner/compare.h"
+#include "planner/candidate.h"
+#include "planner/compare_options.h"
 
 int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
                   Error *err);

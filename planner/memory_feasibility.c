@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "planner/compare_rows.h"
 #include "planner/stages/partition.h"
 #include "planner/stages/stage_memory.h"
 

@@ -3,7 +3,7 @@
 #define PLANNER_MEMORY_FEASIBILITY_H
 
 #include "base/text.h"
-#include "planner/compare.h"
+#include "planner/compare_options.h"
 
 /* Whether memory alone leaves no plan of a relaying schedule with stages of at most
  * max_width devices, and then in why: the first block that no group has room for, or that

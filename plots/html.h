@@ -7,11 +7,8 @@
 #include <stdbool.h>
 
 #include "base/text.h"
+#include "plots/html_text.h"
 #include "plots/palette.h"
-
-/* string as text, or as the value of an attribute in double quotes, whatever it contains:
- * markup is escaped, control characters are spaces, and what is not UTF-8 is U+FFFD. */
-void html_text(Text *out, const char *string);
 
 /* Everything before a page's own content, and after it. */
 void html_begin(Text *out, const char *title);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "plots/gnuplot.h"
-#include "plots/html.h"
+#include "plots/html_text.h"
 
 /* BEGIN label (PART "width height class" PART script)* END, all in text that html_text() and plot_string() made. */
 enum { BEGIN = 1, PART = 2, END = 3, LINE = 4 };

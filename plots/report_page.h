@@ -6,8 +6,6 @@
 #include "base/error.h"
 #include "base/text.h"
 
-enum { REPORT_TIMELINES = 4, REPORT_SWEEPS = 8 };
-
 /* Reads the files, each for what it is: at most one comparison and one validation, at least one
  * of these; up to REPORT_TIMELINES timelines and REPORT_SWEEPS sweeps (CSV). command, that made
  * the page, is shown on it; NULL: none. Fails where two say that they are of different traces.

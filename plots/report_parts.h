@@ -3,7 +3,9 @@
 #define PLOTS_REPORT_PARTS_H
 
 #include "plots/figures.h"
-#include "plots/report_page.h"
+#include "base/text.h"
+
+enum { REPORT_TIMELINES = 4, REPORT_SWEEPS = 8 };
 
 typedef struct {
     const ComparisonFile *comparison;            /* or NULL; one of the two is there */

@@ -5,6 +5,7 @@
     two headers can be included together, in either order
     a file includes nothing from a floor above its own
     a comment names only functions and files that exist
+    files do not include each other in circles, but for registries
     a folder has at most 25 files, NAME.h and NAME.c counted as one
     a function has at most 90 lines
 """
@@ -22,6 +23,7 @@ ROOT = os.environ.get("PIPEBD_ROOT") or os.path.dirname(os.path.dirname(os.path.
 FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
           ["plots", "paper"], ["tools"], ["bench", "tests"]]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
+REGISTRIES = {"kernels/backend", "schedule/registry", "workloads/layers", "executor/data/data"}
 FILES_MOST = 25
 LINES_MOST = 90
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
@@ -111,6 +113,49 @@ def unit(path):
     return os.path.splitext(path)[0]
 
 
+def includes(files):
+    """Of each pair of files NAME.h, NAME.c the others that it includes."""
+    graph = {unit(path): set() for path in files}
+    for path, text in files.items():
+        for name in re.findall(r'^#include "([^"]+)"', text, re.M):
+            if unit(name) in graph and unit(name) != unit(path):
+                graph[unit(path)].add(unit(name))
+    return graph
+
+
+def circles(graph):
+    """Sets of nodes that all reach each other, two at least (Tarjan)."""
+    number, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        number[node] = low[node] = len(number)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in number:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], number[other])
+        if low[node] == number[node]:
+            at = stack.index(node)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for node in sorted(graph):
+        if node not in number:
+            visit(node)
+    return found
+
+
+def in_circles(files):
+    """Files that include each other in circles. A registry is a table that names its rows, which are written
+    with its types: circles through it are left out."""
+    graph = includes({path: text for path, text in files.items() if not path.startswith(("tests/", "bench/"))})
+    rest = {node: others - REGISTRIES for node, others in graph.items() if node not in REGISTRIES}
+    return [" ".join(circle) for circle in circles(rest)]
+
+
 def crowded(files):
     """Folders of too many files; tests/ has one a subject and may."""
     names = {}
@@ -156,7 +201,7 @@ def main():
     files = sources()
     tap.ok(len(files) > 100, "the sources are found", "%d files below %s" % (len(files), ROOT))
     for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is included from a floor above"),
-                       (named_in_vain, "comments name what exists"),
+                       (named_in_vain, "comments name what exists"), (in_circles, "no circles between files"),
                        (crowded, "no folder of more than %d files" % FILES_MOST),
                        (too_long, "no function of more than %d lines" % LINES_MOST)):
         found = rule(files)

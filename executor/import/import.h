@@ -5,16 +5,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-
-typedef enum { IMPORT_HEAD_NONE, IMPORT_HEAD_POOLER, IMPORT_HEAD_MEAN } ImportHead;
-
-typedef struct {
-    const char *folder;
-    int         tokens;      /* of a sequence; 0: the model's most, or 512 where it takes more */
-    int         layers_per_block;
-    int         batch, samples;
-    ImportHead  head;        /* of BERT: what the last block gives instead of all tokens */
-} ModelImport;
+#include "executor/import/import_options.h"
 
 /* Writes BASE.json and BASE.safetensors. notes: what to know, lines for people. What the model has that workloads do not have
  * is refused by its key, architecture or tensor. */

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 #include "executor/import/config.h"
-#include "executor/import/import.h"
+#include "executor/import/import_options.h"
 #include "executor/import/sources.h"
 
 enum { MODEL_DEPTH = 3 };

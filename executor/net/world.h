@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "executor/net/mesh.h"
+#include "executor/net/message.h"
 
 typedef struct World World;
 
@@ -87,25 +88,6 @@ bool world_failed(World *world, Error *err);
 void world_on_failure(World *world, void (*function)(void *context, const Error *err), void *context);
 
 /* ---- messages ---- */
-
-/* Each port has one listener at a time, and its own kinds of messages. */
-typedef enum {
-    PORT_WORLD,              /* this file's */
-    PORT_RUN,                /* a run's: stopping, tasks, losses, states (executor/train/run_control.h) */
-    PORT_TRANSPORT,          /* rows and sums (executor/transport/remote.c) */
-    PORT_WATCH,              /* whether ranks are alive */
-    PORT_COUNT
-} Port;
-
-typedef struct {
-    int32_t port, kind, id;
-    int32_t from;            /* rank; set by world_post() */
-    int64_t number;          /* with a listener's own (world_listen()): others are not for it */
-    int64_t value[4];
-    double  real;
-    int64_t sent_ns;         /* set by world_post(): the sender's clock */
-    int64_t bytes;           /* of the payload */
-} Message;
 
 /* In the world's thread; they do not wait. place: where the payload goes; NULL: memory of the
  * world's, for the time of arrived(). Without a payload only arrived() is called. place() comes in

@@ -3,8 +3,12 @@
 #ifndef EXECUTOR_NET_WORLD_LINK_H
 #define EXECUTOR_NET_WORLD_LINK_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
 #include "executor/net/doorbell.h"
-#include "executor/net/world.h"
+#include "executor/net/message.h"
 
 typedef struct Link Link;
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "executor/train/buffers.h"
 #include "executor/train/gather.h"
 #include "executor/data/loader.h"
 #include "executor/train/record.h"

@@ -4,7 +4,7 @@
 #define EXECUTOR_TRAIN_GATHER_H
 
 #include "executor/train/record.h"
-#include "executor/train/worker.h"
+#include "executor/train/run.h"
 
 /* Every rank calls it, after the workers have ended. At rank 0 recorders [devices], the run's
  * arrays and its students then are as if all devices had been here; times are on rank 0's clock.

@@ -3,7 +3,7 @@
 #ifndef EXECUTOR_TRAIN_RECORD_H
 #define EXECUTOR_TRAIN_RECORD_H
 
-#include "executor/train/execute.h"
+#include "executor/train/execution.h"
 
 typedef struct {
     int         device;

@@ -13,7 +13,7 @@
 #ifndef EXECUTOR_TRAIN_RUN_CONTROL_H
 #define EXECUTOR_TRAIN_RUN_CONTROL_H
 
-#include "executor/train/execute.h"
+#include "executor/train/execution.h"
 
 typedef struct RunControl RunControl;
 

@@ -4,7 +4,9 @@
 #define EXECUTOR_TRAIN_WORKER_PARTS_H
 
 #include "executor/train/in_flight.h"
-#include "executor/train/worker.h"
+#include "executor/train/buffers.h"
+#include "executor/train/record.h"
+#include "executor/train/run.h"
 
 typedef struct Worker Worker;
 

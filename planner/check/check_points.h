@@ -4,7 +4,9 @@
 #ifndef PLANNER_CHECK_CHECK_POINTS_H
 #define PLANNER_CHECK_CHECK_POINTS_H
 
-#include "planner/check/check.h"
+#include "planner/check/checked.h"
+#include "schedule/plan.h"
+#include "traces/scenario.h"
 
 typedef struct {
     const Plan     *plan;

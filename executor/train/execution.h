@@ -1,0 +1,86 @@
+/* What a run is given, and what comes of it. */
+#ifndef EXECUTOR_TRAIN_EXECUTION_H
+#define EXECUTOR_TRAIN_EXECUTION_H
+
+#include <stdatomic.h>
+
+#include "executor/data/data.h"
+#include "executor/monitor/current_run.h"
+#include "executor/checkpoint/tensors.h"
+#include "executor/net/world.h"
+#include "kernels/device.h"
+#include "schedule/program.h"
+#include "schedule/timeline.h"
+#include "workloads/workload.h"
+
+typedef struct {
+    World            *world;             /* NULL: this process alone. Others: every rank executes the same,
+                                          * but devices, data, files are its own; progress and snapshot
+                                          * are called at rank 0 only */
+    const Program    *program;           /* verified; its steps are those of the whole run */
+    const Workload   *workload;
+    const DeviceSpec *devices;           /* alone: as many as the program has. Else those of one or more
+                                          * ranks of this host, of which this one's begin at: */
+    int               first_of_spec;
+    Data             *data;
+    const Tensors    *teacher;           /* NULL: initialised from the seed */
+    Tensors          *student;           /* in: where blocks start, as executor/checkpoint/state.h names it (what is
+                                          * not there: from the seed, at step 0); out: where they ended */
+    uint64_t seed;
+    int64_t  steps_per_epoch;            /* of the data; total steps are the program's */
+    int      queue_depth;
+    int      lanes, prefetch;            /* of the loader */
+    bool     synchronise;                /* batch statistics over groups */
+    int64_t  turns;                      /* in so many first steps of a phase paths are taken in turn, not drawn: to warm up */
+    int64_t  record_first, record_steps; /* steps of every phase whose spans are kept; 0 steps: none */
+    atomic_bool *stop;                   /* set from outside: finish the step, then return; or NULL */
+    StatusBoard *where;                  /* of as many devices as the program has: told where each is; or NULL */
+    CurrentRun *current_run;                    /* shows what runs; or NULL */
+    /* After each UPDATE, one thread at a time; or NULL. loss: of the whole batch, before the update. */
+    void   (*progress)(void *context, int device, int block, int64_t step, double loss);
+    /* Every so many steps of a block, at its last and where the run stops, what
+     * executor/checkpoint/state.h makes of the block is handed over, one thread at a time; or NULL. */
+    int64_t  snapshot_every;
+    int    (*snapshot)(void *context, int block, int64_t step, const Tensors *state, Error *err);
+    void    *context;
+} Execution;
+
+/* A phase as a device ran it. Times are relative to the result's start. Of an instruction
+ * that waits (LOAD with prefetch, RECV, SEND, ALLREDUCE, BARRIER) work begins when the wait
+ * is over; FORWARD and BACKWARD wait where batch statistics are synchronised. */
+typedef struct {
+    int      device, phase;              /* number among the device's, or the shared queue's */
+    bool     stolen;                     /* from the shared queue */
+    bool     overlapped;                 /* SEND and ALLREDUCE ran beside the compute lane: their wait_ns is what it
+                                          * waited for them, their work_ns is not its time */
+    int64_t  first, steps;               /* run: from step first on */
+    int64_t  start_ns;
+    int64_t *step_end_ns;                /* [steps] */
+    int64_t  work_ns[OP_COUNT], wait_ns[OP_COUNT];
+    int64_t  cpu_ns;                     /* what the worker's thread had of a processor: less than its work
+                                          * where others used its core */
+} PhaseTimes;
+
+/* Of work_ns[op], what is time of the compute lane. */
+static inline int64_t phase_work_ns(const PhaseTimes *t, Op op)
+{
+    return t->overlapped && (op == OP_SEND || op == OP_ALLREDUCE) ? 0 : t->work_ns[op];
+}
+
+typedef struct {
+    int64_t     start_ns, end_ns;        /* CLOCK_MONOTONIC: all devices ready, all done */
+    PhaseTimes *phases;                  /* by device, in the order they ran; of joined results part after part */
+    int         phase_count;
+    Span       *spans;                   /* relative to start_ns, in the order of their ends; waits are gaps.
+                                          * As the simulator's: a LOAD is on the loader's lane, a SEND on
+                                          * the sender's compute (where it runs beside: copy-out) and the receiver's
+                                          * copy-in lane */
+    int64_t     span_count;
+    double     *loss;                    /* [blocks]: of the last step; NaN: none run */
+    int64_t    *steps;                   /* [blocks]: where they stand */
+    int64_t    *peak_bytes;              /* [devices]: the most that was allocated at a time: nets, their
+                                          * work, boundaries, queues, the loader's batches */
+    bool        stopped;                 /* by *stop */
+} ExecutionResult;
+
+#endif

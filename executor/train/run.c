@@ -1,0 +1,59 @@
+#include "executor/train/run.h"
+
+#include "base/clock.h"
+#include "executor/net/world.h"
+
+void start_barrier_open(StartBarrier *gate, int expected, World *world)
+{
+    *gate = (StartBarrier){.expected = expected, .world = world};
+    pthread_mutex_init(&gate->lock, NULL);
+    pthread_cond_init(&gate->changed, NULL);
+}
+
+/* With the lock: lets all go when all have come, of other processes too. A failure of theirs
+ * opens the gate, and is known otherwise. */
+static void start_barrier_look(StartBarrier *gate)
+{
+    if (gate->arrived < gate->expected) return;
+    world_barrier(gate->world, NULL);
+    gate->arrived = 0;
+    gate->number++;
+    gate->opened_ns = clock_ns();
+    pthread_cond_broadcast(&gate->changed);
+}
+
+void start_barrier_expect(StartBarrier *gate, int expected)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->expected = expected;
+    start_barrier_look(gate);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void start_barrier_pass(StartBarrier *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    int number = gate->number;
+    gate->arrived++;
+    start_barrier_look(gate);
+    while (gate->number == number) pthread_cond_wait(&gate->changed, &gate->lock);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+void start_barrier_close(StartBarrier *gate)
+{
+    pthread_mutex_destroy(&gate->lock);
+    pthread_cond_destroy(&gate->changed);
+}
+
+void run_fail(Run *run, const Error *err)
+{
+    pthread_mutex_lock(&run->lock);
+    if (!atomic_load(&run->failed)) run->error = *err;
+    atomic_store(&run->failed, true);
+    pthread_mutex_unlock(&run->lock);
+    run->transport->ops->stop(run->transport);
+    run_control_fail(run->control);
+    loader_stop(run->loader);
+    world_fail(run->x->world, err);
+}

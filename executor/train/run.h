@@ -1,0 +1,52 @@
+/* What the workers of a run share in one process: where they meet, what each finds out, the first error. */
+#ifndef EXECUTOR_TRAIN_RUN_H
+#define EXECUTOR_TRAIN_RUN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "executor/train/execution.h"
+#include "executor/data/loader.h"
+#include "executor/train/run_control.h"
+#include "executor/transport/transport.h"
+#include "executor/monitor/device_status.h"
+
+/* Where all workers meet, of all processes; those that fail come too. */
+typedef struct {
+    World          *world;
+    pthread_mutex_t lock;
+    pthread_cond_t  changed;
+    int             expected, arrived, number;
+    int64_t         opened_ns;           /* when all had come last */
+} StartBarrier;
+
+typedef struct {
+    const Execution *x;
+    Transport       *transport;
+    Loader          *loader;
+    RunControl           *control;
+    StatusBoard     *where;              /* the caller's, or the run's own */
+    StartBarrier             gate;
+    const size_t    *message_count;      /* [channels] floats */
+    int64_t         *block_step;         /* [blocks]: where each student's block starts */
+    bool             linked;             /* channels or groups: phases of a number start and stop together */
+    int64_t         *first;              /* linked: [phases] the step a phase starts at */
+    atomic_bool      failed;
+    pthread_mutex_t  lock;               /* for what follows */
+    Error            error;              /* the first */
+    double          *loss;               /* [blocks] */
+    int64_t         *ended;              /* [blocks]: where each block's training ended */
+    int64_t         *peak_bytes;         /* [devices] */
+    bool            *trained;            /* [blocks]: its student was handed over here */
+    pthread_mutex_t  report;             /* for the caller's student */
+} Run;
+
+void start_barrier_open(StartBarrier *gate, int expected, World *world);     /* expected: in this process */
+void start_barrier_expect(StartBarrier *gate, int expected);      /* fewer threads came to be */
+void start_barrier_pass(StartBarrier *gate);
+void start_barrier_close(StartBarrier *gate);
+
+/* Keeps the run's first error and wakes everybody, in all processes. */
+void run_fail(Run *run, const Error *err);
+
+#endif

@@ -1,0 +1,32 @@
+/* What a comparison is asked. */
+#ifndef PLANNER_COMPARE_OPTIONS_H
+#define PLANNER_COMPARE_OPTIONS_H
+
+#include "planner/hetero/order.h"
+#include "planner/ls/tasks.h"
+#include "planner/stages/stage_cost.h"
+
+/* Where the lists of ls come from. LS_ALL: LPT; MULTIFIT and branch and bound where that
+ * is not proven to be the best; and work stealing. */
+typedef enum { LS_ALL, LS_LPT, LS_MULTIFIT, LS_GLPK, LS_EXACT, LS_STEALING, LS_COUNT } LsMethod;
+
+extern const char *const ls_method_names[LS_COUNT + 1];      /* "all", "lpt", ..., NULL */
+
+/* The method searches, so that a time limit may end it. */
+bool ls_method_searches(LsMethod method);
+
+typedef struct {
+    unsigned schedules;      /* bit SCHEDULE_x: compare it */
+    CostKind cost;           /* what the partition search minimises */
+    int      candidates;     /* partitions simulated a schedule, at least 1 */
+    int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the
+                              * same on every machine */
+    LsMethod ls;
+    const MipSolver *mip;    /* for LS_GLPK; NULL: this program has none, and LS_GLPK is an error */
+    int64_t  long_run;       /* instructions of an epoch beyond which plans are judged by short plays
+                              * (candidate_try()); 0: CANDIDATE_LONG */
+    int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
+    Order    order;          /* of the devices along the stages of tr, dpu and ahd */
+} CompareOptions;
+
+#endif
