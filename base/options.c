@@ -309,14 +309,14 @@ static bool value_text(const Option *option, char *out, size_t size)
     return false;
 }
 
-/* Words from column HELP_COLUMN on, wrapped. */
-static void print_wrapped(FILE *out, const char *text, int column)
+/* Words from this column on, wrapped at HELP_WIDTH; further lines begin at column indent. */
+static void print_wrapped(FILE *out, const char *text, int column, int indent)
 {
     for (const char *gap = ""; *text; gap = " ") {
         int length = (int)strcspn(text, " ");
         if (column + length + 1 > HELP_WIDTH && *gap) {
-            fprintf(out, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
+            fprintf(out, "\n%*s", indent, "");
+            column = indent;
             gap = "";
         }
         column += fprintf(out, "%s%.*s", gap, length, text);
@@ -344,9 +344,9 @@ static void print_option(FILE *out, const Option *option)
     bool shown = option_default(option, value, sizeof value);
     snprintf(help, sizeof help, "%s%s%s%s", option->help, shown ? " (default " : "",
              shown ? value : "", shown ? ")" : "");
-    int width = fprintf(out, "%-*s", HELP_COLUMN, left);
-    if (width > HELP_COLUMN) fprintf(out, "\n%*s", HELP_COLUMN, "");
-    print_wrapped(out, help, HELP_COLUMN);
+    if (strlen(left) < HELP_COLUMN) fprintf(out, "%-*s", HELP_COLUMN, left);
+    else                            fprintf(out, "%s\n%*s", left, HELP_COLUMN, "");
+    print_wrapped(out, help, HELP_COLUMN, HELP_COLUMN);
 }
 
 bool option_given(const Option *table, const char *name)
@@ -357,8 +357,12 @@ bool option_given(const Option *table, const char *name)
 
 void options_print_help(const Options *options, FILE *out)
 {
-    fprintf(out, "usage: %s %s\n\n%s\n\noptions:\n", options->program, options->usage,
-            options->summary);
+    int column = fprintf(out, "usage: %s ", options->program);
+
+    print_wrapped(out, options->usage, column, column);
+    fputc('\n', out);
+    print_wrapped(out, options->summary, 0, 0);
+    fprintf(out, "\noptions:\n");
     for (const Option *option = options->table; option->name; option++) print_option(out, option);
     fprintf(out, "%-*s%s\n", HELP_COLUMN, "  -h, --help", "Print this and exit.");
     fprintf(out, "%-*s%s\n", HELP_COLUMN, "  --version", "Print the version and exit.");

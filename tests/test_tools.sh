@@ -67,16 +67,20 @@ golden 'show: what is not in a trace' trace-show-least.txt pipebd-trace show "$l
 golden 'plan --help' plan-help.txt pipebd-plan --help
 golden 'trace --help' trace-help.txt pipebd-trace --help
 
-# No default is shown that is refused, or where there is none.
-shown_defaults() {
+# The help of every tool and subcommand that is built.
+all_help() {
     local tool
-    for tool in plan sim trace plot 'run train' 'run profile' 'run validate' 'run choose' 'run describe'; do
+    for tool in plan sim trace plot workload 'workload check' 'workload show' 'workload import' 'workload make-students' \
+                run 'run train' 'run profile' 'run validate' 'run choose' 'run describe'; do
         # shellcheck disable=SC2086
         [ ! -x "$PIPEBD_BIN/pipebd-${tool%% *}" ] || pipebd-$tool --help || return 1
-    done > "$WORK/.out"
-    ! grep -E 'default (-|unknown|pipedream)' "$WORK/.out"
+    done
 }
+# No default is shown that is refused, or where there is none.
+shown_defaults() { all_help > "$WORK/.out" && ! grep -E 'default (-|unknown|pipedream)' "$WORK/.out"; }
 ok '--help shows only defaults that hold' shown_defaults
+fits_80_columns() { all_help > "$WORK/.out" && [ "$(grep -c '^usage: ' "$WORK/.out")" -ge 5 ] && ! grep -nE '^.{81}' "$WORK/.out"; }
+ok 'every line of every --help fits 80 columns' fits_80_columns
 
 same_twice() { cmp <("$@") <("$@"); }
 ok 'the same input gives the same bytes' same_twice pipebd-plan --format json "$traces/mobilenet-cpu.json"

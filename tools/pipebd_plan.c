@@ -209,31 +209,31 @@ int main(int argc, char **argv)
     PlanSettings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
         CLUSTER_OPTIONS(s.scenario),
-        {"set", 0, OPTION_LIST, "PATH=VALUE", "What if: give a number of the trace this value; pipebd-sim --help lists them.",
+        {"set", 0, OPTION_LIST, "PATH=VALUE", "What if: set a number of the trace; pipebd-sim --help lists the PATHs.",
          &s.sets, 0, 0, NULL, false},
-        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply one by this.", &s.scales, 0, 0, NULL, false},
-        {"schedules", 0, OPTION_STRING, "LIST", "Compare only these; split is one more.", &s.schedules, 0, 0, NULL, false},
-        {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
+        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply a number of the trace.", &s.scales, 0, 0, NULL, false},
+        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to compare; split may be added.", &s.schedules, 0, 0, NULL, false},
+        {"cost", 0, OPTION_CHOICE, "sim|paper", "Cost model of the partition search: the simulator's, or the paper's.",
          &s.cost, 0, 0, costs, false},
         {"order", 0, OPTION_STRING, "search|given|D,D,...",
-         "How devices stand along the stages (default: search); given: as the trace lists them.",
+         "Order of heterogeneous devices along the stages: searched, as the trace lists them, or this one (default: search).",
          &s.order, 0, 0, NULL, false},
-        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
+        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated for each schedule.", &s.top, 1, 4096, NULL, false},
         LS_OPTIONS(s),
         {"sensitivity", 0, OPTION_CHOICE, "auto|yes|no",
-         "How far each input may move before another plan wins; auto: where that is soon found.",
+         "Sensitivity: how far each input may move before another plan wins; auto: only if that is quick.",
          &s.sensitivity, 0, 0, answers, false},
-        {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
         {"output", 'o', OPTION_STRING, "PLAN",
-         "Write the fastest plan here; -: on standard output, instead of the report.",
+         "Write the fastest plan to this file; -: to standard output, instead of the report.",
          &s.output, 0, 0, NULL, false},
-        {"check", 0, OPTION_STRING, "PLAN", "Check and price this plan, stage by stage, instead of making one.",
+        {"check", 0, OPTION_STRING, "PLAN", "Check and evaluate this plan, stage by stage, instead of making one.",
          &s.check, 0, 0, NULL, false},
         {0},
     };
     Options  options = {"pipebd-plan", "TRACE [options]",
-                        "Compares the schedules of blockwise distillation on a trace's costs and\n"
-                        "chooses the fastest.", table, NULL};
+                        "Compares the schedules of blockwise distillation on a trace, and chooses the "
+                        "fastest plan.", table, NULL};
     Operands operands;
     Error    err = {""};
     unsigned schedules = 0;

@@ -141,28 +141,28 @@ int main(int argc, char **argv)
     static const char *const metrics[] = {"epoch_s", "speedup", "utilisation", "peak_memory_bytes", NULL};
     PlotSettings s = {0};
     Option   table[] = {
-        {"output", 'o', OPTION_STRING, "FILE", "Draw this: FILE.svg, .png or .pdf; a report: FILE.html; paper: a folder.", &s.output, 0, 0, NULL, false},
-        {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script that draws it (without -o: KIND.svg), instead of drawing.",
+        {"output", 'o', OPTION_STRING, "FILE", "FILE.svg, .png or .pdf; of report FILE.html; of paper a folder.", &s.output, 0, 0, NULL, false},
+        {"script", 0, OPTION_STRING, "FILE", "Write the gnuplot script instead of drawing (the script draws KIND.svg where -o is not given).",
          &s.script, 0, 0, NULL, false},
-        {"from", 0, OPTION_NUMBER, "US", "Gantt: from this time on.", &s.from_us, 0, 0, NULL, false},
-        {"to", 0, OPTION_NUMBER, "US", "Gantt: up to this time.", &s.to_us, 0, 0, NULL, false},
-        {"metric", 0, OPTION_CHOICE, "epoch_s|speedup|utilisation|peak_memory_bytes", "Sweep: what to show.",
+        {"from", 0, OPTION_NUMBER, "US", "gantt: start of the window.", &s.from_us, 0, 0, NULL, false},
+        {"to", 0, OPTION_NUMBER, "US", "gantt: end of the window.", &s.to_us, 0, 0, NULL, false},
+        {"metric", 0, OPTION_CHOICE, "epoch_s|speedup|utilisation|peak_memory_bytes", "sweep: metric to draw.",
          &s.metric, 0, 0, metrics, false},
         {0},
     };
     Options  options = {"pipebd-plot", "KIND INPUT... -o FILE",
-                        "Draws what the other tools wrote.", table,
+                        "Draws results of the other tools.", table,
                         "KIND and its INPUT:\n"
                         "  speedup    pipebd-plan --format json, one or more\n"
                         "  breakdown  pipebd-sim --format json, one or more\n"
-                        "  memory     the same\n"
-                        "  validation pipebd-run validate, its validation.json, one or more\n"
-                        "  gantt      pipebd-sim --timeline, pipebd-run; several one above the other\n"
+                        "  memory     pipebd-sim --format json, one or more\n"
+                        "  validation validation.json of pipebd-run validate, one or more\n"
+                        "  gantt      timelines of pipebd-sim or pipebd-run, one above the other\n"
                         "  sweep      pipebd-sim --vary --format csv\n"
                         "  progress   pipebd-run train --log\n"
-                        "  report     pipebd-plan --format json or validation.json, or both; timelines and\n"
-                        "             sweeps beside them: one page of HTML\n"
-                        "  paper      what scripts/paper.sh made: INDEX POSTER -o FOLDER\n"};
+                        "  report     pipebd-plan --format json, validation.json, or both, with any\n"
+                        "             timelines and sweeps: one page of HTML\n"
+                        "  paper      INDEX POSTER of scripts/paper.sh; -o FOLDER"};
     Operands operands;
     Error    err = {""};
     PlotKind     kind = KIND_COUNT;

@@ -18,11 +18,11 @@ typedef struct {
 } Subcommand;
 
 static const Subcommand subcommands[] = {
-    {"describe", "what a workload is made of: shapes, parameters, work, bytes", run_describe},
+    {"describe", "print the blocks of a workload: shapes, parameters, work, bytes", run_describe},
     {"train",    "train the students under a plan or a schedule", run_train},
-    {"profile",  "measure what every block costs, and write a trace", run_profile},
-    {"validate", "predict and run every schedule, and compare", run_validate},
-    {"choose",   "take the best network out of a trained supernet", run_choose},
+    {"profile",  "measure the cost of every block, and write a trace", run_profile},
+    {"validate", "predict and run every schedule, and compare the times", run_validate},
+    {"choose",   "choose the best subnet of a trained supernet", run_choose},
 };
 
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
@@ -38,7 +38,7 @@ static int run_without_subcommand(int argc, char **argv)
     text_append(&list, "subcommands:\n");
     for (int i = 0; i < SUBCOMMANDS; i++) text_printf(&list, "  %-10s %s\n", subcommands[i].name, subcommands[i].summary);
     text_append(&list, "\npipebd-run SUBCOMMAND --help lists its options.");
-    Options options = {"pipebd-run", "SUBCOMMAND [options]", "Blockwise distillation on real devices.", none,
+    Options options = {"pipebd-run", "SUBCOMMAND [options]", "Runs blockwise distillation on CPUs and GPUs.", none,
                        text_string(&list)};
     int status = EXIT_USAGE;
     if (options_parse(&options, argc, argv, &operands, &err) != 0) fprintf(stderr, "pipebd-run: %s\n", err.text);

@@ -243,25 +243,28 @@ static void asked_free(Asked *asked)
 }
 
 static const char epilogue[] =
-    "With --schedule the planner makes the best plan of that schedule anew at each point;\n"
-    "with --plan the plan is fixed. PATH is a number of the trace or cluster, a time in\n"
-    "microseconds:\n"
+    "With --schedule every point of a sweep is planned anew; with --plan the plan is\n"
+    "fixed. PATH names a number of the trace or cluster (times in microseconds):\n"
     "  devices batch steps queue_depth memory_bytes step_us process_bytes\n"
     "  loader.batch_us loader.sample_us loader.lanes loader.prefetch\n"
     "  loader.workers loader.cores\n"
     "  p2p.us allreduce.us nodes.p2p.us nodes.allreduce.us\n"
-    "  blocks[3].KEY or blocks[NAME].KEY, or blocks.KEY for all: teacher.us student.us\n"
-    "    forward.us backward.us update.us output_bytes gradient_bytes\n"
+    "  blocks[3].KEY, blocks[NAME].KEY, or blocks.KEY for all; KEY is one of\n"
+    "    teacher.us student.us forward.us backward.us update.us output_bytes\n"
+    "    gradient_bytes\n"
     "    students[1].KEY or students[NAME].KEY: us forward.us backward.us update.us\n"
     "    gradient_bytes\n"
     "  device[2].slowdown\n"
-    "--set comes first, then --scale, then --vary. One that changes nothing in the result\n"
-    "is refused, unless it sets what is there already; a note says where it changes some\n"
-    "schedules and others not.\n"
-    "Ctrl-C stops a sweep: the points that are done are written; exit status 130.\n"
+    "--set applies first, then --scale, then --vary. An edit that does not change the\n"
+    "result is an error, unless it sets the value that is there already; a note names\n"
+    "the schedules that an edit does not affect.\n"
+    "Ctrl-C stops a sweep: finished points are written, and the exit status is 130.\n"
     "\n"
-    "  pipebd-sim trace.json --schedule ahd --timeline run.json    (ui.perfetto.dev opens it)\n"
-    "  pipebd-sim trace.json --schedule dpu,ahd --vary devices=2,4,8 --vary loader.lanes=1,8\n";
+    "Open the timeline at ui.perfetto.dev:\n"
+    "  pipebd-sim trace.json --schedule ahd --timeline run.json\n"
+    "Sweep a grid:\n"
+    "  pipebd-sim trace.json --schedule dpu,ahd --vary devices=2,4,8 \\\n"
+    "      --vary loader.lanes=1,8";
 
 int main(int argc, char **argv)
 {
@@ -270,34 +273,34 @@ int main(int argc, char **argv)
     long     cores = sysconf(_SC_NPROCESSORS_ONLN);
     SimSettings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
     Option   table[] = {
-        {"schedule", 0, OPTION_STRING, "LIST", "Simulate the best plan of these: dp, ls, tr, dpu, ir, ahd, split.",
+        {"schedule", 0, OPTION_STRING, "LIST", "Plan and simulate these schedules: dp, ls, tr, dpu, ir, ahd, split.",
          &s.schedules, 0, 0, NULL, false},
-        {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, as pipebd-plan -o wrote it.", &s.plan, 0, 0,
+        {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, a file of pipebd-plan -o.", &s.plan, 0, 0,
          NULL, false},
         CLUSTER_OPTIONS(s.scenario),
-        {"set", 0, OPTION_LIST, "PATH=VALUE", "Give a number this value.", &s.sets, 0, 0, NULL, false},
-        {"scale", 0, OPTION_LIST, "PATH=F[,F...]", "Multiply a number by this; by each of several, as --vary does.", &s.scales, 0, 0, NULL, false},
-        {"vary", 0, OPTION_LIST, "PATH=V1,V2,...", "Try each of these values; several make a grid.", &s.varies,
+        {"set", 0, OPTION_LIST, "PATH=VALUE", "Set a number of the trace or cluster.", &s.sets, 0, 0, NULL, false},
+        {"scale", 0, OPTION_LIST, "PATH=F[,F...]", "Multiply a number; several factors make a sweep.", &s.scales, 0, 0, NULL, false},
+        {"vary", 0, OPTION_LIST, "PATH=V1,V2,...", "Sweep these values; several --vary make a grid.", &s.varies,
          0, 0, NULL, false},
-        {"jobs", 0, OPTION_INTEGER, "N", "Threads of a sweep.", &s.jobs, 1, 1024, NULL, false},
-        {"jitter", 0, OPTION_INTEGER, "N", "Also N epochs with times drawn from the trace's spread.", &s.jitter,
+        {"jobs", 0, OPTION_INTEGER, "N", "Threads that evaluate a sweep.", &s.jobs, 1, 1024, NULL, false},
+        {"jitter", 0, OPTION_INTEGER, "N", "Also simulate N epochs with times drawn from the trace's spread.", &s.jitter,
          1, 1000000, NULL, false},
-        {"seed", 0, OPTION_INTEGER, "S", "Of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
-        {"cost", 0, OPTION_CHOICE, "sim|paper", "What the partition search minimises; paper: the original's.",
+        {"seed", 0, OPTION_INTEGER, "S", "Seed of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"cost", 0, OPTION_CHOICE, "sim|paper", "Cost model of the partition search: the simulator's, or the paper's.",
          &s.cost, 0, 0, costs, false},
-        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated a schedule.", &s.top, 1, 4096, NULL, false},
+        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated for each schedule.", &s.top, 1, 4096, NULL, false},
         LS_OPTIONS(s),
         {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline for Perfetto or pipebd-plot gantt.", &s.timeline,
          0, 0, NULL, false},
-        {"timeline-steps", 0, OPTION_INTEGER, "N", "Steps of the timeline (the first 32).", &s.timeline_steps, 1,
+        {"timeline-steps", 0, OPTION_INTEGER, "N", "Steps of the timeline (default: the first 32).", &s.timeline_steps, 1,
          100000, NULL, false},
-        {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "FILE", "Print here.", &s.output, 0, 0, NULL, false},
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
+        {"output", 'o', OPTION_STRING, "FILE", "Write the output to this file.", &s.output, 0, 0, NULL, false},
         {0},
     };
     Options  options = {"pipebd-sim", "TRACE --schedule LIST | --plan PLAN [options]",
-                        "Simulates an epoch: how long it takes, where each device's time and memory go, and\n"
-                        "what if.", table, epilogue};
+                        "Simulates an epoch: its time, what each device spends time and memory on, and "
+                        "what-if queries.", table, epilogue};
     Operands operands;
     Asked    asked = {0};
     Error    err = {""};

@@ -205,31 +205,33 @@ static int choose(const Operands *o, const Option *table, const TraceSettings *s
 }
 
 static const char epilogue[] =
-    "import turns what other programs print into a trace; --from, -o, --batch and\n"
-    "--samples are needed. docs/traces.md tells the rest.\n"
-    "  kineto       FILEs that torch.profiler exports, .json or .json.gz, for several\n"
-    "               batches (--rows) and kinds of devices\n"
+    "import converts profiles of other programs; it needs --from, -o, --batch and\n"
+    "--samples. docs/traces.md describes each format.\n"
+    "  kineto       FILEs of torch.profiler, .json or .json.gz, of several batches\n"
+    "               (--rows) and kinds of devices\n"
     "  nsys         FILEs of nsys export --type sqlite, with NVTX ranges block:NAME\n"
-    "  sailor       FILEs profile.json, one a kind of GPU\n"
-    "  pipedream    FILE is the teacher's profile (graph.txt), --student the student's\n"
-    "  pipe-bd-log  FILE is the log of the original Pipe-BD\n"
+    "  sailor       FILEs profile.json, one for each kind of GPU\n"
+    "  pipedream    graph.txt: FILE is the teacher's, --student FILE the student's\n"
+    "  pipe-bd-log  FILE is a log of the original Pipe-BD\n"
     "\n"
     "  pipebd-trace import --from kineto b32.json.gz b64.json.gz --rows 32,64 \\\n"
     "      --batch 64 --samples 50000 --devices 4 -o trace.json\n"
     "  pipebd-trace import --from pipedream teacher.txt --student student.txt \\\n"
     "      --batch 128 --samples 50000 --devices 4 -o trace.json\n"
     "\n"
-    "model makes a trace of a workload on devices from what their vendor publishes;\n"
-    "--workload, --device, --devices and -o are needed. docs/model.md has the\n"
-    "formulas, and how far off they are.\n"
+    "model computes a trace from a workload and the published figures of a device; it\n"
+    "needs --workload, --device, --devices and -o. docs/model.md has the formulas and\n"
+    "their errors.\n"
     "\n"
-    "  pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o trace.json\n";
+    "  pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 \\\n"
+    "      -o trace.json";
 
 /* Does what the command line asks for; returns the exit status. The rows of table point into s. */
 static int run(Option *table, TraceSettings *s, int argc, char **argv)
 {
     Options  options = {"pipebd-trace", "check FILE... | show FILE | import ... FILE... -o TRACE | model ... -o TRACE [options]",
-                        "Checks traces, shows one: blocks by batches, and what is missing; imports one; or models one.", table,
+                        "Checks traces, shows one as a table, imports one from another profiler, or "
+                        "models one for a device.", table,
                         epilogue};
     Operands operands;
     Error    err = {""};
@@ -256,81 +258,81 @@ int main(int argc, char **argv)
     TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .step_us = model_constants.step_us,
                        .process_bytes = (int64_t)model_host_constants.process_bytes}};
     Option   table[] = {
-        {"from", 0, OPTION_CHOICE, "kineto|sailor|pipedream|pipe-bd-log|nsys", "import: the format of FILE.", &s.import.from, 0, 0,
+        {"from", 0, OPTION_CHOICE, "kineto|sailor|pipedream|pipe-bd-log|nsys", "import: format of FILE.", &s.import.from, 0, 0,
          import_format_names, false},
-        {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace here; -: on standard output.", &s.import.output, 0, 0,
+        {"output", 'o', OPTION_STRING, "TRACE", "import, model: write the trace to this file; -: to standard output.", &s.import.output, 0, 0,
          NULL, false},
-        {"batch", 0, OPTION_INTEGER, "B", "import: the global batch that was profiled; model: another than the workload's.", &s.import.options.batch, 1,
+        {"batch", 0, OPTION_INTEGER, "B", "import: global batch that was profiled; model: global batch (default: the workload's).", &s.import.options.batch, 1,
          (int64_t)1 << 31, NULL, false},
-        {"samples", 0, OPTION_INTEGER, "N", "import: samples of an epoch.", &s.import.options.samples, 1, (int64_t)1 << 53, NULL,
+        {"samples", 0, OPTION_INTEGER, "N", "import: samples in an epoch.", &s.import.options.samples, 1, (int64_t)1 << 53, NULL,
          false},
-        {"devices", 0, OPTION_INTEGERS, "N", "Devices of the cluster (import: as many as profiled, or 1; N,N of several kinds).",
+        {"devices", 0, OPTION_INTEGERS, "N", "Number of devices, N,N of several kinds (default of import: as many as profiled, or 1).",
          &s.import.options.devices, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"device", 0, OPTION_LIST, "NAME", "import: what device was profiled (what the file says; once for each FILE of kineto); "
-         "model: its name or file (traces/devices), a slice of it, NAME/4, or several with their numbers, NAME:4,NAME/4:8.", &s.import.options.device, 0, 0, NULL, false},
-        {"name", 0, OPTION_STRING, "NAME", "Name of the trace (import: FILE's; model: WORKLOAD-DEVICE).", &s.import.options.name, 0, 0, NULL, false},
-        {"date", 0, OPTION_STRING, "DATE", "import: when it was profiled; model: date to write (none).", &s.import.options.date, 0, 0, NULL, false},
+        {"device", 0, OPTION_LIST, "NAME", "import: the device that was profiled (default: what FILE says); with kineto once for each FILE. "
+         "model: a name or file of traces/devices; NAME/4 is a slice of it, NAME:4,NAME/4:8 several kinds with their numbers.", &s.import.options.device, 0, 0, NULL, false},
+        {"name", 0, OPTION_STRING, "NAME", "Name of the trace (default of import: FILE's; of model: WORKLOAD-DEVICE).", &s.import.options.name, 0, 0, NULL, false},
+        {"date", 0, OPTION_STRING, "DATE", "import: date of the profile; model: date to write (default: none).", &s.import.options.date, 0, 0, NULL, false},
         {"student", 0, OPTION_STRING, "FILE", "pipedream, kineto: the student's profile.", &s.import.student, 0, 0, NULL, false},
-        {"cuts", 0, OPTION_STRING, "NODES", "pipedream: the teacher's nodes that end a block, but the last.",
+        {"cuts", 0, OPTION_STRING, "NODES", "pipedream: nodes of the teacher that end a block, without the last one.",
          &s.import.options.cuts, 0, 0, NULL, false},
-        {"student-cuts", 0, OPTION_STRING, "NODES", "pipedream: the same of the student.", &s.import.options.student_cuts, 0, 0,
+        {"student-cuts", 0, OPTION_STRING, "NODES", "pipedream: nodes of the student that end a block, without the last one.", &s.import.options.student_cuts, 0, 0,
          NULL, false},
-        {"boundary-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes a sample after each block, for p2p.",
+        {"boundary-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes per sample of each block's output, for p2p.",
          &s.import.options.boundary_bytes, 0, 0, NULL, false},
         {"gradient-bytes", 0, OPTION_STRING, "LIST", "pipe-bd-log: bytes of each block's gradients, for all-reduce.",
          &s.import.options.gradient_bytes, 0, 0, NULL, false},
-        {"blocks", 0, OPTION_STRING, "NAMES", "kineto: ranges of record_function, or nn.Modules such as Linear_0, that are the "
-         "blocks (ranges block:NAME).", &s.import.options.blocks, 0, 0, NULL, false},
-        {"depth", 0, OPTION_INTEGER, "N", "kineto: nn.Modules N deep are the blocks, 1 the outermost (the least with two).",
+        {"blocks", 0, OPTION_STRING, "NAMES", "kineto: the blocks: ranges of record_function, or nn.Modules such as Linear_0 "
+         "(default: ranges block:NAME).", &s.import.options.blocks, 0, 0, NULL, false},
+        {"depth", 0, OPTION_INTEGER, "N", "kineto: the blocks are the nn.Modules at depth N, 1 is the outermost (default: the first depth with two).",
          &s.import.options.depth, 1, 1000, NULL, false},
-        {"rows", 0, OPTION_INTEGERS, "N,N", "kineto: rows of a step in each FILE, in order (the batch).", &s.import.options.rows, 1,
+        {"rows", 0, OPTION_INTEGERS, "N,N", "kineto: rows of a step of each FILE, in order (default: the batch).", &s.import.options.rows, 1,
          (int64_t)1 << 31, NULL, false},
-        {"model-info", 0, OPTION_STRING, "FILE", "sailor: sizes of the models' layers (llm_info.json).", &s.import.model_info, 0, 0,
+        {"model-info", 0, OPTION_STRING, "FILE", "sailor: llm_info.json, the sizes of each model's layers.", &s.import.model_info, 0, 0,
          NULL, false},
-        {"model", 0, OPTION_STRING, "NAME", "sailor: which of them (the folder above the GPU's).", &s.import.options.model, 0, 0,
+        {"model", 0, OPTION_STRING, "NAME", "sailor: the model (default: the name of the folder above the GPU's).", &s.import.options.model, 0, 0,
          NULL, false},
-        {"network", 0, OPTION_STRING, "FILE", "sailor: coefficients of the links.", &s.import.network, 0, 0, NULL, false},
-        {"tensor-degree", 0, OPTION_INTEGER, "N", "sailor: GPUs that share each layer, and are one device (the least profiled).",
+        {"network", 0, OPTION_STRING, "FILE", "sailor: file of the links' coefficients.", &s.import.network, 0, 0, NULL, false},
+        {"tensor-degree", 0, OPTION_INTEGER, "N", "sailor: tensor-parallel GPUs that form one device (default: the least profiled).",
          &s.import.options.tensor_degree, 1, 65536, NULL, false},
-        {"workload", 0, OPTION_STRING, "W", "model: name of a bundled workload, or a file.", &s.model.workload, 0, 0, NULL,
+        {"workload", 0, OPTION_STRING, "W", "model: a bundled workload's name, or a file.", &s.model.workload, 0, 0, NULL,
          false},
-        {"precision", 0, OPTION_CHOICE, "auto|fp32|tf32|fp16|bf16", "model: of matrix products; auto: tf32 where the "
-         "device has it, else fp32.", &s.model.precision, 0, 0, model_precisions, false},
-        {"link", 0, OPTION_CHOICE, "auto|pcie|nvlink", "model: between devices; auto: NVLink where it joins them all.",
+        {"precision", 0, OPTION_CHOICE, "auto|fp32|tf32|fp16|bf16", "model: precision of matrix products; auto: tf32 "
+         "if the device has it, else fp32.", &s.model.precision, 0, 0, model_precisions, false},
+        {"link", 0, OPTION_CHOICE, "auto|pcie|nvlink", "model: link between devices; auto: NVLink if it connects all of them.",
          &s.model.link, 0, 0, model_links, false},
-        {"machine-devices", 0, OPTION_INTEGER, "M", "sailor, model: devices on one machine (all).", &s.import.options.machine_devices, 1,
+        {"machine-devices", 0, OPTION_INTEGER, "M", "sailor, model: devices on one machine (default: all).", &s.import.options.machine_devices, 1,
          TRACE_MAX_DEVICES, NULL, false},
-        {"network-gb-per-s", 0, OPTION_NUMBER, "R", "model: between machines, one way, 10^9 bytes a second.",
+        {"network-gb-per-s", 0, OPTION_NUMBER, "R", "model: bandwidth between machines, each way, in 10^9 bytes/s.",
          &s.model.network_gb_per_s, 0, 0, NULL, false},
-        {"transfers", 0, OPTION_CHOICE, "overlapped|blocking", "model: whether a transfer occupies its sender.",
+        {"transfers", 0, OPTION_CHOICE, "overlapped|blocking", "model: blocking: a transfer occupies its sender.",
          &s.model.transfers, 0, 0, model_transfers, false},
-        {"layout", 0, OPTION_CHOICE, "nchw|channels-last|fused", "model: eager, channels first or last; or compiled.",
+        {"layout", 0, OPTION_CHOICE, "nchw|channels-last|fused", "model: nchw and channels-last run eagerly, fused is compiled.",
          &s.model.layout, 0, 0, layout_names, false},
-        {"teacher-statistics", 0, OPTION_CHOICE, "running|batch", "model: what the teacher's batch norms use; batch: computed, as in training "
-         "mode.", &s.model.statistics, 0, 0, model_statistics, false},
-        {"attention", 0, OPTION_CHOICE, "fused|eager", "model: in one kernel, or with scores written and read again.",
+        {"teacher-statistics", 0, OPTION_CHOICE, "running|batch", "model: statistics of the teacher's batch norms; batch: computed, as in "
+         "training mode.", &s.model.statistics, 0, 0, model_statistics, false},
+        {"attention", 0, OPTION_CHOICE, "fused|eager", "model: attention in one kernel, or with its scores in memory.",
          &s.model.attention, 0, 0, model_attentions, false},
-        {"optimizer", 0, OPTION_CHOICE, "loop|foreach", "model: SGD, a loop over tensors, or all in a few kernels.",
+        {"optimizer", 0, OPTION_CHOICE, "loop|foreach", "model: SGD, one tensor at a time, or all in a few kernels.",
          &s.model.optimizer, 0, 0, model_optimizers, false},
-        {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: what is loaded; auto: jpeg from 64x64 pixels on.",
+        {"data", 0, OPTION_CHOICE, "auto|raw|jpeg", "model: format of the samples; auto: jpeg from 64x64 pixels on.",
          &s.model.data, 0, 0, model_data, false},
-        {"loader", 0, OPTION_CHOICE, "pipebd|pillow", "model: what decodes photographs: this project's loader, or Pillow and "
-         "torchvision with colour jitter, as in the original.", &s.model.loader, 0, 0, model_loaders, false},
-        {"sample-us", 0, OPTION_NUMBER, "US", "model: time that loading a sample takes one core (by --data and --loader: raw 58, "
-         "jpeg 2500, by Pillow 4300).", &s.model.sample_us, 1, 0, NULL, false},
-        {"cores", 0, OPTION_INTEGER, "N", "model: of the host, that load (4 a device).", &s.model.cores, 1, TRACE_MAX_DEVICES, NULL,
+        {"loader", 0, OPTION_CHOICE, "pipebd|pillow", "model: image decoder: this project's, or Pillow and torchvision "
+         "with colour jitter, as in the original.", &s.model.loader, 0, 0, model_loaders, false},
+        {"sample-us", 0, OPTION_NUMBER, "US", "model: time of one core to load a sample (default: raw 58, jpeg 2500, "
+         "by Pillow 4300).", &s.model.sample_us, 1, 0, NULL, false},
+        {"cores", 0, OPTION_INTEGER, "N", "model: host cores that load samples (default: 4 per device).", &s.model.cores, 1, TRACE_MAX_DEVICES, NULL,
          false},
-        {"workers", 0, OPTION_INTEGER, "N", "model: that load, shared by the devices that do, each a batch at a time (1 a core).",
+        {"workers", 0, OPTION_INTEGER, "N", "model: loader workers, shared by all devices that load (default: 1 per core).",
          &s.model.workers, 1, TRACE_MAX_DEVICES, NULL, false},
-        {"prefetch", 0, OPTION_INTEGER, "N", "model: batches that a worker loads ahead; 0: loading stops its device.",
+        {"prefetch", 0, OPTION_INTEGER, "N", "model: batches that a worker loads ahead; 0: the device waits for each load.",
          &s.model.prefetch, 0, TRACE_MAX_PREFETCH, NULL, false},
-        {"host-us", 0, OPTION_NUMBER, "US", "model: of the host, a call of the framework that queues a kernel (78).", &s.model.host_us, 1, 0,
+        {"host-us", 0, OPTION_NUMBER, "US", "model: host time to enqueue a kernel (default: 78).", &s.model.host_us, 1, 0,
          NULL, false},
-        {"step-us", 0, OPTION_NUMBER, "US", "model: a step of a device besides its work: the framework's loop, synchronisation.",
+        {"step-us", 0, OPTION_NUMBER, "US", "model: overhead of a step: the framework's loop, synchronisation.",
          &s.model.step_us, 0, 0, NULL, false},
-        {"process-bytes", 0, OPTION_BYTES, "BYTES", "model: of a device's memory, by its process: context, libraries, framework.",
+        {"process-bytes", 0, OPTION_BYTES, "BYTES", "model: device memory that its process takes: context, libraries, framework.",
          &s.model.process_bytes, 0, 0, NULL, false},
-        {"operators", 0, OPTION_STRING, "FILE", "model: write every operator's work and time at the full batch here, CSV.",
+        {"operators", 0, OPTION_STRING, "FILE", "model: write each operator's work and time at the full batch to this CSV file.",
          &s.model.operators, 0, 0, NULL, false},
         {0},
     };

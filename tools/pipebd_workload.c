@@ -14,10 +14,10 @@ typedef struct {
 } WorkloadCommand;
 
 static const WorkloadCommand commands[] = {
-    {"check",  "whether workloads are right, and their teachers' weights fit", workload_check_tool},
-    {"show",   "what a workload is made of: shapes, parameters, work, bytes", workload_show_tool},
-    {"import", "a pretrained model as a workload", workload_import_tool},
-    {"make-students", "students that are narrower copies of their teachers", workload_make_students_tool},
+    {"check",  "check workloads and the shapes of their teachers' weights", workload_check_tool},
+    {"show",   "print the blocks of a workload: shapes, parameters, work, bytes", workload_show_tool},
+    {"import", "make a workload from a pretrained model", workload_import_tool},
+    {"make-students", "make students that are narrower copies of their teachers", workload_make_students_tool},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -33,7 +33,7 @@ static int without_command(int argc, char **argv)
     text_append(&list, "subcommands:\n");
     for (int i = 0; i < COMMANDS; i++) text_printf(&list, "  %-13s %s\n", commands[i].name, commands[i].summary);
     text_append(&list, "\npipebd-workload SUBCOMMAND --help lists its options.");
-    Options options = {"pipebd-workload", "SUBCOMMAND [options]", "Workloads: teachers, students, and their weights.", none,
+    Options options = {"pipebd-workload", "SUBCOMMAND [options]", "Checks, shows and makes workloads: teachers, students, and their weights.", none,
                        text_string(&list)};
     int status = EXIT_USAGE;
     if (options_parse(&options, argc, argv, &operands, &err) != 0) fprintf(stderr, "pipebd-workload: %s\n", err.text);

@@ -16,10 +16,10 @@
 #endif
 
 #define LS_OPTIONS(s)                                                                              \
-    {"ls", 0, OPTION_CHOICE, "METHOD", "Lists of ls: all (the fastest of lpt, exact, stealing), "  \
-     "lpt, multifit, glpk, exact, stealing.", &(s).ls, 0, 0, ls_method_names, false},              \
-    {"time-limit", 0, OPTION_NUMBER, "SECONDS", "Of exact or glpk. Without, they stop after a "    \
-     "number of nodes: the same result on every machine.", &(s).time_limit, 0, 0, NULL, false}
+    {"ls", 0, OPTION_CHOICE, "METHOD", "How ls assigns tasks to devices: lpt, multifit, "     \
+     "glpk, exact, stealing; or all: the fastest of lpt, exact and stealing.", &(s).ls, 0, 0, ls_method_names, false},              \
+    {"time-limit", 0, OPTION_NUMBER, "SECONDS", "Time limit of --ls exact|glpk (default: a fixed " \
+     "number of nodes, which is reproducible).", &(s).time_limit, 0, 0, NULL, false}
 
 /* At least 1 where a limit is given. */
 static inline int64_t limit_ms(double seconds)

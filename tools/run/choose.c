@@ -189,31 +189,31 @@ int run_choose(int argc, char **argv)
 {
     ChooseSettings s = {.devices = "cpu:1", .paths = 256, .batches = 4, .refresh = 100, .seed = 1};
     Option   table[] = {
-        {"workload", 'w', OPTION_STRING, "W", "The supernet: a workload file, or the name of a bundled one.",
+        {"workload", 'w', OPTION_STRING, "W", "The supernet: a bundled workload's name, or a file.",
          &s.workload, 0, 0, NULL, false},
-        {"student", 0, OPTION_STRING, "FILE", "Its trained weights.", &s.student, 0, 0, NULL, false},
-        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, instead of the workload's.", &s.teacher, 0, 0,
+        {"student", 0, OPTION_STRING, "FILE", "Trained weights of the supernet.", &s.student, 0, 0, NULL, false},
+        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).", &s.teacher, 0, 0,
          NULL, false},
-        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES "; by default the workload's.", &s.data, 0, 0,
+        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0, 0,
          NULL, false},
-        {"devices", 0, OPTION_STRING, "cpu:N", "Paths are measured on the first; all ask for the accuracy.", &s.devices,
+        {"devices", 0, OPTION_STRING, "cpu:N", "Devices: the first measures paths, all evaluate the accuracy.", &s.devices,
          0, 0, NULL, false},
-        {"max-macs", 0, OPTION_INTEGER, "N", "Multiply-accumulates that a sample may cost the student.", &s.max_macs, 1,
+        {"max-macs", 0, OPTION_INTEGER, "N", "Limit of multiply-accumulates for a sample.", &s.max_macs, 1,
          (int64_t)1 << 53, NULL, false},
-        {"paths", 0, OPTION_INTEGER, "N", "Sets of paths measured a block; where there are more, a sample.", &s.paths,
+        {"paths", 0, OPTION_INTEGER, "N", "Paths measured for each block; if it has more, a random sample.", &s.paths,
          2, 1000000, NULL, false},
-        {"batches", 0, OPTION_INTEGER, "N", "Held-out batches that each is measured on.", &s.batches, 1, 100000, NULL,
+        {"batches", 0, OPTION_INTEGER, "N", "Held-out batches for each path.", &s.batches, 1, 100000, NULL,
          false},
-        {"refresh", 0, OPTION_INTEGER, "N", "Training batches that the running statistics are made of.", &s.refresh, 0,
+        {"refresh", 0, OPTION_INTEGER, "N", "Training batches that recompute the running statistics.", &s.refresh, 0,
          1000000, NULL, false},
-        {"seed", 0, OPTION_INTEGER, "N", "As in training.", &s.seed, 0, 0, NULL, false},
+        {"seed", 0, OPTION_INTEGER, "N", "Seed of the training run.", &s.seed, 0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "CHOSEN", "Write CHOSEN.json and CHOSEN.safetensors.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
     Options options = {"pipebd-run choose", "--workload W --student FILE -o CHOSEN [options]",
-                       "Measures the paths of a trained supernet block by block on held-out data, and writes the "
-                       "network with the least loss within a budget: a workload without choices, and its weights.",
+                       "Measures the paths of a trained supernet on held-out data, block by block, and writes "
+                       "the subnet with the least loss within a budget, as a workload with weights.",
                        table, NULL};
     Operands operands;
     ChooseInputs   in = {0};

@@ -34,7 +34,7 @@ void run_go_on_text(Text *out, int argc, char *const *argv);
 int64_t run_newest_checkpoint(const char *folder);
 
 #define RUN_DEVICES "DEVICES"
-#define RUN_DEVICES_HELP "The devices: cpu:N, N groups of the machine's cores; cuda:0,1 cards; cuda:0/4 a card in four."
+#define RUN_DEVICES_HELP "cpu:N: N groups of the machine's cores; cuda:0,1: GPUs; cuda:0/4: a GPU in four slices."
 
 /* The devices of --devices, --precision (NULL: fp32) and --nccl. ask: the machine is asked whether it has them; else
  * they are only read. */

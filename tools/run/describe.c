@@ -11,11 +11,11 @@ int run_describe(int argc, char **argv)
     int         format = 0;
     Option table[] = {
         {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &workload, 0, 0, NULL, false},
-        {"format", 0, OPTION_CHOICE, "table|json", "What to print.", &format, 0, 0, describe_formats, false},
+        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &format, 0, 0, describe_formats, false},
         {0},
     };
     Options  options = {"pipebd-run describe", "--workload W [options]",
-                        "Prints what a workload is made of: shapes, parameters, work and bytes of\neach block.",
+                        "Prints the blocks of a workload: shapes, parameters, work and bytes.",
                         table, NULL};
     Operands operands;
     Error    err = {""};

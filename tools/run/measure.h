@@ -26,28 +26,28 @@ typedef struct {
 #define MEASURE_DEFAULTS {.devices = NULL, .trials = 60, .seed = 1, .queue_depth = 2}
 
 #define MEASURE_OPTIONS(m)                                                                                    \
-    {"workload", 'w', OPTION_STRING, "W", "A workload file, or the name of a bundled one.", &(m).workload, 0, 0,  \
+    {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &(m).workload, 0, 0,  \
      NULL, false},                                                                                              \
     {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL, false},              \
-    {"nccl", 0, OPTION_FLAG, NULL, "NCCL moves between cards, not copies between peers.", &(m).nccl, 0, 0,      \
+    {"nccl", 0, OPTION_FLAG, NULL, "Transfer between GPUs by NCCL instead of peer copies.", &(m).nccl, 0, 0,      \
      NULL, false},                                                                                              \
-    {"precision", 0, OPTION_STRING, "P", "What cards compute in: fp32, tf32 or bf16; by default fp32.",          \
+    {"precision", 0, OPTION_STRING, "P", "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).",          \
      &(m).precision, 0, 0, NULL, false},                                                                        \
-    {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER, instead of the "  \
-     "workload's.", &(m).data, 0, 0, NULL, false},                                                              \
-    {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, instead of the workload's.", &(m).teacher, 0, \
+    {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER (default: the "     \
+     "workload's).", &(m).data, 0, 0, NULL, false},                                                              \
+    {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).", &(m).teacher, 0, \
      0, NULL, false},                                                                                           \
-    {"batch", 0, OPTION_INTEGER, "B", "The global batch, instead of the workload's.", &(m).batch, 1,            \
+    {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &(m).batch, 1,            \
      (int64_t)1 << 24, NULL, false},                                                                            \
-    {"trials", 0, OPTION_INTEGER, "N", "Steps timed a point of the profile.", &(m).trials, 3, 100000, NULL,     \
+    {"trials", 0, OPTION_INTEGER, "N", "Timed steps for each point of the profile.", &(m).trials, 3, 100000, NULL,     \
      false},                                                                                                    \
-    {"seed", 0, OPTION_INTEGER, "N", "Of weights, sample order and paths.", &(m).seed, 0, 0, NULL, false},      \
-    {"queue-depth", 0, OPTION_INTEGER, "N", "Messages that a relay queue holds.", &(m).queue_depth, 1, 1024,    \
+    {"seed", 0, OPTION_INTEGER, "N", "Seed of weights, sample order and paths.", &(m).seed, 0, 0, NULL, false},      \
+    {"queue-depth", 0, OPTION_INTEGER, "N", "Capacity of a relay queue, in messages.", &(m).queue_depth, 1, 1024,    \
      NULL, false},                                                                                              \
-    {"workers", 0, OPTION_INTEGER, "N", "Threads of the loader; by default the cores that devices leave.",          \
+    {"workers", 0, OPTION_INTEGER, "N", "Loader workers (default: as many as cores that devices leave).",          \
      &(m).lanes, 1, 1024, NULL, false},                                                                         \
-    {"prefetch", 0, OPTION_INTEGER, "N", "Loads ahead of a device; 0: a device loads its rows itself. By "       \
-     "default 2 with --workers, or where devices leave cores, else 0.",                                           \
+    {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device; 0: the device loads its own "    \
+     "(default: 2 with --workers or if devices leave cores, else 0).",                                           \
      &(m).prefetch, 0, 1024, NULL, false}
 
 typedef struct {

@@ -47,14 +47,14 @@ int run_profile(int argc, char **argv)
     ProfileSettings s = {.measure = MEASURE_DEFAULTS};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
-        {"output", 'o', OPTION_STRING, "TRACE", "Write the trace here; -: on standard output.", &s.output, 0, 0, NULL,
+        {"output", 'o', OPTION_STRING, "TRACE", "Write the trace to this file; -: to standard output.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
     Options options = {"pipebd-run profile", "--workload W --devices DEVICES -o TRACE [options]",
-                       "Measures every block at every share of the batch that a group of devices can "
-                       "have, alone and while the other devices compute, the links between devices, "
-                       "all-reduces and the loader, and writes a trace for pipebd-plan.", table, NULL};
+                       "Measures blocks, links, all-reduces and the loader, and writes a trace for "
+                       "pipebd-plan. Each block is timed at every batch that a device may get, alone "
+                       "and while the other devices compute.", table, NULL};
     Operands operands;
     Error    err = {""};
 

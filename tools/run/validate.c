@@ -321,21 +321,21 @@ int run_validate(int argc, char **argv)
     ValidateSettings s = {.measure = MEASURE_DEFAULTS, .schedules = "dp,ls,tr,dpu,ir,ahd", .seconds = 1.5, .rounds = 5};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
-        {"trace", 0, OPTION_STRING, "FILE", "Predict from this trace instead of a profile made now.", &s.trace, 0, 0,
+        {"trace", 0, OPTION_STRING, "FILE", "Predict from this trace instead of a new profile.", &s.trace, 0, 0,
          NULL, false},
-        {"schedules", 0, OPTION_STRING, "LIST", "Run only these.", &s.schedules, 0, 0, NULL, false},
-        {"seconds", 0, OPTION_NUMBER, "S", "How long a run takes, about.", &s.seconds, 0, 0, NULL, false},
-        {"rounds", 0, OPTION_INTEGER, "N", "Runs of each schedule, in turns.", &s.rounds, 1, 1000, NULL, false},
-        {"update-trace", 0, OPTION_STRING, "FILE", "Write the trace corrected by the runs here.", &s.update, 0, 0, NULL,
+        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to run.", &s.schedules, 0, 0, NULL, false},
+        {"seconds", 0, OPTION_NUMBER, "S", "Approximate length of a run.", &s.seconds, 0, 0, NULL, false},
+        {"rounds", 0, OPTION_INTEGER, "N", "Runs of each schedule, interleaved.", &s.rounds, 1, 1000, NULL, false},
+        {"update-trace", 0, OPTION_STRING, "FILE", "Write the trace, corrected by the runs, to this file.", &s.update, 0, 0, NULL,
          false},
-        {"format", 0, OPTION_CHOICE, "table|csv|json", "What to print.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "FOLDER", "Write trace, plans, timelines, pictures and report.html here.", &s.output, 0, 0, NULL,
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
+        {"output", 'o', OPTION_STRING, "FOLDER", "Write trace, plans, timelines, plots and report.html to this folder.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
     Options  options = {"pipebd-run validate", "--workload W --devices DEVICES -o FOLDER [options]",
-                        "Profiles the blocks, predicts every schedule's epoch from that alone, runs every "
-                        "schedule, and compares.", table, NULL};
+                        "Profiles the blocks, predicts the epoch time of every schedule from the profile, runs "
+                        "every schedule, and compares the times.", table, NULL};
     Operands operands;
     Error    err = {""};
     unsigned schedules;

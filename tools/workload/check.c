@@ -45,8 +45,8 @@ int workload_check_tool(int argc, char **argv)
 {
     Option   table[] = {{0}};
     Options  options = {"pipebd-workload check", "WORKLOAD...",
-                        "Checks workloads: their layers' shapes, and that the teacher's weights, where one\nis named, have every "
-                        "tensor in its shape.", table, NULL};
+                        "Checks workloads: the shapes of their layers, and, if a file of teacher's weights is "
+                        "named, every tensor in it.", table, NULL};
     Operands operands;
     Error    err = {""};
 

@@ -86,13 +86,14 @@ int workload_make_students_tool(int argc, char **argv)
 {
     StudentArguments a = {0};
     Option table[] = {
-        {"output", 'o', OPTION_STRING, "BASE", "Writes BASE.json, and BASE.safetensors with the students' first weights (train --init).", &a.output, 0, 0, NULL, false},
-        {"ffn", 0, OPTION_NUMBER, "SHARE", "Share of an FFN's neurons that students keep: those with the largest weights.", &a.ffn, 0, 0, NULL, false},
-        {"kv-heads", 0, OPTION_INTEGER, "N", "Key-value heads of students: means of the teacher's.", &a.kv_heads, 1, 65536, NULL, false},
+        {"output", 'o', OPTION_STRING, "BASE", "Write BASE.json, and BASE.safetensors with the students' initial weights (train --init).", &a.output, 0, 0, NULL, false},
+        {"ffn", 0, OPTION_NUMBER, "SHARE", "Fraction of an FFN's neurons that students keep: those with the largest weights.", &a.ffn, 0, 0, NULL, false},
+        {"kv-heads", 0, OPTION_INTEGER, "N", "Key-value heads of the students, means of the teacher's.", &a.kv_heads, 1, 65536, NULL, false},
         {0},
     };
     Options  options = {"pipebd-workload make-students", "WORKLOAD -o BASE [options]",
-                        "Makes students of a workload's teachers: the same layers, narrower, with weights that\nare the teachers'.",
+                        "Makes students from a workload's teachers: the same layers, narrower, initialised with "
+                        "the teachers' weights.",
                         table, NULL};
     Operands operands;
     Error    err = {""};
