@@ -184,6 +184,37 @@ def too_long(files):
             for lines, line in functions(text) if lines > LINES_MOST]
 
 
+def anchors(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    found, fenced = [], False
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            fenced ^= line.startswith("```")
+            heading = None if fenced else re.match(r"#+ (.*)", line)
+            if heading:
+                text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading.group(1)).strip().lower()
+                name = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+                found.append(name if name not in found else "%s-%d" % (name, found.count(name)))
+    return found
+
+
+def broken_links(pages):
+    """Relative links of pages that lead to no file, or to no heading of it; and how many were followed."""
+    result, count = [], 0
+    for page in pages:
+        with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+            text = file.read()
+        for match in re.finditer(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = match.group(1).partition("#")
+            if re.match(r"[a-z]+:", path):
+                continue
+            count += 1
+            there = os.path.normpath(os.path.join(ROOT, os.path.dirname(page), path)) if path else os.path.join(ROOT, page)
+            if not os.path.exists(there) or (anchor and there.endswith(".md") and anchor not in anchors(there)):
+                result.append("%s:%d: %s" % (page, text[:match.start()].count("\n") + 1, match.group(1)))
+    return result, count
+
+
 def compiles(headers, folder):
     """What the compiler says of one file that includes the headers in this order; "" when nothing."""
     path = os.path.join(folder, "all.c")
@@ -206,6 +237,11 @@ def main():
                        (too_long, "no function of more than %d lines" % LINES_MOST)):
         found = rule(files)
         tap.ok(not found, name, "\n".join(found))
+
+    pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"] + ["docs/" + name for name in sorted(os.listdir(os.path.join(ROOT, "docs")))
+                                                               if name.endswith(".md")]
+    broken, count = broken_links(pages)
+    tap.ok(count > 20 and not broken, "links between pages lead to files and headings", "%d links\n" % count + "\n".join(broken))
 
     # What needs a library that a build can do without stands apart.
     outside = re.compile(r"#include <(cuda|cudnn|cublas|nccl|mpi|oneapi|dnnl|glpk|jpeglib|cmocka)")
