@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/file.h"
 #include "schedule/plan.h"
 #include "schedule/program.h"
@@ -11,34 +12,16 @@
 
 /* ---- lists that grow ------------------------------------------------------------ */
 
-static int room_for_one(void **list, int count, int *capacity, size_t size, Error *err)
-{
-    if (count < *capacity) return 0;
-    int   bigger = *capacity ? 2 * *capacity : 64;
-    void *moved = realloc(*list, (size_t)bigger * size);
-    if (!moved) return error_no_memory(err);
-    *list = moved;
-    *capacity = bigger;
-    return 0;
-}
-
 static int add_mark(LoggedRun *log, LogMarkKind kind, int64_t step, Error *err)
 {
-    void *list = log->marks;
-    int   rc = room_for_one(&list, log->mark_count, &log->mark_capacity, sizeof *log->marks, err);
-
-    log->marks = list;
-    if (rc == 0) log->marks[log->mark_count++] = (LogMark){kind, step};
-    return rc;
+    if (!array_has_room(log->marks, log->mark_count, log->mark_capacity)) return error_no_memory(err);
+    log->marks[log->mark_count++] = (LogMark){kind, step};
+    return 0;
 }
 
 static int add_point(LoggedRun *log, LogPoint **out, Error *err)
 {
-    void *list = log->points;
-    int   rc = room_for_one(&list, log->point_count, &log->point_capacity, sizeof *log->points, err);
-
-    log->points = list;
-    if (rc != 0) return -1;
+    if (!array_has_room(log->points, log->point_count, log->point_capacity)) return error_no_memory(err);
     LogPoint *p = &log->points[log->point_count];
     *p = (LogPoint){.loss = calloc((size_t)log->blocks, sizeof *p->loss),
                     .block_step = calloc((size_t)log->blocks, sizeof *p->block_step),

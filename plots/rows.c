@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/text.h"
 #include "plots/palette.h"
 #include "plots/picture.h"
@@ -14,23 +15,9 @@ enum { WIDTH = 400, ROW = 26, CHARACTER = 7, GAP = 8, MARGIN = 6, LEFT = 70, FON
 
 enum { INK = 0x222222, FAINT = 0x888888 };
 
-/* Room for one more of size bytes; NULL: no memory. */
-static void *grown(void *array, int count, int *room, size_t size)
-{
-    if (count < *room) return array;
-    int   more = *room ? 2 * *room : 16;
-    void *moved = realloc(array, (size_t)more * size);
-
-    if (moved) *room = more;
-    return moved;
-}
-
 void rows_add(Rows *rows, const char *name)
 {
-    void *moved = grown(rows->rows, rows->row_count, &rows->row_room, sizeof *rows->rows);
-
-    if (!moved) { rows->failed = true; return; }
-    rows->rows = moved;
+    if (!array_has_room(rows->rows, rows->row_count, rows->row_room)) { rows->failed = true; return; }
     memset(&rows->rows[rows->row_count], 0, sizeof *rows->rows);
     rows->rows[rows->row_count].low = NAN;
     snprintf(rows->rows[rows->row_count++].name, ROWS_NAME, "%s", name);
@@ -38,10 +25,7 @@ void rows_add(Rows *rows, const char *name)
 
 void rows_box(Rows *rows, double x0, double x1, double top, double bottom, int colour, const char *text)
 {
-    void *moved = rows->failed ? NULL : grown(rows->boxes, rows->box_count, &rows->box_room, sizeof *rows->boxes);
-
-    if (!moved) { rows->failed = true; return; }
-    rows->boxes = moved;
+    if (rows->failed || !array_has_room(rows->boxes, rows->box_count, rows->box_room)) { rows->failed = true; return; }
     RowsBox *box = &rows->boxes[rows->box_count++];
     *box = (RowsBox){x0, x1, top, bottom, colour, rows->row_count - 1, ""};
     snprintf(box->text, sizeof box->text, "%s", text);

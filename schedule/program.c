@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "schedule/registry.h"
 
 /* The instructions of a plan without those that depend on how stages meet: no program has fewer. */
@@ -104,38 +105,19 @@ void program_free(Program *program)
     free(program);
 }
 
-/* Makes room for one more element. */
-static int grow(void **array, int count, int *capacity, size_t size, Error *err)
-{
-    if (count < *capacity) return 0;
-    int   bigger = *capacity ? *capacity * 2 : 16;
-    void *moved = realloc(*array, (size_t)bigger * size);
-
-    if (!moved) return error_no_memory(err);
-    *array = moved;
-    *capacity = bigger;
-    return 0;
-}
-
 int program_begin_phase(Code *code, int64_t steps, Error *err)
 {
-    void *phases = code->phases;
-
-    if (grow(&phases, code->phase_count, &code->phase_capacity, sizeof(Phase), err) != 0) return -1;
-    code->phases = phases;
+    if (!array_has_room(code->phases, code->phase_count, code->phase_capacity)) return error_no_memory(err);
     code->phases[code->phase_count++] = (Phase){code->code_count, 0, steps};
     return 0;
 }
 
 int program_emit(Program *program, Code *code, Instruction instruction, Error *err)
 {
-    void *array = code->code;
-
     if (++program->instruction_count > PROGRAM_MAX_INSTRUCTIONS)
         return error_set(err, "the program has more than %" PRId64 " instructions, expected fewer "
                          "blocks or devices", PROGRAM_MAX_INSTRUCTIONS);
-    if (grow(&array, code->code_count, &code->code_capacity, sizeof instruction, err) != 0) return -1;
-    code->code = array;
+    if (!array_has_room(code->code, code->code_count, code->code_capacity)) return error_no_memory(err);
     code->code[code->code_count++] = instruction;
     code->phases[code->phase_count - 1].count++;
     return 0;
@@ -143,23 +125,16 @@ int program_emit(Program *program, Code *code, Instruction instruction, Error *e
 
 int program_channel(Program *program, int from, int to, Error *err)
 {
-    void *channels = program->channels;
-
     for (int i = program->channel_count - 1; i >= 0; i--)
         if (program->channels[i].from == from && program->channels[i].to == to) return i;
-    if (grow(&channels, program->channel_count, &program->channel_capacity, sizeof(Channel), err) != 0)
-        return -1;
-    program->channels = channels;
+    if (!array_has_room(program->channels, program->channel_count, program->channel_capacity)) return error_no_memory(err);
     program->channels[program->channel_count] = (Channel){from, to};
     return program->channel_count++;
 }
 
 int program_group(Program *program, const int *devices, int count, Error *err)
 {
-    void *groups = program->groups;
-
-    if (grow(&groups, program->group_count, &program->group_capacity, sizeof(Group), err) != 0) return -1;
-    program->groups = groups;
+    if (!array_has_room(program->groups, program->group_count, program->group_capacity)) return error_no_memory(err);
     int *members = malloc((size_t)count * sizeof *members);
     if (!members) return error_no_memory(err);
     memcpy(members, devices, (size_t)count * sizeof *members);

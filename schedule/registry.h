@@ -1,5 +1,5 @@
 /* The schedules, a row each: what planner, plots, tools and library need to know of one. Adding a schedule is adding its
- * builder, its row here, and its search to the planner's table (planner/compare.c). */
+ * builder, its row here, and its search to the planner's table (planner/compare_rows.c). */
 #ifndef SCHEDULE_REGISTRY_H
 #define SCHEDULE_REGISTRY_H
 

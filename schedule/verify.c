@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 typedef struct { int64_t row, rows; } RowRange;
 
 /* One use of a student: who trains which rows of it, in which group. */
@@ -96,13 +98,7 @@ static int gain(const Verifier *v, const ProgramPlace *at, int boundary, RowRang
 
 static int add_use(Verifier *v, const ProgramPlace *at, RowRange rows)
 {
-    if (v->use_count == v->use_capacity) {
-        int  bigger = v->use_capacity ? 2 * v->use_capacity : 64;
-        Use *moved = realloc(v->uses, (size_t)bigger * sizeof *moved);
-        if (!moved) return error_no_memory(v->err);
-        v->uses = moved;
-        v->use_capacity = bigger;
-    }
+    if (!array_has_room(v->uses, v->use_count, v->use_capacity)) return error_no_memory(v->err);
     v->uses[v->use_count++] = (Use){program_student(v->program, at->in->block, at->in->student), at->in->block,
                                     at->device, -1, rows.row, rows.rows};
     return 0;

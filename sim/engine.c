@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/rng.h"
 
 #define TIME_LIMIT_NS ((int64_t)1 << 62)
@@ -81,13 +82,7 @@ static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at)
 static int record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end)
 {
     if (!sim->options->record || end == start) return 0;
-    if (sim->span_count == sim->span_capacity) {
-        int64_t bigger = sim->span_capacity ? 2 * sim->span_capacity : 1024;
-        Span   *moved = realloc(sim->spans, (size_t)bigger * sizeof *moved);
-        if (!moved) return error_no_memory(sim->err);
-        sim->spans = moved;
-        sim->span_capacity = bigger;
-    }
+    if (!array_has_room(sim->spans, sim->span_count, sim->span_capacity)) return error_no_memory(sim->err);
     sim->spans[sim->span_count++] = (Span){d, lane, in, step, start, end};
     return 0;
 }

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/array.h"
+#include "base/compare.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/nearest.h"
@@ -21,6 +23,62 @@
 #include "base/rng.h"
 #include "base/stats.h"
 #include "base/text.h"
+
+/* ---- arrays ---------------------------------------------------------------- */
+
+/* Rooms of each type grow by themselves, and what was there stays. */
+static void arrays_grow_and_keep_what_they_had(void **state)
+{
+    (void)state;
+    int64_t *wide = NULL;
+    double  *real = NULL;
+    char    *byte = NULL;
+    int      wide_room = 0;
+    int64_t  real_room = 0;
+    size_t   byte_room = 0;
+
+    for (int i = 0; i < 1000; i++) {
+        assert_true(array_has_room(wide, i, wide_room));
+        assert_true(array_has_room(real, i, real_room));
+        assert_true(array_has_room(byte, (size_t)i, byte_room));
+        wide[i] = -i;
+        real[i] = i / 2.0;
+        byte[i] = (char)(i % 100);
+    }
+    assert_int_equal(wide_room, 1024);
+    assert_int_equal(real_room, 1024);
+    assert_int_equal(byte_room, 1024);
+    for (int i = 0; i < 1000; i++) assert_true(wide[i] == -i && real[i] == i / 2.0 && byte[i] == i % 100);
+    free(wide);
+    free(real);
+    free(byte);
+}
+
+/* A room that the variable or memory cannot count is refused; nothing is moved. */
+static void arrays_beyond_all_memory_are_refused(void **state)
+{
+    (void)state;
+    int64_t *wide = NULL;
+    int      room = 1 << 30;
+    int64_t  most = PTRDIFF_MAX / 8;
+
+    assert_false(array_has_room(wide, 1 << 30, room));
+    assert_false(array_has_room(wide, most, most));
+    assert_null(wide);
+    assert_int_equal(room, 1 << 30);
+    assert_true(most == PTRDIFF_MAX / 8);
+}
+
+static void numbers_are_put_in_order(void **state)
+{
+    (void)state;
+    int64_t wide[] = {3, INT64_MAX, -1, INT64_MIN, 0};
+    double  real[] = {0.5, -0.25, 1e300, -1e300, 0.0};
+
+    qsort(wide, 5, sizeof *wide, compare_int64);
+    qsort(real, 5, sizeof *real, compare_double);
+    for (int i = 1; i < 5; i++) assert_true(wide[i - 1] < wide[i] && real[i - 1] < real[i]);
+}
 
 /* ---- arena --------------------------------------------------------------- */
 
@@ -617,6 +675,9 @@ static void padding_counts_characters_of_the_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(arrays_grow_and_keep_what_they_had),
+        cmocka_unit_test(arrays_beyond_all_memory_are_refused),
+        cmocka_unit_test(numbers_are_put_in_order),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_kept),
         cmocka_unit_test(arena_refuses_what_cannot_be),
         cmocka_unit_test(errors_are_written_and_prefixed),

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/byte_stream.h"
 #include "base/hash.h"
 #include "base/json_stream.h"
@@ -47,13 +48,7 @@ int intern(Interned *set, const char *string, size_t length)
     int number = intern_find(set, string, length);
 
     if (number >= 0) return number;
-    if (set->count == set->room) {
-        int    room = set->room ? set->room * 2 : 256;
-        char **strings = realloc(set->strings, (size_t)room * sizeof *strings);
-        if (!strings) return -1;
-        set->strings = strings;
-        set->room = room;
-    }
+    if (!array_has_room(set->strings, set->count, set->room)) return -1;
     if (set->count * 2 >= set->slot_count && grow_slots(set) != 0) return -1;
     char *copy = arena_alloc(&set->arena, length + 1, 1);
     if (!copy) return -1;

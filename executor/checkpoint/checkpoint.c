@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/compare.h"
 #include "executor/checkpoint/state.h"
 
@@ -92,15 +93,11 @@ int checkpoint_list(int64_t **out, int *count, const char *folder, Error *err)
     while ((entry = readdir(stream))) {
         int64_t sequence = sequence_of(entry->d_name, false);
         if (sequence < 0) continue;
-        if (*count == room) {
-            int64_t *bigger = realloc(*out, (size_t)(room = 2 * room + 8) * sizeof **out);
-            if (!bigger) {
-                closedir(stream);
-                free(*out);
-                *out = NULL;
-                return error_no_memory(err);
-            }
-            *out = bigger;
+        if (!array_has_room(*out, *count, room)) {
+            closedir(stream);
+            free(*out);
+            *out = NULL;
+            return error_no_memory(err);
         }
         (*out)[(*count)++] = sequence;
     }

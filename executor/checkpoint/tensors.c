@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/hash.h"
 
 typedef struct { char *key, *value; } Note;
@@ -170,13 +171,7 @@ Tensor *tensors_at(const Tensors *tensors, int i)
 
 int tensors_pass_over(Tensors *tensors, const char *name, const char *dtype, Error *err)
 {
-    if (tensors->passed_count == tensors->passed_room) {
-        int         room = 2 * tensors->passed_room + 16;
-        PassedOver *passed = realloc(tensors->passed, (size_t)room * sizeof *passed);
-        if (!passed) return error_no_memory(err);
-        tensors->passed = passed;
-        tensors->passed_room = room;
-    }
+    if (!array_has_room(tensors->passed, tensors->passed_count, tensors->passed_room)) return error_no_memory(err);
     char *copy = strdup(name);
     if (!copy) return error_no_memory(err);
     tensors->passed[tensors->passed_count++] = (PassedOver){copy, dtype};

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "executor/data/crop.h"
@@ -114,13 +115,7 @@ done:
 
 static int add_image(Images *images, const char *folder, const char *name, int label, Error *err)
 {
-    if (images->count == images->room) {
-        int64_t room = 2 * images->room + 64;
-        Image  *bigger = realloc(images->image, (size_t)room * sizeof *bigger);
-        if (!bigger) return error_no_memory(err);
-        images->image = bigger;
-        images->room = room;
-    }
+    if (!array_has_room(images->image, images->count, images->room)) return error_no_memory(err);
     const char *path = join(&images->arena, folder, name);
     if (!path) return error_no_memory(err);
     images->image[images->count++] = (Image){path, label};

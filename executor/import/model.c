@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 bool model_works(const Model *m) { return !m->config.failed; }
 
 void model_fail(Model *m, const char *format, ...)
@@ -111,13 +113,7 @@ static ModelTensor *add_tensor(Model *m, const char *what)
     char name[96];
 
     if (!model_works(m)) return NULL;
-    if (m->tensor_count == m->tensor_room) {
-        size_t       room = m->tensor_room ? 2 * m->tensor_room : 128;
-        ModelTensor *more = realloc(m->tensor, room * sizeof *more);
-        if (!more) { error_no_memory(m->config.err); m->config.failed = true; return NULL; }
-        m->tensor = more;
-        m->tensor_room = room;
-    }
+    if (!array_has_room(m->tensor, m->tensor_count, m->tensor_room)) { error_no_memory(m->config.err); m->config.failed = true; return NULL; }
     snprintf(name, sizeof name, "%s.%s", m->current, what);
     m->tensor[m->tensor_count] = (ModelTensor){.name = keep(m, name)};
     return &m->tensor[m->tensor_count++];

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/array.h"
 #include "base/json.h"
 
 typedef struct {
@@ -71,13 +72,7 @@ static int add_tensor(void *context, const TensorPlace *place, Error *err)
     Sources      *s = context;
     SourceTensor *tensor;
 
-    if (s->count == s->room) {
-        int           room = s->room ? 2 * s->room : 256;
-        SourceTensor *more = realloc(s->tensor, (size_t)room * sizeof *more);
-        if (!more) return error_no_memory(err);
-        s->tensor = more;
-        s->room = room;
-    }
+    if (!array_has_room(s->tensor, s->count, s->room)) return error_no_memory(err);
     tensor = &s->tensor[s->count];
     *tensor = (SourceTensor){.name = arena_strdup(&s->arena, place->name), .dtype = place->dtype,
                              .element_bytes = place->bits % 8 == 0 ? place->bits / 8 : 0, .rank = place->rank, .count = 1,
@@ -92,13 +87,7 @@ static int add_file(Sources *s, const char *path, Error *err)
 {
     MappedFile *file;
 
-    if (s->file_count == s->file_room) {
-        size_t      room = s->file_room ? 2 * s->file_room : 16;
-        MappedFile *more = realloc(s->file, room * sizeof *more);
-        if (!more) return error_no_memory(err);
-        s->file = more;
-        s->file_room = room;
-    }
+    if (!array_has_room(s->file, s->file_count, s->file_room)) return error_no_memory(err);
     file = &s->file[s->file_count];
     *file = (MappedFile){.path = path};
     if (!file->path) return error_no_memory(err);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 /* Which of a linear layer's rows and columns a student has. A row is the mean of count rows of the teacher's, stride apart. */
 typedef struct {
     const char *name;        /* of the layer */
@@ -33,13 +35,7 @@ static LinearCut *cut_of(Shrink *s, const char *name)
 {
     for (int i = 0; i < s->cut_count; i++)
         if (strcmp(s->cut[i].name, name) == 0) return &s->cut[i];
-    if (s->cut_count == s->cut_room) {
-        int        room = s->cut_room ? 2 * s->cut_room : 32;
-        LinearCut *more = realloc(s->cut, (size_t)room * sizeof *more);
-        if (!more) { error_no_memory(s->err); return NULL; }
-        s->cut = more;
-        s->cut_room = room;
-    }
+    if (!array_has_room(s->cut, s->cut_count, s->cut_room)) { error_no_memory(s->err); return NULL; }
     s->cut[s->cut_count] = (LinearCut){.name = name, .count = 1};
     return &s->cut[s->cut_count++];
 }

@@ -3,17 +3,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/array.h"
 #include "base/stats.h"
 
 static int append(Samples *samples, Sample sample, Error *err)
 {
-    if (samples->count == samples->capacity) {
-        int64_t bigger = samples->capacity ? samples->capacity * 2 : 256;
-        Sample *moved = realloc(samples->list, (size_t)bigger * sizeof *moved);
-        if (!moved) return error_no_memory(err);
-        samples->list = moved;
-        samples->capacity = bigger;
-    }
+    if (!array_has_room(samples->list, samples->count, samples->capacity)) return error_no_memory(err);
     samples->list[samples->count++] = sample;
     return 0;
 }

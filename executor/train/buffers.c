@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "kernels/net.h"
 #include "kernels/stream.h"
 
@@ -99,13 +100,7 @@ static bool together(const Value *a, const Value *b)
 
 static int new_slot(Buffers *b, size_t count, int channel)
 {
-    if (b->slot_count == b->slot_capacity) {
-        int   bigger = b->slot_capacity ? 2 * b->slot_capacity : 8;
-        Slot *moved = realloc(b->slots, (size_t)bigger * sizeof *moved);
-        if (!moved) return -1;
-        b->slots = moved;
-        b->slot_capacity = bigger;
-    }
+    if (!array_has_room(b->slots, b->slot_count, b->slot_capacity)) return -1;
     b->slots[b->slot_count] = (Slot){count, channel, NULL};
     return b->slot_count++;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
+
 enum { MOST_SPANS = 3 };     /* of an instruction: a RECV its own, and one at each end of the link */
 enum { LANES = LANE_LOADER + 1 };
 
@@ -21,13 +23,7 @@ int record_phase(Recorder *r, const PhaseTimes *phase, int code_count, int64_t s
 {
     int64_t run = phase->steps;
 
-    if (r->phase_count == r->phase_capacity) {
-        int         bigger = r->phase_capacity ? 2 * r->phase_capacity : 4;
-        PhaseTimes *moved = realloc(r->phases, (size_t)bigger * sizeof *moved);
-        if (!moved) return error_no_memory(err);
-        r->phases = moved;
-        r->phase_capacity = bigger;
-    }
+    if (!array_has_room(r->phases, r->phase_count, r->phase_capacity)) return error_no_memory(err);
     int64_t kept = r->steps < run ? r->steps : run;
     if (make_room_for_spans(r, kept * code_count * MOST_SPANS) != 0) return error_no_memory(err);
     PhaseTimes *times = &r->phases[r->phase_count];
