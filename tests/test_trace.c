@@ -428,6 +428,32 @@ static void writing_and_reading_agree(void **state)
     fixtures_each("trace", "good", written_as_read, NULL);
 }
 
+/* lone.json has "busy" and "lone", contended-single-block.json the same times under their present names. */
+static void old_names_are_read_and_new_ones_written(void **state)
+{
+    const char *const names[] = {"lone.json", "contended-single-block.json"};
+    Trace *traces[2] = {NULL};
+    Text   texts[2] = {{0}, {0}};
+    Error  err = {""};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char *path = format_text("%s/tests/fixtures/trace/good/%s", PIPEBD_ROOT, names[i]);
+        if (trace_read(&traces[i], path, &err) != 0) fail_msg("%s", err.text);
+        trace_text(traces[i], &texts[i]);
+        free(path);
+    }
+    assert_same_costs(traces[0], traces[1]);
+    assert_string_equal(text_string(&texts[0]), text_string(&texts[1]));
+    assert_non_null(strstr(text_string(&texts[0]), "\"contended\""));
+    assert_non_null(strstr(text_string(&texts[0]), "\"single_block\""));
+    assert_null(strstr(text_string(&texts[0]), "\"busy\""));
+    for (int i = 0; i < 2; i++) {
+        text_free(&texts[i]);
+        trace_free(traces[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +469,7 @@ int main(void)
         cmocka_unit_test(students_arrive),
         cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
         cmocka_unit_test(writing_and_reading_agree),
+        cmocka_unit_test(old_names_are_read_and_new_ones_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

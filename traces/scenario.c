@@ -376,6 +376,6 @@ void scenario_missing(const Scenario *scenario, Text *out)
             break;
         }
     if (scenario->device_count > 1 && strcmp(trace->provenance_kind, "measured") == 0 && !trace->contended)
-        text_append(out, "no busy times in this trace: devices do not slow each other down\n");
+        text_append(out, "no contended times in this trace: devices do not slow each other down\n");
     if (!spread) text_append(out, "no spread in this trace: every step takes the same time\n");
 }

@@ -249,13 +249,13 @@ static int read_devices(Trace *trace, const JsonAt *root, Error *err)
 }
 
 /* What the same work takes while all other devices compute. */
-static int read_busy(Trace *trace, const JsonAt *busy, const char *key, CurvePoint *point, Error *err)
+static int read_contended(Trace *trace, const JsonAt *contended, const char *key, CurvePoint *point, Error *err)
 {
     point->contended_ns = point->ns;
-    if (!json_has(busy)) return 0;
-    if (get_us(busy, key, &point->contended_ns, err) != 0) return -1;
+    if (!json_has(contended)) return 0;
+    if (get_us(contended, key, &point->contended_ns, err) != 0) return -1;
     if (point->contended_ns < point->ns) {
-        JsonAt at = json_member(busy, key);
+        JsonAt at = json_member(contended, key);
         return json_fail(&at, err, "%g is less than alone (%g), expected at least that",
                          (double)point->contended_ns * 1e-3, (double)point->ns * 1e-3);
     }
@@ -264,13 +264,13 @@ static int read_busy(Trace *trace, const JsonAt *busy, const char *key, CurvePoi
 }
 
 /* What the same work takes in a step that trains no other block. */
-static int read_lone(const JsonAt *lone, const char *key, CurvePoint *point, Error *err)
+static int read_single_block(const JsonAt *single_block, const char *key, CurvePoint *point, Error *err)
 {
     point->single_block_ns = 0;
-    if (!json_has(lone)) return 0;
-    if (get_us(lone, key, &point->single_block_ns, err) != 0) return -1;
+    if (!json_has(single_block)) return 0;
+    if (get_us(single_block, key, &point->single_block_ns, err) != 0) return -1;
     if (point->single_block_ns == 0 && point->ns > 0) {
-        JsonAt at = json_member(lone, key);
+        JsonAt at = json_member(single_block, key);
         return json_fail(&at, err, "0, expected more (it takes %g among other blocks)", (double)point->ns * 1e-3);
     }
     return 0;
@@ -285,9 +285,21 @@ typedef struct {
 
 static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
 
-static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const JsonAt *lone, const TimedPoint *timed, Error *err)
+/* The member key, or old, its name in traces of before; both are an error. */
+static int renamed_member(JsonAt *out, const JsonAt *at, const char *key, const char *old, Error *err)
 {
-    const char *keys[WORK_COUNT + 6], *works[WORK_COUNT + 1];
+    JsonAt before = json_member(at, old);
+
+    *out = json_member(at, key);
+    if (!json_has(&before)) return 0;
+    if (json_has(out)) return json_fail(&before, err, "\"%s\" is the old name of \"%s\", expected one of them", old, key);
+    *out = before;
+    return 0;
+}
+
+static int check_timing_keys(const JsonAt *at, const JsonAt *contended, const JsonAt *single_block, const TimedPoint *timed, Error *err)
+{
+    const char *keys[WORK_COUNT + 8], *works[WORK_COUNT + 1];
     int         count = 0, contended_count = 0;
 
     keys[count++] = "device";
@@ -295,24 +307,27 @@ static int check_timing_keys(const JsonAt *at, const JsonAt *busy, const JsonAt 
     for (int work = timed->first; work <= (int)timed->last; work++)
         works[contended_count++] = keys[count++] = work_keys[work];
     keys[count++] = "spread";
+    keys[count++] = "contended";
+    keys[count++] = "single_block";
     keys[count++] = "busy";
     keys[count++] = "lone";
     keys[count] = works[contended_count] = NULL;
     if (json_check_keys(at, keys, err) != 0) return -1;
-    if (json_has(busy) && json_check_keys(busy, works, err) != 0) return -1;
-    return json_has(lone) ? json_check_keys(lone, works, err) : 0;
+    if (json_has(contended) && json_check_keys(contended, works, err) != 0) return -1;
+    return json_has(single_block) ? json_check_keys(single_block, works, err) : 0;
 }
 
 static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, Error *err)
 {
     JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
-    JsonAt      spread = json_member(at, "spread"), busy = json_member(at, "busy");
-    JsonAt      lone = json_member(at, "lone");
+    JsonAt      spread = json_member(at, "spread"), contended, single_block;
     CurvePoint  point = {0};
     const char *name = trace->kinds[0].name;
     char        word[JSON_SHOWN_BYTES], other[JSON_SHOWN_BYTES];
 
-    if (check_timing_keys(at, &busy, &lone, timed, err) != 0) return -1;
+    if (renamed_member(&contended, at, "contended", "busy", err) != 0
+        || renamed_member(&single_block, at, "single_block", "lone", err) != 0) return -1;
+    if (check_timing_keys(at, &contended, &single_block, timed, err) != 0) return -1;
     if (json_has(&device) && json_get_string(&device, &name, err) != 0) return -1;
     int kind = find_kind(trace, name);
     if (kind < 0)
@@ -329,8 +344,8 @@ static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, 
                          point.spread);
     for (int work = timed->first; work <= (int)timed->last; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
-        if (read_busy(trace, &busy, work_keys[work], &point, err) != 0
-            || read_lone(&lone, work_keys[work], &point, err) != 0) return -1;
+        if (read_contended(trace, &contended, work_keys[work], &point, err) != 0
+            || read_single_block(&single_block, work_keys[work], &point, err) != 0) return -1;
         Insertion done = curve_insert(trace, &timed->work[work][kind], point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)

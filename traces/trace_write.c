@@ -94,7 +94,7 @@ static void write_variant(const char *key, int64_t (*of)(const CurvePoint *), co
 static void write_timing(const Trace *t, const WrittenPoint *timed, int kind, int i, Text *out)
 {
     const CurvePoint *head = &timed->work[timed->first][kind].points[i];
-    bool first = true, busy = false, lone = false;
+    bool first = true, contended = false, single_block = false;
 
     text_printf(out, "%s  { ", timed->indent);
     if (t->kind_count > 1) {
@@ -105,15 +105,15 @@ static void write_timing(const Trace *t, const WrittenPoint *timed, int kind, in
     for (int w = timed->first; w <= (int)timed->last; w++) {
         const CurvePoint *point = &timed->work[w][kind].points[i];
         us_member(work_keys[w], point->ns, &first, out);
-        busy |= point->contended_ns > point->ns;
-        lone |= point->single_block_ns > 0;
+        contended |= point->contended_ns > point->ns;
+        single_block |= point->single_block_ns > 0;
     }
     if (head->spread > 0) {
         open_member("spread", &first, out);
         text_json_double(out, head->spread);
     }
-    if (busy) write_variant("busy", contended_of, timed, kind, i, out);
-    if (lone) write_variant("lone", single_block_of, timed, kind, i, out);
+    if (contended) write_variant("contended", contended_of, timed, kind, i, out);
+    if (single_block) write_variant("single_block", single_block_of, timed, kind, i, out);
     text_append(out, " }");
 }
 
