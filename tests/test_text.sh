@@ -97,4 +97,17 @@ goes_on() {
     [ "$(weights "$WORK/alone.safetensors")" = "$(weights "$WORK/again.safetensors")" ]
 }
 ok 'AdamW goes on from a checkpoint to the same bits' goes_on
+
+# A model without scores: its agreement with the teacher is told, and grows.
+"$python" - "$WORK" << 'P'
+import json, sys
+path = sys.argv[1] + "/w.json"
+w = json.load(open(path))
+w["blocks"][-1] = {"name": "pool", "loss": "cosine", "teacher": [{"layer": "linear", "out": 12}, {"layer": "pool", "of": "mean"}],
+                   "student": [{"layer": "linear", "out": 12}, {"layer": "pool", "of": "mean"}]}
+json.dump(w, open(path, "w"))
+P
+ok 'a model that gives one vector of a text trains' train vector tr cpu:1
+closer() { awk '/^agreement with the teacher/ { gsub(",", ""); exit !($12 > $10) } END { if (!NR) exit 1 }' "$WORK/vector.out"; }
+ok 'it comes nearer to its teacher' closer
 done_testing

@@ -211,6 +211,58 @@ def check_bert(folder):
     ok(w["input"] == {"tokens": 16, "vocabulary": V, "types": 2} and w["blocks"][0]["teacher"][-1] == {"layer": "pool", "of": "mean"}, "its head")
 
 
+def check_home(folder):
+    """What was imported goes back to the model's own names and numbers; narrower students with their sizes."""
+    for family, dtype, sizes in ((gpt2, "F32", {"n_inner": 9}), (bert, "F32", {"intermediate_size": 9}),
+                                 (llama, "BF16", {"intermediate_size": 9, "num_key_value_heads": 1})):
+        name = family.__name__
+        config, _ = put(folder, family, dtype)
+        base, home = os.path.join(folder, name), os.path.join(folder, "home-" + name)
+        tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T))
+        heads = ["--kv-heads", "1"] if name == "llama" else []
+        tool("make-students", base + ".json", "-o", base + "-narrow", "--ffn", "0.75", *heads)
+        script = os.path.join(ROOT, "workloads", "students_home.py")
+        done = subprocess.run([sys.executable, script, base + ".json", base + ".safetensors", folder, home], capture_output=True, text=True, check=False)
+        ok(done.returncode == 0, name + ": goes home", done.stderr)
+        original = {n.replace("gamma", "weight").replace("beta", "bias"): (shape, wide(kind, raw)) for n, (kind, shape, raw) in read(os.path.join(folder, "model.safetensors")).items() if kind != "I64"}
+        back = {n: (shape, wide(kind, raw)) for n, (kind, shape, raw) in read(os.path.join(home, "model.safetensors")).items()}
+        head = back.pop("lm_head.weight", None)
+        tied = original.get("transformer.wte.weight", original.get("model.embed_tokens.weight"))
+        ok(back == original and head in (None, tied), name + ": with the same names and numbers", ", ".join(sorted(set(back) ^ set(original))))
+        done = subprocess.run([sys.executable, script, base + "-narrow.json", base + "-narrow.safetensors", folder, home], capture_output=True, text=True, check=False)
+        with open(os.path.join(home, "config.json"), encoding="utf-8") as f:
+            found = json.load(f)
+        ok(done.returncode == 0 and {k: found[k] for k in sizes} == sizes and found["architectures"] == config["architectures"],
+           name + ": narrower, with its sizes", done.stderr + json.dumps(found))
+        done = tool("import", "--from", "hf", home, "-o", base + "-again", "--tokens", str(T))
+        ok(done.returncode == 0 and read(base + "-again.safetensors") == read(base + "-narrow.safetensors"), name + ": and can be imported again", done.stderr)
+
+
+def wide(kind, raw):
+    if kind == "F32":
+        return tuple(array.array("f", raw))
+    if kind == "F16":
+        return struct.unpack("<%de" % (len(raw) // 2), raw)
+    return struct.unpack("<%df" % (len(raw) // 2), b"".join(b"\0\0" + raw[i:i + 2] for i in range(0, len(raw), 2)))
+
+
+def check_sentences(folder):
+    """Sentences are cut into the pieces of a vocabulary, longest first."""
+    sys.path.insert(0, os.path.join(ROOT, "workloads"))
+    from write_sentences import tokens_of
+    vocabulary = {w: i for i, w in enumerate(["[CLS]", "[SEP]", "[UNK]", "un", "##able", "##a", "the", "caf", "##e", ",", "_"])}
+    ok(tokens_of("Unable, the CAF\u00c9 zzz _", vocabulary, 99) == [0, 3, 4, 9, 6, 7, 8, 2, 10, 1], "pieces of words",
+       str(tokens_of("Unable, the CAF\u00c9 zzz _", vocabulary, 99)))
+    ok(tokens_of("the the the the", vocabulary, 4) == [0, 6, 6, 1], "a long sentence is cut, and still ends")
+    with open(os.path.join(folder, "vocab.txt"), "w", encoding="utf-8") as f:
+        f.write("[CLS]\n[SEP]\n[UNK]\nthe\nof\na\n")
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "workloads", "write_sentences.py"), folder, os.path.join(folder, "text"), "--tokens", "9",
+                           "--train", "20", "--val", "4"], capture_output=True, text=True, check=False)
+    lengths = array.array("I", open(os.path.join(folder, "text", "val.lengths"), "rb").read())
+    ok(done.returncode == 0 and len(lengths) == 4 and max(lengths) <= 9
+       and sum(lengths) * 2 == os.path.getsize(os.path.join(folder, "text", "val.bin")), "a data set", done.stderr)
+
+
 def check_refusals(folder):
     config, tensors = put(folder, llama, "F32")
     base = os.path.join(folder, "out")
@@ -263,7 +315,7 @@ def check_weights(folder):
 
 
 def main():
-    for check in (check_gpt2, check_llama, check_bert, check_refusals, check_weights):
+    for check in (check_gpt2, check_llama, check_bert, check_home, check_sentences, check_refusals, check_weights):
         with tempfile.TemporaryDirectory() as folder:
             check(folder)
     for args, expected in (([], "expected a subcommand"), (["improt"], 'did you mean "import"?'), (["import", "x"], "expected --from hf"),

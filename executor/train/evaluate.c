@@ -129,28 +129,40 @@ static int load_rows(EvaluatedPart *part, int64_t first, int64_t rows)
         if (data_load(e->data, first + r, e->seed, 0, part->rows + r * per_row, &part->labels[r], &part->err) != 0) return -1;
         if (data_is_uneven(e->data)) part->lengths[r] = data_length(e->data, first + r);
     }
-    device_put(part->memory, part->buffers[0], part->rows, rows * per_row);
     return 0;
 }
 
-/* Samples from first on, as many as are asked together; at the end of the data the first rows count only. */
-static int ask(EvaluatedPart *part, int64_t first)
+/* Runs the rows through all blocks; what the last gives of them comes to scores, of the host. */
+static int run_blocks(EvaluatedPart *part, float *scores, int64_t rows)
 {
     const Evaluation *e = part->e;
     const Workload   *workload = e->workload;
-    const WorkBlock  *last = &workload->block[workload->block_count - 1];
-    int64_t           count = data_count(e->data), in = shape_count(workload->input);
-    int64_t           rows = count - first < part->together ? count - first : part->together;
-    float            *scores = part->rows + part->together * in;
     int               from = 0;
 
-    if (load_rows(part, first, rows) != 0) return -1;
+    device_put(part->memory, part->buffers[0], part->rows, rows * shape_count(workload->input));
     for (int b = 0; b < workload->block_count; b++, from = !from) {
         net_set_lengths(part->nets[b], data_is_uneven(e->data) ? part->lengths : NULL);
         if (net_forward(part->nets[b], part->buffers[from], part->buffers[!from], part->together,
                         e->choices ? e->choices[b] : NULL, &part->err) != 0) return -1;
     }
-    device_fetch(part->memory, scores, part->buffers[from], rows * shape_count(last->out));
+    device_fetch(part->memory, scores, part->buffers[from], rows * shape_count(workload->block[workload->block_count - 1].out));
+    return 0;
+}
+
+/* Samples from first on, as many as are asked together; at the end of the data the first rows count only. */
+static int64_t rows_from(const EvaluatedPart *part, int64_t first)
+{
+    int64_t left = data_count(part->e->data) - first;
+
+    return left < part->together ? left : part->together;
+}
+
+static int ask(EvaluatedPart *part, int64_t first)
+{
+    int64_t rows = rows_from(part, first);
+    float  *scores = part->rows + part->together * shape_count(part->e->workload->input);
+
+    if (load_rows(part, first, rows) != 0 || run_blocks(part, scores, rows) != 0) return -1;
     count_rows(part, scores, part->rows, rows);
     return 0;
 }
@@ -200,5 +212,70 @@ int evaluate(Accuracy *out, const Evaluation *e, Error *err)
 done:
     free(parts);
     free(threads);
+    return rc;
+}
+
+/* ---- agreement ---- */
+
+static double cosine(const float *x, const float *y, int64_t count)
+{
+    double xx = 0, yy = 0, xy = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        xx += (double)x[i] * (double)x[i];
+        yy += (double)y[i] * (double)y[i];
+        xy += (double)x[i] * (double)y[i];
+    }
+    return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0;
+}
+
+/* x, y: [rows][out]. */
+static void count_agreement(Agreement *out, const EvaluatedPart *part, const float *x, const float *y, int64_t rows)
+{
+    const Workload *workload = part->e->workload;
+    Shape           shape = workload->block[workload->block_count - 1].out;
+    int64_t         places = (int64_t)shape.height * shape.width;
+
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t p = 0; p < (shape.height == workload->input.height ? part->lengths[r] * shape.width : places); p++, out->count++)
+            out->sum += cosine(x + (r * places + p) * shape.channels, y + (r * places + p) * shape.channels, shape.channels);
+}
+
+static int agree(Agreement *out, EvaluatedPart *student, EvaluatedPart *teacher, Error *err)
+{
+    const Evaluation *e = student->e;
+    int64_t           in = student->together * shape_count(e->workload->input);
+
+    for (int64_t i = 0; i < data_count(e->data); i += student->together) {
+        int64_t rows = rows_from(student, i);
+
+        if (e->stop && atomic_load(e->stop)) return error_set(err, "interrupted");
+        for (int which = 0; which < 2; which++) {
+            EvaluatedPart *part = which ? teacher : student;
+            if (load_rows(part, i, rows) == 0 && run_blocks(part, part->rows + in, rows) == 0) continue;
+            if (err) *err = part->err;
+            return -1;
+        }
+        count_agreement(out, student, student->rows + in, teacher->rows + in, rows);
+    }
+    return 0;
+}
+
+int evaluate_agreement(Agreement *out, const Evaluation *e, const Tensors *teacher, Error *err)
+{
+    Evaluation    of_teacher = *e;
+    EvaluatedPart part[2] = {{.e = e}, {.e = &of_teacher}};
+    int           rc = 0;
+
+    *out = (Agreement){0};
+    of_teacher.student = false;
+    of_teacher.weights = teacher;
+    of_teacher.choices = NULL;
+    for (int i = 0; i < 2 && rc == 0; i++) {
+        rc = open_part(&part[i]);
+        if (rc != 0 && err) *err = part[i].err;
+    }
+    if (rc == 0) rc = agree(out, &part[0], &part[1], err);
+    for (int i = 1; i >= 0; i--) close_part(&part[i]);
     return rc;
 }

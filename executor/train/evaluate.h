@@ -26,6 +26,13 @@ typedef struct {
  * right one was given. */
 typedef struct { int64_t right, asked; double loss; } Accuracy;
 
+/* Of the last results of a teacher and a student, each its blocks put together: the cosine between them, a token of a sequence (a pixel
+ * of an image, or the vector) at a time, and the mean over those that count. For models that neither classify nor predict. */
+typedef struct { double sum; int64_t count; } Agreement;
+
 int evaluate(Accuracy *out, const Evaluation *evaluation, Error *err);
+
+/* evaluation->student is set; teacher: its weights. On the first of the devices. */
+int evaluate_agreement(Agreement *out, const Evaluation *evaluation, const Tensors *teacher, Error *err);
 
 #endif

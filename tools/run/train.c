@@ -70,6 +70,7 @@ typedef struct {
     int         lanes, prefetch;
     atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
+    Agreement   near_before, near_after; /* where there are no right answers */
     ExecutionResult result;
 } Train;
 
@@ -137,6 +138,9 @@ static int open_program(Train *t, Error *err)
     return program_verify(t->program, (int)t->settings->queue_depth, err);
 }
 
+/* Whether held-out samples have right answers. */
+static bool has_answers(const Train *t) { return t->workload->classes > 0 || workload_predicts_tokens(t->workload); }
+
 static int open_data(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
@@ -144,7 +148,7 @@ static int open_data(Train *t, Error *err)
 
     if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
     if (run_check_batch(t->workload->batch, t->data, source, err) != 0) return -1;
-    if (t->workload->classes == 0 && !workload_predicts_tokens(t->workload)) return 0;
+    if (!has_answers(t) && t->workload->vocabulary == 0) return 0;
     return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
 }
 
@@ -457,15 +461,16 @@ static bool has_choices(const Workload *workload)
     return false;
 }
 
-static int ask(Accuracy *out, const Train *t, bool student, Error *err)
+static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Error *err)
 {
     Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation, .student = student,
                     .weights = student ? t->student : t->teacher, .seed = (uint64_t)t->settings->seed,
                     .stop = t->stop};
 
     *out = (Accuracy){0};
-    if (!t->validation || (student && has_choices(t->workload))) return 0;
-    return evaluate(out, &e, err);
+    if (student && has_choices(t->workload)) return 0;
+    if (has_answers(t)) return evaluate(out, &e, err);
+    return student ? evaluate_agreement(near, &e, t->teacher, err) : 0;
 }
 
 static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
@@ -747,6 +752,10 @@ static int print_result(const Train *t, Error *err)
         if (has_choices(t->workload))
             text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
     }
+    if (t->near_after.count)
+        text_printf(&text, "agreement with the teacher on held-out samples (cosine): before %.4f, after %.4f (of %" PRId64 ")\n",
+                    t->near_before.sum / (double)t->near_before.count, t->near_after.sum / (double)t->near_after.count,
+                    t->near_after.count);
     skipped_text(t, &text);
     rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
     text_free(&text);
@@ -798,13 +807,13 @@ static int train(Train *t, const Options *options, Error *err)
     t->stop = run_catch_interrupt();
     if (open_all(t, err) != 0 || print_settings(t, options, err) != 0) return -1;
     watch_doing(&t->watch, "accuracy is measured");
-    if (speaks && (ask(&t->of_teacher, t, false, err) != 0 || ask(&t->before, t, true, err) != 0)) return -1;
+    if (speaks && (ask(&t->of_teacher, NULL, t, false, err) != 0 || ask(&t->before, &t->near_before, t, true, err) != 0)) return -1;
     if (run(t, err) != 0) return -1;
     if (t->result.stopped) return interrupted(t, err);
     if (!speaks) { note_skipped(t); return 0; }
     if (t->settings->timeline && write_timeline(t, err) != 0) return -1;
     if (write_student(t, err) != 0) return -1;
-    if (ask(&t->after, t, true, err) != 0) return -1;
+    if (ask(&t->after, &t->near_after, t, true, err) != 0) return -1;
     return print_result(t, err);
 }
 
