@@ -203,7 +203,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-all soak fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-plans check-all soak fuzz fuzz-run valgrind bench golden \
         tests cuda-tests install uninstall man clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -263,7 +263,11 @@ check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
 
 # What takes longer than a check may: before a release. The first that fails ends it. Distributions want root.
-CHECK_ALL := check-asan check-tsan check-subsets check-kill check-faults fuzz valgrind $(if $(filter 0,$(shell id -u)),check-distros)
+CHECK_ALL := check-plans check-asan check-tsan check-subsets check-kill check-faults fuzz valgrind $(if $(filter 0,$(shell id -u)),check-distros)
+
+check-plans:  ## hold the planner against every plan of 1,500 random traces (tests/test_best_plan.c; minutes)
+	@+$(SUBMAKE) all tests
+	@PIPEBD_CASES=1500 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) $(BUILD)/tests/test_best_plan
 
 check-all:   ## all random cases, sanitizers, subsets, kills, faults, fuzzers, valgrind, distributions (hours)
 	@+PIPEBD_THOROUGH=1 $(SUBMAKE) check

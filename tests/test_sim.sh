@@ -196,6 +196,11 @@ says "factors without effect" 1 "--scale p2p.us: its values change nothing in th
 says "a factor twice" 2 "--scale p2p.us: 2 twice" pipebd-sim "$T" --schedule dpu --scale p2p.us=2,2
 says "an axis without effect" 1 "--vary p2p.us: its values change nothing in the result" \
     pipebd-sim "$T" --schedule dp --vary p2p.us=1,2 --vary devices=1,2
+says "1e308 set" 1 "blocks[0].teacher.us: 1e+308 is out of range, expected 0 to 140737488355" \
+     pipebd-sim "$T" --schedule dp --set "blocks[0].teacher.us=1e308"
+says "1e308 times" 1 "blocks[0].teacher.us: 1e+308 times" pipebd-sim "$T" --schedule dp --scale "blocks[0].teacher.us=1e308"
+says "1e308 of memory" 1 "memory_bytes: 1e+308 is out of range, expected 1 to 9007199254740992" \
+     pipebd-sim "$T" --schedule dp --set memory_bytes=1e308
 says "half a lane" 1 "loader.lanes: 1.5 is not a whole number" pipebd-sim "$T" --schedule dp --set loader.lanes=1.5
 says "no value" 2 '--set: "loader.lanes=", expected PATH=VALUE' pipebd-sim "$T" --schedule dp --set loader.lanes=
 says "not a number" 2 '--vary: "x" is not a number' pipebd-sim "$T" --schedule dp --vary devices=1,x

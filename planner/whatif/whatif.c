@@ -1,6 +1,7 @@
 #include "planner/whatif/whatif.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,17 @@ static int edit_double(const Edit *edit, double *number)
     return 0;
 }
 
+/* Says what was given, as its product can be beyond any double. */
+static int out_of_range(const Edit *edit, int64_t number, int64_t minimum, int64_t maximum, int64_t unit)
+{
+    char shown[64];
+
+    if (edit->kind == EDIT_SET) snprintf(shown, sizeof shown, "%g", edit->value);
+    else                        snprintf(shown, sizeof shown, "%g times %g", edit->value, (double)number / (double)unit);
+    return error_set(edit->err, "%s: %s is out of range, expected %lld to %lld", edit->path, shown, (long long)(minimum / unit),
+                     (long long)(maximum / unit));
+}
+
 /* A whole number of minimum or more, counted in units (1000 ns in a microsecond). */
 static int edit_integer(const Edit *edit, int64_t *number, int64_t minimum, int64_t maximum, int64_t unit)
 {
@@ -40,9 +52,7 @@ static int edit_integer(const Edit *edit, int64_t *number, int64_t minimum, int6
 
     if (unit == 1 && result != floor(result))
         return error_set(edit->err, "%s: %g is not a whole number", edit->path, result);
-    if (!(result >= (double)minimum) || result > (double)maximum)
-        return error_set(edit->err, "%s: %g is out of range, expected %lld to %lld", edit->path,
-                         result / (double)unit, (long long)(minimum / unit), (long long)(maximum / unit));
+    if (!(result >= (double)minimum) || result > (double)maximum) return out_of_range(edit, *number, minimum, maximum, unit);
     *edit->changed |= llround(result) != *number;
     *number = llround(result);
     return 0;
@@ -64,7 +74,10 @@ static int edit_curve(const Edit *edit, const Curve *curve)
         CurvePoint *point = &curve->points[i];
         double      slower = point->ns > 0 ? (double)point->contended_ns / (double)point->ns : 1;
         double      lone = point->ns > 0 ? (double)point->single_block_ns / (double)point->ns : 0;
-        if (edit_integer(edit, &point->ns, 0, (int64_t)1 << 53, 1000) != 0) return -1;
+        if (edit_integer(edit, &point->ns, 0, TRACE_MAX_NS, 1000) != 0) return -1;
+        if ((double)point->ns * slower > (double)TRACE_MAX_NS)
+            return error_set(edit->err, "%s: while other devices compute it would take %g us, expected at most %lld", edit->path,
+                             (double)point->ns * slower * 1e-3, (long long)(TRACE_MAX_NS / 1000));
         point->contended_ns = llround((double)point->ns * slower);
         point->single_block_ns = llround((double)point->ns * lone);
     }
@@ -123,7 +136,7 @@ static int edit_loader(const Edit *edit, bool *found)
     *found = strncmp(edit->path, "loader.", strlen("loader.")) == 0;
     if (!*found) return 0;
     if (!l->present) return bad(edit, "this trace has no loader");
-    if (strcmp(key, "batch_us") == 0) return edit_integer(edit, &l->batch_ns, 0, (int64_t)1 << 53, 1000);
+    if (strcmp(key, "batch_us") == 0) return edit_integer(edit, &l->batch_ns, 0, TRACE_MAX_NS, 1000);
     if (strcmp(key, "sample_us") == 0) {
         double us = l->sample_ns / 1000;
         if (edit_double(edit, &us) != 0) return -1;
