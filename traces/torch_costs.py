@@ -4,11 +4,16 @@ Used by traces/capture_torch.py. Everything is measured with torch tensors on th
 device the blocks ran on; describe_links() says what that means there.
 """
 
+import contextlib
+import json
 import os
 import statistics
+import sys
+import tempfile
 import time
 
 import torch
+import torch.profiler
 import torch.utils.data
 
 LINK_TRIALS = 15
@@ -36,49 +41,80 @@ def state_bytes(optimizer):
                if isinstance(v, torch.Tensor))
 
 
-def _storage(tensor):
-    """torch 2 names it untyped_storage(), torch 1.13 only storage()."""
-    return tensor.untyped_storage() if hasattr(tensor, "untyped_storage") else tensor.storage()
+def _tensors(values):
+    """The tensors of a value, of a tuple, and of what lies in it."""
+    if isinstance(values, torch.Tensor):
+        return [values]
+    return [t for v in values for t in _tensors(v)] if isinstance(values, (tuple, list)) else []
 
 
-def saved_bytes(student, x, target):
-    """Bytes the backward keeps alive at the end of the forward: every storage once,
-    without weights, the input and the target, which are counted elsewhere (weights
-    and boundaries)."""
-    known = {_storage(t).data_ptr() for t in list(student.parameters()) + list(student.buffers()) + [x, target]}
-    kept = {}
-
-    def pack(tensor):
-        storage = _storage(tensor)
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = torch.nn.functional.mse_loss(student(x), target)
-    total = sum(kept.values())
-    del loss
-    return total
+def bytes_of_all(values, besides=()):
+    """Bytes of the tensors of a boundary that have a row for each sample, those in besides left out:
+    tables that are the same for all samples are not relayed."""
+    tensors = _tensors(values)
+    rows = tensors[0].shape[0] if tensors and tensors[0].dim() else 0
+    known = {t.data_ptr() for t in _tensors(besides)}
+    return sum(bytes_of(t) for t in tensors if t.dim() and t.shape[0] == rows and t.data_ptr() not in known)
 
 
-def transient_bytes(teacher, x):
-    """Teacher output, and the largest input plus output of one of its layers: without
-    gradients no more than that has to be alive at once (residual inputs aside)."""
-    peak = [0]
-
-    def note(_, inputs, output):
-        if isinstance(output, torch.Tensor):
-            tensors = [t for t in inputs if isinstance(t, torch.Tensor)] + [output]
-            peak[0] = max(peak[0], sum({_storage(t).data_ptr(): bytes_of(t) for t in tensors}.values()))
-
-    leaves = [m for m in teacher.modules() if not list(m.children())]
-    handles = [m.register_forward_hook(note) for m in leaves]
+@contextlib.contextmanager
+def silence():
+    """Nothing on stderr: the profiler's library has remarks on machines and sessions there, past Python."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
     try:
-        output = teacher(x)
+        yield
     finally:
-        for handle in handles:
-            handle.remove()
-    return output, peak[0]
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _profiled_peak(action):
+    """The profiler hears of everything that the allocator of the CPU gives and takes back."""
+    with silence(), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        action()
+    with silence():
+        return _peak_of(profiler)
+
+
+def _peak_of(profiler):
+    """Of the sizes that were allocated and freed, in the order of the time."""
+    handle, path = tempfile.mkstemp(suffix=".json")
+    os.close(handle)
+    try:
+        profiler.export_chrome_trace(path)
+        with open(path, encoding="utf-8", errors="replace") as file:
+            events = json.load(file)["traceEvents"]
+    finally:
+        os.unlink(path)
+    changes = sorted((e["ts"], e["args"]["Ev Idx"] if "Ev Idx" in e["args"] else 0, e["args"]["Bytes"])
+                     for e in events if e.get("name") == "[memory]" and e["args"].get("Device Type", 0) == 0)
+    held = peak = 0
+    for _, _, change in changes:
+        held += change
+        peak = max(peak, held)
+    return peak
+
+
+def peak_bytes(action, device):
+    """What action() has allocated at its peak, beyond what there was before."""
+    if device.type != "cuda":
+        return _profiled_peak(action)
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    action()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def describe_memory(kind):
+    return ("activation_bytes are peaks of forward, backward and update as %s sees them, beyond weights, gradients, state and "
+            "boundaries; process_bytes is what of them does not grow with the rows%s"
+            % ("CUDA's allocator" if kind == "cuda" else "the CPU's allocator",
+               ", without the context and the libraries" if kind == "cuda" else ", without the interpreter"))
 
 
 # ---------------------------------------------------------------- time
@@ -240,7 +276,8 @@ def _reduce(buffers):
 
 
 def measure_allreduce(blocks, devices, device):
-    gradients = [b["student"]["gradient_bytes"] for b in blocks]
+    gradients = [sum(s["gradient_bytes"] for s in b.get("students", [b.get("student")])) for b in blocks]
+    gradients += [s["gradient_bytes"] for b in blocks for s in b.get("students", [])]
     points = []
     for count in range(2, devices + 1):
         for size in sizes_between(gradients):

@@ -134,9 +134,10 @@ void report_what_if(const WhatIf *edits, int count, Text *out)
 
 void report_title(const Scenario *s, Text *out)
 {
-    text_printf(out, "%s: %d block%s, %d device%s, batch %" PRId64 ", %" PRId64 " step%s an epoch (%s trace)\n", s->trace->name,
+    text_printf(out, "%s: %d block%s, %d device%s, batch %" PRId64 ", %" PRId64 " step%s an epoch (%s trace%s)\n", s->trace->name,
                 s->trace->block_count, plural(s->trace->block_count), s->device_count, plural(s->device_count), s->batch,
-                s->steps, plural(s->steps), s->trace->provenance_kind);
+                s->steps, plural(s->steps), s->trace->provenance_kind,
+                s->trace->loader.present ? "" : ", no loader");
 }
 
 void report_devices(const Scenario *s, Text *out)
