@@ -315,6 +315,9 @@ def check_mixed(folder):
                              stderr=subprocess.STDOUT, universal_newlines=True, check=False)
         ok(run.returncode == 0, name, run.stdout)
     ok('"name": "b2"' in run.stdout and '"teacher_us"' in run.stdout, "with the blocks' names", run.stdout[:500])
+    run = subprocess.run([os.path.join(tools, "pipebd-plan"), "-", "--sensitivity", "no"], input=done.stdout, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+    ok(run.stdout.split("\n")[0].endswith("(measured trace, no loader)"), "the plan's headline says that there is no loader", run.stdout[:300])
     done = capture_here(path + ":writes", path + ":teacher", "--inputs", path + ":tokens", "--precision", "bfloat16", *quick)
     trace = json.loads(done.stdout or "{}")
     ok(done.returncode == 0 and "block 2 of the teacher writes into its input" in trace["provenance"]["notes"]
