@@ -292,9 +292,11 @@ def check_mixed(folder):
     with open(path, "w", encoding="utf-8") as f:
         f.write(MIXED)
     profile = os.path.join(folder, "profile.json")
+    import torch
+    kineto = torch.autograd.kineto_available()
     quick = ["--batch", "8", "--devices", "2", "--trials", "1", "--warmup", "0", "--samples", "20"]
     done = capture_here(path + ":teacher", path + ":student", "--inputs", path + ":tokens", "--optimizer", "adamw",
-                        "--precision", "autocast", "--loss", "kl", "--profile", profile, *quick)
+                        "--precision", "autocast", "--loss", "kl", *(["--profile", profile] if kineto else []), *quick)
     ok(done.returncode == 0, "tokens, tuples, several students, autocast, adamw", done.stderr)
     trace = json.loads(done.stdout or "{}")
     blocks = trace["blocks"]
@@ -310,11 +312,13 @@ def check_mixed(folder):
     tools = os.environ.get("PIPEBD_BIN") or os.path.join(ROOT, "build", "bin")
     for words, name in ((["check", "-"], "pipebd-trace reads it"),
                         (["import", "--from", "kineto", profile, "--rows", "8", "--batch", "8", "--samples", "20", "--devices", "2",
-                          "-o", "-"], "and imports the profile")):
+                          "-o", "-"], "and imports the profile"))[:2 if kineto else 1]:
         run = subprocess.run([os.path.join(tools, "pipebd-trace")] + words, input=done.stdout, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, universal_newlines=True, check=False)
         ok(run.returncode == 0, name, run.stdout)
-    ok('"name": "b2"' in run.stdout and '"teacher_us"' in run.stdout, "with the blocks' names", run.stdout[:500])
+    if not kineto:
+        print("# this torch has no Kineto: no profile")
+    ok(not kineto or '"name": "b2"' in run.stdout and '"teacher_us"' in run.stdout, "with the blocks' names", run.stdout[:500])
     run = subprocess.run([os.path.join(tools, "pipebd-plan"), "-", "--sensitivity", "no"], input=done.stdout, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, universal_newlines=True, check=False)
     ok(run.stdout.split("\n")[0].endswith("(measured trace, no loader)"), "the plan's headline says that there is no loader", run.stdout[:300])

@@ -697,6 +697,8 @@ def check_device(args):
                            % (sys.executable, how_to_install()))
     if args.device == "cuda" and not torch.cuda.is_available():
         raise CaptureError("--device cuda: torch finds no CUDA device")
+    if args.profile and not torch_costs.has_kineto():
+        raise CaptureError("--profile: this torch was built without Kineto, its profiler writes no such trace")
 
 
 def capture(teacher, student, loader=None, **options):
