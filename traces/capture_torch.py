@@ -256,8 +256,9 @@ def make_optimizer(name, student):
 
 
 def loss_of(name, output, target):
-    """A loss of the glossary's names, a number."""
+    """A loss of the glossary's names, a number; in float32 where the outputs are shorter."""
     functional = torch.nn.functional
+    output, target = output.float(), target.float()
     if name == "cosine":
         return 1 - functional.cosine_similarity(output, target, dim=-1).mean()
     if name == "kl":
@@ -626,9 +627,10 @@ def build_trace(args, argv):
     names, teachers = load_blocks(args.teacher, "teacher")
     _, students = load_blocks(args.student, "student")
     source = load_object(args.loader, "loader") if args.loader else None
-    args.inputs = load_object(args.inputs, "inputs", called=False) if args.inputs else None
+    inputs = load_object(args.inputs, "inputs", called=False) if args.inputs else None
     check_pair(teachers, students)
     print_settings(args)
+    args.inputs = inputs
     return measure(args, names, teachers, students, source, argv)
 
 
