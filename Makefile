@@ -61,6 +61,16 @@ FUZZED_SOURCES := executor/checkpoint/safetensors.c executor/checkpoint/tensors.
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wconversion -Wsign-conversion $(if $(CI)$(WERROR),-Werror)
 SANITIZE_FLAGS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
+# What turns an overflow into an end instead of an attack: checks of the stack and of libc's calls, and tables that
+# cannot be written once a program runs. Sanitizers have checks of their own, libc's need optimisation, and what
+# CFLAGS or CPPFLAGS say of them stands.
+FORTIFY_LEVEL := $(shell echo '__USE_FORTIFY_LEVEL' | $(CC) -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -include stdlib.h -E -P -x c - 2>/dev/null | tail -n 1)
+OPTIMISES     := $(filter-out -O0,$(lastword $(filter -O%,$(CFLAGS))))
+FORTIFY       := $(if $(OPTIMISES),$(if $(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS)),,$(if \
+                 $(filter 2 3,$(FORTIFY_LEVEL)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY_LEVEL))))
+HARDEN        := $(if $(SANITIZE),,-fstack-protector-strong $(FORTIFY))
+HARDEN_LINK   := $(if $(SANITIZE),,-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now)
+
 # Whether a library is there and of a version that fits (scripts/library.sh). HAVE_GLPK= and so on, on
 # the command line, leaves one out.
 LIBRARY  := CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' LDFLAGS='$(LDFLAGS)' PKG_CONFIG='$(PKG_CONFIG)' scripts/library.sh
@@ -119,7 +129,7 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
                  $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed -ldl)
 
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
-COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-contract=off -fPIC \
+COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(HARDEN) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
            $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
            $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_SQLITE),-DHAVE_SQLITE) $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL) $(if $(HAVE_MPI),-DHAVE_MPI) $(CUDA_CFLAGS) $(CPPFLAGS)
@@ -127,7 +137,7 @@ COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(CFLAGS) -ffp-cont
 # nvcc gives the host's part to a C++ compiler, as C++17.
 COMPILE_CUDA := $(NVCC) -std=c++17 -O3 $(NVCC_ARCHS) -Werror all-warnings -I. \
                 -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror
-LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(LDFLAGS)
+LINK    := $(CC) -pthread $(CFLAGS) $(SANITIZE_FLAGS) $(HARDEN_LINK) $(LDFLAGS)
 LIBS    := $(JANSSON_LIBS) $(if $(HAVE_ZLIB),-lz) $(if $(HAVE_SQLITE),-lsqlite3) -lm $(LDLIBS)
 
 # Tests find the sources, their fixtures and the tools whatever folder they run in.

@@ -430,6 +430,33 @@ static void runs_go_on_where_they_were(void **state)
     temp_remove(folder);
 }
 
+/* Nothing comes after the largest number: neither a resumed run's next checkpoint, nor the one after its last. */
+static void numbers_end(void **state)
+{
+    (void)state;
+    char      *folder = temp_make();
+    CheckpointWriter *writer;
+    Tensors   *found;
+    Error      err = {""};
+
+    write_steps(folder, INT64_MAX - 1, (int64_t[]){30, 0, 20});
+    int64_t sequence = latest(&found, folder, NULL);
+    writer = open_collector(folder, found, sequence);
+    tensors_free(found);
+    gather_results(writer, 1, 5);
+    ok(checkpoint_writer_flush(writer, 60000000000, &err), &err);
+    assert_true(checkpoint_writer_written(writer) == INT64_MAX);
+    gather_results(writer, 1, 6);
+    assert_int_equal(checkpoint_writer_close(writer, &err), -1);
+    assert_non_null(strstr(err.text, "holds a checkpoint with the largest number, 9223372036854775807"));
+    err.text[0] = '\0';
+    assert_true(latest(&found, folder, NULL) == INT64_MAX);
+    assert_int_equal(checkpoint_writer_open(&writer, folder, &facts, found, INT64_MAX, &err), -1);
+    assert_non_null(strstr(err.text, "holds a checkpoint with the largest number, 9223372036854775807"));
+    tensors_free(found);
+    temp_remove(folder);
+}
+
 /* A damaged newer file is passed over, and never makes the whole one before it go. */
 static void damaged_ones_do_not_displace_whole_ones(void **state)
 {
@@ -660,6 +687,7 @@ int main(void)
         cmocka_unit_test(rounds_are_written),
         cmocka_unit_test(blocks_one_after_another_are_written),
         cmocka_unit_test(runs_go_on_where_they_were),
+        cmocka_unit_test(numbers_end),
         cmocka_unit_test(damaged_ones_do_not_displace_whole_ones),
         cmocka_unit_test(workers_deliver_at_once),
         cmocka_unit_test(a_killed_run_leaves_its_last_checkpoint),

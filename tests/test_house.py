@@ -8,6 +8,7 @@
     files do not include each other in circles, but for registries
     a folder has at most 25 files, NAME.h and NAME.c counted as one
     a function has at most 90 lines
+    nothing waits by the wall's clock, which may be set meanwhile
 """
 
 import os
@@ -215,6 +216,20 @@ def broken_links(pages):
     return result, count
 
 
+def by_the_wall(files):
+    """Timed waits by a clock that may be set: CLOCK_REALTIME, or a condition with the clock it has by itself."""
+    result = []
+    for path, text in files.items():
+        code = blank(text)
+        for word in ("CLOCK_REALTIME", "sem_timedwait", "pthread_mutex_timedlock", "cnd_timedwait", "mtx_timedlock"):
+            if re.search(r"\b%s\b" % word, code):
+                result.append("%s: %s" % (path, word))
+        for name in re.findall(r"pthread_cond_timedwait\(&(?:\w+->|\w+\.)?(\w+)", code):
+            if not re.search(r"clock_init_condition\(&(?:\w+->|\w+\.)?%s\)" % name, code):
+                result.append("%s: %s is waited for, but not of clock_init_condition()" % (path, name))
+    return result
+
+
 def compiles(headers, folder):
     """What the compiler says of one file that includes the headers in this order; "" when nothing."""
     path = os.path.join(folder, "all.c")
@@ -234,7 +249,8 @@ def main():
     for rule, name in ((twice, "a type name stands for one thing"), (too_high, "nothing is included from a floor above"),
                        (named_in_vain, "comments name what exists"), (in_circles, "no circles between files"),
                        (crowded, "no folder of more than %d files" % FILES_MOST),
-                       (too_long, "no function of more than %d lines" % LINES_MOST)):
+                       (too_long, "no function of more than %d lines" % LINES_MOST),
+                       (by_the_wall, "nothing waits by the wall's clock")):
         found = rule(files)
         tap.ok(not found, name, "\n".join(found))
 

@@ -50,6 +50,26 @@ if [ -x "$PIPEBD_BIN/pipebd-run" ]; then
     fi
 fi
 
+# Guards against overflows, where the build has them: not under sanitizers, nor without optimisation.
+relro()     { readelf -lW "$1" | grep -q GNU_RELRO && readelf -dW "$1" | grep -q BIND_NOW; }
+protected() { readelf -sW "$1" | grep -q __stack_chk_fail; }
+fortified() { readelf -sW "$1" | grep -qE '__(v?snprintf|v?fprintf|v?printf|memcpy|strcpy|read)_chk'; }
+for file in "$PIPEBD_BIN"/pipebd-* "$build"/lib/libpipebd.so "$plugin"; do
+    name=$(basename "$file")
+    [ -f "$file" ] || continue
+    if ! grep -q -- ' -fstack-protector-strong ' "$build/flags.txt"; then
+        grep -q -- '-fsanitize=' "$build/flags.txt" || ok "$name: only sanitizers go without guards" false
+        continue
+    fi
+    ok "$name: all is bound at the start, and then cannot be written" relro "$file"
+    ok "$name: the stack is guarded" protected "$file"
+    if grep -q -- '-D_FORTIFY_SOURCE=' "$build/flags.txt"; then ok "$name: libc's calls are checked" fortified "$file"; fi
+done
+if ! grep -q -- '-fsanitize=' "$build/flags.txt" && grep -qE -- ' -O[123s] ' "$build/flags.txt" && [ "$(uname -s)" = Linux ] &&
+    ldd --version 2>&1 | grep -qiE 'glibc|gnu libc'; then
+    ok "a build that optimises checks libc's calls" grep -q -- '-D_FORTIFY_SOURCE=' "$build/flags.txt"
+fi
+
 library=$build/lib/libpipebd.so
 if [ ! -e "$library" ]; then skip "libpipebd" "a build under sanitizers has no library to install"; done_testing; fi
 for other in glpk dnnl cudnn mpi jpeg; do ok "libpipebd has no $other" lacks "$library" $other; done

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* A block's state, shared by the table of latest ones and a checkpoint under way. */
 typedef struct {
     Tensors *tensors;
@@ -37,7 +39,7 @@ struct CheckpointWriter {
     pthread_cond_t  rested;          /* the writer has nothing under way */
     bool            due, closing, failed, busy;
     Error           failure;         /* the first that failed */
-    int64_t         next, newest;    /* numbers: to write; complete, 0: none */
+    int64_t         next, newest;    /* numbers: to write, 0: none is left; complete, 0: none */
 };
 
 /* ---- states ---------------------------------------------------------------------- */
@@ -111,12 +113,20 @@ static int remove_old(const CheckpointWriter *writer, int64_t before, Error *err
     return rc;
 }
 
+static int64_t number_after(int64_t number) { return number < INT64_MAX ? number + 1 : 0; }
+
+static int no_number_left(const char *folder, Error *err)
+{
+    return error_set(err, "%s: holds a checkpoint with the largest number, %" PRId64 ", and none can be written after it: "
+                     "give it a small number, or choose another folder", folder, INT64_MAX);
+}
+
 /* Writes what begin() took hold of. No lock is held. */
 static int write_states(const CheckpointWriter *writer, Error *err)
 {
     int             rc = -1;
+    if (writer->next == 0) return no_number_left(writer->folder, err);
     const Tensors **block = calloc((size_t)writer->facts.blocks, sizeof *block);
-
     if (!block) return error_no_memory(err);
     for (int b = 0; b < writer->facts.blocks; b++)
         if (writer->writing[b]) block[b] = writer->writing[b]->tensors;
@@ -142,7 +152,10 @@ static void *writer_run(void *argument)
         for (int b = 0; b < writer->facts.blocks; b++) state_release(writer->writing[b]);
         writer->failed = rc != 0;
         writer->busy = false;
-        if (rc == 0) writer->newest = writer->next++;
+        if (rc == 0) {
+            writer->newest = writer->next;
+            writer->next = number_after(writer->next);
+        }
         pthread_cond_broadcast(&writer->rested);
         if (rc != 0) break;
     }
@@ -172,11 +185,12 @@ static int choose_number(CheckpointWriter *writer, const Tensors *resumed, int64
     int      count;
 
     if (checkpoint_list(&list, &count, writer->folder, err) != 0) return -1;
-    writer->next = count > 0 ? list[count - 1] + 1 : 1;
+    writer->next = count > 0 ? number_after(list[count - 1]) : 1;
     free(list);
     if (count > 0 && !resumed)
         return error_set(err, "%s: holds checkpoints of a run; resume that, or choose another folder",
                          writer->folder);
+    if (writer->next == 0) return no_number_left(writer->folder, err);
     writer->newest = resumed ? sequence : 0;
     return 0;
 }
@@ -237,7 +251,7 @@ int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const Che
     if (!writer) return error_no_memory(err);
     pthread_mutex_init(&writer->lock, NULL);
     pthread_cond_init(&writer->changed, NULL);
-    pthread_cond_init(&writer->rested, NULL);
+    clock_init_condition(&writer->rested);
     writer->folder_fd = -1;
     writer->facts = *facts;
     writer->folder = strdup(folder);
@@ -266,13 +280,9 @@ static void make_due(CheckpointWriter *writer)
 
 int checkpoint_writer_flush(CheckpointWriter *writer, int64_t timeout_ns, Error *err)
 {
-    struct timespec until;
+    struct timespec until = clock_in(timeout_ns);
     int             rc = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += timeout_ns / 1000000000;
-    until.tv_nsec += timeout_ns % 1000000000;
-    if (until.tv_nsec >= 1000000000) { until.tv_nsec -= 1000000000; until.tv_sec++; }
     pthread_mutex_lock(&writer->lock);
     make_due(writer);
     while (rc == 0 && !writer->failed && (writer->due || writer->busy))

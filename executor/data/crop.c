@@ -57,10 +57,10 @@ static int make_taps(Taps **out, int outputs, int size, double start, double len
     double scale = length / outputs, radius = max(scale, 1);
     int    most = (int)ceil(2 * radius) + 2;
     Taps  *taps = malloc((size_t)outputs * (sizeof *taps + (size_t)most * sizeof(float)));
-    float *share = (float *)(taps + outputs);
 
     *out = taps;
     if (!taps) return error_no_memory(err);
+    float *share = (float *)(taps + outputs);
     for (int i = 0; i < outputs; i++, share += most) {
         double centre = start + (i + 0.5) * scale;               /* pixel p covers p..p+1 */
         int    first = (int)max(0, floor(centre - radius)), last = (int)min(size - 1, ceil(centre + radius));

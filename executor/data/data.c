@@ -11,6 +11,9 @@
 static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, &DATA_TOKENS,
                                            &DATA_TOKENS32, &DATA_BYTES, NULL};
 
+/* Far above any data, and far below what could wrap around. */
+#define MOST_SAMPLES (INT64_C(1) << 40)
+
 enum { BAD_NOT_KNOWN, BAD_SKIPPED, BAD_REFUSED };
 
 struct Data {
@@ -78,8 +81,11 @@ int data_open(Data **out, const char *source, const Workload *workload, DataPart
     if (data->source->open(&data->state, &data->count, folder, &wants, err) != 0) goto done;
     data->elements = (int64_t)wants.shape.channels * wants.shape.height * wants.shape.width;
     data->skip_bad = skip_bad;
-    data->bad = calloc((size_t)data->count, sizeof *data->bad);
-    if (!data->bad) { error_no_memory(err); goto done; }
+    data->bad = data->count <= MOST_SAMPLES ? calloc((size_t)data->count, sizeof *data->bad) : NULL;
+    if (!data->bad) {
+        error_set(err, "no memory for the state of %" PRId64 " samples, a byte each", data->count);
+        goto done;
+    }
     *out = data; data = NULL; rc = 0;
 done:
     data_free(data);

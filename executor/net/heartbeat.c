@@ -509,7 +509,7 @@ int heartbeat_start(Heartbeat **out, const Mesh *mesh, const HeartbeatOptions *o
     *out = NULL;
     if (!h) return error_no_memory(err);
     pthread_mutex_init(&h->lock, NULL);
-    pthread_cond_init(&h->changed, NULL);
+    clock_init_condition(&h->changed);
     h->o = *options;
     h->interval_ns = h->o.timeout_ns / BEATS;
     h->turn_ns = h->beat_ns = h->moved_ns = clock_ns();
@@ -528,13 +528,9 @@ fail:
 
 bool heartbeat_wait(Heartbeat *h, int64_t wait_ns)
 {
-    struct timespec until;
+    struct timespec until = clock_in(wait_ns);
     int             rc = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += wait_ns / SECOND_NS;
-    until.tv_nsec += wait_ns % SECOND_NS;
-    if (until.tv_nsec >= SECOND_NS) { until.tv_nsec -= SECOND_NS; until.tv_sec++; }
     pthread_mutex_lock(&h->lock);
     while (rc == 0 && !h->found) rc = pthread_cond_timedwait(&h->changed, &h->lock, &until);
     bool found = h->found;

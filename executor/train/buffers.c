@@ -200,9 +200,10 @@ static int give_places(const Buffers *b, PhaseBuffers *phase)
 {
     int (*const orders[])(const void *, const void *) = {by_size, by_life, by_start};
     int     count = 0, best = 0;
-    Value **order = calloc(2 * (size_t)value_count(b), sizeof *order), **placed = order + value_count(b);
+    Value **order = calloc(2 * (size_t)value_count(b), sizeof *order);
 
     if (!order) return -1;
+    Value **placed = order + value_count(b);
     for (int v = 0; v < value_count(b); v++) {
         Value *value = &phase->values[v];
         if (value->rows > 0 && value->channel < 0 && !value->borrowed) order[count++] = value;
