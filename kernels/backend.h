@@ -136,6 +136,8 @@ typedef struct Backend {
     void (*adamw)(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans,
                   int count, const UpdateStep *step);    /* NULL: not by AdamW */
     double (*squares)(Device *device, const float *gradient, const ParameterSpan *spans, int count);     /* sum; NULL: no clipping */
+    /* *flag becomes NaN when one of the values is not finite, else it stays; memory as of loss. */
+    void (*check_finite)(Device *device, const float *values, int64_t count, double *flag);
     unsigned losses;         /* a bit for each LossKind that loss() knows */
     /* places and temperature are set. *loss: host_alloc()'s where devices queue, and then written later. */
     void (*loss)(Device *device, const LossCall *call);

@@ -771,6 +771,16 @@ void net_update(Net *net, const UpdateStep *step)
 
 void net_set_lengths(Net *net, const int *lengths) { net->lengths = lengths; }
 
+void net_check_finite(Net *net, double *flag)
+{
+    const Backend *backend = net->backend;
+
+    backend->check_finite(net->device, net->weight, net->graph.trained_count, flag);
+    backend->check_finite(net->device, net->state, net->graph.trained_count, flag);
+    if (net->squares) backend->check_finite(net->device, net->squares, net->graph.trained_count, flag);
+    backend->check_finite(net->device, net->statistic, net->graph.statistic_count, flag);
+}
+
 void net_synchronise(Net *net, NetSum *sum, void *context)
 {
     net->group = (GroupSum){sum, context};

@@ -17,7 +17,7 @@ typedef struct {
     AsyncStream *stream;                /* where it was set last */
 } AsyncMark;
 
-typedef enum { DO_COPY, DO_ADD, DO_SGD, DO_LOSS, DO_FORWARD, DO_BACKWARD, DO_CHANGED, DO_SUM, DO_SUM_DOUBLES, DO_SET, DO_WAIT } AsyncKind;
+typedef enum { DO_COPY, DO_ADD, DO_SGD, DO_CHECK, DO_LOSS, DO_FORWARD, DO_BACKWARD, DO_CHANGED, DO_SUM, DO_SUM_DOUBLES, DO_SET, DO_WAIT } AsyncKind;
 
 typedef struct {
     AsyncKind    kind;
@@ -26,6 +26,7 @@ typedef struct {
     OperatorCall  call;
     float        *to, *state;
     const float  *from, *more;
+    double       *flag;
     int64_t       count;
     UpdateStep    update;
     LossCall      loss;
@@ -105,6 +106,7 @@ static void queued_do(const AsyncJob *job)
     case DO_ADD:         backend_cpu.add(job->cpu, job->to, job->from, job->count); break;
     case DO_SGD:         backend_cpu.sgd(job->cpu, job->to, job->from, job->state, &(ParameterSpan){0, job->count}, 1,
                                          &job->update); break;
+    case DO_CHECK:       backend_cpu.check_finite(job->cpu, job->from, job->count, job->flag); break;
     case DO_LOSS:        backend_cpu.loss(job->cpu, &job->loss); break;
     case DO_FORWARD:     if (backend_cpu.forward(job->op, &job->call, &err) != 0) abort();
                          break;
@@ -250,6 +252,11 @@ static void queued_sgd(Device *device, float *weight, const float *gradient, flo
         async_put_job(queued(device), (AsyncJob){.kind = DO_SGD, .to = weight + spans[i].first,
                                                    .from = gradient + spans[i].first, .state = state + spans[i].first,
                                                    .count = spans[i].count, .update = *step});
+}
+
+static void queued_check_finite(Device *device, const float *values, int64_t count, double *flag)
+{
+    async_put_job(queued(device), (AsyncJob){.kind = DO_CHECK, .from = values, .count = count, .flag = flag});
 }
 
 static void queued_loss(Device *device, const LossCall *call)
@@ -526,7 +533,7 @@ static const Backend backend_queued = {
     .name = "queued", .async = true, .streams = &queued_streams, .spec = queued_spec, .open = async_open_device,
     .close = async_close_device, .alloc = queued_alloc, .release = queued_release, .reserve = queued_reserve,
     .work = async_work, .reserved = queued_reserved, .fetch = queued_fetch, .put = queued_put, .copy = async_copy,
-    .add = queued_add, .sgd = queued_sgd, .loss = queued_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .kept = queued_kept, .make = queued_make,
+    .add = queued_add, .sgd = queued_sgd, .check_finite = queued_check_finite, .loss = queued_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .kept = queued_kept, .make = queued_make,
     .free = async_free, .prepare = queued_prepare, .changed = queued_changed, .forward = queued_forward,
     .backward = queued_backward, .bytes = async_bytes_of, .choices = queued_choices, .no_memory = queued_no_memory,
 };

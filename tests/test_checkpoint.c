@@ -644,6 +644,34 @@ static void a_full_disk_is_an_error_and_loses_nothing(void **state)
     temp_remove(folder);
 }
 
+/* A state that could not be read again is refused, and the one before stays. */
+static void a_state_that_is_not_finite_is_refused(void **state)
+{
+    char             *folder = temp_make();
+    Error             err = {""};
+    CheckpointWriter *writer;
+    const float       bad[] = {INFINITY, NAN};
+
+    (void)state;
+    writer = open_collector(folder, NULL, 0);
+    for (int b = 0; b < 3; b++) gather_results(writer, b, 10);
+    wait_written(writer, 1);
+    for (int n = 0; n < 2; n++)
+        for (int t = 0; t < 2; t++) {
+            Tensors *next = state_of(1, 20);
+            tensors_at(next, t)->values[NUMBERS - 1] = bad[n];
+            assert_int_equal(checkpoint_writer_put(writer, 1, 20, next, &err), -1);
+            assert_non_null(strstr(err.text, tensors_at(next, t)->name));
+            tensors_free(next);
+        }
+    close_collector(writer);
+    Tensors *found;
+    assert_int_equal(latest(&found, folder, NULL), 1);
+    for (int b = 0; b < 3; b++) assert_true(checkpoint_step(found, b) == 10 && block_is_whole(found, b));
+    tensors_free(found);
+    temp_remove(folder);
+}
+
 static void running_out_of_memory_is_an_error(void **state)
 {
     (void)state;
@@ -693,6 +721,7 @@ int main(void)
         cmocka_unit_test(a_killed_run_leaves_its_last_checkpoint),
         cmocka_unit_test(a_flush_writes_what_there_is),
         cmocka_unit_test(a_full_disk_is_an_error_and_loses_nothing),
+        cmocka_unit_test(a_state_that_is_not_finite_is_refused),
         cmocka_unit_test(running_out_of_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,6 +78,15 @@ ok 'with all that it writes' jq -e '[.schedules[].measured_epoch_s] | all(. > 0)
 
 # ---- training ----
 
+diverges() {
+    rm -f out.st
+    ./run train --workload "$PIPEBD_ROOT/tests/fixtures/diverge/hidden.json" --devices cuda:0/2 --schedule dpu -o out.st "$@" 2> err
+    local status=$?
+    cat err
+    [ $status -eq 1 ] && [ ! -e out.st ] && grep -q 'block 0 (conv) has diverged by step [0-9]*: tensor blocks.0' err
+}
+ok 'a run that diverges ends, and names the tensor' diverges
+
 train() { ./run train --workload four.json --epochs 2 --data synthetic "$@"; }
 
 ok 'tr' train --schedule tr --devices cuda:0/4 -o tr.st

@@ -2,6 +2,7 @@
  * finite differences. */
 #include "tests/net_checks.h"
 
+#include <float.h>
 #include <omp.h>
 #include <pthread.h>
 
@@ -802,6 +803,47 @@ static void teams_agree(void **state)
     arena_free(&arena);
 }
 
+/* A number that is none is found wherever it is, and nothing else is taken for one. */
+static void what_is_not_finite_is_found(void **state)
+{
+    Arena   arena = {0};
+    Shape   in = {3, 8, 8};
+    Hand    h = residual_net(&arena, in);
+    Error   err = {""};
+    Device *device = open_one();
+    double  flag = 7;
+    Net    *net;
+
+    (void)state;
+    assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
+    set_weights(net, 25);
+    net_check_finite(net, &flag);
+    assert_true(flag == 7);
+    for (int i = 0; i < net_parameter_count(net); i++)
+        for (int of_state = 0; of_state <= net_parameter(net, i)->trained; of_state++) {
+            int64_t count = net_parameter(net, i)->count;
+            float  *good = malloc((size_t)count * sizeof *good), *bad = malloc((size_t)count * sizeof *bad);
+
+            (of_state ? net_read_state : net_read)(net, i, good);
+            memcpy(bad, good, (size_t)count * sizeof *bad);
+            bad[count / 2] = i % 3 == 0 ? INFINITY : i % 3 == 1 ? -INFINITY : NAN;
+            flag = 7;
+            (of_state ? net_write_state : net_write)(net, i, bad);
+            net_check_finite(net, &flag);
+            assert_true(isnan(flag));
+            good[0] = FLT_MAX;
+            flag = 7;
+            (of_state ? net_write_state : net_write)(net, i, good);
+            net_check_finite(net, &flag);
+            assert_true(flag == 7);
+            free(good);
+            free(bad);
+        }
+    net_free(net);
+    device_close(device);
+    arena_free(&arena);
+}
+
 /* What the environment says of teams is taken back when a device is opened. */
 static void a_device_has_its_whole_team(void **state)
 {
@@ -881,6 +923,7 @@ int main(void)
         cmocka_unit_test(wrong_calls_are_errors),
         cmocka_unit_test(memory_runs_out),
         cmocka_unit_test(teams_agree),
+        cmocka_unit_test(what_is_not_finite_is_found),
         cmocka_unit_test(a_device_has_its_whole_team),
         cmocka_unit_test(a_smaller_team_gives_the_same_bits),
     };

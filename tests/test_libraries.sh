@@ -31,7 +31,7 @@ fi
 echo '#error "not for this compiler"' > "$fake/glpk.h"
 ok 'a header that does not compile is none' says missing with_fake glpk
 ok 'a compiler that does not work finds nothing' says missing env CC=false scripts/library.sh dnnl
-ok 'another name is refused' says 'usage: scripts/library.sh [flags|version] jansson|cmocka|glpk|dnnl|jpeg|zlib|mpi' \
+ok 'another name is refused' says 'usage: scripts/library.sh [flags|version] jansson|cmocka|glpk|dnnl|jpeg|zlib|sqlite|mpi' \
     scripts/library.sh lapack
 
 done_testing

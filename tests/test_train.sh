@@ -135,6 +135,28 @@ golden 'help of train' run-train-help.txt pipebd-run train --help
 describes() { pipebd-run describe --workload digits | grep -q '^digits: 6 blocks'; }
 ok 'describe' describes
 
+# ---- divergence ----------------------------------------------------------------------
+
+# diverges STEP TENSOR ARGUMENT...: status 1 at that step, no output, and what is kept can be read.
+diverges() {
+    local step=$1 tensor=$2 status
+    shift 2
+    rm -rf "$WORK/ck" "$out"
+    pipebd-run train -o "$out" --devices cpu:2 --schedule dpu "$@" > /dev/null 2> "$WORK/.err"
+    status=$?
+    cat "$WORK/.err"
+    [ $status -eq 1 ] && [ ! -e "$out" ] && ! grep -q 'to go on:' "$WORK/.err" \
+        && grep -q "^pipebd-run train: .*block [0-9] (.*) has diverged by step $step: tensor $tensor is not finite; a smaller learning_rate" "$WORK/.err" \
+        && { [ ! -d "$WORK/ck" ] || "${PYTHON:-python3}" "$PIPEBD_ROOT/tests/finite.py" "$WORK"/ck/*.safetensors; }
+}
+sed 's/"learning_rate": *[0-9.]*/"learning_rate": 30/' "$PIPEBD_ROOT/workloads/digits.json" > "$WORK/lr30.json"
+ok 'running variances that overflow are not kept' diverges 23 'blocks.*running_var' --workload "$WORK/lr30.json" \
+    --teacher "$PIPEBD_ROOT/workloads/digits-teacher.safetensors" --epochs 3 --checkpoint "$WORK/ck"
+hidden=$PIPEBD_ROOT/tests/fixtures/diverge/hidden.json
+ok 'NaN that a ReLU hides is found before it is kept' diverges 23 'blocks.0.*' --workload "$hidden" --epochs 2 --checkpoint "$WORK/ck"
+ok 'and without checkpoints, some steps later' diverges 64 'blocks.0.*' --workload "$hidden" --epochs 6
+ok 'and at the end, before anything is written' diverges 23 'blocks.0.*' --workload "$hidden" --epochs 1
+
 # ---- OpenMP's variables --------------------------------------------------------------
 
 # openmp VARIABLE=VALUE: the same bits as without, and the same cores a device.

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "executor/checkpoint/state.h"
 
 /* A block's state, shared by the table of latest ones and a checkpoint under way. */
 typedef struct {
@@ -314,6 +315,8 @@ int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const T
 
     if (checkpoint_step(tensors, b) != step)
         return error_set(err, "the state of block %d does not say that it is at step %" PRId64, b, step);
+    const Tensor *bad = state_find_bad(tensors, b);
+    if (bad) return error_set(err, "block %d is not kept: its tensor %s could not be read again", b, bad->name);
     KeptState *state = state_copy(tensors, err);
     if (!state) return -1;
     pthread_mutex_lock(&writer->lock);

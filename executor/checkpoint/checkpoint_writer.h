@@ -27,7 +27,8 @@ typedef struct CheckpointWriter CheckpointWriter;
 int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts, const Tensors *resumed,
                    int64_t sequence, Error *err);
 
-/* A block's state after a step (its note step.B says the same); copied. From any thread. */
+/* A block's state after a step (its note step.B says the same); copied. Refuses one that state_check() would refuse
+ * when it is read, so that none replaces a readable one. From any thread. */
 int checkpoint_writer_put(CheckpointWriter *writer, int block, int64_t step, const Tensors *state, Error *err);
 
 /* The number of the newest complete checkpoint; 0: none yet. From any thread. */

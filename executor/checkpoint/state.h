@@ -18,6 +18,9 @@ int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *er
 /* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's state. */
 size_t state_prefix(const char *name);
 
+/* The first tensor of the block with a number that is not finite, or a running variance below 0; NULL: none. */
+const Tensor *state_find_bad(const Tensors *tensors, int block);
+
 /* Refuses values that nothing can be computed with: no finite numbers, a running variance below 0. Looks at
  * what is named as above only. path: of the file, for the message. */
 int state_check(const Tensors *tensors, const char *path, Error *err);

@@ -284,6 +284,8 @@ int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int 
     return 0;
 }
 
+bool execution_diverged(const Error *err) { return strstr(err->text, EXECUTION_DIVERGED) != NULL; }
+
 void execution_free(ExecutionResult *result)
 {
     for (int p = 0; p < result->phase_count; p++) free(result->phases[p].step_end_ns);

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,10 @@
 #include "executor/train/worker.h"
 #include "executor/checkpoint/state.h"
 #include "executor/net/world.h"
+
+/* Steps between looks at all that a student has learned. Losses are looked at after every step, but activations that
+ * give 0 for NaN hide it from them. A look costs a third of an update, so this is below 0.1 % of any step. */
+enum { CHECK_EVERY = 64 };
 
 bool worker_overlaps(const Worker *w, Op op, int link)
 {
@@ -137,12 +142,47 @@ static int do_barrier(Worker *w, const Instruction *in)
     return t->ops->barrier(t, in->link, w->device, &w->err);
 }
 
+/* ---- divergence ------------------------------------------------------------------ */
+
+/* bad NULL: the loss alone shows it. */
+static int diverged(Worker *w, int b, int64_t step, const Tensor *bad)
+{
+    const char *name = w->run->x->workload->block[b].name;
+    char        what[192];
+
+    if (bad) snprintf(what, sizeof what, "tensor %s is not finite", bad->name);
+    else     snprintf(what, sizeof what, "its loss is %f", w->students[b].loss);
+    return error_set(&w->err, "block %d (%s)" EXECUTION_DIVERGED "%" PRId64 ": %s; a smaller learning_rate may help", b, name, step, what);
+}
+
+/* What was stored of the block, before anybody gets it. */
+static int check_state(Worker *w, int b, int64_t step, const Tensors *state)
+{
+    const Tensor *bad = state_find_bad(state, b);
+
+    return bad ? diverged(w, b, step, bad) : 0;
+}
+
+/* A loss that is no number, or was made one by net_check_finite(): names the tensor, where one is bad by now. */
+static int lost(Worker *w, int b, int64_t step)
+{
+    Tensors *state = NULL;
+    Error    ignored;
+
+    int rc = tensors_new(&state, &ignored);
+    if (rc == 0) rc = state_store(w->students[b].net, b, step, true, state, &ignored);
+    diverged(w, b, step, rc == 0 ? state_find_bad(state, b) : NULL);
+    tensors_free(state);
+    return -1;
+}
+
 /* Hands the block's state over. */
 static int snapshot(Worker *w, int b, int64_t step)
 {
     Student *student = &w->students[b];
 
     if (state_store(student->net, b, step, true, student->state, &w->err) != 0) return -1;
+    if (check_state(w, b, step, student->state) != 0) return -1;
     int rc = run_control_state(w->run->control, w->device, b, step, student->state, &w->err);
     student->handed = step;
     return rc;
@@ -160,8 +200,7 @@ int worker_report(Worker *w, int b, int64_t step)
     Student *student = &w->students[b];
 
     if (!student->reports) return 0;
-    if (!isfinite(student->loss))
-        return error_set(&w->err, "the loss is %f: a smaller learning_rate may help", student->loss);
+    if (!isfinite(student->loss)) return lost(w, b, step + 1);
     if (run_control_loss(w->run->control, w->device, b, step, student->loss, &w->err) != 0) return -1;
     return worker_hands_over(w, b, step) ? snapshot(w, b, step + 1) : 0;
 }
@@ -175,6 +214,8 @@ static int do_update(Worker *w, const Instruction *in)
                             .eps = (float)workload->eps, .clip = (float)workload->clip, .number = w->step + 1};
 
     net_update(w->students[in->block].net, &step);
+    if (w->students[in->block].reports && (w->step + 1) % CHECK_EVERY == 0)
+        net_check_finite(w->students[in->block].net, w->students[in->block].loss_at);
     return 0;
 }
 
@@ -426,6 +467,7 @@ static int close_phase(Worker *w)
         if (run->x->snapshot && student->handed < ended && snapshot(w, b, ended) != 0) return -1;
         pthread_mutex_lock(&run->report);
         int rc = state_store(student->net, b, ended, true, run->x->student, &w->err);
+        if (rc == 0) rc = check_state(w, b, ended, run->x->student);
         run->ended[b] = ended;
         run->trained[b] = true;
         if (ended > student->from) run->loss[b] = student->loss;

@@ -23,4 +23,7 @@ typedef struct {
 /* The thread's function; argument is a WorkerArgument. Errors go to the run. */
 void *worker_run(void *argument);
 
+/* In the error of a run whose block diverged, of this rank or another. */
+#define EXECUTION_DIVERGED " has diverged by step "
+
 #endif

@@ -170,6 +170,7 @@ void   cpu_sgd(Device *device, float *weight, const float *gradient, float *stat
 void   cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans,
                  int count, const UpdateStep *step);
 double cpu_squares(Device *device, const float *gradient, const ParameterSpan *spans, int count);
+void   cpu_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void   cpu_loss(Device *device, const LossCall *call);
 
 int64_t operator_kept(const OperatorSpec *spec);

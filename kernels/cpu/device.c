@@ -173,7 +173,7 @@ const Backend backend_cpu = {
     .name = "cpu", .streams = &cpu_streams, .spec = cpu_spec, .open = cpu_open, .close = cpu_close,
     .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .adamw = cpu_adamw, .squares = cpu_squares,
-    .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,
+    .check_finite = cpu_check_finite, .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,
     .kept = operator_kept, .make = operator_make, .free = operator_free, .prepare = operator_prepare,
     .changed = operator_changed, .forward = operator_forward, .backward = operator_backward, .bytes = operator_bytes,
 };

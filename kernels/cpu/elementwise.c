@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/vector.h"
 
@@ -196,6 +197,40 @@ double cpu_squares(Device *device, const float *gradient, const ParameterSpan *s
         for (int p = 0; p < SQUARE_PARTS; p++) sum += partial[p];
     }
     return sum;
+}
+
+/* The largest of the numbers' magnitudes, as bits: those of infinities and NaN are above all others. */
+VECTORISED static uint32_t largest_bits(const float *x, int64_t count)
+{
+    uint32_t largest = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+typedef struct {
+    const float *values;
+    double      *flag;
+} FiniteCheck;
+
+static void check_part(void *context, int64_t begin, int64_t end, int thread)
+{
+    const FiniteCheck *c = context;
+    double             none = NAN;
+
+    (void)thread;
+    if (largest_bits(c->values + begin, end - begin) >= 0x7f800000) __atomic_store(c->flag, &none, __ATOMIC_RELAXED);
+}
+
+void cpu_check_finite(Device *device, const float *values, int64_t count, double *flag)
+{
+    cpu_parallel(cpu_device(device), count, STEP, check_part, &(FiniteCheck){values, flag});
 }
 
 /* ---- activations on their own ---- */

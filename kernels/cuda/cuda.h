@@ -207,6 +207,7 @@ bool cuda_is_half(const Device *device);
 void cuda_narrow(Device *device, float *to, const float *from, int64_t count);
 void cuda_widen(Device *device, float *to, const float *from, int64_t count);
 void cuda_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const UpdateStep *step);
+void cuda_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void cuda_loss(Device *device, const LossCall *call);
 
 int64_t cuda_operator_kept(const OperatorSpec *spec);

@@ -167,7 +167,7 @@ static void put(Device *device, float *memory, const float *host, int64_t count)
 const Backend backend_cuda = {
     .name = "cuda", .async = true, .streams = &cuda_streams, .spec = cuda_spec, .facts = cuda_facts, .open = open_device, .close = close_device,
     .alloc = alloc, .release = release, .no_memory = cuda_no_memory, .reserve = reserve, .work = work, .reserved = reserved,
-    .fetch = fetch, .put = put, .copy = copy, .half = cuda_is_half, .narrow = cuda_narrow, .widen = cuda_widen, .add = cuda_add, .sgd = cuda_sgd, .loss = cuda_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .choices = cuda_choices, .keep_choices = choices_keep,
+    .fetch = fetch, .put = put, .copy = copy, .half = cuda_is_half, .narrow = cuda_narrow, .widen = cuda_widen, .add = cuda_add, .sgd = cuda_sgd, .check_finite = cuda_check_finite, .loss = cuda_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .choices = cuda_choices, .keep_choices = choices_keep,
     .kept = cuda_operator_kept, .make = cuda_operator_make, .free = cuda_operator_free, .prepare = cuda_operator_prepare,
     .changed = cuda_operator_changed, .forward = cuda_operator_forward, .backward = cuda_operator_backward,
     .bytes = cuda_operator_bytes,

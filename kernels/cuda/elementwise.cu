@@ -141,3 +141,21 @@ int kernel_sgd(float *weight, const float *gradient, float *state, const KernelS
     LAUNCH_NUMBERS((sgd<N>), wide, count, stream, weight, gradient, state, *spans, *step);
     return LAUNCHED;
 }
+
+/* ---- numbers that are none ---- */
+
+template <int N> static __global__ void check_finite(const float *values, int64_t count, double *flag)
+{
+    for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
+        Floats<N> v = load<N>(values + i);
+
+        for (int j = 0; j < N; j++)
+            if (v.v[j] - v.v[j] != 0.0f) *flag = NAN;        /* of what is finite it is 0; whoever writes, it is the same */
+    }
+}
+
+int kernel_check_finite(const float *values, int64_t count, double *flag, cudaStream_t stream)
+{
+    LAUNCH_NUMBERS((check_finite<N>), count % 4 == 0 && aligned16(values), count, stream, values, count, flag);
+    return LAUNCHED;
+}

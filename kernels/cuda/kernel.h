@@ -45,6 +45,9 @@ typedef struct { float rate, momentum, decay, of_gradient, of_state; } KernelSgd
 int kernel_sgd(float *weight, const float *gradient, float *state, const KernelSpans *spans, const KernelSgd *step,
                cudaStream_t stream);
 
+/* *flag, which the device reaches, becomes NaN when one of the numbers is not finite. 4 bytes an element. */
+int kernel_check_finite(const float *values, int64_t count, double *flag, cudaStream_t stream);
+
 /* ---- channels.cu: sums a channel over pixels, in two stages; batch norm ---- */
 
 /* Floats that the first stage leaves for the second, for any of the sums below. */

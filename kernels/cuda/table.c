@@ -42,6 +42,14 @@ void cuda_sgd(Device *base, float *weight, const float *gradient, float *state, 
     }
 }
 
+void cuda_check_finite(Device *base, const float *values, int64_t count, double *flag)
+{
+    CudaDevice *device = cuda_device(base);
+
+    if (count == 0) return;
+    cuda_note(device, (cudaError_t)kernel_check_finite(values, count, flag, device->stream), "a look at weights");
+}
+
 /* Scratch: the loss, and what blocks summed. It must hold KERNEL_LOSS_PARTIALS or rows doubles more. */
 static double *loss_memory(CudaDevice *device, int64_t partials)
 {

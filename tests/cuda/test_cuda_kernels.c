@@ -224,6 +224,29 @@ static void updates(void)
     }
 }
 
+/* One number that is none, anywhere, makes the flag NaN; else it stays. */
+static void numbers_that_are_none(void)
+{
+    EACH(int64_t, n, counts) {
+        const float bad[] = {INFINITY, -INFINITY, NAN};
+
+        for (int b = -1; b < 3; b++) {
+            Array   a = draw(*n);
+            double *flag;
+
+            if (cudaMallocHost((void **)&flag, sizeof *flag) != cudaSuccess) tap_fail("no memory");
+            *flag = 7;
+            if (b >= 0) a.host[(drawn * 7919) % (uint64_t)*n] = bad[b];
+            put(a);
+            check(kernel_check_finite(a.device, *n, flag, NULL), "numbers that are none");
+            cudaDeviceSynchronize();
+            if (b < 0 ? *flag != 7 : !isnan(*flag)) tap_fail("the flag is %g with %g", *flag, b < 0 ? 0.0 : (double)bad[b]);
+            cudaFreeHost(flag);
+            drop(a);
+        }
+    }
+}
+
 /* ---- channels ---- */
 
 static const int64_t pixel_counts[] = {1, 7, 300, 9000};
@@ -627,7 +650,8 @@ IN_BF16(depthwise_of_many_rows)
 IN_BF16(transposes)
 IN_BF16(pools)
 
-TAP_MAIN(TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16), TAP_TEST(updates), TAP_TEST(channel_sums),
+TAP_MAIN(TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16), TAP_TEST(updates), TAP_TEST(numbers_that_are_none),
+         TAP_TEST(channel_sums),
          TAP_TEST(norms), TAP_TEST(frozen_norms), TAP_TEST(folding), TAP_TEST(depthwise), TAP_TEST(depthwise_of_many_rows),
          TAP_TEST(mean_squares), TAP_TEST(cross_entropies), TAP_TEST(transposes), TAP_TEST(pools), TAP_TEST(sums_in_bf16),
          TAP_TEST(activations_in_bf16), TAP_TEST(biases_in_bf16), TAP_TEST(channel_sums_in_bf16), TAP_TEST(norms_in_bf16),

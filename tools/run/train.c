@@ -785,8 +785,17 @@ static void say_how_to_go_on(const Train *t)
 }
 
 /* Of an error, where the run has written a checkpoint. Who started this process says it after the last restart. */
-static void go_on_after_error(const Train *t)
+static void go_on_after_error(const Train *t, const Error *err)
 {
+    int64_t newest = run_newest_checkpoint(t->settings->checkpoint);
+
+    if (execution_diverged(err)) {
+        if (newest > t->first_checkpoint)
+            say(t, "with a smaller learning_rate it is another workload, which --resume refuses; --student %s/checkpoint-%06"
+                PRId64 "-*.safetensors begins where this run was finite, once all blocks have begun\n",
+                t->settings->checkpoint, newest);
+        return;
+    }
     if (!t->settings->checkpoint || getenv(RUN_GO_ON) || !run_world_speaks(t->world)) return;
     if (run_newest_checkpoint(t->settings->checkpoint) > t->first_checkpoint) say_how_to_go_on(t);
 }
@@ -966,7 +975,7 @@ int run_train(int argc, char **argv)
     if (open_vigil(&t, &err) != 0) goto done;
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
     else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
-    else go_on_after_error(&t);
+    else go_on_after_error(&t, &err);
     train_close(&t);
 done:
     if (status != EXIT_OK) fault_monitor_blame(t.fault_monitor);
