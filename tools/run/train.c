@@ -791,7 +791,7 @@ static void go_on_after_error(const Train *t, const Error *err)
 
     if (execution_diverged(err)) {
         if (newest > t->first_checkpoint)
-            say(t, "with a smaller learning_rate it is another workload, which --resume refuses; --student %s/checkpoint-%06"
+            say(t, "with a smaller learning_rate it is another workload, which --resume refuses; --init %s/checkpoint-%06"
                 PRId64 "-*.safetensors begins where this run was finite, once all blocks have begun\n",
                 t->settings->checkpoint, newest);
         return;
