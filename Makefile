@@ -213,7 +213,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-plans check-all soak fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo picture paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-plans check-all soak fuzz fuzz-run valgrind bench golden \
         tests cuda-tests install uninstall man clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -230,6 +230,12 @@ demo:        ## build, then run the demonstration into demo/
 	@CC='$(CC)' scripts/deps.sh demo
 	@+$(SUBMAKE) all
 	@BUILD='$(BUILD)' scripts/demo.sh
+
+picture:     ## draw README's picture, docs/schedules.svg, anew
+	@+$(SUBMAKE) all
+	@for s in dp ahd; do $(BUILD)/bin/pipebd-sim traces/nas-cifar10-a6000.json --schedule $$s --steps 3 \
+	    --timeline $(BUILD)/picture-$$s.json -o $(BUILD)/picture-$$s.txt || exit 1; done
+	$(BUILD)/bin/pipebd-plot gantt $(BUILD)/picture-dp.json $(BUILD)/picture-ahd.json --from 0 --to 560000 -o docs/schedules.svg
 
 paper:       ## build, then the paper's workloads on modelled GPUs, beside its poster, into paper-report/
 	@CC='$(CC)' scripts/deps.sh build

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "plots/palette.h"
 #include "plots/picture.h"
@@ -15,7 +16,7 @@ enum { CHART = 780, DESK = 900, PHONE = 400, NAMES = 80 };
 typedef struct {
     int    rows, first;
     double width_us, pixel_us;           /* pixel_us: about what a pixel stands for */
-    bool   several;
+    bool   several, schedules;           /* timelines; of schedules that differ */
     bool   seen[OP_COUNT];
 } Chart;
 
@@ -48,6 +49,9 @@ static void draw_keys(const Chart *chart, Scene *scene)
 
 static const char *kind_of(const Gantt *g) { return g->measured ? "measured" : "simulated"; }
 
+/* What tells a timeline from the others. */
+static const char *label_of(const Gantt *g, const Chart *chart) { return chart->schedules ? g->schedule : kind_of(g); }
+
 /* A lane of the loader belongs to the device in whose rows it stands, so that its number must not read as
  * another device's. */
 static void name_lane(char *out, size_t size, const Gantt *g, const Track *t)
@@ -66,7 +70,7 @@ static void write_rows(const Gantt *g, const Chart *chart, Text *out)
         const Track *t = &g->tracks[i];
         char         name[64];
         if (t->row < 0) continue;
-        if (t->track == 0) snprintf(name, sizeof name, "%s%sdevice %d", chart->several ? kind_of(g) : "",
+        if (t->track == 0) snprintf(name, sizeof name, "%s%sdevice %d", chart->several ? label_of(g, chart) : "",
                                     chart->several ? ", " : "", t->device);
         else               name_lane(name, sizeof name, g, t);
         text_append(out, chart->first + t->row ? ", " : "");
@@ -85,7 +89,10 @@ static void write_titles(const Gantt *g, int count, Plot *out, int rows)
         left_out |= g[n].left_out;
         for (int i = 0; i < g[n].track_count; i++) all += g[n].tracks[i].shown;
     }
-    snprintf(title, sizeof title, "%s: %s", g->trace, g->schedule);
+    int length = snprintf(title, sizeof title, "%s: %s", g->trace, g->schedule);
+    for (int n = 1; n < count && length < 140; n++)
+        if (strcmp(g[n].schedule, g[n - 1].schedule) != 0)
+            length += snprintf(title + length, sizeof title - (size_t)length, ", %s", g[n].schedule);
     int used = snprintf(subtitle, sizeof subtitle, "%s, from %.3f ms on", kind_of(&g[0]), g[0].from_us / 1000);
     for (int n = 1; n < count && used < 120; n++)
         used += snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; %s, from %.3f ms on", kind_of(&g[n]),
@@ -118,6 +125,7 @@ static int draw(const Gantt *g, int count, Plot *out, Error *err)
 
     for (int n = 0; n < count; n++) {
         chart.rows += g[n].rows;
+        chart.schedules = chart.schedules || strcmp(g[n].schedule, g->schedule) != 0;
         chart.width_us = fmax(chart.width_us, g[n].to_us - g[n].from_us);
     }
     write_titles(g, count, out, chart.rows);
