@@ -51,16 +51,6 @@ static int64_t sequence_of(const char *name, bool unfinished)
     return *at == '\0' ? sequence : -1;
 }
 
-int checkpoint_block(const char *name)
-{
-    int64_t     block;
-    const char *end;
-
-    name += state_prefix(name);
-    if (strncmp(name, "blocks.", 7) != 0 || !parse_number(&block, name + 7, &end)) return -1;
-    return *end == '.' && block <= INT_MAX ? (int)block : -1;
-}
-
 int64_t checkpoint_step(const Tensors *tensors, int block)
 {
     char        key[32];

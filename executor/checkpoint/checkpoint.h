@@ -45,9 +45,6 @@ int checkpoint_latest(Tensors **out, CheckpointFacts *facts, int64_t *sequence, 
 /* Fails with what differs unless a run with these facts may go on from the checkpoint. */
 int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *run, Error *err);
 
-/* The block a tensor belongs to, by its name; -1: none. */
-int checkpoint_block(const char *tensor_name);
-
 /* Step of a block in a checkpoint or state: note step.B; 0 without it, -1 when it is no number. */
 int64_t checkpoint_step(const Tensors *tensors, int block);
 

@@ -219,7 +219,7 @@ static int take_resumed(CheckpointWriter *writer, const Tensors *resumed, Error 
 {
     for (int i = 0; i < tensors_count(resumed); i++) {
         const Tensor *tensor = tensors_at(resumed, i);
-        int           b = checkpoint_block(tensor->name);
+        int           b = state_block(tensor->name);
         if (b < 0 || b >= writer->facts.blocks)
             return error_set(err, "the checkpoint has a tensor %s, which belongs to no block", tensor->name);
         Tensors *state = resumed_state(writer, b, checkpoint_step(resumed, b));

@@ -1,5 +1,7 @@
 #include "executor/checkpoint/state.h"
 
+#include <ctype.h>
+#include <limits.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -8,7 +10,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "executor/checkpoint/checkpoint.h"
 
 enum { NAME_BYTES = 160 };
 
@@ -79,11 +80,22 @@ static bool is_state(const Tensor *tensor)
     return starts_with(tensor->name + state_prefix(tensor->name), "blocks.");
 }
 
+int state_block(const char *name)
+{
+    char *end;
+
+    name += state_prefix(name);
+    if (!starts_with(name, "blocks.") || !isdigit((unsigned char)name[7])) return -1;
+    errno = 0;
+    long long block = strtoll(name + 7, &end, 10);
+    return *end == '.' && errno == 0 && block <= INT_MAX ? (int)block : -1;
+}
+
 const Tensor *state_find_bad(const Tensors *tensors, int block)
 {
     for (int i = 0; i < tensors_count(tensors); i++) {
         const Tensor *tensor = tensors_at(tensors, i);
-        if (checkpoint_block(tensor->name) == block && !is_good(tensor)) return tensor;
+        if (state_block(tensor->name) == block && !is_good(tensor)) return tensor;
     }
     return NULL;
 }

@@ -18,6 +18,9 @@ int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *er
 /* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's state. */
 size_t state_prefix(const char *name);
 
+/* The block a tensor belongs to, by its name; -1: none. */
+int state_block(const char *name);
+
 /* The first tensor of the block with a number that is not finite, or a running variance below 0; NULL: none. */
 const Tensor *state_find_bad(const Tensors *tensors, int block);
 

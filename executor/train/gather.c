@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "executor/checkpoint/checkpoint.h"
+#include "executor/checkpoint/state.h"
 #include "executor/net/world.h"
 
 /* A span whose instruction is named by its place: code of a device, or -1 of the shared queue. */
@@ -72,7 +73,7 @@ static int pack_students(Text *out, const Run *run, Error *err)
 
     for (int i = 0; rc == 0 && i < tensors_count(all); i++) {
         const Tensor *tensor = tensors_at(all, i);
-        int           block = checkpoint_block(tensor->name);
+        int           block = state_block(tensor->name);
         if (block >= 0 && run->trained[block]) rc = tensors_put_one(here, tensor, err);
     }
     for (int b = 0; rc == 0 && b < run->x->program->block_count; b++) {

@@ -268,7 +268,7 @@ static int open_student(Train *t, Error *err)
         bool any = false;
         for (int i = 0; rc == 0 && i < tensors_count(from); i++) {
             const Tensor *tensor = tensors_at(from, i);
-            if (checkpoint_block(tensor->name) != b || state_prefix(tensor->name) > 0) continue;
+            if (state_block(tensor->name) != b || state_prefix(tensor->name) > 0) continue;
             any = true;
             rc = tensors_put_one(t->student, tensor, err);
         }
