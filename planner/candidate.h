@@ -22,7 +22,7 @@ typedef struct {
     int64_t   long_run;      /* what candidate_try() calls long; 0: CANDIDATE_LONG */
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
-    int64_t   bound_ns;      /* split: no plan of it has a shorter epoch; 0: not known */
+    int64_t   bound_ns;      /* split, tr: no plan of it has a shorter epoch; 0: not known */
     char      method[192];    /* "partition search, best of 4 simulated" */
     char      why[256];
 } Candidate;

@@ -100,6 +100,25 @@ static int plan_of_barrier(Plan **out, const BarrierPartition *part, const Scena
     return 0;
 }
 
+/* No tr plan has a shorter epoch, part being the best over all orders of the devices: from barrier to barrier each
+ * step takes part's at least, the updates before the first counting after the last. Nothing is faster than with
+ * nobody else computing. */
+static int barrier_bound(int64_t *out, const BarrierPartition *part, const Scenario *s, Error *err)
+{
+    Scenario         alone = *s;
+    BarrierPartition bound = {0};
+    int64_t          step = part->step_ns;
+
+    alone.load = 0;
+    if (s->trace->contended && s->load > 0) {
+        if (barrier_search(&bound, &alone, NULL, err) != 0) return -1;
+        step = bound.step_ns;
+        barrier_free(&bound);
+    }
+    if (__builtin_mul_overflow(step, s->steps, out)) *out = 0;
+    return 0;
+}
+
 /* Where the order is searched for or given. */
 static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
 {
@@ -115,6 +134,7 @@ static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptio
     else if (plan_of_barrier(&plan, &part, s, err) == 0)
         rc = candidate_try(row, plan, fixed->kind != ORDER_SEARCHED ? "exact partition in the order given"
                                       : part.every_order ? "exact partition" : "exact partition in the trace's order", s, err);
+    if (rc == 0 && part.stages > 0 && part.every_order && !options->cutoff_ns) rc = barrier_bound(&row->bound_ns, &part, s, err);
     barrier_free(&part);
 done:
     free(order);

@@ -146,7 +146,7 @@ static void choose_lists(Brute *b)
     }
 }
 
-typedef struct { int cases, worse[SCHEDULE_COUNT], tried[SCHEDULE_COUNT]; double most[SCHEDULE_COUNT]; } Score;
+typedef struct { int cases, bounds, worse[SCHEDULE_COUNT], tried[SCHEDULE_COUNT]; double most[SCHEDULE_COUNT]; } Score;
 
 static void score(Score *t, Schedule schedule, const Scenario *s, const Comparison *c, int i)
 {
@@ -157,6 +157,10 @@ static void score(Score *t, Schedule schedule, const Scenario *s, const Comparis
     if (schedule == SCHEDULE_LS) choose_lists(&b);
     else                         choose_blocks(&b, 0);
     const Candidate *row = &c->rows[schedule];
+    if (row->bound_ns > b.best_ns)
+        fail_msg("case %d, %s: a plan takes %lld ns, the bound is %lld", i, schedule_name(schedule), (long long)b.best_ns,
+                 (long long)row->bound_ns);
+    if (schedule == SCHEDULE_TR && row->plan) t->bounds += row->bound_ns > 0;
     if (!row->plan) { assert_true(b.best_ns == INT64_MAX); return; }
     double ratio = b.best_ns == INT64_MAX || b.best_ns == 0 ? 1 : (double)row->sim.epoch_ns / (double)b.best_ns;
     t->tried[schedule]++;
@@ -241,6 +245,7 @@ static void offers_the_best(void **state)
             print_message("# %s: %d of %d more than 0.5 %% above the best, at most %.2f %%\n", schedule_name((Schedule)k), t.worse[k],
                           t.tried[k], 100 * (t.most[k] - 1));
     for (int k = 0; k < SCHEDULE_COUNT; k++) assert_true(100 * t.worse[k] <= t.tried[k]);
+    assert_int_equal(t.bounds, t.tried[SCHEDULE_TR]);
 }
 
 /* With a device more neither ahd nor the choice is slower: the others can stay idle. */

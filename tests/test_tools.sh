@@ -396,4 +396,11 @@ printf '{"format": "pipebd-trace", "version": 1, "name": "uneven", "provenance":
 "blocks": [%s, %s, %s]}\n' "$(block a 3000)" "$(block b 6000)" "$(block c 3000)" > "$WORK/uneven.json"
 says_below() { pipebd-plan "$WORK/uneven.json" --sensitivity no "$@" | tee "$WORK/.said" && grep -q 'this one, which does not relay, is 33.3 % below' "$WORK/.said"; }
 ok 'a plan of ls may be below the bound of relaying plans, and says so' says_below --schedules ls
+# tr on two devices: a and b before the barrier, or b and c: 9 ms a step, 10 steps; the bound of all relaying plans is 6.
+own_bound() {
+    pipebd-plan "$WORK/uneven.json" --sensitivity no --schedules tr -o "$WORK/tr.json" | grep -q 'no tr plan has an epoch below 0.090 s; this one is 0.0 % above' \
+        && pipebd-plan "$WORK/uneven.json" --check "$WORK/tr.json" | grep -q 'bound: no tr plan has an epoch below 0.090 s' \
+        && [ "$(pipebd-plan "$WORK/uneven.json" --schedules tr --format json | jq '.schedules[] | select(.schedule == "tr").bound_s')" = 0.09 ]
+}
+ok 'a plan of tr has a bound of its own, in words and JSON, and so has one that is checked' own_bound
 done_testing

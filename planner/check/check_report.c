@@ -128,10 +128,19 @@ static void bottleneck_text(const CheckReport *r, Text *out)
     text_append(out, "\n");
 }
 
-/* Split plans have one of their own. */
+/* Plans of split, and of tr with a device a stage, have a bound of their own. */
+static bool own_bound(const CheckReport *r)
+{
+    const ScheduleRow *row = schedule_row(r->plan->schedule);
+    bool               single = row->barrier && r->comparison->rows[r->plan->schedule].bound_ns > 0;
+
+    for (int i = 0; i < r->plan->stage_count && single; i++) single = r->plan->stages[i].width == 1;
+    return row->apart || single;
+}
+
 static int64_t bound_of(const CheckReport *r)
 {
-    return schedule_row(r->plan->schedule)->apart ? r->comparison->rows[SCHEDULE_SPLIT].bound_ns : r->comparison->bound_ns;
+    return own_bound(r) ? r->comparison->rows[r->plan->schedule].bound_ns : r->comparison->bound_ns;
 }
 
 static void distance_text(const CheckReport *r, Text *out)
@@ -154,8 +163,8 @@ static void distance_text(const CheckReport *r, Text *out)
     }
     if (bound > 0)
         text_printf(out, "bound: no %s plan%s has an epoch below %.3f s; this one is %.1f %% %s\n",
-                    schedule_row(r->plan->schedule)->apart ? "split" : "relaying",
-                    schedule_row(r->plan->schedule)->apart ? "" : " of the planner's kind", (double)bound * 1e-9,
+                    own_bound(r) ? schedule_name(r->plan->schedule) : "relaying",
+                    own_bound(r) ? "" : " of the planner's kind", (double)bound * 1e-9,
                     100 * (ns >= bound ? (double)ns / (double)bound - 1 : 1 - (double)ns / (double)bound),
                     ns >= bound ? "above" : "below");
 }

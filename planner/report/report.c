@@ -273,12 +273,16 @@ static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
     text_printf(out, "; the fastest other of %d plans simulated\n", simulated);
 }
 
-/* A plan that relays nothing, of dp or ls, may be below it. */
+/* tr's own bound where it is known; a plan that relays nothing, of dp or ls, may be below the other. */
 static void bound_text(const Comparison *c, Text *out)
 {
-    double above = 100 * ((double)c->rows[c->best].sim.epoch_ns / (double)c->bound_ns - 1);
+    const Candidate *best = &c->rows[c->best];
+    bool             own = schedule_row((Schedule)c->best)->barrier && best->bound_ns > 0;
+    int64_t          ns = own ? best->bound_ns : c->bound_ns;
+    double           above = 100 * ((double)best->sim.epoch_ns / (double)ns - 1);
 
-    text_printf(out, "  bound: no relaying plan has an epoch below %.3f s; this one", (double)c->bound_ns * 1e-9);
+    text_printf(out, "  bound: no %s plan has an epoch below %.3f s; this one", own ? schedule_name((Schedule)c->best) : "relaying",
+                seconds(ns));
     if (schedule_row((Schedule)c->best)->phases) text_append(out, ", which does not relay,");
     text_printf(out, " is %.1f %% %s\n", fabs(above), above < 0 ? "below" : "above");
 }

@@ -5,6 +5,7 @@
 
 #include "planner/report/notes.h"
 #include "planner/report/report.h"
+#include "schedule/registry.h"
 
 /* RFC 4180: quoted, quotes doubled. */
 static void csv_string(const char *string, Text *out)
@@ -79,7 +80,7 @@ void sim_report_table(const QueryResult *a, Text *out)
         }
         table_head(a, row, (Schedule)i, out);
         report_stages(row->plan, &a->scenario, out);
-        if (row->ahd_ns || row->bound_ns) report_split(row, out);
+        if (schedule_row((Schedule)i)->apart && (row->ahd_ns || row->bound_ns)) report_split(row, out);
         table_times(row, out);
         table_memory(a, row, out);
     }
