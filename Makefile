@@ -213,7 +213,7 @@ RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON=
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all config deps demo picture paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-plans check-all soak fuzz fuzz-run valgrind bench golden \
+.PHONY: all config deps demo picture paper check tsan-run check-run check-asan check-tsan check-kill check-faults check-plans check-all lint soak fuzz fuzz-run valgrind bench golden \
         tests cuda-tests install uninstall man clean help FORCE
 
 # ---- targets -----------------------------------------------------------------
@@ -278,8 +278,14 @@ check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test
 	@+$(SUBMAKE) all tests
 	@PIPEBD_ROUNDS=20 PIPEBD_TEST_LIMIT=7200 $(RUN_TESTS) tests/test_faults.sh
 
+LINT_FLAGS = $(JANSSON_CFLAGS) $(if $(HAVE_ZLIB),-DHAVE_ZLIB) $(if $(HAVE_SQLITE),-DHAVE_SQLITE) \
+             $(if $(HAVE_JPEG),-DHAVE_JPEG) $(if $(HAVE_DNNL),-DHAVE_DNNL)
+lint:        ## look for faults with clang-tidy (.clang-tidy) and cppcheck, which have to be there
+	@scripts/lint.sh tidy $(LINT_FLAGS)
+	@scripts/lint.sh cppcheck $(LINT_FLAGS)
+
 # What takes longer than a check may: before a release. The first that fails ends it. Distributions want root.
-CHECK_ALL := check-plans check-asan check-tsan check-subsets check-kill check-faults fuzz valgrind $(if $(filter 0,$(shell id -u)),check-distros)
+CHECK_ALL := lint check-plans check-asan check-tsan check-subsets check-kill check-faults fuzz valgrind $(if $(filter 0,$(shell id -u)),check-distros)
 
 check-plans:  ## hold the planner against every plan of 1,500 random traces (tests/test_best_plan.c; minutes)
 	@+$(SUBMAKE) all tests

@@ -70,7 +70,7 @@ static void facts_line(Text *out, const RunFacts *f)
     html_text(out, f->workload ? f->workload : f->trace);
     if (f->block_count) text_printf(out, ": %d blocks", f->block_count);
     for (int i = 0; i < f->kind_count; i++) {
-        text_printf(out, "%s %lld × ", i ? " and" : f->block_count ? " on" : " on", (long long)f->kinds[i].count);
+        text_printf(out, "%s %lld × ", i ? " and" : " on", (long long)f->kinds[i].count);
         html_text(out, f->kinds[i].kind);
     }
     if (!isnan(f->batch)) text_printf(out, ", batch %.0f", f->batch);

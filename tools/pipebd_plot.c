@@ -43,9 +43,9 @@ static int check_output(PlotKind kind, const PlotSettings *s, Error *err)
     if (kind == KIND_REPORT && !is_page(s->output))
         return error_set(err, "%s: a report is a page, expected a name that ends in .html", s->output);
     if (kind == KIND_PAPER && !s->output) return error_set(err, "expected -o FOLDER");
-    if (kind >= KIND_REPORT && s->script)
+    if ((kind == KIND_REPORT || kind == KIND_PAPER) && s->script)
         return error_set(err, "--script: no effect on %s, which gnuplot does not draw", kinds[kind]);
-    if (kind >= KIND_REPORT || (!s->output && s->script)) return 0;
+    if (kind == KIND_REPORT || kind == KIND_PAPER || (!s->output && s->script)) return 0;
     if (!s->output) return error_set(err, "expected -o FILE that ends in .svg, .png or .pdf");
     if (!plot_has_ending(s->output)) return error_set(err, "%s: expected a name that ends in .svg, .png or .pdf", s->output);
     return 0;

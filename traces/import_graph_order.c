@@ -163,8 +163,8 @@ static int lay_out(GraphOrder *o, Arena *arena, Error *err)
 
     g->cut = arena_alloc(arena, n, sizeof *g->cut);
     g->input_bytes = arena_alloc(arena, n, sizeof *g->input_bytes);
-    g->dropped = nodes + o->left;
     if (!nodes || !over || !place || !g->cut || !g->input_bytes) return error_no_memory(err);
+    g->dropped = nodes + o->left;
     for (int k = 0; k < o->left; k++) {
         nodes[k] = g->nodes[o->order[k]];
         place[o->order[k]] = k;

@@ -225,7 +225,7 @@ static bool grow_cache(GroupCosts *g)
 
 static void fill_messages(const GroupCosts *g, GroupRow *row)
 {
-    for (int across = 0; across <= has_nodes(g->scenario); across++)
+    for (int across = 0; across < (has_nodes(g->scenario) ? 2 : 1); across++)
         for (int b = 1; b < g->blocks; b++)
             row->messages[across * (g->blocks + 1) + b] = message_time(g, across, b, row->rows);
 }

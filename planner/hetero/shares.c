@@ -1,5 +1,6 @@
 #include "planner/hetero/shares.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/minmax.h"
@@ -127,6 +128,7 @@ static void hand_out(RowSplit *s, int64_t left)
                 members += s->counts[c];
                 rise = smaller(rise, s->room[c] - s->each[c]);
             }
+        assert(members > 0);                 /* left fits: there is room for all rows */
         rise = smaller(rise, left / members);
         for (int c = 0; c < s->left.classes; c++) {
             if (s->counts[c] == 0 || s->each[c] >= s->room[c]) continue;

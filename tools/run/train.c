@@ -383,8 +383,7 @@ static int open_watch(Train *t, Error *err)
 static int open_all(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
-    char            devices[32];
-
+    char            devices[32] = "";        /* the plan's */
     bool            writes = run_world_speaks(t->world);
 
     if (writes && file_check_writable(s->output, err) != 0) return -1;
