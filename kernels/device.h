@@ -4,13 +4,13 @@
  *     cpu:2          two devices that share the machine's cores evenly, each a thread bound to its
  *                    cores (with a team of threads where it has several); more devices than
  *                    cores is allowed and shares cores (device_spec_shares())
- *     cuda:0         one card
- *     cuda:0,1,3     these cards, in this order
- *     cuda:0/4       four devices on one card, with multiprocessors of their own
- *     cuda:0/2,1/2   the same of several cards: all are cut alike
+ *     cuda:0         one GPU
+ *     cuda:0,1,3     these GPUs, in this order
+ *     cuda:0/4       four slices of one GPU, with multiprocessors of their own
+ *     cuda:0/2,1/2   slices of several GPUs, the same number of each
  *
- * Devices of a run are of one kind: cpu and cuda are not mixed, nor whole cards and slices, nor
- * cards of several models. Tensors are float32, [rows][height][width][channels]
+ * Devices of a run are of one kind: not cpu and cuda, whole GPUs and slices, or GPUs of several
+ * models together. Tensors are float32, [rows][height][width][channels]
  * (channels last), so that rows of a batch are contiguous. */
 #ifndef KERNELS_DEVICE_H
 #define KERNELS_DEVICE_H
@@ -30,21 +30,21 @@ typedef enum { DEVICE_CPU, DEVICE_CUDA } DeviceType;
 /* What convolutions and products compute in. Weights, losses and sums are float32 in all. */
 typedef enum { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16, PRECISION_COUNT } Precision;
 
-/* The most devices of one spec, and cards. */
+/* The most devices and GPUs of one spec. */
 enum { DEVICES_MAX = 1024, CARDS_MAX = 64, SLICES_MAX = 16 };
 
 typedef struct {
     DeviceType type;
     const struct Backend *backend;       /* NULL: the type's, which device_spec_ask() finds (kernels/backend.h) */
     int  count;              /* devices */
-    int  cards[CARDS_MAX], card_count;   /* cuda: numbers of cards, each cut into slices: */
-    int  slices;             /* of a card; 1: whole cards */
+    int  cards[CARDS_MAX], card_count;   /* cuda: numbers of the GPUs */
+    int  slices;             /* of a GPU; 1: whole GPUs */
     Precision precision;
-    bool nccl;               /* NCCL moves between cards, not copies between peers */
+    bool nccl;               /* NCCL transfers between GPUs, not peer copies */
     /* what device_spec_ask() finds */
     int  cores;              /* of the machine that this process may use */
     char kind[96];           /* as traces name it: "1 core of AMD EPYC", "NVIDIA H100 80GB HBM3, 33 of 132 SMs" */
-    int64_t memory_bytes;    /* of a device: the machine's or the card's, divided */
+    int64_t memory_bytes;    /* of a device: the machine's or the GPU's, divided */
 } DeviceSpec;
 
 /* Reads the text only. Refuses what no machine has, with what was expected. */
@@ -71,7 +71,7 @@ int  device_spec_set_nccl(DeviceSpec *spec, Error *err);
 /* Facts for a trace's notes, "driver 580.65, CUDA 13.0, ..."; nothing for the CPU. After device_spec_ask(). */
 int  device_spec_facts(const DeviceSpec *spec, Text *out, Error *err);
 
-/* The card of device number index, and which of its slices it is. */
+/* The GPU of device number index, and which of its slices it is. */
 static inline int device_spec_card(const DeviceSpec *spec, int index) { return spec->cards[index / spec->slices]; }
 static inline int device_spec_slice(const DeviceSpec *spec, int index) { return index % spec->slices; }
 

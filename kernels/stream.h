@@ -1,11 +1,11 @@
-/* Devices that do their work later than they are told: what is queued on them, and when.
+/* Streams and events of devices, as CUDA has them.
  *
- * The CPU's work is done when a call returns. A device that queues (device_is_async()) has
- * streams; the calls of kernels/net.h and those below put work on one of them and return. One stream's work runs
- * in the order it was queued; streams run beside each other, and meet in events:
+ * The CPU's work is done when a call returns. An asynchronous device (device_is_async()) has
+ * streams; the calls of kernels/net.h and those below enqueue work on one of them and return. One stream's work runs
+ * in the order of the calls; streams run concurrently, and are ordered by events:
  *
  *     compute   | TEACHER 0 | FORWARD 0 ...                 event: a point in a stream
- *                           v event                          wait: what is queued from here on
+ *                           v event                          wait: what is enqueued from here on
  *     link                  | SEND |                              comes after the event
  *
  * A wait for an event that was not set yet waits for nothing: whoever waits for another device's event

@@ -16,9 +16,9 @@ typedef struct {
     Plan     *runner_up;     /* the fastest other plan that was tried; NULL: none */
     int64_t   runner_up_ns;
     int       simulated;     /* plans tried */
-    int       judged;        /* not played to the end: candidate_try() */
-    int64_t   played;        /* instructions of the longest epoch that was played */
-    int64_t   spent;         /* instructions of all that was played, about */
+    int       judged;        /* pruned: not simulated to the end, candidate_try() */
+    int64_t   played;        /* instructions of the longest epoch that was simulated */
+    int64_t   spent;         /* instructions simulated in all, about */
     int64_t   long_run;      /* what candidate_try() calls long; 0: CANDIDATE_LONG */
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */
     int64_t   ahd_ns;        /* split: the epoch of ahd's best plan; 0: there is none */
@@ -27,7 +27,7 @@ typedef struct {
     char      why[256];
 } Candidate;
 
-/* Verifies and simulates one plan into row; takes plan over. When it cannot be priced
+/* Verifies and simulates one plan into row; takes plan over. When it cannot be simulated
  * or does not fit, the plan is freed and why says why. -1 only without memory. */
 int  candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);
 void candidate_free(Candidate *row);         /* keeps why */
@@ -41,9 +41,9 @@ int  candidate_thrift(const Candidate *a, const Candidate *b);
  * there, or as fast and thriftier. Takes plan over. -1 only without memory.
  *
  * Where epochs are long (one took more than long_run instructions) a plan with a bottleneck
- * is first played for CANDIDATE_STEPS: when that and the other steps, each at its bottleneck
- * or at the pace of the last half of those played, whichever is less, come to no less than the
- * epoch of what is there, it is not played to the end. Start and end of a run are in those
+ * is first simulated for CANDIDATE_STEPS: when that and the other steps, each at its bottleneck
+ * or at the pace of the last half of those simulated, whichever is less, come to no less than the
+ * epoch of what is there, it is pruned. Start and end of a run are in those
  * steps, so the estimate is hardly ever too high; it is no proof. */
 int  candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *scenario, Error *err);
 

@@ -142,7 +142,7 @@ static void validation_tiles(Text *out, const ReportShown *shown)
 {
     const ValidationFile *v = shown->validation;
     const ValidatedRow   *row = chosen(shown);
-    const char           *mark = v->doubt ? "<a href=\"#validation\">in doubt: see why</a>" : "", *then = v->doubt ? "; " : "";
+    const char           *mark = v->warning ? "<a href=\"#validation\">uncertain: see why</a>" : "", *then = v->warning ? "; " : "";
     char                  value[32], below[160];
 
     if (!isnan(v->median_error)) {
@@ -490,16 +490,16 @@ void report_missing(Text *out, const ReportShown *shown)
     const RunFacts *f = report_facts(shown);
 
     html_section(out, "missing", "What was left out", NULL);
-    if (f->doubt_count) {
-        text_append(out, "<p>To be doubted:</p>\n");
-        list_of(out, f->doubts, f->doubt_count);
+    if (f->warning_count) {
+        text_append(out, "<p>Plausibility warnings:</p>\n");
+        list_of(out, f->warnings, f->warning_count);
     }
     if (!f->missing_known) {
         text_append(out, "<p>The file does not say what its trace lacks.</p>\n");
     } else if (f->missing_count == 0) {
         text_append(out, "<p>Nothing: the trace has every cost that the simulator knows.</p>\n");
     } else {
-        if (f->doubt_count) text_append(out, "<p>Not in the trace:</p>\n");
+        if (f->warning_count) text_append(out, "<p>Not in the trace:</p>\n");
         list_of(out, f->missing, f->missing_count);
     }
     if (shown->comparison && !has_devices(shown))

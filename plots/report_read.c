@@ -171,7 +171,7 @@ static int read_provenance(RunFacts *f, const JsonAt *root, Error *err)
 static int read_facts(RunFacts *f, const JsonAt *root, Error *err)
 {
     JsonAt trace = json_member(root, "trace"), blocks = json_member(root, "blocks"), plan = json_member(root, "plan");
-    JsonAt missing = json_member(root, "missing"), doubts = json_member(root, "notes");
+    JsonAt missing = json_member(root, "missing"), warnings = json_member(root, "notes");
 
     if (json_get_string(&trace, &f->trace, err) != 0 || maybe_string(root, "trace_hash", &f->trace_hash, err) != 0
         || maybe_string(root, "command", &f->command, err) != 0
@@ -179,7 +179,7 @@ static int read_facts(RunFacts *f, const JsonAt *root, Error *err)
         || maybe_size(root, "steps", &f->steps, err) != 0 || read_provenance(f, root, err) != 0
         || read_strings(&f->arena, &blocks, &f->blocks, &f->block_count, err) != 0 || read_kinds(f, root, err) != 0
         || read_strings(&f->arena, &missing, &f->missing, &f->missing_count, err) != 0
-        || read_strings(&f->arena, &doubts, &f->doubts, &f->doubt_count, err) != 0) return -1;
+        || read_strings(&f->arena, &warnings, &f->warnings, &f->warning_count, err) != 0) return -1;
     f->missing_known = json_has(&missing);
     if (absent(&plan)) return 0;
     if (json_get_object(&plan, err) != 0 || get_schedule(&plan, &f->plan.schedule, err) != 0) return -1;
@@ -341,7 +341,7 @@ int validation_read(ValidationFile *f, Json *doc, const char *path, Error *err)
     if (f->order_known && json_get_bool(&order, &f->same_order, err) != 0) return -1;
     return maybe_size(&root, "median_error", &f->median_error, err) == 0
            && maybe_size(&root, "worst_error", &f->worst_error, err) == 0
-           && maybe_string(&root, "doubt", &f->doubt, err) == 0 ? 0 : -1;
+           && maybe_string(&root, "doubt", &f->warning, err) == 0 ? 0 : -1;
 }
 
 /* ---- freeing ------------------------------------------------------------------------------------ */

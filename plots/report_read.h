@@ -70,8 +70,8 @@ typedef struct {
     const char **missing;
     int          missing_count;
     bool         missing_known;
-    const char **doubts;     /* notes[]: what is likely a mistake, and what was extrapolated */
-    int          doubt_count;
+    const char **warnings;     /* notes[]: what is likely a mistake, and what was extrapolated */
+    int          warning_count;
 } RunFacts;
 
 typedef struct {
@@ -92,7 +92,7 @@ typedef struct {
     ValidatedRow *rows;
     int           row_count;
     double        median_error, worst_error;
-    const char   *doubt;     /* why errors say little; NULL: they do not */
+    const char   *warning;     /* why errors say little; NULL: they do not */
     bool          order_known, same_order;
 } ValidationFile;
 

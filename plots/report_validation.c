@@ -92,9 +92,9 @@ void report_validation(Text *out, const ReportShown *shown)
     if (!v) return;
     html_section(out, "validation", "Predicted and measured", "Predictions come from times of single blocks measured before; "
                  "then every schedule was run.");
-    if (v->doubt) {
+    if (v->warning) {
         text_append(out, "<p><b>Beware:</b> ");
-        html_text(out, v->doubt);
+        html_text(out, v->warning);
         text_append(out, ".</p>\n");
     }
     figure_validation(out, v);

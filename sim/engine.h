@@ -10,7 +10,7 @@ typedef enum {
     STATE_READY,             /* in the heap */
     STATE_RECV,              /* waits for a message on its channel */
     STATE_SLOT,              /* blocking SEND: waits for a queue slot, or for the receiver */
-    STATE_SENDING,           /* blocking SEND: under way */
+    STATE_SENDING,           /* blocking SEND: in flight */
     STATE_MEET,              /* waits for the rest of its group */
     STATE_REDUCE,            /* waits for an all-reduce that not all have reached */
     STATE_DRAIN,             /* end of step: waits for its messages to leave */
@@ -25,7 +25,7 @@ typedef struct {
     State       state;
     int64_t     since_ns;    /* when it blocked, or the wake time while ready */
     bool        out_busy, in_busy;
-    int64_t     out_end_ns;  /* of the transfer under way */
+    int64_t     out_end_ns;  /* of the transfer in flight */
     int        *out;         /* posted SENDs: indices into code[], oldest first */
     int64_t    *out_posted_ns;
     int         out_count, out_capacity;

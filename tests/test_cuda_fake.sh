@@ -1,5 +1,5 @@
 #!/bin/bash
-# pipebd-run on NVIDIA cards, without one: linked with a double of CUDA (tests/cuda/fake.h) that does
+# pipebd-run on NVIDIA GPUs, without one: linked with a fake CUDA (tests/cuda/fake.h) that does
 # its work as late as waits allow. The same script runs on a card: PIPEBD_RUN=build/bin/pipebd-run,
 # where what only the double can be asked is left out.
 . "$(dirname "$0")/tap.sh"
@@ -13,7 +13,7 @@ cd "$WORK" || exit 1
 ln -s "$(realpath "$RUN")" run
 double=$([ -n "${PIPEBD_RUN:-}" ] || echo yes)
 export PIPEBD_CHOICES=choices.txt        # all processes choose alike
-export PIPEBD_DOUBLE_GUARD=0             # tests/cuda/test_cuda_nets.c has it on
+export PIPEBD_FAKE_GUARD=0             # tests/cuda/test_cuda_nets.c has it on
 
 # Batch normalisation, a choice of paths, depthwise convolutions, a residual, both losses.
 cat > four.json << 'END'
@@ -107,7 +107,7 @@ graphs_off() { env PIPEBD_CUDA_GRAPHS=0 ./run train --workload four.json --epoch
 ok 'without graphs' graphs_off --schedule dpu --precision bf16 --devices cuda:0 -o queued.st
 ok 'the same is trained' same half.st queued.st
 if [ "$double" = yes ]; then
-    ok 'calls that cannot be recorded' env PIPEBD_DOUBLE_UNRECORDABLE=29 \
+    ok 'calls that cannot be recorded' env PIPEBD_FAKE_UNRECORDABLE=29 \
         ./run train --workload four.json --epochs 2 --data synthetic --schedule dpu --precision bf16 --devices cuda:0 -o unrecorded.st
     ok 'are done as they are' same half.st unrecorded.st
 fi
@@ -163,11 +163,11 @@ if [ -n "$double" ]; then
     ok 'a card that is not there' says 'there is no such card, but 0 Double of a card, 1 Double' train --schedule tr --devices cuda:0,2 -o x.st
     ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
     ok 'a driver without slices' says 'slices of a card need a driver of CUDA 12.4' \
-        env PIPEBD_DOUBLE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
+        env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
     # Memory that runs out, wherever: one line, or enough.
     enough=
     for bytes in $(seq 500000 60000 2000000); do
-        if PIPEBD_DOUBLE_BYTES=$bytes ./run train --workload four.json --schedule dpu --devices cuda:0/2 -o x.st > out.txt 2>&1
+        if PIPEBD_FAKE_BYTES=$bytes ./run train --workload four.json --schedule dpu --devices cuda:0/2 -o x.st > out.txt 2>&1
         then enough=yes; break; fi
         tail -n 1 out.txt | grep -q 'memory' || { enough=; cat out.txt; break; }
         echo "$bytes: $(tail -n 1 out.txt)"

@@ -124,10 +124,10 @@ ok "dp was not compared" sh -c 'pipebd-plot report nodp.json -o nodp.html && gre
 sed '0,/{"schedule": "ls"/s//{"schedule": "dp", "impossible": "x"},\n    &/' nodp.json > noroom.json
 ok "dp is not possible" sh -c 'pipebd-plot report noroom.json -o noroom.html && grep -q "dp is not possible here, so there is no speedup" noroom.html'
 
-# ---- doubt ------------------------------------------------------------------------------
+# ---- warnings ---------------------------------------------------------------------------
 
-ok "errors of a busy machine are marked" sh -c 'pipebd-plot report validation.json -o doubt.html && [ "$(grep -c "in doubt: see why" doubt.html)" -eq 3 ]'
-ok "those of a quiet one are not" sh -c 'sed "/\"doubt\"/d" validation.json > quiet.json && pipebd-plot report quiet.json -o quiet.html && ! grep -q "in doubt" quiet.html'
+ok "errors of a busy machine are marked" sh -c 'pipebd-plot report validation.json -o doubt.html && [ "$(grep -c "uncertain: see why" doubt.html)" -eq 3 ]'
+ok "those of a quiet one are not" sh -c 'sed "/\"doubt\"/d" validation.json > quiet.json && pipebd-plot report quiet.json -o quiet.html && ! grep -q "uncertain: see" quiet.html'
 ok "why predictions differ stands where both are" sh -c 'pipebd-plot report comparison.json validation.json -o both.html \
     && grep -q "a pipeline fills once a run" both.html && ! grep -q "a pipeline fills once a run" doubt.html'
 

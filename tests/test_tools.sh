@@ -47,9 +47,9 @@ for name in nas-cifar10-a6000 mobilenet-cpu mobilenet-mixed vgg-cpu; do
 done
 golden 'show: names of other alphabets line up' trace-show-other-alphabets.txt \
     pipebd-trace show "$fixtures/trace/good/other-alphabets.json"
-# Notes stand in every format: what is to be doubted, what was extrapolated (vgg-cpu has no batch of 64), what is left out.
+# Notes stand in every format: plausibility warnings, what was extrapolated (vgg-cpu has no batch of 64), what is left out.
 beyond() { pipebd-plan "$traces/vgg-cpu.json" --batch 64 --extrapolate --schedules dpu,ls "$@"; }
-prints 'a doubt in the CSV' '# note: block "conv11", forward: 11 rows take 5.8 times as long as 16' pipebd-plan "$traces/vgg-cpu.json" --format csv
+prints 'a plausibility warning in the CSV' '# note: block "conv11", forward: 11 rows take 5.8 times as long as 16' pipebd-plan "$traces/vgg-cpu.json" --format csv
 prints 'what was extrapolated' '  note: extrapolated: block "conv0" has no timing near batch 64 on ' beyond
 prints 'and in the CSV' '# note: extrapolated: block "conv0" has no timing near batch 64 on ' beyond --format csv
 if command -v jq > /dev/null; then
@@ -81,6 +81,18 @@ shown_defaults() { all_help > "$WORK/.out" && ! grep -E 'default (-|unknown|pipe
 ok '--help shows only defaults that hold' shown_defaults
 fits_80_columns() { all_help > "$WORK/.out" && [ "$(grep -c '^usage: ' "$WORK/.out")" -ge 5 ] && ! grep -nE '^.{81}' "$WORK/.out"; }
 ok 'every line of every --help fits 80 columns' fits_80_columns
+# What base/options.c says that old options are called now is an option of some tool.
+renamed() {
+    local name count=0
+    [ -x "$PIPEBD_BIN/pipebd-run" ] || return 0
+    all_help > "$WORK/.out" || return 1
+    for name in $(sed -n '/former_names\[\] = {/,/^};/p' "$PIPEBD_ROOT/base/options.c" | grep -oE '", "[a-z-]+"' | tr -d '", '); do
+        grep -qE -- "--$name( |\$)" "$WORK/.out" || { echo "--$name"; return 1; }
+        count=$((count + 1))
+    done
+    [ "$count" -ge 6 ]
+}
+ok 'the new names of renamed options exist' renamed
 
 same_twice() { cmp <("$@") <("$@"); }
 ok 'the same input gives the same bytes' same_twice pipebd-plan --format json "$traces/mobilenet-cpu.json"
@@ -124,10 +136,10 @@ prints 'nor in the CSV' 'dpu,0.100720000,,' pipebd-plan --schedules dpu --format
 # ---- input ----------------------------------------------------------------------
 
 prints 'check says what is in a trace' "$trace: ok, 2 blocks, 3 devices" pipebd-trace check "$trace"
-prints 'check doubts a time that falls by more than a third' \
+prints 'check warns of a time that falls by more than a third' \
     '  note: block "conv11", forward: 11 rows take 5.8 times as long as 16; 10 times fall so as rows grow' pipebd-trace check "$traces/vgg-cpu.json"
-no_doubt() { [ "$(pipebd-trace check "$traces/mobilenet-mixed.json" | wc -l)" -eq 1 ]; }
-ok 'and none that falls by less' no_doubt
+no_warning() { [ "$(pipebd-trace check "$traces/mobilenet-mixed.json" | wc -l)" -eq 1 ]; }
+ok 'and none that falls by less' no_warning
 check_stdin() { pipebd-trace check - < "$1"; }
 prints 'check reads standard input' '-: ok, 2 blocks, 3 devices' check_stdin "$trace"
 plan_stdin() { cmp <(pipebd-plan - < "$1") <(pipebd-plan "$1"); }

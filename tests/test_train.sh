@@ -251,7 +251,7 @@ for name, samples in parts.items():
 P
 skips() {
     pipebd-run train --workload "$WORK/cifar.json" --data "cifar10:$WORK" --schedule dp --devices cpu:1 --epochs 3 \
-        --skip-bad "$@" -o "$WORK/cifar.safetensors" > "$WORK/.out" 2> "$WORK/.err"
+        --max-bad-samples "$@" -o "$WORK/cifar.safetensors" > "$WORK/.out" 2> "$WORK/.err"
 }
 names_skipped() {
     skips 23

@@ -22,7 +22,7 @@ extern const char *const numbers_names[NUMBERS_COUNT + 1];
 
 typedef struct {
     int  generation, lanes;
-    bool peer;               /* cards reach each other's memory; else messages go through the host's */
+    bool peer;               /* GPUs have peer access; else messages go through host memory */
 } HardwarePcie;
 
 typedef struct {

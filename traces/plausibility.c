@@ -8,10 +8,10 @@ typedef struct {
     Work              work;
     int               kind, count;
     double            worst;
-} Doubt;
+} Suspect;
 
 /* Points of a curve are in the order of their rows. */
-static void look_at(Doubt *d, const TraceBlock *block, Curve *const *curves, Work work, int kind)
+static void look_at(Suspect *d, const TraceBlock *block, Curve *const *curves, Work work, int kind)
 {
     const Curve *curve = &curves[work][kind];
 
@@ -30,7 +30,7 @@ static void look_at(Doubt *d, const TraceBlock *block, Curve *const *curves, Wor
 void trace_plausibility(const Trace *trace, Text *out)
 {
     static const char *const words[WORK_COUNT] = {"teacher", "forward", "backward", "update"};
-    Doubt d = {0};
+    Suspect d = {0};
 
     for (int b = 0; b < trace->block_count; b++)
         for (int kind = 0; kind < trace->kind_count; kind++) {

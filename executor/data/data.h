@@ -43,8 +43,8 @@ int64_t data_elements(const Data *data);     /* floats of a sample */
 /* Whether samples are sequences of lengths of their own, and the tokens of sample i that count: the others are 0. */
 bool    data_is_uneven(const Data *data);
 int     data_length(const Data *data, int64_t i);
-/* From now on told of each damaged sample that is skipped, once, by the thread that met it: the number that were
- * skipped before, and what is wrong with this one. Before data_load(). */
+/* Sets the function that reports each skipped damaged sample, once, in the thread that met it: how many were
+ * skipped before, and what is wrong with this one. Call it before data_load(). */
 typedef void DataTell(void *context, int64_t before, const char *why);
 void data_tell_skipped(Data *data, DataTell *tell, void *context);
 

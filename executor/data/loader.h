@@ -1,12 +1,12 @@
-/* The host loader: lanes (threads) that make batches ahead of the devices that ask for them.
+/* The host loader: workers (threads; lanes in the simulator) that load batches ahead of the devices.
  *
- * prefetch 0: no threads; loader_take() loads in the caller's thread. Otherwise lanes threads
- * shared by all devices serve requests first come, first served, and each device has at most
- * prefetch loads under way or ready, as the simulator plays it (sim/sim.h): the first
- * prefetch are asked for by loader_begin(), then one more by each loader_take().
+ * prefetch 0: no threads; loader_take() loads in the caller's thread. Otherwise the workers,
+ * shared by all devices, serve requests first come, first served, and each device has at most
+ * prefetch loads in flight or ready, as the simulator models it (sim/sim.h): loader_begin()
+ * requests the first prefetch, each loader_take() one more.
  *
  * What a step's rows are is a pure function of (data, seed, step, row): neither the number of
- * lanes nor who asks first matters. Memory is bounded by prefetch + 1 batches a device. */
+ * workers nor the order of requests matters. Memory is bounded by prefetch + 1 batches a device. */
 #ifndef EXECUTOR_DATA_LOADER_H
 #define EXECUTOR_DATA_LOADER_H
 
@@ -20,7 +20,7 @@ typedef struct {
                                           * (s % steps_per_epoch) * batch + r of epoch
                                           * s / steps_per_epoch (data_order()) */
     uint64_t seed;
-    const int *cores;        /* [core_count] the lanes may run on; NULL: anywhere */
+    const int *cores;        /* [core_count] the workers may run on; NULL: anywhere */
     int      core_count;
     void  *(*alloc)(const void *context, size_t bytes);  /* zeroed memory for rows, and its release; NULL: calloc(), free() */
     void   (*release)(const void *context, void *memory);
@@ -30,7 +30,7 @@ typedef struct {
 /* Borrows data until loader_free(); copies the options. lanes >= 1 where prefetch > 0. */
 int  loader_new(Loader **out, Data *data, const LoaderOptions *options, Error *err);
 
-/* Stops the lanes and waits for them; no call of another thread may be under way. */
+/* Stops the workers and waits for them; no call of another thread may be in progress. */
 void loader_free(Loader *loader);
 
 /* A device will take rows row..row+rows-1 of every step first..first+steps-1, in order. What

@@ -61,7 +61,7 @@ static double unsteadiness(const Validation *v)
 }
 
 /* Why the machine makes errors say little; false, and nothing, where it does not. */
-static bool doubt(const Validation *v, Text *out)
+static bool plausibility_warning(const Validation *v, Text *out)
 {
     double unsteady = unsteadiness(v);
 
@@ -110,7 +110,7 @@ void validation_table(const Validation *v, const Scenario *s, Text *out)
                 v->same_order ? "as predicted" : "NOT as predicted");
     text_printf(out, "(those predicted within %.0f %% of each other, or whose runs overlap in time, count as equal)\n",
                 100 * (VALIDATION_TIE - 1));
-    if (doubt(v, out)) text_append(out, "\n");
+    if (plausibility_warning(v, out)) text_append(out, "\n");
     ops_table(v, out);
 }
 
@@ -163,12 +163,12 @@ static void json_row(const ValidationRow *row, bool chosen, Text *out)
     text_append(out, "}");
 }
 
-static void json_doubt(const Validation *v, Text *out)
+static void json_warning(const Validation *v, Text *out)
 {
     Text why = {0};
 
     text_append(out, ",\n  \"doubt\": ");
-    if (doubt(v, &why)) text_json_string(out, text_string(&why));
+    if (plausibility_warning(v, &why)) text_json_string(out, text_string(&why));
     else                text_append(out, "null");
     out->failed |= text_failed(&why);
     text_free(&why);
@@ -193,7 +193,7 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_json_double(out, v->worst_error);
     text_append(out, ",\n  \"core_share\": ");
     text_json_double(out, v->core_share);
-    json_doubt(v, out);
+    json_warning(v, out);
     text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n", v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
         json_row(&v->rows[i], i == v->best, out);

@@ -72,7 +72,7 @@ void status_board_put(StatusBoard *where, int device, const DeviceTimes *times);
 
 DeviceStatus      status_board_get(const StatusBoard *where, int device);
 
-/* now_ns: the instruction under way counts up to then, as its state says; 0: it does not yet count. */
+/* now_ns: the current instruction counts up to then, as its state says; 0: it does not count yet. */
 DeviceTimes status_board_times(const StatusBoard *where, int device, int64_t now_ns);
 
 /* What passed between two looks at a device, of a time of ns: its steps, where they are the looks of

@@ -39,7 +39,7 @@ int  chain_begin_statistics(Chain *chain, int device, double *values, int count,
 /* Waits for the oldest of the kind that the device has not finished. */
 int  chain_finish(Chain *chain, ChainKind kind, int device, double *loss, Error *err);
 
-/* When the last that the device finished was under way. */
+/* When the last sum that the device finished was in flight. */
 void chain_under_way(const Chain *chain, int device, int64_t *start_ns, int64_t *end_ns);
 
 /* Wakes those that wait, to look at the rules. */

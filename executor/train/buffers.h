@@ -34,7 +34,7 @@ typedef struct {
     int64_t place;           /* of others: floats from the beginning; -1 when borrowed */
 } Value;
 
-/* What there is of a block, beside boundaries. */
+/* What there is of a block, without boundaries. */
 typedef enum {
     VALUE_OUTPUT,            /* of the student */
     VALUE_GRADIENT,          /* of the loss at it */

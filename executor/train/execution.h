@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
     int      device, phase;              /* number among the device's, or the shared queue's */
     bool     stolen;                     /* from the shared queue */
-    bool     overlapped;                 /* SEND and ALLREDUCE ran beside the compute lane: their wait_ns is what it
+    bool     overlapped;                 /* SEND and ALLREDUCE were overlapped with compute: their wait_ns is what it
                                           * waited for them, their work_ns is not its time */
     int64_t  first, steps;               /* run: from step first on */
     int64_t  start_ns;
@@ -73,7 +73,7 @@ typedef struct {
     int         phase_count;
     Span       *spans;                   /* relative to start_ns, in the order of their ends; waits are gaps.
                                           * As the simulator's: a LOAD is on the loader's lane, a SEND on
-                                          * the sender's compute (where it runs beside: copy-out) and the receiver's
+                                          * the sender's compute (where it is overlapped: copy-out) and the receiver's
                                           * copy-in lane */
     int64_t     span_count;
     double     *loss;                    /* [blocks]: of the last step; NaN: none run */

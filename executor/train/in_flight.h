@@ -7,7 +7,7 @@
  *
  * So the thread is never further ahead than that, and what a step was enqueued with is left as it is
  * until the step is over. Rows from the host have two buffers on an asynchronous device, used in turn:
- * the copy of a step's rows runs beside the step before. Other devices use them where they are, and
+ * the copy of a step's rows is overlapped with the step before. Other devices use them where they are, and
  * their steps are over once they are enqueued. All is made by in_flight_open(). */
 #ifndef EXECUTOR_TRAIN_IN_FLIGHT_H
 #define EXECUTOR_TRAIN_IN_FLIGHT_H
@@ -21,7 +21,7 @@ typedef struct {
     const Instruction *in;
     bool    overlapped;      /* on the link's stream: the compute stream goes on */
     bool    waited;          /* ready was recorded: the wait that it begins with is over */
-    bool    moved;           /* the transport moved what it received, or summed, beside the device's work */
+    bool    moved;           /* what it received or summed was transferred overlapped with the device's work */
     StreamEvent *begun, *ready, *end;    /* begun: when the thread came to it, of devices that are not asynchronous */
     int     input;           /* of a LOAD: which of the buffers; -1: none */
     int64_t start_ns, end_ns;            /* of a LOAD: when it was made in the host's memory; moved: in flight */

@@ -1,7 +1,7 @@
-/* Planning again while a run goes on: what devices work is held against the trace that the plan
- * came from (executor/monitor/drift.h), and where one has drifted the planner is asked again, with the
- * trace's times of each device scaled to what was measured. Another plan is worth it when the
- * simulator expects enough of it, both plans played with the scaled times. */
+/* Planning again during a run: devices' measured work is compared with the trace that the plan
+ * came from (executor/monitor/drift.h). Where one has drifted the planner runs again, with the
+ * trace's times of each device scaled to the measured ones. The new plan is taken when it gains
+ * enough over the old one, both simulated with the scaled times. */
 #ifndef EXECUTOR_TRAIN_REPLAN_H
 #define EXECUTOR_TRAIN_REPLAN_H
 

@@ -61,7 +61,7 @@ struct Worker {
 
 /* What each instruction does, but LOAD. */
 extern int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *);
-bool   worker_overlaps(const Worker *w, Op op, int link);        /* the transport moves it beside the device's work */
+bool   worker_overlaps(const Worker *w, Op op, int link);        /* its transfer is overlapped with the device's work */
 float *worker_own_rows(const Worker *w, int number, int64_t row);
 
 bool worker_skips(const Worker *w, const Instruction *in);       /* its block's step has not come */

@@ -7,8 +7,8 @@
  * is done when a call returns and asynchronous ones (kernels/stream.h), but nccl, which has only these.
  *
  * Calls enqueue on the stream in use and return when the others' threads have enqueued their parts; waits for
- * the others' work are in the stream. Transfers of `local` occupy the stream. Those of `remote` run
- * beside the device's work (overlaps()): send() hands the rows over and returns, reduce() only begins a sum,
+ * the others' work are in the stream. Transfers of `local` occupy the stream. Those of `remote` are
+ * overlapped with the device's work (overlaps()): send() hands the rows over and returns, reduce() only begins a sum,
  * which finish() waits for. Sums are made in the order of the group's devices, element by element, so their
  * bits depend neither on timing nor on where devices are.
  *
@@ -50,7 +50,7 @@ typedef struct {
     /* The same of a few doubles, of an asynchronous device in its own memory. */
     int  (*sum)(Transport *, int group, int device, double *values, int count, Error *err);
     int  (*barrier)(Transport *, int group, int device, Error *err);
-    /* Whether the transport moves what belongs to an instruction's link beside the device's work. */
+    /* Whether the transfer of an instruction on this link is overlapped with the device's work. */
     bool (*overlaps)(const Transport *, Op op, int link);
     /* Of groups whose sums overlap: waits for the oldest of the sums that the device began with reduce() and did not
      * finish; *loss is then the sum. */

@@ -100,16 +100,16 @@ static void extrapolated(const Plan *plan, const Scenario *s, Text *out)
 static void note_lines(const Plan *plan, const Scenario *s, const char *idle, Text *out)
 {
     static const char indent[] = "  note: ";
-    Text              doubts = {0};
+    Text              warnings = {0};
     char             *rest = NULL;
 
-    trace_plausibility(s->trace, &doubts);
-    for (char *line = doubts.bytes ? strtok_r(doubts.bytes, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+    trace_plausibility(s->trace, &warnings);
+    for (char *line = warnings.bytes ? strtok_r(warnings.bytes, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
         bool noted = strncmp(line, indent, strlen(indent)) == 0;
         text_printf(out, "%s\n", line + (noted ? strlen(indent) : 0));
     }
-    out->failed |= text_failed(&doubts);
-    text_free(&doubts);
+    out->failed |= text_failed(&warnings);
+    text_free(&warnings);
     if (plan && s->extrapolate) extrapolated(plan, s, out);
     if (idle) text_append(out, idle);
 }

@@ -66,8 +66,8 @@ static void table_rows(const Comparison *c, Text *out)
     char name[16];
 
     snprintf(name, sizeof name, over == SCHEDULE_SPLIT ? "of %s" : "over %s", over < 0 ? "dp" : schedule_name((Schedule)over));
-    text_append(out, "schedule     epoch  speedup        step   used  teacher   loads      memory\n");
-    text_printf(out, "                 s %8s          ms      %%  x least x least         MiB\n", name);
+    text_append(out, "schedule     epoch  speedup        step   util    teacher       data     memory\n");
+    text_printf(out, "                 s %8s          ms      %% redundancy redundancy        MiB\n", name);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
         if (!row->plan) {
@@ -76,7 +76,7 @@ static void table_rows(const Comparison *c, Text *out)
         }
         text_printf(out, "%-6s %11.3f ", schedule_name((Schedule)i), seconds(row->sim.epoch_ns));
         speedup_text(c, over, row, out);
-        text_printf(out, " %11.3f %6.1f %8.2f %7.2f %11.1f%s\n", (double)row->plan->step_ns * 1e-6,
+        text_printf(out, " %11.3f %6.1f %10.2f %10.2f %10.1f%s\n", (double)row->plan->step_ns * 1e-6,
                     100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
                     (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
     }

@@ -27,7 +27,7 @@ static void table_head(const QueryResult *a, const Candidate *row, Schedule sche
     text_printf(out, "%s: %s\n", schedule_name(schedule), schedule_summary(schedule));
     text_printf(out, "  epoch %.3f s", seconds(row->sim.epoch_ns));
     if (speedup > 0) text_printf(out, ", %.2f times as fast as dp", speedup);
-    text_printf(out, "; step %.3f ms; %.1f %% used; teacher %.2f times, loads %.2f times the least\n",
+    text_printf(out, "; step %.3f ms; utilisation %.1f %%; redundancy: teacher %.2f, data %.2f\n",
                 (double)row->plan->step_ns * 1e-6, 100 * row->sim.utilisation, row->sim.teacher_work,
                 row->sim.loads);
     text_printf(out, "  found by: %s\n", row->method);
@@ -191,7 +191,7 @@ void sweep_report_table(const Sweep *sweep, const SweepResult *result, Text *out
     for (int a = 0; a < sweep->axis_count; a++)
         text_printf(out, "%*s%s  ", column_width(&sweep->axes[a]) - (sweep->axes[a].kind == EDIT_SCALE ? 7 : 0), sweep->axes[a].path,
                     sweep->axes[a].kind == EDIT_SCALE ? " factor" : "");
-    text_printf(out, "schedule     epoch s%s  speedup      step ms  used %%  memory MiB\n",
+    text_printf(out, "schedule     epoch s%s  speedup      step ms  util %%  memory MiB\n",
                 sweep->query->jitter_runs ? "       5 %       95 %" : "");
     for (int64_t i = 0; i < result->done * result->schedules; i++) {
         const SweepRow *row = &result->rows[i];

@@ -1,5 +1,5 @@
 /* The driver's functions that cut a card into slices: a card has 16 multiprocessors, given out in pairs.
- * PIPEBD_DOUBLE_DRIVER=old: one that knows none of it. */
+ * PIPEBD_FAKE_DRIVER=old: one that knows none of it. */
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
@@ -67,7 +67,7 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **out, unsig
         {"cuGreenCtxCreate", (Function *)create},        {"cuGreenCtxDestroy", (Function *)destroy},
         {"cuCtxFromGreenCtx", (Function *)context_of},   {"cuCtxSetCurrent", (Function *)use}};
 
-    const char *driver = getenv("PIPEBD_DOUBLE_DRIVER");
+    const char *driver = getenv("PIPEBD_FAKE_DRIVER");
 
     (void)version, (void)flags;
     *found = cudaDriverEntryPointSymbolNotFound;

@@ -89,8 +89,8 @@ static int64_t number_of(const char *name, int64_t fallback)
     return text ? strtoll(text, NULL, 10) : fallback;
 }
 
-static int     cards(void) { return (int)number_of("PIPEBD_DOUBLE_CARDS", 2); }
-static size_t  card_bytes(void) { return (size_t)number_of("PIPEBD_DOUBLE_BYTES", (int64_t)1 << 30); }
+static int     cards(void) { return (int)number_of("PIPEBD_FAKE_GPUS", 2); }
+static size_t  card_bytes(void) { return (size_t)number_of("PIPEBD_FAKE_BYTES", (int64_t)1 << 30); }
 
 cudaError_t cudaGetDeviceCount(int *out)
 {
@@ -178,7 +178,7 @@ static int guarded = -1;
 
 static void protect(int how)
 {
-    if (guarded < 0) guarded = number_of("PIPEBD_DOUBLE_GUARD", 0) != 0;
+    if (guarded < 0) guarded = number_of("PIPEBD_FAKE_GUARD", 0) != 0;
     if (!guarded) how = PROT_READ | PROT_WRITE;
     for (int i = 0; i < CARDS_MAX; i++) {
         size_t bytes = (arena[i].top + 4095) / 4096 * 4096;
@@ -454,7 +454,7 @@ static cudaError_t add_op(Stream *s, FakeStreamOp with)
 static cudaError_t graph_add(cudaGraph_t g, FakeWork *w)
 {
     static int64_t calls;
-    int64_t        each = number_of("PIPEBD_DOUBLE_UNRECORDABLE", 0);
+    int64_t        each = number_of("PIPEBD_FAKE_UNRECORDABLE", 0);
 
     if (each && calls++ % each == 0) g->invalid = true;
     if (g->invalid) { work_release(w); return cudaErrorStreamCaptureUnsupported; }

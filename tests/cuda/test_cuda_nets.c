@@ -601,7 +601,7 @@ int main(int argc, char **argv)
     char path[] = "/tmp/pipebd-algorithms-XXXXXX";
     int  file, rc;
 
-    setenv("PIPEBD_DOUBLE_GUARD", "1", 0);               /* the double's: the host may not touch the card's memory */
+    setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the card's memory */
     if (argc > 1) {
         kept = argv[1];
         choose_once();

@@ -9,7 +9,7 @@
 #include "executor/monitor/current_run.h"
 #include "executor/net/world.h"
 
-enum { VIGIL_TIMEOUT_S = 30 };           /* by default */
+enum { FAULT_TIMEOUT_S = 30 };           /* by default */
 
 typedef struct {
     World      *world;

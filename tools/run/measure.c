@@ -48,8 +48,8 @@ static int check_ranks(const MeasureInputs *in, const MeasureSettings *s, const 
 int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, const char *command, Error *err)
 {
     *out = (MeasureInputs){.world = world, .stop = run_catch_interrupt(), .current_run = CURRENT_RUN_INITIALIZER};
-    out->monitor = monitor_of_lookout(&out->current_run);
-    FaultMonitorOptions fault_monitor = {.world = world, .command = command, .timeout_ns = VIGIL_TIMEOUT_S * INT64_C(1000000000),
+    out->monitor = monitor_of_run(&out->current_run);
+    FaultMonitorOptions fault_monitor = {.world = world, .command = command, .timeout_ns = FAULT_TIMEOUT_S * INT64_C(1000000000),
                           .current_run = &out->current_run};
     if (fault_monitor_start(&out->fault_monitor, &fault_monitor, err) != 0) return -1;
     if (run_devices(&out->devices, s->devices, s->precision, s->nccl, true, err) != 0) return -1;

@@ -134,7 +134,7 @@ static void answer(void *context, bool asked)
     text_free(&text);
 }
 
-Monitor *monitor_of_lookout(CurrentRun *current_run)
+Monitor *monitor_of_run(CurrentRun *current_run)
 {
     Monitor *monitor;
     Error    err = {""};

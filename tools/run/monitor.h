@@ -24,6 +24,6 @@ void monitor_end(Monitor *monitor);
 
 /* For a subcommand whose monitor does nothing but answer SIGUSR1: where every device is, on
  * standard error. NULL: no such thread, which is said. */
-Monitor *monitor_of_lookout(CurrentRun *current_run);
+Monitor *monitor_of_run(CurrentRun *current_run);
 
 #endif

@@ -838,9 +838,9 @@ static int end_log(Train *t, int rc, Error *err)
     return rc == 0 ? told : rc;
 }
 
-static int open_vigil(Train *t, Error *err)
+static int open_fault_monitor(Train *t, Error *err)
 {
-    int64_t      seconds = t->settings->timeout ? t->settings->timeout : VIGIL_TIMEOUT_S;
+    int64_t      seconds = t->settings->timeout ? t->settings->timeout : FAULT_TIMEOUT_S;
     FaultMonitorOptions options = {.world = t->world, .command = "train", .timeout_ns = seconds * 1000000000,
                             .current_run = &t->current_run, .checkpoint = t->settings->checkpoint};
 
@@ -922,7 +922,7 @@ int run_train(int argc, char **argv)
          &s.lanes, 1, 1024, NULL, false},
         {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device; 0: the device loads its own (default: 2 with --workers or if devices leave cores, else 0).",
          &s.prefetch, 0, 1024, NULL, false},
-        {"skip-bad", 0, OPTION_INTEGER, "N", "Replace at most N damaged samples by the next good ones.", &s.skip_bad, 0, (int64_t)1 << 40, NULL, false},
+        {"max-bad-samples", 0, OPTION_INTEGER, "N", "Replace at most N damaged samples by the next good ones.", &s.skip_bad, 0, (int64_t)1 << 40, NULL, false},
         {"checkpoint", 0, OPTION_STRING, "DIR", "Write checkpoints to this folder.", &s.checkpoint, 0, 0, NULL, false},
         {"checkpoint-every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints (default: an epoch).",
          &s.every, 1, (int64_t)1 << 40, NULL, false},
@@ -971,7 +971,7 @@ int run_train(int argc, char **argv)
     if (s.restarts || s.processes)
         return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
     t.first_checkpoint = run_newest_checkpoint(s.checkpoint);
-    if (open_vigil(&t, &err) != 0) goto done;
+    if (open_fault_monitor(&t, &err) != 0) goto done;
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
     else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
     else go_on_after_error(&t, &err);

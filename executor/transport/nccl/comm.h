@@ -2,8 +2,8 @@
  * not done is waited for here, where a stop, an error of NCCL's or the time limit ends the wait.
  *
  * A communicator is of one channel (two devices) or one group; it is opened by all of its
- * devices' threads, each on its card. Aborting it, from any thread, ends what it has on the
- * card: kernels that wait for a peer leave with whatever they have. */
+ * devices' threads, each on its GPU. Aborting it, from any thread, ends its work on the
+ * GPU: kernels that wait for a peer leave with whatever they have. */
 #ifndef EXECUTOR_TRANSPORT_NCCL_COMM_H
 #define EXECUTOR_TRANSPORT_NCCL_COMM_H
 

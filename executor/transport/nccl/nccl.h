@@ -1,7 +1,7 @@
-/* The transport between whole cards by NCCL: of one process, or of the ranks of a world.
+/* The transport between whole GPUs by NCCL: of one process, or of the ranks of a world.
  *
  * A channel is a communicator of two, a group one of its devices, so that none waits for
- * another. What they do is queued (kernels/stream.h):
+ * another. Their work is enqueued (kernels/stream.h):
  *
  *     send:     a copy into a box of the sender's ring | the channel's stream: header, rows
  *     receive:  the channel's stream, ahead of computing: header, rows into a box | copy, or swap
@@ -29,7 +29,7 @@ typedef struct {
     void             *context;
 } NcclOptions;
 
-/* Every rank calls it. Refuses slices, and two devices on one card: NCCL does not serve them. */
+/* Every rank calls it. Refuses slices, and two devices on one GPU: NCCL does not serve them. */
 typedef int NcclNew(Transport **out, const NcclOptions *options, Error *err);
 NcclNew nccl_new;
 
