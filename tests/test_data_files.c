@@ -184,6 +184,26 @@ static void cifar_training_is_moved_and_mirrored(void **state)
     temp_remove(folder);
 }
 
+/* "augment": false. */
+static void cifar_training_can_be_as_in_the_file(void **state)
+{
+    (void)state;
+    char    *folder = cifar_folder(), *source = format_text("cifar10:%s", folder);
+    Workload workload = workload_of(SIDE, 10);
+    float    out[PIXELS];
+
+    workload.unaugmented = true;
+    Data *data = open_ok(source, &workload, DATA_TRAIN, 0);
+    for (int64_t epoch = 0; epoch < 4; epoch++)
+        for (int n = 0; n < 15; n++) {
+            assert_int_equal(load_ok(data, n, (uint64_t)epoch, epoch, out), n % 10);
+            assert_true(is_moved(out, n, 0, 0, false));
+        }
+    data_free(data);
+    free(source);
+    temp_remove(folder);
+}
+
 static void cifar_files_that_are_wrong_are_refused(void **state)
 {
     (void)state;
@@ -562,6 +582,28 @@ static void training_is_cropped_and_mirrored(void **state)
     temp_remove(folder);
 }
 
+/* "augment": false: a training image is what it would be for validation, in every epoch. */
+static void training_can_be_the_centre(void **state)
+{
+    (void)state;
+    char    *folder = images_folder(), *source = format_text("images:%s", folder);
+    Workload workload = workload_of(SIDE, 2);
+    float    out[PIXELS], as_validation[PIXELS];
+
+    put_jpeg(folder, "val/B/1.jpg", 64, 64, 0, JCS_RGB);         /* train/B/x.jpg */
+    workload.unaugmented = true;
+    Data *training = open_ok(source, &workload, DATA_TRAIN, 0), *validation = open_images(folder, DATA_VALIDATION, 0);
+    load_ok(validation, 0, 1, 1, as_validation);
+    for (int64_t epoch = 0; epoch < 5; epoch++) {
+        load_ok(training, 0, 9, epoch, out);
+        assert_memory_equal(out, as_validation, sizeof out);
+    }
+    data_free(training);
+    data_free(validation);
+    free(source);
+    temp_remove(folder);
+}
+
 static void grey_and_cmyk_become_rgb(void **state)
 {
     (void)state;
@@ -747,6 +789,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cifar_validation_is_as_in_the_file),
         cmocka_unit_test(cifar_training_is_moved_and_mirrored),
+        cmocka_unit_test(cifar_training_can_be_as_in_the_file),
         cmocka_unit_test(cifar_files_that_are_wrong_are_refused),
         cmocka_unit_test(damaged_samples_are_skipped_if_allowed),
         cmocka_unit_test(when_all_are_damaged_there_is_an_error),
@@ -758,6 +801,7 @@ int main(void)
         cmocka_unit_test(classes_are_in_order_of_name),
         cmocka_unit_test(validation_is_the_centre),
         cmocka_unit_test(training_is_cropped_and_mirrored),
+        cmocka_unit_test(training_can_be_the_centre),
         cmocka_unit_test(grey_and_cmyk_become_rgb),
         cmocka_unit_test(damaged_images_are_errors),
         cmocka_unit_test(what_is_no_file_is_a_damaged_image),

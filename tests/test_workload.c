@@ -193,6 +193,7 @@ static void every_key_arrives(void **state)
     assert_true(workload->nesterov);
     assert_string_equal(workload->teacher_weights, weights);
     assert_string_equal(workload->data, "cifar10:folder");
+    assert_true(workload->unaugmented);
     assert_int_equal(workload->block_count, 2);
     assert_string_equal(first->name, "first");
     assert_int_equal(first->loss, LOSS_MSE);

@@ -290,10 +290,22 @@ static int read_classes(Workload *workload, const JsonAt *root, Error *err)
                      workload->classes);
 }
 
+static int read_augment(Workload *workload, const JsonAt *root, Error *err)
+{
+    JsonAt at = json_member(root, "augment");
+    bool   augment = true;
+
+    if (!json_has(&at)) return 0;
+    if (json_get_bool(&at, &augment, err) != 0) return -1;
+    if (workload->vocabulary > 0) return json_fail(&at, err, "no effect on token numbers, expected an input of images");
+    workload->unaugmented = !augment;
+    return 0;
+}
+
 static int read_root(Workload *workload, const Json *doc, const char *name, Error *err)
 {
     static const char *const keys[] = {"format", "version", "name", "input", "classes", "batch", "samples",
-                                       "training", "teacher_weights", "data", "blocks", NULL};
+                                       "training", "teacher_weights", "data", "augment", "blocks", NULL};
     JsonAt root = json_root(doc);
     JsonAt batch = json_member(&root, "batch"), samples = json_member(&root, "samples");
     JsonAt data = json_member(&root, "data");
@@ -307,6 +319,7 @@ static int read_root(Workload *workload, const Json *doc, const char *name, Erro
     if (read_training(workload, &root, err) != 0) return -1;
     if (read_weights(workload, &root, name, err) != 0) return -1;
     if (json_has(&data) && get_text(workload, &root, "data", &workload->data, err) != 0) return -1;
+    if (read_augment(workload, &root, err) != 0) return -1;
     if (read_blocks(workload, &root, err) != 0) return -1;
     return read_classes(workload, &root, err);
 }

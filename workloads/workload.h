@@ -181,6 +181,7 @@ typedef struct {
                              /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
     const char *teacher_weights;         /* path, the file's folder included; NULL: random */
     const char *data;        /* default data source, "digits"; NULL: synthetic */
+    bool        unaugmented; /* "augment": false: a training sample is the same in every epoch, as for validation */
     WorkBlock  *block;       /* [block_count] */
     int         block_count;
     uint64_t    hash;        /* FNV-1a (64 bit) of the file's bytes */

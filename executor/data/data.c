@@ -57,7 +57,8 @@ int data_check_source(const char *source, Error *err)
 static int wants_of(DataWants *wants, const Workload *workload, DataPart part, bool lenient, Error *err)
 {
     *wants = (DataWants){.shape = workload->input, .classes = workload->classes, .samples = workload->samples,
-                         .vocabulary = workload->vocabulary, .types = workload->types, .part = part, .lenient = lenient};
+                         .vocabulary = workload->vocabulary, .types = workload->types, .part = part,
+                         .augment = part == DATA_TRAIN && !workload->unaugmented, .lenient = lenient};
     for (int c = 0; c < workload->input.channels; c++) {
         wants->mean[c] = workload->mean[c];
         wants->deviation[c] = workload->deviation[c];

@@ -136,7 +136,7 @@ static int cifar_load(void *state, int64_t i, uint64_t seed, int64_t epoch, floa
 
     while (i >= file->first + file->count) file++;
     if (read_sample(file, i - file->first, bytes, damaged, err) != 0) return -1;
-    if (cifar->wants.part == DATA_TRAIN) {
+    if (cifar->wants.augment) {
         mirror = data_draw(seed, epoch, i, DRAW_MIRROR) < 0.5;
         dx = (int)(data_draw(seed, epoch, i, DRAW_X) * (2 * PAD + 1)) - PAD;
         dy = (int)(data_draw(seed, epoch, i, DRAW_Y) * (2 * PAD + 1)) - PAD;

@@ -214,8 +214,8 @@ static int choose_crop(void *context, int width, int height)
     ImageCut  *cut = context;
     Shape shape = cut->wants->shape;
 
-    cut->crop = cut->wants->part == DATA_TRAIN ? crop_random(width, height, draw, cut)
-                                               : crop_centre(width, height, shape.width, shape.height);
+    cut->crop = cut->wants->augment ? crop_random(width, height, draw, cut)
+                                   : crop_centre(width, height, shape.width, shape.height);
     return crop_reduction(cut->crop, shape.width, shape.height);
 }
 
@@ -225,7 +225,7 @@ static int cut_out(const ImageCut *cut, const JpegImage *image, float *out, Erro
     Shape  shape = wants->shape;
     double r = image->reduced;
     Crop   crop = {cut->crop.x / r, cut->crop.y / r, cut->crop.width / r, cut->crop.height / r};
-    bool   mirror = wants->part == DATA_TRAIN && data_draw(cut->seed, cut->epoch, cut->sample, DRAW_MIRROR) < 0.5;
+    bool   mirror = wants->augment && data_draw(cut->seed, cut->epoch, cut->sample, DRAW_MIRROR) < 0.5;
 
     if (crop_resample(out, shape.width, shape.height, image->pixels, image->pixel_width, image->pixel_height, crop,
                       mirror, err) != 0) return -1;

@@ -12,6 +12,7 @@ typedef struct {
     int64_t  samples;            /* the workload's, for sources that can have any number */
     float    mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];     /* of channels */
     DataPart part;
+    bool     augment;            /* samples differ by epoch: for training, unless the workload says no */
     bool     lenient;            /* some damaged samples may be skipped */
 } DataWants;
 
