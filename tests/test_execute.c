@@ -34,6 +34,49 @@ static void schedules_of_width_one_agree_to_the_bit(void **state)
     }
 }
 
+/* Of a block: all of its tensors, momentum too. */
+static void assert_same_block(const Tensors *a, const Tensors *b, int block)
+{
+    int found = 0;
+
+    for (int i = 0; i < tensors_count(a); i++) {
+        const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
+        if (state_block(x->name) != block) continue;
+        assert_non_null(y);
+        assert_memory_equal(x->values, y->values, (size_t)x->count * sizeof *x->values);
+        found++;
+    }
+    assert_true(found > 0);
+}
+
+/* A block with a training of its own is trained as in a workload of that for all, the others as without. */
+static void a_block_trains_as_it_says(void **state)
+{
+    Fixture  *f = *state;
+    Workload *w = f->workload;
+    Training  common = workload_training(w, &w->block[1]), own = common;
+
+    own.learning_rate *= 0.25;
+    own.momentum = 0.5;
+    own.weight_decay = 0.01;
+    Tensors *without = train(f, pipeline(SCHEDULE_DPU), NULL, 1, 0);
+    w->block[1].training = &own;
+    Tensors *mixed = train(f, pipeline(SCHEDULE_DPU), NULL, 1, 0);
+    w->block[1].training = NULL;
+    w->learning_rate = own.learning_rate;
+    w->momentum = own.momentum;
+    w->weight_decay = own.weight_decay;
+    Tensors *all = train(f, pipeline(SCHEDULE_DPU), NULL, 1, 0);
+    w->learning_rate = common.learning_rate;
+    w->momentum = common.momentum;
+    w->weight_decay = common.weight_decay;
+    for (int b = 0; b < BLOCKS; b++) assert_same_block(mixed, b == 1 ? all : without, b);
+    assert_true(difference(without, all) > 1e-3);
+    tensors_free(without);
+    tensors_free(mixed);
+    tensors_free(all);
+}
+
 /* Groups add the same gradients and statistics in another order, which errs by some 1e-7 of
  * them; nine steps with momentum, and normalisation of channels with little variance, make
  * 1e-4 of that here, and a ReLU may fall on the other side. Without common statistics the
@@ -624,6 +667,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(schedules_of_width_one_agree_to_the_bit),
+        cmocka_unit_test(a_block_trains_as_it_says),
         cmocka_unit_test(groups_agree_to_rounding),
         cmocka_unit_test(without_common_statistics_groups_differ),
         cmocka_unit_test(students_may_be_under_way_together),

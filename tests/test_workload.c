@@ -195,6 +195,13 @@ static void every_key_arrives(void **state)
     assert_string_equal(workload->data, "cifar10:folder");
     assert_true(workload->unaugmented);
     assert_int_equal(workload->block_count, 2);
+    assert_null(first->training);
+    Training own = workload_training(workload, last);
+    assert_float_equal(own.learning_rate, 0.01, 0);
+    assert_float_equal(own.momentum, 0, 0);
+    assert_float_equal(own.weight_decay, 0.5, 0);
+    assert_float_equal(own.clip, 2, 0);
+    assert_false(own.nesterov);
     assert_string_equal(first->name, "first");
     assert_int_equal(first->loss, LOSS_MSE);
     assert_int_equal(last->loss, LOSS_SOFT_CROSS_ENTROPY);

@@ -123,7 +123,7 @@ static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock 
     double       tensors = 0;
 
     layers_each(&work->student, count_tensors, &tensors);
-    once[2] = operator_update(walk->device, workload, (double)layers_cost(&work->student).parameters, tensors);
+    once[2] = operator_update(walk->device, workload, work, (double)layers_cost(&work->student).parameters, tensors);
     walk->entry.share = 1;
     for (int i = 0; i < 3; i++) {
         walk->entry.layer = i < 2 ? "loss" : "optimizer";

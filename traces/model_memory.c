@@ -113,7 +113,7 @@ void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *
     block->student_weight_bytes = 4 * (student.parameters + student.statistics);
     block->gradient_bytes = 4 * student.parameters;
     block->state_bytes = workload->optimizer == OPTIMIZER_ADAMW ? 8 * student.parameters
-                         : workload->momentum > 0 ? 4 * student.parameters : 0;
+                         : workload_training(workload, work).momentum > 0 ? 4 * student.parameters : 0;
     /* The student's output and the gradient at it live until its backward is done. */
     block->student_activation_bytes = (kept + buffers(&trained)) * each + 2 * block->output_bytes;
 }

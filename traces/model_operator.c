@@ -254,14 +254,16 @@ OperatorWork operator_loss(const ModelDevice *device, LossKind loss, Shape out, 
 /* Gradients are set to zero (1 write) and weights stepped (2 reads, 1 write); weight decay, momentum
  * (twice) and Nesterov's correction are passes of their own. float32 whatever the precision. In a loop the
  * host visits every tensor; foreach, every pass is a kernel. */
-OperatorWork operator_update(const ModelDevice *device, const Workload *workload, double parameters, double tensors)
+OperatorWork operator_update(const ModelDevice *device, const Workload *workload, const WorkBlock *block, double parameters,
+                             double tensors)
 {
-    double reads = 2, writes = 2, kernels = 2;
+    Training t = workload_training(workload, block);
+    double   reads = 2, writes = 2, kernels = 2;
 
     if (workload->optimizer == OPTIMIZER_ADAMW) { reads = 4; writes = 4; }       /* weight, gradient, both moments in one pass */
-    if (workload->weight_decay > 0 && workload->optimizer == OPTIMIZER_SGD) { reads += 2; writes += 1; kernels += 1; }
-    if (workload->momentum > 0) { reads += 3; writes += 2; kernels += 2; }
-    if (workload->nesterov) { reads += 2; writes += 1; kernels += 1; }
+    if (t.weight_decay > 0 && workload->optimizer == OPTIMIZER_SGD) { reads += 2; writes += 1; kernels += 1; }
+    if (t.momentum > 0) { reads += 3; writes += 2; kernels += 2; }
+    if (t.nesterov) { reads += 2; writes += 1; kernels += 1; }
     return (OperatorWork){.pass = PASS_UPDATE, .read_bytes = reads * parameters * 4, .written_bytes = writes * parameters * 4,
                           .launches = kernels * (device->foreach ? 1 : tensors), .kernels = device->foreach ? kernels : 0,
                           .visits = device->foreach ? 0 : tensors};

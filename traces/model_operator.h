@@ -90,7 +90,8 @@ int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, co
 OperatorWork operator_loss(const ModelDevice *device, LossKind loss, Shape out, Pass pass, double rows);
 
 /* The optimizer over so many parameters in so many tensors. */
-OperatorWork operator_update(const ModelDevice *device, const Workload *workload, double parameters, double tensors);
+OperatorWork operator_update(const ModelDevice *device, const Workload *workload, const WorkBlock *block, double parameters,
+                             double tensors);
 
 OperatorCost operator_cost(const ModelDevice *device, const OperatorWork *work);
 

@@ -32,6 +32,16 @@ static void describe_training(const Workload *workload, Text *out)
     if (workload->warm_up > 0) text_printf(out, ", warm-up %" PRId64 " steps", workload->warm_up);
     if (workload->clip > 0) text_printf(out, ", gradients clipped at %g", workload->clip);
     text_append(out, "\n");
+    for (int b = 0; b < workload->block_count; b++) {
+        const Training *t = workload->block[b].training;
+        if (!t) continue;
+        text_printf(out, "  %s: learning rate %g, ", workload->block[b].name, t->learning_rate);
+        if (workload->optimizer == OPTIMIZER_ADAMW) text_printf(out, "betas %g %g, eps %g", t->beta1, t->beta2, t->eps);
+        else text_printf(out, "momentum %g%s", t->momentum, t->nesterov ? " (Nesterov)" : "");
+        text_printf(out, ", weight decay %g", t->weight_decay);
+        if (t->clip > 0) text_printf(out, ", gradients clipped at %g", t->clip);
+        text_append(out, "\n");
+    }
 }
 
 static void describe_head(const Workload *workload, Text *out)

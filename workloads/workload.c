@@ -112,17 +112,25 @@ static int read_input(Workload *workload, const JsonAt *root, Error *err)
     return json_has(&tokens) ? read_tokens(workload, &at, err) : read_image(workload, &at, err);
 }
 
-static int read_sgd(Workload *workload, const JsonAt *at, Error *err)
+static Training training_of_all(const Workload *w)
 {
-    static const char *const keys[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "momentum", "nesterov", NULL};
+    return (Training){.learning_rate = w->learning_rate, .momentum = w->momentum, .weight_decay = w->weight_decay,
+                      .nesterov = w->nesterov, .beta1 = w->beta1, .beta2 = w->beta2, .eps = w->eps, .clip = w->clip};
+}
+
+Training workload_training(const Workload *workload, const WorkBlock *block)
+{
+    return block->training ? *block->training : training_of_all(workload);
+}
+
+static int read_sgd(Training *t, const JsonAt *at, Error *err)
+{
     JsonAt nesterov = json_member(at, "nesterov");
 
-    if (json_check_keys(at, keys, err) != 0) return -1;
-    if (get_number(at, "momentum", 1, &workload->momentum, err) != 0) return -1;
-    if (json_has(&nesterov) && json_get_bool(&nesterov, &workload->nesterov, err) != 0) return -1;
-    if (workload->nesterov && workload->momentum == 0)
-        return json_fail(&nesterov, err, "Nesterov's method needs a momentum above 0");
-    return 0;
+    if (get_number(at, "momentum", 1, &t->momentum, err) != 0) return -1;
+    if (json_has(&nesterov) && json_get_bool(&nesterov, &t->nesterov, err) != 0) return -1;
+    if (!t->nesterov || t->momentum > 0) return 0;
+    return json_fail(json_has(&nesterov) ? &nesterov : at, err, "Nesterov's method needs a momentum above 0");
 }
 
 /* A mean of the last steps: 1 would never forget. */
@@ -134,37 +142,69 @@ static int get_beta(const JsonAt *at, const char *key, double *out, Error *err)
     return *out < 1 ? 0 : json_fail(&beta, err, "1, expected less: a mean that takes nothing in");
 }
 
-static int read_adamw(Workload *workload, const JsonAt *at, Error *err)
+static int read_adamw(Training *t, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "beta1", "beta2", "eps", NULL};
     JsonAt eps = json_member(at, "eps");
 
-    workload->beta1 = 0.9;
-    workload->beta2 = 0.999;
-    workload->eps = 1e-8;
-    if (json_check_keys(at, keys, err) != 0) return -1;
-    if (get_beta(at, "beta1", &workload->beta1, err) != 0 || get_beta(at, "beta2", &workload->beta2, err) != 0) return -1;
-    if (get_number(at, "eps", 1, &workload->eps, err) != 0) return -1;
-    return workload->eps >= 1e-30 ? 0 : json_fail(&eps, err, "steps are divided by it, expected at least 1e-30");
+    if (get_beta(at, "beta1", &t->beta1, err) != 0 || get_beta(at, "beta2", &t->beta2, err) != 0) return -1;
+    if (get_number(at, "eps", 1, &t->eps, err) != 0) return -1;
+    return t->eps >= 1e-30 ? 0 : json_fail(&eps, err, "steps are divided by it, expected at least 1e-30");
+}
+
+/* Of the workload, or of a block: what is absent stays as it is. */
+static int read_rates(Training *t, OptimizerKind optimizer, const JsonAt *at, Error *err)
+{
+    JsonAt rate = json_member(at, "learning_rate");
+
+    if ((optimizer == OPTIMIZER_ADAMW ? read_adamw : read_sgd)(t, at, err) != 0) return -1;
+    if (!json_has(&rate) && t->learning_rate == 0) return json_fail(&rate, err, "missing, expected a number");
+    if (get_number(at, "learning_rate", 1e6, &t->learning_rate, err) != 0) return -1;
+    if (t->learning_rate == 0) return json_fail(&rate, err, "0, with which nothing is learnt");
+    if (get_number(at, "clip", 1e30, &t->clip, err) != 0) return -1;
+    return get_number(at, "weight_decay", 1e6, &t->weight_decay, err);
 }
 
 static int read_training(Workload *workload, const JsonAt *root, Error *err)
 {
+    static const char *const sgd[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "momentum", "nesterov", NULL};
+    static const char *const adamw[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "beta1", "beta2", "eps", NULL};
     static const char *const optimizers[] = {"sgd", "adamw", NULL};
-    JsonAt at = json_member(root, "training");
-    JsonAt rate = json_member(&at, "learning_rate"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
-    int    which = OPTIMIZER_SGD;
+    JsonAt   at = json_member(root, "training"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
+    Training t = {0};
+    int      which = OPTIMIZER_SGD;
 
     if (json_get_object(&at, err) != 0) return -1;
     if (json_has(&optimizer) && json_get_choice(&optimizer, optimizers, &which, err) != 0) return -1;
+    if (json_check_keys(&at, which == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0) return -1;
+    if (which == OPTIMIZER_ADAMW) t = (Training){.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    if (read_rates(&t, (OptimizerKind)which, &at, err) != 0) return -1;
     workload->optimizer = (OptimizerKind)which;
-    if ((which == OPTIMIZER_ADAMW ? read_adamw : read_sgd)(workload, &at, err) != 0) return -1;
-    if (!json_has(&rate)) return json_fail(&rate, err, "missing, expected a number");
-    if (get_number(&at, "learning_rate", 1e6, &workload->learning_rate, err) != 0) return -1;
-    if (workload->learning_rate == 0) return json_fail(&rate, err, "0, with which nothing is learnt");
-    if (json_has(&warm_up) && json_get_integer(&warm_up, 0, JSON_MAX_INTEGER, &workload->warm_up, err) != 0) return -1;
-    if (get_number(&at, "clip", 1e30, &workload->clip, err) != 0) return -1;
-    return get_number(&at, "weight_decay", 1e6, &workload->weight_decay, err);
+    workload->learning_rate = t.learning_rate;
+    workload->momentum = t.momentum;
+    workload->weight_decay = t.weight_decay;
+    workload->nesterov = t.nesterov;
+    workload->beta1 = t.beta1;
+    workload->beta2 = t.beta2;
+    workload->eps = t.eps;
+    workload->clip = t.clip;
+    return json_has(&warm_up) ? json_get_integer(&warm_up, 0, JSON_MAX_INTEGER, &workload->warm_up, err) : 0;
+}
+
+/* What the block has of its own; the rest is the workload's. */
+static int read_block_training(Workload *workload, const JsonAt *block_at, WorkBlock *block, Error *err)
+{
+    static const char *const sgd[] = {"learning_rate", "clip", "weight_decay", "momentum", "nesterov", NULL};
+    static const char *const adamw[] = {"learning_rate", "clip", "weight_decay", "beta1", "beta2", "eps", NULL};
+    JsonAt at = json_member(block_at, "training");
+
+    if (!json_has(&at)) return 0;
+    if (json_get_object(&at, err) != 0) return -1;
+    if (json_check_keys(&at, workload->optimizer == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0) return -1;
+    Training *own = arena_alloc(&workload->arena, 1, sizeof *own);
+    if (!own) return error_no_memory(err);
+    *own = training_of_all(workload);
+    block->training = own;
+    return read_rates(own, workload->optimizer, &at, err);
 }
 
 /* The layers of one side of a block, on its input. */
@@ -210,7 +250,7 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
 
 static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block, Error *err)
 {
-    static const char *const keys[] = {"name", "teacher", "student", "loss", "temperature", NULL};
+    static const char *const keys[] = {"name", "teacher", "student", "loss", "temperature", "training", NULL};
     static const char *const losses[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy", NULL};
     JsonAt temperature = json_member(at, "temperature");
     JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"), loss = json_member(at, "loss");
@@ -230,6 +270,7 @@ static int read_block(Workload *workload, int64_t *total, const JsonAt *at, Work
     if (get_number(at, "temperature", 1e3, &block->temperature, err) != 0) return -1;
     if (block->temperature < 1e-3) return json_fail(&temperature, err, "%g is too small, expected at least 0.001", block->temperature);
     block->choices = layers_choices(&block->student);
+    if (read_block_training(workload, at, block, err) != 0) return -1;
     return check_block(workload, block, given, at, err);
 }
 

@@ -153,6 +153,15 @@ bool        loss_is_of_scores(LossKind loss);            /* channels are scores 
 
 typedef enum { OPTIMIZER_SGD, OPTIMIZER_ADAMW } OptimizerKind;
 
+/* What a block may have of its own; the optimizer and the warm-up are the workload's. */
+typedef struct {
+    double learning_rate;    /* cosine to 0 over the run */
+    double momentum, weight_decay;
+    bool   nesterov;
+    double beta1, beta2, eps;            /* AdamW's */
+    double clip;             /* the most that the norm of a block's gradients may be; 0: anything */
+} Training;
+
 typedef struct {
     const char *name;
     Shape       in, out;     /* boundary b, boundary b + 1 */
@@ -160,6 +169,7 @@ typedef struct {
     LossKind    loss;
     double      temperature; /* of kl */
     int         choices;     /* of the student, in the order of the layers, nested ones included */
+    const Training *training;            /* of its own; NULL: the workload's */
 } WorkBlock;
 
 typedef struct {
@@ -198,6 +208,9 @@ int  workload_read(Workload **out, const char *path, Error *err);
 int  workload_parse(Workload **out, const char *name, const char *text, size_t length, Error *err);
 
 void workload_free(Workload *workload);
+
+/* What the block trains with: its own, or the workload's. */
+Training workload_training(const Workload *workload, const WorkBlock *block);
 
 /* Whether the last block gives scores of the next token at each token: token numbers go in, as many scores come out of each,
  * and no attention of the teacher sees what follows. */

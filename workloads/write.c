@@ -141,9 +141,26 @@ static void write_string(const char *key, const char *value, Text *out)
     text_append(out, ",\n");
 }
 
+/* Behind the learning rate, of the workload or of a block. */
+static void write_rates(const Training *t, bool adamw, Text *out)
+{
+    if (adamw) {
+        write_number("beta1", t->beta1, out);
+        write_number("beta2", t->beta2, out);
+        write_number("eps", t->eps, out);
+    } else {
+        write_number("momentum", t->momentum, out);
+        write_flag("nesterov", t->nesterov, out);
+    }
+    write_number("weight_decay", t->weight_decay, out);
+    text_append(out, "}");
+}
+
 static void write_training(const Workload *workload, Text *out)
 {
-    bool adamw = workload->optimizer == OPTIMIZER_ADAMW;
+    bool     adamw = workload->optimizer == OPTIMIZER_ADAMW;
+    Training t = {.momentum = workload->momentum, .weight_decay = workload->weight_decay, .nesterov = workload->nesterov,
+                  .beta1 = workload->beta1, .beta2 = workload->beta2, .eps = workload->eps};
 
     text_append(out, "  \"training\": {");
     if (adamw) text_append(out, "\"optimizer\": \"adamw\", ");
@@ -151,19 +168,20 @@ static void write_training(const Workload *workload, Text *out)
     text_json_double(out, workload->learning_rate);
     if (workload->warm_up > 0) text_printf(out, ", \"warm_up\": %" PRId64, workload->warm_up);
     if (workload->clip > 0) write_number("clip", workload->clip, out);
-    if (adamw) {
-        write_number("beta1", workload->beta1, out);
-        write_number("beta2", workload->beta2, out);
-        write_number("eps", workload->eps, out);
-    } else {
-        write_number("momentum", workload->momentum, out);
-        write_flag("nesterov", workload->nesterov, out);
-    }
-    write_number("weight_decay", workload->weight_decay, out);
-    text_append(out, "},\n");
+    write_rates(&t, adamw, out);
+    text_append(out, ",\n");
 }
 
-static void write_block(const WorkBlock *block, Text *out)
+/* All of it: a clip of 0 too, where the workload has one. */
+static void write_own_training(const Training *t, bool adamw, Text *out)
+{
+    text_append(out, ",\n     \"training\": {\"learning_rate\": ");
+    text_json_double(out, t->learning_rate);
+    write_number("clip", t->clip, out);
+    write_rates(t, adamw, out);
+}
+
+static void write_block(const WorkBlock *block, bool adamw, Text *out)
 {
     text_append(out, "    {\"name\": ");
     text_json_string(out, block->name);
@@ -173,6 +191,7 @@ static void write_block(const WorkBlock *block, Text *out)
     write_layers(&block->student, 5, out);
     text_printf(out, ",\n     \"loss\": \"%s\"", loss_name(block->loss));
     if (block->loss == LOSS_KL) write_number("temperature", block->temperature, out);
+    if (block->training) write_own_training(block->training, adamw, out);
     text_append(out, "}");
 }
 
@@ -206,7 +225,7 @@ void workload_write(const Workload *workload, const char *teacher_weights, Text 
     text_append(out, "  \"blocks\": [\n");
     for (int b = 0; b < workload->block_count; b++) {
         text_append(out, b ? ",\n" : "");
-        write_block(&workload->block[b], out);
+        write_block(&workload->block[b], workload->optimizer == OPTIMIZER_ADAMW, out);
     }
     text_append(out, "\n  ]\n}\n");
 }

@@ -2,11 +2,11 @@
 
 #include <math.h>
 
-float rate_at(const Workload *workload, int64_t step, int64_t total)
+float rate_at(double learning_rate, int64_t warm_up_steps, int64_t step, int64_t total)
 {
     double  pi = acos(-1.0);
-    int64_t warm_up = workload->warm_up < total ? workload->warm_up : total;
+    int64_t warm_up = warm_up_steps < total ? warm_up_steps : total;
 
-    if (step < warm_up) return (float)(workload->learning_rate * (double)(step + 1) / (double)warm_up);
-    return (float)(workload->learning_rate * 0.5 * (1 + cos(pi * (double)(step - warm_up) / (double)(total - warm_up))));
+    if (step < warm_up) return (float)(learning_rate * (double)(step + 1) / (double)warm_up);
+    return (float)(learning_rate * 0.5 * (1 + cos(pi * (double)(step - warm_up) / (double)(total - warm_up))));
 }

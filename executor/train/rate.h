@@ -1,11 +1,11 @@
-/* The learning rate: cosine from the workload's to 0 over the run (Loshchilov and Hutter 2017,
- * without restarts), after the steps of a warm-up in which it rises evenly. */
+/* The learning rate: cosine from learning_rate to 0 over the run (Loshchilov and Hutter 2017,
+ * without restarts), after warm_up_steps steps in which it rises evenly. */
 #ifndef EXECUTOR_TRAIN_RATE_H
 #define EXECUTOR_TRAIN_RATE_H
 
-#include "workloads/workload.h"
+#include <stdint.h>
 
 /* Of step 0 <= step < total. */
-float rate_at(const Workload *workload, int64_t step, int64_t total);
+float rate_at(double learning_rate, int64_t warm_up_steps, int64_t step, int64_t total);
 
 #endif

@@ -208,10 +208,11 @@ int worker_report(Worker *w, int b, int64_t step)
 static int do_update(Worker *w, const Instruction *in)
 {
     const Workload *workload = w->run->x->workload;
-    UpdateStep      step = {.optimizer = workload->optimizer, .learning_rate = rate_at(workload, w->step, w->run->x->program->steps),
-                            .momentum = (float)workload->momentum, .weight_decay = (float)workload->weight_decay,
-                            .nesterov = workload->nesterov, .beta1 = (float)workload->beta1, .beta2 = (float)workload->beta2,
-                            .eps = (float)workload->eps, .clip = (float)workload->clip, .number = w->step + 1};
+    Training        t = workload_training(workload, &workload->block[in->block]);
+    UpdateStep      step = {.optimizer = workload->optimizer, .momentum = (float)t.momentum, .weight_decay = (float)t.weight_decay,
+                            .learning_rate = rate_at(t.learning_rate, workload->warm_up, w->step, w->run->x->program->steps),
+                            .nesterov = t.nesterov, .beta1 = (float)t.beta1, .beta2 = (float)t.beta2,
+                            .eps = (float)t.eps, .clip = (float)t.clip, .number = w->step + 1};
 
     net_update(w->students[in->block].net, &step);
     if (w->students[in->block].reports && (w->step + 1) % CHECK_EVERY == 0)
