@@ -26,4 +26,15 @@ for ranks in 2 4; do
     ok "transport, $ranks ranks: a full queue blocks, a failure ends every wait" launch $ranks "$programs/transport" stop
 done
 
+# Processes of another MPI's launcher, each alone: all would write the same file.
+alone() { # VARIABLE=VALUE...: refused, and nothing is written
+    ! env "$@" timeout 60 pipebd-run profile --workload digits --devices cpu:1 -o "$WORK/alone.json" > "$WORK/alone" 2>&1 &&
+        [ ! -e "$WORK/alone.json" ] && grep -q 'do not know of each other' "$WORK/alone" || { cat "$WORK/alone"; return 1; }
+}
+ok 'MPICH, Intel MPI: lone processes are refused' alone PMI_RANK=0 PMI_SIZE=2
+ok 'MVAPICH2: lone processes are refused' alone MV2_COMM_WORLD_SIZE=2
+ok 'PMIx: lone processes are refused' alone PMIX_RANK=1
+ok 'one process, whatever started it, is not refused' \
+    env PMI_RANK=0 PMI_SIZE=1 MPI_LOCALNRANKS=1 timeout 60 pipebd-run train --workload digits --schedule dp --devices cpu:1 --epochs 1 -o "$WORK/one.safetensors"
+
 done_testing

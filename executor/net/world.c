@@ -553,24 +553,41 @@ bool launched_as_rank(void)
     return set_to("OMPI_COMM_WORLD_SIZE") || set_to("PMIX_RANK") || set_to("PMI_RANK");
 }
 
-/* Of several processes of a Slurm step without PMI none would know of the others. */
-static int check_launch(Error *err)
+/* How many processes the launcher says it started, and in which variable: the first that is set, as some launchers
+ * start others and leave their own variables. 1: it started one, or nothing says so. */
+static int launched_count(const char **variable)
 {
-    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS",
+                                         "SLURM_STEP_NUM_TASKS"};
 
-    if (launched_as_rank() || !tasks || atoi(tasks) < 2) return 0;
-    return error_set(err, "srun started %s processes that do not know of each other: use srun --mpi=pmix", tasks);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        *variable = counts[i];
+        if (set_to(counts[i])) return atoi(getenv(counts[i]));
+    }
+    *variable = "PMIX_RANK";                             /* PMIx tells the number only to who asks its server */
+    return set_to(*variable) ? atoi(getenv(*variable)) + 1 : 1;
+}
+
+/* Of several processes that each believe to be alone, all would do the whole run, and write the same files. size: what
+ * MPI says; 1 without it. count, variable: of launched_count(), before MPI changes the environment. */
+static int check_launch(int size, int count, const char *variable, Error *err)
+{
+    if (size > 1 || count < 2) return 0;
+    if (strcmp(variable, "SLURM_STEP_NUM_TASKS") == 0)
+        return error_set(err, "srun started %d processes that do not know of each other: use srun --mpi=pmix", count);
+    return error_set(err, "at least %d processes were started (%s) that do not know of each other: use the launcher of the MPI "
+                     "that this program is built with (make config)", count, variable);
 }
 
 int world_open(World **out, Error *err)
 {
     pthread_mutexattr_t recursive;
-    World *world;
-    int    rc = -1;
+    World      *world;
+    const char *variable;
+    int         rc = -1, count = launched_count(&variable);
 
     *out = NULL;
-    if (check_launch(err) != 0) return -1;
-    if (!launched_as_rank()) return 0;
+    if (!launched_as_rank()) return check_launch(1, count, variable, err);
     world = calloc(1, sizeof *world);
     if (!world) return error_no_memory(err);
     pthread_mutexattr_init(&recursive);
@@ -579,7 +596,8 @@ int world_open(World **out, Error *err)
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&world->lock, NULL);
     pthread_cond_init(&world->changed, NULL);
-    if (open_link(world, err) != 0 || allocate(world, err) != 0 || mpi_link_start(world->link, err) != 0) goto done;
+    if (open_link(world, err) != 0 || check_launch(world->size, count, variable, err) != 0 || allocate(world, err) != 0
+        || mpi_link_start(world->link, err) != 0) goto done;
     /* When another rank has failed already, the first call says so, as it would a moment later. */
     if ((learn_hosts(world, err) != 0 || learn_clocks(world, err) != 0) && !world_failed(world, NULL)) goto done;
     *out = world; world = NULL; rc = 0;
