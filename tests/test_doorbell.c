@@ -20,6 +20,7 @@ static Doorbell *opened(int count)
     Error err;
 
     assert_int_equal(doorbell_open(&doorbell, count, &err), 0);
+    doorbell_listen(doorbell, NULL);
     return doorbell;
 }
 
@@ -125,6 +126,29 @@ static void nor_do_long_words(void **state)
     doorbell_free(b);
 }
 
+/* One that listens at 127.0.0.1 does not hear 127.0.0.2, which is this machine as well. */
+static void it_listens_where_it_is_told(void **state)
+{
+    Doorbell               *a = opened(2), *b;
+    struct sockaddr_storage at = here(AF_INET), elsewhere = at;
+    Error                   err = {""};
+
+    (void)state;
+    ((struct sockaddr_in *)&elsewhere)->sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+    ((struct sockaddr_in *)&at)->sin_port = 0;
+    assert_int_equal(doorbell_open(&b, 1, &err), 0);
+    assert_int_equal(doorbell_address(b).port, 0);       /* nothing listens before it is asked to */
+    doorbell_listen(b, &at);
+    doorbell_connect(a, 0, &elsewhere, doorbell_address(b));
+    doorbell_connect(a, 1, &at, doorbell_address(b));
+    doorbell_ring(a, 0);
+    assert_false(waits(b, short_ns));
+    doorbell_ring(a, 1);
+    assert_true(waits(b, long_ns));
+    doorbell_free(a);
+    doorbell_free(b);
+}
+
 static atomic_bool is_awake;
 
 static void *wake(void *doorbell)
@@ -159,7 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ring_ends_a_wait), cmocka_unit_test(by_ipv6_too), cmocka_unit_test(strangers_do_not_ring),
-        cmocka_unit_test(nor_do_long_words),  cmocka_unit_test(a_thread_wakes),
+        cmocka_unit_test(nor_do_long_words),  cmocka_unit_test(it_listens_where_it_is_told), cmocka_unit_test(a_thread_wakes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

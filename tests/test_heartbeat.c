@@ -123,7 +123,7 @@ static void run_process(Role *role)
     Error            err = {""};
 
     for (int r = 0; r < RANKS; r++) snprintf(label[r].text, sizeof label[r].text, "host %d", r);
-    if (mesh_listen(&mesh, &err) != 0) _exit(NO_MESH);
+    if (mesh_listen(&mesh, MESH_ANYWHERE, NULL, &err) != 0) _exit(NO_MESH);
     pass(role->addresses, mesh_address(mesh), sizeof *mesh_address(mesh));
     if (!get(role->orders, all, sizeof all) || mesh_connect(mesh, role->rank, role->count, all, 20000000000, &err) != 0
         || heartbeat_start(&heartbeat, mesh, &options, &err) != 0) {
@@ -435,8 +435,8 @@ static void strangers_are_turned_away(void **state)
     Error       err = {""};
 
     (void)state;
-    assert_int_equal(mesh_listen(&mesh, &err), 0);
-    assert_int_equal(mesh_listen(&other, &err), 0);
+    assert_int_equal(mesh_listen(&mesh, MESH_ANYWHERE, NULL, &err), 0);
+    assert_int_equal(mesh_listen(&other, MESH_ANYWHERE, NULL, &err), 0);
     all[0] = *mesh_address(mesh);
     all[1] = *mesh_address(other);
     stranger = connect_here(all[0].port);
@@ -454,9 +454,88 @@ static void strangers_are_turned_away(void **state)
     mesh_free(other);
 }
 
+/* Rank 1 of two, in a process of its own: status 0 when it has connected. */
+static pid_t call_from_elsewhere(Mesh *mesh, const MeshAddress *all)
+{
+    pid_t child = fork();
+
+    if (child == 0) _exit(mesh_connect(mesh, 1, 2, all, 60000000000, NULL) == 0 ? 0 : NO_MESH);
+    assert_true(child > 0);
+    return child;
+}
+
+/* Each of them would be waited for a second, if one after another: longer than the connection may take. */
+static void silent_strangers_delay_nobody(void **state)
+{
+    enum { STRANGERS = 100 };
+    MeshAddress all[2];
+    Mesh       *mesh, *other;
+    int         stranger[STRANGERS], status;
+    Error       err = {""};
+
+    (void)state;
+    assert_int_equal(mesh_listen(&mesh, MESH_HERE, NULL, &err), 0);
+    assert_int_equal(mesh_listen(&other, MESH_HERE, NULL, &err), 0);
+    all[0] = *mesh_address(mesh);
+    all[1] = *mesh_address(other);
+    for (int i = 0; i < STRANGERS; i++) {
+        stranger[i] = connect_here(all[0].port);
+        assert_true(stranger[i] >= 0);
+        if (i % 2) pass(stranger[i], "x", 1);        /* or does not go on */
+    }
+    pid_t child = call_from_elsewhere(other, all);
+    if (mesh_connect(mesh, 0, 2, all, 60000000000, &err) != 0) fail_msg("%s", err.text);
+    assert_true(mesh_socket(mesh, 1) >= 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    for (int i = 0; i < STRANGERS; i++) close(stranger[i]);
+    mesh_free(mesh);
+    mesh_free(other);
+}
+
+static bool answers_at(const char *address, uint32_t port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int                fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(inet_pton(AF_INET, address, &at.sin_addr), 1);
+    bool answers = connect(fd, (struct sockaddr *)&at, sizeof at) == 0;
+    close(fd);
+    return answers;
+}
+
+/* 127.0.0.2 is this machine as well, and no address that one socket on 127.0.0.1 hears. */
+static void it_listens_where_it_is_told(void **state)
+{
+    Mesh *all, *here, *named, *none;
+    Error err = {""};
+
+    (void)state;
+    assert_int_equal(mesh_listen(&all, MESH_ANYWHERE, NULL, &err), 0);
+    assert_int_equal(mesh_listen(&here, MESH_HERE, NULL, &err), 0);
+    assert_int_equal(mesh_listen(&named, MESH_ANYWHERE, "lo", &err), 0);
+    assert_null(mesh_listens_at(all));
+    assert_true(answers_at("127.0.0.1", mesh_address(all)->port) && answers_at("127.0.0.2", mesh_address(all)->port));
+    assert_string_equal(mesh_address(here)->addresses, "127.0.0.1");
+    assert_true(answers_at("127.0.0.1", mesh_address(here)->port));
+    assert_false(answers_at("127.0.0.2", mesh_address(here)->port));
+    assert_string_equal(mesh_address(named)->addresses, "127.0.0.1");
+    assert_false(answers_at("127.0.0.2", mesh_address(named)->port));
+    mesh_free(named);
+    assert_int_equal(mesh_listen(&named, MESH_ANYWHERE, "127.0.0.1", &err), 0);
+    assert_string_equal(mesh_address(named)->addresses, "127.0.0.1");
+    assert_int_equal(mesh_listen(&none, MESH_ANYWHERE, "no-such0", &err), -1);
+    assert_string_equal(err.text, "--interface no-such0: this host has no such interface or address");
+    mesh_free(named);
+    mesh_free(here);
+    mesh_free(all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(silent_strangers_delay_nobody),
+        cmocka_unit_test(it_listens_where_it_is_told),
         cmocka_unit_test(goodbye_is_no_fault),
         cmocka_unit_test(a_killed_process_is_named),
         cmocka_unit_test(a_stopped_process_is_named),

@@ -22,29 +22,27 @@ typedef struct {
 struct Doorbell {
     DoorbellAddress own;
     int         family;      /* of the socket */
-    int         socket;      /* -1: none */
+    atomic_int  socket;      /* -1: none, as yet */
     int         event;       /* for threads of this process */
     atomic_bool waiting;
     atomic_bool rung;
     DoorbellPeer       *peers;       /* [ranks] */
 };
 
-/* At any port of all addresses: IPv6, which takes IPv4 too, or else IPv4. */
-static int open_socket(int family, uint32_t *port)
+/* At any port of an address. Returns the socket or -1. */
+static int open_socket(const struct sockaddr_storage *address, uint32_t *port)
 {
-    struct sockaddr_in6 any = {.sin6_family = AF_INET6};
-    struct sockaddr_in  any4 = {.sin_family = AF_INET};
-    socklen_t           length = family == AF_INET6 ? sizeof any : sizeof any4;
-    struct sockaddr    *at = family == AF_INET6 ? (struct sockaddr *)&any : (struct sockaddr *)&any4;
-    int                 no = 0, fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_storage at = *address;
+    socklen_t               length = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int                     no = 0, fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0) return -1;
-    if ((family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no) != 0)
-        || bind(fd, at, length) != 0 || getsockname(fd, at, &length) != 0) {
+    if ((address->ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no) != 0)
+        || bind(fd, (struct sockaddr *)&at, length) != 0 || getsockname(fd, (struct sockaddr *)&at, &length) != 0) {
         close(fd);
         return -1;
     }
-    *port = ntohs(family == AF_INET6 ? any.sin6_port : any4.sin_port);
+    *port = ntohs(address->ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port : ((struct sockaddr_in *)&at)->sin_port);
     return fd;
 }
 
@@ -54,7 +52,7 @@ int doorbell_open(Doorbell **out, int count, Error *err)
 
     *out = NULL;
     if (!doorbell) return error_no_memory(err);
-    doorbell->socket = -1;
+    atomic_init(&doorbell->socket, -1);
     doorbell->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     doorbell->peers = calloc((size_t)count, sizeof *doorbell->peers);
     if (!doorbell->peers) { error_no_memory(err); goto fail; }
@@ -63,17 +61,25 @@ int doorbell_open(Doorbell **out, int count, Error *err)
         error_set(err, "cannot draw a random number: %s", strerror(errno));
         goto fail;
     }
-    doorbell->family = AF_INET6;
-    doorbell->socket = open_socket(AF_INET6, &doorbell->own.port);
-    if (doorbell->socket < 0) {
-        doorbell->family = AF_INET;
-        doorbell->socket = open_socket(AF_INET, &doorbell->own.port);
-    }
     *out = doorbell;
     return 0;
 fail:
     doorbell_free(doorbell);
     return -1;
+}
+
+void doorbell_listen(Doorbell *doorbell, const struct sockaddr_storage *address)
+{
+    static const sa_family_t families[] = {AF_INET6, AF_INET};       /* IPv6 takes IPv4 too */
+    int                      fd = -1;
+
+    if (atomic_load(&doorbell->socket) >= 0) return;
+    for (int i = 0; i < 2 && fd < 0; i++) {
+        struct sockaddr_storage any = {.ss_family = families[i]};
+        doorbell->family = address ? address->ss_family : families[i];
+        fd = open_socket(address ? address : &any, &doorbell->own.port);
+    }
+    atomic_store(&doorbell->socket, fd);
 }
 
 DoorbellAddress doorbell_address(const Doorbell *doorbell) { return doorbell->own; }
@@ -94,7 +100,7 @@ void doorbell_connect(Doorbell *doorbell, int rank, const struct sockaddr_storag
     struct sockaddr_in  four;
     struct sockaddr_in6 six;
 
-    if (doorbell->socket < 0 || address.port == 0) return;
+    if (atomic_load(&doorbell->socket) < 0 || address.port == 0) return;
     if (peer->ss_family == AF_INET) {
         memcpy(&four, peer, sizeof four);
         six = mapped(&four);
@@ -114,7 +120,7 @@ void doorbell_ring(Doorbell *doorbell, int rank)
     const DoorbellPeer *p = &doorbell->peers[rank];
 
     if (!atomic_load(&p->connected)) return;
-    ssize_t sent = sendto(doorbell->socket, &p->token, sizeof p->token, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&p->at,
+    ssize_t sent = sendto(atomic_load(&doorbell->socket), &p->token, sizeof p->token, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&p->at,
                           p->length);
     (void)sent;                          /* lost is lost */
 }
@@ -136,7 +142,7 @@ static bool take_rings(Doorbell *doorbell)
     uint64_t token;
     bool     some = false;
 
-    for (ssize_t n; (n = recv(doorbell->socket, &token, sizeof token, MSG_DONTWAIT | MSG_TRUNC)) >= 0;)
+    for (ssize_t n; (n = recv(atomic_load(&doorbell->socket), &token, sizeof token, MSG_DONTWAIT | MSG_TRUNC)) >= 0;)
         if (n == sizeof token && token == doorbell->own.token) some = true;
     if (some) atomic_store(&doorbell->rung, true);
     return some;
@@ -144,7 +150,7 @@ static bool take_rings(Doorbell *doorbell)
 
 bool doorbell_wait(Doorbell *doorbell, int64_t most_ns)
 {
-    struct pollfd   fds[2] = {{.fd = doorbell->event, .events = POLLIN}, {.fd = doorbell->socket, .events = POLLIN}};
+    struct pollfd   fds[2] = {{.fd = doorbell->event, .events = POLLIN}, {.fd = atomic_load(&doorbell->socket), .events = POLLIN}};
     struct timespec most = {most_ns / 1000000000, most_ns % 1000000000};
     uint64_t        number;
     bool            some;
@@ -164,7 +170,7 @@ bool doorbell_is_rung(const Doorbell *doorbell) { return atomic_load(&doorbell->
 void doorbell_free(Doorbell *doorbell)
 {
     if (!doorbell) return;
-    if (doorbell->socket >= 0) close(doorbell->socket);
+    if (atomic_load(&doorbell->socket) >= 0) close(atomic_load(&doorbell->socket));
     if (doorbell->event >= 0) close(doorbell->event);
     free(doorbell->peers);
     free(doorbell);

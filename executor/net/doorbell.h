@@ -25,8 +25,13 @@ typedef struct {
     uint32_t unused;
 } DoorbellAddress;
 
-/* For count ranks; as yet none can be rung. Without a socket of its own it still can be woken. */
+/* For count ranks; as yet it can only be woken, and none be rung. */
 int         doorbell_open(Doorbell **out, int count, Error *err);
+
+/* From now on it can be rung too: at any port of this address (its own port does not count), or of all addresses (NULL).
+ * Where there is no such socket to be had it still can be woken. Once; also while a thread waits, whose next wait
+ * hears it. */
+void        doorbell_listen(Doorbell *doorbell, const struct sockaddr_storage *address);
 DoorbellAddress doorbell_address(const Doorbell *doorbell);
 
 /* The doorbell of a rank, whose host has the address peer (its port does not count): from now on it can be

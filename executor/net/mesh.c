@@ -19,7 +19,8 @@
 
 #include "base/clock.h"
 
-enum { CANDIDATES = 16 };
+/* Strangers that are heard at the same time, and for how long each. */
+enum { CANDIDATES = 16, CALLERS = 64, CALLER_MS = 1000 };
 
 /* A caller's first word, and the listener's answer. */
 typedef struct {
@@ -28,8 +29,17 @@ typedef struct {
     uint32_t unused;
 } Hello;
 
+/* A connection that has not said all of its hello yet. */
+typedef struct {
+    int     fd;
+    size_t  have;            /* bytes of hello */
+    Hello   hello;
+    int64_t until_ns;        /* then it is turned away */
+} Caller;
+
 struct Mesh {
     MeshAddress own;
+    struct sockaddr_storage bound;       /* of which family, and which address; AF_UNSPEC: all */
     int         listener, listener6;     /* -1: none */
     int         rank, count;
     int        *sockets;                 /* [count] */
@@ -43,19 +53,26 @@ static void close_socket(int *fd)
 
 /* ---- listening ------------------------------------------------------------------ */
 
-/* On every address of a family, at a port (0: any). Returns the socket or -1. */
-static int listen_on(int family, uint32_t port)
+static socklen_t length_of(const struct sockaddr_storage *at)
 {
-    struct sockaddr_in  four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
-    int                 one = 1, fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return at->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+static in_port_t *port_of(struct sockaddr_storage *at)
+{
+    return at->ss_family == AF_INET6 ? &((struct sockaddr_in6 *)at)->sin6_port : &((struct sockaddr_in *)at)->sin_port;
+}
+
+/* At an address, which may be all of a family, and its port (0: any, which *at then says). Returns the socket or -1. */
+static int listen_at(struct sockaddr_storage *at)
+{
+    socklen_t length = length_of(at);
+    int       one = 1, fd = socket(at->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0) return -1;
-    if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-    int rc = family == AF_INET ? bind(fd, (struct sockaddr *)&four, sizeof four)
-                               : bind(fd, (struct sockaddr *)&six, sizeof six);
-    if (rc == 0) rc = listen(fd, MESH_RANKS);
-    if (rc != 0) close_socket(&fd);
+    if (at->ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)at, length) != 0 || listen(fd, MESH_RANKS) != 0
+        || getsockname(fd, (struct sockaddr *)at, &length) != 0) close_socket(&fd);
     return fd;
 }
 
@@ -90,33 +107,93 @@ static int list_addresses(MeshAddress *own, bool six, Error *err)
     return 0;
 }
 
-int mesh_listen(Mesh **out, Error *err)
+/* Of an interface, by its name or by one of its addresses: the IPv4 address, or else the IPv6 one. */
+static int find_interface(struct sockaddr_storage *out, const char *interface, Error *err)
 {
-    Mesh              *mesh = calloc(1, sizeof *mesh);
-    struct sockaddr_in bound;
-    socklen_t          length = sizeof bound;
+    struct ifaddrs *list;
+    char            text[INET6_ADDRSTRLEN];
+
+    *out = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
+    if (getifaddrs(&list) != 0) return error_set(err, "cannot list this host's addresses: %s", strerror(errno));
+    for (const struct ifaddrs *at = list; at; at = at->ifa_next) {
+        int family = at->ifa_addr ? at->ifa_addr->sa_family : AF_UNSPEC;
+        if ((family != AF_INET && family != AF_INET6) || !(at->ifa_flags & IFF_UP)) continue;
+        const void *bytes = family == AF_INET ? (const void *)&((const struct sockaddr_in *)at->ifa_addr)->sin_addr
+                                              : (const void *)&((const struct sockaddr_in6 *)at->ifa_addr)->sin6_addr;
+        inet_ntop(family, bytes, text, sizeof text);
+        bool address = strcmp(text, interface) == 0, name = strcmp(at->ifa_name, interface) == 0;
+        bool better = out->ss_family == AF_UNSPEC || (out->ss_family == AF_INET6 && family == AF_INET);
+        if (name && family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)bytes)) name = false;
+        if (!address && !(name && better)) continue;
+        memset(out, 0, sizeof *out);
+        memcpy(out, at->ifa_addr, family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+        if (address) break;
+    }
+    freeifaddrs(list);
+    return out->ss_family != AF_UNSPEC ? 0 : error_set(err, "--interface %s: this host has no such interface or address", interface);
+}
+
+/* On one address, which alone is told to others. */
+static int listen_on_one(Mesh *mesh, Error *err)
+{
+    struct sockaddr_storage at = mesh->bound;
+    const void             *bytes = at.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&at)->sin_addr
+                                                            : (const void *)&((struct sockaddr_in6 *)&at)->sin6_addr;
+
+    mesh->listener = listen_at(&at);
+    if (mesh->listener < 0) return error_set(err, "cannot listen on a port: %s", strerror(errno));
+    mesh->own.port = ntohs(*port_of(&at));
+    inet_ntop(at.ss_family, bytes, mesh->own.addresses, sizeof mesh->own.addresses);
+    return 0;
+}
+
+static int listen_on_all(Mesh *mesh, Error *err)
+{
+    struct sockaddr_storage four = {.ss_family = AF_INET}, six = {.ss_family = AF_INET6};
+
+    mesh->listener = listen_at(&four);
+    if (mesh->listener < 0) return error_set(err, "cannot listen on a port: %s", strerror(errno));
+    mesh->own.port = ntohs(*port_of(&four));
+    *port_of(&six) = *port_of(&four);
+    mesh->listener6 = listen_at(&six);
+    return list_addresses(&mesh->own, mesh->listener6 >= 0, err);
+}
+
+/* Where to listen: mesh->bound. */
+static int choose_address(Mesh *mesh, MeshReach reach, const char *interface, Error *err)
+{
+    if (interface) return find_interface(&mesh->bound, interface, err);
+    if (reach == MESH_HERE) {
+        struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        memcpy(&mesh->bound, &loopback, sizeof loopback);
+    }
+    return 0;
+}
+
+int mesh_listen(Mesh **out, MeshReach reach, const char *interface, Error *err)
+{
+    Mesh *mesh = calloc(1, sizeof *mesh);
 
     *out = NULL;
     if (!mesh) return error_no_memory(err);
-    mesh->listener6 = -1;
-    mesh->listener = listen_on(AF_INET, 0);
-    if (mesh->listener < 0 || getsockname(mesh->listener, (struct sockaddr *)&bound, &length) != 0) {
-        error_set(err, "cannot listen on a port: %s", strerror(errno));
-        goto fail;
-    }
-    mesh->own.port = ntohs(bound.sin_port);
-    mesh->listener6 = listen_on(AF_INET6, mesh->own.port);
+    mesh->listener = mesh->listener6 = -1;
     if (gethostname(mesh->own.host, sizeof mesh->own.host - 1) != 0) snprintf(mesh->own.host, MESH_HOST, "unknown");
     if (getrandom(&mesh->own.token, sizeof mesh->own.token, 0) != (ssize_t)sizeof mesh->own.token) {
         error_set(err, "cannot draw a random number: %s", strerror(errno));
         goto fail;
     }
-    if (list_addresses(&mesh->own, mesh->listener6 >= 0, err) != 0) goto fail;
+    if (choose_address(mesh, reach, interface, err) != 0) goto fail;
+    if ((mesh->bound.ss_family == AF_UNSPEC ? listen_on_all(mesh, err) : listen_on_one(mesh, err)) != 0) goto fail;
     *out = mesh;
     return 0;
 fail:
     mesh_free(mesh);
     return -1;
+}
+
+const struct sockaddr_storage *mesh_listens_at(const Mesh *mesh)
+{
+    return mesh->bound.ss_family == AF_UNSPEC ? NULL : &mesh->bound;
 }
 
 const MeshAddress *mesh_address(const Mesh *mesh) { return &mesh->own; }
@@ -130,25 +207,17 @@ static int milliseconds_to(int64_t until_ns)
     return left_ns <= 0 ? 0 : left_ns > 3600000000000 ? 3600000 : (int)(left_ns / 1000000) + 1;
 }
 
-/* Until events, or the end: then false. */
-static bool wait_for(int fd, short events, int64_t until_ns)
+/* What there is of a hello, without waiting: 1 when it is whole, 0 when more may come, -1 when none will. */
+static int read_hello(int fd, Hello *hello, size_t *have)
 {
-    struct pollfd poller = {.fd = fd, .events = events};
-    int           rc;
-
-    do rc = poll(&poller, 1, milliseconds_to(until_ns)); while (rc < 0 && errno == EINTR && clock_ns() < until_ns);
-    return rc > 0;
-}
-
-static bool read_hello(int fd, Hello *hello, int64_t until_ns)
-{
-    for (size_t have = 0; have < sizeof *hello;) {
-        if (!wait_for(fd, POLLIN, until_ns)) return false;
-        ssize_t got = recv(fd, (char *)hello + have, sizeof *hello - have, 0);
-        if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) return false;
-        if (got > 0) have += (size_t)got;
+    while (*have < sizeof *hello) {
+        ssize_t got = recv(fd, (char *)hello + *have, sizeof *hello - *have, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
+        if (got <= 0) return -1;
+        *have += (size_t)got;
     }
-    return true;
+    return 1;
 }
 
 /* A fresh connection holds that much. */
@@ -178,7 +247,7 @@ static int call(const char *address, uint32_t port)
 static int call_all(const Mesh *mesh, const MeshAddress *to, struct pollfd *candidates)
 {
     char  list[MESH_ADDRESSES + 16], *rest = list, *address;
-    bool  here = strncmp(to->host, mesh->own.host, MESH_HOST) == 0;
+    bool  here = strncmp(to->host, mesh->own.host, MESH_HOST) == 0 && strcmp(to->addresses, "127.0.0.1") != 0;
     int   count = 0;
 
     snprintf(list, sizeof list, "%s%.*s", here ? "127.0.0.1 " : "", MESH_ADDRESSES - 1, to->addresses);
@@ -190,17 +259,18 @@ static int call_all(const Mesh *mesh, const MeshAddress *to, struct pollfd *cand
 }
 
 /* What came of a candidate: connected, it is greeted; answered, it is the one or is dropped.
- * Whoever listens answers only one of a caller's connections, so all may be greeted. */
-static bool candidate_leads(struct pollfd *candidate, const Hello *hello, int rank, int64_t until_ns)
+ * Whoever listens answers only one of a caller's connections, so all may be greeted. answer: as far as it has come. */
+static bool candidate_leads(struct pollfd *candidate, Caller *answer, const Hello *hello, int rank)
 {
-    Hello answer;
-
     if (candidate->events == POLLOUT && (candidate->revents & POLLOUT) && write_hello(candidate->fd, hello)) {
         candidate->events = POLLIN;
         return false;
     }
-    if (candidate->events == POLLIN && (candidate->revents & POLLIN) && read_hello(candidate->fd, &answer, until_ns)
-        && answer.token == hello->token && answer.rank == (uint32_t)rank) return true;
+    if (candidate->events == POLLIN && (candidate->revents & POLLIN)) {
+        int whole = read_hello(candidate->fd, &answer->hello, &answer->have);
+        if (whole == 0) return false;
+        if (whole == 1 && answer->hello.token == hello->token && answer->hello.rank == (uint32_t)rank) return true;
+    }
     close_socket(&candidate->fd);
     return false;
 }
@@ -209,6 +279,7 @@ static bool candidate_leads(struct pollfd *candidate, const Hello *hello, int ra
 static int call_rank(const Mesh *mesh, int rank, const MeshAddress *to, int64_t until_ns)
 {
     struct pollfd candidates[CANDIDATES];
+    Caller        answers[CANDIDATES] = {0};
     Hello         hello = {.token = to->token, .rank = (uint32_t)mesh->rank};
     int           count = call_all(mesh, to, candidates), found = -1;
 
@@ -218,7 +289,7 @@ static int call_rank(const Mesh *mesh, int rank, const MeshAddress *to, int64_t 
         left = 0;
         for (int i = 0; i < count && rc > 0 && found < 0; i++) {
             if (candidates[i].fd >= 0 && candidates[i].revents
-                && candidate_leads(&candidates[i], &hello, rank, until_ns)) {
+                && candidate_leads(&candidates[i], &answers[i], &hello, rank)) {
                 found = candidates[i].fd;
                 candidates[i].fd = -1;
             }
@@ -232,37 +303,76 @@ static int call_rank(const Mesh *mesh, int rank, const MeshAddress *to, int64_t 
 
 /* ---- being called ------------------------------------------------------------------- */
 
-/* A caller of the run is kept, anyone else turned away. */
-static int admit(Mesh *mesh, int fd, int64_t until_ns)
+/* A caller that has said its hello: one of the run is kept, anyone else turned away. Returns how many were kept. */
+static int admit(Mesh *mesh, Caller *caller)
 {
-    int64_t soon_ns = clock_ns() + 1000000000;
-    Hello   hello, answer = {.token = mesh->own.token, .rank = (uint32_t)mesh->rank};
+    uint32_t rank = caller->hello.rank;
+    Hello    answer = {.token = mesh->own.token, .rank = (uint32_t)mesh->rank};
+    bool     ours = caller->hello.token == mesh->own.token && rank > (uint32_t)mesh->rank && rank < (uint32_t)mesh->count
+                    && mesh->sockets[rank] < 0 && write_hello(caller->fd, &answer);
 
-    if (!read_hello(fd, &hello, soon_ns < until_ns ? soon_ns : until_ns) || hello.token != mesh->own.token
-        || hello.rank <= (uint32_t)mesh->rank || hello.rank >= (uint32_t)mesh->count
-        || mesh->sockets[hello.rank] >= 0 || !write_hello(fd, &answer)) {
-        close_socket(&fd);
-        return 0;
-    }
-    mesh->sockets[hello.rank] = fd;
+    if (!ours) { close_socket(&caller->fd); return 0; }
+    mesh->sockets[rank] = caller->fd;
+    caller->fd = -1;
     return 1;
 }
 
-/* Waits until all higher ranks have called. Returns how many did not. */
+/* Takes connections while there is room for them. */
+static void take_callers(int listener, Caller *callers, int *count)
+{
+    while (*count < CALLERS) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return;
+        callers[(*count)++] = (Caller){.fd = fd, .until_ns = clock_ns() + CALLER_MS * INT64_C(1000000)};
+    }
+}
+
+/* Listens to all callers; those that are admitted, gone, or silent for too long leave the list. Returns how many were
+ * admitted. */
+static int hear_callers(Mesh *mesh, Caller *callers, int *count)
+{
+    int admitted = 0, left = 0;
+
+    for (int i = 0; i < *count; i++) {
+        int whole = read_hello(callers[i].fd, &callers[i].hello, &callers[i].have);
+        if (whole == 1) admitted += admit(mesh, &callers[i]);
+        else if (whole < 0 || clock_ns() >= callers[i].until_ns) close_socket(&callers[i].fd);
+        if (callers[i].fd >= 0 && whole == 0) callers[left++] = callers[i];
+    }
+    *count = left;
+    return admitted;
+}
+
+/* Until a caller comes or says something, or the first of them has been silent for too long. False: nothing more comes
+ * in time. */
+static bool wait_for_callers(const Mesh *mesh, const Caller *callers, int count, int64_t until_ns)
+{
+    struct pollfd pollers[CALLERS + 2];
+    bool          room = count < CALLERS;
+
+    pollers[0] = (struct pollfd){.fd = room ? mesh->listener : -1, .events = POLLIN};
+    pollers[1] = (struct pollfd){.fd = room ? mesh->listener6 : -1, .events = POLLIN};
+    for (int i = 0; i < count; i++) {
+        pollers[i + 2] = (struct pollfd){.fd = callers[i].fd, .events = POLLIN};
+        if (callers[i].until_ns < until_ns) until_ns = callers[i].until_ns;
+    }
+    int rc = poll(pollers, (nfds_t)count + 2, milliseconds_to(until_ns));
+    return rc >= 0 || errno == EINTR;
+}
+
+/* Waits until all higher ranks have called. Strangers are heard beside each other, so that they delay nobody who has
+ * said his hello; when there are too many, only until the first of them is turned away. Returns how many did not call. */
 static int answer_calls(Mesh *mesh, int64_t until_ns)
 {
-    struct pollfd pollers[2] = {{.fd = mesh->listener, .events = POLLIN}, {.fd = mesh->listener6, .events = POLLIN}};
-    int           missing = mesh->count - 1 - mesh->rank;
+    Caller callers[CALLERS];
+    int    count = 0, missing = mesh->count - 1 - mesh->rank;
 
-    while (missing > 0) {
-        int rc = poll(pollers, 2, milliseconds_to(until_ns));
-        if (rc == 0 || (rc < 0 && errno != EINTR)) break;
-        for (int i = 0; i < 2 && rc > 0; i++) {
-            if (!(pollers[i].revents & POLLIN)) continue;
-            int fd = accept4(pollers[i].fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-            if (fd >= 0) missing -= admit(mesh, fd, until_ns);
-        }
+    while (missing > 0 && clock_ns() < until_ns && wait_for_callers(mesh, callers, count, until_ns)) {
+        take_callers(mesh->listener, callers, &count);
+        if (mesh->listener6 >= 0) take_callers(mesh->listener6, callers, &count);
+        missing -= hear_callers(mesh, callers, &count);
     }
+    for (int i = 0; i < count; i++) close_socket(&callers[i].fd);
     return missing;
 }
 

@@ -1,7 +1,7 @@
 /* A mesh: a TCP connection between every two processes of a run, for what must not depend on
  * the library that moves their tensors: noticing that one of them is gone.
  *
- *     each: mesh_listen()      a port on every address of the host
+ *     each: mesh_listen()      a port: on loopback, an interface, or every address of the host
  *     all:  addresses change hands, by whatever connects the processes already
  *     each: mesh_connect()     calls the lower ranks, is called by the higher ones
  *
@@ -15,6 +15,8 @@
 
 #include "base/error.h"
 
+struct sockaddr_storage;
+
 enum { MESH_ADDRESSES = 448, MESH_HOST = 64, MESH_RANKS = 1024 };
 
 /* Where a process listens. Plain bytes, to be copied from one to the other. */
@@ -27,7 +29,18 @@ typedef struct {
 
 typedef struct Mesh Mesh;
 
-int mesh_listen(Mesh **out, Error *err);
+/* From where a process is to be called. */
+typedef enum {
+    MESH_ANYWHERE,           /* every address of the host */
+    MESH_HERE                /* all processes are on this machine: 127.0.0.1 */
+} MeshReach;
+
+/* interface: instead, its name ("eth0") or a numeric address of this host; NULL: none. */
+int mesh_listen(Mesh **out, MeshReach reach, const char *interface, Error *err);
+
+/* The one address that it listens at; NULL: all of this host. */
+const struct sockaddr_storage *mesh_listens_at(const Mesh *mesh);
+
 const MeshAddress *mesh_address(const Mesh *mesh);
 
 /* Connects with all. address [count], rank's own among them; copied. Fails, after timeout_ns at

@@ -41,6 +41,10 @@ FOR_PLUGINS int  world_size(const World *world);
 FOR_PLUGINS const char *world_host(const World *world, int rank);
 FOR_PLUGINS int         world_host_number(const World *world, int rank);
 
+/* Whether all ranks run on one machine and see one network, so that loopback leads from each to each. Every rank calls
+ * it. */
+int world_shares_loopback(World *world, bool *out, Error *err);
+
 /* ---- devices ---- */
 
 /* Every rank calls it, with how many devices it has: rank 0's are numbered from 0, then rank

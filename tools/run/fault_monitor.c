@@ -114,7 +114,7 @@ void fault_monitor_have_come(void) { alarm(0); }
 
 /* ---- beginning and end ------------------------------------------------------------------ */
 
-static int start(FaultMonitor *v, Mesh *mesh, MeshAddress *addresses, RankLabel *labels, Error *err)
+static int start(FaultMonitor *v, Mesh **mesh, MeshAddress *addresses, RankLabel *labels, Error *err)
 {
     World           *world = v->o.world;
     int64_t          stuck_ns = STUCK_TIMES * v->o.timeout_ns;
@@ -122,13 +122,16 @@ static int start(FaultMonitor *v, Mesh *mesh, MeshAddress *addresses, RankLabel 
                                 .stuck_ns = stuck_ns > STUCK_LEAST_S * SECOND_NS ? stuck_ns : STUCK_LEAST_S * SECOND_NS,
                                 .label = labels, .device_status = device_status, .warn = warn, .fault = fault, .ended = end,
                                 .context = v};
+    bool             here;
 
     for (int r = 0; r < options.count; r++)
         snprintf(labels[r].text, sizeof labels[r].text, "%s", world_host(world, r));
-    if (world_gather_all(world, addresses, mesh_address(mesh), sizeof *addresses, err) != 0) return -1;
-    if (mesh_connect(mesh, options.rank, options.count, addresses, CONNECT_S * SECOND_NS, err) != 0) return -1;
-    if (world_connect_bells(world, mesh, err) != 0) return -1;
-    return heartbeat_start(&v->heartbeat, mesh, &options, err);
+    if (world_shares_loopback(world, &here, err) != 0) return -1;
+    if (mesh_listen(mesh, here ? MESH_HERE : MESH_ANYWHERE, v->o.interface, err) != 0) return -1;
+    if (world_gather_all(world, addresses, mesh_address(*mesh), sizeof *addresses, err) != 0) return -1;
+    if (mesh_connect(*mesh, options.rank, options.count, addresses, CONNECT_S * SECOND_NS, err) != 0) return -1;
+    if (world_connect_bells(world, *mesh, err) != 0) return -1;
+    return heartbeat_start(&v->heartbeat, *mesh, &options, err);
 }
 
 int fault_monitor_start(FaultMonitor **out, const FaultMonitorOptions *options, Error *err)
@@ -142,11 +145,11 @@ int fault_monitor_start(FaultMonitor **out, const FaultMonitorOptions *options, 
     FaultMonitor       *v = calloc(1, sizeof *v);
     MeshAddress *addresses = calloc(count, sizeof *addresses);
     RankLabel   *labels = calloc(count, sizeof *labels);
-    int          rc = v && addresses && labels ? mesh_listen(&mesh, err) : error_no_memory(err);
+    int          rc = v && addresses && labels ? 0 : error_no_memory(err);
     if (rc == 0) {
         v->o = *options;
         pthread_mutex_init(&v->lock, NULL);
-        rc = start(v, mesh, addresses, labels, err);
+        rc = start(v, &mesh, addresses, labels, err);
     }
     rc = world_agree(options->world, rc, err);
     fault_monitor_have_come();

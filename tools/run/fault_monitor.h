@@ -15,6 +15,7 @@ typedef struct {
     World      *world;
     const char *command;         /* the subcommand, "train": what lines start with */
     int64_t     timeout_ns;
+    const char *interface;       /* where to listen: executor/net/mesh.h; NULL: by whether all are on one machine */
     CurrentRun    *current_run;         /* what runs here */
     const char *checkpoint;      /* the folder from which one may go on; NULL: nothing is kept */
 } FaultMonitorOptions;

@@ -9,7 +9,7 @@
 #include "tools/run/common.h"
 #include "tools/run/world.h"
 
-int measure_check(MeasureSettings *s, const Option *table, Error *err)
+int measure_check(MeasureSettings *s, const Option *table, bool ranks, Error *err)
 {
     DeviceSpec devices;
 
@@ -18,6 +18,7 @@ int measure_check(MeasureSettings *s, const Option *table, Error *err)
     if (!s->devices) return error_set(err, "expected --devices, as in cpu:2 or cuda:0/4");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
         return error_set(err, "--workers: no effect with --prefetch 0");
+    if (s->interface && !ranks) return error_set(err, "--interface: no effect on a run of one process");
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     return run_devices(&devices, s->devices, s->precision, s->nccl, false, err);
 }
@@ -50,7 +51,7 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, con
     *out = (MeasureInputs){.world = world, .stop = run_catch_interrupt(), .current_run = CURRENT_RUN_INITIALIZER};
     out->monitor = monitor_of_run(&out->current_run);
     FaultMonitorOptions fault_monitor = {.world = world, .command = command, .timeout_ns = FAULT_TIMEOUT_S * INT64_C(1000000000),
-                          .current_run = &out->current_run};
+                          .interface = s->interface, .current_run = &out->current_run};
     if (fault_monitor_start(&out->fault_monitor, &fault_monitor, err) != 0) return -1;
     if (run_devices(&out->devices, s->devices, s->precision, s->nccl, true, err) != 0) return -1;
     if (run_world_devices(world, &out->devices, &out->first_of_spec, err) != 0) return -1;

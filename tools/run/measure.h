@@ -17,7 +17,7 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    const char *workload, *devices, *precision, *data, *teacher;
+    const char *workload, *devices, *precision, *data, *teacher, *interface;
     bool        nccl;
     int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's; lanes 0: chosen */
     bool        prefetch_given;
@@ -48,7 +48,9 @@ typedef struct {
      &(m).lanes, 1, 1024, NULL, false},                                                                         \
     {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device; 0: the device loads its own "    \
      "(default: 2 with --workers or if devices leave cores, else 0).",                                           \
-     &(m).prefetch, 0, 1024, NULL, false}
+     &(m).prefetch, 0, 1024, NULL, false},                                                                      \
+    {"interface", 0, OPTION_STRING, "NAME", "Listen for other processes at this interface or address only.",     \
+     &(m).interface, 0, 0, NULL, false}
 
 typedef struct {
     World     *world;        /* borrowed; NULL: this process alone */
@@ -65,8 +67,8 @@ typedef struct {
     FaultMonitor      *fault_monitor;       /* over the other ranks; NULL: none */
 } MeasureInputs;
 
-/* What is missing or does not go together: bad usage. */
-int  measure_check(MeasureSettings *settings, const Option *table, Error *err);
+/* What is missing or does not go together: bad usage. ranks: this process is one of several. */
+int  measure_check(MeasureSettings *settings, const Option *table, bool ranks, Error *err);
 
 /* measure_close() out either way. Every rank calls it; refuses what differs between them. command: the
  * subcommand's name. */

@@ -65,7 +65,7 @@ int run_profile(int argc, char **argv)
     if (status != 0) return status;
     if (!run_world_parse(world, &options, argc, argv, &operands, &status, &err)) goto done;
     if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
-    if (measure_check(&s.measure, table, &err) != 0) goto done;
+    if (measure_check(&s.measure, table, world != NULL, &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o TRACE"); goto done; }
     if (check_files(&s, &err) != 0) goto done;
     if (run_world_speaks(world)) options_print_settings(&options, stderr);

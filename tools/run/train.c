@@ -31,7 +31,7 @@ enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 
 typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *student, *checkpoint, *timeline, *output,
-               *log;
+               *log, *interface;
     int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, timeout,
                 log_every;
     bool        nccl, synchronise, prefetch_given, resume, replan;
@@ -842,6 +842,7 @@ static int open_fault_monitor(Train *t, Error *err)
 {
     int64_t      seconds = t->settings->timeout ? t->settings->timeout : FAULT_TIMEOUT_S;
     FaultMonitorOptions options = {.world = t->world, .command = "train", .timeout_ns = seconds * 1000000000,
+                            .interface = t->settings->interface,
                             .current_run = &t->current_run, .checkpoint = t->settings->checkpoint};
 
     return fault_monitor_start(&t->fault_monitor, &options, err);
@@ -879,6 +880,7 @@ static int check_usage(const TrainSettings *s, bool ranks, Error *err)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--workers: no effect with --prefetch 0");
     if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--fault-timeout: no effect on a run of one process");
+    if (s->interface && !ranks && s->processes < 2) return error_set(err, "--interface: no effect on a run of one process");
     if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
     if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
     if (check_files(s, NULL, err) != 0) return -1;
@@ -942,6 +944,7 @@ int run_train(int argc, char **argv)
          &s.log_every, 1, (int64_t)1 << 40, NULL, false},
         {"processes", 0, OPTION_INTEGER, "P", "Run P processes on this machine through mpirun, each with --devices.",
          &s.processes, 1, 4096, NULL, false},
+        {"interface", 0, OPTION_STRING, "NAME", "Listen for other processes at this interface or address only.", &s.interface, 0, 0, NULL, false},
         {"fault-timeout", 0, OPTION_INTEGER, "SECONDS", "Time without a heartbeat after which a process is lost (default: 30).",
          &s.timeout, 1, 1000000, NULL, false},
         {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline of steps 2 to 5 of each phase, for Perfetto.",

@@ -348,7 +348,7 @@ int run_validate(int argc, char **argv)
     if (status != 0) return status;
     if (!run_world_parse(world, &options, argc, argv, &operands, &status, &err)) goto done;
     if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
-    if (measure_check(&s.measure, table, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto done;
+    if (measure_check(&s.measure, table, world != NULL, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o FOLDER"); goto done; }
     if (!(s.seconds > 0)) { error_set(&err, "--seconds: expected more than 0"); goto done; }
     if (s.trace && option_given(table, "trials")) {
