@@ -82,4 +82,12 @@ ok 'a workload without choices is refused' says 'have no choices' \
     pipebd-run choose --workload small.json --student small.safetensors -o x
 ok 'a sample of the paths' choose -o x --paths 2 --batches 1 --refresh 0
 
+# An image workload that does not classify has nothing to be asked for.
+cat > plain.json <<END
+{"format": "pipebd-workload", "version": 1, "name": "plain", "batch": 16, "samples": 64,
+ "input": {"channels": 2, "height": 6, "width": 6}, "training": {"learning_rate": 0.05},
+ "blocks": [{"name": "a", "loss": "mse", "teacher": [$(conv 3)], "student": [$(conv 3)]}]}
+END
+ok 'a network that does not classify is trained' pipebd-run train --workload plain.json --schedule dpu --devices cpu:1 --epochs 1 -o plain.out
+
 done_testing

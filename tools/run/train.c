@@ -469,7 +469,7 @@ static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Err
     *out = (Accuracy){0};
     if (student && has_choices(t->workload)) return 0;
     if (has_answers(t)) return evaluate(out, &e, err);
-    return student ? evaluate_agreement(near, &e, t->teacher, err) : 0;
+    return student && t->validation ? evaluate_agreement(near, &e, t->teacher, err) : 0;
 }
 
 static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
