@@ -744,6 +744,12 @@ static void folders_that_are_wrong_are_refused(void **state)
     workload.classes = 0;
     check_open("images", folder, &workload, DATA_TRAIN, 0, "");
     workload.classes = 2;
+    char *b = format_text("%s/val/B", folder), *hidden = format_text("%s/val/.B", folder);
+    assert_int_equal(rename(b, hidden), 0);
+    check_open("images", folder, &workload, DATA_VALIDATION, 0, "/val: has no folder of class B, though train has");
+    assert_int_equal(rename(hidden, b), 0);
+    free(hidden);
+    free(b);
     make_folder(folder, "val/C");
     check_open("images", folder, &workload, DATA_VALIDATION, 0, "/val/C: there is no such class for training");
     workload.classes = 3;

@@ -585,6 +585,8 @@ static void a_wrong_teacher_is_refused_by_name(void **state)
         expect_failure(f, plan_number(i), shape, NULL, 
                        "tensor blocks.2.0.weight has the shape [8][8][1][1], expected [8][8][3][3]");
     }
+    assert_int_equal(tensors_set_path(empty, "T.safetensors", NULL), 0);
+    expect_failure(f, plan_number(0), empty, NULL, "T.safetensors: teacher's weights: tensor blocks.");
     tensors_free(shape);
     tensors_free(empty);
 }

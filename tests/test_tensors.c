@@ -25,6 +25,7 @@ static Tensors *read_ok(const char *path)
     Error    err = {""};
 
     if (tensors_read(&tensors, path, &err) != 0) fail_msg("%s", err.text);
+    assert_string_equal(tensors_path(tensors), path);
     return tensors;
 }
 

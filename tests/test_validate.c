@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/json.h"
 #include "executor/measure/calibrate.h"
+#include "executor/measure/cpu_quota.h"
 #include "executor/measure/profile.h"
 #include "executor/measure/validate.h"
 
@@ -214,16 +216,60 @@ static int count_of(const char *text, const char *word)
     return count;
 }
 
+static void put(const char *root, const char *name, const char *text)
+{
+    char *path = format_text("%s%s", root, name);
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
+    free(path);
+}
+
+/* Groups of both versions: the least of a group and of those around it counts. */
+static void a_quota_is_read(void **state)
+{
+    static const char *const folders[] = {"/proc", "/proc/self", "/sys", "/sys/fs", "/sys/fs/cgroup", "/sys/fs/cgroup/job",
+                                          "/sys/fs/cgroup/job/step", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu/job"};
+    char *root = temp_make();
+
+    (void)state;
+    assert_true(cpu_quota(root) <= 0);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *path = format_text("%s%s", root, folders[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+        free(path);
+    }
+    put(root, "/proc/self/cgroup", "0::/job/step\n");
+    assert_true(cpu_quota(root) <= 0);
+    put(root, "/sys/fs/cgroup/job/step/cpu.max", "max 100000\n");
+    assert_true(cpu_quota(root) <= 0);
+    put(root, "/sys/fs/cgroup/job/cpu.max", "150000 100000\n");
+    assert_true(fabs(cpu_quota(root) - 1.5) < 1e-9);
+    put(root, "/sys/fs/cgroup/job/step/cpu.max", "400000 100000\n");
+    assert_true(fabs(cpu_quota(root) - 1.5) < 1e-9);
+    put(root, "/proc/self/cgroup", "5:cpuset:/job/step\n4:cpuacct,cpu:/job\n");
+    assert_true(cpu_quota(root) <= 0);
+    put(root, "/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "50000\n");
+    put(root, "/sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n");
+    assert_true(fabs(cpu_quota(root) - 0.5) < 1e-9);
+    put(root, "/sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "-1\n");
+    assert_true(cpu_quota(root) <= 0);
+    temp_remove(root);
+}
+
 /* What the table and the JSON say of the machine, by the share of a core and by how much runs differ. */
 static void look_at_words(Validation *v, const Scenario *s)
 {
-    static const struct { double share, most; const char *word; } cases[] = {
-        {1, 1.2, NULL}, {1, 1.3, "is not steady: runs of one schedule differ by up to 30 %"}, {0.9, 1.3, "a device had 90 % of its core"}};
+    static const struct { double share, most, quota; const char *word; } cases[] = {
+        {1, 1.2, 0, NULL}, {1, 1.3, 0, "is not steady: runs of one schedule differ by up to 30 %"},
+        {0.9, 1.3, 0, "a device had 90 % of its core"}, {1, 1.2, 1.5, NULL}, {0.5, 1.2, 1.5, "a quota of 1.5 processors"}};
 
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         Text text = {0};
 
         v->core_share = cases[c].share;
+        v->quota = cases[c].quota;
         for (int i = 0; i < v->row_count; i++) v->rows[i].most_s = v->rows[i].least_s;
         v->rows[1].most_s = cases[c].most * v->rows[1].least_s;
         validation_table(v, s, &text);
@@ -291,6 +337,7 @@ int main(void)
         cmocka_unit_test(figures_of_samples),
         cmocka_unit_test(the_slowest_of_a_step_counts), cmocka_unit_test(early_steps_are_left_out),
         cmocka_unit_test(only_what_was_measured_is_corrected),
+        cmocka_unit_test(a_quota_is_read),
         cmocka_unit_test(a_profile_has_what_schedules_need),
         cmocka_unit_test(a_profile_of_devices_that_queue),
         cmocka_unit_test(validation_runs_every_schedule),

@@ -334,7 +334,7 @@ static int read_source(Tensors **out, const Source *source, Error *err)
     FileHeader header = {0};
     Tensors   *tensors = NULL;
 
-    if (tensors_new(&tensors, err) != 0) goto done;
+    if (tensors_new(&tensors, err) != 0 || tensors_set_path(tensors, source->name, err) != 0) goto done;
     if (header_read(&header, tensors, source, err) != 0) goto done;
     for (int i = 0; i < header.count; i++)
         if (read_tensor(tensors, source, &header.places[i], header.data_at, err) != 0) goto done;

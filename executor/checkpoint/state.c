@@ -164,9 +164,18 @@ static int load_all(Net *net, int block, const Tensors *tensors, Error *err)
     return 0;
 }
 
+/* *err begins with whose weights they are, and with the file they came from. */
+static int of_whom(const char *whose, const Tensors *tensors, Error *err)
+{
+    const char *path = tensors_path(tensors);
+
+    error_prefix(err, "%s", whose);
+    return path ? error_prefix(err, "%s", path) : -1;
+}
+
 int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err)
 {
-    if (teacher) return load_all(net, block, teacher, err) == 0 ? 0 : error_prefix(err, "teacher's weights");
+    if (teacher) return load_all(net, block, teacher, err) == 0 ? 0 : of_whom("teacher's weights", teacher, err);
     net_initialise(net, seed, stream(block, false));
     return 0;
 }
@@ -195,7 +204,7 @@ int state_load_student(Net *net, int block, const Tensors *student, bool momentu
     }
     if (load_all(net, block, student, err) != 0
         || (momentum && load_momentum(net, block, student, err) != 0))
-        return error_prefix(err, "student's weights");
+        return of_whom("student's weights", student, err);
     return 0;
 }
 

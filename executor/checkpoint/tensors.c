@@ -11,6 +11,7 @@ typedef struct { char *key, *value; } Note;
 typedef struct { char *name; const char *dtype; } PassedOver;
 
 struct Tensors {
+    char    *path;           /* of the file; NULL: of none */
     Tensor **tensor;         /* [count]; each on its own, so that it stays where it is */
     int      count, room;
     int     *slot;           /* [slots] by hash of the name: number + 1, 0 is free */
@@ -27,6 +28,18 @@ int tensors_new(Tensors **out, Error *err)
 {
     *out = calloc(1, sizeof **out);
     return *out ? 0 : error_no_memory(err);
+}
+
+const char *tensors_path(const Tensors *tensors) { return tensors->path; }
+
+int tensors_set_path(Tensors *tensors, const char *path, Error *err)
+{
+    char *copy = strdup(path);
+
+    if (!copy) return error_no_memory(err);
+    free(tensors->path);
+    tensors->path = copy;
+    return 0;
 }
 
 static void tensor_free(Tensor *tensor)
@@ -46,6 +59,7 @@ void tensors_free(Tensors *tensors)
         free(tensors->note[i].value);
     }
     for (int i = 0; i < tensors->passed_count; i++) free(tensors->passed[i].name);
+    free(tensors->path);
     free(tensors->tensor);
     free(tensors->slot);
     free(tensors->note);

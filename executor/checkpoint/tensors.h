@@ -41,6 +41,10 @@ Tensor *tensors_find(const Tensors *tensors, const char *name);
 int     tensors_count(const Tensors *tensors);
 Tensor *tensors_at(const Tensors *tensors, int i);       /* in the order of adding, or of the file */
 
+/* The file that they were read from, for errors; NULL: none. Copying tensors does not copy it. */
+const char *tensors_path(const Tensors *tensors);
+int         tensors_set_path(Tensors *tensors, const char *path, Error *err);
+
 /* A tensor of a type that is not read: only its name and type are kept, for who asks for it. It is
  * not among the others, nor copied or written. dtype is borrowed. */
 int         tensors_pass_over(Tensors *tensors, const char *name, const char *dtype, Error *err);

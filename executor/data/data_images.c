@@ -140,16 +140,18 @@ done:
     return rc;
 }
 
-/* Fails when a part has a class that train has not: its label would be anybody's guess. */
+/* Fails when a part has a class that train has not, whose label would be anybody's guess, or lacks one that train has. */
 static int check_part(const Images *images, const char *part, Error *err)
 {
     Images other = {0};
     int    rc = list_classes(&other, part, err);
 
-    for (int i = 0, j = 0; i < other.class_count && rc == 0; i++) {
-        while (j < images->class_count && strcmp(images->class[j], other.class[i]) < 0) j++;
-        if (j == images->class_count || strcmp(images->class[j], other.class[i]) != 0)
-            rc = error_set(err, "%s/%s: there is no such class for training", part, other.class[i]);
+    for (int i = 0, j = 0; (i < other.class_count || j < images->class_count) && rc == 0;) {
+        int order = i == other.class_count ? 1 : j == images->class_count ? -1 : strcmp(other.class[i], images->class[j]);
+        if (order < 0) rc = error_set(err, "%s/%s: there is no such class for training", part, other.class[i]);
+        if (order > 0) rc = error_set(err, "%s: has no folder of class %s, though train has", part, images->class[j]);
+        i++;
+        j++;
     }
     arena_free(&other.arena);
     free(other.class);

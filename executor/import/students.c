@@ -55,7 +55,10 @@ static const Tensor *weight_of(const Shrink *s, const char *layer, const char *w
 
     snprintf(name, sizeof name, "blocks.%d.%s.%s", s->block, layer, what);
     t = tensors_find(s->teacher, name);
-    if (!t) error_set(s->err, "the teacher's tensor %s is missing", name);
+    if (!t) {
+        const char *path = tensors_path(s->teacher);
+        error_set(s->err, "%s%sthe teacher's tensor %s is missing", path ? path : "", path ? ": " : "", name);
+    }
     return t;
 }
 

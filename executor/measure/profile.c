@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/compare.h"
+#include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
 #include "executor/measure/net_bytes.h"
 #include "base/stats.h"
@@ -318,11 +319,13 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
 
 static const char *notes(Profiling *p, Trace *t)
 {
-    char text[1024];
+    char   text[1024], quota[64] = "";
+    double granted = cpu_quota("");
 
+    if (granted > 0) snprintf(quota, sizeof quota, "; under a quota of %.3g processors", granted);
     snprintf(text, sizeof text, "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
-             "real kernels on real input; busy: all %d devices at once%s%s", p->options->trials, p->rounds,
-             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, p->options->note[0] ? "; " : "", p->options->note);
+             "real kernels on real input; busy: all %d devices at once%s%s%s", p->options->trials, p->rounds,
+             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, quota, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
 

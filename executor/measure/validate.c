@@ -1,12 +1,14 @@
 #include "executor/measure/validate.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/stats.h"
 #include "executor/measure/calibrate.h"
+#include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
 #include "executor/measure/op_samples.h"
 #include "planner/predict.h"
@@ -108,6 +110,14 @@ done:
 }
 
 /* ---- the run ------------------------------------------------------------------------ */
+
+static double quota_below_cores(void)
+{
+    cpu_set_t allowed;
+    double    quota = cpu_quota("");
+
+    return quota > 0 && sched_getaffinity(0, sizeof allowed, &allowed) == 0 && quota < CPU_COUNT(&allowed) ? quota : 0;
+}
 
 /* What a device had of its core while it worked, where it is least. Waiting may take a core
  * too, so this can only be too high. Threads of devices that queue tell and wait: they are not asked. */
@@ -277,7 +287,7 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     bool lone[SCHEDULE_COUNT];
     int  rc = -1;
 
-    *out = (Validation){.best = -1, .core_share = 1};
+    *out = (Validation){.best = -1, .core_share = 1, .quota = quota_below_cores()};
     if (plan_all(&job) != 0 || run_all(&job) != 0) goto done;
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
     finish(&job);

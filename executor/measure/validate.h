@@ -63,6 +63,7 @@ typedef struct {
     double  median_error, worst_error;           /* |measured / predicted - 1| */
     double  core_share;      /* the least, over schedules and devices, of what devices had of their cores
                               * while they worked; 1: nothing else ran there */
+    double  quota;           /* processors that the control group grants, where they are fewer than cores; 0: no quota */
     bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
                               * slower in each of its runs than that one in all of its */
     const char *command;     /* that asked, for reports; borrowed; NULL: none did */

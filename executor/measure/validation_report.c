@@ -65,7 +65,11 @@ static bool plausibility_warning(const Validation *v, Text *out)
 {
     double unsteady = unsteadiness(v);
 
-    if (v->core_share < BUSY_BELOW)
+    if (v->core_share < BUSY_BELOW && v->quota > 0)
+        text_printf(out, "a quota of %.3g processors (cpu.max of the control group) holds devices up: one had %.0f %% of its core while it "
+                    "worked, so these errors say little; raise the quota, or use as many cores as it grants (taskset)", v->quota,
+                    100 * v->core_share);
+    else if (v->core_share < BUSY_BELOW)
         text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
                     "run again when nothing else runs", 100 * v->core_share);
     else if (unsteady > UNSTEADY_ABOVE)
