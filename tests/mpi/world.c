@@ -60,6 +60,8 @@ static void try_devices(World *world)
     for (int r = 0, d = 0; r < size; r++)
         for (int i = 0; i <= r; i++, d++) CHECK(world_rank_of(world, d) == r && world_has_device(world, d) == (r == rank));
     for (int r = 0; r < size; r++) CHECK(world_host_number(world, r) == 0 && world_host(world, r)[0]);
+    bool loopback = false;
+    CHECK(world_shares_loopback(world, &loopback, &err) == 0 && loopback == (access("/proc/self/ns/net", F_OK) == 0));
 }
 
 /* ---- messages --------------------------------------------------------------------------- */
