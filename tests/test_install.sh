@@ -97,7 +97,7 @@ fi
 commands() {
     local tool
     for tool in "$home"/bin/pipebd-*; do basename "$tool"; done
-    [ ! -x "$home/bin/pipebd-run" ] || printf 'pipebd-run %s\n' profile train validate describe choose
+    [ ! -x "$home/bin/pipebd-run" ] || printf 'pipebd-run %s\n' profile train validate evaluate describe choose
 }
 # options COMMAND...: of its help.
 options() { "$home/bin/$1" "${@:2}" --help | grep -oE '^  (-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+'; }

@@ -22,6 +22,7 @@ static const Subcommand subcommands[] = {
     {"train",    "train the students under a plan or a schedule", run_train},
     {"profile",  "measure the cost of every block, and write a trace", run_profile},
     {"validate", "predict and run every schedule, and compare the times", run_validate},
+    {"evaluate", "losses, accuracy or perplexity of a teacher or of students", run_evaluate},
     {"choose",   "choose the best subnet of a trained supernet", run_choose},
 };
 

@@ -12,13 +12,14 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    const Workload    *workload;         /* a classifier, or workload_predicts_tokens() */
+    const Workload    *workload;
     const DeviceSpec  *devices;          /* all of them work */
-    Data              *data;             /* DATA_VALIDATION */
+    Data              *data;
     bool               student;          /* else the teacher */
     const Tensors     *weights;          /* as executor/checkpoint/state.h names them; NULL: from the seed */
     const int *const  *choices;          /* [blocks] of a student with choices, else NULL */
     uint64_t           seed;
+    float             *outputs;          /* [samples][out of the last block], channels last; NULL: not asked for */
     const atomic_bool *stop;             /* set from outside: give up, as an error; or NULL */
 } Evaluation;
 
@@ -30,6 +31,7 @@ typedef struct { int64_t right, asked; double loss; } Accuracy;
  * of an image, or the vector) at a time, and the mean over those that count. For models that neither classify nor predict. */
 typedef struct { double sum; int64_t count; } Agreement;
 
+/* Of a workload that is neither a classifier nor workload_predicts_tokens() nothing is asked. */
 int evaluate(Accuracy *out, const Evaluation *evaluation, Error *err);
 
 /* evaluation->student is set; teacher: its weights. On the first of the devices. */

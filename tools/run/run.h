@@ -4,6 +4,7 @@
 
 /* argv[0] is the subcommand's name. Returns the exit status. */
 int run_choose(int argc, char **argv);
+int run_evaluate(int argc, char **argv);
 int run_describe(int argc, char **argv);
 int run_train(int argc, char **argv);
 int run_profile(int argc, char **argv);

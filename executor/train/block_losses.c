@@ -1,0 +1,125 @@
+#include "executor/train/block_losses.h"
+
+#include <stdlib.h>
+
+#include "executor/checkpoint/state.h"
+#include "kernels/net.h"
+
+enum { ROWS = 64 };          /* together, at most */
+
+/* Numbers of the largest boundary of these rows. */
+#define MOST_NUMBERS ((int64_t)1 << 25)
+
+typedef struct {
+    const Evaluation *e;
+    Device  *memory;
+    Net    **teacher, **student;         /* [blocks] */
+    float   *boundary[2];    /* the teacher's, in turn */
+    float   *output, *gradient;          /* of a student's block */
+    float   *samples;        /* of the host */
+    int64_t  together;       /* rows */
+    int      lengths[ROWS];
+    int64_t  all_lengths;    /* of all samples; 0: they are as long as the input */
+} BlockLosses;
+
+static int open_blocks(BlockLosses *l, const Tensors *teacher, Error *err)
+{
+    const Workload *w = l->e->workload;
+
+    for (int b = 0; b < w->block_count; b++) {
+        const WorkBlock *block = &w->block[b];
+        if (net_new(&l->teacher[b], l->memory, &block->teacher, block->in, NET_FROZEN, err) != 0
+            || net_new(&l->student[b], l->memory, &block->student, block->in, NET_FROZEN, err) != 0
+            || state_load_teacher(l->teacher[b], b, teacher, l->e->seed, err) != 0
+            || state_load_student(l->student[b], b, l->e->weights, false, l->e->seed, err) != 0
+            || net_prepare(l->teacher[b], l->together, err) != 0 || net_prepare(l->student[b], l->together, err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int open_all(BlockLosses *l, const Tensors *teacher, Error *err)
+{
+    const Workload *w = l->e->workload;
+    int64_t         largest = shape_count(w->input);
+    float         **buffers[] = {&l->boundary[0], &l->boundary[1], &l->output, &l->gradient};
+
+    for (int b = 0; b < w->block_count; b++)
+        if (shape_count(w->block[b].out) > largest) largest = shape_count(w->block[b].out);
+    l->together = MOST_NUMBERS / largest < 1 ? 1 : MOST_NUMBERS / largest < ROWS ? MOST_NUMBERS / largest : ROWS;
+    for (int64_t i = 0; data_is_uneven(l->e->data) && i < data_count(l->e->data); i++) l->all_lengths += data_length(l->e->data, i);
+    if (device_open(&l->memory, l->e->devices, 0, err) != 0) return -1;
+    for (int i = 0; i < 4; i++) {
+        *buffers[i] = device_alloc(l->memory, (size_t)(largest * l->together));
+        if (!*buffers[i]) return device_no_memory(l->memory, (size_t)(largest * l->together), "boundaries", err);
+    }
+    l->samples = calloc((size_t)(shape_count(w->input) * l->together), sizeof *l->samples);
+    l->teacher = calloc((size_t)w->block_count, sizeof(Net *));
+    l->student = calloc((size_t)w->block_count, sizeof(Net *));
+    if (!l->samples || !l->teacher || !l->student) return error_no_memory(err);
+    return open_blocks(l, teacher, err);
+}
+
+static void close_all(BlockLosses *l)
+{
+    float *buffers[] = {l->boundary[0], l->boundary[1], l->output, l->gradient};
+
+    for (int b = 0; b < l->e->workload->block_count; b++) {
+        if (l->teacher) net_free(l->teacher[b]);
+        if (l->student) net_free(l->student[b]);
+    }
+    for (int i = 0; i < 4; i++)
+        if (buffers[i]) device_release(l->memory, buffers[i]);
+    free(l->samples);
+    free(l->teacher);
+    free(l->student);
+    if (l->memory) device_close(l->memory);
+}
+
+/* Of samples first .. first + rows - 1, added to loss. */
+static int add_rows(BlockLosses *l, double *loss, int64_t first, int64_t rows, Error *err)
+{
+    const Evaluation *e = l->e;
+    const Workload   *w = e->workload;
+    int64_t           each = shape_count(w->input);
+    int               label, from = 0;
+
+    for (int64_t r = 0; r < l->together; r++) l->lengths[r] = w->input.height;
+    for (int64_t r = 0; r < rows; r++) {
+        if (data_load(e->data, first + r, e->seed, 0, l->samples + r * each, &label, err) != 0) return -1;
+        if (l->all_lengths) l->lengths[r] = data_length(e->data, first + r);
+    }
+    device_put(l->memory, l->boundary[0], l->samples, rows * each);
+    for (int b = 0; b < w->block_count; b++, from = !from) {
+        const WorkBlock *block = &w->block[b];
+        bool             masked = l->all_lengths && block->out.height == w->input.height;
+        double           part = 0;
+
+        net_set_lengths(l->teacher[b], l->all_lengths ? l->lengths : NULL);
+        net_set_lengths(l->student[b], l->all_lengths ? l->lengths : NULL);
+        if (net_forward(l->teacher[b], l->boundary[from], l->boundary[!from], l->together, NULL, err) != 0
+            || net_forward(l->student[b], l->boundary[from], l->output, l->together, NULL, err) != 0) return -1;
+        loss_backward(l->memory,
+                      &(LossCall){.kind = block->loss, .temperature = block->temperature, .student = l->output,
+                                  .teacher = l->boundary[!from], .dy = l->gradient, .rows = rows,
+                                  .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
+                                  .global_rows = data_count(e->data), .lengths = masked ? l->lengths : NULL,
+                                  .global_places = l->all_lengths, .loss = &part});
+        loss[b] += part;
+    }
+    return 0;
+}
+
+int block_losses(double *loss, const Evaluation *e, const Tensors *teacher, Error *err)
+{
+    BlockLosses l = {.e = e};
+    int64_t     count = data_count(e->data);
+    int         rc = open_all(&l, teacher, err);
+
+    for (int b = 0; b < e->workload->block_count; b++) loss[b] = 0;
+    for (int64_t i = 0; rc == 0 && i < count; i += l.together) {
+        if (e->stop && atomic_load(e->stop)) rc = error_set(err, "interrupted");
+        else rc = add_rows(&l, loss, i, count - i < l.together ? count - i : l.together, err);
+    }
+    close_all(&l);
+    return rc;
+}

@@ -1,0 +1,229 @@
+/* pipebd-run evaluate: what a teacher or trained students are worth on some data, and what they say of it. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "base/options.h"
+#include "executor/checkpoint/state.h"
+#include "executor/train/block_losses.h"
+#include "executor/train/evaluate.h"
+#include "tools/run/common.h"
+#include "tools/run/run.h"
+
+typedef struct {
+    const char *workload, *student, *teacher, *data, *devices, *output;
+    int         part;        /* of parts */
+    int64_t     seed;
+} EvaluateSettings;
+
+static const char *const parts[] = {"validation", "training", NULL};
+
+typedef struct {
+    const EvaluateSettings *settings;
+    Workload   *workload;
+    DeviceSpec  devices;
+    Data       *data;
+    Tensors    *teacher, *student;       /* NULL: from the seed, and not asked for */
+    Tensors    *outputs;     /* of the students, or else of the teacher; NULL: not asked for */
+    atomic_bool *stop;
+} EvaluateInputs;
+
+/* Nothing is written over what is read. workloads_teacher: of the workload's file, once that is read. */
+static int check_files(const EvaluateSettings *s, const char *workloads_teacher, Error *err)
+{
+    const RunFile files[] = {
+        {"--workload", run_workload_file(s->workload), false}, {"--student", s->student, false},
+        {"--teacher", s->teacher, false}, {"the workload's teacher", workloads_teacher, false}, {"-o", s->output, true},
+    };
+
+    return run_check_files(files, sizeof files / sizeof *files, err);
+}
+
+/* A student is one network: each block is in the file, and has no paths to choose from. */
+static int check_student(const EvaluateInputs *in, Error *err)
+{
+    for (int b = 0; b < in->workload->block_count; b++) {
+        bool any = false;
+        if (in->workload->block[b].choices)
+            return error_set(err, "the student of block %s has paths to choose from: see pipebd-run choose", in->workload->block[b].name);
+        for (int i = 0; !any && i < tensors_count(in->student); i++) {
+            const char *name = tensors_at(in->student, i)->name;
+            any = state_block(name) == b && state_prefix(name) == 0;
+        }
+        if (!any)
+            return error_set(err, "%s: has no student of block %s, expected all %d", in->settings->student, in->workload->block[b].name,
+                             in->workload->block_count);
+    }
+    return 0;
+}
+
+static int open_inputs(EvaluateInputs *in, Error *err)
+{
+    const EvaluateSettings *s = in->settings;
+
+    if (device_spec_ask(&in->devices, err) != 0 || workload_read(&in->workload, s->workload, err) != 0) return -1;
+    in->workload->unaugmented = true;
+    const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
+    if (check_files(s, in->workload->teacher_weights, err) != 0) return -1;
+    if (teacher && run_read_weights(&in->teacher, teacher, err) != 0) return -1;
+    if (s->student && (run_read_weights(&in->student, s->student, err) != 0 || check_student(in, err) != 0)) return -1;
+    return data_open(&in->data, run_data_source(s->data, in->workload), in->workload, s->part ? DATA_TRAIN : DATA_VALIDATION, 0, err);
+}
+
+static void close_inputs(EvaluateInputs *in)
+{
+    data_free(in->data);
+    tensors_free(in->teacher);
+    tensors_free(in->student);
+    tensors_free(in->outputs);
+    workload_free(in->workload);
+}
+
+/* ---- outputs: PyTorch's [samples][channels][height][width], without the last two of a vector ---- */
+
+static int open_outputs(EvaluateInputs *in, Tensor **out, Error *err)
+{
+    Shape   shape = in->workload->block[in->workload->block_count - 1].out;
+    int64_t dim[4] = {data_count(in->data), shape.channels, shape.height, shape.width};
+
+    if (!in->settings->output) return 0;
+    if (tensors_new(&in->outputs, err) != 0) return -1;
+    return tensors_add(in->outputs, "outputs", shape.height == 1 && shape.width == 1 ? 2 : 4, dim, out, err);
+}
+
+/* From channels last, sample by sample. */
+static int channels_first(const Tensor *tensor, Shape shape, Error *err)
+{
+    int64_t count = shape_count(shape), places = (int64_t)shape.height * shape.width;
+    float  *sample = malloc((size_t)count * sizeof *sample);
+
+    if (!sample) return error_no_memory(err);
+    for (float *at = tensor->values; places > 1 && at < tensor->values + tensor->count; at += count) {
+        for (int64_t i = 0; i < count; i++) sample[i % shape.channels * places + i / shape.channels] = at[i];
+        for (int64_t i = 0; i < count; i++) at[i] = sample[i];
+    }
+    free(sample);
+    return 0;
+}
+
+/* ---- what comes of it -------------------------------------------------------------------- */
+
+static int losses_text(const EvaluateInputs *in, const Evaluation *e, Text *out, Error *err)
+{
+    const Workload *w = in->workload;
+    double         *loss = calloc((size_t)w->block_count, sizeof *loss);
+    int             rc = loss ? block_losses(loss, e, in->teacher, err) : error_no_memory(err);
+
+    if (rc == 0) text_append(out, "block                loss of its student\n");
+    for (int b = 0; rc == 0 && b < w->block_count; b++)
+        text_printf(out, "%-20s %.6g (%s)\n", w->block[b].name, loss[b], loss_name(w->block[b].loss));
+    free(loss);
+    return rc;
+}
+
+static void accuracy_text(const Workload *workload, const char *who, const Accuracy *a, Text *out)
+{
+    if (!a->asked) return;
+    text_printf(out, "%s: accuracy %.2f %% (%" PRId64 " of %" PRId64 ")", who, 100.0 * (double)a->right / (double)a->asked, a->right,
+                a->asked);
+    if (workload_predicts_tokens(workload)) text_printf(out, ", perplexity %.4g", exp(a->loss / (double)a->asked));
+    text_append(out, "\n");
+}
+
+static int report(EvaluateInputs *in, Text *out, Error *err)
+{
+    const EvaluateSettings *s = in->settings;
+    const Workload *w = in->workload;
+    Tensor         *outputs = NULL;
+    Accuracy        teacher = {0}, student = {0};
+    Agreement       near = {0};
+    Evaluation      e = {.workload = w, .devices = &in->devices, .data = in->data, .weights = in->teacher,
+                         .seed = (uint64_t)s->seed, .stop = in->stop};
+
+    if (open_outputs(in, &outputs, err) != 0) return -1;
+    text_printf(out, "%s on %" PRId64 " samples of %s, %s part\n", w->name, data_count(in->data), run_data_source(s->data, w),
+                parts[s->part]);
+    e.outputs = outputs && !in->student ? outputs->values : NULL;
+    if (evaluate(&teacher, &e, err) != 0) return -1;
+    if (in->student) {
+        e.student = true;
+        e.weights = in->student;
+        e.outputs = outputs ? outputs->values : NULL;
+        if (losses_text(in, &e, out, err) != 0 || evaluate(&student, &e, err) != 0) return -1;
+        e.outputs = NULL;
+        if (!student.asked && evaluate_agreement(&near, &e, in->teacher, err) != 0) return -1;
+    }
+    accuracy_text(w, "teacher", &teacher, out);
+    accuracy_text(w, "students in a row", &student, out);
+    if (near.count) text_printf(out, "students in a row: cosine to the teacher %.6f\n", near.sum / (double)near.count);
+    return outputs ? channels_first(outputs, w->block[w->block_count - 1].out, err) : 0;
+}
+
+static int run(EvaluateInputs *in, Error *err)
+{
+    const char *output = in->settings->output;
+    Text        text = {0};
+    int         rc = -1;
+
+    if (output && file_check_writable(output, err) != 0) return -1;
+    if (open_inputs(in, err) != 0 || report(in, &text, err) != 0) goto done;
+    if (output && tensors_write(in->outputs, output, err) != 0) goto done;
+    if (output) text_printf(&text, "written: %s\n", output);
+    rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
+done:
+    text_free(&text);
+    return rc;
+}
+
+/* ---- command line ------------------------------------------------------------------------- */
+
+static int check(EvaluateInputs *in, const EvaluateSettings *s, const Operands *operands, Error *err)
+{
+    if (operands->count) return error_set(err, "\"%s\": expected only options", operands->values[0]);
+    if (!s->workload) return error_set(err, "expected --workload W");
+    if (check_files(s, NULL, err) != 0) return -1;
+    if (s->data && data_check_source(s->data, err) != 0) return -1;
+    if (run_devices(&in->devices, s->devices, NULL, false, false, err) != 0) return -1;
+    return in->devices.type == DEVICE_CPU ? 0 : error_set(err, "--devices %s: expected cpu:N", s->devices);
+}
+
+int run_evaluate(int argc, char **argv)
+{
+    EvaluateSettings s = {.devices = "cpu:1", .seed = 1};
+    Option table[] = {
+        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
+        {"student", 0, OPTION_STRING, "FILE", "Trained students; without it, the teacher.", &s.student, 0, 0, NULL, false},
+        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).", &s.teacher, 0, 0, NULL, false},
+        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0, 0, NULL, false},
+        {"part", 0, OPTION_CHOICE, "validation|training", "Of the data; training images are not augmented.", &s.part, 0, 0, parts,
+         false},
+        {"devices", 0, OPTION_STRING, "cpu:N", "Devices that evaluate.", &s.devices, 0, 0, NULL, false},
+        {"seed", 0, OPTION_INTEGER, "N", "Of a random teacher, and of synthetic data.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"output", 'o', OPTION_STRING, "OUT.safetensors", "Write what the last block gives for each sample.", &s.output, 0, 0, NULL,
+         false},
+        {0},
+    };
+    Options options = {"pipebd-run evaluate", "--workload W [--student FILE] [options]",
+                       "Evaluates a teacher, or trained students: the loss of each block, accuracy where there are labels, "
+                       "perplexity of models of text.",
+                       table, NULL};
+    EvaluateInputs in = {.settings = &s};
+    Operands operands;
+    Error    err = {""};
+
+    if (options_parse(&options, argc, argv, &operands, &err) != 0) goto usage;
+    if (operands.info) return options_info(&options, operands.info);
+    if (check(&in, &s, &operands, &err) != 0) goto usage;
+    options_print_settings(&options, stderr);
+    in.stop = run_catch_interrupt();
+    int rc = run(&in, &err);
+    close_inputs(&in);
+    if (rc == 0) return EXIT_OK;
+    fprintf(stderr, "pipebd-run evaluate: %s\n", err.text);
+    return run_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
+usage:
+    fprintf(stderr, "pipebd-run evaluate: %s\n", err.text);
+    return EXIT_USAGE;
+}
