@@ -207,7 +207,8 @@ SHARED  := $(BUILD)/lib/libpipebd.so
 INSTALLED := $(if $(SANITIZE),,$(STATIC) $(SHARED))
 
 # Lines with it begin with "+": make sees only $(MAKE) itself, and would give another name no job server.
-SUBMAKE := $(MAKE) --no-print-directory
+# As many jobs as there are processors, where nobody said how many.
+SUBMAKE := $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/run.sh
 
 .DEFAULT_GOAL := all

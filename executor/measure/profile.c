@@ -31,6 +31,7 @@ typedef struct {
     Samples  reduce[2], relay[2];        /* within a host, across */
     double  *own_us;         /* [own_count] a step's own time in each program of the whole network that one device runs alone */
     int      own_count;
+    double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their cores meanwhile */
     int      done, total;    /* programs run */
     Error   *err;
 } Profiling;
@@ -116,6 +117,17 @@ static int choose_rows(Profiling *p)
 
 /* ---- running ------------------------------------------------------------------------- */
 
+/* Threads of asynchronous devices enqueue and wait: they are not asked. */
+static void add_core_time(Profiling *p, const ExecutionResult *result)
+{
+    for (int i = 0; i < result->phase_count; i++) {
+        const PhaseTimes *times = &result->phases[i];
+        if (times->overlapped) continue;
+        p->cpu_ns += (double)times->cpu_ns;
+        for (int op = 0; op < OP_COUNT; op++) p->work_ns += (double)times->work_ns[op];
+    }
+}
+
 static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
 {
     const ProfileOptions *o = p->options;
@@ -132,6 +144,7 @@ static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
                    .prefetch = o->prefetch, .turns = p->recorded, .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
                    .current_run = o->current_run};
     if (execute(&result, &e, p->err) != 0) goto done;
+    add_core_time(p, &result);
     rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
     if (rc == 0 && into == &p->alone) rc = own_time_us(&p->own_us[p->own_count++], result.spans, result.span_count, p->warm_up, p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);
@@ -319,13 +332,15 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
 
 static const char *notes(Profiling *p, Trace *t)
 {
-    char   text[1024], quota[64] = "";
-    double granted = cpu_quota("");
+    char   text[1024], quota[64] = "", busy[96] = "";
+    double granted = cpu_quota(""), share = p->work_ns > 0 ? p->cpu_ns / p->work_ns : 1;
 
     if (granted > 0) snprintf(quota, sizeof quota, "; under a quota of %.3g processors", granted);
+    if (share < CORE_SHARE_BUSY)
+        snprintf(busy, sizeof busy, "; the machine was busy: devices had %.0f %% of their cores while they worked", 100 * share);
     snprintf(text, sizeof text, "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
-             "real kernels on real input; busy: all %d devices at once%s%s%s", p->options->trials, p->rounds,
-             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, quota, p->options->note[0] ? "; " : "", p->options->note);
+             "real kernels on real input; contended: all %d devices at once%s%s%s%s", p->options->trials, p->rounds,
+             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, quota, busy, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
 

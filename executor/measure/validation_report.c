@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "executor/measure/validate.h"
+#include "executor/train/execution.h"
 #include "planner/report/notes.h"
 #include "planner/report/report.h"
 
@@ -9,8 +10,6 @@ static const Op shown[] = {OP_LOAD, OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_ALLR
 
 enum { SHOWN = sizeof shown / sizeof *shown };
 
-/* A device that had less of its core did not run alone. */
-#define BUSY_BELOW 0.97
 /* Runs of a schedule that differ by more did not have the same machine. */
 #define UNSTEADY_ABOVE 0.25
 
@@ -65,11 +64,11 @@ static bool plausibility_warning(const Validation *v, Text *out)
 {
     double unsteady = unsteadiness(v);
 
-    if (v->core_share < BUSY_BELOW && v->quota > 0)
+    if (v->core_share < CORE_SHARE_BUSY && v->quota > 0)
         text_printf(out, "a quota of %.3g processors (cpu.max of the control group) holds devices up: one had %.0f %% of its core while it "
                     "worked, so these errors say little; raise the quota, or use as many cores as it grants (taskset)", v->quota,
                     100 * v->core_share);
-    else if (v->core_share < BUSY_BELOW)
+    else if (v->core_share < CORE_SHARE_BUSY)
         text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
                     "run again when nothing else runs", 100 * v->core_share);
     else if (unsteady > UNSTEADY_ABOVE)
@@ -226,4 +225,7 @@ void validation_csv(const Validation *v, Text *out)
             text_append(out, ",,");
         text_printf(out, "%" PRId64 ",%" PRId64 ",%.5f\n", row->predicted_bytes, row->measured_bytes, row->overhead);
     }
+    Text why = {0};
+    if (plausibility_warning(v, &why)) text_printf(out, "# note: %s\n", text_string(&why));
+    text_free(&why);
 }

@@ -61,6 +61,9 @@ typedef struct {
                                           * where others used its core */
 } PhaseTimes;
 
+/* A device that had less of its core while it worked did not run alone. */
+#define CORE_SHARE_BUSY 0.97
+
 /* Of work_ns[op], what is time of the compute lane. */
 static inline int64_t phase_work_ns(const PhaseTimes *t, Op op)
 {
