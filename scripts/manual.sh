@@ -13,7 +13,8 @@ mkdir -p "$folder/man" "$folder/completion"
 subcommands() {
     case $1 in
     pipebd-run | pipebd-workload) "$bin/$1" --help | sed -n 's/^  \([a-z-]*\)  *[a-z].*/\1/p' ;;
-    pipebd-trace) "$bin/$1" --help | sed -n 's/^usage: pipebd-trace //p' | tr '|' '\n' | sed 's/^ *\([a-z]*\) .*/\1/' ;;
+    pipebd-trace) "$bin/$1" --help | sed -n '/^usage:/,/^$/p' | tr '\n' ' ' | sed 's/^usage: pipebd-trace //' | tr '|' '\n' |
+        sed 's/^ *\([a-z]*\) .*/\1/' ;;
     esac
 }
 
