@@ -207,8 +207,9 @@ SHARED  := $(BUILD)/lib/libpipebd.so
 INSTALLED := $(if $(SANITIZE),,$(STATIC) $(SHARED))
 
 # Lines with it begin with "+": make sees only $(MAKE) itself, and would give another name no job server.
-# As many jobs as there are processors, where nobody said how many.
-SUBMAKE := $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
+# As many jobs as there are processors, where nobody said how many, which MAKEFLAGS tells in recipes alone.
+PROCESSORS := $(shell nproc 2>/dev/null || echo 1)
+SUBMAKE = $(MAKE) --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(PROCESSORS))
 RUN_TESTS = PIPEBD_ROOT='$(CURDIR)' PIPEBD_BIN='$(abspath $(BUILD))/bin' PYTHON='$(PYTHON)' tests/run.sh
 
 .DEFAULT_GOAL := all

@@ -14,7 +14,7 @@ subcommands() {
     case $1 in
     pipebd-run | pipebd-workload) "$bin/$1" --help | sed -n 's/^  \([a-z-]*\)  *[a-z].*/\1/p' ;;
     pipebd-trace) "$bin/$1" --help | sed -n '/^usage:/,/^$/p' | tr '\n' ' ' | sed 's/^usage: pipebd-trace //' | tr '|' '\n' |
-        sed 's/^ *\([a-z]*\) .*/\1/' ;;
+        sed 's/^ *\([a-z]*\) .*/\1/'; echo ;;
     esac
 }
 
@@ -23,7 +23,7 @@ commands() {
     for tool in "$bin"/pipebd-*; do
         name=$(basename "$tool")
         echo "$name"
-        subcommands "$name" | sed "s/^/$name /"
+        subcommands "$name" | sed "/./!d; s/^/$name /"
     done
 }
 
