@@ -184,11 +184,20 @@ static int give_back(Remote *t, RemoteLine *line, Error *err)
     return world_post(t->world, line->peer, &m, NULL, NULL, NULL, err);
 }
 
-/* The place of the last message, once an asynchronous device has it. Waits the less the later it is asked for. */
+/* The place of the last message, once an asynchronous device has it: asked for at the device's next call, by when it
+ * has mostly been copied. */
 static int settle(Remote *t, RemoteLine *line, Error *err)
 {
     if (!line->owes) return 0;
     return event_synchronize(line->loaded, err) == 0 ? give_back(t, line, err) : -1;
+}
+
+/* All that the device owes, before it may have to wait: others may wait for those places. */
+static int settle_all(Remote *t, int device, Error *err)
+{
+    for (int c = 0; device_is_async(t->joined[device].memory) && c < t->program->channel_count; c++)
+        if (t->lines[c] && t->program->channels[c].to == device && settle(t, t->lines[c], err) != 0) return -1;
+    return 0;
 }
 
 /* Out of its place: to an asynchronous device, or as receive() says. */
@@ -213,7 +222,7 @@ static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t co
 {
     RemoteSlot *slot = &line->ring[line->next];
 
-    if (settle(t, line, err) != 0 || wait_for(t, &line->ready, 0, err) != 0) return -1;
+    if (wait_for(t, &line->ready, 0, err) != 0) return -1;
     if (is_ready(t, t->program->channels[line->channel].to, err) != 0) return -1;
     if (take_message(line, slot, values, count, swap, err) != 0) return -1;
     line->sent_ns = slot->sent_ns;
@@ -262,6 +271,7 @@ static int send(Transport *transport, int channel, const float *values, size_t c
 {
     Remote *t = (Remote *)transport;
 
+    if (settle_all(t, t->program->channels[channel].from, err) != 0) return -1;
     return t->lines[channel] ? send_remote(t, t->lines[channel], values, count, err)
                              : t->local->ops->send(t->local, channel, values, count, err);
 }
@@ -270,6 +280,7 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
 {
     Remote *t = (Remote *)transport;
 
+    if (settle_all(t, t->program->channels[channel].to, err) != 0) return -1;
     return t->lines[channel] ? receive_remote(t, t->lines[channel], values, count, swap, err)
                              : t->local->ops->receive(t->local, channel, values, count, swap, err);
 }
@@ -337,6 +348,7 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     Remote *t = (Remote *)transport;
     Chain  *chain = t->spans[group].chain;
 
+    if (settle_all(t, device, err) != 0) return -1;
     if (!chain) return t->local->ops->reduce(t->local, group, device, runs, run_count, loss, err);
     if (is_ready(t, device, err) != 0) return -1;
     if (device_is_async(t->joined[device].memory)) runs = fetch_runs(t, group, device, runs, run_count, err);
@@ -347,6 +359,7 @@ static int finish(Transport *transport, int group, int device, double *loss, Err
 {
     Remote *t = (Remote *)transport;
 
+    if (settle_all(t, device, err) != 0) return -1;
     if (chain_finish(t->spans[group].chain, CHAIN_GRADIENTS, device, loss, err) != 0 || is_ready(t, device, err) != 0) return -1;
     if (device_is_async(t->joined[device].memory)) put_runs(t, group, device);
     return 0;
@@ -371,6 +384,7 @@ static int sum(Transport *transport, int group, int device, double *values, int 
     RemoteJoined *joined = &t->joined[device];
     double       *host = values;
 
+    if (settle_all(t, device, err) != 0) return -1;
     if (!chain) return t->local->ops->sum(t->local, group, device, values, count, err);
     if (device_is_async(joined->memory)) {
         if (!(host = statistics_of(joined, count, err))) return -1;
@@ -412,6 +426,7 @@ static int barrier(Transport *transport, int group, int device, Error *err)
     Remote *t = (Remote *)transport;
     ByteSpan   *span = &t->spans[group];
 
+    if (settle_all(t, device, err) != 0) return -1;
     if (!span->chain) return t->local->ops->barrier(t->local, group, device, err);
     if (device_finish(t->joined[device].memory, err) != 0) return -1;
     pthread_mutex_lock(&span->lock);
