@@ -102,6 +102,10 @@ Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *
     return u->async || event_record(u->device, e->begun, err) == 0 ? e : NULL;
 }
 
+static int64_t time_of(const InFlight *u, const StreamEvent *event) { return u->base_ns + event_elapsed_ns(u->base, event); }
+
+int64_t in_flight_begun_ns(const InFlight *u, const Enqueued *e) { return time_of(u, e->begun); }
+
 int in_flight_enqueued(InFlight *u, Enqueued *e, Error *err)
 {
     if (event_record(u->device, e->end, err) != 0) return -1;
@@ -119,7 +123,7 @@ int in_flight_end(InFlight *u, EnqueuedStep *step, Error *err)
     return 0;
 }
 
-/* The buffer was last used by the step before the last, which is over: there are no more under way. */
+/* The buffer was last used by the step before the last, which is over: there are no more in flight. */
 int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count, const float **on_device, Error *err)
 {
     int k = u->turn ^= 1, rc;
@@ -147,8 +151,6 @@ int in_flight_loaded(InFlight *u, Error *err)
 }
 
 /* ---- retiring ------------------------------------------------------------------- */
-
-static int64_t time_of(const InFlight *u, const StreamEvent *event) { return u->base_ns + event_elapsed_ns(u->base, event); }
 
 static void find_times(InFlight *u, EnqueuedStep *step)
 {

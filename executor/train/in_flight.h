@@ -70,6 +70,8 @@ bool in_flight_is_full(const InFlight *u);
 /* A step, then its instructions one by one, then its end. Not when full. */
 EnqueuedStep *in_flight_begin(InFlight *u, int64_t step);
 Enqueued     *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped, Error *err);     /* NULL: an error */
+/* When the thread came to it, CLOCK_MONOTONIC, of a device that is not asynchronous. */
+int64_t   in_flight_begun_ns(const InFlight *u, const Enqueued *e);
 int       in_flight_enqueued(InFlight *u, Enqueued *e, Error *err);
 int       in_flight_end(InFlight *u, EnqueuedStep *step, Error *err);
 

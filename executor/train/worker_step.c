@@ -160,6 +160,7 @@ static int enqueue(Worker *w, EnqueuedStep *step, const Instruction *in, const c
     Enqueued *e = in_flight_enqueue(&w->steps, step, in, overlapped, &w->err);
 
     if (!e) return -1;
+    worker_tell(w, (int)(in - w->code->code), w->async ? clock_ns() : in_flight_begun_ns(&w->steps, e));
     w->summed_ns = 0;
     range_begin(w->memory, name);
     int rc = prepare(w, step, in, e);
@@ -227,8 +228,8 @@ static void record(Worker *w, const Enqueued *e, int64_t step)
 
     record_times(w->recorder, e->in, e->ready_ns, worked_from_ns, e->done_ns);
     record_wait(w->recorder, waited_for, wait_ns);
-    status_board_count(w->run->where, w->device, op, e->summed_ns, e->done_ns - worked_from_ns);
-    status_board_count(w->run->where, w->device, waited_for, wait_ns, 0);
+    status_board_count(w->run->where, w->device, op, e->summed_ns + (waited_for == op ? wait_ns : 0), e->done_ns - worked_from_ns);
+    if (waited_for != op) status_board_count(w->run->where, w->device, waited_for, wait_ns, 0);
     record_spans(w, e, step);
 }
 
@@ -245,8 +246,10 @@ static int retire(Worker *w)
         record(w, e, step->step);
         if (in->op == OP_UPDATE && w->async && report(w, step, in) != 0) return worker_fail_at(w, in, step->step);
     }
-    record_wait(w->recorder, OP_SEND, step->end_ns - step->computed_ns);
-    status_board_count(w->run->where, w->device, OP_SEND, step->end_ns - step->computed_ns, 0);
+    if (w->async) {                              /* else nothing is left to wait for after the last instruction */
+        record_wait(w->recorder, OP_SEND, step->end_ns - step->computed_ns);
+        status_board_count(w->run->where, w->device, OP_SEND, step->end_ns - step->computed_ns, 0);
+    }
     record_step(w->recorder, step->end_ns);
     status_board_step(w->run->where, w->device, step->end_ns - began_ns);
     return run_control_times(w->run->control, w->device, false, &w->err);
@@ -278,7 +281,6 @@ int steps_run(Worker *w)
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
         if (worker_skips(w, in)) continue;
-        worker_tell(w, w->phase->first + i, clock_ns());
         if (enqueue(w, step, in, w->names[i]) != 0) return worker_fail_at(w, in, w->step);
     }
     if (in_flight_end(u, step, &w->err) != 0) return -1;
