@@ -2,13 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096, RELAY_BYTES = 4096 };
 
 static bool is_option(const char *word, const char *name)
 {
@@ -60,6 +63,49 @@ static char **build_line(int argc, char **argv, char *self, char *number, Error 
     return line;
 }
 
+/* ---- messages that nobody reads any more ------------------------------------------------ */
+
+/* Copies until the end of `from`; what `to` does not take any more is dropped. */
+static void copy_all(int from, int to)
+{
+    char    bytes[RELAY_BYTES];
+    ssize_t length;
+
+    while ((length = read(from, bytes, sizeof bytes)) > 0 || (length < 0 && errno == EINTR)) {
+        for (ssize_t at = 0, n; at < length; at += n) {
+            n = write(to, bytes + at, (size_t)(length - at));
+            if (n < 0 && errno != EINTR) break;
+            if (n < 0) n = 0;
+        }
+    }
+}
+
+/* mpirun of Open MPI (4.1.8 and 5.0.11 were seen) may end, and its ranks with it, when nobody reads its standard
+ * error any more. Where standard error is a pipe, a process of its own reads it in mpirun's
+ * place and passes on what is read; it ends when all writers have. A file or a terminal stays as it is,
+ * since nobody would wait there for the last lines. Without the means for it, nothing changes. */
+static void relay_messages(void)
+{
+    static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
+    struct stat      s;
+    int              ends[2];
+
+    if (fstat(STDERR_FILENO, &s) != 0 || !(S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode)) || pipe(ends) != 0) return;
+    pid_t child = fork();
+    if (child == 0) {
+        if (fork() != 0) _exit(0);               /* no child of mpirun's, which waits for its own */
+        for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
+        close(ends[1]);
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        copy_all(ends[0], STDERR_FILENO);
+        _exit(0);
+    }
+    if (child > 0 && waitpid(child, NULL, 0) == child) dup2(ends[1], STDERR_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* ---- becoming mpirun ------------------------------------------------------------------- */
 
 int run_launch(int argc, char **argv, int processes, Error *err)
@@ -74,6 +120,7 @@ int run_launch(int argc, char **argv, int processes, Error *err)
     line = build_line(argc, argv, self, number, err);
     if (!line) return -1;
     set_defaults();
+    relay_messages();
     if (null >= 0) dup2(null, STDIN_FILENO);     /* which mpirun would read */
     execvp(line[0], line);
     free(line);
