@@ -8,8 +8,8 @@
 #include "base/rng.h"
 #include "executor/data/data_source.h"
 
-static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, &DATA_TOKENS,
-                                           &DATA_TOKENS32, &DATA_BYTES, NULL};
+static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, &DATA_TENSORS,
+                                           &DATA_TOKENS, &DATA_TOKENS32, &DATA_BYTES, NULL};
 
 /* Far above any data, and far below what could wrap around. */
 #define MOST_SAMPLES (INT64_C(1) << 40)

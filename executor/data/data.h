@@ -7,7 +7,7 @@
  *     images:FOLDER        FOLDER/train/CLASS/NAME.jpg, FOLDER/val/CLASS/NAME.jpg: random
  *                          resized crop and flip for training, resize and centre crop for
  *                          validation; a class's label is its place by name
- *
+ *     tensors:FOLDER       FOLDER/train.safetensors, FOLDER/val.safetensors: inputs as PyTorch has them, and labels
  *     tokens:FOLDER        FOLDER/train.bin, FOLDER/val.bin: token numbers of 16 bits, or as llm.c's header says
  *     tokens32:FOLDER      of 32 bits
  *     bytes:FOLDER         FOLDER/train.txt, FOLDER/val.txt: bytes as tokens
@@ -23,7 +23,7 @@
 #include "base/error.h"
 #include "workloads/workload.h"
 
-#define DATA_SOURCES "synthetic, digits, cifar10:FOLDER, images:FOLDER, tokens:FOLDER, tokens32:FOLDER, bytes:FOLDER"       /* for messages and help */
+#define DATA_SOURCES "synthetic, digits, cifar10:FOLDER, images:FOLDER, tensors:FOLDER, tokens:FOLDER, tokens32:FOLDER, bytes:FOLDER"       /* for messages and help */
 
 typedef struct Data Data;
 typedef enum { DATA_TRAIN, DATA_VALIDATION } DataPart;

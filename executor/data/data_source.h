@@ -30,7 +30,7 @@ typedef struct {
     int  (*length)(const void *state, int64_t i);        /* tokens of sample i that count */
 } DataSource;
 
-extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES, DATA_TOKENS, DATA_TOKENS32, DATA_BYTES;
+extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES, DATA_TENSORS, DATA_TOKENS, DATA_TOKENS32, DATA_BYTES;
 
 /* Fails unless the workload's input and classes are these. classes 0 in wants: any. */
 int data_expect(const DataWants *wants, const char *source, Shape shape, int classes, Error *err);

@@ -33,8 +33,7 @@ typedef struct {
      NULL, false},                                                                                              \
     {"precision", 0, OPTION_STRING, "P", "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).",          \
      &(m).precision, 0, 0, NULL, false},                                                                        \
-    {"data", 0, OPTION_STRING, "SOURCE", "synthetic, digits, cifar10:FOLDER or images:FOLDER (default: the "     \
-     "workload's).", &(m).data, 0, 0, NULL, false},                                                              \
+    {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &(m).data, 0, 0, NULL, false},               \
     {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).", &(m).teacher, 0, \
      0, NULL, false},                                                                                           \
     {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &(m).batch, 1,            \

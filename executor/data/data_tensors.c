@@ -1,0 +1,184 @@
+/* Samples as somebody's own program prepared them, from safetensors files that are mapped into memory:
+ *
+ *     tensors:FOLDER     train.safetensors, val.safetensors, each with
+ *         inputs         [samples][channels][height][width] as PyTorch has them: F32, taken as they are; or U8, 0..255,
+ *                        which become 0..1 and are normalised
+ *         labels         [samples] of I64 or I32; only where the workload has classes
+ *
+ * Nothing is augmented. A sample with a label that is no class, or with a number that is not finite, is damaged. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "executor/checkpoint/tensors.h"
+#include "executor/data/data_source.h"
+
+typedef struct {
+    DataWants            wants;
+    char                *path;
+    void                *bytes;          /* mapped; NULL: not yet */
+    size_t               size;
+    int64_t              count;
+    const unsigned char *inputs, *labels;        /* in the file; labels NULL: there are none */
+    bool                 narrow;         /* inputs are U8 */
+    int                  label_bytes;
+} TensorData;
+
+static void tensor_data_free(void *state)
+{
+    TensorData *data = state;
+
+    if (!data) return;
+    if (data->bytes) munmap(data->bytes, data->size);
+    free(data->path);
+    free(data);
+}
+
+static int map_file(TensorData *data, const char *folder, Error *err)
+{
+    struct stat info;
+    int         fd, rc = -1;
+
+    if (asprintf(&data->path, "%s/%s.safetensors", folder, data->wants.part == DATA_TRAIN ? "train" : "val") < 0) {
+        data->path = NULL;
+        return error_no_memory(err);
+    }
+    fd = open(data->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);            /* a pipe is not waited for */
+    if (fd < 0) return error_set(err, "%s: cannot open: %s", data->path, strerror(errno));
+    if (fstat(fd, &info) != 0) error_set(err, "%s: cannot read: %s", data->path, strerror(errno));
+    else if (!S_ISREG(info.st_mode)) error_set(err, "%s: is no regular file", data->path);
+    else if (info.st_size == 0) error_set(err, "%s: is empty", data->path);
+    else {
+        void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (bytes == MAP_FAILED) error_set(err, "%s: cannot map: %s", data->path, strerror(errno));
+        else { data->bytes = bytes; data->size = (size_t)info.st_size; rc = 0; }
+    }
+    close(fd);
+    return rc;
+}
+
+static int take_inputs(TensorData *data, const TensorPlace *place, Error *err)
+{
+    const Shape *s = &data->wants.shape;
+
+    data->narrow = strcmp(place->dtype, "U8") == 0;
+    if (!data->narrow && strcmp(place->dtype, "F32") != 0)
+        return error_set(err, "%s: inputs are %s, expected F32 or U8", data->path, place->dtype);
+    if (place->rank != 4 || place->dim[1] != s->channels || place->dim[2] != s->height || place->dim[3] != s->width || place->dim[0] < 1)
+        return error_set(err, "%s: inputs have another shape than the workload's, expected [samples][%d][%d][%d]", data->path,
+                         s->channels, s->height, s->width);
+    data->inputs = place->bytes;
+    data->count = place->dim[0];
+    return 0;
+}
+
+static int take_labels(TensorData *data, const TensorPlace *place, Error *err)
+{
+    data->label_bytes = place->bits / 8;
+    if (strcmp(place->dtype, "I64") != 0 && strcmp(place->dtype, "I32") != 0)
+        return error_set(err, "%s: labels are %s, expected I64 or I32", data->path, place->dtype);
+    if (place->rank != 1 || place->dim[0] != data->count)
+        return error_set(err, "%s: expected labels of %" PRId64 " samples, one number each", data->path, data->count);
+    data->labels = place->bytes;
+    return 0;
+}
+
+static int visit_inputs(void *context, const TensorPlace *place, Error *err)
+{
+    return strcmp(place->name, "inputs") == 0 ? take_inputs(context, place, err) : 0;
+}
+
+static int visit_labels(void *context, const TensorPlace *place, Error *err)
+{
+    return strcmp(place->name, "labels") == 0 ? take_labels(context, place, err) : 0;
+}
+
+static int find_tensors(TensorData *data, const char *folder, Error *err)
+{
+    if (data->wants.vocabulary > 0)
+        return error_set(err, "data source tensors: it has images, and the workload's input is tokens");
+    if (map_file(data, folder, err) != 0) return -1;
+    if (tensors_places(data->path, data->bytes, data->size, visit_inputs, data, err) != 0) return -1;
+    if (!data->inputs) return error_set(err, "%s: has no tensor \"inputs\"", data->path);
+    if (data->wants.classes == 0) return 0;
+    if (tensors_places(data->path, data->bytes, data->size, visit_labels, data, err) != 0) return -1;
+    return data->labels ? 0 : error_set(err, "%s: has no tensor \"labels\", and the workload has %d classes", data->path,
+                                        data->wants.classes);
+}
+
+static int tensor_data_open(void **out, int64_t *count, const char *folder, const DataWants *wants, Error *err)
+{
+    TensorData *data = calloc(1, sizeof *data);
+
+    if (!data) return error_no_memory(err);
+    data->wants = *wants;
+    if (find_tensors(data, folder, err) != 0) {
+        tensor_data_free(data);
+        return -1;
+    }
+    *count = data->count;
+    *out = data;
+    return 0;
+}
+
+static int64_t label_at(const TensorData *data, int64_t i)
+{
+    int32_t narrow;
+    int64_t wide;
+
+    memcpy(&narrow, data->labels + i * data->label_bytes, sizeof narrow);
+    if (data->label_bytes == 4) return narrow;
+    memcpy(&wide, data->labels + i * data->label_bytes, sizeof wide);
+    return wide;
+}
+
+static int take_label(const TensorData *data, int64_t i, int *label, bool *damaged, Error *err)
+{
+    int64_t value = data->labels ? label_at(data, i) : -1;
+
+    *label = (int)value;
+    if (!data->labels || (value >= 0 && value < data->wants.classes)) return 0;
+    *damaged = true;
+    return error_set(err, "%s: sample %" PRId64 " has the label %" PRId64 ", expected 0 to %d", data->path, i, value,
+                     data->wants.classes - 1);
+}
+
+/* Element at of a channel. */
+static float input_at(const TensorData *data, int64_t at, int channel)
+{
+    float value;
+
+    if (data->narrow) return data_normal(&data->wants, channel, (float)data->inputs[at] / 255);
+    memcpy(&value, data->inputs + at * (int64_t)sizeof value, sizeof value);
+    return value;
+}
+
+/* From [channels][places] to channels last. */
+static int tensor_data_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged, Error *err)
+{
+    const TensorData *data = state;
+    const Shape      *s = &data->wants.shape;
+    int64_t           places = (int64_t)s->height * s->width, first = i * s->channels * places;
+
+    (void)seed; (void)epoch;
+    if (take_label(data, i, label, damaged, err) != 0) return -1;
+    for (int c = 0; c < s->channels; c++)
+        for (int64_t p = 0; p < places; p++) {
+            float value = input_at(data, first + c * places + p, c);
+            if (!isfinite(value)) {
+                *damaged = true;
+                return error_set(err, "%s: sample %" PRId64 " has a number that is not finite", data->path, i);
+            }
+            out[p * s->channels + c] = value;
+        }
+    return 0;
+}
+
+const DataSource DATA_TENSORS = {"tensors", true, tensor_data_open, tensor_data_free, tensor_data_load, NULL, NULL};
