@@ -233,7 +233,11 @@ static int advise_schedules(Text *out, const Scenario *s, const CompareOptions *
 
 int memory_feasibility_advice(Text *out, const Scenario *s, const CompareOptions *options, Error *err)
 {
+    bool possible;
+
     if (!stage_memory_limited(s) || (int64_t)s->device_count * s->trace->block_count > MAX_TRIED) return 0;
+    if (attempt(&possible, s, options, &(Change){0}, err) != 0) return -1;
+    if (possible) return 0;              /* for a step: it is not memory that is missing */
     if (advise_memory(out, s, options, err) != 0 || advise_batch(out, s, options, err) != 0
         || advise_devices(out, s, options, err) != 0 || advise_schedules(out, s, options, err) != 0) return -1;
     return text_failed(out) ? error_no_memory(err) : 0;

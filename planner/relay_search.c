@@ -5,6 +5,7 @@
 
 #include "planner/hetero/group_cost.h"
 #include "planner/stages/relay_cost.h"
+#include "schedule/registry.h"
 
 /* Stages one after another; the devices of stage i are devices[start[i]..start[i + 1] - 1], and
  * those from start[stages] on are idle. */
@@ -442,7 +443,7 @@ static int search(RelaySearch *r, bool *all)
 int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s, int64_t budget, Error *err)
 {
     RelaySearch r = {.row = row, .schedule = schedule, .s = s, .blocks = s->trace->block_count,
-                     .devices = s->device_count, .most_width = schedule == SCHEDULE_AHD ? s->device_count : 1, .budget = budget};
+                     .devices = s->device_count, .most_width = schedule_row(schedule)->groups ? s->device_count : 1, .budget = budget};
     size_t      g = (size_t)s->device_count;
     int        *numbers = calloc(9 * g + 2, sizeof *numbers), rc = -1;
 

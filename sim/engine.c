@@ -15,8 +15,8 @@
 #include "base/array.h"
 #include "base/rng.h"
 
-#define TIME_LIMIT_NS ((int64_t)1 << 62)
 #define PLAYED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
+#define PLAYED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step has repeated so far */
 
 /* ---- the heap ------------------------------------------------------------ */
 
@@ -63,6 +63,8 @@ static SimEvent heap_pop(Sim *sim)
 }
 
 /* ---- small parts ----------------------------------------------------------- */
+
+static int too_long(const Sim *sim) { return error_set(sim->err, "simulated time passes 2^62 ns (146 years)"); }
 
 static SimDevice *device_at(Sim *sim, int d) { return &sim->devices[d]; }
 
@@ -350,7 +352,7 @@ static int do_compute(Sim *sim, int d, int at, int64_t *t)
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = duration(sim, d, dev, at);
 
-    if (*t > TIME_LIMIT_NS - ns) return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
+    if (*t > TIME_LIMIT_NS - ns) return too_long(sim);
     if (record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
     dev->share_ns[share_of[in->op]] += ns;
     *t += ns;
@@ -433,14 +435,14 @@ static int step_end(Sim *sim, int d, int64_t t)
     }
     dev->executed += phase_of(dev)->count;
     sim->played += phase_of(dev)->count;
-    if (sim->played > PLAYED_MOST)
-        return error_set(sim->err, "its steps never repeat, so each is played, more than %" PRId64 " instructions of them: expected fewer steps",
+    if (sim->played > PLAYED_MOST || (sim->played > PLAYED_EARLY && sim->all > PLAYED_MOST && steady_never(sim)))
+        return error_set(sim->err, "its steps do not repeat, so each is simulated, more than %" PRId64 " instructions of them: expected fewer steps",
                          PLAYED_MOST);
     dev->index = 0;
     if (++dev->step < phase_of(dev)->steps) {
         if (sim->reference != d) return 1;
         block(dev, STATE_READY, t);
-        steady_step_end(sim);
+        if (steady_step_end(sim) != 0) return -1;
         wake(sim, d, dev->since_ns, SHARE_WAIT);
         return 0;
     }
@@ -525,7 +527,7 @@ static int run_events(Sim *sim)
         choose_reference(sim);
         SimEvent event = heap_pop(sim);
         sim->now_ns = event.time_ns;
-        if (sim->now_ns > TIME_LIMIT_NS) return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
+        if (sim->now_ns > TIME_LIMIT_NS) return too_long(sim);
         int rc = event.id % 2 ? advance(sim, event.id / 2) : transfer_end(sim, event.id / 2);
         if (rc < 0) return -1;
     }
@@ -609,6 +611,20 @@ static int loading_devices(const Program *p)
     return count;
 }
 
+/* Instructions of all steps of all phases. */
+static int64_t all_instructions(const Program *p)
+{
+    int64_t all = 0, own;
+
+    for (int d = 0; d <= p->device_count; d++) {
+        const Code *code = d < p->device_count ? &p->devices[d] : &p->queue;
+        for (int f = 0; f < code->phase_count; f++)
+            if (__builtin_mul_overflow(code->phases[f].steps, code->phases[f].count, &own)
+                || __builtin_add_overflow(all, own, &all)) return INT64_MAX;
+    }
+    return all;
+}
+
 static int sim_new(Sim *sim)
 {
     const Program     *p = sim->program;
@@ -620,6 +636,7 @@ static int sim_new(Sim *sim)
     sim->lane_count = loader->present ? loader->lanes : 0;
     sim->prefetch = trace_loader_ahead(loader, loading_devices(p));
     sim->live = p->device_count;
+    sim->all = all_instructions(p);
     sim->reference = -1;
     sim->devices = calloc(n, sizeof *sim->devices);
     sim->slots = calloc((size_t)p->channel_count + 1, sizeof *sim->slots);
@@ -725,7 +742,10 @@ int sim_play(SimResult *out, const Program *program, const Scenario *scenario, c
     *out = (SimResult){0};
     if (sim_new(&sim) == 0 && run_events(&sim) == 0 && fill_result(out, &sim) == 0) rc = 0;
     sim_delete(&sim);
-    if (rc != 0) sim_free(out);
+    if (rc != 0) {
+        sim_free(out);
+        out->simulated = sim.played;
+    }
     return rc;
 }
 

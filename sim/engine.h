@@ -50,6 +50,8 @@ typedef struct { int64_t time_ns; int id; } SimEvent;    /* id: 2d transfer end,
 
 typedef struct Steady Steady;
 
+#define TIME_LIMIT_NS ((int64_t)1 << 62)
+
 typedef struct {
     const Program    *program;
     const Scenario   *scenario;
@@ -78,6 +80,7 @@ typedef struct {
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */
     Steady   *steady;
     int64_t   skipped, played;           /* instructions of whole steps */
+    int64_t   all;           /* instructions of the run */
     Span     *spans;
     int64_t   span_count, span_capacity;
 } Sim;
@@ -90,6 +93,9 @@ int  sim_play(SimResult *out, const Program *program, const Scenario *scenario, 
  * it before, shifts time and steps by as many whole periods as fit. */
 int  steady_new(Sim *sim);
 void steady_free(Sim *sim);
-void steady_step_end(Sim *sim);
+int  steady_step_end(Sim *sim);      /* -1: time passes TIME_LIMIT_NS */
+
+/* So many steps of these phases were looked at that a repetition is not to be expected soon. */
+bool steady_never(const Sim *sim);
 
 #endif

@@ -49,7 +49,7 @@ typedef struct {
     double   teacher_work;   /* teacher rows / (blocks * batch): 1 is once a sample */
     double   loads;          /* rows loaded / batch, a step */
     int64_t (*shares)[SHARE_COUNT];      /* [device_count] ns */
-    int64_t  simulated;      /* instructions, one by one */
+    int64_t  simulated;      /* instructions, one by one; of a run that fails too */
     int64_t  skipped;        /* instructions of periods that were skipped */
     Span    *spans;          /* when recorded: in the order of their ends */
     int64_t  span_count;

@@ -180,11 +180,13 @@ static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_
         dev->ready_ns[(dev->step + i) % sim->prefetch] = ready[i] + shift;
 }
 
-static void skip(Sim *sim, int64_t times)
+static int skip(Sim *sim, int64_t times)
 {
     Steady *steady = sim->steady;
-    int64_t shift = (sim->now_ns - steady->saved_ns) * times;
+    int64_t shift;
 
+    if (__builtin_mul_overflow(sim->now_ns - steady->saved_ns, times, &shift) || shift > TIME_LIMIT_NS - sim->now_ns)
+        return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
     for (int d = 0; d < sim->program->device_count; d++)
         shift_device(sim, &steady->marks[d], &sim->devices[d], times, shift);
     for (int g = 0; g < sim->program->group_count; g++) sim->meets[g].lane_free_ns += shift;
@@ -194,6 +196,8 @@ static void skip(Sim *sim, int64_t times)
     for (int l = 0; l < sim->lane_count; l++) sim->lane_free_ns[l] += shift;
     for (int i = 0; i < sim->heap_count; i++) sim->heap[i].time_ns += shift;
     sim->now_ns += shift;
+    steady->skipped = true;
+    return 0;
 }
 
 /* Phases are the same as when the state was kept. */
@@ -213,30 +217,36 @@ static void forget_state(Steady *steady)
     steady->age = 0;
 }
 
-void steady_step_end(Sim *sim)
+bool steady_never(const Sim *sim)
+{
+    const Steady *steady = sim->steady;
+
+    return !steady || steady->failed || (!steady->skipped && steady->seen > 2 * PATIENCE);
+}
+
+int steady_step_end(Sim *sim)
 {
     Steady *steady = sim->steady;
 
-    if (steady->failed) return;
+    if (steady->failed) return 0;
     if (steady->saved_count > 0 && !same_phases(steady, sim)) {
         forget_state(steady);
         steady->seen = 0;
         steady->skipped = false;
     }
     int64_t glance = steady->seen++ % PATIENCE;
-    if (steady->skipped || (steady->seen > PATIENCE && glance >= GLANCE)) return;
+    if (steady->skipped || (steady->seen > PATIENCE && glance >= GLANCE)) return 0;
     if (steady->seen > PATIENCE && glance == 0) forget_state(steady);
     write_state(steady, sim);
-    if (steady->failed) return;
+    if (steady->failed) return 0;
     steady->age++;
     bool again = steady->saved_count == steady->count
                  && memcmp(steady->saved, steady->words, steady->count * sizeof *steady->words) == 0;
     int64_t times = again ? periods_left(steady, sim) : 0;
-    if (times > 0) {
-        skip(sim, times);
-        steady->skipped = true;
-    } else if (steady->saved_count == 0 || steady->age >= steady->power) {
+    if (times > 0) return skip(sim, times);
+    if (steady->saved_count == 0 || steady->age >= steady->power) {
         steady->power *= 2;
         keep_state(steady, sim);
     }
+    return 0;
 }

@@ -9,6 +9,7 @@
 #include "planner/compare.h"
 #include "planner/stages/barrier.h"
 #include "planner/stages/relay_cost.h"
+#include "schedule/registry.h"
 #include "tests/random_trace.h"
 
 enum { MOST = 8 };
@@ -102,7 +103,7 @@ static void choose_blocks(Brute *b, int from);
 /* Devices of type and those after it for the stage that is being put together. */
 static void choose_devices(Brute *b, int type)
 {
-    int i = b->stages, limit = b->schedule == SCHEDULE_AHD ? MOST : 1, n = b->s->trace->block_count, kept = b->width[i];
+    int i = b->stages, limit = schedule_row(b->schedule)->groups ? MOST : 1, n = b->s->trace->block_count, kept = b->width[i];
 
     if (type == b->types) {
         if (b->width[i] == 0 || b->width[i] > b->s->batch) return;

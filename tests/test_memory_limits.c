@@ -384,6 +384,25 @@ static void advice_is_true(void **state)
     assert_true(memory > test_cases(40) && batch > test_cases(8) && devices > test_cases(4) && schedules > test_cases(4));
 }
 
+/* An epoch of more than 2^62 ns is no matter of memory, so nothing is advised about memory. */
+static void advice_is_about_memory(void **state)
+{
+    CompareOptions  all = {.schedules = schedules_usual(), .candidates = 1};
+    ScenarioOptions o = {.queue_depth = 2, .extrapolate = true, .steps = (int64_t)1 << 48};
+    Trace    *trace;
+    Scenario  s;
+    Comparison c;
+    Error     err = {""};
+    (void)state;
+
+    assert_int_equal(trace_read(&trace, PIPEBD_ROOT "/traces/mobilenet-cpu.json", NULL), 0);
+    assert_int_equal(scenario_build(&s, trace, &o, NULL), 0);
+    assert_int_equal(compare(&c, &s, &all, &err), -1);
+    assert_string_equal(err.text, "no schedule is possible: simulated time passes 2^62 ns (146 years)");
+    scenario_free(&s);
+    trace_free(trace);
+}
+
 static void refusals_name_block_and_device(void **state)
 {
     static const char text[] =
@@ -425,7 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stages_need_what_programs_do), cmocka_unit_test(floors_grow_and_rows_fit),
         cmocka_unit_test(search_is_exact_under_limits), cmocka_unit_test(a_plan_that_fits_is_found),
-        cmocka_unit_test(lists_that_fit_are_found), cmocka_unit_test(advice_is_true), cmocka_unit_test(refusals_name_block_and_device),
+        cmocka_unit_test(lists_that_fit_are_found), cmocka_unit_test(advice_is_true), cmocka_unit_test(advice_is_about_memory), cmocka_unit_test(refusals_name_block_and_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -737,6 +737,43 @@ static void mutants_are_refused_or_run(void **state)
     assert_true(accepted > 100);
 }
 
+/* Any number of steps costs no more instructions than about 8 million, and time that does not fit is refused: periods are
+ * skipped without passing 2^62 ns. */
+static void steps_cost_no_time(void **state)
+{
+    (void)state;
+    Rng rng = {.seed = test_seed("steps cost no time", 41)};
+    int fits = 0, too_long = 0, repeats_not = 0;
+
+    for (int i = 0; i < test_cases(30); i++) {
+        Model m = random_model(&rng);
+        World w = world_make(&m, (int)rng_range(&rng, 1, 3));
+        for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++) {
+            Plan *plan = random_plan_of(&rng, (Schedule)schedule, &w.scenario);
+            for (int bits = 30; bits <= 53; bits += 23) {
+                SimResult r;
+                Error     err = {""};
+                w.scenario.steps = (int64_t)1 << bits;
+                Program *program = spell_out(plan, &w.scenario);
+                if (sim_run(&r, program, &w.scenario, &(SimOptions){0}, &err) == 0) {
+                    fits++;
+                    for (int d = 0; d < r.device_count; d++)
+                        for (int k = 0; k < SHARE_COUNT; k++) assert_in_range(r.shares[d][k], 0, r.epoch_ns);
+                } else if (strstr(err.text, "2^62 ns")) too_long++;
+                else if (strstr(err.text, "do not repeat")) repeats_not++;
+                else fail_msg("%s", err.text);
+                assert_in_range(r.simulated, 0, 1 << 23);
+                sim_free(&r);
+                program_free(program);
+            }
+            plan_free(plan);
+        }
+        world_free(&w);
+    }
+    print_message("# %d fit, %d too long, %d without a period\n", fits, too_long, repeats_not);
+    assert_true(fits > test_cases(60) && too_long > test_cases(60));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -749,6 +786,7 @@ int main(void)
         cmocka_unit_test(names_of_the_same_program),
         cmocka_unit_test(split_holds_ahd),
         cmocka_unit_test(mutants_are_refused_or_run),
+        cmocka_unit_test(steps_cost_no_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

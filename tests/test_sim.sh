@@ -44,7 +44,7 @@ says "jitter in the CSV of one run" 2 "--jitter: no effect with --format csv" \
     pipebd-sim "$T" --schedule dpu --jitter 5 --format csv
 says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
 says "candidates of no search" 2 "--candidates: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --candidates 3
-says "more steps than can be played" 1 "its steps never repeat, so each is played" pipebd-sim "$T" --schedule ls --steps 100000000
+says "more steps than can be played" 1 "its steps do not repeat, so each is simulated" pipebd-sim "$T" --schedule ls --steps 100000000
 
 # ---- timelines
 
@@ -191,7 +191,9 @@ ok "and in a plan's report" grep -qF '"--set p2p.us=700 changes nothing for dp' 
 ok "which says what if" grep -qxF 'what if: p2p.us = 700' <(pipebd-plan "$T" --schedules dp,dpu --set p2p.us=700)
 says "an edit of a plan without effect" 1 "--scale p2p.us=3: changes nothing in the result" pipebd-plan "$T" --schedules dp --scale p2p.us=3
 says "edits beside --check" 2 "--scale: no effect with --check" pipebd-plan "$T" --check "$T" --scale p2p.us=3
-says "a list of values to set" 2 '--set: "1,2" is not a number' pipebd-plan "$T" --set p2p.us=1,2
+says "a list of values to set" 2 '--set p2p.us: "1,2" is a list, expected one value; pipebd-sim --vary sweeps lists' pipebd-plan "$T" --set p2p.us=1,2
+says "a list of factors to plan for" 2 '--scale p2p.us: "1,2" is a list, expected one factor; pipebd-sim --scale sweeps lists' \
+    pipebd-plan "$T" --scale p2p.us=1,2
 says "factors without effect" 1 "--scale p2p.us: its values change nothing in the result" pipebd-sim "$T" --schedule dp --scale p2p.us=1,2
 says "a factor twice" 2 "--scale p2p.us: 2 twice" pipebd-sim "$T" --schedule dpu --scale p2p.us=2,2
 says "an axis without effect" 1 "--vary p2p.us: its values change nothing in the result" \

@@ -13,13 +13,25 @@ static int split(CommandEdits *e, const char *argument, const char *option, char
     return 0;
 }
 
+/* Behind the last "=", as a block's name may hold a comma. */
+static bool is_list(const char *argument)
+{
+    const char *equals = strrchr(argument, '=');
+
+    return equals && strchr(equals, ',');
+}
+
 static int add_edit(CommandEdits *e, const char *argument, EditKind kind, const char *option, Error *err)
 {
     char       *path;
     const char *rest;
     double      value;
 
-    if (split(e, argument, option, &path, &rest, err) != 0 || whatif_number(&value, rest, strlen(rest), option, err) != 0) return -1;
+    if (split(e, argument, option, &path, &rest, err) != 0) return -1;
+    if (is_list(argument))
+        return error_set(err, "--%s %s: \"%.40s\" is a list, expected one %s; pipebd-sim --%s sweeps lists", option, path, rest,
+                         kind == EDIT_SCALE ? "factor" : "value", kind == EDIT_SCALE ? "scale" : "vary");
+    if (whatif_number(&value, rest, strlen(rest), option, err) != 0) return -1;
     e->edits[e->edit_count++] = (WhatIf){kind, path, value};
     return 0;
 }
@@ -72,14 +84,6 @@ int edits_add_axes(CommandEdits *e, const OptionList *list, EditKind kind, const
     for (int i = 0; i < list->count; i++)
         if (add_axis(e, list->values[i], kind, option, err) != 0) return -1;
     return 0;
-}
-
-/* Behind the last "=", as a block's name may hold a comma. */
-static bool is_list(const char *argument)
-{
-    const char *equals = strrchr(argument, '=');
-
-    return equals && strchr(equals, ',');
 }
 
 bool edits_has_lists(const OptionList *scales)
