@@ -46,7 +46,7 @@ LIBRARY_FOLDERS := base workloads traces schedule sim planner $(addprefix planne
 PLOT_FOLDERS    := plots paper
 
 # What trains for real needs a backend, oneDNN's or CUDA's, and stays out of libpipebd, which only plans.
-EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint monitor measure transport net data nas import) $(if $(HAVE_DNNL),kernels/cpu)
+EXECUTOR_FOLDERS = kernels $(addprefix executor/,train checkpoint store monitor measure transport net data nas import) $(if $(HAVE_DNNL),kernels/cpu)
 
 # Models of other programs as workloads: needs no backend.
 IMPORT_SOURCES := $(sort $(wildcard executor/import/*.c))

@@ -107,6 +107,7 @@ typedef struct Backend {
 
     int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the rest */
     int  (*facts)(const DeviceSpec *spec, Text *out, Error *err);        /* NULL: there are none */
+    int  (*version)(Text *out, Error *err);              /* what decides the bits of results; NULL: not told */
     int  (*open)(Device **out, const DeviceSpec *spec, int index, Error *err);
     void (*close)(Device *device);
 

@@ -63,6 +63,13 @@ int device_spec_facts(const DeviceSpec *spec, Text *out, Error *err)
     return backend && backend->facts ? backend->facts(spec, out, err) : 0;
 }
 
+int device_spec_version(const DeviceSpec *spec, Text *out, Error *err)
+{
+    const Backend *backend = backend_of(spec);
+
+    return backend && backend->version ? backend->version(out, err) : 0;
+}
+
 int device_open(Device **out, const DeviceSpec *spec, int index, Error *err)
 {
     *out = NULL;

@@ -71,6 +71,10 @@ int  device_spec_set_nccl(DeviceSpec *spec, Error *err);
 /* Facts for a trace's notes, "driver 580.65, CUDA 13.0, ..."; nothing for the CPU. After device_spec_ask(). */
 int  device_spec_facts(const DeviceSpec *spec, Text *out, Error *err);
 
+/* What besides a network decides the bits that come out of it, "oneDNN 3.1.0, AVX2": the same text, the same
+ * bits on devices of as many cores. Nothing of backends that do not say. */
+int  device_spec_version(const DeviceSpec *spec, Text *out, Error *err);
+
 /* The GPU of device number index, and which of its slices it is. */
 static inline int device_spec_card(const DeviceSpec *spec, int index) { return spec->cards[index / spec->slices]; }
 static inline int device_spec_slice(const DeviceSpec *spec, int index) { return index % spec->slices; }

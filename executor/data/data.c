@@ -1,10 +1,13 @@
 #include "executor/data/data.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/hash.h"
 #include "base/rng.h"
 #include "executor/data/data_source.h"
 
@@ -22,6 +25,7 @@ struct Data {
     int64_t           count, elements, skip_bad;
     atomic_uchar     *bad;           /* [count] of BAD_... */
     _Atomic int64_t   skipped;
+    bool              augments;
     DataTell         *tell;          /* NULL: nobody is told */
     void             *context;
 };
@@ -82,6 +86,7 @@ int data_open(Data **out, const char *source, const Workload *workload, DataPart
     if (data->source->open(&data->state, &data->count, folder, &wants, err) != 0) goto done;
     data->elements = (int64_t)wants.shape.channels * wants.shape.height * wants.shape.width;
     data->skip_bad = skip_bad;
+    data->augments = data->source->augments && wants.augment;
     data->bad = data->count <= MOST_SAMPLES ? calloc((size_t)data->count, sizeof *data->bad) : NULL;
     if (!data->bad) {
         error_set(err, "no memory for the state of %" PRId64 " samples, a byte each", data->count);
@@ -114,6 +119,35 @@ int64_t data_elements(const Data *data)
 bool data_is_uneven(const Data *data) { return data->source->uneven && data->source->uneven(data->state); }
 
 int data_length(const Data *data, int64_t i) { return data->source->length(data->state, i); }
+
+bool data_augments(const Data *data) { return data->augments; }
+
+int data_hash(uint64_t *out, const Data *data, Error *err)
+{
+    *out = hash_bytes(HASH_START, data->source->name, strlen(data->source->name) + 1);
+    *out = hash_bytes(*out, &data->count, sizeof data->count);
+    return data->source->hash ? data->source->hash(data->state, out, err) : 0;
+}
+
+int data_hash_file(uint64_t *hash, int fd, const char *path, int64_t offset, int64_t count, Error *err)
+{
+    enum { CHUNK = 256 * 1024 };
+    char *chunk = malloc(CHUNK);
+    int   rc = chunk ? 0 : error_no_memory(err);
+
+    while (rc == 0 && count > 0) {
+        ssize_t got = pread(fd, chunk, count < CHUNK ? (size_t)count : CHUNK, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) rc = error_set(err, "%s: cannot read: %s", path, strerror(errno));
+        if (got <= 0) break;
+        uint64_t part = hash_words(chunk, (size_t)got);
+        *hash = hash_bytes(*hash, &part, sizeof part);
+        offset += got;
+        count -= got;
+    }
+    free(chunk);
+    return rc;
+}
 
 void data_tell_skipped(Data *data, DataTell *tell, void *context)
 {

@@ -50,6 +50,13 @@ void data_tell_skipped(Data *data, DataTell *tell, void *context);
 
 int64_t data_skipped(const Data *data);      /* damaged samples met so far, each once */
 
+/* Whether a sample is another in every epoch: data_load() needs the epoch. */
+bool data_augments(const Data *data);
+
+/* Tells data sets apart by what samples are made of, before they are normalised: the bytes of cifar10, tensors and tokens; of images
+ * their names and sizes, and the bytes of 256 of them, evenly spread. */
+int  data_hash(uint64_t *out, const Data *data, Error *err);
+
 /* Sample 0 <= i < count, augmented for an epoch (training only), normalised, to out:
  * [height][width][channels]; label: 0.., -1 when there is none. A damaged sample is an error
  * that names file and sample, unless it may be skipped. */

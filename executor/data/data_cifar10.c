@@ -146,4 +146,13 @@ static int cifar_load(void *state, int64_t i, uint64_t seed, int64_t epoch, floa
     return 0;
 }
 
-const DataSource DATA_CIFAR10 = {"cifar10", true, cifar_open, cifar_free, cifar_load, NULL, NULL};
+static int cifar_hash(void *state, uint64_t *hash, Error *err)
+{
+    const Cifar *cifar = state;
+
+    for (int i = 0; i < cifar->files; i++)
+        if (data_hash_file(hash, cifar->file[i].fd, cifar->file[i].path, 0, INT64_MAX, err) != 0) return -1;
+    return 0;
+}
+
+const DataSource DATA_CIFAR10 = {"cifar10", true, cifar_open, cifar_free, cifar_load, NULL, NULL, true, cifar_hash};

@@ -3,21 +3,24 @@
  * order of label and name. Names that do not end in .jpg or .jpeg are passed over. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/array.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "executor/data/crop.h"
 #include "executor/data/data_source.h"
 #include "executor/data/jpeg.h"
 
-enum { MOST_BYTES = 1 << 28, DRAW_MIRROR = 0, DRAW_CROP = 1 };
+enum { MOST_BYTES = 1 << 28, DRAW_MIRROR = 0, DRAW_CROP = 1, WHOLE_IMAGES = 256 };
 
 typedef struct {
     const char *path;
@@ -270,4 +273,34 @@ static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, flo
     return rc;
 }
 
-const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load, NULL, NULL};
+/* One image's name, below the folder of its part, and size; whole: its bytes too. */
+static int hash_image(uint64_t *hash, const Image *image, bool whole, Error *err)
+{
+    const char *name = image->path + strlen(image->path);
+    struct stat info;
+    int         fd, rc;
+
+    for (int slashes = 0; name > image->path; name--)
+        if (name[-1] == '/' && ++slashes == 2) break;
+    if (stat(image->path, &info) != 0) return error_set(err, "%s: cannot read: %s", image->path, strerror(errno));
+    *hash = hash_bytes(*hash, name, strlen(name) + 1);
+    *hash = hash_bytes(*hash, &info.st_size, sizeof info.st_size);
+    if (!whole || !S_ISREG(info.st_mode)) return 0;
+    fd = open(image->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_set(err, "%s: cannot open: %s", image->path, strerror(errno));
+    rc = data_hash_file(hash, fd, image->path, 0, INT64_MAX, err);
+    close(fd);
+    return rc;
+}
+
+static int images_hash(void *state, uint64_t *hash, Error *err)
+{
+    const Images *images = state;
+    int64_t       every = images->count / WHOLE_IMAGES + 1;
+
+    for (int64_t i = 0; i < images->count; i++)
+        if (hash_image(hash, &images->image[i], i % every == 0, err) != 0) return -1;
+    return 0;
+}
+
+const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load, NULL, NULL, true, images_hash};

@@ -28,7 +28,13 @@ typedef struct {
                  Error *err);
     bool (*uneven)(const void *state);                   /* samples have lengths of their own; NULL: none do */
     int  (*length)(const void *state, int64_t i);        /* tokens of sample i that count */
+    bool augments;               /* where wants.augment is set */
+    int  (*hash)(void *state, uint64_t *hash, Error *err);       /* continues the hash over what samples are made of; NULL:
+                                                                  * the shape and their number say it all */
 } DataSource;
+
+/* Continues a hash over count bytes of a file, or all from an offset on where there are fewer. */
+int data_hash_file(uint64_t *hash, int fd, const char *path, int64_t offset, int64_t count, Error *err);
 
 extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES, DATA_TENSORS, DATA_TOKENS, DATA_TOKENS32, DATA_BYTES;
 

@@ -55,4 +55,4 @@ static int synthetic_load(void *state, int64_t i, uint64_t seed, int64_t epoch, 
     return 0;
 }
 
-const DataSource DATA_SYNTHETIC = {"synthetic", false, synthetic_open, free, synthetic_load, NULL, NULL};
+const DataSource DATA_SYNTHETIC = {"synthetic", false, synthetic_open, free, synthetic_load, NULL, NULL, false, NULL};

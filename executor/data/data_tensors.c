@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "executor/checkpoint/tensors.h"
 #include "executor/data/data_source.h"
 
@@ -181,4 +182,16 @@ static int tensor_data_load(void *state, int64_t i, uint64_t seed, int64_t epoch
     return 0;
 }
 
-const DataSource DATA_TENSORS = {"tensors", true, tensor_data_open, tensor_data_free, tensor_data_load, NULL, NULL};
+static int tensor_data_hash(void *state, uint64_t *hash, Error *err)
+{
+    const TensorData *data = state;
+    size_t            bytes = (size_t)(data->count * shape_count(data->wants.shape)) * (data->narrow ? 1 : sizeof(float));
+    const uint64_t    parts[] = {hash_words(data->inputs, bytes), data->narrow};
+
+    (void)err;
+    *hash = hash_bytes(*hash, parts, sizeof parts);
+    return 0;
+}
+
+const DataSource DATA_TENSORS = {"tensors", true, tensor_data_open, tensor_data_free, tensor_data_load, NULL, NULL, false,
+                                 tensor_data_hash};

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "executor/data/data_source.h"
 
 /* Of llm.c: 256 numbers of 32 bits in front, magic, version, tokens; GPT-2's have 16 bits, Llama 3's 32. */
@@ -233,6 +234,19 @@ static int tokens_load(void *state, int64_t i, uint64_t seed, int64_t epoch, flo
 
 static bool tokens_uneven(const void *state) { return ((const TokenData *)state)->start; }
 
-const DataSource DATA_TOKENS = {"tokens", true, tokens_open, tokens_free, tokens_load, tokens_uneven, tokens_length};
-const DataSource DATA_TOKENS32 = {"tokens32", true, tokens32_open, tokens_free, tokens_load, tokens_uneven, tokens_length};
-const DataSource DATA_BYTES = {"bytes", true, bytes_open, tokens_free, tokens_load, tokens_uneven, tokens_length};
+static int tokens_hash(void *state, uint64_t *hash, Error *err)
+{
+    const TokenData *data = state;
+    const uint64_t   parts[] = {hash_words(data->tokens.bytes, data->tokens.size),
+                                data->lengths.bytes ? hash_words(data->lengths.bytes, data->lengths.size) : 0};
+
+    (void)err;
+    *hash = hash_bytes(*hash, parts, sizeof parts);
+    return 0;
+}
+
+#define TOKEN_SOURCE(name, open) {name, true, open, tokens_free, tokens_load, tokens_uneven, tokens_length, false, tokens_hash}
+
+const DataSource DATA_TOKENS = TOKEN_SOURCE("tokens", tokens_open);
+const DataSource DATA_TOKENS32 = TOKEN_SOURCE("tokens32", tokens32_open);
+const DataSource DATA_BYTES = TOKEN_SOURCE("bytes", bytes_open);

@@ -53,6 +53,15 @@ static int cpu_spec(DeviceSpec *out, Error *err)
     return 0;
 }
 
+/* Instruction sets choose oneDNN's kernels. */
+static int cpu_version(Text *out, Error *err)
+{
+    const dnnl_version_t *v = dnnl_version();
+
+    text_printf(out, "oneDNN %d.%d.%d, instructions %#x", v->major, v->minor, v->patch, (unsigned)dnnl_get_effective_cpu_isa());
+    return text_failed(out) ? error_no_memory(err) : 0;
+}
+
 /* The cores of device index: cores / count each, from those that the thread may use; shared
  * in turn where devices are more than cores. */
 static int cores_of(cpu_set_t *out, const cpu_set_t *allowed, const DeviceSpec *spec, int index)
@@ -170,7 +179,7 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 }
 
 const Backend backend_cpu = {
-    .name = "cpu", .streams = &cpu_streams, .spec = cpu_spec, .open = cpu_open, .close = cpu_close,
+    .name = "cpu", .streams = &cpu_streams, .spec = cpu_spec, .version = cpu_version, .open = cpu_open, .close = cpu_close,
     .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .adamw = cpu_adamw, .squares = cpu_squares,
     .check_finite = cpu_check_finite, .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,

@@ -1,0 +1,271 @@
+#include "executor/store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "executor/store/store_notes.h"
+
+struct Store {
+    World       *world;
+    char        *place;
+    bool         memory;
+    int          folder;             /* holds the lock; -1: of memory, or not rank 0 */
+    int          count;              /* boundaries of the workload */
+    bool        *wanted;             /* [count] */
+    StoredRows **rows;               /* [count]; NULL: not stored */
+    StoredSpec  *spec;               /* [count] */
+    char       **path;               /* [count]: of a folder, also the name in memory */
+    StoreNote  (*notes)[STORE_NOTES];
+};
+
+int store_check_data(const Data *data, Error *err)
+{
+    if (!data_augments(data)) return 0;
+    return error_set(err, "boundaries cannot be stored: samples are augmented, so they differ from epoch to epoch; \"augment\": false "
+                     "in the workload turns that off");
+}
+
+/* ---- memory of the machine ------------------------------------------------------------ */
+
+/* Bytes that are free, or can be freed; -1: not known. */
+static int64_t memory_available(void)
+{
+    FILE     *f = fopen("/proc/meminfo", "r");
+    char      line[128];
+    long long kib = -1;
+
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1) break;
+    if (f) fclose(f);
+    return kib < 0 ? -1 : (int64_t)kib * 1024;
+}
+
+static int check_memory(const Store *store, Error *err)
+{
+    int64_t need = store_bytes(store), have = memory_available();
+
+    if (have < 0 || need <= have) return 0;
+    return error_set(err, "--store host: boundaries take %.3g GiB, and %.3g GiB of memory are free; give a folder", (double)need / 0x1p30,
+                     (double)have / 0x1p30);
+}
+
+/* ---- the folder ------------------------------------------------------------------------ */
+
+static int open_folder(Store *store, Error *err)
+{
+    if (mkdir(store->place, 0777) != 0 && errno != EEXIST)
+        return error_set(err, "%s: cannot make the folder: %s", store->place, strerror(errno));
+    store->folder = open(store->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->folder < 0) return error_set(err, "%s: cannot open the folder: %s", store->place, strerror(errno));
+    return 0;
+}
+
+static int lock(const Store *store, int how, const char *who, Error *err)
+{
+    if (flock(store->folder, how | LOCK_NB) == 0) return 0;
+    return error_set(err, "%s: %s", store->place, errno == EWOULDBLOCK ? who : strerror(errno));
+}
+
+/* Opens what the mode finds of boundaries that are not open; *missing: some are still not. */
+static int open_rows(Store *store, StoredMode mode, bool *missing, Error *err)
+{
+    *missing = false;
+    for (int k = 0; k < store->count; k++) {
+        if (!store->wanted[k] || store->rows[k]) continue;
+        if (stored_open(&store->rows[k], &store->spec[k], mode, err) != 0) return -1;
+        *missing = *missing || !store->rows[k];
+    }
+    return 0;
+}
+
+/* Whole boundaries are read together with other runs; who makes one is alone. */
+static int open_files(Store *store, Error *err)
+{
+    bool missing;
+
+    if (open_folder(store, err) != 0 || lock(store, LOCK_SH, "another run writes boundaries here", err) != 0
+        || open_rows(store, STORED_READ, &missing, err) != 0) return -1;
+    if (!missing) return 0;
+    if (lock(store, LOCK_EX, "another run uses the boundaries here", err) != 0) return -1;
+    return open_rows(store, STORED_MAKE, &missing, err);
+}
+
+static int open_first(Store *store, Error *err)
+{
+    bool missing;
+
+    if (!store->memory) return open_files(store, err);
+    return check_memory(store, err) == 0 ? open_rows(store, STORED_MAKE, &missing, err) : -1;
+}
+
+/* ---- several processes ------------------------------------------------------------------- */
+
+static int check_hosts(const Store *store, Error *err)
+{
+    for (int r = 1; store->memory && r < world_size(store->world); r++)
+        if (world_host_number(store->world, r) != 0)
+            return error_set(err, "--store host: the processes are on several machines, expected a folder that all of them see");
+    return 0;
+}
+
+/* Memory that rank 0 has made. */
+static int join_memory(Store *store, int64_t pid, const int *descriptor, Error *err)
+{
+    for (int k = 0; k < store->count; k++)
+        if (store->wanted[k] && stored_join(&store->rows[k], &store->spec[k], pid, descriptor[k], err) != 0) return -1;
+    return 0;
+}
+
+static int join(Store *store, Error *err)
+{
+    bool    first = world_rank(store->world) == 0, missing;
+    int64_t pid = getpid();
+    int    *descriptor = calloc((size_t)store->count, sizeof *descriptor), rc = -1;
+
+    if (!descriptor) return error_no_memory(err);
+    for (int k = 0; first && k < store->count; k++) descriptor[k] = store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
+    if (world_broadcast(store->world, &pid, sizeof pid, err) == 0
+        && world_broadcast(store->world, descriptor, (size_t)store->count * sizeof *descriptor, err) == 0)
+        rc = first ? 0 : store->memory ? join_memory(store, pid, descriptor, err) : open_rows(store, STORED_JOIN, &missing, err);
+    free(descriptor);
+    return rc;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------ */
+
+static int set_specs(Store *store, const StoreOptions *o, Error *err)
+{
+    for (int k = 0; k < store->count; k++) {
+        const Workload *w = o->workload;
+        int length = store->memory ? asprintf(&store->path[k], "boundary %d in memory", k)
+                                   : asprintf(&store->path[k], "%s/boundary-%d.safetensors", store->place, k);
+        if (length < 0) { store->path[k] = NULL; return error_no_memory(err); }
+        store->spec[k] = (StoredSpec){.path = store->memory ? NULL : store->path[k], .name = store->path[k],
+                                      .samples = data_count(o->data), .row = k == 0 ? w->block[0].in : w->block[k - 1].out,
+                                      .notes = store->notes[k], .note_count = STORE_NOTES};
+    }
+    return 0;
+}
+
+static Store *store_new(const StoreOptions *o, Error *err)
+{
+    Store *store = calloc(1, sizeof *store);
+    size_t count = (size_t)o->workload->block_count + 1;
+
+    if (!store) { error_no_memory(err); return NULL; }
+    store->world = o->world;
+    store->folder = -1;
+    store->count = (int)count;
+    store->memory = strcmp(o->place, STORE_HOST) == 0;
+    store->place = strdup(o->place);
+    store->wanted = calloc(count, sizeof *store->wanted);
+    store->rows = calloc(count, sizeof *store->rows);
+    store->spec = calloc(count, sizeof *store->spec);
+    store->path = calloc(count, sizeof *store->path);
+    if (!store->place || !store->wanted || !store->rows || !store->spec || !store->path) { error_no_memory(err); goto fail; }
+    memcpy(store->wanted, o->boundaries, count * sizeof *store->wanted);
+    store->notes = store_notes(o, err);
+    if (store->notes && set_specs(store, o, err) == 0) return store;
+fail:
+    store_close(store);
+    return NULL;
+}
+
+void store_close(Store *store)
+{
+    if (!store) return;
+    for (int k = 0; k < store->count; k++) {
+        if (store->rows) stored_close(store->rows[k]);
+        if (store->path) free(store->path[k]);
+    }
+    if (store->folder >= 0) close(store->folder);
+    free(store->place);
+    free(store->wanted);
+    free(store->rows);
+    free(store->spec);
+    free(store->path);
+    free(store->notes);
+    free(store);
+}
+
+int store_open(Store **out, const StoreOptions *o, Error *err)
+{
+    Store *store = store_new(o, err);
+    int    rc = store ? 0 : -1;
+
+    *out = NULL;
+    if (rc == 0) rc = store_check_data(o->data, err);
+    if (rc == 0) rc = check_hosts(store, err);
+    if (rc == 0 && world_rank(o->world) == 0) rc = open_first(store, err);
+    if (world_agree(o->world, rc, err) != 0) goto fail;
+    rc = o->world ? join(store, err) : 0;
+    if (world_agree(o->world, rc, err) != 0) goto fail;
+    *out = store;
+    return 0;
+fail:
+    store_close(store);
+    return -1;
+}
+
+/* ---- use ------------------------------------------------------------------------------------ */
+
+StoredRows *store_boundary(const Store *store, int boundary) { return store->rows[boundary]; }
+
+int64_t store_bytes(const Store *store)
+{
+    int64_t bytes = 0;
+
+    for (int k = 0; k < store->count; k++)
+        if (store->wanted[k]) bytes += stored_size(&store->spec[k]);
+    return bytes;
+}
+
+/* Rank 0 sees what all have put. */
+static int finish_whole(Store *store, Error *err)
+{
+    for (int k = 0; k < store->count; k++)
+        if (store->rows[k] && stored_missing(store->rows[k]) == 0 && stored_finish(store->rows[k], err) != 0) return -1;
+    return 0;
+}
+
+static int refresh(Store *store, Error *err)
+{
+    for (int k = 0; k < store->count; k++)
+        if (store->rows[k] && stored_missing(store->rows[k]) > 0 && stored_refresh(store->rows[k], err) != 0) return -1;
+    return 0;
+}
+
+int store_settle(Store *store, int64_t *missing, Error *err)
+{
+    int rc = world_barrier(store->world, err);           /* all rows are put */
+
+    *missing = 0;
+    if (rc == 0) rc = refresh(store, err);
+    if (rc == 0 && world_rank(store->world) == 0) rc = finish_whole(store, err);
+    if (world_agree(store->world, rc, err) != 0) return -1;
+    for (int k = 0; k < store->count; k++)
+        if (store->rows[k]) *missing += stored_missing(store->rows[k]);
+    return world_broadcast(store->world, missing, sizeof *missing, err);
+}
+
+int store_drop(Store *store, int boundary, Error *err)
+{
+    char *partial = NULL;
+    int   rc = 0;
+
+    stored_close(store->rows[boundary]);
+    store->rows[boundary] = NULL;
+    if (store->memory) return 0;
+    if (asprintf(&partial, "%s.partial", store->path[boundary]) < 0) return error_no_memory(err);
+    if ((unlink(store->path[boundary]) != 0 && errno != ENOENT) || (unlink(partial) != 0 && errno != ENOENT))
+        rc = error_set(err, "%s: cannot remove: %s", store->path[boundary], strerror(errno));
+    free(partial);
+    return rc;
+}

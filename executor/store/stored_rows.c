@@ -1,0 +1,439 @@
+#include "executor/store/stored_rows.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/text.h"
+
+enum { LENGTH_BYTES = 8, ALIGNMENT = 4096 };
+
+struct StoredRows {
+    char            *path, *partial;     /* partial: what the file is called now; NULL: it is whole, or in memory */
+    char            *name;               /* for messages */
+    int              fd;
+    int64_t          samples, damaged;
+    size_t           row_bytes;
+    int64_t          sums_at, rows_at;   /* offsets */
+    _Atomic uint64_t *sum;               /* [samples], as in the file */
+};
+
+/* ---- bytes ----------------------------------------------------------------------- */
+
+static int failed(const char *name, const char *what, int why, Error *err)
+{
+    return error_set(err, "%s: cannot %s: %s", name, what, strerror(why));
+}
+
+static int write_at(const StoredRows *rows, const void *bytes, size_t count, int64_t at, Error *err)
+{
+    const char *from = bytes;
+
+    while (count > 0) {
+        ssize_t put = pwrite(rows->fd, from, count, (off_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return failed(rows->name, "write", errno, err);
+        from += put;
+        at += put;
+        count -= (size_t)put;
+    }
+    return 0;
+}
+
+static int read_at(const StoredRows *rows, void *bytes, size_t count, int64_t at, Error *err)
+{
+    char *to = bytes;
+
+    while (count > 0) {
+        ssize_t got = pread(rows->fd, to, count, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return failed(rows->name, "read", errno, err);
+        if (got == 0) return error_set(err, "%s: is cut short", rows->name);
+        to += got;
+        at += got;
+        count -= (size_t)got;
+    }
+    return 0;
+}
+
+/* ---- the header -------------------------------------------------------------------- */
+
+static int64_t row_bytes(const StoredSpec *spec) { return shape_count(spec->row) * (int64_t)sizeof(float); }
+
+/* Length and header, so long that the rows behind the checksums are aligned. */
+static void write_header(Text *out, const StoredSpec *spec)
+{
+    int64_t sums = spec->samples * (int64_t)sizeof(uint64_t);
+
+    text_append_bytes(out, (const char[LENGTH_BYTES]){0}, LENGTH_BYTES);
+    text_append(out, "{\"__metadata__\":{\"format\":\"pipebd-boundary\"");
+    for (int i = 0; i < spec->note_count; i++) {
+        text_printf(out, ",\"%s\":", spec->notes[i].key);
+        text_json_string(out, spec->notes[i].value);
+    }
+    text_printf(out, "},\"checksums\":{\"dtype\":\"I64\",\"shape\":[%" PRId64 "],\"data_offsets\":[0,%" PRId64 "]},"
+                "\"rows\":{\"dtype\":\"F32\",\"shape\":[%" PRId64 ",%d,%d,%d],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}}",
+                spec->samples, sums, spec->samples, spec->row.height, spec->row.width, spec->row.channels, sums,
+                sums + spec->samples * row_bytes(spec));
+    while (((int64_t)out->length + sums) % ALIGNMENT != 0 && !text_failed(out)) text_append(out, " ");
+    if (text_failed(out)) return;
+    uint64_t length = out->length - LENGTH_BYTES;
+    memcpy(out->bytes, &length, sizeof length);
+}
+
+static int64_t size_behind(const StoredSpec *spec, size_t header)
+{
+    return (int64_t)header + spec->samples * ((int64_t)sizeof(uint64_t) + row_bytes(spec));
+}
+
+int64_t stored_size(const StoredSpec *spec)
+{
+    Text header = {0};
+
+    write_header(&header, spec);
+    int64_t size = size_behind(spec, header.length);
+    text_free(&header);
+    return size;
+}
+
+/* The first note of a header that is there and not as expected, into why; false: none, so it differs elsewhere. */
+static bool find_difference(const JsonAt *root, const StoredSpec *spec, const char *name, Error *err)
+{
+    JsonAt      notes = json_member(root, "__metadata__");
+    const char *found;
+    char        shown[JSON_SHOWN_BYTES];
+
+    for (int i = 0; i < spec->note_count; i++) {
+        const StoreNote *note = &spec->notes[i];
+        JsonAt           at = json_member(&notes, note->key);
+        if (!json_has(&at) || json_get_string(&at, &found, err) != 0 || strcmp(found, note->value) == 0) continue;
+        error_set(err, "%s: was made with %s: it says %s \"%s\", expected \"%s\"; give another folder, or remove the file", name,
+                  note->what, note->key, json_shown(shown, found), note->value);
+        return true;
+    }
+    return false;
+}
+
+/* The header there is not the one expected: says why. */
+static int refuse_header(const StoredRows *rows, const StoredSpec *spec, const char *header, size_t length, Error *err)
+{
+    Json *doc = NULL;
+    bool  told = false;
+
+    if (length > LENGTH_BYTES && header[LENGTH_BYTES] == '{'
+        && json_doc_parse(&doc, rows->name, header + LENGTH_BYTES, length - LENGTH_BYTES, err) == 0) {
+        JsonAt      root = json_root(doc), notes = json_member(&root, "__metadata__"), format = json_member(&notes, "format");
+        const char *found;
+        if (json_has(&format) && json_get_string(&format, &found, err) == 0 && strcmp(found, "pipebd-boundary") == 0)
+            told = find_difference(&root, spec, rows->name, err);
+    }
+    json_doc_free(doc);
+    return told ? -1 : error_set(err, "%s: is no stored boundary of this workload: its header is another than expected; give "
+                                 "another folder, or remove the file", rows->name);
+}
+
+/* Compares what is there with the header expected. *begun false: the file was never begun, or holds no row. */
+static int check_header(const StoredRows *rows, const StoredSpec *spec, const Text *header, bool *begun, Error *err)
+{
+    struct stat info;
+    uint64_t    length = 0;
+    char       *found;
+    int         rc = -1;
+
+    *begun = false;
+    if (fstat(rows->fd, &info) != 0) return failed(rows->name, "read", errno, err);
+    if (info.st_size < (off_t)LENGTH_BYTES) return 0;
+    if (read_at(rows, &length, sizeof length, 0, err) != 0) return -1;
+    if (length == 0) return 0;
+    *begun = true;
+    uint64_t most = (uint64_t)info.st_size - LENGTH_BYTES;
+    size_t   there = LENGTH_BYTES + (size_t)(length < most ? length : most);
+    if (there > (size_t)1 << 24) there = (size_t)1 << 24;
+    found = malloc(there);
+    if (!found) return error_no_memory(err);
+    if (read_at(rows, found, there, 0, err) != 0) goto done;
+    if (there != header->length || memcmp(found, header->bytes, there) != 0) {
+        refuse_header(rows, spec, found, there, err);
+        goto done;
+    }
+    if (info.st_size != (off_t)size_behind(spec, header->length)) {
+        error_set(err, "%s: is cut short, or longer than its header says; remove the file, and it is made again", rows->name);
+        goto done;
+    }
+    rc = 0;
+done:
+    free(found);
+    return rc;
+}
+
+/* ---- opening ------------------------------------------------------------------------ */
+
+static StoredRows *rows_new(const StoredSpec *spec, Error *err)
+{
+    StoredRows *rows = calloc(1, sizeof *rows);
+
+    if (!rows) { error_no_memory(err); return NULL; }
+    rows->fd = -1;
+    rows->samples = spec->samples;
+    rows->row_bytes = (size_t)row_bytes(spec);
+    rows->sum = calloc((size_t)spec->samples, sizeof *rows->sum);
+    rows->name = strdup(spec->path ? spec->path : spec->name);
+    if (spec->path) {
+        rows->path = strdup(spec->path);
+        if (asprintf(&rows->partial, "%s.partial", spec->path) < 0) rows->partial = NULL;
+    }
+    if (rows->sum && rows->name && (!spec->path || (rows->path && rows->partial))) return rows;
+    error_no_memory(err);
+    stored_close(rows);
+    return NULL;
+}
+
+void stored_close(StoredRows *rows)
+{
+    if (!rows) return;
+    if (rows->fd >= 0) close(rows->fd);
+    free(rows->path);
+    free(rows->partial);
+    free(rows->name);
+    free(rows->sum);
+    free(rows);
+}
+
+/* From now on messages name the partial file. */
+static int call_partial(StoredRows *rows, Error *err)
+{
+    free(rows->name);
+    rows->name = strdup(rows->partial);
+    return rows->name ? 0 : error_no_memory(err);
+}
+
+static void call_whole(StoredRows *rows)
+{
+    free(rows->partial);
+    rows->partial = NULL;
+    strcpy(rows->name, rows->path);      /* shorter */
+}
+
+/* Takes the space, and writes the header last: one without was never begun. */
+static int begin_file(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
+{
+    int64_t size = size_behind(spec, header->length);
+    int     why = ftruncate(rows->fd, 0) != 0 || (!rows->path && ftruncate(rows->fd, (off_t)size) != 0) ? errno : 0;
+
+    if (why == 0 && rows->path) why = posix_fallocate(rows->fd, 0, (off_t)size);
+    if (why != 0)
+        return error_set(err, "%s: cannot take %.3g MiB for %" PRId64 " rows: %s", rows->name, (double)size / 0x1p20, spec->samples,
+                         strerror(why));
+    return write_at(rows, header->bytes, header->length, 0, err);
+}
+
+int64_t stored_missing(const StoredRows *rows)
+{
+    int64_t missing = 0;
+
+    for (int64_t i = 0; i < rows->samples; i++) missing += !stored_has(rows, i);
+    return missing;
+}
+
+int stored_refresh(StoredRows *rows, Error *err)
+{
+    return read_at(rows, rows->sum, (size_t)rows->samples * sizeof *rows->sum, rows->sums_at, err);
+}
+
+/* Rows of a partial file that its checksums do not fit are missing. */
+static int look_at_rows(StoredRows *rows, Error *err)
+{
+    float *row = malloc(rows->row_bytes);
+    int    rc = row ? 0 : error_no_memory(err);
+
+    for (int64_t i = 0; rc == 0 && i < rows->samples; i++) {
+        if (!stored_has(rows, i) || stored_get(rows, i, row, NULL) == 0) continue;
+        rows->damaged++;
+        rows->sum[i] = 0;
+        rc = write_at(rows, &(uint64_t){0}, sizeof(uint64_t), rows->sums_at + i * (int64_t)sizeof(uint64_t), err);
+    }
+    free(row);
+    return rc;
+}
+
+static void find_offsets(StoredRows *rows, const StoredSpec *spec, const Text *header)
+{
+    rows->sums_at = (int64_t)header->length;
+    rows->rows_at = rows->sums_at + spec->samples * (int64_t)sizeof(uint64_t);
+}
+
+static int whole_file(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
+{
+    bool begun;
+
+    if (check_header(rows, spec, header, &begun, err) != 0) return -1;
+    if (!begun) return error_set(err, "%s: is empty; remove the file, and it is made again", rows->name);
+    if (stored_refresh(rows, err) != 0) return -1;
+    if (stored_missing(rows) == 0) return 0;
+    return error_set(err, "%s: has no checksum for %" PRId64 " rows; remove the file, and it is made again", rows->name,
+                     stored_missing(rows));
+}
+
+static int partial_file(StoredRows *rows, const StoredSpec *spec, const Text *header, bool make, Error *err)
+{
+    bool begun;
+
+    if (check_header(rows, spec, header, &begun, err) != 0) return -1;
+    if (!begun && !make) return error_set(err, "%s: is empty", rows->name);
+    if (!begun) {
+        int rc = begin_file(rows, spec, header, err);
+        if (rc != 0) unlink(rows->partial);              /* gives the space back */
+        return rc;
+    }
+    if (stored_refresh(rows, err) != 0) return -1;
+    return make ? look_at_rows(rows, err) : 0;
+}
+
+/* *there false: no such file, and it is not to be made. */
+static int open_path(StoredRows *rows, const char *path, int flags, bool *there, Error *err)
+{
+    struct stat info;
+
+    *there = true;
+    rows->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666);         /* a pipe is not waited for */
+    if (rows->fd < 0 && errno == ENOENT) { *there = false; return 0; }
+    if (rows->fd < 0) return failed(path, "open", errno, err);
+    if (fstat(rows->fd, &info) == 0 && !S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", path);
+    return 0;
+}
+
+/* *there false: STORED_READ, and there is no whole file. */
+static int open_file(StoredRows *rows, const StoredSpec *spec, const Text *header, StoredMode mode, bool *there, Error *err)
+{
+    if (open_path(rows, rows->path, O_RDONLY, there, err) != 0) return -1;
+    if (*there) {
+        call_whole(rows);
+        return whole_file(rows, spec, header, err);
+    }
+    if (mode == STORED_READ) return 0;
+    if (call_partial(rows, err) != 0) return -1;
+    if (open_path(rows, rows->partial, mode == STORED_MAKE ? O_RDWR | O_CREAT : O_RDWR, there, err) != 0) return -1;
+    if (!*there) return failed(rows->name, "open", ENOENT, err);
+    return partial_file(rows, spec, header, mode == STORED_MAKE, err);
+}
+
+static int open_memory(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
+{
+    rows->fd = memfd_create("pipebd-boundary", MFD_CLOEXEC);
+    if (rows->fd < 0) return failed(rows->name, "make", errno, err);
+    return begin_file(rows, spec, header, err);
+}
+
+int stored_open(StoredRows **out, const StoredSpec *spec, StoredMode mode, Error *err)
+{
+    StoredRows *rows = rows_new(spec, err);
+    Text        header = {0};
+    bool        there = true;
+    int         rc = -1;
+
+    *out = NULL;
+    if (!rows) return -1;
+    write_header(&header, spec);
+    if (text_failed(&header)) { error_no_memory(err); goto done; }
+    find_offsets(rows, spec, &header);
+    rc = spec->path ? open_file(rows, spec, &header, mode, &there, err) : open_memory(rows, spec, &header, err);
+    if (rc == 0 && there) { *out = rows; rows = NULL; }
+done:
+    text_free(&header);
+    stored_close(rows);
+    return rc;
+}
+
+int stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descriptor, Error *err)
+{
+    StoredRows *rows = rows_new(spec, err);
+    Text        header = {0};
+    char        path[64];
+    bool        there;
+    int         rc = -1;
+
+    *out = NULL;
+    if (!rows) return -1;
+    write_header(&header, spec);
+    if (text_failed(&header)) { error_no_memory(err); goto done; }
+    find_offsets(rows, spec, &header);
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/fd/%d", pid, descriptor);
+    rows->fd = open(path, O_RDWR | O_CLOEXEC);
+    if (rows->fd < 0) { error_set(err, "%s: cannot open the memory of process %" PRId64 ": %s", rows->name, pid, strerror(errno)); goto done; }
+    if (check_header(rows, spec, &header, &there, err) != 0 || stored_refresh(rows, err) != 0) goto done;
+    *out = rows; rows = NULL; rc = 0;
+done:
+    text_free(&header);
+    stored_close(rows);
+    return rc;
+}
+
+/* ---- rows ----------------------------------------------------------------------------- */
+
+int         stored_descriptor(const StoredRows *rows) { return rows->fd; }
+const char *stored_name(const StoredRows *rows)       { return rows->name; }
+int64_t     stored_damaged(const StoredRows *rows)    { return rows->damaged; }
+
+bool stored_has(const StoredRows *rows, int64_t sample)
+{
+    return atomic_load_explicit(&rows->sum[sample], memory_order_acquire) != 0;
+}
+
+/* Never 0, which is no row. */
+static uint64_t checksum(const StoredRows *rows, const float *row)
+{
+    uint64_t sum = hash_words(row, rows->row_bytes);
+
+    return sum ? sum : 1;
+}
+
+int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
+{
+    if (stored_has(rows, sample)) return 0;
+    uint64_t sum = checksum(rows, row);
+    if (write_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err) != 0
+        || write_at(rows, &sum, sizeof sum, rows->sums_at + sample * (int64_t)sizeof sum, err) != 0) return -1;
+    atomic_store_explicit(&rows->sum[sample], sum, memory_order_release);
+    return 0;
+}
+
+int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
+{
+    if (read_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err) != 0) return -1;
+    if (checksum(rows, row) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire)) return 0;
+    return error_set(err, "%s: row %" PRId64 " is damaged, its checksum is not that of its bytes; remove the file, and it is made "
+                     "again", rows->name, sample);
+}
+
+/* So that the new name is still there after a loss of power; some file systems cannot, and need not. */
+static void sync_folder_of(const char *path)
+{
+    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
+
+    if (!folder) return;
+    if (slash) *slash = '\0';
+    int fd = open(slash ? (*folder ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(folder);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+int stored_finish(StoredRows *rows, Error *err)
+{
+    if (!rows->path || !rows->partial) return 0;
+    if (fsync(rows->fd) != 0) return failed(rows->name, "write", errno, err);
+    if (rename(rows->partial, rows->path) != 0) return failed(rows->name, "rename", errno, err);
+    sync_folder_of(rows->path);
+    call_whole(rows);
+    return 0;
+}

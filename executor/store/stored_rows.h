@@ -1,0 +1,82 @@
+/* The rows of one boundary, of all samples, kept in a file or in memory:
+ *
+ *     PATH            a safetensors file, which PyTorch reads as it is (docs/formats.md)
+ *     8 bytes         length of the header
+ *     header          JSON, with notes that say what the rows were made from; blanks at its end
+ *     checksums       I64 [samples]: of each row (hash_words()); 0: the row is not there yet
+ *     rows            F32 [samples][height][width][channels], at a multiple of 4 KiB
+ *
+ * Invariants:
+ *   1. While rows are missing the file is called PATH.partial; it is renamed once, when all are there and on the disk.
+ *      Between the two there is no other difference, so the checksums are the map of rows.
+ *   2. A row's checksum is written after the row: a process that is killed leaves whole rows, and others that
+ *      count as missing.
+ *   3. Header and size follow from the spec alone: a file of another header was made from something else, and is refused.
+ *   4. Its space is taken when it is made: a disk that is too small is an error before anything is computed.
+ *
+ * A machine that loses power may keep a checksum and lose its row: the rows of a partial file are looked at before
+ * they are taken up. */
+#ifndef EXECUTOR_STORE_STORED_ROWS_H
+#define EXECUTOR_STORE_STORED_ROWS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "workloads/workload.h"
+
+typedef struct StoredRows StoredRows;
+
+/* What the rows were made from. */
+enum { STORE_NOTE_BYTES = 128 };
+typedef struct {
+    const char *key;         /* in the file: "teacher" */
+    const char *what;        /* in messages: "another teacher" */
+    char        value[STORE_NOTE_BYTES];
+} StoreNote;
+
+typedef struct {
+    const char      *path;   /* NULL: in memory, and name is what messages call it */
+    const char      *name;
+    int64_t          samples;
+    Shape            row;
+    const StoreNote *notes;
+    int              note_count;
+} StoredSpec;
+
+/* Bytes of a file of this spec, its header included. */
+int64_t stored_size(const StoredSpec *spec);
+
+typedef enum {
+    STORED_READ,             /* a whole file; *out is NULL, and that is no error, where there is none */
+    STORED_MAKE,             /* a whole file; else a partial one is taken up, or made. Nobody else may have it open */
+    STORED_JOIN              /* what another process has made, whole or partial */
+} StoredMode;
+
+/* *out is yours: stored_close() it. In memory: STORED_MAKE only; other processes join by stored_join(). */
+int  stored_open(StoredRows **out, const StoredSpec *spec, StoredMode mode, Error *err);
+void stored_close(StoredRows *rows);
+
+/* Memory of another process of this machine and user: pid and number as its stored_descriptor() says. */
+int  stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descriptor, Error *err);
+int  stored_descriptor(const StoredRows *rows);
+
+const char *stored_name(const StoredRows *rows);         /* in messages */
+int64_t stored_missing(const StoredRows *rows);          /* rows; those that other processes have put meanwhile are missing here */
+int64_t stored_damaged(const StoredRows *rows);          /* of a partial file that was taken up: are made again */
+bool    stored_has(const StoredRows *rows, int64_t sample);
+
+/* A row; one that is there stays as it is. From any thread, also the same row. */
+int  stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err);
+
+/* A row that is there, checked. From any thread. */
+int  stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err);
+
+/* Finds out which rows other processes have put. No other thread may use rows meanwhile. */
+int  stored_refresh(StoredRows *rows, Error *err);
+
+/* Makes a partial file whole on the disk, and renames it; all rows are there (stored_refresh()). Nothing in memory, and of one
+ * that is whole. */
+int  stored_finish(StoredRows *rows, Error *err);
+
+#endif
