@@ -6,9 +6,9 @@
 # without root and sudo, it prints the lines that install it. What cannot be had is left out;
 # exit status 1 only without what nothing is built without: a compiler, make, jansson.
 #
-# For tests it also installs PyTorch, Chromium and Slurm where CI is set, if it can: they are large,
-# or run daemons, and without them only the tests of traces/capture_torch.py and of kernels/ beside
-# PyTorch, those of a report in a browser, and those of jobs are skipped.
+# For tests it also installs PyTorch, Chromium, Slurm, clang-tidy and cppcheck where CI is set, if it can: they
+# are large, or run daemons, and without them only the tests of traces/capture_torch.py and of kernels/ beside
+# PyTorch, those of a report in a browser, those of jobs, and the linters' are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
@@ -161,6 +161,10 @@ install_extras() {
     program slurmd slurmd
     program srun slurm-client
     extra 'tests/test_slurm.sh will be skipped'
+    packages=
+    program clang-tidy clang-tidy
+    program cppcheck cppcheck
+    extra 'tests/test_lint.sh will skip what needs them'
 }
 
 kind=${1:-}
