@@ -65,6 +65,7 @@ typedef struct {
     float       *kept;       /* [rows][kept()] */
     float       *dy, *dx;    /* dx may be dy where operator_in_place() */
     const int   *lengths;    /* [rows] tokens of each sequence that count; NULL: all */
+    bool         add;        /* backward adds to the parameters' gradients: linear layers, where adds says so */
     GroupSum     group;
 } OperatorCall;
 
@@ -103,6 +104,7 @@ typedef struct {
 typedef struct Backend {
     const char      *name;   /* "cpu" of "cpu:2" */
     bool             async;  /* work is done after calls return */
+    bool             adds;   /* OperatorCall.add */
     const StreamOps *streams;
 
     int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the rest */

@@ -268,18 +268,30 @@ static int64_t place_ends(Build *b, const Layers *layers)
     return b->frozen ? 0 : in;
 }
 
+/* The head sees places, not rows of them. */
+static void place_head(LayerGraph *graph)
+{
+    Node *head = &graph->nodes.node[graph->nodes.count - 1];
+
+    head->spec.in = (Shape){head->spec.in.channels, 1, 1};
+    head->spec.out = (Shape){head->spec.out.channels, 1, 1};
+    set_gradients(graph, head);
+}
+
 int graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
 {
     Build b = {.graph = out, .backend = device->backend, .frozen = mode == NET_FROZEN, .err = err};
     int   most = layers_parameters(layers);
 
-    *out = (LayerGraph){.half = device->backend->half && device->backend->half(device)};
+    *out = (LayerGraph){.half = device->backend->half && device->backend->half(device), .headless = mode == NET_HEADLESS};
     out->parameter = arena_alloc(&out->arena, (size_t)most, sizeof *out->parameter);
     out->offset = arena_alloc(&out->arena, (size_t)most, sizeof *out->offset);
     if (!out->parameter || !out->offset) { error_no_memory(err); goto failed; }
     if (build_list(&b, &out->nodes, layers, 0) != 0) goto failed;
     event(&out->nodes, false);
-    out->kept = place(&b, &out->nodes, place_ends(&b, layers), !out->half);
+    if (out->headless) place_head(out);
+    NodeList walked = graph_walked(out);
+    out->kept = place(&b, &walked, place_ends(&b, layers), !out->half);
     return 0;
 failed:
     graph_free(out);

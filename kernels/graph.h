@@ -53,11 +53,18 @@ typedef struct {
     int64_t       trained_count, statistic_count;        /* floats, gaps to align included */
     int64_t       kept;      /* floats a row from forward to backward; of those the first are the input's, where half */
     int64_t       largest;   /* floats a row of the largest tensor that is not kept */
+    bool          headless;  /* the last of nodes is not walked */
     bool          half;      /* tensors are bfloat16 (kernels/backend.h) */
 } LayerGraph;
 
 int  graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
 void graph_free(LayerGraph *graph);
+
+/* The nodes that forward and backward go through. */
+static inline NodeList graph_walked(const LayerGraph *graph)
+{
+    return (NodeList){graph->nodes.node, graph->nodes.count - graph->headless};
+}
 
 /* Calls visit for every node that is an operator; all: of every path, else of those taken. */
 typedef void NodeVisit(Node *node, void *context);

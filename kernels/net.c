@@ -41,6 +41,7 @@ struct Net {
     const int     *lengths;  /* of the sequences of the next calls; NULL: whole ones */
     NetPart       *parts;    /* [part_count] */
     int            part_count;
+    int            first_number;         /* of parameters, when they are drawn */
     ParameterSpan *spans;    /* [operators]: of an update */
 };
 
@@ -85,7 +86,7 @@ static int64_t way_of(const NodeList *list, const int *choices)
 /* Each part as long as it has few ways; a node that has many stands alone. */
 static int make_parts(Net *net)
 {
-    const NodeList *all = &net->graph.nodes;
+    const NodeList walked = graph_walked(&net->graph), *all = &walked;
 
     net->parts = calloc((size_t)all->count + 1, sizeof *net->parts);
     if (!net->parts) return -1;
@@ -197,9 +198,10 @@ int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode m
     if (!net) return error_no_memory(err);
     net->device = device;
     net->backend = device->backend;
-    net->mode = mode;
+    net->mode = mode == NET_FROZEN ? NET_FROZEN : NET_TRAINED;
     net->in = in;
     net->out = layers->count > 0 ? layers->layer[layers->count - 1].out : in;
+    if (mode == NET_HEADLESS) net->out = layers->layer[layers->count - 1].in;
     if (graph_build(&net->graph, device, layers, mode, err) != 0) { free(net); return -1; }
     graph_each(&net->graph.nodes, true, count_operator, &operators);
     net->spans = calloc((size_t)operators, sizeof *net->spans);
@@ -281,7 +283,8 @@ int net_prepare(Net *net, int64_t rows, Error *err)
     if (!more) return error_no_memory(err);
     net->prepared = more;
     if (grow_kept(net, rows, err) != 0 || grow_work(net, rows, err) != 0) return -1;
-    graph_each(&net->graph.nodes, true, prepare_operator, &making);
+    NodeList walked = graph_walked(&net->graph);
+    graph_each(&walked, true, prepare_operator, &making);
     if (making.rc != 0) return -1;
     net->prepared[net->prepared_count++] = rows;
     return 0;
@@ -293,7 +296,7 @@ int net_needs(NetNeeds *out, const Device *device, const Layers *layers, NetMode
 
     *out = (NetNeeds){0};
     if (graph_build(&graph, device, layers, mode, err) != 0) return -1;
-    *out = (NetNeeds){mode == NET_TRAINED ? graph.kept : 0, buffer_count(&graph) * graph.largest};
+    *out = (NetNeeds){mode != NET_FROZEN ? graph.kept : 0, buffer_count(&graph) * graph.largest};
     graph_free(&graph);
     return 0;
 }
@@ -375,8 +378,10 @@ void net_write_squares(Net *net, int i, const float *values)
 static float draw(const Initial *init, int i, int64_t k, double bound, bool normal, float value)
 {
     if (!(bound > 0.0)) return value;
-    if (normal) return (float)(bound * rng_normal(init->seed, init->stream, (uint64_t)i, (uint64_t)k));
-    return (float)((2.0 * rng_uniform(init->seed, init->stream, (uint64_t)i, (uint64_t)k) - 1.0) * bound);
+    uint64_t number = (uint64_t)(i + init->net->first_number);
+
+    if (normal) return (float)(bound * rng_normal(init->seed, init->stream, number, (uint64_t)k));
+    return (float)((2.0 * rng_uniform(init->seed, init->stream, number, (uint64_t)k) - 1.0) * bound);
 }
 
 static void fill_with(Initial *init, int i, double bound, bool normal, float value)
@@ -421,6 +426,17 @@ static void initialise_node(Node *node, void *context)
     }
     for (int k = 0; node->norm >= 0 && k < 4; k++)       /* weight, bias, mean, variance */
         fill(init, node->norm + k, 0.0, k == 0 || k == 3 ? 1.0f : 0.0f);
+}
+
+void net_number_from(Net *net, int first) { net->first_number = first; }
+
+struct Operator *net_head(const Net *net, bool *wants_dx)
+{
+    const Node *head = &net->graph.nodes.node[net->graph.nodes.count - 1];
+
+    assert(net->graph.headless && head->kind == LAYER_LINEAR);
+    *wants_dx = head->needs_dx;
+    return head->op;
 }
 
 void net_initialise(Net *net, uint64_t seed, uint64_t stream)

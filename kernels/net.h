@@ -15,7 +15,8 @@ typedef struct Net Net;
 
 typedef enum {
     NET_FROZEN,              /* teacher: running statistics, no gradients */
-    NET_TRAINED              /* student: batch statistics, gradients, optimizer state */
+    NET_TRAINED,             /* student: batch statistics, gradients, optimizer state */
+    NET_HEADLESS             /* the same, and the last layer, a linear one, is left to kernels/head.h: out is what goes into it */
 } NetMode;
 
 /* Borrows layers for as long as out lives. Weights are all zero until set. */
@@ -63,6 +64,13 @@ void net_write_squares(Net *net, int i, const float *values);
  * normal with a deviation of 0.02, as GPT-2 and BERT start; drawn by
  * counter from (seed, stream): the same on every device. */
 void net_initialise(Net *net, uint64_t seed, uint64_t stream);
+
+/* The numbers that parameters have when they are drawn begin with first, not 0: of a net that is the end of another. */
+void net_number_from(Net *net, int first);
+
+/* Of a NET_HEADLESS net, for kernels/head.h: the operator of the layer that it leaves, whose rows are places. wants_dx: something
+ * before it trains. */
+struct Operator *net_head(const Net *net, bool *wants_dx);
 
 /* ---- a step ---- */
 

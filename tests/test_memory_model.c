@@ -17,6 +17,7 @@
 #include "planner/compare.h"
 #include "sim/memory.h"
 #include "traces/model_memory.h"
+#include "workloads/head.h"
 
 enum { DEVICES = 2, STEPS = 2, QUEUE_DEPTH = 2, ROUNDS = 8 };
 
@@ -81,7 +82,7 @@ static Trace *made_up_trace(const Fixture *f, Rng *rng, int prefetch)
         int us[4];
         for (int i = 0; i < 4; i++) us[i] = (int)rng_range(rng, 1, 50);
         text_printf(&text, "%s{\"name\": \"%s\", \"output_bytes\": %" PRId64 ", \"timings\": [", b ? ", " : "",
-                    w->block[b].name, shape_count(w->block[b].out) * 4);
+                    w->block[b].name, workload_boundary_count(w, b + 1) * 4);
         for (int i = 0; i < 2; i++) {
             int rows = i ? (int)w->batch : 1;
             text_printf(&text, "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
@@ -205,13 +206,22 @@ static void a_small_vgg_needs_what_is_modelled(void **state)
     check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg, modelled", 4), true);
 }
 
+static const char text_model[] = PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json";
+
+static void a_text_model_needs_what_is_predicted(void **state)
+{
+    (void)state;
+    check_workload(text_model, "synthetic", test_seed("text", 5), false);
+    check_workload(text_model, "synthetic", test_seed("text, modelled", 6), true);
+}
+
 /* What a block's student needs a row: the model's beside what nets count, which differ by alignment and
  * oneDNN's scratch, of which a part does not grow with the rows. */
 static void blocks_need_what_nets_count(void **state)
 {
     enum { SCRATCH = 2 << 20 };
     static const struct { const char *name; int64_t rows; } workloads[] = {
-        {"digits", 64}, {"nas-digits", 64}, {"nas-cifar10", 64}, {"vgg16-dsconv-cifar10", 64}, {"nas-imagenet", 2}};
+        {"digits", 64}, {"nas-digits", 64}, {"nas-cifar10", 64}, {"vgg16-dsconv-cifar10", 64}, {"nas-imagenet", 2}, {text_model, 8}};
     DeviceSpec devices;
     Error      err = {""};
 
@@ -247,6 +257,7 @@ int main(void)
         cmocka_unit_test(a_small_vgg_needs_what_is_predicted),
         cmocka_unit_test(digits_need_what_is_modelled),
         cmocka_unit_test(a_small_vgg_needs_what_is_modelled),
+        cmocka_unit_test(a_text_model_needs_what_is_predicted),
         cmocka_unit_test(blocks_need_what_nets_count),
     };
 

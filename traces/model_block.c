@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "workloads/head.h"
+
 typedef struct {
     const ModelDevice *device;
     double             rows;
@@ -132,6 +134,18 @@ static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock 
     }
 }
 
+/* A head's layers, whose forward is part of BACKWARD too. */
+static void add_head(LayerWalk *walk, const Layers *layers, bool frozen, BlockSum *student)
+{
+    BlockSum head;
+
+    walk->frozen = walk->entry.teacher = frozen;
+    head = walk_layers(walk, &(Layers){&layers->layer[layers->count - 1], 1}, true);
+    add(&student->us[PASS_DATA], head.us[PASS_FORWARD], 1);
+    add(&student->us[PASS_DATA], head.us[PASS_DATA], 1);
+    add(&student->us[PASS_WEIGHT], head.us[PASS_WEIGHT], 1);
+}
+
 static BlockCost walk_block(const ModelDevice *device, const Workload *workload, int block, double rows,
                             OperatorVisit *visit, void *context)
 {
@@ -139,10 +153,14 @@ static BlockCost walk_block(const ModelDevice *device, const Workload *workload,
     LayerWalk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit, .context = context,
                              .entry = {.block = block, .teacher = true, .share = 1}};
     BlockCost        cost = {0};
+    bool             head = workload_has_head(workload, block);
+    Layers           of_teacher = layers_body(&work->teacher, head), of_student = layers_body(&work->student, head);
 
-    BlockSum teacher = walk_layers(&walk, &work->teacher, false);
+    BlockSum teacher = walk_layers(&walk, &of_teacher, false);
     walk.frozen = walk.entry.teacher = false;
-    BlockSum student = walk_layers(&walk, &work->student, false);
+    BlockSum student = walk_layers(&walk, &of_student, false);
+    if (head) add_head(&walk, &work->teacher, true, &student);
+    if (head) add_head(&walk, &work->student, false, &student);
     add_ends(&walk, workload, work, &student);
     cost.teacher = total(teacher.us);
     for (int p = 0; p < PASS_COUNT; p++) cost.student[p] = student.us[p];

@@ -1,6 +1,8 @@
 #include "traces/model_memory.h"
 
+#include "base/minmax.h"
 #include "traces/model_operator.h"
+#include "workloads/head.h"
 
 typedef struct {
     bool    frozen;
@@ -96,18 +98,33 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
     return kept;
 }
 
+/* Numbers of one tensor of scores that is held at a time, as kernels/head.h has it. */
+#define MODEL_HEAD_FLOATS ((int64_t)1 << 23)
+
 /* Buffers: one that is read, one that is written, and one for each residual around. */
 static int64_t buffers(const Needs *needs) { return (2 + needs->deepest) * needs->largest; }
 
+/* Bytes of the scores that a head works with, a sample: of a piece where the batch has more tokens than one (kernels/head.h). */
+static int64_t head_bytes(const Workload *workload, const WorkBlock *work, int64_t each)
+{
+    int64_t tokens = workload->batch * work->out.height, piece, most = MODEL_HEAD_FLOATS / work->out.channels;
+
+    piece = smaller(tokens, larger(most, 1));
+    return (3 * piece * work->out.channels * each + workload->batch - 1) / workload->batch;
+}
+
 void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Numbers precision)
 {
-    LayersCost teacher = layers_cost(&work->teacher), student = layers_cost(&work->student);
+    int        b = (int)(work - workload->block);
+    bool       head = workload_has_head(workload, b);
+    Layers     of_teacher = layers_body(&work->teacher, head), of_student = layers_body(&work->student, head);
+    LayersCost teacher = layers_cost(&of_teacher), student = layers_cost(&work->student);
     Needs      frozen = {.frozen = true}, trained = {.frozen = false};
-    int64_t    each = model_element_bytes(precision), kept;
+    int64_t    each = model_element_bytes(precision), kept, output = workload_output_count(workload, b) * each;
 
-    keep_layers(&frozen, &work->teacher, false, true);
-    kept = keep_layers(&trained, &work->student, false, true);
-    block->output_bytes = shape_count(work->out) * each;
+    keep_layers(&frozen, &of_teacher, false, true);
+    kept = keep_layers(&trained, &of_student, false, true);
+    block->output_bytes = workload_boundary_count(workload, b + 1) * each;
     block->teacher_weight_bytes = 4 * (teacher.parameters + teacher.statistics);
     block->teacher_activation_bytes = buffers(&frozen) * each;
     block->student_weight_bytes = 4 * (student.parameters + student.statistics);
@@ -115,5 +132,10 @@ void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *
     block->state_bytes = workload->optimizer == OPTIMIZER_ADAMW ? 8 * student.parameters
                          : workload_training(workload, work).momentum > 0 ? 4 * student.parameters : 0;
     /* The student's output and the gradient at it live until its backward is done. */
-    block->student_activation_bytes = (kept + buffers(&trained)) * each + 2 * block->output_bytes;
+    int64_t buffered = buffers(&trained) * each;
+    if (head) {                          /* they stand in the same memory, one after another */
+        block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
+        buffered = larger(buffered, head_bytes(workload, work, each));
+    }
+    block->student_activation_bytes = kept * each + buffered + 2 * output;
 }

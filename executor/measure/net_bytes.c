@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "kernels/net.h"
+#include "base/minmax.h"
+#include "kernels/head.h"
+#include "workloads/head.h"
 
 typedef struct {
     Trace            *trace;
@@ -13,17 +15,22 @@ typedef struct {
     int               rc;
 } BytesJob;
 
-static int bytes_of(NetBytes *out, Device *device, const Layers *layers, Shape in, NetMode mode, int64_t rows,
-                    bool squares, Error *err)
+/* head: of the block, for NET_HEADLESS; else stays as it is. */
+static int bytes_of(NetBytes *out, HeadBytes *head, Device *device, const WorkBlock *block, const Layers *layers, NetMode mode,
+                    int64_t rows, bool squares, Error *err)
 {
-    Net *net = NULL;
-    int  rc = -1;
+    Net  *net = NULL;
+    ScoreHead *of = NULL;
+    int   rc = -1;
 
-    if (net_new(&net, device, layers, in, mode, err) == 0 && (!squares || net_keep_squares(net, err) == 0)
-        && net_prepare(net, rows, err) == 0) {
-        *out = net_bytes(net, rows);
-        rc = 0;
-    }
+    if (net_new(&net, device, layers, block->in, mode, err) != 0 || (squares && net_keep_squares(net, err) != 0)
+        || net_prepare(net, rows, err) != 0) goto done;
+    if (mode == NET_HEADLESS && (head_new(&of, device, block, net, err) != 0 || head_prepare(of, rows, err) != 0)) goto done;
+    *out = net_bytes(net, rows);
+    if (of) *head = head_bytes(of, rows);
+    rc = 0;
+done:
+    head_free(of);
     net_free(net);
     return rc;
 }
@@ -34,21 +41,25 @@ static int fill_block(const BytesJob *job, Device *device, int b)
 {
     const WorkBlock *work = &job->workload->block[b];
     TraceBlock      *block = &job->trace->blocks[b];
-    int64_t          rows = job->trace->batch, output = shape_count(work->out) * (int64_t)sizeof(float);
+    bool             has_head = workload_has_head(job->workload, b);
+    Layers           body = layers_body(&work->teacher, has_head);
+    int64_t          rows = job->trace->batch, output = workload_output_count(job->workload, b) * (int64_t)sizeof(float);
     NetBytes         teacher, student;
+    HeadBytes        head = {0};
 
-    if (bytes_of(&teacher, device, &work->teacher, work->in, NET_FROZEN, rows, false, job->err) != 0
-        || bytes_of(&student, device, &work->student, work->in, NET_TRAINED, rows,
+    if (bytes_of(&teacher, NULL, device, work, &body, NET_FROZEN, rows, false, job->err) != 0
+        || bytes_of(&student, &head, device, work, &work->student, has_head ? NET_HEADLESS : NET_TRAINED, rows,
                     job->workload->optimizer == OPTIMIZER_ADAMW, job->err) != 0)
         return error_prefix(job->err, "block \"%s\"", work->name);
     block->teacher_weight_bytes = teacher.weight;
     block->teacher_activation_bytes = a_sample(teacher.activation + teacher.work, rows);
-    block->student_weight_bytes = student.weight;
+    block->student_weight_bytes = student.weight + head.weight + (head.grows ? 0 : head.work);
     block->gradient_bytes = student.gradient;
     block->state_bytes = student.state;
-    /* The student's output and the gradient at it live until its backward is done. What nets work
+    /* What a head works with no longer grows once it goes by pieces.
+     * The student's output and the gradient at it live until its backward is done. What nets work
      * with is lent to them only for a call (executor/train/buffers.h), so it is theirs alone. */
-    block->student_activation_bytes = a_sample(student.activation + student.work, rows) + 2 * output;
+    block->student_activation_bytes = a_sample(student.activation + larger(student.work, head.grows ? head.work : 0), rows) + 2 * output;
     return 0;
 }
 

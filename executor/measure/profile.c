@@ -14,6 +14,7 @@
 #include "executor/measure/own_time.h"
 #include "executor/measure/profile_programs.h"
 #include "executor/measure/op_samples.h"
+#include "workloads/head.h"
 
 enum { WARM_UP = 3 };        /* steps before those that are timed, where devices do not record */
 
@@ -241,7 +242,7 @@ static int fill_block(Profiling *p, Trace *t, int b)
     TraceBlock      *block = &t->blocks[b];
 
     block->name = work->name;
-    block->output_bytes = shape_count(work->out) * (int64_t)sizeof(float);
+    block->output_bytes = workload_boundary_count(p->options->workload, b + 1) * (int64_t)sizeof(float);
     for (int w = 0; w < WORK_COUNT; w++) {
         block->work[w] = arena_alloc(&t->arena, 1, sizeof(Curve));
         if (!block->work[w]) return error_no_memory(p->err);

@@ -4,22 +4,19 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "kernels/net.h"
+#include "base/minmax.h"
+#include "kernels/head.h"
 #include "kernels/stream.h"
+#include "workloads/head.h"
 
 enum { ALIGN = 16 };         /* floats of a cache line */
-
-int64_t boundary_count(const Workload *workload, int boundary)
-{
-    return boundary == 0 ? shape_count(workload->block[0].in) : shape_count(workload->block[boundary - 1].out);
-}
 
 static void count_messages(size_t *count, const Code *code, const Workload *workload)
 {
     for (int i = 0; i < code->code_count; i++) {
         const Instruction *in = &code->code[i];
         if (in->op != OP_RECV) continue;
-        size_t floats = (size_t)(in->rows * boundary_count(workload, in->block));
+        size_t floats = (size_t)(in->rows * workload_boundary_count(workload, in->block));
         if (floats > count[in->link]) count[in->link] = floats;
     }
 }
@@ -35,8 +32,9 @@ void buffers_messages(size_t *count, const Program *program, const Workload *wor
 static void makes(Value *value, const Instruction *in, int i)
 {
     if (value->rows == 0) {
-        *value = (Value){in->row, in->rows, value->per_row, i, i, in->op == OP_LOAD,
-                         in->op == OP_RECV ? in->link : -1, -1, -1};
+        *value = (Value){.row = in->row, .rows = in->rows, .per_row = value->per_row, .tokens = value->tokens,
+                         .scores = value->scores, .made = i, .last = i, .borrowed = in->op == OP_LOAD,
+                         .channel = in->op == OP_RECV ? in->link : -1, .slot = -1, .place = -1};
         return;
     }
     int64_t end = value->row + value->rows, in_end = in->row + in->rows;
@@ -90,7 +88,9 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
 
 static int64_t floats_of(const Value *value)
 {
-    return (value->rows * value->per_row + ALIGN - 1) / ALIGN * ALIGN;
+    int64_t count = (value->rows * value->per_row + ALIGN - 1) / ALIGN * ALIGN;
+
+    return value->scores > 0 ? larger(count, head_work(value->rows * value->tokens, value->scores)) : count;
 }
 
 static bool together(const Value *a, const Value *b)
@@ -222,11 +222,17 @@ typedef struct { int64_t per_row[VALUE_KINDS]; } BlockNeeds;
 
 static void set_sizes(const Buffers *b, Value *values, const Workload *workload, const BlockNeeds *needs)
 {
-    for (int k = 0; k <= b->block_count; k++) values[value_boundary(k)].per_row = boundary_count(workload, k);
+    for (int k = 0; k <= b->block_count; k++) values[value_boundary(k)].per_row = workload_boundary_count(workload, k);
     for (int kind = 0; kind < VALUE_KINDS; kind++)
         for (int k = 0; k < b->block_count; k++)
             values[value_of(b, (ValueKind)kind, k)].per_row =
-                kind == VALUE_OUTPUT || kind == VALUE_GRADIENT ? boundary_count(workload, k + 1) : needs[k].per_row[kind];
+                kind == VALUE_OUTPUT || kind == VALUE_GRADIENT ? workload_output_count(workload, k) : needs[k].per_row[kind];
+    if (workload_has_head(workload, b->block_count - 1)) {
+        Shape  scores = workload->block[b->block_count - 1].out;
+        Value *work = &values[value_of(b, VALUE_STUDENT_WORK, b->block_count - 1)];
+        work->tokens = (int64_t)scores.height * scores.width;
+        work->scores = scores.channels;
+    }
     for (int v = 0; v < value_count(b); v++) values[v].channel = values[v].slot = -1;
 }
 
@@ -251,8 +257,10 @@ static int find_needs(BlockNeeds *needs, const Workload *workload, const Device 
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
         NetNeeds         teacher, student;
-        if (net_needs(&teacher, memory, &block->teacher, NET_FROZEN, err) != 0
-            || net_needs(&student, memory, &block->student, NET_TRAINED, err) != 0) return -1;
+        bool             head = workload_has_head(workload, b);
+        Layers           body = layers_body(&block->teacher, head);
+        if (net_needs(&teacher, memory, &body, NET_FROZEN, err) != 0
+            || net_needs(&student, memory, &block->student, head ? NET_HEADLESS : NET_TRAINED, err) != 0) return -1;
         needs[b] = (BlockNeeds){{[VALUE_KEPT] = student.kept, [VALUE_TEACHER_WORK] = teacher.work,
                                  [VALUE_STUDENT_WORK] = student.work}};
     }

@@ -27,6 +27,7 @@
 typedef struct {
     int64_t row, rows;       /* of the global batch; rows 0: the phase has no such value */
     int64_t per_row;         /* floats */
+    int64_t tokens, scores;  /* of a row and a token, of VALUE_STUDENT_WORK that a head works in too (kernels/head.h); 0: none */
     int     made, last;      /* instructions of the phase */
     bool    borrowed;        /* the loader's memory */
     int     channel;         /* exchanged with this channel's messages; -1 */
@@ -90,8 +91,5 @@ float *buffers_at(const Buffers *buffers, const Value *value);
 
 /* Floats of the largest message of each channel, [channels]. */
 void buffers_messages(size_t *count, const Program *program, const Workload *workload);
-
-/* Floats of a row of boundary. */
-int64_t boundary_count(const Workload *workload, int boundary);
 
 #endif

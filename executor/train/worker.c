@@ -12,6 +12,7 @@
 #include "executor/train/worker.h"
 #include "executor/checkpoint/state.h"
 #include "executor/net/world.h"
+#include "workloads/head.h"
 
 /* Steps between looks at all that a student has learned. Losses are looked at after every step, but activations that
  * give 0 for NaN hide it from them. A look costs a third of an update, so this is below 0.1 % of any step. */
@@ -116,13 +117,15 @@ static int do_backward(Worker *w, const Instruction *in)
     bool             masked = w->lengths && block->out.height == w->run->x->workload->input.height;
 
     if (w->lengths) find_lengths(w);
-    loss_backward(w->memory,
-                  &(LossCall){.kind = block->loss, .temperature = block->temperature,
-                              .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
-                              .teacher = boundary_rows(w, in->block + 1, in->row), .dy = gradient, .rows = in->rows,
-                              .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
-                              .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + in->row : NULL,
-                              .global_places = w->lengths_sum, .loss = student->loss_at});
+    LossCall call = {.kind = block->loss, .temperature = block->temperature,
+                     .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+                     .teacher = boundary_rows(w, in->block + 1, in->row), .dy = gradient, .rows = in->rows,
+                     .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
+                     .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + in->row : NULL,
+                     .global_places = w->lengths_sum, .loss = student->loss_at};
+
+    if (!student->head) loss_backward(w->memory, &call);
+    else if (head_backward(student->head, &call, &w->err) != 0) return -1;
     return net_backward(student->net, gradient, in->rows, &w->err);
 }
 
@@ -295,7 +298,8 @@ static int open_teacher(Worker *w, const Instruction *in)
     Net            **net = &w->teacher[in->block];
 
     if (!*net) {
-        if (net_new(net, w->memory, &block->teacher, block->in, NET_FROZEN, &w->err) != 0) return -1;
+        Layers body = layers_body(&block->teacher, workload_has_head(x->workload, in->block));
+        if (net_new(net, w->memory, &body, block->in, NET_FROZEN, &w->err) != 0) return -1;
         if (state_load_teacher(*net, in->block, x->teacher, x->seed, &w->err) != 0) return -1;
     }
     net_lend(*net, NULL, lent(w, VALUE_TEACHER_WORK, in->block));
@@ -313,6 +317,18 @@ static int load_student(Worker *w, int b)
     return rc;
 }
 
+static int open_head(Worker *w, int b, int64_t rows)
+{
+    const Execution *x = w->run->x;
+    Student         *student = &w->students[b];
+
+    if (!workload_has_head(x->workload, b)) return 0;
+    if (head_new(&student->head, w->memory, &x->workload->block[b], student->net, &w->err) != 0) return -1;
+    if (state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0) return -1;
+    head_lend(student->head, lent(w, VALUE_STUDENT_WORK, b));
+    return head_prepare(student->head, rows, &w->err);
+}
+
 static int open_student(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
@@ -325,14 +341,15 @@ static int open_student(Worker *w, const Instruction *in)
     student->group = -1;
     student->reports = true;
     student->from = student->handed = w->run->block_step[in->block];
-    if (net_new(&student->net, w->memory, &block->student, block->in, NET_TRAINED, &w->err) != 0) return -1;
+    NetMode mode = workload_has_head(x->workload, in->block) ? NET_HEADLESS : NET_TRAINED;
+    if (net_new(&student->net, w->memory, &block->student, block->in, mode, &w->err) != 0) return -1;
     if (w->run->x->workload->optimizer == OPTIMIZER_ADAMW && net_keep_squares(student->net, &w->err) != 0) return -1;
     if (load_student(w, in->block) != 0) return -1;
     if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
     if (!student->choices) return error_no_memory(&w->err);
     if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
     net_lend(student->net, lent(w, VALUE_KEPT, in->block), lent(w, VALUE_STUDENT_WORK, in->block));
-    return net_prepare(student->net, in->rows, &w->err);
+    return net_prepare(student->net, in->rows, &w->err) == 0 ? open_head(w, in->block, in->rows) : -1;
 }
 
 static int open_group(Worker *w, const Instruction *in)
@@ -361,7 +378,9 @@ static void close_nets(Worker *w, bool all)
             needed = needed || (in->op == OP_TEACHER && in->block == b);
         }
         if (!needed) { net_free(w->teacher[b]); w->teacher[b] = NULL; }
+        head_free(w->students[b].head);
         net_free(w->students[b].net);
+        w->students[b].head = NULL;
         w->students[b].net = NULL;
         tensors_free(w->students[b].state);
         w->students[b].state = NULL;
@@ -394,8 +413,10 @@ static void count_bytes(Worker *w)
                     + loader_bytes(w->run->loader, w->device);
     int64_t *peak = &w->run->peak_bytes[w->device];
 
-    for (int b = 0; b < w->run->x->workload->block_count; b++)
+    for (int b = 0; b < w->run->x->workload->block_count; b++) {
         bytes += own_bytes(w->teacher[b]) + own_bytes(w->students[b].net);
+        if (w->students[b].head) bytes += head_bytes(w->students[b].head, 1).weight;
+    }
     if (bytes > *peak) *peak = bytes;
     status_board_bytes(w->run->where, w->device, *peak);
 }

@@ -7,6 +7,7 @@
 #include "executor/train/buffers.h"
 #include "executor/train/record.h"
 #include "executor/train/run.h"
+#include "kernels/head.h"
 
 typedef struct Worker Worker;
 
@@ -14,6 +15,7 @@ typedef struct Worker Worker;
 typedef struct {
     Worker  *worker;
     Net     *net;            /* NULL: not in this phase */
+    ScoreHead    *head;           /* of a block that has one (workloads/head.h) */
     int64_t  from;           /* the step it starts at: skipped before */
     int64_t  handed;         /* the step of the latest snapshot */
     int      group;          /* that sums its gradients; -1: alone */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "workloads/head.h"
 
 /* ---- opening ----------------------------------------------------------------------- */
 
@@ -32,7 +33,7 @@ static void most_of(const Code *code, int64_t per_row, int *instructions, size_t
 int steps_open(Worker *w)
 {
     const Execution *x = w->run->x;
-    int64_t          per_row = boundary_count(x->workload, 0);
+    int64_t          per_row = workload_boundary_count(x->workload, 0);
     int              instructions = 1;
     size_t           floats = 0;
 

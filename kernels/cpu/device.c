@@ -179,7 +179,7 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 }
 
 const Backend backend_cpu = {
-    .name = "cpu", .streams = &cpu_streams, .spec = cpu_spec, .version = cpu_version, .open = cpu_open, .close = cpu_close,
+    .name = "cpu", .adds = true, .streams = &cpu_streams, .spec = cpu_spec, .version = cpu_version, .open = cpu_open, .close = cpu_close,
     .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
     .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .adamw = cpu_adamw, .squares = cpu_squares,
     .check_finite = cpu_check_finite, .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,

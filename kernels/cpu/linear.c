@@ -114,19 +114,37 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
     return primitive_run(p, op->device, op->what, err);
 }
 
+/* dW += dy' x, db += the sum of dy. */
+static int add_gradients(Operator *op, const OperatorCall *call, Error *err)
+{
+    int64_t in = op->spec.in.channels, out = op->spec.out.channels, places = call->rows * op->spec.in.height;
+
+    for (int64_t p = 0; op->p.bias_gradient && p < places; p++)
+        for (int64_t c = 0; c < out; c++) op->p.bias_gradient[c] += call->dy[p * out + c];
+    return dnnl_failed(dnnl_sgemm('T', 'N', out, in, places, 1.0f, call->dy, out, call->x, in, 1.0f, op->p.weight_gradient, in),
+                       op->what, err);
+}
+
+static int set_gradients(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+{
+    Primitive *w = &plan->weights;
+
+    primitive_set(w, DNNL_ARG_SRC, call->x);
+    primitive_set(w, DNNL_ARG_DIFF_DST, call->dy);
+    primitive_set(w, DNNL_ARG_DIFF_WEIGHTS, op->p.weight_gradient);
+    primitive_set(w, DNNL_ARG_DIFF_BIAS, op->p.bias_gradient);
+    return primitive_run(w, op->device, op->what, err);
+}
+
 static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
-    Primitive   *w = &plan->weights, *p = &plan->data;
+    Primitive   *p = &plan->data;
     const float *weights;
 
     if (op->spec.activation != ACTIVATION_NONE)
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
                             call->rows * shape_count(op->spec.out));
-    primitive_set(w, DNNL_ARG_SRC, call->x);
-    primitive_set(w, DNNL_ARG_DIFF_DST, call->dy);
-    primitive_set(w, DNNL_ARG_DIFF_WEIGHTS, op->p.weight_gradient);
-    primitive_set(w, DNNL_ARG_DIFF_BIAS, op->p.bias_gradient);
-    if (primitive_run(w, op->device, op->what, err) != 0) return -1;
+    if ((call->add ? add_gradients(op, call, err) : set_gradients(op, plan, call, err)) != 0) return -1;
     if (!call->dx) return 0;
     weights = packed_get(op, plan->data_packed, op->p.weight, err);
     if (!weights) return -1;
