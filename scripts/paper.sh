@@ -20,10 +20,11 @@ devices=${PAPER_DEVICES:-rtx-2080-ti rtx-a6000}
 figures=" ${PAPER_FIGURES-original batch cores devices} "
 schedules=dp,ls,tr,dpu,ir,ahd,split
 
-# original WORKLOAD: what the original's program does: 32 loader workers, Pillow, batch statistics in the teacher,
-# transfers that occupy their sender.
+# original WORKLOAD: what the original's program does: 32 loader workers, Pillow, a teacher in training mode where it has
+# batch norms (VGG-16 has none), transfers that occupy their sender.
 original() {
-    local options=' --workers 32 --teacher-statistics batch --transfers blocking'
+    local options=' --workers 32 --transfers blocking'
+    case $1 in nas-*) options+=' --teacher-statistics batch' ;; esac
     case $1 in *imagenet) options+=' --loader pillow' ;; esac
     echo "$options"
 }

@@ -51,6 +51,12 @@ ok '--loader pillow has an effect' by_pillow
 statistics() { ! cmp -s <(pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o -) \
                          <(pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 --teacher-statistics batch -o -); }
 ok '--teacher-statistics batch has an effect' statistics
+sed 's/"blocks"/"teacher_statistics": "batch", &/' "$PIPEBD_ROOT/workloads/nas-cifar10.json" > "$WORK/training.json"
+# in_training OPTION...: the times of a trace of a workload whose teacher runs in training mode.
+in_training() { pipebd-trace model --workload "$WORK/training.json" --device rtx-a6000 --devices 4 -o - "$@" | grep -v hash; }
+of_option() { pipebd-trace model --workload nas-cifar10 --device rtx-a6000 --devices 4 -o - "$@" | grep -v hash; }
+ok 'a workload says teacher_statistics, as the option does' cmp <(in_training) <(of_option --teacher-statistics batch)
+ok 'the option overrules the workload' cmp <(in_training --teacher-statistics running) <(of_option)
 attention() {
     local of=$PIPEBD_ROOT/tests/fixtures/workload/good/transformer.json
     ! cmp -s <(pipebd-trace model --workload "$of" --device t4 --devices 2 -o -) <(pipebd-trace model --workload "$of" --device t4 --devices 2 -o - --attention eager)

@@ -33,6 +33,18 @@ refuses() {
 
 # ---- what is refused ------------------------------------------------------------
 
+# in_training COMMAND ARGUMENT...: refuses a teacher in training mode, and says who takes one.
+sed 's/"blocks"/"teacher_statistics": "batch", &/' "$WORK/few.json" > "$WORK/training.json"
+in_training() {
+    pipebd-run "$1" --workload "$WORK/training.json" --devices cpu:1 "${@:2}" > /dev/null 2> "$WORK/.err"
+    [ $? -eq 1 ] && grep -q 'training.json: teacher_statistics is "batch", expected "running"' "$WORK/.err"
+}
+ok 'train: a teacher in training mode' in_training train --schedule dp -o "$out"
+ok 'profile: the same' in_training profile -o "$out"
+ok 'validate: the same' in_training validate -o "$out"
+ok 'choose: the same' in_training choose --student x -o "$out"
+ok 'evaluate: the same' in_training evaluate
+
 refuses 2 'no plan' 'expected either --plan or --schedule'
 refuses 2 'both' 'expected either --plan or --schedule' --plan p --schedule dpu
 refuses 2 'a schedule without devices' '--schedule needs --devices' --schedule dpu

@@ -194,6 +194,7 @@ static void every_key_arrives(void **state)
     assert_string_equal(workload->teacher_weights, weights);
     assert_string_equal(workload->data, "cifar10:folder");
     assert_true(workload->unaugmented);
+    assert_true(workload->batch_statistics);
     assert_int_equal(workload->block_count, 2);
     assert_null(first->training);
     Training own = workload_training(workload, last);

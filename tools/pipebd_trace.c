@@ -255,7 +255,7 @@ usage:
 
 int main(int argc, char **argv)
 {
-    TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .step_us = model_constants.step_us,
+    TraceSettings s = {.import = {.from = NO_CHOICE}, .model = {.prefetch = 2, .statistics = NO_CHOICE, .step_us = model_constants.step_us,
                        .process_bytes = (int64_t)model_host_constants.process_bytes}};
     Option   table[] = {
         {"from", 0, OPTION_CHOICE, "kineto|sailor|pipedream|pipe-bd-log|nsys", "import: format of FILE.", &s.import.from, 0, 0,
@@ -308,8 +308,8 @@ int main(int argc, char **argv)
          &s.model.transfers, 0, 0, model_transfers, false},
         {"layout", 0, OPTION_CHOICE, "nchw|channels-last|fused", "model: nchw and channels-last run eagerly, fused is compiled.",
          &s.model.layout, 0, 0, layout_names, false},
-        {"teacher-statistics", 0, OPTION_CHOICE, "running|batch", "model: statistics of the teacher's batch norms; batch: computed, as in "
-         "training mode.", &s.model.statistics, 0, 0, model_statistics, false},
+        {"teacher-statistics", 0, OPTION_CHOICE, "running|batch", "model: the teacher's batch norms; batch: statistics of each batch, "
+         "as in training mode (default: the workload's).", &s.model.statistics, 0, 0, model_statistics, false},
         {"attention", 0, OPTION_CHOICE, "fused|eager", "model: attention in one kernel, or with its scores in memory.",
          &s.model.attention, 0, 0, model_attentions, false},
         {"optimizer", 0, OPTION_CHOICE, "loop|foreach", "model: SGD, one tensor at a time, or all in a few kernels.",

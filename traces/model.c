@@ -184,7 +184,7 @@ static int choose_rows(ModelRun *m)
 static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers precision, int b, int i)
 {
     const ModelOptions *o = m->options;
-    ModelDevice device = {hardware, &m->constants, precision, o->layout, .batch_statistics = o->batch_statistics, .half_weights = false,
+    ModelDevice device = {hardware, &m->constants, precision, o->layout, .batch_statistics = o->workload->batch_statistics, .half_weights = false,
                           .eager_attention = o->eager_attention, .foreach = o->foreach};
 
     return model_block(&device, o->workload, b, (double)m->rows[i]);
@@ -363,7 +363,7 @@ static void notes(const ModelRun *m, Text *out)
             text_printf(out, "%d slices of a card, which share its bandwidth and cache while they compute; ", kind->given.slices);
     }
     text_printf(out, "workload hash %016" PRIx64 "; layout %s%s%s; ", o->workload->hash, layout_names[o->layout],
-                o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->batch_statistics ? "; the teacher's batch norms compute statistics" : "");
+                o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->workload->batch_statistics ? "; the teacher's batch norms compute statistics" : "");
     if (o->eager_attention) text_append(out, "attention is not fused; ");
     if (o->foreach) text_append(out, "the optimizer steps all tensors together; ");
     if (o->host_us > 0) text_printf(out, "%g us of the host a kernel; ", o->host_us);

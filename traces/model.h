@@ -56,7 +56,7 @@ typedef struct {
     double      network_bytes_per_s;     /* between machines, one way; above 0 where there are several */
     bool        blocking;    /* a transfer occupies the device that sends */
     TensorLayout      layout;
-    bool        batch_statistics, eager_attention, foreach;      /* as in ModelDevice */
+    bool        eager_attention, foreach;      /* as in ModelDevice */
     ModelData   data;
     ModelLoader loader;
     double      sample_us;   /* a sample, on one core; 0: what data and loader take */

@@ -54,9 +54,9 @@ static void describe_head(const Workload *workload, Text *out)
     if (workload->vocabulary > 0) text_printf(out, ", vocabulary %d", workload->vocabulary);
     text_append(out, "\n");
     describe_training(workload, out);
-    text_printf(out, "teacher weights: %s; data: %s\n",
+    text_printf(out, "teacher weights: %s%s; data: %s\n",
                 workload->teacher_weights ? file_name(workload->teacher_weights) : "random",
-                workload->data ? workload->data : "synthetic");
+                workload->batch_statistics ? ", in training mode" : "", workload->data ? workload->data : "synthetic");
 }
 
 static void describe_row(const char *name, const char *in, const char *shape, const LayersCost *teacher,
@@ -131,8 +131,8 @@ void workload_describe_json(const Workload *workload, Text *out)
     text_printf(out, ", \"hash\": \"%016" PRIx64 "\",\n  ", workload->hash);
     json_shape("input", workload->input, out);
     if (workload->vocabulary > 0) text_printf(out, "\"vocabulary\": %d, \"types\": %d, ", workload->vocabulary, workload->types);
-    text_printf(out, "\"classes\": %d, \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n  \"blocks\": [",
-                workload->classes, workload->batch, workload->samples);
+    text_printf(out, "\"classes\": %d, \"batch\": %" PRId64 ", \"samples\": %" PRId64 ", \"teacher_statistics\": \"%s\",\n  \"blocks\": [",
+                workload->classes, workload->batch, workload->samples, workload->batch_statistics ? "batch" : "running");
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
         LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);

@@ -343,10 +343,36 @@ static int read_augment(Workload *workload, const JsonAt *root, Error *err)
     return 0;
 }
 
+static void find_norm(const Layer *layer, void *context)
+{
+    if (layer->kind == LAYER_BATCHNORM) *(bool *)context = true;
+}
+
+bool workload_normalises(const Workload *workload)
+{
+    bool found = false;
+
+    for (int b = 0; b < workload->block_count; b++) layers_each(&workload->block[b].teacher, find_norm, &found);
+    return found;
+}
+
+static int read_statistics(Workload *workload, const JsonAt *root, Error *err)
+{
+    static const char *const kinds[] = {"running", "batch", NULL};
+    JsonAt at = json_member(root, "teacher_statistics");
+    int    which = 0;
+
+    if (!json_has(&at)) return 0;
+    if (json_get_choice(&at, kinds, &which, err) != 0) return -1;
+    if (which == 1 && !workload_normalises(workload)) return json_fail(&at, err, "no effect, the teacher has no batch norm");
+    workload->batch_statistics = which == 1;
+    return 0;
+}
+
 static int read_root(Workload *workload, const Json *doc, const char *name, Error *err)
 {
     static const char *const keys[] = {"format", "version", "name", "input", "classes", "batch", "samples",
-                                       "training", "teacher_weights", "data", "augment", "blocks", NULL};
+                                       "training", "teacher_weights", "teacher_statistics", "data", "augment", "blocks", NULL};
     JsonAt root = json_root(doc);
     JsonAt batch = json_member(&root, "batch"), samples = json_member(&root, "samples");
     JsonAt data = json_member(&root, "data");
@@ -362,6 +388,7 @@ static int read_root(Workload *workload, const Json *doc, const char *name, Erro
     if (json_has(&data) && get_text(workload, &root, "data", &workload->data, err) != 0) return -1;
     if (read_augment(workload, &root, err) != 0) return -1;
     if (read_blocks(workload, &root, err) != 0) return -1;
+    if (read_statistics(workload, &root, err) != 0) return -1;
     return read_classes(workload, &root, err);
 }
 

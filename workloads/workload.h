@@ -191,6 +191,8 @@ typedef struct {
                              /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
     const char *teacher_weights;         /* path, the file's folder included; NULL: random */
     const char *data;        /* default data source, "digits"; NULL: synthetic */
+    bool        batch_statistics;        /* "teacher_statistics": "batch": the teacher's batch norms normalise by their batch, as in
+                              * training mode; the model prices it, the executor refuses it */
     bool        unaugmented; /* "augment": false: a training sample is the same in every epoch, as for validation */
     WorkBlock  *block;       /* [block_count] */
     int         block_count;
@@ -211,6 +213,9 @@ void workload_free(Workload *workload);
 
 /* What the block trains with: its own, or the workload's. */
 Training workload_training(const Workload *workload, const WorkBlock *block);
+
+/* Whether a teacher has a batch norm. */
+bool workload_normalises(const Workload *workload);
 
 /* Whether the last block gives scores of the next token at each token: token numbers go in, as many scores come out of each,
  * and no attention of the teacher sees what follows. */

@@ -221,6 +221,7 @@ void workload_write(const Workload *workload, const char *teacher_weights, Text 
     write_training(workload, out);
     if (teacher_weights) write_string("teacher_weights", teacher_weights, out);
     if (workload->data) write_string("data", workload->data, out);
+    if (workload->batch_statistics) text_append(out, "  \"teacher_statistics\": \"batch\",\n");
     if (workload->unaugmented) text_append(out, "  \"augment\": false,\n");
     text_append(out, "  \"blocks\": [\n");
     for (int b = 0; b < workload->block_count; b++) {

@@ -31,7 +31,7 @@ typedef struct {
 static int open_inputs(ChooseInputs *in, const ChooseSettings *s, Error *err)
 {
     if (device_spec_ask(&in->devices, err) != 0) return -1;
-    if (workload_read(&in->workload, s->workload, err) != 0) return -1;
+    if (run_read_workload(&in->workload, s->workload, err) != 0) return -1;
     const char *source = run_data_source(s->data, in->workload);
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (data_open(&in->held_out, source, in->workload, DATA_VALIDATION, 0, err) != 0) return -1;

@@ -154,6 +154,16 @@ int run_read_weights(Tensors **out, const char *path, Error *err)
     return -1;
 }
 
+int run_read_workload(Workload **out, const char *path, Error *err)
+{
+    if (workload_read(out, path, err) != 0) return -1;
+    if (!(*out)->batch_statistics) return 0;
+    workload_free(*out);
+    *out = NULL;
+    return error_set(err, "%s: teacher_statistics is \"batch\", expected \"running\": only pipebd-trace model takes a teacher in "
+                     "training mode", path);
+}
+
 const char *run_data_source(const char *data, const Workload *workload)
 {
     return data ? data : workload->data ? workload->data : "synthetic";

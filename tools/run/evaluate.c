@@ -63,7 +63,7 @@ static int open_inputs(EvaluateInputs *in, Error *err)
 {
     const EvaluateSettings *s = in->settings;
 
-    if (device_spec_ask(&in->devices, err) != 0 || workload_read(&in->workload, s->workload, err) != 0) return -1;
+    if (device_spec_ask(&in->devices, err) != 0 || run_read_workload(&in->workload, s->workload, err) != 0) return -1;
     in->workload->unaugmented = true;
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (check_files(s, in->workload->teacher_weights, err) != 0) return -1;

@@ -77,7 +77,7 @@ static int write_operators(const ModelSettings *s, const ModelOptions *options, 
 {
     ModelConstants constants = model_constants;
     ModelDevice device = {options->kinds[0].hardware, &constants, options->kinds[0].precision, options->layout,
-                          .batch_statistics = options->batch_statistics, .eager_attention = options->eager_attention, .foreach = options->foreach};
+                          .batch_statistics = options->workload->batch_statistics, .eager_attention = options->eager_attention, .foreach = options->foreach};
     Text        out = {0};
     Operators   operators = {options->workload, &out};
     int64_t     batch = options->batch > 0 ? options->batch : options->workload->batch;
@@ -178,10 +178,15 @@ int trace_model(const ModelSettings *s, Error *err)
     if (s->operators && kinds.count > 1) { error_set(err, "--operators: expected one kind of device"); goto done; }
     if (s->operators && kinds.kinds[0].slices > 1) { error_set(err, "--operators: expected a whole card"); goto done; }
     if (workload_read(&workload, s->workload, err) != 0) goto done;
+    if (s->statistics == 1 && !workload_normalises(workload)) {
+        error_set(err, "--teacher-statistics batch: no effect, the teacher of %s has no batch norm", workload->name);
+        goto done;
+    }
+    if (s->statistics != NO_CHOICE) workload->batch_statistics = s->statistics == 1;
     ModelOptions options = {.workload = workload, .kinds = kinds.kinds, .kind_count = kinds.count, .batch = s->batch,
                             .link = (ModelLink)s->link, .machine_devices = s->machine_devices, .network_bytes_per_s = s->network_gb_per_s * 1e9,
                             .blocking = s->transfers == 1, .data = (ModelData)s->data, .sample_us = s->sample_us,
-                            .layout = (TensorLayout)s->layout, .batch_statistics = s->statistics == 1, .foreach = s->optimizer == 1,
+                            .layout = (TensorLayout)s->layout, .foreach = s->optimizer == 1,
                             .eager_attention = s->attention == 1,
                             .loader = (ModelLoader)s->loader, .host_us = s->host_us, .step_us = s->step_us,
                             .process_bytes = s->process_bytes,
