@@ -56,6 +56,9 @@ int head_new(ScoreHead **out, Device *device, const WorkBlock *block, Net *stude
         free(head);
         return error_set(err, "block \"%s\": such devices do not compute scores at every token", block->name);
     }
+    *out = head;
+    if (loss_is_of_labels(block->loss)) return 0;
+    *out = NULL;
     if (net_new(&head->teacher, device, &head->layers, head->layer.in, NET_FROZEN, err) != 0) { free(head); return -1; }
     net_number_from(head->teacher, parameters_before(&(Layers){block->teacher.layer, block->teacher.count - 1}));
     *out = head;
@@ -80,7 +83,7 @@ int64_t head_work(int64_t tokens, int64_t vocabulary) { return 3 * scores_of(hea
 
 static int prepare_piece(ScoreHead *head, int64_t piece, Error *err)
 {
-    return net_prepare(head->teacher, piece, err) == 0 ? head->backend->prepare(head->op, piece, err) : -1;
+    return !head->teacher || net_prepare(head->teacher, piece, err) == 0 ? head->backend->prepare(head->op, piece, err) : -1;
 }
 
 int head_prepare(ScoreHead *head, int64_t rows, Error *err)
@@ -115,7 +118,7 @@ static int piece_backward(ScoreHead *head, const LossCall *call, int64_t first, 
     OperatorCall op = {.rows = count, .x = x, .y = scores, .dy = slopes, .add = first > 0,
                        .dx = head->wants_dx ? call->dy + first * head->in_student : NULL};
 
-    if (net_forward(head->teacher, call->teacher + first * head->in_teacher, teacher, count, NULL, err) != 0
+    if ((head->teacher && net_forward(head->teacher, call->teacher + first * head->in_teacher, teacher, count, NULL, err) != 0)
         || head->backend->forward(head->op, &op, err) != 0) return -1;
     piece.student = scores;
     piece.teacher = teacher;
@@ -125,7 +128,8 @@ static int piece_backward(ScoreHead *head, const LossCall *call, int64_t first, 
     piece.channels = head->vocabulary;
     piece.global_rows = call->global_rows * head->places;
     piece.loss = loss;
-    if (call->lengths) {
+    if (call->labels) piece.labels = call->labels + first;
+    else if (call->lengths) {
         find_counts(head, call, first, count);
         piece.lengths = head->counts;
     }
@@ -149,7 +153,7 @@ int head_backward(ScoreHead *head, const LossCall *call, Error *err)
 HeadBytes head_bytes(const ScoreHead *head, int64_t rows)
 {
     int64_t  piece = head_piece(rows * head->places, head->vocabulary);
-    NetBytes teacher = net_bytes(head->teacher, piece);
+    NetBytes teacher = head->teacher ? net_bytes(head->teacher, piece) : (NetBytes){0};
 
     return (HeadBytes){.weight = teacher.weight, .work = head_work(rows * head->places, head->vocabulary) * (int64_t)sizeof(float),
                        .grows = piece == rows * head->places};

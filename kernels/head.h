@@ -22,7 +22,7 @@ typedef struct ScoreHead ScoreHead;
 int  head_new(ScoreHead **out, Device *device, const WorkBlock *block, Net *student, Error *err);
 void head_free(ScoreHead *head);
 
-/* The teacher's head as a net of one layer, for its weights: all zero until set. */
+/* The teacher's head as a net of one layer, for its weights: all zero until set. NULL where the loss is of labels. */
 Net *head_teacher(const ScoreHead *head);
 
 /* Makes ready for calls with this many rows; may be called for several numbers. */

@@ -124,6 +124,7 @@ void net_synchronise(Net *net, NetSum *sum, void *context);
  *   soft_cross_entropy   -sum softmax(t) log softmax(s)
  *   kl                   T^2 KL(softmax(t / T) || softmax(s / T)) (Hinton et al. 2015)
  *   hard_cross_entropy   -log softmax(s) at the teacher's largest
+ *   label_cross_entropy  -log softmax(s) at the label
  *   cosine               1 - cos(s, t)
  * and of a row, divided by global_rows:
  *   normalised_mse       sum (s - t)^2 / sum t^2 over its places that count (Puzzle, Bercovich et al. 2024, takes the ratio over
@@ -137,6 +138,8 @@ typedef struct {
     int64_t      global_rows;
     const int   *lengths;    /* [rows] places that count; NULL: all, and then global_places is not looked at */
     int64_t      global_places;
+    const int   *labels;     /* [rows][places], label_cross_entropy: of channels, -1 where a place does not count; then places that
+                              * count in the whole batch are global_places, whatever lengths say, and teacher may be NULL */
     double      *loss;       /* a device that queues writes it later: host_alloc()'s */
 } LossCall;
 

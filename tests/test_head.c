@@ -91,7 +91,8 @@ static double by_pieces(Device *device, const WorkBlock *block, Net *student, Ne
 
     assert_true(h && t && dy);
     ok(head_new(&head, device, block, student, &err), &err);
-    copy_head(head_teacher(head), of_whole);
+    if (head_teacher(head)) copy_head(head_teacher(head), of_whole);
+    else assert_true(loss_is_of_labels(block->loss));
     ok(head_prepare(head, call.rows, &err), &err);
     ok(net_forward(body, x, t, call.rows, NULL, &err), &err);
     ok(net_forward(student, x, h, call.rows, NULL, &err), &err);
@@ -114,8 +115,11 @@ static void check_loss(Device *device, const char *loss, bool masked)
     Net       *net[4];       /* students, whole and by pieces; teachers, whole and body */
     LossCall   call = {.kind = block->loss, .temperature = block->temperature, .rows = ROWS, .places = TOKENS, .global_rows = 9,
                        .lengths = masked ? lengths : NULL, .global_places = 40};
+    int        labels[ROWS * TOKENS];
     Error      err = {""};
 
+    for (int i = 0; i < ROWS * TOKENS; i++) labels[i] = i % 5 == 4 ? -1 : i * 6007;
+    if (loss_is_of_labels(call.kind)) call.labels = labels;
     assert_true(workload_has_head(w, 1));
     assert_false(workload_has_head(w, 0));
     assert_true(head_piece(ROWS * TOKENS, 300000) < ROWS * TOKENS);
@@ -143,6 +147,7 @@ static void pieces_are_the_whole(void **state)
     check_loss(device, "kl", false);
     check_loss(device, "soft_cross_entropy", true);
     check_loss(device, "hard_cross_entropy", true);
+    check_loss(device, "label_cross_entropy", true);
     device_close(device);
 }
 

@@ -6,6 +6,7 @@
 enum { ROWS = 5, PLACES = 3, CHANNELS = 37, COUNT = ROWS * PLACES * CHANNELS, GLOBAL_ROWS = 12, GLOBAL_PLACES = 29 };
 
 static const int lengths[ROWS] = {3, 1, 2, 3, 2};
+static const int labels[ROWS * PLACES] = {3, 36, -1, 0, 9, 9, -1, -1, 1, 2, 3, 35, 30, -1, 4};
 
 /* ---- the truth: the loss of one place as a function of the student's numbers ---- */
 
@@ -18,7 +19,8 @@ static double log_sum(const double *x, double temperature)
     return most + log(sum);
 }
 
-static double place_truth(LossKind kind, double temperature, const double *s, const double *t)
+/* label: of the data, where the loss is of labels. */
+static double place_truth(LossKind kind, double temperature, const double *s, const double *t, int label)
 {
     double sum = 0.0, ss = 0.0, tt = 0.0, of_s = log_sum(s, temperature), of_t = log_sum(t, temperature);
     int    best = 0;
@@ -37,6 +39,7 @@ static double place_truth(LossKind kind, double temperature, const double *s, co
     if (kind == LOSS_MSE) return sum / CHANNELS;
     if (kind == LOSS_COSINE) return 1.0 - sum / sqrt(ss * tt);
     if (kind == LOSS_HARD_CROSS_ENTROPY) return of_s - s[best];
+    if (kind == LOSS_LABEL_CROSS_ENTROPY) return label < 0 ? 0.0 : of_s - s[label];
     return sum;
 }
 
@@ -53,6 +56,7 @@ static double weight_of(LossKind kind, int p, const double *t, bool masked)
 {
     int row = p / PLACES, length = masked ? lengths[row] : PLACES;
 
+    if (kind == LOSS_LABEL_CROSS_ENTROPY) return labels[p] < 0 ? 0.0 : 1.0 / GLOBAL_PLACES;
     if (p % PLACES >= length) return 0.0;
     if (kind == LOSS_NORMALISED_MSE) return 1.0 / row_size(t + row * PLACES * CHANNELS, length) / GLOBAL_ROWS;
     return masked ? 1.0 / GLOBAL_PLACES : 1.0 / (GLOBAL_ROWS * PLACES);
@@ -67,17 +71,18 @@ static void check_loss(Device *device, LossKind kind, double temperature, bool m
     for (int i = 0; i < COUNT; i++) s[i] *= size, t[i] *= size, slow_s[i] = (double)s[i], slow_t[i] = (double)t[i], dy[i] = NAN;
     loss_backward(device, &(LossCall){.kind = kind, .temperature = temperature, .student = s, .teacher = t, .dy = dy, .rows = ROWS,
                                       .places = PLACES, .channels = CHANNELS, .global_rows = GLOBAL_ROWS,
-                                      .lengths = masked ? lengths : NULL, .global_places = GLOBAL_PLACES, .loss = &loss});
+                                      .lengths = masked ? lengths : NULL, .global_places = GLOBAL_PLACES,
+                                      .labels = loss_is_of_labels(kind) ? labels : NULL, .loss = &loss});
     for (int p = 0; p < ROWS * PLACES; p++) {
         double *a = slow_s + p * CHANNELS, *b = slow_t + p * CHANNELS, weight = weight_of(kind, p, slow_t, masked);
 
-        truth += weight * place_truth(kind, temperature, a, b);
+        truth += weight * place_truth(kind, temperature, a, b, labels[p]);
         for (int i = 0; i < CHANNELS; i++) {
             const double h = 1e-5;
             double       x = a[i], up, down;
 
-            a[i] = x + h, up = place_truth(kind, temperature, a, b);
-            a[i] = x - h, down = place_truth(kind, temperature, a, b);
+            a[i] = x + h, up = place_truth(kind, temperature, a, b, labels[p]);
+            a[i] = x - h, down = place_truth(kind, temperature, a, b, labels[p]);
             a[i] = x;
             slopes[p * CHANNELS + i] = weight * (up - down) / (2.0 * h);
             largest = fmax(largest, fabs(slopes[p * CHANNELS + i]));
@@ -115,12 +120,13 @@ static void halves_add_up(void **state)
         double   sum, first, second;
         int      at = 2 * PLACES * CHANNELS;
         LossCall call = {.kind = kind, .student = s, .teacher = t, .dy = whole, .rows = ROWS, .places = PLACES, .channels = CHANNELS,
-                         .global_rows = ROWS, .lengths = lengths, .global_places = 11, .loss = &sum};
+                         .global_rows = ROWS, .lengths = lengths, .global_places = 11,
+                         .labels = loss_is_of_labels(kind) ? labels : NULL, .loss = &sum};
 
         loss_backward(device, &call);
         call.dy = halves, call.rows = 2, call.loss = &first;
         loss_backward(device, &call);
-        call.student += at, call.teacher += at, call.dy += at, call.lengths += 2, call.rows = 3, call.loss = &second;
+        call.student += at, call.teacher += at, call.dy += at, call.lengths += 2, call.rows = 3, call.labels += call.labels ? 2 * PLACES : 0, call.loss = &second;
         loss_backward(device, &call);
         assert_memory_equal(whole, halves, sizeof whole);
         assert_float_equal(sum, first + second, 1e-12);

@@ -60,6 +60,17 @@ static void check_sample(Data *data, int64_t i, const float *expected)
     assert_int_equal(label, -1);
 }
 
+/* The next tokens. */
+static void check_labels(Data *data, int64_t i, const int *expected)
+{
+    int   labels[TOKENS];
+    Error err = {""};
+
+    assert_true(data_has_labels(data));
+    if (data_labels(data, i, labels, &err) != 0) fail_msg("%s", err.text);
+    assert_memory_equal(labels, expected, sizeof labels);
+}
+
 static void samples_follow_each_other(void **state)
 {
     char                *folder = temp_make();
@@ -84,6 +95,7 @@ static void samples_follow_each_other(void **state)
     data = open_ok("bytes", folder, &text, DATA_TRAIN);
     assert_int_equal(data_count(data), 2);
     check_sample(data, 1, (float[]){255, 'f', 'g', 'h'});
+    check_labels(data, 1, (int[]){'f', 'g', 'h', -1});
     data_free(data);
     temp_remove(folder);
 }
@@ -142,6 +154,8 @@ static void lengths_cut_sequences(void **state)
     check_sample(data, 0, (float[]){'a', 'b', 'c', 0});
     check_sample(data, 1, (float[]){'d', 0, 0, 0});
     check_sample(data, 2, (float[]){'e', 'f', 'g', 'h'});
+    check_labels(data, 0, (int[]){'b', 'c', -1, -1});
+    check_labels(data, 1, (int[]){-1, -1, -1, -1});
     data_free(data);
     put(lengths + 8, 3);
     write_file(folder, "train.lengths", lengths, sizeof lengths);

@@ -1,4 +1,4 @@
-/* Trainings of text models: heads by pieces. */
+/* Trainings of text models: heads by pieces, labels from the data, plans that agree. */
 #include "tests/support.h"
 
 #include <math.h>
@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "executor/train/block_losses.h"
 #include "executor/train/execute.h"
 #include "kernels/head.h"
 
@@ -64,10 +66,229 @@ static void a_run_never_holds_all_scores(void **state)
     workload_free(w);
 }
 
+/* ---- labels -------------------------------------------------------------------------- */
+
+/* tests/fixtures/workload/good/gpt-small.json with from replaced by to. */
+static Workload *small_gpt(const char *from, const char *to)
+{
+    Workload *w;
+    Error     err = {""};
+    char     *text = slurp(PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json", NULL), *at = strstr(text, from), *changed;
+
+    assert_non_null(at);
+    changed = format_text("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    ok(workload_parse(&w, "gpt-small", changed, strlen(changed), &err), &err);
+    free(changed);
+    free(text);
+    return w;
+}
+
+static const char kl[] = "\"loss\": \"kl\",\n     \"temperature\": 2", labelled[] = "\"loss\": \"label_cross_entropy\"";
+
+typedef struct {
+    Tensors *student;
+    double   loss[3];        /* of the last step */
+} Trained;
+
+/* Trains all blocks under one stage of width devices (IR), for steps of one epoch. */
+static Trained train_text(const Workload *w, const char *source, int devices, int64_t steps)
+{
+    Trained         out = {0};
+    Plan           *plan;
+    Program        *program;
+    Data           *data;
+    DeviceSpec      spec;
+    ExecutionResult result;
+    Error           err = {""};
+    char           *text = format_text("cpu:%d", devices);
+
+    ok(data_open(&data, source, w, DATA_TRAIN, 0, &err), &err);
+    ok(device_spec_parse(&spec, text, &err), &err);
+    ok(tensors_new(&out.student, &err), &err);
+    ok(plan_new(&plan, SCHEDULE_IR, w->block_count, devices, w->batch, 1, &err), &err);
+    ok(plan_set_stage(plan, 0, 0, w->block_count - 1, 0, devices, &err), &err);
+    ok(program_build(&program, plan, steps, &err), &err);
+    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = out.student, .seed = 1,
+                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1};
+    ok(execute(&result, &x, &err), &err);
+    for (int b = 0; b < w->block_count; b++) out.loss[b] = result.loss[b];
+    execution_free(&result);
+    program_free(program);
+    plan_free(plan);
+    data_free(data);
+    free(text);
+    return out;
+}
+
+/* The largest difference of any element, over the largest of its tensor. */
+static double difference(const Tensors *a, const Tensors *b)
+{
+    double worst = 0;
+
+    for (int i = 0; i < tensors_count(a); i++) {
+        const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
+        double        largest = 0, most = 0;
+
+        if (strncmp(x->name, "blocks.", 7) != 0) continue;
+        assert_non_null(y);
+        for (int64_t k = 0; k < x->count; k++) {
+            largest = fmax(largest, fabs((double)x->values[k]));
+            most = fmax(most, fabs((double)(x->values[k] - y->values[k])));
+        }
+        worst = fmax(worst, most / fmax(largest, 1e-6));
+    }
+    return worst;
+}
+
+static char *text_folder(bool lengths)
+{
+    char          *folder = temp_make(), *train = format_text("%s/train.txt", folder), *of = format_text("%s/train.lengths", folder);
+    char           text[32 * 64 + 1];
+    unsigned char  bytes[4 * 64] = {0};
+    int            sum = 0;
+
+    for (int i = 0; i < 64; i++) {
+        bytes[4 * i] = (unsigned char)(i % 3 == 0 ? 32 : 1 + i % 31);
+        sum += bytes[4 * i];
+    }
+    if (!lengths) sum = 32 * 64;
+    for (int i = 0; i < sum; i++) text[i] = (char)('a' + (i * i + i / 7) % 26);
+    text[sum] = '\0';
+    spill(train, text);
+    if (lengths) {
+        FILE *file = fopen(of, "wb");
+        assert_non_null(file);
+        assert_int_equal(fwrite(bytes, 1, sizeof bytes, file), sizeof bytes);
+        assert_int_equal(fclose(file), 0);
+    }
+    free(train), free(of);
+    return folder;
+}
+
+/* What one device and two learn of next tokens agrees, with lengths and without, and goes down. */
+static void labels_are_the_next_tokens(void **state)
+{
+    (void)state;
+    for (int lengths = 0; lengths < 2; lengths++) {
+        Workload *w = small_gpt(kl, labelled);
+        char     *folder = text_folder(lengths), *source = format_text("bytes:%s", folder);
+
+        w->learning_rate = 0.01;
+        Trained first = train_text(w, source, 1, 1), last = train_text(w, source, 1, 24);
+        assert_true(fabs(first.loss[2] - log(997)) < 0.5);
+        assert_true(last.loss[2] < first.loss[2] - 1);
+        w->optimizer = OPTIMIZER_SGD;    /* AdamW takes rounding of small gradients for their signs */
+        w->clip = 1;
+        Trained one = train_text(w, source, 1, 8), two = train_text(w, source, 2, 8);
+        assert_true(fabs(one.loss[2] - two.loss[2]) < 1e-5);
+        assert_true(difference(one.student, two.student) < 1e-4);
+        tensors_free(first.student), tensors_free(last.student), tensors_free(one.student), tensors_free(two.student);
+        workload_free(w);
+        free(source);
+        temp_remove(folder);
+    }
+}
+
+/* The loss of a whole epoch's samples by block_losses() is that of a step which has them all. */
+static void losses_are_told_from_labels(void **state)
+{
+    Workload  *w = small_gpt(kl, labelled);
+    char      *folder = text_folder(true), *source = format_text("bytes:%s", folder);
+    DeviceSpec spec;
+    Data      *data;
+    double     loss[3];
+    Error      err = {""};
+
+    (void)state;
+    w->batch = 64;
+    Trained first = train_text(w, source, 1, 1);
+    tensors_free(first.student);
+    ok(tensors_new(&first.student, &err), &err);
+    ok(data_open(&data, source, w, DATA_TRAIN, 0, &err), &err);
+    ok(device_spec_parse(&spec, "cpu:1", &err), &err);
+    Evaluation e = {.workload = w, .devices = &spec, .data = data, .weights = first.student, .student = true, .seed = 1};
+    ok(block_losses(loss, &e, NULL, &err), &err);
+    for (int b = 0; b < 3; b++)
+        if (!(fabs(loss[b] - first.loss[b]) <= 1e-5 * first.loss[b])) fail_msg("block %d: %.9g in a step, %.9g alone", b, first.loss[b], loss[b]);
+    tensors_free(first.student);
+    data_free(data);
+    workload_free(w);
+    free(source);
+    temp_remove(folder);
+}
+
+/* Labels of images: data that has some, and the error where it has none. */
+static void classes_are_labels(void **state)
+{
+    static const char text[] =
+        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"c\", \"input\": {\"channels\": 1, \"height\": 8, \"width\": 8},"
+        " \"classes\": 10, \"batch\": 32, \"samples\": 64, \"training\": {\"learning_rate\": 0.5, \"momentum\": 0.9, \"weight_decay\": 0},"
+        " \"blocks\": [{\"name\": \"b\", \"loss\": \"label_cross_entropy\","
+        "  \"teacher\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 10}],"
+        "  \"student\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 10}]}]}";
+    Workload *w;
+    Error     err = {""};
+
+    (void)state;
+    ok(workload_parse(&w, "c", text, strlen(text), &err), &err);
+    Trained one = train_text(w, "digits", 1, 60), two = train_text(w, "digits", 2, 60);
+    assert_true(one.loss[0] < 0.5);      /* a random teacher would not have said so */
+    assert_true(difference(one.student, two.student) < 1e-3);
+    tensors_free(one.student), tensors_free(two.student);
+    workload_free(w);
+}
+
+static void data_without_labels_is_refused(void **state)
+{
+    static const char text[] =
+        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"c\", \"input\": {\"tokens\": 4, \"vocabulary\": 9},"
+        " \"classes\": 3, \"batch\": 2, \"samples\": 4, \"training\": {\"learning_rate\": 0.5, \"momentum\": 0, \"weight_decay\": 0},"
+        " \"blocks\": [{\"name\": \"b\", \"loss\": \"label_cross_entropy\","
+        "  \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 9, \"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}],"
+        "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 9, \"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}]}]}";
+    char           *folder = temp_make(), *path = format_text("%s/train.bin", folder), *source = format_text("tokens:%s", folder);
+    Workload       *w;
+    Data           *data;
+    Plan           *plan;
+    Program        *program;
+    DeviceSpec      spec;
+    Tensors        *student;
+    ExecutionResult result;
+    Error           err = {""};
+    FILE           *file = fopen(path, "wb");
+
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(fwrite("\1\0\2\0\3\0\4\0\5\0\6\0\7\0\0\0", 1, 16, file), 16);
+    assert_int_equal(fclose(file), 0);
+    ok(workload_parse(&w, "c", text, strlen(text), &err), &err);
+    ok(data_open(&data, source, w, DATA_TRAIN, 0, &err), &err);
+    ok(device_spec_parse(&spec, "cpu:1", &err), &err);
+    ok(tensors_new(&student, &err), &err);
+    ok(plan_new(&plan, SCHEDULE_IR, 1, 1, w->batch, 1, &err), &err);
+    ok(plan_set_stage(plan, 0, 0, 0, 0, 1, &err), &err);
+    ok(program_build(&program, plan, 1, &err), &err);
+    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = student, .seed = 1,
+                   .steps_per_epoch = 1, .queue_depth = 1, .lanes = 1};
+    assert_int_equal(execute(&result, &x, &err), -1);
+    assert_string_equal(err.text, "block \"b\" learns from labels (label_cross_entropy), and the data has none");
+    program_free(program);
+    plan_free(plan);
+    tensors_free(student);
+    data_free(data);
+    workload_free(w);
+    free(path), free(source);
+    temp_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_never_holds_all_scores),
+        cmocka_unit_test(labels_are_the_next_tokens),
+        cmocka_unit_test(losses_are_told_from_labels),
+        cmocka_unit_test(classes_are_labels),
+        cmocka_unit_test(data_without_labels_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

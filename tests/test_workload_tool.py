@@ -197,6 +197,28 @@ def check_llama(folder):
         ok(done.returncode == 0 and "perplexity: teacher" in done.stdout, "and trains", done.stderr)
 
 
+def check_biases(folder):
+    """Any of the products of attention may have a bias: zeros stand for those without."""
+    config, shapes = llama()
+    for layer in range(2):
+        p = "model.layers.%d.self_attn." % layer
+        shapes.update({p + "v_proj.bias": (4,), p + "o_proj.bias": (C,)} if layer else {p + "q_proj.bias": (8,), p + "k_proj.bias": (4,)})
+    tensors = model(shapes, "BF16")
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    write(os.path.join(folder, "model.safetensors"), tensors)
+    base = os.path.join(folder, "out")
+    done = tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T))
+    ok(done.returncode == 0 and "model.layers.0.self_attn.v_proj has no bias: zeros" in done.stderr, "biases of some products", done.stderr)
+    out = read(base + ".safetensors")
+    p = "model.layers.%d.self_attn."
+    raw = lambda layer, name: tensors[p % layer + name + "_proj.bias"][2]
+    ok(out["blocks.0.1.1.bias"] == ("BF16", (16,), raw(0, "q") + raw(0, "k") + bytes(8)) and "blocks.0.1.3.bias" not in out,
+       "q and k have one, v and o have none")
+    ok(out["blocks.1.0.1.bias"] == ("BF16", (16,), bytes(24) + raw(1, "v")) and out["blocks.1.0.3.bias"][2] == raw(1, "o"), "v and o have one")
+    ok(tool("check", base + ".json").returncode == 0, "and what comes out is right")
+
+
 def check_bert(folder):
     _, from_ = put(folder, bert, "F32")
     base = os.path.join(folder, "out")
@@ -275,7 +297,7 @@ def check_refusals(folder):
     refused("a head of others", "only BERT has heads to choose from", arguments=("--head", "mean"))
     name = "model.layers.0.self_attn.q_proj."
     for what, change, expected in (
-            ("one bias", {name + "bias": ("F32", (8,), fresh(8, "F32", 1))}, "only one of model.layers.0.self_attn.q_proj and model.layers.0.self_attn.k_proj has a bias"),
+            ("a bias' length", {name + "bias": ("F32", (7,), fresh(7, "F32", 1))}, "q_proj.bias\" has the shape [7], expected [8]"),
             ("a shape", {name + "weight": ("F32", (8, C + 1), fresh(8 * (C + 1), "F32", 1))}, "model.layers.0.self_attn.q_proj"),
             ("a type", {name + "weight": ("I64", (8, C), fresh(8 * C, "I64", 1))}, "is of type I64, expected F32, F16 or BF16"),
             ("two types", {name + "weight": ("F16", (8, C), fresh(8 * C, "F16", 1))}, "expected one type"),
@@ -315,7 +337,7 @@ def check_weights(folder):
 
 
 def main():
-    for check in (check_gpt2, check_llama, check_bert, check_home, check_sentences, check_refusals, check_weights):
+    for check in (check_gpt2, check_llama, check_biases, check_bert, check_home, check_sentences, check_refusals, check_weights):
         with tempfile.TemporaryDirectory() as folder:
             check(folder)
     for args, expected in (([], "expected a subcommand"), (["improt"], 'did you mean "import"?'), (["import", "x"], "expected --from hf"),

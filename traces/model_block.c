@@ -159,7 +159,7 @@ static BlockCost walk_block(const ModelDevice *device, const Workload *workload,
     BlockSum teacher = walk_layers(&walk, &of_teacher, false);
     walk.frozen = walk.entry.teacher = false;
     BlockSum student = walk_layers(&walk, &of_student, false);
-    if (head) add_head(&walk, &work->teacher, true, &student);
+    if (head && !loss_is_of_labels(work->loss)) add_head(&walk, &work->teacher, true, &student);
     if (head) add_head(&walk, &work->student, false, &student);
     add_ends(&walk, workload, work, &student);
     cost.teacher = total(teacher.us);

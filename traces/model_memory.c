@@ -134,7 +134,7 @@ void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *
     /* The student's output and the gradient at it live until its backward is done. */
     int64_t buffered = buffers(&trained) * each;
     if (head) {                          /* they stand in the same memory, one after another */
-        block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
+        if (!loss_is_of_labels(work->loss)) block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
         buffered = larger(buffered, head_bytes(workload, work, each));
     }
     block->student_activation_bytes = kept * each + buffered + 2 * output;

@@ -39,14 +39,15 @@ const char *function_name(Function function)
 
 const char *loss_name(LossKind loss)
 {
-    static const char *const names[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy"};
+    static const char *const names[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy",
+                                        "label_cross_entropy"};
 
     return names[loss];
 }
 
 bool loss_is_of_scores(LossKind loss)
 {
-    return loss == LOSS_SOFT_CROSS_ENTROPY || loss == LOSS_KL || loss == LOSS_HARD_CROSS_ENTROPY;
+    return loss == LOSS_SOFT_CROSS_ENTROPY || loss == LOSS_KL || loss == LOSS_HARD_CROSS_ENTROPY || loss_is_of_labels(loss);
 }
 
 /* ---- one layer -------------------------------------------------------------- */
@@ -175,7 +176,10 @@ bool workload_predicts_tokens(const Workload *workload)
 
     if (workload->vocabulary == 0 || !loss_is_of_scores(last->loss) || last->out.height != workload->input.height
         || last->out.channels < workload->vocabulary) return false;
-    for (int b = 0; b < workload->block_count; b++) layers_each(&workload->block[b].teacher, note_looks_ahead, &ahead);
+    for (int b = 0; b < workload->block_count; b++) {
+        layers_each(&workload->block[b].teacher, note_looks_ahead, &ahead);
+        if (loss_is_of_labels(last->loss)) layers_each(&workload->block[b].student, note_looks_ahead, &ahead);
+    }
     return !ahead;
 }
 

@@ -251,7 +251,8 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
 static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block, Error *err)
 {
     static const char *const keys[] = {"name", "teacher", "student", "loss", "temperature", "training", NULL};
-    static const char *const losses[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy", NULL};
+    static const char *const losses[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy",
+                                         "label_cross_entropy", NULL};
     JsonAt temperature = json_member(at, "temperature");
     JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"), loss = json_member(at, "loss");
     Shape  given;
@@ -331,6 +332,24 @@ static int read_classes(Workload *workload, const JsonAt *root, Error *err)
                      workload->classes);
 }
 
+/* A block that learns from labels gives what labels are of. */
+static int check_labels(Workload *workload, const JsonAt *root, Error *err)
+{
+    JsonAt blocks = json_member(root, "blocks");
+
+    for (int b = 0; b < workload->block_count; b++) {
+        JsonAt block = json_element(&blocks, (size_t)b), loss = json_member(&block, "loss");
+
+        if (!loss_is_of_labels(workload->block[b].loss)) continue;
+        if (b + 1 < workload->block_count) return json_fail(&loss, err, "labels are of the last block's scores, expected another loss");
+        if (workload->classes > 0 || workload_predicts_tokens(workload)) return 0;
+        if (workload->vocabulary == 0) return json_fail(&loss, err, "labels of a workload without \"classes\"");
+        return json_fail(&loss, err, "labels are the next tokens, expected scores of %d tokens at each, by causal attention only",
+                         workload->vocabulary);
+    }
+    return 0;
+}
+
 static int read_augment(Workload *workload, const JsonAt *root, Error *err)
 {
     JsonAt at = json_member(root, "augment");
@@ -389,7 +408,7 @@ static int read_root(Workload *workload, const Json *doc, const char *name, Erro
     if (read_augment(workload, &root, err) != 0) return -1;
     if (read_blocks(workload, &root, err) != 0) return -1;
     if (read_statistics(workload, &root, err) != 0) return -1;
-    return read_classes(workload, &root, err);
+    return read_classes(workload, &root, err) == 0 ? check_labels(workload, &root, err) : -1;
 }
 
 /* ---- whole ------------------------------------------------------------------------ */

@@ -144,11 +144,14 @@ int64_t layer_parameter_count(const LayerParameter *parameter);         /* of it
 
 /* What a student's output is held against the teacher's by: formulas at loss_backward() (kernels/net.h). */
 typedef enum {
-    LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY, LOSS_NORMALISED_MSE, LOSS_COSINE, LOSS_KL, LOSS_HARD_CROSS_ENTROPY, LOSS_COUNT
+    LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY, LOSS_NORMALISED_MSE, LOSS_COSINE, LOSS_KL, LOSS_HARD_CROSS_ENTROPY,
+    LOSS_LABEL_CROSS_ENTROPY, LOSS_COUNT
 } LossKind;
 
 /* The word of the file: "normalised_mse". */
 const char *loss_name(LossKind loss);
+/* Against the data's labels, not the teacher: a class of the sample's, or at each token the next one. */
+static inline bool loss_is_of_labels(LossKind loss) { return loss == LOSS_LABEL_CROSS_ENTROPY; }
 bool        loss_is_of_scores(LossKind loss);            /* channels are scores of classes: cross-entropies and kl */
 
 typedef enum { OPTIMIZER_SGD, OPTIMIZER_ADAMW } OptimizerKind;
@@ -218,7 +221,7 @@ Training workload_training(const Workload *workload, const WorkBlock *block);
 bool workload_normalises(const Workload *workload);
 
 /* Whether the last block gives scores of the next token at each token: token numbers go in, as many scores come out of each,
- * and no attention of the teacher sees what follows. */
+ * and no attention of the teacher (nor of students that learn from labels) sees what follows. */
 bool workload_predicts_tokens(const Workload *workload);
 
 /* What a list of layers is made of. Of a choice: the least, the mean and the most over its

@@ -23,6 +23,7 @@ struct Data {
     const DataSource *source;
     void             *state;
     int64_t           count, elements, skip_bad;
+    int               classes, vocabulary, channels;     /* of the workload */
     atomic_uchar     *bad;           /* [count] of BAD_... */
     _Atomic int64_t   skipped;
     bool              augments;
@@ -86,6 +87,9 @@ int data_open(Data **out, const char *source, const Workload *workload, DataPart
     if (data->source->open(&data->state, &data->count, folder, &wants, err) != 0) goto done;
     data->elements = (int64_t)wants.shape.channels * wants.shape.height * wants.shape.width;
     data->skip_bad = skip_bad;
+    data->classes = wants.classes;
+    data->vocabulary = wants.vocabulary;
+    data->channels = wants.shape.channels;
     data->augments = data->source->augments && wants.augment;
     data->bad = data->count <= MOST_SAMPLES ? calloc((size_t)data->count, sizeof *data->bad) : NULL;
     if (!data->bad) {
@@ -195,6 +199,34 @@ int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, i
         if (!damaged || skip(data, i, &reason) != 0) return error_set(err, "%s", reason.text);
     }
     return error_set(err, "no sample is good%s%s", reason.text[0] ? "; the last: " : "", reason.text);
+}
+
+/* ---- labels --------------------------------------------------------------- */
+
+bool data_has_labels(const Data *data)
+{
+    return data->classes > 0 ? data->source->label && data->source->label(data->state, 0) >= 0 : data->vocabulary > 0;
+}
+
+/* A text is read again: its tokens are its labels. */
+static int next_tokens(Data *data, int64_t i, int *out, Error *err)
+{
+    int64_t tokens = data->elements / data->channels, length = data_is_uneven(data) ? data_length(data, i) : tokens;
+    float  *text = calloc((size_t)data->elements, sizeof *text);
+    int     none, rc = text ? data_load(data, i, 0, 0, text, &none, err) : error_no_memory(err);
+
+    for (int64_t t = 0; rc == 0 && t < tokens; t++) out[t] = t + 1 < length ? (int)text[(t + 1) * data->channels] : -1;
+    free(text);
+    return rc;
+}
+
+int data_labels(Data *data, int64_t i, int *out, Error *err)
+{
+    if (data->classes == 0) return next_tokens(data, i, out, err);
+    for (int64_t tried = 0; tried < data->count && atomic_load(&data->bad[i]) == BAD_SKIPPED; tried++) i = (i + 1) % data->count;
+    *out = data->source->label(data->state, i);
+    if (*out >= 0 && *out < data->classes) return 0;
+    return error_set(err, "sample %" PRId64 " has the label %d, expected 0 to %d", i, *out, data->classes - 1);
 }
 
 /* ---- what sources share --------------------------------------------------- */

@@ -62,6 +62,12 @@ int  data_hash(uint64_t *out, const Data *data, Error *err);
  * that names file and sample, unless it may be skipped. */
 int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, Error *err);
 
+/* What samples are labelled with: a class each, or at each of so many tokens the next one. Whether the data has that. */
+bool data_has_labels(const Data *data);
+
+/* The labels of sample i as data_load() would have it: one, or [tokens] of a text, -1 where none follows. */
+int data_labels(Data *data, int64_t i, int *out, Error *err);
+
 /* The sample of a position (step * batch + row) of an epoch: a permutation of 0..samples-1
  * that differs by (seed, epoch), computed for one position in O(1), and gone through again
  * from its start by positions >= samples, so that every step is a full batch. samples >= 1. */

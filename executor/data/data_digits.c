@@ -68,4 +68,6 @@ static int digits_load(void *state, int64_t i, uint64_t seed, int64_t epoch, flo
     return 0;
 }
 
-const DataSource DATA_DIGITS = {"digits", false, digits_open, free, digits_load, NULL, NULL, false, NULL};
+static int digits_label(const void *state, int64_t i) { return ((const Digits *)state)->image[i][PIXELS]; }
+
+const DataSource DATA_DIGITS = {"digits", false, digits_open, free, digits_load, NULL, NULL, false, NULL, digits_label};

@@ -303,4 +303,6 @@ static int images_hash(void *state, uint64_t *hash, Error *err)
     return 0;
 }
 
-const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load, NULL, NULL, true, images_hash};
+static int images_label(const void *state, int64_t i) { return ((const Images *)state)->image[i].label; }
+
+const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load, NULL, NULL, true, images_hash, images_label};

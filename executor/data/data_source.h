@@ -31,6 +31,7 @@ typedef struct {
     bool augments;               /* where wants.augment is set */
     int  (*hash)(void *state, uint64_t *hash, Error *err);       /* continues the hash over what samples are made of; NULL:
                                                                   * the shape and their number say it all */
+    int  (*label)(const void *state, int64_t i);         /* of sample i, without loading it; -1: there is none. NULL: there never is */
 } DataSource;
 
 /* Continues a hash over count bytes of a file, or all from an offset on where there are fewer. */

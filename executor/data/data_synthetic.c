@@ -35,6 +35,13 @@ static void load_tokens(const DataWants *wants, int64_t i, float *out)
     }
 }
 
+static int synthetic_label(const void *state, int64_t i)
+{
+    const DataWants *wants = &((const Synthetic *)state)->wants;
+
+    return wants->classes > 0 ? (int)(rng_u64((uint64_t)wants->part, (uint64_t)i, 0, 2) % (uint64_t)wants->classes) : -1;
+}
+
 static int synthetic_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
                           bool *damaged, Error *err)
 {
@@ -50,9 +57,8 @@ static int synthetic_load(void *state, int64_t i, uint64_t seed, int64_t epoch, 
         out[j] = ((float)(word >> 40) - 0x1p23f) * scale;
         if (j + 1 < elements) out[j + 1] = ((float)(word & 0xFFFFFF) - 0x1p23f) * scale;
     }
-    *label = wants->classes > 0 ? (int)(rng_u64((uint64_t)wants->part, (uint64_t)i, 0, 2) % (uint64_t)wants->classes)
-                                : -1;
+    *label = synthetic_label(state, i);
     return 0;
 }
 
-const DataSource DATA_SYNTHETIC = {"synthetic", false, synthetic_open, free, synthetic_load, NULL, NULL, false, NULL};
+const DataSource DATA_SYNTHETIC = {"synthetic", false, synthetic_open, free, synthetic_load, NULL, NULL, false, NULL, synthetic_label};

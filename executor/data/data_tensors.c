@@ -193,5 +193,12 @@ static int tensor_data_hash(void *state, uint64_t *hash, Error *err)
     return 0;
 }
 
+static int tensors_label(const void *state, int64_t i)
+{
+    const TensorData *data = state;
+
+    return data->labels ? (int)label_at(data, i) : -1;
+}
+
 const DataSource DATA_TENSORS = {"tensors", true, tensor_data_open, tensor_data_free, tensor_data_load, NULL, NULL, false,
-                                 tensor_data_hash};
+                                 tensor_data_hash, tensors_label};

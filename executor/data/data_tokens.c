@@ -245,7 +245,7 @@ static int tokens_hash(void *state, uint64_t *hash, Error *err)
     return 0;
 }
 
-#define TOKEN_SOURCE(name, open) {name, true, open, tokens_free, tokens_load, tokens_uneven, tokens_length, false, tokens_hash}
+#define TOKEN_SOURCE(name, open) {name, true, open, tokens_free, tokens_load, tokens_uneven, tokens_length, false, tokens_hash, NULL}
 
 const DataSource DATA_TOKENS = TOKEN_SOURCE("tokens", tokens_open);
 const DataSource DATA_TOKENS32 = TOKEN_SOURCE("tokens32", tokens32_open);

@@ -215,6 +215,25 @@ static int64_t rows_of_module(Model *m, const char *module, int in, bool transpo
 
 static bool has_bias(Model *m, const char *module) { return sources_find(m->sources, model_name(m, "%s.bias", module)); }
 
+/* Zeros where a module has no bias and others of its product have, in the type of theirs. */
+static void add_zeros(Model *m, ModelTensor *to, const char *const *modules, int count, int64_t rows)
+{
+    SourceTensor *zeros = arena_alloc(&m->arena, 1, sizeof *zeros);
+
+    if (!model_works(m) || rows < 0) return;
+    if (!zeros) { error_no_memory(m->config.err); m->config.failed = true; return; }
+    *zeros = (SourceTensor){.name = keep(m, "zeros"), .rank = 1, .dim = {rows}, .count = rows};
+    for (int i = 0; i < count; i++) {
+        const SourceTensor *other = sources_find(m->sources, model_name(m, "%s.bias", modules[i]));
+        if (other) { zeros->dtype = other->dtype; zeros->element_bytes = other->element_bytes; break; }
+    }
+    zeros->bytes = arena_alloc(&m->arena, (size_t)rows, (size_t)zeros->element_bytes);
+    if (!zeros->bytes) { error_no_memory(m->config.err); m->config.failed = true; return; }
+    to->dtype = zeros->dtype;
+    to->element_bytes = zeros->element_bytes;
+    to->part[to->parts++] = zeros;
+}
+
 static void take_parts(Model *m, const char *what, int in, int out, const char *const *modules, int count, bool transposed)
 {
     bool         weight = strcmp(what, "weight") == 0;
@@ -228,19 +247,20 @@ static void take_parts(Model *m, const char *what, int in, int out, const char *
     for (int i = 0; i < count && model_works(m); i++) {
         const char *name = model_name(m, "%s.%s", modules[i], what);
         int64_t     rows = count == 1 ? out : rows_of_module(m, modules[i], in, transposed);
-        if (t->transposed) add_part(m, t, name, in, rows, false);
+        if (!weight && !has_bias(m, modules[i])) add_zeros(m, t, modules, count, rows);
+        else if (t->transposed) add_part(m, t, name, in, rows, false);
         else               add_part(m, t, name, rows < 0 ? out : rows, weight ? in : 0, false);
     }
 }
 
 void model_linear(Model *m, int in, int out, const char *const *modules, int count, bool transposed)
 {
-    bool    bias = has_bias(m, modules[0]);
+    bool    bias = false;
     int64_t rows = 0;
 
-    for (int i = 1; i < count; i++)
-        if (has_bias(m, modules[i]) != bias)
-            model_fail(m, "only one of %s%s and %s%s has a bias, expected both or none", m->prefix, modules[0], m->prefix, modules[i]);
+    for (int i = 0; i < count; i++) bias = bias || has_bias(m, modules[i]);
+    for (int i = 0; i < count; i++)
+        if (bias && !has_bias(m, modules[i])) text_printf(&m->notes, "%s%s has no bias: zeros\n", m->prefix, modules[i]);
     model_layer(m, "linear", "\"out\": %d, \"bias\": %s", out, bias ? "true" : "false");
     take_parts(m, "weight", in, out, modules, count, transposed);
     if (bias) take_parts(m, "bias", in, out, modules, count, false);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "executor/store/store_notes.h"
+#include "workloads/head.h"
 
 struct Store {
     World       *world;
@@ -148,7 +149,7 @@ static int set_specs(Store *store, const StoreOptions *o, Error *err)
                                    : asprintf(&store->path[k], "%s/boundary-%d.safetensors", store->place, k);
         if (length < 0) { store->path[k] = NULL; return error_no_memory(err); }
         store->spec[k] = (StoredSpec){.path = store->memory ? NULL : store->path[k], .name = store->path[k],
-                                      .samples = data_count(o->data), .row = k == 0 ? w->block[0].in : w->block[k - 1].out,
+                                      .samples = data_count(o->data), .row = workload_boundary(w, k),
                                       .notes = store->notes[k], .note_count = STORE_NOTES};
     }
     return 0;

@@ -19,6 +19,8 @@ typedef struct {
     float   *samples;        /* of the host */
     int64_t  together;       /* rows */
     int      lengths[ROWS];
+    int     *labels;         /* [together][places of the last block]; NULL: no block learns from labels */
+    int64_t  all_labels;
     int64_t  all_lengths;    /* of all samples; 0: they are as long as the input */
 } BlockLosses;
 
@@ -37,6 +39,22 @@ static int open_blocks(BlockLosses *l, const Tensors *teacher, Error *err)
     return 0;
 }
 
+static int64_t places_of(const WorkBlock *block) { return (int64_t)block->out.height * block->out.width; }
+
+static int open_labels(BlockLosses *l, Error *err)
+{
+    const Workload  *w = l->e->workload;
+    const WorkBlock *last = &w->block[w->block_count - 1];
+    int64_t          count = data_count(l->e->data);
+
+    if (!loss_is_of_labels(last->loss)) return 0;
+    if (!data_has_labels(l->e->data)) return error_set(err, "block \"%s\" learns from labels, and the data has none", last->name);
+    l->labels = calloc((size_t)(l->together * places_of(last)), sizeof *l->labels);
+    l->all_labels = w->classes > 0 ? count : l->all_lengths ? l->all_lengths - count : count * (places_of(last) - 1);
+    if (l->all_labels < 1) l->all_labels = 1;
+    return l->labels ? 0 : error_no_memory(err);
+}
+
 static int open_all(BlockLosses *l, const Tensors *teacher, Error *err)
 {
     const Workload *w = l->e->workload;
@@ -47,6 +65,7 @@ static int open_all(BlockLosses *l, const Tensors *teacher, Error *err)
         if (shape_count(w->block[b].out) > largest) largest = shape_count(w->block[b].out);
     l->together = MOST_NUMBERS / largest < 1 ? 1 : MOST_NUMBERS / largest < ROWS ? MOST_NUMBERS / largest : ROWS;
     for (int64_t i = 0; data_is_uneven(l->e->data) && i < data_count(l->e->data); i++) l->all_lengths += data_length(l->e->data, i);
+    if (open_labels(l, err) != 0) return -1;
     if (device_open(&l->memory, l->e->devices, 0, err) != 0) return -1;
     for (int i = 0; i < 4; i++) {
         *buffers[i] = device_alloc(l->memory, (size_t)(largest * l->together));
@@ -70,6 +89,7 @@ static void close_all(BlockLosses *l)
     for (int i = 0; i < 4; i++)
         if (buffers[i]) device_release(l->memory, buffers[i]);
     free(l->samples);
+    free(l->labels);
     free(l->teacher);
     free(l->student);
     if (l->memory) device_close(l->memory);
@@ -86,6 +106,7 @@ static int add_rows(BlockLosses *l, double *loss, int64_t first, int64_t rows, E
     for (int64_t r = 0; r < l->together; r++) l->lengths[r] = w->input.height;
     for (int64_t r = 0; r < rows; r++) {
         if (data_load(e->data, first + r, e->seed, 0, l->samples + r * each, &label, err) != 0) return -1;
+        if (l->labels && data_labels(e->data, first + r, l->labels + r * places_of(&w->block[w->block_count - 1]), err) != 0) return -1;
         if (l->all_lengths) l->lengths[r] = data_length(e->data, first + r);
     }
     device_put(l->memory, l->boundary[0], l->samples, rows * each);
@@ -103,7 +124,8 @@ static int add_rows(BlockLosses *l, double *loss, int64_t first, int64_t rows, E
                                   .teacher = l->boundary[!from], .dy = l->gradient, .rows = rows,
                                   .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
                                   .global_rows = data_count(e->data), .lengths = masked ? l->lengths : NULL,
-                                  .global_places = l->all_lengths, .loss = &part});
+                                  .labels = loss_is_of_labels(block->loss) ? l->labels : NULL,
+                                  .global_places = loss_is_of_labels(block->loss) ? l->all_labels : l->all_lengths, .loss = &part});
         loss[b] += part;
     }
     return 0;

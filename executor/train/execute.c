@@ -36,11 +36,20 @@ static int check_code(const Execution *x, const Code *code, Error *err)
     return 0;
 }
 
+/* A block that learns from labels, and data that has them where it is trained. */
+static int check_labels(const Execution *x, Error *err)
+{
+    const WorkBlock *last = &x->workload->block[x->workload->block_count - 1];
+
+    if (!loss_is_of_labels(last->loss) || (x->data && data_has_labels(x->data))) return 0;
+    return error_set(err, "block \"%s\" learns from labels (%s), and the data has none", last->name, loss_name(last->loss));
+}
+
 static int check(const Execution *x, Error *err)
 {
     const Program *program = x->program;
 
-    if (device_trains(x->devices, x->workload, err) != 0) return -1;
+    if (device_trains(x->devices, x->workload, err) != 0 || check_labels(x, err) != 0) return -1;
     if (program->block_count != x->workload->block_count)
         return error_set(err, "the program trains %d blocks, workload %s has %d", program->block_count,
                          x->workload->name, x->workload->block_count);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/minmax.h"
 #include "executor/train/rate.h"
 #include "executor/train/run_control.h"
 #include "executor/train/worker.h"
@@ -64,6 +65,26 @@ static const int *lengths_of(Worker *w, const Instruction *in)
     if (!w->lengths) return NULL;
     find_lengths(w);
     return w->lengths + in->row;
+}
+
+/* ---- labels --------------------------------------------------------------------- */
+
+/* Those of the instruction's rows, from this process' own data: nobody sends them. Sets those of the call. */
+static int find_labels(Worker *w, const Instruction *in, LossCall *call)
+{
+    const Execution *x = w->run->x;
+    int64_t          batch = x->program->batch, position = w->step % x->steps_per_epoch * batch + in->row;
+
+    for (int64_t r = 0; r < in->rows; r++) {
+        int64_t sample = data_order(data_count(x->data), x->seed, w->step / x->steps_per_epoch, position + r);
+        if (data_labels(x->data, sample, w->labels + r * w->labels_a_row, &w->err) != 0) return -1;
+    }
+    call->labels = w->labels;
+    call->global_places = batch * call->places;
+    if (x->workload->classes > 0) return 0;
+    if (w->lengths) find_lengths(w);
+    call->global_places = larger(w->lengths ? w->lengths_sum - batch : batch * (call->places - 1), 1);
+    return 0;
 }
 
 /* ---- instructions ---------------------------------------------------------------- */
@@ -124,6 +145,7 @@ static int do_backward(Worker *w, const Instruction *in)
                      .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + in->row : NULL,
                      .global_places = w->lengths_sum, .loss = student->loss_at};
 
+    if (loss_is_of_labels(block->loss) && find_labels(w, in, &call) != 0) return -1;
     if (!student->head) loss_backward(w->memory, &call);
     else if (head_backward(student->head, &call, &w->err) != 0) return -1;
     return net_backward(student->net, gradient, in->rows, &w->err);
@@ -324,7 +346,7 @@ static int open_head(Worker *w, int b, int64_t rows)
 
     if (!workload_has_head(x->workload, b)) return 0;
     if (head_new(&student->head, w->memory, &x->workload->block[b], student->net, &w->err) != 0) return -1;
-    if (state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0) return -1;
+    if (head_teacher(student->head) && state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0) return -1;
     head_lend(student->head, lent(w, VALUE_STUDENT_WORK, b));
     return head_prepare(student->head, rows, &w->err);
 }
@@ -531,6 +553,17 @@ static int open_lengths(Worker *w)
     return w->lengths ? 0 : error_no_memory(&w->err);
 }
 
+static int open_labels(Worker *w)
+{
+    const Execution *x = w->run->x;
+    const WorkBlock *last = &x->workload->block[x->workload->block_count - 1];
+
+    if (!loss_is_of_labels(last->loss)) return 0;
+    w->labels_a_row = (int64_t)last->out.height * last->out.width;
+    w->labels = calloc((size_t)(x->program->batch * w->labels_a_row), sizeof *w->labels);
+    return w->labels ? 0 : error_no_memory(&w->err);
+}
+
 static int open_worker(Worker *w)
 {
     Run             *run = w->run;
@@ -541,7 +574,7 @@ static int open_worker(Worker *w)
     w->teacher = calloc(blocks, sizeof *w->teacher);
     w->students = calloc(blocks, sizeof *w->students);
     if (!w->teacher || !w->students) return error_no_memory(&w->err);
-    if (open_lengths(w) != 0) return -1;
+    if (open_lengths(w) != 0 || open_labels(w) != 0) return -1;
     if (buffers_plan(&w->buffers, x->program, x->workload, w->device, w->memory, run->message_count, &w->err) != 0
         || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
     w->joined = true;
@@ -594,6 +627,7 @@ static void close_worker(Worker *w)
     free(w->students);
     free(w->runs);
     free(w->lengths);
+    free(w->labels);
     if (w->memory) device_close(w->memory);
 }
 

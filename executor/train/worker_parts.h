@@ -53,6 +53,8 @@ struct Worker {
     /* sequences of lengths of their own */
     int         *lengths;    /* [batch] of lengths_step; NULL: samples have none */
     int64_t      lengths_step, lengths_sum;
+    int         *labels;     /* of an instruction's rows, where a block learns from labels: as LossCall has them; NULL: none does */
+    int64_t      labels_a_row;
     /* the instruction */
     const float *loaded;     /* where the rows of boundary 0 are */
     int64_t      summed_ns;  /* waited for batch statistics of others */

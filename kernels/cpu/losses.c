@@ -107,12 +107,18 @@ static double divergence(const float *s, const float *t, float *dy, int64_t coun
     return sum + log((double)of_s.sum) - (entropy ? log((double)of_t.sum) : 0.0);
 }
 
-static double hard(const float *s, const float *t, float *dy, int64_t count, double scale)
+static int64_t largest_of(const float *t, int64_t count)
 {
-    Softmax of_s = exponentials(s, dy, count, 1.0f);
     int64_t best = 0;
 
     for (int64_t i = 1; i < count; i++) if (t[i] > t[best]) best = i;
+    return best;
+}
+
+static double hard(const float *s, int64_t best, float *dy, int64_t count, double scale)
+{
+    Softmax of_s = exponentials(s, dy, count, 1.0f);
+
     for (int64_t i = 0; i < count; i++) dy[i] *= (float)(scale / (double)of_s.sum);
     dy[best] -= (float)scale;
     return log((double)of_s.sum) - (double)(s[best] - of_s.most);
@@ -139,14 +145,15 @@ static double place_loss(const LossWork *w, int64_t at)
 {
     const LossCall *c = w->call;
     int64_t         n = c->channels;
-    const float    *s = c->student + at * n, *t = c->teacher + at * n;
+    const float    *s = c->student + at * n, *t = c->teacher ? c->teacher + at * n : NULL;
     float          *dy = c->dy + at * n;
 
     switch (c->kind) {
     case LOSS_SOFT_CROSS_ENTROPY: return divergence(s, t, dy, n, 1.0, false, w->scale);
     case LOSS_KL:
         return c->temperature * c->temperature * divergence(s, t, dy, n, c->temperature, true, c->temperature * w->scale);
-    case LOSS_HARD_CROSS_ENTROPY: return hard(s, t, dy, n, w->scale);
+    case LOSS_HARD_CROSS_ENTROPY: return hard(s, largest_of(t, n), dy, n, w->scale);
+    case LOSS_LABEL_CROSS_ENTROPY: return hard(s, c->labels[at], dy, n, w->scale);
     case LOSS_COSINE: return cosine(s, t, dy, n, w->scale);
     default: return squares_of_all(s, t, dy, n, 2.0 * (w->scale / (double)n)) / (double)n;
     }
@@ -155,6 +162,11 @@ static double place_loss(const LossWork *w, int64_t at)
 /* ---- all places ---- */
 
 static int64_t length_of(const LossCall *c, int64_t row) { return c->lengths ? c->lengths[row] : c->places; }
+
+static bool counts(const LossCall *c, int64_t at)
+{
+    return c->labels ? c->labels[at] >= 0 : at % c->places < length_of(c, at / c->places);
+}
 
 static void clear(const LossCall *c, int64_t at, int64_t places)
 {
@@ -172,7 +184,7 @@ static void places_part(void *context, int64_t begin, int64_t end, int thread)
     for (int64_t part = begin; part < end; part++) {
         w->partial[part] = 0.0;
         for (int64_t at = all * part / PARTS; at < all * (part + 1) / PARTS; at++) {
-            if (at % c->places < length_of(c, at / c->places)) w->partial[part] += place_loss(w, at);
+            if (counts(c, at)) w->partial[part] += place_loss(w, at);
             else clear(c, at, 1);
         }
     }
@@ -227,7 +239,7 @@ void cpu_loss(Device *device, const LossCall *call)
     LossWork work = {call, 1.0 / (double)call->global_rows, partial};
     bool     by_row = call->kind == LOSS_NORMALISED_MSE;
 
-    if (!by_row) work.scale = call->lengths ? 1.0 / (double)call->global_places : work.scale / (double)call->places;
+    if (!by_row) work.scale = call->lengths || call->labels ? 1.0 / (double)call->global_places : work.scale / (double)call->places;
     cpu_parallel(cpu_device(device), PARTS, 1,
                  by_row ? rows_part : call->kind == LOSS_MSE && !call->lengths ? flat_part : places_part, &work);
     for (int p = 0; p < PARTS; p++) sum += partial[p];
