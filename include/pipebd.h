@@ -190,10 +190,11 @@ typedef enum pipebd_share {
     PIPEBD_SHARE_UPDATE,
     PIPEBD_SHARE_TRANSFER,       /* sending, where transfers block the device */
     PIPEBD_SHARE_WAIT,           /* for a message, a queue slot, or a barrier */
-    PIPEBD_SHARE_IDLE            /* nothing left to do */
+    PIPEBD_SHARE_IDLE,           /* nothing left to do */
+    PIPEBD_SHARE_STORAGE         /* waiting for the store, or for weights that come and go */
 } pipebd_share;
 
-PIPEBD_API int         pipebd_share_count(void);                  /* 8 */
+PIPEBD_API int         pipebd_share_count(void);                  /* 9 */
 PIPEBD_API const char *pipebd_share_name(pipebd_share share);     /* "teacher"; static */
 
 /* ns of an epoch, and peak memory in bytes, of a device; -1 where there are none. */

@@ -40,7 +40,7 @@ struct pipebd_comparison {
 };
 
 static_assert((int)PIPEBD_SPLIT == (int)SCHEDULE_SPLIT && SCHEDULE_COUNT == PIPEBD_SPLIT + 1, "schedules");
-static_assert((int)PIPEBD_SHARE_IDLE == (int)SHARE_IDLE && SHARE_COUNT == PIPEBD_SHARE_IDLE + 1, "shares");
+static_assert((int)PIPEBD_SHARE_STORAGE == (int)SHARE_STORAGE && SHARE_COUNT == PIPEBD_SHARE_STORAGE + 1, "shares");
 static_assert((int)PIPEBD_COST_PAPER == (int)COST_PAPER && (int)PIPEBD_COST_SIM == (int)COST_SIM, "costs");
 static_assert((int)PIPEBD_JSON == (int)REPORT_JSON, "formats");
 static_assert((int)PIPEBD_LS_STEALING == (int)LS_STEALING && PIPEBD_LS_STEALING + 1 == LS_COUNT, "lists");

@@ -149,6 +149,7 @@ static int one_bar(Bars *bars, Stack *stack, const JsonAt *object, double whole,
         snprintf(key, sizeof key, "%s_%s", stack->names[i], stack->memory ? "bytes" : "us");
         JsonAt at = json_member(object, key);
         if (stack->memory && i == MEMORY_PROCESS && !json_has(&at)) continue;    /* of before there was such a part */
+        if (!stack->memory && i == SHARE_STORAGE && !json_has(&at)) continue;    /* of a schedule that stores nothing */
         if (json_get_number(&at, 0, &number, err) != 0) return -1;
         values[i] = whole > 0 ? 100 * number / whole : number / stack->unit;
         sum += values[i];

@@ -311,6 +311,7 @@ void figure_gantt(Text *out, const Gantt *g)
     static const struct { Op op; const char *name; } all[] = {
         {OP_LOAD, "load"}, {OP_TEACHER, "teacher"}, {OP_FORWARD, "forward"}, {OP_BACKWARD, "backward"},
         {OP_ALLREDUCE, "all-reduce"}, {OP_UPDATE, "update"}, {OP_SEND, "relay"}, {OP_BARRIER, "barrier"},
+        {OP_STORE, "store"}, {OP_FETCH, "fetch"}, {OP_ONLOAD, "weights"},
     };
 
     html_keys(out);

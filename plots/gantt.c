@@ -31,7 +31,7 @@ static void draw_boxes(const Gantt *g, Chart *chart, Scene *scene)
         x0 = (x0 - g->from_us) / 1000;
         x1 = (x1 - g->from_us) / 1000;
         scene_box(scene, x0, x1, y - 0.42, y + 0.42, colour_of_op(b->op));
-        chart->seen[b->op == OP_RECV ? OP_SEND : b->op] = true;
+        chart->seen[b->op == OP_RECV ? OP_SEND : b->op == OP_OFFLOAD ? OP_ONLOAD : b->op] = true;
         if (b->op == OP_BARRIER || (x1 - x0) * 1000 < (b->block < 10 ? 11 : 17) * chart->pixel_us) continue;
         snprintf(text, sizeof text, "%d", b->block);
         scene_label(scene, (x0 + x1) / 2, y, "center", 9, colour_of_text(colour_of_op(b->op)), text);
@@ -41,7 +41,7 @@ static void draw_boxes(const Gantt *g, Chart *chart, Scene *scene)
 static void draw_keys(const Chart *chart, Scene *scene)
 {
     static const char *const names[OP_COUNT] = {"load", "relay", "relay", "teacher", "forward", "backward", "all-reduce",
-                                                "update", "barrier"};
+                                                "update", "barrier", "store", "fetch", "weights", "weights"};
 
     for (int op = 0; op < OP_COUNT; op++)
         if (chart->seen[op]) scene_key(scene, colour_of_op((Op)op), names[op]);
@@ -52,16 +52,19 @@ static const char *kind_of(const Gantt *g) { return g->measured ? "measured" : "
 /* What tells a timeline from the others. */
 static const char *label_of(const Gantt *g, const Chart *chart) { return chart->schedules ? g->schedule : kind_of(g); }
 
-/* A lane of the loader belongs to the device in whose rows it stands, so that its number must not read as
+/* A lane of the loader or the store belongs to the device in whose rows it stands, so that its number must not read as
  * another device's. */
 static void name_lane(char *out, size_t size, const Gantt *g, const Track *t)
 {
-    int lanes = 0;
+    int         lanes = 0, first = t->track >= TRACK_STORAGE ? TRACK_STORAGE : TRACK_LOADER;
+    const char *name = first == TRACK_STORAGE ? "storage" : "loader";
 
-    for (int i = 0; i < g->track_count; i++) lanes += g->tracks[i].device == t->device && g->tracks[i].track >= LANE_LOADER;
-    if (t->track < LANE_LOADER) snprintf(out, size, "%s", t->name);
-    else if (lanes == 1)        snprintf(out, size, "loader");
-    else                        snprintf(out, size, "loader lane %d", t->track - LANE_LOADER);
+    for (int i = 0; i < g->track_count; i++)
+        lanes += g->tracks[i].device == t->device && g->tracks[i].track >= first
+                 && (first == TRACK_STORAGE || g->tracks[i].track < TRACK_STORAGE);
+    if (t->track < TRACK_LOADER) snprintf(out, size, "%s", t->name);
+    else if (lanes == 1)         snprintf(out, size, "%s", name);
+    else                         snprintf(out, size, "%s lane %d", name, t->track - first);
 }
 
 static void write_rows(const Gantt *g, const Chart *chart, Text *out)

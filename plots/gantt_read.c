@@ -227,19 +227,20 @@ static int read_span(Gantt *g, const JsonAt *span, Error *err)
     JsonAt      op = json_member(span, "op"), lane = json_member(span, "lane"), device = json_member(span, "device");
     JsonAt      block = json_member(span, "block"), start = json_member(span, "start_us"), end = json_member(span, "end_us");
     Box        *b = &g->boxes[g->box_count];
-    const char *lanes[LANE_LOADER + 2] = {NULL};
+    const char *lanes[LANE_STORAGE + 2] = {NULL};
     int64_t     number, of_block;
 
-    for (int i = 0; i <= LANE_LOADER; i++) lanes[i] = lane_name((Lane)i);
+    for (int i = 0; i <= LANE_STORAGE; i++) lanes[i] = lane_name((Lane)i);
     if (json_get_object(span, err) != 0 || find_op(&op, &b->op, err) != 0 || json_get_choice(&lane, lanes, &b->track, err) != 0
         || json_get_integer(&device, 0, 1 << 20, &number, err) != 0 || json_get_integer(&block, 0, 1 << 20, &of_block, err) != 0
         || json_get_number(&start, 0, &b->start_us, err) != 0 || json_get_number(&end, 0, &b->end_us, err) != 0) return -1;
     b->device = (int)number;
     b->block = (int)of_block;
     if (b->end_us < b->start_us) return json_fail(&end, err, "before start_us");
+    if (b->track == LANE_STORAGE) b->track = TRACK_STORAGE;
     Track *t = track_of(g, b->device, b->track);
     if (!t) return json_fail(span, err, "too many lanes, expected at most %d", MAX_TRACKS);
-    snprintf(t->name, sizeof t->name, "%s", lanes[b->track]);
+    snprintf(t->name, sizeof t->name, "%s", lanes[b->track == TRACK_STORAGE ? LANE_STORAGE : b->track]);
     g->box_count++;
     return 0;
 }

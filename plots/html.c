@@ -17,7 +17,7 @@ const char *class_of_schedule(Schedule schedule)
 const char *class_of_share(TimeShare share)
 {
     static const char *const names[SHARE_COUNT] = {"t-load", "t-teacher", "t-student", "t-allreduce", "t-update",
-                                                   "t-transfer", "t-wait", "t-idle"};
+                                                   "t-transfer", "t-wait", "t-idle", "t-storage"};
 
     return names[share];
 }
@@ -33,7 +33,7 @@ const char *class_of_memory(MemoryPart part)
 const char *class_of_op(Op op)
 {
     static const char *const names[OP_COUNT] = {"o-load", "o-recv", "o-send", "o-teacher", "o-forward", "o-backward",
-                                                "o-allreduce", "o-update", "o-barrier"};
+                                                "o-allreduce", "o-update", "o-barrier", "o-store", "o-fetch", "o-onload", "o-offload"};
 
     return names[op];
 }

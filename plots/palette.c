@@ -12,7 +12,9 @@ enum {
     GREY = 0x888888, INDIGO = 0x332288, MAGENTA = 0xAA4499, WINE = 0x882255,
 
     LIGHT_BLUE = 0x77AADD, CORAL = 0xEE8866, PINK = 0xFFAABB, CYAN = 0x99DDFF, MINT = 0x44BB99, STRAW = 0xEEDD88, PEAR = 0xBBCC33,
-    SILVER = 0xAFAFAF
+    SILVER = 0xAFAFAF,
+
+    BROWN = 0x8C510A, TAN = 0xBF9D6B        /* the store's, apart from all of them */
 };
 
 /* Texts in boxes: on colours, on boxes that are dark on a dark page, and white. */
@@ -27,7 +29,7 @@ int colour_of_share(TimeShare share)
 {
     static const int colours[SHARE_COUNT] = {
         [SHARE_LOAD] = SKY, [SHARE_TEACHER] = BLUE, [SHARE_STUDENT] = ORANGE, [SHARE_ALLREDUCE] = PURPLE,
-        [SHARE_UPDATE] = GREEN, [SHARE_TRANSFER] = YELLOW, [SHARE_WAIT] = LIGHT, [SHARE_IDLE] = PALE,
+        [SHARE_UPDATE] = GREEN, [SHARE_TRANSFER] = YELLOW, [SHARE_WAIT] = LIGHT, [SHARE_IDLE] = PALE, [SHARE_STORAGE] = BROWN,
     };
 
     return colours[share];
@@ -50,6 +52,7 @@ int colour_of_op(Op op)
     static const int colours[OP_COUNT] = {
         [OP_LOAD] = SKY, [OP_RECV] = YELLOW, [OP_SEND] = YELLOW, [OP_TEACHER] = BLUE, [OP_FORWARD] = ORANGE,
         [OP_BACKWARD] = VERMILION, [OP_ALLREDUCE] = PURPLE, [OP_UPDATE] = GREEN, [OP_BARRIER] = LIGHT,
+        [OP_STORE] = BROWN, [OP_FETCH] = BROWN, [OP_ONLOAD] = TAN, [OP_OFFLOAD] = TAN,
     };
 
     return colours[op];

@@ -204,6 +204,7 @@ static int read_use(DeviceUse *use, const JsonAt *device, Error *err)
     for (int i = 0; i < SHARE_COUNT; i++) {
         snprintf(key, sizeof key, "%s_us", share_name((TimeShare)i));
         JsonAt at = json_member(device, key);
+        if (i == SHARE_STORAGE && !json_has(&at)) continue;      /* of a schedule that stores nothing */
         if (json_get_number(&at, 0, &use->share_us[i], err) != 0) return -1;
     }
     for (int i = 0; i < MEMORY_COUNT; i++) {

@@ -61,14 +61,19 @@ Program *program_new(int device_count, int block_count, int64_t batch, int64_t s
     program->block_count = block_count;
     program->batch = batch;
     program->steps = steps;
+    program->epochs = 1;
+    program->home = -1;
     program->devices = calloc((size_t)device_count, sizeof *program->devices);
     program->first_student = calloc((size_t)block_count + 1, sizeof *program->first_student);
-    if (!program->devices || !program->first_student) {
+    program->tier = malloc(((size_t)block_count + 1) * sizeof *program->tier);
+    if (!program->devices || !program->first_student || !program->tier) {
         free(program->devices);
         free(program->first_student);
+        free(program->tier);
         free(program);
         return NULL;
     }
+    for (int b = 0; b <= block_count; b++) program->tier[b] = -1;
     program_set_students(program, NULL);
     return program;
 }
@@ -101,6 +106,7 @@ void program_free(Program *program)
     free(program->groups);
     free(program->channels);
     free(program->first_student);
+    free(program->tier);
     free(program->devices);
     free(program);
 }
@@ -108,7 +114,8 @@ void program_free(Program *program)
 int program_begin_phase(Code *code, int64_t steps, Error *err)
 {
     if (!array_has_room(code->phases, code->phase_count, code->phase_capacity)) return error_no_memory(err);
-    code->phases[code->phase_count++] = (Phase){code->code_count, 0, steps};
+    code->phases[code->phase_count] = (Phase){code->code_count, 0, steps, 0, code->phase_count};
+    code->phase_count++;
     return 0;
 }
 
@@ -145,29 +152,51 @@ int program_group(Program *program, const int *devices, int count, Error *err)
 const char *op_name(Op op)
 {
     static const char *const names[OP_COUNT] = {"LOAD", "RECV", "SEND", "TEACHER", "FORWARD",
-                                                "BACKWARD", "ALLREDUCE", "UPDATE", "BARRIER"};
+                                                "BACKWARD", "ALLREDUCE", "UPDATE", "BARRIER",
+                                                "STORE", "FETCH", "ONLOAD", "OFFLOAD"};
 
     return names[op];
+}
+
+bool op_stores(Op op) { return op >= OP_STORE && op <= OP_OFFLOAD; }
+bool op_trains(Op op) { return op >= OP_FORWARD && op <= OP_UPDATE; }
+
+bool op_has_boundary(Op op)
+{
+    return op == OP_LOAD || op == OP_RECV || op == OP_SEND || op == OP_STORE || op == OP_FETCH;
+}
+
+static bool code_stores(const Code *code)
+{
+    for (int i = 0; i < code->code_count; i++)
+        if (op_stores(code->code[i].op)) return true;
+    return false;
+}
+
+bool program_stores(const Program *program)
+{
+    for (int d = 0; d < program->device_count; d++)
+        if (code_stores(&program->devices[d])) return true;
+    return code_stores(&program->queue);
 }
 
 const char *instruction_text(const Program *program, const Instruction *in, char *buffer, size_t size)
 {
     int  used;
-    bool boundary = in->op == OP_RECV || in->op == OP_SEND;
+    bool message = in->op == OP_RECV || in->op == OP_SEND;
 
     if (in->op == OP_BARRIER) {
         snprintf(buffer, size, "BARRIER");
         return buffer;
     }
-    used = snprintf(buffer, size, "%s %s%d", op_name(in->op), boundary || in->op == OP_LOAD ? "boundary " : "",
+    used = snprintf(buffer, size, "%s %s%d", op_name(in->op), op_has_boundary(in->op) ? "boundary " : "",
                     in->block);
-    bool trains = in->op >= OP_FORWARD && in->op <= OP_UPDATE;
-    if (trains && program_student_count(program) > program->block_count && used > 0 && (size_t)used < size)
+    if (op_trains(in->op) && program_student_count(program) > program->block_count && used > 0 && (size_t)used < size)
         used += snprintf(buffer + used, size - (size_t)used, " student %d", in->student);
     if (in->rows > 0 && used > 0 && (size_t)used < size)
         used += snprintf(buffer + used, size - (size_t)used, ", rows %" PRId64 "..%" PRId64, in->row,
                          in->row + in->rows - 1);
-    if (boundary && used > 0 && (size_t)used < size && in->link >= 0 && in->link < program->channel_count)
+    if (message && used > 0 && (size_t)used < size && in->link >= 0 && in->link < program->channel_count)
         snprintf(buffer + used, size - (size_t)used, in->op == OP_SEND ? ", to device %d" : ", from device %d",
                  in->op == OP_SEND ? program->channels[in->link].to : program->channels[in->link].from);
     return buffer;

@@ -7,7 +7,25 @@
  *
  * A device runs its phases in order, each for its number of steps; then, while the
  * shared queue has phases left, it takes the next of them (work stealing). A step
- * ends when the messages it sent have left the device. */
+ * ends when the messages it sent have left the device.
+ *
+ * Boundaries may be stored. A phase does the steps first_step to first_step + steps - 1
+ * of the program's, and a later one may fetch what an earlier one stored, in other rows:
+ *
+ *     device 0:  phase 0 (steps 0..99):    LOAD 0..63, TEACHER 0, STORE boundary 1, FORWARD 0, ...
+ *                phase 1 (steps 100..999): LOAD 0..63, FETCH boundary 1, FORWARD 0, ...
+ *
+ * - STORE and FETCH are of the step's samples, wherever they lie in the store. A FETCH is asked
+ *   for STORAGE_AHEAD steps before its own (from the phase's start on), and that many STOREs of an
+ *   instruction are under way at most.
+ * - A boundary is whole when all STOREs of it are done. A phase that fetches it waits at its
+ *   start until then.
+ * - ONLOAD b brings what the phase uses of block b, and was not on the device in its phase
+ *   before, from the tier where weights are kept: the teacher's weights where it has TEACHER b,
+ *   student, optimizer state and the student's weights where it has FORWARD b. It is done once,
+ *   before the phase's first step, beginning with the phase before, and not before every
+ *   OFFLOAD b of phases that end earlier in the program's steps. OFFLOAD b takes the students
+ *   of b and their states back, once, behind the last step, while the next phase runs. */
 #ifndef SCHEDULE_PROGRAM_H
 #define SCHEDULE_PROGRAM_H
 
@@ -23,12 +41,18 @@ typedef enum {
     OP_ALLREDUCE,    /* the student's gradients within group link                     */
     OP_UPDATE,       /* the student's weights                                         */
     OP_BARRIER,      /* all of group link arrive before any goes on                   */
+    OP_STORE,        /* rows of boundary block into its tier                          */
+    OP_FETCH,        /* the same, back                                                */
+    OP_ONLOAD,       /* weights of the block onto the device, once a phase            */
+    OP_OFFLOAD,      /* its students and their states off it, once a phase            */
     OP_COUNT
 } Op;
 
+enum { STORAGE_AHEAD = 2 };
+
 typedef struct {
     Op      op;
-    int     block;           /* or boundary, for LOAD, RECV, SEND; 0 for BARRIER */
+    int     block;           /* or boundary, for LOAD, RECV, SEND, STORE, FETCH; 0 for BARRIER */
     int     link;            /* channel, or group; -1 for the rest */
     int64_t row, rows;       /* rows row .. row + rows - 1 of the global batch */
     int     student;         /* of the block, for FORWARD to UPDATE; 0 for the rest */
@@ -37,6 +61,8 @@ typedef struct {
 typedef struct {
     int     first, count;    /* of code[]; count >= 1 */
     int64_t steps;
+    int64_t first_step;      /* of the program's */
+    int     number;          /* ascending along a device; phases that are linked have the same */
 } Phase;
 
 typedef struct {
@@ -51,7 +77,10 @@ typedef struct { int *devices; int count; } Group; /* ascending as in the stage 
 
 typedef struct {
     int      device_count, block_count;
-    int64_t  batch, steps;   /* steps of an epoch */
+    int64_t  batch, steps;   /* steps of all its epochs */
+    int64_t  epochs;         /* 1, unless it stores: then steps / epochs of them are an epoch's */
+    int     *tier;           /* [block_count + 1] where boundaries are stored, a tier of the trace; -1: not */
+    int      home;           /* the tier that ONLOAD and OFFLOAD move weights from and to; -1: none */
     int     *first_student;  /* [block_count + 1] students of all blocks before: block b has
                               * first_student[b + 1] - first_student[b], most often 1 */
     Code    *devices;        /* [device_count] */
@@ -65,13 +94,22 @@ typedef struct {
 
 #define PROGRAM_MAX_INSTRUCTIONS ((int64_t)64 << 20)
 
-/* Spells plan out for an epoch of steps steps; the plan has passed plan_check().
+/* Spells plan out for steps steps, those of plan->epochs epochs together; the plan has passed plan_check().
  * *out is yours: program_free() it. Fails beyond PROGRAM_MAX_INSTRUCTIONS. */
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
 
 void program_free(Program *program);
 
 const char *op_name(Op op);                        /* "TEACHER" */
+
+/* Whether the instruction's block is the number of a boundary; whether it trains a student; whether it is one of the
+ * store's. */
+bool op_has_boundary(Op op);
+bool op_trains(Op op);
+bool op_stores(Op op);
+
+/* Whether any instruction is the store's. */
+bool program_stores(const Program *program);
 
 /* Students of all blocks; the number of one among them. */
 int program_student_count(const Program *program);
@@ -88,6 +126,7 @@ Program *program_new(int device_count, int block_count, int64_t batch, int64_t s
 /* Other numbers of students than one a block, [block_count]; NULL: one each. */
 void program_set_students(Program *program, const int *students);
 
+/* Of all steps, numbered in the order of the device's phases. */
 int program_begin_phase(Code *code, int64_t steps, Error *err);
 int program_emit(Program *program, Code *code, Instruction instruction, Error *err);
 

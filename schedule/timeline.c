@@ -3,25 +3,25 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { LANE_COUNT = LANE_LOADER + 1, MAX_ROWS = 64 };
+enum { LANE_COUNT = LANE_STORAGE + 1 };
 
-/* Loader requests of a device may overlap (prefetch): each goes to the first row of the
- * loader's that is free, so that boxes of a track never overlap. */
-typedef struct { int64_t end_ns[MAX_ROWS]; int count; } LoaderRows;
+/* Requests of a device may overlap (prefetch): each goes to the first row of the
+ * loader's, or the store's, that is free, so that boxes of a track never overlap. */
+typedef struct { int64_t end_ns[MAX_TRACKS_OF_A_LANE]; int count; } RequestRows;
 
 const char *lane_name(Lane lane)
 {
-    static const char *const names[LANE_COUNT] = {"compute", "copy out", "copy in", "all-reduce", "loader"};
+    static const char *const names[LANE_COUNT] = {"compute", "copy out", "copy in", "all-reduce", "loader", "storage"};
 
     return names[lane];
 }
 
-static int loader_row(LoaderRows *rows, const Span *span)
+static int request_row(RequestRows *rows, const Span *span)
 {
     int row = 0;
 
     while (row < rows->count && rows->end_ns[row] > span->start_ns) row++;
-    if (row == MAX_ROWS) row--;
+    if (row == MAX_TRACKS_OF_A_LANE) row--;
     if (row == rows->count) rows->count++;
     rows->end_ns[row] = span->end_ns;
     return row;
@@ -35,21 +35,23 @@ static void name_track(int device, int track, const char *kind, const char *name
     text_append(out, "\"}},\n");
 }
 
-static void name_tracks(int devices, const LoaderRows *rows, Text *out)
+static void name_tracks(int devices, const RequestRows *loads, const RequestRows *stored, Text *out)
 {
     for (int d = 0; d < devices; d++) {
         name_track(d, 0, "process_name", "device", d, out);
         for (int lane = 0; lane < LANE_LOADER; lane++)
             name_track(d, lane, "thread_name", lane_name((Lane)lane), -1, out);
-        for (int row = 0; row < rows[d].count; row++)
-            name_track(d, LANE_LOADER + row, "thread_name", "loader", row, out);
+        for (int row = 0; row < loads[d].count; row++)
+            name_track(d, TRACK_LOADER + row, "thread_name", "loader", row, out);
+        for (int row = 0; row < stored[d].count; row++)
+            name_track(d, TRACK_STORAGE + row, "thread_name", "storage", row, out);
     }
 }
 
 static void write_span(const Timeline *t, const Span *span, int track, Text *out)
 {
     const Instruction *in = span->instruction;
-    bool boundary = in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_SEND;
+    bool boundary = op_has_boundary(in->op);
 
     text_printf(out, "{\"ph\": \"X\", \"name\": \"%s", op_name(in->op));
     if (boundary) text_printf(out, " boundary %d", in->block);
@@ -82,15 +84,17 @@ static void write_flow(const Span *span, int track, int64_t id, Text *out)
 
 void timeline_text(const Timeline *t, Text *out)
 {
-    int         devices = t->program->device_count;
-    LoaderRows *rows = calloc((size_t)devices, sizeof *rows);
-    Text        events = {0};
-    int64_t     messages = 0;
+    int          devices = t->program->device_count;
+    RequestRows *loads = calloc((size_t)devices, 2 * sizeof *loads), *stored = loads ? loads + devices : NULL;
+    Text         events = {0};
+    int64_t      messages = 0;
 
-    if (!rows) { out->failed = true; return; }
+    if (!loads) { out->failed = true; return; }
     for (int64_t i = 0; i < t->span_count; i++) {
         const Span *span = &t->spans[i];
-        int track = span->lane == LANE_LOADER ? LANE_LOADER + loader_row(&rows[span->device], span) : (int)span->lane;
+        int         track = (int)span->lane;
+        if (span->lane == LANE_LOADER) track = TRACK_LOADER + request_row(&loads[span->device], span);
+        if (span->lane == LANE_STORAGE) track = TRACK_STORAGE + request_row(&stored[span->device], span);
         write_span(t, span, track, &events);
         if (span->instruction->op == OP_SEND) write_flow(span, track, messages++ / 2, &events);
     }
@@ -103,7 +107,7 @@ void timeline_text(const Timeline *t, Text *out)
                 ", \"steps\": %" PRId64 ", \"epoch_us\": ", t->trace_hash, devices, t->program->batch, t->steps);
     text_us(out, t->epoch_ns);
     text_append(out, "},\n\"traceEvents\": [\n");
-    name_tracks(devices, rows, out);
+    name_tracks(devices, loads, stored, out);
     text_append_bytes(out, text_string(&events), events.length);
     /* The last event has no comma: an instant that marks the end. */
     text_append(out, "{\"ph\": \"i\", \"s\": \"g\", \"name\": \"end\", \"pid\": 0, \"tid\": 0, \"ts\": ");
@@ -111,5 +115,5 @@ void timeline_text(const Timeline *t, Text *out)
     text_append(out, "}\n]}\n");
     if (text_failed(&events)) out->failed = true;
     text_free(&events);
-    free(rows);
+    free(loads);
 }

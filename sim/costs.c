@@ -21,6 +21,10 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
                                           in->student, &out->ns, err);
     case OP_RECV:
     case OP_BARRIER:
+    case OP_STORE:
+    case OP_FETCH:
+    case OP_ONLOAD:
+    case OP_OFFLOAD:
         return 0;
     default:
         return scenario_student_work(s, work_of[in->op], in->block, in->student, device, in->rows, out, err);
@@ -86,7 +90,9 @@ int costs_build(Costs *out, const Program *program, const Scenario *scenario, co
         costs_free(out);
         return -1;
     }
-    return 0;
+    if (storage_costs_build(&out->storage, program, scenario, err) == 0) return 0;
+    costs_free(out);
+    return -1;
 }
 
 void costs_free(Costs *costs)
@@ -95,6 +101,7 @@ void costs_free(Costs *costs)
         if (costs->device) free(costs->device[d]);
         if (costs->queue) free(costs->queue[d]);
     }
+    storage_costs_free(&costs->storage, costs->device_count);
     free(costs->device);
     free(costs->queue);
     *costs = (Costs){0};

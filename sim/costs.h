@@ -5,15 +5,43 @@
 #include "schedule/program.h"
 #include "traces/scenario.h"
 
+/* A request to a tier of a machine: a station. */
+typedef struct {
+    int      station;        /* tier * machines + machine; a shared tier's is that of machine 0 */
+    bool     write;
+    int64_t  link_ns;        /* rows that lie on another machine: the way from there */
+    int64_t *ns;             /* by the numbers in flight that the tier's grid lists */
+} StorageRequest;
+
+typedef struct {
+    StorageRequest *requests;
+    int             count, capacity;
+    int           **first;   /* [device_count][code_count + 1] those of an instruction, of requests; NULL: none */
+    int             machines, stations;
+} StorageCosts;
+
 typedef struct {
     Cost **device;           /* [device_count][code_count] */
     Cost **queue;            /* [device_count][queue.code_count]; NULL without a queue */
     int    device_count;
+    StorageCosts storage;
 } Costs;
 
 /* load: [device_count] share of the time that the other devices of each compute, or NULL:
  * the scenario's for all. */
 int  costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load, Error *err);
 void costs_free(Costs *costs);
+
+/* Of the store's instructions: sim/storage_costs.c. */
+int  storage_costs_build(StorageCosts *out, const Program *program, const Scenario *scenario, Error *err);
+void storage_costs_free(StorageCosts *costs, int device_count);
+
+/* What ONLOAD of a block brings at the start of a device's phase, and what OFFLOAD takes back at its end. */
+typedef struct { int64_t weights, state; } BlockBytes;
+BlockBytes onload_bytes(const Trace *trace, const Code *code, int phase, int block);
+BlockBytes offload_bytes(const Trace *trace, const Code *code, int phase, int block);
+
+/* Rows of a batch that STOREs of boundary leave on each machine, [scenario_nodes()]. */
+void stored_rows(int64_t *rows, const Program *program, const Scenario *scenario, int boundary);
 
 #endif

@@ -81,7 +81,7 @@ static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at)
     return factor > 0 ? llround((double)cost.ns * factor) : 0;
 }
 
-static int record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end)
+int sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end)
 {
     if (!sim->options->record || end == start) return 0;
     if (!array_has_room(sim->spans, sim->span_count, sim->span_capacity)) return error_no_memory(sim->err);
@@ -89,14 +89,14 @@ static int record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t ste
     return 0;
 }
 
-static void block(SimDevice *dev, State state, int64_t t)
+void sim_block(SimDevice *dev, State state, int64_t t)
 {
     dev->state = state;
     dev->since_ns = t;
 }
 
 /* Ends a wait at time t (not before now) and books it. */
-static void wake(Sim *sim, int d, int64_t t, TimeShare share)
+void sim_wake(Sim *sim, int d, int64_t t, TimeShare share)
 {
     SimDevice *dev = device_at(sim, d);
 
@@ -118,7 +118,7 @@ static int64_t loader_request(Sim *sim, int d, int64_t t, const Instruction *in,
         if (sim->lane_free_ns[lane] < sim->lane_free_ns[best]) best = lane;
     int64_t start = sim->lane_free_ns[best] > t ? sim->lane_free_ns[best] : t;
     sim->lane_free_ns[best] = start + ns;
-    if (record(sim, d, LANE_LOADER, in, step, start, start + ns) != 0) return -1;
+    if (sim_record(sim, d, LANE_LOADER, in, step, start, start + ns) != 0) return -1;
     return start + ns;
 }
 
@@ -155,8 +155,8 @@ static int do_load(Sim *sim, int d, int at, int64_t *t)
     }
     int64_t *ready = &dev->ready_ns[dev->step % sim->prefetch];
     if (*ready > *t) {                   /* consumed at a later time: come back then */
-        block(dev, STATE_READY, *t);
-        wake(sim, d, *ready, SHARE_LOAD);
+        sim_block(dev, STATE_READY, *t);
+        sim_wake(sim, d, *ready, SHARE_LOAD);
         return 0;
     }
     if (dev->step + sim->prefetch < phase_of(dev)->steps) {
@@ -200,7 +200,7 @@ static void try_start(Sim *sim, int d)
     heap_push(sim, (SimEvent){dev->out_end_ns, 2 * d});
     if (dev->state != STATE_SLOT) return;
     dev->share_ns[SHARE_WAIT] += sim->now_ns - dev->since_ns;
-    block(dev, STATE_SENDING, sim->now_ns);
+    sim_block(dev, STATE_SENDING, sim->now_ns);
 }
 
 /* The copy-in lane of a device is free: the message posted first comes next. */
@@ -229,8 +229,8 @@ static int transfer_end(Sim *sim, int d)
     SimDevice            *receiver = device_at(sim, to);
     int64_t            start = dev->out_end_ns - dev->cost[at].ns;
 
-    if (record(sim, d, sim->blocking ? LANE_COMPUTE : LANE_COPY_OUT, in, dev->step, start, sim->now_ns) != 0
-        || record(sim, to, LANE_COPY_IN, in, dev->step, start, sim->now_ns) != 0) return -1;
+    if (sim_record(sim, d, sim->blocking ? LANE_COMPUTE : LANE_COPY_OUT, in, dev->step, start, sim->now_ns) != 0
+        || sim_record(sim, to, LANE_COPY_IN, in, dev->step, start, sim->now_ns) != 0) return -1;
     dev->out_count--;
     memmove(dev->out, dev->out + 1, (size_t)dev->out_count * sizeof *dev->out);
     memmove(dev->out_posted_ns, dev->out_posted_ns + 1, (size_t)dev->out_count * sizeof *dev->out_posted_ns);
@@ -238,12 +238,12 @@ static int transfer_end(Sim *sim, int d)
     sim->slots[in->link].arrived++;
     if (receiver->state == STATE_RECV
         && receiver->code->code[phase_of(receiver)->first + receiver->index].link == in->link)
-        wake(sim, to, sim->now_ns, SHARE_WAIT);
+        sim_wake(sim, to, sim->now_ns, SHARE_WAIT);
     if (dev->state == STATE_SENDING) {
         dev->index++;
-        wake(sim, d, sim->now_ns, SHARE_TRANSFER);
+        sim_wake(sim, d, sim->now_ns, SHARE_TRANSFER);
     } else if (dev->state == STATE_DRAIN && dev->out_count == 0) {
-        wake(sim, d, sim->now_ns, SHARE_WAIT);
+        sim_wake(sim, d, sim->now_ns, SHARE_WAIT);
     }
     try_start(sim, d);
     offer_copy_in(sim, to);
@@ -255,7 +255,7 @@ static bool do_recv(Sim *sim, int d, int link, int64_t t)
     Slots  *slots = &sim->slots[link];
 
     if (slots->arrived == 0) {
-        block(device_at(sim, d), STATE_RECV, t);
+        sim_block(device_at(sim, d), STATE_RECV, t);
         return false;
     }
     slots->arrived--;
@@ -268,7 +268,7 @@ static bool do_recv(Sim *sim, int d, int link, int64_t t)
 static int do_blocking_send(Sim *sim, int d, int at, int64_t t)
 {
     if (post(sim, device_at(sim, d), at, t) != 0) return -1;
-    block(device_at(sim, d), STATE_SLOT, t);
+    sim_block(device_at(sim, d), STATE_SLOT, t);
     try_start(sim, d);
     return 0;
 }
@@ -284,15 +284,15 @@ static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t
     SimDevice      *dev = device_at(sim, d);
 
     dev->index++;
-    block(dev, STATE_MEET, t);
+    sim_block(dev, STATE_MEET, t);
     if (++meet->arrived < group->count) return 0;
     meet->arrived = 0;
     for (int i = 0; i < group->count; i++) {
         SimDevice *member = device_at(sim, group->devices[i]);
         member->share_ns[SHARE_WAIT] += t - member->since_ns;
         member->since_ns = t;
-        if (record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0) return -1;
-        wake(sim, group->devices[i], t + ns, SHARE_ALLREDUCE);
+        if (sim_record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0) return -1;
+        sim_wake(sim, group->devices[i], t + ns, SHARE_ALLREDUCE);
     }
     return 0;
 }
@@ -317,10 +317,10 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
     for (int i = 0; i < group->count; i++) {
         int     member = group->devices[i];
         SimDevice *other = device_at(sim, member);
-        if (record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0) return -1;
+        if (sim_record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0) return -1;
         if (other->state == STATE_REDUCE
             && sim->reduce_slot[member][phase_of(other)->first + other->index] == slot)
-            wake(sim, member, reduce->end_ns, SHARE_ALLREDUCE);
+            sim_wake(sim, member, reduce->end_ns, SHARE_ALLREDUCE);
     }
     return 0;
 }
@@ -332,7 +332,7 @@ static int await_reduce(Sim *sim, int d, int at, int64_t *t)
     int64_t end = sim->reduces[sim->reduce_slot[d][at]][dev->step & 1].end_ns;
 
     if (end < 0) {
-        block(dev, STATE_REDUCE, *t);
+        sim_block(dev, STATE_REDUCE, *t);
         return 0;
     }
     if (end > *t) {
@@ -353,7 +353,7 @@ static int do_compute(Sim *sim, int d, int at, int64_t *t)
     int64_t            ns = duration(sim, d, dev, at);
 
     if (*t > TIME_LIMIT_NS - ns) return too_long(sim);
-    if (record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
+    if (sim_record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
     dev->share_ns[share_of[in->op]] += ns;
     *t += ns;
     return 1;
@@ -392,6 +392,15 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
         return do_reduce(sim, d, at, *t) == 0 ? 1 : -1;
     case OP_BARRIER:
         return do_meet(sim, d, in, 0, *t);
+    case OP_FETCH:
+        go = storage_fetch(sim, d, at, *t);
+        break;
+    case OP_STORE:
+        go = storage_store(sim, d, at, *t);
+        break;
+    case OP_ONLOAD:                      /* at the ends of the phase */
+    case OP_OFFLOAD:
+        break;
     case OP_UPDATE:
         if (interacts(sim, d, at, OP_UPDATE)) go = await_reduce(sim, d, at, t);
         if (go == 1) go = do_compute(sim, d, at, t);
@@ -403,7 +412,18 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
     return go;
 }
 
-/* The next phase at t: its own, then one of the shared queue. */
+/* Begins the phase that the device came to, at t. 1: it has begun; 0: it waits. */
+static int begin_phase(Sim *sim, int d, int64_t t)
+{
+    SimDevice *dev = device_at(sim, d);
+    bool       stores = sim->storage.used && dev->code != &sim->program->queue;
+    int        go = stores ? storage_begin_phase(sim, d, t, prefetch_start) : prefetch_start(sim, d, t) == 0 ? 1 : -1;
+
+    dev->begun = go == 1;
+    return go;
+}
+
+/* The next phase at t: its own, then one of the shared queue. As begin_phase(); 0 when there is none. */
 static int next_phase(Sim *sim, int d, int64_t t)
 {
     SimDevice     *dev = device_at(sim, d);
@@ -411,14 +431,23 @@ static int next_phase(Sim *sim, int d, int64_t t)
 
     dev->index = 0;
     dev->step = 0;
-    if (dev->code != queue && ++dev->phase < dev->code->phase_count) return prefetch_start(sim, d, t);
+    dev->begun = dev->ahead_asked = false;
+    dev->onloads_asked = dev->next_asked;
+    dev->onloaded_ns = dev->next_onloaded_ns;
+    dev->next_asked = false;
+    if (dev->code != queue && ++dev->phase < dev->code->phase_count) return begin_phase(sim, d, t);
     if (sim->next_queued < queue->phase_count) {
         dev->code = queue;
         dev->cost = sim->costs.queue[d];
         dev->phase = sim->next_queued++;
-        return prefetch_start(sim, d, t);
+        return begin_phase(sim, d, t);
     }
-    block(dev, STATE_DONE, t);
+    int64_t last_ns = dev->stored_ns > dev->offloaded_ns ? dev->stored_ns : dev->offloaded_ns;
+    if (last_ns > t) {                   /* what it wrote must be there before the run is over */
+        dev->share_ns[SHARE_STORAGE] += last_ns - t;
+        t = last_ns;
+    }
+    sim_block(dev, STATE_DONE, t);
     sim->live--;
     if (sim->reference == d) sim->reference = -1;
     return 0;
@@ -430,8 +459,12 @@ static int step_end(Sim *sim, int d, int64_t t)
     SimDevice *dev = device_at(sim, d);
 
     if (dev->out_count > 0) {
-        block(dev, STATE_DRAIN, t);
+        sim_block(dev, STATE_DRAIN, t);
         return 0;
+    }
+    if (sim->storage.used && dev->step + 1 == phase_of(dev)->steps) {
+        int go = storage_end_phase(sim, d, t);
+        if (go <= 0) return go;
     }
     dev->executed += phase_of(dev)->count;
     sim->played += phase_of(dev)->count;
@@ -441,13 +474,12 @@ static int step_end(Sim *sim, int d, int64_t t)
     dev->index = 0;
     if (++dev->step < phase_of(dev)->steps) {
         if (sim->reference != d) return 1;
-        block(dev, STATE_READY, t);
+        sim_block(dev, STATE_READY, t);
         if (steady_step_end(sim) != 0) return -1;
-        wake(sim, d, dev->since_ns, SHARE_WAIT);
+        sim_wake(sim, d, dev->since_ns, SHARE_WAIT);
         return 0;
     }
-    if (next_phase(sim, d, t) != 0) return -1;
-    return dev->state != STATE_DONE;
+    return next_phase(sim, d, t);
 }
 
 /* Walks device d from the current time until it blocks or must queue up in the heap. */
@@ -455,7 +487,9 @@ static int advance(Sim *sim, int d)
 {
     SimDevice *dev = device_at(sim, d);
     int64_t t = sim->now_ns;
+    int     begins = dev->begun ? 1 : begin_phase(sim, d, t);
 
+    if (begins <= 0) return begins;
     for (;;) {
         const Phase *phase = phase_of(dev);
         bool         ends = dev->index == phase->count;
@@ -467,7 +501,7 @@ static int advance(Sim *sim, int d)
                  : interacts(sim, d, at, dev->code->code[at].op)) {
             SimEvent self = {t, 2 * d + 1};
             if (sim->heap_count > 0 && before(sim->heap[0], self)) {
-                block(dev, STATE_READY, t);
+                sim_block(dev, STATE_READY, t);
                 heap_push(sim, self);
                 return 0;
             }
@@ -484,7 +518,7 @@ static int deadlock(const Sim *sim)
 {
     static const char *const waits[] = {"is ready", "waits for a message", "waits for a queue slot",
                                         "is sending", "waits for its group", "waits for an all-reduce",
-                                        "waits for its messages to leave", "is done"};
+                                        "waits for its messages to leave", "waits for the store", "is done"};
     for (int d = 0; d < sim->program->device_count; d++) {
         const SimDevice *dev = &sim->devices[d];
         char          text[160];
@@ -506,8 +540,9 @@ static int start_devices(Sim *sim)
         dev->code = &sim->program->devices[d];
         dev->cost = sim->costs.device[d];
         dev->phase = -1;
-        if (next_phase(sim, d, 0) != 0) return -1;
-        if (dev->state != STATE_DONE) heap_push(sim, (SimEvent){0, 2 * d + 1});
+        int go = next_phase(sim, d, 0);
+        if (go < 0) return -1;
+        if (go) heap_push(sim, (SimEvent){0, 2 * d + 1});
     }
     return 0;
 }
@@ -517,7 +552,7 @@ static void choose_reference(Sim *sim)
 {
     if (!sim->steady || sim->reference >= 0) return;
     for (int d = sim->program->device_count - 1; d >= 0 && sim->reference < 0; d--)
-        if (sim->devices[d].state != STATE_DONE) sim->reference = d;
+        if (sim->devices[d].state != STATE_DONE && sim->devices[d].state != STATE_STORE) sim->reference = d;
 }
 
 static int run_events(Sim *sim)
@@ -655,6 +690,7 @@ static int sim_new(Sim *sim)
     index_channels(sim);
     if (number_reduces(sim) != 0) return -1;
     if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
+    if (storage_new(sim) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
     return fast ? steady_new(sim) : 0;
 }
@@ -669,6 +705,7 @@ static void sim_delete(Sim *sim)
         free(sim->devices[d].out_posted_ns);
     }
     steady_free(sim);
+    storage_free(sim);
     costs_free(&sim->costs);
     free(sim->devices);
     free(sim->slots);
@@ -701,6 +738,7 @@ static int fill_result(SimResult *out, Sim *sim)
     assert(p->device_count >= 1);
     out->device_count = p->device_count;
     out->steps = p->steps;
+    out->stores = sim->storage.used;
     out->shares = calloc((size_t)p->device_count, sizeof *out->shares);
     if (!out->shares) return error_no_memory(sim->err);
     for (int d = 0; d < p->device_count; d++)
@@ -728,7 +766,7 @@ static int fill_result(SimResult *out, Sim *sim)
 const char *share_name(TimeShare share)
 {
     static const char *const names[SHARE_COUNT] = {"load", "teacher", "student", "allreduce", "update",
-                                                   "transfer", "wait", "idle"};
+                                                   "transfer", "wait", "idle", "storage"};
 
     return names[share];
 }

@@ -14,6 +14,7 @@ typedef enum {
     STATE_MEET,              /* waits for the rest of its group */
     STATE_REDUCE,            /* waits for an all-reduce that not all have reached */
     STATE_DRAIN,             /* end of step: waits for its messages to leave */
+    STATE_STORE,             /* start of phase: waits until what it fetches is whole, or what it brings was taken back */
     STATE_DONE
 } State;
 
@@ -32,6 +33,13 @@ typedef struct {
     int64_t    *ready_ns;    /* [sim's prefetch] requests to the loader, by load number */
     int64_t     share_ns[SHARE_COUNT];
     int64_t     executed;
+    bool        begun;       /* the phase; its ONLOADs are asked for, its first loads and fetches too */
+    bool        onloads_asked, ahead_asked;
+    bool        next_asked;  /* the ONLOADs of the phase behind it */
+    int64_t     onloaded_ns, next_onloaded_ns;
+    int64_t     offloaded_ns;                /* of the phase before */
+    int64_t     stored_ns;   /* when all its STOREs are done */
+    int64_t    *storage_ns;  /* [slots][STORAGE_AHEAD] when requests end, by step number */
 } SimDevice;
 
 typedef struct { int used, arrived; } Slots;          /* of a channel's queue */
@@ -51,6 +59,23 @@ typedef struct { int64_t time_ns; int id; } SimEvent;    /* id: 2d transfer end,
 typedef struct Steady Steady;
 
 #define TIME_LIMIT_NS ((int64_t)1 << 62)
+
+/* A tier of a machine: requests under way end at these times. */
+typedef struct {
+    int64_t *free_ns;        /* [lanes] */
+    int      lanes;
+} Station;
+
+typedef struct {
+    bool     used;           /* the program stores; else there is nothing else here */
+    Station *stations;       /* [costs.storage.stations] */
+    int    **slot;           /* [device][code index] number of a STORE or FETCH in its phase */
+    int     *slots;          /* [device] the most in a phase */
+    int     *stores_left;    /* [blocks + 1] STOREs of a boundary that have steps to come */
+    int64_t *whole_ns;       /* [blocks + 1] when those so far are done */
+    int     *offloads_left;  /* [blocks] of the first epoch */
+    int64_t *back_ns;        /* [blocks] when those so far are done */
+} Storage;
 
 typedef struct {
     const Program    *program;
@@ -76,6 +101,7 @@ typedef struct {
     int       next_queued;   /* phase of the shared queue */
     SimEvent    *heap;
     int       heap_count;
+    Storage   storage;
     int       live;          /* devices not done */
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */
     Steady   *steady;
@@ -88,6 +114,30 @@ typedef struct {
 /* One run with given loads (NULL: the scenario's), what sim_run() consists of. */
 int  sim_play(SimResult *out, const Program *program, const Scenario *scenario, const SimOptions *options,
               const double *load, Error *err);
+
+/* ---- parts of the engine for each other ---- */
+
+void sim_block(SimDevice *dev, State state, int64_t t);
+
+/* Ends a wait at time t (not before now) and books it. */
+void sim_wake(Sim *sim, int d, int64_t t, TimeShare share);
+int  sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end);
+
+/* ---- the store (sim/storage.c) ---- */
+
+int  storage_new(Sim *sim);
+void storage_free(Sim *sim);
+
+/* Start of a phase, once what it waits for is there: 1: its ONLOADs are done at t; 0: it waits; -1: error. ahead asks
+ * for the first loads and is called once. */
+int  storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d, int64_t t));
+
+/* End of a phase: 1: its OFFLOADs are under way; 0: it waits for those of the phase before. */
+int  storage_end_phase(Sim *sim, int d, int64_t t);
+
+/* FETCH and STORE: 1: done at t; 0: the device waits for them; -1: error. */
+int  storage_fetch(Sim *sim, int d, int at, int64_t t);
+int  storage_store(Sim *sim, int d, int at, int64_t t);
 
 /* Looks at the state at the end of a step of the reference device; when it has seen
  * it before, shifts time and steps by as many whole periods as fit. */

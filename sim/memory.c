@@ -1,4 +1,5 @@
 #include "sim/memory.h"
+#include "sim/costs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static int reads(const Instruction *in, int boundary[2])
 {
     switch (in->op) {
     case OP_SEND:
+    case OP_STORE:
     case OP_TEACHER:
     case OP_FORWARD:  boundary[0] = in->block; return 1;
     case OP_BACKWARD: boundary[0] = in->block; boundary[1] = in->block + 1; return 2;
@@ -49,9 +51,31 @@ static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *pha
         }
         if (in->op == OP_LOAD && trace->loader.present)
             memory->parts[MEMORY_LOADER] += bytes * trace_loader_held(&trace->loader);
+        if (in->op == OP_FETCH) memory->parts[MEMORY_LOADER] += bytes;       /* the next step's */
     }
     memory->parts[MEMORY_PROCESS] = trace->process_bytes;
     memory->parts[MEMORY_QUEUES] = waiting * walk->scenario->queue_depth;
+}
+
+static void add_moved(Memory *memory, BlockBytes bytes)
+{
+    memory->parts[MEMORY_WEIGHTS] += bytes.weights;
+    memory->parts[MEMORY_STATE] += bytes.state;
+}
+
+/* Weights that come for the phase behind, and those that leave of the one before, while this one runs. */
+static void add_coming_and_going(const MemoryWalk *walk, const Code *code, int phase, Memory *memory)
+{
+    const Trace *trace = walk->scenario->trace;
+
+    for (int p = phase - 1; p <= phase + 1; p += 2) {
+        if (p < 0 || p >= code->phase_count) continue;
+        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count; i++) {
+            const Instruction *in = &code->code[i];
+            if (p < phase && in->op == OP_OFFLOAD) add_moved(memory, offload_bytes(trace, code, p, in->block));
+            if (p > phase && in->op == OP_ONLOAD) add_moved(memory, onload_bytes(trace, code, p, in->block));
+        }
+    }
 }
 
 static int64_t sum_parts(const Memory *memory)
@@ -77,9 +101,10 @@ static int64_t activation(const Trace *trace, const Instruction *in)
     return known(trace_student(&trace->blocks[in->block], in->student).activation_bytes);
 }
 
-static void walk_phase(MemoryWalk *walk, const Code *code, const Phase *phase, Memory *peak)
+static void walk_phase(MemoryWalk *walk, const Code *code, int number, Memory *peak)
 {
     const Trace *trace = walk->scenario->trace;
+    const Phase *phase = &code->phases[number];
     Memory       now = {0};
     int64_t      boundaries = 0, held = 0;
     int          used[2];
@@ -88,11 +113,12 @@ static void walk_phase(MemoryWalk *walk, const Code *code, const Phase *phase, M
     for (int i = 0; i < phase->count; i++)
         for (int n = reads(&code->code[phase->first + i], used); n > 0; n--) walk->last_use[used[n - 1]] = i;
     add_fixed(walk, code, phase, &now);
+    add_coming_and_going(walk, code, number, &now);
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
         int64_t            working = 0;
         int                made = in->op == OP_TEACHER ? in->block + 1
-                                : in->op == OP_LOAD || in->op == OP_RECV ? in->block : -1;
+                                : in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_FETCH ? in->block : -1;
         if (made >= 0) {
             boundaries += in->rows * known(trace_boundary_bytes(trace, made));
             walk->rows[made] += in->rows;
@@ -136,9 +162,9 @@ int memory_peak(Memory *out, const Program *program, const Scenario *scenario, E
     for (int d = 0; d < program->device_count; d++) {
         memset(&out[d], 0, sizeof out[d]);
         for (int p = 0; p < program->devices[d].phase_count; p++)
-            walk_phase(&walk, &program->devices[d], &program->devices[d].phases[p], &out[d]);
+            walk_phase(&walk, &program->devices[d], p, &out[d]);
         for (int p = 0; p < program->queue.phase_count; p++)
-            walk_phase(&walk, &program->queue, &program->queue.phases[p], &out[d]);
+            walk_phase(&walk, &program->queue, p, &out[d]);
     }
     rc = 0;
 done:

@@ -12,6 +12,10 @@
  * all-reduce) or, when the trace says so, blocking: SEND and ALLREDUCE then occupy the
  * compute lane. A step ends when what it sent has left the device.
  *
+ * Each tier of each machine takes requests of all its devices, first come, first served: as many at a time as its
+ * grid has numbers in flight, and a request takes what the grid says for those that are under way when it begins, itself
+ * included. FETCH and ONLOAD are asked for ahead, STORE and OFFLOAD go on while the device does (schedule/program.h).
+ *
  * Where the trace has busy times, devices slow each other down (sim/contention.c). */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
@@ -31,6 +35,7 @@ typedef enum {
     SHARE_TRANSFER,          /* sending, where transfers are blocking */
     SHARE_WAIT,              /* for a message, a queue slot, or a barrier */
     SHARE_IDLE,              /* nothing left to do */
+    SHARE_STORAGE,           /* waiting for the store, or for weights that come and go */
     SHARE_COUNT
 } TimeShare;
 
@@ -49,6 +54,7 @@ typedef struct {
     double   teacher_work;   /* teacher rows / (blocks * batch): 1 is once a sample */
     double   loads;          /* rows loaded / batch, a step */
     int64_t (*shares)[SHARE_COUNT];      /* [device_count] ns */
+    bool     stores;         /* the program does */
     int64_t  simulated;      /* instructions, one by one; of a run that fails too */
     int64_t  skipped;        /* instructions of periods that were skipped */
     Span    *spans;          /* when recorded: in the order of their ends */
@@ -56,6 +62,9 @@ typedef struct {
 } SimResult;
 
 const char *share_name(TimeShare share);
+
+/* Shares that reports show, the first so many: of a program that stores nothing not SHARE_STORAGE. */
+static inline int shares_shown(const SimResult *result) { return result->stores ? SHARE_COUNT : SHARE_STORAGE; }
 
 /* program has passed program_verify(). sim_free() the result. Fails when a cost is
  * missing, time would pass 2^62 ns, or on a deadlock (who waits for what). */

@@ -86,6 +86,7 @@ static void write_device(Steady *steady, const Sim *sim, const SimDevice *dev)
     if (dev->state == STATE_DONE) return;
     word(steady, dev->code == &sim->program->queue);
     word(steady, dev->phase);
+    if (dev->state == STATE_STORE) return;       /* until it is woken, however long it has waited */
     word(steady, dev->index);
     word(steady, dev->step - sim->devices[sim->reference].step);
     word(steady, dev->step & 1);                 /* all-reduces alternate */
@@ -99,6 +100,41 @@ static void write_device(Steady *steady, const Sim *sim, const SimDevice *dev)
     }
     for (int i = 0; i < sim->prefetch; i++)      /* in the order of coming loads */
         future(steady, sim, dev->ready_ns[(dev->step + i) % sim->prefetch]);
+}
+
+/* The lanes from words[first] on are alike. */
+static void sort_lanes(Steady *steady, size_t first)
+{
+    if (!steady->failed && steady->count - first > 1)
+        qsort(steady->words + first, steady->count - first, sizeof(int64_t), compare_int64);
+}
+
+static void write_storage(Steady *steady, const Sim *sim)
+{
+    const Storage *storage = &sim->storage;
+
+    if (!storage->used) return;
+    for (int d = 0; d < sim->program->device_count; d++) {
+        const SimDevice *dev = &sim->devices[d];
+        word(steady, dev->begun + 2 * dev->onloads_asked + 4 * dev->ahead_asked + 8 * dev->next_asked);
+        future(steady, sim, dev->onloaded_ns);
+        future(steady, sim, dev->next_onloaded_ns);
+        future(steady, sim, dev->offloaded_ns);
+        future(steady, sim, dev->stored_ns);
+        for (int i = 0; i < storage->slots[d] * STORAGE_AHEAD; i++)          /* in the order of coming steps */
+            future(steady, sim, dev->storage_ns[i / STORAGE_AHEAD * STORAGE_AHEAD + (dev->step + i) % STORAGE_AHEAD]);
+    }
+    for (int k = 0; k <= sim->program->block_count; k++) {
+        word(steady, storage->stores_left[k]);
+        future(steady, sim, storage->whole_ns[k]);
+        word(steady, storage->offloads_left[k]);
+        future(steady, sim, storage->back_ns[k]);
+    }
+    for (int i = 0; i < sim->costs.storage.stations; i++) {
+        size_t first = steady->count;
+        for (int l = 0; l < storage->stations[i].lanes; l++) future(steady, sim, storage->stations[i].free_ns[l]);
+        sort_lanes(steady, first);
+    }
 }
 
 static void write_state(Steady *steady, const Sim *sim)
@@ -124,8 +160,8 @@ static void write_state(Steady *steady, const Sim *sim)
         }
     size_t lanes = steady->count;
     for (int l = 0; l < sim->lane_count; l++) future(steady, sim, sim->lane_free_ns[l]);
-    if (!steady->failed && sim->lane_count > 1)  /* lanes are alike */
-        qsort(steady->words + lanes, (size_t)sim->lane_count, sizeof(int64_t), compare_int64);
+    sort_lanes(steady, lanes);
+    write_storage(steady, sim);
 }
 
 static void keep_state(Steady *steady, const Sim *sim)
@@ -148,13 +184,15 @@ static void keep_state(Steady *steady, const Sim *sim)
 /* Whole periods that fit before any device comes near the end of its phase. */
 static int64_t periods_left(const Steady *steady, const Sim *sim)
 {
-    int64_t fit = INT64_MAX;
+    int64_t fit = INT64_MAX, ahead = sim->prefetch;
+
+    if (sim->storage.used && ahead < STORAGE_AHEAD) ahead = STORAGE_AHEAD;
 
     for (int d = 0; d < sim->program->device_count; d++) {
         const SimDevice *dev = &sim->devices[d];
         if (dev->state == STATE_DONE) continue;
         int64_t moved = dev->step - steady->marks[d].step;
-        int64_t left = dev->code->phases[dev->phase].steps - dev->step - sim->prefetch - 1;
+        int64_t left = dev->code->phases[dev->phase].steps - dev->step - ahead - 1;
         if (moved > 0 && left / moved < fit) fit = left / moved;
     }
     return fit == INT64_MAX || fit < 0 ? 0 : fit;
@@ -166,7 +204,7 @@ static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_
     int64_t ran = (dev->executed - mark->executed) * times;
     int64_t ready[1025];
 
-    if (dev->state == STATE_DONE) return;
+    if (dev->state == STATE_DONE || dev->state == STATE_STORE) return;
     for (int i = 0; i < SHARE_COUNT; i++)
         dev->share_ns[i] += (dev->share_ns[i] - mark->share_ns[i]) * times;
     for (int i = 0; i < sim->prefetch; i++) ready[i] = dev->ready_ns[(dev->step + i) % sim->prefetch];
@@ -178,6 +216,33 @@ static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_
     for (int i = 0; i < dev->out_count; i++) dev->out_posted_ns[i] += shift;
     for (int i = 0; i < sim->prefetch; i++)
         dev->ready_ns[(dev->step + i) % sim->prefetch] = ready[i] + shift;
+}
+
+/* By moved steps a device's slots turn, as its loads do. */
+static void shift_storage(Sim *sim, int64_t times, int64_t shift)
+{
+    Storage *storage = &sim->storage;
+
+    if (!storage->used) return;
+    for (int d = 0; d < sim->program->device_count; d++) {
+        SimDevice *dev = &sim->devices[d];
+        int64_t    before = dev->step - (dev->step - sim->steady->marks[d].step) / (times + 1) * times;
+        dev->onloaded_ns += shift;
+        dev->next_onloaded_ns += shift;
+        dev->offloaded_ns += shift;
+        dev->stored_ns += shift;
+        for (int s = 0; s < storage->slots[d]; s++) {
+            int64_t *ns = dev->storage_ns + s * STORAGE_AHEAD, ready[STORAGE_AHEAD];
+            for (int i = 0; i < STORAGE_AHEAD; i++) ready[i] = ns[(before + i) % STORAGE_AHEAD] + shift;
+            for (int i = 0; i < STORAGE_AHEAD; i++) ns[(dev->step + i) % STORAGE_AHEAD] = ready[i];
+        }
+    }
+    for (int k = 0; k <= sim->program->block_count; k++) {
+        storage->whole_ns[k] += shift;
+        storage->back_ns[k] += shift;
+    }
+    for (int i = 0; i < sim->costs.storage.stations; i++)
+        for (int l = 0; l < storage->stations[i].lanes; l++) storage->stations[i].free_ns[l] += shift;
 }
 
 static int skip(Sim *sim, int64_t times)
@@ -194,6 +259,7 @@ static int skip(Sim *sim, int64_t times)
         for (int parity = 0; parity < 2; parity++)
             if (sim->reduces[r][parity].end_ns >= 0) sim->reduces[r][parity].end_ns += shift;
     for (int l = 0; l < sim->lane_count; l++) sim->lane_free_ns[l] += shift;
+    shift_storage(sim, times, shift);
     for (int i = 0; i < sim->heap_count; i++) sim->heap[i].time_ns += shift;
     sim->now_ns += shift;
     steady->skipped = true;

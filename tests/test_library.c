@@ -59,7 +59,8 @@ static void names_are_the_planners(void **state)
     assert_string_equal(pipebd_schedule_name((pipebd_schedule)-1), "");
     assert_string_equal(pipebd_share_name(PIPEBD_SHARE_LOAD), "load");
     assert_string_equal(pipebd_share_name(PIPEBD_SHARE_IDLE), "idle");
-    assert_string_equal(pipebd_share_name((pipebd_share)8), "");
+    assert_string_equal(pipebd_share_name(PIPEBD_SHARE_STORAGE), "storage");
+    assert_string_equal(pipebd_share_name((pipebd_share)9), "");
 }
 
 static void trace_from_file_and_memory(void **state)
@@ -534,7 +535,7 @@ static void null_is_an_error_or_an_answer(void **state)
     assert_int_equal(pipebd_prediction_share_ns(NULL, 0, PIPEBD_SHARE_LOAD), -1);
     assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), 4, PIPEBD_SHARE_LOAD), -1);
     assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), -1, PIPEBD_SHARE_LOAD), -1);
-    assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), 0, (pipebd_share)8), -1);
+    assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), 0, (pipebd_share)9), -1);
     assert_int_equal(pipebd_prediction_memory_bytes(NULL, 0), -1);
     assert_int_equal(pipebd_prediction_memory_bytes(pipebd_comparison_best(c), 4), -1);
     pipebd_trace_free(NULL);

@@ -60,6 +60,7 @@ int scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *opt
     out->load = out->device_count > 1;
     out->batch = options->batch ? options->batch : trace->batch;
     out->steps = options->steps ? options->steps : (trace->samples + out->batch - 1) / out->batch;
+    out->epochs = options->epochs ? options->epochs : trace->epochs > 1 ? trace->epochs : 1;
     out->queue_depth = (int)options->queue_depth;
     if (out->batch > trace->batch && !options->extrapolate)
         return error_set(err, "%s: batch %" PRId64 " is beyond the trace's %" PRId64 ", expected at "
@@ -232,6 +233,11 @@ int scenario_node(const Scenario *scenario, int device)
     return per_node ? device / per_node : 0;
 }
 
+int scenario_nodes(const Scenario *scenario)
+{
+    return scenario_node(scenario, scenario->device_count - 1) + 1;
+}
+
 int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64_t rows,
                  int64_t *ns, Error *err)
 {
@@ -314,6 +320,43 @@ int scenario_allreduce(const Scenario *scenario, const int *devices, int count, 
     }
     *ns = sum;
     return 0;
+}
+
+/* ---- tiers ----------------------------------------------------------------- */
+
+/* Whole nanoseconds of times that are in ns as doubles. */
+static int whole_ns(int64_t *out, const double *ns, const TraceTier *tier, int count, Error *err)
+{
+    for (int q = 0; q < count; q++) {
+        if (ns[q] > (double)TRACE_MAX_NS)
+            return error_set(err, "a request to storage \"%.64s\" would take %g s, expected at most 2^47 ns (39 hours)",
+                             tier->name, ns[q] * 1e-9);
+        out[q] = round_ns(ns[q]);
+    }
+    return 0;
+}
+
+int scenario_request(const Scenario *scenario, int tier, bool write, int boundary, int64_t rows, int64_t *ns, Error *err)
+{
+    const TraceRequests *r = scenario_requests(scenario, tier, write);
+    const TraceTier     *t = &scenario->trace->tiers[tier];
+    int64_t              bytes = trace_boundary_bytes(scenario->trace, boundary), value = 0;
+    double               times[TRACE_MAX_IN_FLIGHT] = {0};
+    const char          *what = "";
+
+    if (bytes > 0 && !tier_request(times, r, bytes, rows, scenario->extrapolate, &what, &value))
+        return error_set(err, "storage \"%.64s\" has no %s of %" PRId64 " %s (boundary %d, %" PRId64 " rows of %" PRId64 " bytes): measure "
+                         "it, or use --extrapolate", t->name, write ? "write" : "read", value, what, boundary, rows, bytes);
+    return whole_ns(ns, times, t, r->in_flight_count, err);
+}
+
+int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns, Error *err)
+{
+    const TraceRequests *r = scenario_requests(scenario, tier, write);
+    double               times[TRACE_MAX_IN_FLIGHT];
+
+    tier_stream(times, r, bytes);
+    return whole_ns(ns, times, &scenario->trace->tiers[tier], r->in_flight_count, err);
 }
 
 /* ---- what is not there --------------------------------------------------- */

@@ -16,6 +16,7 @@ typedef struct {
     int64_t batch;           /* 0: as the trace says */
     int64_t memory_bytes;    /* a device's limit; 0: as the trace says */
     int64_t steps;           /* of an epoch; 0: samples / batch, rounded up */
+    int64_t epochs;          /* of the job; 0: as the trace says */
     int64_t queue_depth;     /* messages that a relay queue holds, at least 1 */
     bool    extrapolate;
 } ScenarioOptions;
@@ -25,7 +26,8 @@ typedef struct {
     int          device_count;
     int         *kinds;      /* [device_count], owned */
     int64_t     *memory_bytes;                /* [device_count], 0: no limit; owned */
-    int64_t      batch, steps;
+    int64_t      batch, steps;                /* steps of an epoch */
+    int64_t      epochs;
     int          queue_depth;
     bool         extrapolate;
     double       load;       /* share of the time that the other devices compute, 0..1: work takes
@@ -70,8 +72,21 @@ int scenario_allreduce(const Scenario *scenario, const int *devices, int count, 
 int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block, int student,
                                int64_t *ns, Error *err);
 
-/* The node that a device is on, counted from 0. */
+/* The node that a device is on, counted from 0; and how many nodes there are. */
 int scenario_node(const Scenario *scenario, int device);
+int scenario_nodes(const Scenario *scenario);
+
+/* ns[i], for each number in flight that the tier's grid lists: a request of rows of a boundary. Rows or bytes outside
+ * of the grid are an error that names the missing point, unless extrapolate is set. TRACE_ABSENT bytes: 0. */
+int scenario_request(const Scenario *scenario, int tier, bool write, int boundary, int64_t rows, int64_t *ns, Error *err);
+
+/* The same of so many bytes of weights and state, which move in requests of the largest size that was measured. */
+int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns, Error *err);
+
+static inline const TraceRequests *scenario_requests(const Scenario *scenario, int tier, bool write)
+{
+    return write ? &scenario->trace->tiers[tier].write : &scenario->trace->tiers[tier].read;
+}
 
 /* Rows of replica i of width: batch / width, the first batch % width one more. */
 int64_t scenario_share(int64_t batch, int width, int i);

@@ -185,12 +185,15 @@ static int read_provenance(Trace *trace, const JsonAt *root, Error *err)
     return read_algorithms(trace, &at, err);
 }
 
-static int read_workload(Trace *trace, const JsonAt *root, Error *err)
+static int read_workload(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"name", "batch", "samples", NULL};
-    JsonAt at = json_member(root, "workload");
+    static const char *const keys_2[] = {"name", "batch", "samples", "epochs", NULL};
+    JsonAt at = json_member(root, "workload"), epochs = json_member(&at, "epochs");
 
-    if (json_check_keys(&at, keys, err) != 0) return -1;
+    trace->epochs = 1;
+    if (json_check_keys(&at, version == 1 ? keys : keys_2, err) != 0) return -1;
+    if (json_has(&epochs) && json_get_integer(&epochs, 1, TRACE_MAX_EPOCHS, &trace->epochs, err) != 0) return -1;
     if (get_text(trace, &at, "name", true, &trace->workload, err) != 0) return -1;
     if (get_count(&at, "batch", 1, MANY, &trace->batch, err) != 0) return -1;
     return get_count(&at, "samples", 1, JSON_MAX_INTEGER, &trace->samples, err);
@@ -582,7 +585,7 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
                                        "allreduce", "transfers", "nodes", NULL};
     static const char *const keys_2[] = {"format", "version", "name", "provenance", "workload",
                                          "devices", "input_bytes", "blocks", "loader", "p2p",
-                                         "allreduce", "transfers", "nodes", "step_us", "process_bytes", NULL};
+                                         "allreduce", "transfers", "nodes", "step_us", "process_bytes", "storage", NULL};
     JsonAt  root = json_root(doc);
     int64_t version = 0;
 
@@ -590,12 +593,13 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
     if (json_check_keys(&root, version == 1 ? keys : keys_2, err) != 0) return -1;
     if (get_text(trace, &root, "name", true, &trace->name, err) != 0) return -1;
     if (read_provenance(trace, &root, err) != 0) return -1;
-    if (read_workload(trace, &root, err) != 0) return -1;
+    if (read_workload(trace, &root, version, err) != 0) return -1;
     if (read_devices(trace, &root, err) != 0) return -1;
     if (get_bytes(&root, "input_bytes", &trace->input_bytes, err) != 0) return -1;
     if (read_blocks(trace, &root, err) != 0) return -1;
     if (read_loader(trace, &root, version, err) != 0) return -1;
     if (read_besides(trace, &root, err) != 0) return -1;
+    if (tiers_read(&trace->tiers, &trace->tier_count, &trace->arena, &root, TRACE_MAX_NS, err) != 0) return -1;
     if (read_links(trace, &root, &trace->links, err) != 0) return -1;
     if (read_transfers(trace, &root, err) != 0) return -1;
     return read_nodes(trace, &root, err);

@@ -12,7 +12,8 @@
  *   2. a curve's points have increasing x, and no x twice;
  *   3. no batch is larger than the workload's;
  *   4. no time is longer than TRACE_MAX_NS;
- *   5. names are one line: they hold no control characters. */
+ *   5. names are one line: they hold no control characters;
+ *   6. at most one tier is host memory, and a tier's grids are complete. */
 #ifndef TRACES_TRACE_H
 #define TRACES_TRACE_H
 
@@ -22,6 +23,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "traces/tiers.h"
 
 enum {
     TRACE_MAX_BLOCKS  = 4096,
@@ -104,6 +106,8 @@ typedef struct {
     int     workers, cores;              /* 0: the file has lanes. Else lanes is the lesser of the two */
 } TraceLoader;
 
+enum { TRACE_MAX_EPOCHS = 1000000 };
+
 enum { TRACE_MAX_PREFETCH = 1024 };      /* batches ahead of a device */
 
 /* Steps that a device asks ahead, 0 to TRACE_MAX_PREFETCH, when so many devices load; and of these, those
@@ -119,12 +123,15 @@ typedef struct {
     int          algorithm_count;
     const char  *workload;
     int64_t      batch, samples;
+    int64_t      epochs;                 /* of the job: the horizon; 1 where the file does not say */
     TraceKind   *kinds;
     int          kind_count;
     int64_t      input_bytes;            /* boundary 0, a sample; or TRACE_ABSENT */
     TraceBlock  *blocks;
     int          block_count;
     TraceLoader  loader;
+    TraceTier   *tiers;
+    int          tier_count;
     int64_t      step_ns;                /* a step of a device besides its work: the framework's loop,
                                           * synchronisation, the optimizer's bookkeeping; once in a step of a
                                           * phase. 0 where the file does not say */

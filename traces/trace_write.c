@@ -34,7 +34,7 @@ static void string_member(const char *key, const char *value, Text *out)
 /* The first version that has every key in use, so that older readers take what they can. */
 static int version_of(const Trace *t)
 {
-    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 ? 2 : 1;
+    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1 ? 2 : 1;
 }
 
 static void write_head(const Trace *t, Text *out)
@@ -54,7 +54,9 @@ static void write_head(const Trace *t, Text *out)
     if (t->algorithm_count) text_append(out, "\n    ]");
     text_append(out, "\n  },\n  \"workload\": { \"name\": ");
     text_json_string(out, t->workload);
-    text_printf(out, ", \"batch\": %" PRId64 ", \"samples\": %" PRId64 " },\n  \"devices\": [\n", t->batch, t->samples);
+    text_printf(out, ", \"batch\": %" PRId64 ", \"samples\": %" PRId64, t->batch, t->samples);
+    if (t->epochs > 1) text_printf(out, ", \"epochs\": %" PRId64, t->epochs);
+    text_append(out, " },\n  \"devices\": [\n");
     for (int k = 0; k < t->kind_count; k++) {
         text_append(out, "    { \"kind\": ");
         text_json_string(out, t->kinds[k].name);
@@ -233,6 +235,7 @@ void trace_text(const Trace *t, Text *out)
         text_us(out, t->step_ns);
     }
     if (t->process_bytes > 0) text_printf(out, ",\n  \"process_bytes\": %" PRId64, t->process_bytes);
+    if (t->tier_count) tiers_write(t->tiers, t->tier_count, out);
     if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
     write_points("  ", &t->links, out);
     if (t->devices_per_node) {

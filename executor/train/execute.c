@@ -26,6 +26,9 @@ static int check_code(const Execution *x, const Code *code, Error *err)
             if (in->student > 0)
                 return error_set(err, "block %d has several students in the program, the workload has one a block",
                                  in->block);
+            if (op_stores(in->op))
+                return error_set(err, "the program has a %s, and this version trains with schedules that store nothing only",
+                                 op_name(in->op));
             loads += in->op == OP_LOAD;
         }
         if (loads > 1) return error_set(err, "a device loads %d times a step, expected once", loads);

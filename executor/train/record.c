@@ -6,7 +6,7 @@
 #include "base/array.h"
 
 enum { MOST_SPANS = 3 };     /* of an instruction: a RECV its own, and one at each end of the link */
-enum { LANES = LANE_LOADER + 1 };
+enum { LANES = LANE_STORAGE + 1 };
 
 static int make_room_for_spans(Recorder *r, int64_t more)
 {

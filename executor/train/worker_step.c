@@ -57,7 +57,7 @@ int64_t steps_bytes(const Worker *w) { return in_flight_bytes(&w->steps); }
 /* As profilers' timelines call it. */
 static void name_instruction(char *out, size_t size, const Instruction *in)
 {
-    bool boundary = in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_SEND;
+    bool boundary = op_has_boundary(in->op);
 
     if (in->op == OP_BARRIER) snprintf(out, size, "%s", op_name(in->op));
     else snprintf(out, size, "%s%s %d", op_name(in->op), boundary ? " boundary" : "", in->block);

@@ -17,7 +17,8 @@ static char letter_of(const Span *span)
 {
     static const char letters[OP_COUNT] = {[OP_LOAD] = 'L', [OP_RECV] = 'R', [OP_SEND] = 'S',
                                            [OP_TEACHER] = 'T', [OP_FORWARD] = 'F', [OP_BACKWARD] = 'B',
-                                           [OP_ALLREDUCE] = 'A', [OP_UPDATE] = 'U', [OP_BARRIER] = '|'};
+                                           [OP_ALLREDUCE] = 'A', [OP_UPDATE] = 'U', [OP_BARRIER] = '|',
+                                           [OP_STORE] = 'W', [OP_FETCH] = 'G', [OP_ONLOAD] = 'I', [OP_OFFLOAD] = 'O'};
 
     return letters[span->instruction->op];
 }
@@ -61,6 +62,7 @@ static void draw_device(const SimResult *sim, int device, int64_t from, int64_t 
     line[COLUMNS] = '\0';
     draw_lane(line, sim, device, LANE_COMPUTE, from, to);
     draw_lane(line, sim, device, LANE_LOADER, from, to);
+    draw_lane(line, sim, device, LANE_STORAGE, from, to);
     text_printf(out, "  device %-3d |%s|\n", device, line);
 }
 

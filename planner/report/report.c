@@ -29,6 +29,7 @@ static void limit_text(const Candidate *row, Text *out)
     }
     for (int i = 0; i < SHARE_WAIT; i++)         /* what it does, not what it waits for */
         if (row->sim.shares[busiest][i] > row->sim.shares[busiest][largest]) largest = i;
+    if (row->sim.shares[busiest][SHARE_STORAGE] > row->sim.shares[busiest][largest]) largest = SHARE_STORAGE;
     double epoch = (double)(row->sim.epoch_ns ? row->sim.epoch_ns : 1);
     text_printf(out, "device %d is the busiest: %.0f %% %s, %.0f %% waiting", busiest,
                 100 * (double)row->sim.shares[busiest][largest] / epoch, share_name((TimeShare)largest),

@@ -24,7 +24,7 @@ static void device_json(const Candidate *row, const Scenario *s, int d, const ch
 {
     text_printf(out, "%s  {\"device\": %d, \"kind\": ", indent, d);
     text_json_string(out, s->trace->kinds[s->kinds[d]].name);
-    for (int i = 0; i < SHARE_COUNT; i++) {
+    for (int i = 0; i < shares_shown(&row->sim); i++) {
         text_printf(out, ", \"%s_us\": ", share_name((TimeShare)i));
         text_us(out, row->sim.shares[d][i]);
     }

@@ -43,11 +43,11 @@ static void table_times(const Candidate *row, Text *out)
     double epoch = (double)(row->sim.epoch_ns ? row->sim.epoch_ns : 1);
 
     text_append(out, "\n  time, %     ");
-    for (int i = 0; i < SHARE_COUNT; i++) text_printf(out, " %9s", share_name((TimeShare)i));
+    for (int i = 0; i < shares_shown(&row->sim); i++) text_printf(out, " %9s", share_name((TimeShare)i));
     text_append(out, "\n");
     for (int d = 0; d < row->sim.device_count; d++) {
         text_printf(out, "  device %-5d", d);
-        for (int i = 0; i < SHARE_COUNT; i++) text_printf(out, " %9.1f", 100 * (double)row->sim.shares[d][i] / epoch);
+        for (int i = 0; i < shares_shown(&row->sim); i++) text_printf(out, " %9.1f", 100 * (double)row->sim.shares[d][i] / epoch);
         text_append(out, "\n");
     }
 }
@@ -92,8 +92,12 @@ void sim_report_table(const QueryResult *a, Text *out)
 
 void sim_report_csv(const QueryResult *a, Text *out)
 {
+    int shares = SHARE_STORAGE;
+
+    for (int s = 0; s < SCHEDULE_COUNT; s++)
+        if ((a->schedules & 1u << s) && a->comparison.rows[s].sim.stores) shares = SHARE_COUNT;
     text_append(out, "schedule,device,kind,epoch_s");
-    for (int i = 0; i < SHARE_COUNT; i++) text_printf(out, ",%s_us", share_name((TimeShare)i));
+    for (int i = 0; i < shares; i++) text_printf(out, ",%s_us", share_name((TimeShare)i));
     text_append(out, ",limit_bytes,total_bytes");
     for (int i = 0; i < MEMORY_COUNT; i++) text_printf(out, ",%s_bytes", memory_part_name((MemoryPart)i));
     text_append(out, "\n");
@@ -103,7 +107,7 @@ void sim_report_csv(const QueryResult *a, Text *out)
             text_printf(out, "%s,%d,", schedule_name((Schedule)s), d);
             csv_string(a->trace->kinds[a->scenario.kinds[d]].name, out);
             text_printf(out, ",%.9f", seconds(row->sim.epoch_ns));
-            for (int i = 0; i < SHARE_COUNT; i++) { text_append(out, ","); text_us(out, row->sim.shares[d][i]); }
+            for (int i = 0; i < shares; i++) { text_append(out, ","); text_us(out, row->sim.shares[d][i]); }
             text_append(out, ",");
             if (a->scenario.memory_bytes[d]) text_printf(out, "%" PRId64, a->scenario.memory_bytes[d]);
             text_printf(out, ",%" PRId64, row->memory[d].total_bytes);

@@ -21,6 +21,7 @@ class DeviceUse:
     transfer_ns: int        # sending, where transfers block the device
     wait_ns: int            # for a message, a queue slot, or a barrier
     idle_ns: int            # nothing left to do
+    storage_ns: int         # waiting for the store, or for weights that come and go
     memory_bytes: int
 
 
