@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/stages/relay_cost.h"
 #include "schedule/registry.h"
 #include "schedule/verify.h"
@@ -14,9 +15,13 @@ void candidate_free(Candidate *row)
     plan_free(row->runner_up);
     sim_free(&row->sim);
     free(row->memory);
+    for (size_t i = 0; i < row->faster_count; i++) candidate_free(&row->faster[i]);
+    free(row->faster);
     row->plan = NULL;
     row->runner_up = NULL;
     row->memory = NULL;
+    row->faster = NULL;
+    row->faster_count = 0;
 }
 
 int candidate_give_up(Candidate *row, const Error *why, Error *err)
@@ -204,6 +209,40 @@ int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
 
 /* ---- the fastest, and the next --------------------------------------------------------- */
 
+Thrift candidate_thrift(const Candidate *row)
+{
+    return (Thrift){row->sim.loads, row->sim.teacher_work, row->peak.total_bytes};
+}
+
+int thrift_compare(const Thrift *a, const Thrift *b)
+{
+    if (a->loads != b->loads) return a->loads < b->loads ? -1 : 1;
+    if (a->teacher_work != b->teacher_work) return a->teacher_work < b->teacher_work ? -1 : 1;
+    return (a->peak_bytes > b->peak_bytes) - (a->peak_bytes < b->peak_bytes);
+}
+
+int64_t candidate_fastest_ns(const Candidate *row)
+{
+    return row->faster_count > 0 ? row->faster[0].sim.epoch_ns : row->plan ? row->sim.epoch_ns : INT64_MAX;
+}
+
+/* A plan of at least ns and this thrift is no better than kept. */
+static bool beats(const Candidate *kept, int64_t ns, const Thrift *thrift)
+{
+    Thrift own = candidate_thrift(kept);
+
+    return kept->sim.epoch_ns <= ns && thrift_compare(&own, thrift) <= 0;
+}
+
+bool candidate_could_win(const Candidate *row, int64_t bound_ns, const Thrift *thrift)
+{
+    if (!row->plan) return true;
+    if (bound_ns > compare_tie(candidate_fastest_ns(row)) || beats(row, bound_ns, thrift)) return false;
+    for (size_t i = 0; i < row->faster_count; i++)
+        if (beats(&row->faster[i], bound_ns, thrift)) return false;
+    return true;
+}
+
 /* Takes plan over (or NULL): it was tried and is not row's plan. */
 static void note_other(Candidate *row, Plan *plan, int64_t ns, const Scenario *s)
 {
@@ -215,53 +254,77 @@ static void note_other(Candidate *row, Plan *plan, int64_t ns, const Scenario *s
     row->runner_up_ns = ns;
 }
 
-static Plan *take(Plan **plan)
+/* The plan and what it was priced at, without what is known of the row. */
+static void move_priced(Candidate *to, Candidate *from)
 {
-    Plan *taken = *plan;
-
-    *plan = NULL;
-    return taken;
+    to->plan = from->plan;
+    to->sim = from->sim;
+    to->memory = from->memory;
+    to->peak = from->peak;
+    to->peak_device = from->peak_device;
+    memcpy(to->method, from->method, sizeof to->method);
+    from->plan = NULL;
+    from->memory = NULL;
+    from->sim = (SimResult){0};
 }
 
-int candidate_thrift(const Candidate *a, const Candidate *b)
+static void lose(Candidate *row, Candidate *loser, const Scenario *s)
 {
-    if (a->sim.loads != b->sim.loads) return a->sim.loads < b->sim.loads ? -1 : 1;
-    if (a->sim.teacher_work != b->sim.teacher_work) return a->sim.teacher_work < b->sim.teacher_work ? -1 : 1;
-    return (a->peak.total_bytes > b->peak.total_bytes) - (a->peak.total_bytes < b->peak.total_bytes);
-}
+    int64_t ns = loser->sim.epoch_ns;
+    Plan   *plan = loser->plan;
 
-static bool is_better(const Candidate *next, const Candidate *best)
-{
-    if (!next->plan || !best->plan) return next->plan != NULL;
-    if (next->sim.epoch_ns != best->sim.epoch_ns) return next->sim.epoch_ns < best->sim.epoch_ns;
-    return candidate_thrift(next, best) < 0;
-}
-
-static void keep_faster(Candidate *best, Candidate *next, const Scenario *s)
-{
-    bool    better = is_better(next, best);
-    Candidate *loser = better ? best : next;
-    int64_t lost_ns = loser->sim.epoch_ns, other_ns = best->runner_up_ns;
-    Plan   *lost = take(&loser->plan), *other = better ? take(&best->runner_up) : NULL;
-
-    if (!next->plan && !best->plan && !best->why[0]) memcpy(best->why, next->why, sizeof best->why);
-    if (next->sim.simulated > best->played) best->played = next->sim.simulated;
-    best->spent += next->sim.simulated * (s->trace->contended && s->device_count > 1 ? 8 : 1);
+    loser->plan = NULL;
     candidate_free(loser);
-    if (better) {
-        next->ahd_ns = best->ahd_ns;
-        next->bound_ns = best->bound_ns;
-        next->cutoff_ns = best->cutoff_ns;
-        next->judged = best->judged;
-        next->long_run = best->long_run;
-        next->played = best->played;
-        next->simulated = best->simulated;
-        next->spent = best->spent;
-        *best = *next;
+    note_other(row, plan, ns, s);
+}
+
+/* Puts next, which could win, among the plans kept, fastest first; those that it beats or that are no longer as good as
+ * the fastest are lost. -1: without memory, next is as it was. */
+static int insert(Candidate *row, Candidate *next, const Scenario *s)
+{
+    size_t     count = row->faster_count + (row->plan != NULL), kept = 0, lost = 0;
+    Candidate *all = calloc(2 * count + 2, sizeof *all), *losers = all + count + 1, *other = row->faster;
+    Thrift     thrift = candidate_thrift(next);
+    int64_t    ns = next->sim.epoch_ns, limit;
+    Plan      *runner_up = row->runner_up;
+
+    if (!all) return -1;
+    limit = compare_tie(smaller(candidate_fastest_ns(row), ns));
+    for (size_t i = 0; i < count; i++) {
+        Candidate *old = i < row->faster_count ? &row->faster[i] : row;
+        Thrift     own = candidate_thrift(old);
+        bool       out = old->sim.epoch_ns > limit || (old->sim.epoch_ns >= ns && thrift_compare(&own, &thrift) >= 0);
+        if (next->plan && old->sim.epoch_ns >= ns) move_priced(&all[kept++], next);
+        move_priced(out ? &losers[lost++] : &all[kept++], old);
     }
-    best->simulated++;
-    note_other(best, other, other_ns, s);
-    note_other(best, lost, lost_ns, s);
+    if (next->plan) move_priced(&all[kept++], next);
+    move_priced(row, &all[kept - 1]);
+    free(other);
+    row->faster = all;
+    row->faster_count = kept - 1;
+    row->why[0] = '\0';
+    row->runner_up = NULL;
+    note_other(row, runner_up, row->runner_up_ns, s);
+    for (size_t i = 0; i < lost; i++) lose(row, &losers[i], s);
+    return 0;
+}
+
+/* Takes next over. -1: without memory. */
+static int keep(Candidate *row, Candidate *next, const Scenario *s)
+{
+    Thrift thrift = candidate_thrift(next);
+
+    if (next->sim.simulated > row->played) row->played = next->sim.simulated;
+    row->spent += next->sim.simulated * (s->trace->contended && s->device_count > 1 ? 8 : 1);
+    row->simulated++;
+    if (!next->plan) {
+        if (!row->plan && !row->why[0]) memcpy(row->why, next->why, sizeof row->why);
+        return 0;
+    }
+    if (!candidate_could_win(row, next->sim.epoch_ns, &thrift)) { lose(row, next, s); return 0; }
+    if (insert(row, next, s) == 0) return 0;
+    candidate_free(next);
+    return -1;
 }
 
 /* *ns of so many steps; 0: they cannot be played. */
@@ -292,7 +355,7 @@ static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario 
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;      /* said when it is priced */
     if (play_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
     for (int i = 0; i < 2 && all > 0; i++) {
-        *slower = __builtin_mul_overflow(pace, s->steps - CANDIDATE_STEPS, &ns) || ns >= row->sim.epoch_ns - all;
+        *slower = __builtin_mul_overflow(pace, s->steps - CANDIDATE_STEPS, &ns) || ns >= candidate_fastest_ns(row) - all;
         if (!*slower || i > 0) break;
         if (play_steps(&half, plan, CANDIDATE_STEPS / 2, s, err) != 0) return -1;
         if ((all - half) / (CANDIDATE_STEPS / 2) < pace) pace = (all - half) / (CANDIDATE_STEPS / 2);
@@ -318,6 +381,5 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
     if (slower) { plan_free(plan); row->judged++; return 0; }
     if (candidate_price(&next, plan, s, err) != 0) return -1;
     snprintf(next.method, sizeof next.method, "%s", method);
-    keep_faster(row, &next, s);
-    return 0;
+    return keep(row, &next, s) == 0 ? 0 : error_no_memory(err);
 }

@@ -7,13 +7,18 @@
 #include "sim/memory.h"
 #include "sim/sim.h"
 
-typedef struct {
+typedef struct Candidate Candidate;
+
+struct Candidate {
     Plan     *plan;          /* NULL: no plan, and why says why not */
     SimResult sim;
     Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
-    Plan     *runner_up;     /* the fastest other plan that was tried; NULL: none */
+    Candidate *faster;       /* [faster_count] tried, faster than plan by at most 1 part in COMPARE_TIE and less
+                              * thrifty, fastest first */
+    size_t    faster_count;
+    Plan     *runner_up;     /* the fastest that was tried and is neither plan nor in faster; NULL: none */
     int64_t   runner_up_ns;
     int       simulated;     /* plans tried */
     int       judged;        /* pruned: not simulated to the end, candidate_try() */
@@ -25,7 +30,13 @@ typedef struct {
     int64_t   bound_ns;      /* split, tr: no plan of it has a shorter epoch; 0: not known */
     char      method[192];    /* "partition search, best of 4 simulated" */
     char      why[256];
-} Candidate;
+};
+
+/* Epochs that differ by less than one part in so many are as good as each other. */
+enum { COMPARE_TIE = 10000 };
+
+/* The most that is as good as ns. */
+static inline int64_t compare_tie(int64_t ns) { return ns + ns / COMPARE_TIE; }
 
 /* Verifies and simulates one plan into row; takes plan over. When it cannot be simulated
  * or does not fit, the plan is freed and why says why. -1 only without memory. */
@@ -34,11 +45,26 @@ void candidate_free(Candidate *row);         /* keeps why */
 
 enum { CANDIDATE_STEPS = 16, CANDIDATE_LONG = 1000000 };
 
-/* Below 0: a loads less than b, or recomputes less, or else needs less memory; above: more. */
-int  candidate_thrift(const Candidate *a, const Candidate *b);
+/* What plans that take as long are told apart by, in this order. */
+typedef struct {
+    double  loads, teacher_work;     /* as in SimResult */
+    int64_t peak_bytes;
+} Thrift;
 
-/* Prices plan and keeps it in row, as found by method, when it is faster than what is
- * there, or as fast and thriftier. Takes plan over. -1 only without memory.
+Thrift candidate_thrift(const Candidate *row);
+
+/* Below 0: a loads less than b, or recomputes less, or else needs less memory; above: more. */
+int  thrift_compare(const Thrift *a, const Thrift *b);
+
+/* The shortest epoch of the plans tried; INT64_MAX: none. */
+int64_t candidate_fastest_ns(const Candidate *row);
+
+/* Whether a plan with an epoch of at least bound_ns and this thrift could be kept: none of those kept is as fast and as
+ * thrifty. */
+bool candidate_could_win(const Candidate *row, int64_t bound_ns, const Thrift *thrift);
+
+/* Prices plan and keeps it in row, as found by method: of the plans whose epochs are at most a tie above the shortest, row
+ * has the thriftiest, of those the fastest, of those the first. Takes plan over. -1 only without memory.
  *
  * Where epochs are long (one took more than long_run instructions) a plan with a bottleneck
  * is first simulated for CANDIDATE_STEPS: when that and the other steps, each at its bottleneck

@@ -154,7 +154,7 @@ static int try_orders(HeteroJob *job, Error *err)
     char    how[100], words[192];
     int    *order = calloc((size_t)job->s->device_count, sizeof *order), count = 0, rc = -1;
     double  most = MAX_STAGES / (ordered_work(job->costs, job->max_width) + 1);
-    int64_t before = job->row->plan ? job->row->sim.epoch_ns : INT64_MAX;
+    int64_t before = candidate_fastest_ns(job->row);
 
     if (!order) return error_no_memory(err);
     if (orders_build(&orders, job->costs, MAX_ORDERS, err) != 0) { free(order); return -1; }
@@ -166,7 +166,7 @@ static int try_orders(HeteroJob *job, Error *err)
     }
     snprintf(how, sizeof how, orders.total < 1e15 ? "%d of %.0f orders of the devices tried"
                                                   : "%d of %.2g orders of the devices tried", count, orders.total);
-    if (job->row->plan && job->row->sim.epoch_ns < before)       /* one of these is the fastest */
+    if (candidate_fastest_ns(job->row) < before)       /* one of these is the fastest */
         snprintf(job->row->method, sizeof job->row->method, "%s", method(job, words, sizeof words, how, 0));
     rc = 0;
 done:

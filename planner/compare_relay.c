@@ -172,13 +172,13 @@ enum { RELAY_BUDGET = 3000000 };         /* instructions simulated to do better 
 static int improve(Candidate *row, Schedule schedule, const Scenario *s, Error *err)
 {
     const char *shares = schedule_row(schedule)->groups && scenario_is_mixed(s) ? ", shares even and by speed" : "";
-    int64_t     before = row->plan ? row->sim.epoch_ns : INT64_MAX;
+    int64_t     before = candidate_fastest_ns(row);
     bool        all = false;
 
     if (relay_search(row, &all, schedule, s, RELAY_BUDGET, err) != 0) return -1;
     if (row->plan && all && row->judged == 0)
         snprintf(row->method, sizeof row->method, "fastest of all plans%s, %d simulated", shares, row->simulated);
-    else if (row->plan && row->sim.epoch_ns < before)
+    else if (candidate_fastest_ns(row) < before)
         snprintf(row->method, sizeof row->method, "search under the simulator from an exact partition, %d simulated", row->simulated);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/minmax.h"
 #include "planner/compare_schedule.h"
 
 /* ---- dp, ir ---------------------------------------------------------------------- */
@@ -42,15 +43,19 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
 
 /* ---- ahd ----------------------------------------------------------------------- */
 
-/* The best plan of dpu or ir, which is a plan of ahd too. */
+/* The best plans of dpu or ir, which are plans of ahd too. */
 static int try_as_ahd(Candidate *row, const Candidate *other, const char *method, const Scenario *s, Error *err)
 {
-    Plan *plan;
-
-    if (!other->plan || (row->plan && other->sim.epoch_ns >= row->sim.epoch_ns)) return 0;
-    if (plan_copy(&plan, other->plan, err) != 0) return -1;
-    plan->schedule = SCHEDULE_AHD;
-    return candidate_try(row, plan, method, s, err);
+    for (size_t i = 0; i <= other->faster_count && other->plan; i++) {
+        const Candidate *kept = i < other->faster_count ? &other->faster[i] : other;
+        Thrift           thrift = candidate_thrift(kept);
+        Plan            *plan;
+        if (!candidate_could_win(row, kept->sim.epoch_ns, &thrift)) continue;
+        if (plan_copy(&plan, kept->plan, err) != 0) return -1;
+        plan->schedule = SCHEDULE_AHD;
+        if (candidate_try(row, plan, method, s, err) != 0) return -1;
+    }
+    return 0;
 }
 
 /* Never slower than dpu and ir; those that are not compared are looked for here. */
@@ -62,7 +67,7 @@ static int compare_ahd(Comparison *out, const Scenario *s, const CompareOptions 
 
     if (compare_relay(row, SCHEDULE_AHD, s, options, err) != 0) return -1;
     if (options->cost == COST_PAPER) return 0;           /* the original's plans, whatever they take */
-    if (row->plan && (!dpu.cutoff_ns || row->sim.epoch_ns < dpu.cutoff_ns)) dpu.cutoff_ns = row->sim.epoch_ns;
+    if (row->plan && (!dpu.cutoff_ns || candidate_fastest_ns(row) < dpu.cutoff_ns)) dpu.cutoff_ns = candidate_fastest_ns(row);
     ir = dpu;
     if (!has_ir && compare_ir(&ir, s, err) != 0) goto done;
     if (!has_dpu && options->candidates > 1 && compare_relay(&dpu, SCHEDULE_DPU, s, options, err) != 0) goto done;
@@ -129,21 +134,21 @@ static bool preferred(const Candidate *a, const Candidate *b)
     int64_t apart = a->peak.total_bytes - b->peak.total_bytes;
     bool    same = a->sim.loads == b->sim.loads && a->sim.teacher_work == b->sim.teacher_work;
 
-    if (!same || apart > more / 100 || apart < -more / 100) return candidate_thrift(a, b) < 0;
+    Thrift  own = candidate_thrift(a), other = candidate_thrift(b);
+
+    if (!same || apart > more / 100 || apart < -more / 100) return thrift_compare(&own, &other) < 0;
     return a->sim.epoch_ns != b->sim.epoch_ns ? a->sim.epoch_ns < b->sim.epoch_ns : apart < 0;
 }
 
 /* The row of the fastest plan; of those that take at most 0.01 % longer, the thriftiest. */
 static int choose(const Comparison *c)
 {
-    int64_t least = INT64_MAX;
+    int64_t least = comparison_fastest_ns(c);
     int     best = -1;
 
-    for (int i = 0; i < SCHEDULE_COUNT; i++)
-        if (c->rows[i].plan && c->rows[i].sim.epoch_ns < least) least = c->rows[i].sim.epoch_ns;
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
-        if (!row->plan || row->sim.epoch_ns > least + least / COMPARE_TIE) continue;
+        if (!row->plan || row->sim.epoch_ns > compare_tie(least)) continue;
         if (best < 0 || preferred(row, &c->rows[best])) best = i;
     }
     return best;
@@ -165,24 +170,38 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
     return 0;
 }
 
+/* The fastest of row's plans that is not best; *ns: NULL for none yet. */
+static void pass_by(const Plan **next, int64_t *ns, const Candidate *row, const Plan *best, const Scenario *scenario)
+{
+    for (size_t i = 0; i <= row->faster_count + 1; i++) {
+        bool        last = i == row->faster_count + 1, own = i == row->faster_count;
+        const Plan *plan = last ? row->runner_up : own ? row->plan : row->faster[i].plan;
+        int64_t     epoch = last ? row->runner_up_ns : own ? row->sim.epoch_ns : row->faster[i].sim.epoch_ns;
+        if (!plan || (*next && epoch >= *ns) || candidate_same_plan(plan, best, scenario)) continue;
+        *next = plan;
+        *ns = epoch;
+    }
+}
+
 const Plan *comparison_runner_up(const Comparison *c, const Scenario *scenario, int64_t *ns, int *simulated)
 {
-    const Plan *best = c->rows[c->best].plan, *next = NULL;
+    const Plan *next = NULL;
     int         count = 0;
 
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        const Candidate *row = &c->rows[i];
-        count += row->simulated;
-        if (!row->plan) continue;
-        bool        same = candidate_same_plan(row->plan, best, scenario);
-        const Plan *other = same ? row->runner_up : row->plan;
-        int64_t     other_ns = same ? row->runner_up_ns : row->sim.epoch_ns;
-        if (!other || (next && other_ns >= *ns)) continue;
-        next = other;
-        *ns = other_ns;
+        count += c->rows[i].simulated;
+        pass_by(&next, ns, &c->rows[i], c->rows[c->best].plan, scenario);
     }
     if (simulated) *simulated = count;
     return next;
+}
+
+int64_t comparison_fastest_ns(const Comparison *c)
+{
+    int64_t least = INT64_MAX;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++) least = smaller(least, candidate_fastest_ns(&c->rows[i]));
+    return least;
 }
 
 int compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err)

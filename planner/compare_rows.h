@@ -6,9 +6,6 @@
 #include "planner/compare_options.h"
 #include "planner/whatif/whatif.h"
 
-/* Epochs that differ by less than one part in so many are as good as each other. */
-enum { COMPARE_TIE = 10000 };
-
 typedef struct {
     Candidate rows[SCHEDULE_COUNT];
     int       best;          /* row of the fastest, of ties the one that loads and recomputes least, then that
@@ -25,6 +22,9 @@ typedef struct {
 /* compare() without the bound (planner/compare.h), and with best -1 and no error when nothing is possible. */
 int  compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err);
 void comparison_free(Comparison *comparison);
+
+/* The shortest epoch of all plans that were simulated; INT64_MAX: there is none. */
+int64_t comparison_fastest_ns(const Comparison *comparison);
 
 /* The fastest plan that was simulated and is not the best one, NULL: none; *ns its epoch,
  * *simulated (NULL: not wanted) how many were. Borrowed from comparison. */

@@ -35,21 +35,22 @@ static int64_t bound_of(const Scenario *s)
     return __builtin_mul_overflow(split_bound(s), s->steps, &bound) ? 0 : bound;
 }
 
-/* ahd's own plan first: what is kept is then never slower. */
+/* ahd's fastest plan first: what is kept is then never slower. */
 static int compare_from(Candidate *row, const Candidate *ahd, const Scenario *s, Error *err)
 {
+    const Plan *fastest = ahd->faster_count > 0 ? ahd->faster[0].plan : ahd->plan;
     SplitResult found = {0};
     Plan       *plan;
     char        method[96];
     int         rc = -1;
 
-    if (ahd->plan) {
+    if (fastest) {
         row->ahd_ns = ahd->sim.epoch_ns;
-        if (plan_of_ahd(&plan, ahd->plan, err) != 0) return -1;
+        if (plan_of_ahd(&plan, fastest, err) != 0) return -1;
         if (candidate_try(row, plan, "the best plan of ahd", s, err) != 0) return -1;
     }
     row->bound_ns = bound_of(s);
-    if (split_search(&found, ahd->plan, s, err) != 0) return -1;
+    if (split_search(&found, fastest, s, err) != 0) return -1;
     snprintf(method, sizeof method, "search from ahd's plan and %d starts, %d played", found.starts, found.simulated);
     for (int i = 0; i < found.count; i++) {
         plan = found.plans[i];

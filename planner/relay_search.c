@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "planner/hetero/group_cost.h"
 #include "planner/stages/relay_cost.h"
+#include "planner/stages/stage_memory.h"
 #include "schedule/registry.h"
 
 /* Stages one after another; the devices of stage i are devices[start[i]..start[i + 1] - 1], and
@@ -20,6 +22,7 @@ typedef struct {
     Candidate            *row;
     Schedule              schedule;
     const Scenario       *s;
+    StageMemory          *memory;
     GroupCosts           *costs;         /* devices differ: shares by speed; else NULL */
     int                   blocks, devices, types, most_width;
     int                  *type_of;       /* [devices] alike, and on the same machine */
@@ -95,12 +98,21 @@ static bool spell_out(RelaySearch *r, const RelayLayout *l, bool by_speed, bool 
     return true;
 }
 
-/* The epoch that another plan must not reach to be worth a run. */
-static int64_t epoch_to_beat(const RelaySearch *r)
+/* Scratch, with an epoch of at least bound_ns, may be faster than what is there, or as fast and thriftier: it relays, so it
+ * loads and teaches each row once. */
+static bool worth_a_run(const RelaySearch *r, int64_t bound_ns)
 {
-    int64_t ns = r->row->plan ? r->row->sim.epoch_ns : INT64_MAX, cutoff = r->row->cutoff_ns;
+    Thrift      thrift = {1, 1, 0};
+    const Plan *plan = r->scratch;
 
-    return cutoff && cutoff < ns ? cutoff : ns;
+    if (r->row->cutoff_ns && bound_ns >= r->row->cutoff_ns) return false;
+    if (bound_ns < candidate_fastest_ns(r->row)) return true;
+    if (bound_ns > compare_tie(candidate_fastest_ns(r->row))) return false;
+    for (int i = 0; i < plan->stage_count; i++)
+        for (int k = 0; k < plan->stages[i].width; k++)
+            thrift.peak_bytes = larger(thrift.peak_bytes, stage_memory_bytes(r->memory, plan->stages[i].first, plan->stages[i].last,
+                                                                             plan->stages[i].rows[k]));
+    return candidate_could_win(r->row, bound_ns, &thrift);
 }
 
 static int64_t work_of(const RelaySearch *r) { return 2 * (r->blocks + r->devices); }
@@ -111,16 +123,16 @@ static int try_scratch(RelaySearch *r)
     RelayCost cost;
     Error     why = {""};
     Plan     *plan;
-    int64_t   before = r->row->spent, kept = epoch_to_beat(r);
+    int64_t   before = r->row->spent, fastest = candidate_fastest_ns(r->row);
 
     r->budget -= work_of(r);
     if (relay_cost(&cost, r->scratch, r->s, true, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(&r->err) : 0;
-    if (cost.epoch_ns >= kept) return 0;
+    if (!worth_a_run(r, cost.epoch_ns)) return 0;
     if (plan_copy(&plan, r->scratch, &r->err) != 0) return -1;
     if (candidate_try(r->row, plan, "search under the simulator", r->s, &r->err) != 0) return -1;
     r->budget -= r->row->spent - before + 400 * work_of(r);
-    r->better |= r->row->plan && r->row->sim.epoch_ns < kept;
+    r->better |= candidate_fastest_ns(r->row) < fastest;
     return 0;
 }
 
@@ -385,7 +397,7 @@ static int climb(RelaySearch *r)
 
     for (int tried = 0, kind = 0; tried < kinds && r->row->plan && !is_over(r); kind = (kind + 1) % kinds) {
         r->better = false;
-        read_layout(r, r->row->plan);
+        read_layout(r, r->row->faster_count > 0 ? r->row->faster[0].plan : r->row->plan);
         copy_layout(&r->next, &r->now, r->devices);
         if (moves[kind](r) != 0) return -1;
         tried = r->better ? 0 : tried + 1;
@@ -423,6 +435,7 @@ static int prepare(RelaySearch *r, int *numbers)
     r->next = (RelayLayout){0, numbers + 5 * g + 1, numbers + 6 * g + 1, numbers + 7 * g + 2};
     r->counts = numbers + 8 * g + 2;
     number_types(r);
+    if (stage_memory_build(&r->memory, r->s, &r->err) != 0) return -1;
     if (scenario_is_mixed(r->s) && group_costs_build(&r->costs, r->s, COST_SIM, false, &r->err) != 0) return -1;
     return plan_new(&r->scratch, r->schedule, r->blocks, r->devices, r->s->batch, r->blocks < r->devices ? r->blocks : r->devices, &r->err);
 }
@@ -454,6 +467,7 @@ int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s
     if (r.scratch) r.scratch->stage_count = 0;
     plan_free(r.scratch);
     group_costs_free(r.costs);
+    stage_memory_free(r.memory);
     free(numbers);
     free(r.rows_of);
     return rc == 0 ? 0 : error_no_memory(err);

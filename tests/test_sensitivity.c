@@ -163,7 +163,7 @@ static bool beaten(const Case *x, const Sensitivity *m, int percent, Schedule *w
     assert_int_equal(scenario_build(&s, trace, &options, NULL), 0);
     int64_t ns = epoch_of(x->job.plan, &s);
     assert_int_equal(compare_rows(&c, &s, &x->job.compare, NULL), 0);
-    bool wins = c.rows[c.best].sim.epoch_ns < ns - ns / COMPARE_TIE;
+    bool wins = comparison_fastest_ns(&c) < ns - ns / COMPARE_TIE;
     if (wins) *winner = (Schedule)c.best;
     comparison_free(&c);
     scenario_free(&s);

@@ -269,8 +269,9 @@ static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
     text_printf(out, "  runner-up: %s, ", schedule_name(next->schedule));
     if (!schedule_row(next->schedule)->phases)
         text_printf(out, "%d stage%s, ", next->stage_count, next->stage_count > 1 ? "s" : "");
-    if (ns == best_ns) text_append(out, "as fast");
-    else               text_printf(out, "%.2g %% slower", 100 * ((double)ns / (double)best_ns - 1));
+    if (ns == best_ns)     text_append(out, "as fast");
+    else if (ns < best_ns) text_printf(out, "%.2g %% faster, which counts as a tie", 100 * (1 - (double)ns / (double)best_ns));
+    else                   text_printf(out, "%.2g %% slower", 100 * ((double)ns / (double)best_ns - 1));
     text_printf(out, "; the fastest other of %d plans simulated\n", simulated);
 }
 

@@ -112,7 +112,7 @@ static int find_winner(const Lab *lab, const Scenario *s, int64_t ns, bool *wins
     if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= ns) options.schedules &= ~(1u << SCHEDULE_LS);
     if (compare_rows(&comparison, s, &options, err) != 0) return -1;
     int best = comparison.best;
-    *wins = best >= 0 && comparison.rows[best].sim.epoch_ns < ns - ns / COMPARE_TIE;
+    *wins = best >= 0 && comparison_fastest_ns(&comparison) < ns - ns / COMPARE_TIE;
     if (*wins) *winner = (Schedule)best;
     comparison_free(&comparison);
     return 0;
