@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
 """What a photograph costs a core in the original's loader: Pillow and numpy.
 
-    python3 bench/loader_pillow.py [--images N] [--processes LIST]
+    python3 bench/loader_pillow.py [--images N] [--oversubscribe LIST] [--rounds R] [--cores C]
 
 The chain of Pipe-BD's ImageNet runs, written with Pillow and numpy as torchvision does it: decode, crop at random and
 resize to 224x224, flip, colour jitter (brightness, saturation), to float32 channels first, normalise, and collate a batch. The
 photographs are made up: smooth shapes and some noise, 500x375, saved as JPEG of about the size that ImageNet's have.
 
-Prints milliseconds of processor time a sample, the mean over N images (500) of each part, of one process; then, for each number of
-LIST, milliseconds of the clock for the whole chain a sample and core while that many processes run: with more processes than
-cores, what they cost each other. On a machine that does nothing else. Needs Pillow and numpy (apt-get install python3-pil python3-numpy)."""
+Prints milliseconds of processor time a sample, the mean over N images (500) of each part, of one process. --oversubscribe
+LIST: then, for each number of processes a core, milliseconds of processor time a sample while that many load N images together, the
+median of --rounds in which the numbers alternate, and milliseconds of the clock times cores, which other programs disturb. --cores C:
+on that many of the machine's. Needs Pillow and numpy (apt-get install python3-pil python3-numpy)."""
 import argparse
 import io
 import multiprocessing
 import os
 import random
+import statistics
 import sys
 import time
 
@@ -100,24 +102,39 @@ def measure(photographs, images):
     return [s / images for s in seconds]
 
 
-def worker(photographs, images, seed, out):
+def worker(photographs, images, seed, barrier, out):
     random.seed(seed)
-    start = time.perf_counter()
+    barrier.wait()
+    start, before = time.perf_counter(), time.process_time()
     measure(photographs, images)
-    out.put(time.perf_counter() - start)
+    out.put((time.perf_counter() - start, time.process_time() - before))
 
 
-def together(photographs, images, processes):
-    """Core milliseconds a sample while so many processes load."""
-    out = multiprocessing.Queue()
-    running = [multiprocessing.Process(target=worker, args=(photographs, images, seed, out)) for seed in range(processes)]
+def together(photographs, images, processes, cores):
+    """While so many processes load images, all together: milliseconds of processor time, and of the clock times cores, a sample."""
+    out, barrier = multiprocessing.Queue(), multiprocessing.Barrier(processes)
+    each = max(1, images // processes)
+    running = [multiprocessing.Process(target=worker, args=(photographs, each, seed, barrier, out)) for seed in range(processes)]
     for process in running:
         process.start()
-    longest = max(out.get() for _ in running)
+    times = [out.get() for _ in running]
     for process in running:
         process.join()
-    cores = min(processes, len(os.sched_getaffinity(0)))
-    return 1000 * longest * cores / (images * processes)
+    scale = 1000 / (each * processes)
+    return scale * sum(own for _, own in times), scale * max(clock for clock, _ in times) * min(processes, cores)
+
+
+def oversubscribed(photographs, images, factors, rounds):
+    """A row a number of processes a core: the medians over rounds, in which the numbers alternate."""
+    cores = len(os.sched_getaffinity(0))
+    samples = {factor: [] for factor in factors}
+    for _ in range(rounds):
+        for factor in factors:
+            samples[factor].append(together(photographs, images, factor * cores, cores))
+    print("\n| processes a core | processor ms a sample, median | least | most | clock ms x cores, median |\n|---|---|---|---|---|")
+    for factor in factors:
+        own, clock = [s[0] for s in samples[factor]], [s[1] for s in samples[factor]]
+        print("| %d | %.2f | %.2f | %.2f | %.2f |" % (factor, statistics.median(own), min(own), max(own), statistics.median(clock)))
 
 
 def counts(text):
@@ -129,11 +146,17 @@ def counts(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=500, help="that each process loads")
-    parser.add_argument("--processes", type=counts, default=[], help="numbers of processes, such as 1,2,32")
+    parser.add_argument("--images", type=int, default=500, help="that are loaded")
+    parser.add_argument("--oversubscribe", type=counts, default=[], help="numbers of processes a core, such as 1,2,4,8,16")
+    parser.add_argument("--rounds", type=int, default=5, help="of --oversubscribe")
+    parser.add_argument("--cores", type=int, default=0, help="to run on (default: all)")
     args = parser.parse_args()
-    if args.images < 1:
-        parser.error("--images %d: expected at least 1" % args.images)
+    if args.images < 1 or args.rounds < 1:
+        parser.error("--images and --rounds: expected at least 1")
+    if args.cores > len(os.sched_getaffinity(0)) or args.cores < 0:
+        parser.error("--cores %d: expected 1 to %d" % (args.cores, len(os.sched_getaffinity(0))))
+    if args.cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:args.cores])
     rng = numpy.random.default_rng(1)
     photographs = [photograph(rng) for _ in range(16)]
     size = sum(map(len, photographs)) / len(photographs) / 1024
@@ -143,8 +166,8 @@ def main():
     for name, s in zip([name for name, _ in PARTS] + ["collate"], seconds):
         print("| %s | %.2f |" % (name, 1000 * s))
     print("| all, ms a sample | %.2f |" % (1000 * sum(seconds)))
-    for n in args.processes:
-        print("| %d processes, core ms a sample | %.2f |" % (n, together(photographs, args.images, n)))
+    if args.oversubscribe:
+        oversubscribed(photographs, args.images, args.oversubscribe, args.rounds)
 
 
 if __name__ == "__main__":

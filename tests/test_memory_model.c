@@ -58,7 +58,7 @@ static void model_bytes(TraceBlock *block, const Workload *w, int b)
 {
     TraceBlock counted = *block;
 
-    model_memory(block, w, &w->block[b], NUMBERS_FP32);
+    model_memory(block, w, &w->block[b], NUMBERS_FP32, 0);
     assert_true(block->student_weight_bytes <= counted.student_weight_bytes);
     assert_true(block->teacher_weight_bytes <= counted.teacher_weight_bytes);
     block->student_weight_bytes = counted.student_weight_bytes;
@@ -236,7 +236,7 @@ static void blocks_need_what_nets_count(void **state)
         ok(net_bytes_fill(&trace, w, &devices, &err), &err);
         for (int b = 0; b < w->block_count; b++) {
             TraceBlock modelled = {0};
-            model_memory(&modelled, w, &w->block[b], NUMBERS_FP32);
+            model_memory(&modelled, w, &w->block[b], NUMBERS_FP32, 0);
             double net = (double)counted[b].student_activation_bytes, model = (double)modelled.student_activation_bytes;
             double net_teacher = (double)counted[b].teacher_activation_bytes, teacher = (double)modelled.teacher_activation_bytes;
             if (getenv("PIPEBD_VERBOSE"))

@@ -14,6 +14,7 @@
 #include "planner/compare.h"
 #include "traces/model.h"
 #include "traces/model_block.h"
+#include "traces/model_memory.h"
 
 static void ok(int rc, const Error *err)
 {
@@ -460,7 +461,7 @@ static void trace_holds_the_blocks(void **state)
     assert_non_null(strstr(t->notes, "precision fp32"));
     assert_int_equal(t->kinds[0].count, 3);
     assert_int_equal(t->step_ns, 5000000);
-    assert_int_equal(t->process_bytes, 7000);
+    assert_int_equal(t->process_bytes, 7000 + MODEL_SEGMENT_BYTES);
     for (int b = 0; b < t->block_count; b++) {
         const Curve *curve = &t->blocks[b].work[WORK_BACKWARD][0];
         bool         thirds = false;
@@ -476,6 +477,60 @@ static void trace_holds_the_blocks(void **state)
     }
     trace_free(t);
     hardware_free(h);
+    workload_free(w);
+}
+
+/* PyTorch's allocator: multiples of 512 bytes below 10 MiB, of 2 MiB from there on. */
+static void the_allocator_rounds(void **state)
+{
+    enum { KIB = 1 << 10, MIB = 1 << 20 };
+
+    (void)state;
+    assert_int_equal(model_rounding(1, 1), 511);
+    assert_int_equal(model_rounding(512, 1), 0);
+    assert_int_equal(model_rounding(500, 3), 36);                    /* 1,500 of 1,536 */
+    assert_int_equal(model_rounding(MIB + 1, 1), 511);
+    assert_int_equal(model_rounding(10 * MIB - 1, 1), 1);
+    assert_int_equal(model_rounding(10 * MIB, 1), 0);
+    assert_int_equal(model_rounding(10 * MIB + 1, 1), 2 * MIB - 1);
+    assert_int_equal(model_rounding(11 * KIB, 1024), MIB);           /* 11 of 12 MiB */
+    assert_int_equal(model_rounding((int64_t)1 << 36, (int64_t)1 << 31), 0);
+    assert_int_equal(model_rounding(((int64_t)1 << 36) + 3 * KIB, (int64_t)1 << 30), 0);
+}
+
+/* A block by hand: 3x8x8 in, a convolution to 4 channels of 3x3 with a bias, batch norm, relu; 100 rows. Eagerly, each
+ * tensor is rounded up, but gradients, which an all-reduce sends as they are; compiled, nothing is. */
+static void tensors_are_rounded_up(void **state)
+{
+    static const char text[] =
+        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"w\", \"input\": {\"channels\": 3, \"height\": 8, \"width\": 8},"
+        "\"batch\": 100, \"samples\": 200, \"training\": {\"learning_rate\": 0.1, \"momentum\": 0.9}, \"blocks\": [{\"name\": \"a\","
+        "\"loss\": \"mse\", \"teacher\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}], \"student\": [{\"layer\": \"conv\", \"out\": 4,"
+        "\"kernel\": 3}, {\"layer\": \"batchnorm\"}, {\"layer\": \"relu\"}]}]}";
+    Workload  *w;
+    TraceBlock plain = {0}, rounded = {0};
+    Error      err = {""};
+
+    (void)state;
+    ok(workload_parse(&w, "text", text, sizeof text - 1, &err), &err);
+    model_memory(&plain, w, &w->block[0], NUMBERS_FP32, 0);
+    model_memory(&rounded, w, &w->block[0], NUMBERS_FP32, 100);
+    assert_int_equal(plain.teacher_weight_bytes, 4 * (108 + 4));
+    assert_int_equal(rounded.teacher_weight_bytes, 512 + 512);       /* 432 and 16 bytes */
+    assert_int_equal(plain.student_weight_bytes, 4 * (112 + 8 + 8));
+    /* Six tensors of at most 512 bytes; of the four that train also a gradient and a momentum, whose bytes stand apart. */
+    assert_int_equal(rounded.student_weight_bytes, 6 * 512 + 2 * (4 * 512 - 4 * 120));
+    assert_int_equal(rounded.gradient_bytes, 4 * 120);
+    assert_int_equal(rounded.state_bytes, 4 * 120);
+    assert_int_equal(rounded.output_bytes, plain.output_bytes);
+    assert_int_equal(plain.teacher_activation_bytes, 0);             /* its only result goes where the boundary is */
+    /* Kept: the convolution's result, 100 x 1,024 bytes, a multiple of 512; the same for the output and the gradient at it. */
+    assert_true(plain.student_activation_bytes > 0);
+    assert_int_equal(rounded.student_activation_bytes, plain.student_activation_bytes);
+    /* Of 10,300 rows each tensor, 10.06 MiB, takes 12. */
+    model_memory(&rounded, w, &w->block[0], NUMBERS_FP32, 10300);
+    int64_t tensors = plain.student_activation_bytes / 1024, more = 12 * (1 << 20) - 10300 * 1024;
+    assert_int_equal(rounded.student_activation_bytes, plain.student_activation_bytes + tensors * ((more + 10299) / 10300));
     workload_free(w);
 }
 
@@ -704,7 +759,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
         cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
-        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(roofline_by_hand),
+        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(the_allocator_rounds), cmocka_unit_test(tensors_are_rounded_up), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
         cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand), cmocka_unit_test(kinds_and_slices),
         cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),

@@ -202,13 +202,16 @@ static void fill_point(const ModelRun *m, TraceBlock *block, int kind, int b, in
     }
 }
 
+/* Eager, a framework allocates each tensor by itself. */
+static bool eager(const ModelRun *m) { return m->options->layout != LAYOUT_FUSED; }
+
 static int fill_block(const ModelRun *m, int b)
 {
     const WorkBlock *work = &m->options->workload->block[b];
     TraceBlock      *block = &m->trace->blocks[b];
 
     block->name = work->name;
-    model_memory(block, m->options->workload, work, m->kinds[0].given.precision);
+    model_memory(block, m->options->workload, work, m->kinds[0].given.precision, eager(m) ? m->trace->batch : 0);
     for (int w = 0; w < WORK_COUNT; w++) {
         block->work[w] = arena_alloc(&m->trace->arena, (size_t)m->kind_count, sizeof(Curve));
         if (!block->work[w]) return error_no_memory(m->err);
@@ -325,7 +328,7 @@ static void fill_besides(const ModelRun *m)
     const ModelOptions *o = m->options;
 
     m->trace->step_ns = ns_of(o->step_us);
-    m->trace->process_bytes = o->process_bytes;
+    m->trace->process_bytes = o->process_bytes + (eager(m) ? MODEL_SEGMENT_BYTES : 0);
 }
 
 /* ---- words -------------------------------------------------------------------------------------- */

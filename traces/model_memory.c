@@ -8,7 +8,25 @@ typedef struct {
     bool    frozen;
     int     depth, deepest;  /* residuals around */
     int64_t largest;         /* elements of the largest tensor that buffers must hold */
+    int64_t element_bytes, rows;         /* rows that tensors are allocated for; 0: nothing is rounded */
 } Needs;
+
+/* The product may have more than 64 bits: its remainder by a power of two is right all the same. */
+int64_t model_rounding(int64_t bytes, int64_t rows)
+{
+    bool     large = bytes > ((10 << 20) - 1) / rows;
+    uint64_t unit = large ? 2 << 20 : 512, over = (uint64_t)bytes * (uint64_t)rows % unit;
+
+    return over ? (int64_t)(unit - over) : 0;
+}
+
+/* Bytes of a row of a tensor, with its part of what rounding adds. */
+static int64_t tensor_bytes(const Needs *needs, int64_t elements)
+{
+    int64_t bytes = elements * needs->element_bytes;
+
+    return needs->rows > 0 ? bytes + (model_rounding(bytes, needs->rows) + needs->rows - 1) / needs->rows : bytes;
+}
 
 static void grow(Needs *needs, int64_t elements)
 {
@@ -57,7 +75,7 @@ static bool is_flat(const Layer *layer)
 
 static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given);
 
-/* Elements kept by what is inside; places of paths are shared. */
+/* Bytes kept by what is inside; places of paths are shared. */
 static int64_t keep_paths(Needs *needs, const Layer *layer, bool before, bool given)
 {
     int64_t most = 0;
@@ -72,7 +90,7 @@ static int64_t keep_paths(Needs *needs, const Layer *layer, bool before, bool gi
     return most;
 }
 
-/* before: something before the list trains; given: its last result goes where the caller says.
+/* Bytes kept. before: something before the list trains; given: its last result goes where the caller says.
  * Max pooling's places are counted as elements of the same size, a byte each. */
 static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given)
 {
@@ -89,9 +107,9 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
 
         if (!last && (needs->frozen || looks_at_result(layers, i, used))) grow(needs, out);
         if (!needs->frozen && before) grow(needs, shape_count(layer->in));
-        if (!last && ((operator && !in_place) || own)) kept += out;
-        if (layer->kind == LAYER_MAXPOOL) kept += (shape_count(layer->out) + 3) / 4;
-        if (layer->kind == LAYER_ATTENTION) kept += (int64_t)layer->attention.heads * layer->in.height;
+        if (!last && ((operator && !in_place) || own)) kept += tensor_bytes(needs, out);
+        if (layer->kind == LAYER_MAXPOOL) kept += tensor_bytes(needs, (shape_count(layer->out) + 3) / 4);
+        if (layer->kind == LAYER_ATTENTION) kept += tensor_bytes(needs, (int64_t)layer->attention.heads * layer->in.height);
         if (!operator) kept += keep_paths(needs, layer, before, last && !own);
         before = before || layers_cost(&(Layers){layers->layer + i, used}).parameters > 0;
     }
@@ -102,7 +120,7 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
 #define MODEL_HEAD_FLOATS ((int64_t)1 << 23)
 
 /* Buffers: one that is read, one that is written, and one for each residual around. */
-static int64_t buffers(const Needs *needs) { return (2 + needs->deepest) * needs->largest; }
+static int64_t buffer_bytes(const Needs *needs) { return (2 + needs->deepest) * tensor_bytes(needs, needs->largest); }
 
 /* Bytes of the scores that a head works with, a sample: of a piece where the batch has more tokens than one (kernels/head.h). */
 static int64_t head_bytes(const Workload *workload, const WorkBlock *work, int64_t each)
@@ -113,29 +131,77 @@ static int64_t head_bytes(const Workload *workload, const WorkBlock *work, int64
     return (3 * piece * work->out.channels * each + workload->batch - 1) / workload->batch;
 }
 
-void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Numbers precision)
+/* Of a row of the teacher's block. */
+static int64_t teacher_bytes(const Layers *teacher, int64_t each, int64_t rows)
+{
+    Needs needs = {.frozen = true, .element_bytes = each, .rows = rows};
+
+    keep_layers(&needs, teacher, false, true);
+    return buffer_bytes(&needs);
+}
+
+/* Of a row of a block's student: what is kept, buffers, and its output and the gradient at it, which live until its backward is
+ * done. */
+static int64_t student_bytes(const Workload *workload, const WorkBlock *work, const Layers *student, int64_t each, int64_t rows)
+{
+    int     b = (int)(work - workload->block);
+    Needs   needs = {.frozen = false, .element_bytes = each, .rows = rows};
+    int64_t kept = keep_layers(&needs, student, false, true), buffered = buffer_bytes(&needs);
+
+    /* Scores of a head stand in the same memory, one after another. */
+    if (workload_has_head(workload, b)) buffered = larger(buffered, head_bytes(workload, work, each));
+    return kept + buffered + 2 * tensor_bytes(&needs, workload_output_count(workload, b));
+}
+
+typedef struct { int64_t trained, statistics; } Rounding;
+
+static void add_rounding(const Layer *layer, void *context)
+{
+    LayerParameter list[LAYER_PARAMETERS_MAX];
+    Rounding      *sum = context;
+    int            count = layer_parameter_list(layer, list);
+
+    for (int i = 0; i < count; i++) {
+        int64_t more = model_rounding(4 * layer_parameter_count(&list[i]), 1);
+        if (list[i].trained) sum->trained += more;
+        else sum->statistics += more;
+    }
+}
+
+/* What rounding adds to the parameters of layers. */
+static Rounding rounding_of(const Layers *layers)
+{
+    Rounding sum = {0};
+
+    layers_each(layers, add_rounding, &sum);
+    return sum;
+}
+
+/* Numbers that the optimizer keeps for each parameter. */
+static int states(const Workload *workload, const WorkBlock *work)
+{
+    if (workload->optimizer == OPTIMIZER_ADAMW) return 2;
+    return workload_training(workload, work).momentum > 0 ? 1 : 0;
+}
+
+void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Numbers precision, int64_t rows)
 {
     int        b = (int)(work - workload->block);
     bool       head = workload_has_head(workload, b);
     Layers     of_teacher = layers_body(&work->teacher, head), of_student = layers_body(&work->student, head);
     LayersCost teacher = layers_cost(&of_teacher), student = layers_cost(&work->student);
-    Needs      frozen = {.frozen = true}, trained = {.frozen = false};
-    int64_t    each = model_element_bytes(precision), kept, output = workload_output_count(workload, b) * each;
+    int64_t    each = model_element_bytes(precision), state = states(workload, work);
 
-    keep_layers(&frozen, &of_teacher, false, true);
-    kept = keep_layers(&trained, &of_student, false, true);
     block->output_bytes = workload_boundary_count(workload, b + 1) * each;
     block->teacher_weight_bytes = 4 * (teacher.parameters + teacher.statistics);
-    block->teacher_activation_bytes = buffers(&frozen) * each;
+    block->teacher_activation_bytes = teacher_bytes(&of_teacher, each, rows);
     block->student_weight_bytes = 4 * (student.parameters + student.statistics);
     block->gradient_bytes = 4 * student.parameters;
-    block->state_bytes = workload->optimizer == OPTIMIZER_ADAMW ? 8 * student.parameters
-                         : workload_training(workload, work).momentum > 0 ? 4 * student.parameters : 0;
-    /* The student's output and the gradient at it live until its backward is done. */
-    int64_t buffered = buffers(&trained) * each;
-    if (head) {                          /* they stand in the same memory, one after another */
-        if (!loss_is_of_labels(work->loss)) block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
-        buffered = larger(buffered, head_bytes(workload, work, each));
-    }
-    block->student_activation_bytes = kept * each + buffered + 2 * output;
+    block->state_bytes = 4 * state * student.parameters;
+    block->student_activation_bytes = student_bytes(workload, work, &of_student, each, rows);
+    if (head && !loss_is_of_labels(work->loss)) block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
+    if (rows == 0) return;
+    Rounding in_teacher = rounding_of(&of_teacher), in_student = rounding_of(&work->student);
+    block->teacher_weight_bytes += in_teacher.trained + in_teacher.statistics;
+    block->student_weight_bytes += (2 + state) * in_student.trained + in_student.statistics;
 }
