@@ -35,6 +35,7 @@ typedef struct {
 
 struct Loader {
     Data           *data;
+    RowSource       source;
     LoaderOptions   options;         /* cores not kept */
     LoaderQueue         *device;          /* [devices] */
     int            *queue;           /* ring [devices * prefetch] of device numbers */
@@ -48,19 +49,34 @@ struct Loader {
 
 /* ---- loading ---------------------------------------------------------------- */
 
+static int64_t elements_of_data(const void *context, int device)
+{
+    (void)device;
+    return data_elements(((const Loader *)context)->data);
+}
+
+static int load_from_data(void *context, int device, int64_t sample, int64_t epoch, float *out, int *label, Error *err)
+{
+    Loader *loader = context;
+
+    (void)device;
+    return data_load(loader->data, sample, loader->options.seed, epoch, out, label, err);
+}
+
 /* Rows of a step into a slot. No lock is held. */
 static void make(Loader *loader, const LoaderQueue *device, int64_t n, BatchSlot *slot)
 {
     const LoaderOptions *o = &loader->options;
     int64_t step = device->first + n, epoch = step / o->steps_per_epoch;
     int64_t position = step % o->steps_per_epoch * o->batch + device->row;
-    int64_t elements = data_elements(loader->data), samples = data_count(loader->data);
+    int     d = (int)(device - loader->device);
+    int64_t elements = loader->source.elements(loader->source.context, d), samples = loader->source.samples;
 
     slot->start_ns = clock_ns();
     slot->rc = 0;
     for (int64_t r = 0; r < device->rows && slot->rc == 0; r++)
-        slot->rc = data_load(loader->data, data_order(samples, o->seed, epoch, position + r), o->seed, epoch,
-                             slot->x + r * elements, &slot->labels[r], &slot->err);
+        slot->rc = loader->source.load(loader->source.context, d, data_order(samples, o->seed, epoch, position + r), epoch,
+                                       slot->x + r * elements, &slot->labels[r], &slot->err);
     slot->end_ns = clock_ns();
 }
 
@@ -154,6 +170,9 @@ int loader_new(Loader **out, Data *data, const LoaderOptions *options, Error *er
     loader->data = data;
     loader->options = *options;
     loader->options.cores = NULL;
+    loader->options.source = NULL;
+    if (options->source) loader->source = *options->source;
+    else loader->source = (RowSource){elements_of_data, load_from_data, loader, data_count(data)};
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->asked, NULL);
     loader->queue = calloc(devices * prefetch + 1, sizeof *loader->queue);
@@ -249,7 +268,7 @@ static void drop_requests(Loader *loader, int d)
 
 static int make_room(const Loader *loader, LoaderQueue *device, int64_t rows, Error *err)
 {
-    size_t elements = (size_t)data_elements(loader->data);
+    size_t elements = (size_t)loader->source.elements(loader->source.context, (int)(device - loader->device));
 
     if (rows <= device->room) return 0;
     free_slots(loader, device);
@@ -288,7 +307,7 @@ done:
 
 int64_t loader_bytes(const Loader *loader, int d)
 {
-    int64_t row = data_elements(loader->data) * (int64_t)sizeof(float) + (int64_t)sizeof(int);
+    int64_t row = loader->source.elements(loader->source.context, d) * (int64_t)sizeof(float) + (int64_t)sizeof(int);
 
     return (loader->options.prefetch + 1) * loader->device[d].room * row;
 }

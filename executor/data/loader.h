@@ -14,7 +14,16 @@
 
 typedef struct Loader Loader;
 
+/* Where rows are from, if not from data: load() makes the row of a sample, from several threads at once. */
 typedef struct {
+    int64_t (*elements)(const void *context, int device);        /* floats of a row */
+    int     (*load)(void *context, int device, int64_t sample, int64_t epoch, float *out, int *label, Error *err);
+    void    *context;
+    int64_t  samples;
+} RowSource;
+
+typedef struct {
+    const RowSource *source;     /* NULL: data. Copied */
     int      lanes, prefetch, devices;
     int64_t  batch, steps_per_epoch;     /* of all rows together; row r of step s is position
                                           * (s % steps_per_epoch) * batch + r of epoch
@@ -27,7 +36,7 @@ typedef struct {
     const void *context;
 } LoaderOptions;
 
-/* Borrows data until loader_free(); copies the options. lanes >= 1 where prefetch > 0. */
+/* Borrows data (NULL with a source) until loader_free(); copies the options. lanes >= 1 where prefetch > 0. */
 int  loader_new(Loader **out, Data *data, const LoaderOptions *options, Error *err);
 
 /* Stops the workers and waits for them; no call of another thread may be in progress. */

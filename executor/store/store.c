@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "executor/store/store_notes.h"
 #include "workloads/head.h"
 
 struct Store {
@@ -35,8 +34,7 @@ int store_check_data(const Data *data, Error *err)
 
 /* ---- memory of the machine ------------------------------------------------------------ */
 
-/* Bytes that are free, or can be freed; -1: not known. */
-static int64_t memory_available(void)
+int64_t store_memory_available(void)
 {
     FILE     *f = fopen("/proc/meminfo", "r");
     char      line[128];
@@ -48,9 +46,9 @@ static int64_t memory_available(void)
     return kib < 0 ? -1 : (int64_t)kib * 1024;
 }
 
-static int check_memory(const Store *store, Error *err)
+static int check_memory(int64_t need, Error *err)
 {
-    int64_t need = store_bytes(store), have = memory_available();
+    int64_t have = store_memory_available();
 
     if (have < 0 || need <= have) return 0;
     return error_set(err, "--store host: boundaries take %.3g GiB, and %.3g GiB of memory are free; give a folder", (double)need / 0x1p30,
@@ -87,7 +85,7 @@ static int open_rows(Store *store, StoredMode mode, bool *missing, Error *err)
 }
 
 /* Whole boundaries are read together with other runs; who makes one is alone. */
-static int open_files(Store *store, Error *err)
+static int open_files(Store *store, bool later, Error *err)
 {
     bool missing;
 
@@ -95,15 +93,16 @@ static int open_files(Store *store, Error *err)
         || open_rows(store, STORED_READ, &missing, err) != 0) return -1;
     if (!missing) return 0;
     if (lock(store, LOCK_EX, "another run uses the boundaries here", err) != 0) return -1;
-    return open_rows(store, STORED_MAKE, &missing, err);
+    return later ? 0 : open_rows(store, STORED_MAKE, &missing, err);
 }
 
-static int open_first(Store *store, Error *err)
+static int open_first(Store *store, bool later, Error *err)
 {
     bool missing;
 
-    if (!store->memory) return open_files(store, err);
-    return check_memory(store, err) == 0 ? open_rows(store, STORED_MAKE, &missing, err) : -1;
+    if (!store->memory) return open_files(store, later, err);
+    if (later) return 0;
+    return check_memory(store_bytes(store), err) == 0 ? open_rows(store, STORED_MAKE, &missing, err) : -1;
 }
 
 /* ---- several processes ------------------------------------------------------------------- */
@@ -116,27 +115,29 @@ static int check_hosts(const Store *store, Error *err)
     return 0;
 }
 
-/* Memory that rank 0 has made. */
-static int join_memory(Store *store, int64_t pid, const int *descriptor, Error *err)
+/* What rank 0 has opened of a boundary, of whichever mode; store->rows of others. */
+static int join_boundary(Store *store, int k, int64_t pid, int descriptor, Error *err)
 {
-    for (int k = 0; k < store->count; k++)
-        if (store->wanted[k] && stored_join(&store->rows[k], &store->spec[k], pid, descriptor[k], err) != 0) return -1;
-    return 0;
+    if (descriptor < 0 || store->rows[k]) return 0;
+    if (store->memory) return stored_join(&store->rows[k], &store->spec[k], pid, descriptor, err);
+    return stored_open(&store->rows[k], &store->spec[k], STORED_JOIN, err);
 }
 
-static int join(Store *store, Error *err)
+/* After rank 0 has opened boundaries; its rc comes in. */
+static int join(Store *store, int rc, Error *err)
 {
-    bool    first = world_rank(store->world) == 0, missing;
+    bool    first = world_rank(store->world) == 0;
     int64_t pid = getpid();
-    int    *descriptor = calloc((size_t)store->count, sizeof *descriptor), rc = -1;
+    int    *descriptor = calloc((size_t)store->count, sizeof *descriptor);
 
-    if (!descriptor) return error_no_memory(err);
-    for (int k = 0; first && k < store->count; k++) descriptor[k] = store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
-    if (world_broadcast(store->world, &pid, sizeof pid, err) == 0
-        && world_broadcast(store->world, descriptor, (size_t)store->count * sizeof *descriptor, err) == 0)
-        rc = first ? 0 : store->memory ? join_memory(store, pid, descriptor, err) : open_rows(store, STORED_JOIN, &missing, err);
+    if (rc == 0 && !descriptor) rc = error_no_memory(err);
+    if (world_agree(store->world, rc, err) != 0) { free(descriptor); return -1; }
+    for (int k = 0; k < store->count; k++) descriptor[k] = first && store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
+    rc = world_broadcast(store->world, &pid, sizeof pid, err);
+    if (rc == 0) rc = world_broadcast(store->world, descriptor, (size_t)store->count * sizeof *descriptor, err);
+    for (int k = 0; rc == 0 && !first && k < store->count; k++) rc = join_boundary(store, k, pid, descriptor[k], err);
     free(descriptor);
-    return rc;
+    return world_agree(store->world, rc, err);
 }
 
 /* ---- opening and closing ------------------------------------------------------------------ */
@@ -204,15 +205,26 @@ int store_open(Store **out, const StoreOptions *o, Error *err)
     *out = NULL;
     if (rc == 0) rc = store_check_data(o->data, err);
     if (rc == 0) rc = check_hosts(store, err);
-    if (rc == 0 && world_rank(o->world) == 0) rc = open_first(store, err);
     if (world_agree(o->world, rc, err) != 0) goto fail;
-    rc = o->world ? join(store, err) : 0;
-    if (world_agree(o->world, rc, err) != 0) goto fail;
+    if (world_rank(o->world) == 0) rc = open_first(store, o->later, err);
+    if (join(store, rc, err) != 0) goto fail;
     *out = store;
     return 0;
 fail:
     store_close(store);
     return -1;
+}
+
+static int make_first(Store *store, int boundary, Error *err)
+{
+    if (store->rows[boundary]) return 0;
+    if (store->memory && check_memory(stored_size(&store->spec[boundary]), err) != 0) return -1;
+    return stored_open(&store->rows[boundary], &store->spec[boundary], STORED_MAKE, err);
+}
+
+int store_make(Store *store, int boundary, Error *err)
+{
+    return join(store, world_rank(store->world) == 0 ? make_first(store, boundary, err) : 0, err);
 }
 
 /* ---- use ------------------------------------------------------------------------------------ */
@@ -243,30 +255,43 @@ static int refresh(Store *store, Error *err)
     return 0;
 }
 
-int store_settle(Store *store, int64_t *missing, Error *err)
+int store_settle(Store *store, Error *err)
 {
     int rc = world_barrier(store->world, err);           /* all rows are put */
 
-    *missing = 0;
     if (rc == 0) rc = refresh(store, err);
     if (rc == 0 && world_rank(store->world) == 0) rc = finish_whole(store, err);
-    if (world_agree(store->world, rc, err) != 0) return -1;
-    for (int k = 0; k < store->count; k++)
-        if (store->rows[k]) *missing += stored_missing(store->rows[k]);
-    return world_broadcast(store->world, missing, sizeof *missing, err);
+    return world_agree(store->world, rc, err);
+}
+
+int64_t store_missing(const Store *store, int boundary)
+{
+    return store->rows[boundary] ? stored_missing(store->rows[boundary]) : store->spec[boundary].samples;
+}
+
+static int remove_file(const char *path, Error *err)
+{
+    if (unlink(path) == 0 || errno == ENOENT) return 0;
+    return error_set(err, "%s: cannot remove: %s", path, strerror(errno));
+}
+
+static int remove_files(const Store *store, int boundary, Error *err)
+{
+    char *partial = NULL;
+
+    if (asprintf(&partial, "%s.partial", store->path[boundary]) < 0) return error_no_memory(err);
+    int rc = remove_file(store->path[boundary], err);
+    if (rc == 0) rc = remove_file(partial, err);
+    free(partial);
+    return rc;
 }
 
 int store_drop(Store *store, int boundary, Error *err)
 {
-    char *partial = NULL;
-    int   rc = 0;
+    int rc = world_barrier(store->world, err);           /* nobody reads it any more */
 
     stored_close(store->rows[boundary]);
     store->rows[boundary] = NULL;
-    if (store->memory) return 0;
-    if (asprintf(&partial, "%s.partial", store->path[boundary]) < 0) return error_no_memory(err);
-    if ((unlink(store->path[boundary]) != 0 && errno != ENOENT) || (unlink(partial) != 0 && errno != ENOENT))
-        rc = error_set(err, "%s: cannot remove: %s", store->path[boundary], strerror(errno));
-    free(partial);
-    return rc;
+    if (rc == 0 && !store->memory && world_rank(store->world) == 0) rc = remove_files(store, boundary, err);
+    return world_agree(store->world, rc, err);
 }

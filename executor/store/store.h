@@ -16,22 +16,31 @@
 
 typedef struct Store Store;
 
-/* Every rank calls it. Takes up what is there and makes the rest, without rows. *out is yours: store_close() it. */
+/* Every rank calls it. Takes up what is there and makes the rest, without rows, unless options say later.
+ * *out is yours: store_close() it. */
 int  store_open(Store **out, const StoreOptions *options, Error *err);
 void store_close(Store *store);
 
 /* Why boundaries of this data cannot be stored, if they cannot. */
 int store_check_data(const Data *data, Error *err);
 
-/* NULL: it is not stored. */
+/* NULL: it is not stored, or not made yet. */
 StoredRows *store_boundary(const Store *store, int boundary);
 
-/* Every rank calls it, when no device puts rows: what is whole by now is finished at rank 0, and *missing is how many rows of
- * all boundaries are not there. */
-int store_settle(Store *store, int64_t *missing, Error *err);
+/* Every rank calls it: a boundary of the options' is there from now on, without rows if it was not. */
+int store_make(Store *store, int boundary, Error *err);
 
-/* Removes a boundary, whole or not. At rank 0 only; later calls see no such boundary there. */
+/* Every rank calls it, when no device puts rows: all learn which rows there are, and what is whole is finished. */
+int store_settle(Store *store, Error *err);
+
+/* Rows of a boundary that are not there, as all saw it at store_settle(). */
+int64_t store_missing(const Store *store, int boundary);
+
+/* Every rank calls it: removes a boundary, whole or not. */
 int store_drop(Store *store, int boundary, Error *err);
+
+/* Bytes of this machine's memory that are free, or can be freed; -1: not known. */
+int64_t store_memory_available(void);
 
 /* Bytes of all boundaries. */
 int64_t store_bytes(const Store *store);

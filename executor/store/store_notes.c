@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "executor/checkpoint/state.h"
 #include "include/pipebd.h"
+#include "workloads/head.h"
 
 /* ---- layers ------------------------------------------------------------------------ */
 
@@ -29,10 +30,13 @@ static void hash_layer(const Layer *layer, void *context)
     *hash = hash_bytes(*hash, reals, sizeof reals);
 }
 
-static uint64_t hash_block(uint64_t hash, const WorkBlock *block)
+/* Without its head, where the last boundary is what goes into that. */
+static uint64_t hash_block(uint64_t hash, const Workload *workload, int b)
 {
-    layers_each(&block->teacher, hash_layer, &hash);
-    return hash_bytes(hash, &block->teacher.count, sizeof block->teacher.count);
+    Layers body = layers_body(&workload->block[b].teacher, workload_has_head(workload, b));
+
+    layers_each(&body, hash_layer, &hash);
+    return hash_bytes(hash, &body.count, sizeof body.count);
 }
 
 static uint64_t hash_transforms(const Workload *w)
@@ -106,7 +110,7 @@ StoreNote (*store_notes(const StoreOptions *o, Error *err))[STORE_NOTES]
         else if (o->teacher) set(&out[k][5], "teacher", "another teacher", "%016" PRIx64, weights);
         else set(&out[k][5], "teacher", "another teacher", "seed %" PRIu64, o->seed);
         if (k == blocks) break;
-        cuts = hash_block(cuts, &o->workload->block[k]);
+        cuts = hash_block(cuts, o->workload, k);
         if (!o->teacher) continue;
         uint64_t block = hash_weights(o->teacher, k);
         weights = hash_bytes(weights, &block, sizeof block);

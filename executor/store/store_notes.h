@@ -27,6 +27,7 @@ typedef struct {
     const Tensors    *teacher;           /* NULL: drawn from the seed */
     uint64_t          seed;
     const bool       *boundaries;        /* [blocks + 1]: those to be stored */
+    bool              later;             /* none is made before store_make() */
 } StoreOptions;
 
 enum { STORE_NOTES = 8 };

@@ -414,6 +414,19 @@ int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
                      "again", rows->name, sample);
 }
 
+int stored_forget(StoredRows *rows, Error *err)
+{
+    if (!rows->path) return 0;
+    if (fsync(rows->fd) != 0) return failed(rows->name, "write", errno, err);
+    posix_fadvise(rows->fd, 0, 0, POSIX_FADV_DONTNEED);
+    return 0;
+}
+
+void stored_remove(StoredRows *rows)
+{
+    if (rows->path) unlink(rows->partial ? rows->partial : rows->path);
+}
+
 /* So that the new name is still there after a loss of power; some file systems cannot, and need not. */
 static void sync_folder_of(const char *path)
 {

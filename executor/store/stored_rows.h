@@ -72,6 +72,10 @@ int  stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err);
 /* A row that is there, checked. From any thread. */
 int  stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err);
 
+/* To measure: puts a file out of the page cache, where the file system lets it; removes it. */
+int  stored_forget(StoredRows *rows, Error *err);
+void stored_remove(StoredRows *rows);
+
 /* Finds out which rows other processes have put. No other thread may use rows meanwhile. */
 int  stored_refresh(StoredRows *rows, Error *err);
 

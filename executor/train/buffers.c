@@ -33,7 +33,7 @@ static void makes(Value *value, const Instruction *in, int i)
 {
     if (value->rows == 0) {
         *value = (Value){.row = in->row, .rows = in->rows, .per_row = value->per_row, .tokens = value->tokens,
-                         .scores = value->scores, .made = i, .last = i, .borrowed = in->op == OP_LOAD,
+                         .scores = value->scores, .made = i, .last = i, .borrowed = in->op == OP_LOAD || in->op == OP_FETCH,
                          .channel = in->op == OP_RECV ? in->link : -1, .slot = -1, .place = -1};
         return;
     }
@@ -54,11 +54,15 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
         const Instruction *in = &code->code[phase->first + i];
         switch (in->op) {
         case OP_LOAD:
+        case OP_FETCH:
         case OP_RECV:
             makes(&values[value_boundary(in->block)], in, i);
             break;
         case OP_SEND:
             uses(&values[value_boundary(in->block)], b->beside ? phase->count - 1 : i);
+            break;
+        case OP_STORE:
+            uses(&values[value_boundary(in->block)], i);
             break;
         case OP_TEACHER:
             uses(&values[value_boundary(in->block)], i);

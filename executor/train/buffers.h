@@ -11,7 +11,7 @@
  *                 |------------ boundary 1 -----------|
  *                 |work|      |------- boundary 2 ----|
  *
- * Two kinds of values have no part in that: boundary 0 where one LOAD makes all of it is
+ * Two kinds of values have no part in that: a boundary where one LOAD or FETCH makes all of it is
  * read where the loader put it, and a boundary that is one message, as large as any of its channel,
  * is exchanged for a buffer of the channel's (executor/transport/transport.h), so it has memory of its own.
  *

@@ -14,6 +14,7 @@
 #include "executor/train/worker.h"
 #include "executor/transport/nccl/nccl.h"
 #include "kernels/cuda_plugin.h"
+#include "workloads/head.h"
 
 /* ---- what can be run ------------------------------------------------------------ */
 
@@ -26,15 +27,12 @@ static int check_code(const Execution *x, const Code *code, Error *err)
             if (in->student > 0)
                 return error_set(err, "block %d has several students in the program, the workload has one a block",
                                  in->block);
-            if (op_stores(in->op))
-                return error_set(err, "the program has a %s, and this version trains with schedules that store nothing only",
-                                 op_name(in->op));
             loads += in->op == OP_LOAD;
         }
         if (loads > 1) return error_set(err, "a device loads %d times a step, expected once", loads);
-        if (code->phases[p].steps != x->program->steps)
-            return error_set(err, "a phase has %" PRId64 " steps, expected those of the run: %" PRId64,
-                             code->phases[p].steps, x->program->steps);
+        if (code->phases[p].first_step + code->phases[p].steps > x->program->steps)
+            return error_set(err, "a phase ends with step %" PRId64 ", expected the run's %" PRId64 " at most",
+                             code->phases[p].first_step + code->phases[p].steps, x->program->steps);
     }
     return 0;
 }
@@ -46,6 +44,15 @@ static int check_labels(const Execution *x, Error *err)
 
     if (!loss_is_of_labels(last->loss) || (x->data && data_has_labels(x->data))) return 0;
     return error_set(err, "block \"%s\" learns from labels (%s), and the data has none", last->name, loss_name(last->loss));
+}
+
+static int check_store(const Execution *x, Error *err)
+{
+    if (!program_stores(x->program)) return 0;
+    if (!x->store || !x->part.given) return error_set(err, "the program stores boundaries: it needs a store, and is executed in parts");
+    if (device_spec_is_async(x->devices)) return error_set(err, "a program that stores boundaries runs on cpu devices only, so far");
+    if (x->program->queue.phase_count > 0) return error_set(err, "a program that stores boundaries has no shared queue");
+    return 0;
 }
 
 static int check(const Execution *x, Error *err)
@@ -65,6 +72,7 @@ static int check(const Execution *x, Error *err)
     if (x->where && status_board_devices(x->where) != program->device_count)
         return error_set(err, "device_status of %d devices, the program is for %d", status_board_devices(x->where),
                          program->device_count);
+    if (check_store(x, err) != 0) return -1;
     for (int d = 0; d < program->device_count; d++)
         if (check_code(x, &program->devices[d], err) != 0) return -1;
     return check_code(x, &program->queue, err);
@@ -72,27 +80,35 @@ static int check(const Execution *x, Error *err)
 
 /* ---- the run -------------------------------------------------------------------- */
 
-/* The least step of the students' blocks that phase p trains, on any device. */
-static int64_t least_step(const Run *run, int p)
+/* Lowers run->first[] to where the device's phases begin, and notes whether any is linked. */
+static void look_at_phases(Run *run, const Code *code)
 {
-    const Program *program = run->x->program;
-    int64_t        first = program->steps;
+    for (int p = 0; p < code->phase_count; p++) {
+        const Phase *phase = &code->phases[p];
+        int64_t     *first = &run->first[phase->number], step = run_phase_first(run, code, phase);
+        if (!run_has_phase(run, phase)) continue;
+        if (step >= 0 && step < *first) *first = step;
+        for (int i = 0; i < phase->count; i++)
+            if (code->code[phase->first + i].link >= 0) run->linked = true;
+    }
+}
+
+static int highest_number(const Program *program)
+{
+    int highest = 0;
 
     for (int d = 0; d < program->device_count; d++) {
         const Code *code = &program->devices[d];
-        if (p >= code->phase_count) continue;
-        for (int i = 0; i < code->phases[p].count; i++) {
-            const Instruction *in = &code->code[code->phases[p].first + i];
-            if (in->op == OP_FORWARD && run->block_step[in->block] < first) first = run->block_step[in->block];
-        }
+        if (code->phase_count > 0 && code->phases[code->phase_count - 1].number > highest)
+            highest = code->phases[code->phase_count - 1].number;
     }
-    return first;
+    return highest;
 }
 
 static int find_first_steps(Run *run, Error *err)
 {
     const Program *program = run->x->program;
-    int            most = 0;
+    int            highest = highest_number(program);
 
     for (int b = 0; b < program->block_count; b++) {
         if (state_step(&run->block_step[b], run->x->student, b, err) != 0) return -1;
@@ -102,11 +118,10 @@ static int find_first_steps(Run *run, Error *err)
         run->ended[b] = run->block_step[b];
         run->loss[b] = NAN;
     }
-    for (int d = 0; d < program->device_count; d++)
-        if (program->devices[d].phase_count > most) most = program->devices[d].phase_count;
-    run->first = calloc((size_t)most + 1, sizeof *run->first);
+    run->first = calloc((size_t)highest + 1, sizeof *run->first);
     if (!run->first) return error_no_memory(err);
-    for (int p = 0; p < most; p++) run->first[p] = least_step(run, p);
+    for (int n = 0; n <= highest; n++) run->first[n] = program->steps;
+    for (int d = 0; d < program->device_count; d++) look_at_phases(run, &program->devices[d]);
     return 0;
 }
 
@@ -140,6 +155,35 @@ static int open_transport(Run *run, const TransportOptions *options, Error *err)
 static void *rows_alloc(const void *devices, size_t bytes) { return host_alloc(devices, bytes); }
 static void  rows_release(const void *devices, void *rows) { host_release(devices, rows); }
 
+static int64_t fetched_elements(const void *context, int queue)
+{
+    const Run *run = context;
+
+    return workload_boundary_count(run->x->workload, queue % (run->x->program->block_count + 1));
+}
+
+static int fetch_row(void *context, int queue, int64_t sample, int64_t epoch, float *out, int *label, Error *err)
+{
+    const Run *run = context;
+
+    (void)epoch;
+    *label = -1;
+    return stored_get(store_boundary(run->x->store, queue % (run->x->program->block_count + 1)), sample, out, err);
+}
+
+/* Threads that read what devices fetch, and mostly wait for a disk. */
+static int open_fetcher(Run *run, Error *err)
+{
+    enum { FETCH_LANES = 4 };
+    const Execution *x = run->x;
+    RowSource        source = {fetched_elements, fetch_row, run, data_count(x->data)};
+    LoaderOptions    options = {.source = &source, .lanes = FETCH_LANES, .prefetch = STORAGE_AHEAD,
+                                .devices = run_fetch_queue(run, x->program->device_count, 0), .batch = x->program->batch,
+                                .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
+
+    return program_stores(x->program) ? loader_new(&run->fetcher, NULL, &options, err) : 0;
+}
+
 static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;
@@ -165,12 +209,12 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
         return error_no_memory(err);
     run->where = x->where;
     if (!run->where && status_board_new(&run->where, x->program->device_count, err) != 0) return -1;
-    run->linked = x->program->channel_count > 0 || x->program->group_count > 0;
     if (find_first_steps(run, err) != 0) return -1;
     buffers_messages(message_count, x->program, x->workload);
     run->message_count = message_count;
     if (open_transport(run, &transport, err) != 0) return -1;
     if (run_control_open(&run->control, x, number, run->linked, err) != 0) return -1;
+    if (open_fetcher(run, err) != 0) return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }
 
@@ -179,6 +223,7 @@ static void close_run(Run *run)
     run_control_close(run->control);
     if (run->transport) run->transport->ops->free(run->transport);
     loader_free(run->loader);
+    loader_free(run->fetcher);
     if (run->where != run->x->where) status_board_free(run->where);
     free(run->block_step);
     free(run->ended);

@@ -3,7 +3,11 @@
  *
  * Every phase runs from the least step of the student blocks that it trains to the program's
  * last; a block that is further on waits until its step comes. So a run can start from
- * blocks that stand at different steps, as a checkpoint of another schedule leaves them. */
+ * blocks that stand at different steps, as a checkpoint of another schedule leaves them.
+ *
+ * What one phase stores and another fetches is whole only when the first is over, and so are students that another device
+ * goes on with. So such phases are executed in parts (Execution.part), one execute() after another; ONLOAD and OFFLOAD
+ * are what happens at the beginning and the end of every phase: nets are made, and students handed over. */
 #ifndef EXECUTOR_TRAIN_EXECUTE_H
 #define EXECUTOR_TRAIN_EXECUTE_H
 

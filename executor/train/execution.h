@@ -8,10 +8,18 @@
 #include "executor/monitor/current_run.h"
 #include "executor/checkpoint/tensors.h"
 #include "executor/net/world.h"
+#include "executor/store/store.h"
 #include "kernels/device.h"
 #include "schedule/program.h"
 #include "schedule/timeline.h"
 #include "workloads/workload.h"
+
+/* Some phases of a program, over some of its steps. */
+typedef struct {
+    bool    given;                       /* false: all phases, each its own steps */
+    int     first, last;                 /* numbers of phases, both included */
+    int64_t until;                       /* the step they end before, whatever theirs are; 0: theirs */
+} ExecutionPart;
 
 typedef struct {
     World            *world;             /* NULL: this process alone. Others: every rank executes the same,
@@ -23,6 +31,8 @@ typedef struct {
                                           * ranks of this host, of which this one's begin at: */
     int               first_of_spec;
     Data             *data;
+    Store            *store;             /* of what the program stores and fetches; NULL: it does not */
+    ExecutionPart     part;
     const Tensors    *teacher;           /* NULL: initialised from the seed */
     Tensors          *student;           /* in: where blocks start, as executor/checkpoint/state.h names it (what is
                                           * not there: from the seed, at step 0); out: where they ended */

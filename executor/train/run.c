@@ -3,6 +3,29 @@
 #include "base/clock.h"
 #include "executor/net/world.h"
 
+bool run_has_phase(const Run *run, const Phase *phase)
+{
+    const ExecutionPart *part = &run->x->part;
+
+    return !part->given || (phase->number >= part->first && phase->number <= part->last);
+}
+
+int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase)
+{
+    int64_t first = -1;
+
+    for (int i = 0; i < phase->count; i++) {
+        const Instruction *in = &code->code[phase->first + i];
+        if (in->op == OP_FORWARD && (first < 0 || run->block_step[in->block] < first)) first = run->block_step[in->block];
+    }
+    return first;
+}
+
+int64_t run_phase_end(const Run *run, const Phase *phase)
+{
+    return run->x->part.given && run->x->part.until > 0 ? run->x->part.until : phase->first_step + phase->steps;
+}
+
 void start_barrier_open(StartBarrier *gate, int expected, World *world)
 {
     *gate = (StartBarrier){.expected = expected, .world = world};
@@ -55,5 +78,6 @@ void run_fail(Run *run, const Error *err)
     run->transport->ops->stop(run->transport);
     run_control_fail(run->control);
     loader_stop(run->loader);
+    if (run->fetcher) loader_stop(run->fetcher);
     world_fail(run->x->world, err);
 }

@@ -24,13 +24,14 @@ typedef struct {
     const Execution *x;
     Transport       *transport;
     Loader          *loader;
+    Loader          *fetcher;            /* of stored boundaries; NULL: nothing is fetched. Its devices are run_fetch_queue()s */
     RunControl           *control;
     StatusBoard     *where;              /* the caller's, or the run's own */
     StartBarrier             gate;
     const size_t    *message_count;      /* [channels] floats */
     int64_t         *block_step;         /* [blocks]: where each student's block starts */
     bool             linked;             /* channels or groups: phases of a number start and stop together */
-    int64_t         *first;              /* linked: [phases] the step a phase starts at */
+    int64_t         *first;              /* linked: [highest number + 1] the step that phases of a number start at */
     atomic_bool      failed;
     pthread_mutex_t  lock;               /* for what follows */
     Error            error;              /* the first */
@@ -40,6 +41,18 @@ typedef struct {
     bool            *trained;            /* [blocks]: its student was handed over here */
     pthread_mutex_t  report;             /* for the caller's student */
 } Run;
+
+/* Whether the phase is of the part that is executed; the step it ends before. */
+bool    run_has_phase(const Run *run, const Phase *phase);
+/* The least step of the blocks that it trains; -1: it trains none. */
+int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase);
+int64_t run_phase_end(const Run *run, const Phase *phase);
+
+/* The fetcher's number of what a device fetches of a boundary. */
+static inline int run_fetch_queue(const Run *run, int device, int boundary)
+{
+    return device * (run->x->program->block_count + 1) + boundary;
+}
 
 void start_barrier_open(StartBarrier *gate, int expected, World *world);     /* expected: in this process */
 void start_barrier_expect(StartBarrier *gate, int expected);      /* fewer threads came to be */

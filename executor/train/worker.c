@@ -29,7 +29,7 @@ bool worker_overlaps(const Worker *w, Op op, int link)
 static const float *boundary_rows(const Worker *w, int boundary, int64_t row)
 {
     const Value *value = &w->values[value_boundary(boundary)];
-    const float *base = value->borrowed ? w->loaded : buffers_at(&w->buffers, value);
+    const float *base = value->borrowed ? w->loaded[boundary] : buffers_at(&w->buffers, value);
 
     return base + (row - value->row) * value->per_row;
 }
@@ -107,6 +107,22 @@ static int do_send(Worker *w, const Instruction *in)
     Transport *t = w->run->transport;
 
     return t->ops->send(t, in->link, boundary_rows(w, in->block, in->row), count, &w->err);
+}
+
+/* Rows lie in the store by sample. */
+static int do_store(Worker *w, const Instruction *in)
+{
+    const Execution *x = w->run->x;
+    StoredRows      *stored = store_boundary(x->store, in->block);
+    const float     *rows = boundary_rows(w, in->block, in->row);
+    int64_t          per_row = w->values[value_boundary(in->block)].per_row;
+    int64_t          position = w->step % x->steps_per_epoch * x->program->batch + in->row;
+
+    for (int64_t r = 0; r < in->rows; r++) {
+        int64_t sample = data_order(data_count(x->data), x->seed, w->step / x->steps_per_epoch, position + r);
+        if (stored_put(stored, sample, rows + r * per_row, &w->err) != 0) return -1;
+    }
+    return 0;
 }
 
 static int do_teacher(Worker *w, const Instruction *in)
@@ -249,6 +265,7 @@ int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *) = {
     [OP_RECV] = do_receive,    [OP_SEND] = do_send,         [OP_TEACHER] = do_teacher,
     [OP_FORWARD] = do_forward,   [OP_BACKWARD] = do_backward,
     [OP_UPDATE] = do_update,   [OP_ALLREDUCE] = do_allreduce, [OP_BARRIER] = do_barrier,
+    [OP_STORE] = do_store,
 };
 
 /* ---- a step ----------------------------------------------------------------------- */
@@ -265,7 +282,7 @@ static void tell(Worker *w, DeviceState state, int instruction, int64_t now_ns)
 static bool waits(const Worker *w, Op op)
 {
     if (op == OP_LOAD) return w->run->x->prefetch > 0;
-    return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
+    return op == OP_FETCH || op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
 }
 
 void worker_tell(Worker *w, int i, int64_t now_ns)
@@ -277,6 +294,7 @@ static bool trains(Op op) { return op == OP_FORWARD || op == OP_BACKWARD || op =
 
 bool worker_skips(const Worker *w, const Instruction *in)
 {
+    if (in->op == OP_ONLOAD || in->op == OP_OFFLOAD) return true;        /* as the phase begins and ends */
     return trains(in->op) && w->step < w->students[in->block].from;
 }
 
@@ -284,7 +302,7 @@ int worker_fail_at(Worker *w, const Instruction *in, int64_t step)
 {
     char text[160];
 
-    if (in->op == OP_LOAD) return -1;            /* the error names file and sample */
+    if (in->op == OP_LOAD || in->op == OP_FETCH || in->op == OP_STORE) return -1;      /* the error names file and sample */
     instruction_text(w->run->x->program, in, text, sizeof text);
     return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, step, text);
 }
@@ -433,6 +451,8 @@ static void count_bytes(Worker *w)
 {
     int64_t bytes = w->queue_bytes + steps_bytes(w) + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
                     + loader_bytes(w->run->loader, w->device);
+    for (int k = 0; w->run->fetcher && k <= w->run->x->workload->block_count; k++)
+        bytes += loader_bytes(w->run->fetcher, run_fetch_queue(w->run, w->device, k));
     int64_t *peak = &w->run->peak_bytes[w->device];
 
     for (int b = 0; b < w->run->x->workload->block_count; b++) {
@@ -449,15 +469,9 @@ static void count_bytes(Worker *w)
  * linked, on any device. */
 static int64_t first_step(const Worker *w, bool stolen)
 {
-    const Program *program = w->run->x->program;
-    int64_t        first = program->steps;
+    int64_t first = w->run->linked && !stolen ? w->run->first[w->phase->number] : run_phase_first(w->run, w->code, w->phase);
 
-    if (w->run->linked && !stolen) return w->run->first[w->number];
-    for (int i = 0; i < w->phase->count; i++) {
-        const Instruction *in = &w->code->code[w->phase->first + i];
-        if (in->op == OP_FORWARD && w->run->block_step[in->block] < first) first = w->run->block_step[in->block];
-    }
-    return first;
+    return first >= 0 ? first : w->run->x->program->steps;
 }
 
 static void select_phase(Worker *w, const Code *code, int number, bool stolen)
@@ -470,9 +484,23 @@ static void select_phase(Worker *w, const Code *code, int number, bool stolen)
     w->values = w->buffers.phases[w->planned].values;
     w->number = number;
     w->first = w->step = first_step(w, stolen);
+    w->end = run_phase_end(w->run, w->phase);
 }
 
-static bool is_over(const Worker *w) { return w->first >= w->run->x->program->steps; }
+static bool is_over(const Worker *w) { return w->first >= w->end; }
+
+/* What the phase loads and fetches, ahead of its steps. */
+static int begin_loads(Worker *w)
+{
+    for (int i = 0; i < w->phase->count; i++) {
+        const Instruction *in = &w->code->code[w->phase->first + i];
+        Loader            *loader = in->op == OP_FETCH ? w->run->fetcher : w->run->loader;
+        int                queue = in->op == OP_FETCH ? run_fetch_queue(w->run, w->device, in->block) : w->device;
+        if (in->op != OP_LOAD && in->op != OP_FETCH) continue;
+        if (loader_begin(loader, queue, in->row, in->rows, w->first, w->end - w->first, &w->err) != 0) return -1;
+    }
+    return 0;
+}
 
 static int open_phase(Worker *w)
 {
@@ -480,12 +508,7 @@ static int open_phase(Worker *w)
     tell(w, DEVICE_STARTING, -1, clock_ns());
     close_nets(w, false);
     if (buffers_begin(&w->buffers, w->memory, w->planned, &w->err) != 0 || open_nets(w) != 0) return -1;
-    for (int i = 0; i < w->phase->count; i++) {
-        const Instruction *in = &w->code->code[w->phase->first + i];
-        if (in->op == OP_LOAD
-            && loader_begin(w->run->loader, w->device, in->row, in->rows, w->first,
-                            w->run->x->program->steps - w->first, &w->err) != 0) return -1;
-    }
+    if (begin_loads(w) != 0) return -1;
     count_bytes(w);
     return 0;
 }
@@ -494,7 +517,7 @@ static int open_phase(Worker *w)
 static bool step_begins(Worker *w, bool stolen)
 {
     Run    *run = w->run;
-    int64_t place = w->number * run->x->program->steps + w->step;
+    int64_t place = w->phase->number * run->x->program->steps + w->step;
 
     return run_control_step_begins(run->control, w->device, place, !run->linked || stolen);
 }
@@ -523,15 +546,14 @@ static int close_phase(Worker *w)
 
 static int run_phase(Worker *w, bool stolen)
 {
-    int64_t    steps = w->run->x->program->steps;
     PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen, .first = w->first,
-                        .steps = steps - w->first, .overlapped = w->async};
+                        .steps = w->end - w->first, .overlapped = w->async};
 
     if (is_over(w)) return 0;
     if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
     int64_t before_ns = clock_thread_ns();
     if (steps_begin(w) != 0) return -1;
-    for (; w->step < steps; w->step++) {
+    for (; w->step < w->end; w->step++) {
         if (!step_begins(w, stolen)) { w->stopping = true; break; }
         if (steps_run(w) != 0) return -1;
     }
@@ -564,6 +586,15 @@ static int open_labels(Worker *w)
     return w->labels ? 0 : error_no_memory(&w->err);
 }
 
+/* The number in code of the device's first phase from p on that is executed; -1: none. */
+static int next_phase(const Worker *w, int p)
+{
+    const Code *code = &w->run->x->program->devices[w->device];
+
+    while (p < code->phase_count && !run_has_phase(w->run, &code->phases[p])) p++;
+    return p < code->phase_count ? p : -1;
+}
+
 static int open_worker(Worker *w)
 {
     Run             *run = w->run;
@@ -573,7 +604,8 @@ static int open_worker(Worker *w)
     if (device_open(&w->memory, x->devices, x->first_of_spec + w->device - world_first_device(x->world), &w->err) != 0) return -1;
     w->teacher = calloc(blocks, sizeof *w->teacher);
     w->students = calloc(blocks, sizeof *w->students);
-    if (!w->teacher || !w->students) return error_no_memory(&w->err);
+    w->loaded = calloc(blocks + 1, sizeof *w->loaded);
+    if (!w->teacher || !w->students || !w->loaded) return error_no_memory(&w->err);
     if (open_lengths(w) != 0 || open_labels(w) != 0) return -1;
     if (buffers_plan(&w->buffers, x->program, x->workload, w->device, w->memory, run->message_count, &w->err) != 0
         || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
@@ -581,8 +613,9 @@ static int open_worker(Worker *w)
     if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;
     if (steps_open(w) != 0) return -1;
     count_bytes(w);
-    if (x->program->devices[w->device].phase_count == 0) return 0;
-    select_phase(w, &x->program->devices[w->device], 0, false);
+    int first = next_phase(w, 0);
+    if (first < 0) return 0;
+    select_phase(w, &x->program->devices[w->device], first, false);
     return open_phase(w);
 }
 
@@ -591,9 +624,9 @@ static int run_phases(Worker *w)
     const Program *program = w->run->x->program;
     const Code    *code = &program->devices[w->device];
 
-    for (int p = 0; p < code->phase_count && !w->stopping; p++) {
+    for (int p = next_phase(w, 0), first = p; p >= 0 && !w->stopping; p = next_phase(w, p + 1)) {
         select_phase(w, code, p, false);
-        if (p > 0 && open_phase(w) != 0) return -1;      /* the first is open already */
+        if (p > first && open_phase(w) != 0) return -1;  /* the first is open already */
         if (run_phase(w, false) != 0) return -1;
     }
     while (!w->stopping) {
@@ -628,6 +661,7 @@ static void close_worker(Worker *w)
     free(w->runs);
     free(w->lengths);
     free(w->labels);
+    free(w->loaded);
     if (w->memory) device_close(w->memory);
 }
 

@@ -48,7 +48,7 @@ struct Worker {
     const Value *values;
     int          number;     /* of the phase, in code */
     int          planned;    /* of the phase, in buffers */
-    int64_t      first, step;
+    int64_t      first, step, end;       /* it runs steps first .. end - 1 */
     bool         stopping;
     /* sequences of lengths of their own */
     int         *lengths;    /* [batch] of lengths_step; NULL: samples have none */
@@ -56,14 +56,14 @@ struct Worker {
     int         *labels;     /* of an instruction's rows, where a block learns from labels: as LossCall has them; NULL: none does */
     int64_t      labels_a_row;
     /* the instruction */
-    const float *loaded;     /* where the rows of boundary 0 are */
+    const float **loaded;    /* [blocks + 1] where the rows of a boundary are that was loaded or fetched */
     int64_t      summed_ns;  /* waited for batch statistics of others */
     Error        err;
 };
 
 /* ---- executor/train/worker.c ---- */
 
-/* What each instruction does, but LOAD. */
+/* What each instruction does, but LOAD, FETCH, and those that are a phase's. */
 extern int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *);
 bool   worker_overlaps(const Worker *w, Op op, int link);        /* its transfer is overlapped with the device's work */
 float *worker_own_rows(const Worker *w, int number, int64_t row);

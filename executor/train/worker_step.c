@@ -57,10 +57,8 @@ int64_t steps_bytes(const Worker *w) { return in_flight_bytes(&w->steps); }
 /* As profilers' timelines call it. */
 static void name_instruction(char *out, size_t size, const Instruction *in)
 {
-    bool boundary = op_has_boundary(in->op);
-
     if (in->op == OP_BARRIER) snprintf(out, size, "%s", op_name(in->op));
-    else snprintf(out, size, "%s%s %d", op_name(in->op), boundary ? " boundary" : "", in->block);
+    else snprintf(out, size, "%s%s %d", op_name(in->op), op_has_boundary(in->op) ? " boundary" : "", in->block);
 }
 
 int steps_begin(Worker *w)
@@ -74,22 +72,25 @@ int steps_begin(Worker *w)
 
 static bool meets(Op op) { return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER; }
 
+/* LOAD, or FETCH. */
 static int load(Worker *w, const Instruction *in, Enqueued *e)
 {
-    const Value *value = &w->values[value_boundary(0)];
+    const Value *value = &w->values[value_boundary(in->block)];
+    bool         fetches = in->op == OP_FETCH;
+    int          queue = fetches ? run_fetch_queue(w->run, w->device, in->block) : w->device;
     size_t       count = (size_t)(in->rows * value->per_row);
     const float *host;
     const int   *labels;
 
     if (in_flight_loaded(&w->steps, &w->err) != 0) return -1;
-    if (loader_take(w->run->loader, w->device, &host, &labels, &e->start_ns, &e->end_ns, &w->err) != 0) return -1;
-    if (!w->async && w->run->x->prefetch > 0) {  /* else the thread has loaded itself: that was work */
+    if (loader_take(fetches ? w->run->fetcher : w->run->loader, queue, &host, &labels, &e->start_ns, &e->end_ns, &w->err) != 0) return -1;
+    if (!w->async && (fetches || w->run->x->prefetch > 0)) {  /* else the thread has loaded itself: that was work */
         if (event_record(w->memory, e->ready, &w->err) != 0) return -1;
         e->waited = true;
     }
-    if (in_flight_load(&w->steps, e, host, count, &w->loaded, &w->err) != 0) return -1;
+    if (in_flight_load(&w->steps, e, host, count, &w->loaded[in->block], &w->err) != 0) return -1;
     if (!value->borrowed)
-        device_copy(w->memory, worker_own_rows(w, value_boundary(0), in->row), w->loaded, (int64_t)count);
+        device_copy(w->memory, worker_own_rows(w, value_boundary(in->block), in->row), w->loaded[in->block], (int64_t)count);
     return 0;
 }
 
@@ -165,7 +166,7 @@ static int enqueue(Worker *w, EnqueuedStep *step, const Instruction *in, const c
     w->summed_ns = 0;
     range_begin(w->memory, name);
     int rc = prepare(w, step, in, e);
-    if (rc == 0) rc = in->op == OP_LOAD ? load(w, in, e) : worker_perform[in->op](w, in);
+    if (rc == 0) rc = in->op == OP_LOAD || in->op == OP_FETCH ? load(w, in, e) : worker_perform[in->op](w, in);
     if (rc == 0) rc = in_flight_enqueued(&w->steps, e, &w->err);
     if (rc == 0 && in->op == OP_ALLREDUCE && overlapped) w->students[in->block].summed = e->end;
     if (rc == 0) note_moved(w, in, e);
@@ -209,12 +210,13 @@ static void record_spans(Worker *w, const Enqueued *e, int64_t step)
     Lane               lane = LANE_COMPUTE;
 
     if (in->op == OP_BARRIER) return;
-    if (in->op == OP_LOAD) {                     /* to the device as well: decoded, and copied */
-        record_span(w->recorder, w->device, LANE_LOADER, in, step, e->start_ns, e->end_ns + e->copy_ns);
+    if (in->op == OP_LOAD || in->op == OP_FETCH) {       /* to the device as well: decoded, and copied */
+        record_span(w->recorder, w->device, in->op == OP_LOAD ? LANE_LOADER : LANE_STORAGE, in, step, e->start_ns, e->end_ns + e->copy_ns);
         return;
     }
     if (e->moved) record_moved(w, e, step);
     if ((in->op == OP_SEND || in->op == OP_ALLREDUCE) && worker_overlaps(w, in->op, in->link)) return;
+    if (in->op == OP_STORE) lane = LANE_STORAGE;
     if (e->overlapped) lane = in->op == OP_SEND ? LANE_COPY_OUT : LANE_REDUCE;
     record_span(w->recorder, w->device, lane, in, step, e->ready_ns, e->done_ns);
     if (in->op == OP_SEND)

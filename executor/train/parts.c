@@ -1,0 +1,317 @@
+#include "executor/train/parts.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/minmax.h"
+#include "executor/checkpoint/state.h"
+
+/* ---- finding parts --------------------------------------------------------------------- */
+
+/* What the phases of a number do, on any device, into part. */
+static void look_at_number(ProgramPart *part, const Program *program, int number)
+{
+    for (int d = 0; d < program->device_count; d++) {
+        const Code *code = &program->devices[d];
+        for (int p = 0; p < code->phase_count; p++) {
+            const Phase *phase = &code->phases[p];
+            for (int i = 0; phase->number == number && i < phase->count; i++) {
+                const Instruction *in = &code->code[phase->first + i];
+                if (in->op == OP_FORWARD) part->trains[in->block] = true;
+                if (in->op == OP_STORE) part->stores[in->block] = true;
+                if (in->op == OP_FETCH) part->fetches[in->block] = true;
+            }
+        }
+    }
+}
+
+static bool share(const bool *a, const bool *b, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (a[i] && b[i]) return true;
+    return false;
+}
+
+static bool any(const bool *flags, int count) { return share(flags, flags, count); }
+
+static void merge(bool *into, const bool *from, int count)
+{
+    for (int i = 0; i < count; i++) into[i] = into[i] || from[i];
+}
+
+static int highest_number(const Program *program)
+{
+    int highest = -1;
+
+    for (int d = 0; d < program->device_count; d++)
+        for (int p = 0; p < program->devices[d].phase_count; p++)
+            if (program->devices[d].phases[p].number > highest) highest = program->devices[d].phases[p].number;
+    return highest;
+}
+
+/* Whether other trains what part does, and needs no more boundaries than part has when all that it stores is there. */
+static bool is_rest(const ProgramPart *other, const ProgramPart *part, int blocks)
+{
+    if (memcmp(other->trains, part->trains, (size_t)blocks * sizeof *part->trains) != 0 || any(other->stores, blocks + 1)) return false;
+    for (int k = 0; k <= blocks; k++)
+        if (other->fetches[k] && !part->stores[k] && !part->fetches[k]) return false;
+    return true;
+}
+
+static void find_rest(ProgramParts *parts, int i, int blocks)
+{
+    ProgramPart *part = &parts->part[i];
+
+    part->rest = -1;
+    for (int j = i + 1; j < parts->count && part->rest < 0; j++)
+        if (is_rest(&parts->part[j], part, blocks)) part->rest = j;
+}
+
+/* Whether the phases of next may run while those of part do. */
+static bool go_together(const ProgramPart *part, const ProgramPart *next, int blocks)
+{
+    return any(part->stores, blocks + 1) == any(next->stores, blocks + 1) && !share(part->stores, next->fetches, blocks + 1)
+           && !share(part->trains, next->trains, blocks);
+}
+
+static void set_flags(ProgramPart *part, bool *flags, int blocks)
+{
+    part->trains = flags;
+    part->stores = flags + blocks;
+    part->fetches = flags + 2 * blocks + 1;
+}
+
+int program_parts_find(ProgramParts *out, const Program *program, Error *err)
+{
+    int         blocks = program->block_count, numbers = highest_number(program) + 1;
+    size_t      each = 3 * (size_t)blocks + 2;
+    ProgramPart next;
+
+    *out = (ProgramParts){0};
+    out->part = calloc((size_t)numbers + 1, sizeof *out->part);
+    out->flags = calloc(((size_t)numbers + 1) * each, sizeof *out->flags);
+    if (!out->part || !out->flags) return error_no_memory(err);
+    for (int n = 0; n < numbers; n++) {
+        ProgramPart *last = out->count > 0 ? &out->part[out->count - 1] : NULL;
+        set_flags(&next, out->flags + (size_t)n * each, blocks);
+        look_at_number(&next, program, n);
+        if (last && go_together(last, &next, blocks)) {
+            merge(last->trains, next.trains, blocks);
+            merge(last->stores, next.stores, blocks + 1);
+            merge(last->fetches, next.fetches, blocks + 1);
+            last->last = n;
+            continue;
+        }
+        next.first = next.last = n;
+        out->part[out->count++] = next;
+    }
+    for (int i = 0; i < out->count; i++) find_rest(out, i, blocks);
+    return 0;
+}
+
+void program_parts_free(ProgramParts *parts)
+{
+    free(parts->part);
+    free(parts->flags);
+    *parts = (ProgramParts){0};
+}
+
+void program_stored_set(bool *out, const Program *program)
+{
+    memset(out, 0, ((size_t)program->block_count + 1) * sizeof *out);
+    for (int d = 0; d < program->device_count; d++)
+        for (int i = 0; i < program->devices[d].code_count; i++) {
+            const Instruction *in = &program->devices[d].code[i];
+            if (in->op == OP_STORE || in->op == OP_FETCH) out[in->block] = true;
+        }
+}
+
+/* ---- executing them ---------------------------------------------------------------------- */
+
+typedef struct {
+    Execution        x;
+    ExecutionResult *result;         /* of the parts so far */
+    bool             begun;
+    bool             drop;
+    ProgramParts     parts;
+    int              blocks;
+} PartsRun;
+
+int execution_share_student(const Execution *x, Error *err)
+{
+    bool     first = world_rank(x->world) == 0;
+    Text     text = {0};
+    Tensors *theirs = NULL;
+    int      rc = x->world && first ? tensors_bytes(x->student, &text, err) : 0;
+
+    if (!x->world) return 0;
+    rc = world_agree(x->world, rc, err);
+    if (rc == 0) rc = world_broadcast_text(x->world, &text, err);
+    if (rc == 0 && !first) rc = tensors_parse(&theirs, "the students of rank 0", text_string(&text), text.length, err);
+    if (rc == 0 && theirs) rc = tensors_put(x->student, theirs, err);
+    tensors_free(theirs);
+    text_free(&text);
+    return rc;
+}
+
+/* Phases of a part until a step (0: theirs). */
+static int run_part(PartsRun *r, int part, int64_t until, Error *err)
+{
+    ExecutionResult more;
+
+    r->x.part = (ExecutionPart){true, r->parts.part[part].first, r->parts.part[part].last, until};
+    if (execute(r->begun ? &more : r->result, &r->x, err) != 0) return -1;
+    if (r->begun && execution_join(r->result, &more, r->blocks, r->x.program->device_count, err) != 0) {
+        execution_free(&more);
+        return -1;
+    }
+    r->begun = true;
+    r->x.record_steps = 0;
+    if (store_settle(r->x.store, err) != 0) return -1;
+    return execution_share_student(&r->x, err);
+}
+
+/* The least step of the blocks that a part trains; the run's end where it trains none. */
+static int least_step(int64_t *out, const PartsRun *r, int part, Error *err)
+{
+    *out = r->x.program->steps;
+    for (int b = 0; b < r->blocks; b++) {
+        int64_t step;
+        if (!r->parts.part[part].trains[b]) continue;
+        if (state_step(&step, r->x.student, b, err) != 0) return -1;
+        *out = smaller(*out, step);
+    }
+    return 0;
+}
+
+static bool is_whole(const PartsRun *r, const bool *boundaries)
+{
+    for (int k = 0; k <= r->blocks; k++)
+        if (boundaries[k] && store_missing(r->x.store, k) > 0) return false;
+    return true;
+}
+
+/* Whether all rows of a step are there, of the boundaries. */
+static bool has_step(const PartsRun *r, const bool *boundaries, int64_t step)
+{
+    const Execution *x = &r->x;
+    int64_t          batch = x->program->batch, position = step % x->steps_per_epoch * batch;
+
+    for (int64_t row = 0; row < batch; row++) {
+        int64_t sample = data_order(data_count(x->data), x->seed, step / x->steps_per_epoch, position + row);
+        for (int k = 0; k <= r->blocks; k++)
+            if (boundaries[k] && !stored_has(store_boundary(x->store, k), sample)) return false;
+    }
+    return true;
+}
+
+/* Rank 0's word on how far the rows are all there, from step on and before until. */
+static int64_t find_ready(const PartsRun *r, const bool *boundaries, int64_t step, int64_t until)
+{
+    while (step < until && has_step(r, boundaries, step)) step++;
+    return step;
+}
+
+static int cannot_make(const PartsRun *r, const bool *boundaries, Error *err)
+{
+    for (int k = 0; k <= r->blocks; k++)
+        if (boundaries[k] && store_missing(r->x.store, k) > 0)
+            return error_set(err, "boundary %d has %" PRId64 " of its rows missing, and the blocks whose training would make them are "
+                             "further on: it cannot be made again by this plan; resume under a schedule that relays, or begin anew",
+                             k, store_missing(r->x.store, k));
+    return 0;
+}
+
+/* Whether a part has blocks to train, or one behind it that fetches what it stores has. */
+static int is_needed(bool *out, const PartsRun *r, int part, Error *err)
+{
+    const ProgramPart *p = &r->parts.part[part];
+    int64_t            step;
+
+    *out = false;
+    for (int i = part; i < r->parts.count && !*out; i++) {
+        if (i > part && !share(p->stores, r->parts.part[i].fetches, r->blocks + 1)) continue;
+        if (least_step(&step, r, i, err) != 0) return -1;
+        *out = step < r->x.program->steps;
+    }
+    return 0;
+}
+
+static int make_boundaries(const PartsRun *r, const bool *boundaries, Error *err)
+{
+    for (int k = 0; k <= r->blocks; k++)
+        if (boundaries[k] && store_make(r->x.store, k, err) != 0) return -1;
+    return 0;
+}
+
+/* A part that stores: rules 1 and 2. */
+static int run_storing(PartsRun *r, int part, Error *err)
+{
+    const ProgramPart *p = &r->parts.part[part];
+    int64_t            step, total = r->x.program->steps;
+
+    if (make_boundaries(r, p->stores, err) != 0) return -1;
+    while (!is_whole(r, p->stores)) {
+        if (least_step(&step, r, part, err) != 0) return -1;
+        if (step >= total) {
+            bool needed;
+            if (is_needed(&needed, r, part, err) != 0) return -1;
+            return needed ? cannot_make(r, p->stores, err) : 0;
+        }
+        if (!is_whole(r, p->fetches)) return cannot_make(r, p->fetches, err);
+        int64_t end = smaller((step / r->x.steps_per_epoch + 1) * r->x.steps_per_epoch, total);
+        int64_t ready = p->rest >= 0 ? find_ready(r, p->stores, step, end) : step;
+        if (world_broadcast(r->x.world, &ready, sizeof ready, err) != 0) return -1;
+        if (run_part(r, ready > step ? p->rest : part, ready > step ? ready : end, err) != 0) return -1;
+        if (r->result->stopped) return 0;
+    }
+    return 0;
+}
+
+static int run_one(PartsRun *r, int part, Error *err)
+{
+    const ProgramPart *p = &r->parts.part[part];
+
+    if (any(p->stores, r->blocks + 1)) return run_storing(r, part, err);
+    if (!is_whole(r, p->fetches)) return cannot_make(r, p->fetches, err);
+    return run_part(r, part, 0, err);
+}
+
+/* Removes what part and those before it used and none behind it fetches. */
+static int drop_unused(PartsRun *r, int part, Error *err)
+{
+    for (int k = 0; k <= r->blocks; k++) {
+        bool needed = false;
+        for (int i = part + 1; i < r->parts.count && !needed; i++) needed = r->parts.part[i].fetches[k];
+        if (!needed && (r->parts.part[part].fetches[k] || r->parts.part[part].stores[k]) && store_drop(r->x.store, k, err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int run_all(PartsRun *r, Error *err)
+{
+    for (int i = 0; i < r->parts.count; i++) {
+        bool needed;
+        if (is_needed(&needed, r, i, err) != 0) return -1;
+        if (needed && run_one(r, i, err) != 0) return -1;
+        if (r->begun && r->result->stopped) return 0;
+        if (r->drop && drop_unused(r, i, err) != 0) return -1;
+    }
+    if (r->begun || r->parts.count == 0) return 0;
+    return run_part(r, r->parts.count - 1, 0, err);      /* nothing was left to train: an empty result */
+}
+
+int execute_parts(ExecutionResult *out, const Execution *x, bool drop, Error *err)
+{
+    PartsRun r = {.x = *x, .result = out, .drop = drop, .blocks = x->program->block_count};
+    int      rc = program_parts_find(&r.parts, x->program, err);
+
+    *out = (ExecutionResult){0};
+    if (rc == 0) rc = store_settle(x->store, err);
+    if (rc == 0) rc = run_all(&r, err);
+    program_parts_free(&r.parts);
+    if (rc != 0) execution_free(out);
+    return rc;
+}
