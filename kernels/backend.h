@@ -20,6 +20,7 @@ typedef struct {
     int         kernel_height, kernel_width, stride, padding, groups;
     const Layer *layer;      /* the first one; borrowed from the net's layers */
     Activation  activation;  /* applied to the result */
+    double      norm_eps, norm_momentum; /* of the batch norm in it */
     bool        frozen;      /* forward only; batch norm with running statistics */
     bool        data_gradient;           /* backward must give dx */
 } OperatorSpec;

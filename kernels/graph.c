@@ -75,6 +75,8 @@ static void add_norm(LayerGraph *graph, Node *node, const Layer *layer)
     int count;
 
     node->norm = add_parameters(graph, layer, &count);
+    node->spec.norm_eps = layer->eps;
+    node->spec.norm_momentum = layer->momentum;
 }
 
 /* ---- nodes ---- */

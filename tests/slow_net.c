@@ -33,7 +33,14 @@ void hand_conv(Hand *h, int out, int kernel, int stride, int padding, int groups
     layer->kernel = kernel, layer->stride = stride, layer->padding = padding, layer->groups = groups, layer->bias = bias;
 }
 
-void hand_same(Hand *h, LayerKind kind) { hand_add(h, kind, h->at); }
+void hand_same(Hand *h, LayerKind kind)
+{
+    Layer *layer = hand_add(h, kind, h->at);
+
+    if (kind != LAYER_BATCHNORM) return;
+    layer->eps = h->layers.count % 2 ? 1e-3 : BATCHNORM_EPS;
+    layer->momentum = h->layers.count % 2 ? 0.35 : BATCHNORM_MOMENTUM;
+}
 
 void hand_pool(Hand *h, LayerKind kind, int kernel, int stride, int padding)
 {
@@ -188,11 +195,11 @@ static void slow_norm(Slow *s, const Layer *l, SlowRecord *r)
         for (int64_t i = c; i < count; i += channels) square += (r->x.v[i] - mean) * (r->x.v[i] - mean) / (double)n;
         if (s->frozen) mean = running[c], square = variance[c];
         else {
-            running[c] = 0.9 * running[c] + 0.1 * mean;
-            variance[c] = 0.9 * variance[c] + 0.1 * square * (n > 1 ? (double)n / (double)(n - 1) : 1.0);
+            running[c] = (1.0 - l->momentum) * running[c] + l->momentum * mean;
+            variance[c] = (1.0 - l->momentum) * variance[c] + l->momentum * square * (n > 1 ? (double)n / (double)(n - 1) : 1.0);
         }
         r->mean[c] = mean;
-        r->inverse[c] = 1.0 / sqrt(square + 1e-5);
+        r->inverse[c] = 1.0 / sqrt(square + l->eps);
         for (int64_t i = c; i < count; i += channels) r->y.v[i] = g[c] * (r->x.v[i] - mean) * r->inverse[c] + b[c];
     }
 }

@@ -24,7 +24,7 @@ typedef struct {
 /* An empty list at a shape. */
 Hand hand(Arena *arena, const char *prefix, Shape in);
 void hand_conv(Hand *h, int out, int kernel, int stride, int padding, int groups, bool bias);
-void hand_same(Hand *h, LayerKind kind);     /* batchnorm, relu, relu6 */
+void hand_same(Hand *h, LayerKind kind);     /* batchnorm (of two, one has not PyTorch's eps and momentum), relu, relu6 */
 
 void hand_pool(Hand *h, LayerKind kind, int kernel, int stride, int padding);
 void hand_flatten(Hand *h);

@@ -32,12 +32,13 @@ WORKLOAD = {
     "data": "digits",
     "blocks": [
         {"name": "stem", "loss": "mse",
-         "teacher": [{"layer": "conv", "out": 8, "kernel": 3, "bias": False}, {"layer": "batchnorm"}, {"layer": "relu"}],
+         "teacher": [{"layer": "conv", "out": 8, "kernel": 3, "bias": False}, {"layer": "batchnorm", "eps": 0.02, "momentum": 0.3}, {"layer": "relu"}],
          "student": [dict(SEPARABLE, out=8)]},
         {"name": "body", "loss": "mse",
          "teacher": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu6"}]},
                      {"layer": "maxpool", "kernel": 2}],
-         "student": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 1}, {"layer": "batchnorm"}]},
+         "student": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 1},
+                                                     {"layer": "batchnorm", "eps": 1e-3, "momentum": 0.03}]},
                      {"layer": "avgpool", "kernel": 2}]},
         {"name": "head", "loss": "soft_cross_entropy",
          "teacher": [{"layer": "flatten"}, {"layer": "linear", "out": 10}],
@@ -96,7 +97,7 @@ def make_layers(layers, shape):
             made += [nn.Conv2d(channels, channels, k, padding=(k - 1) // 2, groups=channels, bias=False),
                      nn.BatchNorm2d(channels), nn.Conv2d(channels, out, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         elif kind == "batchnorm":
-            made.append(nn.BatchNorm2d(channels))
+            made.append(nn.BatchNorm2d(channels, layer.get("eps", 1e-5), layer.get("momentum", 0.1)))
         elif kind == "relu":
             made.append(nn.ReLU())
         elif kind == "relu6":

@@ -30,8 +30,8 @@ def conv(out, kernel=3, stride=1, groups=1, bias=False):
             "bias": bias}
 
 
-def norm(activation=None):
-    return [{"layer": "batchnorm"}] + ([{"layer": activation}] if activation else [])
+def norm(activation=None, **keys):
+    return [{"layer": "batchnorm", **keys}] + ([{"layer": activation}] if activation else [])
 
 
 def separable(channels, out):
@@ -49,6 +49,9 @@ POOL = {"layer": "maxpool", "kernel": 2, "stride": 2, "padding": 0}
 BLOCKS = [
     ("digits-like", (1, 8, 8), [conv(32)] + norm("relu") + separable(32, 48) + [POOL, {"layer": "flatten"},
      {"layer": "linear", "out": 10, "bias": True}], "soft_cross_entropy", []),
+    ("norms of their own", (4, 8, 8), [conv(24)] + norm("relu", eps=1e-3, momentum=0.01) + [conv(24, groups=24)] +
+     norm("relu6", eps=0.3, momentum=0) + [conv(40, 1)] + norm(None, eps=1e-7, momentum=1) + [POOL, {"layer": "batchnorm"},
+     conv(16, 1)], "mse", []),
     ("VGG-like teacher", (3, 16, 16), [conv(32, bias=True), {"layer": "relu"}, conv(40, bias=True), {"layer": "relu"}, POOL,
      conv(48, bias=True), {"layer": "relu"}], "mse", []),
     ("VGG-like student", (4, 12, 12), [conv(4, groups=4, bias=True), conv(40, 1, bias=True), {"layer": "relu"},

@@ -162,6 +162,13 @@ static void check_conv(const Layer *layer, const char *name, Shape out, int kern
     assert_int_equal(layer->bias, bias);
 }
 
+static void check_norm(const Layer *layer, double eps, double momentum)
+{
+    assert_int_equal(layer->kind, LAYER_BATCHNORM);
+    assert_float_equal(layer->eps, eps, 0);
+    assert_float_equal(layer->momentum, momentum, 0);
+}
+
 static void check_kinds(const Layers *layers, const char *kinds)
 {
     Text text = {0};
@@ -210,6 +217,8 @@ static void every_key_arrives(void **state)
     check_kinds(&first->teacher, "conv batchnorm relu6 residual maxpool");
     check_conv(&first->teacher.layer[0], "0", (Shape){8, 4, 3}, 3, 2, 1, 1, false);
     check_conv(&first->teacher.layer[3].path[0].layer[0], "3.0", (Shape){8, 4, 3}, 3, 1, 1, 1, true);
+    check_norm(&first->teacher.layer[1], 0.001, 0.01);
+    check_norm(&last->teacher.layer[1], 1e-5, 0.1);
     assert_int_equal(first->teacher.layer[4].padding, 1);
     check_kinds(&last->teacher, "conv batchnorm relu6 conv batchnorm relu6 conv batchnorm avgpool flatten linear");
     assert_false(last->teacher.layer[10].bias);
@@ -315,11 +324,29 @@ static void short_forms_are_expanded(void **state)
     check_conv(&residual->path[0].layer[0], "1.0.0.0", (Shape){24, 4, 3}, 1, 1, 0, 1, false);
     check_conv(&residual->path[0].layer[3], "1.0.0.3", (Shape){24, 4, 3}, 3, 1, 1, 24, false);
     check_conv(&residual->path[0].layer[6], "1.0.0.6", (Shape){8, 4, 3}, 1, 1, 0, 1, false);
+    for (int i = 1; i < 8; i += 3) check_norm(&residual->path[0].layer[i], 0.002, 0);
     check_kinds(separable, "batchnorm conv batchnorm conv batchnorm relu");
+    check_norm(&separable->layer[0], 1e-5, 0.1);
+    check_norm(&separable->layer[2], 1, 1);
+    check_norm(&separable->layer[4], 1, 1);
     check_conv(&separable->layer[1], "1.2.0.1.1", (Shape){8, 4, 3}, 5, 1, 2, 8, false);
     check_kinds(&student->layer[2].path[0], "conv batchnorm relu6 conv batchnorm");
     check_kinds(&workload->block[1].student, "conv conv avgpool flatten linear");
     check_conv(&workload->block[1].student.layer[0], "0", (Shape){8, 4, 3}, 3, 1, 1, 8, true);
+    workload_free(workload);
+}
+
+/* What is written has the norms that were read. */
+static void norms_are_written(void **state)
+{
+    (void)state;
+    Workload *workload = good_workload("all-keys.json");
+    Text      text = {0};
+
+    workload_write(workload, NULL, &text);
+    assert_non_null(strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.001, \"momentum\": 0.01}"));
+    assert_non_null(strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.002, \"momentum\": 0}"));
+    text_free(&text);
     workload_free(workload);
 }
 
@@ -660,6 +687,7 @@ int main(void)
         cmocka_unit_test(keys_of_transformers_arrive),
         cmocka_unit_test(patches_become_tokens),
         cmocka_unit_test(short_forms_are_expanded),
+        cmocka_unit_test(norms_are_written),
         cmocka_unit_test(the_hash_is_of_the_bytes),
         cmocka_unit_test(as_many_as_allowed),
         cmocka_unit_test(digits_is_a_classifier),

@@ -134,6 +134,12 @@ int add_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *err)
     return list_append(list, layer, at, err);
 }
 
+int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err)
+{
+    return list_append(list, (Layer){.kind = LAYER_BATCHNORM, .in = list->shape, .out = list->shape, .eps = norm.eps,
+                                     .momentum = norm.momentum}, at, err);
+}
+
 int add_residual(LayerList *list, const LayerList *body, const JsonAt *at, Error *err)
 {
     Layer layer = {.kind = LAYER_RESIDUAL, .in = list->shape, .out = list->shape, .path_count = 1};
@@ -161,46 +167,48 @@ int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const
 /* ---- short forms ---------------------------------------------------------- */
 
 /* A conv without bias, padded so that stride 1 keeps the size, and its batchnorm. */
-static int conv_and_norm(LayerList *list, int out, int kernel, int stride, int groups, const JsonAt *at, Error *err)
+static int conv_and_norm(LayerList *list, ConvShape conv, NormShape norm, const JsonAt *at, Error *err)
 {
-    ConvShape conv = {.out = out, .kernel = kernel, .stride = stride, .padding = kernel / 2, .groups = groups};
-
-    return add_conv(list, &conv, at, err) == 0 ? add_plain(list, LAYER_BATCHNORM, at, err) : -1;
+    conv.padding = conv.kernel / 2;
+    return add_conv(list, &conv, at, err) == 0 ? add_batchnorm(list, norm, at, err) : -1;
 }
 
-static int mbconv_layers(LayerList *list, int out, int kernel, int stride, int expansion, const JsonAt *at, Error *err)
+static int mbconv_layers(LayerList *list, const MbconvShape *m, const JsonAt *at, Error *err)
 {
-    int64_t wide = (int64_t)list->shape.channels * expansion;
+    int64_t wide = (int64_t)list->shape.channels * m->expansion;
 
     if (wide > WORKLOAD_MAX_SIZE)
-        return json_fail(at, err, "an expansion of %d makes %lld channels, expected at most %d", expansion,
+        return json_fail(at, err, "an expansion of %d makes %lld channels, expected at most %d", m->expansion,
                          (long long)wide, WORKLOAD_MAX_SIZE);
-    if (expansion > 1) {
-        if (conv_and_norm(list, (int)wide, 1, 1, 1, at, err) != 0) return -1;
+    ConvShape expand = {.out = (int)wide, .kernel = 1, .stride = 1, .groups = 1}, project = expand;
+    ConvShape depthwise = {.out = (int)wide, .kernel = m->kernel, .stride = m->stride, .groups = (int)wide};
+
+    project.out = m->out;
+    if (m->expansion > 1) {
+        if (conv_and_norm(list, expand, m->norm, at, err) != 0) return -1;
         if (add_plain(list, LAYER_RELU6, at, err) != 0) return -1;
     }
-    if (conv_and_norm(list, (int)wide, kernel, stride, (int)wide, at, err) != 0) return -1;
+    if (conv_and_norm(list, depthwise, m->norm, at, err) != 0) return -1;
     if (add_plain(list, LAYER_RELU6, at, err) != 0) return -1;
-    return conv_and_norm(list, out, 1, 1, 1, at, err);
+    return conv_and_norm(list, project, m->norm, at, err);
 }
 
-int add_mbconv(LayerList *list, int out, int kernel, int stride, int expansion, const JsonAt *at, Error *err)
+int add_mbconv(LayerList *list, const MbconvShape *mbconv, const JsonAt *at, Error *err)
 {
     LayerList body;
 
-    if (stride != 1 || out != list->shape.channels)
-        return mbconv_layers(list, out, kernel, stride, expansion, at, err);
+    if (mbconv->stride != 1 || mbconv->out != list->shape.channels) return mbconv_layers(list, mbconv, at, err);
     if (list_inside(&body, list, -1, at, err) != 0) return -1;
-    if (mbconv_layers(&body, out, kernel, stride, expansion, at, err) != 0) return -1;
+    if (mbconv_layers(&body, mbconv, at, err) != 0) return -1;
     return add_residual(list, &body, at, err);
 }
 
 /* A conv with either a bias or a batchnorm. */
-static int separable_conv(LayerList *list, ConvShape conv, bool batchnorm, const JsonAt *at, Error *err)
+static int separable_conv(LayerList *list, ConvShape conv, const SeparableShape *separable, const JsonAt *at, Error *err)
 {
-    conv.bias = !batchnorm;
+    conv.bias = !separable->batchnorm;
     if (add_conv(list, &conv, at, err) != 0) return -1;
-    return batchnorm ? add_plain(list, LAYER_BATCHNORM, at, err) : 0;
+    return separable->batchnorm ? add_batchnorm(list, separable->norm, at, err) : 0;
 }
 
 int add_separable(LayerList *list, const SeparableShape *separable, const JsonAt *at, Error *err)
@@ -210,7 +218,7 @@ int add_separable(LayerList *list, const SeparableShape *separable, const JsonAt
                            .groups = in};
     ConvShape pointwise = {.out = separable->out, .kernel = 1, .stride = 1, .groups = 1};
 
-    if (separable_conv(list, depthwise, separable->batchnorm, at, err) != 0) return -1;
-    if (separable_conv(list, pointwise, separable->batchnorm, at, err) != 0) return -1;
+    if (separable_conv(list, depthwise, separable, at, err) != 0) return -1;
+    if (separable_conv(list, pointwise, separable, at, err) != 0) return -1;
     return separable->relu ? add_plain(list, LAYER_RELU, at, err) : 0;
 }

@@ -35,7 +35,13 @@ int add_conv(LayerList *list, const ConvShape *conv, const JsonAt *at, Error *er
 int add_linear(LayerList *list, int out, bool bias, const JsonAt *at, Error *err);
 int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at, Error *err);
 
-/* batchnorm, relu, relu6, flatten */
+/* Of a batch norm: y = weight (x - mean) / sqrt(variance + eps) + bias; a step's running statistics are
+ * (1 - momentum) times the old ones and momentum times the batch's. */
+typedef struct { double eps, momentum; } NormShape;
+
+int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err);
+
+/* relu, relu6, flatten */
 int add_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *err);
 
 /* body and paths: made by list_inside() of the same list, without a layer added since. */
@@ -45,13 +51,19 @@ int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const
 /* The short forms. mbconv: 1x1 conv, batchnorm, relu6 (these three only where expansion is
  * above 1); depthwise conv, batchnorm, relu6; 1x1 conv, batchnorm; all in a residual where
  * stride is 1 and out the input's channels (Sandler et al., MobileNetV2, CVPR 2018). */
-int add_mbconv(LayerList *list, int out, int kernel, int stride, int expansion, const JsonAt *at, Error *err);
+typedef struct {
+    int       out, kernel, stride, expansion;
+    NormShape norm;          /* of all its batch norms */
+} MbconvShape;
+
+int add_mbconv(LayerList *list, const MbconvShape *mbconv, const JsonAt *at, Error *err);
 
 /* Depthwise conv, 1x1 conv, each with a batchnorm behind it and no bias, or with a bias and
  * no batchnorm; then, if asked for, relu. */
 typedef struct {
     int  out, kernel, stride;
     bool batchnorm, relu;
+    NormShape norm;          /* where batchnorm */
 } SeparableShape;
 
 int add_separable(LayerList *list, const SeparableShape *separable, const JsonAt *at, Error *err);

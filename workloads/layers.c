@@ -32,6 +32,26 @@ static int get_flag(const JsonAt *layer, const char *key, bool *out, Error *err)
     return json_has(&at) ? json_get_bool(&at, out, err) : 0;
 }
 
+/* A number of 0..1; *out keeps its value where the key is absent. */
+static int get_share(const JsonAt *layer, const char *key, double *out, Error *err)
+{
+    JsonAt at = json_member(layer, key);
+
+    if (!json_has(&at)) return 0;
+    if (json_get_number(&at, 0, out, err) != 0) return -1;
+    return *out <= 1 ? 0 : json_fail(&at, err, "%g is too large, expected at most 1", *out);
+}
+
+/* What batch norms divide by may be nothing but eps: of a channel that is the same everywhere. */
+static int get_norm(const JsonAt *layer, NormShape *out, Error *err)
+{
+    JsonAt eps = json_member(layer, "eps");
+
+    *out = (NormShape){BATCHNORM_EPS, BATCHNORM_MOMENTUM};
+    if (get_share(layer, "eps", &out->eps, err) != 0 || get_share(layer, "momentum", &out->momentum, err) != 0) return -1;
+    return out->eps >= 1e-30 ? 0 : json_fail(&eps, err, "variances of 0 are divided by its root, expected at least 1e-30");
+}
+
 /* A kernel that its padding of half keeps centred. */
 static int get_odd(const JsonAt *layer, int *out, Error *err)
 {
@@ -115,7 +135,11 @@ static int read_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *
 
 static int read_batchnorm(LayerList *list, const JsonAt *at, Error *err)
 {
-    return read_plain(list, LAYER_BATCHNORM, at, err);
+    static const char *const keys[] = {"layer", "eps", "momentum", NULL};
+    NormShape norm;
+
+    if (json_check_keys(at, keys, err) != 0 || get_norm(at, &norm, err) != 0) return -1;
+    return add_batchnorm(list, norm, at, err);
 }
 
 static int read_relu(LayerList *list, const JsonAt *at, Error *err)
@@ -135,21 +159,23 @@ static int read_flatten(LayerList *list, const JsonAt *at, Error *err)
 
 static int read_mbconv(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "out", "kernel", "stride", "expansion", NULL};
-    int out = 0, kernel = 0, stride = 1, expansion = 0;
+    static const char *const keys[] = {"layer", "out", "kernel", "stride", "expansion", "eps", "momentum", NULL};
+    MbconvShape mbconv = {.stride = 1};
 
     if (json_check_keys(at, keys, err) != 0) return -1;
-    if (get_size(at, "out", 1, WORKLOAD_MAX_SIZE, &out, err) != 0) return -1;
-    if (get_odd(at, &kernel, err) != 0) return -1;
-    if (get_optional(at, "stride", 1, WORKLOAD_MAX_SIZE, &stride, err) != 0) return -1;
-    if (get_size(at, "expansion", 1, WORKLOAD_MAX_SIZE, &expansion, err) != 0) return -1;
-    return add_mbconv(list, out, kernel, stride, expansion, at, err);
+    if (get_size(at, "out", 1, WORKLOAD_MAX_SIZE, &mbconv.out, err) != 0) return -1;
+    if (get_odd(at, &mbconv.kernel, err) != 0) return -1;
+    if (get_optional(at, "stride", 1, WORKLOAD_MAX_SIZE, &mbconv.stride, err) != 0) return -1;
+    if (get_size(at, "expansion", 1, WORKLOAD_MAX_SIZE, &mbconv.expansion, err) != 0) return -1;
+    if (get_norm(at, &mbconv.norm, err) != 0) return -1;
+    return add_mbconv(list, &mbconv, at, err);
 }
 
 static int read_separable(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "out", "kernel", "stride", "batchnorm", "relu", NULL};
+    static const char *const keys[] = {"layer", "out", "kernel", "stride", "batchnorm", "relu", "eps", "momentum", NULL};
     JsonAt batchnorm = json_member(at, "batchnorm"), relu = json_member(at, "relu");
+    JsonAt eps = json_member(at, "eps"), momentum = json_member(at, "momentum");
     SeparableShape separable = {.stride = 1};
 
     if (json_check_keys(at, keys, err) != 0) return -1;
@@ -158,6 +184,9 @@ static int read_separable(LayerList *list, const JsonAt *at, Error *err)
     if (get_optional(at, "stride", 1, WORKLOAD_MAX_SIZE, &separable.stride, err) != 0) return -1;
     if (json_get_bool(&batchnorm, &separable.batchnorm, err) != 0) return -1;
     if (json_get_bool(&relu, &separable.relu, err) != 0) return -1;
+    if (!separable.batchnorm && (json_has(&eps) || json_has(&momentum)))
+        return json_fail(json_has(&eps) ? &eps : &momentum, err, "only \"batchnorm\": true has an eps and a momentum");
+    if (get_norm(at, &separable.norm, err) != 0) return -1;
     return add_separable(list, &separable, at, err);
 }
 

@@ -50,7 +50,7 @@ def layer(spec, channels):
         return nn.Linear(channels, spec["out"], bias=spec.get("bias", True)), spec["out"]
     if kind == "maxpool":
         return nn.MaxPool2d(kernel, spec.get("stride", kernel), spec.get("padding", 0)), channels
-    simple = {"batchnorm": lambda: nn.BatchNorm2d(channels), "relu": nn.ReLU, "relu6": nn.ReLU6,
+    simple = {"batchnorm": lambda: nn.BatchNorm2d(channels, spec.get("eps", 1e-5), spec.get("momentum", 0.1)), "relu": nn.ReLU, "relu6": nn.ReLU6,
               "flatten": nn.Flatten, "avgpool": lambda: nn.AdaptiveAvgPool2d(1)}
     if kind not in simple or (kind == "avgpool" and not spec.get("global")):
         raise SystemExit(f"digits.json: this script does not know {spec}")

@@ -78,6 +78,10 @@ FOR_PLUGINS const char *layer_kind_name(LayerKind kind);
 
 typedef struct Layer Layer;
 
+/* What a batch norm has that does not say (torch.nn.BatchNorm2d). */
+#define BATCHNORM_EPS      1e-5
+#define BATCHNORM_MOMENTUM 0.1
+
 typedef struct {
     Layer *layer;            /* [count]; count 0 passes its input on (an identity path) */
     int    count;
@@ -120,7 +124,8 @@ struct Layer {
     bool        bias;        /* conv, linear, layernorm */
     Layers     *path;        /* [path_count]; 1 of a residual, several of a choice */
     int         path_count;
-    double      eps;         /* layernorm, rmsnorm, attention with norm */
+    double      eps;         /* batchnorm, layernorm, rmsnorm, attention with norm */
+    double      momentum;    /* batchnorm: share of the batch's statistics in the running ones after a step */
     Function    function;    /* gelu, silu, tanh, gated */
     Attention   attention;
     int         vocabulary, types;       /* embedding; 0 types: tokens have none */

@@ -90,6 +90,10 @@ static void write_keys(const Layer *layer, Text *out)
         text_printf(out, ", \"padding\": %d", layer->padding);
     if (layer->kind == LAYER_CONV) text_printf(out, ", \"groups\": %d", layer->groups);
     if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) write_flag("bias", layer->bias, out);
+    if (layer->kind == LAYER_BATCHNORM) {
+        write_number("eps", layer->eps, out);
+        write_number("momentum", layer->momentum, out);
+    }
     write_sequence_keys(layer, out);
 }
 

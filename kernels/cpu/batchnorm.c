@@ -1,7 +1,7 @@
 /* Batch norm with its activation. In training, statistics are of the rows of the call, or of a
  * group's: sums (in double) pass through the group's NetSum.
  *
- *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)
+ *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)        e: the layer's eps
  *     d = dy where y was not cut, else 0          dg = sum d xh      db = sum d
  *     dx = g / sqrt(variance + e) (d - sum d / n - xh sum(d xh) / n)
  *
@@ -13,9 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define EPSILON  1e-5
-#define MOMENTUM 0.1
 
 enum { TILE = 64 };          /* pixels */
 
@@ -174,7 +171,7 @@ static void normalise_part(void *context, int64_t begin, int64_t end, int thread
 
 static void set_channel(Operator *op, int64_t c, double mean, double variance)
 {
-    double inverse = 1.0 / sqrt(variance + EPSILON), scale = op->p.norm_weight[c] * inverse;
+    double inverse = 1.0 / sqrt(variance + op->spec.norm_eps), scale = op->p.norm_weight[c] * inverse;
 
     own(op, MEAN)[c] = (float)mean;
     own(op, INVERSE)[c] = (float)inverse;
@@ -186,7 +183,7 @@ static void set_channel(Operator *op, int64_t c, double mean, double variance)
 static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
 {
     int64_t channels = op->spec.out.channels;
-    double *all = sum_all(op, call, false), local = (double)pixels_of(op, call), n = local;
+    double *all = sum_all(op, call, false), local = (double)pixels_of(op, call), n = local, momentum = op->spec.norm_momentum;
 
     if (call->group.sum) {
         for (int64_t c = 0; c < channels; c++) {         /* around zero: origins differ over the group */
@@ -205,9 +202,9 @@ static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
 
         if (variance < 0.0) variance = 0.0;
         set_channel(op, c, mean, variance);
-        op->p.norm_mean[c] = (float)((1.0 - MOMENTUM) * op->p.norm_mean[c] + MOMENTUM * mean);
-        op->p.norm_variance[c] = (float)((1.0 - MOMENTUM) * op->p.norm_variance[c] +
-                                         MOMENTUM * variance * (n > 1.0 ? n / (n - 1.0) : 1.0));
+        op->p.norm_mean[c] = (float)((1.0 - momentum) * op->p.norm_mean[c] + momentum * mean);
+        op->p.norm_variance[c] = (float)((1.0 - momentum) * op->p.norm_variance[c] +
+                                         momentum * variance * (n > 1.0 ? n / (n - 1.0) : 1.0));
     }
     return 0;
 }

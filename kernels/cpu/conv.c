@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-#define EPSILON 1e-5f
-
 static int64_t weights_count(const OperatorSpec *spec)
 {
     return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * spec->kernel_height * spec->kernel_width;
@@ -46,7 +44,7 @@ static float *fold(Operator *op)
     float  *folded = cpu_alloc((size_t)weights_count(spec));
 
     for (int c = 0; folded && c < spec->out.channels; c++) {
-        float scale = p->norm_weight[c] / sqrtf(p->norm_variance[c] + EPSILON);
+        float scale = p->norm_weight[c] / sqrtf(p->norm_variance[c] + (float)spec->norm_eps);
 
         op->own[c] = p->norm_bias[c] + ((p->bias ? p->bias[c] : 0.0f) - p->norm_mean[c]) * scale;
         for (int64_t i = 0; i < each; i++) folded[c * each + i] = p->weight[c * each + i] * scale;

@@ -30,7 +30,8 @@ static KernelNorm norm_of(const Operator *op, int64_t rows)
                         .floor = cuda_floor(op->spec.activation), .limit = cuda_limit(op->spec.activation), .own = op->own,
                         .weight = op->p.norm_weight, .bias = op->p.norm_bias, .mean = op->p.norm_mean,
                         .variance = op->p.norm_variance, .weight_gradient = op->p.weight_gradient,
-                        .bias_gradient = op->p.bias_gradient, .partial = op->device->scratch, .sums = op->sums, .type = cuda_type(op->device)};
+                        .bias_gradient = op->p.bias_gradient, .partial = op->device->scratch, .sums = op->sums, .type = cuda_type(op->device),
+                        .eps = op->spec.norm_eps, .momentum = op->spec.norm_momentum};
 }
 
 /* op->sums of this device become those of the group. */

@@ -14,9 +14,6 @@
 
 #include <cmath>
 
-#define EPSILON  1e-5
-#define MOMENTUM 0.1
-
 enum { THREADS = 256, LANES_MAX = 32, EACH = 32, PARTS_MAX = 2048 };
 
 /* How a block's threads lie over pixels and channels. */
@@ -159,7 +156,7 @@ static __device__ inline void add_parts(const float *partial, int parts, int cha
 
 static __device__ inline void set_scale(const KernelNorm &n, int c, double mean, double variance)
 {
-    double inverse = 1.0 / sqrt(variance + EPSILON), scale = n.weight[c] * inverse;
+    double inverse = 1.0 / sqrt(variance + n.eps), scale = n.weight[c] * inverse;
 
     n.own[NORM_MEAN * n.stride + c] = (float)mean;
     n.own[NORM_INVERSE * n.stride + c] = (float)inverse;
@@ -172,8 +169,8 @@ static __device__ inline void set_statistics(const KernelNorm &n, int c, double 
 {
     if (variance < 0.0) variance = 0.0;
     set_scale(n, c, mean, variance);
-    n.mean[c] = (float)((1.0 - MOMENTUM) * n.mean[c] + MOMENTUM * mean);
-    n.variance[c] = (float)((1.0 - MOMENTUM) * n.variance[c] + MOMENTUM * variance * (pixels > 1.0 ? pixels / (pixels - 1.0) : 1.0));
+    n.mean[c] = (float)((1.0 - n.momentum) * n.mean[c] + n.momentum * mean);
+    n.variance[c] = (float)((1.0 - n.momentum) * n.variance[c] + n.momentum * variance * (pixels > 1.0 ? pixels / (pixels - 1.0) : 1.0));
 }
 
 static __device__ inline void set_gradient(const KernelNorm &n, int c, double sum, double dot, double pixels)

@@ -101,7 +101,7 @@ static const void *weights_of(Operator *op, Error *err)
     cudaStream_t        stream = op->device->streams[STREAM_COMPUTE];
     int64_t             each = weights_count(s) / s->out.channels;
     KernelNorm          n = {.channels = s->out.channels, .weight = op->p.norm_weight, .bias = op->p.norm_bias,
-                             .mean = op->p.norm_mean, .variance = op->p.norm_variance};
+                             .mean = op->p.norm_mean, .variance = op->p.norm_variance, .eps = s->norm_eps};
     int                 rc = 0;
 
     if (at.folded >= 0) {

@@ -70,6 +70,7 @@ typedef struct {
     float       *partial;
     double      *sums;                   /* [2 channels + 1]: a group's */
     KernelType   type;
+    double       eps, momentum;          /* momentum: of the running statistics */
 } KernelNorm;
 
 /* Sums of x and x^2 become statistics (own, running ones); group: they become sums, to be added to those

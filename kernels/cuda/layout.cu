@@ -3,8 +3,6 @@
 
 #include <cmath>
 
-#define EPSILON 1e-5f
-
 enum { TILE = 32, TILE_ROWS = 8 };
 
 /* A tile at a time through shared memory, a column wider so that its columns lie in different banks. */
@@ -39,7 +37,7 @@ static __global__ void fold(const KernelNorm n, const float *weight, const float
 {
     for (int64_t i = first_element(); i < n.channels * each; i += next_element()) {
         int   c = (int)(i / each);
-        float scale = n.weight[c] / sqrtf(n.variance[c] + EPSILON);
+        float scale = n.weight[c] / sqrtf(n.variance[c] + (float)n.eps);
 
         folded[i] = weight[i] * scale;
         if (i % each == 0) folded_bias[c] = n.bias[c] + ((bias ? bias[c] : 0.0f) - n.mean[c]) * scale;

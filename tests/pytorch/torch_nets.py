@@ -31,7 +31,7 @@ def module(layer, shape):
     if kind == "linear":
         return nn.Linear(c, layer["out"], bias=layer["bias"]), (layer["out"], 1, 1)
     if kind == "batchnorm":
-        return (nn.BatchNorm2d(c) if h else nn.BatchNorm1d(c)), shape
+        return nn.BatchNorm2d(c, layer.get("eps", 1e-5), layer.get("momentum", 0.1)), shape
     if kind == "relu":
         return nn.ReLU(inplace=True), shape
     if kind == "relu6":
