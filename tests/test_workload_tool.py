@@ -186,7 +186,7 @@ def check_llama(folder):
     expected = [v for part in (0, F) for n in kept for v in gate[(part + n) * C:(part + n) * C + C]]
     ok(list(found) == expected, "the neurons with the largest weights are left", "kept %s" % kept)
     ok(list(array.array("f", students["blocks.0.4.3.weight"][2])) == [down[r * F + n] for r in range(C) for n in kept], "in the way out too")
-    for options, expected in ((["--ffn", "1.5"], "--ffn: expected a share above 0 and below 1"), ([], "expected --ffn or --kv-heads"),):
+    for options, expected in ((["--ffn", "1.5"], "--ffn: expected a share above 0 and below 1"), ([], "expected --ffn, --heads, --kv-heads, --width or --rank"), (["--rank", "0"], "--rank: 0 is too small")):
         done = tool("make-students", base + ".json", "-o", narrow + "2", *options)
         ok(done.returncode == 2 and expected in done.stderr, "refused: " + expected, done.stderr)
     done = tool("make-students", base + ".json", "-o", narrow + "2", "--kv-heads", "2")
@@ -195,6 +195,105 @@ def check_llama(folder):
         done = subprocess.run([RUN, "train", "--workload", narrow + ".json", "--schedule", "dpu", "--devices", "cpu:1", "--epochs", "1", "--init",
                                narrow + ".safetensors", "-o", os.path.join(folder, "s.safetensors")], capture_output=True, text=True, check=False)
         ok(done.returncode == 0 and "perplexity: teacher" in done.stdout, "and trains", done.stderr)
+
+
+def numbers(tensor):
+    return struct.unpack("<%d%s" % (len(tensor[2]) // BYTES[tensor[0]], {"F32": "f", "F16": "e"}[tensor[0]]), tensor[2])
+
+
+def trains(folder, base, what):
+    if not os.access(RUN, os.X_OK):
+        return
+    done = subprocess.run([RUN, "train", "--workload", base + ".json", "--schedule", "dpu", "--devices", "cpu:1", "--epochs", "1", "--init",
+                           base + ".safetensors", "-o", os.path.join(folder, "s.safetensors")], capture_output=True, text=True, check=False)
+    ok(done.returncode == 0, what + " trains", done.stderr)
+
+
+def check_students(folder):
+    """Fewer heads, low rank, narrower blocks."""
+    config, shapes = llama()
+    tensors = model(shapes, "F32")
+    name = "model.layers.0.mlp.down_proj.weight"
+    product = [(i % 5 - 2) * ((j * 3) % 7 - 3) / 8 + ((i * i) % 3 - 1) * (j % 4 - 1.5) / 4 for i in range(C) for j in range(F)]      # of rank 2
+    tensors[name] = ("F32", (C, F), array.array("f", product).tobytes())
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f)
+    write(os.path.join(folder, "model.safetensors"), tensors)
+    base, made = os.path.join(folder, "out"), os.path.join(folder, "made")
+    tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T), "--batch", "4", "--samples", "12")
+    teacher = read(base + ".safetensors")
+    qkv, o = numbers(teacher["blocks.0.1.1.weight"]), numbers(teacher["blocks.0.1.3.weight"])
+    rows = lambda first, count: list(qkv[first * C:(first + count) * C])
+
+    done = tool("make-students", base + ".json", "-o", made, "--heads", "2", "--kv-heads", "1")
+    ok(done.returncode == 0, "fewer heads", done.stderr)
+    out = read(made + ".safetensors")
+    score = lambda h: sum(v * v for r in range(C) for v in o[r * 8 + 2 * h:r * 8 + 2 * h + 2])
+    kept = [max((2 * k, 2 * k + 1), key=score) for k in range(2)]
+    mean = [[(a + b) / 2 for a, b in zip(rows(first, 2), rows(first + 2, 2))] for first in (8, 12)]
+    found = numbers(out["blocks.0.1.1.weight"])
+    ok(out["blocks.0.1.1.weight"][1] == (8, C) and list(found[:4 * C]) == rows(2 * kept[0], 2) + rows(2 * kept[1], 2),
+       "of each key's queries the one that goes out most", "kept %s" % kept)
+    ok(all(abs(a - b) < 1e-6 for a, b in zip(found[4 * C:], mean[0] + mean[1])), "then keys and values are means")
+    ok(list(numbers(out["blocks.0.1.3.weight"])) == [o[r * 8 + 2 * h + d] for r in range(C) for h in kept for d in range(2)], "the way out has their columns")
+    trains(folder, made, "what has fewer heads")
+
+    done = tool("make-students", base + ".json", "-o", made, "--rank", "2")
+    ok(done.returncode == 0, "low rank", done.stderr)
+    out = read(made + ".safetensors")
+    with open(made + ".json", encoding="utf-8") as f:
+        body = json.load(f)["blocks"][0]["student"][2]["body"]
+    ok([layer["layer"] for layer in body] == ["rmsnorm", "linear", "linear", "gated", "linear", "linear"] and body[4]["out"] == 2
+       and not body[4]["bias"], "a layer becomes two", json.dumps(body))
+    b, q = numbers(out["blocks.0.2.4.weight"]), numbers(out["blocks.0.2.5.weight"])
+    ok(all(abs(sum(q[i * 2 + k] * b[k * F + j] for k in range(2)) - product[i * F + j]) < 1e-4 for i in range(C) for j in range(F)),
+       "their product is what has that rank")
+    w, b, q = qkv, numbers(out["blocks.0.1.1.weight"]), numbers(out["blocks.0.1.2.weight"])
+    near = sum((sum(q[i * 2 + k] * b[k * C + j] for k in range(2)) - w[i * C + j]) ** 2 for i in range(16) for j in range(C))
+    ok(near < sum(v * v for v in w) and all(abs(sum(q[i * 2 + k] * q[i * 2 + l] for i in range(16)) - (k == l)) < 1e-5 for k in range(2) for l in range(2)),
+       "and near what has not, by orthonormal columns")
+    trains(folder, made, "what has a low rank")
+
+    done = tool("make-students", base + ".json", "-o", made, "--width", "5", "--ffn", "0.5")
+    ok(done.returncode == 0, "narrower blocks", done.stderr)
+    out = read(made + ".safetensors")
+    ways = numbers(out["blocks.1.0.weight"])
+    kept = [ways[r * C:(r + 1) * C].index(1) for r in range(5)]
+    ok(out["blocks.1.0.weight"][1] == (5, C) and sum(ways) == 5 and kept == sorted(set(kept)), "a way in takes channels")
+    back = numbers(out["blocks.1.3.weight"])
+    ok(out["blocks.1.3.weight"][1] == (C, 5) and all(back[c * 5 + k] == (c == kept[k]) for c in range(C) for k in range(5)), "a way out puts them back")
+    w = numbers(teacher["blocks.1.0.1.weight"])
+    ok(list(numbers(out["blocks.1.1.1.weight"])) == [w[r * C + c] for r in range(16) for c in kept], "layers have their columns")
+    ok(list(numbers(out["blocks.1.1.0.weight"])) == [numbers(teacher["blocks.1.0.0.weight"])[c] for c in kept], "and norms their numbers")
+    ok(out["blocks.0.0.weight"][1] == (V, 5) and out["blocks.2.2.weight"][1] == (V, 5), "embedding and head too")
+    trains(folder, made, "what is narrower")
+    done = tool("make-students", base + ".json", "-o", made + "2", "--heads", "3")
+    ok(done.returncode == 1 and "3 heads are no even part of those of 2 key-value heads" in done.stderr, "refused: heads that do not divide", done.stderr)
+    done = tool("make-students", base + ".json", "-o", made, "--width", "4", "--rank", "1", "--heads", "2", "--ffn", "0.7")
+    ok(done.returncode == 0, "all of it", done.stderr)
+    trains(folder, made, "all of it")
+
+
+def check_more_students(folder):
+    """Heads with keys of their own, biases, positions; post-norm and pooling."""
+    for family, options in ((gpt2, ["--heads", "1"]), (gpt2, ["--width", "6", "--rank", "2"]), (bert, ["--heads", "1", "--width", "5", "--ffn", "0.5", "--rank", "2"])):
+        with tempfile.TemporaryDirectory() as inside:
+            put(inside, family, "F32")
+            base, made = os.path.join(inside, "out"), os.path.join(inside, "made")
+            head = ["--head", "mean"] if family is bert else []
+            tool("import", "--from", "hf", inside, "-o", base, "--tokens", str(T), "--batch", "4", "--samples", "12", *head)
+            done = tool("make-students", base + ".json", "-o", made, *options)
+            ok(done.returncode == 0, "%s: %s" % (family.__name__, " ".join(options)), done.stderr)
+            trains(inside, made, "it")
+            if options == ["--heads", "1"]:
+                out, teacher = read(made + ".safetensors"), read(base + ".safetensors")
+                w, bias = numbers(teacher["blocks.1.0.1.weight"]), numbers(teacher["blocks.1.0.1.bias"])
+                o = numbers(teacher["blocks.1.0.3.weight"])
+                score = lambda h: (sum(v * v for v in w[(2 * C + 4 * h) * C:(2 * C + 4 * h + 4) * C])
+                                   * sum(v * v for r in range(C) for v in o[r * C + 4 * h:r * C + 4 * h + 4]))
+                h = max(range(2), key=score)
+                expected = [bias[part * C + 4 * h + d] for part in range(3) for d in range(4)]
+                ok(list(numbers(out["blocks.1.0.1.bias"])) == expected, "keys and values go with their head, biases too")
 
 
 def check_biases(folder):
@@ -337,7 +436,7 @@ def check_weights(folder):
 
 
 def main():
-    for check in (check_gpt2, check_llama, check_biases, check_bert, check_home, check_sentences, check_refusals, check_weights):
+    for check in (check_gpt2, check_llama, check_students, check_more_students, check_biases, check_bert, check_home, check_sentences, check_refusals, check_weights):
         with tempfile.TemporaryDirectory() as folder:
             check(folder)
     for args, expected in (([], "expected a subcommand"), (["improt"], 'did you mean "import"?'), (["import", "x"], "expected --from hf"),

@@ -1,42 +1,20 @@
 #include "executor/import/students.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
-
-/* Which of a linear layer's rows and columns a student has. A row is the mean of count rows of the teacher's, stride apart. */
-typedef struct {
-    const char *name;        /* of the layer */
-    int        *first;       /* [rows]; NULL: all rows as they are */
-    int         rows, count, stride;
-    int         plain;       /* rows in front that are taken one for one, whatever count says */
-    int        *column;      /* [columns]; NULL: all */
-    int         columns;
-} LinearCut;
-
-typedef struct {
-    Workload             *workload;
-    const Tensors        *teacher;
-    Tensors              *students;
-    const StudentOptions *options;
-    int                   block;
-    LinearCut            *cut;           /* [cut_count] of the block */
-    int                   cut_count, cut_room;
-    int                   changed;
-    Error                *err;
-} Shrink;
+#include "executor/import/student_cuts.h"
 
 /* ---- cuts ------------------------------------------------------------------------ */
 
-static LinearCut *cut_of(Shrink *s, const char *name)
+static LayerCut *cut_of(Shrink *s, const char *name)
 {
     for (int i = 0; i < s->cut_count; i++)
         if (strcmp(s->cut[i].name, name) == 0) return &s->cut[i];
     if (!array_has_room(s->cut, s->cut_count, s->cut_room)) { error_no_memory(s->err); return NULL; }
-    s->cut[s->cut_count] = (LinearCut){.name = name, .count = 1};
+    s->cut[s->cut_count] = (LayerCut){.name = name, .count = 1};
     return &s->cut[s->cut_count++];
 }
 
@@ -48,69 +26,78 @@ static int *numbers(Shrink *s, int count)
     return out;
 }
 
-static const Tensor *weight_of(const Shrink *s, const char *layer, const char *what)
+static int cut_rows(Shrink *s, const char *name, int *row, int rows, int count)
 {
-    char          name[160];
-    const Tensor *t;
+    LayerCut *cut = cut_of(s, name);
 
-    snprintf(name, sizeof name, "blocks.%d.%s.%s", s->block, layer, what);
-    t = tensors_find(s->teacher, name);
-    if (!t) {
-        const char *path = tensors_path(s->teacher);
-        error_set(s->err, "%s%sthe teacher's tensor %s is missing", path ? path : "", path ? ": " : "", name);
-    }
-    return t;
+    if (!cut) return -1;
+    cut->row = row;
+    cut->rows = rows;
+    cut->count = count;
+    return 0;
 }
 
-/* ---- ffn -------------------------------------------------------------------------- */
+static int cut_columns(Shrink *s, const char *name, int *column, int columns)
+{
+    LayerCut *cut = cut_of(s, name);
+
+    if (!cut) return -1;
+    cut->column = column;
+    cut->columns = columns;
+    return 0;
+}
+
+/* ---- the most of some ---------------------------------------------------------------- */
 
 typedef struct {
     double score;
     int    number;
-} Neuron;
+} Scored;
 
 static int by_score(const void *a, const void *b)
 {
-    const Neuron *x = a, *y = b;
+    const Scored *x = a, *y = b;
 
     if (x->score != y->score) return x->score > y->score ? -1 : 1;
     return x->number - y->number;
 }
 
-static int by_number(const void *a, const void *b) { return ((const Neuron *)a)->number - ((const Neuron *)b)->number; }
+static int by_number(const void *a, const void *b) { return ((const Scored *)a)->number - ((const Scored *)b)->number; }
 
-static double row_norm(const Tensor *w, int64_t row)
+/* Numbers of the left that have the largest scores, in their order. */
+static void choose(int *chosen, Scored *all, int count, int left)
+{
+    qsort(all, (size_t)count, sizeof *all, by_score);
+    qsort(all, (size_t)left, sizeof *all, by_number);
+    for (int n = 0; n < left; n++) chosen[n] = all[n].number;
+}
+
+/* Sum of squares of rows first .. first + rows - 1 and columns likewise; columns 0: all. */
+static double squares(const Tensor *w, int64_t first, int64_t rows, int64_t column, int64_t columns)
 {
     double  sum = 0;
-    int64_t columns = w->dim[1];
+    int64_t width = w->dim[1], end = columns ? column + columns : width;
 
-    for (int64_t c = 0; c < columns; c++) sum += (double)w->values[row * columns + c] * (double)w->values[row * columns + c];
-    return sqrt(sum);
+    for (int64_t r = first; r < first + rows; r++)
+        for (int64_t c = columns ? column : 0; c < end; c++) sum += (double)w->values[r * width + c] * (double)w->values[r * width + c];
+    return sum;
 }
 
-static double column_norm(const Tensor *w, int64_t column)
-{
-    double sum = 0;
-
-    for (int64_t r = 0; r < w->dim[0]; r++) sum += (double)w->values[r * w->dim[1] + column] * (double)w->values[r * w->dim[1] + column];
-    return sqrt(sum);
-}
+/* ---- ffn -------------------------------------------------------------------------- */
 
 /* The neurons that are left, in their order. */
 static int choose_neurons(Shrink *s, const Layer *in, const Layer *between, const Layer *out, int left, int *chosen)
 {
-    const Tensor *w_in = weight_of(s, in->name, "weight"), *w_out = weight_of(s, out->name, "weight");
+    const Tensor *w_in = student_teacher(s, in->name, "weight"), *w_out = student_teacher(s, out->name, "weight");
     int           count = out->in.channels;
-    Neuron       *all = calloc((size_t)count, sizeof *all);
+    Scored       *all = calloc((size_t)count, sizeof *all);
 
     if (!w_in || !w_out || !all) { free(all); return all ? -1 : error_no_memory(s->err); }
     for (int n = 0; n < count; n++) {
-        double up = between->kind == LAYER_GATED ? row_norm(w_in, count + n) : 1;
-        all[n] = (Neuron){row_norm(w_in, n) * up * column_norm(w_out, n), n};
+        double up = between->kind == LAYER_GATED ? sqrt(squares(w_in, count + n, 1, 0, 0)) : 1;
+        all[n] = (Scored){sqrt(squares(w_in, n, 1, 0, 0)) * up * sqrt(squares(w_out, 0, w_out->dim[0], n, 1)), n};
     }
-    qsort(all, (size_t)count, sizeof *all, by_score);
-    qsort(all, (size_t)left, sizeof *all, by_number);
-    for (int n = 0; n < left; n++) chosen[n] = all[n].number;
+    choose(chosen, all, count, left);
     free(all);
     return 0;
 }
@@ -118,20 +105,14 @@ static int choose_neurons(Shrink *s, const Layer *in, const Layer *between, cons
 /* Gates, then values: rows n and count + n belong together. */
 static int cut_ffn(Shrink *s, Layer *in, Layer *between, Layer *out)
 {
-    int        count = out->in.channels, left = (int)fmax(1, floor(s->options->ffn * count + 0.5)), both = between->kind == LAYER_GATED ? 2 : 1;
-    int       *chosen = numbers(s, left), *rows = numbers(s, both * left);
-    LinearCut *cut;
+    int  count = out->in.channels, left = (int)fmax(1, floor(s->options->ffn * count + 0.5)), both = between->kind == LAYER_GATED ? 2 : 1;
+    int *chosen = numbers(s, left), *rows = numbers(s, both * left);
 
     if (left >= count) return 0;
     if (!chosen || !rows || choose_neurons(s, in, between, out, left, chosen) != 0) return -1;
     for (int n = 0; n < left; n++)
         for (int k = 0; k < both; k++) rows[k * left + n] = k * count + chosen[n];
-    if (!(cut = cut_of(s, in->name))) return -1;
-    cut->first = rows;
-    cut->rows = cut->plain = both * left;
-    if (!(cut = cut_of(s, out->name))) return -1;
-    cut->column = chosen;
-    cut->columns = left;
+    if (cut_rows(s, in->name, rows, both * left, 1) != 0 || cut_columns(s, out->name, chosen, left) != 0) return -1;
     in->out.channels = between->in.channels = both * left;
     between->out.channels = out->in.channels = left;
     s->changed++;
@@ -143,29 +124,240 @@ static bool is_function(LayerKind kind)
     return kind == LAYER_GELU || kind == LAYER_SILU || kind == LAYER_TANH || kind == LAYER_RELU || kind == LAYER_GATED;
 }
 
-/* ---- key-value heads ---------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------- */
 
-static int cut_heads(Shrink *s, Layer *in, Layer *attention)
+/* A linear layer, attention on what it gives, a linear layer on what comes out. */
+typedef struct { Layer *in, *attention, *out; } AttentionLayers;
+
+/* Rows first .. first + rows - 1 of the teacher's, behind those that are there. */
+static int put_rows(int *row, int at, int first, int rows)
+{
+    for (int r = 0; r < rows; r++) row[at + r] = first + r;
+    return at + rows;
+}
+
+/* So many query heads are left of each key-value head, or, where each has keys of its own, so many of both. */
+static int choose_heads(Shrink *s, const AttentionLayers *l, int *chosen)
+{
+    const Attention *a = &l->attention->attention;
+    const Tensor    *in = student_teacher(s, l->in->name, "weight"), *out = student_teacher(s, l->out->name, "weight");
+    int              dim = a->head_dim, together = a->heads == a->kv_heads ? a->heads : a->heads / a->kv_heads;
+    int              left = s->options->heads * together / a->heads;
+    Scored          *all = calloc((size_t)together, sizeof *all);
+
+    if (!in || !out || !all) { free(all); return all ? -1 : error_no_memory(s->err); }
+    for (int first = 0; first < a->heads; first += together) {
+        for (int h = 0; h < together; h++) {
+            int kv = (first + h) / (a->heads / a->kv_heads);
+            all[h] = (Scored){squares(in, (a->heads + a->kv_heads + kv) * dim, dim, 0, 0)
+                              * squares(out, 0, out->dim[0], (first + h) * dim, dim), first + h};
+        }
+        choose(chosen + first / together * left, all, together, left);
+    }
+    free(all);
+    return 0;
+}
+
+static int cut_heads(Shrink *s, const AttentionLayers *l)
+{
+    Attention *a = &l->attention->attention;
+    int        left = s->options->heads, dim = a->head_dim, own = a->heads == a->kv_heads, kv_left = own ? left : a->kv_heads;
+    int       *chosen = numbers(s, left), rows = (left + 2 * kv_left) * dim, *row = numbers(s, rows), *column = numbers(s, left * dim), at = 0;
+
+    if (left >= a->heads) return 0;
+    if (left % kv_left != 0)
+        return error_set(s->err, "block \"%s\", layer %s: %d heads are no even part of those of %d key-value heads",
+                         s->workload->block[s->block].name, l->attention->name, left, a->kv_heads);
+    if (!chosen || !row || !column || choose_heads(s, l, chosen) != 0) return -1;
+    for (int h = 0; h < left; h++) at = put_rows(row, at, chosen[h] * dim, dim);
+    for (int which = 0; which < 2; which++)
+        for (int k = 0; k < kv_left; k++)
+            at = put_rows(row, at, (a->heads + which * a->kv_heads + (own ? chosen[k] : k)) * dim, dim);
+    memcpy(column, row, (size_t)(left * dim) * sizeof *column);
+    if (cut_rows(s, l->in->name, row, rows, 1) != 0 || cut_columns(s, l->out->name, column, left * dim) != 0) return -1;
+    a->heads = left;
+    a->kv_heads = kv_left;
+    l->in->out.channels = l->attention->in.channels = rows;
+    l->attention->out.channels = l->out->in.channels = left * dim;
+    s->changed++;
+    return 0;
+}
+
+/* Behind cut_heads(): of the rows that it left. */
+static int cut_kv_heads(Shrink *s, Layer *in, Layer *attention)
 {
     Attention *a = &attention->attention;
-    int        left = s->options->kv_heads, group = a->kv_heads / (left > 0 ? left : 1), queries = a->heads * a->head_dim;
-    int        rows = queries + 2 * left * a->head_dim, *first;
-    LinearCut *cut;
+    int        left = s->options->kv_heads, group = a->kv_heads / left, queries = a->heads * a->head_dim, dim = a->head_dim;
+    int        rows = queries + 2 * left * dim, *row;
+    LayerCut  *cut;
 
     if (left >= a->kv_heads) return 0;
     if (a->kv_heads % left != 0)
         return error_set(s->err, "block \"%s\", layer %s: %d key-value heads, of which %d are no even part", s->workload->block[s->block].name,
                          attention->name, a->kv_heads, left);
-    if (!(cut = cut_of(s, in->name)) || !(first = numbers(s, rows))) return -1;
-    for (int r = 0; r < queries; r++) first[r] = r;
-    for (int r = queries; r < rows; r++) {
-        int k = (r - queries) / a->head_dim, values = k >= left, head = k % left, i = (r - queries) % a->head_dim;
-        first[r] = queries + (values * a->kv_heads + head * group) * a->head_dim + i;
-    }
-    *cut = (LinearCut){.name = in->name, .first = first, .rows = rows, .count = group, .stride = a->head_dim, .plain = queries};
+    if (!(cut = cut_of(s, in->name)) || !(row = numbers(s, rows * group))) return -1;
+    for (int r = 0; r < rows; r++)
+        for (int k = 0; k < group; k++) {
+            int which = r < queries ? 0 : (r - queries) / (left * dim), head = (r - queries) / dim % left, i = (r - queries) % dim;
+            int old = r < queries ? r : queries + (which * a->kv_heads + head * group + k) * dim + i;
+            row[r * group + k] = r < queries && k > 0 ? -1 : cut->row ? cut->row[old] : old;
+        }
     a->kv_heads = left;
     in->out.channels = attention->in.channels = rows;
     s->changed++;
+    return cut_rows(s, in->name, row, rows, group);
+}
+
+static int cut_attention(Shrink *s, Layers *list, int i)
+{
+    AttentionLayers l = {i > 0 ? &list->layer[i - 1] : NULL, &list->layer[i], i + 1 < list->count ? &list->layer[i + 1] : NULL};
+
+    if (!l.in || l.in->kind != LAYER_LINEAR) return 0;
+    if (s->options->heads > 0 && l.out && l.out->kind == LAYER_LINEAR && cut_heads(s, &l) != 0) return -1;
+    return s->options->kv_heads > 0 ? cut_kv_heads(s, l.in, l.attention) : 0;
+}
+
+/* ---- width --------------------------------------------------------------------------- */
+
+/* Adds to score [channels] what the first linear layer of each list weighs its input's channels. */
+static int weigh(Shrink *s, const Layers *list, double *score, int channels)
+{
+    for (int i = 0; i < list->count; i++) {
+        const Layer  *layer = &list->layer[i];
+        const Tensor *w;
+
+        if (layer->kind == LAYER_RESIDUAL && weigh(s, &layer->path[0], score, channels) != 0) return -1;
+        if ((layer->kind != LAYER_LINEAR && layer->kind != LAYER_EMBEDDING) || !(w = student_teacher(s, layer->name, "weight"))) {
+            if (layer->kind == LAYER_LINEAR || layer->kind == LAYER_EMBEDDING) return -1;
+            continue;
+        }
+        for (int c = 0; c < channels; c++) score[c] += squares(w, 0, w->dim[0], c, 1) / (double)w->dim[0];
+        if (layer->kind == LAYER_LINEAR) break;
+    }
+    return 0;
+}
+
+static int choose_channels(Shrink *s, const Layers *list, int channels)
+{
+    double *score = calloc((size_t)channels, sizeof *score);
+    Scored *all = calloc((size_t)channels, sizeof *all);
+    int     rc = score && all && (s->kept = numbers(s, s->options->width)) ? 0 : error_no_memory(s->err);
+
+    if (rc == 0) rc = weigh(s, list, score, channels);
+    for (int c = 0; rc == 0 && c < channels; c++) all[c] = (Scored){score[c], c};
+    if (rc == 0) choose(s->kept, all, channels, s->options->width);
+    free(score), free(all);
+    return rc;
+}
+
+static bool is_norm(LayerKind kind) { return kind == LAYER_LAYERNORM || kind == LAYER_RMSNORM; }
+
+/* Layers of a list that work on the narrow channels; *left: none behind the list does, as a linear layer outside of a residual
+ * gave others. */
+static int narrow_list(Shrink *s, Layers *list, bool inside, bool *left)
+{
+    int width = s->options->width, last = -1;
+
+    for (int i = 0; inside && i < list->count; i++) if (list->layer[i].kind == LAYER_LINEAR) last = i;
+    *left = false;
+    for (int i = 0; i < list->count; i++) {
+        Layer *layer = &list->layer[i];
+        bool   off;
+
+        if (layer->kind == LAYER_RESIDUAL) {
+            if (*left) continue;
+            if (narrow_list(s, &layer->path[0], true, &off) != 0) return -1;
+            layer->in.channels = layer->out.channels = width;
+        } else if (layer->kind == LAYER_LINEAR) {
+            if (!*left && cut_columns(s, layer->name, s->kept, width) != 0) return -1;
+            if (!*left) layer->in.channels = width;
+            *left = true;
+            if (i == last) {
+                if (cut_rows(s, layer->name, s->kept, width, 1) != 0) return -1;
+                layer->out.channels = width;
+                *left = false;
+            }
+        } else if (!*left && (is_norm(layer->kind) || layer->kind == LAYER_CONV)) {
+            if (cut_rows(s, layer->name, s->kept, width, 1) != 0) return -1;
+            layer->out.channels = width;
+            if (is_norm(layer->kind)) layer->in.channels = width;
+        } else if (!*left) {
+            if ((layer->kind == LAYER_EMBEDDING || layer->kind == LAYER_TOKENS) && cut_columns(s, layer->name, s->kept, width) != 0) return -1;
+            if (layer->kind != LAYER_EMBEDDING) layer->in.channels = width;
+            layer->out.channels = width;
+        }
+    }
+    return 0;
+}
+
+/* A linear layer between two widths at either end. */
+static Layer way(const char *name, Shape in, int out)
+{
+    return (Layer){.kind = LAYER_LINEAR, .name = name, .in = in, .out = {out, in.height, in.width}};
+}
+
+/* The channels of what a block works on: those that go into it, or that its first layer makes of tokens or pixels. */
+static int stream_of(const WorkBlock *block)
+{
+    const Layer *first = &block->teacher.layer[0];
+
+    return first->kind == LAYER_EMBEDDING || first->kind == LAYER_CONV ? first->out.channels : block->in.channels;
+}
+
+static int narrow(Shrink *s, WorkBlock *block)
+{
+    int    channels = stream_of(block), width = s->options->width, at = 0;
+    bool   made = block->student.layer[0].kind == LAYER_EMBEDDING || block->student.layer[0].kind == LAYER_CONV, left;
+    Layer *layer = arena_alloc(&s->workload->arena, (size_t)block->student.count + 2, sizeof *layer);
+
+    if (width >= channels) return 0;
+    if (!layer) return error_no_memory(s->err);
+    if (choose_channels(s, &block->teacher, channels) != 0 || narrow_list(s, &block->student, false, &left) != 0) return -1;
+    if (!made) layer[at++] = way("-", block->in, width);
+    for (int i = 0; i < block->student.count; i++) layer[at++] = block->student.layer[i];
+    if (!left) { layer[at] = way("+", layer[at - 1].out, block->out.channels); layer[at++].bias = true; }
+    block->student = (Layers){layer, at};
+    s->changed++;
+    return 0;
+}
+
+/* ---- rank ---------------------------------------------------------------------------- */
+
+static const char *marked(Shrink *s, const char *name, char mark)
+{
+    size_t length = strlen(name);
+    char  *out = arena_alloc(&s->workload->arena, length + 2, 1);
+
+    if (!out) { error_no_memory(s->err); return NULL; }
+    memcpy(out, name, length);
+    out[length] = mark;
+    return out;
+}
+
+static int factor_list(Shrink *s, Layers *list, bool inside)
+{
+    int    rank = s->options->rank, at = 0;
+    Layer *layer = arena_alloc(&s->workload->arena, 2 * (size_t)list->count + 1, sizeof *layer);
+
+    if (!layer) return error_no_memory(s->err);
+    for (int i = 0; i < list->count; i++) {
+        Layer *from = &list->layer[i];
+
+        for (int p = 0; p < from->path_count; p++)
+            if (factor_list(s, &from->path[p], true) != 0) return -1;
+        layer[at++] = *from;
+        if (!inside || from->kind != LAYER_LINEAR
+            || (int64_t)rank * (from->in.channels + from->out.channels) >= (int64_t)from->in.channels * from->out.channels) continue;
+        layer[at] = *from;
+        layer[at - 1].out.channels = layer[at].in.channels = rank;
+        layer[at - 1].bias = false;
+        layer[at - 1].name = marked(s, from->name, '<');
+        layer[at].name = marked(s, from->name, '>');
+        if (!layer[at - 1].name || !layer[at].name) return -1;
+        at++;
+        s->changed++;
+    }
+    *list = (Layers){layer, at};
     return 0;
 }
 
@@ -199,68 +391,22 @@ static int shrink_list(Shrink *s, Layers *list, bool inside)
 
         for (int p = 0; p < layer->path_count; p++)
             if (shrink_list(s, &layer->path[p], true) != 0) return -1;
-        if (s->options->kv_heads > 0 && i > 0 && layer->kind == LAYER_ATTENTION && list->layer[i - 1].kind == LAYER_LINEAR
-            && cut_heads(s, &list->layer[i - 1], layer) != 0) return -1;
+        if (layer->kind == LAYER_ATTENTION && cut_attention(s, list, i) != 0) return -1;
         if (s->options->ffn > 0 && inside && i >= 2 && layer->kind == LAYER_LINEAR && is_function(list->layer[i - 1].kind)
             && list->layer[i - 2].kind == LAYER_LINEAR && cut_ffn(s, &list->layer[i - 2], &list->layer[i - 1], layer) != 0) return -1;
     }
     return 0;
 }
 
-/* ---- weights --------------------------------------------------------------------------- */
-
-/* One number of the student's row r; columns of the teacher's are column. */
-static float number_of(const LinearCut *cut, const Tensor *from, int64_t row, int64_t column, int64_t columns)
+static int make_block(Shrink *s, WorkBlock *block)
 {
-    int    count = !cut->first || row < cut->plain ? 1 : cut->count;
-    double sum = 0;
-
-    for (int k = 0; k < count; k++) {
-        int64_t old = cut->first ? cut->first[row] + (int64_t)k * cut->stride : row;
-        sum += (double)from->values[old * columns + column];
-    }
-    return (float)(sum / count);
-}
-
-static int add_cut(Shrink *s, const LinearCut *cut, const Tensor *from, const LayerParameter *p, const char *name)
-{
-    Tensor *to;
-    int64_t columns = from->rank == 2 ? from->dim[1] : 1, width = p->rank == 2 ? p->dim[1] : 1;
-
-    if (tensors_add(s->students, name, p->rank, p->dim, &to, s->err) != 0) return -1;
-    for (int64_t r = 0; r < p->dim[0]; r++)
-        for (int64_t c = 0; c < width; c++)
-            to->values[r * width + c] = number_of(cut, from, r, cut->column && p->rank == 2 ? cut->column[c] : c, columns);
-    return 0;
-}
-
-typedef struct {
-    Shrink *shrink;
-    int     rc;
-} Weights;
-
-static void add_weights(const Layer *layer, void *context)
-{
-    Weights       *w = context;
-    Shrink        *s = w->shrink;
-    LayerParameter list[LAYER_PARAMETERS_MAX];
-    int            count = layer_parameter_list(layer, list);
-    LinearCut      whole = {.name = layer->name, .count = 1}, *cut = &whole;
-
-    for (int i = 0; i < s->cut_count; i++)
-        if (strcmp(s->cut[i].name, layer->name) == 0) cut = &s->cut[i];
-    for (int i = 0; w->rc == 0 && i < count; i++) {
-        const Tensor *from = weight_of(s, layer->name, list[i].what);
-        char          name[160];
-
-        snprintf(name, sizeof name, "blocks.%d.%s.%s", s->block, layer->name, list[i].what);
-        if (!from) w->rc = -1;
-        else if (cut == &whole) {
-            Tensor same = *from;
-            same.name = name;
-            w->rc = tensors_put_one(s->students, &same, s->err);
-        } else w->rc = add_cut(s, cut, from, &list[i], name);
-    }
+    s->cut_count = 0;
+    s->kept = NULL;
+    block->choices = 0;
+    if (copy_list(s, &block->student, &block->teacher) != 0 || shrink_list(s, &block->student, false) != 0) return -1;
+    if (s->options->width > 0 && narrow(s, block) != 0) return -1;
+    if (s->options->rank > 0 && factor_list(s, &block->student, false) != 0) return -1;
+    return student_weights(s);
 }
 
 int students_make(Workload *workload, const Tensors *teacher, Tensors *students, const StudentOptions *options, int *changed,
@@ -269,18 +415,9 @@ int students_make(Workload *workload, const Tensors *teacher, Tensors *students,
     Shrink s = {.workload = workload, .teacher = teacher, .students = students, .options = options, .err = err};
     int    rc = 0;
 
-    for (; rc == 0 && s.block < workload->block_count; s.block++) {
-        WorkBlock *block = &workload->block[s.block];
-        Weights    weights = {.shrink = &s};
-
-        s.cut_count = 0;
-        rc = copy_list(&s, &block->student, &block->teacher);
-        block->choices = 0;
-        if (rc == 0) rc = shrink_list(&s, &block->student, false);
-        if (rc == 0) layers_each(&block->student, add_weights, &weights);
-        if (rc == 0) rc = weights.rc;
-    }
+    for (; rc == 0 && s.block < workload->block_count; s.block++) rc = make_block(&s, &workload->block[s.block]);
     *changed = s.changed;
     free(s.cut);
+    free(s.factor);
     return rc;
 }

@@ -11,7 +11,7 @@
 typedef struct {
     const char *output;
     double      ffn;
-    int64_t     kv_heads;
+    int64_t     heads, kv_heads, width, rank;
 } StudentArguments;
 
 /* The folder of a path, its slash included: "" of a bare name. */
@@ -33,17 +33,20 @@ static char *weights_name(const char *weights, const char *base)
 
 static int write_both(const Workload *w, const Tensors *students, const char *base, Error *err)
 {
-    Text  json = {0}, path = {0}, weights = {0};
-    char *teacher = weights_name(w->teacher_weights, base);
-    int   rc = -1;
+    Text      json = {0}, path = {0}, weights = {0};
+    Workload *again = NULL;              /* what is written is read back first */
+    char     *teacher = weights_name(w->teacher_weights, base);
+    int       rc = -1;
 
     text_printf(&path, "%s.json", base);
     text_printf(&weights, "%s.safetensors", base);
     workload_write(w, teacher, &json);
     if (!teacher || text_failed(&json) || text_failed(&path) || text_failed(&weights)) { error_no_memory(err); goto done; }
+    if (workload_parse(&again, text_string(&path), text_string(&json), json.length, err) != 0) goto done;
     if (tensors_write(students, text_string(&weights), err) != 0) goto done;
     rc = file_write(text_string(&path), text_string(&json), json.length, err);
 done:
+    workload_free(again);
     free(teacher);
     text_free(&json);
     text_free(&path);
@@ -61,7 +64,8 @@ static int64_t parameters(const Workload *w, bool student)
 
 static int run(const StudentArguments *a, const char *path, Error *err)
 {
-    StudentOptions options = {.ffn = a->ffn, .kv_heads = (int)a->kv_heads};
+    StudentOptions options = {.ffn = a->ffn, .heads = (int)a->heads, .kv_heads = (int)a->kv_heads,
+                              .width = (int)a->width, .rank = (int)a->rank};
     Workload      *w = NULL;
     Tensors       *teacher = NULL, *students = NULL;
     int            rc = -1, changed = 0;
@@ -72,7 +76,7 @@ static int run(const StudentArguments *a, const char *path, Error *err)
     if (students_make(w, teacher, students, &options, &changed, err) != 0) { error_prefix(err, "%s", path); goto done; }
     if (changed == 0) { error_set(err, "%s: no layer of it is changed by these options", path); goto done; }
     if (write_both(w, students, a->output, err) != 0) goto done;
-    fprintf(stderr, "%d layers are narrower: students have %.1f %% of the teachers' parameters\n%s.json, %s.safetensors\n", changed,
+    fprintf(stderr, "%d layers or blocks are narrower: students have %.1f %% of the teachers' parameters\n%s.json, %s.safetensors\n", changed,
             100.0 * (double)parameters(w, true) / (double)parameters(w, false), a->output, a->output);
     rc = 0;
 done:
@@ -88,7 +92,10 @@ int workload_make_students_tool(int argc, char **argv)
     Option table[] = {
         {"output", 'o', OPTION_STRING, "BASE", "Write BASE.json, and BASE.safetensors with the students' initial weights (train --init).", &a.output, 0, 0, NULL, false},
         {"ffn", 0, OPTION_NUMBER, "SHARE", "Fraction of an FFN's neurons that students keep: those with the largest weights.", &a.ffn, 0, 0, NULL, false},
+        {"heads", 0, OPTION_INTEGER, "N", "Query heads of the students: those with the largest weights.", &a.heads, 1, 65536, NULL, false},
         {"kv-heads", 0, OPTION_INTEGER, "N", "Key-value heads of the students, means of the teacher's.", &a.kv_heads, 1, 65536, NULL, false},
+        {"width", 0, OPTION_INTEGER, "N", "Channels that a student's block works on, between two linear layers.", &a.width, 1, 65536, NULL, false},
+        {"rank", 0, OPTION_INTEGER, "N", "Rank of linear layers in residuals, each of which becomes two.", &a.rank, 1, 65536, NULL, false},
         {0},
     };
     Options  options = {"pipebd-workload make-students", "WORKLOAD -o BASE [options]",
@@ -102,7 +109,10 @@ int workload_make_students_tool(int argc, char **argv)
     if (operands.info) return options_info(&options, operands.info);
     if (operands.count != 1) { error_set(&err, "expected one WORKLOAD, see --help"); goto usage; }
     if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto usage; }
-    if (!option_given(table, "ffn") && a.kv_heads == 0) { error_set(&err, "expected --ffn or --kv-heads, see --help"); goto usage; }
+    if (!option_given(table, "ffn") && a.heads + a.kv_heads + a.width + a.rank == 0) {
+        error_set(&err, "expected --ffn, --heads, --kv-heads, --width or --rank, see --help");
+        goto usage;
+    }
     if (option_given(table, "ffn") && !(a.ffn > 0 && a.ffn < 1)) { error_set(&err, "--ffn: expected a share above 0 and below 1"); goto usage; }
     if (run(&a, operands.values[0], &err) == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
