@@ -22,6 +22,7 @@ struct ByteStream {
     int64_t     offset, size;
 #ifdef HAVE_ZLIB
     gzFile      gz;              /* reads plain files as they are */
+    bool        cut_off;         /* a read said so: zlib 1.3.2 does not say it again, nor when it closes */
 #endif
 };
 
@@ -95,8 +96,8 @@ static int read_file(ByteStream *s, char *bytes, size_t room, size_t *got, Error
 
     if (count >= 0) {
         gzerror(s->gz, &code);
-        /* A file that ends within packed data gives what it has, and then this. */
-        if (count == 0 && code != Z_OK && code != Z_STREAM_END)
+        if (code != Z_OK && code != Z_STREAM_END) s->cut_off = true;
+        if (count == 0 && s->cut_off)
             return error_set(err, "%s: its gzip data are cut off, expected a whole file", s->name);
         *got = (size_t)count;
         s->offset = (int64_t)gzoffset(s->gz);

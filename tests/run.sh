@@ -64,7 +64,7 @@ alone() {
 
 # run_one NUMBER: its output into $folder/NUMBER.log, seconds and CPU seconds (user, system)
 # into NUMBER.time; returns its exit status (124, 137: too long). Background jobs of a script
-# ignore SIGINT, which tests send, so it is set back.
+# ignore SIGINT, and under nohup SIGHUP, which tests send, so both are set back.
 run_one() {
     local TIMEFORMAT='%R %U %S' child command program=${programs[$1]}
     case $program in
@@ -76,7 +76,7 @@ run_one() {
     trap - EXIT INT
     trap 'kill -TERM "$child" 2> /dev/null; wait "$child"; exit 143' TERM
     time {
-        CMOCKA_MESSAGE_OUTPUT=TAP env --default-signal=INT,QUIT timeout -k 2 "$limit" "${command[@]}" \
+        CMOCKA_MESSAGE_OUTPUT=TAP env --default-signal=INT,QUIT,HUP timeout -k 2 "$limit" "${command[@]}" \
             > "$folder/$1.log" 2>&1 < /dev/null &
         child=$!
         wait "$child"

@@ -91,7 +91,7 @@ launcher() {
     local pid=$1 name
     while :; do
         name=$(cat "/proc/$pid/comm")
-        case $name in mpirun|orterun|pipebd-run) echo "$pid"; return ;; esac
+        case $name in mpirun|orterun|prterun|pipebd-run) echo "$pid"; return ;; esac
         pid=$(children "$pid" | cut -d ' ' -f 1)
         [ -n "$pid" ] || return 1
     done

@@ -567,6 +567,7 @@ static int open_link(World *world, Error *err)
 }
 #else
 int mpi_link_start(Link *link, Error *err) { (void)link; return error_set(err, "this build has no MPI"); }
+int open_mpi_major(void) { return 0; }
 
 static int open_link(World *world, Error *err)
 {

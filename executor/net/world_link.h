@@ -49,4 +49,7 @@ int mpi_link_start(Link *link, Error *err);
  * Open MPI, PMIx and PMI (Slurm) set. */
 bool launched_as_rank(void);
 
+/* The first number of the version of Open MPI that this build has; 0: another MPI, or none. */
+int open_mpi_major(void);
+
 #endif

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "executor/net/world_link.h"
+
 enum { PATH_BYTES = 4096, RELAY_BYTES = 4096 };
 
 static bool is_option(const char *word, const char *name)
@@ -20,18 +22,24 @@ static bool is_option(const char *word, const char *name)
     return strncmp(word, name, length) == 0 && (word[length] == '\0' || word[length] == '=');
 }
 
-/* Open MPI's defaults are those of a cluster: what is set here can be overridden from outside.
- * Since Open MPI 5 it is PRRTE that launches, and it heeds other names. Another MPI does not look at these. */
+/* Open MPI's defaults are those of a cluster: there may be more ranks than cores, and they divide the cores
+ * themselves. What is set here can be overridden from outside. PRRTE launches since Open MPI 5 and heeds names of its
+ * own, and since Open MPI 6 others, with a warning for those before. Another MPI does not look at these. */
 static void set_defaults(void)
 {
-    static const char *const defaults[][2] = {
-        {"OMPI_MCA_rmaps_base_oversubscribe", "1"},      /* more ranks than cores */
-        {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
-        {"OMPI_MCA_hwloc_base_binding_policy", "none"},  /* ranks divide cores themselves */
-        {"PRTE_MCA_hwloc_default_binding_policy", "none"},
+    static const struct {
+        int         from;                /* the first version of Open MPI that heeds the names */
+        const char *many[2], *unbound[2];
+    } defaults[] = {
+        {6, {"PRTE_MCA_mapby", ":oversubscribe"}, {"PRTE_MCA_bindto", "none"}},
+        {5, {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"}, {"PRTE_MCA_hwloc_default_binding_policy", "none"}},
+        {0, {"OMPI_MCA_rmaps_base_oversubscribe", "1"}, {"OMPI_MCA_hwloc_base_binding_policy", "none"}},
     };
+    size_t i = 0;
 
-    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) setenv(defaults[i][0], defaults[i][1], 0);
+    while (open_mpi_major() < defaults[i].from) i++;
+    setenv(defaults[i].many[0], defaults[i].many[1], 0);
+    setenv(defaults[i].unbound[0], defaults[i].unbound[1], 0);
     if (geteuid() != 0) return;
     setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);            /* whoever is root here has asked for it */
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);

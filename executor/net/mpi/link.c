@@ -464,6 +464,15 @@ int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err)
     return 0;
 }
 
+int open_mpi_major(void)
+{
+#ifdef OMPI_MAJOR_VERSION
+    return OMPI_MAJOR_VERSION;
+#else
+    return 0;
+#endif
+}
+
 int mpi_link_start(Link *link, Error *err)
 {
     MpiLink *l = (MpiLink *)link;
