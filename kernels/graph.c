@@ -248,9 +248,10 @@ static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
         }
         start = most = at;
         for (int p = 0; p < node->path_count; p++) {
-            int64_t end = place(b, &node->path[p], start, last && !node->own_output);
+            int64_t end = place(b, &node->path[p], start, last && !node->own_output && (p == 0 || node->kind == LAYER_CHOICE));
 
             if (end > most) most = end;
+            if (node->kind == LAYER_RESIDUAL) start = end;
         }
         at = most;
     }

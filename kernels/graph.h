@@ -6,6 +6,7 @@
  *     conv or linear, relu              one
  *     flatten of 1x1                    none
  *
+ * A residual's paths, its body and, if there is one, its shortcut, are both gone through.
  * Offsets are floats a row, multiplied by the rows of a call; paths of a choice share theirs. */
 #ifndef KERNELS_GRAPH_H
 #define KERNELS_GRAPH_H

@@ -50,17 +50,22 @@ struct Net {
 /* WAYS: beyond these, a list with choices is cut where that leaves fewer. */
 enum { WAYS = 8, WAYS_MAX = 1 << 20 };
 
+static int64_t at_most_ways(int64_t ways) { return ways > WAYS_MAX ? WAYS_MAX + 1 : ways; }
+
 /* In how many ways the list can be gone through, at most WAYS_MAX + 1. */
 static int64_t ways_of(const NodeList *list)
 {
     int64_t ways = 1;
 
-    for (int i = 0; i < list->count; i++) {
+    for (int i = 0; i < list->count && ways <= WAYS_MAX; i++) {
         const Node *node = &list->node[i];
-        int64_t     of_node = 0;
-        for (int p = 0; p < node->path_count && of_node <= WAYS_MAX; p++) of_node += ways_of(&node->path[p]);
-        if (node->path_count > 0) ways *= of_node;
-        if (ways > WAYS_MAX) return WAYS_MAX + 1;
+        int64_t     of_choice = 0;
+        for (int p = 0; p < node->path_count; p++) {
+            int64_t of_path = ways_of(&node->path[p]);
+            if (node->kind == LAYER_CHOICE) of_choice = at_most_ways(of_choice + of_path);
+            else ways = at_most_ways(ways * of_path);
+        }
+        if (node->kind == LAYER_CHOICE) ways = at_most_ways(ways * of_choice);
     }
     return ways;
 }
@@ -73,12 +78,14 @@ static int64_t way_of(const NodeList *list, const int *choices)
     for (int i = 0; i < list->count; i++) {
         const Node *node = &list->node[i];
         int         taken = node->kind == LAYER_CHOICE ? choices[node->choice] : 0;
-        int64_t     of_node = 0, before = 0;
+        int64_t     of_choice = 0, before = 0;
         for (int p = 0; p < node->path_count; p++) {
-            if (p < taken) before += ways_of(&node->path[p]);
-            of_node += ways_of(&node->path[p]);
+            int64_t of_path = ways_of(&node->path[p]);
+            if (node->kind == LAYER_RESIDUAL) way = way * of_path + way_of(&node->path[p], choices);
+            if (p < taken) before += of_path;
+            of_choice += of_path;
         }
-        if (node->path_count > 0) way = way * of_node + before + way_of(&node->path[taken], choices);
+        if (node->kind == LAYER_CHOICE) way = way * of_choice + before + way_of(&node->path[taken], choices);
     }
     return way;
 }
@@ -524,18 +531,21 @@ static const float *forward_operator(const NetStep *s, Node *node, const float *
     return s->net->backend->forward(node->op, &call, s->err) == 0 ? node->y : NULL;
 }
 
+/* The input, or what the shortcut makes of it, is added to the body's result. */
 static const float *forward_residual(const NetStep *s, Node *node, const float *x, float *to, unsigned used)
 {
     int64_t      count = s->rows * shape_count(node->spec.out);
-    const float *body = forward_list(s, &node->path[0], x, node->own_output ? NULL : to, used | bit_of(s, x));
+    const float *body = forward_list(s, &node->path[0], x, node->own_output ? NULL : to, used | bit_of(s, x)), *other = x;
     float       *y = (float *)(uintptr_t)body;
 
     if (!body) return NULL;
+    if (node->path_count > 1) other = forward_list(s, &node->path[1], x, NULL, used | bit_of(s, body));
+    if (!other) return NULL;
     if (node->own_output || body == x) {
-        y = target(s, node, to, used | bit_of(s, x) | bit_of(s, body));
+        y = target(s, node, to, used | bit_of(s, other) | bit_of(s, body));
         copy_rows(s, y, body, count);
     }
-    add_rows(s, y, x, count);
+    add_rows(s, y, other, count);
     return y;
 }
 
@@ -663,20 +673,28 @@ static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, 
     return s->replayed ? 0 : backend->backward(node->op, &call, s->err);
 }
 
+/* The body's gradient at the input and that of the shortcut are added; dy itself where there is none. */
 static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, unsigned used, float **out)
 {
-    int64_t count = s->rows * shape_count(node->spec.out);
-    float  *dx = NULL;
+    int64_t  count = s->rows * shape_count(node->spec.in);
+    bool     projected = node->path_count > 1;
+    unsigned mine = used | bit_of(s, in.dy);
+    float   *dx = NULL, *other = in.dy;
 
-    used |= bit_of(s, in.dy);
-    if (backward_list(s, &node->path[0], (IncomingGradient){in.dy, node->needs_dx || in.keep}, used, &dx) != 0) return -1;
+    if (backward_list(s, &node->path[0], (IncomingGradient){in.dy, node->needs_dx || projected || in.keep}, mine, &dx) != 0)
+        return -1;
+    if (projected) {
+        bool keep = in.keep || dx == in.dy;
+        if (backward_list(s, &node->path[1], (IncomingGradient){in.dy, keep}, (keep ? mine : used) | bit_of(s, dx), &other) != 0)
+            return -1;
+    }
     *out = NULL;
     if (!node->needs_dx) return 0;
     if (dx == in.dy) {                                   /* the body gave its input */
-        dx = free_buffer(s, used);
+        dx = free_buffer(s, mine | bit_of(s, other));
         copy_rows(s, dx, in.dy, count);
     }
-    add_rows(s, dx, in.dy, count);
+    add_rows(s, dx, other, count);
     *out = dx;
     return 0;
 }

@@ -39,4 +39,10 @@ Hand residual_net(Arena *arena, Shape in);
 /* choices of mbconvs of two kernels or nothing, within a residual too; norm behind the last */
 Hand choice_net(Arena *arena, Shape in);
 
+/* As ResNets: residuals with a shortcut, one whose body's result is cut, one in another's shortcut, one at the end. */
+Hand shortcut_net(Arena *arena, Shape in);
+
+/* Layers drawn at random: convolutions, norms, activations, pools, choices, residuals of all of them with a shortcut or none. */
+Hand random_net(Arena *arena, Shape in, uint64_t seed);
+
 #endif

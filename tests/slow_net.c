@@ -62,7 +62,7 @@ Hand hand_path(Hand *h, int path)
 {
     char prefix[64];
 
-    if (path < 0) snprintf(prefix, sizeof prefix, "%s%d.", h->prefix, h->layers.count);
+    if (path < 0) snprintf(prefix, sizeof prefix, "%s%d.%s", h->prefix, h->layers.count, path == -1 ? "" : "shortcut.");
     else snprintf(prefix, sizeof prefix, "%s%d.%d.", h->prefix, h->layers.count, path);
     return hand(h->arena, arena_strdup(h->arena, prefix), h->at);
 }
@@ -287,8 +287,9 @@ static void slow_layer(Slow *s, const Layer *l, SlowRecord *r)
         break;
     case LAYER_RESIDUAL:
         r->y = slow_forward(s, &l->path[0], r->x, &r->inner);
-        { Tensor sum = slow_tensor(s, r->x.rows, l->out);
-          for (int64_t i = 0; i < count; i++) sum.v[i] = r->y.v[i] + r->x.v[i];
+        { Tensor sum = slow_tensor(s, r->x.rows, l->out), other = r->x;
+          if (l->path_count > 1) other = slow_forward(s, &l->path[1], r->x, &r->shortcut);
+          for (int64_t i = 0; i < count; i++) sum.v[i] = r->y.v[i] + other.v[i];
           r->y = sum; }
         break;
     case LAYER_CHOICE: r->y = slow_forward(s, &l->path[r->taken], r->x, &r->inner); break;
@@ -363,8 +364,9 @@ static Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Tensor dy)
         break;
     case LAYER_RESIDUAL:
         dx = slow_backward(s, &l->path[0], r->inner, dy);
-        { Tensor sum = slow_tensor(s, dx.rows, l->in);
-          for (int64_t i = 0; i < count; i++) sum.v[i] = dx.v[i] + dy.v[i];
+        { Tensor sum = slow_tensor(s, dx.rows, l->in), other = dy;
+          if (l->path_count > 1) other = slow_backward(s, &l->path[1], r->shortcut, dy);
+          for (int64_t i = 0; i < slow_count(dx); i++) sum.v[i] = dx.v[i] + other.v[i];
           dx = sum; }
         break;
     case LAYER_CHOICE: return slow_backward(s, &l->path[r->taken], r->inner, dy);

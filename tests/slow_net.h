@@ -30,7 +30,7 @@ void hand_pool(Hand *h, LayerKind kind, int kernel, int stride, int padding);
 void hand_flatten(Hand *h);
 void hand_linear(Hand *h, int out, bool bias);
 
-/* A list within the layer to be added next: its path, "3." of a residual, "3.1." of a choice. */
+/* A list within the layer to be added next: its path, "3." of a residual (-1; its shortcut: -2), "3.1." of a choice. */
 Hand hand_path(Hand *h, int path);
 void hand_paths(Hand *h, LayerKind kind, const Hand *paths, int count);
 
@@ -49,7 +49,7 @@ struct SlowRecord {          /* of a layer in the last forward */
     Tensor      x, y;
     double     *mean, *inverse;          /* batchnorm */
     int        *place;       /* maxpool: element of x, within its row */
-    SlowRecord *inner;       /* of the path taken */
+    SlowRecord *inner, *shortcut;        /* inner: of the path taken */
     int         taken;
 };
 

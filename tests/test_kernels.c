@@ -135,10 +135,11 @@ static void whole_nets(void **state)
 {
     Arena arena = {0};
     Shape in = {3, 8, 8};
-    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in);
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in), shortcut = shortcut_net(&arena, in);
 
     (void)state;
     check_net("residual net", &residual.layers, in, 5, NULL);
+    check_net("net with shortcuts", &shortcut.layers, in, 5, NULL);
     for (int i = 0; i < 12; i++) {
         int   choices[3] = {i % 3, i / 3 % 2, i / 6};
         char *what = format_text("choices %d %d %d", choices[0], choices[1], choices[2]);
@@ -147,6 +148,25 @@ static void whole_nets(void **state)
         free(what);
     }
     arena_free(&arena);
+}
+
+static void random_nets(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < (uint64_t)test_cases(40); seed++) {
+        Arena arena = {0};
+        Shape in = {3, 6, 5};
+        Hand  h = random_net(&arena, in, test_seed("random nets", 1000 + seed));
+        Rng   rng = {.seed = seed};
+        int   choices[256], count = layers_choices(&h.layers);
+        char *what = format_text("random net %d", (int)seed);
+
+        assert_true(count <= 256);
+        for (int i = 0; i < count; i++) choices[i] = (int)rng_range(&rng, 0, 1);
+        check_net(what, &h.layers, in, 4, choices);
+        free(what);
+        arena_free(&arena);
+    }
 }
 
 /* The truth itself: the derivative of sum(y dy) along a random direction of all weights. */
@@ -209,10 +229,11 @@ static void truth_is_true(void **state)
 {
     Arena arena = {0};
     Shape in = {3, 6, 6};
-    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in);
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in), shortcut = shortcut_net(&arena, in);
 
     (void)state;
     truth_agrees_with_differences(&residual.layers, in, NULL);
+    truth_agrees_with_differences(&shortcut.layers, in, NULL);
     truth_agrees_with_differences(&choice.layers, in, (int[]){1, 1, 1});
     truth_agrees_with_differences(&choice.layers, in, (int[]){2, 0, 0});
     arena_free(&arena);
@@ -905,6 +926,7 @@ int main(void)
         cmocka_unit_test(pools),
         cmocka_unit_test(linears_and_flatten),
         cmocka_unit_test(whole_nets),
+        cmocka_unit_test(random_nets),
         cmocka_unit_test(truth_is_true),
         cmocka_unit_test(halves_are_the_whole),
         cmocka_unit_test(losses),

@@ -35,10 +35,12 @@ WORKLOAD = {
          "teacher": [{"layer": "conv", "out": 8, "kernel": 3, "bias": False}, {"layer": "batchnorm", "eps": 0.02, "momentum": 0.3}, {"layer": "relu"}],
          "student": [dict(SEPARABLE, out=8)]},
         {"name": "body", "loss": "mse",
-         "teacher": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu6"}]},
+         "teacher": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu6"}],
+                      "shortcut": [{"layer": "conv", "out": 8, "kernel": 1, "bias": False}, {"layer": "batchnorm"}]},
                      {"layer": "maxpool", "kernel": 2}],
          "student": [{"layer": "residual", "body": [{"layer": "conv", "out": 8, "kernel": 1},
-                                                     {"layer": "batchnorm", "eps": 1e-3, "momentum": 0.03}]},
+                                                     {"layer": "batchnorm", "eps": 1e-3, "momentum": 0.03}],
+                      "shortcut": [{"layer": "conv", "out": 8, "kernel": 1}]},
                      {"layer": "avgpool", "kernel": 2}]},
         {"name": "head", "loss": "soft_cross_entropy",
          "teacher": [{"layer": "flatten"}, {"layer": "linear", "out": 10}],
@@ -80,7 +82,10 @@ def make_layers(layers, shape):
 
     class Residual(nn.Sequential):
         def forward(self, x):
-            return x + super().forward(x)
+            y, way = x, self._modules.get("shortcut")
+            for name, module in self._modules.items():
+                y = y if name == "shortcut" else module(y)
+            return y + (way(x) if way else x)
 
     class Linear(nn.Linear):
         def forward(self, x):
@@ -115,6 +120,8 @@ def make_layers(layers, shape):
             made.append(Linear(size, layer["out"]))
         elif kind == "residual":
             made.append(Residual(*make_layers(layer["body"], shape)[0]))
+            if "shortcut" in layer:
+                made[-1].add_module("shortcut", make_layers(layer["shortcut"], shape)[0])
         with torch.no_grad():
             added = nn.Sequential(*made[-5 if kind == "separable" else -1:]).eval()
             shape = tuple(added(torch.zeros(1, *shape)).shape[1:])

@@ -43,6 +43,12 @@ def mbconv(channels, out, kernel, expand, stride=1):
     return ([conv(wide, 1)] + norm("relu6") + [conv(wide, kernel, stride, wide)] + norm("relu6") + [conv(out, 1)] + norm())
 
 
+def basic(channels, out, stride):
+    """A block of ResNet-18 (He et al., Deep residual learning, 2016), as torchvision has it."""
+    made = {"layer": "residual", "body": [conv(out, stride=stride)] + norm("relu") + [conv(out)] + norm()}
+    return [dict(made, shortcut=[conv(out, 1, stride)] + norm()) if stride > 1 or channels != out else made, {"layer": "relu"}]
+
+
 POOL = {"layer": "maxpool", "kernel": 2, "stride": 2, "padding": 0}
 
 # name, input, layers, loss, paths chosen
@@ -52,6 +58,12 @@ BLOCKS = [
     ("norms of their own", (4, 8, 8), [conv(24)] + norm("relu", eps=1e-3, momentum=0.01) + [conv(24, groups=24)] +
      norm("relu6", eps=0.3, momentum=0) + [conv(40, 1)] + norm(None, eps=1e-7, momentum=1) + [POOL, {"layer": "batchnorm"},
      conv(16, 1)], "mse", []),
+    ("ResNet-like", (3, 15, 13), [conv(16, 7, 2)] + norm("relu") + [dict(POOL, kernel=3, padding=1)] + basic(16, 16, 1) +
+     basic(16, 24, 2) + basic(24, 24, 1), "mse", []),
+    ("a choice and a pool on the shortcut", (4, 8, 8), [conv(12), {"layer": "residual",
+     "body": [{"layer": "choice", "paths": [mbconv(12, 16, 3, 2), mbconv(12, 16, 5, 3)]}, conv(20, 3, 2, bias=True)],
+     "shortcut": [dict(POOL), {"layer": "choice", "paths": [[], mbconv(12, 12, 3, 2)]}, conv(20, 1)] + norm("relu6")}], "mse",
+     [1, 1]),
     ("VGG-like teacher", (3, 16, 16), [conv(32, bias=True), {"layer": "relu"}, conv(40, bias=True), {"layer": "relu"}, POOL,
      conv(48, bias=True), {"layer": "relu"}], "mse", []),
     ("VGG-like student", (4, 12, 12), [conv(4, groups=4, bias=True), conv(40, 1, bias=True), {"layer": "relu"},
@@ -72,7 +84,7 @@ RATE, MOMENTUM, DECAY = 0.05, 0.9, 4e-5
 
 def teacher_of(layers, out):
     """The layers, or a plain one of the same shapes where they are a supernet of stride 1 or 2."""
-    return layers if layers[0]["layer"] != "choice" else [conv(out[0], 1, 2 if out[1] < 9 else 1)]
+    return layers if '"choice"' not in json.dumps(layers) else [conv(out[0], 1, 2 if out[1] < 9 else 1)]
 
 
 def write_workload(path, shape, layers, out, loss):

@@ -34,7 +34,7 @@ static void check_layer(const Layer *layer)
         assert_int_equal(layer->in.channels % layer->groups, 0);
         assert_int_equal(layer->out.channels % layer->groups, 0);
     }
-    if (layer->kind == LAYER_RESIDUAL) assert_int_equal(layer->path_count, 1);
+    if (layer->kind == LAYER_RESIDUAL) assert_in_range(layer->path_count, 1, 2);
     else if (layer->kind == LAYER_CHOICE) assert_true(layer->path_count > 1);
     else assert_int_equal(layer->path_count, 0);
     for (int i = 0; i < layer->path_count; i++) check_layers(&layer->path[i], layer->in, layer->out);
@@ -218,12 +218,19 @@ static void every_key_arrives(void **state)
     check_conv(&first->teacher.layer[0], "0", (Shape){8, 4, 3}, 3, 2, 1, 1, false);
     check_conv(&first->teacher.layer[3].path[0].layer[0], "3.0", (Shape){8, 4, 3}, 3, 1, 1, 1, true);
     check_norm(&first->teacher.layer[1], 0.001, 0.01);
+    assert_int_equal(first->teacher.layer[3].path_count, 1);
+    const Layer *residual = &last->student.layer[2];
+    assert_int_equal(residual->path_count, 2);
+    assert_true(shape_equal(residual->in, (Shape){12, 4, 3}) && shape_equal(residual->out, (Shape){9, 2, 2}));
+    check_conv(&residual->path[0].layer[0], "2.0", (Shape){9, 2, 2}, 3, 2, 1, 1, true);
+    assert_string_equal(residual->path[1].layer[0].name, "2.shortcut.0");
+    check_conv(&residual->path[1].layer[1], "2.shortcut.1", (Shape){9, 2, 2}, 1, 1, 0, 1, false);
     check_norm(&last->teacher.layer[1], 1e-5, 0.1);
     assert_int_equal(first->teacher.layer[4].padding, 1);
     check_kinds(&last->teacher, "conv batchnorm relu6 conv batchnorm relu6 conv batchnorm avgpool flatten linear");
     assert_false(last->teacher.layer[10].bias);
-    assert_int_equal(last->student.layer[2].kernel, 0);
-    assert_true(last->student.layer[4].bias);
+    assert_int_equal(last->student.layer[4].kernel, 0);
+    assert_true(last->student.layer[6].bias);
     free(weights);
     workload_free(workload);
 }
@@ -331,7 +338,7 @@ static void short_forms_are_expanded(void **state)
     check_norm(&separable->layer[4], 1, 1);
     check_conv(&separable->layer[1], "1.2.0.1.1", (Shape){8, 4, 3}, 5, 1, 2, 8, false);
     check_kinds(&student->layer[2].path[0], "conv batchnorm relu6 conv batchnorm");
-    check_kinds(&workload->block[1].student, "conv conv avgpool flatten linear");
+    check_kinds(&workload->block[1].student, "conv conv residual conv avgpool flatten linear");
     check_conv(&workload->block[1].student.layer[0], "0", (Shape){8, 4, 3}, 3, 1, 1, 8, true);
     workload_free(workload);
 }

@@ -64,6 +64,12 @@ static void add_layer(LayerWalk *walk, const Layer *layer, bool needs_dx, BlockS
 
 static bool trains(const Layers *layers) { return layers_cost(layers).parameters > 0; }
 
+static void add_sum(BlockSum *to, BlockSum what)
+{
+    for (int p = 0; p < PASS_COUNT; p++) add(&to->us[p], what.us[p], 1);
+    add(&to->variance_us2, what.variance_us2, 1);
+}
+
 /* Gradients are wanted behind the first layer that trains (before: there was one). */
 static BlockSum walk_layers(LayerWalk *walk, const Layers *layers, bool before);
 
@@ -94,11 +100,9 @@ static BlockSum walk_layers(LayerWalk *walk, const Layers *layers, bool before)
 
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i];
-        BlockSum          inside = {0};
-        if (layer->kind == LAYER_CHOICE) inside = walk_choice(walk, layer, before);
-        if (layer->kind == LAYER_RESIDUAL) inside = walk_layers(walk, &layer->path[0], before);
-        for (int p = 0; p < PASS_COUNT; p++) add(&sum.us[p], inside.us[p], 1);
-        add(&sum.variance_us2, inside.variance_us2, 1);
+        if (layer->kind == LAYER_CHOICE) add_sum(&sum, walk_choice(walk, layer, before));
+        for (int p = 0; layer->kind == LAYER_RESIDUAL && p < layer->path_count; p++)
+            add_sum(&sum, walk_layers(walk, &layer->path[p], before));
         add_layer(walk, layer, before, &sum);
         before = before || trains(&(Layers){(Layer *)layer, 1});
     }

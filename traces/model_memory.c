@@ -75,16 +75,18 @@ static bool is_flat(const Layer *layer)
 
 static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given);
 
-/* Bytes kept by what is inside; places of paths are shared. */
+/* Bytes kept by what is inside; places of a choice's paths are shared. */
 static int64_t keep_paths(Needs *needs, const Layer *layer, bool before, bool given)
 {
+    bool    residual = layer->kind == LAYER_RESIDUAL;
     int64_t most = 0;
 
     needs->depth += layer->kind == LAYER_RESIDUAL;
     if (needs->depth > needs->deepest) needs->deepest = needs->depth;
     for (int p = 0; p < layer->path_count; p++) {
-        int64_t kept = keep_layers(needs, &layer->path[p], before, given);
-        if (kept > most) most = kept;
+        int64_t kept = keep_layers(needs, &layer->path[p], before, given && !(residual && p > 0));
+        if (residual) most += kept;
+        else if (kept > most) most = kept;
     }
     needs->depth -= layer->kind == LAYER_RESIDUAL;
     return most;

@@ -156,9 +156,10 @@ static int activation(OperatorWork *out, const ModelDevice *device, double x, Pa
 }
 
 /* The sum of a residual, and of the gradients at its input. */
-static int residual(OperatorWork *out, const ModelDevice *device, double x, Pass pass)
+static int residual(OperatorWork *out, const ModelDevice *device, const Layer *layer, Pass pass, double rows)
 {
-    bool fused = device->layout == LAYOUT_FUSED;
+    bool   fused = device->layout == LAYOUT_FUSED;
+    double x = rows * (double)shape_count(pass == PASS_FORWARD ? layer->out : layer->in);
 
     if (pass == PASS_WEIGHT) return 0;
     out[0] = passes(device, pass, fused ? x : 2 * x, fused ? 0 : x);
@@ -233,7 +234,7 @@ int operator_list(OperatorWork out[OPERATOR_MOST], const ModelDevice *device, co
     case LAYER_BATCHNORM:                   return norm(out, device, x, pass, frozen, needs_dx);
     case LAYER_MAXPOOL: case LAYER_AVGPOOL: return pool(out, device, layer, pass, rows);
     case LAYER_RELU: case LAYER_RELU6:      return activation(out, device, x, pass);
-    case LAYER_RESIDUAL:                    return residual(out, device, x, pass);
+    case LAYER_RESIDUAL:                    return residual(out, device, layer, pass, rows);
     case LAYER_FLATTEN: case LAYER_CHOICE: return 0;
     default: return sequence(out, device, layer, pass, rows);
     }

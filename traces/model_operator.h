@@ -79,7 +79,7 @@ int model_element_bytes(Numbers precision);
 bool operator_is_depthwise(const Layer *layer);
 
 /* What a layer does in a pass over rows. frozen: a teacher's. Of a residual:
- * adding its input; of a choice and a flatten: nothing. Fills out: [OPERATOR_MOST]; returns how many
+ * adding its input or what its shortcut gives; of a choice and a flatten: nothing. Fills out: [OPERATOR_MOST]; returns how many
  * operators there are. PASS_WEIGHT of a batch norm is nothing where its data gradient is computed,
  * which gives both: needs_dx says whether it is. */
 enum { OPERATOR_MOST = 4 };

@@ -5,7 +5,7 @@
 
 /* ---- names and room ------------------------------------------------------ */
 
-/* "3.1." for what is inside layer 3, path 1. */
+/* "3.1." for what is inside layer 3, path 1; "3." for its body, "3.shortcut." for its shortcut. */
 int list_inside(LayerList *out, const LayerList *outer, int path, const JsonAt *at, Error *err)
 {
     char prefix[96];
@@ -13,8 +13,8 @@ int list_inside(LayerList *out, const LayerList *outer, int path, const JsonAt *
     if (outer->depth >= WORKLOAD_MAX_DEPTH)
         return json_fail(at, err, "%d residuals and choices in each other, expected at most %d", outer->depth + 1,
                          WORKLOAD_MAX_DEPTH);
-    if (path < 0) snprintf(prefix, sizeof prefix, "%s%d.", outer->prefix, outer->layers.count);
-    else          snprintf(prefix, sizeof prefix, "%s%d.%d.", outer->prefix, outer->layers.count, path);
+    if (path >= 0) snprintf(prefix, sizeof prefix, "%s%d.%d.", outer->prefix, outer->layers.count, path);
+    else snprintf(prefix, sizeof prefix, "%s%d.%s", outer->prefix, outer->layers.count, path == INSIDE_BODY ? "" : "shortcut.");
     *out = (LayerList){.workload = outer->workload, .total = outer->total, .depth = outer->depth + 1,
                        .shape = outer->shape, .tokens = outer->tokens};
     out->prefix = arena_strdup(&outer->workload->arena, prefix);
@@ -140,17 +140,21 @@ int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err)
                                      .momentum = norm.momentum}, at, err);
 }
 
-int add_residual(LayerList *list, const LayerList *body, const JsonAt *at, Error *err)
+int add_residual(LayerList *list, const LayerList *body, const LayerList *shortcut, const JsonAt *at, Error *err)
 {
-    Layer layer = {.kind = LAYER_RESIDUAL, .in = list->shape, .out = list->shape, .path_count = 1};
-    char  in[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES];
+    Layer layer = {.kind = LAYER_RESIDUAL, .in = list->shape, .out = body->shape, .path_count = shortcut ? 2 : 1};
+    char  other[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES];
 
-    if (!shape_equal(body->shape, list->shape))
-        return json_fail(at, err, "the body of a residual takes %s and gives %s, expected the same shape",
-                         shape_text(in, list->shape), shape_text(out, body->shape));
-    layer.path = arena_alloc(&list->workload->arena, 1, sizeof *layer.path);
+    if (shortcut && !shape_equal(body->shape, shortcut->shape))
+        return json_fail(at, err, "the body of a residual gives %s and its shortcut %s, expected the same shape",
+                         shape_text(out, body->shape), shape_text(other, shortcut->shape));
+    if (!shortcut && !shape_equal(body->shape, list->shape))
+        return json_fail(at, err, "the body of a residual takes %s and gives %s, expected the same shape, or a shortcut",
+                         shape_text(other, list->shape), shape_text(out, body->shape));
+    layer.path = arena_alloc(&list->workload->arena, (size_t)layer.path_count, sizeof *layer.path);
     if (!layer.path) return error_no_memory(err);
     layer.path[0] = body->layers;
+    if (shortcut) layer.path[1] = shortcut->layers;
     return list_append(list, layer, at, err);
 }
 
@@ -198,9 +202,9 @@ int add_mbconv(LayerList *list, const MbconvShape *mbconv, const JsonAt *at, Err
     LayerList body;
 
     if (mbconv->stride != 1 || mbconv->out != list->shape.channels) return mbconv_layers(list, mbconv, at, err);
-    if (list_inside(&body, list, -1, at, err) != 0) return -1;
+    if (list_inside(&body, list, INSIDE_BODY, at, err) != 0) return -1;
     if (mbconv_layers(&body, mbconv, at, err) != 0) return -1;
-    return add_residual(list, &body, at, err);
+    return add_residual(list, &body, NULL, at, err);
 }
 
 /* A conv with either a bias or a batchnorm. */

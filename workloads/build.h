@@ -22,7 +22,8 @@ typedef struct {
 int list_append(LayerList *list, Layer layer, const JsonAt *at, Error *err);
 
 /* A list for what is inside the next layer of outer, on its present shape. path: number of
- * a choice's path, or -1 for a residual's body. Refuses one level too many. */
+ * a choice's path, or of these. Refuses one level too many. */
+enum { INSIDE_BODY = -1, INSIDE_SHORTCUT = -2 };
 int list_inside(LayerList *out, const LayerList *outer, int path, const JsonAt *at, Error *err);
 
 /* Each adds one layer to list. */
@@ -44,8 +45,8 @@ int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err)
 /* relu, relu6, flatten */
 int add_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *err);
 
-/* body and paths: made by list_inside() of the same list, without a layer added since. */
-int add_residual(LayerList *list, const LayerList *body, const JsonAt *at, Error *err);
+/* body, shortcut (NULL: the input itself is added) and paths: made by list_inside() of the same list, without a layer added since. */
+int add_residual(LayerList *list, const LayerList *body, const LayerList *shortcut, const JsonAt *at, Error *err);
 int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const JsonAt *at, Error *err);
 
 /* The short forms. mbconv: 1x1 conv, batchnorm, relu6 (these three only where expansion is

@@ -89,21 +89,21 @@ int64_t layer_macs(const Layer *layer)
     return layer_parameter_count(&list[0]) * layer->out.height * layer->out.width;
 }
 
-static int64_t kept_bytes(const Layer *layer)
+static bool keeps_input(const Layer *layer)
 {
-    int64_t count = 0;
-
     switch (layer->kind) {
     case LAYER_CONV: case LAYER_LINEAR: case LAYER_BATCHNORM: case LAYER_EMBEDDING: case LAYER_LAYERNORM: case LAYER_RMSNORM:
-    case LAYER_GELU: case LAYER_SILU: case LAYER_TANH: case LAYER_GATED:
-        count = shape_count(layer->in);
-        break;
-    case LAYER_ATTENTION:                /* and the logarithm of each softmax's sum */
-        count = shape_count(layer->in) + (int64_t)layer->attention.heads * layer->in.height;
-        break;
-    case LAYER_MAXPOOL: count = shape_count(layer->out); break;
-    default: break;
+    case LAYER_GELU: case LAYER_SILU: case LAYER_TANH: case LAYER_GATED: case LAYER_ATTENTION: return true;
+    default: return false;
     }
+}
+
+static int64_t kept_bytes(const Layer *layer)
+{
+    int64_t count = keeps_input(layer) ? shape_count(layer->in) : 0;
+
+    if (layer->kind == LAYER_ATTENTION) count += (int64_t)layer->attention.heads * layer->in.height;  /* logarithms of softmax's sums */
+    if (layer->kind == LAYER_MAXPOOL) count = shape_count(layer->out);
     return count * (int64_t)sizeof(float);
 }
 
@@ -114,11 +114,34 @@ static int64_t mean_of(int64_t sum, int count)
     return (sum + count / 2) / count;
 }
 
-/* A choice: all paths exist, one is taken. A residual has one path. */
+static void add_cost(LayersCost *to, LayersCost what)
+{
+    to->parameters += what.parameters;
+    to->statistics += what.statistics;
+    to->macs_least += what.macs_least;
+    to->macs_mean += what.macs_mean;
+    to->macs_most += what.macs_most;
+    to->activation_bytes += what.activation_bytes;
+}
+
+/* A body and a shortcut that both keep the residual's input keep it once. */
+static LayersCost residual_cost(const Layer *layer)
+{
+    LayersCost all = layers_cost(&layer->path[0]);
+
+    if (layer->path_count == 1) return all;
+    add_cost(&all, layers_cost(&layer->path[1]));
+    if (layer->path[0].count > 0 && keeps_input(&layer->path[0].layer[0]) && keeps_input(&layer->path[1].layer[0]))
+        all.activation_bytes -= shape_count(layer->in) * (int64_t)sizeof(float);
+    return all;
+}
+
+/* A choice: all paths exist, one is taken. */
 static LayersCost paths_cost(const Layer *layer)
 {
     LayersCost all = {0};
 
+    if (layer->kind == LAYER_RESIDUAL) return residual_cost(layer);
     for (int i = 0; i < layer->path_count; i++) {
         LayersCost path = layers_cost(&layer->path[i]);
         all.parameters += path.parameters;
@@ -141,14 +164,9 @@ LayersCost layers_cost(const Layers *layers)
 
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i];
-        LayersCost   inside = paths_cost(layer);
         int64_t      macs = layer_macs(layer);
-        cost.parameters += layer_parameters(layer) + inside.parameters;
-        cost.statistics += layer_statistics(layer) + inside.statistics;
-        cost.macs_least += macs + inside.macs_least;
-        cost.macs_mean += macs + inside.macs_mean;
-        cost.macs_most += macs + inside.macs_most;
-        cost.activation_bytes += kept_bytes(layer) + inside.activation_bytes;
+        add_cost(&cost, paths_cost(layer));
+        add_cost(&cost, (LayersCost){layer_parameters(layer), layer_statistics(layer), macs, macs, macs, kept_bytes(layer)});
     }
     return cost;
 }
@@ -181,6 +199,11 @@ bool workload_predicts_tokens(const Workload *workload)
         if (loss_is_of_labels(last->loss)) layers_each(&workload->block[b].student, note_looks_ahead, &ahead);
     }
     return !ahead;
+}
+
+bool layer_runs_path(const Layer *layer, int path, int taken)
+{
+    return layer->kind == LAYER_RESIDUAL || path == taken;
 }
 
 /* ---- choices ---------------------------------------------------------------------- */

@@ -194,15 +194,19 @@ static int read_separable(LayerList *list, const JsonAt *at, Error *err)
 
 static int read_residual(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "body", NULL};
-    JsonAt    body_at = json_member(at, "body");
-    LayerList body;
+    static const char *const keys[] = {"layer", "body", "shortcut", NULL};
+    JsonAt    body_at = json_member(at, "body"), shortcut_at = json_member(at, "shortcut");
+    LayerList body, shortcut;
 
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (json_get_array(&body_at, 1, err) != 0) return -1;
-    if (list_inside(&body, list, -1, at, err) != 0) return -1;
+    if (list_inside(&body, list, INSIDE_BODY, at, err) != 0) return -1;
     if (layers_read(&body, &body_at, err) != 0) return -1;
-    return add_residual(list, &body, at, err);
+    if (!json_has(&shortcut_at)) return add_residual(list, &body, NULL, at, err);
+    if (json_get_array(&shortcut_at, 1, err) != 0) return -1;
+    if (list_inside(&shortcut, list, INSIDE_SHORTCUT, at, err) != 0) return -1;
+    if (layers_read(&shortcut, &shortcut_at, err) != 0) return -1;
+    return add_residual(list, &body, &shortcut, at, err);
 }
 
 /* paths: [count]; all give the shape of the first. */

@@ -18,7 +18,7 @@ static int64_t macs_along(const Layers *layers, const int *choices, int *met)
         int taken = layer->kind == LAYER_CHOICE ? choices[(*met)++] : 0;
         macs += layer_macs(layer);
         for (int p = 0; p < layer->path_count; p++) {
-            if (p == taken) macs += macs_along(&layer->path[p], choices, met);
+            if (layer_runs_path(layer, p, taken)) macs += macs_along(&layer->path[p], choices, met);
             else *met += layers_choices(&layer->path[p]);
         }
     }
@@ -35,7 +35,7 @@ int64_t layers_macs(const Layers *layers, const int *choices)
 typedef struct {
     int64_t parameters;
     int     layers;          /* at the top level, choices replaced by what is taken */
-    bool    hollow;          /* a residual without a body */
+    bool    hollow;          /* a residual whose body or shortcut has no layer */
 } Left;
 
 static Left left_along(const Layers *layers, const int *choices, int *met)
@@ -48,7 +48,7 @@ static Left left_along(const Layers *layers, const int *choices, int *met)
         left.parameters += layer_parameters(layer);
         left.layers += layer->kind != LAYER_CHOICE;
         for (int p = 0; p < layer->path_count; p++) {
-            if (p != taken) { *met += layers_choices(&layer->path[p]); continue; }
+            if (!layer_runs_path(layer, p, taken)) { *met += layers_choices(&layer->path[p]); continue; }
             Left inside = left_along(&layer->path[p], choices, met);
             left.parameters += inside.parameters;
             left.hollow |= inside.hollow || (layer->kind == LAYER_RESIDUAL && inside.layers == 0);
@@ -83,8 +83,8 @@ static bool advance(const Layers *layers, int *choices, int first)
         mine = start;
         at = start + (layer->kind == LAYER_CHOICE);
         for (int p = 0; p < layer->path_count; p++) {
-            bool taken = layer->kind != LAYER_CHOICE || p == choices[mine];
-            if (taken && advance(&layer->path[p], choices, at)) return true;
+            int taken = layer->kind == LAYER_CHOICE ? choices[mine] : 0;
+            if (layer_runs_path(layer, p, taken) && advance(&layer->path[p], choices, at)) return true;
             at += layers_choices(&layer->path[p]);
         }
         if (layer->kind == LAYER_CHOICE) {
@@ -101,17 +101,23 @@ bool layers_next_choices(const Layers *layers, int *choices)
     return advance(layers, choices, 0);
 }
 
-/* A choice has the sets of its paths together, a list those of its layers times each other. */
+static int64_t times(int64_t count, int64_t by, int64_t limit) { return count > limit / by ? limit : count * by; }
+
+/* A choice has the sets of its paths together, a list those of its layers times each other, and a
+ * residual those of its paths. */
 int64_t layers_choice_count(const Layers *layers, int64_t limit)
 {
     int64_t count = 1;
 
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i];
-        int64_t sum = layer->path_count == 0 ? 1 : 0;
-        for (int p = 0; p < layer->path_count && sum < limit; p++)
-            sum += layers_choice_count(&layer->path[p], limit - sum);
-        count = count > limit / sum ? limit : count * sum;
+        bool    choice = layer->kind == LAYER_CHOICE;
+        int64_t sum = choice ? 0 : 1;
+        for (int p = 0; p < layer->path_count && sum < limit; p++) {
+            if (choice) sum += layers_choice_count(&layer->path[p], limit - sum);
+            else sum = times(sum, layers_choice_count(&layer->path[p], limit), limit);
+        }
+        count = times(count, sum, limit);
     }
     return count;
 }
@@ -165,6 +171,15 @@ static const char *name_in(Fix *fix, const SubnetList *list, const char *after)
 
 static void fix_layers(Fix *fix, SubnetList *list, const Layers *from);
 
+/* A path of a residual that is next in list. */
+static Layers fix_path(Fix *fix, SubnetList *list, const Layers *from, const char *after)
+{
+    SubnetList inside = new_list(fix, name_in(fix, list, after), from);
+
+    fix_layers(fix, &inside, from);
+    return inside.layers;
+}
+
 static void fix_choice(Fix *fix, SubnetList *list, const Layer *choice)
 {
     int taken = fix->choices[fix->met++];
@@ -182,12 +197,11 @@ static void fix_layer(Fix *fix, SubnetList *list, const Layer *layer)
     copy.name = name_in(fix, list, "");
     fix->origins[fix->origin_count++] = (LayerOrigin){copy.name, layer->name};
     if (layer->kind == LAYER_RESIDUAL) {
-        SubnetList body = new_list(fix, name_in(fix, list, "."), &layer->path[0]);
-        copy.path = arena_alloc(fix->arena, 1, sizeof *copy.path);
+        copy.path = arena_alloc(fix->arena, (size_t)layer->path_count, sizeof *copy.path);
         fix->failed |= !copy.path;
+        for (int p = 0; p < layer->path_count && !fix->failed; p++)
+            copy.path[p] = fix_path(fix, list, &layer->path[p], p ? ".shortcut." : ".");
         if (fix->failed) return;
-        fix_layers(fix, &body, &layer->path[0]);
-        copy.path[0] = body.layers;
     }
     list->layers.layer[list->layers.count++] = copy;
 }

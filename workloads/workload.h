@@ -8,18 +8,20 @@
  * Token numbers themselves are 1xTx1 (2xTx1 with token types), floats that hold whole numbers.
  *
  * mbconv and separable are short for layers that stand here already expanded; a residual
- * has one path, its body, whose output its input is added to; a choice has several paths,
- * of which a step takes one (the same for every row of the batch).
+ * has one path, its body, whose output its input is added to, or a second one, its shortcut,
+ * whose output is added instead; a choice has several paths, of which a step takes one (the same
+ * for every row of the batch).
  *
  * Names are PyTorch's for nested torch.nn.Sequential: "3" is the fourth layer, "3.1" the
- * second layer of its body or, where it is a choice, "3.1.0" the first of its path 1. A
- * parameter is "NAME.weight", "NAME.bias", "NAME.running_mean", "NAME.running_var".
+ * second layer of its body and "3.shortcut.1" of its shortcut or, where it is a choice, "3.1.0" the
+ * first of its path 1. A parameter is "NAME.weight", "NAME.bias", "NAME.running_mean", "NAME.running_var".
  *
  * Invariants of a Workload that workload_read() returned:
  *   1. a block's teacher and student take the same shape and give the same shape, and
  *      boundary b + 1 is what block b gives and what block b + 1 takes;
  *   2. every layer's out follows from its in; a list's layers fit each other; a residual's
- *      body gives what it takes; the paths of a choice all give the same shape;
+ *      body gives what it takes, or what its shortcut gives; the paths of a choice all give the
+ *      same shape;
  *   3. groups divide the channels on both sides; every window lies on its padded input;
  *   4. each student has at least one trained parameter, whatever is chosen or not;
  *   5. the counts below do not overflow: a sample of any shape has at most
@@ -122,7 +124,7 @@ struct Layer {
     int         kernel, stride, padding; /* conv, maxpool, avgpool (kernel 0: global) */
     int         groups;      /* conv: in.channels is depthwise */
     bool        bias;        /* conv, linear, layernorm */
-    Layers     *path;        /* [path_count]; 1 of a residual, several of a choice */
+    Layers     *path;        /* [path_count]; a residual's body and, if there is one, shortcut; several of a choice */
     int         path_count;
     double      eps;         /* batchnorm, layernorm, rmsnorm, attention with norm */
     double      momentum;    /* batchnorm: share of the batch's statistics in the running ones after a step */
@@ -253,6 +255,9 @@ int64_t layer_macs(const Layer *layer);
  * before what is in it. */
 typedef void LayerVisit(const Layer *layer, void *context);
 void layers_each(const Layers *layers, LayerVisit *visit, void *context);
+
+/* Whether a step goes through a path of the layer: all of a residual, of a choice the one taken. */
+bool layer_runs_path(const Layer *layer, int path, int taken);
 
 /* Choices in a list, nested ones included: those that layers_each() meets. */
 int layers_choices(const Layers *layers);

@@ -104,6 +104,10 @@ static void write_layer(const Layer *layer, int indent, Text *out)
     if (layer->kind == LAYER_RESIDUAL) {
         text_append(out, ", \"body\": ");
         write_layers(&layer->path[0], indent, out);
+        if (layer->path_count > 1) {
+            text_append(out, ", \"shortcut\": ");
+            write_layers(&layer->path[1], indent, out);
+        }
     }
     if (layer->kind == LAYER_CHOICE) {
         text_append(out, ", \"paths\": [");

@@ -17,7 +17,7 @@ static void clear_unmet(const Layers *layers, int *choices, int *met)
         int taken = layer->kind == LAYER_CHOICE ? choices[(*met)++] : 0;
         for (int p = 0; p < layer->path_count; p++) {
             int end = *met + layers_choices(&layer->path[p]);
-            if (p == taken) clear_unmet(&layer->path[p], choices, met);
+            if (layer_runs_path(layer, p, taken)) clear_unmet(&layer->path[p], choices, met);
             while (*met < end) choices[(*met)++] = 0;
         }
     }
@@ -35,9 +35,8 @@ static int64_t extreme(const Layers *layers, int *choices, int *met, int sign)
         int64_t  best = 0;
         for (int p = 0; p < layer->path_count; p++) {
             int64_t macs = extreme(&layer->path[p], choices, met, sign);
-            if (p > 0 && macs >= best) continue;
-            best = macs;
-            if (mine) *mine = p;
+            if (!mine) best += macs;
+            else if (p == 0 || macs < best) best = macs, *mine = p;
         }
         sum += sign * layer_macs(layer) + best;
     }

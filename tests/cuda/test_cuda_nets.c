@@ -322,9 +322,10 @@ static void whole_nets_in(Precision precision)
 {
     Arena arena = {0};
     Shape in = {3, 8, 8};
-    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in);
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in), shortcut = shortcut_net(&arena, in);
 
     check_in(precision, "residual net", (Case){.layers = &residual.layers, .in = in, .rows = 5});
+    check_in(precision, "net with shortcuts", (Case){.layers = &shortcut.layers, .in = in, .rows = 5});
     for (int i = 0; i < 12; i++) {
         int  choices[3] = {i % 3, i / 3 % 2, i / 6};
         char what[64];

@@ -4,8 +4,13 @@ from torch import nn
 
 
 class Residual(nn.Sequential):
+    """The body's layers, and maybe "shortcut", a Sequential."""
+
     def forward(self, x):
-        return x + super().forward(x)
+        y, way = x, self._modules.get("shortcut")
+        for name, layer in self._modules.items():
+            y = y if name == "shortcut" else layer(y)
+        return y + (way(x) if way else x)
 
 
 class Choice(nn.ModuleList):
@@ -45,7 +50,10 @@ def module(layer, shape):
     if kind == "flatten":
         return nn.Flatten(), (c * h * w, 1, 1)
     if kind == "residual":
-        return sequence(layer["body"], shape, Residual)
+        made, out = sequence(layer["body"], shape, Residual)
+        if "shortcut" in layer:
+            made.add_module("shortcut", sequence(layer["shortcut"], shape)[0])
+        return made, out
     if kind == "choice":
         paths = [sequence(path, shape) for path in layer["paths"]]
         return Choice([p for p, _ in paths]), paths[0][1]
@@ -64,9 +72,14 @@ def folded(net):
     """The frozen net with each batch norm folded into the convolution before it, names lost."""
     from torch.nn.utils.fusion import fuse_conv_bn_eval
     out = []
-    for m in net:
+    for name, m in net.named_children():
+        if name == "shortcut":
+            continue
         if isinstance(m, nn.BatchNorm2d) and out and isinstance(out[-1], nn.Conv2d):
             out[-1] = fuse_conv_bn_eval(out[-1], m)
         else:
             out.append(folded(m) if isinstance(m, nn.Sequential) else m)
-    return type(net)(*out)
+    made = type(net)(*out)
+    if "shortcut" in net._modules:
+        made.add_module("shortcut", folded(net.shortcut))
+    return made
