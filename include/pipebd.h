@@ -60,7 +60,9 @@ typedef enum pipebd_schedule {
     PIPEBD_DPU,              /* teacher relaying with decoupled parameter updates */
     PIPEBD_IR,               /* internal relaying: all blocks on every device */
     PIPEBD_AHD,              /* automatic hybrid distribution: groups of devices a stage */
-    PIPEBD_SPLIT             /* ahd with students on devices of their own choice */
+    PIPEBD_SPLIT,            /* ahd with students on devices of their own choice */
+    PIPEBD_SEQUENTIAL,       /* one block after another for all epochs, from stored boundaries */
+    PIPEBD_STORE             /* relaying in the first epoch, then from stored boundaries */
 } pipebd_schedule;
 
 PIPEBD_API int         pipebd_schedule_count(void);                       /* 7 */

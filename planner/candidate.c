@@ -1,5 +1,6 @@
 #include "planner/candidate.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,8 @@ void candidate_free(Candidate *row)
     free(row->memory);
     for (size_t i = 0; i < row->faster_count; i++) candidate_free(&row->faster[i]);
     free(row->faster);
+    free(row->host);
+    row->host = NULL;
     row->plan = NULL;
     row->runner_up = NULL;
     row->memory = NULL;
@@ -80,6 +83,47 @@ static int check_students(Plan *plan, const Trace *trace, Error *err)
     return rc;
 }
 
+/* What machines hold of a plan that stores; false when a tier is too small. */
+static bool fits_host(Candidate *row, const Program *program, const Scenario *s, Error *why)
+{
+    if (!row->plan->stored) return true;
+    row->host = calloc((size_t)scenario_nodes(s), sizeof *row->host);
+    if (!row->host) { error_no_memory(why); return false; }
+    return memory_host(row->host, program, s, why) == 0 && memory_host_fits(row->host, program, s, why) == 0;
+}
+
+/* A plan that stores was simulated for all epochs: its epoch is their mean. */
+static void count_epochs(Candidate *row, const Scenario *s)
+{
+    SimResult *sim = &row->sim;
+
+    row->total_ns = sim->epoch_ns;
+    if (!row->plan->stored) {
+        if (__builtin_mul_overflow(sim->epoch_ns, s->epochs, &row->total_ns)) row->total_ns = INT64_MAX;
+        return;
+    }
+    sim->epoch_ns /= s->epochs;
+    sim->steps /= s->epochs;
+    for (int d = 0; d < sim->device_count; d++) {
+        int64_t sum = 0;
+        for (int i = 0; i < SHARE_COUNT; i++) {
+            sim->shares[d][i] /= s->epochs;
+            sum += sim->shares[d][i];
+        }
+        sim->shares[d][SHARE_IDLE] += sim->epoch_ns - sum;       /* what rounding left */
+    }
+}
+
+/* A plan that stores is for as many epochs as are asked for, and tiers are there. */
+static int check_horizon(const Plan *plan, const Scenario *s, Error *err)
+{
+    if (!plan->stored) return 0;
+    if (s->trace->tier_count == 0)
+        return error_set(err, "the trace has no \"storage\" to keep boundaries in");
+    if (plan->epochs == s->epochs) return 0;
+    return error_set(err, "the plan is for %" PRId64 " epochs, expected %" PRId64 " (--epochs)", plan->epochs, s->epochs);
+}
+
 int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
 {
     Program *program = NULL;
@@ -91,11 +135,12 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     row->plan = plan;
     row->memory = memory;
     if (!memory) { error_no_memory(&why); return candidate_give_up(row, &why, err); }
-    good = check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && program_build(&program, plan, s->steps, &why) == 0
+    good = check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && check_horizon(plan, s, &why) == 0
+           && program_build(&program, plan, s->steps * plan->epochs, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
-           && memory_peak(memory, program, s, &why) == 0 && fits(row, memory, s, &why)
+           && memory_peak(memory, program, s, &why) == 0 && fits(row, memory, s, &why) && fits_host(row, program, s, &why)
            && sim_run(&row->sim, program, s, &(SimOptions){0}, &why) == 0
-           && note_prediction(plan, &row->sim, s, &why) == 0;
+           && (count_epochs(row, s), note_prediction(plan, &row->sim, s, &why)) == 0;
     if (!good) rc = candidate_give_up(row, &why, err);
     program_free(program);
     return rc;
@@ -148,7 +193,14 @@ static bool free_relay(const Plan *plan)
 {
     const ScheduleRow *row = schedule_row(plan->schedule);
 
-    return !row->phases && !row->apart && (!row->barrier || plan->stage_count == 1);
+    return !row->phases && !row->apart && !row->stores && (!row->barrier || plan->stage_count == 1);
+}
+
+static bool same_store(const Plan *a, const Plan *b)
+{
+    return b->stored && a->home == b->home && a->turns == b->turns && a->later_count == b->later_count
+           && memcmp(a->stored, b->stored, ((size_t)a->block_count + 1) * sizeof *a->stored) == 0
+           && same_stages(a->later, b->later, a->later_count);
 }
 
 bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *s)
@@ -156,6 +208,7 @@ bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *s)
     if (a->schedule != b->schedule && !(free_relay(a) && free_relay(b))) return false;
     if (a->stage_count != b->stage_count || a->task_count != b->task_count || a->stealing != b->stealing) return false;
     if (schedule_row(a->schedule)->lists && !a->stealing && alike(s)) return same_lists(a, b);
+    if (a->stored && !same_store(a, b)) return false;
     return same_stages(a->stages, b->stages, a->stage_count) && same_stages(a->tasks, b->tasks, a->task_count);
 }
 
@@ -190,7 +243,9 @@ static int64_t phases_bound(const Plan *plan, const Scenario *s)
 /* Stages along a chain, all at once, which train what they run the teacher of. */
 static bool is_relay(const Plan *plan)
 {
-    return !schedule_row(plan->schedule)->phases && !schedule_row(plan->schedule)->apart;
+    const ScheduleRow *row = schedule_row(plan->schedule);
+
+    return !row->phases && !row->apart && !row->stores;
 }
 
 int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
@@ -199,7 +254,7 @@ int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
     RelayCost cost;
     int64_t   ns;
 
-    if (schedule_row(plan->schedule)->apart) return 0;
+    if (schedule_row(plan->schedule)->apart || schedule_row(plan->schedule)->stores) return 0;
     if (is_relay(plan)) return relay_cost(&cost, plan, scenario, true, NULL) == 0 ? cost.epoch_ns : 0;
     alone.load = 0;
     alone.lone = true;
@@ -260,11 +315,14 @@ static void move_priced(Candidate *to, Candidate *from)
     to->plan = from->plan;
     to->sim = from->sim;
     to->memory = from->memory;
+    to->host = from->host;
+    to->total_ns = from->total_ns;
     to->peak = from->peak;
     to->peak_device = from->peak_device;
     memcpy(to->method, from->method, sizeof to->method);
     from->plan = NULL;
     from->memory = NULL;
+    from->host = NULL;
     from->sim = (SimResult){0};
 }
 

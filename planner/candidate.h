@@ -13,6 +13,8 @@ struct Candidate {
     Plan     *plan;          /* NULL: no plan, and why says why not */
     SimResult sim;
     Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
+    HostMemory *host;        /* [scenario_nodes()] of a plan that stores; else NULL */
+    int64_t   total_ns;      /* all epochs of the scenario. Of a plan that stores sim's epoch is the mean, and its shares */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
     Candidate *faster;       /* [faster_count] tried, faster than plan by at most 1 part in COMPARE_TIE and less

@@ -17,6 +17,7 @@ bool ls_method_searches(LsMethod method);
 
 typedef struct {
     unsigned schedules;      /* bit SCHEDULE_x: compare it */
+    bool     tiers_too;      /* sequential and store besides, where the trace has tiers */
     CostKind cost;           /* what the partition search minimises */
     int      candidates;     /* partitions simulated a schedule, at least 1 */
     int64_t  time_limit_ms;  /* of each search for lists; 0: a number of nodes, which is the

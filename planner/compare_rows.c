@@ -121,9 +121,35 @@ static int search_split(Comparison *out, Schedule schedule, const Scenario *s, c
     return compare_split(&out->rows[schedule], ahd ? &out->rows[SCHEDULE_AHD] : NULL, s, options, err);
 }
 
+static int search_sequential(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    (void)options;
+    return compare_sequential(&out->rows[schedule], s, err);
+}
+
+/* From ahd's best plan, which is looked for where it is not compared. */
+static int search_store(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+{
+    CompareOptions ahd_only = *options;
+    Comparison     other = {.best = -1};
+    Candidate     *ahd = &out->rows[SCHEDULE_AHD];
+    int            rc = 0;
+
+    ahd_only.schedules = 1u << SCHEDULE_AHD;
+    ahd_only.cutoff_ns = 0;
+    if (s->trace->tier_count > 0 && !ahd->plan && !ahd->why[0]) {
+        rc = compare_ahd(&other, s, &ahd_only, err);
+        ahd = &other.rows[SCHEDULE_AHD];
+    }
+    if (rc == 0) rc = compare_store(&out->rows[schedule], ahd, s, err);
+    comparison_free(&other);
+    return rc;
+}
+
 static ScheduleSearch *const searches[SCHEDULE_COUNT] = {
     [SCHEDULE_DP] = search_dp, [SCHEDULE_LS] = search_ls, [SCHEDULE_TR] = search_relay, [SCHEDULE_DPU] = search_relay,
     [SCHEDULE_IR] = search_ir, [SCHEDULE_AHD] = search_ahd, [SCHEDULE_SPLIT] = search_split,
+    [SCHEDULE_SEQUENTIAL] = search_sequential, [SCHEDULE_STORE] = search_store,
 };
 
 /* a over b, both being as good as the fastest: what loads or recomputes less, then what needs
@@ -156,9 +182,12 @@ static int choose(const Comparison *c)
 
 int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
 {
+    unsigned wanted = options->schedules;
+
     *out = (Comparison){.best = -1};
+    if (options->tiers_too && scenario->trace->tier_count > 0) wanted |= 1u << SCHEDULE_SEQUENTIAL | 1u << SCHEDULE_STORE;
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        if (!(options->schedules & 1u << i)) continue;
+        if (!(wanted & 1u << i)) continue;
         out->rows[i].cutoff_ns = options->cutoff_ns;
         out->rows[i].long_run = options->long_run;
         if (searches[i](out, (Schedule)i, scenario, options, err) != 0) {

@@ -18,6 +18,10 @@ int compare_ls(Candidate *row, const Scenario *scenario, const CompareOptions *o
 int compare_split(Candidate *row, const Candidate *ahd, const Scenario *scenario, const CompareOptions *options,
                   Error *err);
 
+/* Where the trace has tiers. store's first epoch is relay's plan, where that has one. */
+int compare_sequential(Candidate *row, const Scenario *scenario, Error *err);
+int compare_store(Candidate *row, const Candidate *relay, const Scenario *scenario, Error *err);
+
 /* tr, dpu and ahd where devices are of several kinds or in an order asked for; adds to
  * row what is faster than what is there. */
 int compare_hetero(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,

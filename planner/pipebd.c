@@ -39,7 +39,7 @@ struct pipebd_comparison {
     PublicPrediction predictions[SCHEDULE_COUNT];
 };
 
-static_assert((int)PIPEBD_SPLIT == (int)SCHEDULE_SPLIT && SCHEDULE_COUNT == PIPEBD_SPLIT + 1, "schedules");
+static_assert((int)PIPEBD_STORE == (int)SCHEDULE_STORE && SCHEDULE_COUNT == PIPEBD_STORE + 1, "schedules");
 static_assert((int)PIPEBD_SHARE_STORAGE == (int)SHARE_STORAGE && SHARE_COUNT == PIPEBD_SHARE_STORAGE + 1, "shares");
 static_assert((int)PIPEBD_COST_PAPER == (int)COST_PAPER && (int)PIPEBD_COST_SIM == (int)COST_SIM, "costs");
 static_assert((int)PIPEBD_JSON == (int)REPORT_JSON, "formats");
@@ -238,7 +238,7 @@ static int check_options(const pipebd_options *o, Error *err)
                              ranges[i].value, ranges[i].maximum);
     if (o->schedules >> SCHEDULE_COUNT)
         return error_set(err, "options.schedules is 0x%" PRIx64 ", expected bits 1 << PIPEBD_DP to "
-                         "1 << PIPEBD_SPLIT", o->schedules);
+                         "1 << PIPEBD_STORE", o->schedules);
     return 0;
 }
 

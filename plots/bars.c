@@ -55,7 +55,7 @@ static int one_speedup(Bars *bars, const JsonAt *rows, const JsonAt *row, Error 
 
     if (json_get_string(&name_at, &name, err) != 0) return -1;
     if (!schedule_find(name, &schedule))
-        return json_fail(&name_at, err, "not a schedule, expected dp, ls, tr, dpu, ir, ahd or split");
+        return json_fail(&name_at, err, "not a schedule, expected dp, ls, tr, dpu, ir, ahd, split, sequential or store");
     scene_label(&bars->scene, bars->x, 0, "center offset 0,-0.8", 11, INK, name);
     if (json_has(&why)) {
         scene_label(&bars->scene, bars->x, 0, "left rotate by 90 offset 0,0.5", 9, FAINT, "not possible");

@@ -9,7 +9,7 @@
 
 const char *class_of_schedule(Schedule schedule)
 {
-    static const char *const names[SCHEDULE_COUNT] = {"s-dp", "s-ls", "s-tr", "s-dpu", "s-ir", "s-ahd", "s-split"};
+    static const char *const names[SCHEDULE_COUNT] = {"s-dp", "s-ls", "s-tr", "s-dpu", "s-ir", "s-ahd", "s-split", "s-sequential", "s-store"};
 
     return names[schedule];
 }

@@ -57,7 +57,7 @@ static int get_schedule(const JsonAt *object, Schedule *out, Error *err)
 
     if (json_get_string(&at, &name, err) != 0) return -1;
     if (schedule_find(name, out)) return 0;
-    return json_fail(&at, err, "not a schedule, expected dp, ls, tr, dpu, ir, ahd or split");
+    return json_fail(&at, err, "not a schedule, expected dp, ls, tr, dpu, ir, ahd, split, sequential or store");
 }
 
 /* An epoch: more than nothing. */

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "schedule/registry.h"
 
+enum { MAX_TIERS = 8, MAX_EPOCHS = 1000000 };
 enum { MAX_BLOCKS = 4096, MAX_DEVICES = 4096, MAX_STUDENTS = 1 << 14 };    /* of all blocks */
 
 /* Microseconds below 2^43 have three exact decimals as a double; plans do not predict
@@ -30,6 +31,8 @@ int plan_new(Plan **out, Schedule schedule, int block_count, int device_count, i
     plan->batch = batch;
     plan->stage_count = stage_count;
     plan->trace_name = "";
+    plan->epochs = 1;
+    plan->home = -1;
     plan->stages = arena_alloc(&plan->arena, (size_t)stage_count, sizeof *plan->stages);
     if (!plan->stages) { plan_free(plan); return error_no_memory(err); }
     *out = plan;
@@ -94,12 +97,34 @@ int plan_add_tasks(Plan *plan, Error *err)
     return 0;
 }
 
+int plan_set_store(Plan *plan, int64_t epochs, bool turns, int later_count, Error *err)
+{
+    plan->epochs = epochs;
+    plan->turns = turns;
+    plan->stored = arena_alloc(&plan->arena, (size_t)plan->block_count + 1, sizeof *plan->stored);
+    plan->later = arena_alloc(&plan->arena, (size_t)later_count + 1, sizeof *plan->later);
+    if (!plan->stored || !plan->later) return error_no_memory(err);
+    for (int k = 0; k <= plan->block_count; k++) plan->stored[k] = -1;
+    plan->later_count = later_count;
+    return 0;
+}
+
 static int copy_stage(Plan *copy, Stage *to, const Stage *from, Error *err)
 {
     to->first = from->first;
     to->last = from->last;
     to->student = from->student;
     return plan_place(copy, to, from->devices, from->rows, from->width, err);
+}
+
+static int copy_store(Plan *copy, const Plan *plan, Error *err)
+{
+    if (plan_set_store(copy, plan->epochs, plan->turns, plan->later_count, err) != 0) return -1;
+    memcpy(copy->stored, plan->stored, ((size_t)plan->block_count + 1) * sizeof *copy->stored);
+    copy->home = plan->home;
+    for (int i = 0; i < plan->later_count; i++)
+        if (copy_stage(copy, &copy->later[i], &plan->later[i], err) != 0) return -1;
+    return 0;
 }
 
 int plan_copy(Plan **out, const Plan *plan, Error *err)
@@ -120,6 +145,7 @@ int plan_copy(Plan **out, const Plan *plan, Error *err)
         if (copy_stage(copy, &copy->stages[i], &plan->stages[i], err) != 0) goto fail;
     if (plan_set_students(copy, plan->students, err) != 0) goto fail;
     if (plan->task_count && plan_add_tasks(copy, err) != 0) goto fail;
+    if (plan->stored && copy_store(copy, plan, err) != 0) goto fail;
     for (int i = 0; i < plan->task_count; i++)
         if (copy_stage(copy, &copy->tasks[i], &plan->tasks[i], err) != 0) goto fail;
     *out = copy;
@@ -154,6 +180,7 @@ void plan_sort_devices(Plan *plan)
 {
     for (int i = 0; i < plan->stage_count; i++) sort_stage(&plan->stages[i]);
     for (int i = 0; i < plan->task_count; i++) sort_stage(&plan->tasks[i]);
+    for (int i = 0; i < plan->later_count; i++) sort_stage(&plan->later[i]);
 }
 
 /* ---- checking ---------------------------------------------------------- */
@@ -227,9 +254,11 @@ static int check_shape(const Plan *plan, int index, Error *err)
 
     switch (plan->schedule) {
     case SCHEDULE_DP:
+    case SCHEDULE_SEQUENTIAL:
         if (!one_block || stage->width != plan->device_count)
-            return error_set(err, "stage %d: dp expects one block on all %d devices, found blocks %d to %d on "
-                             "%d", index, plan->device_count, stage->first, stage->last, stage->width);
+            return error_set(err, "stage %d: %s expects one block on all %d devices, found blocks %d to %d on "
+                             "%d", index, schedule_name(plan->schedule), plan->device_count, stage->first, stage->last,
+                             stage->width);
         return 0;
     case SCHEDULE_LS:
         if (!one_block || stage->width > 1)
@@ -256,7 +285,7 @@ enum { WHOLE_PLAN = -1, NO_STAGE = -2 };      /* NO_STAGE: the plan is not to bl
 /* at: the stage looked at, as in check(). */
 static int check_order(const Plan *plan, char *seen, int *at, Error *err)
 {
-    bool chain = !schedule_row(plan->schedule)->phases;
+    bool chain = !schedule_row(plan->schedule)->phases || plan->turns;
     int  next = 0;
 
     for (int i = 0; i < plan->stage_count; i++) {
@@ -277,12 +306,52 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
     return 0;
 }
 
+/* Stages of the epochs after the first: every block once, in any order. */
+static int check_later(const Plan *plan, char *used, char *seen, Error *err)
+{
+    memset(seen, 0, (size_t)plan->block_count);
+    for (int i = 0; i < plan->later_count; i++) {
+        const Stage *stage = &plan->later[i];
+        if (stage->first < 0 || stage->first > stage->last || stage->last >= plan->block_count)
+            return error_set(err, "later %d: blocks %d to %d, expected an ascending range within 0 to %d", i, stage->first,
+                             stage->last, plan->block_count - 1);
+        if (stage->width == 0) return error_set(err, "later %d: no devices, expected at least one", i);
+        memset(used, 0, (size_t)plan->device_count);
+        if (check_devices(plan, stage, "later", i, used, err) != 0) return -1;
+        for (int b = stage->first; b <= stage->last; b++)
+            if (seen[b]++) return error_set(err, "later %d: block %d is in an earlier one too, expected each block once", i, b);
+    }
+    for (int b = 0; b < plan->block_count; b++)
+        if (!seen[b]) return error_set(err, "block %d is in no stage of later, expected each block once", b);
+    return 0;
+}
+
+/* What sequential and store have, and no other. */
+static int check_store(const Plan *plan, char *used, char *seen, Error *err)
+{
+    const char *name = schedule_name(plan->schedule);
+
+    if (!schedule_row(plan->schedule)->stores) {
+        if (plan->stored || plan->epochs != 1 || plan->turns || plan->later_count)
+            return error_set(err, "stored boundaries with %s, expected them with sequential or store only", name);
+        return 0;
+    }
+    if (!plan->stored || plan->epochs < 1) return error_set(err, "%s without stored boundaries or epochs, expected both", name);
+    if (plan->schedule == SCHEDULE_SEQUENTIAL && !plan->turns) return error_set(err, "sequential without turns, expected them");
+    if (plan->later_count == 0) {
+        if (plan->turns || plan->epochs == 1) return 0;
+        return error_set(err, "store for %" PRId64 " epochs, expected stages of later, or turns", plan->epochs);
+    }
+    if (plan->turns || plan->epochs == 1) return error_set(err, "later, expected none with turns or one epoch");
+    return check_later(plan, used, seen, err);
+}
+
 /* plan_check(), and in *at the stage at fault, or one of the above; in *task_at the
  * task, or -1. */
 static int check(const Plan *plan, int *at, int *task_at, Error *err)
 {
     int   rc = -1;
-    bool  phases = schedule_row(plan->schedule)->phases;
+    bool  phases = schedule_row(plan->schedule)->phases || plan->turns;
     char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
 
     *at = NO_STAGE;
@@ -305,6 +374,7 @@ static int check(const Plan *plan, int *at, int *task_at, Error *err)
     }
     if (check_order(plan, seen, at, err) != 0) goto done;
     rc = check_tasks(plan, used, task_at, err);
+    if (rc == 0) rc = check_store(plan, used, seen, err);
 done:
     free(used);
     free(seen);
@@ -330,16 +400,40 @@ static void devices_text(const Stage *stage, Text *out)
     text_append(out, "]}");
 }
 
-void plan_stages_text(const Plan *plan, const char *indent, Text *out)
+static void stages_text(const Stage *stages, int count, const char *indent, Text *out)
 {
     text_append(out, "[");
-    for (int i = 0; i < plan->stage_count; i++) {
-        const Stage *stage = &plan->stages[i];
+    for (int i = 0; i < count; i++) {
+        const Stage *stage = &stages[i];
         text_printf(out, "%s\n%s  {\"first\": %d, \"last\": %d, ", i ? "," : "", indent, stage->first,
                     stage->last);
         devices_text(stage, out);
     }
     text_printf(out, "\n%s]", indent);
+}
+
+void plan_stages_text(const Plan *plan, const char *indent, Text *out)
+{
+    stages_text(plan->stages, plan->stage_count, indent, out);
+}
+
+void plan_store_text(const Plan *plan, const char *indent, Text *out)
+{
+    bool first = true;
+
+    text_printf(out, "\"epochs\": %" PRId64 ", ", plan->epochs);
+    if (plan->turns && plan->schedule == SCHEDULE_STORE) text_append(out, "\"turns\": true, ");
+    if (plan->home >= 0) text_printf(out, "\"home\": %d, ", plan->home);
+    text_append(out, "\"stored\": [");
+    for (int k = 0; k <= plan->block_count; k++) {
+        if (plan->stored[k] < 0) continue;
+        text_printf(out, "%s{\"boundary\": %d, \"tier\": %d}", first ? "" : ", ", k, plan->stored[k]);
+        first = false;
+    }
+    text_append(out, "]");
+    if (!plan->later_count) return;
+    text_append(out, ", \"later\": ");
+    stages_text(plan->later, plan->later_count, indent, out);
 }
 
 void plan_tasks_text(const Plan *plan, const char *indent, Text *out)
@@ -392,6 +486,10 @@ void plan_text(const Plan *plan, Text *out)
     if (plan->task_count) {
         text_append(out, ",\n  \"tasks\": ");
         plan_tasks_text(plan, "  ", out);
+    }
+    if (plan->stored) {
+        text_append(out, ",\n  ");
+        plan_store_text(plan, "  ", out);
     }
     text_append(out, "\n}\n");
 }
@@ -478,6 +576,54 @@ static int read_tasks(Plan *plan, const JsonAt *root, Error *err)
     return 0;
 }
 
+static int read_stored(Plan *plan, const JsonAt *stored, Error *err)
+{
+    static const char *const keys[] = {"boundary", "tier", NULL};
+
+    for (size_t i = 0; i < json_count(stored); i++) {
+        JsonAt  item = json_element(stored, i), boundary = json_member(&item, "boundary"), tier = json_member(&item, "tier");
+        int64_t k = 0, t = 0;
+        if (json_check_keys(&item, keys, err) != 0 || json_get_integer(&boundary, 0, plan->block_count, &k, err) != 0
+            || json_get_integer(&tier, 0, MAX_TIERS - 1, &t, err) != 0) return -1;
+        if (plan->stored[k] >= 0) return json_fail(&boundary, err, "boundary %d twice, expected each once", (int)k);
+        plan->stored[k] = (int)t;
+    }
+    return 0;
+}
+
+/* Of sequential and store. */
+static int read_store(Plan *plan, const JsonAt *root, Error *err)
+{
+    static const char *const keys[] = {"epochs", "turns", "home", "stored", "later"};
+    JsonAt  epochs = json_member(root, "epochs"), turns = json_member(root, "turns"), home = json_member(root, "home");
+    JsonAt  stored = json_member(root, "stored"), later = json_member(root, "later");
+    bool    sequential = plan->schedule == SCHEDULE_SEQUENTIAL, takes_turns = sequential;
+    int64_t count = 0, tier = -1;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        JsonAt at = json_member(root, keys[i]);
+        bool   good = schedule_row(plan->schedule)->stores && !(sequential && (i == 1 || i == 4));
+        if (json_has(&at) && !good)
+            return json_fail(&at, err, "%s with %s, expected it with %s only", keys[i], schedule_name(plan->schedule),
+                             i == 1 || i == 4 ? "store" : "sequential or store");
+    }
+    if (!schedule_row(plan->schedule)->stores) return 0;
+    if (json_get_integer(&epochs, 1, MAX_EPOCHS, &count, err) != 0 || json_get_array(&stored, 0, err) != 0) return -1;
+    if (json_has(&turns) && json_get_bool(&turns, &takes_turns, err) != 0) return -1;
+    if (json_has(&home) && json_get_integer(&home, 0, MAX_TIERS - 1, &tier, err) != 0) return -1;
+    if (json_has(&later) && json_get_array(&later, 1, err) != 0) return -1;
+    size_t stages = json_has(&later) ? json_count(&later) : 0;
+    if (stages > (size_t)plan->block_count)
+        return json_fail(&later, err, "%zu stages, expected at most a stage a block, %d", stages, plan->block_count);
+    if (plan_set_store(plan, count, takes_turns, (int)stages, err) != 0) return -1;
+    plan->home = (int)tier;
+    for (size_t i = 0; i < stages; i++) {
+        JsonAt item = json_element(&later, i);
+        if (read_stage(plan, &item, &plan->later[i], err) != 0) return -1;
+    }
+    return read_stored(plan, &stored, err);
+}
+
 static int read_students(Plan *plan, const JsonAt *root, Error *err)
 {
     JsonAt  at = json_member(root, "students");
@@ -534,7 +680,7 @@ static int read_predicted(Plan *plan, const JsonAt *root, Error *err)
 
 static int read_head(Plan **out, const JsonAt *root, Error *err)
 {
-    static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", "split", NULL};
+    static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", "split", "sequential", "store", NULL};
     JsonAt  schedule = json_member(root, "schedule"), stealing = json_member(root, "stealing");
     JsonAt  blocks = json_member(root, "blocks"), devices = json_member(root, "devices");
     JsonAt  batch = json_member(root, "batch"), stages = json_member(root, "stages");
@@ -562,7 +708,8 @@ static int read_head(Plan **out, const JsonAt *root, Error *err)
 static int read_plan(Plan **out, const Json *doc, Error *err)
 {
     static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace", "blocks",
-                                       "devices", "batch", "students", "predicted", "stages", "tasks", NULL};
+                                       "devices", "batch", "students", "predicted", "stages", "tasks", "epochs", "turns", "home",
+                                       "stored", "later", NULL};
     JsonAt root = json_root(doc), stages = json_member(&root, "stages"), tasks = json_member(&root, "tasks");
     Error  why = {""};
     int    at = NO_STAGE, task_at = -1;
@@ -576,7 +723,7 @@ static int read_plan(Plan **out, const Json *doc, Error *err)
         JsonAt item = json_element(&stages, (size_t)i);
         if (read_stage(*out, &item, &(*out)->stages[i], err) != 0) return -1;
     }
-    if (read_tasks(*out, &root, err) != 0) return -1;
+    if (read_tasks(*out, &root, err) != 0 || read_store(*out, &root, err) != 0) return -1;
     if (check(*out, &at, &task_at, &why) == 0) return 0;
     if (at == NO_STAGE) return error_set(err, "%s", why.text);
     if (task_at >= 0) {

@@ -8,7 +8,17 @@
  *   tr, dpu, ahd, ir  one stage after another along the chain, all at once, each on
  *                     devices of its own that split the batch by rows;
  *   split             the same, but the stages run the teacher only, and every student
- *                     is a task on any devices, which split the batch by rows.
+ *                     is a task on any devices, which split the batch by rows;
+ *   sequential        a stage a block, each on all devices, one after another, as dp; but a
+ *                     stage trains for all epochs before the next begins, and boundaries are stored
+ *                     (stored), so that the teacher need not start from the input;
+ *   store             the first epoch as ahd, with boundaries stored; in those after it every device
+ *                     works on later in order, stages in any order on any devices, which fetch what
+ *                     they need and compute the rest. Or turns: one stage after another as
+ *                     sequential, each of any blocks on any devices.
+ *
+ * A boundary is made in the first epoch by the stage of the block before it (boundary 0 by the first), which stores it.
+ * What is not stored a later phase computes from the nearest stored boundary below, or from the input.
  *
  * A block may have several students, numbered from 0. All schedules but split train
  * them together, where their block is. */
@@ -24,7 +34,7 @@
 
 typedef enum {
     SCHEDULE_DP, SCHEDULE_LS, SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_IR, SCHEDULE_AHD,
-    SCHEDULE_SPLIT, SCHEDULE_COUNT
+    SCHEDULE_SPLIT, SCHEDULE_SEQUENTIAL, SCHEDULE_STORE, SCHEDULE_COUNT
 } Schedule;
 
 typedef struct {
@@ -45,6 +55,12 @@ typedef struct {
     Stage      *stages;
     int         task_count;  /* split only: by block, then student */
     Stage      *tasks;
+    int64_t     epochs;      /* that it is for; 1 but for sequential and store */
+    bool        turns;       /* sequential, and store where it has no later */
+    int        *stored;      /* sequential, store: [block_count + 1] the tier of a boundary, -1: not stored; else NULL */
+    int         home;        /* the tier of blocks that are on no device; -1: all are on one */
+    int         later_count; /* store without turns, and several epochs */
+    Stage      *later;
     int        *students;    /* [block_count] students of a block; NULL: one each */
     const char *trace_name;  /* what it was made for, "" when unknown */
     uint64_t    trace_hash;
@@ -79,6 +95,9 @@ int  plan_students(const Plan *plan, int block);
 /* Room for the tasks of a split plan: one a student, in order, none with devices yet. */
 int  plan_add_tasks(Plan *plan, Error *err);
 
+/* Room for which boundaries are stored (none yet), and for later_count stages of later epochs. */
+int  plan_set_store(Plan *plan, int64_t epochs, bool turns, int later_count, Error *err);
+
 /* Puts a stage or a task on any devices with any rows, [width] each, copied. */
 int  plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err);
 
@@ -101,6 +120,9 @@ int  plan_parse(Plan **out, const char *name, const char *text, size_t length, E
  * a plan. */
 void plan_stages_text(const Plan *plan, const char *indent, Text *out);
 void plan_tasks_text(const Plan *plan, const char *indent, Text *out);
+
+/* Members of an object, of a plan that stores: "epochs", "stored" and so on. */
+void plan_store_text(const Plan *plan, const char *indent, Text *out);
 
 void plan_free(Plan *plan);
 

@@ -41,9 +41,14 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
 
     *out = NULL;
     if (check_length(plan, err) != 0) return -1;
+    if (steps % plan->epochs)
+        return error_set(err, "%" PRId64 " steps, expected as many in each of %" PRId64 " epochs", steps, plan->epochs);
     program = program_new(plan->device_count, plan->block_count, plan->batch, steps);
     if (!program) return error_no_memory(err);
     program_set_students(program, plan->students);
+    program->epochs = plan->epochs;
+    program->home = plan->home;
+    for (int k = 0; plan->stored && k <= plan->block_count; k++) program->tier[k] = plan->stored[k];
     if (schedule_row(plan->schedule)->build(program, plan, err) != 0) {
         program_free(program);
         return -1;

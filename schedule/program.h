@@ -94,7 +94,7 @@ typedef struct {
 
 #define PROGRAM_MAX_INSTRUCTIONS ((int64_t)64 << 20)
 
-/* Spells plan out for steps steps, those of plan->epochs epochs together; the plan has passed plan_check().
+/* Spells plan out for steps steps, those of plan->epochs epochs together, as many in each; the plan has passed plan_check().
  * *out is yours: program_free() it. Fails beyond PROGRAM_MAX_INSTRUCTIONS. */
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
 
@@ -142,6 +142,8 @@ int build_dpu(Program *program, const Plan *plan, Error *err);
 int build_ir(Program *program, const Plan *plan, Error *err);
 int build_ahd(Program *program, const Plan *plan, Error *err);
 int build_split(Program *program, const Plan *plan, Error *err);
+int build_sequential(Program *program, const Plan *plan, Error *err);
+int build_store(Program *program, const Plan *plan, Error *err);
 
 /* What tr, dpu, ahd and ir share: stages along the chain, all at once. */
 int build_relay(Program *program, const Plan *plan, bool barrier, Error *err);

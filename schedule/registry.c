@@ -23,6 +23,12 @@ static const ScheduleRow rows[SCHEDULE_COUNT] = {
     [SCHEDULE_SPLIT] = {.name = "split", .full_name = "split, not in the paper",
                         .summary = "relaying with students on devices of their own choice",
                         .build = build_split, .groups = true, .apart = true, .partitioned = true, .colour = 0x999933},
+    [SCHEDULE_SEQUENTIAL] = {.name = "sequential", .full_name = "sequential, not in the paper",
+                             .summary = "one block after another for all epochs, from stored boundaries, data parallel",
+                             .build = build_sequential, .phases = true, .whole = true, .stores = true, .colour = 0x117733},
+    [SCHEDULE_STORE] = {.name = "store", .full_name = "stored boundaries, not in the paper",
+                        .summary = "relaying in the first epoch, then from stored boundaries", .build = build_store,
+                        .groups = true, .stores = true, .colour = 0xCC6677},
 };
 
 const ScheduleRow *schedule_row(Schedule schedule) { return &rows[schedule]; }

@@ -18,6 +18,7 @@ typedef struct {
     bool groups;             /* the planner chooses groups of devices */
     bool apart;              /* students are tasks apart from the stages */
     bool partitioned;        /* its stages come of the partition search */
+    bool stores;             /* boundaries are stored, for several epochs; the planner needs tiers */
     bool usual;              /* compared when nothing else is asked for */
     int  colour;             /* 0xRRGGBB, of plots */
 } ScheduleRow;

@@ -3,6 +3,7 @@
  *     LOAD rows, or RECV rows from each device of the stage before that holds some
  *     TEACHER first..last
  *     SEND rows to each device of the stage after that needs some
+ *     STORE what the stage made, where the plan stores it
  *     for each student of each block: FORWARD, BACKWARD, ALLREDUCE within the stage
  *     [BARRIER over all devices]
  *     UPDATE of the same
@@ -52,7 +53,7 @@ static int build_device(const Relay *relay, int i, int64_t row, Error *err)
 
 #define EMIT(op, block, link, student) \
     if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) return -1
-    if (program_begin_phase(code, program->steps, err) != 0) return -1;
+    if (program_begin_phase(code, program->steps / program->epochs, err) != 0) return -1;
     if (!relay->before) EMIT(OP_LOAD, 0, -1, 0);
     if (relay->before
         && emit_messages(relay, OP_RECV, relay->before, self, stage->first, row, row + rows, err) != 0)
@@ -61,6 +62,8 @@ static int build_device(const Relay *relay, int i, int64_t row, Error *err)
     if (relay->after
         && emit_messages(relay, OP_SEND, relay->after, self, stage->last + 1, row, row + rows, err) != 0)
         return -1;
+    for (int k = relay->before ? stage->first + 1 : 0; relay->plan->stored && k <= stage->last + 1; k++)
+        if ((k == 0 || k > stage->first) && relay->plan->stored[k] >= 0) EMIT(OP_STORE, k, -1, 0);
     for (int b = stage->first; b <= stage->last; b++)
         for (int j = 0; j < plan_students(relay->plan, b); j++) {
             EMIT(OP_FORWARD, b, -1, j);

@@ -721,19 +721,24 @@ static void sim_delete(Sim *sim)
 
 /* ---- the result --------------------------------------------------------------------- */
 
-/* Teacher rows and loaded rows of a step of every phase of code. */
-static void count_work(const Code *code, int64_t *teacher, int64_t *loaded)
+/* Teacher rows and loaded rows of a step of every phase of code; of one that does not do all of the run's steps
+ * its part. */
+static void count_work(const Code *code, int64_t steps, double *teacher, double *loaded)
 {
-    for (int i = 0; i < code->code_count; i++) {
-        if (code->code[i].op == OP_TEACHER) *teacher += code->code[i].rows;
-        if (code->code[i].op == OP_LOAD) *loaded += code->code[i].rows;
+    for (int p = 0; p < code->phase_count; p++) {
+        double part = steps > 0 ? (double)code->phases[p].steps / (double)steps : 1;
+        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count; i++) {
+            if (code->code[i].op == OP_TEACHER) *teacher += part * (double)code->code[i].rows;
+            if (code->code[i].op == OP_LOAD) *loaded += part * (double)code->code[i].rows;
+        }
     }
 }
 
 static int fill_result(SimResult *out, Sim *sim)
 {
     const Program *p = sim->program;
-    int64_t        teacher = 0, loaded = 0, busy = 0;
+    double         teacher = 0, loaded = 0;
+    int64_t        busy = 0;
 
     assert(p->device_count >= 1);
     out->device_count = p->device_count;
@@ -748,13 +753,13 @@ static int fill_result(SimResult *out, Sim *sim)
         dev->share_ns[SHARE_IDLE] += out->epoch_ns - dev->since_ns;
         memcpy(out->shares[d], dev->share_ns, sizeof dev->share_ns);
         busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT] + dev->share_ns[SHARE_UPDATE];
-        count_work(&p->devices[d], &teacher, &loaded);
+        count_work(&p->devices[d], p->steps, &teacher, &loaded);
     }
-    count_work(&p->queue, &teacher, &loaded);
+    count_work(&p->queue, p->steps, &teacher, &loaded);
     out->skipped = sim->skipped;
     out->simulated = sim->played;
-    out->teacher_work = (double)teacher / ((double)p->batch * p->block_count);
-    out->loads = (double)loaded / (double)p->batch;
+    out->teacher_work = teacher / ((double)p->batch * p->block_count);
+    out->loads = loaded / (double)p->batch;
     if (out->epoch_ns > 0)
         out->utilisation = (double)busy / ((double)out->epoch_ns * p->device_count);
     out->spans = sim->spans;

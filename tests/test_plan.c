@@ -196,11 +196,11 @@ static void lists_of_schedules(void **state)
         {"dp", 1u << SCHEDULE_DP, ""},
         {"ahd,dp", 1u << SCHEDULE_DP | 1u << SCHEDULE_AHD, ""},
         {"dp,ls,dp", 0, "dp twice, expected each schedule once"},
-        {"", 0, "empty, expected a list of dp, ls, tr, dpu, ir, ahd, split"},
+        {"", 0, "empty, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
         {"dp,", 0, "ends with a comma, expected one more schedule"},
-        {",dp", 0, "\"\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split"},
-        {"DP", 0, "\"DP\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split"},
-        {"dp ls", 0, "\"dp ls\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split"},
+        {",dp", 0, "\"\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
+        {"DP", 0, "\"DP\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
+        {"dp ls", 0, "\"dp ls\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
     };
 
     (void)state;

@@ -24,6 +24,13 @@ static Plan *plan_of(Schedule schedule)
     for (int i = 0; i < stages; i++)
         must(plan_set_stage(plan, i, stages == 1 ? 0 : i, stages == 1 ? BLOCKS - 1 : i, row->whole ? 0 : i, row->whole ? DEVICES : 1, &err), &err);
     if (row->apart) must(plan_add_tasks(plan, &err), &err);
+    if (row->stores) must(plan_set_store(plan, 2, row->phases, row->phases ? 0 : BLOCKS, &err), &err);
+    for (int i = 0; i < plan->later_count; i++) {
+        plan->later[i].first = plan->later[i].last = i;
+        must(plan_place(plan, &plan->later[i], (const int[]){i}, (const int64_t[]){BATCH}, 1, &err), &err);
+    }
+    for (int k = 0; row->stores && k <= BLOCKS; k++) plan->stored[k] = 0;
+    if (row->stores) plan->home = 0;
     for (int i = 0; i < plan->task_count; i++)
         must(plan_place(plan, &plan->tasks[i], (const int[]){i}, (const int64_t[]){BATCH}, 1, &err), &err);
     must(plan_check(plan, &err), &err);
@@ -53,11 +60,12 @@ static void rows_are_true_of_their_programs(void **state)
         assert_int_equal(sends, !row->phases && !row->whole);
         assert_int_equal(count_ops(program, OP_BARRIER) > 0, row->barrier);
         assert_int_equal(count_ops(program, OP_ALLREDUCE) > 0, row->whole);
-        if (row->phases && row->whole) assert_int_equal(program->devices[0].phase_count, BLOCKS);
-        else                           assert_int_equal(program->devices[0].phase_count, 1);
+        assert_int_equal(program->devices[0].phase_count, (row->phases && row->whole ? BLOCKS : 1) * (row->stores ? 2 : 1));
+        assert_int_equal(program_stores(program), row->stores);
         /* Teacher passes over all devices: from the input for each phase, else each block once. */
         int teacher = count_ops(program, OP_TEACHER);
-        if (row->phases)     assert_true(teacher >= BLOCKS * (BLOCKS + 1) / 2);
+        if (row->phases && row->stores) assert_int_equal(teacher, BLOCKS * DEVICES);
+        else if (row->phases) assert_true(teacher >= BLOCKS * (BLOCKS + 1) / 2);
         else if (row->whole) assert_int_equal(teacher, BLOCKS * DEVICES);
         else                 assert_int_equal(teacher, BLOCKS);
         assert_true(!row->partitioned || !row->phases);
@@ -81,7 +89,7 @@ static void names_are_found_and_differ(void **state)
         all |= 1u << i;
     }
     assert_false(schedule_find("", &found));
-    assert_int_equal(schedules_usual(), all & ~(1u << SCHEDULE_SPLIT));
+    assert_int_equal(schedules_usual(), all & ~(1u << SCHEDULE_SPLIT | 1u << SCHEDULE_SEQUENTIAL | 1u << SCHEDULE_STORE));
     assert_int_equal(schedules_partitioned(), 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT);
 }
 

@@ -12,6 +12,8 @@
      &(s).batch, 1, (int64_t)1 << 31, NULL, false},                                                \
     {"steps", 0, OPTION_INTEGER, "N", "Steps of an epoch (default: samples / batch).",            \
      &(s).steps, 1, (int64_t)1 << 40, NULL, false},                                                \
+    {"epochs", 0, OPTION_INTEGER, "E", "Epochs of the job, for sequential and store (default: the trace's, or 1).", \
+     &(s).epochs, 1, TRACE_MAX_EPOCHS, NULL, false},                                               \
     {"memory", 0, OPTION_BYTES, "BYTES", "Memory of each device, such as 40GiB.",                 \
      &(s).memory_bytes, 1, 0, NULL, false},                                                        \
     {"queue-depth", 0, OPTION_INTEGER, "N", "Capacity of a relay queue, in messages.",                  \

@@ -24,6 +24,7 @@ typedef struct {
     const char *command;         /* the whole line */
     OptionList  sets, scales;
     CommandEdits edits;
+    bool            tiers_too;       /* sequential and store too, where the trace has tiers */
 } PlanSettings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
@@ -38,7 +39,7 @@ static int print_report(const Comparison *comparison, const Scenario *scenario, 
 
 static CompareOptions compare_options(const PlanSettings *settings, unsigned schedules)
 {
-    return (CompareOptions){.schedules = schedules, .cost = settings->cost ? COST_PAPER : COST_SIM,
+    return (CompareOptions){.schedules = schedules, .tiers_too = settings->tiers_too, .cost = settings->cost ? COST_PAPER : COST_SIM,
                             .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
                             .ls = (LsMethod)settings->ls, .mip = SEARCH_MIP, .order = settings->devices};
 }
@@ -187,6 +188,11 @@ static int check(const char *path, const PlanSettings *settings, unsigned schedu
 
     if (trace_read(&trace, path, err) != 0) goto done;
     if (plan_read(&plan, settings->check, err) != 0) goto done;
+    if (plan->stored) {
+        error_set(err, "%s: a plan of %s, expected one that stores nothing; pipebd-sim --plan prices it", settings->check,
+                  schedule_name(plan->schedule));
+        goto done;
+    }
     if (!options.devices) options.devices = plan->device_count;
     if (!options.batch) options.batch = plan->batch;
     if (scenario_build(&scenario, trace, &options, err) != 0) goto done;
@@ -212,7 +218,7 @@ int main(int argc, char **argv)
         {"set", 0, OPTION_LIST, "PATH=VALUE", "What if: set a number of the trace; pipebd-sim --help lists the PATHs.",
          &s.sets, 0, 0, NULL, false},
         {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply a number of the trace.", &s.scales, 0, 0, NULL, false},
-        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to compare; split may be added.", &s.schedules, 0, 0, NULL, false},
+        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to compare; split may be added, and sequential and store, which are compared where the trace has storage.", &s.schedules, 0, 0, NULL, false},
         {"cost", 0, OPTION_CHOICE, "sim|paper", "Cost model of the partition search: the simulator's, or the paper's.",
          &s.cost, 0, 0, costs, false},
         {"order", 0, OPTION_STRING, "search|given|D,D,...",
@@ -248,6 +254,7 @@ int main(int argc, char **argv)
         error_prefix(&err, "--schedules");
         goto usage;
     }
+    s.tiers_too = !option_given(table, "schedules");
     if (search_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
     if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
         error_prefix(&err, "--order");

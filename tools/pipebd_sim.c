@@ -273,7 +273,7 @@ int main(int argc, char **argv)
     long     cores = sysconf(_SC_NPROCESSORS_ONLN);
     SimSettings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
     Option   table[] = {
-        {"schedule", 0, OPTION_STRING, "LIST", "Plan and simulate these schedules: dp, ls, tr, dpu, ir, ahd, split.",
+        {"schedule", 0, OPTION_STRING, "LIST", "Plan and simulate these schedules: dp, ls, tr, dpu, ir, ahd, split, sequential, store.",
          &s.schedules, 0, 0, NULL, false},
         {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, a file of pipebd-plan -o.", &s.plan, 0, 0,
          NULL, false},

@@ -90,14 +90,51 @@ static int period_of(const int64_t *start, int64_t count, int64_t first)
     return 0;
 }
 
+/* The first phase of a device's later epochs; NULL: it has none. */
+static const Phase *later_phase(const Code *code)
+{
+    for (int p = 0; p < code->phase_count; p++)
+        if (code->phases[p].first_step > 0) return &code->phases[p];
+    return NULL;
+}
+
+/* Of a plan that stores for several epochs only what each device does in its first phase of later epochs. */
+static void keep_later(SteadyStep *out)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < out->sim.span_count; i++) {
+        const Span  *span = &out->sim.spans[i];
+        const Code  *code = &out->program->devices[span->device];
+        const Phase *phase = later_phase(code);
+        int64_t      at = span->instruction - code->code;
+        if (phase && at >= phase->first && at < phase->first + phase->count) out->sim.spans[kept++] = *span;
+    }
+    out->sim.span_count = kept;
+}
+
+/* The program of so many steps an epoch, of two epochs where there are later ones. */
+static int build_short(Program **out, const Plan *plan, int64_t steps, Error *err)
+{
+    Plan *two;
+
+    if (plan->epochs == 1) return program_build(out, plan, steps, err);
+    if (plan_copy(&two, plan, err) != 0) return -1;
+    two->epochs = 2;
+    int rc = program_build(out, two, 2 * steps, err);
+    plan_free(two);
+    return rc;
+}
+
 static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, Error *err)
 {
     int64_t steps = scenario->steps < STEPS ? scenario->steps : STEPS, middle = steps / 2, start[STEPS], end;
     int     last = 0;
 
     *out = (SteadyStep){0};
-    if (program_build(&out->program, plan, steps, err) != 0) return -1;
+    if (build_short(&out->program, plan, steps, err) != 0) return -1;
     if (sim_run(&out->sim, out->program, scenario, &(SimOptions){.record = true}, err) != 0) return -1;
+    if (out->program->epochs > 1) keep_later(out);
     for (int64_t i = 0; i < out->sim.span_count; i++) {
         const Span *span = &out->sim.spans[i];
         if (span->step == middle && span->lane == LANE_COMPUTE && span->device > last) last = span->device;

@@ -33,12 +33,12 @@ static int draw_epochs(double *seconds, const Plan *plan, const Scenario *s, con
     Program *program = NULL;
     int      rc = -1;
 
-    if (program_build(&program, plan, s->steps, err) != 0) goto done;
+    if (program_build(&program, plan, s->steps * plan->epochs, err) != 0) goto done;
     for (int i = 0; i < q->jitter_runs; i++) {
         SimResult sim;
         if (sim_run(&sim, program, s, &(SimOptions){.jitter = true, .seed = q->seed + (uint64_t)i}, err) != 0)
             goto done;
-        seconds[i] = (double)sim.epoch_ns * 1e-9;
+        seconds[i] = (double)sim.epoch_ns * 1e-9 / (double)plan->epochs;
         sim_free(&sim);
     }
     rc = 0;
@@ -237,6 +237,19 @@ double query_result_speedup(const QueryResult *a, Schedule schedule)
     return (double)a->dp_epoch_ns / (double)row->sim.epoch_ns;
 }
 
+/* steps steps of an epoch; of a plan that stores of two epochs, where it is for several. */
+static int build_shown(Program **out, const Plan *plan, int64_t steps, Error *err)
+{
+    Plan *two;
+
+    if (plan->epochs <= 2) return program_build(out, plan, steps * plan->epochs, err);
+    if (plan_copy(&two, plan, err) != 0) return -1;
+    two->epochs = 2;
+    int rc = program_build(out, two, 2 * steps, err);
+    plan_free(two);
+    return rc;
+}
+
 int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps, Text *out, Error *err)
 {
     Program    *program = NULL;
@@ -245,7 +258,7 @@ int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps
     int         rc = -1;
 
     if (!names) { error_no_memory(err); goto done; }
-    if (program_build(&program, a->comparison.rows[schedule].plan, steps, err) != 0) goto done;
+    if (build_shown(&program, a->comparison.rows[schedule].plan, steps, err) != 0) goto done;
     if (sim_run(&sim, program, &a->scenario, &(SimOptions){.record = true}, err) != 0) goto done;
     timeline_text(&(Timeline){.kind = "predicted", .schedule = schedule_name(schedule),
                               .trace_name = a->scenario.trace->name, .trace_hash = a->scenario.trace->hash,

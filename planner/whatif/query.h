@@ -47,7 +47,7 @@ void query_result_free(QueryResult *answer);
 /* Over DP; 0 when there is no such number. */
 double query_result_speedup(const QueryResult *answer, Schedule schedule);
 
-/* The first steps steps of a possible schedule's row as a timeline (schedule/timeline.h). */
+/* The first steps steps of an epoch (two, where it stores for several) of a possible schedule's row as a timeline (schedule/timeline.h). */
 int query_result_timeline(const QueryResult *answer, Schedule schedule, int64_t steps, Text *out, Error *err);
 
 #endif
