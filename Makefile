@@ -274,6 +274,7 @@ tsan-run: $(addprefix $(BUILD)/tests/test_,transport loader checkpoint heartbeat
 check-kill:  ## kill and resume training hundreds of times (tests/test_resume.sh, test_restart.sh; minutes)
 	@+$(SUBMAKE) all
 	@PIPEBD_ROUNDS=200 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_resume.sh
+	@PIPEBD_ROUNDS=70 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_stored.sh
 	@PIPEBD_ROUNDS=30 PIPEBD_TEST_LIMIT=3600 $(RUN_TESTS) tests/test_restart.sh
 
 check-faults:  ## kill, stop and cut off processes of runs 200 times (tests/test_faults.sh; about 20 minutes)

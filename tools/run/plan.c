@@ -9,14 +9,16 @@
 /* ---- without a trace --------------------------------------------------------- */
 
 /* A step's work on a block, of any unit: a backward is taken for two forwards. */
-static double work_of(const WorkBlock *block)
+static double work_of(const WorkBlock *block, bool teacher)
 {
-    return (double)layers_cost(&block->teacher).macs_mean + 3 * (double)layers_cost(&block->student).macs_mean;
+    double student = 3 * (double)layers_cost(&block->student).macs_mean;
+
+    return teacher ? (double)layers_cost(&block->teacher).macs_mean + student : student;
 }
 
-/* Contiguous stages whose largest sum of work is least. least[s][b]: of blocks 0..b-1 in s
- * stages; first[s][b]: the first block of the last of them. */
-static int even_stages(int *first, const Workload *workload, int stages, Error *err)
+/* Contiguous stages whose largest sum of work, of teachers too or of students alone, is least. least[s][b]: of blocks
+ * 0..b-1 in s stages; first[s][b]: the first block of the last of them. */
+static int even_stages(int *first, const Workload *workload, int stages, bool teacher, Error *err)
 {
     int     n = workload->block_count;
     size_t  row = (size_t)n + 1;
@@ -24,7 +26,7 @@ static int even_stages(int *first, const Workload *workload, int stages, Error *
     int    *cut = calloc(((size_t)stages + 1) * row, sizeof *cut);
 
     if (!least || !sum || !cut) { free(least); free(sum); free(cut); return error_no_memory(err); }
-    for (int b = 0; b < n; b++) sum[b + 1] = sum[b] + work_of(&workload->block[b]);
+    for (int b = 0; b < n; b++) sum[b + 1] = sum[b] + work_of(&workload->block[b], teacher);
     for (int b = 1; b <= n; b++) least[row + (size_t)b] = sum[b];
     for (int s = 2; s <= stages; s++)
         for (int b = s; b <= n; b++) {
@@ -55,10 +57,33 @@ static int plan_pipeline(Plan **out, const Workload *workload, int devices, Sche
                   schedule_name(schedule), n, devices);
         goto done;
     }
-    if (even_stages(first, workload, devices, err) != 0) goto done;
+    if (even_stages(first, workload, devices, true, err) != 0) goto done;
     if (plan_new(out, schedule, n, devices, workload->batch, devices, err) != 0) goto done;
     for (int s = 0; s < devices; s++)
         if (plan_set_stage(*out, s, first[s], s + 1 < devices ? first[s + 1] - 1 : n - 1, s, 1, err) != 0) goto done;
+    rc = 0;
+done:
+    free(first);
+    return rc;
+}
+
+/* All boundaries but the input are stored, in what --store gives. Of store, a stage a device after the first epoch too. */
+static int plan_stores(Plan *plan, const Workload *workload, int64_t epochs, Error *err)
+{
+    bool turns = schedule_row(plan->schedule)->phases;
+    int  n = plan->block_count, stages = turns || epochs == 1 ? 0 : plan->device_count;
+    int *first = calloc((size_t)stages + 1, sizeof *first), rc = -1;
+
+    if (!first) return error_no_memory(err);
+    if (plan_set_store(plan, epochs, turns, stages, err) != 0) goto done;
+    plan->home = 0;
+    for (int k = 1; k <= n; k++) plan->stored[k] = 0;
+    if (stages > 0 && even_stages(first, workload, stages, false, err) != 0) goto done;
+    for (int s = 0; s < stages; s++) {
+        plan->later[s].first = first[s];
+        plan->later[s].last = s + 1 < stages ? first[s + 1] - 1 : n - 1;
+        if (plan_place(plan, &plan->later[s], &s, &plan->batch, 1, err) != 0) goto done;
+    }
     rc = 0;
 done:
     free(first);
@@ -81,13 +106,13 @@ static int plan_data_parallel(Plan **out, const Workload *workload, int devices,
 
 /* ---- with one ------------------------------------------------------------------ */
 
-static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *path,
+static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs, const char *path,
                            Text *how, Error *err)
 {
     Trace          *trace = NULL;
     Scenario        scenario = {0};
     Comparison      comparison = {.best = -1};
-    ScenarioOptions wanted = {.devices = devices, .batch = workload->batch, .queue_depth = 2};
+    ScenarioOptions wanted = {.devices = devices, .batch = workload->batch, .epochs = epochs, .queue_depth = 2};
     CompareOptions  options = {.schedules = 1u << schedule, .candidates = 8};
     int             rc = -1;
 
@@ -114,24 +139,29 @@ done:
 int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
 {
     if (!schedule_find(name, out)) return error_set(err, "unknown schedule \"%s\"", name);
-    if (traced || !(schedule_row(*out)->lists || schedule_row(*out)->groups)) return 0;
+    const ScheduleRow *row = schedule_row(*out);
+    if (traced || row->stores || !(row->lists || row->groups)) return 0;
     return error_set(err, "--schedule %s needs --trace, the times of the blocks", name);
 }
 
-int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, const char *trace_path,
+int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs, const char *trace_path,
              Text *how, Error *err)
 {
     int rc;
 
     *out = NULL;
     if (trace_path) {
-        rc = plan_from_trace(out, workload, devices, schedule, trace_path, how, err);
+        rc = plan_from_trace(out, workload, devices, schedule, epochs, trace_path, how, err);
     } else if (schedule_row(schedule)->whole) {
         text_append(how, "rows are split evenly\n");
         rc = plan_data_parallel(out, workload, devices, schedule, err);
     } else {
         text_append(how, "no trace: stages are even by multiply-accumulates, not by time\n");
         rc = plan_pipeline(out, workload, devices, schedule, err);
+    }
+    if (rc == 0 && !trace_path && schedule_row(schedule)->stores) {
+        text_append(how, "all boundaries but the input are stored\n");
+        rc = plan_stores(*out, workload, epochs, err);
     }
     if (rc == 0 && text_failed(how)) rc = error_no_memory(err);
     if (rc != 0) { plan_free(*out); *out = NULL; }

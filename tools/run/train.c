@@ -15,12 +15,14 @@
 #include "executor/train/execute.h"
 #include "executor/checkpoint/state.h"
 #include "include/pipebd.h"
+#include "schedule/registry.h"
 #include "schedule/verify.h"
 #include "tools/search_options.h"
 #include "tools/run/run.h"
 #include "tools/run/common.h"
 #include "tools/run/plan.h"
 #include "tools/run/replan.h"
+#include "tools/run/stored.h"
 #include "tools/run/supervise.h"
 #include "tools/run/fault_monitor.h"
 #include "tools/run/watch.h"
@@ -31,7 +33,7 @@ enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 
 typedef struct {
     const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *student, *checkpoint, *timeline, *output,
-               *log, *interface;
+               *log, *interface, *store;
     int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, timeout,
                 log_every;
     bool        nccl, synchronise, prefetch_given, resume, replan;
@@ -67,6 +69,7 @@ typedef struct {
     int64_t     steps_per_epoch;
     int64_t     first_checkpoint;        /* the newest before the run; 0: none */
     CheckpointWriter  *writer;               /* NULL: no checkpoints */
+    Store      *store;                   /* NULL: the program stores nothing */
     int         lanes, prefetch;
     atomic_bool *stop;                   /* set by an interrupt */
     Accuracy    of_teacher, before, after;
@@ -83,7 +86,7 @@ static int check_files(const TrainSettings *s, const char *workloads_teacher, Er
         {"--workload", run_workload_file(s->workload), false}, {"--plan", s->plan, false},
         {"--trace", s->trace, false}, {"--init", s->student, false}, {"--teacher", s->teacher, false},
         {"the workload's teacher", workloads_teacher, false},
-        {"--checkpoint", s->checkpoint, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
+        {"--checkpoint", s->checkpoint, true}, {"--store", s->store && strcmp(s->store, STORE_HOST) != 0 ? s->store : NULL, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
         {"-o", s->output, true},
     };
 
@@ -118,12 +121,14 @@ static int open_plan(Train *t, Error *err)
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
         if (run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
-        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->trace, &t->how_planned, err) != 0) return -1;
+        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->epochs, s->trace, &t->how_planned, err) != 0) return -1;
     }
     if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
         return error_set(err, "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
                          t->plan->device_count, world_size(t->world), t->device_count);
     if (run_plan_check(t->plan, t->workload, t->device_count, err) != 0) return -1;
+    if (schedule_row(t->plan->schedule)->stores && t->plan->epochs != s->epochs)
+        return error_set(err, "the plan is for %" PRId64 " epochs, --epochs gives %" PRId64, t->plan->epochs, s->epochs);
     plan_sort_devices(t->plan);          /* processes hold ascending devices: then one gives the same bits */
     return 0;
 }
@@ -135,11 +140,23 @@ static int open_program(Train *t, Error *err)
     t->steps_per_epoch = (samples + batch - 1) / batch;
     if (t->settings->epochs > INT64_MAX / 2 / t->steps_per_epoch) return error_set(err, "--epochs: too many");
     if (program_build(&t->program, t->plan, t->steps_per_epoch * t->settings->epochs, err) != 0) return -1;
+    if (run_store_wanted(t->program, t->settings->store, schedule_name(t->plan->schedule), err) != 0) return -1;
     return program_verify(t->program, (int)t->settings->queue_depth, err);
 }
 
 /* Whether held-out samples have right answers. */
 static bool has_answers(const Train *t) { return t->workload->classes > 0 || workload_predicts_tokens(t->workload); }
+
+/* Boundaries live as long as something fetches them where stages take turns: two at a time. */
+static bool drops(const Train *t) { return t->plan->turns; }
+
+static int open_store(Train *t, Error *err)
+{
+    StoreOptions options = {.place = t->settings->store, .world = t->world, .workload = t->workload, .data = t->data,
+                            .devices = &t->devices, .teacher = t->teacher, .seed = (uint64_t)t->settings->seed, .later = drops(t)};
+
+    return run_store_open(&t->store, t->program, &options, err);
+}
 
 static int open_data(Train *t, Error *err)
 {
@@ -206,11 +223,11 @@ static int check_ranks(const Train *t, Error *err)
     text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\nhash of the plan\t%016" PRIx64
                 "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
                 "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
-                "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n", PIPEBD_VERSION, t->workload->hash,
+                "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n--store\t%s\n", PIPEBD_VERSION, t->workload->hash,
                 hash_bytes(HASH_START, text_string(&plan), plan.length), t->teacher_hash,
                 precision_name(t->devices.precision), s->nccl ? "yes" : "no", data_source(t), data_count(t->data),
                 t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
-                s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no", s->replan ? "yes" : "no");
+                s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no", s->replan ? "yes" : "no", s->store ? s->store : "no");
     int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
     text_free(&plan);
     text_free(&facts);
@@ -411,6 +428,7 @@ static int open_all(Train *t, Error *err)
     if (check_ranks(t, err) != 0) return -1;
     if (open_student(t, err) != 0 || open_checkpoint(t, err) != 0) return -1;
     if ((s->resume || s->student) && share_student(t, err) != 0) return -1;
+    if (open_store(t, err) != 0) return -1;
     if (open_watch(t, err) != 0) return -1;
     tell_of_skipped(t);
     return 0;
@@ -419,6 +437,7 @@ static int open_all(Train *t, Error *err)
 static void train_close(Train *t)
 {
     checkpoint_writer_close(t->writer, NULL);
+    store_close(t->store);
     execution_free(&t->result);
     watch_free(&t->watch);
     run_replan_free(&t->replan);
@@ -446,6 +465,12 @@ static int print_settings(const Train *t, const Options *options, Error *err)
     if (t->prefetch) say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "", t->prefetch);
     else             say(t, "devices load for themselves\n");
     if (t->how_planned.length) say(t, "plan: %s", text_string(&t->how_planned));
+    if (t->store) {
+        Text store = {0};
+        run_store_text(t->store, t->program, t->settings->store, &store);
+        say(t, "%s", text_string(&store));
+        text_free(&store);
+    }
     say(t, "%s", text_string(&ranks));
     text_free(&ranks);
     return rc;
@@ -558,6 +583,7 @@ static int run_programs(Train *t, Execution *x, Error *err)
 {
     bool again = true;
 
+    if (t->store) return execute_parts(&t->result, x, drops(t), err);
     if (execute(&t->result, x, err) != 0 || find_next_plan(t, &again, err) != 0) return -1;
     while (again) {
         ExecutionResult more;
@@ -578,7 +604,7 @@ static int run(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
     Execution x = {.world = t->world, .program = t->program, .workload = t->workload, .devices = &t->devices,
-                   .first_of_spec = t->first_of_spec, .data = t->data,
+                   .first_of_spec = t->first_of_spec, .data = t->data, .store = t->store,
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
                    .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
@@ -875,6 +901,8 @@ static int check_usage(const TrainSettings *s, bool ranks, Error *err)
     if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
     if (s->every && !s->checkpoint) return error_set(err, "--checkpoint-every: no effect without --checkpoint");
     if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
+    if (run_store_check(s->store, err) != 0) return -1;
+    if (s->store && s->replan) return error_set(err, "--replan: not with --store, whose moves are not priced");
     if (s->log_every && !s->log) return error_set(err, "--log-every: no effect without --log");
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
@@ -901,15 +929,14 @@ int run_train(int argc, char **argv)
     Option table[] = {
         {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
         {"plan", 0, OPTION_STRING, "PLAN", "The plan, a file of pipebd-plan -o.", &s.plan, 0, 0, NULL, false},
-        {"schedule", 0, OPTION_STRING, "NAME", "Or a schedule: dp, ls, tr, dpu, ir, ahd, split; ls, ahd and split need --trace.",
+        {"schedule", 0, OPTION_STRING, "NAME", "Or a schedule: dp, ls, tr, dpu, ir, ahd, split, sequential, store; ls, ahd and split need --trace.",
          &s.schedule, 0, 0, NULL, false},
         {"trace", 0, OPTION_STRING, "TRACE", "The trace that --schedule plans from, and that --replan compares the devices' times with.", &s.trace, 0, 0, NULL, false},
         {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP " Default: cpu:N for a plan of N devices.", &s.devices, 0, 0,
          NULL, false},
         {"precision", 0, OPTION_STRING, "P", "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).", &s.precision, 0, 0, NULL, false},
         {"nccl", 0, OPTION_FLAG, NULL, "Transfer rows and gradients between GPUs by NCCL instead of peer copies.", &s.nccl, 0, 0, NULL, false},
-        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).",
-         &s.data, 0, 0, NULL, false},
+        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0, 0, NULL, false},
         {"epochs", 0, OPTION_INTEGER, "N", "Epochs to train each block for.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},
         {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &s.batch, 1, (int64_t)1 << 24, NULL, false},
         {"seed", 0, OPTION_INTEGER, "S", "Seed of weights, sample order, augmentation and paths.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
@@ -929,6 +956,7 @@ int run_train(int argc, char **argv)
         {"checkpoint-every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints (default: an epoch).",
          &s.every, 1, (int64_t)1 << 40, NULL, false},
         {"resume", 0, OPTION_FLAG, NULL, "Continue from the checkpoint, under the same plan or another.", &s.resume, 0, 0, NULL, false},
+        {"store", 0, OPTION_STRING, "PLACE", "Where store and sequential keep boundaries: host (memory), or a folder for later runs.", &s.store, 0, 0, NULL, false},
         {"restarts", 0, OPTION_INTEGER, "N", "Restart from the checkpoint after a crash or a fault, at most N times.",
          &s.restarts, 1, 1000000, NULL, false},
         {"replan", 0, OPTION_FLAG, NULL, "Compare the devices' times with --trace after each epoch, and change the plan if a device has become slower.",

@@ -1,0 +1,20 @@
+/* --store of pipebd-run train: the store of a program that stores boundaries, and what is said of it. */
+#ifndef TOOLS_RUN_STORED_H
+#define TOOLS_RUN_STORED_H
+
+#include "executor/train/parts.h"
+
+/* --store's word where options are refused whatever files there are; NULL: not given. */
+int run_store_check(const char *place, Error *err);
+
+/* Refuses a store where the program stores nothing, none where it does. schedule: its name. */
+int run_store_wanted(const Program *program, const char *place, const char *schedule, Error *err);
+
+/* Opens the store of the program's stored set; options' boundaries are set here. *out is yours: store_close() it. NULL where
+ * the program stores nothing. */
+int run_store_open(Store **out, const Program *program, const StoreOptions *options, Error *err);
+
+/* "store: boundaries 1 to 5 in DIR, 12.3 MiB; whole already: 2 to 5" and a line for rows that were found damaged. */
+void run_store_text(const Store *store, const Program *program, const char *place, Text *out);
+
+#endif
