@@ -113,12 +113,12 @@ CUDA_CFLAGS := $(if $(HAVE_CUDA),-DHAVE_CUDA $(filter -isystem% -D%,$(CUDA_WORDS
 CUDA_LIBS   := $(if $(HAVE_CUDA),$(filter -L% -l% -Wl%,$(CUDA_WORDS)) -lstdc++)
 HAVE_NCCL   := $(if $(HAVE_CUDA),$(if $(filter -DHAVE_NCCL,$(CUDA_WORDS)),yes))
 
-# Machine code for each, and PTX of the newest for cards to come.
+# Machine code for each, and PTX of the newest for GPUs to come.
 CUDA_ARCHS  ?= 75 80 86 89 90
 NVCC_ARCHS  = $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a)$(comma)code=sm_$(a)) \
               -gencode arch=compute_$(lastword $(CUDA_ARCHS))$(comma)code=compute_$(lastword $(CUDA_ARCHS))
 
-# Machine code for cards is the same under sanitizers, which check the host's part: it is made once.
+# Machine code for GPUs is the same under sanitizers, which check the host's part: it is made once.
 CUDA_BUILD  ?= $(BUILD)
 
 # A backend to compute with.
@@ -170,7 +170,7 @@ TEST_SHARED     := $(filter-out tests/test_% tests/fuzz_% $(if $(HAVE_DNNL),,tes
                      $(sort $(wildcard tests/*.c)))
 BENCH_SOURCES   := $(call without,$(HAVE_DNNL),$(sort $(wildcard bench/*.c)))
 TEST_PROGRAMS   := $(call without,$(HAVE_DEVICE),$(sort $(wildcard tests/pytorch/*.c) $(if $(HAVE_MPI),$(wildcard tests/mpi/*.c))))
-# Programs for a card; with a fake CUDA they run here (tests/cuda/fake.h).
+# Programs for a GPU; with a fake CUDA they run here (tests/cuda/fake.h).
 CUDA_TEST_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard tests/cuda/test_*.c)))
 TEST_SCRIPTS    := $(sort $(wildcard tests/test_*.sh tests/test_*.py))
 
@@ -326,7 +326,7 @@ golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/g
 
 tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES)
 
-cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)  ## build tests/cuda and bench/cuda, for a machine with a card
+cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)  ## build tests/cuda and bench/cuda, for a machine with a GPU
 
 # Where it goes: scripts/install.sh.
 INSTALL = PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' PKGCONFIGDIR='$(PKGCONFIGDIR)' \
@@ -468,7 +468,7 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
-# The card's, and without one: kernels compiled as C++, the fake in the libraries' place.
+# The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
 CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
 
 $(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(PLUGIN_OBJECTS) $(INTERNAL)
@@ -486,7 +486,7 @@ $(BUILD)/obj/emulated/emulator.o: tests/cuda/emulator.cpp $(BUILD)/flags.txt
 	@mkdir -p $(@D)
 	$(COMPILE_EMULATED) -MMD -MP -c $< -o $@
 
-# Loops that stand for a card's are to be quick.
+# Loops that stand for a GPU's are to be quick.
 $(BUILD)/obj/tests/cuda/fake_%.o: DEFINES = -O3
 
 FAKE_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) $(if $(HAVE_MPI),$(MPI_LIBS)) -lstdc++ -ldl

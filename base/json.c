@@ -417,7 +417,7 @@ int json_get_line(const JsonAt *at, const char **out, Error *err)
     return 0;
 }
 
-/* As a double 2^53 + 1 is 2^53, so integers are judged as integers; a real of 2^53
+/* As a double 2^53 + 1 is 2^53, so integers are compared as integers; a real of 2^53
  * may have been rounded to it. */
 static bool beyond_exact(const json_t *value)
 {

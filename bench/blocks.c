@@ -4,7 +4,7 @@
  *
  * Writes JSON: microseconds of each step as the device saw it, step after step without a pause, and
  * what else another program needs to do the same: the layers, the paths taken. bench/blocks_torch.py
- * runs PyTorch on it and prints both. Of a card that queues, times lie between events in its
+ * runs PyTorch on it and prints both. Of a GPU that queues, times lie between events in its
  * stream; of the CPU they are the clock's. */
 #include <string.h>
 

@@ -6,7 +6,7 @@
  *
  * Two cases.
  *
- * chart: NAS on CIFAR-10 on RTX A6000 cards, seconds an epoch read off a published chart (Jang et al., DATE 2023,
+ * chart: NAS on CIFAR-10 on RTX A6000 GPUs, seconds an epoch read off a published chart (Jang et al., DATE 2023,
  * arXiv 2301.12443; traces/derive_calibration.py has the same figures). Every row holds a step's own time as
  * often as its steps are counted.
  *

@@ -19,7 +19,7 @@ head_of() {
 }
 
 mkdir -p bench/results
-[ $# -gt 0 ] || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; /onednn/d; s|bench/\(.*\)\.c|\1|')     # model_*: tables of docs/model.md; blocks: of cards, tests/gpu.sh; onednn: of two versions
+[ $# -gt 0 ] || set -- $(ls bench/*.c | sed '/model_/d; /blocks/d; /onednn/d; s|bench/\(.*\)\.c|\1|')     # model_*: tables of docs/model.md; blocks: of GPUs, tests/gpu.sh; onednn: of two versions
 for name; do
     if [ ! -x "$build/bench/$name" ]; then echo "bench/$name.c is not built here: left out" >&2; continue; fi
     table=$("$build/bench/$name")

@@ -49,7 +49,7 @@ static inline bool operator_in_place(LayerKind kind)
 /* Neighbours in an array. */
 typedef struct { int64_t first, count; } ParameterSpan;
 
-/* Sums over a group of devices; sum NULL: alone. Of a device that queues, the values that are summed
+/* Sums over a group of devices; sum NULL: alone. Of an asynchronous device, the values that are summed
  * are in its memory, and the sum is queued like all else. */
 typedef struct {
     NetSum *sum;

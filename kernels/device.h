@@ -31,13 +31,13 @@ typedef enum { DEVICE_CPU, DEVICE_CUDA } DeviceType;
 typedef enum { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16, PRECISION_COUNT } Precision;
 
 /* The most devices and GPUs of one spec. */
-enum { DEVICES_MAX = 1024, CARDS_MAX = 64, SLICES_MAX = 16 };
+enum { DEVICES_MAX = 1024, GPUS_MAX = 64, SLICES_MAX = 16 };
 
 typedef struct {
     DeviceType type;
     const struct Backend *backend;       /* NULL: the type's, which device_spec_ask() finds (kernels/backend.h) */
     int  count;              /* devices */
-    int  cards[CARDS_MAX], card_count;   /* cuda: numbers of the GPUs */
+    int  gpus[GPUS_MAX], gpu_count;   /* cuda: numbers of the GPUs */
     int  slices;             /* of a GPU; 1: whole GPUs */
     Precision precision;
     bool nccl;               /* NCCL transfers between GPUs, not peer copies */
@@ -76,7 +76,7 @@ int  device_spec_facts(const DeviceSpec *spec, Text *out, Error *err);
 int  device_spec_version(const DeviceSpec *spec, Text *out, Error *err);
 
 /* The GPU of device number index, and which of its slices it is. */
-static inline int device_spec_card(const DeviceSpec *spec, int index) { return spec->cards[index / spec->slices]; }
+static inline int device_spec_gpu(const DeviceSpec *spec, int index) { return spec->gpus[index / spec->slices]; }
 static inline int device_spec_slice(const DeviceSpec *spec, int index) { return index % spec->slices; }
 
 /* Opens device number index of spec in the calling thread: binds the thread to its cores. */
@@ -92,7 +92,7 @@ FOR_PLUGINS void   device_release(Device *device, float *memory);
 int device_no_memory(Device *device, size_t count, const char *what, Error *err);
 
 /* Between the device's memory and the host's, and within the device's. The host's is the caller's again on
- * return; a device that queues does its copies later. */
+ * return; an asynchronous device does its copies later. */
 void   device_fetch(Device *device, float *host, const float *memory, int64_t count);
 void   device_put(Device *device, float *memory, const float *host, int64_t count);
 FOR_PLUGINS void   device_copy(Device *device, float *to, const float *from, int64_t count);

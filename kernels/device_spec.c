@@ -1,13 +1,13 @@
 /* Reads "cpu:2", "cuda:0,1", "cuda:0/4": a type, a colon, and what it is about.
  *
  *     cpu:N
- *     cuda:CARD[/SLICES][,CARD[/SLICES]]... */
+ *     cuda:GPU[/SLICES][,GPU[/SLICES]]... */
 #include "kernels/device.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const char EXPECTED[] = "expected cpu:N, cuda:CARD,CARD,... or cuda:CARD/SLICES";
+static const char EXPECTED[] = "expected cpu:N, cuda:GPU,GPU,... or cuda:GPU/SLICES";
 
 /* A number without sign or space; -1 where there is none, or it is too large. */
 static long number_at(const char **at, long most)
@@ -31,17 +31,17 @@ static int read_cpu(DeviceSpec *out, const char *text, const char *at, Error *er
     return 0;
 }
 
-static int add_card(DeviceSpec *out, const char *text, long card, long slices, Error *err)
+static int add_card(DeviceSpec *out, const char *text, long gpu, long slices, Error *err)
 {
-    for (int i = 0; i < out->card_count; i++)
-        if (out->cards[i] == card)
-            return error_set(err, "devices \"%s\": card %ld stands twice; cuda:%ld/2 makes two devices of it", text, card,
-                             card);
-    if (out->card_count > 0 && slices != out->slices)
-        return error_set(err, "devices \"%s\": cards are cut into %d and %ld, expected all alike, as devices of a run are",
+    for (int i = 0; i < out->gpu_count; i++)
+        if (out->gpus[i] == gpu)
+            return error_set(err, "devices \"%s\": GPU %ld stands twice; cuda:%ld/2 makes two devices of it", text, gpu,
+                             gpu);
+    if (out->gpu_count > 0 && slices != out->slices)
+        return error_set(err, "devices \"%s\": GPUs are cut into %d and %ld, expected all alike, as devices of a run are",
                          text, out->slices, slices);
-    if (out->card_count == CARDS_MAX) return error_set(err, "devices \"%s\": expected at most %d cards", text, CARDS_MAX);
-    out->cards[out->card_count++] = (int)card;
+    if (out->gpu_count == GPUS_MAX) return error_set(err, "devices \"%s\": expected at most %d GPUs", text, GPUS_MAX);
+    out->gpus[out->gpu_count++] = (int)gpu;
     out->slices = (int)slices;
     out->count += (int)slices;
     return 0;
@@ -52,19 +52,19 @@ static int read_cuda(DeviceSpec *out, const char *text, const char *at, Error *e
     do {
         if (strncmp(at, "cpu", 3) == 0)
             return error_set(err, "devices \"%s\": cpu and cuda devices do not go together in a run", text);
-        long card = number_at(&at, 9999), slices = 1;
-        if (card < 0)
-            return error_set(err, "devices \"%s\": expected numbers of cards after cuda:, as in cuda:0,1 or cuda:0/4", text);
+        long gpu = number_at(&at, 9999), slices = 1;
+        if (gpu < 0)
+            return error_set(err, "devices \"%s\": expected numbers of GPUs after cuda:, as in cuda:0,1 or cuda:0/4", text);
         if (*at == '/') {
             at++;
             slices = number_at(&at, SLICES_MAX);
             if (slices < 2)
-                return error_set(err, "devices \"%s\": expected 2 to %d slices after cuda:%ld/", text, SLICES_MAX, card);
+                return error_set(err, "devices \"%s\": expected 2 to %d slices after cuda:%ld/", text, SLICES_MAX, gpu);
         }
-        if (add_card(out, text, card, slices, err) != 0) return -1;
+        if (add_card(out, text, gpu, slices, err) != 0) return -1;
     } while (*at == ',' && *++at != '\0');
     if (*at || at[-1] == ',')
-        return error_set(err, "devices \"%s\": expected a card's number, a comma or a slash at \"%s\"", text, at);
+        return error_set(err, "devices \"%s\": expected a GPU's number, a comma or a slash at \"%s\"", text, at);
     return 0;
 }
 
@@ -111,7 +111,7 @@ int device_spec_set_nccl(DeviceSpec *spec, Error *err)
 {
     if (spec->type != DEVICE_CUDA) return error_set(err, "--nccl: no effect with cpu devices");
     if (spec->slices > 1)
-        return error_set(err, "--nccl: NCCL takes a card once, these are %d slices of each, which copies serve", spec->slices);
+        return error_set(err, "--nccl: NCCL takes a GPU once, these are %d slices of each, which copies serve", spec->slices);
     if (spec->count < 2) return error_set(err, "--nccl: no effect with one device");
     spec->nccl = true;
     return 0;

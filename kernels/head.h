@@ -18,7 +18,7 @@ enum { HEAD_LEAST = 16 };
 typedef struct ScoreHead ScoreHead;
 
 /* For a student that was made NET_HEADLESS of block->student. Borrows both for as long as out lives. Refuses
- * devices that queue. */
+ * asynchronous devices. */
 int  head_new(ScoreHead **out, Device *device, const WorkBlock *block, Net *student, Error *err);
 void head_free(ScoreHead *head);
 

@@ -357,7 +357,7 @@ enum { INITIAL_FLOATS = 1 << 14 };
 typedef struct {
     Net     *net;
     uint64_t seed, stream;
-    float    chunk[INITIAL_FLOATS];      /* large, as each is a copy that a card is waited for */
+    float    chunk[INITIAL_FLOATS];      /* large, as each is a copy that a GPU is waited for */
 } Initial;
 
 int net_keep_squares(Net *net, Error *err)

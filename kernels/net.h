@@ -108,12 +108,12 @@ typedef struct {
 void net_update(Net *net, const UpdateStep *step);
 
 /* Looks at all that a trained net has learned: *flag becomes NaN where a weight, a running statistic or the
- * optimizer's state is not finite, else it stays. As a loss it is written later by a device that queues. Reads each
+ * optimizer's state is not finite, else it stays. As a loss it is written later by an asynchronous device. Reads each
  * number once: a third of an update's traffic. */
 void net_check_finite(Net *net, double *flag);
 
 /* Batch statistics over a group: sum adds values over the group's devices, in place, in a
- * fixed order; counts of rows are summed with it. Devices that queue have the values in their
+ * fixed order; counts of rows are summed with it. Asynchronous devices have the values in their
  * memory, and the sum is queued. NULL: local statistics. */
 typedef int NetSum(void *context, double *values, int count, Error *err);
 void net_synchronise(Net *net, NetSum *sum, void *context);
@@ -140,7 +140,7 @@ typedef struct {
     int64_t      global_places;
     const int   *labels;     /* [rows][places], label_cross_entropy: of channels, -1 where a place does not count; then places that
                               * count in the whole batch are global_places, whatever lengths say, and teacher may be NULL */
-    double      *loss;       /* a device that queues writes it later: host_alloc()'s */
+    double      *loss;       /* an asynchronous device writes it later: host_alloc()'s */
 } LossCall;
 
 void loss_backward(Device *device, const LossCall *call);

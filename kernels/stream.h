@@ -63,7 +63,7 @@ FOR_PLUGINS void *stream_native(Device *device);
 /* ---- memory of the host ---- */
 
 /* Memory that copies to and from any device of the spec can use while the program goes on; zeroed, NULL
- * without memory. Kernels of devices that queue can read and write it. For the CPU it is calloc()'s. */
+ * without memory. Kernels of asynchronous devices can read and write it. For the CPU it is calloc()'s. */
 void *host_alloc(const DeviceSpec *spec, size_t bytes);
 void  host_release(const DeviceSpec *spec, void *memory);
 

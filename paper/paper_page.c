@@ -268,7 +268,7 @@ static void speedups(Text *out, const Paper *paper)
     html_section(out, "speedups", "Speedups", "Over dp on the same devices; the fastest is bold. dpu is the paper’s TR+DPU, ahd its "
                  "TR+DPU+AHD, ir all blocks on every device with the teacher run once; split, which the paper does not have, "
                  "places students apart from the teacher.");
-    speedup_table(out, paper, PAPER_MAIN, "Batches are loaded ahead, and transfers go on beside computing:");
+    speedup_table(out, paper, PAPER_MAIN, "Batches are loaded ahead, and transfers overlap with computing:");
     impossible(out, paper);
     text_append(out, "<div class=\"pairs\">\n");
     double most = most_speedup(paper);

@@ -257,7 +257,7 @@ int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
     if (schedule_row(plan->schedule)->apart || schedule_row(plan->schedule)->stores) return 0;
     if (is_relay(plan)) return relay_cost(&cost, plan, scenario, true, NULL) == 0 ? cost.epoch_ns : 0;
     alone.load = 0;
-    alone.lone = true;
+    alone.single_block = true;
     ns = phases_bound(plan, &alone);
     return __builtin_mul_overflow(ns, scenario->steps, &ns) ? 0 : ns;
 }
@@ -372,7 +372,7 @@ static int keep(Candidate *row, Candidate *next, const Scenario *s)
 {
     Thrift thrift = candidate_thrift(next);
 
-    if (next->sim.simulated > row->played) row->played = next->sim.simulated;
+    if (next->sim.simulated > row->longest) row->longest = next->sim.simulated;
     row->spent += next->sim.simulated * (s->trace->contended && s->device_count > 1 ? 8 : 1);
     row->simulated++;
     if (!next->plan) {
@@ -385,7 +385,7 @@ static int keep(Candidate *row, Candidate *next, const Scenario *s)
     return -1;
 }
 
-/* *ns of so many steps; 0: they cannot be played. */
+/* *ns of so many steps; 0: they cannot be simulated. */
 static int play_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenario *s, Error *err)
 {
     Program  *program = NULL;
@@ -400,7 +400,7 @@ static int play_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenar
     return error_is_no_memory(&why) ? error_no_memory(err) : 0;
 }
 
-/* *slower: the plan need not be played to the end. */
+/* *slower: the plan need not be simulated to the end. */
 static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario *s, Error *err)
 {
     int64_t all, half = 0, pace = plan->bottleneck_ns, ns;
@@ -408,7 +408,7 @@ static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario 
 
     *slower = false;
     if (!row->plan || pace == 0 || s->steps <= CANDIDATE_STEPS) return 0;
-    if (row->played <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
+    if (row->longest <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
     if (check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;      /* said when it is priced */
     if (play_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
@@ -436,7 +436,7 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
         return 0;
     }
     if (judge(&slower, row, plan, s, err) != 0) { plan_free(plan); return -1; }
-    if (slower) { plan_free(plan); row->judged++; return 0; }
+    if (slower) { plan_free(plan); row->pruned++; return 0; }
     if (candidate_price(&next, plan, s, err) != 0) return -1;
     snprintf(next.method, sizeof next.method, "%s", method);
     return keep(row, &next, s) == 0 ? 0 : error_no_memory(err);

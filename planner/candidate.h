@@ -23,8 +23,8 @@ struct Candidate {
     Plan     *runner_up;     /* the fastest that was tried and is neither plan nor in faster; NULL: none */
     int64_t   runner_up_ns;
     int       simulated;     /* plans tried */
-    int       judged;        /* pruned: not simulated to the end, candidate_try() */
-    int64_t   played;        /* instructions of the longest epoch that was simulated */
+    int       pruned;        /* pruned: not simulated to the end, candidate_try() */
+    int64_t   longest;       /* instructions of the longest epoch that was simulated */
     int64_t   spent;         /* instructions simulated in all, about */
     int64_t   long_run;      /* what candidate_try() calls long; 0: CANDIDATE_LONG */
     int64_t   cutoff_ns;     /* plans that provably take as long are not tried; 0: all are */

@@ -15,14 +15,14 @@ enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
 /* ns[task][device]: a step of the task of each block, a device having the loader to itself. */
 static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
 {
-    Scenario        lone = *scenario;    /* a task trains one block */
-    const Scenario *s = &lone;
+    Scenario        alone = *scenario;    /* a task trains one block */
+    const Scenario *s = &alone;
     int             n = s->trace->block_count, g = s->device_count;
     const TraceLoader *loader = &s->trace->loader;
     int             ahead = trace_loader_ahead(loader, n < g ? n : g);
     int64_t         load = scenario_load_ns(s, s->batch);
 
-    lone.lone = true;
+    alone.single_block = true;
     if (ahead > loader->lanes) ahead = loader->lanes;
     for (int d = 0; d < g; d++) {
         int64_t teacher = 0;

@@ -145,8 +145,8 @@ static void say_judged(Candidate *row)
 {
     size_t used = strlen(row->method);
 
-    if (row->plan && row->judged > 0)
-        snprintf(row->method + used, sizeof row->method - used, ", %d of them for %d steps only", row->judged, CANDIDATE_STEPS);
+    if (row->plan && row->pruned > 0)
+        snprintf(row->method + used, sizeof row->method - used, ", %d of them for %d steps only", row->pruned, CANDIDATE_STEPS);
 }
 
 /* Beyond so many stages to look at, equal shares are tried only where nothing else is. */
@@ -176,7 +176,7 @@ static int improve(Candidate *row, Schedule schedule, const Scenario *s, Error *
     bool        all = false;
 
     if (relay_search(row, &all, schedule, s, RELAY_BUDGET, err) != 0) return -1;
-    if (row->plan && all && row->judged == 0)
+    if (row->plan && all && row->pruned == 0)
         snprintf(row->method, sizeof row->method, "fastest of all plans%s, %d simulated", shares, row->simulated);
     else if (candidate_fastest_ns(row) < before)
         snprintf(row->method, sizeof row->method, "search under the simulator from an exact partition, %d simulated", row->simulated);

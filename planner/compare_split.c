@@ -51,7 +51,7 @@ static int compare_from(Candidate *row, const Candidate *ahd, const Scenario *s,
     }
     row->bound_ns = bound_of(s);
     if (split_search(&found, fastest, s, err) != 0) return -1;
-    snprintf(method, sizeof method, "search from ahd's plan and %d starts, %d played", found.starts, found.simulated);
+    snprintf(method, sizeof method, "search from ahd's plan and %d starts, %d simulated", found.starts, found.simulated);
     for (int i = 0; i < found.count; i++) {
         plan = found.plans[i];
         found.plans[i] = NULL;

@@ -9,7 +9,7 @@
 
 enum { GANTT_STEPS = 3 };
 
-#define LEAST_BUSY 0.005     /* of the window: what lanes beside compute are shown from */
+#define LEAST_BUSY 0.005     /* of the window: what lanes that overlap with compute are shown from */
 
 typedef struct {
     int     device, track, row;              /* row -1: not shown */

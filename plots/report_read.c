@@ -329,6 +329,7 @@ static int read_validated(Arena *arena, ValidatedRow *row, const JsonAt *at, Err
 int validation_read(ValidationFile *f, Json *doc, const char *path, Error *err)
 {
     JsonAt root = json_root(doc), rows = json_member(&root, "schedules"), order = json_member(&root, "same_order");
+    JsonAt old = json_member(&root, "doubt");            /* version 0.1's name of plausibility_warning */
 
     *f = (ValidationFile){.facts = {.doc = doc, .path = path}};
     if (json_check_format(doc, "pipebd-validation", 1, err) != 0 || read_facts(&f->facts, &root, err) != 0
@@ -342,7 +343,7 @@ int validation_read(ValidationFile *f, Json *doc, const char *path, Error *err)
     if (f->order_known && json_get_bool(&order, &f->same_order, err) != 0) return -1;
     return maybe_size(&root, "median_error", &f->median_error, err) == 0
            && maybe_size(&root, "worst_error", &f->worst_error, err) == 0
-           && maybe_string(&root, "doubt", &f->warning, err) == 0 ? 0 : -1;
+           && maybe_string(&root, json_has(&old) ? "doubt" : "plausibility_warning", &f->warning, err) == 0 ? 0 : -1;
 }
 
 /* ---- freeing ------------------------------------------------------------------------------------ */

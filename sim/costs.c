@@ -64,7 +64,7 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
     if (!*out) return error_no_memory(err);
     for (int n = 0; n < code->phase_count; n++) {
         const Phase *phase = &code->phases[n];
-        placed.lone = trains_alone(code, phase);
+        placed.single_block = trains_alone(code, phase);
         for (int i = phase->first; i < phase->first + phase->count; i++)
             if (cost_of(p, &placed, &code->code[i], device, &(*out)[i], err) != 0) return -1;
         int last = last_work(code, phase);

@@ -15,8 +15,8 @@
 #include "base/array.h"
 #include "base/rng.h"
 
-#define PLAYED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
-#define PLAYED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step has repeated so far */
+#define SIMULATED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
+#define SIMULATED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step has repeated so far */
 
 /* ---- the heap ------------------------------------------------------------ */
 
@@ -467,10 +467,10 @@ static int step_end(Sim *sim, int d, int64_t t)
         if (go <= 0) return go;
     }
     dev->executed += phase_of(dev)->count;
-    sim->played += phase_of(dev)->count;
-    if (sim->played > PLAYED_MOST || (sim->played > PLAYED_EARLY && sim->all > PLAYED_MOST && steady_never(sim)))
+    sim->simulated += phase_of(dev)->count;
+    if (sim->simulated > SIMULATED_MOST || (sim->simulated > SIMULATED_EARLY && sim->all > SIMULATED_MOST && steady_never(sim)))
         return error_set(sim->err, "its steps do not repeat, so each is simulated, more than %" PRId64 " instructions of them: expected fewer steps",
-                         PLAYED_MOST);
+                         SIMULATED_MOST);
     dev->index = 0;
     if (++dev->step < phase_of(dev)->steps) {
         if (sim->reference != d) return 1;
@@ -757,7 +757,7 @@ static int fill_result(SimResult *out, Sim *sim)
     }
     count_work(&p->queue, p->steps, &teacher, &loaded);
     out->skipped = sim->skipped;
-    out->simulated = sim->played;
+    out->simulated = sim->simulated;
     out->teacher_work = teacher / ((double)p->batch * p->block_count);
     out->loads = loaded / (double)p->batch;
     if (out->epoch_ns > 0)
@@ -787,7 +787,7 @@ int sim_play(SimResult *out, const Program *program, const Scenario *scenario, c
     sim_delete(&sim);
     if (rc != 0) {
         sim_free(out);
-        out->simulated = sim.played;
+        out->simulated = sim.simulated;
     }
     return rc;
 }

@@ -105,7 +105,7 @@ typedef struct {
     int       live;          /* devices not done */
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */
     Steady   *steady;
-    int64_t   skipped, played;           /* instructions of whole steps */
+    int64_t   skipped, simulated;           /* instructions of whole steps */
     int64_t   all;           /* instructions of the run */
     Span     *spans;
     int64_t   span_count, span_capacity;

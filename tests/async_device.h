@@ -1,4 +1,4 @@
-/* Devices that queue, made of the CPU's kernels: what is queued is done as late as can be, when
+/* Asynchronous devices, made of the CPU's kernels: what is queued is done as late as can be, when
  * somebody waits for an event or gives memory back, or, on eager streams, at once, without what
  * others have not been asked for: so a wait that is missing is seen as old or new values. The arithmetic is
  * the CPU's, so results are the CPU's, bit for bit.
@@ -33,7 +33,7 @@ typedef struct {
 
 extern AsyncWorld async_world;
 
-/* Devices that queue, on the CPU's cores: cpu as "cpu:2". async_world begins anew. */
+/* Asynchronous devices, on the CPU's cores: cpu as "cpu:2". async_world begins anew. */
 int async_devices(DeviceSpec *out, const char *cpu, Error *err);
 
 #endif

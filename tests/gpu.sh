@@ -1,28 +1,28 @@
 #!/bin/bash
-# gpu.sh [RESULTS_DIR]: everything that wants a card, in one command, within eight minutes: builds,
+# gpu.sh [RESULTS_DIR]: everything that wants a GPU, in one command, within eight minutes: builds,
 # tests, profiles, validates, trains, compares with the CPU's students and with PyTorch, and
 # leaves tables, traces and timelines in RESULTS_DIR (gpu-results; new, or empty), packed in results.tar.gz
 # (without timelines) and timelines.tar.gz too.
 #
-# It needs a card, its driver, make, a C compiler and CUDA with cuDNN (installed, or in
+# It needs a GPU, its driver, make, a C compiler and CUDA with cuDNN (installed, or in
 # Python's packages). Python is used where it is there, PyTorch and compute-sanitizer too.
 #
 # Every part has a number of seconds and none stops the others: what failed, was cut short or was
 # left out stands in RESULTS_DIR/summary.md, which is written anew after every part. What matters most comes
 # first: tests, then all of the small workloads, then those of ImageNet, then compute-sanitizer.
 # TERM and INT end the part that runs, and the rest is left. Exit status: 1 when a part failed, was cut short or
-# had no time left, or there is no card; 0 when all ran, but for what the machine lacks.
+# had no time left, or there is no GPU; 0 when all ran, but for what the machine lacks.
 #
 #     GPU_SECONDS     all in all (480)
 #     GPU_DEVICE      one device (cuda:0)           GPU_SLICES   four of them (cuda:0/4)
-#     GPU_CARDS       all cards; by default cuda:0,1,... where there are several
+#     GPU_ALL         all GPUs; by default cuda:0,1,... where there are several
 #     GPU_WORKLOADS   what is profiled and validated: NAME[:BATCH[:ROWS]] ...; of ROWS are the steps of
 #                     single blocks (BATCH, or 256); ' ' is none
 #     GPU_PRECISIONS  (fp32 tf32 bf16)
 #     GPU_BUILD       the build folder (build/gpu); built already: nothing is built
 #     GPU_QUICK=1     few and short runs: whether it works, not how fast
 #
-# With devices of the CPU (GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2) no card is looked for:
+# With devices of the CPU (GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2) no GPU is looked for:
 # tests/test_gpu.sh runs it so.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -35,7 +35,7 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 cd "$root" || exit 1
 
 python=${PYTHON:-python3}
-device=${GPU_DEVICE:-cuda:0} slices=${GPU_SLICES:-cuda:0/4} cards=${GPU_CARDS:-}
+device=${GPU_DEVICE:-cuda:0} slices=${GPU_SLICES:-cuda:0/4} gpus=${GPU_ALL:-}
 build=${GPU_BUILD:-} quick=${GPU_QUICK:-}
 workloads=${GPU_WORKLOADS:-nas-cifar10 vgg16-dsconv-cifar10 nas-imagenet:64 vgg16-dsconv-imagenet:8:64}
 began=$(date +%s) total=${GPU_SECONDS:-480}
@@ -104,14 +104,14 @@ part() {
 
 has() { command -v "$1" > /dev/null 2>&1; }
 
-# ---- the card ---------------------------------------------------------------------
+# ---- the GPU ---------------------------------------------------------------------
 
 find_card() {
     local list
     case $device in cuda:*) ;; *) slug=cpu arch=; return 0 ;; esac
     list=$(nvidia-smi -L 2>/dev/null | grep '^GPU ')
     if [ -z "$list" ]; then
-        echo "gpu.sh: no NVIDIA card here: nvidia-smi $(has nvidia-smi && echo 'lists none' || echo 'is not installed')" >&2
+        echo "gpu.sh: no NVIDIA GPU here: nvidia-smi $(has nvidia-smi && echo 'lists none' || echo 'is not installed')" >&2
         exit 1
     fi
     # "GPU 0: NVIDIA H100 80GB HBM3 (UUID: ...)" gives h100
@@ -119,12 +119,12 @@ find_card() {
         awk '{ for (i = 1; i <= NF; i++) if ($i ~ /[0-9]/) { print $i; exit } print $NF }')
     arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
     count=$(echo "$list" | wc -l)
-    if [ -z "$cards" ] && [ "$count" -gt 1 ]; then cards=cuda:$(seq -s , 0 $((count - 1))); fi
+    if [ -z "$gpus" ] && [ "$count" -gt 1 ]; then gpus=cuda:$(seq -s , 0 $((count - 1))); fi
 }
 
 # ---- parts -------------------------------------------------------------------------
 
-# make_all: machine code for this card only; every library but CUDA is optional.
+# make_all: machine code for this GPU only; every library but CUDA is optional.
 make_all() {
     # shellcheck disable=SC2086  # words
     make -j"$(nproc)" BUILD="$build" ${arch:+CUDA_ARCHS=$arch} all "$build/bench/blocks"
@@ -167,9 +167,9 @@ sanitized() {
     part kernels-racecheck 120 backend_tests "$sanitizer --tool racecheck --report-api-errors no --error-exitcode 99" test_cuda_kernels
 }
 
-# What is tested with a double of CUDA elsewhere.
+# What is tested with a fake CUDA elsewhere.
 run_tests() {
-    case $device in cuda:*) ;; *) echo 'not a card'; return 77 ;; esac
+    case $device in cuda:*) ;; *) echo 'not a GPU'; return 77 ;; esac
     PIPEBD_ROOT=$root PIPEBD_BIN=$bin PIPEBD_RUN=$bin/pipebd-run tests/run.sh tests/test_cuda_fake.sh
 }
 
@@ -208,7 +208,7 @@ train() {   # train NAME ARGUMENT...
 }
 
 # Students of the digits, the CPU's but for rounding, which 23 steps at a rate of 0.6 make more of: devices of
-# the CPU of different widths differ by 1e-4, the double of CUDA by 4e-3.
+# the CPU of different widths differ by 1e-4, the fake CUDA by 4e-3.
 like_the_cpu() {
     train student --schedule dpu --devices "$device" || return 1
     "$python" tests/students.py compare "$out/student.safetensors" tests/golden/digits-student.csv 2e-2
@@ -244,7 +244,7 @@ print(json.dumps(plan))
 END
 }
 
-# Kernels and products beside the card's peaks.
+# Kernels and products beside the GPU's peaks.
 kernels_bench() {
     local found=0 program
     for program in "$build"/bench/cuda/*; do
@@ -278,7 +278,7 @@ all_of() {
     done
     for spec in "$@"; do
         part "validate-${spec%%:*}-one" 40 validate "$spec" "$device" "validate-${spec%%:*}-one"
-        if [ -n "$cards" ]; then part "validate-${spec%%:*}-cards" 40 validate "$spec" "$cards" "validate-${spec%%:*}-cards"; fi
+        if [ -n "$gpus" ]; then part "validate-${spec%%:*}-gpus" 40 validate "$spec" "$gpus" "validate-${spec%%:*}-gpus"; fi
     done
     for spec in "$@"; do
         of_workload "$spec"
@@ -309,7 +309,7 @@ summary() {
     {
         printf '# %s\n\n' "$slug"
         printf 'Made by tests/gpu.sh on %s, in %d s. Devices: %s and %s%s.\n\n' "$(date -u +%F)" $(($(date +%s) - began)) "$device" \
-            "$slices" "${cards:+ and $cards}"
+            "$slices" "${gpus:+ and $gpus}"
         printf 'Workloads, with batches and rows of single blocks where they are not 256: %s.\n\n' "$workloads"
         git -C "$root" log -1 --format='Commit %h.%n' 2>/dev/null
         printf '| part | result |\n|---|---|\n'
@@ -374,7 +374,7 @@ if [ -n "$needs_build" ]; then
     part build-tests 120 make_tests
 fi
 part backend-tests 60 backend_tests
-if has jq; then part pipebd-run-on-the-card 60 run_tests; else note pipebd-run-on-the-card 'left out: there is no jq'; fi
+if has jq; then part pipebd-run-on-the-gpu 60 run_tests; else note pipebd-run-on-the-gpu 'left out: there is no jq'; fi
 if has "$python"; then
     part students-like-the-cpu 40 like_the_cpu
     part same-bits-under-every-schedule 60 same_bits

@@ -25,11 +25,11 @@ static void count_reports(void *context, int device, int block, int64_t step, do
     t->last_step[block] = step;
 }
 
-/* Which streams hurry: none; those beside compute; compute; all of every other device. */
+/* Which streams hurry: none; those that overlap with compute; compute; all of every other device. */
 static const unsigned hurries[][2] = {{0, 0}, {6, 6}, {1, 1}, {7, 0}, {0, 7}, {2, 4}};
 enum { HURRIES = sizeof hurries / sizeof *hurries };
 
-/* How devices that queue behave; NULL: devices of the CPU. */
+/* How asynchronous devices behave; NULL: devices of the CPU. */
 typedef struct { int hurry; bool far; int forget; } How;
 
 /* Trains under plan, which stays. */
@@ -357,7 +357,7 @@ static Supernet train_supernet(const WorkBlock *block, bool queues, int cannot)
     return s;
 }
 
-/* Trains it on the CPU and on a device that queues: the same weights. How that replayed. */
+/* Trains it on the CPU and on an asynchronous device: the same weights. How that replayed. */
 static ReplayCounts train_both(int cannot)
 {
     Workload *workload;

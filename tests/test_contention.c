@@ -141,8 +141,8 @@ static void lone_times_are_those_of_dp_and_ls(void **state)
     trace_free(trace);
 }
 
-/* dp on two devices is always busy: lone times grow in the proportion of busy to alone.
- * Block a on 4 rows: alone 10, busy 20, lone 6, so 12; block b 16 and teacher a 2 busy. */
+/* dp on two devices is always contended: times of a single block grow in the proportion of busy to alone.
+ * Block a on 4 rows: alone 10, contended 20, of a single block 6, so 12; block b 16 and teacher a 2 busy. */
 static void lone_times_grow_with_load(void **state)
 {
     Trace     *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2)) LONE(TIMES(1, 2, 2, 1)), TIMES(4, 4, 4, 4));

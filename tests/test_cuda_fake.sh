@@ -1,6 +1,6 @@
 #!/bin/bash
 # pipebd-run on NVIDIA GPUs, without one: linked with a fake CUDA (tests/cuda/fake.h) that does
-# its work as late as waits allow. The same script runs on a card: PIPEBD_RUN=build/bin/pipebd-run,
+# its work as late as waits allow. The same script runs on a GPU: PIPEBD_RUN=build/bin/pipebd-run,
 # where what only the double can be asked is left out.
 . "$(dirname "$0")/tap.sh"
 
@@ -111,7 +111,7 @@ if [ "$double" = yes ]; then
         ./run train --workload four.json --epochs 2 --data synthetic --schedule dpu --precision bf16 --devices cuda:0 -o unrecorded.st
     ok 'are done as they are' same half.st unrecorded.st
 fi
-# A machine with a card may have no oneDNN.
+# A machine with a GPU may have no oneDNN.
 cpu=$(./run train --workload four.json --schedule tr --devices cpu:4 -o /dev/null 2>&1 | grep -q 'no oneDNN' || echo yes)
 like_cpu() {   # like_cpu DESCRIPTION FILE
     if [ "$cpu" = yes ]; then ok "$1" near cpu.st "$2" 2e-3; else skip "$1" 'there is no oneDNN'; fi
@@ -130,14 +130,14 @@ ok 'a checkpoint' train --schedule dpu --devices cuda:0/4 --checkpoint saved -o 
 ok 'changes nothing' same dpu.st saved.st
 
 if [ "$double" = yes ] && train --schedule dpu --devices cuda:0,1 --nccl -o nccl.st > nccl.txt 2>&1; then
-    # Beside cards, not slices: with other multiprocessors other algorithms may be chosen.
-    ok 'dpu on two cards' train --schedule dpu --devices cuda:0,1 -o copied.st
+    # Beside GPUs, not slices: with other multiprocessors other algorithms may be chosen.
+    ok 'dpu on two GPUs' train --schedule dpu --devices cuda:0,1 -o copied.st
     ok 'rows that NCCL moved are the same' same nccl.st copied.st
-    ok 'ir on two cards, statistics in common' train --schedule ir --devices cuda:0,1 --sync-batchnorm -o copied.st
+    ok 'ir on two GPUs, statistics in common' train --schedule ir --devices cuda:0,1 --sync-batchnorm -o copied.st
     ok 'and with NCCL' train --schedule ir --devices cuda:0,1 --sync-batchnorm --nccl -o nccl.st
     ok 'sums are the same' same nccl.st copied.st
 else
-    skip 'NCCL between cards' 'this build has no NCCL, or this is a card'
+    skip 'NCCL between GPUs' 'this build has no NCCL, or this is a GPU'
 fi
 
 ok 'algorithms are kept' grep -q '^[^	]*cuDNN [0-9]*, cuBLAS [0-9]*	' choices.txt
@@ -151,18 +151,18 @@ ok 'the same is trained' same tr.st again.st
 # ---- what only the double can be asked ----
 
 if [ -n "$double" ]; then
-    ok 'two cards' train --schedule dpu --devices cuda:0,1 -o cards.st
-    ok 'students of two cards are those of one' same one.st cards.st
-    ok 'two cards in two' train --schedule dpu --devices cuda:0/2,1/2 -o quarters.st
+    ok 'two GPUs' train --schedule dpu --devices cuda:0,1 -o GPUs.st
+    ok 'students of two GPUs are those of one' same one.st GPUs.st
+    ok 'two GPUs in two' train --schedule dpu --devices cuda:0/2,1/2 -o quarters.st
     ok 'are four devices' same two.st quarters.st
     says() {         # TEXT COMMAND...: fails with one last line that has TEXT
         said=$1; shift
         "$@" > out.txt 2>&1 && return 1
         tail -n 1 out.txt | grep -F "$said"
     }
-    ok 'a card that is not there' says 'there is no such card, but 0 Double of a card, 1 Double' train --schedule tr --devices cuda:0,2 -o x.st
+    ok 'a GPU that is not there' says 'there is no such GPU, but 0 Fake GPU, 1 Double' train --schedule tr --devices cuda:0,2 -o x.st
     ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
-    ok 'a driver without slices' says 'slices of a card need a driver of CUDA 12.4' \
+    ok 'a driver without slices' says 'slices of a GPU need a driver of CUDA 12.4' \
         env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
     # Memory that runs out, wherever: one line, or enough.
     enough=

@@ -1,5 +1,5 @@
 #!/bin/bash
-# tests/gpu.sh without a card: that it says so, and, on devices of the CPU, quick, that each of its
+# tests/gpu.sh without a GPU: that it says so, and, on devices of the CPU, quick, that each of its
 # parts does its work; what a part says when it fails or is cut short.
 . "$(dirname "$0")/tap.sh"
 
@@ -8,7 +8,7 @@ if [ ! -x "$PIPEBD_BIN/pipebd-run" ] || [ ! -x "$PIPEBD_BIN/../bench/blocks" ]; 
     exit 0
 fi
 
-# What was built but for what wants a card (make cuda-tests).
+# What was built but for what wants a GPU (make cuda-tests).
 mkdir -p "$WORK/built/bench"
 ln -s "$PIPEBD_BIN" "$WORK/built/bin"
 ln -s "$(realpath "$PIPEBD_BIN/../bench/blocks")" "$WORK/built/bench/blocks"
@@ -23,11 +23,11 @@ no_card() {
     text=$(PATH=$WORK/bin:$PATH bash "$gpu" "$WORK/none" 2>&1)
     status=$?
     echo "$text"
-    [ $status -eq 1 ] && [ "$text" = 'gpu.sh: no NVIDIA card here: nvidia-smi lists none' ]
+    [ $status -eq 1 ] && [ "$text" = 'gpu.sh: no NVIDIA GPU here: nvidia-smi lists none' ]
 }
-ok 'no card: one line, and status 1' no_card
+ok 'no GPU: one line, and status 1' no_card
 
-# What a card is called, and that parts without time are left out: with a stand-in of nvidia-smi.
+# What a GPU is called, and that parts without time are left out: with a stand-in of nvidia-smi.
 cat > "$WORK/bin/nvidia-smi" <<'END'
 #!/bin/sh
 case $1 in
@@ -41,7 +41,7 @@ named() {
     [ "$(head -n 1 "$WORK/named/summary.md")" = '# h100' ] && grep -q 'Devices: cuda:0 and cuda:0/4 and cuda:0,1\.$' "$WORK/named/summary.md" \
         && grep -q '^| profile-digits | left out: the time was used up |$' "$WORK/named/summary.md"
 }
-ok 'two cards, and no time' named
+ok 'two GPUs, and no time' named
 
 on_the_cpu() { GPU_DEVICE=cpu:2 GPU_SLICES=cpu:2 bash "$gpu" "$WORK/results"; }
 ok 'every part, on devices of the CPU' on_the_cpu

@@ -645,10 +645,10 @@ static void specs_are_parsed(void **state)
     assert_int_equal(device_spec_shares(&spec), spec.cores < 1024);
 }
 
-/* Without a card: a text says which cards, and into how many slices each is cut. */
-static void cards_and_slices_are_read(void **state)
+/* Without a GPU: a text says which GPUs, and into how many slices each is cut. */
+static void gpus_and_slices_are_read(void **state)
 {
-    static const struct { const char *text; int count, slices, card_of_last, slice_of_last; } good[] = {
+    static const struct { const char *text; int count, slices, gpu_of_last, slice_of_last; } good[] = {
         {"cuda:0", 1, 1, 0, 0},       {"cuda:7", 1, 1, 7, 0},       {"cuda:0,1,2,3", 4, 1, 3, 0},
         {"cuda:3,1", 2, 1, 1, 0},     {"cuda:0/4", 4, 4, 0, 3},     {"cuda:2/3", 3, 3, 2, 2},
         {"cuda:0/2,1/2", 4, 2, 1, 1},
@@ -662,12 +662,12 @@ static void cards_and_slices_are_read(void **state)
         assert_int_equal(spec.type, DEVICE_CUDA);
         assert_int_equal(spec.count, good[i].count);
         assert_int_equal(spec.slices, good[i].slices);
-        assert_int_equal(device_spec_card(&spec, spec.count - 1), good[i].card_of_last);
+        assert_int_equal(device_spec_gpu(&spec, spec.count - 1), good[i].gpu_of_last);
         assert_int_equal(device_spec_slice(&spec, spec.count - 1), good[i].slice_of_last);
         assert_false(device_spec_shares(&spec));
     }
     assert_int_equal(device_spec_read(&spec, "cuda:1,0,1", &err), -1);
-    refused(err.text, "card 1 stands twice");
+    refused(err.text, "GPU 1 stands twice");
     assert_int_equal(device_spec_read(&spec, "cuda:0,cpu:2", &err), -1);
     refused(err.text, "do not go together");
     assert_int_equal(device_spec_read(&spec, "cpu:2,cuda:0", &err), -1);
@@ -937,7 +937,7 @@ int main(void)
         cmocka_unit_test(gradients_are_runs),
         cmocka_unit_test(bytes_are_counted),
         cmocka_unit_test(specs_are_parsed),
-        cmocka_unit_test(cards_and_slices_are_read),
+        cmocka_unit_test(gpus_and_slices_are_read),
         cmocka_unit_test(precisions_are_those_of_the_devices),
 #ifndef HAVE_CUDA
         cmocka_unit_test(a_build_without_cuda_says_so),

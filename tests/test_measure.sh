@@ -54,10 +54,10 @@ refuses 2 "other devices" "cpu:" pipebd-run profile --workload two.json --device
 refuses 2 "no output" "expected -o TRACE" $profile
 refuses 2 "a word" "expected only options" $profile -o x.json more
 refuses 2 "one slice" "expected 2 to 16 slices" pipebd-run profile --workload two.json --devices cuda:0/1 -o x.json
-refuses 2 "cards and cores" "do not go together" pipebd-run validate --workload two.json --devices cuda:0,cpu:1 -o out3
-refuses 2 "a precision of cards" "compute in fp32" pipebd-run profile --workload two.json --devices cpu:2 --precision bf16 -o x.json
+refuses 2 "GPUs and cores" "do not go together" pipebd-run validate --workload two.json --devices cuda:0,cpu:1 -o out3
+refuses 2 "a precision of GPUs" "compute in fp32" pipebd-run profile --workload two.json --devices cpu:2 --precision bf16 -o x.json
 refuses 2 "no such precision" "expected fp32, tf32 or bf16" pipebd-run profile --workload two.json --devices cuda:0 --precision int8 -o x.json
-[ -e /proc/driver/nvidia ] || refuses 1 "no card" "profile: cuda" pipebd-run profile --workload two.json --devices cuda:0 -o x.json
+[ -e /proc/driver/nvidia ] || refuses 1 "no GPU" "profile: cuda" pipebd-run profile --workload two.json --devices cuda:0 -o x.json
 refuses 2 "too few trials" "--trials" pipebd-run profile --workload two.json --devices cpu:2 --trials 2 -o x.json
 refuses 1 "no such workload" "nothere.json" pipebd-run profile --workload nothere.json --devices cpu:2 -o x.json
 refuses 2 "data of no source" "is not known" $profile --data nothere -o x.json

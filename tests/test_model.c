@@ -110,7 +110,7 @@ static void values_are_scaled(void **state)
     Hardware *h = open_hardware(path);
 
     (void)state;
-    assert_string_equal(h->name, "a card");
+    assert_string_equal(h->name, "a GPU");
     assert_string_equal(h->sources[0], "measured here");
     near(h->bandwidth_bytes_per_s, 10e9, 0);
     near(h->flop_per_s[NUMBERS_TF32], 20e12, 0);
@@ -534,7 +534,7 @@ static void tensors_are_rounded_up(void **state)
     workload_free(w);
 }
 
-/* Links by hand. The 2080 Ti's cards do not reach each other's memory: messages go twice over
+/* Links by hand. The 2080 Ti's GPUs do not reach each other's memory: messages go twice over
  * PCIe 3.0 x16, 15.754 GB/s. */
 static void links_by_hand(void **state)
 {
@@ -568,7 +568,7 @@ static void links_by_hand(void **state)
     workload_free(w);
 }
 
-/* Eight cards on machines of two, joined by bridges; between machines 5 GB/s, slower than half of
+/* Eight GPUs on machines of two, joined by bridges; between machines 5 GB/s, slower than half of
  * PCIe 3.0 x16, so it is the network's rate, and the latency of both ends. */
 static void machines_by_hand(void **state)
 {
@@ -600,7 +600,7 @@ static void machines_by_hand(void **state)
 }
 
 /* Two kinds: each one's times are those of a trace of it alone; messages are the slower one's, PCIe 3.0 through
- * the host's memory. A quarter of a card: a quarter of its memory; all at once slower than alone where memory bounds. */
+ * the host's memory. A quarter of a GPU: a quarter of its memory; all at once slower than alone where memory bounds. */
 static void kinds_and_slices(void **state)
 {
     Workload    *w = open_workload("vgg16-dsconv-cifar10");

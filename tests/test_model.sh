@@ -3,7 +3,7 @@
 # effect, and what it refuses.
 . "$(dirname "$0")/tap.sh"
 
-# model OPTION...: a trace of the digits on four cards, on standard output.
+# model OPTION...: a trace of the digits on four GPUs, on standard output.
 model() { pipebd-trace model --workload digits --device rtx-a6000 --devices 4 -o - "$@"; }
 
 golden 'a modelled trace' model-digits.json model
@@ -107,15 +107,15 @@ of_kinds() {
     pipebd-trace model --workload nas-cifar10 --device "$1" -o "$WORK/k.json" && pipebd-trace check "$WORK/k.json" \
         && pipebd-plan --sensitivity no --steps 20 --schedules dp,ahd "$WORK/k.json" | tee "$WORK/.kinds" && grep -q "$2" "$WORK/.kinds"
 }
-ok 'cards of two kinds: checked and planned' of_kinds a100-sxm-80gb:2,rtx-4090:3 'devices 0 to 1: A100 SXM 80GB, 2 to 4: RTX 4090'
-ok 'slices of a card: checked and planned' of_kinds h200/4:4 'nas-cifar10-h200/4: 6 blocks, 4 devices'
+ok 'GPUs of two kinds: checked and planned' of_kinds a100-sxm-80gb:2,rtx-4090:3 'devices 0 to 1: A100 SXM 80GB, 2 to 4: RTX 4090'
+ok 'slices of a GPU: checked and planned' of_kinds h200/4:4 'nas-cifar10-h200/4: 6 blocks, 4 devices'
 kinds=("${m[@]}" --workload digits -o -)
 refuses 1 'a kind without a number' '"rtx-4090": expected NAME:COUNT' "${kinds[@]}" --device t4:4,rtx-4090
 refuses 1 'no number' 'is no number of devices' "${kinds[@]}" --device t4:0
 refuses 1 'a slice of one' 'expected 2 to 16 slices' "${kinds[@]}" --device t4/1:2
 refuses 1 'a kind given twice' 'T4: given twice' "${kinds[@]}" --device t4:2,t4:2
 refuses 2 'two numbers' '--devices: no effect, --device says how many' "${kinds[@]}" --device t4:2 --devices 2
-refuses 1 'NVLink between two kinds' 'NVLink joins cards of one kind' "${kinds[@]}" --device t4:2,a10:2 --link nvlink
+refuses 1 'NVLink between two kinds' 'NVLink joins GPUs of one kind' "${kinds[@]}" --device t4:2,a10:2 --link nvlink
 refuses 1 'operators of two kinds' '--operators: expected one kind' "${kinds[@]}" --device t4:2,a10:2 --operators "$WORK/o.csv"
 refuses 2 'an operand too many' 'expected "check FILE..."' model digits
 refuses 2 'an option of import' '--samples: no effect with model' model --samples 3

@@ -1,18 +1,18 @@
 /* The transport by NCCL, between threads whose devices queue (tests/async_device.h, at once) and a
  * double of NCCL: students are the CPU's bit for bit under every plan; a peer that fails, a
- * message that is lost and a card that hangs become the run's error, with the devices' names. */
+ * message that is lost and a GPU that hangs become the run's error, with the devices' names. */
 #include "tests/four_blocks.h"
 #include "tests/nccl_fake.h"
 #include "tests/async_device.h"
 
 #include "executor/transport/nccl/nccl.h"
 
-/* ---- a double of CUDA that does everything at once ---- */
+/* ---- a fake CUDA that does everything at once ---- */
 
 static struct {
     atomic_int  streams, events;         /* alive */
     atomic_bool never_done;              /* events do not pass */
-    bool        same_card;               /* all cards are at one place */
+    bool        same_gpu;               /* all GPUs are at one place */
 } at_once;
 
 cudaError_t fake_queue(cudaStream_t stream, FakeRun *run, void *closure, FakeRun *destroy)
@@ -61,7 +61,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) { (void)stream; return event ? cudaSuccess : cudaErrorInvalidValue; }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) { (void)stream; return cudaSuccess; }
-cudaError_t cudaSetDevice(int card) { (void)card; return cudaSuccess; }
+cudaError_t cudaSetDevice(int gpu) { (void)gpu; return cudaSuccess; }
 const char *cudaGetErrorString(cudaError_t status) { (void)status; return "an error of CUDA's"; }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags)
@@ -70,16 +70,16 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return event ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int card)
+cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int gpu)
 {
-    snprintf(out, (size_t)size, "0000:%02x:00.0", at_once.same_card ? 0 : card);
+    snprintf(out, (size_t)size, "0000:%02x:00.0", at_once.same_gpu ? 0 : gpu);
     return cudaSuccess;
 }
 
 /* ---- training ---- */
 
 /* All devices do everything when it is queued: a stream of the double has no other way. */
-static void async_cards(DeviceSpec *spec, int count)
+static void async_gpus(DeviceSpec *spec, int count)
 {
     char  text[16];
     Error err = {""};
@@ -89,8 +89,8 @@ static void async_cards(DeviceSpec *spec, int count)
     async_world.eager[0] = async_world.eager[1] = (1u << STREAM_COUNT) - 1;
     spec->nccl = true;
     spec->slices = 1;
-    spec->card_count = count;
-    for (int i = 0; i < count; i++) spec->cards[i] = i;
+    spec->gpu_count = count;
+    for (int i = 0; i < count; i++) spec->gpus[i] = i;
 }
 
 /* Trains under plan, which stays; *err says why not. */
@@ -102,7 +102,7 @@ static int train_on(Tensors **out, bool nccl, const Fixture *f, const Plan *plan
 
     *out = no_tensors();
     Execution x = execution_of(f, program, &spec, *out, 1);
-    if (nccl) async_cards(&spec, program->device_count);
+    if (nccl) async_gpus(&spec, program->device_count);
     x.synchronise = false;
     int rc = execute(&result, &x, err);
     if (rc == 0) execution_free(&result);
@@ -176,12 +176,12 @@ static void a_peer_that_fails_is_named(void **state)
     }
 }
 
-static void a_card_is_taken_once(void **state)
+static void a_gpu_is_taken_once(void **state)
 {
     fake_reset();
-    at_once.same_card = true;
-    fails_with(*state, pipeline(SCHEDULE_DPU), "nccl takes a card once: 0000:00:00.0 is that of devices of rank 0 and of rank 0");
-    at_once.same_card = false;
+    at_once.same_gpu = true;
+    fails_with(*state, pipeline(SCHEDULE_DPU), "nccl takes a GPU once: 0000:00:00.0 is that of devices of rank 0 and of rank 0");
+    at_once.same_gpu = false;
 }
 
 /* ---- the transport alone ------------------------------------------------------------ */
@@ -252,7 +252,7 @@ static void together(Part *parts, Failing *failing, int64_t limit_ms, bool only_
     pthread_t  threads[MEMBERS];
     Error      err = {""};
 
-    async_cards(&spec, MEMBERS);
+    async_gpus(&spec, MEMBERS);
     NcclOptions options = {{.program = program, .message_count = messages, .queue_depth = 2, .devices = &spec}, 0, limit_ms, note_failure, failing};
     if (nccl_new(&failing->transport, &options, &err) != 0) fail_msg("%s", err.text);
     for (int d = 0; d < MEMBERS; d++) {
@@ -337,9 +337,9 @@ static void what_is_lost_ends_the_run(void **state)
     free_parts(parts);
 }
 
-/* A card on which nothing passes: the thread that looks tells it. Where a busy machine makes a member wait
+/* A GPU on which nothing passes: the thread that looks tells it. Where a busy machine makes a member wait
  * longer than the limit the member says so itself; then once more. */
-static void a_card_that_hangs_is_told(void **state)
+static void a_gpu_that_hangs_is_told(void **state)
 {
     Part   *parts = new_parts();
     Failing failing = {0};
@@ -363,10 +363,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(students_are_those_of_the_cpu),
         cmocka_unit_test(a_peer_that_fails_is_named),
-        cmocka_unit_test(a_card_is_taken_once),
+        cmocka_unit_test(a_gpu_is_taken_once),
         cmocka_unit_test(sums_are_in_the_order_of_the_members),
         cmocka_unit_test(what_is_lost_ends_the_run),
-        cmocka_unit_test(a_card_that_hangs_is_told),
+        cmocka_unit_test(a_gpu_that_hangs_is_told),
     };
 
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);

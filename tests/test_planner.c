@@ -121,11 +121,11 @@ static void the_order_of_schedules(void **state)
     }
 }
 
-/* Judged by short plays, as where epochs are long: the same plan wins, or one as good. */
+/* Evaluated by short simulations, as where epochs are long: the same plan wins, or one as good. */
 static void short_plays_choose_the_same(void **state)
 {
     Rng     rng = {.seed = test_seed("short_plays_choose_the_same", 17)};
-    int     judged = 0, same = 0, rows = 0;
+    int     pruned = 0, same = 0, rows = 0;
     (void)state;
 
     for (int i = 0; i < test_cases(400); i++) {
@@ -145,12 +145,12 @@ static void short_plays_choose_the_same(void **state)
             const Candidate *x = &a.rows[k], *y = &b.rows[k];
             assert_int_equal(!x->plan, !y->plan);
             if (!x->plan || k == SCHEDULE_IR) continue;
-            assert_int_equal(x->judged, 0);
+            assert_int_equal(x->pruned, 0);
             int64_t ns = candidate_fastest_ns(y), least = candidate_fastest_ns(x);
             if (ns < least || (double)ns > 1.01 * (double)least)
-                fail_msg("case %d, %s: %lld ns, all played %lld", i, schedule_name((Schedule)k), (long long)ns, (long long)least);
-            assert_int_equal(y->judged > 0, strstr(y->method, "of them for 16 steps only") != NULL);
-            judged += y->judged;
+                fail_msg("case %d, %s: %lld ns, all simulated to the end %lld", i, schedule_name((Schedule)k), (long long)ns, (long long)least);
+            assert_int_equal(y->pruned > 0, strstr(y->method, "of them for 16 steps only") != NULL);
+            pruned += y->pruned;
             same += ns == least;
             rows++;
         }
@@ -159,8 +159,8 @@ static void short_plays_choose_the_same(void **state)
         scenario_free(&s);
         trace_free(trace);
     }
-    print_message("# %d of %d the same, %d plans not played to the end\n", same, rows, judged);
-    assert_true(judged > test_cases(1000) && 1000 * same >= 995 * rows);
+    print_message("# %d of %d the same, %d plans not simulated to the end\n", same, rows, pruned);
+    assert_true(pruned > test_cases(1000) && 1000 * same >= 995 * rows);
 }
 
 int main(void)

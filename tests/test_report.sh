@@ -68,7 +68,7 @@ says "a script" 2 "--script: no effect on report" report comparison.json --scrip
 says "a window" 2 "no effect on report" report comparison.json --from 1
 
 # What a report has no use for is passed over.
-ok "algorithms of a card" sh -c 'sed "s/\"provenance\": {/&\"algorithms\": [\"conv2d a: 3, workspace 0\", \"b\"], /" trace.json > card.json \
+ok "algorithms of a GPU" sh -c 'sed "s/\"provenance\": {/&\"algorithms\": [\"conv2d a: 3, workspace 0\", \"b\"], /" trace.json > card.json \
     && pipebd-plan card.json --format json > card-comparison.json \
     && jq -e ".provenance.algorithms == [\"conv2d a: 3, workspace 0\", \"b\"]" card-comparison.json && pipebd-plot report card-comparison.json -o card.html'
 ok "and none where the trace has none" jq -e '.provenance | has("algorithms") | not' comparison.json

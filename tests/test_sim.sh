@@ -44,7 +44,7 @@ says "jitter in the CSV of one run" 2 "--jitter: no effect with --format csv" \
     pipebd-sim "$T" --schedule dpu --jitter 5 --format csv
 says "a schedule twice" 2 "--schedule: ahd twice" pipebd-sim "$T" --schedule ahd,dp,ahd
 says "candidates of no search" 2 "--candidates: no effect without tr, dpu, ahd or split" pipebd-sim "$T" --schedule dp,ls --candidates 3
-says "more steps than can be played" 1 "its steps do not repeat, so each is simulated" pipebd-sim "$T" --schedule ls --steps 100000000
+says "more steps than can be simulated" 1 "its steps do not repeat, so each is simulated" pipebd-sim "$T" --schedule ls --steps 100000000
 
 # ---- timelines
 

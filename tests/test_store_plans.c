@@ -324,7 +324,7 @@ static void sequential_adds_up(void **state)
         const Candidate *row = &c.rows[SCHEDULE_SEQUENTIAL];
         if (!row->plan) fail_msg("%s", row->why);
         Scenario alone = s;
-        alone.lone = true;
+        alone.single_block = true;
         for (int b = 0; b < trace->block_count; b++)
             for (int work = 0; work < WORK_COUNT; work++) {
                 Cost cost;

@@ -66,11 +66,11 @@ refuses 2 'ahd without times' '--schedule ahd needs --trace' --schedule ahd --de
 refuses 1 'more stages than blocks' '6 blocks cannot make 7 stages' --schedule tr --devices cpu:7
 refuses 2 'devices that nobody has' 'cpu:0' --schedule dpu --devices cpu:0
 refuses 2 'devices of another kind' 'expected cpu:N' --schedule dpu --devices gpu:8
-refuses 2 'a precision of cards' 'cpu devices compute in fp32' --schedule dpu --devices cpu:2 --precision bf16
+refuses 2 'a precision of GPUs' 'cpu devices compute in fp32' --schedule dpu --devices cpu:2 --precision bf16
 refuses 2 'and where the plan says how many' 'cpu devices compute in fp32' --plan p --precision bf16
 refuses 2 'data of no source' 'data source "nothere" is not known' --schedule dpu --devices cpu:2 --data nothere
 refuses 2 'images of no folder' 'needs a folder' --schedule dpu --devices cpu:2 --data images
-[ -e /proc/driver/nvidia ] || refuses 1 'a card that is not there' 'cuda' --schedule dpu --devices cuda:0
+[ -e /proc/driver/nvidia ] || refuses 1 'a GPU that is not there' 'cuda' --schedule dpu --devices cuda:0
 refuses 1 'a batch of more samples than there are' 'a batch of 100000 is more than the 1437 samples of digits' \
     --schedule dpu --devices cpu:2 --batch 100000
 refuses 1 'of synthetic ones, too' 'a batch of 1438 is more than the 1437 samples of synthetic' \
@@ -92,8 +92,8 @@ edit below.safetensors blocks.0.1.running_var=-0.5
 refuses 1 'a variance below 0' 'below.safetensors: tensor blocks.0.1.running_var has a variance below 0' \
     --schedule dpu --devices cpu:2 --teacher "$WORK/below.safetensors"
 refuses 2 'nccl between cpu devices' '--nccl: no effect with cpu devices' --schedule dpu --devices cpu:2 --nccl
-refuses 2 'nccl on one card' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
-refuses 2 'nccl on slices' '--nccl: NCCL takes a card once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
+refuses 2 'nccl on one GPU' '--nccl: no effect with one device' --schedule dpu --devices cuda:0 --nccl
+refuses 2 'nccl on slices' '--nccl: NCCL takes a GPU once, these are 4 slices of each' --schedule dpu --devices cuda:0/4 --nccl
 refuses 1 'an option without effect' '--sync-batchnorm: no effect' --schedule dpu --devices cpu:2 --sync-batchnorm
 
 plan() { printf '{"format": "pipebd-plan", "version": 1, "schedule": "dpu", "blocks": %d, "devices": %d, "batch": %d,

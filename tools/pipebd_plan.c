@@ -70,7 +70,7 @@ static int64_t most_played(const Comparison *comparison)
     int64_t most = comparison->rows[comparison->best].sim.simulated;
 
     for (int i = 0; i < SCHEDULE_COUNT; i++)
-        if (comparison->rows[i].played > most) most = comparison->rows[i].played;
+        if (comparison->rows[i].longest > most) most = comparison->rows[i].longest;
     return most;
 }
 

@@ -60,7 +60,7 @@ static int64_t together(const ModelRun *m)
 }
 
 /* Cards on one machine: slices of one are together on it. */
-static int64_t cards(const ModelRun *m)
+static int64_t gpus(const ModelRun *m)
 {
     int slices = m->kind_count == 1 && m->kinds[0].given.slices > 1 ? m->kinds[0].given.slices : 1;
 
@@ -74,17 +74,17 @@ static int choose_link(ModelRun *m)
     const HardwareNvlink *nvlink = &h->nvlink;
     bool                  one_kind = m->kind_count == 1;
 
-    if (m->options->link == MODEL_LINK_AUTO) m->nvlink = one_kind && nvlink->bytes_per_s > 0 && cards(m) <= nvlink->devices;
+    if (m->options->link == MODEL_LINK_AUTO) m->nvlink = one_kind && nvlink->bytes_per_s > 0 && gpus(m) <= nvlink->devices;
     if (m->options->link != MODEL_LINK_NVLINK) return 0;
     m->nvlink = true;
-    if (!one_kind) return error_set(m->err, "NVLink joins cards of one kind, and there are %d", m->kind_count);
+    if (!one_kind) return error_set(m->err, "NVLink joins GPUs of one kind, and there are %d", m->kind_count);
     if (nvlink->bytes_per_s <= 0) return error_set(m->err, "%s: has no NVLink", h->name);
-    if (cards(m) > nvlink->devices)
-        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, h->name, nvlink->devices, cards(m));
+    if (gpus(m) > nvlink->devices)
+        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, h->name, nvlink->devices, gpus(m));
     return 0;
 }
 
-/* Slice of a card: shared is what it has while the card's others compute too. */
+/* Slice of a GPU: shared is what it has while the GPU's others compute too. */
 static void slice(KindRun *kind)
 {
     int      n = kind->given.slices;
@@ -363,7 +363,7 @@ static void notes(const ModelRun *m, Text *out)
         text_printf(out, "Device: %s, file hash %016" PRIx64 "; precision %s; ", kind->whole->name, kind->whole->hash,
                     numbers_names[kind->given.precision]);
         if (kind->given.slices > 1)
-            text_printf(out, "%d slices of a card, which share its bandwidth and cache while they compute; ", kind->given.slices);
+            text_printf(out, "%d slices of a GPU, which share its bandwidth and cache while they compute; ", kind->given.slices);
     }
     text_printf(out, "workload hash %016" PRIx64 "; layout %s%s%s; ", o->workload->hash, layout_names[o->layout],
                 o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->workload->batch_statistics ? "; the teacher's batch norms compute statistics" : "");

@@ -9,7 +9,7 @@
  *     all-reduce   2 (w - 1) (reduce_us + bytes / w / rate)        a ring of w devices
  *     loader       batch_us + rows * core_us                       on a worker, as many at a time as there are cores
  *
- * rate being link_share of what the link's standard gives one way, and half of that where cards
+ * rate being link_share of what the link's standard gives one way, and half of that where GPUs
  * do not reach each other's memory: messages then go through the host's. Between machines it is
  * that of the network or of PCIe, whichever is less, and link_us and reduce_us count twice. */
 #ifndef TRACES_MODEL_H
@@ -32,8 +32,8 @@ enum { MODEL_PHOTO_PIXELS = 64 * 64 };
  * uses them (decode, crop and resize, flip, colour jitter, normalise, collate). */
 typedef enum { MODEL_LOADER_PIPEBD, MODEL_LOADER_PILLOW } ModelLoader;
 
-/* Devices of one kind. slices 2 to 16: each is a card's so-maniest part, with its share of multiprocessors and memory; the
- * card's bandwidth and cache are shared, so a slice has them alone or, while all others compute, its share. 0 and 1: whole. */
+/* Devices of one kind. slices 2 to 16: each is a GPU's so-maniest part, with its share of multiprocessors and memory; the
+ * GPU's bandwidth and cache are shared, so a slice has them alone or, while all others compute, its share. 0 and 1: whole. */
 typedef struct {
     const Hardware *hardware;
     int64_t         count;

@@ -100,11 +100,11 @@ static int64_t on_line(int64_t x0, int64_t ns0, int64_t x1, int64_t ns1, int64_t
 }
 
 /* A point's time where it is not simply ns. */
-static int64_t elsewhere(const CurvePoint *point, double load, bool lone)
+static int64_t elsewhere(const CurvePoint *point, double load, bool single_block)
 {
     int64_t ns = point->ns, busy = point->contended_ns;
 
-    if (lone && point->single_block_ns) {
+    if (single_block && point->single_block_ns) {
         ns = point->single_block_ns;
         busy = point->ns > 0 ? round_ns((double)ns * ((double)point->contended_ns / (double)point->ns)) : ns;
     }
@@ -112,33 +112,33 @@ static int64_t elsewhere(const CurvePoint *point, double load, bool lone)
 }
 
 /* A point as it is while the others compute for a share of the time. */
-static inline int64_t point_ns(const CurvePoint *point, double load, bool lone)
+static inline int64_t point_ns(const CurvePoint *point, double load, bool single_block)
 {
-    bool plain = point->contended_ns <= point->ns && (!lone || !point->single_block_ns);
+    bool plain = point->contended_ns <= point->ns && (!single_block || !point->single_block_ns);
 
-    return plain ? point->ns : elsewhere(point, load, lone);
+    return plain ? point->ns : elsewhere(point, load, single_block);
 }
 
 /* False when x is outside the curve and may not be extrapolated. */
-static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load, bool lone, Cost *out)
+static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load, bool single_block, Cost *out)
 {
     const CurvePoint *p = curve->points;
     int               n = curve->count, i = 0;
 
     while (i < n && p[i].x < x) i++;
     if (i < n && p[i].x == x) {
-        *out = (Cost){point_ns(&p[i], load, lone), p[i].spread};
+        *out = (Cost){point_ns(&p[i], load, single_block), p[i].spread};
     } else if (i > 0 && i < n) {
-        *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, lone), p[i].x, point_ns(&p[i], load, lone), x),
+        *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x, point_ns(&p[i], load, single_block), x),
                       fmax(p[i - 1].spread, p[i].spread)};
     } else if (!extrapolate) {
         return false;
     } else if (n == 1) {
         double ratio = p[0].x > 0 ? (double)x / (double)p[0].x : 1;
-        *out = (Cost){round_ns((double)point_ns(&p[0], load, lone) * ratio), p[0].spread};
+        *out = (Cost){round_ns((double)point_ns(&p[0], load, single_block) * ratio), p[0].spread};
     } else {
         int at = i == 0 ? 0 : n - 2;
-        *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, lone), p[at + 1].x, point_ns(&p[at + 1], load, lone), x),
+        *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, single_block), p[at + 1].x, point_ns(&p[at + 1], load, single_block), x),
                       p[i == 0 ? 0 : n - 1].spread};
     }
     return true;
@@ -183,7 +183,7 @@ static int work_on(const Scenario *scenario, const Curve *curve, const TraceBloc
 
     if (curve->count == 0)
         return error_set(err, "%s has no timings on \"%s\": measure it there", owner_name(b, student, name), kind);
-    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, scenario->lone, out)) {
+    if (curve_at(curve, rows, scenario->extrapolate, scenario->load, scenario->single_block, out)) {
         if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
         return check_length(out->ns, b->name, rows, "rows", err);
     }

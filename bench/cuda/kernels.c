@@ -1,10 +1,10 @@
-/* Our CUDA kernels and cuBLASLt's products in GB/s and TFLOP/s, beside what the card's memory and its
+/* Our CUDA kernels and cuBLASLt's products in GB/s and TFLOP/s, beside what the GPU's memory and its
  * multipliers are seen to do in the same run: a copy of 1 GiB, and a product of 8192x8192x8192.
  *
- *     kernels [CARD] [small]        small: sizes for a machine without a card (the double)
+ *     kernels [GPU] [small]        small: sizes for a machine without a GPU (the fake)
  *
  * Each row: one call to warm up, then RUNS calls between events; the median. Tensors are larger than caches
- * that cards have, and hold numbers drawn at random. Bytes are the least that must move: each input once,
+ * that GPUs have, and hold numbers drawn at random. Bytes are the least that must move: each input once,
  * each output once. */
 #include <math.h>
 #include <string.h>
@@ -54,13 +54,13 @@ static double seconds_of(CudaBench *b, BenchCall *call, void *context)
     return bench_quantile(&samples, 0.5);
 }
 
-static void bench_open(CudaBench *b, const char *card, Precision precision)
+static void bench_open(CudaBench *b, const char *gpu, Precision precision)
 {
     Device *device;
     Error   err = {""};
     char    text[32];
 
-    snprintf(text, sizeof text, "cuda:%s", card);
+    snprintf(text, sizeof text, "cuda:%s", gpu);
     bench_require(device_spec_parse(&b->spec, text, &err), &err);
     b->spec.precision = precision;
     bench_require(device_open(&device, &b->spec, 0, &err), &err);
@@ -81,7 +81,7 @@ static void bench_close(CudaBench *b)
 static void fill(CudaBench *b)
 {
     float *pattern = fill_pattern(0);
-    Error  err = {"the card's memory is full"};
+    Error  err = {"the GPU's memory is full"};
 
     b->floats = b->small ? 1 << 16 : 1 << 26;
     for (int i = 0; i < 4; i++) {
@@ -179,7 +179,7 @@ static void norms(CudaBench *b, int channels, KernelType type)
     KernelNorm n = {.pixels = pixels, .channels = channels, .stride = stride, .floor = 0.0f, .limit = 6.0f, .own = p, .partial = partial, .type = type};
     float    **place[] = {(float **)(uintptr_t)&n.weight, (float **)(uintptr_t)&n.bias, &n.mean, &n.variance, &n.weight_gradient, &n.bias_gradient};
     double     bytes = size_of(type) * (double)(pixels * channels);
-    Error      err = {"the card's memory is full"};
+    Error      err = {"the GPU's memory is full"};
     char       shape[48];
 
     bench_require(p && partial ? 0 : -1, &err);
@@ -221,7 +221,7 @@ static void depthwise(CudaBench *b, int channels, int side, int kernel, int stri
     Depthwise w = {.d = {b->floats / each, channels, side, side, (side - 1) / stride + 1, (side - 1) / stride + 1, kernel, stride, kernel / 2, type}};
     double    in = size_of(type) * (double)(w.d.rows * each), out = in / stride / stride;
     int64_t   count = (int64_t)channels * kernel * kernel;
-    Error     err = {"the card's memory is full"};
+    Error     err = {"the GPU's memory is full"};
     char      shape[64];
 
     if (w.d.rows < 1) return;
@@ -261,7 +261,7 @@ static void product(CudaBench *b, int64_t m, int64_t n, int64_t k, const char *w
     gemm_free(&gemm);
 }
 
-static void products(CudaBench *b, const char *card)
+static void products(CudaBench *b, const char *gpu)
 {
     printf("\n| product | precision | m x n x k | us | TFLOP/s | of the square one | algorithm |\n|---|---|---|--:|--:|--:|---|\n");
     for (int p = 0; p < PRECISION_COUNT; p++) {
@@ -271,7 +271,7 @@ static void products(CudaBench *b, const char *card)
 
         spec.precision = (Precision)p;
         if (device_spec_ask(&spec, &err) != 0) { printf("\n%s: %s\n", precision_name((Precision)p), err.text); continue; }
-        bench_open(b, card, (Precision)p);
+        bench_open(b, gpu, (Precision)p);
         fill(b);
         product(b, side, side, side, "square");
         product(b, 96, pixels, 16, "expand, 16 to 96 channels");
@@ -283,12 +283,12 @@ static void products(CudaBench *b, const char *card)
 int main(int argc, char **argv)
 {
     CudaBench       b = {.small = false};
-    const char *card = argc > 1 && strcmp(argv[1], "small") != 0 ? argv[1] : "0";
+    const char *gpu = argc > 1 && strcmp(argv[1], "small") != 0 ? argv[1] : "0";
     Text        facts = {0};
     Error       err = {""};
 
     for (int i = 1; i < argc; i++) b.small = b.small || strcmp(argv[i], "small") == 0;
-    bench_open(&b, card, PRECISION_FP32);
+    bench_open(&b, gpu, PRECISION_FP32);
     bench_require(device_spec_facts(&b.spec, &facts, &err), &err);
     printf("# bench/cuda/kernels.c\n\n%s\n\n", text_string(&facts));
     text_free(&facts);
@@ -306,6 +306,6 @@ int main(int argc, char **argv)
         depthwise(&b, 576, b.small ? 4 : 8, 5, 1, type);
     }
     bench_close(&b);
-    products(&b, card);
+    products(&b, gpu);
     return 0;
 }

@@ -7,20 +7,20 @@ static const Op op_of[WORK_COUNT] = {OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_UPD
 
 typedef struct {
     const Samples *predicted, *measured;     /* [count] */
-    const bool    *lone;
+    const bool    *single_block;
     int            count;
 } RunTimes;
 
 /* Measured over predicted for a kind of work on rows of a block: the geometric mean over the pairs
  * that have it; 1 when none has. */
-static int factor(double *out, const RunTimes *runs, bool lone, SampleKey key, Error *err)
+static int factor(double *out, const RunTimes *runs, bool single_block, SampleKey key, Error *err)
 {
     double sum = 0;
     int    n = 0;
 
     for (int i = 0; i < runs->count; i++) {
         SampleFigures p, m;
-        if (runs->lone[i] != lone) continue;
+        if (runs->single_block[i] != single_block) continue;
         if (samples_figures(&p, &runs->predicted[i], key, err) != 0
             || samples_figures(&m, &runs->measured[i], key, err) != 0) return -1;
         if (!p.count || !m.count || p.median <= 0 || m.median <= 0) continue;
@@ -46,10 +46,10 @@ static int correct_curve(Curve *curve, Op op, int block, const RunTimes *runs, E
     return 0;
 }
 
-int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, const bool *lone,
+int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, const bool *single_block,
                   int count, Error *err)
 {
-    RunTimes   runs = {predicted, measured, lone, count};
+    RunTimes   runs = {predicted, measured, single_block, count};
     Text   text = {0};
     Trace *copy = NULL;
     int    rc = -1;

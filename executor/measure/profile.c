@@ -28,7 +28,7 @@ typedef struct {
     int      per_host;       /* devices of each host; all where there is one host */
     int      recorded;       /* execution_warm_up() */
     int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's speed may drift */
-    Samples  alone, busy, lone;
+    Samples  alone, busy, single_block;
     Samples  reduce[2], relay[2];        /* within a host, across */
     double  *own_us;         /* [own_count] a step's own time in each program of the whole network that one device runs alone */
     int      own_count;
@@ -178,7 +178,7 @@ static int measure_work(Profiling *p, int64_t steps)
             int64_t rows = p->shares[i];
             if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
             if (p->devices > 1 && measure(p, profile_compute, p->devices, rows, steps, &p->busy) != 0) return -1;
-            if (measure(p, profile_lone, 1, rows, steps, &p->lone) != 0) return -1;
+            if (measure(p, profile_single_block, 1, rows, steps, &p->single_block) != 0) return -1;
         }
     return 0;
 }
@@ -218,16 +218,16 @@ static int fill_point(Profiling *p, TraceBlock *block, int b, int i)
 
     for (int w = 0; w < WORK_COUNT; w++) {
         SampleKey     key = {op_of[w], b, p->shares[i], -1, -1};
-        SampleFigures alone, lone, busy = {0};
+        SampleFigures alone, single_block, busy = {0};
         CurvePoint   *point = &block->work[w][0].points[i];
         if (samples_figures(&alone, &p->alone, key, p->err) != 0) return -1;
         if (p->devices > 1 && samples_figures(&busy, &p->busy, key, p->err) != 0) return -1;
-        if (samples_figures(&lone, &p->lone, key, p->err) != 0) return -1;
+        if (samples_figures(&single_block, &p->single_block, key, p->err) != 0) return -1;
         point->x = p->shares[i];
         point->ns = ns_of(alone.mean);
         point->contended_ns = p->devices > 1 ? ns_of(busy.mean) : point->ns;
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;      /* nothing but noise */
-        point->single_block_ns = ns_of(lone.mean);
+        point->single_block_ns = ns_of(single_block.mean);
         spread += alone.spread * alone.median;
         sum += alone.median;
     }
@@ -414,7 +414,7 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
 done:
     samples_free(&p.alone);
     samples_free(&p.busy);
-    samples_free(&p.lone);
+    samples_free(&p.single_block);
     for (int across = 0; across < 2; across++) {
         samples_free(&p.reduce[across]);
         samples_free(&p.relay[across]);

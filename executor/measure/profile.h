@@ -3,7 +3,7 @@
  *
  *     alone       device 0:    LOAD | TEACHER all | FORWARD, BACKWARD, UPDATE of every block
  *     busy        all devices: the same at the same time, each beginning with another student
- *     lone        device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD, UPDATE of
+ *     single block    device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD, UPDATE of
  *                              it, so many times, before the next: what dp and ls do
  *     all-reduce  w devices:   the same on B/w rows each, with ALLREDUCE, for every w
  *     relay       device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
@@ -12,7 +12,7 @@
  * Between hosts, relays and all-reduces are timed once more, across the border of the first two.
  *
  * for every share of the batch that a group can have. So the caches are in the state that a
- * real step leaves them in (of lone steps, more is in them), the input is real data, and what devices do to each other is in
+ * real step leaves them in (of steps of a single block, more is in them), the input is real data, and what devices do to each other is in
  * the busy times (sim/contention.c). */
 #ifndef EXECUTOR_MEASURE_PROFILE_H
 #define EXECUTOR_MEASURE_PROFILE_H

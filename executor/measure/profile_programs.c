@@ -77,7 +77,7 @@ int profile_compute(Program **out, const ProfileShape *shape, int active, int64_
     return hand_over(out, program, failed);
 }
 
-int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
 {
     Program *program = empty(shape, err);
     bool     failed = false;

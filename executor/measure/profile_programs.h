@@ -13,7 +13,7 @@ int profile_compute(Program **out, const ProfileShape *shape, int active, int64_
 
 /* active of the devices train one block after another, each in a phase of its own: dp without
  * sums, on rows of the batch. */
-int profile_lone(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
 
 /* Devices first to first + width - 1 split the batch and sum gradients. */
 int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err);

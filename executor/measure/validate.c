@@ -120,7 +120,7 @@ static double quota_below_cores(void)
 }
 
 /* What a device had of its core while it worked, where it is least. Waiting may take a core
- * too, so this can only be too high. Threads of devices that queue tell and wait: they are not asked. */
+ * too, so this can only be too high. Threads of asynchronous devices tell and wait: they are not asked. */
 static double core_share_of(const ExecutionResult *result, int devices)
 {
     double least = 1;
@@ -284,7 +284,7 @@ static void finish(ValidateJob *job)
 int validate(Validation *out, const ValidateOptions *options, Error *err)
 {
     ValidateJob  job = {.options = options, .out = out, .err = err, .warm_up = execution_warm_up(options->workload, options->devices)};
-    bool lone[SCHEDULE_COUNT];
+    bool single_block[SCHEDULE_COUNT];
     int  rc = -1;
 
     *out = (Validation){.best = -1, .core_share = 1, .quota = quota_below_cores()};
@@ -292,8 +292,8 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     if (world_rank(options->world) != 0) { rc = 0; goto done; }
     finish(&job);
     for (int i = 0; i < out->row_count; i++)
-        lone[i] = schedule_row(out->rows[i].schedule)->phases;
-    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, lone, out->row_count, err);
+        single_block[i] = schedule_row(out->rows[i].schedule)->phases;
+    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, single_block, out->row_count, err);
 done:
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         prediction_free(&job.prediction[i]);

@@ -170,7 +170,7 @@ static void json_warning(const Validation *v, Text *out)
 {
     Text why = {0};
 
-    text_append(out, ",\n  \"doubt\": ");
+    text_append(out, ",\n  \"plausibility_warning\": ");
     if (plausibility_warning(v, &why)) text_json_string(out, text_string(&why));
     else                text_append(out, "null");
     out->failed |= text_failed(&why);

@@ -6,7 +6,7 @@
  * Addends are added in the order of the devices, as one process would, and every rank sends and
  * receives the values twice at most, however many devices it has. Values go in chunks, so that
  * links and ranks work at the same time. Chunks are added by whoever comes last, the device or
- * the world's thread: nobody waits in it, and sums run beside the devices' work. */
+ * the world's thread: nobody waits in it, and sums overlap with the devices' work. */
 #ifndef EXECUTOR_NET_CHAIN_SUM_H
 #define EXECUTOR_NET_CHAIN_SUM_H
 

@@ -59,7 +59,7 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
             makes(&values[value_boundary(in->block)], in, i);
             break;
         case OP_SEND:
-            uses(&values[value_boundary(in->block)], b->beside ? phase->count - 1 : i);
+            uses(&values[value_boundary(in->block)], b->overlapped ? phase->count - 1 : i);
             break;
         case OP_STORE:
             uses(&values[value_boundary(in->block)], i);
@@ -278,7 +278,7 @@ int buffers_plan(Buffers *out, const Program *program, const Workload *workload,
     BlockNeeds *needs = calloc((size_t)program->block_count, sizeof *needs);
     int         rc = -1;
 
-    *out = (Buffers){.block_count = program->block_count, .beside = device_is_async(memory)};
+    *out = (Buffers){.block_count = program->block_count, .overlapped = device_is_async(memory)};
     out->phases = calloc((size_t)(code->phase_count + program->queue.phase_count) + 1, sizeof *out->phases);
     if (!needs || !out->phases) { error_no_memory(err); goto done; }
     if (find_needs(needs, workload, memory, err) != 0) goto done;

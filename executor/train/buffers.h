@@ -57,7 +57,7 @@ typedef struct {             /* a boundary that is exchanged with a channel's me
 
 typedef struct {
     int           block_count;
-    bool          beside;    /* messages are sent while the device computes, until the step's end */
+    bool          overlapped;    /* messages are sent while the device computes, until the step's end */
     PhaseBuffers *phases;    /* those of the device, then those of the shared queue */
     int           phase_count;
     Slot         *slots;

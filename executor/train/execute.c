@@ -194,7 +194,7 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
                                .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
 
-    if (device_spec_is_async(x->devices)) {        /* copies run beside the program from memory of theirs only */
+    if (device_spec_is_async(x->devices)) {        /* copies overlap with the program from memory of theirs only */
         loader.alloc = rows_alloc;
         loader.release = rows_release;
         loader.context = x->devices;

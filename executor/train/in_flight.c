@@ -113,7 +113,7 @@ int in_flight_enqueued(InFlight *u, Enqueued *e, Error *err)
     return 0;
 }
 
-/* Compute waits for what ran beside it, so that nothing of the step's is overwritten by the next. */
+/* Compute waits for what overlapped with it, so that nothing of the step's is overwritten by the next. */
 int in_flight_end(InFlight *u, EnqueuedStep *step, Error *err)
 {
     for (int i = 0; i < step->count; i++)

@@ -12,7 +12,7 @@
 #include "schedule/registry.h"
 
 enum {
-    PLAYED = 64,             /* steps of a prediction */
+    PREDICTED_STEPS = 64,             /* steps of a prediction */
     LEAST_STEPS = 5          /* between two looks at a device, or it was not measured */
 };
 
@@ -36,12 +36,12 @@ static int predict_work(Replan *r, Error *err)
 {
     Prediction p;
 
-    if (predict(&p, r->plan, &r->says, PLAYED, err) != 0) return -1;
+    if (predict(&p, r->plan, &r->says, PREDICTED_STEPS, err) != 0) return -1;
     memset(r->predicted_ns, 0, (size_t)r->options.devices * sizeof *r->predicted_ns);
     for (int64_t i = 0; i < p.span_count; i++) {
         const Span *span = &p.spans[i];
         if (is_work(span->instruction->op) && span->lane == LANE_COMPUTE)
-            r->predicted_ns[span->device] += (double)(span->end_ns - span->start_ns) / PLAYED;
+            r->predicted_ns[span->device] += (double)(span->end_ns - span->start_ns) / PREDICTED_STEPS;
     }
     prediction_free(&p);
     return 0;
@@ -155,8 +155,8 @@ static int epoch_of(double *out, const Replan *r, const Plan *plan, Error *err)
 {
     Prediction p;
 
-    if (predict(&p, plan, &r->expects, PLAYED, err) != 0) return -1;
-    *out = (double)p.run_ns * 1e-9 * (double)r->expects.steps / PLAYED;
+    if (predict(&p, plan, &r->expects, PREDICTED_STEPS, err) != 0) return -1;
+    *out = (double)p.run_ns * 1e-9 * (double)r->expects.steps / PREDICTED_STEPS;
     prediction_free(&p);
     return 0;
 }

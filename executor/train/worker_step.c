@@ -5,7 +5,7 @@
  *     link                 | SEND boundary 1 |      | ALLREDUCE 0 |
  *     copy     | rows of the next step |
  *
- * LOAD, RECV and BARRIER make the compute stream wait; SEND and ALLREDUCE run beside it. On a device
+ * LOAD, RECV and BARRIER make the compute stream wait; SEND and ALLREDUCE overlap with it. On a device
  * whose work is done when a call returns, all of this happens one after another in its thread, and a
  * step is retired as soon as it is enqueued. The instructions themselves: executor/train/worker.c. */
 #include "executor/train/worker_parts.h"
@@ -95,7 +95,7 @@ static int load(Worker *w, const Instruction *in, Enqueued *e)
 }
 
 /* An update waits for the sum of its gradients: for that of an asynchronous device's link stream, or one that the
- * transport makes beside the device's work. */
+ * transport makes while the device computes. */
 static int wait_for_sum(Worker *w, const Instruction *in, Enqueued *e)
 {
     Student   *student = &w->students[in->block];
@@ -134,7 +134,7 @@ static int prepare(Worker *w, const EnqueuedStep *step, const Instruction *in, E
     return in->op == OP_UPDATE ? wait_for_sum(w, in, e) : 0;
 }
 
-/* What the transport moved beside the device's work and is over now: a message that was received, the sum that an
+/* What the transport moved while the device computed and is over now: a message that was received, the sum that an
  * update waited for. */
 static void note_moved(Worker *w, const Instruction *in, Enqueued *e)
 {

@@ -135,7 +135,7 @@ static int open_member(Local *t, const LocalTeam *team, LocalMember *member, Dev
     if (reaches_all(t, team, memory)) return 0;
     member->far = device_alloc(memory, 2 * FAR);
     *bytes += (int64_t)(2 * FAR * sizeof(float));
-    return member->far ? 0 : device_no_memory(memory, 2 * FAR, "sums with cards out of reach", err);
+    return member->far ? 0 : device_no_memory(memory, 2 * FAR, "sums with GPUs out of reach", err);
 }
 
 static int join(Transport *transport, int device, Device *memory, int64_t *bytes, Error *err)

@@ -463,7 +463,7 @@ static void arrived(void *context, const Message *m, const void *payload)
     }
 }
 
-/* ---- beside the device's work ----------------------------------------------------------------------- */
+/* ---- overlapped with compute ----------------------------------------------------------------------- */
 
 static bool overlaps(const Transport *transport, Op op, int link)
 {

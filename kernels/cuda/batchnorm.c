@@ -12,7 +12,7 @@ static int make(Operator *op, Error *err)
 {
     op->own_count = NORM_ROWS * stride_of(op);
     op->own = cuda_alloc(op->device, (size_t)op->own_count);
-    if (!op->own) return error_set(err, "%s: the card's memory is full", op->what);
+    if (!op->own) return error_set(err, "%s: the GPU's memory is full", op->what);
     if (op->spec.frozen) return 0;
     return cuda_failed(cudaMalloc((void **)&op->sums, (size_t)sums_count(op) * sizeof(double)), op->what, err);
 }

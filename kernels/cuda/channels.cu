@@ -39,7 +39,7 @@ static Tiling tiling(int64_t pixels, int channels, bool wide)
     return t;
 }
 
-/* For passes that write no partials: as many parts as keep a card busy, of PIXELS a thread at least. */
+/* For passes that write no partials: as many parts as keep a GPU busy, of PIXELS a thread at least. */
 enum { PIXELS = 4, BLOCKS = 2048 };
 
 static Tiling spread(int64_t pixels, int channels, bool wide)

@@ -1,9 +1,9 @@
 /* What was measured, kept between processes: a line each,
  *
- *     card and libraries <tab> key <tab> text <tab> bytes of workspace <tab> us <tab> algorithm, as hexadecimal
+ *     GPU and libraries <tab> key <tab> text <tab> bytes of workspace <tab> us <tab> algorithm, as hexadecimal
  *
  * so that what is trained again, or goes on from a checkpoint, computes the same bits, and nothing is
- * measured twice. Lines of other cards or libraries are left alone, those that cannot be read
+ * measured twice. Lines of other GPUs or libraries are left alone, those that cannot be read
  * are passed over: it can always be deleted. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "kernels/cuda/cuda.h"
 
 static char *path_of_file;               /* NULL: nothing is kept. Under the table's lock */
-static char  own[160];                   /* card and libraries */
+static char  own[160];                   /* GPU and libraries */
 
 /* Six fields of a line, cut in place. */
 static bool cut(char *line, char *field[6])
@@ -63,7 +63,7 @@ int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
     free(path_of_file);
     path_of_file = strdup(path);
     if (!path_of_file) rc = error_no_memory(err);
-    if (rc == 0) rc = cuda_failed(cudaGetDeviceProperties(&p, spec->cards[0]), "cuda", err);
+    if (rc == 0) rc = cuda_failed(cudaGetDeviceProperties(&p, spec->gpus[0]), "cuda", err);
     if (rc == 0) snprintf(own, sizeof own, "%.90s, cuDNN %zu, cuBLAS %zu", p.name, cudnnGetVersion(), cublasLtGetVersion());
     while (f && rc == 0 && getline(&line, &room, f) > 0) {
         Choice choice, known;

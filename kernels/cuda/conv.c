@@ -76,7 +76,7 @@ static int make(Operator *op, Error *err)
     op->own_count = places_of(op).count;
     if (op->own_count == 0) return 0;
     op->own = cuda_alloc(op->device, (size_t)op->own_count);
-    return op->own ? 0 : error_set(err, "%s: the card's memory is full", op->what);
+    return op->own ? 0 : error_set(err, "%s: the GPU's memory is full", op->what);
 }
 
 static const float *bias_of(const Operator *op)

@@ -20,7 +20,7 @@ typedef struct Replay Replay;
 
 typedef struct {
     Device           base;
-    int              card;               /* CUDA's number of it */
+    int gpu;               /* CUDA's number of it */
     int              capability;         /* 90: sm_90 */
     int              processors;         /* multiprocessors that it may use */
     Precision        precision;
@@ -30,7 +30,7 @@ typedef struct {
     cudnnHandle_t    cudnn;              /* NULL until cuda_cudnn() */
     float           *work, *scratch;     /* scratch: of operators, work: of nets */
     int64_t          work_count, scratch_count;
-    Slice           *slice;              /* NULL: the whole card */
+    Slice           *slice;              /* NULL: the whole GPU */
     Replay          *replay;             /* NULL: nothing was recorded */
     Error            failure;            /* "" none: the first of a call that returns nothing */
 } CudaDevice;
@@ -51,19 +51,19 @@ static inline int launch_failed(int status, const char *what, Error *err)
     return cuda_failed((cudaError_t)status, what, err);
 }
 
-/* ---- before cards are opened (card.c) ---- */
+/* ---- before GPUs are opened (gpu.c) ---- */
 
 int cuda_spec(DeviceSpec *spec, Error *err);
 int cuda_facts(const DeviceSpec *spec, Text *out, Error *err);
 
-/* ---- slices of a card (slices.c) ---- */
+/* ---- slices of a GPU (slices.c) ---- */
 
-/* Multiprocessors of each slice, and of the card. */
-int  slices_count(int *each, int *all, int card, int slices, Error *err);
+/* Multiprocessors of each slice, and of the GPU. */
+int  slices_count(int *each, int *all, int gpu, int slices, Error *err);
 
-/* The slice's context becomes the thread's, whose device is the card. */
-int  slice_enter(Slice **out, int *processors, int card, int slices, int slice, Error *err);
-void slice_leave(Slice *slice, int card);                /* NULL is nothing */
+/* The slice's context becomes the thread's, whose device is the GPU. */
+int  slice_enter(Slice **out, int *processors, int gpu, int slices, int slice, Error *err);
+void slice_leave(Slice *slice, int gpu);                /* NULL is nothing */
 
 /* ---- streams (stream.c), replay (replay.c): kernels/stream.h ---- */
 
@@ -94,7 +94,7 @@ int    cuda_cudnn(CudaDevice *device, cudnnHandle_t *out, Error *err);
 /* What was chosen for a product or a convolution. All devices of the process share one table, so that
  * they compute the same bits. */
 typedef struct {
-    char   key[192];         /* what it is for: operation, sizes, precision, card */
+    char   key[192];         /* what it is for: operation, sizes, precision, GPU */
     char   text[64];         /* "algorithm 3 of 8" */
     union { cublasLtMatmulAlgo_t blas; int cudnn[2]; } algorithm;        /* cudnn: algorithm, math type */
     size_t workspace;        /* bytes */
@@ -114,7 +114,7 @@ int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each,
 /* Measures: the median of a few runs, in microseconds; negative when it fails. */
 typedef int MeasuredRun(void *context);
 double choice_measure(CudaDevice *device, MeasuredRun *run, void *context);
-/* Memory to measure with, cudaFree() it; filled: with a number that is not zero, which some cards multiply faster.
+/* Memory to measure with, cudaFree() it; filled: with a number that is not zero, which some GPUs multiply faster.
  * NULL without memory. */
 void *choice_memory(CudaDevice *device, size_t bytes, bool filled);
 

@@ -1,4 +1,4 @@
-/* NVIDIA cards as devices: cards opened, memory, copies. */
+/* NVIDIA GPUs as devices: GPUs opened, memory, copies. */
 #include "kernels/cuda/cuda.h"
 
 #include <stdio.h>
@@ -21,7 +21,7 @@ static void close_device(Device *base)
     if (device->blas) cublasLtDestroy(device->blas);
     for (int i = 0; i < STREAM_COUNT; i++)
         if (device->streams[i]) cudaStreamDestroy(device->streams[i]);
-    slice_leave(device->slice, device->card);
+    slice_leave(device->slice, device->gpu);
     free(device);
 }
 
@@ -34,16 +34,16 @@ static int open_device(Device **out, const DeviceSpec *spec, int index, Error *e
     *out = NULL;
     if (!device) return error_no_memory(err);
     device->base.backend = &backend_cuda;
-    device->card = device_spec_card(spec, index);
+    device->gpu = device_spec_gpu(spec, index);
     device->precision = spec->precision;
-    snprintf(what, sizeof what, "cuda:%d", device->card);
-    if (cuda_failed(cudaSetDevice(device->card), what, err) != 0 ||
-        cuda_failed(cudaDeviceGetAttribute(&device->processors, cudaDevAttrMultiProcessorCount, device->card), what, err) != 0 ||
-        cuda_failed(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->card), what, err) != 0 ||
-        cuda_failed(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device->card), what, err) != 0)
+    snprintf(what, sizeof what, "cuda:%d", device->gpu);
+    if (cuda_failed(cudaSetDevice(device->gpu), what, err) != 0 ||
+        cuda_failed(cudaDeviceGetAttribute(&device->processors, cudaDevAttrMultiProcessorCount, device->gpu), what, err) != 0 ||
+        cuda_failed(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->gpu), what, err) != 0 ||
+        cuda_failed(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device->gpu), what, err) != 0)
         goto failed;
     device->capability = 10 * major + minor;
-    if (spec->slices > 1 && slice_enter(&device->slice, &device->processors, device->card, spec->slices,
+    if (spec->slices > 1 && slice_enter(&device->slice, &device->processors, device->gpu, spec->slices,
                                         device_spec_slice(spec, index), err) != 0) goto failed;
     for (int i = 0; i < STREAM_COUNT; i++)
         if (cuda_failed(cudaStreamCreateWithFlags(&device->streams[i], cudaStreamNonBlocking), what, err) != 0) goto failed;
@@ -61,7 +61,7 @@ int cuda_cudnn(CudaDevice *device, cudnnHandle_t *out, Error *err)
 {
     char what[32];
 
-    snprintf(what, sizeof what, "cuda:%d", device->card);
+    snprintf(what, sizeof what, "cuda:%d", device->gpu);
     if (!device->cudnn && cudnn_failed(cudnnCreate(&device->cudnn), what, err) != 0) return -1;
     if (cudnn_failed(cudnnSetStream(device->cudnn, device->streams[STREAM_COMPUTE]), what, err) != 0) return -1;
     *out = device->cudnn;
@@ -91,7 +91,7 @@ int cuda_no_memory(Device *base, size_t count, const char *what, Error *err)
 
     if (cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess) cudaGetLastError();
     return error_set(err, "cuda:%d: no memory for %s: %zu MiB wanted, %zu of %zu MiB are free; a smaller --batch, or fewer blocks "
-                     "or slices on the card, needs less", device->card, what, (count * sizeof(float) >> 20) + 1, free_bytes >> 20,
+                     "or slices on the GPU, needs less", device->gpu, what, (count * sizeof(float) >> 20) + 1, free_bytes >> 20,
                      all_bytes >> 20);
 }
 

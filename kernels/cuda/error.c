@@ -5,12 +5,12 @@ int cuda_failed(cudaError_t status, const char *what, Error *err)
 {
     if (status == cudaSuccess) return 0;
     switch (status) {
-    case cudaErrorMemoryAllocation: return error_set(err, "%s: the card's memory is full", what);
+    case cudaErrorMemoryAllocation: return error_set(err, "%s: the GPU's memory is full", what);
     case cudaErrorInsufficientDriver:
         return error_set(err, "%s: there is no NVIDIA driver, or it is older than CUDA %d.%d needs", what,
                          CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
-    case cudaErrorNoDevice: return error_set(err, "%s: the machine has no NVIDIA card", what);
-    case cudaErrorInvalidDevice: return error_set(err, "%s: there is no such card", what);
+    case cudaErrorNoDevice: return error_set(err, "%s: the machine has no NVIDIA GPU", what);
+    case cudaErrorInvalidDevice: return error_set(err, "%s: there is no such GPU", what);
     default: return error_set(err, "%s: CUDA: %s (%s)", what, cudaGetErrorString(status), cudaGetErrorName(status));
     }
 }

@@ -10,7 +10,7 @@
 
 enum { PROPOSALS = 8 };
 
-#define WORKSPACE_BYTES ((size_t)32 << 20)   /* what cuBLAS takes for itself on the newest cards */
+#define WORKSPACE_BYTES ((size_t)32 << 20)   /* what cuBLAS takes for itself on the newest GPUs */
 
 static cudaDataType_t type_of(bool half) { return half ? CUDA_R_16BF : CUDA_R_32F; }
 
@@ -24,7 +24,7 @@ static int describe(Gemm *g, const CudaDevice *device, const GemmShape *s, const
     cublasComputeType_t compute = device->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     cublasOperation_t   a = s->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, b = s->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t  epilogue = s->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-    int32_t             processors = device->slice ? device->processors : 0;         /* 0: all of the card's */
+    int32_t             processors = device->slice ? device->processors : 0;         /* 0: all of the GPU's */
     const void         *bias = (const void *)(uintptr_t)s->align;        /* no memory: algorithms are proposed by its alignment */
     uint64_t            rows_a = (uint64_t)(s->transpose_a ? s->k : s->m), columns_a = (uint64_t)(s->transpose_a ? s->m : s->k);
     uint64_t            rows_b = (uint64_t)(s->transpose_b ? s->n : s->k), columns_b = (uint64_t)(s->transpose_b ? s->k : s->n);

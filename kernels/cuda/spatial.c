@@ -153,7 +153,7 @@ static int choose_all(Spatial *s, CudaDevice *device, const OperatorSpec *spec, 
                                        (size_t)(spec->kernel_height * spec->kernel_width) * each, true);
             t.workspace = choice_memory(device, WORKSPACE_BYTES, false);
             if (rc == 0 && (!t.x || !t.y || !t.w || !t.workspace))
-                rc = error_set(err, "%s: the card's memory is full: no room to choose an algorithm", what);
+                rc = error_set(err, "%s: the GPU's memory is full: no room to choose an algorithm", what);
         }
         if (rc == 0) rc = choose(choice, &t, device, (SpatialDirection)d, what, err);
         if (rc == 0) rc = choice_add(choice, err);

@@ -30,7 +30,7 @@ static int finish(Device *base, Error *err)
     int         rc = cuda_noted(device, err);
 
     for (int i = 0; i < STREAM_COUNT; i++)
-        if (rc == 0) rc = cuda_failed(cudaStreamSynchronize(device->streams[i]), "work of the card", err);
+        if (rc == 0) rc = cuda_failed(cudaStreamSynchronize(device->streams[i]), "work of the GPU", err);
         else         cudaStreamSynchronize(device->streams[i]);
     return rc;
 }
@@ -76,7 +76,7 @@ static int wait_for_mark(Device *base, const StreamEvent *event, Error *err)
 static int finish_mark(const StreamEvent *event, Error *err)
 {
     if (cuda_noted(cuda_mark(event)->device, err) != 0) return -1;
-    return cuda_failed(cudaEventSynchronize(cuda_mark(event)->event), "work of the card", err);
+    return cuda_failed(cudaEventSynchronize(cuda_mark(event)->event), "work of the GPU", err);
 }
 
 /* Milliseconds as a float: to half a microsecond over the steps that lie between two events. */
@@ -120,11 +120,11 @@ static int load(Device *base, float *to, const float *host, int64_t count, Error
 static int move(Device *base, float *to, const Device *to_device, const float *from, const Device *from_device, int64_t count,
                 Error *err)
 {
-    int          to_card = ((const CudaDevice *)to_device)->card, from_card = ((const CudaDevice *)from_device)->card;
+    int          to_gpu = ((const CudaDevice *)to_device)->gpu, from_gpu = ((const CudaDevice *)from_device)->gpu;
     size_t       bytes = (size_t)count * sizeof *to;
     cudaStream_t stream = cuda_device(base)->stream;
-    cudaError_t  status = to_card == from_card ? cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream)
-                                               : cudaMemcpyPeerAsync(to, to_card, from, from_card, bytes, stream);
+    cudaError_t  status = to_gpu == from_gpu ? cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream)
+                                               : cudaMemcpyPeerAsync(to, to_gpu, from, from_gpu, bytes, stream);
 
     return cuda_failed(status, "a message", err);
 }
@@ -133,10 +133,10 @@ static int move(Device *base, float *to, const Device *to_device, const float *f
 static bool reaches(Device *base, const DeviceSpec *spec, int index)
 {
     CudaDevice *device = cuda_device(base);
-    int         other = device_spec_card(spec, index), can = 0;
+    int         other = device_spec_gpu(spec, index), can = 0;
 
-    if (other == device->card) return true;
-    if (cudaDeviceCanAccessPeer(&can, device->card, other) != cudaSuccess || !can) { cudaGetLastError(); return false; }
+    if (other == device->gpu) return true;
+    if (cudaDeviceCanAccessPeer(&can, device->gpu, other) != cudaSuccess || !can) { cudaGetLastError(); return false; }
     cudaError_t status = cudaDeviceEnablePeerAccess(other, 0);
     if (status != cudaSuccess) cudaGetLastError();
     return status == cudaSuccess || status == cudaErrorPeerAccessAlreadyEnabled;

@@ -6,7 +6,7 @@
  *
  *   dpu, ir, ahd      a stage costs the step of its slowest device, nobody waited for but its
  *                     group: with T, S, R, U teacher, students, all-reduces and updates, each
- *                     all-reduce on a lane beside the computing,
+ *                     all-reduce on a lane, overlapped with the computing,
  *                         max( T + S + U, T + all messages out, all messages in,
  *                              T + max over a <= b of (S(..a) + R(a..b) + U(b..)) );
  *                     where transfers block, from one all-reduce of the group to the next the

@@ -22,10 +22,10 @@ static int64_t line(int64_t ax, int64_t a, int64_t bx, int64_t b, int64_t x)
  * step trains one block alone. */
 static int64_t point_ns(const Check *c, const CurvePoint *p, double load)
 {
-    bool    lone = schedule_row(c->plan->schedule)->phases;
+    bool    single_block = schedule_row(c->plan->schedule)->phases;
     int64_t ns = p->ns, busy = p->contended_ns;
 
-    if (lone && p->single_block_ns) {            /* slowed down in the same proportion */
+    if (single_block && p->single_block_ns) {            /* slowed down in the same proportion */
         ns = p->single_block_ns;
         busy = p->ns ? (int64_t)((double)ns * (double)p->contended_ns / (double)p->ns + 0.5) : ns;
     }

@@ -327,7 +327,7 @@ typedef struct {
     bool          floor;
 } GroupJob;
 
-/* As in planner/stages/stage_table.h: compute, beside the all-reduces' lane. */
+/* As in planner/stages/stage_table.h: compute, overlapped with the all-reduces' lane. */
 static int64_t compute(const GroupJob *job, const GroupRow *row)
 {
     const GroupCosts *g = job->g;

@@ -80,7 +80,7 @@ static int play(SplitSearch *x, const Layout *layout, int64_t *ns, int64_t *busy
     return rc;
 }
 
-/* Keeps best what is played faster; in result->plans a copy of each that was best, the
+/* Keeps best what is simulated to be faster; in result->plans a copy of each that was best, the
  * last in front. */
 static int note_best(SplitSearch *x)
 {
@@ -95,7 +95,7 @@ static int note_best(SplitSearch *x)
     return 0;
 }
 
-/* What is counted in trial_busy is hardly ever more than what is played: no need to play what
+/* What is counted in trial_busy is hardly ever more than what is simulated: no need to simulate what
  * already counts as longer than ns. */
 static bool is_slower(const SplitSearch *x, int64_t ns)
 {
@@ -174,12 +174,12 @@ static void keep(SplitSearch *x, const Layout *layout, int64_t ns)
     x->kept[at].ns = ns;
 }
 
-static int try_start(SplitSearch *x, int stages, int width, Deal deal)
+static int try_start(SplitSearch *x, int stages, int width, StartAssignment assignment)
 {
     bool    found;
     int64_t ns;
 
-    if (start_make(&x->trial, &found, x->cost, x->s, stages, width, deal, x->err) != 0) return -1;
+    if (start_make(&x->trial, &found, x->cost, x->s, stages, width, assignment, x->err) != 0) return -1;
     if (!found || !split_cost_busy(x->cost, &x->trial, x->trial_busy)) return 0;
     x->result->starts++;
     if (x->kept_count == KEPT && is_slower(x, x->kept[KEPT - 1].ns)) return 0;
@@ -197,9 +197,9 @@ static int make_starts(SplitSearch *x)
     for (int odd = 0; odd < 2; odd++)
         for (int width = 1; width <= devices && width <= x->s->batch; width *= 2)
             for (int stages = 1; stages <= blocks && stages * width <= devices; stages += stages < 16 ? 1 : stages / 8)
-                for (int deal = DEAL_BLOCKS; deal <= DEAL_LONGEST; deal++)
+                for (int assignment = ASSIGN_BLOCKS; assignment <= ASSIGN_LONGEST; assignment++)
                     if (odd == !!(stages & (stages - 1)) && x->plays_left > PLAY_BUDGET / 2
-                        && try_start(x, stages, width, (Deal)deal) != 0) return -1;
+                        && try_start(x, stages, width, (StartAssignment)assignment) != 0) return -1;
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* The search for split plans: starts, then changes to the busiest device, all judged by
+/* The search for split plans: starts, then changes to the busiest device, all evaluated by
  * short simulations (split_cost.h counts what cannot be fast, and what is busiest).
  *
  * Starts: the plan given (ahd's best); and, for each number of teacher stages and width
@@ -20,7 +20,7 @@ enum { SPLIT_RESULTS = 3 };
 typedef struct {
     Plan *plans[SPLIT_RESULTS];  /* the most promising first; owned */
     int   count;
-    int   starts, simulated;     /* starts made; layouts played */
+    int   starts, simulated;     /* starts made; layouts simulated */
 } SplitResult;
 
 /* ahd: a plan of stages to start from too, or NULL. count 0: no layout has known costs and

@@ -111,7 +111,7 @@ static bool deal_blocks(Start *x, const int64_t *teaching, int64_t limit)
     return true;
 }
 
-static bool deal_evenly(Start *x, const int64_t *teaching, int64_t total)
+static bool assign_evenly(Start *x, const int64_t *teaching, int64_t total)
 {
     int64_t low = total / x->layout->devices, limit = low;
 
@@ -123,7 +123,7 @@ static bool deal_evenly(Start *x, const int64_t *teaching, int64_t total)
 
 /* Longest first, each to the device that is done with it first. Tasks longer than an even
  * share are cut into equal pieces. */
-static bool deal_longest(Start *x, const int64_t *teaching, int64_t total)
+static bool assign_longest(Start *x, const int64_t *teaching, int64_t total)
 {
     Layout *l = x->layout;
     int64_t even = total / l->devices + 1;
@@ -153,7 +153,7 @@ static bool deal_longest(Start *x, const int64_t *teaching, int64_t total)
     return true;
 }
 
-static bool make(Start *x, int stages, int width, Deal deal, int64_t *teacher, int64_t *teaching)
+static bool make(Start *x, int stages, int width, StartAssignment assignment, int64_t *teacher, int64_t *teaching)
 {
     Layout *l = x->layout;
     int64_t total = 0;
@@ -167,12 +167,12 @@ static bool make(Start *x, int stages, int width, Deal deal, int64_t *teacher, i
                 total += teacher[b];
             }
     for (int t = 0; t < l->tasks->count; t++) total += x->ns[t];
-    if (!(deal == DEAL_BLOCKS ? deal_evenly(x, teaching, total) : deal_longest(x, teaching, total))) return false;
+    if (!(assignment == ASSIGN_BLOCKS ? assign_evenly(x, teaching, total) : assign_longest(x, teaching, total))) return false;
     for (int t = 0; t < l->tasks->count; t++) layout_arrange(l, t);
     return true;
 }
 
-int start_make(Layout *out, bool *found, SplitCost *cost, const Scenario *s, int stages, int width, Deal deal,
+int start_make(Layout *out, bool *found, SplitCost *cost, const Scenario *s, int stages, int width, StartAssignment assignment,
                Error *err)
 {
     size_t   devices = (size_t)s->device_count, tasks = (size_t)out->tasks->count;
@@ -183,7 +183,7 @@ int start_make(Layout *out, bool *found, SplitCost *cost, const Scenario *s, int
 
     *found = false;
     if (!x.ns || !x.busy || !x.order || !teacher || !teaching) rc = error_no_memory(err);
-    else *found = make(&x, stages, width, deal, teacher, teaching);
+    else *found = make(&x, stages, width, assignment, teacher, teaching);
     free(x.ns);
     free(x.busy);
     free(x.order);

@@ -82,7 +82,7 @@ static int64_t lists_bound(const Scenario *s)
     int64_t  all = 0, bound;
 
     alone.load = 0;
-    alone.lone = true;
+    alone.single_block = true;
     for (int b = 0; b < s->trace->block_count; b++) {
         int64_t least = INT64_MAX;
         for (int d = 0; d < s->device_count; d++) {

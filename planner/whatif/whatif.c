@@ -73,13 +73,13 @@ static int edit_curve(const Edit *edit, const Curve *curve)
     for (int i = 0; i < curve->count; i++) {
         CurvePoint *point = &curve->points[i];
         double      slower = point->ns > 0 ? (double)point->contended_ns / (double)point->ns : 1;
-        double      lone = point->ns > 0 ? (double)point->single_block_ns / (double)point->ns : 0;
+        double      ratio = point->ns > 0 ? (double)point->single_block_ns / (double)point->ns : 0;
         if (edit_integer(edit, &point->ns, 0, TRACE_MAX_NS, 1000) != 0) return -1;
         if ((double)point->ns * slower > (double)TRACE_MAX_NS)
             return error_set(edit->err, "%s: while other devices compute it would take %g us, expected at most %lld", edit->path,
                              (double)point->ns * slower * 1e-3, (long long)(TRACE_MAX_NS / 1000));
         point->contended_ns = llround((double)point->ns * slower);
-        point->single_block_ns = llround((double)point->ns * lone);
+        point->single_block_ns = llround((double)point->ns * ratio);
     }
     return 0;
 }

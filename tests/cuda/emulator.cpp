@@ -186,7 +186,7 @@ static Fiber *fiber_at(int i)
 }
 
 /* Round after round: every thread goes on to its next barrier or its end. One that ended is not waited
- * for, as on a card. */
+ * for, as on a GPU. */
 static void run_block()
 {
     int waiting = 0;

@@ -2,7 +2,7 @@
  * that is launched is queued on the double's stream, and run then a block after another, each thread a
  * fiber that runs until it ends or comes to __syncthreads(). Blocks run their threads first to last
  * and last to first by turns, and shared memory starts as NaN, so that a missing barrier shows. Block sizes,
- * grids and shared memory are held to a card's limits. */
+ * grids and shared memory are held to a GPU's limits. */
 #ifndef TESTS_CUDA_EMULATOR_H
 #define TESTS_CUDA_EMULATOR_H
 
@@ -26,7 +26,7 @@ void *emulator_shared();
 typedef void EmulatorBody(void *closure);
 void emulator_run(dim3 blocks, dim3 threads, size_t shared_bytes, EmulatorBody *body, void *closure);
 
-/* Whether a card would take it; else fails as cudaGetLastError() tells. */
+/* Whether a GPU would take it; else fails as cudaGetLastError() tells. */
 bool emulator_accepts(dim3 blocks, dim3 threads, size_t shared_bytes);
 
 template <class T> bool emulator_reachable(const T &) { return true; }

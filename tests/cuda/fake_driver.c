@@ -1,4 +1,4 @@
-/* The driver's functions that cut a card into slices: a card has 16 multiprocessors, given out in pairs.
+/* The driver's functions that cut a GPU into slices: a GPU has 16 multiprocessors, given out in pairs.
  * PIPEBD_FAKE_DRIVER=old: one that knows none of it. */
 #include <cuda.h>
 #include <cuda_runtime_api.h>

@@ -18,7 +18,7 @@
 #define UNPOISON(memory, bytes) ((void)(memory), (void)(bytes))
 #endif
 
-enum { CARDS_MAX = 8, ALIGN = 256, GUARD = 256, FILLED = 8 << 20 };  /* FILLED: bytes; more are zero, and cost nothing */
+enum { GPUS_MAX = 8, ALIGN = 256, GUARD = 256, FILLED = 8 << 20 };  /* FILLED: bytes; more are zero, and cost nothing */
 
 static pthread_mutex_t lock;
 static pthread_once_t  once = PTHREAD_ONCE_INIT;
@@ -71,16 +71,16 @@ const char *cudaGetErrorString(cudaError_t status)
            status == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "the double refuses it";
 }
 
-/* A mistake of the caller that a card would not tell apart: said, too. */
+/* A mistake of the caller that a GPU would not tell apart: said, too. */
 static cudaError_t refuse(const char *why)
 {
     fprintf(stderr, "double: %s\n", why);
     return fake_fail(cudaErrorInvalidValue);
 }
 
-/* ---- cards ---- */
+/* ---- GPUs ---- */
 
-static _Thread_local int card;
+static _Thread_local int gpu;
 
 static int64_t number_of(const char *name, int64_t fallback)
 {
@@ -89,34 +89,34 @@ static int64_t number_of(const char *name, int64_t fallback)
     return text ? strtoll(text, NULL, 10) : fallback;
 }
 
-static int     cards(void) { return (int)number_of("PIPEBD_FAKE_GPUS", 2); }
-static size_t  card_bytes(void) { return (size_t)number_of("PIPEBD_FAKE_BYTES", (int64_t)1 << 30); }
+static int     gpus(void) { return (int)number_of("PIPEBD_FAKE_GPUS", 2); }
+static size_t  gpu_bytes(void) { return (size_t)number_of("PIPEBD_FAKE_BYTES", (int64_t)1 << 30); }
 
 cudaError_t cudaGetDeviceCount(int *out)
 {
-    *out = cards();
+    *out = gpus();
     return *out > 0 ? cudaSuccess : fake_fail(cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int number)
 {
-    if (number < 0 || number >= cards()) return fake_fail(cudaErrorInvalidDevice);
-    card = number;
+    if (number < 0 || number >= gpus()) return fake_fail(cudaErrorInvalidDevice);
+    gpu = number;
     return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int *out)
 {
-    *out = card;
+    *out = gpu;
     return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int number)
 {
-    if (number < 0 || number >= cards()) return fake_fail(cudaErrorInvalidDevice);
+    if (number < 0 || number >= gpus()) return fake_fail(cudaErrorInvalidDevice);
     memset(out, 0, sizeof *out);
-    snprintf(out->name, sizeof out->name, "Double of a card");
-    out->totalGlobalMem = card_bytes();
+    snprintf(out->name, sizeof out->name, "Fake GPU");
+    out->totalGlobalMem = gpu_bytes();
     out->multiProcessorCount = 16;
     out->major = 9;
     out->warpSize = 32;
@@ -125,7 +125,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int number)
 
 cudaError_t cudaDeviceGetAttribute(int *out, enum cudaDeviceAttr attribute, int number)
 {
-    if (number < 0 || number >= cards()) return fake_fail(cudaErrorInvalidDevice);
+    if (number < 0 || number >= gpus()) return fake_fail(cudaErrorInvalidDevice);
     *out = attribute == cudaDevAttrMultiProcessorCount ? 16 : attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0;
     return cudaSuccess;
 }
@@ -139,7 +139,7 @@ cudaError_t cudaDeviceCanAccessPeer(int *out, int a, int b)
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags)
 {
     (void)flags;
-    return peer == card ? fake_fail(cudaErrorInvalidDevice) : cudaSuccess;
+    return peer == gpu ? fake_fail(cudaErrorInvalidDevice) : cudaSuccess;
 }
 
 cudaError_t cudaDriverGetVersion(int *out) { *out = CUDART_VERSION; return cudaSuccess; }
@@ -149,7 +149,7 @@ cudaError_t cudaRuntimeGetVersion(int *out) { *out = CUDART_VERSION; return cuda
 
 typedef struct { size_t at, bytes; } FakeBlock;              /* at: of the arena */
 
-/* Addresses of a card, and what of them is given out, in order. */
+/* Addresses of a GPU, and what of them is given out, in order. */
 typedef struct {
     char  *base;
     size_t bytes, used, top, opened;     /* top: end of the highest block there was; opened: of what was protected last */
@@ -157,8 +157,8 @@ typedef struct {
     int    count, capacity;
 } FakeArena;
 
-static FakeArena arena[CARDS_MAX];
-static int   open;                       /* how deep in work that may touch cards' memory */
+static FakeArena arena[GPUS_MAX];
+static int   open;                       /* how deep in work that may touch GPUs' memory */
 
 static size_t rounded(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN + GUARD; }
 
@@ -167,7 +167,7 @@ static FakeArena *arena_of(int number)
     FakeArena *a = &arena[number];
 
     if (a->base) return a;
-    a->bytes = card_bytes();
+    a->bytes = gpu_bytes();
     a->base = mmap(NULL, a->bytes * 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (a->base == MAP_FAILED) { perror("double: mmap"); abort(); }
     return a;
@@ -180,7 +180,7 @@ static void protect(int how)
 {
     if (guarded < 0) guarded = number_of("PIPEBD_FAKE_GUARD", 0) != 0;
     if (!guarded) how = PROT_READ | PROT_WRITE;
-    for (int i = 0; i < CARDS_MAX; i++) {
+    for (int i = 0; i < GPUS_MAX; i++) {
         size_t bytes = (arena[i].top + 4095) / 4096 * 4096;
 
         if (bytes == 0 || (!guarded && bytes <= arena[i].opened)) continue;
@@ -194,7 +194,7 @@ static void close_memory(void) { if (--open == 0) protect(PROT_NONE); }
 
 bool fake_is_device(const void *memory)
 {
-    for (int i = 0; i < CARDS_MAX; i++)
+    for (int i = 0; i < GPUS_MAX; i++)
         if (arena[i].base && (const char *)memory >= arena[i].base && (const char *)memory < arena[i].base + 2 * arena[i].bytes) return true;
     return false;
 }
@@ -230,7 +230,7 @@ cudaError_t cudaMalloc(void **out, size_t bytes)
     *out = NULL;
     if (bytes == 0) return cudaSuccess;
     enter();
-    a = arena_of(card);
+    a = arena_of(gpu);
     block = take_gap(a, bytes);
     if (block) {
         if (block->at + rounded(bytes) > a->top) a->top = block->at + rounded(bytes);
@@ -257,7 +257,7 @@ cudaError_t cudaFree(void *memory)
     if (!memory) return cudaSuccess;
     enter();
     run_all();
-    for (int n = 0; n < CARDS_MAX; n++) {
+    for (int n = 0; n < GPUS_MAX; n++) {
         FakeArena *a = &arena[n];
 
         for (int i = 0; status != cudaSuccess && i < a->count; i++) {
@@ -278,8 +278,8 @@ cudaError_t cudaFree(void *memory)
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     enter();
-    *total = card_bytes();
-    *available = *total - arena_of(card)->used;
+    *total = gpu_bytes();
+    *available = *total - arena_of(gpu)->used;
     leave();
     return cudaSuccess;
 }
@@ -724,9 +724,9 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     return status == cudaSuccess ? cudaStreamSynchronize(NULL) : status;
 }
 
-cudaError_t cudaMemcpyPeerAsync(void *to, int to_card, const void *from, int from_card, size_t bytes, cudaStream_t stream)
+cudaError_t cudaMemcpyPeerAsync(void *to, int to_gpu, const void *from, int from_gpu, size_t bytes, cudaStream_t stream)
 {
-    (void)to_card, (void)from_card;
+    (void)to_gpu, (void)from_gpu;
     return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
 }
 

@@ -1,4 +1,4 @@
-/* Tests that print TAP, without a library: they are to run on machines with a card, which have little
+/* Tests that print TAP, without a library: they are to run on machines with a GPU, which have little
  * else. A program is a table of tests; one that fails says why, once, and goes on. */
 #ifndef TESTS_CUDA_TAP_H
 #define TESTS_CUDA_TAP_H
@@ -12,7 +12,7 @@
 
 typedef struct { const char *name; void (*run)(void); } TapTest;
 
-/* Whether all cases are wanted: make check-all, and on a card, where they are quick. */
+/* Whether all cases are wanted: make check-all, and on a GPU, where they are quick. */
 static inline bool tap_thorough(void)
 {
     const char *text = getenv("PIPEBD_THOROUGH");

@@ -1,5 +1,5 @@
 /* Our CUDA kernels, each against loops in double, over shapes that fill blocks and that do not, channels of all
- * kinds, windows and strides. Each runs twice: the bits must be the same. Runs on a card and, with
+ * kinds, windows and strides. Each runs twice: the bits must be the same. Runs on a GPU and, with
  * the emulator, without one. */
 #include "kernels/cuda/kernel.h"
 
@@ -22,7 +22,7 @@ static void check(int status, const char *what)
 /* What tensors are of, in the test that runs. */
 static KernelType type;
 
-/* An array: floats here, on the card of its type. */
+/* An array: floats here, on the GPU of its type. */
 typedef struct {
     int64_t    count;
     float     *host;
@@ -46,7 +46,7 @@ static Array array_of(KernelType of, int64_t count)
 static Array array(int64_t count) { return array_of(KERNEL_FLOAT, count); }
 static Array tensor(int64_t count) { return array_of(type, count); }
 
-/* Rounds what is here to what the card has. */
+/* Rounds what is here to what the GPU has. */
 static void put(Array a)
 {
     uint16_t *halves = a.type == KERNEL_BF16 ? malloc(bytes_of(a)) : NULL;
@@ -99,7 +99,7 @@ static void drop(Array a)
 
 static double *doubles(int64_t count) { return calloc((size_t)count, sizeof(double)); }
 
-/* found on the card against truth, which is freed. A result in bfloat16 is rounded, to 8 bits; tolerance 0: it is not. */
+/* found on the GPU against truth, which is freed. A result in bfloat16 is rounded, to 8 bits; tolerance 0: it is not. */
 static void compare(const char *what, Array found, double *truth, double tolerance)
 {
     get(found);

@@ -1,5 +1,5 @@
-/* Nets on a card against loops in double (tests/slow_net.h): operators forward and backward, whole
- * nets, updates, losses, in each precision. With the double of CUDA it runs without a card. */
+/* Nets on a GPU against loops in double (tests/slow_net.h): operators forward and backward, whole
+ * nets, updates, losses, in each precision. With the fake CUDA it runs without a GPU. */
 #include <unistd.h>
 
 #include "kernels/stream.h"
@@ -46,7 +46,7 @@ static void card_close(Card *c)
     device_close(c->device);
 }
 
-/* ---- tensors on the card, from numbers drawn here ---- */
+/* ---- tensors on the GPU, from numbers drawn here ---- */
 
 static float *placed(const Card *c, const float *host, int64_t count)
 {
@@ -140,20 +140,20 @@ typedef struct {
     bool          group;
 } Case;
 
-static void check_mode(const Card *card, const char *what, const Case *c, NetMode mode)
+static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode mode)
 {
     Arena       arena = {0};
     Error       err = {""};
     Shape       out = c->layers->layer[c->layers->count - 1].out;
     int64_t     nx = c->rows * shape_count(c->in), ny = c->rows * shape_count(out);
-    float      *x = draw(3, nx), *dy = draw(4, ny), *found, *on_x = placed(card, x, nx), *on_y = placed(card, NULL, ny), *on_dy = placed(card, dy, ny);
-    double      within = tolerance[card->spec.precision];
+    float      *x = draw(3, nx), *dy = draw(4, ny), *found, *on_x = placed(gpu, x, nx), *on_y = placed(gpu, NULL, ny), *on_dy = placed(gpu, dy, ny);
+    double      within = tolerance[gpu->spec.precision];
     Net        *net = NULL;
     Slow        slow;
     SlowRecord *records;
     Tensor      truth;
 
-    if (net_new(&net, card->device, c->layers, c->in, mode, &err) != 0 || net_prepare(net, c->rows, &err) != 0) {
+    if (net_new(&net, gpu->device, c->layers, c->in, mode, &err) != 0 || net_prepare(net, c->rows, &err) != 0) {
         tap_fail("%s: %s", what, err.text);
         goto done;
     }
@@ -163,28 +163,28 @@ static void check_mode(const Card *card, const char *what, const Case *c, NetMod
     slow.choices = c->choices;
     truth = slow_forward(&slow, c->layers, doubles_of(&slow, x, c->rows, c->in), &records);
     if (net_forward(net, on_x, on_y, c->rows, c->choices, &err) != 0) tap_fail("%s: %s", what, err.text);
-    found = fetched(card, on_y, ny);
+    found = fetched(gpu, on_y, ny);
     tap_close(what, found, truth.v, ny, within);
     free(found);
     compare_statistics(net, &slow, what, within);
-    if (mode == NET_TRAINED && (card->spec.precision == PRECISION_FP32 || !cuts(c->layers))) {
+    if (mode == NET_TRAINED && (gpu->spec.precision == PRECISION_FP32 || !cuts(c->layers))) {
         slow_backward(&slow, c->layers, records, doubles_of(&slow, dy, c->rows, out));
         if (net_backward(net, on_dy, c->rows, &err) != 0) tap_fail("%s: %s", what, err.text);
         compare_gradients(net, &slow, what, within);
     }
 done:
     net_free(net);
-    device_release(card->device, on_x), device_release(card->device, on_y), device_release(card->device, on_dy);
+    device_release(gpu->device, on_x), device_release(gpu->device, on_y), device_release(gpu->device, on_dy);
     free(x), free(dy);
     arena_free(&arena);
 }
 
 static void check_in(Precision precision, const char *what, Case c)
 {
-    Card card = card_open(precision);
+    Card gpu = card_open(precision);
 
-    for (int mode = 0; mode < 2; mode++) check_mode(&card, what, &c, mode ? NET_TRAINED : NET_FROZEN);
-    card_close(&card);
+    for (int mode = 0; mode < 2; mode++) check_mode(&gpu, what, &c, mode ? NET_TRAINED : NET_FROZEN);
+    card_close(&gpu);
 }
 
 /* ---- operators, each behind a pointwise convolution whose gradient shows its dx ---- */
@@ -345,15 +345,15 @@ static void half_the_memory_in_bf16(void)
     NetBytes bytes[2];
 
     for (int half = 0; half < 2; half++) {
-        Card  card = card_open(half ? PRECISION_BF16 : PRECISION_FP32);
+        Card  gpu = card_open(half ? PRECISION_BF16 : PRECISION_FP32);
         Error err = {""};
         Net  *net;
 
-        require(net_new(&net, card.device, &h.layers, in, NET_TRAINED, &err), &err);
+        require(net_new(&net, gpu.device, &h.layers, in, NET_TRAINED, &err), &err);
         require(net_prepare(net, 64, &err), &err);
         bytes[half] = net_bytes(net, 64);
         net_free(net);
-        card_close(&card);
+        card_close(&gpu);
     }
     if ((double)bytes[1].activation > 0.56 * (double)bytes[0].activation || bytes[1].work >= bytes[0].work)
         tap_fail("%lld bytes live and %lld are worked in, in fp32 %lld and %lld", (long long)bytes[1].activation,
@@ -367,26 +367,26 @@ static void whole_nets_in_bf16(void) { whole_nets_in(PRECISION_BF16); }
 /* ---- steps ---- */
 
 /* Some steps of training: the loss of each; then all weights and momenta, [*count], yours. */
-static float *train(const Card *card, const Layers *layers, Shape in, int64_t rows, int steps, double *losses, int64_t *count)
+static float *train(const Card *gpu, const Layers *layers, Shape in, int64_t rows, int steps, double *losses, int64_t *count)
 {
     Shape   out = layers->layer[layers->count - 1].out;
     int64_t nx = rows * shape_count(in), per_row = shape_count(out), ny = rows * per_row, done = 0;
-    float  *x = draw(7, nx), *t = draw(8, ny), *on_x = placed(card, x, nx), *on_t = placed(card, t, ny), *on_y = placed(card, NULL, ny), *on_dy = placed(card, NULL, ny);
+    float  *x = draw(7, nx), *t = draw(8, ny), *on_x = placed(gpu, x, nx), *on_t = placed(gpu, t, ny), *on_y = placed(gpu, NULL, ny), *on_dy = placed(gpu, NULL, ny);
     float  *all;
     Error   err = {""};
     Net    *net;
 
-    require(net_new(&net, card->device, layers, in, NET_TRAINED, &err), &err);
+    require(net_new(&net, gpu->device, layers, in, NET_TRAINED, &err), &err);
     require(net_prepare(net, rows, &err), &err);
     net_initialise(net, 3, 4);
     for (int s = 0; s < steps; s++) {
         require(net_forward(net, on_x, on_y, rows, NULL, &err), &err);
-        loss_backward(card->device, &(LossCall){.kind = LOSS_MSE, .student = on_y, .teacher = on_t, .dy = on_dy,
-                      .rows = rows, .channels = per_row, .global_rows = rows, .loss = card->loss});
+        loss_backward(gpu->device, &(LossCall){.kind = LOSS_MSE, .student = on_y, .teacher = on_t, .dy = on_dy,
+                      .rows = rows, .channels = per_row, .global_rows = rows, .loss = gpu->loss});
         require(net_backward(net, on_dy, rows, &err), &err);
         net_update(net, &(UpdateStep){.learning_rate = 0.002f, .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = true});
-        if (device_is_async(card->device)) require(device_finish(card->device, &err), &err);
-        losses[s] = *card->loss;
+        if (device_is_async(gpu->device)) require(device_finish(gpu->device, &err), &err);
+        losses[s] = *gpu->loss;
     }
     *count = 0;
     for (int i = 0; i < net_parameter_count(net); i++) *count += net_parameter(net, i)->count;
@@ -396,7 +396,7 @@ static float *train(const Card *card, const Layers *layers, Shape in, int64_t ro
         done += net_parameter(net, i)->count;
     }
     net_free(net);
-    device_release(card->device, on_x), device_release(card->device, on_t), device_release(card->device, on_y), device_release(card->device, on_dy);
+    device_release(gpu->device, on_x), device_release(gpu->device, on_t), device_release(gpu->device, on_y), device_release(gpu->device, on_dy);
     free(x), free(t);
     return all;
 }
@@ -415,8 +415,8 @@ static void steps_learn_and_repeat(void)
         int64_t count;
 
         for (int i = 0; i < 2; i++) {
-            Card   card = card_open((Precision)precision);
-            float *all = train(&card, &h.layers, in, 8, STEPS, losses[i], &count);
+            Card   gpu = card_open((Precision)precision);
+            float *all = train(&gpu, &h.layers, in, 8, STEPS, losses[i], &count);
 
             if (i == 0) first = all;
             else {
@@ -424,7 +424,7 @@ static void steps_learn_and_repeat(void)
                     tap_fail("%s: other bits the second time", precision_name((Precision)precision));
                 free(first), free(all);
             }
-            card_close(&card);
+            card_close(&gpu);
         }
         if (!(losses[0][STEPS - 1] < 0.9 * losses[0][0]))
             tap_fail("%s: the loss goes from %g to %g", precision_name((Precision)precision), losses[0][0], losses[0][STEPS - 1]);
@@ -439,49 +439,49 @@ static void rows_are_independent(void)
     Arena   arena = {0};
     Shape   in = {3, 8, 8};
     Hand    h = residual_net(&arena, in);
-    Card    card = card_open(PRECISION_FP32);
+    Card    gpu = card_open(PRECISION_FP32);
     int64_t each = shape_count(in);
-    float  *x = draw(9, 6 * each), *on_x = placed(&card, x, 6 * each), *on_y = placed(&card, NULL, 120), *whole, *part;
+    float  *x = draw(9, 6 * each), *on_x = placed(&gpu, x, 6 * each), *on_y = placed(&gpu, NULL, 120), *whole, *part;
     double  truth[20];
     Error   err = {""};
     Net    *net;
 
-    require(net_new(&net, card.device, &h.layers, in, NET_FROZEN, &err), &err);
+    require(net_new(&net, gpu.device, &h.layers, in, NET_FROZEN, &err), &err);
     require(net_prepare(net, 6, &err), &err);
     require(net_prepare(net, 2, &err), &err);
     set_weights(net, 5);
     require(net_forward(net, on_x, on_y, 6, NULL, &err), &err);
     require(net_forward(net, on_x + 3 * each, on_y + 60, 2, NULL, &err), &err);
-    whole = fetched(&card, on_y, 60), part = fetched(&card, on_y + 60, 20);
+    whole = fetched(&gpu, on_y, 60), part = fetched(&gpu, on_y + 60, 20);
     for (int i = 0; i < 20; i++) truth[i] = whole[30 + i];
     tap_close("rows 3 and 4", part, truth, 20, tolerance[PRECISION_FP32]);
     net_free(net);
-    device_release(card.device, on_x), device_release(card.device, on_y);
+    device_release(gpu.device, on_x), device_release(gpu.device, on_y);
     free(x), free(whole), free(part);
-    card_close(&card);
+    card_close(&gpu);
     arena_free(&arena);
 }
 
 static void losses(void)
 {
-    Card    card = card_open(PRECISION_FP32);
+    Card    gpu = card_open(PRECISION_FP32);
     int64_t rows = 9, per_row = 35, n = rows * per_row;
-    float  *s = draw(5, n), *t = draw(6, n), *on_s = placed(&card, s, n), *on_t = placed(&card, t, n), *on_dy = placed(&card, NULL, n), *dy;
+    float  *s = draw(5, n), *t = draw(6, n), *on_s = placed(&gpu, s, n), *on_t = placed(&gpu, t, n), *on_dy = placed(&gpu, NULL, n), *dy;
     double *truth = calloc((size_t)n, sizeof *truth), sum = 0.0;
     Error   err = {""};
 
-    loss_backward(card.device, &(LossCall){.kind = LOSS_MSE, .student = on_s, .teacher = on_t, .dy = on_dy,
-                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = card.loss});
-    if (device_is_async(card.device)) require(device_finish(card.device, &err), &err);
+    loss_backward(gpu.device, &(LossCall){.kind = LOSS_MSE, .student = on_s, .teacher = on_t, .dy = on_dy,
+                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = gpu.loss});
+    if (device_is_async(gpu.device)) require(device_finish(gpu.device, &err), &err);
     for (int64_t i = 0; i < n; i++) {
         double d = (double)s[i] - t[i];
 
         sum += d * d / (double)(2 * n);
         truth[i] = 2.0 * d / (double)(2 * n);
     }
-    dy = fetched(&card, on_dy, n);
+    dy = fetched(&gpu, on_dy, n);
     tap_close("mse's gradient", dy, truth, n, 1e-6);
-    if (!(fabs(*card.loss - sum) < 1e-6 * sum)) tap_fail("mse is %.9g, expected %.9g", *card.loss, sum);
+    if (!(fabs(*gpu.loss - sum) < 1e-6 * sum)) tap_fail("mse is %.9g, expected %.9g", *gpu.loss, sum);
     free(dy);
     for (int64_t i = 0; i < n; i++) truth[i] = 0.0;
     sum = 0.0;
@@ -494,15 +494,15 @@ static void losses(void)
             truth[k] = (exp(s[k]) / a - exp(t[k]) / b) / (double)(2 * rows);
         }
     }
-    loss_backward(card.device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = on_s, .teacher = on_t, .dy = on_dy,
-                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = card.loss});
-    if (device_is_async(card.device)) require(device_finish(card.device, &err), &err);
-    dy = fetched(&card, on_dy, n);
+    loss_backward(gpu.device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = on_s, .teacher = on_t, .dy = on_dy,
+                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = gpu.loss});
+    if (device_is_async(gpu.device)) require(device_finish(gpu.device, &err), &err);
+    dy = fetched(&gpu, on_dy, n);
     tap_close("cross-entropy's gradient", dy, truth, n, 1e-6);
-    if (!(fabs(*card.loss - sum) < 1e-5 * sum)) tap_fail("cross-entropy is %.9g, expected %.9g", *card.loss, sum);
+    if (!(fabs(*gpu.loss - sum) < 1e-5 * sum)) tap_fail("cross-entropy is %.9g, expected %.9g", *gpu.loss, sum);
     free(dy), free(truth), free(s), free(t);
-    device_release(card.device, on_s), device_release(card.device, on_t), device_release(card.device, on_dy);
-    card_close(&card);
+    device_release(gpu.device, on_s), device_release(gpu.device, on_t), device_release(gpu.device, on_dy);
+    card_close(&gpu);
 }
 
 /* What was chosen can be read; what is asked again is not measured again. */
@@ -511,16 +511,16 @@ static void choices_are_kept(void)
     Arena arena = {0};
     Shape in = {3, 8, 8};
     Hand  h = residual_net(&arena, in);
-    Card  card = card_open(PRECISION_FP32);
+    Card  gpu = card_open(PRECISION_FP32);
     Text  text[2] = {{0}, {0}};
     Error err = {""};
 
     for (int i = 0; i < 2; i++) {
         Net *net;
 
-        require(net_new(&net, card.device, &h.layers, in, NET_TRAINED, &err), &err);
+        require(net_new(&net, gpu.device, &h.layers, in, NET_TRAINED, &err), &err);
         require(net_prepare(net, 11, &err), &err);
-        require(device_choices(card.device, &text[i], &err), &err);
+        require(device_choices(gpu.device, &text[i], &err), &err);
         net_free(net);
     }
     if (!strstr(text_string(&text[0]), "convolution 11x3x8x8 to 8, 3x3 stride 1 padding 1 groups 1, forward, fp32"))
@@ -528,7 +528,7 @@ static void choices_are_kept(void)
     if (!strstr(text_string(&text[0]), "product 10x11x")) tap_fail("no choice for the linear layer in: %s", text_string(&text[0]));
     if (strcmp(text_string(&text[0]), text_string(&text[1])) != 0) tap_fail("a second net chose anew: %s", text_string(&text[1]));
     text_free(&text[0]), text_free(&text[1]);
-    card_close(&card);
+    card_close(&gpu);
     arena_free(&arena);
 }
 
@@ -547,14 +547,14 @@ static void choose_once(void)
 {
     Arena arena = {0};
     Hand  h = residual_net(&arena, (Shape){5, 8, 8});
-    Card  card = card_open(PRECISION_FP32);
+    Card  gpu = card_open(PRECISION_FP32);
     Error err = {""};
     Net  *net;
 
-    require(net_new(&net, card.device, &h.layers, (Shape){5, 8, 8}, NET_TRAINED, &err), &err);
+    require(net_new(&net, gpu.device, &h.layers, (Shape){5, 8, 8}, NET_TRAINED, &err), &err);
     require(net_prepare(net, 13, &err), &err);
     net_free(net);
-    card_close(&card);
+    card_close(&gpu);
     arena_free(&arena);
 }
 
@@ -570,20 +570,20 @@ static void choices_are_shared_by_a_file(void)
     if (lines_of(kept) != after) tap_fail("another process chose anew");
 }
 
-/* More than any card has is an error, and nothing is left behind. */
+/* More than any GPU has is an error, and nothing is left behind. */
 static void memory_runs_out(void)
 {
-    Card   card = card_open(PRECISION_FP32);
-    float *most = device_alloc(card.device, (size_t)1 << 40), *some;
+    Card   gpu = card_open(PRECISION_FP32);
+    float *most = device_alloc(gpu.device, (size_t)1 << 40), *some;
 
     if (most) tap_fail("4 TiB were given");
-    some = device_alloc(card.device, 1000);
+    some = device_alloc(gpu.device, 1000);
     if (!some) tap_fail("4000 bytes were not, afterwards");
-    device_release(card.device, some);
-    card_close(&card);
+    device_release(gpu.device, some);
+    card_close(&gpu);
 }
 
-static void cards_that_are_not_there(void)
+static void gpus_that_are_not_there(void)
 {
     DeviceSpec spec;
     Error      err = {""};
@@ -595,14 +595,14 @@ static const TapTest tests[] = {
     TAP_TEST(convolutions), TAP_TEST(convolutions_in_tf32), TAP_TEST(convolutions_in_bf16), TAP_TEST(norms), TAP_TEST(norms_in_bf16),
     TAP_TEST(pools), TAP_TEST(pools_in_bf16), TAP_TEST(smooth_nets), TAP_TEST(half_the_memory_in_bf16), TAP_TEST(whole_nets_in_bf16),
     TAP_TEST(linears_and_flatten), TAP_TEST(whole_nets), TAP_TEST(steps_learn_and_repeat), TAP_TEST(rows_are_independent),
-    TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(choices_are_shared_by_a_file), TAP_TEST(memory_runs_out), TAP_TEST(cards_that_are_not_there)};
+    TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(choices_are_shared_by_a_file), TAP_TEST(memory_runs_out), TAP_TEST(gpus_that_are_not_there)};
 
 int main(int argc, char **argv)
 {
     char path[] = "/tmp/pipebd-algorithms-XXXXXX";
     int  file, rc;
 
-    setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the card's memory */
+    setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the GPU's memory */
     if (argc > 1) {
         kept = argv[1];
         choose_once();

@@ -127,7 +127,7 @@ static int read_kind(Kinds *k, char *text, int64_t devices, int precision, Error
     if (slices && whole_number(slices + 1, 0, INT64_MAX) >= 0) {
         *slices++ = '\0';
         kind->slices = (int)whole_number(slices, 2, MODEL_MOST_SLICES);
-        if (kind->slices < 0) return error_set(err, "--device: %s/%.20s: expected 2 to %d slices of a card", text, slices, MODEL_MOST_SLICES);
+        if (kind->slices < 0) return error_set(err, "--device: %s/%.20s: expected 2 to %d slices of a GPU", text, slices, MODEL_MOST_SLICES);
     }
     if (kind->count < 1) return error_set(err, "--device: \"%.60s\": expected NAME:COUNT, as of the others", text);
     if (hardware_read(&k->owned[k->count], text, err) != 0) return -1;
@@ -176,7 +176,7 @@ int trace_model(const ModelSettings *s, Error *err)
     }
     if (s->machine_devices > 0 && s->network_gb_per_s <= 0) { error_set(err, "--network-gb-per-s 0: expected more than 0"); goto done; }
     if (s->operators && kinds.count > 1) { error_set(err, "--operators: expected one kind of device"); goto done; }
-    if (s->operators && kinds.kinds[0].slices > 1) { error_set(err, "--operators: expected a whole card"); goto done; }
+    if (s->operators && kinds.kinds[0].slices > 1) { error_set(err, "--operators: expected a whole GPU"); goto done; }
     if (workload_read(&workload, s->workload, err) != 0) goto done;
     if (s->statistics == 1 && !workload_normalises(workload)) {
         error_set(err, "--teacher-statistics batch: no effect, the teacher of %s has no batch norm", workload->name);

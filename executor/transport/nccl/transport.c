@@ -9,7 +9,7 @@
 #include "executor/transport/nccl/comm.h"
 
 /* PIECE: floats of a member's slice that are summed at a time; DOUBLES likewise; CTAS: thread blocks of
- * the card that a channel may take from computing; AHEAD: messages that a receiver asks for ahead. */
+ * the GPU that a channel may take from computing; AHEAD: messages that a receiver asks for ahead. */
 enum { PIECE = 1 << 20, DOUBLES = 4096, CTAS = 8, AHEAD = 2, LOOK_MS = 20, WHAT_BYTES = 400 };
 
 typedef struct {
@@ -60,7 +60,7 @@ typedef struct {
     ncclUniqueId  *ids;          /* of links, then of teams */
     const Channel *channels;     /* borrowed */
     int            link_count, team_count, depth;
-    int            card;         /* one of this process's */
+    int gpu;         /* one of this process's */
     CommRules      rules;
     atomic_bool    stopped, closing;
     pthread_t      watch;
@@ -399,7 +399,7 @@ static void *watch(void *argument)
     Nccl *t = argument;
     Error err = {""};
 
-    cudaSetDevice(t->card);
+    cudaSetDevice(t->gpu);
     while (!atomic_load(&t->closing) && !atomic_load(&t->stopped)) {
         nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
         if (each_comm(t, comm_check, &err) == 0) continue;
@@ -491,36 +491,36 @@ static int open_teams(Nccl *t, const NcclOptions *o)
     return 0;
 }
 
-typedef char CardName[32];       /* of the bus it is on; "" none */
+typedef char GpuName[32];       /* of the bus it is on; "" none */
 
-/* [CARDS_MAX]: where the cards of this process are. */
-static int name_cards(CardName *out, const NcclOptions *o, Error *err)
+/* [GPUS_MAX]: where the GPUs of this process are. */
+static int name_gpus(GpuName *out, const NcclOptions *o, Error *err)
 {
     const DeviceSpec *spec = o->base.devices;
     int               here = world_devices(o->base.world, o->base.program->device_count);
 
-    if (spec->slices > 1) return error_set(err, "nccl takes a card once, these are slices of one");
-    if (here > CARDS_MAX) return error_set(err, "%d devices of one process, nccl serves %d", here, CARDS_MAX);
+    if (spec->slices > 1) return error_set(err, "nccl takes a GPU once, these are slices of one");
+    if (here > GPUS_MAX) return error_set(err, "%d devices of one process, nccl serves %d", here, GPUS_MAX);
     for (int i = 0; i < here; i++)
-        if (cuda_failed(cudaDeviceGetPCIBusId(out[i], sizeof *out, device_spec_card(spec, o->first_of_spec + i)), "a card's place", err) != 0)
+        if (cuda_failed(cudaDeviceGetPCIBusId(out[i], sizeof *out, device_spec_gpu(spec, o->first_of_spec + i)), "a GPU's place", err) != 0)
             return -1;
     return 0;
 }
 
-/* NCCL takes a card once: no two that are at the same place of the same host. */
-static int check_cards(const NcclOptions *o, Error *err)
+/* NCCL takes a GPU once: no two that are at the same place of the same host. */
+static int check_gpus(const NcclOptions *o, Error *err)
 {
     int       ranks = world_size(o->base.world), rc = 0;
-    CardName *own = calloc(CARDS_MAX, sizeof *own), *all = calloc((size_t)ranks * CARDS_MAX, sizeof *all);
+    GpuName *own = calloc(GPUS_MAX, sizeof *own), *all = calloc((size_t)ranks * GPUS_MAX, sizeof *all);
 
-    rc = own && all ? name_cards(own, o, err) : error_no_memory(err);
+    rc = own && all ? name_gpus(own, o, err) : error_no_memory(err);
     rc = world_agree(o->base.world, rc, err);
-    if (rc == 0) rc = world_gather_all(o->base.world, all, own, CARDS_MAX * sizeof *own, err);
-    for (int i = 0; rc == 0 && i < ranks * CARDS_MAX; i++)
+    if (rc == 0) rc = world_gather_all(o->base.world, all, own, GPUS_MAX * sizeof *own, err);
+    for (int i = 0; rc == 0 && i < ranks * GPUS_MAX; i++)
         for (int k = 0; rc == 0 && all[i][0] && k < i; k++) {
-            int a = k / CARDS_MAX, b = i / CARDS_MAX;
+            int a = k / GPUS_MAX, b = i / GPUS_MAX;
             if (strcmp(all[i], all[k]) != 0 || world_host_number(o->base.world, a) != world_host_number(o->base.world, b)) continue;
-            rc = error_set(err, "nccl takes a card once: %s is that of devices of rank %d and of rank %d", all[i], a, b);
+            rc = error_set(err, "nccl takes a GPU once: %s is that of devices of rank %d and of rank %d", all[i], a, b);
         }
     free(own);
     free(all);
@@ -553,7 +553,7 @@ int nccl_new(Transport **out, const NcclOptions *o, Error *err)
         t->rules = (CommRules){&t->stopped, o->limit_ms};
         t->failed = o->failed;
         t->context = o->context;
-        t->card = device_spec_card(o->base.devices, o->first_of_spec);
+        t->gpu = device_spec_gpu(o->base.devices, o->first_of_spec);
         t->links = calloc((size_t)program->channel_count + 1, sizeof *t->links);
         t->teams = calloc((size_t)program->group_count + 1, sizeof *t->teams);
         t->joined = calloc((size_t)program->device_count, sizeof *t->joined);
@@ -562,7 +562,7 @@ int nccl_new(Transport **out, const NcclOptions *o, Error *err)
             rc = error_no_memory(err);
     }
     if (world_agree(o->base.world, rc, err) != 0) goto failed;
-    if (check_cards(o, err) != 0 || make_ids(t, o, err) != 0) goto failed;
+    if (check_gpus(o, err) != 0 || make_ids(t, o, err) != 0) goto failed;
     t->watching = pthread_create(&t->watch, NULL, watch, t) == 0;
     if (world_agree(o->base.world, t->watching ? 0 : error_set(err, "cannot start a thread"), err) != 0) goto failed;
     *out = &t->head;

@@ -1,4 +1,4 @@
-/* What is asked before cards are opened: is there a driver, new enough; are there the cards, of one
+/* What is asked before GPUs are opened: is there a driver, new enough; are there the GPUs, of one
  * kind; can they be cut; are the libraries those that the program was built with. */
 #include "kernels/cuda/cuda.h"
 
@@ -36,9 +36,9 @@ static int check_libraries(Error *err)
     return check_library("cuBLAS", (long)cublasLtGetVersion(), CUBLAS_VERSION, 10000, 100, err);
 }
 
-/* ---- cards ---- */
+/* ---- GPUs ---- */
 
-static void list_cards(char *out, size_t size, int count)
+static void list_gpus(char *out, size_t size, int count)
 {
     struct cudaDeviceProp p;
     size_t                length = 0;
@@ -49,27 +49,27 @@ static void list_cards(char *out, size_t size, int count)
             length += (size_t)snprintf(out + length, size - length, "%s%d %s", i ? ", " : "", i, p.name);
 }
 
-static int check_cards(const DeviceSpec *spec, Error *err)
+static int check_gpus(const DeviceSpec *spec, Error *err)
 {
-    char cards[512];
+    char gpus[512];
     int  count = 0;
 
     if (cuda_failed(cudaGetDeviceCount(&count), "cuda", err) != 0) return -1;
-    if (count == 0) return error_set(err, "cuda: this machine has no NVIDIA card that the program may use");
-    for (int i = 0; i < spec->card_count; i++) {
-        if (spec->cards[i] < count) continue;
-        list_cards(cards, sizeof cards, count);
-        return error_set(err, "cuda:%d: there is no such card, but %s", spec->cards[i], cards);
+    if (count == 0) return error_set(err, "cuda: this machine has no NVIDIA GPU that the program may use");
+    for (int i = 0; i < spec->gpu_count; i++) {
+        if (spec->gpus[i] < count) continue;
+        list_gpus(gpus, sizeof gpus, count);
+        return error_set(err, "cuda:%d: there is no such GPU, but %s", spec->gpus[i], gpus);
     }
     return 0;
 }
 
-static int facts_of(struct cudaDeviceProp *out, int card, Error *err)
+static int facts_of(struct cudaDeviceProp *out, int gpu, Error *err)
 {
     char what[32];
 
-    snprintf(what, sizeof what, "cuda:%d", card);
-    return cuda_failed(cudaGetDeviceProperties(out, card), what, err);
+    snprintf(what, sizeof what, "cuda:%d", gpu);
+    return cuda_failed(cudaGetDeviceProperties(out, gpu), what, err);
 }
 
 /* Devices of a run are of one kind. */
@@ -77,11 +77,11 @@ static int check_alike(const DeviceSpec *spec, const struct cudaDeviceProp *firs
 {
     struct cudaDeviceProp other;
 
-    for (int i = 1; i < spec->card_count; i++) {
-        if (facts_of(&other, spec->cards[i], err) != 0) return -1;
+    for (int i = 1; i < spec->gpu_count; i++) {
+        if (facts_of(&other, spec->gpus[i], err) != 0) return -1;
         if (strcmp(first->name, other.name) != 0 || first->multiProcessorCount != other.multiProcessorCount)
-            return error_set(err, "cuda: card %d is %s with %d multiprocessors, card %d is %s with %d: expected cards of one kind",
-                             spec->cards[0], first->name, first->multiProcessorCount, spec->cards[i], other.name,
+            return error_set(err, "cuda: GPU %d is %s with %d multiprocessors, GPU %d is %s with %d: expected GPUs of one kind",
+                             spec->gpus[0], first->name, first->multiProcessorCount, spec->gpus[i], other.name,
                              other.multiProcessorCount);
     }
     return 0;
@@ -90,7 +90,7 @@ static int check_alike(const DeviceSpec *spec, const struct cudaDeviceProp *firs
 static int check_precision(const DeviceSpec *spec, const struct cudaDeviceProp *p, Error *err)
 {
     if (spec->precision == PRECISION_FP32 || p->major >= 8) return 0;
-    return error_set(err, "cuda:%d: %s computes in fp32 only; %s needs compute capability 8.0, it has %d.%d", spec->cards[0],
+    return error_set(err, "cuda:%d: %s computes in fp32 only; %s needs compute capability 8.0, it has %d.%d", spec->gpus[0],
                      p->name, precision_name(spec->precision), p->major, p->minor);
 }
 
@@ -100,14 +100,14 @@ int cuda_spec(DeviceSpec *spec, Error *err)
     char                  of[48] = "";
     int                   each, all;
 
-    /* Streams that share one of the card's queues wait for each other: a slice has three of them. Read when
+    /* Streams that share one of the GPU's queues wait for each other: a slice has three of them. Read when
      * CUDA starts; 32 is the most. */
     setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
-    if (check_driver(err) != 0 || check_libraries(err) != 0 || check_cards(spec, err) != 0) return -1;
-    if (facts_of(&p, spec->cards[0], err) != 0 || check_alike(spec, &p, err) != 0 || check_precision(spec, &p, err) != 0)
+    if (check_driver(err) != 0 || check_libraries(err) != 0 || check_gpus(spec, err) != 0) return -1;
+    if (facts_of(&p, spec->gpus[0], err) != 0 || check_alike(spec, &p, err) != 0 || check_precision(spec, &p, err) != 0)
         return -1;
     if (spec->slices > 1) {
-        if (slices_count(&each, &all, spec->cards[0], spec->slices, err) != 0) return -1;
+        if (slices_count(&each, &all, spec->gpus[0], spec->slices, err) != 0) return -1;
         snprintf(of, sizeof of, ", %d of %d SMs", each, all);
     }
     snprintf(spec->kind, sizeof spec->kind, "%.40s%s%s%s", p.name, of, spec->precision == PRECISION_FP32 ? "" : ", ",
@@ -134,27 +134,27 @@ static void driver_release(char *out, size_t size)
     if (f) fclose(f);
 }
 
-static int attribute(enum cudaDeviceAttr which, int card)
+static int attribute(enum cudaDeviceAttr which, int gpu)
 {
     int value = 0;
 
-    return cudaDeviceGetAttribute(&value, which, card) == cudaSuccess ? value : 0;
+    return cudaDeviceGetAttribute(&value, which, gpu) == cudaSuccess ? value : 0;
 }
 
 int cuda_facts(const DeviceSpec *spec, Text *out, Error *err)
 {
     struct cudaDeviceProp p;
     char                  release[32];
-    int                   driver = 0, runtime = 0, card = spec->cards[0];
+    int                   driver = 0, runtime = 0, gpu = spec->gpus[0];
     long                  cudnn = (long)cudnnGetVersion(), blas = (long)cublasLtGetVersion();
 
-    if (facts_of(&p, card, err) != 0) return -1;
+    if (facts_of(&p, gpu, err) != 0) return -1;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     driver_release(release, sizeof release);
     text_printf(out, "%s, compute capability %d.%d, %d SMs, clocks up to %d MHz, memory's %d MHz; ", p.name, p.major, p.minor,
-                p.multiProcessorCount, attribute(cudaDevAttrClockRate, card) / 1000,
-                attribute(cudaDevAttrMemoryClockRate, card) / 1000);
+                p.multiProcessorCount, attribute(cudaDevAttrClockRate, gpu) / 1000,
+                attribute(cudaDevAttrMemoryClockRate, gpu) / 1000);
     text_printf(out, "driver %s%sof CUDA %d.%d; CUDA %d.%d, cuDNN %ld.%ld.%ld, cuBLAS %ld.%ld.%ld; %s", release, release[0] ? " " : "",
                 driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, cudnn / 10000, cudnn % 10000 / 100,
                 cudnn % 100, blas / 10000, blas % 10000 / 100, blas % 100, precision_name(spec->precision));
