@@ -42,7 +42,7 @@ comma := ,
 hash  := \#
 
 # What libpipebd has: planning and simulation. Pages and plots are for the tools alone.
-LIBRARY_FOLDERS := base workloads traces schedule sim planner $(addprefix planner/,stages hetero ls split store whatif report check)
+LIBRARY_FOLDERS := base workloads traces traces/import schedule sim planner $(addprefix planner/,stages hetero ls split store whatif report check)
 PLOT_FOLDERS    := plots paper
 
 # What trains for real needs a backend, oneDNN's or CUDA's, and stays out of libpipebd, which only plans.

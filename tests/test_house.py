@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tap  # noqa: E402  (beside this file)
 
 ROOT = os.environ.get("PIPEBD_ROOT") or os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
+FLOORS = [["include"], ["base"], ["workloads"], ["traces"], ["traces/import"], ["schedule"], ["sim"], ["planner"], ["kernels"], ["executor"],
           ["plots", "paper"], ["tools"], ["bench", "tests"]]
 FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in folders}
 REGISTRIES = {"kernels/backend", "schedule/registry", "workloads/layers", "executor/data/data"}
@@ -42,6 +42,12 @@ def sources():
                     with open(path, encoding="utf-8") as file:
                         found[os.path.relpath(path, ROOT)] = file.read()
     return found
+
+
+def floor(path):
+    """The number of a file's floor: that of its folder in its folder, or of the first; None: of none."""
+    parts = path.split("/")
+    return FLOOR.get("/".join(parts[:2]), FLOOR.get(parts[0]))
 
 
 def blank(text):
@@ -85,8 +91,8 @@ def too_high(files):
     result = []
     for path, text in files.items():
         for name in re.findall(r'^#include "([^"]+)"', text, re.M):
-            there = FLOOR.get(name.split("/")[0])
-            if there is not None and there > FLOOR[path.split("/")[0]]:
+            there = floor(name)
+            if there is not None and there > floor(path):
                 result.append("%s includes %s" % (path, name))
     return result
 

@@ -8,8 +8,8 @@
 #include "base/text.h"
 #include "planner/compare.h"
 #include "base/rng.h"
-#include "traces/import.h"
-#include "traces/import_graph.h"
+#include "traces/import/import.h"
+#include "traces/import/import_graph.h"
 
 enum { KINETO, SAILOR, PIPEDREAM, PIPE_BD_LOG };
 

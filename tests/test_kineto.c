@@ -11,8 +11,8 @@
 #include "base/json_stream.h"
 #include "base/rng.h"
 #include "base/text.h"
-#include "traces/import.h"
-#include "traces/kineto.h"
+#include "traces/import/import.h"
+#include "traces/import/kineto.h"
 
 enum { MAX_STEPS = 6, MAX_BLOCKS = 5, MAX_OPERATORS = 4, MAX_EVENTS = 4096 };
 

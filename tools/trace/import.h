@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/options.h"
-#include "traces/import.h"
+#include "traces/import/import.h"
 
 typedef struct {
     ImportOptions options;

@@ -1,9 +1,9 @@
-#include "traces/import.h"
+#include "traces/import/import.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "traces/import_read.h"
+#include "traces/import/import_read.h"
 
 static const ImportFormat *const formats[] = {&import_kineto, &import_sailor, &import_pipedream, &import_pipe_bd_log, &import_nsys};
 

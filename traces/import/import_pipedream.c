@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "traces/import_graph.h"
+#include "traces/import/import_graph.h"
 
 typedef struct {
     ImportGraph graph;

@@ -5,7 +5,7 @@
  *     <tab>ID -- ID                                                           an edge
  *
  * BYTES of an activation may be a list, [1024.0; 512.0]. Blank lines are passed over. */
-#include "traces/import_graph.h"
+#include "traces/import/import_graph.h"
 
 #include <math.h>
 #include <stdarg.h>

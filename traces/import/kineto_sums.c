@@ -2,7 +2,7 @@
  * found by walking a thread's spans with a stack of the open ones, twice: first what the forward's
  * operators lie in, by sequence number; then launches, those in nodes of the backward by the number's. */
 #include "base/compare.h"
-#include "traces/kineto.h"
+#include "traces/import/kineto.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* What is a block: ranges named block:NAME, teacher:NAME or student:NAME where there are such; with a
  * list the ranges and modules in it; else modules at a depth, and those above it that hold no others. */
-#include "traces/kineto.h"
+#include "traces/import/kineto.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -14,7 +14,7 @@
 #ifndef TRACES_IMPORT_H
 #define TRACES_IMPORT_H
 
-#include "traces/import_format.h"
+#include "traces/import/import_format.h"
 
 extern const char *const import_format_names[];  /* NULL-terminated */
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "traces/import_read.h"
+#include "traces/import/import_read.h"
 
 enum { MAX_COEFFICIENTS = 8, MAX_REDUCE = 64 };
 

@@ -10,8 +10,8 @@
  * import_nsys.c fills the same spans and works from a database of Nsight Systems.
  *
  * A span is a stretch of a thread of the host. Kineto writes spans that nest, in no order. */
-#ifndef TRACES_KINETO_H
-#define TRACES_KINETO_H
+#ifndef TRACES_IMPORT_KINETO_H
+#define TRACES_IMPORT_KINETO_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "traces/import.h"
+#include "traces/import/import.h"
 
 /* ---- a file -------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 #ifndef TRACES_IMPORT_READ_H
 #define TRACES_IMPORT_READ_H
 
-#include "traces/import_format.h"
+#include "traces/import/import_format.h"
 
 /* ---- lines ------------------------------------------------------------------------- */
 

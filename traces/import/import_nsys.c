@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "traces/import_read.h"
-#include "traces/kineto.h"
+#include "traces/import/import_read.h"
+#include "traces/import/kineto.h"
 
 #ifdef HAVE_SQLITE
 

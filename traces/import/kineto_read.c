@@ -1,4 +1,4 @@
-#include "traces/kineto.h"
+#include "traces/import/kineto.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "traces/import_graph.h"
+#include "traces/import/import_graph.h"
 
 typedef struct {
     ImportGraph     *graph;

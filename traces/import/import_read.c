@@ -1,4 +1,4 @@
-#include "traces/import_read.h"
+#include "traces/import/import_read.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -11,7 +11,7 @@
 #ifndef TRACES_IMPORT_GRAPH_H
 #define TRACES_IMPORT_GRAPH_H
 
-#include "traces/import_read.h"
+#include "traces/import/import_read.h"
 
 typedef struct {
     const char *id, *description;        /* the arena's; "node4", "Conv2d(...)" */

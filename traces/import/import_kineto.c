@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/stats.h"
-#include "traces/import_read.h"
-#include "traces/kineto.h"
+#include "traces/import/import_read.h"
+#include "traces/import/kineto.h"
 
 enum { LEAST_TRIALS = 5 };       /* for a spread */
 

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "traces/import_read.h"
+#include "traces/import/import_read.h"
 
 enum { MAX_RANKS = 64, MAX_BLOCKS = 256 };
 
