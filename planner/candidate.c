@@ -63,8 +63,7 @@ static int note_prediction(Plan *plan, const SimResult *sim, const Scenario *s, 
     return 0;
 }
 
-/* The plan trains the students that the trace has; one that does not say trains all. */
-static int check_students(Plan *plan, const Trace *trace, Error *err)
+int candidate_check_students(Plan *plan, const Trace *trace, Error *err)
 {
     int *counts, rc = 0;
 
@@ -135,7 +134,7 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     row->plan = plan;
     row->memory = memory;
     if (!memory) { error_no_memory(&why); return candidate_give_up(row, &why, err); }
-    good = check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && check_horizon(plan, s, &why) == 0
+    good = candidate_check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && check_horizon(plan, s, &why) == 0
            && program_build(&program, plan, s->steps * plan->epochs, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
            && memory_peak(memory, program, s, &why) == 0 && fits(row, memory, s, &why) && fits_host(row, program, s, &why)
@@ -409,7 +408,7 @@ static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario 
     *slower = false;
     if (!row->plan || pace == 0 || s->steps <= CANDIDATE_STEPS) return 0;
     if (row->longest <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
-    if (check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
+    if (candidate_check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;      /* said when it is priced */
     if (play_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
     for (int i = 0; i < 2 && all > 0; i++) {

@@ -40,6 +40,9 @@ enum { COMPARE_TIE = 10000 };
 /* The most that is as good as ns. */
 static inline int64_t compare_tie(int64_t ns) { return ns + ns / COMPARE_TIE; }
 
+/* The plan trains the students that the trace has; one that does not say trains all, and says so then. */
+int  candidate_check_students(Plan *plan, const Trace *trace, Error *err);
+
 /* Verifies and simulates one plan into row; takes plan over. When it cannot be simulated
  * or does not fit, the plan is freed and why says why. -1 only without memory. */
 int  candidate_price(Candidate *row, Plan *plan, const Scenario *scenario, Error *err);

@@ -1,15 +1,18 @@
 /* ls: lists by several methods, and work stealing, simulated; the fastest is kept. A
  * makespan leaves out that the loader is shared, so the simulator decides. A device that has
  * too little memory for a task cannot take it. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/minmax.h"
 #include "planner/compare_schedule.h"
+#include "planner/ls_search.h"
 #include "planner/stages/stage_memory.h"
 #include "planner/ls/tasks_common.h"
 
+enum { LS_BUDGET = 3000000 };            /* instructions simulated to do better than the makespan */
 enum { METHOD_BYTES = sizeof ((Candidate *)0)->method };
 
 /* ns[task][device]: a step of the task of each block, a device having the loader to itself. */
@@ -62,22 +65,6 @@ static bool mark_too_large(int64_t *ns, const int64_t *bytes, bool *everywhere, 
         return false;
     }
     return true;
-}
-
-/* Lists as a plan; a device's tasks by block. */
-static int plan_of_lists(Plan **out, const Scenario *s, const TaskLists *lists, Error *err)
-{
-    int n = s->trace->block_count;
-
-    if (plan_new(out, SCHEDULE_LS, n, s->device_count, s->batch, n, err) != 0) return -1;
-    (*out)->bottleneck_ns = lists->makespan_ns;
-    for (int b = 0; b < n; b++) {
-        if (plan_set_stage(*out, b, b, b, lists->device[b], 1, err) == 0) continue;
-        plan_free(*out);
-        *out = NULL;
-        return -1;
-    }
-    return 0;
 }
 
 /* All tasks in the shared queue, longest first. */
@@ -162,8 +149,30 @@ static int try_lists(const LsSearch *l, const TaskLists *lists, LsMethod method,
     Plan *plan;
 
     describe(words, lists, methods[method].words, l->options);
-    if (plan_of_lists(&plan, l->s, lists, err) != 0) return -1;
+    if (ls_plan(&plan, lists->device, lists->makespan_ns, l->s, err) != 0) return -1;
     return candidate_try(l->row, plan, words, l->s, err);
+}
+
+/* Devices wait for the loader, or are faster or slower as others compute: the epoch is not the makespan of the row's
+ * lists, by so many per cent; 0: it is, but for a two-thousandth. */
+static double beyond_makespan(const LsSearch *l)
+{
+    const Plan *plan = l->row->plan;
+    double      ns = plan && !plan->stealing ? (double)plan->bottleneck_ns * (double)l->s->steps : 0;
+    double      more = ns > 0 ? 100 * ((double)l->row->sim.epoch_ns / ns - 1) : 0;
+
+    return fabs(more) > 0.05 ? more : 0;
+}
+
+/* Names what the makespan leaves out, where it can matter. */
+static void say_left_out(const LsSearch *l)
+{
+    size_t used = strlen(l->row->method);
+    double more = beyond_makespan(l);
+
+    if (more != 0)
+        snprintf(l->row->method + used, sizeof l->row->method - used, "; simulated %.2g %% %s, as devices %s", fabs(more),
+                 more > 0 ? "longer" : "shorter", l->s->trace->contended ? "slow each other down" : "share the loader");
 }
 
 static int solve(TaskLists *out, const LsSearch *l, LsMethod method, Error *err)
@@ -186,6 +195,7 @@ static int try_method(const LsSearch *l, LsMethod method, Error *err)
     if (solve(&lists, l, method, err) != 0) return -1;
     int rc = try_lists(l, &lists, method, err);
     free(lists.device);
+    if (rc == 0) say_left_out(l);
     return rc;
 }
 
@@ -197,8 +207,24 @@ static void say_from(Candidate *row, bool lpt, const TaskLists *exact, bool stea
 
     if (!row->plan) return;
     snprintf(row->method + used, sizeof row->method - used, "; fastest of %s%s%s%s%s", lpt ? "lpt" : "",
-             lpt && exact->device ? ", " : "", exact->device ? "exact" : "", stopped,
-             stealing ? " and stealing" : "; no stealing, as not every device has room for every task");
+             lpt && exact->device ? ", " : "", exact->device ? "exact" : "", stopped, stealing ? " and stealing" : "");
+}
+
+static void say_no_stealing(Candidate *row)
+{
+    size_t used = strlen(row->method);
+
+    if (row->plan) snprintf(row->method + used, sizeof row->method - used, "; no stealing, as not every device has room for every task");
+}
+
+/* The simulator looks for better lists, from those in device. */
+static int improve(const LsSearch *l, const int *device, Error *err)
+{
+    bool all;
+
+    if (ls_search(l->row, &all, &l->problem, device, l->s, LS_BUDGET, err) != 0) return -1;
+    if (!all) say_left_out(l);
+    return 0;
 }
 
 /* LPT, where that is not proven the best also branch and bound (which begins with the
@@ -207,7 +233,7 @@ static int try_all(const LsSearch *l, Error *err)
 {
     TaskLists lpt = {0}, exact = {0};
     size_t    bytes = (size_t)l->problem.tasks * sizeof *lpt.device;
-    bool      other = false;
+    bool      other = false, search;
     int       rc = -1;
 
     if (solve(&lpt, l, LS_LPT, err) != 0) goto done;
@@ -215,9 +241,11 @@ static int try_all(const LsSearch *l, Error *err)
     other = exact.device && memcmp(lpt.device, exact.device, bytes) != 0;
     if ((!exact.device || other) && try_lists(l, &lpt, LS_LPT, err) != 0) goto done;
     if (exact.device && try_lists(l, &exact, LS_EXACT, err) != 0) goto done;
+    search = beyond_makespan(l) != 0;
     if (l->everywhere && try_stealing(l, err) != 0) goto done;
     say_from(l->row, !exact.device || other, &exact, l->everywhere);
-    rc = 0;
+    rc = search ? improve(l, exact.device ? exact.device : lpt.device, err) : 0;
+    if (!l->everywhere) say_no_stealing(l->row);
 done:
     free(lpt.device);
     free(exact.device);
