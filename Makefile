@@ -193,6 +193,7 @@ FAKE_TESTS := $(patsubst tests/cuda/%.c,$(BUILD)/tests/cuda-fake/%,$(CUDA_TEST_S
 CUDA_BENCH_SOURCES := $(if $(HAVE_CUDA),$(sort $(wildcard bench/cuda/*.c)))
 CUDA_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/bench/cuda/%,$(CUDA_BENCH_SOURCES))
 FAKE_BENCHES := $(patsubst bench/cuda/%.c,$(BUILD)/tests/cuda-fake/bench_%,$(CUDA_BENCH_SOURCES))
+CUDNN_PLANS := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda/cudnn_plans)
 FAKE_RUN := $(if $(HAVE_CUDA),$(BUILD)/tests/cuda-fake/pipebd-run)
 FAKE_OBJECTS := $(PLUGIN_HOST_OBJECTS) $(patsubst tests/cuda/%.c,$(BUILD)/obj/tests/cuda/%.o,$(filter-out $(if $(HAVE_NCCL),,%_nccl.c),$(wildcard tests/cuda/fake_*.c))) \
                   $(patsubst %.cu,$(BUILD)/obj/emulated/%.o,$(CUDA_SOURCES)) $(BUILD)/obj/emulated/emulator.o $(if $(HAVE_NCCL),$(BUILD)/obj/tests/nccl_fake.o)
@@ -324,7 +325,7 @@ bench: all $(BENCHES)  ## build bench/ and run bench/run.sh, which writes bench/
 golden: all tests  ## rerun the tests, rewriting the expected outputs in tests/golden/
 	@PIPEBD_GOLDEN=write $(RUN_TESTS) $(TESTS) $(TEST_SCRIPTS)
 
-tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES)
+tests: $(TESTS) $(PROGRAMS) $(FAKE_TESTS) $(FAKE_RUN) $(FAKE_BENCHES) $(CUDNN_PLANS)
 
 cuda-tests: $(CUDA_TESTS) $(CUDA_BENCHES)  ## build tests/cuda and bench/cuda, for a machine with a GPU
 
@@ -471,6 +472,11 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 # The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
 CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
 
+# cuDNN itself, which needs no card for what this asks.
+$(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) -Wl,--as-needed $(EXECUTOR_LIBS) $(CUDA_LIBS) -Wl,--no-as-needed $(LIBS)
+
 $(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(PLUGIN_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(CUDA_LIBS) $(LIBS)
@@ -513,6 +519,6 @@ $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
--include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d)
+-include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d) $(BUILD)/obj/tests/cuda/cudnn_plans.d
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(PLUGIN_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) \
            $(TEST_SOURCES) $(CUDA_TEST_SOURCES) $(CUDA_BENCH_SOURCES) $(TEST_PROGRAMS) $(FUZZ_SOURCES) $(TEST_SHARED) $(BENCH_SOURCES))

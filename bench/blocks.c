@@ -158,7 +158,7 @@ int main(int argc, char **argv)
     if (getenv("PIPEBD_CHOICES") && b.spec.type == DEVICE_CUDA)          /* as pipebd-run has it */
         bench_require(device_keep_choices(&b.spec, getenv("PIPEBD_CHOICES"), &err), &err);
     bench_require(device_open(&b.device, &b.spec, 0, &err), &err);
-    workload_write(workload, NULL, &expanded);
+    workload_write(workload, NULL, NULL, &expanded);
     if (text_failed(&expanded)) { fprintf(stderr, "bench: out of memory\n"); return 1; }
     printf("{\"device\": \"%s\", \"kind\": \"%s\", \"precision\": \"%s\", \"rows\": %lld, \"warm\": %d,\n \"blocks\": [", argv[1],
            b.spec.kind, argv[3], (long long)b.rows, WARM * PATHS);

@@ -189,7 +189,7 @@ static void write_expanded(const Workload *w, char *path)
     int   fd = mkstemp(path);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 
-    workload_write(w, NULL, &text);
+    workload_write(w, NULL, NULL, &text);
     if (!f || text_failed(&text) || fputs(text_string(&text), f) < 0) { fprintf(stderr, "bench: cannot write %s\n", path); exit(1); }
     fclose(f);
     text_free(&text);

@@ -23,9 +23,9 @@ static void write_and_read(const Workload *workload)
     Workload *again;
     Error     err = {""};
 
-    workload_write(workload, NULL, &once);
+    workload_write(workload, NULL, workload->data, &once);
     if (workload_parse(&again, "again", text_string(&once), once.length, &err) != 0) abort();
-    workload_write(again, NULL, &twice);
+    workload_write(again, NULL, again->data, &twice);
     if (strcmp(text_string(&once), text_string(&twice)) != 0) abort();
     workload_free(again);
     text_free(&once);

@@ -139,7 +139,7 @@ static void paths_take_the_place_of_choices(void **state)
     Text          text = {0}, list = {0};
     Error         err = {""};
 
-    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", "t.safetensors", &err) != 0) fail_msg("%s", err.text);
+    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", "t.safetensors", "digits", &err) != 0) fail_msg("%s", err.text);
     for (int i = 0; i < origins[0].count; i++)
         text_printf(&list, "%s=%s ", origins[0].layer[i].name, origins[0].layer[i].origin);
     assert_string_equal(text_string(&list), "0=0 1=1.1.0 2=1.1.1 2.0=1.1.1.0 2.1=1.1.1.1.1.0 3=2 ");
@@ -173,7 +173,7 @@ static void supernets_are_fixed(void **state)
             workload_choose(numbers[b], &workload->block[b], b, rng_next(&rng), 0);
             choices[b] = numbers[b];
         }
-        if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, &err) != 0) fail_msg("%s", err.text);
+        if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err) != 0) fail_msg("%s", err.text);
         for (int b = 0; b < 6; b++) {
             check_origins(&fixed->block[b].student, &workload->block[b].student, &origins[b]);
             assert_int_equal(layers_cost(&fixed->block[b].student).macs_mean,
@@ -196,7 +196,7 @@ static void fixing_out_of_memory(void **state)
         Text  text = {0};
         Error err = {""};
         alloc_fail_after(n);
-        int rc = workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, &err);
+        int rc = workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err);
         int reached = alloc_fail_reached();
         alloc_fail_after(0);
         assert_int_equal(rc, reached ? -1 : 0);

@@ -74,9 +74,9 @@ static void check_round_trip(const Workload *workload)
     Workload *again;
     Error     err = {""};
 
-    workload_write(workload, workload->teacher_weights, &once);
+    workload_write(workload, workload->teacher_weights, workload->data, &once);
     if (workload_parse(&again, "again", text_string(&once), once.length, &err) != 0) fail_msg("%s", err.text);
-    workload_write(again, again->teacher_weights, &twice);
+    workload_write(again, again->teacher_weights, again->data, &twice);
     assert_string_equal(text_string(&once), text_string(&twice));
     check_invariants(again);
     workload_free(again);
@@ -186,6 +186,8 @@ static void every_key_arrives(void **state)
     Workload        *workload = good_workload("all-keys.json");
     const WorkBlock *first = &workload->block[0], *last = &workload->block[1];
     char            *weights = format_text("%s/tests/fixtures/workload/good/teacher.safetensors", PIPEBD_ROOT);
+    char            *data = format_text("cifar10:%s/tests/fixtures/workload/good/folder", PIPEBD_ROOT);
+    static const struct { const char *path; bool beside; } others[] = {{"good/new", true}, {"new", false}, {"goof/new", false}};
 
     assert_string_equal(workload->name, "all keys");
     assert_true(shape_equal(workload->input, (Shape){3, 8, 6}));
@@ -200,6 +202,12 @@ static void every_key_arrives(void **state)
     assert_true(workload->nesterov);
     assert_string_equal(workload->teacher_weights, weights);
     assert_string_equal(workload->data, "cifar10:folder");
+    assert_string_equal(workload->data_source, data);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *path = format_text("%s/tests/fixtures/workload/%s", PIPEBD_ROOT, others[i].path), *given = workload_data_for(workload, path);
+        assert_string_equal(given, others[i].beside ? "cifar10:folder" : data);
+        free(path), free(given);
+    }
     assert_true(workload->unaugmented);
     assert_true(workload->batch_statistics);
     assert_int_equal(workload->block_count, 2);
@@ -232,6 +240,7 @@ static void every_key_arrives(void **state)
     assert_int_equal(last->student.layer[4].kernel, 0);
     assert_true(last->student.layer[6].bias);
     free(weights);
+    free(data);
     workload_free(workload);
 }
 
@@ -350,7 +359,7 @@ static void norms_are_written(void **state)
     Workload *workload = good_workload("all-keys.json");
     Text      text = {0};
 
-    workload_write(workload, NULL, &text);
+    workload_write(workload, NULL, NULL, &text);
     assert_non_null(strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.001, \"momentum\": 0.01}"));
     assert_non_null(strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.002, \"momentum\": 0}"));
     text_free(&text);
@@ -544,6 +553,18 @@ static void vgg_workloads_are_as_published(void **state)
     workload_free(bundled("vgg16-dsconv-cifar10-small"));
 }
 
+/* torchvision's resnet18 for images of 32x32 (a stem of 3x3, no pooling, 10 classes): 11,173,962 parameters. */
+static void resnet_is_as_published(void **state)
+{
+    (void)state;
+    Workload *workload = bundled("resnet18-dsconv-cifar10");
+
+    assert_int_equal(workload->block_count, 9);
+    assert_int_equal(all_blocks(workload, false).parameters, 11173962);
+    as_printed(1e-9 * (double)all_blocks(workload, false).macs_mean, 0.56, 0.01, "teacher GMAC", -1);
+    workload_free(workload);
+}
+
 /* One separable convolution for each of the teacher's: 9 multiplications a place and channel, and one a pair of
  * channels; the linear layer of the last block is the teacher's. */
 static void one_separable_for_each(void **state)
@@ -569,11 +590,11 @@ static void one_separable_for_each(void **state)
 
 static void descriptions_are_as_shown(void **state)
 {
-    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet"};
+    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet", "resnet18-dsconv-cifar10"};
     Text text = {0};
 
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         Workload *workload = bundled(names[i]);
         workload_describe(workload, &text);
         text_append(&text, "\n");
@@ -700,7 +721,7 @@ int main(void)
         cmocka_unit_test(digits_is_a_classifier),
         cmocka_unit_test(nas_digits_has_the_teacher_of_digits),
         cmocka_unit_test(nas_workloads_are_as_published),
-        cmocka_unit_test(vgg_workloads_are_as_published), cmocka_unit_test(one_separable_for_each),
+        cmocka_unit_test(resnet_is_as_published), cmocka_unit_test(vgg_workloads_are_as_published), cmocka_unit_test(one_separable_for_each),
         cmocka_unit_test(descriptions_are_as_shown),
         cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(costs_by_hand),

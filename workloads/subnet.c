@@ -252,7 +252,7 @@ static LayerOrigins *keep_origins(Arena *arena, const LayerOrigins *origins, int
 }
 
 int workload_subnet(Workload **out, LayerOrigins **origins, Text *text, const Workload *workload,
-                 const int *const *choices, const char *name, const char *teacher_weights, Error *err)
+                 const int *const *choices, const char *name, const char *teacher_weights, const char *data, Error *err)
 {
     int           rc = -1, count = workload->block_count;
     Arena         arena = {0};
@@ -268,7 +268,7 @@ int workload_subnet(Workload **out, LayerOrigins **origins, Text *text, const Wo
         assert(layers_subnet_possible(&workload->block[b].student, choices[b]));
         if (fix_block(&fixed.block[b], &made[b], &arena, &workload->block[b], choices[b], err) != 0) goto done;
     }
-    workload_write(&fixed, teacher_weights, text);
+    workload_write(&fixed, teacher_weights, data, text);
     if (text_failed(text)) { error_no_memory(err); goto done; }
     if (workload_parse(&read, name, text_string(text), text->length, err) != 0) goto done;
     *origins = keep_origins(&read->arena, made, count);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/bundled.h"
 #include "base/file.h"
@@ -319,6 +320,34 @@ static int read_weights(Workload *workload, const JsonAt *root, const char *name
     return workload->teacher_weights ? 0 : error_no_memory(err);
 }
 
+/* Where the path of "cifar10:FOLDER" begins, where it is relative; NULL: there is none. */
+static const char *relative_path(const char *data)
+{
+    const char *colon = strchr(data, ':');
+
+    return colon && colon[1] && colon[1] != '/' ? colon + 1 : NULL;
+}
+
+/* As teacher_weights: beside the file that is called name. */
+static int read_data(Workload *workload, const JsonAt *root, const char *name, Error *err)
+{
+    JsonAt      at = json_member(root, "data");
+    const char *slash = strrchr(name, '/'), *path;
+    Text        source = {0};
+
+    if (!json_has(&at)) return 0;
+    if (get_text(workload, root, "data", &workload->data, err) != 0) return -1;
+    workload->data_source = workload->data;
+    path = relative_path(workload->data);
+    if (!path || !slash) return 0;
+    text_append_bytes(&source, workload->data, (size_t)(path - workload->data));
+    text_append_bytes(&source, name, (size_t)(slash - name) + 1);
+    text_append(&source, path);
+    workload->data_source = text_failed(&source) ? NULL : arena_strdup(&workload->arena, text_string(&source));
+    text_free(&source);
+    return workload->data_source ? 0 : error_no_memory(err);
+}
+
 static int read_classes(Workload *workload, const JsonAt *root, Error *err)
 {
     JsonAt at = json_member(root, "classes");
@@ -394,7 +423,6 @@ static int read_root(Workload *workload, const Json *doc, const char *name, Erro
                                        "training", "teacher_weights", "teacher_statistics", "data", "augment", "blocks", NULL};
     JsonAt root = json_root(doc);
     JsonAt batch = json_member(&root, "batch"), samples = json_member(&root, "samples");
-    JsonAt data = json_member(&root, "data");
 
     if (json_check_format(doc, "pipebd-workload", 1, err) != 0) return -1;
     if (json_check_keys(&root, keys, err) != 0) return -1;
@@ -404,7 +432,7 @@ static int read_root(Workload *workload, const Json *doc, const char *name, Erro
     if (json_get_integer(&samples, 1, JSON_MAX_INTEGER, &workload->samples, err) != 0) return -1;
     if (read_training(workload, &root, err) != 0) return -1;
     if (read_weights(workload, &root, name, err) != 0) return -1;
-    if (json_has(&data) && get_text(workload, &root, "data", &workload->data, err) != 0) return -1;
+    if (read_data(workload, &root, name, err) != 0) return -1;
     if (read_augment(workload, &root, err) != 0) return -1;
     if (read_blocks(workload, &root, err) != 0) return -1;
     if (read_statistics(workload, &root, err) != 0) return -1;
@@ -470,4 +498,45 @@ void workload_free(Workload *workload)
     if (!workload) return;
     arena_free(&workload->arena);
     free(workload);
+}
+
+/* ---- the data of another file ------------------------------------------------------- */
+
+/* The folder of a path, its slash included: 0 of a bare name. */
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+/* path need not be there. Yours. */
+static char *absolute(const char *path)
+{
+    char *real = realpath(path, NULL), *here;
+    Text  text = {0};
+
+    if (real || path[0] == '/') return real ? real : strdup(path);
+    if (!(here = getcwd(NULL, 0))) return NULL;
+    text_printf(&text, "%s/%s", here, path);
+    free(here);
+    return text_failed(&text) ? NULL : text.bytes;
+}
+
+char *workload_data_for(const Workload *workload, const char *path)
+{
+    const char *relative = workload->data ? relative_path(workload->data) : NULL, *colon;
+    size_t      length;
+    char       *whole;
+    Text        text = {0};
+
+    if (!workload->data) return NULL;
+    colon = strchr(workload->data_source, ':');
+    length = relative ? strlen(colon + 1) - strlen(relative) : 0;
+    if (!relative || (length == folder_length(path) && strncmp(colon + 1, path, length) == 0)) return strdup(workload->data);
+    if (!(whole = absolute(colon + 1))) return NULL;
+    text_append_bytes(&text, workload->data_source, (size_t)(colon - workload->data_source) + 1);
+    text_append(&text, whole);
+    free(whole);
+    return text_failed(&text) ? NULL : text.bytes;
 }

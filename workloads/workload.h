@@ -200,7 +200,8 @@ typedef struct {
     float       mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];
                              /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
     const char *teacher_weights;         /* path, the file's folder included; NULL: random */
-    const char *data;        /* default data source, "digits"; NULL: synthetic */
+    const char *data;        /* default data source as the file has it, "digits", "cifar10:FOLDER"; NULL: synthetic */
+    const char *data_source; /* the same, but a relative path begins at the file's folder */
     bool        batch_statistics;        /* "teacher_statistics": "batch": the teacher's batch norms normalise by their batch, as in
                               * training mode; the model prices it, the executor refuses it */
     bool        unaugmented; /* "augment": false: a training sample is the same in every epoch, as for validation */
@@ -220,6 +221,10 @@ int  workload_read(Workload **out, const char *path, Error *err);
 int  workload_parse(Workload **out, const char *name, const char *text, size_t length, Error *err);
 
 void workload_free(Workload *workload);
+
+/* The workload's data for another workload's file, path: as it stands beside a file in the same folder, else with an
+ * absolute path. Yours; NULL: it names none, or there is no memory. */
+char *workload_data_for(const Workload *workload, const char *path);
 
 /* What the block trains with: its own, or the workload's. */
 Training workload_training(const Workload *workload, const WorkBlock *block);
@@ -277,7 +282,7 @@ void workload_describe(const Workload *workload, Text *out);
 void workload_describe_json(const Workload *workload, Text *out);
 
 /* The workload as a file that reads back as the same, short forms expanded.
- * teacher_weights: what to write for that key, NULL: leave it out. */
-void workload_write(const Workload *workload, const char *teacher_weights, Text *out);
+ * teacher_weights, data: what to write for these keys, NULL: leave them out. */
+void workload_write(const Workload *workload, const char *teacher_weights, const char *data, Text *out);
 
 #endif

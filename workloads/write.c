@@ -219,7 +219,7 @@ static void write_input(const Workload *workload, Text *out)
     text_append(out, "},\n");
 }
 
-void workload_write(const Workload *workload, const char *teacher_weights, Text *out)
+void workload_write(const Workload *workload, const char *teacher_weights, const char *data, Text *out)
 {
     text_append(out, "{\n  \"format\": \"pipebd-workload\", \"version\": 1,\n");
     write_string("name", workload->name, out);
@@ -228,7 +228,7 @@ void workload_write(const Workload *workload, const char *teacher_weights, Text 
     text_printf(out, "  \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n", workload->batch, workload->samples);
     write_training(workload, out);
     if (teacher_weights) write_string("teacher_weights", teacher_weights, out);
-    if (workload->data) write_string("data", workload->data, out);
+    if (data) write_string("data", data, out);
     if (workload->batch_statistics) text_append(out, "  \"teacher_statistics\": \"batch\",\n");
     if (workload->unaugmented) text_append(out, "  \"augment\": false,\n");
     text_append(out, "  \"blocks\": [\n");

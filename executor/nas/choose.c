@@ -196,7 +196,7 @@ static int fix_chosen(Chosen *out, const ChooseOptions *o, Error *err)
 
     if (!choices) return error_no_memory(err);
     for (int b = 0; b < out->block_count; b++) choices[b] = out->block[b].choices;
-    if (workload_subnet(&out->workload, &origins, &out->file, o->workload, choices, o->name, o->teacher_weights, err) != 0)
+    if (workload_subnet(&out->workload, &origins, &out->file, o->workload, choices, o->name, o->teacher_weights, o->data, err) != 0)
         goto done;
     if (tensors_new(&out->weights, err) != 0) goto done;
     for (int b = 0; b < out->block_count; b++)

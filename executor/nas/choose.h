@@ -29,7 +29,7 @@ typedef struct {
     int                batches;          /* held out, >= 1: fewer where the data has fewer */
     int                refresh;          /* training batches for the running statistics; >= 0 */
     const char        *name;             /* of the chosen workload */
-    const char        *teacher_weights;  /* for its file; NULL: none */
+    const char        *teacher_weights, *data;   /* for its file; NULL: none */
     const atomic_bool *stop;             /* set from outside: give up, as an error; or NULL */
     void (*progress)(void *context, int block, int done, int count);    /* sets measured; or NULL */
     void  *context;

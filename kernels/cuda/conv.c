@@ -13,27 +13,15 @@
  * is needed. */
 #include "kernels/cuda/cuda.h"
 
-typedef enum { POINTWISE, DEPTHWISE, SPATIAL } ConvMethod;
-
-enum { DEPTHWISE_WINDOW = 32, ALIGN = 64 };  /* the widest of our kernels; floats that parts of memory are aligned to */
+enum { ALIGN = 64 };         /* floats that parts of memory are aligned to */
 
 static int64_t aligned(int64_t floats) { return (floats + ALIGN - 1) / ALIGN * ALIGN; }
 static int64_t halves(int64_t count) { return aligned((count + 1) / 2); }    /* floats that count bfloat16 fill */
 
-static ConvMethod method_of(const OperatorSpec *s)
-{
-    if (s->kind == LAYER_LINEAR) return POINTWISE;
-    if (s->groups == 1 && s->kernel_height == 1 && s->kernel_width == 1 && s->stride == 1 && s->padding == 0) return POINTWISE;
-    if (s->groups == s->in.channels && s->groups == s->out.channels && s->kernel_height == s->kernel_width &&
-        s->kernel_height <= DEPTHWISE_WINDOW)
-        return DEPTHWISE;
-    return SPATIAL;
-}
-
 /* Our kernels read float32 weights, whatever tensors are of. */
 static bool uses_half(const Operator *op)
 {
-    return cuda_half(op->device) && method_of(&op->spec) != DEPTHWISE;
+    return cuda_half(op->device) && conv_method(&op->spec) != DEPTHWISE;
 }
 
 static int64_t window_of(const OperatorSpec *s) { return s->kind == LAYER_LINEAR ? 1 : (int64_t)s->kernel_height * s->kernel_width; }
@@ -56,10 +44,10 @@ static Places places_of(const Operator *op)
     Places  p = {-1, -1, -1, -1, -1, 0};
 
     if (op->p.norm_weight) { p.folded = p.count; p.count += count; }
-    if (method_of(&op->spec) == SPATIAL) { p.turned = p.count; p.count += count; }
+    if (conv_method(&op->spec) == SPATIAL) { p.turned = p.count; p.count += count; }
     if (uses_half(op)) { p.half = p.count; p.count += halves(weights_count(&op->spec)); }
     if (op->p.norm_weight) { p.bias = p.count; p.count += aligned(op->spec.out.channels); }
-    if (uses_half(op) && has_bias(op) && method_of(&op->spec) == POINTWISE) {
+    if (uses_half(op) && has_bias(op) && conv_method(&op->spec) == POINTWISE) {
         p.half_bias = p.count;
         p.count += halves(op->spec.out.channels);
     }
@@ -170,7 +158,7 @@ typedef struct { int64_t weights, half_weights, end; } Scratch;
 static Scratch scratch_of(const Operator *op, const CudaPlan *plan)
 {
     Scratch s = {.weights = plan->workspace};
-    bool    spatial = method_of(&op->spec) == SPATIAL && !op->spec.frozen;
+    bool    spatial = conv_method(&op->spec) == SPATIAL && !op->spec.frozen;
 
     s.half_weights = s.weights + (spatial ? aligned(weights_count(&op->spec)) : 0);
     s.end = s.half_weights + (spatial && uses_half(op) ? halves(weights_count(&op->spec)) : 0);
@@ -180,7 +168,7 @@ static Scratch scratch_of(const Operator *op, const CudaPlan *plan)
 /* Sums of channels and of windows use what the libraries have as workspace. */
 static int plan(Operator *op, CudaPlan *plan, Error *err)
 {
-    ConvMethod          method = method_of(&op->spec);
+    ConvMethod          method = conv_method(&op->spec);
     KernelDepthwise d = depthwise_of(op, plan->rows);
     int64_t         sums = 0;
 
@@ -216,8 +204,8 @@ static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error
 
     if (!s->frozen && is_recorded(op)) op->stale = true;
     if (!(w = weights_of(op, err))) return -1;
-    if (method_of(s) == DEPTHWISE) return forward_depthwise(op, call, w, err);
-    if (method_of(s) == POINTWISE) {
+    if (conv_method(s) == DEPTHWISE) return forward_depthwise(op, call, w, err);
+    if (conv_method(s) == POINTWISE) {
         if (gemm_run(&plan->forward, op->device, w, call->x, call->y, bias, scratch, op->what, err) != 0) return -1;
         if (!cuts || (has_bias(op) && s->activation == ACTIVATION_RELU)) return 0;
         return launch_failed(kernel_activation(type, call->y, call->y, out_count(op, call->rows), cuda_limit(s->activation), stream), op->what, err);
@@ -247,9 +235,9 @@ static int weight_gradient(Operator *op, CudaPlan *plan, const OperatorCall *cal
     KernelDepthwise d = depthwise_of(op, call->rows);
     float          *scratch = op->device->scratch;
 
-    if (method_of(&op->spec) == DEPTHWISE)
+    if (conv_method(&op->spec) == DEPTHWISE)
         return launch_failed(kernel_depthwise_weights(&d, call->x, call->dy, scratch, op->p.weight_gradient, op->device->streams[STREAM_COMPUTE]), op->what, err);
-    if (method_of(&op->spec) == SPATIAL) return spatial_gradient(op, plan, call, err);
+    if (conv_method(&op->spec) == SPATIAL) return spatial_gradient(op, plan, call, err);
     return gemm_run(&plan->weights, op->device, call->x, call->dy, op->p.weight_gradient, NULL, scratch, op->what, err);
 }
 
@@ -261,8 +249,8 @@ static int data_gradient(Operator *op, CudaPlan *plan, const OperatorCall *call,
     cudaStream_t    stream = op->device->streams[STREAM_COMPUTE];
 
     if (!w) return -1;
-    if (method_of(&op->spec) == DEPTHWISE) return launch_failed(kernel_depthwise_data(&d, call->dy, w, call->dx, stream), op->what, err);
-    if (method_of(&op->spec) == POINTWISE) return gemm_run(&plan->data, op->device, w, call->dy, call->dx, NULL, scratch, op->what, err);
+    if (conv_method(&op->spec) == DEPTHWISE) return launch_failed(kernel_depthwise_data(&d, call->dy, w, call->dx, stream), op->what, err);
+    if (conv_method(&op->spec) == POINTWISE) return gemm_run(&plan->data, op->device, w, call->dy, call->dx, NULL, scratch, op->what, err);
     return spatial_data(&plan->spatial, op->device, call->dy, w, call->dx, scratch, op->what, err);
 }
 

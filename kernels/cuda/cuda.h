@@ -150,6 +150,24 @@ typedef struct {
     Choice                       forward_choice, data_choice, weights_choice;
 } Spatial;
 
+/* Who computes a convolution or a linear layer (conv.c). */
+typedef enum { POINTWISE, DEPTHWISE, SPATIAL } ConvMethod;
+
+enum { DEPTHWISE_WINDOW = 32 };          /* the widest of our kernels */
+
+static inline ConvMethod conv_method(const OperatorSpec *s)
+{
+    if (s->kind == LAYER_LINEAR) return POINTWISE;
+    if (s->groups == 1 && s->kernel_height == 1 && s->kernel_width == 1 && s->stride == 1 && s->padding == 0) return POINTWISE;
+    if (s->groups == s->in.channels && s->groups == s->out.channels && s->kernel_height == s->kernel_width &&
+        s->kernel_height <= DEPTHWISE_WINDOW)
+        return DEPTHWISE;
+    return SPATIAL;
+}
+
+/* The most that cuDNN's algorithm for a convolution may have, and the measuring of algorithms has. */
+#define SPATIAL_WORKSPACE_BYTES ((size_t)256 << 20)
+
 int  spatial_make(Spatial *out, CudaDevice *device, const OperatorSpec *spec, int64_t rows, bool half, const char *what, Error *err);
 void spatial_free(Spatial *spatial);
 size_t spatial_workspace(const Spatial *spatial);

@@ -9,8 +9,6 @@
 
 enum { FOUND = 16 };
 
-#define WORKSPACE_BYTES ((size_t)256 << 20)
-
 static cudnnDataType_t type_of(bool half) { return half ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
 
 static cudnnMathType_t math_of(const CudaDevice *device, bool half)
@@ -64,19 +62,19 @@ static cudnnStatus_t find(Found *out, int *count, const SpatialTrial *t, Spatial
         cudnnConvolutionFwdAlgoPerf_t results[FOUND];
 
         status = cudnnFindConvolutionForwardAlgorithmEx(t->handle, s->x, t->x, s->w, t->w, s->forward, s->y, t->y, FOUND, count,
-                                                        results, t->workspace, WORKSPACE_BYTES);
+                                                        results, t->workspace, SPATIAL_WORKSPACE_BYTES);
         COLLECT(results);
     } else if (direction == DATA) {
         cudnnConvolutionBwdDataAlgoPerf_t results[FOUND];
 
         status = cudnnFindConvolutionBackwardDataAlgorithmEx(t->handle, s->w, t->w, s->y, t->y, s->data, s->x, t->x, FOUND, count,
-                                                             results, t->workspace, WORKSPACE_BYTES);
+                                                             results, t->workspace, SPATIAL_WORKSPACE_BYTES);
         COLLECT(results);
     } else {
         cudnnConvolutionBwdFilterAlgoPerf_t results[FOUND];
 
         status = cudnnFindConvolutionBackwardFilterAlgorithmEx(t->handle, s->x, t->x, s->y, t->y, s->weights, s->w, t->w, FOUND,
-                                                               count, results, t->workspace, WORKSPACE_BYTES);
+                                                               count, results, t->workspace, SPATIAL_WORKSPACE_BYTES);
         COLLECT(results);
     }
     return status;
@@ -103,7 +101,7 @@ static int choose(Choice *out, const SpatialTrial *t, const CudaDevice *device, 
     cudnnStatus_t status = find(found, &count, t, direction);
 
     for (int i = 0; i < count; i++) {
-        if (!found[i].usable || found[i].workspace > WORKSPACE_BYTES) continue;
+        if (!found[i].usable || found[i].workspace > SPATIAL_WORKSPACE_BYTES) continue;
         if (device->precision == PRECISION_FP32 && found[i].math != CUDNN_FMA_MATH && found[i].math != CUDNN_DEFAULT_MATH) continue;
         out->algorithm.cudnn[0] = found[i].algorithm;
         out->algorithm.cudnn[1] = device->precision == PRECISION_FP32 ? (int)CUDNN_FMA_MATH : found[i].math;
@@ -151,7 +149,7 @@ static int choose_all(Spatial *s, CudaDevice *device, const OperatorSpec *spec, 
             t.y = choice_memory(device, (size_t)(rows * shape_count(spec->out)) * each, true);
             t.w = choice_memory(device, (size_t)(spec->out.channels * (spec->in.channels / spec->groups)) *
                                        (size_t)(spec->kernel_height * spec->kernel_width) * each, true);
-            t.workspace = choice_memory(device, WORKSPACE_BYTES, false);
+            t.workspace = choice_memory(device, SPATIAL_WORKSPACE_BYTES, false);
             if (rc == 0 && (!t.x || !t.y || !t.w || !t.workspace))
                 rc = error_set(err, "%s: the GPU's memory is full: no room to choose an algorithm", what);
         }

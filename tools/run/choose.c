@@ -31,7 +31,7 @@ typedef struct {
 static int open_inputs(ChooseInputs *in, const ChooseSettings *s, Error *err)
 {
     if (device_spec_ask(&in->devices, err) != 0) return -1;
-    if (run_read_workload(&in->workload, s->workload, err) != 0) return -1;
+    if (run_read_workload(&in->workload, s->workload, true, err) != 0) return -1;
     const char *source = run_data_source(s->data, in->workload);
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (data_open(&in->held_out, source, in->workload, DATA_VALIDATION, 0, err) != 0) return -1;
@@ -129,23 +129,25 @@ static int choose_one(Chosen *chosen, const ChooseInputs *in, const ChooseSettin
 {
     const char *slash = strrchr(stem, '/');
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
-    char       *weights = NULL;
+    char       *weights = NULL, *data = NULL;
     Progress    progress;
 
+    if (in->workload->data && !(data = workload_data_for(in->workload, stem))) return error_no_memory(err);
     if (teacher) {
         weights = absolute_path(teacher, err);
-        if (!weights) return -1;
+        if (!weights) { free(data); return -1; }
     }
     progress_start(&progress, "choose", 1);
     ChooseOptions options = {.workload = in->workload, .devices = &in->devices, .held_out = in->held_out,
                              .training = in->training, .teacher = in->teacher, .student = in->student,
                              .seed = (uint64_t)s->seed, .max_macs = s->max_macs ? s->max_macs : SELECT_ANY_MACS,
                              .paths = (int)s->paths, .batches = (int)s->batches, .refresh = (int)s->refresh,
-                             .name = slash ? slash + 1 : stem, .teacher_weights = weights,
+                             .name = slash ? slash + 1 : stem, .teacher_weights = weights, .data = data,
                              .progress = show_progress, .context = &progress};
     int rc = choose(chosen, &options, err);
     progress_end(&progress);
     free(weights);
+    free(data);
     return rc;
 }
 

@@ -154,9 +154,26 @@ int run_read_weights(Tensors **out, const char *path, Error *err)
     return -1;
 }
 
-int run_read_workload(Workload **out, const char *path, Error *err)
+static bool is_there(const char *source)
+{
+    const char *colon = strchr(source, ':');
+
+    return colon && access(colon + 1, F_OK) == 0;
+}
+
+static void find_data(Workload *w, bool speaks)
+{
+    if (!w->data || w->data_source == w->data || is_there(w->data_source) || !is_there(w->data)) return;
+    if (speaks)
+        fprintf(stderr, "note: %s is not there, so %s is taken from the current folder. Version 0.3 will look beside the "
+                "workload only\n", strchr(w->data_source, ':') + 1, strchr(w->data, ':') + 1);
+    w->data_source = w->data;
+}
+
+int run_read_workload(Workload **out, const char *path, bool speaks, Error *err)
 {
     if (workload_read(out, path, err) != 0) return -1;
+    find_data(*out, speaks);
     if (!(*out)->batch_statistics) return 0;
     workload_free(*out);
     *out = NULL;
@@ -166,7 +183,7 @@ int run_read_workload(Workload **out, const char *path, Error *err)
 
 const char *run_data_source(const char *data, const Workload *workload)
 {
-    return data ? data : workload->data ? workload->data : "synthetic";
+    return data ? data : workload->data_source ? workload->data_source : "synthetic";
 }
 
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)

@@ -14,11 +14,11 @@
 
 typedef struct {
     const char *workload, *student, *teacher, *data, *devices, *output;
-    int         part;        /* of parts */
+    int         part, format;            /* of parts, formats */
     int64_t     seed;
 } EvaluateSettings;
 
-static const char *const parts[] = {"validation", "training", NULL};
+static const char *const parts[] = {"validation", "training", NULL}, *const formats[] = {"table", "json", NULL};
 
 typedef struct {
     const EvaluateSettings *settings;
@@ -63,7 +63,7 @@ static int open_inputs(EvaluateInputs *in, Error *err)
 {
     const EvaluateSettings *s = in->settings;
 
-    if (device_spec_ask(&in->devices, err) != 0 || run_read_workload(&in->workload, s->workload, err) != 0) return -1;
+    if (device_spec_ask(&in->devices, err) != 0 || run_read_workload(&in->workload, s->workload, true, err) != 0) return -1;
     in->workload->unaugmented = true;
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (check_files(s, in->workload->teacher_weights, err) != 0) return -1;
@@ -108,71 +108,129 @@ static int channels_first(const Tensor *tensor, Shape shape, Error *err)
     return 0;
 }
 
-/* ---- what comes of it -------------------------------------------------------------------- */
+/* ---- measuring ---------------------------------------------------------------------------- */
 
-static int losses_text(const EvaluateInputs *in, const Evaluation *e, Text *out, Error *err)
+typedef struct {
+    double   *loss;          /* [block_count] of students; NULL: none are looked at */
+    Accuracy  teacher, student;          /* asked 0: no labels */
+    Agreement near;          /* count 0: not measured */
+} Results;
+
+static int measure_students(Results *out, const EvaluateInputs *in, Evaluation *e, Error *err)
 {
-    const Workload *w = in->workload;
-    double         *loss = calloc((size_t)w->block_count, sizeof *loss);
-    int             rc = loss ? block_losses(loss, e, in->teacher, err) : error_no_memory(err);
-
-    if (rc == 0) text_append(out, "block                loss of its student\n");
-    for (int b = 0; rc == 0 && b < w->block_count; b++)
-        text_printf(out, "%-20s %.6g (%s)\n", w->block[b].name, loss[b], loss_name(w->block[b].loss));
-    free(loss);
-    return rc;
+    out->loss = calloc((size_t)in->workload->block_count, sizeof *out->loss);
+    if (!out->loss) return error_no_memory(err);
+    if (block_losses(out->loss, e, in->teacher, err) != 0 || evaluate(&out->student, e, err) != 0) return -1;
+    e->outputs = NULL;
+    return out->student.asked ? 0 : evaluate_agreement(&out->near, e, in->teacher, err);
 }
 
-static void accuracy_text(const Workload *workload, const char *who, const Accuracy *a, Text *out)
+static int measure(Results *out, EvaluateInputs *in, Error *err)
 {
-    if (!a->asked) return;
-    text_printf(out, "%s: accuracy %.2f %% (%" PRId64 " of %" PRId64 ")", who, 100.0 * (double)a->right / (double)a->asked, a->right,
-                a->asked);
-    if (workload_predicts_tokens(workload)) text_printf(out, ", perplexity %.4g", exp(a->loss / (double)a->asked));
-    text_append(out, "\n");
-}
-
-static int report(EvaluateInputs *in, Text *out, Error *err)
-{
-    const EvaluateSettings *s = in->settings;
     const Workload *w = in->workload;
     Tensor         *outputs = NULL;
-    Accuracy        teacher = {0}, student = {0};
-    Agreement       near = {0};
     Evaluation      e = {.workload = w, .devices = &in->devices, .data = in->data, .weights = in->teacher,
-                         .seed = (uint64_t)s->seed, .stop = in->stop};
+                         .seed = (uint64_t)in->settings->seed, .stop = in->stop};
 
     if (open_outputs(in, &outputs, err) != 0) return -1;
-    text_printf(out, "%s on %" PRId64 " samples of %s, %s part\n", w->name, data_count(in->data), run_data_source(s->data, w),
-                parts[s->part]);
     e.outputs = outputs && !in->student ? outputs->values : NULL;
-    if (evaluate(&teacher, &e, err) != 0) return -1;
+    if (evaluate(&out->teacher, &e, err) != 0) return -1;
     if (in->student) {
         e.student = true;
         e.weights = in->student;
         e.outputs = outputs ? outputs->values : NULL;
-        if (losses_text(in, &e, out, err) != 0 || evaluate(&student, &e, err) != 0) return -1;
-        e.outputs = NULL;
-        if (!student.asked && evaluate_agreement(&near, &e, in->teacher, err) != 0) return -1;
+        if (measure_students(out, in, &e, err) != 0) return -1;
     }
-    accuracy_text(w, "teacher", &teacher, out);
-    accuracy_text(w, "students in a row", &student, out);
-    if (near.count) text_printf(out, "students in a row: cosine to the teacher %.6f\n", near.sum / (double)near.count);
     return outputs ? channels_first(outputs, w->block[w->block_count - 1].out, err) : 0;
+}
+
+/* ---- as a table, as JSON ------------------------------------------------------------------ */
+
+static double share(const Accuracy *a) { return (double)a->right / (double)a->asked; }
+
+static void accuracy_text(const Workload *workload, const char *who, const Accuracy *a, Text *out)
+{
+    if (!a->asked) return;
+    text_printf(out, "%s: accuracy %.2f %% (%" PRId64 " of %" PRId64 ")", who, 100.0 * share(a), a->right, a->asked);
+    if (workload_predicts_tokens(workload)) text_printf(out, ", perplexity %.4g", exp(a->loss / (double)a->asked));
+    text_append(out, "\n");
+}
+
+static void table(const EvaluateInputs *in, const Results *r, Text *out)
+{
+    const EvaluateSettings *s = in->settings;
+    const Workload         *w = in->workload;
+
+    text_printf(out, "%s on %" PRId64 " samples of %s, %s part\n", w->name, data_count(in->data), run_data_source(s->data, w),
+                parts[s->part]);
+    if (r->loss) text_append(out, "block                loss of its student\n");
+    for (int b = 0; r->loss && b < w->block_count; b++)
+        text_printf(out, "%-20s %.6g (%s)\n", w->block[b].name, r->loss[b], loss_name(w->block[b].loss));
+    accuracy_text(w, "teacher", &r->teacher, out);
+    accuracy_text(w, "students in a row", &r->student, out);
+    if (r->near.count) text_printf(out, "students in a row: cosine to the teacher %.6f\n", r->near.sum / (double)r->near.count);
+    if (s->output) text_printf(out, "written: %s\n", s->output);
+}
+
+static void json_number(const char *key, double value, Text *out)
+{
+    text_printf(out, ", \"%s\": ", key);
+    text_json_double(out, value);
+}
+
+static void accuracy_json(const Workload *workload, const char *who, const Accuracy *a, Text *out)
+{
+    if (!a->asked) return;
+    text_printf(out, ",\n  \"%s\": {\"right\": %" PRId64 ", \"asked\": %" PRId64, who, a->right, a->asked);
+    json_number("accuracy", share(a), out);
+    if (workload_predicts_tokens(workload)) json_number("perplexity", exp(a->loss / (double)a->asked), out);
+    text_append(out, "}");
+}
+
+static void json(const EvaluateInputs *in, const Results *r, Text *out)
+{
+    const EvaluateSettings *s = in->settings;
+    const Workload         *w = in->workload;
+
+    text_append(out, "{\n  \"format\": \"pipebd-evaluation\", \"version\": 1,\n  \"workload\": ");
+    text_json_string(out, w->name);
+    text_printf(out, ", \"workload_hash\": \"%016" PRIx64 "\",\n  \"data\": ", w->hash);
+    text_json_string(out, run_data_source(s->data, w));
+    text_printf(out, ", \"part\": \"%s\", \"samples\": %" PRId64, parts[s->part], data_count(in->data));
+    if (r->loss) text_append(out, ",\n  \"blocks\": [");
+    for (int b = 0; r->loss && b < w->block_count; b++) {
+        text_printf(out, "%s\n    {\"name\": ", b ? "," : "");
+        text_json_string(out, w->block[b].name);
+        text_printf(out, ", \"loss\": \"%s\"", loss_name(w->block[b].loss));
+        json_number("value", r->loss[b], out);
+        text_append(out, "}");
+    }
+    if (r->loss) text_append(out, "]");
+    accuracy_json(w, "teacher", &r->teacher, out);
+    accuracy_json(w, "students", &r->student, out);
+    if (r->near.count) {
+        text_append(out, ",\n  \"students\": {\"cosine\": ");
+        text_json_double(out, r->near.sum / (double)r->near.count);
+        text_append(out, "}");
+    }
+    text_append(out, "\n}\n");
 }
 
 static int run(EvaluateInputs *in, Error *err)
 {
     const char *output = in->settings->output;
+    Results     results = {0};
     Text        text = {0};
     int         rc = -1;
 
     if (output && file_check_writable(output, err) != 0) return -1;
-    if (open_inputs(in, err) != 0 || report(in, &text, err) != 0) goto done;
+    if (open_inputs(in, err) != 0 || measure(&results, in, err) != 0) goto done;
     if (output && tensors_write(in->outputs, output, err) != 0) goto done;
-    if (output) text_printf(&text, "written: %s\n", output);
+    if (in->settings->format) json(in, &results, &text);
+    else table(in, &results, &text);
     rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
 done:
+    free(results.loss);
     text_free(&text);
     return rc;
 }
@@ -201,6 +259,7 @@ int run_evaluate(int argc, char **argv)
          false},
         {"devices", 0, OPTION_STRING, "cpu:N", "Devices that evaluate.", &s.devices, 0, 0, NULL, false},
         {"seed", 0, OPTION_INTEGER, "N", "Of a random teacher, and of synthetic data.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &s.format, 0, 0, formats, false},
         {"output", 'o', OPTION_STRING, "OUT.safetensors", "Write what the last block gives for each sample.", &s.output, 0, 0, NULL,
          false},
         {0},

@@ -56,7 +56,7 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, con
     if (run_devices(&out->devices, s->devices, s->precision, s->nccl, true, err) != 0) return -1;
     if (run_world_devices(world, &out->devices, &out->first_of_spec, err) != 0) return -1;
     out->device_count = world_all_devices(world, out->devices.count);
-    if (run_read_workload(&out->workload, s->workload, err) != 0) return -1;
+    if (run_read_workload(&out->workload, s->workload, run_world_speaks(world), err) != 0) return -1;
     out->batch = s->batch ? s->batch : out->workload->batch;
     const char *source = run_data_source(s->data, out->workload);
     if (data_open(&out->data, source, out->workload, DATA_TRAIN, 0, err) != 0) return -1;

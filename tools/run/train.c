@@ -405,7 +405,7 @@ static int open_all(Train *t, Error *err)
 
     if (writes && file_check_writable(s->output, err) != 0) return -1;
     if (writes && s->timeline && file_check_writable(s->timeline, err) != 0) return -1;
-    if (run_read_workload(&t->workload, s->workload, err) != 0) return -1;
+    if (run_read_workload(&t->workload, s->workload, writes, err) != 0) return -1;
     if (writes && check_files(s, t->workload->teacher_weights, err) != 0) return -1;
     if (s->batch) t->workload->batch = s->batch;
     if (s->plan && !s->devices) {

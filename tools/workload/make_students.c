@@ -35,19 +35,20 @@ static int write_both(const Workload *w, const Tensors *students, const char *ba
 {
     Text      json = {0}, path = {0}, weights = {0};
     Workload *again = NULL;              /* what is written is read back first */
-    char     *teacher = weights_name(w->teacher_weights, base);
+    char     *teacher = weights_name(w->teacher_weights, base), *data = workload_data_for(w, base);
     int       rc = -1;
 
     text_printf(&path, "%s.json", base);
     text_printf(&weights, "%s.safetensors", base);
-    workload_write(w, teacher, &json);
-    if (!teacher || text_failed(&json) || text_failed(&path) || text_failed(&weights)) { error_no_memory(err); goto done; }
+    workload_write(w, teacher, data, &json);
+    if (!teacher || (w->data && !data) || text_failed(&json) || text_failed(&path) || text_failed(&weights)) { error_no_memory(err); goto done; }
     if (workload_parse(&again, text_string(&path), text_string(&json), json.length, err) != 0) goto done;
     if (tensors_write(students, text_string(&weights), err) != 0) goto done;
     rc = file_write(text_string(&path), text_string(&json), json.length, err);
 done:
     workload_free(again);
     free(teacher);
+    free(data);
     text_free(&json);
     text_free(&path);
     text_free(&weights);
