@@ -35,6 +35,7 @@ static Workload *with_student(const char *student)
 #define RELU "{\"layer\": \"relu\"}"
 #define CONV(k) "{\"layer\": \"conv\", \"out\": 2, \"kernel\": " #k "}"
 #define CHOICE(...) "{\"layer\": \"choice\", \"paths\": [" __VA_ARGS__ "]}"
+#define SHORTCUT(body, shortcut) "{\"layer\": \"residual\", \"body\": [" body "], \"shortcut\": [" shortcut "]}"
 #define RESIDUAL(body) "{\"layer\": \"residual\", \"body\": [" body "]}"
 
 /* ---- sets of paths --------------------------------------------------------- */
@@ -74,6 +75,15 @@ static void sets_of_paths_come_once(void **state)
                "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 ");
 }
 
+/* A step goes through a residual's body and its shortcut: their sets are times each other. */
+static void sets_of_a_shortcut(void **state)
+{
+    (void)state;
+    check_sets("[" SHORTCUT(CHOICE("[" NORM "], []"), CHOICE("[" RELU "], [" NORM "], [" RELU "]")) "," CHOICE("[" NORM "], []") "]",
+               "000 001 010 011 020 021 100 101 110 111 120 121 ");
+    check_sets("[" CHOICE("[" SHORTCUT(CHOICE("[" NORM "], []"), CHOICE("[" RELU "], []")) "], []") "]", "000 001 010 011 100 ");
+}
+
 /* conv of kernel 1: 4 weights at 16 places; of kernel 3: 36. */
 static void macs_of_taken_paths(void **state)
 {
@@ -86,6 +96,11 @@ static void macs_of_taken_paths(void **state)
     assert_int_equal(layers_macs(layers, (int[]){0, 1, 1}), 64 + 576 + 64);
     assert_int_equal(layers_macs(layers, (int[]){1, 0, 1}), 64 + 64);
     workload_free(workload);
+    workload = with_student("[" SHORTCUT(CHOICE("[" CONV(1) "], [" CONV(3) "]"), CHOICE("[" RELU "], [" CONV(1) "]")) "]");
+    layers = &workload->block[0].student;
+    assert_int_equal(layers_macs(layers, (int[]){1, 0}), 576);
+    assert_int_equal(layers_macs(layers, (int[]){0, 1}), 64 + 64);
+    workload_free(workload);
 }
 
 static void what_cannot_stand_alone(void **state)
@@ -97,6 +112,10 @@ static void what_cannot_stand_alone(void **state)
     assert_true(layers_subnet_possible(layers, (int[]){0, 1}));
     assert_false(layers_subnet_possible(layers, (int[]){0, 0}));       /* a residual without a body */
     assert_false(layers_subnet_possible(layers, (int[]){1, 1}));       /* nothing to train */
+    workload_free(workload);
+    workload = with_student("[" SHORTCUT(NORM, CHOICE("[" RELU "], []")) "]");
+    assert_true(layers_subnet_possible(&workload->block[0].student, (int[]){0}));
+    assert_false(layers_subnet_possible(&workload->block[0].student, (int[]){1}));     /* an empty shortcut */
     workload_free(workload);
 }
 
@@ -147,6 +166,31 @@ static void paths_take_the_place_of_choices(void **state)
     assert_int_equal(fixed->block[0].choices, 0);
     assert_string_equal(fixed->name, "left");
     assert_string_equal(fixed->teacher_weights, "t.safetensors");
+    assert_string_equal(fixed->data, "digits");
+    assert_int_equal(layers_cost(&fixed->block[0].student).macs_most, layers_macs(&workload->block[0].student, choices[0]));
+    workload_free(fixed);
+    workload_free(workload);
+    text_free(&text);
+    text_free(&list);
+}
+
+static void paths_of_a_shortcut_keep_their_place(void **state)
+{
+    (void)state;
+    Workload     *workload = with_student("[" CHOICE("[" RELU "], []") "," SHORTCUT(CONV(1) "," CHOICE("[" NORM "], [" CONV(3) "]"),
+                                          RELU "," CHOICE("[], [" RESIDUAL(NORM) "," CONV(1) "]")) "]"), *fixed;
+    const int    *choices[1] = {(int[]){1, 1, 1}};
+    LayerOrigins *origins;
+    Text          text = {0}, list = {0};
+    Error         err = {""};
+
+    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err) != 0) fail_msg("%s", err.text);
+    for (int i = 0; i < origins[0].count; i++)
+        text_printf(&list, "%s=%s ", origins[0].layer[i].name, origins[0].layer[i].origin);
+    assert_string_equal(text_string(&list), "0=1 0.0=1.0 0.1=1.1.1.0 0.shortcut.0=1.shortcut.0 0.shortcut.1=1.shortcut.1.1.0 "
+                        "0.shortcut.1.0=1.shortcut.1.1.0.0 0.shortcut.2=1.shortcut.1.1.1 ");
+    check_origins(&fixed->block[0].student, &workload->block[0].student, &origins[0]);
+    assert_null(fixed->data);
     assert_int_equal(layers_cost(&fixed->block[0].student).macs_most, layers_macs(&workload->block[0].student, choices[0]));
     workload_free(fixed);
     workload_free(workload);
@@ -322,10 +366,10 @@ static void selecting_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_of_paths_come_once),
+        cmocka_unit_test(sets_of_paths_come_once), cmocka_unit_test(sets_of_a_shortcut),
         cmocka_unit_test(macs_of_taken_paths),
         cmocka_unit_test(what_cannot_stand_alone),
-        cmocka_unit_test(paths_take_the_place_of_choices),
+        cmocka_unit_test(paths_take_the_place_of_choices), cmocka_unit_test(paths_of_a_shortcut_keep_their_place),
         cmocka_unit_test(supernets_are_fixed),
         cmocka_unit_test(fixing_out_of_memory),
         cmocka_unit_test(selection_is_the_best_of_all),

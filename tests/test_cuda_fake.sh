@@ -15,7 +15,7 @@ double=$([ -n "${PIPEBD_RUN:-}" ] || echo yes)
 export PIPEBD_CHOICES=choices.txt        # all processes choose alike
 export PIPEBD_FAKE_GUARD=0             # tests/cuda/test_cuda_nets.c has it on
 
-# Batch normalisation, a choice of paths, depthwise convolutions, a residual, both losses.
+# Batch normalisation, a choice of paths, depthwise convolutions, a residual with a shortcut, both losses.
 cat > four.json << 'END'
 {"format": "pipebd-workload", "version": 1, "name": "four", "input": {"channels": 2, "height": 6, "width": 6},
  "classes": 5, "batch": 8, "samples": 40,
@@ -31,7 +31,8 @@ cat > four.json << 'END'
      [{"layer": "conv", "out": 8, "kernel": 1, "stride": 2}, {"layer": "batchnorm"}]]}]},
   {"name": "c", "loss": "mse",
    "teacher": [{"layer": "conv", "out": 8, "kernel": 3}, {"layer": "relu"}],
-   "student": [{"layer": "residual", "body": [{"layer": "separable", "out": 8, "kernel": 3, "batchnorm": true, "relu": true}]}]},
+   "student": [{"layer": "residual", "body": [{"layer": "separable", "out": 8, "kernel": 3, "batchnorm": true, "relu": true}],
+                "shortcut": [{"layer": "conv", "out": 8, "kernel": 1}, {"layer": "batchnorm", "eps": 0.001, "momentum": 0.2}]}]},
   {"name": "d", "loss": "soft_cross_entropy",
    "teacher": [{"layer": "avgpool", "global": true}, {"layer": "flatten"}, {"layer": "linear", "out": 5}],
    "student": [{"layer": "avgpool", "global": true}, {"layer": "flatten"}, {"layer": "linear", "out": 5}]}]}

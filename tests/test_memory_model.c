@@ -206,6 +206,15 @@ static void a_small_vgg_needs_what_is_modelled(void **state)
     check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg, modelled", 4), true);
 }
 
+static void residuals_with_shortcuts_need_what_is_predicted(void **state)
+{
+    static const char path[] = PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json";
+
+    (void)state;
+    check_workload(path, "synthetic", test_seed("shortcuts", 7), false);
+    check_workload(path, "synthetic", test_seed("shortcuts, modelled", 8), true);
+}
+
 static const char text_model[] = PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json";
 
 static void a_text_model_needs_what_is_predicted(void **state)
@@ -257,6 +266,7 @@ int main(void)
         cmocka_unit_test(a_small_vgg_needs_what_is_predicted),
         cmocka_unit_test(digits_need_what_is_modelled),
         cmocka_unit_test(a_small_vgg_needs_what_is_modelled),
+        cmocka_unit_test(residuals_with_shortcuts_need_what_is_predicted),
         cmocka_unit_test(a_text_model_needs_what_is_predicted),
         cmocka_unit_test(blocks_need_what_nets_count),
     };

@@ -348,6 +348,33 @@ static void operators_add_up(void **state)
     hardware_free(h);
 }
 
+/* The sum is of the residual's output, the gradients' of its input; operators of both paths are priced once. */
+static void shortcuts_are_priced(void **state)
+{
+    Workload   *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json");
+    Hardware   *h = open_hardware("rtx-a6000");
+    ModelDevice device = device_of(h, NUMBERS_FP32);
+    BlockCost   whole = model_block(&device, w, 1, 64), by_hand = {0};
+    Layers      teacher = w->block[1].teacher, flat = {arena_alloc(&w->arena, 16, sizeof(Layer)), 0};
+    Layer       sum = teacher.layer[0];
+
+    (void)state;
+    for (int p = 0; p < sum.path_count; p++)
+        for (int i = 0; i < sum.path[p].count; i++) flat.layer[flat.count++] = sum.path[p].layer[i];
+    sum.path_count = 0;
+    sum.in = sum.out;                    /* forward, the shape of the output alone counts */
+    flat.layer[flat.count++] = sum;
+    flat.layer[flat.count++] = teacher.layer[1];
+    w->block[1].teacher = flat;
+    by_hand = model_block(&device, w, 1, 64);
+    assert_int_equal(flat.count, 9);
+    near(whole.teacher.device_us, by_hand.teacher.device_us, 1e-9);
+    near(whole.teacher.host_us, by_hand.teacher.host_us, 1e-9);
+    w->block[1].teacher = teacher;
+    workload_free(w);
+    hardware_free(h);
+}
+
 /* A student without choices: the layers of one draw. The arena of w owns the copies. */
 static Layers fixed(Workload *w, const Layers *layers, const int *choices, int *made)
 {
@@ -760,7 +787,7 @@ int main(void)
         cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
         cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
         cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(the_allocator_rounds), cmocka_unit_test(tensors_are_rounded_up), cmocka_unit_test(roofline_by_hand),
-        cmocka_unit_test(operators_add_up), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
+        cmocka_unit_test(operators_add_up), cmocka_unit_test(shortcuts_are_priced), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
         cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand), cmocka_unit_test(kinds_and_slices),
         cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),
         cmocka_unit_test(planners_take_the_traces),

@@ -81,11 +81,11 @@ static bool advance(const Layers *layers, int *choices, int first)
         start -= layer->kind == LAYER_CHOICE;
         for (int p = 0; p < layer->path_count; p++) start -= layers_choices(&layer->path[p]);
         mine = start;
-        at = start + (layer->kind == LAYER_CHOICE);
-        for (int p = 0; p < layer->path_count; p++) {
+        at = end;
+        for (int p = layer->path_count - 1; p >= 0; p--) {
             int taken = layer->kind == LAYER_CHOICE ? choices[mine] : 0;
+            at -= layers_choices(&layer->path[p]);
             if (layer_runs_path(layer, p, taken) && advance(&layer->path[p], choices, at)) return true;
-            at += layers_choices(&layer->path[p]);
         }
         if (layer->kind == LAYER_CHOICE) {
             if (++choices[mine] < layer->path_count) return true;
