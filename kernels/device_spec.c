@@ -31,7 +31,7 @@ static int read_cpu(DeviceSpec *out, const char *text, const char *at, Error *er
     return 0;
 }
 
-static int add_card(DeviceSpec *out, const char *text, long gpu, long slices, Error *err)
+static int add_gpu(DeviceSpec *out, const char *text, long gpu, long slices, Error *err)
 {
     for (int i = 0; i < out->gpu_count; i++)
         if (out->gpus[i] == gpu)
@@ -61,7 +61,7 @@ static int read_cuda(DeviceSpec *out, const char *text, const char *at, Error *e
             if (slices < 2)
                 return error_set(err, "devices \"%s\": expected 2 to %d slices after cuda:%ld/", text, SLICES_MAX, gpu);
         }
-        if (add_card(out, text, gpu, slices, err) != 0) return -1;
+        if (add_gpu(out, text, gpu, slices, err) != 0) return -1;
     } while (*at == ',' && *++at != '\0');
     if (*at || at[-1] == ',')
         return error_set(err, "devices \"%s\": expected a GPU's number, a comma or a slash at \"%s\"", text, at);

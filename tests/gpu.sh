@@ -106,7 +106,7 @@ has() { command -v "$1" > /dev/null 2>&1; }
 
 # ---- the GPU ---------------------------------------------------------------------
 
-find_card() {
+find_gpu() {
     local list
     case $device in cuda:*) ;; *) slug=cpu arch=; return 0 ;; esac
     list=$(nvidia-smi -L 2>/dev/null | grep '^GPU ')
@@ -349,7 +349,7 @@ interrupted() {
     finish
 }
 
-find_card
+find_gpu
 mkdir -p "$out/logs" || exit 1
 : > "$out/parts.txt"
 [ "$slug" = cpu ] || nvidia-smi > "$out/card.txt" 2>&1

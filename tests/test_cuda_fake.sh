@@ -161,7 +161,7 @@ if [ -n "$double" ]; then
         "$@" > out.txt 2>&1 && return 1
         tail -n 1 out.txt | grep -F "$said"
     }
-    ok 'a GPU that is not there' says 'there is no such GPU, but 0 Fake GPU, 1 Double' train --schedule tr --devices cuda:0,2 -o x.st
+    ok 'a GPU that is not there' says 'there is no such GPU, but 0 Fake GPU, 1 Fake GPU' train --schedule tr --devices cuda:0,2 -o x.st
     ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
     ok 'a driver without slices' says 'slices of a GPU need a driver of CUDA 12.4' \
         env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st

@@ -579,7 +579,7 @@ static void links_by_hand(void **state)
     last = &t->links.reduces[2].curve.points[1];                     /* four devices: 6 steps of a quarter */
     near((double)last->ns, 1000 * 6 * (c->reduce_us + (double)last->x / 4 / rate * 1e6), 1e-4);
     near((double)t->loader.batch_ns, 1000 * c->batch_us, 1e-6);
-    near(t->loader.sample_ns, 1000 * c->raw_core_us, 1e-6);
+    near(t->loader.sample_ns, 1000 * c->raw_core_us * (1 + 2 * c->crowded_share), 1e-6);      /* four workers a core */
     assert_int_equal(t->loader.lanes, 2);                            /* two cores for eight workers */
     assert_int_equal(t->loader.prefetch, 3);
     assert_int_equal(trace_loader_ahead(&t->loader, 4), 6);          /* of a device's two workers */

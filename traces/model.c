@@ -318,6 +318,7 @@ static void fill_loader(const ModelRun *m)
     double photo_us = m->options->loader == MODEL_LOADER_PILLOW ? c->pillow_core_us : c->jpeg_core_us;
     double core_us = m->options->sample_us > 0 ? m->options->sample_us : m->jpeg ? photo_us : c->raw_core_us;
 
+    if (m->workers > m->cores) core_us *= 1 + c->crowded_share * log2((double)m->workers / (double)m->cores);
     m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us), .sample_ns = core_us * 1000,
                                      .workers = (int)m->workers, .cores = (int)m->cores, .prefetch = (int)m->options->prefetch};
 }

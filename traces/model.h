@@ -7,7 +7,8 @@
  *
  *     message      link_us + bytes / rate
  *     all-reduce   2 (w - 1) (reduce_us + bytes / w / rate)        a ring of w devices
- *     loader       batch_us + rows * core_us                       on a worker, as many at a time as there are cores
+ *     loader       batch_us + rows * core_us                       on a worker, as many at a time as there are cores;
+ *                  core_us grows by crowded_share each time there are twice as many workers
  *
  * rate being link_share of what the link's standard gives one way, and half of that where GPUs
  * do not reach each other's memory: messages then go through the host's. Between machines it is

@@ -9,6 +9,6 @@ const ModelConstants model_constants = {
 };
 
 const ModelHostConstants model_host_constants = {
-    .batch_us = 1630, .raw_core_us = 58, .jpeg_core_us = 2500, .pillow_core_us = 4300, .process_bytes = 2.5e9,
+    .batch_us = 1630, .raw_core_us = 58, .jpeg_core_us = 2500, .pillow_core_us = 4300, .crowded_share = 0.035, .process_bytes = 2.5e9,
     .link_share = 0.8, .link_us = 20, .reduce_us = 10,
 };

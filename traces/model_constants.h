@@ -39,6 +39,8 @@ typedef struct {
     double raw_core_us;      /* a sample that is stored as pixels, cropped and normalised, on one core (fitted) */
     double jpeg_core_us;     /* a photograph by this project's loader: decoded, cropped, resized (measured: bench/loader.c) */
     double pillow_core_us;   /* the same by Pillow and torchvision, with colour jitter (measured: bench/loader_pillow.py) */
+    double crowded_share;    /* more time of a core a sample, each time there are twice as many workers as cores for them
+                              * (measured: bench/loader_pillow.py --oversubscribe) */
     double process_bytes;    /* of a device's memory, by its process: context, libraries, framework (assumed) */
     double link_share;       /* of a link's rate, by large messages (assumed) */
     double link_us;          /* a message (assumed) */
