@@ -48,6 +48,18 @@ ok "another batch" sh -c "$profile --batch 4 -o - | jq -e '.workload.batch == 4'
 ok "one device" sh -c "pipebd-run profile --workload two.json --devices cpu:1 --trials 3 -o - | jq -e '.p2p == null' > /dev/null"
 ok "a loader with lanes" sh -c "$profile --workers 1 --prefetch 2 -o - | jq -e '.loader.prefetch == 2 and .loader.lanes == 1' > /dev/null"
 
+# Tiers: what memory, and a folder with and without the page cache, take for requests.
+stores() { # PLACE TIERS: the trace is one that the planner stores by
+    $profile --store "$1" -o stores.json && [ "$(jq -c '[.storage[].name]' stores.json)" = "$2" ] &&
+        jq -e '[.storage[] | .size_bytes, .read[].us, .write[].us] | all(. > 0)' stores.json > /dev/null &&
+        pipebd-plan stores.json --epochs 3 --schedules dp,store,sequential --format csv | grep -q '^store,[0-9]'
+}
+ok "tiers: memory" stores host '["host"]'
+ok "tiers: a folder, cached and not" stores tiers '["cached disk","disk"]'
+ok "nothing is left in the folder" sh -c '[ -z "$(ls tiers)" ]'
+refuses 2 "no place" "expected host or a folder" $profile --store "" -o x.json
+refuses 1 "no folder" "cannot make the folder" $profile --store nothere/x -o x.json
+
 refuses 2 "no workload" "expected --workload W" pipebd-run profile --devices cpu:2 -o x.json
 refuses 2 "no devices" "expected --devices" pipebd-run profile --workload two.json -o x.json
 refuses 2 "other devices" "cpu:" pipebd-run profile --workload two.json --devices gpu:2 -o x.json

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/compare.h"
+#include "base/minmax.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
 #include "executor/measure/net_bytes.h"
@@ -14,8 +15,10 @@
 #include "executor/measure/own_time.h"
 #include "executor/measure/profile_programs.h"
 #include "executor/measure/op_samples.h"
+#include "executor/measure/storage_times.h"
 #include "workloads/head.h"
 
+enum { STORAGE_TRIALS = 8 }; /* requests of a kind, at most: files are as large as all that are written */
 enum { WARM_UP = 3 };        /* steps before those that are timed, where devices do not record */
 
 typedef struct {
@@ -375,6 +378,15 @@ static int fill_trace(Profiling *p, Trace *t)
     return fill_links(p, t, &t->node_links, true);
 }
 
+static int fill_tiers(const Profiling *p, Trace *t)
+{
+    const ProfileOptions *o = p->options;
+    StorageTimesOptions   options = {.place = o->store, .workload = o->workload, .batch = o->batch, .devices = o->devices->count,
+                                     .trials = (int)smaller(o->trials, STORAGE_TRIALS), .stop = o->stop};
+
+    return o->store ? storage_times_measure(&t->tiers, &t->tier_count, &t->arena, &options, p->err) : 0;
+}
+
 /* What is written must be what is read. */
 static int check_text(const Text *text, Error *err)
 {
@@ -408,7 +420,7 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
     if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
     if (world_rank(options->world) != 0) { rc = 0; goto done; }          /* rank 0 has the times of all */
-    if (fill_trace(&p, trace) != 0) goto done;
+    if (fill_trace(&p, trace) != 0 || fill_tiers(&p, trace) != 0) goto done;
     trace_text(trace, out);
     rc = check_text(out, err);
 done:

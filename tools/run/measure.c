@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "executor/measure/profile.h"
+#include "executor/store/store.h"
 #include "include/pipebd.h"
 #include "tools/run/common.h"
 #include "tools/run/world.h"
@@ -18,6 +19,7 @@ int measure_check(MeasureSettings *s, const Option *table, bool ranks, Error *er
     if (!s->devices) return error_set(err, "expected --devices, as in cpu:2 or cuda:0/4");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
         return error_set(err, "--workers: no effect with --prefetch 0");
+    if (s->store && !*s->store) return error_set(err, "--store: expected %s or a folder", STORE_HOST);
     if (s->interface && !ranks) return error_set(err, "--interface: no effect on a run of one process");
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     return run_devices(&devices, s->devices, s->precision, s->nccl, false, err);
@@ -118,7 +120,7 @@ int measure_profile(Text *out, MeasureInputs *in, const MeasureSettings *s, Prog
                               .teacher = in->teacher, .batch = in->batch, .trials = (int)s->trials,
                               .queue_depth = (int)s->queue_depth, .lanes = in->lanes, .prefetch = in->prefetch,
                               .seed = (uint64_t)s->seed, .stop = in->stop, .current_run = &in->current_run,
-                              .progress = progress_of_programs,
+                              .progress = progress_of_programs, .store = s->store,
                               .context = progress, .date = date, .note = ""};
 
     today(date, sizeof date);

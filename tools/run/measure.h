@@ -17,7 +17,7 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    const char *workload, *devices, *precision, *data, *teacher, *interface;
+    const char *workload, *devices, *precision, *data, *teacher, *interface, *store;
     bool        nccl;
     int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's; lanes 0: chosen */
     bool        prefetch_given;

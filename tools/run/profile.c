@@ -47,6 +47,8 @@ int run_profile(int argc, char **argv)
     ProfileSettings s = {.measure = MEASURE_DEFAULTS};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
+        {"store", 0, OPTION_STRING, "PLACE", "Measure a place for boundaries too: host (memory), or a folder.", &s.measure.store,
+         0, 0, NULL, false},
         {"output", 'o', OPTION_STRING, "TRACE", "Write the trace to this file; -: to standard output.", &s.output, 0, 0, NULL,
          false},
         {0},
