@@ -122,6 +122,7 @@ static void range_tile(Text *out, const Paper *paper)
     tile(out, "Speedup of ahd", value, below);
 }
 
+/* The page's head: what it is, in figures, and where its sections are. */
 static void head(Text *out, const Paper *paper)
 {
     static const struct { const char *figure, *name; } differences[] = {{"speedup", "Speedups beside the poster’s"},
@@ -331,6 +332,8 @@ static void beside_row(Text *out, const Paper *paper, int i)
     text_append(out, "</tr>\n");
 }
 
+/* The table of the poster's figures and ours, the notes that its rows refer to, and the figures'
+ * sources. */
 static void beside(Text *out, const Paper *paper)
 {
     static const char *const heads[] = {"<figure", "<of", "<unit", "poster", "ours", "diff.|%", "ours, as the|original", "diff.|%", "why|note", NULL};
@@ -365,6 +368,7 @@ static void beside(Text *out, const Paper *paper)
 
 /* ---- plans ---------------------------------------------------------------------------------------- */
 
+/* The table of AHD's plan for each main run, with its distance from the bound. */
 static void plans(Text *out, const Paper *paper)
 {
     static const char *const heads[] = {"<workload", "<ahd’s stages: blocks on devices", "epoch|s", "above bound|%", NULL};
@@ -461,6 +465,8 @@ static double longest_time(const Paper *paper, const PaperRun *like)
     return longest;
 }
 
+/* A chart a main run, and where the poster has them, of runs as the original's: seconds of DP, the
+ * relay's devices, the ideal. */
 static void times(Text *out, const Paper *paper)
 {
     html_section(out, "times", "Where the time goes", "Seconds an epoch: of a device under dp; of each device of the relay (dpu’s plan); and of the "
@@ -595,6 +601,8 @@ static void sweep_rows(Text *out, const Paper *paper, PaperFigure figure, const 
     html_table_end(out);
 }
 
+/* A section of speedups by batch, cores or devices: a panel a main run, all on one scale, and the
+ * table of AHD and split. Nothing where no run is of the figure. */
 static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const char *heading_text, const char *lead)
 {
     SweepData *first = NULL;

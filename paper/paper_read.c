@@ -54,6 +54,8 @@ static int number(const Csv *csv, const char *path, int row, int column, double 
     return error_set(err, "%s:%d:1: \"%.40s\" is not a number, at %s", path, csv->lines[row], text, csv->rows[0][column]);
 }
 
+/* A row of the index: a run, with the comparison in the file that it names, which must have been
+ * made by the row's command. */
 static int read_run(PaperRun *run, const Csv *csv, const char *path, int row, Error *err)
 {
     char **f = csv->rows[row];

@@ -148,6 +148,8 @@ static int try_fixed_order(HeteroJob *job, Error *err)
     return rc;
 }
 
+/* Tries the orders of the devices, as many as are worth their time, and says how many of how many
+ * where one of them is the fastest. */
 static int try_orders(HeteroJob *job, Error *err)
 {
     Orders  orders;

@@ -44,6 +44,7 @@ static int no_speedup(const JsonAt *speedup, const JsonAt *rows, Error *err)
     return json_fail(speedup, err, "dp was not compared, so there is no speedup: expected a comparison with dp");
 }
 
+/* A bar with its value above; of a schedule that is impossible only its name. */
 static int one_speedup(Bars *bars, const JsonAt *rows, const JsonAt *row, Error *err)
 {
     JsonAt      name_at = json_member(row, "schedule"), why = json_member(row, "impossible");

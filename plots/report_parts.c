@@ -193,6 +193,7 @@ void report_head(Text *out, const ReportShown *shown)
 
 /* ---- schedules ------------------------------------------------------------------------- */
 
+/* The table of all schedules, those that are impossible with the reason. */
 static void schedules_table(Text *out, const ReportShown *shown)
 {
     static const char *const heads[] = {"<schedule", "epoch|s", "speedup|over dp", "step|ms", "used|%", "teacher|× least",

@@ -4,6 +4,7 @@
 
 #include "plots/report_parts.h"
 
+/* The table of predicted and measured epochs, speedups and memory. */
 static void epochs_table(Text *out, const ValidationFile *v)
 {
     static const char *const heads[] = {"<schedule", "predicted|s", "measured|s", "error|%", "least|s", "most|s",

@@ -129,6 +129,7 @@ void sweep_put(const SweepData *d, int panel, Metric metric, Text *page, const c
     picture_put(page, &plot, NULL, label);
 }
 
+/* The sweep as a plot: one panel, or with two axes one a value of the second, all on one scale. */
 static void draw(const SweepData *d, Metric metric, Plot *out)
 {
     double top = d->most * 1.1;

@@ -16,6 +16,8 @@ typedef struct {
     int    schedules;
 } Pairs;
 
+/* Two bars, predicted and measured, with the error above; of a schedule that is impossible only its
+ * name. */
 static int one_schedule(Pairs *p, const JsonAt *row, Error *err)
 {
     JsonAt      name_at = json_member(row, "schedule"), why = json_member(row, "impossible");

@@ -705,6 +705,8 @@ static int read_head(Plan **out, const JsonAt *root, Error *err)
     return 0;
 }
 
+/* Reads the plan of doc, part by part, and checks it; an error of the check is told at the stage or
+ * task that it is about. */
 static int read_plan(Plan **out, const Json *doc, Error *err)
 {
     static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace", "blocks",

@@ -43,6 +43,8 @@ static int emit_messages(const Relay *relay, Op op, const Stage *other, int self
     return 0;
 }
 
+/* The step of the stage's device i, whose rows begin at row: input, teacher, messages, rows to
+ * store, students, updates. */
 static int build_device(const Relay *relay, int i, int64_t row, Error *err)
 {
     Program     *program = relay->program;

@@ -65,6 +65,8 @@ static bool in_group(const Group *group, int device)
     return false;
 }
 
+/* Refuses what names a block, student, group, channel or rows that are not there, or an end of a
+ * channel that is not the device's. */
 static int check_links(const Verifier *v, const ProgramPlace *at)
 {
     const Program     *p = v->program;
@@ -114,6 +116,8 @@ static int add_use(Verifier *v, const ProgramPlace *at, RowRange rows)
     return 0;
 }
 
+/* FORWARD, BACKWARD, ALLREDUCE and UPDATE of a student come once each, in this order, on rows that
+ * are on the device. */
 static int check_student(Verifier *v, const ProgramPlace *at)
 {
     const Instruction *in = at->in;
@@ -221,6 +225,8 @@ static bool moves_weights(const Code *code)
     return false;
 }
 
+/* Refuses an instruction that the device cannot do at this place of its step, and notes what it
+ * changes. */
 static int check_instruction(Verifier *v, const ProgramPlace *at)
 {
     const Instruction *in = at->in;
@@ -590,6 +596,8 @@ static int dry_finish(const Dry *dry)
     return 0;
 }
 
+/* Runs all programs together without computing, queues depth deep: refuses a deadlock, and ends of
+ * a channel or group that disagree. */
 static int check_links_together(Verifier *v, int depth)
 {
     const Program *p = v->program;

@@ -660,6 +660,8 @@ static int64_t all_instructions(const Program *p)
     return all;
 }
 
+/* Makes what a run needs: devices, queues, lanes of the loader, costs, the store. On an error the
+ * caller frees sim. */
 static int sim_new(Sim *sim)
 {
     const Program     *p = sim->program;
@@ -734,6 +736,7 @@ static void count_work(const Code *code, int64_t steps, double *teacher, double 
     }
 }
 
+/* The result of a run that has ended; takes sim's spans over. */
 static int fill_result(SimResult *out, Sim *sim)
 {
     const Program *p = sim->program;

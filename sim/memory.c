@@ -101,6 +101,8 @@ static int64_t activation(const Trace *trace, const Instruction *in)
     return known(trace_student(&trace->blocks[in->block], in->student).activation_bytes);
 }
 
+/* The most memory that the phase holds at any instruction: what is fixed, boundaries until they are
+ * used for the last time, results from FORWARD to BACKWARD. Puts it into peak where it is more. */
 static void walk_phase(MemoryWalk *walk, const Code *code, int number, Memory *peak)
 {
     const Trace *trace = walk->scenario->trace;

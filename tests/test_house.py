@@ -8,6 +8,7 @@
     files do not include each other in circles, but for registries
     a folder has at most 25 files, NAME.h and NAME.c counted as one
     a function has at most 90 lines
+    a static function of more than 26 lines has its contract above it
     nothing waits by the wall's clock, which may be set meanwhile
 """
 
@@ -27,6 +28,7 @@ FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in f
 REGISTRIES = {"kernels/backend", "schedule/registry", "workloads/layers", "executor/data/data"}
 FILES_MOST = 25
 LINES_MOST = 90
+LINES_UNSAID = 26
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 
 
@@ -191,6 +193,22 @@ def too_long(files):
             for lines, line in functions(text) if lines > LINES_MOST]
 
 
+def unsaid(files):
+    """Static functions of many lines without a comment above, tests and benches apart."""
+    result = []
+    for path, text in files.items():
+        if path.startswith(("tests/", "bench/")):
+            continue
+        lines = text.split("\n")
+        for length, brace in functions(text):
+            head = brace - 1                                  # of lines: the brace; then the signature's first
+            while head > 0 and (lines[head].startswith(("{", " ", "\t")) or not lines[head]):
+                head -= 1
+            if length > LINES_UNSAID and lines[head].startswith("static") and not lines[head - 1].endswith("*/"):
+                result.append("%s:%d: %s" % (path, head + 1, lines[head]))
+    return result
+
+
 def anchors(path):
     """The anchors of a page's headings, as GitHub makes them."""
     found, fenced = [], False
@@ -256,6 +274,7 @@ def main():
                        (named_in_vain, "comments name what exists"), (in_circles, "no circles between files"),
                        (crowded, "no folder of more than %d files" % FILES_MOST),
                        (too_long, "no function of more than %d lines" % LINES_MOST),
+                       (unsaid, "no static function of more than %d lines without its contract" % LINES_UNSAID),
                        (by_the_wall, "nothing waits by the wall's clock")):
         found = rule(files)
         tap.ok(not found, name, "\n".join(found))

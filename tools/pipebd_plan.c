@@ -89,6 +89,8 @@ static int check_edits(const char *name, const char *text, size_t length, const 
     return rc;
 }
 
+/* Plans for a trace's text with the command's edits, writes the plan, measures sensitivities and
+ * prints the report. */
 static int plan_text_of(const char *name, const char *text, size_t length, const PlanSettings *settings, unsigned schedules,
                         Error *err)
 {

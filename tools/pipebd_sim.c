@@ -176,6 +176,8 @@ static bool any_possible(const SweepResult *result)
     return false;
 }
 
+/* Runs the sweep and reports it. What was done before an interruption is reported too, and is an
+ * error then. */
 static int run_sweep(const Asked *asked, const SimSettings *s, Error *err)
 {
     Progress    progress;

@@ -361,6 +361,7 @@ int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t byte
 
 /* ---- what is not there --------------------------------------------------- */
 
+/* A line for each kind of byte count that some blocks lack. */
 static void missing_bytes(const Trace *trace, Text *out)
 {
     int boundaries = 0, weights = 0, activations = 0, gradients = 0;

@@ -320,6 +320,8 @@ static int check_timing_keys(const JsonAt *at, const JsonAt *contended, const Js
     return json_has(single_block) ? json_check_keys(single_block, works, err) : 0;
 }
 
+/* One of timings[]: a point of each of its works on the curve of its device's kind. A point that is
+ * there already is refused. */
 static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, Error *err)
 {
     JsonAt      device = json_member(at, "device"), batch = json_member(at, "batch");
@@ -456,6 +458,7 @@ static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *
     return listed ? read_students(trace, &students, block, err) : 0;
 }
 
+/* The blocks, whose names differ. */
 static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
 {
     JsonAt  at = json_member(root, "blocks");

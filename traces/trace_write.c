@@ -37,6 +37,7 @@ static int version_of(const Trace *t)
     return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1 ? 2 : 1;
 }
 
+/* All that stands before the blocks. */
 static void write_head(const Trace *t, Text *out)
 {
     text_printf(out, "{\n  \"format\": \"pipebd-trace\",\n  \"version\": %d,\n  \"name\": ", version_of(t));

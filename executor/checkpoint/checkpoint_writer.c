@@ -137,6 +137,8 @@ static int write_states(const CheckpointWriter *writer, Error *err)
     return rc;
 }
 
+/* The thread: writes a checkpoint whenever one is due, without the lock, until it is closed or a
+ * write fails. */
 static void *writer_run(void *argument)
 {
     CheckpointWriter *writer = argument;

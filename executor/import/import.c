@@ -88,6 +88,8 @@ static void note_dropout(Model *m)
 
 /* ---- the result -------------------------------------------------------------------- */
 
+/* The header of safetensors: its length in 8 bytes, then JSON with type, shape and place of each
+ * tensor, padded to 8 bytes. */
 static void write_header(Text *header, const Model *m)
 {
     uint64_t begin = 0, length;
@@ -137,6 +139,8 @@ static size_t part_bytes(const ModelTensor *t, int part)
     return (size_t)(taken < all ? taken : all) * (size_t)t->element_bytes;
 }
 
+/* Writes all tensors to path as safetensors, as pieces: the header, parts of mapped files as they
+ * lie there, and copies of those that are stored the other way round. */
 static int write_weights(const Model *m, const char *path, Error *err)
 {
     Text       header = {0};

@@ -334,6 +334,8 @@ static const char *marked(Shrink *s, const char *name, char mark)
     return out;
 }
 
+/* Replaces each linear layer inside a residual by two of the option's rank, where these have fewer
+ * weights; in bodies and paths too. */
 static int factor_list(Shrink *s, Layers *list, bool inside)
 {
     int    rank = s->options->rank, at = 0;

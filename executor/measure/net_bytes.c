@@ -37,6 +37,8 @@ done:
 
 static int64_t a_sample(int64_t bytes, int64_t rows) { return (bytes + rows - 1) / rows; }
 
+/* Counts the bytes of block b with nets on device, for as many rows as the trace's batch, and fills
+ * the trace's block. */
 static int fill_block(const BytesJob *job, Device *device, int b)
 {
     const WorkBlock *work = &job->workload->block[b];

@@ -132,6 +132,8 @@ static void add_core_time(Profiling *p, const ExecutionResult *result)
     }
 }
 
+/* Executes program once and adds the times of its recorded steps to into; of programs of devices
+ * alone, a step's own time too. */
 static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
 {
     const ProfileOptions *o = p->options;
@@ -348,6 +350,8 @@ static const char *notes(Profiling *p, Trace *t)
     return arena_strdup(&t->arena, text);
 }
 
+/* The trace of what was measured: bytes as nets count them, times of blocks, the median of steps'
+ * own times, loader and links. */
 static int fill_trace(Profiling *p, Trace *t)
 {
     const Workload *w = p->options->workload;

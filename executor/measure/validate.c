@@ -175,6 +175,8 @@ static double phases_s(const ExecutionResult *result, int devices, int warm_up)
     return (double)most * 1e-9;
 }
 
+/* Executes the plan of row i once more and adds what it measured: the epoch, memory, the samples of
+ * each instruction; after the last round the timeline. */
 static int run_row(ValidateJob *job, int i, int round)
 {
     const ValidateOptions *o = job->options;

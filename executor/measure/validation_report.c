@@ -138,6 +138,7 @@ static void json_number(const char *key, double value, Text *out)
     text_json_double(out, value);
 }
 
+/* A schedule of the validation; of one that is impossible only why. */
 static void json_row(const ValidationRow *row, bool chosen, Text *out)
 {
     text_printf(out, "    {\"schedule\": \"%s\"", schedule_name(row->schedule));

@@ -54,6 +54,7 @@ static void stages(Text *out, const Plan *plan)
     text_free(&text);
 }
 
+/* The first line of a log: what is trained, on what, by which plan, and the step of each block. */
 static void start_text(Text *out, const LogFacts *f)
 {
     const Workload *w = f->workload;

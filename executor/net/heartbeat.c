@@ -176,6 +176,8 @@ static void hang_up(BeatPeer *peer, bool gone)
     if (!peer->left) peer->gone = gone;
 }
 
+/* A whole message of the peer has arrived: notes what it says. A second fault, or one of an unknown
+ * kind or rank, is left out. */
 static void take(Heartbeat *h, BeatPeer *peer)
 {
     const Head *head = &peer->in.head;
@@ -433,6 +435,8 @@ static void turn(Heartbeat *h, Fault *fault)
     else if (!judge_dead(h, now_ns, fault) && !judge_silent(h, now_ns, fault)) warn_stuck(h, now_ns);
 }
 
+/* The thread: turns until a fault is found, which it concludes, or until it is asked to stop, when
+ * it says goodbye. */
 static void *run_thread(void *context)
 {
     Heartbeat *h = context;

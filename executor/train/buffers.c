@@ -48,6 +48,8 @@ static void makes(Value *value, const Instruction *in, int i)
 
 static void uses(Value *value, int i) { if (i > value->last) value->last = i; }
 
+/* Notes at which instructions of the phase each value is made and used. What is sent while the
+ * device computes is used to the end. */
 static void find_values(const Buffers *b, Value *values, const Code *code, const Phase *phase)
 {
     for (int i = 0; i < phase->count; i++) {

@@ -184,6 +184,8 @@ static int open_fetcher(Run *run, Error *err)
     return program_stores(x->program) ? loader_new(&run->fetcher, NULL, &options, err) : 0;
 }
 
+/* Makes what the devices of a run share: status board, transport, run control, fetcher, loader. On
+ * an error the caller closes run. */
 static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;

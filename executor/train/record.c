@@ -98,6 +98,8 @@ static void part_copies(Span *spans, int64_t count, int64_t *lane_end_ns)
     }
 }
 
+/* Puts the devices' spans into one array, ordered by their ends and counted from the run's start.
+ * -1: no memory. */
 static int collect_spans(ExecutionResult *out, const Recorder *recorders, size_t count)
 {
     int64_t  total = 0, n = 0;

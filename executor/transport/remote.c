@@ -515,6 +515,8 @@ static void close_place(const Remote *t, RemoteLine *line, RemoteSlot *slot)
     else               device_release(line->memory, slot->values);
 }
 
+/* A device of this process takes part: room for its sums, and for the messages of its channels to
+ * and from other processes, in memory that it can reach. */
 static int join(Transport *transport, int device, Device *memory, int64_t *bytes, Error *err)
 {
     Remote       *t = (Remote *)transport;

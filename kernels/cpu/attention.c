@@ -202,6 +202,8 @@ typedef struct {
     float       *partial;    /* of the norms' gradients: queries, keys; NULL: there are none */
 } HeadPass;
 
+/* Gradients of count queries of a head, from first on, and what they add to those of its keys and
+ * values. Scores are computed again, a tile of keys at a time. */
 static void backward_tile(const AttentionTask *t, const AttentionRoom *room, const HeadPass *p, int64_t head, int64_t first, int64_t count)
 {
     KeySpan         span = seen_by_tile(t, first, count, p->length);
@@ -228,6 +230,8 @@ static void backward_tile(const AttentionTask *t, const AttentionRoom *room, con
     for (int64_t i = 0; i < count; i++) memcpy(dx + i * t->stride, dquery + i * t->dim, (size_t)t->dim * sizeof *dx);
 }
 
+/* Gradients of pairs (row, key-value head) begin to end: of its queries, keys and values, and
+ * partial sums for the norms' weights. */
 static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 {
     const AttentionTask *t = context;

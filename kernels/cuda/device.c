@@ -25,6 +25,7 @@ static void close_device(Device *base)
     free(device);
 }
 
+/* Opens device index of spec: the GPU, or its slice, streams, cuBLASLt and scratch. */
 static int open_device(Device **out, const DeviceSpec *spec, int index, Error *err)
 {
     CudaDevice *device = calloc(1, sizeof *device);

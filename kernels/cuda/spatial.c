@@ -52,6 +52,7 @@ typedef struct { int algorithm, math, status, determinism; bool usable; double u
                          (results)[i].status == CUDNN_STATUS_SUCCESS && (results)[i].determinism == CUDNN_DETERMINISTIC, \
                          1e3 * (double)(results)[i].time, (results)[i].memory}
 
+/* Lets cuDNN time its algorithms for a direction, the fastest first: *count of them in out. */
 static cudnnStatus_t find(Found *out, int *count, const SpatialTrial *t, SpatialDirection direction)
 {
     const Spatial *s = t->s;

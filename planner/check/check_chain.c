@@ -198,6 +198,7 @@ static void lay_out(CheckedChain *chain, int low, int high)
 
 /* ---- a step ------------------------------------------------------------------------------------ */
 
+/* The least time of a step of each member of stage s, and its memory. at: room for the members. */
 static int price_members(CheckedChain *chain, int s, int64_t *at)
 {
     const Stage *stage = &chain->plan->stages[s];
@@ -254,6 +255,8 @@ static int find_barrier(CheckedChain *chain, int64_t *at, int64_t *step, int *st
 
 /* ---- the chain -------------------------------------------------------------------------------------- */
 
+/* Prices each member of each stage, lays messages out in time, and finds the slowest stage, or of a
+ * plan with a barrier the way along the chain. at: room for the members of a stage. */
 static int price(CheckedChain *chain, CheckedPlan *out, int64_t *at)
 {
     const Plan *plan = chain->plan;

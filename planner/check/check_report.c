@@ -31,6 +31,7 @@ static void ratio_text(int64_t ns, int64_t other, Text *out)
 
 /* ---- table --------------------------------------------------------------------------- */
 
+/* A row of the table: stage i, its blocks, devices and rows, and the parts of its step. */
 static void stage_row(const CheckReport *r, const Scenario *s, int i, Text *out)
 {
     const Stage        *stage = &r->plan->stages[i];
@@ -143,6 +144,7 @@ static int64_t bound_of(const CheckReport *r)
     return own_bound(r) ? r->comparison->rows[r->plan->schedule].bound_ns : r->comparison->bound_ns;
 }
 
+/* How far the plan is from the planner's of its schedule, from the fastest, and from the bound. */
 static void distance_text(const CheckReport *r, Text *out)
 {
     const Comparison *c = r->comparison;
@@ -182,6 +184,7 @@ static void cluster_text(const Plan *plan, const Scenario *s, Text *out)
                     s->trace->batch, s->steps);
 }
 
+/* The whole report as text. */
 static void table(const CheckReport *r, const Scenario *s, Text *out)
 {
     const Plan *plan = r->plan;

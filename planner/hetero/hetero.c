@@ -174,6 +174,8 @@ static void release(HeteroPartition *p)
     *p = (HeteroPartition){0};
 }
 
+/* The partition that the table's last row has for code, the devices used, from the last stage to
+ * the first. *out is yours. */
 static int read_back(HeteroSearch *s, int code, HeteroPartition *out, Error *err)
 {
     const size_t k = (size_t)s->classes, codes = (size_t)s->codes;

@@ -132,6 +132,7 @@ static void head_json(const Comparison *c, const Scenario *s, Text *out)
     devices_json(s, out);
 }
 
+/* A schedule of the comparison; of one that is impossible only why. */
 static void json_row(const Comparison *c, const Scenario *s, int i, Text *out)
 {
     const Candidate *row = &c->rows[i];

@@ -176,6 +176,8 @@ static int64_t step_of(const BarrierSearch *b, int state)
     return step;
 }
 
+/* The partition that ends in state, from the last stage to the first; where devices were told apart
+ * by type only, the lowest numbers of a type come first. */
 static int read_back(const BarrierSearch *b, int state, BarrierPartition *out, Error *err)
 {
     int   at = state, k;

@@ -377,6 +377,8 @@ static void measured_counts(const StageTable *t, int link, int block, int *group
     }
 }
 
+/* Sums over blocks of all-reduces by link and width, and where the next block is that has none
+ * measured. group, at, ns: room to work. */
 static void look_up_reduces(StageTable *t, int *group, int64_t *at, int64_t *ns)
 {
     const Trace *trace = t->scenario->trace;
@@ -540,6 +542,8 @@ static int most_measured(const Trace *trace)
     return most;
 }
 
+/* Looks up all that stages are priced from, as sums over blocks: work, messages, all-reduces,
+ * memory, lanes. */
 static int fill(StageTable *t, Error *err)
 {
     const Trace *trace = t->scenario->trace;

@@ -187,6 +187,7 @@ static void accuracy_json(const Workload *workload, const char *who, const Accur
     text_append(out, "}");
 }
 
+/* The results as JSON. */
 static void json(const EvaluateInputs *in, const Results *r, Text *out)
 {
     const EvaluateSettings *s = in->settings;

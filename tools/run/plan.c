@@ -106,6 +106,8 @@ static int plan_data_parallel(Plan **out, const Workload *workload, int devices,
 
 /* ---- with one ------------------------------------------------------------------ */
 
+/* The planner's plan of a schedule for a trace whose blocks are the workload's. *out is yours; how:
+ * what to print of it. */
 static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs, const char *path,
                            Text *how, Error *err)
 {

@@ -397,6 +397,8 @@ static int open_watch(Train *t, Error *err)
     return rc;
 }
 
+/* Opens what the command line names, in an order in which what is wrong is said before anything
+ * takes long. */
 static int open_all(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
@@ -752,6 +754,8 @@ static void note_skipped(Train *t)
     watch_note(&t->watch, line);
 }
 
+/* What a run prints at its end: losses, times of devices, accuracy, perplexity, samples that were
+ * left out. */
 static int print_result(const Train *t, Error *err)
 {
     Text   text = {0};

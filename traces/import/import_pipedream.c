@@ -76,6 +76,8 @@ static int blocks_of_stages(PipedreamProfile *p, Error *err)
     return 0;
 }
 
+/* Makes blocks that end at the nodes of list; refuses nodes that do not end a block, and any other
+ * order than the chain's. */
 static int blocks_of_cuts(PipedreamProfile *p, const char *list, const char *option, Error *err)
 {
     const ImportGraph *g = &p->graph;

@@ -167,6 +167,8 @@ static int find_block(const KinetoBlocks *b, const char *name)
     return -1;
 }
 
+/* Numbers the names that are blocks, in the order in which they first start. list: --blocks, or
+ * NULL. */
 static int number_blocks(Finder *f, const char *list, Error *err)
 {
     KinetoBlocks *b = f->blocks;

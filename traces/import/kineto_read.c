@@ -219,6 +219,8 @@ static int read_types(Reader *r, Event *e, Error *err)
 
 /* ---- an event's keys ---------------------------------------------------------------------------- */
 
+/* An event's "args": correlation, sequence number, device, dimensions and types of inputs; others
+ * are skipped. */
 static int read_arguments(Reader *r, Event *e, Error *err)
 {
     Token token;
@@ -422,6 +424,8 @@ static int read_events(Reader *r, Error *err)
 
 /* ---- the file's head ---------------------------------------------------------------------------------- */
 
+/* An entry of "deviceProperties": its name and memory. Numbers of devices that are out of range are
+ * skipped. */
 static int read_device(Reader *r, Error *err)
 {
     int64_t id = -1, memory = 0;
