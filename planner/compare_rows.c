@@ -233,6 +233,20 @@ int64_t comparison_fastest_ns(const Comparison *c)
     return least;
 }
 
+int comparison_baseline(const Comparison *c)
+{
+    int slowest = -1, count = 0;
+
+    if (c->rows[SCHEDULE_DP].plan) return SCHEDULE_DP;
+    if (c->rows[SCHEDULE_SEQUENTIAL].plan) return SCHEDULE_SEQUENTIAL;
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        if (!c->rows[i].plan) continue;
+        count++;
+        if (slowest < 0 || c->rows[i].sim.epoch_ns > c->rows[slowest].sim.epoch_ns) slowest = i;
+    }
+    return count > 1 ? slowest : -1;
+}
+
 int compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err)
 {
     return compare_relay_bound(bound_ns, scenario, err);

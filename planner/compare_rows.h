@@ -30,6 +30,10 @@ int64_t comparison_fastest_ns(const Comparison *comparison);
  * *simulated (NULL: not wanted) how many were. Borrowed from comparison. */
 const Plan *comparison_runner_up(const Comparison *comparison, const Scenario *scenario, int64_t *ns, int *simulated);
 
+/* What speedups are over: dp, which people use where it is possible; else sequential, how today's tools train what is larger
+ * than a device; else the slowest of several that are possible; -1: nothing. */
+int comparison_baseline(const Comparison *comparison);
+
 /* What compare() puts in bound_ns. */
 int  compare_bound(int64_t *bound_ns, const Scenario *scenario, Error *err);
 

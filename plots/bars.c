@@ -29,6 +29,8 @@ typedef struct {
     Scene  scene;
     double x, most;          /* where the next bar goes; highest bar */
     int    bars;
+    char   over[16];         /* what speedups are over; "": several */
+    int    groups;
 } Bars;
 
 /* dp may be impossible, or was not asked for. */
@@ -76,16 +78,22 @@ static int one_speedup(Bars *bars, const JsonAt *rows, const JsonAt *row, Error 
 static int one_comparison(Bars *bars, const Json *doc, Error *err)
 {
     JsonAt      root = json_root(doc), name_at = json_member(&root, "trace"), rows = json_member(&root, "schedules");
-    const char *name;
+    JsonAt      over_at = json_member(&root, "speedup_over");
+    const char *name, *over = "dp";
     double      first = bars->x;
+    char        below[32] = "";
 
     if (json_check_format(doc, "pipebd-comparison", 1, err) != 0) return -1;
+    if (json_has(&over_at) && !json_has_null(&over_at) && json_get_string(&over_at, &over, err) != 0) return -1;
+    if (strcmp(over, "dp") != 0) snprintf(below, sizeof below, "over %.15s", over);
+    if (bars->groups++ == 0) snprintf(bars->over, sizeof bars->over, "%.15s", over);
+    else if (strcmp(bars->over, over) != 0) bars->over[0] = '\0';
     if (json_get_string(&name_at, &name, err) != 0 || json_get_array(&rows, 1, err) != 0) return -1;
     for (size_t i = 0; i < json_count(&rows); i++) {
         JsonAt row = json_element(&rows, i);
         if (json_get_object(&row, err) != 0 || one_speedup(bars, &rows, &row, err) != 0) return -1;
     }
-    group_name(&bars->scene, (first + bars->x - 1) / 2, name, "");
+    group_name(&bars->scene, (first + bars->x - 1) / 2, name, below);
     bars->x++;
     return 0;
 }
@@ -115,6 +123,7 @@ static int width_of(const Bars *bars, int each, int rest)
 int plot_speedup(Plot *out, const char *const *paths, int count, Error *err)
 {
     Bars bars = {0};
+    char title[64], subtitle[128], axis[48];
 
     for (int i = 0; i < count; i++) {
         Json *doc;
@@ -123,8 +132,12 @@ int plot_speedup(Plot *out, const char *const *paths, int count, Error *err)
         json_doc_free(doc);
         if (rc != 0) { bars_free(&bars); return -1; }
     }
-    plot_begin(out, width_of(&bars, 46, 110), 380, "Speedup over DP", "predicted epoch time of DP over that of each schedule");
-    text_append(&out->script, "set ylabel 'times DP'\n");
+    const char *over = strcmp(bars.over, "dp") == 0 ? "DP" : bars.over[0] ? bars.over : "what stands below";
+    snprintf(title, sizeof title, "Speedup over %s", over);
+    snprintf(subtitle, sizeof subtitle, "predicted epoch time of %s over that of each schedule", over);
+    snprintf(axis, sizeof axis, "set ylabel 'times %s'\n", bars.over[0] ? over : "as fast");
+    plot_begin(out, width_of(&bars, 46, 110), 380, title, subtitle);
+    text_append(&out->script, axis);
     return finish(&bars, out, nice_top(bars.most), err);
 }
 

@@ -51,26 +51,21 @@ void html_cell_number(Text *out, int digits, double value)
 
 void figure_speedups(Text *out, const ComparisonFile *file)
 {
-    double slowest = 0;
-    bool   over_dp = compared_row(file, SCHEDULE_DP) != NULL, any = false;
-    Rows   rows = {0};
-    char   text[64];
+    Rows rows = {0};
+    char text[64];
 
-    for (int i = 0; i < file->row_count; i++)
-        if (!file->rows[i].why) slowest = fmax(slowest, file->rows[i].epoch_s);
     for (int i = 0; i < file->row_count; i++) {
         const ComparedRow *row = &file->rows[i];
         rows_add(&rows, schedule_name(row->schedule));
         if (row->why) { rows_note(&rows, "not possible"); continue; }
-        double value = over_dp ? row->speedup : slowest / row->epoch_s;
-        any = true;
+        double value = file->over_known ? row->speedup : 1;
         rows.most = fmax(rows.most, value);
         rows_box(&rows, 0, value, 0.1, 0.9, colour_of_schedule(row->schedule), "");
         snprintf(text, sizeof text, "%.2f×", value);
         rows_value(&rows, text);
     }
-    rows_put(&rows, out, over_dp ? "Speedup of each schedule over dp" : "How many times as fast as the slowest each schedule is");
-    if (!over_dp && any) text_append(out, "<p class=\"note\">Without dp: times as fast as the slowest of these.</p>\n");
+    snprintf(text, sizeof text, "Speedup of each schedule over %s", schedule_name(file->over));
+    rows_put(&rows, out, text);
 }
 
 /* ---- the plan --------------------------------------------------------------------------- */

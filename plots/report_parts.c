@@ -49,10 +49,11 @@ static void headline(Text *out, const ReportShown *shown)
     text_append(out, "<p class=\"soft\" style=\"margin:0\">Pipe-BD report: ");
     html_text(out, report_facts(shown)->trace);
     text_append(out, "</p>\n<h1>");
-    if (best && best->schedule == SCHEDULE_DP)
-        text_append(out, "dp is as fast as any schedule here");
+    if (best && shown->comparison->over_known && best->schedule == shown->comparison->over)
+        text_printf(out, "%s is as fast as any schedule here", schedule_name(best->schedule));
     else if (best && best->speedup > 0)
-        text_printf(out, "%s trains an epoch %.2f times as fast as dp", schedule_name(best->schedule), best->speedup);
+        text_printf(out, "%s trains an epoch %.2f times as fast as %s", schedule_name(best->schedule), best->speedup,
+                    schedule_name(shown->comparison->over));
     else if (best)
         text_printf(out, "%s is fastest: %.*f s an epoch", schedule_name(best->schedule), digits_for(best->epoch_s), best->epoch_s);
     else if (v && !isnan(v->worst_error))
@@ -112,15 +113,16 @@ static void bound_tile(Text *out, const ReportShown *shown, const ComparedRow *b
 
 static void comparison_tiles(Text *out, const ReportShown *shown, const ComparedRow *best)
 {
-    const ComparedRow *dp = compared_row(shown->comparison, SCHEDULE_DP);
-    char               value[32], below[80] = "";
+    const ComparedRow *over = shown->comparison->over_known ? compared_row(shown->comparison, shown->comparison->over) : NULL;
+    char               value[32], below[80] = "", title[48];
 
     snprintf(value, sizeof value, "%.*f", digits_for(best->epoch_s), best->epoch_s);
-    if (dp) snprintf(below, sizeof below, "dp: %.*f s", digits_for(dp->epoch_s), dp->epoch_s);
+    if (over) snprintf(below, sizeof below, "%s: %.*f s", schedule_name(over->schedule), digits_for(over->epoch_s), over->epoch_s);
     tile(out, "Epoch", value, "s", below);
     if (best->speedup > 0) {
         snprintf(value, sizeof value, "%.2f×", best->speedup);
-        tile(out, "Speedup over dp", value, "", "on the same devices");
+        snprintf(title, sizeof title, "Speedup over %s", schedule_name(shown->comparison->over));
+        tile(out, title, value, "", "on the same devices");
     }
     bound_tile(out, shown, best);
     if (shown->comparison->runner_up) {
@@ -196,7 +198,8 @@ void report_head(Text *out, const ReportShown *shown)
 /* The table of all schedules, those that are impossible with the reason. */
 static void schedules_table(Text *out, const ReportShown *shown)
 {
-    static const char *const heads[] = {"<schedule", "epoch|s", "speedup|over dp", "step|ms", "used|%", "teacher|× least",
+    char                     speedup[48];
+    const char              *heads[] = {"<schedule", "epoch|s", speedup, "step|ms", "used|%", "teacher|× least",
                                         "loads|× least", "memory|MiB", NULL};
     const ComparisonFile    *f = shown->comparison;
     const ComparedRow       *best = fastest(shown);
@@ -207,6 +210,7 @@ static void schedules_table(Text *out, const ReportShown *shown)
         most = fmax(most, f->rows[i].epoch_s);
         step = fmax(step, f->rows[i].step_us / 1000);
     }
+    snprintf(speedup, sizeof speedup, "speedup|over %s", schedule_name(f->over));
     html_table(out, NULL, heads);
     for (int i = 0; i < f->row_count; i++) {
         const ComparedRow *row = &f->rows[i];
@@ -230,22 +234,28 @@ static void schedules_table(Text *out, const ReportShown *shown)
     html_table_end(out);
 }
 
-/* What became of dp, which speedups are over. */
-static const char *about_dp(const ComparisonFile *f)
+/* What speedups are over, and why. */
+static void about_speedup(const ComparisonFile *f, char *out, size_t size)
 {
-    if (compared_row(f, SCHEDULE_DP)) return "Speedup is over dp on the same devices.";
-    for (int i = 0; i < f->row_count; i++)
-        if (f->rows[i].schedule == SCHEDULE_DP) return "dp is not possible here, so there is no speedup over it.";
-    return "dp was not compared, so there is no speedup over it.";
+    bool dp = false;
+
+    for (int i = 0; i < f->row_count; i++) dp |= f->rows[i].schedule == SCHEDULE_DP;
+    if (f->over_known && f->over == SCHEDULE_DP) snprintf(out, size, "Speedup is over dp on the same devices.");
+    else if (!f->over_known) snprintf(out, size, dp ? "dp is not possible here, so there is no speedup over it."
+                                                    : "dp was not compared, so there is no speedup over it.");
+    else snprintf(out, size, "dp %s: speedup is over %s%s.", dp ? "is not possible here" : "was not compared", schedule_name(f->over),
+                  f->over == SCHEDULE_SEQUENTIAL ? ", how tools train what is larger than a device" : ", the slowest of these");
 }
 
 void report_schedules(Text *out, const ReportShown *shown)
 {
     const ComparisonFile *f = shown->comparison;
-    char                  lead[200];
+    char                  lead[400], about[200], epochs[120] = "";
 
     if (!f) return;
-    snprintf(lead, sizeof lead, "An epoch is the time in which every student block sees every sample once. %s", about_dp(f));
+    about_speedup(f, about, sizeof about);
+    if (f->epochs > 1) snprintf(epochs, sizeof epochs, " Of sequential and store it is the mean of the job's %.0f.", f->epochs);
+    snprintf(lead, sizeof lead, "An epoch is the time in which every student block sees every sample once.%s %s", epochs, about);
     html_section(out, "schedules", "Schedules", lead);
     figure_speedups(out, f);
     schedules_table(out, shown);

@@ -218,6 +218,20 @@ static int read_use(DeviceUse *use, const JsonAt *device, Error *err)
            && maybe_size(&memory, "limit_bytes", &use->limit_bytes, err) == 0 ? 0 : -1;
 }
 
+/* What speedups are over: dp, where it is not told. */
+static int read_over(ComparisonFile *f, const JsonAt *root, Error *err)
+{
+    JsonAt      at = json_member(root, "speedup_over");
+    const char *name;
+
+    f->over = SCHEDULE_DP;
+    f->over_known = !json_has_null(&at);
+    if (!json_has(&at)) f->over_known = compared_row(f, SCHEDULE_DP) != NULL;
+    if (!json_has(&at) || json_has_null(&at)) return 0;
+    if (json_get_string(&at, &name, err) != 0) return -1;
+    return schedule_find(name, &f->over) ? 0 : json_fail(&at, err, "not a schedule");
+}
+
 static int read_compared(Arena *arena, ComparedRow *row, const JsonAt *at, Error *err)
 {
     JsonAt devices = json_member(at, "devices");
@@ -271,6 +285,7 @@ int comparison_read(ComparisonFile *f, Json *doc, const char *path, Error *err)
         JsonAt row = json_element(&rows, (size_t)i);
         if (read_compared(&f->facts.arena, &f->rows[i], &row, err) != 0) return -1;
     }
+    if (read_over(f, &root, err) != 0 || maybe_size(&root, "epochs", &f->epochs, err) != 0) return -1;
     if (maybe_size(&root, "bound_s", &f->bound_s, err) != 0 || read_margins(f, &root, err) != 0) return -1;
     if (!absent(&runner_up)) {
         Schedule schedule;

@@ -79,6 +79,9 @@ typedef struct {
     ComparedRow *rows;
     int          row_count;
     double       bound_s;
+    Schedule     over;       /* what speedups are over */
+    bool         over_known; /* there is one */
+    double       epochs;     /* of the job; 1 where it is not told */
     Gantt        step;       /* rows 0: none */
     const char  *runner_up;  /* schedule; NULL: none */
     double       runner_up_s;

@@ -38,7 +38,8 @@ typedef struct {
     int64_t buffer_bytes;                        /* batches the loader has ready, rows on their way to and from tiers */
 } HostMemory;
 
-/* out: [scenario_nodes()]. A boundary is kept until the last phase that fetches it has ended. */
+/* out: [scenario_nodes()]. A boundary is kept until the last phase that fetches it has ended; of
+ * phases that may run at the same time, all are taken to do so. */
 int memory_host(HostMemory *out, const Program *program, const Scenario *scenario, Error *err);
 
 /* What a tier holds of it: host memory has the buffers too. */

@@ -1,6 +1,5 @@
 /* Memory of a machine and of its disks: what is stored there, the weights of blocks that no device holds, and
  * buffers. */
-#include <limits.h>
 #include <stdlib.h>
 
 #include "sim/costs.h"
@@ -8,35 +7,119 @@
 
 static int64_t known(int64_t bytes) { return bytes == TRACE_ABSENT ? 0 : bytes; }
 
-/* The phases, by number, that store a boundary first and fetch it last. */
-typedef struct { int from, to; } KeptSpan;
+/* What must be over before what begins, of phases by their numbers: those of a device in order, and who fetches after who
+ * stores. */
+typedef struct {
+    const Program *program;
+    int            numbers;
+    size_t         words;        /* of a set of numbers */
+    uint64_t      *before;       /* [numbers] sets: what is over when a phase of the number begins */
+    uint64_t      *stores, *fetches;     /* [blocks + 1] sets: who does, of a boundary */
+} PhaseOrder;
 
-static int last_number(const Program *p)
+/* Beyond so many numbers all boundaries count as kept at once. */
+enum { MOST_NUMBERS = 1 << 14 };
+
+static bool has(const uint64_t *set, int n) { return set[n / 64] >> n % 64 & 1; }
+static void put(uint64_t *set, int n) { set[n / 64] |= (uint64_t)1 << n % 64; }
+
+static bool within(const PhaseOrder *o, const uint64_t *set, const uint64_t *whole)
 {
-    int last = 0;
+    for (size_t w = 0; w < o->words; w++)
+        if (set[w] & ~whole[w]) return false;
+    return true;
+}
+
+static bool is_empty(const PhaseOrder *o, const uint64_t *set)
+{
+    for (size_t w = 0; w < o->words; w++)
+        if (set[w]) return false;
+    return true;
+}
+
+/* What is over before earlier is over before later, and so is earlier. */
+static void add_earlier(const PhaseOrder *o, int later, int earlier)
+{
+    const uint64_t *from = o->before + (size_t)earlier * o->words;
+    uint64_t       *to = o->before + (size_t)later * o->words;
+
+    for (size_t w = 0; w < o->words; w++) to[w] |= from[w];
+    put(to, earlier);
+}
+
+static void note_boundaries(const PhaseOrder *o)
+{
+    for (int d = 0; d < o->program->device_count; d++) {
+        const Code *code = &o->program->devices[d];
+        for (int f = 0; f < code->phase_count; f++)
+            for (int i = code->phases[f].first; i < code->phases[f].first + code->phases[f].count; i++) {
+                const Instruction *in = &code->code[i];
+                if (in->op == OP_STORE) put(o->stores + (size_t)in->block * o->words, code->phases[f].number);
+                if (in->op == OP_FETCH) put(o->fetches + (size_t)in->block * o->words, code->phases[f].number);
+            }
+    }
+}
+
+/* A number is over when all its phases are; one follows another where one of them does on every device that has it. */
+static void order_number(const PhaseOrder *o, int number)
+{
+    const Program *p = o->program;
+    int            earlier = -1;
+    bool           same = true;
 
     for (int d = 0; d < p->device_count; d++) {
         const Code *code = &p->devices[d];
-        if (code->phase_count && code->phases[code->phase_count - 1].number > last)
-            last = code->phases[code->phase_count - 1].number;
+        int         f = 0;
+        while (f < code->phase_count && code->phases[f].number != number) f++;
+        if (f == code->phase_count) continue;
+        int own = f > 0 ? code->phases[f - 1].number : -1;
+        same &= earlier == -1 || own == earlier;
+        earlier = own;
     }
-    return last;
+    if (earlier >= 0 && same) add_earlier(o, number, earlier);
+    for (int k = 0; k <= p->block_count; k++)
+        if (has(o->fetches + (size_t)k * o->words, number))
+            for (int n = 0; n < number; n++)
+                if (has(o->stores + (size_t)k * o->words, n)) add_earlier(o, number, n);
 }
 
-static void find_kept(KeptSpan *kept, const Program *p, int last)
+static int order_new(PhaseOrder *o, const Program *p, Error *err)
 {
-    for (int k = 0; k <= p->block_count; k++) kept[k] = (KeptSpan){INT_MAX, -1};
+    size_t boundaries = (size_t)p->block_count + 1;
+
+    *o = (PhaseOrder){.program = p, .numbers = 1};
     for (int d = 0; d < p->device_count; d++)
-        for (int f = 0; f < p->devices[d].phase_count; f++) {
-            const Phase *phase = &p->devices[d].phases[f];
-            for (int i = phase->first; i < phase->first + phase->count; i++) {
-                const Instruction *in = &p->devices[d].code[i];
-                if (in->op == OP_STORE && phase->number < kept[in->block].from) kept[in->block].from = phase->number;
-                if (in->op == OP_FETCH && phase->number > kept[in->block].to) kept[in->block].to = phase->number;
-            }
-        }
-    for (int k = 0; k <= p->block_count; k++)
-        if (kept[k].to < 0) kept[k].to = last;       /* nobody drops it */
+        for (int f = 0; f < p->devices[d].phase_count; f++)
+            if (p->devices[d].phases[f].number >= o->numbers) o->numbers = p->devices[d].phases[f].number + 1;
+    if (o->numbers > MOST_NUMBERS) return 0;
+    o->words = ((size_t)o->numbers + 63) / 64;
+    o->before = calloc((size_t)o->numbers * o->words, sizeof *o->before);
+    o->stores = calloc(boundaries * o->words, sizeof *o->stores);
+    o->fetches = calloc(boundaries * o->words, sizeof *o->fetches);
+    if (!o->before || !o->stores || !o->fetches) return error_no_memory(err);
+    note_boundaries(o);
+    for (int n = 0; n < o->numbers; n++) order_number(o, n);
+    return 0;
+}
+
+static void order_free(PhaseOrder *o)
+{
+    free(o->before);
+    free(o->stores);
+    free(o->fetches);
+}
+
+/* Whether boundary k may be kept while a phase of the number stores: who stores it need not come later, and who fetches
+ * it need not be over. */
+static bool may_be_kept(const PhaseOrder *o, int k, int number)
+{
+    const uint64_t *stores = o->stores + (size_t)k * o->words, *fetches = o->fetches + (size_t)k * o->words;
+    const uint64_t *over = o->before + (size_t)number * o->words;
+    bool            begun = false;
+
+    for (int n = 0; n < o->numbers && !begun; n++)
+        begun = has(stores, n) && !has(o->before + (size_t)n * o->words, number);
+    return begun && (is_empty(o, fetches) || !within(o, fetches, over));
 }
 
 /* Samples of an epoch: the last batch is filled up only where the trace has no number for it. */
@@ -50,26 +133,45 @@ static double samples_of(const Program *p, const Scenario *s)
 
 static int64_t to_bytes(double bytes) { return bytes < 0x1p62 ? (int64_t)bytes : (int64_t)1 << 62; }
 
-/* The most that is kept at a time in each tier of each machine. by_number: [last + 2], changes of what is kept. */
-static void find_peaks(HostMemory *out, const Program *p, const Scenario *s, const KeptSpan *kept, double *by_number, int64_t *rows, int last)
+/* The most that may be kept at a time in each tier of each machine. */
+static int find_peaks(HostMemory *out, const PhaseOrder *o, const Scenario *s, Error *err)
 {
-    for (int t = 0; t < s->trace->tier_count; t++)
-        for (int m = 0; m < scenario_nodes(s); m++) {
-            double now = 0, most = 0;
-            for (int n = 0; n <= last + 1; n++) by_number[n] = 0;
-            for (int k = 0; k <= p->block_count; k++) {
-                if (p->tier[k] != t || kept[k].from == INT_MAX) continue;
-                stored_rows(rows, p, s, k);
-                double bytes = (double)known(trace_boundary_bytes(s->trace, k)) * samples_of(p, s) * ((double)rows[m] / (double)p->batch);
-                by_number[kept[k].from] += bytes;
-                by_number[kept[k].to + 1] -= bytes;
-            }
-            for (int n = 0; n <= last; n++) {
-                now += by_number[n];
-                if (now > most) most = now;
-            }
-            out[m].stored_bytes[t] = to_bytes(most);
+    const Program *p = o->program;
+    int            machines = scenario_nodes(s);
+    size_t         boundaries = (size_t)p->block_count + 1;
+    double        *bytes = calloc(boundaries * (size_t)machines, sizeof *bytes);
+    int64_t       *rows = calloc((size_t)machines, sizeof *rows);
+    bool          *seen = calloc(boundaries, sizeof *seen);
+    int            rc = -1;
+
+    if (!bytes || !rows || !seen) { error_no_memory(err); goto done; }
+    for (int k = 0; k <= p->block_count; k++) {
+        if (p->tier[k] < 0) continue;
+        stored_rows(rows, p, s, k);
+        for (int m = 0; m < machines; m++) {
+            seen[k] |= rows[m] > 0;
+            bytes[k * machines + m] = (double)known(trace_boundary_bytes(s->trace, k)) * samples_of(p, s)
+                                      * ((double)rows[m] / (double)p->batch);
         }
+    }
+    for (int number = 0; number < (o->before ? o->numbers : 1); number++) {
+        double now[TRACE_MAX_TIERS];
+        bool   stores = !o->before;
+        for (int k = 0; k <= p->block_count && !stores; k++) stores = has(o->stores + (size_t)k * o->words, number);
+        for (int m = 0; m < machines && stores; m++) {
+            for (int t = 0; t < TRACE_MAX_TIERS; t++) now[t] = 0;
+            for (int k = 0; k <= p->block_count; k++)
+                if (seen[k] && (!o->before || may_be_kept(o, k, number))) now[p->tier[k]] += bytes[k * machines + m];
+            for (int t = 0; t < TRACE_MAX_TIERS; t++)
+                if (to_bytes(now[t]) > out[m].stored_bytes[t]) out[m].stored_bytes[t] = to_bytes(now[t]);
+        }
+    }
+    rc = 0;
+done:
+    free(bytes);
+    free(rows);
+    free(seen);
+    return rc;
 }
 
 /* Teacher and students with their states of a block that a device of the machine gets or gives back. */
@@ -105,16 +207,13 @@ static int64_t buffers_of(const Code *code, const Scenario *s)
 
 int memory_host(HostMemory *out, const Program *p, const Scenario *s, Error *err)
 {
-    int      machines = scenario_nodes(s), last = last_number(p), rc = -1;
-    KeptSpan *kept = calloc((size_t)p->block_count + 1, sizeof *kept);
-    double  *by_number = calloc((size_t)last + 2, sizeof *by_number);
-    int64_t *rows = calloc((size_t)machines, sizeof *rows);
-    char    *moves = calloc((size_t)p->block_count, 1);
+    int        machines = scenario_nodes(s), rc = -1;
+    PhaseOrder order = {0};
+    char      *moves = calloc((size_t)p->block_count, 1);
 
     for (int m = 0; m < machines; m++) out[m] = (HostMemory){0};
-    if (!kept || !by_number || !rows || !moves) { error_no_memory(err); goto done; }
-    find_kept(kept, p, last);
-    find_peaks(out, p, s, kept, by_number, rows, last);
+    if (!moves) { error_no_memory(err); goto done; }
+    if (order_new(&order, p, err) != 0 || find_peaks(out, &order, s, err) != 0) goto done;
     for (int m = 0; m < machines; m++) {
         for (int b = 0; b < p->block_count; b++) moves[b] = 0;
         for (int d = 0; d < p->device_count; d++) {
@@ -129,9 +228,7 @@ int memory_host(HostMemory *out, const Program *p, const Scenario *s, Error *err
     }
     rc = 0;
 done:
-    free(kept);
-    free(by_number);
-    free(rows);
+    order_free(&order);
     free(moves);
     return rc;
 }

@@ -127,9 +127,11 @@ says "--from elsewhere" 2 "no effect on sweep" pipebd-plot sweep one.csv --from 
 says "an empty window" 2 "--to: 5 is not after --from, 7" pipebd-plot gantt timeline.json --from 7 --to 5 -o x.svg
 says "a window of nothing" 1 "nothing happens" pipebd-plot gantt timeline.json --from 1e9 -o x.svg
 pipebd-plan "$T" --schedules ls,ahd --format json > nodp.json
-says "dp was not compared" 1 "dp was not compared, so there is no speedup: expected a comparison with dp" pipebd-plot speedup nodp.json -o x.svg
+ok "dp was not compared" sh -c 'pipebd-plot speedup nodp.json --script nodp.gp && grep -q "Speedup over ls" nodp.gp && grep -q "times ls" nodp.gp'
+pipebd-plan "$T" --schedules ahd --format json > alone.json
+says "nothing to compare with" 1 "dp was not compared, so there is no speedup: expected a comparison with dp" pipebd-plot speedup alone.json -o x.svg
 sed '0,/{"schedule": "ls"/s//{"schedule": "dp", "impossible": "x"},\n    &/' nodp.json > noroom.json
-says "dp is not possible" 1 "dp is not possible here, so there is no speedup" pipebd-plot speedup noroom.json -o x.svg
+ok "dp is not possible" pipebd-plot speedup noroom.json --script noroom.gp
 says "another format" 1 "comparison.json:2:" pipebd-plot breakdown comparison.json -o x.svg
 says "a comparison as a timeline" 1 'comparison.json:2:13: is a "pipebd-comparison", expected a "pipebd-timeline"' \
     pipebd-plot gantt comparison.json -o x.svg

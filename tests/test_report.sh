@@ -119,10 +119,10 @@ ok "else speedups" sh -c 'pipebd-plot report comparison.json two-devices.csv -o 
 grep -v "^3,ahd" one.csv > cut.csv
 ok "a point may be missing" sh -c 'pipebd-plot report comparison.json cut.csv -o cut.html && grep -q "not possible or not in the file" cut.html'
 pipebd-plan trace.json --schedules ls,ahd --format json > nodp.json
-ok "dp was not compared" sh -c 'pipebd-plot report nodp.json -o nodp.html && grep -q "dp was not compared, so there is no speedup" nodp.html \
-    && grep -q "Without dp: times as fast as the slowest of these" nodp.html && ! grep -q "Speedup is over dp" nodp.html'
+ok "dp was not compared" sh -c 'pipebd-plot report nodp.json -o nodp.html && grep -q "dp was not compared: speedup is over ls, the slowest of these" nodp.html \
+    && grep -q "Speedup of each schedule over ls" nodp.html && ! grep -q "Speedup is over dp" nodp.html'
 sed '0,/{"schedule": "ls"/s//{"schedule": "dp", "impossible": "x"},\n    &/' nodp.json > noroom.json
-ok "dp is not possible" sh -c 'pipebd-plot report noroom.json -o noroom.html && grep -q "dp is not possible here, so there is no speedup" noroom.html'
+ok "dp is not possible" sh -c 'pipebd-plot report noroom.json -o noroom.html && grep -q "dp is not possible here: speedup is over ls" noroom.html'
 
 # ---- warnings ---------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
 #include "planner/report/report.h"
+#include "planner/report/store_report.h"
 
 #include <math.h>
 #include <inttypes.h>
@@ -12,9 +13,9 @@
 
 double report_speedup(const Comparison *c, const Candidate *row)
 {
-    const Candidate *dp = &c->rows[SCHEDULE_DP];
+    int over = comparison_baseline(c);
 
-    return dp->plan && row->sim.epoch_ns ? (double)dp->sim.epoch_ns / (double)row->sim.epoch_ns : 0;
+    return over >= 0 && row->sim.epoch_ns ? (double)c->rows[over].sim.epoch_ns / (double)row->sim.epoch_ns : 0;
 }
 
 /* The device that idles and waits least, and what most of its time goes to. */
@@ -41,46 +42,48 @@ static void limit_text(const Candidate *row, Text *out)
 
 static double seconds(int64_t ns) { return (double)ns * 1e-9; }
 
-/* What speedups are over: dp, or where it has no plan the slowest of several; -1: nothing. */
-static int baseline(const Comparison *c)
-{
-    int slowest = -1, count = 0;
-
-    if (c->rows[SCHEDULE_DP].plan) return SCHEDULE_DP;
-    for (int i = 0; i < SCHEDULE_COUNT; i++) {
-        if (!c->rows[i].plan) continue;
-        count++;
-        if (slowest < 0 || c->rows[i].sim.epoch_ns > c->rows[slowest].sim.epoch_ns) slowest = i;
-    }
-    return count > 1 ? slowest : -1;
-}
-
 static void speedup_text(const Comparison *c, int over, const Candidate *row, Text *out)
 {
     if (over < 0 || row->sim.epoch_ns == 0) text_append(out, "       -");
     else text_printf(out, "%8.2f", (double)c->rows[over].sim.epoch_ns / (double)row->sim.epoch_ns);
 }
 
+/* The longest name of those shown, at least that of the column. */
+static int name_width(const Comparison *c)
+{
+    size_t width = 6;
+
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        size_t length = strlen(schedule_name((Schedule)i));
+        if ((c->rows[i].plan || c->rows[i].why[0]) && length > width) width = length;
+    }
+    return (int)width;
+}
+
 static void table_rows(const Comparison *c, Text *out)
 {
-    int  over = baseline(c);
-    char name[16];
+    int  over = comparison_baseline(c), wide = name_width(c), more;
+    char name[24];
 
     snprintf(name, sizeof name, over == SCHEDULE_SPLIT ? "of %s" : "over %s", over < 0 ? "dp" : schedule_name((Schedule)over));
-    text_append(out, "schedule     epoch  speedup        step   util    teacher       data     memory\n");
-    text_printf(out, "                 s %8s          ms      %% redundancy redundancy        MiB\n", name);
+    more = (int)strlen(name) > 8 ? (int)strlen(name) - 8 : 0;
+    text_printf(out, "schedule%*s     epoch  %*sspeedup        step   util    teacher       data     memory\n", wide - 6, "", more, "");
+    text_printf(out, "%*s                 s %8s          ms      %% redundancy redundancy        MiB\n", wide - 6, "", name);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
         if (!row->plan) {
-            if (row->why[0]) text_printf(out, "%-6s not possible: %s\n", schedule_name((Schedule)i), row->why);
+            if (row->why[0]) text_printf(out, "%-*s not possible: %s\n", wide, schedule_name((Schedule)i), row->why);
             continue;
         }
-        text_printf(out, "%-6s %11.3f ", schedule_name((Schedule)i), seconds(row->sim.epoch_ns));
+        text_printf(out, "%-*s %11.3f %*s", wide, schedule_name((Schedule)i), seconds(row->sim.epoch_ns), more, "");
         speedup_text(c, over, row, out);
         text_printf(out, " %11.3f %6.1f %10.2f %10.2f %10.1f%s\n", (double)row->plan->step_ns * 1e-6,
                     100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
                     (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
     }
+    if (over == SCHEDULE_SEQUENTIAL)
+        text_append(out, "dp is not possible; sequential is how tools train what is larger than a device, though theirs pass the data twice and "
+                    "feed\nthe next block what the trained ones give, where these boundaries are the teacher's\n");
 }
 
 static bool several_kinds(const Scenario *s)
@@ -231,10 +234,29 @@ static void report_idle(const Plan *plan, Text *out)
     if (idle) text_append(out, " idle\n");
 }
 
+/* Stages that take turns are shown up to so many: they repeat. */
+enum { TURNS_SHOWN = 8 };
+
+static void later_text(const Plan *plan, const Scenario *s, Text *out)
+{
+    if (plan->later_count) text_append(out, "  then, in later epochs:\n");
+    for (int i = 0; i < plan->later_count; i++) {
+        const Stage *stage = &plan->later[i];
+        text_printf(out, "  block%s %s", stage->first == stage->last ? "" : "s", s->trace->blocks[stage->first].name);
+        if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
+        report_place(stage, s, out);
+        text_append(out, "\n");
+    }
+}
+
 void report_stages(const Plan *plan, const Scenario *s, Text *out)
 {
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
+        if (plan->turns && i == TURNS_SHOWN && plan->stage_count > TURNS_SHOWN + 1) {
+            text_printf(out, "  ... and %d stages more, in turn\n", plan->stage_count - TURNS_SHOWN);
+            break;
+        }
         text_printf(out, "  %sblock%s %s", plan->task_count ? "teacher " : "",
                     stage->first == stage->last ? "" : "s", s->trace->blocks[stage->first].name);
         if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
@@ -244,7 +266,8 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
         text_append(out, "\n");
     }
     report_tasks(plan, s, out);
-    report_idle(plan, out);
+    later_text(plan, s, out);
+    if (!plan->later_count) report_idle(plan, out);
 }
 
 /* That split was not compared, where it could be much faster. */
@@ -307,7 +330,12 @@ void report_split(const Candidate *row, Text *out)
 void report_table(const Comparison *c, const Scenario *s, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
+    int              wide = 4;
 
+    for (int i = 0; i < SCHEDULE_COUNT; i++) {
+        int length = (int)strlen(schedule_name((Schedule)i));
+        if (c->rows[i].plan && length > wide) wide = length;
+    }
     report_title(s, out);
     report_what_if(c->edits, c->edit_count, out);
     report_devices(s, out);
@@ -316,7 +344,7 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     text_append(out, "\nwhat limits each:\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!c->rows[i].plan) continue;
-        text_printf(out, "  %-*s ", c->rows[SCHEDULE_SPLIT].plan ? 5 : 4, schedule_name((Schedule)i));
+        text_printf(out, "  %-*s ", wide, schedule_name((Schedule)i));
         limit_text(&c->rows[i], out);
         text_append(out, "\n");
     }
@@ -363,6 +391,7 @@ void report_left_out(const Scenario *s, Text *out)
 static int whole_table(const Comparison *c, const Scenario *s, Text *out, Error *err)
 {
     report_table(c, s, out);
+    if (store_report(c, s, out, err) != 0) return -1;
     sensitivity_table(c->margins, out);
     text_append(out, "\n");
     if (report_gantt(c->rows[c->best].plan, s, out, err) != 0) return -1;
@@ -376,6 +405,8 @@ int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *ou
     case REPORT_TABLE: if (whole_table(c, s, out, err) != 0) return -1; break;
     case REPORT_CSV:
         report_csv(c, out);
+        if (comparison_baseline(c) > 0)
+            text_printf(out, "# note: speedup is over %s\n", schedule_name((Schedule)comparison_baseline(c)));
         report_notes_csv(c->rows[c->best].plan, s, c->idle, out);
         break;
     case REPORT_JSON:  if (report_json(c, s, out, err) != 0) return -1; break;

@@ -17,7 +17,7 @@ void report_table(const Comparison *comparison, const Scenario *scenario, Text *
 void report_csv(const Comparison *comparison, Text *out);
 int  report_json(const Comparison *comparison, const Scenario *scenario, Text *out, Error *err);
 
-/* Epoch of dp over that of row; 0 without dp. */
+/* Epoch of comparison_baseline() over that of row; 0 without one. */
 double report_speedup(const Comparison *comparison, const Candidate *row);
 
 /* Pieces of JSON that several formats share (docs/formats.md): a row's devices[]; and, on lines of

@@ -5,6 +5,7 @@
 #include "planner/report/notes.h"
 #include "planner/report/sensitivity_report.h"
 #include "planner/report/report.h"
+#include "planner/report/store_report.h"
 
 static double seconds(int64_t ns) { return (double)ns * 1e-9; }
 
@@ -15,9 +16,13 @@ static void plan_json(const Plan *plan, const char *before, const char *indent, 
 {
     text_printf(out, "%s\"stages\": ", before);
     plan_stages_text(plan, indent, out);
-    if (!plan->task_count) return;
-    text_append(out, ", \"tasks\": ");
-    plan_tasks_text(plan, indent, out);
+    if (plan->task_count) {
+        text_append(out, ", \"tasks\": ");
+        plan_tasks_text(plan, indent, out);
+    }
+    if (!plan->stored) return;
+    text_append(out, ", ");
+    plan_store_text(plan, indent, out);
 }
 
 static void device_json(const Candidate *row, const Scenario *s, int d, const char *indent, Text *out)
@@ -145,8 +150,8 @@ static void json_row(const Comparison *c, const Scenario *s, int i, Text *out)
         return;
     }
     text_printf(out, "\"epoch_s\": %.9f, \"speedup\": ", (double)row->sim.epoch_ns * 1e-9);
-    if (c->rows[SCHEDULE_DP].plan) text_printf(out, "%.6f", report_speedup(c, row));
-    else                           text_append(out, "null");
+    if (comparison_baseline(c) >= 0) text_printf(out, "%.6f", report_speedup(c, row));
+    else                             text_append(out, "null");
     text_append(out, ", \"step_us\": ");
     text_us(out, row->plan->step_ns);
     text_printf(out, ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "
@@ -187,6 +192,10 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
     bool        first = true;
 
     head_json(c, s, out);
+    if (s->epochs > 1) text_printf(out, "  \"epochs\": %" PRId64 ",\n", s->epochs);
+    text_append(out, "  \"speedup_over\": ");
+    if (comparison_baseline(c) >= 0) text_printf(out, "\"%s\",\n", schedule_name((Schedule)comparison_baseline(c)));
+    else                             text_append(out, "null,\n");
     text_append(out, "  \"schedules\": [\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!c->rows[i].plan && !c->rows[i].why[0]) continue;
@@ -199,6 +208,7 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
     else                 text_append(out, "null");
     text_append(out, ",\n");
     report_chosen_json(plan, out);
+    if (store_report_json(c, s, out, err) != 0) return -1;
     text_append(out, "  \"step\": ");
     if (report_step_json(plan, s, out, err) != 0) return -1;
     text_append(out, ",\n  \"runner_up\": ");

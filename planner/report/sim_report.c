@@ -26,7 +26,7 @@ static void table_head(const QueryResult *a, const Candidate *row, Schedule sche
 
     text_printf(out, "%s: %s\n", schedule_name(schedule), schedule_summary(schedule));
     text_printf(out, "  epoch %.3f s", seconds(row->sim.epoch_ns));
-    if (speedup > 0) text_printf(out, ", %.2f times as fast as dp", speedup);
+    if (speedup > 0) text_printf(out, ", %.2f times as fast as %s", speedup, schedule_name((Schedule)a->over));
     text_printf(out, "; step %.3f ms; utilisation %.1f %%; redundancy: teacher %.2f, data %.2f\n",
                 (double)row->plan->step_ns * 1e-6, 100 * row->sim.utilisation, row->sim.teacher_work,
                 row->sim.loads);
@@ -139,6 +139,7 @@ void sim_report_json(const QueryResult *a, Text *out)
                 "  \"epoch_s\": %.9f", schedule_name(schedule), a->scenario.batch, a->scenario.steps,
                 seconds(row->sim.epoch_ns));
     json_speedup(query_result_speedup(a, schedule), out);
+    if (a->over > 0) text_printf(out, ", \"speedup_over\": \"%s\"", schedule_name((Schedule)a->over));
     text_append(out, ", \"step_us\": ");
     text_us(out, row->plan->step_ns);
     text_printf(out, ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "

@@ -85,7 +85,7 @@ static uint64_t digest_of(const QueryResult *a)
     uint64_t digest = HASH_START;
 
     mix(&digest, &a->scenario.steps, sizeof a->scenario.steps);
-    mix(&digest, &a->dp_epoch_ns, sizeof a->dp_epoch_ns);
+    mix(&digest, &a->over_epoch_ns, sizeof a->over_epoch_ns);
     if (a->scenario.memory_bytes)
         mix(&digest, a->scenario.memory_bytes, (size_t)a->scenario.device_count * sizeof(int64_t));
     for (int i = 0; i < SCHEDULE_COUNT; i++)
@@ -104,15 +104,33 @@ static void impossible(QueryResult *a, const char *why)
             snprintf(a->comparison.rows[i].why, sizeof a->comparison.rows[i].why, "%.255s", why);
 }
 
+/* Where dp is not possible, sequential is looked for, though nobody asked. */
+static int find_baseline(QueryResult *a, const CompareOptions *asked, Error *err)
+{
+    const Comparison *c = &a->comparison;
+    CompareOptions    options = *asked;
+    Comparison        sequential;
+
+    a->over = comparison_baseline(c);
+    if (a->over >= 0) a->over_epoch_ns = c->rows[a->over].sim.epoch_ns;
+    options.schedules = 1u << SCHEDULE_SEQUENTIAL;
+    if (c->rows[SCHEDULE_DP].plan || asked->schedules & options.schedules || a->scenario.trace->tier_count == 0) return 0;
+    if (compare_rows(&sequential, &a->scenario, &options, err) != 0) return -1;
+    if (sequential.rows[SCHEDULE_SEQUENTIAL].plan) {
+        a->over = SCHEDULE_SEQUENTIAL;
+        a->over_epoch_ns = sequential.rows[SCHEDULE_SEQUENTIAL].sim.epoch_ns;
+    }
+    comparison_free(&sequential);
+    return 0;
+}
+
 static int search_plans(QueryResult *a, const Query *q, Error *err)
 {
     CompareOptions options = q->search;
 
     options.schedules |= 1u << SCHEDULE_DP;
     if (compare_rows(&a->comparison, &a->scenario, &options, err) != 0) return -1;
-    const Candidate *dp = &a->comparison.rows[SCHEDULE_DP];
-    if (dp->plan) a->dp_epoch_ns = dp->sim.epoch_ns;
-    return 0;
+    return find_baseline(a, &options, err);
 }
 
 /* False, with a why, when the plan is for another cluster or network. */
@@ -189,7 +207,7 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
     ScenarioOptions options = q->scenario;
     Plan           *plan = NULL;
 
-    *out = (QueryResult){.schedules = q->search.schedules, .comparison = {.best = -1}, .edits = edits, .edit_count = edit_count};
+    *out = (QueryResult){.schedules = q->search.schedules, .comparison = {.best = -1}, .over = -1, .edits = edits, .edit_count = edit_count};
     if (trace_parse(&out->trace, q->trace_name, q->trace_text, q->trace_length, err) != 0) goto fail;
     if (q->plan_text) {
         if (plan_parse(&plan, q->plan_name, q->plan_text, q->plan_length, err) != 0) goto fail;
@@ -233,8 +251,8 @@ double query_result_speedup(const QueryResult *a, Schedule schedule)
 {
     const Candidate *row = &a->comparison.rows[schedule];
 
-    if (!row->plan || !a->dp_epoch_ns || !row->sim.epoch_ns) return 0;
-    return (double)a->dp_epoch_ns / (double)row->sim.epoch_ns;
+    if (!row->plan || !a->over_epoch_ns || !row->sim.epoch_ns) return 0;
+    return (double)a->over_epoch_ns / (double)row->sim.epoch_ns;
 }
 
 /* steps steps of an epoch; of a plan that stores of two epochs, where it is for several. */

@@ -29,7 +29,9 @@ typedef struct {
     Comparison comparison;   /* rows of the schedules asked for; best is among them */
     unsigned   schedules;    /* bits: asked for */
     Jitter     jitter[SCHEDULE_COUNT];
-    int64_t    dp_epoch_ns;  /* DP on the same costs; 0: not possible */
+    int        over;         /* what speedups are over: dp on the same costs; where it is not possible sequential; where
+                              * that is not the slowest of several; -1: nothing */
+    int64_t    over_epoch_ns;            /* of it; 0: nothing */
     bool       other_trace;  /* the plan was made for another */
     const WhatIf *edits;     /* [edit_count], borrowed: what was asked to be otherwise */
     int        edit_count;
@@ -44,7 +46,7 @@ int  query_evaluate(QueryResult *out, const Query *query, const WhatIf *edits, i
                   bool *changed, Error *err);
 void query_result_free(QueryResult *answer);
 
-/* Over DP; 0 when there is no such number. */
+/* Over a->over; 0 when there is no such number. */
 double query_result_speedup(const QueryResult *answer, Schedule schedule);
 
 /* The first steps steps of an epoch (two, where it stores for several) of a possible schedule's row as a timeline (schedule/timeline.h). */

@@ -68,7 +68,7 @@ static int keep_answer(SweepRow *rows, const QueryResult *a, Error *err)
             rows->epoch_ns = c->sim.epoch_ns;
             rows->step_ns = c->plan->step_ns;
             rows->peak_bytes = c->peak.total_bytes;
-            rows->speedup = query_result_speedup(a, (Schedule)i);
+            rows->speedup = a->over == SCHEDULE_DP ? query_result_speedup(a, (Schedule)i) : 0;    /* of one kind at all points */
             rows->utilisation = c->sim.utilisation;
             rows->teacher_work = c->sim.teacher_work;
             rows->loads = c->sim.loads;

@@ -106,6 +106,7 @@ static int edit_cluster(const Edit *edit, bool *found)
     if (strcmp(path, "batch") == 0) return edit_option(edit, &o->batch, t->batch, (int64_t)1 << 31);
     if (strcmp(path, "steps") == 0)
         return edit_option(edit, &o->steps, (t->samples + batch - 1) / batch, (int64_t)1 << 40);
+    if (strcmp(path, "epochs") == 0) return edit_option(edit, &o->epochs, t->epochs > 1 ? t->epochs : 1, TRACE_MAX_EPOCHS);
     if (strcmp(path, "queue_depth") == 0) return edit_option(edit, &o->queue_depth, 2, 1024);
     if (strcmp(path, "memory_bytes") == 0) {
         int64_t now = t->kinds[0].memory_bytes;
@@ -151,10 +152,35 @@ static int edit_loader(const Edit *edit, bool *found)
     return bad(edit, "no such number, expected loader.batch_us, .sample_us, .lanes, .workers, .cores or .prefetch");
 }
 
+/* storage[N or NAME].read.us, .write.us (all points of the grid) or .size_bytes. */
+static int edit_storage(const Edit *edit)
+{
+    const char *name = edit->path + 8, *end = strstr(name, "]."), *key = end ? end + 2 : "";
+    Trace      *t = edit->trace;
+    char       *rest;
+    long        number = strtol(name, &rest, 10);
+    int         tier = -1;
+
+    if (t->tier_count == 0) return bad(edit, "this trace has no storage");
+    if (!end) return bad(edit, "expected storage[NUMBER or NAME].KEY");
+    if (rest == end && rest > name && number >= 0 && number < t->tier_count) tier = (int)number;
+    for (int i = 0; i < t->tier_count && tier < 0; i++)
+        if (strlen(t->tiers[i].name) == (size_t)(end - name) && strncmp(t->tiers[i].name, name, (size_t)(end - name)) == 0) tier = i;
+    if (tier < 0) return bad(edit, "no such tier");
+    if (strcmp(key, "size_bytes") == 0) return edit_integer(edit, &t->tiers[tier].size_bytes, 1, (int64_t)1 << 53, 1);
+    bool read = strcmp(key, "read.us") == 0;
+    if (!read && strcmp(key, "write.us") != 0) return bad(edit, "no such number, expected storage[N].read.us, .write.us or .size_bytes");
+    TraceRequests *r = read ? &t->tiers[tier].read : &t->tiers[tier].write;
+    for (int i = 0; i < r->row_bytes_count * r->rows_count * r->in_flight_count; i++)
+        if (edit_integer(edit, &r->ns[i], 0, TRACE_MAX_NS, 1000) != 0) return -1;
+    return 0;
+}
+
 /* A step's own time and a process' memory. */
 static int edit_besides(const Edit *edit, bool *found)
 {
     *found = true;
+    if (strncmp(edit->path, "storage[", 8) == 0) return edit_storage(edit);
     if (strcmp(edit->path, "step_us") == 0) return edit_integer(edit, &edit->trace->step_ns, 0, TRACE_MAX_NS, 1000);
     if (strcmp(edit->path, "process_bytes") == 0) return edit_integer(edit, &edit->trace->process_bytes, 0, (int64_t)1 << 53, 1);
     *found = false;
@@ -313,8 +339,8 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
         if (parts[i](&edit, &found) != 0) return -1;
         if (found) return 0;
     }
-    return bad(&edit, "no such number: expected devices, batch, steps, queue_depth, memory_bytes, loader.KEY, "
-               "step_us, process_bytes, p2p.us, allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
+    return bad(&edit, "no such number: expected devices, batch, steps, epochs, queue_depth, memory_bytes, loader.KEY, "
+               "step_us, process_bytes, storage[N].KEY, p2p.us, allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 
 /* ---- arguments --------------------------------------------------------------- */
