@@ -9,7 +9,7 @@
 #     BINDIR         pipebd-NAME
 #     LIBDIR         libpipebd.a, libpipebd.so.VERSION and its links; pipebd/ with the CUDA plug-in
 #     INCLUDEDIR     pipebd.h
-#     DATADIR/pipebd workloads, traces, devices, capture_torch.py: found by the tools as
+#     DATADIR/pipebd workloads, traces, devices, capture_torch.py, export_torch.py: found by the tools as
 #                    BINDIR/../share/pipebd, wherever that is moved to
 #     MANDIR/man1    a page a tool and subcommand
 #     COMPLETIONDIR  of bash, a file a tool
@@ -44,8 +44,11 @@ check_folders() {
 }
 
 put_data() {
-    install -d "$share/workloads" "$share/traces/devices" "$share/traces/models"
+    install -d "$share/workloads/pytorch" "$share/traces/devices" "$share/traces/models"
     install -m 644 workloads/*.json workloads/*.safetensors "$share/workloads/"
+    install -m 755 workloads/export_torch.py workloads/students_home.py workloads/compare_outputs.py "$share/workloads/"
+    install -m 644 workloads/tensor_files.py "$share/workloads/"
+    install -m 644 workloads/pytorch/*.py "$share/workloads/pytorch/"
     install -m 644 traces/*.json "$share/traces/"
     install -m 644 traces/devices/*.json "$share/traces/devices/"
     install -m 755 traces/capture_torch.py "$share/traces/"
@@ -122,7 +125,8 @@ remove_all() {
         "$include/pipebd.h" "$pc/pipebd.pc" "$lib/pipebd/libpipebd-cuda.so"
     rmdir "$lib/pipebd" 2>/dev/null || true
     remove_from "$doc" README.md CHANGELOG.md LICENSE NOTICE $(names docs '*.md') example.c
-    remove_from "$share/workloads" $(names workloads '*.json' '*.safetensors')
+    remove_from "$share/workloads/pytorch" $(names workloads/pytorch '*.py')
+    remove_from "$share/workloads" $(names workloads '*.json' '*.safetensors') export_torch.py students_home.py compare_outputs.py tensor_files.py
     remove_from "$share/traces/devices" $(names traces/devices '*.json')
     remove_from "$share/traces/models" $(names traces/models '*.py')
     remove_from "$share/traces" $(names traces '*.json') capture_torch.py torch_costs.py trace_json.py

@@ -33,7 +33,9 @@ ok 'tools, and the library in LIBDIR' has bin/pipebd-plan bin/pipebd-sim bin/pip
 ok 'workloads, traces, devices, the capture of PyTorch models' has share/pipebd/workloads/digits.json \
     share/pipebd/workloads/digits-teacher.safetensors share/pipebd/traces/nas-cifar10-a6000.json \
     share/pipebd/traces/devices/l40s.json share/pipebd/traces/capture_torch.py share/pipebd/traces/torch_costs.py \
-    share/pipebd/traces/trace_json.py share/pipebd/traces/models/vgg_like.py
+    share/pipebd/traces/trace_json.py share/pipebd/traces/models/vgg_like.py share/pipebd/workloads/export_torch.py \
+    share/pipebd/workloads/students_home.py share/pipebd/workloads/compare_outputs.py share/pipebd/workloads/tensor_files.py \
+    share/pipebd/workloads/pytorch/layers.py
 ok 'man pages, completion, documents' has share/man/man1/pipebd-plan.1 share/man/man1/pipebd-trace-import.1 \
     share/bash-completion/completions/pipebd-plan share/doc/pipebd/LICENSE share/doc/pipebd/NOTICE \
     share/doc/pipebd/CHANGELOG.md share/doc/pipebd/planning.md
@@ -87,8 +89,11 @@ else skip 'students are trained' 'pipebd-run is not built'; fi
 if command -v "${PYTHON:-python3}" > /dev/null; then
     says_script_version() { moved "$(command -v "${PYTHON:-python3}")" -B "$home/share/pipebd/traces/capture_torch.py" --version | grep -x "capture_torch.py $version"; }
     ok 'the capture script has the same version' says_script_version
+    says_export_version() { moved "$(command -v "${PYTHON:-python3}")" -B "$home/share/pipebd/workloads/export_torch.py" --version | grep -x "export_torch.py $version"; }
+    ok 'and so has the export script' says_export_version
 else
     skip 'the capture script has the same version' 'no python3'
+    skip 'and so has the export script' 'no python3'
 fi
 
 # ---- man pages and completion ------------------------------------------------------------------------

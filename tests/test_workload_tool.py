@@ -104,6 +104,21 @@ def bert():
             "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16, "type_vocab_size": 2}, shapes
 
 
+def vit():
+    p, m = "vit.embeddings.", "vit.encoder.layer.0."
+    shapes = {p + "cls_token": (1, 1, C), p + "position_embeddings": (1, 5, C), p + "patch_embeddings.projection.weight": (C, 3, 2, 2),
+              p + "patch_embeddings.projection.bias": (C,), "vit.layernorm.weight": (C,), "vit.layernorm.bias": (C,),
+              "classifier.weight": (V, C), "classifier.bias": (V,)}
+    for name in ("query", "key", "value"):
+        shapes.update({m + "attention.attention.%s.weight" % name: (C, C), m + "attention.attention.%s.bias" % name: (C,)})
+    for name, out, into in (("attention.output.dense", C, C), ("intermediate.dense", F, C), ("output.dense", C, F)):
+        shapes.update({m + name + ".weight": (out, into), m + name + ".bias": (out,)})
+    for name in ("layernorm_before", "layernorm_after"):
+        shapes.update({m + name + ".weight": (C,), m + name + ".bias": (C,)})
+    return {"architectures": ["ViTForImageClassification"], "model_type": "vit", "hidden_size": C, "intermediate_size": F,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 4, "patch_size": 2}, shapes
+
+
 def put(folder, family, dtype, shards=1):
     config, shapes = family()
     tensors = model(shapes, dtype)
@@ -334,12 +349,13 @@ def check_bert(folder):
 
 def check_home(folder):
     """What was imported goes back to the model's own names and numbers; narrower students with their sizes."""
-    for family, dtype, sizes in ((gpt2, "F32", {"n_inner": 9}), (bert, "F32", {"intermediate_size": 9}),
+    for family, dtype, sizes in ((gpt2, "F32", {"n_inner": 9}), (bert, "F32", {"intermediate_size": 9}), (vit, "F32", {"intermediate_size": 9}),
                                  (llama, "BF16", {"intermediate_size": 9, "num_key_value_heads": 1})):
         name = family.__name__
         config, _ = put(folder, family, dtype)
         base, home = os.path.join(folder, name), os.path.join(folder, "home-" + name)
-        tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T))
+        tokens = [] if family is vit else ["--tokens", str(T)]
+        tool("import", "--from", "hf", folder, "-o", base, *tokens)
         heads = ["--kv-heads", "1"] if name == "llama" else []
         tool("make-students", base + ".json", "-o", base + "-narrow", "--ffn", "0.75", *heads)
         script = os.path.join(ROOT, "workloads", "students_home.py")
@@ -355,7 +371,7 @@ def check_home(folder):
             found = json.load(f)
         ok(done.returncode == 0 and {k: found[k] for k in sizes} == sizes and found["architectures"] == config["architectures"],
            name + ": narrower, with its sizes", done.stderr + json.dumps(found))
-        done = tool("import", "--from", "hf", home, "-o", base + "-again", "--tokens", str(T))
+        done = tool("import", "--from", "hf", home, "-o", base + "-again", *tokens)
         ok(done.returncode == 0 and read(base + "-again.safetensors") == read(base + "-narrow.safetensors"), name + ": and can be imported again", done.stderr)
 
 

@@ -1,41 +1,32 @@
 #!/usr/bin/env python3
-"""Puts trained students back into the Hugging Face model that their teacher came from.
+"""Puts trained students back into the model that their teacher came from.
 
     python3 workloads/students_home.py WORKLOAD STUDENTS MODEL OUT
 
-WORKLOAD and STUDENTS are of pipebd-workload make-students and pipebd-run train, MODEL is the folder that was imported. OUT
-gets config.json, with the sizes that students have, and model.safetensors with the names that transformers uses (float32).
-What students do not have (a pooler, more positions than the workload's) is MODEL's. Needs no packages.
+WORKLOAD and STUDENTS are a workload's file and what pipebd-run train wrote for it. MODEL is one of
+
+    a folder of Hugging Face's transformers that was imported: OUT is a folder and gets config.json, with the sizes that
+        students have, and model.safetensors with the names that transformers uses (float32). What students do not have (a
+        pooler, more positions than the workload's) is MODEL's. Needs no packages.
+    FILE.py:CALLABLE or MODULE:CALLABLE, the student of export_torch.py: OUT is a file, NAME.pt for torch.load() or
+        NAME.safetensors, a state_dict of that module. Needs torch.
+
+workloads/compare_outputs.py compares what comes out with pipebd-run. Exit: 0, or with one line on stderr 1, nothing written; bad
+usage 2.
 """
 
 import array
+import io
 import json
 import os
-import struct
 import sys
 
-TYPES = {"F32": 4, "F16": 2, "BF16": 2}
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tensor_files  # noqa: E402  (beside this file)
 
 
-def wide(dtype, raw):
-    """As float32."""
-    if dtype == "F32":
-        return array.array("f", raw)
-    if dtype == "F16":
-        return array.array("f", struct.unpack("<%de" % (len(raw) // 2), raw))
-    out = bytearray(2 * len(raw))
-    out[2::4], out[3::4] = raw[0::2], raw[1::2]
-    return array.array("f", bytes(out))
-
-
-def read_file(path):
-    """name -> (shape, float32 values); other types are left out."""
-    with open(path, "rb") as f:
-        data = f.read()
-    (n,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8:8 + n])
-    return {k: (v["shape"], wide(v["dtype"], data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]]))
-            for k, v in header.items() if k != "__metadata__" and v["dtype"] in TYPES}
+class HomeError(ValueError):
+    """Why they have no way home, in one line."""
 
 
 def read_model(folder):
@@ -46,21 +37,8 @@ def read_model(folder):
             files = sorted(set(json.load(f)["weight_map"].values()))
     out = {}
     for file in files:
-        out.update(read_file(os.path.join(folder, file)))
+        out.update(tensor_files.read_file(os.path.join(folder, file)))
     return out
-
-
-def write_file(path, tensors):
-    header, at = {}, 0
-    for name, (shape, values) in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + 4 * len(values)]}
-        at += 4 * len(values)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text)
-        for _, values in tensors.values():
-            values.tofile(f)
 
 
 def transposed(tensor):
@@ -96,7 +74,7 @@ class Layers:
                 return layer, {k[len(prefix):]: t for k, t in self.students.items() if k.startswith(prefix) and "." not in k[len(prefix):]}
             if layer["layer"] not in ("residual", "gelu", "silu", "tanh", "relu", "gated", "attention", "pool"):
                 break
-        raise SystemExit("students_home.py: the workload's layers are not those of the model: expected " + kind)
+        raise HomeError("the workload's layers are not those of the model: expected " + kind)
 
     def peek(self):
         return next((layer["layer"] for layer, _ in self.queue if layer["layer"] not in ("residual", "pool")), None)
@@ -194,40 +172,145 @@ def gpt2(layers, model, config):
     return out, sizes
 
 
+def vit(layers, model, config):
+    p = "vit." if "vit.embeddings.cls_token" in model else ""
+    out, sizes = {}, {}
+    put(out, p + "embeddings.patch_embeddings.projection", layers.next("conv")[1])
+    _, t = layers.next("tokens")
+    for name, what in (("cls_token", "class_token"), ("position_embeddings", "positions")):
+        shape, values = t[what]
+        out[p + "embeddings." + name] = [1] + list(shape), values
+    for i in range(config["num_hidden_layers"]):
+        m = p + "encoder.layer.%d." % i
+        put(out, m + "layernorm_before", layers.next("layernorm")[1])
+        qkv, t = layers.next("linear")
+        split(out, [m + "attention.attention." + n for n in ("query", "key", "value")], t, [qkv["out"] // 3] * 3)
+        put(out, m + "attention.output.dense", layers.next("linear")[1])
+        put(out, m + "layernorm_after", layers.next("layernorm")[1])
+        ffn, t = layers.next("linear")
+        sizes["intermediate_size"] = same(sizes, "intermediate_size", ffn["out"])
+        put(out, m + "intermediate.dense", t)
+        put(out, m + "output.dense", layers.next("linear")[1])
+    put(out, p + "layernorm", layers.next("layernorm")[1])
+    if "classifier.weight" in model:
+        put(out, "classifier", layers.next("linear")[1])
+    return out, sizes
+
+
 def same(sizes, key, value):
     if sizes.get(key, value) != value:
-        raise SystemExit("students_home.py: layers differ in %s, and the model's configuration has one" % key)
+        raise HomeError("layers differ in %s, and the model's configuration has one" % key)
     return value
 
 
-FAMILIES = {"Bert": bert, "Llama": llama, "Mistral": llama, "Qwen2": llama, "Qwen3": llama, "GPT2": gpt2}
+FAMILIES = {"Bert": bert, "Llama": llama, "Mistral": llama, "Qwen2": llama, "Qwen3": llama, "GPT2": gpt2, "ViT": vit}
 
 
-def main():
-    if len(sys.argv) != 5:
-        print(__doc__.strip(), file=sys.stderr)
-        return 2
-    workload, students, folder, to = sys.argv[1:]
-    with open(workload, encoding="utf-8") as f:
-        workload = json.load(f)
+def to_transformers(workload, students, folder, to):
+    """A folder as MODEL's; what to say."""
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         config = json.load(f)
     name = config["architectures"][0]
     family = next((f for start, f in FAMILIES.items() if name.startswith(start)), None)
     if not family:
-        raise SystemExit("students_home.py: %s has no way home" % name)
+        raise HomeError("%s has no way home" % name)
     model = read_model(folder)
-    out, sizes = family(Layers(workload, read_file(students)), model, config)
+    out, sizes = family(Layers(workload, students), model, config)
     for name, tensor in model.items():
         out.setdefault(name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"), tensor)
     config.update(sizes)
     for key in ("torch_dtype", "dtype"):
         config.pop(key, None)
     os.makedirs(to, exist_ok=True)
-    write_file(os.path.join(to, "model.safetensors"), out)
-    with open(os.path.join(to, "config.json"), "w", encoding="utf-8") as f:
-        json.dump(config, f, indent=1)
-    print("%s: %d tensors, %s" % (to, len(out), ", ".join("%s %s" % pair for pair in sizes.items())))
+    tensor_files.write_together({os.path.join(to, "model.safetensors"): tensor_files.tensor_bytes(out),
+                                 os.path.join(to, "config.json"): [json.dumps(config, indent=1).encode()]})
+    return "%s: %d tensors, %s" % (to, len(out), ", ".join("%s %s" % pair for pair in sizes.items()))
+
+
+# ---- a PyTorch module -----------------------------------------------------------------------------
+
+
+def flat(layers, prefix):
+    """(layer, prefix) of a list of layers as they stand in a file, and of those within, a residual first."""
+    for i, layer in enumerate(layers):
+        at = "%s%d." % (prefix, i)
+        yield layer, at
+        for key, path in (("body", ""), ("shortcut", "shortcut.")):
+            yield from flat(layer.get(key, []), at + path)
+
+
+def module_layers(workload, word):
+    """The module, and its layers in the same order."""
+    from pytorch import layers, models
+    model, _ = models.load(word, "student")
+    shape = workload["input"]
+    size = [shape["tokens"]] if "tokens" in shape else [shape[key] for key in ("channels", "height", "width")]
+    translated = layers.translate(model, "student", size, 2 if "tokens" in shape else 0)
+    return model, [inner for layer in translated.layers for inner in layer.each()]
+
+
+def put_back(layer, prefix, inner, students, state):
+    """The trained tensors of a layer, into the parameters that it takes."""
+    import torch
+    for what, pieces in inner.node.tensors.items():
+        shape = [sum(piece.shape[0] for piece in pieces)] + pieces[0].shape[1:]
+        if prefix + what not in students:
+            raise HomeError("the students have no %s, which is %s of the module" % (prefix + what, pieces[0].name))
+        found, values = students[prefix + what]
+        if list(found) != shape:
+            raise HomeError("%s is %s in the students, and %s of the module is %s" % (prefix + what, list(found), pieces[0].name, shape))
+        values, first = torch.tensor(values).reshape(shape), 0
+        for piece in pieces:
+            piece.take(values[first:first + piece.shape[0]], state)
+            first += piece.shape[0]
+
+
+def to_module(workload, students, word, to):
+    """The module's state_dict as a file; what to say."""
+    import torch
+    if not to.endswith((".pt", ".pth", ".safetensors")):
+        raise HomeError("%s: expected a name that ends in .pt, .pth or .safetensors" % to)
+    model, inner = module_layers(workload, word)
+    layers = [pair for b, block in enumerate(workload["blocks"]) for pair in flat(block["student"], "blocks.%d." % b)]
+    ours, theirs = [layer["layer"] for layer, _ in layers], [layer.node.kind for layer in inner]
+    if ours != theirs:
+        at = next((i for i, pair in enumerate(zip(ours, theirs)) if pair[0] != pair[1]), min(len(ours), len(theirs)))
+        raise HomeError("the workload's layers are not those of the module: %s and %s at layer %d"
+                        % (ours[at] if at < len(ours) else "no layer", theirs[at] if at < len(theirs) else "no layer", at))
+    state = model.state_dict()
+    for (layer, prefix), found in zip(layers, inner):
+        put_back(layer, prefix, found, students, state)
+    if to.endswith(".safetensors"):
+        # Tensors of other types (a batch norm's count of steps) are not what students learn.
+        tensors = {name: (list(t.shape), array.array("f", t.detach().contiguous().reshape(-1).tolist()))
+                   for name, t in state.items() if t.is_floating_point()}
+        chunks = tensor_files.tensor_bytes(tensors)
+    else:
+        saved = io.BytesIO()
+        torch.save(state, saved)
+        chunks = [saved.getvalue()]
+    tensor_files.write_together({to: chunks})
+    return "%s: %d tensors" % (to, len(state))
+
+
+def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    if len(argv) != 4:
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
+    workload, students, model, to = argv
+    try:
+        with open(workload, encoding="utf-8") as f:
+            workload = json.load(f)
+        write = to_module if ":" in model and not os.path.isdir(model) else to_transformers
+        print(write(workload, tensor_files.read_file(students), model, to))
+    except ImportError as e:
+        print("students_home.py: %s" % e, file=sys.stderr)
+        return 1
+    except (ValueError, OSError, RuntimeError, KeyError) as e:
+        lines = str(e).strip().splitlines()
+        print("students_home.py: %s" % (lines[0] if lines else type(e).__name__), file=sys.stderr)
+        return 1
     return 0
 
 
