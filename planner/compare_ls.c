@@ -164,6 +164,15 @@ static double beyond_makespan(const LsSearch *l)
     return fabs(more) > 0.05 ? more : 0;
 }
 
+/* Whether some lists may end before the cutoff. */
+static bool may_be_faster(const LsSearch *l, const TaskLists *lists)
+{
+    int64_t ns;
+
+    if (!l->row->cutoff_ns || l->s->trace->contended) return true;
+    return !__builtin_mul_overflow(lists->bound_ns, l->s->steps, &ns) && ns < l->row->cutoff_ns;
+}
+
 /* Names what the makespan leaves out, where it can matter. */
 static void say_left_out(const LsSearch *l)
 {
@@ -241,7 +250,7 @@ static int try_all(const LsSearch *l, Error *err)
     other = exact.device && memcmp(lpt.device, exact.device, bytes) != 0;
     if ((!exact.device || other) && try_lists(l, &lpt, LS_LPT, err) != 0) goto done;
     if (exact.device && try_lists(l, &exact, LS_EXACT, err) != 0) goto done;
-    search = beyond_makespan(l) != 0;
+    search = beyond_makespan(l) != 0 && may_be_faster(l, exact.device ? &exact : &lpt);
     if (l->everywhere && try_stealing(l, err) != 0) goto done;
     say_from(l->row, !exact.device || other, &exact, l->everywhere);
     rc = search ? improve(l, exact.device ? exact.device : lpt.device, err) : 0;

@@ -9,6 +9,8 @@
 #include "planner/stages/stage_memory.h"
 #include "schedule/registry.h"
 
+enum { MOST_ROWS = 1024 };               /* looked at for a floor */
+
 /* Stages one after another; the devices of stage i are devices[start[i]..start[i + 1] - 1], and
  * those from start[stages] on are idle. */
 typedef struct {
@@ -23,6 +25,7 @@ typedef struct {
     Schedule              schedule;
     const Scenario       *s;
     StageMemory          *memory;
+    int64_t             **floors;        /* [types][most_width + 1] of sum_work() by type of the device and width; NULL: not yet */
     GroupCosts           *costs;         /* devices differ: shares by speed; else NULL */
     int                   blocks, devices, types, most_width;
     int                  *type_of;       /* [devices] alike, and on the same machine */
@@ -36,6 +39,68 @@ typedef struct {
     bool                  better;        /* something was kept */
     Error                 err;
 } RelaySearch;
+
+/* ---- a floor ----------------------------------------------------------------------- */
+
+/* Teacher, student and update of a block on rows of the batch, nobody else computing; -1: not known. */
+static int64_t block_work(const Scenario *alone, int block, int device, int64_t rows)
+{
+    int64_t ns = 0;
+    Cost    cost;
+
+    for (int work = 0; work < WORK_COUNT; work++) {
+        if (scenario_work(alone, (Work)work, block, device, rows, &cost, NULL) != 0) return -1;
+        ns += cost.ns;
+    }
+    return ns;
+}
+
+/* The work of blocks 0..b-1 in sums[b]: of some member of a group, device being of its type, that has its share of rows at
+ * least; exactly so many where shares are even. What is not known counts as 0. */
+static int64_t *sum_work(const RelaySearch *r, int device, int width)
+{
+    Scenario alone = *r->s;
+    int64_t *sums = calloc((size_t)r->blocks + 1, sizeof *sums), rows = scenario_share(r->s->batch, width, 0);
+    int64_t  most = r->costs && width > 1 ? r->s->batch : rows;
+
+    if (most - rows > MOST_ROWS) return sums;
+    alone.load = 0;
+    for (int b = 0; sums && b < r->blocks; b++) {
+        int64_t least = INT64_MAX;
+        for (int64_t k = rows; k <= most; k++) {
+            int64_t ns = block_work(&alone, b, device, k);
+            if (ns >= 0) least = smaller(least, ns);
+        }
+        sums[b + 1] = sums[b] + (least < INT64_MAX ? least : 0);
+    }
+    return sums;
+}
+
+/* No step of blocks first..last takes a member of stage i of l less, all else for nothing: of one that has the mean of the
+ * rows or more, as some member does. */
+static int64_t stage_floor(RelaySearch *r, const RelayLayout *l, int i, int last)
+{
+    int     first = l->first[i], width = l->start[i + 1] - l->start[i];
+    int64_t least = INT64_MAX;
+
+    for (int k = 0; k < (r->costs ? width : 1); k++) {
+        int       device = l->devices[l->start[i] + k];
+        int64_t **sums = &r->floors[(size_t)r->type_of[device] * ((size_t)r->most_width + 1) + (size_t)width];
+        if (!*sums) *sums = sum_work(r, device, width);
+        if (!*sums) return 0;
+        least = smaller(least, (*sums)[last + 1] - (*sums)[first]);
+    }
+    return least;
+}
+
+/* Whether stage i of l cannot end with block last, nor any later: it alone is too slow. */
+static bool is_too_long(RelaySearch *r, const RelayLayout *l, int i, int last)
+{
+    int64_t ns;
+
+    if (l->start[i + 1] - l->start[i] > r->s->batch || __builtin_mul_overflow(stage_floor(r, l, i, last), r->s->steps, &ns)) return false;
+    return (r->row->cutoff_ns && ns >= r->row->cutoff_ns) || (r->row->plan && ns > compare_tie(candidate_fastest_ns(r->row)));
+}
 
 /* ---- one layout ------------------------------------------------------------------- */
 
@@ -180,8 +245,8 @@ static int every_group(RelaySearch *r, int least_type)
 
     if (is_over(r)) return 0;
     if (width_of(l, i) > 0) {
-        if (try_layout(r, l) != 0) return -1;
-        for (int first = l->first[i] + 1; first < r->blocks && l->start[i + 1] < r->devices; first++)
+        if (!is_too_long(r, l, i, r->blocks - 1) && try_layout(r, l) != 0) return -1;
+        for (int first = l->first[i] + 1; first < r->blocks && l->start[i + 1] < r->devices && !is_too_long(r, l, i, first - 1); first++)
             if (every_stage(r, first) != 0) return -1;
     }
     if (width_of(l, i) == r->most_width) return 0;
@@ -435,6 +500,8 @@ static int prepare(RelaySearch *r, int *numbers)
     r->next = (RelayLayout){0, numbers + 5 * g + 1, numbers + 6 * g + 1, numbers + 7 * g + 2};
     r->counts = numbers + 8 * g + 2;
     number_types(r);
+    r->floors = calloc((size_t)r->types * ((size_t)r->most_width + 1), sizeof *r->floors);
+    if (!r->floors) return error_no_memory(&r->err);
     if (stage_memory_build(&r->memory, r->s, &r->err) != 0) return -1;
     if (scenario_is_mixed(r->s) && group_costs_build(&r->costs, r->s, COST_SIM, false, &r->err) != 0) return -1;
     return plan_new(&r->scratch, r->schedule, r->blocks, r->devices, r->s->batch, r->blocks < r->devices ? r->blocks : r->devices, &r->err);
@@ -468,6 +535,8 @@ int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s
     plan_free(r.scratch);
     group_costs_free(r.costs);
     stage_memory_free(r.memory);
+    for (size_t i = 0; r.floors && i < (size_t)r.types * ((size_t)r.most_width + 1); i++) free(r.floors[i]);
+    free(r.floors);
     free(numbers);
     free(r.rows_of);
     return rc == 0 ? 0 : error_no_memory(err);

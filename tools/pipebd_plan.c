@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/options.h"
@@ -117,7 +118,7 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     comparison.idle = text_string(&idle);
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
     SensitivityJob job = {name, text, length, cluster, options, best->plan, best->sim.simulated,
-                          most_played(&comparison), e->edits, e->edit_count};
+                          most_played(&comparison), e->edits, e->edit_count, (int)sysconf(_SC_NPROCESSORS_ONLN)};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)

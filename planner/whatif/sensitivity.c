@@ -1,5 +1,6 @@
 #include "planner/whatif/sensitivity.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,19 +183,73 @@ static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found,
     return 0;
 }
 
-int sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *err)
-{
-    Lab lab;
-    int rc = lab_open(&lab, job, err);
+/* ---- all inputs, on several threads --------------------------------------------------- */
 
-    for (int i = 0; i < margins->count && rc == 0; i++) {
-        Sensitivity *m = &margins->margins[i];
-        rc = search(&lab, m, 1, SENSITIVITY_MOST, &m->more, &m->more_wins, err);
-        if (rc == 0 && !m->inert) rc = search(&lab, m, -1, SENSITIVITY_LEAST, &m->less, &m->less_wins, err);
+typedef struct {
+    Sensitivities        *margins;
+    const SensitivityJob *job;
+    pthread_mutex_t       lock;
+    int                   next;      /* input that nobody has begun */
+    bool                  failed;
+    Error                 error;     /* of the first failure */
+} SensitivityCrew;
+
+static int take_input(SensitivityCrew *crew)
+{
+    pthread_mutex_lock(&crew->lock);
+    int i = !crew->failed && crew->next < crew->margins->count ? crew->next++ : -1;
+    pthread_mutex_unlock(&crew->lock);
+    return i;
+}
+
+static void fail(SensitivityCrew *crew, const Error *error)
+{
+    pthread_mutex_lock(&crew->lock);
+    if (!crew->failed) crew->error = *error;
+    crew->failed = true;
+    pthread_mutex_unlock(&crew->lock);
+}
+
+/* An input does not depend on the others, so who finds it changes nothing. */
+static void find_inputs(SensitivityCrew *crew)
+{
+    Error error = {""};
+    Lab   lab;
+    int   rc = lab_open(&lab, crew->job, &error);
+
+    for (int i = rc == 0 ? take_input(crew) : -1; i >= 0 && rc == 0; i = rc == 0 ? take_input(crew) : -1) {
+        Sensitivity *m = &crew->margins->margins[i];
+        rc = search(&lab, m, 1, SENSITIVITY_MOST, &m->more, &m->more_wins, &error);
+        if (rc == 0 && !m->inert) rc = search(&lab, m, -1, SENSITIVITY_LEAST, &m->less, &m->less_wins, &error);
     }
     lab_close(&lab);
-    margins->found = rc == 0;
-    return rc;
+    if (rc != 0) fail(crew, &error);
+}
+
+static void *thread_main(void *context)
+{
+    SensitivityCrew *crew = context;
+
+    find_inputs(crew);
+    if (crew->job->compare.mip) crew->job->compare.mip->thread_end();
+    return NULL;
+}
+
+int sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *err)
+{
+    SensitivityCrew crew = {.margins = margins, .job = job};
+    int             extra = (job->jobs < margins->count ? job->jobs : margins->count) - 1, started = 0;
+    pthread_t      *threads = calloc((size_t)(extra > 0 ? extra : 0) + 1, sizeof *threads);
+
+    if (!threads) return error_no_memory(err);
+    pthread_mutex_init(&crew.lock, NULL);
+    while (started < extra && pthread_create(&threads[started], NULL, thread_main, &crew) == 0) started++;
+    find_inputs(&crew);
+    for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    pthread_mutex_destroy(&crew.lock);
+    free(threads);
+    margins->found = !crew.failed;
+    return crew.failed ? error_set(err, "%s", crew.error.text) : 0;
 }
 
 /* ---- the list -------------------------------------------------------------------------- */

@@ -40,12 +40,13 @@ typedef struct {
     int64_t         longest;             /* the most that pricing any plan simulated */
     const WhatIf   *edits;               /* [edit_count] of the trace; scenario has those of the cluster already */
     int             edit_count;
+    int             jobs;                /* threads, at least 1; 0: 1 */
 } SensitivityJob;
 
 /* Lists the inputs that job's trace has, all margins 0, and estimates the work. */
 int  sensitivity_list(Sensitivities *out, const SensitivityJob *job, Error *err);
 
-/* Fills them in. Deterministic. */
+/* Fills them in, on job->jobs threads: the same on any number of them. */
 int  sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *err);
 
 /* One query: whether another plan wins when margin's input takes percent more (less:
