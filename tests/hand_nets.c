@@ -142,8 +142,12 @@ static void draw_residual(Hand *h, Rng *rng, int depth, bool same)
     bool shortcut = rng_range(rng, 0, 2) > 0;
     int  stride = shortcut && !same ? (int)rng_range(rng, 1, 2) : 1, out = shortcut && !same ? (int)rng_range(rng, 3, 9) : h->at.channels;
 
-    draw_layers(&paths[0], rng, depth);
-    if (shortcut) {
+    if (shortcut && same && rng_range(rng, 0, 1)) draw_choice(&paths[0], rng, depth);  /* a body that may be nothing */
+    else draw_layers(&paths[0], rng, depth);
+    if (shortcut && same) {
+        hand_conv(&paths[1], out, 3, 1, 1, 1, false);
+        if (rng_range(rng, 0, 1)) hand_same(&paths[1], rng_range(rng, 0, 1) ? LAYER_BATCHNORM : LAYER_RELU);
+    } else if (shortcut) {
         hand_conv(&paths[0], out, 3, stride, 1, 1, rng_range(rng, 0, 1));
         if (rng_range(rng, 0, 1)) hand_same(&paths[0], may_be_normed(&paths[0]) ? LAYER_BATCHNORM : LAYER_RELU);
         if (rng_range(rng, 0, 1)) draw_layers(&paths[1], rng, depth);
@@ -174,8 +178,10 @@ Hand random_net(Arena *arena, Shape in, uint64_t seed)
     Rng  rng = {.seed = seed};
     Hand h = hand(arena, "", in);
 
-    hand_conv(&h, (int)rng_range(&rng, 3, 8), 3, 1, 1, 1, true);
-    draw_layers(&h, &rng, 2);
+    if (rng_range(&rng, 0, 2)) {         /* else gradients of the first residual's input are not asked for */
+        hand_conv(&h, (int)rng_range(&rng, 3, 8), 3, 1, 1, 1, true);
+        draw_layers(&h, &rng, 2);
+    }
     draw_residual(&h, &rng, 2, false);
     if (rng_range(&rng, 0, 1)) draw_layers(&h, &rng, 1);
     return h;

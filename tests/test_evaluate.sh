@@ -40,6 +40,10 @@ told = float(next(l for l in open("table") if l.startswith("a ")).split()[1])
 assert mse > 1e-6 and abs(mse - told) < 1e-4 * mse, (mse, told)
 END
 ok 'the loss of a block is the mean of squares over its outputs' "${PYTHON:-python3}" mse.py
+resumed_elsewhere() {
+    pipebd-run train --workload one.json --schedule dpu --devices cpu:1 --epochs 1 --checkpoint kept -o x.safetensors || return 9
+    pipebd-run train --workload eps.json --schedule dpu --devices cpu:1 --epochs 2 --checkpoint kept --resume -o x.safetensors
+}
 says() { local text=$1; shift; evaluate "$@" | grep -qF -- "$text"; }
 ok 'without labels, the cosine' says 'students in a row: cosine to the teacher 0.' --workload one.json --student one.safetensors
 ok 'a teacher that is the student loses nothing' says 'a                    0 (mse)' \
@@ -66,6 +70,16 @@ ok 'and writes the same outputs' cmp student.out json.out
 evaluate --workload one.json --format json > teacher.out.json
 ok 'of a teacher alone, no blocks' jq -e '(keys | sort) == ["data", "format", "part", "samples", "version", "workload", "workload_hash"]' \
     teacher.out.json
+
+# ---- students of an edited file -------------------------------------------------------------
+
+evaluate --workload one.json --student one.safetensors > /dev/null
+ok 'students of this file are worth no note' test -z "$(grep note: err)"
+sed 's/"batchnorm"}/"batchnorm", "eps": 0.1}/g' one.json > eps.json
+evaluate --workload eps.json --student one.safetensors > eps.table
+ok 'another eps is another network' grep -F 'note: one.safetensors is of a workload'"'"'s file of other bytes' err
+ok 'with other losses' test "$(grep '^a ' eps.table)" != "$(grep '^a ' table)"
+expect_status 1 'and a checkpoint of it is not gone on with' resumed_elsewhere
 
 # ---- perplexity -------------------------------------------------------------------------
 

@@ -153,7 +153,7 @@ static void whole_nets(void **state)
 static void random_nets(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < (uint64_t)test_cases(40); seed++) {
+    for (uint64_t seed = 0; seed < (uint64_t)test_cases(60); seed++) {
         Arena arena = {0};
         Shape in = {3, 6, 5};
         Hand  h = random_net(&arena, in, test_seed("random nets", 1000 + seed));

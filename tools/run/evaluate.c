@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/options.h"
@@ -59,6 +60,18 @@ static int check_student(const EvaluateInputs *in, Error *err)
     return 0;
 }
 
+/* Layers of the same shapes may compute something else: with another eps, for one. */
+static void tell_of_another_file(const EvaluateInputs *in)
+{
+    const char *hash = tensors_note(in->student, "workload_hash");
+    char        mine[20];
+
+    snprintf(mine, sizeof mine, "%016" PRIx64, in->workload->hash);
+    if (hash && strcmp(hash, mine) != 0)
+        fprintf(stderr, "note: %s is of a workload's file of other bytes (workload_hash %s, of this one %s)\n", in->settings->student,
+                hash, mine);
+}
+
 static int open_inputs(EvaluateInputs *in, Error *err)
 {
     const EvaluateSettings *s = in->settings;
@@ -69,6 +82,7 @@ static int open_inputs(EvaluateInputs *in, Error *err)
     if (check_files(s, in->workload->teacher_weights, err) != 0) return -1;
     if (teacher && run_read_weights(&in->teacher, teacher, err) != 0) return -1;
     if (s->student && (run_read_weights(&in->student, s->student, err) != 0 || check_student(in, err) != 0)) return -1;
+    if (in->student) tell_of_another_file(in);
     return data_open(&in->data, run_data_source(s->data, in->workload), in->workload, s->part ? DATA_TRAIN : DATA_VALIDATION, 0, err);
 }
 
