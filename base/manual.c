@@ -54,6 +54,7 @@ static void put_title(FILE *out, const Options *options)
     fputc('\n', out);
 }
 
+/* An option's entry of a man page. */
 static void put_option(FILE *out, const Option *option)
 {
     char value[256];

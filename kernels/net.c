@@ -123,6 +123,7 @@ static float *place_of(const Net *net, int i)
     return (net->graph.parameter[i].trained ? net->weight : net->statistic) + net->graph.offset[i];
 }
 
+/* Where a node's parameters are, and in a trained net their gradients. */
 static OperatorParameters parameters_of(const Net *net, const Node *node)
 {
     OperatorParameters p = {0};

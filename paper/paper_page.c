@@ -496,6 +496,7 @@ static void times(Text *out, const Paper *paper)
 
 /* ---- memory ------------------------------------------------------------------------------------------ */
 
+/* The table of peak memory by schedule, for each main run. */
 static void memory(Text *out, const Paper *paper)
 {
     static const char *const heads[] = {"<workload", "dp|MiB", "ls|MiB", "tr|MiB", "dpu|MiB", "ir|MiB", "ahd|MiB", "split|MiB", "ahd over dp|%", NULL};

@@ -205,6 +205,7 @@ static int one_device(Bars *bars, Stack *stack, const JsonAt *device, double epo
     return ++bars->bars > MAX_BARS ? json_fail(device, err, "too many devices, expected at most %d", MAX_BARS) : 0;
 }
 
+/* A group of bars, one a device, with the simulation's name and epoch below. */
 static int one_simulation(Bars *bars, Stack *stack, const Json *doc, Error *err)
 {
     JsonAt      root = json_root(doc), name_at = json_member(&root, "trace"), devices = json_member(&root, "devices");

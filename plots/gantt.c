@@ -82,6 +82,7 @@ static void write_rows(const Gantt *g, const Chart *chart, Text *out)
     }
 }
 
+/* Title and subtitle over all timelines, what is left out included, and the plot's size. */
 static void write_titles(const Gantt *g, int count, Plot *out, int rows)
 {
     int  all = 0;

@@ -139,6 +139,8 @@ done:
     return rc;
 }
 
+/* A run's first line: of the log's first run what every run has in common, of later ones the step
+ * from which they go on. */
 static int start(LoggedRun *log, const JsonAt *root, Error *err)
 {
     static const char *const keys[] = {"format", "version", "event", "date", "workload", "workload_hash", "resumed", "seed",

@@ -216,6 +216,7 @@ static bool any_loss(const LoggedRun *log)
     return false;
 }
 
+/* The log as a plot of three panels: losses, the rate, and what devices wait for. */
 static int draw(const LoggedRun *log, Plot *out, Error *err)
 {
     LossDrawing d = {.log = log, .out = &out->script};

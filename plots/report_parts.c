@@ -111,6 +111,8 @@ static void bound_tile(Text *out, const ReportShown *shown, const ComparedRow *b
     tile(out, "Bound", value, "s", below);
 }
 
+/* The figures at the top of a comparison: of the fastest plan its epoch, speedup, bound, runner-up
+ * and memory. */
 static void comparison_tiles(Text *out, const ReportShown *shown, const ComparedRow *best)
 {
     const ComparedRow *over = shown->comparison->over_known ? compared_row(shown->comparison, shown->comparison->over) : NULL;
@@ -435,6 +437,7 @@ void report_margins(Text *out, const ReportShown *shown)
 
 /* ---- sweeps ------------------------------------------------------------------------------------ */
 
+/* The sweep, of one value of its second axis, as a table: a row a value, a column a schedule. */
 static void sweep_table(Text *out, const SweepData *d, double panel, Metric metric)
 {
     const char *heads[SCHEDULE_COUNT + 2] = {d->csv.rows[0][0]};

@@ -79,6 +79,8 @@ static void draw_texts(const Rows *rows, Scene *scene, double pixel)
     }
 }
 
+/* The rows as a plot: names on the left, bars, values on the right, margins as wide as the longest
+ * of each. */
 static int draw(const Rows *rows, Plot *plot, Error *err)
 {
     Scene  scene = {0};

@@ -31,6 +31,7 @@ static int number_at(const SweepData *d, const char *path, int row, int column, 
                      d->csv.rows[0][column]);
 }
 
+/* A row of the sweep. y stays NAN where the point was not possible, or has no speedup. */
 static int read_point(SweepData *d, const char *path, int row, Metric metric, Error *err)
 {
     SweepPoint *p = &d->points[d->count++];

@@ -678,6 +678,8 @@ static int read_predicted(Plan *plan, const JsonAt *root, Error *err)
     return 0;
 }
 
+/* What stands at the head of a plan's file: *out is a plan of its sizes, its stages still to be
+ * read. */
 static int read_head(Plan **out, const JsonAt *root, Error *err)
 {
     static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", "split", "sequential", "store", NULL};

@@ -52,6 +52,8 @@ static int emit(SplitBuild *x, int device, Op op, int block, int link, BuiltRows
 
 /* ---- who needs what -------------------------------------------------------------- */
 
+/* The rows of each boundary that each device needs: those it runs the teacher on, and those of its
+ * students' inputs and outputs. */
 static void find_needs(SplitBuild *x)
 {
     const Plan *plan = x->plan;

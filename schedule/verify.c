@@ -311,6 +311,8 @@ static void begin_phase(Verifier *v, const Phase *phase, bool first)
     memset(v->trains, 0, blocks);
 }
 
+/* A phase of a device, or of the shared queue (device -1): its instructions one after another, at
+ * most one LOAD, every student that is trained updated. */
 static int check_phase(Verifier *v, const Code *code, int device, int phase)
 {
     const Phase *p = &code->phases[phase];

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+/* What the trace says of an instruction of a device. RECV, BARRIER and what the store does take
+ * none of its time: the engine makes it wait. */
 static int cost_of(const Program *p, const Scenario *s, const Instruction *in, int device, Cost *out,
                    Error *err)
 {

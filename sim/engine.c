@@ -697,6 +697,7 @@ static int sim_new(Sim *sim)
     return fast ? steady_new(sim) : 0;
 }
 
+/* Frees what sim_new() made, all of it or a part. */
 static void sim_delete(Sim *sim)
 {
     for (int d = 0; d < sim->program->device_count; d++) {

@@ -109,6 +109,8 @@ static void sort_lanes(Steady *steady, size_t first)
         qsort(steady->words + first, steady->count - first, sizeof(int64_t), compare_int64);
 }
 
+/* The store's part of the state: moments relative to now, lanes of a station in order of their
+ * times. */
 static void write_storage(Steady *steady, const Sim *sim)
 {
     const Storage *storage = &sim->storage;
@@ -137,6 +139,8 @@ static void write_storage(Steady *steady, const Sim *sim)
     }
 }
 
+/* The simulation's state relative to now, as words: two steps that leave the same words behind go
+ * on alike. */
 static void write_state(Steady *steady, const Sim *sim)
 {
     const Program *p = sim->program;

@@ -213,6 +213,7 @@ done:
 
 /* ---- main ----------------------------------------------------------------------------------- */
 
+/* Reads the files of the command line, fills the query, and runs it once or as a sweep. */
 static int run(Asked *asked, const char *trace, const SimSettings *s, Error *err)
 {
     Query *q = &asked->query;

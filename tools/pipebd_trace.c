@@ -116,6 +116,7 @@ static void show_unmeasured(const Trace *trace, Text *out)
         }
 }
 
+/* Prints the trace as a table, with what is implausible and what it lacks. */
 static int show(const char *path, Error *err)
 {
     Trace   *trace = NULL;

@@ -98,6 +98,8 @@ static void slice(KindRun *kind)
     shared->cache_bytes /= n;
 }
 
+/* The kinds of devices, each as a whole GPU or its slice. Refuses one that is given twice, or whose
+ * precision it does not have. */
 static int choose_kinds(ModelRun *m)
 {
     const ModelOptions *o = m->options;
@@ -354,6 +356,8 @@ static bool has_choices(const Workload *workload)
     return false;
 }
 
+/* What the trace says of itself: devices, hashes of files, and every choice that its times hang on.
+ * */
 static void notes(const ModelRun *m, Text *out)
 {
     const ModelOptions *o = m->options;
@@ -429,6 +433,7 @@ static int fill_kind(const ModelRun *m, TraceKind *out, const KindRun *kind)
     return failed ? error_no_memory(m->err) : 0;
 }
 
+/* Fills the trace: words, devices, blocks, loader, links. */
 static int fill(ModelRun *m)
 {
     const ModelOptions *o = m->options;

@@ -74,6 +74,8 @@ static int refuse_hole(const JsonAt *at, const TraceRequests *r, size_t hole, Er
                      r->row_bytes[hole / in_flight / rows], r->in_flight[hole % in_flight]);
 }
 
+/* The points as a full grid of row sizes, rows and numbers in flight; refuses a point that is there
+ * twice, and a hole. */
 static int fill_grid(Arena *arena, const JsonAt *at, TraceRequests *out, const RequestPoint *points, size_t count, Error *err)
 {
     size_t size = (size_t)out->row_bytes_count * (size_t)out->rows_count * (size_t)out->in_flight_count;

@@ -119,6 +119,8 @@ static TraceReduce *reduce_of(TraceLinks *links, int devices)
     return &links->reduces[i];
 }
 
+/* allreduce[]: a curve by bytes for each number of devices. A point that is there already is
+ * refused. */
 static int read_allreduce(Trace *trace, const JsonAt *at, TraceLinks *links, Error *err)
 {
     static const char *const keys[] = {"devices", "bytes", "us", NULL};
@@ -431,6 +433,7 @@ static int read_students(Trace *trace, const JsonAt *at, TraceBlock *block, Erro
     return 0;
 }
 
+/* A block: bytes, timings of the teacher, and its student's, or those of each of its students. */
 static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
 {
     static const char *const keys[] = {"name", "output_bytes", "teacher", "student", "students", "timings", NULL};
@@ -510,6 +513,7 @@ static int read_lanes(const JsonAt *at, TraceLoader *loader, Error *err)
     return 0;
 }
 
+/* The loader, where the file has one; its lanes and workers are read_lanes()'s. */
 static int read_loader(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"batch_us", "sample_us", "lanes", "prefetch", NULL};

@@ -166,6 +166,7 @@ static void write_students(const Trace *t, const TraceBlock *block, Text *out)
     text_append(out, "      ]");
 }
 
+/* A block: bytes that it has, timings, students. */
 static void write_block(const Trace *t, const TraceBlock *block, bool last, Text *out)
 {
     bool first = true;
@@ -191,6 +192,7 @@ static void write_block(const Trace *t, const TraceBlock *block, bool last, Text
     text_append(out, last ? "\n    }\n" : "\n    },\n");
 }
 
+/* p2p and allreduce of links, as members that follow others. */
 static void write_points(const char *indent, const TraceLinks *links, Text *out)
 {
     if (links->p2p.count) {

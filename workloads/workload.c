@@ -165,6 +165,7 @@ static int read_rates(Training *t, OptimizerKind optimizer, const JsonAt *at, Er
     return get_number(at, "weight_decay", 1e6, &t->weight_decay, err);
 }
 
+/* The optimizer and what it needs, of the whole workload. */
 static int read_training(Workload *workload, const JsonAt *root, Error *err)
 {
     static const char *const sgd[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "momentum", "nesterov", NULL};
@@ -222,6 +223,8 @@ static int read_side(Workload *workload, int64_t *total, const WorkBlock *block,
     return 0;
 }
 
+/* Refuses a block whose student gives another shape than its teacher (given), has nothing to train,
+ * or has a loss that does not go with its output, choices or optimizer. */
 static int check_block(const Workload *workload, const WorkBlock *block, Shape given, const JsonAt *at, Error *err)
 {
     JsonAt  student = json_member(at, "student"), loss = json_member(at, "loss");
@@ -249,6 +252,7 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
     return 0;
 }
 
+/* A block on its input, block->in, which the caller sets. */
 static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block, Error *err)
 {
     static const char *const keys[] = {"name", "teacher", "student", "loss", "temperature", "training", NULL};
@@ -276,6 +280,7 @@ static int read_block(Workload *workload, int64_t *total, const JsonAt *at, Work
     return check_block(workload, block, given, at, err);
 }
 
+/* All blocks, each on the output of the one before; their names differ. */
 static int read_blocks(Workload *workload, const JsonAt *root, Error *err)
 {
     JsonAt  at = json_member(root, "blocks");

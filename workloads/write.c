@@ -97,6 +97,7 @@ static void write_keys(const Layer *layer, Text *out)
     write_sequence_keys(layer, out);
 }
 
+/* A layer with the layers in it, indented below. */
 static void write_layer(const Layer *layer, int indent, Text *out)
 {
     text_printf(out, "{\"layer\": \"%s\"", layer_kind_name(layer->kind));

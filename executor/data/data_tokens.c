@@ -127,6 +127,8 @@ static int count_tokens(TokenData *data, Error *err)
                      data->token_count, data->wants.shape.height);
 }
 
+/* Where each sequence begins, by the file of lengths, which must add up to the tokens that there
+ * are. Nothing where there is none. */
 static int read_lengths(TokenData *data, Error *err)
 {
     const TokenFile *file = &data->lengths;

@@ -73,6 +73,8 @@ static int window_of(Model *m, int layer)
     return (double)layer >= config_number_or(c, "max_window_layers", 0) ? window : 0;
 }
 
+/* A layer's attention: queries, keys and values as one product, the attention itself, with norms of
+ * heads where the model has them, and the product behind it. */
 static void attention(Model *m, const LlamaShape *s, int layer)
 {
     const char *qkv[3], *o;

@@ -158,6 +158,9 @@ static int choose_heads(Shrink *s, const AttentionLayers *l, int *chosen)
     return 0;
 }
 
+/* Leaves the option's number of heads in an attention, the ones that choose_heads() finds, with the
+ * rows and columns of the products around it. Refuses a number that its key-value heads do not
+ * divide. */
 static int cut_heads(Shrink *s, const AttentionLayers *l)
 {
     Attention *a = &l->attention->attention;

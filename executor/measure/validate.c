@@ -85,6 +85,8 @@ static int predict_row(ValidateJob *job, int i, const Candidate *c)
                        &row->predicted_timeline);
 }
 
+/* Plans the schedules that are asked for: a row each, with its prediction, or why it is impossible.
+ * */
 static int plan_all(ValidateJob *job)
 {
     const ValidateOptions *o = job->options;
@@ -258,6 +260,8 @@ static bool in_order(const Validation *v)
     return true;
 }
 
+/* From all rounds: each row's figures, speedups over DP, the median and the worst error, and
+ * whether the order was as predicted. */
 static void finish(ValidateJob *job)
 {
     Validation *v = job->out;

@@ -137,6 +137,7 @@ static void give_chunk(Chain *c, ChainPiece *sum, const char *values, int64_t at
 
 static ChainPiece *sum_at(Chain *c, ChainKind kind, int64_t number) { return &c->sums[kind][number % c->depth[kind]]; }
 
+/* Room for the sum's numbers and for the state of its chunks, which begin at 0. -1: no memory. */
 static int make_room(ChainPiece *sum)
 {
     size_t  bytes = (size_t)sum->count * size_of(sum);

@@ -156,6 +156,7 @@ static int set_specs(Store *store, const StoreOptions *o, Error *err)
     return 0;
 }
 
+/* An empty store for the boundaries that are wanted. NULL on errors; store_close() it. */
 static Store *store_new(const StoreOptions *o, Error *err)
 {
     Store *store = calloc(1, sizeof *store);

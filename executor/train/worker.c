@@ -595,6 +595,8 @@ static int next_phase(const Worker *w, int p)
     return p < code->phase_count ? p : -1;
 }
 
+/* Makes what a device's worker needs, on its own thread: the device, buffers, its place in the
+ * transport, and the first phase it has. */
 static int open_worker(Worker *w)
 {
     Run             *run = w->run;

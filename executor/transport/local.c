@@ -310,6 +310,8 @@ static int check_parts(const LocalTeam *team, Error *err)
     return 0;
 }
 
+/* Sums gradients and losses over the group: every member waits for all, sums its slice of all of
+ * them in the order of devices, and waits for all again. */
 static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss, Error *err)
 {
     Local *t = (Local *)transport;

@@ -117,6 +117,8 @@ typedef struct {
     bool                backward;
 } NormPass;
 
+/* Adds pixels begin to end to the thread's sums: of x less the first pixel's and of its squares, or
+ * backward of the gradients. In float within a tile, in double over tiles. */
 static void sum_part(void *context, int64_t begin, int64_t end, int thread)
 {
     const NormPass     *pass = context;

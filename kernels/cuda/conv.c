@@ -192,6 +192,8 @@ static int forward_depthwise(Operator *op, const OperatorCall *call, const float
                                           cuda_limit(op->spec.activation), op->device->streams[STREAM_COMPUTE]), op->what, err);
 }
 
+/* y, with bias and activation, by the method that suits the convolution: depthwise, a matrix
+ * product, or cuDNN. */
 static int forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     const OperatorSpec *s = &op->spec;

@@ -305,6 +305,7 @@ static void json_ns(const char *key, int64_t ns, bool seconds, Text *out)
     else              text_us(out, ns);
 }
 
+/* The whole report as JSON. */
 static void json(const CheckReport *r, const Scenario *s, Text *out)
 {
     const Comparison *c = r->comparison;

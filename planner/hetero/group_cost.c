@@ -230,6 +230,8 @@ static void fill_messages(const GroupCosts *g, GroupRow *row)
             row->messages[across * (g->blocks + 1) + b] = message_time(g, across, b, row->rows);
 }
 
+/* Sums over blocks of the times of a class on so many rows, and where the next block is that has
+ * none. false: no memory. */
 static bool fill_row(const GroupCosts *g, GroupRow *row)
 {
     size_t n = (size_t)g->blocks + 1;
@@ -291,6 +293,8 @@ static int64_t faster_known(int64_t a, int64_t b)
     return a < 0 ? b : b < 0 ? a : smaller(a, b);
 }
 
+/* Sums over blocks of all-reduces of width devices, and where the next block is that has none measured;
+ * made once. A bound takes the faster link. NULL: no memory. */
 static const GroupReduce *reduce_of(GroupCosts *g, bool across, int width)
 {
     GroupReduce *r = &g->reduces[(across ? g->scenario->device_count + 1 : 0) + width];
@@ -423,6 +427,8 @@ static void narrow_by_message(const GroupCosts *g, GroupRange *range, bool acros
     else if (low > 0) narrow(range, 1, 0);
 }
 
+/* Rows that a device of the class can have in the group: those with times and messages that are
+ * measured, and room in its memory. */
 static GroupRange range_of(const GroupJob *job, int class)
 {
     const GroupCosts *g = job->g;

@@ -60,6 +60,7 @@ static int name_width(const Comparison *c)
     return (int)width;
 }
 
+/* The table of schedules; of one that is impossible why, and nothing of one that was not asked for. */
 static void table_rows(const Comparison *c, Text *out)
 {
     int  over = comparison_baseline(c), wide = name_width(c), more;

@@ -113,6 +113,8 @@ static void touch(SplitCost *c, int device, int boundary, LayoutRows rows)
     need->end = larger(need->end, rows.end);
 }
 
+/* Adds what the teacher's stages take of their devices: loading, time, weights and boundaries.
+ * false: a time that the trace does not have. */
 static bool add_stages(SplitCost *c, const Layout *l)
 {
     const Trace *trace = c->scenario->trace;

@@ -156,6 +156,7 @@ static BisectStep last_step(const Probe *s, int device, int j)
     return s->p->uniform ? s->steps[j] : *step_at(s, device, j);
 }
 
+/* The partition that the probe found for so many devices, from the last stage to the first. */
 static int read_back(const Probe *s, int devices, Partition *out, Error *err)
 {
     const PartitionProblem *p = s->p;

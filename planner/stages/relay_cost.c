@@ -357,6 +357,7 @@ static void price(RelayCost *out, RelayState *r)
 
 /* ---- making and freeing ------------------------------------------------------------------- */
 
+/* Room for all members, messages and students of the plan's stages. */
 static int allocate(RelayState *r)
 {
     const Plan *p = r->plan;

@@ -93,6 +93,8 @@ static int edit_option(const Edit *edit, int64_t *number, int64_t now, int64_t m
     return edit_integer(edit, number, 1, maximum, 1);
 }
 
+/* An edit of devices, batch, steps, queue_depth or memory_bytes, which are options and not in the
+ * trace. *found: whether the path is one of these. */
 static int edit_cluster(const Edit *edit, bool *found)
 {
     Trace           *t = edit->trace;

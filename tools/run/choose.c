@@ -125,6 +125,8 @@ static int accuracy_line(const Chosen *chosen, const ChooseInputs *in, const Cho
     return 0;
 }
 
+/* Chooses the network and gives it the name that stem ends with; paths in it are seen from stem's
+ * folder. */
 static int choose_one(Chosen *chosen, const ChooseInputs *in, const ChooseSettings *s, const char *stem, Error *err)
 {
     const char *slash = strrchr(stem, '/');

@@ -602,6 +602,8 @@ static int run_programs(Train *t, Execution *x, Error *err)
     return 0;
 }
 
+/* Executes the programs, with checkpoints, log and timeline as the command line has them. The first
+ * error counts. */
 static int run(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;

@@ -31,6 +31,7 @@ static char *weights_name(const char *weights, const char *base)
     return realpath(weights, NULL);
 }
 
+/* Writes the students' weights and the workload, BASE.safetensors and BASE.json. */
 static int write_both(const Workload *w, const Tensors *students, const char *base, Error *err)
 {
     Text      json = {0}, path = {0}, weights = {0};
@@ -63,6 +64,8 @@ static int64_t parameters(const Workload *w, bool student)
     return sum;
 }
 
+/* Makes narrower students of the workload at path and writes them. Options that change no layer are
+ * an error. */
 static int run(const StudentArguments *a, const char *path, Error *err)
 {
     StudentOptions options = {.ffn = a->ffn, .heads = (int)a->heads, .kv_heads = (int)a->kv_heads,

@@ -380,6 +380,7 @@ static Totals add_up(const Import *im)
     return t;
 }
 
+/* Notes what the time of the profile was spent on, and what of it is in no block. */
 static void note_classes(Import *im, const Totals *t)
 {
     static const char *const words[CLASS_COUNT] = {

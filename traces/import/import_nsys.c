@@ -186,6 +186,8 @@ static int add_echoes(NsysReader *r)
 
 /* ---- the database -------------------------------------------------------------------------------- */
 
+/* Reads the tables of the database: ranges, calls and kernels must be there, copies and the GPU's
+ * description may be. */
 static int read_tables(NsysReader *r)
 {
     static const struct { const char *table, *sql; NsysRow *visit; } all[] = {

@@ -136,6 +136,8 @@ static int check_rank(const OriginalLog *log, const ImportFile *file, int rank, 
     return 0;
 }
 
+/* Whether what was read is whole: every rank has a profile of the same blocks, ranks have batches
+ * of their own, and lists have as many numbers as blocks. */
 static int check(OriginalLog *log, const ImportFile *file, const ImportOptions *o, Error *err)
 {
     for (int r = 0; r < log->ranks && !log->blocks; r++)
@@ -222,6 +224,8 @@ static int fill_p2p(Trace *trace, Text *notes, const OriginalLog *log, Error *er
     return add_point(trace, &trace->links.p2p, 0, 0, seen, err);
 }
 
+/* The curves of all-reduces by number of devices. Without times or sizes there are none, which is
+ * noted. */
 static int fill_reduces(Trace *trace, Text *notes, const OriginalLog *log, Error *err)
 {
     int seen[MAX_BLOCKS + 1], widths = 0;

@@ -165,6 +165,8 @@ static int read_rows(SailorImport *im, const JsonAt *root, const char *key, int 
     return 0;
 }
 
+/* The profile of a kind of GPU: points of the chosen tensor degree with at most the batch's rows,
+ * in their order; what is left out is noted. */
 static int read_profile(SailorImport *im, const JsonAt *root, int kind, Error *err)
 {
     Text dropped = {0};
@@ -233,6 +235,8 @@ static int get_bytes(const JsonAt *layer, const char *key, int64_t *out, Error *
     return json_get_integer(&at, 0, (int64_t)1 << 50, out, err);
 }
 
+/* Bytes of each block, from the model's description. The profile is of a network that trains; its
+ * teacher is taken to have the same sizes. */
 static int fill_sizes(SailorImport *im, const JsonAt *layers, Error *err)
 {
     int count;
@@ -399,6 +403,8 @@ static int64_t largest_message(const SailorImport *im)
     return most < (int64_t)1 << 50 ? most : (int64_t)1 << 50;
 }
 
+/* Links within and between machines, from the file of --network; without it there are none, which
+ * is noted. */
 static int read_links(SailorImport *im, Error *err)
 {
     const ImportOptions *o = im->options;

@@ -125,6 +125,7 @@ static int check_list(const Finder *f, const char *list, Error *err)
     return 0;
 }
 
+/* Chooses what the blocks are: those of list, else ranges that say so, else modules at a depth. */
 static int choose_source(Finder *f, const char *list, int depth, Error *err)
 {
     KinetoBlocks *b = f->blocks;

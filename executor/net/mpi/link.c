@@ -158,6 +158,8 @@ static void start_outgoing(MpiLink *l, Outgoing *o)
     }
 }
 
+/* Queues a message for the thread that calls MPI. A payload without release is copied; one with
+ * release is borrowed until that is called. */
 static int post(Link *link, int to, const Message *message, const void *payload, void (*release)(void *), void *context,
                 Error *err)
 {

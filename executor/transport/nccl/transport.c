@@ -227,6 +227,8 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     return event(box->empty, end->stream, err);
 }
 
+/* Enqueues the receipt of a channel's next message. swap: the caller's buffer and the message's
+ * change places, nothing is copied. */
 static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, Error *err)
 {
     Nccl        *t = (Nccl *)transport;
