@@ -115,6 +115,19 @@ ok "makes no second profile" sh -c '[ ! -e out2/trace.json ]'
 
 ok "a validation that nobody listens to" lost ${validate/--trials 6} --trace trace.json --schedules dp -o lost
 
+# Schedules that store boundaries: run as jobs of three epochs, in memory and in a folder, of which nothing is left.
+storing() { # PLACE
+    pipebd-run validate --workload two.json --devices cpu:2 --trials 3 --seconds 0.01 --rounds 1 --schedules dpu,sequential,store \
+        --store "$1" -o storing --format json > storing.json &&
+        jq -e '.schedules | length == 3 and all(.measured_epoch_s > 0 and .predicted_epoch_s > 0)' storing.json > /dev/null &&
+        [ -s storing/store-measured.json ] && [ "$(jq .epochs storing/plan-store.json)" -eq 3 ]
+}
+ok "store and sequential, in memory" storing host
+ok "and in a folder" storing kept
+ok "of which nothing is left" sh -c '[ -z "$(ls kept)" ]'
+refuses 2 "store without a place" "schedule store stores boundaries: it needs --store" $validate --schedules dp,store -o out3
+refuses 2 "a place without store" "--store: no effect" $validate --store host -o out3
+refuses 2 "epochs without store" "--epochs: no effect" $validate --epochs 2 -o out3
 refuses 2 "no folder" "expected -o FOLDER" $validate
 refuses 2 "a trace over the one it reads" "--trace and --update-trace are the same file" ${validate/--trials 6} --trace trace.json --update-trace ./trace.json -o out3
 refuses 2 "a trace as the folder" "-o and --update-trace are the same file" $validate --update-trace out3 -o out3

@@ -22,7 +22,7 @@ enum { BAD_NOT_KNOWN, BAD_SKIPPED, BAD_REFUSED };
 struct Data {
     const DataSource *source;
     void             *state;
-    int64_t           count, elements, skip_bad;
+    int64_t           count, all, elements, skip_bad;    /* count: of all, as data_limit() says */
     int               classes, vocabulary, channels;     /* of the workload */
     atomic_uchar     *bad;           /* [count] of BAD_... */
     _Atomic int64_t   skipped;
@@ -87,6 +87,7 @@ int data_open(Data **out, const char *source, const Workload *workload, DataPart
     if (data->source->open(&data->state, &data->count, folder, &wants, err) != 0) goto done;
     data->elements = (int64_t)wants.shape.channels * wants.shape.height * wants.shape.width;
     data->skip_bad = skip_bad;
+    data->all = data->count;
     data->classes = wants.classes;
     data->vocabulary = wants.vocabulary;
     data->channels = wants.shape.channels;
@@ -113,6 +114,11 @@ void data_free(Data *data)
 int64_t data_count(const Data *data)
 {
     return data->count;
+}
+
+void data_limit(Data *data, int64_t count)
+{
+    data->count = count < data->all ? count : data->all;
 }
 
 int64_t data_elements(const Data *data)

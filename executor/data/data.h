@@ -38,6 +38,10 @@ void data_free(Data *data);
 int  data_check_source(const char *source, Error *err);
 
 int64_t data_count(const Data *data);        /* at least 1 */
+
+/* From now on the data has its first count samples only, at most those it was opened with. No other thread may use it
+ * meanwhile. */
+void data_limit(Data *data, int64_t count);
 int64_t data_elements(const Data *data);     /* floats of a sample */
 
 /* Whether samples are sequences of lengths of their own, and the tokens of sample i that count: the others are 0. */

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "base/stats.h"
 #include "executor/measure/calibrate.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
 #include "executor/measure/op_samples.h"
+#include "executor/measure/validate_store.h"
 #include "planner/predict.h"
 #include "schedule/registry.h"
 
@@ -35,6 +37,16 @@ static int64_t steps_of_run(const ValidateJob *job, const Candidate *c)
     double  fit = step_s > 0 ? job->options->seconds / step_s : LEAST_STEPS;
 
     return fit < LEAST_STEPS ? LEAST_STEPS : fit > 100000 ? 100000 : (int64_t)fit;
+}
+
+static bool stores(const Plan *plan) { return schedule_row(plan->schedule)->stores; }
+
+/* Of a plan that stores: as many in each of its epochs, which are not longer than the scenario's. */
+static int64_t steps_of_job(int64_t steps, const Plan *plan, int64_t epoch)
+{
+    int64_t each = (steps + plan->epochs - 1) / plan->epochs;
+
+    return smaller(each < LEAST_STEPS ? LEAST_STEPS : each, epoch) * plan->epochs;
 }
 
 static int timeline_of(const ValidateJob *job, const char *kind, const Program *program, const ValidationRow *row,
@@ -74,6 +86,7 @@ static int predict_row(ValidateJob *job, int i, const Candidate *c)
     if (plan_copy(&row->plan, c->plan, job->err) != 0) return -1;
     snprintf(row->method, sizeof row->method, "%s", c->method);
     row->steps = steps_of_run(job, c);
+    if (stores(c->plan)) row->steps = steps_of_job(row->steps, c->plan, s->steps);
     row->predicted_bytes = c->peak.total_bytes;
     job->run_s[i] = calloc((size_t)job->options->rounds, sizeof *job->run_s[i]);
     if (!job->run_s[i]) return error_no_memory(job->err);
@@ -198,8 +211,11 @@ static int run_row(ValidateJob *job, int i, int round)
                    .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
                    .turns = job->warm_up, .record_first = 0, .record_steps = job->warm_up + row->steps, .stop = o->stop,
                    .current_run = o->current_run};
-    if (execute(&result, &e, job->err) != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
-    job->run_s[i][round] = phases_s(&result, program->device_count, job->warm_up);
+    int ran = stores(row->plan) ? validate_store_run(&result, &e, o->store, row->plan->turns, job->err) : execute(&result, &e, job->err);
+    if (ran != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
+    job->run_s[i][round] = stores(row->plan) ? validate_store_s(&result, program, job->err)
+                                             : phases_s(&result, program->device_count, job->warm_up);
+    if (job->run_s[i][round] < 0) goto done;
     row->overhead = overhead_of(&result, program->device_count);
     job->out->core_share = fmin(job->out->core_share, core_share_of(&result, program->device_count));
     for (int d = 0; d < program->device_count; d++)

@@ -2,7 +2,9 @@
  *
  * Every schedule's best plan is predicted from the trace alone, then run with real kernels,
  * in turns; the same program, as many steps. Times are those of the runs scaled to an epoch:
- * run * (steps of an epoch / steps of the run). */
+ * run * (steps of an epoch / steps of the run).
+ *
+ * Schedules that store boundaries run a job of the scenario's epochs over fewer samples; an epoch is their mean. */
 #ifndef EXECUTOR_MEASURE_VALIDATE_H
 #define EXECUTOR_MEASURE_VALIDATE_H
 
@@ -27,6 +29,7 @@ typedef struct {
     unsigned     schedules;              /* bits, as in CompareOptions */
     double       seconds;                /* of a run, about */
     int          rounds;                 /* runs of each schedule, in turns */
+    const char  *store;                  /* where schedules that store do so (executor/store/store.h); NULL: none does */
     int          lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */

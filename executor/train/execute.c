@@ -319,6 +319,24 @@ static int join_phases(ExecutionResult *out, ExecutionResult *more, Error *err)
     return 0;
 }
 
+static int join_spans(ExecutionResult *out, const ExecutionResult *more, Error *err)
+{
+    int64_t later_ns = more->start_ns - out->start_ns;
+    Span   *moved;
+
+    if (more->span_count == 0) return 0;
+    moved = realloc(out->spans, (size_t)(out->span_count + more->span_count) * sizeof *moved);
+    if (!moved) return error_no_memory(err);
+    out->spans = moved;
+    for (int64_t i = 0; i < more->span_count; i++) {
+        Span *span = &out->spans[out->span_count++];
+        *span = more->spans[i];
+        span->start_ns += later_ns;
+        span->end_ns += later_ns;
+    }
+    return 0;
+}
+
 int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
 {
     enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of each path of a supernet */
@@ -330,7 +348,7 @@ int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
 
 int execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err)
 {
-    if (join_phases(out, more, err) != 0) return -1;
+    if (join_spans(out, more, err) != 0 || join_phases(out, more, err) != 0) return -1;
     for (int b = 0; b < blocks; b++) {
         if (!isnan(more->loss[b])) out->loss[b] = more->loss[b];
         out->steps[b] = more->steps[b];

@@ -22,7 +22,7 @@ int  execute(ExecutionResult *out, const Execution *execution, Error *err);
 int  execution_warm_up(const Workload *workload, const DeviceSpec *devices);
 
 /* The result of a run that was stopped and went on, on the same devices: more's times and where it left off come
- * behind out's, whose spans stay. more is then empty. */
+ * behind out's, and so do its spans, which borrow from its program. more is then empty. */
 int  execution_join(ExecutionResult *out, ExecutionResult *more, int blocks, int devices, Error *err);
 /* Whether that is why a run failed: a block's numbers are no longer finite. Going on would come to the same. */
 bool execution_diverged(const Error *err);

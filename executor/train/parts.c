@@ -168,7 +168,6 @@ static int run_part(PartsRun *r, int part, int64_t until, Error *err)
         return -1;
     }
     r->begun = true;
-    r->x.record_steps = 0;
     if (store_settle(r->x.store, err) != 0) return -1;
     return execution_share_student(&r->x, err);
 }

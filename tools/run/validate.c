@@ -14,6 +14,7 @@
 #include "executor/measure/validate.h"
 #include "plots/plot.h"
 #include "plots/report_page.h"
+#include "schedule/registry.h"
 #include "tools/run/run.h"
 #include "tools/run/common.h"
 #include "tools/run/measure.h"
@@ -23,7 +24,7 @@ typedef struct {
     MeasureSettings measure;
     const char     *output, *schedules, *trace, *update, *command;
     double          seconds;
-    int64_t         rounds;
+    int64_t         rounds, epochs;
     int             format;
 } ValidateSettings;
 
@@ -253,7 +254,7 @@ static int compare_all(ValidateTask *job, unsigned schedules)
 {
     const ValidateSettings *s = job->settings;
     Progress        progress;
-    ScenarioOptions cluster = {.batch = job->inputs.batch, .queue_depth = s->measure.queue_depth};
+    ScenarioOptions cluster = {.batch = job->inputs.batch, .epochs = s->epochs, .queue_depth = s->measure.queue_depth};
     ValidateOptions options;
     int             rc;
 
@@ -262,7 +263,7 @@ static int compare_all(ValidateTask *job, unsigned schedules)
                                 .workload = job->inputs.workload, .devices = &job->inputs.devices,
                                 .data = job->inputs.data, .teacher = job->inputs.teacher,
                                 .scenario = &job->scenario, .schedules = schedules, .seconds = s->seconds,
-                                .rounds = (int)s->rounds, .lanes = job->inputs.lanes,
+                                .rounds = (int)s->rounds, .store = s->measure.store, .lanes = job->inputs.lanes,
                                 .prefetch = job->inputs.prefetch, .seed = (uint64_t)s->measure.seed,
                                 .stop = job->inputs.stop, .current_run = &job->inputs.current_run,
                                 .progress = progress_of_runs, .context = &progress};
@@ -315,10 +316,24 @@ done:
     return rc;
 }
 
+/* --store and --epochs are those of schedules that store. */
+static int check_store(const ValidateSettings *s, unsigned schedules, bool epochs_given, Error *err)
+{
+    int first = 0;
+
+    while (first < SCHEDULE_COUNT && !(schedules >> first & 1 && schedule_row((Schedule)first)->stores)) first++;
+    bool stores = first < SCHEDULE_COUNT;
+    if (stores && !s->measure.store)
+        return error_set(err, "schedule %s stores boundaries: it needs --store DIR, or --store host", schedule_name((Schedule)first));
+    if (!stores && s->measure.store) return error_set(err, "--store: no effect, none of --schedules stores boundaries");
+    if (!stores && epochs_given) return error_set(err, "--epochs: no effect, none of --schedules stores boundaries");
+    return 0;
+}
+
 int run_validate(int argc, char **argv)
 {
     static const char *const formats[] = {"table", "csv", "json", NULL};
-    ValidateSettings s = {.measure = MEASURE_DEFAULTS, .schedules = "dp,ls,tr,dpu,ir,ahd", .seconds = 1.5, .rounds = 5};
+    ValidateSettings s = {.measure = MEASURE_DEFAULTS, .schedules = "dp,ls,tr,dpu,ir,ahd", .seconds = 1.5, .rounds = 5, .epochs = 3};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
         {"trace", 0, OPTION_STRING, "FILE", "Predict from this trace instead of a new profile.", &s.trace, 0, 0,
@@ -326,6 +341,9 @@ int run_validate(int argc, char **argv)
         {"schedules", 0, OPTION_STRING, "LIST", "Schedules to run.", &s.schedules, 0, 0, NULL, false},
         {"seconds", 0, OPTION_NUMBER, "S", "Approximate length of a run.", &s.seconds, 0, 0, NULL, false},
         {"rounds", 0, OPTION_INTEGER, "N", "Runs of each schedule, interleaved.", &s.rounds, 1, 1000, NULL, false},
+        {"epochs", 0, OPTION_INTEGER, "E", "Epochs of the job that sequential and store are run for.", &s.epochs, 1, 1000, NULL, false},
+        {"store", 0, OPTION_STRING, "PLACE", "Where sequential and store keep boundaries: host (memory), or a folder.",
+         &s.measure.store, 0, 0, NULL, false},
         {"update-trace", 0, OPTION_STRING, "FILE", "Write the trace, corrected by the runs, to this file.", &s.update, 0, 0, NULL,
          false},
         {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
@@ -349,6 +367,7 @@ int run_validate(int argc, char **argv)
     if (!run_world_parse(world, &options, argc, argv, &operands, &status, &err)) goto done;
     if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
     if (measure_check(&s.measure, table, world != NULL, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto done;
+    if (check_store(&s, schedules, option_given(table, "epochs"), &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o FOLDER"); goto done; }
     if (!(s.seconds > 0)) { error_set(&err, "--seconds: expected more than 0"); goto done; }
     if (s.trace && option_given(table, "trials")) {

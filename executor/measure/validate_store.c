@@ -1,0 +1,88 @@
+#include "executor/measure/validate_store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "executor/train/parts.h"
+
+/* A folder of this run's own below place, yours; a copy of STORE_HOST. Every rank calls it. */
+static char *own_place(const Execution *e, const char *place, Error *err)
+{
+    int64_t pid = getpid();
+    char   *own = NULL;
+
+    if (world_broadcast(e->world, &pid, sizeof pid, err) != 0) return NULL;
+    if (strcmp(place, STORE_HOST) == 0) own = strdup(place);
+    else if (asprintf(&own, "%s/validate.%" PRId64, place, pid) < 0) own = NULL;
+    if (!own) error_no_memory(err);
+    return own;
+}
+
+static int run_with(ExecutionResult *out, Execution *e, const char *place, bool *set, bool drop, Error *err)
+{
+    StoreOptions options = {.place = place, .world = e->world, .workload = e->workload, .data = e->data, .devices = e->devices,
+                            .teacher = e->teacher, .seed = e->seed, .boundaries = set, .later = drop};
+    int          rc, dropped = 0;
+
+    program_stored_set(set, e->program);
+    if (store_open(&e->store, &options, err) != 0) return -1;
+    rc = execute_parts(out, e, drop, err);
+    for (int k = 0; rc == 0 && dropped == 0 && k <= e->program->block_count; k++)
+        if (set[k]) dropped = store_drop(e->store, k, err);
+    store_close(e->store);
+    if (dropped != 0) execution_free(out);
+    return rc == 0 ? dropped : rc;
+}
+
+int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop, Error *err)
+{
+    Execution limited = *e;
+    char     *own = own_place(e, place, err);
+    bool     *set = calloc((size_t)e->program->block_count + 1, sizeof *set);
+    int64_t   all = data_count(e->data);
+    int       rc = -1;
+
+    if (own && !set) error_no_memory(err);
+    if (own && set) {
+        limited.steps_per_epoch = e->program->steps / e->program->epochs;
+        data_limit(e->data, limited.steps_per_epoch * e->program->batch);
+        rc = run_with(out, &limited, own, set, drop, err);
+        data_limit(e->data, all);
+        if (strcmp(own, STORE_HOST) != 0 && world_rank(e->world) == 0) rmdir(own);
+    }
+    free(set);
+    free(own);
+    return rc;
+}
+
+/* Of one part. */
+static double part_s(const ExecutionResult *result, const Program *program, const ProgramPart *part)
+{
+    int64_t most = 0;
+
+    for (int d = 0; d < program->device_count; d++) {
+        int64_t own = 0;
+        for (int p = 0; p < result->phase_count; p++) {
+            const PhaseTimes *t = &result->phases[p];
+            int number = program->devices[t->device].phases[t->phase].number;
+            if (t->device == d && t->steps > 0 && number >= part->first && number <= part->last)
+                own += t->step_end_ns[t->steps - 1] - t->start_ns;
+        }
+        if (own > most) most = own;
+    }
+    return (double)most * 1e-9;
+}
+
+double validate_store_s(const ExecutionResult *result, const Program *program, Error *err)
+{
+    ProgramParts parts;
+    double       all = 0;
+
+    if (program_parts_find(&parts, program, err) != 0) all = -1;
+    for (int i = 0; all >= 0 && i < parts.count; i++) all += part_s(result, program, &parts.part[i]);
+    program_parts_free(&parts);
+    return all;
+}
