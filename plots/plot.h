@@ -30,6 +30,9 @@ int plot_validation(Plot *out, const char *const *paths, int count, Error *err);
 enum { GANTT_MAX = 8 };
 int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, double to_us, Error *err);
 
+/* A sweep of epochs: total time, a line a schedule, and the epochs at which another schedule becomes the fastest. */
+int plot_horizon(Plot *out, const char *path, Error *err);
+
 /* A sweep of one path, or of two (a panel for each value of the second). */
 int plot_sweep(Plot *out, const char *path, Metric metric, Error *err);
 

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "plots/palette.h"
 #include "plots/picture.h"
@@ -57,10 +58,9 @@ static void write_names(const SweepData *d, int panel, double top, Text *out)
     }
 }
 
-static void write_tics(const SweepData *d, Text *out)
+static void write_tics(const SweepData *d, bool logs, Text *out)
 {
     double first = d->values[0], last = d->values[d->value_count - 1];
-    bool   logs = sweep_is_wide(d);
     double margin = logs ? pow(last / first, 0.03) : (last - first) * 0.03;
 
     if (logs) text_append(out, "set logscale x 2\n");
@@ -124,7 +124,7 @@ void sweep_put(const SweepData *d, int panel, Metric metric, Text *page, const c
                 d->most * 1.1, sweep_metrics[metric].label);
     plot_string(script, d->csv.rows[0][0]);
     text_append(script, "\n");
-    write_tics(d, script);
+    write_tics(d, sweep_is_wide(d), script);
     write_panel(d, panel, d->most * 1.1, script);
     picture_put(page, &plot, NULL, label);
 }
@@ -144,7 +144,7 @@ static void draw(const SweepData *d, Metric metric, Plot *out)
     text_printf(script, "set rmargin 7\nset yrange [0:%.10g]\nset ylabel '%s'\nset xlabel ", top, sweep_metrics[metric].label);
     plot_string(script, d->csv.rows[0][0]);
     text_append(script, "\n");
-    write_tics(d, script);
+    write_tics(d, sweep_is_wide(d), script);
     if (d->axes == 1) { write_panel(d, 0, top, script); return; }
     text_append(script, "set label 1 offset 0,3.4\nset label 2 offset 0,2.1\n");      /* room for the panels' names */
     text_printf(script, "set multiplot layout 1,%d margins char %d,char 7,char 4,char 6.2 spacing char 8,char 1\n", d->panel_count, left_margin(top));
@@ -168,6 +168,87 @@ int plot_sweep(Plot *out, const char *path, Metric metric, Error *err)
 
     if (rc == 0) {
         draw(d, metric, out);
+        if (text_failed(&out->script)) rc = error_no_memory(err);
+    }
+    sweep_data_free(d);
+    return rc;
+}
+
+/* ---- the horizon -------------------------------------------------------------------------- */
+
+/* The total of a schedule at x, between two values in a straight line; NaN: not possible there. */
+static double total_at(const SweepData *d, Schedule schedule, double x)
+{
+    for (int v = 0; v + 1 < d->value_count; v++) {
+        const SweepPoint *a = sweep_point(d, schedule, d->panels[0], d->values[v]);
+        const SweepPoint *b = sweep_point(d, schedule, d->panels[0], d->values[v + 1]);
+        if (!a || !b || x < a->x || x > b->x) continue;
+        return a->y + (b->y - a->y) * (x - a->x) / (b->x - a->x);
+    }
+    return NAN;
+}
+
+static bool is_fastest(const SweepData *d, double x, double y)
+{
+    for (int s = 0; s < SCHEDULE_COUNT; s++)
+        if (d->has[s] && total_at(d, (Schedule)s, x) < y - 1e-9 * fabs(y)) return false;
+    return true;
+}
+
+/* Where lines a and b cross between two values of x, if nothing is faster there: a ring, and the number of epochs. */
+static void mark_crossing(const SweepData *d, Schedule a, Schedule b, double left, double right, Text *out)
+{
+    double before = total_at(d, a, left) - total_at(d, b, left), behind = total_at(d, a, right) - total_at(d, b, right);
+
+    if (isnan(before) || isnan(behind) || before * behind >= 0) return;
+    double x = left + (right - left) * before / (before - behind), y = total_at(d, a, x);
+    if (!is_fastest(d, x, y)) return;
+    text_printf(out, "set label '%.3g' at %.10g,%.10g point pt 6 ps 1.6 lw 1.5 center offset 0,1.1 front tc rgb '#222222'\n", x, x, y);
+}
+
+/* Totals in place of epochs, in the unit that suits them. */
+static const char *make_totals(SweepData *d)
+{
+    double unit, most = 0;
+
+    for (int i = 0; i < d->count; i++)
+        if (!isnan(d->points[i].y)) most = fmax(most, d->points[i].y * d->points[i].x);
+    unit = most > 3 * 86400 ? 86400 : most > 7200 ? 3600 : most > 300 ? 60 : 1;
+    for (int i = 0; i < d->count; i++) {
+        d->points[i].y *= d->points[i].x / unit;
+        d->points[i].low = d->points[i].high = NAN;
+    }
+    d->spread = false;
+    d->most = most / unit;
+    return unit == 86400 ? "days" : unit == 3600 ? "h" : unit == 60 ? "min" : "s";
+}
+
+static void draw_horizon(SweepData *d, Plot *out)
+{
+    const char *unit = make_totals(d);
+    double      top = d->most * 1.1;
+    Text       *script = &out->script;
+
+    plot_begin(out, 620, 400, "Total time by epochs", "simulated; rings: from so many epochs on another schedule is the fastest");
+    text_printf(script, "set rmargin 11\nset yrange [0:%.10g]\nset ylabel 'all epochs, %s'\nset xlabel 'epochs'\n", top, unit);
+    write_tics(d, false, script);
+    for (int a = 0; a < SCHEDULE_COUNT; a++)
+        for (int b = a + 1; b < SCHEDULE_COUNT; b++)
+            for (int v = 0; d->has[a] && d->has[b] && v + 1 < d->value_count; v++)
+                mark_crossing(d, (Schedule)a, (Schedule)b, d->values[v], d->values[v + 1], script);
+    write_panel(d, 0, top, script);
+}
+
+int plot_horizon(Plot *out, const char *path, Error *err)
+{
+    SweepData *d;
+    int        rc = sweep_read(&d, path, METRIC_EPOCH, err);
+
+    if (rc == 0 && (d->axes != 1 || strcmp(d->csv.rows[0][0], "epochs") != 0))
+        rc = error_set(err, "%s:1:1: a sweep of %.80s, expected one of epochs (pipebd-sim --vary epochs=1,2,5,10 --format csv)", path,
+                       d->csv.rows[0][0]);
+    if (rc == 0) {
+        draw_horizon(d, out);
         if (text_failed(&out->script)) rc = error_no_memory(err);
     }
     sweep_data_free(d);

@@ -79,6 +79,12 @@ fails "a tier that is not there" pipebd-sim small.json --schedule store --set st
 fails "a number that is not there" pipebd-sim small.json --schedule store --set storage[0].speed=5
 ok "no room" sh -c 'pipebd-plan small.json --schedules dp,store --sensitivity no --set storage[0].size_bytes=1 --set storage[1].size_bytes=1 > room.txt; grep -qE "^store .*(fastest|[0-9])|too large for storage" room.txt'
 
+if command -v gnuplot > /dev/null; then
+    ok "the horizon is drawn" pipebd-plot horizon epochs.csv -o horizon.svg
+    ok "with the epochs at which another schedule becomes the fastest" sh -c 'pipebd-plot horizon epochs.csv --script horizon.gp && grep -q "set label .1\..* point pt 6" horizon.gp'
+    fails "of another sweep" pipebd-plot horizon read.csv -o other.svg
+fi
+
 # ---- a model that is larger than the devices ----------------------------------------------------
 
 ok "a 70B transformer" "$python" "$PIPEBD_ROOT/traces/derive_transformer.py" large.json

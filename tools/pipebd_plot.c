@@ -9,11 +9,11 @@
 #include "plots/report_page.h"
 
 typedef enum {
-    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP, KIND_PROGRESS,
+    KIND_SPEEDUP, KIND_BREAKDOWN, KIND_MEMORY, KIND_VALIDATION, KIND_GANTT, KIND_SWEEP, KIND_HORIZON, KIND_PROGRESS,
     KIND_REPORT, KIND_PAPER, KIND_COUNT
 } PlotKind;
 
-static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep",
+static const char *const kinds[KIND_COUNT] = {"speedup", "breakdown", "memory", "validation", "gantt", "sweep", "horizon",
                                                "progress", "report", "paper"};
 
 typedef struct {
@@ -56,11 +56,11 @@ static int check(const Option *table, const PlotSettings *s, const Operands *ope
     if (operands->count < 2) return error_set(err, "expected KIND INPUT..., see --help");
     if (find_kind(operands->values[0], kind) != 0)
         return error_set(err, "\"%.40s\" is not a kind, expected speedup, breakdown, memory, validation, gantt, "
-                         "sweep, progress, report or paper",
+                         "sweep, horizon, progress, report or paper",
                          operands->values[0]);
     if (check_output(*kind, s, err) != 0) return -1;
     if (*kind == KIND_PAPER && operands->count != 3) return error_set(err, "paper: expected INDEX and POSTER, and -o FOLDER");
-    if ((*kind == KIND_SWEEP || *kind == KIND_PROGRESS) && operands->count > 2)
+    if ((*kind == KIND_SWEEP || *kind == KIND_HORIZON || *kind == KIND_PROGRESS) && operands->count > 2)
         return error_set(err, "%s: draws one INPUT", kinds[*kind]);
     if (*kind != KIND_GANTT && (option_given(table, "from") || option_given(table, "to")))
         return error_set(err, "--from and --to: no effect on %s, only on gantt", kinds[*kind]);
@@ -85,6 +85,7 @@ static int draw(Plot *plot, PlotKind kind, const char *const *paths, int count, 
     case KIND_MEMORY:    return plot_memory(plot, paths, count, err);
     case KIND_VALIDATION: return plot_validation(plot, paths, count, err);
     case KIND_GANTT:     return plot_gantt(plot, paths, count, s->from_us, s->to_us, err);
+    case KIND_HORIZON:   return plot_horizon(plot, paths[0], err);
     case KIND_PROGRESS:  return plot_progress(plot, paths[0], err);
     default:             return plot_sweep(plot, paths[0], (Metric)s->metric, err);
     }
@@ -159,6 +160,7 @@ int main(int argc, char **argv)
                         "  validation validation.json of pipebd-run validate, one or more\n"
                         "  gantt      timelines of pipebd-sim or pipebd-run, one above the other\n"
                         "  sweep      pipebd-sim --vary --format csv\n"
+                        "  horizon    pipebd-sim --vary epochs=1,2,... --format csv\n"
                         "  progress   pipebd-run train --log\n"
                         "  report     pipebd-plan --format json, validation.json, or both, with any\n"
                         "             timelines and sweeps: one page of HTML\n"
