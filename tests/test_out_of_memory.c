@@ -21,6 +21,19 @@ static Trace *small_trace(void)
     return trace;
 }
 
+/* The same with a tier to store in. */
+static Trace *stored_trace(void)
+{
+    static int64_t   row_bytes[] = {100}, rows[] = {4}, in_flight[] = {1}, ns[] = {50000};
+    static TraceTier tier = {"host", true, false, (int64_t)1 << 40, {row_bytes, rows, in_flight, 1, 1, 1, ns},
+                             {row_bytes, rows, in_flight, 1, 1, 1, ns}};
+    Trace           *trace = small_trace();
+
+    trace->tiers = &tier;
+    trace->tier_count = 1;
+    return trace;
+}
+
 /* Options that make every cost of all-keys.json known. */
 static const ScenarioOptions loose = {.queue_depth = 2, .devices = 2, .extrapolate = true};
 
@@ -30,7 +43,7 @@ typedef int Journey(const Trace *trace, Schedule schedule, Error *err);
 /* Plan by hand: two blocks on two devices, as the schedule wants it. */
 static int plan_by_hand(Plan **out, Schedule schedule, Error *err)
 {
-    bool one = schedule == SCHEDULE_IR, all = schedule == SCHEDULE_DP || one;
+    bool one = schedule == SCHEDULE_IR, sequential = schedule == SCHEDULE_SEQUENTIAL, all = schedule == SCHEDULE_DP || one || sequential;
     int  stages = one ? 1 : 2;
 
     if (plan_new(out, schedule, 2, 2, 8, stages, err) != 0) return -1;
@@ -40,6 +53,13 @@ static int plan_by_hand(Plan **out, Schedule schedule, Error *err)
     for (int i = 0; i < (*out)->task_count; i++)                 /* the first alone, the second by both */
         if (plan_place(*out, &(*out)->tasks[i], (int[]){1, 0}, i ? (int64_t[]){4, 4} : (int64_t[]){8}, 1 + i, err) != 0)
             return -1;
+    if ((sequential || schedule == SCHEDULE_STORE) && plan_set_store(*out, 2, sequential, sequential ? 0 : 2, err) != 0) return -1;
+    for (int i = 0; i < (*out)->later_count; i++) {              /* each where it was not */
+        (*out)->later[i].first = (*out)->later[i].last = i;
+        if (plan_place(*out, &(*out)->later[i], (int[]){1 - i}, (int64_t[]){8}, 1, err) != 0) return -1;
+    }
+    for (int k = 1; (*out)->stored && k <= 2; k++) (*out)->stored[k] = 0;
+    if ((*out)->stored) (*out)->home = 0;
     return plan_check(*out, err);
 }
 
@@ -51,6 +71,7 @@ static int simulate(const Trace *trace, Schedule schedule, Error *err)
     Program  *program = NULL;
     SimResult result = {0};
     Memory    memory[2];
+    HostMemory host[2];
     Text      text = {0};
     const char **names = trace_block_names(trace);
     int       rc = -1;
@@ -60,7 +81,7 @@ static int simulate(const Trace *trace, Schedule schedule, Error *err)
     if (plan_by_hand(&plan, schedule, err) != 0) goto done;
     if (program_build(&program, plan, 6, err) != 0) goto done;
     if (program_verify(program, 2, err) != 0) goto done;
-    if (memory_peak(memory, program, &scenario, err) != 0) goto done;
+    if (memory_peak(memory, program, &scenario, err) != 0 || memory_host(host, program, &scenario, err) != 0) goto done;
     if (sim_run(&result, program, &scenario, &(SimOptions){.record = true}, err) != 0) goto done;
     timeline_text(&(Timeline){.kind = "predicted", .schedule = "name", .trace_name = "", .block_names = names,
                               .program = program, .steps = 6, .spans = result.spans,
@@ -88,7 +109,7 @@ static int64_t instructions_of_an_epoch(const Program *program)
 }
 
 /* An epoch long enough for whole periods to be skipped. Without memory to look for
- * periods the simulator goes step by step: slower, and right. (ls: its two devices have
+ * periods the simulator goes step by step: slower, and right. (ls, store: their two devices have
  * nothing to do with each other, so their joint period is too long to be seen.) */
 static int skip_periods(const Trace *trace, Schedule schedule, Error *err)
 {
@@ -102,7 +123,7 @@ static int skip_periods(const Trace *trace, Schedule schedule, Error *err)
     if (plan_by_hand(&plan, schedule, err) != 0) goto done;
     if (program_build(&program, plan, 5000, err) != 0) goto done;
     if (sim_run(&result, program, &scenario, &(SimOptions){0}, err) != 0) goto done;
-    if (!alloc_fail_reached() && schedule != SCHEDULE_LS) assert_true(result.skipped > result.simulated);
+    if (!alloc_fail_reached() && schedule != SCHEDULE_LS && schedule != SCHEDULE_STORE) assert_true(result.skipped > result.simulated);
     assert_int_equal(result.simulated + result.skipped, instructions_of_an_epoch(program));
     rc = 0;
 done:
@@ -200,9 +221,18 @@ static void run_all(Journey *journey, Trace *trace, bool strict)
     trace_free(trace);
 }
 
-static void simulating(void **state)       { (void)state; run_all(simulate, small_trace(), true); }
-static void skipping_periods(void **state) { (void)state; run_all(skip_periods, small_trace(), false); }
+static void simulating(void **state)       { (void)state; run_all(simulate, stored_trace(), true); }
+static void skipping_periods(void **state) { (void)state; run_all(skip_periods, stored_trace(), false); }
 static void comparing(void **state)        { (void)state; run_all(compare_and_report, small_trace(), false); }
+static void comparing_sequential(void **state)
+{
+    Trace *trace = stored_trace();
+    (void)state;
+
+    assert_true(fail_each(compare_and_report, trace, SCHEDULE_SEQUENTIAL, false) > 100);
+    trace_free(trace);
+}
+
 static void comparing_kinds(void **state)  { (void)state; run_all(compare_kinds, trace_of_kinds(0), false); }
 static void comparing_order(void **state)  { (void)state; run_all(compare_in_order, trace_of_kinds(0), false); }
 static void comparing_orders(void **state) { (void)state; run_all(compare_kinds, trace_of_kinds(2), false); }
@@ -213,6 +243,7 @@ int main(void)
         cmocka_unit_test(simulating),
         cmocka_unit_test(skipping_periods),
         cmocka_unit_test(comparing),
+        cmocka_unit_test(comparing_sequential),
         cmocka_unit_test(comparing_kinds),
         cmocka_unit_test(comparing_order),
         cmocka_unit_test(comparing_orders),
