@@ -31,6 +31,7 @@ struct Net {
     LayerGraph          graph;
     float         *weight, *gradient, *state, *statistic;
     float         *squares;  /* AdamW's; NULL: not kept */
+    float         *sums;     /* of gradients, net_add_up()'s; NULL: not kept */
     float         *kept;     /* [kept_rows][graph.kept], or lent */
     int64_t        kept_rows;
     float         *work;     /* lent */
@@ -231,6 +232,7 @@ void net_free(Net *net)
     device_release(net->device, net->gradient);
     device_release(net->device, net->state);
     device_release(net->device, net->squares);
+    device_release(net->device, net->sums);
     if (!net->lent) device_release(net->device, net->kept);
     free(net->prepared);
     free(net->parts);
@@ -765,6 +767,36 @@ int net_gradients(const Net *net, GradientRun *runs, int capacity)
     return found.count;
 }
 
+int net_keep_sums(Net *net, Error *err)
+{
+    if (net->sums) return 0;
+    net->sums = floats(net, net->graph.trained_count);
+    return net->sums ? 0 : no_floats(net, net->graph.trained_count, "sums of gradients", err);
+}
+
+typedef struct {
+    const Net *net;
+    bool       first, last;
+} AddUp;
+
+static void add_up(Node *node, void *context)
+{
+    const AddUp *a = context;
+    int64_t      count = node->gradients.count;
+    float       *gradient = a->net->gradient + node->gradients.first, *sum = a->net->sums + node->gradients.first;
+
+    if (count == 0) return;
+    if (a->first) a->net->backend->copy(a->net->device, sum, gradient, count);
+    else a->net->backend->add(a->net->device, a->last ? gradient : sum, a->last ? sum : gradient, count);
+}
+
+void net_add_up(Net *net, bool first, bool last)
+{
+    AddUp a = {net, first, last};
+
+    if (!(first && last)) graph_each(&net->graph.nodes, false, add_up, &a);
+}
+
 typedef struct {
     Net *net;
     int  count;
@@ -846,6 +878,7 @@ NetBytes net_bytes(const Net *net, int64_t rows)
     graph_each(&graph->nodes, true, add_bytes, &sizes);
     return (NetBytes){.weight = (graph->trained_count + graph->statistic_count) * each + sizes.weight,
                       .gradient = trained, .state = net->squares ? 2 * trained : trained,
+                      .sums = net->sums ? graph->trained_count * each : 0,
                       .activation = net->mode == NET_TRAINED ? rows * graph->kept * each : 0,
                       .work = buffer_count(graph) * graph->largest * rows * each + sizes.scratch};
 }

@@ -89,6 +89,11 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
  * overwritten. Follows the net_forward() of the same rows. Replaces the gradients. */
 int net_backward(Net *net, float *dy, int64_t rows, Error *err);
 
+/* Gradients of several calls add up: after each net_backward() of a step. The first and the last may be the same. Room for the sums,
+ * of a trained net; again does nothing. */
+int  net_keep_sums(Net *net, Error *err);
+void net_add_up(Net *net, bool first, bool last);
+
 /* The gradients of the taken paths, as runs of one array: what an all-reduce sums. */
 typedef struct { float *values; int64_t count; } GradientRun;
 int net_gradients(const Net *net, GradientRun *runs, int capacity);      /* returns how many there are */
@@ -150,7 +155,7 @@ int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err);
 
 /* Bytes for a number of rows. activation: what lives from forward to backward; work: only
  * within a call. The same whether memory is lent or not. */
-typedef struct { int64_t weight, gradient, state, activation, work; } NetBytes;
+typedef struct { int64_t weight, gradient, state, activation, work, sums; } NetBytes;
 NetBytes net_bytes(const Net *net, int64_t rows);
 
 #endif

@@ -1,4 +1,5 @@
 #include "sim/memory.h"
+#include "base/micro.h"
 #include "sim/costs.h"
 
 #include <stdlib.h>
@@ -41,7 +42,7 @@ static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *pha
         if (in->op == OP_FORWARD) {
             TraceStudent student = trace_student(block, in->student);
             memory->parts[MEMORY_WEIGHTS] += known(student.weight_bytes);
-            memory->parts[MEMORY_GRADIENTS] += known(student.gradient_bytes);
+            memory->parts[MEMORY_GRADIENTS] += known(micro_gradients(trace->micro_batches, student.gradient_bytes));
             memory->parts[MEMORY_STATE] += known(student.state_bytes);
         }
         int64_t bytes = in->rows * known(trace_boundary_bytes(trace, in->block));
@@ -98,7 +99,7 @@ static void consider(Memory *peak, Memory *now, int64_t boundaries, int64_t acti
 /* Of FORWARD and BACKWARD, a row. */
 static int64_t activation(const Trace *trace, const Instruction *in)
 {
-    return known(trace_student(&trace->blocks[in->block], in->student).activation_bytes);
+    return known(micro_bytes(trace->micro_batches, trace_student(&trace->blocks[in->block], in->student).activation_bytes));
 }
 
 /* The most memory that the phase holds at any instruction: what is fixed, boundaries until they are

@@ -117,8 +117,8 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     Error  err = {""};
 
     text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"random\", \"provenance\": {\"kind\": "
-                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": %d}, "
-                "\"devices\": [", h->batch, h->samples);
+                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": %d, "
+                "\"micro_batches\": %d}, \"devices\": [", h->batch, h->samples, h->samples % 4 ? 1 : 2 + h->samples % 3);
     cluster_text(rng, h, &text);
     text_append(&text, "], ");
     if (h->bytes || h->p2p) text_printf(&text, "\"input_bytes\": %d, ", 1 + upto(rng, 300));

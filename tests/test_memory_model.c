@@ -29,6 +29,7 @@ typedef struct {
     Data      *data;
     DeviceSpec devices;
     bool       modelled;     /* bytes are the model's, not those of nets */
+    int64_t    micro;        /* micro-batches */
 } Fixture;
 
 static void ok(int rc, const Error *err)
@@ -93,6 +94,7 @@ static Trace *made_up_trace(const Fixture *f, Rng *rng, int prefetch)
     }
     text_append(&text, "]}");
     ok(trace_parse(&trace, "made up", text_string(&text), text.length, &err), &err);
+    trace->micro_batches = f->micro;
     ok(net_bytes_fill(trace, w, &f->devices, &err), &err);
     for (int b = 0; f->modelled && b < w->block_count; b++) model_bytes(&trace->blocks[b], w, b);
     text_free(&text);
@@ -113,7 +115,7 @@ static void check_plan(const Fixture *f, const Scenario *s, const Plan *plan, in
     ok(tensors_new(&student, &err), &err);
     Execution x = {.program = program, .workload = f->workload, .devices = &f->devices, .data = f->data,
                    .student = student, .seed = 1, .steps_per_epoch = STEPS, .queue_depth = QUEUE_DEPTH, .lanes = 1,
-                   .prefetch = prefetch};
+                   .prefetch = prefetch, .micro_batches = f->micro};
     ok(execute(&result, &x, &err), &err);
     for (int d = 0; d < DEVICES; d++) {
         double predicted = (double)memory[d].total_bytes, measured = (double)result.peak_bytes[d];
@@ -183,12 +185,13 @@ static void check_round(const Fixture *f, Rng *rng, int prefetch)
     trace_free(trace);
 }
 
-static void check_workload(const char *name, const char *source, uint64_t seed, bool modelled)
+static void check_workload(const char *name, const char *source, uint64_t seed, bool modelled, int64_t micro)
 {
     Fixture f = open_fixture(name, source);
     Rng     rng = {.seed = seed};
 
     f.modelled = modelled;
+    f.micro = micro;
     for (int round = 0; round < test_cases(ROUNDS); round++) check_round(&f, &rng, round % 2 ? 2 : 0);
     close_fixture(&f);
 }
@@ -196,25 +199,25 @@ static void check_workload(const char *name, const char *source, uint64_t seed, 
 static void digits_need_what_is_predicted(void **state)
 {
     (void)state;
-    check_workload("digits", "digits", test_seed("digits", 1), false);
+    check_workload("digits", "digits", test_seed("digits", 1), false, 1);
 }
 
 static void a_small_vgg_needs_what_is_predicted(void **state)
 {
     (void)state;
-    check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg", 2), false);
+    check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg", 2), false, 1);
 }
 
 static void digits_need_what_is_modelled(void **state)
 {
     (void)state;
-    check_workload("digits", "digits", test_seed("digits, modelled", 3), true);
+    check_workload("digits", "digits", test_seed("digits, modelled", 3), true, 1);
 }
 
 static void a_small_vgg_needs_what_is_modelled(void **state)
 {
     (void)state;
-    check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg, modelled", 4), true);
+    check_workload("vgg16-dsconv-cifar10-small", "synthetic", test_seed("vgg, modelled", 4), true, 1);
 }
 
 static void residuals_with_shortcuts_need_what_is_predicted(void **state)
@@ -222,8 +225,8 @@ static void residuals_with_shortcuts_need_what_is_predicted(void **state)
     static const char path[] = PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json";
 
     (void)state;
-    check_workload(path, "synthetic", test_seed("shortcuts", 7), false);
-    check_workload(path, "synthetic", test_seed("shortcuts, modelled", 8), true);
+    check_workload(path, "synthetic", test_seed("shortcuts", 7), false, 1);
+    check_workload(path, "synthetic", test_seed("shortcuts, modelled", 8), true, 1);
 }
 
 static const char text_model[] = PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json";
@@ -231,8 +234,9 @@ static const char text_model[] = PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-
 static void a_text_model_needs_what_is_predicted(void **state)
 {
     (void)state;
-    check_workload(text_model, "synthetic", test_seed("text", 5), false);
-    check_workload(text_model, "synthetic", test_seed("text, modelled", 6), true);
+    check_workload(text_model, "synthetic", test_seed("text", 5), false, 1);
+    check_workload(text_model, "synthetic", test_seed("text, modelled", 6), true, 1);
+    check_workload(text_model, "synthetic", test_seed("text in micro-batches", 7), false, 2);
 }
 
 /* What a block's student needs a row: the model's beside what nets count, which differ by alignment and

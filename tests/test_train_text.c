@@ -88,9 +88,10 @@ static const char kl[] = "\"loss\": \"kl\",\n     \"temperature\": 2", labelled[
 typedef struct {
     Tensors *student;
     double   loss[3];        /* of the last step */
+    int64_t  peak_bytes;     /* of the first device */
 } Trained;
 
-/* Trains all blocks under one stage of width devices (IR), for steps of one epoch. */
+/* Trains all blocks under one stage of width devices (IR). */
 static Trained train_text(const Workload *w, const char *source, int devices, int64_t steps)
 {
     Trained         out = {0};
@@ -109,9 +110,10 @@ static Trained train_text(const Workload *w, const char *source, int devices, in
     ok(plan_set_stage(plan, 0, 0, w->block_count - 1, 0, devices, &err), &err);
     ok(program_build(&program, plan, steps, &err), &err);
     Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = out.student, .seed = 1,
-                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1};
+                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1, .micro_batches = w->micro_batches};
     ok(execute(&result, &x, &err), &err);
     for (int b = 0; b < w->block_count; b++) out.loss[b] = result.loss[b];
+    out.peak_bytes = result.peak_bytes[0];
     execution_free(&result);
     program_free(program);
     plan_free(plan);
@@ -183,6 +185,33 @@ static void labels_are_the_next_tokens(void **state)
         assert_true(fabs(one.loss[2] - two.loss[2]) < 1e-5);
         assert_true(difference(one.student, two.student) < 1e-4);
         tensors_free(first.student), tensors_free(last.student), tensors_free(one.student), tensors_free(two.student);
+        workload_free(w);
+        free(source);
+        temp_remove(folder);
+    }
+}
+
+/* As many micro-batches as one likes train the same students, whatever devices there are, with lengths and labels, and need less
+ * memory for activations. */
+static void micro_batches_change_nothing(void **state)
+{
+    (void)state;
+    for (int labels = 0; labels < 2; labels++) {
+        Workload *w = small_gpt(kl, labels ? labelled : kl);
+        char     *folder = text_folder(labels), *source = format_text("bytes:%s", folder);
+
+        w->optimizer = OPTIMIZER_SGD;
+        w->clip = 1;
+        Trained whole = train_text(w, source, 1, 8);
+        for (int devices = 1; devices <= 2; devices++)
+            for (w->micro_batches = 2; w->micro_batches <= 8; w->micro_batches += 3) {  /* of 8 rows, and of 4: uneven, and one each */
+                Trained parts = train_text(w, source, devices, 8);
+                for (int b = 0; b < 3; b++) assert_true(fabs(parts.loss[b] - whole.loss[b]) < 1e-5);
+                assert_true(difference(whole.student, parts.student) < 1e-4);
+                if (devices == 1) assert_true(parts.peak_bytes < whole.peak_bytes);
+                tensors_free(parts.student);
+            }
+        tensors_free(whole.student);
         workload_free(w);
         free(source);
         temp_remove(folder);
@@ -286,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_never_holds_all_scores),
         cmocka_unit_test(labels_are_the_next_tokens),
+        cmocka_unit_test(micro_batches_change_nothing),
         cmocka_unit_test(losses_are_told_from_labels),
         cmocka_unit_test(classes_are_labels),
         cmocka_unit_test(data_without_labels_is_refused),

@@ -440,6 +440,7 @@ static int fill(ModelRun *m)
     Trace *t = m->trace;
 
     t->workload = o->workload->name;
+    t->micro_batches = o->workload->micro_batches;
     t->batch = o->batch > 0 ? o->batch : o->workload->batch;
     t->samples = o->workload->samples;
     t->kinds = arena_alloc(&t->arena, (size_t)m->kind_count, sizeof *t->kinds);

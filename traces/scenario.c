@@ -1,5 +1,7 @@
 #include "traces/scenario.h"
 
+#include "base/micro.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -192,14 +194,35 @@ static int work_on(const Scenario *scenario, const Curve *curve, const TraceBloc
                      measured(curve, list, sizeof list));
 }
 
-int scenario_student_work(const Scenario *scenario, Work work, int block, int student, int device,
-                          int64_t rows, Cost *out, Error *err)
+/* Adds times work on rows, if any, to *sum. */
+static int add_work(const Scenario *scenario, Work work, int block, int student, int device, int64_t rows, int64_t times, Cost *sum,
+                    Error *err)
 {
     const TraceBlock   *b = &scenario->trace->blocks[block];
     const TraceStudent *listed = b->students && work != WORK_TEACHER ? &b->students[student] : NULL;
     const Curve        *curve = &(listed ? listed->work : b->work)[work][scenario->kinds[device]];
+    Cost                one;
 
-    return work_on(scenario, curve, b, listed, device, rows, out, err);
+    if (times == 0) return 0;
+    if (work_on(scenario, curve, b, listed, device, rows, &one, err) != 0) return -1;
+    sum->ns += times * one.ns;
+    sum->spread = fmax(sum->spread, one.spread);
+    return times > 1 ? check_length(sum->ns, b->name, rows, "rows in several parts", err) : 0;
+}
+
+int scenario_student_work(const Scenario *scenario, Work work, int block, int student, int device,
+                          int64_t rows, Cost *out, Error *err)
+{
+    int64_t parts = micro_parts(scenario->trace->micro_batches, rows), large = rows % parts, few = rows / parts;
+
+    *out = (Cost){0, 0};
+    if (parts == 1 || work == WORK_TEACHER || work == WORK_UPDATE)
+        return add_work(scenario, work, block, student, device, rows, 1, out, err);
+    if (work == WORK_FORWARD) return add_work(scenario, work, block, student, device, few + (large > 0), 1, out, err);
+    if (add_work(scenario, WORK_BACKWARD, block, student, device, few + 1, large, out, err) != 0
+        || add_work(scenario, WORK_BACKWARD, block, student, device, few, parts - large, out, err) != 0
+        || add_work(scenario, WORK_FORWARD, block, student, device, few + 1, large > 0 ? large - 1 : 0, out, err) != 0) return -1;
+    return add_work(scenario, WORK_FORWARD, block, student, device, few, parts - large - (large == 0), out, err);
 }
 
 int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/micro.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -190,12 +191,13 @@ static int read_provenance(Trace *trace, const JsonAt *root, Error *err)
 static int read_workload(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"name", "batch", "samples", NULL};
-    static const char *const keys_2[] = {"name", "batch", "samples", "epochs", NULL};
-    JsonAt at = json_member(root, "workload"), epochs = json_member(&at, "epochs");
+    static const char *const keys_2[] = {"name", "batch", "samples", "epochs", "micro_batches", NULL};
+    JsonAt at = json_member(root, "workload"), epochs = json_member(&at, "epochs"), micro = json_member(&at, "micro_batches");
 
-    trace->epochs = 1;
+    trace->epochs = trace->micro_batches = 1;
     if (json_check_keys(&at, version == 1 ? keys : keys_2, err) != 0) return -1;
     if (json_has(&epochs) && json_get_integer(&epochs, 1, TRACE_MAX_EPOCHS, &trace->epochs, err) != 0) return -1;
+    if (json_has(&micro) && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &trace->micro_batches, err) != 0) return -1;
     if (get_text(trace, &at, "name", true, &trace->workload, err) != 0) return -1;
     if (get_count(&at, "batch", 1, MANY, &trace->batch, err) != 0) return -1;
     return get_count(&at, "samples", 1, JSON_MAX_INTEGER, &trace->samples, err);

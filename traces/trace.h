@@ -123,6 +123,7 @@ typedef struct {
     int          algorithm_count;
     const char  *workload;
     int64_t      batch, samples;
+    int64_t      micro_batches;          /* that a student's share of a step goes in (base/micro.h) */
     int64_t      epochs;                 /* of the job: the horizon; 1 where the file does not say */
     TraceKind   *kinds;
     int          kind_count;

@@ -34,7 +34,8 @@ static void string_member(const char *key, const char *value, Text *out)
 /* The first version that has every key in use, so that older readers take what they can. */
 static int version_of(const Trace *t)
 {
-    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1 ? 2 : 1;
+    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1
+           || t->micro_batches > 1 ? 2 : 1;
 }
 
 /* All that stands before the blocks. */
@@ -57,6 +58,7 @@ static void write_head(const Trace *t, Text *out)
     text_json_string(out, t->workload);
     text_printf(out, ", \"batch\": %" PRId64 ", \"samples\": %" PRId64, t->batch, t->samples);
     if (t->epochs > 1) text_printf(out, ", \"epochs\": %" PRId64, t->epochs);
+    if (t->micro_batches > 1) text_printf(out, ", \"micro_batches\": %" PRId64, t->micro_batches);
     text_append(out, " },\n  \"devices\": [\n");
     for (int k = 0; k < t->kind_count; k++) {
         text_append(out, "    { \"kind\": ");

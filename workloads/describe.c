@@ -21,6 +21,7 @@ static const char *file_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* A line of how all blocks train, and one for each that trains otherwise. */
 static void describe_training(const Workload *workload, Text *out)
 {
     if (workload->optimizer == OPTIMIZER_ADAMW)
@@ -30,6 +31,7 @@ static void describe_training(const Workload *workload, Text *out)
         text_printf(out, "SGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g", workload->learning_rate,
                     workload->momentum, workload->nesterov ? " (Nesterov)" : "", workload->weight_decay);
     if (workload->warm_up > 0) text_printf(out, ", warm-up %" PRId64 " steps", workload->warm_up);
+    if (workload->micro_batches > 1) text_printf(out, ", %" PRId64 " micro-batches", workload->micro_batches);
     if (workload->clip > 0) text_printf(out, ", gradients clipped at %g", workload->clip);
     text_append(out, "\n");
     for (int b = 0; b < workload->block_count; b++) {

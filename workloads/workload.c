@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/micro.h"
 #include "base/bundled.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -168,10 +169,13 @@ static int read_rates(Training *t, OptimizerKind optimizer, const JsonAt *at, Er
 /* The optimizer and what it needs, of the whole workload. */
 static int read_training(Workload *workload, const JsonAt *root, Error *err)
 {
-    static const char *const sgd[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "momentum", "nesterov", NULL};
-    static const char *const adamw[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "beta1", "beta2", "eps", NULL};
+    static const char *const sgd[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "micro_batches", "momentum", "nesterov",
+                                      NULL};
+    static const char *const adamw[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "micro_batches", "beta1", "beta2", "eps",
+                                        NULL};
     static const char *const optimizers[] = {"sgd", "adamw", NULL};
     JsonAt   at = json_member(root, "training"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
+    JsonAt   micro = json_member(&at, "micro_batches");
     Training t = {0};
     int      which = OPTIMIZER_SGD;
 
@@ -189,6 +193,10 @@ static int read_training(Workload *workload, const JsonAt *root, Error *err)
     workload->beta2 = t.beta2;
     workload->eps = t.eps;
     workload->clip = t.clip;
+    workload->micro_batches = 1;
+    if (json_has(&micro) && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &workload->micro_batches, err) != 0) return -1;
+    if (workload->micro_batches > workload->batch)
+        return json_fail(&micro, err, "%lld micro-batches of a batch of %lld", (long long)workload->micro_batches, (long long)workload->batch);
     return json_has(&warm_up) ? json_get_integer(&warm_up, 0, JSON_MAX_INTEGER, &workload->warm_up, err) : 0;
 }
 

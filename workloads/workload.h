@@ -192,6 +192,7 @@ typedef struct {
     int64_t     batch, samples;
     OptimizerKind optimizer;
     double      learning_rate;           /* cosine to 0 over the run */
+    int64_t     micro_batches;           /* parts that a student's share of a batch goes in (base/micro.h); 1: whole */
     int64_t     warm_up;     /* steps in which it rises to that first */
     double      momentum, weight_decay;
     bool        nesterov;

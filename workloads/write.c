@@ -176,6 +176,7 @@ static void write_training(const Workload *workload, Text *out)
     text_append(out, "\"learning_rate\": ");
     text_json_double(out, workload->learning_rate);
     if (workload->warm_up > 0) text_printf(out, ", \"warm_up\": %" PRId64, workload->warm_up);
+    if (workload->micro_batches > 1) text_printf(out, ", \"micro_batches\": %" PRId64, workload->micro_batches);
     if (workload->clip > 0) write_number("clip", workload->clip, out);
     write_rates(&t, adamw, out);
     text_append(out, ",\n");

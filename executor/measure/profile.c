@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/compare.h"
+#include "base/micro.h"
 #include "base/minmax.h"
 #include "executor/measure/cpu_quota.h"
 #include "executor/train/execute.h"
@@ -98,9 +99,10 @@ static int receiver(const Profiling *p, bool across)
 static int choose_rows(Profiling *p)
 {
     int64_t batch = p->options->batch;
+    int64_t micro = p->options->workload->micro_batches;
     int     most = p->devices < batch ? p->devices : (int)batch;
 
-    p->shares = malloc((size_t)(2 * most + 1) * sizeof *p->shares);
+    p->shares = malloc((size_t)(6 * most + 1) * sizeof *p->shares);
     p->messages = malloc((size_t)(2 * most + 1) * sizeof *p->messages);
     if (!p->shares || !p->messages) return error_no_memory(p->err);
     for (int w = 1; w <= most; w++) {
@@ -111,6 +113,11 @@ static int choose_rows(Profiling *p)
     memcpy(p->messages, p->shares, (size_t)p->share_count * sizeof *p->messages);
     p->messages[p->share_count] = 1;
     p->message_count = unique(p->messages, p->share_count + 1);
+    for (int i = 0, whole = p->share_count; micro > 1 && i < whole; i++) {       /* parts of them */
+        p->shares[p->share_count++] = p->shares[i] / micro_parts(micro, p->shares[i]);
+        p->shares[p->share_count++] = micro_rows(micro, p->shares[i]);
+    }
+    p->share_count = unique(p->shares, p->share_count);
     p->total = p->rounds * (p->devices > 1 ? 3 : 2) * p->share_count;
     for (int across = 0; across < 2; across++) {
         int widest = widest_group(p, across);
@@ -363,6 +370,7 @@ static int fill_trace(Profiling *p, Trace *t)
     t->notes = notes(p, t);
     t->batch = p->options->batch;
     t->samples = data_count(p->options->data);
+    t->micro_batches = w->micro_batches;
     t->kinds = arena_alloc(&t->arena, 1, sizeof *t->kinds);
     t->blocks = arena_alloc(&t->arena, (size_t)p->blocks, sizeof *t->blocks);
     if (!t->notes || !t->kinds || !t->blocks) return error_no_memory(p->err);

@@ -208,7 +208,7 @@ static int run_row(ValidateJob *job, int i, int round)
                    .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed,
                    .steps_per_epoch = o->scenario->steps,
-                   .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
+                   .micro_batches = o->scenario->trace->micro_batches, .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
                    .turns = job->warm_up, .record_first = 0, .record_steps = job->warm_up + row->steps, .stop = o->stop,
                    .current_run = o->current_run};
     int ran = stores(row->plan) ? validate_store_run(&result, &e, o->store, row->plan->turns, job->err) : execute(&result, &e, job->err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/micro.h"
 #include "base/minmax.h"
 #include "kernels/head.h"
 #include "kernels/stream.h"
@@ -54,6 +55,8 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
 {
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
+        Instruction        part = *in;
+        part.rows = micro_rows(b->micro_batches, in->rows);
         switch (in->op) {
         case OP_LOAD:
         case OP_FETCH:
@@ -73,16 +76,16 @@ static void find_values(const Buffers *b, Value *values, const Code *code, const
             break;
         case OP_FORWARD:
             uses(&values[value_boundary(in->block)], i);
-            makes(&values[value_of(b, VALUE_KEPT, in->block)], in, i);
-            makes(&values[value_of(b, VALUE_OUTPUT, in->block)], in, i);
+            makes(&values[value_of(b, VALUE_KEPT, in->block)], &part, i);
+            makes(&values[value_of(b, VALUE_OUTPUT, in->block)], &part, i);
             break;
         case OP_BACKWARD:
             uses(&values[value_boundary(in->block)], i);
             uses(&values[value_boundary(in->block + 1)], i);
             uses(&values[value_of(b, VALUE_KEPT, in->block)], i);
             uses(&values[value_of(b, VALUE_OUTPUT, in->block)], i);
-            makes(&values[value_of(b, VALUE_STUDENT_WORK, in->block)], in, i);
-            makes(&values[value_of(b, VALUE_GRADIENT, in->block)], in, i);
+            makes(&values[value_of(b, VALUE_STUDENT_WORK, in->block)], &part, i);
+            makes(&values[value_of(b, VALUE_GRADIENT, in->block)], &part, i);
             break;
         default:
             break;
@@ -273,14 +276,14 @@ static int find_needs(BlockNeeds *needs, const Workload *workload, const Device 
     return 0;
 }
 
-int buffers_plan(Buffers *out, const Program *program, const Workload *workload, int device, const Device *memory,
-                 const size_t *message_count, Error *err)
+int buffers_plan(Buffers *out, const Program *program, const Workload *workload, int64_t micro_batches, int device,
+                 const Device *memory, const size_t *message_count, Error *err)
 {
     const Code *code = &program->devices[device];
     BlockNeeds *needs = calloc((size_t)program->block_count, sizeof *needs);
     int         rc = -1;
 
-    *out = (Buffers){.block_count = program->block_count, .overlapped = device_is_async(memory)};
+    *out = (Buffers){.block_count = program->block_count, .micro_batches = micro_batches, .overlapped = device_is_async(memory)};
     out->phases = calloc((size_t)(code->phase_count + program->queue.phase_count) + 1, sizeof *out->phases);
     if (!needs || !out->phases) { error_no_memory(err); goto done; }
     if (find_needs(needs, workload, memory, err) != 0) goto done;

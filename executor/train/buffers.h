@@ -57,6 +57,7 @@ typedef struct {             /* a boundary that is exchanged with a channel's me
 
 typedef struct {
     int           block_count;
+    int64_t       micro_batches;
     bool          overlapped;    /* messages are sent while the device computes, until the step's end */
     PhaseBuffers *phases;    /* those of the device, then those of the shared queue */
     int           phase_count;
@@ -73,10 +74,10 @@ static inline int value_of(const Buffers *b, ValueKind kind, int block)
 }
 static inline int value_count(const Buffers *b) { return value_of(b, VALUE_KINDS, 0); }
 
-/* Plans for all phases that the device may run. memory: of its kind; message_count: [channels]
+/* Plans for all phases that the device may run; what students make has room for a part of so many micro-batches (base/micro.h). memory: of its kind; message_count: [channels]
  * floats. */
-int  buffers_plan(Buffers *out, const Program *program, const Workload *workload, int device, const Device *memory,
-                  const size_t *message_count, Error *err);
+int  buffers_plan(Buffers *out, const Program *program, const Workload *workload, int64_t micro_batches, int device,
+                  const Device *memory, const size_t *message_count, Error *err);
 
 /* Makes the memory that is exchanged, for all phases; the rest is there after buffers_begin(). */
 int  buffers_open(Buffers *buffers, Device *memory, Error *err);

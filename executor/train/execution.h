@@ -40,6 +40,7 @@ typedef struct {
     int64_t  steps_per_epoch;            /* of the data; total steps are the program's */
     int      queue_depth;
     int      lanes, prefetch;            /* of the loader */
+    int64_t  micro_batches;              /* base/micro.h; below 2: none */
     bool     synchronise;                /* batch statistics over groups */
     int64_t  turns;                      /* in so many first steps of a phase paths are taken in turn, not drawn: to warm up */
     int64_t  record_first, record_steps; /* steps of every phase whose spans are kept; 0 steps: none */

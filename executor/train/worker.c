@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/micro.h"
 #include "base/minmax.h"
 #include "executor/train/rate.h"
 #include "executor/train/run_control.h"
@@ -132,6 +133,29 @@ static int do_teacher(Worker *w, const Instruction *in)
                        worker_own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
 }
 
+/* Part number i of an instruction's rows (base/micro.h). */
+static Instruction part_of(const Worker *w, const Instruction *in, int64_t i)
+{
+    int64_t     parts = micro_parts(w->run->x->micro_batches, in->rows), more = in->rows % parts;
+    Instruction part = *in;
+
+    part.rows = in->rows / parts + (i < more);
+    part.row = in->row + i * (in->rows / parts) + smaller(i, more);
+    return part;
+}
+
+/* Of a part; what it makes lies where that of the whole begins. */
+static int forward_part(Worker *w, const Instruction *in, const Instruction *part)
+{
+    const WorkBlock *block = &w->run->x->workload->block[in->block];
+    Student         *student = &w->students[in->block];
+
+    net_set_lengths(student->net, lengths_of(w, part));
+    return net_forward(student->net, boundary_rows(w, in->block, part->row),
+                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), part->rows,
+                       block->choices ? student->choices : NULL, &w->err);
+}
+
 static int do_forward(Worker *w, const Instruction *in)
 {
     const WorkBlock *block = &w->run->x->workload->block[in->block];
@@ -139,13 +163,11 @@ static int do_forward(Worker *w, const Instruction *in)
 
     if (block->choices && w->step < w->run->x->turns) workload_take_turns(student->choices, block, w->step);
     else if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
-    net_set_lengths(student->net, lengths_of(w, in));
-    return net_forward(student->net, boundary_rows(w, in->block, in->row),
-                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), in->rows,
-                       block->choices ? student->choices : NULL, &w->err);
+    Instruction first = part_of(w, in, 0);
+    return forward_part(w, in, &first);
 }
 
-static int do_backward(Worker *w, const Instruction *in)
+static int backward_part(Worker *w, const Instruction *in, const Instruction *part)
 {
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
@@ -156,15 +178,33 @@ static int do_backward(Worker *w, const Instruction *in)
     if (w->lengths) find_lengths(w);
     LossCall call = {.kind = block->loss, .temperature = block->temperature,
                      .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
-                     .teacher = boundary_rows(w, in->block + 1, in->row), .dy = gradient, .rows = in->rows,
+                     .teacher = boundary_rows(w, in->block + 1, part->row), .dy = gradient, .rows = part->rows,
                      .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
-                     .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + in->row : NULL,
+                     .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + part->row : NULL,
                      .global_places = w->lengths_sum, .loss = student->loss_at};
 
-    if (loss_is_of_labels(block->loss) && find_labels(w, in, &call) != 0) return -1;
+    if (loss_is_of_labels(block->loss) && find_labels(w, part, &call) != 0) return -1;
     if (!student->head) loss_backward(w->memory, &call);
     else if (head_backward(student->head, &call, &w->err) != 0) return -1;
-    return net_backward(student->net, gradient, in->rows, &w->err);
+    return net_backward(student->net, gradient, part->rows, &w->err);
+}
+
+static int do_backward(Worker *w, const Instruction *in)
+{
+    Student *student = &w->students[in->block];
+    int64_t  parts = micro_parts(w->run->x->micro_batches, in->rows);
+    double   loss = 0;
+
+    for (int64_t i = 0; i < parts; i++) {
+        Instruction part = part_of(w, in, i);
+        if (i > 0 && forward_part(w, in, &part) != 0) return -1;
+        if (backward_part(w, in, &part) != 0) return -1;
+        if (parts == 1) return 0;
+        net_add_up(student->net, i == 0, i + 1 == parts);
+        loss += *student->loss_at;
+    }
+    *student->loss_at = loss;
+    return 0;
 }
 
 static int do_allreduce(Worker *w, const Instruction *in)
@@ -357,7 +397,7 @@ static int load_student(Worker *w, int b)
     return rc;
 }
 
-static int open_head(Worker *w, int b, int64_t rows)
+static int open_head(Worker *w, int b)
 {
     const Execution *x = w->run->x;
     Student         *student = &w->students[b];
@@ -366,9 +406,10 @@ static int open_head(Worker *w, int b, int64_t rows)
     if (head_new(&student->head, w->memory, &x->workload->block[b], student->net, &w->err) != 0) return -1;
     if (head_teacher(student->head) && state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0) return -1;
     head_lend(student->head, lent(w, VALUE_STUDENT_WORK, b));
-    return head_prepare(student->head, rows, &w->err);
+    return 0;
 }
 
+/* The net of a FORWARD's student with its weights and state, ready for all sizes of its parts, with memory that it borrows. */
 static int open_student(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
@@ -383,13 +424,20 @@ static int open_student(Worker *w, const Instruction *in)
     student->from = student->handed = w->run->block_step[in->block];
     NetMode mode = workload_has_head(x->workload, in->block) ? NET_HEADLESS : NET_TRAINED;
     if (net_new(&student->net, w->memory, &block->student, block->in, mode, &w->err) != 0) return -1;
+    if (micro_parts(x->micro_batches, in->rows) > 1 && net_keep_sums(student->net, &w->err) != 0) return -1;
     if (w->run->x->workload->optimizer == OPTIMIZER_ADAMW && net_keep_squares(student->net, &w->err) != 0) return -1;
     if (load_student(w, in->block) != 0) return -1;
     if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
     if (!student->choices) return error_no_memory(&w->err);
     if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
     net_lend(student->net, lent(w, VALUE_KEPT, in->block), lent(w, VALUE_STUDENT_WORK, in->block));
-    return net_prepare(student->net, in->rows, &w->err) == 0 ? open_head(w, in->block, in->rows) : -1;
+    if (open_head(w, in->block) != 0) return -1;
+    for (int last = 0; last < 2; last++) {       /* parts of at most two sizes */
+        int64_t rows = part_of(w, in, last ? micro_parts(x->micro_batches, in->rows) - 1 : 0).rows;
+        if (net_prepare(student->net, rows, &w->err) != 0) return -1;
+        if (student->head && head_prepare(student->head, rows, &w->err) != 0) return -1;
+    }
+    return 0;
 }
 
 static int open_group(Worker *w, const Instruction *in)
@@ -443,7 +491,7 @@ static int64_t own_bytes(const Net *net)
 {
     NetBytes bytes = net ? net_bytes(net, 0) : (NetBytes){0};
 
-    return bytes.weight + bytes.gradient + bytes.state;
+    return bytes.weight + bytes.gradient + bytes.state + bytes.sums;
 }
 
 /* Of all that is open. */
@@ -609,7 +657,7 @@ static int open_worker(Worker *w)
     w->loaded = calloc(blocks + 1, sizeof *w->loaded);
     if (!w->teacher || !w->students || !w->loaded) return error_no_memory(&w->err);
     if (open_lengths(w) != 0 || open_labels(w) != 0) return -1;
-    if (buffers_plan(&w->buffers, x->program, x->workload, w->device, w->memory, run->message_count, &w->err) != 0
+    if (buffers_plan(&w->buffers, x->program, x->workload, x->micro_batches, w->device, w->memory, run->message_count, &w->err) != 0
         || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
     w->joined = true;
     if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/micro.h"
 #include "base/minmax.h"
 #include "planner/check/check_points.h"
 #include "schedule/registry.h"
@@ -99,9 +100,9 @@ static int64_t boundaries(const Check *c, int low, int high)
     return sum;
 }
 
-static int64_t weights(const TraceBlock *b)
+static int64_t weights(const Check *c, const TraceBlock *b)
 {
-    return some(b->student_weight_bytes) + some(b->gradient_bytes) + some(b->state_bytes);
+    return some(b->student_weight_bytes) + some(micro_gradients(c->trace->micro_batches, b->gradient_bytes)) + some(b->state_bytes);
 }
 
 /* A stage of a chain: going up, boundaries pile up; then block after block lets go of one.
@@ -112,11 +113,11 @@ int64_t check_memory(const Check *c, int first, int last, int64_t rows, bool pha
     int64_t           peak = 0, fixed = c->trace->process_bytes, waiting = 0;
 
     for (int b = phase ? 0 : first; b <= last; b++) fixed += some(blocks[b].teacher_weight_bytes);
-    for (int b = first; b <= last; b++) fixed += weights(&blocks[b]);
+    for (int b = first; b <= last; b++) fixed += weights(c, &blocks[b]);
     for (int b = phase ? 0 : first; b <= last; b++)
         peak = larger(peak, boundaries(c, phase ? b : first, b + 1) + some(blocks[b].teacher_activation_bytes));
     for (int b = first; b <= last; b++)
-        peak = larger(peak, boundaries(c, b, last + 1) + some(blocks[b].student_activation_bytes));
+        peak = larger(peak, boundaries(c, b, last + 1) + some(micro_bytes(c->trace->micro_batches, blocks[b].student_activation_bytes)));
     if ((phase || first == 0) && c->trace->loader.present) waiting = trace_loader_held(&c->trace->loader) * boundary_bytes(c, 0);
     if (!phase && first > 0) waiting = c->scenario->queue_depth * boundary_bytes(c, first);
     return fixed + rows * (peak + waiting);

@@ -1,4 +1,5 @@
 #include "planner/check/check_points.h"
+#include "base/micro.h"
 #include "base/minmax.h"
 #include "schedule/registry.h"
 
@@ -57,7 +58,7 @@ static int fail(const Check *c, int owner, const char *what, int block, const ch
 
 int check_students(const TraceBlock *block) { return block->students ? block->student_count : 1; }
 
-int check_work(const Check *c, int owner, Work work, int block, int student, int device, int64_t rows, int64_t *sum)
+static int work_once(const Check *c, int owner, Work work, int block, int student, int device, int64_t rows, int64_t *sum)
 {
     static const char *const names[WORK_COUNT] = {"teacher time", "forward time", "backward time", "update time"};
     const TraceBlock *b = &c->trace->blocks[block];
@@ -67,6 +68,21 @@ int check_work(const Check *c, int owner, Work work, int block, int student, int
     if (ns < 0) return fail(c, owner, names[work], block, "", rows, "rows");
     if (c->trace->slowdown) ns = (int64_t)((double)ns * c->trace->slowdown[device] + 0.5);
     *sum += ns;
+    return 0;
+}
+
+int check_work(const Check *c, int owner, Work work, int block, int student, int device, int64_t rows, int64_t *sum)
+{
+    int64_t parts = micro_parts(c->trace->micro_batches, rows);
+    bool    whole = parts == 1 || work == WORK_TEACHER || work == WORK_UPDATE;
+
+    if (whole) return work_once(c, owner, work, block, student, device, rows, sum);
+    for (int64_t part = 0; part < parts; part++) {
+        int64_t of_part = rows / parts + (part < rows % parts);
+        if (work == WORK_FORWARD && part == 0) return work_once(c, owner, work, block, student, device, of_part, sum);
+        if (work_once(c, owner, WORK_BACKWARD, block, student, device, of_part, sum) != 0) return -1;
+        if (part > 0 && work_once(c, owner, WORK_FORWARD, block, student, device, of_part, sum) != 0) return -1;
+    }
     return 0;
 }
 

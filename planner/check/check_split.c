@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/minmax.h"
+#include "base/micro.h"
 #include "planner/check/check_points.h"
 
 static int64_t some(int64_t bytes)           { return bytes > 0 ? bytes : 0; }
@@ -143,12 +144,12 @@ static int teach(CheckedSplit *x, int s)
     return 0;
 }
 
-static int64_t weights(const TraceBlock *b, int student)
+static int64_t weights(const Trace *t, const TraceBlock *b, int student)
 {
     if (b->students)
-        return some(b->students[student].weight_bytes) + some(b->students[student].gradient_bytes)
+        return some(b->students[student].weight_bytes) + some(micro_gradients(t->micro_batches, b->students[student].gradient_bytes))
                + some(b->students[student].state_bytes);
-    return some(b->student_weight_bytes) + some(b->gradient_bytes) + some(b->state_bytes);
+    return some(b->student_weight_bytes) + some(micro_gradients(t->micro_batches, b->gradient_bytes)) + some(b->state_bytes);
 }
 
 static int student_ns(const CheckedSplit *x, int t, int i, int64_t *ns)
@@ -173,7 +174,7 @@ static int train(CheckedSplit *x, int t)
         part->student_ns += ns;
         if (check_work(x->c, t, WORK_UPDATE, task->first, task->student, d, task->rows[i], &part->update_ns) != 0
             || check_reduce(x->c, t, task, task->first, task->student, &part->reduce_ns) != 0) return -1;
-        x->fixed[d] += weights(&x->c->trace->blocks[task->first], task->student);
+        x->fixed[d] += weights(x->c->trace, &x->c->trace->blocks[task->first], task->student);
         widen(need(x, d, task->first), rows);
         widen(need(x, d, task->first + 1), rows);
     }
@@ -311,8 +312,8 @@ static void list_moments(CheckedSplit *x, int d)
             if (i < 0) continue;
             use(x, task->first);
             use(x, task->first + 1);
-            add_moment(x, 0, 0, task->rows[i] * some(b->students ? b->students[task->student].activation_bytes
-                                                                 : b->student_activation_bytes));
+            int64_t bytes = b->students ? b->students[task->student].activation_bytes : b->student_activation_bytes;
+            add_moment(x, 0, 0, task->rows[i] * some(micro_bytes(x->c->trace->micro_batches, bytes)));
         }
     }
 }

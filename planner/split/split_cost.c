@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/micro.h"
 #include "base/minmax.h"
 
 typedef struct { int64_t row, end; } LayoutRows;
@@ -155,8 +156,8 @@ static bool add_task(SplitCost *c, const Layout *l, int first, int end)
         int64_t     ns = split_cost_task(c, task, part->device, part->rows);
         if (ns < 0) return false;
         c->compute[part->device] += ns + (c->scenario->trace->blocking_transfers ? reduce : 0);
-        c->fixed[part->device] += known(student.weight_bytes) + known(student.gradient_bytes) + known(student.state_bytes);
-        c->activation[part->device] = larger(c->activation[part->device], part->rows * known(student.activation_bytes));
+        c->fixed[part->device] += known(student.weight_bytes) + known(micro_gradients(c->scenario->trace->micro_batches, student.gradient_bytes)) + known(student.state_bytes);
+        c->activation[part->device] = larger(c->activation[part->device], part->rows * known(micro_bytes(c->scenario->trace->micro_batches, student.activation_bytes)));
         touch(c, part->device, block, (LayoutRows){part->row, part->row + part->rows});
         touch(c, part->device, block + 1, (LayoutRows){part->row, part->row + part->rows});
     }

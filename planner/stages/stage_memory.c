@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/micro.h"
 #include "base/minmax.h"
 
 struct StageMemory {
@@ -15,9 +16,9 @@ struct StageMemory {
 
 static int64_t known(int64_t bytes)           { return bytes == TRACE_ABSENT ? 0 : bytes; }
 
-static int64_t fixed_bytes(const TraceBlock *b)
+static int64_t fixed_bytes(const Trace *t, const TraceBlock *b)
 {
-    return known(b->teacher_weight_bytes) + known(b->student_weight_bytes) + known(b->gradient_bytes)
+    return known(b->teacher_weight_bytes) + known(b->student_weight_bytes) + known(micro_gradients(t->micro_batches, b->gradient_bytes))
            + known(b->state_bytes);
 }
 
@@ -56,12 +57,12 @@ static void fill(StageMemory *m)
 {
     const Trace *trace = m->scenario->trace;
 
-    for (int b = 0; b < m->blocks; b++) m->fixed[b + 1] = m->fixed[b] + fixed_bytes(&trace->blocks[b]);
+    for (int b = 0; b < m->blocks; b++) m->fixed[b + 1] = m->fixed[b] + fixed_bytes(trace, &trace->blocks[b]);
     for (int k = 0; k <= m->blocks; k++)
         m->boundaries[k + 1] = m->boundaries[k] + known(trace_boundary_bytes(trace, k));
     for (int b = 0; b < m->blocks; b++) {
         m->teacher[b] = m->boundaries[b + 2] + known(trace->blocks[b].teacher_activation_bytes);
-        m->student[b] = known(trace->blocks[b].student_activation_bytes) - m->boundaries[b];
+        m->student[b] = known(micro_bytes(trace->micro_batches, trace->blocks[b].student_activation_bytes)) - m->boundaries[b];
     }
     fill_levels(m->teacher, m->blocks);
     fill_levels(m->student, m->blocks);
@@ -134,12 +135,12 @@ int64_t stage_memory_plain(const Scenario *s, int first, int last, int64_t rows)
 
     for (int b = first; b <= last; b++) {
         const TraceBlock *block = &trace->blocks[b];
-        fixed += fixed_bytes(block);
+        fixed += fixed_bytes(trace, block);
         kept += known(block->output_bytes);
         peak = larger(peak, kept + known(block->teacher_activation_bytes));
     }
     for (int b = first; b <= last; b++) {
-        peak = larger(peak, kept + known(trace->blocks[b].student_activation_bytes));
+        peak = larger(peak, kept + known(micro_bytes(trace->micro_batches, trace->blocks[b].student_activation_bytes)));
         kept -= known(trace_boundary_bytes(trace, b));
     }
     return fixed + rows * (peak + waiting(s, first));
@@ -154,8 +155,8 @@ void stage_memory_tasks(int64_t *bytes, const Scenario *s)
         const TraceBlock *block = &trace->blocks[b];
         int64_t           around = known(trace_boundary_bytes(trace, b)) + known(block->output_bytes);
         peak = larger(peak, around + known(block->teacher_activation_bytes));
-        bytes[b] = teacher + fixed_bytes(block)
-                   + s->batch * (larger(peak, around + known(block->student_activation_bytes)) + waiting(s, 0));
+        bytes[b] = teacher + fixed_bytes(trace, block)
+                   + s->batch * (larger(peak, around + known(micro_bytes(trace->micro_batches, block->student_activation_bytes))) + waiting(s, 0));
         teacher += known(block->teacher_weight_bytes);
     }
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/micro.h"
 #include "base/text.h"
 
 typedef struct {
@@ -106,6 +107,7 @@ static int edit_cluster(const Edit *edit, bool *found)
     if (strcmp(path, "devices") == 0)
         return edit_option(edit, &o->devices, trace_device_count(t), TRACE_MAX_DEVICES);
     if (strcmp(path, "batch") == 0) return edit_option(edit, &o->batch, t->batch, (int64_t)1 << 31);
+    if (strcmp(path, "micro_batches") == 0) return edit_integer(edit, &t->micro_batches, 1, MICRO_BATCHES_MAX, 1);
     if (strcmp(path, "steps") == 0)
         return edit_option(edit, &o->steps, (t->samples + batch - 1) / batch, (int64_t)1 << 40);
     if (strcmp(path, "epochs") == 0) return edit_option(edit, &o->epochs, t->epochs > 1 ? t->epochs : 1, TRACE_MAX_EPOCHS);
@@ -341,7 +343,7 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
         if (parts[i](&edit, &found) != 0) return -1;
         if (found) return 0;
     }
-    return bad(&edit, "no such number: expected devices, batch, steps, epochs, queue_depth, memory_bytes, loader.KEY, "
+    return bad(&edit, "no such number: expected devices, batch, micro_batches, steps, epochs, queue_depth, memory_bytes, loader.KEY, "
                "step_us, process_bytes, storage[N].KEY, p2p.us, allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 

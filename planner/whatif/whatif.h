@@ -1,6 +1,6 @@
 /* What if: any number of a trace or cluster, set, scaled or varied from the command line.
  *
- *     devices  batch  steps  epochs  queue_depth  memory_bytes
+ *     devices  batch  micro_batches  steps  epochs  queue_depth  memory_bytes
  *     storage[0].read.us  storage[host].write.us  storage[0].size_bytes      by number or name
  *     loader.batch_us  loader.sample_us  loader.lanes  loader.prefetch
  *     p2p.us  allreduce.us  nodes.p2p.us  nodes.allreduce.us    (all points of the curve)

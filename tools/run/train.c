@@ -611,7 +611,7 @@ static int run(Train *t, Error *err)
                    .first_of_spec = t->first_of_spec, .data = t->data, .store = t->store,
                    .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
                    .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
-                   .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
+                   .micro_batches = t->workload->micro_batches, .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
                    .where = t->where, .current_run = &t->current_run, .progress = on_update, .context = t};
 
     if (s->checkpoint) {
