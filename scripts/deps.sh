@@ -7,7 +7,7 @@
 # exit status 1 only without what nothing is built without: a compiler, make, jansson.
 #
 # For tests it also installs PyTorch, Chromium, Slurm, clang-tidy and cppcheck where CI is set, if it can: they
-# are large, or run daemons, and without them only the tests of traces/capture_torch.py and of kernels/ beside
+# are large, or run daemons, and without them only the tests of traces/capture_torch.py, workloads/export_torch.py and of kernels/ beside
 # PyTorch, those of a report in a browser, those of jobs, and the linters' are skipped.
 set -u
 
@@ -151,7 +151,7 @@ install_extras() {
         if "$python" -c 'import torch' 2>/dev/null; then torch=there; fi
     done
     if [ -z "${torch:-}" ]; then want python3-torch; fi
-    extra 'tests/test_capture.py and tests/test_torch.py will be skipped'
+    extra 'tests/test_capture.py, tests/test_export_torch.py and tests/test_torch.py will be skipped'
     packages=
     if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1; then want chromium; fi
     extra 'tests/test_report.sh will skip what needs a browser'

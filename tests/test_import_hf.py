@@ -9,6 +9,8 @@ and build/tests/pytorch/net_chain; without one of them the whole file is one ski
 """
 
 import array
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -184,6 +186,25 @@ def control():
         ok(not good and "theta" in text, "control: another theta is noticed", why)
 
 
+def home():
+    """Narrower students go back into a model of transformers, which gives what pipebd-run gives."""
+    sys.path.insert(0, os.path.join(ROOT, "workloads"))
+    import compare_outputs
+    import students_home
+    for name, configuration, model, keys, options, _, _ in [m for m in MODELS if m[0] in ("Llama", "GPT-2", "BERT", "BERT, mean", "ViT", "ViT, a classifier")]:
+        with tempfile.TemporaryDirectory() as folder:
+            make(folder, configuration, model, keys, None)
+            base, to = os.path.join(folder, "ours"), os.path.join(folder, "home")
+            tokens = [] if "image_size" in keys else ["--tokens", str(TOKENS)]
+            subprocess.run([TOOL, "import", "--from", "hf", folder, "-o", base] + tokens + options, capture_output=True, check=True)
+            subprocess.run([TOOL, "make-students", base + ".json", "-o", base + "-narrow", "--ffn", "0.5"], capture_output=True, check=True)
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                gone = students_home.main([base + "-narrow.json", base + "-narrow.safetensors", folder, to])
+                same = compare_outputs.main([base + "-narrow.json", to, "--student", base + "-narrow.safetensors", "--run", os.path.join(BIN, "pipebd-run")])
+                other = compare_outputs.main([base + "-narrow.json", folder, "--student", base + "-narrow.safetensors", "--run", os.path.join(BIN, "pipebd-run")])
+            ok(gone == 0 and same == 0 and other == 1, name + ": students at home in transformers", said.getvalue())
+
+
 def refused():
     """What is not imported is refused by its name, and nothing is written."""
     with tempfile.TemporaryDirectory() as folder:
@@ -225,6 +246,7 @@ def main():
     for model in MODELS:
         check(*model)
     control()
+    home()
     refused()
     return done_testing()
 
