@@ -122,7 +122,7 @@ typedef struct pipebd_options {
     int64_t  extrapolate;    /* 1: continue costs beyond the measured points; 0: fail */
     int64_t  cost;           /* what the partition search minimises: PIPEBD_COST_SIM, or
                               * PIPEBD_COST_PAPER for the original's formula */
-    uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all but split */
+    uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all but split, sequential, store */
     int64_t  candidates;     /* partitions simulated a schedule; 0: 8. At most 4096 */
     int64_t  time_limit_ms;  /* of a search for lists of ls; 0: it stops after a number of
                               * nodes, the same on every machine. At most 3600000 */

@@ -249,6 +249,25 @@ static void about_speedup(const ComparisonFile *f, char *out, size_t size)
                   f->over == SCHEDULE_SEQUENTIAL ? ", how tools train what is larger than a device" : ", the slowest of these");
 }
 
+/* Store, recompute or relay: the totals of all epochs. */
+static void about_store(Text *out, const ComparisonFile *f)
+{
+    const struct { const char *name; double seconds; } totals[] = {
+        {"store", f->store_s}, {"relaying", f->relay_s}, {"computing all again", f->recompute_s}, {"sequential", f->sequential_s}};
+    bool first = true;
+
+    if (!f->stores) return;
+    text_printf(out, "<p class=\"note\"><b>store</b>, all %.0f epochs: ", f->epochs > 1 ? f->epochs : 1);
+    for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
+        if (totals[i].seconds <= 0) continue;
+        text_printf(out, "%s%s %.*f s", first ? "" : ", ", totals[i].name, digits_for(totals[i].seconds), totals[i].seconds);
+        first = false;
+    }
+    if (f->pays_from > 0) text_printf(out, ". Storing pays from epoch %.0f on", f->pays_from);
+    if (f->relaying_below > 0) text_printf(out, ", and not below %.2g GB/s", f->relaying_below * 1e-9);
+    text_append(out, ".</p>\n");
+}
+
 void report_schedules(Text *out, const ReportShown *shown)
 {
     const ComparisonFile *f = shown->comparison;
@@ -272,6 +291,7 @@ void report_schedules(Text *out, const ReportShown *shown)
         text_append(out, "</li>\n");
     }
     text_append(out, "</ul></details>\n");
+    about_store(out, f);
     html_section_end(out);
 }
 

@@ -218,6 +218,22 @@ static int read_use(DeviceUse *use, const JsonAt *device, Error *err)
            && maybe_size(&memory, "limit_bytes", &use->limit_bytes, err) == 0 ? 0 : -1;
 }
 
+/* Whether storing pays; 0 for what is null. */
+static int read_store(ComparisonFile *f, const JsonAt *root, Error *err)
+{
+    JsonAt at = json_member(root, "store");
+    const struct { const char *key; double *number; } all[] = {
+        {"store_s", &f->store_s}, {"relay_s", &f->relay_s}, {"recompute_s", &f->recompute_s}, {"sequential_s", &f->sequential_s},
+        {"pays_from_epoch", &f->pays_from}, {"relaying_wins_below_bytes_per_s", &f->relaying_below}};
+
+    f->stores = json_has(&at);
+    for (size_t i = 0; f->stores && i < sizeof all / sizeof *all; i++) {
+        if (maybe_size(&at, all[i].key, all[i].number, err) != 0) return -1;
+        if (!(*all[i].number > 0)) *all[i].number = 0;
+    }
+    return 0;
+}
+
 /* What speedups are over: dp, where it is not told. */
 static int read_over(ComparisonFile *f, const JsonAt *root, Error *err)
 {
@@ -285,7 +301,7 @@ int comparison_read(ComparisonFile *f, Json *doc, const char *path, Error *err)
         JsonAt row = json_element(&rows, (size_t)i);
         if (read_compared(&f->facts.arena, &f->rows[i], &row, err) != 0) return -1;
     }
-    if (read_over(f, &root, err) != 0 || maybe_size(&root, "epochs", &f->epochs, err) != 0) return -1;
+    if (read_store(f, &root, err) != 0 || read_over(f, &root, err) != 0 || maybe_size(&root, "epochs", &f->epochs, err) != 0) return -1;
     if (maybe_size(&root, "bound_s", &f->bound_s, err) != 0 || read_margins(f, &root, err) != 0) return -1;
     if (!absent(&runner_up)) {
         Schedule schedule;

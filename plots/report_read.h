@@ -82,6 +82,9 @@ typedef struct {
     Schedule     over;       /* what speedups are over */
     bool         over_known; /* there is one */
     double       epochs;     /* of the job; 1 where it is not told */
+    bool         stores;     /* there is an answer to whether storing pays: */
+    double       store_s, relay_s, recompute_s, sequential_s;        /* of all epochs; 0: not possible */
+    double       pays_from, relaying_below;                          /* epochs, bytes a second; 0: none */
     Gantt        step;       /* rows 0: none */
     const char  *runner_up;  /* schedule; NULL: none */
     double       runner_up_s;

@@ -36,6 +36,8 @@ t = json.load(open("small.json")); del t["storage"]; json.dump(t, open("without.
 pipebd-plan without.json --schedules dp,store > none.txt
 ok "without storage" grep -q '^store  *not possible: the trace has no "storage"' none.txt
 
+pipebd-sim small.json --schedule store,sequential,ahd --vary epochs=1,2,5,10 --format csv > epochs.csv
+
 # A plan that is written is priced as it was compared, and has to be for as many epochs.
 plan -o best.json
 ok "the plan says what it stores" sh -c 'grep -q "\"schedule\": \"store\"" best.json && grep -q "\"stored\": \[{\"boundary\"" best.json'
@@ -59,13 +61,12 @@ ok "a timeline has requests" sh -c 'pipebd-sim small.json --plan best.json --tim
 if command -v gnuplot > /dev/null; then
     ok "which is drawn" sh -c 'pipebd-plot gantt line.json --script gantt.gp && grep -q storage gantt.gp'
     ok "breakdown and memory are drawn" sh -c 'pipebd-plot breakdown priced.json --script - > /dev/null && pipebd-plot memory priced.json --script - > /dev/null'
-    ok "and the report" pipebd-plot report compared.json line.json -o report.html
+    ok "and the report" sh -c 'pipebd-plot report compared.json line.json epochs.csv -o report.html && grep -q "Storing pays from epoch" report.html && grep -q "s-store" report.html'
 fi
 
 # ---- what if ----------------------------------------------------------------------------------
 
 sim() { pipebd-sim small.json "$@" --format csv; }
-sim --schedule store,sequential,ahd --vary epochs=1,2,5,10 > epochs.csv
 ok "over epochs" "$python" -c 'import csv
 rows = [r for r in csv.DictReader(l for l in open("epochs.csv") if not l.startswith("#"))]
 store = [float(r["epoch_s"]) for r in rows if r["schedule"] == "store" and r["epoch_s"]]

@@ -134,7 +134,7 @@ def make_options(devices: Optional[int] = None, schedules: Union[str, Iterable[s
 
 
 def schedule_bits(schedules: Union[str, Iterable[str], None]) -> int:
-    """Bits 1 << PIPEBD_x; None: 0, which stands for all but split."""
+    """Bits 1 << PIPEBD_x; None: 0, which stands for all but split, sequential and store."""
     if schedules is None:
         return 0
     given = schedules.split(",") if isinstance(schedules, str) else list(schedules)
@@ -157,7 +157,7 @@ def plan(trace: Union[Trace, PathLike, Dict[str, Any]], devices: Optional[int] =
 
     trace          a Trace, the path of one, or a dict
     devices        the first N of the trace's, or more of the last kind (None: the trace's)
-    schedules      of dp, ls, tr, dpu, ir, ahd, split: a list, or "dp,ahd" (None: all but split)
+    schedules      of dp, ls, tr, dpu, ir, ahd, split, sequential, store: a list, or "dp,ahd" (None: all but the last three)
     memory         bytes of every device (None: the trace's)
     batch          rows of a step over all devices (None: the trace's)
     steps          of an epoch (None: samples / batch, rounded up)
