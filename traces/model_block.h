@@ -21,6 +21,7 @@ double model_work_us(const BlockCost *cost, Work work);
 /* Coefficient of variation of the student's and the teacher's time together. */
 double model_spread(const BlockCost *cost);
 
+/* What a block takes on so many rows. */
 BlockCost model_block(const ModelDevice *device, const Workload *workload, int block, double rows);
 
 /* One operator: share is the part of steps that run it (below 1 inside choices). */

@@ -93,6 +93,7 @@ OperatorWork operator_loss(const ModelDevice *device, LossKind loss, Shape out, 
 OperatorWork operator_update(const ModelDevice *device, const Workload *workload, const WorkBlock *block, double parameters,
                              double tensors);
 
+/* What work takes on the device and of its host: the formulas of docs/model.md. */
 OperatorCost operator_cost(const ModelDevice *device, const OperatorWork *work);
 
 #endif
