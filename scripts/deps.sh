@@ -7,8 +7,9 @@
 # exit status 1 only without what nothing is built without: a compiler, make, jansson.
 #
 # For tests it also installs PyTorch, Chromium, Slurm, clang-tidy and cppcheck where CI is set, if it can: they
-# are large, or run daemons, and without them only the tests of traces/capture_torch.py, workloads/export_torch.py and of kernels/ beside
-# PyTorch, those of a report in a browser, those of jobs, and the linters' are skipped.
+# are large, or run daemons, and without them only the tests of traces/capture_torch.py, of
+# workloads/export_torch.py and of kernels/ beside PyTorch, those of a report in a browser, those of jobs,
+# and the linters' are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}
