@@ -349,6 +349,70 @@ static void operators_add_up(void **state)
 }
 
 /* The sum is of the residual's output, the gradients' of its input; operators of both paths are priced once. */
+/* What was priced of a block: products of its linear layers by pass, and which kinds there were. */
+typedef struct {
+    double macs[2][PASS_COUNT];          /* [teacher] */
+    int    kinds;
+} PricedBlock;
+
+static const char *const sequence_kinds[] = {"embedding", "layernorm", "attention", "linear", "gelu", "add", "kl", "adamw"};
+
+static void add_priced(const OperatorEntry *entry, void *context)
+{
+    PricedBlock        *sum = context;
+    const OperatorWork *work = entry->work;
+
+    assert_true(entry->cost.us > 0);
+    for (size_t k = 0; k < sizeof sequence_kinds / sizeof *sequence_kinds; k++)
+        if (strcmp(entry->kind, sequence_kinds[k]) == 0) sum->kinds |= 1 << k;
+    if (work->rate == RATE_MATRIX && strcmp(entry->kind, "linear") == 0)
+        sum->macs[entry->teacher][work->pass] += work->m * work->n * work->k * work->count;
+}
+
+static void add_linear_macs(const Layer *layer, void *context)
+{
+    if (layer->kind == LAYER_LINEAR) *(double *)context += (double)layer_macs(layer);
+}
+
+/* Layers of transformers on every device: products are those of the layers, in each pass; the head of a text model is in BACKWARD,
+ * the teacher's too, and adds to it what it takes off the others. */
+static void transformers_are_priced(void **state)
+{
+    Workload *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json");
+    Bundled   all = bundled_devices();
+
+    (void)state;
+    for (int d = 0; d < all.count; d++) {
+        Hardware   *h = open_hardware(all.name[d]);
+        ModelDevice device = device_of(h, NUMBERS_FP32);
+        PricedBlock sum = {0};
+        double      teacher = 0, student = 0;
+
+        for (int b = 0; b < w->block_count; b++) {
+            layers_each(&w->block[b].teacher, add_linear_macs, &teacher);
+            layers_each(&w->block[b].student, add_linear_macs, &student);
+            model_operators(&device, w, b, 8, add_priced, &sum);
+        }
+        assert_int_equal(sum.kinds, (1 << sizeof sequence_kinds / sizeof *sequence_kinds) - 1);
+        near(sum.macs[1][PASS_FORWARD], 8 * teacher, 1e-12);
+        near(sum.macs[0][PASS_FORWARD], 8 * student, 1e-12);
+        near(sum.macs[0][PASS_WEIGHT], 8 * student, 1e-12);
+        near(sum.macs[0][PASS_DATA], 8 * student, 1e-12);
+
+        BlockCost pieces = model_block(&device, w, 2, 8);
+        w->block_count++;                /* as if it were not the last: then it has no head */
+        BlockCost whole = model_block(&device, w, 2, 8);
+        w->block_count--;
+        assert_true(pieces.teacher.device_us < whole.teacher.device_us);
+        assert_true(pieces.student[PASS_FORWARD].device_us < whole.student[PASS_FORWARD].device_us);
+        assert_true(pieces.student[PASS_DATA].device_us > whole.student[PASS_DATA].device_us);
+        near(pieces.student[PASS_WEIGHT].device_us, whole.student[PASS_WEIGHT].device_us, 1e-12);
+        hardware_free(h);
+    }
+    free_bundled(&all);
+    workload_free(w);
+}
+
 static void shortcuts_are_priced(void **state)
 {
     Workload   *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json");
@@ -786,7 +850,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
         cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
-        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(the_allocator_rounds), cmocka_unit_test(tensors_are_rounded_up), cmocka_unit_test(roofline_by_hand),
+        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(transformers_are_priced), cmocka_unit_test(the_allocator_rounds), cmocka_unit_test(tensors_are_rounded_up), cmocka_unit_test(roofline_by_hand),
         cmocka_unit_test(operators_add_up), cmocka_unit_test(shortcuts_are_priced), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
         cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand), cmocka_unit_test(kinds_and_slices),
         cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),

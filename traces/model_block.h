@@ -36,7 +36,8 @@ typedef struct {
 } OperatorEntry;
 
 /* Calls visit for every operator of a block: the teacher's forward, the student's passes by pass, the
- * update. The sums of share * cost.us (device) and share * cost.launch_us (host) are what model_block() says. */
+ * update. The sums of share * cost.us (device) and share * cost.launch_us (host) are what model_block() says; what heads do
+ * forward (workloads/head.h) it has in the student's PASS_DATA. */
 typedef void OperatorVisit(const OperatorEntry *entry, void *context);
 void model_operators(const ModelDevice *device, const Workload *workload, int block, double rows,
                      OperatorVisit *visit, void *context);
