@@ -83,7 +83,7 @@ static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at)
 
 int sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end)
 {
-    if (!sim->options->record || end == start) return 0;
+    if (!sim->options->record || end == start || (sim->options->recorded && !sim->options->recorded[d])) return 0;
     if (!array_has_room(sim->spans, sim->span_count, sim->span_capacity)) return error_no_memory(sim->err);
     sim->spans[sim->span_count++] = (Span){d, lane, in, step, start, end};
     return 0;
@@ -423,6 +423,12 @@ static int begin_phase(Sim *sim, int d, int64_t t)
     return go;
 }
 
+static void end_first(Sim *sim, SimDevice *dev)
+{
+    if (!dev->later) sim->first_left--;
+    dev->later = true;
+}
+
 /* The next phase at t: its own, then one of the shared queue. As begin_phase(); 0 when there is none. */
 static int next_phase(Sim *sim, int d, int64_t t)
 {
@@ -479,6 +485,7 @@ static int step_end(Sim *sim, int d, int64_t t)
         sim_wake(sim, d, dev->since_ns, SHARE_WAIT);
         return 0;
     }
+    end_first(sim, dev);
     return next_phase(sim, d, t);
 }
 
@@ -543,6 +550,7 @@ static int start_devices(Sim *sim)
         int go = next_phase(sim, d, 0);
         if (go < 0) return -1;
         if (go) heap_push(sim, (SimEvent){0, 2 * d + 1});
+        if (dev->state == STATE_DONE) end_first(sim, dev);
     }
     return 0;
 }
@@ -559,6 +567,7 @@ static int run_events(Sim *sim)
 {
     if (start_devices(sim) != 0) return -1;
     while (sim->heap_count > 0) {
+        if (sim->options->first_phase && sim->first_left == 0) return 0;
         choose_reference(sim);
         SimEvent event = heap_pop(sim);
         sim->now_ns = event.time_ns;
@@ -672,7 +681,7 @@ static int sim_new(Sim *sim)
     sim->blocking = sim->scenario->trace->blocking_transfers;
     sim->lane_count = loader->present ? loader->lanes : 0;
     sim->prefetch = trace_loader_ahead(loader, loading_devices(p));
-    sim->live = p->device_count;
+    sim->live = sim->first_left = p->device_count;
     sim->all = all_instructions(p);
     sim->reference = -1;
     sim->devices = calloc(n, sizeof *sim->devices);

@@ -22,6 +22,7 @@ typedef struct {
     const Code *code;        /* its own, or the shared queue */
     const Cost *cost;        /* of code */
     int         phase, index;
+    bool        later;       /* it has ended a phase */
     int64_t     step;
     State       state;
     int64_t     since_ns;    /* when it blocked, or the wake time while ready */
@@ -103,6 +104,7 @@ typedef struct {
     int       heap_count;
     Storage   storage;
     int       live;          /* devices not done */
+    int       first_left;    /* devices that have not ended a phase */
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */
     Steady   *steady;
     int64_t   skipped, simulated;           /* instructions of whole steps */

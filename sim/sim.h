@@ -42,6 +42,8 @@ typedef enum {
 typedef struct {
     bool     step_by_step;   /* simulate every step: the witness of the fast way */
     bool     record;         /* keep spans; implies step_by_step */
+    const bool *recorded;    /* [device_count] of these devices only; NULL: of all */
+    bool     first_phase;    /* end when every device is past its first phase: there are spans until then, and no times */
     bool     jitter;         /* draw durations from spread; implies step_by_step */
     uint64_t seed;
 } SimOptions;

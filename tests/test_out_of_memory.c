@@ -216,7 +216,7 @@ static Trace *trace_of_kinds(int per_node)
 
 static void run_all(Journey *journey, Trace *trace, bool strict)
 {
-    for (int schedule = 0; schedule < SCHEDULE_COUNT; schedule++)
+    for (int schedule = 0; schedule <= SCHEDULE_SPLIT; schedule++)      /* those after it need a store */
         assert_true(fail_each(journey, trace, (Schedule)schedule, strict) > 10);
     trace_free(trace);
 }

@@ -777,6 +777,56 @@ static void steps_cost_no_time(void **state)
     assert_true(fits > test_cases(60) && too_long > test_cases(60));
 }
 
+/* The next span of a device's compute lane from *i on; NULL: there is none. */
+static const Span *next_compute(const SimResult *r, int device, int64_t *i)
+{
+    while (*i < r->span_count && (r->spans[*i].device != device || r->spans[*i].lane != LANE_COMPUTE)) ++*i;
+    return *i < r->span_count ? &r->spans[(*i)++] : NULL;
+}
+
+/* Recorded of some devices until all are past their first phase, a run has the same spans as the whole run, all of the
+ * first phases among them. */
+static void a_short_record_is_the_begin_of_the_whole(void **state)
+{
+    (void)state;
+    Rng     rng = {.seed = test_seed("a short record", 42)};
+    int64_t shorter = 0;
+
+    for (int i = 0; i < test_cases(100); i++) {
+        Model m = random_model(&rng);
+        World w = world_make(&m, (int)rng_range(&rng, 1, 3));
+        for (int schedule = 0; schedule < RELAYING_OR_PHASES; schedule++) {
+            bool      recorded[64];
+            SimResult all, some;
+            Plan     *plan = random_plan_of(&rng, (Schedule)schedule, &w.scenario);
+            w.scenario.steps = 24;
+            Program  *program = spell_out(plan, &w.scenario);
+            for (int d = 0; d < program->device_count; d++) recorded[d] = rng_range(&rng, 0, 1);
+            SimOptions options = {.record = true, .recorded = recorded, .first_phase = true};
+            assert_int_equal(sim_run(&all, program, &w.scenario, &(SimOptions){.record = true}, NULL), 0);
+            assert_int_equal(sim_run(&some, program, &w.scenario, &options, NULL), 0);
+            for (int d = 0; d < program->device_count; d++) {
+                const Code *code = &program->devices[d];
+                int64_t     a = 0, b = 0;
+                for (const Span *x, *y = next_compute(&some, d, &b); (x = next_compute(&all, d, &a)); y = y ? next_compute(&some, d, &b) : NULL) {
+                    bool first = code->phase_count > 0 && x->instruction - code->code >= code->phases[0].first
+                                 && x->instruction - code->code < code->phases[0].first + code->phases[0].count;
+                    if (y) assert_true(recorded[d] && x->instruction == y->instruction && x->step == y->step
+                                       && x->start_ns == y->start_ns && x->end_ns == y->end_ns);
+                    else   assert_false(recorded[d] && first);
+                }
+            }
+            shorter += all.span_count - some.span_count;
+            sim_free(&all);
+            sim_free(&some);
+            program_free(program);
+            plan_free(plan);
+        }
+        world_free(&w);
+    }
+    assert_true(shorter > test_cases(10000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -790,6 +840,7 @@ int main(void)
         cmocka_unit_test(split_holds_ahd),
         cmocka_unit_test(mutants_are_refused_or_run),
         cmocka_unit_test(steps_cost_no_time),
+        cmocka_unit_test(a_short_record_is_the_begin_of_the_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,19 +126,59 @@ static int build_short(Program **out, const Plan *plan, int64_t steps, Error *er
     return rc;
 }
 
-static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, Error *err)
+static bool computes(const Code *code)
+{
+    for (int i = 0; i < code->code_count; i++)
+        if (code->code[i].op == OP_TEACHER || code->code[i].op == OP_FORWARD) return true;
+    return false;
+}
+
+/* The last device that computes in step, of those with spans; -1: none does. */
+static int last_device(const SimResult *sim, int64_t step)
+{
+    int last = -1;
+
+    for (int64_t i = 0; i < sim->span_count; i++) {
+        const Span *span = &sim->spans[i];
+        if (span->step == step && span->lane == LANE_COMPUTE && span->device > last) last = span->device;
+    }
+    return last;
+}
+
+/* Runs the program as far as a step can be told by: of many phases the first, which is all that a picture shows. Spans are
+ * those of the first shown devices and of the last that computes, whose steps are looked at. */
+static int run_recorded(SteadyStep *out, const Scenario *s, int64_t steps, int shown, Error *err)
+{
+    const Program *p = out->program;
+    bool          *recorded = calloc((size_t)p->device_count, sizeof *recorded);
+    SimOptions     options = {.record = true, .recorded = recorded, .first_phase = steps == STEPS && p->epochs == 1};
+    int            last = p->device_count - 1, rc;
+
+    if (!recorded) return error_no_memory(err);
+    while (last >= 0 && !computes(&p->devices[last])) last--;
+    for (int d = 0; d < p->device_count; d++) recorded[d] = d < shown || d == last;
+    if (p->queue.phase_count > 0) options.recorded = NULL;           /* who takes what is not known before */
+    rc = sim_run(&out->sim, p, s, &options, err);
+    if (rc == 0 && options.recorded && last_device(&out->sim, steps / 2) != last) {     /* takes no time */
+        sim_free(&out->sim);
+        options.recorded = NULL;
+        rc = sim_run(&out->sim, p, s, &options, err);
+    }
+    free(recorded);
+    return rc;
+}
+
+static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, int shown, Error *err)
 {
     int64_t steps = scenario->steps < STEPS ? scenario->steps : STEPS, middle = steps / 2, start[STEPS], end;
-    int     last = 0;
+    int     last;
 
     *out = (SteadyStep){0};
     if (build_short(&out->program, plan, steps, err) != 0) return -1;
-    if (sim_run(&out->sim, out->program, scenario, &(SimOptions){.record = true}, err) != 0) return -1;
+    if (run_recorded(out, scenario, steps, shown, err) != 0) return -1;
     if (out->program->epochs > 1) keep_later(out);
-    for (int64_t i = 0; i < out->sim.span_count; i++) {
-        const Span *span = &out->sim.spans[i];
-        if (span->step == middle && span->lane == LANE_COMPUTE && span->device > last) last = span->device;
-    }
+    last = last_device(&out->sim, middle);
+    if (last < 0) last = 0;
     step_starts(&out->sim, last, start, steps);
     out->from = out->to = start[middle];
     if (out->from < 0) return 0;
@@ -161,8 +201,10 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
 {
     SteadyStep steady;
     int    shown = plan->device_count < 16 ? plan->device_count : 16;
-    int    rc = steady_find(&steady, plan, scenario, err);
+    Error  why = {""};
+    int    rc = steady_find(&steady, plan, scenario, shown, &why);
 
+    if (rc != 0 && !error_is_no_memory(&why)) text_printf(out, "no picture of a step: %s\n", why.text);
     if (rc == 0 && steady.to > steady.from) {
         double ms = (double)(steady.to - steady.from) * 1e-6;
 
@@ -175,7 +217,7 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
         text_append(out, "  L load  T teacher  F forward  B backward  A all-reduce  U update  S send\n");
     }
     steady_free(&steady);
-    return rc;
+    return error_is_no_memory(&why) ? error_no_memory(err) : 0;
 }
 
 static void span_json(const Span *span, bool first, Text *out)
@@ -192,7 +234,8 @@ static void span_json(const Span *span, bool first, Text *out)
 int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Error *err)
 {
     SteadyStep steady;
-    int    rc = steady_find(&steady, plan, scenario, err);
+    Error  why = {""};
+    int    rc = steady_find(&steady, plan, scenario, plan->device_count, &why);
     bool   first = true;
 
     if (rc == 0 && steady.to > steady.from) {
@@ -213,5 +256,5 @@ int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Erro
         text_append(out, "null");
     }
     steady_free(&steady);
-    return rc;
+    return error_is_no_memory(&why) ? error_no_memory(err) : 0;
 }

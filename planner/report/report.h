@@ -48,11 +48,11 @@ void report_split(const Candidate *split, Text *out);
 /* A plan in words, a line a stage. */
 void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
 
-/* A text Gantt of one step of plan, or a few that take turns, after the pipeline has filled. -1 when it cannot be
- * simulated. */
+/* A text Gantt of one step of plan, or a few that take turns, after the pipeline has filled; in words why
+ * there is none. -1 only without memory. */
 int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
-/* Their spans as JSON; null where no step could be told apart. */
+/* Their spans as JSON; null where no step could be told apart or simulated. -1 only without memory. */
 int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
 #endif
