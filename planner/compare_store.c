@@ -5,7 +5,7 @@
 #include "planner/store/store_plans.h"
 
 /* Instructions simulated, and plans, at most; plans that are all tried. */
-enum { STORE_BUDGET = 6000000, STORE_PLANS = 160, ALL_BUDGET = 60000000, ALL_PLANS = 30000 };
+enum { STORE_BUDGET = 6000000, STORE_PLANS = 160, ALL_BUDGET = 20000000, ALL_PLANS = 30000 };
 
 static bool can_store(Candidate *row, const Scenario *s)
 {
