@@ -340,12 +340,13 @@ static void lose(Candidate *row, Candidate *loser, const Scenario *s)
 static int insert(Candidate *row, Candidate *next, const Scenario *s)
 {
     size_t     count = row->faster_count + (row->plan != NULL), kept = 0, lost = 0;
-    Candidate *all = calloc(2 * count + 2, sizeof *all), *losers = all + count + 1, *other = row->faster;
+    Candidate *all = calloc(2 * count + 2, sizeof *all), *losers, *other = row->faster;
     Thrift     thrift = candidate_thrift(next);
     int64_t    ns = next->sim.epoch_ns, limit;
     Plan      *runner_up = row->runner_up;
 
     if (!all) return -1;
+    losers = all + count + 1;
     limit = compare_tie(smaller(candidate_fastest_ns(row), ns));
     for (size_t i = 0; i < count; i++) {
         Candidate *old = i < row->faster_count ? &row->faster[i] : row;

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -332,8 +333,7 @@ static const char *marked(Shrink *s, const char *name, char mark)
     char  *out = arena_alloc(&s->workload->arena, length + 2, 1);
 
     if (!out) { error_no_memory(s->err); return NULL; }
-    memcpy(out, name, length);
-    out[length] = mark;
+    snprintf(out, length + 2, "%s%c", name, mark);
     return out;
 }
 
