@@ -109,19 +109,19 @@ static Program *store_program(Plan *plan, int set)
 }
 
 /* Block after block on all devices: its target is made and stored in its first epoch, and fetched in the others. */
-static Program *sequential_program(int devices)
+static Program *blocks_in_turn(int devices, int64_t steps)
 {
-    Program *program = empty_program(devices, STEPS);
+    Program *program = empty_program(devices, steps);
     int      all[] = {0, 1, 2, 3};
     Error    err = {""};
     int      group = devices > 1 ? program_group(program, all, devices, &err) : -1;
 
     for (int b = 0; b < BLOCKS; b++)
-        for (int rest = 0; rest < 2; rest++)
+        for (int rest = 0; rest < (steps > STEPS_AN_EPOCH ? 2 : 1); rest++)
             for (int d = 0; d < devices; d++) {
                 int64_t row = BATCH * d / devices, rows = BATCH * (d + 1) / devices - row;
                 int     held = -1;
-                Emitter e = phase(program, d, 2 * b + rest, rest ? STEPS_AN_EPOCH : 0, rest ? STEPS : STEPS_AN_EPOCH, row, rows);
+                Emitter e = phase(program, d, 2 * b + rest, rest ? STEPS_AN_EPOCH : 0, rest ? steps : STEPS_AN_EPOCH, row, rows);
                 emit(&e, OP_ONLOAD, b, -1);
                 bring(&e, ALL - 1, b, &held);
                 if (rest) bring(&e, ALL - 1, b + 1, &held);
@@ -134,6 +134,8 @@ static Program *sequential_program(int devices)
             }
     return program;
 }
+
+static Program *sequential_program(int devices) { return blocks_in_turn(devices, STEPS); }
 
 /* ---- running them ------------------------------------------------------------------------------ */
 
@@ -195,7 +197,7 @@ static int try(const Fixture *f, const Program *program, Job *job, Tensors *stud
         if (stores(program, &result.phases[p])) job->stored += result.phases[p].steps;
     }
     if (rc == 0 && !job->updates)
-        for (int b = 0; b < BLOCKS; b++) assert_int_equal(result.steps[b], STEPS);
+        for (int b = 0; b < BLOCKS; b++) assert_int_equal(result.steps[b], program->steps);
     if (rc == 0) execution_free(&result);
     store_close(store);
     return rc;
@@ -344,6 +346,26 @@ static void rows_that_are_there_are_fetched(void **state)
     tensors_free(truth);
 }
 
+/* Of one epoch nothing trains later: blocks train though all that their parts store is there. */
+static void one_epoch_trains_on_what_is_there(void **state)
+{
+    Fixture *f = *state;
+    char    *folder = temp_make();
+    Job      job = {.place = folder, .seed = 8};
+    Tensors *truth = run_program(f, blocks_in_turn(2, STEPS_AN_EPOCH), &job, NULL);
+
+    for (int updates = 0; updates < 12; updates += 5) {  /* stopped after so many, too; and resumed */
+        job.updates = updates;
+        Tensors *student = run_program(f, blocks_in_turn(2, STEPS_AN_EPOCH), &job, NULL);
+        job.updates = 0;
+        if (updates > 0) run_program(f, blocks_in_turn(2, STEPS_AN_EPOCH), &job, student);
+        assert_same_bits(truth, student);
+        tensors_free(student);
+    }
+    tensors_free(truth);
+    temp_remove(folder);
+}
+
 /* ---- what ends a run ---------------------------------------------------------------------------------- */
 
 static void expect_error(const Fixture *f, Program *program, Job *job, Tensors *student, const char *words)
@@ -445,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_stopped_run_goes_on),
         cmocka_unit_test(a_stopped_sequential_run_goes_on),
         cmocka_unit_test(rows_that_are_there_are_fetched),
+        cmocka_unit_test(one_epoch_trains_on_what_is_there),
         cmocka_unit_test(a_damaged_row_ends_the_run),
         cmocka_unit_test(what_cannot_be_made_again_is_refused),
         cmocka_unit_test(programs_that_store_need_a_store),

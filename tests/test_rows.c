@@ -119,6 +119,7 @@ static void images(void **state)
     check_workload("vgg16-dsconv-cifar10-small", 13, "cpu:1");
     check_workload("vgg16-dsconv-cifar10", 6, "cpu:2");
     check_workload("nas-cifar10", 6, "cpu:2");
+    check_workload("resnet18-dsconv-cifar10", 6, "cpu:2");
 }
 
 /* Sums of thousands of products, which a library may be tempted to split where rows are few. */

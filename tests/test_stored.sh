@@ -46,6 +46,15 @@ ok 'sequential' run seq.safetensors sequential --store seq
 ok 'its students are those of dp' same dp.safetensors seq.safetensors
 ok 'no boundary is left of it' test -z "$(ls seq)"
 
+cat > turns.json <<'J'
+{"format": "pipebd-plan", "version": 1, "schedule": "store", "blocks": 3, "devices": 2, "batch": 32, "epochs": 4, "turns": true, "home": 0,
+ "stored": [{"boundary": 1, "tier": 0}, {"boundary": 2, "tier": 0}],
+ "stages": [{"first": 0, "last": 0, "devices": [1], "rows": [32]}, {"first": 1, "last": 2, "devices": [0], "rows": [32]}]}
+J
+ok 'stages that take turns' run turns.safetensors turns.json --store turns
+ok 'their students are those of ls' same ls.safetensors turns.safetensors
+ok 'no boundary is left of them' test -z "$(ls turns)"
+
 bundled() { # WORKLOAD BATCH SAMPLES EPOCHS: changed so, the students of store are those of ls
     jq --argjson b "$2" --argjson s "$3" '.batch = $b | .samples = $s | del(.teacher_weights)' \
         "$PIPEBD_ROOT/workloads/$1.json" > b.json
@@ -213,6 +222,7 @@ many() { # EXPECTED ARGUMENT...
 }
 ok 'killed and resumed: a folder' many ls.safetensors store --store kill
 ok 'killed and resumed: memory, which is gone each time' many ls.safetensors store --store host
+ok 'killed and resumed: turns' many ls.safetensors turns.json --store kill
 ok 'killed and resumed: sequential' many dp.safetensors sequential --store kill
 echo "# killed $kills times"
 

@@ -245,6 +245,17 @@ static int make_boundaries(const PartsRun *r, const bool *boundaries, Error *err
     return 0;
 }
 
+/* Whether all blocks of a part train in parts behind it, too. */
+static bool trains_later(const PartsRun *r, int part)
+{
+    for (int b = 0; b < r->blocks; b++) {
+        bool later = false;
+        for (int i = part + 1; i < r->parts.count && !later; i++) later = r->parts.part[i].trains[b];
+        if (r->parts.part[part].trains[b] && !later) return false;
+    }
+    return true;
+}
+
 /* A part that stores: rules 1 and 2. */
 static int run_storing(PartsRun *r, int part, Error *err)
 {
@@ -266,7 +277,9 @@ static int run_storing(PartsRun *r, int part, Error *err)
         if (run_part(r, ready > step ? p->rest : part, ready > step ? ready : end, err) != 0) return -1;
         if (r->result->stopped) return 0;
     }
-    return 0;
+    if (trains_later(r, part)) return 0;
+    if (least_step(&step, r, part, err) != 0) return -1;
+    return step < total ? run_part(r, part, 0, err) : 0;
 }
 
 static int run_one(PartsRun *r, int part, Error *err)

@@ -9,7 +9,7 @@
  * Where rows are there already, of an earlier run or of this one before it was resumed, nobody computes them again, and
  * where they are missing they are made:
  *
- *   1. A part that stores is left out when all that it stores is whole: its blocks train in the part that fetches it
+ *   1. A part that stores is left out when all that it stores is whole, and its blocks train later too: they do so in the part that fetches it
  *      (its rest: the next part that trains the same blocks, stores nothing and fetches nothing else), from the step on at which they are.
  *   2. Else its rest goes ahead over the steps whose rows are all there, and the part itself goes on from there to the
  *      epoch's end, and from there to the next epoch's as long as anything is missing: a run that is resumed without the
