@@ -142,7 +142,15 @@ static Program *sequential_program(int devices) { return blocks_in_turn(devices,
 typedef struct {
     atomic_bool stop;
     int         left;        /* updates until the run is asked to stop; 0: never */
+    int         kept;        /* times that states were to be kept before a boundary went */
 } Countdown;
+
+static int count_keep(void *context, Error *err)
+{
+    (void)err;
+    ((Countdown *)context)->kept++;
+    return 0;
+}
 
 static void count_update(void *context, int device, int block, int64_t step, double loss)
 {
@@ -160,6 +168,7 @@ typedef struct {
     bool        drop;
     int64_t     teacher_ns;  /* found: time in TEACHER */
     int64_t     stored;      /* steps of phases that store */
+    int         kept;        /* times that states were to be kept */
 } Job;
 
 static bool stores(const Program *program, const PhaseTimes *times)
@@ -178,7 +187,7 @@ static int try(const Fixture *f, const Program *program, Job *job, Tensors *stud
     ExecutionResult result;
     bool            set[BOUNDARIES];
     Store          *store;
-    Countdown       countdown = {false, job->updates};
+    Countdown       countdown = {.left = job->updates};
     Execution       x = execution_of(f, program, &spec, student, job->seed);
     StoreOptions    options = {.place = job->place, .workload = f->workload, .data = f->data, .devices = &spec, .seed = job->seed,
                                .boundaries = set, .later = job->drop};
@@ -189,9 +198,11 @@ static int try(const Fixture *f, const Program *program, Job *job, Tensors *stud
     x.prefetch = job->prefetch;
     x.stop = &countdown.stop;
     x.progress = count_update;
+    x.keep = count_keep;
     x.context = &countdown;
     int rc = execute_parts(&result, &x, job->drop, err);
     job->teacher_ns = job->stored = 0;
+    job->kept = countdown.kept;
     for (int p = 0; rc == 0 && p < result.phase_count; p++) {
         job->teacher_ns += result.phases[p].work_ns[OP_TEACHER];
         if (stores(program, &result.phases[p])) job->stored += result.phases[p].steps;
@@ -269,6 +280,7 @@ static void sequential_gives_the_same_students(void **state)
             if (devices == 1) assert_same_bits(truth, found);
             else assert_true(difference(truth, found) < 2e-3);
             assert_int_equal(files_in(folder), drop ? 0 : BLOCKS);
+            assert_int_equal(job.kept, drop ? BLOCKS - 1 : 0);   /* before the input of each but the first goes */
             tensors_free(found);
             temp_remove(folder);
         }

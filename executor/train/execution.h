@@ -53,6 +53,9 @@ typedef struct {
      * executor/checkpoint/state.h makes of the block is handed over, one thread at a time; or NULL. */
     int64_t  snapshot_every;
     int    (*snapshot)(void *context, int block, int64_t step, const Tensors *state, Error *err);
+    /* Before a boundary is removed that blocks would need to go on from an older state: what was handed over is kept for
+     * good now; at rank 0; or NULL. */
+    int    (*keep)(void *context, Error *err);
     void    *context;
 } Execution;
 

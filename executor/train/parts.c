@@ -291,13 +291,24 @@ static int run_one(PartsRun *r, int part, Error *err)
     return run_part(r, part, 0, err);
 }
 
-/* Removes what part and those before it used and none behind it fetches. */
+/* Whether part, but none behind it, uses the boundary. */
+static bool is_used_last(const PartsRun *r, int part, int boundary)
+{
+    for (int i = part + 1; i < r->parts.count; i++)
+        if (r->parts.part[i].fetches[boundary]) return false;
+    return r->parts.part[part].fetches[boundary] || r->parts.part[part].stores[boundary];
+}
+
+/* Removes what part and those before it used and none behind it fetches, once no resumed run can need it. */
 static int drop_unused(PartsRun *r, int part, Error *err)
 {
+    bool kept = false;
+
     for (int k = 0; k <= r->blocks; k++) {
-        bool needed = false;
-        for (int i = part + 1; i < r->parts.count && !needed; i++) needed = r->parts.part[i].fetches[k];
-        if (!needed && (r->parts.part[part].fetches[k] || r->parts.part[part].stores[k]) && store_drop(r->x.store, k, err) != 0) return -1;
+        if (!is_used_last(r, part, k)) continue;
+        int rc = !kept && r->x.keep && world_rank(r->x.world) == 0 ? r->x.keep(r->x.context, err) : 0;
+        if (world_agree(r->x.world, rc, err) != 0 || store_drop(r->x.store, k, err) != 0) return -1;
+        kept = true;
     }
     return 0;
 }

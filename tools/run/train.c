@@ -524,6 +524,13 @@ static int on_snapshot(void *context, int block, int64_t step, const Tensors *st
     return checkpoint_writer_put(((Train *)context)->writer, block, step, state, err);
 }
 
+static int on_keep(void *context, Error *err)
+{
+    const int64_t an_hour_ns = INT64_C(3600000000000);
+
+    return checkpoint_writer_flush(((Train *)context)->writer, an_hour_ns, err);
+}
+
 /* Takes back a stop that was only for another plan. */
 static void unset_stop(Train *t)
 {
@@ -616,6 +623,7 @@ static int run(Train *t, Error *err)
 
     if (s->checkpoint) {
         x.snapshot = on_snapshot;
+        x.keep = on_keep;
         x.snapshot_every = s->every ? s->every : t->steps_per_epoch;
     }
     if (s->timeline) { x.record_first = RECORD_FIRST; x.record_steps = RECORD_STEPS; }
