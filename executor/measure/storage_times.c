@@ -208,15 +208,15 @@ done:
 
 static int set_requests(TraceRequests *out, Arena *arena, const StorageGrid *g, Error *err)
 {
-    int64_t *axes = arena_alloc(arena, (size_t)(g->row_bytes_count + g->rows_count + g->in_flight_count), sizeof *axes);
-
-    *out = (TraceRequests){.row_bytes = axes, .rows = axes + g->row_bytes_count, .in_flight = axes + g->row_bytes_count + g->rows_count,
+    *out = (TraceRequests){.row_bytes = arena_alloc(arena, (size_t)g->row_bytes_count, sizeof(int64_t)),
+                           .rows = arena_alloc(arena, (size_t)g->rows_count, sizeof(int64_t)),
+                           .in_flight = arena_alloc(arena, (size_t)g->in_flight_count, sizeof(int64_t)),
                            .row_bytes_count = g->row_bytes_count, .rows_count = g->rows_count, .in_flight_count = g->in_flight_count};
     out->ns = arena_alloc(arena, (size_t)(g->row_bytes_count * g->rows_count * g->in_flight_count), sizeof *out->ns);
-    if (!axes || !out->ns) return error_no_memory(err);
-    memcpy(out->row_bytes, g->row_bytes, (size_t)g->row_bytes_count * sizeof *axes);
-    memcpy(out->rows, g->rows, (size_t)g->rows_count * sizeof *axes);
-    memcpy(out->in_flight, g->in_flight, (size_t)g->in_flight_count * sizeof *axes);
+    if (!out->row_bytes || !out->rows || !out->in_flight || !out->ns) return error_no_memory(err);
+    memcpy(out->row_bytes, g->row_bytes, (size_t)g->row_bytes_count * sizeof(int64_t));
+    memcpy(out->rows, g->rows, (size_t)g->rows_count * sizeof(int64_t));
+    memcpy(out->in_flight, g->in_flight, (size_t)g->in_flight_count * sizeof(int64_t));
     return 0;
 }
 

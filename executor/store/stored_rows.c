@@ -252,14 +252,15 @@ int stored_refresh(StoredRows *rows, Error *err)
 /* Rows of a partial file that its checksums do not fit are missing. */
 static int look_at_rows(StoredRows *rows, Error *err)
 {
-    float *row = malloc(rows->row_bytes);
-    int    rc = row ? 0 : error_no_memory(err);
+    static const uint64_t no_sum = 0;
+    float                *row = malloc(rows->row_bytes);
+    int                   rc = row ? 0 : error_no_memory(err);
 
     for (int64_t i = 0; rc == 0 && i < rows->samples; i++) {
         if (!stored_has(rows, i) || stored_get(rows, i, row, NULL) == 0) continue;
         rows->damaged++;
         rows->sum[i] = 0;
-        rc = write_at(rows, &(uint64_t){0}, sizeof(uint64_t), rows->sums_at + i * (int64_t)sizeof(uint64_t), err);
+        rc = write_at(rows, &no_sum, sizeof no_sum, rows->sums_at + i * (int64_t)sizeof(uint64_t), err);
     }
     free(row);
     return rc;
