@@ -196,11 +196,12 @@ def check_tiny(trace):
         ok([s[key] for s in students] == want, "tiny: student " + key, [s[key] for s in students])
     # The loss's gradient is as large as the output, and lives with what the backward keeps of the stem or the sigmoid.
     # The head's gradients of weights are larger than all of that, so that nothing is beyond them.
-    least = [2 * 1024, 2 * 384]
+    # Without Kineto malloc() is sampled, where the interpreter's own objects add and take a little: a tenth is allowed.
+    least = [0.9 * 2 * 1024, 0.9 * 2 * 384]
     ok(all(low <= s["activation_bytes"] <= 8 * low for s, low in zip(students, least)), "tiny: student activations",
        [s["activation_bytes"] for s in students])
     # ReLU's input and output are alive together, of which the latter is the boundary.
-    ok(1024 <= trace["blocks"][0]["teacher"]["activation_bytes"] <= 8 * 1024, "tiny: teacher activations",
+    ok(0.9 * 1024 <= trace["blocks"][0]["teacher"]["activation_bytes"] <= 8 * 1024, "tiny: teacher activations",
        [b["teacher"]["activation_bytes"] for b in trace["blocks"]])
 
 

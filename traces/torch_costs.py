@@ -6,6 +6,7 @@ device the blocks ran on; describe_links() says what that means there.
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import statistics
@@ -19,6 +20,7 @@ import torch.utils.data
 
 LINK_TRIALS = 15
 LINK_WARMUP = 3
+SAMPLED_RUNS = 5          # of an action whose memory is sampled
 MAX_POINT_GAP = 4         # neighbouring sizes differ by this factor at most
 
 
@@ -111,7 +113,8 @@ class _Malloc(ctypes.Structure):
 
 
 def _sampled_peak(action):
-    """What malloc() has given out after each operator: what operators need only within themselves is missed."""
+    """What malloc() has given out after each operator: what operators need only within themselves is missed. The
+    interpreter's own objects are among it, so it is the median of a few runs, between collections of garbage."""
     from torch.utils._python_dispatch import TorchDispatchMode
     try:
         mallinfo2 = ctypes.CDLL(None).mallinfo2
@@ -130,10 +133,18 @@ def _sampled_peak(action):
             peak[0] = max(peak[0], used())
             return result
 
-    before = used()
-    with Sampler():
-        action()
-    return max(peak[0] - before, 0)
+    def one_run():
+        gc.collect()
+        before = peak[0] = used()
+        gc.disable()
+        try:
+            with Sampler():
+                action()
+        finally:
+            gc.enable()
+        return peak[0] - before
+
+    return statistics.median(one_run() for _ in range(SAMPLED_RUNS))
 
 
 def peak_bytes(action, device):
