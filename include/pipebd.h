@@ -62,7 +62,7 @@ typedef enum pipebd_schedule {
     PIPEBD_AHD,              /* automatic hybrid distribution: groups of devices a stage */
     PIPEBD_SPLIT,            /* ahd with students on devices of their own choice */
     PIPEBD_SEQUENTIAL,       /* one block after another for all epochs, from stored boundaries */
-    PIPEBD_STORE             /* relaying in the first epoch, then from stored boundaries */
+    PIPEBD_STORE             /* storing boundaries in the first epoch, fetching them in later ones */
 } pipebd_schedule;
 
 PIPEBD_API int         pipebd_schedule_count(void);                       /* 7 */

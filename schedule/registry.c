@@ -27,7 +27,7 @@ static const ScheduleRow rows[SCHEDULE_COUNT] = {
                              .summary = "one block after another for all epochs, from stored boundaries, data parallel",
                              .build = build_sequential, .phases = true, .whole = true, .stores = true, .colour = 0x117733},
     [SCHEDULE_STORE] = {.name = "store", .full_name = "stored boundaries, not in the paper",
-                        .summary = "relaying in the first epoch, then from stored boundaries", .build = build_store,
+                        .summary = "storing boundaries in the first epoch, fetching them in later ones", .build = build_store,
                         .groups = true, .stores = true, .colour = 0xCC6677},
 };
 

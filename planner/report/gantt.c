@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "schedule/program.h"
+#include "schedule/registry.h"
 
 /* PERIOD: steps that take turns are shown together up to so many. */
 enum { COLUMNS = 64, STEPS = 24, PERIOD = 6 };
@@ -215,6 +216,7 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
         for (int d = 0; d < shown; d++) draw_device(&steady.sim, d, steady.from, steady.to, out);
         if (shown < plan->device_count) text_printf(out, "  ... and %d more devices\n", plan->device_count - shown);
         text_append(out, "  L load  T teacher  F forward  B backward  A all-reduce  U update  S send\n");
+        if (schedule_row(plan->schedule)->stores) text_append(out, "  W store  G fetch  I onload  O offload\n");
     }
     steady_free(&steady);
     return error_is_no_memory(&why) ? error_no_memory(err) : 0;
