@@ -29,6 +29,8 @@ jobs=${PIPEBD_TEST_JOBS:-$(($(nproc) + 1))}
 limit=${PIPEBD_TEST_LIMIT:-900}
 read -r -a wrapper <<< "${PIPEBD_TEST_WRAPPER:-}"
 programs=("$@")
+# Threads of a team that wait for each other give their core to the other programs: a third of the CPU time.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 SECONDS=0                                 # counts up, from here
 folder=$(mktemp -d) || exit 1
 total_passed=0 total_failed=0 total_skipped=0 bad=()

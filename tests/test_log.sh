@@ -115,8 +115,10 @@ ok 'the command that it prints goes on, and adds to the log' goes_on
 # Process $1 is the tool, no shell any more, and catches SIGUSR1 (signal 10).
 listens() {
     local caught
+    # Its name first: what is caught may else be the shell's, which this process was a moment ago.
+    [ "$(cat "/proc/$1/comm" 2> /dev/null)" = pipebd-run ] || return 1
     caught=$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2> /dev/null)
-    [ "$(cat "/proc/$1/comm" 2> /dev/null)" = pipebd-run ] && [ -n "$caught" ] && [ $((16#$caught >> 9 & 1)) -eq 1 ]
+    [ -n "$caught" ] && [ $((16#$caught >> 9 & 1)) -eq 1 ]
 }
 
 # Asks process $1 now and then.

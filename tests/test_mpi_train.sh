@@ -152,10 +152,13 @@ interrupted() {
 }
 by_mpirun() { OMPI_MCA_odls_base_sigkill_timeout=3 ranks 2 "$WORK/i.safetensors" tr "$@"; }
 by_itself() { devices=cpu:1 train "$WORK/i.safetensors" tr --processes 2 "$@"; }
-ok 'an interrupt of mpirun stops all ranks after a step, with a checkpoint' interrupted INT by_mpirun
+case $(mpirun --version 2> /dev/null | head -n 1) in
+*' 4.'*) ok 'an interrupt of mpirun stops all ranks after a step, with a checkpoint' interrupted INT by_mpirun ;;
+*)       skip 'an interrupt of mpirun stops all ranks after a step, with a checkpoint' 'this mpirun kills its ranks half a second after it' ;;
+esac
+ok 'SIGUSR2, which mpirun passes on, does so without a deadline' interrupted USR2 by_mpirun
 # The launcher's own line is not known to its ranks.
 ok 'and the line to go on says on how many processes' grep -q '^to go on, on 2 processes as before: pipebd-run train .* --resume$' "$WORK/err"
-ok 'SIGUSR2, which mpirun passes on, does so without a deadline' interrupted USR2 by_mpirun
 ok 'an interrupt of --processes does so too' interrupted INT by_itself
 
 # The line is ready for a shell, whatever a folder is called, and goes on with as many processes.

@@ -412,7 +412,7 @@ ok 'a plan of ls may be below the bound of relaying plans, and says so' says_bel
 own_bound() {
     pipebd-plan "$WORK/uneven.json" --sensitivity no --schedules tr -o "$WORK/tr.json" | grep -q 'no tr plan has an epoch below 0.090 s; this one is 0.0 % above' \
         && pipebd-plan "$WORK/uneven.json" --check "$WORK/tr.json" | grep -q 'bound: no tr plan has an epoch below 0.090 s' \
-        && [ "$(pipebd-plan "$WORK/uneven.json" --schedules tr --format json | jq '.schedules[] | select(.schedule == "tr").bound_s')" = 0.09 ]
+        && [ "$(pipebd-plan "$WORK/uneven.json" --schedules tr --format json | jq '.schedules[] | select(.schedule == "tr").bound_s == 0.09')" = true ]
 }
 ok 'a plan of tr has a bound of its own, in words and JSON, and so has one that is checked' own_bound
 done_testing
