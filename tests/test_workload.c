@@ -34,7 +34,7 @@ static void check_layer(const Layer *layer)
         assert_int_equal(layer->in.channels % layer->groups, 0);
         assert_int_equal(layer->out.channels % layer->groups, 0);
     }
-    if (layer->kind == LAYER_RESIDUAL) assert_in_range(layer->path_count, 1, 2);
+    if (layer->kind == LAYER_RESIDUAL) assert_true(layer->path_count >= 1 && layer->path_count <= 2);
     else if (layer->kind == LAYER_CHOICE) assert_true(layer->path_count > 1);
     else assert_int_equal(layer->path_count, 0);
     for (int i = 0; i < layer->path_count; i++) check_layers(&layer->path[i], layer->in, layer->out);

@@ -87,10 +87,7 @@ int cpu_open_team(int threads, Error *err)
         return error_set(err, "a device's team needs %d threads, and OMP_THREAD_LIMIT allows %d: unset it", threads,
                          omp_get_thread_limit());
     #pragma omp parallel
-    {
-        #pragma omp master
-        came = omp_get_num_threads();
-    }
+    if (omp_get_thread_num() == 0) came = omp_get_num_threads();
     if (came >= threads) return 0;
     return error_set(err, "a device's team needs %d threads, and OpenMP gives %d: unset the variables OMP_*", threads, came);
 }
