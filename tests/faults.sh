@@ -104,6 +104,7 @@ alone() { devices=cpu:$processes run "$WORK/alone.$1.safetensors" "$1"; }
 # in_background COMMAND...
 in_background() {
     from=1
+    : > "$WORK/.run"                     # at once: what a run before this one said is not taken for its words
     ("$@") > "$WORK/.run" 2>&1 &
     run_pid=$!
 }
