@@ -35,7 +35,6 @@ static void cifar_free(void *state)
 {
     Cifar *cifar = state;
 
-    if (!cifar) return;
     for (int i = 0; i < cifar->files; i++) {
         if (cifar->file[i].fd >= 0) close(cifar->file[i].fd);
         free(cifar->file[i].path);
@@ -80,14 +79,11 @@ static int cifar_open(void **out, int64_t *count, const char *folder, const Data
     if (data_expect(wants, "cifar10", (Shape){CHANNELS, SIDE, SIDE}, CLASSES, err) != 0) return -1;
     Cifar *cifar = calloc(1, sizeof *cifar);
     if (!cifar) return error_no_memory(err);
+    *out = cifar;
     cifar->wants = *wants;
     for (; *names; names++)
-        if (add_file(cifar, folder, *names, err) != 0) {
-            cifar_free(cifar);
-            return -1;
-        }
+        if (add_file(cifar, folder, *names, err) != 0) return -1;
     *count = cifar->count;
-    *out = cifar;
     return 0;
 }
 

@@ -40,7 +40,6 @@ static void images_free(void *state)
 {
     Images *images = state;
 
-    if (!images) return;
     arena_free(&images->arena);
     free(images->class);
     free(images->image);
@@ -187,13 +186,10 @@ static int images_open(void **out, int64_t *count, const char *folder, const Dat
         return error_set(err, "data source images: has 3 channels, and the workload's input %d", wants->shape.channels);
     Images *images = calloc(1, sizeof *images);
     if (!images) return error_no_memory(err);
-    images->wants = *wants;
-    if (find_images(images, folder, err) != 0) {
-        images_free(images);
-        return -1;
-    }
-    *count = images->count;
     *out = images;
+    images->wants = *wants;
+    if (find_images(images, folder, err) != 0) return -1;
+    *count = images->count;
     return 0;
 }
 

@@ -17,8 +17,9 @@ typedef struct {
 } DataWants;
 
 /* A kind of source, "NAME" or "NAME:FOLDER". open() gives its own state and its number of
- * samples (at least 1). load() makes sample i, says whether a failure is damage (that may be
- * skipped) in *damaged, and runs in several threads at once. */
+ * samples (at least 1); a state that it gives is freed, also after an error. load() makes sample i,
+ * says whether a failure is damage (that may be skipped) in *damaged, and runs in several threads at
+ * once. */
 typedef struct {
     const char *name;
     bool        folder;          /* has one */
@@ -36,6 +37,17 @@ typedef struct {
 
 /* Continues a hash over count bytes of a file, or all from an offset on where there are fewer. */
 int data_hash_file(uint64_t *hash, int fd, const char *path, int64_t offset, int64_t count, Error *err);
+
+/* A file of a part, mapped into memory. */
+typedef struct {
+    char                *path;   /* for messages */
+    const unsigned char *bytes;  /* NULL: it is not there */
+    size_t               size;
+} DataFile;
+
+/* FOLDER/train.ENDING, or val.ENDING; data_unmap() it, also after an error. optional: a file that is not there is none. */
+int  data_map(DataFile *file, const char *folder, DataPart part, const char *ending, bool optional, Error *err);
+void data_unmap(DataFile *file);
 
 extern const DataSource DATA_SYNTHETIC, DATA_DIGITS, DATA_CIFAR10, DATA_IMAGES, DATA_TENSORS, DATA_TOKENS, DATA_TOKENS32, DATA_BYTES;
 

@@ -6,16 +6,10 @@
  *         labels         [samples] of I64 or I32; only where the workload has classes
  *
  * Nothing is augmented. A sample with a label that is no class, or with a number that is not finite, is damaged. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "executor/checkpoint/tensors.h"
@@ -23,9 +17,7 @@
 
 typedef struct {
     DataWants            wants;
-    char                *path;
-    void                *bytes;          /* mapped; NULL: not yet */
-    size_t               size;
+    DataFile             file;
     int64_t              count;
     const unsigned char *inputs, *labels;        /* in the file; labels NULL: there are none */
     bool                 narrow;         /* inputs are U8 */
@@ -36,33 +28,8 @@ static void tensor_data_free(void *state)
 {
     TensorData *data = state;
 
-    if (!data) return;
-    if (data->bytes) munmap(data->bytes, data->size);
-    free(data->path);
+    data_unmap(&data->file);
     free(data);
-}
-
-static int map_file(TensorData *data, const char *folder, Error *err)
-{
-    struct stat info;
-    int         fd, rc = -1;
-
-    if (asprintf(&data->path, "%s/%s.safetensors", folder, data->wants.part == DATA_TRAIN ? "train" : "val") < 0) {
-        data->path = NULL;
-        return error_no_memory(err);
-    }
-    fd = open(data->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);            /* a pipe is not waited for */
-    if (fd < 0) return error_set(err, "%s: cannot open: %s", data->path, strerror(errno));
-    if (fstat(fd, &info) != 0) error_set(err, "%s: cannot read: %s", data->path, strerror(errno));
-    else if (!S_ISREG(info.st_mode)) error_set(err, "%s: is no regular file", data->path);
-    else if (info.st_size == 0) error_set(err, "%s: is empty", data->path);
-    else {
-        void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (bytes == MAP_FAILED) error_set(err, "%s: cannot map: %s", data->path, strerror(errno));
-        else { data->bytes = bytes; data->size = (size_t)info.st_size; rc = 0; }
-    }
-    close(fd);
-    return rc;
 }
 
 static int take_inputs(TensorData *data, const TensorPlace *place, Error *err)
@@ -71,9 +38,9 @@ static int take_inputs(TensorData *data, const TensorPlace *place, Error *err)
 
     data->narrow = strcmp(place->dtype, "U8") == 0;
     if (!data->narrow && strcmp(place->dtype, "F32") != 0)
-        return error_set(err, "%s: inputs are %s, expected F32 or U8", data->path, place->dtype);
+        return error_set(err, "%s: inputs are %s, expected F32 or U8", data->file.path, place->dtype);
     if (place->rank != 4 || place->dim[1] != s->channels || place->dim[2] != s->height || place->dim[3] != s->width || place->dim[0] < 1)
-        return error_set(err, "%s: inputs have another shape than the workload's, expected [samples][%d][%d][%d]", data->path,
+        return error_set(err, "%s: inputs have another shape than the workload's, expected [samples][%d][%d][%d]", data->file.path,
                          s->channels, s->height, s->width);
     data->inputs = place->bytes;
     data->count = place->dim[0];
@@ -84,9 +51,9 @@ static int take_labels(TensorData *data, const TensorPlace *place, Error *err)
 {
     data->label_bytes = place->bits / 8;
     if (strcmp(place->dtype, "I64") != 0 && strcmp(place->dtype, "I32") != 0)
-        return error_set(err, "%s: labels are %s, expected I64 or I32", data->path, place->dtype);
+        return error_set(err, "%s: labels are %s, expected I64 or I32", data->file.path, place->dtype);
     if (place->rank != 1 || place->dim[0] != data->count)
-        return error_set(err, "%s: expected labels of %" PRId64 " samples, one number each", data->path, data->count);
+        return error_set(err, "%s: expected labels of %" PRId64 " samples, one number each", data->file.path, data->count);
     data->labels = place->bytes;
     return 0;
 }
@@ -103,14 +70,13 @@ static int visit_labels(void *context, const TensorPlace *place, Error *err)
 
 static int find_tensors(TensorData *data, const char *folder, Error *err)
 {
-    if (data->wants.vocabulary > 0)
-        return error_set(err, "data source tensors: it has images, and the workload's input is tokens");
-    if (map_file(data, folder, err) != 0) return -1;
-    if (tensors_places(data->path, data->bytes, data->size, visit_inputs, data, err) != 0) return -1;
-    if (!data->inputs) return error_set(err, "%s: has no tensor \"inputs\"", data->path);
+    if (data_expect(&data->wants, "tensors", data->wants.shape, data->wants.classes, err) != 0) return -1;
+    if (data_map(&data->file, folder, data->wants.part, "safetensors", false, err) != 0) return -1;
+    if (tensors_places(data->file.path, data->file.bytes, data->file.size, visit_inputs, data, err) != 0) return -1;
+    if (!data->inputs) return error_set(err, "%s: has no tensor \"inputs\"", data->file.path);
     if (data->wants.classes == 0) return 0;
-    if (tensors_places(data->path, data->bytes, data->size, visit_labels, data, err) != 0) return -1;
-    return data->labels ? 0 : error_set(err, "%s: has no tensor \"labels\", and the workload has %d classes", data->path,
+    if (tensors_places(data->file.path, data->file.bytes, data->file.size, visit_labels, data, err) != 0) return -1;
+    return data->labels ? 0 : error_set(err, "%s: has no tensor \"labels\", and the workload has %d classes", data->file.path,
                                         data->wants.classes);
 }
 
@@ -119,13 +85,10 @@ static int tensor_data_open(void **out, int64_t *count, const char *folder, cons
     TensorData *data = calloc(1, sizeof *data);
 
     if (!data) return error_no_memory(err);
-    data->wants = *wants;
-    if (find_tensors(data, folder, err) != 0) {
-        tensor_data_free(data);
-        return -1;
-    }
-    *count = data->count;
     *out = data;
+    data->wants = *wants;
+    if (find_tensors(data, folder, err) != 0) return -1;
+    *count = data->count;
     return 0;
 }
 
@@ -147,7 +110,7 @@ static int take_label(const TensorData *data, int64_t i, int *label, bool *damag
     *label = (int)value;
     if (!data->labels || (value >= 0 && value < data->wants.classes)) return 0;
     *damaged = true;
-    return error_set(err, "%s: sample %" PRId64 " has the label %" PRId64 ", expected 0 to %d", data->path, i, value,
+    return error_set(err, "%s: sample %" PRId64 " has the label %" PRId64 ", expected 0 to %d", data->file.path, i, value,
                      data->wants.classes - 1);
 }
 
@@ -175,7 +138,7 @@ static int tensor_data_load(void *state, int64_t i, uint64_t seed, int64_t epoch
             float value = input_at(data, first + c * places + p, c);
             if (!isfinite(value)) {
                 *damaged = true;
-                return error_set(err, "%s: sample %" PRId64 " has a number that is not finite", data->path, i);
+                return error_set(err, "%s: sample %" PRId64 " has a number that is not finite", data->file.path, i);
             }
             out[p * s->channels + c] = value;
         }

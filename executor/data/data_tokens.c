@@ -7,15 +7,9 @@
  * All little-endian. A sample is the next `tokens` numbers of the workload's input, sample 0 from the start; a rest too
  * short for one is left out. Where train.lengths (val.lengths) is there, 32-bit lengths of sequences one after another, a
  * sample is a sequence of its own length, and what is missing of it is 0. A type, where the input has them, is 0. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/hash.h"
 #include "executor/data/data_source.h"
@@ -24,14 +18,8 @@
 enum { HEADER_BYTES = 1024, MAGIC_16 = 20240520, MAGIC_32 = 20240801 };
 
 typedef struct {
-    char                *path;
-    const unsigned char *bytes;          /* mapped */
-    size_t               size;
-} TokenFile;
-
-typedef struct {
     DataWants wants;
-    TokenFile tokens, lengths;
+    DataFile  tokens, lengths;
     size_t    header;
     int       width;         /* bytes of a token */
     int64_t   token_count;
@@ -47,59 +35,19 @@ static uint32_t number_at(const unsigned char *at, int width)
     return value;
 }
 
-static void file_close(TokenFile *file)
-{
-    if (file->bytes) munmap((void *)(uintptr_t)file->bytes, file->size);
-    free(file->path);
-    *file = (TokenFile){0};
-}
-
 static void tokens_free(void *state)
 {
     TokenData *data = state;
 
-    if (!data) return;
-    file_close(&data->tokens);
-    file_close(&data->lengths);
+    data_unmap(&data->tokens);
+    data_unmap(&data->lengths);
     free(data->start);
     free(data);
 }
 
-static int map(TokenFile *file, int fd, Error *err)
-{
-    struct stat info;
-    void       *bytes;
-
-    if (fstat(fd, &info) != 0) return error_set(err, "%s: cannot read: %s", file->path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", file->path);
-    if (info.st_size == 0) return error_set(err, "%s: is empty", file->path);
-    bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED) return error_set(err, "%s: cannot map: %s", file->path, strerror(errno));
-    file->bytes = bytes;
-    file->size = (size_t)info.st_size;
-    return 0;
-}
-
-/* FOLDER/PART.ENDING. optional: one that is not there leaves bytes NULL. */
-static int file_open(TokenFile *file, const char *folder, DataPart part, const char *ending, bool optional, Error *err)
-{
-    int fd, rc;
-
-    if (asprintf(&file->path, "%s/%s.%s", folder, part == DATA_TRAIN ? "train" : "val", ending) < 0) {
-        file->path = NULL;
-        return error_no_memory(err);
-    }
-    fd = open(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);            /* a pipe is not waited for */
-    if (fd < 0 && optional && errno == ENOENT) return 0;
-    if (fd < 0) return error_set(err, "%s: cannot open: %s", file->path, strerror(errno));
-    rc = map(file, fd, err);
-    close(fd);
-    return rc;
-}
-
 static int read_header(TokenData *data, Error *err)
 {
-    const TokenFile *file = &data->tokens;
+    const DataFile *file = &data->tokens;
     uint32_t         magic = file->size >= HEADER_BYTES ? number_at(file->bytes, 4) : 0, version, count;
 
     if (magic != MAGIC_16 && magic != MAGIC_32) return 0;
@@ -131,7 +79,7 @@ static int count_tokens(TokenData *data, Error *err)
  * are. Nothing where there is none. */
 static int read_lengths(TokenData *data, Error *err)
 {
-    const TokenFile *file = &data->lengths;
+    const DataFile *file = &data->lengths;
     int64_t          at = 0;
 
     if (!file->bytes) return 0;
@@ -161,8 +109,8 @@ static int open_files(TokenData *data, const char *folder, const char *ending, E
     if (data->wants.vocabulary == 0) return error_set(err, "a source of tokens for a workload whose input is an image");
     if (data->width == 1 && data->wants.vocabulary < 256)
         return error_set(err, "bytes have 256 values, and the workload's vocabulary %d", data->wants.vocabulary);
-    if (file_open(&data->tokens, folder, part, ending, false, err) != 0) return -1;
-    if (file_open(&data->lengths, folder, part, "lengths", true, err) != 0) return -1;
+    if (data_map(&data->tokens, folder, part, ending, false, err) != 0) return -1;
+    if (data_map(&data->lengths, folder, part, "lengths", true, err) != 0) return -1;
     if (data->width > 1 && read_header(data, err) != 0) return -1;
     if (count_tokens(data, err) != 0) return -1;
     return read_lengths(data, err);
@@ -173,14 +121,11 @@ static int open_any(void **out, int64_t *count, const char *folder, const DataWa
     TokenData *data = calloc(1, sizeof *data);
 
     if (!data) return error_no_memory(err);
+    *out = data;
     data->wants = *wants;
     data->width = width;
-    if (open_files(data, folder, width == 1 ? "txt" : "bin", err) != 0) {
-        tokens_free(data);
-        return -1;
-    }
+    if (open_files(data, folder, width == 1 ? "txt" : "bin", err) != 0) return -1;
     *count = data->count;
-    *out = data;
     return 0;
 }
 
