@@ -131,6 +131,25 @@ static void damaged_samples_are_named_or_skipped(void **state)
     temp_remove(folder);
 }
 
+/* 2^32, cut to 32 bits, would be class 0. */
+static void a_label_too_large_for_a_class_is_none(void **state)
+{
+    Samples s = samples(INT64_C(1) << 32, 1);
+    char   *folder = temp_make();
+    int     label;
+    Error   err = {""};
+
+    (void)state;
+    write_file(folder, "train", FLOATS LABELS, &s, sizeof s);
+    Data *data = open_ok(folder, DATA_TRAIN, 0);
+    assert_int_equal(data_labels(data, 1, &label, &err), 0);
+    assert_int_equal(label, 1);
+    assert_int_equal(data_labels(data, 0, &label, &err), -1);
+    assert_non_null(strstr(err.text, "sample 0 has the label"));
+    data_free(data);
+    temp_remove(folder);
+}
+
 static void files_that_are_wrong_are_refused(void **state)
 {
     Samples  s = samples(0, 0);
@@ -170,6 +189,7 @@ int main(void)
         cmocka_unit_test(floats_are_taken_as_they_are),
         cmocka_unit_test(bytes_are_normalised),
         cmocka_unit_test(damaged_samples_are_named_or_skipped),
+        cmocka_unit_test(a_label_too_large_for_a_class_is_none),
         cmocka_unit_test(files_that_are_wrong_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

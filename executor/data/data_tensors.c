@@ -7,11 +7,13 @@
  *
  * Nothing is augmented. A sample with a label that is no class, or with a number that is not finite, is damaged. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/minmax.h"
 #include "executor/checkpoint/tensors.h"
 #include "executor/data/data_source.h"
 
@@ -160,7 +162,7 @@ static int tensors_label(const void *state, int64_t i)
 {
     const TensorData *data = state;
 
-    return data->labels ? (int)label_at(data, i) : -1;
+    return data->labels ? (int)larger(-1, smaller(label_at(data, i), INT_MAX)) : -1;     /* no label becomes a class */
 }
 
 const DataSource DATA_TENSORS = {"tensors", true, tensor_data_open, tensor_data_free, tensor_data_load, NULL, NULL, false,
