@@ -26,6 +26,13 @@ int file_write(const char *path, const char *bytes, size_t length, Error *err);
  * its folder as they are. */
 int file_check_writable(const char *path, Error *err);
 
+/* Makes a folder, unless it is there; its parent is. */
+int file_make_folder(const char *path, Error *err);
+
+/* So that a file that was made or renamed to path still has that name after a loss of power. Some file systems cannot
+ * do this: a failure is no error. path is cut meanwhile, and given back its text. */
+void file_sync_folder(char *path);
+
 /* Past a limit on the size of files (ulimit -f) a write is an error from now on, and no
  * signal that ends the process. Every tool calls it first. */
 void file_limits_are_errors(void);

@@ -176,17 +176,6 @@ static int temporary_start(Temporary *t, const char *path, Error *err)
     return temporary_open(t, path, err);
 }
 
-/* So that the new name is still there after a loss of power. The file is complete already, and some
- * file systems cannot do this: a failure is no error. */
-static void sync_folder(char *target)
-{
-    int fd = open_folder(target, O_RDONLY | O_DIRECTORY, 0);
-
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
 /* ---- writing ------------------------------------------------------------------------ */
 
 static int write_piece(int fd, const char *path, const FilePiece *piece, Error *err)
@@ -228,7 +217,7 @@ static int write_renamed(const char *path, const FilePiece *pieces, size_t count
         error_set(err, "%s: cannot write: %s", path, strerror(errno));
         goto done;
     }
-    sync_folder(t.target);
+    file_sync_folder(t.target);
     rc = 0;
 done:
     temporary_close(&t);
@@ -268,6 +257,21 @@ int file_check_writable(const char *path, Error *err)
     int rc = temporary_start(&t, path, err);
     temporary_close(&t);
     return rc;
+}
+
+void file_sync_folder(char *path)
+{
+    int fd = open_folder(path, O_RDONLY | O_DIRECTORY, 0);
+
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+int file_make_folder(const char *path, Error *err)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
+    return error_set(err, "%s: cannot make the folder: %s", path, strerror(errno));
 }
 
 void file_limits_are_errors(void)

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "executor/checkpoint/state.h"
 
 /* A block's state, shared by the table of latest ones and a checkpoint under way. */
@@ -172,8 +172,7 @@ static int claim_folder(CheckpointWriter *writer, Error *err)
 {
     const char *folder = writer->folder;
 
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
+    if (file_make_folder(folder, err) != 0) return -1;
     writer->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (writer->folder_fd < 0) return error_set(err, "%s: cannot open the folder: %s", folder, strerror(errno));
     if (flock(writer->folder_fd, LOCK_EX | LOCK_NB) != 0)

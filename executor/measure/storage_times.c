@@ -1,24 +1,21 @@
 #include "executor/measure/storage_times.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/compare.h"
+#include "base/file.h"
 #include "base/minmax.h"
 #include "base/rng.h"
 #include "base/stats.h"
 #include "executor/store/store.h"
 #include "workloads/head.h"
 
-enum { SIZES_MOST = 5, ROWS_MOST = 3, IN_FLIGHT_MOST = 4, TRIALS_OF_LARGE = 3 };
+enum { SIZES_MOST = 5, ROWS_MOST = 3, IN_FLIGHT_MOST = 4 };
 
 /* ---- what is measured -------------------------------------------------------------------- */
 
@@ -29,13 +26,6 @@ typedef struct {
     char   *path;            /* of the file in a folder; NULL: memory */
 } StorageGrid;
 
-static int by_value(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Of the boundaries' sizes the least, the largest, and those between evenly. */
 static int find_sizes(StorageGrid *g, Error *err)
 {
@@ -44,10 +34,10 @@ static int find_sizes(StorageGrid *g, Error *err)
 
     if (!size) return error_no_memory(err);
     for (int k = 0; k < all; k++) size[k] = workload_boundary_count(g->o->workload, k) * (int64_t)sizeof(float);
-    qsort(size, (size_t)all, sizeof *size, by_value);
+    qsort(size, (size_t)all, sizeof *size, compare_int64);
     for (int k = 0; k < all; k++)
         if (k == 0 || size[k] != size[distinct - 1]) size[distinct++] = size[k];
-    g->row_bytes_count = distinct < SIZES_MOST ? distinct : SIZES_MOST;
+    g->row_bytes_count = (int)smaller(distinct, SIZES_MOST);
     for (int i = 0; i < g->row_bytes_count; i++)
         g->row_bytes[i] = size[g->row_bytes_count > 1 ? i * (distinct - 1) / (g->row_bytes_count - 1) : 0];
     free(size);
@@ -112,11 +102,11 @@ static void *ask_all(void *argument)
 /* Median time of requests while so many are in flight; of rows from position first on. */
 static int time_requests(double *out, StorageAsker *model, int in_flight, int64_t *position, Error *err)
 {
-    StorageAsker     asker[1 << IN_FLIGHT_MOST];
-    pthread_t thread[1 << IN_FLIGHT_MOST];
-    int       started = 0, rc = 0;
-    double   *ns = calloc((size_t)(in_flight * model->requests), sizeof *ns);
-    float    *to = calloc((size_t)in_flight * (size_t)model->rows * model->floats, sizeof *to);
+    StorageAsker asker[1 << IN_FLIGHT_MOST];
+    pthread_t    thread[1 << IN_FLIGHT_MOST];
+    int          started = 0, rc = 0;
+    double      *ns = calloc((size_t)(in_flight * model->requests), sizeof *ns);
+    float       *to = calloc((size_t)in_flight * (size_t)model->rows * model->floats, sizeof *to);
 
     if (!ns || !to) { free(ns); free(to); return error_no_memory(err); }
     for (int n = 0; n < in_flight; n++) {
@@ -182,11 +172,11 @@ typedef enum { TIMES_WRITE, TIMES_WARM, TIMES_COLD, TIMES_COUNT } TimesKind;
 /* ns[kind][rows][in flight] of one size; a kind that is NULL is not measured. */
 static int measure_size(int64_t *ns[TIMES_COUNT], const StorageGrid *g, int size, Error *err)
 {
-    int         floats = (int)(g->row_bytes[size] / (int64_t)sizeof(float));
-    StoredSpec  spec = {.path = g->path, .name = "rows in memory", .samples = rows_needed(g, size), .row = {floats, 1, 1}};
-    StorageAsker       model = {.requests = g->o->trials, .samples = spec.samples, .floats = (size_t)floats};
-    float      *row = calloc((size_t)floats, sizeof *row);
-    int         rc = -1;
+    int          floats = (int)(g->row_bytes[size] / (int64_t)sizeof(float));
+    StoredSpec   spec = {.path = g->path, .name = "rows in memory", .samples = rows_needed(g, size), .row = {floats, 1, 1}};
+    StorageAsker model = {.requests = g->o->trials, .samples = spec.samples, .floats = (size_t)floats};
+    float       *row = calloc((size_t)floats, sizeof *row);
+    int          rc = -1;
 
     if (!row) return error_no_memory(err);
     for (int i = 0; i < floats; i++) row[i] = (float)rng_uniform(5, (uint64_t)i, 0, 0);
@@ -246,8 +236,7 @@ static int open_grid(StorageGrid *g, Error *err)
 {
     if (find_grid(g, err) != 0) return -1;
     if (strcmp(g->o->place, STORE_HOST) == 0) return 0;
-    if (mkdir(g->o->place, 0777) != 0 && errno != EEXIST)
-        return error_set(err, "%s: cannot make the folder: %s", g->o->place, strerror(errno));
+    if (file_make_folder(g->o->place, err) != 0) return -1;
     if (asprintf(&g->path, "%s/measured", g->o->place) >= 0) return 0;
     g->path = NULL;
     return error_no_memory(err);
@@ -255,10 +244,10 @@ static int open_grid(StorageGrid *g, Error *err)
 
 int storage_times_measure(TraceTier **out, int *count, Arena *arena, const StorageTimesOptions *options, Error *err)
 {
-    StorageGrid       g = {.o = options};
-    TraceTier *tier = arena_alloc(arena, 2, sizeof *tier);
-    int        rc = tier ? open_grid(&g, err) : error_no_memory(err);
-    bool       folder = g.path;
+    StorageGrid g = {.o = options};
+    TraceTier  *tier = arena_alloc(arena, 2, sizeof *tier);
+    int         rc = tier ? open_grid(&g, err) : error_no_memory(err);
+    bool        folder = g.path;
 
     if (rc == 0) rc = set_requests(&tier[0].read, arena, &g, err);
     if (rc == 0) rc = set_requests(&tier[0].write, arena, &g, err);

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "workloads/head.h"
 
 struct Store {
@@ -59,8 +59,7 @@ static int check_memory(int64_t need, Error *err)
 
 static int open_folder(Store *store, Error *err)
 {
-    if (mkdir(store->place, 0777) != 0 && errno != EEXIST)
-        return error_set(err, "%s: cannot make the folder: %s", store->place, strerror(errno));
+    if (file_make_folder(store->place, err) != 0) return -1;
     store->folder = open(store->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->folder < 0) return error_set(err, "%s: cannot open the folder: %s", store->place, strerror(errno));
     return 0;

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -428,26 +429,12 @@ void stored_remove(StoredRows *rows)
     if (rows->path) unlink(rows->partial ? rows->partial : rows->path);
 }
 
-/* So that the new name is still there after a loss of power; some file systems cannot, and need not. */
-static void sync_folder_of(const char *path)
-{
-    char *folder = strdup(path), *slash = folder ? strrchr(folder, '/') : NULL;
-
-    if (!folder) return;
-    if (slash) *slash = '\0';
-    int fd = open(slash ? (*folder ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
 int stored_finish(StoredRows *rows, Error *err)
 {
     if (!rows->path || !rows->partial) return 0;
     if (fsync(rows->fd) != 0) return failed(rows->name, "write", errno, err);
     if (rename(rows->partial, rows->path) != 0) return failed(rows->name, "rename", errno, err);
-    sync_folder_of(rows->path);
+    file_sync_folder(rows->path);
     call_whole(rows);
     return 0;
 }
