@@ -19,14 +19,17 @@
 enum { LENGTH_BYTES = 8, ALIGNMENT = 4096 };
 
 struct StoredRows {
-    char            *path, *partial;     /* partial: what the file is called now; NULL: it is whole, or in memory */
-    char            *name;               /* for messages */
+    char            *path;               /* in memory: what messages call it */
+    bool             memory;
+    char            *partial;            /* what the file is called now; NULL: it is whole, or in memory */
     int              fd;
     int64_t          samples, damaged;
     size_t           row_bytes;
     int64_t          sums_at, rows_at;   /* offsets */
     _Atomic uint64_t *sum;               /* [samples], as in the file */
 };
+
+const char *stored_name(const StoredRows *rows) { return rows->partial ? rows->partial : rows->path; }
 
 /* ---- bytes ----------------------------------------------------------------------- */
 
@@ -42,7 +45,7 @@ static int write_at(const StoredRows *rows, const void *bytes, size_t count, int
     while (count > 0) {
         ssize_t put = pwrite(rows->fd, from, count, (off_t)at);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return failed(rows->name, "write", errno, err);
+        if (put < 0) return failed(stored_name(rows), "write", errno, err);
         from += put;
         at += put;
         count -= (size_t)put;
@@ -57,8 +60,8 @@ static int read_at(const StoredRows *rows, void *bytes, size_t count, int64_t at
     while (count > 0) {
         ssize_t got = pread(rows->fd, to, count, (off_t)at);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return failed(rows->name, "read", errno, err);
-        if (got == 0) return error_set(err, "%s: is cut short", rows->name);
+        if (got < 0) return failed(stored_name(rows), "read", errno, err);
+        if (got == 0) return error_set(err, "%s: is cut short", stored_name(rows));
         to += got;
         at += got;
         count -= (size_t)got;
@@ -131,15 +134,15 @@ static int refuse_header(const StoredRows *rows, const StoredSpec *spec, const c
     bool  told = false;
 
     if (length > LENGTH_BYTES && header[LENGTH_BYTES] == '{'
-        && json_doc_parse(&doc, rows->name, header + LENGTH_BYTES, length - LENGTH_BYTES, err) == 0) {
+        && json_doc_parse(&doc, stored_name(rows), header + LENGTH_BYTES, length - LENGTH_BYTES, err) == 0) {
         JsonAt      root = json_root(doc), notes = json_member(&root, "__metadata__"), format = json_member(&notes, "format");
         const char *found;
         if (json_has(&format) && json_get_string(&format, &found, err) == 0 && strcmp(found, "pipebd-boundary") == 0)
-            told = find_difference(&root, spec, rows->name, err);
+            told = find_difference(&root, spec, stored_name(rows), err);
     }
     json_doc_free(doc);
     return told ? -1 : error_set(err, "%s: is no stored boundary of this workload: its header is another than expected; give "
-                                 "another folder, or remove the file", rows->name);
+                                 "another folder, or remove the file", stored_name(rows));
 }
 
 /* Compares what is there with the header expected. *begun false: the file was never begun, or holds no row. */
@@ -151,7 +154,7 @@ static int check_header(const StoredRows *rows, const StoredSpec *spec, const Te
     int         rc = -1;
 
     *begun = false;
-    if (fstat(rows->fd, &info) != 0) return failed(rows->name, "read", errno, err);
+    if (fstat(rows->fd, &info) != 0) return failed(stored_name(rows), "read", errno, err);
     if (info.st_size < (off_t)LENGTH_BYTES) return 0;
     if (read_at(rows, &length, sizeof length, 0, err) != 0) return -1;
     if (length == 0) return 0;
@@ -167,7 +170,7 @@ static int check_header(const StoredRows *rows, const StoredSpec *spec, const Te
         goto done;
     }
     if (info.st_size != (off_t)size_behind(spec, header->length)) {
-        error_set(err, "%s: is cut short, or longer than its header says; remove the file, and it is made again", rows->name);
+        error_set(err, "%s: is cut short, or longer than its header says; remove the file, and it is made again", stored_name(rows));
         goto done;
     }
     rc = 0;
@@ -187,12 +190,9 @@ static StoredRows *rows_new(const StoredSpec *spec, Error *err)
     rows->samples = spec->samples;
     rows->row_bytes = (size_t)row_bytes(spec);
     rows->sum = calloc((size_t)spec->samples, sizeof *rows->sum);
-    rows->name = strdup(spec->path ? spec->path : spec->name);
-    if (spec->path) {
-        rows->path = strdup(spec->path);
-        if (asprintf(&rows->partial, "%s.partial", spec->path) < 0) rows->partial = NULL;
-    }
-    if (rows->sum && rows->name && (!spec->path || (rows->path && rows->partial))) return rows;
+    rows->memory = !spec->path;
+    rows->path = strdup(spec->path ? spec->path : spec->name);
+    if (rows->sum && rows->path) return rows;
     error_no_memory(err);
     stored_close(rows);
     return NULL;
@@ -204,35 +204,19 @@ void stored_close(StoredRows *rows)
     if (rows->fd >= 0) close(rows->fd);
     free(rows->path);
     free(rows->partial);
-    free(rows->name);
     free(rows->sum);
     free(rows);
-}
-
-/* From now on messages name the partial file. */
-static int call_partial(StoredRows *rows, Error *err)
-{
-    free(rows->name);
-    rows->name = strdup(rows->partial);
-    return rows->name ? 0 : error_no_memory(err);
-}
-
-static void call_whole(StoredRows *rows)
-{
-    free(rows->partial);
-    rows->partial = NULL;
-    strcpy(rows->name, rows->path);      /* shorter */
 }
 
 /* Takes the space, and writes the header last: one without was never begun. */
 static int begin_file(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
 {
     int64_t size = size_behind(spec, header->length);
-    int     why = ftruncate(rows->fd, 0) != 0 || (!rows->path && ftruncate(rows->fd, (off_t)size) != 0) ? errno : 0;
+    int     why = ftruncate(rows->fd, 0) != 0 || (rows->memory && ftruncate(rows->fd, (off_t)size) != 0) ? errno : 0;
 
-    if (why == 0 && rows->path) why = posix_fallocate(rows->fd, 0, (off_t)size);
+    if (why == 0 && !rows->memory) why = posix_fallocate(rows->fd, 0, (off_t)size);
     if (why != 0)
-        return error_set(err, "%s: cannot take %.3g MiB for %" PRId64 " rows: %s", rows->name, (double)size / 0x1p20, spec->samples,
+        return error_set(err, "%s: cannot take %.3g MiB for %" PRId64 " rows: %s", stored_name(rows), (double)size / 0x1p20, spec->samples,
                          strerror(why));
     return write_at(rows, header->bytes, header->length, 0, err);
 }
@@ -267,21 +251,15 @@ static int look_at_rows(StoredRows *rows, Error *err)
     return rc;
 }
 
-static void find_offsets(StoredRows *rows, const StoredSpec *spec, const Text *header)
-{
-    rows->sums_at = (int64_t)header->length;
-    rows->rows_at = rows->sums_at + spec->samples * (int64_t)sizeof(uint64_t);
-}
-
 static int whole_file(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
 {
     bool begun;
 
     if (check_header(rows, spec, header, &begun, err) != 0) return -1;
-    if (!begun) return error_set(err, "%s: is empty; remove the file, and it is made again", rows->name);
+    if (!begun) return error_set(err, "%s: is empty; remove the file, and it is made again", stored_name(rows));
     if (stored_refresh(rows, err) != 0) return -1;
     if (stored_missing(rows) == 0) return 0;
-    return error_set(err, "%s: has no checksum for %" PRId64 " rows; remove the file, and it is made again", rows->name,
+    return error_set(err, "%s: has no checksum for %" PRId64 " rows; remove the file, and it is made again", stored_name(rows),
                      stored_missing(rows));
 }
 
@@ -290,7 +268,7 @@ static int partial_file(StoredRows *rows, const StoredSpec *spec, const Text *he
     bool begun;
 
     if (check_header(rows, spec, header, &begun, err) != 0) return -1;
-    if (!begun && !make) return error_set(err, "%s: is empty", rows->name);
+    if (!begun && !make) return error_set(err, "%s: is empty", stored_name(rows));
     if (!begun) {
         int rc = begin_file(rows, spec, header, err);
         if (rc != 0) unlink(rows->partial);              /* gives the space back */
@@ -317,73 +295,81 @@ static int open_path(StoredRows *rows, const char *path, int flags, bool *there,
 static int open_file(StoredRows *rows, const StoredSpec *spec, const Text *header, StoredMode mode, bool *there, Error *err)
 {
     if (open_path(rows, rows->path, O_RDONLY, there, err) != 0) return -1;
-    if (*there) {
-        call_whole(rows);
-        return whole_file(rows, spec, header, err);
-    }
+    if (*there) return whole_file(rows, spec, header, err);
     if (mode == STORED_READ) return 0;
-    if (call_partial(rows, err) != 0) return -1;
+    if (asprintf(&rows->partial, "%s.partial", rows->path) < 0) { rows->partial = NULL; return error_no_memory(err); }
     if (open_path(rows, rows->partial, mode == STORED_MAKE ? O_RDWR | O_CREAT : O_RDWR, there, err) != 0) return -1;
-    if (!*there) return failed(rows->name, "open", ENOENT, err);
+    if (!*there) return failed(stored_name(rows), "open", ENOENT, err);
     return partial_file(rows, spec, header, mode == STORED_MAKE, err);
 }
 
 static int open_memory(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
 {
     rows->fd = memfd_create("pipebd-boundary", MFD_CLOEXEC);
-    if (rows->fd < 0) return failed(rows->name, "make", errno, err);
+    if (rows->fd < 0) return failed(stored_name(rows), "make", errno, err);
     return begin_file(rows, spec, header, err);
+}
+
+/* A store of the spec that nothing is opened for, and the header that belongs to it. NULL: err says why. */
+static StoredRows *start(const StoredSpec *spec, Text *header, Error *err)
+{
+    StoredRows *rows = rows_new(spec, err);
+
+    if (!rows) return NULL;
+    write_header(header, spec);
+    rows->sums_at = (int64_t)header->length;
+    rows->rows_at = rows->sums_at + spec->samples * (int64_t)sizeof(uint64_t);
+    if (!text_failed(header)) return rows;
+    error_no_memory(err);
+    stored_close(rows);
+    return NULL;
+}
+
+/* Hands rows over where rc is 0 and they are there. */
+static int end(StoredRows **out, StoredRows *rows, Text *header, bool there, int rc)
+{
+    text_free(header);
+    *out = rc == 0 && there ? rows : NULL;
+    if (!*out) stored_close(rows);
+    return rc;
 }
 
 int stored_open(StoredRows **out, const StoredSpec *spec, StoredMode mode, Error *err)
 {
-    StoredRows *rows = rows_new(spec, err);
     Text        header = {0};
+    StoredRows *rows = start(spec, &header, err);
     bool        there = true;
     int         rc = -1;
 
-    *out = NULL;
-    if (!rows) return -1;
-    write_header(&header, spec);
-    if (text_failed(&header)) { error_no_memory(err); goto done; }
-    find_offsets(rows, spec, &header);
-    rc = spec->path ? open_file(rows, spec, &header, mode, &there, err) : open_memory(rows, spec, &header, err);
-    if (rc == 0 && there) { *out = rows; rows = NULL; }
-done:
-    text_free(&header);
-    stored_close(rows);
-    return rc;
+    if (rows) rc = rows->memory ? open_memory(rows, spec, &header, err) : open_file(rows, spec, &header, mode, &there, err);
+    return end(out, rows, &header, there, rc);
+}
+
+/* What another process has in memory, by its descriptor. */
+static int open_shared(StoredRows *rows, const StoredSpec *spec, const Text *header, int64_t pid, int descriptor, Error *err)
+{
+    char path[64];
+    bool begun;
+
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/fd/%d", pid, descriptor);
+    rows->fd = open(path, O_RDWR | O_CLOEXEC);
+    if (rows->fd < 0)
+        return error_set(err, "%s: cannot open the memory of process %" PRId64 ": %s", stored_name(rows), pid, strerror(errno));
+    return check_header(rows, spec, header, &begun, err) == 0 ? stored_refresh(rows, err) : -1;
 }
 
 int stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descriptor, Error *err)
 {
-    StoredRows *rows = rows_new(spec, err);
     Text        header = {0};
-    char        path[64];
-    bool        there;
-    int         rc = -1;
+    StoredRows *rows = start(spec, &header, err);
 
-    *out = NULL;
-    if (!rows) return -1;
-    write_header(&header, spec);
-    if (text_failed(&header)) { error_no_memory(err); goto done; }
-    find_offsets(rows, spec, &header);
-    snprintf(path, sizeof path, "/proc/%" PRId64 "/fd/%d", pid, descriptor);
-    rows->fd = open(path, O_RDWR | O_CLOEXEC);
-    if (rows->fd < 0) { error_set(err, "%s: cannot open the memory of process %" PRId64 ": %s", rows->name, pid, strerror(errno)); goto done; }
-    if (check_header(rows, spec, &header, &there, err) != 0 || stored_refresh(rows, err) != 0) goto done;
-    *out = rows; rows = NULL; rc = 0;
-done:
-    text_free(&header);
-    stored_close(rows);
-    return rc;
+    return end(out, rows, &header, true, rows ? open_shared(rows, spec, &header, pid, descriptor, err) : -1);
 }
 
 /* ---- rows ----------------------------------------------------------------------------- */
 
-int         stored_descriptor(const StoredRows *rows) { return rows->fd; }
-const char *stored_name(const StoredRows *rows)       { return rows->name; }
-int64_t     stored_damaged(const StoredRows *rows)    { return rows->damaged; }
+int     stored_descriptor(const StoredRows *rows) { return rows->fd; }
+int64_t stored_damaged(const StoredRows *rows) { return rows->damaged; }
 
 bool stored_has(const StoredRows *rows, int64_t sample)
 {
@@ -413,28 +399,29 @@ int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
     if (read_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err) != 0) return -1;
     if (checksum(rows, row) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire)) return 0;
     return error_set(err, "%s: row %" PRId64 " is damaged, its checksum is not that of its bytes; remove the file, and it is made "
-                     "again", rows->name, sample);
+                     "again", stored_name(rows), sample);
 }
 
 int stored_forget(StoredRows *rows, Error *err)
 {
-    if (!rows->path) return 0;
-    if (fsync(rows->fd) != 0) return failed(rows->name, "write", errno, err);
+    if (rows->memory) return 0;
+    if (fsync(rows->fd) != 0) return failed(stored_name(rows), "write", errno, err);
     posix_fadvise(rows->fd, 0, 0, POSIX_FADV_DONTNEED);
     return 0;
 }
 
 void stored_remove(StoredRows *rows)
 {
-    if (rows->path) unlink(rows->partial ? rows->partial : rows->path);
+    if (!rows->memory) unlink(stored_name(rows));
 }
 
 int stored_finish(StoredRows *rows, Error *err)
 {
-    if (!rows->path || !rows->partial) return 0;
-    if (fsync(rows->fd) != 0) return failed(rows->name, "write", errno, err);
-    if (rename(rows->partial, rows->path) != 0) return failed(rows->name, "rename", errno, err);
+    if (!rows->partial) return 0;
+    if (fsync(rows->fd) != 0) return failed(stored_name(rows), "write", errno, err);
+    if (rename(rows->partial, rows->path) != 0) return failed(stored_name(rows), "rename", errno, err);
     file_sync_folder(rows->path);
-    call_whole(rows);
+    free(rows->partial);
+    rows->partial = NULL;
     return 0;
 }
