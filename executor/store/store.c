@@ -199,11 +199,11 @@ void store_close(Store *store)
 
 int store_open(Store **out, const StoreOptions *o, Error *err)
 {
-    Store *store = store_new(o, err);
-    int    rc = store ? 0 : -1;
+    Store *store = NULL;
+    int    rc = store_check_data(o->data, err);          /* before the data is hashed */
 
     *out = NULL;
-    if (rc == 0) rc = store_check_data(o->data, err);
+    if (rc == 0) rc = (store = store_new(o, err)) ? 0 : -1;
     if (rc == 0) rc = check_hosts(store, err);
     if (world_agree(o->world, rc, err) != 0) goto fail;
     if (world_rank(o->world) == 0) rc = open_first(store, o->later, err);

@@ -59,6 +59,12 @@ typedef struct {
     void    *context;
 } Execution;
 
+/* The sample of a row of a step's batch. */
+static inline int64_t execution_sample(const Execution *x, int64_t step, int64_t row)
+{
+    return data_order(data_count(x->data), x->seed, step / x->steps_per_epoch, step % x->steps_per_epoch * x->program->batch + row);
+}
+
 /* A phase as a device ran it. Times are relative to the result's start. Of an instruction
  * that waits (LOAD with prefetch, RECV, SEND, ALLREDUCE, BARRIER) work begins when the wait
  * is over; FORWARD and BACKWARD wait where batch statistics are synchronised. */

@@ -195,13 +195,10 @@ static bool is_whole(const PartsRun *r, const bool *boundaries)
 /* Whether all rows of a step are there, of the boundaries. */
 static bool has_step(const PartsRun *r, const bool *boundaries, int64_t step)
 {
-    const Execution *x = &r->x;
-    int64_t          batch = x->program->batch, position = step % x->steps_per_epoch * batch;
-
-    for (int64_t row = 0; row < batch; row++) {
-        int64_t sample = data_order(data_count(x->data), x->seed, step / x->steps_per_epoch, position + row);
+    for (int64_t row = 0; row < r->x.program->batch; row++) {
+        int64_t sample = execution_sample(&r->x, step, row);
         for (int k = 0; k <= r->blocks; k++)
-            if (boundaries[k] && !stored_has(store_boundary(x->store, k), sample)) return false;
+            if (boundaries[k] && !stored_has(store_boundary(r->x.store, k), sample)) return false;
     }
     return true;
 }

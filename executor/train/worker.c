@@ -49,13 +49,12 @@ float *worker_own_rows(const Worker *w, int number, int64_t row)
 static void find_lengths(Worker *w)
 {
     const Execution *x = w->run->x;
-    int64_t          batch = x->program->batch, position = w->step % x->steps_per_epoch * batch;
 
     if (w->lengths_step == w->step) return;
     w->lengths_step = w->step;
     w->lengths_sum = 0;
-    for (int64_t r = 0; r < batch; r++) {
-        w->lengths[r] = data_length(x->data, data_order(data_count(x->data), x->seed, w->step / x->steps_per_epoch, position + r));
+    for (int64_t r = 0; r < x->program->batch; r++) {
+        w->lengths[r] = data_length(x->data, execution_sample(x, w->step, r));
         w->lengths_sum += w->lengths[r];
     }
 }
@@ -74,12 +73,10 @@ static const int *lengths_of(Worker *w, const Instruction *in)
 static int find_labels(Worker *w, const Instruction *in, LossCall *call)
 {
     const Execution *x = w->run->x;
-    int64_t          batch = x->program->batch, position = w->step % x->steps_per_epoch * batch + in->row;
+    int64_t          batch = x->program->batch;
 
-    for (int64_t r = 0; r < in->rows; r++) {
-        int64_t sample = data_order(data_count(x->data), x->seed, w->step / x->steps_per_epoch, position + r);
-        if (data_labels(x->data, sample, w->labels + r * w->labels_a_row, &w->err) != 0) return -1;
-    }
+    for (int64_t r = 0; r < in->rows; r++)
+        if (data_labels(x->data, execution_sample(x, w->step, in->row + r), w->labels + r * w->labels_a_row, &w->err) != 0) return -1;
     call->labels = w->labels;
     call->global_places = batch * call->places;
     if (x->workload->classes > 0) return 0;
@@ -117,12 +114,9 @@ static int do_store(Worker *w, const Instruction *in)
     StoredRows      *stored = store_boundary(x->store, in->block);
     const float     *rows = boundary_rows(w, in->block, in->row);
     int64_t          per_row = w->values[value_boundary(in->block)].per_row;
-    int64_t          position = w->step % x->steps_per_epoch * x->program->batch + in->row;
 
-    for (int64_t r = 0; r < in->rows; r++) {
-        int64_t sample = data_order(data_count(x->data), x->seed, w->step / x->steps_per_epoch, position + r);
-        if (stored_put(stored, sample, rows + r * per_row, &w->err) != 0) return -1;
-    }
+    for (int64_t r = 0; r < in->rows; r++)
+        if (stored_put(stored, execution_sample(x, w->step, in->row + r), rows + r * per_row, &w->err) != 0) return -1;
     return 0;
 }
 
@@ -172,7 +166,6 @@ static int backward_part(Worker *w, const Instruction *in, const Instruction *pa
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
     float           *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
-
     bool             masked = w->lengths && block->out.height == w->run->x->workload->input.height;
 
     if (w->lengths) find_lengths(w);
@@ -330,12 +323,10 @@ void worker_tell(Worker *w, int i, int64_t now_ns)
     tell(w, waits(w, w->code->code[i].op) ? DEVICE_WAITING : DEVICE_WORKING, i, now_ns);
 }
 
-static bool trains(Op op) { return op == OP_FORWARD || op == OP_BACKWARD || op == OP_ALLREDUCE || op == OP_UPDATE; }
-
 bool worker_skips(const Worker *w, const Instruction *in)
 {
     if (in->op == OP_ONLOAD || in->op == OP_OFFLOAD) return true;        /* as the phase begins and ends */
-    return trains(in->op) && w->step < w->students[in->block].from;
+    return op_trains(in->op) && w->step < w->students[in->block].from;
 }
 
 int worker_fail_at(Worker *w, const Instruction *in, int64_t step)

@@ -15,7 +15,7 @@ typedef struct Worker Worker;
 typedef struct {
     Worker  *worker;
     Net     *net;            /* NULL: not in this phase */
-    ScoreHead    *head;           /* of a block that has one (workloads/head.h) */
+    ScoreHead *head;         /* of a block that has one (workloads/head.h) */
     int64_t  from;           /* the step it starts at: skipped before */
     int64_t  handed;         /* the step of the latest snapshot */
     int      group;          /* that sums its gradients; -1: alone */
