@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/minmax.h"
 #include "schedule/registry.h"
 
 /* The instructions of a plan without those that depend on how stages meet: no program has fewer. */
@@ -183,6 +184,17 @@ bool program_stores(const Program *program)
     for (int d = 0; d < program->device_count; d++)
         if (code_stores(&program->devices[d])) return true;
     return code_stores(&program->queue);
+}
+
+int program_numbers(const Program *program)
+{
+    int numbers = 0;
+
+    for (int d = 0; d < program->device_count; d++) {
+        const Code *code = &program->devices[d];
+        if (code->phase_count > 0) numbers = (int)larger(numbers, code->phases[code->phase_count - 1].number + 1);
+    }
+    return numbers;
 }
 
 const char *instruction_text(const Program *program, const Instruction *in, char *buffer, size_t size)

@@ -111,6 +111,9 @@ bool op_stores(Op op);
 /* Whether any instruction is the store's. */
 bool program_stores(const Program *program);
 
+/* One more than the highest number of devices' phases. */
+int program_numbers(const Program *program);
+
 /* Students of all blocks; the number of one among them. */
 int program_student_count(const Program *program);
 int program_student(const Program *program, int block, int student);

@@ -96,22 +96,10 @@ static void look_at_phases(Run *run, const Code *code)
     }
 }
 
-static int highest_number(const Program *program)
-{
-    int highest = 0;
-
-    for (int d = 0; d < program->device_count; d++) {
-        const Code *code = &program->devices[d];
-        if (code->phase_count > 0 && code->phases[code->phase_count - 1].number > highest)
-            highest = code->phases[code->phase_count - 1].number;
-    }
-    return highest;
-}
-
 static int find_first_steps(Run *run, Error *err)
 {
     const Program *program = run->x->program;
-    int            highest = highest_number(program);
+    int            numbers = program_numbers(program);
 
     for (int b = 0; b < program->block_count; b++) {
         if (state_step(&run->block_step[b], run->x->student, b, err) != 0) return -1;
@@ -121,9 +109,9 @@ static int find_first_steps(Run *run, Error *err)
         run->ended[b] = run->block_step[b];
         run->loss[b] = NAN;
     }
-    run->first = calloc((size_t)highest + 1, sizeof *run->first);
+    run->first = calloc((size_t)numbers + 1, sizeof *run->first);
     if (!run->first) return error_no_memory(err);
-    for (int n = 0; n <= highest; n++) run->first[n] = program->steps;
+    for (int n = 0; n < numbers; n++) run->first[n] = program->steps;
     for (int d = 0; d < program->device_count; d++) look_at_phases(run, &program->devices[d]);
     return 0;
 }

@@ -1,7 +1,6 @@
 #include "executor/train/parts.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,16 +40,6 @@ static void merge(bool *into, const bool *from, int count)
     for (int i = 0; i < count; i++) into[i] = into[i] || from[i];
 }
 
-static int highest_number(const Program *program)
-{
-    int highest = -1;
-
-    for (int d = 0; d < program->device_count; d++)
-        for (int p = 0; p < program->devices[d].phase_count; p++)
-            if (program->devices[d].phases[p].number > highest) highest = program->devices[d].phases[p].number;
-    return highest;
-}
-
 /* Whether other trains what part does, and needs no more boundaries than part has when all that it stores is there. */
 static bool is_rest(const ProgramPart *other, const ProgramPart *part, int blocks)
 {
@@ -85,7 +74,7 @@ static void set_flags(ProgramPart *part, bool *flags, int blocks)
 
 int program_parts_find(ProgramParts *out, const Program *program, Error *err)
 {
-    int         blocks = program->block_count, numbers = highest_number(program) + 1;
+    int         blocks = program->block_count, numbers = program_numbers(program);
     size_t      each = 3 * (size_t)blocks + 2;
     ProgramPart next;
 
@@ -210,7 +199,8 @@ static int64_t find_ready(const PartsRun *r, const bool *boundaries, int64_t ste
     return step;
 }
 
-static int cannot_make(const PartsRun *r, const bool *boundaries, Error *err)
+/* Refuses boundaries that are not whole and cannot be made any more. */
+static int check_whole(const PartsRun *r, const bool *boundaries, Error *err)
 {
     for (int k = 0; k <= r->blocks; k++)
         if (boundaries[k] && store_missing(r->x.store, k) > 0)
@@ -265,9 +255,9 @@ static int run_storing(PartsRun *r, int part, Error *err)
         if (step >= total) {
             bool needed;
             if (is_needed(&needed, r, part, err) != 0) return -1;
-            return needed ? cannot_make(r, p->stores, err) : 0;
+            return needed ? check_whole(r, p->stores, err) : 0;
         }
-        if (!is_whole(r, p->fetches)) return cannot_make(r, p->fetches, err);
+        if (check_whole(r, p->fetches, err) != 0) return -1;
         int64_t end = smaller((step / r->x.steps_per_epoch + 1) * r->x.steps_per_epoch, total);
         int64_t ready = p->rest >= 0 ? find_ready(r, p->stores, step, end) : step;
         if (world_broadcast(r->x.world, &ready, sizeof ready, err) != 0) return -1;
@@ -284,7 +274,7 @@ static int run_one(PartsRun *r, int part, Error *err)
     const ProgramPart *p = &r->parts.part[part];
 
     if (any(p->stores, r->blocks + 1)) return run_storing(r, part, err);
-    if (!is_whole(r, p->fetches)) return cannot_make(r, p->fetches, err);
+    if (check_whole(r, p->fetches, err) != 0) return -1;
     return run_part(r, part, 0, err);
 }
 

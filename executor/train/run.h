@@ -25,13 +25,13 @@ typedef struct {
     Transport       *transport;
     Loader          *loader;
     Loader          *fetcher;            /* of stored boundaries; NULL: nothing is fetched. Its devices are run_fetch_queue()s */
-    RunControl           *control;
+    RunControl      *control;
     StatusBoard     *where;              /* the caller's, or the run's own */
-    StartBarrier             gate;
+    StartBarrier     gate;
     const size_t    *message_count;      /* [channels] floats */
     int64_t         *block_step;         /* [blocks]: where each student's block starts */
     bool             linked;             /* channels or groups: phases of a number start and stop together */
-    int64_t         *first;              /* linked: [highest number + 1] the step that phases of a number start at */
+    int64_t         *first;              /* linked: [program_numbers()] the step that phases of a number start at */
     atomic_bool      failed;
     pthread_mutex_t  lock;               /* for what follows */
     Error            error;              /* the first */
