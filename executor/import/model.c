@@ -9,6 +9,12 @@
 
 bool model_works(const Model *m) { return !m->config.failed; }
 
+static void no_memory(Model *m)
+{
+    if (model_works(m)) error_no_memory(m->config.err);
+    m->config.failed = true;
+}
+
 void model_fail(Model *m, const char *format, ...)
 {
     char    why[512];
@@ -26,7 +32,7 @@ static const char *keep(Model *m, const char *text)
 {
     const char *kept = arena_strdup(&m->arena, text);
 
-    if (!kept && !m->config.failed) { error_no_memory(m->config.err); m->config.failed = true; }
+    if (!kept) no_memory(m);
     return kept ? kept : "";
 }
 
@@ -88,7 +94,7 @@ void model_block_end(Model *m, const char *name, const char *loss)
     text_printf(&m->blocks, "%s\n    {\"name\": ", m->block > 0 ? "," : "");
     text_json_string(&m->blocks, name);
     text_printf(&m->blocks, ", \"loss\": \"%s\",\n     \"teacher\": [%s],\n     \"student\": [%s]}", loss, layers, layers);
-    if (text_failed(&m->layers) && !m->config.failed) { error_no_memory(m->config.err); m->config.failed = true; }
+    if (text_failed(&m->layers)) no_memory(m);
     text_free(&m->layers);
     m->layers = (Text){0};
     m->layer[0] = 0;
@@ -113,7 +119,7 @@ static ModelTensor *add_tensor(Model *m, const char *what)
     char name[96];
 
     if (!model_works(m)) return NULL;
-    if (!array_has_room(m->tensor, m->tensor_count, m->tensor_room)) { error_no_memory(m->config.err); m->config.failed = true; return NULL; }
+    if (!array_has_room(m->tensor, m->tensor_count, m->tensor_room)) { no_memory(m); return NULL; }
     snprintf(name, sizeof name, "%s.%s", m->current, what);
     m->tensor[m->tensor_count] = (ModelTensor){.name = keep(m, name)};
     return &m->tensor[m->tensor_count++];
@@ -221,14 +227,14 @@ static void add_zeros(Model *m, ModelTensor *to, const char *const *modules, int
     SourceTensor *zeros = arena_alloc(&m->arena, 1, sizeof *zeros);
 
     if (!model_works(m) || rows < 0) return;
-    if (!zeros) { error_no_memory(m->config.err); m->config.failed = true; return; }
+    if (!zeros) { no_memory(m); return; }
     *zeros = (SourceTensor){.name = keep(m, "zeros"), .rank = 1, .dim = {rows}, .count = rows};
     for (int i = 0; i < count; i++) {
         const SourceTensor *other = sources_find(m->sources, model_name(m, "%s.bias", modules[i]));
         if (other) { zeros->dtype = other->dtype; zeros->element_bytes = other->element_bytes; break; }
     }
     zeros->bytes = arena_alloc(&m->arena, (size_t)rows, (size_t)zeros->element_bytes);
-    if (!zeros->bytes) { error_no_memory(m->config.err); m->config.failed = true; return; }
+    if (!zeros->bytes) { no_memory(m); return; }
     to->dtype = zeros->dtype;
     to->element_bytes = zeros->element_bytes;
     to->part[to->parts++] = zeros;

@@ -36,6 +36,9 @@ typedef struct {
     Error                *err;
 } Shrink;
 
+/* Of the block's layer with this name; NULL: it has none, and stays whole. */
+LayerCut *student_cut(const Shrink *s, const char *name);
+
 /* NULL after an error. */
 const Tensor *student_teacher(const Shrink *s, const char *layer, const char *what);
 

@@ -23,10 +23,9 @@ const Tensor *student_teacher(const Shrink *s, const char *layer, const char *wh
 static const LayerCut *cut_of(const Shrink *s, const char *name)
 {
     static const LayerCut whole = {0};
+    const LayerCut       *cut = student_cut(s, name);
 
-    for (int i = 0; i < s->cut_count; i++)
-        if (strcmp(s->cut[i].name, name) == 0) return &s->cut[i];
-    return &whole;
+    return cut ? cut : &whole;
 }
 
 /* ---- cut tensors ------------------------------------------------------------------ */

@@ -10,10 +10,19 @@
 
 /* ---- cuts ------------------------------------------------------------------------ */
 
-static LayerCut *cut_of(Shrink *s, const char *name)
+LayerCut *student_cut(const Shrink *s, const char *name)
 {
     for (int i = 0; i < s->cut_count; i++)
         if (strcmp(s->cut[i].name, name) == 0) return &s->cut[i];
+    return NULL;
+}
+
+/* The layer's cut, added when there is none. */
+static LayerCut *cut_of(Shrink *s, const char *name)
+{
+    LayerCut *cut = student_cut(s, name);
+
+    if (cut) return cut;
     if (!array_has_room(s->cut, s->cut_count, s->cut_room)) { error_no_memory(s->err); return NULL; }
     s->cut[s->cut_count] = (LayerCut){.name = name, .count = 1};
     return &s->cut[s->cut_count++];
@@ -231,10 +240,8 @@ static int weigh(Shrink *s, const Layers *list, double *score, int channels)
         const Tensor *w;
 
         if (layer->kind == LAYER_RESIDUAL && weigh(s, &layer->path[0], score, channels) != 0) return -1;
-        if ((layer->kind != LAYER_LINEAR && layer->kind != LAYER_EMBEDDING) || !(w = student_teacher(s, layer->name, "weight"))) {
-            if (layer->kind == LAYER_LINEAR || layer->kind == LAYER_EMBEDDING) return -1;
-            continue;
-        }
+        if (layer->kind != LAYER_LINEAR && layer->kind != LAYER_EMBEDDING) continue;
+        if (!(w = student_teacher(s, layer->name, "weight"))) return -1;
         for (int c = 0; c < channels; c++) score[c] += squares(w, 0, w->dim[0], c, 1) / (double)w->dim[0];
         if (layer->kind == LAYER_LINEAR) break;
     }
@@ -268,8 +275,8 @@ static int narrow_list(Shrink *s, Layers *list, bool inside, bool *left)
         Layer *layer = &list->layer[i];
         bool   off;
 
+        if (*left && layer->kind != LAYER_LINEAR) continue;
         if (layer->kind == LAYER_RESIDUAL) {
-            if (*left) continue;
             if (narrow_list(s, &layer->path[0], true, &off) != 0) return -1;
             layer->in.channels = layer->out.channels = width;
         } else if (layer->kind == LAYER_LINEAR) {
@@ -281,11 +288,11 @@ static int narrow_list(Shrink *s, Layers *list, bool inside, bool *left)
                 layer->out.channels = width;
                 *left = false;
             }
-        } else if (!*left && (is_norm(layer->kind) || layer->kind == LAYER_CONV)) {
+        } else if (is_norm(layer->kind) || layer->kind == LAYER_CONV) {
             if (cut_rows(s, layer->name, s->kept, width, 1) != 0) return -1;
             layer->out.channels = width;
             if (is_norm(layer->kind)) layer->in.channels = width;
-        } else if (!*left) {
+        } else {
             if ((layer->kind == LAYER_EMBEDDING || layer->kind == LAYER_TOKENS) && cut_columns(s, layer->name, s->kept, width) != 0) return -1;
             if (layer->kind != LAYER_EMBEDDING) layer->in.channels = width;
             layer->out.channels = width;
