@@ -23,7 +23,7 @@ static int64_t tensor_floats(const LayerGraph *graph, Shape shape)
 
 /* ---- parameters ---- */
 
-static int layers_parameters(const Layers *layers)
+int layers_parameters(const Layers *layers)
 {
     LayerParameter list[LAYER_PARAMETERS_MAX];
     int            count = 0;

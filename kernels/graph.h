@@ -58,6 +58,9 @@ typedef struct {
     bool          half;      /* tensors are bfloat16 (kernels/backend.h) */
 } LayerGraph;
 
+/* Parameters of all layers, those in paths included. */
+int  layers_parameters(const Layers *layers);
+
 int  graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
 void graph_free(LayerGraph *graph);
 

@@ -4,11 +4,13 @@
 
 #include "base/minmax.h"
 #include "kernels/backend.h"
+#include "kernels/graph.h"
+#include "workloads/head.h"
 
 struct ScoreHead {
     Device        *device;
     const Backend *backend;
-    Net           *student, *teacher;
+    Net           *teacher;  /* NULL: the loss is of labels */
     Operator      *op;       /* the student's, of its net */
     bool           wants_dx;
     Layer          layer;    /* the teacher's, of one place */
@@ -27,40 +29,33 @@ int64_t head_piece(int64_t tokens, int64_t vocabulary)
     return (tokens + pieces - 1) / pieces;
 }
 
-static int parameters_before(const Layers *layers)
+/* The teacher's layer as a net of its own, drawn as the last of its block. */
+static int open_teacher(ScoreHead *head, const WorkBlock *block, Error *err)
 {
-    LayerParameter list[LAYER_PARAMETERS_MAX];
-    int            count = 0;
+    Layers body = layers_body(&block->teacher, true);
 
-    for (int i = 0; i < layers->count; i++) {
-        count += layer_parameter_list(&layers->layer[i], list);
-        for (int p = 0; p < layers->layer[i].path_count; p++) count += parameters_before(&layers->layer[i].path[p]);
-    }
-    return count;
+    if (net_new(&head->teacher, head->device, &head->layers, head->layer.in, NET_FROZEN, err) != 0) return -1;
+    net_number_from(head->teacher, layers_parameters(&body));
+    return 0;
 }
 
 int head_new(ScoreHead **out, Device *device, const WorkBlock *block, Net *student, Error *err)
 {
-    ScoreHead        *head = calloc(1, sizeof *head);
-    const Layer *last = &block->teacher.layer[block->teacher.count - 1];
+    ScoreHead   *head;
+    const Layer *last = layers_last(&block->teacher);
 
     *out = NULL;
+    if (!device->backend->adds || device->backend->async)
+        return error_set(err, "block \"%s\": such devices do not compute scores at every token", block->name);
+    head = malloc(sizeof *head);
     if (!head) return error_no_memory(err);
-    *head = (ScoreHead){.device = device, .backend = device->backend, .student = student, .layer = *last,
-                   .places = (int64_t)block->out.height * block->out.width, .vocabulary = block->out.channels,
-                   .in_teacher = last->in.channels, .in_student = block->student.layer[block->student.count - 1].in.channels};
+    *head = (ScoreHead){.device = device, .backend = device->backend, .layer = *last,
+                        .places = (int64_t)block->out.height * block->out.width, .vocabulary = block->out.channels,
+                        .in_teacher = last->in.channels, .in_student = layers_last(&block->student)->in.channels};
     head->layer.in.height = head->layer.out.height = 1;
     head->layers = (Layers){&head->layer, 1};
     head->op = net_head(student, &head->wants_dx);
-    if (!head->backend->adds || head->backend->async) {
-        free(head);
-        return error_set(err, "block \"%s\": such devices do not compute scores at every token", block->name);
-    }
-    *out = head;
-    if (loss_is_of_labels(block->loss)) return 0;
-    *out = NULL;
-    if (net_new(&head->teacher, device, &head->layers, head->layer.in, NET_FROZEN, err) != 0) { free(head); return -1; }
-    net_number_from(head->teacher, parameters_before(&(Layers){block->teacher.layer, block->teacher.count - 1}));
+    if (!loss_is_of_labels(block->loss) && open_teacher(head, block, err) != 0) { head_free(head); return -1; }
     *out = head;
     return 0;
 }
