@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/minmax.h"
 #include "base/rng.h"
 #include "executor/data/data_source.h"
 
@@ -118,7 +119,7 @@ int64_t data_count(const Data *data)
 
 void data_limit(Data *data, int64_t count)
 {
-    data->count = count < data->all ? count : data->all;
+    data->count = smaller(count, data->all);
 }
 
 int64_t data_elements(const Data *data)

@@ -98,8 +98,7 @@ static int predict_row(ValidateJob *job, int i, const Candidate *c)
                        &row->predicted_timeline);
 }
 
-/* Plans the schedules that are asked for: a row each, with its prediction, or why it is impossible.
- * */
+/* Plans the schedules that are asked for: a row each, with its prediction, or why it is impossible. */
 static int plan_all(ValidateJob *job)
 {
     const ValidateOptions *o = job->options;
@@ -135,7 +134,7 @@ static double quota_below_cores(void)
 }
 
 /* What a device had of its core while it worked, where it is least. Waiting may take a core
- * too, so this can only be too high. Threads of asynchronous devices tell and wait: they are not asked. */
+ * too, so this can only be too high. Threads of asynchronous devices enqueue and wait: they are not asked. */
 static double core_share_of(const ExecutionResult *result, int devices)
 {
     double least = 1;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/minmax.h"
 #include "executor/checkpoint/state.h"
 #include "kernels/net.h"
 
@@ -50,8 +51,7 @@ static int open_labels(BlockLosses *l, Error *err)
     if (!loss_is_of_labels(last->loss)) return 0;
     if (!data_has_labels(l->e->data)) return error_set(err, "block \"%s\" learns from labels, and the data has none", last->name);
     l->labels = calloc((size_t)(l->together * places_of(last)), sizeof *l->labels);
-    l->all_labels = w->classes > 0 ? count : l->all_lengths ? l->all_lengths - count : count * (places_of(last) - 1);
-    if (l->all_labels < 1) l->all_labels = 1;
+    l->all_labels = larger(1, w->classes > 0 ? count : l->all_lengths ? l->all_lengths - count : count * (places_of(last) - 1));
     return l->labels ? 0 : error_no_memory(err);
 }
 
@@ -61,9 +61,8 @@ static int open_all(BlockLosses *l, const Tensors *teacher, Error *err)
     int64_t         largest = shape_count(w->input);
     float         **buffers[] = {&l->boundary[0], &l->boundary[1], &l->output, &l->gradient};
 
-    for (int b = 0; b < w->block_count; b++)
-        if (shape_count(w->block[b].out) > largest) largest = shape_count(w->block[b].out);
-    l->together = MOST_NUMBERS / largest < 1 ? 1 : MOST_NUMBERS / largest < ROWS ? MOST_NUMBERS / largest : ROWS;
+    for (int b = 0; b < w->block_count; b++) largest = larger(largest, shape_count(w->block[b].out));
+    l->together = larger(1, smaller(MOST_NUMBERS / largest, ROWS));
     for (int64_t i = 0; data_is_uneven(l->e->data) && i < data_count(l->e->data); i++) l->all_lengths += data_length(l->e->data, i);
     if (open_labels(l, err) != 0) return -1;
     if (device_open(&l->memory, l->e->devices, 0, err) != 0) return -1;
@@ -122,7 +121,7 @@ static int add_rows(BlockLosses *l, double *loss, int64_t first, int64_t rows, E
         loss_backward(l->memory,
                       &(LossCall){.kind = block->loss, .temperature = block->temperature, .student = l->output,
                                   .teacher = l->boundary[!from], .dy = l->gradient, .rows = rows,
-                                  .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
+                                  .places = places_of(block), .channels = block->out.channels,
                                   .global_rows = data_count(e->data), .lengths = masked ? l->lengths : NULL,
                                   .labels = loss_is_of_labels(block->loss) ? l->labels : NULL,
                                   .global_places = loss_is_of_labels(block->loss) ? l->all_labels : l->all_lengths, .loss = &part});
@@ -140,7 +139,7 @@ int block_losses(double *loss, const Evaluation *e, const Tensors *teacher, Erro
     for (int b = 0; b < e->workload->block_count; b++) loss[b] = 0;
     for (int64_t i = 0; rc == 0 && i < count; i += l.together) {
         if (e->stop && atomic_load(e->stop)) rc = error_set(err, "interrupted");
-        else rc = add_rows(&l, loss, i, count - i < l.together ? count - i : l.together, err);
+        else rc = add_rows(&l, loss, i, smaller(count - i, l.together), err);
     }
     close_all(&l);
     return rc;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/minmax.h"
 #include "executor/checkpoint/state.h"
 #include "kernels/net.h"
 
@@ -33,8 +34,7 @@ static int64_t largest_boundary(const Workload *workload)
 {
     int64_t most = shape_count(workload->block[0].in);
 
-    for (int b = 0; b < workload->block_count; b++)
-        if (shape_count(workload->block[b].out) > most) most = shape_count(workload->block[b].out);
+    for (int b = 0; b < workload->block_count; b++) most = larger(most, shape_count(workload->block[b].out));
     return most;
 }
 
@@ -58,7 +58,7 @@ static int open_part(EvaluatedPart *part)
     size_t          count;
 
     part->predicts = workload_predicts_tokens(workload);
-    part->together = MOST_NUMBERS / largest < 1 ? 1 : MOST_NUMBERS / largest < ROWS ? MOST_NUMBERS / largest : ROWS;
+    part->together = larger(1, smaller(MOST_NUMBERS / largest, ROWS));
     count = (size_t)(largest * part->together);
     if (device_open(&part->memory, part->e->devices, part->number, &part->err) != 0) return -1;
     part->nets = calloc((size_t)workload->block_count, sizeof *part->nets);
@@ -149,14 +149,13 @@ static int run_blocks(EvaluatedPart *part, float *scores, int64_t rows)
     return 0;
 }
 
-/* Samples from first on, as many as are asked together; at the end of the data the first rows count only. */
+/* Rows from sample first on that are asked together. */
 static int64_t rows_from(const EvaluatedPart *part, int64_t first)
 {
-    int64_t left = data_count(part->e->data) - first;
-
-    return left < part->together ? left : part->together;
+    return smaller(data_count(part->e->data) - first, part->together);
 }
 
+/* Samples from first on, as many as are asked together; at the end of the data the first rows count only. */
 static int ask(EvaluatedPart *part, int64_t first)
 {
     int64_t rows = rows_from(part, first);
@@ -243,19 +242,23 @@ static void count_agreement(Agreement *out, const EvaluatedPart *part, const flo
             out->sum += cosine(x + (r * places + p) * shape.channels, y + (r * places + p) * shape.channels, shape.channels);
 }
 
+/* Both are asked the same rows, which are loaded once. */
 static int agree(Agreement *out, EvaluatedPart *student, EvaluatedPart *teacher, Error *err)
 {
     const Evaluation *e = student->e;
     int64_t           in = student->together * shape_count(e->workload->input);
 
     for (int64_t i = 0; i < data_count(e->data); i += student->together) {
-        int64_t rows = rows_from(student, i);
+        int64_t        rows = rows_from(student, i);
+        EvaluatedPart *failed = NULL;
 
         if (e->stop && atomic_load(e->stop)) return error_set(err, "interrupted");
-        for (int which = 0; which < 2; which++) {
-            EvaluatedPart *part = which ? teacher : student;
-            if (load_rows(part, i, rows) == 0 && run_blocks(part, part->rows + in, rows) == 0) continue;
-            if (err) *err = part->err;
+        if (load_rows(student, i, rows) != 0 || run_blocks(student, student->rows + in, rows) != 0) failed = student;
+        memcpy(teacher->rows, student->rows, (size_t)in * sizeof *teacher->rows);
+        memcpy(teacher->lengths, student->lengths, sizeof teacher->lengths);
+        if (!failed && run_blocks(teacher, teacher->rows + in, rows) != 0) failed = teacher;
+        if (failed) {
+            if (err) *err = failed->err;
             return -1;
         }
         count_agreement(out, student, student->rows + in, teacher->rows + in, rows);

@@ -172,7 +172,7 @@ static int open_fetcher(Run *run, Error *err)
                                 .devices = run_fetch_queue(run, x->program->device_count, 0), .batch = x->program->batch,
                                 .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
 
-    return program_stores(x->program) ? loader_new(&run->fetcher, NULL, &options, err) : 0;
+    return loader_new(&run->fetcher, NULL, &options, err);
 }
 
 /* Makes what the devices of a run share: status board, transport, run control, fetcher, loader. On
@@ -207,7 +207,7 @@ static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
     run->message_count = message_count;
     if (open_transport(run, &transport, err) != 0) return -1;
     if (run_control_open(&run->control, x, number, run->linked, err) != 0) return -1;
-    if (open_fetcher(run, err) != 0) return -1;
+    if (program_stores(x->program) && open_fetcher(run, err) != 0) return -1;
     return loader_new(&run->loader, x->data, &loader, err);
 }
 
