@@ -30,6 +30,7 @@ typedef struct {
     Use   *stores;           /* one a STORE; student is its boundary */
     int    store_count, store_capacity;
     const Phase *phase;      /* this one */
+    bool   moves;            /* its device moves weights */
     Use   *uses;             /* one a device, phase and student */
     int    use_count, use_capacity;
     Error *err;
@@ -185,13 +186,21 @@ static int check_moved(Verifier *v, const ProgramPlace *at)
 
     if (v->program->home < 0) return refuse(v, at, "no tier keeps the weights of blocks");
     if (at->in->op == OP_ONLOAD) {
-        for (int i = 0; i < at->index; i++)
-            if (at->in[-1 - i].op != OP_ONLOAD) return refuse(v, at, "expected it before all else in its phase");
+        if (at->index > 0 && at->in[-1].op != OP_ONLOAD) return refuse(v, at, "expected it before all else in its phase");
         if (v->onloaded[b]++) return refuse(v, at, "a second one of the block in its phase");
         return 0;
     }
     if (v->offloaded[b]++) return refuse(v, at, "a second one of the block in its phase");
     return v->trains[b] ? 0 : refuse(v, at, "no student of the block is trained in its phase");
+}
+
+static bool phase_trains(const Code *code, int phase, int block)
+{
+    for (int i = 0; i < code->phases[phase].count; i++) {
+        const Instruction *in = &code->code[code->phases[phase].first + i];
+        if (in->op == OP_FORWARD && in->block == block) return true;
+    }
+    return false;
 }
 
 /* A phase of a device that moves weights: what it uses is there, and what leaves was taken back. */
@@ -205,13 +214,9 @@ static int check_weights(const Verifier *v, const Code *code, int device, int ph
             return error_set(v->err, "device %d, phase %d: block %d is not on the device, expected an ONLOAD", device, phase, b);
         if (v->onloaded[b] && !lacks && !(placed && (v->runs[b] || v->trains[b])))
             return error_set(v->err, "device %d, phase %d: ONLOAD of block %d brings nothing that the phase lacks", device, phase, b);
-        if (v->trains[b] && phase + 1 == code->phase_count) continue;
-        bool again = false;
-        for (int i = 0; phase + 1 < code->phase_count && i < code->phases[phase + 1].count; i++) {
-            const Instruction *next = &code->code[code->phases[phase + 1].first + i];
-            again |= next->op == OP_FORWARD && next->block == b;
-        }
-        if (v->trains[b] && again == (v->offloaded[b] != 0))
+        if (!v->trains[b] || phase + 1 == code->phase_count) continue;
+        bool again = phase_trains(code, phase + 1, b);
+        if (again == (v->offloaded[b] != 0))
             return error_set(v->err, "device %d, phase %d: block %d is %s, expected %s OFFLOAD", device, phase, b,
                              again ? "trained in the next phase too" : "not trained in the next phase", again ? "no" : "an");
     }
@@ -337,7 +342,7 @@ static int check_phase(Verifier *v, const Code *code, int device, int phase)
         if ((v->forward[k].rows || v->trained[k].rows) && !v->updated[k])
             return error_set(v->err, "device %d, phase %d: %s is trained but not updated", device, phase,
                              student_name(v->program, (int)k, name));
-    return moves_weights(code) ? check_weights(v, code, device, phase) : 0;
+    return v->moves ? check_weights(v, code, device, phase) : 0;
 }
 
 /* ---- rules 3 and 5: students over all devices ------------------------------ */
@@ -662,9 +667,12 @@ int program_verify(const Program *program, int queue_depth, Error *err)
     int      rc = -1;
 
     if (verifier_new(&v) != 0) goto done;
-    for (int d = 0; d < program->device_count; d++)
+    for (int d = 0; d < program->device_count; d++) {
+        v.moves = moves_weights(&program->devices[d]);
         for (int p = 0; p < program->devices[d].phase_count; p++)
             if (check_phase(&v, &program->devices[d], d, p) != 0) goto done;
+    }
+    v.moves = false;             /* the shared queue may not */
     for (int p = 0; p < program->queue.phase_count; p++)
         if (check_phase(&v, &program->queue, -1, p) != 0) goto done;
     if (check_students(&v) != 0 || check_stores(&v) != 0) goto done;
