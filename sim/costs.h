@@ -41,7 +41,11 @@ typedef struct { int64_t weights, state; } BlockBytes;
 BlockBytes onload_bytes(const Trace *trace, const Code *code, int phase, int block);
 BlockBytes offload_bytes(const Trace *trace, const Code *code, int phase, int block);
 
-/* Rows of a batch that STOREs of boundary leave on each machine, [scenario_nodes()]. */
-void stored_rows(int64_t *rows, const Program *program, const Scenario *scenario, int boundary);
+/* Refuses a program that names a tier which the trace does not have. */
+int  storage_check_tiers(const Program *program, const Trace *trace, Error *err);
+
+/* Rows of a batch that STOREs of each boundary leave on each machine, [block_count + 1][scenario_nodes()]; those of a
+ * shared tier on machine 0. The program has passed storage_check_tiers(). */
+void stored_rows(int64_t *rows, const Program *program, const Scenario *scenario);
 
 #endif

@@ -117,8 +117,11 @@ static bool may_be_kept(const PhaseOrder *o, int k, int number)
     const uint64_t *over = o->before + (size_t)number * o->words;
     bool            begun = false;
 
-    for (int n = 0; n < o->numbers && !begun; n++)
-        begun = has(stores, n) && !has(o->before + (size_t)n * o->words, number);
+    for (size_t w = 0; w < o->words && !begun; w++)
+        for (uint64_t left = stores[w]; left && !begun; left &= left - 1) {
+            size_t n = 64 * w + (size_t)__builtin_ctzll(left);
+            begun = !has(o->before + n * o->words, number);
+        }
     return begun && (is_empty(o, fetches) || !within(o, fetches, over));
 }
 
@@ -140,20 +143,19 @@ static int find_peaks(HostMemory *out, const PhaseOrder *o, const Scenario *s, E
     int            machines = scenario_nodes(s);
     size_t         boundaries = (size_t)p->block_count + 1;
     double        *bytes = calloc(boundaries * (size_t)machines, sizeof *bytes);
-    int64_t       *rows = calloc((size_t)machines, sizeof *rows);
+    int64_t       *rows = calloc(boundaries * (size_t)machines, sizeof *rows);
     bool          *seen = calloc(boundaries, sizeof *seen);
     int            rc = -1;
 
     if (!bytes || !rows || !seen) { error_no_memory(err); goto done; }
-    for (int k = 0; k <= p->block_count; k++) {
-        if (p->tier[k] < 0) continue;
-        stored_rows(rows, p, s, k);
+    stored_rows(rows, p, s);
+    for (int k = 0; k <= p->block_count; k++)
         for (int m = 0; m < machines; m++) {
-            seen[k] |= rows[m] > 0;
+            int64_t here = rows[k * machines + m];
+            seen[k] |= here > 0;
             bytes[k * machines + m] = (double)known(trace_boundary_bytes(s->trace, k)) * samples_of(p, s)
-                                      * ((double)rows[m] / (double)p->batch);
+                                      * ((double)here / (double)p->batch);
         }
-    }
     for (int number = 0; number < (o->before ? o->numbers : 1); number++) {
         double now[TRACE_MAX_TIERS];
         bool   stores = !o->before;
@@ -213,6 +215,7 @@ int memory_host(HostMemory *out, const Program *p, const Scenario *s, Error *err
 
     for (int m = 0; m < machines; m++) out[m] = (HostMemory){0};
     if (!moves) { error_no_memory(err); goto done; }
+    if (storage_check_tiers(p, s->trace, err) != 0) goto done;
     if (order_new(&order, p, err) != 0 || find_peaks(out, &order, s, err) != 0) goto done;
     for (int m = 0; m < machines; m++) {
         for (int b = 0; b < p->block_count; b++) moves[b] = 0;

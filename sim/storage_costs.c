@@ -49,15 +49,27 @@ BlockBytes offload_bytes(const Trace *trace, const Code *code, int phase, int bl
     return student_bytes(trace, code, phase, -1, block);
 }
 
-void stored_rows(int64_t *rows, const Program *p, const Scenario *s, int boundary)
+int storage_check_tiers(const Program *p, const Trace *trace, Error *err)
 {
-    bool shared = s->trace->tiers[p->tier[boundary]].shared;
+    int most = p->home;
 
-    for (int m = 0; m < scenario_nodes(s); m++) rows[m] = 0;
+    for (int k = 0; k <= p->block_count; k++)
+        if (p->tier[k] > most) most = p->tier[k];
+    if (most < trace->tier_count) return 0;
+    return error_set(err, "the plan stores in tier %d, the trace has %d in \"storage\"", most, trace->tier_count);
+}
+
+void stored_rows(int64_t *rows, const Program *p, const Scenario *s)
+{
+    int machines = scenario_nodes(s);
+
+    memset(rows, 0, ((size_t)p->block_count + 1) * (size_t)machines * sizeof *rows);
     for (int d = 0; d < p->device_count; d++)
         for (int i = 0; i < p->devices[d].code_count; i++) {
             const Instruction *in = &p->devices[d].code[i];
-            if (in->op == OP_STORE && in->block == boundary) rows[shared ? 0 : scenario_node(s, d)] += in->rows;
+            if (in->op != OP_STORE) continue;
+            int machine = s->trace->tiers[p->tier[in->block]].shared ? 0 : scenario_node(s, d);
+            rows[in->block * machines + machine] += in->rows;
         }
 }
 
@@ -67,7 +79,7 @@ typedef struct {
     StorageCosts   *out;
     const Program  *program;
     const Scenario *s;
-    int64_t        *stored;      /* [block_count + 1][machines], -1 first: not looked for yet */
+    int64_t        *stored;      /* as of stored_rows() */
     int             axis_most;   /* points of the longest axis of numbers in flight */
     Error          *err;
 } CostBuild;
@@ -97,9 +109,9 @@ static int add_fetch(CostBuild *b, const Instruction *in, int device)
 {
     const Program *p = b->program;
     int            tier = p->tier[in->block], own = scenario_node(b->s, device), machines = b->out->machines;
-    int64_t       *stored = b->stored + (size_t)in->block * (size_t)machines, before = 0, asked = 0;
+    const int64_t *stored = b->stored + (size_t)in->block * (size_t)machines;
+    int64_t        before = 0, asked = 0;
 
-    if (stored[0] < 0) stored_rows(stored, p, b->s, in->block);
     for (int m = 0; m < machines; m++) {
         before += stored[m];
         int64_t up_to = in->rows * before / p->batch, rows = up_to - asked;
@@ -152,17 +164,6 @@ static int fill_device(CostBuild *b, int device)
     return 0;
 }
 
-/* Tiers that the program names are there. */
-static int check_tiers(const CostBuild *b)
-{
-    const Program *p = b->program;
-    int            most = p->home;
-
-    for (int k = 0; k <= p->block_count; k++) if (p->tier[k] > most) most = p->tier[k];
-    if (most < b->s->trace->tier_count) return 0;
-    return error_set(b->err, "the plan stores in tier %d, the trace has %d in \"storage\"", most, b->s->trace->tier_count);
-}
-
 int storage_costs_build(StorageCosts *out, const Program *program, const Scenario *s, Error *err)
 {
     CostBuild b = {.out = out, .program = program, .s = s, .axis_most = 1, .err = err};
@@ -170,7 +171,7 @@ int storage_costs_build(StorageCosts *out, const Program *program, const Scenari
 
     *out = (StorageCosts){0};
     if (!program_stores(program)) return 0;
-    if (check_tiers(&b) != 0) return -1;
+    if (storage_check_tiers(program, s->trace, err) != 0) return -1;
     out->machines = scenario_nodes(s);
     out->stations = s->trace->tier_count * out->machines;
     for (int t = 0; t < s->trace->tier_count; t++)
@@ -178,11 +179,10 @@ int storage_costs_build(StorageCosts *out, const Program *program, const Scenari
             int count = scenario_requests(s, t, write)->in_flight_count;
             if (count > b.axis_most) b.axis_most = count;
         }
-    size_t stored = ((size_t)program->block_count + 1) * (size_t)out->machines;
-    b.stored = malloc(stored * sizeof *b.stored);
+    b.stored = malloc(((size_t)program->block_count + 1) * (size_t)out->machines * sizeof *b.stored);
     out->first = calloc((size_t)program->device_count, sizeof *out->first);
     if (!b.stored || !out->first) { error_no_memory(err); goto done; }
-    for (size_t i = 0; i < stored; i++) b.stored[i] = -1;
+    stored_rows(b.stored, program, s);
     for (int d = 0; d < program->device_count; d++)
         if (fill_device(&b, d) != 0) goto done;
     rc = 0;
