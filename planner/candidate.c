@@ -34,21 +34,13 @@ int candidate_give_up(Candidate *row, const Error *why, Error *err)
     return error_is_no_memory(why) ? error_no_memory(err) : 0;
 }
 
-/* The device that needs most; false when one needs more than it has. */
-static bool fits(Candidate *row, const Memory *memory, const Scenario *s, Error *why)
+/* The device that needs most. */
+static void find_peak(Candidate *row, const Memory *memory, int device_count)
 {
-    bool ok = true;
-
     row->peak_device = 0;
-    for (int d = 0; d < s->device_count; d++) {
+    for (int d = 1; d < device_count; d++)
         if (memory[d].total_bytes > memory[row->peak_device].total_bytes) row->peak_device = d;
-        if (!ok || !s->memory_bytes[d] || memory[d].total_bytes <= s->memory_bytes[d]) continue;
-        ok = false;
-        error_set(why, "too large for device %d: needs %.6g MiB of %.6g", d,
-                  (double)memory[d].total_bytes * 0x1p-20, (double)s->memory_bytes[d] * 0x1p-20);
-    }
     row->peak = memory[row->peak_device];
-    return ok;
 }
 
 static int note_prediction(Plan *plan, const SimResult *sim, const Scenario *s, Error *err)
@@ -82,13 +74,17 @@ int candidate_check_students(Plan *plan, const Trace *trace, Error *err)
     return rc;
 }
 
-/* What machines hold of a plan that stores; false when a tier is too small. */
-static bool fits_host(Candidate *row, const Program *program, const Scenario *s, Error *why)
+/* What devices need, and what machines hold of a plan that stores; -1: one has too little. */
+static int check_memory(Candidate *row, const Program *program, const Scenario *s, Error *why)
 {
-    if (!row->plan->stored) return true;
+    if (memory_peak(row->memory, program, s, why) != 0) return -1;
+    find_peak(row, row->memory, s->device_count);
+    if (memory_fits(row->memory, s, why) != 0) return -1;
+    if (!row->plan->stored) return 0;
     row->host = calloc((size_t)scenario_nodes(s), sizeof *row->host);
-    if (!row->host) { error_no_memory(why); return false; }
-    return memory_host(row->host, program, s, why) == 0 && memory_host_fits(row->host, program, s, why) == 0;
+    if (!row->host) return error_no_memory(why);
+    if (memory_host(row->host, program, s, why) != 0) return -1;
+    return memory_host_fits(row->host, program, s, why);
 }
 
 /* A plan that stores was simulated for all epochs: its epoch is their mean. */
@@ -137,7 +133,7 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     good = candidate_check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && check_horizon(plan, s, &why) == 0
            && program_build(&program, plan, s->steps * plan->epochs, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
-           && memory_peak(memory, program, s, &why) == 0 && fits(row, memory, s, &why) && fits_host(row, program, s, &why)
+           && check_memory(row, program, s, &why) == 0
            && sim_run(&row->sim, program, s, &(SimOptions){0}, &why) == 0
            && (count_epochs(row, s), note_prediction(plan, &row->sim, s, &why)) == 0;
     if (!good) rc = candidate_give_up(row, &why, err);

@@ -176,3 +176,12 @@ done:
     free(walk.messages);
     return rc;
 }
+
+int memory_fits(const Memory *memory, const Scenario *s, Error *err)
+{
+    for (int d = 0; d < s->device_count; d++)
+        if (s->memory_bytes[d] && memory[d].total_bytes > s->memory_bytes[d])
+            return error_set(err, "too large for device %d: needs %.6g MiB of %.6g", d, (double)memory[d].total_bytes * 0x1p-20,
+                             (double)s->memory_bytes[d] * 0x1p-20);
+    return 0;
+}

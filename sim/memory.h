@@ -48,6 +48,9 @@ int64_t memory_in_tier(const HostMemory *host, const Program *program, const Tra
 /* 0, or -1 with the tier that is too small. */
 int memory_host_fits(const HostMemory *host, const Program *program, const Scenario *scenario, Error *err);
 
+/* 0, or -1 with the first device that needs more than it has. memory: [device_count] */
+int memory_fits(const Memory *memory, const Scenario *scenario, Error *err);
+
 /* out: [device_count]. With a shared queue every device must fit every task in it. */
 int memory_peak(Memory *out, const Program *program, const Scenario *scenario, Error *err);
 

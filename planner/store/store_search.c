@@ -5,7 +5,6 @@
 
 #include "base/array.h"
 #include "planner/store/store_bound.h"
-#include "schedule/verify.h"
 
 /* *bound of a plan that can be and fits; -1: why not. */
 static int look_at(int64_t *bound, Plan *plan, const Scenario *s, Error *why)
@@ -16,15 +15,10 @@ static int look_at(int64_t *bound, Plan *plan, const Scenario *s, Error *why)
     int         rc = -1;
 
     if (!memory || !host) { error_no_memory(why); goto done; }
-    if (plan_check(plan, why) != 0 || program_build(&program, plan, s->steps * plan->epochs, why) != 0) goto done;
+    if (candidate_check_students(plan, s->trace, why) != 0 || plan_check(plan, why) != 0
+        || program_build(&program, plan, s->steps * plan->epochs, why) != 0) goto done;
     if (store_bound(bound, program, s, why) != 0 || memory_peak(memory, program, s, why) != 0) goto done;
-    for (int d = 0; d < s->device_count; d++)
-        if (s->memory_bytes[d] && memory[d].total_bytes > s->memory_bytes[d]) {
-            error_set(why, "too large for device %d: needs %.6g MiB of %.6g", d, (double)memory[d].total_bytes * 0x1p-20,
-                      (double)s->memory_bytes[d] * 0x1p-20);
-            goto done;
-        }
-    if (memory_host(host, program, s, why) != 0 || memory_host_fits(host, program, s, why) != 0) goto done;
+    if (memory_fits(memory, s, why) != 0 || memory_host(host, program, s, why) != 0 || memory_host_fits(host, program, s, why) != 0) goto done;
     rc = 0;
 done:
     program_free(program);
@@ -33,25 +27,11 @@ done:
     return rc;
 }
 
-static int set_students(Plan *plan, const Scenario *s, Error *err)
-{
-    int *counts, rc;
-
-    if (!trace_has_many_students(s->trace)) return 0;
-    counts = calloc((size_t)plan->block_count, sizeof *counts);
-    if (!counts) return error_no_memory(err);
-    for (int b = 0; b < plan->block_count; b++) counts[b] = trace_students(&s->trace->blocks[b]);
-    rc = plan_set_students(plan, counts, err);
-    free(counts);
-    return rc;
-}
-
 int store_offer(StoreSearch *x, Plan *plan)
 {
     Error   why = {""};
     int64_t bound = 0;
 
-    if (set_students(plan, x->s, x->err) != 0) { plan_free(plan); return -1; }
     if (look_at(&bound, plan, x->s, &why) != 0) {
         plan_free(plan);
         if (error_is_no_memory(&why)) return error_no_memory(x->err);
