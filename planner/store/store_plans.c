@@ -1,13 +1,14 @@
 #include "planner/store/store_plans.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+#include "base/minmax.h"
 
 /* ---- pieces ------------------------------------------------------------------------- */
 
 static int blocks_of(const StoreSearch *x) { return x->s->trace->block_count; }
 
-/* Blocks first..last on count devices from device on, with equal shares. */
+/* Blocks first..last on width devices from device on, with equal shares. */
 static int place(Plan *plan, Stage *stage, int first, int last, int device, int width, Error *err)
 {
     int     devices[TRACE_MAX_DEVICES];
@@ -22,18 +23,27 @@ static int place(Plan *plan, Stage *stage, int first, int last, int device, int 
     return plan_place(plan, stage, devices, rows, width, err);
 }
 
+/* Stages of per_stage blocks, of which the last may have fewer. */
+static int even_stages(const StoreSearch *x, int per_stage) { return (blocks_of(x) + per_stage - 1) / per_stage; }
+
+/* Fills them, on groups of width devices in turn. */
+static int place_evenly(const StoreSearch *x, Plan *plan, Stage *stages, int per_stage, int width)
+{
+    int n = blocks_of(x), groups = x->s->device_count / width;
+
+    for (int i = 0; i < even_stages(x, per_stage); i++) {
+        int first = i * per_stage, last = first + per_stage < n ? first + per_stage - 1 : n - 1;
+        if (place(plan, &stages[i], first, last, i % groups * width, width, x->err) != 0) return -1;
+    }
+    return 0;
+}
+
 /* Stages of per_stage blocks that take turns on groups of width devices, one after another. */
 static int turns_plan(Plan **out, const StoreSearch *x, Schedule schedule, int per_stage, int width)
 {
-    int n = blocks_of(x), stages = (n + per_stage - 1) / per_stage, groups = x->s->device_count / width;
-
-    if (plan_new(out, schedule, n, x->s->device_count, x->s->batch, stages, x->err) != 0) return -1;
-    for (int i = 0; i < stages; i++) {
-        int first = i * per_stage, last = first + per_stage < n ? first + per_stage - 1 : n - 1;
-        if (place(*out, &(*out)->stages[i], first, last, i % groups * width, width, x->err) != 0) goto fail;
-    }
-    if (plan_set_store(*out, x->s->epochs, true, 0, x->err) == 0) return 0;
-fail:
+    if (plan_new(out, schedule, blocks_of(x), x->s->device_count, x->s->batch, even_stages(x, per_stage), x->err) != 0) return -1;
+    if (place_evenly(x, *out, (*out)->stages, per_stage, width) == 0
+        && plan_set_store(*out, x->s->epochs, true, 0, x->err) == 0) return 0;
     plan_free(*out);
     *out = NULL;
     return -1;
@@ -163,23 +173,19 @@ static int offer_same_stages(StoreSearch *x, const Plan *relay)
 /* Stages of per_stage blocks on groups of width devices, in turn. */
 static int offer_even(StoreSearch *x, const Plan *relay, int per_stage, int width)
 {
-    int   n = blocks_of(x), stages = (n + per_stage - 1) / per_stage, groups = x->s->device_count / width;
     Plan *plan;
 
-    if (relay_plan(&plan, x, relay, stages) != 0) return -1;
-    for (int i = 0; i < stages; i++) {
-        int first = i * per_stage, last = first + per_stage < n ? first + per_stage - 1 : n - 1;
-        if (place(plan, &plan->later[i], first, last, i % groups * width, width, x->err) != 0) { plan_free(plan); return -1; }
-    }
+    if (relay_plan(&plan, x, relay, even_stages(x, per_stage)) != 0) return -1;
+    if (place_evenly(x, plan, plan->later, per_stage, width) != 0) { plan_free(plan); return -1; }
     return offer_sets(x, plan);
 }
 
-/* Students of a block, and the teacher too, on a device with the whole batch; INT64_MAX: not measured. */
-static int64_t block_ns(const StoreSearch *x, int block, int device, bool teacher)
+/* A step of a block's students on a device with the whole batch; INT64_MAX: not measured. */
+static int64_t block_ns(const StoreSearch *x, int block, int device)
 {
     int64_t sum = 0;
 
-    for (int work = teacher ? WORK_TEACHER : WORK_FORWARD; work < WORK_COUNT; work++) {
+    for (int work = WORK_FORWARD; work < WORK_COUNT; work++) {
         Cost cost;
         if (scenario_work(x->s, (Work)work, block, device, x->s->batch, &cost, NULL) != 0) return INT64_MAX;
         sum += cost.ns;
@@ -187,8 +193,9 @@ static int64_t block_ns(const StoreSearch *x, int block, int device, bool teache
     return sum;
 }
 
-/* Each block on one device: the longest first, each where it would end first. */
-static int offer_lists(StoreSearch *x, const Plan *relay)
+/* Each block on one device: the longest on device 0 first, each where it would end first. ns: [blocks] block_ns() of
+ * device 0. */
+static int offer_lists(StoreSearch *x, const Plan *relay, const int64_t *ns)
 {
     int      n = blocks_of(x), g = x->s->device_count, rc = -1;
     int64_t *load = calloc((size_t)g, sizeof *load);
@@ -198,15 +205,16 @@ static int offer_lists(StoreSearch *x, const Plan *relay)
     if (!load || !done) { error_no_memory(x->err); goto done; }
     if (relay_plan(&plan, x, relay, n) != 0) goto done;
     for (int i = 0; i < n; i++) {
-        int longest = -1, best = 0;
+        int     longest = -1, best = 0;
+        int64_t end = INT64_MAX;
         for (int b = 0; b < n; b++)
-            if (!done[b] && (longest < 0 || block_ns(x, b, 0, false) > block_ns(x, longest, 0, false))) longest = b;
+            if (!done[b] && (longest < 0 || ns[b] > ns[longest])) longest = b;
         for (int d = 0; d < g; d++) {
-            int64_t ns = block_ns(x, longest, d, false);
-            if (ns == INT64_MAX) { rc = 0; goto done; }
-            if (load[d] + ns < load[best] + block_ns(x, longest, best, false)) best = d;
+            int64_t own = block_ns(x, longest, d);
+            if (own == INT64_MAX) { rc = 0; goto done; }
+            if (load[d] + own < end) { best = d; end = load[d] + own; }
         }
-        load[best] += block_ns(x, longest, best, false);
+        load[best] = end;
         done[longest] = 1;
         if (place(plan, &plan->later[i], longest, longest, best, 1, x->err) != 0) goto done;
     }
@@ -219,42 +227,62 @@ done:
     return rc;
 }
 
-/* Contiguous ranges, a device each: the most of students and teacher is least, by bisection over the ranges' sums. */
-static int offer_cuts(StoreSearch *x, const Plan *relay)
+/* How many ranges of blocks there are where each takes most at most, from the first block on. last: [blocks] of each
+ * range, or NULL. */
+static int count_ranges(int *last, const int64_t *ns, int blocks, int64_t most)
 {
-    int      n = blocks_of(x), g = x->s->device_count < n ? x->s->device_count : n, stages = 0;
-    int64_t  low = 0, high = 0;
-    Plan    *plan;
+    int     ranges = 0;
+    int64_t sum = 0;
+
+    for (int b = 0; b < blocks; b++) {
+        if (b == 0 || sum + ns[b] > most) { ranges++; sum = 0; }
+        sum += ns[b];
+        if (last) last[ranges - 1] = b;
+    }
+    return ranges;
+}
+
+/* Contiguous ranges, a device each: the most time of students is least, by bisection over the ranges' sums. ns: as in
+ * offer_lists(). */
+static int offer_cuts(StoreSearch *x, const Plan *relay, const int64_t *ns)
+{
+    int     n = blocks_of(x), g = x->s->device_count < n ? x->s->device_count : n;
+    int64_t low = 0, high = 0;
+    int    *last;
+    Plan   *plan = NULL;
 
     for (int b = 0; b < n; b++) {
-        int64_t ns = block_ns(x, b, 0, false);
-        if (ns == INT64_MAX) return 0;
-        high += ns;
-        if (ns > low) low = ns;
+        if (ns[b] == INT64_MAX) return 0;
+        high += ns[b];
+        low = larger(low, ns[b]);
     }
     while (low < high) {                         /* the least most that g ranges allow */
-        int64_t middle = low + (high - low) / 2, sum = 0;
-        int     ranges = 1;
-        for (int b = 0; b < n; b++) {
-            int64_t ns = block_ns(x, b, 0, false);
-            if (sum + ns > middle) { ranges++; sum = 0; }
-            sum += ns;
-        }
-        if (ranges <= g) high = middle;
-        else             low = middle + 1;
+        int64_t middle = low + (high - low) / 2;
+        if (count_ranges(NULL, ns, n, middle) <= g) high = middle;
+        else                                        low = middle + 1;
     }
-    if (relay_plan(&plan, x, relay, n) != 0) return -1;
-    for (int b = 0, first = 0; b < n; b++) {
-        int64_t sum = 0;
-        for (int i = first; i <= b; i++) sum += block_ns(x, i, 0, false);
-        bool ends = b + 1 == n || sum + block_ns(x, b + 1, 0, false) > high;
-        if (!ends) continue;
-        if (place(plan, &plan->later[stages], first, b, stages, 1, x->err) != 0) { plan_free(plan); return -1; }
-        stages++;
-        first = b + 1;
-    }
-    plan->later_count = stages;
-    return offer_sets(x, plan);
+    last = malloc((size_t)n * sizeof *last);
+    if (!last) return error_no_memory(x->err);
+    int stages = count_ranges(last, ns, n, high), rc = relay_plan(&plan, x, relay, stages);
+    for (int i = 0; i < stages && rc == 0; i++)
+        rc = place(plan, &plan->later[i], i ? last[i - 1] + 1 : 0, last[i], i, 1, x->err);
+    free(last);
+    if (rc == 0) return offer_sets(x, plan);
+    plan_free(plan);
+    return -1;
+}
+
+/* Later by lists, and by cuts; no plans where a block was not measured. */
+static int offer_balanced(StoreSearch *x, const Plan *relay)
+{
+    int64_t *ns = malloc((size_t)blocks_of(x) * sizeof *ns);
+    int      rc = -1;
+
+    if (!ns) return error_no_memory(x->err);
+    for (int b = 0; b < blocks_of(x); b++) ns[b] = block_ns(x, b, 0);
+    if (offer_lists(x, relay, ns) == 0) rc = offer_cuts(x, relay, ns);
+    free(ns);
+    return rc;
 }
 
 int store_offer_relaying(StoreSearch *x, const Plan *relay)
@@ -262,7 +290,7 @@ int store_offer_relaying(StoreSearch *x, const Plan *relay)
     int g = x->s->device_count, n = blocks_of(x);
 
     if (x->s->epochs < 2) return 0;
-    if (offer_same_stages(x, relay) != 0 || offer_lists(x, relay) != 0 || offer_cuts(x, relay) != 0) return -1;
+    if (offer_same_stages(x, relay) != 0 || offer_balanced(x, relay) != 0) return -1;
     for (int width = 1; width <= g && width <= x->s->batch; width = width == g ? g + 1 : width * 2 < g ? width * 2 : g)
         for (int blocks = 1; blocks <= n; blocks = blocks == n ? n + 1 : blocks * 2 < n ? blocks * 2 : n)
             if (offer_even(x, relay, blocks, width) != 0) return -1;
@@ -286,7 +314,7 @@ static int offer_stored(StoreSearch *x, int k)
     return 0;
 }
 
-/* Stage i of later on one device, or on all, or at the end of the order. */
+/* Stage i of later on one device, or on all. */
 static int offer_moved(StoreSearch *x, int i)
 {
     const Plan *best = x->row->plan;

@@ -15,8 +15,8 @@ int store_offer_turns(StoreSearch *search);
  * stages, none that a stage can make from the one below in less time than it takes to fetch. */
 int store_offer_relaying(StoreSearch *search, const Plan *relay);
 
-/* The best plan in row with one boundary more, one less, or one in another tier; a stage moved to other devices, or in
- * two. */
+/* The best plan in row with one boundary more, one less, or one in another tier; or with a stage of later on one
+ * device or on all. */
 int store_offer_neighbours(StoreSearch *search);
 
 /* All plans there are: every first epoch of ahd's kind and every turns, stored set, tiers, stages of later, devices with
