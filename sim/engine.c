@@ -64,7 +64,7 @@ static SimEvent heap_pop(Sim *sim)
 
 /* ---- small parts ----------------------------------------------------------- */
 
-static int too_long(const Sim *sim) { return error_set(sim->err, "simulated time passes 2^62 ns (146 years)"); }
+int sim_too_long(const Sim *sim) { return error_set(sim->err, "simulated time passes 2^62 ns (146 years)"); }
 
 static SimDevice *device_at(Sim *sim, int d) { return &sim->devices[d]; }
 
@@ -352,7 +352,7 @@ static int do_compute(Sim *sim, int d, int at, int64_t *t)
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = duration(sim, d, dev, at);
 
-    if (*t > TIME_LIMIT_NS - ns) return too_long(sim);
+    if (*t > TIME_LIMIT_NS - ns) return sim_too_long(sim);
     if (sim_record(sim, d, LANE_COMPUTE, in, dev->step, *t, *t + ns) != 0) return -1;
     dev->share_ns[share_of[in->op]] += ns;
     *t += ns;
@@ -571,7 +571,7 @@ static int run_events(Sim *sim)
         choose_reference(sim);
         SimEvent event = heap_pop(sim);
         sim->now_ns = event.time_ns;
-        if (sim->now_ns > TIME_LIMIT_NS) return too_long(sim);
+        if (sim->now_ns > TIME_LIMIT_NS) return sim_too_long(sim);
         int rc = event.id % 2 ? advance(sim, event.id / 2) : transfer_end(sim, event.id / 2);
         if (rc < 0) return -1;
     }

@@ -125,6 +125,9 @@ void sim_block(SimDevice *dev, State state, int64_t t);
 void sim_wake(Sim *sim, int d, int64_t t, TimeShare share);
 int  sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end);
 
+/* The error of time beyond TIME_LIMIT_NS; returns -1. */
+int  sim_too_long(const Sim *sim);
+
 /* ---- the store (sim/storage.c) ---- */
 
 int  storage_new(Sim *sim);

@@ -255,7 +255,7 @@ static int skip(Sim *sim, int64_t times)
     int64_t shift;
 
     if (__builtin_mul_overflow(sim->now_ns - steady->saved_ns, times, &shift) || shift > TIME_LIMIT_NS - sim->now_ns)
-        return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
+        return sim_too_long(sim);
     for (int d = 0; d < sim->program->device_count; d++)
         shift_device(sim, &steady->marks[d], &sim->devices[d], times, shift);
     for (int g = 0; g < sim->program->group_count; g++) sim->meets[g].lane_free_ns += shift;

@@ -13,6 +13,15 @@
 
 static const Phase *phase_at(const SimDevice *dev, int phase) { return &dev->code->phases[phase]; }
 
+/* Whether ns has come; if not, the device waits for it. */
+static bool has_come(Sim *sim, int d, int64_t ns, int64_t t)
+{
+    if (ns <= t) return true;
+    sim_block(&sim->devices[d], STATE_READY, t);
+    sim_wake(sim, d, ns, SHARE_STORAGE);
+    return false;
+}
+
 /* ---- requests ----------------------------------------------------------------------- */
 
 /* Of the times by numbers in flight those at in_flight, between two of them in a straight line. */
@@ -172,11 +181,7 @@ int storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d
             ready = dev->onloaded_ns;
         }
     }
-    if (ready > t) {
-        sim_block(dev, STATE_READY, t);
-        sim_wake(sim, d, ready, SHARE_STORAGE);
-        return 0;
-    }
+    if (!has_come(sim, d, ready, t)) return 0;
     return onload_ahead(sim, d, t) == 0 ? 1 : -1;
 }
 
@@ -195,11 +200,7 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
 
     for (int at = p->first; at < p->first + p->count; at++) any |= dev->code->code[at].op == OP_OFFLOAD;
     if (!any) return 1;
-    if (dev->offloaded_ns > t) {         /* one phase's at a time */
-        sim_block(dev, STATE_READY, t);
-        sim_wake(sim, d, dev->offloaded_ns, SHARE_STORAGE);
-        return 0;
-    }
+    if (!has_come(sim, d, dev->offloaded_ns, t)) return 0;       /* one phase's at a time */
     dev->offloaded_ns = move_weights(sim, d, dev->phase, OP_OFFLOAD, t);
     if (dev->offloaded_ns < 0) return -1;
     for (int at = p->first; at < p->first + p->count; at++) {
@@ -214,21 +215,12 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
 
 /* ---- steps ------------------------------------------------------------------------------ */
 
-/* 1: a time of a slot has come; 0: the device waits for it. */
-static int await(Sim *sim, int d, int64_t ns, int64_t t)
-{
-    if (ns <= t) return 1;
-    sim_block(&sim->devices[d], STATE_READY, t);
-    sim_wake(sim, d, ns, SHARE_STORAGE);
-    return 0;
-}
-
 int storage_fetch(Sim *sim, int d, int at, int64_t t)
 {
     SimDevice *dev = &sim->devices[d];
     int64_t   *ready = &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
 
-    if (await(sim, d, *ready, t) == 0) return 0;
+    if (!has_come(sim, d, *ready, t)) return 0;
     if (dev->step + STORAGE_AHEAD >= phase_at(dev, dev->phase)->steps) return 1;
     *ready = ask(sim, d, at, dev->step + STORAGE_AHEAD, t);
     return *ready < 0 ? -1 : 1;
@@ -240,7 +232,7 @@ int storage_store(Sim *sim, int d, int at, int64_t t)
     int        k = dev->code->code[at].block;
     int64_t   *done = &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
 
-    if (await(sim, d, *done, t) == 0) return 0;
+    if (!has_come(sim, d, *done, t)) return 0;
     *done = ask(sim, d, at, dev->step, t);
     if (*done < 0) return -1;
     if (*done > dev->stored_ns) dev->stored_ns = *done;
