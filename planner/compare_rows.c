@@ -8,15 +8,19 @@
 
 /* ---- dp, ir ---------------------------------------------------------------------- */
 
+bool compare_has_rows(Candidate *row, const Scenario *s)
+{
+    if (s->device_count <= s->batch) return true;
+    snprintf(row->why, sizeof row->why, "%d devices for a batch of %" PRId64, s->device_count, s->batch);
+    return false;
+}
+
 static int compare_dp(Candidate *row, const Scenario *s, Error *err)
 {
     int   n = s->trace->block_count;
     Plan *plan;
 
-    if (s->device_count > s->batch) {
-        snprintf(row->why, sizeof row->why, "%d devices for a batch of %" PRId64, s->device_count, s->batch);
-        return 0;
-    }
+    if (!compare_has_rows(row, s)) return 0;
     if (plan_new(&plan, SCHEDULE_DP, n, s->device_count, s->batch, n, err) != 0) return -1;
     for (int b = 0; b < n; b++)
         if (plan_set_stage(plan, b, b, b, 0, s->device_count, err) != 0) { plan_free(plan); return -1; }
@@ -28,10 +32,7 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
 {
     Plan *plan;
 
-    if (s->device_count > s->batch) {
-        snprintf(row->why, sizeof row->why, "%d devices for a batch of %" PRId64, s->device_count, s->batch);
-        return 0;
-    }
+    if (!compare_has_rows(row, s)) return 0;
     if (plan_new(&plan, SCHEDULE_IR, s->trace->block_count, s->device_count, s->batch, 1, err) != 0) return -1;
     if (plan_set_stage(plan, 0, 0, s->trace->block_count - 1, 0, s->device_count, err) != 0) {
         plan_free(plan);

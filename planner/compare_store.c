@@ -19,11 +19,7 @@ int compare_sequential(Candidate *row, const Scenario *s, Error *err)
     StoreSearch search = {.s = s, .row = row, .budget = STORE_BUDGET, .most = STORE_PLANS, .err = err};
     int         rc;
 
-    if (!can_store(row, s)) return 0;
-    if (s->device_count > s->batch) {
-        snprintf(row->why, sizeof row->why, "%d devices for a batch of %lld", s->device_count, (long long)s->batch);
-        return 0;
-    }
+    if (!can_store(row, s) || !compare_has_rows(row, s)) return 0;
     rc = store_offer_sequential(&search) != 0 || store_run(&search) != 0 ? -1 : 0;
     store_search_free(&search);
     snprintf(row->method, sizeof row->method, "a block at a time on all devices, fastest of %d simulated", row->simulated);
@@ -49,9 +45,8 @@ static int search_some(StoreSearch *x, const Plan *relay)
 
     x->budget = STORE_BUDGET;
     x->most = STORE_PLANS;
-    if (store_offer_turns(x) != 0 || (relay && store_offer_relaying(x, relay) != 0)) return -1;
+    if (store_offer_turns(x) != 0 || (relay && store_offer_relaying(x, relay) != 0) || store_run(x) != 0) return -1;
     do {
-        if (store_run(x) != 0) return -1;
         before = candidate_fastest_ns(x->row);
         if (x->row->simulated >= x->most || x->row->spent >= x->budget) break;
         if (store_offer_neighbours(x) != 0 || store_run(x) != 0) return -1;

@@ -277,10 +277,11 @@ int ls_search(Candidate *row, bool *all, const TaskProblem *problem, const int *
     *all = false;
     l.device = malloc((size_t)problem->tasks * sizeof *l.device);
     l.load_ns = calloc(3 * g, sizeof *l.load_ns);
+    if (!l.device || !l.load_ns) { error_no_memory(err); goto done; }
     l.end_ns = l.load_ns + g;
     l.run_ns = l.end_ns + g;
-    if (!l.device || !l.load_ns) error_no_memory(err);
-    else rc = search(&l, device, all);
+    rc = search(&l, device, all);
+done:
     free(l.device);
     free(l.load_ns);
     return rc;

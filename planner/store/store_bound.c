@@ -1,6 +1,7 @@
 #include "planner/store/store_bound.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "sim/costs.h"
@@ -50,13 +51,12 @@ static double step_of(BoundWalk *w, int d, const Phase *phase)
         for (int r = storage->first ? storage->first[d][i] : 0; storage->first && r < storage->first[d][i + 1]; r++) {
             const StorageRequest *request = &storage->requests[r];
             double times = op == OP_STORE || op == OP_FETCH ? (double)phase->steps : 1;
-            double wait = op == OP_FETCH ? least_ns(w, request) / STORAGE_AHEAD : 0;
             w->busy[request->station] += times * least_share(w, request);
-            if (wait > step) step = wait;
+            if (op == OP_FETCH) step = fmax(step, least_ns(w, request) / STORAGE_AHEAD);
         }
     }
     if (w->s->trace->blocking_transfers) work += sums;
-    return work > step ? (work > sums ? work : sums) : (step > sums ? step : sums);
+    return fmax(fmax(work, sums), step);
 }
 
 static void walk_phase(BoundWalk *w, int d, const Phase *phase)
@@ -106,8 +106,8 @@ int store_bound(int64_t *bound_ns, const Program *program, const Scenario *s, Er
     w.busy = calloc((size_t)w.costs.storage.stations + 1, sizeof *w.busy);
     if (!w.end || !w.next || !w.whole || !w.busy) { error_no_memory(err); goto done; }
     walk_all(&w);
-    for (size_t d = 0; d < devices; d++) if (w.end[d] > most) most = w.end[d];
-    for (int i = 0; i < w.costs.storage.stations; i++) if (w.busy[i] > most) most = w.busy[i];
+    for (size_t d = 0; d < devices; d++) most = fmax(most, w.end[d]);
+    for (int i = 0; i < w.costs.storage.stations; i++) most = fmax(most, w.busy[i]);
     *bound_ns = most < 0x1p62 ? (int64_t)most : (int64_t)1 << 62;
     rc = 0;
 done:
