@@ -65,7 +65,7 @@ typedef enum pipebd_schedule {
     PIPEBD_STORE             /* storing boundaries in the first epoch, fetching them in later ones */
 } pipebd_schedule;
 
-PIPEBD_API int         pipebd_schedule_count(void);                       /* 7 */
+PIPEBD_API int         pipebd_schedule_count(void);                       /* 9 */
 PIPEBD_API const char *pipebd_schedule_name(pipebd_schedule schedule);    /* "ahd"; static */
 
 /* ---- traces ----------------------------------------------------------------------- */
