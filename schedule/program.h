@@ -17,7 +17,7 @@
  *
  * - STORE and FETCH are of the step's samples, wherever they lie in the store. A FETCH is asked
  *   for STORAGE_AHEAD steps before its own (from the phase's start on), and that many STOREs of an
- *   instruction are under way at most.
+ *   instruction are in flight at most.
  * - A boundary is whole when all STOREs of it are done. A phase that fetches it waits at its
  *   start until then.
  * - ONLOAD b brings what the phase uses of block b, and was not on the device in its phase
@@ -97,6 +97,9 @@ typedef struct {
 /* Spells plan out for steps steps, those of plan->epochs epochs together, as many in each; the plan has passed plan_check().
  * *out is yours: program_free() it. Fails beyond PROGRAM_MAX_INSTRUCTIONS. */
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
+
+/* As program_build(), with so many steps an epoch, and two epochs where the plan is for more: enough to show. */
+int program_build_short(Program **out, const Plan *plan, int64_t steps, Error *err);
 
 void program_free(Program *program);
 

@@ -114,19 +114,6 @@ static void keep_later(SteadyStep *out)
     out->sim.span_count = kept;
 }
 
-/* The program of so many steps an epoch, of two epochs where there are later ones. */
-static int build_short(Program **out, const Plan *plan, int64_t steps, Error *err)
-{
-    Plan *two;
-
-    if (plan->epochs == 1) return program_build(out, plan, steps, err);
-    if (plan_copy(&two, plan, err) != 0) return -1;
-    two->epochs = 2;
-    int rc = program_build(out, two, 2 * steps, err);
-    plan_free(two);
-    return rc;
-}
-
 static bool computes(const Code *code)
 {
     for (int i = 0; i < code->code_count; i++)
@@ -175,7 +162,7 @@ static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenar
     int     last;
 
     *out = (SteadyStep){0};
-    if (build_short(&out->program, plan, steps, err) != 0) return -1;
+    if (program_build_short(&out->program, plan, steps, err) != 0) return -1;
     if (run_recorded(out, scenario, steps, shown, err) != 0) return -1;
     if (out->program->epochs > 1) keep_later(out);
     last = last_device(&out->sim, middle);

@@ -255,19 +255,6 @@ double query_result_speedup(const QueryResult *a, Schedule schedule)
     return (double)a->over_epoch_ns / (double)row->sim.epoch_ns;
 }
 
-/* steps steps of an epoch; of a plan that stores of two epochs, where it is for several. */
-static int build_shown(Program **out, const Plan *plan, int64_t steps, Error *err)
-{
-    Plan *two;
-
-    if (plan->epochs <= 2) return program_build(out, plan, steps * plan->epochs, err);
-    if (plan_copy(&two, plan, err) != 0) return -1;
-    two->epochs = 2;
-    int rc = program_build(out, two, 2 * steps, err);
-    plan_free(two);
-    return rc;
-}
-
 int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps, Text *out, Error *err)
 {
     Program    *program = NULL;
@@ -276,7 +263,7 @@ int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps
     int         rc = -1;
 
     if (!names) { error_no_memory(err); goto done; }
-    if (build_shown(&program, a->comparison.rows[schedule].plan, steps, err) != 0) goto done;
+    if (program_build_short(&program, a->comparison.rows[schedule].plan, steps, err) != 0) goto done;
     if (sim_run(&sim, program, &a->scenario, &(SimOptions){.record = true}, err) != 0) goto done;
     timeline_text(&(Timeline){.kind = "predicted", .schedule = schedule_name(schedule),
                               .trace_name = a->scenario.trace->name, .trace_hash = a->scenario.trace->hash,
