@@ -382,7 +382,7 @@ static int keep(Candidate *row, Candidate *next, const Scenario *s)
 }
 
 /* *ns of so many steps; 0: they cannot be simulated. */
-static int play_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenario *s, Error *err)
+static int simulate_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenario *s, Error *err)
 {
     Program  *program = NULL;
     SimResult result = {0};
@@ -397,7 +397,7 @@ static int play_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenar
 }
 
 /* *slower: the plan need not be simulated to the end. */
-static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario *s, Error *err)
+static int prune(bool *slower, const Candidate *row, Plan *plan, const Scenario *s, Error *err)
 {
     int64_t all, half = 0, pace = plan->bottleneck_ns, ns;
     Error   why = {""};
@@ -407,11 +407,11 @@ static int judge(bool *slower, const Candidate *row, Plan *plan, const Scenario 
     if (row->longest <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
     if (candidate_check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
         return error_is_no_memory(&why) ? error_no_memory(err) : 0;      /* said when it is priced */
-    if (play_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
+    if (simulate_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
     for (int i = 0; i < 2 && all > 0; i++) {
         *slower = __builtin_mul_overflow(pace, s->steps - CANDIDATE_STEPS, &ns) || ns >= candidate_fastest_ns(row) - all;
         if (!*slower || i > 0) break;
-        if (play_steps(&half, plan, CANDIDATE_STEPS / 2, s, err) != 0) return -1;
+        if (simulate_steps(&half, plan, CANDIDATE_STEPS / 2, s, err) != 0) return -1;
         if ((all - half) / (CANDIDATE_STEPS / 2) < pace) pace = (all - half) / (CANDIDATE_STEPS / 2);
     }
     return 0;
@@ -431,7 +431,7 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
         snprintf(row->why, sizeof row->why, "no faster than what is there");
         return 0;
     }
-    if (judge(&slower, row, plan, s, err) != 0) { plan_free(plan); return -1; }
+    if (prune(&slower, row, plan, s, err) != 0) { plan_free(plan); return -1; }
     if (slower) { plan_free(plan); row->pruned++; return 0; }
     if (candidate_price(&next, plan, s, err) != 0) return -1;
     snprintf(next.method, sizeof next.method, "%s", method);

@@ -141,7 +141,7 @@ done:
     return rc;
 }
 
-static void say_judged(Candidate *row)
+static void say_pruned(Candidate *row)
 {
     size_t used = strlen(row->method);
 
@@ -189,7 +189,7 @@ int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *s, 
                   && options->cost != COST_PAPER;
 
     if (search && improve(row, schedule, s, err) != 0) return -1;
-    say_judged(row);
+    say_pruned(row);
     return 0;
 }
 

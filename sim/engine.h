@@ -61,7 +61,7 @@ typedef struct Steady Steady;
 
 #define TIME_LIMIT_NS ((int64_t)1 << 62)
 
-/* A tier of a machine: requests under way end at these times. */
+/* A tier of a machine: requests in flight end at these times. */
 typedef struct {
     int64_t *free_ns;        /* [lanes] */
     int      lanes;
@@ -137,7 +137,7 @@ void storage_free(Sim *sim);
  * for the first loads and is called once. */
 int  storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d, int64_t t));
 
-/* End of a phase: 1: its OFFLOADs are under way; 0: it waits for those of the phase before. */
+/* End of a phase: 1: its OFFLOADs are in flight; 0: it waits for those of the phase before. */
 int  storage_end_phase(Sim *sim, int d, int64_t t);
 
 /* FETCH and STORE: 1: done at t; 0: the device waits for them; -1: error. */

@@ -13,7 +13,7 @@
  * compute lane. A step ends when what it sent has left the device.
  *
  * Each tier of each machine takes requests of all its devices, first come, first served: as many at a time as its
- * grid has numbers in flight, and a request takes what the grid says for those that are under way when it begins, itself
+ * grid has numbers in flight, and a request takes what the grid says for those that are in flight when it begins, itself
  * included. FETCH and ONLOAD are asked for ahead, STORE and OFFLOAD go on while the device does (schedule/program.h).
  *
  * Where the trace has busy times, devices slow each other down (sim/contention.c). */
