@@ -39,6 +39,7 @@ GOOD = [
     ("vit(by_hand=True)", "vit(by_hand=True)", SMALL, 4),
     ("encoder", "encoder(ffn=9)", SMALL, ["patches", "encoder.layers.0", "head"]),
     ("text", "text(ffn=11)", ["--tokens", "10"], ["layer1", "cells.0", "cells.1", "head"]),
+    ("copies", "copies", SMALL + ["--blocks", "1"], ["layer2"]),
     ("chain", "chain(seed=2)", ["--input-shape", "3,8,8"], ["b0", "b1"]),
 ]
 
@@ -54,6 +55,8 @@ BAD = [  # model, options, what is said
     ("no_second_output", [], "teacher: the model gives 2 values, expected one tensor"),
     ("no_batch_first", [], "attention over something other than the tokens of a sample (is batch_first as the model's inputs are?)"),
     ("no_attention_between", [], "teacher: a (MultiheadAttention): "),
+    ("no_softmax_over_queries", [], "teacher: a (Heads): softmax over queries, expected over keys"),
+    ("no_hidden_key", [], "teacher: a (Heads): a mask that is not causal, which no layer has"),
     ("no_overwriting", [], "a tensor added to itself, which no layer does"),
     ("no_weight_norm", [], "teacher: 1 ("),
     ("no_odd_windows", [], "an adaptive average from 16x16 to 3x3, whose windows are not all of one size"),
@@ -187,7 +190,7 @@ def check_ways(folder):
         print("# by torch." + way)
         if way == "fx":
             graph.has_export = lambda: False
-        for model in GOOD if way == ways[0] else GOOD[:1] + GOOD[4:6] + GOOD[8:9]:
+        for model in GOOD if way == ways[0] else GOOD[:1] + GOOD[4:6] + GOOD[8:10]:
             check_good(folder, *model)
         check_bad(folder)
 

@@ -87,10 +87,12 @@ class Resnet(nn.Module):
 
 
 class Heads(nn.Module):
-    """Attention written by hand, queries, keys and values of each head side by side; a causal mask or none."""
+    """Attention written by hand, queries, keys and values of each head side by side; a causal mask or none. hidden: a key
+    that no query sees; over: the softmax's dimension."""
 
-    def __init__(self, width, heads, causal=False):
+    def __init__(self, width, heads, causal=False, hidden=None, over=-1):
         super().__init__()
+        self.hidden, self.over = hidden, over
         self.heads, self.qkv, self.out = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.register_buffer("mask", torch.ones(16, 16).tril().bool() if causal else None)
 
@@ -98,9 +100,11 @@ class Heads(nn.Module):
         b, t, c = x.shape
         q, k, v = self.qkv(x).reshape(b, t, self.heads, 3, c // self.heads).permute(3, 0, 2, 1, 4)
         scores = (q @ k.transpose(-2, -1)) / (c // self.heads) ** 0.5
+        if self.hidden is not None:
+            scores = scores + torch.zeros(t).masked_fill(torch.arange(t) == self.hidden, float("-inf"))
         if self.mask is not None:
             scores = scores.masked_fill(~self.mask[:t, :t], float("-inf"))
-        return self.out((scores.softmax(dim=-1) @ v).transpose(1, 2).reshape(b, t, c))
+        return self.out((scores.softmax(self.over) @ v).transpose(1, 2).reshape(b, t, c))
 
 
 class Layer(nn.Module):
@@ -232,6 +236,16 @@ def chain(seed=1):
     return [made(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh()), seed), made(nn.Sequential(nn.Flatten(), nn.Linear(8 * 36, 7)), seed)]
 
 
+def copies():
+    """Writes over a copy, and takes what was copied too."""
+    def function(m, x):
+        y = m.a(x)
+        z = y.clone()
+        z.relu_()
+        return m.b(z) + y
+    return made(Calls(function, a=conv(), b=conv()))
+
+
 def odd_norms():
     return made(nn.Sequential(conv(), nn.BatchNorm2d(3, eps=0.001, momentum=0.01)))
 
@@ -308,6 +322,18 @@ def no_attention_between():
         y, z = m.p(x).flatten(2).transpose(1, 2), m.q(x).flatten(2).transpose(1, 2)
         return m.a(y, z, z)[0]
     return Calls(function, p=nn.Conv2d(3, 16, 4, 4), q=nn.Conv2d(3, 16, 4, 4), a=nn.MultiheadAttention(16, 2, batch_first=True))
+
+
+def attention(**keys):
+    return Calls(lambda m, x: m.a(m.p(x).flatten(2).transpose(1, 2)), p=nn.Conv2d(3, 16, 4, 4), a=Heads(16, 2, **keys))
+
+
+def no_softmax_over_queries():
+    return attention(over=2)
+
+
+def no_hidden_key():
+    return attention(hidden=3)
 
 
 def no_overwriting():

@@ -15,10 +15,6 @@ class Attention:
 
     # ---- several linear layers as one ----
 
-    def channels(self, act, split):
-        """What an Act of [N][T][split] or [...][split] takes: (node, channel numbers of the first place)."""
-        return act.index.reshape(-1)[:split] % act.node.shape[0]
-
     def merged(self, parts, what):
         """One linear layer for parts [(node, channels)]: itself if these are all its channels in order."""
         nodes = [node for node, _ in parts]
@@ -70,7 +66,8 @@ class Attention:
             if isinstance(value, Later) and value.kind == "scaled":
                 by, value = by * value.by, value.act
             acts.append(self.act(value))
-        return Later("scores", q=acts[0], k=acts[1], by=by, causal=False)
+        q, k = (act.index.shape for act in acts)
+        return Later("scores", q=acts[0], k=acts[1], by=by, causal=False, shape=q[:-1] + k[-2:-1])
 
     def op_matmul(self):
         a, b = self.args[0], self.arg(1, "other", "mat2")
@@ -93,9 +90,9 @@ class Attention:
     def masked(self, scores, mask):
         if not isinstance(scores, Later) or scores.kind != "scores" or not isinstance(mask, Const):
             self.refuse("a mask that is not the same for every input")
-        return Later("scores", q=scores.q, k=scores.k, by=scores.by, causal=scores.causal or self.is_causal(mask.value, True))
+        return scores.changed(causal=scores.causal or self.is_causal(torch.atleast_2d(mask.value)))
 
-    def is_causal(self, mask, additive):
+    def is_causal(self, mask):
         """Whether a mask hides what follows and nothing else; False where it hides nothing."""
         tokens = mask.shape[-1]
         hidden = ~mask if mask.dtype == torch.bool else mask < -1e4
@@ -121,7 +118,7 @@ class Attention:
         scores = self.args[0]
         if not isinstance(scores, Later) or scores.kind != "scores":
             self.refuse("softmax of something other than scores of attention, which no layer does")
-        if self.arg(1, "dim") not in (-1, scores.q.index.dim() - 1, 3, 2):
+        if self.arg(1, "dim") not in (-1, len(scores.shape) - 1):
             self.refuse("softmax over queries, expected over keys")
         return Later("weights", scores=scores)
 

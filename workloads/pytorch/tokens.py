@@ -228,5 +228,5 @@ class Tokens:
         if isinstance(value, Act):
             return Later("scaled", act=value, by=by)
         if isinstance(value, Later) and value.kind in ("scaled", "scores"):
-            return Later(value.kind, **dict({k: v for k, v in value.__dict__.items() if k != "kind"}, by=value.by * by))
+            return value.changed(by=value.by * by)
         self.act(value)

@@ -8,12 +8,12 @@ from .images import Images
 from .tokens import Tokens
 from .values import SAMPLES, Act, Const, ExportError, Later, Node, Par, Piece
 
-LAYOUT = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T", "contiguous", "clone",
-          "alias", "squeeze", "unsqueeze", "expand", "expand_as", "select", "slice", "split", "split_with_sizes", "chunk",
+LAYOUT = {"view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T", "clone", "alias", "squeeze", "unsqueeze", "expand", "expand_as", "select", "slice", "split", "split_with_sizes", "chunk",
           "unbind", "narrow", "repeat_interleave", "movedim", "moveaxis", "swapaxes", "swapdims", "repeat", "tile", "flip", "roll", "view_as",
           "index_select", "tensor_split", "unsafe_split", "unsafe_chunk", "getitem", "getattr", "reshape_as", "adjoint"}
 SAME = {"dropout", "F.dropout", "detach", "detach_", "to", "float", "type_as", "_to_copy", "lift_fresh_copy", "Identity", "Dropout", "Dropout2d",
-        "long", "int", "Dropout1d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "feature_dropout", "dropout2d", "dropout1d", "stochastic_depth", "_assert_tensor_metadata", "contiguous"}
+        "long", "int", "Dropout1d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "feature_dropout", "dropout2d", "dropout1d",
+        "stochastic_depth", "_assert_tensor_metadata", "contiguous"}
 FUNCTIONS = {"relu": "relu", "ReLU": "relu", "gelu": "gelu", "GELU": "gelu", "silu": "silu", "SiLU": "silu", "tanh": "tanh",
              "Tanh": "tanh", "relu6": "relu6", "ReLU6": "relu6"}
 
@@ -89,7 +89,7 @@ class Translator(Images, Tokens, Attention):
         Puts in the layer that flattens, takes the first token, or makes places tokens."""
         act = self.act(value)
         node, index = act.node, act.index
-        c, h, w = node.shape
+        c = node.shape[0]
         if node.form == "ids":
             self.refuse("%s on token numbers, expected an embedding first" % self.op)
         if index.dim() == 2 and node.places > 1 and index.shape == (SAMPLES, c * node.places):
@@ -106,9 +106,7 @@ class Translator(Images, Tokens, Attention):
 
     def tokens(self, node):
         """An image's places as tokens; other things as they are."""
-        if node.form != "image":
-            return node
-        if node.places == 1:
+        if node.form != "image" or node.places == 1:
             return node
         return self.between(node, "tokens", "tokens", (node.shape[0], node.places, 1))
 
@@ -143,8 +141,8 @@ class Translator(Images, Tokens, Attention):
             for key, other in list(env.items()):
                 if other is before:
                     env[key] = result
-                elif isinstance(before, Act) and isinstance(other, Act) and other.node is before.node:
-                    env[key] = Later("overwritten")      # it may share the memory
+                elif isinstance(before, Act) and isinstance(other, Act) and other.memory is before.memory:
+                    env[key] = Later("overwritten")
         return result
 
     def apply(self):
@@ -153,11 +151,11 @@ class Translator(Images, Tokens, Attention):
                  or isinstance(v, (list, tuple)) and any(isinstance(x, (Act, Later)) for x in v)]
         if not known and self.module is None and name != "F.embedding":
             return self.constant()
-        if name in SAME or name in ("clone",):
+        if name in SAME or name == "clone":
             return self.unchanged()
         if name in FUNCTIONS:
             return self.function(FUNCTIONS[name])
-        if name in LAYOUT and not (self.module is not None and name not in ("Flatten", "Unflatten")):
+        if name in LAYOUT:
             return self.layout()
         handler = getattr(self, "op_" + name.replace(".", "_"), None)
         if handler is None:
@@ -194,11 +192,11 @@ class Translator(Images, Tokens, Attention):
         value = self.args[0]
         if self.op in ("dropout", "F.dropout") and self.arg(2, "train", "training", default=False):
             self.refuse("dropout in training mode inside the forward, which evaluation has no layer for")
-        if self.op in ("to", "_to_copy", "long", "int") and (self.op in ("long", "int") or any(isinstance(v, torch.dtype) and not v.is_floating_point
-                                                                      for v in list(self.args) + list(self.kwargs.values()))):
+        types = [v for v in list(self.args) + list(self.kwargs.values()) if isinstance(v, torch.dtype)]
+        if self.op in ("long", "int") or self.op in ("to", "_to_copy") and not all(t.is_floating_point for t in types):
             if not (isinstance(value, Act) and value.node.form == "ids"):
                 self.refuse("%s to whole numbers, which no layer does" % self.op)
-        return value
+        return value.copied() if isinstance(value, Act) and self.op in ("clone", "_to_copy") else value
 
     def rearranged(self, index, wrap):
         """The operation on numbers of places instead of values."""
@@ -214,10 +212,12 @@ class Translator(Images, Tokens, Attention):
         if isinstance(value, (tuple, list)) and self.op == "getitem":
             return value[self.args[1]]
         if isinstance(value, Act):
-            return self.rearranged(value.index, lambda index: Act(value.node, index))
+            return self.rearranged(value.index, lambda index: Act(value.node, index, value.memory))
         if isinstance(value, Later) and value.kind == "scaled":
             return self.rearranged(value.act.index, lambda index: Later("scaled", act=Act(value.act.node, index), by=value.by))
-        if isinstance(value, Later) and value.kind in ("scores", "weights") and self.op in ("view", "reshape", "contiguous", "unsqueeze",
-                                                                                              "expand"):
-            return value         # samples and heads together or apart: what they are is known from queries and keys
+        # Samples and heads together or apart: what they are is known from queries and keys.
+        if isinstance(value, Later) and value.kind == "weights" and self.op in ("view", "reshape", "unsqueeze", "expand"):
+            return value
+        if isinstance(value, Later) and value.kind == "scores" and self.op in ("view", "reshape", "unsqueeze", "expand"):
+            return self.rearranged(torch.empty(value.shape), lambda scores: value.changed(shape=scores.shape))
         self.act(value)

@@ -13,7 +13,6 @@ A layer takes an Act only in the order that it works in; what no layer does is r
 has two samples, so that mixing them is noticed.
 """
 
-
 import torch
 
 SAMPLES = 2
@@ -79,8 +78,10 @@ class Node:
 
 
 class Act:
-    def __init__(self, node, index=None):
-        self.node = node
+    """memory: what tensors of one storage have in common; the layer's output, but for a copy."""
+
+    def __init__(self, node, index=None, memory=None):
+        self.node, self.memory = node, memory or node
         standard = node.standard() if index is not None else None
         self._index = None if index is None or (index.shape == standard.shape and torch.equal(index, standard)) else index
 
@@ -94,7 +95,11 @@ class Act:
 
     def same(self, node):
         """The same places of another layer's output of the same shape."""
-        return Act(node) if self._index is None else Act(node, self._index)
+        return Act(node, self._index)
+
+    def copied(self):
+        """Writing to it leaves this one as it is."""
+        return Act(self.node, self._index, object())
 
 
 class Par:
@@ -129,6 +134,8 @@ class Later:
         self.kind = kind
         self.__dict__.update(what)
 
+    def changed(self, **what):
+        return Later(**dict(self.__dict__, **what))
 
 
 def pair(value, what, path):
