@@ -81,7 +81,7 @@ def automatic(side):
     return sorted(place for place in places if 0 < place < len(side.layers))
 
 
-def with_parameters(teacher, student, pairs):
+def with_parameters(student, pairs):
     """Without the cuts that would leave a student nothing to train."""
     kept, before = [], 0
     for t, s in pairs:
@@ -112,11 +112,11 @@ def matched(teacher, student):
     ours, theirs = automatic(teacher), automatic(student)
     named = by_name(teacher, student, ours)
     if None not in named and named == sorted(set(named)):
-        return with_parameters(teacher, student, list(zip(ours, named)))
+        return with_parameters(student, list(zip(ours, named)))
     if len(ours) == len(theirs):
         for t, s in zip(ours, theirs):
             check_shape(teacher, student, t, s)
-        return with_parameters(teacher, student, list(zip(ours, theirs)))
+        return with_parameters(student, list(zip(ours, theirs)))
     both = [name for name in teacher.modules if name in student.modules and "." not in name and teacher.modules[name] in teacher.ends
             and student.modules[name] in student.ends and teacher.modules[name].shape == student.modules[name].shape]
     raise ExportError("the teacher has %d places to cut at, the student %d, and their modules' names do not match: say --cut%s"

@@ -20,7 +20,7 @@ import torch
 Step = collections.namedtuple("Step", "key op run args kwargs path module mutates")
 Ref = collections.namedtuple("Ref", "key")
 Given = collections.namedtuple("Given", "key what name value")       # what: "input", "parameter", "buffer", "constant"
-Graph = collections.namedtuple("Graph", "given steps result modules by")     # modules: path -> key of what it returns
+Graph = collections.namedtuple("Graph", "given steps result modules")        # modules: path -> key of what it returns
 
 
 class TraceFailed(Exception):
@@ -134,7 +134,7 @@ def by_export(model, example):
         elif node.op == "get_attr":
             raise TraceFailed("a part of the graph of its own (%s), as of a condition on values" % node.target)
     modules = module_results([n for n in program.graph.nodes if n.op == "call_function"])
-    return Graph(list(export_given(program)), steps, result[0] if len(result) == 1 else result, modules, "torch.export")
+    return Graph(list(export_given(program)), steps, result[0] if len(result) == 1 else result, modules)
 
 
 # ---- torch.fx -------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def by_fx(model, example):
             mutates = op.endswith("_") and not op.endswith("__") or node.kwargs.get("inplace") is True
             steps.append(Step(node, op, fx_run(node), refs(tuple(node.args)), refs(dict(node.kwargs)), path, None, mutates))
     modules = {within(path): nodes[0] for path, nodes in tracer.results.items() if within(path) and len(nodes) == 1}
-    return Graph(given, steps, result, modules, "torch.fx")
+    return Graph(given, steps, result, modules)
 
 
 # ---- both -----------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def translate(model, what, shape, vocabulary=0):
     translator.path, translator.op = "", "the output"
     node = end.node
     if not end.is_standard:
-        node, rows, lead = translator.rows(end)
+        node, rows, _ = translator.rows(end)
         if not torch.equal(rows, torch.arange(len(rows))):
             translator.refuse("the output is a rearrangement of what %s gives, which no layer does" % translator.named(node))
     return arranged(what, model, node, start, env, graph)
