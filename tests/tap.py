@@ -1,5 +1,8 @@
 """TAP for the Python tests, as tests/tap.sh is for the shell's: tests/run.sh counts it."""
 
+import os
+import sys
+
 _count = 0
 _failed = 0
 
@@ -12,6 +15,26 @@ def ok(is_good, name, detail=""):
     print("%s %d - %s" % ("ok" if is_good else "not ok", _count, name))
     if not is_good and detail != "":
         print("# " + str(detail).replace("\n", "\n# "))
+
+
+def skip_all(why):
+    """Ends a file that cannot run here."""
+    print("1..0 # SKIP " + why)
+    sys.exit(0)
+
+
+def import_torch():
+    """torch; a file without it is skipped. Packages of the distribution are seen by its own python3 only, so that one
+    runs the file where this one has no torch."""
+    try:
+        import torch
+        return torch
+    except ImportError:
+        system = "/usr/bin/python3"
+        if os.access(system, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
+            os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
+            os.execv(system, [system] + sys.argv)
+        skip_all("torch is not installed")
 
 
 def done_testing():

@@ -9,6 +9,7 @@ anything took, only that it took some time.
 """
 
 import contextlib
+import gc
 import glob
 import io
 import json
@@ -19,10 +20,9 @@ import subprocess
 import sys
 import tempfile
 
-from tap import done_testing, ok
+from tap import done_testing, import_torch, ok
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SYSTEM = "/usr/bin/python3"
 CAPTURE = os.path.join(ROOT, "traces", "capture_torch.py")
 
 # 3x8x8 -> 4x8x8 -> 6x4x4 -> 5; sizes small enough to count by hand below.
@@ -338,6 +338,23 @@ def check_mixed(folder):
         ok(done.returncode == 2 and want in done.stderr.splitlines()[-1], "refused: inputs that are " + name, done.stderr)
 
 
+def check_collections():
+    """What has switched off collections of garbage finds them off."""
+    sys.path.insert(0, os.path.dirname(CAPTURE))
+    import torch
+    import torch_costs
+    gc.disable()
+    try:
+        peak = torch_costs._sampled_peak(lambda: torch.ones(1 << 20).add(1))
+        ok(not gc.isenabled(), "a peak leaves collections of garbage as they were")
+        ok(peak > 7 << 20, "two tensors of 4 MiB live at its end", peak)
+    except RuntimeError as e:
+        print("# %s" % e)
+    finally:
+        gc.enable()
+        sys.path.remove(os.path.dirname(CAPTURE))
+
+
 def check_refusals(folder, model):
     good = [model + ":teacher", model + ":student", "--input-shape", "3,8,8"]
     quick = ["--input-shape", "3,8,8", "--trials", "1", "--batch", "4"]
@@ -361,6 +378,7 @@ def check_refusals(folder, model):
         ("an unknown option", good + ["--speed", "9"], "--speed"),
         ("an unknown device", good + ["--device", "abacus"], "abacus"),
         ("a folder that is not there", good + ["-o", folder + "/no/t.json"], "no folder"),
+        ("a folder that is not there, for the profile", good + ["--profile", folder + "/no/p.json"], "no folder"),
     ]
     for name, words, want in cases:
         done = capture_here(*words)
@@ -409,15 +427,7 @@ def check_bundled():
 
 
 def main():
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        # Packages of the distribution are seen by its own python3 only.
-        if os.access(SYSTEM, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
-            os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
-            os.execv(SYSTEM, [SYSTEM, os.path.abspath(__file__)])
-        print("1..0 # SKIP torch is not installed")
-        return 0
+    import_torch()
     with tempfile.TemporaryDirectory() as folder:
         model = os.path.join(folder, "tiny.py")
         with open(model, "w", encoding="utf-8") as f:
@@ -425,6 +435,7 @@ def main():
         check_captures(folder, model)
         check_loaders(folder)
         check_mixed(folder)
+        check_collections()
         check_refusals(folder, model)
         check_without_torch(folder)
         check_interrupt("an interrupt while it measures", "seed", [model + ":teacher", model + ":student", "--input-shape",

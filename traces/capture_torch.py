@@ -218,10 +218,9 @@ def list_blocks(chain, who):
     return names, blocks
 
 
-def check_modules(blocks, who):
-    for b, block in enumerate(blocks):
-        if not isinstance(block, torch.nn.Module):
-            raise CaptureError("%s: block %d is %s, expected an nn.Module" % (who, b, type(block).__name__))
+def check_module(module, role, block):
+    if not isinstance(module, torch.nn.Module):
+        raise CaptureError("%s: block %d is %s, expected an nn.Module" % (role, block, type(module).__name__))
 
 
 def students_of(block):
@@ -234,7 +233,8 @@ def students_of(block):
 
 
 def check_pair(teachers, students):
-    check_modules(teachers, "teacher")
+    for b, teacher in enumerate(teachers):
+        check_module(teacher, "teacher", b)
     if len(teachers) != len(students):
         raise CaptureError("the teacher has %d blocks, the student %d" % (len(teachers), len(students)))
     for b, block in enumerate(students):
@@ -242,8 +242,7 @@ def check_pair(teachers, students):
         if not several:
             raise CaptureError("student block %d has no student" % b)
         for _, student in several:
-            if not isinstance(student, torch.nn.Module):
-                raise CaptureError("student: block %d is %s, expected an nn.Module" % (b, type(student).__name__))
+            check_module(student, "student", b)
             if not any(p.requires_grad for p in student.parameters()):
                 raise CaptureError("student block %d has nothing to train" % b)
 
@@ -508,42 +507,41 @@ def capture_block(args, block, pair, inputs, device, found):
     teacher = pair[0].to(device, **cast).eval()
     captured = []
     for name, student in students_of(pair[1]):
-        captured.append((name,) + capture_student(args, block, teacher, student.to(device, **cast).train(), inputs, device, found))
-    outputs = captured[-1][4]
+        student = student.to(device, **cast).train()
+        sizes, rows, teacher_bytes, outputs = capture_student(args, block, teacher, student, inputs, device, found)
+        captured.append((name, sizes, rows))
     entry = {"output_bytes": -(-torch_costs.bytes_of_all(outputs[args.batch]) // args.batch)}
-    entry["teacher"] = {"weight_bytes": torch_costs.weight_bytes(teacher), "activation_bytes": captured[-1][3]}
+    entry["teacher"] = {"weight_bytes": torch_costs.weight_bytes(teacher), "activation_bytes": teacher_bytes}
     if len(captured) == 1 and not captured[0][0]:
         entry["student"], entry["timings"] = captured[0][1], captured[0][2]
     else:
         entry["timings"] = [{"batch": row["batch"], "teacher_us": row["teacher_us"]} for row in captured[0][2]]
         entry["students"] = [dict({"name": name}, **sizes, timings=[
             {key: row[key] for key in ("batch", "forward_us", "backward_us", "update_us")} for row in rows])
-            for name, sizes, rows, _, _ in captured]
+            for name, sizes, rows in captured]
     return entry, {batch: passed_on(outputs[batch], inputs[batch]) for batch in args.batches}
 
 
-def first_inputs(args, device):
-    """The first block's inputs by batch."""
-    inputs = {}
-    for batch in args.batches:
-        x = args.inputs(batch) if args.inputs else torch.randn([batch] + args.input_shape)
-        first = as_tuple(x)[0] if as_tuple(x) else None
-        if not isinstance(first, torch.Tensor) or first.dim() == 0 or first.shape[0] != batch:
-            raise CaptureError("inputs: for %d rows it returned %s, expected a tensor of as many rows, or a tuple that begins with one"
-                               % (batch, tuple(first.shape) if isinstance(first, torch.Tensor) else type(first).__name__))
-        values = []
-        for value in as_tuple(x):
-            if isinstance(value, torch.Tensor):
-                floats = args.precision == "bfloat16" and value.is_floating_point()
-                value = value.to(device, torch.bfloat16) if floats else value.to(device)
-            values.append(value)
-        inputs[batch] = values[0] if len(values) == 1 else tuple(values)
-    return inputs
+def first_input(args, batch, device):
+    """The first block's input of so many rows."""
+    x = args.inputs(batch) if args.inputs else torch.randn([batch] + args.input_shape)
+    first = as_tuple(x)[0] if as_tuple(x) else None
+    if not isinstance(first, torch.Tensor) or first.dim() == 0 or first.shape[0] != batch:
+        raise CaptureError("inputs: for %d rows it returned %s, expected a tensor of as many rows, or a tuple that begins with one"
+                           % (batch, tuple(first.shape) if isinstance(first, torch.Tensor) else type(first).__name__))
+    values = []
+    for value in as_tuple(x):
+        if isinstance(value, torch.Tensor):
+            floats = args.precision == "bfloat16" and value.is_floating_point()
+            value = value.to(device, torch.bfloat16) if floats else value.to(device)
+        values.append(value)
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def capture_blocks(args, names, teachers, students, device):
     """The blocks, the first input's bytes a row, and what else was found."""
-    inputs, blocks, found = first_inputs(args, device), [], Found(len(teachers))
+    inputs = {batch: first_input(args, batch, device) for batch in args.batches}
+    blocks, found = [], Found(len(teachers))
     found.notes |= set(shared_notes([[t] for t in teachers], "teacher"))
     found.notes |= set(shared_notes([[m for _, m in students_of(s)] for s in students], "student"))
     input_bytes = -(-torch_costs.bytes_of_all(inputs[args.batch]) // args.batch)
@@ -559,7 +557,7 @@ PROFILED_STEPS = 5
 def write_profile(args, names, teachers, students, device):
     """A torch.profiler trace of steps at the whole batch, with ranges teacher:NAME and student:NAME."""
     from torch.profiler import ProfilerActivity, profile, record_function
-    first = first_inputs(args, device)[args.batch]
+    first = first_input(args, args.batch, device)
     pairs = [[Pair(args, teacher, student, device) for _, student in students_of(several)]
              for teacher, several in zip(teachers, students)]
 
@@ -595,7 +593,7 @@ def describe_device(args):
     return dict({"kind": kind, "count": args.devices}, **({"memory_bytes": memory // args.devices} if memory else {}))
 
 
-def shown_command(args, argv):
+def shown_command(argv):
     """The command line for the notes; folders of the user's machine are their own affair."""
     def shown(word):
         path, colon, name = word.rpartition(":")
@@ -618,7 +616,7 @@ def describe(args, argv, device, loader, found):
              torch_costs.describe_loader(loader),
              torch_costs.describe_memory(args.device),
              *sorted(found.notes), *filter(None, [found.load.note() if args.device == "cpu" else ""]),
-             "command: " + shown_command(args, argv) if argv is not None else "called from Python"]
+             "command: " + shown_command(argv) if argv is not None else "called from Python"]
     return "; ".join(parts) + "." + (" " + args.notes if args.notes else "")
 
 
@@ -693,12 +691,20 @@ def chain_of(given, role):
     return list_blocks(given() if callable(given) and not isinstance(given, torch.nn.Module) else given, role)
 
 
+def check_folder(path):
+    """Before minutes of measuring."""
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise CaptureError("%s: no folder to write it to" % path)
+
+
 def check_device(args):
     if torch is None:
         raise CaptureError("torch is not installed for this Python, %s: %s, or run this with another that has it"
                            % (sys.executable, how_to_install()))
     if args.device == "cuda" and not torch.cuda.is_available():
         raise CaptureError("--device cuda: torch finds no CUDA device")
+    if args.profile:
+        check_folder(args.profile)            # the profiler itself says nothing of it
     if args.profile and not torch_costs.has_kineto():
         raise CaptureError("--profile: this torch was built without Kineto, its profiler writes no such trace")
 
@@ -757,9 +763,8 @@ def how_to_install():
 def run(argv):
     args = read_options(argv)
     check_device(args)
-    folder = os.path.dirname(args.output) or "."
-    if args.output != "-" and not os.path.isdir(folder):
-        raise CaptureError("%s: no folder to write it to" % args.output)  # before minutes of measuring
+    if args.output != "-":
+        check_folder(args.output)
     with Quiet(args):
         text = trace_text(build_trace(args, argv))
     if args.output == "-":

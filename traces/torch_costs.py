@@ -92,7 +92,7 @@ def _peak_of(profiler):
             events = json.load(file)["traceEvents"]
     finally:
         os.unlink(path)
-    changes = sorted((e["ts"], e["args"]["Ev Idx"] if "Ev Idx" in e["args"] else 0, e["args"]["Bytes"])
+    changes = sorted((e["ts"], e["args"].get("Ev Idx", 0), e["args"]["Bytes"])
                      for e in events if e.get("name") == "[memory]" and e["args"].get("Device Type", 0) == 0)
     held = peak = 0
     for _, _, change in changes:
@@ -114,7 +114,8 @@ class _Malloc(ctypes.Structure):
 
 def _sampled_peak(action):
     """What malloc() has given out after each operator: what operators need only within themselves is missed. The
-    interpreter's own objects are among it, so it is the median of a few runs, between collections of garbage."""
+    interpreter's own objects are among it, so it is the median of a few runs, after collections of garbage; the caller
+    has switched off others."""
     from torch.utils._python_dispatch import TorchDispatchMode
     try:
         mallinfo2 = ctypes.CDLL(None).mallinfo2
@@ -136,12 +137,8 @@ def _sampled_peak(action):
     def one_run():
         gc.collect()
         before = peak[0] = used()
-        gc.disable()
-        try:
-            with Sampler():
-                action()
-        finally:
-            gc.enable()
+        with Sampler():
+            action()
         return peak[0] - before
 
     return statistics.median(one_run() for _ in range(SAMPLED_RUNS))
