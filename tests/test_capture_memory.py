@@ -15,11 +15,10 @@ import sys
 import tempfile
 import weakref
 
-from tap import done_testing, ok
+from tap import done_testing, import_torch, ok, skip_all
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("PIPEBD_BIN") or os.path.join(ROOT, "build", "bin")
-SYSTEM = "/usr/bin/python3"
 BATCH = 8
 
 
@@ -117,18 +116,9 @@ def modelled_peak(path, rows):
 
 
 def main():
-    try:
-        import torch
-    except ImportError:
-        # Packages of the distribution are seen by its own python3 only.
-        if os.access(SYSTEM, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
-            os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
-            os.execv(SYSTEM, [SYSTEM, os.path.abspath(__file__)])
-        print("1..0 # SKIP torch is not installed")
-        return 0
+    torch = import_torch()
     if tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 1):
-        print("1..0 # SKIP torch %s does not say when a storage is freed" % torch.__version__)
-        return 0
+        skip_all("torch %s does not say when a storage is freed" % torch.__version__)
     sys.path.insert(0, os.path.join(ROOT, "traces"))
     import capture_torch
     for name in networks(torch.nn):

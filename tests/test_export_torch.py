@@ -17,10 +17,9 @@ import sys
 import tempfile
 import warnings
 
-from tap import done_testing, ok
+from tap import done_testing, import_torch, ok, skip_all
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SYSTEM = "/usr/bin/python3"
 BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
 RUN = os.path.join(BIN, "pipebd-run")
 MODELS = os.path.join(ROOT, "tests", "torch_models.py")
@@ -226,16 +225,7 @@ def main():
     return done_testing()
 
 
-try:
-    import torch
-except ImportError:
-    # Packages of the distribution are seen by its own python3 only.
-    if os.access(SYSTEM, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
-        os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
-        os.execv(SYSTEM, [SYSTEM, os.path.abspath(__file__)])
-    print("1..0 # SKIP torch is not installed")
-    sys.exit(0)
+torch = import_torch()
 if not os.path.exists(RUN):
-    print("1..0 # SKIP pipebd-run is not built")
-    sys.exit(0)
+    skip_all("pipebd-run is not built")
 sys.exit(main())

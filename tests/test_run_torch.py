@@ -16,10 +16,9 @@ import subprocess
 import sys
 import tempfile
 
-from tap import done_testing, ok
+from tap import done_testing, import_torch, ok, skip_all
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SYSTEM = "/usr/bin/python3"
 RUN = os.path.join(os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin")), "pipebd-run")
 
 # Every kind of layer that has parameters, a residual, and a flatten of more than one pixel.
@@ -244,16 +243,7 @@ def main():
     return done_testing()
 
 
-try:
-    import torch
-except ImportError:
-    # Packages of the distribution are seen by its own python3 only.
-    if os.access(SYSTEM, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
-        os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
-        os.execv(SYSTEM, [SYSTEM, os.path.abspath(__file__)])
-    print("1..0 # SKIP torch is not installed")
-    sys.exit(0)
+torch = import_torch()
 if not os.path.exists(RUN):
-    print("1..0 # SKIP pipebd-run is not built")
-    sys.exit(0)
+    skip_all("pipebd-run is not built")
 sys.exit(main())

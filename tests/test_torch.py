@@ -14,12 +14,11 @@ import subprocess
 import sys
 import tempfile
 
-from tap import done_testing, ok
+from tap import done_testing, import_torch, ok, skip_all
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("PIPEBD_BIN", os.path.join(ROOT, "build", "bin"))
 PROGRAM = os.path.join(os.path.dirname(BIN), "tests", "pytorch", "net_steps")
-SYSTEM = "/usr/bin/python3"
 sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
 
 # Of the largest element: floats summed in another order, once or through four updates.
@@ -197,17 +196,8 @@ def check_block(folder, name, shape, layers, loss, choices, rows, steps):
 
 def main():
     if not os.access(PROGRAM, os.X_OK):
-        print("1..0 # SKIP built without oneDNN")
-        return 0
-    try:
-        import torch
-    except ImportError:
-        # Packages of the distribution are seen by its own python3 only.
-        if os.access(SYSTEM, os.X_OK) and not os.environ.get("PIPEBD_SYSTEM_PYTHON"):
-            os.environ["PIPEBD_SYSTEM_PYTHON"] = "1"
-            os.execv(SYSTEM, [SYSTEM, os.path.abspath(__file__)])
-        print("1..0 # SKIP torch is not installed")
-        return 0
+        skip_all("built without oneDNN")
+    torch = import_torch()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         for block in BLOCKS:
