@@ -74,6 +74,11 @@ int alloc_fail_reached(void)
     return failed_once;
 }
 
+void ok(int rc, const Error *err)
+{
+    if (rc != 0) fail_msg("%s", err->text);
+}
+
 /* ---- folders and files --------------------------------------------------- */
 
 char *format_text(const char *format, ...)
@@ -148,13 +153,26 @@ char *slurp(const char *path, size_t *length)
     return text;
 }
 
-void spill(const char *path, const char *text)
+void spill_bytes(const char *path, const void *bytes, size_t length)
 {
     FILE *file = fopen(path, "wb");
-    bool  written = file && fputs(text, file) >= 0;
+    bool  written = file && fwrite(bytes, 1, length, file) == length;
 
     if (file && fclose(file) != 0) written = false;
     if (!written) fail_msg("cannot write %s", path);
+}
+
+void spill(const char *path, const char *text) { spill_bytes(path, text, strlen(text)); }
+
+int files_in(const char *folder)
+{
+    DIR *d = opendir(folder);
+    int  count = 0;
+
+    if (!d) fail_msg("cannot read %s", folder);
+    while (readdir(d)) count++;
+    closedir(d);
+    return count - 2;                    /* . and .. */
 }
 
 /* ---- golden outputs ------------------------------------------------------ */

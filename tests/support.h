@@ -36,12 +36,19 @@
 char *temp_make(void);
 void  temp_remove(char *folder);
 
+/* Fails with err's text unless rc is 0. */
+void ok(int rc, const Error *err);
+
 /* printf into fresh memory, yours: paths and the like. */
 char *format_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* A whole file, yours, NUL-terminated. length may be NULL. */
 char *slurp(const char *path, size_t *length);
 void  spill(const char *path, const char *text);
+void  spill_bytes(const char *path, const void *bytes, size_t length);
+
+/* How many files and folders there are in it, hidden ones too. */
+int files_in(const char *folder);
 
 /* Fails unless text is tests/golden/<name>, byte for byte, and then shows the first
  * line that differs. With PIPEBD_GOLDEN=write in the environment (make golden) the

@@ -23,11 +23,6 @@ static const CheckpointFacts facts = {.workload = 0xFEDCBA9876543210u, .seed = U
                                       .steps_per_epoch = 22, .total_steps = 1000, .blocks = 3,
                                       .teacher = 7, .student = 8, .samples = 1400, .data = "images"};
 
-static void ok(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 /* ---- states whose every number follows from block and step ---------------------- */
 
 enum { NUMBERS = 6 };
@@ -148,15 +143,6 @@ static void blocks_may_stand_at_different_steps(void **state)
     temp_remove(folder);
 }
 
-static void write_bytes(const char *path, const char *bytes, size_t length)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, length, file), length);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void refused(const char *path)
 {
     Tensors        *found = NULL;
@@ -181,17 +167,17 @@ static void damage_anywhere_is_detected(void **state)
     for (size_t at = 0; at < length; at++) {
         char bit = (char)(1 << rng_range(&rng, 0, 7));
         bytes[at] ^= bit;
-        write_bytes(path, bytes, length);
+        spill_bytes(path, bytes, length);
         refused(path);
         bytes[at] ^= bit;
     }
     for (size_t cut = 0; cut < length; cut++) {
-        write_bytes(path, bytes, cut);
+        spill_bytes(path, bytes, cut);
         refused(path);
     }
-    write_bytes(path, bytes, length + 1);        /* slurp() put a NUL there */
+    spill_bytes(path, bytes, length + 1);        /* slurp() put a NUL there */
     refused(path);
-    write_bytes(path, bytes, length);
+    spill_bytes(path, bytes, length);
     Tensors *found;
     assert_int_equal(latest(&found, folder, NULL), 1);
     tensors_free(found);
@@ -275,8 +261,8 @@ static void the_newest_whole_one_is_found(void **state)
     write_steps(folder, 1000000, (int64_t[]){20, 20, 20});
     char *damaged = format_text("%s/checkpoint-1000000-60.safetensors", folder);
     char *other = format_text("%s/checkpoint-000011.safetensors", folder);
-    write_bytes(damaged, "x", 1);
-    write_bytes(other, "x", 1);                              /* not one of our names */
+    spill_bytes(damaged, "x", 1);
+    spill_bytes(other, "x", 1);                              /* not one of our names */
     assert_int_equal(latest(&found, folder, &warnings), 10);
     char *expected = format_text("%s: too short for a file with a checksum: skipped\n", damaged);
     assert_string_equal(text_string(&warnings), expected);
@@ -322,7 +308,7 @@ static void without_a_whole_one_there_is_an_error(void **state)
     Text            warnings = {0};
     Error           err = {""};
 
-    write_bytes(path, "", 0);
+    spill_bytes(path, "", 0);
     assert_int_equal(checkpoint_latest(&found, &facts_found, &sequence, folder, &warnings, &err), -1);
     assert_non_null(strstr(err.text, ": none of its 1 checkpoints can be read"));
     assert_null(found);
@@ -410,7 +396,7 @@ static void runs_go_on_where_they_were(void **state)
     Error      err = {""};
 
     write_steps(folder, 4, (int64_t[]){30, 0, 20});
-    write_bytes(unfinished, "x", 1);
+    spill_bytes(unfinished, "x", 1);
     assert_int_equal(checkpoint_writer_open(&writer, folder, &facts, NULL, 0, &err), -1);
     assert_non_null(strstr(err.text, ": holds checkpoints of a run; resume that, or choose another folder"));
     int64_t sequence = latest(&found, folder, NULL);
@@ -466,7 +452,7 @@ static void damaged_ones_do_not_displace_whole_ones(void **state)
     Text       warnings = {0};
 
     write_steps(folder, 5, (int64_t[]){1, 1, 1});
-    write_bytes(damaged, "x", 1);
+    spill_bytes(damaged, "x", 1);
     assert_int_equal(latest(&found, folder, &warnings), 5);
     CheckpointWriter *writer = open_collector(folder, found, 5);
     tensors_free(found);

@@ -42,15 +42,6 @@ static int load_ok(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *o
     return label;
 }
 
-static void write_bytes(const char *path, const void *bytes, size_t length)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, length, file), length);
-    assert_int_equal(fclose(file), 0);
-}
-
 /* What opening says, without the folder at its start; "" when it works. */
 static char *open_error(const char *source, const char *folder, const Workload *workload, DataPart part,
                         int64_t skip_bad)
@@ -93,7 +84,7 @@ static void write_cifar(const char *folder, const char *name, int first, int cou
 
     for (int n = 0; n <= count; n++)
         for (int at = 0; at < SAMPLE; at++) bytes[n * SAMPLE + at] = cifar_byte(first + n, at);
-    write_bytes(path, bytes, (size_t)(count * SAMPLE + extra));
+    spill_bytes(path, bytes, (size_t)(count * SAMPLE + extra));
     free(path);
     free(bytes);
 }
@@ -216,7 +207,7 @@ static void cifar_files_that_are_wrong_are_refused(void **state)
     write_cifar(folder, "data_batch_3.bin", 3, 3, 7);
     check_open("cifar10", folder, &workload, DATA_TRAIN, 0,
                "/data_batch_3.bin: sample 3 is cut short: it has 7 of 3073 bytes");
-    write_bytes(path, "", 0);
+    spill_bytes(path, "", 0);
     check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: is empty");
     assert_int_equal(remove(path), 0);
     check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: cannot open: No such file or directory");
@@ -257,7 +248,7 @@ static void damaged_samples_are_skipped_if_allowed(void **state)
     size_t         length;
     unsigned char *bytes = (unsigned char *)slurp(path, &length);
     bytes[SAMPLE] = 200;
-    write_bytes(path, bytes, length);
+    spill_bytes(path, bytes, length);
     write_cifar(folder, "data_batch_5.bin", 10, 5, -100);
 
     Data *data = open_cifar(folder, DATA_TRAIN, 2);
@@ -308,7 +299,7 @@ static void when_all_are_damaged_there_is_an_error(void **state)
     Error         err = {""};
 
     memset(bytes, 255, sizeof bytes);
-    write_bytes(path, bytes, sizeof bytes);
+    spill_bytes(path, bytes, sizeof bytes);
     Data *data = open_cifar(folder, DATA_VALIDATION, 10);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(data_load(data, 1, 0, 0, out, &label, &err), -1);
@@ -326,7 +317,7 @@ static void the_loader_hands_errors_over(void **state)
     char *folder = cifar_folder(), *path = format_text("%s/data_batch_1.bin", folder);
 
     unsigned char bytes[SAMPLE] = {99};
-    write_bytes(path, bytes, sizeof bytes);
+    spill_bytes(path, bytes, sizeof bytes);
     Data *data = open_cifar(folder, DATA_TRAIN, 0);
     for (int prefetch = 0; prefetch < 4; prefetch++) {
         LoaderOptions o = {.lanes = 2, .prefetch = prefetch, .devices = 1, .batch = 1, .steps_per_epoch = 15, .seed = 4};
@@ -628,7 +619,7 @@ static void check_damaged(Data *data, const char *path, const void *bytes, size_
     Error err = {""};
     char *start = format_text("sample 2: %s: ", path);
 
-    write_bytes(path, bytes, length);
+    spill_bytes(path, bytes, length);
     assert_int_equal(data_load(data, 2, 0, 0, out, &label, &err), -1);
     if (strncmp(err.text, start, strlen(start)) != 0 || !strstr(err.text, expected))
         fail_msg("\"%s\" is not \"%s ... %s\"", err.text, start, expected);
@@ -718,7 +709,7 @@ static void random_damage_does_no_harm(void **state)
         /* The header's sizes in every other round: there a byte decides over memory. */
         int64_t reach = round % 2 ? (int64_t)length : 700;
         copy[rng_range(&rng, 0, reach - 1)] = (char)rng_range(&rng, 0, 255);
-        write_bytes(path, copy, kept);
+        spill_bytes(path, copy, kept);
         if (data_load(data, 2, (uint64_t)round, 0, out, &label, &err) != 0) refused++;
         else for (int i = 0; i < PIXELS; i++) assert_true(out[i] >= 0 && out[i] <= 1.001f);
         free(copy);

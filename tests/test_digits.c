@@ -18,11 +18,6 @@ typedef struct {
     float    *boundary[17];  /* [ROWS][out] */
 } Teacher;
 
-static void ok(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 /* A tensor a parameter, of its shape. */
 static void load_block(const Teacher *teacher, int block)
 {

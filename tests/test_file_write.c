@@ -2,7 +2,6 @@
  * and on one that knows none. */
 #include "tests/support.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -36,17 +35,6 @@ int open(const char *path, int flags, ...)
 }
 
 /* ---- a folder --------------------------------------------------------------------- */
-
-static int entries(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    int  count = 0;
-
-    assert_non_null(dir);
-    for (struct dirent *e; (e = readdir(dir));) count += e->d_name[0] != '.';
-    closedir(dir);
-    return count;
-}
 
 static void must_write(const char *path, const char *text)
 {
@@ -102,7 +90,7 @@ static void links_are_followed_and_stay(void **state)
             check_text(c, time ? "two" : "one");
             assert_true(is_link(a) && is_link(b));
         }
-        assert_int_equal(entries(folder), 3);
+        assert_int_equal(files_in(folder), 3);
         assert_int_equal(unlink(c), 0);
         assert_int_equal(symlink("a", c), 0);                     /* a circle */
         assert_int_equal(file_write(a, "x", 1, &err), -1);
@@ -135,7 +123,7 @@ static void modes_are_kept(void **state)
             check_text(path, allowed || i > 0 ? "two" : "one");
             assert_int_equal(mode_of(path), kept[i]);
         }
-        assert_int_equal(entries(folder), 1);
+        assert_int_equal(files_in(folder), 1);
         free(path);
         temp_remove(folder);
     }
@@ -169,7 +157,7 @@ static void a_limit_is_an_error(void **state)
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_int_equal(status, 0);
         check_text(path, "good");
-        assert_int_equal(entries(folder), 1);
+        assert_int_equal(files_in(folder), 1);
         free(path);
         temp_remove(folder);
     }
@@ -208,7 +196,7 @@ static void signals_leave_nothing(void **state)
             check_text(path, bytes);
             unlink(path);
         }
-        assert_int_equal(entries(folder), 0);
+        assert_int_equal(files_in(folder), 0);
         free(path);
         temp_remove(folder);
     }

@@ -27,8 +27,6 @@ static Workload *workload_of(const char *loss, int tokens, int vocabulary, const
     return w;
 }
 
-static void ok(int rc, const Error *err) { if (rc != 0) fail_msg("%s", err->text); }
-
 /* Weights of the last layer of from, which are to's only ones. */
 static void copy_head(Net *to, const Net *from)
 {

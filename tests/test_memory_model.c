@@ -32,11 +32,6 @@ typedef struct {
     int64_t    micro;        /* micro-batches */
 } Fixture;
 
-static void ok(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 static Fixture open_fixture(const char *name, const char *source)
 {
     Fixture f = {0};

@@ -16,11 +16,6 @@
 #include "traces/model_block.h"
 #include "traces/model_memory.h"
 
-static void ok(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 static Workload *open_workload(const char *name)
 {
     Workload *workload;

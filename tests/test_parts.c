@@ -2,7 +2,6 @@
  * it finds, the students are those of relaying, to the bit, and what is there is not computed again. */
 #include "tests/four_blocks.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -223,17 +222,6 @@ static Tensors *run_program(const Fixture *f, Program *program, Job *job, Tensor
     if (try(f, program, job, out, &err) != 0) fail_msg("%s", err.text);
     program_free(program);
     return out;
-}
-
-static int files_in(const char *folder)
-{
-    DIR *d = opendir(folder);
-    int  count = 0;
-
-    assert_non_null(d);
-    while (readdir(d)) count++;
-    closedir(d);
-    return count - 2;
 }
 
 /* ---- the same students ---------------------------------------------------------------------------- */

@@ -7,11 +7,6 @@
 
 enum { BLOCKS = 3, DEVICES = 3, BATCH = 12 };
 
-static void must(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 /* The simplest plan of a schedule on all devices. */
 static Plan *plan_of(Schedule schedule)
 {
@@ -20,20 +15,20 @@ static Plan *plan_of(Schedule schedule)
     Plan              *plan;
     int                stages = row->whole && !row->phases ? 1 : BLOCKS;
 
-    must(plan_new(&plan, schedule, BLOCKS, DEVICES, BATCH, stages, &err), &err);
+    ok(plan_new(&plan, schedule, BLOCKS, DEVICES, BATCH, stages, &err), &err);
     for (int i = 0; i < stages; i++)
-        must(plan_set_stage(plan, i, stages == 1 ? 0 : i, stages == 1 ? BLOCKS - 1 : i, row->whole ? 0 : i, row->whole ? DEVICES : 1, &err), &err);
-    if (row->apart) must(plan_add_tasks(plan, &err), &err);
-    if (row->stores) must(plan_set_store(plan, 2, row->phases, row->phases ? 0 : BLOCKS, &err), &err);
+        ok(plan_set_stage(plan, i, stages == 1 ? 0 : i, stages == 1 ? BLOCKS - 1 : i, row->whole ? 0 : i, row->whole ? DEVICES : 1, &err), &err);
+    if (row->apart) ok(plan_add_tasks(plan, &err), &err);
+    if (row->stores) ok(plan_set_store(plan, 2, row->phases, row->phases ? 0 : BLOCKS, &err), &err);
     for (int i = 0; i < plan->later_count; i++) {
         plan->later[i].first = plan->later[i].last = i;
-        must(plan_place(plan, &plan->later[i], (const int[]){i}, (const int64_t[]){BATCH}, 1, &err), &err);
+        ok(plan_place(plan, &plan->later[i], (const int[]){i}, (const int64_t[]){BATCH}, 1, &err), &err);
     }
     for (int k = 0; row->stores && k <= BLOCKS; k++) plan->stored[k] = 0;
     if (row->stores) plan->home = 0;
     for (int i = 0; i < plan->task_count; i++)
-        must(plan_place(plan, &plan->tasks[i], (const int[]){i}, (const int64_t[]){BATCH}, 1, &err), &err);
-    must(plan_check(plan, &err), &err);
+        ok(plan_place(plan, &plan->tasks[i], (const int[]){i}, (const int64_t[]){BATCH}, 1, &err), &err);
+    ok(plan_check(plan, &err), &err);
     return plan;
 }
 
@@ -55,7 +50,7 @@ static void rows_are_true_of_their_programs(void **state)
         Program           *program;
         Error              err = {""};
 
-        must(program_build(&program, plan, 4, &err), &err);
+        ok(program_build(&program, plan, 4, &err), &err);
         bool sends = count_ops(program, OP_SEND) > 0;
         assert_int_equal(sends, !row->phases && !row->whole);
         assert_int_equal(count_ops(program, OP_BARRIER) > 0, row->barrier);

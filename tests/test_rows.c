@@ -16,11 +16,6 @@
 
 enum { MOST_ROWS = 32 };
 
-static void ok(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 /* Images of numbers around 0, or token numbers. */
 static float *inputs(const Workload *w, int64_t rows)
 {

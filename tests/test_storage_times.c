@@ -2,7 +2,6 @@
  * folder; a place that cannot be written is an error, and so is an interrupt. */
 #include "tests/support.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,19 +15,8 @@ static Workload *digits(void)
     Workload *w;
     Error     err = {""};
 
-    if (workload_read(&w, "digits", &err) != 0) fail_msg("%s", err.text);
+    ok(workload_read(&w, "digits", &err), &err);
     return w;
-}
-
-static int entries(const char *folder)
-{
-    DIR *d = opendir(folder);
-    int  count = 0;
-
-    assert_non_null(d);
-    while (readdir(d)) count++;
-    closedir(d);
-    return count - 2;
 }
 
 static void check_requests(const TraceRequests *r, const Workload *w, int64_t batch)
@@ -63,7 +51,7 @@ static void tiers_are_measured(void **state)
         int        count;
         Error      err = {""};
         Text       text = {0};
-        if (storage_times_measure(&tier, &count, &arena, &options, &err) != 0) fail_msg("%s", err.text);
+        ok(storage_times_measure(&tier, &count, &arena, &options, &err), &err);
         assert_int_equal(count, memory ? 1 : 2);
         for (int i = 0; i < count; i++) {
             assert_true(tier[i].memory == (memory == 1) && tier[i].size_bytes > 0);
@@ -74,7 +62,7 @@ static void tiers_are_measured(void **state)
         tiers_write(tier, count, &text);
         assert_non_null(strstr(text_string(&text), "\"in_flight\": 2"));
         text_free(&text);
-        assert_int_equal(entries(folder), 0);
+        assert_int_equal(files_in(folder), 0);
         arena_free(&arena);
     }
     workload_free(w);
@@ -92,7 +80,7 @@ static void large_requests_are_taken_in_proportion(void **state)
     int                 count;
     Error               err = {""};
 
-    if (storage_times_measure(&tier, &count, &arena, &options, &err) != 0) fail_msg("%s", err.text);
+    ok(storage_times_measure(&tier, &count, &arena, &options, &err), &err);
     check_requests(&tier->read, w, 4096);                /* 4096 rows of 8 KiB are 32 MiB */
     arena_free(&arena);
     workload_free(w);
@@ -112,7 +100,7 @@ static void what_cannot_be_measured_is_an_error(void **state)
 
     assert_int_equal(storage_times_measure(&tier, &count, &arena, &options, &err), -1);
     assert_string_equal(err.text, "interrupted");
-    assert_int_equal(entries(folder), 0);
+    assert_int_equal(files_in(folder), 0);
     spill(file, "no folder");
     options.place = file;
     options.stop = NULL;

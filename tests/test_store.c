@@ -25,11 +25,6 @@
 
 enum { SAMPLES = 37, CHANNELS = 3, HEIGHT = 2, WIDTH = 5, FLOATS = CHANNELS * HEIGHT * WIDTH };
 
-static void ok(int rc, const Error *err)
-{
-    if (rc != 0) fail_msg("%s", err->text);
-}
-
 static void refused(int rc, const Error *err, const char *why)
 {
     assert_int_equal(rc, -1);
@@ -695,12 +690,9 @@ static void augmented_samples_are_refused(void **state)
 
     char *path = format_text("%s/data_batch_1.bin", folder);
     for (int i = 1; i <= 5; i++) {
-        char *file = format_text("%s/data_batch_%d.bin", folder, i), *bytes = calloc(1, 2 * 3073);
-        FILE *f = fopen(file, "wb");
-        assert_non_null(f);
-        assert_int_equal(fwrite(bytes, 1, 2 * 3073, f), 2 * 3073);
-        fclose(f);
-        free(bytes);
+        static const char bytes[2 * 3073];
+        char *file = format_text("%s/data_batch_%d.bin", folder, i);
+        spill_bytes(file, bytes, sizeof bytes);
         free(file);
     }
     char *source = format_text("cifar10:%s", folder);

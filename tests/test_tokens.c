@@ -15,11 +15,8 @@ static const Workload text = {.input = {1, TOKENS, 1}, .vocabulary = 70000, .sam
 static void write_file(const char *folder, const char *name, const void *bytes, size_t length)
 {
     char *path = format_text("%s/%s", folder, name);
-    FILE *file = fopen(path, "wb");
 
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, length, file), length);
-    assert_int_equal(fclose(file), 0);
+    spill_bytes(path, bytes, length);
     free(path);
 }
 
@@ -218,8 +215,8 @@ static void synthetic_text_is_in_range(void **state)
         assert_int_equal(data_load(data, i, 1, 1, again, &label, &err), 0);
         assert_memory_equal(x, again, sizeof x);
         for (int t = 0; t < TOKENS; t++) {
-            assert_true((int)x[2 * t] >= 0 && (int)x[2 * t] <= 4);
-            assert_true((int)x[2 * t + 1] >= 0 && (int)x[2 * t + 1] <= 2);
+            assert_int_in_range((int)x[2 * t], 0, 4);
+            assert_int_in_range((int)x[2 * t + 1], 0, 2);
             token[(int)x[2 * t]] = type[(int)x[2 * t + 1]] = true;
         }
     }

@@ -6,12 +6,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "executor/train/block_losses.h"
 #include "executor/train/execute.h"
 #include "kernels/head.h"
 
-static void ok(int rc, const Error *err) { if (rc != 0) fail_msg("%s", err->text); }
+typedef struct {
+    Tensors *student;
+    double   loss[3];        /* of the last step */
+    int64_t  peak_bytes;     /* of the first device */
+} Trained;
+
+/* Trains all blocks under one stage of width devices (IR). Returns what execute() does; out's student is yours. */
+static int try_text(Trained *out, const Workload *w, const char *source, int devices, int64_t steps, Error *err)
+{
+    Plan           *plan;
+    Program        *program;
+    Data           *data;
+    DeviceSpec      spec;
+    ExecutionResult result;
+    char           *text = format_text("cpu:%d", devices);
+
+    *out = (Trained){0};
+    ok(data_open(&data, source, w, DATA_TRAIN, 0, err), err);
+    ok(device_spec_parse(&spec, text, err), err);
+    ok(tensors_new(&out->student, err), err);
+    ok(plan_new(&plan, SCHEDULE_IR, w->block_count, devices, w->batch, 1, err), err);
+    ok(plan_set_stage(plan, 0, 0, w->block_count - 1, 0, devices, err), err);
+    ok(program_build(&program, plan, steps, err), err);
+    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = out->student, .seed = 1,
+                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1, .micro_batches = w->micro_batches};
+    int rc = execute(&result, &x, err);
+    if (rc == 0) {
+        for (int b = 0; b < w->block_count; b++) out->loss[b] = result.loss[b];
+        out->peak_bytes = result.peak_bytes[0];
+        execution_free(&result);
+    }
+    program_free(program);
+    plan_free(plan);
+    data_free(data);
+    free(text);
+    return rc;
+}
+
+static Trained train_text(const Workload *w, const char *source, int devices, int64_t steps)
+{
+    Trained out;
+    Error   err = {""};
+
+    ok(try_text(&out, w, source, devices, steps, &err), &err);
+    return out;
+}
 
 /* An embedding and a head of so many scores. */
 static Workload *text_workload(const char *loss, int tokens, int vocabulary)
@@ -35,34 +79,15 @@ static Workload *text_workload(const char *loss, int tokens, int vocabulary)
 /* A head that is all of the student, and of other heads than the teacher's, trains; the run never holds a tensor of scores. */
 static void a_run_never_holds_all_scores(void **state)
 {
-    Workload       *w = text_workload("kl", 64, 100000);
-    Plan           *plan;
-    Program        *program;
-    Data           *data;
-    Tensors        *student;
-    DeviceSpec      devices;
-    ExecutionResult result;
-    Error           err = {""};
-    int64_t         all = w->batch * shape_count(w->block[1].out) * 4, weights = 100000 * 5 * 4;
+    Workload *w = text_workload("kl", 64, 100000);
+    Trained   run = train_text(w, "synthetic", 1, 2);
+    int64_t   all = w->batch * shape_count(w->block[1].out) * 4, weights = 100000 * 5 * 4;
 
     (void)state;
-    ok(data_open(&data, "synthetic", w, DATA_TRAIN, 0, &err), &err);
-    ok(device_spec_parse(&devices, "cpu:1", &err), &err);
-    ok(tensors_new(&student, &err), &err);
-    ok(plan_new(&plan, SCHEDULE_IR, 2, 1, w->batch, 1, &err), &err);
-    ok(plan_set_stage(plan, 0, 0, 1, 0, 1, &err), &err);
-    ok(program_build(&program, plan, 2, &err), &err);
-    Execution x = {.program = program, .workload = w, .devices = &devices, .data = data, .student = student, .seed = 1,
-                   .steps_per_epoch = 2, .queue_depth = 1, .lanes = 1};
-    ok(execute(&result, &x, &err), &err);
     assert_true(all > 3 * HEAD_FLOATS * 4);
-    assert_true(result.peak_bytes[0] < 3 * HEAD_FLOATS * 4 + 10 * weights);
-    assert_true(isfinite(result.loss[1]) && result.loss[1] > 0);
-    execution_free(&result);
-    program_free(program);
-    plan_free(plan);
-    tensors_free(student);
-    data_free(data);
+    assert_true(run.peak_bytes < 3 * HEAD_FLOATS * 4 + 10 * weights);
+    assert_true(isfinite(run.loss[1]) && run.loss[1] > 0);
+    tensors_free(run.student);
     workload_free(w);
 }
 
@@ -84,43 +109,6 @@ static Workload *small_gpt(const char *from, const char *to)
 }
 
 static const char kl[] = "\"loss\": \"kl\",\n     \"temperature\": 2", labelled[] = "\"loss\": \"label_cross_entropy\"";
-
-typedef struct {
-    Tensors *student;
-    double   loss[3];        /* of the last step */
-    int64_t  peak_bytes;     /* of the first device */
-} Trained;
-
-/* Trains all blocks under one stage of width devices (IR). */
-static Trained train_text(const Workload *w, const char *source, int devices, int64_t steps)
-{
-    Trained         out = {0};
-    Plan           *plan;
-    Program        *program;
-    Data           *data;
-    DeviceSpec      spec;
-    ExecutionResult result;
-    Error           err = {""};
-    char           *text = format_text("cpu:%d", devices);
-
-    ok(data_open(&data, source, w, DATA_TRAIN, 0, &err), &err);
-    ok(device_spec_parse(&spec, text, &err), &err);
-    ok(tensors_new(&out.student, &err), &err);
-    ok(plan_new(&plan, SCHEDULE_IR, w->block_count, devices, w->batch, 1, &err), &err);
-    ok(plan_set_stage(plan, 0, 0, w->block_count - 1, 0, devices, &err), &err);
-    ok(program_build(&program, plan, steps, &err), &err);
-    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = out.student, .seed = 1,
-                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1, .micro_batches = w->micro_batches};
-    ok(execute(&result, &x, &err), &err);
-    for (int b = 0; b < w->block_count; b++) out.loss[b] = result.loss[b];
-    out.peak_bytes = result.peak_bytes[0];
-    execution_free(&result);
-    program_free(program);
-    plan_free(plan);
-    data_free(data);
-    free(text);
-    return out;
-}
 
 /* The largest difference of any element, over the largest of its tensor. */
 static double difference(const Tensors *a, const Tensors *b)
@@ -157,12 +145,7 @@ static char *text_folder(bool lengths)
     for (int i = 0; i < sum; i++) text[i] = (char)('a' + (i * i + i / 7) % 26);
     text[sum] = '\0';
     spill(train, text);
-    if (lengths) {
-        FILE *file = fopen(of, "wb");
-        assert_non_null(file);
-        assert_int_equal(fwrite(bytes, 1, sizeof bytes, file), sizeof bytes);
-        assert_int_equal(fclose(file), 0);
-    }
+    if (lengths) spill_bytes(of, bytes, sizeof bytes);
     free(train), free(of);
     return folder;
 }
@@ -275,36 +258,17 @@ static void data_without_labels_is_refused(void **state)
         " \"blocks\": [{\"name\": \"b\", \"loss\": \"label_cross_entropy\","
         "  \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 9, \"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}],"
         "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 9, \"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}]}]}";
-    char           *folder = temp_make(), *path = format_text("%s/train.bin", folder), *source = format_text("tokens:%s", folder);
-    Workload       *w;
-    Data           *data;
-    Plan           *plan;
-    Program        *program;
-    DeviceSpec      spec;
-    Tensors        *student;
-    ExecutionResult result;
-    Error           err = {""};
-    FILE           *file = fopen(path, "wb");
+    char     *folder = temp_make(), *path = format_text("%s/train.bin", folder), *source = format_text("tokens:%s", folder);
+    Workload *w;
+    Trained   run;
+    Error     err = {""};
 
     (void)state;
-    assert_non_null(file);
-    assert_int_equal(fwrite("\1\0\2\0\3\0\4\0\5\0\6\0\7\0\0\0", 1, 16, file), 16);
-    assert_int_equal(fclose(file), 0);
+    spill_bytes(path, "\1\0\2\0\3\0\4\0\5\0\6\0\7\0\0\0", 16);
     ok(workload_parse(&w, "c", text, strlen(text), &err), &err);
-    ok(data_open(&data, source, w, DATA_TRAIN, 0, &err), &err);
-    ok(device_spec_parse(&spec, "cpu:1", &err), &err);
-    ok(tensors_new(&student, &err), &err);
-    ok(plan_new(&plan, SCHEDULE_IR, 1, 1, w->batch, 1, &err), &err);
-    ok(plan_set_stage(plan, 0, 0, 0, 0, 1, &err), &err);
-    ok(program_build(&program, plan, 1, &err), &err);
-    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = student, .seed = 1,
-                   .steps_per_epoch = 1, .queue_depth = 1, .lanes = 1};
-    assert_int_equal(execute(&result, &x, &err), -1);
+    assert_int_equal(try_text(&run, w, source, 1, 1, &err), -1);
     assert_string_equal(err.text, "block \"b\" learns from labels (label_cross_entropy), and the data has none");
-    program_free(program);
-    plan_free(plan);
-    tensors_free(student);
-    data_free(data);
+    tensors_free(run.student);
     workload_free(w);
     free(path), free(source);
     temp_remove(folder);
