@@ -320,10 +320,7 @@ static void checker_agrees_with_search(void **state)
     for (int k = 0; k < SCHEDULE_SPLIT; k++) assert_true(checked[k] > test_cases(300));
 }
 
-/* What a step takes once the run is steady: the simulator's, by two runs, one so much longer. */
-enum { STEADY_STEPS = 256 };
-
-static int64_t steady_epoch(const Plan *plan, const Scenario *s, int64_t steps)
+static int64_t simulated_epoch(const Plan *plan, const Scenario *s, int64_t steps)
 {
     Scenario  other = *s;
     Candidate row = {0};
@@ -336,6 +333,14 @@ static int64_t steady_epoch(const Plan *plan, const Scenario *s, int64_t steps)
     int64_t ns = row.sim.epoch_ns;
     candidate_free(&row);
     return ns;
+}
+
+/* What so many steps take once the run is steady: the difference of two runs. */
+enum { STEADY_STEPS = 256 };
+
+static int64_t steady_ns(const Plan *plan, const Scenario *s)
+{
+    return simulated_epoch(plan, s, 2 * STEADY_STEPS) - simulated_epoch(plan, s, STEADY_STEPS);
 }
 
 /* Devices that load for themselves (prefetch 0) load once a step, at its start: where there are lanes enough the
@@ -362,14 +367,14 @@ static void loading_is_counted_once(void **state)
             CheckedPlan checked;
             if (!plan || plan->stealing || trace->loader.lanes < (k == SCHEDULE_LS ? s.device_count : plan->stages[0].width)) continue;
             assert_int_equal(check_plan(&checked, plan, &s, NULL), 0);
-            int64_t step = steady_epoch(plan, &s, 2 * STEADY_STEPS) - steady_epoch(plan, &s, STEADY_STEPS);
+            int64_t steady = steady_ns(plan, &s);
             held[k]++;
             loads[k] += checked.stages[0].part.load_ns > 0;
-            if (step == checked.bottleneck_ns * STEADY_STEPS) continue;
+            if (steady == checked.bottleneck_ns * STEADY_STEPS) continue;
             off[k]++;
             if (k != SCHEDULE_AHD)
                 fail_msg("case %d, %s: %lld ns a step, simulated %g", i, schedule_name((Schedule)k), (long long)checked.bottleneck_ns,
-                         (double)step / STEADY_STEPS);
+                         (double)steady / STEADY_STEPS);
         }
         comparison_free(&c);
         scenario_free(&s);

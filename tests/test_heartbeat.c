@@ -498,6 +498,7 @@ static bool answers_at(const char *address, uint32_t port)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int                fd = socket(AF_INET, SOCK_STREAM, 0);
 
+    assert_true(fd >= 0);
     assert_int_equal(inet_pton(AF_INET, address, &at.sin_addr), 1);
     bool answers = connect(fd, (struct sockaddr *)&at, sizeof at) == 0;
     close(fd);

@@ -343,7 +343,6 @@ static void operators_add_up(void **state)
     hardware_free(h);
 }
 
-/* The sum is of the residual's output, the gradients' of its input; operators of both paths are priced once. */
 /* What was priced of a block: products of its linear layers by pass, and which kinds there were. */
 typedef struct {
     double macs[2][PASS_COUNT];          /* [teacher] */
@@ -408,6 +407,7 @@ static void transformers_are_priced(void **state)
     workload_free(w);
 }
 
+/* The sum is of the residual's output, the gradients' of its input; operators of both paths are priced once. */
 static void shortcuts_are_priced(void **state)
 {
     Workload   *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json");

@@ -12,7 +12,7 @@
 static struct {
     atomic_int  streams, events;         /* alive */
     atomic_bool never_done;              /* events do not pass */
-    bool        same_gpu;               /* all GPUs are at one place */
+    bool        same_gpu;                /* all GPUs are at one place */
 } at_once;
 
 cudaError_t fake_queue(cudaStream_t stream, FakeRun *run, void *closure, FakeRun *destroy)

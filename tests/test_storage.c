@@ -42,8 +42,8 @@ static void open_hand(Hand *h, int devices, const char *read, const char *more, 
     Error err = {""};
     char *json = format_text(text, devices, more, (int)size, read);
 
-    if (trace_parse(&h->trace, "hand", json, strlen(json), &err) != 0) fail_msg("%s", err.text);
-    if (scenario_build(&h->s, h->trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0) fail_msg("%s", err.text);
+    ok(trace_parse(&h->trace, "hand", json, strlen(json), &err), &err);
+    ok(scenario_build(&h->s, h->trace, &(ScenarioOptions){.queue_depth = 2}, &err), &err);
     free(json);
     assert_int_equal(h->s.epochs, 3);
     h->program = program_new(devices, 2, 4, 6);
@@ -79,6 +79,23 @@ static void train(Hand *h, int device, int block, int64_t row, int64_t rows)
     emit(h, device, OP_UPDATE, block, row, rows);
 }
 
+/* Block 0 from the data, with the teacher; its boundary is stored, or not. */
+static void first_block(Hand *h, int device, bool stores)
+{
+    emit(h, device, OP_LOAD, 0, 0, 4);
+    emit(h, device, OP_TEACHER, 0, 0, 4);
+    if (stores) emit(h, device, OP_STORE, 1, 0, 4);
+    train(h, device, 0, 0, 4);
+}
+
+/* Block 1 from boundary 1, which is fetched, with the teacher. */
+static void second_block(Hand *h, int device)
+{
+    emit(h, device, OP_FETCH, 1, 0, 4);
+    emit(h, device, OP_TEACHER, 1, 0, 4);
+    train(h, device, 1, 0, 4);
+}
+
 /* One block after another on one device, three epochs of two steps each. */
 static void one_after_another(Hand *h)
 {
@@ -86,10 +103,7 @@ static void one_after_another(Hand *h)
     h->program->home = 0;
     phase(h, 0, 0, 2, 0);
     emit(h, 0, OP_ONLOAD, 0, 0, 0);
-    emit(h, 0, OP_LOAD, 0, 0, 4);
-    emit(h, 0, OP_TEACHER, 0, 0, 4);
-    emit(h, 0, OP_STORE, 1, 0, 4);
-    train(h, 0, 0, 0, 4);
+    first_block(h, 0, true);
     phase(h, 0, 2, 4, 1);
     emit(h, 0, OP_LOAD, 0, 0, 4);
     emit(h, 0, OP_FETCH, 1, 0, 4);
@@ -113,9 +127,18 @@ static SimResult run(const Hand *h, bool step_by_step)
     SimResult result;
     Error     err = {""};
 
-    if (program_verify(h->program, 2, &err) != 0) fail_msg("%s", err.text);
-    if (sim_run(&result, h->program, &h->s, &(SimOptions){.step_by_step = step_by_step}, &err) != 0) fail_msg("%s", err.text);
+    ok(program_verify(h->program, 2, &err), &err);
+    ok(sim_run(&result, h->program, &h->s, &(SimOptions){.step_by_step = step_by_step}, &err), &err);
     return result;
+}
+
+/* slow, of step by step, takes as long as the run that skips periods. */
+static void agrees_when_skipping(const Hand *h, const SimResult *slow)
+{
+    SimResult fast = run(h, false);
+
+    assert_int_equal(fast.epoch_ns, slow->epoch_ns);
+    sim_free(&fast);
 }
 
 /* Two steps with the teacher and four without, for each block; all else is waiting for the one lane of the tier. */
@@ -132,10 +155,7 @@ static void a_phase_waits_for_what_it_fetches(void **state)
     assert_int_equal(r.shares[0][SHARE_TEACHER] + r.shares[0][SHARE_STUDENT] + r.shares[0][SHARE_UPDATE], compute * 1000);
     assert_int_equal(r.epoch_ns, compute * 1000 + r.shares[0][SHARE_STORAGE]);
     assert_true(r.stores);
-    int64_t whole = r.epoch_ns;
-    sim_free(&r);
-    r = run(&h, false);
-    assert_int_equal(r.epoch_ns, whole);
+    agrees_when_skipping(&h, &r);
     sim_free(&r);
     close_hand(&h);
 }
@@ -155,10 +175,7 @@ static void reads_are_asked_for_ahead(void **state)
     open_hand(&h, 2, serial, "", 1 << 20);
     h.program->tier[1] = 0;
     phase(&h, 0, 0, 2, 0);
-    emit(&h, 0, OP_LOAD, 0, 0, 4);
-    emit(&h, 0, OP_TEACHER, 0, 0, 4);
-    emit(&h, 0, OP_STORE, 1, 0, 4);
-    train(&h, 0, 0, 0, 4);
+    first_block(&h, 0, true);
     phase(&h, 0, 2, 4, 1);
     emit(&h, 0, OP_LOAD, 0, 0, 4);
     emit(&h, 0, OP_FETCH, 1, 0, 4);
@@ -208,10 +225,7 @@ static void requests_share_a_tier(void **state)
     }
     r = run(&h, true);
     assert_int_equal(r.shares[1][SHARE_STORAGE], 170000);
-    int64_t whole = r.epoch_ns;
-    sim_free(&r);
-    r = run(&h, false);
-    assert_int_equal(r.epoch_ns, whole);
+    agrees_when_skipping(&h, &r);
     sim_free(&r);
     close_hand(&h);
 }
@@ -230,22 +244,13 @@ static void rows_of_another_machine_take_the_link(void **state)
         free(nodes);
         h.program->tier[1] = 0;
         phase(&h, 0, 0, 2, 0);
-        emit(&h, 0, OP_LOAD, 0, 0, 4);
-        emit(&h, 0, OP_TEACHER, 0, 0, 4);
-        emit(&h, 0, OP_STORE, 1, 0, 4);
-        train(&h, 0, 0, 0, 4);
+        first_block(&h, 0, true);
         phase(&h, 0, 2, 4, 1);
-        emit(&h, 0, OP_LOAD, 0, 0, 4);
-        emit(&h, 0, OP_TEACHER, 0, 0, 4);
-        train(&h, 0, 0, 0, 4);
+        first_block(&h, 0, false);
         phase(&h, 1, 0, 2, 1);                           /* idle until boundary 1 is whole */
-        emit(&h, 1, OP_FETCH, 1, 0, 4);
-        emit(&h, 1, OP_TEACHER, 1, 0, 4);
-        train(&h, 1, 1, 0, 4);
+        second_block(&h, 1);
         phase(&h, 1, 2, 4, 2);
-        emit(&h, 1, OP_FETCH, 1, 0, 4);
-        emit(&h, 1, OP_TEACHER, 1, 0, 4);
-        train(&h, 1, 1, 0, 4);
+        second_block(&h, 1);
         r = run(&h, true);
         /* whole at 90; the first rows at 160, and 200 over the link */
         waits[us] = r.shares[1][SHARE_STORAGE];
@@ -345,18 +350,11 @@ static void what_is_stored_later_cannot_be_fetched(void **state)
     open_hand(&h, 2, serial, "", 1 << 20);
     h.program->tier[1] = 0;
     phase(&h, 0, 0, 2, 1);
-    emit(&h, 0, OP_LOAD, 0, 0, 4);
-    emit(&h, 0, OP_TEACHER, 0, 0, 4);
-    emit(&h, 0, OP_STORE, 1, 0, 4);
-    train(&h, 0, 0, 0, 4);
+    first_block(&h, 0, true);
     phase(&h, 0, 2, 4, 2);
-    emit(&h, 0, OP_LOAD, 0, 0, 4);
-    emit(&h, 0, OP_TEACHER, 0, 0, 4);
-    train(&h, 0, 0, 0, 4);
+    first_block(&h, 0, false);
     phase(&h, 1, 0, 6, 1);
-    emit(&h, 1, OP_FETCH, 1, 0, 4);
-    emit(&h, 1, OP_TEACHER, 1, 0, 4);
-    train(&h, 1, 1, 0, 4);
+    second_block(&h, 1);
     assert_int_equal(program_verify(h.program, 2, &err), -1);
     assert_non_null(strstr(err.text, "stored in phase number 1, fetched in number 1"));
     h.program->devices[1].phases[0].number = 2;

@@ -219,10 +219,8 @@ static int count_of(const char *text, const char *word)
 static void put(const char *root, const char *name, const char *text)
 {
     char *path = format_text("%s%s", root, name);
-    FILE *file = fopen(path, "w");
 
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0 && fclose(file) == 0);
+    spill(path, text);
     free(path);
 }
 
