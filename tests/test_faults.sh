@@ -11,10 +11,7 @@ hosts_enter "$@"
 . "$(dirname "$0")/training.sh"
 . "$(dirname "$0")/faults.sh"
 
-rounds=${PIPEBD_ROUNDS:-1}
-seed=${PIPEBD_SEED:-1}
-echo "# PIPEBD_SEED=$seed"
-RANDOM=$seed
+at_random 1
 epochs=80
 
 ok 'a run left alone' alone dpu

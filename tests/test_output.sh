@@ -1,14 +1,7 @@
 #!/bin/bash
 # One rule for all that is written (docs/formats.md): of every tool, on a full disk, past a limit on sizes, through
 # links, over a private file, and with gnuplots that fail.
-#
-# In a mount namespace of its own, where that is allowed, so that a small file system can be mounted.
-if [ -z "${PIPEBD_MOUNTS+x}" ]; then
-    for how in "unshare -m" "unshare -rm"; do
-        if $how true 2> /dev/null; then PIPEBD_MOUNTS=yes exec $how bash "$0"; fi
-    done
-fi
-PIPEBD_MOUNTS=${PIPEBD_MOUNTS:-}
+. "$(dirname "$0")/mounts.sh"
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/training.sh"
 

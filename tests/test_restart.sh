@@ -1,7 +1,7 @@
 #!/bin/bash
 # --restarts: a run whose process is killed again and again ends with the students of one that
 # was left alone, to the byte; what is not started again, and why. PIPEBD_ROUNDS runs are
-# disturbed (3), PIPEBD_SEED chooses the moments.
+# disturbed (2), PIPEBD_SEED chooses the moments.
 . "$(dirname "$0")/tap.sh"
 . "$(dirname "$0")/training.sh"
 
@@ -10,11 +10,8 @@ if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
     exit 0
 fi
 
-rounds=${PIPEBD_ROUNDS:-2}
-seed=${PIPEBD_SEED:-1}
-echo "# PIPEBD_SEED=$seed"
-RANDOM=$seed
-epochs=60 kills=0
+at_random 2
+epochs=60
 out=$WORK/out.safetensors folder=$WORK/checkpoint
 
 expect_status 2 'refused without --checkpoint' run "$out" dpu --restarts 2
@@ -84,11 +81,12 @@ says_what_it_does() {
 }
 ok 'a restart is a line' says_what_it_does
 
+has_said() { [ "$(grep -c '^restarts:' "$WORK/.run")" -ge "$1" ]; }
 no_restart_left() {
     supervised --restarts 1
     until_checkpoint "$folder"
     kill -KILL $(children $supervisor)
-    until_newer "$(newest)"
+    wait_for has_said 1 && until_newer "$(newest)"       # a checkpoint of the next start, not a last one of the first
     kill -KILL $(children $supervisor)
     ended 137 && says 'not started again: no restart is left'
 }
@@ -96,7 +94,6 @@ epochs=2000
 ok 'at most so many' no_restart_left
 
 has_child() { [ -n "$(children $supervisor)" ]; }
-has_said() { [ "$(grep -c '^restarts:' "$WORK/.run")" -ge "$1" ]; }
 gains_nothing() {
     rm -rf "$folder"
     (train "$out" dpu --checkpoint "$folder" --checkpoint-every 100000 --restarts 9) > "$WORK/.run" 2>&1 &

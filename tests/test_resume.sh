@@ -10,11 +10,7 @@ if [ ! -x "$PIPEBD_BIN/pipebd-run" ]; then
     exit 0
 fi
 
-rounds=${PIPEBD_ROUNDS:-4}
-seed=${PIPEBD_SEED:-1}
-echo "# PIPEBD_SEED=$seed"
-RANDOM=$seed
-kills=0
+at_random 4
 
 cat > "$WORK/stealing.json" <<'J'
 {"format": "pipebd-plan", "version": 1, "schedule": "ls", "stealing": true, "blocks": 3, "devices": 2, "batch": 32,
@@ -22,53 +18,33 @@ cat > "$WORK/stealing.json" <<'J'
             {"first": 0, "last": 0, "devices": [], "rows": []}]}
 J
 
-# killed HOW...: trains in turns under each, killed at random moments of a run's length, until
-# one comes to its end; at most 40 times, then it is left alone.
-killed() {
-    local folder=$WORK/checkpoint out=$WORK/killed.safetensors turn=0 how pid
-    rm -rf "$folder" "$out"
-    while [ ! -e "$out" ]; do
-        how=$(($# > 1 ? turn % $# + 1 : 1))
-        (train "$out" "${!how}" --checkpoint "$folder" --checkpoint-every 7 --resume) > "$WORK/.out" 2>&1 &
-        pid=$!
-        if [ $turn -lt 40 ]; then
-            pause $((RANDOM % length))
-            kill -KILL $pid 2> /dev/null
-        fi
-        wait $pid 2> /dev/null
-        local status=$?
-        if [ $status -ne 0 ] && [ $status -ne 137 ]; then echo "status $status:"; cat "$WORK/.out"; return 1; fi
-        turn=$((turn + 1))
-        if [ $status -eq 137 ]; then kills=$((kills + 1)); fi
-    done
-}
+killed=$WORK/killed.safetensors folder=$WORK/checkpoint
 
 ok 'a run left alone' run "$WORK/alone.safetensors" dpu
 begun=$(milliseconds)
 ok 'a run left alone, with checkpoints' run "$WORK/with.safetensors" dpu --checkpoint "$WORK/all" --checkpoint-every 7
-length=$(($(milliseconds) - begun))
-length=$((length < 20 ? 20 : length > 900 ? 900 : length))
+length=$(lasted $begun)
 ok 'checkpoints change nothing' cmp "$WORK/alone.safetensors" "$WORK/with.safetensors"
 ok 'dp left alone' run "$WORK/dp.safetensors" dp
 
 same_plan() {
     for ((i = 0; i < rounds; i++)); do
-        killed dpu && cmp "$WORK/alone.safetensors" "$WORK/killed.safetensors" || return 1
+        killed "$killed" "$folder" dpu && cmp "$WORK/alone.safetensors" "$killed" || return 1
     done
 }
 ok 'killed and resumed under the same plan' same_plan
 
 groups() {
     for ((i = 0; i < (rounds + 2) / 3; i++)); do
-        killed dp && cmp "$WORK/dp.safetensors" "$WORK/killed.safetensors" || return 1
+        killed "$killed" "$folder" dp && cmp "$WORK/dp.safetensors" "$killed" || return 1
     done
 }
 ok 'killed and resumed in groups' groups
 
 other_plans() {
     for ((i = 0; i < (rounds + 2) / 3; i++)); do
-        killed dpu "$WORK/stealing.json" tr && [ "$(weights "$WORK/alone.safetensors")" = "$(weights "$WORK/killed.safetensors")" ] \
-            || return 1
+        killed "$killed" "$folder" "dpu $WORK/stealing.json tr" \
+            && [ "$(weights "$WORK/alone.safetensors")" = "$(weights "$killed")" ] || return 1
     done
 }
 ok 'killed and resumed under other plans' other_plans
