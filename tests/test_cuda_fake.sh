@@ -13,7 +13,7 @@ cd "$WORK" || exit 1
 ln -s "$(realpath "$RUN")" run
 double=$([ -n "${PIPEBD_RUN:-}" ] || echo yes)
 export PIPEBD_CHOICES=choices.txt        # all processes choose alike
-export PIPEBD_FAKE_GUARD=0             # tests/cuda/test_cuda_nets.c has it on
+export PIPEBD_FAKE_GUARD=0               # tests/cuda/test_cuda_nets.c has it on
 
 # Batch normalisation, a choice of paths, depthwise convolutions, a residual with a shortcut, both losses.
 cat > four.json << 'END'
@@ -152,8 +152,8 @@ ok 'the same is trained' same tr.st again.st
 # ---- what only the double can be asked ----
 
 if [ -n "$double" ]; then
-    ok 'two GPUs' train --schedule dpu --devices cuda:0,1 -o GPUs.st
-    ok 'students of two GPUs are those of one' same one.st GPUs.st
+    ok 'two GPUs' train --schedule dpu --devices cuda:0,1 -o gpus.st
+    ok 'students of two GPUs are those of one' same one.st gpus.st
     ok 'two GPUs in two' train --schedule dpu --devices cuda:0/2,1/2 -o quarters.st
     ok 'are four devices' same two.st quarters.st
     says() {         # TEXT COMMAND...: fails with one last line that has TEXT

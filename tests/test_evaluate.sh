@@ -18,7 +18,8 @@ END
 evaluate() { pipebd-run evaluate "$@" 2> err; }
 
 ok 'students to look at' pipebd-run train --workload one.json --schedule dpu --devices cpu:1 --epochs 2 -o one.safetensors
-ok 'and of digits' pipebd-run train --workload digits --schedule dpu --devices cpu:2 --epochs 1 -o digits.safetensors
+digits() { pipebd-run train --workload digits --schedule dpu --devices cpu:2 --epochs 1 -o digits.safetensors > train.txt; }
+ok 'and of digits' digits
 
 # ---- losses and outputs ---------------------------------------------------------------
 
@@ -40,10 +41,6 @@ told = float(next(l for l in open("table") if l.startswith("a ")).split()[1])
 assert mse > 1e-6 and abs(mse - told) < 1e-4 * mse, (mse, told)
 END
 ok 'the loss of a block is the mean of squares over its outputs' "${PYTHON:-python3}" mse.py
-resumed_elsewhere() {
-    pipebd-run train --workload one.json --schedule dpu --devices cpu:1 --epochs 1 --checkpoint kept -o x.safetensors || return 9
-    pipebd-run train --workload eps.json --schedule dpu --devices cpu:1 --epochs 2 --checkpoint kept --resume -o x.safetensors
-}
 says() { local text=$1; shift; evaluate "$@" | grep -qF -- "$text"; }
 ok 'without labels, the cosine' says 'students in a row: cosine to the teacher 0.' --workload one.json --student one.safetensors
 ok 'a teacher that is the student loses nothing' says 'a                    0 (mse)' \
@@ -79,6 +76,10 @@ sed 's/"batchnorm"}/"batchnorm", "eps": 0.1}/g' one.json > eps.json
 evaluate --workload eps.json --student one.safetensors > eps.table
 ok 'another eps is another network' grep -F 'note: one.safetensors is of a workload'"'"'s file of other bytes' err
 ok 'with other losses' test "$(grep '^a ' eps.table)" != "$(grep '^a ' table)"
+resumed_elsewhere() {
+    pipebd-run train --workload one.json --schedule dpu --devices cpu:1 --epochs 1 --checkpoint kept -o x.safetensors || return 9
+    pipebd-run train --workload eps.json --schedule dpu --devices cpu:1 --epochs 2 --checkpoint kept --resume -o x.safetensors
+}
 expect_status 1 'and a checkpoint of it is not gone on with' resumed_elsewhere
 
 # ---- perplexity -------------------------------------------------------------------------
@@ -136,7 +137,6 @@ ok 'and the place beside the workload is named' grep -F '../apart/text' err
 # ---- accuracy ---------------------------------------------------------------------------
 
 evaluate --workload digits --student digits.safetensors > digits.txt
-pipebd-run train --workload digits --schedule dpu --devices cpu:2 --epochs 1 -o x.safetensors 2> /dev/null > train.txt
 as_trained() {
     local teacher student
     teacher=$(sed -n 's/^teacher: accuracy \([0-9.]*\) %.*/\1/p' digits.txt)

@@ -152,7 +152,7 @@ interrupted() {
 }
 by_mpirun() { OMPI_MCA_odls_base_sigkill_timeout=3 ranks 2 "$WORK/i.safetensors" tr "$@"; }
 by_itself() { devices=cpu:1 train "$WORK/i.safetensors" tr --processes 2 "$@"; }
-case $(mpirun --version 2> /dev/null | head -n 1) in
+case $mpirun_version in
 *' 4.'*) ok 'an interrupt of mpirun stops all ranks after a step, with a checkpoint' interrupted INT by_mpirun ;;
 *)       skip 'an interrupt of mpirun stops all ranks after a step, with a checkpoint' 'this mpirun kills its ranks half a second after it' ;;
 esac

@@ -37,9 +37,9 @@ int main(void)
 enum { SHAPES_MAX = 512, CONFIGS_MAX = 128, NOTES_MAX = 16 };
 
 /* bus: bits; block: most shared memory of one, in KiB. */
-typedef struct { const char *file; int capability, bus, threads, blocks, shared_kib, block_kib; } Card;
+typedef struct { const char *file; int capability, bus, threads, blocks, shared_kib, block_kib; } Gpu;
 
-static const Card cards[] = {
+static const Gpu gpus[] = {
     {"rtx-2080-ti", 750, 352, 1024, 16, 64, 64},     {"a100-sxm-80gb", 800, 5120, 2048, 32, 164, 163},
     {"rtx-a6000", 860, 384, 1536, 16, 100, 99},      {"rtx-4090", 890, 384, 1536, 24, 100, 99},
     {"h200", 900, 6144, 2048, 32, 228, 227},
@@ -90,21 +90,21 @@ static void put_descriptor(cudnnBackendDescriptor_t d, cudnnBackendAttributeName
 static void finalize(cudnnBackendDescriptor_t d) { require((int)cudnnBackendFinalize(d), "cudnnBackendFinalize"); }
 
 /* NULL: these properties are refused. */
-static cudnnBackendDescriptor_t card_of(const Card *card)
+static cudnnBackendDescriptor_t gpu_of(const Gpu *gpu)
 {
     Error                    err = {""};
     Hardware                *h;
     Text                     text = {0};
     cudnnBackendDescriptor_t d = make(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
 
-    if (hardware_read(&h, card->file, &err) != 0) { printf("Bail out! %s\n", err.text); exit(1); }
+    if (hardware_read(&h, gpu->file, &err) != 0) { printf("Bail out! %s\n", err.text); exit(1); }
     text_printf(&text, "{\"deviceName\": \"NVIDIA %s\", \"deviceVer\": %d, \"multiProcessorCount\": %d, \"smClockRateKHz\": %.0f, "
-                "\"memClockRateKHz\": %.0f, \"l2CacheSize\": %lld, \"totalGlobalMem\": %lld, ", h->name, card->capability,
-                h->multiprocessors, h->boost_hz / 1e3, h->bandwidth_bytes_per_s / (card->bus / 8) / 2 / 1e3,
+                "\"memClockRateKHz\": %.0f, \"l2CacheSize\": %lld, \"totalGlobalMem\": %lld, ", h->name, gpu->capability,
+                h->multiprocessors, h->boost_hz / 1e3, h->bandwidth_bytes_per_s / (gpu->bus / 8) / 2 / 1e3,
                 (long long)h->cache_bytes, (long long)h->memory_bytes);
     text_printf(&text, "\"maxThreadsPerSM\": %d, \"maxCtasPerSM\": %d, \"maxSharedMemoryPerBlockOptin\": %d, "
-                "\"reservedSharedMemoryPerBlock\": %d, ", card->threads, card->blocks, card->block_kib * 1024,
-                card->capability >= 800 ? 1024 : 0);
+                "\"reservedSharedMemoryPerBlock\": %d, ", gpu->threads, gpu->blocks, gpu->block_kib * 1024,
+                gpu->capability >= 800 ? 1024 : 0);
     text_append(&text, "\"maxGridSize\": [2147483647, 65535, 65535], \"maxBlockSize\": [1024, 1024, 64], \"regsPerBlock\": 65536, "
                 "\"warpSize\": 32, \"maxSharedMemoryPerBlock\": 49152, \"maxRegistersPerSM\": 65536, \"maxThreadsPerBlock\": 1024, "
                 "\"pciDeviceId\": 0, \"isTccDriver\": 0, \"supportCoopLaunch\": 1, \"driverVer\": 13000, \"cudaDeviceId\": 0}");
@@ -209,13 +209,13 @@ static bool suits(cudnnBackendDescriptor_t config, PlanPrecision precision, Pass
 }
 
 /* Workspace of the configuration's plan; -1: there is none. */
-static int64_t plan_workspace(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t card)
+static int64_t plan_workspace(cudnnBackendDescriptor_t config, cudnnBackendDescriptor_t gpu)
 {
     cudnnBackendDescriptor_t plan = make(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     int64_t                  bytes = -1, count;
 
     put_descriptor(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-    put_descriptor(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, card);
+    put_descriptor(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, gpu);
     if (cudnnBackendFinalize(plan) == CUDNN_STATUS_SUCCESS)
         cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count, &bytes);
     cudnnBackendDestroyDescriptor(plan);
@@ -223,7 +223,7 @@ static int64_t plan_workspace(cudnnBackendDescriptor_t config, cudnnBackendDescr
 }
 
 /* Of the first plan that suits and has a workspace that is allowed, in the order of cuDNN's heuristic; -1: none. */
-static int64_t first_plan(const Graph *g, cudnnBackendDescriptor_t card, cudnnBackendHeurMode_t mode, PlanPrecision precision, PassedOver *passed)
+static int64_t first_plan(const Graph *g, cudnnBackendDescriptor_t gpu, cudnnBackendHeurMode_t mode, PlanPrecision precision, PassedOver *passed)
 {
     cudnnBackendDescriptor_t ask = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR), configs[CONFIGS_MAX];
     int64_t                  count = 0, bytes = -1;
@@ -231,12 +231,12 @@ static int64_t first_plan(const Graph *g, cudnnBackendDescriptor_t card, cudnnBa
     for (int i = 0; i < CONFIGS_MAX; i++) configs[i] = make(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     put_descriptor(ask, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, g->graph);
     put(ask, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    put_descriptor(ask, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, card);
+    put_descriptor(ask, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, gpu);
     if (cudnnBackendFinalize(ask) == CUDNN_STATUS_SUCCESS)
         cudnnBackendGetAttribute(ask, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS_MAX, &count, configs);
     for (int64_t i = 0; i < count && i < CONFIGS_MAX; i++) {
         if (!suits(configs[i], precision, passed) || bytes >= 0) continue;
-        bytes = plan_workspace(configs[i], card);
+        bytes = plan_workspace(configs[i], gpu);
         if (bytes > (int64_t)SPATIAL_WORKSPACE_BYTES) bytes = -1;
     }
     for (int i = 0; i < CONFIGS_MAX; i++) cudnnBackendDestroyDescriptor(configs[i]);
@@ -244,12 +244,12 @@ static int64_t first_plan(const Graph *g, cudnnBackendDescriptor_t card, cudnnBa
     return bytes;
 }
 
-static int64_t workspace_of(const Conv *c, Direction direction, PlanPrecision precision, cudnnBackendDescriptor_t card, PassedOver *passed)
+static int64_t workspace_of(const Conv *c, Direction direction, PlanPrecision precision, cudnnBackendDescriptor_t gpu, PassedOver *passed)
 {
     Graph   g = graph_of(c, direction, precision);
-    int64_t bytes = first_plan(&g, card, CUDNN_HEUR_MODE_A, precision, passed);
+    int64_t bytes = first_plan(&g, gpu, CUDNN_HEUR_MODE_A, precision, passed);
 
-    if (bytes < 0) bytes = first_plan(&g, card, CUDNN_HEUR_MODE_FALLBACK, precision, passed);
+    if (bytes < 0) bytes = first_plan(&g, gpu, CUDNN_HEUR_MODE_FALLBACK, precision, passed);
     graph_free(&g);
     return bytes;
 }
@@ -313,9 +313,9 @@ static const char *conv_text(char out[160], const Conv *c)
 }
 
 /* Returns how many plans are missing; *most: of workspaces. */
-static int missing_plans(const Shapes *shapes, const Card *card, PlanPrecision precision, int64_t *most, PassedOver *passed, bool verbose)
+static int missing_plans(const Shapes *shapes, const Gpu *gpu, PlanPrecision precision, int64_t *most, PassedOver *passed, bool verbose)
 {
-    cudnnBackendDescriptor_t properties = card_of(card);
+    cudnnBackendDescriptor_t properties = gpu_of(gpu);
     int                      missing = 0;
     char                     text[160];
 
@@ -342,12 +342,12 @@ int main(int argc, char **argv)
     PassedOver    passed = {0};
 
     printf("# cuDNN %zu: %d convolutions of %d workloads\n", cudnnGetVersion(), shapes.count, workloads);
-    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++)
+    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++)
         for (int p = 0; p < PRECISIONS; p++) {
-            if (cards[i].capability < 800 && p != FP32) continue;        /* neither is there */
-            int missing = missing_plans(&shapes, &cards[i], (PlanPrecision)p, &most, &passed, verbose);
+            if (gpus[i].capability < 800 && p != FP32) continue;        /* neither is there */
+            int missing = missing_plans(&shapes, &gpus[i], (PlanPrecision)p, &most, &passed, verbose);
             printf("%s %d - %d.%d, %s: %d of %d plans missing, workspace up to %lld KiB\n", missing ? "not ok" : "ok", ++number,
-                   cards[i].capability / 100, cards[i].capability / 10 % 10, precision_names[p], missing, DIRECTIONS * shapes.count,
+                   gpus[i].capability / 100, gpus[i].capability / 10 % 10, precision_names[p], missing, DIRECTIONS * shapes.count,
                    (long long)(most >> 10));
             fflush(stdout);
             failed += missing > 0;
