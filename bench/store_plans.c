@@ -1,4 +1,4 @@
-/* What it takes to price a stored set, beside what it takes to price a plan that relays: a bound, which decides most of
+/* What it takes to evaluate a stored set, beside what it takes to evaluate a plan that relays: a bound, which decides most of
  * them, and a run of all epochs in the simulator. 64 blocks on 16 devices, 1,000 steps an epoch, 10 epochs; the relaying
  * plan is simulated for one. Times are of the processor. */
 #include <stdio.h>
