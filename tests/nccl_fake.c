@@ -1,27 +1,27 @@
 #include "tests/nccl_fake.h"
 
-NcclFake nccl_double = {.lock = PTHREAD_MUTEX_INITIALIZER};
+NcclFake nccl_fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local struct { int depth, count; FakeOp ops[FAKE_OPS]; } fake_group;
 
 void fake_reset(void)
 {
-    pthread_mutex_t lock = nccl_double.lock;
+    pthread_mutex_t lock = nccl_fake.lock;
 
-    for (int c = 0; c < nccl_double.clique_count; c++)
+    for (int c = 0; c < nccl_fake.clique_count; c++)
         for (int i = 0; i < FAKE_RANKS * FAKE_RANKS; i++)
-            for (FakeMessage *m = nccl_double.cliques[c].box[i / FAKE_RANKS][i % FAKE_RANKS], *next; m; m = next) {
+            for (FakeMessage *m = nccl_fake.cliques[c].box[i / FAKE_RANKS][i % FAKE_RANKS], *next; m; m = next) {
                 next = m->next;
                 cudaEventDestroy(m->sent);
                 free(m);
             }
-    memset(&nccl_double, 0, sizeof nccl_double);
-    nccl_double.lock = lock;
+    memset(&nccl_fake, 0, sizeof nccl_fake);
+    nccl_fake.lock = lock;
 }
 
 static void fake_wrong(const char *what)
 {
-    fprintf(stderr, "nccl double: %s\n", what);
+    fprintf(stderr, "fake NCCL: %s\n", what);
     abort();
 }
 
@@ -61,9 +61,9 @@ static void fake_post(const FakeOp *op)
 
     if (!message) abort();
     *message = (FakeMessage){.bytes = op->bytes};
-    nccl_double.sent++;
-    if (nccl_double.sent == nccl_double.fail) op->comm->error = ncclRemoteError;
-    if (nccl_double.sent == nccl_double.lose) { free(message); return; }
+    nccl_fake.sent++;
+    if (nccl_fake.sent == nccl_fake.fail) op->comm->error = ncclRemoteError;
+    if (nccl_fake.sent == nccl_fake.lose) { free(message); return; }
     fake_queue_copy(op->stream, message->values, op->from, op->bytes, NULL);
     cudaEventCreateWithFlags(&message->sent, cudaEventDisableTiming);
     cudaEventRecord(message->sent, op->stream);
@@ -113,10 +113,10 @@ static size_t fake_bytes(ncclDataType_t type)
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
 {
-    pthread_mutex_lock(&nccl_double.lock);
+    pthread_mutex_lock(&nccl_fake.lock);
     memset(id, 0, sizeof *id);
-    snprintf(id->internal, sizeof id->internal, "clique %d", nccl_double.ids++);
-    pthread_mutex_unlock(&nccl_double.lock);
+    snprintf(id->internal, sizeof id->internal, "clique %d", nccl_fake.ids++);
+    pthread_mutex_unlock(&nccl_fake.lock);
     return ncclSuccess;
 }
 
@@ -127,49 +127,49 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id,
 
     if (!comm || ranks > FAKE_RANKS) abort();
     if (config->blocking != 0) fake_wrong("a communicator that blocks");
-    pthread_mutex_lock(&nccl_double.lock);
-    for (int i = 0; i < nccl_double.clique_count && !clique; i++)
-        if (memcmp(nccl_double.cliques[i].id, id.internal, sizeof id.internal) == 0) clique = &nccl_double.cliques[i];
+    pthread_mutex_lock(&nccl_fake.lock);
+    for (int i = 0; i < nccl_fake.clique_count && !clique; i++)
+        if (memcmp(nccl_fake.cliques[i].id, id.internal, sizeof id.internal) == 0) clique = &nccl_fake.cliques[i];
     if (!clique) {
-        if (nccl_double.clique_count == FAKE_CLIQUES) abort();
-        clique = &nccl_double.cliques[nccl_double.clique_count++];
+        if (nccl_fake.clique_count == FAKE_CLIQUES) abort();
+        clique = &nccl_fake.cliques[nccl_fake.clique_count++];
         clique->ranks = ranks;
         memcpy(clique->id, id.internal, sizeof id.internal);
     }
     clique->joined++;
-    nccl_double.comms++;
+    nccl_fake.comms++;
     comm->clique = clique;
     comm->rank = rank;
     *out = comm;
     ncclResult_t status = fake_go_on(comm);
-    pthread_mutex_unlock(&nccl_double.lock);
+    pthread_mutex_unlock(&nccl_fake.lock);
     return status;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *status)
 {
-    pthread_mutex_lock(&nccl_double.lock);
+    pthread_mutex_lock(&nccl_fake.lock);
     *status = fake_go_on(comm);
-    pthread_mutex_unlock(&nccl_double.lock);
+    pthread_mutex_unlock(&nccl_fake.lock);
     return ncclSuccess;
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm)
 {
-    pthread_mutex_lock(&nccl_double.lock);
-    nccl_double.comms--;
-    pthread_mutex_unlock(&nccl_double.lock);
+    pthread_mutex_lock(&nccl_fake.lock);
+    nccl_fake.comms--;
+    pthread_mutex_unlock(&nccl_fake.lock);
     free(comm);
     return ncclSuccess;
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm)
 {
-    pthread_mutex_lock(&nccl_double.lock);
+    pthread_mutex_lock(&nccl_fake.lock);
     comm->finalizing = true;
     comm->clique->left++;
     ncclResult_t status = fake_go_on(comm);
-    pthread_mutex_unlock(&nccl_double.lock);
+    pthread_mutex_unlock(&nccl_fake.lock);
     return status;
 }
 
@@ -195,7 +195,7 @@ ncclResult_t ncclGroupEnd(void)
     ncclComm_t   comm = fake_group.count ? fake_group.ops[0].comm : NULL;
 
     if (--fake_group.depth != 0) fake_wrong("groups in groups");
-    pthread_mutex_lock(&nccl_double.lock);
+    pthread_mutex_lock(&nccl_fake.lock);
     for (int i = 0; i < fake_group.count; i++) {
         if (fake_group.ops[i].comm != comm) fake_wrong("several communicators in a group");
         if (fake_group.ops[i].sends) fake_post(&fake_group.ops[i]);
@@ -203,7 +203,7 @@ ncclResult_t ncclGroupEnd(void)
     }
     fake_group.count = 0;
     if (comm) status = fake_go_on(comm);
-    pthread_mutex_unlock(&nccl_double.lock);
+    pthread_mutex_unlock(&nccl_fake.lock);
     return status;
 }
 
@@ -231,4 +231,4 @@ ncclResult_t ncclAllGather(const void *from, void *to, size_t count, ncclDataTyp
 }
 
 const char *ncclGetErrorString(ncclResult_t status) { return status == ncclRemoteError ? "remote process exited" : "an error"; }
-const char *ncclGetLastError(ncclComm_t comm) { return comm ? "of the double" : ""; }
+const char *ncclGetLastError(ncclComm_t comm) { return comm ? "of the fake" : ""; }

@@ -1,4 +1,4 @@
-/* A double of NCCL between threads of one process, on a fake CUDA (tests/cuda/fake.h, or that of
+/* A fake NCCL between threads of one process, on a fake CUDA (tests/cuda/fake.h, or that of
  * tests/test_nccl.c): messages go through the host's memory, in streams. As NCCL's communicators
  * that do not block: a call that waits for a peer, here until it has queued its part, returns ncclInProgress, and
  * ncclCommGetAsyncError() goes on with it. It watches how it is used: sizes that do not match, messages
@@ -52,7 +52,7 @@ typedef struct {
     long fail;                           /* at the n-th message the sender's communicator fails */
 } NcclFake;
 
-extern NcclFake nccl_double;
+extern NcclFake nccl_fake;
 
 /* For the next run; what a run that failed left behind is dropped. */
 void fake_reset(void);

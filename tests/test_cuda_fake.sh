@@ -1,7 +1,7 @@
 #!/bin/bash
 # pipebd-run on NVIDIA GPUs, without one: linked with a fake CUDA (tests/cuda/fake.h) that does
 # its work as late as waits allow. The same script runs on a GPU: PIPEBD_RUN=build/bin/pipebd-run,
-# where what only the double can be asked is left out.
+# where what only the fake can be asked is left out.
 . "$(dirname "$0")/tap.sh"
 
 RUN=${PIPEBD_RUN:-$PIPEBD_BIN/../tests/cuda-fake/pipebd-run}
@@ -11,7 +11,7 @@ if [ ! -x "$RUN" ]; then
 fi
 cd "$WORK" || exit 1
 ln -s "$(realpath "$RUN")" run
-double=$([ -n "${PIPEBD_RUN:-}" ] || echo yes)
+fake=$([ -n "${PIPEBD_RUN:-}" ] || echo yes)
 export PIPEBD_CHOICES=choices.txt        # all processes choose alike
 export PIPEBD_FAKE_GUARD=0               # tests/cuda/test_cuda_nets.c has it on
 
@@ -107,7 +107,7 @@ ok 'bfloat16' train --schedule dpu --precision bf16 --devices cuda:0 -o half.st
 graphs_off() { env PIPEBD_CUDA_GRAPHS=0 ./run train --workload four.json --epochs 2 --data synthetic "$@"; }
 ok 'without graphs' graphs_off --schedule dpu --precision bf16 --devices cuda:0 -o queued.st
 ok 'the same is trained' same half.st queued.st
-if [ "$double" = yes ]; then
+if [ "$fake" = yes ]; then
     ok 'calls that cannot be recorded' env PIPEBD_FAKE_UNRECORDABLE=29 \
         ./run train --workload four.json --epochs 2 --data synthetic --schedule dpu --precision bf16 --devices cuda:0 -o unrecorded.st
     ok 'are done as they are' same half.st unrecorded.st
@@ -130,7 +130,7 @@ ok 'a timeline' sh -c 'train() { ./run train --workload four.json --epochs 2 "$@
 ok 'a checkpoint' train --schedule dpu --devices cuda:0/4 --checkpoint saved -o saved.st
 ok 'changes nothing' same dpu.st saved.st
 
-if [ "$double" = yes ] && train --schedule dpu --devices cuda:0,1 --nccl -o nccl.st > nccl.txt 2>&1; then
+if [ "$fake" = yes ] && train --schedule dpu --devices cuda:0,1 --nccl -o nccl.st > nccl.txt 2>&1; then
     # Beside GPUs, not slices: with other multiprocessors other algorithms may be chosen.
     ok 'dpu on two GPUs' train --schedule dpu --devices cuda:0,1 -o copied.st
     ok 'rows that NCCL moved are the same' same nccl.st copied.st
@@ -149,9 +149,9 @@ ok 'and not chosen again' train --schedule tr --devices cuda:0/4 -o again.st
 ok 'what cannot be read is passed over' test "$(wc -l < choices.txt)" -eq "$lines"
 ok 'the same is trained' same tr.st again.st
 
-# ---- what only the double can be asked ----
+# ---- what only the fake can be asked ----
 
-if [ -n "$double" ]; then
+if [ -n "$fake" ]; then
     ok 'two GPUs' train --schedule dpu --devices cuda:0,1 -o gpus.st
     ok 'students of two GPUs are those of one' same one.st gpus.st
     ok 'two GPUs in two' train --schedule dpu --devices cuda:0/2,1/2 -o quarters.st

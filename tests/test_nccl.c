@@ -1,5 +1,5 @@
 /* The transport by NCCL, between threads whose devices queue (tests/async_device.h, at once) and a
- * double of NCCL: students are the CPU's bit for bit under every plan; a peer that fails, a
+ * fake NCCL: students are the CPU's bit for bit under every plan; a peer that fails, a
  * message that is lost and a GPU that hangs become the run's error, with the devices' names. */
 #include "tests/four_blocks.h"
 #include "tests/nccl_fake.h"
@@ -78,7 +78,7 @@ cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int gpu)
 
 /* ---- training ---- */
 
-/* All devices do everything when it is queued: a stream of the double has no other way. */
+/* All devices do everything when it is queued: a stream of the fake has no other way. */
 static void async_gpus(DeviceSpec *spec, int count)
 {
     char  text[16];
@@ -107,8 +107,8 @@ static int train_on(Tensors **out, bool nccl, const Fixture *f, const Plan *plan
     int rc = execute(&result, &x, err);
     if (rc == 0) execution_free(&result);
     program_free(program);
-    for (int i = 0; i < 200 && nccl_double.comms != 0; i++) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    assert_int_equal(nccl_double.comms, 0);
+    for (int i = 0; i < 200 && nccl_fake.comms != 0; i++) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    assert_int_equal(nccl_fake.comms, 0);
     if (rc == 0) assert_int_equal(atomic_load(&at_once.events), 0);      /* else messages may be under way */
     assert_int_equal(atomic_load(&at_once.streams), 0);
     return rc;
@@ -142,7 +142,7 @@ static void students_are_those_of_the_cpu(void **state)
         fake_reset();
         assert_int_equal(train_on(&truth, false, f, plan, &err), 0);
         if (train_on(&found, true, f, plan, &err) != 0) fail_msg("plan %d: %s", i, err.text);
-        assert_true(i == 3 || nccl_double.sent > 0);
+        assert_true(i == 3 || nccl_fake.sent > 0);
         assert_same_bits(truth, found);
         tensors_free(truth);
         tensors_free(found);
@@ -168,11 +168,11 @@ static void a_peer_that_fails_is_named(void **state)
 {
     for (long n = 1; n < 16; n += 4) {
         fake_reset();
-        nccl_double.fail = n;
-        fails_with(*state, pipeline(SCHEDULE_DPU), "nccl: from device 0 to device 1: remote process exited: of the double");
+        nccl_fake.fail = n;
+        fails_with(*state, pipeline(SCHEDULE_DPU), "nccl: from device 0 to device 1: remote process exited: of the fake");
         fake_reset();
-        nccl_double.fail = n;
-        fails_with(*state, data_parallel(3), "nccl: the group of 3 from device 0 to device 2: remote process exited: of the double");
+        nccl_fake.fail = n;
+        fails_with(*state, data_parallel(3), "nccl: the group of 3 from device 0 to device 2: remote process exited: of the fake");
     }
 }
 
@@ -266,7 +266,7 @@ static void together(Part *parts, Failing *failing, int64_t limit_ms, bool only_
     failing->transport->ops->free(failing->transport);
     program_free(program);
     plan_free(plan);
-    assert_int_equal(nccl_double.comms, 0);
+    assert_int_equal(nccl_fake.comms, 0);
 }
 
 static Part *new_parts(void)
@@ -329,7 +329,7 @@ static void what_is_lost_ends_the_run(void **state)
 
     (void)state;
     fake_reset();
-    nccl_double.lose = 5;
+    nccl_fake.lose = 5;
     together(parts, &failing, 200, true);
     assert_true(failed_parts(parts, "nccl: the group of 3 from device 0 to device 2: ") >= 1);
     assert_true(failed_parts(parts, "nothing has come or gone for 0.2 s") >= 1);

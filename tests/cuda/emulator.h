@@ -1,5 +1,5 @@
 /* What .cu files need to be compiled as C++ for the CPU: given to the compiler before them (-include). A kernel
- * that is launched is queued on the double's stream, and run then a block after another, each thread a
+ * that is launched is queued on the fake's stream, and run then a block after another, each thread a
  * fiber that runs until it ends or comes to __syncthreads(). Blocks run their threads first to last
  * and last to first by turns, and shared memory starts as NaN, so that a missing barrier shows. Block sizes,
  * grids and shared memory are held to a GPU's limits. */

@@ -14,7 +14,7 @@ typedef struct { cublasComputeType_t compute; cublasOperation_t a, b; cublasLtEp
 typedef struct { cudaDataType_t type; int64_t rows, columns, ld; } Layout;
 typedef struct { size_t workspace; uint32_t align; } Preference;
 
-const char *cublasLtGetStatusString(cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS ? "success" : "the double refuses it"; }
+const char *cublasLtGetStatusString(cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS ? "success" : "the fake refuses it"; }
 size_t cublasLtGetVersion(void) { return CUBLAS_VERSION; }
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *out)
@@ -194,7 +194,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
         misaligned(a, align) || misaligned(b, align) || misaligned(d, align) || !fake_is_device(a) || !fake_is_device(b) ||
         !fake_is_device(d) || (p->desc.epilogue != CUBLASLT_EPILOGUE_DEFAULT && !fake_is_device(p->desc.bias)) ||
         (p->algorithm.number == 1 && (bytes < WORKSPACE || !fake_is_device(workspace)))) {
-        fprintf(stderr, "double: cublasLtMatmul() of what does not fit\n");
+        fprintf(stderr, "fake CUDA: cublasLtMatmul() of what does not fit\n");
         free(p);
         return CUBLAS_STATUS_INVALID_VALUE;
     }

@@ -16,7 +16,7 @@ struct cudnnTensorStruct { cudnnDataType_t type; int n, c, h, w; };
 struct cudnnFilterStruct { cudnnDataType_t type; int k, c, h, w; };
 struct cudnnConvolutionStruct { int padding, stride, groups; cudnnMathType_t math; };
 
-const char *cudnnGetErrorString(cudnnStatus_t status) { return status == CUDNN_STATUS_SUCCESS ? "success" : "the double refuses it"; }
+const char *cudnnGetErrorString(cudnnStatus_t status) { return status == CUDNN_STATUS_SUCCESS ? "success" : "the fake refuses it"; }
 size_t cudnnGetVersion(void) { return CUDNN_VERSION; }
 
 static cudnnStatus_t made(void *memory) { return memory ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_ALLOC_FAILED; }
@@ -209,7 +209,7 @@ static cudnnStatus_t queue(cudnnHandle_t h, const void *alpha, const void *beta,
     if (*(const float *)alpha != 1.0f || *(const float *)beta != 0.0f || algorithm != 1 || bytes < WORKSPACE || !fake_is_device(workspace) ||
         (c->direction != DATA && !fake_is_device(c->in_x)) || (c->direction != FORWARD && !fake_is_device(c->in_y)) ||
         (c->direction != WEIGHTS && !fake_is_device(c->in_w)) || !fake_is_device(c->out)) {
-        fprintf(stderr, "double: a convolution of what does not fit\n");
+        fprintf(stderr, "fake CUDA: a convolution of what does not fit\n");
         free(c);
         return CUDNN_STATUS_BAD_PARAM;
     }

@@ -1,4 +1,4 @@
-/* NCCL: see tests/nccl_fake.h, on the double's streams. */
+/* NCCL: see tests/nccl_fake.h, on the fake's streams. */
 #include "tests/nccl_fake.h"
 
 cudaError_t cudaDeviceGetPCIBusId(char *out, int size, int gpu)

@@ -1,4 +1,4 @@
-/* CUDA's runtime: see double.h. One lock over all. */
+/* CUDA's runtime: see tests/cuda/fake.h. One lock over all. */
 #include "tests/cuda/fake.h"
 
 #include <pthread.h>
@@ -68,13 +68,13 @@ const char *cudaGetErrorName(cudaError_t status)
 const char *cudaGetErrorString(cudaError_t status)
 {
     return status == cudaSuccess ? "no error" : status == cudaErrorInvalidValue ? "invalid argument" :
-           status == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "the double refuses it";
+           status == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "the fake refuses it";
 }
 
 /* A mistake of the caller that a GPU would not tell apart: said, too. */
 static cudaError_t refuse(const char *why)
 {
-    fprintf(stderr, "double: %s\n", why);
+    fprintf(stderr, "fake CUDA: %s\n", why);
     return fake_fail(cudaErrorInvalidValue);
 }
 
@@ -169,7 +169,7 @@ static FakeArena *arena_of(int number)
     if (a->base) return a;
     a->bytes = gpu_bytes();
     a->base = mmap(NULL, a->bytes * 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (a->base == MAP_FAILED) { perror("double: mmap"); abort(); }
+    if (a->base == MAP_FAILED) { perror("fake CUDA: mmap"); abort(); }
     return a;
 }
 
@@ -184,7 +184,7 @@ static void protect(int how)
         size_t bytes = (arena[i].top + 4095) / 4096 * 4096;
 
         if (bytes == 0 || (!guarded && bytes <= arena[i].opened)) continue;
-        if (mprotect(arena[i].base, bytes, how) != 0) { perror("double: mprotect"); abort(); }
+        if (mprotect(arena[i].base, bytes, how) != 0) { perror("fake CUDA: mprotect"); abort(); }
         arena[i].opened = bytes;
     }
 }
