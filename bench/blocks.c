@@ -74,9 +74,9 @@ static void block_free(BenchBlock *block, const BlocksBench *b)
 static void step(BenchBlock *block, const BlocksBench *b, int number, int path)
 {
     const WorkBlock *work = &b->workload->block[number];
-    const Workload  *w = b->workload;
-    UpdateStep       sgd = {.learning_rate = (float)w->learning_rate, .momentum = (float)w->momentum, .weight_decay = (float)w->weight_decay,
-                            .nesterov = w->nesterov};
+    Training         t = workload_training(b->workload, work);
+    UpdateStep       sgd = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum, .weight_decay = (float)t.weight_decay,
+                            .nesterov = t.nesterov};
     Error            err = {""};
 
     bench_require(net_forward(block->teacher, block->x, block->target, b->rows, NULL, &err), &err);

@@ -106,8 +106,9 @@ static double now(void)
 
 static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
 {
-    UpdateStep step = {.learning_rate = (float)w->learning_rate, .momentum = (float)w->momentum, .weight_decay = (float)w->weight_decay,
-                            .nesterov = w->nesterov};
+    Training   t = workload_training(w, block);
+    UpdateStep step = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum, .weight_decay = (float)t.weight_decay,
+                       .nesterov = t.nesterov};
     double  start = now(), loss;
     Error   err = {""};
 

@@ -148,7 +148,7 @@ int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err)
                              loss_name(workload->block[b].loss));
     if (workload->optimizer == OPTIMIZER_ADAMW && !backend->adamw)
         return error_set(err, "devices of %s do not step by AdamW", backend->name);
-    if (workload->clip > 0.0 && !backend->squares) return error_set(err, "devices of %s do not clip gradients", backend->name);
+    if (workload->training.clip > 0.0 && !backend->squares) return error_set(err, "devices of %s do not clip gradients", backend->name);
     return 0;
 }
 

@@ -63,13 +63,13 @@ static void a_block_trains_as_it_says(void **state)
     w->block[1].training = &own;
     Tensors *mixed = train(f, pipeline(SCHEDULE_DPU), NULL, 1, 0);
     w->block[1].training = NULL;
-    w->learning_rate = own.learning_rate;
-    w->momentum = own.momentum;
-    w->weight_decay = own.weight_decay;
+    w->training.learning_rate = own.learning_rate;
+    w->training.momentum = own.momentum;
+    w->training.weight_decay = own.weight_decay;
     Tensors *all = train(f, pipeline(SCHEDULE_DPU), NULL, 1, 0);
-    w->learning_rate = common.learning_rate;
-    w->momentum = common.momentum;
-    w->weight_decay = common.weight_decay;
+    w->training.learning_rate = common.learning_rate;
+    w->training.momentum = common.momentum;
+    w->training.weight_decay = common.weight_decay;
     for (int b = 0; b < BLOCKS; b++) assert_same_block(mixed, b == 1 ? all : without, b);
     assert_true(difference(without, all) > 1e-3);
     tensors_free(without);
@@ -595,11 +595,11 @@ static void a_wrong_teacher_is_refused_by_name(void **state)
 static void a_loss_without_bounds_ends_the_run(void **state)
 {
     Fixture *f = *state;
-    double   before = f->workload->learning_rate;
+    double   before = f->workload->training.learning_rate;
 
-    f->workload->learning_rate = 1e30;
+    f->workload->training.learning_rate = 1e30;
     for (int i = 0; i < PLANS; i++) expect_failure(f, plan_number(i), NULL, NULL, "has diverged by step");
-    f->workload->learning_rate = before;
+    f->workload->training.learning_rate = before;
 }
 
 /* Memory may run out at any allocation, in any thread: an error, and everything is given back. */

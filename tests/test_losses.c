@@ -247,15 +247,15 @@ static void clipping_bounds_the_norm(void **state)
 /* 4 steps up, then a cosine over the other 6. */
 static void the_rate_rises_and_falls(void **state)
 {
-    Workload w = {.learning_rate = 2, .warm_up = 4};
+    Workload w = {.training.learning_rate = 2, .warm_up = 4};
 
     (void)state;
-    for (int s = 0; s < 4; s++) assert_float_equal(rate_at(w.learning_rate, w.warm_up, s, 10), 2.0 * (s + 1) / 4, 1e-6);
-    for (int s = 4; s < 10; s++) assert_float_equal(rate_at(w.learning_rate, w.warm_up, s, 10), 1 + cos(M_PI * (s - 4) / 6), 1e-6);
+    for (int s = 0; s < 4; s++) assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, s, 10), 2.0 * (s + 1) / 4, 1e-6);
+    for (int s = 4; s < 10; s++) assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, s, 10), 1 + cos(M_PI * (s - 4) / 6), 1e-6);
     w.warm_up = 100;                     /* longer than the run */
-    assert_float_equal(rate_at(w.learning_rate, w.warm_up, 9, 10), 2, 1e-6);
+    assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, 9, 10), 2, 1e-6);
     w.warm_up = 0;
-    assert_float_equal(rate_at(w.learning_rate, w.warm_up, 0, 10), 2, 1e-6);
+    assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, 0, 10), 2, 1e-6);
 }
 
 int main(void)

@@ -665,7 +665,7 @@ static void a_boundary_depends_on_what_is_below(void **state)
     set_up(&s, STORE_HOST);
     int        blocks = s.workload->block_count, last = blocks - 1;
     StoreNote (*before)[STORE_NOTES] = store_notes(&s.options, &err);
-    s.workload->learning_rate *= 2;
+    s.workload->training.learning_rate *= 2;
     s.workload->block[0].student.layer[0].kernel++;
     s.workload->block[last].teacher.layer[0].kernel++;
     for (int i = 0; i < tensors_count(s.teacher); i++)

@@ -158,12 +158,12 @@ static void labels_are_the_next_tokens(void **state)
         Workload *w = small_gpt(kl, labelled);
         char     *folder = text_folder(lengths), *source = format_text("bytes:%s", folder);
 
-        w->learning_rate = 0.01;
+        w->training.learning_rate = 0.01;
         Trained first = train_text(w, source, 1, 1), last = train_text(w, source, 1, 24);
         assert_true(fabs(first.loss[2] - log(997)) < 0.5);
         assert_true(last.loss[2] < first.loss[2] - 1);
         w->optimizer = OPTIMIZER_SGD;    /* AdamW takes rounding of small gradients for their signs */
-        w->clip = 1;
+        w->training.clip = 1;
         Trained one = train_text(w, source, 1, 8), two = train_text(w, source, 2, 8);
         assert_true(fabs(one.loss[2] - two.loss[2]) < 1e-5);
         assert_true(difference(one.student, two.student) < 1e-4);
@@ -184,7 +184,7 @@ static void micro_batches_change_nothing(void **state)
         char     *folder = text_folder(labels), *source = format_text("bytes:%s", folder);
 
         w->optimizer = OPTIMIZER_SGD;
-        w->clip = 1;
+        w->training.clip = 1;
         Trained whole = train_text(w, source, 1, 8);
         for (int devices = 1; devices <= 2; devices++)
             for (w->micro_batches = 2; w->micro_batches <= 8; w->micro_batches += 3) {  /* of 8 rows, and of 4: uneven, and one each */

@@ -196,10 +196,10 @@ static void every_key_arrives(void **state)
     assert_int_equal(workload->classes, 5);
     assert_int_equal(workload->batch, 16);
     assert_int_equal(workload->samples, 100);
-    assert_float_equal(workload->learning_rate, 0.05, 0);
-    assert_float_equal(workload->momentum, 0.9, 0);
-    assert_float_equal(workload->weight_decay, 1e-4, 0);
-    assert_true(workload->nesterov);
+    assert_float_equal(workload->training.learning_rate, 0.05, 0);
+    assert_float_equal(workload->training.momentum, 0.9, 0);
+    assert_float_equal(workload->training.weight_decay, 1e-4, 0);
+    assert_true(workload->training.nesterov);
     assert_string_equal(workload->teacher_weights, weights);
     assert_string_equal(workload->data, "cifar10:folder");
     assert_string_equal(workload->data_source, data);
@@ -290,11 +290,11 @@ static void keys_of_transformers_arrive(void **state)
 
     assert_int_equal(workload->optimizer, OPTIMIZER_ADAMW);
     assert_int_equal(workload->warm_up, 7);
-    assert_float_equal(workload->clip, 0.5, 0);
-    assert_float_equal(workload->beta1, 0.8, 0);
-    assert_float_equal(workload->beta2, 0.9, 0);
-    assert_float_equal(workload->eps, 1e-6, 0);
-    assert_float_equal(workload->weight_decay, 0.01, 0);
+    assert_float_equal(workload->training.clip, 0.5, 0);
+    assert_float_equal(workload->training.beta1, 0.8, 0);
+    assert_float_equal(workload->training.beta2, 0.9, 0);
+    assert_float_equal(workload->training.eps, 1e-6, 0);
+    assert_float_equal(workload->training.weight_decay, 0.01, 0);
     assert_int_equal(workload->block[1].loss, LOSS_KL);
     assert_float_equal(workload->block[1].temperature, 2.5, 0);
     assert_float_equal(workload->block[0].temperature, 1, 0);

@@ -24,18 +24,20 @@ static const char *file_name(const char *path)
 /* A line of how all blocks train, and one for each that trains otherwise. */
 static void describe_training(const Workload *workload, Text *out)
 {
+    const Training *t = &workload->training;
+
     if (workload->optimizer == OPTIMIZER_ADAMW)
-        text_printf(out, "AdamW, learning rate %g (cosine to 0), betas %g %g, eps %g, weight decay %g", workload->learning_rate,
-                    workload->beta1, workload->beta2, workload->eps, workload->weight_decay);
+        text_printf(out, "AdamW, learning rate %g (cosine to 0), betas %g %g, eps %g, weight decay %g", t->learning_rate, t->beta1,
+                    t->beta2, t->eps, t->weight_decay);
     else
-        text_printf(out, "SGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g", workload->learning_rate,
-                    workload->momentum, workload->nesterov ? " (Nesterov)" : "", workload->weight_decay);
+        text_printf(out, "SGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g", t->learning_rate, t->momentum,
+                    t->nesterov ? " (Nesterov)" : "", t->weight_decay);
     if (workload->warm_up > 0) text_printf(out, ", warm-up %" PRId64 " steps", workload->warm_up);
     if (workload->micro_batches > 1) text_printf(out, ", %" PRId64 " micro-batches", workload->micro_batches);
-    if (workload->clip > 0) text_printf(out, ", gradients clipped at %g", workload->clip);
+    if (t->clip > 0) text_printf(out, ", gradients clipped at %g", t->clip);
     text_append(out, "\n");
     for (int b = 0; b < workload->block_count; b++) {
-        const Training *t = workload->block[b].training;
+        t = workload->block[b].training;
         if (!t) continue;
         text_printf(out, "  %s: learning rate %g, ", workload->block[b].name, t->learning_rate);
         if (workload->optimizer == OPTIMIZER_ADAMW) text_printf(out, "betas %g %g, eps %g", t->beta1, t->beta2, t->eps);

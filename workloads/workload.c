@@ -114,15 +114,9 @@ static int read_input(Workload *workload, const JsonAt *root, Error *err)
     return json_has(&tokens) ? read_tokens(workload, &at, err) : read_image(workload, &at, err);
 }
 
-static Training training_of_all(const Workload *w)
-{
-    return (Training){.learning_rate = w->learning_rate, .momentum = w->momentum, .weight_decay = w->weight_decay,
-                      .nesterov = w->nesterov, .beta1 = w->beta1, .beta2 = w->beta2, .eps = w->eps, .clip = w->clip};
-}
-
 Training workload_training(const Workload *workload, const WorkBlock *block)
 {
-    return block->training ? *block->training : training_of_all(workload);
+    return block->training ? *block->training : workload->training;
 }
 
 static int read_sgd(Training *t, const JsonAt *at, Error *err)
@@ -174,25 +168,16 @@ static int read_training(Workload *workload, const JsonAt *root, Error *err)
     static const char *const adamw[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "micro_batches", "beta1", "beta2", "eps",
                                         NULL};
     static const char *const optimizers[] = {"sgd", "adamw", NULL};
-    JsonAt   at = json_member(root, "training"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
-    JsonAt   micro = json_member(&at, "micro_batches");
-    Training t = {0};
-    int      which = OPTIMIZER_SGD;
+    JsonAt at = json_member(root, "training"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
+    JsonAt micro = json_member(&at, "micro_batches");
+    int    which = OPTIMIZER_SGD;
 
     if (json_get_object(&at, err) != 0) return -1;
     if (json_has(&optimizer) && json_get_choice(&optimizer, optimizers, &which, err) != 0) return -1;
     if (json_check_keys(&at, which == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0) return -1;
-    if (which == OPTIMIZER_ADAMW) t = (Training){.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    if (read_rates(&t, (OptimizerKind)which, &at, err) != 0) return -1;
     workload->optimizer = (OptimizerKind)which;
-    workload->learning_rate = t.learning_rate;
-    workload->momentum = t.momentum;
-    workload->weight_decay = t.weight_decay;
-    workload->nesterov = t.nesterov;
-    workload->beta1 = t.beta1;
-    workload->beta2 = t.beta2;
-    workload->eps = t.eps;
-    workload->clip = t.clip;
+    if (which == OPTIMIZER_ADAMW) workload->training = (Training){.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    if (read_rates(&workload->training, workload->optimizer, &at, err) != 0) return -1;
     workload->micro_batches = 1;
     if (json_has(&micro) && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &workload->micro_batches, err) != 0) return -1;
     if (workload->micro_batches > workload->batch)
@@ -212,7 +197,7 @@ static int read_block_training(Workload *workload, const JsonAt *block_at, WorkB
     if (json_check_keys(&at, workload->optimizer == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0) return -1;
     Training *own = arena_alloc(&workload->arena, 1, sizeof *own);
     if (!own) return error_no_memory(err);
-    *own = training_of_all(workload);
+    *own = workload->training;
     block->training = own;
     return read_rates(own, workload->optimizer, &at, err);
 }

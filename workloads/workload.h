@@ -163,7 +163,7 @@ bool        loss_is_of_scores(LossKind loss);            /* channels are scores 
 
 typedef enum { OPTIMIZER_SGD, OPTIMIZER_ADAMW } OptimizerKind;
 
-/* What a block may have of its own; the optimizer and the warm-up are the workload's. */
+/* How blocks train; a block may have one of its own. The optimizer and the warm-up are the workload's. */
 typedef struct {
     double learning_rate;    /* cosine to 0 over the run */
     double momentum, weight_decay;
@@ -191,13 +191,9 @@ typedef struct {
     int         classes;     /* of the last boundary; 0: not a classifier */
     int64_t     batch, samples;
     OptimizerKind optimizer;
-    double      learning_rate;           /* cosine to 0 over the run */
+    Training    training;    /* of blocks that have none of their own */
     int64_t     micro_batches;           /* parts that a student's share of a batch goes in (base/micro.h); 1: whole */
-    int64_t     warm_up;     /* steps in which it rises to that first */
-    double      momentum, weight_decay;
-    bool        nesterov;
-    double      beta1, beta2, eps;       /* AdamW's */
-    double      clip;        /* the most that the norm of a block's gradients may be; 0: anything */
+    int64_t     warm_up;     /* steps in which the learning rate rises first */
     float       mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];
                              /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
     const char *teacher_weights;         /* path, the file's folder included; NULL: random */

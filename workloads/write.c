@@ -167,18 +167,16 @@ static void write_rates(const Training *t, bool adamw, Text *out)
 
 static void write_training(const Workload *workload, Text *out)
 {
-    bool     adamw = workload->optimizer == OPTIMIZER_ADAMW;
-    Training t = {.momentum = workload->momentum, .weight_decay = workload->weight_decay, .nesterov = workload->nesterov,
-                  .beta1 = workload->beta1, .beta2 = workload->beta2, .eps = workload->eps};
+    bool adamw = workload->optimizer == OPTIMIZER_ADAMW;
 
     text_append(out, "  \"training\": {");
     if (adamw) text_append(out, "\"optimizer\": \"adamw\", ");
     text_append(out, "\"learning_rate\": ");
-    text_json_double(out, workload->learning_rate);
+    text_json_double(out, workload->training.learning_rate);
     if (workload->warm_up > 0) text_printf(out, ", \"warm_up\": %" PRId64, workload->warm_up);
     if (workload->micro_batches > 1) text_printf(out, ", \"micro_batches\": %" PRId64, workload->micro_batches);
-    if (workload->clip > 0) write_number("clip", workload->clip, out);
-    write_rates(&t, adamw, out);
+    if (workload->training.clip > 0) write_number("clip", workload->training.clip, out);
+    write_rates(&workload->training, adamw, out);
     text_append(out, ",\n");
 }
 
