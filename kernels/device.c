@@ -142,13 +142,16 @@ int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err)
 {
     const Backend *backend = backend_of(spec);
 
-    for (int b = 0; b < workload->block_count; b++)
-        if (!(backend->losses >> workload->block[b].loss & 1))
-            return error_set(err, "block \"%s\": devices of %s do not compute the loss %s", workload->block[b].name, backend->name,
-                             loss_name(workload->block[b].loss));
+    for (int b = 0; b < workload->block_count; b++) {
+        const WorkBlock *block = &workload->block[b];
+        if (!(backend->losses >> block->loss & 1))
+            return error_set(err, "block \"%s\": devices of %s do not compute the loss %s", block->name, backend->name,
+                             loss_name(block->loss));
+        if (workload_training(workload, block).clip > 0.0 && !backend->squares)
+            return error_set(err, "block \"%s\": devices of %s do not clip gradients", block->name, backend->name);
+    }
     if (workload->optimizer == OPTIMIZER_ADAMW && !backend->adamw)
         return error_set(err, "devices of %s do not step by AdamW", backend->name);
-    if (workload->training.clip > 0.0 && !backend->squares) return error_set(err, "devices of %s do not clip gradients", backend->name);
     return 0;
 }
 

@@ -165,6 +165,9 @@ if [ -n "$fake" ]; then
     ok 'too many slices' says 'too few for 16 slices' train --schedule tr --devices cuda:0/16 -o x.st
     ok 'a driver without slices' says 'slices of a GPU need a driver of CUDA 12.4' \
         env PIPEBD_FAKE_DRIVER=old ./run train --workload four.json --schedule tr --devices cuda:0/2 -o x.st
+    sed 's/"name": "c", "loss": "mse",/"name": "c", "loss": "mse", "training": {"clip": 1},/' four.json > clip.json
+    ok "a block's own clip" says 'block "c": devices of cuda do not clip gradients' \
+        ./run train --workload clip.json --schedule tr --devices cuda:0 -o x.st
     # Memory that runs out, wherever: one line, or enough.
     enough=
     for bytes in $(seq 500000 60000 2000000); do
