@@ -349,13 +349,6 @@ static void link_words(const ModelRun *m, Text *out)
         text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m), m->options->network_bytes_per_s / 1e9);
 }
 
-static bool has_choices(const Workload *workload)
-{
-    for (int b = 0; b < workload->block_count; b++)
-        if (workload->block[b].choices > 0) return true;
-    return false;
-}
-
 /* What the trace says of itself: devices, hashes of files, and every choice that its times hang on.
  * */
 static void notes(const ModelRun *m, Text *out)
@@ -380,7 +373,7 @@ static void notes(const ModelRun *m, Text *out)
     else if (!m->jpeg) text_append(out, "; loader: raw pixels");
     else text_append(out, o->loader == MODEL_LOADER_PILLOW ? "; loader: JPEG photographs by Pillow" : "; loader: JPEG photographs");
     text_printf(out, ", %" PRId64 " workers on %" PRId64 " cores", m->workers, m->cores);
-    if (has_choices(o->workload))
+    if (workload_has_choices(o->workload))
         text_append(out, "; students' times are means over the paths of their choices, spread is how these vary, "
                     "and the update visits the parameters of all paths");
 }

@@ -201,6 +201,18 @@ bool workload_predicts_tokens(const Workload *workload)
     return !ahead;
 }
 
+bool workload_has_labels(const Workload *workload)
+{
+    return workload->classes > 0 || workload_predicts_tokens(workload);
+}
+
+bool workload_has_choices(const Workload *workload)
+{
+    for (int b = 0; b < workload->block_count; b++)
+        if (workload->block[b].choices > 0) return true;
+    return false;
+}
+
 bool layer_runs_path(const Layer *layer, int path, int taken)
 {
     return layer->kind == LAYER_RESIDUAL || path == taken;

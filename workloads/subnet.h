@@ -16,7 +16,7 @@ typedef struct {
 } LayerOrigins;
 
 /* Whether a student may be reduced to these paths: something to train is left, and no
- * residual is left without a body. choices: [layers_choices(student)]. */
+ * residual is left without a body or shortcut that it had. choices: [layers_choices(student)]. */
 bool layers_subnet_possible(const Layers *student, const int *choices);
 
 /* Multiply-accumulates of a sample on these paths. */

@@ -369,7 +369,7 @@ static int check_labels(Workload *workload, const JsonAt *root, Error *err)
 
         if (!loss_is_of_labels(workload->block[b].loss)) continue;
         if (b + 1 < workload->block_count) return json_fail(&loss, err, "labels are of the last block's scores, expected another loss");
-        if (workload->classes > 0 || workload_predicts_tokens(workload)) return 0;
+        if (workload_has_labels(workload)) return 0;
         if (workload->vocabulary == 0) return json_fail(&loss, err, "labels of a workload without \"classes\"");
         return json_fail(&loss, err, "labels are the next tokens, expected scores of %d tokens at each, by causal attention only",
                          workload->vocabulary);

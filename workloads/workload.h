@@ -233,6 +233,12 @@ bool workload_normalises(const Workload *workload);
  * and no attention of the teacher (nor of students that learn from labels) sees what follows. */
 bool workload_predicts_tokens(const Workload *workload);
 
+/* Whether there are right answers: the last block classifies or predicts tokens. */
+bool workload_has_labels(const Workload *workload);
+
+/* Whether a student has paths to choose from. */
+bool workload_has_choices(const Workload *workload);
+
 /* What a list of layers is made of. Of a choice: the least, the mean and the most over its
  * paths; parameters and bytes of weights are those of all paths (they all exist). */
 typedef struct {

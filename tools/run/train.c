@@ -144,9 +144,6 @@ static int open_program(Train *t, Error *err)
     return program_verify(t->program, (int)t->settings->queue_depth, err);
 }
 
-/* Whether held-out samples have right answers. */
-static bool has_answers(const Train *t) { return t->workload->classes > 0 || workload_predicts_tokens(t->workload); }
-
 /* Boundaries live as long as something fetches them where stages take turns: two at a time. */
 static bool drops(const Train *t) { return t->plan->turns; }
 
@@ -165,7 +162,7 @@ static int open_data(Train *t, Error *err)
 
     if (data_open(&t->data, source, t->workload, DATA_TRAIN, s->skip_bad, err) != 0) return -1;
     if (run_check_batch(t->workload->batch, t->data, source, err) != 0) return -1;
-    if (!has_answers(t) && t->workload->vocabulary == 0) return 0;
+    if (!workload_has_labels(t->workload) && t->workload->vocabulary == 0) return 0;
     return data_open(&t->validation, source, t->workload, DATA_VALIDATION, s->skip_bad, err);
 }
 
@@ -480,13 +477,6 @@ static int print_settings(const Train *t, const Options *options, Error *err)
 
 /* ---- accuracy --------------------------------------------------------------------- */
 
-static bool has_choices(const Workload *workload)
-{
-    for (int b = 0; b < workload->block_count; b++)
-        if (workload->block[b].choices) return true;
-    return false;
-}
-
 static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Error *err)
 {
     Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation, .student = student,
@@ -494,8 +484,8 @@ static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Err
                     .stop = t->stop};
 
     *out = (Accuracy){0};
-    if (student && has_choices(t->workload)) return 0;
-    if (has_answers(t)) return evaluate(out, &e, err);
+    if (student && workload_has_choices(t->workload)) return 0;
+    if (workload_has_labels(t->workload)) return evaluate(out, &e, err);
     return student && t->validation ? evaluate_agreement(near, &e, t->teacher, err) : 0;
 }
 
@@ -788,7 +778,7 @@ static int print_result(const Train *t, Error *err)
             perplexity_text(", after", &t->after, &text);
             text_append(&text, "\n");
         }
-        if (has_choices(t->workload))
+        if (workload_has_choices(t->workload))
             text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
     }
     if (t->near_after.count)
