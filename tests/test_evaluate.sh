@@ -157,6 +157,7 @@ expect_status 2 'devices that are no cores' pipebd-run evaluate --workload one.j
 expect_status 2 'no such format' pipebd-run evaluate --workload one.json --format csv
 expect_status 2 'no such source of data' pipebd-run evaluate --workload one.json --data nothere
 expect_status 2 'students written over' pipebd-run evaluate --workload one.json --student one.safetensors -o one.safetensors
+expect_status 2 'outputs among the results' pipebd-run evaluate --workload one.json -o -
 expect_status 1 'students of another workload' pipebd-run evaluate --workload digits --student one.safetensors
 expect_status 1 'students with paths to choose from' pipebd-run evaluate --workload nas-digits --student digits.safetensors
 ok 'which is said' grep -F 'has no student of block' <(pipebd-run evaluate --workload digits --student one.safetensors 2>&1)

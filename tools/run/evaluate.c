@@ -258,6 +258,7 @@ static int check(EvaluateInputs *in, const EvaluateSettings *s, const Operands *
 {
     if (operands->count) return error_set(err, "\"%s\": expected only options", operands->values[0]);
     if (!s->workload) return error_set(err, "expected --workload W");
+    if (s->output && strcmp(s->output, "-") == 0) return error_set(err, "-: results go to standard output, expected a file's name");
     if (check_files(s, NULL, err) != 0) return -1;
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     if (run_devices(&in->devices, s->devices, NULL, false, false, err) != 0) return -1;
