@@ -59,6 +59,11 @@ ok "tiers: a folder, cached and not" stores tiers '["cached disk","disk"]'
 ok "nothing is left in the folder" sh -c '[ -z "$(ls tiers)" ]'
 refuses 2 "no place" "expected host or a folder" $profile --store "" -o x.json
 refuses 1 "no folder" "cannot make the folder" $profile --store nothere/x -o x.json
+touch file
+before_long_work() { timeout 60 pipebd-run profile --workload two.json --devices cpu:2 --trials 100000 --store "$1" -o x.json; }
+refuses 1 "which is found out first" "cannot make the folder" before_long_work nothere/x
+refuses 1 "a file as a folder" "Not a directory" before_long_work file
+refuses 2 "a folder and the trace in one" "--store and -o are the same file" $profile --store x.json -o x.json
 
 refuses 2 "no workload" "expected --workload W" pipebd-run profile --devices cpu:2 -o x.json
 refuses 2 "no devices" "expected --devices" pipebd-run profile --workload two.json -o x.json

@@ -5,9 +5,9 @@
 #include <time.h>
 
 #include "executor/measure/profile.h"
-#include "executor/store/store.h"
 #include "include/pipebd.h"
 #include "tools/run/common.h"
+#include "tools/run/stored.h"
 #include "tools/run/world.h"
 
 int measure_check(MeasureSettings *s, const Option *table, bool ranks, Error *err)
@@ -19,7 +19,7 @@ int measure_check(MeasureSettings *s, const Option *table, bool ranks, Error *er
     if (!s->devices) return error_set(err, "expected --devices, as in cpu:2 or cuda:0/4");
     if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
         return error_set(err, "--workers: no effect with --prefetch 0");
-    if (s->store && !*s->store) return error_set(err, "--store: expected %s or a folder", STORE_HOST);
+    if (run_store_check(s->store, err) != 0) return -1;
     if (s->interface && !ranks) return error_set(err, "--interface: no effect on a run of one process");
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     return run_devices(&devices, s->devices, s->precision, s->nccl, false, err);
@@ -59,6 +59,8 @@ int measure_open(MeasureInputs *out, const MeasureSettings *s, World *world, con
     if (run_world_devices(world, &out->devices, &out->first_of_spec, err) != 0) return -1;
     out->device_count = world_all_devices(world, out->devices.count);
     if (run_read_workload(&out->workload, s->workload, run_world_speaks(world), err) != 0) return -1;
+    const char *folder = run_store_folder(s->store);
+    if (folder && run_world_speaks(world) && run_store_check_folder(folder, err) != 0) return -1;
     out->batch = s->batch ? s->batch : out->workload->batch;
     const char *source = run_data_source(s->data, out->workload);
     if (data_open(&out->data, source, out->workload, DATA_TRAIN, 0, err) != 0) return -1;

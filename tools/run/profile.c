@@ -7,6 +7,7 @@
 #include "tools/run/run.h"
 #include "tools/run/common.h"
 #include "tools/run/measure.h"
+#include "tools/run/stored.h"
 #include "tools/run/world.h"
 
 typedef struct {
@@ -18,7 +19,8 @@ static int check_files(const ProfileSettings *s, Error *err)
 {
     const MeasureSettings *m = &s->measure;
     const RunFile files[] = {{"--workload", run_workload_file(m->workload), false},
-                             {"--teacher", m->teacher, false}, {"-o", s->output, true}};
+                             {"--teacher", m->teacher, false}, {"--store", run_store_folder(m->store), true},
+                             {"-o", s->output, true}};
 
     return run_check_files(files, sizeof files / sizeof *files, err);
 }

@@ -1,8 +1,13 @@
 #include "tools/run/stored.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
 
 int run_store_check(const char *place, Error *err)
 {
@@ -10,10 +15,25 @@ int run_store_check(const char *place, Error *err)
     return 0;
 }
 
-int run_store_wanted(const Program *program, const char *place, const char *schedule, Error *err)
-{
-    bool stores = program_stores(program);
+const char *run_store_folder(const char *place) { return place && strcmp(place, STORE_HOST) != 0 ? place : NULL; }
 
+int run_store_check_folder(const char *folder, Error *err)
+{
+    Text file = {0};
+
+    if (mkdir(folder, 0777) == 0) {
+        rmdir(folder);
+        return 0;
+    }
+    if (errno != EEXIST) return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
+    text_printf(&file, "%s/check", folder);
+    int rc = text_failed(&file) ? error_no_memory(err) : file_check_writable(text_string(&file), err);
+    text_free(&file);
+    return rc;
+}
+
+int run_store_wanted(bool stores, const char *place, const char *schedule, Error *err)
+{
     if (stores && !place) return error_set(err, "schedule %s stores boundaries: it needs --store DIR, or --store %s", schedule, STORE_HOST);
     if (!stores && place) return error_set(err, "--store: no effect with schedule %s, which stores nothing", schedule);
     return 0;
@@ -61,7 +81,7 @@ void run_store_text(const Store *store, const Program *program, const char *plac
     program_stored_set(set, program);
     text_append(out, "store: boundaries ");
     ranges_text(set, count, out);
-    text_printf(out, " in %s, %.4g MiB; whole already: ", strcmp(place, STORE_HOST) == 0 ? "memory" : place,
+    text_printf(out, " in %s, %.4g MiB; whole already: ", run_store_folder(place) ? place : "memory",
                 (double)store_bytes(store) / 0x1p20);
     for (int k = 0; k < count; k++) {
         StoredRows *rows = set[k] ? store_boundary(store, k) : NULL;

@@ -7,8 +7,14 @@
 /* --store's word where options are refused whatever files there are; NULL: not given. */
 int run_store_check(const char *place, Error *err);
 
-/* Refuses a store where the program stores nothing, none where it does. schedule: its name. */
-int run_store_wanted(const Program *program, const char *place, const char *schedule, Error *err);
+/* The folder that --store names; NULL: it is not given, or memory. */
+const char *run_store_folder(const char *place);
+
+/* Whether the folder could be made and written in now, to be found out before long work and not after. Leaves everything as it is. */
+int run_store_check_folder(const char *folder, Error *err);
+
+/* Refuses a store where the schedule of this name stores nothing, none where it does. */
+int run_store_wanted(bool stores, const char *place, const char *schedule, Error *err);
 
 /* Opens the store of the program's stored set; options' boundaries are set here. *out is yours: store_close() it. NULL where
  * the program stores nothing. */

@@ -86,7 +86,7 @@ static int check_files(const TrainSettings *s, const char *workloads_teacher, Er
         {"--workload", run_workload_file(s->workload), false}, {"--plan", s->plan, false},
         {"--trace", s->trace, false}, {"--init", s->student, false}, {"--teacher", s->teacher, false},
         {"the workload's teacher", workloads_teacher, false},
-        {"--checkpoint", s->checkpoint, true}, {"--store", s->store && strcmp(s->store, STORE_HOST) != 0 ? s->store : NULL, true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
+        {"--checkpoint", s->checkpoint, true}, {"--store", run_store_folder(s->store), true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
         {"-o", s->output, true},
     };
 
@@ -140,7 +140,7 @@ static int open_program(Train *t, Error *err)
     t->steps_per_epoch = (samples + batch - 1) / batch;
     if (t->settings->epochs > INT64_MAX / 2 / t->steps_per_epoch) return error_set(err, "--epochs: too many");
     if (program_build(&t->program, t->plan, t->steps_per_epoch * t->settings->epochs, err) != 0) return -1;
-    if (run_store_wanted(t->program, t->settings->store, schedule_name(t->plan->schedule), err) != 0) return -1;
+    if (run_store_wanted(program_stores(t->program), t->settings->store, schedule_name(t->plan->schedule), err) != 0) return -1;
     return program_verify(t->program, (int)t->settings->queue_depth, err);
 }
 

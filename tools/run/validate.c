@@ -18,6 +18,7 @@
 #include "tools/run/run.h"
 #include "tools/run/common.h"
 #include "tools/run/measure.h"
+#include "tools/run/stored.h"
 #include "tools/run/world.h"
 
 typedef struct {
@@ -322,11 +323,9 @@ static int check_store(const ValidateSettings *s, unsigned schedules, bool epoch
     int first = 0;
 
     while (first < SCHEDULE_COUNT && !(schedules >> first & 1 && schedule_row((Schedule)first)->stores)) first++;
-    bool stores = first < SCHEDULE_COUNT;
-    if (stores && !s->measure.store)
-        return error_set(err, "schedule %s stores boundaries: it needs --store DIR, or --store host", schedule_name((Schedule)first));
-    if (!stores && s->measure.store) return error_set(err, "--store: no effect, none of --schedules stores boundaries");
-    if (!stores && epochs_given) return error_set(err, "--epochs: no effect, none of --schedules stores boundaries");
+    if (first < SCHEDULE_COUNT) return run_store_wanted(true, s->measure.store, schedule_name((Schedule)first), err);
+    if (s->measure.store) return error_set(err, "--store: no effect, none of --schedules stores boundaries");
+    if (epochs_given) return error_set(err, "--epochs: no effect, none of --schedules stores boundaries");
     return 0;
 }
 
