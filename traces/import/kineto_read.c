@@ -297,13 +297,7 @@ static int read_key(Reader *r, Event *e, const Token *name, Error *err)
 
 int kineto_add_span(KinetoFile *f, KinetoSpan span, Error *err)
 {
-    if (f->span_count == f->span_room) {
-        size_t      room = f->span_room ? f->span_room + f->span_room / 2 : 4096;
-        KinetoSpan *spans = realloc(f->spans, room * sizeof *spans);
-        if (!spans) return error_no_memory(err);
-        f->spans = spans;
-        f->span_room = room;
-    }
+    if (!array_has_room(f->spans, f->span_count, f->span_room)) return error_no_memory(err);
     span.order = (uint32_t)f->span_count;
     f->spans[f->span_count++] = span;
     return 0;
@@ -311,13 +305,7 @@ int kineto_add_span(KinetoFile *f, KinetoSpan span, Error *err)
 
 int kineto_add_work(KinetoFile *f, KinetoWork work, Error *err)
 {
-    if (f->work_count == f->work_room) {
-        size_t      room = f->work_room ? f->work_room + f->work_room / 2 : 4096;
-        KinetoWork *works = realloc(f->works, room * sizeof *works);
-        if (!works) return error_no_memory(err);
-        f->works = works;
-        f->work_room = room;
-    }
+    if (!array_has_room(f->works, f->work_count, f->work_room)) return error_no_memory(err);
     f->works[f->work_count++] = work;
     return 0;
 }
