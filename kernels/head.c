@@ -22,13 +22,6 @@ struct ScoreHead {
     int64_t        count_room;
 };
 
-int64_t head_piece(int64_t tokens, int64_t vocabulary)
-{
-    int64_t most = larger(HEAD_FLOATS / vocabulary, HEAD_LEAST), pieces = (tokens + most - 1) / most;
-
-    return (tokens + pieces - 1) / pieces;
-}
-
 /* The teacher's layer as a net of its own, drawn as the last of its block. */
 static int open_teacher(ScoreHead *head, const WorkBlock *block, Error *err)
 {

@@ -4,16 +4,13 @@
  *     for each piece:  t = teacher's head(h_t)   s = student's head(h_s)    [piece][vocabulary]
  *                      loss, ds                  dW += ds' h_s              dh_s = ds W
  *
- * A piece has so many tokens that one of the three tensors of scores has at most HEAD_FLOATS numbers, and at least
- * HEAD_LEAST tokens, so what it takes does not grow with the batch. Gradients are those of the whole to rounding:
- * their sums go in the order of pieces. */
+ * What a piece takes does not grow with the batch. Gradients are those of the whole to rounding: their sums go in the order of
+ * pieces. */
 #ifndef KERNELS_HEAD_H
 #define KERNELS_HEAD_H
 
 #include "kernels/net.h"
-
-#define HEAD_FLOATS ((int64_t)1 << 23)
-enum { HEAD_LEAST = 16 };
+#include "workloads/head.h"
 
 typedef struct ScoreHead ScoreHead;
 
@@ -35,8 +32,7 @@ int head_backward(ScoreHead *head, const LossCall *call, Error *err);
 /* The head uses the caller's memory instead of the device's: head_work() floats for the most rows, aligned as device_alloc() does. */
 void head_lend(ScoreHead *head, float *work);
 
-/* Tokens of a piece of so many; floats that three tensors of its scores take. */
-int64_t head_piece(int64_t tokens, int64_t vocabulary);
+/* Floats that three tensors of a piece's scores take. */
 int64_t head_work(int64_t tokens, int64_t vocabulary);
 
 /* Bytes beside the student's: the teacher's head with what oneDNN copies of it, and what a call with so many rows works with. */

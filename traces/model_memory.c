@@ -118,18 +118,14 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
     return kept;
 }
 
-/* Numbers of one tensor of scores that is held at a time, as kernels/head.h has it. */
-#define MODEL_HEAD_FLOATS ((int64_t)1 << 23)
-
 /* Buffers: one that is read, one that is written, and one for each residual around. */
 static int64_t buffer_bytes(const Needs *needs) { return (2 + needs->deepest) * tensor_bytes(needs, needs->largest); }
 
-/* Bytes of the scores that a head works with, a sample: of a piece where the batch has more tokens than one (kernels/head.h). */
+/* Bytes of the scores that a head works with, a sample: of a piece where the batch has more tokens than one (workloads/head.h). */
 static int64_t head_bytes(const Workload *workload, const WorkBlock *work, int64_t each)
 {
-    int64_t tokens = workload->batch * work->out.height, piece, most = MODEL_HEAD_FLOATS / work->out.channels;
+    int64_t piece = head_piece(workload->batch * work->out.height, work->out.channels);
 
-    piece = smaller(tokens, larger(most, 1));
     return (3 * piece * work->out.channels * each + workload->batch - 1) / workload->batch;
 }
 

@@ -1,5 +1,7 @@
 #include "workloads/head.h"
 
+#include "base/minmax.h"
+
 const Layer *layers_last(const Layers *layers) { return &layers->layer[layers->count - 1]; }
 
 Layers layers_body(const Layers *layers, bool leave) { return (Layers){layers->layer, layers->count - leave}; }
@@ -12,6 +14,13 @@ bool workload_has_head(const Workload *workload, int b)
 
     return b == workload->block_count - 1 && loss_is_of_scores(block->loss) && block->out.height > 1 && ends_linear(&block->teacher)
            && ends_linear(&block->student);
+}
+
+int64_t head_piece(int64_t tokens, int64_t vocabulary)
+{
+    int64_t most = larger(HEAD_FLOATS / vocabulary, HEAD_LEAST), pieces = (tokens + most - 1) / most;
+
+    return (tokens + pieces - 1) / pieces;
 }
 
 Shape workload_boundary(const Workload *workload, int boundary)

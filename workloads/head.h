@@ -11,6 +11,12 @@
  * a linear layer. */
 bool workload_has_head(const Workload *workload, int b);
 
+/* Tokens of a piece of so many: at least HEAD_LEAST, where there are, and else so few that one tensor of their scores has at most
+ * HEAD_FLOATS numbers. */
+#define HEAD_FLOATS ((int64_t)1 << 23)
+enum { HEAD_LEAST = 16 };
+int64_t head_piece(int64_t tokens, int64_t vocabulary);
+
 /* What stands between blocks while they train: boundary 0..blocks. */
 Shape   workload_boundary(const Workload *workload, int boundary);
 int64_t workload_boundary_count(const Workload *workload, int boundary);         /* its elements, of a sample */
