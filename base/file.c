@@ -64,3 +64,10 @@ int file_read(char **out, size_t *length, const char *path, size_t limit, Error 
     close(fd);
     return rc;
 }
+
+size_t file_folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}

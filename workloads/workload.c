@@ -2,15 +2,16 @@
  * checked by workloads/build.c. */
 #include "workloads/workload.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/micro.h"
 #include "base/bundled.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/micro.h"
 #include "workloads/layers.h"
 
 static const int64_t MANY = (int64_t)1 << 31;
@@ -302,19 +303,28 @@ static int read_blocks(Workload *workload, const JsonAt *root, Error *err)
     return 0;
 }
 
-/* Beside the file that is called name; an absolute path stays as it is. */
+/* text, whose path begins at the folder of the file that is called name, unless it is absolute. The arena's; NULL: no memory. */
+static const char *beside(Workload *workload, const char *name, const char *text, const char *path)
+{
+    Text        whole = {0};
+    const char *copy;
+
+    text_append_bytes(&whole, text, (size_t)(path - text));
+    if (path[0] != '/') text_append_bytes(&whole, name, file_folder_length(name));
+    text_append(&whole, path);
+    copy = text_failed(&whole) ? NULL : arena_strdup(&workload->arena, text_string(&whole));
+    text_free(&whole);
+    return copy;
+}
+
 static int read_weights(Workload *workload, const JsonAt *root, const char *name, Error *err)
 {
     JsonAt      at = json_member(root, "teacher_weights");
-    const char *slash = strrchr(name, '/'), *file = NULL;
-    Text        path = {0};
+    const char *file = NULL;
 
     if (!json_has(&at)) return 0;
     if (get_text(workload, root, "teacher_weights", &file, err) != 0) return -1;
-    if (slash && file[0] != '/') text_append_bytes(&path, name, (size_t)(slash - name) + 1);
-    text_append(&path, file);
-    workload->teacher_weights = text_failed(&path) ? NULL : arena_strdup(&workload->arena, text_string(&path));
-    text_free(&path);
+    workload->teacher_weights = beside(workload, name, file, file);
     return workload->teacher_weights ? 0 : error_no_memory(err);
 }
 
@@ -326,23 +336,15 @@ static const char *relative_path(const char *data)
     return colon && colon[1] && colon[1] != '/' ? colon + 1 : NULL;
 }
 
-/* As teacher_weights: beside the file that is called name. */
 static int read_data(Workload *workload, const JsonAt *root, const char *name, Error *err)
 {
     JsonAt      at = json_member(root, "data");
-    const char *slash = strrchr(name, '/'), *path;
-    Text        source = {0};
+    const char *path;
 
     if (!json_has(&at)) return 0;
     if (get_text(workload, root, "data", &workload->data, err) != 0) return -1;
-    workload->data_source = workload->data;
     path = relative_path(workload->data);
-    if (!path || !slash) return 0;
-    text_append_bytes(&source, workload->data, (size_t)(path - workload->data));
-    text_append_bytes(&source, name, (size_t)(slash - name) + 1);
-    text_append(&source, path);
-    workload->data_source = text_failed(&source) ? NULL : arena_strdup(&workload->arena, text_string(&source));
-    text_free(&source);
+    workload->data_source = path ? beside(workload, name, workload->data, path) : workload->data;
     return workload->data_source ? 0 : error_no_memory(err);
 }
 
@@ -500,41 +502,30 @@ void workload_free(Workload *workload)
 
 /* ---- the data of another file ------------------------------------------------------- */
 
-/* The folder of a path, its slash included: 0 of a bare name. */
-static size_t folder_length(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
 /* path need not be there. Yours. */
 static char *absolute(const char *path)
 {
-    char *real = realpath(path, NULL), *here;
-    Text  text = {0};
+    char *whole = realpath(path, NULL), *here;
 
-    if (real || path[0] == '/') return real ? real : strdup(path);
-    if (!(here = getcwd(NULL, 0))) return NULL;
-    text_printf(&text, "%s/%s", here, path);
+    if (whole || path[0] == '/') return whole ? whole : strdup(path);
+    here = getcwd(NULL, 0);
+    if (here && asprintf(&whole, "%s/%s", here, path) < 0) whole = NULL;
     free(here);
-    return text_failed(&text) ? NULL : text.bytes;
+    return whole;
 }
 
 char *workload_data_for(const Workload *workload, const char *path)
 {
     const char *relative = workload->data ? relative_path(workload->data) : NULL, *colon;
     size_t      length;
-    char       *whole;
-    Text        text = {0};
+    char       *whole, *source;
 
     if (!workload->data) return NULL;
     colon = strchr(workload->data_source, ':');
     length = relative ? strlen(colon + 1) - strlen(relative) : 0;
-    if (!relative || (length == folder_length(path) && strncmp(colon + 1, path, length) == 0)) return strdup(workload->data);
+    if (!relative || (length == file_folder_length(path) && strncmp(colon + 1, path, length) == 0)) return strdup(workload->data);
     if (!(whole = absolute(colon + 1))) return NULL;
-    text_append_bytes(&text, workload->data_source, (size_t)(colon - workload->data_source) + 1);
-    text_append(&text, whole);
+    if (asprintf(&source, "%.*s%s", (int)(colon - workload->data_source) + 1, workload->data_source, whole) < 0) source = NULL;
     free(whole);
-    return text_failed(&text) ? NULL : text.bytes;
+    return source;
 }

@@ -14,20 +14,12 @@ typedef struct {
     int64_t     heads, kv_heads, width, rank;
 } StudentArguments;
 
-/* The folder of a path, its slash included: "" of a bare name. */
-static size_t folder_length(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? (size_t)(slash - path) + 1 : 0;
-}
-
 /* The teacher's weights as the new file names them: beside it by their name, else by their whole path. Yours. */
 static char *weights_name(const char *weights, const char *base)
 {
-    size_t length = folder_length(weights);
+    size_t length = file_folder_length(weights);
 
-    if (length == folder_length(base) && strncmp(weights, base, length) == 0) return strdup(weights + length);
+    if (length == file_folder_length(base) && strncmp(weights, base, length) == 0) return strdup(weights + length);
     return realpath(weights, NULL);
 }
 
