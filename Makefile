@@ -472,7 +472,7 @@ $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 # The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
 CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
 
-# cuDNN itself, which needs no card for what this asks.
+# cuDNN itself, which needs no GPU for what this asks.
 $(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) -Wl,--as-needed $(EXECUTOR_LIBS) $(CUDA_LIBS) -Wl,--no-as-needed $(LIBS)

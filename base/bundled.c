@@ -67,8 +67,7 @@ static void list_folder(FileNames *found, const char *path, const char *suffix)
     free(entries);
 }
 
-/* Says that there is no such bundled file, which one may be meant, and which there are. Returns -1.
- * */
+/* Says that there is no such bundled file, which one may be meant, and which there are. Returns -1. */
 static int refuse(const char *program, const char *folder, const char *name, const char *suffix, Error *err)
 {
     FileNames found = {0};

@@ -32,6 +32,7 @@ int file_make_folder(const char *path, Error *err);
 /* So that a file that was made or renamed to path still has that name after a loss of power. Some file systems cannot
  * do this: a failure is no error. path is cut meanwhile, and given back its text. */
 void file_sync_folder(char *path);
+
 /* Bytes of the folder that a path names, its slash included: 0 of a bare name. */
 size_t file_folder_length(const char *path);
 

@@ -150,6 +150,27 @@ static void a_label_too_large_for_a_class_is_none(void **state)
     temp_remove(folder);
 }
 
+/* A process that has not loaded sample 1 gives it the label of sample 0 too, which stands in for it. */
+static void labels_follow_skipped_samples(void **state)
+{
+    Samples s = samples(3, 1);
+    char   *folder = temp_make();
+    int     label;
+    Error   err = {""};
+
+    (void)state;
+    s.input[7] = NAN;
+    write_file(folder, "train", FLOATS LABELS, &s, sizeof s);
+    Data *data = open_ok(folder, DATA_TRAIN, 1);
+    assert_int_equal(data_labels(data, 1, &label, &err), 0);
+    assert_int_equal(label, 3);
+    assert_int_equal(data_skipped(data), 1);
+    assert_int_equal(data_labels(data, 0, &label, &err), 0);
+    assert_int_equal(label, 3);
+    data_free(data);
+    temp_remove(folder);
+}
+
 static void files_that_are_wrong_are_refused(void **state)
 {
     Samples  s = samples(0, 0);
@@ -190,6 +211,7 @@ int main(void)
         cmocka_unit_test(bytes_are_normalised),
         cmocka_unit_test(damaged_samples_are_named_or_skipped),
         cmocka_unit_test(a_label_too_large_for_a_class_is_none),
+        cmocka_unit_test(labels_follow_skipped_samples),
         cmocka_unit_test(files_that_are_wrong_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

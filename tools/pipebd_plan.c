@@ -25,7 +25,7 @@ typedef struct {
     const char *command;         /* the whole line */
     OptionList  sets, scales;
     CommandEdits edits;
-    bool            tiers_too;       /* sequential and store too, where the trace has tiers */
+    bool        tiers_too;       /* sequential and store too, where the trace has tiers */
 } PlanSettings;
 
 static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
@@ -66,7 +66,7 @@ static int find_margins(Sensitivities *margins, Comparison *comparison, const Se
 }
 
 /* Instructions of the longest epoch that was simulated. */
-static int64_t most_played(const Comparison *comparison)
+static int64_t most_simulated(const Comparison *comparison)
 {
     int64_t most = comparison->rows[comparison->best].sim.simulated;
 
@@ -118,7 +118,7 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     comparison.idle = text_string(&idle);
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
     SensitivityJob job = {name, text, length, cluster, options, best->plan, best->sim.simulated,
-                          most_played(&comparison), e->edits, e->edit_count, (int)sysconf(_SC_NPROCESSORS_ONLN)};
+                          most_simulated(&comparison), e->edits, e->edit_count, (int)sysconf(_SC_NPROCESSORS_ONLN)};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)

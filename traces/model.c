@@ -59,7 +59,7 @@ static int64_t together(const ModelRun *m)
     return machine > 0 && machine < m->devices ? machine : m->devices;
 }
 
-/* Cards on one machine: slices of one are together on it. */
+/* GPUs on one machine: slices of one are together on it. */
 static int64_t gpus(const ModelRun *m)
 {
     int slices = m->kind_count == 1 && m->kinds[0].given.slices > 1 ? m->kinds[0].given.slices : 1;
@@ -67,7 +67,7 @@ static int64_t gpus(const ModelRun *m)
     return (together(m) + slices - 1) / slices;
 }
 
-/* Cards of several kinds have no NVLink between them. */
+/* GPUs of several kinds have no NVLink between them. */
 static int choose_link(ModelRun *m)
 {
     const Hardware       *h = m->kinds[0].whole;
@@ -349,8 +349,7 @@ static void link_words(const ModelRun *m, Text *out)
         text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m), m->options->network_bytes_per_s / 1e9);
 }
 
-/* What the trace says of itself: devices, hashes of files, and every choice that its times hang on.
- * */
+/* What the trace says of itself: devices, hashes of files, and every choice that its times depend on. */
 static void notes(const ModelRun *m, Text *out)
 {
     const ModelOptions *o = m->options;

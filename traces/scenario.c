@@ -1,12 +1,12 @@
 #include "traces/scenario.h"
 
-#include "base/micro.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/micro.h"
 
 /* ---- building ---------------------------------------------------------- */
 

@@ -21,7 +21,7 @@ typedef struct {
 
 /* Host memory or a disk, of each machine and shared by its devices, where boundaries are stored and
  * where the weights of blocks are that no device holds. At most in_flight's largest requests of a kind are
- * under way at a time, the others wait. */
+ * in flight at a time, the others wait. */
 typedef struct {
     const char   *name;                  /* unique */
     bool          memory;                /* host memory, which holds the loader's batches too; else a disk */
@@ -31,6 +31,7 @@ typedef struct {
 } TraceTier;
 
 enum { TRACE_MAX_TIERS = 8, TRACE_MAX_REQUESTS = 4096, TRACE_MAX_IN_FLIGHT = 1024 };
+
 /* The member "storage" of root; *count 0 where it is not there. Times of at most max_ns. What is read is arena's. */
 int  tiers_read(TraceTier **out, int *count, Arena *arena, const JsonAt *root, int64_t max_ns, Error *err);
 

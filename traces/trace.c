@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/micro.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/micro.h"
 
 static const int64_t MANY = (int64_t)1 << 31;
 

@@ -18,7 +18,7 @@ static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA
 /* Far above any data, and far below what could wrap around. */
 #define MOST_SAMPLES (INT64_C(1) << 40)
 
-enum { BAD_NOT_KNOWN, BAD_SKIPPED, BAD_REFUSED };
+enum { BAD_NOT_KNOWN, BAD_NOT, BAD_SKIPPED, BAD_REFUSED };
 
 struct Data {
     const DataSource *source;
@@ -177,9 +177,10 @@ int64_t data_skipped(const Data *data)
  * one more than may be skipped. */
 static int skip(Data *data, int64_t i, Error *err)
 {
-    unsigned char known = BAD_NOT_KNOWN;
+    unsigned char known = atomic_load(&data->bad[i]);
 
-    if (atomic_compare_exchange_strong(&data->bad[i], &known, BAD_SKIPPED)) {
+    while (known <= BAD_NOT && !atomic_compare_exchange_weak(&data->bad[i], &known, BAD_SKIPPED)) {}
+    if (known <= BAD_NOT) {
         int64_t before = atomic_fetch_add(&data->skipped, 1);
         if (before < data->skip_bad) {
             if (data->tell) data->tell(data->context, before, err->text);
@@ -195,6 +196,14 @@ static int skip(Data *data, int64_t i, Error *err)
     return -1;
 }
 
+/* Leaves what is known of it otherwise. */
+static void note_good(Data *data, int64_t i)
+{
+    unsigned char known = BAD_NOT_KNOWN;
+
+    if (atomic_load(&data->bad[i]) == known) atomic_compare_exchange_strong(&data->bad[i], &known, BAD_NOT);
+}
+
 int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, Error *err)
 {
     Error reason = {""};
@@ -202,7 +211,7 @@ int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, i
     for (int64_t tried = 0; tried < data->count; tried++, i = (i + 1) % data->count) {
         bool damaged = false;
         if (atomic_load(&data->bad[i]) == BAD_SKIPPED) continue;
-        if (data->source->load(data->state, i, seed, epoch, out, label, &damaged, &reason) == 0) return 0;
+        if (data->source->load(data->state, i, seed, epoch, out, label, &damaged, &reason) == 0) { note_good(data, i); return 0; }
         if (!damaged || skip(data, i, &reason) != 0) return error_set(err, "%s", reason.text);
     }
     return error_set(err, "no sample is good%s%s", reason.text[0] ? "; the last: " : "", reason.text);
@@ -213,6 +222,16 @@ int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, i
 bool data_has_labels(const Data *data)
 {
     return data->classes > 0 ? data->source->label && data->source->label(data->state, 0) >= 0 : data->vocabulary > 0;
+}
+
+/* Another sample stands in for one that is damaged, and only loading tells: this process may not have loaded this one. */
+static int find_out(Data *data, int64_t i, Error *err)
+{
+    float *sample = calloc((size_t)data->elements, sizeof *sample);
+    int    label, rc = sample ? data_load(data, i, 0, 0, sample, &label, err) : error_no_memory(err);
+
+    free(sample);
+    return rc;
 }
 
 /* A text is read again: its tokens are its labels. */
@@ -230,6 +249,7 @@ static int next_tokens(Data *data, int64_t i, int *out, Error *err)
 int data_labels(Data *data, int64_t i, int *out, Error *err)
 {
     if (data->classes == 0) return next_tokens(data, i, out, err);
+    if (data->skip_bad > 0 && atomic_load(&data->bad[i]) == BAD_NOT_KNOWN && find_out(data, i, err) != 0) return -1;
     for (int64_t tried = 0; tried < data->count && atomic_load(&data->bad[i]) == BAD_SKIPPED; tried++) i = (i + 1) % data->count;
     *out = data->source->label(data->state, i);
     if (*out >= 0 && *out < data->classes) return 0;

@@ -133,12 +133,10 @@ static int choose_one(Chosen *chosen, const ChooseInputs *in, const ChooseSettin
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     char       *weights = NULL, *data = NULL;
     Progress    progress;
+    int         rc = -1;
 
-    if (in->workload->data && !(data = workload_data_for(in->workload, stem))) return error_no_memory(err);
-    if (teacher) {
-        weights = absolute_path(teacher, err);
-        if (!weights) { free(data); return -1; }
-    }
+    if (in->workload->data && !(data = workload_data_for(in->workload, stem))) { error_no_memory(err); goto done; }
+    if (teacher && !(weights = absolute_path(teacher, err))) goto done;
     progress_start(&progress, "choose", 1);
     ChooseOptions options = {.workload = in->workload, .devices = &in->devices, .held_out = in->held_out,
                              .training = in->training, .teacher = in->teacher, .student = in->student,
@@ -146,8 +144,9 @@ static int choose_one(Chosen *chosen, const ChooseInputs *in, const ChooseSettin
                              .paths = (int)s->paths, .batches = (int)s->batches, .refresh = (int)s->refresh,
                              .name = slash ? slash + 1 : stem, .teacher_weights = weights, .data = data,
                              .progress = show_progress, .context = &progress};
-    int rc = choose(chosen, &options, err);
+    rc = choose(chosen, &options, err);
     progress_end(&progress);
+done:
     free(weights);
     free(data);
     return rc;

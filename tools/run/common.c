@@ -197,7 +197,7 @@ void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch
 {
     int each = devices->cores / devices->count, spare = each > 0 ? devices->cores - each * devices->count : 0;
 
-    /* Cards leave the cores alone, but for a thread each that tells them what to do. */
+    /* GPUs leave the cores alone, but for a thread each that tells them what to do. */
     if (devices->type == DEVICE_CUDA) spare = devices->cores > devices->count ? devices->cores - devices->count : 1;
 
     *out_prefetch = prefetch >= 0 ? (int)prefetch : spare > 0 || lanes > 0 ? 2 : 0;

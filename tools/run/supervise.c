@@ -155,7 +155,7 @@ static void kill_children(void)
 }
 
 /* Processes of the child's that outlived it, and came to this one: they get some seconds to end
- * by themselves, for a checkpoint under way, and then are killed. */
+ * by themselves, for a checkpoint in flight, and then are killed. */
 static void end_orphans(Supervisor *s)
 {
     int64_t until_ns = clock_ns() + 5 * SECOND_NS;

@@ -906,7 +906,7 @@ static int check_usage(const TrainSettings *s, bool ranks, Error *err)
     if (s->every && !s->checkpoint) return error_set(err, "--checkpoint-every: no effect without --checkpoint");
     if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
     if (run_store_check(s->store, err) != 0) return -1;
-    if (s->store && s->replan) return error_set(err, "--replan: not with --store, whose moves are not priced");
+    if (s->store && s->replan) return error_set(err, "--replan: not with --store, whose moves are not evaluated");
     if (s->log_every && !s->log) return error_set(err, "--log-every: no effect without --log");
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");

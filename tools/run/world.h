@@ -28,7 +28,7 @@ bool run_world_speaks(const World *world);
 
 /* devices: this rank's; then: those of all ranks on this host that may use the same cores, of
  * which *first_of_spec and the next are its own, so that ranks divide cores as devices of one
- * process do. (Cards are not divided so: each rank names its own.) Every rank calls it. */
+ * process do. (GPUs are not divided so: each rank names its own.) Every rank calls it. */
 int  run_world_devices(World *world, DeviceSpec *devices, int *first_of_spec, Error *err);
 
 /* This rank's part of lanes, of a loader for all the devices. */

@@ -1,11 +1,12 @@
 /* A span's context is what it lies in on its thread: the block, forward or backward, the optimizer. It is
  * found by walking a thread's spans with a stack of the open ones, twice: first what the forward's
  * operators lie in, by sequence number; then launches, those in nodes of the backward by the number's. */
-#include "base/compare.h"
 #include "traces/import/kineto.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/compare.h"
 
 typedef struct {
     int       block;             /* -1: none */
