@@ -18,10 +18,12 @@ bool array_grow(void *array, size_t size, void *room, size_t room_bytes)
     if (room_bytes == sizeof narrow) memcpy(&narrow, room, sizeof narrow);
     else                             memcpy(&wide, room, sizeof wide);
     wide += narrow;
-    int64_t most = room_bytes == sizeof narrow ? INT_MAX : PTRDIFF_MAX / (int64_t)size, more = wide ? 2 * wide : FIRST_ROOM;
+    int64_t most = room_bytes == sizeof narrow ? INT_MAX : PTRDIFF_MAX / (int64_t)size,
+            more = wide ? 2 * wide : FIRST_ROOM;
     if (wide > most / 2) return false;
 
-    memcpy(&old, array, sizeof old);                     /* pointers to any elements are of one form */
+    memcpy(&old, array, sizeof old);                     /* pointers to any elements are of one
+                                                          * form */
     void *moved = realloc(old, (size_t)more * size);
     if (!moved) return false;
     memcpy(array, &moved, sizeof moved);

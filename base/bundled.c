@@ -41,7 +41,8 @@ bool bundled_is_path(const char *text)
 {
     size_t length = strlen(text);
 
-    return strchr(text, '/') || strcmp(text, "-") == 0 || (length > 5 && strcmp(text + length - 5, ".json") == 0);
+    return strchr(text, '/') || strcmp(text, "-") == 0
+           || (length > 5 && strcmp(text + length - 5, ".json") == 0);
 }
 
 /* ---- what there is instead ------------------------------------------------ */
@@ -60,15 +61,18 @@ static void list_folder(FileNames *found, const char *path, const char *suffix)
     for (int i = 0; i < count; i++) {
         size_t length = strlen(entries[i]->d_name);
         bool   fits = length > tail && strcmp(entries[i]->d_name + length - tail, suffix) == 0;
-        char  *name = fits && found->count < MAX_NAMES ? strndup(entries[i]->d_name, length - tail) : NULL;
+        char  *name =
+            fits && found->count < MAX_NAMES ? strndup(entries[i]->d_name, length - tail) : NULL;
         if (name) found->names[found->count++] = name;
         free(entries[i]);
     }
     free(entries);
 }
 
-/* Says that there is no such bundled file, which one may be meant, and which there are. Returns -1. */
-static int refuse(const char *program, const char *folder, const char *name, const char *suffix, Error *err)
+/* Says that there is no such bundled file, which one may be meant, and which there are. Returns
+ * -1. */
+static int refuse(const char *program, const char *folder, const char *name, const char *suffix,
+                  Error *err)
 {
     FileNames found = {0};
     Text  text = {0};
@@ -84,7 +88,8 @@ static int refuse(const char *program, const char *folder, const char *name, con
     const char *near = shown ? nearest_name(shown, (const char *const *)found.names) : NULL;
     text_printf(&text, "there is no \"%.64s\" in the bundled %s", shown ? shown : name, folder);
     if (near) text_printf(&text, " (did you mean \"%s\"?)", near);
-    for (int i = 0; i < found.count; i++) text_printf(&text, "%s%s", i ? ", " : ", which are: ", found.names[i]);
+    for (int i = 0; i < found.count; i++)
+        text_printf(&text, "%s%s", i ? ", " : ", which are: ", found.names[i]);
     if (text_failed(&text) || !shown) error_no_memory(err);
     else error_set(err, "%s", text_string(&text));
     for (int i = 0; i < found.count; i++) free(found.names[i]);

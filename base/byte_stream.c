@@ -22,7 +22,8 @@ struct ByteStream {
     int64_t     offset, size;
 #ifdef HAVE_ZLIB
     gzFile      gz;              /* reads plain files as they are */
-    bool        cut_off;         /* a read said so: zlib 1.3.2 does not say it again, nor when it closes */
+    bool        cut_off;         /* a read said so: zlib 1.3.2 does not say it again, nor when it
+                                  * closes */
 #endif
 };
 
@@ -35,7 +36,8 @@ static int start(ByteStream **out, const char *name, Error *err)
     return 0;
 }
 
-int byte_stream_of_memory(ByteStream **out, const char *name, const char *bytes, size_t length, Error *err)
+int byte_stream_of_memory(ByteStream **out, const char *name, const char *bytes, size_t length,
+                          Error *err)
 {
     if (start(out, name, err) != 0) return -1;
     (*out)->memory = bytes;
@@ -66,7 +68,8 @@ int byte_stream_open(ByteStream **out, const char *path, Error *err)
     ByteStream *s = *out;
     s->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC);
     if (s->fd < 0) error_set(err, "%s: cannot open: %s", s->name, strerror(errno));
-    else if (fstat(s->fd, &info) != 0) error_set(err, "%s: cannot read: %s", s->name, strerror(errno));
+    else if (fstat(s->fd, &info) != 0)
+        error_set(err, "%s: cannot read: %s", s->name, strerror(errno));
     else if (S_ISDIR(info.st_mode)) error_set(err, "%s: is a directory, expected a file", s->name);
     else {
         s->size = S_ISREG(info.st_mode) ? (int64_t)info.st_size : 0;
@@ -120,7 +123,10 @@ static int read_file(ByteStream *s, char *bytes, size_t room, size_t *got, Error
     s->offset += count;
     *got = (size_t)count;
     if (first && count >= 2 && (unsigned char)bytes[0] == 0x1F && (unsigned char)bytes[1] == 0x8B)
-        return error_set(err, "%s: is gzip, which this build cannot read as it has no zlib: expected it unpacked (gunzip)", s->name);
+        return error_set(err,
+                         "%s: is gzip, which this build cannot read as it has no zlib: expected it "
+                         "unpacked (gunzip)",
+                         s->name);
     return 0;
 }
 

@@ -14,8 +14,10 @@ typedef struct ByteStream ByteStream;
 /* Opens path ("-" is standard input). byte_stream_close() *out. */
 int byte_stream_open(ByteStream **out, const char *path, Error *err);
 
-/* The same of bytes in memory, borrowed until it is closed; never unpacked. name is for messages. */
-int byte_stream_of_memory(ByteStream **out, const char *name, const char *bytes, size_t length, Error *err);
+/* The same of bytes in memory, borrowed until it is closed; never unpacked. name is for
+ * messages. */
+int byte_stream_of_memory(ByteStream **out, const char *name, const char *bytes, size_t length,
+                          Error *err);
 
 /* At most room (at least 1) next bytes. *got is 0 at the end alone. */
 int byte_stream_read(ByteStream *stream, char *bytes, size_t room, size_t *got, Error *err);

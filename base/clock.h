@@ -14,7 +14,8 @@ static inline int64_t clock_ns(void)         /* CLOCK_MONOTONIC */
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* The moment so long from now, for pthread_cond_timedwait() with a condition of clock_init_condition(). */
+/* The moment so long from now, for pthread_cond_timedwait() with a condition of
+ * clock_init_condition(). */
 static inline struct timespec clock_in(int64_t wait_ns)
 {
     int64_t at_ns = clock_ns() + wait_ns;
@@ -22,7 +23,8 @@ static inline struct timespec clock_in(int64_t wait_ns)
     return (struct timespec){.tv_sec = at_ns / 1000000000, .tv_nsec = at_ns % 1000000000};
 }
 
-/* A condition whose timed waits are by this clock, not by the wall's, which may be set meanwhile. */
+/* A condition whose timed waits are by this clock, not by the wall's, which may be set
+ * meanwhile. */
 static inline void clock_init_condition(pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;

@@ -20,7 +20,8 @@ typedef struct {
 /* Writes the message (cut at ERROR_MAX_TEXT - 1 bytes, never in the middle of a
  * UTF-8 character) and returns -1, so that "return error_set(err, ...)" fails.
  * err may be NULL: the message is dropped. */
-FOR_PLUGINS int error_set(Error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+FOR_PLUGINS int error_set(Error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* The message for a failed allocation; returns -1. */
 FOR_PLUGINS int error_no_memory(Error *err);

@@ -17,20 +17,21 @@ int file_read(char **out, size_t *length, const char *path, size_t limit, Error 
  *   - it has the mode of the file that it replaces; a new one has what the umask leaves;
  *   - fsync, rename, fsync of the folder;
  *   - on an error, and on a signal that ends the process, the temporary is gone.
- * A file that is write-protected, a full disk and a limit on sizes (file_limits_are_errors()) are errors. Other
- * hard links to the file keep the old bytes. "-" is standard output; /dev/... (a pipe, a terminal) is
- * written directly. */
+ * A file that is write-protected, a full disk and a limit on sizes (file_limits_are_errors()) are
+ * errors. Other hard links to the file keep the old bytes. "-" is standard output; /dev/... (a
+ * pipe, a terminal) is written directly. */
 int file_write(const char *path, const char *bytes, size_t length, Error *err);
 
-/* Whether path could be written now, to be found out before long work and not after. Leaves path and
- * its folder as they are. */
+/* Whether path could be written now, to be found out before long work and not after. Leaves path
+ * and its folder as they are. */
 int file_check_writable(const char *path, Error *err);
 
 /* Makes a folder, unless it is there; its parent is. */
 int file_make_folder(const char *path, Error *err);
 
-/* So that a file that was made or renamed to path still has that name after a loss of power. Some file systems cannot
- * do this: a failure is no error. path is cut meanwhile, and given back its text. */
+/* So that a file that was made or renamed to path still has that name after a loss of power. Some
+ * file systems cannot do this: a failure is no error. path is cut meanwhile, and given back its
+ * text. */
 void file_sync_folder(char *path);
 
 /* Bytes of the folder that a path names, its slash included: 0 of a bare name. */

@@ -1,10 +1,11 @@
 /* Writing files, as base/file.h promises.
  *
- *     resolve the links of path -> a temporary in the target's folder -> write, fsync -> rename -> fsync of the folder
+ *     resolve the links of path -> a temporary in the target's folder -> write, fsync -> rename ->
+ *     fsync of the folder
  *
- * The temporary has no name (O_TMPFILE) where the file system knows such files, and needs one only for the
- * moment of a rename over a file that is there. Where it knows none it is named from the start. While it has
- * a name, base/unfinished.h removes it on signals. */
+ * The temporary has no name (O_TMPFILE) where the file system knows such files, and needs one only
+ * for the moment of a rename over a file that is there. Where it knows none it is named from the
+ * start. While it has a name, base/unfinished.h removes it on signals. */
 #include "base/file.h"
 
 #include <errno.h>
@@ -46,7 +47,8 @@ static char *follow(const char *path, const char *text)
     return out;
 }
 
-/* Where path leads to through links, whether there is something or not; yours. NULL: err says why. */
+/* Where path leads to through links, whether there is something or not; yours. NULL: err says
+ * why. */
 static char *resolve(const char *path, Error *err)
 {
     char *at = strdup(path), text[MAX_LINK_TEXT];
@@ -71,8 +73,10 @@ static int check_target(const char *path, const char *target, Error *err)
     struct stat info;
 
     if (stat(target, &info) != 0) return 0;
-    if (S_ISDIR(info.st_mode)) return error_set(err, "%s: is a directory, expected a file name", path);
-    if (access(target, W_OK) != 0) return error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        return error_set(err, "%s: is a directory, expected a file name", path);
+    if (access(target, W_OK) != 0)
+        return error_set(err, "%s: cannot be written: %s", path, strerror(errno));
     return 0;
 }
 
@@ -90,7 +94,8 @@ static void set_name(Temporary *t, int n)
 {
     char digits[16];
 
-    snprintf(digits, sizeof digits, "%06u", ((unsigned)getpid() * (unsigned)MAX_TRIES + (unsigned)n) % 1000000);
+    snprintf(digits, sizeof digits, "%06u",
+             ((unsigned)getpid() * (unsigned)MAX_TRIES + (unsigned)n) % 1000000);
     memcpy(t->name + strlen(t->target) + 1, digits, 6);
 }
 
@@ -108,7 +113,8 @@ static int make_name(Temporary *t, mode_t mode)
     for (int i = 0; i < MAX_TRIES && rc != 0 && (i == 0 || errno == EEXIST); i++) {
         set_name(t, i);
         if (t->fd >= 0) rc = linkat(AT_FDCWD, link, AT_FDCWD, t->name, AT_SYMLINK_FOLLOW);
-        else            rc = (t->fd = open(t->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode)) >= 0 ? 0 : -1;
+        else
+            rc = (t->fd = open(t->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode)) >= 0 ? 0 : -1;
     }
     int why = errno;
     t->named = rc == 0;
@@ -137,9 +143,12 @@ static int temporary_open(Temporary *t, const char *path, Error *err)
     bool        replaces = stat(t->target, &info) == 0;
     mode_t      mode = replaces ? 0600 : 0666;
 
-    t->fd = access("/proc/self/fd", X_OK) == 0 ? open_folder(t->target, O_TMPFILE | O_RDWR, mode) : -1;
-    if (t->fd < 0 && make_name(t, mode) != 0) return error_set(err, "%s: cannot create: %s", path, strerror(errno));
-    if (replaces && fchmod(t->fd, info.st_mode & 0777) != 0) return 0;       /* private is safe, if not usual */
+    t->fd =
+        access("/proc/self/fd", X_OK) == 0 ? open_folder(t->target, O_TMPFILE | O_RDWR, mode) : -1;
+    if (t->fd < 0 && make_name(t, mode) != 0)
+        return error_set(err, "%s: cannot create: %s", path, strerror(errno));
+    /* private is safe, if not usual */
+    if (replaces && fchmod(t->fd, info.st_mode & 0777) != 0) return 0;
     return 0;
 }
 
@@ -164,7 +173,8 @@ static void temporary_close(Temporary *t)
     free(t->target);
 }
 
-/* path resolved and checked, with a temporary beside it that is open. temporary_close() it either way. */
+/* path resolved and checked, with a temporary beside it that is open. temporary_close() it either
+ * way. */
 static int temporary_start(Temporary *t, const char *path, Error *err)
 {
     *t = (Temporary){.fd = -1, .slot = UNNAMED};
@@ -251,9 +261,13 @@ int file_check_writable(const char *path, Error *err)
     struct stat info;
     Temporary   t;
 
-    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0 || strcmp(path, "/dev/stderr") == 0) return 0;
+    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0
+        || strcmp(path, "/dev/stderr") == 0)
+        return 0;
     if (is_special(path) && !(stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
-        return access(path, W_OK) == 0 ? 0 : error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+        return access(path, W_OK) == 0
+                   ? 0
+                   : error_set(err, "%s: cannot be written: %s", path, strerror(errno));
     int rc = temporary_start(&t, path, err);
     temporary_close(&t);
     return rc;

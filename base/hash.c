@@ -4,8 +4,8 @@
 
 enum { HASH_LANES = 4 };
 
-/* A bijection of hash for every word, and of word for every hash: a round of xxHash64 (Collet). Words are multiplied first,
- * so that few bits of one are no few bits of the next. */
+/* A bijection of hash for every word, and of word for every hash: a round of xxHash64 (Collet).
+ * Words are multiplied first, so that few bits of one are no few bits of the next. */
 static uint64_t mix_word(uint64_t hash, uint64_t word)
 {
     uint64_t sum = hash + word * 0xC2B2AE3D27D4EB4Fu;
@@ -16,7 +16,8 @@ static uint64_t mix_word(uint64_t hash, uint64_t word)
 uint64_t hash_words(const void *bytes, size_t length)
 {
     const unsigned char *at = bytes;
-    uint64_t             lane[HASH_LANES] = {HASH_START, HASH_START + 1, HASH_START + 2, HASH_START + 3}, word[HASH_LANES], hash;
+    uint64_t lane[HASH_LANES] = {HASH_START, HASH_START + 1, HASH_START + 2, HASH_START + 3},
+             word[HASH_LANES], hash;
     size_t               left = length;
 
     for (; left >= sizeof word; left -= sizeof word, at += sizeof word) {

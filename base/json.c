@@ -32,7 +32,8 @@ static bool is_blank(const Json *doc)
 /* Python's json writes these where a figure is missing or was divided by 0. */
 static bool is_no_number(const json_error_t *fault)
 {
-    static const char *const words[] = {"'NaN'", "'Infinity'", "'-Infinity'", "'nan'", "'inf'", "'-'", NULL};
+    static const char *const words[] = {"'NaN'", "'Infinity'", "'-Infinity'", "'nan'",
+                                        "'inf'", "'-'",        NULL};
 
     for (size_t i = 0; words[i]; i++)
         if (strstr(fault->text, words[i])) return true;
@@ -59,10 +60,12 @@ static void reason(const Json *doc, const json_error_t *fault, char *out, size_t
 
 static int not_json(const Json *doc, size_t line, size_t column, const char *why, Error *err)
 {
-    return error_set(err, "%s:%zu:%zu: not JSON: %s", doc->name, doc->before + line, column > 0 ? column : 1, why);
+    return error_set(err, "%s:%zu:%zu: not JSON: %s", doc->name, doc->before + line,
+                     column > 0 ? column : 1, why);
 }
 
-/* jansson takes a byte of 0 for the end of the text in some places, and passes over it in others. */
+/* jansson takes a byte of 0 for the end of the text in some places, and passes over it in
+ * others. */
 static int refuse_nul(const Json *doc, Error *err)
 {
     const char *nul = memchr(doc->text, '\0', doc->length);
@@ -84,13 +87,15 @@ static int parse_text(Json *doc, Error *err)
     if (refuse_nul(doc, err) != 0) return -1;
     doc->root = json_loadb(doc->text, doc->length, JSON_REJECT_DUPLICATES, &fault);
     if (doc->root) return 0;
-    if (fault.line < 0 || json_error_code(&fault) == json_error_out_of_memory) return error_no_memory(err);
+    if (fault.line < 0 || json_error_code(&fault) == json_error_out_of_memory)
+        return error_no_memory(err);
     reason(doc, &fault, why, sizeof why);
     return not_json(doc, (size_t)fault.line, fault.column > 0 ? (size_t)fault.column : 1, why, err);
 }
 
 /* Takes text over, whether it succeeds or not. */
-static int take_text(Json **out, const char *name, size_t before, char *text, size_t length, Error *err)
+static int take_text(Json **out, const char *name, size_t before, char *text, size_t length,
+                     Error *err)
 {
     Json *doc = calloc(1, sizeof *doc);
 
@@ -121,7 +126,8 @@ int json_doc_parse(Json **out, const char *name, const char *text, size_t length
     return json_line_parse(out, name, 0, text, length, err);
 }
 
-int json_line_parse(Json **out, const char *name, size_t before, const char *text, size_t length, Error *err)
+int json_line_parse(Json **out, const char *name, size_t before, const char *text, size_t length,
+                    Error *err)
 {
     char *copy = malloc(length + 1);
 
@@ -156,13 +162,15 @@ JsonAt json_root(const Json *doc)
 
 JsonAt json_member(const JsonAt *at, const char *key)
 {
-    return (JsonAt){.doc = at->doc, .parent = at, .key = key, .value = json_object_get(at->value, key)};
+    return (JsonAt){
+        .doc = at->doc, .parent = at, .key = key, .value = json_object_get(at->value, key)};
 }
 
 JsonAt json_element(const JsonAt *at, size_t index)
 {
     assert(index < json_count(at));
-    return (JsonAt){.doc = at->doc, .parent = at, .index = index, .value = json_array_get(at->value, index)};
+    return (JsonAt){
+        .doc = at->doc, .parent = at, .index = index, .value = json_array_get(at->value, index)};
 }
 
 size_t json_count(const JsonAt *at)
@@ -178,7 +186,9 @@ size_t json_member_count(const JsonAt *at)
 const char *json_name_after(const JsonAt *at, const char *name)
 {
     json_t *object = object_of(at);
-    void   *next = !object ? NULL : name ? json_object_iter_next(object, json_object_key_to_iter(name)) : json_object_iter(object);
+    void   *next = !object ? NULL
+                   : name  ? json_object_iter_next(object, json_object_key_to_iter(name))
+                           : json_object_iter(object);
 
     return next ? json_object_iter_key(next) : NULL;
 }
@@ -351,7 +361,8 @@ const char *json_shown(char out[JSON_SHOWN_BYTES], const char *text)
 static int wrong_kind(const JsonAt *at, Error *err, const char *expected)
 {
     if (!at->value) return json_fail(at, err, "missing, expected %s", expected);
-    return json_fail(at, err, "expected %s, found %s", expected, kind_words[json_typeof(at->value)]);
+    return json_fail(at, err, "expected %s, found %s", expected,
+                     kind_words[json_typeof(at->value)]);
 }
 
 static int unknown_key(const JsonAt *at, const char *key, const char *const *names, Error *err)
@@ -412,7 +423,8 @@ int json_get_line(const JsonAt *at, const char **out, Error *err)
     if (!*value) return json_fail(at, err, "empty, expected a line of text");
     for (const char *c = value; *c; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return json_fail(at, err, "\"%s\" has a control character, expected one line of text", json_shown(word, value));
+            return json_fail(at, err, "\"%s\" has a control character, expected one line of text",
+                             json_shown(word, value));
     *out = value;
     return 0;
 }
@@ -436,7 +448,8 @@ int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t
     if (beyond_exact(at->value))
         return json_fail(at, err, "beyond 2^53, where numbers stop being exact: expected at most "
                          "%" PRId64, maximum < JSON_MAX_INTEGER ? maximum : JSON_MAX_INTEGER);
-    if (value != floor(value)) return json_fail(at, err, "%g is not a whole number, expected one", value);
+    if (value != floor(value))
+        return json_fail(at, err, "%g is not a whole number, expected one", value);
     if (value < (double)minimum)
         return json_fail(at, err, "%" PRId64 " is too small, expected at least %" PRId64,
                          (int64_t)value, minimum);
@@ -471,9 +484,11 @@ int json_get_us(const JsonAt *at, int64_t *out_ns, Error *err)
 
     if (!json_is_number(at->value)) return wrong_kind(at, err, "a number of microseconds");
     value = json_number_value(at->value);
-    if (value < 0) return json_fail(at, err, "%g is negative, expected microseconds of 0 or more", value);
+    if (value < 0)
+        return json_fail(at, err, "%g is negative, expected microseconds of 0 or more", value);
     if (!(value * 1000.0 <= (double)JSON_MAX_INTEGER))
-        return json_fail(at, err, "%g us is beyond 2^53 ns (104 days), expected microseconds", value);
+        return json_fail(at, err, "%g us is beyond 2^53 ns (104 days), expected microseconds",
+                         value);
     *out_ns = llround(value * 1000.0);
     return 0;
 }
@@ -490,13 +505,15 @@ int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error 
     for (size_t i = 0; names[i]; i++) text_printf(&list, "%s\"%s\"", i ? ", " : "", names[i]);
     if (text_failed(&list)) error_no_memory(err);
     else if (!value)        wrong_kind(at, err, text_string(&list));
-    else                    json_fail(at, err, "\"%s\" is not known, expected %s", json_shown(word, value),
-                                      text_string(&list));
+    else
+        json_fail(at, err, "\"%s\" is not known, expected %s", json_shown(word, value),
+                  text_string(&list));
     text_free(&list);
     return -1;
 }
 
-int json_check_versions(const Json *doc, const char *format, int64_t first, int64_t last, int64_t *version, Error *err)
+int json_check_versions(const Json *doc, const char *format, int64_t first, int64_t last,
+                        int64_t *version, Error *err)
 {
     JsonAt      root = json_root(doc);
     const char *found = "";
@@ -506,13 +523,16 @@ int json_check_versions(const Json *doc, const char *format, int64_t first, int6
     JsonAt at = json_member(&root, "format");
     if (json_get_string(&at, &found, err) != 0) return -1;
     if (strcmp(found, format) != 0)
-        return json_fail(&at, err, "is a \"%s\", expected a \"%s\"", json_shown(word, found), format);
+        return json_fail(&at, err, "is a \"%s\", expected a \"%s\"", json_shown(word, found),
+                         format);
     at = json_member(&root, "version");
     if (json_get_integer(&at, 1, JSON_MAX_INTEGER, version, err) != 0) return -1;
     if (*version >= first && *version <= last) return 0;
     if (first == last)
-        return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64, *version, first);
-    return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64 " to %" PRId64, *version, first, last);
+        return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64, *version,
+                         first);
+    return json_fail(&at, err, "version %" PRId64 " is not known, expected %" PRId64 " to %" PRId64,
+                     *version, first, last);
 }
 
 int json_check_format(const Json *doc, const char *format, int64_t version, Error *err)

@@ -3,8 +3,8 @@
  * jansson reads the text. Its values keep no positions, so they are found only when needed:
  * json_fail() walks the text again to the value that a path names. Refused are: bytes that are not
  * UTF-8, bytes of 0, duplicate names, a root that is no object or array, bytes after the root,
- * \u0000, NaN, infinity, integers beyond 64 bits, reals beyond a double, more than 2,048 values in each
- * other, and all else that RFC 8259 does not allow. */
+ * \u0000, NaN, infinity, integers beyond 64 bits, reals beyond a double, more than 2,048 values in
+ * each other, and all else that RFC 8259 does not allow. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
@@ -29,7 +29,8 @@ int json_doc_read(Json **out, const char *path, Error *err);
 int json_doc_parse(Json **out, const char *name, const char *text, size_t length, Error *err);
 
 /* The same for a line of a file of JSON lines: before is how many lines come before it. */
-int json_line_parse(Json **out, const char *name, size_t before, const char *text, size_t length, Error *err);
+int json_line_parse(Json **out, const char *name, size_t before, const char *text, size_t length,
+                    Error *err);
 
 void json_doc_free(Json *doc);
 
@@ -50,8 +51,8 @@ size_t json_count(const JsonAt *at);                        /* 0 when no array *
 bool   json_has(const JsonAt *at);                          /* value is there */
 bool   json_has_null(const JsonAt *at);                     /* and it is null */
 
-/* How many members an object has; 0 when no object. Their names, borrowed, in the order of the text: the
- * first one (name NULL), or the one behind name, which came from here; NULL: no more. */
+/* How many members an object has; 0 when no object. Their names, borrowed, in the order of the
+ * text: the first one (name NULL), or the one behind name, which came from here; NULL: no more. */
 size_t      json_member_count(const JsonAt *at);
 const char *json_name_after(const JsonAt *at, const char *name);
 
@@ -77,7 +78,8 @@ int json_check_keys(const JsonAt *at, const char *const *names, Error *err);
 int json_get_array(const JsonAt *at, size_t minimum_count, Error *err);
 int json_get_object(const JsonAt *at, Error *err);
 int json_get_string(const JsonAt *at, const char **out, Error *err);
-int json_get_line(const JsonAt *at, const char **out, Error *err);    /* a string: not empty, no control characters */
+int json_get_line(const JsonAt *at, const char **out, Error *err);    /* a string: not empty, no
+                                                                       * control characters */
 int json_get_integer(const JsonAt *at, int64_t minimum, int64_t maximum, int64_t *out, Error *err);
 int json_get_number(const JsonAt *at, double minimum, double *out, Error *err);
 int json_get_bool(const JsonAt *at, bool *out, Error *err);
@@ -93,6 +95,7 @@ int json_get_choice(const JsonAt *at, const char *const *names, int *out, Error 
 int json_check_format(const Json *doc, const char *format, int64_t version, Error *err);
 
 /* The same where versions first to last are known; *version is which. */
-int json_check_versions(const Json *doc, const char *format, int64_t first, int64_t last, int64_t *version, Error *err);
+int json_check_versions(const Json *doc, const char *format, int64_t first, int64_t last,
+                        int64_t *version, Error *err);
 
 #endif

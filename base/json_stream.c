@@ -1,5 +1,6 @@
-/* Invariants: buffer[at..filled) is what is read and not yet taken; newlines stand between tokens only,
- * so the line and where it began are kept there; open[d] says whether level d is an object. */
+/* Invariants: buffer[at..filled) is what is read and not yet taken; newlines stand between tokens
+ * only, so the line and where it began are kept there; open[d] says whether level d is an
+ * object. */
 #include "base/json_stream.h"
 
 #include <stdarg.h>
@@ -11,7 +12,15 @@
 
 enum { BUFFER = 256 * 1024, END_OF_FILE = -1 };
 
-typedef enum { WANT_VALUE, WANT_FIRST_ELEMENT, WANT_FIRST_KEY, WANT_KEY, WANT_COLON, WANT_MORE, WANT_END } Want;
+typedef enum {
+    WANT_VALUE,
+    WANT_FIRST_ELEMENT,
+    WANT_FIRST_KEY,
+    WANT_KEY,
+    WANT_COLON,
+    WANT_MORE,
+    WANT_END
+} Want;
 
 struct JsonStream {
     ByteStream *bytes;           /* borrowed */
@@ -52,7 +61,8 @@ int json_stream_fail(const JsonStream *s, Error *err, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    return error_set(err, "%s:%d:%lld: %s", byte_stream_name(s->bytes), s->token_line, (long long)s->token_column, message);
+    return error_set(err, "%s:%d:%lld: %s", byte_stream_name(s->bytes), s->token_line,
+                     (long long)s->token_column, message);
 }
 
 /* ---- bytes ----------------------------------------------------------------------------- */
@@ -95,8 +105,10 @@ static int skip_space(JsonStream *s, int *out, Error *err)
 static int expected(JsonStream *s, int byte, const char *what, Error *err)
 {
     mark_token(s);
-    if (byte == END_OF_FILE) return json_stream_fail(s, err, "the file ends here, expected %s", what);
-    if (byte < 0x20 || byte > 0x7E) return json_stream_fail(s, err, "byte 0x%02x, expected %s", (unsigned)byte, what);
+    if (byte == END_OF_FILE)
+        return json_stream_fail(s, err, "the file ends here, expected %s", what);
+    if (byte < 0x20 || byte > 0x7E)
+        return json_stream_fail(s, err, "byte 0x%02x, expected %s", (unsigned)byte, what);
     return json_stream_fail(s, err, "'%c', expected %s", byte, what);
 }
 
@@ -105,7 +117,8 @@ static int keep(JsonStream *s, const char *bytes, size_t length, Error *err)
 {
     if (s->skipping) return 0;
     if (s->text.length + length > JSON_STREAM_TOKEN)
-        return json_stream_fail(s, err, "a value of more than %d bytes, expected a shorter one", JSON_STREAM_TOKEN);
+        return json_stream_fail(s, err, "a value of more than %d bytes, expected a shorter one",
+                                JSON_STREAM_TOKEN);
     text_append_bytes(&s->text, bytes, length);
     return text_failed(&s->text) ? error_no_memory(err) : 0;
 }
@@ -119,8 +132,10 @@ static int read_hex(JsonStream *s, unsigned *out, Error *err)
     for (int i = 0; i < 4; i++) {
         int byte;
         if (peek(s, &byte, err) != 0) return -1;
-        int digit = byte >= '0' && byte <= '9' ? byte - '0' : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10
-                  : byte >= 'A' && byte <= 'F' ? byte - 'A' + 10 : -1;
+        int digit = byte >= '0' && byte <= '9'   ? byte - '0'
+                    : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10
+                    : byte >= 'A' && byte <= 'F' ? byte - 'A' + 10
+                                                 : -1;
         if (digit < 0) return expected(s, byte, "four hexadecimal digits", err);
         *out = *out * 16 + (unsigned)digit;
         s->at++;
@@ -157,7 +172,8 @@ static int read_code(JsonStream *s, Error *err)
         if (byte != 'u') return expected(s, byte, "\\u, the second half of a character", err);
         s->at++;
         if (read_hex(s, &low, err) != 0) return -1;
-        code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
+        code = low >= 0xDC00 && low < 0xE000 ? 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
+                                             : 0xFFFD;
     }
     return keep_character(s, code >= 0xD800 && code < 0xE000 ? 0xFFFD : code, err);
 }
@@ -204,7 +220,8 @@ static int read_string(JsonStream *s, Error *err)
 
 static bool in_number(int byte)
 {
-    return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' || byte == 'e' || byte == 'E';
+    return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' || byte == 'e'
+           || byte == 'E';
 }
 
 static const char *digits(const char *at)
@@ -244,7 +261,8 @@ static int read_number(JsonStream *s, Error *err)
     for (;;) {
         if (peek(s, &byte, err) != 0) return -1;
         if (!in_number(byte)) break;
-        if (length == sizeof copy - 1) return json_stream_fail(s, err, "a number of more than 64 bytes, expected fewer");
+        if (length == sizeof copy - 1)
+            return json_stream_fail(s, err, "a number of more than 64 bytes, expected fewer");
         copy[length++] = (char)byte;
         s->at++;
     }
@@ -269,7 +287,8 @@ static int read_literal(JsonStream *s, const char *literal, Error *err)
 static int enter(JsonStream *s, bool object, Error *err)
 {
     if (s->depth == JSON_STREAM_DEPTH)
-        return json_stream_fail(s, err, "more than %d values in each other, expected fewer", JSON_STREAM_DEPTH);
+        return json_stream_fail(s, err, "more than %d values in each other, expected fewer",
+                                JSON_STREAM_DEPTH);
     s->open[s->depth++] = object;
     s->want = object ? WANT_FIRST_KEY : WANT_FIRST_ELEMENT;
     s->at++;
@@ -310,7 +329,9 @@ static int read_value(JsonStream *s, int byte, Token *out, Error *err)
 
 static int read_key(JsonStream *s, int byte, Token *out, Error *err)
 {
-    if (byte != '"') return expected(s, byte, s->want == WANT_KEY ? "a name in quotes" : "a name in quotes or }", err);
+    if (byte != '"')
+        return expected(s, byte, s->want == WANT_KEY ? "a name in quotes" : "a name in quotes or }",
+                        err);
     s->at++;
     out->type = TOKEN_KEY;
     s->want = WANT_COLON;

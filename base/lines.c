@@ -32,7 +32,9 @@ static int whole_lines(off_t *out, const Lines *lines, off_t size, Error *err)
         off_t   start = end > CHUNK ? end - CHUNK : 0;
         ssize_t got = pread(lines->fd, chunk, (size_t)(end - start), start);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return error_set(err, "%s: cannot read: %s", lines->path, strerror(got < 0 ? errno : EIO));
+        if (got <= 0)
+            return error_set(err, "%s: cannot read: %s", lines->path,
+                             strerror(got < 0 ? errno : EIO));
         for (ssize_t i = got; i > 0; i--)
             if (chunk[i - 1] == '\n') { *out = start + i; return 0; }
         end = start;
@@ -65,13 +67,15 @@ static int look(Lines *lines, bool append, Error *err)
     lines->regular = S_ISREG(info.st_mode);
     if (!lines->regular) return 0;
     if (flock(lines->fd, LOCK_EX | LOCK_NB) != 0)
-        return error_set(err, "%s: %s", lines->path, errno == EWOULDBLOCK ? "another process writes to it" : strerror(errno));
+        return error_set(err, "%s: %s", lines->path,
+                         errno == EWOULDBLOCK ? "another process writes to it" : strerror(errno));
     if (info.st_size > 0 && !append)
         return error_set(err, "%s: is there already, and would be added to", lines->path);
     if (whole_lines(&whole, lines, info.st_size, err) != 0) return -1;
     lines->torn = (size_t)(info.st_size - whole);
     if (lines->torn && ftruncate(lines->fd, whole) != 0)
-        return error_set(err, "%s: cannot cut off an unfinished line: %s", lines->path, strerror(errno));
+        return error_set(err, "%s: cannot cut off an unfinished line: %s", lines->path,
+                         strerror(errno));
     return read_first(lines, whole, err);
 }
 
@@ -87,8 +91,12 @@ int lines_open(Lines **out, const char *path, bool append, Error *err)
     lines->path = strdup(path);
     if (!lines->path) { error_no_memory(err); goto fail; }
     lines->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (lines->fd < 0) lines->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);      /* a pipe's end */
-    if (lines->fd < 0) { error_set(err, "%s: cannot be written: %s", path, strerror(errno)); goto fail; }
+    /* a pipe's end */
+    if (lines->fd < 0) lines->fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (lines->fd < 0) {
+        error_set(err, "%s: cannot be written: %s", path, strerror(errno));
+        goto fail;
+    }
     if (look(lines, append, err) != 0) goto fail;
     *out = lines;
     return 0;
@@ -142,7 +150,8 @@ int lines_add(Lines *lines, const char *text, size_t length, Error *err)
             struct stat info;
             if (done && lines->regular && fstat(lines->fd, &info) == 0
                 && ftruncate(lines->fd, info.st_size - (off_t)done) != 0)
-                return error_set(err, "%s: cannot be written, and ends within a line: %s", lines->path, strerror(why));
+                return error_set(err, "%s: cannot be written, and ends within a line: %s",
+                                 lines->path, strerror(why));
             return error_set(err, "%s: cannot be written: %s", lines->path, strerror(why));
         }
         done += (size_t)put;

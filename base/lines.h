@@ -1,8 +1,8 @@
 /* A file of lines that grows while others read it: logs.
  *
- * A line is written whole, its end included, in one call, so a reader sees whole lines. What a killed or
- * interrupted writer left of one, bytes behind the last end of a line, is cut off when the file
- * is opened again. One process at a time writes to it. */
+ * A line is written whole, its end included, in one call, so a reader sees whole lines. What a
+ * killed or interrupted writer left of one, bytes behind the last end of a line, is cut off when
+ * the file is opened again. One process at a time writes to it. */
 #ifndef BASE_LINES_H
 #define BASE_LINES_H
 

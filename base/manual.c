@@ -83,7 +83,8 @@ static void put_option(FILE *out, const Option *option)
 static void put_built_in(FILE *out)
 {
     static const Option built_in[] = {
-        {.name = "help", .letter = 'h', .help = "Print the options and exit; --help=man: this page."},
+        {.name = "help", .letter = 'h',
+         .help = "Print the options and exit; --help=man: this page."},
         {.name = "version", .help = "Print the version and exit."},
     };
 
@@ -92,8 +93,10 @@ static void put_built_in(FILE *out)
 
 static void put_exit_status(FILE *out)
 {
-    static const struct { int status; const char *meaning; } statuses[] = {
-        {EXIT_OK, "It did what was asked."}, {EXIT_FAILED, "It could not; standard error says why."},
+    static const struct { int status; const char *meaning;
+    } statuses[] = {
+        {EXIT_OK, "It did what was asked."},
+        {EXIT_FAILED, "It could not; standard error says why."},
         {EXIT_USAGE, "The command line is wrong."},
         {EXIT_FAULT, "Another process of the run was lost (pipebd-run)."},
         {EXIT_INTERRUPTED, "Interrupted by SIGINT or SIGTERM."},

@@ -1,11 +1,12 @@
-/* Micro-batches: a student's FORWARD and BACKWARD of a share of the batch go part after part, so that no more than a part's
- * activations are alive; gradients add up, and one UPDATE follows:
+/* Micro-batches: a student's FORWARD and BACKWARD of a share of the batch go part after part, so
+ * that no more than a part's activations are alive; gradients add up, and one UPDATE follows:
  *
  *     FORWARD                 forward of part 0
  *     BACKWARD                backward of part 0, then forward and backward of each other part
  *
- * A share of rows has as many parts as there are micro-batches, and no more than it has rows; parts differ by at most one row, the
- * larger ones first. Loads, relays and the teacher go by whole shares. */
+ * A share of rows has as many parts as there are micro-batches, and no more than it has rows; parts
+ * differ by at most one row, the larger ones first. Loads, relays and the teacher go by whole
+ * shares. */
 #ifndef BASE_MICRO_H
 #define BASE_MICRO_H
 

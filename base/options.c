@@ -47,8 +47,10 @@ static int parse_integers(const Option *option, const char *value, Error *err)
         errno = 0;
         long long number = strtoll(at, &end, 10);
         if (end == at || errno || (*end && *end != ','))
-            return error_set(err, "--%s: \"%s\" is no list of whole numbers such as 64,128", option->name, value);
-        if (list->count == OPTION_MAX_LIST) return error_set(err, "--%s: more than %d numbers", option->name, OPTION_MAX_LIST);
+            return error_set(err, "--%s: \"%s\" is no list of whole numbers such as 64,128",
+                             option->name, value);
+        if (list->count == OPTION_MAX_LIST)
+            return error_set(err, "--%s: more than %d numbers", option->name, OPTION_MAX_LIST);
         if (check_integer(option, number, err) != 0) return -1;
         list->values[list->count++] = number;
         if (!*end) return 0;
@@ -150,7 +152,8 @@ static const struct { const char *former, *name; } former_names[] = {
 static Option *find_name(const Options *options, const char *name, size_t length)
 {
     for (Option *option = options->table; option->name; option++)
-        if (strlen(option->name) == length && strncmp(option->name, name, length) == 0) return option;
+        if (strlen(option->name) == length && strncmp(option->name, name, length) == 0)
+            return option;
     return NULL;
 }
 
@@ -163,7 +166,9 @@ static Option *find_long(const Options *options, const char *name, size_t length
         const char *former = former_names[i].former, *now = former_names[i].name;
         if (strlen(former) != length || strncmp(former, name, length) != 0) continue;
         option = find_name(options, now, strlen(now));
-        if (option) fprintf(stderr, "%s: --%s is now --%s; the old name goes with version 0.3\n", options->program, former, now);
+        if (option)
+            fprintf(stderr, "%s: --%s is now --%s; the old name goes with version 0.3\n",
+                    options->program, former, now);
     }
     return option;
 }
@@ -189,7 +194,8 @@ static int unknown_option(const Options *options, const char *argument, Error *e
     names[count] = NULL;
     const char *near = nearest_name(word, names);
     if (near)
-        return error_set(err, "unknown option %.60s (did you mean --%s?), see --help", argument, near);
+        return error_set(err, "unknown option %.60s (did you mean --%s?), see --help", argument,
+                         near);
     return error_set(err, "unknown option %.60s, see --help", argument);
 }
 
@@ -254,7 +260,8 @@ int options_parse(const Options *options, int argc, char **argv, Operands *opera
         } else if (info != INFO_NONE) {
             operands->info = info;
         } else if (strncmp(argument, "--help=", 7) == 0) {
-            return error_set(err, "--help: \"%.60s\" is not known, expected man or words", argument + 7);
+            return error_set(err, "--help: \"%.60s\" is not known, expected man or words",
+                             argument + 7);
         } else if (parse_option(options, argc, argv, &i, err) != 0) {
             return -1;
         }
@@ -381,7 +388,9 @@ void options_print_words(const Options *options, FILE *out)
         else fprintf(out, "--%s - ", option->name);
         if (option->type == OPTION_FLAG) fputs("none", out);
         else if (option->type != OPTION_CHOICE) fputs("value", out);
-        else for (int i = 0; option->choices[i]; i++) fprintf(out, "%s%s", i ? "|" : "", option->choices[i]);
+        else
+            for (int i = 0; option->choices[i]; i++)
+                fprintf(out, "%s%s", i ? "|" : "", option->choices[i]);
         fputc('\n', out);
     }
     fputs("--help -h none\n--version - none\n", out);

@@ -98,8 +98,8 @@ void options_print_version(const Options *options, FILE *out);
 /* An option's default as text; false when it has none to show. out: at least 256 bytes. */
 bool option_default(const Option *option, char *out, size_t size);
 
-/* What the command line asks for, to standard output. Returns the exit status; when it cannot be written,
- * having said why. */
+/* What the command line asks for, to standard output. Returns the exit status; when it cannot be
+ * written, having said why. */
 int options_info(const Options *options, OptionsInfo info);
 
 /* One line a set option: "  devices      4", for the settings before a run. */
@@ -109,7 +109,8 @@ void options_print_settings(const Options *options, FILE *out);
 enum {
     EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2,
     EXIT_FAULT = 3,          /* another process of the run was lost: resumed, it goes on */
-    EXIT_INTERRUPTED = 130   /* by SIGINT or SIGTERM, in good order; what a shell gives for SIGINT */
+    EXIT_INTERRUPTED = 130   /* by SIGINT or SIGTERM, in good order; what a shell gives for
+                              * SIGINT */
 };
 
 #endif

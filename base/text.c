@@ -77,7 +77,8 @@ void text_json_string(Text *text, const char *string)
 
 void text_shell_word(Text *text, const char *string)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%^";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%^";
 
     if (*string && strspn(string, plain) == strlen(string)) { text_append(text, string); return; }
     text_append(text, "'");
@@ -141,15 +142,23 @@ void text_us(Text *text, int64_t ns)
 /* Bytes of the character that begins at c; 0: none does (RFC 3629). */
 static size_t utf8_length(const unsigned char *c)
 {
-    size_t   length = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
+    size_t   length = c[0] < 0x80   ? 1
+                      : c[0] < 0xC2 ? 0
+                      : c[0] < 0xE0 ? 2
+                      : c[0] < 0xF0 ? 3
+                      : c[0] < 0xF5 ? 4
+                                    : 0;
     unsigned value;
 
     for (size_t i = 1; i < length; i++)
         if ((c[i] & 0xC0) != 0x80) return 0;
     if (length < 3) return length;
-    value = length == 3 ? (c[0] & 0xFu) << 12 | (c[1] & 0x3Fu) << 6 | (c[2] & 0x3Fu)
-                        : (c[0] & 7u) << 18 | (c[1] & 0x3Fu) << 12 | (c[2] & 0x3Fu) << 6 | (c[3] & 0x3Fu);
-    if (value < (length == 3 ? 0x800u : 0x10000u) || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) return 0;
+    value = length == 3
+                ? (c[0] & 0xFu) << 12 | (c[1] & 0x3Fu) << 6 | (c[2] & 0x3Fu)
+                : (c[0] & 7u) << 18 | (c[1] & 0x3Fu) << 12 | (c[2] & 0x3Fu) << 6 | (c[3] & 0x3Fu);
+    if (value < (length == 3 ? 0x800u : 0x10000u) || value > 0x10FFFF
+        || (value >= 0xD800 && value < 0xE000))
+        return 0;
     return length;
 }
 
@@ -164,7 +173,8 @@ void text_utf8(Text *text, const char *string)
 
 static void shell_word(Text *text, const char *word)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%^";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%^";
     Text              clean = {0};
 
     text_utf8(&clean, word);
@@ -172,7 +182,8 @@ static void shell_word(Text *text, const char *word)
         text_append(text, word);
     } else {
         text_append(text, "'");
-        for (const char *c = text_string(&clean); *c; c++) text_append_bytes(text, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
+        for (const char *c = text_string(&clean); *c; c++)
+            text_append_bytes(text, *c == '\'' ? "'\\''" : c, *c == '\'' ? 4 : 1);
         text_append(text, "'");
     }
     text->failed |= clean.failed;

@@ -19,7 +19,8 @@ typedef struct {
 
 FOR_PLUGINS void text_append(Text *text, const char *string);
 void text_append_bytes(Text *text, const char *bytes, size_t length);
-FOR_PLUGINS void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+FOR_PLUGINS void text_printf(Text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* string as a JSON string, quotes and escapes included. */
 void text_json_string(Text *text, const char *string);
@@ -31,9 +32,10 @@ void text_shell_word(Text *text, const char *string);
  * numbers below 1e15 without an exponent); never NaN or infinity (asserted). */
 void text_json_double(Text *text, double value);
 
-/* The other way: a decimal number (".5", "-3", "1e6") as strtod() reads it, but no spaces before it, no
- * hexadecimal, no infinity and no NaN, and none too large or too near 0 for a double. scan: where text
- * begins with one; returns where it ends, or NULL. parse: text is one, whole. *out is set only then. */
+/* The other way: a decimal number (".5", "-3", "1e6") as strtod() reads it, but no spaces before
+ * it, no hexadecimal, no infinity and no NaN, and none too large or too near 0 for a double. scan:
+ * where text begins with one; returns where it ends, or NULL. parse: text is one, whole. *out is
+ * set only then. */
 const char *number_scan(const char *text, double *out);
 bool        number_parse(const char *text, double *out);
 

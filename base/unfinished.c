@@ -14,11 +14,13 @@ static _Atomic(const char *) slots[SLOTS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int             count;            /* files added and not dropped; under lock */
 
-static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGALRM, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGVTALRM, SIGPROF};
+static const int deadly[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGPIPE,   SIGALRM, SIGTERM,
+                             SIGUSR1, SIGUSR2, SIGXCPU, SIGVTALRM, SIGPROF};
 
 enum { DEADLY = sizeof deadly / sizeof *deadly };
 
-/* SA_RESETHAND: the signal raised here waits until the handler returns, and then has its usual effect. */
+/* SA_RESETHAND: the signal raised here waits until the handler returns, and then has its usual
+ * effect. */
 static void remove_all(int signal)
 {
     for (int i = 0; i < SLOTS; i++) {
@@ -30,11 +32,13 @@ static void remove_all(int signal)
 
 static void set_handlers(void (*from)(int), void (*to)(int))
 {
-    struct sigaction old, new = {.sa_handler = to, .sa_flags = to == SIG_DFL ? 0 : (int)SA_RESETHAND};
+    struct sigaction old,
+        new = {.sa_handler = to, .sa_flags = to == SIG_DFL ? 0 : (int)SA_RESETHAND};
 
     sigfillset(&new.sa_mask);
     for (int i = 0; i < DEADLY; i++)
-        if (sigaction(deadly[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) && old.sa_handler == from)
+        if (sigaction(deadly[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO)
+            && old.sa_handler == from)
             sigaction(deadly[i], &new, NULL);
 }
 

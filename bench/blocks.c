@@ -3,9 +3,9 @@
  *     blocks DEVICES WORKLOAD PRECISION ROWS [REPEATS]
  *
  * Writes JSON: microseconds of each step as the device saw it, step after step without a pause, and
- * what else another program needs to do the same: the layers, the paths taken. bench/blocks_torch.py
- * runs PyTorch on it and prints both. Of a GPU that queues, times lie between events in its
- * stream; of the CPU they are the clock's. */
+ * what else another program needs to do the same: the layers, the paths taken.
+ * bench/blocks_torch.py runs PyTorch on it and prints both. Of a GPU that queues, times lie between
+ * events in its stream; of the CPU they are the clock's. */
 #include <string.h>
 
 #include "base/rng.h"
@@ -46,13 +46,15 @@ static void block_make(BenchBlock *block, const BlocksBench *b, int number)
     float           *pattern = fill_pattern(number);
     Error            err = {""};
 
-    *block = (BenchBlock){.x = tensor(b, nx), .target = tensor(b, ny), .y = tensor(b, ny), .dy = tensor(b, ny),
-                     .loss = host_alloc(&b->spec, sizeof(double))};
+    *block = (BenchBlock){.x = tensor(b, nx), .target = tensor(b, ny), .y = tensor(b, ny),
+                          .dy = tensor(b, ny), .loss = host_alloc(&b->spec, sizeof(double))};
     if (!block->loss) { fprintf(stderr, "bench: out of memory\n"); exit(1); }
     fill_repeat(b->device, block->x, nx, pattern);
     free(pattern);
-    bench_require(net_new(&block->teacher, b->device, &work->teacher, work->in, NET_FROZEN, &err), &err);
-    bench_require(net_new(&block->student, b->device, &work->student, work->in, NET_TRAINED, &err), &err);
+    bench_require(net_new(&block->teacher, b->device, &work->teacher, work->in, NET_FROZEN, &err),
+                  &err);
+    bench_require(net_new(&block->student, b->device, &work->student, work->in, NET_TRAINED, &err),
+                  &err);
     bench_require(net_prepare(block->teacher, b->rows, &err), &err);
     bench_require(net_prepare(block->student, b->rows, &err), &err);
     net_initialise(block->teacher, 1, (uint64_t)number);
@@ -75,14 +77,17 @@ static void step(BenchBlock *block, const BlocksBench *b, int number, int path)
 {
     const WorkBlock *work = &b->workload->block[number];
     Training         t = workload_training(b->workload, work);
-    UpdateStep       sgd = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum, .weight_decay = (float)t.weight_decay,
-                            .nesterov = t.nesterov};
+    UpdateStep       sgd = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum,
+                            .weight_decay = (float)t.weight_decay, .nesterov = t.nesterov};
     Error            err = {""};
 
     bench_require(net_forward(block->teacher, block->x, block->target, b->rows, NULL, &err), &err);
-    bench_require(net_forward(block->student, block->x, block->y, b->rows, block->choices[path], &err), &err);
-    loss_backward(b->device, &(LossCall){.kind = work->loss, .student = block->y, .teacher = block->target, .dy = block->dy,
-                  .rows = b->rows, .channels = shape_count(work->out), .global_rows = b->rows, .loss = block->loss});
+    bench_require(
+        net_forward(block->student, block->x, block->y, b->rows, block->choices[path], &err), &err);
+    loss_backward(b->device, &(LossCall){.kind = work->loss, .student = block->y,
+                                         .teacher = block->target, .dy = block->dy, .rows = b->rows,
+                                         .channels = shape_count(work->out), .global_rows = b->rows,
+                                         .loss = block->loss});
     bench_require(net_backward(block->student, block->dy, b->rows, &err), &err);
     net_update(block->student, &sgd);
 }
@@ -103,7 +108,8 @@ static void time_steps(double *us, int repeats, BenchBlock *block, const BlocksB
     Error  err = {""};
 
     for (int i = 0; i < WARM * PATHS; i++) step(block, b, number, i % PATHS);
-    for (int i = 0; queues && i <= repeats; i++) bench_require(event_new(&events[i], b->device, &err), &err);
+    for (int i = 0; queues && i <= repeats; i++)
+        bench_require(event_new(&events[i], b->device, &err), &err);
     if (queues) bench_require(event_record(b->device, events[0], &err), &err);
     for (int i = 0; i < repeats; i++) {
         double start = clock_us();
@@ -112,7 +118,8 @@ static void time_steps(double *us, int repeats, BenchBlock *block, const BlocksB
         else        us[i] = clock_us() - start;
     }
     if (queues) bench_require(device_finish(b->device, &err), &err);
-    for (int i = 0; queues && i < repeats; i++) us[i] = (double)event_elapsed_ns(events[i], events[i + 1]) * 1e-3;
+    for (int i = 0; queues && i < repeats; i++)
+        us[i] = (double)event_elapsed_ns(events[i], events[i + 1]) * 1e-3;
     for (int i = 0; queues && i <= repeats; i++) event_free(events[i]);
     free(events);
 }
@@ -160,8 +167,9 @@ int main(int argc, char **argv)
     bench_require(device_open(&b.device, &b.spec, 0, &err), &err);
     workload_write(workload, NULL, NULL, &expanded);
     if (text_failed(&expanded)) { fprintf(stderr, "bench: out of memory\n"); return 1; }
-    printf("{\"device\": \"%s\", \"kind\": \"%s\", \"precision\": \"%s\", \"rows\": %lld, \"warm\": %d,\n \"blocks\": [", argv[1],
-           b.spec.kind, argv[3], (long long)b.rows, WARM * PATHS);
+    printf("{\"device\": \"%s\", \"kind\": \"%s\", \"precision\": \"%s\", \"rows\": %lld, "
+           "\"warm\": %d,\n \"blocks\": [",
+           argv[1], b.spec.kind, argv[3], (long long)b.rows, WARM * PATHS);
     for (int n = 0; n < workload->block_count; n++) print_block(&b, n, repeats);
     printf("],\n \"workload\": %s}\n", text_string(&expanded));
     device_close(b.device);

@@ -42,7 +42,9 @@ static void run(CompareCase *c)
     Scenario s;
     Error    err = {""};
 
-    bench_require(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err), &err);
+    bench_require(
+        scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err),
+        &err);
     for (int r = 0; r < c->repeats; r++)
         for (int i = 0; i < SCHEDULE_COUNT; i++) measure(c, &s, (Schedule)i);
     scenario_free(&s);
@@ -52,9 +54,10 @@ static void run(CompareCase *c)
 static void print_case(CompareCase *c)
 {
     for (int i = 0; i < SCHEDULE_COUNT; i++)
-        printf("| %d x %d, batch %d%s | %s | %.4g | %.4g - %.4g | %.3f | %.3f |\n", c->chain.blocks, c->chain.devices,
-               c->chain.batch, c->chain.nodes ? ", nodes of 8" : "", schedule_name((Schedule)i),
-               bench_quantile(&c->ms[i], 0.5), bench_quantile(&c->ms[i], 0), bench_quantile(&c->ms[i], 1),
+        printf("| %d x %d, batch %d%s | %s | %.4g | %.4g - %.4g | %.3f | %.3f |\n", c->chain.blocks,
+               c->chain.devices, c->chain.batch, c->chain.nodes ? ", nodes of 8" : "",
+               schedule_name((Schedule)i), bench_quantile(&c->ms[i], 0.5),
+               bench_quantile(&c->ms[i], 0), bench_quantile(&c->ms[i], 1),
                1e-6 * (double)c->simulated[i], 1e-6 * (double)c->skipped[i]);
 }
 
@@ -80,7 +83,8 @@ int main(int argc, char **argv)
     enum { CASES = sizeof cases / sizeof cases[0] };
 
     if (argc == 4) return print_trace(argv);
-    printf("One core, an epoch of 1,000,000 samples, 8 partitions simulated a schedule; medians, least - most.\n\n"
+    printf("One core, an epoch of 1,000,000 samples, 8 partitions simulated a schedule; medians, "
+           "least - most.\n\n"
            "| blocks x devices | schedule | time | least - most | simulated | skipped |\n"
            "|---|---|---:|---:|---:|---:|\n| | | ms | ms | million | million |\n");
     for (int i = 0; i < CASES; i++) {

@@ -1,5 +1,5 @@
-/* What it costs a worker to tell where it is (executor/monitor/device_status.h), beside the two looks
- * at the clock that it takes for every instruction anyway. */
+/* What it costs a worker to tell where it is (executor/monitor/device_status.h), beside the two
+ * looks at the clock that it takes for every instruction anyway. */
 #include "bench/bench.h"
 #include "base/clock.h"
 #include "executor/monitor/device_status.h"
@@ -11,7 +11,9 @@ static double tell(StatusBoard *where)
     double start = bench_now();
 
     for (int i = 0; i < INSTRUCTIONS; i++) {
-        status_board_set(where, 0, &(DeviceStatus){.state = DEVICE_WORKING, .instruction = i, .step = i, .since_ns = i});
+        status_board_set(
+            where, 0,
+            &(DeviceStatus){.state = DEVICE_WORKING, .instruction = i, .step = i, .since_ns = i});
         status_board_count(where, 0, OP_TEACHER, 1, i);
     }
     return 1e9 * (bench_now() - start) / INSTRUCTIONS;
@@ -38,8 +40,10 @@ int main(void)
         bench_add(&clock, look_at_the_clock());
     }
     printf("| an instruction | median | longest |\n|---|---:|---:|\n| | ns | ns |\n");
-    printf("| device_status | %.1f | %.1f |\n", bench_quantile(&told, 0.5), bench_quantile(&told, 1));
-    printf("| two looks at the clock | %.1f | %.1f |\n", bench_quantile(&clock, 0.5), bench_quantile(&clock, 1));
+    printf("| device_status | %.1f | %.1f |\n", bench_quantile(&told, 0.5),
+           bench_quantile(&told, 1));
+    printf("| two looks at the clock | %.1f | %.1f |\n", bench_quantile(&clock, 0.5),
+           bench_quantile(&clock, 1));
     status_board_free(where);
     return 0;
 }

@@ -1,9 +1,9 @@
 /* Images a second of the CPU backend, one thread, beside PyTorch on the same blocks in the
  * same run: teacher forward; student forward, loss, backward and update.
  *
- * Turns go round: ours, each PyTorch with each memory layout, ours, ... PIPEBD_TORCH names the Pythons
- * ("/usr/bin/python3 /opt/venv/bin/python"); without it, /usr/bin/python3. One that has no torch
- * is left out. Times are processor time of the process, medians. */
+ * Turns go round: ours, each PyTorch with each memory layout, ours, ... PIPEBD_TORCH names the
+ * Pythons ("/usr/bin/python3 /opt/venv/bin/python"); without it, /usr/bin/python3. One that has no
+ * torch is left out. Times are processor time of the process, medians. */
 #include <fcntl.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -31,7 +31,8 @@ static bool opponent_start(Opponent *o, const char *python, const char *path)
     char rows[16], word[8] = "";
 
     snprintf(rows, sizeof rows, "%d", ROWS);
-    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) return false;      /* not for the next one */
+    /* not for the next one */
+    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) return false;
     o->pid = fork();
     if (o->pid == 0) {
         dup2(in[0], 0), dup2(out[1], 1);
@@ -42,7 +43,8 @@ static bool opponent_start(Opponent *o, const char *python, const char *path)
     close(in[0]), close(out[1]);
     o->to = fdopen(in[1], "w");
     o->from = fdopen(out[0], "r");
-    return o->to && o->from && fscanf(o->from, "%7s %31s", word, o->version) == 2 && strcmp(word, "ready") == 0;
+    return o->to && o->from && fscanf(o->from, "%7s %31s", word, o->version) == 2
+           && strcmp(word, "ready") == 0;
 }
 
 static void opponent_stop(Opponent *o)
@@ -52,7 +54,8 @@ static void opponent_stop(Opponent *o)
     if (o->pid > 0) waitpid(o->pid, NULL, 0);
 }
 
-static double opponent_run(Opponent *o, int block, bool student, int layout, const int *choices, int count)
+static double opponent_run(Opponent *o, int block, bool student, int layout, const int *choices,
+                           int count)
 {
     double seconds = 0.0;
 
@@ -60,7 +63,10 @@ static double opponent_run(Opponent *o, int block, bool student, int layout, con
     for (int i = 0; i < count; i++) fprintf(o->to, " %d", choices[i]);
     fprintf(o->to, "\n");
     fflush(o->to);
-    if (fscanf(o->from, "%lf", &seconds) != 1) { fprintf(stderr, "bench: PyTorch stopped\n"); exit(1); }
+    if (fscanf(o->from, "%lf", &seconds) != 1) {
+        fprintf(stderr, "bench: PyTorch stopped\n");
+        exit(1);
+    }
     return seconds;
 }
 
@@ -78,11 +84,13 @@ static void block_make(KernelBlock *b, Device *device, const WorkBlock *block, i
     int64_t nx = ROWS * shape_count(block->in), ny = ROWS * shape_count(block->out);
     Error   err = {""};
 
-    *b = (KernelBlock){.x = bench_alloc((size_t)nx, 4), .target = bench_alloc((size_t)ny, 4), .y = bench_alloc((size_t)ny, 4),
-                 .dy = bench_alloc((size_t)ny, 4)};
-    for (int64_t i = 0; i < nx; i++) b->x[i] = (float)rng_normal(1, 0, (uint64_t)number, (uint64_t)i);
+    *b = (KernelBlock){.x = bench_alloc((size_t)nx, 4), .target = bench_alloc((size_t)ny, 4),
+                       .y = bench_alloc((size_t)ny, 4), .dy = bench_alloc((size_t)ny, 4)};
+    for (int64_t i = 0; i < nx; i++)
+        b->x[i] = (float)rng_normal(1, 0, (uint64_t)number, (uint64_t)i);
     bench_require(net_new(&b->teacher, device, &block->teacher, block->in, NET_FROZEN, &err), &err);
-    bench_require(net_new(&b->student, device, &block->student, block->in, NET_TRAINED, &err), &err);
+    bench_require(net_new(&b->student, device, &block->student, block->in, NET_TRAINED, &err),
+                  &err);
     bench_require(net_prepare(b->teacher, ROWS, &err), &err);
     bench_require(net_prepare(b->student, ROWS, &err), &err);
     net_initialise(b->teacher, 1, (uint64_t)number);
@@ -104,26 +112,30 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block, bool student, const int *choices)
+static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block,
+                        bool student, const int *choices)
 {
     Training   t = workload_training(w, block);
-    UpdateStep step = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum, .weight_decay = (float)t.weight_decay,
-                       .nesterov = t.nesterov};
+    UpdateStep step = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum,
+                       .weight_decay = (float)t.weight_decay, .nesterov = t.nesterov};
     double  start = now(), loss;
     Error   err = {""};
 
     if (!student) bench_require(net_forward(b->teacher, b->x, b->target, ROWS, NULL, &err), &err);
     else {
         bench_require(net_forward(b->student, b->x, b->y, ROWS, choices, &err), &err);
-        loss_backward(device, &(LossCall){.kind = block->loss, .student = b->y, .teacher = b->target, .dy = b->dy,
-                      .rows = ROWS, .channels = shape_count(block->out), .global_rows = ROWS, .loss = &loss});
+        loss_backward(device, &(LossCall){.kind = block->loss, .student = b->y,
+                                          .teacher = b->target, .dy = b->dy, .rows = ROWS,
+                                          .channels = shape_count(block->out), .global_rows = ROWS,
+                                          .loss = &loss});
         bench_require(net_backward(b->student, b->dy, ROWS, &err), &err);
         net_update(b->student, &step);
     }
     return now() - start;
 }
 
-static void turn(KernelBlock *b, Device *device, const Workload *w, int number, Opponent *opponents, int count, int repeat)
+static void turn(KernelBlock *b, Device *device, const Workload *w, int number, Opponent *opponents,
+                 int count, int repeat)
 {
     const WorkBlock *block = &w->block[number];
     int              choices[64] = {0};
@@ -135,7 +147,8 @@ static void turn(KernelBlock *b, Device *device, const Workload *w, int number, 
         if (repeat >= WARM) bench_add(&b->ours[student], seconds);
         for (int o = 0; o < count; o++)
             for (int layout = 0; layout < 2; layout++) {
-                seconds = opponent_run(&opponents[o], number, student, layout, choices, student ? block->choices : 0);
+                seconds = opponent_run(&opponents[o], number, student, layout, choices,
+                                       student ? block->choices : 0);
                 if (repeat >= WARM) bench_add(&b->theirs[o][student][layout], seconds);
             }
     }
@@ -191,7 +204,10 @@ static void write_expanded(const Workload *w, char *path)
     FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 
     workload_write(w, NULL, NULL, &text);
-    if (!f || text_failed(&text) || fputs(text_string(&text), f) < 0) { fprintf(stderr, "bench: cannot write %s\n", path); exit(1); }
+    if (!f || text_failed(&text) || fputs(text_string(&text), f) < 0) {
+        fprintf(stderr, "bench: cannot write %s\n", path);
+        exit(1);
+    }
     fclose(f);
     text_free(&text);
 }
@@ -214,7 +230,8 @@ static void bench(Device *device, const Workload *w, char *const *pythons, int p
     }
     for (int b = 0; b < w->block_count; b++) block_make(&blocks[b], device, &w->block[b], b);
     for (int b = 0; b < w->block_count; b++)
-        for (int i = 0; i < WARM + REPEATS; i++) turn(&blocks[b], device, w, b, opponents, count, i);
+        for (int i = 0; i < WARM + REPEATS; i++)
+            turn(&blocks[b], device, w, b, opponents, count, i);
     table(w, blocks, opponents, count);
     for (int b = 0; b < w->block_count; b++) block_free(&blocks[b]);
     for (int o = 0; o < count; o++) opponent_stop(&opponents[o]);
@@ -230,13 +247,17 @@ int main(int argc, char **argv)
     Device    *device;
     Error      err = {""};
 
-    snprintf(pythons_text, sizeof pythons_text, "%s", getenv("PIPEBD_TORCH") ? getenv("PIPEBD_TORCH") : "/usr/bin/python3");
-    for (char *p = strtok(pythons_text, " "); p && python_count < OPPONENTS; p = strtok(NULL, " ")) pythons[python_count++] = p;
+    snprintf(pythons_text, sizeof pythons_text, "%s",
+             getenv("PIPEBD_TORCH") ? getenv("PIPEBD_TORCH") : "/usr/bin/python3");
+    for (char *p = strtok(pythons_text, " "); p && python_count < OPPONENTS; p = strtok(NULL, " "))
+        pythons[python_count++] = p;
     bench_require(device_spec_parse(&spec, "cpu:1", &err), &err);
     spec.count = spec.cores;             /* so that a device has one core */
     bench_require(device_open(&device, &spec, 0, &err), &err);
-    printf("Images a second of one thread, %d rows, medians of %d turns. teacher: forward, batch norm folded; student:\n"
-           "forward, loss, backward, update; the faster of PyTorch's two memory layouts. A ratio above 1: ours is faster.\n",
+    printf("Images a second of one thread, %d rows, medians of %d turns. teacher: forward, batch "
+           "norm folded; student:\n"
+           "forward, loss, backward, update; the faster of PyTorch's two memory layouts. A ratio "
+           "above 1: ours is faster.\n",
            ROWS, REPEATS);
     for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) {
         Workload *w;

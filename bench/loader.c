@@ -1,6 +1,6 @@
 /* What a sample of a photograph costs a core to load: JPEG files of 500x375 (about what ImageNet's
- * are, 100 KiB) read, decoded, cropped and resized to 3x224x224 as for training. The content is made up:
- * smooth waves and enough noise for that size. */
+ * are, 100 KiB) read, decoded, cropped and resized to 3x224x224 as for training. The content is
+ * made up: smooth waves and enough noise for that size. */
 #include "bench/bench.h"
 
 #include <math.h>
@@ -20,8 +20,12 @@ static void paint(unsigned char *row, int y, int number)
 {
     for (int x = 0; x < WIDTH; x++)
         for (int c = 0; c < 3; c++) {
-            double value = 128 + 40 * (rng_uniform(1, (uint64_t)number, (uint64_t)y, (uint64_t)(3 * x + c)) - 0.5) * 2;
-            for (int wave = 1; wave <= 4; wave++) value += 15 * sin(number + 0.02 * wave * x * (c + 1) + 0.017 * (5 - wave) * y);
+            double value =
+                128
+                + 40 * (rng_uniform(1, (uint64_t)number, (uint64_t)y, (uint64_t)(3 * x + c)) - 0.5)
+                      * 2;
+            for (int wave = 1; wave <= 4; wave++)
+                value += 15 * sin(number + 0.02 * wave * x * (c + 1) + 0.017 * (5 - wave) * y);
             row[3 * x + c] = (unsigned char)fmin(255, fmax(0, value));
         }
 }
@@ -71,10 +75,12 @@ static void measure(const char *source, long bytes)
     float *out = bench_alloc((size_t)data_elements(data), sizeof *out);
     for (int round = 0; round < ROUNDS; round++) {
         double start = bench_now();
-        for (int i = 0; i < FILES; i++) bench_require(data_load(data, i, 1, round, out, &label, &err), &err);
+        for (int i = 0; i < FILES; i++)
+            bench_require(data_load(data, i, 1, round, out, &label, &err), &err);
         bench_add(&ms, (bench_now() - start) / FILES * 1e3);
     }
-    printf("| a photograph, KiB | ms a sample, median | least |\n|---|---|---|\n| %.0f | %.2f | %.2f |\n",
+    printf("| a photograph, KiB | ms a sample, median | least |\n|---|---|---|\n| %.0f | %.2f | "
+           "%.2f |\n",
            (double)bytes / FILES / 1024, bench_quantile(&ms, 0.5), bench_quantile(&ms, 0));
     free(out);
     data_free(data);

@@ -6,9 +6,9 @@
  * forward: the teacher's pass. train: forward, loss, backward and update of a student that is the
  * same network, and a step's own time; forward+backward: the same without the last two.
  *
- * Layers of a workload are a chain. A network whose residuals have convolutions on the way round has these in a file
- * NAME-shortcuts.json: a chain too, as each takes the shape that the one before gives, but for its first layer, which
- * only makes the first one's input and is left out. */
+ * Layers of a workload are a chain. A network whose residuals have convolutions on the way round
+ * has these in a file NAME-shortcuts.json: a chain too, as each takes the shape that the one before
+ * gives, but for its first layer, which only makes the first one's input and is left out. */
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,12 +55,14 @@ static void add_operator(const OperatorEntry *entry, void *context)
     Sum      *sum = context;
     PassCost *to = entry->teacher ? &sum->teacher : &sum->student[entry->work->pass];
 
-    if (sum->skip_first && (strcmp(entry->layer, "0") == 0 || strcmp(entry->layer, "loss") == 0)) return;
+    if (sum->skip_first && (strcmp(entry->layer, "0") == 0 || strcmp(entry->layer, "loss") == 0))
+        return;
     to->device_us += entry->share * entry->cost.us;
     to->host_us += entry->share * entry->cost.launch_us;
 }
 
-static void add_network(Sum *sum, const ModelDevice *device, const char *name, const char *ending, double batch)
+static void add_network(Sum *sum, const ModelDevice *device, const char *name, const char *ending,
+                        double batch)
 {
     char      path[256];
     Workload *network;
@@ -84,7 +86,8 @@ static double pass_us(const ModelDevice *device, const Row *row, double batch)
     memcpy(cost.student, sum.student, sizeof cost.student);
     if (strcmp(row->column[PASS], "forward") == 0) return model_work_us(&cost, WORK_TEACHER);
     double us = model_work_us(&cost, WORK_FORWARD) + model_work_us(&cost, WORK_BACKWARD);
-    if (strcmp(row->column[PASS], "train") == 0) us += model_work_us(&cost, WORK_UPDATE) + device->constants->step_us;
+    if (strcmp(row->column[PASS], "train") == 0)
+        us += model_work_us(&cost, WORK_UPDATE) + device->constants->step_us;
     return us;
 }
 
@@ -100,14 +103,20 @@ static void price(Row *row)
     index_of(passes, row->column[PASS]);
     bench_require(hardware_read(&hardware, row->column[DEVICE], &err), &err);
     bool eager = strcmp(row->column[LAYOUT], "eager attention") == 0;
-    bool half = strcmp(row->column[PRECISION], "half") == 0;         /* fp16 without mixed precision */
-    ModelDevice device = {hardware, &model_constants, half ? NUMBERS_FP16 : (Numbers)index_of(numbers_names, row->column[PRECISION]),
-                          eager ? LAYOUT_CHANNELS_LAST : (TensorLayout)index_of(layout_names, row->column[LAYOUT]),
-                          .half_weights = half, .eager_attention = eager};
+    bool half = strcmp(row->column[PRECISION], "half") == 0;         /* fp16 without mixed
+                                                                      * precision */
+    ModelDevice device = {
+        hardware,
+        &model_constants,
+        half ? NUMBERS_FP16 : (Numbers)index_of(numbers_names, row->column[PRECISION]),
+        eager ? LAYOUT_CHANNELS_LAST : (TensorLayout)index_of(layout_names, row->column[LAYOUT]),
+        .half_weights = half,
+        .eager_attention = eager};
     row->published = atof(row->column[IMAGES_PER_S]);
     row->modelled = batch / pass_us(&device, row, batch) * 1e6;
-    printf("| %s | %s | %s | %s | %s | %s | %.0f | %.0f | %+.0f | %s |\n", row->column[NETWORK], hardware->name, row->column[PRECISION],
-           row->column[LAYOUT], row->column[BATCH], row->column[PASS], row->published, row->modelled, percent(row), row->column[SOURCE]);
+    printf("| %s | %s | %s | %s | %s | %s | %.0f | %.0f | %+.0f | %s |\n", row->column[NETWORK],
+           hardware->name, row->column[PRECISION], row->column[LAYOUT], row->column[BATCH],
+           row->column[PASS], row->published, row->modelled, percent(row), row->column[SOURCE]);
     hardware_free(hardware);
 }
 
@@ -120,15 +129,24 @@ typedef struct {
 } Class;
 
 static const Class classes[] = {
-    {"forward", PASS, {"forward"}}, {"forward and backward", PASS, {"forward+backward"}}, {"a training step", PASS, {"train"}},
+    {"forward", PASS, {"forward"}},
+    {"forward and backward", PASS, {"forward+backward"}},
+    {"a training step", PASS, {"train"}},
     {"batches up to 8: bound by the host", BATCH, {"8"}},
-    {"convolutions of 3x3 (VGG)", NETWORK, {"vgg16"}}, {"residual networks", NETWORK, {"resnet50", "resnet152"}},
+    {"convolutions of 3x3 (VGG)", NETWORK, {"vgg16"}},
+    {"residual networks", NETWORK, {"resnet50", "resnet152"}},
     {"depthwise (MobileNetV2)", NETWORK, {"mobilenetv2"}},
     {"transformers (BERT-large)", NETWORK, {"bert-large-128", "bert-large-384", "bert-large-512"}},
-    {"Volta", DEVICE, {"v100-sxm2-16gb", "titan-v"}}, {"Turing", DEVICE, {"rtx-2080-ti", "t4"}},
-    {"Ampere", DEVICE, {"rtx-3090", "a100-sxm-80gb"}}, {"Ada", DEVICE, {"rtx-4090"}},
-    {"fp32", PRECISION, {"fp32"}}, {"tf32", PRECISION, {"tf32"}}, {"fp16, mixed", PRECISION, {"fp16"}}, {"fp16, all of it", PRECISION, {"half"}},
-    {"channels first", LAYOUT, {"nchw"}}, {"channels last", LAYOUT, {"channels-last"}}};
+    {"Volta", DEVICE, {"v100-sxm2-16gb", "titan-v"}},
+    {"Turing", DEVICE, {"rtx-2080-ti", "t4"}},
+    {"Ampere", DEVICE, {"rtx-3090", "a100-sxm-80gb"}},
+    {"Ada", DEVICE, {"rtx-4090"}},
+    {"fp32", PRECISION, {"fp32"}},
+    {"tf32", PRECISION, {"tf32"}},
+    {"fp16, mixed", PRECISION, {"fp16"}},
+    {"fp16, all of it", PRECISION, {"half"}},
+    {"channels first", LAYOUT, {"nchw"}},
+    {"channels last", LAYOUT, {"channels-last"}}};
 
 static bool is_of(const Row *row, const Class *class)
 {
@@ -138,7 +156,8 @@ static bool is_of(const Row *row, const Class *class)
     return false;
 }
 
-/* Mean of the absolute errors, the mean with its sign, and the worst, over the rows of a class (NULL: all). */
+/* Mean of the absolute errors, the mean with its sign, and the worst, over the rows of a class
+ * (NULL: all). */
 static void print_class(const Row *rows, int count, const Class *class)
 {
     double sum = 0, signed_sum = 0, worst = 0;
@@ -151,7 +170,9 @@ static void print_class(const Row *rows, int count, const Class *class)
         if (fabs(percent(&rows[i])) > fabs(worst)) worst = percent(&rows[i]);
         found++;
     }
-    if (found) printf("| %s | %d | %.0f | %+.0f | %+.0f |\n", class ? class->name : "all", found, sum / found, signed_sum / found, worst);
+    if (found)
+        printf("| %s | %d | %.0f | %+.0f | %+.0f |\n", class ? class->name : "all", found,
+               sum / found, signed_sum / found, worst);
 }
 
 int main(void)
@@ -163,16 +184,23 @@ int main(void)
     int        lines = 0, count = 0;
 
     bench_require(file_read(&text, &length, "bench/model_published.csv", 0, &err), &err);
-    printf("| network | device | precision | layout | batch | pass | samples/s, published | model | error, %% | source |\n"
+    printf("| network | device | precision | layout | batch | pass | samples/s, published | model "
+           "| error, %% | source |\n"
            "|---|---|---|---|---|---|---|---|---|---|\n");
-    for (char *line = strtok_r(text, "\n", &save); line && count < ROWS_MOST; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = strtok_r(text, "\n", &save); line && count < ROWS_MOST;
+         line = strtok_r(NULL, "\n", &save)) {
         if (lines++ == 0) continue;                      /* the head */
-        if (split(line, rows[count].column) != 0) { fprintf(stderr, "bench: line %d has too few columns\n", lines); return 1; }
+        if (split(line, rows[count].column) != 0) {
+            fprintf(stderr, "bench: line %d has too few columns\n", lines);
+            return 1;
+        }
         price(&rows[count++]);
     }
-    printf("\n| rows | | mean of absolute errors, %% | mean, %% | worst, %% |\n|---|---|---|---|---|\n");
+    printf("\n| rows | | mean of absolute errors, %% | mean, %% | worst, %% "
+           "|\n|---|---|---|---|---|\n");
     print_class(rows, count, NULL);
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) print_class(rows, count, &classes[i]);
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        print_class(rows, count, &classes[i]);
     free(text);
     return 0;
 }

@@ -6,16 +6,17 @@
  *
  * Two cases.
  *
- * chart: NAS on CIFAR-10 on RTX A6000 GPUs, seconds an epoch read off a published chart (Jang et al., DATE 2023,
- * arXiv 2301.12443; traces/derive_calibration.py has the same figures). Every row holds a step's own time as
- * often as its steps are counted.
+ * chart: NAS on CIFAR-10 on RTX A6000 GPUs, seconds an epoch read off a published chart (Jang et
+ * al., DATE 2023, arXiv 2301.12443; traces/derive_calibration.py has the same figures). Every row
+ * holds a step's own time as often as its steps are counted.
  *
- * vgg13: a step of VGG-13 at batch 128 on an H100 SXM, milliseconds on the device by kind of layer, summed from the
- * published trace vgg13-h100-bs128-trace.csv of TrioSim (sarchlab/triosim, MIT licence, Copyright (c) 2023 Yifan Sun):
- * eager PyTorch, channels first, tf32 in convolutions only. The host's time is not in it.
+ * vgg13: a step of VGG-13 at batch 128 on an H100 SXM, milliseconds on the device by kind of layer,
+ * summed from the published trace vgg13-h100-bs128-trace.csv of TrioSim (sarchlab/triosim, MIT
+ * licence, Copyright (c) 2023 Yifan Sun): eager PyTorch, channels first, tf32 in convolutions only.
+ * The host's time is not in it.
  *
- * Minimised is the sum of squared logarithms of model / published, over the logarithms of the constants:
- * a point counts by its relative error, and no constant turns negative. */
+ * Minimised is the sum of squared logarithms of model / published, over the logarithms of the
+ * constants: a point counts by its relative error, and no constant turns negative. */
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ typedef struct {
     const char *name;
     int         first, last;
     double      rows;
-    bool        phases;      /* DP: phase b runs teacher blocks 0 to b, so block b's teacher in BLOCKS - b phases */
+    bool        phases;      /* DP: phase b runs teacher blocks 0 to b, so block b's teacher in
+                              * BLOCKS - b phases */
     double      teacher_s, student_s;    /* published, an epoch */
 } FitRow;
 
@@ -79,20 +81,29 @@ typedef struct {
 
 #define FREE(member) {#member, offsetof(ModelConstants, member)}
 
-static const Free free_ones[] = {FREE(memory_share), FREE(matrix_share), FREE(weight_cycle), FREE(pool_cycle),
-                                 FREE(depthwise_weight_cycle), FREE(kernel_us), FREE(update_us), FREE(step_us)};
-static const Free assumed[] = {FREE(depthwise_cycle), FREE(gap_us), FREE(tile_reuse), FREE(cache_speed)};
+static const Free free_ones[] = {
+    FREE(memory_share),           FREE(matrix_share), FREE(weight_cycle), FREE(pool_cycle),
+    FREE(depthwise_weight_cycle), FREE(kernel_us),    FREE(update_us),    FREE(step_us)};
+static const Free assumed[] = {FREE(depthwise_cycle), FREE(gap_us), FREE(tile_reuse),
+                               FREE(cache_speed)};
 
-enum { FREE_COUNT = sizeof free_ones / sizeof *free_ones, ASSUMED = sizeof assumed / sizeof *assumed };
+enum {
+    FREE_COUNT = sizeof free_ones / sizeof *free_ones,
+    ASSUMED = sizeof assumed / sizeof *assumed
+};
 
 typedef struct {
     Workload      *nas, *vgg;
     Hardware      *a6000, *h100;
     ModelConstants constants;
-    double         model[POINTS], published[POINTS];     /* the chart's teachers and students in turn, then VGG-13's */
+    double         model[POINTS], published[POINTS];     /* the chart's teachers and students in
+                                                          * turn, then VGG-13's */
 } ModelFit;
 
-static double *constant(ModelConstants *constants, const Free *which) { return (double *)(void *)((char *)constants + which->offset); }
+static double *constant(ModelConstants *constants, const Free *which)
+{
+    return (double *)(void *)((char *)constants + which->offset);
+}
 
 /* ---- the chart -------------------------------------------------------------------------- */
 
@@ -100,13 +111,15 @@ static double epoch_s(double step_us) { return step_us * 1e-6 * STEPS; }
 
 static double student_us(const BlockCost *cost)
 {
-    return model_work_us(cost, WORK_FORWARD) + model_work_us(cost, WORK_BACKWARD) + model_work_us(cost, WORK_UPDATE);
+    return model_work_us(cost, WORK_FORWARD) + model_work_us(cost, WORK_BACKWARD)
+           + model_work_us(cost, WORK_UPDATE);
 }
 
 /* The chart has a step's own time in the student's part. */
 static void evaluate_chart(ModelFit *fit)
 {
-    ModelDevice device = {fit->a6000, &fit->constants, NUMBERS_TF32, LAYOUT_NCHW, .batch_statistics = true};
+    ModelDevice device = {fit->a6000, &fit->constants, NUMBERS_TF32, LAYOUT_NCHW,
+                          .batch_statistics = true};
 
     for (int r = 0; r < ROWS; r++) {
         double teacher = 0, student = fit->constants.step_us * (chart[r].phases ? BLOCKS : 1);
@@ -146,7 +159,8 @@ static void add_part(const OperatorEntry *entry, void *context)
 
     if (entry->teacher || entry->work->pass == PASS_UPDATE) return;
     for (int i = 0; i < PARTS; i++)
-        if (has_word(vgg13[i].kinds, entry->kind) && vgg13[i].backward == (entry->work->pass != PASS_FORWARD)
+        if (has_word(vgg13[i].kinds, entry->kind)
+            && vgg13[i].backward == (entry->work->pass != PASS_FORWARD)
             && (!vgg13[i].height || vgg13[i].height == height_of(fit, entry->layer)))
             fit->model[2 * ROWS + i] += entry->cost.us * 1e-3;
 }
@@ -202,13 +216,15 @@ static void print_moved(ModelFit *fit, const Free *which)
 
 static void print_constants(ModelFit *fit)
 {
-    printf("| constant | value | with 25 %% less of it: mean error of the chart, of VGG-13, %% | 25 %% more |\n|---|---|---|---|\n");
+    printf("| constant | value | with 25 %% less of it: mean error of the chart, of VGG-13, %% | "
+           "25 %% more |\n|---|---|---|---|\n");
     for (int i = 0; i < FREE_COUNT; i++) {
         printf("| `%s` | %.3g |", free_ones[i].name, *constant(&fit->constants, &free_ones[i]));
         print_moved(fit, &free_ones[i]);
     }
     for (int i = 0; i < ASSUMED; i++) {
-        printf("| `%s` (assumed) | %.3g |", assumed[i].name, *constant(&fit->constants, &assumed[i]));
+        printf("| `%s` (assumed) | %.3g |", assumed[i].name,
+               *constant(&fit->constants, &assumed[i]));
         print_moved(fit, &assumed[i]);
     }
     printf("\n");
@@ -220,7 +236,8 @@ static void fit_again(ModelFit *fit)
     double x[SIMPLEX_MOST];
 
     for (int i = 0; i < FREE_COUNT; i++) x[i] = log(*constant(&fit->constants, &free_ones[i]));
-    for (double size = 0.5; size > 0.02; size /= 2) simplex_minimise(squares, fit, x, FREE_COUNT, size, 400);
+    for (double size = 0.5; size > 0.02; size /= 2)
+        simplex_minimise(squares, fit, x, FREE_COUNT, size, 400);
     squares(x, fit);
 }
 
@@ -228,8 +245,8 @@ static void fit_again(ModelFit *fit)
 
 static void print_row(const ModelFit *fit, int i, const char *name, const char *what, int digits)
 {
-    printf("| %s%s | %.*f | %.*f | %+.1f |\n", name, what, digits, fit->published[i], digits, fit->model[i],
-           100 * (fit->model[i] / fit->published[i] - 1));
+    printf("| %s%s | %.*f | %.*f | %+.1f |\n", name, what, digits, fit->published[i], digits,
+           fit->model[i], 100 * (fit->model[i] / fit->published[i] - 1));
 }
 
 static void print_rows(const ModelFit *fit)
@@ -239,10 +256,12 @@ static void print_rows(const ModelFit *fit)
         print_row(fit, 2 * r, chart[r].name, ": teacher", 2);
         print_row(fit, 2 * r + 1, chart[r].name, ": student", 2);
     }
-    printf("\nMean absolute error %.1f %% over %d points.\n\n", mean_error(fit, 0, 2 * ROWS), 2 * ROWS);
+    printf("\nMean absolute error %.1f %% over %d points.\n\n", mean_error(fit, 0, 2 * ROWS),
+           2 * ROWS);
     printf("| ms a step of VGG-13 | published | model | error, %% |\n|---|---|---|---|\n");
     for (int i = 0; i < PARTS; i++) print_row(fit, 2 * ROWS + i, vgg13[i].name, "", 3);
-    printf("\nMean absolute error %.1f %% over %d points.\n", mean_error(fit, 2 * ROWS, POINTS), PARTS);
+    printf("\nMean absolute error %.1f %% over %d points.\n", mean_error(fit, 2 * ROWS, POINTS),
+           PARTS);
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
-/* Where the CPU backend may not take what oneDNN offers first, beside what it offers, in turns in one
- * run: the gradient of depthwise weights (kernels/cpu/depthwise.c), and convolutions of small maps
- * (kernels/cpu/conv.c). Which of the two is taken depends on these tables: run it with each new oneDNN. */
+/* Where the CPU backend may not take what oneDNN offers first, beside what it offers, in turns in
+ * one run: the gradient of depthwise weights (kernels/cpu/depthwise.c), and convolutions of small
+ * maps (kernels/cpu/conv.c). Which of the two is taken depends on these tables: run it with each
+ * new oneDNN. */
 #include <string.h>
 
 #include "base/rng.h"
@@ -12,22 +13,28 @@ enum { REPEATS = 15, WARM = 2 };
 typedef struct { int64_t rows; int in, out, map, kernel, stride; } Case;
 
 static const Case depthwise_cases[] = {
-    {64, 64, 64, 32, 3, 1},  {64, 128, 128, 16, 3, 1}, {64, 256, 256, 8, 3, 1}, {64, 512, 512, 4, 3, 1}, {64, 512, 512, 2, 3, 1},
-    {64, 48, 48, 32, 3, 1},  {64, 48, 48, 32, 5, 1},   {64, 96, 96, 32, 5, 2},  {64, 144, 144, 16, 5, 1}, {64, 288, 288, 8, 5, 1},
-    {64, 144, 144, 16, 7, 1}, {64, 288, 288, 8, 7, 1}, {16, 96, 96, 112, 3, 2}, {16, 144, 144, 56, 5, 2}, {16, 240, 240, 28, 7, 1},
+    {64, 64, 64, 32, 3, 1},  {64, 128, 128, 16, 3, 1}, {64, 256, 256, 8, 3, 1},
+    {64, 512, 512, 4, 3, 1}, {64, 512, 512, 2, 3, 1},  {64, 48, 48, 32, 3, 1},
+    {64, 48, 48, 32, 5, 1},  {64, 96, 96, 32, 5, 2},   {64, 144, 144, 16, 5, 1},
+    {64, 288, 288, 8, 5, 1}, {64, 144, 144, 16, 7, 1}, {64, 288, 288, 8, 7, 1},
+    {16, 96, 96, 112, 3, 2}, {16, 144, 144, 56, 5, 2}, {16, 240, 240, 28, 7, 1},
     {16, 672, 672, 14, 5, 1}};
 static const Case small_cases[] = {
-    {64, 128, 128, 4, 3, 1}, {64, 256, 256, 4, 3, 1}, {64, 256, 512, 4, 3, 1}, {64, 512, 256, 4, 3, 1}, {64, 512, 512, 4, 3, 1},
-    {16, 512, 512, 4, 3, 1}, {64, 128, 128, 2, 3, 1}, {64, 128, 256, 2, 3, 1}, {64, 256, 256, 2, 3, 1}, {64, 512, 512, 2, 3, 1},
-    {64, 64, 64, 4, 3, 1}, {64, 256, 256, 7, 3, 1},
-    {64, 512, 512, 7, 3, 1}, {64, 128, 128, 8, 3, 2}, {64, 256, 256, 8, 3, 2}, {64, 512, 512, 8, 3, 2}};
+    {64, 128, 128, 4, 3, 1}, {64, 256, 256, 4, 3, 1}, {64, 256, 512, 4, 3, 1},
+    {64, 512, 256, 4, 3, 1}, {64, 512, 512, 4, 3, 1}, {16, 512, 512, 4, 3, 1},
+    {64, 128, 128, 2, 3, 1}, {64, 128, 256, 2, 3, 1}, {64, 256, 256, 2, 3, 1},
+    {64, 512, 512, 2, 3, 1}, {64, 64, 64, 4, 3, 1},   {64, 256, 256, 7, 3, 1},
+    {64, 512, 512, 7, 3, 1}, {64, 128, 128, 8, 3, 2}, {64, 256, 256, 8, 3, 2},
+    {64, 512, 512, 8, 3, 2}};
 
 static OperatorSpec spec_of(const Case *c, bool depthwise)
 {
-    Shape in = {c->in, c->map, c->map}, out = {c->out, (c->map - 1) / c->stride + 1, (c->map - 1) / c->stride + 1};
+    Shape in = {c->in, c->map, c->map},
+          out = {c->out, (c->map - 1) / c->stride + 1, (c->map - 1) / c->stride + 1};
 
-    return (OperatorSpec){.kind = LAYER_CONV, .name = "0", .in = in, .out = out, .kernel_height = c->kernel,
-                          .kernel_width = c->kernel, .stride = c->stride, .padding = c->kernel / 2,
+    return (OperatorSpec){.kind = LAYER_CONV, .name = "0", .in = in, .out = out,
+                          .kernel_height = c->kernel, .kernel_width = c->kernel,
+                          .stride = c->stride, .padding = c->kernel / 2,
                           .groups = depthwise ? c->in : 1, .activation = ACTIVATION_NONE};
 }
 
@@ -64,47 +71,56 @@ typedef struct {
 
 static void theirs_shapes(Theirs *t, const OperatorSpec *s, int64_t rows)
 {
-    dnnl_dim_t grouped[] = {s->groups, s->out.channels / s->groups, s->in.channels / s->groups, s->kernel_height, s->kernel_width};
+    dnnl_dim_t grouped[] = {s->groups, s->out.channels / s->groups, s->in.channels / s->groups,
+                            s->kernel_height, s->kernel_width};
     bool       groups = s->groups > 1;
 
     t->x = md_rows(rows, s->in);
     t->y = md_rows(rows, s->out);
     t->any = md_new(groups ? 5 : 4, groups ? grouped : grouped + 1, dnnl_format_tag_any);
-    t->plain = md_new(groups ? 5 : 4, groups ? grouped : grouped + 1, groups ? dnnl_goihw : dnnl_oihw);
+    t->plain =
+        md_new(groups ? 5 : 4, groups ? grouped : grouped + 1, groups ? dnnl_goihw : dnnl_oihw);
 }
 
-static void theirs_forward(Theirs *t, CpuDevice *device, const OperatorSpec *s, dnnl_primitive_attr_t attr, bool second)
+static void theirs_forward(Theirs *t, CpuDevice *device, const OperatorSpec *s,
+                           dnnl_primitive_attr_t attr, bool second)
 {
     dnnl_dims_t stride = {s->stride, s->stride}, padding = {s->padding, s->padding};
     Error       err = {""};
 
-    check(dnnl_convolution_forward_primitive_desc_create(&t->forward.desc, device->engine, dnnl_forward_training,
-                                                         dnnl_convolution_direct, t->x, t->any, NULL, t->y, stride, NULL,
-                                                         padding, padding, attr));
+    check(dnnl_convolution_forward_primitive_desc_create(
+        &t->forward.desc, device->engine, dnnl_forward_training, dnnl_convolution_direct, t->x,
+        t->any, NULL, t->y, stride, NULL, padding, padding, attr));
     if (second) check(onednn_next(&t->forward.desc));
     bench_require(primitive_make(&t->forward, device, dnnl_success, "bench", &err), &err);
 }
 
 /* Of the weights' gradient, and from its order to PyTorch's. */
-static void theirs_weights(Theirs *t, CpuDevice *device, const OperatorSpec *s, dnnl_primitive_attr_t attr)
+static void theirs_weights(Theirs *t, CpuDevice *device, const OperatorSpec *s,
+                           dnnl_primitive_attr_t attr)
 {
     dnnl_dims_t stride = {s->stride, s->stride}, padding = {s->padding, s->padding};
     Primitive  *p = &t->weights;
     const Md   *gradient;
     Error       err = {""};
 
-    bench_require(primitive_make(p, device,
-                                 dnnl_convolution_backward_weights_primitive_desc_create(
-                                     &p->desc, device->engine, dnnl_convolution_direct, t->x, t->any, NULL, t->y, stride, NULL,
-                                     padding, padding, t->forward.desc, attr),
-                                 "bench", &err), &err);
+    bench_require(
+        primitive_make(p, device,
+                       dnnl_convolution_backward_weights_primitive_desc_create(
+                           &p->desc, device->engine, dnnl_convolution_direct, t->x, t->any, NULL,
+                           t->y, stride, NULL, padding, padding, t->forward.desc, attr),
+                       "bench", &err),
+        &err);
     gradient = primitive_md(p, dnnl_query_diff_weights_md);
     t->packed = cpu_alloc((size_t)md_count(gradient));
     bench_require(primitive_argument(p, device, DNNL_ARG_SRC, t->x, &err), &err);
     bench_require(primitive_argument(p, device, DNNL_ARG_DIFF_DST, t->y, &err), &err);
     bench_require(primitive_argument(p, device, DNNL_ARG_DIFF_WEIGHTS, gradient, &err), &err);
     bench_require(primitive_make_reorder(&t->unpack, device, gradient, t->plain, &err), &err);
-    bench_require(cpu_reserve_scratch(device, p->scratch > t->unpack.scratch ? p->scratch : t->unpack.scratch, &err), &err);
+    bench_require(
+        cpu_reserve_scratch(device, p->scratch > t->unpack.scratch ? p->scratch : t->unpack.scratch,
+                            &err),
+        &err);
 }
 
 static void theirs_free(Theirs *t)
@@ -120,15 +136,17 @@ static void row(const Case *c, const char *name, BenchSamples *a, BenchSamples *
 {
     double first = bench_quantile(a, 0.5), second = bench_quantile(b, 0.5);
 
-    printf("| %dx%d /%d | %d > %d | %dx%d | %lld | %.0f | %.0f | %.2f | %s |\n", c->kernel, c->kernel, c->stride, c->in, c->out,
-           c->map, c->map, (long long)c->rows, 1e6 * first, 1e6 * second, second / first, name);
+    printf("| %dx%d /%d | %d > %d | %dx%d | %lld | %.0f | %.0f | %.2f | %s |\n", c->kernel,
+           c->kernel, c->stride, c->in, c->out, c->map, c->map, (long long)c->rows, 1e6 * first,
+           1e6 * second, second / first, name);
 }
 
 static void depthwise(CpuDevice *device, dnnl_primitive_attr_t attr, const Case *c)
 {
     OperatorSpec s = spec_of(c, true);
-    float  *x = random_floats(c->rows * shape_count(s.in), 1), *dy = random_floats(c->rows * shape_count(s.out), 2),
-           *gradient = random_floats((int64_t)c->in * c->kernel * c->kernel, 3);
+    float  *x = random_floats(c->rows * shape_count(s.in), 1),
+        *dy = random_floats(c->rows * shape_count(s.out), 2),
+        *gradient = random_floats((int64_t)c->in * c->kernel * c->kernel, 3);
     Operator     op = {.device = device, .spec = s, .p = {.weight_gradient = gradient}};
     OperatorCall call = {.rows = c->rows, .x = x, .dy = dy};
     BenchSamples ours = {{0}, 0}, theirs = {{0}, 0};
@@ -162,7 +180,8 @@ static void depthwise(CpuDevice *device, dnnl_primitive_attr_t attr, const Case 
 static void small_map(CpuDevice *device, dnnl_primitive_attr_t attr, const Case *c)
 {
     OperatorSpec s = spec_of(c, false);
-    float       *x = random_floats(c->rows * shape_count(s.in), 1), *y = random_floats(c->rows * shape_count(s.out), 2);
+    float       *x = random_floats(c->rows * shape_count(s.in), 1),
+          *y = random_floats(c->rows * shape_count(s.out), 2);
     BenchSamples samples[2] = {{{0}, 0}, {{0}, 0}};
     Theirs       t[2] = {{.x = NULL}};
     char         names[128];
@@ -199,8 +218,9 @@ static void small_map(CpuDevice *device, dnnl_primitive_attr_t attr, const Case 
 
 static void head(const char *title, const char *first, const char *second, const char *name)
 {
-    printf("\n## %s\n\n| window / stride | channels | map | rows | %s, us | %s, us | ratio | %s |\n|---|---|---|--:|--:|--:|--:|---|\n", title,
-           first, second, name);
+    printf("\n## %s\n\n| window / stride | channels | map | rows | %s, us | %s, us | ratio | %s "
+           "|\n|---|---|---|--:|--:|--:|--:|---|\n",
+           title, first, second, name);
 }
 
 int main(void)
@@ -215,13 +235,15 @@ int main(void)
     spec.count = spec.cores;             /* so that a device has one core */
     bench_require(device_open(&device, &spec, 0, &err), &err);
     if (!(attr = attr_new(ACTIVATION_NONE, &err))) bench_require(-1, &err);
-    printf("oneDNN %d.%d.%d. Medians of %d turns. Ratio: the second time over the first.\n", version->major, version->minor,
-           version->patch, REPEATS);
+    printf("oneDNN %d.%d.%d. Medians of %d turns. Ratio: the second time over the first.\n",
+           version->major, version->minor, version->patch, REPEATS);
     head("Gradient of depthwise weights", "ours", "oneDNN", "oneDNN's");
     for (size_t i = 0; i < sizeof depthwise_cases / sizeof *depthwise_cases; i++)
         depthwise(cpu_device(device), attr, &depthwise_cases[i]);
-    head("Forward on small maps: oneDNN's second choice for its first", "second", "first", "second, first");
-    for (size_t i = 0; i < sizeof small_cases / sizeof *small_cases; i++) small_map(cpu_device(device), attr, &small_cases[i]);
+    head("Forward on small maps: oneDNN's second choice for its first", "second", "first",
+         "second, first");
+    for (size_t i = 0; i < sizeof small_cases / sizeof *small_cases; i++)
+        small_map(cpu_device(device), attr, &small_cases[i]);
     dnnl_primitive_attr_destroy(attr);
     device_close(device);
     return 0;

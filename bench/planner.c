@@ -55,7 +55,8 @@ static void textbook_costs(const Textbook *t, StageTable *table)
                 for (int w = 1; place + w <= t->devices; w++) {
                     /* Alike: anywhere but at the start, where there is no message in. */
                     int device = t->places > 1 ? place : first > 0 && w < t->devices;
-                    costs_of(t, place, last, first)[w] = stage_table_cost(table, first, last, device, w);
+                    costs_of(t, place, last, first)[w] =
+                        stage_table_cost(table, first, last, device, w);
                 }
 }
 
@@ -86,7 +87,8 @@ static int64_t textbook(StageTable *table, int blocks, int devices)
     t.best = bench_alloc((n + 1) * across, sizeof *t.best);
     textbook_costs(&t, table);
     for (int i = 1; i <= blocks; i++)
-        for (int g = 0; g <= devices; g++) t.best[(size_t)i * across + (size_t)g] = last_stage(&t, i, g);
+        for (int g = 0; g <= devices; g++)
+            t.best[(size_t)i * across + (size_t)g] = last_stage(&t, i, g);
     for (int g = 1; g <= devices; g++)
         if (t.best[n * across + (size_t)g] < answer) answer = t.best[n * across + (size_t)g];
     free(t.costs);
@@ -100,7 +102,8 @@ static double search_ms(PlannerCase *c, StageTable *table, int wanted)
 {
     PartitionProblem p = {.blocks = c->blocks, .devices = c->devices, .max_width = c->devices,
                           .uniform = stage_table_uniform(table), .cost = stage_table_cost,
-                          .floor = stage_table_floor, .end = stage_table_end, .context = table, .wanted = wanted};
+                          .floor = stage_table_floor, .end = stage_table_end, .context = table,
+                          .wanted = wanted};
     Partition *parts;
     int        count;
     Error      err = {""};
@@ -134,8 +137,9 @@ static void measure(PlannerCase *c, const Scenario *s)
         int64_t ns = textbook(table, c->blocks, c->devices);
         bench_add(&c->textbook_ms, built + 1e3 * (bench_now() - start));
         if (ns != c->bottleneck_ns)
-            bench_require(error_set(&err, "%s: %" PRId64 " ns, the textbook finds %" PRId64, c->name,
-                                    c->bottleneck_ns, ns), &err);
+            bench_require(error_set(&err, "%s: %" PRId64 " ns, the textbook finds %" PRId64,
+                                    c->name, c->bottleneck_ns, ns),
+                          &err);
     }
     stage_table_free(table);
 }
@@ -151,8 +155,8 @@ static void print_row(PlannerCase *c)
     printf("| %s | %d | %d | %d |", c->name, c->batch, c->widths, c->stages);
     print_ms(bench_quantile(&c->table_ms, 0.5));
     print_ms(bench_quantile(&c->search_ms, 0.5));
-    printf(" **%.3g** | %.3g - %.3g |", bench_quantile(&c->total_ms, 0.5), bench_quantile(&c->total_ms, 0),
-           bench_quantile(&c->total_ms, 1));
+    printf(" **%.3g** | %.3g - %.3g |", bench_quantile(&c->total_ms, 0.5),
+           bench_quantile(&c->total_ms, 0), bench_quantile(&c->total_ms, 1));
     print_ms(bench_quantile(&c->several_ms, 0.5));
     if (c->textbook) print_ms(bench_quantile(&c->textbook_ms, 0.5));
     else             printf(" - |");
@@ -162,10 +166,12 @@ static void print_row(PlannerCase *c)
 /* Figures known from elsewhere, for the order of magnitude. */
 static void print_field(void)
 {
-    printf("\nNot measured here: reported times of other partition searches with replication, on other\n"
+    printf("\nNot measured here: reported times of other partition searches with replication, on "
+           "other\n"
            "machines and with other costs, so orders of magnitude only.\n\n"
            "| search | size | time |\n|---|---|---:|\n"
-           "| PipeDream | 240 states, 32 devices | 24 s |\n| PipeDream | 410 states, 32 devices | 77 s |\n"
+           "| PipeDream | 240 states, 32 devices | 24 s |\n| PipeDream | 410 states, 32 devices | "
+           "77 s |\n"
            "| Piper | 98 nodes, 2,048 devices | 126 s |\n");
 }
 
@@ -173,22 +179,26 @@ int main(void)
 {
     PlannerCase cases[] = {
         {.name = "6 x 4", .blocks = 6, .devices = 4, .batch = 256, .textbook = true, .repeats = 31},
-        {.name = "64 x 64", .blocks = 64, .devices = 64, .batch = 256, .textbook = true, .repeats = 31},
-        {.name = "64 x 64", .blocks = 64, .devices = 64, .batch = 65536, .textbook = true, .repeats = 31},
-        {.name = "410 x 32", .blocks = 410, .devices = 32, .batch = 256, .textbook = true, .repeats = 15},
+        {.name = "64 x 64", .blocks = 64, .devices = 64, .batch = 256, .textbook = true,
+         .repeats = 31},
+        {.name = "64 x 64", .blocks = 64, .devices = 64, .batch = 65536, .textbook = true,
+         .repeats = 31},
+        {.name = "410 x 32", .blocks = 410, .devices = 32, .batch = 256, .textbook = true,
+         .repeats = 15},
         {.name = "98 x 2048", .blocks = 98, .devices = 2048, .batch = 2048, .repeats = 15},
         {.name = "98 x 2048", .blocks = 98, .devices = 2048, .batch = 65536, .repeats = 15},
         {.name = "1000 x 1024", .blocks = 1000, .devices = 1024, .batch = 1024, .repeats = 7},
         {.name = "1000 x 1024", .blocks = 1000, .devices = 1024, .batch = 65536, .repeats = 7},
-        {.name = "64 x 64, 8 nodes", .blocks = 64, .devices = 64, .batch = 256, .nodes = true, .textbook = true,
-         .repeats = 7},
-        {.name = "98 x 512, 64 nodes", .blocks = 98, .devices = 512, .batch = 512, .nodes = true, .repeats = 3},
+        {.name = "64 x 64, 8 nodes", .blocks = 64, .devices = 64, .batch = 256, .nodes = true,
+         .textbook = true, .repeats = 7},
+        {.name = "98 x 512, 64 nodes", .blocks = 98, .devices = 512, .batch = 512, .nodes = true,
+         .repeats = 3},
     };
     enum { CASES = sizeof cases / sizeof cases[0] };
 
     for (int i = 0; i < CASES; i++) {
-        BenchChain    chain = {.blocks = cases[i].blocks, .devices = cases[i].devices, .batch = cases[i].batch,
-                          .nodes = cases[i].nodes};
+        BenchChain    chain = {.blocks = cases[i].blocks, .devices = cases[i].devices,
+                               .batch = cases[i].batch, .nodes = cases[i].nodes};
         Trace   *trace = chain_trace(&chain);
         Scenario s;
         Error    err = {""};
@@ -198,12 +208,17 @@ int main(void)
         scenario_free(&s);
         trace_free(trace);
     }
-    printf("One core; medians of 3 to 31 repetitions in turns with the textbook program. Total: table and\n"
-           "search, with its least - most. Several: table, optimum and seven more partitions. Textbook: with\n"
-           "the table. Widths: those that no narrower one makes useless. With nodes, cost depends on the place.\n\n");
-    printf("| blocks x devices | batch | widths | stages | table | search | total | least - most | several "
+    printf("One core; medians of 3 to 31 repetitions in turns with the textbook program. Total: "
+           "table and\n"
+           "search, with its least - most. Several: table, optimum and seven more partitions. "
+           "Textbook: with\n"
+           "the table. Widths: those that no narrower one makes useless. With nodes, cost depends "
+           "on the place.\n\n");
+    printf("| blocks x devices | batch | widths | stages | table | search | total | least - most | "
+           "several "
            "| textbook |\n"
-           "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n| | rows | | | ms | ms | ms | ms | ms | ms |\n");
+           "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n| | rows | | | ms | ms | ms | ms | "
+           "ms | ms |\n");
     for (int i = 0; i < CASES; i++) print_row(&cases[i]);
     print_field();
     return 0;

@@ -1,5 +1,5 @@
-/* Minimising a function of a few variables that has no derivatives: the simplex method of Nelder and
- * Mead (Computer Journal 1965). Deterministic. */
+/* Minimising a function of a few variables that has no derivatives: the simplex method of Nelder
+ * and Mead (Computer Journal 1965). Deterministic. */
 #ifndef BENCH_SIMPLEX_H
 #define BENCH_SIMPLEX_H
 
@@ -76,7 +76,8 @@ static inline void simplex_step(Simplex *s)
 }
 
 /* x: [n], where to start; becomes the best that steps found, which is returned. */
-static inline double simplex_minimise(SimplexFunction *f, void *context, double *x, int n, double size, int steps)
+static inline double simplex_minimise(SimplexFunction *f, void *context, double *x, int n,
+                                      double size, int steps)
 {
     Simplex s = {.n = n, .f = f, .context = context};
 

@@ -39,20 +39,31 @@ typedef struct {
 
 static void case_text(const SimulatorCase *c, Text *out)
 {
-    text_printf(out, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"bench\", \"provenance\": "
-                "{\"kind\": \"modelled\", \"source\": \"bench\"}, \"workload\": {\"name\": \"w\", \"batch\": 64,"
-                " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1000, "
-                "\"blocks\": [", 64 * STEPS, DEVICES);
+    text_printf(
+        out,
+        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"bench\", \"provenance\": "
+        "{\"kind\": \"modelled\", \"source\": \"bench\"}, \"workload\": {\"name\": \"w\", "
+        "\"batch\": 64,"
+        " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": "
+        "1000, "
+        "\"blocks\": [",
+        64 * STEPS, DEVICES);
     for (int b = 0; b < c->blocks; b++) {
         int us = 100 + (int)(rng_u64(1, (uint64_t)b, 0, 0) % 100);
-        text_printf(out, "%s{\"name\": \"b%d\", \"output_bytes\": 1000, \"student\": {\"gradient_bytes\": "
-                    "100000}, \"timings\": [{\"batch\": 64, \"teacher_us\": %d, \"forward_us\": %d, "
-                    "\"backward_us\": %d, \"update_us\": 7}]}", b ? ", " : "", b, us, us + 3, 2 * us + 11);
+        text_printf(
+            out,
+            "%s{\"name\": \"b%d\", \"output_bytes\": 1000, \"student\": {\"gradient_bytes\": "
+            "100000}, \"timings\": [{\"batch\": 64, \"teacher_us\": %d, \"forward_us\": %d, "
+            "\"backward_us\": %d, \"update_us\": 7}]}",
+            b ? ", " : "", b, us, us + 3, 2 * us + 11);
     }
     text_append(out, "], \"allreduce\": [{\"devices\": 2, \"bytes\": 100000, \"us\": 31}]");
     if (c->loader)
-        text_append(out, ", \"loader\": {\"batch_us\": 50, \"sample_us\": 4, \"lanes\": 4, \"prefetch\": 2}");
-    if (c->p2p) text_append(out, ", \"p2p\": [{\"bytes\": 0, \"us\": 10}, {\"bytes\": 64000, \"us\": 45}]");
+        text_append(
+            out,
+            ", \"loader\": {\"batch_us\": 50, \"sample_us\": 4, \"lanes\": 4, \"prefetch\": 2}");
+    if (c->p2p)
+        text_append(out, ", \"p2p\": [{\"bytes\": 0, \"us\": 10}, {\"bytes\": 64000, \"us\": 45}]");
     if (c->blocking) text_append(out, ", \"transfers\": \"blocking\"");
     text_append(out, "}");
 }
@@ -68,12 +79,14 @@ static void build_case(SimulatorCase *c)
     bench_require(trace_parse(&c->trace, "bench", text_string(&text), text.length, &err), &err);
     text_free(&text);
     bench_require(scenario_build(&c->scenario, c->trace,
-                                 &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err), &err);
+                                 &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err),
+                  &err);
     bench_require(plan_new(&plan, c->width > 1 ? SCHEDULE_AHD : SCHEDULE_DPU, c->blocks, DEVICES,
                            c->scenario.batch, stages, &err), &err);
     for (int i = 0; i < stages; i++)
-        bench_require(plan_set_stage(plan, i, i * blocks, (i + 1) * blocks - 1, i * c->width, c->width, &err),
-                      &err);
+        bench_require(
+            plan_set_stage(plan, i, i * blocks, (i + 1) * blocks - 1, i * c->width, c->width, &err),
+            &err);
     bench_require(program_build(&c->program, plan, c->scenario.steps, &err), &err);
     bench_require(program_verify(c->program, c->scenario.queue_depth, &err), &err);
     plan_free(plan);
@@ -147,17 +160,21 @@ static double simulate(SimulatorCase *c)
     Error     err = {""};
     double    start = bench_now();
 
-    bench_require(sim_run(&result, c->program, &c->scenario, &(SimOptions){.step_by_step = true}, &err), &err);
+    bench_require(
+        sim_run(&result, c->program, &c->scenario, &(SimOptions){.step_by_step = true}, &err),
+        &err);
     double seconds = bench_now() - start;
     c->instructions = result.simulated;
     sim_free(&result);
     return (double)c->instructions / seconds;
 }
 
-static void print_row(const char *name, int64_t instructions, BenchSamples *per_s, BenchSamples *of_heap)
+static void print_row(const char *name, int64_t instructions, BenchSamples *per_s,
+                      BenchSamples *of_heap)
 {
     printf("| %s | %.2f | %.1f | %.1f - %.1f |", name, 1e-6 * (double)instructions,
-           1e-6 * bench_quantile(per_s, 0.5), 1e-6 * bench_quantile(per_s, 0), 1e-6 * bench_quantile(per_s, 1));
+           1e-6 * bench_quantile(per_s, 0.5), 1e-6 * bench_quantile(per_s, 0),
+           1e-6 * bench_quantile(per_s, 1));
     if (of_heap) printf(" %.2f |\n", bench_quantile(of_heap, 0.5));
     else         printf(" 1 |\n");
 }
@@ -165,8 +182,10 @@ static void print_row(const char *name, int64_t instructions, BenchSamples *per_
 /* Figures known from elsewhere, for the order of magnitude. */
 static void print_field(void)
 {
-    printf("\nNot measured here: reported rates of general event simulators on one core with 64 events\n"
-           "pending, on other machines; an event is not an instruction, so orders of magnitude only.\n\n"
+    printf("\nNot measured here: reported rates of general event simulators on one core with 64 "
+           "events\n"
+           "pending, on other machines; an event is not an instruction, so orders of magnitude "
+           "only.\n\n"
            "| simulator | million events/s |\n|---|---:|\n| SimPy | 0.4 |\n| SimGrid | 0.5 |\n"
            "| ROSS | 3 |\n| ns-3 | 3.5 |\n");
 }
@@ -176,12 +195,14 @@ int main(void)
     SimulatorCase cases[] = {
         {.name = "64 blocks, dpu", .blocks = 64, .width = 1},
         {.name = "64 blocks, dpu, p2p", .blocks = 64, .width = 1, .p2p = true},
-        {.name = "64 blocks, dpu, p2p, shared loader", .blocks = 64, .width = 1, .p2p = true, .loader = true},
-        {.name = "64 blocks, dpu, p2p, shared loader, blocking", .blocks = 64, .width = 1, .p2p = true,
-         .loader = true, .blocking = true},
-        {.name = "128 blocks, dpu, p2p, shared loader", .blocks = 128, .width = 1, .p2p = true, .loader = true},
-        {.name = "128 blocks, ahd in pairs, p2p, all-reduce, shared loader", .blocks = 128, .width = 2,
-         .p2p = true, .loader = true},
+        {.name = "64 blocks, dpu, p2p, shared loader", .blocks = 64, .width = 1, .p2p = true,
+         .loader = true},
+        {.name = "64 blocks, dpu, p2p, shared loader, blocking", .blocks = 64, .width = 1,
+         .p2p = true, .loader = true, .blocking = true},
+        {.name = "128 blocks, dpu, p2p, shared loader", .blocks = 128, .width = 1, .p2p = true,
+         .loader = true},
+        {.name = "128 blocks, ahd in pairs, p2p, all-reduce, shared loader", .blocks = 128,
+         .width = 2, .p2p = true, .loader = true},
     };
     enum { CASES = sizeof cases / sizeof cases[0] };
     BenchSamples heap = {.count = 0};
@@ -195,8 +216,10 @@ int main(void)
             bench_add(&cases[i].per_s, rate);
             bench_add(&cases[i].of_heap, rate / bare);
         }
-    printf("%d devices, %d steps simulated one by one on one core, %d repetitions in turns. The ratio is\n"
-           "the median over the pairs of a simulation and the bare heap just before it; it can pass 1, as\n"
+    printf("%d devices, %d steps simulated one by one on one core, %d repetitions in turns. The "
+           "ratio is\n"
+           "the median over the pairs of a simulation and the bare heap just before it; it can "
+           "pass 1, as\n"
            "instructions that no other device can see are simulated without the event queue.\n\n",
            DEVICES, STEPS, REPEATS);
     printf("| | instructions | median | least - most | median of bare heap |\n"

@@ -38,7 +38,8 @@ static void draw(int64_t *ns, const Size *size, int instance)
         for (int t = 0; t < size->tasks; t++) {
             int64_t same = rng_range(&rng, 10000000, 100000000);
             for (int d = 0; d < size->devices; d++)
-                ns[t * size->devices + d] = size->unrelated ? rng_range(&rng, 10000000, 100000000) : same;
+                ns[t * size->devices + d] =
+                    size->unrelated ? rng_range(&rng, 10000000, 100000000) : same;
         }
 }
 
@@ -76,10 +77,11 @@ static void print_size(const Size *size)
 
     for (int i = 0; i < size->instances; i++) measure(methods, size, i);
     for (int i = 0; i < METHODS; i++)
-        printf("| %d x %d%s | %s | %.3g | %.3g | %.3g (%.3g) | %d of %d |\n", size->tasks, size->devices,
-               size->unrelated ? ", unrelated" : "", methods[i].name, bench_quantile(&methods[i].ms, 0.5),
-               bench_quantile(&methods[i].ms, 1), bench_quantile(&methods[i].gap, 0.5),
-               bench_quantile(&methods[i].gap, 1), methods[i].proven, size->instances);
+        printf("| %d x %d%s | %s | %.3g | %.3g | %.3g (%.3g) | %d of %d |\n", size->tasks,
+               size->devices, size->unrelated ? ", unrelated" : "", methods[i].name,
+               bench_quantile(&methods[i].ms, 0.5), bench_quantile(&methods[i].ms, 1),
+               bench_quantile(&methods[i].gap, 0.5), bench_quantile(&methods[i].gap, 1),
+               methods[i].proven, size->instances);
 }
 
 int main(void)
@@ -89,10 +91,14 @@ int main(void)
         {16, 4, 9, true},  {24, 8, 9, true},
     };
 
-    printf("Tasks of 10 to 100 ms in whole nanoseconds, 9 instances a size; unrelated: another time on every\n"
-           "device. Gap: makespan over the best bound that any method proved, median and (largest). exact stops\n"
-           "after 1,000,000 nodes, glpk after 2,000 (20,000 in pipebd-plan); lpt and multifit call an optimum\n"
-           "proven where they meet a simple bound. Proven: to two parts in a million, for the sake of glpk.\n\n"
+    printf("Tasks of 10 to 100 ms in whole nanoseconds, 9 instances a size; unrelated: another "
+           "time on every\n"
+           "device. Gap: makespan over the best bound that any method proved, median and "
+           "(largest). exact stops\n"
+           "after 1,000,000 nodes, glpk after 2,000 (20,000 in pipebd-plan); lpt and multifit call "
+           "an optimum\n"
+           "proven where they meet a simple bound. Proven: to two parts in a million, for the sake "
+           "of glpk.\n\n"
            "| tasks x devices | method | median | longest | gap | proven |\n"
            "|---|---|---:|---:|---:|---:|\n| | | ms | ms | %% | |\n");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) print_size(&sizes[i]);

@@ -62,7 +62,8 @@ typedef enum pipebd_schedule {
     PIPEBD_AHD,              /* automatic hybrid distribution: groups of devices a stage */
     PIPEBD_SPLIT,            /* ahd with students on devices of their own choice */
     PIPEBD_SEQUENTIAL,       /* one block after another for all epochs, from stored boundaries */
-    PIPEBD_STORE             /* storing boundaries in the first epoch, fetching them in later ones */
+    PIPEBD_STORE             /* storing boundaries in the first epoch, fetching them in later
+                              * ones */
 } pipebd_schedule;
 
 PIPEBD_API int         pipebd_schedule_count(void);                       /* 9 */
@@ -101,10 +102,15 @@ PIPEBD_API int64_t     pipebd_trace_samples(const pipebd_trace *trace);   /* an 
 
 enum { PIPEBD_COST_SIM, PIPEBD_COST_PAPER };
 
-/* Lists of ls. ALL: the fastest of LPT, EXACT (branch and bound) and STEALING. GLPK is an error: the
- * library is not linked with it, pipebd-plan and pipebd-sim are. */
+/* Lists of ls. ALL: the fastest of LPT, EXACT (branch and bound) and STEALING. GLPK is an error:
+ * the library is not linked with it, pipebd-plan and pipebd-sim are. */
 enum {
-    PIPEBD_LS_ALL, PIPEBD_LS_LPT, PIPEBD_LS_MULTIFIT, PIPEBD_LS_GLPK, PIPEBD_LS_EXACT, PIPEBD_LS_STEALING
+    PIPEBD_LS_ALL,
+    PIPEBD_LS_LPT,
+    PIPEBD_LS_MULTIFIT,
+    PIPEBD_LS_GLPK,
+    PIPEBD_LS_EXACT,
+    PIPEBD_LS_STEALING
 };
 
 /* 0 in every field but size is the default. A struct that carries its size, rather than
@@ -122,7 +128,8 @@ typedef struct pipebd_options {
     int64_t  extrapolate;    /* 1: continue costs beyond the measured points; 0: fail */
     int64_t  cost;           /* what the partition search minimises: PIPEBD_COST_SIM, or
                               * PIPEBD_COST_PAPER for the original's formula */
-    uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all but split, sequential, store */
+    uint64_t schedules;      /* bits 1 << PIPEBD_x: compare these; 0: all but split, sequential,
+                              * store */
     int64_t  candidates;     /* partitions simulated a schedule; 0: 8. At most 4096 */
     int64_t  time_limit_ms;  /* of a search for lists of ls; 0: it stops after a number of
                               * nodes, the same on every machine. At most 3600000 */
@@ -231,8 +238,8 @@ PIPEBD_API int pipebd_compare(pipebd_comparison **out, const pipebd_trace *trace
 PIPEBD_API void pipebd_comparison_free(pipebd_comparison *comparison);
 
 /* Of a schedule; NULL when it was not compared. */
-PIPEBD_API const pipebd_prediction *pipebd_comparison_prediction(const pipebd_comparison *comparison,
-                                                                 pipebd_schedule schedule);
+PIPEBD_API const pipebd_prediction *pipebd_comparison_prediction(
+    const pipebd_comparison *comparison, pipebd_schedule schedule);
 
 /* Of the schedule with the shortest epoch (of equals, the first in the list). */
 PIPEBD_API const pipebd_prediction *pipebd_comparison_best(const pipebd_comparison *comparison);

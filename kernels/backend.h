@@ -26,8 +26,8 @@ typedef struct {
 } OperatorSpec;
 
 /* conv and linear: weight, bias (NULL: none) and, where a frozen batch norm follows, norm_*;
- * batch norm: norm_* with gradients in weight_gradient, bias_gradient. Layers of transformers: own and
- * own_gradient, in the order of layer_parameter_list(). */
+ * batch norm: norm_* with gradients in weight_gradient, bias_gradient. Layers of transformers: own
+ * and own_gradient, in the order of layer_parameter_list(). */
 typedef struct {
     const float *weight, *bias;
     const float *norm_weight, *norm_bias;
@@ -42,23 +42,23 @@ typedef struct Operator Operator;
 /* Whether dx may be written over dy, whose shape it has. */
 static inline bool operator_in_place(LayerKind kind)
 {
-    return kind == LAYER_BATCHNORM || kind == LAYER_RELU || kind == LAYER_GELU || kind == LAYER_SILU || kind == LAYER_TANH
-           || kind == LAYER_LAYERNORM || kind == LAYER_RMSNORM;
+    return kind == LAYER_BATCHNORM || kind == LAYER_RELU || kind == LAYER_GELU || kind == LAYER_SILU
+           || kind == LAYER_TANH || kind == LAYER_LAYERNORM || kind == LAYER_RMSNORM;
 }
 
 /* Neighbours in an array. */
 typedef struct { int64_t first, count; } ParameterSpan;
 
-/* Sums over a group of devices; sum NULL: alone. Of an asynchronous device, the values that are summed
- * are in its memory, and the sum is queued like all else. */
+/* Sums over a group of devices; sum NULL: alone. Of an asynchronous device, the values that are
+ * summed are in its memory, and the sum is queued like all else. */
 typedef struct {
     NetSum *sum;
     void   *context;
 } GroupSum;
 
 /* One call. Forward reads x, writes y and kept; backward reads x, y, kept as forward left them,
- * may overwrite dy, and writes dx (NULL: not wanted) and the parameters' gradients. Of a device whose half() is
- * true, x, y, dy and dx are bfloat16. */
+ * may overwrite dy, and writes dx (NULL: not wanted) and the parameters' gradients. Of a device
+ * whose half() is true, x, y, dy and dx are bfloat16. */
 typedef struct {
     int64_t      rows;       /* one that was prepared */
     const float *x;          /* [rows][in] */
@@ -66,7 +66,8 @@ typedef struct {
     float       *kept;       /* [rows][kept()] */
     float       *dy, *dx;    /* dx may be dy where operator_in_place() */
     const int   *lengths;    /* [rows] tokens of each sequence that count; NULL: all */
-    bool         add;        /* backward adds to the parameters' gradients: linear layers, where adds says so */
+    bool         add;        /* backward adds to the parameters' gradients: linear layers, where
+                              * adds says so */
     GroupSum     group;
 } OperatorCall;
 
@@ -89,11 +90,12 @@ typedef struct {
     void *(*host_alloc)(const DeviceSpec *spec, size_t bytes);
     void  (*host_release)(const DeviceSpec *spec, void *memory);
     int  (*load)(Device *device, float *to, const float *host, int64_t count, Error *err);
-    int  (*move)(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
-                 int64_t count, Error *err);
+    int (*move)(Device *device, float *to, const Device *to_device, const float *from,
+                const Device *from_device, int64_t count, Error *err);
     bool (*reaches)(Device *device, const DeviceSpec *spec, int index);
     int  (*sum)(Device *device, float *const *values, int members, int64_t count, Error *err);
-    int  (*sum_doubles)(Device *device, double *to, double *const *values, int members, int count, Error *err);
+    int (*sum_doubles)(Device *device, double *to, double *const *values, int members, int count,
+                       Error *err);
     int  (*replay_begin)(Device *device, const ReplayKey *key, Error *err);
     int  (*replay_end)(Device *device, bool failed, Error *err);
     void (*replay_forget)(Device *device, const void *owner);
@@ -108,15 +110,18 @@ typedef struct Backend {
     bool             adds;   /* OperatorCall.add */
     const StreamOps *streams;
 
-    int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the rest */
+    int  (*spec)(DeviceSpec *spec, Error *err);          /* it was read, cores are set; fills in the
+                                                          * rest */
     int  (*facts)(const DeviceSpec *spec, Text *out, Error *err);        /* NULL: there are none */
-    int  (*version)(Text *out, Error *err);              /* what decides the bits of results; NULL: not told */
+    int  (*version)(Text *out, Error *err);              /* what decides the bits of results; NULL:
+                                                          * not told */
     int  (*open)(Device **out, const DeviceSpec *spec, int index, Error *err);
     void (*close)(Device *device);
 
     float *(*alloc)(Device *device, size_t count);       /* 64-byte aligned, zeroed */
     void   (*release)(Device *device, float *memory);
-    int    (*no_memory)(Device *device, size_t count, const char *what, Error *err);     /* NULL: nothing to add */
+    /* NULL: nothing to add */
+    int    (*no_memory)(Device *device, size_t count, const char *what, Error *err);
 
     /* Memory that any call may use from its start to its end. reserve() keeps at
      * least count floats; work() moves when reserve() is called. */
@@ -128,22 +133,27 @@ typedef struct Backend {
     void (*put)(Device *device, float *memory, const float *host, int64_t count);
     void (*copy)(Device *device, float *to, const float *from, int64_t count);
 
-    /* Whether tensors inside nets are bfloat16: half as much memory. What goes into a net and out of it is
-     * float32, narrowed and widened at its ends. NULL, all three: it never is. */
+    /* Whether tensors inside nets are bfloat16: half as much memory. What goes into a net and out
+     * of it is float32, narrowed and widened at its ends. NULL, all three: it never is. */
     bool (*half)(const Device *device);
     void (*narrow)(Device *device, float *to, const float *from, int64_t count);
     void (*widen)(Device *device, float *to, const float *from, int64_t count);
-    void (*add)(Device *device, float *to, const float *from, int64_t count);    /* tensors inside nets: to += from */
+    /* tensors inside nets: to += from */
+    void (*add)(Device *device, float *to, const float *from, int64_t count);
 
-    void (*sgd)(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
-                const UpdateStep *step);    /* spans: [count], of each of the three */
-    void (*adamw)(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans,
-                  int count, const UpdateStep *step);    /* NULL: not by AdamW */
-    double (*squares)(Device *device, const float *gradient, const ParameterSpan *spans, int count);     /* sum; NULL: no clipping */
+    void (*sgd)(Device *device, float *weight, const float *gradient, float *state,
+                const ParameterSpan *spans, int count,
+                const UpdateStep *step); /* spans: [count], of each of the three */
+    void (*adamw)(Device *device, float *weight, const float *gradient, float *mean, float *square,
+                  const ParameterSpan *spans, int count,
+                  const UpdateStep *step); /* NULL: not by AdamW */
+    /* sum; NULL: no clipping */
+    double (*squares)(Device *device, const float *gradient, const ParameterSpan *spans, int count);
     /* *flag becomes NaN when one of the values is not finite, else it stays; memory as of loss. */
     void (*check_finite)(Device *device, const float *values, int64_t count, double *flag);
     unsigned losses;         /* a bit for each LossKind that loss() knows */
-    /* places and temperature are set. *loss: host_alloc()'s where devices queue, and then written later. */
+    /* places and temperature are set. *loss: host_alloc()'s where devices queue, and then written
+     * later. */
     void (*loss)(Device *device, const LossCall *call);
     /* Chooses what the file says, and adds to it. NULL: nothing is chosen. */
     int  (*keep_choices)(const DeviceSpec *spec, const char *path, Error *err);

@@ -31,8 +31,11 @@ static const CudaPlugin *check(void *library, const char *path, Error *err)
 {
     const CudaPlugin *plugin = dlsym(library, "pipebd_cuda_plugin");
 
-    if (plugin && strcmp(plugin->version, PIPEBD_VERSION) == 0 && plugin->table_bytes == sizeof(Backend)) return plugin;
-    error_set(err, "%s is not of this program's version, %s: install both from one build", path, PIPEBD_VERSION);
+    if (plugin && strcmp(plugin->version, PIPEBD_VERSION) == 0
+        && plugin->table_bytes == sizeof(Backend))
+        return plugin;
+    error_set(err, "%s is not of this program's version, %s: install both from one build", path,
+              PIPEBD_VERSION);
     dlclose(library);
     return NULL;
 }
@@ -66,9 +69,14 @@ static const CudaPlugin *load(Error *err)
         plugin = load_from(folders[i], &found, err);
         if (found) return plugin;
     }
-    if (asked) error_set(err, "cuda devices: no %s in %s, which PIPEBD_PLUGINS names", PLUGIN_FILE, asked);
-    else error_set(err, "cuda devices: this build has no CUDA (no %s beside the program, nor in %s); make config says what it "
-                   "needs", PLUGIN_FILE, PIPEBD_PLUGIN_DIR);
+    if (asked)
+        error_set(err, "cuda devices: no %s in %s, which PIPEBD_PLUGINS names", PLUGIN_FILE, asked);
+    else
+        error_set(err,
+                  "cuda devices: this build has no CUDA (no %s beside the program, nor in %s); "
+                  "make config says what it "
+                  "needs",
+                  PLUGIN_FILE, PIPEBD_PLUGIN_DIR);
     return NULL;
 }
 

@@ -11,7 +11,10 @@ static const Backend *const own_backend = &backend_cpu;
 static const Backend *const own_backend = NULL;
 #endif
 
-static const Backend *backend_of(const DeviceSpec *spec) { return spec->backend ? spec->backend : own_backend; }
+static const Backend *backend_of(const DeviceSpec *spec)
+{
+    return spec->backend ? spec->backend : own_backend;
+}
 
 static int find_backend(DeviceSpec *spec, Error *err)
 {
@@ -24,7 +27,9 @@ static int find_backend(DeviceSpec *spec, Error *err)
         spec->backend = plugin->backend;
         return 0;
     }
-    if (!own_backend) return error_set(err, "cpu devices: this build has no oneDNN; make config says what it needs");
+    if (!own_backend)
+        return error_set(err,
+                         "cpu devices: this build has no oneDNN; make config says what it needs");
     spec->backend = own_backend;
     return 0;
 }
@@ -34,7 +39,8 @@ static int cores_of_process(int *cores, Error *err)
     cpu_set_t set;
 
     CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return error_set(err, "cannot ask which cores may be used");
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return error_set(err, "cannot ask which cores may be used");
     *cores = CPU_COUNT(&set);
     return 0;
 }
@@ -145,10 +151,11 @@ int device_trains(const DeviceSpec *spec, const Workload *workload, Error *err)
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
         if (!(backend->losses >> block->loss & 1))
-            return error_set(err, "block \"%s\": devices of %s do not compute the loss %s", block->name, backend->name,
-                             loss_name(block->loss));
+            return error_set(err, "block \"%s\": devices of %s do not compute the loss %s",
+                             block->name, backend->name, loss_name(block->loss));
         if (workload_training(workload, block).clip > 0.0 && !backend->squares)
-            return error_set(err, "block \"%s\": devices of %s do not clip gradients", block->name, backend->name);
+            return error_set(err, "block \"%s\": devices of %s do not clip gradients", block->name,
+                             backend->name);
     }
     if (workload->optimizer == OPTIMIZER_ADAMW && !backend->adamw)
         return error_set(err, "devices of %s do not step by AdamW", backend->name);

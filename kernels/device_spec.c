@@ -26,7 +26,8 @@ static int read_cpu(DeviceSpec *out, const char *text, const char *at, Error *er
     long count = number_at(&at, DEVICES_MAX);
 
     if (count < 1 || *at)
-        return error_set(err, "devices \"%s\": expected cpu:N with N from 1 to %d", text, DEVICES_MAX);
+        return error_set(err, "devices \"%s\": expected cpu:N with N from 1 to %d", text,
+                         DEVICES_MAX);
     out->count = (int)count;
     return 0;
 }
@@ -35,12 +36,16 @@ static int add_gpu(DeviceSpec *out, const char *text, long gpu, long slices, Err
 {
     for (int i = 0; i < out->gpu_count; i++)
         if (out->gpus[i] == gpu)
-            return error_set(err, "devices \"%s\": GPU %ld stands twice; cuda:%ld/2 makes two devices of it", text, gpu,
-                             gpu);
+            return error_set(
+                err, "devices \"%s\": GPU %ld stands twice; cuda:%ld/2 makes two devices of it",
+                text, gpu, gpu);
     if (out->gpu_count > 0 && slices != out->slices)
-        return error_set(err, "devices \"%s\": GPUs are cut into %d and %ld, expected all alike, as devices of a run are",
+        return error_set(err,
+                         "devices \"%s\": GPUs are cut into %d and %ld, expected all alike, as "
+                         "devices of a run are",
                          text, out->slices, slices);
-    if (out->gpu_count == GPUS_MAX) return error_set(err, "devices \"%s\": expected at most %d GPUs", text, GPUS_MAX);
+    if (out->gpu_count == GPUS_MAX)
+        return error_set(err, "devices \"%s\": expected at most %d GPUs", text, GPUS_MAX);
     out->gpus[out->gpu_count++] = (int)gpu;
     out->slices = (int)slices;
     out->count += (int)slices;
@@ -51,20 +56,26 @@ static int read_cuda(DeviceSpec *out, const char *text, const char *at, Error *e
 {
     do {
         if (strncmp(at, "cpu", 3) == 0)
-            return error_set(err, "devices \"%s\": cpu and cuda devices do not go together in a run", text);
+            return error_set(
+                err, "devices \"%s\": cpu and cuda devices do not go together in a run", text);
         long gpu = number_at(&at, 9999), slices = 1;
         if (gpu < 0)
-            return error_set(err, "devices \"%s\": expected numbers of GPUs after cuda:, as in cuda:0,1 or cuda:0/4", text);
+            return error_set(
+                err,
+                "devices \"%s\": expected numbers of GPUs after cuda:, as in cuda:0,1 or cuda:0/4",
+                text);
         if (*at == '/') {
             at++;
             slices = number_at(&at, SLICES_MAX);
             if (slices < 2)
-                return error_set(err, "devices \"%s\": expected 2 to %d slices after cuda:%ld/", text, SLICES_MAX, gpu);
+                return error_set(err, "devices \"%s\": expected 2 to %d slices after cuda:%ld/",
+                                 text, SLICES_MAX, gpu);
         }
         if (add_gpu(out, text, gpu, slices, err) != 0) return -1;
     } while (*at == ',' && *++at != '\0');
     if (*at || at[-1] == ',')
-        return error_set(err, "devices \"%s\": expected a GPU's number, a comma or a slash at \"%s\"", text, at);
+        return error_set(
+            err, "devices \"%s\": expected a GPU's number, a comma or a slash at \"%s\"", text, at);
     return 0;
 }
 
@@ -111,7 +122,9 @@ int device_spec_set_nccl(DeviceSpec *spec, Error *err)
 {
     if (spec->type != DEVICE_CUDA) return error_set(err, "--nccl: no effect with cpu devices");
     if (spec->slices > 1)
-        return error_set(err, "--nccl: NCCL takes a GPU once, these are %d slices of each, which copies serve", spec->slices);
+        return error_set(
+            err, "--nccl: NCCL takes a GPU once, these are %d slices of each, which copies serve",
+            spec->slices);
     if (spec->count < 2) return error_set(err, "--nccl: no effect with one device");
     spec->nccl = true;
     return 0;

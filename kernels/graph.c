@@ -83,7 +83,8 @@ static void add_norm(LayerGraph *graph, Node *node, const Layer *layer)
 
 static bool is_activation(const Layers *layers, int i)
 {
-    return i < layers->count && (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6);
+    return i < layers->count
+           && (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6);
 }
 
 static Activation activation_of(const Layer *layer)
@@ -111,7 +112,8 @@ static int merge(Build *b, Node *node, const Layers *layers, int i)
         return 1;
     default: node->weight = add_parameters(b->graph, layer, &node->own); return 1;
     }
-    if (is_activation(layers, i + used)) node->spec.activation = activation_of(&layers->layer[i + used++]);
+    if (is_activation(layers, i + used))
+        node->spec.activation = activation_of(&layers->layer[i + used++]);
     /* A convolution that norm follows is cut by the norm's node, and must not look at its own y. */
     return used;
 }
@@ -120,10 +122,12 @@ static OperatorSpec spec_of(const Build *b, const Layer *layer)
 {
     bool pool = layer->kind == LAYER_AVGPOOL && layer->kernel == 0;
 
-    return (OperatorSpec){.kind = layer->kind, .name = layer->name, .layer = layer, .in = layer->in, .out = layer->out,
+    return (OperatorSpec){.kind = layer->kind, .name = layer->name, .layer = layer, .in = layer->in,
+                          .out = layer->out,
                           .kernel_height = pool ? layer->in.height : layer->kernel,
                           .kernel_width = pool ? layer->in.width : layer->kernel,
-                          .stride = layer->stride > 0 ? layer->stride : 1, .padding = layer->padding,
+                          .stride = layer->stride > 0 ? layer->stride : 1,
+                          .padding = layer->padding,
                           .groups = layer->groups > 0 ? layer->groups : 1, .frozen = b->frozen};
 }
 
@@ -145,7 +149,8 @@ static int build_paths(Build *b, Node *node, const Layer *layer, int depth)
 
 static bool flat(const Layer *layer)
 {
-    return layer->kind == LAYER_FLATTEN && (layer->in.channels == 1 || layer->in.height * layer->in.width == 1);
+    return layer->kind == LAYER_FLATTEN
+           && (layer->in.channels == 1 || layer->in.height * layer->in.width == 1);
 }
 
 static int build_list(Build *b, NodeList *out, const Layers *layers, int depth)
@@ -157,8 +162,8 @@ static int build_list(Build *b, NodeList *out, const Layers *layers, int depth)
         Node        *node = &out->node[out->count];
 
         if (flat(layer)) { i++; continue; }
-        *node = (Node){.kind = layer->kind, .name = layer->name, .spec = spec_of(b, layer), .weight = -1, .norm = -1,
-                       .slot = -1, .kept_slot = -1};
+        *node = (Node){.kind = layer->kind, .name = layer->name, .spec = spec_of(b, layer),
+                       .weight = -1, .norm = -1, .slot = -1, .kept_slot = -1};
         out->count++;
         if (layer->kind == LAYER_RESIDUAL || layer->kind == LAYER_CHOICE) {
             if (build_paths(b, node, layer, depth) != 0) return -1;
@@ -193,11 +198,13 @@ static bool event(NodeList *list, bool before)
         node->spec.data_gradient = before && !node->spec.frozen;
         for (int p = 0; p < node->path_count; p++)
             if (event(&node->path[p], before)) node->trains = true;
-        node->uses_y = node->kind == LAYER_ATTENTION
-                       || (node->spec.activation != ACTIVATION_NONE && node->kind != LAYER_BATCHNORM);
+        node->uses_y =
+            node->kind == LAYER_ATTENTION
+            || (node->spec.activation != ACTIVATION_NONE && node->kind != LAYER_BATCHNORM);
         if (node->kind == LAYER_RELU || node->kind == LAYER_RELU6)
             node->in_place = i > 0 && !graph_uses_result(&(NodeList){&list->node[i - 1], 1});
-        if (node->kind == LAYER_RESIDUAL) node->own_output = !node->spec.frozen && graph_uses_result(&node->path[0]);
+        if (node->kind == LAYER_RESIDUAL)
+            node->own_output = !node->spec.frozen && graph_uses_result(&node->path[0]);
         before = before || node->trains;
     }
     return list->count > 0 && before;
@@ -207,19 +214,22 @@ static bool event(NodeList *list, bool before)
 
 static void set_gradients(LayerGraph *graph, Node *node)
 {
-    int first = node->weight >= 0 ? node->weight : node->norm, last = node->norm >= 0 ? node->norm + 1 : first;
+    int first = node->weight >= 0 ? node->weight : node->norm,
+        last = node->norm >= 0 ? node->norm + 1 : first;
 
     if (first < 0) return;
     if (node->norm < 0 && node->bias) last = first + 1;
     if (node->own > 0) last = first + node->own - 1;
     node->gradients.first = graph->offset[first];
-    node->gradients.count = graph->offset[last] + aligned(graph->parameter[last].count) - graph->offset[first];
+    node->gradients.count =
+        graph->offset[last] + aligned(graph->parameter[last].count) - graph->offset[first];
 }
 
 /* The buffers of work memory must hold what this node writes there. */
 static void grow_largest(Build *b, const Node *node, bool given)
 {
-    int64_t out = given ? 0 : tensor_floats(b->graph, node->spec.out), in = tensor_floats(b->graph, node->spec.in);
+    int64_t out = given ? 0 : tensor_floats(b->graph, node->spec.out),
+            in = tensor_floats(b->graph, node->spec.in);
 
     if (!b->frozen && !node->uses_y) out = 0;
     if (!node->spec.data_gradient) in = 0;
@@ -248,7 +258,9 @@ static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
         }
         start = most = at;
         for (int p = 0; p < node->path_count; p++) {
-            int64_t end = place(b, &node->path[p], start, last && !node->own_output && (p == 0 || node->kind == LAYER_CHOICE));
+            int64_t end =
+                place(b, &node->path[p], start,
+                      last && !node->own_output && (p == 0 || node->kind == LAYER_CHOICE));
 
             if (end > most) most = end;
             if (node->kind == LAYER_RESIDUAL) start = end;
@@ -258,8 +270,8 @@ static int64_t place(Build *b, NodeList *list, int64_t at, bool given)
     return b->frozen ? 0 : at;
 }
 
-/* Copies of a net's input and output's gradient in bfloat16: the first is kept, or in a buffer where the
- * net is frozen, as the second is in any case. */
+/* Copies of a net's input and output's gradient in bfloat16: the first is kept, or in a buffer
+ * where the net is frozen, as the second is in any case. */
 static int64_t place_ends(Build *b, const Layers *layers)
 {
     int64_t in, out;
@@ -281,12 +293,14 @@ static void place_head(LayerGraph *graph)
     set_gradients(graph, head);
 }
 
-int graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err)
+int graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode,
+                Error *err)
 {
     Build b = {.graph = out, .backend = device->backend, .frozen = mode == NET_FROZEN, .err = err};
     int   most = layers_parameters(layers);
 
-    *out = (LayerGraph){.half = device->backend->half && device->backend->half(device), .headless = mode == NET_HEADLESS};
+    *out = (LayerGraph){.half = device->backend->half && device->backend->half(device),
+                        .headless = mode == NET_HEADLESS};
     out->parameter = arena_alloc(&out->arena, (size_t)most, sizeof *out->parameter);
     out->offset = arena_alloc(&out->arena, (size_t)most, sizeof *out->offset);
     if (!out->parameter || !out->offset) { error_no_memory(err); goto failed; }
@@ -314,6 +328,7 @@ void graph_each(const NodeList *list, bool all, NodeVisit *visit, void *context)
 
         if (node->path_count == 0) visit(node, context);
         for (int p = 0; p < node->path_count; p++)
-            if (all || node->kind == LAYER_RESIDUAL || p == node->taken) graph_each(&node->path[p], all, visit, context);
+            if (all || node->kind == LAYER_RESIDUAL || p == node->taken)
+                graph_each(&node->path[p], all, visit, context);
     }
 }

@@ -26,7 +26,8 @@ struct Node {
     const char  *name;
     OperatorSpec spec;       /* in and out for all kinds */
     int          weight, norm;           /* number of the first NetParameter of each, -1 none */
-    int          own;        /* parameters from weight on, of layers that have neither conv's nor batch norm's; 0: none */
+    int          own;        /* parameters from weight on, of layers that have neither conv's nor
+                              * batch norm's; 0: none */
     bool         bias;
     Operator    *op;         /* NULL until the net makes it */
     NodeList    *path;
@@ -52,7 +53,8 @@ typedef struct {
     int64_t      *offset;    /* [parameter_count]: into weights, or into statistics */
     int           parameter_count, choice_count, depth;  /* depth: of nested residuals */
     int64_t       trained_count, statistic_count;        /* floats, gaps to align included */
-    int64_t       kept;      /* floats a row from forward to backward; of those the first are the input's, where half */
+    int64_t       kept;      /* floats a row from forward to backward; of those the first are the
+                              * input's, where half */
     int64_t       largest;   /* floats a row of the largest tensor that is not kept */
     bool          headless;  /* the last of nodes is not walked */
     bool          half;      /* tensors are bfloat16 (kernels/backend.h) */
@@ -61,7 +63,8 @@ typedef struct {
 /* Parameters of all layers, those in paths included. */
 int  layers_parameters(const Layers *layers);
 
-int  graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode, Error *err);
+int  graph_build(LayerGraph *out, const Device *device, const Layers *layers, NetMode mode,
+                 Error *err);
 void graph_free(LayerGraph *graph);
 
 /* The nodes that forward and backward go through. */

@@ -5,8 +5,9 @@
  * go round among a few buffers of the device's work memory, and so do the gradients
  * of backward: a bit mask says which hold something.
  *
- * Where tensors are half (kernels/backend.h), the input is narrowed before the first node, to the beginning of
- * what is kept (frozen: to a buffer), the output is widened after the last, and so with gradients. */
+ * Where tensors are half (kernels/backend.h), the input is narrowed before the first node, to the
+ * beginning of what is kept (frozen: to a buffer), the output is widened after the last, and so
+ * with gradients. */
 #include "kernels/graph.h"
 
 #include <assert.h>
@@ -86,7 +87,8 @@ static int64_t way_of(const NodeList *list, const int *choices)
             if (p < taken) before += of_path;
             of_choice += of_path;
         }
-        if (node->kind == LAYER_CHOICE) way = way * of_choice + before + way_of(&node->path[taken], choices);
+        if (node->kind == LAYER_CHOICE)
+            way = way * of_choice + before + way_of(&node->path[taken], choices);
     }
     return way;
 }
@@ -102,7 +104,8 @@ static int make_parts(Net *net)
         NetPart *part = &net->parts[net->part_count++];
         part->list = (NodeList){all->node + first, 1};
         while (first + part->list.count < all->count
-               && ways_of(&(NodeList){all->node + first, part->list.count + 1}) <= WAYS) part->list.count++;
+               && ways_of(&(NodeList){all->node + first, part->list.count + 1}) <= WAYS)
+            part->list.count++;
         part->ways = ways_of(&part->list);
         if (part->ways > WAYS_MAX) part->ways = 0;
         first += part->list.count;
@@ -132,7 +135,8 @@ static OperatorParameters parameters_of(const Net *net, const Node *node)
 
     for (int i = 0; i < node->own; i++) {
         p.own[i] = place_of(net, first + i);
-        if (net->mode == NET_TRAINED) p.own_gradient[i] = net->gradient + net->graph.offset[first + i];
+        if (net->mode == NET_TRAINED)
+            p.own_gradient[i] = net->gradient + net->graph.offset[first + i];
     }
     if (node->own > 0) return p;
     if (node->weight >= 0) p.weight = place_of(net, node->weight);
@@ -145,7 +149,8 @@ static OperatorParameters parameters_of(const Net *net, const Node *node)
     }
     if (first >= 0 && net->mode == NET_TRAINED) {
         p.weight_gradient = net->gradient + net->graph.offset[first];
-        if (node->bias || node->norm >= 0) p.bias_gradient = net->gradient + net->graph.offset[first + 1];
+        if (node->bias || node->norm >= 0)
+            p.bias_gradient = net->gradient + net->graph.offset[first + 1];
     }
     return p;
 }
@@ -156,7 +161,8 @@ static void make_operator(Node *node, void *context)
     OperatorParameters p = parameters_of(making->net, node);
 
     if (making->rc == 0)
-        making->rc = making->net->backend->make(&node->op, making->net->device, &node->spec, &p, making->err);
+        making->rc = making->net->backend->make(&node->op, making->net->device, &node->spec, &p,
+                                                making->err);
 }
 
 static void free_operator(Node *node, void *context)
@@ -193,8 +199,9 @@ static int make_weights(Net *net, Error *err)
         net->state = floats(net, net->graph.trained_count);
     }
     if (net->weight && net->statistic && (!trained || (net->gradient && net->state))) return 0;
-    return no_floats(net, (trained ? 3 : 1) * net->graph.trained_count, trained ? "a student's weights, gradients and momentum"
-                                                                                : "a teacher's weights", err);
+    return no_floats(
+        net, (trained ? 3 : 1) * net->graph.trained_count,
+        trained ? "a student's weights, gradients and momentum" : "a teacher's weights", err);
 }
 
 int net_new(Net **out, Device *device, const Layers *layers, Shape in, NetMode mode, Error *err)
@@ -259,7 +266,8 @@ static void prepare_operator(Node *node, void *context)
 {
     Making *making = context;
 
-    if (making->rc == 0) making->rc = making->net->backend->prepare(node->op, making->rows, making->err);
+    if (making->rc == 0)
+        making->rc = making->net->backend->prepare(node->op, making->rows, making->err);
 }
 
 static int grow_kept(Net *net, int64_t rows, Error *err)
@@ -278,7 +286,8 @@ static int grow_kept(Net *net, int64_t rows, Error *err)
 static int grow_work(const Net *net, int64_t rows, Error *err)
 {
     if (net->lent) return 0;
-    return net->backend->reserve(net->device, buffer_count(&net->graph) * net->graph.largest * rows, err);
+    return net->backend->reserve(net->device, buffer_count(&net->graph) * net->graph.largest * rows,
+                                 err);
 }
 
 int net_prepare(Net *net, int64_t rows, Error *err)
@@ -286,9 +295,11 @@ int net_prepare(Net *net, int64_t rows, Error *err)
     Making   making = {.net = net, .rows = rows, .err = err};
     int64_t *more;
 
-    if (rows < 1) return error_set(err, "a net for %lld rows: expected at least 1", (long long)rows);
+    if (rows < 1)
+        return error_set(err, "a net for %lld rows: expected at least 1", (long long)rows);
     if (is_prepared(net, rows)) return 0;
-    if (device_is_async(net->device)) replay_forget(net->device, NULL);     /* memory that all share may move */
+    /* memory that all share may move */
+    if (device_is_async(net->device)) replay_forget(net->device, NULL);
     more = realloc(net->prepared, (size_t)(net->prepared_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     net->prepared = more;
@@ -339,20 +350,23 @@ static void changed(Node *node, void *context)
 void net_write(Net *net, int i, const float *values)
 {
     net->backend->put(net->device, place_of(net, i), values, net->graph.parameter[i].count);
-    if (device_is_async(net->device)) replay_forget(net->device, net);     /* what was recorded uses copies of the old ones */
+    /* what was recorded uses copies of the old ones */
+    if (device_is_async(net->device)) replay_forget(net->device, net);
     graph_each(&net->graph.nodes, true, changed, net);
 }
 
 void net_read_state(const Net *net, int i, float *out)
 {
     assert(net->graph.parameter[i].trained && net->state);
-    net->backend->fetch(net->device, out, net->state + net->graph.offset[i], net->graph.parameter[i].count);
+    net->backend->fetch(net->device, out, net->state + net->graph.offset[i],
+                        net->graph.parameter[i].count);
 }
 
 void net_write_state(Net *net, int i, const float *values)
 {
     assert(net->graph.parameter[i].trained && net->state);
-    net->backend->put(net->device, net->state + net->graph.offset[i], values, net->graph.parameter[i].count);
+    net->backend->put(net->device, net->state + net->graph.offset[i], values,
+                      net->graph.parameter[i].count);
 }
 
 enum { INITIAL_FLOATS = 1 << 14 };
@@ -367,7 +381,8 @@ int net_keep_squares(Net *net, Error *err)
 {
     if (net->squares) return 0;
     net->squares = floats(net, net->graph.trained_count);
-    return net->squares ? 0 : no_floats(net, net->graph.trained_count, "AdamW's mean of squares", err);
+    return net->squares ? 0
+                        : no_floats(net, net->graph.trained_count, "AdamW's mean of squares", err);
 }
 
 bool net_keeps_squares(const Net *net) { return net->squares; }
@@ -375,23 +390,27 @@ bool net_keeps_squares(const Net *net) { return net->squares; }
 void net_read_squares(const Net *net, int i, float *out)
 {
     assert(net->graph.parameter[i].trained && net->squares);
-    net->backend->fetch(net->device, out, net->squares + net->graph.offset[i], net->graph.parameter[i].count);
+    net->backend->fetch(net->device, out, net->squares + net->graph.offset[i],
+                        net->graph.parameter[i].count);
 }
 
 void net_write_squares(Net *net, int i, const float *values)
 {
     assert(net->graph.parameter[i].trained && net->squares);
-    net->backend->put(net->device, net->squares + net->graph.offset[i], values, net->graph.parameter[i].count);
+    net->backend->put(net->device, net->squares + net->graph.offset[i], values,
+                      net->graph.parameter[i].count);
 }
 
-/* Number k of parameter i: uniform in -bound..bound, normal of that deviation, or value where bound is 0. */
+/* Number k of parameter i: uniform in -bound..bound, normal of that deviation, or value where bound
+ * is 0. */
 static float draw(const Initial *init, int i, int64_t k, double bound, bool normal, float value)
 {
     if (!(bound > 0.0)) return value;
     uint64_t number = (uint64_t)(i + init->net->first_number);
 
     if (normal) return (float)(bound * rng_normal(init->seed, init->stream, number, (uint64_t)k));
-    return (float)((2.0 * rng_uniform(init->seed, init->stream, number, (uint64_t)k) - 1.0) * bound);
+    return (float)((2.0 * rng_uniform(init->seed, init->stream, number, (uint64_t)k) - 1.0)
+                   * bound);
 }
 
 static void fill_with(Initial *init, int i, double bound, bool normal, float value)
@@ -403,22 +422,32 @@ static void fill_with(Initial *init, int i, double bound, bool normal, float val
     for (int64_t done = 0; done < count;) {
         int64_t n = count - done < INITIAL_FLOATS ? count - done : INITIAL_FLOATS;
 
-        for (int64_t k = 0; k < n; k++) init->chunk[k] = draw(init, i, done + k, bound, normal, value);
+        for (int64_t k = 0; k < n; k++)
+            init->chunk[k] = draw(init, i, done + k, bound, normal, value);
         net->backend->put(net->device, to + done, init->chunk, n);
         done += n;
     }
 }
 
 /* Uniform in -bound..bound, or value where bound is 0. */
-static void fill(Initial *init, int i, double bound, float value) { fill_with(init, i, bound, false, value); }
-static void fill_normal(Initial *init, int i, double deviation) { fill_with(init, i, deviation, true, 0.0f); }
+static void fill(Initial *init, int i, double bound, float value)
+{
+    fill_with(init, i, bound, false, value);
+}
+static void fill_normal(Initial *init, int i, double deviation)
+{
+    fill_with(init, i, deviation, true, 0.0f);
+}
 
-/* Embeddings and class tokens: normal, with the deviation of 0.02 that GPT-2 and BERT start with; norms: 1 and 0. */
+/* Embeddings and class tokens: normal, with the deviation of 0.02 that GPT-2 and BERT start with;
+ * norms: 1 and 0. */
 static void initialise_own(Initial *init, const Node *node)
 {
     for (int i = node->weight; i < node->weight + node->own; i++) {
         if (net_parameter(init->net, i)->rank == 2) fill_normal(init, i, 0.02);
-        else fill(init, i, 0.0, node->spec.kind == LAYER_LAYERNORM && i > node->weight ? 0.0f : 1.0f);
+        else
+            fill(init, i, 0.0,
+                 node->spec.kind == LAYER_LAYERNORM && i > node->weight ? 0.0f : 1.0f);
     }
 }
 
@@ -498,14 +527,18 @@ static OperatorCall call_of(const NetStep *s, const Node *node)
 {
     Net *net = s->net;
 
-    return (OperatorCall){.rows = s->rows, .x = node->x, .y = node->y, .group = net->group, .lengths = net->lengths,
-                          .kept = node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
+    return (OperatorCall){.rows = s->rows, .x = node->x, .y = node->y, .group = net->group,
+                          .lengths = net->lengths,
+                          .kept =
+                              node->kept_slot < 0 ? NULL : net->kept + node->kept_slot * s->rows};
 }
 
 /* count: numbers of a tensor. */
 static void copy_rows(const NetStep *s, float *to, const float *from, int64_t count)
 {
-    if (!s->replayed) s->net->backend->copy(s->net->device, to, from, s->net->graph.half ? (count + 1) / 2 : count);
+    if (!s->replayed)
+        s->net->backend->copy(s->net->device, to, from,
+                              s->net->graph.half ? (count + 1) / 2 : count);
 }
 
 static void add_rows(const NetStep *s, float *to, const float *from, int64_t count)
@@ -513,7 +546,8 @@ static void add_rows(const NetStep *s, float *to, const float *from, int64_t cou
     if (!s->replayed) s->net->backend->add(s->net->device, to, from, count);
 }
 
-static const float *forward_list(const NetStep *s, NodeList *list, const float *x, float *to, unsigned used);
+static const float *forward_list(const NetStep *s, NodeList *list, const float *x, float *to,
+                                 unsigned used);
 
 /* Where the node may write: to, its place, or a buffer. */
 static float *target(const NetStep *s, const Node *node, float *to, unsigned used)
@@ -523,26 +557,32 @@ static float *target(const NetStep *s, const Node *node, float *to, unsigned use
     return free_buffer(s, used);
 }
 
-static const float *forward_operator(const NetStep *s, Node *node, const float *x, float *to, unsigned used)
+static const float *forward_operator(const NetStep *s, Node *node, const float *x, float *to,
+                                     unsigned used)
 {
     OperatorCall call;
 
     node->x = x;
-    node->y = node->in_place && !to ? (float *)(uintptr_t)x : target(s, node, to, used | bit_of(s, x));
+    node->y =
+        node->in_place && !to ? (float *)(uintptr_t)x : target(s, node, to, used | bit_of(s, x));
     if (s->replayed) return node->y;
     call = call_of(s, node);
     return s->net->backend->forward(node->op, &call, s->err) == 0 ? node->y : NULL;
 }
 
 /* The input, or what the shortcut makes of it, is added to the body's result. */
-static const float *forward_residual(const NetStep *s, Node *node, const float *x, float *to, unsigned used)
+static const float *forward_residual(const NetStep *s, Node *node, const float *x, float *to,
+                                     unsigned used)
 {
     int64_t      count = s->rows * shape_count(node->spec.out);
-    const float *body = forward_list(s, &node->path[0], x, node->own_output ? NULL : to, used | bit_of(s, x)), *other = x;
+    const float *body = forward_list(s, &node->path[0], x, node->own_output ? NULL : to,
+                                     used | bit_of(s, x)),
+                *other = x;
     float       *y = (float *)(uintptr_t)body;
 
     if (!body) return NULL;
-    if (node->path_count > 1) other = forward_list(s, &node->path[1], x, NULL, used | bit_of(s, body));
+    if (node->path_count > 1)
+        other = forward_list(s, &node->path[1], x, NULL, used | bit_of(s, body));
     if (!other) return NULL;
     if (node->own_output || body == x) {
         y = target(s, node, to, used | bit_of(s, other) | bit_of(s, body));
@@ -553,7 +593,8 @@ static const float *forward_residual(const NetStep *s, Node *node, const float *
 }
 
 /* to: where the last node writes, NULL: anywhere. used: buffers that must stay as they are. */
-static const float *forward_list(const NetStep *s, NodeList *list, const float *x, float *to, unsigned used)
+static const float *forward_list(const NetStep *s, NodeList *list, const float *x, float *to,
+                                 unsigned used)
 {
     for (int i = 0; i < list->count && x; i++) {
         Node  *node = &list->node[i];
@@ -575,7 +616,8 @@ typedef struct {
 } IncomingGradient;
 
 /* Each gives the gradient of its input in *out (NULL where nothing before trains). */
-static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used, float **out);
+static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used,
+                         float **out);
 
 /* Whether work of the net is recorded: sums over a group stop in the middle of it. */
 static bool is_recorded(const Net *net) { return device_is_async(net->device) && !net->group.sum; }
@@ -584,9 +626,10 @@ static bool is_recorded(const Net *net) { return device_is_async(net->device) &&
 static int run_part(NetStep *s, NetPart *part, const float *x, float *to, float *dy, float **out)
 {
     Net      *net = s->net;
-    ReplayKey key = {.owner = part->ways ? net : NULL, .part = 2 * (int)(part - net->parts) + (dy != NULL), .rows = s->rows,
+    ReplayKey key = {.owner = part->ways ? net : NULL,
+                     .part = 2 * (int)(part - net->parts) + (dy != NULL), .rows = s->rows,
                      .path = part->way, .x = part->x, .y = part->y, .more = dy};
-    int       replayed = is_recorded(net) ? replay_begin(net->device, &key, s->err) : 0, rc, again = 0;
+    int replayed = is_recorded(net) ? replay_begin(net->device, &key, s->err) : 0, rc, again = 0;
 
     if (replayed < 0) return -1;
     while (true) {                       /* a second time where it could not be recorded */
@@ -596,7 +639,8 @@ static int run_part(NetStep *s, NetPart *part, const float *x, float *to, float 
         s->replayed = false;
         if (is_recorded(net) && replayed == 0) again = replay_end(net->device, rc != 0, s->err);
         if (again != 1) break;
-        graph_each(&part->list, true, changed, net);     /* what was put in order for it never was */
+        graph_each(&part->list, true, changed, net);     /* what was put in order for it never
+                                                          * was */
         if (s->err) s->err->text[0] = '\0';
     }
     return again < 0 ? -1 : rc;
@@ -606,7 +650,8 @@ static const float *forward_parts(NetStep *s, const float *x, float *y)
 {
     for (int i = 0; i < s->net->part_count; i++) {
         NetPart  *part = &s->net->parts[i];
-        float *to = i == s->net->part_count - 1 ? y : NULL, *out;        /* y: NULL where it is widened afterwards */
+        /* y: NULL where it is widened afterwards */
+        float *to = i == s->net->part_count - 1 ? y : NULL, *out;
 
         part->way = part->ways > 1 && is_recorded(s->net) ? way_of(&part->list, s->choices) : 0;
         part->x = x;
@@ -622,9 +667,10 @@ static int check_choices(const Net *net, const NodeList *list, const int *choice
     for (int i = 0; i < list->count; i++) {
         const Node *node = &list->node[i];
 
-        if (node->kind == LAYER_CHOICE && (choices[node->choice] < 0 || choices[node->choice] >= node->path_count))
-            return error_set(err, "choice %s: path %d, expected 0 to %d", node->name, choices[node->choice],
-                             node->path_count - 1);
+        if (node->kind == LAYER_CHOICE
+            && (choices[node->choice] < 0 || choices[node->choice] >= node->path_count))
+            return error_set(err, "choice %s: path %d, expected 0 to %d", node->name,
+                             choices[node->choice], node->path_count - 1);
         for (int p = 0; p < node->path_count; p++)
             if (check_choices(net, &node->path[p], choices, err) != 0) return -1;
     }
@@ -636,9 +682,12 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
     NetStep         s = {.net = net, .rows = rows, .choices = choices, .err = err};
     const float *result;
 
-    if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
+    if (!is_prepared(net, rows))
+        return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
     if (net->graph.choice_count > 0) {
-        if (!choices) return error_set(err, "a net of %d choices: no path is chosen", net->graph.choice_count);
+        if (!choices)
+            return error_set(err, "a net of %d choices: no path is chosen",
+                             net->graph.choice_count);
         if (check_choices(net, &net->graph.nodes, choices, err) != 0) return -1;
     }
     if (net->graph.half) {
@@ -656,12 +705,14 @@ int net_forward(Net *net, const float *x, float *y, int64_t rows, const int *cho
 
 /* ---- backward ---- */
 
-static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, unsigned used, float **out)
+static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, unsigned used,
+                             float **out)
 {
     const Backend *backend = s->net->backend;
     bool           norm = node->kind == LAYER_BATCHNORM;
     bool           same = !in.keep && operator_in_place(node->spec.kind);
-    bool           cuts = in.keep && !norm && node->spec.activation != ACTIVATION_NONE && node->spec.kind != LAYER_RELU;
+    bool           cuts = in.keep && !norm && node->spec.activation != ACTIVATION_NONE
+                && node->spec.kind != LAYER_RELU;
     OperatorCall   call = call_of(s, node);
 
     call.dy = in.dy;
@@ -676,19 +727,25 @@ static int backward_operator(const NetStep *s, Node *node, IncomingGradient in, 
     return s->replayed ? 0 : backend->backward(node->op, &call, s->err);
 }
 
-/* The body's gradient at the input and that of the shortcut are added; dy itself where there is none. */
-static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, unsigned used, float **out)
+/* The body's gradient at the input and that of the shortcut are added; dy itself where there is
+ * none. */
+static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, unsigned used,
+                             float **out)
 {
     int64_t  count = s->rows * shape_count(node->spec.in);
     bool     projected = node->path_count > 1;
     unsigned mine = used | bit_of(s, in.dy);
     float   *dx = NULL, *other = in.dy;
 
-    if (backward_list(s, &node->path[0], (IncomingGradient){in.dy, node->needs_dx || projected || in.keep}, mine, &dx) != 0)
+    if (backward_list(s, &node->path[0],
+                      (IncomingGradient){in.dy, node->needs_dx || projected || in.keep}, mine, &dx)
+        != 0)
         return -1;
     if (projected) {
         bool keep = in.keep || dx == in.dy;
-        if (backward_list(s, &node->path[1], (IncomingGradient){in.dy, keep}, (keep ? mine : used) | bit_of(s, dx), &other) != 0)
+        if (backward_list(s, &node->path[1], (IncomingGradient){in.dy, keep},
+                          (keep ? mine : used) | bit_of(s, dx), &other)
+            != 0)
             return -1;
     }
     *out = NULL;
@@ -702,7 +759,8 @@ static int backward_residual(const NetStep *s, Node *node, IncomingGradient in, 
     return 0;
 }
 
-static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used, float **out)
+static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, unsigned used,
+                         float **out)
 {
     for (int i = list->count - 1; i >= 0; i--) {
         Node  *node = &list->node[i];
@@ -711,7 +769,8 @@ static int backward_list(const NetStep *s, NodeList *list, IncomingGradient in, 
 
         if (!node->trains && !node->needs_dx) { in.dy = NULL; break; }
         if (node->kind == LAYER_RESIDUAL) rc = backward_residual(s, node, in, used, &dx);
-        else if (node->kind == LAYER_CHOICE) rc = backward_list(s, &node->path[node->taken], in, used, &dx);
+        else if (node->kind == LAYER_CHOICE)
+            rc = backward_list(s, &node->path[node->taken], in, used, &dx);
         else rc = backward_operator(s, node, in, used, &dx);
         if (rc != 0) return -1;
         in.keep = in.keep && dx == in.dy;
@@ -727,7 +786,8 @@ int net_backward(Net *net, float *dy, int64_t rows, Error *err)
     NetStep   s = {.net = net, .rows = rows, .err = err};
 
     if (net->mode != NET_TRAINED) return error_set(err, "a frozen net has no backward");
-    if (!is_prepared(net, rows)) return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
+    if (!is_prepared(net, rows))
+        return error_set(err, "a net is not prepared for %lld rows", (long long)rows);
     if (net->graph.half) {
         net->backend->narrow(net->device, buffer(&s, 0), dy, rows * shape_count(net->out));
         dy = buffer(&s, 0);
@@ -753,7 +813,8 @@ static void add_run(Node *node, void *context)
     ParameterSpan *last = &runs->last;
 
     if (node->gradients.count == 0) return;
-    if (runs->count > 0 && last->first + last->count == node->gradients.first) last->count += node->gradients.count;
+    if (runs->count > 0 && last->first + last->count == node->gradients.first)
+        last->count += node->gradients.count;
     else { *last = node->gradients; runs->count++; }
     if (runs->count <= runs->capacity)
         runs->run[runs->count - 1] = (GradientRun){runs->net->gradient + last->first, last->count};
@@ -783,11 +844,14 @@ static void add_up(Node *node, void *context)
 {
     const AddUp *a = context;
     int64_t      count = node->gradients.count;
-    float       *gradient = a->net->gradient + node->gradients.first, *sum = a->net->sums + node->gradients.first;
+    float       *gradient = a->net->gradient + node->gradients.first,
+          *sum = a->net->sums + node->gradients.first;
 
     if (count == 0) return;
     if (a->first) a->net->backend->copy(a->net->device, sum, gradient, count);
-    else a->net->backend->add(a->net->device, a->last ? gradient : sum, a->last ? sum : gradient, count);
+    else
+        a->net->backend->add(a->net->device, a->last ? gradient : sum, a->last ? sum : gradient,
+                             count);
 }
 
 void net_add_up(Net *net, bool first, bool last)
@@ -806,15 +870,18 @@ typedef struct {
 static void add_span(Node *node, void *context)
 {
     Update        *update = context;
-    ParameterSpan *spans = update->net->spans, *last = update->count > 0 ? &spans[update->count - 1] : NULL;
+    ParameterSpan *spans = update->net->spans,
+                  *last = update->count > 0 ? &spans[update->count - 1] : NULL;
 
     if (node->gradients.count == 0) return;
-    if (last && last->first + last->count == node->gradients.first) last->count += node->gradients.count;
+    if (last && last->first + last->count == node->gradients.first)
+        last->count += node->gradients.count;
     else spans[update->count++] = node->gradients;
     update->net->backend->changed(node->op);
 }
 
-/* What gradients are multiplied by so that their norm keeps within clip (torch.nn.utils.clip_grad_norm_). */
+/* What gradients are multiplied by so that their norm keeps within clip
+ * (torch.nn.utils.clip_grad_norm_). */
 static float clip_scale(const Net *net, int spans, float clip)
 {
     double norm;
@@ -832,8 +899,11 @@ void net_update(Net *net, const UpdateStep *step)
     graph_each(&net->graph.nodes, false, add_span, &update);
     scaled.scale = clip_scale(net, update.count, step->clip);
     if (step->optimizer == OPTIMIZER_ADAMW)
-        net->backend->adamw(net->device, net->weight, net->gradient, net->state, net->squares, net->spans, update.count, &scaled);
-    else net->backend->sgd(net->device, net->weight, net->gradient, net->state, net->spans, update.count, &scaled);
+        net->backend->adamw(net->device, net->weight, net->gradient, net->state, net->squares,
+                            net->spans, update.count, &scaled);
+    else
+        net->backend->sgd(net->device, net->weight, net->gradient, net->state, net->spans,
+                          update.count, &scaled);
 }
 
 void net_set_lengths(Net *net, const int *lengths) { net->lengths = lengths; }
@@ -844,7 +914,8 @@ void net_check_finite(Net *net, double *flag)
 
     backend->check_finite(net->device, net->weight, net->graph.trained_count, flag);
     backend->check_finite(net->device, net->state, net->graph.trained_count, flag);
-    if (net->squares) backend->check_finite(net->device, net->squares, net->graph.trained_count, flag);
+    if (net->squares)
+        backend->check_finite(net->device, net->squares, net->graph.trained_count, flag);
     backend->check_finite(net->device, net->statistic, net->graph.statistic_count, flag);
 }
 
@@ -873,11 +944,14 @@ NetBytes net_bytes(const Net *net, int64_t rows)
 {
     const LayerGraph *graph = &net->graph;
     Sizes        sizes = {.net = net, .rows = rows};
-    int64_t      each = (int64_t)sizeof(float), trained = net->mode == NET_TRAINED ? graph->trained_count * each : 0;
+    int64_t      each = (int64_t)sizeof(float),
+        trained = net->mode == NET_TRAINED ? graph->trained_count * each : 0;
 
     graph_each(&graph->nodes, true, add_bytes, &sizes);
-    return (NetBytes){.weight = (graph->trained_count + graph->statistic_count) * each + sizes.weight,
-                      .gradient = trained, .state = net->squares ? 2 * trained : trained,
+    return (NetBytes){.weight =
+                          (graph->trained_count + graph->statistic_count) * each + sizes.weight,
+                      .gradient = trained,
+                      .state = net->squares ? 2 * trained : trained,
                       .sums = net->sums ? graph->trained_count * each : 0,
                       .activation = net->mode == NET_TRAINED ? rows * graph->kept * each : 0,
                       .work = buffer_count(graph) * graph->largest * rows * each + sizes.scratch};

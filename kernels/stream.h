@@ -1,15 +1,16 @@
 /* Streams and events of devices, as CUDA has them.
  *
  * The CPU's work is done when a call returns. An asynchronous device (device_is_async()) has
- * streams; the calls of kernels/net.h and those below enqueue work on one of them and return. One stream's work runs
- * in the order of the calls; streams run concurrently, and are ordered by events:
+ * streams; the calls of kernels/net.h and those below enqueue work on one of them and return. One
+ * stream's work runs in the order of the calls; streams run concurrently, and are ordered by
+ * events:
  *
  *     compute   | TEACHER 0 | FORWARD 0 ...                 event: a point in a stream
  *                           v event                          wait: what is enqueued from here on
  *     link                  | SEND |                              comes after the event
  *
- * A wait for an event that was not set yet waits for nothing: whoever waits for another device's event
- * must know that its thread has set it. Calls are those of the device's own thread.
+ * A wait for an event that was not set yet waits for nothing: whoever waits for another device's
+ * event must know that its thread has set it. Calls are those of the device's own thread.
  *
  * What goes wrong on the device comes out of a later call: event_synchronize() and device_finish()
  * report everything before them.
@@ -42,7 +43,8 @@ void event_free(StreamEvent *event);                              /* NULL is not
 
 /* Here, in the stream that is used; where it was before is forgotten. */
 int  event_record(Device *device, StreamEvent *event, Error *err);
-FOR_PLUGINS int  event_record_once(Device *device, StreamEvent **event, Error *err);    /* *event, where there is one, and forgets it */
+/* *event, where there is one, and forgets it */
+FOR_PLUGINS int  event_record_once(Device *device, StreamEvent **event, Error *err);
 
 /* The stream that is used waits. The event may be another device's. */
 int  stream_wait_event(Device *device, const StreamEvent *event, Error *err);
@@ -56,14 +58,15 @@ int64_t event_elapsed_ns(const StreamEvent *from, const StreamEvent *event);
 /* The calling thread waits for all streams; reports any error before. */
 int  device_finish(Device *device, Error *err);
 
-/* The stream that is used, as the libraries of the backend name it: a cudaStream_t. For what moves between
- * devices by such a library (executor/nccl). */
+/* The stream that is used, as the libraries of the backend name it: a cudaStream_t. For what moves
+ * between devices by such a library (executor/nccl). */
 FOR_PLUGINS void *stream_native(Device *device);
 
 /* ---- memory of the host ---- */
 
-/* Memory that copies to and from any device of the spec can use while the program goes on; zeroed, NULL
- * without memory. Kernels of asynchronous devices can read and write it. For the CPU it is calloc()'s. */
+/* Memory that copies to and from any device of the spec can use while the program goes on; zeroed,
+ * NULL without memory. Kernels of asynchronous devices can read and write it. For the CPU it is
+ * calloc()'s. */
 void *host_alloc(const DeviceSpec *spec, size_t bytes);
 void  host_release(const DeviceSpec *spec, void *memory);
 
@@ -73,22 +76,25 @@ void  host_release(const DeviceSpec *spec, void *memory);
 int stream_load(Device *device, float *to, const float *host, int64_t count, Error *err);
 
 /* From memory of any device of the run to that of any other. */
-int stream_move(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
-                int64_t count, Error *err);
+int stream_move(Device *device, float *to, const Device *to_device, const float *from,
+                const Device *from_device, int64_t count, Error *err);
 
 /* Whether kernels of the device can use memory of device number index of the spec. */
 bool stream_reaches(Device *device, const DeviceSpec *spec, int index);
 
 /* Each of members arrays becomes the sum of all, element by element in their order: the bits do not
  * depend on who adds. values: [members], of devices within reach. */
-FOR_PLUGINS int stream_sum(Device *device, float *const *values, int members, int64_t count, Error *err);
+FOR_PLUGINS int stream_sum(Device *device, float *const *values, int members, int64_t count,
+                           Error *err);
 /* to[i] = the sum of values[m][i]; memory of devices within reach, or host_alloc()'s. */
-FOR_PLUGINS int stream_sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err);
+FOR_PLUGINS int stream_sum_doubles(Device *device, double *to, double *const *values, int members,
+                                   int count, Error *err);
 
 /* ---- replay ---- */
 
-/* What is queued twice in the same way is recorded as a graph and replayed. The key says all that it depends
- * on: what comes again with the same key does the same to the same memory. owner NULL is never kept. */
+/* What is queued twice in the same way is recorded as a graph and replayed. The key says all that
+ * it depends on: what comes again with the same key does the same to the same memory. owner NULL is
+ * never kept. */
 typedef struct {
     const void *owner;       /* whose work */
     int         part;        /* of it */
@@ -96,10 +102,10 @@ typedef struct {
     const void *x, *y, *more;            /* memory it was given */
 } ReplayKey;
 
-/* Before the work. 1: it was replayed, and is not to be queued again. 0: queue it, then replay_end(), also
- * when queueing failed; 1 from there: it could not be recorded, as perhaps for that it failed; what it is made of
- * has changed (OperatorOps.changed), queue it once more. Nothing between the two may wait for the device or for
- * other threads. -1: an error. */
+/* Before the work. 1: it was replayed, and is not to be queued again. 0: queue it, then
+ * replay_end(), also when queueing failed; 1 from there: it could not be recorded, as perhaps for
+ * that it failed; what it is made of has changed (OperatorOps.changed), queue it once more. Nothing
+ * between the two may wait for the device or for other threads. -1: an error. */
 int  replay_begin(Device *device, const ReplayKey *key, Error *err);
 int  replay_end(Device *device, bool failed, Error *err);
 /* Forgets what an owner recorded; NULL: everything, as memory that all use may move. */

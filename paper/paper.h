@@ -3,19 +3,28 @@
  *
  * The index is a CSV file, a row a run: figure (main, original, ideal, ideal-original, batch,
  * cores, original-cores, devices), workload,
- * title, device, devices, batch, cores, file (of the comparison; empty: no schedule is possible), why
- * (then), trace_command (that made the trace), command (that compared; the file says the same). The poster's figures are another: figure (speedup, breakdown, range, memory), workload,
- * device, who (a schedule, relay0.., ideal), part, value, unit, source, note. */
+ * title, device, devices, batch, cores, file (of the comparison; empty: no schedule is possible),
+ * why (then), trace_command (that made the trace), command (that compared; the file says the same).
+ * The poster's figures are another: figure (speedup, breakdown, range, memory), workload, device,
+ * who (a schedule, relay0.., ideal), part, value, unit, source, note. */
 #ifndef PAPER_PAPER_H
 #define PAPER_PAPER_H
 
 #include "plots/csv.h"
 #include "plots/report_read.h"
 
-/* PAPER_ORIGINAL: the main runs with what the original's program does: its workers and decoder, a teacher in training
- * mode, and a transfer occupies its sender. PAPER_ORIGINAL_CORES: the same with other numbers of cores that load. */
+/* PAPER_ORIGINAL: the main runs with what the original's program does: its workers and decoder, a
+ * teacher in training mode, and a transfer occupies its sender. PAPER_ORIGINAL_CORES: the same with
+ * other numbers of cores that load. */
 typedef enum {
-    PAPER_MAIN, PAPER_ORIGINAL, PAPER_IDEAL, PAPER_IDEAL_ORIGINAL, PAPER_BATCH, PAPER_CORES, PAPER_ORIGINAL_CORES, PAPER_DEVICES,
+    PAPER_MAIN,
+    PAPER_ORIGINAL,
+    PAPER_IDEAL,
+    PAPER_IDEAL_ORIGINAL,
+    PAPER_BATCH,
+    PAPER_CORES,
+    PAPER_ORIGINAL_CORES,
+    PAPER_DEVICES,
     PAPER_FIGURES
 } PaperFigure;
 
@@ -46,7 +55,8 @@ int  paper_read(Paper *out, const char *index, const char *poster, Error *err);
 void paper_free(Paper *paper);
 
 /* The run of that figure; NULL: there is none. */
-const PaperRun *paper_run(const Paper *paper, PaperFigure figure, const char *workload, const char *device);
+const PaperRun *paper_run(const Paper *paper, PaperFigure figure, const char *workload,
+                          const char *device);
 
 const char *paper_figure_name(PaperFigure figure);
 
@@ -62,7 +72,8 @@ bool paper_times(const Paper *paper, const PaperRun *run, const char *who, Paper
 /* Peak memory of a schedule over dp's; NAN: not known. */
 double paper_memory(const PaperRun *run, Schedule schedule);
 
-/* What runs of a kind, PAPER_MAIN or PAPER_ORIGINAL, say where the poster says that; NAN: nothing. */
+/* What runs of a kind, PAPER_MAIN or PAPER_ORIGINAL, say where the poster says that; NAN:
+ * nothing. */
 double paper_ours(const Paper *paper, const PosterFigure *figure, PaperFigure kind);
 
 /* The fastest of a run; NULL: none is possible. */

@@ -9,7 +9,8 @@
 #include "paper/paper.h"
 
 /* As the tools name them; ahd is the paper's TR+DPU+AHD. */
-static const Schedule shown[] = {SCHEDULE_LS, SCHEDULE_TR, SCHEDULE_DPU, SCHEDULE_IR, SCHEDULE_AHD, SCHEDULE_SPLIT};
+static const Schedule shown[] = {SCHEDULE_LS, SCHEDULE_TR,  SCHEDULE_DPU,
+                                 SCHEDULE_IR, SCHEDULE_AHD, SCHEDULE_SPLIT};
 
 enum { SHOWN = sizeof shown / sizeof *shown };
 
@@ -21,7 +22,8 @@ static bool is_main(const PaperRun *run) { return run->figure == PAPER_MAIN; }
 static void devices_text(Text *out, const PaperRun *run)
 {
     text_printf(out, "%.0f × ", run->devices);
-    html_text(out, run->comparison.facts.kind_count ? run->comparison.facts.kinds[0].kind : run->device);
+    html_text(out,
+              run->comparison.facts.kind_count ? run->comparison.facts.kinds[0].kind : run->device);
 }
 
 static void heading(Text *out, const PaperRun *run)
@@ -54,8 +56,12 @@ static void commands_as(Text *out, const Paper *paper, unsigned figures, const c
 {
     int count = 0;
 
-    for (int i = 0; i < paper->run_count; i++) count += (figures >> paper->runs[i].figure & 1u) != 0;
-    text_printf(out, "<details class=\"%s\"><summary>The commands behind these numbers (%d runs)</summary><pre>", class, count);
+    for (int i = 0; i < paper->run_count; i++)
+        count += (figures >> paper->runs[i].figure & 1u) != 0;
+    text_printf(
+        out,
+        "<details class=\"%s\"><summary>The commands behind these numbers (%d runs)</summary><pre>",
+        class, count);
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         if (!(figures >> run->figure & 1u)) continue;
@@ -67,14 +73,20 @@ static void commands_as(Text *out, const Paper *paper, unsigned figures, const c
     text_append(out, "</pre></details>\n");
 }
 
-static void commands(Text *out, const Paper *paper, unsigned figures) { commands_as(out, paper, figures, "twice"); }
+static void commands(Text *out, const Paper *paper, unsigned figures)
+{
+    commands_as(out, paper, figures, "twice");
+}
 
-static const PosterFigure *poster_of(const Paper *paper, const char *figure, const PaperRun *run, const char *who, const char *part)
+static const PosterFigure *poster_of(const Paper *paper, const char *figure, const PaperRun *run,
+                                     const char *who, const char *part)
 {
     for (int i = 0; i < paper->poster_count; i++) {
         const PosterFigure *p = &paper->poster[i];
-        if (strcmp(p->figure, figure) == 0 && strcmp(p->workload, run->workload) == 0 && strcmp(p->device, run->device) == 0
-            && strcmp(p->who, who) == 0 && strcmp(p->part, part) == 0) return p;
+        if (strcmp(p->figure, figure) == 0 && strcmp(p->workload, run->workload) == 0
+            && strcmp(p->device, run->device) == 0 && strcmp(p->who, who) == 0
+            && strcmp(p->part, part) == 0)
+            return p;
     }
     return NULL;
 }
@@ -87,7 +99,8 @@ static void tile(Text *out, const char *name, const char *value, const char *bel
 }
 
 /* The median of |ours / the poster's - 1| over its figures for figure; NAN: none. */
-static double median_difference(Text *out, const Paper *paper, const char *figure, PaperFigure kind, int *count)
+static double median_difference(Text *out, const Paper *paper, const char *figure, PaperFigure kind,
+                                int *count)
 {
     double *found = calloc((size_t)paper->poster_count + 1, sizeof *found), median = NAN;
 
@@ -95,7 +108,8 @@ static double median_difference(Text *out, const Paper *paper, const char *figur
     if (!found) out->failed = true;
     for (int i = 0; found && i < paper->poster_count; i++) {
         double ours = paper_ours(paper, &paper->poster[i], kind);
-        if (strcmp(paper->poster[i].figure, figure) == 0 && !isnan(ours)) found[(*count)++] = fabs(ours / paper->poster[i].value - 1);
+        if (strcmp(paper->poster[i].figure, figure) == 0 && !isnan(ours))
+            found[(*count)++] = fabs(ours / paper->poster[i].value - 1);
     }
     if (*count) {
         qsort(found, (size_t)*count, sizeof *found, compare_double);
@@ -107,7 +121,8 @@ static double median_difference(Text *out, const Paper *paper, const char *figur
 
 static void range_tile(Text *out, const Paper *paper)
 {
-    const PosterFigure range = {"range", "", "", "", "least", "", "", "", 1}, most = {"range", "", "", "", "most", "", "", "", 1};
+    const PosterFigure range = {"range", "", "", "", "least", "", "", "", 1},
+                       most = {"range", "", "", "", "most", "", "", "", 1};
     char               value[64], below[120] = "over dp";
     double             low = NAN, high = NAN;
 
@@ -117,42 +132,62 @@ static void range_tile(Text *out, const Paper *paper)
         if (strcmp(p->part, "least") == 0) low = p->value;
         if (strcmp(p->part, "most") == 0)  high = p->value;
     }
-    snprintf(value, sizeof value, "%.2f× to %.2f×", paper_ours(paper, &range, PAPER_MAIN), paper_ours(paper, &most, PAPER_MAIN));
-    if (!isnan(low) && !isnan(high)) snprintf(below, sizeof below, "over dp; the poster: %.2f× to %.2f× over its baselines", low, high);
+    snprintf(value, sizeof value, "%.2f× to %.2f×", paper_ours(paper, &range, PAPER_MAIN),
+             paper_ours(paper, &most, PAPER_MAIN));
+    if (!isnan(low) && !isnan(high))
+        snprintf(below, sizeof below, "over dp; the poster: %.2f× to %.2f× over its baselines", low,
+                 high);
     tile(out, "Speedup of ahd", value, below);
 }
 
 /* The page's head: what it is, in figures, and where its sections are. */
 static void head(Text *out, const Paper *paper)
 {
-    static const struct { const char *figure, *name; } differences[] = {{"speedup", "Speedups beside the poster’s"},
-                                                                         {"breakdown", "Seconds beside the poster’s"}};
+    static const struct {
+        const char *figure, *name;
+    } differences[] = {{"speedup", "Speedups beside the poster’s"},
+                       {"breakdown", "Seconds beside the poster’s"}};
     char value[64], below[160];
 
-    text_append(out, "<header>\n<p class=\"soft\" style=\"margin:0\">Pipe-BD in C</p>\n<h1>The paper’s workloads, on GPUs that were not "
-                "there</h1>\n<p>Pipe-BD (Jang et al., DATE 2023, arXiv 2301.12443) was measured with two applications on two data "
-                "sets, on four RTX 2080 Ti and on four RTX A6000. On this page the time of every block comes from a model "
-                "(docs/model.md), and schedules are planned and simulated. <b>Nothing here was measured.</b></p>\n<p class=\"lead\">"
-                "The model’s constants were fitted to block times of one of the cases, NAS on CIFAR-10 on RTX A6000, so its block "
-                "times there agree by construction; speedups, plans and all other cases are predictions.</p>\n"
-                "<dl class=\"tiles\">\n");
+    text_append(out, "<header>\n<p class=\"soft\" style=\"margin:0\">Pipe-BD in C</p>\n<h1>The "
+                     "paper’s workloads, on GPUs that were not "
+                     "there</h1>\n<p>Pipe-BD (Jang et al., DATE 2023, arXiv 2301.12443) was "
+                     "measured with two applications on two data "
+                     "sets, on four RTX 2080 Ti and on four RTX A6000. On this page the time of "
+                     "every block comes from a model "
+                     "(docs/model.md), and schedules are planned and simulated. <b>Nothing here "
+                     "was measured.</b></p>\n<p class=\"lead\">"
+                     "The model’s constants were fitted to block times of one of the cases, NAS on "
+                     "CIFAR-10 on RTX A6000, so its block "
+                     "times there agree by construction; speedups, plans and all other cases are "
+                     "predictions.</p>\n"
+                     "<dl class=\"tiles\">\n");
     range_tile(out, paper);
     for (int i = 0; i < 2; i++) {
         int    count;
-        double original = median_difference(out, paper, differences[i].figure, PAPER_ORIGINAL, &count);
+        double original =
+            median_difference(out, paper, differences[i].figure, PAPER_ORIGINAL, &count);
         double median = median_difference(out, paper, differences[i].figure, PAPER_MAIN, &count);
         if (isnan(median)) continue;
         snprintf(value, sizeof value, "%.0f %%", 100 * median);
-        if (isnan(original)) snprintf(below, sizeof below, "difference, median of %d figures", count);
-        else snprintf(below, sizeof below, "difference, median of %d; as the original’s program runs: %.0f %%", count, 100 * original);
+        if (isnan(original))
+            snprintf(below, sizeof below, "difference, median of %d figures", count);
+        else
+            snprintf(below, sizeof below,
+                     "difference, median of %d; as the original’s program runs: %.0f %%", count,
+                     100 * original);
         tile(out, differences[i].name, value, below);
     }
     snprintf(value, sizeof value, "%d", paper->run_count);
     tile(out, "Comparisons", value, "each planned and simulated for this page");
-    text_append(out, "</dl>\n<ul class=\"toc\"><li><a href=\"#speedups\">Speedups</a></li><li><a href=\"#most\">The most</a></li>"
+    text_append(out,
+                "</dl>\n<ul class=\"toc\"><li><a href=\"#speedups\">Speedups</a></li><li><a "
+                "href=\"#most\">The most</a></li>"
                 "<li><a href=\"#poster\">Beside the poster</a></li>"
-                "<li><a href=\"#plans\">Plans</a></li><li><a href=\"#times\">Time</a></li><li><a href=\"#memory\">Memory</a></li>"
-                "<li><a href=\"#batch\">Batch</a></li><li><a href=\"#cores\">Loader</a></li><li><a href=\"#devices\">Devices</a></li></ul>\n"
+                "<li><a href=\"#plans\">Plans</a></li><li><a href=\"#times\">Time</a></li><li><a "
+                "href=\"#memory\">Memory</a></li>"
+                "<li><a href=\"#batch\">Batch</a></li><li><a href=\"#cores\">Loader</a></li><li><a "
+                "href=\"#devices\">Devices</a></li></ul>\n"
                 "</header>\n");
 }
 
@@ -176,13 +211,15 @@ static void poster_row(Text *out, const Paper *paper, const PaperRun *run)
 {
     bool any = false;
 
-    for (int s = 0; s < SHOWN; s++) any |= poster_of(paper, "speedup", run, schedule_name(shown[s]), "") != NULL;
+    for (int s = 0; s < SHOWN; s++)
+        any |= poster_of(paper, "speedup", run, schedule_name(shown[s]), "") != NULL;
     if (!any) return;
     text_append(out, "<tr><td class=\"off\">the poster; ours against it</td><td></td>");
     for (int s = 0; s < SHOWN; s++) {
         const PosterFigure *p = poster_of(paper, "speedup", run, schedule_name(shown[s]), "");
         if (!p) { text_append(out, "<td></td>"); continue; }
-        text_printf(out, "<td class=\"off\">%.2f<br><small>%+.0f %%</small></td>", p->value, 100 * (paper_ours(paper, p, run->figure) / p->value - 1));
+        text_printf(out, "<td class=\"off\">%.2f<br><small>%+.0f %%</small></td>", p->value,
+                    100 * (paper_ours(paper, p, run->figure) / p->value - 1));
     }
     text_append(out, "</tr>\n");
 }
@@ -195,7 +232,8 @@ static void impossible(Text *out, const Paper *paper)
         const PaperRun *run = &paper->runs[i];
         for (int r = 0; is_main(run) && r < run->comparison.row_count; r++) {
             if (!run->comparison.rows[r].why) continue;
-            text_append(out, any ? "" : "<p class=\"note\"><b>no room</b>:</p><ul class=\"note\">\n");
+            text_append(out,
+                        any ? "" : "<p class=\"note\"><b>no room</b>:</p><ul class=\"note\">\n");
             any = true;
             text_append(out, "<li>");
             html_text(out, run->title);
@@ -211,7 +249,9 @@ static void impossible(Text *out, const Paper *paper)
 
 static void speedup_table(Text *out, const Paper *paper, PaperFigure kind, const char *caption)
 {
-    static const char *const heads[] = {"<workload", "dp|s an epoch", "ls|× dp", "tr|× dp", "dpu|× dp", "ir|× dp", "ahd|× dp", "split|× dp", NULL};
+    static const char *const heads[] = {"<workload", "dp|s an epoch", "ls|× dp",
+                                        "tr|× dp",   "dpu|× dp",      "ir|× dp",
+                                        "ahd|× dp",  "split|× dp",    NULL};
 
     html_table(out, caption, heads);
     for (int i = 0; i < paper->run_count; i++) {
@@ -233,9 +273,11 @@ static double most_speedup(const Paper *paper)
 
     for (int i = 0; i < paper->run_count; i++)
         for (int r = 0; is_main(&paper->runs[i]) && r < paper->runs[i].comparison.row_count; r++)
-            if (!paper->runs[i].comparison.rows[r].why) most = fmax(most, paper->runs[i].comparison.rows[r].speedup);
+            if (!paper->runs[i].comparison.rows[r].why)
+                most = fmax(most, paper->runs[i].comparison.rows[r].speedup);
     for (int i = 0; i < paper->poster_count; i++)
-        if (strcmp(paper->poster[i].figure, "speedup") == 0) most = fmax(most, paper->poster[i].value);
+        if (strcmp(paper->poster[i].figure, "speedup") == 0)
+            most = fmax(most, paper->poster[i].value);
     return most;
 }
 
@@ -257,7 +299,8 @@ static void speedup_bars(Text *out, const Paper *paper, const PaperRun *run, dou
     for (int i = 0; i < run->comparison.row_count; i++) {
         const ComparedRow  *row = &run->comparison.rows[i];
         const PosterFigure *p = poster_of(paper, "speedup", run, schedule_name(row->schedule), "");
-        if (!row->why) speedup_bar(&rows, schedule_name(row->schedule), row->schedule, row->speedup);
+        if (!row->why)
+            speedup_bar(&rows, schedule_name(row->schedule), row->schedule, row->speedup);
         else { rows_add(&rows, schedule_name(row->schedule)); rows_note(&rows, "no room"); }
         if (p) speedup_bar(&rows, "· poster", row->schedule, p->value);
     }
@@ -266,10 +309,14 @@ static void speedup_bars(Text *out, const Paper *paper, const PaperRun *run, dou
 
 static void speedups(Text *out, const Paper *paper)
 {
-    html_section(out, "speedups", "Speedups", "Over dp on the same devices; the fastest is bold. dpu is the paper’s TR+DPU, ahd its "
-                 "TR+DPU+AHD, ir all blocks on every device with the teacher run once; split, which the paper does not have, "
-                 "places students apart from the teacher.");
-    speedup_table(out, paper, PAPER_MAIN, "Batches are loaded ahead, and transfers overlap with computing:");
+    html_section(
+        out, "speedups", "Speedups",
+        "Over dp on the same devices; the fastest is bold. dpu is the paper’s TR+DPU, ahd its "
+        "TR+DPU+AHD, ir all blocks on every device with the teacher run once; split, which the "
+        "paper does not have, "
+        "places students apart from the teacher.");
+    speedup_table(out, paper, PAPER_MAIN,
+                  "Batches are loaded ahead, and transfers overlap with computing:");
     impossible(out, paper);
     text_append(out, "<div class=\"pairs\">\n");
     double most = most_speedup(paper);
@@ -282,7 +329,9 @@ static void speedups(Text *out, const Paper *paper)
     }
     text_append(out, "</div>\n");
     if (any_of(paper, PAPER_ORIGINAL))
-        speedup_table(out, paper, PAPER_ORIGINAL, "As the original’s program does: 32 loader workers, photographs by Pillow, a teacher in training mode, and a transfer occupies its sender:");
+        speedup_table(out, paper, PAPER_ORIGINAL,
+                      "As the original’s program does: 32 loader workers, photographs by Pillow, a "
+                      "teacher in training mode, and a transfer occupies its sender:");
     commands(out, paper, 1u << PAPER_MAIN | 1u << PAPER_ORIGINAL);
     html_section_end(out);
 }
@@ -297,7 +346,8 @@ static int note_number(const Paper *paper, int figure)
     if (!*paper->poster[figure].note) return 0;
     for (int i = 0; i < paper->poster_count; i++) {
         bool first = *paper->poster[i].note != '\0';
-        for (int k = 0; k < i; k++) first &= strcmp(paper->poster[k].note, paper->poster[i].note) != 0;
+        for (int k = 0; k < i; k++)
+            first &= strcmp(paper->poster[k].note, paper->poster[i].note) != 0;
         number += first;
         if (strcmp(paper->poster[i].note, paper->poster[figure].note) == 0) return number;
     }
@@ -336,11 +386,17 @@ static void beside_row(Text *out, const Paper *paper, int i)
  * sources. */
 static void beside(Text *out, const Paper *paper)
 {
-    static const char *const heads[] = {"<figure", "<of", "<unit", "poster", "ours", "diff.|%", "ours, as the|original", "diff.|%", "why|note", NULL};
-    static const char *const fewer[] = {"<figure", "<of", "<unit", "poster", "ours", "diff.|%", "why|note", NULL};
+    static const char *const heads[] = {
+        "<figure", "<of",      "<unit", "poster", "ours", "diff.|%", "ours, as the|original",
+        "diff.|%", "why|note", NULL};
+    static const char *const fewer[] = {"<figure", "<of",     "<unit",    "poster",
+                                        "ours",    "diff.|%", "why|note", NULL};
 
-    html_section(out, "poster", "Beside the poster", "Every figure of the poster’s text, and those read off its charts by eye (to about two digits), "
-                 "beside what this page has. Below the table: why they differ, as far as is known.");
+    html_section(
+        out, "poster", "Beside the poster",
+        "Every figure of the poster’s text, and those read off its charts by eye (to about two "
+        "digits), "
+        "beside what this page has. Below the table: why they differ, as far as is known.");
     html_table(out, NULL, any_of(paper, PAPER_ORIGINAL) ? heads : fewer);
     for (int i = 0; i < paper->poster_count; i++) beside_row(out, paper, i);
     html_table_end(out);
@@ -355,25 +411,30 @@ static void beside(Text *out, const Paper *paper)
     text_append(out, "</ol>\n<details><summary>Sources of the poster’s figures</summary><ul>\n");
     for (int i = 0; i < paper->poster_count; i++) {
         bool first = true;
-        for (int k = 0; k < i; k++) first &= strcmp(paper->poster[k].source, paper->poster[i].source) != 0;
+        for (int k = 0; k < i; k++)
+            first &= strcmp(paper->poster[k].source, paper->poster[i].source) != 0;
         if (!first) continue;
         text_append(out, "<li>");
         html_text(out, paper->poster[i].source);
         text_append(out, "</li>\n");
     }
     text_append(out, "</ul></details>\n");
-    commands(out, paper, 1u << PAPER_MAIN | 1u << PAPER_ORIGINAL | 1u << PAPER_IDEAL | 1u << PAPER_IDEAL_ORIGINAL);
+    commands(out, paper,
+             1u << PAPER_MAIN | 1u << PAPER_ORIGINAL | 1u << PAPER_IDEAL
+                 | 1u << PAPER_IDEAL_ORIGINAL);
     html_section_end(out);
 }
 
-/* ---- plans ---------------------------------------------------------------------------------------- */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 /* The table of AHD's plan for each main run, with its distance from the bound. */
 static void plans(Text *out, const Paper *paper)
 {
-    static const char *const heads[] = {"<workload", "<ahd’s stages: blocks on devices", "epoch|s", "above bound|%", NULL};
+    static const char *const heads[] = {"<workload", "<ahd’s stages: blocks on devices", "epoch|s",
+                                        "above bound|%", NULL};
 
-    html_section(out, "plans", "Schedules that ahd chooses", "Stages work at the same time; a stage on several devices splits the batch. "
+    html_section(out, "plans", "Schedules that ahd chooses",
+                 "Stages work at the same time; a stage on several devices splits the batch. "
                  "The bound: no relaying plan has a shorter epoch.");
     html_table(out, NULL, heads);
     for (int i = 0; i < paper->run_count; i++) {
@@ -398,13 +459,18 @@ static void plans(Text *out, const Paper *paper)
     html_section_end(out);
 }
 
-/* ---- times ------------------------------------------------------------------------------------------ */
+/* ---- times ----------------------------------------------------------------------------------- */
 
 enum { PARTS = 6 };
 
-static const struct { TimeShare share; const char *name; } parts[PARTS] = {
-    {SHARE_LOAD, "load"}, {SHARE_TEACHER, "teacher"}, {SHARE_STUDENT, "student"}, {SHARE_UPDATE, "update"},
-    {SHARE_TRANSFER, "all-reduce, transfer"}, {SHARE_WAIT, "wait"},
+static const struct { TimeShare share; const char *name;
+} parts[PARTS] = {
+    {SHARE_LOAD, "load"},
+    {SHARE_TEACHER, "teacher"},
+    {SHARE_STUDENT, "student"},
+    {SHARE_UPDATE, "update"},
+    {SHARE_TRANSFER, "all-reduce, transfer"},
+    {SHARE_WAIT, "wait"},
 };
 
 static void times_row(Rows *rows, const char *name, const PaperTimes *t)
@@ -413,7 +479,8 @@ static void times_row(Rows *rows, const char *name, const PaperTimes *t)
     BarPart      stack[PARTS];
     char         text[64];
 
-    for (int i = 0; i < PARTS; i++) stack[i] = (BarPart){colour_of_share(parts[i].share), values[i]};
+    for (int i = 0; i < PARTS; i++)
+        stack[i] = (BarPart){colour_of_share(parts[i].share), values[i]};
     rows_add(rows, name);
     figure_stack(rows, stack, PARTS, "%.3g");
     snprintf(text, sizeof text, "%.*f s", digits_for(t->total), t->total);
@@ -423,11 +490,14 @@ static void times_row(Rows *rows, const char *name, const PaperTimes *t)
 
 static bool poster_times(const Paper *paper, const PaperRun *run, const char *who, PaperTimes *out)
 {
-    const PosterFigure *load = poster_of(paper, "breakdown", run, who, "load"), *teacher = poster_of(paper, "breakdown", run, who, "teacher");
-    const PosterFigure *student = poster_of(paper, "breakdown", run, who, "student"), *idle = poster_of(paper, "breakdown", run, who, "idle");
+    const PosterFigure *load = poster_of(paper, "breakdown", run, who, "load"),
+                       *teacher = poster_of(paper, "breakdown", run, who, "teacher");
+    const PosterFigure *student = poster_of(paper, "breakdown", run, who, "student"),
+                       *idle = poster_of(paper, "breakdown", run, who, "idle");
 
     if (!teacher || !student) return false;
-    *out = (PaperTimes){load ? load->value : 0, teacher->value, student->value, 0, 0, idle ? idle->value : 0, 0};
+    *out = (PaperTimes){
+        load ? load->value : 0, teacher->value, student->value, 0, 0, idle ? idle->value : 0, 0};
     out->total = out->load + out->teacher + out->student + out->wait;
     return true;
 }
@@ -439,11 +509,19 @@ static void times_rows(Rows *rows, const Paper *paper, const PaperRun *run)
 
     for (int i = -1; i <= (int)run->devices; i++) {
         char who[32], name[48];
-        if (i < 0)                         { snprintf(who, sizeof who, "dp");        snprintf(name, sizeof name, "dp"); }
-        else if (i == (int)run->devices)   { snprintf(who, sizeof who, "ideal");     snprintf(name, sizeof name, "ideal"); }
-        else                               { snprintf(who, sizeof who, "relay%d", i); snprintf(name, sizeof name, "relay %d", i); }
+        if (i < 0) {
+            snprintf(who, sizeof who, "dp");
+            snprintf(name, sizeof name, "dp");
+        } else if (i == (int)run->devices) {
+            snprintf(who, sizeof who, "ideal");
+            snprintf(name, sizeof name, "ideal");
+        } else {
+            snprintf(who, sizeof who, "relay%d", i);
+            snprintf(name, sizeof name, "relay %d", i);
+        }
         for (int poster = 0; poster < 2; poster++) {
-            if (!(poster ? poster_times(paper, run, who, &t) : paper_times(paper, run, who, &t))) continue;
+            if (!(poster ? poster_times(paper, run, who, &t) : paper_times(paper, run, who, &t)))
+                continue;
             if (poster) snprintf(name, sizeof name, "· poster");
             times_row(rows, name, &t);
         }
@@ -458,7 +536,9 @@ static double longest_time(const Paper *paper, const PaperRun *like)
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         Rows            rows = {0};
-        if ((is_main(run) || run->figure == PAPER_ORIGINAL) && strcmp(run->workload, like->workload) == 0) times_rows(&rows, paper, run);
+        if ((is_main(run) || run->figure == PAPER_ORIGINAL)
+            && strcmp(run->workload, like->workload) == 0)
+            times_rows(&rows, paper, run);
         longest = fmax(longest, rows.most);
         rows_free(&rows);
     }
@@ -469,8 +549,11 @@ static double longest_time(const Paper *paper, const PaperRun *like)
  * relay's devices, the ideal. */
 static void times(Text *out, const Paper *paper)
 {
-    html_section(out, "times", "Where the time goes", "Seconds an epoch: of a device under dp; of each device of the relay (dpu’s plan); and of the "
-                 "ideal, one device that runs everything on the whole batch, over the number of devices. The poster’s charts tell "
+    html_section(out, "times", "Where the time goes",
+                 "Seconds an epoch: of a device under dp; of each device of the relay (dpu’s "
+                 "plan); and of the "
+                 "ideal, one device that runs everything on the whole batch, over the number of "
+                 "devices. The poster’s charts tell "
                  "no updates apart: theirs are in student, and all-reduces are not shown.");
     html_keys(out);
     for (int i = 0; i < PARTS; i++) html_key(out, class_of_share(parts[i].share), parts[i].name);
@@ -478,30 +561,44 @@ static void times(Text *out, const Paper *paper)
     text_append(out, "<div class=\"pairs\">\n");
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
-        if (!is_main(run) && !(run->figure == PAPER_ORIGINAL && poster_of(paper, "breakdown", run, "dp", "student"))) continue;
+        if (!is_main(run)
+            && !(run->figure == PAPER_ORIGINAL
+                 && poster_of(paper, "breakdown", run, "dp", "student")))
+            continue;
         Rows rows = {0};
         times_rows(&rows, paper, run);
         rows.most = longest_time(paper, run);
         text_append(out, "<div>");
         heading(out, run);
-        if (!is_main(run)) text_append(out, "<p class=\"over\">As the original’s program: its workers and decoder, a teacher in training mode, transfers that block:</p>\n");
-        rows_put(&rows, out, "Seconds an epoch of dp, of each device of the relay, and of the ideal, by what they are spent on");
-        if (!compared_row(&run->comparison, SCHEDULE_DPU)) text_append(out, "<p class=\"note\">The relay has no room here.</p>\n");
+        if (!is_main(run))
+            text_append(out, "<p class=\"over\">As the original’s program: its workers and "
+                             "decoder, a teacher in training mode, transfers that block:</p>\n");
+        rows_put(&rows, out,
+                 "Seconds an epoch of dp, of each device of the relay, and of the ideal, by what "
+                 "they are spent on");
+        if (!compared_row(&run->comparison, SCHEDULE_DPU))
+            text_append(out, "<p class=\"note\">The relay has no room here.</p>\n");
         text_append(out, "</div>\n");
     }
     text_append(out, "</div>\n");
-    commands(out, paper, 1u << PAPER_MAIN | 1u << PAPER_ORIGINAL | 1u << PAPER_IDEAL | 1u << PAPER_IDEAL_ORIGINAL);
+    commands(out, paper,
+             1u << PAPER_MAIN | 1u << PAPER_ORIGINAL | 1u << PAPER_IDEAL
+                 | 1u << PAPER_IDEAL_ORIGINAL);
     html_section_end(out);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 /* The table of peak memory by schedule, for each main run. */
 static void memory(Text *out, const Paper *paper)
 {
-    static const char *const heads[] = {"<workload", "dp|MiB", "ls|MiB", "tr|MiB", "dpu|MiB", "ir|MiB", "ahd|MiB", "split|MiB", "ahd over dp|%", NULL};
+    static const char *const heads[] = {"<workload",     "dp|MiB", "ls|MiB",  "tr|MiB",
+                                        "dpu|MiB",       "ir|MiB", "ahd|MiB", "split|MiB",
+                                        "ahd over dp|%", NULL};
 
-    html_section(out, "memory", "Memory", "Of the device that needs most, at its peak: weights, gradients, optimizer state, boundaries, activations, "
+    html_section(out, "memory", "Memory",
+                 "Of the device that needs most, at its peak: weights, gradients, optimizer state, "
+                 "boundaries, activations, "
                  "queues, loader, and what a framework’s process takes (docs/model.md).");
     html_table(out, NULL, heads);
     for (int i = 0; i < paper->run_count; i++) {
@@ -521,7 +618,7 @@ static void memory(Text *out, const Paper *paper)
     html_section_end(out);
 }
 
-/* ---- sensitivity --------------------------------------------------------------------------------------- */
+/* ---- sensitivity ----------------------------------------------------------------------------- */
 
 static double axis_of(const PaperRun *run, PaperFigure figure)
 {
@@ -533,22 +630,28 @@ static void add_value(SweepData *d, double value)
     int at = 0;
 
     while (at < d->value_count && d->values[at] < value) at++;
-    if ((at < d->value_count && d->values[at] == value) || d->value_count == SWEEP_MAX_VALUES) return;
-    memmove(&d->values[at + 1], &d->values[at], (size_t)(d->value_count++ - at) * sizeof *d->values);
+    if ((at < d->value_count && d->values[at] == value) || d->value_count == SWEEP_MAX_VALUES)
+        return;
+    memmove(&d->values[at + 1], &d->values[at],
+            (size_t)(d->value_count++ - at) * sizeof *d->values);
     d->values[at] = value;
 }
 
-/* The runs of a figure beside a main run, and that run itself, as a sweep of speedups. sweep_data_free()
- * it; NULL without memory. */
+/* The runs of a figure beside a main run, and that run itself, as a sweep of speedups.
+ * sweep_data_free() it; NULL without memory. */
 static SweepData *sweep_of(const Paper *paper, const PaperRun *main, PaperFigure figure)
 {
     SweepData *d = calloc(1, sizeof *d);
     char      *text = NULL;
     size_t     points = 0;
 
-    for (int i = 0; i < paper->run_count; i++) points += (size_t)paper->runs[i].comparison.row_count;
+    for (int i = 0; i < paper->run_count; i++)
+        points += (size_t)paper->runs[i].comparison.row_count;
     if (d) d->points = calloc(points + 1, sizeof *d->points);
-    if (!d || !d->points || csv_parse(&d->csv, "axis", paper_figure_name(figure), strlen(paper_figure_name(figure)), NULL) != 0) {
+    if (!d || !d->points
+        || csv_parse(&d->csv, "axis", paper_figure_name(figure), strlen(paper_figure_name(figure)),
+                     NULL)
+               != 0) {
         sweep_data_free(d);
         free(text);
         return NULL;
@@ -556,13 +659,18 @@ static SweepData *sweep_of(const Paper *paper, const PaperRun *main, PaperFigure
     d->axes = d->panel_count = 1;
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
-        if (run != main && (run->figure != figure || strcmp(run->workload, main->workload) != 0 || strcmp(run->device, main->device) != 0)) continue;
+        if (run != main
+            && (run->figure != figure || strcmp(run->workload, main->workload) != 0
+                || strcmp(run->device, main->device) != 0))
+            continue;
         add_value(d, axis_of(run, figure));
         for (int r = 0; r < run->comparison.row_count; r++) {
             const ComparedRow *row = &run->comparison.rows[r];
             d->has[row->schedule] = true;
             if (row->why || isnan(row->speedup)) continue;
-            d->points[d->count++] = (SweepPoint){.x = axis_of(run, figure), .y = row->speedup, .low = NAN, .high = NAN, .schedule = row->schedule};
+            d->points[d->count++] = (SweepPoint){.x = axis_of(run, figure), .y = row->speedup,
+                                                 .low = NAN, .high = NAN,
+                                                 .schedule = row->schedule};
             d->most = fmax(d->most, row->speedup);
         }
     }
@@ -574,7 +682,8 @@ static void sweep_rows(Text *out, const Paper *paper, PaperFigure figure, const 
 {
     const char *heads[SWEEP_MAX_PANELS * 4 + 3] = {"<workload", "<"};
     char        names[SWEEP_MAX_PANELS * 4][16];
-    int         columns = values->value_count < SWEEP_MAX_PANELS * 4 ? values->value_count : SWEEP_MAX_PANELS * 4;
+    int         columns =
+        values->value_count < SWEEP_MAX_PANELS * 4 ? values->value_count : SWEEP_MAX_PANELS * 4;
 
     for (int v = 0; v < columns; v++) {
         snprintf(names[v], sizeof *names, "%.6g", values->values[v]);
@@ -604,15 +713,19 @@ static void sweep_rows(Text *out, const Paper *paper, PaperFigure figure, const 
 
 /* A section of speedups by batch, cores or devices: a panel a main run, all on one scale, and the
  * table of AHD and split. Nothing where no run is of the figure. */
-static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const char *heading_text, const char *lead)
+static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const char *heading_text,
+                        const char *lead)
 {
     SweepData *first = NULL;
     double     most = 0;
 
     if (!any_of(paper, figure)) return;
     for (int i = 0; i < paper->run_count; i++)           /* one scale */
-        for (int r = 0; (is_main(&paper->runs[i]) || paper->runs[i].figure == figure) && r < paper->runs[i].comparison.row_count; r++)
-            if (!paper->runs[i].comparison.rows[r].why) most = fmax(most, paper->runs[i].comparison.rows[r].speedup);
+        for (int r = 0; (is_main(&paper->runs[i]) || paper->runs[i].figure == figure)
+                        && r < paper->runs[i].comparison.row_count;
+             r++)
+            if (!paper->runs[i].comparison.rows[r].why)
+                most = fmax(most, paper->runs[i].comparison.rows[r].speedup);
     html_section(out, paper_figure_name(figure), heading_text, lead);
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
@@ -631,7 +744,9 @@ static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const
     text_append(out, first ? "</div>\n" : "");
     if (first) {
         text_append(out, "<p class=\"over\">Speedup over dp at the same ");
-        text_append(out, figure == PAPER_BATCH ? "batch" : figure == PAPER_CORES ? "number of cores" : "number of devices");
+        text_append(out, figure == PAPER_BATCH   ? "batch"
+                         : figure == PAPER_CORES ? "number of cores"
+                                                 : "number of devices");
         text_append(out, "; the table has it for ahd and split:</p>\n");
         sweep_rows(out, paper, figure, first);
     }
@@ -640,23 +755,26 @@ static void sensitivity(Text *out, const Paper *paper, PaperFigure figure, const
     html_section_end(out);
 }
 
-/* ---- where the most is ------------------------------------------------------------------------------- */
+/* ---- where the most is ----------------------------------------------------------------------- */
 
 static const PosterFigure *most_of_poster(const Paper *paper)
 {
     for (int i = 0; i < paper->poster_count; i++)
-        if (strcmp(paper->poster[i].figure, "range") == 0 && strcmp(paper->poster[i].part, "most") == 0) return &paper->poster[i];
+        if (strcmp(paper->poster[i].figure, "range") == 0
+            && strcmp(paper->poster[i].part, "most") == 0)
+            return &paper->poster[i];
     return NULL;
 }
 
 /* Whether a run is of the figures with the original's loading, and of the workload and device. */
 static bool loads_as_original(const PaperRun *run, const PaperRun *like)
 {
-    return (run->figure == PAPER_ORIGINAL || run->figure == PAPER_ORIGINAL_CORES) && strcmp(run->workload, like->workload) == 0
-           && strcmp(run->device, like->device) == 0;
+    return (run->figure == PAPER_ORIGINAL || run->figure == PAPER_ORIGINAL_CORES)
+           && strcmp(run->workload, like->workload) == 0 && strcmp(run->device, like->device) == 0;
 }
 
-static void most_row(Text *out, const Paper *paper, const PaperRun *main, const SweepData *values, double bold)
+static void most_row(Text *out, const Paper *paper, const PaperRun *main, const SweepData *values,
+                     double bold)
 {
     text_append(out, "<tr>");
     name_cell(out, main);
@@ -685,21 +803,29 @@ static void where_the_most_is(Text *out, const Paper *paper)
 
     if (!any_of(paper, PAPER_ORIGINAL_CORES) || !most) return;
     for (int i = 0; i < paper->run_count; i++)
-        if (loads_as_original(&paper->runs[i], &paper->runs[i])) add_value(&values, paper->runs[i].cores);
+        if (loads_as_original(&paper->runs[i], &paper->runs[i]))
+            add_value(&values, paper->runs[i].cores);
     for (int v = 0; v < values.value_count; v++) {
         snprintf(names[v], sizeof *names, "%.6g cores|× dp", values.values[v]);
         heads[v + 1] = names[v];
     }
     heads[values.value_count + 1] = "blocks";
     snprintf(title, sizeof title, "Where is %.3g×?", floor(most->value));
-    html_section(out, "most", title, "Which case the poster’s largest speedup is of, it does not say. Two things can make one: small students, of which dp’s many "
-                 "short steps are mostly the framework’s and the host’s time, so one separable convolution for each of the teacher’s rather than two; and "
-                 "loading. dp loads every sample once a block, a relay once: where loading is all that counts, the speedup is the number of blocks. "
-                 "The host of the paper is not named. Speedups of ahd over dp with the original’s 32 workers, its decoder and its "
-                 "transfers, by the cores that the workers share; those of as many times are bold:");
+    html_section(
+        out, "most", title,
+        "Which case the poster’s largest speedup is of, it does not say. Two things can make one: "
+        "small students, of which dp’s many "
+        "short steps are mostly the framework’s and the host’s time, so one separable convolution "
+        "for each of the teacher’s rather than two; and "
+        "loading. dp loads every sample once a block, a relay once: where loading is all that "
+        "counts, the speedup is the number of blocks. "
+        "The host of the paper is not named. Speedups of ahd over dp with the original’s 32 "
+        "workers, its decoder and its "
+        "transfers, by the cores that the workers share; those of as many times are bold:");
     html_table(out, NULL, heads);
     for (int i = 0; i < paper->run_count; i++)
-        if (is_main(&paper->runs[i])) most_row(out, paper, &paper->runs[i], &values, floor(most->value));
+        if (is_main(&paper->runs[i]))
+            most_row(out, paper, &paper->runs[i], &values, floor(most->value));
     html_table_end(out);
     commands(out, paper, 1u << PAPER_ORIGINAL | 1u << PAPER_ORIGINAL_CORES);
     html_section_end(out);
@@ -715,13 +841,21 @@ void paper_page(Text *out, const Paper *paper, const char *command)
     plans(out, paper);
     times(out, paper);
     memory(out, paper);
-    sensitivity(out, paper, PAPER_BATCH, "Batch size", "Speedup over dp, by the global batch, on four devices.");
-    sensitivity(out, paper, PAPER_CORES, "Loader workers", "Speedup over dp, by the cores of the host that load, on four devices. Where loading limits "
+    sensitivity(out, paper, PAPER_BATCH, "Batch size",
+                "Speedup over dp, by the global batch, on four devices.");
+    sensitivity(out, paper, PAPER_CORES, "Loader workers",
+                "Speedup over dp, by the cores of the host that load, on four devices. Where "
+                "loading limits "
                 "dp, which loads every sample once a block, relaying gains most.");
-    sensitivity(out, paper, PAPER_DEVICES, "More devices", "Speedup over dp on as many devices, from 2 to 16; the paper has 4. Where devices outnumber "
+    sensitivity(out, paper, PAPER_DEVICES, "More devices",
+                "Speedup over dp on as many devices, from 2 to 16; the paper has 4. Where devices "
+                "outnumber "
                 "blocks, tr and dpu leave some idle.");
-    html_section(out, "made", "How this page was made", "scripts/paper.sh ran the commands above, each section’s under its heading “The commands”; "
-                 "results.csv, breakdown.csv and poster.csv beside this page hold all numbers, with the commands of each row.");
+    html_section(
+        out, "made", "How this page was made",
+        "scripts/paper.sh ran the commands above, each section’s under its heading “The commands”; "
+        "results.csv, breakdown.csv and poster.csv beside this page hold all numbers, with the "
+        "commands of each row.");
     if (command) html_command(out, command);
     commands_as(out, paper, (1u << PAPER_FIGURES) - 1, "once");
     html_section_end(out);

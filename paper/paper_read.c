@@ -9,14 +9,17 @@
 
 enum { RUNS = 4096 };
 
-static const char *const index_columns[] = {"figure", "workload", "title", "device", "devices", "batch", "cores", "file",
-                                            "why", "trace_command", "command", NULL};
-static const char *const poster_columns[] = {"figure", "workload", "device", "who", "part", "value", "unit", "source", "note", NULL};
+static const char *const index_columns[] = {"figure",  "workload",      "title",   "device",
+                                            "devices", "batch",         "cores",   "file",
+                                            "why",     "trace_command", "command", NULL};
+static const char *const poster_columns[] = {"figure", "workload", "device", "who",  "part",
+                                             "value",  "unit",     "source", "note", NULL};
 
 const char *paper_figure_name(PaperFigure figure)
 {
-    static const char *const names[PAPER_FIGURES] = {"main", "original", "ideal", "ideal-original", "batch", "cores", "original-cores",
-                                                     "devices"};
+    static const char *const names[PAPER_FIGURES] = {"main",           "original", "ideal",
+                                                     "ideal-original", "batch",    "cores",
+                                                     "original-cores", "devices"};
 
     return names[figure];
 }
@@ -33,11 +36,15 @@ static int read_table(Csv *out, const char *path, const char *const *columns, Er
     if (csv_parse(out, path, text, length, err) != 0) goto done;
     for (; columns[count]; count++)
         if (count >= out->columns || strcmp(out->rows[0][count], columns[count]) != 0) {
-            error_set(err, "%s:1:1: expected the column %s as number %d", path, columns[count], count + 1);
+            error_set(err, "%s:1:1: expected the column %s as number %d", path, columns[count],
+                      count + 1);
             goto done;
         }
-    rc = out->columns == count ? 0 : error_set(err, "%s:1:1: %d columns, expected %d", path, out->columns, count);
-    if (rc == 0 && out->row_count - 1 > RUNS) rc = error_set(err, "%s: too many rows, expected at most %d", path, RUNS);
+    rc = out->columns == count
+             ? 0
+             : error_set(err, "%s:1:1: %d columns, expected %d", path, out->columns, count);
+    if (rc == 0 && out->row_count - 1 > RUNS)
+        rc = error_set(err, "%s: too many rows, expected at most %d", path, RUNS);
     if (rc == 0 && out->row_count < 2) rc = error_set(err, "%s:1:1: no rows", path);
 done:
     free(text);
@@ -51,7 +58,8 @@ static int number(const Csv *csv, const char *path, int row, int column, double 
 
     *out = strtod(text, &end);
     if (end != text && !*end && isfinite(*out)) return 0;
-    return error_set(err, "%s:%d:1: \"%.40s\" is not a number, at %s", path, csv->lines[row], text, csv->rows[0][column]);
+    return error_set(err, "%s:%d:1: \"%.40s\" is not a number, at %s", path, csv->lines[row], text,
+                     csv->rows[0][column]);
 }
 
 /* A row of the index: a run, with the comparison in the file that it names, which must have been
@@ -62,10 +70,13 @@ static int read_run(PaperRun *run, const Csv *csv, const char *path, int row, Er
     Json  *doc;
     int    figure = 0;
 
-    while (figure < PAPER_FIGURES && strcmp(f[0], paper_figure_name((PaperFigure)figure)) != 0) figure++;
+    while (figure < PAPER_FIGURES && strcmp(f[0], paper_figure_name((PaperFigure)figure)) != 0)
+        figure++;
     if (figure == PAPER_FIGURES)
-        return error_set(err, "%s:%d:1: \"%.40s\" is not a figure, expected main, original, ideal, ideal-original, batch, cores, original-cores or devices", path,
-                         csv->lines[row], f[0]);
+        return error_set(err,
+                         "%s:%d:1: \"%.40s\" is not a figure, expected main, original, ideal, "
+                         "ideal-original, batch, cores, original-cores or devices",
+                         path, csv->lines[row], f[0]);
     run->figure = (PaperFigure)figure;
     run->workload = f[1];
     run->title = f[2];
@@ -73,14 +84,19 @@ static int read_run(PaperRun *run, const Csv *csv, const char *path, int row, Er
     run->why = *f[7] ? "" : *f[8] ? f[8] : "not told";
     run->trace_command = f[9];
     run->command = f[10];
-    if (number(csv, path, row, 4, &run->devices, err) != 0 || number(csv, path, row, 5, &run->batch, err) != 0
-        || number(csv, path, row, 6, &run->cores, err) != 0) return -1;
+    if (number(csv, path, row, 4, &run->devices, err) != 0
+        || number(csv, path, row, 5, &run->batch, err) != 0
+        || number(csv, path, row, 6, &run->cores, err) != 0)
+        return -1;
     if (*run->why) return 0;
-    if (json_doc_read(&doc, f[7], err) != 0 || comparison_read(&run->comparison, doc, f[7], err) != 0) return -1;
+    if (json_doc_read(&doc, f[7], err) != 0
+        || comparison_read(&run->comparison, doc, f[7], err) != 0)
+        return -1;
     const char *made_by = run->comparison.facts.command;
     if (made_by && strcmp(made_by, run->command) != 0)
-        return error_set(err, "%s:%d:1: the command is not the one that %.200s says made it, \"%.300s\"", path, csv->lines[row],
-                         f[7], made_by);
+        return error_set(err,
+                         "%s:%d:1: the command is not the one that %.200s says made it, \"%.300s\"",
+                         path, csv->lines[row], f[7], made_by);
     return 0;
 }
 
@@ -90,7 +106,8 @@ static int read_runs(Paper *paper, const char *path, Error *err)
     paper->runs = calloc((size_t)paper->index.row_count, sizeof *paper->runs);
     if (!paper->runs) return error_no_memory(err);
     for (int row = 1; row < paper->index.row_count; row++)
-        if (read_run(&paper->runs[paper->run_count++], &paper->index, path, row, err) != 0) return -1;
+        if (read_run(&paper->runs[paper->run_count++], &paper->index, path, row, err) != 0)
+            return -1;
     return 0;
 }
 
@@ -104,7 +121,9 @@ static int read_poster(Paper *paper, const char *path, Error *err)
         PosterFigure *p = &paper->poster[paper->poster_count++];
         *p = (PosterFigure){f[0], f[1], f[2], f[3], f[4], f[6], f[7], f[8], 0};
         if (number(&paper->figures, path, row, 5, &p->value, err) != 0) return -1;
-        if (p->value == 0) return error_set(err, "%s:%d:1: 0, expected a value to compare with", path, paper->figures.lines[row]);
+        if (p->value == 0)
+            return error_set(err, "%s:%d:1: 0, expected a value to compare with", path,
+                             paper->figures.lines[row]);
     }
     return 0;
 }
@@ -127,11 +146,14 @@ void paper_free(Paper *paper)
 
 /* ---- what runs say ---------------------------------------------------------------------- */
 
-const PaperRun *paper_run(const Paper *paper, PaperFigure figure, const char *workload, const char *device)
+const PaperRun *paper_run(const Paper *paper, PaperFigure figure, const char *workload,
+                          const char *device)
 {
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
-        if (run->figure == figure && strcmp(run->workload, workload) == 0 && strcmp(run->device, device) == 0) return run;
+        if (run->figure == figure && strcmp(run->workload, workload) == 0
+            && strcmp(run->device, device) == 0)
+            return run;
     }
     return NULL;
 }
@@ -151,8 +173,12 @@ static PaperTimes times_of(const DeviceUse *use, double epoch_s, double over)
 {
     const double *us = use->share_us, unit = 1e6 * over;
 
-    return (PaperTimes){us[SHARE_LOAD] / unit, us[SHARE_TEACHER] / unit, us[SHARE_STUDENT] / unit, us[SHARE_UPDATE] / unit,
-                        (us[SHARE_ALLREDUCE] + us[SHARE_TRANSFER]) / unit, (us[SHARE_WAIT] + us[SHARE_IDLE]) / unit,
+    return (PaperTimes){us[SHARE_LOAD] / unit,
+                        us[SHARE_TEACHER] / unit,
+                        us[SHARE_STUDENT] / unit,
+                        us[SHARE_UPDATE] / unit,
+                        (us[SHARE_ALLREDUCE] + us[SHARE_TRANSFER]) / unit,
+                        (us[SHARE_WAIT] + us[SHARE_IDLE]) / unit,
                         epoch_s / over};
 }
 
@@ -180,20 +206,25 @@ bool paper_times(const Paper *paper, const PaperRun *run, const char *who, Paper
 
 double paper_memory(const PaperRun *run, Schedule schedule)
 {
-    const ComparedRow *row = compared_row(&run->comparison, schedule), *dp = compared_row(&run->comparison, SCHEDULE_DP);
+    const ComparedRow *row = compared_row(&run->comparison, schedule),
+                      *dp = compared_row(&run->comparison, SCHEDULE_DP);
 
     return row && dp && dp->peak_bytes > 0 ? row->peak_bytes / dp->peak_bytes : NAN;
 }
 
-/* Least or most over the runs of a kind of ahd's speedup, or of its memory over dp's in per cent. */
+/* Least or most over the runs of a kind of ahd's speedup, or of its memory over dp's in per
+ * cent. */
 static double extreme(const Paper *paper, PaperFigure kind, bool memory, bool most)
 {
     double found = NAN;
 
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun    *run = &paper->runs[i];
-        const ComparedRow *row = run->figure == kind ? compared_row(&run->comparison, SCHEDULE_AHD) : NULL;
-        double             value = !row ? NAN : memory ? 100 * (paper_memory(run, SCHEDULE_AHD) - 1) : row->speedup;
+        const ComparedRow *row =
+            run->figure == kind ? compared_row(&run->comparison, SCHEDULE_AHD) : NULL;
+        double             value = !row     ? NAN
+                                   : memory ? 100 * (paper_memory(run, SCHEDULE_AHD) - 1)
+                                            : row->speedup;
         found = most ? fmax(found, value) : fmin(found, value);
     }
     return found;
@@ -203,7 +234,8 @@ static double part_of(const PaperTimes *t, const char *part)
 {
     if (strcmp(part, "load") == 0)    return t->load;
     if (strcmp(part, "teacher") == 0) return t->teacher;
-    if (strcmp(part, "student") == 0) return t->student + t->update;     /* the charts know no updates */
+    /* the charts know no updates */
+    if (strcmp(part, "student") == 0) return t->student + t->update;
     if (strcmp(part, "idle") == 0)    return t->wait;
     return strcmp(part, "total") == 0 ? t->total : NAN;
 }
@@ -214,13 +246,16 @@ double paper_ours(const Paper *paper, const PosterFigure *figure, PaperFigure ki
     Schedule        schedule;
     PaperTimes      times;
 
-    if (strcmp(figure->figure, "range") == 0)  return extreme(paper, kind, false, strcmp(figure->part, "most") == 0);
-    if (strcmp(figure->figure, "memory") == 0) return extreme(paper, kind, true, strcmp(figure->part, "most") == 0);
+    if (strcmp(figure->figure, "range") == 0)
+        return extreme(paper, kind, false, strcmp(figure->part, "most") == 0);
+    if (strcmp(figure->figure, "memory") == 0)
+        return extreme(paper, kind, true, strcmp(figure->part, "most") == 0);
     run = paper_run(paper, kind, figure->workload, figure->device);
     if (!run) return NAN;
     if (strcmp(figure->figure, "breakdown") == 0)
         return paper_times(paper, run, figure->who, &times) ? part_of(&times, figure->part) : NAN;
-    if (strcmp(figure->figure, "speedup") != 0 || !schedule_find(figure->who, &schedule)) return NAN;
+    if (strcmp(figure->figure, "speedup") != 0 || !schedule_find(figure->who, &schedule))
+        return NAN;
     const ComparedRow *row = compared_row(&run->comparison, schedule);
     return row ? row->speedup : NAN;
 }
@@ -238,6 +273,7 @@ void paper_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
             text_append(out, facts_block(facts, stage->last, room));
         }
         text_append(out, stage->width ? " on " : " on the next free device");
-        for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
+        for (int d = 0; d < stage->width; d++)
+            text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
     }
 }

@@ -62,11 +62,13 @@ static void result_row(Text *out, const PaperRun *run, const ComparedRow *row)
 
 void paper_results(Text *out, const Paper *paper)
 {
-    text_append(out, "figure,workload,device,devices,batch,cores,schedule,epoch_s,speedup,step_us,utilisation,teacher_work,loads,"
-                "peak_memory_bytes,memory_over_dp,plan,why,trace_command,command\n");
+    text_append(out, "figure,workload,device,devices,batch,cores,schedule,epoch_s,speedup,step_us,"
+                     "utilisation,teacher_work,loads,"
+                     "peak_memory_bytes,memory_over_dp,plan,why,trace_command,command\n");
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
-        for (int r = 0; r < run->comparison.row_count; r++) result_row(out, run, &run->comparison.rows[r]);
+        for (int r = 0; r < run->comparison.row_count; r++)
+            result_row(out, run, &run->comparison.rows[r]);
         if (!*run->why) continue;
         field(out, paper_figure_name(run->figure));
         place(out, run);
@@ -93,12 +95,14 @@ static void breakdown_row(Text *out, const Paper *paper, const PaperRun *run, co
     number(out, 6, t.transfer);
     number(out, 6, t.wait);
     number(out, 6, t.total);
-    commands(out, strcmp(who, "ideal") == 0 ? paper_run(paper, kind, run->workload, run->device) : run);
+    commands(out,
+             strcmp(who, "ideal") == 0 ? paper_run(paper, kind, run->workload, run->device) : run);
 }
 
 void paper_breakdown(Text *out, const Paper *paper)
 {
-    text_append(out, "figure,workload,device,who,load_s,teacher_s,student_s,update_s,transfer_s,wait_s,total_s,trace_command,command\n");
+    text_append(out, "figure,workload,device,who,load_s,teacher_s,student_s,update_s,transfer_s,"
+                     "wait_s,total_s,trace_command,command\n");
     for (int i = 0; i < paper->run_count; i++) {
         const PaperRun *run = &paper->runs[i];
         char            who[32];
@@ -114,10 +118,12 @@ void paper_breakdown(Text *out, const Paper *paper)
 
 void paper_beside(Text *out, const Paper *paper)
 {
-    text_append(out, "figure,workload,device,who,part,unit,poster,ours,difference_percent,ours_original,difference_original_percent,source,note\n");
+    text_append(out, "figure,workload,device,who,part,unit,poster,ours,difference_percent,ours_"
+                     "original,difference_original_percent,source,note\n");
     for (int i = 0; i < paper->poster_count; i++) {
         const PosterFigure *p = &paper->poster[i];
-        double              ours = paper_ours(paper, p, PAPER_MAIN), original = paper_ours(paper, p, PAPER_ORIGINAL);
+        double              ours = paper_ours(paper, p, PAPER_MAIN),
+               original = paper_ours(paper, p, PAPER_ORIGINAL);
         field(out, p->figure);
         field(out, p->workload);
         field(out, p->device);
@@ -137,7 +143,8 @@ void paper_beside(Text *out, const Paper *paper)
 
 int paper_write(const char *folder, const Paper *paper, const char *command, Error *err)
 {
-    static void (*const tables[])(Text *, const Paper *) = {paper_results, paper_breakdown, paper_beside};
+    static void (*const tables[])(Text *, const Paper *) = {paper_results, paper_breakdown,
+                                                            paper_beside};
     static const char *const names[] = {"results.csv", "breakdown.csv", "poster.csv", "index.html"};
     int rc = 0;
 

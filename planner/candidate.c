@@ -94,7 +94,8 @@ static void count_epochs(Candidate *row, const Scenario *s)
 
     row->total_ns = sim->epoch_ns;
     if (!row->plan->stored) {
-        if (__builtin_mul_overflow(sim->epoch_ns, s->epochs, &row->total_ns)) row->total_ns = INT64_MAX;
+        if (__builtin_mul_overflow(sim->epoch_ns, s->epochs, &row->total_ns))
+            row->total_ns = INT64_MAX;
         return;
     }
     sim->epoch_ns /= s->epochs;
@@ -116,7 +117,8 @@ static int check_horizon(const Plan *plan, const Scenario *s, Error *err)
     if (s->trace->tier_count == 0)
         return error_set(err, "the trace has no \"storage\" to keep boundaries in");
     if (plan->epochs == s->epochs) return 0;
-    return error_set(err, "the plan is for %" PRId64 " epochs, expected %" PRId64 " (--epochs)", plan->epochs, s->epochs);
+    return error_set(err, "the plan is for %" PRId64 " epochs, expected %" PRId64 " (--epochs)",
+                     plan->epochs, s->epochs);
 }
 
 int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
@@ -130,7 +132,8 @@ int candidate_price(Candidate *row, Plan *plan, const Scenario *s, Error *err)
     row->plan = plan;
     row->memory = memory;
     if (!memory) { error_no_memory(&why); return candidate_give_up(row, &why, err); }
-    good = candidate_check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0 && check_horizon(plan, s, &why) == 0
+    good = candidate_check_students(plan, s->trace, &why) == 0 && plan_check(plan, &why) == 0
+           && check_horizon(plan, s, &why) == 0
            && program_build(&program, plan, s->steps * plan->epochs, &why) == 0
            && program_verify(program, s->queue_depth, &why) == 0
            && check_memory(row, program, s, &why) == 0
@@ -147,7 +150,8 @@ static bool same_stages(const Stage *a, const Stage *b, int count)
 {
     for (int i = 0; i < count; i++) {
         size_t n = (size_t)a[i].width;
-        if (a[i].first != b[i].first || a[i].last != b[i].last || a[i].width != b[i].width) return false;
+        if (a[i].first != b[i].first || a[i].last != b[i].last || a[i].width != b[i].width)
+            return false;
         if (n && (memcmp(a[i].devices, b[i].devices, n * sizeof *a[i].devices) != 0
                   || memcmp(a[i].rows, b[i].rows, n * sizeof *a[i].rows) != 0)) return false;
     }
@@ -179,7 +183,9 @@ static bool same_lists(const Plan *a, const Plan *b)
 static bool alike(const Scenario *s)
 {
     for (int d = 1; d < s->device_count; d++)
-        if (s->kinds[d] != s->kinds[0] || (s->trace->slowdown && s->trace->slowdown[d] != s->trace->slowdown[0])) return false;
+        if (s->kinds[d] != s->kinds[0]
+            || (s->trace->slowdown && s->trace->slowdown[d] != s->trace->slowdown[0]))
+            return false;
     return true;
 }
 
@@ -193,7 +199,8 @@ static bool free_relay(const Plan *plan)
 
 static bool same_store(const Plan *a, const Plan *b)
 {
-    return b->stored && a->home == b->home && a->turns == b->turns && a->later_count == b->later_count
+    return b->stored && a->home == b->home && a->turns == b->turns
+           && a->later_count == b->later_count
            && memcmp(a->stored, b->stored, ((size_t)a->block_count + 1) * sizeof *a->stored) == 0
            && same_stages(a->later, b->later, a->later_count);
 }
@@ -201,10 +208,13 @@ static bool same_store(const Plan *a, const Plan *b)
 bool candidate_same_plan(const Plan *a, const Plan *b, const Scenario *s)
 {
     if (a->schedule != b->schedule && !(free_relay(a) && free_relay(b))) return false;
-    if (a->stage_count != b->stage_count || a->task_count != b->task_count || a->stealing != b->stealing) return false;
+    if (a->stage_count != b->stage_count || a->task_count != b->task_count
+        || a->stealing != b->stealing)
+        return false;
     if (schedule_row(a->schedule)->lists && !a->stealing && alike(s)) return same_lists(a, b);
     if (a->stored && !same_store(a, b)) return false;
-    return same_stages(a->stages, b->stages, a->stage_count) && same_stages(a->tasks, b->tasks, a->task_count);
+    return same_stages(a->stages, b->stages, a->stage_count)
+           && same_stages(a->tasks, b->tasks, a->task_count);
 }
 
 /* ---- a bound ------------------------------------------------------------------------- */
@@ -217,7 +227,9 @@ static bool add_task(int64_t *busy, const Stage *stage, const Scenario *s)
             for (int work = 0; work < WORK_COUNT; work++) {
                 Cost cost;
                 if (work != WORK_TEACHER && b < stage->first) continue;
-                if (scenario_work(s, (Work)work, b, stage->devices[i], stage->rows[i], &cost, NULL) != 0) return false;
+                if (scenario_work(s, (Work)work, b, stage->devices[i], stage->rows[i], &cost, NULL)
+                    != 0)
+                    return false;
                 busy[stage->devices[i]] += cost.ns;
             }
     return true;
@@ -229,7 +241,8 @@ static int64_t phases_bound(const Plan *plan, const Scenario *s)
     int64_t *busy = calloc((size_t)s->device_count, sizeof *busy), most = 0;
     bool     known = busy && !plan->stealing && plan->device_count == s->device_count;
 
-    for (int i = 0; i < plan->stage_count && known; i++) known = add_task(busy, &plan->stages[i], s);
+    for (int i = 0; i < plan->stage_count && known; i++)
+        known = add_task(busy, &plan->stages[i], s);
     for (int d = 0; d < s->device_count && known; d++) if (busy[d] > most) most = busy[d];
     free(busy);
     return most;
@@ -250,7 +263,8 @@ int64_t candidate_bound(const Plan *plan, const Scenario *scenario)
     int64_t   ns;
 
     if (schedule_row(plan->schedule)->apart || schedule_row(plan->schedule)->stores) return 0;
-    if (is_relay(plan)) return relay_cost(&cost, plan, scenario, true, NULL) == 0 ? cost.epoch_ns : 0;
+    if (is_relay(plan))
+        return relay_cost(&cost, plan, scenario, true, NULL) == 0 ? cost.epoch_ns : 0;
     alone.load = 0;
     alone.single_block = true;
     ns = phases_bound(plan, &alone);
@@ -273,7 +287,9 @@ int thrift_compare(const Thrift *a, const Thrift *b)
 
 int64_t candidate_fastest_ns(const Candidate *row)
 {
-    return row->faster_count > 0 ? row->faster[0].sim.epoch_ns : row->plan ? row->sim.epoch_ns : INT64_MAX;
+    return row->faster_count > 0 ? row->faster[0].sim.epoch_ns
+           : row->plan           ? row->sim.epoch_ns
+                                 : INT64_MAX;
 }
 
 /* A plan of at least ns and this thrift is no better than kept. */
@@ -287,7 +303,8 @@ static bool beats(const Candidate *kept, int64_t ns, const Thrift *thrift)
 bool candidate_could_win(const Candidate *row, int64_t bound_ns, const Thrift *thrift)
 {
     if (!row->plan) return true;
-    if (bound_ns > compare_tie(candidate_fastest_ns(row)) || beats(row, bound_ns, thrift)) return false;
+    if (bound_ns > compare_tie(candidate_fastest_ns(row)) || beats(row, bound_ns, thrift))
+        return false;
     for (size_t i = 0; i < row->faster_count; i++)
         if (beats(&row->faster[i], bound_ns, thrift)) return false;
     return true;
@@ -296,7 +313,8 @@ bool candidate_could_win(const Candidate *row, int64_t bound_ns, const Thrift *t
 /* Takes plan over (or NULL): it was tried and is not row's plan. */
 static void note_other(Candidate *row, Plan *plan, int64_t ns, const Scenario *s)
 {
-    bool kept = plan && row->plan && !candidate_same_plan(row->plan, plan, s) && (!row->runner_up || ns < row->runner_up_ns);
+    bool kept = plan && row->plan && !candidate_same_plan(row->plan, plan, s)
+                && (!row->runner_up || ns < row->runner_up_ns);
 
     if (!kept) { plan_free(plan); return; }
     plan_free(row->runner_up);
@@ -331,8 +349,8 @@ static void lose(Candidate *row, Candidate *loser, const Scenario *s)
     note_other(row, plan, ns, s);
 }
 
-/* Puts next, which could win, among the plans kept, fastest first; those that it beats or that are no longer as good as
- * the fastest are lost. -1: without memory, next is as it was. */
+/* Puts next, which could win, among the plans kept, fastest first; those that it beats or that are
+ * no longer as good as the fastest are lost. -1: without memory, next is as it was. */
 static int insert(Candidate *row, Candidate *next, const Scenario *s)
 {
     size_t     count = row->faster_count + (row->plan != NULL), kept = 0, lost = 0;
@@ -347,7 +365,8 @@ static int insert(Candidate *row, Candidate *next, const Scenario *s)
     for (size_t i = 0; i < count; i++) {
         Candidate *old = i < row->faster_count ? &row->faster[i] : row;
         Thrift     own = candidate_thrift(old);
-        bool       out = old->sim.epoch_ns > limit || (old->sim.epoch_ns >= ns && thrift_compare(&own, &thrift) >= 0);
+        bool       out = old->sim.epoch_ns > limit
+                   || (old->sim.epoch_ns >= ns && thrift_compare(&own, &thrift) >= 0);
         if (next->plan && old->sim.epoch_ns >= ns) move_priced(&all[kept++], next);
         move_priced(out ? &losers[lost++] : &all[kept++], old);
     }
@@ -382,14 +401,16 @@ static int keep(Candidate *row, Candidate *next, const Scenario *s)
 }
 
 /* *ns of so many steps; 0: they cannot be simulated. */
-static int simulate_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenario *s, Error *err)
+static int simulate_steps(int64_t *ns, const Plan *plan, int64_t steps, const Scenario *s,
+                          Error *err)
 {
     Program  *program = NULL;
     SimResult result = {0};
     Error     why = {""};
 
     *ns = 0;
-    if (program_build(&program, plan, steps, &why) == 0 && sim_run(&result, program, s, &(SimOptions){0}, &why) == 0)
+    if (program_build(&program, plan, steps, &why) == 0
+        && sim_run(&result, program, s, &(SimOptions){0}, &why) == 0)
         *ns = result.epoch_ns;
     program_free(program);
     sim_free(&result);
@@ -406,13 +427,16 @@ static int prune(bool *slower, const Candidate *row, Plan *plan, const Scenario 
     if (!row->plan || pace == 0 || s->steps <= CANDIDATE_STEPS) return 0;
     if (row->longest <= (row->long_run ? row->long_run : CANDIDATE_LONG)) return 0;
     if (candidate_check_students(plan, s->trace, &why) != 0 || plan_check(plan, &why) != 0)
-        return error_is_no_memory(&why) ? error_no_memory(err) : 0;      /* said when it is priced */
+        /* said when it is priced */
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (simulate_steps(&all, plan, CANDIDATE_STEPS, s, err) != 0) return -1;
     for (int i = 0; i < 2 && all > 0; i++) {
-        *slower = __builtin_mul_overflow(pace, s->steps - CANDIDATE_STEPS, &ns) || ns >= candidate_fastest_ns(row) - all;
+        *slower = __builtin_mul_overflow(pace, s->steps - CANDIDATE_STEPS, &ns)
+                  || ns >= candidate_fastest_ns(row) - all;
         if (!*slower || i > 0) break;
         if (simulate_steps(&half, plan, CANDIDATE_STEPS / 2, s, err) != 0) return -1;
-        if ((all - half) / (CANDIDATE_STEPS / 2) < pace) pace = (all - half) / (CANDIDATE_STEPS / 2);
+        if ((all - half) / (CANDIDATE_STEPS / 2) < pace)
+            pace = (all - half) / (CANDIDATE_STEPS / 2);
     }
     return 0;
 }
@@ -424,7 +448,8 @@ int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario
     Error     why = {""};
     bool      slower;
 
-    if (is_relay(plan) && relay_cost(&cost, plan, s, false, &why) == 0) plan->bottleneck_ns = cost.step_ns;
+    if (is_relay(plan) && relay_cost(&cost, plan, s, false, &why) == 0)
+        plan->bottleneck_ns = cost.step_ns;
     if (error_is_no_memory(&why)) { plan_free(plan); return error_no_memory(err); }
     if (row->cutoff_ns && candidate_bound(plan, s) >= row->cutoff_ns) {
         plan_free(plan);

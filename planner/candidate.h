@@ -14,13 +14,15 @@ struct Candidate {
     SimResult sim;
     Memory   *memory;        /* [devices] of the scenario; NULL without a plan */
     HostMemory *host;        /* [scenario_nodes()] of a plan that stores; else NULL */
-    int64_t   total_ns;      /* all epochs of the scenario. Of a plan that stores sim's epoch is the mean, and its shares */
+    int64_t   total_ns;      /* all epochs of the scenario. Of a plan that stores sim's epoch is the
+                              * mean, and its shares */
     Memory    peak;          /* of the device that needs most */
     int       peak_device;
-    Candidate *faster;       /* [faster_count] tried, faster than plan by at most 1 part in COMPARE_TIE and less
-                              * thrifty, fastest first */
+    Candidate *faster;       /* [faster_count] tried, faster than plan by at most 1 part in
+                              * COMPARE_TIE and less thrifty, fastest first */
     size_t    faster_count;
-    Plan     *runner_up;     /* the fastest that was tried and is neither plan nor in faster; NULL: none */
+    Plan     *runner_up;     /* the fastest that was tried and is neither plan nor in faster; NULL:
+                              * none */
     int64_t   runner_up_ns;
     int       simulated;     /* plans tried */
     int       pruned;        /* pruned: not simulated to the end, candidate_try() */
@@ -40,7 +42,8 @@ enum { COMPARE_TIE = 10000 };
 /* The most that is as good as ns. */
 static inline int64_t compare_tie(int64_t ns) { return ns + ns / COMPARE_TIE; }
 
-/* The plan trains the students that the trace has; one that does not say trains all, and says so then. */
+/* The plan trains the students that the trace has; one that does not say trains all, and says so
+ * then. */
 int  candidate_check_students(Plan *plan, const Trace *trace, Error *err);
 
 /* Verifies and simulates one plan into row; takes plan over. When it cannot be simulated
@@ -64,19 +67,21 @@ int  thrift_compare(const Thrift *a, const Thrift *b);
 /* The shortest epoch of the plans tried; INT64_MAX: none. */
 int64_t candidate_fastest_ns(const Candidate *row);
 
-/* Whether a plan with an epoch of at least bound_ns and this thrift could be kept: none of those kept is as fast and as
- * thrifty. */
+/* Whether a plan with an epoch of at least bound_ns and this thrift could be kept: none of those
+ * kept is as fast and as thrifty. */
 bool candidate_could_win(const Candidate *row, int64_t bound_ns, const Thrift *thrift);
 
-/* Prices plan and keeps it in row, as found by method: of the plans whose epochs are at most a tie above the shortest, row
- * has the thriftiest, of those the fastest, of those the first. Takes plan over. -1 only without memory.
+/* Prices plan and keeps it in row, as found by method: of the plans whose epochs are at most a tie
+ * above the shortest, row has the thriftiest, of those the fastest, of those the first. Takes plan
+ * over. -1 only without memory.
  *
  * Where epochs are long (one took more than long_run instructions) a plan with a bottleneck
  * is first simulated for CANDIDATE_STEPS: when that and the other steps, each at its bottleneck
  * or at the pace of the last half of those simulated, whichever is less, come to no less than the
  * epoch of what is there, it is pruned. Start and end of a run are in those
  * steps, so the estimate is hardly ever too high; it is no proof. */
-int  candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *scenario, Error *err);
+int candidate_try(Candidate *row, Plan *plan, const char *method, const Scenario *scenario,
+                  Error *err);
 
 /* Whether two plans are the same to whoever runs them: dpu, ahd and ir with the same
  * stages, ls with the same lists on other devices of the same kind. */

@@ -3,13 +3,14 @@
 #include "planner/memory_feasibility.h"
 
 /* The error of a comparison without any plan: why, and what would help. Returns -1. */
-static int refuse(const Scenario *scenario, const CompareOptions *options, const char *why, Error *err)
+static int refuse(const Scenario *scenario, const CompareOptions *options, const char *why,
+                  Error *err)
 {
     Text advice = {0};
 
     if (memory_feasibility_advice(&advice, scenario, options, err) == 0)
-        error_set(err, "no schedule is possible: %s%s%s", why, advice.length ? "; what would help, each alone: " : "",
-                  text_string(&advice));
+        error_set(err, "no schedule is possible: %s%s%s", why,
+                  advice.length ? "; what would help, each alone: " : "", text_string(&advice));
     text_free(&advice);
     return -1;
 }

@@ -25,13 +25,14 @@ typedef struct {
 
 /* Puts blocks first..last on devices with the best shares; before and after stand beside
  * them in the order, -1: none. */
-static int place(Plan *plan, int stage, HeteroGroup group, const int *devices, int width, int before, int after,
-                 GroupCosts *costs, Error *err)
+static int place(Plan *plan, int stage, HeteroGroup group, const int *devices, int width,
+                 int before, int after, GroupCosts *costs, Error *err)
 {
     const Scenario *s = group_costs_scenario(costs);
     size_t   classes = (size_t)group_costs_classes(costs);
-    int     *counts = calloc(classes, sizeof *counts), *next = calloc(classes, sizeof *next), rc = -1;
-    int64_t *by_class = calloc((size_t)width, sizeof *by_class), *rows = calloc((size_t)width, sizeof *rows);
+    int *counts = calloc(classes, sizeof *counts), *next = calloc(classes, sizeof *next), rc = -1;
+    int64_t *by_class = calloc((size_t)width, sizeof *by_class),
+            *rows = calloc((size_t)width, sizeof *rows);
 
     if (!counts || !next || !by_class || !rows) { error_no_memory(err); goto done; }
     for (int i = 0; i < width; i++) {
@@ -39,11 +40,13 @@ static int place(Plan *plan, int stage, HeteroGroup group, const int *devices, i
         group.reduce_across |= scenario_node(s, devices[i]) != scenario_node(s, devices[0]);
     }
     group.in_across = before >= 0 && scenario_node(s, before) != scenario_node(s, devices[0]);
-    group.out_across = after >= 0 && scenario_node(s, after) != scenario_node(s, devices[width - 1]);
+    group.out_across =
+        after >= 0 && scenario_node(s, after) != scenario_node(s, devices[width - 1]);
     group.counts = counts;
     if (group_rows(by_class, costs, &group, err) != 0) goto done;
     for (size_t c = 1; c < classes; c++) next[c] = next[c - 1] + counts[c - 1];
-    for (int i = 0; i < width; i++) rows[i] = by_class[next[group_costs_class(costs, devices[i])]++];
+    for (int i = 0; i < width; i++)
+        rows[i] = by_class[next[group_costs_class(costs, devices[i])]++];
     plan->stages[stage].first = group.first;
     plan->stages[stage].last = group.last;
     rc = plan_place(plan, &plan->stages[stage], devices, rows, width, err);
@@ -57,19 +60,24 @@ done:
 
 static HeteroGroup blocks_of(const Scenario *s, const int *first, int stages, int i)
 {
-    return (HeteroGroup){.first = first[i], .last = (i + 1 < stages ? first[i + 1] : s->trace->block_count) - 1};
+    return (HeteroGroup){.first = first[i],
+                         .last = (i + 1 < stages ? first[i + 1] : s->trace->block_count) - 1};
 }
 
 /* A plan with stages on devices in this order; width[] of them each. */
-static int plan_in_order(Plan **out, const HeteroJob *job, const int *first, const int *width, int stages, const int *order,
-                         Error *err)
+static int plan_in_order(Plan **out, const HeteroJob *job, const int *first, const int *width,
+                         int stages, const int *order, Error *err)
 {
     const Scenario *s = job->s;
 
-    if (plan_new(out, job->schedule, s->trace->block_count, s->device_count, s->batch, stages, err) != 0) return -1;
+    if (plan_new(out, job->schedule, s->trace->block_count, s->device_count, s->batch, stages, err)
+        != 0)
+        return -1;
     for (int i = 0, d = 0; i < stages; d += width[i++]) {
         int before = d > 0 ? order[d - 1] : -1, after = i + 1 < stages ? order[d + width[i]] : -1;
-        if (place(*out, i, blocks_of(s, first, stages, i), order + d, width[i], before, after, job->costs, err) == 0)
+        if (place(*out, i, blocks_of(s, first, stages, i), order + d, width[i], before, after,
+                  job->costs, err)
+            == 0)
             continue;
         plan_free(*out);
         *out = NULL;
@@ -79,16 +87,20 @@ static int plan_in_order(Plan **out, const HeteroJob *job, const int *first, con
 }
 
 /* How it was found, for people; what is not proven is said. */
-static const char *method(const HeteroJob *job, char *buffer, size_t size, const char *how, int64_t found_ns)
+static const char *method(const HeteroJob *job, char *buffer, size_t size, const char *how,
+                          int64_t found_ns)
 {
     char *end = buffer + snprintf(buffer, size, "%.100s, fastest of %d simulated", how, job->tried);
 
-    if (group_costs_monotone(job->costs) || (found_ns > 0 && found_ns == job->least_ns)) return buffer;
+    if (group_costs_monotone(job->costs) || (found_ns > 0 && found_ns == job->least_ns))
+        return buffer;
     if (job->least_ns > 0)
-        snprintf(end, size - (size_t)(end - buffer), "; some times fall as rows grow: at most %.2g %% above the best shares",
+        snprintf(end, size - (size_t)(end - buffer),
+                 "; some times fall as rows grow: at most %.2g %% above the best shares",
                  100 * ((double)found_ns / (double)job->least_ns - 1));
     else
-        snprintf(end, size - (size_t)(end - buffer), "; some times fall as rows grow: other shares may be faster");
+        snprintf(end, size - (size_t)(end - buffer),
+                 "; some times fall as rows grow: other shares may be faster");
     return buffer;
 }
 
@@ -120,13 +132,16 @@ static int try_order(HeteroJob *job, const int *order, int wanted, const char *h
     char       words[192];
     int        count = 0, rc = -1;
 
-    if (ordered_search(&parts, &count, job->costs, order, job->max_width, wanted, err) != 0) return -1;
+    if (ordered_search(&parts, &count, job->costs, order, job->max_width, wanted, err) != 0)
+        return -1;
     if (count > wanted) count = wanted;
     job->tried += count;
     if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
     for (int i = 0; i < count; i++) {
         Plan *plan;
-        if (plan_in_order(&plan, job, parts[i].first, parts[i].width, parts[i].stages, order, err) != 0) goto done;
+        if (plan_in_order(&plan, job, parts[i].first, parts[i].width, parts[i].stages, order, err)
+            != 0)
+            goto done;
         if (candidate_try(job->row, plan, words, job->s, err) != 0) goto done;
     }
     rc = 0;
@@ -141,9 +156,12 @@ static int try_fixed_order(HeteroJob *job, Error *err)
     int         *order = calloc((size_t)job->s->device_count, sizeof *order);
 
     if (!order) return error_no_memory(err);
-    for (int d = 0; d < job->s->device_count; d++) order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
+    for (int d = 0; d < job->s->device_count; d++)
+        order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
     int rc = find_least(job, order, err);
-    if (rc == 0) rc = try_order(job, order, job->options->candidates, "exact partition in the order given", err);
+    if (rc == 0)
+        rc = try_order(job, order, job->options->candidates, "exact partition in the order given",
+                       err);
     free(order);
     return rc;
 }
@@ -161,15 +179,19 @@ static int try_orders(HeteroJob *job, Error *err)
     if (!order) return error_no_memory(err);
     if (orders_build(&orders, job->costs, MAX_ORDERS, err) != 0) { free(order); return -1; }
     int wanted = orders.total > 4 && job->options->candidates > 4 ? 4 : job->options->candidates;
-    for (bool more = most >= 1; more && count < MAX_ORDERS && count < most; more = orders_next(&orders)) {
+    for (bool more = most >= 1; more && count < MAX_ORDERS && count < most;
+         more = orders_next(&orders)) {
         orders_get(&orders, order);
         count++;
         if (try_order(job, order, wanted, "orders of the devices", err) != 0) goto done;
     }
-    snprintf(how, sizeof how, orders.total < 1e15 ? "%d of %.0f orders of the devices tried"
-                                                  : "%d of %.2g orders of the devices tried", count, orders.total);
+    snprintf(how, sizeof how,
+             orders.total < 1e15 ? "%d of %.0f orders of the devices tried"
+                                 : "%d of %.2g orders of the devices tried",
+             count, orders.total);
     if (candidate_fastest_ns(job->row) < before)       /* one of these is the fastest */
-        snprintf(job->row->method, sizeof job->row->method, "%s", method(job, words, sizeof words, how, 0));
+        snprintf(job->row->method, sizeof job->row->method, "%s",
+                 method(job, words, sizeof words, how, 0));
     rc = 0;
 done:
     orders_free(&orders);
@@ -183,7 +205,8 @@ done:
 static int try_counts_of(HeteroJob *job, const HeteroPartition *part, const char *words, Error *err)
 {
     int   g = job->s->device_count, classes = group_costs_classes(job->costs), placed = 0, rc = -1;
-    int  *order = calloc((size_t)g, sizeof *order), *width = calloc((size_t)part->stages, sizeof *width);
+    int  *order = calloc((size_t)g, sizeof *order),
+        *width = calloc((size_t)part->stages, sizeof *width);
     char *used = calloc((size_t)g, 1);
     Plan *plan;
 
@@ -212,11 +235,15 @@ static int try_counts(HeteroJob *job, Error *err)
     char            how[100], words[192];
     int             count = 0, rc = 0;
 
-    if (hetero_search(&parts, &count, job->costs, job->max_width, job->unit, job->options->candidates, err) != 0)
+    if (hetero_search(&parts, &count, job->costs, job->max_width, job->unit,
+                      job->options->candidates, err)
+        != 0)
         return -1;
     job->tried += count;
-    snprintf(how, sizeof how, job->unit == 1 ? "exact partition over all orders of the devices"
-                                             : "partition over orders of the devices, taken %d at a time", job->unit);
+    snprintf(how, sizeof how,
+             job->unit == 1 ? "exact partition over all orders of the devices"
+                            : "partition over orders of the devices, taken %d at a time",
+             job->unit);
     if (count > 0) rc = find_least(job, NULL, err);
     if (count > 0) method(job, words, sizeof words, how, parts[0].bottleneck_ns);
     for (int i = 0; i < count && rc == 0; i++) rc = try_counts_of(job, &parts[i], words, err);
@@ -240,15 +267,19 @@ static bool one_node(const Scenario *s)
     return scenario_node(s, s->device_count - 1) == 0;
 }
 
-int compare_hetero(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+int compare_hetero(Candidate *row, Schedule schedule, const Scenario *s,
+                   const CompareOptions *options, Error *err)
 {
     HeteroJob job = {.s = s, .options = options, .schedule = schedule, .row = row,
                .max_width = schedule_row(schedule)->groups ? s->device_count : 1};
     int rc;
 
     if (options->cost == COST_PAPER)
-        return candidate_give_up(row, &(Error){"--cost paper is for equal devices in the trace's order: the original "
-                                               "knows no others"}, err);
+        return candidate_give_up(
+            row,
+            &(Error){"--cost paper is for equal devices in the trace's order: the original "
+                     "knows no others"},
+            err);
     if (group_costs_build(&job.costs, s, COST_SIM, false, err) != 0) return -1;
     if (options->order.kind != ORDER_SEARCHED)
         rc = try_fixed_order(&job, err);
@@ -276,7 +307,7 @@ int compare_mixed_bound(int64_t *bottleneck_ns, const Scenario *s, Error *err)
     return rc;
 }
 
-/* ---- dp and ir --------------------------------------------------------------------------------- */
+/* ---- dp and ir ------------------------------------------------------------------------------- */
 
 /* Whether all devices together can do the stage: shares exist. */
 static bool has_shares(GroupCosts *costs, HeteroGroup group)
@@ -300,12 +331,19 @@ int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *s, E
     if (plan_new(&plan, schedule, n, s->device_count, s->batch, stages, err) != 0) goto done;
     for (int d = 0; d < s->device_count; d++) devices[d] = d;
     for (int i = 0; i < stages; i++) {
-        HeteroGroup group = {.first = i, .last = stages > 1 ? i : n - 1, .phase = schedule_row(schedule)->phases};
-        if (!has_shares(costs, group)) { rc = group_costs_failed(costs) ? error_no_memory(err) : 0; goto done; }
+        HeteroGroup group = {
+            .first = i, .last = stages > 1 ? i : n - 1, .phase = schedule_row(schedule)->phases};
+        if (!has_shares(costs, group)) {
+            rc = group_costs_failed(costs) ? error_no_memory(err) : 0;
+            goto done;
+        }
         if (place(plan, i, group, devices, s->device_count, -1, -1, costs, err) != 0) goto done;
     }
-    rc = candidate_try(row, plan, schedule_row(schedule)->phases ? "every block on all devices, shares by their speed"
-                                                          : "one stage on all devices, shares by their speed", s, err);
+    rc = candidate_try(row, plan,
+                       schedule_row(schedule)->phases
+                           ? "every block on all devices, shares by their speed"
+                           : "one stage on all devices, shares by their speed",
+                       s, err);
     plan = NULL;
 done:
     plan_free(plan);

@@ -37,14 +37,16 @@ static int task_times(int64_t *ns, const Scenario *scenario, Error *err)
                 || scenario_work(s, WORK_UPDATE, b, d, s->batch, &u, err) != 0) return -1;
             teacher += t.ns;
             int64_t work = teacher + f.ns + k.ns + u.ns + s->trace->step_ns;
-            ns[(size_t)b * (size_t)g + (size_t)d] = ahead ? larger(work, load / ahead) : work + load;
+            ns[(size_t)b * (size_t)g + (size_t)d] =
+                ahead ? larger(work, load / ahead) : work + load;
         }
     }
     return 0;
 }
 
 /* Marks what devices have no room for. *everywhere: nothing; false: a task fits nowhere. */
-static bool mark_too_large(int64_t *ns, const int64_t *bytes, bool *everywhere, const Scenario *s, Error *why)
+static bool mark_too_large(int64_t *ns, const int64_t *bytes, bool *everywhere, const Scenario *s,
+                           Error *why)
 {
     int g = s->device_count;
 
@@ -59,9 +61,11 @@ static bool mark_too_large(int64_t *ns, const int64_t *bytes, bool *everywhere, 
         }
         *everywhere &= room == g;
         if (room > 0) continue;
-        error_set(why, "block \"%.60s\" is too large for device %d: as a task of ls it needs %.6g MiB of %.6g",
-                  s->trace->blocks[b].name, largest, (double)bytes[b] * 0x1p-20,
-                  (double)s->memory_bytes[largest] * 0x1p-20);
+        error_set(
+            why,
+            "block \"%.60s\" is too large for device %d: as a task of ls it needs %.6g MiB of %.6g",
+            s->trace->blocks[b].name, largest, (double)bytes[b] * 0x1p-20,
+            (double)s->memory_bytes[largest] * 0x1p-20);
         return false;
     }
     return true;
@@ -77,7 +81,8 @@ static int plan_of_queue(Plan **out, const Scenario *s, const TaskProblem *probl
     if (task_order_build(&order, problem, err) != 0) return -1;
     if (plan_new(out, SCHEDULE_LS, n, s->device_count, s->batch, n, err) != 0) rc = -1;
     if (rc == 0) (*out)->stealing = true;
-    for (int i = 0; i < n && rc == 0; i++) rc = plan_set_stage(*out, i, order.task[i], order.task[i], 0, 0, err);
+    for (int i = 0; i < n && rc == 0; i++)
+        rc = plan_set_stage(*out, i, order.task[i], order.task[i], 0, 0, err);
     task_order_free(&order);
     if (rc == 0) return 0;
     plan_free(*out);
@@ -100,25 +105,30 @@ static const struct {
     [LS_STEALING] = {NULL, NULL, false},
 };
 
-const char *const ls_method_names[LS_COUNT + 1] = {"all", "lpt", "multifit", "glpk", "exact", "stealing", NULL};
+const char *const ls_method_names[LS_COUNT + 1] = {"all",   "lpt",      "multifit", "glpk",
+                                                   "exact", "stealing", NULL};
 
 bool ls_method_searches(LsMethod method) { return methods[method].searches; }
 
 /* What is known of the lists. The incumbent of a search that was stopped never passes for
  * the optimum. */
-static void describe(char out[METHOD_BYTES], const TaskLists *lists, const char *words, const CompareOptions *options)
+static void describe(char out[METHOD_BYTES], const TaskLists *lists, const char *words,
+                     const CompareOptions *options)
 {
     size_t used = (size_t)snprintf(out, METHOD_BYTES, "lists by %s, ", words);
 
     if (lists->optimal)
         snprintf(out + used, METHOD_BYTES - used, "least makespan");
     else
-        used += (size_t)snprintf(out + used, METHOD_BYTES - used, "makespan at most %.2g %% above the least",
-                                 100 * tasks_gap(lists));
+        used +=
+            (size_t)snprintf(out + used, METHOD_BYTES - used,
+                             "makespan at most %.2g %% above the least", 100 * tasks_gap(lists));
     if (lists->stopped == TASKS_OUT_OF_NODES)
-        snprintf(out + used, METHOD_BYTES - used, ": stopped after %lld nodes", (long long)lists->nodes);
+        snprintf(out + used, METHOD_BYTES - used, ": stopped after %lld nodes",
+                 (long long)lists->nodes);
     else if (lists->stopped == TASKS_OUT_OF_TIME)
-        snprintf(out + used, METHOD_BYTES - used, ": stopped by the time limit of %g s", (double)options->time_limit_ms * 1e-3);
+        snprintf(out + used, METHOD_BYTES - used, ": stopped by the time limit of %g s",
+                 (double)options->time_limit_ms * 1e-3);
     else if (lists->stopped == TASKS_TOO_LARGE)
         snprintf(out + used, METHOD_BYTES - used, ": too large to search");
     else if (!lists->optimal && lists->nodes > 0)
@@ -153,12 +163,12 @@ static int try_lists(const LsSearch *l, const TaskLists *lists, LsMethod method,
     return candidate_try(l->row, plan, words, l->s, err);
 }
 
-/* Devices wait for the loader, or are faster or slower as others compute: the epoch is not the makespan of the row's
- * lists, by so many per cent; 0: it is, but for a two-thousandth. */
+/* Devices wait for the loader, or are faster or slower as others compute: the epoch is not the
+ * makespan of the row's lists, by so many per cent; 0: it is, but for a two-thousandth. */
 static double beyond_makespan(const LsSearch *l)
 {
     const Plan *plan = l->row->plan;
-    double      ns = plan && !plan->stealing ? (double)plan->bottleneck_ns * (double)l->s->steps : 0;
+    double ns = plan && !plan->stealing ? (double)plan->bottleneck_ns * (double)l->s->steps : 0;
     double      more = ns > 0 ? 100 * ((double)l->row->sim.epoch_ns / ns - 1) : 0;
 
     return fabs(more) > 0.05 ? more : 0;
@@ -180,8 +190,10 @@ static void say_left_out(const LsSearch *l)
     double more = beyond_makespan(l);
 
     if (more != 0)
-        snprintf(l->row->method + used, sizeof l->row->method - used, "; simulated %.2g %% %s, as devices %s", fabs(more),
-                 more > 0 ? "longer" : "shorter", l->s->trace->contended ? "slow each other down" : "share the loader");
+        snprintf(l->row->method + used, sizeof l->row->method - used,
+                 "; simulated %.2g %% %s, as devices %s", fabs(more),
+                 more > 0 ? "longer" : "shorter",
+                 l->s->trace->contended ? "slow each other down" : "share the loader");
 }
 
 static int solve(TaskLists *out, const LsSearch *l, LsMethod method, Error *err)
@@ -190,9 +202,12 @@ static int solve(TaskLists *out, const LsSearch *l, LsMethod method, Error *err)
     TaskSolver      *solver = method != LS_GLPK ? methods[method].solve : mip ? mip->solve : NULL;
 
     *out = (TaskLists){0};
-    if (!solver) return error_set(err, "lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have, "
-                                  "where it was there when they were built; expected another method (exact finds "
-                                  "the least makespan, too)");
+    if (!solver)
+        return error_set(
+            err,
+            "lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have, "
+            "where it was there when they were built; expected another method (exact finds "
+            "the least makespan, too)");
     return solver(out, &l->problem, &(TaskLimits){.time_ms = l->options->time_limit_ms}, err);
 }
 
@@ -215,15 +230,18 @@ static void say_from(Candidate *row, bool lpt, const TaskLists *exact, bool stea
     const char *stopped = exact->stopped == TASKS_OUT_OF_TIME ? " (stopped by the time limit)" : "";
 
     if (!row->plan) return;
-    snprintf(row->method + used, sizeof row->method - used, "; fastest of %s%s%s%s%s", lpt ? "lpt" : "",
-             lpt && exact->device ? ", " : "", exact->device ? "exact" : "", stopped, stealing ? " and stealing" : "");
+    snprintf(row->method + used, sizeof row->method - used, "; fastest of %s%s%s%s%s",
+             lpt ? "lpt" : "", lpt && exact->device ? ", " : "", exact->device ? "exact" : "",
+             stopped, stealing ? " and stealing" : "");
 }
 
 static void say_no_stealing(Candidate *row)
 {
     size_t used = strlen(row->method);
 
-    if (row->plan) snprintf(row->method + used, sizeof row->method - used, "; no stealing, as not every device has room for every task");
+    if (row->plan)
+        snprintf(row->method + used, sizeof row->method - used,
+                 "; no stealing, as not every device has room for every task");
 }
 
 /* The simulator looks for better lists, from those in device. */
@@ -264,14 +282,18 @@ done:
 int compare_ls(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
 {
     int      n = s->trace->block_count;
-    int64_t *ns = calloc((size_t)n * (size_t)s->device_count, sizeof *ns), *bytes = calloc((size_t)n, sizeof *bytes);
+    int64_t *ns = calloc((size_t)n * (size_t)s->device_count, sizeof *ns),
+            *bytes = calloc((size_t)n, sizeof *bytes);
     LsSearch   l = {.row = row, .s = s, .options = options, .problem = {n, s->device_count, ns}};
     Error    why = {""};
     int      rc = -1;
 
     if (!ns || !bytes) { error_no_memory(err); goto done; }
     stage_memory_tasks(bytes, s);
-    if (task_times(ns, s, &why) != 0 || !mark_too_large(ns, bytes, &l.everywhere, s, &why)) { rc = candidate_give_up(row, &why, err); goto done; }
+    if (task_times(ns, s, &why) != 0 || !mark_too_large(ns, bytes, &l.everywhere, s, &why)) {
+        rc = candidate_give_up(row, &why, err);
+        goto done;
+    }
     rc = options->ls == LS_ALL ? try_all(&l, err) : try_method(&l, options->ls, err);
 done:
     free(ns);

@@ -24,8 +24,8 @@ typedef struct {
                               * same on every machine */
     LsMethod ls;
     const MipSolver *mip;    /* for LS_GLPK; NULL: this program has none, and LS_GLPK is an error */
-    int64_t  long_run;       /* instructions of an epoch beyond which plans are evaluated by short simulations
-                              * (candidate_try()); 0: CANDIDATE_LONG */
+    int64_t  long_run;       /* instructions of an epoch beyond which plans are evaluated by short
+                              * simulations (candidate_try()); 0: CANDIDATE_LONG */
     int64_t  cutoff_ns;      /* plans that provably take as long need not be found; 0: none */
     Order    order;          /* of the devices along the stages of tr, dpu and ahd */
 } CompareOptions;

@@ -13,16 +13,16 @@
 #include "schedule/registry.h"
 
 /* Partitions for schedules with stages of at most max_width, by the table of their costs. */
-static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width, int wanted,
-                  Error *err)
+static int search(Partition **out, int *count, const Scenario *s, CostKind kind, int max_width,
+                  int wanted, Error *err)
 {
     StageTable *table;
 
     if (stage_table_build(&table, s, kind, max_width, err) != 0) return -1;
     PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
                                 .max_width = max_width, .uniform = stage_table_uniform(table),
-                                .cost = stage_table_cost, .floor = stage_table_floor, .end = stage_table_end,
-                                .context = table, .wanted = wanted};
+                                .cost = stage_table_cost, .floor = stage_table_floor,
+                                .end = stage_table_end, .context = table, .wanted = wanted};
     problem.widths = stage_table_widths(table, &problem.width_count);
     int rc = partition_search(out, count, &problem, err);
     stage_table_free(table);
@@ -37,18 +37,22 @@ static int say_why(Candidate *row, const Scenario *s, CostKind kind, int max_wid
 
     if (memory_feasibility_refused(&large, s, max_width, &why, err) != 0) return -1;
     for (int b = 0; b < s->trace->block_count && !large; b++)
-        if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE) break;
+        if (stage_cost(s, kind, b, b, b > 0 && s->device_count > 1, 1, &why) == STAGE_IMPOSSIBLE)
+            break;
     return candidate_give_up(row, &why, err);
 }
 
-static int plan_of(Plan **out, const Partition *part, Schedule schedule, const Scenario *s, Error *err)
+static int plan_of(Plan **out, const Partition *part, Schedule schedule, const Scenario *s,
+                   Error *err)
 {
     int n = s->trace->block_count;
 
     if (plan_new(out, schedule, n, s->device_count, s->batch, part->stages, err) != 0) return -1;
     for (int i = 0; i < part->stages; i++) {
         int last = i + 1 < part->stages ? part->first[i + 1] - 1 : n - 1;
-        if (plan_set_stage(*out, i, part->first[i], last, part->device[i], part->width[i], err) == 0) continue;
+        if (plan_set_stage(*out, i, part->first[i], last, part->device[i], part->width[i], err)
+            == 0)
+            continue;
         plan_free(*out);
         *out = NULL;
         return -1;
@@ -57,8 +61,8 @@ static int plan_of(Plan **out, const Partition *part, Schedule schedule, const S
 }
 
 /* Devices in the trace's order, equal shares. */
-static int compare_even(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
-                        Error *err)
+static int compare_even(Candidate *row, Schedule schedule, const Scenario *s,
+                        const CompareOptions *options, Error *err)
 {
     Partition  *parts = NULL;
     char        method[128];
@@ -100,9 +104,9 @@ static int plan_of_barrier(Plan **out, const BarrierPartition *part, const Scena
     return 0;
 }
 
-/* No tr plan has a shorter epoch, part being the best over all orders of the devices: from barrier to barrier each
- * step takes part's at least, the updates before the first counting after the last. Nothing is faster than with
- * nobody else computing. */
+/* No tr plan has a shorter epoch, part being the best over all orders of the devices: from barrier
+ * to barrier each step takes part's at least, the updates before the first counting after the last.
+ * Nothing is faster than with nobody else computing. */
 static int barrier_bound(int64_t *out, const BarrierPartition *part, const Scenario *s, Error *err)
 {
     Scenario         alone = *s;
@@ -120,7 +124,8 @@ static int barrier_bound(int64_t *out, const BarrierPartition *part, const Scena
 }
 
 /* Where the order is searched for or given. */
-static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptions *options, Error *err)
+static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptions *options,
+                           Error *err)
 {
     BarrierPartition part;
     Plan            *plan;
@@ -128,13 +133,18 @@ static int compare_barrier(Candidate *row, const Scenario *s, const CompareOptio
     int             *order = calloc((size_t)s->device_count, sizeof *order), rc = -1;
 
     if (!order) return error_no_memory(err);
-    for (int d = 0; d < s->device_count; d++) order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
+    for (int d = 0; d < s->device_count; d++)
+        order[d] = fixed->kind == ORDER_LISTED ? fixed->devices[d] : d;
     if (barrier_search(&part, s, fixed->kind == ORDER_SEARCHED ? NULL : order, err) != 0) goto done;
     if (part.stages == 0) rc = say_why(row, s, options->cost, 1, err);
     else if (plan_of_barrier(&plan, &part, s, err) == 0)
-        rc = candidate_try(row, plan, fixed->kind != ORDER_SEARCHED ? "exact partition in the order given"
-                                      : part.every_order ? "exact partition" : "exact partition in the trace's order", s, err);
-    if (rc == 0 && part.stages > 0 && part.every_order && !options->cutoff_ns) rc = barrier_bound(&row->bound_ns, &part, s, err);
+        rc = candidate_try(row, plan,
+                           fixed->kind != ORDER_SEARCHED ? "exact partition in the order given"
+                           : part.every_order            ? "exact partition"
+                                                         : "exact partition in the trace's order",
+                           s, err);
+    if (rc == 0 && part.stages > 0 && part.every_order && !options->cutoff_ns)
+        rc = barrier_bound(&row->bound_ns, &part, s, err);
     barrier_free(&part);
 done:
     free(order);
@@ -146,24 +156,28 @@ static void say_pruned(Candidate *row)
     size_t used = strlen(row->method);
 
     if (row->plan && row->pruned > 0)
-        snprintf(row->method + used, sizeof row->method - used, ", %d of them for %d steps only", row->pruned, CANDIDATE_STEPS);
+        snprintf(row->method + used, sizeof row->method - used, ", %d of them for %d steps only",
+                 row->pruned, CANDIDATE_STEPS);
 }
 
 /* Beyond so many stages to look at, equal shares are tried only where nothing else is. */
 #define MAX_EVEN 1e6
 
-int compare_relay(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options,
-                  Error *err)
+int compare_relay(Candidate *row, Schedule schedule, const Scenario *s,
+                  const CompareOptions *options, Error *err)
 {
-    double n = s->trace->block_count, g = s->device_count, stages = n * n * g * (schedule_row(schedule)->groups ? g : 1);
+    double n = s->trace->block_count, g = s->device_count,
+           stages = n * n * g * (schedule_row(schedule)->groups ? g : 1);
     bool   mixed = scenario_is_mixed(s), fixed = options->order.kind != ORDER_SEARCHED;
 
-    if (schedule_row(schedule)->barrier && options->cost != COST_PAPER) return compare_barrier(row, s, options, err);
+    if (schedule_row(schedule)->barrier && options->cost != COST_PAPER)
+        return compare_barrier(row, s, options, err);
     if (!fixed && !(mixed && options->cost == COST_PAPER) && (!mixed || stages <= MAX_EVEN)
         && compare_even(row, schedule, s, options, err) != 0) return -1;
     if ((mixed || fixed) && compare_hetero(row, schedule, s, options, err) != 0) return -1;
     if (row->plan || row->why[0]) return 0;
-    return fixed ? say_why(row, s, options->cost, schedule_row(schedule)->groups ? s->device_count : 1, err)
+    return fixed ? say_why(row, s, options->cost,
+                           schedule_row(schedule)->groups ? s->device_count : 1, err)
                  : compare_even(row, schedule, s, options, err);
 }
 
@@ -171,22 +185,27 @@ enum { RELAY_BUDGET = 3000000 };         /* instructions simulated to do better 
 
 static int improve(Candidate *row, Schedule schedule, const Scenario *s, Error *err)
 {
-    const char *shares = schedule_row(schedule)->groups && scenario_is_mixed(s) ? ", shares even and by speed" : "";
+    const char *shares =
+        schedule_row(schedule)->groups && scenario_is_mixed(s) ? ", shares even and by speed" : "";
     int64_t     before = candidate_fastest_ns(row);
     bool        all = false;
 
     if (relay_search(row, &all, schedule, s, RELAY_BUDGET, err) != 0) return -1;
     if (row->plan && all && row->pruned == 0)
-        snprintf(row->method, sizeof row->method, "fastest of all plans%s, %d simulated", shares, row->simulated);
+        snprintf(row->method, sizeof row->method, "fastest of all plans%s, %d simulated", shares,
+                 row->simulated);
     else if (candidate_fastest_ns(row) < before)
-        snprintf(row->method, sizeof row->method, "search under the simulator from an exact partition, %d simulated", row->simulated);
+        snprintf(row->method, sizeof row->method,
+                 "search under the simulator from an exact partition, %d simulated",
+                 row->simulated);
     return 0;
 }
 
-int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *s,
+                          const CompareOptions *options, Error *err)
 {
-    bool search = (row->plan || row->cutoff_ns) && options->candidates > 1 && options->order.kind == ORDER_SEARCHED
-                  && options->cost != COST_PAPER;
+    bool search = (row->plan || row->cutoff_ns) && options->candidates > 1
+                  && options->order.kind == ORDER_SEARCHED && options->cost != COST_PAPER;
 
     if (search && improve(row, schedule, s, err) != 0) return -1;
     say_pruned(row);
@@ -202,7 +221,8 @@ int compare_relay_bound(int64_t *out, const Scenario *s, Error *err)
 
     *out = 0;
     alone.load = 0;
-    if (scenario_is_mixed(s) || scenario_node(s, s->device_count - 1) > 0) {     /* the order matters */
+    /* the order matters */
+    if (scenario_is_mixed(s) || scenario_node(s, s->device_count - 1) > 0) {
         int64_t ns;
         if (compare_mixed_bound(&ns, &alone, err) != 0) return -1;
         if (__builtin_mul_overflow(ns, s->steps, out)) *out = 0;

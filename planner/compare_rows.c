@@ -11,7 +11,8 @@
 bool compare_has_rows(Candidate *row, const Scenario *s)
 {
     if (s->device_count <= s->batch) return true;
-    snprintf(row->why, sizeof row->why, "%d devices for a batch of %" PRId64, s->device_count, s->batch);
+    snprintf(row->why, sizeof row->why, "%d devices for a batch of %" PRId64, s->device_count,
+             s->batch);
     return false;
 }
 
@@ -23,7 +24,10 @@ static int compare_dp(Candidate *row, const Scenario *s, Error *err)
     if (!compare_has_rows(row, s)) return 0;
     if (plan_new(&plan, SCHEDULE_DP, n, s->device_count, s->batch, n, err) != 0) return -1;
     for (int b = 0; b < n; b++)
-        if (plan_set_stage(plan, b, b, b, 0, s->device_count, err) != 0) { plan_free(plan); return -1; }
+        if (plan_set_stage(plan, b, b, b, 0, s->device_count, err) != 0) {
+            plan_free(plan);
+            return -1;
+        }
     if (candidate_try(row, plan, "every block on all devices", s, err) != 0) return -1;
     return scenario_is_mixed(s) ? compare_mixed_shares(row, SCHEDULE_DP, s, err) : 0;
 }
@@ -33,7 +37,8 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
     Plan *plan;
 
     if (!compare_has_rows(row, s)) return 0;
-    if (plan_new(&plan, SCHEDULE_IR, s->trace->block_count, s->device_count, s->batch, 1, err) != 0) return -1;
+    if (plan_new(&plan, SCHEDULE_IR, s->trace->block_count, s->device_count, s->batch, 1, err) != 0)
+        return -1;
     if (plan_set_stage(plan, 0, 0, s->trace->block_count - 1, 0, s->device_count, err) != 0) {
         plan_free(plan);
         return -1;
@@ -45,7 +50,8 @@ static int compare_ir(Candidate *row, const Scenario *s, Error *err)
 /* ---- ahd ----------------------------------------------------------------------- */
 
 /* The best plans of dpu or ir, which are plans of ahd too. */
-static int try_as_ahd(Candidate *row, const Candidate *other, const char *method, const Scenario *s, Error *err)
+static int try_as_ahd(Candidate *row, const Candidate *other, const char *method, const Scenario *s,
+                      Error *err)
 {
     for (size_t i = 0; i <= other->faster_count && other->plan; i++) {
         const Candidate *kept = i < other->faster_count ? &other->faster[i] : other;
@@ -60,20 +66,30 @@ static int try_as_ahd(Candidate *row, const Candidate *other, const char *method
 }
 
 /* Never slower than dpu and ir; those that are not compared are looked for here. */
-static int compare_ahd(Comparison *out, const Scenario *s, const CompareOptions *options, Error *err)
+static int compare_ahd(Comparison *out, const Scenario *s, const CompareOptions *options,
+                       Error *err)
 {
-    Candidate *row = &out->rows[SCHEDULE_AHD], dpu = {.cutoff_ns = row->cutoff_ns, .long_run = row->long_run}, ir;
-    bool       has_dpu = options->schedules & 1u << SCHEDULE_DPU, has_ir = options->schedules & 1u << SCHEDULE_IR;
+    Candidate *row = &out->rows[SCHEDULE_AHD],
+              dpu = {.cutoff_ns = row->cutoff_ns, .long_run = row->long_run}, ir;
+    bool       has_dpu = options->schedules & 1u << SCHEDULE_DPU,
+               has_ir = options->schedules & 1u << SCHEDULE_IR;
     int        rc = -1;
 
     if (compare_relay(row, SCHEDULE_AHD, s, options, err) != 0) return -1;
-    if (options->cost == COST_PAPER) return 0;           /* the original's plans, whatever they take */
-    if (row->plan && (!dpu.cutoff_ns || candidate_fastest_ns(row) < dpu.cutoff_ns)) dpu.cutoff_ns = candidate_fastest_ns(row);
+    if (options->cost == COST_PAPER) return 0;           /* the original's plans, whatever they
+                                                          * take */
+    if (row->plan && (!dpu.cutoff_ns || candidate_fastest_ns(row) < dpu.cutoff_ns))
+        dpu.cutoff_ns = candidate_fastest_ns(row);
     ir = dpu;
     if (!has_ir && compare_ir(&ir, s, err) != 0) goto done;
-    if (!has_dpu && options->candidates > 1 && compare_relay(&dpu, SCHEDULE_DPU, s, options, err) != 0) goto done;
-    if (try_as_ahd(row, has_ir ? &out->rows[SCHEDULE_IR] : &ir, "the plan of ir", s, err) != 0) goto done;
-    if (try_as_ahd(row, has_dpu ? &out->rows[SCHEDULE_DPU] : &dpu, "the best plan of dpu", s, err) != 0) goto done;
+    if (!has_dpu && options->candidates > 1
+        && compare_relay(&dpu, SCHEDULE_DPU, s, options, err) != 0)
+        goto done;
+    if (try_as_ahd(row, has_ir ? &out->rows[SCHEDULE_IR] : &ir, "the plan of ir", s, err) != 0)
+        goto done;
+    if (try_as_ahd(row, has_dpu ? &out->rows[SCHEDULE_DPU] : &dpu, "the best plan of dpu", s, err)
+        != 0)
+        goto done;
     rc = compare_relay_improve(row, SCHEDULE_AHD, s, options, err);
 done:
     candidate_free(&dpu);
@@ -84,52 +100,62 @@ done:
 /* ---- all ---------------------------------------------------------------------------- */
 
 /* The search of each schedule, into out->rows[schedule]. */
-typedef int ScheduleSearch(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err);
+typedef int ScheduleSearch(Comparison *out, Schedule schedule, const Scenario *s,
+                           const CompareOptions *options, Error *err);
 
-static int search_dp(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_dp(Comparison *out, Schedule schedule, const Scenario *s,
+                     const CompareOptions *options, Error *err)
 {
     (void)options;
     return compare_dp(&out->rows[schedule], s, err);
 }
 
-static int search_ir(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_ir(Comparison *out, Schedule schedule, const Scenario *s,
+                     const CompareOptions *options, Error *err)
 {
     (void)options;
     return compare_ir(&out->rows[schedule], s, err);
 }
 
-static int search_ls(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_ls(Comparison *out, Schedule schedule, const Scenario *s,
+                     const CompareOptions *options, Error *err)
 {
     return compare_ls(&out->rows[schedule], s, options, err);
 }
 
-static int search_relay(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_relay(Comparison *out, Schedule schedule, const Scenario *s,
+                        const CompareOptions *options, Error *err)
 {
     if (compare_relay(&out->rows[schedule], schedule, s, options, err) != 0) return -1;
     return compare_relay_improve(&out->rows[schedule], schedule, s, options, err);
 }
 
-static int search_ahd(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_ahd(Comparison *out, Schedule schedule, const Scenario *s,
+                      const CompareOptions *options, Error *err)
 {
     (void)schedule;
     return compare_ahd(out, s, options, err);
 }
 
-static int search_split(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_split(Comparison *out, Schedule schedule, const Scenario *s,
+                        const CompareOptions *options, Error *err)
 {
     bool ahd = options->schedules & 1u << SCHEDULE_AHD;
 
-    return compare_split(&out->rows[schedule], ahd ? &out->rows[SCHEDULE_AHD] : NULL, s, options, err);
+    return compare_split(&out->rows[schedule], ahd ? &out->rows[SCHEDULE_AHD] : NULL, s, options,
+                         err);
 }
 
-static int search_sequential(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_sequential(Comparison *out, Schedule schedule, const Scenario *s,
+                             const CompareOptions *options, Error *err)
 {
     (void)options;
     return compare_sequential(&out->rows[schedule], s, err);
 }
 
 /* From ahd's best plan, which is looked for where it is not compared. */
-static int search_store(Comparison *out, Schedule schedule, const Scenario *s, const CompareOptions *options, Error *err)
+static int search_store(Comparison *out, Schedule schedule, const Scenario *s,
+                        const CompareOptions *options, Error *err)
 {
     CompareOptions ahd_only = *options;
     Comparison     other = {.best = -1};
@@ -148,16 +174,19 @@ static int search_store(Comparison *out, Schedule schedule, const Scenario *s, c
 }
 
 static ScheduleSearch *const searches[SCHEDULE_COUNT] = {
-    [SCHEDULE_DP] = search_dp, [SCHEDULE_LS] = search_ls, [SCHEDULE_TR] = search_relay, [SCHEDULE_DPU] = search_relay,
-    [SCHEDULE_IR] = search_ir, [SCHEDULE_AHD] = search_ahd, [SCHEDULE_SPLIT] = search_split,
-    [SCHEDULE_SEQUENTIAL] = search_sequential, [SCHEDULE_STORE] = search_store,
+    [SCHEDULE_DP] = search_dp,       [SCHEDULE_LS] = search_ls,
+    [SCHEDULE_TR] = search_relay,    [SCHEDULE_DPU] = search_relay,
+    [SCHEDULE_IR] = search_ir,       [SCHEDULE_AHD] = search_ahd,
+    [SCHEDULE_SPLIT] = search_split, [SCHEDULE_SEQUENTIAL] = search_sequential,
+    [SCHEDULE_STORE] = search_store,
 };
 
 /* a over b, both being as good as the fastest: what loads or recomputes less, then what needs
  * noticeably less memory, then what is faster. */
 static bool preferred(const Candidate *a, const Candidate *b)
 {
-    int64_t more = a->peak.total_bytes > b->peak.total_bytes ? a->peak.total_bytes : b->peak.total_bytes;
+    int64_t more =
+        a->peak.total_bytes > b->peak.total_bytes ? a->peak.total_bytes : b->peak.total_bytes;
     int64_t apart = a->peak.total_bytes - b->peak.total_bytes;
     bool    same = a->sim.loads == b->sim.loads && a->sim.teacher_work == b->sim.teacher_work;
 
@@ -181,12 +210,14 @@ static int choose(const Comparison *c)
     return best;
 }
 
-int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options, Error *err)
+int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions *options,
+                 Error *err)
 {
     unsigned wanted = options->schedules;
 
     *out = (Comparison){.best = -1};
-    if (options->tiers_too && scenario->trace->tier_count > 0) wanted |= 1u << SCHEDULE_SEQUENTIAL | 1u << SCHEDULE_STORE;
+    if (options->tiers_too && scenario->trace->tier_count > 0)
+        wanted |= 1u << SCHEDULE_SEQUENTIAL | 1u << SCHEDULE_STORE;
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!(wanted & 1u << i)) continue;
         out->rows[i].cutoff_ns = options->cutoff_ns;
@@ -201,19 +232,23 @@ int compare_rows(Comparison *out, const Scenario *scenario, const CompareOptions
 }
 
 /* The fastest of row's plans that is not best; *ns: NULL for none yet. */
-static void pass_by(const Plan **next, int64_t *ns, const Candidate *row, const Plan *best, const Scenario *scenario)
+static void pass_by(const Plan **next, int64_t *ns, const Candidate *row, const Plan *best,
+                    const Scenario *scenario)
 {
     for (size_t i = 0; i <= row->faster_count + 1; i++) {
         bool        last = i == row->faster_count + 1, own = i == row->faster_count;
         const Plan *plan = last ? row->runner_up : own ? row->plan : row->faster[i].plan;
-        int64_t     epoch = last ? row->runner_up_ns : own ? row->sim.epoch_ns : row->faster[i].sim.epoch_ns;
+        int64_t     epoch = last  ? row->runner_up_ns
+                            : own ? row->sim.epoch_ns
+                                  : row->faster[i].sim.epoch_ns;
         if (!plan || (*next && epoch >= *ns) || candidate_same_plan(plan, best, scenario)) continue;
         *next = plan;
         *ns = epoch;
     }
 }
 
-const Plan *comparison_runner_up(const Comparison *c, const Scenario *scenario, int64_t *ns, int *simulated)
+const Plan *comparison_runner_up(const Comparison *c, const Scenario *scenario, int64_t *ns,
+                                 int *simulated)
 {
     const Plan *next = NULL;
     int         count = 0;
@@ -230,7 +265,8 @@ int64_t comparison_fastest_ns(const Comparison *c)
 {
     int64_t least = INT64_MAX;
 
-    for (int i = 0; i < SCHEDULE_COUNT; i++) least = smaller(least, candidate_fastest_ns(&c->rows[i]));
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        least = smaller(least, candidate_fastest_ns(&c->rows[i]));
     return least;
 }
 

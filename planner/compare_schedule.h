@@ -9,17 +9,17 @@
 /* Whether each device can have a row of the batch; where not, row says so. */
 bool compare_has_rows(Candidate *row, const Scenario *scenario);
 
-int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
-                  Error *err);
+int compare_relay(Candidate *row, Schedule schedule, const Scenario *scenario,
+                  const CompareOptions *options, Error *err);
 /* Adds to row, which compare_relay() has filled, what is faster under the simulator
  * (planner/relay_search.h). */
-int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
-                          Error *err);
+int compare_relay_improve(Candidate *row, Schedule schedule, const Scenario *scenario,
+                          const CompareOptions *options, Error *err);
 int compare_ls(Candidate *row, const Scenario *scenario, const CompareOptions *options, Error *err);
 
 /* Starts from ahd, the best plan of that schedule (NULL: finds it). */
-int compare_split(Candidate *row, const Candidate *ahd, const Scenario *scenario, const CompareOptions *options,
-                  Error *err);
+int compare_split(Candidate *row, const Candidate *ahd, const Scenario *scenario,
+                  const CompareOptions *options, Error *err);
 
 /* Where the trace has tiers. store's first epoch is relay's plan, where that has one. */
 int compare_sequential(Candidate *row, const Scenario *scenario, Error *err);
@@ -27,8 +27,8 @@ int compare_store(Candidate *row, const Candidate *relay, const Scenario *scenar
 
 /* tr, dpu and ahd where devices are of several kinds or in an order asked for; adds to
  * row what is faster than what is there. */
-int compare_hetero(Candidate *row, Schedule schedule, const Scenario *scenario, const CompareOptions *options,
-                  Error *err);
+int compare_hetero(Candidate *row, Schedule schedule, const Scenario *scenario,
+                   const CompareOptions *options, Error *err);
 
 /* dp and ir with shares by the devices' speed, kept when faster than what is in row. */
 int compare_mixed_shares(Candidate *row, Schedule schedule, const Scenario *scenario, Error *err);

@@ -19,7 +19,8 @@ static int plan_of_ahd(Plan **out, const Plan *ahd, Error *err)
     for (int t = 0, s = 0; t < plan->task_count; t++) {
         while (plan->stages[s].last < plan->tasks[t].first) s++;
         const Stage *stage = &plan->stages[s];
-        if (plan_place(plan, &plan->tasks[t], stage->devices, stage->rows, stage->width, err) != 0) goto fail;
+        if (plan_place(plan, &plan->tasks[t], stage->devices, stage->rows, stage->width, err) != 0)
+            goto fail;
     }
     *out = plan;
     return 0;
@@ -51,7 +52,8 @@ static int compare_from(Candidate *row, const Candidate *ahd, const Scenario *s,
     }
     row->bound_ns = bound_of(s);
     if (split_search(&found, fastest, s, err) != 0) return -1;
-    snprintf(method, sizeof method, "search from ahd's plan and %d starts, %d simulated", found.starts, found.simulated);
+    snprintf(method, sizeof method, "search from ahd's plan and %d starts, %d simulated",
+             found.starts, found.simulated);
     for (int i = 0; i < found.count; i++) {
         plan = found.plans[i];
         found.plans[i] = NULL;
@@ -64,8 +66,8 @@ done:
     return rc;
 }
 
-int compare_split(Candidate *row, const Candidate *ahd, const Scenario *s, const CompareOptions *options,
-                  Error *err)
+int compare_split(Candidate *row, const Candidate *ahd, const Scenario *s,
+                  const CompareOptions *options, Error *err)
 {
     Candidate own = {.long_run = options->long_run};
 

@@ -1,4 +1,5 @@
-/* sequential and store: plans are offered, the simulator decides between those with the least bounds. */
+/* sequential and store: plans are offered, the simulator decides between those with the least
+ * bounds. */
 #include <stdio.h>
 
 #include "planner/compare_schedule.h"
@@ -10,19 +11,22 @@ enum { STORE_BUDGET = 6000000, STORE_PLANS = 160, ALL_BUDGET = 20000000, ALL_PLA
 static bool can_store(Candidate *row, const Scenario *s)
 {
     if (s->trace->tier_count == 0)
-        snprintf(row->why, sizeof row->why, "the trace has no \"storage\" to keep boundaries in: measure it, or write it");
+        snprintf(row->why, sizeof row->why,
+                 "the trace has no \"storage\" to keep boundaries in: measure it, or write it");
     return s->trace->tier_count > 0;
 }
 
 int compare_sequential(Candidate *row, const Scenario *s, Error *err)
 {
-    StoreSearch search = {.s = s, .row = row, .budget = STORE_BUDGET, .most = STORE_PLANS, .err = err};
+    StoreSearch search = {
+        .s = s, .row = row, .budget = STORE_BUDGET, .most = STORE_PLANS, .err = err};
     int         rc;
 
     if (!can_store(row, s) || !compare_has_rows(row, s)) return 0;
     rc = store_offer_sequential(&search) != 0 || store_run(&search) != 0 ? -1 : 0;
     store_search_free(&search);
-    snprintf(row->method, sizeof row->method, "a block at a time on all devices, fastest of %d simulated", row->simulated);
+    snprintf(row->method, sizeof row->method,
+             "a block at a time on all devices, fastest of %d simulated", row->simulated);
     return rc;
 }
 
@@ -33,8 +37,8 @@ static int search_all(StoreSearch *x, bool *all)
     x->most = ALL_PLANS;
     if (store_offer_all(x, ALL_PLANS, all) != 0 || store_run(x) != 0) return -1;
     if (*all)
-        snprintf(x->row->method, sizeof x->row->method, "%s of %d plans, %d simulated", x->cut ? "good" : "fastest", x->total,
-                 x->row->simulated);
+        snprintf(x->row->method, sizeof x->row->method, "%s of %d plans, %d simulated",
+                 x->cut ? "good" : "fastest", x->total, x->row->simulated);
     return 0;
 }
 
@@ -45,13 +49,17 @@ static int search_some(StoreSearch *x, const Plan *relay)
 
     x->budget = STORE_BUDGET;
     x->most = STORE_PLANS;
-    if (store_offer_turns(x) != 0 || (relay && store_offer_relaying(x, relay) != 0) || store_run(x) != 0) return -1;
+    if (store_offer_turns(x) != 0 || (relay && store_offer_relaying(x, relay) != 0)
+        || store_run(x) != 0)
+        return -1;
     do {
         before = candidate_fastest_ns(x->row);
         if (x->row->simulated >= x->most || x->row->spent >= x->budget) break;
         if (store_offer_neighbours(x) != 0 || store_run(x) != 0) return -1;
     } while (candidate_fastest_ns(x->row) < before);
-    snprintf(x->row->method, sizeof x->row->method, "search from families of plans, %d offered, %d simulated", x->total, x->row->simulated);
+    snprintf(x->row->method, sizeof x->row->method,
+             "search from families of plans, %d offered, %d simulated", x->total,
+             x->row->simulated);
     return 0;
 }
 

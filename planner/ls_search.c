@@ -18,7 +18,8 @@ typedef struct {
     int64_t            share_ns;     /* of a step: what all loads take of the loader's lanes */
     int               *device;       /* [tasks] the lists looked at; between moves the best */
     int64_t           *load_ns;      /* [devices] of them, a step */
-    int64_t           *end_ns;       /* [devices] of the run of the best: from its last work on idle */
+    int64_t           *end_ns;       /* [devices] of the run of the best: from its last work on
+                                      * idle */
     int64_t           *run_ns;       /* [devices] the same of the latest run */
     int64_t            best_ns;      /* of so many steps; INT64_MAX: nothing fits */
     int                runs;
@@ -60,10 +61,13 @@ static int run(ListSearch *l, int64_t *ns)
     Error     why = {""};
 
     *ns = INT64_MAX;
-    if (ls_plan(&plan, l->device, 0, l->s, &why) == 0 && candidate_check_students(plan, l->s->trace, &why) == 0
-        && program_build(&program, plan, l->steps, &why) == 0 && sim_run(&result, program, l->s, &(SimOptions){0}, &why) == 0) {
+    if (ls_plan(&plan, l->device, 0, l->s, &why) == 0
+        && candidate_check_students(plan, l->s->trace, &why) == 0
+        && program_build(&program, plan, l->steps, &why) == 0
+        && sim_run(&result, program, l->s, &(SimOptions){0}, &why) == 0) {
         *ns = result.epoch_ns;
-        for (int d = 0; d < l->p->devices; d++) l->run_ns[d] = result.epoch_ns - result.shares[d][SHARE_IDLE];
+        for (int d = 0; d < l->p->devices; d++)
+            l->run_ns[d] = result.epoch_ns - result.shares[d][SHARE_IDLE];
     }
     l->runs++;
     l->budget -= result.simulated + 200 + 10 * (int64_t)l->p->tasks;
@@ -97,9 +101,13 @@ static int try_lists(ListSearch *l, bool *better)
 
 /* ---- all lists ------------------------------------------------------------------------------ */
 
-static bool may_take(const ListSearch *l, int task, int device) { return task_time(l->p, task, device) != TASK_IMPOSSIBLE; }
+static bool may_take(const ListSearch *l, int task, int device)
+{
+    return task_time(l->p, task, device) != TASK_IMPOSSIBLE;
+}
 
-/* Equal devices too: at equal times the lower number goes first, so which of them has which list can matter. */
+/* Equal devices too: at equal times the lower number goes first, so which of them has which list
+ * can matter. */
 static int all_from(ListSearch *l, int task, int *best)
 {
     bool better;
@@ -147,7 +155,9 @@ static int move_task(ListSearch *l, int task, bool *better)
         if (try_lists(l, better) != 0) return -1;
         if (*better) return 0;
         for (int other = 0; other < l->p->tasks; other++) {
-            if (other == task || l->device[other] != d || l->budget <= 0 || !may_take(l, other, from)) continue;
+            if (other == task || l->device[other] != d || l->budget <= 0
+                || !may_take(l, other, from))
+                continue;
             place(l, other, from);
             if (try_lists(l, better) != 0) return -1;
             if (*better) return 0;
@@ -164,10 +174,12 @@ static int exchange_lists(ListSearch *l, int device, bool *better)
     for (int d = 0; d < l->p->devices && !*better; d++) {
         bool fits = d != device && l->budget > 0;
         for (int t = 0; t < l->p->tasks && fits; t++)
-            fits = (l->device[t] != d || may_take(l, t, device)) && (l->device[t] != device || may_take(l, t, d));
+            fits = (l->device[t] != d || may_take(l, t, device))
+                   && (l->device[t] != device || may_take(l, t, d));
         for (int turn = 0; turn < 2 && fits && !*better; turn++) {
             for (int t = 0; t < l->p->tasks; t++)
-                if (l->device[t] == d || l->device[t] == device) place(l, t, l->device[t] == d ? device : d);
+                if (l->device[t] == d || l->device[t] == device)
+                    place(l, t, l->device[t] == d ? device : d);
             if (turn == 0 && try_lists(l, better) != 0) return -1;
         }
     }
@@ -204,7 +216,8 @@ static int climb(ListSearch *l)
 
 enum { KICKS = 24, KICKED = 3 };
 
-/* From the best lists, with some tasks put elsewhere, again: in case the moves lead no further than to the next hill. */
+/* From the best lists, with some tasks put elsewhere, again: in case the moves lead no further than
+ * to the next hill. */
 static int climb_again(ListSearch *l)
 {
     size_t  bytes = (size_t)l->p->tasks * sizeof *l->device;
@@ -216,7 +229,8 @@ static int climb_again(ListSearch *l)
         int64_t best_ns = l->best_ns;
         memcpy(best, l->device, bytes);
         for (int k = 0; k < KICKED; k++) {
-            int task = (int)rng_range(&rng, 0, l->p->tasks - 1), d = (int)rng_range(&rng, 0, l->p->devices - 1);
+            int task = (int)rng_range(&rng, 0, l->p->tasks - 1),
+                d = (int)rng_range(&rng, 0, l->p->devices - 1);
             if (may_take(l, task, d)) place(l, task, d);
         }
         if ((rc = run(l, &l->best_ns)) != 0) break;
@@ -258,20 +272,26 @@ static int search(ListSearch *l, const int *device, bool *all)
     for (int t = 0; t < l->p->tasks; t++) l->device[t] = -1;
     for (int t = 0; t < l->p->tasks; t++) place(l, t, device[t]);
     choose_steps(l);
-    if (loader->present) l->share_ns = l->p->tasks * scenario_load_ns(l->s, l->s->batch) / loader->lanes;
+    if (loader->present)
+        l->share_ns = l->p->tasks * scenario_load_ns(l->s, l->s->batch) / loader->lanes;
     if (try_lists(l, &better) != 0) return -1;
     if ((few(l->p) ? try_all(l) : climb_again(l)) != 0) return -1;
     *all = few(l->p) && l->budget > 0 && l->steps == l->s->steps;
     if (!*all && memcmp(l->device, device, (size_t)l->p->tasks * sizeof *device) == 0) return 0;
-    snprintf(method, sizeof method, *all ? "fastest of all lists, %d simulated" : "lists improved under the simulator, %d runs", l->runs);
+    snprintf(method, sizeof method,
+             *all ? "fastest of all lists, %d simulated"
+                  : "lists improved under the simulator, %d runs",
+             l->runs);
     if (ls_plan(&plan, l->device, task_makespan(l->p, l->device), l->s, l->err) != 0) return -1;
     return candidate_try(l->row, plan, method, l->s, l->err);
 }
 
-int ls_search(Candidate *row, bool *all, const TaskProblem *problem, const int *device, const Scenario *s, int64_t budget, Error *err)
+int ls_search(Candidate *row, bool *all, const TaskProblem *problem, const int *device,
+              const Scenario *s, int64_t budget, Error *err)
 {
     size_t     g = (size_t)problem->devices;
-    ListSearch l = {.row = row, .p = problem, .s = s, .bounded = !s->trace->contended, .budget = budget, .best_ns = INT64_MAX, .err = err};
+    ListSearch l = {.row = row, .p = problem, .s = s, .bounded = !s->trace->contended,
+                    .budget = budget, .best_ns = INT64_MAX, .err = err};
     int        rc = -1;
 
     *all = false;

@@ -47,7 +47,8 @@ static bool find_room(const Room *room, int block, int max_width)
     int g = room->scenario->device_count;
 
     if (room->uniform)
-        return room_for(room, block, block, 0, max_width < room->scenario->batch ? max_width : (int)room->scenario->batch,
+        return room_for(room, block, block, 0,
+                        max_width < room->scenario->batch ? max_width : (int)room->scenario->batch,
                         false);
     for (int w = 1; w <= max_width; w++)
         for (int d = 0; d + w <= g; d++)
@@ -62,8 +63,11 @@ static void say_block(const Scenario *s, int block, int max_width, Error *why)
 
     for (int d = 1; d < s->device_count; d++)
         if (s->memory_bytes[d] > s->memory_bytes[largest]) largest = d;
-    error_set(why, "block \"%.60s\" is too large for device %d: alone, with %" PRId64 " of %" PRId64 " rows%s, it needs "
-              "%.6g MiB of %.6g", s->trace->blocks[block].name, largest, rows, s->batch,
+    error_set(why,
+              "block \"%.60s\" is too large for device %d: alone, with %" PRId64 " of %" PRId64
+              " rows%s, it needs "
+              "%.6g MiB of %.6g",
+              s->trace->blocks[block].name, largest, rows, s->batch,
               width > 1 ? " on each of all devices" : "",
               (double)stage_memory_plain(s, block, block, rows) * 0x1p-20,
               (double)s->memory_bytes[largest] * 0x1p-20);
@@ -72,9 +76,9 @@ static void say_block(const Scenario *s, int block, int max_width, Error *why)
 static int refusal(bool *refused, const Room *room, int max_width, Error *why, Error *err)
 {
     const Scenario  *s = room->scenario;
-    PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count, .max_width = max_width,
-                                .uniform = room->uniform, .cost = room_cost, .floor = room_floor,
-                                .context = (void *)room, .wanted = 1};
+    PartitionProblem problem = {.blocks = s->trace->block_count, .devices = s->device_count,
+                                .max_width = max_width, .uniform = room->uniform, .cost = room_cost,
+                                .floor = room_floor, .context = (void *)room, .wanted = 1};
     Partition *parts;
     int        count;
 
@@ -85,19 +89,24 @@ static int refusal(bool *refused, const Room *room, int max_width, Error *why, E
     partitions_free(parts, count);
     *refused = count == 0;
     if (*refused)
-        error_set(why, "the blocks are too large together: each fits somewhere alone, but in no way do all of them on "
-                  "%d device%s%s", s->device_count, s->device_count > 1 ? "s" : "",
+        error_set(why,
+                  "the blocks are too large together: each fits somewhere alone, but in no way do "
+                  "all of them on "
+                  "%d device%s%s",
+                  s->device_count, s->device_count > 1 ? "s" : "",
                   max_width == 1 && s->device_count > 1 ? ", one a stage" : "");
     return 0;
 }
 
-int memory_feasibility_refused(bool *refused, const Scenario *s, int max_width, Error *why, Error *err)
+int memory_feasibility_refused(bool *refused, const Scenario *s, int max_width, Error *why,
+                               Error *err)
 {
     Room room = {.scenario = s, .uniform = true};
 
     *refused = false;
     if (!stage_memory_limited(s)) return 0;
-    for (int d = 1; d < s->device_count; d++) room.uniform &= s->memory_bytes[d] == s->memory_bytes[0];
+    for (int d = 1; d < s->device_count; d++)
+        room.uniform &= s->memory_bytes[d] == s->memory_bytes[0];
     if (stage_memory_build(&room.memory, s, err) != 0) return -1;
     int rc = refusal(refused, &room, max_width, why, err);
     stage_memory_free(room.memory);
@@ -113,12 +122,14 @@ int memory_feasibility_refused(bool *refused, const Scenario *s, int max_width, 
 typedef struct { int64_t memory_bytes, batch, devices; } Change;
 
 /* Whether something that options asks for is possible then. */
-static int attempt(bool *possible, const Scenario *s, const CompareOptions *options, const Change *change, Error *err)
+static int attempt(bool *possible, const Scenario *s, const CompareOptions *options,
+                   const Change *change, Error *err)
 {
     CompareOptions  quick = *options;
     ScenarioOptions changed = {.devices = change->devices ? change->devices : s->device_count,
-                               .batch = change->batch ? change->batch : s->batch, .memory_bytes = change->memory_bytes,
-                               .queue_depth = s->queue_depth, .extrapolate = s->extrapolate, .steps = 1};
+                               .batch = change->batch ? change->batch : s->batch,
+                               .memory_bytes = change->memory_bytes, .queue_depth = s->queue_depth,
+                               .extrapolate = s->extrapolate, .steps = 1};
     Comparison      comparison;
     Scenario        other;
     Error           why = {""};
@@ -126,9 +137,11 @@ static int attempt(bool *possible, const Scenario *s, const CompareOptions *opti
     *possible = false;
     quick.candidates = 1;
     quick.ls = LS_LPT;
-    if (scenario_build(&other, s->trace, &changed, &why) != 0) return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    if (scenario_build(&other, s->trace, &changed, &why) != 0)
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (!change->memory_bytes && !change->devices)
-        memcpy(other.memory_bytes, s->memory_bytes, (size_t)s->device_count * sizeof *s->memory_bytes);
+        memcpy(other.memory_bytes, s->memory_bytes,
+               (size_t)s->device_count * sizeof *s->memory_bytes);
     else if (change->devices)
         for (int d = 0; d < other.device_count; d++)
             other.memory_bytes[d] = s->memory_bytes[d < s->device_count ? d : s->device_count - 1];
@@ -142,8 +155,8 @@ static int attempt(bool *possible, const Scenario *s, const CompareOptions *opti
 }
 
 /* Between no, not enough, and yes, enough, in units: the value next to no that is. */
-static int narrow(int64_t *yes, int64_t no, int64_t unit, const Scenario *s, const CompareOptions *options, Change *change,
-                  int64_t *field, Error *err)
+static int narrow(int64_t *yes, int64_t no, int64_t unit, const Scenario *s,
+                  const CompareOptions *options, Change *change, int64_t *field, Error *err)
 {
     while (llabs(*yes - no) > 1) {
         int64_t middle = no + (*yes - no) / 2;
@@ -166,7 +179,7 @@ static int advise_memory(Text *out, const Scenario *s, const CompareOptions *opt
 {
     Change      change = {0};
     const char *name;
-    int64_t     least = INT64_MAX, all = stage_memory_plain(s, 0, s->trace->block_count - 1, s->batch);
+    int64_t least = INT64_MAX, all = stage_memory_plain(s, 0, s->trace->block_count - 1, s->batch);
     bool        possible;
 
     for (int d = 0; d < s->device_count; d++)
@@ -203,7 +216,8 @@ static int advise_devices(Text *out, const Scenario *s, const CompareOptions *op
     int64_t no = s->device_count, yes = 2 * no;
     bool    possible = false;
 
-    for (; yes <= MOST_DEVICES * s->device_count && yes <= TRACE_MAX_DEVICES && yes * s->trace->block_count <= MAX_TRIED;
+    for (; yes <= MOST_DEVICES * s->device_count && yes <= TRACE_MAX_DEVICES
+           && yes * s->trace->block_count <= MAX_TRIED;
          no = yes, yes *= 2) {
         change.devices = yes;
         if (attempt(&possible, s, options, &change, err) != 0) return -1;
@@ -225,20 +239,28 @@ static int advise_schedules(Text *out, const Scenario *s, const CompareOptions *
         if (options->schedules & 1u << i) continue;
         one.schedules = 1u << i;
         if (attempt(&possible, s, &one, &(Change){0}, err) != 0) return -1;
-        if (possible) text_printf(out, "%s%s", *gap ? gap : out->length ? ", --schedules " : "--schedules ", schedule_name((Schedule)i));
+        if (possible)
+            text_printf(out, "%s%s",
+                        *gap          ? gap
+                        : out->length ? ", --schedules "
+                                      : "--schedules ",
+                        schedule_name((Schedule)i));
         if (possible) gap = ",";
     }
     return 0;
 }
 
-int memory_feasibility_advice(Text *out, const Scenario *s, const CompareOptions *options, Error *err)
+int memory_feasibility_advice(Text *out, const Scenario *s, const CompareOptions *options,
+                              Error *err)
 {
     bool possible;
 
-    if (!stage_memory_limited(s) || (int64_t)s->device_count * s->trace->block_count > MAX_TRIED) return 0;
+    if (!stage_memory_limited(s) || (int64_t)s->device_count * s->trace->block_count > MAX_TRIED)
+        return 0;
     if (attempt(&possible, s, options, &(Change){0}, err) != 0) return -1;
     if (possible) return 0;              /* for a step: it is not memory that is missing */
     if (advise_memory(out, s, options, err) != 0 || advise_batch(out, s, options, err) != 0
-        || advise_devices(out, s, options, err) != 0 || advise_schedules(out, s, options, err) != 0) return -1;
+        || advise_devices(out, s, options, err) != 0 || advise_schedules(out, s, options, err) != 0)
+        return -1;
     return text_failed(out) ? error_no_memory(err) : 0;
 }

@@ -39,11 +39,16 @@ struct pipebd_comparison {
     PublicPrediction predictions[SCHEDULE_COUNT];
 };
 
-static_assert((int)PIPEBD_STORE == (int)SCHEDULE_STORE && SCHEDULE_COUNT == PIPEBD_STORE + 1, "schedules");
-static_assert((int)PIPEBD_SHARE_STORAGE == (int)SHARE_STORAGE && SHARE_COUNT == PIPEBD_SHARE_STORAGE + 1, "shares");
-static_assert((int)PIPEBD_COST_PAPER == (int)COST_PAPER && (int)PIPEBD_COST_SIM == (int)COST_SIM, "costs");
+static_assert((int)PIPEBD_STORE == (int)SCHEDULE_STORE && SCHEDULE_COUNT == PIPEBD_STORE + 1,
+              "schedules");
+static_assert((int)PIPEBD_SHARE_STORAGE == (int)SHARE_STORAGE
+                  && SHARE_COUNT == PIPEBD_SHARE_STORAGE + 1,
+              "shares");
+static_assert((int)PIPEBD_COST_PAPER == (int)COST_PAPER && (int)PIPEBD_COST_SIM == (int)COST_SIM,
+              "costs");
 static_assert((int)PIPEBD_JSON == (int)REPORT_JSON, "formats");
-static_assert((int)PIPEBD_LS_STEALING == (int)LS_STEALING && PIPEBD_LS_STEALING + 1 == LS_COUNT, "lists");
+static_assert((int)PIPEBD_LS_STEALING == (int)LS_STEALING && PIPEBD_LS_STEALING + 1 == LS_COUNT,
+              "lists");
 static_assert(sizeof(pipebd_error) == sizeof(Error), "errors");
 
 /* ---- a call -------------------------------------------------------------------------- */
@@ -56,7 +61,8 @@ typedef struct {
 static void call_begin(Call *call)
 {
     call->err.text[0] = '\0';
-    call->previous = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));   /* static, never fails */
+    /* static, never fails */
+    call->previous = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
 }
 
 /* Hands the message over; returns rc. */
@@ -186,11 +192,20 @@ void pipebd_trace_free(pipebd_trace *trace)
     free(trace);
 }
 
-const char *pipebd_trace_name(const pipebd_trace *trace)   { return trace ? trace->trace->name : ""; }
-int pipebd_trace_block_count(const pipebd_trace *trace)    { return trace ? trace->trace->block_count : 0; }
-int pipebd_trace_device_count(const pipebd_trace *trace)   { return trace ? trace_device_count(trace->trace) : 0; }
-int64_t pipebd_trace_batch(const pipebd_trace *trace)      { return trace ? trace->trace->batch : 0; }
-int64_t pipebd_trace_samples(const pipebd_trace *trace)    { return trace ? trace->trace->samples : 0; }
+const char *pipebd_trace_name(const pipebd_trace *trace) { return trace ? trace->trace->name : ""; }
+int         pipebd_trace_block_count(const pipebd_trace *trace)
+{
+    return trace ? trace->trace->block_count : 0;
+}
+int pipebd_trace_device_count(const pipebd_trace *trace)
+{
+    return trace ? trace_device_count(trace->trace) : 0;
+}
+int64_t pipebd_trace_batch(const pipebd_trace *trace) { return trace ? trace->trace->batch : 0; }
+int64_t pipebd_trace_samples(const pipebd_trace *trace)
+{
+    return trace ? trace->trace->samples : 0;
+}
 
 const char *pipebd_trace_block_name(const pipebd_trace *trace, int block)
 {
@@ -212,8 +227,10 @@ static int copy_options(pipebd_options *out, const pipebd_options *given, Error 
     *out = (pipebd_options)PIPEBD_OPTIONS_INIT;
     if (!given) return 0;
     if (given->size < FIRST_OPTIONS_SIZE || given->size > 4096)
-        return error_set(err, "options.size is %" PRIu64 ", expected sizeof(pipebd_options): start from "
-                         "PIPEBD_OPTIONS_INIT", given->size);
+        return error_set(err,
+                         "options.size is %" PRIu64 ", expected sizeof(pipebd_options): start from "
+                         "PIPEBD_OPTIONS_INIT",
+                         given->size);
     for (size_t i = sizeof *out; i < given->size; i++)
         if (bytes[i])
             return error_set(err, "options has a value at byte %zu, which libpipebd " PIPEBD_VERSION
@@ -234,8 +251,8 @@ static int check_options(const pipebd_options *o, Error *err)
 
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < 0 || ranges[i].value > ranges[i].maximum)
-            return error_set(err, "options.%s is %" PRId64 ", expected 0 to %" PRId64, ranges[i].name,
-                             ranges[i].value, ranges[i].maximum);
+            return error_set(err, "options.%s is %" PRId64 ", expected 0 to %" PRId64,
+                             ranges[i].name, ranges[i].value, ranges[i].maximum);
     if (o->schedules >> SCHEDULE_COUNT)
         return error_set(err, "options.schedules is 0x%" PRIx64 ", expected bits 1 << PIPEBD_DP to "
                          "1 << PIPEBD_STORE", o->schedules);
@@ -251,11 +268,12 @@ static int read_options(pipebd_options *out, const pipebd_options *given, Error 
     return 0;
 }
 
-static int build_scenario(Scenario *out, const pipebd_trace *trace, const pipebd_options *o, Error *err)
+static int build_scenario(Scenario *out, const pipebd_trace *trace, const pipebd_options *o,
+                          Error *err)
 {
-    ScenarioOptions options = {.devices = o->devices, .batch = o->batch, .memory_bytes = o->memory_bytes,
-                               .steps = o->steps, .queue_depth = o->queue_depth,
-                               .extrapolate = o->extrapolate};
+    ScenarioOptions options = {.devices = o->devices, .batch = o->batch,
+                               .memory_bytes = o->memory_bytes, .steps = o->steps,
+                               .queue_depth = o->queue_depth, .extrapolate = o->extrapolate};
 
     return scenario_build(out, trace->trace, &options, err);
 }
@@ -358,7 +376,10 @@ pipebd_schedule pipebd_plan_schedule(const pipebd_plan *plan)
 }
 
 int pipebd_plan_stage_count(const pipebd_plan *plan)  { return plan ? plan->plan->stage_count : 0; }
-int pipebd_plan_device_count(const pipebd_plan *plan) { return plan ? plan->plan->device_count : 0; }
+int pipebd_plan_device_count(const pipebd_plan *plan)
+{
+    return plan ? plan->plan->device_count : 0;
+}
 int64_t pipebd_plan_batch(const pipebd_plan *plan)    { return plan ? plan->plan->batch : 0; }
 
 const pipebd_stage *pipebd_plan_stage(const pipebd_plan *plan, int stage)
@@ -369,7 +390,8 @@ const pipebd_stage *pipebd_plan_stage(const pipebd_plan *plan, int stage)
 /* ---- predictions --------------------------------------------------------------------- */
 
 /* dp_epoch_ns 0: not known. row stays where it is for as long as out lives. */
-static int fill_prediction(PublicPrediction *out, const Candidate *row, int64_t dp_epoch_ns, Error *err)
+static int fill_prediction(PublicPrediction *out, const Candidate *row, int64_t dp_epoch_ns,
+                           Error *err)
 {
     pipebd_prediction *face = &out->face;
 
@@ -401,7 +423,8 @@ static const Candidate *row_with(const pipebd_prediction *prediction, int device
     return there ? ((const PublicPrediction *)(const void *)prediction)->row : NULL;
 }
 
-int64_t pipebd_prediction_share_ns(const pipebd_prediction *prediction, int device, pipebd_share share)
+int64_t pipebd_prediction_share_ns(const pipebd_prediction *prediction, int device,
+                                   pipebd_share share)
 {
     const Candidate *row = row_with(prediction, device);
 
@@ -419,8 +442,8 @@ int64_t pipebd_prediction_memory_bytes(const pipebd_prediction *prediction, int 
 static int suit_plan(pipebd_options *o, const Plan *plan, const Trace *trace, Error *err)
 {
     if (plan->block_count != trace->block_count)
-        return error_set(err, "the plan is for %d blocks, expected %d as in the trace", plan->block_count,
-                         trace->block_count);
+        return error_set(err, "the plan is for %d blocks, expected %d as in the trace",
+                         plan->block_count, trace->block_count);
     if (o->devices && o->devices != plan->device_count)
         return error_set(err, "options.devices is %" PRId64 ", but the plan is for %d", o->devices,
                          plan->device_count);
@@ -482,7 +505,8 @@ void pipebd_prediction_free(pipebd_prediction *prediction)
 
 /* ---- comparisons --------------------------------------------------------------------- */
 
-static int compare_all(pipebd_comparison *c, const pipebd_trace *trace, const pipebd_options *o, Error *err)
+static int compare_all(pipebd_comparison *c, const pipebd_trace *trace, const pipebd_options *o,
+                       Error *err)
 {
     CompareOptions options = {.schedules = (unsigned)o->schedules, .cost = (CostKind)o->cost,
                               .candidates = (int)o->candidates, .time_limit_ms = o->time_limit_ms,
@@ -493,14 +517,16 @@ static int compare_all(pipebd_comparison *c, const pipebd_trace *trace, const pi
     if (compare(&c->comparison, &c->scenario, &options, err) != 0) return -1;
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!(o->schedules & 1u << i)) continue;
-        if (fill_prediction(&c->predictions[i], &c->comparison.rows[i], dp->plan ? dp->sim.epoch_ns : 0,
-                            err) != 0) return -1;
+        if (fill_prediction(&c->predictions[i], &c->comparison.rows[i],
+                            dp->plan ? dp->sim.epoch_ns : 0, err)
+            != 0)
+            return -1;
     }
     return 0;
 }
 
-int pipebd_compare(pipebd_comparison **out, const pipebd_trace *trace, const pipebd_options *options,
-                   pipebd_error *error)
+int pipebd_compare(pipebd_comparison **out, const pipebd_trace *trace,
+                   const pipebd_options *options, pipebd_error *error)
 {
     Call               call;
     pipebd_options     o;
@@ -531,7 +557,8 @@ void pipebd_comparison_free(pipebd_comparison *c)
     free(c);
 }
 
-const pipebd_prediction *pipebd_comparison_prediction(const pipebd_comparison *c, pipebd_schedule schedule)
+const pipebd_prediction *pipebd_comparison_prediction(const pipebd_comparison *c,
+                                                      pipebd_schedule          schedule)
 {
     bool there = c && (unsigned)schedule < SCHEDULE_COUNT && c->predictions[schedule].row;
 
@@ -543,7 +570,10 @@ const pipebd_prediction *pipebd_comparison_best(const pipebd_comparison *c)
     return c ? &c->predictions[c->comparison.best].face : NULL;
 }
 
-int64_t pipebd_comparison_bound_ns(const pipebd_comparison *c) { return c ? c->comparison.bound_ns : 0; }
+int64_t pipebd_comparison_bound_ns(const pipebd_comparison *c)
+{
+    return c ? c->comparison.bound_ns : 0;
+}
 
 int pipebd_comparison_report(const pipebd_comparison *c, pipebd_format format, char **out,
                              pipebd_error *error)
@@ -555,7 +585,8 @@ int pipebd_comparison_report(const pipebd_comparison *c, pipebd_format format, c
     if (out) *out = NULL;
     int rc = CHECK("comparison out", &call.err, c, out);
     if (rc == 0 && (unsigned)format > PIPEBD_JSON)
-        rc = error_set(&call.err, "format is %d, expected PIPEBD_TABLE, PIPEBD_CSV or PIPEBD_JSON", (int)format);
+        rc = error_set(&call.err, "format is %d, expected PIPEBD_TABLE, PIPEBD_CSV or PIPEBD_JSON",
+                       (int)format);
     if (rc == 0) rc = report(&c->comparison, &c->scenario, (ReportFormat)format, &text, &call.err);
     if (rc == 0) rc = hand_over(out, &text, &call.err);
     text_free(&text);

@@ -14,7 +14,7 @@ typedef struct {
 } Prediction;
 
 /* Borrows scenario for the call; prediction_free() out. */
-int  predict(Prediction *out, const Plan *plan, const Scenario *scenario, int64_t steps, Error *err);
+int predict(Prediction *out, const Plan *plan, const Scenario *scenario, int64_t steps, Error *err);
 void prediction_free(Prediction *prediction);
 
 #endif

@@ -25,7 +25,8 @@ typedef struct {
     Schedule              schedule;
     const Scenario       *s;
     StageMemory          *memory;
-    int64_t             **floors;        /* [types][most_width + 1] of sum_work() by type of the device and width; NULL: not yet */
+    int64_t             **floors;        /* [types][most_width + 1] of sum_work() by type of the
+                                          * device and width; NULL: not yet */
     GroupCosts           *costs;         /* devices differ: shares by speed; else NULL */
     int                   blocks, devices, types, most_width;
     int                  *type_of;       /* [devices] alike, and on the same machine */
@@ -42,7 +43,8 @@ typedef struct {
 
 /* ---- a floor ----------------------------------------------------------------------- */
 
-/* Teacher, student and update of a block on rows of the batch, nobody else computing; -1: not known. */
+/* Teacher, student and update of a block on rows of the batch, nobody else computing; -1: not
+ * known. */
 static int64_t block_work(const Scenario *alone, int block, int device, int64_t rows)
 {
     int64_t ns = 0;
@@ -55,12 +57,14 @@ static int64_t block_work(const Scenario *alone, int block, int device, int64_t 
     return ns;
 }
 
-/* The work of blocks 0..b-1 in sums[b]: of some member of a group, device being of its type, that has its share of rows at
- * least; exactly so many where shares are even. What is not known counts as 0. */
+/* The work of blocks 0..b-1 in sums[b]: of some member of a group, device being of its type, that
+ * has its share of rows at least; exactly so many where shares are even. What is not known counts
+ * as 0. */
 static int64_t *sum_work(const RelaySearch *r, int device, int width)
 {
     Scenario alone = *r->s;
-    int64_t *sums = calloc((size_t)r->blocks + 1, sizeof *sums), rows = scenario_share(r->s->batch, width, 0);
+    int64_t *sums = calloc((size_t)r->blocks + 1, sizeof *sums),
+            rows = scenario_share(r->s->batch, width, 0);
     int64_t  most = r->costs && width > 1 ? r->s->batch : rows;
 
     if (most - rows > MOST_ROWS) return sums;
@@ -76,8 +80,8 @@ static int64_t *sum_work(const RelaySearch *r, int device, int width)
     return sums;
 }
 
-/* No step of blocks first..last takes a member of stage i of l less, all else for nothing: of one that has the mean of the
- * rows or more, as some member does. */
+/* No step of blocks first..last takes a member of stage i of l less, all else for nothing: of one
+ * that has the mean of the rows or more, as some member does. */
 static int64_t stage_floor(RelaySearch *r, const RelayLayout *l, int i, int last)
 {
     int     first = l->first[i], width = l->start[i + 1] - l->start[i];
@@ -85,7 +89,8 @@ static int64_t stage_floor(RelaySearch *r, const RelayLayout *l, int i, int last
 
     for (int k = 0; k < (r->costs ? width : 1); k++) {
         int       device = l->devices[l->start[i] + k];
-        int64_t **sums = &r->floors[(size_t)r->type_of[device] * ((size_t)r->most_width + 1) + (size_t)width];
+        int64_t **sums =
+            &r->floors[(size_t)r->type_of[device] * ((size_t)r->most_width + 1) + (size_t)width];
         if (!*sums) *sums = sum_work(r, device, width);
         if (!*sums) return 0;
         least = smaller(least, (*sums)[last + 1] - (*sums)[first]);
@@ -98,8 +103,11 @@ static bool is_too_long(RelaySearch *r, const RelayLayout *l, int i, int last)
 {
     int64_t ns;
 
-    if (l->start[i + 1] - l->start[i] > r->s->batch || __builtin_mul_overflow(stage_floor(r, l, i, last), r->s->steps, &ns)) return false;
-    return (r->row->cutoff_ns && ns >= r->row->cutoff_ns) || (r->row->plan && ns > compare_tie(candidate_fastest_ns(r->row)));
+    if (l->start[i + 1] - l->start[i] > r->s->batch
+        || __builtin_mul_overflow(stage_floor(r, l, i, last), r->s->steps, &ns))
+        return false;
+    return (r->row->cutoff_ns && ns >= r->row->cutoff_ns)
+           || (r->row->plan && ns > compare_tie(candidate_fastest_ns(r->row)));
 }
 
 /* ---- one layout ------------------------------------------------------------------- */
@@ -114,7 +122,8 @@ static int last_of(const RelaySearch *r, const RelayLayout *l, int i)
 static bool has_kinds(const RelaySearch *r, const int *devices, int width)
 {
     for (int k = 1; k < width; k++)
-        if (group_costs_class(r->costs, devices[k]) != group_costs_class(r->costs, devices[0])) return true;
+        if (group_costs_class(r->costs, devices[k]) != group_costs_class(r->costs, devices[0]))
+            return true;
     return false;
 }
 
@@ -131,13 +140,16 @@ static bool share_by_speed(const RelaySearch *r, Stage *stage, Error *err)
     memset(counts, 0, (size_t)classes * sizeof *counts);
     for (int k = 0; k < stage->width; k++) {
         counts[group_costs_class(r->costs, stage->devices[k])]++;
-        group.reduce_across |= scenario_node(s, stage->devices[k]) != scenario_node(s, stage->devices[0]);
+        group.reduce_across |=
+            scenario_node(s, stage->devices[k]) != scenario_node(s, stage->devices[0]);
     }
-    if (group_cost(r->costs, &group) != STAGE_IMPOSSIBLE && group_rows(by_class, r->costs, &group, err) == 0) {
+    if (group_cost(r->costs, &group) != STAGE_IMPOSSIBLE
+        && group_rows(by_class, r->costs, &group, err) == 0) {
         found = true;
         for (int c = 0, at = 0; c < classes; c++)
             for (int k = 0; k < stage->width; k++)
-                if (group_costs_class(r->costs, stage->devices[k]) == c) stage->rows[k] = by_class[at++];
+                if (group_costs_class(r->costs, stage->devices[k]) == c)
+                    stage->rows[k] = by_class[at++];
     }
     free(by_class);
     return found;
@@ -152,10 +164,17 @@ static bool spell_out(RelaySearch *r, const RelayLayout *l, bool by_speed, bool 
     plan->stage_count = l->stages;
     for (int i = 0; i < l->stages; i++) {
         Stage *stage = &plan->stages[i];
-        *stage = (Stage){l->first[i], last_of(r, l, i), width_of(l, i), r->devices_of + l->start[i], r->rows_of + l->start[i], 0};
+        *stage = (Stage){l->first[i],
+                         last_of(r, l, i),
+                         width_of(l, i),
+                         r->devices_of + l->start[i],
+                         r->rows_of + l->start[i],
+                         0};
         if (stage->width > r->s->batch) return false;
-        memcpy(stage->devices, l->devices + l->start[i], (size_t)stage->width * sizeof *stage->devices);
-        for (int k = 0; k < stage->width; k++) stage->rows[k] = scenario_share(r->s->batch, stage->width, k);
+        memcpy(stage->devices, l->devices + l->start[i],
+               (size_t)stage->width * sizeof *stage->devices);
+        for (int k = 0; k < stage->width; k++)
+            stage->rows[k] = scenario_share(r->s->batch, stage->width, k);
         if (!r->costs || !has_kinds(r, stage->devices, stage->width)) continue;
         *mixed = true;
         if (by_speed && !share_by_speed(r, stage, &r->err)) return false;
@@ -163,8 +182,8 @@ static bool spell_out(RelaySearch *r, const RelayLayout *l, bool by_speed, bool 
     return true;
 }
 
-/* Scratch, with an epoch of at least bound_ns, may be faster than what is there, or as fast and thriftier: it relays, so it
- * loads and teaches each row once. */
+/* Scratch, with an epoch of at least bound_ns, may be faster than what is there, or as fast and
+ * thriftier: it relays, so it loads and teaches each row once. */
 static bool worth_a_run(const RelaySearch *r, int64_t bound_ns)
 {
     Thrift      thrift = {1, 1, 0};
@@ -175,8 +194,10 @@ static bool worth_a_run(const RelaySearch *r, int64_t bound_ns)
     if (bound_ns > compare_tie(candidate_fastest_ns(r->row))) return false;
     for (int i = 0; i < plan->stage_count; i++)
         for (int k = 0; k < plan->stages[i].width; k++)
-            thrift.peak_bytes = larger(thrift.peak_bytes, stage_memory_bytes(r->memory, plan->stages[i].first, plan->stages[i].last,
-                                                                             plan->stages[i].rows[k]));
+            thrift.peak_bytes =
+                larger(thrift.peak_bytes,
+                       stage_memory_bytes(r->memory, plan->stages[i].first, plan->stages[i].last,
+                                          plan->stages[i].rows[k]));
     return candidate_could_win(r->row, bound_ns, &thrift);
 }
 
@@ -246,7 +267,9 @@ static int every_group(RelaySearch *r, int least_type)
     if (is_over(r)) return 0;
     if (width_of(l, i) > 0) {
         if (!is_too_long(r, l, i, r->blocks - 1) && try_layout(r, l) != 0) return -1;
-        for (int first = l->first[i] + 1; first < r->blocks && l->start[i + 1] < r->devices && !is_too_long(r, l, i, first - 1); first++)
+        for (int first = l->first[i] + 1;
+             first < r->blocks && l->start[i + 1] < r->devices && !is_too_long(r, l, i, first - 1);
+             first++)
             if (every_stage(r, first) != 0) return -1;
     }
     if (width_of(l, i) == r->most_width) return 0;
@@ -303,8 +326,10 @@ static void shift(RelayLayout *l, int at, int to)
 {
     int device = l->devices[at];
 
-    if (at < to) memmove(l->devices + at, l->devices + at + 1, (size_t)(to - at) * sizeof *l->devices);
-    else         memmove(l->devices + to + 1, l->devices + to, (size_t)(at - to) * sizeof *l->devices);
+    if (at < to)
+        memmove(l->devices + at, l->devices + at + 1, (size_t)(to - at) * sizeof *l->devices);
+    else
+        memmove(l->devices + to + 1, l->devices + to, (size_t)(at - to) * sizeof *l->devices);
     l->devices[to] = device;
 }
 
@@ -353,7 +378,8 @@ static int move_devices(RelaySearch *r)
         int end = i < now->stages ? now->start[i + 1] : r->devices;
         for (int at = now->start[i]; at < end; at++) {
             bool seen = false;
-            for (int k = now->start[i]; k < at; k++) seen |= r->type_of[now->devices[k]] == r->type_of[now->devices[at]];
+            for (int k = now->start[i]; k < at; k++)
+                seen |= r->type_of[now->devices[k]] == r->type_of[now->devices[at]];
             for (int k = 0; k <= now->stages && !seen; k++) {
                 if (k == i || (i < now->stages && width_of(now, i) == 1)) continue;
                 if (k < now->stages && width_of(now, k) == r->most_width) continue;
@@ -374,7 +400,8 @@ static int merge_stages(RelaySearch *r)
             RelayLayout *l = &r->next;
             int          own = width_of(l, i), other = width_of(l, i + 1);
             if (which == 0 && own + other > r->most_width) continue;
-            for (int k = 0; which == 1 && k < other; k++) move_device(l, l->start[i + 1], i + 1, l->stages);
+            for (int k = 0; which == 1 && k < other; k++)
+                move_device(l, l->start[i + 1], i + 1, l->stages);
             for (int k = 0; which == 2 && k < own; k++) move_device(l, l->start[i], i, l->stages);
             for (int k = i + 1; k + 1 < l->stages; k++) l->first[k] = l->first[k + 1];
             for (int k = i + 1; k < l->stages; k++) l->start[k] = l->start[k + 1];
@@ -401,14 +428,18 @@ static int split_stages(RelaySearch *r)
     for (int i = 0; i < r->now.stages; i++)
         for (int block = r->now.first[i] + 1; block <= last_of(r, &r->now, i); block++) {
             int width = width_of(&r->now, i), idle = r->devices - r->now.start[r->now.stages];
-            for (int own = 1; own < width; own = own < 4 || own + 1 == width ? own + 1 : 2 * own < width ? 2 * own : width - 1) {
+            for (int own = 1; own < width; own = own < 4 || own + 1 == width ? own + 1
+                                                 : 2 * own < width           ? 2 * own
+                                                                             : width - 1) {
                 cut(&r->next, i, block, own);
                 if (try_move(r) != 0) return -1;
                 if (r->better || is_over(r)) return 0;
             }
             for (int d = 0; d < idle; d++) {
                 int at = r->now.start[r->now.stages] + d, seen = 0;
-                for (int k = 0; k < d; k++) seen |= r->type_of[r->now.devices[at - d + k]] == r->type_of[r->now.devices[at]];
+                for (int k = 0; k < d; k++)
+                    seen |=
+                        r->type_of[r->now.devices[at - d + k]] == r->type_of[r->now.devices[at]];
                 for (int before = 0; before < 2 && !seen; before++) {
                     move_device(&r->next, at, r->next.stages, i);
                     if (before) shift(&r->next, r->next.start[i + 1] - 1, r->next.start[i]);
@@ -445,7 +476,8 @@ static void read_layout(RelaySearch *r, const Plan *plan)
     r->now.start[0] = 0;
     for (int i = 0; i < plan->stage_count; i++) {
         r->now.first[i] = plan->stages[i].first;
-        for (int k = 0; k < plan->stages[i].width; k++) r->now.devices[count++] = plan->stages[i].devices[k];
+        for (int k = 0; k < plan->stages[i].width; k++)
+            r->now.devices[count++] = plan->stages[i].devices[k];
         r->now.start[i + 1] = count;
     }
     for (int d = 0, used = count; d < r->devices; d++) {
@@ -457,10 +489,12 @@ static void read_layout(RelaySearch *r, const Plan *plan)
 
 static int climb(RelaySearch *r)
 {
-    static int (*const moves[])(RelaySearch *) = {move_blocks, move_devices, merge_stages, split_stages, exchange_devices};
+    static int (*const moves[])(RelaySearch *) = {move_blocks, move_devices, merge_stages,
+                                                  split_stages, exchange_devices};
     const int kinds = sizeof moves / sizeof *moves;
 
-    for (int tried = 0, kind = 0; tried < kinds && r->row->plan && !is_over(r); kind = (kind + 1) % kinds) {
+    for (int tried = 0, kind = 0; tried < kinds && r->row->plan && !is_over(r);
+         kind = (kind + 1) % kinds) {
         r->better = false;
         read_layout(r, r->row->faster_count > 0 ? r->row->faster[0].plan : r->row->plan);
         copy_layout(&r->next, &r->now, r->devices);
@@ -471,14 +505,15 @@ static int climb(RelaySearch *r)
     return 0;
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------ */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 static bool same_type(const Scenario *s, int a, int b)
 {
     const double *slowdown = s->trace->slowdown;
 
     return s->kinds[a] == s->kinds[b] && s->memory_bytes[a] == s->memory_bytes[b]
-           && scenario_node(s, a) == scenario_node(s, b) && (!slowdown || slowdown[a] == slowdown[b]);
+           && scenario_node(s, a) == scenario_node(s, b)
+           && (!slowdown || slowdown[a] == slowdown[b]);
 }
 
 static void number_types(RelaySearch *r)
@@ -503,8 +538,11 @@ static int prepare(RelaySearch *r, int *numbers)
     r->floors = calloc((size_t)r->types * ((size_t)r->most_width + 1), sizeof *r->floors);
     if (!r->floors) return error_no_memory(&r->err);
     if (stage_memory_build(&r->memory, r->s, &r->err) != 0) return -1;
-    if (scenario_is_mixed(r->s) && group_costs_build(&r->costs, r->s, COST_SIM, false, &r->err) != 0) return -1;
-    return plan_new(&r->scratch, r->schedule, r->blocks, r->devices, r->s->batch, r->blocks < r->devices ? r->blocks : r->devices, &r->err);
+    if (scenario_is_mixed(r->s)
+        && group_costs_build(&r->costs, r->s, COST_SIM, false, &r->err) != 0)
+        return -1;
+    return plan_new(&r->scratch, r->schedule, r->blocks, r->devices, r->s->batch,
+                    r->blocks < r->devices ? r->blocks : r->devices, &r->err);
 }
 
 static int search(RelaySearch *r, bool *all)
@@ -520,10 +558,13 @@ static int search(RelaySearch *r, bool *all)
     return climb(r);
 }
 
-int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s, int64_t budget, Error *err)
+int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s, int64_t budget,
+                 Error *err)
 {
     RelaySearch r = {.row = row, .schedule = schedule, .s = s, .blocks = s->trace->block_count,
-                     .devices = s->device_count, .most_width = schedule_row(schedule)->groups ? s->device_count : 1, .budget = budget};
+                     .devices = s->device_count,
+                     .most_width = schedule_row(schedule)->groups ? s->device_count : 1,
+                     .budget = budget};
     size_t      g = (size_t)s->device_count;
     int        *numbers = calloc(9 * g + 2, sizeof *numbers), rc = -1;
 
@@ -535,7 +576,8 @@ int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *s
     plan_free(r.scratch);
     group_costs_free(r.costs);
     stage_memory_free(r.memory);
-    for (size_t i = 0; r.floors && i < (size_t)r.types * ((size_t)r.most_width + 1); i++) free(r.floors[i]);
+    for (size_t i = 0; r.floors && i < (size_t)r.types * ((size_t)r.most_width + 1); i++)
+        free(r.floors[i]);
     free(r.floors);
     free(numbers);
     free(r.rows_of);

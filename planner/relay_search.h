@@ -15,6 +15,7 @@ enum { RELAY_PLANS = 3000 };             /* few */
 
 /* Adds to row what is faster than what is there; *all: every plan of the schedule was looked
  * at (groups with even shares, and by speed). Gives up after about budget instructions. */
-int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *scenario, int64_t budget, Error *err);
+int relay_search(Candidate *row, bool *all, Schedule schedule, const Scenario *scenario,
+                 int64_t budget, Error *err);
 
 #endif

@@ -16,7 +16,8 @@ typedef struct {
 
 static int fault(const CsvReader *r, const char *why)
 {
-    return error_set(r->err, "%s:%d:%d: %s", r->name, r->line, (int)(r->at - r->line_start) + 1, why);
+    return error_set(r->err, "%s:%d:%d: %s", r->name, r->line, (int)(r->at - r->line_start) + 1,
+                     why);
 }
 
 static void step(CsvReader *r)
@@ -34,7 +35,8 @@ static int read_quoted(CsvReader *r)
 {
     step(r);
     for (;;) {
-        if (r->at == r->end) return fault(r, "the text ends within quotes, expected a closing quote");
+        if (r->at == r->end)
+            return fault(r, "the text ends within quotes, expected a closing quote");
         if (*r->at == '"') {
             step(r);
             if (r->at == r->end || *r->at != '"') break;
@@ -42,7 +44,9 @@ static int read_quoted(CsvReader *r)
         r->field[r->length++] = *r->at;
         step(r);
     }
-    return at_end_of_field(r) ? 0 : fault(r, "text after a closing quote, expected a comma or the end of the line");
+    return at_end_of_field(r)
+               ? 0
+               : fault(r, "text after a closing quote, expected a comma or the end of the line");
 }
 
 static int read_field(CsvReader *r)
@@ -52,7 +56,8 @@ static int read_field(CsvReader *r)
         if (read_quoted(r) != 0) return -1;
     } else {
         for (; !at_end_of_field(r); step(r)) {
-            if (*r->at == '"') return fault(r, "a quote within a field, expected the whole field in quotes");
+            if (*r->at == '"')
+                return fault(r, "a quote within a field, expected the whole field in quotes");
             if (*r->at == '\0') return fault(r, "a zero byte, expected text");
             r->field[r->length++] = *r->at;
         }
@@ -65,7 +70,8 @@ static int end_line(CsvReader *r)
 {
     if (r->at < r->end && *r->at == '\r') {
         step(r);
-        if (r->at == r->end || *r->at != '\n') return fault(r, "a carriage return, expected a line feed after it");
+        if (r->at == r->end || *r->at != '\n')
+            return fault(r, "a carriage return, expected a line feed after it");
     }
     if (r->at < r->end) step(r);
     return 0;
@@ -75,7 +81,8 @@ static int end_line(CsvReader *r)
 static int read_row(CsvReader *r, Csv *out, char **fields, int *count)
 {
     for (*count = 0;; step(r)) {
-        if (*count == MAX_COLUMNS) return fault(r, "too many fields in a row, expected at most 1000");
+        if (*count == MAX_COLUMNS)
+            return fault(r, "too many fields in a row, expected at most 1000");
         if (read_field(r) != 0) return -1;
         fields[*count] = arena_strdup(&out->arena, r->field);
         if (!fields[(*count)++]) return error_no_memory(r->err);
@@ -88,7 +95,8 @@ static int keep_row(CsvReader *r, Csv *out, char **fields, int count, int line)
 {
     if (out->row_count == 0) out->columns = count;
     if (count != out->columns)
-        return error_set(r->err, "%s:%d:1: %d fields, expected %d as in the header", r->name, line, count, out->columns);
+        return error_set(r->err, "%s:%d:1: %d fields, expected %d as in the header", r->name, line,
+                         count, out->columns);
     char **row = arena_alloc(&out->arena, (size_t)count, sizeof *row);
     if (!row) return error_no_memory(r->err);
     memcpy(row, fields, (size_t)count * sizeof *row);
@@ -105,7 +113,8 @@ int csv_parse(Csv *out, const char *name, const char *text, size_t length, Error
 
     *out = (Csv){0};
     for (size_t i = 0; i < length; i++) rows += text[i] == '\n';
-    if (rows > MAX_ROWS) return error_set(err, "%s: too many lines, expected at most %d", name, MAX_ROWS);
+    if (rows > MAX_ROWS)
+        return error_set(err, "%s: too many lines, expected at most %d", name, MAX_ROWS);
     r.field = arena_alloc(&out->arena, length + 1, 1);
     out->rows = arena_alloc(&out->arena, rows, sizeof *out->rows);
     out->lines = arena_alloc(&out->arena, rows, sizeof *out->lines);
@@ -134,6 +143,7 @@ void csv_field(Text *out, const char *string)
     bool quoted = *string == '#' || strpbrk(string, ",\"\r\n") != NULL;
 
     text_append(out, quoted ? "\"" : "");
-    for (const char *c = string; *c; c++) text_append_bytes(out, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
+    for (const char *c = string; *c; c++)
+        text_append_bytes(out, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
     text_append(out, quoted ? "\"" : "");
 }

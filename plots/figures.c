@@ -91,11 +91,18 @@ static void place_text(const Stage *stage, Text *out)
     }
     if (stage->width == 0) { text_append(out, "for the next free device"); return; }
     text_append(out, stage->width > 1 ? "devices " : "device ");
-    if (run && stage->width > 2) text_printf(out, "%d to %d", stage->devices[0], stage->devices[stage->width - 1]);
-    else for (int i = 0; i < stage->width; i++) text_printf(out, "%s%d", i ? ", " : "", stage->devices[i]);
+    if (run && stage->width > 2)
+        text_printf(out, "%d to %d", stage->devices[0], stage->devices[stage->width - 1]);
+    else
+        for (int i = 0; i < stage->width; i++)
+            text_printf(out, "%s%d", i ? ", " : "", stage->devices[i]);
     text_append(out, "</span><span>");
-    if (even) { text_printf(out, "%lld rows%s", (long long)stage->rows[0], stage->width > 1 ? " each" : ""); return; }
-    for (int i = 0; i < stage->width; i++) text_printf(out, "%s%lld", i ? ", " : "", (long long)stage->rows[i]);
+    if (even) {
+        text_printf(out, "%lld rows%s", (long long)stage->rows[0], stage->width > 1 ? " each" : "");
+        return;
+    }
+    for (int i = 0; i < stage->width; i++)
+        text_printf(out, "%s%lld", i ? ", " : "", (long long)stage->rows[i]);
     text_append(out, " rows");
 }
 
@@ -165,7 +172,8 @@ void figure_plan(Text *out, const RunFacts *facts, const PlanShown *plan)
         for (int i = 0; i < count && i < MAX_CARDS; i++) stage_card(out, facts, plan, i, relay);
     }
     text_append(out, "</ul>\n");
-    if (count > MAX_CARDS) text_printf(out, "<p class=\"note\">The first %d of %d.</p>\n", MAX_CARDS, count);
+    if (count > MAX_CARDS)
+        text_printf(out, "<p class=\"note\">The first %d of %d.</p>\n", MAX_CARDS, count);
     if (plan->task_count) tasks_table(out, facts, plan);
 }
 
@@ -200,7 +208,9 @@ static bool same_shares(const DeviceUse *a, const DeviceUse *b, double epoch_us)
 
 static void left_out(Text *out, int shown, int count)
 {
-    if (shown < count) text_printf(out, "<p class=\"note\">Devices %d to %d are not shown.</p>\n", shown, count - 1);
+    if (shown < count)
+        text_printf(out, "<p class=\"note\">Devices %d to %d are not shown.</p>\n", shown,
+                    count - 1);
 }
 
 void figure_breakdown(Text *out, const ComparedRow *row)
@@ -209,12 +219,16 @@ void figure_breakdown(Text *out, const ComparedRow *row)
     Rows   rows = {.most = 100};
     int    d = 0;
 
-    for (int end; d < row->device_count && rows.row_count < MAX_DEVICES_SHOWN && !rows.failed; d = end) {
+    for (int end; d < row->device_count && rows.row_count < MAX_DEVICES_SHOWN && !rows.failed;
+         d = end) {
         BarPart parts[SHARE_COUNT];
         char    name[48];
-        for (end = d + 1; end < row->device_count && same_shares(&row->devices[d], &row->devices[end], epoch_us);) end++;
+        for (end = d + 1; end < row->device_count
+                          && same_shares(&row->devices[d], &row->devices[end], epoch_us);)
+            end++;
         for (int i = 0; i < SHARE_COUNT; i++)
-            parts[i] = (BarPart){colour_of_share((TimeShare)i), 100 * row->devices[d].share_us[i] / epoch_us};
+            parts[i] = (BarPart){colour_of_share((TimeShare)i),
+                                 100 * row->devices[d].share_us[i] / epoch_us};
         devices_name(name, sizeof name, d, end - 1);
         rows_add(&rows, name);
         figure_stack(&rows, parts, SHARE_COUNT, "%.0f");
@@ -248,12 +262,16 @@ void figure_memory(Text *out, const ComparedRow *row, double scale_bytes)
     Rows rows = {.most = scale_bytes / MIB};
     int  d = 0;
 
-    for (int end; d < row->device_count && rows.row_count < MAX_DEVICES_SHOWN && !rows.failed; d = end) {
+    for (int end; d < row->device_count && rows.row_count < MAX_DEVICES_SHOWN && !rows.failed;
+         d = end) {
         BarPart parts[MEMORY_COUNT];
         char    name[48], total[24];
-        for (end = d + 1; end < row->device_count && same_memory(&row->devices[d], &row->devices[end]);) end++;
+        for (end = d + 1;
+             end < row->device_count && same_memory(&row->devices[d], &row->devices[end]);)
+            end++;
         for (int i = 0; i < MEMORY_COUNT; i++)
-            parts[i] = (BarPart){colour_of_memory((MemoryPart)i), row->devices[d].part_bytes[i] / MIB};
+            parts[i] =
+                (BarPart){colour_of_memory((MemoryPart)i), row->devices[d].part_bytes[i] / MIB};
         devices_name(name, sizeof name, d, end - 1);
         rows_add(&rows, name);
         figure_stack(&rows, parts, MEMORY_COUNT, NULL);
@@ -269,13 +287,14 @@ void figure_memory_keys(Text *out, const ComparedRow *rows, int count)
     for (int i = 0; i < MEMORY_COUNT; i++) {
         bool seen = false;
         for (int r = 0; r < count; r++)
-            for (int d = 0; d < rows[r].device_count; d++) seen |= !rows[r].why && rows[r].devices[d].part_bytes[i] > 0;
+            for (int d = 0; d < rows[r].device_count; d++)
+                seen |= !rows[r].why && rows[r].devices[d].part_bytes[i] > 0;
         if (seen) html_key(out, class_of_memory((MemoryPart)i), memory_part_name((MemoryPart)i));
     }
     html_keys_end(out);
 }
 
-/* ---- predicted and measured -------------------------------------------------------------------- */
+/* ---- predicted and measured ------------------------------------------------------------------ */
 
 void figure_validation(Text *out, const ValidationFile *file)
 {
@@ -287,26 +306,33 @@ void figure_validation(Text *out, const ValidationFile *file)
         int                 colour = colour_of_schedule(row->schedule);
         rows_add(&rows, schedule_name(row->schedule));
         if (row->why) { rows_note(&rows, "not possible"); continue; }
-        rows.most = fmax(rows.most, fmax(row->predicted_s, fmax(row->measured_s, isnan(row->most_s) ? 0 : row->most_s)));
+        rows.most =
+            fmax(rows.most, fmax(row->predicted_s,
+                                 fmax(row->measured_s, isnan(row->most_s) ? 0 : row->most_s)));
         rows_box(&rows, 0, row->predicted_s, 0.05, 0.48, colour_pale(colour), "");
         rows_box(&rows, 0, row->measured_s, 0.5, 0.93, colour, "");
-        if (!isnan(row->least_s) && !isnan(row->most_s)) rows_range(&rows, row->least_s, row->most_s);
+        if (!isnan(row->least_s) && !isnan(row->most_s))
+            rows_range(&rows, row->least_s, row->most_s);
         snprintf(text, sizeof text, "%+.1f %%", 100 * (row->measured_s / row->predicted_s - 1));
         rows_value(&rows, text);
     }
     rows_put(&rows, out, "Epochs of each schedule, predicted and measured");
-    text_append(out, "<p class=\"note\">Above, pale: predicted. Below: measured, the median of the runs, with "
-                "their range. Right: measured over predicted.</p>\n");
+    text_append(
+        out,
+        "<p class=\"note\">Above, pale: predicted. Below: measured, the median of the runs, with "
+        "their range. Right: measured over predicted.</p>\n");
 }
 
-/* ---- timelines and sweeps ------------------------------------------------------------------------ */
+/* ---- timelines and sweeps -------------------------------------------------------------------- */
 
 void figure_gantt(Text *out, const Gantt *g)
 {
-    static const struct { Op op; const char *name; } all[] = {
-        {OP_LOAD, "load"}, {OP_TEACHER, "teacher"}, {OP_FORWARD, "forward"}, {OP_BACKWARD, "backward"},
-        {OP_ALLREDUCE, "all-reduce"}, {OP_UPDATE, "update"}, {OP_SEND, "relay"}, {OP_BARRIER, "barrier"},
-        {OP_STORE, "store"}, {OP_FETCH, "fetch"}, {OP_ONLOAD, "weights"},
+    static const struct { Op op; const char *name;
+    } all[] = {
+        {OP_LOAD, "load"},         {OP_TEACHER, "teacher"},      {OP_FORWARD, "forward"},
+        {OP_BACKWARD, "backward"}, {OP_ALLREDUCE, "all-reduce"}, {OP_UPDATE, "update"},
+        {OP_SEND, "relay"},        {OP_BARRIER, "barrier"},      {OP_STORE, "store"},
+        {OP_FETCH, "fetch"},       {OP_ONLOAD, "weights"},
     };
 
     html_keys(out);
@@ -314,7 +340,9 @@ void figure_gantt(Text *out, const Gantt *g)
         if (gantt_shows(g, all[k].op)) html_key(out, class_of_op(all[k].op), all[k].name);
     html_keys_end(out);
     gantt_put(g, out, "What each device does, over time");
-    if (gantt_rows_left_out(g)) text_printf(out, "<p class=\"note\">%d more rows are not shown.</p>\n", gantt_rows_left_out(g));
+    if (gantt_rows_left_out(g))
+        text_printf(out, "<p class=\"note\">%d more rows are not shown.</p>\n",
+                    gantt_rows_left_out(g));
 }
 
 void figure_sweep_panel(Text *out, const SweepData *d, int panel, Metric metric)

@@ -9,7 +9,8 @@
 
 enum { GANTT_STEPS = 3 };
 
-#define LEAST_BUSY 0.005     /* of the window: what lanes that overlap with compute are shown from */
+#define LEAST_BUSY 0.005     /* of the window: what lanes that overlap with compute are shown
+                              * from */
 
 typedef struct {
     int     device, track, row;              /* row -1: not shown */
@@ -43,7 +44,8 @@ typedef struct {
 int  gantt_read(Gantt *out, const char *path, int steps, double from_us, double to_us, Error *err);
 
 /* The same of one that was read already; path stands in the message. */
-int  gantt_parse(Gantt *out, const Json *doc, const char *path, int steps, double from_us, double to_us, Error *err);
+int gantt_parse(Gantt *out, const Json *doc, const char *path, int steps, double from_us,
+                double to_us, Error *err);
 
 /* The "step" of a comparison. */
 int  gantt_step(Gantt *out, const JsonAt *step, Error *err);

@@ -34,12 +34,15 @@ static int say_failed(const Text *script, int complaints, Error *err)
     text[length > 0 ? length : 0] = '\0';
     terminal_of(script->bytes, terminal);
     if (strstr(text, "unknown or ambiguous terminal"))
-        return error_set(err, "this gnuplot has no terminal %s, since it was built without %s: install one that has it "
-                         "(Debian, Ubuntu: package gnuplot-nox), or draw .svg", terminal,
-                         strstr(terminal, "cairo") ? "cairo" : "it");
+        return error_set(err,
+                         "this gnuplot has no terminal %s, since it was built without %s: install "
+                         "one that has it "
+                         "(Debian, Ubuntu: package gnuplot-nox), or draw .svg",
+                         terminal, strstr(terminal, "cairo") ? "cairo" : "it");
     for (char *at = strtok_r(text, "\n", &save); at; at = strtok_r(NULL, "\n", &save)) {
         const char *reason = strstr(at, "line ");
-        if (reason && (reason = strchr(reason, ':')) && reason[1]) return error_set(err, "gnuplot failed: %s", reason + 2);
+        if (reason && (reason = strchr(reason, ':')) && reason[1])
+            return error_set(err, "gnuplot failed: %s", reason + 2);
     }
     return error_set(err, "gnuplot failed and gives no reason");
 }
@@ -68,7 +71,8 @@ static int memory_file(const Text *text, Error *err)
     return -1;
 }
 
-/* gnuplot with these as its standard input, output and error. SIGPIPE ends it should its reader be gone. */
+/* gnuplot with these as its standard input, output and error. SIGPIPE ends it should its reader be
+ * gone. */
 static int start(pid_t *child, int in, int out, int complaints)
 {
     char                      *argv[] = {"gnuplot", "/dev/stdin", NULL};
@@ -78,7 +82,10 @@ static int start(pid_t *child, int in, int out, int complaints)
     int                        rc = posix_spawn_file_actions_init(&actions);
 
     if (rc != 0) return rc;
-    if ((rc = posix_spawnattr_init(&attributes)) != 0) { posix_spawn_file_actions_destroy(&actions); return rc; }
+    if ((rc = posix_spawnattr_init(&attributes)) != 0) {
+        posix_spawn_file_actions_destroy(&actions);
+        return rc;
+    }
     sigemptyset(&usual);
     sigaddset(&usual, SIGPIPE);
     posix_spawnattr_setsigdefault(&attributes, &usual);

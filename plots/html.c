@@ -9,31 +9,35 @@
 
 const char *class_of_schedule(Schedule schedule)
 {
-    static const char *const names[SCHEDULE_COUNT] = {"s-dp", "s-ls", "s-tr", "s-dpu", "s-ir", "s-ahd", "s-split", "s-sequential", "s-store"};
+    static const char *const names[SCHEDULE_COUNT] = {
+        "s-dp", "s-ls", "s-tr", "s-dpu", "s-ir", "s-ahd", "s-split", "s-sequential", "s-store"};
 
     return names[schedule];
 }
 
 const char *class_of_share(TimeShare share)
 {
-    static const char *const names[SHARE_COUNT] = {"t-load", "t-teacher", "t-student", "t-allreduce", "t-update",
-                                                   "t-transfer", "t-wait", "t-idle", "t-storage"};
+    static const char *const names[SHARE_COUNT] = {"t-load",      "t-teacher", "t-student",
+                                                   "t-allreduce", "t-update",  "t-transfer",
+                                                   "t-wait",      "t-idle",    "t-storage"};
 
     return names[share];
 }
 
 const char *class_of_memory(MemoryPart part)
 {
-    static const char *const names[MEMORY_COUNT] = {"m-weights", "m-gradients", "m-state", "m-boundaries",
-                                                    "m-activations", "m-queues", "m-loader", "m-process"};
+    static const char *const names[MEMORY_COUNT] = {"m-weights",    "m-gradients",   "m-state",
+                                                    "m-boundaries", "m-activations", "m-queues",
+                                                    "m-loader",     "m-process"};
 
     return names[part];
 }
 
 const char *class_of_op(Op op)
 {
-    static const char *const names[OP_COUNT] = {"o-load", "o-recv", "o-send", "o-teacher", "o-forward", "o-backward",
-                                                "o-allreduce", "o-update", "o-barrier", "o-store", "o-fetch", "o-onload", "o-offload"};
+    static const char *const names[OP_COUNT] = {
+        "o-load",   "o-recv",    "o-send",  "o-teacher", "o-forward", "o-backward", "o-allreduce",
+        "o-update", "o-barrier", "o-store", "o-fetch",   "o-onload",  "o-offload"};
 
     return names[op];
 }
@@ -53,18 +57,24 @@ static void colour_rule(Text *out, const char *class, int colour)
     text_printf(out, ".%s{--c:var(--c%06x,#%06x)}\n", class, (unsigned)colour, (unsigned)colour);
 }
 
-/* Classes of what legends and tables name. On a dark page colours are other ones, as in pictures (plots/picture.c). */
+/* Classes of what legends and tables name. On a dark page colours are other ones, as in pictures
+ * (plots/picture.c). */
 static void colour_rules(Text *out)
 {
-    for (int i = 0; i < SCHEDULE_COUNT; i++) colour_rule(out, class_of_schedule((Schedule)i), colour_of_schedule((Schedule)i));
-    for (int i = 0; i < SHARE_COUNT; i++)    colour_rule(out, class_of_share((TimeShare)i), colour_of_share((TimeShare)i));
-    for (int i = 0; i < MEMORY_COUNT; i++)   colour_rule(out, class_of_memory((MemoryPart)i), colour_of_memory((MemoryPart)i));
-    for (int i = 0; i < OP_COUNT; i++)       colour_rule(out, class_of_op((Op)i), colour_of_op((Op)i));
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        colour_rule(out, class_of_schedule((Schedule)i), colour_of_schedule((Schedule)i));
+    for (int i = 0; i < SHARE_COUNT; i++)
+        colour_rule(out, class_of_share((TimeShare)i), colour_of_share((TimeShare)i));
+    for (int i = 0; i < MEMORY_COUNT; i++)
+        colour_rule(out, class_of_memory((MemoryPart)i), colour_of_memory((MemoryPart)i));
+    for (int i = 0; i < OP_COUNT; i++) colour_rule(out, class_of_op((Op)i), colour_of_op((Op)i));
     text_append(out, "@media screen and (prefers-color-scheme:dark){:root{");
     for (const ColourPair *c = colours_in_the_dark; c->light >= 0; c++)
         text_printf(out, "--c%06x:#%06x;", (unsigned)c->light, (unsigned)c->dark);
-    for (int i = 0; i < SCHEDULE_COUNT; i++)                 /* pale on a light page is dim on a dark one */
-        text_printf(out, "--c%06x:#%06x;", (unsigned)colour_pale(colour_of_schedule((Schedule)i)), (unsigned)dim(colour_of_schedule((Schedule)i)));
+    for (int i = 0; i < SCHEDULE_COUNT; i++)                 /* pale on a light page is dim on a
+                                                              * dark one */
+        text_printf(out, "--c%06x:#%06x;", (unsigned)colour_pale(colour_of_schedule((Schedule)i)),
+                    (unsigned)dim(colour_of_schedule((Schedule)i)));
     text_append(out, "}}\n");
 }
 
@@ -160,7 +170,8 @@ char *bytes_shown(char *out, double bytes)
 {
     double mib = bytes / 1048576;
 
-    if (mib >= 1024) snprintf(out, 24, "%.*f GiB", mib >= 102400 ? 0 : mib >= 10240 ? 1 : 2, mib / 1024);
+    if (mib >= 1024)
+        snprintf(out, 24, "%.*f GiB", mib >= 102400 ? 0 : mib >= 10240 ? 1 : 2, mib / 1024);
     else             snprintf(out, 24, "%.*f MiB", mib >= 100 ? 0 : 1, mib);
     return out;
 }

@@ -14,19 +14,22 @@
 
 static int add_mark(LoggedRun *log, LogMarkKind kind, int64_t step, Error *err)
 {
-    if (!array_has_room(log->marks, log->mark_count, log->mark_capacity)) return error_no_memory(err);
+    if (!array_has_room(log->marks, log->mark_count, log->mark_capacity))
+        return error_no_memory(err);
     log->marks[log->mark_count++] = (LogMark){kind, step};
     return 0;
 }
 
 static int add_point(LoggedRun *log, LogPoint **out, Error *err)
 {
-    if (!array_has_room(log->points, log->point_count, log->point_capacity)) return error_no_memory(err);
+    if (!array_has_room(log->points, log->point_count, log->point_capacity))
+        return error_no_memory(err);
     LogPoint *p = &log->points[log->point_count];
     *p = (LogPoint){.loss = calloc((size_t)log->blocks, sizeof *p->loss),
                     .block_step = calloc((size_t)log->blocks, sizeof *p->block_step),
                     .work = calloc((size_t)log->run_devices, sizeof *p->work),
-                    .wait = calloc((size_t)log->run_devices, sizeof *p->wait), .devices = log->run_devices};
+                    .wait = calloc((size_t)log->run_devices, sizeof *p->wait),
+                    .devices = log->run_devices};
     log->point_count++;
     if (!p->loss || !p->block_step || !p->work || !p->wait) return error_no_memory(err);
     *out = p;
@@ -98,15 +101,19 @@ static int first_start(LoggedRun *log, const JsonAt *root, Error *err)
     JsonAt      name_at = json_member(root, "workload"), names = json_member(root, "blocks");
     const char *name;
 
-    if (json_get_string(&name_at, &name, err) != 0 || keep_text(&log->workload, name, err) != 0) return -1;
+    if (json_get_string(&name_at, &name, err) != 0 || keep_text(&log->workload, name, err) != 0)
+        return -1;
     if (json_get_array(&names, 1, err) != 0) return -1;
-    if (json_count(&names) > TRACE_MAX_BLOCKS) return json_fail(&names, err, "more than %d blocks", TRACE_MAX_BLOCKS);
+    if (json_count(&names) > TRACE_MAX_BLOCKS)
+        return json_fail(&names, err, "more than %d blocks", TRACE_MAX_BLOCKS);
     log->block_names = calloc(json_count(&names), sizeof *log->block_names);
     if (!log->block_names) return error_no_memory(err);
     log->blocks = (int)json_count(&names);
     for (int b = 0; b < log->blocks; b++) {
         JsonAt at = json_element(&names, (size_t)b);
-        if (json_get_string(&at, &name, err) != 0 || keep_text(&log->block_names[b], name, err) != 0) return -1;
+        if (json_get_string(&at, &name, err) != 0
+            || keep_text(&log->block_names[b], name, err) != 0)
+            return -1;
     }
     return 0;
 }
@@ -130,7 +137,9 @@ static int resumed(LoggedRun *log, const JsonAt *root, Error *err)
     int      rc = -1;
 
     if (!step) return error_no_memory(err);
-    if (get_array(root, &names, "blocks", log->blocks, err) != 0 || get_steps(root, step, log->blocks, err) != 0) goto done;
+    if (get_array(root, &names, "blocks", log->blocks, err) != 0
+        || get_steps(root, step, log->blocks, err) != 0)
+        goto done;
     for (int b = 0; b < log->blocks; b++) sum += step[b];
     forget(log, step, sum / log->blocks);
     rc = sum ? add_mark(log, MARK_RESUMED, sum / log->blocks, err) : 0;
@@ -143,9 +152,11 @@ done:
  * from which they go on. */
 static int start(LoggedRun *log, const JsonAt *root, Error *err)
 {
-    static const char *const keys[] = {"format", "version", "event", "date", "workload", "workload_hash", "resumed", "seed",
-                                       "batch", "samples", "steps_per_epoch", "total_steps", "every", "device",
-                                       "devices", "blocks", "block_steps", "schedule", "stages", NULL};
+    static const char *const keys[] = {
+        "format",          "version",     "event",    "date",   "workload",
+        "workload_hash",   "resumed",     "seed",     "batch",  "samples",
+        "steps_per_epoch", "total_steps", "every",    "device", "devices",
+        "blocks",          "block_steps", "schedule", "stages", NULL};
     JsonAt      at = json_member(root, "schedule"), devices_at = json_member(root, "devices");
     const char *name;
     Schedule    schedule;
@@ -160,7 +171,8 @@ static int start(LoggedRun *log, const JsonAt *root, Error *err)
     log->run_devices = (int)devices;
     if (log->run_devices > log->devices) log->devices = log->run_devices;
     if (json_get_string(&at, &name, err) != 0) return -1;
-    if (!schedule_find(name, &schedule)) return json_fail(&at, err, "not a schedule, expected dp, ls, tr, ...");
+    if (!schedule_find(name, &schedule))
+        return json_fail(&at, err, "not a schedule, expected dp, ls, tr, ...");
     if (keep_text(&log->schedule, name, err) != 0) return -1;
     if (log->begun) return resumed(log, root, err);
     if (first_start(log, root, err) != 0) return -1;
@@ -195,22 +207,27 @@ static int read_devices(LogPoint *p, const JsonAt *root, Error *err)
 
 static int progress(LoggedRun *log, const JsonAt *root, Error *err)
 {
-    static const char *const keys[] = {"event", "time_s", "step", "steps", "images_per_s", "block_steps", "losses",
-                                       "devices", "resident_bytes", NULL};
+    static const char *const keys[] = {"event",          "time_s",      "step",   "steps",
+                                       "images_per_s",   "block_steps", "losses", "devices",
+                                       "resident_bytes", NULL};
     JsonAt    time_at = json_member(root, "time_s"), rate_at = json_member(root, "images_per_s");
     LogPoint *p = NULL;
 
     if (json_check_keys(root, keys, err) != 0 || add_point(log, &p, err) != 0) return -1;
-    if (json_get_number(&time_at, 0, &p->time_s, err) != 0 || get_number(&rate_at, &p->images_per_s, err) != 0
-        || get_integer(root, "step", 0, &p->step, err) != 0 || get_integer(root, "steps", 0, &p->steps, err) != 0
+    if (json_get_number(&time_at, 0, &p->time_s, err) != 0
+        || get_number(&rate_at, &p->images_per_s, err) != 0
+        || get_integer(root, "step", 0, &p->step, err) != 0
+        || get_integer(root, "steps", 0, &p->steps, err) != 0
         || get_steps(root, p->block_step, log->blocks, err) != 0
-        || get_losses(root, p->loss, log->blocks, err) != 0) return -1;
+        || get_losses(root, p->loss, log->blocks, err) != 0)
+        return -1;
     return read_devices(p, root, err);
 }
 
 static int replan(LoggedRun *log, const JsonAt *root, Error *err)
 {
-    static const char *const keys[] = {"event", "time_s", "step", "taken", "factors", "before_s", "after_s", "stages", NULL};
+    static const char *const keys[] = {"event",    "time_s",  "step",   "taken", "factors",
+                                       "before_s", "after_s", "stages", NULL};
     JsonAt  taken_at = json_member(root, "taken");
     int64_t step;
     bool    taken;
@@ -222,8 +239,8 @@ static int replan(LoggedRun *log, const JsonAt *root, Error *err)
 
 static int finish(const JsonAt *root, Error *err)
 {
-    static const char *const keys[] = {"event", "why", "time_s", "step", "images_per_s", "losses", "accuracies", "error",
-                                       NULL};
+    static const char *const keys[] = {"event",  "why",        "time_s", "step", "images_per_s",
+                                       "losses", "accuracies", "error",  NULL};
     static const char *const whys[] = {"done", "stopped", "failed", NULL};
     JsonAt at = json_member(root, "why");
     int    why;
@@ -240,7 +257,8 @@ static int one_line(LoggedRun *log, const Json *doc, Error *err)
     if (json_get_object(&root, err) != 0) return -1;
     if (!log->begun && json_check_format(doc, "pipebd-log", 1, err) != 0) return -1;
     if (json_get_choice(&event_at, events, &event, err) != 0) return -1;
-    if (!log->begun && event != 0) return json_fail(&event_at, err, "expected \"start\" in the first line");
+    if (!log->begun && event != 0)
+        return json_fail(&event_at, err, "expected \"start\" in the first line");
     switch (event) {
     case 0:  return start(log, &root, err);
     case 1:  return progress(log, &root, err);
@@ -251,7 +269,8 @@ static int one_line(LoggedRun *log, const Json *doc, Error *err)
 
 /* ---- lines ------------------------------------------------------------------------------- */
 
-static int parse_line(LoggedRun *log, const char *path, size_t before, const char *text, size_t length, Error *err)
+static int parse_line(LoggedRun *log, const char *path, size_t before, const char *text,
+                      size_t length, Error *err)
 {
     Json *doc = NULL;
     int   rc = json_line_parse(&doc, path, before, text, length, err);
@@ -269,7 +288,8 @@ static int other_kind(const char *path, const char *text, size_t length, Error *
 
     if (json_doc_parse(&doc, path, text, length, &why) == 0) {
         JsonAt root = json_root(doc), format = json_member(&root, "format");
-        if (!json_has(&format)) json_fail(&root, err, "no log of a run, expected a JSON object a line");
+        if (!json_has(&format))
+            json_fail(&root, err, "no log of a run, expected a JSON object a line");
         else if (json_check_format(doc, "pipebd-log", 1, &why) != 0) *err = why;
     }
     json_doc_free(doc);
@@ -303,7 +323,8 @@ int log_read(LoggedRun *out, const char *path, Error *err)
     *out = (LoggedRun){0};
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
     if (check_first_line(path, text, length, err) != 0) goto done;
-    for (char *line = text, *end; (end = memchr(line, '\n', (size_t)(text + length - line))); line = end + 1, number++)
+    for (char *line = text, *end; (end = memchr(line, '\n', (size_t)(text + length - line)));
+         line = end + 1, number++)
         if (parse_line(out, path, number, line, (size_t)(end - line), err) != 0) goto done;
     rc = 0;
 done:

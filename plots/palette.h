@@ -1,4 +1,5 @@
-/* The colours of every plot: the same thing has the same colour everywhere, and no other thing has it. */
+/* The colours of every plot: the same thing has the same colour everywhere, and no other thing has
+ * it. */
 #ifndef PLOTS_PALETTE_H
 #define PLOTS_PALETTE_H
 

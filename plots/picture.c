@@ -8,14 +8,16 @@
 #include "plots/gnuplot.h"
 #include "plots/html_text.h"
 
-/* BEGIN label (PART "width height class" PART script)* END, all in text that html_text() and plot_string() made. */
+/* BEGIN label (PART "width height class" PART script)* END, all in text that html_text() and
+ * plot_string() made. */
 enum { BEGIN = 1, PART = 2, END = 3, LINE = 4 };
 
 /* ---- putting ----------------------------------------------------------------------- */
 
 static void put_part(Text *page, const Plot *plot, const char *class)
 {
-    text_printf(page, "%c%d %d %s%c%s", PART, plot->width, plot->height, class, PART, text_string(&plot->script));
+    text_printf(page, "%c%d %d %s%c%s", PART, plot->width, plot->height, class, PART,
+                text_string(&plot->script));
     page->failed = page->failed || text_failed(&plot->script);
 }
 
@@ -49,7 +51,9 @@ static bool take_colour(Piece *p, unsigned *colour)
     unsigned r, g, b;
     int      length = 0;
 
-    if (!starts(p, "rgb(") || sscanf(p->at, "rgb(%u,%u,%u)%n", &r, &g, &b, &length) != 3 || length == 0) return false;
+    if (!starts(p, "rgb(") || sscanf(p->at, "rgb(%u,%u,%u)%n", &r, &g, &b, &length) != 3
+        || length == 0)
+        return false;
     p->at += length;
     *colour = (r & 255) << 16 | (g & 255) << 8 | (b & 255);
     return true;
@@ -65,23 +69,31 @@ static bool skip_to(Piece *p, const char *start, const char *last)
     return true;
 }
 
-/* Colours become variables, which a dark page sets otherwise; titles (numbers of plots), names of elements (the same in
- * every picture) and definitions (which stand once in the page) go. */
+/* Colours become variables, which a dark page sets otherwise; titles (numbers of plots), names of
+ * elements (the same in every picture) and definitions (which stand once in the page) go. */
 static void convert(Text *out, Piece p)
 {
     unsigned colour;
 
     while (p.at < p.end) {
-        if (skip_to(&p, "<title>", "</title>") || skip_to(&p, "<desc>", "</desc>") || skip_to(&p, "<defs>", "</defs>")
-            || skip_to(&p, " id=\"gnuplot_", "\"")) continue;
-        if (starts(&p, "\"black\"")) { text_append(out, "\"var(--c000000,#000000)\""); p.at += strlen("\"black\""); }
-        else if (take_colour(&p, &colour)) text_printf(out, "var(--c%06x,#%06x)", colour, colour);
-        else if (*p.at == '\n' || *p.at == '\t') { text_append(out, p.at[1] == '<' || p.at[1] == '\t' ? "" : " "); p.at++; }
-        else text_append_bytes(out, p.at++, 1);
+        if (skip_to(&p, "<title>", "</title>") || skip_to(&p, "<desc>", "</desc>")
+            || skip_to(&p, "<defs>", "</defs>") || skip_to(&p, " id=\"gnuplot_", "\""))
+            continue;
+        if (starts(&p, "\"black\"")) {
+            text_append(out, "\"var(--c000000,#000000)\"");
+            p.at += strlen("\"black\"");
+        } else if (take_colour(&p, &colour))
+            text_printf(out, "var(--c%06x,#%06x)", colour, colour);
+        else if (*p.at == '\n' || *p.at == '\t') {
+            text_append(out, p.at[1] == '<' || p.at[1] == '\t' ? "" : " ");
+            p.at++;
+        } else
+            text_append_bytes(out, p.at++, 1);
     }
 }
 
-/* What is between <svg ...> and </svg> of the document that begins at or after *at, which is then behind it. */
+/* What is between <svg ...> and </svg> of the document that begins at or after *at, which is then
+ * behind it. */
 static bool next_document(Piece *out, const char **at)
 {
     const char *start = strstr(*at, "<svg"), *open = start ? strchr(start, '>') : NULL;
@@ -99,7 +111,8 @@ static void put_definitions(Text *page, const char *drawn)
     const char *start = strstr(drawn, "<defs>"), *end = start ? strstr(start, "</defs>") : NULL;
 
     if (!end || !strstr(drawn, "#gpPt")) return;
-    text_append(page, "<svg width=\"0\" height=\"0\" style=\"position:absolute\" aria-hidden=\"true\">");
+    text_append(page,
+                "<svg width=\"0\" height=\"0\" style=\"position:absolute\" aria-hidden=\"true\">");
     text_append_bytes(page, start, (size_t)(end - start) + strlen("</defs>"));
     text_append(page, "</svg>\n");
 }
@@ -115,7 +128,9 @@ typedef struct {
 /* The part at *at (its PART); *at is then at the next PART or END. */
 static bool read_part(Drawing *out, const char **at)
 {
-    if (**at != PART || sscanf(*at + 1, "%d %d %15[a-z]", &out->width, &out->height, out->class) != 3) return false;
+    if (**at != PART
+        || sscanf(*at + 1, "%d %d %15[a-z]", &out->width, &out->height, out->class) != 3)
+        return false;
     out->script = strchr(*at + 1, PART) + 1;
     out->end = out->script + strcspn(out->script, "\002\003");
     *at = out->end;
@@ -128,7 +143,10 @@ static void write_script(Text *script, const char *page)
         Drawing     d;
         const char *part = at + strcspn(at, "\002\003");
         while (read_part(&d, &part)) {
-            text_printf(script, "reset\nset encoding utf8\nset terminal svg noenhanced size %d,%d font 'Helvetica,12'\n", d.width, d.height);
+            text_printf(script,
+                        "reset\nset encoding utf8\nset terminal svg noenhanced size %d,%d font "
+                        "'Helvetica,12'\n",
+                        d.width, d.height);
             text_append_bytes(script, d.script, (size_t)(d.end - d.script));
             text_append(script, "\nset output\n");
         }
@@ -147,7 +165,10 @@ static bool put_drawn(Text *out, const char **at, const char **drawn)
     text_append(out, "\">");
     while (read_part(&d, &part)) {
         if (!next_document(&inside, drawn)) return false;
-        text_printf(out, "<svg class=\"%s\" viewBox=\"0 0 %d %d\" style=\"max-width:%dpx\" aria-hidden=\"true\">", d.class, d.width, d.height,
+        text_printf(out,
+                    "<svg class=\"%s\" viewBox=\"0 0 %d %d\" style=\"max-width:%dpx\" "
+                    "aria-hidden=\"true\">",
+                    d.class, d.width, d.height,
                     strcmp(d.class, "any") == 0 ? d.width * 5 / 4 : d.width * 6 / 5);
         convert(out, inside);
         text_append(out, "</svg>");
@@ -183,7 +204,8 @@ static bool rewrite(Text *out, const char *page, const char *drawn, const char *
     return well;
 }
 
-/* The page with its pictures into out; without them, and with the reason, where gnuplot is missing or fails. */
+/* The page with its pictures into out; without them, and with the reason, where gnuplot is missing
+ * or fails. */
 static int draw_all(Text *out, const char *page, Error *err)
 {
     Text  script = {0}, drawn = {0};

@@ -13,7 +13,13 @@ typedef struct {
     int  width, height;      /* CSS pixels */
 } Plot;                      /* {0}, then one plot_...(); plot_free() it either way */
 
-typedef enum { METRIC_EPOCH, METRIC_SPEEDUP, METRIC_UTILISATION, METRIC_MEMORY, METRIC_COUNT } Metric;
+typedef enum {
+    METRIC_EPOCH,
+    METRIC_SPEEDUP,
+    METRIC_UTILISATION,
+    METRIC_MEMORY,
+    METRIC_COUNT
+} Metric;
 
 /* Comparisons (pipebd-plan --format json): speedup over DP, a group of bars each. */
 int plot_speedup(Plot *out, const char *const *paths, int count, Error *err);
@@ -28,9 +34,11 @@ int plot_validation(Plot *out, const char *const *paths, int count, Error *err);
 /* Timelines from from_us to to_us; negative: three steps from the middle. Several stand one
  * above the other, each from the beginning of its own window on, to the same scale. */
 enum { GANTT_MAX = 8 };
-int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, double to_us, Error *err);
+int plot_gantt(Plot *out, const char *const *paths, int count, double from_us, double to_us,
+               Error *err);
 
-/* A sweep of epochs: total time, a line a schedule, and the epochs at which another schedule becomes the fastest. */
+/* A sweep of epochs: total time, a line a schedule, and the epochs at which another schedule
+ * becomes the fastest. */
 int plot_horizon(Plot *out, const char *path, Error *err);
 
 /* A sweep of one path, or of two (a panel for each value of the second). */
@@ -52,8 +60,9 @@ int plot_render(const Plot *plot, const char *output, Error *err);
 
 /* ---- for the kinds ---- */
 
-/* A gnuplot string that shows as it is, whatever it contains; control characters are spaces, and what is not UTF-8 is
- * U+FFFD. plot_tic(): the same where gnuplot takes it for a format, as labels of tics are. */
+/* A gnuplot string that shows as it is, whatever it contains; control characters are spaces, and
+ * what is not UTF-8 is U+FFFD. plot_tic(): the same where gnuplot takes it for a format, as labels
+ * of tics are. */
 void plot_string(Text *out, const char *string);
 void plot_tic(Text *out, const char *string);
 
@@ -68,7 +77,8 @@ typedef struct {
 } Scene;
 
 void scene_box(Scene *scene, double x0, double x1, double y0, double y1, int colour);
-void scene_label(Scene *scene, double x, double y, const char *align, int size, int colour, const char *string);
+void scene_label(Scene *scene, double x, double y, const char *align, int size, int colour,
+                 const char *string);
 void scene_key(Scene *scene, int colour, const char *string);
 int  scene_end(Scene *scene, Plot *plot, Error *err);        /* frees scene */
 

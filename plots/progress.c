@@ -25,15 +25,19 @@ typedef struct {
 /* A few lines have colours of their own, more a ramp from dark blue over green to orange. */
 static unsigned colour_of(int i, int count)
 {
-    static const unsigned few[] = {0x0072B2, 0xD55E00, 0x009E73, 0xE69F00, 0xCC79A7, 0x56B4E9, 0x666666};
-    static const int      stops[][3] = {{0x00, 0x4B, 0x87}, {0x00, 0x9E, 0x73}, {0xE6, 0x9F, 0x00}, {0xD5, 0x5E, 0x00}};
+    static const unsigned few[] = {0x0072B2, 0xD55E00, 0x009E73, 0xE69F00,
+                                   0xCC79A7, 0x56B4E9, 0x666666};
+    static const int      stops[][3] = {
+             {0x00, 0x4B, 0x87}, {0x00, 0x9E, 0x73}, {0xE6, 0x9F, 0x00}, {0xD5, 0x5E, 0x00}};
 
     if (count <= (int)(sizeof few / sizeof *few)) return few[i];
     double   at = 3.0 * i / (count - 1);
     int      low = at >= 3 ? 2 : (int)at;
     unsigned colour = 0;
     for (int c = 0; c < 3; c++)
-        colour = colour << 8 | (unsigned)lround(stops[low][c] + (at - low) * (stops[low + 1][c] - stops[low][c]));
+        colour =
+            colour << 8
+            | (unsigned)lround(stops[low][c] + (at - low) * (stops[low + 1][c] - stops[low][c]));
     return colour;
 }
 
@@ -63,7 +67,8 @@ static void thin_add(Thinner *t, double x, double y)
     t->count++;
 }
 
-/* Of a block's loss, a device's wait, or (which -1) the rate: whether the point has it, and where. */
+/* Of a block's loss, a device's wait, or (which -1) the rate: whether the point has it, and
+ * where. */
 typedef bool LogValue(const LogPoint *p, int which, double *x, double *y);
 
 static bool loss_at(const LogPoint *p, int which, double *x, double *y)
@@ -91,7 +96,9 @@ static bool rate_at(const LogPoint *p, int which, double *x, double *y)
 /* A data block; whether it has a point. */
 static bool write_line(const LossDrawing *d, const char *name, int which, LogValue *value)
 {
-    Thinner thinner = {.out = d->out, .width = d->log->point_count > POINTS ? (double)d->last / POINTS : 0, .edge = -1};
+    Thinner thinner = {.out = d->out,
+                       .width = d->log->point_count > POINTS ? (double)d->last / POINTS : 0,
+                       .edge = -1};
     double  x, y;
     bool    any = false;
 
@@ -107,15 +114,16 @@ static bool write_line(const LossDrawing *d, const char *name, int which, LogVal
 }
 
 /* "plot" of count lines, named and coloured; of many only some have a name. */
-static void plot_lines(const LossDrawing *d, const char *name, int count, LogValue *value, const char *const *names)
+static void plot_lines(const LossDrawing *d, const char *name, int count, LogValue *value,
+                       const char *const *names)
 {
     Text plot = {0};
     int  each = (count + NAMES - 1) / NAMES;
 
     for (int i = 0; i < count; i++) {
         if (!write_line(d, name, i, value)) continue;
-        text_printf(&plot, "%s$%s%d using 1:2 with lines lw 1.5 lc rgb '#%06x' ", plot.length ? ", \\\n    " : "plot ", name,
-                    i, colour_of(i, count));
+        text_printf(&plot, "%s$%s%d using 1:2 with lines lw 1.5 lc rgb '#%06x' ",
+                    plot.length ? ", \\\n    " : "plot ", name, i, colour_of(i, count));
         if (i % each && i != count - 1) text_append(&plot, "notitle");
         else { text_append(&plot, "title "); plot_string(&plot, names[i]); }
     }
@@ -138,9 +146,14 @@ static void mark_epochs(const LossDrawing *d, bool numbers)
         for (int i = 0; i < 3 && epochs / each > EPOCH_LINES; i++) each = nice[i] * unit;
     for (int64_t e = each; e <= epochs; e += each) {
         double x = (double)(e * d->log->steps_per_epoch);
-        text_printf(d->out, "set arrow from first %.9g, graph 0 to first %.9g, graph 1 nohead back lc rgb '#e4e4e4'\n", x, x);
+        text_printf(d->out,
+                    "set arrow from first %.9g, graph 0 to first %.9g, graph 1 nohead back lc rgb "
+                    "'#e4e4e4'\n",
+                    x, x);
         if (numbers)
-            text_printf(d->out, "set label '%s%" PRId64 "' at first %.9g, graph 1 center offset 0,0.5 font ',8' tc rgb '#999999'\n",
+            text_printf(d->out,
+                        "set label '%s%" PRId64
+                        "' at first %.9g, graph 1 center offset 0,0.5 font ',8' tc rgb '#999999'\n",
                         e == each ? "epoch " : "", e, x);
     }
 }
@@ -150,10 +163,14 @@ static void mark_changes(const LossDrawing *d, bool names)
     for (int i = 0; i < d->log->mark_count; i++) {
         const LogMark *m = &d->log->marks[i];
         const char    *colour = m->kind == MARK_RESUMED ? "#999999" : "#CC79A7";
-        text_printf(d->out, "set arrow from first %.9g, graph 0 to first %.9g, graph 1 nohead lw 1.5 dt 2 lc rgb '%s'\n",
+        text_printf(d->out,
+                    "set arrow from first %.9g, graph 0 to first %.9g, graph 1 nohead lw 1.5 dt 2 "
+                    "lc rgb '%s'\n",
                     (double)m->step, (double)m->step, colour);
         if (names)
-            text_printf(d->out, "set label '%s' at first %.9g, graph 0.95 left offset 0.4,0 font ',9' tc rgb '%s'\n",
+            text_printf(d->out,
+                        "set label '%s' at first %.9g, graph 0.95 left offset 0.4,0 font ',9' tc "
+                        "rgb '%s'\n",
                         m->kind == MARK_RESUMED ? "resumed" : "new plan", (double)m->step, colour);
     }
 }
@@ -181,7 +198,8 @@ static void draw_rate(const LossDrawing *d)
     begin_panel(d, false, "images/s");
     text_printf(d->out, "set yrange [0:%.6g]\n", 1.1 * most_rate(d));
     bool any = write_line(d, "rate", 0, rate_at);
-    text_append(d->out, any ? "plot $rate0 using 1:2 with lines lw 1.5 lc rgb '#444444' notitle\n" : "plot NaN notitle\n");
+    text_append(d->out, any ? "plot $rate0 using 1:2 with lines lw 1.5 lc rgb '#444444' notitle\n"
+                            : "plot NaN notitle\n");
 }
 
 static int draw_waits(const LossDrawing *d, Error *err)
@@ -228,15 +246,22 @@ static int draw(const LoggedRun *log, Plot *out, Error *err)
         for (int b = 0; b < log->blocks; b++)
             if (log->points[i].block_step[b] > d.last) d.last = log->points[i].block_step[b];
     snprintf(title, sizeof title, "%.100s", log->workload);
-    snprintf(subtitle, sizeof subtitle, "%s on %d devices, batch %" PRId64 ", step %" PRId64 " of %" PRId64, log->schedule,
+    snprintf(subtitle, sizeof subtitle,
+             "%s on %d devices, batch %" PRId64 ", step %" PRId64 " of %" PRId64, log->schedule,
              log->run_devices, log->batch, d.last, log->total_steps);
     plot_begin(out, WIDTH, HEIGHT, title, subtitle);
-    text_printf(d.out, "set xrange [0:%" PRId64 "]\nset format x ''\n"
-                "set label 1 offset 0,3\nset label 2 offset 0,1.8\n"
-                "set key at graph 1.01, graph 1 left top vertical Left reverse samplen 1.5 spacing 1.1 font ',10'\n"
-                "set multiplot layout 3,1 margins char 10,char 14,char 4,char 5 spacing char 1,char 1.6\n"
-                "set format y '%%g'\n", d.last > 0 ? d.last : 1);
-    text_append(d.out, any_loss(log) ? "set logscale y\n" : "set yrange [0:1]\nset label 3 'no loss above 0' at graph 0.5, graph 0.5 center tc rgb '#888888'\n");
+    text_printf(
+        d.out,
+        "set xrange [0:%" PRId64 "]\nset format x ''\n"
+        "set label 1 offset 0,3\nset label 2 offset 0,1.8\n"
+        "set key at graph 1.01, graph 1 left top vertical Left reverse samplen 1.5 spacing 1.1 "
+        "font ',10'\n"
+        "set multiplot layout 3,1 margins char 10,char 14,char 4,char 5 spacing char 1,char 1.6\n"
+        "set format y '%%g'\n",
+        d.last > 0 ? d.last : 1);
+    text_append(d.out, any_loss(log) ? "set logscale y\n"
+                                     : "set yrange [0:1]\nset label 3 'no loss above 0' at graph "
+                                       "0.5, graph 0.5 center tc rgb '#888888'\n");
     begin_panel(&d, true, "loss");
     plot_lines(&d, "loss", log->blocks, loss_at, (const char *const *)log->block_names);
     draw_rate(&d);

@@ -48,7 +48,8 @@ static int read_timeline(ReportInputs *in, Json *doc, const char *path, Error *e
 
     if (shown->timeline_count == REPORT_TIMELINES) {
         json_doc_free(doc);
-        return error_set(err, "%s: too many timelines, expected at most %d", path, REPORT_TIMELINES);
+        return error_set(err, "%s: too many timelines, expected at most %d", path,
+                         REPORT_TIMELINES);
     }
     shown->timelines[shown->timeline_count] = &in->timelines[shown->timeline_count];
     shown->timeline_paths[shown->timeline_count] = path;
@@ -60,26 +61,30 @@ static int read_timeline(ReportInputs *in, Json *doc, const char *path, Error *e
 /* What a document is, by its format, or by a timeline's own place for it. Takes doc over. */
 static int read_document(ReportInputs *in, Json *doc, const char *path, Error *err)
 {
-    JsonAt      root = json_root(doc), format = json_member(&root, "format"), timeline = json_member(&root, "pipebd");
+    JsonAt      root = json_root(doc), format = json_member(&root, "format"),
+                timeline = json_member(&root, "pipebd");
     const char *name = "";
 
     if (json_get_string(&format, &name, NULL) != 0) name = "";
     if (json_has(&timeline)) return read_timeline(in, doc, path, err);
     if (strcmp(name, "pipebd-comparison") == 0) return read_comparison(in, doc, path, err);
     if (strcmp(name, "pipebd-validation") == 0) return read_validation(in, doc, path, err);
-    json_fail(json_has(&format) ? &format : &root, err, "expected a comparison, a validation, a timeline or a sweep (CSV)");
+    json_fail(json_has(&format) ? &format : &root, err,
+              "expected a comparison, a validation, a timeline or a sweep (CSV)");
     json_doc_free(doc);
     return -1;
 }
 
 /* Speedups where every possible point has one, which takes dp to be possible there; else epochs. */
-static int read_sweep(ReportInputs *in, const char *path, const char *text, size_t length, Error *err)
+static int read_sweep(ReportInputs *in, const char *path, const char *text, size_t length,
+                      Error *err)
 {
     ReportShown *shown = &in->shown;
     int          n = shown->sweep_count, rc;
     Error        why = {""};
 
-    if (n == REPORT_SWEEPS) return error_set(err, "%s: too many sweeps, expected at most %d", path, REPORT_SWEEPS);
+    if (n == REPORT_SWEEPS)
+        return error_set(err, "%s: too many sweeps, expected at most %d", path, REPORT_SWEEPS);
     shown->metrics[n] = METRIC_SPEEDUP;
     rc = sweep_parse(&in->sweeps[n], path, text, length, METRIC_SPEEDUP, &why);
     if ((rc != 0 && !error_is_no_memory(&why)) || (rc == 0 && in->sweeps[n]->lacking)) {
@@ -103,7 +108,8 @@ static int read_input(ReportInputs *in, const char *path, Error *err)
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
     first = text + strspn(text, " \t\r\n");
     if (*first != '{' && *first != '[' && *first) rc = read_sweep(in, path, text, length, err);
-    else if (json_doc_parse(&doc, path, text, length, err) == 0) rc = read_document(in, doc, path, err);
+    else if (json_doc_parse(&doc, path, text, length, err) == 0)
+        rc = read_document(in, doc, path, err);
     free(text);
     return rc;
 }
@@ -120,8 +126,11 @@ static int check_origin(const Origin *first, const Origin *other, Error *err)
     char words[4][JSON_SHOWN_BYTES];
 
     if (!tells(first) || !tells(other) || strcmp(first->hash, other->hash) == 0) return 0;
-    return error_set(err, "%s: of the trace \"%s\" (hash %s), but %s is of \"%s\" (hash %s), expected files of one trace",
-                     other->path, json_shown(words[0], other->trace), json_shown(words[1], other->hash), first->path,
+    return error_set(err,
+                     "%s: of the trace \"%s\" (hash %s), but %s is of \"%s\" (hash %s), expected "
+                     "files of one trace",
+                     other->path, json_shown(words[0], other->trace),
+                     json_shown(words[1], other->hash), first->path,
                      json_shown(words[2], first->trace), json_shown(words[3], first->hash));
 }
 
@@ -129,8 +138,9 @@ static int check_origin(const Origin *first, const Origin *other, Error *err)
 static int check_origins(const ReportInputs *in, Error *err)
 {
     const ReportShown *shown = &in->shown;
-    const RunFacts    *a = in->compared ? &in->comparison.facts : &in->validation.facts, *b = &in->validation.facts;
-    Origin             first = {a->path, a->trace, a->trace_hash}, second = {b->path, b->trace, b->trace_hash};
+    const RunFacts    *a = in->compared ? &in->comparison.facts : &in->validation.facts,
+                   *b = &in->validation.facts;
+    Origin first = {a->path, a->trace, a->trace_hash}, second = {b->path, b->trace, b->trace_hash};
 
     if (in->compared && in->validated && check_origin(&first, &second, err) != 0) return -1;
     if (!tells(&first) && in->validated) first = second;
@@ -155,8 +165,9 @@ static void inputs_free(ReportInputs *in)
 static void write_page(Text *out, const ReportShown *shown)
 {
     static void (*const parts[])(Text *, const ReportShown *) = {
-        report_head, report_schedules, report_validation, report_plan, report_step, report_time, report_memory,
-        report_margins, report_sweeps, report_missing, report_commands,
+        report_head,   report_schedules, report_validation, report_plan,
+        report_step,   report_time,      report_memory,     report_margins,
+        report_sweeps, report_missing,   report_commands,
     };
     Text title = {0};
 

@@ -28,7 +28,8 @@ static const ComparedRow *fastest(const ReportShown *shown)
 static const ValidatedRow *chosen(const ReportShown *shown)
 {
     for (int i = 0; shown->validation && i < shown->validation->row_count; i++)
-        if (!shown->validation->rows[i].why && shown->validation->rows[i].chosen) return &shown->validation->rows[i];
+        if (!shown->validation->rows[i].why && shown->validation->rows[i].chosen)
+            return &shown->validation->rows[i];
     return NULL;
 }
 
@@ -52,13 +53,17 @@ static void headline(Text *out, const ReportShown *shown)
     if (best && shown->comparison->over_known && best->schedule == shown->comparison->over)
         text_printf(out, "%s is as fast as any schedule here", schedule_name(best->schedule));
     else if (best && best->speedup > 0)
-        text_printf(out, "%s trains an epoch %.2f times as fast as %s", schedule_name(best->schedule), best->speedup,
+        text_printf(out, "%s trains an epoch %.2f times as fast as %s",
+                    schedule_name(best->schedule), best->speedup,
                     schedule_name(shown->comparison->over));
     else if (best)
-        text_printf(out, "%s is fastest: %.*f s an epoch", schedule_name(best->schedule), digits_for(best->epoch_s), best->epoch_s);
+        text_printf(out, "%s is fastest: %.*f s an epoch", schedule_name(best->schedule),
+                    digits_for(best->epoch_s), best->epoch_s);
     else if (v && !isnan(v->worst_error))
-        text_printf(out, v->worst_error < 0.15 ? "Epochs take what was predicted, to within %.1f %%"
-                                               : "Epochs are up to %.0f %% off what was predicted", 100 * v->worst_error);
+        text_printf(out,
+                    v->worst_error < 0.15 ? "Epochs take what was predicted, to within %.1f %%"
+                                          : "Epochs are up to %.0f %% off what was predicted",
+                    100 * v->worst_error);
     else
         text_append(out, "Epochs, predicted and measured");
     text_append(out, "</h1>\n");
@@ -93,9 +98,11 @@ static void facts_line(Text *out, const RunFacts *f)
 }
 
 /* A number with what it is above and what it means below; both from us, not from files. */
-static void tile(Text *out, const char *name, const char *value, const char *unit, const char *below)
+static void tile(Text *out, const char *name, const char *value, const char *unit,
+                 const char *below)
 {
-    text_printf(out, "<div><dt>%s</dt><dd>%s<small>%s%s</small></dd><p>%s</p></div>\n", name, value, *unit ? " " : "", unit, below);
+    text_printf(out, "<div><dt>%s</dt><dd>%s<small>%s%s</small></dd><p>%s</p></div>\n", name, value,
+                *unit ? " " : "", unit, below);
 }
 
 static void bound_tile(Text *out, const ReportShown *shown, const ComparedRow *best)
@@ -106,8 +113,8 @@ static void bound_tile(Text *out, const ReportShown *shown, const ComparedRow *b
 
     if (!(bound > 0) || schedule_row(best->schedule)->phases) return;
     snprintf(value, sizeof value, "%.*f", digits_for(bound), bound);
-    snprintf(below, sizeof below, "no %s plan is faster; this one is %.1f %% above", split ? "split" : "relaying",
-             100 * (best->epoch_s / bound - 1));
+    snprintf(below, sizeof below, "no %s plan is faster; this one is %.1f %% above",
+             split ? "split" : "relaying", 100 * (best->epoch_s / bound - 1));
     tile(out, "Bound", value, "s", below);
 }
 
@@ -115,11 +122,15 @@ static void bound_tile(Text *out, const ReportShown *shown, const ComparedRow *b
  * and memory. */
 static void comparison_tiles(Text *out, const ReportShown *shown, const ComparedRow *best)
 {
-    const ComparedRow *over = shown->comparison->over_known ? compared_row(shown->comparison, shown->comparison->over) : NULL;
+    const ComparedRow *over = shown->comparison->over_known
+                                  ? compared_row(shown->comparison, shown->comparison->over)
+                                  : NULL;
     char               value[32], below[80] = "", title[48];
 
     snprintf(value, sizeof value, "%.*f", digits_for(best->epoch_s), best->epoch_s);
-    if (over) snprintf(below, sizeof below, "%s: %.*f s", schedule_name(over->schedule), digits_for(over->epoch_s), over->epoch_s);
+    if (over)
+        snprintf(below, sizeof below, "%s: %.*f s", schedule_name(over->schedule),
+                 digits_for(over->epoch_s), over->epoch_s);
     tile(out, "Epoch", value, "s", below);
     if (best->speedup > 0) {
         snprintf(value, sizeof value, "%.2f×", best->speedup);
@@ -129,15 +140,22 @@ static void comparison_tiles(Text *out, const ReportShown *shown, const Compared
     bound_tile(out, shown, best);
     if (shown->comparison->runner_up) {
         double slower = 100 * (shown->comparison->runner_up_s / best->epoch_s - 1);
-        snprintf(below, sizeof below, slower < 0.05 ? "as fast" : slower < 10 ? "%.1f %% slower" : "%.0f %% slower", slower);
+        snprintf(below, sizeof below,
+                 slower < 0.05 ? "as fast"
+                 : slower < 10 ? "%.1f %% slower"
+                               : "%.0f %% slower",
+                 slower);
         tile(out, "Runner-up", shown->comparison->runner_up, "", below);
     }
     if (best->peak_bytes > 0) {
         double limit = NAN;
         char   of[24];
-        for (int d = 0; d < best->device_count; d++) limit = fmin(limit, best->devices[d].limit_bytes);
-        if (!isnan(limit)) snprintf(below, sizeof below, "of %s on the smallest device", bytes_shown(of, limit));
-        tile(out, "Peak memory", bytes_shown(value, best->peak_bytes), "", isnan(limit) ? "of the device that needs most" : below);
+        for (int d = 0; d < best->device_count; d++)
+            limit = fmin(limit, best->devices[d].limit_bytes);
+        if (!isnan(limit))
+            snprintf(below, sizeof below, "of %s on the smallest device", bytes_shown(of, limit));
+        tile(out, "Peak memory", bytes_shown(value, best->peak_bytes), "",
+             isnan(limit) ? "of the device that needs most" : below);
     }
 }
 
@@ -146,37 +164,49 @@ static void validation_tiles(Text *out, const ReportShown *shown)
 {
     const ValidationFile *v = shown->validation;
     const ValidatedRow   *row = chosen(shown);
-    const char           *mark = v->warning ? "<a href=\"#validation\">uncertain: see why</a>" : "", *then = v->warning ? "; " : "";
+    const char           *mark = v->warning ? "<a href=\"#validation\">uncertain: see why</a>" : "",
+               *then = v->warning ? "; " : "";
     char                  value[32], below[160];
 
     if (!isnan(v->median_error)) {
         snprintf(value, sizeof value, "%.1f", 100 * v->median_error);
-        snprintf(below, sizeof below, "of the epoch, median; worst %.1f %%%s%s", 100 * v->worst_error, then, mark);
+        snprintf(below, sizeof below, "of the epoch, median; worst %.1f %%%s%s",
+                 100 * v->worst_error, then, mark);
         tile(out, "Prediction error", value, "%", below);
     }
     if (row && row->measured_speedup > 0) {
         snprintf(value, sizeof value, "%.2f×", row->measured_speedup);
-        snprintf(below, sizeof below, "%s; predicted %.2f×%s%s", schedule_name(row->schedule), row->predicted_speedup, then, mark);
+        snprintf(below, sizeof below, "%s; predicted %.2f×%s%s", schedule_name(row->schedule),
+                 row->predicted_speedup, then, mark);
         tile(out, "Measured speedup", value, "", below);
     }
-    if (v->order_known) tile(out, "Order of schedules", v->same_order ? "as predicted" : "not as predicted", "", mark);
+    if (v->order_known)
+        tile(out, "Order of schedules", v->same_order ? "as predicted" : "not as predicted", "",
+             mark);
 }
 
 static void contents(Text *out, const ReportShown *shown)
 {
     const RunFacts *f = report_facts(shown);
-    const struct { bool there; const char *id, *name; } all[] = {
-        {shown->comparison, "schedules", "Schedules"}, {shown->validation, "validation", "Predicted and measured"},
+    const struct { bool there; const char *id, *name;
+    } all[] = {
+        {shown->comparison, "schedules", "Schedules"},
+        {shown->validation, "validation", "Predicted and measured"},
         {f->plan.known, "plan", "Plan"},
-        {(shown->comparison && shown->comparison->step.rows) || shown->timeline_count, "step", "One step"},
-        {has_devices(shown), "time", "Time"}, {has_devices(shown), "memory", "Memory"},
+        {(shown->comparison && shown->comparison->step.rows) || shown->timeline_count, "step",
+         "One step"},
+        {has_devices(shown), "time", "Time"},
+        {has_devices(shown), "memory", "Memory"},
         {shown->comparison && shown->comparison->sensitivity_known, "margins", "How sure"},
-        {shown->sweep_count, "sweeps", "What if"}, {true, "missing", "Left out"}, {true, "commands", "Commands"},
+        {shown->sweep_count, "sweeps", "What if"},
+        {true, "missing", "Left out"},
+        {true, "commands", "Commands"},
     };
 
     text_append(out, "<ul class=\"toc\">");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].there) text_printf(out, "<li><a href=\"#%s\">%s</a></li>", all[i].id, all[i].name);
+        if (all[i].there)
+            text_printf(out, "<li><a href=\"#%s\">%s</a></li>", all[i].id, all[i].name);
     text_append(out, "</ul>\n");
 }
 
@@ -201,8 +231,8 @@ void report_head(Text *out, const ReportShown *shown)
 static void schedules_table(Text *out, const ReportShown *shown)
 {
     char                     speedup[48];
-    const char              *heads[] = {"<schedule", "epoch|s", speedup, "step|ms", "used|%", "teacher|× least",
-                                        "loads|× least", "memory|MiB", NULL};
+    const char *heads[] = {"<schedule",       "epoch|s",       speedup,      "step|ms", "used|%",
+                           "teacher|× least", "loads|× least", "memory|MiB", NULL};
     const ComparisonFile    *f = shown->comparison;
     const ComparedRow       *best = fastest(shown);
     double                   most = 0, step = 0;
@@ -216,8 +246,9 @@ static void schedules_table(Text *out, const ReportShown *shown)
     html_table(out, NULL, heads);
     for (int i = 0; i < f->row_count; i++) {
         const ComparedRow *row = &f->rows[i];
-        text_printf(out, "<tr%s><td><i class=\"%s\"></i>%s</td>", row == best ? " class=\"best\"" : "",
-                    class_of_schedule(row->schedule), schedule_name(row->schedule));
+        text_printf(out, "<tr%s><td><i class=\"%s\"></i>%s</td>",
+                    row == best ? " class=\"best\"" : "", class_of_schedule(row->schedule),
+                    schedule_name(row->schedule));
         if (row->why) {
             text_append(out, "<td class=\"wrap\" colspan=\"7\">not possible: ");
             html_text(out, row->why);
@@ -242,29 +273,41 @@ static void about_speedup(const ComparisonFile *f, char *out, size_t size)
     bool dp = false;
 
     for (int i = 0; i < f->row_count; i++) dp |= f->rows[i].schedule == SCHEDULE_DP;
-    if (f->over_known && f->over == SCHEDULE_DP) snprintf(out, size, "Speedup is over dp on the same devices.");
-    else if (!f->over_known) snprintf(out, size, dp ? "dp is not possible here, so there is no speedup over it."
-                                                    : "dp was not compared, so there is no speedup over it.");
-    else snprintf(out, size, "dp %s: speedup is over %s%s.", dp ? "is not possible here" : "was not compared", schedule_name(f->over),
-                  f->over == SCHEDULE_SEQUENTIAL ? ", how tools train what is larger than a device" : ", the slowest of these");
+    if (f->over_known && f->over == SCHEDULE_DP)
+        snprintf(out, size, "Speedup is over dp on the same devices.");
+    else if (!f->over_known)
+        snprintf(out, size,
+                 dp ? "dp is not possible here, so there is no speedup over it."
+                    : "dp was not compared, so there is no speedup over it.");
+    else
+        snprintf(out, size, "dp %s: speedup is over %s%s.",
+                 dp ? "is not possible here" : "was not compared", schedule_name(f->over),
+                 f->over == SCHEDULE_SEQUENTIAL ? ", how tools train what is larger than a device"
+                                                : ", the slowest of these");
 }
 
 /* Store, recompute or relay: the totals of all epochs. */
 static void about_store(Text *out, const ComparisonFile *f)
 {
-    const struct { const char *name; double seconds; } totals[] = {
-        {"store", f->store_s}, {"relaying", f->relay_s}, {"computing all again", f->recompute_s}, {"sequential", f->sequential_s}};
+    const struct { const char *name; double seconds;
+    } totals[] = {{"store", f->store_s},
+                  {"relaying", f->relay_s},
+                  {"computing all again", f->recompute_s},
+                  {"sequential", f->sequential_s}};
     bool first = true;
 
     if (!f->stores) return;
-    text_printf(out, "<p class=\"note\"><b>store</b>, all %.0f epochs: ", f->epochs > 1 ? f->epochs : 1);
+    text_printf(out,
+                "<p class=\"note\"><b>store</b>, all %.0f epochs: ", f->epochs > 1 ? f->epochs : 1);
     for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
         if (totals[i].seconds <= 0) continue;
-        text_printf(out, "%s%s %.*f s", first ? "" : ", ", totals[i].name, digits_for(totals[i].seconds), totals[i].seconds);
+        text_printf(out, "%s%s %.*f s", first ? "" : ", ", totals[i].name,
+                    digits_for(totals[i].seconds), totals[i].seconds);
         first = false;
     }
     if (f->pays_from > 0) text_printf(out, ". Storing pays from epoch %.0f on", f->pays_from);
-    if (f->relaying_below > 0) text_printf(out, ", and not below %.2g GB/s", f->relaying_below * 1e-9);
+    if (f->relaying_below > 0)
+        text_printf(out, ", and not below %.2g GB/s", f->relaying_below * 1e-9);
     text_append(out, ".</p>\n");
 }
 
@@ -275,15 +318,23 @@ void report_schedules(Text *out, const ReportShown *shown)
 
     if (!f) return;
     about_speedup(f, about, sizeof about);
-    if (f->epochs > 1) snprintf(epochs, sizeof epochs, " Of sequential and store it is the mean of the job's %.0f.", f->epochs);
-    snprintf(lead, sizeof lead, "An epoch is the time in which every student block sees every sample once.%s %s", epochs, about);
+    if (f->epochs > 1)
+        snprintf(epochs, sizeof epochs,
+                 " Of sequential and store it is the mean of the job's %.0f.", f->epochs);
+    snprintf(lead, sizeof lead,
+             "An epoch is the time in which every student block sees every sample once.%s %s",
+             epochs, about);
     html_section(out, "schedules", "Schedules", lead);
     figure_speedups(out, f);
     schedules_table(out, shown);
-    text_append(out, "<p class=\"note\"><b>used</b>: teacher, student and update time over devices times epoch. "
-                "<b>teacher</b>, <b>loads</b>: how often teacher blocks run, and data is loaded, against once a sample. "
-                "<b>memory</b>: of the device that needs most, at its peak.</p>\n<details><summary>How each plan was found"
-                "</summary><ul>\n");
+    text_append(
+        out,
+        "<p class=\"note\"><b>used</b>: teacher, student and update time over devices times epoch. "
+        "<b>teacher</b>, <b>loads</b>: how often teacher blocks run, and data is loaded, against "
+        "once a sample. "
+        "<b>memory</b>: of the device that needs most, at its peak.</p>\n<details><summary>How "
+        "each plan was found"
+        "</summary><ul>\n");
     for (int i = 0; i < f->row_count; i++) {
         if (f->rows[i].why || !f->rows[i].method) continue;
         text_printf(out, "<li>%s: ", schedule_name(f->rows[i].schedule));
@@ -303,11 +354,14 @@ void report_plan(Text *out, const ReportShown *shown)
     char            lead[200];
 
     if (!f->plan.known) return;
-    snprintf(lead, sizeof lead, "%s: %s.", schedule_name(f->plan.schedule), schedule_summary(f->plan.schedule));
+    snprintf(lead, sizeof lead, "%s: %s.", schedule_name(f->plan.schedule),
+             schedule_summary(f->plan.schedule));
     html_section(out, "plan", "The chosen plan", lead);
     figure_plan(out, f, &f->plan);
     if (f->plan.bottleneck_us > 0)
-        text_printf(out, "<p class=\"note\">The slowest stage takes %.3f ms a step by itself.</p>\n", f->plan.bottleneck_us / 1000);
+        text_printf(out,
+                    "<p class=\"note\">The slowest stage takes %.3f ms a step by itself.</p>\n",
+                    f->plan.bottleneck_us / 1000);
     html_section_end(out);
 }
 
@@ -329,17 +383,22 @@ void report_step(Text *out, const ReportShown *shown)
     bool            step = shown->comparison && shown->comparison->step.rows;
 
     if (!step && shown->timeline_count == 0) return;
-    html_section(out, "step", "One step", "What each device does once the pipeline is full. Numbers are blocks; rows below a device are "
+    html_section(out, "step", "One step",
+                 "What each device does once the pipeline is full. Numbers are blocks; rows below "
+                 "a device are "
                  "loading, relays and all-reduces beside its computing.");
     if (step) {
         const Gantt *g = &shown->comparison->step;
         text_printf(out, "<h3>Simulated <small>%s, ", schedule_name(f->plan.schedule));
-        if (g->steps > 1) text_printf(out, "%d steps, which take turns, of %.3f ms together", (int)g->steps, (g->to_us - g->from_us) / 1000);
+        if (g->steps > 1)
+            text_printf(out, "%d steps, which take turns, of %.3f ms together", (int)g->steps,
+                        (g->to_us - g->from_us) / 1000);
         else              text_printf(out, "one step of %.3f ms", (g->to_us - g->from_us) / 1000);
         text_append(out, "</small></h3>\n");
         figure_gantt(out, g);
     }
-    for (int i = 0; i < shown->timeline_count; i++) one_timeline(out, shown->timelines[i], shown->timeline_paths[i]);
+    for (int i = 0; i < shown->timeline_count; i++)
+        one_timeline(out, shown->timelines[i], shown->timeline_paths[i]);
     html_section_end(out);
 }
 
@@ -358,7 +417,8 @@ void report_time(Text *out, const ReportShown *shown)
     char                  text[64];
 
     if (!has_devices(shown)) return;
-    html_section(out, "time", "Where the time goes", "Per cent of each device’s epoch. Teacher time beyond once a sample is "
+    html_section(out, "time", "Where the time goes",
+                 "Per cent of each device’s epoch. Teacher time beyond once a sample is "
                  "redundant; waiting on one device means that another stage is slower.");
     figure_breakdown_keys(out, f->rows, f->row_count);
     text_append(out, "<div class=\"pairs\">\n");
@@ -386,8 +446,10 @@ void report_memory(Text *out, const ReportShown *shown)
             most = fmax(most, f->rows[i].devices[d].total_bytes);
             limit = fmin(limit, f->rows[i].devices[d].limit_bytes);
         }
-    snprintf(lead, sizeof lead, "What each device holds at its peak, all schedules to one scale. %s%s%s",
-             isnan(limit) ? "No limit is known" : "The limit is ", isnan(limit) ? "" : bytes_shown(shown_limit, limit), ".");
+    snprintf(lead, sizeof lead,
+             "What each device holds at its peak, all schedules to one scale. %s%s%s",
+             isnan(limit) ? "No limit is known" : "The limit is ",
+             isnan(limit) ? "" : bytes_shown(shown_limit, limit), ".");
     html_section(out, "memory", "Memory", lead);
     figure_memory_keys(out, f->rows, f->row_count);
     text_append(out, "<div class=\"pairs\">\n");
@@ -407,7 +469,8 @@ void report_memory(Text *out, const ReportShown *shown)
 
 static double nearest_flip(const MarginRow *m)
 {
-    return fmin(isnan(m->slower_percent) ? INFINITY : m->slower_percent, isnan(m->faster_percent) ? INFINITY : m->faster_percent);
+    return fmin(isnan(m->slower_percent) ? INFINITY : m->slower_percent,
+                isnan(m->faster_percent) ? INFINITY : m->faster_percent);
 }
 
 static int by_flip(const void *a, const void *b)
@@ -428,7 +491,8 @@ static void flip(Text *out, double percent, const char *schedule)
 
 void report_margins(Text *out, const ReportShown *shown)
 {
-    static const char *const heads[] = {"<input", "slower|by", "<then best|", "faster|by", "<then best|", NULL};
+    static const char *const    heads[] = {"<input",    "slower|by",   "<then best|",
+                                           "faster|by", "<then best|", NULL};
     const ComparisonFile    *f = shown->comparison;
     const MarginRow           **order;
     int                      steady = 0;
@@ -438,7 +502,9 @@ void report_margins(Text *out, const ReportShown *shown)
     if (!order) { out->failed = true; return; }
     for (int i = 0; i < f->margin_count; i++) order[i] = &f->margins[i];
     qsort(order, (size_t)f->margin_count, sizeof *order, by_flip);
-    html_section(out, "margins", "How sure is the choice?", "How far each input may move, alone, before another plan wins, and of which schedule that is.");
+    html_section(out, "margins", "How sure is the choice?",
+                 "How far each input may move, alone, before another plan wins, and of which "
+                 "schedule that is.");
     html_table(out, NULL, heads);
     for (int i = 0; i < f->margin_count; i++) {
         if (isinf(nearest_flip(order[i]))) { steady++; continue; }
@@ -450,12 +516,16 @@ void report_margins(Text *out, const ReportShown *shown)
         text_append(out, "</tr>\n");
     }
     html_table_end(out);
-    if (steady) text_printf(out, "<p class=\"note\">%d input%s: the plan stays, from 75 %% less to 300 %% more.</p>\n", steady, steady > 1 ? "s" : "");
+    if (steady)
+        text_printf(
+            out,
+            "<p class=\"note\">%d input%s: the plan stays, from 75 %% less to 300 %% more.</p>\n",
+            steady, steady > 1 ? "s" : "");
     html_section_end(out);
     free(order);
 }
 
-/* ---- sweeps ------------------------------------------------------------------------------------ */
+/* ---- sweeps ---------------------------------------------------------------------------------- */
 
 /* The sweep, of one value of its second axis, as a table: a row a value, a column a schedule. */
 static void sweep_table(Text *out, const SweepData *d, double panel, Metric metric)
@@ -475,7 +545,8 @@ static void sweep_table(Text *out, const SweepData *d, double panel, Metric metr
         for (int s = 0; s < SCHEDULE_COUNT; s++) {
             if (!d->has[s]) continue;
             const SweepPoint *p = sweep_point(d, (Schedule)s, panel, d->values[v]);
-            html_cell_number(out, metric == METRIC_SPEEDUP ? 2 : digits_for(d->most), p ? p->y : NAN);
+            html_cell_number(out, metric == METRIC_SPEEDUP ? 2 : digits_for(d->most),
+                             p ? p->y : NAN);
         }
         text_append(out, "</tr>\n");
     }
@@ -489,9 +560,13 @@ void report_sweeps(Text *out, const ReportShown *shown)
 
     if (!shown->sweep_count) return;
     for (int i = 0; i < shown->sweep_count; i++) whole &= sweep_is_whole(shown->sweeps[i]);
-    snprintf(lead, sizeof lead, "Every point is planned and simulated anew. A gap, and -, is a point that is not possible%s. "
-             "%s", whole ? "" : " or not in the file",
-             shown->sweep_count > 1 ? "The files do not say of which trace they are." : "The file does not say of which trace it is.");
+    snprintf(lead, sizeof lead,
+             "Every point is planned and simulated anew. A gap, and -, is a point that is not "
+             "possible%s. "
+             "%s",
+             whole ? "" : " or not in the file",
+             shown->sweep_count > 1 ? "The files do not say of which trace they are."
+                                    : "The file does not say of which trace it is.");
     html_section(out, "sweeps", "What if", lead);
     for (int i = 0; i < shown->sweep_count; i++) {
         const SweepData *d = shown->sweeps[i];
@@ -506,7 +581,7 @@ void report_sweeps(Text *out, const ReportShown *shown)
     html_section_end(out);
 }
 
-/* ---- what was left out, and how it was made -------------------------------------------------------- */
+/* ---- what was left out, and how it was made -------------------------------------------------- */
 
 static void list_of(Text *out, const char *const *lines, int count)
 {
@@ -537,15 +612,19 @@ void report_missing(Text *out, const ReportShown *shown)
         list_of(out, f->missing, f->missing_count);
     }
     if (shown->comparison && !has_devices(shown))
-        text_append(out, "<p>The comparison does not say where the time and memory of each device go.</p>\n");
+        text_append(
+            out,
+            "<p>The comparison does not say where the time and memory of each device go.</p>\n");
     html_section_end(out);
 }
 
 void report_commands(Text *out, const ReportShown *shown)
 {
     html_section(out, "commands", "How this page was made", NULL);
-    if (shown->comparison && shown->comparison->facts.command) html_command(out, shown->comparison->facts.command);
-    if (shown->validation && shown->validation->facts.command) html_command(out, shown->validation->facts.command);
+    if (shown->comparison && shown->comparison->facts.command)
+        html_command(out, shown->comparison->facts.command);
+    if (shown->validation && shown->validation->facts.command)
+        html_command(out, shown->validation->facts.command);
     if (shown->command) html_command(out, shown->command);
     html_section_end(out);
 }

@@ -31,7 +31,7 @@ typedef struct {
     Schedule    schedule;
     const char *why;         /* not NULL: not possible, and the rest does not hold */
     const char *method;      /* NULL: not told */
-    double      epoch_s, speedup, step_us, utilisation, teacher_work, loads, peak_bytes, ahd_s, bound_s;
+    double epoch_s, speedup, step_us, utilisation, teacher_work, loads, peak_bytes, ahd_s, bound_s;
     PlanShown   plan;
     DeviceUse  *devices;     /* [device_count] */
     int         device_count;
@@ -48,7 +48,7 @@ typedef struct {
     Schedule    schedule;
     const char *why;
     bool        chosen;
-    double      predicted_s, measured_s, least_s, most_s, predicted_speedup, measured_speedup, overhead;
+    double predicted_s, measured_s, least_s, most_s, predicted_speedup, measured_speedup, overhead;
     double      predicted_bytes, measured_bytes;
     OpTime     *ops;
     int         op_count;
@@ -83,8 +83,10 @@ typedef struct {
     bool         over_known; /* there is one */
     double       epochs;     /* of the job; 1 where it is not told */
     bool         stores;     /* there is an answer to whether storing pays: */
-    double       store_s, relay_s, recompute_s, sequential_s;        /* of all epochs; 0: not possible */
-    double       pays_from, relaying_below;                          /* epochs, bytes a second; 0: none */
+    double       store_s, relay_s, recompute_s, sequential_s;        /* of all epochs; 0: not
+                                                                      * possible */
+    double       pays_from, relaying_below;                          /* epochs, bytes a second; 0:
+                                                                      * none */
     Gantt        step;       /* rows 0: none */
     const char  *runner_up;  /* schedule; NULL: none */
     double       runner_up_s;

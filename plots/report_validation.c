@@ -7,8 +7,9 @@
 /* The table of predicted and measured epochs, speedups and memory. */
 static void epochs_table(Text *out, const ValidationFile *v)
 {
-    static const char *const heads[] = {"<schedule", "predicted|s", "measured|s", "error|%", "least|s", "most|s",
-                                        "predicted|× dp", "measured|× dp", "predicted|MiB", "measured|MiB", "overhead|%", NULL};
+    static const char *const heads[] = {
+        "<schedule",      "predicted|s",   "measured|s",    "error|%",      "least|s",    "most|s",
+        "predicted|× dp", "measured|× dp", "predicted|MiB", "measured|MiB", "overhead|%", NULL};
     double                   most = 0;
 
     for (int i = 0; i < v->row_count; i++)
@@ -17,7 +18,8 @@ static void epochs_table(Text *out, const ValidationFile *v)
     for (int i = 0; i < v->row_count; i++) {
         const ValidatedRow *row = &v->rows[i];
         int                 digits = digits_for(most);
-        text_printf(out, "<tr%s><td><i class=\"%s\"></i>%s</td>", !row->why && row->chosen ? " class=\"best\"" : "",
+        text_printf(out, "<tr%s><td><i class=\"%s\"></i>%s</td>",
+                    !row->why && row->chosen ? " class=\"best\"" : "",
                     class_of_schedule(row->schedule), schedule_name(row->schedule));
         if (row->why) {
             text_append(out, "<td class=\"wrap\" colspan=\"10\">not possible: ");
@@ -45,7 +47,8 @@ static bool has_op(const ValidationFile *v, Op op)
     for (int i = 0; i < v->row_count; i++)
         for (int k = 0; k < v->rows[i].op_count; k++) {
             const OpTime *t = &v->rows[i].ops[k];
-            if (!v->rows[i].why && t->op == op && (t->predicted_us > 0 || t->measured_us > 0)) return true;
+            if (!v->rows[i].why && t->op == op && (t->predicted_us > 0 || t->measured_us > 0))
+                return true;
         }
     return false;
 }
@@ -73,7 +76,8 @@ static void ops_table(Text *out, const ValidationFile *v)
         heads[columns++] = names[op];
     }
     if (columns == 2) return;
-    html_table(out, "A device’s time by instruction, a step of an epoch, mean over the devices:", heads);
+    html_table(out,
+               "A device’s time by instruction, a step of an epoch, mean over the devices:", heads);
     for (int i = 0; i < 2 * v->row_count; i++) {
         const ValidatedRow *row = &v->rows[i / 2];
         if (row->why || !row->op_count) continue;
@@ -91,7 +95,8 @@ void report_validation(Text *out, const ReportShown *shown)
     const ValidationFile *v = shown->validation;
 
     if (!v) return;
-    html_section(out, "validation", "Predicted and measured", "Predictions come from times of single blocks measured before; "
+    html_section(out, "validation", "Predicted and measured",
+                 "Predictions come from times of single blocks measured before; "
                  "then every schedule was run.");
     if (v->warning) {
         text_append(out, "<p><b>Beware:</b> ");
@@ -101,12 +106,16 @@ void report_validation(Text *out, const ReportShown *shown)
     figure_validation(out, v);
     epochs_table(out, v);
     if (v->order_known)
-        text_printf(out, "<p class=\"note\">The order of the schedules is %s. <b>least</b>, <b>most</b>: over the runs. "
-                    "<b>overhead</b>: time that is neither an instruction’s work nor its wait.</p>\n",
-                    v->same_order ? "as predicted" : "not as predicted");
+        text_printf(
+            out,
+            "<p class=\"note\">The order of the schedules is %s. <b>least</b>, <b>most</b>: over "
+            "the runs. "
+            "<b>overhead</b>: time that is neither an instruction’s work nor its wait.</p>\n",
+            v->same_order ? "as predicted" : "not as predicted");
     if (shown->comparison)
-        text_append(out, "<p class=\"note\">Epochs here are runs of other lengths, scaled; a pipeline fills once a run, so predictions "
-                    "differ a little from those under Schedules.</p>\n");
+        text_append(out, "<p class=\"note\">Epochs here are runs of other lengths, scaled; a "
+                         "pipeline fills once a run, so predictions "
+                         "differ a little from those under Schedules.</p>\n");
     ops_table(out, v);
     html_section_end(out);
 }

@@ -1,5 +1,5 @@
-/* Horizontal bars in a page: a row a thing, its name on the left, its value on the right. Boxes of a row are
- * given in the axis's units. rows_put() draws and frees. */
+/* Horizontal bars in a page: a row a thing, its name on the left, its value on the right. Boxes of
+ * a row are given in the axis's units. rows_put() draws and frees. */
 #ifndef PLOTS_ROWS_H
 #define PLOTS_ROWS_H
 
@@ -21,8 +21,10 @@ typedef struct {
 /* The next row; what follows is about it. */
 void rows_add(Rows *rows, const char *name);
 
-/* From x0 to x1, between top and bottom, which go from 0 to 1 down the row. text stands in it where there is room. */
-void rows_box(Rows *rows, double x0, double x1, double top, double bottom, int colour, const char *text);
+/* From x0 to x1, between top and bottom, which go from 0 to 1 down the row. text stands in it where
+ * there is room. */
+void rows_box(Rows *rows, double x0, double x1, double top, double bottom, int colour,
+              const char *text);
 
 /* On the right; in the place of bars; and a range from low to high. */
 void rows_value(Rows *rows, const char *text);

@@ -16,8 +16,9 @@ static void write_line(const SweepData *d, int panel, Schedule schedule, Text *o
     for (int v = 0; v < d->value_count; v++) {
         const SweepPoint *p = sweep_point(d, schedule, d->panels[panel], d->values[v]);
         if (!p || isnan(p->y)) text_append(out, "\n");           /* a gap in the line */
-        else text_printf(out, "%.10g %.10g %.10g %.10g\n", p->x, p->y, isnan(p->low) ? p->y : p->low,
-                         isnan(p->high) ? p->y : p->high);
+        else
+            text_printf(out, "%.10g %.10g %.10g %.10g\n", p->x, p->y, isnan(p->low) ? p->y : p->low,
+                        isnan(p->high) ? p->y : p->high);
     }
     text_append(out, "END\n");
 }
@@ -87,11 +88,13 @@ static void write_panel(const SweepData *d, int panel, double top, Text *out)
         if (!d->has[s]) continue;
         unsigned colour = (unsigned)colour_of_schedule((Schedule)s);
         if (d->spread)
-            text_printf(out, "%s$p%d_%s using 1:3:4 with filledcurves fs transparent solid 0.25 noborder fc rgb '#%06x'",
+            text_printf(out,
+                        "%s$p%d_%s using 1:3:4 with filledcurves fs transparent solid 0.25 "
+                        "noborder fc rgb '#%06x'",
                         comma, panel, schedule_name((Schedule)s), colour);
         if (d->spread) comma = ", \\\n    ";
-        text_printf(out, "%s$p%d_%s using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#%06x'", comma, panel,
-                    schedule_name((Schedule)s), colour);
+        text_printf(out, "%s$p%d_%s using 1:2 with linespoints lw 2 pt 7 ps 0.6 lc rgb '#%06x'",
+                    comma, panel, schedule_name((Schedule)s), colour);
         comma = ", \\\n    ";
     }
     text_append(out, "\n");
@@ -120,8 +123,10 @@ void sweep_put(const SweepData *d, int panel, Metric metric, Text *page, const c
     Text *script = &plot.script;
 
     plot_axes(&plot, 400, 250);
-    text_printf(script, "set tmargin 1\nset lmargin %d\nset rmargin 7\nset yrange [0:%.10g]\nset ylabel '%s'\nset xlabel ", left_margin(d->most * 1.1),
-                d->most * 1.1, sweep_metrics[metric].label);
+    text_printf(script,
+                "set tmargin 1\nset lmargin %d\nset rmargin 7\nset yrange [0:%.10g]\nset ylabel "
+                "'%s'\nset xlabel ",
+                left_margin(d->most * 1.1), d->most * 1.1, sweep_metrics[metric].label);
     plot_string(script, d->csv.rows[0][0]);
     text_append(script, "\n");
     write_tics(d, sweep_is_wide(d), script);
@@ -138,16 +143,23 @@ static void draw(const SweepData *d, Metric metric, Plot *out)
     int    used = snprintf(title, sizeof title, "%s", sweep_metrics[metric].title);
 
     snprintf(title + used, sizeof title - (size_t)used, " by %.100s", d->csv.rows[0][0]);
-    snprintf(subtitle, sizeof subtitle, "simulated%s%s", d->spread ? "; the band is 5 % to 95 % of the epochs with jitter" : "",
+    snprintf(subtitle, sizeof subtitle, "simulated%s%s",
+             d->spread ? "; the band is 5 % to 95 % of the epochs with jitter" : "",
              d->lacking ? "; where dp is not possible there is no speedup" : "");
-    plot_begin(out, d->axes == 2 ? 120 + 300 * d->panel_count : 620, d->axes == 2 ? 420 : 400, title, subtitle);
-    text_printf(script, "set rmargin 7\nset yrange [0:%.10g]\nset ylabel '%s'\nset xlabel ", top, sweep_metrics[metric].label);
+    plot_begin(out, d->axes == 2 ? 120 + 300 * d->panel_count : 620, d->axes == 2 ? 420 : 400,
+               title, subtitle);
+    text_printf(script, "set rmargin 7\nset yrange [0:%.10g]\nset ylabel '%s'\nset xlabel ", top,
+                sweep_metrics[metric].label);
     plot_string(script, d->csv.rows[0][0]);
     text_append(script, "\n");
     write_tics(d, sweep_is_wide(d), script);
     if (d->axes == 1) { write_panel(d, 0, top, script); return; }
-    text_append(script, "set label 1 offset 0,3.4\nset label 2 offset 0,2.1\n");      /* room for the panels' names */
-    text_printf(script, "set multiplot layout 1,%d margins char %d,char 7,char 4,char 6.2 spacing char 8,char 1\n", d->panel_count, left_margin(top));
+    /* room for the panels' names */
+    text_append(script, "set label 1 offset 0,3.4\nset label 2 offset 0,2.1\n");
+    text_printf(
+        script,
+        "set multiplot layout 1,%d margins char %d,char 7,char 4,char 6.2 spacing char 8,char 1\n",
+        d->panel_count, left_margin(top));
     for (int p = 0; p < d->panel_count; p++) {
         char name[160];
         snprintf(name, sizeof name, "%.100s = %g", d->csv.rows[0][1], d->panels[p]);
@@ -195,15 +207,21 @@ static bool is_fastest(const SweepData *d, double x, double y)
     return true;
 }
 
-/* Where lines a and b cross between two values of x, if nothing is faster there: a ring, and the number of epochs. */
-static void mark_crossing(const SweepData *d, Schedule a, Schedule b, double left, double right, Text *out)
+/* Where lines a and b cross between two values of x, if nothing is faster there: a ring, and the
+ * number of epochs. */
+static void mark_crossing(const SweepData *d, Schedule a, Schedule b, double left, double right,
+                          Text *out)
 {
-    double before = total_at(d, a, left) - total_at(d, b, left), behind = total_at(d, a, right) - total_at(d, b, right);
+    double before = total_at(d, a, left) - total_at(d, b, left),
+           behind = total_at(d, a, right) - total_at(d, b, right);
 
     if (isnan(before) || isnan(behind) || before * behind >= 0) return;
     double x = left + (right - left) * before / (before - behind), y = total_at(d, a, x);
     if (!is_fastest(d, x, y)) return;
-    text_printf(out, "set label '%.3g' at %.10g,%.10g point pt 6 ps 1.6 lw 1.5 center offset 0,1.1 front tc rgb '#222222'\n", x, x, y);
+    text_printf(out,
+                "set label '%.3g' at %.10g,%.10g point pt 6 ps 1.6 lw 1.5 center offset 0,1.1 "
+                "front tc rgb '#222222'\n",
+                x, x, y);
 }
 
 /* Totals in place of epochs, in the unit that suits them. */
@@ -229,8 +247,12 @@ static void draw_horizon(SweepData *d, Plot *out)
     double      top = d->most * 1.1;
     Text       *script = &out->script;
 
-    plot_begin(out, 620, 400, "Total time by epochs", "simulated; rings: from so many epochs on another schedule is the fastest");
-    text_printf(script, "set rmargin 11\nset yrange [0:%.10g]\nset ylabel 'all epochs, %s'\nset xlabel 'epochs'\n", top, unit);
+    plot_begin(out, 620, 400, "Total time by epochs",
+               "simulated; rings: from so many epochs on another schedule is the fastest");
+    text_printf(
+        script,
+        "set rmargin 11\nset yrange [0:%.10g]\nset ylabel 'all epochs, %s'\nset xlabel 'epochs'\n",
+        top, unit);
     write_tics(d, false, script);
     for (int a = 0; a < SCHEDULE_COUNT; a++)
         for (int b = a + 1; b < SCHEDULE_COUNT; b++)
@@ -245,8 +267,10 @@ int plot_horizon(Plot *out, const char *path, Error *err)
     int        rc = sweep_read(&d, path, METRIC_EPOCH, err);
 
     if (rc == 0 && (d->axes != 1 || strcmp(d->csv.rows[0][0], "epochs") != 0))
-        rc = error_set(err, "%s:1:1: a sweep of %.80s, expected one of epochs (pipebd-sim --vary epochs=1,2,5,10 --format csv)", path,
-                       d->csv.rows[0][0]);
+        rc = error_set(err,
+                       "%s:1:1: a sweep of %.80s, expected one of epochs (pipebd-sim --vary "
+                       "epochs=1,2,5,10 --format csv)",
+                       path, d->csv.rows[0][0]);
     if (rc == 0) {
         draw_horizon(d, out);
         if (text_failed(&out->script)) rc = error_no_memory(err);

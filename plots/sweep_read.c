@@ -20,15 +20,16 @@ static int column_of(const Csv *csv, const char *name)
     return -1;
 }
 
-static int number_at(const SweepData *d, const char *path, int row, int column, double *out, Error *err)
+static int number_at(const SweepData *d, const char *path, int row, int column, double *out,
+                     Error *err)
 {
     const char *text = d->csv.rows[row][column];
     char       *end;
 
     *out = strtod(text, &end);
     if (end != text && !*end && isfinite(*out)) return 0;
-    return error_set(err, "%s:%d:1: \"%.40s\" is not a number, at %.80s", path, d->csv.lines[row], text,
-                     d->csv.rows[0][column]);
+    return error_set(err, "%s:%d:1: \"%.40s\" is not a number, at %.80s", path, d->csv.lines[row],
+                     text, d->csv.rows[0][column]);
 }
 
 /* A row of the sweep. y stays NAN where the point was not possible, or has no speedup. */
@@ -41,7 +42,8 @@ static int read_point(SweepData *d, const char *path, int row, Metric metric, Er
 
     *p = (SweepPoint){.y = NAN, .low = NAN, .high = NAN};
     if (!schedule_find(fields[d->axes], &p->schedule))
-        return error_set(err, "%s:%d:1: \"%.40s\" is not a schedule", path, d->csv.lines[row], fields[d->axes]);
+        return error_set(err, "%s:%d:1: \"%.40s\" is not a schedule", path, d->csv.lines[row],
+                         fields[d->axes]);
     if (number_at(d, path, row, 0, &p->x, err) != 0) return -1;
     if (d->axes == 2 && number_at(d, path, row, 1, &p->panel, err) != 0) return -1;
     d->has[p->schedule] = true;
@@ -54,7 +56,9 @@ static int read_point(SweepData *d, const char *path, int row, Metric metric, Er
     if (p->y > d->most) d->most = p->y;
     if (metric != METRIC_EPOCH || low < 0 || high < 0) return 0;
     d->spread = true;
-    if (number_at(d, path, row, low, &p->low, err) != 0 || number_at(d, path, row, high, &p->high, err) != 0) return -1;
+    if (number_at(d, path, row, low, &p->low, err) != 0
+        || number_at(d, path, row, high, &p->high, err) != 0)
+        return -1;
     if (p->high > d->most) d->most = p->high;
     return 0;
 }
@@ -76,8 +80,10 @@ static bool insert(double *list, int *count, int room, double value)
 static int read_points(SweepData *d, const char *path, Metric metric, Error *err)
 {
     d->axes = column_of(&d->csv, "schedule");
-    if (d->axes < 0 || column_of(&d->csv, sweep_metrics[metric].column) < 0 || column_of(&d->csv, "why") < 0)
-        return error_set(err, "%s:1:1: not a sweep, expected what pipebd-sim --vary --format csv prints", path);
+    if (d->axes < 0 || column_of(&d->csv, sweep_metrics[metric].column) < 0
+        || column_of(&d->csv, "why") < 0)
+        return error_set(
+            err, "%s:1:1: not a sweep, expected what pipebd-sim --vary --format csv prints", path);
     if (d->axes < 1 || d->axes > 2)
         return error_set(err, "%s:1:1: %d varied paths, expected one or two", path, d->axes);
     d->points = calloc((size_t)d->csv.row_count, sizeof *d->points);
@@ -86,10 +92,11 @@ static int read_points(SweepData *d, const char *path, Metric metric, Error *err
         if (read_point(d, path, row, metric, err) != 0) return -1;
         const SweepPoint *p = &d->points[d->count - 1];
         if (!insert(d->values, &d->value_count, SWEEP_MAX_VALUES, p->x))
-            return error_set(err, "%s: more than %d values of %.80s", path, SWEEP_MAX_VALUES, d->csv.rows[0][0]);
+            return error_set(err, "%s: more than %d values of %.80s", path, SWEEP_MAX_VALUES,
+                             d->csv.rows[0][0]);
         if (!insert(d->panels, &d->panel_count, SWEEP_MAX_PANELS, p->panel))
-            return error_set(err, "%s: more than %d values of %.80s, a panel each: vary it less", path, SWEEP_MAX_PANELS,
-                             d->csv.rows[0][1]);
+            return error_set(err, "%s: more than %d values of %.80s, a panel each: vary it less",
+                             path, SWEEP_MAX_PANELS, d->csv.rows[0][1]);
     }
     if (d->most > 0) return 0;
     return error_set(err, "%s: no row has a number for %s", path, sweep_metrics[metric].column);
@@ -98,7 +105,8 @@ static int read_points(SweepData *d, const char *path, Metric metric, Error *err
 const SweepPoint *sweep_point(const SweepData *d, Schedule schedule, double panel, double x)
 {
     for (int i = 0; i < d->count; i++)
-        if (d->points[i].schedule == schedule && d->points[i].panel == panel && d->points[i].x == x) return &d->points[i];
+        if (d->points[i].schedule == schedule && d->points[i].panel == panel && d->points[i].x == x)
+            return &d->points[i];
     return NULL;
 }
 
@@ -117,7 +125,8 @@ bool sweep_is_wide(const SweepData *d)
     return d->value_count > 2 && first > 0 && last / first >= 8;
 }
 
-int sweep_parse(SweepData **out, const char *path, const char *text, size_t length, Metric metric, Error *err)
+int sweep_parse(SweepData **out, const char *path, const char *text, size_t length, Metric metric,
+                Error *err)
 {
     *out = calloc(1, sizeof **out);
     if (!*out) return error_no_memory(err);
@@ -132,7 +141,8 @@ int sweep_read(SweepData **out, const char *path, Metric metric, Error *err)
     int    rc = -1;
 
     *out = NULL;
-    if (file_read(&text, &length, path, 0, err) == 0) rc = sweep_parse(out, path, text, length, metric, err);
+    if (file_read(&text, &length, path, 0, err) == 0)
+        rc = sweep_parse(out, path, text, length, metric, err);
     free(text);
     return rc;
 }

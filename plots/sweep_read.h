@@ -13,7 +13,8 @@ typedef struct { const char *column, *title, *label; double unit; } SweepMetric;
 extern const SweepMetric sweep_metrics[METRIC_COUNT];
 
 typedef struct {
-    double   x, panel, y, low, high;         /* y NaN: not possible, or lacking; low NaN: no spread */
+    double   x, panel, y, low, high;         /* y NaN: not possible, or lacking; low NaN: no
+                                              * spread */
     Schedule schedule;
 } SweepPoint;
 
@@ -28,7 +29,8 @@ typedef struct {
     int    value_count;
     double most;
     bool   has[SCHEDULE_COUNT], spread;
-    bool   lacking;          /* a point that is possible has no number for the metric: a speedup without dp */
+    bool   lacking;          /* a point that is possible has no number for the metric: a speedup
+                              * without dp */
 } SweepData;
 
 /* What pipebd-sim --vary --format csv printed. Fails where no row has a number for metric.
@@ -36,7 +38,8 @@ typedef struct {
 int  sweep_read(SweepData **out, const char *path, Metric metric, Error *err);
 
 /* The same of a text that was read already. */
-int  sweep_parse(SweepData **out, const char *path, const char *text, size_t length, Metric metric, Error *err);
+int  sweep_parse(SweepData **out, const char *path, const char *text, size_t length, Metric metric,
+                 Error *err);
 void sweep_data_free(SweepData *data);
 
 /* The point of a schedule; NULL: there is none. */

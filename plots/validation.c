@@ -21,24 +21,29 @@ typedef struct {
 static int one_schedule(Pairs *p, const JsonAt *row, Error *err)
 {
     JsonAt      name_at = json_member(row, "schedule"), why = json_member(row, "impossible");
-    JsonAt      predicted_at = json_member(row, "predicted_epoch_s"), measured_at = json_member(row, "measured_epoch_s");
+    JsonAt      predicted_at = json_member(row, "predicted_epoch_s"),
+           measured_at = json_member(row, "measured_epoch_s");
     const char *name;
     double      predicted, measured;
     Schedule    schedule;
     char        text[32];
 
     if (json_get_object(row, err) != 0 || json_get_string(&name_at, &name, err) != 0) return -1;
-    if (!schedule_find(name, &schedule)) return json_fail(&name_at, err, "not a schedule, expected dp, ls, tr, ...");
-    if (++p->schedules > MAX_SCHEDULES) return json_fail(row, err, "too many schedules, expected at most %d", MAX_SCHEDULES);
+    if (!schedule_find(name, &schedule))
+        return json_fail(&name_at, err, "not a schedule, expected dp, ls, tr, ...");
+    if (++p->schedules > MAX_SCHEDULES)
+        return json_fail(row, err, "too many schedules, expected at most %d", MAX_SCHEDULES);
     scene_label(&p->scene, p->x, 0, "center offset 0,-0.8", 11, INK, name);
     if (json_has(&why)) {
         scene_label(&p->scene, p->x, 0, "left rotate by 90 offset 0,0.5", 9, FAINT, "not possible");
         p->x++;
         return 0;
     }
-    if (json_get_number(&predicted_at, 0, &predicted, err) != 0 || json_get_number(&measured_at, 0, &measured, err) != 0)
+    if (json_get_number(&predicted_at, 0, &predicted, err) != 0
+        || json_get_number(&measured_at, 0, &measured, err) != 0)
         return -1;
-    if (!(predicted > 0)) return json_fail(&predicted_at, err, "%g is no epoch, expected more than 0 s", predicted);
+    if (!(predicted > 0))
+        return json_fail(&predicted_at, err, "%g is no epoch, expected more than 0 s", predicted);
     scene_box(&p->scene, p->x - 0.4, p->x, 0, predicted, colour_pale(colour_of_schedule(schedule)));
     scene_box(&p->scene, p->x, p->x + 0.4, 0, measured, colour_of_schedule(schedule));
     snprintf(text, sizeof text, "%+.1f %%", 100 * (measured / predicted - 1));
@@ -50,7 +55,8 @@ static int one_schedule(Pairs *p, const JsonAt *row, Error *err)
 
 static int one_validation(Pairs *p, const Json *doc, Error *err)
 {
-    JsonAt      root = json_root(doc), name_at = json_member(&root, "trace"), rows = json_member(&root, "schedules");
+    JsonAt      root = json_root(doc), name_at = json_member(&root, "trace"),
+                rows = json_member(&root, "schedules");
     const char *name;
     double      first = p->x;
 
@@ -84,7 +90,11 @@ int plot_validation(Plot *out, const char *const *paths, int count, Error *err)
 
     if (rc == 0) {
         width = 140 + (int)(p.x * 74);
-        plot_begin(out, width < 560 ? 560 : width > 2400 ? 2400 : width, 400, "Epoch time, predicted and measured",
+        plot_begin(out,
+                   width < 560    ? 560
+                   : width > 2400 ? 2400
+                                  : width,
+                   400, "Epoch time, predicted and measured",
                    "left, pale: predicted; right: measured; above: measured over predicted");
         text_printf(&out->script, "set ylabel 's'\nset xrange [-0.7:%.9g]\nset yrange [0:%.9g]\n"
                     "unset xtics\nset bmargin 4.5\n", p.x - 0.8, p.most > 0 ? 1.12 * p.most : 1);

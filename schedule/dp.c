@@ -7,15 +7,16 @@
  * ALLREDUCE of one after another, then their UPDATEs. */
 #include "schedule/program.h"
 
-static int build_device(Program *program, const Stage *stage, int students, int group, int i, int64_t row,
-                        Error *err)
+static int build_device(Program *program, const Stage *stage, int students, int group, int i,
+                        int64_t row, Error *err)
 {
     Code   *code = &program->devices[stage->devices[i]];
     int     b = stage->first;
     int64_t rows = stage->rows[i];
 
-#define EMIT(op, block, link, student) \
-    if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) return -1
+#define EMIT(op, block, link, student)                                                             \
+    if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) \
+    return -1
     if (program_begin_phase(code, program->steps, err) != 0) return -1;
     EMIT(OP_LOAD, 0, -1, 0);
     for (int t = 0; t <= b; t++) EMIT(OP_TEACHER, t, -1, 0);
@@ -37,8 +38,10 @@ int build_dp(Program *program, const Plan *plan, Error *err)
     for (int s = 0; s < plan->stage_count; s++) {
         int64_t row = 0;
         for (int i = 0; i < plan->stages[s].width; i++) {
-            if (build_device(program, &plan->stages[s], plan_students(plan, plan->stages[s].first), group, i, row,
-                             err) != 0) return -1;
+            if (build_device(program, &plan->stages[s], plan_students(plan, plan->stages[s].first),
+                             group, i, row, err)
+                != 0)
+                return -1;
             row += plan->stages[s].rows[i];
         }
     }

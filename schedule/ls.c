@@ -11,8 +11,9 @@ static int build_task(Program *program, Code *code, int b, int students, Error *
 {
     int64_t rows = program->batch;
 
-#define EMIT(op, block, student) \
-    if (program_emit(program, code, (Instruction){op, block, -1, 0, rows, student}, err) != 0) return -1
+#define EMIT(op, block, student)                                                               \
+    if (program_emit(program, code, (Instruction){op, block, -1, 0, rows, student}, err) != 0) \
+    return -1
     if (program_begin_phase(code, program->steps, err) != 0) return -1;
     EMIT(OP_LOAD, 0, 0);
     for (int t = 0; t <= b; t++) EMIT(OP_TEACHER, t, 0);
@@ -30,7 +31,8 @@ int build_ls(Program *program, const Plan *plan, Error *err)
     for (int s = 0; s < plan->stage_count; s++) {
         const Stage *stage = &plan->stages[s];
         Code        *code = plan->stealing ? &program->queue : &program->devices[stage->devices[0]];
-        if (build_task(program, code, stage->first, plan_students(plan, stage->first), err) != 0) return -1;
+        if (build_task(program, code, stage->first, plan_students(plan, stage->first), err) != 0)
+            return -1;
     }
     return 0;
 }

@@ -63,7 +63,8 @@ int plan_set_stage(Plan *plan, int stage, int first_block, int last_block, int f
     return 0;
 }
 
-int plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err)
+int plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width,
+               Error *err)
 {
     if (size_stage(plan, stage, width, err) != 0) return -1;
     memcpy(stage->devices, devices, (size_t)width * sizeof *devices);
@@ -71,7 +72,10 @@ int plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows
     return 0;
 }
 
-int plan_students(const Plan *plan, int block) { return plan->students ? plan->students[block] : 1; }
+int plan_students(const Plan *plan, int block)
+{
+    return plan->students ? plan->students[block] : 1;
+}
 
 int plan_set_students(Plan *plan, const int *students, Error *err)
 {
@@ -132,8 +136,10 @@ int plan_copy(Plan **out, const Plan *plan, Error *err)
     Plan *copy = NULL;
 
     *out = NULL;
-    if (plan_new(&copy, plan->schedule, plan->block_count, plan->device_count, plan->batch, plan->stage_count,
-                 err) != 0) return -1;
+    if (plan_new(&copy, plan->schedule, plan->block_count, plan->device_count, plan->batch,
+                 plan->stage_count, err)
+        != 0)
+        return -1;
     copy->stealing = plan->stealing;
     copy->trace_hash = plan->trace_hash;
     copy->bottleneck_ns = plan->bottleneck_ns;
@@ -186,8 +192,8 @@ void plan_sort_devices(Plan *plan)
 /* ---- checking ---------------------------------------------------------- */
 
 /* A stage's or a task's devices and rows; what: "stage" or "task", for messages. */
-static int check_devices(const Plan *plan, const Stage *stage, const char *what, int index, char *used,
-                         Error *err)
+static int check_devices(const Plan *plan, const Stage *stage, const char *what, int index,
+                         char *used, Error *err)
 {
     int64_t rows = 0;
 
@@ -197,17 +203,17 @@ static int check_devices(const Plan *plan, const Stage *stage, const char *what,
             return error_set(err, "%s %d: device %d, expected 0 to %d", what, index, device,
                              plan->device_count - 1);
         if (used[device])
-            return error_set(err, "%s %d: device %d is used already, expected each device once", what,
-                             index, device);
+            return error_set(err, "%s %d: device %d is used already, expected each device once",
+                             what, index, device);
         if (stage->rows[i] < 1)
-            return error_set(err, "%s %d: device %d gets %" PRId64 " rows, expected at least 1", what,
-                             index, device, stage->rows[i]);
+            return error_set(err, "%s %d: device %d gets %" PRId64 " rows, expected at least 1",
+                             what, index, device, stage->rows[i]);
         used[device] = 1;
         rows += stage->rows[i];
     }
     if (stage->width > 0 && rows != plan->batch)
-        return error_set(err, "%s %d: rows sum to %" PRId64 ", expected the batch, %" PRId64, what, index,
-                         rows, plan->batch);
+        return error_set(err, "%s %d: rows sum to %" PRId64 ", expected the batch, %" PRId64, what,
+                         index, rows, plan->batch);
     return 0;
 }
 
@@ -216,12 +222,14 @@ static int check_stage(const Plan *plan, int index, char *used, Error *err)
     const Stage *stage = &plan->stages[index];
 
     if (stage->first < 0 || stage->first > stage->last || stage->last >= plan->block_count)
-        return error_set(err, "stage %d: blocks %d to %d, expected an ascending range within 0 to %d",
+        return error_set(err,
+                         "stage %d: blocks %d to %d, expected an ascending range within 0 to %d",
                          index, stage->first, stage->last, plan->block_count - 1);
     if (stage->width == 0 && !plan->stealing)
         return error_set(err, "stage %d: no devices, expected at least one", index);
     if (stage->width > 0 && plan->stealing)
-        return error_set(err, "stage %d: has devices, expected none in a plan with stealing", index);
+        return error_set(err, "stage %d: has devices, expected none in a plan with stealing",
+                         index);
     return check_devices(plan, stage, "stage", index, used, err);
 }
 
@@ -233,17 +241,23 @@ static int check_tasks(const Plan *plan, char *used, int *task_at, Error *err)
     for (int i = 0; i < plan->task_count; i++) {
         const Stage *task = &plan->tasks[i];
         *task_at = i;
-        if (block == plan->block_count || task->first != block || task->last != block || task->student != student)
-            return error_set(err, "task %d: student %d of block %d, expected each student once, by block and "
-                             "number", i, task->student, task->first);
-        if (task->width == 0) return error_set(err, "task %d: no devices, expected at least one", i);
+        if (block == plan->block_count || task->first != block || task->last != block
+            || task->student != student)
+            return error_set(
+                err,
+                "task %d: student %d of block %d, expected each student once, by block and "
+                "number",
+                i, task->student, task->first);
+        if (task->width == 0)
+            return error_set(err, "task %d: no devices, expected at least one", i);
         memset(used, 0, (size_t)plan->device_count);
         if (check_devices(plan, task, "task", i, used, err) != 0) return -1;
         if (++student == plan_students(plan, block)) { block++; student = 0; }
     }
     *task_at = -1;
     if (!schedule_row(plan->schedule)->apart || block == plan->block_count) return 0;
-    return error_set(err, "student %d of block %d is in no task, expected each student once", student, block);
+    return error_set(err, "student %d of block %d is in no task, expected each student once",
+                     student, block);
 }
 
 /* What each schedule asks of a stage beyond check_stage(). */
@@ -256,14 +270,18 @@ static int check_shape(const Plan *plan, int index, Error *err)
     case SCHEDULE_DP:
     case SCHEDULE_SEQUENTIAL:
         if (!one_block || stage->width != plan->device_count)
-            return error_set(err, "stage %d: %s expects one block on all %d devices, found blocks %d to %d on "
-                             "%d", index, schedule_name(plan->schedule), plan->device_count, stage->first, stage->last,
-                             stage->width);
+            return error_set(
+                err,
+                "stage %d: %s expects one block on all %d devices, found blocks %d to %d on "
+                "%d",
+                index, schedule_name(plan->schedule), plan->device_count, stage->first, stage->last,
+                stage->width);
         return 0;
     case SCHEDULE_LS:
         if (!one_block || stage->width > 1)
-            return error_set(err, "stage %d: ls expects one block on one device, found blocks %d to %d on %d",
-                             index, stage->first, stage->last, stage->width);
+            return error_set(
+                err, "stage %d: ls expects one block on one device, found blocks %d to %d on %d",
+                index, stage->first, stage->last, stage->width);
         return 0;
     case SCHEDULE_TR:
     case SCHEDULE_DPU:
@@ -292,13 +310,16 @@ static int check_order(const Plan *plan, char *seen, int *at, Error *err)
         const Stage *stage = &plan->stages[i];
         *at = i;
         if (chain && stage->first != next)
-            return error_set(err, "stage %d: starts at block %d, expected block %d: stages follow one "
-                             "another along the chain", i, stage->first, next);
+            return error_set(err,
+                             "stage %d: starts at block %d, expected block %d: stages follow one "
+                             "another along the chain",
+                             i, stage->first, next);
         next = stage->last + 1;
         for (int b = stage->first; b <= stage->last; b++)
             if (seen[b]++)
-                return error_set(err, "stage %d: block %d is in an earlier stage too, expected each block once",
-                                 i, b);
+                return error_set(
+                    err, "stage %d: block %d is in an earlier stage too, expected each block once",
+                    i, b);
     }
     *at = WHOLE_PLAN;
     for (int b = 0; b < plan->block_count; b++)
@@ -313,16 +334,22 @@ static int check_later(const Plan *plan, char *used, char *seen, Error *err)
     for (int i = 0; i < plan->later_count; i++) {
         const Stage *stage = &plan->later[i];
         if (stage->first < 0 || stage->first > stage->last || stage->last >= plan->block_count)
-            return error_set(err, "later %d: blocks %d to %d, expected an ascending range within 0 to %d", i, stage->first,
-                             stage->last, plan->block_count - 1);
-        if (stage->width == 0) return error_set(err, "later %d: no devices, expected at least one", i);
+            return error_set(
+                err, "later %d: blocks %d to %d, expected an ascending range within 0 to %d", i,
+                stage->first, stage->last, plan->block_count - 1);
+        if (stage->width == 0)
+            return error_set(err, "later %d: no devices, expected at least one", i);
         memset(used, 0, (size_t)plan->device_count);
         if (check_devices(plan, stage, "later", i, used, err) != 0) return -1;
         for (int b = stage->first; b <= stage->last; b++)
-            if (seen[b]++) return error_set(err, "later %d: block %d is in an earlier one too, expected each block once", i, b);
+            if (seen[b]++)
+                return error_set(
+                    err, "later %d: block %d is in an earlier one too, expected each block once", i,
+                    b);
     }
     for (int b = 0; b < plan->block_count; b++)
-        if (!seen[b]) return error_set(err, "block %d is in no stage of later, expected each block once", b);
+        if (!seen[b])
+            return error_set(err, "block %d is in no stage of later, expected each block once", b);
     return 0;
 }
 
@@ -333,16 +360,22 @@ static int check_store(const Plan *plan, char *used, char *seen, Error *err)
 
     if (!schedule_row(plan->schedule)->stores) {
         if (plan->stored || plan->epochs != 1 || plan->turns || plan->later_count)
-            return error_set(err, "stored boundaries with %s, expected them with sequential or store only", name);
+            return error_set(
+                err, "stored boundaries with %s, expected them with sequential or store only",
+                name);
         return 0;
     }
-    if (!plan->stored || plan->epochs < 1) return error_set(err, "%s without stored boundaries or epochs, expected both", name);
-    if (plan->schedule == SCHEDULE_SEQUENTIAL && !plan->turns) return error_set(err, "sequential without turns, expected them");
+    if (!plan->stored || plan->epochs < 1)
+        return error_set(err, "%s without stored boundaries or epochs, expected both", name);
+    if (plan->schedule == SCHEDULE_SEQUENTIAL && !plan->turns)
+        return error_set(err, "sequential without turns, expected them");
     if (plan->later_count == 0) {
         if (plan->turns || plan->epochs == 1) return 0;
-        return error_set(err, "store for %" PRId64 " epochs, expected stages of later, or turns", plan->epochs);
+        return error_set(err, "store for %" PRId64 " epochs, expected stages of later, or turns",
+                         plan->epochs);
     }
-    if (plan->turns || plan->epochs == 1) return error_set(err, "later, expected none with turns or one epoch");
+    if (plan->turns || plan->epochs == 1)
+        return error_set(err, "later, expected none with turns or one epoch");
     return check_later(plan, used, seen, err);
 }
 
@@ -352,7 +385,8 @@ static int check(const Plan *plan, int *at, int *task_at, Error *err)
 {
     int   rc = -1;
     bool  phases = schedule_row(plan->schedule)->phases || plan->turns;
-    char *used = calloc((size_t)plan->device_count, 1), *seen = calloc((size_t)plan->block_count, 1);
+    char *used = calloc((size_t)plan->device_count, 1),
+         *seen = calloc((size_t)plan->block_count, 1);
 
     *at = NO_STAGE;
     *task_at = -1;
@@ -363,7 +397,8 @@ static int check(const Plan *plan, int *at, int *task_at, Error *err)
         goto done;
     }
     if (plan->task_count && !schedule_row(plan->schedule)->apart) {
-        error_set(err, "tasks with %s, expected them with split only", schedule_name(plan->schedule));
+        error_set(err, "tasks with %s, expected them with split only",
+                  schedule_name(plan->schedule));
         goto done;
     }
     for (int i = 0; i < plan->stage_count; i++) {
@@ -393,7 +428,8 @@ int plan_check(const Plan *plan, Error *err)
 static void devices_text(const Stage *stage, Text *out)
 {
     text_append(out, "\"devices\": [");
-    for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
+    for (int d = 0; d < stage->width; d++)
+        text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
     text_append(out, "], \"rows\": [");
     for (int d = 0; d < stage->width; d++)
         text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
@@ -405,8 +441,8 @@ static void stages_text(const Stage *stages, int count, const char *indent, Text
     text_append(out, "[");
     for (int i = 0; i < count; i++) {
         const Stage *stage = &stages[i];
-        text_printf(out, "%s\n%s  {\"first\": %d, \"last\": %d, ", i ? "," : "", indent, stage->first,
-                    stage->last);
+        text_printf(out, "%s\n%s  {\"first\": %d, \"last\": %d, ", i ? "," : "", indent,
+                    stage->first, stage->last);
         devices_text(stage, out);
     }
     text_printf(out, "\n%s]", indent);
@@ -427,7 +463,8 @@ void plan_store_text(const Plan *plan, const char *indent, Text *out)
     text_append(out, "\"stored\": [");
     for (int k = 0; k <= plan->block_count; k++) {
         if (plan->stored[k] < 0) continue;
-        text_printf(out, "%s{\"boundary\": %d, \"tier\": %d}", first ? "" : ", ", k, plan->stored[k]);
+        text_printf(out, "%s{\"boundary\": %d, \"tier\": %d}", first ? "" : ", ", k,
+                    plan->stored[k]);
         first = false;
     }
     text_append(out, "]");
@@ -451,8 +488,11 @@ void plan_tasks_text(const Plan *plan, const char *indent, Text *out)
 /* A time of 0 is none: dp and others have no bottleneck. */
 static void predicted_text(const Plan *plan, Text *out)
 {
-    const struct { const char *key; int64_t ns; } times[] = {
-        {"bottleneck_us", plan->bottleneck_ns}, {"step_us", plan->step_ns}, {"epoch_us", plan->epoch_ns},
+    const struct { const char *key; int64_t ns;
+    } times[] = {
+        {"bottleneck_us", plan->bottleneck_ns},
+        {"step_us", plan->step_ns},
+        {"epoch_us", plan->epoch_ns},
     };
     bool first = true;
 
@@ -553,7 +593,8 @@ static int read_task(Plan *plan, const JsonAt *at, Stage *task, Error *err)
     if (json_get_integer(&block, 0, plan->block_count - 1, &value, err) != 0) return -1;
     task->first = task->last = (int)value;
     value = 0;
-    if (json_has(&student) && json_get_integer(&student, 0, plan_students(plan, task->first) - 1, &value, err) != 0)
+    if (json_has(&student)
+        && json_get_integer(&student, 0, plan_students(plan, task->first) - 1, &value, err) != 0)
         return -1;
     task->student = (int)value;
     return read_devices(plan, at, task, err);
@@ -564,11 +605,13 @@ static int read_tasks(Plan *plan, const JsonAt *root, Error *err)
     JsonAt tasks = json_member(root, "tasks");
 
     if (!schedule_row(plan->schedule)->apart && json_has(&tasks))
-        return json_fail(&tasks, err, "tasks with %s, expected them with split only", schedule_name(plan->schedule));
+        return json_fail(&tasks, err, "tasks with %s, expected them with split only",
+                         schedule_name(plan->schedule));
     if (!schedule_row(plan->schedule)->apart) return 0;
     if (json_get_array(&tasks, 1, err) != 0 || plan_add_tasks(plan, err) != 0) return -1;
     if (json_count(&tasks) != (size_t)plan->task_count)
-        return json_fail(&tasks, err, "%zu tasks, expected one a student, %d", json_count(&tasks), plan->task_count);
+        return json_fail(&tasks, err, "%zu tasks, expected one a student, %d", json_count(&tasks),
+                         plan->task_count);
     for (int i = 0; i < plan->task_count; i++) {
         JsonAt item = json_element(&tasks, (size_t)i);
         if (read_task(plan, &item, &plan->tasks[i], err) != 0) return -1;
@@ -581,11 +624,15 @@ static int read_stored(Plan *plan, const JsonAt *stored, Error *err)
     static const char *const keys[] = {"boundary", "tier", NULL};
 
     for (size_t i = 0; i < json_count(stored); i++) {
-        JsonAt  item = json_element(stored, i), boundary = json_member(&item, "boundary"), tier = json_member(&item, "tier");
+        JsonAt  item = json_element(stored, i), boundary = json_member(&item, "boundary"),
+                tier = json_member(&item, "tier");
         int64_t k = 0, t = 0;
-        if (json_check_keys(&item, keys, err) != 0 || json_get_integer(&boundary, 0, plan->block_count, &k, err) != 0
-            || json_get_integer(&tier, 0, MAX_TIERS - 1, &t, err) != 0) return -1;
-        if (plan->stored[k] >= 0) return json_fail(&boundary, err, "boundary %d twice, expected each once", (int)k);
+        if (json_check_keys(&item, keys, err) != 0
+            || json_get_integer(&boundary, 0, plan->block_count, &k, err) != 0
+            || json_get_integer(&tier, 0, MAX_TIERS - 1, &t, err) != 0)
+            return -1;
+        if (plan->stored[k] >= 0)
+            return json_fail(&boundary, err, "boundary %d twice, expected each once", (int)k);
         plan->stored[k] = (int)t;
     }
     return 0;
@@ -595,7 +642,8 @@ static int read_stored(Plan *plan, const JsonAt *stored, Error *err)
 static int read_store(Plan *plan, const JsonAt *root, Error *err)
 {
     static const char *const keys[] = {"epochs", "turns", "home", "stored", "later"};
-    JsonAt  epochs = json_member(root, "epochs"), turns = json_member(root, "turns"), home = json_member(root, "home");
+    JsonAt  epochs = json_member(root, "epochs"), turns = json_member(root, "turns"),
+            home = json_member(root, "home");
     JsonAt  stored = json_member(root, "stored"), later = json_member(root, "later");
     bool    sequential = plan->schedule == SCHEDULE_SEQUENTIAL, takes_turns = sequential;
     int64_t count = 0, tier = -1;
@@ -604,17 +652,21 @@ static int read_store(Plan *plan, const JsonAt *root, Error *err)
         JsonAt at = json_member(root, keys[i]);
         bool   good = schedule_row(plan->schedule)->stores && !(sequential && (i == 1 || i == 4));
         if (json_has(&at) && !good)
-            return json_fail(&at, err, "%s with %s, expected it with %s only", keys[i], schedule_name(plan->schedule),
+            return json_fail(&at, err, "%s with %s, expected it with %s only", keys[i],
+                             schedule_name(plan->schedule),
                              i == 1 || i == 4 ? "store" : "sequential or store");
     }
     if (!schedule_row(plan->schedule)->stores) return 0;
-    if (json_get_integer(&epochs, 1, MAX_EPOCHS, &count, err) != 0 || json_get_array(&stored, 0, err) != 0) return -1;
+    if (json_get_integer(&epochs, 1, MAX_EPOCHS, &count, err) != 0
+        || json_get_array(&stored, 0, err) != 0)
+        return -1;
     if (json_has(&turns) && json_get_bool(&turns, &takes_turns, err) != 0) return -1;
     if (json_has(&home) && json_get_integer(&home, 0, MAX_TIERS - 1, &tier, err) != 0) return -1;
     if (json_has(&later) && json_get_array(&later, 1, err) != 0) return -1;
     size_t stages = json_has(&later) ? json_count(&later) : 0;
     if (stages > (size_t)plan->block_count)
-        return json_fail(&later, err, "%zu stages, expected at most a stage a block, %d", stages, plan->block_count);
+        return json_fail(&later, err, "%zu stages, expected at most a stage a block, %d", stages,
+                         plan->block_count);
     if (plan_set_store(plan, count, takes_turns, (int)stages, err) != 0) return -1;
     plan->home = (int)tier;
     for (size_t i = 0; i < stages; i++) {
@@ -632,7 +684,8 @@ static int read_students(Plan *plan, const JsonAt *root, Error *err)
     if (!json_has(&at)) return 0;
     if (json_get_array(&at, 1, err) != 0) return -1;
     if (json_count(&at) != (size_t)plan->block_count)
-        return json_fail(&at, err, "%zu numbers, expected one a block, %d", json_count(&at), plan->block_count);
+        return json_fail(&at, err, "%zu numbers, expected one a block, %d", json_count(&at),
+                         plan->block_count);
     plan->students = arena_alloc(&plan->arena, (size_t)plan->block_count, sizeof *plan->students);
     if (!plan->students) return error_no_memory(err);
     for (int b = 0; b < plan->block_count; b++) {
@@ -654,10 +707,12 @@ static int read_trace_name(Plan *plan, const JsonAt *root, Error *err)
 
     if (!json_has(&at)) return 0;
     if (json_check_keys(&at, keys, err) != 0) return -1;
-    if (json_get_string(&name, &value, err) != 0 || json_get_string(&hash, &digits, err) != 0) return -1;
+    if (json_get_string(&name, &value, err) != 0 || json_get_string(&hash, &digits, err) != 0)
+        return -1;
     plan->trace_name = arena_strdup(&plan->arena, value);
     if (!plan->trace_name) return error_no_memory(err);
-    if (strlen(digits) != 16 || strspn(digits, "0123456789abcdefABCDEF") != 16)   /* strtoull takes 0x, - */
+    /* strtoull takes 0x, - */
+    if (strlen(digits) != 16 || strspn(digits, "0123456789abcdefABCDEF") != 16)
         return json_fail(&hash, err, "is no hash, expected 16 hexadecimal digits");
     plan->trace_hash = strtoull(digits, NULL, 16);
     return 0;
@@ -682,7 +737,8 @@ static int read_predicted(Plan *plan, const JsonAt *root, Error *err)
  * read. */
 static int read_head(Plan **out, const JsonAt *root, Error *err)
 {
-    static const char *const names[] = {"dp", "ls", "tr", "dpu", "ir", "ahd", "split", "sequential", "store", NULL};
+    static const char *const names[] = {"dp",  "ls",    "tr",         "dpu",   "ir",
+                                        "ahd", "split", "sequential", "store", NULL};
     JsonAt  schedule = json_member(root, "schedule"), stealing = json_member(root, "stealing");
     JsonAt  blocks = json_member(root, "blocks"), devices = json_member(root, "devices");
     JsonAt  batch = json_member(root, "batch"), stages = json_member(root, "stages");
@@ -711,10 +767,12 @@ static int read_head(Plan **out, const JsonAt *root, Error *err)
  * task that it is about. */
 static int read_plan(Plan **out, const Json *doc, Error *err)
 {
-    static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace", "blocks",
-                                       "devices", "batch", "students", "predicted", "stages", "tasks", "epochs", "turns", "home",
-                                       "stored", "later", NULL};
-    JsonAt root = json_root(doc), stages = json_member(&root, "stages"), tasks = json_member(&root, "tasks");
+    static const char *const keys[] = {"format", "version", "schedule", "stealing", "trace",
+                                       "blocks", "devices", "batch",    "students", "predicted",
+                                       "stages", "tasks",   "epochs",   "turns",    "home",
+                                       "stored", "later",   NULL};
+    JsonAt root = json_root(doc), stages = json_member(&root, "stages"),
+        tasks = json_member(&root, "tasks");
     Error  why = {""};
     int    at = NO_STAGE, task_at = -1;
 

@@ -12,13 +12,15 @@
  *   sequential        a stage a block, each on all devices, one after another, as dp; but a
  *                     stage trains for all epochs before the next begins, and boundaries are stored
  *                     (stored), so that the teacher need not start from the input;
- *   store             the first epoch as ahd, with boundaries stored; in those after it every device
+ *   store             the first epoch as ahd, with boundaries stored; in those after it every
+ *   device
  *                     works on later in order, stages in any order on any devices, which fetch what
  *                     they need and compute the rest. Or turns: one stage after another as
  *                     sequential, each of any blocks on any devices.
  *
- * A boundary is made in the first epoch by the stage of the block before it (boundary 0 by the first), which stores it.
- * What is not stored a later phase computes from the nearest stored boundary below, or from the input.
+ * A boundary is made in the first epoch by the stage of the block before it (boundary 0 by the
+ * first), which stores it. What is not stored a later phase computes from the nearest stored
+ * boundary below, or from the input.
  *
  * A block may have several students, numbered from 0. All schedules but split train
  * them together, where their block is. */
@@ -57,7 +59,8 @@ typedef struct {
     Stage      *tasks;
     int64_t     epochs;      /* that it is for; 1 but for sequential and store */
     bool        turns;       /* sequential, and store where it has no later */
-    int        *stored;      /* sequential, store: [block_count + 1] the tier of a boundary, -1: not stored; else NULL */
+    int        *stored;      /* sequential, store: [block_count + 1] the tier of a boundary, -1: not
+                              * stored; else NULL */
     int         home;        /* the tier of blocks that are on no device; -1: all are on one */
     int         later_count; /* store without turns, and several epochs */
     Stage      *later;
@@ -99,7 +102,8 @@ int  plan_add_tasks(Plan *plan, Error *err);
 int  plan_set_store(Plan *plan, int64_t epochs, bool turns, int later_count, Error *err);
 
 /* Puts a stage or a task on any devices with any rows, [width] each, copied. */
-int  plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width, Error *err);
+int plan_place(Plan *plan, Stage *stage, const int *devices, const int64_t *rows, int width,
+               Error *err);
 
 /* Puts the devices of every stage and task in ascending order, with the rows of each. */
 void plan_sort_devices(Plan *plan);

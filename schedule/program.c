@@ -18,7 +18,7 @@ static double least_instructions(const Plan *plan)
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
         double       teachers = stage->last - (phases ? 0 : stage->first) + 1;
-        double       students = plan->schedule == SCHEDULE_SPLIT ? 0 : stage->last - stage->first + 1;
+        double students = plan->schedule == SCHEDULE_SPLIT ? 0 : stage->last - stage->first + 1;
         count += (stage->width ? stage->width : 1) * (teachers + 3 * students);
     }
     return count;
@@ -30,9 +30,12 @@ static int check_length(const Plan *plan, Error *err)
     double count = least_instructions(plan);
 
     if (count <= (double)PROGRAM_MAX_INSTRUCTIONS) return 0;
-    return error_set(err, "%s on %d devices with %d blocks%s is a program of %" PRId64 " million instructions or more, expected at most "
-                     "%" PRId64 " million: fewer blocks or devices", schedule_name(plan->schedule), plan->device_count,
-                     plan->block_count, plan->schedule == SCHEDULE_DP ? ", each with the teacher from the input," : "",
+    return error_set(err,
+                     "%s on %d devices with %d blocks%s is a program of %" PRId64
+                     " million instructions or more, expected at most "
+                     "%" PRId64 " million: fewer blocks or devices",
+                     schedule_name(plan->schedule), plan->device_count, plan->block_count,
+                     plan->schedule == SCHEDULE_DP ? ", each with the teacher from the input," : "",
                      (int64_t)(count * 1e-6), PROGRAM_MAX_INSTRUCTIONS / 1000000);
 }
 
@@ -43,7 +46,8 @@ int program_build(Program **out, const Plan *plan, int64_t steps, Error *err)
     *out = NULL;
     if (check_length(plan, err) != 0) return -1;
     if (steps % plan->epochs)
-        return error_set(err, "%" PRId64 " steps, expected as many in each of %" PRId64 " epochs", steps, plan->epochs);
+        return error_set(err, "%" PRId64 " steps, expected as many in each of %" PRId64 " epochs",
+                         steps, plan->epochs);
     program = program_new(plan->device_count, plan->block_count, plan->batch, steps);
     if (!program) return error_no_memory(err);
     program_set_students(program, plan->students);
@@ -98,7 +102,10 @@ void program_set_students(Program *program, const int *students)
         program->first_student[b + 1] = program->first_student[b] + (students ? students[b] : 1);
 }
 
-int program_student_count(const Program *program) { return program->first_student[program->block_count]; }
+int program_student_count(const Program *program)
+{
+    return program->first_student[program->block_count];
+}
 
 int program_student(const Program *program, int block, int student)
 {
@@ -127,7 +134,8 @@ void program_free(Program *program)
 
 int program_begin_phase(Code *code, int64_t steps, Error *err)
 {
-    if (!array_has_room(code->phases, code->phase_count, code->phase_capacity)) return error_no_memory(err);
+    if (!array_has_room(code->phases, code->phase_count, code->phase_capacity))
+        return error_no_memory(err);
     code->phases[code->phase_count] = (Phase){code->code_count, 0, steps, 0, code->phase_count};
     code->phase_count++;
     return 0;
@@ -138,7 +146,8 @@ int program_emit(Program *program, Code *code, Instruction instruction, Error *e
     if (++program->instruction_count > PROGRAM_MAX_INSTRUCTIONS)
         return error_set(err, "the program has more than %" PRId64 " instructions, expected fewer "
                          "blocks or devices", PROGRAM_MAX_INSTRUCTIONS);
-    if (!array_has_room(code->code, code->code_count, code->code_capacity)) return error_no_memory(err);
+    if (!array_has_room(code->code, code->code_count, code->code_capacity))
+        return error_no_memory(err);
     code->code[code->code_count++] = instruction;
     code->phases[code->phase_count - 1].count++;
     return 0;
@@ -148,14 +157,16 @@ int program_channel(Program *program, int from, int to, Error *err)
 {
     for (int i = program->channel_count - 1; i >= 0; i--)
         if (program->channels[i].from == from && program->channels[i].to == to) return i;
-    if (!array_has_room(program->channels, program->channel_count, program->channel_capacity)) return error_no_memory(err);
+    if (!array_has_room(program->channels, program->channel_count, program->channel_capacity))
+        return error_no_memory(err);
     program->channels[program->channel_count] = (Channel){from, to};
     return program->channel_count++;
 }
 
 int program_group(Program *program, const int *devices, int count, Error *err)
 {
-    if (!array_has_room(program->groups, program->group_count, program->group_capacity)) return error_no_memory(err);
+    if (!array_has_room(program->groups, program->group_count, program->group_capacity))
+        return error_no_memory(err);
     int *members = malloc((size_t)count * sizeof *members);
     if (!members) return error_no_memory(err);
     memcpy(members, devices, (size_t)count * sizeof *members);
@@ -200,12 +211,14 @@ int program_numbers(const Program *program)
 
     for (int d = 0; d < program->device_count; d++) {
         const Code *code = &program->devices[d];
-        if (code->phase_count > 0) numbers = (int)larger(numbers, code->phases[code->phase_count - 1].number + 1);
+        if (code->phase_count > 0)
+            numbers = (int)larger(numbers, code->phases[code->phase_count - 1].number + 1);
     }
     return numbers;
 }
 
-const char *instruction_text(const Program *program, const Instruction *in, char *buffer, size_t size)
+const char *instruction_text(const Program *program, const Instruction *in, char *buffer,
+                             size_t size)
 {
     int  used;
     bool message = in->op == OP_RECV || in->op == OP_SEND;
@@ -214,15 +227,19 @@ const char *instruction_text(const Program *program, const Instruction *in, char
         snprintf(buffer, size, "BARRIER");
         return buffer;
     }
-    used = snprintf(buffer, size, "%s %s%d", op_name(in->op), op_has_boundary(in->op) ? "boundary " : "",
-                    in->block);
-    if (op_trains(in->op) && program_student_count(program) > program->block_count && used > 0 && (size_t)used < size)
+    used = snprintf(buffer, size, "%s %s%d", op_name(in->op),
+                    op_has_boundary(in->op) ? "boundary " : "", in->block);
+    if (op_trains(in->op) && program_student_count(program) > program->block_count && used > 0
+        && (size_t)used < size)
         used += snprintf(buffer + used, size - (size_t)used, " student %d", in->student);
     if (in->rows > 0 && used > 0 && (size_t)used < size)
-        used += snprintf(buffer + used, size - (size_t)used, ", rows %" PRId64 "..%" PRId64, in->row,
-                         in->row + in->rows - 1);
-    if (message && used > 0 && (size_t)used < size && in->link >= 0 && in->link < program->channel_count)
-        snprintf(buffer + used, size - (size_t)used, in->op == OP_SEND ? ", to device %d" : ", from device %d",
-                 in->op == OP_SEND ? program->channels[in->link].to : program->channels[in->link].from);
+        used += snprintf(buffer + used, size - (size_t)used, ", rows %" PRId64 "..%" PRId64,
+                         in->row, in->row + in->rows - 1);
+    if (message && used > 0 && (size_t)used < size && in->link >= 0
+        && in->link < program->channel_count)
+        snprintf(buffer + used, size - (size_t)used,
+                 in->op == OP_SEND ? ", to device %d" : ", from device %d",
+                 in->op == OP_SEND ? program->channels[in->link].to
+                                   : program->channels[in->link].from);
     return buffer;
 }

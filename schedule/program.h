@@ -79,8 +79,10 @@ typedef struct {
     int      device_count, block_count;
     int64_t  batch, steps;   /* steps of all its epochs */
     int64_t  epochs;         /* 1, unless it stores: then steps / epochs of them are an epoch's */
-    int     *tier;           /* [block_count + 1] where boundaries are stored, a tier of the trace; -1: not */
-    int      home;           /* the tier that ONLOAD and OFFLOAD move weights from and to; -1: none */
+    int     *tier;           /* [block_count + 1] where boundaries are stored, a tier of the trace;
+                              * -1: not */
+    int      home;           /* the tier that ONLOAD and OFFLOAD move weights from and to; -1:
+                              * none */
     int     *first_student;  /* [block_count + 1] students of all blocks before: block b has
                               * first_student[b + 1] - first_student[b], most often 1 */
     Code    *devices;        /* [device_count] */
@@ -94,19 +96,21 @@ typedef struct {
 
 #define PROGRAM_MAX_INSTRUCTIONS ((int64_t)64 << 20)
 
-/* Spells plan out for steps steps, those of plan->epochs epochs together, as many in each; the plan has passed plan_check().
+/* Spells plan out for steps steps, those of plan->epochs epochs together, as many in each; the plan
+ * has passed plan_check().
  * *out is yours: program_free() it. Fails beyond PROGRAM_MAX_INSTRUCTIONS. */
 int program_build(Program **out, const Plan *plan, int64_t steps, Error *err);
 
-/* As program_build(), with so many steps an epoch, and two epochs where the plan is for more: enough to show. */
+/* As program_build(), with so many steps an epoch, and two epochs where the plan is for more:
+ * enough to show. */
 int program_build_short(Program **out, const Plan *plan, int64_t steps, Error *err);
 
 void program_free(Program *program);
 
 const char *op_name(Op op);                        /* "TEACHER" */
 
-/* Whether the instruction's block is the number of a boundary; whether it trains a student; whether it is one of the
- * store's. */
+/* Whether the instruction's block is the number of a boundary; whether it trains a student; whether
+ * it is one of the store's. */
 bool op_has_boundary(Op op);
 bool op_trains(Op op);
 bool op_stores(Op op);

@@ -1,34 +1,53 @@
-/* Colours are from Tol's "muted" scheme (SRON/EPS/TN/09-002), which people with any colour vision tell apart. */
+/* Colours are from Tol's "muted" scheme (SRON/EPS/TN/09-002), which people with any colour vision
+ * tell apart. */
 #include "schedule/registry.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const ScheduleRow rows[SCHEDULE_COUNT] = {
-    [SCHEDULE_DP] = {.name = "dp", .full_name = "data parallel", .summary = "data parallel, block after block",
-                     .build = build_dp, .phases = true, .whole = true, .usual = true, .colour = 0x888888},
-    [SCHEDULE_LS] = {.name = "ls", .full_name = "layer-wise", .summary = "layer-wise: each block a task on one device",
-                     .build = build_ls, .phases = true, .lists = true, .usual = true, .colour = 0xDDCC77},
-    [SCHEDULE_TR] = {.name = "tr", .full_name = "teacher relaying", .summary = "teacher relaying, with a barrier before each update",
-                     .build = build_tr, .barrier = true, .partitioned = true, .usual = true, .colour = 0x44AA99},
+    [SCHEDULE_DP] = {.name = "dp", .full_name = "data parallel",
+                     .summary = "data parallel, block after block", .build = build_dp,
+                     .phases = true, .whole = true, .usual = true, .colour = 0x888888},
+    [SCHEDULE_LS] = {.name = "ls", .full_name = "layer-wise",
+                     .summary = "layer-wise: each block a task on one device", .build = build_ls,
+                     .phases = true, .lists = true, .usual = true, .colour = 0xDDCC77},
+    [SCHEDULE_TR] = {.name = "tr", .full_name = "teacher relaying",
+                     .summary = "teacher relaying, with a barrier before each update",
+                     .build = build_tr, .barrier = true, .partitioned = true, .usual = true,
+                     .colour = 0x44AA99},
     [SCHEDULE_DPU] = {.name = "dpu", .full_name = "decoupled parameter update",
                       .summary = "teacher relaying with decoupled parameter updates",
                       .build = build_dpu, .partitioned = true, .usual = true, .colour = 0x332288},
     [SCHEDULE_IR] = {.name = "ir", .full_name = "internal relaying",
                      .summary = "internal relaying: all blocks on every device, data parallel",
                      .build = build_ir, .whole = true, .usual = true, .colour = 0xAA4499},
-    [SCHEDULE_AHD] = {.name = "ahd", .full_name = "automatic hybrid distribution",
-                      .summary = "automatic hybrid distribution: relaying between groups of devices",
-                      .build = build_ahd, .groups = true, .partitioned = true, .usual = true, .colour = 0x882255},
+    [SCHEDULE_AHD] = {.name = "ahd",
+                      .full_name = "automatic hybrid distribution",
+                      .summary =
+                          "automatic hybrid distribution: relaying between groups of devices",
+                      .build = build_ahd,
+                      .groups = true,
+                      .partitioned = true,
+                      .usual = true,
+                      .colour = 0x882255},
     [SCHEDULE_SPLIT] = {.name = "split", .full_name = "split, not in the paper",
                         .summary = "relaying with students on devices of their own choice",
-                        .build = build_split, .groups = true, .apart = true, .partitioned = true, .colour = 0x999933},
-    [SCHEDULE_SEQUENTIAL] = {.name = "sequential", .full_name = "sequential, not in the paper",
-                             .summary = "one block after another for all epochs, from stored boundaries, data parallel",
-                             .build = build_sequential, .phases = true, .whole = true, .stores = true, .colour = 0x117733},
-    [SCHEDULE_STORE] = {.name = "store", .full_name = "stored boundaries, not in the paper",
-                        .summary = "storing boundaries in the first epoch, fetching them in later ones", .build = build_store,
-                        .groups = true, .stores = true, .colour = 0xCC6677},
+                        .build = build_split, .groups = true, .apart = true, .partitioned = true,
+                        .colour = 0x999933},
+    [SCHEDULE_SEQUENTIAL] =
+        {.name = "sequential", .full_name = "sequential, not in the paper",
+         .summary = "one block after another for all epochs, from stored boundaries, data parallel",
+         .build = build_sequential, .phases = true, .whole = true, .stores = true,
+         .colour = 0x117733},
+    [SCHEDULE_STORE] = {.name = "store",
+                        .full_name = "stored boundaries, not in the paper",
+                        .summary =
+                            "storing boundaries in the first epoch, fetching them in later ones",
+                        .build = build_store,
+                        .groups = true,
+                        .stores = true,
+                        .colour = 0xCC6677},
 };
 
 const ScheduleRow *schedule_row(Schedule schedule) { return &rows[schedule]; }
@@ -63,7 +82,8 @@ static const char *all_names(char out[128])
 {
     size_t used = 0;
 
-    for (int i = 0; i < SCHEDULE_COUNT; i++) used += (size_t)snprintf(out + used, 128 - used, "%s%s", i ? ", " : "", rows[i].name);
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        used += (size_t)snprintf(out + used, 128 - used, "%s%s", i ? ", " : "", rows[i].name);
     return out;
 }
 
@@ -77,11 +97,14 @@ int schedule_list(unsigned *out, const char *list, Error *err)
         size_t length = strcspn(list, ",");
         snprintf(name, sizeof name, "%.*s", length < 15 ? (int)length : 15, list);
         if (!schedule_find(name, &schedule))
-            return error_set(err, "\"%s\" is not a schedule, expected a list of %s", name, all_names(all));
-        if (*out & 1u << schedule) return error_set(err, "%s twice, expected each schedule once", name);
+            return error_set(err, "\"%s\" is not a schedule, expected a list of %s", name,
+                             all_names(all));
+        if (*out & 1u << schedule)
+            return error_set(err, "%s twice, expected each schedule once", name);
         *out |= 1u << schedule;
         list += length;
-        if (*list == ',' && !*++list) return error_set(err, "ends with a comma, expected one more schedule");
+        if (*list == ',' && !*++list)
+            return error_set(err, "ends with a comma, expected one more schedule");
     }
     return *out ? 0 : error_set(err, "empty, expected a list of %s", all_names(all));
 }

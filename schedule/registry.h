@@ -1,5 +1,6 @@
-/* The schedules, a row each: what planner, plots, tools and library need to know of one. Adding a schedule is adding its
- * builder, its row here, and its search to the planner's table (planner/compare_rows.c). */
+/* The schedules, a row each: what planner, plots, tools and library need to know of one. Adding a
+ * schedule is adding its builder, its row here, and its search to the planner's table
+ * (planner/compare_rows.c). */
 #ifndef SCHEDULE_REGISTRY_H
 #define SCHEDULE_REGISTRY_H
 
@@ -8,17 +9,21 @@
 typedef int ScheduleBuild(Program *out, const Plan *plan, Error *err);
 
 typedef struct {
-    const char    *name, *full_name, *summary;   /* "ahd", "automatic hybrid distribution", one line for people */
+    const char    *name, *full_name, *summary;   /* "ahd", "automatic hybrid distribution", one line
+                                                  * for people */
     ScheduleBuild *build;
-    bool phases;             /* stages are worked on one after another, each with the teacher from the input up to it.
-                              * Else it relays: they stand along the chain, and the teacher sees each row once */
+    bool phases;             /* stages are worked on one after another, each with the teacher from
+                              * the input up to it.
+                              * Else it relays: they stand along the chain, and the teacher sees
+                              * each row once */
     bool lists;              /* each device has tasks of its own */
     bool whole;              /* every stage is on all devices */
     bool barrier;            /* all wait for all before they update */
     bool groups;             /* the planner chooses groups of devices */
     bool apart;              /* students are tasks apart from the stages */
     bool partitioned;        /* its stages come of the partition search */
-    bool stores;             /* boundaries are stored, for several epochs; the planner needs tiers */
+    bool stores;             /* boundaries are stored, for several epochs; the planner needs
+                              * tiers */
     bool usual;              /* compared when nothing else is asked for */
     int  colour;             /* 0xRRGGBB, of plots */
 } ScheduleRow;

@@ -53,18 +53,22 @@ static int build_device(const Relay *relay, int i, int64_t row, Error *err)
     int64_t      rows = stage->rows[i];
     Code        *code = &program->devices[self];
 
-#define EMIT(op, block, link, student) \
-    if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) return -1
+#define EMIT(op, block, link, student)                                                             \
+    if (program_emit(program, code, (Instruction){op, block, link, row, rows, student}, err) != 0) \
+    return -1
     if (program_begin_phase(code, program->steps / program->epochs, err) != 0) return -1;
     if (!relay->before) EMIT(OP_LOAD, 0, -1, 0);
     if (relay->before
-        && emit_messages(relay, OP_RECV, relay->before, self, stage->first, row, row + rows, err) != 0)
+        && emit_messages(relay, OP_RECV, relay->before, self, stage->first, row, row + rows, err)
+               != 0)
         return -1;
     for (int b = stage->first; b <= stage->last; b++) EMIT(OP_TEACHER, b, -1, 0);
     if (relay->after
-        && emit_messages(relay, OP_SEND, relay->after, self, stage->last + 1, row, row + rows, err) != 0)
+        && emit_messages(relay, OP_SEND, relay->after, self, stage->last + 1, row, row + rows, err)
+               != 0)
         return -1;
-    for (int k = relay->before ? stage->first + 1 : 0; relay->plan->stored && k <= stage->last + 1; k++)
+    for (int k = relay->before ? stage->first + 1 : 0; relay->plan->stored && k <= stage->last + 1;
+         k++)
         if ((k == 0 || k > stage->first) && relay->plan->stored[k] >= 0) EMIT(OP_STORE, k, -1, 0);
     for (int b = stage->first; b <= stage->last; b++)
         for (int j = 0; j < plan_students(relay->plan, b); j++) {
@@ -85,7 +89,8 @@ static int group_of_everyone(Program *program, const Plan *plan, Error *err)
     int devices[4096], count = 0;
 
     for (int s = 0; s < plan->stage_count; s++)
-        for (int i = 0; i < plan->stages[s].width; i++) devices[count++] = plan->stages[s].devices[i];
+        for (int i = 0; i < plan->stages[s].width; i++)
+            devices[count++] = plan->stages[s].devices[i];
     return program_group(program, devices, count, err);
 }
 

@@ -74,7 +74,8 @@ static void find_needs(SplitBuild *x)
         int64_t      row = 0;
         for (int i = 0; i < task->width; row += task->rows[i++])
             for (int side = 0; side < 2; side++)
-                widen(needs(x, task->devices[i], task->first + side), (BuiltRows){row, row + task->rows[i]});
+                widen(needs(x, task->devices[i], task->first + side),
+                      (BuiltRows){row, row + task->rows[i]});
     }
 }
 
@@ -84,7 +85,8 @@ static BuiltRows own(const SplitBuild *x, int device, int boundary)
     int s = x->stage_of[device];
 
     if (s < 0 || boundary > x->plan->stages[s].last + 1) return (BuiltRows){0, 0};
-    if (boundary < x->plan->stages[s].first || (boundary == x->plan->stages[s].first && s > 0)) return (BuiltRows){0, 0};
+    if (boundary < x->plan->stages[s].first || (boundary == x->plan->stages[s].first && s > 0))
+        return (BuiltRows){0, 0};
     return x->makes[device];
 }
 
@@ -159,7 +161,9 @@ static int group_of(SplitBuild *x, const Stage *task)
     for (int g = x->program->group_count - 1; g >= 0; g--) {
         const Group *group = &x->program->groups[g];
         int          same = 0;
-        while (same < group->count && same < task->width && group->devices[same] == task->devices[same]) same++;
+        while (same < group->count && same < task->width
+               && group->devices[same] == task->devices[same])
+            same++;
         if (same == group->count && same == task->width) return g;
     }
     return program_group(x->program, task->devices, task->width, x->err);
@@ -186,7 +190,9 @@ static int update(SplitBuild *x, const Stage *task)
     int64_t row = 0;
 
     for (int i = 0; i < task->width; row += task->rows[i++])
-        if (emit(x, task->devices[i], OP_UPDATE, task->first, -1, (BuiltRows){row, row + task->rows[i]}, task->student) != 0)
+        if (emit(x, task->devices[i], OP_UPDATE, task->first, -1,
+                 (BuiltRows){row, row + task->rows[i]}, task->student)
+            != 0)
             return -1;
     return 0;
 }
@@ -205,7 +211,9 @@ static int build_step(SplitBuild *x)
     int         task = 0;
 
     for (int d = 0; d < plan->device_count; d++)
-        if (works(x, d) && program_begin_phase(&x->program->devices[d], x->program->steps, x->err) != 0) return -1;
+        if (works(x, d)
+            && program_begin_phase(&x->program->devices[d], x->program->steps, x->err) != 0)
+            return -1;
     for (int s = 0; s < plan->stage_count; s++) {
         if (teach(x, s) != 0) return -1;
         for (; task < plan->task_count && plan->tasks[task].first <= plan->stages[s].last; task++)

@@ -11,7 +11,8 @@ typedef struct { int64_t end_ns[MAX_TRACKS_OF_A_LANE]; int count; } RequestRows;
 
 const char *lane_name(Lane lane)
 {
-    static const char *const names[LANE_COUNT] = {"compute", "copy out", "copy in", "all-reduce", "loader", "storage"};
+    static const char *const names[LANE_COUNT] = {"compute",    "copy out", "copy in",
+                                                  "all-reduce", "loader",   "storage"};
 
     return names[lane];
 }
@@ -27,10 +28,13 @@ static int request_row(RequestRows *rows, const Span *span)
     return row;
 }
 
-static void name_track(int device, int track, const char *kind, const char *name, int number, Text *out)
+static void name_track(int device, int track, const char *kind, const char *name, int number,
+                       Text *out)
 {
-    text_printf(out, "{\"ph\": \"M\", \"name\": \"%s\", \"pid\": %d, \"tid\": %d, \"args\": {\"name\": \"%s",
-                kind, device, track, name);
+    text_printf(
+        out,
+        "{\"ph\": \"M\", \"name\": \"%s\", \"pid\": %d, \"tid\": %d, \"args\": {\"name\": \"%s",
+        kind, device, track, name);
     if (number >= 0) text_printf(out, " %d", number);
     text_append(out, "\"}},\n");
 }
@@ -60,7 +64,9 @@ static void write_span(const Timeline *t, const Span *span, int track, Text *out
     text_us(out, span->start_ns);
     text_append(out, ", \"dur\": ");
     text_us(out, span->end_ns - span->start_ns);
-    text_printf(out, ", \"args\": {\"op\": \"%s\", \"block\": %d, \"step\": %" PRId64 ", \"rows\": %" PRId64,
+    text_printf(out,
+                ", \"args\": {\"op\": \"%s\", \"block\": %d, \"step\": %" PRId64
+                ", \"rows\": %" PRId64,
                 op_name(in->op), in->block, span->step, in->rows);
     if (!boundary && in->op != OP_BARRIER) {
         text_append(out, ", \"block_name\": ");
@@ -76,8 +82,10 @@ static void write_flow(const Span *span, int track, int64_t id, Text *out)
 {
     bool start = track != LANE_COPY_IN;
 
-    text_printf(out, "{\"ph\": \"%s\", \"name\": \"relay\", \"cat\": \"relay\", \"id\": %" PRId64
-                ", \"pid\": %d, \"tid\": %d, \"ts\": ", start ? "s" : "f\", \"bp\": \"e", id, span->device, track);
+    text_printf(out,
+                "{\"ph\": \"%s\", \"name\": \"relay\", \"cat\": \"relay\", \"id\": %" PRId64
+                ", \"pid\": %d, \"tid\": %d, \"ts\": ",
+                start ? "s" : "f\", \"bp\": \"e", id, span->device, track);
     text_us(out, span->start_ns);
     text_append(out, "},\n");
 }
@@ -85,7 +93,8 @@ static void write_flow(const Span *span, int track, int64_t id, Text *out)
 void timeline_text(const Timeline *t, Text *out)
 {
     int          devices = t->program->device_count;
-    RequestRows *loads = calloc((size_t)devices, 2 * sizeof *loads), *stored = loads ? loads + devices : NULL;
+    RequestRows *loads = calloc((size_t)devices, 2 * sizeof *loads),
+                *stored = loads ? loads + devices : NULL;
     Text         events = {0};
     int64_t      messages = 0;
 
@@ -93,24 +102,32 @@ void timeline_text(const Timeline *t, Text *out)
     for (int64_t i = 0; i < t->span_count; i++) {
         const Span *span = &t->spans[i];
         int         track = (int)span->lane;
-        if (span->lane == LANE_LOADER) track = TRACK_LOADER + request_row(&loads[span->device], span);
-        if (span->lane == LANE_STORAGE) track = TRACK_STORAGE + request_row(&stored[span->device], span);
+        if (span->lane == LANE_LOADER)
+            track = TRACK_LOADER + request_row(&loads[span->device], span);
+        if (span->lane == LANE_STORAGE)
+            track = TRACK_STORAGE + request_row(&stored[span->device], span);
         write_span(t, span, track, &events);
         if (span->instruction->op == OP_SEND) write_flow(span, track, messages++ / 2, &events);
     }
-    text_printf(out, "{\"displayTimeUnit\": \"ms\",\n\"pipebd\": {\"format\": \"pipebd-timeline\", \"version\": 1, "
-                "\"kind\": \"%s\", \"schedule\": ", t->kind);
+    text_printf(out,
+                "{\"displayTimeUnit\": \"ms\",\n\"pipebd\": {\"format\": \"pipebd-timeline\", "
+                "\"version\": 1, "
+                "\"kind\": \"%s\", \"schedule\": ",
+                t->kind);
     text_json_string(out, t->schedule);
     text_append(out, ", \"trace\": ");
     text_json_string(out, t->trace_name);
-    text_printf(out, ", \"trace_hash\": \"%016" PRIx64 "\", \"devices\": %d, \"batch\": %" PRId64
-                ", \"steps\": %" PRId64 ", \"epoch_us\": ", t->trace_hash, devices, t->program->batch, t->steps);
+    text_printf(out,
+                ", \"trace_hash\": \"%016" PRIx64 "\", \"devices\": %d, \"batch\": %" PRId64
+                ", \"steps\": %" PRId64 ", \"epoch_us\": ",
+                t->trace_hash, devices, t->program->batch, t->steps);
     text_us(out, t->epoch_ns);
     text_append(out, "},\n\"traceEvents\": [\n");
     name_tracks(devices, loads, stored, out);
     text_append_bytes(out, text_string(&events), events.length);
     /* The last event has no comma: an instant that marks the end. */
-    text_append(out, "{\"ph\": \"i\", \"s\": \"g\", \"name\": \"end\", \"pid\": 0, \"tid\": 0, \"ts\": ");
+    text_append(
+        out, "{\"ph\": \"i\", \"s\": \"g\", \"name\": \"end\", \"pid\": 0, \"tid\": 0, \"ts\": ");
     text_us(out, t->epoch_ns);
     text_append(out, "}\n]}\n");
     if (text_failed(&events)) out->failed = true;

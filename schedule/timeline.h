@@ -8,7 +8,14 @@
 #include "base/text.h"
 #include "schedule/program.h"
 
-typedef enum { LANE_COMPUTE, LANE_COPY_OUT, LANE_COPY_IN, LANE_REDUCE, LANE_LOADER, LANE_STORAGE } Lane;
+typedef enum {
+    LANE_COMPUTE,
+    LANE_COPY_OUT,
+    LANE_COPY_IN,
+    LANE_REDUCE,
+    LANE_LOADER,
+    LANE_STORAGE
+} Lane;
 
 /* One box of a timeline. Spans of a lane never overlap. */
 typedef struct {
@@ -32,7 +39,8 @@ typedef struct {
 
 const char *lane_name(Lane lane);           /* "copy out" */
 
-/* Tracks of a timeline are lanes; requests to the loader and to the store overlap, and have several. */
+/* Tracks of a timeline are lanes; requests to the loader and to the store overlap, and have
+ * several. */
 enum { TRACK_LOADER = LANE_LOADER, TRACK_STORAGE = 1000, MAX_TRACKS_OF_A_LANE = 64 };
 
 void timeline_text(const Timeline *timeline, Text *out);

@@ -25,8 +25,10 @@ typedef struct {
     char  *reduced, *updated;/* [students] */
     char  *stored, *fetched; /* [blocks + 1] this phase */
     char  *onloaded, *offloaded;                     /* [blocks] this phase */
-    char  *runs, *ran, *trains, *trained_before;     /* [blocks]: TEACHER, and FORWARD, of this phase and the one before */
-    int   *first_fetch;      /* [blocks + 1] the least number of a phase that fetches the boundary; INT_MAX: none */
+    char  *runs, *ran, *trains, *trained_before;     /* [blocks]: TEACHER, and FORWARD, of this
+                                                      * phase and the one before */
+    int   *first_fetch;      /* [blocks + 1] the least number of a phase that fetches the boundary;
+                              * INT_MAX: none */
     Use   *stores;           /* one a STORE; student is its boundary */
     int    store_count, store_capacity;
     const Phase *phase;      /* this one */
@@ -74,17 +76,20 @@ static int check_links(const Verifier *v, const ProgramPlace *at)
     const Instruction *in = at->in;
     bool boundary, trains;
 
-    if ((unsigned)in->op >= OP_COUNT) return error_set(v->err, "device %d: unknown instruction", at->device);
+    if ((unsigned)in->op >= OP_COUNT)
+        return error_set(v->err, "device %d: unknown instruction", at->device);
     boundary = op_has_boundary(in->op);
     trains = op_trains(in->op);
     if (in->block < 0 || in->block >= p->block_count + boundary)
         return refuse(v, at, "no such block");
     if (in->student < 0
-        || in->student >= (trains ? p->first_student[in->block + 1] - p->first_student[in->block] : 1))
+        || in->student
+               >= (trains ? p->first_student[in->block + 1] - p->first_student[in->block] : 1))
         return refuse(v, at, "no such student");
     if (in->op == OP_BARRIER || in->op == OP_ALLREDUCE) {
         if (in->link < 0 || in->link >= p->group_count) return refuse(v, at, "no such group");
-        if (!in_group(&p->groups[in->link], at->device)) return refuse(v, at, "the device is not in the group");
+        if (!in_group(&p->groups[in->link], at->device))
+            return refuse(v, at, "the device is not in the group");
     }
     if (in->op == OP_BARRIER || in->op == OP_ONLOAD || in->op == OP_OFFLOAD) return 0;
     if (in->row < 0 || in->rows < 1 || in->rows > p->batch - in->row)
@@ -112,8 +117,14 @@ static int gain(const Verifier *v, const ProgramPlace *at, int boundary, RowRang
 static int add_use(Verifier *v, const ProgramPlace *at, RowRange rows)
 {
     if (!array_has_room(v->uses, v->use_count, v->use_capacity)) return error_no_memory(v->err);
-    v->uses[v->use_count++] = (Use){program_student(v->program, at->in->block, at->in->student), at->in->block,
-                                    at->device, -1, rows.row, rows.rows, v->phase->first_step, v->phase->steps};
+    v->uses[v->use_count++] = (Use){program_student(v->program, at->in->block, at->in->student),
+                                    at->in->block,
+                                    at->device,
+                                    -1,
+                                    rows.row,
+                                    rows.rows,
+                                    v->phase->first_step,
+                                    v->phase->steps};
     return 0;
 }
 
@@ -132,17 +143,23 @@ static int check_student(Verifier *v, const ProgramPlace *at)
         v->forward[k] = need;
         return 0;
     case OP_BACKWARD:
-        if (memcmp(&v->forward[k], &need, sizeof need) != 0) return refuse(v, at, "no FORWARD of these rows before it");
+        if (memcmp(&v->forward[k], &need, sizeof need) != 0)
+            return refuse(v, at, "no FORWARD of these rows before it");
         if (v->trained[k].rows) return refuse(v, at, "a second BACKWARD of the block in one step");
-        if (!covers(v->held[b + 1], need)) return refuse(v, at, "the teacher's output rows are not on the device");
+        if (!covers(v->held[b + 1], need))
+            return refuse(v, at, "the teacher's output rows are not on the device");
         v->trained[k] = need;
         return add_use(v, at, need);
     case OP_ALLREDUCE:
-        if (!v->trained[k].rows || v->reduced[k]) return refuse(v, at, "no BACKWARD of the block before it");
+        if (!v->trained[k].rows || v->reduced[k])
+            return refuse(v, at, "no BACKWARD of the block before it");
         if (v->updated[k]) return refuse(v, at, "the block's UPDATE is before it");
         v->reduced[k] = 1;
         for (int i = v->use_count - 1; i >= 0; i--)
-            if (v->uses[i].student == k && v->uses[i].device == at->device) { v->uses[i].group = in->link; break; }
+            if (v->uses[i].student == k && v->uses[i].device == at->device) {
+                v->uses[i].group = in->link;
+                break;
+            }
         return 0;
     default:
         if (!v->trained[k].rows) return refuse(v, at, "no BACKWARD of the block before it");
@@ -169,13 +186,17 @@ static int check_stored(Verifier *v, const ProgramPlace *at)
     if (v->program->tier[in->block] < 0) return refuse(v, at, "the boundary has no tier");
     if (seen[in->block]++) return refuse(v, at, "a second one of the boundary in one step");
     if (in->op == OP_FETCH) {
-        if (v->phase->number < v->first_fetch[in->block]) v->first_fetch[in->block] = v->phase->number;
+        if (v->phase->number < v->first_fetch[in->block])
+            v->first_fetch[in->block] = v->phase->number;
         return gain(v, at, in->block, rows);
     }
     if (!covers(v->held[in->block], rows)) return refuse(v, at, "these rows are not on the device");
-    if (!is_first_epoch(v->program, v->phase)) return refuse(v, at, "the phase does other steps than the first epoch's");
-    if (!array_has_room(v->stores, v->store_count, v->store_capacity)) return error_no_memory(v->err);
-    v->stores[v->store_count++] = (Use){.student = in->block, .device = at->device, .group = v->phase->number, .row = in->row,
+    if (!is_first_epoch(v->program, v->phase))
+        return refuse(v, at, "the phase does other steps than the first epoch's");
+    if (!array_has_room(v->stores, v->store_count, v->store_capacity))
+        return error_no_memory(v->err);
+    v->stores[v->store_count++] = (Use){.student = in->block, .device = at->device,
+                                        .group = v->phase->number, .row = in->row,
                                         .rows = in->rows};
     return 0;
 }
@@ -186,7 +207,8 @@ static int check_moved(Verifier *v, const ProgramPlace *at)
 
     if (v->program->home < 0) return refuse(v, at, "no tier keeps the weights of blocks");
     if (at->in->op == OP_ONLOAD) {
-        if (at->index > 0 && at->in[-1].op != OP_ONLOAD) return refuse(v, at, "expected it before all else in its phase");
+        if (at->index > 0 && at->in[-1].op != OP_ONLOAD)
+            return refuse(v, at, "expected it before all else in its phase");
         if (v->onloaded[b]++) return refuse(v, at, "a second one of the block in its phase");
         return 0;
     }
@@ -209,16 +231,24 @@ static int check_weights(const Verifier *v, const Code *code, int device, int ph
     bool placed = phase == 0 && v->phase->first_step == 0;      /* before the run */
 
     for (int b = 0; b < v->program->block_count; b++) {
-        bool lacks = !placed && ((v->runs[b] && !v->ran[b]) || (v->trains[b] && !v->trained_before[b]));
+        bool lacks =
+            !placed && ((v->runs[b] && !v->ran[b]) || (v->trains[b] && !v->trained_before[b]));
         if (lacks && !v->onloaded[b])
-            return error_set(v->err, "device %d, phase %d: block %d is not on the device, expected an ONLOAD", device, phase, b);
+            return error_set(
+                v->err, "device %d, phase %d: block %d is not on the device, expected an ONLOAD",
+                device, phase, b);
         if (v->onloaded[b] && !lacks && !(placed && (v->runs[b] || v->trains[b])))
-            return error_set(v->err, "device %d, phase %d: ONLOAD of block %d brings nothing that the phase lacks", device, phase, b);
+            return error_set(
+                v->err,
+                "device %d, phase %d: ONLOAD of block %d brings nothing that the phase lacks",
+                device, phase, b);
         if (!v->trains[b] || phase + 1 == code->phase_count) continue;
         bool again = phase_trains(code, phase + 1, b);
         if (again == (v->offloaded[b] != 0))
-            return error_set(v->err, "device %d, phase %d: block %d is %s, expected %s OFFLOAD", device, phase, b,
-                             again ? "trained in the next phase too" : "not trained in the next phase", again ? "no" : "an");
+            return error_set(
+                v->err, "device %d, phase %d: block %d is %s, expected %s OFFLOAD", device, phase,
+                b, again ? "trained in the next phase too" : "not trained in the next phase",
+                again ? "no" : "an");
     }
     return 0;
 }
@@ -247,9 +277,11 @@ static int check_instruction(Verifier *v, const ProgramPlace *at)
     case OP_RECV:
         return gain(v, at, in->block, rows);
     case OP_SEND:
-        return covers(v->held[in->block], rows) ? 0 : refuse(v, at, "these rows are not on the device");
+        return covers(v->held[in->block], rows) ? 0
+                                                : refuse(v, at, "these rows are not on the device");
     case OP_TEACHER:
-        if (!covers(v->held[in->block], rows)) return refuse(v, at, "its input rows are not on the device");
+        if (!covers(v->held[in->block], rows))
+            return refuse(v, at, "its input rows are not on the device");
         return gain(v, at, in->block + 1, rows);
     case OP_BARRIER:
         return 0;
@@ -286,19 +318,26 @@ static int check_steps(const Verifier *v, const Code *code, int device, int phas
     bool           rest = p->epochs > 1 && at->first_step == epoch && at->steps == p->steps - epoch;
 
     if (phase > 0 && at->number <= code->phases[phase - 1].number)
-        return error_set(v->err, "device %d, phase %d: number %d, expected more than the one before", device, phase, at->number);
+        return error_set(v->err,
+                         "device %d, phase %d: number %d, expected more than the one before",
+                         device, phase, at->number);
     if (whole || rest || is_first_epoch(p, at)) return 0;
     if (p->epochs == 1)
-        return error_set(v->err, "device %d, phase %d: %" PRId64 " steps, expected the program's %" PRId64,
+        return error_set(v->err,
+                         "device %d, phase %d: %" PRId64 " steps, expected the program's %" PRId64,
                          device, phase, at->steps, p->steps);
-    return error_set(v->err, "device %d, phase %d: %" PRId64 " steps from step %" PRId64 " on, expected all %" PRId64 ", the first epoch's %"
-                     PRId64 ", or those after them", device, phase, at->steps, at->first_step, p->steps, epoch);
+    return error_set(v->err,
+                     "device %d, phase %d: %" PRId64 " steps from step %" PRId64
+                     " on, expected all %" PRId64 ", the first epoch's %" PRId64
+                     ", or those after them",
+                     device, phase, at->steps, at->first_step, p->steps, epoch);
 }
 
 /* Forgets the phase before; what it ran stays known. */
 static void begin_phase(Verifier *v, const Phase *phase, bool first)
 {
-    size_t blocks = (size_t)v->program->block_count, students = (size_t)program_student_count(v->program);
+    size_t blocks = (size_t)v->program->block_count,
+           students = (size_t)program_student_count(v->program);
 
     v->phase = phase;
     memset(v->held, 0, (blocks + 1) * sizeof *v->held);
@@ -332,16 +371,18 @@ static int check_phase(Verifier *v, const Code *code, int device, int phase)
     for (int i = 0; i < p->count; i++) {
         ProgramPlace at = {device, phase, i, &code->code[p->first + i]};
         bool  linked = at.in->link >= 0;
-        if (device < 0 && linked) return refuse(v, &at, "a phase in the shared queue cannot use links");
-        if (device < 0 && op_stores(at.in->op)) return refuse(v, &at, "a phase in the shared queue cannot use the store");
+        if (device < 0 && linked)
+            return refuse(v, &at, "a phase in the shared queue cannot use links");
+        if (device < 0 && op_stores(at.in->op))
+            return refuse(v, &at, "a phase in the shared queue cannot use the store");
         if (check_instruction(v, &at) != 0) return -1;
         loads += at.in->op == OP_LOAD;
         if (loads > 1) return refuse(v, &at, "a second LOAD in one step");
     }
     for (size_t k = 0; k < students; k++)
         if ((v->forward[k].rows || v->trained[k].rows) && !v->updated[k])
-            return error_set(v->err, "device %d, phase %d: %s is trained but not updated", device, phase,
-                             student_name(v->program, (int)k, name));
+            return error_set(v->err, "device %d, phase %d: %s is trained but not updated", device,
+                             phase, student_name(v->program, (int)k, name));
     return v->moves ? check_weights(v, code, device, phase) : 0;
 }
 
@@ -356,7 +397,8 @@ static int by_student_and_row(const void *a, const void *b)
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* The uses of one student in the same steps: they tile the batch, and all-reduce among themselves. */
+/* The uses of one student in the same steps: they tile the batch, and all-reduce among
+ * themselves. */
 static int check_uses(const Verifier *v, const Use *uses, int count)
 {
     int64_t     next = 0;
@@ -365,21 +407,25 @@ static int check_uses(const Verifier *v, const Use *uses, int count)
 
     for (int i = 0; i < count; i++) {
         if (uses[i].row != next)
-            return error_set(v->err, "%s, device %d: trains from row %" PRId64 ", expected %" PRId64
-                             ": every row exactly once a step", name, uses[i].device, uses[i].row, next);
+            return error_set(v->err,
+                             "%s, device %d: trains from row %" PRId64 ", expected %" PRId64
+                             ": every row exactly once a step",
+                             name, uses[i].device, uses[i].row, next);
         next += uses[i].rows;
         if (count == 1 && uses[i].group < 0) continue;
         if (uses[i].group < 0)
-            return error_set(v->err, "%s, device %d: no ALLREDUCE with the block's %d other replicas", name,
+            return error_set(v->err,
+                             "%s, device %d: no ALLREDUCE with the block's %d other replicas", name,
                              uses[i].device, count - 1);
         const Group *group = &v->program->groups[uses[i].group];
         if (uses[i].group != uses[0].group || group->count != count)
-            return error_set(v->err, "%s, device %d: ALLREDUCE in a group of %d, but %d devices train it", name,
-                             uses[i].device, group->count, count);
+            return error_set(v->err,
+                             "%s, device %d: ALLREDUCE in a group of %d, but %d devices train it",
+                             name, uses[i].device, group->count, count);
     }
     if (next != v->program->batch)
-        return error_set(v->err, "%s: %" PRId64 " of %" PRId64 " rows are trained a step", name, next,
-                         v->program->batch);
+        return error_set(v->err, "%s: %" PRId64 " of %" PRId64 " rows are trained a step", name,
+                         next, v->program->batch);
     return 0;
 }
 
@@ -393,15 +439,18 @@ static int check_student_steps(const Verifier *v, const Use *uses, int count)
         for (end = i; end < count && uses[end].first_step == uses[i].first_step;) end++;
         for (int j = i; j < end; j++)
             if (uses[i].first_step != next || uses[j].steps != uses[i].steps)
-                return error_set(v->err, "%s, device %d: trained from step %" PRId64 " on for %" PRId64 " steps, expected from step %"
-                                 PRId64 " on, as long on all its devices", student_name(v->program, uses[j].student, name),
-                                 uses[j].device, uses[j].first_step, uses[j].steps, next);
+                return error_set(v->err,
+                                 "%s, device %d: trained from step %" PRId64 " on for %" PRId64
+                                 " steps, expected from step %" PRId64
+                                 " on, as long on all its devices",
+                                 student_name(v->program, uses[j].student, name), uses[j].device,
+                                 uses[j].first_step, uses[j].steps, next);
         if (check_uses(v, uses + i, end - i) != 0) return -1;
         next += uses[i].steps;
     }
     if (next == v->program->steps) return 0;
-    return error_set(v->err, "%s is trained for %" PRId64 " of %" PRId64 " steps", student_name(v->program, uses[0].student, name),
-                     next, v->program->steps);
+    return error_set(v->err, "%s is trained for %" PRId64 " of %" PRId64 " steps",
+                     student_name(v->program, uses[0].student, name), next, v->program->steps);
 }
 
 /* What is fetched was stored, every row once, in phases of lower numbers. */
@@ -410,19 +459,25 @@ static int check_stores(Verifier *v)
     int64_t next = 0;
     int     i = 0;
 
-    if (v->store_count > 0) qsort(v->stores, (size_t)v->store_count, sizeof *v->stores, by_student_and_row);
+    if (v->store_count > 0)
+        qsort(v->stores, (size_t)v->store_count, sizeof *v->stores, by_student_and_row);
     for (int k = 0; k <= v->program->block_count; k++, next = 0) {
         for (; i < v->store_count && v->stores[i].student == k; next += v->stores[i++].rows) {
             if (v->stores[i].row != next)
-                return error_set(v->err, "boundary %d, device %d: stored from row %" PRId64 ", expected %" PRId64
-                                 ": every row exactly once a step", k, v->stores[i].device, v->stores[i].row, next);
+                return error_set(v->err,
+                                 "boundary %d, device %d: stored from row %" PRId64
+                                 ", expected %" PRId64 ": every row exactly once a step",
+                                 k, v->stores[i].device, v->stores[i].row, next);
             if (v->stores[i].group >= v->first_fetch[k])
-                return error_set(v->err, "boundary %d, device %d: stored in phase number %d, fetched in number %d, expected later",
+                return error_set(v->err,
+                                 "boundary %d, device %d: stored in phase number %d, fetched in "
+                                 "number %d, expected later",
                                  k, v->stores[i].device, v->stores[i].group, v->first_fetch[k]);
         }
         if (next != v->program->batch && (next > 0 || v->first_fetch[k] != INT_MAX))
-            return error_set(v->err, "boundary %d%s: %" PRId64 " of %" PRId64 " rows are stored a step", k,
-                             v->first_fetch[k] != INT_MAX ? " is fetched" : "", next, v->program->batch);
+            return error_set(
+                v->err, "boundary %d%s: %" PRId64 " of %" PRId64 " rows are stored a step", k,
+                v->first_fetch[k] != INT_MAX ? " is fetched" : "", next, v->program->batch);
     }
     return 0;
 }
@@ -491,7 +546,8 @@ static int dry_meet(Dry *dry, Cursor *cursor, const ProgramPlace *at, bool *bloc
         const Phase *phase = &dry->v->program->devices[at->device].phases[at->phase];
         if (meeting->arrived == 0) { meeting->first = at->in; meeting->phase = phase; }
         if (!run_together(meeting->phase, phase))
-            return refuse(dry->v, at, "another member of the group meets in a phase of another number");
+            return refuse(dry->v, at,
+                          "another member of the group meets in a phase of another number");
         if (meeting->first->op != at->in->op || meeting->first->block != at->in->block
             || meeting->first->student != at->in->student)
             return refuse(dry->v, at, "the members of the group disagree on what comes next");
@@ -506,7 +562,8 @@ static int dry_meet(Dry *dry, Cursor *cursor, const ProgramPlace *at, bool *bloc
 static int dry_message(Dry *dry, const ProgramPlace *at, bool *blocked)
 {
     MessageQueue  *queue = &dry->queues[at->in->link];
-    SentMessage message = {&dry->v->program->devices[at->device].phases[at->phase], at->in->block, at->in->row, at->in->rows};
+    SentMessage message = {&dry->v->program->devices[at->device].phases[at->phase], at->in->block,
+                           at->in->row, at->in->rows};
 
     if (at->in->op == OP_SEND) {
         *blocked = queue->count == dry->depth;
@@ -517,7 +574,8 @@ static int dry_message(Dry *dry, const ProgramPlace *at, bool *blocked)
     if (*blocked) return 0;
     const SentMessage *got = &queue->ring[queue->head];
     if (!run_together(got->phase, message.phase))
-        return refuse(dry->v, at, "the next message in its queue is from a phase of another number");
+        return refuse(dry->v, at,
+                      "the next message in its queue is from a phase of another number");
     if (got->block != message.block || got->row != message.row || got->rows != message.rows)
         return refuse(dry->v, at, "the next message in its queue is another one");
     queue->head = (queue->head + 1) % dry->depth;
@@ -531,7 +589,8 @@ static bool dry_can_begin(const Dry *dry, const Code *code, const Phase *phase)
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
         if (in->op == OP_FETCH && dry->stores_left[in->block]) return false;
-        if (in->op == OP_ONLOAD && phase->first_step > 0 && dry->offloads_left[in->block]) return false;
+        if (in->op == OP_ONLOAD && phase->first_step > 0 && dry->offloads_left[in->block])
+            return false;
     }
     return true;
 }
@@ -568,7 +627,8 @@ static int dry_advance(Dry *dry, int device, bool *moved)
 
     while (cursor->phase < code->phase_count) {
         const Phase *phase = &code->phases[cursor->phase];
-        ProgramPlace at = {device, cursor->phase, cursor->index, &code->code[phase->first + cursor->index]};
+        ProgramPlace at = {device, cursor->phase, cursor->index,
+                           &code->code[phase->first + cursor->index]};
         bool  blocked = false;
         if (cursor->index == 0 && !dry_can_begin(dry, code, phase)) return 0;
         bool  meets = at.in->op == OP_BARRIER || at.in->op == OP_ALLREDUCE;
@@ -598,7 +658,8 @@ static int dry_finish(const Dry *dry)
     }
     for (int c = 0; c < p->channel_count; c++)
         if (dry->queues[c].count)
-            return error_set(dry->v->err, "device %d sends %d messages a step that device %d never receives",
+            return error_set(dry->v->err,
+                             "device %d sends %d messages a step that device %d never receives",
                              p->channels[c].from, dry->queues[c].count, p->channels[c].to);
     return 0;
 }
@@ -618,8 +679,13 @@ static int check_links_together(Verifier *v, int depth)
     dry.cursors = calloc((size_t)p->device_count, sizeof *dry.cursors);
     dry.stores_left = calloc((size_t)p->block_count + 1, sizeof *dry.stores_left);
     dry.offloads_left = calloc((size_t)p->block_count, sizeof *dry.offloads_left);
-    if (!dry.queues || !dry.messages || !dry.meetings || !dry.cursors || !dry.stores_left || !dry.offloads_left) { error_no_memory(v->err); goto done; }
-    for (int c = 0; c < p->channel_count; c++) dry.queues[c].ring = dry.messages + (size_t)c * (size_t)depth;
+    if (!dry.queues || !dry.messages || !dry.meetings || !dry.cursors || !dry.stores_left
+        || !dry.offloads_left) {
+        error_no_memory(v->err);
+        goto done;
+    }
+    for (int c = 0; c < p->channel_count; c++)
+        dry.queues[c].ring = dry.messages + (size_t)c * (size_t)depth;
     for (int d = 0; d < p->device_count; d++) dry.cursors[d].waiting = -1;
     dry_count(&dry);
     while (moved) {
@@ -640,14 +706,16 @@ done:
 
 static int verifier_new(Verifier *v)
 {
-    size_t blocks = (size_t)v->program->block_count + 1, students = (size_t)program_student_count(v->program);
+    size_t blocks = (size_t)v->program->block_count + 1,
+           students = (size_t)program_student_count(v->program);
 
     v->held = calloc(blocks, sizeof *v->held);
     v->forward = calloc(students, sizeof *v->forward);
     v->trained = calloc(students, sizeof *v->trained);
     v->reduced = calloc(2 * students + 8 * blocks, 1);
     v->first_fetch = malloc(blocks * sizeof *v->first_fetch);
-    if (!v->held || !v->forward || !v->trained || !v->reduced || !v->first_fetch) return error_no_memory(v->err);
+    if (!v->held || !v->forward || !v->trained || !v->reduced || !v->first_fetch)
+        return error_no_memory(v->err);
     for (size_t k = 0; k < blocks; k++) v->first_fetch[k] = INT_MAX;
     v->updated = v->reduced + students;
     v->stored = v->updated + students;

@@ -40,8 +40,8 @@ static double read_load(double *load, const SimResult *result)
     return moved;
 }
 
-static int settle(double *load, const Program *program, const Scenario *scenario, const SimOptions *options,
-                  Error *err)
+static int settle(double *load, const Program *program, const Scenario *scenario,
+                  const SimOptions *options, Error *err)
 {
     SimOptions plain = {.step_by_step = options->step_by_step};
 
@@ -55,14 +55,15 @@ static int settle(double *load, const Program *program, const Scenario *scenario
     return 0;
 }
 
-int sim_run(SimResult *out, const Program *program, const Scenario *scenario, const SimOptions *options,
-            Error *err)
+int sim_run(SimResult *out, const Program *program, const Scenario *scenario,
+            const SimOptions *options, Error *err)
 {
     int     n = program->device_count, rc = -1;
     double *load;
 
     *out = (SimResult){0};
-    if (!scenario->trace->contended || n < 2) return sim_play(out, program, scenario, options, NULL, err);
+    if (!scenario->trace->contended || n < 2)
+        return sim_play(out, program, scenario, options, NULL, err);
     load = malloc((size_t)n * sizeof *load);
     if (!load) return error_no_memory(err);
     for (int d = 0; d < n; d++) load[d] = 1;

@@ -4,11 +4,13 @@
 
 /* What the trace says of an instruction of a device. RECV, BARRIER and what the store does take
  * none of its time: the engine makes it wait. */
-static int cost_of(const Program *p, const Scenario *s, const Instruction *in, int device, Cost *out,
-                   Error *err)
+static int cost_of(const Program *p, const Scenario *s, const Instruction *in, int device,
+                   Cost *out, Error *err)
 {
-    static const Work work_of[OP_COUNT] = {[OP_TEACHER] = WORK_TEACHER, [OP_FORWARD] = WORK_FORWARD,
-                                           [OP_BACKWARD] = WORK_BACKWARD, [OP_UPDATE] = WORK_UPDATE};
+    static const Work work_of[OP_COUNT] = {[OP_TEACHER] = WORK_TEACHER,
+                                           [OP_FORWARD] = WORK_FORWARD,
+                                           [OP_BACKWARD] = WORK_BACKWARD,
+                                           [OP_UPDATE] = WORK_UPDATE};
 
     *out = (Cost){0};
     switch (in->op) {
@@ -16,11 +18,11 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
         out->ns = scenario_load_ns(s, in->rows);
         return 0;
     case OP_SEND:
-        return scenario_p2p(s, p->channels[in->link].from, p->channels[in->link].to, in->block, in->rows,
-                            &out->ns, err);
+        return scenario_p2p(s, p->channels[in->link].from, p->channels[in->link].to, in->block,
+                            in->rows, &out->ns, err);
     case OP_ALLREDUCE:
-        return scenario_student_allreduce(s, p->groups[in->link].devices, p->groups[in->link].count, in->block,
-                                          in->student, &out->ns, err);
+        return scenario_student_allreduce(s, p->groups[in->link].devices, p->groups[in->link].count,
+                                          in->block, in->student, &out->ns, err);
     case OP_RECV:
     case OP_BARRIER:
     case OP_STORE:
@@ -29,7 +31,8 @@ static int cost_of(const Program *p, const Scenario *s, const Instruction *in, i
     case OP_OFFLOAD:
         return 0;
     default:
-        return scenario_student_work(s, work_of[in->op], in->block, in->student, device, in->rows, out, err);
+        return scenario_student_work(s, work_of[in->op], in->block, in->student, device, in->rows,
+                                     out, err);
     }
 }
 
@@ -47,8 +50,8 @@ static bool trains_alone(const Code *code, const Phase *phase)
     return block >= 0;
 }
 
-/* A step's own time (trace.step_ns) goes with the last work of the phase on the device, its update where it
- * trains. -1: nothing is computed. */
+/* A step's own time (trace.step_ns) goes with the last work of the phase on the device, its update
+ * where it trains. -1: nothing is computed. */
 static int last_work(const Code *code, const Phase *phase)
 {
     for (int i = phase->first + phase->count - 1; i >= phase->first; i--) {
@@ -58,7 +61,8 @@ static int last_work(const Code *code, const Phase *phase)
     return -1;
 }
 
-static int fill(Cost **out, const Program *p, const Scenario *s, const Code *code, int device, Error *err)
+static int fill(Cost **out, const Program *p, const Scenario *s, const Code *code, int device,
+                Error *err)
 {
     Scenario placed = *s;
 
@@ -75,7 +79,8 @@ static int fill(Cost **out, const Program *p, const Scenario *s, const Code *cod
     return 0;
 }
 
-int costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load, Error *err)
+int costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load,
+                Error *err)
 {
     size_t   n = (size_t)program->device_count;
     Scenario loaded = *scenario;

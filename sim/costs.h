@@ -16,7 +16,8 @@ typedef struct {
 typedef struct {
     StorageRequest *requests;
     int             count, capacity;
-    int           **first;   /* [device_count][code_count + 1] those of an instruction, of requests; NULL: none */
+    int           **first;   /* [device_count][code_count + 1] those of an instruction, of requests;
+                              * NULL: none */
     int             machines, stations;
 } StorageCosts;
 
@@ -29,14 +30,17 @@ typedef struct {
 
 /* load: [device_count] share of the time that the other devices of each compute, or NULL:
  * the scenario's for all. */
-int  costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load, Error *err);
+int  costs_build(Costs *out, const Program *program, const Scenario *scenario, const double *load,
+                 Error *err);
 void costs_free(Costs *costs);
 
 /* Of the store's instructions: sim/storage_costs.c. */
-int  storage_costs_build(StorageCosts *out, const Program *program, const Scenario *scenario, Error *err);
+int  storage_costs_build(StorageCosts *out, const Program *program, const Scenario *scenario,
+                         Error *err);
 void storage_costs_free(StorageCosts *costs, int device_count);
 
-/* What ONLOAD of a block brings at the start of a device's phase, and what OFFLOAD takes back at its end. */
+/* What ONLOAD of a block brings at the start of a device's phase, and what OFFLOAD takes back at
+ * its end. */
 typedef struct { int64_t weights, state; } BlockBytes;
 BlockBytes onload_bytes(const Trace *trace, const Code *code, int phase, int block);
 BlockBytes offload_bytes(const Trace *trace, const Code *code, int phase, int block);
@@ -44,8 +48,9 @@ BlockBytes offload_bytes(const Trace *trace, const Code *code, int phase, int bl
 /* Refuses a program that names a tier which the trace does not have. */
 int  storage_check_tiers(const Program *program, const Trace *trace, Error *err);
 
-/* Rows of a batch that STOREs of each boundary leave on each machine, [block_count + 1][scenario_nodes()]; those of a
- * shared tier on machine 0. The program has passed storage_check_tiers(). */
+/* Rows of a batch that STOREs of each boundary leave on each machine, [block_count +
+ * 1][scenario_nodes()]; those of a shared tier on machine 0. The program has passed
+ * storage_check_tiers(). */
 void stored_rows(int64_t *rows, const Program *program, const Scenario *scenario);
 
 #endif

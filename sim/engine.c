@@ -16,7 +16,8 @@
 #include "base/rng.h"
 
 #define SIMULATED_MOST   ((int64_t)1 << 27)     /* some ten seconds */
-#define SIMULATED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step has repeated so far */
+#define SIMULATED_EARLY  ((int64_t)1 << 22)     /* of a run that is longer than that, where no step
+                                                 * has repeated so far */
 
 /* ---- the heap ------------------------------------------------------------ */
 
@@ -64,7 +65,10 @@ static SimEvent heap_pop(Sim *sim)
 
 /* ---- small parts ----------------------------------------------------------- */
 
-int sim_too_long(const Sim *sim) { return error_set(sim->err, "simulated time passes 2^62 ns (146 years)"); }
+int sim_too_long(const Sim *sim)
+{
+    return error_set(sim->err, "simulated time passes 2^62 ns (146 years)");
+}
 
 static SimDevice *device_at(Sim *sim, int d) { return &sim->devices[d]; }
 
@@ -81,10 +85,14 @@ static int64_t duration(const Sim *sim, int d, const SimDevice *dev, int at)
     return factor > 0 ? llround((double)cost.ns * factor) : 0;
 }
 
-int sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end)
+int sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start,
+               int64_t end)
 {
-    if (!sim->options->record || end == start || (sim->options->recorded && !sim->options->recorded[d])) return 0;
-    if (!array_has_room(sim->spans, sim->span_count, sim->span_capacity)) return error_no_memory(sim->err);
+    if (!sim->options->record || end == start
+        || (sim->options->recorded && !sim->options->recorded[d]))
+        return 0;
+    if (!array_has_room(sim->spans, sim->span_count, sim->span_capacity))
+        return error_no_memory(sim->err);
     sim->spans[sim->span_count++] = (Span){d, lane, in, step, start, end};
     return 0;
 }
@@ -109,7 +117,8 @@ void sim_wake(Sim *sim, int d, int64_t t, TimeShare share)
 /* ---- the loader -------------------------------------------------------------- */
 
 /* Takes the lane that is free first; the end of the request. */
-static int64_t loader_request(Sim *sim, int d, int64_t t, const Instruction *in, int64_t ns, int64_t step)
+static int64_t loader_request(Sim *sim, int d, int64_t t, const Instruction *in, int64_t ns,
+                              int64_t step)
 {
     int best = 0;
 
@@ -212,7 +221,8 @@ static void offer_copy_in(Sim *sim, int to)
         int     channel = sim->in_channels[i];
         int     from = sim->program->channels[channel].from;
         SimDevice *dev = device_at(sim, from);
-        if (dev->out_busy || dev->out_count == 0 || dev->code->code[dev->out[0]].link != channel) continue;
+        if (dev->out_busy || dev->out_count == 0 || dev->code->code[dev->out[0]].link != channel)
+            continue;
         if (sim->slots[channel].used == sim->depth) continue;
         if (best < 0 || dev->out_posted_ns[0] < device_at(sim, best)->out_posted_ns[0]) best = from;
     }
@@ -229,11 +239,15 @@ static int transfer_end(Sim *sim, int d)
     SimDevice            *receiver = device_at(sim, to);
     int64_t            start = dev->out_end_ns - dev->cost[at].ns;
 
-    if (sim_record(sim, d, sim->blocking ? LANE_COMPUTE : LANE_COPY_OUT, in, dev->step, start, sim->now_ns) != 0
-        || sim_record(sim, to, LANE_COPY_IN, in, dev->step, start, sim->now_ns) != 0) return -1;
+    if (sim_record(sim, d, sim->blocking ? LANE_COMPUTE : LANE_COPY_OUT, in, dev->step, start,
+                   sim->now_ns)
+            != 0
+        || sim_record(sim, to, LANE_COPY_IN, in, dev->step, start, sim->now_ns) != 0)
+        return -1;
     dev->out_count--;
     memmove(dev->out, dev->out + 1, (size_t)dev->out_count * sizeof *dev->out);
-    memmove(dev->out_posted_ns, dev->out_posted_ns + 1, (size_t)dev->out_count * sizeof *dev->out_posted_ns);
+    memmove(dev->out_posted_ns, dev->out_posted_ns + 1,
+            (size_t)dev->out_count * sizeof *dev->out_posted_ns);
     dev->out_busy = receiver->in_busy = false;
     sim->slots[in->link].arrived++;
     if (receiver->state == STATE_RECV
@@ -291,7 +305,8 @@ static int do_meet(Sim *sim, int d, const Instruction *in, int64_t ns, int64_t t
         SimDevice *member = device_at(sim, group->devices[i]);
         member->share_ns[SHARE_WAIT] += t - member->since_ns;
         member->since_ns = t;
-        if (sim_record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0) return -1;
+        if (sim_record(sim, group->devices[i], LANE_COMPUTE, in, member->step, t, t + ns) != 0)
+            return -1;
         sim_wake(sim, group->devices[i], t + ns, SHARE_ALLREDUCE);
     }
     return 0;
@@ -317,7 +332,8 @@ static int do_reduce(Sim *sim, int d, int at, int64_t t)
     for (int i = 0; i < group->count; i++) {
         int     member = group->devices[i];
         SimDevice *other = device_at(sim, member);
-        if (sim_record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0) return -1;
+        if (sim_record(sim, member, LANE_REDUCE, in, dev->step, start, reduce->end_ns) != 0)
+            return -1;
         if (other->state == STATE_REDUCE
             && sim->reduce_slot[member][phase_of(other)->first + other->index] == slot)
             sim_wake(sim, member, reduce->end_ns, SHARE_ALLREDUCE);
@@ -346,8 +362,10 @@ static int await_reduce(Sim *sim, int d, int at, int64_t *t)
 
 static int do_compute(Sim *sim, int d, int at, int64_t *t)
 {
-    static const TimeShare share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER, [OP_FORWARD] = SHARE_STUDENT,
-                                             [OP_BACKWARD] = SHARE_STUDENT, [OP_UPDATE] = SHARE_UPDATE};
+    static const TimeShare share_of[OP_COUNT] = {[OP_TEACHER] = SHARE_TEACHER,
+                                                 [OP_FORWARD] = SHARE_STUDENT,
+                                                 [OP_BACKWARD] = SHARE_STUDENT,
+                                                 [OP_UPDATE] = SHARE_UPDATE};
     SimDevice            *dev = device_at(sim, d);
     const Instruction *in = &dev->code->code[at];
     int64_t            ns = duration(sim, d, dev, at);
@@ -362,8 +380,9 @@ static int do_compute(Sim *sim, int d, int at, int64_t *t)
 /* Does this instruction show itself to others, or depend on them? */
 static bool interacts(const Sim *sim, int d, int at, Op op)
 {
-    if (op == OP_UPDATE) return !sim->blocking && sim->reduce_slot[d] && sim->devices[d].code != &sim->program->queue
-                                && sim->reduce_slot[d][at] >= 0;
+    if (op == OP_UPDATE)
+        return !sim->blocking && sim->reduce_slot[d] && sim->devices[d].code != &sim->program->queue
+               && sim->reduce_slot[d][at] >= 0;
     return op != OP_TEACHER && op != OP_FORWARD && op != OP_BACKWARD;
 }
 
@@ -417,7 +436,9 @@ static int begin_phase(Sim *sim, int d, int64_t t)
 {
     SimDevice *dev = device_at(sim, d);
     bool       stores = sim->storage.used && dev->code != &sim->program->queue;
-    int        go = stores ? storage_begin_phase(sim, d, t, prefetch_start) : prefetch_start(sim, d, t) == 0 ? 1 : -1;
+    int        go = stores ? storage_begin_phase(sim, d, t, prefetch_start)
+                    : prefetch_start(sim, d, t) == 0 ? 1
+                                                     : -1;
 
     dev->begun = go == 1;
     return go;
@@ -429,7 +450,8 @@ static void end_first(Sim *sim, SimDevice *dev)
     dev->later = true;
 }
 
-/* The next phase at t: its own, then one of the shared queue. As begin_phase(); 0 when there is none. */
+/* The next phase at t: its own, then one of the shared queue. As begin_phase(); 0 when there is
+ * none. */
 static int next_phase(Sim *sim, int d, int64_t t)
 {
     SimDevice     *dev = device_at(sim, d);
@@ -474,8 +496,11 @@ static int step_end(Sim *sim, int d, int64_t t)
     }
     dev->executed += phase_of(dev)->count;
     sim->simulated += phase_of(dev)->count;
-    if (sim->simulated > SIMULATED_MOST || (sim->simulated > SIMULATED_EARLY && sim->all > SIMULATED_MOST && steady_never(sim)))
-        return error_set(sim->err, "its steps do not repeat, so each is simulated, more than %" PRId64 " instructions of them: expected fewer steps",
+    if (sim->simulated > SIMULATED_MOST
+        || (sim->simulated > SIMULATED_EARLY && sim->all > SIMULATED_MOST && steady_never(sim)))
+        return error_set(sim->err,
+                         "its steps do not repeat, so each is simulated, more than %" PRId64
+                         " instructions of them: expected fewer steps",
                          SIMULATED_MOST);
     dev->index = 0;
     if (++dev->step < phase_of(dev)->steps) {
@@ -524,18 +549,21 @@ static int advance(Sim *sim, int d)
 static int deadlock(const Sim *sim)
 {
     static const char *const waits[] = {"is ready", "waits for a message", "waits for a queue slot",
-                                        "is sending", "waits for its group", "waits for an all-reduce",
-                                        "waits for its messages to leave", "waits for the store", "is done"};
+                                        "is sending", "waits for its group",
+                                        "waits for an all-reduce",
+                                        "waits for its messages to leave", "waits for the store",
+                                        "is done"};
     for (int d = 0; d < sim->program->device_count; d++) {
         const SimDevice *dev = &sim->devices[d];
         char          text[160];
         if (dev->state == STATE_DONE) continue;
         int at = phase_of(dev)->first + dev->index;
         if (dev->index == phase_of(dev)->count) at--;
-        return error_set(sim->err, "deadlock after %" PRId64 " ns: device %d %s at %s, phase %d, step %"
-                         PRId64, sim->now_ns, d, waits[dev->state],
-                         instruction_text(sim->program, &dev->code->code[at], text, sizeof text),
-                         dev->phase, dev->step);
+        return error_set(
+            sim->err, "deadlock after %" PRId64 " ns: device %d %s at %s, phase %d, step %" PRId64,
+            sim->now_ns, d, waits[dev->state],
+            instruction_text(sim->program, &dev->code->code[at], text, sizeof text), dev->phase,
+            dev->step);
     }
     return 0;
 }
@@ -560,7 +588,8 @@ static void choose_reference(Sim *sim)
 {
     if (!sim->steady || sim->reference >= 0) return;
     for (int d = sim->program->device_count - 1; d >= 0 && sim->reference < 0; d--)
-        if (sim->devices[d].state != STATE_DONE && sim->devices[d].state != STATE_STORE) sim->reference = d;
+        if (sim->devices[d].state != STATE_DONE && sim->devices[d].state != STATE_STORE)
+            sim->reference = d;
 }
 
 static int run_events(Sim *sim)
@@ -733,13 +762,14 @@ static void sim_delete(Sim *sim)
 
 /* ---- the result --------------------------------------------------------------------- */
 
-/* Teacher rows and loaded rows of a step of every phase of code; of one that does not do all of the run's steps
- * its part. */
+/* Teacher rows and loaded rows of a step of every phase of code; of one that does not do all of the
+ * run's steps its part. */
 static void count_work(const Code *code, int64_t steps, double *teacher, double *loaded)
 {
     for (int p = 0; p < code->phase_count; p++) {
         double part = steps > 0 ? (double)code->phases[p].steps / (double)steps : 1;
-        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count; i++) {
+        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count;
+             i++) {
             if (code->code[i].op == OP_TEACHER) *teacher += part * (double)code->code[i].rows;
             if (code->code[i].op == OP_LOAD) *loaded += part * (double)code->code[i].rows;
         }
@@ -765,7 +795,8 @@ static int fill_result(SimResult *out, Sim *sim)
         SimDevice *dev = device_at(sim, d);
         dev->share_ns[SHARE_IDLE] += out->epoch_ns - dev->since_ns;
         memcpy(out->shares[d], dev->share_ns, sizeof dev->share_ns);
-        busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT] + dev->share_ns[SHARE_UPDATE];
+        busy += dev->share_ns[SHARE_TEACHER] + dev->share_ns[SHARE_STUDENT]
+                + dev->share_ns[SHARE_UPDATE];
         count_work(&p->devices[d], p->steps, &teacher, &loaded);
     }
     count_work(&p->queue, p->steps, &teacher, &loaded);
@@ -783,16 +814,17 @@ static int fill_result(SimResult *out, Sim *sim)
 
 const char *share_name(TimeShare share)
 {
-    static const char *const names[SHARE_COUNT] = {"load", "teacher", "student", "allreduce", "update",
-                                                   "transfer", "wait", "idle", "storage"};
+    static const char *const names[SHARE_COUNT] = {
+        "load", "teacher", "student", "allreduce", "update", "transfer", "wait", "idle", "storage"};
 
     return names[share];
 }
 
-int sim_play(SimResult *out, const Program *program, const Scenario *scenario, const SimOptions *options,
-             const double *load, Error *err)
+int sim_play(SimResult *out, const Program *program, const Scenario *scenario,
+             const SimOptions *options, const double *load, Error *err)
 {
-    Sim sim = {.program = program, .scenario = scenario, .options = options, .load = load, .err = err};
+    Sim sim = {
+        .program = program, .scenario = scenario, .options = options, .load = load, .err = err};
     int rc = -1;
 
     *out = (SimResult){0};

@@ -14,7 +14,8 @@ typedef enum {
     STATE_MEET,              /* waits for the rest of its group */
     STATE_REDUCE,            /* waits for an all-reduce that not all have reached */
     STATE_DRAIN,             /* end of step: waits for its messages to leave */
-    STATE_STORE,             /* start of phase: waits until what it fetches is whole, or what it brings was taken back */
+    STATE_STORE,             /* start of phase: waits until what it fetches is whole, or what it
+                              * brings was taken back */
     STATE_DONE
 } State;
 
@@ -34,7 +35,8 @@ typedef struct {
     int64_t    *ready_ns;    /* [sim's prefetch] requests to the loader, by load number */
     int64_t     share_ns[SHARE_COUNT];
     int64_t     executed;
-    bool        begun;       /* the phase; its ONLOADs are asked for, its first loads and fetches too */
+    bool        begun;       /* the phase; its ONLOADs are asked for, its first loads and fetches
+                              * too */
     bool        onloads_asked, ahead_asked;
     bool        next_asked;  /* the ONLOADs of the phase behind it */
     int64_t     onloaded_ns, next_onloaded_ns;
@@ -114,8 +116,8 @@ typedef struct {
 } Sim;
 
 /* One run with given loads (NULL: the scenario's), what sim_run() consists of. */
-int  sim_play(SimResult *out, const Program *program, const Scenario *scenario, const SimOptions *options,
-              const double *load, Error *err);
+int sim_play(SimResult *out, const Program *program, const Scenario *scenario,
+             const SimOptions *options, const double *load, Error *err);
 
 /* ---- parts of the engine for each other ---- */
 
@@ -123,7 +125,8 @@ void sim_block(SimDevice *dev, State state, int64_t t);
 
 /* Ends a wait at time t (not before now) and books it. */
 void sim_wake(Sim *sim, int d, int64_t t, TimeShare share);
-int  sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start, int64_t end);
+int  sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step, int64_t start,
+                int64_t end);
 
 /* The error of time beyond TIME_LIMIT_NS; returns -1. */
 int  sim_too_long(const Sim *sim);
@@ -133,8 +136,8 @@ int  sim_too_long(const Sim *sim);
 int  storage_new(Sim *sim);
 void storage_free(Sim *sim);
 
-/* Start of a phase, once what it waits for is there: 1: its ONLOADs are done at t; 0: it waits; -1: error. ahead asks
- * for the first loads and is called once. */
+/* Start of a phase, once what it waits for is there: 1: its ONLOADs are done at t; 0: it waits; -1:
+ * error. ahead asks for the first loads and is called once. */
 int  storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d, int64_t t));
 
 /* End of a phase: 1: its OFFLOADs are in flight; 0: it waits for those of the phase before. */

@@ -37,12 +37,14 @@ static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *pha
     memset(walk->messages, 0, (size_t)walk->program->channel_count * sizeof *walk->messages);
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
-        const TraceBlock  *block = in->block < trace->block_count ? &trace->blocks[in->block] : NULL;
-        if (in->op == OP_TEACHER) memory->parts[MEMORY_WEIGHTS] += known(block->teacher_weight_bytes);
+        const TraceBlock *block = in->block < trace->block_count ? &trace->blocks[in->block] : NULL;
+        if (in->op == OP_TEACHER)
+            memory->parts[MEMORY_WEIGHTS] += known(block->teacher_weight_bytes);
         if (in->op == OP_FORWARD) {
             TraceStudent student = trace_student(block, in->student);
             memory->parts[MEMORY_WEIGHTS] += known(student.weight_bytes);
-            memory->parts[MEMORY_GRADIENTS] += known(micro_gradients(trace->micro_batches, student.gradient_bytes));
+            memory->parts[MEMORY_GRADIENTS] +=
+                known(micro_gradients(trace->micro_batches, student.gradient_bytes));
             memory->parts[MEMORY_STATE] += known(student.state_bytes);
         }
         int64_t bytes = in->rows * known(trace_boundary_bytes(trace, in->block));
@@ -64,17 +66,22 @@ static void add_moved(Memory *memory, BlockBytes bytes)
     memory->parts[MEMORY_STATE] += bytes.state;
 }
 
-/* Weights that come for the phase behind, and those that leave of the one before, while this one runs. */
-static void add_coming_and_going(const MemoryWalk *walk, const Code *code, int phase, Memory *memory)
+/* Weights that come for the phase behind, and those that leave of the one before, while this one
+ * runs. */
+static void add_coming_and_going(const MemoryWalk *walk, const Code *code, int phase,
+                                 Memory *memory)
 {
     const Trace *trace = walk->scenario->trace;
 
     for (int p = phase - 1; p <= phase + 1; p += 2) {
         if (p < 0 || p >= code->phase_count) continue;
-        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count; i++) {
+        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count;
+             i++) {
             const Instruction *in = &code->code[i];
-            if (p < phase && in->op == OP_OFFLOAD) add_moved(memory, offload_bytes(trace, code, p, in->block));
-            if (p > phase && in->op == OP_ONLOAD) add_moved(memory, onload_bytes(trace, code, p, in->block));
+            if (p < phase && in->op == OP_OFFLOAD)
+                add_moved(memory, offload_bytes(trace, code, p, in->block));
+            if (p > phase && in->op == OP_ONLOAD)
+                add_moved(memory, onload_bytes(trace, code, p, in->block));
         }
     }
 }
@@ -99,7 +106,16 @@ static void consider(Memory *peak, Memory *now, int64_t boundaries, int64_t acti
 /* Of FORWARD and BACKWARD, a row. */
 static int64_t activation(const Trace *trace, const Instruction *in)
 {
-    return known(micro_bytes(trace->micro_batches, trace_student(&trace->blocks[in->block], in->student).activation_bytes));
+    return known(
+        micro_bytes(trace->micro_batches,
+                    trace_student(&trace->blocks[in->block], in->student).activation_bytes));
+}
+
+/* The boundary that an instruction makes or brings: block b's input is boundary b. -1: none. */
+static int made_by(const Instruction *in)
+{
+    if (in->op == OP_TEACHER) return in->block + 1;
+    return in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_FETCH ? in->block : -1;
 }
 
 /* The most memory that the phase holds at any instruction: what is fixed, boundaries until they are
@@ -112,21 +128,25 @@ static void walk_phase(MemoryWalk *walk, const Code *code, int number, Memory *p
     int64_t      boundaries = 0, held = 0;
     int          used[2];
 
-    for (int b = 0; b <= walk->program->block_count; b++) { walk->last_use[b] = -1; walk->rows[b] = 0; }
+    for (int b = 0; b <= walk->program->block_count; b++) {
+        walk->last_use[b] = -1;
+        walk->rows[b] = 0;
+    }
     for (int i = 0; i < phase->count; i++)
-        for (int n = reads(&code->code[phase->first + i], used); n > 0; n--) walk->last_use[used[n - 1]] = i;
+        for (int n = reads(&code->code[phase->first + i], used); n > 0; n--)
+            walk->last_use[used[n - 1]] = i;
     add_fixed(walk, code, phase, &now);
     add_coming_and_going(walk, code, number, &now);
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
         int64_t            working = 0;
-        int                made = in->op == OP_TEACHER ? in->block + 1
-                                : in->op == OP_LOAD || in->op == OP_RECV || in->op == OP_FETCH ? in->block : -1;
+        int                made = made_by(in);
         if (made >= 0) {
             boundaries += in->rows * known(trace_boundary_bytes(trace, made));
             walk->rows[made] += in->rows;
         }
-        if (in->op == OP_TEACHER) working = in->rows * known(trace->blocks[in->block].teacher_activation_bytes);
+        if (in->op == OP_TEACHER)
+            working = in->rows * known(trace->blocks[in->block].teacher_activation_bytes);
         if (in->op == OP_FORWARD) held += in->rows * activation(trace, in);
         consider(peak, &now, boundaries, held + working);
         if (in->op == OP_BACKWARD) held -= in->rows * activation(trace, in);
@@ -181,7 +201,8 @@ int memory_fits(const Memory *memory, const Scenario *s, Error *err)
 {
     for (int d = 0; d < s->device_count; d++)
         if (s->memory_bytes[d] && memory[d].total_bytes > s->memory_bytes[d])
-            return error_set(err, "too large for device %d: needs %.6g MiB of %.6g", d, (double)memory[d].total_bytes * 0x1p-20,
+            return error_set(err, "too large for device %d: needs %.6g MiB of %.6g", d,
+                             (double)memory[d].total_bytes * 0x1p-20,
                              (double)s->memory_bytes[d] * 0x1p-20);
     return 0;
 }

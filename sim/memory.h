@@ -3,9 +3,9 @@
  * of boundaries and activations that live at the same time.
  *
  * A boundary's rows live from LOAD, RECV, FETCH or TEACHER to their last use in the step;
- * student activations from FORWARD to BACKWARD; a teacher's only during TEACHER. Weights that ONLOAD brings are there
- * from the phase before on, those that OFFLOAD takes during the phase behind. Byte
- * counts that the trace lacks count as 0 (scenario_missing() says so). */
+ * student activations from FORWARD to BACKWARD; a teacher's only during TEACHER. Weights that
+ * ONLOAD brings are there from the phase before on, those that OFFLOAD takes during the phase
+ * behind. Byte counts that the trace lacks count as 0 (scenario_missing() says so). */
 #ifndef SIM_MEMORY_H
 #define SIM_MEMORY_H
 
@@ -33,9 +33,12 @@ const char *memory_part_name(MemoryPart part);
 
 /* A machine's. What its devices have in a tier, and host memory has besides. */
 typedef struct {
-    int64_t stored_bytes[TRACE_MAX_TIERS];       /* boundaries, at the peak; a shared tier's are machine 0's */
-    int64_t weight_bytes;                        /* of blocks that come and go, with optimizer state: in program->home */
-    int64_t buffer_bytes;                        /* batches the loader has ready, rows on their way to and from tiers */
+    int64_t stored_bytes[TRACE_MAX_TIERS];       /* boundaries, at the peak; a shared tier's are
+                                                  * machine 0's */
+    int64_t weight_bytes;                        /* of blocks that come and go, with optimizer
+                                                  * state: in program->home */
+    int64_t buffer_bytes;                        /* batches the loader has ready, rows on their way
+                                                  * to and from tiers */
 } HostMemory;
 
 /* out: [scenario_nodes()]. A boundary is kept until the last phase that fetches it has ended; of
@@ -43,10 +46,12 @@ typedef struct {
 int memory_host(HostMemory *out, const Program *program, const Scenario *scenario, Error *err);
 
 /* What a tier holds of it: host memory has the buffers too. */
-int64_t memory_in_tier(const HostMemory *host, const Program *program, const Trace *trace, int tier);
+int64_t memory_in_tier(const HostMemory *host, const Program *program, const Trace *trace,
+                       int tier);
 
 /* 0, or -1 with the tier that is too small. */
-int memory_host_fits(const HostMemory *host, const Program *program, const Scenario *scenario, Error *err);
+int memory_host_fits(const HostMemory *host, const Program *program, const Scenario *scenario,
+                     Error *err);
 
 /* 0, or -1 with the first device that needs more than it has. memory: [device_count] */
 int memory_fits(const Memory *memory, const Scenario *scenario, Error *err);

@@ -1,5 +1,5 @@
-/* Memory of a machine and of its disks: what is stored there, the weights of blocks that no device holds, and
- * buffers. */
+/* Memory of a machine and of its disks: what is stored there, the weights of blocks that no device
+ * holds, and buffers. */
 #include <stdlib.h>
 
 #include "sim/costs.h"
@@ -7,13 +7,14 @@
 
 static int64_t known(int64_t bytes) { return bytes == TRACE_ABSENT ? 0 : bytes; }
 
-/* What must be over before what begins, of phases by their numbers: those of a device in order, and who fetches after who
- * stores. */
+/* What must be over before what begins, of phases by their numbers: those of a device in order, and
+ * who fetches after who stores. */
 typedef struct {
     const Program *program;
     int            numbers;
     size_t         words;        /* of a set of numbers */
-    uint64_t      *before;       /* [numbers] sets: what is over when a phase of the number begins */
+    uint64_t      *before;       /* [numbers] sets: what is over when a phase of the number
+                                  * begins */
     uint64_t      *stores, *fetches;     /* [blocks + 1] sets: who does, of a boundary */
 } PhaseOrder;
 
@@ -52,15 +53,19 @@ static void note_boundaries(const PhaseOrder *o)
     for (int d = 0; d < o->program->device_count; d++) {
         const Code *code = &o->program->devices[d];
         for (int f = 0; f < code->phase_count; f++)
-            for (int i = code->phases[f].first; i < code->phases[f].first + code->phases[f].count; i++) {
+            for (int i = code->phases[f].first; i < code->phases[f].first + code->phases[f].count;
+                 i++) {
                 const Instruction *in = &code->code[i];
-                if (in->op == OP_STORE) put(o->stores + (size_t)in->block * o->words, code->phases[f].number);
-                if (in->op == OP_FETCH) put(o->fetches + (size_t)in->block * o->words, code->phases[f].number);
+                if (in->op == OP_STORE)
+                    put(o->stores + (size_t)in->block * o->words, code->phases[f].number);
+                if (in->op == OP_FETCH)
+                    put(o->fetches + (size_t)in->block * o->words, code->phases[f].number);
             }
     }
 }
 
-/* A number is over when all its phases are; one follows another where one of them does on every device that has it. */
+/* A number is over when all its phases are; one follows another where one of them does on every
+ * device that has it. */
 static void order_number(const PhaseOrder *o, int number)
 {
     const Program *p = o->program;
@@ -90,7 +95,8 @@ static int order_new(PhaseOrder *o, const Program *p, Error *err)
     *o = (PhaseOrder){.program = p, .numbers = 1};
     for (int d = 0; d < p->device_count; d++)
         for (int f = 0; f < p->devices[d].phase_count; f++)
-            if (p->devices[d].phases[f].number >= o->numbers) o->numbers = p->devices[d].phases[f].number + 1;
+            if (p->devices[d].phases[f].number >= o->numbers)
+                o->numbers = p->devices[d].phases[f].number + 1;
     if (o->numbers > MOST_NUMBERS) return 0;
     o->words = ((size_t)o->numbers + 63) / 64;
     o->before = calloc((size_t)o->numbers * o->words, sizeof *o->before);
@@ -109,11 +115,12 @@ static void order_free(PhaseOrder *o)
     free(o->fetches);
 }
 
-/* Whether boundary k may be kept while a phase of the number stores: who stores it need not come later, and who fetches
- * it need not be over. */
+/* Whether boundary k may be kept while a phase of the number stores: who stores it need not come
+ * later, and who fetches it need not be over. */
 static bool may_be_kept(const PhaseOrder *o, int k, int number)
 {
-    const uint64_t *stores = o->stores + (size_t)k * o->words, *fetches = o->fetches + (size_t)k * o->words;
+    const uint64_t *stores = o->stores + (size_t)k * o->words,
+                   *fetches = o->fetches + (size_t)k * o->words;
     const uint64_t *over = o->before + (size_t)number * o->words;
     bool            begun = false;
 
@@ -153,19 +160,22 @@ static int find_peaks(HostMemory *out, const PhaseOrder *o, const Scenario *s, E
         for (int m = 0; m < machines; m++) {
             int64_t here = rows[k * machines + m];
             seen[k] |= here > 0;
-            bytes[k * machines + m] = (double)known(trace_boundary_bytes(s->trace, k)) * samples_of(p, s)
-                                      * ((double)here / (double)p->batch);
+            bytes[k * machines + m] = (double)known(trace_boundary_bytes(s->trace, k))
+                                      * samples_of(p, s) * ((double)here / (double)p->batch);
         }
     for (int number = 0; number < (o->before ? o->numbers : 1); number++) {
         double now[TRACE_MAX_TIERS];
         bool   stores = !o->before;
-        for (int k = 0; k <= p->block_count && !stores; k++) stores = has(o->stores + (size_t)k * o->words, number);
+        for (int k = 0; k <= p->block_count && !stores; k++)
+            stores = has(o->stores + (size_t)k * o->words, number);
         for (int m = 0; m < machines && stores; m++) {
             for (int t = 0; t < TRACE_MAX_TIERS; t++) now[t] = 0;
             for (int k = 0; k <= p->block_count; k++)
-                if (seen[k] && (!o->before || may_be_kept(o, k, number))) now[p->tier[k]] += bytes[k * machines + m];
+                if (seen[k] && (!o->before || may_be_kept(o, k, number)))
+                    now[p->tier[k]] += bytes[k * machines + m];
             for (int t = 0; t < TRACE_MAX_TIERS; t++)
-                if (to_bytes(now[t]) > out[m].stored_bytes[t]) out[m].stored_bytes[t] = to_bytes(now[t]);
+                if (to_bytes(now[t]) > out[m].stored_bytes[t])
+                    out[m].stored_bytes[t] = to_bytes(now[t]);
         }
     }
     rc = 0;
@@ -176,7 +186,8 @@ done:
     return rc;
 }
 
-/* Teacher and students with their states of a block that a device of the machine gets or gives back. */
+/* Teacher and students with their states of a block that a device of the machine gets or gives
+ * back. */
 static int64_t block_bytes(const Trace *trace, int block)
 {
     int64_t bytes = known(trace->blocks[block].teacher_weight_bytes);
@@ -192,13 +203,18 @@ static int64_t block_bytes(const Trace *trace, int block)
 static int64_t buffers_of(const Code *code, const Scenario *s)
 {
     const TraceLoader *loader = &s->trace->loader;
-    int64_t            most = 0, ahead = loader->present && loader->workers ? loader->prefetch - trace_loader_held(loader) : 0;
+    int64_t            most = 0, ahead = loader->present && loader->workers
+                                             ? loader->prefetch - trace_loader_held(loader)
+                                             : 0;
 
     for (int f = 0; f < code->phase_count; f++) {
         int64_t bytes = 0;
-        for (int i = code->phases[f].first; i < code->phases[f].first + code->phases[f].count; i++) {
+        for (int i = code->phases[f].first; i < code->phases[f].first + code->phases[f].count;
+             i++) {
             const Instruction *in = &code->code[i];
-            int64_t            rows = op_has_boundary(in->op) ? in->rows * known(trace_boundary_bytes(s->trace, in->block)) : 0;
+            int64_t            rows = 0;
+            if (op_has_boundary(in->op))
+                rows = in->rows * known(trace_boundary_bytes(s->trace, in->block));
             if (in->op == OP_LOAD && ahead > 0) bytes += rows * ahead;
             if (in->op == OP_STORE || in->op == OP_FETCH) bytes += rows * STORAGE_AHEAD;
         }
@@ -227,7 +243,8 @@ int memory_host(HostMemory *out, const Program *p, const Scenario *s, Error *err
                 if (op == OP_ONLOAD || op == OP_OFFLOAD) moves[p->devices[d].code[i].block] = 1;
             }
         }
-        for (int b = 0; b < p->block_count; b++) out[m].weight_bytes += moves[b] ? block_bytes(s->trace, b) : 0;
+        for (int b = 0; b < p->block_count; b++)
+            out[m].weight_bytes += moves[b] ? block_bytes(s->trace, b) : 0;
     }
     rc = 0;
 done:
@@ -251,8 +268,9 @@ int memory_host_fits(const HostMemory *host, const Program *p, const Scenario *s
             int64_t bytes = memory_in_tier(&host[m], p, s->trace, t);
             shared = tier->shared ? shared + bytes : bytes;
             if (shared <= tier->size_bytes) continue;
-            return error_set(err, "too large for storage \"%.64s\" of machine %d: needs %.6g GiB of %.6g", tier->name, m,
-                             (double)shared * 0x1p-30, (double)tier->size_bytes * 0x1p-30);
+            return error_set(
+                err, "too large for storage \"%.64s\" of machine %d: needs %.6g GiB of %.6g",
+                tier->name, m, (double)shared * 0x1p-30, (double)tier->size_bytes * 0x1p-30);
         }
     }
     return 0;

@@ -12,9 +12,10 @@
  * all-reduce) or, when the trace says so, blocking: SEND and ALLREDUCE then occupy the
  * compute lane. A step ends when what it sent has left the device.
  *
- * Each tier of each machine takes requests of all its devices, first come, first served: as many at a time as its
- * grid has numbers in flight, and a request takes what the grid says for those that are in flight when it begins, itself
- * included. FETCH and ONLOAD are asked for ahead, STORE and OFFLOAD go on while the device does (schedule/program.h).
+ * Each tier of each machine takes requests of all its devices, first come, first served: as many at
+ * a time as its grid has numbers in flight, and a request takes what the grid says for those that
+ * are in flight when it begins, itself included. FETCH and ONLOAD are asked for ahead, STORE and
+ * OFFLOAD go on while the device does (schedule/program.h).
  *
  * Where the trace has busy times, devices slow each other down (sim/contention.c). */
 #ifndef SIM_SIM_H
@@ -43,7 +44,8 @@ typedef struct {
     bool     step_by_step;   /* simulate every step: the witness of the fast way */
     bool     record;         /* keep spans; implies step_by_step */
     const bool *recorded;    /* [device_count] of these devices only; NULL: of all */
-    bool     first_phase;    /* end when every device is past its first phase: there are spans until then, and no times */
+    bool     first_phase;    /* end when every device is past its first phase: there are spans until
+                              * then, and no times */
     bool     jitter;         /* draw durations from spread; implies step_by_step */
     uint64_t seed;
 } SimOptions;
@@ -65,8 +67,12 @@ typedef struct {
 
 const char *share_name(TimeShare share);
 
-/* Shares that reports show, the first so many: of a program that stores nothing not SHARE_STORAGE. */
-static inline int shares_shown(const SimResult *result) { return result->stores ? SHARE_COUNT : SHARE_STORAGE; }
+/* Shares that reports show, the first so many: of a program that stores nothing not
+ * SHARE_STORAGE. */
+static inline int shares_shown(const SimResult *result)
+{
+    return result->stores ? SHARE_COUNT : SHARE_STORAGE;
+}
 
 /* program has passed program_verify(). sim_free() the result. Fails when a cost is
  * missing, time would pass 2^62 ns, or on a deadlock (who waits for what). */

@@ -118,13 +118,17 @@ static void write_storage(Steady *steady, const Sim *sim)
     if (!storage->used) return;
     for (int d = 0; d < sim->program->device_count; d++) {
         const SimDevice *dev = &sim->devices[d];
-        word(steady, dev->begun + 2 * dev->onloads_asked + 4 * dev->ahead_asked + 8 * dev->next_asked);
+        word(steady,
+             dev->begun + 2 * dev->onloads_asked + 4 * dev->ahead_asked + 8 * dev->next_asked);
         future(steady, sim, dev->onloaded_ns);
         future(steady, sim, dev->next_onloaded_ns);
         future(steady, sim, dev->offloaded_ns);
         future(steady, sim, dev->stored_ns);
-        for (int i = 0; i < storage->slots[d] * STORAGE_AHEAD; i++)          /* in the order of coming steps */
-            future(steady, sim, dev->storage_ns[i / STORAGE_AHEAD * STORAGE_AHEAD + (dev->step + i) % STORAGE_AHEAD]);
+        /* in the order of coming steps */
+        for (int i = 0; i < storage->slots[d] * STORAGE_AHEAD; i++)
+            future(steady, sim,
+                   dev->storage_ns[i / STORAGE_AHEAD * STORAGE_AHEAD
+                                   + (dev->step + i) % STORAGE_AHEAD]);
     }
     for (int k = 0; k <= sim->program->block_count; k++) {
         word(steady, storage->stores_left[k]);
@@ -134,7 +138,8 @@ static void write_storage(Steady *steady, const Sim *sim)
     }
     for (int i = 0; i < sim->costs.storage.stations; i++) {
         size_t first = steady->count;
-        for (int l = 0; l < storage->stations[i].lanes; l++) future(steady, sim, storage->stations[i].free_ns[l]);
+        for (int l = 0; l < storage->stations[i].lanes; l++)
+            future(steady, sim, storage->stations[i].free_ns[l]);
         sort_lanes(steady, first);
     }
 }
@@ -202,7 +207,8 @@ static int64_t periods_left(const Steady *steady, const Sim *sim)
     return fit == INT64_MAX || fit < 0 ? 0 : fit;
 }
 
-static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_t times, int64_t shift)
+static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_t times,
+                         int64_t shift)
 {
     int64_t moved = (dev->step - mark->step) * times;
     int64_t ran = (dev->executed - mark->executed) * times;
@@ -211,7 +217,8 @@ static void shift_device(Sim *sim, const StateMark *mark, SimDevice *dev, int64_
     if (dev->state == STATE_DONE || dev->state == STATE_STORE) return;
     for (int i = 0; i < SHARE_COUNT; i++)
         dev->share_ns[i] += (dev->share_ns[i] - mark->share_ns[i]) * times;
-    for (int i = 0; i < sim->prefetch; i++) ready[i] = dev->ready_ns[(dev->step + i) % sim->prefetch];
+    for (int i = 0; i < sim->prefetch; i++)
+        ready[i] = dev->ready_ns[(dev->step + i) % sim->prefetch];
     dev->step += moved;
     dev->executed += ran;
     sim->skipped += ran;
@@ -230,14 +237,15 @@ static void shift_storage(Sim *sim, int64_t times, int64_t shift)
     if (!storage->used) return;
     for (int d = 0; d < sim->program->device_count; d++) {
         SimDevice *dev = &sim->devices[d];
-        int64_t    before = dev->step - (dev->step - sim->steady->marks[d].step) / (times + 1) * times;
+        int64_t before = dev->step - (dev->step - sim->steady->marks[d].step) / (times + 1) * times;
         dev->onloaded_ns += shift;
         dev->next_onloaded_ns += shift;
         dev->offloaded_ns += shift;
         dev->stored_ns += shift;
         for (int s = 0; s < storage->slots[d]; s++) {
             int64_t *ns = dev->storage_ns + s * STORAGE_AHEAD, ready[STORAGE_AHEAD];
-            for (int i = 0; i < STORAGE_AHEAD; i++) ready[i] = ns[(before + i) % STORAGE_AHEAD] + shift;
+            for (int i = 0; i < STORAGE_AHEAD; i++)
+                ready[i] = ns[(before + i) % STORAGE_AHEAD] + shift;
             for (int i = 0; i < STORAGE_AHEAD; i++) ns[(dev->step + i) % STORAGE_AHEAD] = ready[i];
         }
     }
@@ -246,7 +254,8 @@ static void shift_storage(Sim *sim, int64_t times, int64_t shift)
         storage->back_ns[k] += shift;
     }
     for (int i = 0; i < sim->costs.storage.stations; i++)
-        for (int l = 0; l < storage->stations[i].lanes; l++) storage->stations[i].free_ns[l] += shift;
+        for (int l = 0; l < storage->stations[i].lanes; l++)
+            storage->stations[i].free_ns[l] += shift;
 }
 
 static int skip(Sim *sim, int64_t times)
@@ -254,7 +263,8 @@ static int skip(Sim *sim, int64_t times)
     Steady *steady = sim->steady;
     int64_t shift;
 
-    if (__builtin_mul_overflow(sim->now_ns - steady->saved_ns, times, &shift) || shift > TIME_LIMIT_NS - sim->now_ns)
+    if (__builtin_mul_overflow(sim->now_ns - steady->saved_ns, times, &shift)
+        || shift > TIME_LIMIT_NS - sim->now_ns)
         return sim_too_long(sim);
     for (int d = 0; d < sim->program->device_count; d++)
         shift_device(sim, &steady->marks[d], &sim->devices[d], times, shift);
@@ -310,8 +320,9 @@ int steady_step_end(Sim *sim)
     write_state(steady, sim);
     if (steady->failed) return 0;
     steady->age++;
-    bool again = steady->saved_count == steady->count
-                 && memcmp(steady->saved, steady->words, steady->count * sizeof *steady->words) == 0;
+    bool again =
+        steady->saved_count == steady->count
+        && memcmp(steady->saved, steady->words, steady->count * sizeof *steady->words) == 0;
     int64_t times = again ? periods_left(steady, sim) : 0;
     if (times > 0) return skip(sim, times);
     if (steady->saved_count == 0 || steady->age >= steady->power) {

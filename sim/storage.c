@@ -1,10 +1,13 @@
 /* The store in the simulator: requests to tiers, and what phases wait for at their ends.
  *
  * Invariants:
- *   1. no request is booked for later: what cannot be asked for now is asked for when its time comes, so requests
+ *   1. no request is booked for later: what cannot be asked for now is asked for when its time
+ *   comes, so requests
  *      reach a station in the order of simulated time;
- *   2. stores_left[k] > 0 while some STORE k has steps to come, and no phase that fetches k has begun;
- *   3. a slot's times are those of steps step .. step + STORAGE_AHEAD - 1 (FETCH), or of the last STORAGE_AHEAD
+ *   2. stores_left[k] > 0 while some STORE k has steps to come, and no phase that fetches k has
+ *   begun;
+ *   3. a slot's times are those of steps step .. step + STORAGE_AHEAD - 1 (FETCH), or of the last
+ *   STORAGE_AHEAD
  *      steps (STORE). */
 #include <math.h>
 #include <stdlib.h>
@@ -32,7 +35,8 @@ static int64_t at_in_flight(const TraceRequests *grid, const int64_t *ns, int in
     while (i < n && grid->in_flight[i] < in_flight) i++;
     if (i == n) return ns[n - 1];
     if (i == 0 || grid->in_flight[i] == in_flight) return ns[i];
-    double fraction = (double)(in_flight - grid->in_flight[i - 1]) / (double)(grid->in_flight[i] - grid->in_flight[i - 1]);
+    double fraction = (double)(in_flight - grid->in_flight[i - 1])
+                      / (double)(grid->in_flight[i] - grid->in_flight[i - 1]);
     return ns[i - 1] + llround(fraction * (double)(ns[i] - ns[i - 1]));
 }
 
@@ -58,7 +62,8 @@ static int64_t request_ns(const Sim *sim, const StorageRequest *request, int in_
 {
     int tier = request->station / sim->costs.storage.machines;
 
-    return at_in_flight(scenario_requests(sim->scenario, tier, request->write), request->ns, in_flight);
+    return at_in_flight(scenario_requests(sim->scenario, tier, request->write), request->ns,
+                        in_flight);
 }
 
 /* All requests of instruction at, asked for at t: when the last is done; -1: error. */
@@ -74,13 +79,15 @@ static int64_t ask(Sim *sim, int d, int at, int64_t step, int64_t t)
         Turn     turn = take_turn(station, t);
         int64_t  end = turn.start_ns + request_ns(sim, request, turn.in_flight);
         station->free_ns[turn.lane] = end;
-        if (sim_record(sim, d, LANE_STORAGE, &dev->code->code[at], step, turn.start_ns, end) != 0) return -1;
+        if (sim_record(sim, d, LANE_STORAGE, &dev->code->code[at], step, turn.start_ns, end) != 0)
+            return -1;
         if (end + request->link_ns > done) done = end + request->link_ns;
     }
     return done;
 }
 
-/* Weights of a phase's blocks, one after another, as one request: when they have moved; t: there are none. */
+/* Weights of a phase's blocks, one after another, as one request: when they have moved; t: there
+ * are none. */
 static int64_t move_weights(Sim *sim, int d, int phase, Op op, int64_t t)
 {
     const SimDevice    *dev = &sim->devices[d];
@@ -109,7 +116,8 @@ static int64_t move_weights(Sim *sim, int d, int phase, Op op, int64_t t)
 
 /* ---- phases --------------------------------------------------------------------------- */
 
-/* *ready: from when on what the phase fetches is whole, and what it brings is back. False: not known yet. */
+/* *ready: from when on what the phase fetches is whole, and what it brings is back. False: not
+ * known yet. */
 static bool is_ready(const Sim *sim, const SimDevice *dev, int phase, bool fetches, int64_t *ready)
 {
     const Storage *storage = &sim->storage;
@@ -160,7 +168,8 @@ static int onload_ahead(Sim *sim, int d, int64_t t)
     SimDevice *dev = &sim->devices[d];
     int64_t    ready = 0;
 
-    if (dev->phase + 1 == dev->code->phase_count || has_messages(dev, phase_at(dev, dev->phase))) return 0;
+    if (dev->phase + 1 == dev->code->phase_count || has_messages(dev, phase_at(dev, dev->phase)))
+        return 0;
     if (!is_ready(sim, dev, dev->phase + 1, false, &ready) || ready > t) return 0;
     dev->next_onloaded_ns = move_weights(sim, d, dev->phase + 1, OP_ONLOAD, t);
     dev->next_asked = true;
@@ -173,10 +182,15 @@ int storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int d
     int64_t    ready = 0;
 
     if (!dev->ahead_asked) {
-        if (!is_ready(sim, dev, dev->phase, true, &ready)) { sim_block(dev, STATE_STORE, t); return 0; }
+        if (!is_ready(sim, dev, dev->phase, true, &ready)) {
+            sim_block(dev, STATE_STORE, t);
+            return 0;
+        }
         if (ready <= t) {
-            if (!dev->onloads_asked) dev->onloaded_ns = move_weights(sim, d, dev->phase, OP_ONLOAD, t);
-            if (dev->onloaded_ns < 0 || ahead(sim, d, t) != 0 || fetch_ahead(sim, d, t) != 0) return -1;
+            if (!dev->onloads_asked)
+                dev->onloaded_ns = move_weights(sim, d, dev->phase, OP_ONLOAD, t);
+            if (dev->onloaded_ns < 0 || ahead(sim, d, t) != 0 || fetch_ahead(sim, d, t) != 0)
+                return -1;
             dev->onloads_asked = dev->ahead_asked = true;
             ready = dev->onloaded_ns;
         }
@@ -198,7 +212,8 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
     const Phase *p = phase_at(dev, dev->phase);
     bool         any = false;
 
-    for (int at = p->first; at < p->first + p->count; at++) any |= dev->code->code[at].op == OP_OFFLOAD;
+    for (int at = p->first; at < p->first + p->count; at++)
+        any |= dev->code->code[at].op == OP_OFFLOAD;
     if (!any) return 1;
     if (!has_come(sim, d, dev->offloaded_ns, t)) return 0;       /* one phase's at a time */
     dev->offloaded_ns = move_weights(sim, d, dev->phase, OP_OFFLOAD, t);
@@ -207,7 +222,8 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
         int b = dev->code->code[at].block;
         if (dev->code->code[at].op != OP_OFFLOAD || p->first_step > 0) continue;
         sim->storage.offloads_left[b]--;
-        if (dev->offloaded_ns > sim->storage.back_ns[b]) sim->storage.back_ns[b] = dev->offloaded_ns;
+        if (dev->offloaded_ns > sim->storage.back_ns[b])
+            sim->storage.back_ns[b] = dev->offloaded_ns;
     }
     wake_waiting(sim, t);
     return 1;
@@ -218,7 +234,8 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
 int storage_fetch(Sim *sim, int d, int at, int64_t t)
 {
     SimDevice *dev = &sim->devices[d];
-    int64_t   *ready = &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
+    int64_t   *ready =
+        &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
 
     if (!has_come(sim, d, *ready, t)) return 0;
     if (dev->step + STORAGE_AHEAD >= phase_at(dev, dev->phase)->steps) return 1;
@@ -230,7 +247,8 @@ int storage_store(Sim *sim, int d, int at, int64_t t)
 {
     SimDevice *dev = &sim->devices[d];
     int        k = dev->code->code[at].block;
-    int64_t   *done = &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
+    int64_t   *done =
+        &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
 
     if (!has_come(sim, d, *done, t)) return 0;
     *done = ask(sim, d, at, dev->step, t);
@@ -271,22 +289,26 @@ static int number_slots(Sim *sim, int d)
     if (!slot) return error_no_memory(sim->err);
     for (int p = 0; p < code->phase_count; p++) {
         int count = 0;
-        for (int at = code->phases[p].first; at < code->phases[p].first + code->phases[p].count; at++) {
+        for (int at = code->phases[p].first; at < code->phases[p].first + code->phases[p].count;
+             at++) {
             const Instruction *in = &code->code[at];
             if (in->op == OP_STORE || in->op == OP_FETCH) slot[at] = count++;
             if (in->op == OP_STORE) sim->storage.stores_left[in->block]++;
-            if (in->op == OP_OFFLOAD && code->phases[p].first_step == 0) sim->storage.offloads_left[in->block]++;
+            if (in->op == OP_OFFLOAD && code->phases[p].first_step == 0)
+                sim->storage.offloads_left[in->block]++;
         }
         if (count > sim->storage.slots[d]) sim->storage.slots[d] = count;
     }
-    sim->devices[d].storage_ns = calloc((size_t)sim->storage.slots[d] * STORAGE_AHEAD + 1, sizeof(int64_t));
+    sim->devices[d].storage_ns =
+        calloc((size_t)sim->storage.slots[d] * STORAGE_AHEAD + 1, sizeof(int64_t));
     return sim->devices[d].storage_ns ? 0 : error_no_memory(sim->err);
 }
 
 int storage_new(Sim *sim)
 {
     Storage *storage = &sim->storage;
-    size_t   devices = (size_t)sim->program->device_count, blocks = (size_t)sim->program->block_count + 1;
+    size_t   devices = (size_t)sim->program->device_count,
+           blocks = (size_t)sim->program->block_count + 1;
 
     storage->used = program_stores(sim->program);
     if (!storage->used) return 0;
@@ -296,8 +318,9 @@ int storage_new(Sim *sim)
     storage->whole_ns = calloc(blocks, sizeof *storage->whole_ns);
     storage->offloads_left = calloc(blocks, sizeof *storage->offloads_left);
     storage->back_ns = calloc(blocks, sizeof *storage->back_ns);
-    if (!storage->slot || !storage->slots || !storage->stores_left || !storage->whole_ns || !storage->offloads_left
-        || !storage->back_ns) return error_no_memory(sim->err);
+    if (!storage->slot || !storage->slots || !storage->stores_left || !storage->whole_ns
+        || !storage->offloads_left || !storage->back_ns)
+        return error_no_memory(sim->err);
     for (int d = 0; d < sim->program->device_count; d++)
         if (number_slots(sim, d) != 0) return -1;
     return make_stations(sim);
@@ -311,7 +334,8 @@ void storage_free(Sim *sim)
         if (storage->slot) free(storage->slot[d]);
         if (sim->devices) free(sim->devices[d].storage_ns);
     }
-    for (int i = 0; storage->stations && i < sim->costs.storage.stations; i++) free(storage->stations[i].free_ns);
+    for (int i = 0; storage->stations && i < sim->costs.storage.stations; i++)
+        free(storage->stations[i].free_ns);
     free(storage->stations);
     free(storage->slot);
     free(storage->slots);

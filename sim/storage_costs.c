@@ -1,8 +1,9 @@
 /* The requests of STORE, FETCH, ONLOAD and OFFLOAD, with what they take.
  *
- * A row is stored on the machine whose device made it. Each epoch asks for rows in another order, so of those that a
- * FETCH wants each machine has its share of what is stored: it is a request there, and what is not on the
- * device's own machine takes the way over the link besides, as a relay would. */
+ * A row is stored on the machine whose device made it. Each epoch asks for rows in another order,
+ * so of those that a FETCH wants each machine has its share of what is stored: it is a request
+ * there, and what is not on the device's own machine takes the way over the link besides, as a
+ * relay would. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,12 +23,15 @@ static bool phase_has(const Code *code, int phase, Op op, int block, int student
     return false;
 }
 
-static BlockBytes student_bytes(const Trace *trace, const Code *code, int phase, int before, int block)
+static BlockBytes student_bytes(const Trace *trace, const Code *code, int phase, int before,
+                                int block)
 {
     BlockBytes bytes = {0};
 
     for (int j = 0; j < trace_students(&trace->blocks[block]); j++) {
-        if (!phase_has(code, phase, OP_FORWARD, block, j) || phase_has(code, before, OP_FORWARD, block, j)) continue;
+        if (!phase_has(code, phase, OP_FORWARD, block, j)
+            || phase_has(code, before, OP_FORWARD, block, j))
+            continue;
         TraceStudent student = trace_student(&trace->blocks[block], j);
         bytes.weights += known(student.weight_bytes);
         bytes.state += known(student.state_bytes);
@@ -39,7 +43,8 @@ BlockBytes onload_bytes(const Trace *trace, const Code *code, int phase, int blo
 {
     BlockBytes bytes = student_bytes(trace, code, phase, phase - 1, block);
 
-    if (phase_has(code, phase, OP_TEACHER, block, 0) && !phase_has(code, phase - 1, OP_TEACHER, block, 0))
+    if (phase_has(code, phase, OP_TEACHER, block, 0)
+        && !phase_has(code, phase - 1, OP_TEACHER, block, 0))
         bytes.weights += known(trace->blocks[block].teacher_weight_bytes);
     return bytes;
 }
@@ -56,7 +61,8 @@ int storage_check_tiers(const Program *p, const Trace *trace, Error *err)
     for (int k = 0; k <= p->block_count; k++)
         if (p->tier[k] > most) most = p->tier[k];
     if (most < trace->tier_count) return 0;
-    return error_set(err, "the plan stores in tier %d, the trace has %d in \"storage\"", most, trace->tier_count);
+    return error_set(err, "the plan stores in tier %d, the trace has %d in \"storage\"", most,
+                     trace->tier_count);
 }
 
 void stored_rows(int64_t *rows, const Program *p, const Scenario *s)
@@ -88,7 +94,10 @@ static StorageRequest *add(CostBuild *b, int tier, int machine, bool write)
 {
     StorageCosts *out = b->out;
 
-    if (!array_has_room(out->requests, out->count, out->capacity)) { error_no_memory(b->err); return NULL; }
+    if (!array_has_room(out->requests, out->count, out->capacity)) {
+        error_no_memory(b->err);
+        return NULL;
+    }
     int64_t *ns = malloc((size_t)b->axis_most * sizeof *ns);
     if (!ns) { error_no_memory(b->err); return NULL; }
     int at = b->s->trace->tiers[tier].shared ? 0 : machine;
@@ -101,14 +110,16 @@ static int add_store(CostBuild *b, const Instruction *in, int device)
     int             tier = b->program->tier[in->block];
     StorageRequest *request = add(b, tier, scenario_node(b->s, device), true);
 
-    return request ? scenario_request(b->s, tier, true, in->block, in->rows, request->ns, b->err) : -1;
+    return request ? scenario_request(b->s, tier, true, in->block, in->rows, request->ns, b->err)
+                   : -1;
 }
 
-/* Rows of the machines, which sum to rows: each has its share, rounded so that no sum of the first is off by one. */
+/* Rows of the machines, which sum to rows: each has its share, rounded so that no sum of the first
+ * is off by one. */
 static int add_fetch(CostBuild *b, const Instruction *in, int device)
 {
     const Program *p = b->program;
-    int            tier = p->tier[in->block], own = scenario_node(b->s, device), machines = b->out->machines;
+    int tier = p->tier[in->block], own = scenario_node(b->s, device), machines = b->out->machines;
     const int64_t *stored = b->stored + (size_t)in->block * (size_t)machines;
     int64_t        before = 0, asked = 0;
 
@@ -118,10 +129,13 @@ static int add_fetch(CostBuild *b, const Instruction *in, int device)
         asked = up_to;
         if (rows == 0) continue;
         StorageRequest *request = add(b, tier, m, false);
-        if (!request || scenario_request(b->s, tier, false, in->block, rows, request->ns, b->err) != 0) return -1;
+        if (!request
+            || scenario_request(b->s, tier, false, in->block, rows, request->ns, b->err) != 0)
+            return -1;
         if (m == own || b->s->trace->tiers[tier].shared) continue;
         int there = m * b->s->trace->devices_per_node;
-        if (scenario_p2p(b->s, there, device, in->block, rows, &request->link_ns, b->err) != 0) return -1;
+        if (scenario_p2p(b->s, there, device, in->block, rows, &request->link_ns, b->err) != 0)
+            return -1;
     }
     return 0;
 }
@@ -134,10 +148,13 @@ static int add_moved(CostBuild *b, const Code *code, int phase, const Instructio
     BlockBytes      bytes = write ? offload_bytes(b->s->trace, code, phase, in->block)
                                   : onload_bytes(b->s->trace, code, phase, in->block);
 
-    return request ? scenario_stream(b->s, home, write, bytes.weights + bytes.state, request->ns, b->err) : -1;
+    return request ? scenario_stream(b->s, home, write, bytes.weights + bytes.state, request->ns,
+                                     b->err)
+                   : -1;
 }
 
-static int add_instruction(CostBuild *b, const Code *code, int phase, const Instruction *in, int device)
+static int add_instruction(CostBuild *b, const Code *code, int phase, const Instruction *in,
+                           int device)
 {
     switch (in->op) {
     case OP_STORE:   return add_store(b, in, device);
@@ -156,7 +173,8 @@ static int fill_device(CostBuild *b, int device)
     b->out->first[device] = first;
     if (!first) return error_no_memory(b->err);
     for (int p = 0; p < code->phase_count; p++)
-        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count; i++) {
+        for (int i = code->phases[p].first; i < code->phases[p].first + code->phases[p].count;
+             i++) {
             first[i] = b->out->count;
             if (add_instruction(b, code, p, &code->code[i], device) != 0) return -1;
         }
@@ -179,7 +197,8 @@ int storage_costs_build(StorageCosts *out, const Program *program, const Scenari
             int count = scenario_requests(s, t, write)->in_flight_count;
             if (count > b.axis_most) b.axis_most = count;
         }
-    b.stored = malloc(((size_t)program->block_count + 1) * (size_t)out->machines * sizeof *b.stored);
+    b.stored =
+        malloc(((size_t)program->block_count + 1) * (size_t)out->machines * sizeof *b.stored);
     out->first = calloc((size_t)program->device_count, sizeof *out->first);
     if (!b.stored || !out->first) { error_no_memory(err); goto done; }
     stored_rows(b.stored, program, s);

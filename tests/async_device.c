@@ -17,7 +17,20 @@ typedef struct {
     AsyncStream *stream;                /* where it was set last */
 } AsyncMark;
 
-typedef enum { DO_COPY, DO_ADD, DO_SGD, DO_CHECK, DO_LOSS, DO_FORWARD, DO_BACKWARD, DO_CHANGED, DO_SUM, DO_SUM_DOUBLES, DO_SET, DO_WAIT } AsyncKind;
+typedef enum {
+    DO_COPY,
+    DO_ADD,
+    DO_SGD,
+    DO_CHECK,
+    DO_LOSS,
+    DO_FORWARD,
+    DO_BACKWARD,
+    DO_CHANGED,
+    DO_SUM,
+    DO_SUM_DOUBLES,
+    DO_SET,
+    DO_WAIT
+} AsyncKind;
 
 typedef struct {
     AsyncKind    kind;
@@ -76,7 +89,8 @@ static void async_run_one(AsyncStream *stream);
 
 static void async_run_until(AsyncStream *stream, const AsyncMark *event, int64_t version)
 {
-    while (event->passed < version && stream->jobs.first < stream->jobs.count) async_run_one(stream);
+    while (event->passed < version && stream->jobs.first < stream->jobs.count)
+        async_run_one(stream);
 }
 
 static void queued_sum(const AsyncJob *job)
@@ -104,9 +118,11 @@ static void queued_do(const AsyncJob *job)
     switch (job->kind) {
     case DO_COPY:        memmove(job->to, job->from, (size_t)job->count * sizeof *job->to); break;
     case DO_ADD:         backend_cpu.add(job->cpu, job->to, job->from, job->count); break;
-    case DO_SGD:         backend_cpu.sgd(job->cpu, job->to, job->from, job->state, &(ParameterSpan){0, job->count}, 1,
-                                         &job->update); break;
-    case DO_CHECK:       backend_cpu.check_finite(job->cpu, job->from, job->count, job->flag); break;
+    case DO_SGD:
+        backend_cpu.sgd(job->cpu, job->to, job->from, job->state, &(ParameterSpan){0, job->count},
+                        1, &job->update);
+        break;
+    case DO_CHECK: backend_cpu.check_finite(job->cpu, job->from, job->count, job->flag); break;
     case DO_LOSS:        backend_cpu.loss(job->cpu, &job->loss); break;
     case DO_FORWARD:     if (backend_cpu.forward(job->op, &job->call, &err) != 0) abort();
                          break;
@@ -136,7 +152,8 @@ static void async_run_one(AsyncStream *stream)
 static void queued_run_all(AsyncDevice *device)
 {
     for (int s = 0; s < STREAM_COUNT; s++)
-        while (device->streams[s].jobs.first < device->streams[s].jobs.count) async_run_one(&device->streams[s]);
+        while (device->streams[s].jobs.first < device->streams[s].jobs.count)
+            async_run_one(&device->streams[s]);
 }
 
 /* ---- queueing ---- */
@@ -147,7 +164,8 @@ static void async_put_job(AsyncDevice *device, AsyncJob job)
 {
     job.cpu = device->cpu;
     pthread_mutex_lock(&async_world.lock);
-    async_add_job(device->recording ? &device->recording->jobs : &device->streams[device->use].jobs, &job);
+    async_add_job(device->recording ? &device->recording->jobs : &device->streams[device->use].jobs,
+                  &job);
     async_look(&device->streams[device->use]);
     pthread_mutex_unlock(&async_world.lock);
 }
@@ -173,7 +191,8 @@ static int async_open_device(Device **out, const DeviceSpec *spec, int index, Er
     device->index = index;
     if (backend_cpu.open(&device->cpu, spec, index, err) != 0) { free(device); return -1; }
     async_here = device;
-    for (int s = 0; s < STREAM_COUNT; s++) device->streams[s].eager = async_world.eager[index % 2] >> s & 1;
+    for (int s = 0; s < STREAM_COUNT; s++)
+        device->streams[s].eager = async_world.eager[index % 2] >> s & 1;
     *out = &device->base;
     return 0;
 }
@@ -221,7 +240,10 @@ static int queued_reserve(Device *device, int64_t count, Error *err)
 }
 
 static float  *async_work(Device *device) { return backend_cpu.work(queued(device)->cpu); }
-static int64_t queued_reserved(const Device *device) { return backend_cpu.reserved(((const AsyncDevice *)device)->cpu); }
+static int64_t queued_reserved(const Device *device)
+{
+    return backend_cpu.reserved(((const AsyncDevice *)device)->cpu);
+}
 
 static void queued_fetch(Device *device, float *host, const float *memory, int64_t count)
 {
@@ -237,26 +259,30 @@ static void queued_put(Device *device, float *memory, const float *host, int64_t
 
 static void async_copy(Device *device, float *to, const float *from, int64_t count)
 {
-    async_put_job(queued(device), (AsyncJob){.kind = DO_COPY, .to = to, .from = from, .count = count});
+    async_put_job(queued(device),
+                  (AsyncJob){.kind = DO_COPY, .to = to, .from = from, .count = count});
 }
 
 static void queued_add(Device *device, float *to, const float *from, int64_t count)
 {
-    async_put_job(queued(device), (AsyncJob){.kind = DO_ADD, .to = to, .from = from, .count = count});
+    async_put_job(queued(device),
+                  (AsyncJob){.kind = DO_ADD, .to = to, .from = from, .count = count});
 }
 
-static void queued_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans,
-                       int count, const UpdateStep *step)
+static void queued_sgd(Device *device, float *weight, const float *gradient, float *state,
+                       const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)
         async_put_job(queued(device), (AsyncJob){.kind = DO_SGD, .to = weight + spans[i].first,
-                                                   .from = gradient + spans[i].first, .state = state + spans[i].first,
-                                                   .count = spans[i].count, .update = *step});
+                                                 .from = gradient + spans[i].first,
+                                                 .state = state + spans[i].first,
+                                                 .count = spans[i].count, .update = *step});
 }
 
 static void queued_check_finite(Device *device, const float *values, int64_t count, double *flag)
 {
-    async_put_job(queued(device), (AsyncJob){.kind = DO_CHECK, .from = values, .count = count, .flag = flag});
+    async_put_job(queued(device),
+                  (AsyncJob){.kind = DO_CHECK, .from = values, .count = count, .flag = flag});
 }
 
 static void queued_loss(Device *device, const LossCall *call)
@@ -266,20 +292,32 @@ static void queued_loss(Device *device, const LossCall *call)
 
 static int64_t queued_kept(const OperatorSpec *spec) { return backend_cpu.kept(spec); }
 
-static int queued_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *p, Error *err)
+static int queued_make(Operator **out, Device *device, const OperatorSpec *spec,
+                       const OperatorParameters *p, Error *err)
 {
     return backend_cpu.make(out, queued(device)->cpu, spec, p, err);
 }
 
 static void async_free(Operator *op) { async_catch_up(async_here); backend_cpu.free(op); }
-static int  queued_prepare(Operator *op, int64_t rows, Error *err) { return backend_cpu.prepare(op, rows, err); }
-static OperatorBytes async_bytes_of(const Operator *op, int64_t rows) { return backend_cpu.bytes(op, rows); }
-static void queued_changed(Operator *op) { async_put_job(async_here, (AsyncJob){.kind = DO_CHANGED, .op = op}); }
+static int  queued_prepare(Operator *op, int64_t rows, Error *err)
+{
+    return backend_cpu.prepare(op, rows, err);
+}
+static OperatorBytes async_bytes_of(const Operator *op, int64_t rows)
+{
+    return backend_cpu.bytes(op, rows);
+}
+static void queued_changed(Operator *op)
+{
+    async_put_job(async_here, (AsyncJob){.kind = DO_CHANGED, .op = op});
+}
 
 /* Whether the operator is one that cannot be recorded. */
 static int async_unrecordable(Error *err)
 {
-    if (!async_here->recording || !async_world.cannot || ++async_world.recorded % async_world.cannot != 0) return 0;
+    if (!async_here->recording || !async_world.cannot
+        || ++async_world.recorded % async_world.cannot != 0)
+        return 0;
     return error_set(err, "not while a graph is recorded");
 }
 
@@ -303,7 +341,12 @@ static void queued_use(Device *device, StreamNumber stream) { queued(device)->us
 
 static void *queued_native(Device *device) { return &queued(device)->streams[queued(device)->use]; }
 
-static int queued_finish(Device *device, Error *err) { (void)err; async_catch_up(queued(device)); return 0; }
+static int queued_finish(Device *device, Error *err)
+{
+    (void)err;
+    async_catch_up(queued(device));
+    return 0;
+}
 
 static int queued_mark_new(StreamEvent **out, Device *device, Error *err)
 {
@@ -350,8 +393,9 @@ static int queued_mark_wait(Device *base, const StreamEvent *event, Error *err)
     (void)err;
     pthread_mutex_lock(&async_world.lock);
     if (m->set > 0 && ++async_world.waits != async_world.forget)
-        async_add_job(&device->streams[device->use].jobs,
-                       &(AsyncJob){.kind = DO_WAIT, .event = m, .version = m->set, .stream = m->stream});
+        async_add_job(
+            &device->streams[device->use].jobs,
+            &(AsyncJob){.kind = DO_WAIT, .event = m, .version = m->set, .stream = m->stream});
     async_look(&device->streams[device->use]);
     pthread_mutex_unlock(&async_world.lock);
     return 0;
@@ -373,7 +417,11 @@ static int64_t queued_mark_since_ns(const StreamEvent *from, const StreamEvent *
     return ((const AsyncMark *)event)->time_ns - ((const AsyncMark *)from)->time_ns;
 }
 
-static void *queued_host_alloc(const DeviceSpec *spec, size_t bytes) { (void)spec; return calloc(1, bytes); }
+static void *queued_host_alloc(const DeviceSpec *spec, size_t bytes)
+{
+    (void)spec;
+    return calloc(1, bytes);
+}
 static void  queued_host_release(const DeviceSpec *spec, void *memory) { (void)spec; free(memory); }
 
 static int queued_load(Device *device, float *to, const float *host, int64_t count, Error *err)
@@ -383,8 +431,8 @@ static int queued_load(Device *device, float *to, const float *host, int64_t cou
     return 0;
 }
 
-static int queued_move(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device,
-                       int64_t count, Error *err)
+static int queued_move(Device *device, float *to, const Device *to_device, const float *from,
+                       const Device *from_device, int64_t count, Error *err)
 {
     (void)to_device, (void)from_device, (void)err;
     async_copy(device, to, from, count);
@@ -397,7 +445,8 @@ static bool queued_reaches(Device *device, const DeviceSpec *spec, int index)
     return !async_world.far || queued(device)->index == index;
 }
 
-static int queued_sum_of(Device *device, float *const *values, int members, int64_t count, Error *err)
+static int queued_sum_of(Device *device, float *const *values, int members, int64_t count,
+                         Error *err)
 {
     AsyncJob job = {.kind = DO_SUM, .members = members, .count = count};
 
@@ -407,7 +456,8 @@ static int queued_sum_of(Device *device, float *const *values, int members, int6
     return 0;
 }
 
-static int queued_sum_doubles_of(Device *device, double *to, double *const *values, int members, int count, Error *err)
+static int queued_sum_doubles_of(Device *device, double *to, double *const *values, int members,
+                                 int count, Error *err)
 {
     AsyncJob job = {.kind = DO_SUM_DOUBLES, .members = members, .count = count, .loss_to = to};
 
@@ -421,15 +471,16 @@ static int queued_sum_doubles_of(Device *device, double *to, double *const *valu
 
 static bool queued_same_key(const ReplayKey *a, const ReplayKey *b)
 {
-    return a->owner == b->owner && a->part == b->part && a->rows == b->rows && a->path == b->path && a->x == b->x
-           && a->y == b->y && a->more == b->more;
+    return a->owner == b->owner && a->part == b->part && a->rows == b->rows && a->path == b->path
+           && a->x == b->x && a->y == b->y && a->more == b->more;
 }
 
 static AsyncGraph *queued_graph(AsyncDevice *device, const ReplayKey *key)
 {
     for (int g = 0; g < device->graph_count; g++)
         if (queued_same_key(&device->graphs[g].key, key)) return &device->graphs[g];
-    device->graphs = realloc(device->graphs, (size_t)(device->graph_count + 1) * sizeof *device->graphs);
+    device->graphs =
+        realloc(device->graphs, (size_t)(device->graph_count + 1) * sizeof *device->graphs);
     if (!device->graphs) abort();
     device->graphs[device->graph_count] = (AsyncGraph){.key = *key};
     return &device->graphs[device->graph_count++];
@@ -438,7 +489,8 @@ static AsyncGraph *queued_graph(AsyncDevice *device, const ReplayKey *key)
 static void async_launch(AsyncDevice *device, const AsyncGraph *graph)
 {
     pthread_mutex_lock(&async_world.lock);
-    for (int64_t i = 0; i < graph->jobs.count; i++) async_add_job(&device->streams[device->use].jobs, &graph->jobs.job[i]);
+    for (int64_t i = 0; i < graph->jobs.count; i++)
+        async_add_job(&device->streams[device->use].jobs, &graph->jobs.job[i]);
     async_look(&device->streams[device->use]);
     pthread_mutex_unlock(&async_world.lock);
 }
@@ -513,12 +565,27 @@ static void queued_range_begin(Device *device, const char *name)
 static void queued_range_end(Device *device) { queued(device)->ranges--; }
 
 static const StreamOps queued_streams = {
-    .use = queued_use, .finish = queued_finish, .native = queued_native, .event_new = queued_mark_new, .event_free = queued_mark_free,
-    .event_record = queued_mark_set, .stream_wait_event = queued_mark_wait, .event_synchronize = queued_mark_finish,
-    .event_elapsed_ns = queued_mark_since_ns, .host_alloc = queued_host_alloc, .host_release = queued_host_release,
-    .load = queued_load, .move = queued_move, .reaches = queued_reaches, .sum = queued_sum_of,
-    .sum_doubles = queued_sum_doubles_of, .replay_begin = queued_replay_begin, .replay_end = queued_replay_end,
-    .replay_forget = queued_replay_forget, .replay_counts = queued_replay_counts, .range_begin = queued_range_begin,
+    .use = queued_use,
+    .finish = queued_finish,
+    .native = queued_native,
+    .event_new = queued_mark_new,
+    .event_free = queued_mark_free,
+    .event_record = queued_mark_set,
+    .stream_wait_event = queued_mark_wait,
+    .event_synchronize = queued_mark_finish,
+    .event_elapsed_ns = queued_mark_since_ns,
+    .host_alloc = queued_host_alloc,
+    .host_release = queued_host_release,
+    .load = queued_load,
+    .move = queued_move,
+    .reaches = queued_reaches,
+    .sum = queued_sum_of,
+    .sum_doubles = queued_sum_doubles_of,
+    .replay_begin = queued_replay_begin,
+    .replay_end = queued_replay_end,
+    .replay_forget = queued_replay_forget,
+    .replay_counts = queued_replay_counts,
+    .range_begin = queued_range_begin,
     .range_end = queued_range_end,
 };
 
@@ -530,12 +597,35 @@ static int queued_choices(Device *device, Text *out, Error *err)
 }
 
 static const Backend backend_queued = {
-    .name = "queued", .async = true, .streams = &queued_streams, .spec = queued_spec, .open = async_open_device,
-    .close = async_close_device, .alloc = queued_alloc, .release = queued_release, .reserve = queued_reserve,
-    .work = async_work, .reserved = queued_reserved, .fetch = queued_fetch, .put = queued_put, .copy = async_copy,
-    .add = queued_add, .sgd = queued_sgd, .check_finite = queued_check_finite, .loss = queued_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .kept = queued_kept, .make = queued_make,
-    .free = async_free, .prepare = queued_prepare, .changed = queued_changed, .forward = queued_forward,
-    .backward = queued_backward, .bytes = async_bytes_of, .choices = queued_choices, .no_memory = queued_no_memory,
+    .name = "queued",
+    .async = true,
+    .streams = &queued_streams,
+    .spec = queued_spec,
+    .open = async_open_device,
+    .close = async_close_device,
+    .alloc = queued_alloc,
+    .release = queued_release,
+    .reserve = queued_reserve,
+    .work = async_work,
+    .reserved = queued_reserved,
+    .fetch = queued_fetch,
+    .put = queued_put,
+    .copy = async_copy,
+    .add = queued_add,
+    .sgd = queued_sgd,
+    .check_finite = queued_check_finite,
+    .loss = queued_loss,
+    .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY,
+    .kept = queued_kept,
+    .make = queued_make,
+    .free = async_free,
+    .prepare = queued_prepare,
+    .changed = queued_changed,
+    .forward = queued_forward,
+    .backward = queued_backward,
+    .bytes = async_bytes_of,
+    .choices = queued_choices,
+    .no_memory = queued_no_memory,
 };
 
 int async_devices(DeviceSpec *out, const char *cpu, Error *err)

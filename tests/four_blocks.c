@@ -11,23 +11,32 @@
 /* Students with batch normalisation, so that statistics of groups matter, and a choice. */
 static const char workload_text[] =
     "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"four\","
-    " \"input\": {\"channels\": 2, \"height\": 6, \"width\": 6}, \"classes\": 5, \"batch\": 10, \"samples\": 35,"
-    " \"training\": {\"learning_rate\": 0.05, \"momentum\": 0.9, \"nesterov\": true, \"weight_decay\": 1e-4},"
+    " \"input\": {\"channels\": 2, \"height\": 6, \"width\": 6}, \"classes\": 5, \"batch\": 10, "
+    "\"samples\": 35,"
+    " \"training\": {\"learning_rate\": 0.05, \"momentum\": 0.9, \"nesterov\": true, "
+    "\"weight_decay\": 1e-4},"
     " \"data\": \"synthetic\", \"blocks\": ["
     " {\"name\": \"a\", \"loss\": \"mse\","
     "  \"teacher\": [{\"layer\": \"conv\", \"out\": 6, \"kernel\": 3}, {\"layer\": \"relu\"}],"
-    "  \"student\": [{\"layer\": \"conv\", \"out\": 6, \"kernel\": 1}, {\"layer\": \"batchnorm\"}, {\"layer\": \"relu\"}]},"
+    "  \"student\": [{\"layer\": \"conv\", \"out\": 6, \"kernel\": 1}, {\"layer\": \"batchnorm\"}, "
+    "{\"layer\": \"relu\"}]},"
     " {\"name\": \"b\", \"loss\": \"mse\","
-    "  \"teacher\": [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3, \"stride\": 2}, {\"layer\": \"relu\"}],"
+    "  \"teacher\": [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3, \"stride\": 2}, {\"layer\": "
+    "\"relu\"}],"
     "  \"student\": [{\"layer\": \"choice\", \"paths\": ["
-    "    [{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"stride\": 2, \"batchnorm\": true, \"relu\": true}],"
-    "    [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 1, \"stride\": 2}, {\"layer\": \"batchnorm\"}]]}]},"
+    "    [{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"stride\": 2, \"batchnorm\": "
+    "true, \"relu\": true}],"
+    "    [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 1, \"stride\": 2}, {\"layer\": "
+    "\"batchnorm\"}]]}]},"
     " {\"name\": \"c\", \"loss\": \"mse\","
     "  \"teacher\": [{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3}, {\"layer\": \"relu\"}],"
-    "  \"student\": [{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"batchnorm\": true, \"relu\": true}]},"
+    "  \"student\": [{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"batchnorm\": true, "
+    "\"relu\": true}]},"
     " {\"name\": \"d\", \"loss\": \"soft_cross_entropy\","
-    "  \"teacher\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"linear\", \"out\": 5}],"
-    "  \"student\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"linear\", \"out\": 5}]}]}";
+    "  \"teacher\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"linear\", \"out\": "
+    "5}],"
+    "  \"student\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"linear\", \"out\": "
+    "5}]}]}";
 
 /* Devices are given what cores the process may use. */
 static void keep_two_cores(void)
@@ -83,16 +92,18 @@ Tensors *no_tensors(void)
     return tensors;
 }
 
-Execution execution_of(const Fixture *f, const Program *program, DeviceSpec *spec, Tensors *student, uint64_t seed)
+Execution execution_of(const Fixture *f, const Program *program, DeviceSpec *spec, Tensors *student,
+                       uint64_t seed)
 {
     char  text[16];
     Error err = {""};
 
     snprintf(text, sizeof text, "cpu:%d", program->device_count);
     assert_int_equal(device_spec_parse(spec, text, &err), 0);
-    return (Execution){.program = program, .workload = f->workload, .devices = spec, .data = f->data,
-                       .student = student, .seed = seed, .steps_per_epoch = STEPS_AN_EPOCH, .queue_depth = 2,
-                       .lanes = 1, .synchronise = true};
+    return (Execution){.program = program, .workload = f->workload, .devices = spec,
+                       .data = f->data, .student = student, .seed = seed,
+                       .steps_per_epoch = STEPS_AN_EPOCH, .queue_depth = 2, .lanes = 1,
+                       .synchronise = true};
 }
 
 Tensors *train(const Fixture *f, Plan *plan, Tensors *student, uint64_t seed, int prefetch)
@@ -136,7 +147,8 @@ Plan *data_parallel(int devices)
     Error err = {""};
 
     assert_int_equal(plan_new(&plan, SCHEDULE_DP, BLOCKS, devices, BATCH, BLOCKS, &err), 0);
-    for (int b = 0; b < BLOCKS; b++) assert_int_equal(plan_set_stage(plan, b, b, b, 0, devices, &err), 0);
+    for (int b = 0; b < BLOCKS; b++)
+        assert_int_equal(plan_set_stage(plan, b, b, b, 0, devices, &err), 0);
     return plan;
 }
 
@@ -149,7 +161,8 @@ Plan *lists(int devices, bool stealing)
     plan->stealing = stealing;
     for (int s = 0; s < BLOCKS; s++) {
         int b = BLOCKS - 1 - s;
-        assert_int_equal(plan_set_stage(plan, s, b, b, stealing ? 0 : b % devices, stealing ? 0 : 1, &err), 0);
+        assert_int_equal(
+            plan_set_stage(plan, s, b, b, stealing ? 0 : b % devices, stealing ? 0 : 1, &err), 0);
     }
     return plan;
 }
@@ -176,7 +189,8 @@ Plan *split_of_three(void)
     static const int     device[BLOCKS][2] = {{2, 0}, {0, 2}, {1, 2}, {1, 0}};
     static const int64_t rows[BLOCKS][2] = {{10, 0}, {4, 6}, {7, 3}, {10, 0}};
     for (int b = 0; b < BLOCKS; b++)
-        assert_int_equal(plan_place(plan, &plan->tasks[b], device[b], rows[b], rows[b][1] ? 2 : 1, &err), 0);
+        assert_int_equal(
+            plan_place(plan, &plan->tasks[b], device[b], rows[b], rows[b][1] ? 2 : 1, &err), 0);
     return plan;
 }
 
@@ -204,7 +218,8 @@ void assert_same_bits(const Tensors *a, const Tensors *b)
     for (int i = 0; i < tensors_count(a); i++) {
         const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
         if (!y) fail_msg("%s is missing", x->name);
-        if (memcmp(x->values, y->values, (size_t)x->count * sizeof *x->values) != 0) fail_msg("%s differs", x->name);
+        if (memcmp(x->values, y->values, (size_t)x->count * sizeof *x->values) != 0)
+            fail_msg("%s differs", x->name);
     }
     for (int b_ = 0; b_ < BLOCKS; b_++) {
         int64_t step, other;

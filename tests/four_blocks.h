@@ -33,7 +33,8 @@ Program *spell_out(const Plan *plan);
 Tensors *no_tensors(void);
 
 /* An execution of plan as most tests want it. Frees nothing. */
-Execution execution_of(const Fixture *f, const Program *program, DeviceSpec *spec, Tensors *student, uint64_t seed);
+Execution execution_of(const Fixture *f, const Program *program, DeviceSpec *spec, Tensors *student,
+                       uint64_t seed);
 
 /* Trains under plan, which it frees, from student on (NULL: from the seed). Yours. */
 Tensors *train(const Fixture *f, Plan *plan, Tensors *student, uint64_t seed, int prefetch);

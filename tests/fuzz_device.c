@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         if (hardware || !err.text[0]) abort();
         return 0;
     }
-    ModelOptions options = {.workload = workload, .hardware = hardware, .devices = 2, .precision = model_precision(hardware)};
+    ModelOptions options = {.workload = workload, .hardware = hardware, .devices = 2,
+                            .precision = model_precision(hardware)};
     if (model_trace(&trace, &options, &err) != 0 && !err.text[0]) abort();
     trace_free(trace);
     hardware_free(hardware);

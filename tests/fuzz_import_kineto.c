@@ -1,5 +1,5 @@
-/* Fuzzer: any bytes as a profile of PyTorch, with blocks of ranges and of modules, as a student too.
- * What is read is a whole trace, or is refused in words. */
+/* Fuzzer: any bytes as a profile of PyTorch, with blocks of ranges and of modules, as a student
+ * too. What is read is a whole trace, or is refused in words. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +19,9 @@ static void import_as(const ImportFile *file, ImportOptions options)
         if (trace || !err.text[0]) abort();
         return;
     }
-    if (trace->block_count < 1 || strcmp(trace->provenance_kind, "imported") != 0 || !trace->notes[0]) abort();
+    if (trace->block_count < 1 || strcmp(trace->provenance_kind, "imported") != 0
+        || !trace->notes[0])
+        abort();
     trace_free(trace);
 }
 

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     ImportFile    file = {"fuzz", (const char *)bytes, length};
-    ImportOptions options = {.name = "t", .device = {{"d"}, 1}, .batch = 32, .samples = 1000, .boundary_bytes = "64,32"};
+    ImportOptions options = {
+        .name = "t", .device = {{"d"}, 1}, .batch = 32, .samples = 1000, .boundary_bytes = "64,32"};
     Trace        *trace;
     Error         err = {""};
 
@@ -18,7 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         if (trace || !err.text[0]) abort();
         return 0;
     }
-    if (trace->block_count < 1 || strcmp(trace->provenance_kind, "imported") != 0 || !trace->notes[0]) abort();
+    if (trace->block_count < 1 || strcmp(trace->provenance_kind, "imported") != 0
+        || !trace->notes[0])
+        abort();
     trace_free(trace);
     return 0;
 }

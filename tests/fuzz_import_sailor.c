@@ -21,14 +21,17 @@ static void import_as(const ImportFile *profile, ImportOptions options)
         if (trace || !err.text[0]) abort();
         return;
     }
-    if (trace->block_count < 1 || strcmp(trace->provenance_kind, "imported") != 0 || !trace->notes[0]) abort();
+    if (trace->block_count < 1 || strcmp(trace->provenance_kind, "imported") != 0
+        || !trace->notes[0])
+        abort();
     trace_free(trace);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    static const char one[] = "{\"1\": {\"1\": {\"0\": [0.001, 0.002, 0]}}, \"4\": {\"1\": {\"0\": [0.004, 0.008, 0]}}}";
-    ImportFile        file = {"fuzz", (const char *)bytes, length}, profile = {"one", one, sizeof one - 1};
+    static const char one[] =
+        "{\"1\": {\"1\": {\"0\": [0.001, 0.002, 0]}}, \"4\": {\"1\": {\"0\": [0.004, 0.008, 0]}}}";
+    ImportFile file = {"fuzz", (const char *)bytes, length}, profile = {"one", one, sizeof one - 1};
 
     import_as(&file, (ImportOptions){0});
     import_as(&profile, (ImportOptions){.model_info = file, .model = "NET"});

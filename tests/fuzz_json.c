@@ -1,4 +1,5 @@
-/* Fuzzer: any bytes as JSON. They are refused with a place, or every value is found again in the text. */
+/* Fuzzer: any bytes as JSON. They are refused with a place, or every value is found again in the
+ * text. */
 #include <stdint.h>
 #include <stdlib.h>
 

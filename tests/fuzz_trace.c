@@ -20,12 +20,19 @@ static void look_up_all(const Scenario *scenario)
                 && (cost.ns < 0 || cost.ns > TRACE_MAX_NS)) abort();
         for (int j = 0; j < trace_students(&scenario->trace->blocks[b]); j++)
             for (int work = 0; work < WORK_COUNT; work++)
-                if (scenario_student_work(scenario, (Work)work, b, j, 0, scenario->batch, &cost, &err) == 0
-                    && (cost.ns < 0 || cost.ns > TRACE_MAX_NS)) abort();
-        if (scenario_p2p(scenario, 0, scenario->device_count - 1, b, scenario->batch, &ns, &err) == 0
-            && (ns < 0 || ns > TRACE_MAX_NS)) abort();
-        if (scenario_allreduce(scenario, (int[]){0, scenario->device_count - 1}, 2, b, &ns, &err) == 0
-            && (ns < 0 || ns > TRACE_MAX_NS)) abort();
+                if (scenario_student_work(scenario, (Work)work, b, j, 0, scenario->batch, &cost,
+                                          &err)
+                        == 0
+                    && (cost.ns < 0 || cost.ns > TRACE_MAX_NS))
+                    abort();
+        if (scenario_p2p(scenario, 0, scenario->device_count - 1, b, scenario->batch, &ns, &err)
+                == 0
+            && (ns < 0 || ns > TRACE_MAX_NS))
+            abort();
+        if (scenario_allreduce(scenario, (int[]){0, scenario->device_count - 1}, 2, b, &ns, &err)
+                == 0
+            && (ns < 0 || ns > TRACE_MAX_NS))
+            abort();
     }
 }
 

@@ -13,7 +13,8 @@ static void check_costs(const Layers *layers)
 {
     LayersCost cost = layers_cost(layers);
 
-    if (cost.macs_least < 0 || cost.macs_least > cost.macs_mean || cost.macs_mean > cost.macs_most) abort();
+    if (cost.macs_least < 0 || cost.macs_least > cost.macs_mean || cost.macs_mean > cost.macs_most)
+        abort();
     if (cost.parameters < 0 || cost.statistics < 0 || cost.activation_bytes < 0) abort();
 }
 

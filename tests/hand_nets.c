@@ -19,7 +19,8 @@ void set_weights(Net *net, uint64_t seed)
         for (int64_t k = 0; p->rank == 1 && k < p->count; k++) {
             double u = rng_uniform(seed, 2, (uint64_t)i, (uint64_t)k);
 
-            x[k] = strstr(p->name, "weight") || strstr(p->name, "var") ? (float)(0.5 + u) : (float)(u - 0.5);
+            x[k] = strstr(p->name, "weight") || strstr(p->name, "var") ? (float)(0.5 + u)
+                                                                       : (float)(u - 0.5);
         }
         net_write(net, i, x);
         free(x);
@@ -51,7 +52,8 @@ Hand residual_net(Arena *arena, Shape in)
     add_mbconv(&body, 3, 3);
     inner = hand_path(&body, -1);
     hand_conv(&inner, 8, 3, 1, 1, 1, true);
-    hand_same(&inner, LAYER_RELU);           /* its cut result is looked at again: not summed into */
+    hand_same(&inner, LAYER_RELU);           /* its cut result is looked at again: not summed
+                                              * into */
     hand_paths(&body, LAYER_RESIDUAL, &inner, 1);
     hand_paths(&h, LAYER_RESIDUAL, &body, 1);
     hand_same(&h, LAYER_RELU);
@@ -127,7 +129,8 @@ static void draw_choice(Hand *h, Rng *rng, int depth)
     hand_paths(h, LAYER_CHOICE, paths, 2);
 }
 
-/* What a norm makes of a constant is nothing, of a norm itself: a gradient that is 0 but for rounding says nothing. */
+/* What a norm makes of a constant is nothing, of a norm itself: a gradient that is 0 but for
+ * rounding says nothing. */
 static bool may_be_normed(const Hand *h)
 {
     const Layer *last = h->layers.count > 0 ? &h->layers.layer[h->layers.count - 1] : NULL;
@@ -140,16 +143,20 @@ static void draw_residual(Hand *h, Rng *rng, int depth, bool same)
 {
     Hand paths[2] = {hand_path(h, -1), hand_path(h, -2)};
     bool shortcut = rng_range(rng, 0, 2) > 0;
-    int  stride = shortcut && !same ? (int)rng_range(rng, 1, 2) : 1, out = shortcut && !same ? (int)rng_range(rng, 3, 9) : h->at.channels;
+    int  stride = shortcut && !same ? (int)rng_range(rng, 1, 2) : 1,
+        out = shortcut && !same ? (int)rng_range(rng, 3, 9) : h->at.channels;
 
-    if (shortcut && same && rng_range(rng, 0, 1)) draw_choice(&paths[0], rng, depth);  /* a body that may be nothing */
+    /* a body that may be nothing */
+    if (shortcut && same && rng_range(rng, 0, 1)) draw_choice(&paths[0], rng, depth);
     else draw_layers(&paths[0], rng, depth);
     if (shortcut && same) {
         hand_conv(&paths[1], out, 3, 1, 1, 1, false);
-        if (rng_range(rng, 0, 1)) hand_same(&paths[1], rng_range(rng, 0, 1) ? LAYER_BATCHNORM : LAYER_RELU);
+        if (rng_range(rng, 0, 1))
+            hand_same(&paths[1], rng_range(rng, 0, 1) ? LAYER_BATCHNORM : LAYER_RELU);
     } else if (shortcut) {
         hand_conv(&paths[0], out, 3, stride, 1, 1, rng_range(rng, 0, 1));
-        if (rng_range(rng, 0, 1)) hand_same(&paths[0], may_be_normed(&paths[0]) ? LAYER_BATCHNORM : LAYER_RELU);
+        if (rng_range(rng, 0, 1))
+            hand_same(&paths[0], may_be_normed(&paths[0]) ? LAYER_BATCHNORM : LAYER_RELU);
         if (rng_range(rng, 0, 1)) draw_layers(&paths[1], rng, depth);
         hand_conv(&paths[1], out, 1, stride, 0, 1, rng_range(rng, 0, 1));
         if (rng_range(rng, 0, 1)) draw_layers(&paths[1], rng, depth);
@@ -160,17 +167,20 @@ static void draw_residual(Hand *h, Rng *rng, int depth, bool same)
 /* One to three layers that keep the shape. */
 static void draw_layers(Hand *h, Rng *rng, int depth)
 {
-    for (int left = (int)rng_range(rng, 1, 3); left > 0; left--) switch (rng_range(rng, 0, depth > 0 ? 7 : 4)) {
-    case 0: hand_conv(h, h->at.channels, 3, 1, 1, 1, false); break;
-    case 1: hand_conv(h, h->at.channels, 1, 1, 0, 1, false); break;
-    case 2: hand_same(h, may_be_normed(h) ? LAYER_BATCHNORM : LAYER_RELU); break;
-    case 3: hand_same(h, rng_range(rng, 0, 1) ? LAYER_RELU : LAYER_RELU6); break;
-    case 4: hand_pool(h, LAYER_MAXPOOL, 3, 1, 1); break;
-    case 5: draw_choice(h, rng, depth - 1); break;
-    default:
-        if (rng_range(rng, 0, 1)) draw_residual(h, rng, depth - 1, true);
-        else hand_conv(h, h->at.channels, 3, 1, 1, 1, false);
-    }
+    for (int left = (int)rng_range(rng, 1, 3); left > 0; left--)
+        switch (rng_range(rng, 0, depth > 0 ? 7 : 4)) {
+        case 0: hand_conv(h, h->at.channels, 3, 1, 1, 1, false); break;
+        case 1: hand_conv(h, h->at.channels, 1, 1, 0, 1, false); break;
+        case 2: hand_same(h, may_be_normed(h) ? LAYER_BATCHNORM : LAYER_RELU); break;
+        case 3: hand_same(h, rng_range(rng, 0, 1) ? LAYER_RELU : LAYER_RELU6); break;
+        case 4: hand_pool(h, LAYER_MAXPOOL, 3, 1, 1); break;
+        case 5: draw_choice(h, rng, depth - 1); break;
+        default:
+            if (rng_range(rng, 0, 1))
+                draw_residual(h, rng, depth - 1, true);
+            else
+                hand_conv(h, h->at.channels, 3, 1, 1, 1, false);
+        }
 }
 
 Hand random_net(Arena *arena, Shape in, uint64_t seed)
@@ -178,7 +188,8 @@ Hand random_net(Arena *arena, Shape in, uint64_t seed)
     Rng  rng = {.seed = seed};
     Hand h = hand(arena, "", in);
 
-    if (rng_range(&rng, 0, 2)) {         /* else gradients of the first residual's input are not asked for */
+    if (rng_range(&rng, 0, 2)) {         /* else gradients of the first residual's input are not
+                                          * asked for */
         hand_conv(&h, (int)rng_range(&rng, 3, 8), 3, 1, 1, 1, true);
         draw_layers(&h, &rng, 2);
     }

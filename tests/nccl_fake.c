@@ -10,7 +10,8 @@ void fake_reset(void)
 
     for (int c = 0; c < nccl_fake.clique_count; c++)
         for (int i = 0; i < FAKE_RANKS * FAKE_RANKS; i++)
-            for (FakeMessage *m = nccl_fake.cliques[c].box[i / FAKE_RANKS][i % FAKE_RANKS], *next; m; m = next) {
+            for (FakeMessage *m = nccl_fake.cliques[c].box[i / FAKE_RANKS][i % FAKE_RANKS], *next;
+                 m; m = next) {
                 next = m->next;
                 cudaEventDestroy(m->sent);
                 free(m);
@@ -46,7 +47,8 @@ static void fake_copied(void *closure)
 }
 
 /* done: the message is not needed behind it. */
-static void fake_queue_copy(cudaStream_t stream, void *to, const void *from, size_t bytes, FakeMessage *done)
+static void fake_queue_copy(cudaStream_t stream, void *to, const void *from, size_t bytes,
+                            FakeMessage *done)
 {
     FakeCopy *copy = malloc(sizeof *copy);
 
@@ -57,7 +59,8 @@ static void fake_queue_copy(cudaStream_t stream, void *to, const void *from, siz
 
 static void fake_post(const FakeOp *op)
 {
-    FakeMessage *message = malloc(sizeof *message + op->bytes), **end = &op->comm->clique->box[op->comm->rank][op->peer];
+    FakeMessage *message = malloc(sizeof *message + op->bytes),
+                **end = &op->comm->clique->box[op->comm->rank][op->peer];
 
     if (!message) abort();
     *message = (FakeMessage){.bytes = op->bytes};
@@ -88,10 +91,12 @@ static ncclResult_t fake_go_on(ncclComm_t comm)
     if (comm->error != ncclSuccess) return comm->error;
     for (int i = 0; i < comm->wait_count; i++) {
         if (!fake_take(&comm->waits[i])) return ncclInProgress;
-        memmove(&comm->waits[i], &comm->waits[i + 1], (size_t)(--comm->wait_count - i) * sizeof *comm->waits);
+        memmove(&comm->waits[i], &comm->waits[i + 1],
+                (size_t)(--comm->wait_count - i) * sizeof *comm->waits);
         i--;
     }
-    if (comm->finalizing) return comm->clique->left == comm->clique->ranks ? ncclSuccess : ncclInProgress;
+    if (comm->finalizing)
+        return comm->clique->left == comm->clique->ranks ? ncclSuccess : ncclInProgress;
     return comm->clique->joined == comm->clique->ranks ? ncclSuccess : ncclInProgress;
 }
 
@@ -120,7 +125,8 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
     return ncclSuccess;
 }
 
-ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id, int rank, ncclConfig_t *config)
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id, int rank,
+                                    ncclConfig_t *config)
 {
     FakeClique *clique = NULL;
     ncclComm_t    comm = calloc(1, sizeof *comm);
@@ -129,7 +135,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *out, int ranks, ncclUniqueId id,
     if (config->blocking != 0) fake_wrong("a communicator that blocks");
     pthread_mutex_lock(&nccl_fake.lock);
     for (int i = 0; i < nccl_fake.clique_count && !clique; i++)
-        if (memcmp(nccl_fake.cliques[i].id, id.internal, sizeof id.internal) == 0) clique = &nccl_fake.cliques[i];
+        if (memcmp(nccl_fake.cliques[i].id, id.internal, sizeof id.internal) == 0)
+            clique = &nccl_fake.cliques[i];
     if (!clique) {
         if (nccl_fake.clique_count == FAKE_CLIQUES) abort();
         clique = &nccl_fake.cliques[nccl_fake.clique_count++];
@@ -207,17 +214,20 @@ ncclResult_t ncclGroupEnd(void)
     return status;
 }
 
-ncclResult_t ncclSend(const void *from, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream)
+ncclResult_t ncclSend(const void *from, size_t count, ncclDataType_t type, int peer,
+                      ncclComm_t comm, cudaStream_t stream)
 {
     return fake_add((FakeOp){true, from, NULL, count * fake_bytes(type), peer, comm, stream});
 }
 
-ncclResult_t ncclRecv(void *to, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream)
+ncclResult_t ncclRecv(void *to, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream)
 {
     return fake_add((FakeOp){false, NULL, to, count * fake_bytes(type), peer, comm, stream});
 }
 
-ncclResult_t ncclAllGather(const void *from, void *to, size_t count, ncclDataType_t type, ncclComm_t comm, cudaStream_t stream)
+ncclResult_t ncclAllGather(const void *from, void *to, size_t count, ncclDataType_t type,
+                           ncclComm_t comm, cudaStream_t stream)
 {
     size_t bytes = count * fake_bytes(type);
 
@@ -230,5 +240,8 @@ ncclResult_t ncclAllGather(const void *from, void *to, size_t count, ncclDataTyp
     return ncclSuccess;
 }
 
-const char *ncclGetErrorString(ncclResult_t status) { return status == ncclRemoteError ? "remote process exited" : "an error"; }
+const char *ncclGetErrorString(ncclResult_t status)
+{
+    return status == ncclRemoteError ? "remote process exited" : "an error";
+}
 const char *ncclGetLastError(ncclComm_t comm) { return comm ? "of the fake" : ""; }

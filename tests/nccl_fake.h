@@ -1,8 +1,9 @@
 /* A fake NCCL between threads of one process, on a fake CUDA (tests/cuda/fake.h, or that of
  * tests/test_nccl.c): messages go through the host's memory, in streams. As NCCL's communicators
- * that do not block: a call that waits for a peer, here until it has queued its part, returns ncclInProgress, and
- * ncclCommGetAsyncError() goes on with it. It watches how it is used: sizes that do not match, messages
- * that nobody took, calls outside a group or without a communicator end the program. */
+ * that do not block: a call that waits for a peer, here until it has queued its part, returns
+ * ncclInProgress, and ncclCommGetAsyncError() goes on with it. It watches how it is used: sizes
+ * that do not match, messages that nobody took, calls outside a group or without a communicator end
+ * the program. */
 #ifndef TESTS_NCCL_FAKE_H
 #define TESTS_NCCL_FAKE_H
 
@@ -30,7 +31,15 @@ typedef struct {
     FakeMessage *box[FAKE_RANKS][FAKE_RANKS];      /* [from][to], the oldest first */
 } FakeClique;
 
-typedef struct { bool sends; const void *from; void *to; size_t bytes; int peer; ncclComm_t comm; cudaStream_t stream; } FakeOp;
+typedef struct {
+    bool         sends;
+    const void  *from;
+    void        *to;
+    size_t       bytes;
+    int          peer;
+    ncclComm_t   comm;
+    cudaStream_t stream;
+} FakeOp;
 
 struct ncclComm {
     FakeClique *clique;

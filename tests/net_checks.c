@@ -6,19 +6,21 @@ Device *open_one(void)
     Device    *device;
     Error      err = {""};
 
-    if (device_spec_parse(&spec, "cpu:1", &err) != 0 || device_open(&device, &spec, 0, &err) != 0) fail_msg("%s", err.text);
+    if (device_spec_parse(&spec, "cpu:1", &err) != 0 || device_open(&device, &spec, 0, &err) != 0)
+        fail_msg("%s", err.text);
     return device;
 }
 
-void compare_values(const char *what, const float *found, const double *truth, int64_t count, double tolerance)
+void compare_values(const char *what, const float *found, const double *truth, int64_t count,
+                    double tolerance)
 {
     double most = 1.0;       /* what cancels in a gradient is of that size */
 
     for (int64_t i = 0; i < count; i++) most = fmax(most, fabs(truth[i]));
     for (int64_t i = 0; i < count; i++)
         if (!(fabs(found[i] - truth[i]) <= tolerance * most))
-            fail_msg("%s: element %lld of %lld is %.9g, expected %.9g (largest %.3g)", what, (long long)i, (long long)count,
-                     found[i], truth[i], most);
+            fail_msg("%s: element %lld of %lld is %.9g, expected %.9g (largest %.3g)", what,
+                     (long long)i, (long long)count, found[i], truth[i], most);
 }
 
 Tensor doubles(Slow *s, const float *x, int64_t rows, Shape shape)
@@ -46,7 +48,8 @@ void compare_gradients(Net *net, Slow *slow, const char *what)
         char               *name = format_text("%s: gradient of %s", what, p->name);
 
         if (p->trained) net_read_state(net, i, g);
-        if (p->trained && slow->gradient[i]) compare_values(name, g, slow->gradient[i], p->count, TOLERANCE);
+        if (p->trained && slow->gradient[i])
+            compare_values(name, g, slow->gradient[i], p->count, TOLERANCE);
         else if (p->trained)
             for (int64_t k = 0; k < p->count; k++) assert_float_equal(g[k], 7.0f, 0.0f);
         free(name);

@@ -11,7 +11,8 @@
 
 Device *open_one(void);
 
-void compare_values(const char *what, const float *found, const double *truth, int64_t count, double tolerance);
+void compare_values(const char *what, const float *found, const double *truth, int64_t count,
+                    double tolerance);
 
 Tensor doubles(Slow *s, const float *x, int64_t rows, Shape shape);
 

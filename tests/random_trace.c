@@ -7,8 +7,10 @@ static int upto(Rng *rng, int most) { return (int)rng_range(rng, 0, most); }
 
 RandomTrace random_trace_shape(Rng *rng, int max_blocks, int max_devices)
 {
-    RandomTrace h = {.blocks = (int)rng_range(rng, 2, max_blocks), .devices = (int)rng_range(rng, 1, max_devices),
-                     .batch = (int)rng_range(rng, 4, 12), .samples = (int)rng_range(rng, 1, 600), .kinds = 1};
+    RandomTrace h = {.blocks = (int)rng_range(rng, 2, max_blocks),
+                     .devices = (int)rng_range(rng, 1, max_devices),
+                     .batch = (int)rng_range(rng, 4, 12), .samples = (int)rng_range(rng, 1, 600),
+                     .kinds = 1};
 
     h.kinds = h.devices > 1 && upto(rng, 2) == 0 ? 2 : 1;
     h.per_node = upto(rng, 1) ? (int)rng_range(rng, 1, 4) : 0;
@@ -28,9 +30,12 @@ static void part_timings(Rng *rng, const RandomTrace *h, bool teacher, Text *out
         int per_row = upto(rng, 9), fixed = upto(rng, 20), update = upto(rng, 20);
         for (int rows = 1; rows <= h->batch; rows++) {
             int us = per_row * rows + fixed;
-            text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d, ", kind || rows > 1 ? ", " : "", kind, rows);
+            text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d, ",
+                        kind || rows > 1 ? ", " : "", kind, rows);
             if (teacher) text_printf(out, "\"teacher_us\": %d}", us);
-            else text_printf(out, "\"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d}", us, 2 * us, update);
+            else
+                text_printf(out, "\"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d}", us,
+                            2 * us, update);
         }
     }
     text_append(out, "]");
@@ -44,8 +49,12 @@ static void list_students(Rng *rng, const RandomTrace *h, Text *out)
     part_timings(rng, h, true, out);
     text_append(out, ", \"students\": [");
     for (int j = 0; j < count; j++) {
-        text_printf(out, "%s{\"name\": \"s%d\", \"weight_bytes\": %d, \"gradient_bytes\": %d, \"state_bytes\": %d, "
-                    "\"activation_bytes\": %d, ", j ? ", " : "", j, upto(rng, 900), upto(rng, 900), upto(rng, 900), upto(rng, 800));
+        text_printf(out,
+                    "%s{\"name\": \"s%d\", \"weight_bytes\": %d, \"gradient_bytes\": %d, "
+                    "\"state_bytes\": %d, "
+                    "\"activation_bytes\": %d, ",
+                    j ? ", " : "", j, upto(rng, 900), upto(rng, 900), upto(rng, 900),
+                    upto(rng, 800));
         part_timings(rng, h, false, out);
         text_append(out, "}");
     }
@@ -57,23 +66,32 @@ static void block_text(Rng *rng, const RandomTrace *h, int b, Text *out)
     text_printf(out, "%s\n{\"name\": \"b%d\"", b ? "," : "", b);
     if (h->bytes || h->p2p) text_printf(out, ", \"output_bytes\": %d", 1 + upto(rng, 400));
     if (h->bytes)
-        text_printf(out, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}", upto(rng, 900), upto(rng, 500));
+        text_printf(out, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}",
+                    upto(rng, 900), upto(rng, 500));
     bool listed = h->students && b % 2 == 0;
     if (h->bytes && !listed)
-        text_printf(out, ", \"student\": {\"weight_bytes\": %d, \"gradient_bytes\": %d, \"state_bytes\": %d, "
-                    "\"activation_bytes\": %d}", upto(rng, 900), upto(rng, 900), upto(rng, 900), upto(rng, 800));
+        text_printf(
+            out,
+            ", \"student\": {\"weight_bytes\": %d, \"gradient_bytes\": %d, \"state_bytes\": %d, "
+            "\"activation_bytes\": %d}",
+            upto(rng, 900), upto(rng, 900), upto(rng, 900), upto(rng, 800));
     else if (h->reduces && !listed)
         text_printf(out, ", \"student\": {\"gradient_bytes\": %d}", upto(rng, 900));
     if (h->students && b % 2 == 0) { list_students(rng, h, out); text_append(out, "}"); return; }
     text_append(out, ", \"timings\": [");
     for (int kind = 0; kind < h->kinds; kind++) {
         int per_row[4], fixed[4];
-        for (int i = 0; i < 4; i++) { per_row[i] = i < 3 ? upto(rng, 9) : 0; fixed[i] = upto(rng, 20); }
+        for (int i = 0; i < 4; i++) {
+            per_row[i] = i < 3 ? upto(rng, 9) : 0;
+            fixed[i] = upto(rng, 20);
+        }
         for (int rows = 1; rows <= h->batch; rows++)
-            text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
-                        "\"backward_us\": %d, \"update_us\": %d}", kind || rows > 1 ? ", " : "", kind, rows,
-                        per_row[0] * rows + fixed[0], per_row[1] * rows + fixed[1], per_row[2] * rows + fixed[2],
-                        fixed[3]);
+            text_printf(
+                out,
+                "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, "
+                "\"backward_us\": %d, \"update_us\": %d}",
+                kind || rows > 1 ? ", " : "", kind, rows, per_row[0] * rows + fixed[0],
+                per_row[1] * rows + fixed[1], per_row[2] * rows + fixed[2], fixed[3]);
     }
     text_append(out, "]}");
 }
@@ -83,16 +101,20 @@ static void links_text(Rng *rng, const RandomTrace *h, int factor, const char *g
 {
     if (h->p2p) {
         int us = factor * upto(rng, 20), slope = factor * upto(rng, 6);
-        text_printf(out, "%s\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 1000000, \"us\": %d}]", gap, us,
-                    us + 1000 * slope);
+        text_printf(out,
+                    "%s\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 1000000, \"us\": %d}]",
+                    gap, us, us + 1000 * slope);
         gap = ", ";
     }
     if (h->reduces) {
         int us = factor * upto(rng, 30), more = upto(rng, 5), slope = factor * upto(rng, 20);
         text_printf(out, "%s\"allreduce\": [", gap);
         for (int devices = 2; devices <= 66; devices += 64)
-            text_printf(out, "%s{\"devices\": %d, \"bytes\": 0, \"us\": %d}, {\"devices\": %d, \"bytes\": 1000000, "
-                        "\"us\": %d}", devices > 2 ? ", " : "", devices, us + more * (devices - 2), devices,
+            text_printf(out,
+                        "%s{\"devices\": %d, \"bytes\": 0, \"us\": %d}, {\"devices\": %d, "
+                        "\"bytes\": 1000000, "
+                        "\"us\": %d}",
+                        devices > 2 ? ", " : "", devices, us + more * (devices - 2), devices,
                         us + more * (devices - 2) + 1000 * slope);
         text_append(out, "]");
     }
@@ -103,9 +125,11 @@ static void cluster_text(Rng *rng, const RandomTrace *h, Text *out)
     int first = h->kinds == 1 ? h->devices : (int)rng_range(rng, 1, h->devices - 1);
 
     for (int kind = 0; kind < h->kinds; kind++) {
-        text_printf(out, "%s{\"kind\": \"k%d\", \"count\": %d", kind ? ", " : "", kind, kind ? h->devices - first : first);
+        text_printf(out, "%s{\"kind\": \"k%d\", \"count\": %d", kind ? ", " : "", kind,
+                    kind ? h->devices - first : first);
         if (h->memory_bytes)
-            text_printf(out, ", \"memory_bytes\": %d", kind ? h->memory_bytes + h->memory_bytes / 2 : h->memory_bytes);
+            text_printf(out, ", \"memory_bytes\": %d",
+                        kind ? h->memory_bytes + h->memory_bytes / 2 : h->memory_bytes);
         text_append(out, "}");
     }
 }
@@ -116,9 +140,13 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"random\", \"provenance\": {\"kind\": "
-                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": %d, "
-                "\"micro_batches\": %d}, \"devices\": [", h->batch, h->samples, h->samples % 4 ? 1 : 2 + h->samples % 3);
+    text_printf(&text,
+                "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"random\", "
+                "\"provenance\": {\"kind\": "
+                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": "
+                "%d, \"samples\": %d, "
+                "\"micro_batches\": %d}, \"devices\": [",
+                h->batch, h->samples, h->samples % 4 ? 1 : 2 + h->samples % 3);
     cluster_text(rng, h, &text);
     text_append(&text, "], ");
     if (h->bytes || h->p2p) text_printf(&text, "\"input_bytes\": %d, ", 1 + upto(rng, 300));
@@ -127,8 +155,11 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     text_append(&text, "]");
     if (h->loader) {
         bool workers = upto(rng, 1) > 0;
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"%s\": %d, \"prefetch\": %d",
-                    upto(rng, 60), upto(rng, 5), workers ? "workers" : "lanes", 1 + upto(rng, 3), upto(rng, 2));
+        text_printf(
+            &text,
+            ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"%s\": %d, \"prefetch\": %d",
+            upto(rng, 60), upto(rng, 5), workers ? "workers" : "lanes", 1 + upto(rng, 3),
+            upto(rng, 2));
         if (workers) text_printf(&text, ", \"cores\": %d", 1 + upto(rng, 3));
         text_append(&text, "}");
     }
@@ -147,7 +178,8 @@ Trace *random_trace(Rng *rng, const RandomTrace *h)
     return trace;
 }
 
-void random_scenario(Rng *rng, const RandomTrace *h, int queue_depth, Trace **trace, Scenario *scenario)
+void random_scenario(Rng *rng, const RandomTrace *h, int queue_depth, Trace **trace,
+                     Scenario *scenario)
 {
     Error err = {""};
 

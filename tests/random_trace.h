@@ -10,7 +10,8 @@ typedef struct {
     int  blocks, devices, batch, samples;
     int  kinds;                  /* 1, or 2: the first has one device or more */
     int  per_node;               /* 0: one node */
-    int  memory_bytes;           /* of a device of the first kind; 0: no limit. The second has half more */
+    int  memory_bytes;           /* of a device of the first kind; 0: no limit. The second has half
+                                  * more */
     bool loader, p2p, reduces, blocking;
     bool students;               /* some blocks list two or three */
     bool bytes;                  /* weights, gradients, state, activations are known */
@@ -23,6 +24,7 @@ RandomTrace random_trace_shape(Rng *rng, int max_blocks, int max_devices);
 Trace *random_trace(Rng *rng, const RandomTrace *shape);
 
 /* random_trace() on its own devices; frees go in the other order. */
-void random_scenario(Rng *rng, const RandomTrace *shape, int queue_depth, Trace **trace, Scenario *scenario);
+void random_scenario(Rng *rng, const RandomTrace *shape, int queue_depth, Trace **trace,
+                     Scenario *scenario);
 
 #endif

@@ -18,19 +18,25 @@ static Layer *hand_add(Hand *h, LayerKind kind, Shape out)
     char   name[64];
 
     snprintf(name, sizeof name, "%s%d", h->prefix, h->layers.count++);
-    *layer = (Layer){.kind = kind, .name = arena_strdup(h->arena, name), .in = h->at, .out = out, .groups = 1};
+    *layer = (Layer){
+        .kind = kind, .name = arena_strdup(h->arena, name), .in = h->at, .out = out, .groups = 1};
     h->at = out;
     return layer;
 }
 
-static int hand_side(int in, int kernel, int stride, int padding) { return (in + 2 * padding - kernel) / stride + 1; }
+static int hand_side(int in, int kernel, int stride, int padding)
+{
+    return (in + 2 * padding - kernel) / stride + 1;
+}
 
 void hand_conv(Hand *h, int out, int kernel, int stride, int padding, int groups, bool bias)
 {
-    Layer *layer = hand_add(h, LAYER_CONV, (Shape){out, hand_side(h->at.height, kernel, stride, padding),
-                                                   hand_side(h->at.width, kernel, stride, padding)});
+    Layer *layer = hand_add(h, LAYER_CONV,
+                            (Shape){out, hand_side(h->at.height, kernel, stride, padding),
+                                    hand_side(h->at.width, kernel, stride, padding)});
 
-    layer->kernel = kernel, layer->stride = stride, layer->padding = padding, layer->groups = groups, layer->bias = bias;
+    layer->kernel = kernel, layer->stride = stride, layer->padding = padding,
+    layer->groups = groups, layer->bias = bias;
 }
 
 void hand_same(Hand *h, LayerKind kind)
@@ -56,13 +62,18 @@ void hand_flatten(Hand *h)
     hand_add(h, LAYER_FLATTEN, (Shape){h->at.channels * h->at.height * h->at.width, 1, 1});
 }
 
-void hand_linear(Hand *h, int out, bool bias) { hand_add(h, LAYER_LINEAR, (Shape){out, 1, 1})->bias = bias; }
+void hand_linear(Hand *h, int out, bool bias)
+{
+    hand_add(h, LAYER_LINEAR, (Shape){out, 1, 1})->bias = bias;
+}
 
 Hand hand_path(Hand *h, int path)
 {
     char prefix[64];
 
-    if (path < 0) snprintf(prefix, sizeof prefix, "%s%d.%s", h->prefix, h->layers.count, path == -1 ? "" : "shortcut.");
+    if (path < 0)
+        snprintf(prefix, sizeof prefix, "%s%d.%s", h->prefix, h->layers.count,
+                 path == -1 ? "" : "shortcut.");
     else snprintf(prefix, sizeof prefix, "%s%d.%d.", h->prefix, h->layers.count, path);
     return hand(h->arena, arena_strdup(h->arena, prefix), h->at);
 }
@@ -114,7 +125,9 @@ double *slow_gradient(Slow *s, const char *name, const char *what)
     int i = slow_find(s, name, what);
 
     if (i < 0) return NULL;
-    if (!s->gradient[i]) s->gradient[i] = arena_alloc(s->arena, (size_t)net_parameter(s->net, i)->count, sizeof(double));
+    if (!s->gradient[i])
+        s->gradient[i] =
+            arena_alloc(s->arena, (size_t)net_parameter(s->net, i)->count, sizeof(double));
     return s->gradient[i];
 }
 
@@ -150,11 +163,14 @@ static void slow_products(const Layer *l, Tensor x, Tensor y, double *w, SlowPro
                 for (int o = 0; o < l->out.channels; o++)
                     for (int ky = 0; ky < k; ky++)
                         for (int kx = 0; kx < k; kx++) {
-                            int iy = oy * l->stride - l->padding + ky, ix = ox * l->stride - l->padding + kx;
+                            int iy = oy * l->stride - l->padding + ky,
+                                ix = ox * l->stride - l->padding + kx;
 
-                            if (iy < 0 || ix < 0 || iy >= l->in.height || ix >= l->in.width) continue;
+                            if (iy < 0 || ix < 0 || iy >= l->in.height || ix >= l->in.width)
+                                continue;
                             for (int i = 0; i < in_each; i++)
-                                one(slow_at(x, r, iy, ix, o / out_each * in_each + i), slow_at(y, r, oy, ox, o),
+                                one(slow_at(x, r, iy, ix, o / out_each * in_each + i),
+                                    slow_at(y, r, oy, ox, o),
                                     &w[((int64_t)(o * in_each + i) * k + ky) * k + kx]);
                         }
 }
@@ -184,7 +200,8 @@ static void slow_norm(Slow *s, const Layer *l, SlowRecord *r)
     int     channels = l->out.channels;
     int64_t count = slow_count(r->x), n = count / channels;
     double *g = slow_value(s, l->name, "weight"), *b = slow_value(s, l->name, "bias"),
-           *running = slow_value(s, l->name, "running_mean"), *variance = slow_value(s, l->name, "running_var");
+           *running = slow_value(s, l->name, "running_mean"),
+           *variance = slow_value(s, l->name, "running_var");
 
     r->mean = arena_alloc(s->arena, (size_t)channels, sizeof(double));
     r->inverse = arena_alloc(s->arena, (size_t)channels, sizeof(double));
@@ -192,15 +209,18 @@ static void slow_norm(Slow *s, const Layer *l, SlowRecord *r)
         double mean = 0.0, square = 0.0;
 
         for (int64_t i = c; i < count; i += channels) mean += r->x.v[i] / (double)n;
-        for (int64_t i = c; i < count; i += channels) square += (r->x.v[i] - mean) * (r->x.v[i] - mean) / (double)n;
+        for (int64_t i = c; i < count; i += channels)
+            square += (r->x.v[i] - mean) * (r->x.v[i] - mean) / (double)n;
         if (s->frozen) mean = running[c], square = variance[c];
         else {
             running[c] = (1.0 - l->momentum) * running[c] + l->momentum * mean;
-            variance[c] = (1.0 - l->momentum) * variance[c] + l->momentum * square * (n > 1 ? (double)n / (double)(n - 1) : 1.0);
+            variance[c] = (1.0 - l->momentum) * variance[c]
+                          + l->momentum * square * (n > 1 ? (double)n / (double)(n - 1) : 1.0);
         }
         r->mean[c] = mean;
         r->inverse[c] = 1.0 / sqrt(square + l->eps);
-        for (int64_t i = c; i < count; i += channels) r->y.v[i] = g[c] * (r->x.v[i] - mean) * r->inverse[c] + b[c];
+        for (int64_t i = c; i < count; i += channels)
+            r->y.v[i] = g[c] * (r->x.v[i] - mean) * r->inverse[c] + b[c];
     }
 }
 
@@ -221,15 +241,17 @@ static void slow_norm_back(Slow *s, const Layer *l, SlowRecord *r, Tensor dy, Te
         dg[c] += dot;
         db[c] += sum;
         for (int64_t i = c; i < count; i += channels)
-            dx.v[i] = g[c] * r->inverse[c] *
-                      (dy.v[i] - sum / (double)n - (r->x.v[i] - r->mean[c]) * r->inverse[c] * dot / (double)n);
+            dx.v[i] = g[c] * r->inverse[c]
+                      * (dy.v[i] - sum / (double)n
+                         - (r->x.v[i] - r->mean[c]) * r->inverse[c] * dot / (double)n);
     }
 }
 
 /* Pools a window: the largest (first of equals), or the mean with padding as zeros. */
 static void slow_pool(Slow *s, const Layer *l, SlowRecord *r, Tensor *dy, Tensor *dx)
 {
-    int kh = l->kernel ? l->kernel : l->in.height, kw = l->kernel ? l->kernel : l->in.width, stride = l->stride ? l->stride : 1;
+    int kh = l->kernel ? l->kernel : l->in.height, kw = l->kernel ? l->kernel : l->in.width,
+        stride = l->stride ? l->stride : 1;
     Tensor x = r->x, y = r->y;
 
     (void)s;
@@ -242,17 +264,23 @@ static void slow_pool(Slow *s, const Layer *l, SlowRecord *r, Tensor *dy, Tensor
 
                     for (int ky = 0; ky < kh; ky++)
                         for (int kx = 0; kx < kw; kx++) {
-                            int iy = oy * stride - l->padding + ky, ix = ox * stride - l->padding + kx;
+                            int iy = oy * stride - l->padding + ky,
+                                ix = ox * stride - l->padding + kx;
 
-                            if (iy < 0 || ix < 0 || iy >= l->in.height || ix >= l->in.width) continue;
+                            if (iy < 0 || ix < 0 || iy >= l->in.height || ix >= l->in.width)
+                                continue;
                             sum += *slow_at(x, row, iy, ix, c);
-                            if (*slow_at(x, row, iy, ix, c) > most) most = *slow_at(x, row, iy, ix, c), at_y = iy, at_x = ix;
+                            if (*slow_at(x, row, iy, ix, c) > most)
+                                most = *slow_at(x, row, iy, ix, c), at_y = iy, at_x = ix;
                             if (dx && l->kind == LAYER_AVGPOOL)
-                                *slow_at(*dx, row, iy, ix, c) += *slow_at(*dy, row, oy, ox, c) / (kh * kw);
+                                *slow_at(*dx, row, iy, ix, c) +=
+                                    *slow_at(*dy, row, oy, ox, c) / (kh * kw);
                         }
                     if (dx && l->kind == LAYER_MAXPOOL)
                         *slow_at(*dx, row, at_y, at_x, c) += *slow_at(*dy, row, oy, ox, c);
-                    if (!dx) *slow_at(y, row, oy, ox, c) = l->kind == LAYER_MAXPOOL ? most : sum / (kh * kw);
+                    if (!dx)
+                        *slow_at(y, row, oy, ox, c) =
+                            l->kind == LAYER_MAXPOOL ? most : sum / (kh * kw);
                 }
 }
 
@@ -274,16 +302,19 @@ static void slow_layer(Slow *s, const Layer *l, SlowRecord *r)
     case LAYER_LINEAR:
         for (int64_t i = 0; i < count; i++)
             for (int64_t k = 0; k < l->in.channels; k++)
-                r->y.v[i] += r->x.v[i / l->out.channels * l->in.channels + k] * w[i % l->out.channels * l->in.channels + k];
+                r->y.v[i] += r->x.v[i / l->out.channels * l->in.channels + k]
+                             * w[i % l->out.channels * l->in.channels + k];
         slow_bias(s, l, r->y);
         break;
     case LAYER_BATCHNORM: slow_norm(s, l, r); break;
     case LAYER_RELU: case LAYER_RELU6:
-        for (int64_t i = 0; i < count; i++) r->y.v[i] = fmin(fmax(r->x.v[i], 0.0), l->kind == LAYER_RELU ? INFINITY : 6.0);
+        for (int64_t i = 0; i < count; i++)
+            r->y.v[i] = fmin(fmax(r->x.v[i], 0.0), l->kind == LAYER_RELU ? INFINITY : 6.0);
         break;
     case LAYER_MAXPOOL: case LAYER_AVGPOOL: slow_pool(s, l, r, NULL, NULL); break;
     case LAYER_FLATTEN:
-        for (int64_t i = 0; i < count; i++) r->y.v[i] = r->x.v[i / out * out + slow_flat(l->in, i % out)];
+        for (int64_t i = 0; i < count; i++)
+            r->y.v[i] = r->x.v[i / out * out + slow_flat(l->in, i % out)];
         break;
     case LAYER_RESIDUAL:
         r->y = slow_forward(s, &l->path[0], r->x, &r->inner);
@@ -303,7 +334,8 @@ static int slow_choices(const Layers *layers)
 
     for (int i = 0; i < layers->count; i++) {
         count += layers->layer[i].kind == LAYER_CHOICE;
-        for (int p = 0; p < layers->layer[i].path_count; p++) count += slow_choices(&layers->layer[i].path[p]);
+        for (int p = 0; p < layers->layer[i].path_count; p++)
+            count += slow_choices(&layers->layer[i].path[p]);
     }
     return count;
 }
@@ -346,7 +378,8 @@ static Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Tensor dy)
         dw = slow_gradient(s, l->name, "weight");
         for (int64_t i = 0; i < count; i++)
             for (int64_t k = 0; k < l->in.channels; k++) {
-                int64_t of_x = i / l->out.channels * l->in.channels + k, of_w = i % l->out.channels * l->in.channels + k;
+                int64_t of_x = i / l->out.channels * l->in.channels + k,
+                        of_w = i % l->out.channels * l->in.channels + k;
 
                 dx.v[of_x] += dy.v[i] * w[of_w];
                 dw[of_w] += dy.v[i] * r->x.v[of_x];
@@ -360,7 +393,8 @@ static Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Tensor dy)
         break;
     case LAYER_MAXPOOL: case LAYER_AVGPOOL: slow_pool(s, l, r, &dy, &dx); break;
     case LAYER_FLATTEN:
-        for (int64_t i = 0; i < count; i++) dx.v[i / out * out + slow_flat(l->in, i % out)] = dy.v[i];
+        for (int64_t i = 0; i < count; i++)
+            dx.v[i / out * out + slow_flat(l->in, i % out)] = dy.v[i];
         break;
     case LAYER_RESIDUAL:
         dx = slow_backward(s, &l->path[0], r->inner, dy);
@@ -377,6 +411,7 @@ static Tensor slow_layer_back(Slow *s, const Layer *l, SlowRecord *r, Tensor dy)
 
 Tensor slow_backward(Slow *s, const Layers *layers, SlowRecord *records, Tensor dy)
 {
-    for (int i = layers->count - 1; i >= 0; i--) dy = slow_layer_back(s, &layers->layer[i], &records[i], dy);
+    for (int i = layers->count - 1; i >= 0; i--)
+        dy = slow_layer_back(s, &layers->layer[i], &records[i], dy);
     return dy;
 }

@@ -24,13 +24,15 @@ typedef struct {
 /* An empty list at a shape. */
 Hand hand(Arena *arena, const char *prefix, Shape in);
 void hand_conv(Hand *h, int out, int kernel, int stride, int padding, int groups, bool bias);
-void hand_same(Hand *h, LayerKind kind);     /* batchnorm (of two, one has not PyTorch's eps and momentum), relu, relu6 */
+void hand_same(Hand *h, LayerKind kind);     /* batchnorm (of two, one has not PyTorch's eps and
+                                              * momentum), relu, relu6 */
 
 void hand_pool(Hand *h, LayerKind kind, int kernel, int stride, int padding);
 void hand_flatten(Hand *h);
 void hand_linear(Hand *h, int out, bool bias);
 
-/* A list within the layer to be added next: its path, "3." of a residual (-1; its shortcut: -2), "3.1." of a choice. */
+/* A list within the layer to be added next: its path, "3." of a residual (-1; its shortcut: -2),
+ * "3.1." of a choice. */
 Hand hand_path(Hand *h, int path);
 void hand_paths(Hand *h, LayerKind kind, const Hand *paths, int count);
 

@@ -8,7 +8,8 @@ static double slow_function(Function f, double x)
     switch (f) {
     case FUNCTION_RELU: return x > 0.0 ? x : 0.0;
     case FUNCTION_GELU: return 0.5 * x * erfc(-x / sqrt(2.0));
-    case FUNCTION_GELU_TANH: return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
+    case FUNCTION_GELU_TANH:
+        return 0.5 * x * (1.0 + tanh(sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)));
     case FUNCTION_SILU: return x / (1.0 + exp(-x));
     case FUNCTION_TANH: return tanh(x);
     }
@@ -29,14 +30,19 @@ static double *slow_token(Tensor t, int64_t row, int64_t token)
     return t.v + (row * t.shape.height * t.shape.width + token) * t.shape.channels;
 }
 
-static int slow_length(const Slow *s, int64_t row, int tokens) { return s->lengths ? s->lengths[row] : tokens; }
+static int slow_length(const Slow *s, int64_t row, int tokens)
+{
+    return s->lengths ? s->lengths[row] : tokens;
+}
 
-static void slow_layernorm(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy, const Tensor *dx)
+static void slow_layernorm(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy,
+                           const Tensor *dx)
 {
     int     n = l->in.channels;
     bool    centred = l->kind == LAYER_LAYERNORM;
     double *w = slow_value(s, l->name, "weight"), *b = slow_value(s, l->name, "bias");
-    double *dw = dy ? slow_gradient(s, l->name, "weight") : NULL, *db = dy ? slow_gradient(s, l->name, "bias") : NULL;
+    double *dw = dy ? slow_gradient(s, l->name, "weight") : NULL,
+           *db = dy ? slow_gradient(s, l->name, "bias") : NULL;
 
     for (int64_t i = 0; i < slow_count(r->x) / n; i++) {
         const double *x = r->x.v + i * n;
@@ -45,7 +51,8 @@ static void slow_layernorm(Slow *s, const Layer *l, SlowRecord *r, const Tensor 
         for (int c = 0; centred && c < n; c++) mean += x[c] / n;
         for (int c = 0; c < n; c++) square += (x[c] - mean) * (x[c] - mean) / n;
         inverse = 1.0 / sqrt(square + l->eps);
-        for (int c = 0; !dy && c < n; c++) r->y.v[i * n + c] = (x[c] - mean) * inverse * w[c] + (b ? b[c] : 0.0);
+        for (int c = 0; !dy && c < n; c++)
+            r->y.v[i * n + c] = (x[c] - mean) * inverse * w[c] + (b ? b[c] : 0.0);
         if (!dy) continue;
         for (int c = 0; c < n; c++) {
             double d = dy->v[i * n + c], h = (x[c] - mean) * inverse;
@@ -56,7 +63,8 @@ static void slow_layernorm(Slow *s, const Layer *l, SlowRecord *r, const Tensor 
             if (db) db[c] += d;
         }
         for (int c = 0; c < n; c++)
-            dx->v[i * n + c] = inverse * (dy->v[i * n + c] * w[c] - sum - (x[c] - mean) * inverse * dot);
+            dx->v[i * n + c] =
+                inverse * (dy->v[i * n + c] * w[c] - sum - (x[c] - mean) * inverse * dot);
     }
 }
 
@@ -86,13 +94,15 @@ static void slow_embedding(Slow *s, const Layer *l, SlowRecord *r, const Tensor 
             int     place[] = {(int)x[0], t, l->types > 0 ? (int)x[1] : 0};
 
             for (int k = 0; k < 3; k++) {
-                double *table = slow_value(s, l->name, names[k]), *gradient = dy ? slow_gradient(s, l->name, names[k]) : NULL;
+                double *table = slow_value(s, l->name, names[k]),
+                       *gradient = dy ? slow_gradient(s, l->name, names[k]) : NULL;
 
                 for (int c = 0; table && c < l->out.channels; c++) {
                     int64_t at = (int64_t)place[k] * l->out.channels + c;
 
                     if (!dy) slow_token(r->y, row, t)[c] += table[at];
-                    else if (t < slow_length(s, row, l->out.height)) gradient[at] += slow_token(*dy, row, t)[c];
+                    else if (t < slow_length(s, row, l->out.height))
+                        gradient[at] += slow_token(*dy, row, t)[c];
                 }
             }
         }
@@ -100,7 +110,8 @@ static void slow_embedding(Slow *s, const Layer *l, SlowRecord *r, const Tensor 
 
 static void slow_tokens(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy, const Tensor *dx)
 {
-    double *token = slow_value(s, l->name, "class_token"), *positions = slow_value(s, l->name, "positions");
+    double *token = slow_value(s, l->name, "class_token"),
+           *positions = slow_value(s, l->name, "positions");
     double *dtoken = dy ? slow_gradient(s, l->name, "class_token") : NULL;
     double *dpositions = dy ? slow_gradient(s, l->name, "positions") : NULL;
     int     n = l->out.channels;
@@ -112,8 +123,9 @@ static void slow_tokens(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy
                 double d = dy ? slow_token(*dy, row, t)[c] : 0.0;
 
                 if (!dy) {
-                    slow_token(r->y, row, t)[c] = (place < 0 ? token[c] : slow_token(r->x, row, place)[c])
-                                                  + (positions ? positions[t * n + c] : 0.0);
+                    slow_token(r->y, row, t)[c] =
+                        (place < 0 ? token[c] : slow_token(r->x, row, place)[c])
+                        + (positions ? positions[t * n + c] : 0.0);
                     continue;
                 }
                 if (place < 0) dtoken[c] += d;
@@ -122,7 +134,8 @@ static void slow_tokens(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy
             }
 }
 
-static void slow_sequence_pool(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy, const Tensor *dx)
+static void slow_sequence_pool(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy,
+                               const Tensor *dx)
 {
     for (int64_t row = 0; row < r->x.rows; row++) {
         int count = l->pooling == POOLING_MEAN ? slow_length(s, row, l->in.height) : 1;
@@ -147,8 +160,8 @@ static double slow_frequency(const Rotary *rotary, int i)
 }
 
 /* out [dim] = the head's x, normed and turned; back: from d, gradient of that, to dx and dw. */
-static void slow_head(const Layer *l, const double *w, const double *x, int position, double *out, const double *d, double *dx,
-                             double *dw)
+static void slow_head(const Layer *l, const double *w, const double *x, int position, double *out,
+                      const double *d, double *dx, double *dw)
 {
     const Attention *a = &l->attention;
     int              n = a->head_dim, half = a->rotary.dim / 2;
@@ -164,7 +177,8 @@ static void slow_head(const Layer *l, const double *w, const double *x, int posi
         if (i >= 2 * half) { out[i] = scaled[0]; continue; }
         scaled[1] = w ? x[other] * inverse * w[other] : x[other];
         double angle = position * slow_frequency(&a->rotary, i % half);
-        out[i] = i < half ? scaled[0] * cos(angle) - scaled[1] * sin(angle) : scaled[0] * cos(angle) + scaled[1] * sin(angle);
+        out[i] = i < half ? scaled[0] * cos(angle) - scaled[1] * sin(angle)
+                          : scaled[0] * cos(angle) + scaled[1] * sin(angle);
     }
     if (!d) return;
     for (int i = 0; i < n; i++) {
@@ -172,26 +186,34 @@ static void slow_head(const Layer *l, const double *w, const double *x, int posi
 
         if (i >= 2 * half) { back[i] = d[i]; continue; }
         double angle = position * slow_frequency(&a->rotary, i % half);
-        back[i] = i < half ? d[i] * cos(angle) + d[other] * sin(angle) : d[i] * cos(angle) - d[other] * sin(angle);
+        back[i] = i < half ? d[i] * cos(angle) + d[other] * sin(angle)
+                           : d[i] * cos(angle) - d[other] * sin(angle);
     }
-    for (int i = 0; w && i < n; i++) dw[i] += back[i] * x[i] * inverse, back[i] *= w[i], dot += back[i] * x[i] * inverse / n;
+    for (int i = 0; w && i < n; i++)
+        dw[i] += back[i] * x[i] * inverse, back[i] *= w[i], dot += back[i] * x[i] * inverse / n;
     for (int i = 0; i < n; i++) dx[i] += w ? inverse * (back[i] - x[i] * inverse * dot) : back[i];
 }
 
 static bool slow_sees(const Attention *a, int query, int key, int length)
 {
-    return key < length && !(a->causal && key > query) && !(a->window > 0 && abs(query - key) >= a->window);
+    return key < length && !(a->causal && key > query)
+           && !(a->window > 0 && abs(query - key) >= a->window);
 }
 
 /* One head of one sequence. */
-static void slow_attend(Slow *s, const Layer *l, SlowRecord *r, int64_t row, int head, const Tensor *dy, const Tensor *dx)
+static void slow_attend(Slow *s, const Layer *l, SlowRecord *r, int64_t row, int head,
+                        const Tensor *dy, const Tensor *dx)
 {
     const Attention *a = &l->attention;
-    int     n = a->head_dim, kv = head / (a->heads / a->kv_heads), tokens = l->in.height, length = slow_length(s, row, tokens);
+    int     n = a->head_dim, kv = head / (a->heads / a->kv_heads), tokens = l->in.height,
+        length = slow_length(s, row, tokens);
     int     at_q = head * n, at_k = (a->heads + kv) * n, at_v = (a->heads + a->kv_heads + kv) * n;
-    double *wq = slow_value(s, l->name, "q_norm"), *wk = slow_value(s, l->name, "k_norm"), scale = 1.0 / sqrt(n);
-    double *dwq = dy ? slow_gradient(s, l->name, "q_norm") : NULL, *dwk = dy ? slow_gradient(s, l->name, "k_norm") : NULL;
-    double *q = calloc((size_t)(4 * tokens * n), sizeof *q), *k = q + tokens * n, *dq = k + tokens * n, *dk = dq + tokens * n;
+    double *wq = slow_value(s, l->name, "q_norm"), *wk = slow_value(s, l->name, "k_norm"),
+           scale = 1.0 / sqrt(n);
+    double *dwq = dy ? slow_gradient(s, l->name, "q_norm") : NULL,
+           *dwk = dy ? slow_gradient(s, l->name, "k_norm") : NULL;
+    double *q = calloc((size_t)(4 * tokens * n), sizeof *q), *k = q + tokens * n,
+           *dq = k + tokens * n, *dk = dq + tokens * n;
     double *p = calloc((size_t)(2 * tokens), sizeof *p), *dp = p + tokens;
 
     for (int t = 0; t < length; t++) {
@@ -206,7 +228,8 @@ static void slow_attend(Slow *s, const Layer *l, SlowRecord *r, int64_t row, int
             for (int c = 0; c < n; c++) p[j] += q[i * n + c] * k[j * n + c] * scale;
             if (slow_sees(a, i, j, length)) most = fmax(most, p[j]);
         }
-        for (int j = 0; j < length; j++) sum += p[j] = slow_sees(a, i, j, length) ? exp(p[j] - most) : 0.0;
+        for (int j = 0; j < length; j++)
+            sum += p[j] = slow_sees(a, i, j, length) ? exp(p[j] - most) : 0.0;
         for (int j = 0; j < length; j++) {
             const double *v = slow_token(r->x, row, j) + at_v;
 
@@ -228,8 +251,10 @@ static void slow_attend(Slow *s, const Layer *l, SlowRecord *r, int64_t row, int
             }
     }
     for (int t = 0; dy && t < length; t++) {
-        slow_head(l, wq, slow_token(r->x, row, t) + at_q, t, NULL, dq + t * n, slow_token(*dx, row, t) + at_q, dwq);
-        slow_head(l, wk, slow_token(r->x, row, t) + at_k, t, NULL, dk + t * n, slow_token(*dx, row, t) + at_k, dwk);
+        slow_head(l, wq, slow_token(r->x, row, t) + at_q, t, NULL, dq + t * n,
+                  slow_token(*dx, row, t) + at_q, dwq);
+        slow_head(l, wk, slow_token(r->x, row, t) + at_k, t, NULL, dk + t * n,
+                  slow_token(*dx, row, t) + at_k, dwk);
     }
     free(q), free(p);
 }
@@ -244,7 +269,8 @@ void slow_sequence(Slow *s, const Layer *l, SlowRecord *r, const Tensor *dy, con
     case LAYER_GATED: slow_gated(l, r, dy, dx); break;
     case LAYER_ATTENTION:
         for (int64_t row = 0; row < r->x.rows; row++)
-            for (int head = 0; head < l->attention.heads; head++) slow_attend(s, l, r, row, head, dy, dx);
+            for (int head = 0; head < l->attention.heads; head++)
+                slow_attend(s, l, r, row, head, dy, dx);
         break;
     default:                             /* gelu, silu, tanh */
         for (int64_t i = 0; i < slow_count(r->x); i++) {

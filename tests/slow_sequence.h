@@ -1,5 +1,5 @@
-/* Layers of transformers as plain loops in double: embedding, tokens, pool, norms, functions, gated, attention. Part of
- * tests/slow_net.h. */
+/* Layers of transformers as plain loops in double: embedding, tokens, pool, norms, functions,
+ * gated, attention. Part of tests/slow_net.h. */
 #ifndef TESTS_SLOW_SEQUENCE_H
 #define TESTS_SLOW_SEQUENCE_H
 

@@ -193,9 +193,10 @@ static void show_difference(const char *name, const char *expected, const char *
         size_t a = strcspn(expected, "\n"), b = strcspn(found, "\n");
         bool   last = !expected[a] || !found[b];
         if (a != b || memcmp(expected, found, a) != 0 || expected[a] != found[b] || last) {
-            print_error("tests/golden/%s differs at line %d\n  expected: %.*s%s\n  found:    %.*s%s\n",
-                        name, line, (int)a, expected, expected[a] ? "" : " (end of text)",
-                        (int)b, found, found[b] ? "" : " (end of text)");
+            print_error(
+                "tests/golden/%s differs at line %d\n  expected: %.*s%s\n  found:    %.*s%s\n",
+                name, line, (int)a, expected, expected[a] ? "" : " (end of text)", (int)b, found,
+                found[b] ? "" : " (end of text)");
             return;
         }
         expected += a + 1;

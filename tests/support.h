@@ -11,13 +11,14 @@
 
 #include <cmocka.h>
 
-/* cmocka 2 has assert_int_in_range(), and deprecates what 1 has instead, which compares as unsigned. */
+/* cmocka 2 has assert_int_in_range(), and deprecates what 1 has instead, which compares as
+ * unsigned. */
 #ifndef assert_int_in_range
-#define assert_int_in_range(value, least, most)                                                                      \
-    do {                                                                                                             \
-        intmax_t value_ = (value), least_ = (least), most_ = (most);                                                 \
-        if (value_ < least_ || value_ > most_)                                                                       \
-            fail_msg("%s is %jd, not in %jd..%jd", #value, value_, least_, most_);                                   \
+#define assert_int_in_range(value, least, most)                                    \
+    do {                                                                           \
+        intmax_t value_ = (value), least_ = (least), most_ = (most);               \
+        if (value_ < least_ || value_ > most_)                                     \
+            fail_msg("%s is %jd, not in %jd..%jd", #value, value_, least_, most_); \
     } while (0)
 #endif
 

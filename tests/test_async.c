@@ -25,7 +25,8 @@ static void count_reports(void *context, int device, int block, int64_t step, do
     t->last_step[block] = step;
 }
 
-/* Which streams hurry: none; those that overlap with compute; compute; all of every other device. */
+/* Which streams hurry: none; those that overlap with compute; compute; all of every other
+ * device. */
 static const unsigned hurries[][2] = {{0, 0}, {6, 6}, {1, 1}, {7, 0}, {0, 7}, {2, 4}};
 enum { HURRIES = sizeof hurries / sizeof *hurries };
 
@@ -33,7 +34,8 @@ enum { HURRIES = sizeof hurries / sizeof *hurries };
 typedef struct { int hurry; bool far; int forget; } How;
 
 /* Trains under plan, which stays. */
-static void train_on(Trained *out, const How *how, const Fixture *f, const Plan *plan, uint64_t seed, int prefetch)
+static void train_on(Trained *out, const How *how, const Fixture *f, const Plan *plan,
+                     uint64_t seed, int prefetch)
 {
     Program   *program = spell_out(plan);
     DeviceSpec spec;
@@ -50,7 +52,8 @@ static void train_on(Trained *out, const How *how, const Fixture *f, const Plan 
         async_world.forget = how->forget;
         memcpy(async_world.eager, hurries[how->hurry], sizeof async_world.eager);
     }
-    x.synchronise = false;                       /* the CPU's kernels meet in the middle of their work */
+    x.synchronise = false;                       /* the CPU's kernels meet in the middle of their
+                                                  * work */
     x.prefetch = prefetch;
     x.progress = count_reports;
     x.context = out;
@@ -129,7 +132,8 @@ static bool same_bits(const Tensors *a, const Tensors *b)
 {
     for (int i = 0; i < tensors_count(a); i++) {
         const Tensor *x = tensors_at(a, i), *y = tensors_find(b, x->name);
-        if (!y || memcmp(x->values, y->values, (size_t)x->count * sizeof *x->values) != 0) return false;
+        if (!y || memcmp(x->values, y->values, (size_t)x->count * sizeof *x->values) != 0)
+            return false;
     }
     return true;
 }
@@ -163,7 +167,8 @@ static void a_wait_that_is_left_out_shows(void **state)
 
 /* ---- times ---- */
 
-/* Of a lane no two boxes overlap, all are within the run, and every instruction of every step is there. */
+/* Of a lane no two boxes overlap, all are within the run, and every instruction of every step is
+ * there. */
 static void times_are_those_of_the_device(void **state)
 {
     Fixture *f = *state;
@@ -183,7 +188,8 @@ static void times_are_those_of_the_device(void **state)
         }
         of_op[s->instruction->op]++;
     }
-    assert_true(of_op[OP_TEACHER] > 0 && of_op[OP_FORWARD] > 0 && of_op[OP_BACKWARD] > 0 && of_op[OP_UPDATE] > 0);
+    assert_true(of_op[OP_TEACHER] > 0 && of_op[OP_FORWARD] > 0 && of_op[OP_BACKWARD] > 0
+                && of_op[OP_UPDATE] > 0);
     assert_true(of_op[OP_SEND] > 0 && of_op[OP_ALLREDUCE] > 0 && of_op[OP_LOAD] > 0);
     for (int p = 0; p < t.result.phase_count; p++) {
         const PhaseTimes *phase = &t.result.phases[p];
@@ -206,7 +212,8 @@ static void every_instruction_has_a_name_for_profilers(void **state)
     int      expected = 0;
 
     train_on(&t, &(How){0}, f, plan, 1, 0);
-    for (int d = 0; d < t.program->device_count; d++) expected += t.program->devices[d].code_count * STEPS;
+    for (int d = 0; d < t.program->device_count; d++)
+        expected += t.program->devices[d].code_count * STEPS;
     assert_int_equal(async_world.names, expected);
     trained_free(&t);
     plan_free(plan);
@@ -247,8 +254,8 @@ static void a_step_allocates_nothing(void **state)
     }
 }
 
-/* Whichever allocation of a device gives nothing, the run ends with one line that says what for, and
- * nothing is left. */
+/* Whichever allocation of a device gives nothing, the run ends with one line that says what for,
+ * and nothing is left. */
 static void memory_that_runs_out_is_told(void **state)
 {
     Fixture        *f = *state;
@@ -270,8 +277,9 @@ static void memory_that_runs_out_is_told(void **state)
             async_world.fail = n;
             x.synchronise = false;
             rc = execute(&result, &x, &err);
-            if (rc == 0) { assert_true(async_world.allocations < n); execution_free(&result); }
-            else if (!strstr(err.text, "no memory for ") || !strstr(err.text, "of 7 floats")) fail_msg("%d: %s", n, err.text);
+            if (rc == 0) { assert_true(async_world.allocations < n); execution_free(&result);
+            } else if (!strstr(err.text, "no memory for ") || !strstr(err.text, "of 7 floats"))
+                fail_msg("%d: %s", n, err.text);
             assert_int_equal(async_world.events, 0);
             tensors_free(student);
         }
@@ -282,16 +290,20 @@ static void memory_that_runs_out_is_told(void **state)
 
 /* ---- replay ---- */
 
-#define CELL "{\"layer\": \"choice\", \"paths\": [" \
-    "[{\"layer\": \"conv\", \"out\": 4, \"kernel\": 1}, {\"layer\": \"batchnorm\"}, {\"layer\": \"relu\"}]," \
-    "[{\"layer\": \"separable\", \"out\": 4, \"kernel\": 3, \"batchnorm\": true, \"relu\": true}]," \
+#define CELL                                                                                      \
+    "{\"layer\": \"choice\", \"paths\": ["                                                        \
+    "[{\"layer\": \"conv\", \"out\": 4, \"kernel\": 1}, {\"layer\": \"batchnorm\"}, {\"layer\": " \
+    "\"relu\"}],"                                                                                 \
+    "[{\"layer\": \"separable\", \"out\": 4, \"kernel\": 3, \"batchnorm\": true, \"relu\": "      \
+    "true}],"                                                                                     \
     "[{\"layer\": \"residual\", \"body\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}]}]]}"
 
 /* 27 ways through three cells: too many to record each, so cells are recorded one by one. */
 static const char supernet_text[] =
     "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"super\","
     " \"input\": {\"channels\": 4, \"height\": 5, \"width\": 5}, \"batch\": 6, \"samples\": 60,"
-    " \"training\": {\"learning_rate\": 0.05, \"momentum\": 0.9, \"nesterov\": true, \"weight_decay\": 1e-4},"
+    " \"training\": {\"learning_rate\": 0.05, \"momentum\": 0.9, \"nesterov\": true, "
+    "\"weight_decay\": 1e-4},"
     " \"data\": \"synthetic\", \"blocks\": [{\"name\": \"a\", \"loss\": \"mse\","
     "  \"teacher\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}],"
     "  \"student\": [" CELL ", " CELL ", " CELL "]}]}";
@@ -312,20 +324,24 @@ static void step_supernet(Supernet *s, Device *device, int step)
     Error err = {""};
 
     for (int c = 0; c < 3; c++) choices[c] = (int)(rng_u64(5, (uint64_t)step, (uint64_t)c, 0) % 3);
-    for (int i = 0; i < SUPER_ROWS * SUPER_EACH; i++) x[i] = (float)rng_uniform(6, (uint64_t)step, (uint64_t)i, 0) - 0.5f;
+    for (int i = 0; i < SUPER_ROWS * SUPER_EACH; i++)
+        x[i] = (float)rng_uniform(6, (uint64_t)step, (uint64_t)i, 0) - 0.5f;
     device_put(device, s->x, x, SUPER_ROWS * SUPER_EACH);
     if (net_forward(s->net, s->x, s->y, SUPER_ROWS, choices, &err) != 0) fail_msg("%s", err.text);
     device_copy(device, s->dy, s->y, SUPER_ROWS * SUPER_EACH);
     if (net_backward(s->net, s->dy, SUPER_ROWS, &err) != 0) fail_msg("%s", err.text);
-    net_update(s->net, &(UpdateStep){.learning_rate = 0.05f / (float)(step + 1), .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = true});
+    net_update(s->net, &(UpdateStep){.learning_rate = 0.05f / (float)(step + 1), .momentum = 0.9f,
+                                     .weight_decay = 1e-4f, .nesterov = true});
 }
 
 static void read_supernet(Supernet *s)
 {
-    for (int i = 0; i < net_parameter_count(s->net); i++) s->count += net_parameter(s->net, i)->count;
+    for (int i = 0; i < net_parameter_count(s->net); i++)
+        s->count += net_parameter(s->net, i)->count;
     s->weights = calloc((size_t)s->count, sizeof *s->weights);
     assert_non_null(s->weights);
-    for (int64_t i = 0, at = 0; i < net_parameter_count(s->net); at += net_parameter(s->net, (int)i++)->count)
+    for (int64_t i = 0, at = 0; i < net_parameter_count(s->net);
+         at += net_parameter(s->net, (int)i++)->count)
         net_read(s->net, (int)i, s->weights + at);
 }
 
@@ -340,7 +356,8 @@ static Supernet train_supernet(const WorkBlock *block, bool queues, int cannot)
     assert_int_equal((queues ? async_devices : device_spec_parse)(&spec, "cpu:2", &err), 0);
     async_world.cannot = cannot;
     assert_int_equal(device_open(&device, &spec, 0, &err), 0);
-    if (net_new(&s.net, device, &block->student, block->in, NET_TRAINED, &err) != 0) fail_msg("%s", err.text);
+    if (net_new(&s.net, device, &block->student, block->in, NET_TRAINED, &err) != 0)
+        fail_msg("%s", err.text);
     net_initialise(s.net, 7, 0);
     if (net_prepare(s.net, SUPER_ROWS, &err) != 0) fail_msg("%s", err.text);
     s.x = device_alloc(device, SUPER_ROWS * SUPER_EACH);
@@ -363,8 +380,10 @@ static ReplayCounts train_both(int cannot)
     Workload *workload;
     Error     err = {""};
 
-    if (workload_parse(&workload, "super", supernet_text, strlen(supernet_text), &err) != 0) fail_msg("%s", err.text);
-    Supernet truth = train_supernet(&workload->block[0], false, 0), found = train_supernet(&workload->block[0], true, cannot);
+    if (workload_parse(&workload, "super", supernet_text, strlen(supernet_text), &err) != 0)
+        fail_msg("%s", err.text);
+    Supernet truth = train_supernet(&workload->block[0], false, 0),
+             found = train_supernet(&workload->block[0], true, cannot);
     assert_int_equal(truth.count, found.count);
     assert_memory_equal(truth.weights, found.weights, (size_t)truth.count * sizeof *truth.weights);
     free(truth.weights);
@@ -378,7 +397,8 @@ static void paths_are_recorded_cell_by_cell(void **state)
     ReplayCounts counts = train_both(0);
 
     (void)state;
-    /* Of 3 cells, 3 paths each, forward and backward, which may find its gradient in one of few places. */
+    /* Of 3 cells, 3 paths each, forward and backward, which may find its gradient in one of few
+     * places. */
     assert_true(counts.recorded <= 3 * 3 * 2 * 4);
     assert_true(counts.replayed > SUPER_STEPS * 3 * 2 / 2);
 }

@@ -48,7 +48,8 @@ static void arrays_grow_and_keep_what_they_had(void **state)
     assert_int_equal(wide_room, 1024);
     assert_int_equal(real_room, 1024);
     assert_int_equal(byte_room, 1024);
-    for (int i = 0; i < 1000; i++) assert_true(wide[i] == -i && real[i] == i / 2.0 && byte[i] == i % 100);
+    for (int i = 0; i < 1000; i++)
+        assert_true(wide[i] == -i && real[i] == i / 2.0 && byte[i] == i % 100);
     free(wide);
     free(real);
     free(byte);
@@ -191,7 +192,8 @@ static void check_file(const char *path, const char *expected)
 static void files_are_replaced_whole(void **state)
 {
     (void)state;
-    char       *folder = temp_make(), *path = format_text("%s/f", folder), *link = format_text("%s/l", folder);
+    char       *folder = temp_make(), *path = format_text("%s/f", folder),
+               *link = format_text("%s/l", folder);
     struct stat info;
 
     write_text(path, "one\n");
@@ -244,7 +246,8 @@ static void check_unread(const char *path, size_t limit, const char *expected)
 static void unreadable_files_are_refused(void **state)
 {
     (void)state;
-    char  *folder = temp_make(), *path = format_text("%s/f", folder), *none = format_text("%s/none", folder);
+    char  *folder = temp_make(), *path = format_text("%s/f", folder),
+          *none = format_text("%s/none", folder);
     char  *text;
     size_t length;
 
@@ -304,7 +307,8 @@ static void killed_writers_leave_no_trace(void **state)
 static void failed_writes_leave_no_trace(void **state)
 {
     (void)state;
-    char *folder = temp_make(), *deep = format_text("%s/none/f", folder), *inner = format_text("%s/d", folder);
+    char *folder = temp_make(), *deep = format_text("%s/none/f", folder),
+         *inner = format_text("%s/d", folder);
     Error err = {""};
 
     assert_int_equal(file_write(deep, "x", 1, &err), -1);
@@ -409,7 +413,8 @@ static void random_words_are_a_function_of_four(void **state)
     assert_true(mix_again(0) == 0xE220A8397B1DCDAFu);
     for (uint64_t i = 0; i < 100; i++) {
         uint64_t a = i * 3, b = i * i, c = ~i;
-        assert_true(rng_u64(i, a, b, c) == mix_again(c ^ mix_again(b ^ mix_again(a ^ mix_again(i)))));
+        assert_true(rng_u64(i, a, b, c)
+                    == mix_again(c ^ mix_again(b ^ mix_again(a ^ mix_again(i)))));
     }
     Rng rng = {.seed = 5};
     for (uint64_t i = 0; i < 10; i++) assert_true(rng_next(&rng) == rng_u64(5, 0, 0, i));
@@ -576,12 +581,17 @@ static void doubles_come_back(void **state)
 
 static void numbers_are_decimal(void **state)
 {
-    static const struct { const char *text; double value; int length; } taken[] = {
-        {"0", 0, 1}, {"-3", -3, 2}, {"+.5", 0.5, 3}, {"5.", 5, 2}, {"1e6", 1e6, 3}, {"1E-2GiB", 0.01, 4}, {"0e-400", 0, 6},
-        {"1e", 1, 1}, {"40GB", 40, 2}, {"2.2250738585072014e-308", 2.2250738585072014e-308, 23},
+    static const struct { const char *text; double value; int length;
+    } taken[] = {
+        {"0", 0, 1},      {"-3", -3, 2},
+        {"+.5", 0.5, 3},  {"5.", 5, 2},
+        {"1e6", 1e6, 3},  {"1E-2GiB", 0.01, 4},
+        {"0e-400", 0, 6}, {"1e", 1, 1},
+        {"40GB", 40, 2},  {"2.2250738585072014e-308", 2.2250738585072014e-308, 23},
     };
-    static const char *const refused[] = {"", "x", " 1", "\t1", "0x10", "-0X1p3", "inf", "-infinity", "nan", "nan(1)",
-                                          "1e400", "-1e400", "1e-400", "4e-310", "e5", "."};
+    static const char *const refused[] = {"",       "x",         " 1",  "\t1",    "0x10",  "-0X1p3",
+                                          "inf",    "-infinity", "nan", "nan(1)", "1e400", "-1e400",
+                                          "1e-400", "4e-310",    "e5",  "."};
 
     (void)state;
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
@@ -628,9 +638,16 @@ static void json_strings_come_back(void **state)
 /* RFC 3629: overlong forms, surrogates, what is beyond 10FFFF, and cut characters are none. */
 static void what_is_not_utf8_is_replaced(void **state)
 {
-    static const struct { const char *in, *out; } cases[] = {
-        {"plain", "plain"}, {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
-        {"a\xFF" "b", "a\xEF\xBF\xBD" "b"}, {"\xC0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"}, {"\xE2\x82", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+    static const struct { const char *in, *out;
+    } cases[] = {
+        {"plain", "plain"},
+        {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80"},
+        {"a\xFF"
+         "b",
+         "a\xEF\xBF\xBD"
+         "b"},
+        {"\xC0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"\xE2\x82", "\xEF\xBF\xBD\xEF\xBF\xBD"},
         {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
         {"\xF4\x90\x80\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
     };
@@ -646,13 +663,16 @@ static void what_is_not_utf8_is_replaced(void **state)
 
 static void commands_can_be_pasted(void **state)
 {
-    char *const argv[] = {"/usr/bin/pipebd-sim", "a.json", "--vary", "devices=1,2", "--set", "blocks[a b].us=1", "it's", "", "\xFF"};
+    char *const argv[] = {"/usr/bin/pipebd-sim", "a.json", "--vary", "devices=1,2", "--set",
+                          "blocks[a b].us=1",    "it's",   "",       "\xFF"};
     Text        text = {0};
 
     (void)state;
     text_command(&text, sizeof argv / sizeof *argv, argv);
-    assert_string_equal(text_string(&text), "pipebd-sim a.json --vary devices=1,2 --set 'blocks[a b].us=1' 'it'\\''s' '' "
-                        "'\xEF\xBF\xBD'");
+    assert_string_equal(
+        text_string(&text),
+        "pipebd-sim a.json --vary devices=1,2 --set 'blocks[a b].us=1' 'it'\\''s' '' "
+        "'\xEF\xBF\xBD'");
     text_free(&text);
 }
 

@@ -53,9 +53,11 @@ static void refuse(const Brute *b, const Plan *plan, int64_t ns, const RelayCost
     Text         text = {0};
 
     plan_text(plan, &text);
-    fail_msg("%lld ns simulated, at least %lld, %lld a step; %s loader, prefetch %d, lanes %d, depth %d, %d steps of %d\n%s",
-             (long long)ns, (long long)cost->epoch_ns, (long long)cost->step_ns, t->blocking_transfers ? "blocking" : "",
-             t->loader.prefetch, t->loader.lanes, b->s->queue_depth, (int)b->s->steps, (int)b->s->batch, text_string(&text));
+    fail_msg("%lld ns simulated, at least %lld, %lld a step; %s loader, prefetch %d, lanes %d, "
+             "depth %d, %d steps of %d\n%s",
+             (long long)ns, (long long)cost->epoch_ns, (long long)cost->step_ns,
+             t->blocking_transfers ? "blocking" : "", t->loader.prefetch, t->loader.lanes,
+             b->s->queue_depth, (int)b->s->steps, (int)b->s->batch, text_string(&text));
 }
 
 static void try_plan(Brute *b, Plan *plan)
@@ -96,12 +98,15 @@ static void try_stages(Brute *b)
     Plan           *plan;
     int64_t         rows[MOST];
 
-    assert_int_equal(plan_new(&plan, b->schedule, s->trace->block_count, s->device_count, s->batch, b->stages, NULL), 0);
+    assert_int_equal(plan_new(&plan, b->schedule, s->trace->block_count, s->device_count, s->batch,
+                              b->stages, NULL),
+                     0);
     for (int i = 0; i < b->stages; i++) {
         for (int k = 0; k < b->width[i]; k++) rows[k] = scenario_share(s->batch, b->width[i], k);
         plan->stages[i].first = b->first[i];
         plan->stages[i].last = (i + 1 < b->stages ? b->first[i + 1] : s->trace->block_count) - 1;
-        assert_int_equal(plan_place(plan, &plan->stages[i], b->devices[i], rows, b->width[i], NULL), 0);
+        assert_int_equal(plan_place(plan, &plan->stages[i], b->devices[i], rows, b->width[i], NULL),
+                         0);
     }
     try_plan(b, plan);
 }
@@ -111,7 +116,8 @@ static void choose_blocks(Brute *b, int from);
 /* Devices of type and those after it for the stage that is being put together. */
 static void choose_devices(Brute *b, int type)
 {
-    int i = b->stages, limit = schedule_row(b->schedule)->groups ? MOST : 1, n = b->s->trace->block_count, kept = b->width[i];
+    int i = b->stages, limit = schedule_row(b->schedule)->groups ? MOST : 1,
+        n = b->s->trace->block_count, kept = b->width[i];
 
     if (type == b->types) {
         if (b->width[i] == 0 || b->width[i] > b->s->batch) return;
@@ -155,9 +161,13 @@ static void choose_lists(Brute *b)
     }
 }
 
-typedef struct { int cases, bounds, all, slower, worse[SCHEDULE_COUNT], tried[SCHEDULE_COUNT]; double most[SCHEDULE_COUNT]; } Score;
+typedef struct {
+    int    cases, bounds, all, slower, worse[SCHEDULE_COUNT], tried[SCHEDULE_COUNT];
+    double most[SCHEDULE_COUNT];
+} Score;
 
-/* Of plans as good as the fastest the row has the thriftiest: of all there are, where all were looked at. */
+/* Of plans as good as the fastest the row has the thriftiest: of all there are, where all were
+ * looked at. */
 static void hold_thrift(Score *t, const Brute *b, const Candidate *row, int i)
 {
     Thrift own = candidate_thrift(row);
@@ -166,21 +176,25 @@ static void hold_thrift(Score *t, const Brute *b, const Candidate *row, int i)
     assert_true(row->sim.epoch_ns <= b->tie_ns);
     for (size_t k = 0; k < row->faster_count; k++) {
         Thrift  other = candidate_thrift(&row->faster[k]);
-        int64_t ns = row->faster[k].sim.epoch_ns, next = k + 1 < row->faster_count ? row->faster[k + 1].sim.epoch_ns : row->sim.epoch_ns;
+        int64_t ns = row->faster[k].sim.epoch_ns, next = k + 1 < row->faster_count
+                                                             ? row->faster[k + 1].sim.epoch_ns
+                                                             : row->sim.epoch_ns;
         assert_true(ns < next && thrift_compare(&own, &other) < 0);
     }
     t->slower += row->faster_count > 0;
     if (!all || !b->tied) return;
     t->all++;
     if (thrift_compare(&own, &b->thrift) > 0)
-        fail_msg("case %d, %s: a plan as good needs %lld bytes, loads %g; taken: %lld, %g", i, schedule_name(b->schedule),
-                 (long long)b->thrift.peak_bytes, b->thrift.loads, (long long)own.peak_bytes, own.loads);
+        fail_msg("case %d, %s: a plan as good needs %lld bytes, loads %g; taken: %lld, %g", i,
+                 schedule_name(b->schedule), (long long)b->thrift.peak_bytes, b->thrift.loads,
+                 (long long)own.peak_bytes, own.loads);
 }
 
 static void score(Score *t, Schedule schedule, const Scenario *s, const Comparison *c, int i)
 {
     const Candidate *row = &c->rows[schedule];
-    Brute b = {.s = s, .schedule = schedule, .best_ns = INT64_MAX, .step_ns = INT64_MAX, .gaps = schedule != SCHEDULE_LS,
+    Brute b = {.s = s, .schedule = schedule, .best_ns = INT64_MAX, .step_ns = INT64_MAX,
+               .gaps = schedule != SCHEDULE_LS,
                .tie_ns = row->plan ? compare_tie(candidate_fastest_ns(row)) : 0};
     Text  text = {0};
 
@@ -188,12 +202,14 @@ static void score(Score *t, Schedule schedule, const Scenario *s, const Comparis
     if (schedule == SCHEDULE_LS) choose_lists(&b);
     else                         choose_blocks(&b, 0);
     if (row->bound_ns > b.best_ns)
-        fail_msg("case %d, %s: a plan takes %lld ns, the bound is %lld", i, schedule_name(schedule), (long long)b.best_ns,
-                 (long long)row->bound_ns);
+        fail_msg("case %d, %s: a plan takes %lld ns, the bound is %lld", i, schedule_name(schedule),
+                 (long long)b.best_ns, (long long)row->bound_ns);
     if (schedule == SCHEDULE_TR && row->plan) t->bounds += row->bound_ns > 0;
     if (!row->plan) { assert_true(b.best_ns == INT64_MAX); return; }
     hold_thrift(t, &b, row, i);
-    double ratio = b.best_ns == INT64_MAX || b.best_ns == 0 ? 1 : (double)row->sim.epoch_ns / (double)b.best_ns;
+    double ratio = b.best_ns == INT64_MAX || b.best_ns == 0
+                       ? 1
+                       : (double)row->sim.epoch_ns / (double)b.best_ns;
     t->tried[schedule]++;
     if (ratio > t->most[schedule]) t->most[schedule] = ratio;
     if (ratio > 1.005) {
@@ -201,17 +217,20 @@ static void score(Score *t, Schedule schedule, const Scenario *s, const Comparis
         plan_text(b.best, &text);
         plan_text(row->plan, &text);
         if (getenv("PIPEBD_SHOW"))
-            print_message("case %d, %s (%s): %.2f %% slower than the best of %d plans; kinds %d, nodes %d, blocking %d, loader %d prefetch %d lanes %d depth %d, steps %d, batch %d\n%s\n",
-                          i, schedule_name(schedule), row->method, 100 * (ratio - 1), b.plans, s->trace->kind_count, s->trace->devices_per_node,
-                          s->trace->blocking_transfers, s->trace->loader.present, s->trace->loader.prefetch, s->trace->loader.lanes,
-                          s->queue_depth, (int)s->steps, (int)s->batch, text_string(&text));
+            print_message(
+                "case %d, %s (%s): %.2f %% slower than the best of %d plans; kinds %d, nodes %d, "
+                "blocking %d, loader %d prefetch %d lanes %d depth %d, steps %d, batch %d\n%s\n",
+                i, schedule_name(schedule), row->method, 100 * (ratio - 1), b.plans,
+                s->trace->kind_count, s->trace->devices_per_node, s->trace->blocking_transfers,
+                s->trace->loader.present, s->trace->loader.prefetch, s->trace->loader.lanes,
+                s->queue_depth, (int)s->steps, (int)s->batch, text_string(&text));
         text_free(&text);
     }
     plan_free(b.best);
 }
 
-/* The search for tr alone: the least step of all plans. (Where transfers block and machines differ it takes the
- * faster link for what a message out delays.) */
+/* The search for tr alone: the least step of all plans. (Where transfers block and machines differ
+ * it takes the faster link for what a message out delays.) */
 static void barrier_is_brute_force(void **state)
 {
     Rng rng = {.seed = test_seed("barrier_is_brute_force", 92)};
@@ -231,13 +250,18 @@ static void barrier_is_brute_force(void **state)
         assert_int_equal(barrier_search(&part, &s, NULL, NULL), 0);
         Plan     *plan = NULL;
         RelayCost cost;
-        assert_int_equal(plan_new(&plan, SCHEDULE_TR, h.blocks, s.device_count, s.batch, part.stages, NULL), 0);
+        assert_int_equal(
+            plan_new(&plan, SCHEDULE_TR, h.blocks, s.device_count, s.batch, part.stages, NULL), 0);
         for (int k = 0; k < part.stages; k++)
-            assert_int_equal(plan_set_stage(plan, k, part.first[k], (k + 1 < part.stages ? part.first[k + 1] : h.blocks) - 1,
-                                            part.device[k], 1, NULL), 0);
+            assert_int_equal(
+                plan_set_stage(plan, k, part.first[k],
+                               (k + 1 < part.stages ? part.first[k + 1] : h.blocks) - 1,
+                               part.device[k], 1, NULL),
+                0);
         assert_int_equal(relay_cost(&cost, plan, &s, false, NULL), 0);
         if (!part.every_order || cost.step_ns != b.step_ns)
-            fail_msg("case %d: %lld, the least is %lld", i, (long long)cost.step_ns, (long long)b.step_ns);
+            fail_msg("case %d: %lld, the least is %lld", i, (long long)cost.step_ns,
+                     (long long)b.step_ns);
         plan_free(plan);
         plan_free(b.best);
         barrier_free(&part);
@@ -273,15 +297,18 @@ static void offers_the_best(void **state)
     }
     for (int k = 0; k < SCHEDULE_COUNT; k++)
         if (t.tried[k])
-            print_message("# %s: %d of %d more than 0.5 %% above the best, at most %.2f %%\n", schedule_name((Schedule)k), t.worse[k],
-                          t.tried[k], 100 * (t.most[k] - 1));
-    print_message("# %d rows with all plans looked at, %d with a faster one that is less thrifty\n", t.all, t.slower);
+            print_message("# %s: %d of %d more than 0.5 %% above the best, at most %.2f %%\n",
+                          schedule_name((Schedule)k), t.worse[k], t.tried[k],
+                          100 * (t.most[k] - 1));
+    print_message("# %d rows with all plans looked at, %d with a faster one that is less thrifty\n",
+                  t.all, t.slower);
     assert_true(t.all > 2 * t.cases && t.slower > 0);
     for (int k = 0; k < SCHEDULE_COUNT; k++) assert_true(100 * t.worse[k] <= t.tried[k]);
     assert_int_equal(t.bounds, t.tried[SCHEDULE_TR]);
 }
 
-/* Too many lists to look at all of them: moves find some within 0.5 % of the best, where devices share the loader. */
+/* Too many lists to look at all of them: moves find some within 0.5 % of the best, where devices
+ * share the loader. */
 static void lists_share_a_loader(void **state)
 {
     Rng   rng = {.seed = test_seed("lists_share_a_loader", 93)};
@@ -302,23 +329,26 @@ static void lists_share_a_loader(void **state)
         random_scenario(&rng, &h, 1, &trace, &s);
         trace->loader.lanes = 1;
         assert_int_equal(compare(&c, &s, &options, NULL), 0);
-        moved += strncmp(c.rows[SCHEDULE_LS].method, "lists improved", strlen("lists improved")) == 0;
+        moved +=
+            strncmp(c.rows[SCHEDULE_LS].method, "lists improved", strlen("lists improved")) == 0;
         score(&t, SCHEDULE_LS, &s, &c, i);
         comparison_free(&c);
         scenario_free(&s);
         trace_free(trace);
     }
-    print_message("# %d of %d more than 0.5 %% above the best, at most %.2f %%; %d improved\n", t.worse[SCHEDULE_LS], t.tried[SCHEDULE_LS],
-                  100 * (t.most[SCHEDULE_LS] - 1), moved);
+    print_message("# %d of %d more than 0.5 %% above the best, at most %.2f %%; %d improved\n",
+                  t.worse[SCHEDULE_LS], t.tried[SCHEDULE_LS], 100 * (t.most[SCHEDULE_LS] - 1),
+                  moved);
     assert_true(100 * t.worse[SCHEDULE_LS] <= t.tried[SCHEDULE_LS] && moved > 0);
 }
 
 /* With a device more neither ahd nor the choice is slower: the others can stay idle. */
 static void more_devices_are_never_slower(void **state)
 {
-    static const char *const paths[] = {PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", PIPEBD_ROOT "/traces/mobilenet-cpu.json",
-                                        PIPEBD_ROOT "/traces/mobilenet-mixed.json", PIPEBD_ROOT "/traces/mobilenet-students.json",
-                                        PIPEBD_ROOT "/traces/vgg-cpu.json"};
+    static const char *const paths[] = {
+        PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", PIPEBD_ROOT "/traces/mobilenet-cpu.json",
+        PIPEBD_ROOT "/traces/mobilenet-mixed.json", PIPEBD_ROOT "/traces/mobilenet-students.json",
+        PIPEBD_ROOT "/traces/vgg-cpu.json"};
     (void)state;
 
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
@@ -330,13 +360,18 @@ static void more_devices_are_never_slower(void **state)
             Scenario       s;
             Comparison     c;
             Error          err = {""};
-            assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.devices = devices, .queue_depth = 2, .extrapolate = true},
-                                            NULL), 0);
+            assert_int_equal(
+                scenario_build(
+                    &s, trace,
+                    &(ScenarioOptions){.devices = devices, .queue_depth = 2, .extrapolate = true},
+                    NULL),
+                0);
             if (compare_rows(&c, &s, &options, &err) != 0) fail_msg("%s", err.text);
             int64_t now = c.rows[SCHEDULE_AHD].sim.epoch_ns, chosen = c.rows[c.best].sim.epoch_ns;
             if (now > ahd || chosen > best + best / COMPARE_TIE)
-                fail_msg("%s on %d devices: ahd %lld ns, %lld on one less; the choice %lld, %lld", paths[i], devices, (long long)now,
-                         (long long)ahd, (long long)chosen, (long long)best);
+                fail_msg("%s on %d devices: ahd %lld ns, %lld on one less; the choice %lld, %lld",
+                         paths[i], devices, (long long)now, (long long)ahd, (long long)chosen,
+                         (long long)best);
             ahd = now;
             best = chosen;
             comparison_free(&c);
@@ -348,9 +383,9 @@ static void more_devices_are_never_slower(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(barrier_is_brute_force), cmocka_unit_test(offers_the_best),
-                                       cmocka_unit_test(lists_share_a_loader),
-                                       cmocka_unit_test(more_devices_are_never_slower)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(barrier_is_brute_force), cmocka_unit_test(offers_the_best),
+        cmocka_unit_test(lists_share_a_loader), cmocka_unit_test(more_devices_are_never_slower)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,22 +12,50 @@
 
 /* Three blocks, four rows, 100 us a message of boundary 1 or 2 within a machine of two
  * devices, 300 us across. Times at 2 and at 4 rows. */
-#define TIMING(t2, t4) "[{\"batch\": 2, \"teacher_us\": " t2 ", \"forward_us\": " t2 ", \"backward_us\": " t2 ", \"update_us\": 5}, " \
-                       "{\"batch\": 4, \"teacher_us\": " t4 ", \"forward_us\": " t4 ", \"backward_us\": " t4 ", \"update_us\": 5}]"
-#define BLOCK(name, times) "{\"name\": \"" name "\", \"output_bytes\": 100, \"student\": {\"weight_bytes\": 1000, " \
-                           "\"gradient_bytes\": 10, \"activation_bytes\": 50}, \"timings\": " times "}"
+#define TIMING(t2, t4)                                                                     \
+    "[{\"batch\": 2, \"teacher_us\": " t2 ", \"forward_us\": " t2 ", \"backward_us\": " t2 \
+    ", \"update_us\": 5}, "                                                                \
+    "{\"batch\": 4, \"teacher_us\": " t4 ", \"forward_us\": " t4 ", \"backward_us\": " t4  \
+    ", \"update_us\": 5}]"
+#define BLOCK(name, times)                                                                   \
+    "{\"name\": \"" name "\", \"output_bytes\": 100, \"student\": {\"weight_bytes\": 1000, " \
+    "\"gradient_bytes\": 10, \"activation_bytes\": 50}, \"timings\": " times "}"
 static const char hand[] =
-    "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"hand\", \"provenance\": {\"kind\": \"modelled\", \"source\": "
-    "\"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 4, \"samples\": 40}, \"devices\": [{\"kind\": \"k\", \"count\": 4, "
-    "\"memory_bytes\": 8000}], \"input_bytes\": 10, \"blocks\": [" BLOCK("a", TIMING("20", "40")) ", "
-    BLOCK("b", TIMING("30", "60")) ", " BLOCK("c", TIMING("10", "30")) "], "
-    "\"p2p\": [{\"bytes\": 0, \"us\": 100}, {\"bytes\": 1000, \"us\": 100}], "
-    "\"allreduce\": [{\"devices\": 2, \"bytes\": 10, \"us\": 7}, {\"devices\": 4, \"bytes\": 10, \"us\": 9}], "
-    "\"nodes\": {\"devices_per_node\": 2, \"p2p\": [{\"bytes\": 0, \"us\": 300}, {\"bytes\": 1000, \"us\": 300}], "
-    "\"allreduce\": [{\"devices\": 2, \"bytes\": 10, \"us\": 70}, {\"devices\": 4, \"bytes\": 10, \"us\": 90}]}}";
+    "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"hand\", \"provenance\": {\"kind\": "
+    "\"modelled\", \"source\": "
+    "\"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 4, \"samples\": 40}, \"devices\": "
+    "[{\"kind\": \"k\", \"count\": 4, "
+    "\"memory_bytes\": 8000}], \"input_bytes\": 10, \"blocks\": [" BLOCK(
+        "a",
+        TIMING(
+            "20",
+            "40")) ", " BLOCK("b",
+                              TIMING(
+                                  "30",
+                                  "60")) ", " BLOCK("c",
+                                                    TIMING(
+                                                        "10",
+                                                        "30")) "], "
+                                                               "\"p2p\": [{\"bytes\": 0, \"us\": "
+                                                               "100}, {\"bytes\": 1000, \"us\": "
+                                                               "100}], "
+                                                               "\"allreduce\": [{\"devices\": 2, "
+                                                               "\"bytes\": 10, \"us\": 7}, "
+                                                               "{\"devices\": 4, \"bytes\": 10, "
+                                                               "\"us\": 9}], "
+                                                               "\"nodes\": {\"devices_per_node\": "
+                                                               "2, \"p2p\": [{\"bytes\": 0, "
+                                                               "\"us\": 300}, {\"bytes\": 1000, "
+                                                               "\"us\": 300}], "
+                                                               "\"allreduce\": [{\"devices\": 2, "
+                                                               "\"bytes\": 10, \"us\": 70}, "
+                                                               "{\"devices\": 4, \"bytes\": 10, "
+                                                               "\"us\": 90}]}}";
 
-#define PLAN(schedule, stages) "{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"" schedule "\", \"blocks\": 3, " \
-                               "\"devices\": 4, \"batch\": 4, \"stages\": [" stages "]}"
+#define PLAN(schedule, stages)                                                \
+    "{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"" schedule \
+    "\", \"blocks\": 3, "                                                     \
+    "\"devices\": 4, \"batch\": 4, \"stages\": [" stages "]}"
 
 typedef struct { Trace *trace; Scenario s; } World;
 
@@ -36,9 +64,12 @@ static World hand_world(int64_t memory_bytes)
     World world;
     Error err = {""};
 
-    if (trace_parse(&world.trace, "hand", hand, sizeof hand - 1, &err) != 0) fail_msg("%s", err.text);
-    assert_int_equal(scenario_build(&world.s, world.trace, &(ScenarioOptions){.queue_depth = 2, .memory_bytes = memory_bytes},
-                                    NULL), 0);
+    if (trace_parse(&world.trace, "hand", hand, sizeof hand - 1, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(
+        scenario_build(&world.s, world.trace,
+                       &(ScenarioOptions){.queue_depth = 2, .memory_bytes = memory_bytes}, NULL),
+        0);
     return world;
 }
 
@@ -64,8 +95,9 @@ static void plans_by_hand(void **state)
      * b, c on 2, 1 with two rows each, across machines: teacher 30 + 10, b's students 60, then
      * c's 20; all-reduces 70 each from 100: until 240; the last update 5 = 245. */
     World       world = hand_world(0);
-    Plan       *plan = parsed(PLAN("ahd", "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
-                                   "{\"first\": 1, \"last\": 2, \"devices\": [2, 1], \"rows\": [2, 2]}"));
+    Plan       *plan =
+        parsed(PLAN("ahd", "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
+                           "{\"first\": 1, \"last\": 2, \"devices\": [2, 1], \"rows\": [2, 2]}"));
     CheckedPlan c;
     (void)state;
 
@@ -88,15 +120,19 @@ static void plans_by_hand(void **state)
 
     /* ir on four devices: one row each is not measured. */
     Error err = {""};
-    plan = parsed(PLAN("ir", "{\"first\": 0, \"last\": 2, \"devices\": [0, 1, 2, 3], \"rows\": [1, 1, 1, 1]}"));
+    plan = parsed(PLAN(
+        "ir", "{\"first\": 0, \"last\": 2, \"devices\": [0, 1, 2, 3], \"rows\": [1, 1, 1, 1]}"));
     assert_int_equal(check_plan(&c, plan, &world.s, &err), -1);
-    assert_string_equal(err.text, "stage 0: no teacher time for block \"a\" at 1 rows in the trace, expected one, or "
-                        "--extrapolate");
+    assert_string_equal(
+        err.text,
+        "stage 0: no teacher time for block \"a\" at 1 rows in the trace, expected one, or "
+        "--extrapolate");
     plan_free(plan);
 
     /* Uneven shares: one row is beyond the points, the device with three rows counts. */
     world.s.extrapolate = true;
-    plan = parsed(PLAN("ahd", "{\"first\": 0, \"last\": 2, \"devices\": [0, 1], \"rows\": [3, 1]}"));
+    plan =
+        parsed(PLAN("ahd", "{\"first\": 0, \"last\": 2, \"devices\": [0, 1], \"rows\": [3, 1]}"));
     assert_int_equal(check_plan(&c, plan, &world.s, &err), 0);
     /* 3 rows: (30 + 45 + 20) x 3 = 285, updates 15; all-reduces of 7 end 7 after the last
      * backward, and so does the last update's start: max(300, 292 + 5). */
@@ -141,12 +177,17 @@ static void broken_lists_are_seen(void **state)
 
     for (int i = 0; i < 7; i++) {
         static const char *const why[] = {
-            "stage 1: its devices have 3 rows together, expected the batch, 4", "stage 1: device 0 is in stage 0 too",
-            "stage 1: starts with block 2, expected 1", "stage 1: 4 rows on device 4 of 4", "block 2 is in no stage",
-            "the plan is for 3 devices, but there are 4", "the plan is for batch 5, but it is 4",
+            "stage 1: its devices have 3 rows together, expected the batch, 4",
+            "stage 1: device 0 is in stage 0 too",
+            "stage 1: starts with block 2, expected 1",
+            "stage 1: 4 rows on device 4 of 4",
+            "block 2 is in no stage",
+            "the plan is for 3 devices, but there are 4",
+            "the plan is for batch 5, but it is 4",
         };
-        Plan *plan = parsed(PLAN("dpu", "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
-                                 "{\"first\": 1, \"last\": 2, \"devices\": [1], \"rows\": [4]}"));
+        Plan *plan =
+            parsed(PLAN("dpu", "{\"first\": 0, \"last\": 0, \"devices\": [0], \"rows\": [4]}, "
+                               "{\"first\": 1, \"last\": 2, \"devices\": [1], \"rows\": [4]}"));
         Error err = {""};
         if (i == 0) plan->stages[1].rows[0] = 3;
         if (i == 1) plan->stages[1].devices[0] = 0;
@@ -165,13 +206,16 @@ static void broken_lists_are_seen(void **state)
 /* ---- split, by hand ------------------------------------------------------------------------ */
 
 /* a and b's teacher on 0, c's on 1; a trained on 2, b by 0 and 2, c on 1.
- *     device 0   teacher 40 + 60, student b of two rows 60, all-reduce across machines 70, update 5;
+ *     device 0   teacher 40 + 60, student b of two rows 60, all-reduce across machines 70, update
+ *     5;
  *                out: boundary 2 to 1, 100; boundaries 0, 1 and two rows of 2 to 2, 300 each
  *     device 1   teacher 30, student c 60, update 5; in 100
  *     device 2   students a 80, b 60, updates 5 each, all-reduce 70; in 900 */
-#define TASK(block, devices, rows) "{\"block\": " block ", \"devices\": [" devices "], \"rows\": [" rows "]}"
+#define TASK(block, devices, rows) \
+    "{\"block\": " block ", \"devices\": [" devices "], \"rows\": [" rows "]}"
 static const char hand_split[] =
-    "{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"split\", \"blocks\": 3, \"devices\": 4, \"batch\": 4, "
+    "{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"split\", \"blocks\": 3, "
+    "\"devices\": 4, \"batch\": 4, "
     "\"stages\": [{\"first\": 0, \"last\": 1, \"devices\": [0], \"rows\": [4]}, "
     "{\"first\": 2, \"last\": 2, \"devices\": [1], \"rows\": [4]}], "
     "\"tasks\": [" TASK("0", "2", "4") ", " TASK("1", "0, 2", "2, 2") ", " TASK("2", "1", "4") "]}";
@@ -179,12 +223,12 @@ static const char hand_split[] =
 static void split_by_hand(void **state)
 {
     static const CheckedPart want[4] = {
-        {.teacher_ns = 100000, .student_ns = 60000, .reduce_ns = 70000, .update_ns = 5000, .out_ns = 1000000, .step_ns = 1000000,
-         .memory_bytes = 1010 + 400 + 400 + 2 * 50},
-        {.teacher_ns = 30000, .student_ns = 60000, .update_ns = 5000, .in_ns = 100000, .step_ns = 100000,
-         .memory_bytes = 1010 + 400 + 400 + 200 + 2 * 400},
-        {.student_ns = 140000, .reduce_ns = 70000, .update_ns = 10000, .in_ns = 900000, .step_ns = 900000,
-         .memory_bytes = 2020 + 40 + 400 + 200 + 200 + 2 * 400},
+        {.teacher_ns = 100000, .student_ns = 60000, .reduce_ns = 70000, .update_ns = 5000,
+         .out_ns = 1000000, .step_ns = 1000000, .memory_bytes = 1010 + 400 + 400 + 2 * 50},
+        {.teacher_ns = 30000, .student_ns = 60000, .update_ns = 5000, .in_ns = 100000,
+         .step_ns = 100000, .memory_bytes = 1010 + 400 + 400 + 200 + 2 * 400},
+        {.student_ns = 140000, .reduce_ns = 70000, .update_ns = 10000, .in_ns = 900000,
+         .step_ns = 900000, .memory_bytes = 2020 + 40 + 400 + 200 + 200 + 2 * 400},
         {0},
     };
     World       world = hand_world(0);
@@ -210,7 +254,8 @@ static void split_by_hand(void **state)
     world.trace->node_links.p2p.count = 2;
     world.trace->node_links.p2p.points[0].x = 41;
     assert_int_equal(check_plan(&c, plan, &world.s, &err), -1);
-    assert_string_equal(err.text, "device 0: no nodes.p2p for the input at 40 bytes in the trace, expected one, or --extrapolate");
+    assert_string_equal(err.text, "device 0: no nodes.p2p for the input at 40 bytes in the trace, "
+                                  "expected one, or --extrapolate");
     plan_free(plan);
     world_free(&world);
 }
@@ -218,11 +263,16 @@ static void split_by_hand(void **state)
 static void broken_splits_are_seen(void **state)
 {
     static const char *const why[] = {
-        "task 1: its devices have 3 rows together, expected the batch, 4", "task 1: device 0 is in it twice",
-        "task 0: 4 rows on device 4 of 4", "task 1: trains student 1 of block 1, expected student 0 of block 1",
-        "task 1: trains student 0 of block 0, expected student 0 of block 1", "student 0 of block 2 is in no task",
-        "stage 1: its devices have 3 rows together, expected the batch, 4", "stage 1: device 0 is in stage 0 too",
-        "task 1: 0 rows on device 2 of 4", "device 1 needs 0.00267982 MiB, but has 0.00190735",
+        "task 1: its devices have 3 rows together, expected the batch, 4",
+        "task 1: device 0 is in it twice",
+        "task 0: 4 rows on device 4 of 4",
+        "task 1: trains student 1 of block 1, expected student 0 of block 1",
+        "task 1: trains student 0 of block 0, expected student 0 of block 1",
+        "student 0 of block 2 is in no task",
+        "stage 1: its devices have 3 rows together, expected the batch, 4",
+        "stage 1: device 0 is in stage 0 too",
+        "task 1: 0 rows on device 2 of 4",
+        "device 1 needs 0.00267982 MiB, but has 0.00190735",
     };
     (void)state;
 
@@ -280,18 +330,22 @@ static void check_candidate(const Candidate *row, const Scenario *s, int i)
     const Plan *plan = row->plan;
     int64_t     peak = 0;
 
-    if (check_plan(&c, plan, s, &err) != 0) fail_msg("case %d, %s: %s", i, schedule_name(plan->schedule), err.text);
+    if (check_plan(&c, plan, s, &err) != 0)
+        fail_msg("case %d, %s: %s", i, schedule_name(plan->schedule), err.text);
     if (plan->bottleneck_ns && plan->bottleneck_ns != c.bottleneck_ns)
-        fail_msg("case %d, %s: bottleneck %lld, by the search %lld", i, schedule_name(plan->schedule),
-                 (long long)c.bottleneck_ns, (long long)plan->bottleneck_ns);
+        fail_msg("case %d, %s: bottleneck %lld, by the search %lld", i,
+                 schedule_name(plan->schedule), (long long)c.bottleneck_ns,
+                 (long long)plan->bottleneck_ns);
     for (int k = 0; k < plan->stage_count; k++)
         if (c.stages[k].memory_bytes > peak) peak = c.stages[k].memory_bytes;
-    if (peak != row->peak.total_bytes) fail_msg("case %d, %s: memory", i, schedule_name(plan->schedule));
+    if (peak != row->peak.total_bytes)
+        fail_msg("case %d, %s: memory", i, schedule_name(plan->schedule));
     /* Without a loader nothing is waited for in ls, nor in dp on equal devices (but one
      * student's all-reduce hides behind the next student): exact. */
     if (!s->trace->loader.present && !plan->stealing
-        && (plan->schedule == SCHEDULE_LS || (plan->schedule == SCHEDULE_DP && s->trace->kind_count == 1
-                                              && !trace_has_many_students(s->trace))))
+        && (plan->schedule == SCHEDULE_LS
+            || (plan->schedule == SCHEDULE_DP && s->trace->kind_count == 1
+                && !trace_has_many_students(s->trace))))
         assert_true(row->sim.epoch_ns == c.bottleneck_ns * s->steps);
     check_free(&c);
 }
@@ -343,9 +397,10 @@ static int64_t steady_ns(const Plan *plan, const Scenario *s)
     return simulated_epoch(plan, s, 2 * STEADY_STEPS) - simulated_epoch(plan, s, STEADY_STEPS);
 }
 
-/* Devices that load for themselves (prefetch 0) load once a step, at its start: where there are lanes enough the
- * checker's bottleneck is the simulator's steady step to the nanosecond, but for groups whose waits reach from step to
- * step. (With fewer lanes whose turn it is changes from step to step, and the checker's turns are an estimate.) */
+/* Devices that load for themselves (prefetch 0) load once a step, at its start: where there are
+ * lanes enough the checker's bottleneck is the simulator's steady step to the nanosecond, but for
+ * groups whose waits reach from step to step. (With fewer lanes whose turn it is changes from step
+ * to step, and the checker's turns are an estimate.) */
 static void loading_is_counted_once(void **state)
 {
     Rng rng = {.seed = test_seed("loading_is_counted_once", 85)};
@@ -365,7 +420,10 @@ static void loading_is_counted_once(void **state)
         for (int k = 0; k < SCHEDULE_SPLIT; k++) {
             const Plan *plan = c.rows[k].plan;
             CheckedPlan checked;
-            if (!plan || plan->stealing || trace->loader.lanes < (k == SCHEDULE_LS ? s.device_count : plan->stages[0].width)) continue;
+            if (!plan || plan->stealing
+                || trace->loader.lanes
+                       < (k == SCHEDULE_LS ? s.device_count : plan->stages[0].width))
+                continue;
             assert_int_equal(check_plan(&checked, plan, &s, NULL), 0);
             int64_t steady = steady_ns(plan, &s);
             held[k]++;
@@ -373,15 +431,16 @@ static void loading_is_counted_once(void **state)
             if (steady == checked.bottleneck_ns * STEADY_STEPS) continue;
             off[k]++;
             if (k != SCHEDULE_AHD)
-                fail_msg("case %d, %s: %lld ns a step, simulated %g", i, schedule_name((Schedule)k), (long long)checked.bottleneck_ns,
-                         (double)steady / STEADY_STEPS);
+                fail_msg("case %d, %s: %lld ns a step, simulated %g", i, schedule_name((Schedule)k),
+                         (long long)checked.bottleneck_ns, (double)steady / STEADY_STEPS);
         }
         comparison_free(&c);
         scenario_free(&s);
         trace_free(trace);
     }
     for (int k = 0; k < SCHEDULE_SPLIT; k++) {
-        print_message("# %s: %d of %d steps otherwise, %d load\n", schedule_name((Schedule)k), off[k], held[k], loads[k]);
+        print_message("# %s: %d of %d steps otherwise, %d load\n", schedule_name((Schedule)k),
+                      off[k], held[k], loads[k]);
         assert_true(loads[k] > test_cases(60) && 100 * off[k] <= 2 * held[k]);
     }
 }
@@ -409,7 +468,8 @@ static void place(Plan *plan, Stage *stage, const int *devices, const int64_t *r
 /* Teacher stages of any width on any devices, students on any, with any rows. */
 static Plan *random_split(Rng *rng, const Scenario *s)
 {
-    int      n = s->trace->block_count, g = s->device_count, order[64], students[64], first[64], width[64], count = 0, used = 0;
+    int      n = s->trace->block_count, g = s->device_count, order[64], students[64], first[64],
+             width[64], count = 0, used = 0;
     int64_t  rows[64];
     Plan    *plan;
 
@@ -420,7 +480,8 @@ static Plan *random_split(Rng *rng, const Scenario *s)
     }
     for (int b = 0; b < n; b++) students[b] = trace_students(&s->trace->blocks[b]);
     assert_int_equal(plan_new(&plan, SCHEDULE_SPLIT, n, g, s->batch, count, NULL), 0);
-    if (trace_has_many_students(s->trace)) assert_int_equal(plan_set_students(plan, students, NULL), 0);
+    if (trace_has_many_students(s->trace))
+        assert_int_equal(plan_set_students(plan, students, NULL), 0);
     assert_int_equal(plan_add_tasks(plan, NULL), 0);
     draw_group(rng, order, rows, g, g, s->batch + g);
     for (int i = 0, at = 0; i < count; at += width[i++]) {
@@ -450,19 +511,21 @@ static void check_split_candidate(const Candidate *row, const Scenario *s, int i
     for (int d = 0; d < s->device_count; d++) {
         const CheckedPart *part = &c.devices[d];
         const int64_t     *share = row->sim.shares[d];
-        if (share[SHARE_TEACHER] != part->teacher_ns * s->steps || share[SHARE_STUDENT] != part->student_ns * s->steps
-            || share[SHARE_UPDATE] != part->update_ns * s->steps) fail_msg("case %d: work of device %d", i, d);
+        if (share[SHARE_TEACHER] != part->teacher_ns * s->steps
+            || share[SHARE_STUDENT] != part->student_ns * s->steps
+            || share[SHARE_UPDATE] != part->update_ns * s->steps)
+            fail_msg("case %d: work of device %d", i, d);
         if (row->memory[d].total_bytes != part->memory_bytes)
-            fail_msg("case %d: device %d needs %lld bytes, by the simulator %lld", i, d, (long long)part->memory_bytes,
-                     (long long)row->memory[d].total_bytes);
+            fail_msg("case %d: device %d needs %lld bytes, by the simulator %lld", i, d,
+                     (long long)part->memory_bytes, (long long)row->memory[d].total_bytes);
         if (part->step_ns > most) most = part->step_ns;
         if (s->trace->blocking_transfers && share[SHARE_TRANSFER] < part->out_ns * s->steps)
             fail_msg("case %d: messages of device %d", i, d);
     }
     assert_int_equal(most, c.bottleneck_ns);
     if (!s->trace->loader.present && row->sim.epoch_ns < c.bottleneck_ns * s->steps)
-        fail_msg("case %d: %d steps in %lld ns, the busiest device has %lld a step", i, (int)s->steps,
-                 (long long)row->sim.epoch_ns, (long long)c.bottleneck_ns);
+        fail_msg("case %d: %d steps in %lld ns, the busiest device has %lld a step", i,
+                 (int)s->steps, (long long)row->sim.epoch_ns, (long long)c.bottleneck_ns);
     check_free(&c);
 }
 
@@ -503,7 +566,10 @@ static void checker_agrees_with_split_search(void **state)
         h.students = i % 3 == 0;
         random_scenario(&rng, &h, 2, &trace, &s);
         assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
-        if (c.rows[SCHEDULE_SPLIT].plan) { check_split_candidate(&c.rows[SCHEDULE_SPLIT], &s, i); checked++; }
+        if (c.rows[SCHEDULE_SPLIT].plan) {
+            check_split_candidate(&c.rows[SCHEDULE_SPLIT], &s, i);
+            checked++;
+        }
         comparison_free(&c);
         scenario_free(&s);
         trace_free(trace);
@@ -523,7 +589,8 @@ static void check_ahd_as_split(const Candidate *row, const Scenario *s, int i)
     assert_int_equal(plan_add_tasks(plan, NULL), 0);
     for (int t = 0, k = 0; t < plan->task_count; t++) {
         while (plan->stages[k].last < plan->tasks[t].first) k++;
-        place(plan, &plan->tasks[t], plan->stages[k].devices, plan->stages[k].rows, plan->stages[k].width);
+        place(plan, &plan->tasks[t], plan->stages[k].devices, plan->stages[k].rows,
+              plan->stages[k].width);
     }
     assert_int_equal(check_plan(&ahd, row->plan, s, NULL), 0);
     assert_int_equal(check_plan(&split, plan, s, NULL), 0);
@@ -537,10 +604,14 @@ static void check_ahd_as_split(const Candidate *row, const Scenario *s, int i)
         assert_int_equal(part->update_ns, stage->part.update_ns);
         assert_int_equal(split.devices[stage->memory_device].memory_bytes, stage->memory_bytes);
         if (s->trace->links.p2p.count || s->trace->node_links.p2p.count) continue;
-        if (s->trace->micro_batches > 1) { assert_true(part->step_ns <= stage->step_ns); continue; }     /* parts may meet later, which split's arithmetic leaves out */
-        if (part->step_ns != stage->step_ns) fail_msg("case %d: stage %d: %lld and %lld", i, k, (long long)part->step_ns, (long long)stage->step_ns);
+        /* parts may meet later, which split's arithmetic leaves out */
+        if (s->trace->micro_batches > 1) { assert_true(part->step_ns <= stage->step_ns); continue; }
+        if (part->step_ns != stage->step_ns)
+            fail_msg("case %d: stage %d: %lld and %lld", i, k, (long long)part->step_ns,
+                     (long long)stage->step_ns);
     }
-    if (!s->trace->links.p2p.count && !s->trace->node_links.p2p.count && s->trace->micro_batches < 2)
+    if (!s->trace->links.p2p.count && !s->trace->node_links.p2p.count
+        && s->trace->micro_batches < 2)
         assert_int_equal(split.bottleneck_ns, ahd.bottleneck_ns);
     check_free(&ahd);
     check_free(&split);
@@ -555,7 +626,8 @@ static void split_counts_as_ahd_does(void **state)
 
     for (int i = 0; i < 400; i++) {
         RandomTrace    h = random_trace_shape(&rng, 7, 6);
-        CompareOptions options = {.schedules = 1u << SCHEDULE_AHD | 1u << SCHEDULE_IR, .candidates = 1};
+        CompareOptions options = {.schedules = 1u << SCHEDULE_AHD | 1u << SCHEDULE_IR,
+                                  .candidates = 1};
         Trace         *trace;
         Scenario       s;
         Comparison     c;
@@ -563,7 +635,10 @@ static void split_counts_as_ahd_does(void **state)
         if (i % 2) h.p2p = false;
         random_scenario(&rng, &h, 1 + i % 2, &trace, &s);
         assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
-        if (c.rows[SCHEDULE_AHD].plan) { check_ahd_as_split(&c.rows[SCHEDULE_AHD], &s, i); checked++; }
+        if (c.rows[SCHEDULE_AHD].plan) {
+            check_ahd_as_split(&c.rows[SCHEDULE_AHD], &s, i);
+            checked++;
+        }
         comparison_free(&c);
         scenario_free(&s);
         trace_free(trace);
@@ -574,12 +649,16 @@ static void split_counts_as_ahd_does(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plans_by_hand), cmocka_unit_test(bad_plans_name_the_stage),
-        cmocka_unit_test(broken_lists_are_seen), cmocka_unit_test(checker_agrees_with_search),
+        cmocka_unit_test(plans_by_hand),
+        cmocka_unit_test(bad_plans_name_the_stage),
+        cmocka_unit_test(broken_lists_are_seen),
+        cmocka_unit_test(checker_agrees_with_search),
         cmocka_unit_test(loading_is_counted_once),
-        cmocka_unit_test(split_by_hand), cmocka_unit_test(broken_splits_are_seen),
+        cmocka_unit_test(split_by_hand),
+        cmocka_unit_test(broken_splits_are_seen),
         cmocka_unit_test(split_without_memory),
-        cmocka_unit_test(checker_agrees_with_simulator_on_split), cmocka_unit_test(checker_agrees_with_split_search),
+        cmocka_unit_test(checker_agrees_with_simulator_on_split),
+        cmocka_unit_test(checker_agrees_with_split_search),
         cmocka_unit_test(split_counts_as_ahd_does),
     };
 

@@ -19,9 +19,10 @@
 #include "base/rng.h"
 #include "executor/checkpoint/checkpoint_writer.h"
 
-static const CheckpointFacts facts = {.workload = 0xFEDCBA9876543210u, .seed = UINT64_MAX, .batch = 64,
-                                      .steps_per_epoch = 22, .total_steps = 1000, .blocks = 3,
-                                      .teacher = 7, .student = 8, .samples = 1400, .data = "images"};
+static const CheckpointFacts facts = {.workload = 0xFEDCBA9876543210u, .seed = UINT64_MAX,
+                                      .batch = 64, .steps_per_epoch = 22, .total_steps = 1000,
+                                      .blocks = 3, .teacher = 7, .student = 8, .samples = 1400,
+                                      .data = "images"};
 
 /* ---- states whose every number follows from block and step ---------------------- */
 
@@ -62,7 +63,8 @@ static bool block_is_whole(const Tensors *checkpoint, int block)
 
     for (int i = 0; i < tensors_count(expected) && step > 0; i++) {
         const Tensor *x = tensors_at(expected, i), *y = tensors_find(checkpoint, x->name);
-        whole = whole && y && y->count == NUMBERS && memcmp(x->values, y->values, NUMBERS * sizeof(float)) == 0;
+        whole = whole && y && y->count == NUMBERS
+                && memcmp(x->values, y->values, NUMBERS * sizeof(float)) == 0;
     }
     tensors_free(expected);
     return whole;
@@ -97,7 +99,8 @@ static int64_t latest(Tensors **out, const char *folder, Text *warnings)
     Text            unwanted = {0};
     Error           err = {""};
 
-    ok(checkpoint_latest(out, &found, &sequence, folder, warnings ? warnings : &unwanted, &err), &err);
+    ok(checkpoint_latest(out, &found, &sequence, folder, warnings ? warnings : &unwanted, &err),
+       &err);
     if (!warnings) assert_string_equal(text_string(&unwanted), "");
     text_free(&unwanted);
     if (!*out) return 0;
@@ -221,7 +224,8 @@ static void runs_that_differ_may_not_go_on(void **state)
 
     assert_int_equal(checkpoint_fits(&facts, &run, &err), 0);
     run.total_steps = 999;
-    may_not_go_on(&run, "the checkpoint's run differs in its number of steps: 1000, and this one's 999");
+    may_not_go_on(&run,
+                  "the checkpoint's run differs in its number of steps: 1000, and this one's 999");
     run = facts;
     run.seed = 4;
     may_not_go_on(&run, "the checkpoint's run has the seed 18446744073709551615, and this one 4");
@@ -230,7 +234,8 @@ static void runs_that_differ_may_not_go_on(void **state)
     may_not_go_on(&run, "the checkpoint is of another workload");
     run = facts;
     strcpy(run.data, "digits");
-    may_not_go_on(&run, "the checkpoint's run learned from images, and this one from digits: see --data");
+    may_not_go_on(&run,
+                  "the checkpoint's run learned from images, and this one from digits: see --data");
     run = facts;
     run.samples = 1399;
     may_not_go_on(&run, "the checkpoint's run had 1400 samples, and this one has 1399: see --data");
@@ -279,7 +284,7 @@ static void the_newest_whole_one_is_found(void **state)
 static void numbers_that_are_not_finite_are_skipped(void **state)
 {
     (void)state;
-    char    *folder = temp_make(), *path = format_text("%s/checkpoint-000002-20.safetensors", folder);
+    char *folder = temp_make(), *path = format_text("%s/checkpoint-000002-20.safetensors", folder);
     Tensors *block[3] = {state_of(0, 20), NULL, NULL}, *found;
     Text     warnings = {0};
     Error    err = {""};
@@ -288,7 +293,8 @@ static void numbers_that_are_not_finite_are_skipped(void **state)
     tensors_find(block[0], "momentum.blocks.0.0.weight")->values[NUMBERS - 1] = NAN;
     ok(checkpoint_write(folder, 2, &facts, (const Tensors *const *)block, &err), &err);
     assert_int_equal(latest(&found, folder, &warnings), 1);
-    char *expected = format_text("%s: tensor momentum.blocks.0.0.weight has a number that is not finite: skipped\n", path);
+    char *expected = format_text(
+        "%s: tensor momentum.blocks.0.0.weight has a number that is not finite: skipped\n", path);
     assert_string_equal(text_string(&warnings), expected);
     tensors_free(found);
     tensors_free(block[0]);
@@ -301,7 +307,7 @@ static void numbers_that_are_not_finite_are_skipped(void **state)
 static void without_a_whole_one_there_is_an_error(void **state)
 {
     (void)state;
-    char           *folder = temp_make(), *path = format_text("%s/checkpoint-000001-1.safetensors", folder);
+    char *folder = temp_make(), *path = format_text("%s/checkpoint-000001-1.safetensors", folder);
     Tensors        *found;
     CheckpointFacts facts_found;
     int64_t         sequence;
@@ -309,7 +315,8 @@ static void without_a_whole_one_there_is_an_error(void **state)
     Error           err = {""};
 
     spill_bytes(path, "", 0);
-    assert_int_equal(checkpoint_latest(&found, &facts_found, &sequence, folder, &warnings, &err), -1);
+    assert_int_equal(checkpoint_latest(&found, &facts_found, &sequence, folder, &warnings, &err),
+                     -1);
     assert_non_null(strstr(err.text, ": none of its 1 checkpoints can be read"));
     assert_null(found);
     text_free(&warnings);
@@ -319,7 +326,8 @@ static void without_a_whole_one_there_is_an_error(void **state)
 
 /* ---- the writer ------------------------------------------------------------------------ */
 
-static CheckpointWriter *open_collector(const char *folder, const Tensors *resumed, int64_t sequence)
+static CheckpointWriter *open_collector(const char *folder, const Tensors *resumed,
+                                        int64_t sequence)
 {
     CheckpointWriter *writer;
     Error      err = {""};
@@ -390,7 +398,8 @@ static void blocks_one_after_another_are_written(void **state)
 static void runs_go_on_where_they_were(void **state)
 {
     (void)state;
-    char      *folder = temp_make(), *unfinished = format_text("%s/checkpoint-000009-1.safetensors.abcdef", folder);
+    char      *folder = temp_make(),
+              *unfinished = format_text("%s/checkpoint-000009-1.safetensors.abcdef", folder);
     CheckpointWriter *writer, *other;
     Tensors   *found;
     Error      err = {""};
@@ -398,7 +407,8 @@ static void runs_go_on_where_they_were(void **state)
     write_steps(folder, 4, (int64_t[]){30, 0, 20});
     spill_bytes(unfinished, "x", 1);
     assert_int_equal(checkpoint_writer_open(&writer, folder, &facts, NULL, 0, &err), -1);
-    assert_non_null(strstr(err.text, ": holds checkpoints of a run; resume that, or choose another folder"));
+    assert_non_null(
+        strstr(err.text, ": holds checkpoints of a run; resume that, or choose another folder"));
     int64_t sequence = latest(&found, folder, NULL);
     writer = open_collector(folder, found, sequence);
     tensors_free(found);
@@ -416,7 +426,8 @@ static void runs_go_on_where_they_were(void **state)
     temp_remove(folder);
 }
 
-/* Nothing comes after the largest number: neither a resumed run's next checkpoint, nor the one after its last. */
+/* Nothing comes after the largest number: neither a resumed run's next checkpoint, nor the one
+ * after its last. */
 static void numbers_end(void **state)
 {
     (void)state;
@@ -434,11 +445,13 @@ static void numbers_end(void **state)
     assert_true(checkpoint_writer_written(writer) == INT64_MAX);
     gather_results(writer, 1, 6);
     assert_int_equal(checkpoint_writer_close(writer, &err), -1);
-    assert_non_null(strstr(err.text, "holds a checkpoint with the largest number, 9223372036854775807"));
+    assert_non_null(
+        strstr(err.text, "holds a checkpoint with the largest number, 9223372036854775807"));
     err.text[0] = '\0';
     assert_true(latest(&found, folder, NULL) == INT64_MAX);
     assert_int_equal(checkpoint_writer_open(&writer, folder, &facts, found, INT64_MAX, &err), -1);
-    assert_non_null(strstr(err.text, "holds a checkpoint with the largest number, 9223372036854775807"));
+    assert_non_null(
+        strstr(err.text, "holds a checkpoint with the largest number, 9223372036854775807"));
     tensors_free(found);
     temp_remove(folder);
 }
@@ -447,7 +460,8 @@ static void numbers_end(void **state)
 static void damaged_ones_do_not_displace_whole_ones(void **state)
 {
     (void)state;
-    char      *folder = temp_make(), *damaged = format_text("%s/checkpoint-000006-1.safetensors", folder);
+    char      *folder = temp_make(),
+              *damaged = format_text("%s/checkpoint-000006-1.safetensors", folder);
     Tensors   *found;
     Text       warnings = {0};
 
@@ -535,7 +549,8 @@ static void wait_for_child(pid_t child, const _Atomic int64_t *written, int64_t 
     int status;
 
     while (atomic_load(written) < wanted) {
-        if (waitpid(child, &status, WNOHANG) == child) fail_msg("the child ended itself with status %d", status);
+        if (waitpid(child, &status, WNOHANG) == child)
+            fail_msg("the child ended itself with status %d", status);
         usleep(200);
     }
 }
@@ -548,7 +563,8 @@ static void a_killed_run_leaves_its_last_checkpoint(void **state)
     enum { KILLS = 200, LONGEST_US = 2000 };
     Rng              rng = {test_seed("a_killed_run_leaves_its_last_checkpoint", 1), 0};
     char            *folder = temp_make();
-    _Atomic int64_t *written = mmap(NULL, sizeof *written, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic int64_t *written =
+        mmap(NULL, sizeof *written, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     Tensors         *found;
 
     assert_ptr_not_equal(written, MAP_FAILED);
@@ -653,7 +669,8 @@ static void a_state_that_is_not_finite_is_refused(void **state)
     close_collector(writer);
     Tensors *found;
     assert_int_equal(latest(&found, folder, NULL), 1);
-    for (int b = 0; b < 3; b++) assert_true(checkpoint_step(found, b) == 10 && block_is_whole(found, b));
+    for (int b = 0; b < 3; b++)
+        assert_true(checkpoint_step(found, b) == 10 && block_is_whole(found, b));
     tensors_free(found);
     temp_remove(folder);
 }
@@ -674,7 +691,8 @@ static void running_out_of_memory_is_an_error(void **state)
         Error           err = {""};
         alloc_fail_after(n);
         int rc = checkpoint_write(folder, 1, &facts, block, &err);
-        if (rc == 0) rc = checkpoint_latest(&found, &found_facts, &sequence, folder, &warnings, &err);
+        if (rc == 0)
+            rc = checkpoint_latest(&found, &found_facts, &sequence, folder, &warnings, &err);
         done = !alloc_fail_reached();
         alloc_fail_after(0);
         if (rc != 0) assert_true(err.text[0] != '\0');

@@ -21,10 +21,12 @@ static Workload *read_text(const char *text)
 /* A workload of one block on 2x4x4, with this student. */
 static Workload *with_student(const char *student)
 {
-    char     *text = format_text("{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"w\", \"batch\": 2, "
-                                 "\"samples\": 4, \"input\": {\"channels\": 2, \"height\": 4, \"width\": 4}, "
-                                 "\"training\": {\"learning_rate\": 1}, \"blocks\": [{\"name\": \"a\", \"loss\": "
-                                 "\"mse\", \"teacher\": [{\"layer\": \"relu\"}], \"student\": %s}]}", student);
+    char     *text = format_text(
+            "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"w\", \"batch\": 2, "
+            "\"samples\": 4, \"input\": {\"channels\": 2, \"height\": 4, \"width\": 4}, "
+            "\"training\": {\"learning_rate\": 1}, \"blocks\": [{\"name\": \"a\", \"loss\": "
+            "\"mse\", \"teacher\": [{\"layer\": \"relu\"}], \"student\": %s}]}",
+            student);
     Workload *workload = read_text(text);
 
     free(text);
@@ -35,7 +37,8 @@ static Workload *with_student(const char *student)
 #define RELU "{\"layer\": \"relu\"}"
 #define CONV(k) "{\"layer\": \"conv\", \"out\": 2, \"kernel\": " #k "}"
 #define CHOICE(...) "{\"layer\": \"choice\", \"paths\": [" __VA_ARGS__ "]}"
-#define SHORTCUT(body, shortcut) "{\"layer\": \"residual\", \"body\": [" body "], \"shortcut\": [" shortcut "]}"
+#define SHORTCUT(body, shortcut) \
+    "{\"layer\": \"residual\", \"body\": [" body "], \"shortcut\": [" shortcut "]}"
 #define RESIDUAL(body) "{\"layer\": \"residual\", \"body\": [" body "]}"
 
 /* ---- sets of paths --------------------------------------------------------- */
@@ -56,7 +59,8 @@ static void check_sets(const char *student, const char *expected)
     assert_string_equal(text_string(&text), expected);
     for (int i = 0; i < count; i++) assert_int_equal(choices[i], 0);
     assert_int_equal(layers_choice_count(layers, 1000), sets);
-    for (int64_t limit = 1; limit <= sets; limit++) assert_int_equal(layers_choice_count(layers, limit), limit);
+    for (int64_t limit = 1; limit <= sets; limit++)
+        assert_int_equal(layers_choice_count(layers, limit), limit);
     text_free(&text);
     workload_free(workload);
 }
@@ -66,12 +70,13 @@ static void sets_of_paths_come_once(void **state)
     (void)state;
     check_sets("[" NORM "]", " ");
     check_sets("[" CHOICE("[" NORM "], [], [" RELU "]") "]", "0 1 2 ");
-    check_sets("[" CHOICE("[" NORM "], []") "," CHOICE("[" NORM "], [], [" RELU "]") "]", "00 01 02 10 11 12 ");
+    check_sets("[" CHOICE("[" NORM "], []") "," CHOICE("[" NORM "], [], [" RELU "]") "]",
+               "00 01 02 10 11 12 ");
     /* the second stands in path 1 of the first: elsewhere it stays 0 */
     check_sets("[" CHOICE("[" NORM "], [" CHOICE("[], [" RELU "]") "], []") "]", "00 10 11 20 ");
     /* two in one path, one after it, one in a residual */
-    check_sets("[" CHOICE("[" CHOICE("[], [" RELU "]") "," RESIDUAL(CHOICE("[" NORM "], [" RELU "]")) "], []") ","
-               CHOICE("[" NORM "], [" RELU "]") "]",
+    check_sets("[" CHOICE("[" CHOICE("[], [" RELU "]") "," RESIDUAL(CHOICE(
+                   "[" NORM "], [" RELU "]")) "], []") "," CHOICE("[" NORM "], [" RELU "]") "]",
                "0000 0001 0010 0011 0100 0101 0110 0111 1000 1001 ");
 }
 
@@ -79,24 +84,28 @@ static void sets_of_paths_come_once(void **state)
 static void sets_of_a_shortcut(void **state)
 {
     (void)state;
-    check_sets("[" SHORTCUT(CHOICE("[" NORM "], []"), CHOICE("[" RELU "], [" NORM "], [" RELU "]")) "," CHOICE("[" NORM "], []") "]",
+    check_sets("[" SHORTCUT(CHOICE("[" NORM "], []"), CHOICE("[" RELU "], [" NORM "], [" RELU
+                                                             "]")) "," CHOICE("[" NORM "], []") "]",
                "000 001 010 011 020 021 100 101 110 111 120 121 ");
-    check_sets("[" CHOICE("[" SHORTCUT(CHOICE("[" NORM "], []"), CHOICE("[" RELU "], []")) "], []") "]", "000 001 010 011 100 ");
+    check_sets(
+        "[" CHOICE("[" SHORTCUT(CHOICE("[" NORM "], []"), CHOICE("[" RELU "], []")) "], []") "]",
+        "000 001 010 011 100 ");
 }
 
 /* conv of kernel 1: 4 weights at 16 places; of kernel 3: 36. */
 static void macs_of_taken_paths(void **state)
 {
     (void)state;
-    Workload     *workload = with_student("[" CONV(1) "," CHOICE("[" CHOICE("[" CONV(1) "], [" CONV(3) "]") "], []") ","
-                                          CHOICE("[" CONV(3) "], [" RESIDUAL(CONV(1)) "]") "]");
+    Workload     *workload = with_student("[" CONV(1) "," CHOICE("[" CHOICE("[" CONV(1) "], [" CONV(
+            3) "]") "], []") "," CHOICE("[" CONV(3) "], [" RESIDUAL(CONV(1)) "]") "]");
     const Layers *layers = &workload->block[0].student;
 
     assert_int_equal(layers_macs(layers, (int[]){0, 0, 0}), 64 + 64 + 576);
     assert_int_equal(layers_macs(layers, (int[]){0, 1, 1}), 64 + 576 + 64);
     assert_int_equal(layers_macs(layers, (int[]){1, 0, 1}), 64 + 64);
     workload_free(workload);
-    workload = with_student("[" SHORTCUT(CHOICE("[" CONV(1) "], [" CONV(3) "]"), CHOICE("[" RELU "], [" CONV(1) "]")) "]");
+    workload = with_student("[" SHORTCUT(CHOICE("[" CONV(1) "], [" CONV(3) "]"),
+                                         CHOICE("[" RELU "], [" CONV(1) "]")) "]");
     layers = &workload->block[0].student;
     assert_int_equal(layers_macs(layers, (int[]){1, 0}), 576);
     assert_int_equal(layers_macs(layers, (int[]){0, 1}), 64 + 64);
@@ -106,16 +115,19 @@ static void macs_of_taken_paths(void **state)
 static void what_cannot_stand_alone(void **state)
 {
     (void)state;
-    Workload     *workload = with_student("[" CHOICE("[" NORM "], []") "," RESIDUAL(CHOICE("[], [" RELU "]")) "]");
+    Workload     *workload =
+            with_student("[" CHOICE("[" NORM "], []") "," RESIDUAL(CHOICE("[], [" RELU "]")) "]");
     const Layers *layers = &workload->block[0].student;
 
     assert_true(layers_subnet_possible(layers, (int[]){0, 1}));
-    assert_false(layers_subnet_possible(layers, (int[]){0, 0}));       /* a residual without a body */
+    /* a residual without a body */
+    assert_false(layers_subnet_possible(layers, (int[]){0, 0}));
     assert_false(layers_subnet_possible(layers, (int[]){1, 1}));       /* nothing to train */
     workload_free(workload);
     workload = with_student("[" SHORTCUT(NORM, CHOICE("[" RELU "], []")) "]");
     assert_true(layers_subnet_possible(&workload->block[0].student, (int[]){0}));
-    assert_false(layers_subnet_possible(&workload->block[0].student, (int[]){1}));     /* an empty shortcut */
+    /* an empty shortcut */
+    assert_false(layers_subnet_possible(&workload->block[0].student, (int[]){1}));
     workload_free(workload);
 }
 
@@ -127,7 +139,8 @@ static const Layer *find_layer(const Layers *layers, const char *name)
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i], *inside = NULL;
         if (strcmp(layer->name, name) == 0) return layer;
-        for (int p = 0; p < layer->path_count && !inside; p++) inside = find_layer(&layer->path[p], name);
+        for (int p = 0; p < layer->path_count && !inside; p++)
+            inside = find_layer(&layer->path[p], name);
         if (inside) return inside;
     }
     return NULL;
@@ -137,7 +150,8 @@ static const Layer *find_layer(const Layers *layers, const char *name)
 static void check_origins(const Layers *fixed, const Layers *from, const LayerOrigins *origins)
 {
     for (int i = 0; i < origins->count; i++) {
-        const Layer *a = find_layer(fixed, origins->layer[i].name), *b = find_layer(from, origins->layer[i].origin);
+        const Layer *a = find_layer(fixed, origins->layer[i].name),
+                    *b = find_layer(from, origins->layer[i].origin);
         assert_non_null(a);
         assert_non_null(b);
         assert_int_equal(a->kind, b->kind);
@@ -151,14 +165,18 @@ static void check_origins(const Layers *fixed, const Layers *from, const LayerOr
 static void paths_take_the_place_of_choices(void **state)
 {
     (void)state;
-    Workload     *workload = with_student("[" CONV(1) "," CHOICE("[" RELU "], [" CONV(3) "," RESIDUAL(NORM ","
-                                          CHOICE("[" RELU "], [" CONV(1) "]")) "]") "," NORM "]"), *fixed;
+    Workload *workload = with_student("[" CONV(1) "," CHOICE("[" RELU "], [" CONV(3) "," RESIDUAL(
+                 NORM "," CHOICE("[" RELU "], [" CONV(1) "]")) "]") "," NORM "]"),
+             *fixed;
     const int    *choices[1] = {(int[]){1, 1}};
     LayerOrigins *origins;
     Text          text = {0}, list = {0};
     Error         err = {""};
 
-    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", "t.safetensors", "digits", &err) != 0) fail_msg("%s", err.text);
+    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", "t.safetensors",
+                        "digits", &err)
+        != 0)
+        fail_msg("%s", err.text);
     for (int i = 0; i < origins[0].count; i++)
         text_printf(&list, "%s=%s ", origins[0].layer[i].name, origins[0].layer[i].origin);
     assert_string_equal(text_string(&list), "0=0 1=1.1.0 2=1.1.1 2.0=1.1.1.0 2.1=1.1.1.1.1.0 3=2 ");
@@ -167,7 +185,8 @@ static void paths_take_the_place_of_choices(void **state)
     assert_string_equal(fixed->name, "left");
     assert_string_equal(fixed->teacher_weights, "t.safetensors");
     assert_string_equal(fixed->data, "digits");
-    assert_int_equal(layers_cost(&fixed->block[0].student).macs_most, layers_macs(&workload->block[0].student, choices[0]));
+    assert_int_equal(layers_cost(&fixed->block[0].student).macs_most,
+                     layers_macs(&workload->block[0].student, choices[0]));
     workload_free(fixed);
     workload_free(workload);
     text_free(&text);
@@ -177,21 +196,27 @@ static void paths_take_the_place_of_choices(void **state)
 static void paths_of_a_shortcut_keep_their_place(void **state)
 {
     (void)state;
-    Workload     *workload = with_student("[" CHOICE("[" RELU "], []") "," SHORTCUT(CONV(1) "," CHOICE("[" NORM "], [" CONV(3) "]"),
-                                          RELU "," CHOICE("[], [" RESIDUAL(NORM) "," CONV(1) "]")) "]"), *fixed;
+    Workload     *workload = with_student("[" CHOICE("[" RELU "], []") "," SHORTCUT(
+                     CONV(1) "," CHOICE("[" NORM "], [" CONV(3) "]"),
+                     RELU "," CHOICE("[], [" RESIDUAL(NORM) "," CONV(1) "]")) "]"),
+                 *fixed;
     const int    *choices[1] = {(int[]){1, 1, 1}};
     LayerOrigins *origins;
     Text          text = {0}, list = {0};
     Error         err = {""};
 
-    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err) != 0) fail_msg("%s", err.text);
+    if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err) != 0)
+        fail_msg("%s", err.text);
     for (int i = 0; i < origins[0].count; i++)
         text_printf(&list, "%s=%s ", origins[0].layer[i].name, origins[0].layer[i].origin);
-    assert_string_equal(text_string(&list), "0=1 0.0=1.0 0.1=1.1.1.0 0.shortcut.0=1.shortcut.0 0.shortcut.1=1.shortcut.1.1.0 "
-                        "0.shortcut.1.0=1.shortcut.1.1.0.0 0.shortcut.2=1.shortcut.1.1.1 ");
+    assert_string_equal(
+        text_string(&list),
+        "0=1 0.0=1.0 0.1=1.1.1.0 0.shortcut.0=1.shortcut.0 0.shortcut.1=1.shortcut.1.1.0 "
+        "0.shortcut.1.0=1.shortcut.1.1.0.0 0.shortcut.2=1.shortcut.1.1.1 ");
     check_origins(&fixed->block[0].student, &workload->block[0].student, &origins[0]);
     assert_null(fixed->data);
-    assert_int_equal(layers_cost(&fixed->block[0].student).macs_most, layers_macs(&workload->block[0].student, choices[0]));
+    assert_int_equal(layers_cost(&fixed->block[0].student).macs_most,
+                     layers_macs(&workload->block[0].student, choices[0]));
     workload_free(fixed);
     workload_free(workload);
     text_free(&text);
@@ -217,7 +242,9 @@ static void supernets_are_fixed(void **state)
             workload_choose(numbers[b], &workload->block[b], b, rng_next(&rng), 0);
             choices[b] = numbers[b];
         }
-        if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err) != 0) fail_msg("%s", err.text);
+        if (workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err)
+            != 0)
+            fail_msg("%s", err.text);
         for (int b = 0; b < 6; b++) {
             check_origins(&fixed->block[b].student, &workload->block[b].student, &origins[b]);
             assert_int_equal(layers_cost(&fixed->block[b].student).macs_mean,
@@ -240,7 +267,8 @@ static void fixing_out_of_memory(void **state)
         Text  text = {0};
         Error err = {""};
         alloc_fail_after(n);
-        int rc = workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err);
+        int rc =
+            workload_subnet(&fixed, &origins, &text, workload, choices, "left", NULL, NULL, &err);
         int reached = alloc_fail_reached();
         alloc_fail_after(0);
         assert_int_equal(rc, reached ? -1 : 0);
@@ -269,7 +297,8 @@ static void make_instance(Instance *out, Rng *rng)
     for (int b = 0; b < out->count; b++) {
         out->blocks[b] = (Candidates){out->candidate[b], (int)rng_range(rng, 1, MOST)};
         for (int i = 0; i < out->blocks[b].count; i++)
-            out->candidate[b][i] = (KnapsackItem){rng_range(rng, 0, 12), (double)rng_range(rng, 0, 16) / 4};
+            out->candidate[b][i] =
+                (KnapsackItem){rng_range(rng, 0, 12), (double)rng_range(rng, 0, 16) / 4};
     }
 }
 
@@ -293,9 +322,11 @@ static int brute_force(const Instance *instance, int64_t max_macs, Total *best)
 
     do {
         Total total = total_of(instance, chosen);
-        int   better = total.loss < best->loss || (total.loss == best->loss && total.macs < best->macs);
+        int   better =
+            total.loss < best->loss || (total.loss == best->loss && total.macs < best->macs);
         if (total.macs <= max_macs && (!found || better)) { *best = total; found = 1; }
-        for (b = 0; b < instance->count && ++chosen[b] == instance->blocks[b].count; b++) chosen[b] = 0;
+        for (b = 0; b < instance->count && ++chosen[b] == instance->blocks[b].count; b++)
+            chosen[b] = 0;
     } while (b < instance->count);
     return found;
 }
@@ -311,9 +342,11 @@ static void selection_is_the_best_of_all(void **state)
         int      chosen[BLOCKS];
         Error    err = {""};
         make_instance(&instance, &rng);
-        int64_t  max_macs = round % 5 == 0 ? SELECT_ANY_MACS : rng_range(&rng, 0, 12 * instance.count);
+        int64_t  max_macs =
+             round % 5 == 0 ? SELECT_ANY_MACS : rng_range(&rng, 0, 12 * instance.count);
         int      found = brute_force(&instance, max_macs, &best);
-        assert_int_equal(select_candidates(chosen, instance.blocks, instance.count, max_macs, &err), found ? 0 : -1);
+        assert_int_equal(select_candidates(chosen, instance.blocks, instance.count, max_macs, &err),
+                         found ? 0 : -1);
         if (!found) { assert_non_null(strstr(err.text, "but the cheapest paths need ")); continue; }
         Total total = total_of(&instance, chosen);
         assert_true(total.loss == best.loss);
@@ -337,7 +370,8 @@ static void selection_of_many(void **state)
     for (int b = 0; b < MANY; b++) {
         blocks[b] = (Candidates){candidate[b], EACH};
         for (int i = 0; i < EACH; i++)
-            candidate[b][i] = (KnapsackItem){1000000 + 100000 * i + rng_range(&rng, 0, 99999), 1.0 / (i + 1 + rng_range(&rng, 0, 9) / 10.0)};
+            candidate[b][i] = (KnapsackItem){1000000 + 100000 * i + rng_range(&rng, 0, 99999),
+                                             1.0 / (i + 1 + rng_range(&rng, 0, 9) / 10.0)};
     }
     if (select_candidates(chosen, blocks, MANY, 13 * 2000000, &err) != 0) fail_msg("%s", err.text);
     for (int b = 0; b < MANY; b++) macs += candidate[b][chosen[b]].macs;
@@ -366,10 +400,12 @@ static void selecting_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sets_of_paths_come_once), cmocka_unit_test(sets_of_a_shortcut),
+        cmocka_unit_test(sets_of_paths_come_once),
+        cmocka_unit_test(sets_of_a_shortcut),
         cmocka_unit_test(macs_of_taken_paths),
         cmocka_unit_test(what_cannot_stand_alone),
-        cmocka_unit_test(paths_take_the_place_of_choices), cmocka_unit_test(paths_of_a_shortcut_keep_their_place),
+        cmocka_unit_test(paths_take_the_place_of_choices),
+        cmocka_unit_test(paths_of_a_shortcut_keep_their_place),
         cmocka_unit_test(supernets_are_fixed),
         cmocka_unit_test(fixing_out_of_memory),
         cmocka_unit_test(selection_is_the_best_of_all),

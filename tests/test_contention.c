@@ -14,11 +14,13 @@
  * second other_us whatever happens. All of it teacher time but for 0 us of student. */
 static Trace *two_blocks(const char *first, const char *second)
 {
-    char  *text = format_text(
-        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"two\", \"provenance\": {\"kind\": \"measured\", "
-        "\"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 80000}, \"devices\": "
-        "[{\"kind\": \"d\", \"count\": 2}], \"blocks\": [{\"name\": \"a\", \"timings\": [{\"batch\": 4, %s}, "
-        "{\"batch\": 8, %s}]}, {\"name\": \"b\", \"timings\": [{\"batch\": 4, %s}, {\"batch\": 8, %s}]}]}",
+    char *text = format_text(
+        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"two\", "
+        "\"provenance\": {\"kind\": \"measured\", \"source\": \"test\"}, "
+        "\"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 80000}, "
+        "\"devices\": [{\"kind\": \"d\", \"count\": 2}], \"blocks\": ["
+        "{\"name\": \"a\", \"timings\": [{\"batch\": 4, %s}, {\"batch\": 8, %s}]}, "
+        "{\"name\": \"b\", \"timings\": [{\"batch\": 4, %s}, {\"batch\": 8, %s}]}]}",
         first, first, second, second);
     Trace *trace = NULL;
     Error  err = {""};
@@ -93,7 +95,8 @@ static void busy_as_alone_changes_nothing(void **state)
 
     (void)state;
     assert_false(with->contended);
-    for (int i = 0; i < SCHEDULE_COUNT; i++) assert_int_equal(a.rows[i].sim.epoch_ns, b.rows[i].sim.epoch_ns);
+    for (int i = 0; i < SCHEDULE_COUNT; i++)
+        assert_int_equal(a.rows[i].sim.epoch_ns, b.rows[i].sim.epoch_ns);
     comparison_free(&a);
     comparison_free(&b);
     trace_free(without);
@@ -103,7 +106,7 @@ static void busy_as_alone_changes_nothing(void **state)
 /* One device has nobody to slow it down. */
 static void one_device_is_alone(void **state)
 {
-    Trace          *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2)), TIMES(4, 4, 4, 4));
+    Trace *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2)), TIMES(4, 4, 4, 4));
     Scenario        scenario;
     Comparison      c;
     ScenarioOptions options = {.queue_depth = 2, .devices = 1, .steps = 10};
@@ -124,11 +127,12 @@ static void one_device_is_alone(void **state)
  *     ir  a: 10, b: 16           both in one step: nobody is alone */
 static void lone_times_are_those_of_dp_and_ls(void **state)
 {
-    Trace          *trace = two_blocks(TIMES(1, 3, 5, 1) LONE(TIMES(1, 2, 3, 1)), TIMES(4, 4, 4, 4));
+    Trace *trace = two_blocks(TIMES(1, 3, 5, 1) LONE(TIMES(1, 2, 3, 1)), TIMES(4, 4, 4, 4));
     Scenario        scenario;
     Comparison      c;
     ScenarioOptions options = {.queue_depth = 2, .devices = 1, .steps = 10};
-    CompareOptions  what = {.schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_IR, .candidates = 8};
+    CompareOptions  what = {.schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_IR,
+                            .candidates = 8};
 
     (void)state;
     assert_int_equal(scenario_build(&scenario, trace, &options, NULL), 0);
@@ -141,11 +145,14 @@ static void lone_times_are_those_of_dp_and_ls(void **state)
     trace_free(trace);
 }
 
-/* dp on two devices is always contended: times of a single block grow in the proportion of busy to alone.
- * Block a on 4 rows: alone 10, contended 20, of a single block 6, so 12; block b 16 and teacher a 2 busy. */
+/* dp on two devices is always contended: times of a single block grow in the proportion of busy to
+ * alone.
+ * Block a on 4 rows: alone 10, contended 20, of a single block 6, so 12; block b 16 and teacher a 2
+ * busy. */
 static void lone_times_grow_with_load(void **state)
 {
-    Trace     *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2)) LONE(TIMES(1, 2, 2, 1)), TIMES(4, 4, 4, 4));
+    Trace *trace = two_blocks(TIMES(1, 3, 5, 1) BUSY(TIMES(2, 6, 10, 2)) LONE(TIMES(1, 2, 2, 1)),
+                              TIMES(4, 4, 4, 4));
     Comparison c = compared(trace, 1u << SCHEDULE_DP, 10);
 
     (void)state;

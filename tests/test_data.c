@@ -11,7 +11,10 @@
 
 static Workload workload_of(int channels, int side, int classes)
 {
-    return (Workload){.input = {channels, side, side}, .classes = classes, .samples = 55, .batch = 8,
+    return (Workload){.input = {channels, side, side},
+                      .classes = classes,
+                      .samples = 55,
+                      .batch = 8,
                       .deviation = {1, 1, 1, 1}};
 }
 
@@ -153,7 +156,8 @@ static void digits_are_those_of_the_file(void **state)
 {
     (void)state;
     Workload workload = workload_of(1, 8, 10);
-    Data    *part[2] = {open_ok("digits", &workload, DATA_TRAIN), open_ok("digits", &workload, DATA_VALIDATION)};
+    Data    *part[2] = {open_ok("digits", &workload, DATA_TRAIN),
+                        open_ok("digits", &workload, DATA_VALIDATION)};
     int64_t  at[2] = {0, 0};
     char    *path = format_text("%s/data/digits.csv", PIPEBD_ROOT), *text = slurp(path, NULL);
     char    *rest = text, *line = strsep(&rest, "\n");
@@ -184,7 +188,8 @@ static void values_are_normalised(void **state)
 
     workload.mean[0] = 0.25f;
     workload.deviation[0] = 0.5f;
-    Data *data = open_ok("digits", &workload, DATA_TRAIN), *other = open_ok("digits", &plain, DATA_TRAIN);
+    Data *data = open_ok("digits", &workload, DATA_TRAIN),
+         *other = open_ok("digits", &plain, DATA_TRAIN);
     load_ok(data, 7, 0, 0, x);
     load_ok(other, 7, 0, 0, y);
     for (int j = 0; j < 64; j++) assert_true(x[j] == (y[j] - 0.25f) / 0.5f);
@@ -197,15 +202,19 @@ static void values_are_normalised(void **state)
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
-    Workload digits = workload_of(1, 8, 10), other = workload_of(3, 32, 10), few = workload_of(1, 8, 3), flat = digits;
+    Workload digits = workload_of(1, 8, 10), other = workload_of(3, 32, 10),
+             few = workload_of(1, 8, 3), flat = digits;
 
     flat.deviation[0] = 0;
     open_refused("digits", &flat, "the workload's deviation of channel 0 is not positive");
-    open_refused("digits", &other, "data source digits: its images are 1 x 8 x 8 (channels, height, width), and the "
-                                   "workload's input is 3 x 32 x 32");
+    open_refused("digits", &other,
+                 "data source digits: its images are 1 x 8 x 8 (channels, height, width), and the "
+                 "workload's input is 3 x 32 x 32");
     open_refused("digits", &few, "data source digits: has 10 classes, and the workload 3");
-    open_refused("digits:here", &digits, "data source \"digits:here\" takes no folder, expected digits");
-    open_refused("digit", &digits, "data source \"digit\" is not known, expected one of: " DATA_SOURCES);
+    open_refused("digits:here", &digits,
+                 "data source \"digits:here\" takes no folder, expected digits");
+    open_refused("digit", &digits,
+                 "data source \"digit\" is not known, expected one of: " DATA_SOURCES);
     open_refused("", &digits, "data source \"\" is not known, expected one of: " DATA_SOURCES);
 }
 
@@ -216,7 +225,8 @@ static void samples_without_number_are_named(void **state)
     Workload many = workload_of(1, 8, 10);
 
     many.samples = INT64_C(1) << 53;
-    open_refused("synthetic", &many, "no memory for the state of 9007199254740992 samples, a byte each");
+    open_refused("synthetic", &many,
+                 "no memory for the state of 9007199254740992 samples, a byte each");
 }
 
 static void running_out_of_memory_is_an_error(void **state)
@@ -233,7 +243,9 @@ static void running_out_of_memory_is_an_error(void **state)
         done = !alloc_fail_reached();
         alloc_fail_after(0);
         assert_int_equal(rc, done ? 0 : -1);
-        if (!done) assert_true(error_is_no_memory(&err) || strstr(err.text, "no memory for the state of 1437 samples"));
+        if (!done)
+            assert_true(error_is_no_memory(&err)
+                        || strstr(err.text, "no memory for the state of 1437 samples"));
         data_free(data);
     }
     assert_true(n > 3);

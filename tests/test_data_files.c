@@ -21,7 +21,11 @@
 
 static Workload workload_of(int side, int classes)
 {
-    return (Workload){.input = {3, side, side}, .classes = classes, .samples = 55, .batch = 8, .deviation = {1, 1, 1}};
+    return (Workload){.input = {3, side, side},
+                      .classes = classes,
+                      .samples = 55,
+                      .batch = 8,
+                      .deviation = {1, 1, 1}};
 }
 
 static Data *open_ok(const char *source, const Workload *workload, DataPart part, int64_t skip_bad)
@@ -43,8 +47,8 @@ static int load_ok(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *o
 }
 
 /* What opening says, without the folder at its start; "" when it works. */
-static char *open_error(const char *source, const char *folder, const Workload *workload, DataPart part,
-                        int64_t skip_bad)
+static char *open_error(const char *source, const char *folder, const Workload *workload,
+                        DataPart part, int64_t skip_bad)
 {
     char *name = format_text("%s:%s", source, folder);
     Data *data;
@@ -57,8 +61,8 @@ static char *open_error(const char *source, const char *folder, const Workload *
     return format_text("%s", there ? err.text + strlen(folder) : err.text);
 }
 
-static void check_open(const char *source, const char *folder, const Workload *workload, DataPart part,
-                       int64_t skip_bad, const char *expected)
+static void check_open(const char *source, const char *folder, const Workload *workload,
+                       DataPart part, int64_t skip_bad, const char *expected)
 {
     char *found = open_error(source, folder, workload, part, skip_bad);
 
@@ -73,7 +77,8 @@ enum { SAMPLE = 3073, SIDE = 32, PIXELS = 32 * 32 * 3 };
 /* Sample n of all files: its label and bytes. */
 static unsigned char cifar_byte(int n, int at)
 {
-    return at == 0 ? (unsigned char)(n % 10) : (unsigned char)rng_u64(77, (uint64_t)n, (uint64_t)at, 0);
+    return at == 0 ? (unsigned char)(n % 10)
+                   : (unsigned char)rng_u64(77, (uint64_t)n, (uint64_t)at, 0);
 }
 
 /* A file of count samples from number first on, the last extra bytes longer or shorter. */
@@ -210,14 +215,18 @@ static void cifar_files_that_are_wrong_are_refused(void **state)
     spill_bytes(path, "", 0);
     check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: is empty");
     assert_int_equal(remove(path), 0);
-    check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: cannot open: No such file or directory");
+    check_open("cifar10", folder, &workload, DATA_TRAIN, 9,
+               "/data_batch_3.bin: cannot open: No such file or directory");
     assert_int_equal(mkdir(path, 0700), 0);
-    check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: is no regular file");
+    check_open("cifar10", folder, &workload, DATA_TRAIN, 9,
+               "/data_batch_3.bin: is no regular file");
     assert_int_equal(rmdir(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
-    check_open("cifar10", folder, &workload, DATA_TRAIN, 9, "/data_batch_3.bin: is no regular file");
+    check_open("cifar10", folder, &workload, DATA_TRAIN, 9,
+               "/data_batch_3.bin: is no regular file");
     check_open("cifar10", folder, &workload, DATA_VALIDATION, 0, "");
-    check_open("cifar10", "", &workload, DATA_TRAIN, 0, "data source \"cifar10:\" needs a folder: cifar10:FOLDER");
+    check_open("cifar10", "", &workload, DATA_TRAIN, 0,
+               "data source \"cifar10:\" needs a folder: cifar10:FOLDER");
     workload.classes = 100;
     check_open("cifar10", folder, &workload, DATA_TRAIN, 0,
                "data source cifar10: has 10 classes, and the workload 100");
@@ -261,14 +270,17 @@ static void damaged_samples_are_skipped_if_allowed(void **state)
     }
     assert_int_equal(data_skipped(data), 2);
     assert_int_equal(told.count, 2);
-    assert_non_null(strstr(told.why[0], "data_batch_2.bin: sample 1 has the label 200, expected 0 to 9"));
+    assert_non_null(
+        strstr(told.why[0], "data_batch_2.bin: sample 1 has the label 200, expected 0 to 9"));
     assert_non_null(strstr(told.why[1], "data_batch_5.bin: sample 4 is cut short"));
     data_free(data);
 
     data = open_cifar(folder, DATA_TRAIN, 1);
     assert_int_equal(load_ok(data, 14, 0, 0, out), 0);
-    char *expected = format_text("more damaged samples than the 1 that may be skipped; one more: %s: sample 1 has the "
-                                 "label 200, expected 0 to 9", path);
+    char *expected = format_text(
+        "more damaged samples than the 1 that may be skipped; one more: %s: sample 1 has the "
+        "label 200, expected 0 to 9",
+        path);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(data_load(data, 2, 0, 0, out, &label, &err), -1);
         assert_string_equal(err.text, expected);
@@ -320,7 +332,8 @@ static void the_loader_hands_errors_over(void **state)
     spill_bytes(path, bytes, sizeof bytes);
     Data *data = open_cifar(folder, DATA_TRAIN, 0);
     for (int prefetch = 0; prefetch < 4; prefetch++) {
-        LoaderOptions o = {.lanes = 2, .prefetch = prefetch, .devices = 1, .batch = 1, .steps_per_epoch = 15, .seed = 4};
+        LoaderOptions o = {.lanes = 2, .prefetch = prefetch, .devices = 1, .batch = 1,
+                           .steps_per_epoch = 15, .seed = 4};
         Loader       *loader;
         const float  *x;
         const int    *labels;
@@ -333,7 +346,8 @@ static void the_loader_hands_errors_over(void **state)
             int   rc = loader_take(loader, 0, &x, &labels, &start_ns, &end_ns, &err);
             bool  bad = data_order(15, 4, n / 15, n % 15) == 0;
             assert_int_equal(rc, bad ? -1 : 0);
-            if (bad) assert_non_null(strstr(err.text, "data_batch_1.bin: sample 0 has the label 99"));
+            if (bad)
+                assert_non_null(strstr(err.text, "data_batch_1.bin: sample 0 has the label 99"));
             failed += bad;
         }
         assert_int_equal(failed, 2);
@@ -384,12 +398,16 @@ static void resampling_keeps_a_plane(void **state)
 
     for (int y = 0; y < H; y++)
         for (int x = 0; x < W; x++)
-            for (int c = 0; c < 3; c++) pixels[y][x][c] = (unsigned char)(10 * x + (c == 1 ? 0 : 10 * y) + 5);
-    assert_int_equal(crop_resample(&out[0][0][0], OUT, OUT, &pixels[0][0][0], W, H, crop, false, NULL), 0);
-    assert_int_equal(crop_resample(&mirrored[0][0][0], OUT, OUT, &pixels[0][0][0], W, H, crop, true, NULL), 0);
+            for (int c = 0; c < 3; c++)
+                pixels[y][x][c] = (unsigned char)(10 * x + (c == 1 ? 0 : 10 * y) + 5);
+    assert_int_equal(
+        crop_resample(&out[0][0][0], OUT, OUT, &pixels[0][0][0], W, H, crop, false, NULL), 0);
+    assert_int_equal(
+        crop_resample(&mirrored[0][0][0], OUT, OUT, &pixels[0][0][0], W, H, crop, true, NULL), 0);
     for (int y = 0; y < OUT; y++)
         for (int x = 0; x < OUT; x++) {
-            double at_x = crop.x + (x + 0.5) * crop.width / OUT - 0.5, at_y = crop.y + (y + 0.5) * crop.height / OUT - 0.5;
+            double at_x = crop.x + (x + 0.5) * crop.width / OUT - 0.5,
+                   at_y = crop.y + (y + 0.5) * crop.height / OUT - 0.5;
             assert_true(fabs(255 * out[y][x][0] - (10 * at_x + 10 * at_y + 5)) < 0.01);
             assert_true(fabs(255 * out[y][x][1] - (10 * at_x + 5)) < 0.01);
             for (int c = 0; c < 3; c++) assert_true(mirrored[y][OUT - 1 - x][c] == out[y][x][c]);
@@ -405,7 +423,8 @@ static void reductions_keep_enough_pixels(void **state)
     assert_int_equal(crop_reduction((Crop){0, 0, 9000, 1000}, 224, 224), 4);
     assert_int_equal(crop_reduction((Crop){0, 0, 9000, 9000}, 224, 224), 8);
     Crop crop = crop_centre(512, 256, 224, 224);
-    assert_true(fabs(crop.width - 224) < 1e-9 && fabs(crop.x - 144) < 1e-9 && fabs(crop.y - 16) < 1e-9);
+    assert_true(fabs(crop.width - 224) < 1e-9 && fabs(crop.x - 144) < 1e-9
+                && fabs(crop.y - 16) < 1e-9);
 }
 
 /* ---- folders of images --------------------------------------------------------------- */
@@ -434,8 +453,8 @@ static void write_jpeg(const char *path, int width, int height, int blue, J_COLO
     jpeg_start_compress(&encoder, TRUE);
     for (int y = 0; y < height; y++) {
         for (int x = 0; x < width; x++) {
-            unsigned char value[4] = {(unsigned char)(255 * x / width), (unsigned char)(255 * y / height),
-                                      (unsigned char)blue, 255};
+            unsigned char value[4] = {(unsigned char)(255 * x / width),
+                                      (unsigned char)(255 * y / height), (unsigned char)blue, 255};
             memcpy(row + components * x, value, (size_t)components);
         }
         jpeg_write_scanlines(&encoder, &row, 1);
@@ -459,7 +478,8 @@ static void make_folder(const char *folder, const char *name)
     free(path);
 }
 
-static void put_jpeg(const char *folder, const char *name, int width, int height, int blue, J_COLOR_SPACE space)
+static void put_jpeg(const char *folder, const char *name, int width, int height, int blue,
+                     J_COLOR_SPACE space)
 {
     char *path = path_in(folder, name);
 
@@ -470,7 +490,8 @@ static void put_jpeg(const char *folder, const char *name, int width, int height
 /* Two classes, of which "B" comes before "a"; three images for training, two for validation. */
 static char *images_folder(void)
 {
-    char *folder = temp_make(), *notes = path_in(folder, "train/a/notes.txt"), *file = path_in(folder, "train/list");
+    char *folder = temp_make(), *notes = path_in(folder, "train/a/notes.txt"),
+         *file = path_in(folder, "train/list");
 
     make_folder(folder, "train");
     make_folder(folder, "train/a");
@@ -565,7 +586,8 @@ static void training_is_cropped_and_mirrored(void **state)
         least = part < least ? part : least;
         most = part > most ? part : most;
         assert_true(down > 0 && part > 0.06 && part < 1.05);
-        for (int x = 3; x <= 28; x++) assert_true(near(out[10][x][0], out[16][3][0] + across * (x - 3) / 25, 0.03));
+        for (int x = 3; x <= 28; x++)
+            assert_true(near(out[10][x][0], out[16][3][0] + across * (x - 3) / 25, 0.03));
     }
     assert_int_in_range(mirrored, 8, 32);
     assert_true(most - least > 0.4);
@@ -583,7 +605,8 @@ static void training_can_be_the_centre(void **state)
 
     put_jpeg(folder, "val/B/1.jpg", 64, 64, 0, JCS_RGB);         /* train/B/x.jpg */
     workload.unaugmented = true;
-    Data *training = open_ok(source, &workload, DATA_TRAIN, 0), *validation = open_images(folder, DATA_VALIDATION, 0);
+    Data *training = open_ok(source, &workload, DATA_TRAIN, 0),
+         *validation = open_images(folder, DATA_VALIDATION, 0);
     load_ok(validation, 0, 1, 1, as_validation);
     for (int64_t epoch = 0; epoch < 5; epoch++) {
         load_ok(training, 0, 9, epoch, out);
@@ -602,17 +625,20 @@ static void grey_and_cmyk_become_rgb(void **state)
     float out[SIDE][SIDE][3];
 
     put_jpeg(folder, "val/a/1.jpg", 64, 64, 0, JCS_GRAYSCALE);
-    put_jpeg(folder, "val/B/1.jpg", 64, 64, 77, JCS_CMYK);       /* inverted: red, green, blue, no black */
+    put_jpeg(folder, "val/B/1.jpg", 64, 64, 77, JCS_CMYK);       /* inverted: red, green, blue, no
+                                                                  * black */
     Data *data = open_images(folder, DATA_VALIDATION, 0);
     load_ok(data, 1, 0, 0, &out[0][0][0]);
-    assert_true(out[5][7][0] == out[5][7][1] && out[5][7][1] == out[5][7][2] && out[5][27][0] > out[5][7][0] + 0.3f);
+    assert_true(out[5][7][0] == out[5][7][1] && out[5][7][1] == out[5][7][2]
+                && out[5][27][0] > out[5][7][0] + 0.3f);
     load_ok(data, 0, 0, 0, &out[0][0][0]);
     assert_true(near(255 * out[9][9][2], 77, 6) && out[5][27][0] > out[5][7][0] + 0.3f);
     data_free(data);
     temp_remove(folder);
 }
 
-static void check_damaged(Data *data, const char *path, const void *bytes, size_t length, const char *expected)
+static void check_damaged(Data *data, const char *path, const void *bytes, size_t length,
+                          const char *expected)
 {
     float out[PIXELS];
     int   label;
@@ -674,7 +700,10 @@ static void what_is_no_file_is_a_damaged_image(void **state)
     for (int kind = 0; kind < 3; kind++) {
         Error err = {""};
         assert_int_equal(remove(path), 0);
-        assert_int_equal(kind == 0 ? mkfifo(path, 0600) : kind == 1 ? symlink("/dev/zero", path) : mkdir(path, 0700), 0);
+        assert_int_equal(kind == 0   ? mkfifo(path, 0600)
+                         : kind == 1 ? symlink("/dev/zero", path)
+                                     : mkdir(path, 0700),
+                         0);
         Data *data = open_images(folder, DATA_TRAIN, 0);
         assert_int_equal(data_load(data, 2, 0, 0, out, &label, &err), -1);
         assert_string_equal(err.text, expected);
@@ -729,26 +758,31 @@ static void folders_that_are_wrong_are_refused(void **state)
 
     check_open("images", folder, &grey, DATA_TRAIN, 0,
                "data source images: has 3 channels, and the workload's input 1");
-    check_open("images", "/nowhere", &workload, DATA_TRAIN, 0, "/train: cannot read the folder: No such file or directory");
+    check_open("images", "/nowhere", &workload, DATA_TRAIN, 0,
+               "/train: cannot read the folder: No such file or directory");
     workload.classes = 3;
-    check_open("images", folder, &workload, DATA_TRAIN, 0, "/train: has 2 classes, and the workload 3");
+    check_open("images", folder, &workload, DATA_TRAIN, 0,
+               "/train: has 2 classes, and the workload 3");
     workload.classes = 0;
     check_open("images", folder, &workload, DATA_TRAIN, 0, "");
     workload.classes = 2;
     char *b = format_text("%s/val/B", folder), *hidden = format_text("%s/val/.B", folder);
     assert_int_equal(rename(b, hidden), 0);
-    check_open("images", folder, &workload, DATA_VALIDATION, 0, "/val: has no folder of class B, though train has");
+    check_open("images", folder, &workload, DATA_VALIDATION, 0,
+               "/val: has no folder of class B, though train has");
     assert_int_equal(rename(hidden, b), 0);
     free(hidden);
     free(b);
     make_folder(folder, "val/C");
-    check_open("images", folder, &workload, DATA_VALIDATION, 0, "/val/C: there is no such class for training");
+    check_open("images", folder, &workload, DATA_VALIDATION, 0,
+               "/val/C: there is no such class for training");
     workload.classes = 3;
     make_folder(folder, "train/C");
     check_open("images", folder, &workload, DATA_TRAIN, 0, "/train/C: has no .jpg files");
     char *root = temp_make();
     make_folder(root, "train");
-    check_open("images", root, &workload, DATA_TRAIN, 0, "/train: has no folders, expected one a class");
+    check_open("images", root, &workload, DATA_TRAIN, 0,
+               "/train: has no folders, expected one a class");
     temp_remove(root);
     temp_remove(folder);
 }
@@ -771,7 +805,9 @@ static void running_out_of_memory_is_an_error(void **state)
         done = !alloc_fail_reached();
         alloc_fail_after(0);
         assert_int_equal(rc, done ? 0 : -1);
-        if (!done) assert_true(error_is_no_memory(&err) || strstr(err.text, "no memory for the state of "));
+        if (!done)
+            assert_true(error_is_no_memory(&err)
+                        || strstr(err.text, "no memory for the state of "));
         data_free(data);
     }
     assert_true(n > 15);

@@ -21,18 +21,27 @@ static Program *relay_of_two(bool queue)
 
     assert_int_equal(link, 0);
     assert_int_equal(program_begin_phase(&program->devices[0], 50, &err), 0);
-    assert_int_equal(program_emit(program, &program->devices[0], (Instruction){OP_TEACHER, 0, -1, 0, 8, 0}, &err), 0);
-    assert_int_equal(program_emit(program, &program->devices[0], (Instruction){OP_SEND, 1, 0, 0, 8, 0}, &err), 0);
+    assert_int_equal(program_emit(program, &program->devices[0],
+                                  (Instruction){OP_TEACHER, 0, -1, 0, 8, 0}, &err),
+                     0);
+    assert_int_equal(
+        program_emit(program, &program->devices[0], (Instruction){OP_SEND, 1, 0, 0, 8, 0}, &err),
+        0);
     assert_int_equal(program_begin_phase(&program->devices[1], 50, &err), 0);
-    assert_int_equal(program_emit(program, &program->devices[1], (Instruction){OP_RECV, 1, 0, 0, 8, 0}, &err), 0);
+    assert_int_equal(
+        program_emit(program, &program->devices[1], (Instruction){OP_RECV, 1, 0, 0, 8, 0}, &err),
+        0);
     for (int i = 0; queue && i < 2; i++) {
         assert_int_equal(program_begin_phase(&program->queue, 50, &err), 0);
-        assert_int_equal(program_emit(program, &program->queue, (Instruction){OP_FORWARD, i, -1, 0, 8, 0}, &err), 0);
+        assert_int_equal(
+            program_emit(program, &program->queue, (Instruction){OP_FORWARD, i, -1, 0, 8, 0}, &err),
+            0);
     }
     return program;
 }
 
-static void expect_text(const StatusBoard *where, const Program *program, int64_t now_ns, const char *expected)
+static void expect_text(const StatusBoard *where, const Program *program, int64_t now_ns,
+                        const char *expected)
 {
     Text text = {0};
 
@@ -50,22 +59,31 @@ static void a_place_is_said_in_words(void **state)
 
     assert_int_equal(status_board_new(&where, 2, &err), 0);
     assert_int_equal(status_board_devices(where), 2);
-    expect_text(where, program, SECOND, "device 0, not heard of: not started, or of another process\n"
+    expect_text(where, program, SECOND,
+                "device 0, not heard of: not started, or of another process\n"
                 "device 1, not heard of: not started, or of another process\n");
-    status_board_set(where, 0, &(DeviceStatus){.state = DEVICE_STARTING, .instruction = -1, .since_ns = SECOND});
-    status_board_set(where, 1, &(DeviceStatus){.state = DEVICE_WAITING, .step = 7, .since_ns = 2 * (int64_t)SECOND});
-    expect_text(where, program, (int64_t)SECOND * 28 / 10,
-                "device 0, step 0 of 50, setting up 1.8 s\n"
-                "device 1, step 7 of 50, RECV boundary 1, rows 0..7, from device 0, waiting 0.8 s\n");
-    status_board_set(where, 0, &(DeviceStatus){.state = DEVICE_WORKING, .stolen = true, .phase = 1, .instruction = 1, .step = 49,
-                                       .since_ns = 3 * (int64_t)SECOND});
+    status_board_set(
+        where, 0, &(DeviceStatus){.state = DEVICE_STARTING, .instruction = -1, .since_ns = SECOND});
+    status_board_set(
+        where, 1,
+        &(DeviceStatus){.state = DEVICE_WAITING, .step = 7, .since_ns = 2 * (int64_t)SECOND});
+    expect_text(
+        where, program, (int64_t)SECOND * 28 / 10,
+        "device 0, step 0 of 50, setting up 1.8 s\n"
+        "device 1, step 7 of 50, RECV boundary 1, rows 0..7, from device 0, waiting 0.8 s\n");
+    status_board_set(where, 0,
+                     &(DeviceStatus){.state = DEVICE_WORKING, .stolen = true, .phase = 1,
+                                     .instruction = 1, .step = 49,
+                                     .since_ns = 3 * (int64_t)SECOND});
     status_board_state(where, 1, DEVICE_FAILED, 3 * (int64_t)SECOND);
-    expect_text(where, program, 3 * (int64_t)SECOND,
-                "device 0, task 1 of 2, step 49 of 50, FORWARD 1, rows 0..7, working 0.0 s\n"
-                "device 1, step 7 of 50, RECV boundary 1, rows 0..7, from device 0, failed 0.0 s\n");
+    expect_text(
+        where, program, 3 * (int64_t)SECOND,
+        "device 0, task 1 of 2, step 49 of 50, FORWARD 1, rows 0..7, working 0.0 s\n"
+        "device 1, step 7 of 50, RECV boundary 1, rows 0..7, from device 0, failed 0.0 s\n");
     status_board_state(where, 0, DEVICE_DONE, 3 * (int64_t)SECOND);
     status_board_state(where, 1, DEVICE_DONE, 3 * (int64_t)SECOND);
-    expect_text(where, program, 13 * (int64_t)SECOND, "device 0, done 10.0 s\ndevice 1, done 10.0 s\n");
+    expect_text(where, program, 13 * (int64_t)SECOND,
+                "device 0, done 10.0 s\ndevice 1, done 10.0 s\n");
     status_board_free(where);
     program_free(program);
 }
@@ -85,7 +103,8 @@ static void a_device_elsewhere_tells_of_steps_that_are_over(void **state)
     told.wait_ns[OP_RECV] = 390;
     assert_int_equal(status_board_new(&where, 2, &err), 0);
     status_board_put(where, 1, &told);
-    expect_text(where, program, SECOND, "device 0, not heard of: not started, or of another process\n"
+    expect_text(where, program, SECOND,
+                "device 0, not heard of: not started, or of another process\n"
                 "device 1, of another process\n");
     DeviceTimes seen = status_board_times(where, 1, SECOND);
     assert_memory_equal(&seen, &told, sizeof seen);
@@ -109,8 +128,10 @@ static void *write_places(void *argument)
     Writing *w = argument;
 
     for (int k = 1; !atomic_load(&w->end); k = k % 1000000 + 1) {
-        status_board_set(w->where, 1, &(DeviceStatus){.state = (DeviceState)(k % 4), .stolen = k % 2, .phase = k, .instruction = k,
-                                              .step = 3 * (int64_t)k, .since_ns = 5 * (int64_t)k});
+        status_board_set(w->where, 1,
+                         &(DeviceStatus){.state = (DeviceState)(k % 4), .stolen = k % 2, .phase = k,
+                                         .instruction = k, .step = 3 * (int64_t)k,
+                                         .since_ns = 5 * (int64_t)k});
         status_board_count(w->where, 1, OP_RECV, 2, 1);
         status_board_step(w->where, 1, 7);
     }
@@ -132,23 +153,29 @@ static void a_reader_sees_what_belongs_together(void **state)
     for (int i = 0; i < looks; i++) {
         DeviceStatus      p = status_board_get(w.where, 1);
         DeviceTimes t = status_board_times(w.where, 1, 0);
-        if (p.instruction != p.phase || p.step != 3 * (int64_t)p.phase || p.since_ns != 5 * (int64_t)p.phase
-            || p.stolen != p.phase % 2 || (int)p.state != p.phase % 4) fail_msg("look %d: a place of two times", i);
+        if (p.instruction != p.phase || p.step != 3 * (int64_t)p.phase
+            || p.since_ns != 5 * (int64_t)p.phase || p.stolen != p.phase % 2
+            || (int)p.state != p.phase % 4)
+            fail_msg("look %d: a place of two times", i);
         /* count and step are two writes: one may be there without the other */
         if (t.wait_ns[OP_RECV] != 2 * t.work_ns[OP_RECV] || t.own_ns != 4 * t.steps
-            || t.work_ns[OP_RECV] - t.steps < 0 || t.work_ns[OP_RECV] - t.steps > 1) fail_msg("look %d: times of two times", i);
+            || t.work_ns[OP_RECV] - t.steps < 0 || t.work_ns[OP_RECV] - t.steps > 1)
+            fail_msg("look %d: times of two times", i);
         seen += p.phase > 1;
     }
     atomic_store(&w.end, true);
     pthread_join(thread, NULL);
     assert_true(seen > 0);
-    assert_int_equal(status_board_get(w.where, 0).state, DEVICE_ABSENT);     /* others are left alone */
+    /* others are left alone */
+    assert_int_equal(status_board_get(w.where, 0).state, DEVICE_ABSENT);
     assert_int_equal(status_board_get(w.where, 2).state, DEVICE_ABSENT);
-    status_board_set(w.where, 0, &(DeviceStatus){.state = DEVICE_WAITING, .op = OP_RECV, .since_ns = 100});
+    status_board_set(w.where, 0,
+                     &(DeviceStatus){.state = DEVICE_WAITING, .op = OP_RECV, .since_ns = 100});
     assert_int_equal(status_board_times(w.where, 0, 0).wait_ns[OP_RECV], 0);
     assert_int_equal(status_board_times(w.where, 0, 130).wait_ns[OP_RECV], 30);
     status_board_count(w.where, 0, OP_RECV, 25, 10);
-    assert_int_equal(status_board_times(w.where, 0, 190).wait_ns[OP_RECV], 25);      /* it is over */
+    /* it is over */
+    assert_int_equal(status_board_times(w.where, 0, 190).wait_ns[OP_RECV], 25);
     assert_int_equal(status_board_times(w.where, 0, 190).work_ns[OP_RECV], 10);
     status_board_bytes(w.where, 2, 77);
     assert_int_equal(status_board_times(w.where, 2, 0).bytes, 77);

@@ -46,14 +46,17 @@ static Teacher open_teacher(void)
     ok(device_spec_parse(&spec, "cpu:1", &err), &err);
     ok(device_open(&teacher.device, &spec, 0, &err), &err);
     ok(tensors_read(&teacher.weights, teacher.workload->teacher_weights, &err), &err);
-    teacher.boundary[0] = device_alloc(teacher.device, ROWS * (size_t)shape_count(teacher.workload->input));
+    teacher.boundary[0] =
+        device_alloc(teacher.device, ROWS * (size_t)shape_count(teacher.workload->input));
     for (int b = 0; b < teacher.workload->block_count; b++) {
         const WorkBlock *block = &teacher.workload->block[b];
-        ok(net_new(&teacher.net[b], teacher.device, &block->teacher, block->in, NET_FROZEN, &err), &err);
+        ok(net_new(&teacher.net[b], teacher.device, &block->teacher, block->in, NET_FROZEN, &err),
+           &err);
         ok(net_prepare(teacher.net[b], ROWS, &err), &err);
         load_block(&teacher, b);
         parameters += net_parameter_count(teacher.net[b]);
-        teacher.boundary[b + 1] = device_alloc(teacher.device, ROWS * (size_t)shape_count(block->out));
+        teacher.boundary[b + 1] =
+            device_alloc(teacher.device, ROWS * (size_t)shape_count(block->out));
     }
     assert_int_equal(parameters, tensors_count(teacher.weights));        /* nothing is left over */
     return teacher;
@@ -62,7 +65,8 @@ static Teacher open_teacher(void)
 static void close_teacher(Teacher *teacher)
 {
     for (int b = 0; b < teacher->workload->block_count; b++) net_free(teacher->net[b]);
-    for (int b = 0; b <= teacher->workload->block_count; b++) device_release(teacher->device, teacher->boundary[b]);
+    for (int b = 0; b <= teacher->workload->block_count; b++)
+        device_release(teacher->device, teacher->boundary[b]);
     device_close(teacher->device);
     tensors_free(teacher->weights);
     workload_free(teacher->workload);
@@ -86,8 +90,11 @@ static int right_ones(Teacher *teacher, Data *data, int64_t first)
     for (int r = 0; r < ROWS; r++)
         ok(data_load(data, first + r, 0, 0, teacher->boundary[0] + r * 64, &label[r], &err), &err);
     for (int b = 0; b < blocks; b++)
-        ok(net_forward(teacher->net[b], teacher->boundary[b], teacher->boundary[b + 1], ROWS, NULL, &err), &err);
-    for (int r = 0; r < ROWS; r++) right += largest(teacher->boundary[blocks] + r * CLASSES) == label[r];
+        ok(net_forward(teacher->net[b], teacher->boundary[b], teacher->boundary[b + 1], ROWS, NULL,
+                       &err),
+           &err);
+    for (int r = 0; r < ROWS; r++)
+        right += largest(teacher->boundary[blocks] + r * CLASSES) == label[r];
     return right;
 }
 
@@ -101,7 +108,8 @@ static void the_teacher_is_as_good_as_it_says(void **state)
 
     ok(data_open(&data, "digits", teacher.workload, DATA_VALIDATION, 0, &err), &err);
     assert_int_equal(data_count(data) % ROWS, 0);
-    for (int64_t first = 0; first < data_count(data); first += ROWS) right += right_ones(&teacher, data, first);
+    for (int64_t first = 0; first < data_count(data); first += ROWS)
+        right += right_ones(&teacher, data, first);
     double accuracy = (double)right / (double)data_count(data);
     assert_true(accuracy >= 0.97);
     char *said = format_text("%.4f", accuracy);

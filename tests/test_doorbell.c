@@ -36,10 +36,12 @@ static struct sockaddr_storage here(int family)
     struct sockaddr_storage at = {.ss_family = (sa_family_t)family};
 
     if (family == AF_INET) {
-        struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(1), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in four = {
+            .sin_family = AF_INET, .sin_port = htons(1), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         memcpy(&at, &four, sizeof four);
     } else {
-        struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(1), .sin6_addr = in6addr_loopback};
+        struct sockaddr_in6 six = {
+            .sin6_family = AF_INET6, .sin6_port = htons(1), .sin6_addr = in6addr_loopback};
         memcpy(&at, &six, sizeof six);
     }
     return at;
@@ -120,7 +122,8 @@ static void nor_do_long_words(void **state)
     (void)state;
     memcpy(word, &address.token, sizeof address.token);
     assert_true(fd >= 0);
-    assert_int_equal(sendto(fd, word, sizeof word, 0, (struct sockaddr *)&at, sizeof at), sizeof word);
+    assert_int_equal(sendto(fd, word, sizeof word, 0, (struct sockaddr *)&at, sizeof at),
+                     sizeof word);
     assert_false(waits(b, short_ns));
     close(fd);
     doorbell_free(b);
@@ -163,7 +166,8 @@ static void a_thread_wakes(void **state)
     pthread_t thread;
 
     (void)state;
-    doorbell_wake(doorbell);                             /* nobody waits, nor will one because of it */
+    doorbell_wake(doorbell);                             /* nobody waits, nor will one because of
+                                                          * it */
     assert_false(waits(doorbell, short_ns));
     doorbell_prepare(doorbell);
     doorbell_wake(doorbell);                             /* between: not missed */
@@ -182,8 +186,9 @@ static void a_thread_wakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_ring_ends_a_wait), cmocka_unit_test(by_ipv6_too), cmocka_unit_test(strangers_do_not_ring),
-        cmocka_unit_test(nor_do_long_words),  cmocka_unit_test(it_listens_where_it_is_told), cmocka_unit_test(a_thread_wakes),
+        cmocka_unit_test(a_ring_ends_a_wait),          cmocka_unit_test(by_ipv6_too),
+        cmocka_unit_test(strangers_do_not_ring),       cmocka_unit_test(nor_do_long_words),
+        cmocka_unit_test(it_listens_where_it_is_told), cmocka_unit_test(a_thread_wakes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,11 +36,13 @@ static void a_step_is_seen_after_so_many_checks(void **state)
     static const double ratios[] = {1.0, 1.1, 0.9, 1.5, 1.0, 1.4, 1.5};
     Drift *drift = new_drift(PATIENCE);
 
-    for (size_t i = 0; i < sizeof ratios / sizeof *ratios; i++) assert_false(check_one(drift, 2, ratios[i]));
+    for (size_t i = 0; i < sizeof ratios / sizeof *ratios; i++)
+        assert_false(check_one(drift, 2, ratios[i]));
     assert_true(check_one(drift, 2, 1.4));
     for (int d = 0; d < DEVICES; d++) assert_true(drift_factors(drift)[d] == (d == 2 ? 1.4 : 1));
     drift_settle(drift, true);
-    for (int i = 0; i < 1000; i++) assert_false(check_one(drift, 2, 1.4 * (i % 2 ? 1.149 : 1 / 1.149)));
+    for (int i = 0; i < 1000; i++)
+        assert_false(check_one(drift, 2, 1.4 * (i % 2 ? 1.149 : 1 / 1.149)));
     drift_free(drift);
 }
 
@@ -53,7 +55,8 @@ static void noise_does_nothing(void **state)
     double   ratios[DEVICES];
 
     for (uint64_t i = 0; i < 20000; i++) {
-        for (int d = 0; d < DEVICES; d++) ratios[d] = exp(0.05 * rng_normal(seed, i, (uint64_t)d, 0));
+        for (int d = 0; d < DEVICES; d++)
+            ratios[d] = exp(0.05 * rng_normal(seed, i, (uint64_t)d, 0));
         assert_false(drift_check(drift, ratios));
     }
     drift_free(drift);
@@ -70,7 +73,8 @@ static void short_troubles_do_nothing(void **state)
 
     for (int i = 0; i < 2000; i++) {
         int length = (int)rng_range(&rng, 1, PATIENCE - 1);
-        for (int k = 0; k < length; k++) assert_false(check_one(drift, 1, 1.2 + (double)rng_range(&rng, 0, 100)));
+        for (int k = 0; k < length; k++)
+            assert_false(check_one(drift, 1, 1.2 + (double)rng_range(&rng, 0, 100)));
         assert_false(check_one(drift, 1, 1));
         assert_false(check_one(drift, 1, 0.5));
         assert_false(check_one(drift, 1, 2));
@@ -98,12 +102,16 @@ static void steps_are_found_and_measured(void **state)
             for (int i = 0; i < 400; i++) {
                 double ratios[DEVICES];
                 for (int d = 0; d < DEVICES; d++)
-                    ratios[d] = (d == slow ? factor : 1) * exp(0.03 * rng_normal(seed, round, (uint64_t)(change * 400 + i), (uint64_t)d));
+                    ratios[d] =
+                        (d == slow ? factor : 1)
+                        * exp(0.03
+                              * rng_normal(seed, round, (uint64_t)(change * 400 + i), (uint64_t)d));
                 if (!drift_check(drift, ratios)) { quiet++; continue; }
                 assert_int_equal(needed, 0);             /* once */
                 needed = i + 1;
                 asked = drift_factors(drift)[slow];
-                for (int d = 0; d < DEVICES; d++) if (d != slow) assert_true(drift_factors(drift)[d] == 1);
+                for (int d = 0; d < DEVICES; d++)
+                    if (d != slow) assert_true(drift_factors(drift)[d] == 1);
                 drift_settle(drift, true);
             }
             assert_int_equal(quiet, 399);
@@ -141,10 +149,16 @@ static void a_device_that_comes_and_goes_is_let_be(void **state)
             Drift *drift = new_drift(patience);
             int    taken = 0, checks = 4000;
             for (int i = 0; i < checks; i++)
-                if (check_one(drift, 3, i / period % 2 ? 2 : 1)) { taken++; drift_settle(drift, true); }
-            double most = period >= DRIFT_MAX_PATIENCE ? (double)checks / period : log2((double)checks / patience + 1);
-            if (taken > most + 1) fail_msg("period %d, patience %d: %d plans", period, patience, taken);
-            if (period >= patience && taken == 0) fail_msg("period %d, patience %d: never", period, patience);
+                if (check_one(drift, 3, i / period % 2 ? 2 : 1)) {
+                    taken++;
+                    drift_settle(drift, true);
+                }
+            double most = period >= DRIFT_MAX_PATIENCE ? (double)checks / period
+                                                       : log2((double)checks / patience + 1);
+            if (taken > most + 1)
+                fail_msg("period %d, patience %d: %d plans", period, patience, taken);
+            if (period >= patience && taken == 0)
+                fail_msg("period %d, patience %d: never", period, patience);
             drift_free(drift);
         }
 }

@@ -26,7 +26,8 @@ static void schedules_of_width_one_agree_to_the_bit(void **state)
         }
         for (int devices = 2; devices <= 4; devices++)
             for (int stealing = 0; stealing < 2; stealing++) {
-                Tensors *found = train(f, lists(devices, stealing), NULL, seed, stealing ? LOADER_AHEAD : 0);
+                Tensors *found =
+                    train(f, lists(devices, stealing), NULL, seed, stealing ? LOADER_AHEAD : 0);
                 assert_same_bits(truth, found);
                 tensors_free(found);
             }
@@ -49,7 +50,8 @@ static void assert_same_block(const Tensors *a, const Tensors *b, int block)
     assert_true(found > 0);
 }
 
-/* A block with a training of its own is trained as in a workload of that for all, the others as without. */
+/* A block with a training of its own is trained as in a workload of that for all, the others as
+ * without. */
 static void a_block_trains_as_it_says(void **state)
 {
     Fixture  *f = *state;
@@ -102,7 +104,8 @@ static void groups_agree_to_rounding(void **state)
         for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
             Tensors *found = train(f, plans[i], NULL, seed, i % 2 ? LOADER_AHEAD : 0);
             double   most = difference(truth, found);
-            if (!(most <= SPLIT_TOLERANCE)) fail_msg("plan %zu, seed %" PRIu64 ": differs by %g", i, seed, most);
+            if (!(most <= SPLIT_TOLERANCE))
+                fail_msg("plan %zu, seed %" PRIu64 ": differs by %g", i, seed, most);
             tensors_free(found);
         }
         tensors_free(truth);
@@ -171,9 +174,11 @@ static void a_plan_repeats_itself(void **state)
     Fixture *f = *state;
 
     for (int round = 0; round < 3; round++) {
-        Tensors *a = train(f, relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}), NULL, 7, 0);
-        Tensors *b = train(f, relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}), NULL, 7,
-                           LOADER_AHEAD);
+        Tensors *a = train(
+            f, relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}), NULL, 7, 0);
+        Tensors *b =
+            train(f, relay(SCHEDULE_AHD, 3, (const int[]){0, 1, 2}, (const int[]){1, 2, 1}), NULL,
+                  7, LOADER_AHEAD);
         assert_same_bits(a, b);
         tensors_free(a);
         tensors_free(b);
@@ -245,7 +250,8 @@ static void a_stopped_run_goes_on_to_the_same_bits(void **state)
     for (int i = 0; i < PLANS; i++) {
         Tensors *truth = train(f, plan_number(i), NULL, seed, 0);
         for (int round = 0; round < 3; round++) {
-            int      updates = 1 + (int)(rng_u64(seed, (uint64_t)i, (uint64_t)round, 1) % (BLOCKS * STEPS - 1));
+            int updates =
+                1 + (int)(rng_u64(seed, (uint64_t)i, (uint64_t)round, 1) % (BLOCKS * STEPS - 1));
             Tensors *student = train_until(f, plan_number(i), updates, seed);
             train(f, plan_number(i), student, seed, LOADER_AHEAD);
             assert_same_bits(truth, student);
@@ -264,12 +270,15 @@ static void another_plan_goes_on(void **state)
 
     for (int from = 0; from < PLANS; from++) {
         for (int to = 0; to < PLANS; to++) {
-            int      updates = 1 + (int)(rng_u64(seed, (uint64_t)from, (uint64_t)to, 1) % (BLOCKS * STEPS - 1));
+            int updates =
+                1 + (int)(rng_u64(seed, (uint64_t)from, (uint64_t)to, 1) % (BLOCKS * STEPS - 1));
             Tensors *student = train_until(f, plan_number(from), updates, seed);
             train(f, plan_number(to), student, seed, 0);
-            if (from < PLANS_OF_WIDTH_ONE && to < PLANS_OF_WIDTH_ONE) assert_same_bits(truth, student);
+            if (from < PLANS_OF_WIDTH_ONE && to < PLANS_OF_WIDTH_ONE)
+                assert_same_bits(truth, student);
             double most = difference(truth, student);
-            if (!(most <= SPLIT_TOLERANCE)) fail_msg("from plan %d to %d: differs by %g", from, to, most);
+            if (!(most <= SPLIT_TOLERANCE))
+                fail_msg("from plan %d to %d: differs by %g", from, to, most);
             tensors_free(student);
         }
     }
@@ -356,7 +365,8 @@ static void look_at_update(void *context, int device, int block, int64_t step, d
 
     (void)loss;
     l->faults += place.state != DEVICE_WORKING || place.step != step || place.instruction < 0
-                 || code->code[place.instruction].op != OP_UPDATE || code->code[place.instruction].block != block;
+                 || code->code[place.instruction].op != OP_UPDATE
+                 || code->code[place.instruction].block != block;
 }
 
 static void status_board_are_those_of_the_run(void **state)
@@ -412,7 +422,8 @@ static void check_times(const ExecutionResult *result)
         const PhaseTimes *t = &result->phases[p];
         int64_t           work = 0, before = t->start_ns;
         assert_int_equal(t->steps, STEPS);
-        assert_true(result->peak_bytes[t->device] > 0);      /* not of one that found nothing to steal */
+        assert_true(result->peak_bytes[t->device] > 0);      /* not of one that found nothing to
+                                                              * steal */
         for (int64_t s = 0; s < t->steps; s++) {
             assert_true(t->step_end_ns[s] >= before);
             before = t->step_end_ns[s];
@@ -427,7 +438,8 @@ static void check_times(const ExecutionResult *result)
 
 /* Boxes of a lane never overlap; of the recorded steps every TEACHER, FORWARD, BACKWARD and
  * UPDATE of every device has one. */
-static void check_spans(const ExecutionResult *result, const Program *program, int64_t first, int64_t steps)
+static void check_spans(const ExecutionResult *result, const Program *program, int64_t first,
+                        int64_t steps)
 {
     int64_t end[4][LANE_LOADER] = {{0}}, before = 0, found = 0, wanted = 0;
 
@@ -446,7 +458,9 @@ static void check_spans(const ExecutionResult *result, const Program *program, i
         const Code *code = d < program->device_count ? &program->devices[d] : &program->queue;
         for (int i = 0; i < code->code_count; i++) {
             Op op = code->code[i].op;
-            wanted += steps * (op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE);
+            wanted +=
+                steps
+                * (op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE);
         }
     }
     assert_int_equal(found, wanted);
@@ -501,7 +515,8 @@ static void results_of_a_run_in_parts_are_joined(void **state)
         for (int b = 0; i && b < BLOCKS; b++) heard.steps[b] = parts[0].steps[b];
         if (execute(&parts[i], &x, &err) != 0) fail_msg("%s", err.text);
     }
-    int64_t spans = parts[0].span_count, end_ns = parts[1].end_ns, second_ns = parts[1].start_ns - parts[0].start_ns;
+    int64_t spans = parts[0].span_count, end_ns = parts[1].end_ns,
+            second_ns = parts[1].start_ns - parts[0].start_ns;
     int     first = parts[0].phase_count;
     assert_true(parts[0].stopped);
     assert_int_equal(heard.faults, 0);
@@ -532,7 +547,8 @@ static void results_of_a_run_in_parts_are_joined(void **state)
 /* ---- failures ---------------------------------------------------------------------------- */
 
 /* Runs plan, which it frees, and expects the run to fail with words in the message. */
-static void expect_failure(const Fixture *f, Plan *plan, const Tensors *teacher, Tensors *student, const char *words)
+static void expect_failure(const Fixture *f, Plan *plan, const Tensors *teacher, Tensors *student,
+                           const char *words)
 {
     Program        *program = spell_out(plan);
     DeviceSpec      spec;
@@ -582,11 +598,13 @@ static void a_wrong_teacher_is_refused_by_name(void **state)
 
     for (int i = 0; i < PLANS; i++) {
         expect_failure(f, plan_number(i), empty, NULL, "teacher's weights: tensor blocks.");
-        expect_failure(f, plan_number(i), shape, NULL, 
-                       "tensor blocks.2.0.weight has the shape [8][8][1][1], expected [8][8][3][3]");
+        expect_failure(
+            f, plan_number(i), shape, NULL,
+            "tensor blocks.2.0.weight has the shape [8][8][1][1], expected [8][8][3][3]");
     }
     assert_int_equal(tensors_set_path(empty, "T.safetensors", NULL), 0);
-    expect_failure(f, plan_number(0), empty, NULL, "T.safetensors: teacher's weights: tensor blocks.");
+    expect_failure(f, plan_number(0), empty, NULL,
+                   "T.safetensors: teacher's weights: tensor blocks.");
     tensors_free(shape);
     tensors_free(empty);
 }
@@ -598,7 +616,8 @@ static void a_loss_without_bounds_ends_the_run(void **state)
     double   before = f->workload->training.learning_rate;
 
     f->workload->training.learning_rate = 1e30;
-    for (int i = 0; i < PLANS; i++) expect_failure(f, plan_number(i), NULL, NULL, "has diverged by step");
+    for (int i = 0; i < PLANS; i++)
+        expect_failure(f, plan_number(i), NULL, NULL, "has diverged by step");
     f->workload->training.learning_rate = before;
 }
 
@@ -606,7 +625,8 @@ static void a_loss_without_bounds_ends_the_run(void **state)
 static void memory_running_out_ends_the_run(void **state)
 {
     Fixture *f = *state;
-    Plan    *plans[] = {relay(SCHEDULE_AHD, 2, (const int[]){0, 2}, (const int[]){1, 2}), lists(2, true)};
+    Plan    *plans[] = {relay(SCHEDULE_AHD, 2, (const int[]){0, 2}, (const int[]){1, 2}),
+                        lists(2, true)};
 
     for (int i = 0; i < 2; i++) {
         Program *program = spell_out(plans[i]);

@@ -1,5 +1,5 @@
-/* Writing files (base/file.h): links, modes, limits and signals, on file systems with files without names
- * and on one that knows none. */
+/* Writing files (base/file.h): links, modes, limits and signals, on file systems with files without
+ * names and on one that knows none. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -71,12 +71,14 @@ static bool is_link(const char *path)
 
 /* ---- links and modes ---------------------------------------------------------------- */
 
-/* a -> deep/b -> ../c, and nothing is at c: c appears, a and b stay. Whoever only asks makes nothing. */
+/* a -> deep/b -> ../c, and nothing is at c: c appears, a and b stay. Whoever only asks makes
+ * nothing. */
 static void links_are_followed_and_stay(void **state)
 {
     (void)state;
     EACH_FILE_SYSTEM {
-        char *folder = temp_make(), *a = format_text("%s/a", folder), *b = format_text("%s/deep/b", folder);
+        char *folder = temp_make(), *a = format_text("%s/a", folder),
+             *b = format_text("%s/deep/b", folder);
         char *c = format_text("%s/c", folder), *deep = format_text("%s/deep", folder);
         Error err = {""};
 
@@ -94,7 +96,8 @@ static void links_are_followed_and_stay(void **state)
         assert_int_equal(unlink(c), 0);
         assert_int_equal(symlink("a", c), 0);                     /* a circle */
         assert_int_equal(file_write(a, "x", 1, &err), -1);
-        assert_non_null(strstr(err.text, "/a: cannot be written: Too many levels of symbolic links"));
+        assert_non_null(
+            strstr(err.text, "/a: cannot be written: Too many levels of symbolic links"));
         free(a);
         free(b);
         free(c);
@@ -112,14 +115,16 @@ static void modes_are_kept(void **state)
     EACH_FILE_SYSTEM {
         char *folder = temp_make(), *path = format_text("%s/f", folder);
         must_write(path, "one");
-        assert_int_equal(mode_of(path), 0640);                    /* 0666 without the umask's bits */
+        assert_int_equal(mode_of(path), 0640);                    /* 0666 without the umask's
+                                                                   * bits */
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
             Error err = {""};
             assert_int_equal(chmod(path, kept[i]), 0);
             bool allowed = access(path, W_OK) == 0;               /* to root all is */
             assert_int_equal(file_check_writable(path, &err), allowed ? 0 : -1);
             assert_int_equal(file_write(path, "two", 3, &err), allowed ? 0 : -1);
-            if (!allowed) assert_non_null(strstr(err.text, "/f: cannot be written: Permission denied"));
+            if (!allowed)
+                assert_non_null(strstr(err.text, "/f: cannot be written: Permission denied"));
             check_text(path, allowed || i > 0 ? "two" : "one");
             assert_int_equal(mode_of(path), kept[i]);
         }
@@ -169,8 +174,8 @@ enum { BYTES = 1 << 20 };
 
 static char bytes[BYTES + 1];
 
-/* A signal in the midst of a write: the file is whole, nothing else is there, and the process ends by the signal
- * itself. The write is to a new file or over an old one, by turns. */
+/* A signal in the midst of a write: the file is whole, nothing else is there, and the process ends
+ * by the signal itself. The write is to a new file or over an old one, by turns. */
 static void signals_leave_nothing(void **state)
 {
     (void)state;

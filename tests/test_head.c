@@ -13,14 +13,19 @@ static Workload *workload_of(const char *loss, int tokens, int vocabulary, const
 {
     Workload *w;
     Error     err = {""};
-    char     *text = format_text(
-        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"head\", \"input\": {\"tokens\": %d, \"vocabulary\": 30},"
-        " \"batch\": 8, \"samples\": 16, \"training\": {\"learning_rate\": 0.1, \"momentum\": 0, \"weight_decay\": 0},"
-        " \"data\": \"synthetic\", \"blocks\": ["
-        " {\"name\": \"a\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}],"
-        "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}]},"
-        " {\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": \"layernorm\"}, {\"layer\": \"linear\", \"out\": %d}],"
-        "  \"student\": [%s{\"layer\": \"linear\", \"out\": %d}]}]}", tokens, loss, vocabulary, student, vocabulary);
+    char     *text =
+        format_text("{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"head\", "
+                    "\"input\": {\"tokens\": %d, \"vocabulary\": 30},"
+                    " \"batch\": 8, \"samples\": 16, \"training\": {\"learning_rate\": 0.1, "
+                    "\"momentum\": 0, \"weight_decay\": 0},"
+                    " \"data\": \"synthetic\", \"blocks\": ["
+                    " {\"name\": \"a\", \"loss\": \"mse\", \"teacher\": [{\"layer\": "
+                    "\"embedding\", \"vocabulary\": 30, \"out\": 4}],"
+                    "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}]},"
+                    " {\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": "
+                    "\"layernorm\"}, {\"layer\": \"linear\", \"out\": %d}],"
+                    "  \"student\": [%s{\"layer\": \"linear\", \"out\": %d}]}]}",
+                    tokens, loss, vocabulary, student, vocabulary);
 
     if (workload_parse(&w, "head", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
     free(text);
@@ -56,33 +61,41 @@ static void compare_nets(Net *found, Net *expected, const char *what)
         assert_true(largest > 0);
         for (int64_t k = 0; k < n; k++)
             if (!(fabsf(a[k] - b[k]) <= 1e-5f * largest))
-                fail_msg("%s: %s, element %lld is %.9g, expected %.9g", what, net_parameter(expected, i)->name, (long long)k, (double)a[k], (double)b[k]);
+                fail_msg("%s: %s, element %lld is %.9g, expected %.9g", what,
+                         net_parameter(expected, i)->name, (long long)k, (double)a[k],
+                         (double)b[k]);
         free(a), free(b);
     }
 }
 
 /* Body and head at once, as nets do it. */
-static double whole(Device *device, const WorkBlock *block, Net *student, Net *teacher, const float *x, LossCall call)
+static double whole(Device *device, const WorkBlock *block, Net *student, Net *teacher,
+                    const float *x, LossCall call)
 {
     int64_t count = call.rows * shape_count(block->out);
-    float  *y = device_alloc(device, (size_t)count), *t = device_alloc(device, (size_t)count), *dy = device_alloc(device, (size_t)count);
+    float  *y = device_alloc(device, (size_t)count), *t = device_alloc(device, (size_t)count),
+          *dy = device_alloc(device, (size_t)count);
     double  loss = NAN;
     Error   err = {""};
 
     assert_true(y && t && dy);
     ok(net_forward(teacher, x, t, call.rows, NULL, &err), &err);
     ok(net_forward(student, x, y, call.rows, NULL, &err), &err);
-    call.student = y, call.teacher = t, call.dy = dy, call.channels = block->out.channels, call.loss = &loss;
+    call.student = y, call.teacher = t, call.dy = dy, call.channels = block->out.channels,
+    call.loss = &loss;
     loss_backward(device, &call);
     ok(net_backward(student, dy, call.rows, &err), &err);
     device_release(device, y), device_release(device, t), device_release(device, dy);
     return loss;
 }
 
-static double by_pieces(Device *device, const WorkBlock *block, Net *student, Net *body, Net *of_whole, const float *x, LossCall call)
+static double by_pieces(Device *device, const WorkBlock *block, Net *student, Net *body,
+                        Net *of_whole, const float *x, LossCall call)
 {
     int64_t tokens = call.rows * block->in.height;
-    float  *h = device_alloc(device, (size_t)(tokens * 4)), *t = device_alloc(device, (size_t)(tokens * 4)), *dy = device_alloc(device, (size_t)(tokens * 4));
+    float  *h = device_alloc(device, (size_t)(tokens * 4)),
+          *t = device_alloc(device, (size_t)(tokens * 4)),
+          *dy = device_alloc(device, (size_t)(tokens * 4));
     ScoreHead   *head;
     double  loss = NAN;
     Error   err = {""};
@@ -104,15 +117,17 @@ static double by_pieces(Device *device, const WorkBlock *block, Net *student, Ne
 
 static void check_loss(Device *device, const char *loss, bool masked)
 {
-    enum { ROWS = 4, TOKENS = 11 };      /* 44 tokens: two pieces, the first ends within a sequence */
+    enum { ROWS = 4, TOKENS = 11 };      /* 44 tokens: two pieces, the first ends within a
+                                          * sequence */
     static const int lengths[ROWS] = {11, 3, 8, 1};
     Workload  *w = workload_of(loss, TOKENS, 300000, "{\"layer\": \"layernorm\"}, ");
     WorkBlock *block = &w->block[1];
     Layers     body_layers = layers_body(&block->teacher, true);
     float     *x = draw(3, ROWS * TOKENS * 4);
     Net       *net[4];       /* students, whole and by pieces; teachers, whole and body */
-    LossCall   call = {.kind = block->loss, .temperature = block->temperature, .rows = ROWS, .places = TOKENS, .global_rows = 9,
-                       .lengths = masked ? lengths : NULL, .global_places = 40};
+    LossCall   call = {.kind = block->loss, .temperature = block->temperature, .rows = ROWS,
+                       .places = TOKENS, .global_rows = 9, .lengths = masked ? lengths : NULL,
+                       .global_places = 40};
     int        labels[ROWS * TOKENS];
     Error      err = {""};
 
@@ -129,7 +144,8 @@ static void check_loss(Device *device, const char *loss, bool masked)
         ok(net_prepare(net[i], ROWS, &err), &err);
         net_initialise(net[i], i < 2 ? 5 : 6, 1);
     }
-    double expected = whole(device, block, net[0], net[2], x, call), found = by_pieces(device, block, net[1], net[3], net[2], x, call);
+    double expected = whole(device, block, net[0], net[2], x, call),
+           found = by_pieces(device, block, net[1], net[3], net[2], x, call);
     assert_true(fabs(found - expected) <= 1e-6 * fabs(expected));
     compare_nets(net[1], net[0], loss);
     for (int i = 0; i < 4; i++) net_free(net[i]);
@@ -171,7 +187,8 @@ static void work_is_bounded(void **state)
         assert_true(bytes.work <= most);
         assert_true(bytes.work > most / 2);
         assert_false(bytes.grows);
-        assert_true(device_work_bytes(device) < most + most / 8);        /* 64 rows of one tensor of scores are 13 GB */
+        /* 64 rows of one tensor of scores are 13 GB */
+        assert_true(device_work_bytes(device) < most + most / 8);
         assert_true(head_piece(rows * 512, 100000) >= HEAD_LEAST);
     }
     assert_int_equal(head_piece(512, 300000), 27);       /* 19 pieces */

@@ -20,7 +20,8 @@
 
 enum { RANKS = 4, ENDED_BY_FAULT = 3, NO_MESH = 4 };
 
-#define TIMEOUT_NS INT64_C(3000000000)      /* processes of a busy machine notice half of it apart */
+#define TIMEOUT_NS INT64_C(3000000000)      /* processes of a busy machine notice half of it
+                                             * apart */
 
 /* What a process does once it is connected. */
 typedef enum { WAITS, COMPUTES, ECHOES } Part;
@@ -85,7 +86,10 @@ static void tell(const Role *role, const Fault *fault, bool says, bool warned)
     pass(role->results, &result, sizeof result);
 }
 
-static void on_fault(void *context, const Fault *fault, bool says) { tell(context, fault, says, false); }
+static void on_fault(void *context, const Fault *fault, bool says)
+{
+    tell(context, fault, says, false);
+}
 static void on_end(void *context) { (void)context; _exit(ENDED_BY_FAULT); }
 
 static void on_warning(void *context, const char *line)
@@ -104,19 +108,22 @@ static void play(const Role *role, Heartbeat *heartbeat)
     if (role->part == COMPUTES) {        /* one long step: nothing is told, nothing moves */
         clock_gettime(CLOCK_MONOTONIC, &begun);
         do clock_gettime(CLOCK_MONOTONIC, &now);
-        while ((now.tv_sec - begun.tv_sec) * 1000000000 + now.tv_nsec - begun.tv_nsec < 2 * TIMEOUT_NS);
+        while ((now.tv_sec - begun.tv_sec) * 1000000000 + now.tv_nsec - begun.tv_nsec
+               < 2 * TIMEOUT_NS);
     }
     if (!get(role->orders, &order, 1)) _exit(NO_MESH);
-    if (role->part == ECHOES && heartbeat_wait(heartbeat, 10 * TIMEOUT_NS)) _exit(NO_MESH);      /* ended() exits */
+    /* ended() exits */
+    if (role->part == ECHOES && heartbeat_wait(heartbeat, 10 * TIMEOUT_NS)) _exit(NO_MESH);
     heartbeat_stop(heartbeat);
 }
 
 static void run_process(Role *role)
 {
     RankLabel        label[RANKS];
-    HeartbeatOptions options = {.rank = role->rank, .count = role->count, .timeout_ns = TIMEOUT_NS, .label = label,
-                                .stuck_ns = role->part == COMPUTES ? TIMEOUT_NS : 0, .device_status = device_status,
-                                .warn = on_warning, .fault = on_fault, .ended = on_end, .context = role};
+    HeartbeatOptions options = {.rank = role->rank, .count = role->count, .timeout_ns = TIMEOUT_NS,
+                                .label = label, .stuck_ns = role->part == COMPUTES ? TIMEOUT_NS : 0,
+                                .device_status = device_status, .warn = on_warning,
+                                .fault = on_fault, .ended = on_end, .context = role};
     MeshAddress      all[RANKS];
     Mesh            *mesh;
     Heartbeat       *heartbeat;
@@ -125,7 +132,8 @@ static void run_process(Role *role)
     for (int r = 0; r < RANKS; r++) snprintf(label[r].text, sizeof label[r].text, "host %d", r);
     if (mesh_listen(&mesh, MESH_ANYWHERE, NULL, &err) != 0) _exit(NO_MESH);
     pass(role->addresses, mesh_address(mesh), sizeof *mesh_address(mesh));
-    if (!get(role->orders, all, sizeof all) || mesh_connect(mesh, role->rank, role->count, all, 20000000000, &err) != 0
+    if (!get(role->orders, all, sizeof all)
+        || mesh_connect(mesh, role->rank, role->count, all, 20000000000, &err) != 0
         || heartbeat_start(&heartbeat, mesh, &options, &err) != 0) {
         fprintf(stderr, "rank %d: %s\n", role->rank, err.text);
         _exit(NO_MESH);
@@ -154,7 +162,9 @@ static int listen_here(uint32_t *port)
 
 static int connect_here(uint32_t port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int                fd = socket(AF_INET, SOCK_STREAM, 0);
 
     return fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0 ? fd : -1;
@@ -183,8 +193,10 @@ static void run_relay(const int *listeners, const uint32_t *ports, int count)
     int           open = 0;
 
     for (;;) {
-        for (int i = 0; i < count; i++) pollers[i] = (struct pollfd){.fd = listeners[i], .events = POLLIN};
-        for (int i = 0; i < open; i++) pollers[count + i] = (struct pollfd){.fd = ends[i].from, .events = POLLIN};
+        for (int i = 0; i < count; i++)
+            pollers[i] = (struct pollfd){.fd = listeners[i], .events = POLLIN};
+        for (int i = 0; i < open; i++)
+            pollers[count + i] = (struct pollfd){.fd = ends[i].from, .events = POLLIN};
         if (poll(pollers, (nfds_t)(count + open), -1) <= 0) return;
         for (int i = 0; i < open; i++) if (pollers[count + i].revents) pass_on(&ends[i]);
         for (int i = 0; i < count; i++) {
@@ -242,7 +254,8 @@ static Result next_result(const Processes *p, int rank)
 {
     Result result;
 
-    if (!get(p->results[rank], &result, sizeof result)) fail_msg("rank %d ended without a word", rank);
+    if (!get(p->results[rank], &result, sizeof result))
+        fail_msg("rank %d ended without a word", rank);
     return result;
 }
 
@@ -253,7 +266,8 @@ static Processes start(int count, const Part *parts, int high, int low, int lowe
     Processes p = {.count = count};
 
     for (int r = 0; r < count; r++) start_process(&p, r, parts[r]);
-    for (int r = 0; r < count; r++) assert_true(get(p.addresses[r], &p.address[r], sizeof p.address[r]));
+    for (int r = 0; r < count; r++)
+        assert_true(get(p.addresses[r], &p.address[r], sizeof p.address[r]));
     for (int r = 0; r < count; r++) {
         MeshAddress handed[RANKS];
         memcpy(handed, p.address, sizeof handed);
@@ -291,8 +305,10 @@ static bool ends_with(const Processes *p, int rank, FaultKind kind, int whose, c
 {
     Result result = next_result(p, rank);
 
-    if (result.fault.kind != kind || result.fault.rank != whose || !strstr(result.fault.text, words))
-        fail_msg("rank %d: kind %d of rank %d: %s", rank, (int)result.fault.kind, result.fault.rank, result.fault.text);
+    if (result.fault.kind != kind || result.fault.rank != whose
+        || !strstr(result.fault.text, words))
+        fail_msg("rank %d: kind %d of rank %d: %s", rank, (int)result.fault.kind, result.fault.rank,
+                 result.fault.text);
     assert_int_equal(status_of(p, rank), ENDED_BY_FAULT);
     return result.says;
 }
@@ -326,7 +342,8 @@ static void a_killed_process_is_named(void **state)
         usleep(20000);                   /* its first beat is out */
         kill(p.pid[victim], SIGKILL);
         snprintf(words, sizeof words, "rank %d (host %d) has died", victim, victim);
-        for (int r = 0; r < RANKS; r++) if (r != victim) say += ends_with(&p, r, FAULT_DIED, victim, words);
+        for (int r = 0; r < RANKS; r++)
+            if (r != victim) say += ends_with(&p, r, FAULT_DIED, victim, words);
         assert_int_equal(say, 1);
         assert_int_equal(status_of(&p, victim), 128 + SIGKILL);
         close_all(&p);
@@ -343,7 +360,9 @@ static void a_stopped_process_is_named(void **state)
     usleep(1000000);                     /* several beats */
     kill(p.pid[1], SIGSTOP);
     for (int r = 0; r < RANKS; r++)
-        if (r != 1) say += ends_with(&p, r, FAULT_SILENT, 1, "rank 1 (host 1) is silent, it is stopped or cut off, last heard");
+        if (r != 1)
+            say += ends_with(&p, r, FAULT_SILENT, 1,
+                             "rank 1 (host 1) is silent, it is stopped or cut off, last heard");
     assert_int_equal(say, 1);
     kill(p.pid[1], SIGCONT);
     ends_with(&p, 1, FAULT_SILENT, 1, "s ago: device 1, step 101");
@@ -358,7 +377,8 @@ static void a_minority_knows_that_it_is_cut_off(void **state)
 
     (void)state;
     kill(p.relay, SIGSTOP);
-    for (int r = 0; r < 3; r++) say += ends_with(&p, r, FAULT_SILENT, 3, "rank 3 (host 3) is silent");
+    for (int r = 0; r < 3; r++)
+        say += ends_with(&p, r, FAULT_SILENT, 3, "rank 3 (host 3) is silent");
     assert_int_equal(say, 1);
     assert_true(ends_with(&p, 3, FAULT_CUT_OFF, 3, "3 of the run's 4 processes"));
     close_all(&p);
@@ -401,7 +421,9 @@ static void a_long_step_is_no_fault(void **state)
 
     (void)state;
     assert_true(result.warned);
-    assert_non_null(strstr(result.fault.text, "no device has got on for 3 s; rank 0: device 0, step 100; rank 1: device 1, step 101"));
+    assert_non_null(strstr(
+        result.fault.text,
+        "no device has got on for 3 s; rank 0: device 0, step 100; rank 1: device 1, step 101"));
     go(&p, 0);
     assert_int_equal(status_of(&p, 0), 0);
     go(&p, 1);
@@ -464,7 +486,8 @@ static pid_t call_from_elsewhere(Mesh *mesh, const MeshAddress *all)
     return child;
 }
 
-/* Each of them would be waited for a second, if one after another: longer than the connection may take. */
+/* Each of them would be waited for a second, if one after another: longer than the connection may
+ * take. */
 static void silent_strangers_delay_nobody(void **state)
 {
     enum { STRANGERS = 100 };
@@ -516,7 +539,8 @@ static void it_listens_where_it_is_told(void **state)
     assert_int_equal(mesh_listen(&here, MESH_HERE, NULL, &err), 0);
     assert_int_equal(mesh_listen(&named, MESH_ANYWHERE, "lo", &err), 0);
     assert_null(mesh_listens_at(all));
-    assert_true(answers_at("127.0.0.1", mesh_address(all)->port) && answers_at("127.0.0.2", mesh_address(all)->port));
+    assert_true(answers_at("127.0.0.1", mesh_address(all)->port)
+                && answers_at("127.0.0.2", mesh_address(all)->port));
     assert_string_equal(mesh_address(here)->addresses, "127.0.0.1");
     assert_true(answers_at("127.0.0.1", mesh_address(here)->port));
     assert_false(answers_at("127.0.0.2", mesh_address(here)->port));
@@ -526,7 +550,8 @@ static void it_listens_where_it_is_told(void **state)
     assert_int_equal(mesh_listen(&named, MESH_ANYWHERE, "127.0.0.1", &err), 0);
     assert_string_equal(mesh_address(named)->addresses, "127.0.0.1");
     assert_int_equal(mesh_listen(&none, MESH_ANYWHERE, "no-such0", &err), -1);
-    assert_string_equal(err.text, "--interface no-such0: this host has no such interface or address");
+    assert_string_equal(err.text,
+                        "--interface no-such0: this host has no such interface or address");
     mesh_free(named);
     mesh_free(here);
     mesh_free(all);

@@ -25,7 +25,10 @@ enum { MAX_CLASSES = 3, MAX_ROWS = 24 };
 /* ns[class][rows], which do not fall. */
 typedef struct { int64_t ns[MAX_CLASSES][MAX_ROWS + 1]; } Times;
 
-static int64_t table_time(void *context, int class, int64_t rows) { return ((Times *)context)->ns[class][rows]; }
+static int64_t table_time(void *context, int class, int64_t rows)
+{
+    return ((Times *)context)->ns[class][rows];
+}
 
 /* Per row 2, 2 and 4 us: 12 rows in 2:2:1, and rounded so that nobody needs more than 10.
  *
@@ -87,7 +90,8 @@ static void the_slowest_at_its_least(void **state)
 }
 
 /* Every split of batch over the members from the i-th on. */
-static int64_t brute_shares(const ShareProblem *p, const int *class_of, int members, int i, int64_t batch)
+static int64_t brute_shares(const ShareProblem *p, const int *class_of, int members, int i,
+                            int64_t batch)
 {
     int64_t best = SHARES_IMPOSSIBLE;
 
@@ -109,7 +113,8 @@ static void shares_are_brute_force(void **state)
 
     for (int i = 0; i < 20000; i++) {
         Times   times;
-        int     counts[MAX_CLASSES], class_of[6], members = 0, classes = (int)rng_range(&rng, 1, MAX_CLASSES);
+        int     counts[MAX_CLASSES], class_of[6], members = 0,
+                                              classes = (int)rng_range(&rng, 1, MAX_CLASSES);
         int64_t least[MAX_CLASSES], most[MAX_CLASSES], rows[6], sum = 0, worst = 0;
         int     batch = (int)rng_range(&rng, 1, 12), steep = (int)rng_range(&rng, 0, 9);
         for (int c = 0; c < classes; c++) {
@@ -117,12 +122,14 @@ static void shares_are_brute_force(void **state)
             least[c] = rng_range(&rng, 0, 2) ? 1 : rng_range(&rng, 1, 6);
             most[c] = rng_range(&rng, 0, 2) ? MAX_ROWS : rng_range(&rng, 1, 12);
             times.ns[c][0] = rng_range(&rng, 0, 20);
-            for (int r = 1; r <= MAX_ROWS; r++) times.ns[c][r] = times.ns[c][r - 1] + rng_range(&rng, 0, steep);
+            for (int r = 1; r <= MAX_ROWS; r++)
+                times.ns[c][r] = times.ns[c][r - 1] + rng_range(&rng, 0, steep);
             for (int k = 0; k < counts[c]; k++) class_of[members++] = c;
         }
         ShareProblem p = {classes, counts, least, most, batch, table_time, &times};
         int64_t best = brute_shares(&p, class_of, members, 0, batch);
-        if (shares_cost(&p) != best) fail_msg("case %d: %" PRId64 ", brute force %" PRId64, i, shares_cost(&p), best);
+        if (shares_cost(&p) != best)
+            fail_msg("case %d: %" PRId64 ", brute force %" PRId64, i, shares_cost(&p), best);
         if (best == SHARES_IMPOSSIBLE) continue;
         assert_int_equal(shares_rows(rows, &p, NULL), 0);
         for (int k = 0; k < members; k++) {
@@ -132,7 +139,8 @@ static void shares_are_brute_force(void **state)
             sum += rows[k];
             worst = larger(worst, times.ns[c][rows[k]]);
         }
-        if (sum != batch || worst != best) fail_msg("case %d: shares do not take what they cost", i);
+        if (sum != batch || worst != best)
+            fail_msg("case %d: shares do not take what they cost", i);
         possible++;
         uneven += members > 1 && rows[0] > rows[members - 1] + 1;
     }
@@ -170,7 +178,8 @@ static Shape shape_of(Rng *rng)
 }
 
 /* Works from..to-1 on all kinds; every step-th batch is measured, and the last. */
-static void timings_text(const Shape *h, uint64_t seed, int b, int kind, int from, int to, int step, Text *out)
+static void timings_text(const Shape *h, uint64_t seed, int b, int kind, int from, int to, int step,
+                         Text *out)
 {
     static const char *const keys[] = {"teacher_us", "forward_us", "backward_us", "update_us"};
     int like = h->alike ? 0 : kind, us[4] = {0};
@@ -179,10 +188,12 @@ static void timings_text(const Shape *h, uint64_t seed, int b, int kind, int fro
         us[work] = (int)(rng_u64(seed, (uint64_t)b, (uint64_t)like, (uint64_t)work) % 20);
     for (int rows = h->first_batch; rows <= h->batch; rows++) {
         if ((rows - h->first_batch) % step && rows < h->batch) continue;
-        text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d", kind || rows > h->first_batch ? ", " : "", kind,
-                    rows);
+        text_printf(out, "%s{\"device\": \"k%d\", \"batch\": %d",
+                    kind || rows > h->first_batch ? ", " : "", kind, rows);
         for (int work = from; work < to; work++) {
-            int more = (int)(rng_u64(seed, (uint64_t)(100 * b + rows), (uint64_t)like, (uint64_t)work) % 12);
+            int more =
+                (int)(rng_u64(seed, (uint64_t)(100 * b + rows), (uint64_t)like, (uint64_t)work)
+                      % 12);
             us[work] += h->falls ? more - 5 : more;
             if (us[work] < 0) us[work] = 0;
             text_printf(out, ", \"%s\": %d", keys[work], us[work] * 2 / (kind == h->half ? 2 : 1));
@@ -195,8 +206,10 @@ static void students_text(const Shape *h, uint64_t seed, int b, Text *out)
 {
     text_append(out, ", \"students\": [");
     for (int j = 0; j < h->students; j++) {
-        text_printf(out, "%s{\"name\": \"s%d\", \"gradient_bytes\": %d, \"timings\": [", j ? ", " : "", j, 1 + j);
-        for (int k = 0; k < h->kinds; k++) timings_text(h, seed + (uint64_t)j, b, k, 1, 4, 1 + j, out);
+        text_printf(out, "%s{\"name\": \"s%d\", \"gradient_bytes\": %d, \"timings\": [",
+                    j ? ", " : "", j, 1 + j);
+        for (int k = 0; k < h->kinds; k++)
+            timings_text(h, seed + (uint64_t)j, b, k, 1, 4, 1 + j, out);
         text_append(out, "]}");
     }
     text_append(out, "]");
@@ -208,9 +221,13 @@ static Trace *trace_of(const Shape *h, uint64_t seed)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": "
-                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": "
-                "100}, \"devices\": [", h->batch);
+    text_printf(&text,
+                "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": "
+                "{\"kind\": "
+                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": "
+                "%d, \"samples\": "
+                "100}, \"devices\": [",
+                h->batch);
     for (int k = 0; k < h->kinds; k++) {
         text_printf(&text, "%s{\"kind\": \"k%d\", \"count\": %d", k ? ", " : "", k, h->counts[k]);
         if (h->memory && (k || seed % 3))
@@ -219,32 +236,47 @@ static Trace *trace_of(const Shape *h, uint64_t seed)
     }
     text_append(&text, "], \"blocks\": [");
     for (int b = 0; b < h->blocks; b++) {
-        text_printf(&text, "%s{\"name\": \"b%d\", \"output_bytes\": %d, %s\"timings\": [", b ? ", " : "", b,
-                    (int)(seed >> b & 31) + 1, h->students ? "" : "\"student\": {\"gradient_bytes\": 1}, ");
-        for (int k = 0; k < h->kinds; k++) timings_text(h, seed, b, k, 0, h->students ? 1 : 4, 1, &text);
+        text_printf(&text, "%s{\"name\": \"b%d\", \"output_bytes\": %d, %s\"timings\": [",
+                    b ? ", " : "", b, (int)(seed >> b & 31) + 1,
+                    h->students ? "" : "\"student\": {\"gradient_bytes\": 1}, ");
+        for (int k = 0; k < h->kinds; k++)
+            timings_text(h, seed, b, k, 0, h->students ? 1 : 4, 1, &text);
         text_append(&text, "]");
         if (h->students) students_text(h, seed, b, &text);
         if (h->memory)
-            text_printf(&text, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}", (int)(seed >> b & 63),
-                        (int)(seed >> 2 * b & 31));
+            text_printf(&text, ", \"teacher\": {\"weight_bytes\": %d, \"activation_bytes\": %d}",
+                        (int)(seed >> b & 63), (int)(seed >> 2 * b & 31));
         text_append(&text, "}");
     }
     text_append(&text, "]");
     if (h->lanes)
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 3.7, \"lanes\": %d, \"prefetch\": %d}",
-                    (int)(seed % 30), h->lanes, h->prefetch);
+        text_printf(
+            &text,
+            ", \"loader\": {\"batch_us\": %d, \"sample_us\": 3.7, \"lanes\": %d, \"prefetch\": %d}",
+            (int)(seed % 30), h->lanes, h->prefetch);
     if (h->p2p)
-        text_printf(&text, ", \"p2p\": [{\"bytes\": 1, \"us\": 3}, {\"bytes\": 60, \"us\": %d}, {\"bytes\": 1000, "
-                    "\"us\": 200}]", h->falls ? 1 : (int)(seed % 40) + 3);
+        text_printf(
+            &text,
+            ", \"p2p\": [{\"bytes\": 1, \"us\": 3}, {\"bytes\": 60, \"us\": %d}, {\"bytes\": 1000, "
+            "\"us\": 200}]",
+            h->falls ? 1 : (int)(seed % 40) + 3);
     if (h->reduce)
-        text_printf(&text, ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": 2, \"bytes\": 9, \"us\": "
-                    "30}, {\"devices\": 4, \"bytes\": 1, \"us\": %d}, {\"devices\": 4, \"bytes\": 9, \"us\": 40}]",
+        text_printf(&text,
+                    ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": "
+                    "2, \"bytes\": 9, \"us\": "
+                    "30}, {\"devices\": 4, \"bytes\": 1, \"us\": %d}, {\"devices\": 4, \"bytes\": "
+                    "9, \"us\": 40}]",
                     (int)(seed % 23), (int)(seed % 17));
     if (h->per_node)
-        text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d, \"p2p\": [{\"bytes\": 1, \"us\": %d}, {\"bytes\": "
-                    "1000, \"us\": 300}], \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, {\"devices\": 2, "
-                    "\"bytes\": 9, \"us\": 80}, {\"devices\": 4, \"bytes\": 1, \"us\": 90}, {\"devices\": 4, \"bytes\": "
-                    "9, \"us\": 95}]}", h->per_node, (int)(seed % 61), (int)(seed % 53));
+        text_printf(&text,
+                    ", \"nodes\": {\"devices_per_node\": %d, \"p2p\": [{\"bytes\": 1, \"us\": %d}, "
+                    "{\"bytes\": "
+                    "1000, \"us\": 300}], \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": "
+                    "%d}, {\"devices\": 2, "
+                    "\"bytes\": 9, \"us\": 80}, {\"devices\": 4, \"bytes\": 1, \"us\": 90}, "
+                    "{\"devices\": 4, \"bytes\": "
+                    "9, \"us\": 95}]}",
+                    h->per_node, (int)(seed % 61), (int)(seed % 53));
     text_printf(&text, "%s}", h->blocking ? ", \"transfers\": \"blocking\"" : "");
     if (trace_parse(&trace, "t", text_string(&text), text.length, &err) != 0)
         fail_msg("%s\n%s", err.text, text_string(&text));
@@ -262,7 +294,8 @@ typedef struct {
 static void world_make(World *w, const Shape *h, uint64_t seed, CostKind kind)
 {
     w->trace = trace_of(h, seed);
-    assert_int_equal(scenario_build(&w->s, w->trace, &(ScenarioOptions){.queue_depth = 2}, NULL), 0);
+    assert_int_equal(scenario_build(&w->s, w->trace, &(ScenarioOptions){.queue_depth = 2}, NULL),
+                     0);
     assert_int_equal(group_costs_build(&w->costs, &w->s, kind, false, NULL), 0);
 }
 
@@ -291,8 +324,8 @@ static int64_t every_share(Try *t, int i, int64_t left)
 
     if (i == t->width) {
         if (left) return STAGE_IMPOSSIBLE;
-        return stage_cost_shares(t->s, t->kind, t->first, t->last, t->devices, t->rows, t->width, t->before, t->after,
-                                 NULL);
+        return stage_cost_shares(t->s, t->kind, t->first, t->last, t->devices, t->rows, t->width,
+                                 t->before, t->after, NULL);
     }
     for (t->rows[i] = 1; t->rows[i] <= left; t->rows[i]++) {
         int64_t rows = t->rows[i], ns = every_share(t, i + 1, left - rows);
@@ -303,7 +336,8 @@ static int64_t every_share(Try *t, int i, int64_t left)
 }
 
 /* Every set of devices that are left for a stage, and every stage. */
-static int64_t every_order(const Scenario *s, CostKind kind, int max_width, int block, unsigned used)
+static int64_t every_order(const Scenario *s, CostKind kind, int max_width, int block,
+                           unsigned used)
 {
     int64_t best = STAGE_IMPOSSIBLE;
 
@@ -314,7 +348,8 @@ static int64_t every_order(const Scenario *s, CostKind kind, int max_width, int 
         for (int d = 0; d < s->device_count; d++)
             if (set >> d & 1) t.devices[t.width++] = d;
         for (t.last = block; t.last < s->trace->block_count; t.last++) {
-            t.after = t.last + 1 < s->trace->block_count ? 0 : -1;       /* one node: which does not matter */
+            /* one node: which does not matter */
+            t.after = t.last + 1 < s->trace->block_count ? 0 : -1;
             int64_t here = every_share(&t, 0, s->batch);
             if (here >= best) continue;
             int64_t rest = every_order(s, kind, max_width, t.last + 1, used | set);
@@ -341,15 +376,18 @@ static void check_partition(const World *w, const HeteroPartition *p, int max_wi
         for (int c = 0; c < classes; c++)
             for (int k = 0; k < members[c]; k++, used[c]++)
                 for (int d = 0, seen = 0; d < w->s.device_count; d++)
-                    if (group_costs_class(w->costs, d) == c && seen++ == used[c]) t.devices[t.width++] = d;
+                    if (group_costs_class(w->costs, d) == c && seen++ == used[c])
+                        t.devices[t.width++] = d;
         assert_int_in_range(t.width, 1, max_width);
         HeteroGroup group = {.first = t.first, .last = t.last, .counts = members};
         assert_int_equal(group_rows(t.rows, w->costs, &group, NULL), 0);
         for (int k = 0; k < t.width; k++) sum += t.rows[k];
         assert_int_equal(sum, w->s.batch);
         int64_t ns = stage_cost_shares(&w->s, COST_SIM, t.first, t.last, t.devices, t.rows, t.width,
-                                       t.first > 0 ? 0 : -1, t.last + 1 < w->trace->block_count ? 0 : -1, NULL);
-        assert_true(ns <= group_cost(w->costs, &group) && group_floor(w->costs, &group) <= group_cost(w->costs, &group));
+                                       t.first > 0 ? 0 : -1,
+                                       t.last + 1 < w->trace->block_count ? 0 : -1, NULL);
+        assert_true(ns <= group_cost(w->costs, &group)
+                    && group_floor(w->costs, &group) <= group_cost(w->costs, &group));
         if (group_costs_monotone(w->costs)) assert_int_equal(ns, group_cost(w->costs, &group));
         worst = larger(worst, group_cost(w->costs, &group));
     }
@@ -387,7 +425,8 @@ static void search_is_brute_force(void **state)
         HeteroPartition *parts;
         int             count;
         assert_int_equal(hetero_search(&parts, &count, w.costs, max_width, 1, 3, NULL), 0);
-        for (int k = 0; k < count && kind == COST_SIM; k++) check_partition(&w, &parts[k], max_width);
+        for (int k = 0; k < count && kind == COST_SIM; k++)
+            check_partition(&w, &parts[k], max_width);
         hetero_free(parts, count);
         possible += best < STAGE_IMPOSSIBLE;
         world_free(&w);
@@ -455,7 +494,8 @@ static void devices_in_pairs(void **state)
         for (int k = 0; k < count; k++) {
             check_partition(&w, &parts[k], g);
             assert_true(parts[k].bottleneck_ns >= best);
-            for (int c = 0; c < parts[k].stages * classes; c++) assert_int_equal(parts[k].counts[c] % 2, 0);
+            for (int c = 0; c < parts[k].stages * classes; c++)
+                assert_int_equal(parts[k].counts[c] % 2, 0);
         }
         /* One stage on a pair or on both, or a pair after another: no more is possible. */
         int64_t least = STAGE_IMPOSSIBLE;
@@ -479,7 +519,7 @@ static void devices_in_pairs(void **state)
     assert_true(worse > 50);
 }
 
-/* ---- identities ------------------------------------------------------------------------------- */
+/* ---- identities ------------------------------------------------------------------------------ */
 
 /* Kinds with the same times cost what one kind of as many devices costs. */
 static void equal_kinds_are_one_kind(void **state)
@@ -529,7 +569,7 @@ static void faster_kinds_do_no_harm(void **state)
     assert_true(faster > 100);
 }
 
-/* ---- orders ------------------------------------------------------------------------------------ */
+/* ---- orders ---------------------------------------------------------------------------------- */
 
 /* Every cut and every share, stages on devices that follow one another in the order. */
 static int64_t every_cut(const Scenario *s, const int *order, int max_width, int block, int at)
@@ -540,10 +580,12 @@ static int64_t every_cut(const Scenario *s, const int *order, int max_width, int
     if (block == s->trace->block_count) return 0;
     for (int width = 1; width <= max_width && at + width <= g; width++) {
         Try t = {.s = s, .kind = COST_SIM, .first = block, .width = width,
-                 .before = at > 0 ? order[at - 1] : -1, .after = at + width < g ? order[at + width] : -1};
+                 .before = at > 0 ? order[at - 1] : -1,
+                 .after = at + width < g ? order[at + width] : -1};
         for (int i = 0; i < width; i++) t.devices[i] = order[at + i];
         for (t.last = block; t.last < s->trace->block_count; t.last++) {
-            int64_t here = every_share(&t, 0, s->batch), rest = every_cut(s, order, max_width, t.last + 1, at + width);
+            int64_t here = every_share(&t, 0, s->batch),
+                    rest = every_cut(s, order, max_width, t.last + 1, at + width);
             int64_t worst = here > rest ? here : rest;
             if (worst < best) best = worst;
         }
@@ -582,7 +624,8 @@ static void one_order_is_brute_force(void **state)
             order[d] = order[k];
             order[k] = moved;
         }
-        int64_t best = every_cut(&w.s, order, max_width, 0, 0), found = ordered_optimum(&w, order, max_width);
+        int64_t best = every_cut(&w.s, order, max_width, 0, 0),
+                found = ordered_optimum(&w, order, max_width);
         if (found != best) fail_msg("case %d: %" PRId64 ", brute force %" PRId64, i, found, best);
         nodes += scenario_node(&w.s, g - 1) > 0;
         world_free(&w);
@@ -632,8 +675,15 @@ static void counts_are_the_best_order(void **state)
  * 3 are too many, those in which neighbours stay together: 0 1 2 3 and 2 3 0 1. */
 static void orders_are_listed(void **state)
 {
-    static const int all[6][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 2, 3, 1}, {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 3, 0, 1}};
-    Shape  h = {.blocks = 2, .batch = 4, .kinds = 2, .counts = {2, 2}, .first_batch = 1, .half = -1, .per_node = 2};
+    static const int all[6][4] = {{0, 1, 2, 3}, {0, 2, 1, 3}, {0, 2, 3, 1},
+                                  {2, 0, 1, 3}, {2, 0, 3, 1}, {2, 3, 0, 1}};
+    Shape  h = {.blocks = 2,
+                .batch = 4,
+                .kinds = 2,
+                .counts = {2, 2},
+                .first_batch = 1,
+                .half = -1,
+                .per_node = 2};
     World  w;
     Orders orders;
     int    order[4], i = 0;
@@ -660,12 +710,18 @@ static void orders_are_listed(void **state)
     world_free(&w);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void memory_runs_out(void **state)
 {
     Rng   rng = {.seed = 46};
-    Shape h = {.blocks = 4, .batch = 6, .kinds = 2, .counts = {2, 2}, .first_batch = 1, .reduce = true, .p2p = true,
+    Shape h = {.blocks = 4,
+               .batch = 6,
+               .kinds = 2,
+               .counts = {2, 2},
+               .first_batch = 1,
+               .reduce = true,
+               .p2p = true,
                .half = -1};
     World w;
     int   failures = 0;

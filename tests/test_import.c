@@ -56,11 +56,13 @@ static void read_good(const char *path, const char *expected, void *context)
     Error      err = {""};
 
     (void)expected;
-    if (import_file(&trace, *(int *)context, path, (ImportOptions){0}, &err) != 0) fail_msg("%s", err.text);
+    if (import_file(&trace, *(int *)context, path, (ImportOptions){0}, &err) != 0)
+        fail_msg("%s", err.text);
     assert_string_equal(trace->provenance_kind, "imported");
     assert_non_null(strstr(trace->source, strrchr(path, '/') + 1));
     assert_non_null(strstr(trace->notes, "Assumed: "));
-    if (scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err) != 0)
+    if (scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err)
+        != 0)
         fail_msg("%s", err.text);
     CompareOptions options = {.schedules = 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD, .candidates = 2};
     if (compare(&c, &s, &options, &err) != 0) fail_msg("%s: %s", path, err.text);
@@ -75,14 +77,16 @@ static void read_bad(const char *path, const char *expected, void *context)
     Trace *trace;
     Error  err = {""};
 
-    if (import_file(&trace, *(int *)context, path, (ImportOptions){0}, &err) == 0) fail_msg("%s was read", path);
+    if (import_file(&trace, *(int *)context, path, (ImportOptions){0}, &err) == 0)
+        fail_msg("%s was read", path);
     assert_null(trace);
     fixture_refused(path, expected, err.text);
 }
 
 static void fixtures(void **state)
 {
-    static const char *const folders[] = {[PIPEDREAM] = "import_pipedream", [PIPE_BD_LOG] = "import_pipe_bd_log"};
+    static const char *const folders[] = {
+        [PIPEDREAM] = "import_pipedream", [PIPE_BD_LOG] = "import_pipe_bd_log"};
     (void)state;
 
     for (int format = PIPEDREAM; format <= PIPE_BD_LOG; format++) {
@@ -93,8 +97,8 @@ static void fixtures(void **state)
 
 /* ---- pipedream ------------------------------------------------------------------------------- */
 
-static void check_times(const TraceBlock *block, int point, int64_t batch, int64_t teacher_ns, int64_t forward_ns,
-                        int64_t backward_ns)
+static void check_times(const TraceBlock *block, int point, int64_t batch, int64_t teacher_ns,
+                        int64_t forward_ns, int64_t backward_ns)
 {
     const int64_t want[WORK_COUNT] = {teacher_ns, forward_ns, backward_ns, 0};
 
@@ -108,7 +112,8 @@ static void check_times(const TraceBlock *block, int point, int64_t batch, int64
 static void a_chain(void **state)
 {
     (void)state;
-    Trace *t = good(PIPEDREAM, "chain.txt", (ImportOptions){.devices = {{3}, 1}, .date = "2026-11-24"});
+    Trace *t =
+        good(PIPEDREAM, "chain.txt", (ImportOptions){.devices = {{3}, 1}, .date = "2026-11-24"});
 
     assert_int_equal(t->block_count, 3);
     assert_int_equal(trace_device_count(t), 3);
@@ -159,7 +164,8 @@ static void stages_are_blocks(void **state)
 static void cuts_are_blocks(void **state)
 {
     (void)state;
-    Trace *t = good(PIPEDREAM, "branches.txt", (ImportOptions){.cuts = "node4", .student_cuts = "node6"});
+    Trace *t =
+        good(PIPEDREAM, "branches.txt", (ImportOptions){.cuts = "node4", .student_cuts = "node6"});
 
     assert_int_equal(t->block_count, 2);
     check_times(&t->blocks[0], 0, 32, 1875000, 1875000, 3625000);
@@ -167,8 +173,8 @@ static void cuts_are_blocks(void **state)
     trace_free(t);
 }
 
-/* Two inputs and a state that nobody reads are dropped; the decoder's embedding stands before what reads it, so
- * node3 | node4 | node5, node7, node8 | node9. */
+/* Two inputs and a state that nobody reads are dropped; the decoder's embedding stands before what
+ * reads it, so node3 | node4 | node5, node7, node8 | node9. */
 static void several_inputs_and_outputs(void **state)
 {
     (void)state;
@@ -180,24 +186,28 @@ static void several_inputs_and_outputs(void **state)
     check_times(&t->blocks[3], 0, 32, 4000000, 4000000, 7000000);
     assert_int_equal(t->input_bytes, 6400 / 32);
     assert_non_null(strstr(t->notes, "The teacher is cut behind node3, node4, node5, node8."));
-    assert_non_null(strstr(t->notes, "Dropped, inputs of the teacher, which all blocks have at hand: node1 (Input0), node2 (Input1), 0.500 ms."));
-    assert_non_null(strstr(t->notes, "Dropped, outputs of the student that nobody uses: node6 (__getitem__(1))."));
+    assert_non_null(strstr(t->notes, "Dropped, inputs of the teacher, which all blocks have at "
+                                     "hand: node1 (Input0), node2 (Input1), 0.500 ms."));
+    assert_non_null(strstr(
+        t->notes, "Dropped, outputs of the student that nobody uses: node6 (__getitem__(1))."));
     trace_free(t);
 }
 
-/* Stage 0 ends with b, beside which c's input passes: its block ends with d, and stage 1 is in it. */
+/* Stage 0 ends with b, beside which c's input passes: its block ends with d, and stage 1 is in
+ * it. */
 static void stages_end_where_one_tensor_goes_on(void **state)
 {
     (void)state;
     Trace *t = good(PIPEDREAM, "stage-in-branch.txt", (ImportOptions){0});
 
     assert_int_equal(t->block_count, 1);
-    assert_non_null(strstr(t->notes, "stage_id=0 ends with node \"b\", behind which more than one tensor goes on: its block is cut behind \"d\""));
+    assert_non_null(strstr(t->notes, "stage_id=0 ends with node \"b\", behind which more than one "
+                                     "tensor goes on: its block is cut behind \"d\""));
     trace_free(t);
 }
 
-/* A random graph with one source and one sink: where can it be cut? Behind every node without which no way leads
- * from the first to the last. */
+/* A random graph with one source and one sink: where can it be cut? Behind every node without which
+ * no way leads from the first to the last. */
 static bool all_ways_lead_through(int nodes, bool edges[12][12], int node)
 {
     bool reached[12] = {node != 0};
@@ -225,7 +235,10 @@ static void graphs_are_cut_where_one_tensor_goes_on(void **state)
             edges[to - 1][rng_range(&rng, to, to + span < nodes ? to + span : nodes - 1)] = true;
         }
         for (int i = 0; i < nodes; i++)
-            text_printf(&text, "n%d -- F -- forward_compute_time=1, backward_compute_time=1, activation_size=8, parameter_size=0\n", i);
+            text_printf(&text,
+                        "n%d -- F -- forward_compute_time=1, backward_compute_time=1, "
+                        "activation_size=8, parameter_size=0\n",
+                        i);
         for (int from = 0; from < nodes; from++)
             for (int to = 0; to < nodes; to++)
                 if (edges[from][to]) text_printf(&text, "\tn%d -- n%d\n", from, to);
@@ -238,7 +251,8 @@ static void graphs_are_cut_where_one_tensor_goes_on(void **state)
             for (int to = 0; to < nodes; to++)
                 if (edges[from][to]) assert_true(place[from] < place[to]);
         for (int i = 0; i < nodes; i++)
-            assert_int_equal(g.cut[place[i]], i == 0 || i == nodes - 1 || all_ways_lead_through(nodes, edges, i));
+            assert_int_equal(g.cut[place[i]],
+                             i == 0 || i == nodes - 1 || all_ways_lead_through(nodes, edges, i));
         arena_free(&arena);
         text_free(&text);
     }
@@ -250,32 +264,42 @@ static void pipedream_refuses(ImportOptions options, const char *name, const cha
     Trace *trace;
     Error  err = {""};
 
-    if (import_file(&trace, PIPEDREAM, path, options, &err) == 0) fail_msg("read, expected: %s", why);
+    if (import_file(&trace, PIPEDREAM, path, options, &err) == 0)
+        fail_msg("read, expected: %s", why);
     if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
     free(path);
 }
 
 static void what_does_not_match(void **state)
 {
-    static const char other[] = "a -- C -- forward_compute_time=1, backward_compute_time=1, activation_size=64, "
-                                "parameter_size=0";
+    static const char other[] =
+        "a -- C -- forward_compute_time=1, backward_compute_time=1, activation_size=64, "
+        "parameter_size=0";
     const ImportFile student = {"student.txt", other, sizeof other - 1};
     (void)state;
 
     pipedream_refuses((ImportOptions){.cuts = "node3"}, "branches.txt",
-                      "branches.txt:3:1: --cuts: not all paths go through node \"node3\", the next such node is \"node4\"");
-    pipedream_refuses((ImportOptions){.cuts = "node4,node9"}, "branches.txt", "--cuts: \"node9\" is no node of branches.txt");
-    pipedream_refuses((ImportOptions){.cuts = "node4,node2"}, "branches.txt", "does not come after \"node4\"");
-    pipedream_refuses((ImportOptions){.cuts = "node7"}, "branches.txt", "nothing lies behind node \"node7\"");
-    pipedream_refuses((ImportOptions){.cuts = "node1"}, "branches.txt", "nothing lies before node \"node1\"");
-    pipedream_refuses((ImportOptions){.cuts = "node2"}, "chain.txt", "chain.txt: 3 blocks, but chain.txt has 2");
+                      "branches.txt:3:1: --cuts: not all paths go through node \"node3\", the next "
+                      "such node is \"node4\"");
+    pipedream_refuses((ImportOptions){.cuts = "node4,node9"}, "branches.txt",
+                      "--cuts: \"node9\" is no node of branches.txt");
+    pipedream_refuses((ImportOptions){.cuts = "node4,node2"}, "branches.txt",
+                      "does not come after \"node4\"");
+    pipedream_refuses((ImportOptions){.cuts = "node7"}, "branches.txt",
+                      "nothing lies behind node \"node7\"");
+    pipedream_refuses((ImportOptions){.cuts = "node1"}, "branches.txt",
+                      "nothing lies before node \"node1\"");
+    pipedream_refuses((ImportOptions){.cuts = "node2"}, "chain.txt",
+                      "chain.txt: 3 blocks, but chain.txt has 2");
     pipedream_refuses((ImportOptions){.student = student}, "one-node.txt",
-                      "student.txt:1:1: block 0 ends with 2 bytes a sample at node \"a\", but the teacher's with 5");
+                      "student.txt:1:1: block 0 ends with 2 bytes a sample at node \"a\", but the "
+                      "teacher's with 5");
     pipedream_refuses((ImportOptions){.batch = 100}, "chain.txt",
-                      "chain.txt:2:1: activation_size=3072.000 is no whole number of bytes a sample at --batch 100");
+                      "chain.txt:2:1: activation_size=3072.000 is no whole number of bytes a "
+                      "sample at --batch 100");
 }
 
-/* ---- pipe-bd-log ------------------------------------------------------------------------------- */
+/* ---- pipe-bd-log ----------------------------------------------------------------------------- */
 
 /* Batches 256, 128, 85 and 64, ascending; student = both - teacher, a third of it forward. */
 static void a_log_without_bytes(void **state)
@@ -293,14 +317,16 @@ static void a_log_without_bytes(void **state)
     assert_true(t->blocking_transfers);
     assert_int_equal(t->links.p2p.count + t->links.reduce_count, 0);
     assert_non_null(strstr(t->notes, "p2p times are left out: --boundary-bytes was not given"));
-    assert_non_null(strstr(t->notes, "all-reduce times are left out: --gradient-bytes was not given"));
+    assert_non_null(
+        strstr(t->notes, "all-reduce times are left out: --gradient-bytes was not given"));
     trace_free(t);
 }
 
 static void a_log_with_bytes(void **state)
 {
     (void)state;
-    ImportOptions options = {.boundary_bytes = "1000,500,4", .gradient_bytes = "10,20,20", .devices = {{2}, 1}};
+    ImportOptions options = {
+        .boundary_bytes = "1000,500,4", .gradient_bytes = "10,20,20", .devices = {{2}, 1}};
     Trace        *t = good(PIPE_BD_LOG, "four-ranks.txt", options);
 
     assert_int_equal(trace_device_count(t), 2);
@@ -311,7 +337,8 @@ static void a_log_with_bytes(void **state)
     assert_int_equal(t->links.p2p.points[2].ns, 500000);
     assert_int_equal(t->links.reduce_count, 3);                  /* 2, 3, 4 */
     assert_int_equal(t->links.reduces[0].devices, 2);
-    assert_int_equal(t->links.reduces[0].curve.count, 2);        /* two blocks are as large: the mean */
+    assert_int_equal(t->links.reduces[0].curve.count, 2);        /* two blocks are as large: the
+                                                                  * mean */
     assert_int_equal(t->links.reduces[0].curve.points[1].ns, 250000);
     assert_int_equal(t->blocks[2].output_bytes, 4);
     assert_int_equal(t->blocks[2].gradient_bytes, 20);
@@ -330,14 +357,15 @@ static void out_of_memory_is_left_out(void **state)
     trace_free(t);
 }
 
-/* ---- sailor ------------------------------------------------------------------------------------- */
+/* ---- sailor ---------------------------------------------------------------------------------- */
 
 typedef struct { char *names[4], *texts[4]; ImportFile files[4]; } SailorFiles;
 
 /* Profiles of A and B, sizes, links. */
 static SailorFiles sailor_files(void)
 {
-    static const char *const names[] = {"NET/A/profile.json", "NET/B/profile.json", "llm_info.json", "network.json"};
+    static const char *const names[] = {"NET/A/profile.json", "NET/B/profile.json", "llm_info.json",
+                                        "network.json"};
     SailorFiles f;
 
     for (int i = 0; i < 4; i++) {
@@ -354,18 +382,25 @@ static void free_sailor(SailorFiles *f)
     for (int i = 0; i < 4; i++) { free(f->names[i]); free(f->texts[i]); }
 }
 
-/* A takes l + 1 ms a row of layer l, B twice that. Within a machine A gives 2 GB/s, B 1 GB/s at 10^6 bytes and one more for
- * each doubling, at most 4: 1 MiB, x = 0.0684, take B 981.4 us. Between machines of two B gives 0.25 GB/s. */
+/* A takes l + 1 ms a row of layer l, B twice that. Within a machine A gives 2 GB/s, B 1 GB/s at
+ * 10^6 bytes and one more for each doubling, at most 4: 1 MiB, x = 0.0684, take B 981.4 us. Between
+ * machines of two B gives 0.25 GB/s. */
 static void kinds_of_sailor(void **state)
 {
     SailorFiles   f = sailor_files();
-    ImportOptions o = {.name = "t", .batch = 4, .samples = 100, .devices = {{2, 2}, 2}, .model_info = f.files[2], .network = f.files[3],
+    ImportOptions o = {.name = "t",
+                       .batch = 4,
+                       .samples = 100,
+                       .devices = {{2, 2}, 2},
+                       .model_info = f.files[2],
+                       .network = f.files[3],
                        .machine_devices = 2};
     Trace        *t;
     Error         err = {""};
     (void)state;
 
-    if (import_trace(&t, import_format(SAILOR), f.files, 2, &o, &err) != 0) fail_msg("%s", err.text);
+    if (import_trace(&t, import_format(SAILOR), f.files, 2, &o, &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(t->kind_count, 2);
     assert_string_equal(t->kinds[1].name, "B");
     assert_int_equal(t->block_count, 3);
@@ -391,7 +426,8 @@ static void kinds_of_sailor(void **state)
     o.tensor_degree = 2;                 /* of A alone */
     o.devices = (OptionIntegers){{2}, 1};
     o.machine_devices = 0;
-    if (import_trace(&t, import_format(SAILOR), f.files, 1, &o, &err) != 0) fail_msg("%s", err.text);
+    if (import_trace(&t, import_format(SAILOR), f.files, 1, &o, &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(t->blocks[0].work[WORK_TEACHER][0].points[2].ns, 2000000);
     assert_int_equal(t->blocks[0].gradient_bytes, 500000);
     assert_non_null(strstr(t->notes, "Tensor degree 2: a device stands for as many GPUs."));
@@ -411,7 +447,8 @@ static void sailor_refuses(ImportOptions options, int files, const char *profile
     if (!options.model_info.text) options.model_info = f.files[2];
     if (!options.network.text) options.network = f.files[3];
     if (profile) f.files[0] = (ImportFile){"NET/A/profile.json", profile, strlen(profile)};
-    if (import_trace(&trace, import_format(SAILOR), f.files, files, &options, &err) == 0) fail_msg("read, expected: %s", why);
+    if (import_trace(&trace, import_format(SAILOR), f.files, files, &options, &err) == 0)
+        fail_msg("read, expected: %s", why);
     assert_null(trace);
     if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
     free_sailor(&f);
@@ -419,34 +456,48 @@ static void sailor_refuses(ImportOptions options, int files, const char *profile
 
 static void sailor_that_does_not_fit(void **state)
 {
-    static const char three[] = "{\"1\": {\"1\": {\"0\": [1, 2]}}}", gap[] = "{\"1\": {\"1\": {\"0\": [1, 2, 3], \"2\": [1, 2, 3]}}}",
-                      word[] = "{\"one\": {}}", four[] = "{\"1\": {\"1\": {\"0\": [1, 2, 3]}}}", long_[] = "{\"1\": {\"1\": {\"0\": [1e9, 2, 3]}}}",
+    static const char three[] = "{\"1\": {\"1\": {\"0\": [1, 2]}}}",
+                      gap[] = "{\"1\": {\"1\": {\"0\": [1, 2, 3], \"2\": [1, 2, 3]}}}",
+                      word[] = "{\"one\": {}}", four[] = "{\"1\": {\"1\": {\"0\": [1, 2, 3]}}}",
+                      long_[] = "{\"1\": {\"1\": {\"0\": [1e9, 2, 3]}}}",
                       dead[] = "{\"intra\": {\"A\": {\"2\": [[-1], 5]}}}";
     (void)state;
 
-    sailor_refuses((ImportOptions){.device = {{"A", "A"}, 2}}, 2, NULL, "both are of \"A\", expected a file for each kind");
-    sailor_refuses((ImportOptions){.device = {{"A"}, 1}}, 2, NULL, "--device: 1 names, but 2 files");
-    sailor_refuses((ImportOptions){.devices = {{1, 2, 3}, 3}}, 2, NULL, "--devices: 3 numbers, but 2 kinds");
-    sailor_refuses((ImportOptions){.device = {{"C"}, 1}}, 1, NULL, "network.json:2:11: no GPU \"C\"");
-    sailor_refuses((ImportOptions){.tensor_degree = 3}, 1, NULL, "nothing of tensor degree 3 with at most 4 rows");
-    sailor_refuses((ImportOptions){.model = "NETS"}, 1, NULL, "llm_info.json:1:1: no model \"NETS\", expected --model with one of them, such as \"OTHER\"");
+    sailor_refuses((ImportOptions){.device = {{"A", "A"}, 2}}, 2, NULL,
+                   "both are of \"A\", expected a file for each kind");
+    sailor_refuses((ImportOptions){.device = {{"A"}, 1}}, 2, NULL,
+                   "--device: 1 names, but 2 files");
+    sailor_refuses((ImportOptions){.devices = {{1, 2, 3}, 3}}, 2, NULL,
+                   "--devices: 3 numbers, but 2 kinds");
+    sailor_refuses((ImportOptions){.device = {{"C"}, 1}}, 1, NULL,
+                   "network.json:2:11: no GPU \"C\"");
+    sailor_refuses((ImportOptions){.tensor_degree = 3}, 1, NULL,
+                   "nothing of tensor degree 3 with at most 4 rows");
+    sailor_refuses((ImportOptions){.model = "NETS"}, 1, NULL,
+                   "llm_info.json:1:1: no model \"NETS\", expected --model with one of them, such "
+                   "as \"OTHER\"");
     sailor_refuses((ImportOptions){.model = "OTHER"}, 1, NULL, "llm_info.json:2:11: ");
     sailor_refuses((ImportOptions){0}, 1, three, "NET/A/profile.json:1:19: ");
-    sailor_refuses((ImportOptions){0}, 1, gap, "no layer \"1\" among 2, expected them to be numbered from 0");
+    sailor_refuses((ImportOptions){0}, 1, gap,
+                   "no layer \"1\" among 2, expected them to be numbered from 0");
     sailor_refuses((ImportOptions){.tensor_degree = 1}, 1, word, "\"one\" is no number of rows");
-    sailor_refuses((ImportOptions){0}, 2, four, "NET/B/profile.json:3:8: 3 layers, but there were 1 before");
+    sailor_refuses((ImportOptions){0}, 2, four,
+                   "NET/B/profile.json:3:8: 3 layers, but there were 1 before");
     sailor_refuses((ImportOptions){0}, 1, four, "3 layers, but the profiles have 1");
     sailor_refuses((ImportOptions){0}, 1, long_, "1e+09 seconds, expected less than 39 hours");
-    sailor_refuses((ImportOptions){.network = {"n.json", dead, sizeof dead - 1}}, 1, NULL, "n.json: no rate above 0 for");
+    sailor_refuses((ImportOptions){.network = {"n.json", dead, sizeof dead - 1}}, 1, NULL,
+                   "n.json: no rate above 0 for");
 }
 
 static void log_refuses(ImportOptions options, const char *why)
 {
-    char  *path = format_text("%s/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt", PIPEBD_ROOT);
+    char  *path =
+         format_text("%s/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt", PIPEBD_ROOT);
     Trace *trace;
     Error  err = {""};
 
-    if (import_file(&trace, PIPE_BD_LOG, path, options, &err) == 0) fail_msg("read, expected: %s", why);
+    if (import_file(&trace, PIPE_BD_LOG, path, options, &err) == 0)
+        fail_msg("read, expected: %s", why);
     if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
     free(path);
 }
@@ -454,20 +505,24 @@ static void log_refuses(ImportOptions options, const char *why)
 static void options_that_do_not_fit(void **state)
 {
     (void)state;
-    log_refuses((ImportOptions){.batch = 2}, "four-ranks.txt:9:1: rank 2: a batch of 2 over 3 devices is none of its own");
+    log_refuses((ImportOptions){.batch = 2},
+                "four-ranks.txt:9:1: rank 2: a batch of 2 over 3 devices is none of its own");
     log_refuses((ImportOptions){.boundary_bytes = "1"}, "--boundary-bytes: 1 numbers, expected 3");
-    log_refuses((ImportOptions){.gradient_bytes = "1,2"}, "--gradient-bytes: 2 numbers, expected 3");
-    log_refuses((ImportOptions){.gradient_bytes = "1,,2"}, "--gradient-bytes: \",2\" does not begin with a number");
+    log_refuses((ImportOptions){.gradient_bytes = "1,2"},
+                "--gradient-bytes: 2 numbers, expected 3");
+    log_refuses((ImportOptions){.gradient_bytes = "1,,2"},
+                "--gradient-bytes: \",2\" does not begin with a number");
     log_refuses((ImportOptions){.gradient_bytes = "1,2x,2"}, "\"2x,2\" does not begin");
     log_refuses((ImportOptions){.gradient_bytes = "1,-2,2"}, "\"-2,2\" does not begin");
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void running_out_of_memory(void **state)
 {
-    static const char *const paths[] = {[PIPEDREAM] = PIPEBD_ROOT "/tests/fixtures/import_pipedream/good/branches.txt",
-                                        [PIPE_BD_LOG] = PIPEBD_ROOT "/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt"};
+    static const char *const paths[] = {
+        [PIPEDREAM] = PIPEBD_ROOT "/tests/fixtures/import_pipedream/good/branches.txt",
+        [PIPE_BD_LOG] = PIPEBD_ROOT "/tests/fixtures/import_pipe_bd_log/good/four-ranks.txt"};
     (void)state;
 
     for (int format = PIPEDREAM; format <= PIPE_BD_LOG; format++) {
@@ -476,7 +531,10 @@ static void running_out_of_memory(void **state)
         ImportFile    file = {"f", text, length};
         ImportOptions options = {.name = "t", .device = {{"d"}, 1}, .samples = 10, .batch = 32};
         if (format == PIPEDREAM) options.student = file;
-        if (format == PIPE_BD_LOG) { options.boundary_bytes = "4,4"; options.gradient_bytes = "4,4,8"; }
+        if (format == PIPE_BD_LOG) {
+            options.boundary_bytes = "4,4";
+            options.gradient_bytes = "4,4,8";
+        }
         for (long n = 1;; n++) {
             Trace *trace;
             Error  err = {""};
@@ -495,13 +553,21 @@ static void running_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fixtures), cmocka_unit_test(a_chain), cmocka_unit_test(branches_are_parts),
-        cmocka_unit_test(stages_are_blocks), cmocka_unit_test(cuts_are_blocks), cmocka_unit_test(several_inputs_and_outputs),
-        cmocka_unit_test(stages_end_where_one_tensor_goes_on), cmocka_unit_test(graphs_are_cut_where_one_tensor_goes_on),
+        cmocka_unit_test(fixtures),
+        cmocka_unit_test(a_chain),
+        cmocka_unit_test(branches_are_parts),
+        cmocka_unit_test(stages_are_blocks),
+        cmocka_unit_test(cuts_are_blocks),
+        cmocka_unit_test(several_inputs_and_outputs),
+        cmocka_unit_test(stages_end_where_one_tensor_goes_on),
+        cmocka_unit_test(graphs_are_cut_where_one_tensor_goes_on),
         cmocka_unit_test(what_does_not_match),
-        cmocka_unit_test(kinds_of_sailor), cmocka_unit_test(sailor_that_does_not_fit),
-        cmocka_unit_test(a_log_without_bytes), cmocka_unit_test(a_log_with_bytes),
-        cmocka_unit_test(out_of_memory_is_left_out), cmocka_unit_test(options_that_do_not_fit),
+        cmocka_unit_test(kinds_of_sailor),
+        cmocka_unit_test(sailor_that_does_not_fit),
+        cmocka_unit_test(a_log_without_bytes),
+        cmocka_unit_test(a_log_with_bytes),
+        cmocka_unit_test(out_of_memory_is_left_out),
+        cmocka_unit_test(options_that_do_not_fit),
         cmocka_unit_test(running_out_of_memory),
     };
 

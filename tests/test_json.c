@@ -245,7 +245,8 @@ static void write_members(Writer *w, int depth, bool object)
             text_printf(&w->text, "\"k\xc3\xa9%d\"", (int)i);
             write_space(w);
             text_append(&w->text, ":");
-            snprintf(w->path + length, sizeof w->path - length, "%sk\xc3\xa9%d", length ? "." : "", (int)i);
+            snprintf(w->path + length, sizeof w->path - length, "%sk\xc3\xa9%d", length ? "." : "",
+                     (int)i);
         } else {
             snprintf(w->path + length, sizeof w->path - length, "[%d]", (int)i);
         }
@@ -354,11 +355,13 @@ static void unknown_keys_are_named(void **state)
     check_v("{\"v\": {}}", known_keys, "");
     check_v("{\"v\": {\"name\": 1, \"batch\": 2}}", known_keys, "");
     check_v("{\"v\": {\"name\": 1,\n \"bach\": 2}}", known_keys,
-            "t:2:2: unknown key \"bach\" (did you mean \"batch\"?), expected one of: batch, samples, name, at v");
+            "t:2:2: unknown key \"bach\" (did you mean \"batch\"?), expected one of: batch, "
+            "samples, name, at v");
     check_v("{\"v\": {\"zzzzzz\": 2}}", known_keys,
             "t:1:8: unknown key \"zzzzzz\", expected one of: batch, samples, name, at v");
     check_v("{\"v\": {\"ba\\nch\": 2}}", known_keys,
-            "t:1:8: unknown key \"ba?ch\" (did you mean \"batch\"?), expected one of: batch, samples, name, at v");
+            "t:1:8: unknown key \"ba?ch\" (did you mean \"batch\"?), expected one of: batch, "
+            "samples, name, at v");
     check_v("{\"v\": []}", known_keys, "t:1:7: expected an object, found an array, at v");
     check_v("{}", known_keys, "t:1:1: missing, expected an object, at v");
 }
@@ -401,11 +404,13 @@ static void integers(void **state)
     check_v("{\"v\": 4.5e4}", get_integer, "");
     check_v("{\"v\": 0}", get_integer, "t:1:7: 0 is too small, expected at least 1, at v");
     check_v("{\"v\": -3}", get_integer, "t:1:7: -3 is too small, expected at least 1, at v");
-    check_v("{\"v\": 100001}", get_integer, "t:1:7: 100001 is too large, expected at most 100000, at v");
+    check_v("{\"v\": 100001}", get_integer,
+            "t:1:7: 100001 is too large, expected at most 100000, at v");
     check_v("{\"v\": 1.5}", get_integer, "t:1:7: 1.5 is not a whole number, expected one, at v");
     check_v("{\"v\": \"1\"}", get_integer, "t:1:7: expected a whole number, found a string, at v");
     check_v("{\"v\": null}", get_integer, "t:1:7: expected a whole number, found null, at v");
-    check_v("{\"v\": false}", get_integer, "t:1:7: expected a whole number, found true or false, at v");
+    check_v("{\"v\": false}", get_integer,
+            "t:1:7: expected a whole number, found true or false, at v");
     check_v("{}", get_integer, "t:1:1: missing, expected a whole number, at v");
 }
 
@@ -466,17 +471,25 @@ static void numbers(void **state)
     check_v("{\"v\": 1e300}", get_number, "");
     check_v("{\"v\": -1.5}", get_number_above, "");
     check_v("{\"v\": -1e-9}", get_number, "t:1:7: -1e-09 is too small, expected at least 0, at v");
-    check_v("{\"v\": -1.6}", get_number_above, "t:1:7: -1.6 is too small, expected at least -1.5, at v");
+    check_v("{\"v\": -1.6}", get_number_above,
+            "t:1:7: -1.6 is too small, expected at least -1.5, at v");
     check_v("{\"v\": []}", get_number, "t:1:7: expected a number, found an array, at v");
 }
 
 static void microseconds(void **state)
 {
     (void)state;
-    static const struct { const char *text; int64_t ns; } cases[] = {
-        {"{\"v\": 0}", 0}, {"{\"v\": 1}", 1000}, {"{\"v\": 8900.0}", 8900000}, {"{\"v\": 0.001}", 1},
-        {"{\"v\": 0.0004}", 0}, {"{\"v\": 0.0006}", 1}, {"{\"v\": 1234.5678}", 1234568},
-        {"{\"v\": 8.1}", 8100}, {"{\"v\": 9007199254740.992}", 9007199254740992},
+    static const struct { const char *text; int64_t ns;
+    } cases[] = {
+        {"{\"v\": 0}", 0},
+        {"{\"v\": 1}", 1000},
+        {"{\"v\": 8900.0}", 8900000},
+        {"{\"v\": 0.001}", 1},
+        {"{\"v\": 0.0004}", 0},
+        {"{\"v\": 0.0006}", 1},
+        {"{\"v\": 1234.5678}", 1234568},
+        {"{\"v\": 8.1}", 8100},
+        {"{\"v\": 9007199254740.992}", 9007199254740992},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -506,7 +519,8 @@ static void bad_microseconds(void **state)
             "t:1:7: 9.0072e+12 us is beyond 2^53 ns (104 days), expected microseconds, at v");
     check_v("{\"v\": 1e308}", get_us,
             "t:1:7: 1e+308 us is beyond 2^53 ns (104 days), expected microseconds, at v");
-    check_v("{\"v\": {}}", get_us, "t:1:7: expected a number of microseconds, found an object, at v");
+    check_v("{\"v\": {}}", get_us,
+            "t:1:7: expected a number of microseconds, found an object, at v");
 }
 
 static int get_string(const JsonAt *at, Error *err)
@@ -570,10 +584,12 @@ static void choices_give_their_index(void **state)
 static void formats(void **state)
 {
     (void)state;
-    static const struct { const char *text, *expected; } cases[] = {
+    static const struct { const char *text, *expected;
+    } cases[] = {
         {"{\"format\": \"f\", \"version\": 2}", ""},
         {"{\"format\": \"g\", \"version\": 2}", "t:1:12: is a \"g\", expected a \"f\", at format"},
-        {"{\"format\": \"f\", \"version\": 3}", "t:1:28: version 3 is not known, expected 2, at version"},
+        {"{\"format\": \"f\", \"version\": 3}",
+         "t:1:28: version 3 is not known, expected 2, at version"},
         {"{\"format\": \"f\"}", "t:1:1: missing, expected a whole number, at version"},
         {"{\"version\": 2}", "t:1:1: missing, expected a string, at format"},
         {"[]", "t:1:1: expected an object, found an array"},
@@ -636,7 +652,8 @@ static void read_bad(const char *path, const char *expected, void *context)
     (void)context;
     if (!expected) fail_msg("%s has no .expected beside it", path);
     if (json_doc_read(&doc, path, &err) == 0) fail_msg("%s was accepted", path);
-    if (!strstr(err.text, expected)) fail_msg("%s: \"%s\" is not in \"%s\"", path, expected, err.text);
+    if (!strstr(err.text, expected))
+        fail_msg("%s: \"%s\" is not in \"%s\"", path, expected, err.text);
 }
 
 static void fixtures_are_read_or_refused(void **state)

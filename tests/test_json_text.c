@@ -1,5 +1,6 @@
-/* base/json: what jansson makes of texts, and of every fixture and bundled file, also broken at random: values, words,
- * and places. What users read in an error is pinned here, so that another jansson that says it otherwise is noticed. */
+/* base/json: what jansson makes of texts, and of every fixture and bundled file, also broken at
+ * random: values, words, and places. What users read in an error is pinned here, so that another
+ * jansson that says it otherwise is noticed. */
 #include "tests/support.h"
 
 #include <ftw.h>
@@ -124,11 +125,15 @@ static void bad_texts_are_refused(void **state)
         {"[\"abc", "premature end of input near '\"abc'", 1, 5},
         {"[\"a\xFF\"]", "unable to decode byte 0xff near '\"a', expected UTF-8", 1, 3},
         {"[\xC3]", "unable to decode byte 0xc3, expected UTF-8", 1, 1},
-        {"[\"\xC0\x80\"]", "unable to decode byte 0xc0 near '\"', expected UTF-8", 1, 2},      /* a long way to write NUL */
-        {"[\"\xED\xA0\x80\"]", "unable to decode byte 0xed near '\"', expected UTF-8", 1, 2},  /* half of a pair */
-        {"[\"\xF4\x90\x80\x80\"]", "unable to decode byte 0xf4 near '\"', expected UTF-8", 1, 2},  /* beyond Unicode */
+        /* a long way to write NUL */
+        {"[\"\xC0\x80\"]", "unable to decode byte 0xc0 near '\"', expected UTF-8", 1, 2},
+        /* half of a pair */
+        {"[\"\xED\xA0\x80\"]", "unable to decode byte 0xed near '\"', expected UTF-8", 1, 2},
+        /* beyond Unicode */
+        {"[\"\xF4\x90\x80\x80\"]", "unable to decode byte 0xf4 near '\"', expected UTF-8", 1, 2},
         {"\xEF\xBB\xBF{}", "starts with a byte order mark, expected UTF-8 without one", 1, 1},
-        {"[\"\xC3\xA9\xE2\x82\xAC\" 1]", "']' expected near '1'", 1, 7},       /* columns are characters */
+        /* columns are characters */
+        {"[\"\xC3\xA9\xE2\x82\xAC\" 1]", "']' expected near '1'", 1, 7},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -7,7 +7,8 @@
 #include <pthread.h>
 
 /* Forward (both modes), backward, all gradients and running statistics against the truth. */
-static void check_net(const char *what, const Layers *layers, Shape in, int64_t rows, const int *choices)
+static void check_net(const char *what, const Layers *layers, Shape in, int64_t rows,
+                      const int *choices)
 {
     Arena   arena = {0};
     Error   err = {""};
@@ -56,7 +57,7 @@ static void convolutions(void **state)
                 Arena           arena = {0};
                 Shape           in = {front ? 4 : c->channels, c->side_y, c->side_x};
                 Hand            h = hand(&arena, "", in);
-                char           *what = format_text("conv %zu front %d activation %d", i, front, activation);
+                char *what = format_text("conv %zu front %d activation %d", i, front, activation);
 
                 if (front) hand_conv(&h, c->channels, 1, 1, 0, 1, true);
                 hand_conv(&h, c->out, c->kernel, c->stride, c->padding, c->groups, c->bias);
@@ -135,7 +136,8 @@ static void whole_nets(void **state)
 {
     Arena arena = {0};
     Shape in = {3, 8, 8};
-    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in), shortcut = shortcut_net(&arena, in);
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in),
+         shortcut = shortcut_net(&arena, in);
 
     (void)state;
     check_net("residual net", &residual.layers, in, 5, NULL);
@@ -170,14 +172,16 @@ static void random_nets(void **state)
 }
 
 /* The truth itself: the derivative of sum(y dy) along a random direction of all weights. */
-static double slow_value_along(Slow *s, const Layers *layers, Tensor x, Tensor dy, double **direction, double step)
+static double slow_value_along(Slow *s, const Layers *layers, Tensor x, Tensor dy,
+                               double **direction, double step)
 {
     SlowRecord *records;
     Tensor      y;
     double      sum = 0.0;
 
     for (int i = 0; i < net_parameter_count(s->net); i++)
-        for (int64_t k = 0; direction[i] && k < net_parameter(s->net, i)->count; k++) s->value[i][k] += step * direction[i][k];
+        for (int64_t k = 0; direction[i] && k < net_parameter(s->net, i)->count; k++)
+            s->value[i][k] += step * direction[i][k];
     s->choice = 0;
     y = slow_forward(s, layers, x, &records);
     for (int64_t i = 0; i < slow_count(y); i++) sum += y.v[i] * dy.v[i];
@@ -229,7 +233,8 @@ static void truth_is_true(void **state)
 {
     Arena arena = {0};
     Shape in = {3, 6, 6};
-    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in), shortcut = shortcut_net(&arena, in);
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in),
+         shortcut = shortcut_net(&arena, in);
 
     (void)state;
     truth_agrees_with_differences(&residual.layers, in, NULL);
@@ -296,11 +301,13 @@ static void *replica_run(void *context)
     Error    err = {""};
     Net     *net;
 
-    if (net_new(&net, device, r->layers, r->in, NET_TRAINED, &err) != 0 || net_prepare(net, r->rows, &err) != 0)
+    if (net_new(&net, device, r->layers, r->in, NET_TRAINED, &err) != 0
+        || net_prepare(net, r->rows, &err) != 0)
         fail_msg("%s", err.text);
     set_weights(net, 11);
     if (r->pair) net_synchronise(net, pair_sum, r);
-    if (net_forward(net, r->x, r->y, r->rows, NULL, &err) != 0 || net_backward(net, r->dy, r->rows, &err) != 0)
+    if (net_forward(net, r->x, r->y, r->rows, NULL, &err) != 0
+        || net_backward(net, r->dy, r->rows, &err) != 0)
         fail_msg("%s", err.text);
     collect(net, r->state, r->statistic);
     net_free(net);
@@ -323,7 +330,8 @@ static void halves_are_the_whole(void **state)
     Pair      pair;
     Replica   whole = {NULL, 0, &h.layers, in, x, y, dy, 7, gradient[2], statistic[2]};
     Replica   half[2] = {{&pair, 0, &h.layers, in, x, halves, copy, 4, gradient[0], statistic[0]},
-                         {&pair, 1, &h.layers, in, x + 4 * nx, halves + 4 * ny, copy + 4 * ny, 3, gradient[1], statistic[1]}};
+                         {&pair, 1, &h.layers, in, x + 4 * nx, halves + 4 * ny, copy + 4 * ny, 3,
+                          gradient[1], statistic[1]}};
     pthread_t thread;
 
     (void)state;
@@ -373,8 +381,9 @@ static void losses(void **state)
             truth[r * EACH + i] = (exp(a[i]) / sum_a - exp(b[i] - most) / sum_b) / GLOBAL;
         }
     }
-    loss_backward(device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = s, .teacher = t, .dy = dy,
-                  .rows = ROWS, .channels = EACH, .global_rows = GLOBAL, .loss = &loss});
+    loss_backward(device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = s, .teacher = t,
+                                      .dy = dy, .rows = ROWS, .channels = EACH,
+                                      .global_rows = GLOBAL, .loss = &loss});
     assert_float_equal(loss, entropy, 1e-9 * entropy);
     for (int i = 0; i < ROWS * EACH; i++) assert_float_equal(dy[i], truth[i], 1e-7);
     free(s), free(t);
@@ -393,7 +402,8 @@ static void updates(void **state)
     (void)state;
     hand_linear(&h, 4, false);
     for (int nesterov = 0; nesterov < 2; nesterov++) {
-        UpdateStep step = {.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov};
+        UpdateStep step = {
+            .learning_rate = 0.1, .momentum = 0.9, .weight_decay = 0.01, .nesterov = nesterov};
         double  w[24], m[24] = {0};
         float   x[6] = {1, -2, 3, -4, 5, -6}, y[4], got[24];
         Net    *net;
@@ -453,7 +463,8 @@ static void same_rows_same_bits(void **state)
 
             memcpy(dy[i], d, sizeof dy[i]);
             free(d);
-            replica[i] = (Replica){NULL, 0, &h.layers, in, x, y[i], dy[i], 6, gradient[i], statistic[i]};
+            replica[i] =
+                (Replica){NULL, 0, &h.layers, in, x, y[i], dy[i], 6, gradient[i], statistic[i]};
         }
         pthread_create(&thread, NULL, alone, &replica[1]);
         alone(&replica[0]);
@@ -474,7 +485,8 @@ static void order_of_calls_does_not_matter(void **state)
     Device *device = open_one();
     Error   err = {""};
     int64_t n = shape_count(h.at);
-    float  *x = draw(19, 5 * shape_count(in)), *y = malloc(5 * (size_t)n * sizeof *y), *first = malloc(5 * (size_t)n * sizeof *y);
+    float  *x = draw(19, 5 * shape_count(in)), *y = malloc(5 * (size_t)n * sizeof *y),
+          *first = malloc(5 * (size_t)n * sizeof *y);
     Net    *net;
 
     (void)state;
@@ -623,10 +635,20 @@ static void refused(const char *found, const char *expected)
 
 static void specs_are_parsed(void **state)
 {
-    static const char *const bad[] = {"", "cpu", "cpu:", "cpu:0", "cpu:-1", "cpu:2x", "cpu:1025", "cpu: 1", "gpu:1",
-                                      "cpu:99999999999999999999", "cuda", "cuda:", "cuda:x", "cuda:-1", "cuda:0,", "cuda:,0",
-                                      "cuda:0,,1", "cuda:0/", "cuda:0/0", "cuda:0/1", "cuda:0/17", "cuda:0/4x", "cuda:0 1",
-                                      "cuda:0/4/2", "cuda:0-3", "cuda:99999999999999999999", "cuda:0/2,1", "cuda:0/2,1/4"};
+    static const char *const bad[] = {"",           "cpu",
+                                      "cpu:",       "cpu:0",
+                                      "cpu:-1",     "cpu:2x",
+                                      "cpu:1025",   "cpu: 1",
+                                      "gpu:1",      "cpu:99999999999999999999",
+                                      "cuda",       "cuda:",
+                                      "cuda:x",     "cuda:-1",
+                                      "cuda:0,",    "cuda:,0",
+                                      "cuda:0,,1",  "cuda:0/",
+                                      "cuda:0/0",   "cuda:0/1",
+                                      "cuda:0/17",  "cuda:0/4x",
+                                      "cuda:0 1",   "cuda:0/4/2",
+                                      "cuda:0-3",   "cuda:99999999999999999999",
+                                      "cuda:0/2,1", "cuda:0/2,1/4"};
     DeviceSpec spec;
     Error      err;
 
@@ -648,9 +670,12 @@ static void specs_are_parsed(void **state)
 /* Without a GPU: a text says which GPUs, and into how many slices each is cut. */
 static void gpus_and_slices_are_read(void **state)
 {
-    static const struct { const char *text; int count, slices, gpu_of_last, slice_of_last; } good[] = {
-        {"cuda:0", 1, 1, 0, 0},       {"cuda:7", 1, 1, 7, 0},       {"cuda:0,1,2,3", 4, 1, 3, 0},
-        {"cuda:3,1", 2, 1, 1, 0},     {"cuda:0/4", 4, 4, 0, 3},     {"cuda:2/3", 3, 3, 2, 2},
+    static const struct {
+        const char *text;
+        int         count, slices, gpu_of_last, slice_of_last;
+    } good[] = {
+        {"cuda:0", 1, 1, 0, 0},       {"cuda:7", 1, 1, 7, 0},   {"cuda:0,1,2,3", 4, 1, 3, 0},
+        {"cuda:3,1", 2, 1, 1, 0},     {"cuda:0/4", 4, 4, 0, 3}, {"cuda:2/3", 3, 3, 2, 2},
         {"cuda:0/2,1/2", 4, 2, 1, 1},
     };
     DeviceSpec spec;
@@ -744,7 +769,8 @@ static void wrong_calls_are_errors(void **state)
     arena_free(&arena);
 }
 
-static int whole_step(const Layers *layers, Shape in, NetMode mode, const float *x, float *y, Error *err)
+static int whole_step(const Layers *layers, Shape in, NetMode mode, const float *x, float *y,
+                      Error *err)
 {
     DeviceSpec spec = {.count = 1, .cores = 1};
     Device    *device = NULL;
@@ -808,7 +834,12 @@ static void teams_agree(void **state)
         Device *device = i == 0 ? NULL : open_one();     /* first a core, then all of them */
         Net    *net;
 
-        if (!device && device_open(&device, &(DeviceSpec){.backend = spec.backend, .count = spec.cores, .cores = spec.cores}, 0, &err) != 0)
+        if (!device
+            && device_open(
+                   &device,
+                   &(DeviceSpec){.backend = spec.backend, .count = spec.cores, .cores = spec.cores},
+                   0, &err)
+                   != 0)
             fail_msg("%s", err.text);
         assert_int_equal(net_new(&net, device, &h.layers, in, NET_TRAINED, &err), 0);
         assert_int_equal(net_prepare(net, 64, &err), 0);
@@ -843,7 +874,8 @@ static void what_is_not_finite_is_found(void **state)
     for (int i = 0; i < net_parameter_count(net); i++)
         for (int of_state = 0; of_state <= net_parameter(net, i)->trained; of_state++) {
             int64_t count = net_parameter(net, i)->count;
-            float  *good = malloc((size_t)count * sizeof *good), *bad = malloc((size_t)count * sizeof *bad);
+            float  *good = malloc((size_t)count * sizeof *good),
+                  *bad = malloc((size_t)count * sizeof *bad);
 
             (of_state ? net_read_state : net_read)(net, i, good);
             memcpy(bad, good, (size_t)count * sizeof *bad);
@@ -907,7 +939,8 @@ static void a_smaller_team_gives_the_same_bits(void **state)
         assert_int_equal(net_backward(net, dy, 64, &err), 0);
         free(dy);
         net_update(net, &(UpdateStep){.learning_rate = 0.1f});
-        for (int p = 0; p < net_parameter_count(net); p++) net_read(net, p, y[i] + 64 * shape_count(in) + 3 * p);
+        for (int p = 0; p < net_parameter_count(net); p++)
+            net_read(net, p, y[i] + 64 * shape_count(in) + 3 * p);
         net_free(net);
     }
     assert_memory_equal(y[0], y[1], (size_t)(64 * shape_count(in) + 12) * sizeof **y);

@@ -1,5 +1,6 @@
-/* Profiles of PyTorch: random steps, whose every kernel is known to be some block's, against what is read
- * out of their file; the stream of tokens against the reader of whole documents; what is refused. */
+/* Profiles of PyTorch: random steps, whose every kernel is known to be some block's, against what
+ * is read out of their file; the stream of tokens against the reader of whole documents; what is
+ * refused. */
 #include "tests/support.h"
 
 #include <stdbool.h>
@@ -16,7 +17,7 @@
 
 enum { MAX_STEPS = 6, MAX_BLOCKS = 5, MAX_OPERATORS = 4, MAX_EVENTS = 4096 };
 
-/* ---- a random step, and what of it is whose ------------------------------------------------------- */
+/* ---- a random step, and what of it is whose -------------------------------------------------- */
 
 typedef enum { RANGES, ROLES, MODULES } Marking;
 
@@ -29,7 +30,8 @@ typedef struct {
     int64_t  correlation, sequence;
     Text     events[MAX_EVENTS];
     int      count;
-    int64_t  ns[MAX_STEPS][MAX_BLOCKS][PART_COUNT], of_class[MAX_STEPS][CLASS_COUNT];     /* the truth */
+    /* the truth */
+    int64_t  ns[MAX_STEPS][MAX_BLOCKS][PART_COUNT], of_class[MAX_STEPS][CLASS_COUNT];
     int64_t  gradient_bytes[MAX_BLOCKS];
 } Made;
 
@@ -40,17 +42,21 @@ static int64_t unit_ns(const Made *m) { return m->fractions ? 1 : 1000; }
 
 static void time_text(const Made *m, Text *out, int64_t units)
 {
-    if (m->fractions) text_printf(out, "%lld.%03lld", (long long)(units / 1000), (long long)(units % 1000));
+    if (m->fractions)
+        text_printf(out, "%lld.%03lld", (long long)(units / 1000), (long long)(units % 1000));
     else              text_printf(out, "%lld", (long long)units);
 }
 
 /* An event of a thread; the caller adds what stands in args, and a brace. */
-static Text *event(Made *m, const char *category, const char *name, int thread, int64_t start, int64_t end)
+static Text *event(Made *m, const char *category, const char *name, int thread, int64_t start,
+                   int64_t end)
 {
     assert_true(m->count < MAX_EVENTS);
     Text *e = &m->events[m->count++];
 
-    text_printf(e, "{\"ph\": \"X\", \"cat\": \"%s\", \"name\": \"%s\", \"pid\": 7, \"tid\": %d, \"ts\": ", category, name, 7 + thread);
+    text_printf(
+        e, "{\"ph\": \"X\", \"cat\": \"%s\", \"name\": \"%s\", \"pid\": 7, \"tid\": %d, \"ts\": ",
+        category, name, 7 + thread);
     time_text(m, e, start);
     text_append(e, ", \"dur\": ");
     time_text(m, e, end - start);
@@ -61,26 +67,33 @@ static Text *event(Made *m, const char *category, const char *name, int thread, 
 static int64_t tick(Made *m, int thread) { return m->now[thread] += rng_range(m->rng, 2, 9); }
 
 /* A kernel, launched now on the thread, of so many units. step -1: known to nobody. */
-static void kernel(Made *m, int thread, const char *category, const char *name, int step, WorkClass class, int block, BlockPart part)
+static void kernel(Made *m, int thread, const char *category, const char *name, int step,
+                   WorkClass class, int block, BlockPart part)
 {
-    int64_t start = tick(m, thread), end = tick(m, thread), length = rng_range(m->rng, 1, 500), at = rng_range(m->rng, 0, 90000);
+    int64_t start = tick(m, thread), end = tick(m, thread), length = rng_range(m->rng, 1, 500),
+            at = rng_range(m->rng, 0, 90000);
     int64_t correlation = ++m->correlation;
 
     if (class != CLASS_LOST && m->flows && chance(m, 4) == 0) {
         Text *e = &m->events[m->count++];
-        text_printf(e, "{\"ph\": \"s\", \"cat\": \"ac2g\", \"name\": \"ac2g\", \"id\": %lld, \"pid\": 7, \"tid\": %d, \"ts\": ",
+        text_printf(e,
+                    "{\"ph\": \"s\", \"cat\": \"ac2g\", \"name\": \"ac2g\", \"id\": %lld, \"pid\": "
+                    "7, \"tid\": %d, \"ts\": ",
                     (long long)correlation, 7 + thread);
         time_text(m, e, start);
         text_append(e, "}");
     } else if (class != CLASS_LOST)
-        text_printf(event(m, chance(m, 2) ? "cuda_runtime" : "cuda_driver", "launch", thread, start, end), "\"correlation\": %lld}}",
-                    (long long)correlation);
-    text_printf(event(m, category, name, 90, at, at + length), "\"device\": 3, \"correlation\": %lld}}", (long long)correlation);
+        text_printf(
+            event(m, chance(m, 2) ? "cuda_runtime" : "cuda_driver", "launch", thread, start, end),
+            "\"correlation\": %lld}}", (long long)correlation);
+    text_printf(event(m, category, name, 90, at, at + length),
+                "\"device\": 3, \"correlation\": %lld}}", (long long)correlation);
     m->of_class[step][class] += length * unit_ns(m);
     if (class == CLASS_BLOCK) m->ns[step][block][part] += length * unit_ns(m);
 }
 
-/* An operator with another in it, and a kernel or two. Returns the sequence number of its node, or -1. */
+/* An operator with another in it, and a kernel or two. Returns the sequence number of its node, or
+ * -1. */
 static int64_t operator(Made *m, int step, WorkClass class, int block, BlockPart part, bool node)
 {
     int64_t start = tick(m, 0), sequence = part == PART_TEACHER ? -1 : m->sequence;
@@ -88,11 +101,14 @@ static int64_t operator(Made *m, int step, WorkClass class, int block, BlockPart
     for (int i = chance(m, 2); i >= 0; i--) {
         int64_t inner = tick(m, 0);
         kernel(m, 0, "kernel", "gemm", step, class, block, part);
-        text_append(event(m, "cpu_op", "aten::inner", 0, inner, tick(m, 0)), "\"External id\": 3}}");
+        text_append(event(m, "cpu_op", "aten::inner", 0, inner, tick(m, 0)),
+                    "\"External id\": 3}}");
     }
     Text *e = event(m, "cpu_op", "aten::outer", 0, start, tick(m, 0));
-    if (sequence >= 0) text_printf(e, "\"Fwd thread id\": 0, \"Sequence number\": %lld, ", (long long)sequence);
-    text_append(e, "\"Input Dims\": [[8, 3], [], \"\"], \"Input type\": [\"float\", \"\", \"Scalar\"]}}");
+    if (sequence >= 0)
+        text_printf(e, "\"Fwd thread id\": 0, \"Sequence number\": %lld, ", (long long)sequence);
+    text_append(
+        e, "\"Input Dims\": [[8, 3], [], \"\"], \"Input type\": [\"float\", \"\", \"Scalar\"]}}");
     if (!node || sequence < 0) return -1;
     m->sequence++;
     return sequence;
@@ -102,7 +118,8 @@ static void copy_in(Made *m, int step)
 {
     int64_t start = tick(m, 0);
 
-    kernel(m, 0, "gpu_memcpy", "Memcpy HtoD (Pageable -> Device)", step, CLASS_COPY, -1, PART_FORWARD);
+    kernel(m, 0, "gpu_memcpy", "Memcpy HtoD (Pageable -> Device)", step, CLASS_COPY, -1,
+           PART_FORWARD);
     text_append(event(m, "cpu_op", "aten::copy_", 0, start, tick(m, 0)), "}}");
 }
 
@@ -112,13 +129,15 @@ static void range(Made *m, const char *prefix, int block, int64_t start)
 
     snprintf(name, sizeof name, "%sb%d", prefix, block);
     bool module = m->marking == MODULES;
-    text_append(event(m, module ? "python_function" : "user_annotation", name, 0, start, tick(m, 0)), "}}");
+    text_append(
+        event(m, module ? "python_function" : "user_annotation", name, 0, start, tick(m, 0)), "}}");
 }
 
 /* A block's forward; its nodes go on the tape. */
 static void forward(Made *m, int step, int block, BlockPart part, Tape *tape, int *taped)
 {
-    static const char *const prefixes[] = {[RANGES] = "block:", [ROLES] = "student:", [MODULES] = "nn.Module: "};
+    static const char *const prefixes[] = {
+        [RANGES] = "block:", [ROLES] = "student:", [MODULES] = "nn.Module: "};
     int64_t start = tick(m, 0), submodule = m->marking == MODULES && chance(m, 2) ? tick(m, 0) : 0;
 
     for (int i = chance(m, MAX_OPERATORS); i >= 0; i--) {
@@ -131,16 +150,19 @@ static void forward(Made *m, int step, int block, BlockPart part, Tape *tape, in
 
 static const Tape nothing = {-1, -1};
 
-/* A checkpoint's node: the forward again, and its nodes in this one, whose numbers are those of this thread and say nothing. */
+/* A checkpoint's node: the forward again, and its nodes in this one, whose numbers are those of
+ * this thread and say nothing. */
 static void again(Made *m, int step, int block, const Tape *tape)
 {
     int64_t start = tick(m, 1);
 
     kernel(m, 1, "kernel", "gemm", step, CLASS_BLOCK, block, PART_BACKWARD);
-    text_printf(event(m, "cpu_op", "aten::outer", 1, start, tick(m, 1)), "\"Sequence number\": %lld}}", (long long)tape->sequence);
+    text_printf(event(m, "cpu_op", "aten::outer", 1, start, tick(m, 1)),
+                "\"Sequence number\": %lld}}", (long long)tape->sequence);
     start = tick(m, 1);
     kernel(m, 1, "kernel", "gemm_backward", step, CLASS_BLOCK, block, PART_BACKWARD);
-    text_printf(event(m, "cpu_op", "autograd::engine::evaluate_function: MulBackward0", 1, start, tick(m, 1)),
+    text_printf(event(m, "cpu_op", "autograd::engine::evaluate_function: MulBackward0", 1, start,
+                      tick(m, 1)),
                 "\"Sequence number\": %lld}}", (long long)tape->sequence);
 }
 
@@ -153,13 +175,21 @@ static void backward(Made *m, int step, const Tape *tape, int taped)
         for (int grad = 0; grad <= (class == CLASS_BLOCK && chance(m, 3) == 0); grad++) {
             int64_t start = tick(m, 1), inner = tick(m, 1);
             kernel(m, 1, "kernel", "gemm_backward", step, class, tape[i].block, PART_BACKWARD);
-            if (!grad && class == CLASS_BLOCK && chance(m, 4) == 0) again(m, step, tape[i].block, tape);
-            if (chance(m, 5) == 0) kernel(m, 1, "kernel", "ncclDevKernel_AllReduce", step, CLASS_COMMUNICATION, -1, PART_BACKWARD);
-            text_printf(event(m, "cpu_op", grad ? "torch::autograd::AccumulateGrad" : "MulBackward0", 1, inner, tick(m, 1)),
+            if (!grad && class == CLASS_BLOCK && chance(m, 4) == 0)
+                again(m, step, tape[i].block, tape);
+            if (chance(m, 5) == 0)
+                kernel(m, 1, "kernel", "ncclDevKernel_AllReduce", step, CLASS_COMMUNICATION, -1,
+                       PART_BACKWARD);
+            text_printf(event(m, "cpu_op",
+                              grad ? "torch::autograd::AccumulateGrad" : "MulBackward0", 1, inner,
+                              tick(m, 1)),
                         "\"Input Dims\": [[%d, 5]], \"Input type\": [\"c10::Half\"]}}", grad + 2);
             if (grad && step == 0) m->gradient_bytes[tape[i].block] += 3 * 5 * 2;
-            Text *e = event(m, "cpu_op", grad ? "autograd::engine::evaluate_function: torch::autograd::AccumulateGrad"
-                            : "autograd::engine::evaluate_function: MulBackward0", 1, start, tick(m, 1));
+            Text *e =
+                event(m, "cpu_op",
+                      grad ? "autograd::engine::evaluate_function: torch::autograd::AccumulateGrad"
+                           : "autograd::engine::evaluate_function: MulBackward0",
+                      1, start, tick(m, 1));
             if (!grad) text_printf(e, "\"Sequence number\": %lld", (long long)tape[i].sequence);
             text_append(e, "}}");
         }
@@ -167,8 +197,8 @@ static void backward(Made *m, int step, const Tape *tape, int taped)
     m->now[0] = m->now[1] + 5;
 }
 
-/* Forward of all blocks, the loss, backward, optimizer. Where steps are not marked, what comes before the first block
- * belongs to the step before. */
+/* Forward of all blocks, the loss, backward, optimizer. Where steps are not marked, what comes
+ * before the first block belongs to the step before. */
 static void make_step(Made *m, int step)
 {
     Tape    tape[MAX_BLOCKS * (MAX_OPERATORS + 1) + 1];
@@ -181,15 +211,20 @@ static void make_step(Made *m, int step)
     for (int b = 0; b < m->blocks; b++) {
         if (m->marking == ROLES) forward(m, step, b, PART_TEACHER, tape, &taped);
         forward(m, step, b, PART_FORWARD, tape, &taped);
-        if (chance(m, 3) == 0) operator(m, step, modules ? CLASS_BLOCK : CLASS_OUTSIDE, b, PART_FORWARD, false);
+        if (chance(m, 3) == 0)
+            operator(m, step, modules ? CLASS_BLOCK : CLASS_OUTSIDE, b, PART_FORWARD, false);
     }
-    if (modules) text_append(event(m, "python_function", "nn.Module: Net_0", 0, root, tick(m, 0)), "}}");
+    if (modules)
+        text_append(event(m, "python_function", "nn.Module: Net_0", 0, root, tick(m, 0)), "}}");
     root = tick(m, 0);
-    int64_t sequence = operator(m, step, modules ? CLASS_BLOCK : CLASS_OUTSIDE, m->blocks - 1, PART_FORWARD, true);
+    int64_t sequence = operator(m, step, modules ? CLASS_BLOCK : CLASS_OUTSIDE, m->blocks - 1,
+                                PART_FORWARD, true);
     tape[taped++] = (Tape){sequence, modules ? m->blocks - 1 : nothing.block};
-    if (modules) text_append(event(m, "python_function", "nn.Module: Loss_0", 0, root, tick(m, 0)), "}}");
+    if (modules)
+        text_append(event(m, "python_function", "nn.Module: Loss_0", 0, root, tick(m, 0)), "}}");
     backward(m, step, tape, taped);
-    if (chance(m, 2)) kernel(m, 0, "kernel", "stray", m->marked ? 0 : 0, CLASS_LOST, -1, PART_FORWARD);
+    if (chance(m, 2))
+        kernel(m, 0, "kernel", "stray", m->marked ? 0 : 0, CLASS_LOST, -1, PART_FORWARD);
     root = tick(m, 0);
     operator(m, step, CLASS_OPTIMIZER, -1, PART_FORWARD, false);
     text_append(event(m, "user_annotation", "Optimizer.step#Adam.step", 0, root, tick(m, 0)), "}}");
@@ -214,8 +249,9 @@ static void shuffle(Made *m)
 static void finish(Made *m, Text *out)
 {
     shuffle(m);
-    text_append(out, "{\n  \"schemaVersion\": 1, \"deviceProperties\": [{\"id\": 3, \"name\": \"G\", \"totalGlobalMem\": 1000}],\n"
-                "  \"traceEvents\": [\n");
+    text_append(out, "{\n  \"schemaVersion\": 1, \"deviceProperties\": [{\"id\": 3, \"name\": "
+                     "\"G\", \"totalGlobalMem\": 1000}],\n"
+                     "  \"traceEvents\": [\n");
     for (int i = 0; i < m->count; i++) {
         text_printf(out, "%s  %s", i ? ",\n" : "", text_string(&m->events[i]));
         text_free(&m->events[i]);
@@ -251,7 +287,8 @@ static void compare_sums(const Made *m, const KinetoSums *s)
             assert_int_equal(s->class_ns[step * CLASS_COUNT + class], m->of_class[step][class]);
         for (int b = 0; b < m->blocks; b++)
             for (int part = 0; part < PART_COUNT; part++)
-                assert_int_equal(s->ns[(step * m->blocks + b) * PART_COUNT + part], m->ns[step][b][part]);
+                assert_int_equal(s->ns[(step * m->blocks + b) * PART_COUNT + part],
+                                 m->ns[step][b][part]);
     }
     for (int b = 0; b < m->blocks; b++) {
         assert_int_equal(s->gradient_bytes[b], m->gradient_bytes[b] ? m->gradient_bytes[b] : -1);
@@ -286,29 +323,41 @@ static void all_work_is_told_apart(void **state)
     }
 }
 
-/* ---- a trace of files ------------------------------------------------------------------------------ */
+/* ---- a trace of files ------------------------------------------------------------------------ */
 
-/* A step of n blocks of ranges: forward and backward of block b take (b + 1) * forward_us and twice that. */
+/* A step of n blocks of ranges: forward and backward of block b take (b + 1) * forward_us and twice
+ * that. */
 static void simple_step(Text *out, int step, int blocks, int forward_us)
 {
     int64_t at = 1000 + step * 1000;
 
-    text_printf(out, "{\"ph\":\"X\",\"cat\":\"user_annotation\",\"name\":\"ProfilerStep#%d\",\"pid\":1,\"tid\":1,\"ts\":%lld,\"dur\":999},\n",
+    text_printf(out,
+                "{\"ph\":\"X\",\"cat\":\"user_annotation\",\"name\":\"ProfilerStep#%d\",\"pid\":1,"
+                "\"tid\":1,\"ts\":%lld,\"dur\":999},\n",
                 step, (long long)at);
     for (int b = 0; b < blocks; b++) {
         int64_t ts = at + 10 + 20 * b, id = step * 100 + b * 2;
-        text_printf(out, "{\"ph\":\"X\",\"cat\":\"user_annotation\",\"name\":\"block:b%d\",\"pid\":1,\"tid\":1,\"ts\":%lld,\"dur\":19},\n"
-                    "{\"ph\":\"X\",\"cat\":\"cpu_op\",\"name\":\"aten::f\",\"pid\":1,\"tid\":1,\"ts\":%lld,\"dur\":15,\"args\":{\"Sequence number\":%lld}},\n"
-                    "{\"ph\":\"X\",\"cat\":\"cuda_runtime\",\"name\":\"l\",\"pid\":1,\"tid\":1,\"ts\":%lld,\"dur\":3,\"args\":{\"correlation\":%lld}},\n"
-                    "{\"ph\":\"X\",\"cat\":\"kernel\",\"name\":\"k\",\"pid\":0,\"tid\":7,\"ts\":%lld,\"dur\":%d,\"args\":{\"device\":0,\"correlation\":%lld}},\n",
-                    b, (long long)ts, (long long)ts + 1, (long long)id, (long long)ts + 2, (long long)id, (long long)ts, (b + 1) * forward_us,
-                    (long long)id);
-        text_printf(out, "{\"ph\":\"X\",\"cat\":\"cpu_op\",\"name\":\"autograd::engine::evaluate_function: F\",\"pid\":1,\"tid\":2,\"ts\":%lld,"
+        text_printf(out,
+                    "{\"ph\":\"X\",\"cat\":\"user_annotation\",\"name\":\"block:b%d\",\"pid\":1,"
+                    "\"tid\":1,\"ts\":%lld,\"dur\":19},\n"
+                    "{\"ph\":\"X\",\"cat\":\"cpu_op\",\"name\":\"aten::f\",\"pid\":1,\"tid\":1,"
+                    "\"ts\":%lld,\"dur\":15,\"args\":{\"Sequence number\":%lld}},\n"
+                    "{\"ph\":\"X\",\"cat\":\"cuda_runtime\",\"name\":\"l\",\"pid\":1,\"tid\":1,"
+                    "\"ts\":%lld,\"dur\":3,\"args\":{\"correlation\":%lld}},\n"
+                    "{\"ph\":\"X\",\"cat\":\"kernel\",\"name\":\"k\",\"pid\":0,\"tid\":7,\"ts\":%"
+                    "lld,\"dur\":%d,\"args\":{\"device\":0,\"correlation\":%lld}},\n",
+                    b, (long long)ts, (long long)ts + 1, (long long)id, (long long)ts + 2,
+                    (long long)id, (long long)ts, (b + 1) * forward_us, (long long)id);
+        text_printf(out,
+                    "{\"ph\":\"X\",\"cat\":\"cpu_op\",\"name\":\"autograd::engine::evaluate_"
+                    "function: F\",\"pid\":1,\"tid\":2,\"ts\":%lld,"
                     "\"dur\":15,\"args\":{\"Sequence number\":%lld}},\n"
-                    "{\"ph\":\"X\",\"cat\":\"cuda_runtime\",\"name\":\"l\",\"pid\":1,\"tid\":2,\"ts\":%lld,\"dur\":3,\"args\":{\"correlation\":%lld}},\n"
-                    "{\"ph\":\"X\",\"cat\":\"kernel\",\"name\":\"k\",\"pid\":0,\"tid\":7,\"ts\":%lld,\"dur\":%d,\"args\":{\"device\":0,\"correlation\":%lld}}",
-                    (long long)ts + 500, (long long)id, (long long)ts + 502, (long long)id + 1, (long long)ts + 500, (b + 1) * 2 * forward_us,
-                    (long long)id + 1);
+                    "{\"ph\":\"X\",\"cat\":\"cuda_runtime\",\"name\":\"l\",\"pid\":1,\"tid\":2,"
+                    "\"ts\":%lld,\"dur\":3,\"args\":{\"correlation\":%lld}},\n"
+                    "{\"ph\":\"X\",\"cat\":\"kernel\",\"name\":\"k\",\"pid\":0,\"tid\":7,\"ts\":%"
+                    "lld,\"dur\":%d,\"args\":{\"device\":0,\"correlation\":%lld}}",
+                    (long long)ts + 500, (long long)id, (long long)ts + 502, (long long)id + 1,
+                    (long long)ts + 500, (b + 1) * 2 * forward_us, (long long)id + 1);
         if (b + 1 < blocks) text_append(out, ",\n");
     }
 }
@@ -316,21 +365,26 @@ static void simple_step(Text *out, int step, int blocks, int forward_us)
 /* Steps of the given forwards. */
 static void simple_file(Text *out, const char *device, int blocks, const int *forward_us, int steps)
 {
-    text_printf(out, "{\"schemaVersion\": 1, \"deviceProperties\": [{\"id\": 0, \"name\": \"%s\"}], \"traceEvents\": [\n", device);
+    text_printf(out,
+                "{\"schemaVersion\": 1, \"deviceProperties\": [{\"id\": 0, \"name\": \"%s\"}], "
+                "\"traceEvents\": [\n",
+                device);
     for (int i = 0; i < steps; i++) {
         simple_step(out, i, blocks, forward_us[i]);
         text_append(out, i + 1 < steps ? ",\n" : "\n]}\n");
     }
 }
 
-/* Two batches on one kind, one of them in two files; one on another. Forward of the first block: the median of
- * 100, 100, 110, 120, 400 is 110; |d| = 10, 10, 0, 10, 290, so the spread is 1.4826 * 10 / 110. */
+/* Two batches on one kind, one of them in two files; one on another. Forward of the first block:
+ * the median of 100, 100, 110, 120, 400 is 110; |d| = 10, 10, 0, 10, 290, so the spread is 1.4826 *
+ * 10 / 110. */
 static void files_of_batches_and_kinds(void **state)
 {
     static const int some[] = {100, 400, 110}, more[] = {120, 100}, half[] = {60}, slow[] = {200};
     Text             text[4] = {{0}};
     ImportFile       files[4];
-    ImportOptions    options = {.name = "t", .batch = 8, .samples = 100, .rows = {{8, 8, 4, 8}, 4}, .devices = {{3, 1}, 2}};
+    ImportOptions    options = {
+        .name = "t", .batch = 8, .samples = 100, .rows = {{8, 8, 4, 8}, 4}, .devices = {{3, 1}, 2}};
     Trace           *t;
     Error            err = {""};
     (void)state;
@@ -339,12 +393,14 @@ static void files_of_batches_and_kinds(void **state)
     simple_file(&text[1], "fast", 2, more, 2);
     simple_file(&text[2], "fast", 2, half, 1);
     simple_file(&text[3], "slow", 2, slow, 1);
-    for (int i = 0; i < 4; i++) files[i] = (ImportFile){"f.json", text_string(&text[i]), text[i].length};
+    for (int i = 0; i < 4; i++)
+        files[i] = (ImportFile){"f.json", text_string(&text[i]), text[i].length};
     if (import_trace(&t, import_format(0), files, 4, &options, &err) != 0) fail_msg("%s", err.text);
     assert_int_equal(t->kind_count, 2);
     assert_string_equal(t->kinds[0].name, "fast");
     assert_int_equal(t->kinds[0].count, 3);
-    const Curve *teacher = &t->blocks[0].work[WORK_TEACHER][0], *backward = &t->blocks[1].work[WORK_BACKWARD][0];
+    const Curve *teacher = &t->blocks[0].work[WORK_TEACHER][0],
+                *backward = &t->blocks[1].work[WORK_BACKWARD][0];
     assert_int_equal(teacher->count, 2);
     assert_int_equal(teacher->points[0].x, 4);
     assert_int_equal(teacher->points[0].ns, 60000);
@@ -355,7 +411,8 @@ static void files_of_batches_and_kinds(void **state)
     assert_non_null(strstr(t->notes, "100.0 % are in blocks"));
     trace_free(t);
 
-    options.rows = (OptionIntegers){{8, 8, 4, 16}, 4};          /* more than the batch: dropped and named */
+    options.rows = (OptionIntegers){{8, 8, 4, 16}, 4};          /* more than the batch: dropped and
+                                                                 * named */
     if (import_trace(&t, import_format(0), files, 4, &options, &err) != 0) fail_msg("%s", err.text);
     assert_non_null(strstr(t->notes, "Left out: f.json, whose 16 rows are more than the batch."));
     assert_int_equal(t->blocks[0].work[WORK_TEACHER][1].count, 0);
@@ -372,7 +429,8 @@ static void refused(const char *text, ImportOptions options, const char *why)
     options.name = "t";
     options.batch = 8;
     options.samples = 100;
-    if (import_trace(&t, import_format(0), &file, 1, &options, &err) == 0) fail_msg("read, expected: %s", why);
+    if (import_trace(&t, import_format(0), &file, 1, &options, &err) == 0)
+        fail_msg("read, expected: %s", why);
     assert_null(t);
     if (!strstr(err.text, why)) fail_msg("%s, expected: %s", err.text, why);
 }
@@ -384,15 +442,20 @@ static void what_does_not_fit(void **state)
     (void)state;
 
     simple_file(&text, "fast", 2, one, 1);
-    refused(text_string(&text), (ImportOptions){.blocks = "block:b0,block:b9"}, "--blocks: no range and no nn.Module is called \"block:b9\"");
-    refused(text_string(&text), (ImportOptions){.depth = 1}, "nothing says which work is which block's");
-    refused(text_string(&text), (ImportOptions){.rows = {{8, 4}, 2}}, "--rows: 2 numbers, but 1 files");
-    refused(text_string(&text), (ImportOptions){.rows = {{16}, 1}}, "more rows than the batch of 8");
-    refused(text_string(&text), (ImportOptions){.devices = {{1, 1}, 2}}, "--devices: 2 numbers, but 1 kinds");
+    refused(text_string(&text), (ImportOptions){.blocks = "block:b0,block:b9"},
+            "--blocks: no range and no nn.Module is called \"block:b9\"");
+    refused(text_string(&text), (ImportOptions){.depth = 1},
+            "nothing says which work is which block's");
+    refused(text_string(&text), (ImportOptions){.rows = {{8, 4}, 2}},
+            "--rows: 2 numbers, but 1 files");
+    refused(text_string(&text), (ImportOptions){.rows = {{16}, 1}},
+            "more rows than the batch of 8");
+    refused(text_string(&text), (ImportOptions){.devices = {{1, 1}, 2}},
+            "--devices: 2 numbers, but 1 kinds");
     text_free(&text);
 }
 
-/* ---- fixtures ----------------------------------------------------------------------------------------- */
+/* ---- fixtures -------------------------------------------------------------------------------- */
 
 static int read_fixture(Trace **out, const char *path, Error *err)
 {
@@ -440,7 +503,7 @@ static void fixtures(void **state)
     fixtures_each("import_kineto", "bad", read_bad, NULL);
 }
 
-/* ---- the stream of tokens ---------------------------------------------------------------------------------- */
+/* ---- the stream of tokens -------------------------------------------------------------------- */
 
 /* 0 where text is one value. */
 static int walk(const char *text, size_t length, Error *err)
@@ -458,8 +521,8 @@ static int walk(const char *text, size_t length, Error *err)
     return rc;
 }
 
-/* All that the reader of documents takes is walked through; what is cut or changed is refused by both, but for what
- * the stream does not check (json_stream.h). */
+/* All that the reader of documents takes is walked through; what is cut or changed is refused by
+ * both, but for what the stream does not check (json_stream.h). */
 static void visit_json(const char *path, const char *expected, void *good)
 {
     size_t length;
@@ -472,9 +535,11 @@ static void visit_json(const char *path, const char *expected, void *good)
     for (size_t cut = 0; cut < length && *(bool *)good && length < 2000; cut++) {
         bool whole = json_doc_parse(&doc, "t", text, cut, &other) == 0;
         json_doc_free(doc);
-        if ((walk(text, cut, &err) == 0) != whole) fail_msg("%s, its first %zu bytes: %s %s", path, cut, err.text, other.text);
+        if ((walk(text, cut, &err) == 0) != whole)
+            fail_msg("%s, its first %zu bytes: %s %s", path, cut, err.text, other.text);
     }
-    if (!*(bool *)good && walk(text, length, &err) == 0 && !strstr(expected, "twice") && !strstr(expected, "UTF-8") && !strstr(expected, "uplicate"))
+    if (!*(bool *)good && walk(text, length, &err) == 0 && !strstr(expected, "twice")
+        && !strstr(expected, "UTF-8") && !strstr(expected, "uplicate"))
         fail_msg("%s was read, expected: %s", path, expected);
     free(text);
 }
@@ -503,7 +568,9 @@ static void tokens_across_buffers(void **state)
 
     text_append(&text, "[");
     for (int i = 0; i < COUNT; i++)
-        text_printf(&text, "%s%d.25, \"%*s\\u00e9\\ud83d\\ude00\\n%d\", {\"skip\": [\"\\\"]\", %d]}", i ? "," : "", i, i % 23, "", i, i);
+        text_printf(&text,
+                    "%s%d.25, \"%*s\\u00e9\\ud83d\\ude00\\n%d\", {\"skip\": [\"\\\"]\", %d]}",
+                    i ? "," : "", i, i % 23, "", i, i);
     text_append(&text, "]\n ");
     assert_int_equal(byte_stream_of_memory(&bytes, "t", text_string(&text), text.length, &err), 0);
     assert_int_equal(json_stream_open(&json, bytes, &err), 0);
@@ -515,7 +582,8 @@ static void tokens_across_buffers(void **state)
         snprintf(want, sizeof want, "%*s\xC3\xA9\xF0\x9F\x98\x80\n%d", i % 23, "", i);
         if (json_stream_next(json, &token, &err) != 0) fail_msg("%s", err.text);
         assert_string_equal(token.text, want);
-        if (json_stream_next(json, &token, &err) != 0 || json_stream_skip(json, &token, &err) != 0) fail_msg("%s", err.text);
+        if (json_stream_next(json, &token, &err) != 0 || json_stream_skip(json, &token, &err) != 0)
+            fail_msg("%s", err.text);
     }
     assert_int_equal(json_stream_next(json, &token, &err), 0);
     assert_int_equal(token.type, TOKEN_ARRAY_END);
@@ -546,11 +614,12 @@ static void positions(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error err = {""};
         assert_int_equal(walk(cases[i].text, strlen(cases[i].text), &err), -1);
-        if (!strstr(err.text, cases[i].error)) fail_msg("%s, expected: %s", err.text, cases[i].error);
+        if (!strstr(err.text, cases[i].error))
+            fail_msg("%s, expected: %s", err.text, cases[i].error);
     }
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static int read_text(const char *text, size_t length, Error *err)
 {

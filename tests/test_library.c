@@ -128,7 +128,8 @@ static void trace_errors_carry_positions(void **state)
     pipebd_error  error;
     const char   *text = "{\"format\": \"pipebd-trace\",\n \"version\": 7}";
 
-    check_error(pipebd_trace_parse(&trace, "mine.json", text, strlen(text), &error), &error, "mine.json:2:");
+    check_error(pipebd_trace_parse(&trace, "mine.json", text, strlen(text), &error), &error,
+                "mine.json:2:");
     assert_null(trace);
     trace = (pipebd_trace *)1;
     check_error(pipebd_trace_read(&trace, "/nothere.json", &error), &error, "/nothere.json");
@@ -152,11 +153,13 @@ static void check_row(const pipebd_prediction *p, const Candidate *row, const Ca
     assert_true(p->teacher_work == row->sim.teacher_work);
     assert_true(p->loads == row->sim.loads);
     assert_int_equal(p->peak_memory_bytes, row->peak.total_bytes);
-    assert_int_equal(p->peak_memory_bytes, pipebd_prediction_memory_bytes(p, p->peak_memory_device));
+    assert_int_equal(p->peak_memory_bytes,
+                     pipebd_prediction_memory_bytes(p, p->peak_memory_device));
     for (int d = 0; d < p->device_count; d++) {
         int64_t sum = 0;
         for (int i = 0; i < pipebd_share_count(); i++) {
-            assert_int_equal(pipebd_prediction_share_ns(p, d, (pipebd_share)i), row->sim.shares[d][i]);
+            assert_int_equal(pipebd_prediction_share_ns(p, d, (pipebd_share)i),
+                             row->sim.shares[d][i]);
             sum += row->sim.shares[d][i];
         }
         assert_int_equal(sum, p->epoch_ns);
@@ -183,7 +186,8 @@ static void check_stages(const pipebd_plan *p, const Plan *plan)
     assert_null(pipebd_plan_stage(p, plan->stage_count));
 }
 
-static void check_report(const pipebd_comparison *c, const Comparison *model, const Scenario *scenario, int format)
+static void check_report(const pipebd_comparison *c, const Comparison *model,
+                         const Scenario *scenario, int format)
 {
     Text         text = {0};
     char        *got;
@@ -197,8 +201,9 @@ static void check_report(const pipebd_comparison *c, const Comparison *model, co
 }
 
 /* All of a comparison through the interface, against the planner called directly. */
-static void check_comparison(const char *path, const pipebd_options *options, const ScenarioOptions *scenario_options,
-                             const CompareOptions *compare_options)
+static void check_comparison(const char *path, const pipebd_options *options,
+                             const ScenarioOptions *scenario_options,
+                             const CompareOptions  *compare_options)
 {
     pipebd_trace      *face = read_trace(path);
     pipebd_comparison *c = compared(face, options);
@@ -217,7 +222,8 @@ static void check_comparison(const char *path, const pipebd_options *options, co
         assert_true((p == pipebd_comparison_best(c)) == (i == model.best));
     }
     assert_int_equal(pipebd_comparison_bound_ns(c), model.bound_ns);
-    for (int format = PIPEBD_TABLE; format <= PIPEBD_JSON; format++) check_report(c, &model, &scenario, format);
+    for (int format = PIPEBD_TABLE; format <= PIPEBD_JSON; format++)
+        check_report(c, &model, &scenario, format);
     comparison_free(&model);
     scenario_free(&scenario);
     trace_free(trace);
@@ -238,10 +244,15 @@ static void options_reach_the_planner(void **state)
 {
     (void)state;
     pipebd_options  options = PIPEBD_OPTIONS_INIT;
-    ScenarioOptions scenario = {.devices = 3, .batch = 40, .steps = 50, .memory_bytes = (int64_t)1 << 40,
-                                .queue_depth = 1, .extrapolate = true};
-    CompareOptions  search = {.schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD,
-                              .cost = COST_PAPER, .candidates = 2, .time_limit_ms = 60000, .ls = LS_EXACT};
+    ScenarioOptions scenario = {.devices = 3, .batch = 40, .steps = 50,
+                                .memory_bytes = (int64_t)1 << 40, .queue_depth = 1,
+                                .extrapolate = true};
+    CompareOptions  search = {.schedules =
+                                  1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD,
+                              .cost = COST_PAPER,
+                              .candidates = 2,
+                              .time_limit_ms = 60000,
+                              .ls = LS_EXACT};
 
     options.devices = 3;
     options.batch = 40;
@@ -269,7 +280,9 @@ static void glpk_is_refused(void **state)
     options.ls = PIPEBD_LS_GLPK;
     assert_int_equal(pipebd_compare(&c, trace, &options, &error), -1);
     assert_null(c);
-    assert_non_null(strstr(error.text, "lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have"));
+    assert_non_null(strstr(
+        error.text,
+        "lists by glpk: this program has no GLPK, which only pipebd-plan and pipebd-sim have"));
     pipebd_trace_free(trace);
 }
 
@@ -297,7 +310,9 @@ static void impossible_schedules_say_why(void **state)
     pipebd_comparison_free(c);
 
     options.memory_bytes = 1;
-    check_error(pipebd_compare(&c, trace, &options, &error), &error, "no schedule is possible: block \"conv0\" is too large for device 0: alone, with 8 of 32");
+    check_error(
+        pipebd_compare(&c, trace, &options, &error), &error,
+        "no schedule is possible: block \"conv0\" is too large for device 0: alone, with 8 of 32");
     assert_null(c);
     pipebd_trace_free(trace);
 }
@@ -367,7 +382,8 @@ static void later_options_are_read_when_zero(void **state)
     options.now.schedules = 1 << PIPEBD_DPU;
     pipebd_comparison_free(compared(trace, &options.now));
     options.later = 1;
-    check_error(pipebd_compare(&c, trace, &options.now, &error), &error, "a newer library is needed");
+    check_error(pipebd_compare(&c, trace, &options.now, &error), &error,
+                "a newer library is needed");
     pipebd_trace_free(trace);
 }
 
@@ -381,10 +397,11 @@ static void plans_price_as_compared(void **state)
     pipebd_options     options = PIPEBD_OPTIONS_INIT;
     options.schedules = (1 << PIPEBD_SPLIT << 1) - 1;
     pipebd_comparison *c = compared(trace, &options);
-    char              *folder = temp_make(), *path = format_text("%s/plan.json", folder), *text, *file;
+    char *folder = temp_make(), *path = format_text("%s/plan.json", folder), *text, *file;
     pipebd_error       error;
 
-    for (int i = 0; i <= PIPEBD_SPLIT; i++) {               /* the trace has no storage for the others */
+    for (int i = 0; i <= PIPEBD_SPLIT; i++) {               /* the trace has no storage for the
+                                                             * others */
         const pipebd_prediction *p = pipebd_comparison_prediction(c, (pipebd_schedule)i);
         pipebd_prediction       *priced;
         pipebd_plan             *plan, *again;
@@ -440,13 +457,16 @@ static void prices_are_refused(void **state)
     pipebd_prediction *p = (pipebd_prediction *)1;
     pipebd_error       error;
 
-    check_error(pipebd_price(&p, vgg, plan, NULL, &error), &error, "the plan is for 6 blocks, expected 13");
+    check_error(pipebd_price(&p, vgg, plan, NULL, &error), &error,
+                "the plan is for 6 blocks, expected 13");
     assert_null(p);
     options.devices = 3;
-    check_error(pipebd_price(&p, nas, plan, &options, &error), &error, "options.devices is 3, but the plan is for 4");
+    check_error(pipebd_price(&p, nas, plan, &options, &error), &error,
+                "options.devices is 3, but the plan is for 4");
     options.devices = 4;
     options.batch = 128;
-    check_error(pipebd_price(&p, nas, plan, &options, &error), &error, "options.batch is 128, but the plan's is 256");
+    check_error(pipebd_price(&p, nas, plan, &options, &error), &error,
+                "options.batch is 128, but the plan's is 256");
     options.batch = 256;
     options.memory_bytes = 1000;
     check_error(pipebd_price(&p, nas, plan, &options, &error), &error, "too large for device");
@@ -471,7 +491,8 @@ static void plan_errors_carry_positions(void **state)
     check_error(pipebd_plan_read(&plan, "/nothere.json", &error), &error, "/nothere.json");
     pipebd_trace *trace = read_trace(NAS);
     plan = best_plan(trace);
-    check_error(pipebd_plan_write(plan, "/nothere/plan.json", &error), &error, "/nothere/plan.json");
+    check_error(pipebd_plan_write(plan, "/nothere/plan.json", &error), &error,
+                "/nothere/plan.json");
     pipebd_plan_free(plan);
     pipebd_trace_free(trace);
 }
@@ -535,8 +556,10 @@ static void null_is_an_error_or_an_answer(void **state)
     assert_null(pipebd_comparison_best(NULL));
     assert_int_equal(pipebd_comparison_bound_ns(NULL), 0);
     assert_int_equal(pipebd_prediction_share_ns(NULL, 0, PIPEBD_SHARE_LOAD), -1);
-    assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), 4, PIPEBD_SHARE_LOAD), -1);
-    assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), -1, PIPEBD_SHARE_LOAD), -1);
+    assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), 4, PIPEBD_SHARE_LOAD),
+                     -1);
+    assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), -1, PIPEBD_SHARE_LOAD),
+                     -1);
     assert_int_equal(pipebd_prediction_share_ns(pipebd_comparison_best(c), 0, (pipebd_share)9), -1);
     assert_int_equal(pipebd_prediction_memory_bytes(NULL, 0), -1);
     assert_int_equal(pipebd_prediction_memory_bytes(pipebd_comparison_best(c), 4), -1);
@@ -618,7 +641,8 @@ static void memory_may_run_out_anywhere(void **state)
 static void numbers_have_points_in_any_locale(void **state)
 {
     (void)state;
-    static const char *const commas[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "nl_NL.UTF-8", NULL};
+    static const char *const commas[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "nl_NL.UTF-8",
+                                         NULL};
     pipebd_trace      *trace;
     pipebd_comparison *c;
     char              *points, *text;

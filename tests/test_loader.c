@@ -56,7 +56,8 @@ static bool as_defined(const Taker *t, int64_t step, const float *x, const int *
     for (int64_t r = 0; r < t->rows; r++) {
         int64_t sample = data_order(data_count(t->data), o->seed, epoch, at + r);
         if (data_load(t->data, sample, o->seed, epoch, expected, &label, NULL) != 0) return false;
-        if (label != labels[r] || memcmp(expected, x + r * ELEMENTS, sizeof expected) != 0) return false;
+        if (label != labels[r] || memcmp(expected, x + r * ELEMENTS, sizeof expected) != 0)
+            return false;
     }
     return true;
 }
@@ -65,15 +66,18 @@ static bool as_defined(const Taker *t, int64_t step, const float *x, const int *
 static void *take_all(void *argument)
 {
     Taker   *t = argument;
-    int64_t  ahead = t->options->prefetch, *called_ns = calloc((size_t)t->steps + 1, sizeof *called_ns);
+    int64_t  ahead = t->options->prefetch,
+            *called_ns = calloc((size_t)t->steps + 1, sizeof *called_ns);
 
-    if (loader_begin(t->loader, t->device, t->row, t->rows, t->first, t->steps, &t->err) != 0) goto done;
+    if (loader_begin(t->loader, t->device, t->row, t->rows, t->first, t->steps, &t->err) != 0)
+        goto done;
     for (int64_t n = 0; n < t->steps; n++) {
         const float *x;
         const int   *labels;
         int64_t      start_ns, end_ns;
         called_ns[n] = clock_ns();
-        if (loader_take(t->loader, t->device, &x, &labels, &start_ns, &end_ns, &t->err) != 0) goto done;
+        if (loader_take(t->loader, t->device, &x, &labels, &start_ns, &end_ns, &t->err) != 0)
+            goto done;
         if (!as_defined(t, t->first + n, x, labels) || end_ns < start_ns) t->wrong = true;
         if (n >= ahead && start_ns < called_ns[n - ahead]) t->wrong = true;
         t->taken++;
@@ -84,7 +88,8 @@ done:
 }
 
 /* Devices that share a batch evenly, each in a thread, for so many steps from first. */
-static void run_takers(Taker *taker, Loader *loader, Data *data, const LoaderOptions *o, int64_t first, int64_t steps)
+static void run_takers(Taker *taker, Loader *loader, Data *data, const LoaderOptions *o,
+                       int64_t first, int64_t steps)
 {
     pthread_t thread[8];
 
@@ -105,7 +110,8 @@ static void batches_are_as_defined(void **state)
     Data *data = digits();
 
     for (int round = 0; round < 40; round++) {
-        LoaderOptions o = {.lanes = (int)rng_range(&rng, 1, 4), .prefetch = (int)rng_range(&rng, 0, 4),
+        LoaderOptions o = {.lanes = (int)rng_range(&rng, 1, 4),
+                           .prefetch = (int)rng_range(&rng, 0, 4),
                            .devices = (int)rng_range(&rng, 1, 6), .batch = rng_range(&rng, 8, 70),
                            .steps_per_epoch = rng_range(&rng, 1, 30), .seed = rng_next(&rng)};
         Loader *loader = loader_of(data, o);
@@ -128,7 +134,8 @@ static void the_borrowed_batch_stays(void **state)
 {
     (void)state;
     Data         *data = digits();
-    LoaderOptions o = {.lanes = 2, .prefetch = 3, .devices = 1, .batch = 4, .steps_per_epoch = 5, .seed = 3};
+    LoaderOptions o = {
+        .lanes = 2, .prefetch = 3, .devices = 1, .batch = 4, .steps_per_epoch = 5, .seed = 3};
     Loader       *loader = loader_of(data, o);
     Taker         t = {loader, data, &o, 0, 0, 4, 0, 0, 0, false, {""}};
     const float  *x;
@@ -150,7 +157,8 @@ static void a_device_may_begin_anew_before_it_took_all(void **state)
     (void)state;
     Rng           rng = {test_seed("a_device_may_begin_anew_before_it_took_all", 1), 0};
     Data         *data = digits();
-    LoaderOptions o = {.lanes = 2, .prefetch = 3, .devices = 2, .batch = 16, .steps_per_epoch = 5, .seed = 3};
+    LoaderOptions o = {
+        .lanes = 2, .prefetch = 3, .devices = 2, .batch = 16, .steps_per_epoch = 5, .seed = 3};
     Loader       *loader = loader_of(data, o);
     const float  *x;
     const int    *labels;
@@ -158,7 +166,8 @@ static void a_device_may_begin_anew_before_it_took_all(void **state)
 
     assert_int_equal(loader_begin(loader, 1, 0, 1, 7, 1, NULL), 0);
     for (int round = 0; round < 100; round++) {
-        Taker   t = {loader, data, &o, 0, rng_range(&rng, 0, 8), rng_range(&rng, 1, 8), round, 0, 0, false, {""}};
+        Taker   t = {loader, data, &o,    0,   rng_range(&rng, 0, 8), rng_range(&rng, 1, 8), round,
+                     0,      0,    false, {""}};
         int64_t steps = rng_range(&rng, 0, 6), take = rng_range(&rng, 0, steps);
         assert_int_equal(loader_begin(loader, 0, t.row, t.rows, t.first, steps, NULL), 0);
         for (int64_t n = 0; n < take; n++) {
@@ -189,7 +198,8 @@ static void stopping_wakes_everybody(void **state)
     Data *data = digits();
 
     for (int round = 0; round < test_cases(30); round++) {
-        LoaderOptions o = {.lanes = 1, .prefetch = round % 3, .devices = 4, .batch = 64, .steps_per_epoch = 5};
+        LoaderOptions o = {
+            .lanes = 1, .prefetch = round % 3, .devices = 4, .batch = 64, .steps_per_epoch = 5};
         Loader       *loader = loader_of(data, o);
         Taker         taker[8];
         pthread_t     stopper;

@@ -1,9 +1,17 @@
-/* Losses, optimizers, clipping and the learning rate against formulas in double, one number at a time. */
+/* Losses, optimizers, clipping and the learning rate against formulas in double, one number at a
+ * time. */
 #include "tests/net_checks.h"
 
 #include "executor/train/rate.h"
 
-enum { ROWS = 5, PLACES = 3, CHANNELS = 37, COUNT = ROWS * PLACES * CHANNELS, GLOBAL_ROWS = 12, GLOBAL_PLACES = 29 };
+enum {
+    ROWS = 5,
+    PLACES = 3,
+    CHANNELS = 37,
+    COUNT = ROWS * PLACES * CHANNELS,
+    GLOBAL_ROWS = 12,
+    GLOBAL_PLACES = 29
+};
 
 static const int lengths[ROWS] = {3, 1, 2, 3, 2};
 static const int labels[ROWS * PLACES] = {3, 36, -1, 0, 9, 9, -1, -1, 1, 2, 3, 35, 30, -1, 4};
@@ -20,9 +28,11 @@ static double log_sum(const double *x, double temperature)
 }
 
 /* label: of the data, where the loss is of labels. */
-static double place_truth(LossKind kind, double temperature, const double *s, const double *t, int label)
+static double place_truth(LossKind kind, double temperature, const double *s, const double *t,
+                          int label)
 {
-    double sum = 0.0, ss = 0.0, tt = 0.0, of_s = log_sum(s, temperature), of_t = log_sum(t, temperature);
+    double sum = 0.0, ss = 0.0, tt = 0.0, of_s = log_sum(s, temperature),
+           of_t = log_sum(t, temperature);
     int    best = 0;
 
     for (int i = 0; i < CHANNELS; i++) best = t[i] > t[best] ? i : best;
@@ -58,7 +68,8 @@ static double weight_of(LossKind kind, int p, const double *t, bool masked)
 
     if (kind == LOSS_LABEL_CROSS_ENTROPY) return labels[p] < 0 ? 0.0 : 1.0 / GLOBAL_PLACES;
     if (p % PLACES >= length) return 0.0;
-    if (kind == LOSS_NORMALISED_MSE) return 1.0 / row_size(t + row * PLACES * CHANNELS, length) / GLOBAL_ROWS;
+    if (kind == LOSS_NORMALISED_MSE)
+        return 1.0 / row_size(t + row * PLACES * CHANNELS, length) / GLOBAL_ROWS;
     return masked ? 1.0 / GLOBAL_PLACES : 1.0 / (GLOBAL_ROWS * PLACES);
 }
 
@@ -66,15 +77,21 @@ static void check_loss(Device *device, LossKind kind, double temperature, bool m
 {
     float  *s = draw(14, COUNT), *t = draw(15, COUNT), dy[COUNT];
     double  slow_s[COUNT], slow_t[COUNT], loss = NAN, truth = 0.0, largest = 0.0, slopes[COUNT];
-    char   *what = format_text("%s%s, numbers of %g", loss_name(kind), masked ? ", masked" : "", (double)size);
+    char   *what =
+        format_text("%s%s, numbers of %g", loss_name(kind), masked ? ", masked" : "", (double)size);
 
-    for (int i = 0; i < COUNT; i++) s[i] *= size, t[i] *= size, slow_s[i] = (double)s[i], slow_t[i] = (double)t[i], dy[i] = NAN;
-    loss_backward(device, &(LossCall){.kind = kind, .temperature = temperature, .student = s, .teacher = t, .dy = dy, .rows = ROWS,
-                                      .places = PLACES, .channels = CHANNELS, .global_rows = GLOBAL_ROWS,
-                                      .lengths = masked ? lengths : NULL, .global_places = GLOBAL_PLACES,
-                                      .labels = loss_is_of_labels(kind) ? labels : NULL, .loss = &loss});
+    for (int i = 0; i < COUNT; i++)
+        s[i] *= size, t[i] *= size, slow_s[i] = (double)s[i], slow_t[i] = (double)t[i], dy[i] = NAN;
+    loss_backward(device, &(LossCall){.kind = kind, .temperature = temperature, .student = s,
+                                      .teacher = t, .dy = dy, .rows = ROWS, .places = PLACES,
+                                      .channels = CHANNELS, .global_rows = GLOBAL_ROWS,
+                                      .lengths = masked ? lengths : NULL,
+                                      .global_places = GLOBAL_PLACES,
+                                      .labels = loss_is_of_labels(kind) ? labels : NULL,
+                                      .loss = &loss});
     for (int p = 0; p < ROWS * PLACES; p++) {
-        double *a = slow_s + p * CHANNELS, *b = slow_t + p * CHANNELS, weight = weight_of(kind, p, slow_t, masked);
+        double *a = slow_s + p * CHANNELS, *b = slow_t + p * CHANNELS,
+               weight = weight_of(kind, p, slow_t, masked);
 
         truth += weight * place_truth(kind, temperature, a, b, labels[p]);
         for (int i = 0; i < CHANNELS; i++) {
@@ -88,7 +105,8 @@ static void check_loss(Device *device, LossKind kind, double temperature, bool m
             largest = fmax(largest, fabs(slopes[p * CHANNELS + i]));
         }
     }
-    if (!(fabs(loss - truth) <= 2e-6 * fabs(truth))) fail_msg("%s is %.9g, expected %.9g", what, loss, truth);
+    if (!(fabs(loss - truth) <= 2e-6 * fabs(truth)))
+        fail_msg("%s is %.9g, expected %.9g", what, loss, truth);
     for (int i = 0; i < COUNT; i++)
         if (!(fabs((double)dy[i] - slopes[i]) <= 2e-6 * largest))
             fail_msg("%s: slope %d is %.9g, expected %.9g", what, i, (double)dy[i], slopes[i]);
@@ -103,7 +121,8 @@ static void losses_are_their_formulas(void **state)
     for (LossKind kind = 0; kind < LOSS_COUNT; kind++)
         for (int masked = 0; masked < 2; masked++) {
             check_loss(device, kind, 1.0, masked, 1.0f);
-            check_loss(device, kind, 1.0, masked, 40.0f);            /* some exponentials would overflow */
+            check_loss(device, kind, 1.0, masked, 40.0f);            /* some exponentials would
+                                                                      * overflow */
             if (kind == LOSS_KL) check_loss(device, kind, 2.5, masked, 3.0f);
         }
     device_close(device);
@@ -119,14 +138,16 @@ static void halves_add_up(void **state)
     for (LossKind kind = 0; kind < LOSS_COUNT; kind++) {
         double   sum, first, second;
         int      at = 2 * PLACES * CHANNELS;
-        LossCall call = {.kind = kind, .student = s, .teacher = t, .dy = whole, .rows = ROWS, .places = PLACES, .channels = CHANNELS,
-                         .global_rows = ROWS, .lengths = lengths, .global_places = 11,
+        LossCall call = {.kind = kind, .student = s, .teacher = t, .dy = whole, .rows = ROWS,
+                         .places = PLACES, .channels = CHANNELS, .global_rows = ROWS,
+                         .lengths = lengths, .global_places = 11,
                          .labels = loss_is_of_labels(kind) ? labels : NULL, .loss = &sum};
 
         loss_backward(device, &call);
         call.dy = halves, call.rows = 2, call.loss = &first;
         loss_backward(device, &call);
-        call.student += at, call.teacher += at, call.dy += at, call.lengths += 2, call.rows = 3, call.labels += call.labels ? 2 * PLACES : 0, call.loss = &second;
+        call.student += at, call.teacher += at, call.dy += at, call.lengths += 2,
+            call.rows = 3, call.labels += call.labels ? 2 * PLACES : 0, call.loss = &second;
         loss_backward(device, &call);
         assert_memory_equal(whole, halves, sizeof whole);
         assert_float_equal(sum, first + second, 1e-12);
@@ -144,8 +165,9 @@ static Net *linear_net(Arena *arena, Device *device, Hand *h, int64_t rows)
 
     *h = hand(arena, "", (Shape){6, 1, 1});
     hand_linear(h, 4, true);
-    if (net_new(&net, device, &h->layers, (Shape){6, 1, 1}, NET_TRAINED, &err) != 0 || net_prepare(net, rows, &err) != 0
-        || net_keep_squares(net, &err) != 0) fail_msg("%s", err.text);
+    if (net_new(&net, device, &h->layers, (Shape){6, 1, 1}, NET_TRAINED, &err) != 0
+        || net_prepare(net, rows, &err) != 0 || net_keep_squares(net, &err) != 0)
+        fail_msg("%s", err.text);
     net_initialise(net, 3, 1);
     return net;
 }
@@ -170,7 +192,8 @@ static void read_all(Net *net, void (*read)(const Net *, int, float *), float ou
     read(net, 1, out + 24);
 }
 
-/* Four steps of Algorithm 2 of Loshchilov and Hutter, as PyTorch has it, with and without clipping. */
+/* Four steps of Algorithm 2 of Loshchilov and Hutter, as PyTorch has it, with and without
+ * clipping. */
 static void adamw_is_its_formula(void **state)
 {
     Device *device = open_one();
@@ -180,8 +203,9 @@ static void adamw_is_its_formula(void **state)
         Arena      arena = {0};
         Hand       h;
         Net       *net = linear_net(&arena, device, &h, 1);
-        UpdateStep step = {.optimizer = OPTIMIZER_ADAMW, .learning_rate = 0.05f, .weight_decay = 0.1f, .beta1 = 0.8f, .beta2 = 0.95f,
-                           .eps = 1e-6f, .clip = clipped ? 1.5f : 0.0f};
+        UpdateStep step = {.optimizer = OPTIMIZER_ADAMW, .learning_rate = 0.05f,
+                           .weight_decay = 0.1f, .beta1 = 0.8f, .beta2 = 0.95f, .eps = 1e-6f,
+                           .clip = clipped ? 1.5f : 0.0f};
         double     w[28], m[28] = {0}, v[28] = {0}, g[28];
         float      got[28];
 
@@ -201,7 +225,8 @@ static void adamw_is_its_formula(void **state)
                 m[k] = 0.8 * m[k] + 0.2 * g[k];
                 v[k] = 0.95 * v[k] + 0.05 * g[k] * g[k];
                 w[k] -= 0.05 * 0.1 * w[k];
-                w[k] -= 0.05 * (m[k] / (1.0 - pow(0.8, n))) / (sqrt(v[k] / (1.0 - pow(0.95, n))) + 1e-6);
+                w[k] -= 0.05 * (m[k] / (1.0 - pow(0.8, n)))
+                        / (sqrt(v[k] / (1.0 - pow(0.95, n))) + 1e-6);
             }
         }
         read_all(net, net_read, got);
@@ -216,7 +241,8 @@ static void adamw_is_its_formula(void **state)
     device_close(device);
 }
 
-/* With rate and momentum 0 the state of SGD is the gradient: clipped, its norm is the bound; within it, nothing changes. */
+/* With rate and momentum 0 the state of SGD is the gradient: clipped, its norm is the bound; within
+ * it, nothing changes. */
 static void clipping_bounds_the_norm(void **state)
 {
     Device *device = open_one();
@@ -250,8 +276,12 @@ static void the_rate_rises_and_falls(void **state)
     Workload w = {.training.learning_rate = 2, .warm_up = 4};
 
     (void)state;
-    for (int s = 0; s < 4; s++) assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, s, 10), 2.0 * (s + 1) / 4, 1e-6);
-    for (int s = 4; s < 10; s++) assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, s, 10), 1 + cos(M_PI * (s - 4) / 6), 1e-6);
+    for (int s = 0; s < 4; s++)
+        assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, s, 10), 2.0 * (s + 1) / 4,
+                           1e-6);
+    for (int s = 4; s < 10; s++)
+        assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, s, 10),
+                           1 + cos(M_PI * (s - 4) / 6), 1e-6);
     w.warm_up = 100;                     /* longer than the run */
     assert_float_equal(rate_at(w.training.learning_rate, w.warm_up, 9, 10), 2, 1e-6);
     w.warm_up = 0;

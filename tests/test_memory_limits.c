@@ -35,9 +35,13 @@ static Plan *random_plan(Rng *rng, const Scenario *s, bool groups)
         device += width[stages++];
         b = device < s->device_count ? (int)rng_range(rng, b + 1, n) : n;
     }
-    assert_int_equal(plan_new(&plan, groups ? SCHEDULE_AHD : SCHEDULE_TR, n, s->device_count, s->batch, stages, NULL), 0);
+    assert_int_equal(plan_new(&plan, groups ? SCHEDULE_AHD : SCHEDULE_TR, n, s->device_count,
+                              s->batch, stages, NULL),
+                     0);
     for (int i = 0, at = 0; i < stages; at += width[i++])
-        assert_int_equal(plan_set_stage(plan, i, first[i], (i + 1 < stages ? first[i + 1] : n) - 1, at, width[i], NULL), 0);
+        assert_int_equal(plan_set_stage(plan, i, first[i], (i + 1 < stages ? first[i + 1] : n) - 1,
+                                        at, width[i], NULL),
+                         0);
     return plan;
 }
 
@@ -57,7 +61,8 @@ static void stages_need_what_programs_do(void **state)
         random_scenario(&rng, &h, (int)rng_range(&rng, 1, 3), &trace, &s);
         Plan *plan = random_plan(&rng, &s, i % 2);
         int   students[16];
-        for (int b = 0; b < trace->block_count; b++) students[b] = trace_students(&trace->blocks[b]);
+        for (int b = 0; b < trace->block_count; b++)
+            students[b] = trace_students(&trace->blocks[b]);
         assert_int_equal(plan_set_students(plan, students, NULL), 0);
         assert_int_equal(stage_memory_build(&memory, &s, NULL), 0);
         assert_int_equal(program_build(&program, plan, s.steps, NULL), 0);
@@ -93,8 +98,10 @@ static void floors_grow_and_rows_fit(void **state)
         assert_int_equal(stage_memory_build(&m, &s, NULL), 0);
         for (int a = 0; a < h.blocks; a++)
             for (int b = a; b < h.blocks; b++) {
-                int64_t rows = rng_range(&rng, 1, h.batch), bytes = stage_memory_bytes(m, a, b, rows);
-                int64_t floor = stage_memory_floor(m, a, b, rows), limit = rng_range(&rng, 0, 60000);
+                int64_t rows = rng_range(&rng, 1, h.batch),
+                        bytes = stage_memory_bytes(m, a, b, rows);
+                int64_t floor = stage_memory_floor(m, a, b, rows),
+                        limit = rng_range(&rng, 0, 60000);
                 int64_t most = stage_memory_most_rows(m, a, b, limit);
                 assert_true(bytes == stage_memory_plain(&s, a, b, rows));
                 assert_true(floor <= bytes);
@@ -136,9 +143,10 @@ static int64_t searched(const Scenario *s, CostKind kind, int max_width, int wan
     int         count;
 
     assert_int_equal(stage_table_build(&table, s, kind, max_width, NULL), 0);
-    PartitionProblem p = {.blocks = s->trace->block_count, .devices = s->device_count, .max_width = max_width,
-                          .uniform = stage_table_uniform(table), .cost = stage_table_cost,
-                          .floor = stage_table_floor, .end = stage_table_end, .context = table, .wanted = wanted};
+    PartitionProblem p = {.blocks = s->trace->block_count, .devices = s->device_count,
+                          .max_width = max_width, .uniform = stage_table_uniform(table),
+                          .cost = stage_table_cost, .floor = stage_table_floor,
+                          .end = stage_table_end, .context = table, .wanted = wanted};
     p.widths = stage_table_widths(table, &p.width_count);
     assert_int_equal(partition_search(&parts, &count, &p, NULL), 0);
     int64_t ns = count ? parts[0].bottleneck_ns : STAGE_IMPOSSIBLE;
@@ -166,7 +174,8 @@ static void search_is_exact_under_limits(void **state)
         int64_t free_ns = brute(&s, kind, max_width, 0, 0);
         int64_t all = stage_memory_plain(&s, 0, h.blocks - 1, s.batch);
         int64_t limit = all * rng_range(&rng, 100 / (s.device_count + 1), 100) / 100;
-        for (int d = 0; d < s.device_count; d++) s.memory_bytes[d] = s.kinds[d] ? limit + limit / 2 : limit;
+        for (int d = 0; d < s.device_count; d++)
+            s.memory_bytes[d] = s.kinds[d] ? limit + limit / 2 : limit;
         int64_t best = brute(&s, kind, max_width, 0, 0);
         if (searched(&s, kind, max_width, 1) != best) fail_msg("case %d", i);
         if (searched(&s, kind, max_width, 8) != best) fail_msg("case %d, several", i);
@@ -190,11 +199,14 @@ static void a_plan_that_fits_is_found(void **state)
         Trace         *trace;
         Scenario       s;
         Comparison     c;
-        CompareOptions options = {.schedules = 1u << SCHEDULE_AHD, .cost = COST_SIM, .candidates = 4};
+        CompareOptions options = {
+            .schedules = 1u << SCHEDULE_AHD, .cost = COST_SIM, .candidates = 4};
         h.bytes = true;
         h.kinds = 1;
         random_scenario(&rng, &h, 2, &trace, &s);
-        int64_t limit = stage_memory_plain(&s, 0, h.blocks - 1, s.batch) / (int64_t)rng_range(&rng, 1, 2 * s.device_count) + 1;
+        int64_t limit = stage_memory_plain(&s, 0, h.blocks - 1, s.batch)
+                            / (int64_t)rng_range(&rng, 1, 2 * s.device_count)
+                        + 1;
         for (int d = 0; d < s.device_count; d++) s.memory_bytes[d] = limit;
         bool possible = brute(&s, COST_SIM, s.device_count, 0, 0) != STAGE_IMPOSSIBLE;
         int  rc = compare(&c, &s, &options, NULL);
@@ -236,7 +248,8 @@ static void task_alone(int64_t *bytes, int64_t *ns, const Scenario *s, int b)
         for (int k = 0; k <= b; k++)
             for (int work = 0; work < WORK_COUNT; work++) {
                 Cost cost = {0, 0};
-                if (work == WORK_TEACHER || k == b) assert_int_equal(scenario_work(s, (Work)work, k, d, s->batch, &cost, NULL), 0);
+                if (work == WORK_TEACHER || k == b)
+                    assert_int_equal(scenario_work(s, (Work)work, k, d, s->batch, &cost, NULL), 0);
                 ns[d] += cost.ns;
             }
         if (ahead == 0)               ns[d] += load;
@@ -284,16 +297,22 @@ static void lists_that_fit_are_found(void **state)
         stage_memory_tasks(alone, &s);
         for (int b = 0; b < h.blocks; b++) assert_int_equal(alone[b], bytes[b]);
         for (int d = 0; d < s.device_count; d++)
-            s.memory_bytes[d] = rng_range(&rng, 0, 3) ? bytes[rng_range(&rng, 0, h.blocks - 1)] - rng_range(&rng, 0, 1) : 0;
+            s.memory_bytes[d] = rng_range(&rng, 0, 3) ? bytes[rng_range(&rng, 0, h.blocks - 1)]
+                                                            - rng_range(&rng, 0, 1)
+                                                      : 0;
         bool everywhere = true;
         for (int b = 0; b < h.blocks; b++) task_alone(&bytes[b], ns[b], &s, b);
-        for (int b = 0; b < h.blocks; b++) for (int d = 0; d < s.device_count; d++) everywhere &= ns[b][d] < INT64_MAX;
+        for (int b = 0; b < h.blocks; b++)
+            for (int d = 0; d < s.device_count; d++) everywhere &= ns[b][d] < INT64_MAX;
         int64_t        best = least_makespan(ns, h.blocks, s.device_count, 0, busy);
-        CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1, .ls = MIP && i % 2 == 0 ? LS_GLPK : LS_EXACT, .mip = MIP};
+        CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1,
+                                  .ls = MIP && i % 2 == 0 ? LS_GLPK : LS_EXACT, .mip = MIP};
         assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
         const Candidate *row = &c.rows[SCHEDULE_LS];
-        if (best == INT64_MAX) assert_true(!row->plan && strstr(row->why, "is too large for device"));
-        else if (!row->plan || row->plan->bottleneck_ns != best) fail_msg("case %d: %s", i, row->why);
+        if (best == INT64_MAX)
+            assert_true(!row->plan && strstr(row->why, "is too large for device"));
+        else if (!row->plan || row->plan->bottleneck_ns != best)
+            fail_msg("case %d: %s", i, row->why);
         comparison_free(&c);
         options.ls = LS_STEALING;
         assert_int_equal(compare_rows(&c, &s, &options, NULL), 0);
@@ -344,7 +363,8 @@ static void advice_is_true(void **state)
 
     for (int i = 0; i < test_cases(150); i++) {
         RandomTrace    h = random_trace_shape(&rng, 4, 4);
-        CompareOptions all = {.schedules = (1u << SCHEDULE_COUNT) - 1, .candidates = 1, .ls = LS_LPT};
+        CompareOptions all = {
+            .schedules = (1u << SCHEDULE_COUNT) - 1, .candidates = 1, .ls = LS_LPT};
         ScenarioOptions o = {.queue_depth = 2, .memory_bytes = rng_range(&rng, 500, 9000)}, changed;
         Trace   *trace;
         Scenario s;
@@ -355,9 +375,11 @@ static void advice_is_true(void **state)
         if (possible(trace, o, &all)) { trace_free(trace); continue; }
         assert_int_equal(scenario_build(&s, trace, &o, NULL), 0);
         assert_int_equal(memory_feasibility_advice(&text, &s, &all, NULL), 0);
-        int64_t bytes = advised(text_string(&text), "--memory "), rows = advised(text_string(&text), "--batch ");
+        int64_t bytes = advised(text_string(&text), "--memory "),
+                rows = advised(text_string(&text), "--batch ");
         int64_t count = advised(text_string(&text), "--devices ");
-        assert_true(bytes > o.memory_bytes);     /* more memory always helps: every batch is measured */
+        assert_true(bytes > o.memory_bytes);     /* more memory always helps: every batch is
+                                                  * measured */
         memory++;
         changed = o;
         changed.memory_bytes = bytes;
@@ -381,7 +403,8 @@ static void advice_is_true(void **state)
         scenario_free(&s);
         trace_free(trace);
     }
-    assert_true(memory > test_cases(40) && batch > test_cases(8) && devices > test_cases(4) && schedules > test_cases(4));
+    assert_true(memory > test_cases(40) && batch > test_cases(8) && devices > test_cases(4)
+                && schedules > test_cases(4));
 }
 
 /* An epoch of more than 2^62 ns is no matter of memory, so nothing is advised about memory. */
@@ -398,27 +421,37 @@ static void advice_is_about_memory(void **state)
     assert_int_equal(trace_read(&trace, PIPEBD_ROOT "/traces/mobilenet-cpu.json", NULL), 0);
     assert_int_equal(scenario_build(&s, trace, &o, NULL), 0);
     assert_int_equal(compare(&c, &s, &all, &err), -1);
-    assert_string_equal(err.text, "no schedule is possible: simulated time passes 2^62 ns (146 years)");
+    assert_string_equal(err.text,
+                        "no schedule is possible: simulated time passes 2^62 ns (146 years)");
     scenario_free(&s);
     trace_free(trace);
 }
 
 static void refusals_name_block_and_device(void **state)
 {
-    static const char text[] =
-        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": \"modelled\", "
-        "\"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 8}, \"devices\": [{\"kind\": "
-        "\"k\", \"count\": 2}], \"blocks\": [{\"name\": \"small\", \"student\": {\"weight_bytes\": 1048576}, \"timings\": "
-        "[{\"batch\": 1, \"teacher_us\": 1, \"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}, {\"batch\": 8, "
-        "\"teacher_us\": 1, \"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}]}, {\"name\": \"large\", \"student\": "
-        "{\"weight_bytes\": 1048576, \"activation_bytes\": 1048576}, \"timings\": [{\"batch\": 1, \"teacher_us\": 1, "
-        "\"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}, {\"batch\": 8, \"teacher_us\": 1, \"forward_us\": 1, "
-        "\"backward_us\": 1, \"update_us\": 1}]}]}";
+    static const char text[] = "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", "
+                               "\"provenance\": {\"kind\": \"modelled\", "
+                               "\"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": "
+                               "8, \"samples\": 8}, \"devices\": [{\"kind\": "
+                               "\"k\", \"count\": 2}], \"blocks\": [{\"name\": \"small\", "
+                               "\"student\": {\"weight_bytes\": 1048576}, \"timings\": "
+                               "[{\"batch\": 1, \"teacher_us\": 1, \"forward_us\": 1, "
+                               "\"backward_us\": 1, \"update_us\": 1}, {\"batch\": 8, "
+                               "\"teacher_us\": 1, \"forward_us\": 1, \"backward_us\": 1, "
+                               "\"update_us\": 1}]}, {\"name\": \"large\", \"student\": "
+                               "{\"weight_bytes\": 1048576, \"activation_bytes\": 1048576}, "
+                               "\"timings\": [{\"batch\": 1, \"teacher_us\": 1, "
+                               "\"forward_us\": 1, \"backward_us\": 1, \"update_us\": 1}, "
+                               "{\"batch\": 8, \"teacher_us\": 1, \"forward_us\": 1, "
+                               "\"backward_us\": 1, \"update_us\": 1}]}]}";
     /* Together on two devices: 1 + 1 MiB of weights and 4 of activations; alone, large needs 5. */
-    static const struct { int64_t mib; const char *why; } cases[] = {
-        {4, "no schedule is possible: block \"large\" is too large for device 0: alone, with 4 of 8 rows on each of all "
+    static const struct { int64_t mib; const char *why;
+    } cases[] = {
+        {4, "no schedule is possible: block \"large\" is too large for device 0: alone, with 4 of "
+            "8 rows on each of all "
             "devices, it needs 5 MiB of 4; what would help, each alone: --memory 6144KiB"},
-        {5, "no schedule is possible: the blocks are too large together: each fits somewhere alone, but in no way do "
+        {5, "no schedule is possible: the blocks are too large together: each fits somewhere "
+            "alone, but in no way do "
             "all of them on 2 devices; what would help, each alone: --memory 6144KiB"},
     };
     CompareOptions all = {.schedules = 1u << SCHEDULE_AHD, .candidates = 1};
@@ -430,8 +463,11 @@ static void refusals_name_block_and_device(void **state)
         Scenario   s;
         Comparison c;
         Error      err = {""};
-        assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .memory_bytes = cases[i].mib << 20},
-                                        NULL), 0);
+        assert_int_equal(
+            scenario_build(&s, trace,
+                           &(ScenarioOptions){.queue_depth = 2, .memory_bytes = cases[i].mib << 20},
+                           NULL),
+            0);
         assert_int_equal(compare(&c, &s, &all, &err), -1);
         if (strncmp(err.text, cases[i].why, strlen(cases[i].why)) != 0) fail_msg("%s", err.text);
         scenario_free(&s);
@@ -442,9 +478,14 @@ static void refusals_name_block_and_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stages_need_what_programs_do), cmocka_unit_test(floors_grow_and_rows_fit),
-        cmocka_unit_test(search_is_exact_under_limits), cmocka_unit_test(a_plan_that_fits_is_found),
-        cmocka_unit_test(lists_that_fit_are_found), cmocka_unit_test(advice_is_true), cmocka_unit_test(advice_is_about_memory), cmocka_unit_test(refusals_name_block_and_device),
+        cmocka_unit_test(stages_need_what_programs_do),
+        cmocka_unit_test(floors_grow_and_rows_fit),
+        cmocka_unit_test(search_is_exact_under_limits),
+        cmocka_unit_test(a_plan_that_fits_is_found),
+        cmocka_unit_test(lists_that_fit_are_found),
+        cmocka_unit_test(advice_is_true),
+        cmocka_unit_test(advice_is_about_memory),
+        cmocka_unit_test(refusals_name_block_and_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

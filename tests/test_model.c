@@ -36,7 +36,8 @@ static Hardware *open_hardware(const char *name)
 
 static ModelDevice device_of(const Hardware *hardware, Numbers precision)
 {
-    return (ModelDevice){.hardware = hardware, .constants = &model_constants, .precision = precision, .layout = LAYOUT_CHANNELS_LAST};
+    return (ModelDevice){.hardware = hardware, .constants = &model_constants,
+                         .precision = precision, .layout = LAYOUT_CHANNELS_LAST};
 }
 
 /* The student's time without its update. */
@@ -53,7 +54,8 @@ static PassCost training_us(const BlockCost *cost)
 
 static void near(double found, double expected, double relative)
 {
-    if (!(fabs(found - expected) <= relative * fabs(expected) + 1e-12)) fail_msg("%.9g, expected %.9g", found, expected);
+    if (!(fabs(found - expected) <= relative * fabs(expected) + 1e-12))
+        fail_msg("%.9g, expected %.9g", found, expected);
 }
 
 /* ---- devices' files --------------------------------------------------------------- */
@@ -111,7 +113,8 @@ static void values_are_scaled(void **state)
     near(h->flop_per_s[NUMBERS_TF32], 20e12, 0);
     near(h->boost_hz, 3e9, 0);
     near(h->nvlink.bytes_per_s, 50e9, 0);
-    near(hardware_pcie_bytes_per_s(&h->pcie), 31.508e9, 1e-4);       /* 16 GT/s, 128b/130b, 16 lanes */
+    near(hardware_pcie_bytes_per_s(&h->pcie), 31.508e9, 1e-4);       /* 16 GT/s, 128b/130b, 16
+                                                                      * lanes */
     hardware_free(h);
     free(path);
 }
@@ -159,8 +162,8 @@ static void bundled_devices_have_both_names(void **state)
     free_bundled(&found);
 }
 
-/* fp32 peaks are what multiprocessors of 64 or 128 lanes do at the boost clock, a multiply-add a cycle:
- * a figure that was mistyped would stand out. */
+/* fp32 peaks are what multiprocessors of 64 or 128 lanes do at the boost clock, a multiply-add a
+ * cycle: a figure that was mistyped would stand out. */
 static void rates_fit_clocks(void **state)
 {
     Bundled found = bundled_devices();
@@ -168,10 +171,13 @@ static void rates_fit_clocks(void **state)
     (void)state;
     for (int i = 0; i < found.count; i++) {
         Hardware *h = open_hardware(found.name[i]);
-        double    a_lane = 2 * h->boost_hz * h->multiprocessors, lanes = h->flop_per_s[NUMBERS_FP32] / a_lane;
-        if (fabs(lanes - 64) > 0.5 && fabs(lanes - 128) > 0.5) fail_msg("%s: fp32 is that of %.1f lanes a multiprocessor", h->name, lanes);
+        double    a_lane = 2 * h->boost_hz * h->multiprocessors,
+               lanes = h->flop_per_s[NUMBERS_FP32] / a_lane;
+        if (fabs(lanes - 64) > 0.5 && fabs(lanes - 128) > 0.5)
+            fail_msg("%s: fp32 is that of %.1f lanes a multiprocessor", h->name, lanes);
         assert_true(h->flop_per_s[NUMBERS_FP16] > 1.9 * h->flop_per_s[NUMBERS_FP32]);
-        assert_true(h->flop_per_s[NUMBERS_BF16] == 0 || h->flop_per_s[NUMBERS_BF16] == h->flop_per_s[NUMBERS_FP16]);
+        assert_true(h->flop_per_s[NUMBERS_BF16] == 0
+                    || h->flop_per_s[NUMBERS_BF16] == h->flop_per_s[NUMBERS_FP16]);
         hardware_free(h);
     }
     free_bundled(&found);
@@ -196,18 +202,29 @@ static void conv_by_hand(void **state)
 {
     Hardware    *h = open_hardware("rtx-a6000");
     ModelDevice  device = device_of(h, NUMBERS_FP32);
-    Layer        conv = {.kind = LAYER_CONV, .name = "0", .in = {4, 6, 6}, .out = {8, 3, 3}, .kernel = 3, .stride = 2,
-                         .padding = 1, .groups = 1, .bias = true};
+    Layer        conv = {.kind = LAYER_CONV,
+                         .name = "0",
+                         .in = {4, 6, 6},
+                         .out = {8, 3, 3},
+                         .kernel = 3,
+                         .stride = 2,
+                         .padding = 1,
+                         .groups = 1,
+                         .bias = true};
     OperatorWork w[OPERATOR_MOST];
 
     (void)state;
     assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 3);
-    near(w[1].read_bytes, 4 * (1440 + 720), 0); near(w[1].written_bytes, 4 * (1440 + 720), 0);   /* float32: to channels first and back */
-    near(w[2].read_bytes, 4 * 720, 0); near(w[2].written_bytes, 4 * 720, 0);                    /* the bias, by itself */
+    /* float32: to channels first and back */
+    near(w[1].read_bytes, 4 * (1440 + 720), 0); near(w[1].written_bytes, 4 * (1440 + 720), 0);
+    /* the bias, by itself */
+    near(w[2].read_bytes, 4 * 720, 0); near(w[2].written_bytes, 4 * 720, 0);
     device.layout = LAYOUT_FUSED;
-    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 2);       /* with the convolution */
+    /* with the convolution */
+    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 2);
     device.layout = LAYOUT_NCHW;
-    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 2);       /* nothing to convert */
+    /* nothing to convert */
+    assert_int_equal(operator_list(w, &device, &conv, PASS_FORWARD, 10, false, true), 2);
     near(w[0].m, 90, 0); near(w[0].n, 8, 0); near(w[0].k, 36, 0);
     near(w[0].read_bytes, 4 * (1440 + 296), 0); near(w[0].written_bytes, 4 * 720, 0);
     assert_int_equal(operator_list(w, &device, &conv, PASS_DATA, 10, false, true), 1);
@@ -234,13 +251,16 @@ static void half_precision_halves_bytes(void **state)
     assert_int_equal(operator_list(w, &half, &norm, PASS_FORWARD, 3, false, true), 1);
     near(w[0].read_bytes, 2 * 2 * 600, 0); near(w[0].written_bytes, 2 * 600, 0);
     assert_int_equal(operator_list(w, &half, &norm, PASS_FORWARD, 3, true, true), 1);
-    near(w[0].read_bytes, 2 * 600, 0);                               /* a teacher's takes no statistics */
+    near(w[0].read_bytes, 2 * 600, 0);                               /* a teacher's takes no
+                                                                      * statistics */
     assert_int_equal(operator_list(w, &half, &linear, PASS_FORWARD, 3, false, true), 1);
-    near(w[0].read_bytes, 2 * (60 + 200) + 4 * 200, 0); near(w[0].written_bytes, 2 * 30 + 2 * 200, 0);
+    near(w[0].read_bytes, 2 * (60 + 200) + 4 * 200, 0);
+    near(w[0].written_bytes, 2 * 30 + 2 * 200, 0);
     hardware_free(h);
 }
 
-/* Two heads of 8 on 6 tokens, 3 rows: queries, keys and values 48 a token, result 16; scores 2*36 a row. */
+/* Two heads of 8 on 6 tokens, 3 rows: queries, keys and values 48 a token, result 16; scores 2*36 a
+ * row. */
 static void attention_by_hand(void **state)
 {
     Hardware    *h = open_hardware("rtx-a6000");
@@ -277,7 +297,8 @@ static void roofline_by_hand(void **state)
 
     (void)state;
     c.tile_least = c.tile_most = 128;
-    OperatorWork wave = {.rate = RATE_MATRIX, .numbers = NUMBERS_FP32, .m = 128 * 84, .n = 128, .k = 1024, .count = 1, .kernels = 1};
+    OperatorWork wave = {.rate = RATE_MATRIX, .numbers = NUMBERS_FP32, .m = 128 * 84, .n = 128,
+                         .k = 1024, .count = 1, .kernels = 1};
     double one = 84 * 2.0 * 128 * 128 * (1024 + c.depth_start) / (38.7e12 * c.matrix_share) * 1e6;
     OperatorCost cost = operator_cost(&device, &wave);
     near(cost.arithmetic_us, one, 1e-9);
@@ -287,12 +308,15 @@ static void roofline_by_hand(void **state)
     wave.m += 1;
     near(operator_cost(&device, &wave).arithmetic_us, 2 * one, 1e-9);
 
-    OperatorWork pass = {.rate = RATE_NONE, .read_bytes = 1e9, .written_bytes = 1e9, .kernels = 1, .launches = 1};
+    OperatorWork pass = {
+        .rate = RATE_NONE, .read_bytes = 1e9, .written_bytes = 1e9, .kernels = 1, .launches = 1};
     cost = operator_cost(&device, &pass);
     near(cost.us, 2e9 / (768e9 * c.memory_share) * 1e6 + c.gap_us, 1e-9);
     assert_int_equal(cost.bound, BOUND_MEMORY);
-    OperatorWork small = {.rate = RATE_NONE, .read_bytes = 1e6, .kernels = 1};      /* in the cache of 6 MiB */
-    near(operator_cost(&device, &small).memory_us, 1e6 / (768e9 * c.memory_share * c.cache_speed) * 1e6, 1e-9);
+    /* in the cache of 6 MiB */
+    OperatorWork small = {.rate = RATE_NONE, .read_bytes = 1e6, .kernels = 1};
+    near(operator_cost(&device, &small).memory_us,
+         1e6 / (768e9 * c.memory_share * c.cache_speed) * 1e6, 1e-9);
     OperatorWork none = {.rate = RATE_NONE, .read_bytes = 4, .kernels = 2, .visits = 3};
     near(operator_cost(&device, &none).launch_us, 2 * c.kernel_us + 3 * c.update_us, 1e-12);
     assert_int_equal(operator_cost(&device, &none).bound, BOUND_LAUNCH);
@@ -349,7 +373,8 @@ typedef struct {
     int    kinds;
 } PricedBlock;
 
-static const char *const sequence_kinds[] = {"embedding", "layernorm", "attention", "linear", "gelu", "add", "kl", "adamw"};
+static const char *const sequence_kinds[] = {"embedding", "layernorm", "attention", "linear",
+                                             "gelu",      "add",       "kl",        "adamw"};
 
 static void add_priced(const OperatorEntry *entry, void *context)
 {
@@ -368,8 +393,9 @@ static void add_linear_macs(const Layer *layer, void *context)
     if (layer->kind == LAYER_LINEAR) *(double *)context += (double)layer_macs(layer);
 }
 
-/* Layers of transformers on every device: products are those of the layers, in each pass; the head of a text model is in BACKWARD,
- * the teacher's too, and adds to it what it takes off the others. */
+/* Layers of transformers on every device: products are those of the layers, in each pass; the head
+ * of a text model is in BACKWARD, the teacher's too, and adds to it what it takes off the
+ * others. */
 static void transformers_are_priced(void **state)
 {
     Workload *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json");
@@ -407,14 +433,15 @@ static void transformers_are_priced(void **state)
     workload_free(w);
 }
 
-/* The sum is of the residual's output, the gradients' of its input; operators of both paths are priced once. */
+/* The sum is of the residual's output, the gradients' of its input; operators of both paths are
+ * priced once. */
 static void shortcuts_are_priced(void **state)
 {
     Workload   *w = open_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/shortcuts.json");
     Hardware   *h = open_hardware("rtx-a6000");
     ModelDevice device = device_of(h, NUMBERS_FP32);
     BlockCost   whole = model_block(&device, w, 1, 64), by_hand = {0};
-    Layers      teacher = w->block[1].teacher, flat = {arena_alloc(&w->arena, 16, sizeof(Layer)), 0};
+    Layers teacher = w->block[1].teacher, flat = {arena_alloc(&w->arena, 16, sizeof(Layer)), 0};
     Layer       sum = teacher.layer[0];
 
     (void)state;
@@ -449,8 +476,8 @@ static Layers fixed(Workload *w, const Layers *layers, const int *choices, int *
     return out;
 }
 
-/* Every draw of a block with two cells of 6 and 7 paths, priced as a network of its own, against the
- * mean and the variance. The update visits all paths' parameters in any draw. */
+/* Every draw of a block with two cells of 6 and 7 paths, priced as a network of its own, against
+ * the mean and the variance. The update visits all paths' parameters in any draw. */
 static void choices_are_means(void **state)
 {
     Workload   *w = open_workload("nas-cifar10");
@@ -467,7 +494,10 @@ static void choices_are_means(void **state)
         w->block[0].student = fixed(w, &supernet, choices, &made);
         BlockCost cost = model_block(&device, w, 0, 100);
         double    us = training_us(&cost).device_us;
-        for (int p = 0; p < PASS_COUNT; p++) { mean[p] += cost.student[p].device_us / 42; host[p] += cost.student[p].host_us / 42; }
+        for (int p = 0; p < PASS_COUNT; p++) {
+            mean[p] += cost.student[p].device_us / 42;
+            host[p] += cost.student[p].host_us / 42;
+        }
         sum += us / 42;
         squares += us * us / 42;
     }
@@ -494,7 +524,8 @@ static double block_us(const ModelDevice *device, const Workload *w, int b, doub
 
 static void better_is_never_slower(void **state)
 {
-    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-cifar10", "nas-imagenet"};
+    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-cifar10",
+                                        "nas-imagenet"};
     Bundled devices = bundled_devices();
     Rng     rng = {test_seed("better_is_never_slower", 20), 0};
 
@@ -503,24 +534,31 @@ static void better_is_never_slower(void **state)
         Workload   *w = open_workload(names[rng_range(&rng, 0, 3)]);
         Hardware   *h = open_hardware(devices.name[rng_range(&rng, 0, devices.count - 1)]);
         ModelDevice device = device_of(h, model_precision(h));
-        int         b = (int)rng_range(&rng, 0, w->block_count - 1), rows = (int)rng_range(&rng, 1, 300);
-        double      us = block_us(&device, w, b, rows), factor = (double)rng_range(&rng, 101, 400) / 100;
+        int    b = (int)rng_range(&rng, 0, w->block_count - 1), rows = (int)rng_range(&rng, 1, 300);
+        double us = block_us(&device, w, b, rows), factor = (double)rng_range(&rng, 101, 400) / 100;
 
-        if (block_us(&device, w, b, rows + 1) < us) fail_msg("%s on %s, block %d: %d rows are slower than one more", w->name, h->name, b, rows);
+        if (block_us(&device, w, b, rows + 1) < us)
+            fail_msg("%s on %s, block %d: %d rows are slower than one more", w->name, h->name, b,
+                     rows);
         switch (round % 4) {
         case 0: h->bandwidth_bytes_per_s *= factor; break;
-        case 1: h->flop_per_s[device.precision] *= factor; h->flop_per_s[NUMBERS_FP32] *= factor; break;
+        case 1:
+            h->flop_per_s[device.precision] *= factor;
+            h->flop_per_s[NUMBERS_FP32] *= factor;
+            break;
         case 2: h->cache_bytes = (int64_t)((double)h->cache_bytes * factor); break;
         default: h->boost_hz *= factor; break;
         }
-        if (block_us(&device, w, b, rows) > us * (1 + 1e-12)) fail_msg("%s on %s, block %d, %d rows: better (%d) is slower", w->name, h->name, b, rows, round % 4);
+        if (block_us(&device, w, b, rows) > us * (1 + 1e-12))
+            fail_msg("%s on %s, block %d, %d rows: better (%d) is slower", w->name, h->name, b,
+                     rows, round % 4);
         workload_free(w);
         hardware_free(h);
     }
     free_bundled(&devices);
 }
 
-/* ---- traces ------------------------------------------------------------------------------------- */
+/* ---- traces ---------------------------------------------------------------------------------- */
 
 static Trace *trace_of(const ModelOptions *options)
 {
@@ -536,7 +574,8 @@ static void trace_holds_the_blocks(void **state)
 {
     Workload    *w = open_workload("nas-cifar10");
     Hardware    *h = open_hardware("rtx-2080-ti");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 3, .precision = model_precision(h), .prefetch = 2,
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 3,
+                            .precision = model_precision(h), .prefetch = 2,
                             .layout = LAYOUT_CHANNELS_LAST, .step_us = 5000, .process_bytes = 7000};
     Trace       *t = trace_of(&options);
     ModelDevice  device = device_of(h, NUMBERS_FP32);
@@ -553,9 +592,11 @@ static void trace_holds_the_blocks(void **state)
         bool         thirds = false;
         for (int i = 0; i < curve->count; i++) {
             BlockCost cost = model_block(&device, w, b, (double)curve->points[i].x);
-            assert_int_equal(curve->points[i].ns, llround(1000 * model_work_us(&cost, WORK_BACKWARD)));
+            assert_int_equal(curve->points[i].ns,
+                             llround(1000 * model_work_us(&cost, WORK_BACKWARD)));
             double spread = model_spread(&cost);
-            if (fabs(curve->points[i].spread - spread) > 5.1e-5) fail_msg("spread %g, expected %g", curve->points[i].spread, spread);
+            if (fabs(curve->points[i].spread - spread) > 5.1e-5)
+                fail_msg("spread %g, expected %g", curve->points[i].spread, spread);
             thirds |= curve->points[i].x == 85;
         }
         assert_true(thirds);
@@ -584,14 +625,18 @@ static void the_allocator_rounds(void **state)
     assert_int_equal(model_rounding(((int64_t)1 << 36) + 3 * KIB, (int64_t)1 << 30), 0);
 }
 
-/* A block by hand: 3x8x8 in, a convolution to 4 channels of 3x3 with a bias, batch norm, relu; 100 rows. Eagerly, each
- * tensor is rounded up, but gradients, which an all-reduce sends as they are; compiled, nothing is. */
+/* A block by hand: 3x8x8 in, a convolution to 4 channels of 3x3 with a bias, batch norm, relu; 100
+ * rows. Eagerly, each tensor is rounded up, but gradients, which an all-reduce sends as they are;
+ * compiled, nothing is. */
 static void tensors_are_rounded_up(void **state)
 {
     static const char text[] =
-        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"w\", \"input\": {\"channels\": 3, \"height\": 8, \"width\": 8},"
-        "\"batch\": 100, \"samples\": 200, \"training\": {\"learning_rate\": 0.1, \"momentum\": 0.9}, \"blocks\": [{\"name\": \"a\","
-        "\"loss\": \"mse\", \"teacher\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}], \"student\": [{\"layer\": \"conv\", \"out\": 4,"
+        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"w\", \"input\": "
+        "{\"channels\": 3, \"height\": 8, \"width\": 8},"
+        "\"batch\": 100, \"samples\": 200, \"training\": {\"learning_rate\": 0.1, \"momentum\": "
+        "0.9}, \"blocks\": [{\"name\": \"a\","
+        "\"loss\": \"mse\", \"teacher\": [{\"layer\": \"conv\", \"out\": 4, \"kernel\": 3}], "
+        "\"student\": [{\"layer\": \"conv\", \"out\": 4,"
         "\"kernel\": 3}, {\"layer\": \"batchnorm\"}, {\"layer\": \"relu\"}]}]}";
     Workload  *w;
     TraceBlock plain = {0}, rounded = {0};
@@ -604,19 +649,23 @@ static void tensors_are_rounded_up(void **state)
     assert_int_equal(plain.teacher_weight_bytes, 4 * (108 + 4));
     assert_int_equal(rounded.teacher_weight_bytes, 512 + 512);       /* 432 and 16 bytes */
     assert_int_equal(plain.student_weight_bytes, 4 * (112 + 8 + 8));
-    /* Six tensors of at most 512 bytes; of the four that train also a gradient and a momentum, whose bytes stand apart. */
+    /* Six tensors of at most 512 bytes; of the four that train also a gradient and a momentum,
+     * whose bytes stand apart. */
     assert_int_equal(rounded.student_weight_bytes, 6 * 512 + 2 * (4 * 512 - 4 * 120));
     assert_int_equal(rounded.gradient_bytes, 4 * 120);
     assert_int_equal(rounded.state_bytes, 4 * 120);
     assert_int_equal(rounded.output_bytes, plain.output_bytes);
-    assert_int_equal(plain.teacher_activation_bytes, 0);             /* its only result goes where the boundary is */
-    /* Kept: the convolution's result, 100 x 1,024 bytes, a multiple of 512; the same for the output and the gradient at it. */
+    assert_int_equal(plain.teacher_activation_bytes, 0);             /* its only result goes where
+                                                                      * the boundary is */
+    /* Kept: the convolution's result, 100 x 1,024 bytes, a multiple of 512; the same for the output
+     * and the gradient at it. */
     assert_true(plain.student_activation_bytes > 0);
     assert_int_equal(rounded.student_activation_bytes, plain.student_activation_bytes);
     /* Of 10,300 rows each tensor, 10.06 MiB, takes 12. */
     model_memory(&rounded, w, &w->block[0], NUMBERS_FP32, 10300);
     int64_t tensors = plain.student_activation_bytes / 1024, more = 12 * (1 << 20) - 10300 * 1024;
-    assert_int_equal(rounded.student_activation_bytes, plain.student_activation_bytes + tensors * ((more + 10299) / 10300));
+    assert_int_equal(rounded.student_activation_bytes,
+                     plain.student_activation_bytes + tensors * ((more + 10299) / 10300));
     workload_free(w);
 }
 
@@ -627,7 +676,8 @@ static void links_by_hand(void **state)
     const ModelHostConstants *c = &model_host_constants;
     Workload    *w = open_workload("vgg16-dsconv-cifar10");
     Hardware    *h = open_hardware("rtx-2080-ti");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = NUMBERS_FP32, .cores = 2, .workers = 8, .prefetch = 3};
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 4, .precision = NUMBERS_FP32,
+                            .cores = 2, .workers = 8, .prefetch = 3};
     double       rate = 8e9 * 128 / 130 / 8 * 16 * c->link_share / 2;
     Trace       *t = trace_of(&options);
 
@@ -635,11 +685,14 @@ static void links_by_hand(void **state)
     const CurvePoint *last = &t->links.p2p.points[t->links.p2p.count - 1];
     near((double)last->ns, 1000 * (c->link_us + (double)last->x / rate * 1e6), 1e-4);
     assert_int_equal(t->links.reduce_count, 3);
-    last = &t->links.reduces[2].curve.points[1];                     /* four devices: 6 steps of a quarter */
+    last = &t->links.reduces[2].curve.points[1];                     /* four devices: 6 steps of a
+                                                                      * quarter */
     near((double)last->ns, 1000 * 6 * (c->reduce_us + (double)last->x / 4 / rate * 1e6), 1e-4);
     near((double)t->loader.batch_ns, 1000 * c->batch_us, 1e-6);
-    near(t->loader.sample_ns, 1000 * c->raw_core_us * (1 + 2 * c->crowded_share), 1e-6);      /* four workers a core */
-    assert_int_equal(t->loader.lanes, 2);                            /* two cores for eight workers */
+    /* four workers a core */
+    near(t->loader.sample_ns, 1000 * c->raw_core_us * (1 + 2 * c->crowded_share), 1e-6);
+    assert_int_equal(t->loader.lanes, 2);                            /* two cores for eight
+                                                                      * workers */
     assert_int_equal(t->loader.prefetch, 3);
     assert_int_equal(trace_loader_ahead(&t->loader, 4), 6);          /* of a device's two workers */
     assert_int_equal(trace_loader_ahead(&t->loader, 1), 24);
@@ -648,7 +701,8 @@ static void links_by_hand(void **state)
     options.devices = 2;                                             /* now the bridge joins them */
     t = trace_of(&options);
     last = &t->links.p2p.points[t->links.p2p.count - 1];
-    near((double)last->ns, 1000 * (c->link_us + (double)last->x / (50e9 * c->link_share) * 1e6), 1e-4);
+    near((double)last->ns, 1000 * (c->link_us + (double)last->x / (50e9 * c->link_share) * 1e6),
+         1e-4);
     trace_free(t);
     hardware_free(h);
     workload_free(w);
@@ -661,8 +715,8 @@ static void machines_by_hand(void **state)
     const ModelHostConstants *c = &model_host_constants;
     Workload    *w = open_workload("vgg16-dsconv-cifar10");
     Hardware    *h = open_hardware("rtx-2080-ti");
-    ModelOptions options = {.workload = w, .hardware = h, .devices = 8, .precision = NUMBERS_FP32, .machine_devices = 2,
-                            .network_bytes_per_s = 5e9};
+    ModelOptions options = {.workload = w, .hardware = h, .devices = 8, .precision = NUMBERS_FP32,
+                            .machine_devices = 2, .network_bytes_per_s = 5e9};
     Trace       *t = trace_of(&options);
 
     (void)state;
@@ -670,11 +724,14 @@ static void machines_by_hand(void **state)
     assert_int_equal(t->links.reduce_count, 1);
     assert_int_equal(t->node_links.reduce_count, 7);
     const CurvePoint *last = &t->links.p2p.points[1];
-    near((double)last->ns, 1000 * (c->link_us + (double)last->x / (50e9 * c->link_share) * 1e6), 1e-4);
+    near((double)last->ns, 1000 * (c->link_us + (double)last->x / (50e9 * c->link_share) * 1e6),
+         1e-4);
     last = &t->node_links.p2p.points[1];
-    near((double)last->ns, 1000 * (2 * c->link_us + (double)last->x / (5e9 * c->link_share) * 1e6), 1e-4);
+    near((double)last->ns, 1000 * (2 * c->link_us + (double)last->x / (5e9 * c->link_share) * 1e6),
+         1e-4);
     last = &t->node_links.reduces[6].curve.points[1];
-    near((double)last->ns, 1000 * 14 * (2 * c->reduce_us + (double)last->x / 8 / (5e9 * c->link_share) * 1e6), 1e-4);
+    near((double)last->ns,
+         1000 * 14 * (2 * c->reduce_us + (double)last->x / 8 / (5e9 * c->link_share) * 1e6), 1e-4);
     trace_free(t);
     options.machine_devices = 1;
     t = trace_of(&options);
@@ -685,25 +742,30 @@ static void machines_by_hand(void **state)
     workload_free(w);
 }
 
-/* Two kinds: each one's times are those of a trace of it alone; messages are the slower one's, PCIe 3.0 through
- * the host's memory. A quarter of a GPU: a quarter of its memory; all at once slower than alone where memory bounds. */
+/* Two kinds: each one's times are those of a trace of it alone; messages are the slower one's, PCIe
+ * 3.0 through the host's memory. A quarter of a GPU: a quarter of its memory; all at once slower
+ * than alone where memory bounds. */
 static void kinds_and_slices(void **state)
 {
     Workload    *w = open_workload("vgg16-dsconv-cifar10");
     Hardware    *slow = open_hardware("rtx-2080-ti"), *fast = open_hardware("h200");
-    ModelKind    kinds[] = {{fast, 3, 0, NUMBERS_FP16}, {slow, 2, 0, NUMBERS_FP16}}, quarter = {fast, 4, 4, NUMBERS_TF32};
+    ModelKind    kinds[] = {{fast, 3, 0, NUMBERS_FP16}, {slow, 2, 0, NUMBERS_FP16}},
+              quarter = {fast, 4, 4, NUMBERS_TF32};
     ModelOptions mixed = {.workload = w, .kinds = kinds, .kind_count = 2};
-    ModelOptions alone[] = {{.workload = w, .hardware = fast, .devices = 5, .precision = NUMBERS_FP16},
-                            {.workload = w, .hardware = slow, .devices = 5, .precision = NUMBERS_FP16}};
+    ModelOptions alone[] = {
+        {.workload = w, .hardware = fast, .devices = 5, .precision = NUMBERS_FP16},
+        {.workload = w, .hardware = slow, .devices = 5, .precision = NUMBERS_FP16}};
     Trace       *t = trace_of(&mixed), *one[] = {trace_of(&alone[0]), trace_of(&alone[1])};
 
     (void)state;
     assert_int_equal(trace_device_count(t), 5);
     for (int k = 0; k < 2; k++)
         for (int b = 0; b < t->block_count; b++) {
-            const Curve *a = &t->blocks[b].work[WORK_FORWARD][k], *expected = &one[k]->blocks[b].work[WORK_FORWARD][0];
+            const Curve *a = &t->blocks[b].work[WORK_FORWARD][k],
+                        *expected = &one[k]->blocks[b].work[WORK_FORWARD][0];
             assert_int_equal(a->count, expected->count);
-            for (int i = 0; i < a->count; i++) assert_int_equal(a->points[i].ns, expected->points[i].ns);
+            for (int i = 0; i < a->count; i++)
+                assert_int_equal(a->points[i].ns, expected->points[i].ns);
         }
     assert_int_equal(t->links.p2p.points[1].ns, one[1]->links.p2p.points[1].ns);
     trace_free(one[0]); trace_free(one[1]); trace_free(t);
@@ -751,15 +813,16 @@ static void what_a_device_lacks_is_refused(void **state)
     workload_free(w);
 }
 
-/* Memory runs out at every allocation in turn: an error that says so, and nothing is left behind (the
- * sanitizers see it). */
+/* Memory runs out at every allocation in turn: an error that says so, and nothing is left behind
+ * (the sanitizers see it). */
 static void memory_runs_out(void **state)
 {
     Workload    *w = open_workload("nas-digits");
     Hardware    *h, *full = open_hardware("rtx-a6000");
-    char        *path = format_text("%s/tests/fixtures/device/good/all-keys.json", PIPEBD_ROOT), *text;
+    char *path = format_text("%s/tests/fixtures/device/good/all-keys.json", PIPEBD_ROOT), *text;
     size_t       length;
-    ModelOptions options = {.workload = w, .hardware = full, .devices = 4, .precision = NUMBERS_TF32};
+    ModelOptions options = {
+        .workload = w, .hardware = full, .devices = 4, .precision = NUMBERS_TF32};
     Trace       *trace;
     bool         more = true;
 
@@ -811,24 +874,32 @@ static void too_slow_is_refused(void **state)
  * without choices have no spread. */
 static void planners_take_the_traces(void **state)
 {
-    static const char *const names[] = {"digits", "nas-cifar10", "nas-imagenet", "vgg16-dsconv-cifar10", "vgg16-dsconv-imagenet"};
+    static const char *const names[] = {"digits", "nas-cifar10", "nas-imagenet",
+                                        "vgg16-dsconv-cifar10", "vgg16-dsconv-imagenet"};
     Hardware *h = open_hardware("a100-sxm-80gb");
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         Workload *w = open_workload(names[i]);
         for (int devices = 1; devices <= 16; devices++) {
-            ModelOptions options = {.workload = w, .hardware = h, .devices = devices, .precision = model_precision(h)};
+            ModelOptions options = {
+                .workload = w, .hardware = h, .devices = devices, .precision = model_precision(h)};
             Trace     *t = trace_of(&options);
             Scenario   s;
             Comparison comparison;
             Text       missing = {0};
             Error      err = {""};
-            ok(scenario_build(&s, t, &(ScenarioOptions){.queue_depth = 2, .steps = 20}, &err), &err);
+            ok(scenario_build(&s, t, &(ScenarioOptions){.queue_depth = 2, .steps = 20}, &err),
+               &err);
             scenario_missing(&s, &missing);
-            const char *allowed = w->block[0].choices ? "" : "no spread in this trace: every step takes the same time\n";
-            if (devices > 1 && strcmp(text_string(&missing), allowed) != 0) fail_msg("%s, %d devices: %s", w->name, devices, text_string(&missing));
-            CompareOptions how = {.schedules = ~(1u << SCHEDULE_SPLIT) & ((1u << SCHEDULE_COUNT) - 1), .candidates = 2};
+            const char *allowed = w->block[0].choices
+                                      ? ""
+                                      : "no spread in this trace: every step takes the same time\n";
+            if (devices > 1 && strcmp(text_string(&missing), allowed) != 0)
+                fail_msg("%s, %d devices: %s", w->name, devices, text_string(&missing));
+            CompareOptions how = {.schedules =
+                                      ~(1u << SCHEDULE_SPLIT) & ((1u << SCHEDULE_COUNT) - 1),
+                                  .candidates = 2};
             ok(compare(&comparison, &s, &how, &err), &err);
             text_free(&missing);
             comparison_free(&comparison);
@@ -843,12 +914,29 @@ static void planners_take_the_traces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(device_fixtures), cmocka_unit_test(values_are_scaled),
-        cmocka_unit_test(bundled_devices_have_both_names), cmocka_unit_test(unknown_device_is_refused), cmocka_unit_test(rates_fit_clocks),
-        cmocka_unit_test(conv_by_hand), cmocka_unit_test(half_precision_halves_bytes), cmocka_unit_test(attention_by_hand), cmocka_unit_test(transformers_are_priced), cmocka_unit_test(the_allocator_rounds), cmocka_unit_test(tensors_are_rounded_up), cmocka_unit_test(roofline_by_hand),
-        cmocka_unit_test(operators_add_up), cmocka_unit_test(shortcuts_are_priced), cmocka_unit_test(choices_are_means), cmocka_unit_test(better_is_never_slower),
-        cmocka_unit_test(trace_holds_the_blocks), cmocka_unit_test(links_by_hand), cmocka_unit_test(machines_by_hand), cmocka_unit_test(kinds_and_slices),
-        cmocka_unit_test(what_a_device_lacks_is_refused), cmocka_unit_test(memory_runs_out), cmocka_unit_test(too_slow_is_refused),
+        cmocka_unit_test(device_fixtures),
+        cmocka_unit_test(values_are_scaled),
+        cmocka_unit_test(bundled_devices_have_both_names),
+        cmocka_unit_test(unknown_device_is_refused),
+        cmocka_unit_test(rates_fit_clocks),
+        cmocka_unit_test(conv_by_hand),
+        cmocka_unit_test(half_precision_halves_bytes),
+        cmocka_unit_test(attention_by_hand),
+        cmocka_unit_test(transformers_are_priced),
+        cmocka_unit_test(the_allocator_rounds),
+        cmocka_unit_test(tensors_are_rounded_up),
+        cmocka_unit_test(roofline_by_hand),
+        cmocka_unit_test(operators_add_up),
+        cmocka_unit_test(shortcuts_are_priced),
+        cmocka_unit_test(choices_are_means),
+        cmocka_unit_test(better_is_never_slower),
+        cmocka_unit_test(trace_holds_the_blocks),
+        cmocka_unit_test(links_by_hand),
+        cmocka_unit_test(machines_by_hand),
+        cmocka_unit_test(kinds_and_slices),
+        cmocka_unit_test(what_a_device_lacks_is_refused),
+        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(too_slow_is_refused),
         cmocka_unit_test(planners_take_the_traces),
     };
 

@@ -59,7 +59,11 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     return atomic_load(&at_once.never_done) ? cudaErrorNotReady : cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) { (void)stream; return event ? cudaSuccess : cudaErrorInvalidValue; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    (void)stream;
+    return event ? cudaSuccess : cudaErrorInvalidValue;
+}
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) { (void)stream; return cudaSuccess; }
 cudaError_t cudaSetDevice(int gpu) { (void)gpu; return cudaSuccess; }
 const char *cudaGetErrorString(cudaError_t status) { (void)status; return "an error of CUDA's"; }
@@ -107,9 +111,11 @@ static int train_on(Tensors **out, bool nccl, const Fixture *f, const Plan *plan
     int rc = execute(&result, &x, err);
     if (rc == 0) execution_free(&result);
     program_free(program);
-    for (int i = 0; i < 200 && nccl_fake.comms != 0; i++) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    for (int i = 0; i < 200 && nccl_fake.comms != 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     assert_int_equal(nccl_fake.comms, 0);
-    if (rc == 0) assert_int_equal(atomic_load(&at_once.events), 0);      /* else messages may be under way */
+    /* else messages may be under way */
+    if (rc == 0) assert_int_equal(atomic_load(&at_once.events), 0);
     assert_int_equal(atomic_load(&at_once.streams), 0);
     return rc;
 }
@@ -169,10 +175,13 @@ static void a_peer_that_fails_is_named(void **state)
     for (long n = 1; n < 16; n += 4) {
         fake_reset();
         nccl_fake.fail = n;
-        fails_with(*state, pipeline(SCHEDULE_DPU), "nccl: from device 0 to device 1: remote process exited: of the fake");
+        fails_with(*state, pipeline(SCHEDULE_DPU),
+                   "nccl: from device 0 to device 1: remote process exited: of the fake");
         fake_reset();
         nccl_fake.fail = n;
-        fails_with(*state, data_parallel(3), "nccl: the group of 3 from device 0 to device 2: remote process exited: of the fake");
+        fails_with(
+            *state, data_parallel(3),
+            "nccl: the group of 3 from device 0 to device 2: remote process exited: of the fake");
     }
 }
 
@@ -180,7 +189,8 @@ static void a_gpu_is_taken_once(void **state)
 {
     fake_reset();
     at_once.same_gpu = true;
-    fails_with(*state, pipeline(SCHEDULE_DPU), "nccl takes a GPU once: 0000:00:00.0 is that of devices of rank 0 and of rank 0");
+    fails_with(*state, pipeline(SCHEDULE_DPU),
+               "nccl takes a GPU once: 0000:00:00.0 is that of devices of rank 0 and of rank 0");
     at_once.same_gpu = false;
 }
 
@@ -253,7 +263,12 @@ static void together(Part *parts, Failing *failing, int64_t limit_ms, bool only_
     Error      err = {""};
 
     async_gpus(&spec, MEMBERS);
-    NcclOptions options = {{.program = program, .message_count = messages, .queue_depth = 2, .devices = &spec}, 0, limit_ms, note_failure, failing};
+    NcclOptions options = {
+        {.program = program, .message_count = messages, .queue_depth = 2, .devices = &spec},
+        0,
+        limit_ms,
+        note_failure,
+        failing};
     if (nccl_new(&failing->transport, &options, &err) != 0) fail_msg("%s", err.text);
     for (int d = 0; d < MEMBERS; d++) {
         parts[d].transport = failing->transport;
@@ -302,7 +317,8 @@ static void sums_are_in_the_order_of_the_members(void **state)
     for (int d = 0; d < MEMBERS; d++) {
         if (parts[d].rc != 0) fail_msg("%s", parts[d].err.text);
         assert_true(parts[d].loss == 0.5 + 1.5 + 2.5);
-        for (int i = 0; i < VALUES; i++) assert_true(parts[d].sums[i] == addend(0, i) + addend(1, i) + addend(2, i));
+        for (int i = 0; i < VALUES; i++)
+            assert_true(parts[d].sums[i] == addend(0, i) + addend(1, i) + addend(2, i));
         for (int i = 0; i < FLOATS; i++) {
             float sum = (float)addend(0, i) + (float)addend(1, i);
             sum += (float)addend(2, i);
@@ -317,7 +333,8 @@ static int failed_parts(const Part *parts, const char *expected)
 {
     int failed = 0;
 
-    for (int d = 0; d < MEMBERS; d++) failed += parts[d].rc != 0 && strstr(parts[d].err.text, expected) != NULL;
+    for (int d = 0; d < MEMBERS; d++)
+        failed += parts[d].rc != 0 && strstr(parts[d].err.text, expected) != NULL;
     return failed;
 }
 
@@ -337,8 +354,8 @@ static void what_is_lost_ends_the_run(void **state)
     free_parts(parts);
 }
 
-/* A GPU on which nothing passes: the thread that looks tells it. Where a busy machine makes a member wait
- * longer than the limit the member says so itself; then once more. */
+/* A GPU on which nothing passes: the thread that looks tells it. Where a busy machine makes a
+ * member wait longer than the limit the member says so itself; then once more. */
 static void a_gpu_that_hangs_is_told(void **state)
 {
     Part   *parts = new_parts();
@@ -353,8 +370,9 @@ static void a_gpu_that_hangs_is_told(void **state)
         together(parts, &failing, 100, true);
     }
     assert_int_equal(atomic_load(&failing.failures), 1);
-    assert_string_equal(failing.failure.text,
-                        "nccl: the group of 3 from device 0 to device 2: nothing has come or gone for 0.1 s");
+    assert_string_equal(
+        failing.failure.text,
+        "nccl: the group of 3 from device 0 to device 2: nothing has come or gone for 0.1 s");
     free_parts(parts);
 }
 

@@ -18,19 +18,28 @@
  *     a on 0-1, b on 2-3  a 36 + 1,   b 12 + 1    does not */
 static Trace *two_machines(int far)
 {
-    char *text = format_text(
-        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"two\", \"provenance\": {\"kind\": \"modelled\", "
-        "\"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 12, \"samples\": 120}, \"devices\": [{\"kind\": \"k\", "
-        "\"count\": 4}], \"blocks\": ["
-        "{\"name\": \"a\", \"student\": {\"gradient_bytes\": 10}, \"timings\": ["
-        "{\"batch\": 1, \"teacher_us\": 1, \"forward_us\": 2, \"backward_us\": 3, \"update_us\": 0}, "
-        "{\"batch\": 12, \"teacher_us\": 12, \"forward_us\": 24, \"backward_us\": 36, \"update_us\": 0}]}, "
-        "{\"name\": \"b\", \"student\": {\"gradient_bytes\": 10}, \"timings\": ["
-        "{\"batch\": 1, \"teacher_us\": 0, \"forward_us\": 1, \"backward_us\": 1, \"update_us\": 0}, "
-        "{\"batch\": 12, \"teacher_us\": 0, \"forward_us\": 12, \"backward_us\": 12, \"update_us\": 0}]}], "
-        "\"allreduce\": [{\"devices\": 2, \"bytes\": 10, \"us\": 1}, {\"devices\": 4, \"bytes\": 10, \"us\": 1}], "
-        "\"nodes\": {\"devices_per_node\": 2, \"allreduce\": [{\"devices\": 2, \"bytes\": 10, \"us\": %d}, "
-        "{\"devices\": 4, \"bytes\": 10, \"us\": %d}]}}", far, far);
+    char *text =
+        format_text("{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"two\", "
+                    "\"provenance\": {\"kind\": \"modelled\", "
+                    "\"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": 12, "
+                    "\"samples\": 120}, \"devices\": [{\"kind\": \"k\", "
+                    "\"count\": 4}], \"blocks\": ["
+                    "{\"name\": \"a\", \"student\": {\"gradient_bytes\": 10}, \"timings\": ["
+                    "{\"batch\": 1, \"teacher_us\": 1, \"forward_us\": 2, \"backward_us\": 3, "
+                    "\"update_us\": 0}, "
+                    "{\"batch\": 12, \"teacher_us\": 12, \"forward_us\": 24, \"backward_us\": 36, "
+                    "\"update_us\": 0}]}, "
+                    "{\"name\": \"b\", \"student\": {\"gradient_bytes\": 10}, \"timings\": ["
+                    "{\"batch\": 1, \"teacher_us\": 0, \"forward_us\": 1, \"backward_us\": 1, "
+                    "\"update_us\": 0}, "
+                    "{\"batch\": 12, \"teacher_us\": 0, \"forward_us\": 12, \"backward_us\": 12, "
+                    "\"update_us\": 0}]}], "
+                    "\"allreduce\": [{\"devices\": 2, \"bytes\": 10, \"us\": 1}, {\"devices\": 4, "
+                    "\"bytes\": 10, \"us\": 1}], "
+                    "\"nodes\": {\"devices_per_node\": 2, \"allreduce\": [{\"devices\": 2, "
+                    "\"bytes\": 10, \"us\": %d}, "
+                    "{\"devices\": 4, \"bytes\": 10, \"us\": %d}]}}",
+                    far, far);
     Trace *trace;
     Error  err = {""};
 
@@ -58,9 +67,11 @@ static void groups_stay_inside_when_that_is_faster(void **state)
             assert_non_null(strstr(text_string(&text), "; across machines 0 to 1"));
         } else {
             assert_int_equal(plan->bottleneck_ns, 37000);
-            assert_string_equal(text_string(&text),
-                                "  block a on devices 0, 1, 6 rows each step (last: 6); on machine 0\n"
-                                "  block b on devices 2, 3, 6 rows each step (last: 6); on machine 1, relay from machine 0\n");
+            assert_string_equal(
+                text_string(&text),
+                "  block a on devices 0, 1, 6 rows each step (last: 6); on machine 0\n"
+                "  block b on devices 2, 3, 6 rows each step (last: 6); on machine 1, relay from "
+                "machine 0\n");
         }
         text_free(&text);
         comparison_free(&c);
@@ -72,7 +83,8 @@ static void groups_stay_inside_when_that_is_faster(void **state)
 /* A relaying plan on devices in any order, some left out anywhere. */
 static Plan *any_placement(Rng *rng, const Scenario *s)
 {
-    int   g = s->device_count, n = s->trace->block_count, order[16], first[16], width[16], stages = 0, used = 0;
+    int g = s->device_count, n = s->trace->block_count, order[16], first[16], width[16], stages = 0,
+        used = 0;
     Plan *plan;
 
     for (int d = 0; d < g; d++) order[d] = d;
@@ -90,7 +102,9 @@ static Plan *any_placement(Rng *rng, const Scenario *s)
     }
     assert_int_equal(plan_new(&plan, SCHEDULE_AHD, n, g, s->batch, stages, NULL), 0);
     for (int i = 0, at = 0; i < stages; at += width[i++]) {
-        assert_int_equal(plan_set_stage(plan, i, first[i], (i + 1 < stages ? first[i + 1] : n) - 1, 0, width[i], NULL), 0);
+        assert_int_equal(plan_set_stage(plan, i, first[i], (i + 1 < stages ? first[i + 1] : n) - 1,
+                                        0, width[i], NULL),
+                         0);
         for (int k = 0; k < width[i]; k++) plan->stages[i].devices[k] = order[at + k];
     }
     return plan;
@@ -149,7 +163,8 @@ static int64_t slowest_stage(const Plan *plan, const Scenario *s)
 
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
-        int64_t      ns = stage_cost(s, COST_SIM, stage->first, stage->last, stage->devices[0], stage->width, NULL);
+        int64_t      ns = stage_cost(s, COST_SIM, stage->first, stage->last, stage->devices[0],
+                                     stage->width, NULL);
         if (ns > slowest) slowest = ns;
     }
     return slowest;
@@ -173,10 +188,12 @@ static void search_with_nodes_is_exact(void **state)
         assert_int_equal(compare(&c, &s, &options, NULL), 0);
         int64_t best = brute(&s, 0, 0), epoch_ns = c.rows[SCHEDULE_AHD].sim.epoch_ns;
         comparison_free(&c);
-        options.candidates = 1;                  /* then it is the optimum of what the search counts, or ir */
+        options.candidates = 1;                  /* then it is the optimum of what the search
+                                                  * counts, or ir */
         assert_int_equal(compare(&c, &s, &options, NULL), 0);
         const Plan *plan = c.rows[SCHEDULE_AHD].plan;
-        if (slowest_stage(plan, &s) != best && (plan->stage_count > 1 || plan->stages[0].width < s.device_count))
+        if (slowest_stage(plan, &s) != best
+            && (plan->stage_count > 1 || plan->stages[0].width < s.device_count))
             fail_msg("case %d", i);
         searched += plan->stage_count > 1;
         assert_true(epoch_ns <= c.rows[SCHEDULE_AHD].sim.epoch_ns);
@@ -190,7 +207,8 @@ static void search_with_nodes_is_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_stay_inside_when_that_is_faster), cmocka_unit_test(bound_holds_for_any_placement),
+        cmocka_unit_test(groups_stay_inside_when_that_is_faster),
+        cmocka_unit_test(bound_holds_for_any_placement),
         cmocka_unit_test(search_with_nodes_is_exact),
     };
 

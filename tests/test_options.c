@@ -28,12 +28,14 @@ static void fill_table(Option table[9], Values *values)
 {
     const Option rows[9] = {
         {"flag", 'f', OPTION_FLAG, NULL, "Does it.", &values->flag, 0, 0, NULL, false},
-        {"count", 'n', OPTION_INTEGER, "N", "How many there are, in words that go on for longer than "
+        {"count", 'n', OPTION_INTEGER, "N",
+         "How many there are, in words that go on for longer than "
          "a line of a terminal has room for.", &values->count, 1, 100, NULL, false},
         {"memory", 0, OPTION_BYTES, "BYTES", "Memory.", &values->bytes, 1, 0, NULL, false},
         {"ratio", 0, OPTION_NUMBER, "X", "A ratio.", &values->ratio, 0, 0, NULL, false},
         {"name", 'o', OPTION_STRING, "FILE", "A name.", &values->name, 0, 0, NULL, false},
-        {"format", 0, OPTION_CHOICE, "table|csv", "What to print.", &values->choice, 0, 0, choices, false},
+        {"format", 0, OPTION_CHOICE, "table|csv", "What to print.", &values->choice, 0, 0, choices,
+         false},
         {"set", 0, OPTION_LIST, "K=V", "Sets.", &values->list, 0, 0, NULL, false},
         {"any", 0, OPTION_INTEGER, "N", "Any number.", &values->bytes, INT64_MIN, 0, NULL, false},
         {0},
@@ -65,8 +67,11 @@ static void every_type_arrives(void **state)
     Operands o;
     Error    err = {""};
 
-    if (parse("in -f --count=7 --memory 1.5GiB --ratio 0.25 -o out --format csv --set a=1 - --set b=2 -- --flag",
-              &v, &o, &err) != 0) fail_msg("%s", err.text);
+    if (parse("in -f --count=7 --memory 1.5GiB --ratio 0.25 -o out --format csv --set a=1 - --set "
+              "b=2 -- --flag",
+              &v, &o, &err)
+        != 0)
+        fail_msg("%s", err.text);
     assert_true(v.flag);
     assert_int_equal(v.count, 7);
     assert_int_equal(v.bytes, 3 * ((int64_t)1 << 29));
@@ -100,10 +105,18 @@ static void defaults_stay(void **state)
 
 static void sizes(void **state)
 {
-    static const struct { const char *line; int64_t bytes; } cases[] = {
-        {"--memory 1", 1}, {"--memory 2B", 2}, {"--memory 3kB", 3000}, {"--memory 3KB", 3000},
-        {"--memory 1KiB", 1024}, {"--memory 80GB", 80000000000}, {"--memory 40GiB", (int64_t)40 << 30},
-        {"--memory 0.5TiB", (int64_t)1 << 39}, {"--memory 1e3MB", 1000000000}, {"--any -5", -5},
+    static const struct { const char *line; int64_t bytes;
+    } cases[] = {
+        {"--memory 1", 1},
+        {"--memory 2B", 2},
+        {"--memory 3kB", 3000},
+        {"--memory 3KB", 3000},
+        {"--memory 1KiB", 1024},
+        {"--memory 80GB", 80000000000},
+        {"--memory 40GiB", (int64_t)40 << 30},
+        {"--memory 0.5TiB", (int64_t)1 << 39},
+        {"--memory 1e3MB", 1000000000},
+        {"--any -5", -5},
     };
 
     (void)state;
@@ -118,7 +131,8 @@ static void sizes(void **state)
 
 static void bad_usage_is_refused(void **state)
 {
-    static const struct { const char *line, *error; } cases[] = {
+    static const struct { const char *line, *error;
+    } cases[] = {
         {"--cout 3", "unknown option --cout (did you mean --count?), see --help"},
         {"--hepl", "unknown option --hepl (did you mean --help?), see --help"},
         {"--zzzzzz", "unknown option --zzzzzz, see --help"},
@@ -138,13 +152,19 @@ static void bad_usage_is_refused(void **state)
         {"--count 0", "--count: 0 is too small, expected at least 1"},
         {"--count -1", "--count: -1 is too small, expected at least 1"},
         {"--count 101", "--count: 101 is too large, expected at most 100"},
-        {"--memory 40gib", "--memory: \"40gib\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
-        {"--memory GiB", "--memory: \"GiB\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
-        {"--memory nan", "--memory: \"nan\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
-        {"--memory 0x10", "--memory: \"0x10\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
-        {"--memory infMB", "--memory: \"infMB\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
+        {"--memory 40gib",
+         "--memory: \"40gib\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
+        {"--memory GiB",
+         "--memory: \"GiB\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
+        {"--memory nan",
+         "--memory: \"nan\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
+        {"--memory 0x10",
+         "--memory: \"0x10\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
+        {"--memory infMB",
+         "--memory: \"infMB\" is not a size, expected bytes such as 1048576, 512MiB or 40GB"},
         {"--memory 0", "--memory: \"0\" is out of range, expected 1 to 9007199254740992 bytes"},
-        {"--memory 9000TiB", "--memory: \"9000TiB\" is out of range, expected 1 to 9007199254740992 bytes"},
+        {"--memory 9000TiB",
+         "--memory: \"9000TiB\" is out of range, expected 1 to 9007199254740992 bytes"},
         {"--ratio x", "--ratio: \"x\" is not a number"},
         {"--ratio inf", "--ratio: \"inf\" is not a number"},
         {"--ratio nan", "--ratio: \"nan\" is not a number"},
@@ -194,7 +214,8 @@ static void too_many_are_refused(void **state)
 /* What print writes for a table with these defaults, yours. */
 static char *printed(void (*print)(const Options *, FILE *), const Option *table)
 {
-    Options options = {"tool", "FILE [options]", "Tests things.", (Option *)(uintptr_t)table, "examples:\n  tool a"};
+    Options options = {"tool", "FILE [options]", "Tests things.", (Option *)(uintptr_t)table,
+                       "examples:\n  tool a"};
     char   *text = NULL;
     size_t  length;
     FILE   *out = open_memstream(&text, &length);
@@ -213,7 +234,8 @@ static void help_and_settings_come_from_the_table(void **state)
 
     fill_table(table, &v);
     table[7].name = NULL;
-    char *help = printed(options_print_help, table), *settings = printed(options_print_settings, table);
+    char *help = printed(options_print_help, table),
+         *settings = printed(options_print_settings, table);
     assert_string_equal(help,
         "usage: tool FILE [options]\n\nTests things.\n\noptions:\n"
         "  -f, --flag              Does it.\n"
@@ -227,9 +249,9 @@ static void help_and_settings_come_from_the_table(void **state)
         "  -h, --help              Print this and exit.\n"
         "  --version               Print the version and exit.\n"
         "\nexamples:\n  tool a\n");
-    assert_string_equal(settings,
-        "  flag             yes\n  count            2\n  memory           1024\n  format           table\n"
-        "  set              a=1 b=2\n");
+    assert_string_equal(settings, "  flag             yes\n  count            2\n  memory          "
+                                  " 1024\n  format           table\n"
+                                  "  set              a=1 b=2\n");
     free(help);
     free(settings);
 }
@@ -237,9 +259,15 @@ static void help_and_settings_come_from_the_table(void **state)
 /* Whatever stands beside it: what it asks for, and no work. */
 static void questions_are_told_apart(void **state)
 {
-    static const struct { const char *line; OptionsInfo info; } cases[] = {
-        {"in -f", INFO_NONE}, {"-h", INFO_HELP}, {"in --help --flag", INFO_HELP}, {"--help=man", INFO_MAN},
-        {"--help=words", INFO_WORDS}, {"in --version", INFO_VERSION}, {"-- --version", INFO_NONE},
+    static const struct { const char *line; OptionsInfo info;
+    } cases[] = {
+        {"in -f", INFO_NONE},
+        {"-h", INFO_HELP},
+        {"in --help --flag", INFO_HELP},
+        {"--help=man", INFO_MAN},
+        {"--help=words", INFO_WORDS},
+        {"in --version", INFO_VERSION},
+        {"-- --version", INFO_NONE},
     };
 
     (void)state;
@@ -247,14 +275,21 @@ static void questions_are_told_apart(void **state)
         Values   v = {0};
         Operands o;
         Error    err = {""};
-        if (parse(cases[i].line, &v, &o, &err) != 0) fail_msg("\"%s\": %s", cases[i].line, err.text);
+        if (parse(cases[i].line, &v, &o, &err) != 0)
+            fail_msg("\"%s\": %s", cases[i].line, err.text);
         assert_int_equal(o.info, cases[i].info);
     }
 }
 
 static void man(const Options *options, FILE *out) { options_print_info(options, INFO_MAN, out); }
-static void words(const Options *options, FILE *out) { options_print_info(options, INFO_WORDS, out); }
-static void version(const Options *options, FILE *out) { options_print_info(options, INFO_VERSION, out); }
+static void words(const Options *options, FILE *out)
+{
+    options_print_info(options, INFO_WORDS, out);
+}
+static void version(const Options *options, FILE *out)
+{
+    options_print_info(options, INFO_VERSION, out);
+}
 
 /* The page for man(1), with hyphens that can be copied; the lines for a shell's completion. */
 static void other_answers_come_from_the_table_too(void **state)
@@ -264,41 +299,50 @@ static void other_answers_come_from_the_table_too(void **state)
     Option table[9];
 
     fill_table(table, &v);
-    memmove(&table[2], &table[4], 5 * sizeof *table);        /* flag, count, name, format, set, any */
+    memmove(&table[2], &table[4], 5 * sizeof *table);        /* flag, count, name, format, set,
+                                                              * any */
     table[3].help = "Prints\n.a-b with \\n in it.";
-    char *page = printed(man, table), *line = printed(version, table), *list = printed(words, table);
+    char *page = printed(man, table), *line = printed(version, table),
+         *list = printed(words, table);
     const char *begins = ".TH TOOL 1 \"\" \"pipebd " PIPEBD_VERSION "\" \"Pipe\\-BD in C\"\n"
-        ".SH NAME\ntool \\- tests things\n"
-        ".SH SYNOPSIS\n.B tool\nFILE [options]\n"
-        ".SH DESCRIPTION\nTests things.\n"
-        ".SH OPTIONS\n"
-        ".TP\n\\fB\\-f\\fR, \\fB\\-\\-flag\\fR\nDoes it.\n"
-        ".TP\n\\fB\\-n\\fR, \\fB\\-\\-count\\fR \\fIN\\fR\nHow many there are, in words that go on for longer than "
-        "a line of a terminal has room for. (default 2)\n"
-        ".TP\n\\fB\\-o\\fR, \\fB\\-\\-name\\fR \\fIFILE\\fR\nA name.\n"
-        ".TP\n\\fB\\-\\-format\\fR \\fItable|csv\\fR\nPrints\n\\&.a\\-b with \\en in it. (default table)\n";
+                         ".SH NAME\ntool \\- tests things\n"
+                         ".SH SYNOPSIS\n.B tool\nFILE [options]\n"
+                         ".SH DESCRIPTION\nTests things.\n"
+                         ".SH OPTIONS\n"
+                         ".TP\n\\fB\\-f\\fR, \\fB\\-\\-flag\\fR\nDoes it.\n"
+                         ".TP\n\\fB\\-n\\fR, \\fB\\-\\-count\\fR \\fIN\\fR\nHow many there are, in "
+                         "words that go on for longer than "
+                         "a line of a terminal has room for. (default 2)\n"
+                         ".TP\n\\fB\\-o\\fR, \\fB\\-\\-name\\fR \\fIFILE\\fR\nA name.\n"
+                         ".TP\n\\fB\\-\\-format\\fR \\fItable|csv\\fR\nPrints\n\\&.a\\-b with \\en "
+                         "in it. (default table)\n";
     if (strncmp(page, begins, strlen(begins)) != 0) assert_string_equal(page, begins);
-    assert_non_null(strstr(page, ".SH NOTES\n.nf\nexamples:\n  tool a\n.fi\n.SH EXIT STATUS\n.TP\n\\fB0\\fR\n"));
+    assert_non_null(strstr(
+        page, ".SH NOTES\n.nf\nexamples:\n  tool a\n.fi\n.SH EXIT STATUS\n.TP\n\\fB0\\fR\n"));
     assert_string_equal(line, "tool " PIPEBD_VERSION "\n");
-    assert_string_equal(list, "--flag -f none\n--count -n value\n--name -o value\n--format - table|csv\n--set - value\n"
-                        "--any - value\n--help -h none\n--version - none\n");
+    assert_string_equal(
+        list,
+        "--flag -f none\n--count -n value\n--name -o value\n--format - table|csv\n--set - value\n"
+        "--any - value\n--help -h none\n--version - none\n");
     free(page);
     free(line);
     free(list);
 }
 
-/* --workers was --lanes: taken under either name, but not twice, and the new name wins where a table has both. */
+/* --workers was --lanes: taken under either name, but not twice, and the new name wins where a
+ * table has both. */
 static void a_former_name_is_taken(void **state)
 {
     int64_t        workers = 0, lanes = 0;
     char          *argv[] = {"t", "--lanes=3"}, *both[] = {"t", "--lanes", "3", "--workers", "4"};
     Operands       operands;
     Error          err = {""};
-    Option         now[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false}, {0}};
-    Option         again[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false}, {0}};
+    Option now[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false}, {0}};
+    Option again[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false}, {0}};
     Option         own[] = {{"workers", 0, OPTION_INTEGER, "N", "", &workers, 1, 0, NULL, false},
                             {"lanes", 0, OPTION_INTEGER, "N", "", &lanes, 1, 0, NULL, false}, {0}};
-    const Options  options = {"t", "", "", now, NULL}, twice = {"t", "", "", again, NULL}, kept = {"t", "", "", own, NULL};
+    const Options  options = {"t", "", "", now, NULL}, twice = {"t", "", "", again, NULL},
+                  kept = {"t", "", "", own, NULL};
 
     (void)state;
     assert_int_equal(options_parse(&options, 2, argv, &operands, &err), 0);

@@ -26,7 +26,11 @@ static Trace *small_trace(void)
 static Trace *stored_trace(void)
 {
     static int64_t   row_bytes[] = {100}, rows[] = {4}, in_flight[] = {1}, ns[] = {50000};
-    static TraceTier tier = {"host", true, false, (int64_t)1 << 40, {row_bytes, rows, in_flight, 1, 1, 1, ns},
+    static TraceTier tier = {"host",
+                             true,
+                             false,
+                             (int64_t)1 << 40,
+                             {row_bytes, rows, in_flight, 1, 1, 1, ns},
                              {row_bytes, rows, in_flight, 1, 1, 1, ns}};
     Trace           *trace = small_trace();
 
@@ -44,20 +48,27 @@ typedef int Journey(const Trace *trace, Schedule schedule, Error *err);
 /* Plan by hand: two blocks on two devices, as the schedule wants it. */
 static int plan_by_hand(Plan **out, Schedule schedule, Error *err)
 {
-    bool one = schedule == SCHEDULE_IR, sequential = schedule == SCHEDULE_SEQUENTIAL, all = schedule == SCHEDULE_DP || one || sequential;
+    bool one = schedule == SCHEDULE_IR, sequential = schedule == SCHEDULE_SEQUENTIAL,
+         all = schedule == SCHEDULE_DP || one || sequential;
     int  stages = one ? 1 : 2;
 
     if (plan_new(out, schedule, 2, 2, 8, stages, err) != 0) return -1;
     for (int i = 0; i < stages; i++)
         if (plan_set_stage(*out, i, i, one ? 1 : i, all ? 0 : i, all ? 2 : 1, err) != 0) return -1;
     if (schedule == SCHEDULE_SPLIT && plan_add_tasks(*out, err) != 0) return -1;
-    for (int i = 0; i < (*out)->task_count; i++)                 /* the first alone, the second by both */
-        if (plan_place(*out, &(*out)->tasks[i], (int[]){1, 0}, i ? (int64_t[]){4, 4} : (int64_t[]){8}, 1 + i, err) != 0)
+    for (int i = 0; i < (*out)->task_count; i++)                 /* the first alone, the second by
+                                                                  * both */
+        if (plan_place(*out, &(*out)->tasks[i], (int[]){1, 0},
+                       i ? (int64_t[]){4, 4} : (int64_t[]){8}, 1 + i, err)
+            != 0)
             return -1;
-    if ((sequential || schedule == SCHEDULE_STORE) && plan_set_store(*out, 2, sequential, sequential ? 0 : 2, err) != 0) return -1;
+    if ((sequential || schedule == SCHEDULE_STORE)
+        && plan_set_store(*out, 2, sequential, sequential ? 0 : 2, err) != 0)
+        return -1;
     for (int i = 0; i < (*out)->later_count; i++) {              /* each where it was not */
         (*out)->later[i].first = (*out)->later[i].last = i;
-        if (plan_place(*out, &(*out)->later[i], (int[]){1 - i}, (int64_t[]){8}, 1, err) != 0) return -1;
+        if (plan_place(*out, &(*out)->later[i], (int[]){1 - i}, (int64_t[]){8}, 1, err) != 0)
+            return -1;
     }
     for (int k = 1; (*out)->stored && k <= 2; k++) (*out)->stored[k] = 0;
     if ((*out)->stored) (*out)->home = 0;
@@ -82,11 +93,14 @@ static int simulate(const Trace *trace, Schedule schedule, Error *err)
     if (plan_by_hand(&plan, schedule, err) != 0) goto done;
     if (program_build(&program, plan, 6, err) != 0) goto done;
     if (program_verify(program, 2, err) != 0) goto done;
-    if (memory_peak(memory, program, &scenario, err) != 0 || memory_host(host, program, &scenario, err) != 0) goto done;
+    if (memory_peak(memory, program, &scenario, err) != 0
+        || memory_host(host, program, &scenario, err) != 0)
+        goto done;
     if (sim_run(&result, program, &scenario, &(SimOptions){.record = true}, err) != 0) goto done;
-    timeline_text(&(Timeline){.kind = "predicted", .schedule = "name", .trace_name = "", .block_names = names,
-                              .program = program, .steps = 6, .spans = result.spans,
-                              .span_count = result.span_count}, &text);
+    timeline_text(&(Timeline){.kind = "predicted", .schedule = "name", .trace_name = "",
+                              .block_names = names, .program = program, .steps = 6,
+                              .spans = result.spans, .span_count = result.span_count},
+                  &text);
     plan_text(plan, &text);
     rc = text_failed(&text) ? error_no_memory(err) : 0;
 done:
@@ -124,7 +138,8 @@ static int skip_periods(const Trace *trace, Schedule schedule, Error *err)
     if (plan_by_hand(&plan, schedule, err) != 0) goto done;
     if (program_build(&program, plan, 5000, err) != 0) goto done;
     if (sim_run(&result, program, &scenario, &(SimOptions){0}, err) != 0) goto done;
-    if (!alloc_fail_reached() && schedule != SCHEDULE_LS && schedule != SCHEDULE_STORE) assert_true(result.skipped > result.simulated);
+    if (!alloc_fail_reached() && schedule != SCHEDULE_LS && schedule != SCHEDULE_STORE)
+        assert_true(result.skipped > result.simulated);
     assert_int_equal(result.simulated + result.skipped, instructions_of_an_epoch(program));
     rc = 0;
 done:
@@ -137,9 +152,11 @@ done:
 
 /* The planner and its reports. Only the search for periods may do without its memory;
  * that a schedule is not possible is never said for want of it. */
-static int compare_cluster(const Trace *trace, Schedule schedule, int devices, OrderKind order, Error *err)
+static int compare_cluster(const Trace *trace, Schedule schedule, int devices, OrderKind order,
+                           Error *err)
 {
-    CompareOptions options = {.schedules = 1u << schedule | 1u << SCHEDULE_IR, .candidates = 4, .order = {.kind = order}};
+    CompareOptions options = {
+        .schedules = 1u << schedule | 1u << SCHEDULE_IR, .candidates = 4, .order = {.kind = order}};
     ScenarioOptions cluster = {.queue_depth = 2, .devices = devices, .extrapolate = true};
     Scenario       scenario = {0};
     Comparison     comparison = {.best = -1};
@@ -211,7 +228,8 @@ static Trace *trace_of_kinds(int per_node)
     Trace *trace = small_trace();
 
     trace->devices_per_node = per_node;
-    for (int work = 0; work < WORK_COUNT; work++) trace->blocks[1].work[work][1] = trace->blocks[0].work[work][1];
+    for (int work = 0; work < WORK_COUNT; work++)
+        trace->blocks[1].work[work][1] = trace->blocks[0].work[work][1];
     return trace;
 }
 
@@ -224,8 +242,16 @@ static void run_all(Journey *journey, Trace *trace, bool strict)
 }
 
 static void simulating(void **state)       { (void)state; run_all(simulate, stored_trace(), true); }
-static void skipping_periods(void **state) { (void)state; run_all(skip_periods, stored_trace(), false); }
-static void comparing(void **state)        { (void)state; run_all(compare_and_report, small_trace(), false); }
+static void skipping_periods(void **state)
+{
+    (void)state;
+    run_all(skip_periods, stored_trace(), false);
+}
+static void comparing(void **state)
+{
+    (void)state;
+    run_all(compare_and_report, small_trace(), false);
+}
 static void comparing_sequential(void **state)
 {
     Trace *trace = stored_trace();
@@ -235,9 +261,21 @@ static void comparing_sequential(void **state)
     trace_free(trace);
 }
 
-static void comparing_kinds(void **state)  { (void)state; run_all(compare_kinds, trace_of_kinds(0), false); }
-static void comparing_order(void **state)  { (void)state; run_all(compare_in_order, trace_of_kinds(0), false); }
-static void comparing_orders(void **state) { (void)state; run_all(compare_kinds, trace_of_kinds(2), false); }
+static void comparing_kinds(void **state)
+{
+    (void)state;
+    run_all(compare_kinds, trace_of_kinds(0), false);
+}
+static void comparing_order(void **state)
+{
+    (void)state;
+    run_all(compare_in_order, trace_of_kinds(0), false);
+}
+static void comparing_orders(void **state)
+{
+    (void)state;
+    run_all(compare_kinds, trace_of_kinds(2), false);
+}
 
 int main(void)
 {

@@ -5,7 +5,8 @@
 
 static void near(double found, double expected)
 {
-    if (found < expected - 1e-9 || found > expected + 1e-9) fail_msg("%g, expected %g", found, expected);
+    if (found < expected - 1e-9 || found > expected + 1e-9)
+        fail_msg("%g, expected %g", found, expected);
 }
 
 /* Microseconds of device 0, after a step of warming up (0):
@@ -14,8 +15,9 @@ static void near(double found, double expected)
 static void gaps_are_counted(void **state)
 {
     static const Span spans[] = {
-        {0, LANE_COMPUTE, NULL, 0, 1000, 2000}, {0, LANE_COMPUTE, NULL, 1, 15000, 19000}, {0, LANE_COMPUTE, NULL, 1, 10000, 14000},
-        {1, LANE_COMPUTE, NULL, 1, 0, 90000}, {0, LANE_COMPUTE, NULL, 2, 22000, 25000}, {0, LANE_REDUCE, NULL, 2, 24000, 28000},
+        {0, LANE_COMPUTE, NULL, 0, 1000, 2000},   {0, LANE_COMPUTE, NULL, 1, 15000, 19000},
+        {0, LANE_COMPUTE, NULL, 1, 10000, 14000}, {1, LANE_COMPUTE, NULL, 1, 0, 90000},
+        {0, LANE_COMPUTE, NULL, 2, 22000, 25000}, {0, LANE_REDUCE, NULL, 2, 24000, 28000},
         {0, LANE_COMPUTE, NULL, 3, 30000, 40000}, {0, LANE_COMPUTE, NULL, 3, 50000, 60000}};
     Error  err = {""};
     double us = -1;
@@ -44,7 +46,8 @@ static void without_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gaps_are_counted), cmocka_unit_test(without_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gaps_are_counted),
+                                       cmocka_unit_test(without_memory)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,8 @@ static int in_the_dark(int colour)
     return colour;
 }
 
-/* Schedules and parts of memory have no colour of what devices do, nor of each other, nor two the same. */
+/* Schedules and parts of memory have no colour of what devices do, nor of each other, nor two the
+ * same. */
 static void colours_mean_one_thing(void **state)
 {
     (void)state;
@@ -38,7 +39,8 @@ static void colours_mean_one_thing(void **state)
     for (int i = 0; i < MEMORY_COUNT; i++) other[count++] = colour_of_memory((MemoryPart)i);
     for (int i = 0; i < count; i++) {
         for (int k = 0; k < i; k++) assert_int_not_equal(other[i], other[k]);
-        for (int s = 0; s < SHARE_COUNT; s++) assert_int_not_equal(other[i], colour_of_share((TimeShare)s));
+        for (int s = 0; s < SHARE_COUNT; s++)
+            assert_int_not_equal(other[i], colour_of_share((TimeShare)s));
         for (int op = 0; op < OP_COUNT; op++) assert_int_not_equal(other[i], colour_of_op((Op)op));
     }
 }
@@ -47,7 +49,9 @@ static void text_in_boxes_is_legible(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARE_COUNT + (int)OP_COUNT; s++) {
-        int box = s < SHARE_COUNT ? colour_of_share((TimeShare)s) : colour_of_op((Op)(s - SHARE_COUNT)), text = colour_of_text(box);
+        int box = s < SHARE_COUNT ? colour_of_share((TimeShare)s)
+                                  : colour_of_op((Op)(s - SHARE_COUNT)),
+            text = colour_of_text(box);
         assert_true(contrast(box, text) > 3);
         assert_true(contrast(in_the_dark(box), in_the_dark(text)) > 3);
     }
@@ -59,14 +63,17 @@ static void schedules_are_seen(void **state)
     (void)state;
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         assert_true(contrast(colour_of_schedule((Schedule)i), 0xFFFFFF) > 1.5);
-        assert_true(contrast(in_the_dark(colour_of_schedule((Schedule)i)), in_the_dark(0xFFFFFF)) > 3);
+        assert_true(contrast(in_the_dark(colour_of_schedule((Schedule)i)), in_the_dark(0xFFFFFF))
+                    > 3);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(colours_mean_one_thing), cmocka_unit_test(text_in_boxes_is_legible), cmocka_unit_test(schedules_are_seen),
+        cmocka_unit_test(colours_mean_one_thing),
+        cmocka_unit_test(text_in_boxes_is_legible),
+        cmocka_unit_test(schedules_are_seen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,7 +38,8 @@ static Made made_of(Rng *rng, Kind kind, int blocks, bool uniform)
 
     m.impossible = rng_range(rng, 0, 2) == 0;
     for (int b = 0; b < blocks; b++) m.work[b] = (int)rng_range(rng, 0, 100);
-    for (int b = 1; b < blocks; b++) m.message[b] = (int)(rng_range(rng, 0, 3) ? rng_range(rng, 0, 40) : 300);
+    for (int b = 1; b < blocks; b++)
+        m.message[b] = (int)(rng_range(rng, 0, 3) ? rng_range(rng, 0, 40) : 300);
     for (int d = 0; d <= MAX_DEVICES; d++) m.speed[d] = uniform ? 1 : (int)rng_range(rng, 1, 3);
     return m;
 }
@@ -66,20 +67,26 @@ static int64_t made_floor(void *context, int first, int last, int device, int wi
 {
     const Made *m = context;
 
-    return m->kind == NOISE || m->kind >= TIES ? 0 : made_work(m, first, last, m->uniform ? 0 : device, width);
+    return m->kind == NOISE || m->kind >= TIES
+               ? 0
+               : made_work(m, first, last, m->uniform ? 0 : device, width);
 }
 
 static int64_t made_cost(void *context, int first, int last, int device, int width)
 {
     const Made *m = context;
     int         place = m->uniform ? 0 : device;
-    uint64_t    word = rng_u64(m->seed, (uint64_t)(first * 100 + last), (uint64_t)place, (uint64_t)width);
-    int64_t     ns = made_floor(context, first, last, place, width), end = made_end(context, last, place, width);
+    uint64_t    word =
+        rng_u64(m->seed, (uint64_t)(first * 100 + last), (uint64_t)place, (uint64_t)width);
+    int64_t     ns = made_floor(context, first, last, place, width),
+                end = made_end(context, last, place, width);
 
     if (m->impossible && word % 7 == 0) return INT64_MAX;
     if (m->kind == NOISE) return (int64_t)(word >> 40) % 1000;
     if (m->kind == TIES) return (int64_t)(word >> 40) % 3;
-    if (m->kind == FALLS) return 100000 - made_work(m, first, last, place, 1) + 50 * width + (int64_t)(word >> 40) % 20;
+    if (m->kind == FALLS)
+        return 100000 - made_work(m, first, last, place, 1) + 50 * width
+               + (int64_t)(word >> 40) % 20;
     if (m->kind == WORK_ONLY) return ns;
     return m->kind == SUM ? ns + end : larger(ns, larger(end, m->message[first] / width));
 }
@@ -92,7 +99,8 @@ static int64_t brute(const PartitionProblem *p, int block, int device)
     if (block == p->blocks) return 0;
     for (int last = block; last < p->blocks; last++)
         for (int w = 1; w <= p->max_width && device + w <= p->devices; w++) {
-            int64_t here = p->cost(p->context, block, last, device, w), rest = brute(p, last + 1, device + w);
+            int64_t here = p->cost(p->context, block, last, device, w),
+                    rest = brute(p, last + 1, device + w);
             if (larger(here, rest) < best) best = larger(here, rest);
         }
     return best;
@@ -129,8 +137,8 @@ static void check_all(const PartitionProblem *p, const Partition *parts, int cou
 static PartitionProblem problem_of(Made *m, int devices, int max_width)
 {
     return (PartitionProblem){.blocks = m->blocks, .devices = devices, .max_width = max_width,
-                              .uniform = m->uniform, .cost = made_cost, .floor = made_floor, .end = made_end,
-                              .context = m};
+                              .uniform = m->uniform, .cost = made_cost, .floor = made_floor,
+                              .end = made_end, .context = m};
 }
 
 static int64_t optimum(const PartitionProblem *p)
@@ -213,7 +221,8 @@ static void several_are_distinct(void **state)
             for (int b = 0; b < a; b++) {
                 bool same = parts[a].stages == parts[b].stages;
                 for (int s = 0; same && s < parts[a].stages; s++)
-                    same = parts[a].first[s] == parts[b].first[s] && parts[a].width[s] == parts[b].width[s];
+                    same = parts[a].first[s] == parts[b].first[s]
+                           && parts[a].width[s] == parts[b].width[s];
                 assert_false(same);
             }
         if (count > most) most = count;
@@ -257,7 +266,10 @@ static void memory_runs_out(void **state)
 
 /* ---- the table of stage costs ----------------------------------------------------------- */
 
-typedef struct { int blocks, devices, batch, kinds, per_node; bool reduce, p2p, loader, blocking, gaps; } Shape;
+typedef struct {
+    int  blocks, devices, batch, kinds, per_node;
+    bool reduce, p2p, loader, blocking, gaps;
+} Shape;
 
 static void curve_text(Text *out, Rng *rng, const Shape *h, const char *name)
 {
@@ -286,30 +298,42 @@ static Trace *trace_of(Rng *rng, const Shape *h)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": "
-                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, \"samples\": "
-                "100}, \"devices\": [", h->batch);
+    text_printf(&text,
+                "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": "
+                "{\"kind\": "
+                "\"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": "
+                "%d, \"samples\": "
+                "100}, \"devices\": [",
+                h->batch);
     for (int k = 0; k < h->kinds; k++)
-        text_printf(&text, "%s{\"kind\": \"k%d\", \"count\": %d}", k ? ", " : "", k, k + 1 < h->kinds ? 2 : h->devices);
+        text_printf(&text, "%s{\"kind\": \"k%d\", \"count\": %d}", k ? ", " : "", k,
+                    k + 1 < h->kinds ? 2 : h->devices);
     text_append(&text, "], \"blocks\": [");
     for (int b = 0; b < h->blocks; b++) {
-        text_printf(&text, "%s{\"name\": \"b%d\", \"output_bytes\": %d, \"student\": {\"gradient_bytes\": %d}, "
-                    "\"timings\": [", b ? ", " : "", b, (int)rng_range(rng, 1, 500), (int)rng_range(rng, 0, 9000));
+        text_printf(
+            &text,
+            "%s{\"name\": \"b%d\", \"output_bytes\": %d, \"student\": {\"gradient_bytes\": %d}, "
+            "\"timings\": [",
+            b ? ", " : "", b, (int)rng_range(rng, 1, 500), (int)rng_range(rng, 0, 9000));
         for (int k = 0; k < h->kinds; k++)
             for (int p = h->gaps && h->batch > 2 && b == 1; p < 3; p++) {
                 int rows = p == 0 ? 1 : p == 1 ? (h->batch + 1) / 2 : h->batch;
                 if (p > 0 && rows == (p == 1 ? 1 : (h->batch + 1) / 2)) continue;
-                text_printf(&text, "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, "
-                            "\"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d}", text_string(&text)[text.length - 1] == '}'
-                            ? ", " : "", k, rows, (int)rng_range(rng, 0, 30), (int)rng_range(rng, 0, 30),
+                text_printf(&text,
+                            "%s{\"device\": \"k%d\", \"batch\": %d, \"teacher_us\": %d, "
+                            "\"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d}",
+                            text_string(&text)[text.length - 1] == '}' ? ", " : "", k, rows,
+                            (int)rng_range(rng, 0, 30), (int)rng_range(rng, 0, 30),
                             (int)rng_range(rng, 0, 30), (int)rng_range(rng, 0, 30));
             }
         text_append(&text, "]}");
     }
     text_append(&text, "]");
     if (h->loader)
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 1.3, \"lanes\": 2, \"prefetch\": %d}",
-                    (int)rng_range(rng, 0, 50), (int)rng_range(rng, 0, 1));
+        text_printf(
+            &text,
+            ", \"loader\": {\"batch_us\": %d, \"sample_us\": 1.3, \"lanes\": 2, \"prefetch\": %d}",
+            (int)rng_range(rng, 0, 50), (int)rng_range(rng, 0, 1));
     links_text(&text, rng, h);
     if (h->per_node) {
         text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d", h->per_node);
@@ -351,15 +375,17 @@ static void check_stages(const Scenario *s, StageTable *table, CostKind kind)
                     assert_true(stage_table_cost(table, first, last, d, w) == cost);
                     assert_true(floor <= cost);
                     assert_true(stage_table_end(table, last, d, w) <= cost);
-                    if (first > 0) assert_true(floor <= stage_table_floor(table, first - 1, last, d, w));
-                    if (last + 1 < n) assert_true(floor <= stage_table_floor(table, first, last + 1, d, w));
+                    if (first > 0)
+                        assert_true(floor <= stage_table_floor(table, first - 1, last, d, w));
+                    if (last + 1 < n)
+                        assert_true(floor <= stage_table_floor(table, first, last + 1, d, w));
                 }
 }
 
 static int64_t best_of(const Scenario *s, StageTable *table, bool fast)
 {
-    PartitionProblem p = {.blocks = s->trace->block_count, .devices = s->device_count, .max_width = s->device_count,
-                          .cost = stage_table_cost, .context = table};
+    PartitionProblem p = {.blocks = s->trace->block_count, .devices = s->device_count,
+                          .max_width = s->device_count, .cost = stage_table_cost, .context = table};
 
     if (fast) {
         p.uniform = stage_table_uniform(table);
@@ -382,7 +408,8 @@ static void table_is_the_cost(void **state)
         CostKind   kind = (CostKind)(i % 3);
         Scenario   s;
         StageTable *table;
-        ScenarioOptions options = {.devices = h.devices, .queue_depth = 2, .extrapolate = rng_range(&rng, 0, 3) > 0};
+        ScenarioOptions options = {
+            .devices = h.devices, .queue_depth = 2, .extrapolate = rng_range(&rng, 0, 3) > 0};
         double     slowdown[16] = {1, 1, 1.5, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
         int        widths;
         if (i % 5 == 0) trace->slowdown = slowdown;

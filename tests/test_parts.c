@@ -1,5 +1,6 @@
-/* Programs that store boundaries: whatever is stored, wherever blocks are, whenever a run is stopped and with whatever rows
- * it finds, the students are those of relaying, to the bit, and what is there is not computed again. */
+/* Programs that store boundaries: whatever is stored, wherever blocks are, whenever a run is
+ * stopped and with whatever rows it finds, the students are those of relaying, to the bit, and what
+ * is there is not computed again. */
 #include "tests/four_blocks.h"
 
 #include <fcntl.h>
@@ -22,11 +23,14 @@ static void emit(const Emitter *e, Op op, int block, int link)
 {
     Error err = {""};
 
-    if (program_emit(e->program, e->code, (Instruction){op, block, link, e->row, e->rows, 0}, &err) != 0) fail_msg("%s", err.text);
+    if (program_emit(e->program, e->code, (Instruction){op, block, link, e->row, e->rows, 0}, &err)
+        != 0)
+        fail_msg("%s", err.text);
 }
 
 /* Steps first to end - 1. */
-static Emitter phase(Program *program, int device, int number, int64_t first, int64_t end, int64_t row, int64_t rows)
+static Emitter phase(Program *program, int device, int number, int64_t first, int64_t end,
+                     int64_t row, int64_t rows)
 {
     Code *code = &program->devices[device];
     Error err = {""};
@@ -47,8 +51,8 @@ static Program *empty_program(int devices, int64_t steps)
 
 static bool has(int set, int boundary) { return set >> boundary & 1; }
 
-/* Boundary k on the device: fetched, or computed from the nearest that is, or from the data. held: the highest that is
- * there. */
+/* Boundary k on the device: fetched, or computed from the nearest that is, or from the data. held:
+ * the highest that is there. */
 static void bring(const Emitter *e, int set, int k, int *held)
 {
     int from = k;
@@ -70,17 +74,19 @@ static void train_block(const Emitter *e, int b, int group)
     emit(e, OP_UPDATE, b, -1);
 }
 
-/* Epoch 1 under a relaying plan, with a STORE of each boundary of the set where it is made; then block b on device
- * b % devices. Frees plan. */
+/* Epoch 1 under a relaying plan, with a STORE of each boundary of the set where it is made; then
+ * block b on device b % devices. Frees plan. */
 static Program *store_program(Plan *plan, int set)
 {
     Program *relayed = spell_out(plan), *program = empty_program(plan->device_count, STEPS);
     Error    err = {""};
 
     for (int c = 0; c < relayed->channel_count; c++)
-        assert_int_equal(program_channel(program, relayed->channels[c].from, relayed->channels[c].to, &err), c);
+        assert_int_equal(
+            program_channel(program, relayed->channels[c].from, relayed->channels[c].to, &err), c);
     for (int g = 0; g < relayed->group_count; g++)
-        assert_int_equal(program_group(program, relayed->groups[g].devices, relayed->groups[g].count, &err), g);
+        assert_int_equal(
+            program_group(program, relayed->groups[g].devices, relayed->groups[g].count, &err), g);
     for (int d = 0; d < plan->device_count; d++) {
         Emitter e = phase(program, d, 0, 0, STEPS_AN_EPOCH, 0, 0);
         for (int i = 0; i < relayed->devices[d].code_count; i++) {
@@ -107,7 +113,8 @@ static Program *store_program(Plan *plan, int set)
     return program;
 }
 
-/* Block after block on all devices: its target is made and stored in its first epoch, and fetched in the others. */
+/* Block after block on all devices: its target is made and stored in its first epoch, and fetched
+ * in the others. */
 static Program *blocks_in_turn(int devices, int64_t steps)
 {
     Program *program = empty_program(devices, steps);
@@ -120,7 +127,8 @@ static Program *blocks_in_turn(int devices, int64_t steps)
             for (int d = 0; d < devices; d++) {
                 int64_t row = BATCH * d / devices, rows = BATCH * (d + 1) / devices - row;
                 int     held = -1;
-                Emitter e = phase(program, d, 2 * b + rest, rest ? STEPS_AN_EPOCH : 0, rest ? steps : STEPS_AN_EPOCH, row, rows);
+                Emitter e = phase(program, d, 2 * b + rest, rest ? STEPS_AN_EPOCH : 0,
+                                  rest ? steps : STEPS_AN_EPOCH, row, rows);
                 emit(&e, OP_ONLOAD, b, -1);
                 bring(&e, ALL - 1, b, &held);
                 if (rest) bring(&e, ALL - 1, b + 1, &held);
@@ -136,7 +144,7 @@ static Program *blocks_in_turn(int devices, int64_t steps)
 
 static Program *sequential_program(int devices) { return blocks_in_turn(devices, STEPS); }
 
-/* ---- running them ------------------------------------------------------------------------------ */
+/* ---- running them ---------------------------------------------------------------------------- */
 
 typedef struct {
     atomic_bool stop;
@@ -188,8 +196,9 @@ static int try(const Fixture *f, const Program *program, Job *job, Tensors *stud
     Store          *store;
     Countdown       countdown = {.left = job->updates};
     Execution       x = execution_of(f, program, &spec, student, job->seed);
-    StoreOptions    options = {.place = job->place, .workload = f->workload, .data = f->data, .devices = &spec, .seed = job->seed,
-                               .boundaries = set, .later = job->drop};
+    StoreOptions    options = {.place = job->place, .workload = f->workload, .data = f->data,
+                               .devices = &spec, .seed = job->seed, .boundaries = set,
+                               .later = job->drop};
 
     program_stored_set(set, program);
     if (store_open(&store, &options, err) != 0) return -1;
@@ -224,9 +233,12 @@ static Tensors *run_program(const Fixture *f, Program *program, Job *job, Tensor
     return out;
 }
 
-/* ---- the same students ---------------------------------------------------------------------------- */
+/* ---- the same students ----------------------------------------------------------------------- */
 
-static Plan *any_plan(int i) { return i % 2 ? pipeline_of_four(SCHEDULE_DPU) : pipeline(SCHEDULE_TR); }
+static Plan *any_plan(int i)
+{
+    return i % 2 ? pipeline_of_four(SCHEDULE_DPU) : pipeline(SCHEDULE_TR);
+}
 
 static void any_stored_set_gives_the_same_students(void **state)
 {
@@ -236,14 +248,17 @@ static void any_stored_set_gives_the_same_students(void **state)
 
     for (int set = 1; set <= ALL; set += test_thorough() ? 1 : 6) {
         char    *folder = temp_make();
-        Job      job = {.place = set % 4 ? folder : STORE_HOST, .seed = seed, .prefetch = set % 3 ? 0 : LOADER_AHEAD};
+        Job      job = {.place = set % 4 ? folder : STORE_HOST,
+                        .seed = seed,
+                        .prefetch = set % 3 ? 0 : LOADER_AHEAD};
         Tensors *found = run_program(f, store_program(any_plan(set), set), &job, NULL);
         assert_same_bits(truth, found);
         int devices = set % 2 ? 4 : 2;
         assert_int_equal(job.stored % STEPS_AN_EPOCH, 0);
         assert_true(job.stored >= STEPS_AN_EPOCH && job.stored <= devices * STEPS_AN_EPOCH);
         tensors_free(found);
-        if (set % 4) {                                   /* another run takes it up: nothing is stored again */
+        if (set % 4) {                                   /* another run takes it up: nothing is
+                                                          * stored again */
             found = run_program(f, store_program(any_plan(set / 2), set), &job, NULL);
             assert_same_bits(truth, found);
             assert_int_equal(job.stored, 0);
@@ -263,22 +278,24 @@ static void sequential_gives_the_same_students(void **state)
     for (int devices = 1; devices <= 3; devices++)
         for (int drop = 0; drop < 2; drop++) {
             char    *folder = temp_make();
-            Job      job = {.place = drop && devices == 2 ? STORE_HOST : folder, .seed = 3, .drop = drop};
+            Job      job = {
+                     .place = drop && devices == 2 ? STORE_HOST : folder, .seed = 3, .drop = drop};
             Tensors *found = run_program(f, sequential_program(devices), &job, NULL);
             if (devices == 1) assert_same_bits(truth, found);
             else assert_true(difference(truth, found) < 2e-3);
             assert_int_equal(files_in(folder), drop ? 0 : BLOCKS);
-            assert_int_equal(job.kept, drop ? BLOCKS - 1 : 0);   /* before the input of each but the first goes */
+            assert_int_equal(job.kept, drop ? BLOCKS - 1 : 0);   /* before the input of each but the
+                                                                  * first goes */
             tensors_free(found);
             temp_remove(folder);
         }
     tensors_free(truth);
 }
 
-/* ---- stopped, and resumed ---------------------------------------------------------------------------- */
+/* ---- stopped, and resumed -------------------------------------------------------------------- */
 
-/* At every so many updates. With a folder no step is stored twice, but on devices that lag behind; with memory, which is
- * gone, an epoch and what was left of one. */
+/* At every so many updates. With a folder no step is stored twice, but on devices that lag behind;
+ * with memory, which is gone, an epoch and what was left of one. */
 static void a_stopped_run_goes_on(void **state)
 {
     Fixture *f = *state;
@@ -289,7 +306,7 @@ static void a_stopped_run_goes_on(void **state)
         for (int memory = 0; memory < 2; memory++) {
             char    *folder = temp_make();
             int      set = 1 + (int)(rng_u64(seed, (uint64_t)updates, 0, 0) % ALL);
-            Job      job = {.place = memory ? STORE_HOST : folder, .seed = seed, .updates = updates};
+            Job job = {.place = memory ? STORE_HOST : folder, .seed = seed, .updates = updates};
             Tensors *student = run_program(f, store_program(any_plan(updates), set), &job, NULL);
             int64_t  before = job.stored;
             job.updates = 0;
@@ -325,7 +342,8 @@ static void a_stopped_sequential_run_goes_on(void **state)
     tensors_free(truth);
 }
 
-/* Without a checkpoint: what is in the store is fetched from the first step on, the rest is relayed. */
+/* Without a checkpoint: what is in the store is fetched from the first step on, the rest is
+ * relayed. */
 static void rows_that_are_there_are_fetched(void **state)
 {
     Fixture *f = *state;
@@ -354,7 +372,8 @@ static void one_epoch_trains_on_what_is_there(void **state)
     Job      job = {.place = folder, .seed = 8};
     Tensors *truth = run_program(f, blocks_in_turn(2, STEPS_AN_EPOCH), &job, NULL);
 
-    for (int updates = 0; updates < 12; updates += 5) {  /* stopped after so many, too; and resumed */
+    for (int updates = 0; updates < 12; updates += 5) {  /* stopped after so many, too; and
+                                                          * resumed */
         job.updates = updates;
         Tensors *student = run_program(f, blocks_in_turn(2, STEPS_AN_EPOCH), &job, NULL);
         job.updates = 0;
@@ -366,9 +385,10 @@ static void one_epoch_trains_on_what_is_there(void **state)
     temp_remove(folder);
 }
 
-/* ---- what ends a run ---------------------------------------------------------------------------------- */
+/* ---- what ends a run ------------------------------------------------------------------------- */
 
-static void expect_error(const Fixture *f, Program *program, Job *job, Tensors *student, const char *words)
+static void expect_error(const Fixture *f, Program *program, Job *job, Tensors *student,
+                         const char *words)
 {
     Error err = {""};
 
@@ -377,8 +397,8 @@ static void expect_error(const Fixture *f, Program *program, Job *job, Tensors *
     program_free(program);
 }
 
-/* The row that a step reads is damaged: one error that names it. The states that a checkpoint would have are those before,
- * and a run without the file goes on from them. */
+/* The row that a step reads is damaged: one error that names it. The states that a checkpoint would
+ * have are those before, and a run without the file goes on from them. */
 static void a_damaged_row_ends_the_run(void **state)
 {
     Fixture *f = *state;
@@ -391,12 +411,14 @@ static void a_damaged_row_ends_the_run(void **state)
     job.updates = 0;
     int file = open(path, O_RDWR);
     assert_true(file >= 0);
-    for (int64_t i = 0; i < SAMPLES; i++) assert_int_equal(pwrite(file, "x", 1, 4096 + i * 8 * 3 * 3 * 4 + 5), 1);
+    for (int64_t i = 0; i < SAMPLES; i++)
+        assert_int_equal(pwrite(file, "x", 1, 4096 + i * 8 * 3 * 3 * 4 + 5), 1);
     close(file);
     Tensors *before = no_tensors();
     Error    err = {""};
     assert_int_equal(tensors_put(before, student, &err), 0);
-    expect_error(f, store_program(pipeline(SCHEDULE_DPU), set), &job, student, "boundary-2.safetensors: row ");
+    expect_error(f, store_program(pipeline(SCHEDULE_DPU), set), &job, student,
+                 "boundary-2.safetensors: row ");
     tensors_free(student);
     assert_int_equal(unlink(path), 0);
     student = run_program(f, store_program(pipeline(SCHEDULE_DPU), set), &job, before);
@@ -435,7 +457,7 @@ static void programs_that_store_need_a_store(void **state)
     program_free(program);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------ */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 static void parts_are_as_few_as_can_be(void **state)
 {

@@ -17,17 +17,23 @@
 /* Block a, 2x4x4 to 3x4x4: its student may be the teacher itself, a batch norm behind
  * another conv, or a smaller conv. Block b: five classes, the teacher itself or pooled. */
 static const char *SMALL =
-    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"small\", \"batch\": 16, \"samples\": 64, "
-    "\"classes\": 5, \"input\": {\"channels\": 2, \"height\": 4, \"width\": 4}, \"training\": {\"learning_rate\": 1}, "
+    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"small\", \"batch\": 16, "
+    "\"samples\": 64, "
+    "\"classes\": 5, \"input\": {\"channels\": 2, \"height\": 4, \"width\": 4}, \"training\": "
+    "{\"learning_rate\": 1}, "
     "\"blocks\": [{\"name\": \"a\", \"loss\": \"mse\","
     " \"teacher\": [{\"layer\": \"conv\", \"out\": 3, \"kernel\": 3}],"
-    " \"student\": [{\"layer\": \"choice\", \"paths\": [[{\"layer\": \"conv\", \"out\": 3, \"kernel\": 1}],"
+    " \"student\": [{\"layer\": \"choice\", \"paths\": [[{\"layer\": \"conv\", \"out\": 3, "
+    "\"kernel\": 1}],"
     "   [{\"layer\": \"conv\", \"out\": 3, \"kernel\": 3}],"
-    "   [{\"layer\": \"conv\", \"out\": 3, \"kernel\": 1, \"bias\": false}, {\"layer\": \"batchnorm\"}]]}]},"
+    "   [{\"layer\": \"conv\", \"out\": 3, \"kernel\": 1, \"bias\": false}, {\"layer\": "
+    "\"batchnorm\"}]]}]},"
     "{\"name\": \"b\", \"loss\": \"soft_cross_entropy\","
     " \"teacher\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 5}],"
-    " \"student\": [{\"layer\": \"choice\", \"paths\": [[{\"layer\": \"avgpool\", \"global\": true}, "
-    "{\"layer\": \"linear\", \"out\": 5}], [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 5}]]}]}]}";
+    " \"student\": [{\"layer\": \"choice\", \"paths\": [[{\"layer\": \"avgpool\", \"global\": "
+    "true}, "
+    "{\"layer\": \"linear\", \"out\": 5}], [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", "
+    "\"out\": 5}]]}]}]}";
 
 typedef struct {
     Workload  *workload;
@@ -49,7 +55,9 @@ static Tensors *draw(const Case *c, bool student)
         Device *device;
         Net    *net;
         if (device_open(&device, &c->devices, 0, &err) != 0
-            || net_new(&net, device, student ? &block->student : &block->teacher, block->in, NET_TRAINED, &err) != 0)
+            || net_new(&net, device, student ? &block->student : &block->teacher, block->in,
+                       NET_TRAINED, &err)
+                   != 0)
             fail_msg("%s", err.text);
         net_initialise(net, 3, 2 * (uint64_t)b + student);
         if (state_store(net, b, 7, false, out, &err) != 0) fail_msg("%s", err.text);
@@ -78,16 +86,19 @@ static void make_case(Case *c)
     if (workload_parse(&c->workload, "small", SMALL, strlen(SMALL), &err) != 0
         || device_spec_parse(&c->devices, "cpu:1", &err) != 0
         || data_open(&c->held_out, "synthetic", c->workload, DATA_VALIDATION, 0, &err) != 0
-        || data_open(&c->training, "synthetic", c->workload, DATA_TRAIN, 0, &err) != 0) fail_msg("%s", err.text);
+        || data_open(&c->training, "synthetic", c->workload, DATA_TRAIN, 0, &err) != 0)
+        fail_msg("%s", err.text);
     c->teacher = draw(c, false);
     c->student = draw(c, true);
     copy(c->student, "blocks.0.0.1.0.weight", c->teacher, "blocks.0.0.weight");
     copy(c->student, "blocks.0.0.1.0.bias", c->teacher, "blocks.0.0.bias");
     copy(c->student, "blocks.1.0.1.1.weight", c->teacher, "blocks.1.1.weight");
     copy(c->student, "blocks.1.0.1.1.bias", c->teacher, "blocks.1.1.bias");
-    c->options = (ChooseOptions){.workload = c->workload, .devices = &c->devices, .held_out = c->held_out,
-                                .training = c->training, .teacher = c->teacher, .student = c->student, .seed = 5,
-                                .max_macs = SELECT_ANY_MACS, .paths = 100, .batches = 2, .refresh = 4, .name = "left"};
+    c->options = (ChooseOptions){.workload = c->workload, .devices = &c->devices,
+                                 .held_out = c->held_out, .training = c->training,
+                                 .teacher = c->teacher, .student = c->student, .seed = 5,
+                                 .max_macs = SELECT_ANY_MACS, .paths = 100, .batches = 2,
+                                 .refresh = 4, .name = "left"};
 }
 
 static void free_case(Case *c)
@@ -110,7 +121,11 @@ static Batches filled(Device *device, int64_t per_row, uint64_t seed)
     if (batches_new(&out, device, 2, 8, per_row, &err) != 0) fail_msg("%s", err.text);
     for (int i = 0; i < 2; i++)
         for (int64_t j = 0; j < 8 * per_row; j++)
-            out.batch[i][j] = (float)((double)((seed + 37 * (uint64_t)i + 11 * (uint64_t)j * (uint64_t)(j + 3)) % 101) / 50 - 1);
+            out.batch[i][j] =
+                (float)((double)((seed + 37 * (uint64_t)i + 11 * (uint64_t)j * (uint64_t)(j + 3))
+                                 % 101)
+                            / 50
+                        - 1);
     return out;
 }
 
@@ -152,8 +167,8 @@ static void the_mean_has_loss_one(void **state)
         }
         memset(weight->values, 0, (size_t)weight->count * sizeof(float));
         for (int i = 0; i < 5; i++) bias->values[i] = (float)(kind ? log(mean[i]) : mean[i]);
-        PathScoring ranking = {.block = &block, .number = 1, .device = device, .in = &in, .teacher = &teacher,
-                           .student = c.student, .sets = &sets};
+        PathScoring ranking = {.block = &block, .number = 1, .device = device, .in = &in,
+                               .teacher = &teacher, .student = c.student, .sets = &sets};
         if (path_scores(losses, &scale, &ranking, &err) != 0) fail_msg("%s", err.text);
         if (fabs(losses[1] - 1) > 1e-5) fail_msg("loss %.9g, expected 1", losses[1]);
         assert_true(losses[0] > 1);
@@ -179,7 +194,8 @@ static void same_tensor(const Tensors *a, const char *a_name, const Tensors *b, 
 
 static void check_notes(const Chosen *chosen, const Workload *supernet)
 {
-    char *hash = format_text("%016" PRIx64, hash_bytes(HASH_START, text_string(&chosen->file), chosen->file.length));
+    char *hash = format_text(
+        "%016" PRIx64, hash_bytes(HASH_START, text_string(&chosen->file), chosen->file.length));
     char *supernet_hash = format_text("%016" PRIx64, supernet->hash);
 
     assert_int_equal(tensors_note_count(chosen->weights), 5);
@@ -214,7 +230,8 @@ static void the_teacher_itself_is_chosen(void **state)
     same_tensor(chosen.weights, "blocks.0.0.weight", c.teacher, "blocks.0.0.weight");
     same_tensor(chosen.weights, "blocks.0.0.bias", c.teacher, "blocks.0.0.bias");
     same_tensor(chosen.weights, "blocks.1.1.weight", c.teacher, "blocks.1.1.weight");
-    assert_null(tensors_note(chosen.weights, "step.1"));         /* of a checkpoint, not of a student */
+    assert_null(tensors_note(chosen.weights, "step.1"));         /* of a checkpoint, not of a
+                                                                  * student */
     check_notes(&chosen, c.workload);
     chosen_free(&chosen);
     free_case(&c);
@@ -243,7 +260,9 @@ static void budgets_are_kept(void **state)
     chosen_free(&chosen);
     c.options.max_macs--;
     assert_int_equal(choose(&chosen, &c.options, &err), -1);
-    assert_string_equal(err.text, "at most 110 multiply-accumulates are asked for, but the cheapest paths need 111");
+    assert_string_equal(
+        err.text,
+        "at most 110 multiply-accumulates are asked for, but the cheapest paths need 111");
     free_case(&c);
 }
 
@@ -260,7 +279,8 @@ static void statistics_are_fresh(void **state)
     make_case(&c);
     Tensor *far = tensors_find(c.student, "blocks.0.0.0.0.bias");
     for (int i = 0; i < 3; i++) far->values[i] = 1000;
-    for (int i = 0; i < 3; i++) tensors_find(c.student, "blocks.0.0.2.1.running_mean")->values[i] = 1e6F;
+    for (int i = 0; i < 3; i++)
+        tensors_find(c.student, "blocks.0.0.2.1.running_mean")->values[i] = 1e6F;
     c.options.max_macs = 6 * 16 + 240;
     c.options.refresh = 300;
     if (choose(&chosen, &c.options, &err) != 0) fail_msg("%s", err.text);
@@ -297,8 +317,10 @@ static void what_is_written_reads_back(void **state)
         Device *device;
         Net    *net;
         assert_int_equal(device_open(&device, &c.devices, 0, &err), 0);
-        if (net_new(&net, device, &again->block[b].student, again->block[b].in, NET_FROZEN, &err) != 0
-            || state_load_student(net, b, weights, false, 0, &err) != 0) fail_msg("%s", err.text);
+        if (net_new(&net, device, &again->block[b].student, again->block[b].in, NET_FROZEN, &err)
+                != 0
+            || state_load_student(net, b, weights, false, 0, &err) != 0)
+            fail_msg("%s", err.text);
         net_free(net);
         device_close(device);
     }
@@ -323,7 +345,8 @@ static void refused(void **state)
     assert_int_equal(tensors_new(&empty, &err), 0);
     c.options.student = empty;
     assert_int_equal(choose(&chosen, &c.options, &err), -1);
-    assert_string_equal(err.text, "the student's weights have nothing of block \"a\" (blocks.0....)");
+    assert_string_equal(err.text,
+                        "the student's weights have nothing of block \"a\" (blocks.0....)");
     c.options.student = c.student;
     for (int i = 0; i < 3; i++) tensors_find(c.student, "blocks.0.0.0.0.bias")->values[i] = NAN;
     if (choose(&chosen, &c.options, &err) != 0) fail_msg("%s", err.text);       /* one path less */
@@ -409,7 +432,8 @@ static void sets_of_a_supernet(void **state)
     assert_int_equal(layers_macs(student, again.choices), cost.macs_least);
     assert_int_equal(layers_macs(student, again.choices + 4), cost.macs_most);
     for (int i = 0; i < 50; i++)
-        for (int j = 0; j < i; j++) assert_memory_not_equal(again.choices + 4 * i, again.choices + 4 * j, 4 * sizeof(int));
+        for (int j = 0; j < i; j++)
+            assert_memory_not_equal(again.choices + 4 * i, again.choices + 4 * j, 4 * sizeof(int));
     path_sets_free(&all);
     path_sets_free(&some);
     path_sets_free(&again);

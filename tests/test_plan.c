@@ -41,7 +41,8 @@ static void read_good(const char *path, const char *expected, void *context)
     (void)expected; (void)context;
     if (parse_file(&plan, path, &err) != 0) fail_msg("%s", err.text);
     char *first = written(plan), *file = slurp(path, NULL);
-    if (plan_parse(&again, "written", first, strlen(first), &err) != 0) fail_msg("%s: %s", path, err.text);
+    if (plan_parse(&again, "written", first, strlen(first), &err) != 0)
+        fail_msg("%s: %s", path, err.text);
     char *second = written(again);
     assert_string_equal(first, second);
     if (strncmp(strrchr(path, '/'), "/read-", 6) != 0) assert_string_equal(first, file);
@@ -116,7 +117,8 @@ static void endless_predictions_are_left_out(void **state)
     plan->epoch_ns = INT64_MAX;
     plan->step_ns = 7;
     char *text = written(plan);
-    assert_non_null(strstr(text, "\"predicted\": {\"step_us\": 0.007},"));     /* no bottleneck either: ir has none */
+    /* no bottleneck either: ir has none */
+    assert_non_null(strstr(text, "\"predicted\": {\"step_us\": 0.007},"));
     if (plan_parse(&again, "written", text, strlen(text), &err) != 0) fail_msg("%s", err.text);
     assert_int_equal(again->epoch_ns, 0);
     assert_int_equal(again->step_ns, 7);
@@ -154,7 +156,8 @@ static void files_are_written_and_read(void **state)
     assert_int_equal(plan_new(&plan, SCHEDULE_DPU, 3, 2, 5, 2, NULL), 0);
     assert_int_equal(plan_set_stage(plan, 0, 0, 1, 0, 1, NULL), 0);
     assert_int_equal(plan_set_stage(plan, 1, 2, 2, 1, 1, NULL), 0);
-    if (plan_write(plan, path, &err) != 0 || plan_read(&again, path, &err) != 0) fail_msg("%s", err.text);
+    if (plan_write(plan, path, &err) != 0 || plan_read(&again, path, &err) != 0)
+        fail_msg("%s", err.text);
     char *first = written(plan), *second = written(again);
     assert_string_equal(first, second);
     plan_free(again);
@@ -177,9 +180,11 @@ static void devices_are_sorted_with_their_rows(void **state)
 
     (void)state;
     assert_int_equal(plan_new(&plan, SCHEDULE_SPLIT, 1, 4, 12, 1, &err), 0);
-    assert_int_equal(plan_place(plan, &plan->stages[0], (int[]){3, 0, 2}, (int64_t[]){1, 9, 2}, 3, &err), 0);
+    assert_int_equal(
+        plan_place(plan, &plan->stages[0], (int[]){3, 0, 2}, (int64_t[]){1, 9, 2}, 3, &err), 0);
     assert_int_equal(plan_add_tasks(plan, &err), 0);
-    assert_int_equal(plan_place(plan, &plan->tasks[0], (int[]){1, 0}, (int64_t[]){5, 7}, 2, &err), 0);
+    assert_int_equal(plan_place(plan, &plan->tasks[0], (int[]){1, 0}, (int64_t[]){5, 7}, 2, &err),
+                     0);
     plan_sort_devices(plan);
     const Stage *stage = &plan->stages[0], *task = &plan->tasks[0];
     assert_memory_equal(stage->devices, ((int[]){0, 2, 3}), 3 * sizeof(int));
@@ -192,15 +197,22 @@ static void devices_are_sorted_with_their_rows(void **state)
 
 static void lists_of_schedules(void **state)
 {
-    static const struct { const char *list; unsigned bits; const char *error; } cases[] = {
+    static const struct { const char *list; unsigned bits; const char *error;
+    } cases[] = {
         {"dp", 1u << SCHEDULE_DP, ""},
         {"ahd,dp", 1u << SCHEDULE_DP | 1u << SCHEDULE_AHD, ""},
         {"dp,ls,dp", 0, "dp twice, expected each schedule once"},
         {"", 0, "empty, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
         {"dp,", 0, "ends with a comma, expected one more schedule"},
-        {",dp", 0, "\"\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
-        {"DP", 0, "\"DP\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
-        {"dp ls", 0, "\"dp ls\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, store"},
+        {",dp", 0,
+         "\"\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, sequential, "
+         "store"},
+        {"DP", 0,
+         "\"DP\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, "
+         "sequential, store"},
+        {"dp ls", 0,
+         "\"dp ls\" is not a schedule, expected a list of dp, ls, tr, dpu, ir, ahd, split, "
+         "sequential, store"},
     };
 
     (void)state;

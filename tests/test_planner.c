@@ -17,7 +17,8 @@ typedef struct { uint64_t seed; bool monotone; } Costs;
 static int64_t random_cost(void *context, int first, int last, int device, int width)
 {
     const Costs *c = context;
-    uint64_t     word = rng_u64(c->seed, (uint64_t)(first * 100 + last), (uint64_t)device, (uint64_t)width);
+    uint64_t     word =
+        rng_u64(c->seed, (uint64_t)(first * 100 + last), (uint64_t)device, (uint64_t)width);
 
     if (word % 11 == 0) return INT64_MAX;
     return (int64_t)(word >> 32) % 1000 + (c->monotone ? 1000 * (last - first + 1) / width : 0);
@@ -47,8 +48,9 @@ static void partition_is_exact(void **state)
 
     for (int i = 0; i < 3000; i++) {
         Costs            costs = {rng_next(&rng), i % 2 == 0};
-        PartitionProblem p = {.blocks = (int)rng_range(&rng, 1, 6), .devices = (int)rng_range(&rng, 1, 5),
-                              .cost = random_cost, .context = &costs};
+        PartitionProblem p = {.blocks = (int)rng_range(&rng, 1, 6),
+                              .devices = (int)rng_range(&rng, 1, 5), .cost = random_cost,
+                              .context = &costs};
         Partition *parts;
         int        count;
         p.max_width = (int)rng_range(&rng, 1, p.devices);
@@ -59,7 +61,8 @@ static void partition_is_exact(void **state)
             int64_t worst = 0;
             for (int s = 0; s < parts[k].stages; s++) {
                 int last = s + 1 < parts[k].stages ? parts[k].first[s + 1] - 1 : p.blocks - 1;
-                int64_t ns = random_cost(&costs, parts[k].first[s], last, parts[k].device[s], parts[k].width[s]);
+                int64_t ns = random_cost(&costs, parts[k].first[s], last, parts[k].device[s],
+                                         parts[k].width[s]);
                 if (ns > worst) worst = ns;
             }
             assert_int_equal(worst, parts[k].bottleneck_ns);
@@ -82,7 +85,8 @@ static void calibration_lands_where_published(void **state)
     Error      err = {""};
     CompareOptions options = {.schedules = 0x3f, .candidates = 8};
 
-    if (trace_read(&trace, PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", &err) != 0) fail_msg("%s", err.text);
+    if (trace_read(&trace, PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2}, &err), 0);
     if (compare(&c, &s, &options, &err) != 0) fail_msg("%s", err.text);
     double dp = (double)c.rows[SCHEDULE_DP].sim.epoch_ns;
@@ -99,7 +103,8 @@ static void calibration_lands_where_published(void **state)
 /* DPU plans are AHD plans, and the bound is below every relaying schedule. */
 static void the_order_of_schedules(void **state)
 {
-    static const char *const paths[] = {PIPEBD_ROOT "/traces/vgg-cpu.json", PIPEBD_ROOT "/traces/mobilenet-cpu.json"};
+    static const char *const paths[] = {PIPEBD_ROOT "/traces/vgg-cpu.json",
+                                        PIPEBD_ROOT "/traces/mobilenet-cpu.json"};
     (void)state;
 
     for (int i = 0; i < 2; i++) {
@@ -130,7 +135,9 @@ static void short_plays_choose_the_same(void **state)
 
     for (int i = 0; i < test_cases(400); i++) {
         RandomTrace    h = random_trace_shape(&rng, 9, 7);
-        CompareOptions all = {.schedules = 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD, .candidates = 8};
+        CompareOptions all = {.schedules =
+                                  1u << SCHEDULE_TR | 1u << SCHEDULE_DPU | 1u << SCHEDULE_AHD,
+                              .candidates = 8};
         CompareOptions quick = all;
         Trace         *trace;
         Scenario       s;
@@ -148,7 +155,8 @@ static void short_plays_choose_the_same(void **state)
             assert_int_equal(x->pruned, 0);
             int64_t ns = candidate_fastest_ns(y), least = candidate_fastest_ns(x);
             if (ns < least || (double)ns > 1.01 * (double)least)
-                fail_msg("case %d, %s: %lld ns, all simulated to the end %lld", i, schedule_name((Schedule)k), (long long)ns, (long long)least);
+                fail_msg("case %d, %s: %lld ns, all simulated to the end %lld", i,
+                         schedule_name((Schedule)k), (long long)ns, (long long)least);
             assert_int_equal(y->pruned > 0, strstr(y->method, "of them for 16 steps only") != NULL);
             pruned += y->pruned;
             same += ns == least;
@@ -167,7 +175,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(partition_is_exact),
-        cmocka_unit_test(calibration_lands_where_published), cmocka_unit_test(the_order_of_schedules),
+        cmocka_unit_test(calibration_lands_where_published),
+        cmocka_unit_test(the_order_of_schedules),
         cmocka_unit_test(short_plays_choose_the_same),
     };
 

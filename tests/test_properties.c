@@ -50,7 +50,8 @@ static Model random_model(Rng *rng)
 /* Microseconds of work on rows of block: a part that grows with rows, and one that does not. */
 static int time_us(const Model *m, int block, int student, int kind, int work, int rows)
 {
-    uint64_t word = rng_u64(m->seed, (uint64_t)(block + 64 * student), (uint64_t)kind, (uint64_t)work);
+    uint64_t word =
+        rng_u64(m->seed, (uint64_t)(block + 64 * student), (uint64_t)kind, (uint64_t)work);
     int      us = (int)(word % 9) * rows + (int)((word >> 32) % 20);
 
     return m->scale * (block == m->faster ? us / 2 : us);
@@ -96,7 +97,9 @@ static void links_text(const Model *m, int factor, const char *gap, Text *out)
 {
     int p2p = factor * m->scale * m->p2p_us, reduce = factor * m->scale * m->reduce_us;
 
-    if (p2p) text_printf(out, "%s\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 4096, \"us\": %d}]", gap, p2p, p2p);
+    if (p2p)
+        text_printf(out, "%s\"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 4096, \"us\": %d}]",
+                    gap, p2p, p2p);
     if (p2p) gap = ", ";
     if (reduce)
         text_printf(out, "%s\"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, "
@@ -109,17 +112,23 @@ static Trace *model_trace(const Model *m)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"model\", \"provenance\": "
-                "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d, "
-                "\"samples\": %d}, \"devices\": [{\"kind\": \"d0\", \"count\": %d}", m->batch, m->samples,
-                m->first_kind);
-    if (m->kinds == 2) text_printf(&text, ", {\"kind\": \"d1\", \"count\": %d}", m->devices - m->first_kind);
+    text_printf(
+        &text,
+        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"model\", \"provenance\": "
+        "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", "
+        "\"batch\": %d, "
+        "\"samples\": %d}, \"devices\": [{\"kind\": \"d0\", \"count\": %d}",
+        m->batch, m->samples, m->first_kind);
+    if (m->kinds == 2)
+        text_printf(&text, ", {\"kind\": \"d1\", \"count\": %d}", m->devices - m->first_kind);
     text_append(&text, "], \"input_bytes\": 1, \"blocks\": [");
     for (int b = 0; b < m->blocks; b++) block_text(m, b, &text);
     text_append(&text, "]");
     if (m->lanes)
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"lanes\": %d, \"prefetch\": %d}",
-                    m->scale * m->load_us, m->scale * m->sample_us, m->lanes, m->prefetch);
+        text_printf(
+            &text,
+            ", \"loader\": {\"batch_us\": %d, \"sample_us\": %d, \"lanes\": %d, \"prefetch\": %d}",
+            m->scale * m->load_us, m->scale * m->sample_us, m->lanes, m->prefetch);
     links_text(m, 1, ", ", &text);
     if (m->per_node) {
         text_printf(&text, ", \"nodes\": {\"devices_per_node\": %d", m->per_node);
@@ -145,7 +154,8 @@ static World world_make(const Model *m, int depth)
     World world = {.trace = model_trace(m)};
     Error err = {""};
 
-    if (scenario_build(&world.scenario, world.trace, &(ScenarioOptions){.queue_depth = depth}, &err) != 0)
+    if (scenario_build(&world.scenario, world.trace, &(ScenarioOptions){.queue_depth = depth}, &err)
+        != 0)
         fail_msg("%s", err.text);
     return world;
 }
@@ -166,9 +176,12 @@ static Plan *new_plan(Schedule schedule, const Scenario *s, int stages)
     Plan *plan;
     int   students[MAX_BLOCKS];
 
-    assert_int_equal(plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, stages, NULL), 0);
+    assert_int_equal(
+        plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, stages, NULL),
+        0);
     for (int b = 0; b < plan->block_count; b++) students[b] = trace_students(&s->trace->blocks[b]);
-    assert_int_equal(plan_set_students(plan, trace_has_many_students(s->trace) ? students : NULL, NULL), 0);
+    assert_int_equal(
+        plan_set_students(plan, trace_has_many_students(s->trace) ? students : NULL, NULL), 0);
     return plan;
 }
 
@@ -231,7 +244,9 @@ static Plan *random_chain(Rng *rng, Schedule schedule, const Scenario *s)
     do {
         int most = g - device;
         first[count] = block;
-        width[count] = schedule == SCHEDULE_IR ? g : schedule == SCHEDULE_AHD ? (int)rng_range(rng, 1, most) : 1;
+        width[count] = schedule == SCHEDULE_IR    ? g
+                       : schedule == SCHEDULE_AHD ? (int)rng_range(rng, 1, most)
+                                                  : 1;
         device += width[count++];
         block += (int)rng_range(rng, 1, 3);
     } while (block < n && device < g && schedule != SCHEDULE_IR);
@@ -324,11 +339,13 @@ static void scaled_times_scale_the_epoch(void **state)
         World one = world_make(&m, depth), other = world_make(&scaled, depth);
         for (int schedule = 0; schedule < RELAYING_OR_PHASES; schedule++) {
             Rng     again = rng;
-            int64_t a = epoch_ns(random_plan_of(&rng, (Schedule)schedule, &one.scenario), &one.scenario);
-            int64_t b = epoch_ns(random_plan_of(&again, (Schedule)schedule, &other.scenario), &other.scenario);
+            int64_t a =
+                epoch_ns(random_plan_of(&rng, (Schedule)schedule, &one.scenario), &one.scenario);
+            int64_t b = epoch_ns(random_plan_of(&again, (Schedule)schedule, &other.scenario),
+                                 &other.scenario);
             if (b != scaled.scale * a)
-                fail_msg("case %d, %s: %" PRId64 " ns, %d times: %" PRId64, i, schedule_name((Schedule)schedule), a,
-                         scaled.scale, b);
+                fail_msg("case %d, %s: %" PRId64 " ns, %d times: %" PRId64, i,
+                         schedule_name((Schedule)schedule), a, scaled.scale, b);
         }
         world_free(&one);
         world_free(&other);
@@ -348,15 +365,20 @@ static void results_are_consistent(void **state)
         World      w = world_make(&m, (int)rng_range(&rng, 1, 3));
         Comparison c;
         Error      err = {""};
-        if (compare(&c, &w.scenario, &(CompareOptions){.schedules = 1u << SCHEDULE_IR, .candidates = 1}, &err) != 0)
+        if (compare(&c, &w.scenario,
+                    &(CompareOptions){.schedules = 1u << SCHEDULE_IR, .candidates = 1}, &err)
+            != 0)
             fail_msg("%s", err.text);
         for (int schedule = 0; schedule < RELAYING_OR_PHASES; schedule++) {
             Rng       again = rng;
             bool      relays = schedule >= SCHEDULE_TR && schedule <= SCHEDULE_AHD;
-            SimResult fast = play(random_plan_of(&rng, (Schedule)schedule, &w.scenario), &w.scenario, false);
-            SimResult slow = play(random_plan_of(&again, (Schedule)schedule, &w.scenario), &w.scenario, true);
+            SimResult fast =
+                play(random_plan_of(&rng, (Schedule)schedule, &w.scenario), &w.scenario, false);
+            SimResult slow =
+                play(random_plan_of(&again, (Schedule)schedule, &w.scenario), &w.scenario, true);
             assert_int_equal(fast.epoch_ns, slow.epoch_ns);
-            assert_memory_equal(fast.shares, slow.shares, (size_t)fast.device_count * sizeof *fast.shares);
+            assert_memory_equal(fast.shares, slow.shares,
+                                (size_t)fast.device_count * sizeof *fast.shares);
             assert_int_equal(fast.simulated + fast.skipped, slow.simulated);
             for (int d = 0; d < fast.device_count; d++) {
                 int64_t sum = 0;
@@ -364,11 +386,12 @@ static void results_are_consistent(void **state)
                 assert_int_equal(sum, fast.epoch_ns);
             }
             if (relays && fast.epoch_ns < c.bound_ns)
-                fail_msg("case %d, %s: %" PRId64 " ns, bound %" PRId64, i, schedule_name((Schedule)schedule),
-                         fast.epoch_ns, c.bound_ns);
-            if (schedule == SCHEDULE_SPLIT && fast.epoch_ns < split_bound(&w.scenario) * w.scenario.steps)
-                fail_msg("case %d, split: %" PRId64 " ns, bound %" PRId64 " a step", i, fast.epoch_ns,
-                         split_bound(&w.scenario));
+                fail_msg("case %d, %s: %" PRId64 " ns, bound %" PRId64, i,
+                         schedule_name((Schedule)schedule), fast.epoch_ns, c.bound_ns);
+            if (schedule == SCHEDULE_SPLIT
+                && fast.epoch_ns < split_bound(&w.scenario) * w.scenario.steps)
+                fail_msg("case %d, split: %" PRId64 " ns, bound %" PRId64 " a step", i,
+                         fast.epoch_ns, split_bound(&w.scenario));
             skipped += fast.skipped;
             sim_free(&fast);
             sim_free(&slow);
@@ -391,7 +414,8 @@ static void redundancy_by_formula(void **state)
         World w = world_make(&m, 2);
         for (int schedule = 0; schedule < RELAYING_OR_PHASES; schedule++) {
             bool      relays = schedule != SCHEDULE_DP && schedule != SCHEDULE_LS;
-            SimResult r = play(random_plan_of(&rng, (Schedule)schedule, &w.scenario), &w.scenario, false);
+            SimResult r =
+                play(random_plan_of(&rng, (Schedule)schedule, &w.scenario), &w.scenario, false);
             assert_float_equal(r.teacher_work, relays ? 1 : (m.blocks + 1) / 2.0, 1e-12);
             assert_float_equal(r.loads, relays ? 1 : m.blocks, 1e-12);
             sim_free(&r);
@@ -415,7 +439,8 @@ static void deeper_queues_are_not_slower(void **state)
             World w = world_make(&m, depth);
             rng = again;
             int64_t ns = epoch_ns(random_plan_of(&rng, SCHEDULE_DPU, &w.scenario), &w.scenario);
-            if (ns > before) fail_msg("case %d: depth %d: %" PRId64 " ns, was %" PRId64, i, depth, ns, before);
+            if (ns > before)
+                fail_msg("case %d: depth %d: %" PRId64 " ns, was %" PRId64, i, depth, ns, before);
             before = ns;
             world_free(&w);
         }
@@ -458,7 +483,8 @@ static void faster_blocks_do_no_harm(void **state)
         World one = world_make(&m, 2), other = world_make(&faster, 2);
         for (CostKind kind = COST_SIM; kind <= COST_BOUND; kind++)
             for (int width = 1; width <= m.devices; width += m.devices - 1) {
-                int64_t a = optimum_ns(&one.scenario, kind, width), b = optimum_ns(&other.scenario, kind, width);
+                int64_t a = optimum_ns(&one.scenario, kind, width),
+                        b = optimum_ns(&other.scenario, kind, width);
                 if (b > a) fail_msg("case %d: %" PRId64 " ns, was %" PRId64, i, b, a);
                 better += b < a;
             }
@@ -510,7 +536,8 @@ static void check_same_program(Plan *plan, Schedule other, const Scenario *s)
 
     plan->schedule = other;
     Program *b = spell_out(plan, s);
-    for (int d = 0; d < a->device_count; d++) assert_true(same_code(&a->devices[d], &b->devices[d]));
+    for (int d = 0; d < a->device_count; d++)
+        assert_true(same_code(&a->devices[d], &b->devices[d]));
     assert_int_equal(a->channel_count, b->channel_count);
     program_free(a);
     program_free(b);
@@ -526,8 +553,10 @@ static void names_of_the_same_program(void **state)
     for (int i = 0; i < 100; i++) {
         Model m = random_model(&rng);
         World w = world_make(&m, 2);
-        check_same_program(random_plan_of(&rng, SCHEDULE_DPU, &w.scenario), SCHEDULE_AHD, &w.scenario);
-        check_same_program(random_plan_of(&rng, SCHEDULE_IR, &w.scenario), SCHEDULE_AHD, &w.scenario);
+        check_same_program(random_plan_of(&rng, SCHEDULE_DPU, &w.scenario), SCHEDULE_AHD,
+                           &w.scenario);
+        check_same_program(random_plan_of(&rng, SCHEDULE_IR, &w.scenario), SCHEDULE_AHD,
+                           &w.scenario);
         world_free(&w);
     }
 }
@@ -546,7 +575,9 @@ static void split_holds_ahd(void **state)
         for (int t = 0, s = 0; t < plan->task_count; t++) {
             while (plan->stages[s].last < plan->tasks[t].first) s++;
             const Stage *stage = &plan->stages[s];
-            assert_int_equal(plan_place(plan, &plan->tasks[t], stage->devices, stage->rows, stage->width, NULL), 0);
+            assert_int_equal(
+                plan_place(plan, &plan->tasks[t], stage->devices, stage->rows, stage->width, NULL),
+                0);
         }
         int tasks = plan->task_count;
         plan->task_count = 0;
@@ -554,7 +585,8 @@ static void split_holds_ahd(void **state)
         plan->task_count = tasks;
         plan->schedule = SCHEDULE_SPLIT;
         Program *split = spell_out(plan, &w.scenario);
-        for (int d = 0; d < ahd->device_count; d++) assert_true(same_code(&ahd->devices[d], &split->devices[d]));
+        for (int d = 0; d < ahd->device_count; d++)
+            assert_true(same_code(&ahd->devices[d], &split->devices[d]));
         assert_int_equal(ahd->channel_count, split->channel_count);
         program_free(ahd);
         program_free(split);
@@ -565,7 +597,17 @@ static void split_holds_ahd(void **state)
 
 /* ---- mutants ------------------------------------------------------------------------- */
 
-typedef enum { DROP, REPEAT, SWAP, OTHER_ROWS, OTHER_LINK, OTHER_BLOCK, OTHER_OP, OTHER_STUDENT, MUTATIONS } Mutation;
+typedef enum {
+    DROP,
+    REPEAT,
+    SWAP,
+    OTHER_ROWS,
+    OTHER_LINK,
+    OTHER_BLOCK,
+    OTHER_OP,
+    OTHER_STUDENT,
+    MUTATIONS
+} Mutation;
 
 /* A phase of a device, or of the shared queue, with its code. */
 typedef struct {
@@ -589,10 +631,15 @@ static void resize(Program *program, const Spot *spot, int index, int by)
     Code *code = spot->code;
     int   at = spot->phase->first + index;
 
-    if (by > 0) assert_int_equal(program_emit(program, code, code->code[at], NULL), 0);   /* room for one */
+    /* room for one */
+    if (by > 0) assert_int_equal(program_emit(program, code, code->code[at], NULL), 0);
     if (by > 0) code->phases[code->phase_count - 1].count--;
-    if (by > 0) memmove(&code->code[at + 1], &code->code[at], (size_t)(code->code_count - 1 - at) * sizeof *code->code);
-    if (by < 0) memmove(&code->code[at], &code->code[at + 1], (size_t)(code->code_count - 1 - at) * sizeof *code->code);
+    if (by > 0)
+        memmove(&code->code[at + 1], &code->code[at],
+                (size_t)(code->code_count - 1 - at) * sizeof *code->code);
+    if (by < 0)
+        memmove(&code->code[at], &code->code[at + 1],
+                (size_t)(code->code_count - 1 - at) * sizeof *code->code);
     if (by < 0) code->code_count--;
     spot->phase->count += by;
     for (Phase *p = spot->phase + 1; p < code->phases + code->phase_count; p++) p->first += by;
@@ -665,12 +712,16 @@ static bool before(const Spot *spot, Op a, int a_block, Op b, int b_block)
 static bool is_in_order(const Spot *spot, int blocks)
 {
     for (int b = 0; b < blocks; b++) {
-        if (!before(spot, OP_LOAD, 0, OP_TEACHER, b) || !before(spot, OP_LOAD, 0, OP_FORWARD, b)) return false;
+        if (!before(spot, OP_LOAD, 0, OP_TEACHER, b) || !before(spot, OP_LOAD, 0, OP_FORWARD, b))
+            return false;
         if (!before(spot, OP_TEACHER, b, OP_TEACHER, b + 1)) return false;
-        if (!before(spot, OP_TEACHER, b, OP_FORWARD, b + 1) || !before(spot, OP_TEACHER, b, OP_SEND, b + 1)) return false;
+        if (!before(spot, OP_TEACHER, b, OP_FORWARD, b + 1)
+            || !before(spot, OP_TEACHER, b, OP_SEND, b + 1))
+            return false;
         if (!before(spot, OP_TEACHER, b, OP_BACKWARD, b)) return false;
         bool makes = b > 0 ? find(spot, OP_TEACHER, b - 1) >= 0 : find(spot, OP_LOAD, 0) >= 0;
-        if (!makes && !before(spot, OP_RECV, b, OP_TEACHER, b)) return false;    /* split: other rows may come later */
+        /* split: other rows may come later */
+        if (!makes && !before(spot, OP_RECV, b, OP_TEACHER, b)) return false;
         if (!makes && !before(spot, OP_RECV, b, OP_FORWARD, b)) return false;
         for (int j = 0; j < 3; j++)
             if (!trained_in_order(spot, b, j)) return false;
@@ -718,7 +769,8 @@ static void mutants_are_refused_or_run(void **state)
         m.samples = 4 * m.batch;
         m.blocks = m.blocks > 4 ? 4 : m.blocks;
         World       w = world_make(&m, (int)rng_range(&rng, 1, 2));
-        Plan       *plan = random_plan_of(&rng, (Schedule)rng_range(&rng, 0, RELAYING_OR_PHASES - 1), &w.scenario);
+        Plan       *plan =
+            random_plan_of(&rng, (Schedule)rng_range(&rng, 0, RELAYING_OR_PHASES - 1), &w.scenario);
         Program    *program = spell_out(plan, &w.scenario);
         Mutation    mutation = (Mutation)(i % MUTATIONS);
         Instruction was = mutate(&rng, program, mutation);
@@ -740,8 +792,8 @@ static void mutants_are_refused_or_run(void **state)
     assert_true(accepted > 100);
 }
 
-/* Any number of steps costs no more instructions than about 8 million, and time that does not fit is refused: periods are
- * skipped without passing 2^62 ns. */
+/* Any number of steps costs no more instructions than about 8 million, and time that does not fit
+ * is refused: periods are skipped without passing 2^62 ns. */
 static void steps_cost_no_time(void **state)
 {
     (void)state;
@@ -761,7 +813,8 @@ static void steps_cost_no_time(void **state)
                 if (sim_run(&r, program, &w.scenario, &(SimOptions){0}, &err) == 0) {
                     fits++;
                     for (int d = 0; d < r.device_count; d++)
-                        for (int k = 0; k < SHARE_COUNT; k++) assert_true(r.shares[d][k] >= 0 && r.shares[d][k] <= r.epoch_ns);
+                        for (int k = 0; k < SHARE_COUNT; k++)
+                            assert_true(r.shares[d][k] >= 0 && r.shares[d][k] <= r.epoch_ns);
                 } else if (strstr(err.text, "2^62 ns")) too_long++;
                 else if (strstr(err.text, "do not repeat")) repeats_not++;
                 else fail_msg("%s", err.text);
@@ -780,12 +833,14 @@ static void steps_cost_no_time(void **state)
 /* The next span of a device's compute lane from *i on; NULL: there is none. */
 static const Span *next_compute(const SimResult *r, int device, int64_t *i)
 {
-    while (*i < r->span_count && (r->spans[*i].device != device || r->spans[*i].lane != LANE_COMPUTE)) ++*i;
+    while (*i < r->span_count
+           && (r->spans[*i].device != device || r->spans[*i].lane != LANE_COMPUTE))
+        ++*i;
     return *i < r->span_count ? &r->spans[(*i)++] : NULL;
 }
 
-/* Recorded of some devices until all are past their first phase, a run has the same spans as the whole run, all of the
- * first phases among them. */
+/* Recorded of some devices until all are past their first phase, a run has the same spans as the
+ * whole run, all of the first phases among them. */
 static void a_short_record_is_the_begin_of_the_whole(void **state)
 {
     (void)state;
@@ -803,16 +858,22 @@ static void a_short_record_is_the_begin_of_the_whole(void **state)
             Program  *program = spell_out(plan, &w.scenario);
             for (int d = 0; d < program->device_count; d++) recorded[d] = rng_range(&rng, 0, 1);
             SimOptions options = {.record = true, .recorded = recorded, .first_phase = true};
-            assert_int_equal(sim_run(&all, program, &w.scenario, &(SimOptions){.record = true}, NULL), 0);
+            assert_int_equal(
+                sim_run(&all, program, &w.scenario, &(SimOptions){.record = true}, NULL), 0);
             assert_int_equal(sim_run(&some, program, &w.scenario, &options, NULL), 0);
             for (int d = 0; d < program->device_count; d++) {
                 const Code *code = &program->devices[d];
                 int64_t     a = 0, b = 0;
-                for (const Span *x, *y = next_compute(&some, d, &b); (x = next_compute(&all, d, &a)); y = y ? next_compute(&some, d, &b) : NULL) {
-                    bool first = code->phase_count > 0 && x->instruction - code->code >= code->phases[0].first
-                                 && x->instruction - code->code < code->phases[0].first + code->phases[0].count;
-                    if (y) assert_true(recorded[d] && x->instruction == y->instruction && x->step == y->step
-                                       && x->start_ns == y->start_ns && x->end_ns == y->end_ns);
+                for (const Span *x, *y = next_compute(&some, d, &b);
+                     (x = next_compute(&all, d, &a)); y = y ? next_compute(&some, d, &b) : NULL) {
+                    bool first = code->phase_count > 0
+                                 && x->instruction - code->code >= code->phases[0].first
+                                 && x->instruction - code->code
+                                        < code->phases[0].first + code->phases[0].count;
+                    if (y)
+                        assert_true(recorded[d] && x->instruction == y->instruction
+                                    && x->step == y->step && x->start_ns == y->start_ns
+                                    && x->end_ns == y->end_ns);
                     else   assert_false(recorded[d] && first);
                 }
             }

@@ -29,8 +29,11 @@ static Plan *plan_of(const Scenario *scenario, Schedule schedule)
     Plan      *plan;
     Error      err = {""};
 
-    if (compare(&comparison, scenario, &(CompareOptions){.schedules = 1u << schedule, .candidates = 8}, &err) != 0
-        || plan_copy(&plan, comparison.rows[schedule].plan, &err) != 0) fail_msg("%s", err.text);
+    if (compare(&comparison, scenario,
+                &(CompareOptions){.schedules = 1u << schedule, .candidates = 8}, &err)
+            != 0
+        || plan_copy(&plan, comparison.rows[schedule].plan, &err) != 0)
+        fail_msg("%s", err.text);
     comparison_free(&comparison);
     return plan;
 }
@@ -45,7 +48,8 @@ static void look_up_work(Run *run)
     for (int64_t i = 0; i < p.span_count; i++) {
         Op op = p.spans[i].instruction->op;
         if (op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE)
-            run->work_ns[p.spans[i].device] += (double)(p.spans[i].end_ns - p.spans[i].start_ns) / 64;
+            run->work_ns[p.spans[i].device] +=
+                (double)(p.spans[i].end_ns - p.spans[i].start_ns) / 64;
     }
     prediction_free(&p);
 }
@@ -56,8 +60,11 @@ static Run open_run(Schedule schedule)
     Error err = {""};
 
     if (trace_read(&run.trace, trace_path, &err) != 0
-        || scenario_build(&run.scenario, run.trace, &(ScenarioOptions){.devices = DEVICES, .queue_depth = 2}, &err) != 0
-        || status_board_new(&run.where, DEVICES, &err) != 0) fail_msg("%s", err.text);
+        || scenario_build(&run.scenario, run.trace,
+                          &(ScenarioOptions){.devices = DEVICES, .queue_depth = 2}, &err)
+               != 0
+        || status_board_new(&run.where, DEVICES, &err) != 0)
+        fail_msg("%s", err.text);
     run.plan = plan_of(&run.scenario, schedule);
     look_up_work(&run);
     return run;
@@ -90,8 +97,12 @@ static Replan *open_replan(const Run *run, double least_gain)
     Replan *replan;
     Error   err = {""};
 
-    if (replan_open(&replan, &(ReplanOptions){.trace = trace_path, .devices = DEVICES, .queue_depth = 2, .threshold = 0.15,
-                                              .patience = PATIENCE, .least_gain = least_gain}, run->plan, &err) != 0)
+    if (replan_open(&replan,
+                    &(ReplanOptions){.trace = trace_path, .devices = DEVICES, .queue_depth = 2,
+                                     .threshold = 0.15, .patience = PATIENCE,
+                                     .least_gain = least_gain},
+                    run->plan, &err)
+        != 0)
         fail_msg("%s", err.text);
     return replan;
 }
@@ -117,9 +128,9 @@ static double work_of(Run *run, const Plan *plan, int device)
 }
 
 /* All as the trace says, or a little off, or one epoch not: nothing is asked. Then device 1 works
- * three times as long: after PATIENCE epochs there is a plan that gives it less, and that is expected to
- * gain; under that plan all is quiet; when the device is as fast as before, it gets its work
- * back where that is worth it; of whole blocks it may not be. */
+ * three times as long: after PATIENCE epochs there is a plan that gives it less, and that is
+ * expected to gain; under that plan all is quiet; when the device is as fast as before, it gets its
+ * work back where that is worth it; of whole blocks it may not be. */
 static void a_slow_device_gets_less_to_do(void **state)
 {
     (void)state;
@@ -146,7 +157,9 @@ static void a_slow_device_gets_less_to_do(void **state)
         }
         assert_true(answer.asked);
         assert_true(fabs(answer.factors[1] - 3) < 0.01 && answer.factors[0] == 1);
-        if (!answer.plan) fail_msg("%s: no plan, %g s and %g s", schedule_name(schedules[s]), answer.before_s, answer.after_s);
+        if (!answer.plan)
+            fail_msg("%s: no plan, %g s and %g s", schedule_name(schedules[s]), answer.before_s,
+                     answer.after_s);
         assert_true(answer.after_s < 0.95 * answer.before_s);
         assert_int_equal(answer.plan->schedule, schedules[s]);
         assert_true(work_of(&run, answer.plan, 1) < 0.8 * run.work_ns[1]);
@@ -191,8 +204,10 @@ static void when_all_are_slow_the_plan_stays(void **state)
         if (answer.asked) replan_text(&answer, DEVICES, &text);
     }
     assert_int_equal(asked, 1);
-    assert_string_equal(text_string(&text), "device 0 works 2.00 times as long as the trace says, "
-                        "device 1 works 2.00 times as long as the trace says, device 2 works 2.00 times as long as the "
+    assert_string_equal(text_string(&text),
+                        "device 0 works 2.00 times as long as the trace says, "
+                        "device 1 works 2.00 times as long as the trace says, device 2 works 2.00 "
+                        "times as long as the "
                         "trace says, device 3 works 2.00 times as long as the trace says");
     text_free(&text);
     replan_free(replan);
@@ -242,8 +257,12 @@ static void refuse(const Run *run, const char *trace, const char *expected)
     Replan *replan;
     Error   err = {""};
 
-    assert_int_equal(replan_open(&replan, &(ReplanOptions){.trace = trace, .devices = DEVICES, .queue_depth = 2,
-                                                           .threshold = 0.15, .patience = 3}, run->plan, &err), -1);
+    assert_int_equal(replan_open(&replan,
+                                 &(ReplanOptions){.trace = trace, .devices = DEVICES,
+                                                  .queue_depth = 2, .threshold = 0.15,
+                                                  .patience = 3},
+                                 run->plan, &err),
+                     -1);
     assert_null(replan);
     if (!strstr(err.text, expected)) fail_msg("%s", err.text);
 }
@@ -253,7 +272,8 @@ static void what_cannot_be_planned_again_is_refused(void **state)
     (void)state;
     Run run = open_run(SCHEDULE_DPU);
 
-    refuse(&run, PIPEBD_ROOT "/traces/mobilenet-cpu.json", "not the trace that the plan came from, which is vgg-cpu");
+    refuse(&run, PIPEBD_ROOT "/traces/mobilenet-cpu.json",
+           "not the trace that the plan came from, which is vgg-cpu");
     run.plan->trace_hash = 0;                    /* written by hand */
     refuse(&run, PIPEBD_ROOT "/traces/nas-cifar10-a6000.json", "has 6 blocks, the plan has 13");
     refuse(&run, "/nothere.json", "/nothere.json");
@@ -275,8 +295,11 @@ static void memory_may_run_out(void **state)
         Replan *replan;
         Error   err = {""};
         alloc_fail_after(n);
-        int rc = replan_open(&replan, &(ReplanOptions){.trace = trace_path, .devices = DEVICES, .queue_depth = 2,
-                                                       .threshold = 0.15, .patience = 1, .least_gain = 0.05}, run.plan, &err);
+        int rc = replan_open(&replan,
+                             &(ReplanOptions){.trace = trace_path, .devices = DEVICES,
+                                              .queue_depth = 2, .threshold = 0.15, .patience = 1,
+                                              .least_gain = 0.05},
+                             run.plan, &err);
         for (int e = 0; rc == 0 && e < 2; e++) {
             ReplanAnswer answer;
             play_epoch(&run, (const double[]){1, 2, 1, 1});

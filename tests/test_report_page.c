@@ -1,5 +1,6 @@
-/* The pages of a report and of the paper when memory runs out at every allocation in turn: it fails with a reason
- * or is whole; and the escaping that pages rest on. What pages look like: test_report.sh. */
+/* The pages of a report and of the paper when memory runs out at every allocation in turn: it fails
+ * with a reason or is whole; and the escaping that pages rest on. What pages look like:
+ * test_report.sh. */
 #include "tests/support.h"
 
 #include <stdlib.h>
@@ -15,7 +16,8 @@ static void markup_is_escaped(void **state)
 
     (void)state;
     html_text(&text, "a<b>&\"c\" 'd'\n\x01\x7f\xFF\xC3\xA9");
-    assert_string_equal(text_string(&text), "a&lt;b&gt;&amp;&quot;c&quot; &#39;d&#39;   \xEF\xBF\xBD\xC3\xA9");
+    assert_string_equal(text_string(&text),
+                        "a&lt;b&gt;&amp;&quot;c&quot; &#39;d&#39;   \xEF\xBF\xBD\xC3\xA9");
     text_free(&text);
 }
 
@@ -44,23 +46,28 @@ static char *made(const char *folder, const char *name, const char *const *argv)
 
 static void memory_runs_out(void **state)
 {
-    char *folder = temp_make(), *trace = format_text("%s/tests/fixtures/plots/small.json", PIPEBD_ROOT);
+    char *folder = temp_make(),
+         *trace = format_text("%s/tests/fixtures/plots/small.json", PIPEBD_ROOT);
     char *timeline = format_text("%s/timeline.json", folder);
     char *paths[] = {
-        made(folder, "comparison.json", (const char *[]){"pipebd-plan", trace, "--format", "json", NULL}),
+        made(folder, "comparison.json",
+             (const char *[]){"pipebd-plan", trace, "--format", "json", NULL}),
         format_text("%s/tests/fixtures/plots/validation-full.json", PIPEBD_ROOT),
-        made(folder, "sweep.csv", (const char *[]){"pipebd-sim", trace, "--schedule", "dpu,ahd", "--vary", "devices=1,2",
-                                                   "--format", "csv", NULL}),
+        made(folder, "sweep.csv",
+             (const char *[]){"pipebd-sim", trace, "--schedule", "dpu,ahd", "--vary", "devices=1,2",
+                              "--format", "csv", NULL}),
         timeline,
     };
     Text  whole = {0};
     Error err = {""};
-    char *unused = made(folder, "table.txt", (const char *[]){"pipebd-sim", trace, "--schedule", "ahd", "--timeline", timeline,
-                                                              "--steps", "6", NULL});
+    char *unused = made(folder, "table.txt",
+                        (const char *[]){"pipebd-sim", trace, "--schedule", "ahd", "--timeline",
+                                         timeline, "--steps", "6", NULL});
     long  n = 0, failed = 0;
 
     (void)state;
-    if (report_page(&whole, (const char *const *)paths, 4, "made by hand", &err) != 0) fail_msg("%s", err.text);
+    if (report_page(&whole, (const char *const *)paths, 4, "made by hand", &err) != 0)
+        fail_msg("%s", err.text);
     for (int reached = 1; reached; ) {
         Text page = {0};
         err = (Error){""};
@@ -99,20 +106,27 @@ static int paper_texts(Text *out, const char *index, const char *poster, Error *
 
 static void memory_runs_out_for_the_paper(void **state)
 {
-    char *folder = temp_make(), *trace = format_text("%s/tests/fixtures/plots/small.json", PIPEBD_ROOT);
-    char *comparison = made(folder, "comparison.json", (const char *[]){"pipebd-plan", trace, "--sensitivity", "no", "--format", "json", NULL});
-    char *index = format_text("%s/index.csv", folder), *poster = format_text("%s/poster.csv", folder);
+    char *folder = temp_make(),
+         *trace = format_text("%s/tests/fixtures/plots/small.json", PIPEBD_ROOT);
+    char *comparison = made(
+        folder, "comparison.json",
+        (const char *[]){"pipebd-plan", trace, "--sensitivity", "no", "--format", "json", NULL});
+    char *index = format_text("%s/index.csv", folder),
+         *poster = format_text("%s/poster.csv", folder);
     char *command = format_text("pipebd-plan %s --sensitivity no --format json", trace);
-    char *rows = format_text("figure,workload,title,device,devices,batch,cores,file,why,trace_command,command\n"
-                             "main,w,W,d,2,8,4,%s,,t,\"%s\"\noriginal,w,W,d,2,8,4,%s,,t,\"%s\"\n"
-                             "batch,w,W,d,2,4,4,,too large,t,\"%s\"\n", comparison, command, comparison, command, command);
+    char *rows = format_text(
+        "figure,workload,title,device,devices,batch,cores,file,why,trace_command,command\n"
+        "main,w,W,d,2,8,4,%s,,t,\"%s\"\noriginal,w,W,d,2,8,4,%s,,t,\"%s\"\n"
+        "batch,w,W,d,2,4,4,,too large,t,\"%s\"\n",
+        comparison, command, comparison, command, command);
     Text  whole = {0};
     Error err = {""};
     long  n = 0, failed = 0;
 
     (void)state;
     spill(index, rows);
-    spill(poster, "figure,workload,device,who,part,value,unit,source,note\nspeedup,w,d,ahd,,2,times,here,\"a, b\"\n"
+    spill(poster, "figure,workload,device,who,part,value,unit,source,note\nspeedup,w,d,ahd,,2,"
+                  "times,here,\"a, b\"\n"
                   "breakdown,w,d,relay1,teacher,3,s,here,\n");
     if (paper_texts(&whole, index, poster, &err) != 0) fail_msg("%s", err.text);
     assert_non_null(strstr(text_string(&whole), "too large"));

@@ -1,6 +1,6 @@
-/* A teacher's row has the same bits whatever rows are with it in a call and wherever it stands among them: what a store of
- * boundaries rests on (executor/store/store.h). Of the CPU's backend, on all bundled workloads whose teachers fit a test, and
- * on transformers. */
+/* A teacher's row has the same bits whatever rows are with it in a call and wherever it stands
+ * among them: what a store of boundaries rests on (executor/store/store.h). Of the CPU's backend,
+ * on all bundled workloads whose teachers fit a test, and on transformers. */
 #include "tests/support.h"
 
 #include <inttypes.h>
@@ -26,14 +26,16 @@ static float *inputs(const Workload *w, int64_t rows)
     for (int64_t i = 0; i < rows * each; i++) {
         uint64_t word = rng_u64(11, (uint64_t)i, 0, 0);
         int      most = w->types > 0 && i % 2 ? w->types : w->vocabulary;
-        x[i] = most > 0 ? (float)(word % (uint64_t)most) : (float)((double)(word >> 40) * 0x1p-22 - 2);
+        x[i] =
+            most > 0 ? (float)(word % (uint64_t)most) : (float)((double)(word >> 40) * 0x1p-22 - 2);
     }
     return x;
 }
 
 /* Rows from..from + count - 1 in one call, taken in the order (i * stride + from) % rows. */
-static void forward_some(Net *net, const float *x, int64_t in, float *y, int64_t out, int64_t rows, int64_t from, int64_t stride,
-                         int64_t count, const float *expected, const char *what)
+static void forward_some(Net *net, const float *x, int64_t in, float *y, int64_t out, int64_t rows,
+                         int64_t from, int64_t stride, int64_t count, const float *expected,
+                         const char *what)
 {
     float *some = calloc((size_t)(count * in), sizeof *some);
     Error  err = {""};
@@ -44,14 +46,17 @@ static void forward_some(Net *net, const float *x, int64_t in, float *y, int64_t
     ok(net_prepare(net, count, &err), &err);
     ok(net_forward(net, some, y, count, NULL, &err), &err);
     for (int64_t r = 0; r < count; r++)
-        if (memcmp(y + r * out, expected + (from + r * stride) % rows * out, (size_t)out * sizeof *y) != 0)
-            fail_msg("%s: row %" PRId64 " of a call of %" PRId64 " has other bits than in a call of %" PRId64, what,
-                     (from + r * stride) % rows, count, rows);
+        if (memcmp(y + r * out, expected + (from + r * stride) % rows * out,
+                   (size_t)out * sizeof *y)
+            != 0)
+            fail_msg("%s: row %" PRId64 " of a call of %" PRId64
+                     " has other bits than in a call of %" PRId64,
+                     what, (from + r * stride) % rows, count, rows);
     free(some);
 }
 
-/* oneDNN multiplies one vector alone with a matrix by another kernel since some version between 3.7, which has the bits of
- * many rows, and 3.12, which has others: docs/operations.md says so. */
+/* oneDNN multiplies one vector alone with a matrix by another kernel since some version between
+ * 3.7, which has the bits of many rows, and 3.12, which has others: docs/operations.md says so. */
 static bool one_row_has_the_bits_of_many(void)
 {
     const dnnl_version_t *v = dnnl_version();
@@ -59,7 +64,8 @@ static bool one_row_has_the_bits_of_many(void)
     return v->major < 3 || (v->major == 3 && v->minor <= 7);
 }
 
-static void check_block(Device *device, const Workload *w, int b, const float *x, float *y, int64_t rows, const Tensors *teacher)
+static void check_block(Device *device, const Workload *w, int b, const float *x, float *y,
+                        int64_t rows, const Tensors *teacher)
 {
     static const int64_t counts[] = {1, 2, 3, 5, 8, 16, 31};
     const WorkBlock *block = &w->block[b];
@@ -134,10 +140,12 @@ static void wide_layers(void **state)
 {
     static const char text[] =
         "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"wide\","
-        " \"input\": {\"channels\": 4, \"height\": 32, \"width\": 32}, \"batch\": 10, \"samples\": 35,"
+        " \"input\": {\"channels\": 4, \"height\": 32, \"width\": 32}, \"batch\": 10, \"samples\": "
+        "35,"
         " \"training\": {\"learning_rate\": 0.05}, \"blocks\": ["
         " {\"name\": \"a\", \"loss\": \"mse\","
-        "  \"teacher\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 1024}, {\"layer\": \"relu\"}, {\"layer\": \"linear\", \"out\": 10}],"
+        "  \"teacher\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 1024}, "
+        "{\"layer\": \"relu\"}, {\"layer\": \"linear\", \"out\": 10}],"
         "  \"student\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 10}]}]}";
     Workload *w;
     Error     err = {""};
@@ -152,7 +160,8 @@ static void wide_layers(void **state)
 static void transformers(void **state)
 {
     (void)state;
-    check_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/transformer.json", MOST_ROWS, "cpu:2");
+    check_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/transformer.json", MOST_ROWS,
+                   "cpu:2");
     check_workload(PIPEBD_ROOT "/tests/fixtures/workload/good/patches.json", MOST_ROWS, "cpu:2");
 }
 

@@ -140,7 +140,10 @@ static void samples_lose_nothing(void **state)
         RunSampler  *s;
         Error        err = {""};
         const LogProgress *p;
-        for (int b = 0; b < BLOCKS; b++) { from[b] = step[b] = rng_range(&rng, 0, 9); total += from[b]; }
+        for (int b = 0; b < BLOCKS; b++) {
+            from[b] = step[b] = rng_range(&rng, 0, 9);
+            total += from[b];
+        }
         assert_int_equal(status_board_new(&where, 2, &err), 0);
         assert_int_equal(sampler_new(&s, BLOCKS, from, BATCH, EVERY, where, &err), 0);
         sampler_start(s, now);
@@ -165,7 +168,10 @@ static void samples_lose_nothing(void **state)
             last = p->step;
             steps += p->steps;
             for (int k = 0; k < BLOCKS; k++)
-                if (!isnan(p->loss[k])) { seen[k] += p->loss[k] * (double)(p->block_step[k] - from[k]); from[k] = p->block_step[k]; }
+                if (!isnan(p->loss[k])) {
+                    seen[k] += p->loss[k] * (double)(p->block_step[k] - from[k]);
+                    from[k] = p->block_step[k];
+                }
             sampler_done(s);
         }
         for (int twice = 0; twice < 2; twice++) {        /* what waits, and the rest */
@@ -173,7 +179,10 @@ static void samples_lose_nothing(void **state)
             if (!(p = sampler_take(s))) continue;
             steps += p->steps;
             for (int k = 0; k < BLOCKS; k++)
-                if (!isnan(p->loss[k])) { seen[k] += p->loss[k] * (double)(p->block_step[k] - from[k]); from[k] = p->block_step[k]; }
+                if (!isnan(p->loss[k])) {
+                    seen[k] += p->loss[k] * (double)(p->block_step[k] - from[k]);
+                    from[k] = p->block_step[k];
+                }
             sampler_done(s);
         }
         assert_null(sampler_take(s));
@@ -200,7 +209,8 @@ static void shares_are_of_the_time_between(void **state)
     assert_int_equal(sampler_new(&s, 1, from, BATCH, 1, where, &err), 0);
     status_board_count(where, 0, OP_TEACHER, 0, 5000);        /* before the run */
     sampler_start(s, 1000);
-    status_board_set(where, 0, &(DeviceStatus){.state = DEVICE_WORKING, .op = OP_RECV, .since_ns = 1000});
+    status_board_set(where, 0,
+                     &(DeviceStatus){.state = DEVICE_WORKING, .op = OP_RECV, .since_ns = 1000});
     status_board_count(where, 0, OP_TEACHER, 0, 60);
     status_board_count(where, 0, OP_RECV, 30, 0);
     status_board_step(where, 0, 5090);
@@ -209,7 +219,8 @@ static void shares_are_of_the_time_between(void **state)
     const LogProgress *p = sampler_take(s);
     assert_non_null(p);
     assert_true(fabs(p->devices[0].work - 0.6) < 1e-9 && fabs(p->devices[0].wait - 0.3) < 1e-9);
-    assert_true(fabs(p->devices[0].wait_by[OP_RECV] - 0.3) < 1e-9 && fabs(p->devices[0].own) < 1e-9);
+    assert_true(fabs(p->devices[0].wait_by[OP_RECV] - 0.3) < 1e-9
+                && fabs(p->devices[0].own) < 1e-9);
     assert_int_equal(p->devices[0].bytes, 77);
     assert_true(p->devices[0].known);
     assert_false(p->devices[1].known);
@@ -223,10 +234,14 @@ static void shares_are_of_the_time_between(void **state)
 /* ---- written and read ----------------------------------------------------------------- */
 
 static const char workload_text[] =
-    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"a \\\"b\\\"\", \"input\": {\"channels\": 1, \"height\": 2, "
-    "\"width\": 2}, \"batch\": 10, \"samples\": 40, \"training\": {\"learning_rate\": 0.1}, \"blocks\": ["
-    "{\"name\": \"x\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], \"student\": [{\"layer\": \"conv\", \"out\": 1, \"kernel\": 1}]},"
-    "{\"name\": \"y\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], \"student\": [{\"layer\": \"conv\", \"out\": 1, \"kernel\": 1}]}]}";
+    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"a \\\"b\\\"\", \"input\": "
+    "{\"channels\": 1, \"height\": 2, "
+    "\"width\": 2}, \"batch\": 10, \"samples\": 40, \"training\": {\"learning_rate\": 0.1}, "
+    "\"blocks\": ["
+    "{\"name\": \"x\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], \"student\": "
+    "[{\"layer\": \"conv\", \"out\": 1, \"kernel\": 1}]},"
+    "{\"name\": \"y\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], \"student\": "
+    "[{\"layer\": \"conv\", \"out\": 1, \"kernel\": 1}]}]}";
 
 static void a_log_is_read_as_it_was_written(void **state)
 {
@@ -238,25 +253,45 @@ static void a_log_is_read_as_it_was_written(void **state)
     LoggedRun       found;
     size_t    torn;
     Error     err = {""};
-    LogDevice devices[2] = {{.known = true, .work = 0.5, .wait = 0.25, .wait_by = {[OP_RECV] = 0.25}, .bytes = 9}, {0}};
+    LogDevice devices[2] = {
+        {.known = true, .work = 0.5, .wait = 0.25, .wait_by = {[OP_RECV] = 0.25}, .bytes = 9}, {0}};
 
-    if (workload_parse(&workload, "w", workload_text, strlen(workload_text), &err) != 0) fail_msg("%s", err.text);
+    if (workload_parse(&workload, "w", workload_text, strlen(workload_text), &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(plan_new(&plan, SCHEDULE_DPU, 2, 2, 10, 2, &err), 0);
     for (int s = 0; s < 2; s++) assert_int_equal(plan_set_stage(plan, s, s, s, s, 1, &err), 0);
-    LogFacts facts = {.workload = workload, .plan = plan, .device_kind = "a \"core\"", .seed = 3, .samples = 40,
-                      .steps_per_epoch = 4, .total_steps = 8, .every = 2, .block_step = (int64_t[]){0, 0}};
+    LogFacts facts = {.workload = workload,
+                      .plan = plan,
+                      .device_kind = "a \"core\"",
+                      .seed = 3,
+                      .samples = 40,
+                      .steps_per_epoch = 4,
+                      .total_steps = 8,
+                      .every = 2,
+                      .block_step = (int64_t[]){0, 0}};
     assert_int_equal(run_log_open(&log, path, &facts, &torn, &err), 0);
-    LogProgress p = {.time_s = 1.5, .step = 2, .steps = 2, .images_per_s = INFINITY, .loss = (double[]){0.125, NAN},
-                     .block_step = (int64_t[]){3, 1}, .devices = devices, .resident_bytes = 12};
+    LogProgress p = {.time_s = 1.5, .step = 2, .steps = 2, .images_per_s = INFINITY,
+                     .loss = (double[]){0.125, NAN},
+                     .block_step = (int64_t[]){3, 1},
+                     .devices = devices,
+                     .resident_bytes = 12};
     assert_int_equal(run_log_progress(log, &p, &err), 0);
     LogReplan again = {.step = 2, .factors = (double[]){1, 1.5}, .before_s = 2};
     assert_int_equal(run_log_replan(log, &again, &err), 0);
     again.plan = plan;
     again.after_s = 1;
     assert_int_equal(run_log_replan(log, &again, &err), 0);
-    assert_int_equal(run_log_end(log, &(LogEnd){.why = "failed", .error = "no \"luck\"", .step = 2, .images_per_s = 3,
-                                                .loss = p.loss, .teacher_accuracy = NAN, .before_accuracy = NAN,
-                                                .after_accuracy = NAN}, &err), 0);
+    assert_int_equal(run_log_end(log,
+                                 &(LogEnd){.why = "failed",
+                                           .error = "no \"luck\"",
+                                           .step = 2,
+                                           .images_per_s = 3,
+                                           .loss = p.loss,
+                                           .teacher_accuracy = NAN,
+                                           .before_accuracy = NAN,
+                                           .after_accuracy = NAN},
+                                 &err),
+                     0);
     assert_int_equal(run_log_close(log, &err), 0);
     facts.resumed = true;
     facts.block_step = (int64_t[]){3, 0};
@@ -330,7 +365,8 @@ static void a_resume_takes_back_what_was_lost(void **state)
     LoggedRun   log;
     Error err = {""};
 
-    if (log_read(&log, PIPEBD_ROOT "/tests/fixtures/log/good/resumed.jsonl", &err) != 0) fail_msg("%s", err.text);
+    if (log_read(&log, PIPEBD_ROOT "/tests/fixtures/log/good/resumed.jsonl", &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(log.point_count, 6);
     for (int i = 0; i < 4; i++) {
         int64_t step = 2 * (i + 1);

@@ -31,21 +31,26 @@ typedef struct {
 
 static int vary(const Case *c, int value, int which)
 {
-    return c->seed ? 1 + (int)(rng_u64(c->seed, (uint64_t)which, 0, 0) % (uint64_t)(2 * value + 1)) : value;
+    return c->seed ? 1 + (int)(rng_u64(c->seed, (uint64_t)which, 0, 0) % (uint64_t)(2 * value + 1))
+                   : value;
 }
 
 static void block_text(const Case *c, int b, int scale, Text *out)
 {
-    text_printf(out, "%s{\"name\": \"b%d\", \"output_bytes\": 1, \"student\": {\"gradient_bytes\": 1}, "
-                "\"timings\": [", b ? ", " : "", b);
+    text_printf(out,
+                "%s{\"name\": \"b%d\", \"output_bytes\": 1, \"student\": {\"gradient_bytes\": 1}, "
+                "\"timings\": [",
+                b ? ", " : "", b);
     for (int i = 0; i < c->devices && i < c->batch; i++) {
         int rows = c->batch / (i + 1);
         if (i && rows == c->batch / i) continue;
-        text_printf(out, "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
-                    "\"update_us\": %d}", i ? ", " : "", rows,
-                    scale * (vary(c, c->teacher, b) * rows / c->batch),
-                    scale * (vary(c, c->student, 100 + b) * rows / c->batch / 3),
-                    scale * (vary(c, c->student, 100 + b) * rows / c->batch * 2 / 3), scale * c->update_us);
+        text_printf(
+            out,
+            "%s{\"batch\": %d, \"teacher_us\": %d, \"forward_us\": %d, \"backward_us\": %d, "
+            "\"update_us\": %d}",
+            i ? ", " : "", rows, scale * (vary(c, c->teacher, b) * rows / c->batch),
+            scale * (vary(c, c->student, 100 + b) * rows / c->batch / 3),
+            scale * (vary(c, c->student, 100 + b) * rows / c->batch * 2 / 3), scale * c->update_us);
     }
     text_append(out, "]}");
 }
@@ -56,25 +61,36 @@ static Trace *trace_of(const Case *c, int scale)
     Trace *trace;
     Error  err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"case\", \"provenance\": "
-                "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d,"
-                " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1, "
-                "\"blocks\": [", c->batch, c->samples, c->devices);
+    text_printf(
+        &text,
+        "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"case\", \"provenance\": "
+        "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", "
+        "\"batch\": %d,"
+        " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1, "
+        "\"blocks\": [",
+        c->batch, c->samples, c->devices);
     for (int b = 0; b < c->blocks; b++) block_text(c, b, scale, &text);
     text_append(&text, "]");
     if (c->lanes)
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"lanes\": %d, \"prefetch\": %d}",
-                    scale * c->load_us, c->lanes, c->prefetch);
+        text_printf(
+            &text,
+            ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"lanes\": %d, \"prefetch\": %d}",
+            scale * c->load_us, c->lanes, c->prefetch);
     if (c->workers)
-        text_printf(&text, ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"workers\": %d, \"cores\": %d, \"prefetch\": %d}",
+        text_printf(&text,
+                    ", \"loader\": {\"batch_us\": %d, \"sample_us\": 0, \"workers\": %d, "
+                    "\"cores\": %d, \"prefetch\": %d}",
                     scale * c->load_us, c->workers, c->cores, c->prefetch);
     if (c->step_us) text_printf(&text, ", \"step_us\": %d", scale * c->step_us);
     if (c->p2p_us)
-        text_printf(&text, ", \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 100000, \"us\": %d}]",
+        text_printf(&text,
+                    ", \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 100000, \"us\": %d}]",
                     scale * c->p2p_us, scale * c->p2p_us);
     if (c->reduce_us)
-        text_printf(&text, ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, "
-                    "{\"devices\": 64, \"bytes\": 1, \"us\": %d}]", scale * c->reduce_us, scale * c->reduce_us);
+        text_printf(&text,
+                    ", \"allreduce\": [{\"devices\": 2, \"bytes\": 1, \"us\": %d}, "
+                    "{\"devices\": 64, \"bytes\": 1, \"us\": %d}]",
+                    scale * c->reduce_us, scale * c->reduce_us);
     if (c->blocking) text_append(&text, ", \"transfers\": \"blocking\"");
     text_append(&text, "}");
     if (trace_parse(&trace, "case", text_string(&text), text.length, &err) != 0)
@@ -92,10 +108,13 @@ static Plan *chain(Schedule schedule, const Scenario *s, const Cut *cuts)
     int   count = 0, device = 0;
 
     while (cuts[count].width) count++;
-    assert_int_equal(plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, count, NULL), 0);
+    assert_int_equal(
+        plan_new(&plan, schedule, s->trace->block_count, s->device_count, s->batch, count, NULL),
+        0);
     for (int i = 0; i < count; i++) {
         int last = i + 1 < count ? cuts[i + 1].first - 1 : s->trace->block_count - 1;
-        assert_int_equal(plan_set_stage(plan, i, cuts[i].first, last, device, cuts[i].width, NULL), 0);
+        assert_int_equal(plan_set_stage(plan, i, cuts[i].first, last, device, cuts[i].width, NULL),
+                         0);
         device += cuts[i].width;
     }
     return plan;
@@ -127,8 +146,10 @@ static Plan *split(const Scenario *s, const Cut *cuts, const Place *tasks)
     assert_int_equal(plan_add_tasks(plan, NULL), 0);
     for (int t = 0; t < plan->task_count; t++) {
         int64_t rows[3];
-        for (int i = 0; i < tasks[t].width; i++) rows[i] = scenario_share(s->batch, tasks[t].width, i);
-        assert_int_equal(plan_place(plan, &plan->tasks[t], tasks[t].devices, rows, tasks[t].width, NULL), 0);
+        for (int i = 0; i < tasks[t].width; i++)
+            rows[i] = scenario_share(s->batch, tasks[t].width, i);
+        assert_int_equal(
+            plan_place(plan, &plan->tasks[t], tasks[t].devices, rows, tasks[t].width, NULL), 0);
     }
     return plan;
 }
@@ -176,11 +197,13 @@ static Scenario scenario_of(const Trace *trace, int depth)
 static void dpu_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 15 + 3 * 40);
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})),
+                     15 + 3 * 40);
     scenario_free(&s);
     trace_free(trace);
 }
@@ -191,7 +214,8 @@ static void dpu_by_hand(void **state)
 static void tr_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -207,8 +231,8 @@ static void tr_by_hand(void **state)
 static void blocking_relay_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
-                  .p2p_us = 5, .blocking = true};
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5, .blocking = true};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -225,12 +249,13 @@ static void blocking_relay_by_hand(void **state)
 static void one_message_at_a_time_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
-                  .p2p_us = 5, .blocking = true};
+    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5, .blocking = true};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})), 15 + 3 * 40);
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})),
+                     15 + 3 * 40);
     scenario_free(&s);
     trace_free(trace);
 }
@@ -241,8 +266,8 @@ static void one_message_at_a_time_by_hand(void **state)
 static void dp_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
-                  .reduce_us = 7, .update_us = 2};
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .reduce_us = 7, .update_us = 2};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -251,17 +276,20 @@ static void dp_by_hand(void **state)
     trace_free(trace);
 }
 
-/* The cases above with 3 a step besides: once in a step of each device of a relay, and of each phase of DP. */
+/* The cases above with 3 a step besides: once in a step of each device of a relay, and of each
+ * phase of DP. */
 static void a_steps_own_time(void **state)
 {
     (void)state;
-    Case     relay = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5, .step_us = 3};
-    Case     dp = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .reduce_us = 7, .update_us = 2,
-                   .step_us = 3};
+    Case     relay = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                      .student = 30, .p2p_us = 5, .step_us = 3};
+    Case     dp = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                   .student = 30, .reduce_us = 7, .update_us = 2, .step_us = 3};
     Trace   *trace = trace_of(&relay, 1);
     Scenario s = scenario_of(trace, 2);
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 15 + 3 * 43);
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})),
+                     15 + 3 * 43);
     assert_int_equal(epoch_us(&s, chain(SCHEDULE_TR, &s, (Cut[]){{0, 1}, {1, 1}, {0, 0}})), 3 * 58);
     assert_int_equal(epoch_us(&s, phases(SCHEDULE_LS, &s, false)), 3 * 53);
     scenario_free(&s);
@@ -273,14 +301,15 @@ static void a_steps_own_time(void **state)
     trace_free(trace);
 }
 
-/* 16 workers load a batch each in 100, so a device of four has one every 25, less than its step of 30: after the
- * first it never waits. Half as many cores give all together one every 12.5, a device every 50.
+/* 16 workers load a batch each in 100, so a device of four has one every 25, less than its step of
+ * 30: after the first it never waits. Half as many cores give all together one every 12.5, a device
+ * every 50.
  * 16 lanes with 2 batches ahead of a device are 2 at a time, one every 50. */
 static void workers_load_ahead(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 1, .devices = 4, .samples = 800, .batch = 8, .teacher = 40, .student = 80, .load_us = 100, .workers = 16,
-                  .cores = 16, .prefetch = 2};
+    Case     c = {.blocks = 1, .devices = 4, .samples = 800, .batch = 8, .teacher = 40,
+                  .student = 80, .load_us = 100, .workers = 16, .cores = 16, .prefetch = 2};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
     int64_t  us = epoch_us(&s, phases(SCHEDULE_DP, &s, false));
@@ -313,8 +342,8 @@ static void workers_load_ahead(void **state)
 static void ir_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
-                  .reduce_us = 7, .update_us = 2};
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .reduce_us = 7, .update_us = 2};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -330,8 +359,8 @@ static void ir_by_hand(void **state)
 static void ls_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
-                  .load_us = 4, .lanes = 1};
+    Case     c = {.blocks = 2, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .load_us = 4, .lanes = 1};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -345,7 +374,7 @@ static void ls_by_hand(void **state)
 static void stealing_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 3, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30};
+    Case c = {.blocks = 3, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -361,11 +390,13 @@ static void stealing_by_hand(void **state)
 static void ahd_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
-    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})), 15 + 3 * 40);
+    assert_int_equal(epoch_us(&s, chain(SCHEDULE_AHD, &s, (Cut[]){{0, 2}, {1, 1}, {0, 0}})),
+                     15 + 3 * 40);
     scenario_free(&s);
     trace_free(trace);
 }
@@ -378,7 +409,8 @@ static void ahd_by_hand(void **state)
 static void split_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Case     c = {.blocks = 2, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
     Plan    *plan = split(&s, (Cut[]){{0, 1}, {0, 0}}, (Place[]){{{1}, 1}, {{2}, 1}});
@@ -394,12 +426,13 @@ static void split_by_hand(void **state)
 static void student_by_two_by_hand(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 1, .devices = 2, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5,
-                  .reduce_us = 7, .update_us = 2};
+    Case     c = {.blocks = 1, .devices = 2, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5, .reduce_us = 7, .update_us = 2};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
-    assert_int_equal(epoch_us(&s, split(&s, (Cut[]){{0, 1}, {0, 0}}, (Place[]){{{0, 1}, 2}})), 3 * 44);
+    assert_int_equal(epoch_us(&s, split(&s, (Cut[]){{0, 1}, {0, 0}}, (Place[]){{{0, 1}, 2}})),
+                     3 * 44);
     scenario_free(&s);
     trace_free(trace);
 }
@@ -408,8 +441,8 @@ static void student_by_two_by_hand(void **state)
 static void loader_sets_the_pace(void **state)
 {
     (void)state;
-    Case     c = {.blocks = 1, .devices = 1, .samples = 24, .batch = 8, .teacher = 10, .student = 30,
-                  .load_us = 100, .lanes = 1, .prefetch = 2};
+    Case     c = {.blocks = 1, .devices = 1, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .load_us = 100, .lanes = 1, .prefetch = 2};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
 
@@ -442,7 +475,9 @@ static Plan *random_plan(Rng *rng, const Scenario *s)
     if (schedule == SCHEDULE_LS) return phases(schedule, s, rng_range(rng, 0, 1) == 1);
     for (int block = 0, used = 0; block < n && used < g; count++) {
         bool last = schedule == SCHEDULE_IR || used + 1 == g || rng_range(rng, 0, 3) == 0;
-        int  width = schedule == SCHEDULE_IR ? g : schedule == SCHEDULE_AHD ? (int)rng_range(rng, 1, g - used) : 1;
+        int  width = schedule == SCHEDULE_IR    ? g
+                     : schedule == SCHEDULE_AHD ? (int)rng_range(rng, 1, g - used)
+                                                : 1;
         cuts[count] = (Cut){block, width};
         used += width;
         if (last) { count++; break; }
@@ -451,7 +486,10 @@ static Plan *random_plan(Rng *rng, const Scenario *s)
     return chain(schedule, s, cuts);
 }
 
-static void print_case(int i, uint64_t seed) { print_message("case %d of seed %llu\n", i, (unsigned long long)seed); }
+static void print_case(int i, uint64_t seed)
+{
+    print_message("case %d of seed %llu\n", i, (unsigned long long)seed);
+}
 
 static void steady_equals_step_by_step(void **state)
 {
@@ -467,10 +505,12 @@ static void steady_equals_step_by_step(void **state)
         SimResult fast = run(&s, random_plan(&rng, &s), (SimOptions){0});
         SimResult slow = run(&s, random_plan(&again, &s), (SimOptions){.step_by_step = true});
         if (fast.epoch_ns != slow.epoch_ns
-            || memcmp(fast.shares, slow.shares, (size_t)fast.device_count * sizeof *fast.shares) != 0
+            || memcmp(fast.shares, slow.shares, (size_t)fast.device_count * sizeof *fast.shares)
+                   != 0
             || fast.simulated + fast.skipped != slow.simulated) {
             print_case(i, rng.seed);
-            fail_msg("epoch %lld ns, step by step %lld", (long long)fast.epoch_ns, (long long)slow.epoch_ns);
+            fail_msg("epoch %lld ns, step by step %lld", (long long)fast.epoch_ns,
+                     (long long)slow.epoch_ns);
         }
         skipped += fast.skipped;
         sim_free(&fast);
@@ -486,8 +526,8 @@ static void steady_equals_step_by_step(void **state)
 static void late_periods_are_found(void **state)
 {
     (void)state;
-    Case      c = {.blocks = 2, .devices = 2, .samples = 200000, .batch = 1, .teacher = 4000, .student = 6000,
-                   .p2p_us = 100};
+    Case      c = {.blocks = 2, .devices = 2, .samples = 200000, .batch = 1, .teacher = 4000,
+                   .student = 6000, .p2p_us = 100};
     Trace    *trace = trace_of(&c, 1);
     Scenario  s = scenario_of(trace, 2);
     const Cut cuts[] = {{0, 1}, {1, 1}, {0, 0}};
@@ -516,7 +556,8 @@ static void scaling_time_scales_the_epoch(void **state)
         Trace   *one = trace_of(&c, 1), *seven = trace_of(&c, 7);
         Scenario a = scenario_of(one, 2), b = scenario_of(seven, 2);
         Rng      again = rng;
-        int64_t  first = epoch_us(&a, random_plan(&rng, &a)), second = epoch_us(&b, random_plan(&again, &b));
+        int64_t  first = epoch_us(&a, random_plan(&rng, &a)),
+                second = epoch_us(&b, random_plan(&again, &b));
         /* shares between measured batches round to a nanosecond, a few a step */
         if (llabs(second - 7 * first) > 1 + 7 * first / 1000) { print_case(i, rng.seed); fail(); }
         scenario_free(&a);
@@ -539,8 +580,10 @@ static void names_of_the_same_program(void **state)
         int      n = c.blocks;
         Cut      two[] = {{0, 1}, {n / 2, 1}, {0, 0}}, whole[] = {{0, c.devices}, {0, 0}};
         if (n >= 2 && c.devices >= 2)
-            assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, two)), epoch_us(&s, chain(SCHEDULE_AHD, &s, two)));
-        assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, whole)), epoch_us(&s, chain(SCHEDULE_AHD, &s, whole)));
+            assert_int_equal(epoch_us(&s, chain(SCHEDULE_DPU, &s, two)),
+                             epoch_us(&s, chain(SCHEDULE_AHD, &s, two)));
+        assert_int_equal(epoch_us(&s, chain(SCHEDULE_IR, &s, whole)),
+                         epoch_us(&s, chain(SCHEDULE_AHD, &s, whole)));
         scenario_free(&s);
         trace_free(trace);
     }
@@ -564,7 +607,10 @@ static void time_adds_up(void **state)
         assert_int_equal(sim_run(&r, program, &s, &(SimOptions){.record = true}, NULL), 0);
         for (int d = 0; d < r.device_count; d++) {
             int64_t sum = 0, last = 0;
-            for (int k = 0; k < SHARE_COUNT; k++) { assert_true(r.shares[d][k] >= 0); sum += r.shares[d][k]; }
+            for (int k = 0; k < SHARE_COUNT; k++) {
+                assert_true(r.shares[d][k] >= 0);
+                sum += r.shares[d][k];
+            }
             assert_int_equal(sum, r.epoch_ns);
             for (int64_t k = 0; k < r.span_count; k++) {
                 if (r.spans[k].device != d || r.spans[k].lane != LANE_COMPUTE) continue;
@@ -585,7 +631,8 @@ static void time_adds_up(void **state)
 /* Breaks one instruction of a good program and expects a refusal with these words. */
 static void refuses(int device, int index, Instruction broken, const char *words)
 {
-    Case     c = {.blocks = 3, .devices = 3, .samples = 24, .batch = 8, .teacher = 10, .student = 30, .p2p_us = 5};
+    Case     c = {.blocks = 3, .devices = 3, .samples = 24, .batch = 8, .teacher = 10,
+                  .student = 30, .p2p_us = 5};
     Trace   *trace = trace_of(&c, 1);
     Scenario s = scenario_of(trace, 2);
     Plan    *plan = chain(SCHEDULE_AHD, &s, (Cut[]){{0, 1}, {1, 2}, {0, 0}});
@@ -609,7 +656,8 @@ static void verifier_refuses(void **state)
 {
     (void)state;
     refuses(0, 1, (Instruction){OP_TEACHER, 1, -1, 0, 8, 0}, "input rows are not on the device");
-    refuses(0, 2, (Instruction){OP_SEND, 1, 0, 0, 3, 0}, "the next message in its queue is another one");
+    refuses(0, 2, (Instruction){OP_SEND, 1, 0, 0, 3, 0},
+            "the next message in its queue is another one");
     refuses(0, 4, (Instruction){OP_FORWARD, 0, -1, 0, 7, 0}, "no FORWARD of these rows");
     refuses(0, 6, (Instruction){OP_TEACHER, 1, -1, 0, 8, 0}, "trained but not updated");
     refuses(0, 3, (Instruction){OP_TEACHER, 1, -1, 0, 8, 0}, "waits forever");
@@ -632,9 +680,10 @@ static void verifier_finds_deadlock(void **state)
     for (int d = 0; d < 2; d++) {
         Code *code = &p->devices[d];
         assert_int_equal(program_begin_phase(code, 1, NULL), 0);
-        Instruction list[] = {{OP_RECV, 1, d ? ab : ba, 0, 4, 0}, {OP_LOAD, 0, -1, 0, 4, 0}, {OP_SEND, 0, d ? ba : ab, 0, 4, 0},
-                              {OP_TEACHER, 0, -1, 0, 4, 0}, {OP_TEACHER, 1, -1, 0, 4, 0}, {OP_FORWARD, d, -1, 0, 4, 0},
-                              {OP_BACKWARD, d, -1, 0, 4, 0}, {OP_UPDATE, d, -1, 0, 4, 0}};
+        Instruction list[] = {{OP_RECV, 1, d ? ab : ba, 0, 4, 0}, {OP_LOAD, 0, -1, 0, 4, 0},
+                              {OP_SEND, 0, d ? ba : ab, 0, 4, 0}, {OP_TEACHER, 0, -1, 0, 4, 0},
+                              {OP_TEACHER, 1, -1, 0, 4, 0},       {OP_FORWARD, d, -1, 0, 4, 0},
+                              {OP_BACKWARD, d, -1, 0, 4, 0},      {OP_UPDATE, d, -1, 0, 4, 0}};
         for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
             if (list[i].op == OP_TEACHER && list[i].block == 0) continue;
             assert_int_equal(program_emit(p, code, list[i], NULL), 0);
@@ -654,21 +703,26 @@ static void verifier_keeps_phases_apart(void **state)
     (void)state;
     Program *p = program_new(2, 4, 4, 9);
     Error    err = {""};
-    int      channel = program_channel(p, 0, 1, NULL), group = program_group(p, (int[]){0, 1}, 2, NULL);
+    int channel = program_channel(p, 0, 1, NULL), group = program_group(p, (int[]){0, 1}, 2, NULL);
 
     for (int d = 0; d < 2; d++)
         for (int phase = 0; phase < 2; phase++) {
             Code *code = &p->devices[d];
             int   block = 2 * d + phase;
             assert_int_equal(program_begin_phase(code, 9, NULL), 0);
-            if (d != phase) program_emit(p, code, (Instruction){OP_BARRIER, 0, group, 0, 0, 0}, NULL);
-            if (d == 1 && phase == 1) program_emit(p, code, (Instruction){OP_RECV, 1, channel, 0, 4, 0}, NULL);
-            else                      program_emit(p, code, (Instruction){OP_LOAD, 0, -1, 0, 4, 0}, NULL);
+            if (d != phase)
+                program_emit(p, code, (Instruction){OP_BARRIER, 0, group, 0, 0, 0}, NULL);
+            if (d == 1 && phase == 1)
+                program_emit(p, code, (Instruction){OP_RECV, 1, channel, 0, 4, 0}, NULL);
+            else
+                program_emit(p, code, (Instruction){OP_LOAD, 0, -1, 0, 4, 0}, NULL);
             for (int b = d == 1 && phase == 1 ? 1 : 0; b <= block; b++)
                 program_emit(p, code, (Instruction){OP_TEACHER, b, -1, 0, 4, 0}, NULL);
-            if (block == 0) program_emit(p, code, (Instruction){OP_SEND, 1, channel, 0, 4, 0}, NULL);
+            if (block == 0)
+                program_emit(p, code, (Instruction){OP_SEND, 1, channel, 0, 4, 0}, NULL);
             for (Op op = OP_FORWARD; op <= OP_UPDATE; op++)
-                if (op != OP_ALLREDUCE) program_emit(p, code, (Instruction){op, block, -1, 0, 4, 0}, NULL);
+                if (op != OP_ALLREDUCE)
+                    program_emit(p, code, (Instruction){op, block, -1, 0, 4, 0}, NULL);
         }
     assert_int_equal(program_verify(p, 2, &err), -1);
     assert_non_null(strstr(err.text, "in a phase of another number"));
@@ -678,15 +732,27 @@ static void verifier_keeps_phases_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dpu_by_hand), cmocka_unit_test(tr_by_hand), cmocka_unit_test(blocking_relay_by_hand),
+        cmocka_unit_test(dpu_by_hand),
+        cmocka_unit_test(tr_by_hand),
+        cmocka_unit_test(blocking_relay_by_hand),
         cmocka_unit_test(one_message_at_a_time_by_hand),
-        cmocka_unit_test(dp_by_hand), cmocka_unit_test(a_steps_own_time), cmocka_unit_test(workers_load_ahead), cmocka_unit_test(ir_by_hand), cmocka_unit_test(ls_by_hand),
-        cmocka_unit_test(stealing_by_hand), cmocka_unit_test(ahd_by_hand),
-        cmocka_unit_test(split_by_hand), cmocka_unit_test(student_by_two_by_hand), cmocka_unit_test(loader_sets_the_pace),
-        cmocka_unit_test(steady_equals_step_by_step), cmocka_unit_test(late_periods_are_found),
+        cmocka_unit_test(dp_by_hand),
+        cmocka_unit_test(a_steps_own_time),
+        cmocka_unit_test(workers_load_ahead),
+        cmocka_unit_test(ir_by_hand),
+        cmocka_unit_test(ls_by_hand),
+        cmocka_unit_test(stealing_by_hand),
+        cmocka_unit_test(ahd_by_hand),
+        cmocka_unit_test(split_by_hand),
+        cmocka_unit_test(student_by_two_by_hand),
+        cmocka_unit_test(loader_sets_the_pace),
+        cmocka_unit_test(steady_equals_step_by_step),
+        cmocka_unit_test(late_periods_are_found),
         cmocka_unit_test(scaling_time_scales_the_epoch),
-        cmocka_unit_test(names_of_the_same_program), cmocka_unit_test(time_adds_up),
-        cmocka_unit_test(verifier_refuses), cmocka_unit_test(verifier_finds_deadlock),
+        cmocka_unit_test(names_of_the_same_program),
+        cmocka_unit_test(time_adds_up),
+        cmocka_unit_test(verifier_refuses),
+        cmocka_unit_test(verifier_finds_deadlock),
         cmocka_unit_test(verifier_keeps_phases_apart),
     };
 

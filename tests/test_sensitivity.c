@@ -24,8 +24,12 @@ static void open_case(Case *x, Rng *rng, int max_blocks, int max_devices, int ca
     *x = (Case){0};
     x->trace = random_trace(rng, &h);
     trace_text(x->trace, &x->text);
-    x->job = (SensitivityJob){.name = "random", .text = text_string(&x->text), .length = x->text.length,
-                       .scenario = {.queue_depth = 2}, .compare = {.schedules = schedules_usual(), .candidates = candidates}};
+    x->job =
+        (SensitivityJob){.name = "random",
+                         .text = text_string(&x->text),
+                         .length = x->text.length,
+                         .scenario = {.queue_depth = 2},
+                         .compare = {.schedules = schedules_usual(), .candidates = candidates}};
     assert_int_equal(scenario_build(&x->s, x->trace, &x->job.scenario, NULL), 0);
     assert_int_equal(compare(&x->c, &x->s, &x->job.compare, NULL), 0);
     x->job.plan = x->c.rows[x->c.best].plan;
@@ -73,9 +77,12 @@ static void runner_up_is_another_plan(void **state)
             assert_true(epoch_of(next, &x.s) == ns && ns >= x.c.rows[x.c.best].sim.epoch_ns);
             for (int k = 0; k < SCHEDULE_COUNT; k++) {   /* no other row has a faster one */
                 const Candidate *row = &x.c.rows[k];
-                if (row->plan && !candidate_same_plan(row->plan, x.job.plan, &x.s)) assert_true(row->sim.epoch_ns >= ns);
-                if (row->runner_up) assert_false(candidate_same_plan(row->plan, row->runner_up, &x.s));
-                if (row->runner_up) assert_true(epoch_of(row->runner_up, &x.s) == row->runner_up_ns);
+                if (row->plan && !candidate_same_plan(row->plan, x.job.plan, &x.s))
+                    assert_true(row->sim.epoch_ns >= ns);
+                if (row->runner_up)
+                    assert_false(candidate_same_plan(row->plan, row->runner_up, &x.s));
+                if (row->runner_up)
+                    assert_true(epoch_of(row->runner_up, &x.s) == row->runner_up_ns);
             }
         }
         close_case(&x);
@@ -108,8 +115,10 @@ static void no_epoch_is_below_its_bound(void **state)
 
 static Plan *parsed(const char *schedule, const char *stages)
 {
-    char *text = format_text("{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"%s\", \"blocks\": 2, \"devices\": 2, "
-                             "\"batch\": 4, \"stages\": [%s]}", schedule, stages);
+    char *text = format_text("{\"format\": \"pipebd-plan\", \"version\": 1, \"schedule\": \"%s\", "
+                             "\"blocks\": 2, \"devices\": 2, "
+                             "\"batch\": 4, \"stages\": [%s]}",
+                             schedule, stages);
     Plan *plan;
 
     assert_int_equal(plan_parse(&plan, "plan", text, strlen(text), NULL), 0);
@@ -136,7 +145,8 @@ static void the_same_plan_by_other_names(void **state)
     (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        Plan *a = parsed(cases[i].schedule[0], cases[i].stages[0]), *b = parsed(cases[i].schedule[1], cases[i].stages[1]);
+        Plan *a = parsed(cases[i].schedule[0], cases[i].stages[0]),
+             *b = parsed(cases[i].schedule[1], cases[i].stages[1]);
         kinds[1] = 0;
         assert_int_equal(candidate_same_plan(a, b, &s), cases[i].same);
         kinds[1] = 1;                            /* other devices are then another plan */
@@ -159,7 +169,9 @@ static bool beaten(const Case *x, const Sensitivity *m, int percent, Schedule *w
 
     assert_int_equal(trace_parse(&trace, "again", x->job.text, x->job.length, NULL), 0);
     for (int i = 0; i < 2 && m->path[i][0]; i++)
-        assert_int_equal(whatif_apply(trace, &options, EDIT_SCALE, m->path[i], 1 + percent / 100.0, &changed, NULL), 0);
+        assert_int_equal(whatif_apply(trace, &options, EDIT_SCALE, m->path[i], 1 + percent / 100.0,
+                                      &changed, NULL),
+                         0);
     assert_int_equal(scenario_build(&s, trace, &options, NULL), 0);
     int64_t ns = epoch_of(x->job.plan, &s);
     assert_int_equal(compare_rows(&c, &s, &x->job.compare, NULL), 0);
@@ -173,18 +185,22 @@ static bool beaten(const Case *x, const Sensitivity *m, int percent, Schedule *w
 
 /* At the per cent that is printed another plan wins, at one less none does; where there is
  * none, none wins at the ends. */
-static void check_side(const Case *x, const Sensitivity *m, int percent, int sign, int most, Schedule winner, int i)
+static void check_side(const Case *x, const Sensitivity *m, int percent, int sign, int most,
+                       Schedule winner, int i)
 {
     Schedule other = SCHEDULE_COUNT, tried = SCHEDULE_COUNT;
     bool     wins;
 
     if (percent == 0) {
-        if (beaten(x, m, sign * most, &other)) fail_msg("case %d: %s flips at %d", i, m->label, sign * most);
+        if (beaten(x, m, sign * most, &other))
+            fail_msg("case %d: %s flips at %d", i, m->label, sign * most);
         return;
     }
-    if (!beaten(x, m, sign * percent, &other)) fail_msg("case %d: %s does not flip at %d", i, m->label, sign * percent);
+    if (!beaten(x, m, sign * percent, &other))
+        fail_msg("case %d: %s does not flip at %d", i, m->label, sign * percent);
     assert_int_equal(other, winner);
-    if (beaten(x, m, sign * (percent - 1), &other)) fail_msg("case %d: %s flips before %d", i, m->label, sign * percent);
+    if (beaten(x, m, sign * (percent - 1), &other))
+        fail_msg("case %d: %s flips before %d", i, m->label, sign * percent);
     assert_int_equal(sensitivity_try(&x->job, m, sign * percent, &wins, &tried, NULL), 0);
     assert_true(wins && tried == winner);
 }
@@ -229,9 +245,12 @@ static void inputs_are_those_of_the_trace(void **state)
         open_case(&x, &rng, 4, 4, 1);
         bool nodes = x.trace->devices_per_node && x.s.device_count > x.trace->devices_per_node;
         assert_int_equal(sensitivity_list(&m, &x.job, NULL), 0);
-        assert_int_equal(m.count, 2 * x.trace->block_count + x.s.device_count + x.trace->loader.present + (x.trace->step_ns > 0)
-                         + (x.trace->links.p2p.count > 0) + (x.trace->links.reduce_count > 0)
-                         + (nodes && x.trace->node_links.p2p.count > 0) + (nodes && x.trace->node_links.reduce_count > 0));
+        assert_int_equal(m.count, 2 * x.trace->block_count + x.s.device_count
+                                      + x.trace->loader.present + (x.trace->step_ns > 0)
+                                      + (x.trace->links.p2p.count > 0)
+                                      + (x.trace->links.reduce_count > 0)
+                                      + (nodes && x.trace->node_links.p2p.count > 0)
+                                      + (nodes && x.trace->node_links.reduce_count > 0));
         sensitivity_free(&m);
         close_case(&x);
     }
@@ -240,8 +259,10 @@ static void inputs_are_those_of_the_trace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(runner_up_is_another_plan), cmocka_unit_test(no_epoch_is_below_its_bound),
-        cmocka_unit_test(the_same_plan_by_other_names), cmocka_unit_test(flips_are_where_they_are_said),
+        cmocka_unit_test(runner_up_is_another_plan),
+        cmocka_unit_test(no_epoch_is_below_its_bound),
+        cmocka_unit_test(the_same_plan_by_other_names),
+        cmocka_unit_test(flips_are_where_they_are_said),
         cmocka_unit_test(inputs_are_those_of_the_trace),
     };
 

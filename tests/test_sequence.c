@@ -1,6 +1,6 @@
-/* Layers of transformers (kernels/cpu: embedding, heads, attention, layernorm, functions) against plain loops in double
- * (tests/slow_sequence.h), which are themselves held against finite differences here. Layers are read from the
- * text of a workload. */
+/* Layers of transformers (kernels/cpu: embedding, heads, attention, layernorm, functions) against
+ * plain loops in double (tests/slow_sequence.h), which are themselves held against finite
+ * differences here. Layers are read from the text of a workload. */
 #include "tests/net_checks.h"
 
 #include "workloads/workload.h"
@@ -15,8 +15,8 @@ typedef struct {
 #define LINEAR(out)    "{\"layer\": \"linear\", \"out\": " out "}"
 #define RESIDUAL(body) "{\"layer\": \"residual\", \"body\": [" body "]}"
 
-/* The linear layer in front shows each layer's dx as its own weights' gradient. Attention's tiles are 64 queries by 128
- * keys: 150 tokens need several of both. */
+/* The linear layer in front shows each layer's dx as its own weights' gradient. Attention's tiles
+ * are 64 queries by 128 keys: 150 tokens need several of both. */
 static const Case cases[] = {
     {"embedding", TOKENS("7"), "{\"layer\": \"embedding\", \"vocabulary\": 13, \"out\": 5}", 3},
     {"embedding with positions", TOKENS("6"), "{\"layer\": \"embedding\", \"vocabulary\": 11, \"out\": 20, \"positions\": true},"
@@ -186,7 +186,8 @@ static double slow_objective(Slow *s, const Layers *layers, Tensor x, Tensor dy)
     return sum;
 }
 
-/* Every parameter's gradient (those in front show dx) by central differences, where the case is small enough. */
+/* Every parameter's gradient (those in front show dx) by central differences, where the case is
+ * small enough. */
 static void check_differences(const Case *c, Device *device)
 {
     Arena            arena = {0};
@@ -280,7 +281,8 @@ static float *run_case(const Case *c, Device *device, const float *x, const int 
     return all;
 }
 
-/* What stands behind a sequence's end reaches neither what is in it nor a gradient: the same bits. */
+/* What stands behind a sequence's end reaches neither what is in it nor a gradient: the same
+ * bits. */
 static void padding_reaches_nothing(void **state)
 {
     Device *device = open_spec("cpu:1");
@@ -308,8 +310,9 @@ static void padding_reaches_nothing(void **state)
     device_close(device);
 }
 
-/* Ours sum in an order that the team has no part in: one thread and several give the same bits. Products of matrices are
- * oneDNN's, so cases with a linear layer are left to the tolerance above. */
+/* Ours sum in an order that the team has no part in: one thread and several give the same bits.
+ * Products of matrices are oneDNN's, so cases with a linear layer are left to the tolerance
+ * above. */
 static void teams_give_the_same_bits(void **state)
 {
     static const Case own[] = {

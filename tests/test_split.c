@@ -34,7 +34,10 @@ static int student_us(const Made *m, int b, int j)
 {
     int us = b == m->slow_block ? m->slow_us : m->student_us;
 
-    return m->seed ? us / 2 + (int)(rng_u64(m->seed, (uint64_t)b, (uint64_t)j, 0) % (uint64_t)(us + 1)) / 12 * 12 : us;
+    return m->seed ? us / 2
+                         + (int)(rng_u64(m->seed, (uint64_t)b, (uint64_t)j, 0) % (uint64_t)(us + 1))
+                               / 12 * 12
+                   : us;
 }
 
 /* which: 1 the teacher's, 2 the student's, 3 both. */
@@ -46,7 +49,8 @@ static void timings_text(const Made *m, int b, int j, int which, Text *out)
         if (which & 1) text_printf(out, ", \"teacher_us\": %d", m->teacher_us * rows / BATCH);
         if (which & 2)
             text_printf(out, ", \"forward_us\": %d, \"backward_us\": %d, \"update_us\": %d",
-                        student_us(m, b, j) * rows / BATCH / 3, student_us(m, b, j) * rows / BATCH * 2 / 3, m->update_us);
+                        student_us(m, b, j) * rows / BATCH / 3,
+                        student_us(m, b, j) * rows / BATCH * 2 / 3, m->update_us);
         text_append(out, "}");
     }
     text_append(out, "]");
@@ -56,7 +60,8 @@ static void block_text(const Made *m, int b, Text *out)
 {
     text_printf(out, "%s{\"name\": \"b%d\", \"output_bytes\": 1, ", b ? ", " : "", b);
     if (m->words == ONE) {
-        text_append(out, "\"student\": {\"weight_bytes\": 1000, \"gradient_bytes\": 7, \"activation_bytes\": 30}, ");
+        text_append(out, "\"student\": {\"weight_bytes\": 1000, \"gradient_bytes\": 7, "
+                         "\"activation_bytes\": 30}, ");
         timings_text(m, b, 0, 3, out);
         text_append(out, "}");
         return;
@@ -77,21 +82,28 @@ static void made(const Made *m, Trace **trace, Scenario *s)
     Text  text = {0};
     Error err = {""};
 
-    text_printf(&text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"made\", \"provenance\": "
-                "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", \"batch\": %d,"
-                " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1, "
-                "\"blocks\": [", BATCH, m->samples, m->devices);
+    text_printf(
+        &text,
+        "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"made\", \"provenance\": "
+        "{\"kind\": \"modelled\", \"source\": \"test\"}, \"workload\": {\"name\": \"w\", "
+        "\"batch\": %d,"
+        " \"samples\": %d}, \"devices\": [{\"kind\": \"d\", \"count\": %d}], \"input_bytes\": 1, "
+        "\"blocks\": [",
+        BATCH, m->samples, m->devices);
     for (int b = 0; b < m->blocks; b++) block_text(m, b, &text);
     text_append(&text, "]");
     if (m->p2p_us)
-        text_printf(&text, ", \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 1000, \"us\": %d}]", m->p2p_us, m->p2p_us);
+        text_printf(&text, ", \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 1000, \"us\": %d}]",
+                    m->p2p_us, m->p2p_us);
     if (m->reduce_us)
         text_printf(&text, ", \"allreduce\": [{\"devices\": 2, \"bytes\": 7, \"us\": %d}, "
                     "{\"devices\": 64, \"bytes\": 7, \"us\": %d}]", m->reduce_us, m->reduce_us);
     text_append(&text, "}");
-    if (trace_parse(trace, "made", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    if (trace_parse(trace, "made", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s", err.text);
     text_free(&text);
-    if (scenario_build(s, *trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0) fail_msg("%s", err.text);
+    if (scenario_build(s, *trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0)
+        fail_msg("%s", err.text);
 }
 
 static void unmake(Trace *trace, Scenario *s)
@@ -123,8 +135,8 @@ enum { AHD_AND_SPLIT = 1u << SCHEDULE_AHD | 1u << SCHEDULE_SPLIT };
 static void a_device_without_teacher_trains(void **state)
 {
     (void)state;
-    Made     m = {.blocks = 2, .devices = 3, .students = 1, .teacher_us = 12, .student_us = 36, .slow_block = -1,
-                  .reduce_us = 5000, .samples = 100 * BATCH};
+    Made     m = {.blocks = 2, .devices = 3, .students = 1, .teacher_us = 12, .student_us = 36,
+                  .slow_block = -1, .reduce_us = 5000, .samples = 100 * BATCH};
     Trace   *trace;
     Scenario s;
 
@@ -139,7 +151,8 @@ static void a_device_without_teacher_trains(void **state)
     assert_int_in_range(split->bound_ns, 100 * (32 * 1000 - 10), 100 * 32 * 1000);
     Text text = {0};
     report_table(&c, &s, &text);
-    assert_non_null(strstr(text_string(&text), "split: 24.7 % off ahd's 0.005 s; no split plan has an epoch below"));
+    assert_non_null(strstr(text_string(&text),
+                           "split: 24.7 % off ahd's 0.005 s; no split plan has an epoch below"));
     assert_non_null(strstr(text_string(&text), "  teacher blocks b0 to b1 on device "));
     assert_non_null(strstr(text_string(&text), "  student b1 on device "));
     assert_null(strstr(text_string(&text), "no relaying plan"));
@@ -153,8 +166,9 @@ static void a_device_without_teacher_trains(void **state)
 static void a_slow_student_moves_away(void **state)
 {
     (void)state;
-    Made     m = {.blocks = 4, .devices = 4, .students = 1, .teacher_us = 24, .student_us = 36, .slow_block = 1,
-                  .slow_us = 360, .p2p_us = 2, .reduce_us = 4, .samples = 200 * BATCH};
+    Made     m = {.blocks = 4, .devices = 4, .students = 1, .teacher_us = 24, .student_us = 36,
+                  .slow_block = 1, .slow_us = 360, .p2p_us = 2, .reduce_us = 4,
+                  .samples = 200 * BATCH};
     Trace   *trace;
     Scenario s;
 
@@ -171,8 +185,8 @@ static void a_slow_student_moves_away(void **state)
 static void split_is_off_by_default(void **state)
 {
     (void)state;
-    Made     m = {.blocks = 2, .devices = 2, .students = 1, .teacher_us = 12, .student_us = 36, .slow_block = -1,
-                  .samples = 10 * BATCH};
+    Made     m = {.blocks = 2, .devices = 2, .students = 1, .teacher_us = 12, .student_us = 36,
+                  .slow_block = -1, .samples = 10 * BATCH};
     Trace   *trace;
     Scenario s;
 
@@ -204,22 +218,27 @@ static void never_slower_than_ahd(void **state)
         CompareOptions options = {.schedules = AHD_AND_SPLIT | 1u << SCHEDULE_IR, .candidates = 4};
         Error      err = {""};
         random_scenario(&rng, &shape, 2, &trace, &s);
-        if (compare_rows(&c, &s, &options, &err) != 0 || compare_rows(&again, &s, &options, &err) != 0)
+        if (compare_rows(&c, &s, &options, &err) != 0
+            || compare_rows(&again, &s, &options, &err) != 0)
             fail_msg("case %d: %s", i, err.text);
         const Candidate *ahd = &c.rows[SCHEDULE_AHD], *split = &c.rows[SCHEDULE_SPLIT];
-        if (ahd->plan && (!split->plan || split->sim.epoch_ns > ahd->sim.epoch_ns)) fail_msg("case %d: slower", i);
+        if (ahd->plan && (!split->plan || split->sim.epoch_ns > ahd->sim.epoch_ns))
+            fail_msg("case %d: slower", i);
         if (split->plan && split->sim.epoch_ns < split->bound_ns)
-            fail_msg("case %d: %" PRId64 " ns, bound %" PRId64, i, split->sim.epoch_ns, split->bound_ns);
+            fail_msg("case %d: %" PRId64 " ns, bound %" PRId64, i, split->sim.epoch_ns,
+                     split->bound_ns);
         if (!split->plan) assert_true(split->why[0]);
         assert_int_equal(!split->plan, !again.rows[SCHEDULE_SPLIT].plan);
-        if (split->plan) assert_int_equal(split->sim.epoch_ns, again.rows[SCHEDULE_SPLIT].sim.epoch_ns);
+        if (split->plan)
+            assert_int_equal(split->sim.epoch_ns, again.rows[SCHEDULE_SPLIT].sim.epoch_ns);
         better += split->plan && (!ahd->plan || split->sim.epoch_ns < ahd->sim.epoch_ns);
         tight += shape.memory_bytes && !ahd->plan;
         comparison_free(&c);
         comparison_free(&again);
         unmake(trace, &s);
     }
-    print_message("# %d of %d faster than ahd, %d too large for ahd\n", better, test_cases(60), tight);
+    print_message("# %d of %d faster than ahd, %d too large for ahd\n", better, test_cases(60),
+                  tight);
     assert_true(better >= test_cases(10) && tight > 0);
 }
 
@@ -253,9 +272,10 @@ static void a_list_of_one_is_no_list(void **state)
     Rng rng = {.seed = test_seed("a list of one", 52)};
 
     for (int i = 0; i < 20; i++) {
-        Made m = {.blocks = (int)rng_range(&rng, 1, 5), .devices = (int)rng_range(&rng, 1, 4), .students = 1,
-                  .teacher_us = 12 * (int)rng_range(&rng, 1, 5), .student_us = 36 * (int)rng_range(&rng, 1, 5),
-                  .slow_block = -1, .p2p_us = (int)rng_range(&rng, 0, 5), .reduce_us = (int)rng_range(&rng, 0, 9),
+        Made m = {.blocks = (int)rng_range(&rng, 1, 5), .devices = (int)rng_range(&rng, 1, 4),
+                  .students = 1, .teacher_us = 12 * (int)rng_range(&rng, 1, 5),
+                  .student_us = 36 * (int)rng_range(&rng, 1, 5), .slow_block = -1,
+                  .p2p_us = (int)rng_range(&rng, 0, 5), .reduce_us = (int)rng_range(&rng, 0, 9),
                   .update_us = (int)rng_range(&rng, 0, 3), .samples = 300, .seed = rng_next(&rng)};
         Made     listed = m;
         Trace   *one, *other;
@@ -280,8 +300,9 @@ static void students_add_up(void **state)
     (void)state;
 
     for (int devices = 1; devices <= 3; devices++) {
-        Made     m = {.blocks = 3, .devices = devices, .students = 3, .teacher_us = 12, .student_us = 36, .slow_block = -1,
-                      .p2p_us = 3, .samples = 300, .words = MANY};
+        Made     m = {.blocks = 3, .devices = devices, .students = 3, .teacher_us = 12,
+                      .student_us = 36, .slow_block = -1, .p2p_us = 3, .samples = 300,
+                      .words = MANY};
         Made     sum = m;
         Trace   *many, *one;
         Scenario a, b;
@@ -296,7 +317,8 @@ static void students_add_up(void **state)
             if (x.rows[i].plan) assert_int_equal(x.rows[i].sim.epoch_ns, y.rows[i].sim.epoch_ns);
         }
         /* Weights of three, but one teacher and one load. */
-        assert_true(x.rows[SCHEDULE_AHD].sim.teacher_work == 1 && x.rows[SCHEDULE_AHD].sim.loads == 1);
+        assert_true(x.rows[SCHEDULE_AHD].sim.teacher_work == 1
+                    && x.rows[SCHEDULE_AHD].sim.loads == 1);
         assert_int_equal(x.rows[SCHEDULE_IR].memory[0].parts[MEMORY_WEIGHTS],
                          3 * y.rows[SCHEDULE_IR].memory[0].parts[MEMORY_WEIGHTS]);
         assert_int_equal(x.rows[SCHEDULE_IR].memory[0].parts[MEMORY_ACTIVATIONS],
@@ -315,8 +337,8 @@ static void students_add_up(void **state)
 static void students_of_a_block_part_company(void **state)
 {
     (void)state;
-    Made     m = {.blocks = 1, .devices = 2, .students = 2, .teacher_us = 12, .student_us = 36, .slow_block = -1,
-                  .reduce_us = 5000, .samples = 50 * BATCH, .words = MANY};
+    Made     m = {.blocks = 1, .devices = 2, .students = 2, .teacher_us = 12, .student_us = 36,
+                  .slow_block = -1, .reduce_us = 5000, .samples = 50 * BATCH, .words = MANY};
     Trace   *trace;
     Scenario s;
 
@@ -333,8 +355,9 @@ static void students_of_a_block_part_company(void **state)
 static void many_students_are_balanced(void **state)
 {
     (void)state;
-    Made     m = {.blocks = 80, .devices = 64, .students = 15, .teacher_us = 3000, .student_us = 9000, .slow_block = -1,
-                  .p2p_us = 20, .reduce_us = 4000, .update_us = 20, .samples = 60 * BATCH, .seed = 7, .words = MANY};
+    Made     m = {.blocks = 80, .devices = 64, .students = 15, .teacher_us = 3000,
+                  .student_us = 9000, .slow_block = -1, .p2p_us = 20, .reduce_us = 4000,
+                  .update_us = 20, .samples = 60 * BATCH, .seed = 7, .words = MANY};
     Trace   *trace;
     Scenario s;
 
@@ -351,13 +374,13 @@ static void many_students_are_balanced(void **state)
     unmake(trace, &s);
 }
 
-/* ---- memory running out ------------------------------------------------------------------------ */
+/* ---- memory running out ---------------------------------------------------------------------- */
 
 static void running_out_of_memory(void **state)
 {
     (void)state;
-    Made     m = {.blocks = 2, .devices = 2, .students = 2, .teacher_us = 12, .student_us = 36, .slow_block = -1,
-                  .samples = 2 * BATCH, .words = MANY};
+    Made     m = {.blocks = 2, .devices = 2, .students = 2, .teacher_us = 12, .student_us = 36,
+                  .slow_block = -1, .samples = 2 * BATCH, .words = MANY};
     Trace   *trace;
     Scenario s;
 

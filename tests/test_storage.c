@@ -1,4 +1,5 @@
-/* The store: what programs that use it must be like, and what the simulator makes of them, by hand. */
+/* The store: what programs that use it must be like, and what the simulator makes of them, by
+ * hand. */
 #include "tests/support.h"
 
 #include <stdlib.h>
@@ -9,27 +10,39 @@
 #include "sim/memory.h"
 #include "sim/sim.h"
 
-/* Two blocks: teacher 10 us, forward 20, backward 30, update 5 whatever the rows; boundaries of 100 bytes a row; weights
- * of a teacher block 1,000 bytes, of a student 200, its state 400. A tier of each machine: a read takes 70 us, a write
- * 15, one at a time; what moves weights, 1 us a 10 bytes. */
+/* Two blocks: teacher 10 us, forward 20, backward 30, update 5 whatever the rows; boundaries of 100
+ * bytes a row; weights of a teacher block 1,000 bytes, of a student 200, its state 400. A tier of
+ * each machine: a read takes 70 us, a write 15, one at a time; what moves weights, 1 us a 10
+ * bytes. */
 static const char text[] =
-    "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"hand\", \"provenance\": {\"kind\": \"modelled\", \"source\": \"by hand\"},"
-    "\"workload\": {\"name\": \"w\", \"batch\": 4, \"samples\": 8, \"epochs\": 3}, \"devices\": [{\"kind\": \"d\", \"count\": %d}],"
+    "{\"format\": \"pipebd-trace\", \"version\": 2, \"name\": \"hand\", \"provenance\": {\"kind\": "
+    "\"modelled\", \"source\": \"by hand\"},"
+    "\"workload\": {\"name\": \"w\", \"batch\": 4, \"samples\": 8, \"epochs\": 3}, \"devices\": "
+    "[{\"kind\": \"d\", \"count\": %d}],"
     "\"input_bytes\": 100, \"blocks\": ["
-    "{\"name\": \"a\", \"output_bytes\": 100, \"teacher\": {\"weight_bytes\": 1000}, \"student\": {\"weight_bytes\": 200, \"state_bytes\": 400},"
-    " \"timings\": [{\"batch\": 2, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, \"update_us\": 5},"
-    "{\"batch\": 4, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, \"update_us\": 5}]},"
-    "{\"name\": \"b\", \"output_bytes\": 100, \"teacher\": {\"weight_bytes\": 1000}, \"student\": {\"weight_bytes\": 200, \"state_bytes\": 400},"
-    " \"timings\": [{\"batch\": 2, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, \"update_us\": 5},"
-    "{\"batch\": 4, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, \"update_us\": 5}]}],"
+    "{\"name\": \"a\", \"output_bytes\": 100, \"teacher\": {\"weight_bytes\": 1000}, \"student\": "
+    "{\"weight_bytes\": 200, \"state_bytes\": 400},"
+    " \"timings\": [{\"batch\": 2, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, "
+    "\"update_us\": 5},"
+    "{\"batch\": 4, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, \"update_us\": "
+    "5}]},"
+    "{\"name\": \"b\", \"output_bytes\": 100, \"teacher\": {\"weight_bytes\": 1000}, \"student\": "
+    "{\"weight_bytes\": 200, \"state_bytes\": 400},"
+    " \"timings\": [{\"batch\": 2, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, "
+    "\"update_us\": 5},"
+    "{\"batch\": 4, \"teacher_us\": 10, \"forward_us\": 20, \"backward_us\": 30, \"update_us\": "
+    "5}]}],"
     "%s\"storage\": [{\"name\": \"host\", \"kind\": \"memory\", \"size_bytes\": %d, \"read\": [%s],"
-    " \"write\": [{\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 1, \"us\": 15}, {\"row_bytes\": 100, \"rows\": 2, \"in_flight\": 1, \"us\": 15}]}]}";
+    " \"write\": [{\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 1, \"us\": 15}, {\"row_bytes\": "
+    "100, \"rows\": 2, \"in_flight\": 1, \"us\": 15}]}]}";
 
 static const char serial[] = "{\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 1, \"us\": 70},"
                              "{\"row_bytes\": 100, \"rows\": 2, \"in_flight\": 1, \"us\": 70}";
 /* Two at a time take 100 us each. */
-static const char two[] = "{\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 1, \"us\": 70}, {\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 2, \"us\": 100},"
-                          "{\"row_bytes\": 100, \"rows\": 2, \"in_flight\": 1, \"us\": 70}, {\"row_bytes\": 100, \"rows\": 2, \"in_flight\": 2, \"us\": 100}";
+static const char two[] = "{\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 1, \"us\": 70}, "
+                          "{\"row_bytes\": 100, \"rows\": 4, \"in_flight\": 2, \"us\": 100},"
+                          "{\"row_bytes\": 100, \"rows\": 2, \"in_flight\": 1, \"us\": 70}, "
+                          "{\"row_bytes\": 100, \"rows\": 2, \"in_flight\": 2, \"us\": 100}";
 
 typedef struct {
     Trace   *trace;
@@ -69,7 +82,9 @@ static void phase(Hand *h, int device, int64_t first_step, int64_t steps, int nu
 
 static void emit(Hand *h, int device, Op op, int block, int64_t row, int64_t rows)
 {
-    assert_int_equal(program_emit(h->program, &h->program->devices[device], (Instruction){op, block, -1, row, rows, 0}, NULL), 0);
+    assert_int_equal(program_emit(h->program, &h->program->devices[device],
+                                  (Instruction){op, block, -1, row, rows, 0}, NULL),
+                     0);
 }
 
 static void train(Hand *h, int device, int block, int64_t row, int64_t rows)
@@ -128,7 +143,8 @@ static SimResult run(const Hand *h, bool step_by_step)
     Error     err = {""};
 
     ok(program_verify(h->program, 2, &err), &err);
-    ok(sim_run(&result, h->program, &h->s, &(SimOptions){.step_by_step = step_by_step}, &err), &err);
+    ok(sim_run(&result, h->program, &h->s, &(SimOptions){.step_by_step = step_by_step}, &err),
+       &err);
     return result;
 }
 
@@ -141,7 +157,8 @@ static void agrees_when_skipping(const Hand *h, const SimResult *slow)
     sim_free(&fast);
 }
 
-/* Two steps with the teacher and four without, for each block; all else is waiting for the one lane of the tier. */
+/* Two steps with the teacher and four without, for each block; all else is waiting for the one lane
+ * of the tier. */
 static void a_phase_waits_for_what_it_fetches(void **state)
 {
     (void)state;
@@ -152,7 +169,9 @@ static void a_phase_waits_for_what_it_fetches(void **state)
     one_after_another(&h);
     r = run(&h, true);
     int64_t compute = 2 * 65 + 4 * 55 + 2 * 65 + 4 * 55;         /* us */
-    assert_int_equal(r.shares[0][SHARE_TEACHER] + r.shares[0][SHARE_STUDENT] + r.shares[0][SHARE_UPDATE], compute * 1000);
+    assert_int_equal(r.shares[0][SHARE_TEACHER] + r.shares[0][SHARE_STUDENT]
+                         + r.shares[0][SHARE_UPDATE],
+                     compute * 1000);
     assert_int_equal(r.epoch_ns, compute * 1000 + r.shares[0][SHARE_STORAGE]);
     assert_true(r.stores);
     agrees_when_skipping(&h, &r);
@@ -180,7 +199,8 @@ static void reads_are_asked_for_ahead(void **state)
     emit(&h, 0, OP_LOAD, 0, 0, 4);
     emit(&h, 0, OP_FETCH, 1, 0, 4);
     train(&h, 0, 0, 0, 4);
-    phase(&h, 1, 0, 6, 0);                               /* a device of its own: all steps with the teacher */
+    phase(&h, 1, 0, 6, 0);                               /* a device of its own: all steps with the
+                                                          * teacher */
     emit(&h, 1, OP_LOAD, 0, 0, 4);
     emit(&h, 1, OP_TEACHER, 0, 0, 4);
     emit(&h, 1, OP_TEACHER, 1, 0, 4);
@@ -192,8 +212,8 @@ static void reads_are_asked_for_ahead(void **state)
     close_hand(&h);
 }
 
-/* Two devices store half of boundary 1 each and read half of it, two requests at a time. A step of phase 0 takes 2 * 10 + 2 * 55
- * = 130, so phase 1 begins at 260, with two reads of each device:
+/* Two devices store half of boundary 1 each and read half of it, two requests at a time. A step of
+ * phase 0 takes 2 * 10 + 2 * 55 = 130, so phase 1 begins at 260, with two reads of each device:
  *
  *   lane 0 | dev 0, step 2: 260..330, alone         | dev 1, step 2: 330..430, beside another
  *   lane 1 | dev 0, step 3: 260..360, beside another | dev 1, step 3: 360..460, beside another
@@ -218,7 +238,8 @@ static void requests_share_a_tier(void **state)
             for (int b = 0; b < 2; b++) {
                 emit(&h, d, OP_FORWARD, b, 2 * d, 2);
                 emit(&h, d, OP_BACKWARD, b, 2 * d, 2);
-                program_emit(h.program, &h.program->devices[d], (Instruction){OP_ALLREDUCE, b, group, 2 * d, 2, 0}, NULL);
+                program_emit(h.program, &h.program->devices[d],
+                             (Instruction){OP_ALLREDUCE, b, group, 2 * d, 2, 0}, NULL);
             }
             for (int b = 0; b < 2; b++) emit(&h, d, OP_UPDATE, b, 2 * d, 2);
         }
@@ -239,7 +260,9 @@ static void rows_of_another_machine_take_the_link(void **state)
     int64_t   waits[2];
 
     for (int us = 0; us < 2; us++) {
-        char *nodes = format_text("\"nodes\": {\"devices_per_node\": 1, \"p2p\": [{\"bytes\": 0, \"us\": %d}, {\"bytes\": 400, \"us\": %d}]},", 40 * us, 40 * us);
+        char *nodes = format_text("\"nodes\": {\"devices_per_node\": 1, \"p2p\": [{\"bytes\": 0, "
+                                  "\"us\": %d}, {\"bytes\": 400, \"us\": %d}]},",
+                                  40 * us, 40 * us);
         open_hand(&h, 2, serial, nodes, 1 << 20);
         free(nodes);
         h.program->tier[1] = 0;
@@ -261,7 +284,8 @@ static void rows_of_another_machine_take_the_link(void **state)
         assert_int_equal(host[1].stored_bytes[0], 0);
         close_hand(&h);
     }
-    assert_int_equal(waits[1] - waits[0], 2 * 40000);    /* of the first rows of each phase; later ones are asked for ahead */
+    assert_int_equal(waits[1] - waits[0], 2 * 40000);    /* of the first rows of each phase; later
+                                                          * ones are asked for ahead */
 }
 
 /* Weights: on the device, in host memory, and while they come and go. */
@@ -276,10 +300,12 @@ static void memory_counts_what_comes_and_goes(void **state)
     open_hand(&h, 1, serial, "", 1 << 20);
     one_after_another(&h);
     assert_int_equal(memory_peak(memory, h.program, &h.s, NULL), 0);
-    /* phase 1 has student 0 (600) and brings teacher and student 1 (1,600); phase 2 has those and takes student 0 back */
+    /* phase 1 has student 0 (600) and brings teacher and student 1 (1,600); phase 2 has those and
+     * takes student 0 back */
     assert_int_equal(memory[0].parts[MEMORY_WEIGHTS] + memory[0].parts[MEMORY_STATE], 1600 + 600);
     assert_int_equal(memory_host(host, h.program, &h.s, NULL), 0);
-    assert_int_equal(host[0].stored_bytes[0], 2 * 8 * 100);      /* boundaries 1 and 2 in the last phases */
+    assert_int_equal(host[0].stored_bytes[0], 2 * 8 * 100);      /* boundaries 1 and 2 in the last
+                                                                  * phases */
     assert_int_equal(host[0].weight_bytes, 2 * 1600);
     assert_int_equal(host[0].buffer_bytes, 2 * 2 * 400);
     assert_int_equal(memory_in_tier(&host[0], h.program, h.trace, 0), 1600 + 3200 + 1600);
@@ -293,8 +319,10 @@ static void memory_counts_what_comes_and_goes(void **state)
 
 /* ---- the verifier ------------------------------------------------------------------- */
 
-/* Breaks an instruction or a phase of one_after_another() and expects a refusal with these words. */
-static void refuses(int at, Instruction broken, int phase_at, Phase other, int tier, const char *words)
+/* Breaks an instruction or a phase of one_after_another() and expects a refusal with these
+ * words. */
+static void refuses(int at, Instruction broken, int phase_at, Phase other, int tier,
+                    const char *words)
 {
     Hand  h;
     Error err = {""};
@@ -315,29 +343,40 @@ static void refuses(int at, Instruction broken, int phase_at, Phase other, int t
     close_hand(&h);
 }
 
-/* 0: ONLOAD 0, LOAD, TEACHER 0, STORE 1, F, B, U; 7: LOAD, FETCH 1, F, B, U, OFFLOAD 0; 13: ONLOAD 1, FETCH 1, TEACHER 1, STORE 2,
- * F, B, U; 20: FETCH 1, FETCH 2, F, B, U, OFFLOAD 1. */
+/* 0: ONLOAD 0, LOAD, TEACHER 0, STORE 1, F, B, U; 7: LOAD, FETCH 1, F, B, U, OFFLOAD 0; 13: ONLOAD
+ * 1, FETCH 1, TEACHER 1, STORE 2, F, B, U; 20: FETCH 1, FETCH 2, F, B, U, OFFLOAD 1. */
 static void verifier_refuses(void **state)
 {
     (void)state;
     Phase       same = {0};
     Instruction none = {0};
 
-    refuses(3, (Instruction){OP_STORE, 2, -1, 0, 4, 0}, -1, same, 2, "these rows are not on the device");
-    refuses(3, (Instruction){OP_LOAD, 0, -1, 0, 4, 0}, -1, same, 2, "rows of this boundary do not follow");
-    refuses(3, (Instruction){OP_STORE, 1, -1, 0, 3, 0}, -1, same, 2, "boundary 1 is fetched: 3 of 4 rows are stored");
+    refuses(3, (Instruction){OP_STORE, 2, -1, 0, 4, 0}, -1, same, 2,
+            "these rows are not on the device");
+    refuses(3, (Instruction){OP_LOAD, 0, -1, 0, 4, 0}, -1, same, 2,
+            "rows of this boundary do not follow");
+    refuses(3, (Instruction){OP_STORE, 1, -1, 0, 3, 0}, -1, same, 2,
+            "boundary 1 is fetched: 3 of 4 rows are stored");
     refuses(8, (Instruction){OP_FETCH, 0, -1, 0, 4, 0}, -1, same, 2, "the boundary has no tier");
-    refuses(16, (Instruction){OP_STORE, 1, -1, 0, 4, 0}, -1, same, 2, "stored from row 0, expected 4");
-    refuses(8, (Instruction){OP_FETCH, 2, -1, 0, 4, 0}, -1, same, 2, "the teacher's output rows are not on the device");
-    refuses(0, (Instruction){OP_OFFLOAD, 0, -1, 0, 0, 0}, -1, same, 2, "no student of the block is trained");
+    refuses(16, (Instruction){OP_STORE, 1, -1, 0, 4, 0}, -1, same, 2,
+            "stored from row 0, expected 4");
+    refuses(8, (Instruction){OP_FETCH, 2, -1, 0, 4, 0}, -1, same, 2,
+            "the teacher's output rows are not on the device");
+    refuses(0, (Instruction){OP_OFFLOAD, 0, -1, 0, 0, 0}, -1, same, 2,
+            "no student of the block is trained");
     refuses(12, (Instruction){OP_BARRIER, 0, 0, 0, 0, 0}, -1, same, 2, "no such group");
-    refuses(13, (Instruction){OP_ONLOAD, 0, -1, 0, 0, 0}, -1, same, 2, "ONLOAD of block 0 brings nothing");
+    refuses(13, (Instruction){OP_ONLOAD, 0, -1, 0, 0, 0}, -1, same, 2,
+            "ONLOAD of block 0 brings nothing");
     refuses(21, (Instruction){OP_ONLOAD, 1, -1, 0, 0, 0}, -1, same, 2, "before all else");
     refuses(-1, none, -1, same, -1, "the boundary has no tier");
-    refuses(-1, none, 1, (Phase){.steps = 4, .first_step = 1, .number = 1}, 2, "4 steps from step 1 on");
-    refuses(-1, none, 1, (Phase){.steps = 2, .first_step = 0, .number = 1}, 2, "no ALLREDUCE with the block's 1 other");
-    refuses(-1, none, 3, (Phase){.steps = 4, .first_step = 2, .number = 2}, 2, "expected more than the one before");
-    refuses(-1, none, 0, (Phase){.steps = 6, .first_step = 0, .number = 0}, 2, "the phase does other steps than the first epoch's");
+    refuses(-1, none, 1, (Phase){.steps = 4, .first_step = 1, .number = 1}, 2,
+            "4 steps from step 1 on");
+    refuses(-1, none, 1, (Phase){.steps = 2, .first_step = 0, .number = 1}, 2,
+            "no ALLREDUCE with the block's 1 other");
+    refuses(-1, none, 3, (Phase){.steps = 4, .first_step = 2, .number = 2}, 2,
+            "expected more than the one before");
+    refuses(-1, none, 0, (Phase){.steps = 6, .first_step = 0, .number = 0}, 2,
+            "the phase does other steps than the first epoch's");
 }
 
 /* What is fetched in a phase of a number is stored in one of a lower number, on whatever device. */

@@ -1,5 +1,6 @@
-/* executor/measure/storage_times.h: tiers that a trace takes, complete, of the right sizes and kinds; nothing is left in the
- * folder; a place that cannot be written is an error, and so is an interrupt. */
+/* executor/measure/storage_times.h: tiers that a trace takes, complete, of the right sizes and
+ * kinds; nothing is left in the folder; a place that cannot be written is an error, and so is an
+ * interrupt. */
 #include "tests/support.h"
 
 #include <stdio.h>
@@ -33,11 +34,13 @@ static void check_requests(const TraceRequests *r, const Workload *w, int64_t ba
     assert_int_equal(r->rows[0], 1);
     assert_int_equal(r->rows[r->rows_count - 1], batch);
     assert_int_equal(r->in_flight[0], 1);
-    for (int i = 0; i < r->row_bytes_count * r->rows_count * r->in_flight_count; i++) assert_true(r->ns[i] > 0);
+    for (int i = 0; i < r->row_bytes_count * r->rows_count * r->in_flight_count; i++)
+        assert_true(r->ns[i] > 0);
     for (int i = 1; i < r->row_bytes_count; i++) assert_true(r->row_bytes[i] > r->row_bytes[i - 1]);
 }
 
-/* A disk's rows take longer when the page cache does not hold them, but on file systems that are memory. */
+/* A disk's rows take longer when the page cache does not hold them, but on file systems that are
+ * memory. */
 static void tiers_are_measured(void **state)
 {
     (void)state;
@@ -45,7 +48,8 @@ static void tiers_are_measured(void **state)
     Workload *w = digits();
 
     for (int memory = 0; memory < 2; memory++) {
-        StorageTimesOptions options = {.place = memory ? STORE_HOST : folder, .workload = w, .batch = w->batch, .devices = 2, .trials = 1};
+        StorageTimesOptions options = {.place = memory ? STORE_HOST : folder, .workload = w,
+                                       .batch = w->batch, .devices = 2, .trials = 1};
         Arena      arena = {0};
         TraceTier *tier;
         int        count;
@@ -74,7 +78,8 @@ static void large_requests_are_taken_in_proportion(void **state)
 {
     (void)state;
     Workload           *w = digits();
-    StorageTimesOptions options = {.place = STORE_HOST, .workload = w, .batch = 4096, .devices = 1, .trials = 1};
+    StorageTimesOptions options = {
+        .place = STORE_HOST, .workload = w, .batch = 4096, .devices = 1, .trials = 1};
     Arena               arena = {0};
     TraceTier          *tier;
     int                 count;
@@ -92,7 +97,8 @@ static void what_cannot_be_measured_is_an_error(void **state)
     char               *folder = temp_make(), *file = format_text("%s/file", folder);
     Workload           *w = digits();
     atomic_bool         stop = true;
-    StorageTimesOptions options = {.place = folder, .workload = w, .batch = w->batch, .devices = 1, .trials = 1, .stop = &stop};
+    StorageTimesOptions options = {.place = folder, .workload = w, .batch = w->batch, .devices = 1,
+                                   .trials = 1, .stop = &stop};
     Arena               arena = {0};
     TraceTier          *tier;
     int                 count;

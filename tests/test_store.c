@@ -1,5 +1,6 @@
-/* executor/store: rows come back as they were put or not at all, whatever happens to the process, the disk or the files;
- * what was made from something else is refused; two runs do not write one store. */
+/* executor/store: rows come back as they were put or not at all, whatever happens to the process,
+ * the disk or the files; what was made from something else is refused; two runs do not write one
+ * store. */
 #include "tests/support.h"
 
 #include <errno.h>
@@ -35,14 +36,21 @@ static void refused(int rc, const Error *err, const char *why)
 
 static void row_of(int64_t sample, float row[FLOATS])
 {
-    for (int i = 0; i < FLOATS; i++) row[i] = (float)((int64_t)(rng_u64(9, (uint64_t)sample, (uint64_t)i, 0) >> 40) - (1 << 23)) * 1e-5f;
+    for (int i = 0; i < FLOATS; i++)
+        row[i] = (float)((int64_t)(rng_u64(9, (uint64_t)sample, (uint64_t)i, 0) >> 40) - (1 << 23))
+                 * 1e-5f;
 }
 
-static StoreNote notes[] = {{"boundary", "another boundary", "2"}, {"teacher", "another teacher", "00ff"}};
+static StoreNote notes[] = {{"boundary", "another boundary", "2"},
+                            {"teacher", "another teacher", "00ff"}};
 
 static StoredSpec spec_of(const char *path)
 {
-    return (StoredSpec){.path = path, .name = "rows in memory", .samples = SAMPLES, .row = {CHANNELS, HEIGHT, WIDTH}, .notes = notes,
+    return (StoredSpec){.path = path,
+                        .name = "rows in memory",
+                        .samples = SAMPLES,
+                        .row = {CHANNELS, HEIGHT, WIDTH},
+                        .notes = notes,
                         .note_count = 2};
 }
 
@@ -104,7 +112,8 @@ static bool exists(const char *path) { return access(path, F_OK) == 0; }
 static void rows_come_back(void **state)
 {
     (void)state;
-    char       *folder = temp_make(), *path = format_text("%s/b", folder), *partial = format_text("%s.partial", path);
+    char       *folder = temp_make(), *path = format_text("%s/b", folder),
+               *partial = format_text("%s.partial", path);
     StoredRows *rows = open_rows(path, STORED_READ);
 
     assert_null(rows);
@@ -169,13 +178,15 @@ static void a_file_is_safetensors(void **state)
 static void what_is_partial_is_taken_up(void **state)
 {
     (void)state;
-    char       *folder = temp_make(), *path = format_text("%s/b", folder), *partial = format_text("%s.partial", path);
+    char       *folder = temp_make(), *path = format_text("%s/b", folder),
+               *partial = format_text("%s.partial", path);
     StoredRows *rows = open_rows(path, STORED_MAKE);
 
     for (int64_t i = 0; i < 10; i++) put(rows, i);
     stored_close(rows);
     assert_null(open_rows(path, STORED_READ));
-    int file = open(partial, O_RDWR);                    /* a row of it is damaged, as a loss of power can leave it */
+    int file = open(partial, O_RDWR);                    /* a row of it is damaged, as a loss of
+                                                          * power can leave it */
     assert_int_equal(pwrite(file, "x", 1, 4096 + 4 * FLOATS * sizeof(float) + 17), 1);
     close(file);
     rows = open_rows(path, STORED_MAKE);
@@ -201,19 +212,22 @@ static void a_damaged_row_is_an_error(void **state)
     char      *folder = temp_make(), *path = format_text("%s/b", folder);
     float      row[FLOATS];
     StoredSpec spec = spec_of(path);
-    int64_t    rows_at = stored_size(&spec) - (int64_t)sizeof row * SAMPLES, sums_at = rows_at - 8 * SAMPLES;
+    int64_t    rows_at = stored_size(&spec) - (int64_t)sizeof row * SAMPLES,
+            sums_at = rows_at - 8 * SAMPLES;
 
     make_whole(path);
     int file = open(path, O_RDWR);
-    for (int64_t at = sums_at; at < rows_at + (int64_t)sizeof row * SAMPLES; at += at < rows_at ? 1 : 13) {
-        int64_t       sample = at < rows_at ? (at - sums_at) / 8 : (at - rows_at) / (int64_t)sizeof row;
+    for (int64_t at = sums_at; at < rows_at + (int64_t)sizeof row * SAMPLES;
+         at += at < rows_at ? 1 : 13) {
+        int64_t sample = at < rows_at ? (at - sums_at) / 8 : (at - rows_at) / (int64_t)sizeof row;
         unsigned char byte, other;
         Error         err = {""};
         assert_int_equal(pread(file, &byte, 1, at), 1);
         other = byte ^ (unsigned char)(1u << at % 8);
         assert_int_equal(pwrite(file, &other, 1, at), 1);
         StoredRows *rows = open_rows(path, STORED_READ);
-        refused(stored_get(rows, sample, row, &err), &err, "is damaged, its checksum is not that of its bytes; remove the file");
+        refused(stored_get(rows, sample, row, &err), &err,
+                "is damaged, its checksum is not that of its bytes; remove the file");
         check_row(rows, (sample + 1) % SAMPLES);
         stored_close(rows);
         assert_int_equal(pwrite(file, &byte, 1, at), 1);
@@ -236,12 +250,14 @@ static void refuse_file(const char *path, StoredMode mode, const char *why)
 static void other_files_are_refused(void **state)
 {
     (void)state;
-    char      *folder = temp_make(), *path = format_text("%s/b", folder), *partial = format_text("%s.partial", path);
+    char      *folder = temp_make(), *path = format_text("%s/b", folder),
+              *partial = format_text("%s.partial", path);
     StoredSpec spec = spec_of(path);
 
     make_whole(path);
     strcpy(notes[1].value, "00fe");
-    refuse_file(path, STORED_READ, "was made with another teacher: it says teacher \"00ff\", expected \"00fe\"");
+    refuse_file(path, STORED_READ,
+                "was made with another teacher: it says teacher \"00ff\", expected \"00fe\"");
     refuse_file(path, STORED_MAKE, "was made with another teacher");
     strcpy(notes[1].value, "00ff");
     assert_int_equal(truncate(path, (off_t)stored_size(&spec) - 1), 0);
@@ -272,7 +288,8 @@ static void other_files_are_refused(void **state)
 static void a_whole_file_has_all_rows(void **state)
 {
     (void)state;
-    char       *folder = temp_make(), *path = format_text("%s/b", folder), *partial = format_text("%s.partial", path);
+    char       *folder = temp_make(), *path = format_text("%s/b", folder),
+               *partial = format_text("%s.partial", path);
     StoredRows *rows = open_rows(path, STORED_MAKE);
 
     put(rows, 5);
@@ -288,7 +305,8 @@ static void a_whole_file_has_all_rows(void **state)
 static void a_full_disk_is_an_error_at_once(void **state)
 {
     (void)state;
-    char         *folder = temp_make(), *path = format_text("%s/b", folder), *partial = format_text("%s.partial", path);
+    char         *folder = temp_make(), *path = format_text("%s/b", folder),
+                 *partial = format_text("%s.partial", path);
     struct rlimit old, small;
 
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -312,7 +330,8 @@ static void *put_some(void *argument)
     Putter *p = argument;
     float   row[FLOATS];
 
-    for (int64_t i = 0; i < SAMPLES; i++) {              /* all threads put all rows, each in another order */
+    for (int64_t i = 0; i < SAMPLES; i++) {              /* all threads put all rows, each in
+                                                          * another order */
         int64_t sample = (p->first + i * 5) % SAMPLES;
         row_of(sample, row);
         if (stored_put(p->rows, sample, row, NULL) != 0) abort();
@@ -365,7 +384,9 @@ static void processes_put_at_once(void **state)
         if (child == 0) {
             StoredSpec spec = spec_of(memory ? NULL : path);
             stored_close(rows);                          /* so it is not inherited */
-            if ((memory ? stored_join(&theirs, &spec, parent, descriptor, NULL) : stored_open(&theirs, &spec, STORED_JOIN, NULL)) != 0)
+            if ((memory ? stored_join(&theirs, &spec, parent, descriptor, NULL)
+                        : stored_open(&theirs, &spec, STORED_JOIN, NULL))
+                != 0)
                 _exit(3);
             for (int64_t i = 1; i < SAMPLES; i += 2) put(theirs, i);
             _exit(stored_missing(theirs) < SAMPLES / 2 + 2 ? 0 : 4);
@@ -383,7 +404,8 @@ static void processes_put_at_once(void **state)
     temp_remove(folder);
 }
 
-/* In a child: takes up what there is, checks it, puts what is missing, begins again when all is there. *put_rows counts. */
+/* In a child: takes up what there is, checks it, puts what is missing, begins again when all is
+ * there. *put_rows counts. */
 static void put_until_killed(const char *path, _Atomic int64_t *put_rows, _Atomic int64_t *lost)
 {
     float      row[FLOATS], expected[FLOATS];
@@ -396,7 +418,8 @@ static void put_until_killed(const char *path, _Atomic int64_t *put_rows, _Atomi
         for (int64_t i = 0; i < SAMPLES; i++) {
             row_of(i, expected);
             if (stored_has(rows, i)) {
-                if (stored_get(rows, i, row, NULL) != 0 || memcmp(row, expected, sizeof row) != 0) _exit(4);
+                if (stored_get(rows, i, row, NULL) != 0 || memcmp(row, expected, sizeof row) != 0)
+                    _exit(4);
                 continue;
             }
             if (stored_put(rows, i, expected, NULL) != 0) _exit(5);
@@ -409,26 +432,29 @@ static void put_until_killed(const char *path, _Atomic int64_t *put_rows, _Atomi
     }
 }
 
-/* Killed 200 times: no wrong row is ever there, and what was whole is not put again: rows put are at most those of all
- * stores begun, and one a kill. */
+/* Killed 200 times: no wrong row is ever there, and what was whole is not put again: rows put are
+ * at most those of all stores begun, and one a kill. */
 static void kills_lose_nothing(void **state)
 {
     (void)state;
     enum { KILLS = 200, LONGEST_US = 4000 };
     Rng              rng = {test_seed("kills_lose_nothing", 1), 0};
     char            *folder = temp_make(), *path = format_text("%s/b", folder);
-    _Atomic int64_t *count = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic int64_t *count =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int64_t          interrupted = 0;
 
     assert_ptr_not_equal(count, MAP_FAILED);
     for (int kill_number = 0; kill_number < KILLS; kill_number++) {
-        int64_t before = atomic_load(&count[0]), more = kill_number % 4 ? 0 : rng_range(&rng, 1, 30);
+        int64_t before = atomic_load(&count[0]),
+                more = kill_number % 4 ? 0 : rng_range(&rng, 1, 30);
         pid_t   child = fork();
         int     status;
         assert_true(child >= 0);
         if (child == 0) put_until_killed(path, &count[0], &count[1]);
         while (atomic_load(&count[0]) < before + more) {
-            if (waitpid(child, &status, WNOHANG) == child) fail_msg("the child ended itself with status %d", status);
+            if (waitpid(child, &status, WNOHANG) == child)
+                fail_msg("the child ended itself with status %d", status);
             usleep(100);
         }
         usleep((useconds_t)rng_range(&rng, 0, LONGEST_US));
@@ -494,8 +520,9 @@ static void set_up(Setup *s, const char *place)
     ok(tensors_read(&s->teacher, s->workload->teacher_weights, &err), &err);
     ok(device_spec_parse(&s->devices, "cpu:1", &err), &err);
     s->boundaries[0] = s->boundaries[2] = s->boundaries[5] = true;
-    s->options = (StoreOptions){.place = place, .workload = s->workload, .data = s->data, .devices = &s->devices,
-                                .teacher = s->teacher, .seed = 1, .boundaries = s->boundaries};
+    s->options = (StoreOptions){.place = place, .workload = s->workload, .data = s->data,
+                                .devices = &s->devices, .teacher = s->teacher, .seed = 1,
+                                .boundaries = s->boundaries};
 }
 
 static void tear_down(Setup *s)
@@ -562,7 +589,8 @@ static void a_store_has_its_boundaries(void **state)
         store_close(store);
         s.options.later = true;
         s.boundaries[3] = true;
-        store = open_store(&s);                          /* what is whole, in a folder, and no more */
+        store = open_store(&s);                          /* what is whole, in a folder, and no
+                                                          * more */
         for (int k = 0; k <= s.workload->block_count; k++)
             assert_true(!store_boundary(store, k) == (memory || (k != 0 && k != 5)));
         ok(store_make(store, 3, &err), &err);
@@ -626,13 +654,15 @@ static void what_was_made_from_something_else_is_refused(void **state)
     Layer *layer = &s.workload->block[1].teacher.layer[0];
     Tensor *weight = NULL;
     for (int i = 0; !weight && i < tensors_count(s.teacher); i++)
-        if (strncmp(tensors_at(s.teacher, i)->name, "blocks.1.", 9) == 0) weight = tensors_at(s.teacher, i);
+        if (strncmp(tensors_at(s.teacher, i)->name, "blocks.1.", 9) == 0)
+            weight = tensors_at(s.teacher, i);
     float value = weight->values[0];
     weight->values[0] += 1;
     check_refusal(&s, "boundary-2.safetensors: was made with another teacher");
     weight->values[0] = value;
     layer->padding++;
-    check_refusal(&s, "boundary-2.safetensors: was made with other layers, or blocks that are cut elsewhere");
+    check_refusal(
+        &s, "boundary-2.safetensors: was made with other layers, or blocks that are cut elsewhere");
     layer->padding--;
     s.workload->mean[0] *= 2;
     check_refusal(&s, "boundary-0.safetensors: was made with other transforms of the data");
@@ -669,12 +699,15 @@ static void a_boundary_depends_on_what_is_below(void **state)
     s.workload->block[0].student.layer[0].kernel++;
     s.workload->block[last].teacher.layer[0].kernel++;
     for (int i = 0; i < tensors_count(s.teacher); i++)
-        if (state_block(tensors_at(s.teacher, i)->name) == last) tensors_at(s.teacher, i)->values[0] += 1;
+        if (state_block(tensors_at(s.teacher, i)->name) == last)
+            tensors_at(s.teacher, i)->values[0] += 1;
     StoreNote (*after)[STORE_NOTES] = store_notes(&s.options, &err);
     for (int k = 0; k <= blocks; k++)
         for (int n = 0; n < STORE_NOTES; n++)
             assert_true((strcmp(before[k][n].value, after[k][n].value) == 0)
-                        == (k < blocks || (strcmp(before[k][n].key, "cuts") != 0 && strcmp(before[k][n].key, "teacher") != 0)));
+                        == (k < blocks
+                            || (strcmp(before[k][n].key, "cuts") != 0
+                                && strcmp(before[k][n].key, "teacher") != 0)));
     free(before);
     free(after);
     tear_down(&s);

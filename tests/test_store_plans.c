@@ -1,5 +1,6 @@
-/* Plans that store: any of them is a good program that the fast simulation plays as the slow one does, and the
- * planner's choice is as good as the best of all plans of small traces. PIPEBD_SEED as everywhere. */
+/* Plans that store: any of them is a good program that the fast simulation plays as the slow one
+ * does, and the planner's choice is as good as the best of all plans of small traces. PIPEBD_SEED
+ * as everywhere. */
 #include "tests/support.h"
 
 #include <stdlib.h>
@@ -12,15 +13,18 @@
 
 static int upto(Rng *rng, int most) { return (int)rng_range(rng, 0, most); }
 
-/* Times of a request: fixed, more a row, more a byte, and more the more are in flight; straight lines, so the corners say all. */
+/* Times of a request: fixed, more a row, more a byte, and more the more are in flight; straight
+ * lines, so the corners say all. */
 static void requests_text(Rng *rng, const char *key, Text *out)
 {
-    int fixed = upto(rng, 30), row = upto(rng, 6), kilobyte = upto(rng, 30), crowd = upto(rng, 20), most = (int)rng_range(rng, 2, 4);
+    int fixed = upto(rng, 30), row = upto(rng, 6), kilobyte = upto(rng, 30), crowd = upto(rng, 20),
+        most = (int)rng_range(rng, 2, 4);
 
     text_printf(out, ", \"%s\": [", key);
     for (int i = 0; i < 8; i++) {
         int bytes = i & 1 ? 1001 : 1, rows = i & 2 ? 17 : 1, q = i & 4 ? most : 1;
-        text_printf(out, "%s{\"row_bytes\": %d, \"rows\": %d, \"in_flight\": %d, \"us\": %d}", i ? ", " : "", bytes, rows, q,
+        text_printf(out, "%s{\"row_bytes\": %d, \"rows\": %d, \"in_flight\": %d, \"us\": %d}",
+                    i ? ", " : "", bytes, rows, q,
                     fixed + row * rows + kilobyte * rows * (bytes - 1) / 1000 + crowd * (q - 1));
     }
     text_append(out, "]");
@@ -38,20 +42,24 @@ static Trace *stored_trace(Rng *rng, RandomTrace *shape, int tiers, int epochs)
     trace_text(plain, &text);
     trace_free(plain);
     char *json = format_text("%s", text_string(&text));
-    char *end = strrchr(json, '}'), *version = strstr(json, "\"version\": "), *samples = strstr(json, "\"samples\": ");
+    char *end = strrchr(json, '}'), *version = strstr(json, "\"version\": "),
+         *samples = strstr(json, "\"samples\": ");
     *end = '\0';
     version[11] = '2';
     size_t head = (size_t)(samples - json);
     text_printf(&more, "%.*s\"epochs\": %d, %s, \"storage\": [", (int)head, json, epochs, samples);
     for (int t = 0; t < tiers; t++) {
-        text_printf(&more, "%s{\"name\": \"t%d\", \"kind\": \"%s\", %s\"size_bytes\": %d", t ? ", " : "", t, t ? "disk" : "memory",
-                    t && upto(rng, 1) ? "\"shared\": true, " : "", upto(rng, 3) ? 1 << 30 : 4000 + upto(rng, 20000));
+        text_printf(&more, "%s{\"name\": \"t%d\", \"kind\": \"%s\", %s\"size_bytes\": %d",
+                    t ? ", " : "", t, t ? "disk" : "memory",
+                    t && upto(rng, 1) ? "\"shared\": true, " : "",
+                    upto(rng, 3) ? 1 << 30 : 4000 + upto(rng, 20000));
         requests_text(rng, "read", &more);
         requests_text(rng, "write", &more);
         text_append(&more, "}");
     }
     text_append(&more, "]}");
-    if (trace_parse(&plain, "stored", text_string(&more), more.length, &err) != 0) fail_msg("%s\n%s", err.text, text_string(&more));
+    if (trace_parse(&plain, "stored", text_string(&more), more.length, &err) != 0)
+        fail_msg("%s\n%s", err.text, text_string(&more));
     text_free(&text);
     text_free(&more);
     free(json);
@@ -104,7 +112,8 @@ static Plan *random_plan(Rng *rng, const Scenario *s, const int *students)
     assert_int_equal(plan_set_store(plan, s->epochs, turns, turns ? 0 : ranges, &err), 0);
     for (int i = 0; i < count; i++) {
         int width = turns ? 0 : i + 1 < count ? 1 : g - next;
-        put(plan, &plan->stages[i], first[i], first[i + 1] - 1, turns ? some_devices(rng, g) : ((1 << width) - 1) << next);
+        put(plan, &plan->stages[i], first[i], first[i + 1] - 1,
+            turns ? some_devices(rng, g) : ((1 << width) - 1) << next);
         next += width;
     }
     for (int i = 0; i < plan->later_count; i++) {
@@ -121,7 +130,8 @@ static Plan *random_plan(Rng *rng, const Scenario *s, const int *students)
     return plan;
 }
 
-/* The verifier takes it, both simulations agree, times sum up, and no run is shorter than its bound. */
+/* The verifier takes it, both simulations agree, times sum up, and no run is shorter than its
+ * bound. */
 static void check_plan_of(const Plan *plan, const Scenario *s)
 {
     Program  *program;
@@ -134,10 +144,12 @@ static void check_plan_of(const Plan *plan, const Scenario *s)
     if (plan_check(plan, &err) != 0) fail_msg("%s\n%s", err.text, text_string(&text));
     if (program_build(&program, plan, s->steps * plan->epochs, &err) != 0) fail_msg("%s", err.text);
     if (program_verify(program, 1, &err) != 0) fail_msg("%s\n%s", err.text, text_string(&text));
-    if (sim_run(&slow, program, s, &(SimOptions){.step_by_step = true}, &err) != 0) fail_msg("%s\n%s", err.text, text_string(&text));
+    if (sim_run(&slow, program, s, &(SimOptions){.step_by_step = true}, &err) != 0)
+        fail_msg("%s\n%s", err.text, text_string(&text));
     if (sim_run(&fast, program, s, &(SimOptions){0}, &err) != 0) fail_msg("%s", err.text);
     if (slow.epoch_ns != fast.epoch_ns)
-        fail_msg("%lld ns step by step, %lld otherwise\n%s", (long long)slow.epoch_ns, (long long)fast.epoch_ns, text_string(&text));
+        fail_msg("%lld ns step by step, %lld otherwise\n%s", (long long)slow.epoch_ns,
+                 (long long)fast.epoch_ns, text_string(&text));
     for (int d = 0; d < s->device_count; d++) {
         int64_t sum = 0;
         for (int i = 0; i < SHARE_COUNT; i++) {
@@ -147,7 +159,9 @@ static void check_plan_of(const Plan *plan, const Scenario *s)
         assert_int_equal(sum, slow.epoch_ns);
     }
     if (store_bound(&bound, program, s, &err) != 0) fail_msg("%s", err.text);
-    if (bound > slow.epoch_ns) fail_msg("%lld ns, less than the bound, %lld\n%s", (long long)slow.epoch_ns, (long long)bound, text_string(&text));
+    if (bound > slow.epoch_ns)
+        fail_msg("%lld ns, less than the bound, %lld\n%s", (long long)slow.epoch_ns,
+                 (long long)bound, text_string(&text));
     sim_free(&slow);
     sim_free(&fast);
     program_free(program);
@@ -165,16 +179,22 @@ static void any_plan_is_played(void **state)
         int         students[8];
         shape.students = i % 3 == 0;
         shape.samples = shape.batch * (int)rng_range(&rng, 1, i % 4 ? 8 : 120);
-        Trace *trace = stored_trace(&rng, &shape, (int)rng_range(&rng, 1, 3), (int)rng_range(&rng, 1, 5));
-        assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 1 + i % 3, .extrapolate = true}, NULL), 0);
-        for (int b = 0; b < trace->block_count; b++) students[b] = trace_students(&trace->blocks[b]);
+        Trace *trace =
+            stored_trace(&rng, &shape, (int)rng_range(&rng, 1, 3), (int)rng_range(&rng, 1, 5));
+        assert_int_equal(
+            scenario_build(&s, trace,
+                           &(ScenarioOptions){.queue_depth = 1 + i % 3, .extrapolate = true}, NULL),
+            0);
+        for (int b = 0; b < trace->block_count; b++)
+            students[b] = trace_students(&trace->blocks[b]);
         if (s.device_count <= s.batch) {
             Plan *plan = random_plan(&rng, &s, students), *again = NULL;
             Text  text = {0};
             Error err = {""};
             check_plan_of(plan, &s);
             plan_text(plan, &text);              /* and it is read as it was written */
-            if (plan_parse(&again, "again", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+            if (plan_parse(&again, "again", text_string(&text), text.length, &err) != 0)
+                fail_msg("%s", err.text);
             assert_true(candidate_same_plan(plan, again, &s));
             plan_free(again);
             plan_free(plan);
@@ -206,11 +226,16 @@ static void price_each_set(AllPlans *a)
         Candidate row = {0};
         Plan     *plan;
         Error     err = {""};
-        assert_int_equal(plan_new(&plan, SCHEDULE_STORE, n, s->device_count, s->batch, a->count, &err), 0);
-        assert_int_equal(plan_set_store(plan, s->epochs, a->turns, a->turns ? 0 : a->later, &err), 0);
-        for (int i = 0; i < a->count; i++) put(plan, &plan->stages[i], a->first[i], a->last[i], a->mask[i]);
-        for (int i = 0; i < plan->later_count; i++) put(plan, &plan->later[i], a->later_first[i], a->later_last[i], a->later_mask[i]);
-        for (int k = 0, rest = set / tiers; k <= n; k++, rest /= tiers + 1) plan->stored[k] = rest % (tiers + 1) - 1;
+        assert_int_equal(
+            plan_new(&plan, SCHEDULE_STORE, n, s->device_count, s->batch, a->count, &err), 0);
+        assert_int_equal(plan_set_store(plan, s->epochs, a->turns, a->turns ? 0 : a->later, &err),
+                         0);
+        for (int i = 0; i < a->count; i++)
+            put(plan, &plan->stages[i], a->first[i], a->last[i], a->mask[i]);
+        for (int i = 0; i < plan->later_count; i++)
+            put(plan, &plan->later[i], a->later_first[i], a->later_last[i], a->later_mask[i]);
+        for (int k = 0, rest = set / tiers; k <= n; k++, rest /= tiers + 1)
+            plan->stored[k] = rest % (tiers + 1) - 1;
         plan->home = set % tiers;
         if (candidate_price(&row, plan, s, &err) != 0) fail_msg("%s", err.text);
         if (row.plan && row.sim.epoch_ns < a->best_ns) a->best_ns = row.sim.epoch_ns;
@@ -261,8 +286,10 @@ static void each_chain(AllPlans *a, int from, int used)
 /* Stored set, tiers, assignment and order together; one machine and two. */
 static void no_plan_is_better(void **state)
 {
-    static const struct { int blocks, devices, tiers, per_node; } sizes[] = {
-        {2, 2, 1, 0}, {2, 2, 2, 1}, {3, 1, 1, 0}, {2, 2, 1, 1}, {2, 1, 2, 0}, {2, 2, 2, 0}, {2, 3, 1, 2}, {3, 2, 1, 1},
+    static const struct { int blocks, devices, tiers, per_node;
+    } sizes[] = {
+        {2, 2, 1, 0}, {2, 2, 2, 1}, {3, 1, 1, 0}, {2, 2, 1, 1},
+        {2, 1, 2, 0}, {2, 2, 2, 0}, {2, 3, 1, 2}, {3, 2, 1, 1},
     };
     Rng rng = {.seed = test_seed("no_plan_is_better", 7)};
     int found = 0, plans = 0;
@@ -270,8 +297,10 @@ static void no_plan_is_better(void **state)
 
     for (int i = 0; i < 24; i++) {
         int            size = i % 8;
-        RandomTrace    shape = {.blocks = sizes[size].blocks, .devices = sizes[size].devices, .batch = (int)rng_range(&rng, 4, 8),
-                                .kinds = 1, .per_node = sizes[size].per_node, .loader = i % 2, .reduces = i % 3 > 0, .blocking = i % 5 == 0};
+        RandomTrace    shape = {.blocks = sizes[size].blocks, .devices = sizes[size].devices,
+                                .batch = (int)rng_range(&rng, 4, 8), .kinds = 1,
+                                .per_node = sizes[size].per_node, .loader = i % 2,
+                                .reduces = i % 3 > 0, .blocking = i % 5 == 0};
         CompareOptions options = {.schedules = 1u << SCHEDULE_STORE, .candidates = 8};
         Scenario       s;
         Comparison     c;
@@ -279,17 +308,22 @@ static void no_plan_is_better(void **state)
         if (size >= 6 && i >= 8) continue;               /* large: once */
         shape.samples = shape.batch * (int)rng_range(&rng, 1, 4);
         Trace *trace = stored_trace(&rng, &shape, sizes[size].tiers, (int)rng_range(&rng, 2, 4));
-        assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, NULL), 0);
+        assert_int_equal(scenario_build(&s, trace,
+                                        &(ScenarioOptions){.queue_depth = 2, .extrapolate = true},
+                                        NULL),
+                         0);
         if (compare_rows(&c, &s, &options, &err) != 0) fail_msg("%s", err.text);
         AllPlans all = {.s = &s, .best_ns = INT64_MAX};
         each_chain(&all, 0, 0);
         all.turns = true;
         each_chain(&all, 0, 0);
         const Candidate *row = &c.rows[SCHEDULE_STORE];
-        int64_t          ns = candidate_fastest_ns(row);         /* what is chosen may be thriftier, and as fast but for a tie */
+        int64_t          ns = candidate_fastest_ns(row);         /* what is chosen may be thriftier,
+                                                                  * and as fast but for a tie */
         if (ns > all.best_ns || (row->plan && row->sim.epoch_ns > compare_tie(all.best_ns)))
-            fail_msg("case %d: %lld ns an epoch, the best of %d plans takes %lld (%s)", i, (long long)ns, all.plans,
-                     (long long)all.best_ns, row->plan ? row->method : row->why);
+            fail_msg("case %d: %lld ns an epoch, the best of %d plans takes %lld (%s)", i,
+                     (long long)ns, all.plans, (long long)all.best_ns,
+                     row->plan ? row->method : row->why);
         found += row->plan != NULL;
         plans += all.plans;
         comparison_free(&c);
@@ -300,16 +334,18 @@ static void no_plan_is_better(void **state)
     assert_true(found > 8);
 }
 
-/* ---- sequential ------------------------------------------------------------------------------- */
+/* ---- sequential ------------------------------------------------------------------------------ */
 
-/* Without a loader, storage that takes no time and one epoch: teacher and students of each block, one after another. */
+/* Without a loader, storage that takes no time and one epoch: teacher and students of each block,
+ * one after another. */
 static void sequential_adds_up(void **state)
 {
     Rng rng = {.seed = test_seed("sequential_adds_up", 3)};
     (void)state;
 
     for (int i = 0; i < 20; i++) {
-        RandomTrace    shape = {.blocks = (int)rng_range(&rng, 2, 5), .devices = 1, .batch = 6, .samples = 6 * (int)rng_range(&rng, 1, 9), .kinds = 1};
+        RandomTrace    shape = {.blocks = (int)rng_range(&rng, 2, 5), .devices = 1, .batch = 6,
+                                .samples = 6 * (int)rng_range(&rng, 1, 9), .kinds = 1};
         CompareOptions options = {.schedules = 1u << SCHEDULE_SEQUENTIAL, .candidates = 1};
         Trace         *trace = stored_trace(&rng, &shape, 1, (int)rng_range(&rng, 1, 6));
         Scenario       s;
@@ -319,7 +355,10 @@ static void sequential_adds_up(void **state)
         TraceTier     *tier = &trace->tiers[0];
         tier->size_bytes = 1 << 30;
         for (int k = 0; k < 8; k++) tier->read.ns[k] = tier->write.ns[k] = 0;
-        assert_int_equal(scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, NULL), 0);
+        assert_int_equal(scenario_build(&s, trace,
+                                        &(ScenarioOptions){.queue_depth = 2, .extrapolate = true},
+                                        NULL),
+                         0);
         if (compare_rows(&c, &s, &options, &err) != 0) fail_msg("%s", err.text);
         const Candidate *row = &c.rows[SCHEDULE_SEQUENTIAL];
         if (!row->plan) fail_msg("%s", row->why);

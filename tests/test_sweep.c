@@ -33,16 +33,20 @@ static void grid_start(Grid *g, int jobs, int64_t stop_after)
 {
     size_t length;
 
-    *g = (Grid){.devices = {1, 2}, .lanes = {1, 2, 3}, .steps = {5, 6, 7, 8}, .stop_after = stop_after};
+    *g = (Grid){
+        .devices = {1, 2}, .lanes = {1, 2, 3}, .steps = {5, 6, 7, 8}, .stop_after = stop_after};
     g->trace = slurp(PIPEBD_ROOT "/tests/fixtures/plots/small.json", &length);
-    g->query = (Query){.trace_name = "small", .trace_text = g->trace, .trace_length = length,
-                             .search = {.schedules = 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD, .candidates = 4},
-                             .scenario = {.queue_depth = 2}};
+    g->query =
+        (Query){.trace_name = "small",
+                .trace_text = g->trace,
+                .trace_length = length,
+                .search = {.schedules = 1u << SCHEDULE_LS | 1u << SCHEDULE_AHD, .candidates = 4},
+                .scenario = {.queue_depth = 2}};
     g->axes[0] = (Axis){"devices", g->devices, 2, EDIT_SET};
     g->axes[1] = (Axis){"loader.lanes", g->lanes, 3, EDIT_SET};
     g->axes[2] = (Axis){"steps", g->steps, 4, EDIT_SET};
-    g->sweep = (Sweep){.query = &g->query, .axes = g->axes, .axis_count = 3, .jobs = jobs, .stop = &g->stop,
-                       .progress = count, .context = g};
+    g->sweep = (Sweep){.query = &g->query, .axes = g->axes, .axis_count = 3, .jobs = jobs,
+                       .stop = &g->stop, .progress = count, .context = g};
 }
 
 /* The report of a run, yours. */

@@ -39,7 +39,8 @@ static void make(Case *c, Rng *rng, Shape shape, int tasks, int devices, int64_t
         int64_t ns = rng_range(rng, 0, longest);
         for (int d = 0; d < devices; d++) {
             if (shape == UNRELATED) ns = rng_range(rng, 0, longest);
-            c->ns[t * devices + d] = (shape == KINDS || shape == NOT_EVERYWHERE) && 2 * d >= devices ? ns + ns / 2 : ns;
+            c->ns[t * devices + d] =
+                (shape == KINDS || shape == NOT_EVERYWHERE) && 2 * d >= devices ? ns + ns / 2 : ns;
         }
         int can = (int)rng_range(rng, 0, devices - 1);
         for (int d = 0; d < devices && shape == NOT_EVERYWHERE; d++)
@@ -110,10 +111,11 @@ static int agree(TaskSolver *solver, uint64_t seed, int count, bool all)
     for (int i = 0; i < count; i++) {
         Case c;
         int  devices = (int)rng_range(&rng, 1, 4), most = devices == 4 ? 6 : 7;
-        make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, most), devices, i / SHAPES % 2 ? 9 : 90000);
+        make(&c, &rng, (Shape)(i % SHAPES), (int)rng_range(&rng, 1, most), devices,
+             i / SHAPES % 2 ? 9 : 90000);
         int64_t   best = least_makespan(&c.p);
         TaskLists lists = solve(solver, &c.p, NULL);
-        bool      right = lists.bound_ns <= best && lists.makespan_ns >= best && (!all || lists.optimal);
+        bool right = lists.bound_ns <= best && lists.makespan_ns >= best && (!all || lists.optimal);
         if (!right) fail_msg("case %d: %lld..%lld, the least is %lld", i, (long long)lists.bound_ns,
                              (long long)lists.makespan_ns, (long long)best);
         if (all) assert_int_equal(lists.stopped, TASKS_FINISHED);
@@ -199,7 +201,8 @@ static void the_smallest_problems(void **state)
         int64_t   nothing[6] = {0}, one[3] = {7, 3, 9}, few[6] = {5, 5, 5, 4, 4, 4};
         TaskLists a = solve(solvers[i], &(TaskProblem){2, 3, nothing}, NULL);
         TaskLists b = solve(solvers[i], &(TaskProblem){1, 3, one}, NULL);
-        TaskLists c = solve(solvers[i], &(TaskProblem){2, 3, few}, NULL);      /* more devices than tasks */
+        /* more devices than tasks */
+        TaskLists c = solve(solvers[i], &(TaskProblem){2, 3, few}, NULL);
         assert_true(a.optimal && a.makespan_ns == 0);
         assert_true(b.optimal && b.makespan_ns == 3 && b.device[0] == 1);
         assert_true(c.optimal && c.makespan_ns == 5);
@@ -257,9 +260,11 @@ static void larger_problems_keep_to_what_can_be(void **state)
         Case      c;
         TaskLists lists[4];
         make(&c, &rng, NOT_EVERYWHERE, 10 + i % 15, 3 + i % 4, 1000000);
-        for (int k = 0; k < 4; k++) lists[k] = solve(solvers[k], &c.p, k == 2 ? &(TaskLimits){.nodes = 300} : NULL);
+        for (int k = 0; k < 4; k++)
+            lists[k] = solve(solvers[k], &c.p, k == 2 ? &(TaskLimits){.nodes = 300} : NULL);
         for (int k = 0; k < 3; k++) {
-            assert_true(lists[k].makespan_ns >= lists[3].bound_ns && lists[k].bound_ns <= lists[3].makespan_ns);
+            assert_true(lists[k].makespan_ns >= lists[3].bound_ns
+                        && lists[k].bound_ns <= lists[3].makespan_ns);
             if (lists[3].optimal) assert_true(lists[k].makespan_ns >= lists[3].makespan_ns);
         }
         for (int k = 0; k < 4; k++) free(lists[k].device);
@@ -331,23 +336,27 @@ static void exact_proves_64_on_4(void **state)
     }
 }
 
-/* ---- in the comparison ------------------------------------------------------------------------ */
+/* ---- in the comparison ----------------------------------------------------------------------- */
 
-static void compare_by(Comparison *out, Scenario *s, Trace *trace, LsMethod method, int64_t limit_ms)
+static void compare_by(Comparison *out, Scenario *s, Trace *trace, LsMethod method,
+                       int64_t limit_ms)
 {
-    CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1, .time_limit_ms = limit_ms, .ls = method, .mip = MIP};
+    CompareOptions options = {.schedules = 1u << SCHEDULE_LS, .candidates = 1,
+                              .time_limit_ms = limit_ms, .ls = method, .mip = MIP};
     Error          err = {""};
 
-    if (scenario_build(s, trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0) fail_msg("%s", err.text);
+    if (scenario_build(s, trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0)
+        fail_msg("%s", err.text);
     if (compare(out, s, &options, &err) != 0) fail_msg("%s", err.text);
 }
 
 /* Each method's lists are simulated and named; the default is the fastest of several. */
 static void the_comparison_names_its_lists(void **state)
 {
-    static const char *const words[LS_COUNT] = {"; fastest of ", "lists by LPT, ", "lists by MULTIFIT, ",
-        "lists by GLPK, ", "lists by branch and bound, least makespan",
-        "work stealing, longest task first"};
+    static const char *const words[LS_COUNT] = {"; fastest of ", "lists by LPT, ",
+                                                "lists by MULTIFIT, ", "lists by GLPK, ",
+                                                "lists by branch and bound, least makespan",
+                                                "work stealing, longest task first"};
     (void)state;
     Trace   *trace;
     int64_t  epoch[LS_COUNT];
@@ -359,7 +368,8 @@ static void the_comparison_names_its_lists(void **state)
         if (method == LS_GLPK && !MIP) continue;
         compare_by(&c, &s, trace, (LsMethod)method, 0);
         const Candidate *row = &c.rows[SCHEDULE_LS];
-        if (!strstr(row->method, words[method])) fail_msg("%s: %s", ls_method_names[method], row->method);
+        if (!strstr(row->method, words[method]))
+            fail_msg("%s: %s", ls_method_names[method], row->method);
         assert_int_equal(row->plan->stealing, method == LS_STEALING);
         epoch[method] = row->sim.epoch_ns;
         comparison_free(&c);
@@ -373,13 +383,20 @@ static void the_comparison_names_its_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lpt_proves_no_more_than_is_true), cmocka_unit_test(multifit_proves_no_more_than_is_true),
-        cmocka_unit_test(exact_is_optimal), cmocka_unit_test(glpk_is_optimal),
-        cmocka_unit_test(the_quick_ones_keep_their_guarantees), cmocka_unit_test(both_searches_agree),
-        cmocka_unit_test(the_smallest_problems), cmocka_unit_test(where_lpt_is_not_enough),
-        cmocka_unit_test(sums_beyond_64_bits), cmocka_unit_test(stopped_searches_say_so),
-        cmocka_unit_test(larger_problems_keep_to_what_can_be), cmocka_unit_test(exact_improves_what_it_cannot_prove),
-        cmocka_unit_test(exact_proves_64_on_4), cmocka_unit_test(the_comparison_names_its_lists),
+        cmocka_unit_test(lpt_proves_no_more_than_is_true),
+        cmocka_unit_test(multifit_proves_no_more_than_is_true),
+        cmocka_unit_test(exact_is_optimal),
+        cmocka_unit_test(glpk_is_optimal),
+        cmocka_unit_test(the_quick_ones_keep_their_guarantees),
+        cmocka_unit_test(both_searches_agree),
+        cmocka_unit_test(the_smallest_problems),
+        cmocka_unit_test(where_lpt_is_not_enough),
+        cmocka_unit_test(sums_beyond_64_bits),
+        cmocka_unit_test(stopped_searches_say_so),
+        cmocka_unit_test(larger_problems_keep_to_what_can_be),
+        cmocka_unit_test(exact_improves_what_it_cannot_prove),
+        cmocka_unit_test(exact_proves_64_on_4),
+        cmocka_unit_test(the_comparison_names_its_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

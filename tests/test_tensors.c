@@ -132,7 +132,8 @@ static void all_halves_are_right(void **state)
 {
     (void)state;
     enum { HALVES = 1 << 16 };
-    const char *header = "{\"h\":{\"dtype\":\"F16\",\"shape\":[65536],\"data_offsets\":[0,131072]}}  ";
+    const char *header =
+        "{\"h\":{\"dtype\":\"F16\",\"shape\":[65536],\"data_offsets\":[0,131072]}}  ";
     uint64_t    length = strlen(header);
     size_t      size = 8 + length + 2 * HALVES;
     char       *bytes = malloc(size);
@@ -141,7 +142,8 @@ static void all_halves_are_right(void **state)
 
     memcpy(bytes, &length, 8);
     memcpy(bytes + 8, header, length);
-    for (int i = 0; i < HALVES; i++) memcpy(bytes + 8 + length + 2 * i, &(uint16_t){(uint16_t)i}, 2);
+    for (int i = 0; i < HALVES; i++)
+        memcpy(bytes + 8 + length + 2 * i, &(uint16_t){(uint16_t)i}, 2);
     if (tensors_parse(&tensors, "halves", bytes, size, &err) != 0) fail_msg("%s", err.text);
     for (int i = 0; i < HALVES; i++) {
         int    e = i >> 10 & 31, f = i & 1023;
@@ -159,14 +161,17 @@ static void all_halves_are_right(void **state)
 static void other_types_are_passed_over(void **state)
 {
     (void)state;
-    const char *types[] = {"F64", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL", "C64", "F8_E4M3",
-                           "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"};
+    const char *types[] = {"F64",         "I64",     "I32",     "I16",     "I8",
+                           "U64",         "U32",     "U16",     "U8",      "BOOL",
+                           "C64",         "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ",
+                           "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4"};
     int         count = sizeof types / sizeof *types;
     char       *path = fixture("other-types"), name[32];
     Tensors    *tensors = read_ok(path);
 
     assert_int_equal(tensors_count(tensors), 2);
-    assert_true(tensors_find(tensors, "first")->values[0] == 1.0f && tensors_find(tensors, "last")->values[0] == -2.0f);
+    assert_true(tensors_find(tensors, "first")->values[0] == 1.0f
+                && tensors_find(tensors, "last")->values[0] == -2.0f);
     for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "t.%s", types[i]);
         assert_null(tensors_find(tensors, name));
@@ -199,7 +204,8 @@ static void assert_same(const Tensors *a, const Tensors *b)
         assert_non_null(y);
         assert_int_equal(x->rank, y->rank);
         assert_memory_equal(x->dim, y->dim, sizeof x->dim);
-        if (x->count > 0) assert_memory_equal(x->values, y->values, (size_t)x->count * sizeof(float));
+        if (x->count > 0)
+            assert_memory_equal(x->values, y->values, (size_t)x->count * sizeof(float));
     }
     assert_int_equal(tensors_note_count(a), tensors_note_count(b));
     for (int i = 0; i < tensors_note_count(a); i++) {
@@ -246,7 +252,8 @@ static Tensors *random_tensors(Rng rng)
         snprintf(name, sizeof name, "t\"\\\n%d", i);
         for (int d = 0; d < rank; d++) dim[d] = rng_range(&rng, 0, i == 0 ? 20 : 6);
         Tensor *tensor = add(tensors, name, rank, dim);
-        for (int64_t j = 0; j < tensor->count; j++) tensor->values[j] = (float)rng_normal(1, 2, 3, (uint64_t)j);
+        for (int64_t j = 0; j < tensor->count; j++)
+            tensor->values[j] = (float)rng_normal(1, 2, 3, (uint64_t)j);
     }
     add(tensors, "large", 1, (int64_t[]){70000})->values[69999] = 5;
     return tensors;
@@ -256,7 +263,8 @@ static void random_tensors_survive_a_round_trip(void **state)
 {
     (void)state;
     char    *folder = temp_make(), *path = format_text("%s/t", folder);
-    Tensors *tensors = random_tensors((Rng){test_seed("random_tensors_survive_a_round_trip", 1), 0});
+    Tensors *tensors =
+        random_tensors((Rng){test_seed("random_tensors_survive_a_round_trip", 1), 0});
     Error    err = {""};
 
     if (tensors_write(tensors, path, &err) != 0) fail_msg("%s", err.text);
@@ -279,7 +287,8 @@ static void random_tensors_survive_a_round_trip(void **state)
 static void python_agrees(void **state)
 {
     (void)state;
-    char       *folder = temp_make(), *path = format_text("%s/t", folder), *copy = format_text("%s/copy", folder);
+    char       *folder = temp_make(), *path = format_text("%s/t", folder),
+               *copy = format_text("%s/copy", folder);
     char       *script = format_text("%s/tests/safetensors_copy.py", PIPEBD_ROOT);
     const char *python = getenv("PYTHON") ? getenv("PYTHON") : "python3";
     Tensors    *tensors = random_tensors((Rng){test_seed("python_agrees", 2), 0});

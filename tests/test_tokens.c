@@ -1,4 +1,5 @@
-/* Data sources of text: files that the tests write, of 16 and 32 bits, with llm.c's headers, bytes, lengths; damaged ones. */
+/* Data sources of text: files that the tests write, of 16 and 32 bits, with llm.c's headers, bytes,
+ * lengths; damaged ones. */
 #include "tests/support.h"
 
 #include <stdio.h>
@@ -10,7 +11,8 @@
 
 enum { TOKENS = 4 };
 
-static const Workload text = {.input = {1, TOKENS, 1}, .vocabulary = 70000, .samples = 9, .batch = 2, .deviation = {1}};
+static const Workload text = {
+    .input = {1, TOKENS, 1}, .vocabulary = 70000, .samples = 9, .batch = 2, .deviation = {1}};
 
 static void write_file(const char *folder, const char *name, const void *bytes, size_t length)
 {
@@ -32,7 +34,8 @@ static Data *open_ok(const char *source, const char *folder, const Workload *w, 
 }
 
 /* The error of opening, or of sample i, behind the folder's name. */
-static void refused(const char *source, const char *folder, const Workload *w, int64_t i, const char *expected)
+static void refused(const char *source, const char *folder, const Workload *w, int64_t i,
+                    const char *expected)
 {
     char *name = format_text("%s:%s", source, folder);
     float x[2 * TOKENS];
@@ -40,9 +43,12 @@ static void refused(const char *source, const char *folder, const Workload *w, i
     Data *data;
     Error err = {""};
 
-    if (data_open(&data, name, w, DATA_TRAIN, 0, &err) == 0) assert_int_equal(data_load(data, i, 0, 0, x, &label, &err), -1);
+    if (data_open(&data, name, w, DATA_TRAIN, 0, &err) == 0)
+        assert_int_equal(data_load(data, i, 0, 0, x, &label, &err), -1);
     data_free(data);
-    assert_string_equal(strncmp(err.text, folder, strlen(folder)) == 0 ? err.text + strlen(folder) : err.text, expected);
+    assert_string_equal(strncmp(err.text, folder, strlen(folder)) == 0 ? err.text + strlen(folder)
+                                                                       : err.text,
+                        expected);
     free(name);
 }
 
@@ -119,7 +125,8 @@ static void headers_are_read(void **state)
     data_free(data);
     put(file + 8, 9);
     write_file(folder, "train.bin", file, sizeof file);
-    refused("tokens", folder, &text, 0, "/train.bin: its header says 9 tokens, and 16 bytes of them follow");
+    refused("tokens", folder, &text, 0,
+            "/train.bin: its header says 9 tokens, and 16 bytes of them follow");
     put(file + 4, 2);
     write_file(folder, "train.bin", file, sizeof file);
     refused("tokens", folder, &text, 0, "/train.bin: its header has version 2, expected 1");
@@ -156,24 +163,29 @@ static void lengths_cut_sequences(void **state)
     data_free(data);
     put(lengths + 8, 3);
     write_file(folder, "train.lengths", lengths, sizeof lengths);
-    char *expected = format_text("/train.lengths: lengths of 7 tokens together, and %s/train.txt has 8", folder);
+    char *expected =
+        format_text("/train.lengths: lengths of 7 tokens together, and %s/train.txt has 8", folder);
     refused("bytes", folder, &text, 0, expected);
     free(expected);
     put(lengths + 8, 5);
     write_file(folder, "train.lengths", lengths, sizeof lengths);
-    refused("bytes", folder, &text, 0, "/train.lengths: sequence 2 has 5 tokens, expected 1 to the workload's 4");
+    refused("bytes", folder, &text, 0,
+            "/train.lengths: sequence 2 has 5 tokens, expected 1 to the workload's 4");
     put(lengths + 8, 0);
     write_file(folder, "train.lengths", lengths, sizeof lengths);
-    refused("bytes", folder, &text, 0, "/train.lengths: sequence 2 has 0 tokens, expected 1 to the workload's 4");
+    refused("bytes", folder, &text, 0,
+            "/train.lengths: sequence 2 has 0 tokens, expected 1 to the workload's 4");
     write_file(folder, "train.lengths", lengths, 11);
-    refused("bytes", folder, &text, 0, "/train.lengths: 11 bytes, expected lengths of 4 bytes each");
+    refused("bytes", folder, &text, 0,
+            "/train.lengths: 11 bytes, expected lengths of 4 bytes each");
     temp_remove(folder);
 }
 
 static void what_does_not_fit_is_refused(void **state)
 {
     char    *folder = temp_make();
-    Workload image = {.input = {1, TOKENS, 1}, .samples = 9, .batch = 2, .deviation = {1}}, few = text, small = text;
+    Workload image = {.input = {1, TOKENS, 1}, .samples = 9, .batch = 2, .deviation = {1}},
+             few = text, small = text;
 
     (void)state;
     few.vocabulary = 255;
@@ -184,8 +196,10 @@ static void what_does_not_fit_is_refused(void **state)
     write_file(folder, "train.bin", "abc", 3);
     refused("tokens", folder, &text, 0, "/train.bin: 3 bytes, expected tokens of 2 bytes each");
     write_file(folder, "train.bin", "abcd", 4);
-    refused("tokens", folder, &text, 0, "/train.bin: 2 tokens, expected at least the workload's 4 a sample");
-    refused("tokens", folder, &image, 0, "a source of tokens for a workload whose input is an image");
+    refused("tokens", folder, &text, 0,
+            "/train.bin: 2 tokens, expected at least the workload's 4 a sample");
+    refused("tokens", folder, &image, 0,
+            "a source of tokens for a workload whose input is an image");
     refused("bytes", folder, &few, 0, "bytes have 256 values, and the workload's vocabulary 255");
     write_file(folder, "train.bin", "\1\0\2\0\3\0\4\0\5\0\x64\0\7\0\x8\0", 16);
     refused("tokens", folder, &small, 1,
@@ -195,13 +209,19 @@ static void what_does_not_fit_is_refused(void **state)
     Data *data;
     Error err = {""};
     assert_int_equal(data_open(&data, "digits", &text, DATA_TRAIN, 0, &err), -1);
-    assert_string_equal(err.text, "data source digits: it has images, and the workload's input is tokens");
+    assert_string_equal(err.text,
+                        "data source digits: it has images, and the workload's input is tokens");
 }
 
 /* Of synthetic text every number and type is in range, and comes again. */
 static void synthetic_text_is_in_range(void **state)
 {
-    Workload w = {.input = {2, TOKENS, 1}, .vocabulary = 5, .types = 3, .samples = 50, .batch = 2, .deviation = {1, 1}};
+    Workload w = {.input = {2, TOKENS, 1},
+                  .vocabulary = 5,
+                  .types = 3,
+                  .samples = 50,
+                  .batch = 2,
+                  .deviation = {1, 1}};
     bool     token[5] = {0}, type[3] = {0};
     float    x[2 * TOKENS], again[2 * TOKENS];
     int      label;

@@ -31,7 +31,8 @@ static void check_curve(const Curve *curve, const char *path)
 {
     for (int i = 0; i < curve->count; i++) {
         assert_int_in_range(curve->points[i].ns, 0, TRACE_MAX_NS);
-        if (i > 0 && curve->points[i - 1].x >= curve->points[i].x) fail_msg("%s: points out of order", path);
+        if (i > 0 && curve->points[i - 1].x >= curve->points[i].x)
+            fail_msg("%s: points out of order", path);
     }
 }
 
@@ -42,10 +43,13 @@ static void check_student(const TraceBlock *block, int j, int kind, const char *
 
     for (int work = 0; work < WORK_COUNT; work++) {
         const Curve *curve = &student.work[work][kind];
-        const Curve *first = &student.work[block->students && work != WORK_TEACHER ? WORK_FORWARD : WORK_TEACHER][kind];
+        const Curve *first =
+            &student
+                 .work[block->students && work != WORK_TEACHER ? WORK_FORWARD : WORK_TEACHER][kind];
         check_curve(curve, path);
         assert_int_equal(curve->count, first->count);
-        for (int i = 0; i < curve->count; i++) assert_int_equal(curve->points[i].x, first->points[i].x);
+        for (int i = 0; i < curve->count; i++)
+            assert_int_equal(curve->points[i].x, first->points[i].x);
     }
 }
 
@@ -54,7 +58,8 @@ static void check_invariants(const Trace *trace, const char *path)
 {
     check_curve(&trace->links.p2p, path);
     check_curve(&trace->node_links.p2p, path);
-    for (int i = 0; i < trace->links.reduce_count; i++) check_curve(&trace->links.reduces[i].curve, path);
+    for (int i = 0; i < trace->links.reduce_count; i++)
+        check_curve(&trace->links.reduces[i].curve, path);
     for (int b = 0; b < trace->block_count; b++) {
         int measured = 0;
         for (int kind = 0; kind < trace->kind_count; kind++) {
@@ -62,7 +67,8 @@ static void check_invariants(const Trace *trace, const char *path)
             for (int j = 0; j < trace_students(&trace->blocks[b]); j++)
                 check_student(&trace->blocks[b], j, kind, path);
             measured += first->count > 0;
-            if (first->count > 0) assert_int_in_range(first->points[first->count - 1].x, 1, trace->batch);
+            if (first->count > 0)
+                assert_int_in_range(first->points[first->count - 1].x, 1, trace->batch);
         }
         assert_true(measured > 0);
     }
@@ -77,7 +83,8 @@ static void read_good(const char *path, const char *expected, void *context)
     (void)expected; (void)context;
     if (parse_file(&trace, path, &err) != 0) fail_msg("%s", err.text);
     check_invariants(trace, path);
-    if (scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0) fail_msg("%s", err.text);
+    if (scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 2}, &err) != 0)
+        fail_msg("%s", err.text);
     assert_int_equal(scenario.device_count, trace_device_count(trace));
     scenario_free(&scenario);
     trace_free(trace);
@@ -193,8 +200,10 @@ static void the_hash_is_of_the_bytes(void **state)
 /* A trace of this many blocks, with blocks[last] named name. */
 static void many_blocks(Text *text, int count, const char *name)
 {
-    text_append(text, "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"n\", \"provenance\": "
-                "{\"kind\": \"modelled\", \"source\": \"s\"}, \"workload\": {\"name\": \"w\", \"batch\": 1, "
+    text_append(text,
+                "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"n\", \"provenance\": "
+                "{\"kind\": \"modelled\", \"source\": \"s\"}, \"workload\": {\"name\": \"w\", "
+                "\"batch\": 1, "
                 "\"samples\": 1}, \"devices\": [{\"kind\": \"d\", \"count\": 1}], \"blocks\": [");
     for (int b = 0; b < count; b++) {
         text_printf(text, "%s\n{\"name\": \"", b ? "," : "");
@@ -217,7 +226,8 @@ static void as_many_blocks_as_allowed(void **state)
         many_blocks(&text, TRACE_MAX_BLOCKS + more, "last");
         int rc = trace_parse(&trace, "t", text_string(&text), text.length, &err);
         assert_int_equal(rc, more ? -1 : 0);
-        if (more) assert_string_equal(err.text, "t:1:209: 4097 blocks, expected at most 4096, at blocks");
+        if (more)
+            assert_string_equal(err.text, "t:1:209: 4097 blocks, expected at most 4096, at blocks");
         trace_free(trace);
         text_free(&text);
     }
@@ -231,7 +241,8 @@ static void long_names_are_cut_between_characters(void **state)
     Trace *trace;
     Error  err = {""};
 
-    for (int i = 0; i < 40; i++) text_append(&name, "\xC3\xA9");       /* e with acute, twice 40 bytes */
+    /* e with acute, twice 40 bytes */
+    for (int i = 0; i < 40; i++) text_append(&name, "\xC3\xA9");
     many_blocks(&text, 1, text_string(&name));
     char *at = strstr(text.bytes, "{\"batch\": 1, \"teacher");
     memcpy(at, "]}]} ", 5);                                          /* no timings */
@@ -242,7 +253,8 @@ static void long_names_are_cut_between_characters(void **state)
     text_append(&list, "[");
     text_json_string(&list, err.text);
     text_append(&list, "]");
-    assert_int_equal(json_doc_parse(&read, "t", text_string(&list), list.length, NULL), 0);      /* takes UTF-8 only */
+    /* takes UTF-8 only */
+    assert_int_equal(json_doc_parse(&read, "t", text_string(&list), list.length, NULL), 0);
     json_doc_free(read);
     text_free(&list);
     assert_non_null(strstr(err.text, "\xC3\xA9...\" has no timings"));
@@ -253,8 +265,8 @@ static void long_names_are_cut_between_characters(void **state)
 /* The bundled traces: read and within their own words. */
 static void bundled_traces_are_read(void **state)
 {
-    static const char *const names[] = {"nas-cifar10-a6000", "mobilenet-cpu", "mobilenet-mixed", "mobilenet-students",
-                                        "vgg-cpu"};
+    static const char *const names[] = {"nas-cifar10-a6000", "mobilenet-cpu", "mobilenet-mixed",
+                                        "mobilenet-students", "vgg-cpu"};
 
     (void)state;
     for (int i = 0; i < 5; i++) {
@@ -273,8 +285,10 @@ static void endless_bytes_are_refused(void **state)
     Scenario scenario;
     Error    err = {""};
 
-    assert_int_equal(scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 1024}, &err), -1);
-    assert_string_equal(err.text, "base: a batch of 8 would fill 7.5084e+19 bytes, expected less than 2^62");
+    assert_int_equal(
+        scenario_build(&scenario, trace, &(ScenarioOptions){.queue_depth = 1024}, &err), -1);
+    assert_string_equal(err.text,
+                        "base: a batch of 8 would fill 7.5084e+19 bytes, expected less than 2^62");
     trace_free(trace);
 }
 
@@ -295,7 +309,8 @@ static void endless_costs_are_refused(void **state)
     assert_int_equal(cost.ns, (options.batch - 4) * 1250 + 5000);
     trace->slowdown = slow;
     for (int device = 0; device < 2; device++) {
-        assert_int_equal(scenario_work(&scenario, WORK_TEACHER, 0, device, options.batch, &cost, &err), -1);
+        assert_int_equal(
+            scenario_work(&scenario, WORK_TEACHER, 0, device, options.batch, &cost, &err), -1);
         assert_non_null(strstr(err.text, "a: 2147483648 rows would take "));
         assert_non_null(strstr(err.text, "expected at most 2^47 ns (39 hours)"));
     }
@@ -346,7 +361,8 @@ static void assert_same_costs(const Trace *a, const Trace *b)
             assert_int_equal(x.gradient_bytes, y.gradient_bytes);
             assert_int_equal(x.activation_bytes, y.activation_bytes);
             for (int w = 0; w < WORK_COUNT; w++)
-                for (int k = 0; k < a->kind_count; k++) assert_same_curve(&x.work[w][k], &y.work[w][k]);
+                for (int k = 0; k < a->kind_count; k++)
+                    assert_same_curve(&x.work[w][k], &y.work[w][k]);
         }
     }
     assert_same_curve(&a->links.p2p, &b->links.p2p);
@@ -355,7 +371,8 @@ static void assert_same_costs(const Trace *a, const Trace *b)
     assert_int_equal(a->devices_per_node, b->devices_per_node);
     assert_int_equal(a->blocking_transfers, b->blocking_transfers);
     assert_int_equal(a->algorithm_count, b->algorithm_count);
-    for (int i = 0; i < a->algorithm_count; i++) assert_string_equal(a->algorithms[i], b->algorithms[i]);
+    for (int i = 0; i < a->algorithm_count; i++)
+        assert_string_equal(a->algorithms[i], b->algorithms[i]);
 }
 
 /* A block's list of students: each one's numbers, and the block's sums. */
@@ -381,7 +398,8 @@ static void students_arrive(void **state)
     assert_int_equal(a->gradient_bytes, 70 + 170 + 270);
     assert_int_equal(a->state_bytes, TRACE_ABSENT);
     assert_int_equal(a->student_activation_bytes, 290);          /* one at a time: the largest */
-    if (scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err) != 0)
+    if (scenario_build(&s, trace, &(ScenarioOptions){.queue_depth = 2, .extrapolate = true}, &err)
+        != 0)
         fail_msg("%s", err.text);
     assert_int_equal(scenario_student_work(&s, WORK_BACKWARD, 0, 1, 0, 8, &cost, NULL), 0);
     assert_int_equal(cost.ns, 122000);
@@ -394,7 +412,8 @@ static void students_arrive(void **state)
     assert_int_equal(scenario_allreduce(&s, (int[]){0, 1}, 2, 0, &ns, NULL), 0);
     assert_int_equal(ns, 7000 + 17000 + 27000);
     assert_int_equal(scenario_student_work(&s, WORK_FORWARD, 0, 1, 2, 8, &cost, &err), -1);
-    assert_string_equal(err.text, "student \"narrow\" of block \"a\" has no timings on \"slow\": measure it there");
+    assert_string_equal(
+        err.text, "student \"narrow\" of block \"a\" has no timings on \"slow\": measure it there");
     scenario_free(&s);
     trace_free(trace);
     free(path);
@@ -428,7 +447,8 @@ static void writing_and_reading_agree(void **state)
     fixtures_each("trace", "good", written_as_read, NULL);
 }
 
-/* lone.json has "busy" and "lone", contended-single-block.json the same times under their present names. */
+/* lone.json has "busy" and "lone", contended-single-block.json the same times under their present
+ * names. */
 static void old_names_are_read_and_new_ones_written(void **state)
 {
     const char *const names[] = {"lone.json", "contended-single-block.json"};

@@ -16,8 +16,10 @@ typedef struct {
     int64_t  peak_bytes;     /* of the first device */
 } Trained;
 
-/* Trains all blocks under one stage of width devices (IR). Returns what execute() does; out's student is yours. */
-static int try_text(Trained *out, const Workload *w, const char *source, int devices, int64_t steps, Error *err)
+/* Trains all blocks under one stage of width devices (IR). Returns what execute() does; out's
+ * student is yours. */
+static int try_text(Trained *out, const Workload *w, const char *source, int devices, int64_t steps,
+                    Error *err)
 {
     Plan           *plan;
     Program        *program;
@@ -33,8 +35,10 @@ static int try_text(Trained *out, const Workload *w, const char *source, int dev
     ok(plan_new(&plan, SCHEDULE_IR, w->block_count, devices, w->batch, 1, err), err);
     ok(plan_set_stage(plan, 0, 0, w->block_count - 1, 0, devices, err), err);
     ok(program_build(&program, plan, steps, err), err);
-    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data, .student = out->student, .seed = 1,
-                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1, .micro_batches = w->micro_batches};
+    Execution x = {.program = program, .workload = w, .devices = &spec, .data = data,
+                   .student = out->student, .seed = 1,
+                   .steps_per_epoch = data_count(data) / w->batch, .queue_depth = 1, .lanes = 1,
+                   .micro_batches = w->micro_batches};
     int rc = execute(&result, &x, err);
     if (rc == 0) {
         for (int b = 0; b < w->block_count; b++) out->loss[b] = result.loss[b];
@@ -62,21 +66,27 @@ static Workload *text_workload(const char *loss, int tokens, int vocabulary)
 {
     Workload *w;
     Error     err = {""};
-    char     *text = format_text(
-        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"text\", \"input\": {\"tokens\": %d, \"vocabulary\": 30},"
-        " \"batch\": 8, \"samples\": 16, \"training\": {\"learning_rate\": 0.1, \"momentum\": 0, \"weight_decay\": 0},"
-        " \"data\": \"synthetic\", \"blocks\": ["
-        " {\"name\": \"a\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}],"
-        "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}]},"
-        " {\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": \"layernorm\"}, {\"layer\": \"linear\", \"out\": %d}],"
-        "  \"student\": [{\"layer\": \"linear\", \"out\": %d}]}]}", tokens, loss, vocabulary, vocabulary);
+    char     *text =
+        format_text("{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"text\", "
+                    "\"input\": {\"tokens\": %d, \"vocabulary\": 30},"
+                    " \"batch\": 8, \"samples\": 16, \"training\": {\"learning_rate\": 0.1, "
+                    "\"momentum\": 0, \"weight_decay\": 0},"
+                    " \"data\": \"synthetic\", \"blocks\": ["
+                    " {\"name\": \"a\", \"loss\": \"mse\", \"teacher\": [{\"layer\": "
+                    "\"embedding\", \"vocabulary\": 30, \"out\": 4}],"
+                    "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 30, \"out\": 4}]},"
+                    " {\"name\": \"b\", \"loss\": \"%s\", \"teacher\": [{\"layer\": "
+                    "\"layernorm\"}, {\"layer\": \"linear\", \"out\": %d}],"
+                    "  \"student\": [{\"layer\": \"linear\", \"out\": %d}]}]}",
+                    tokens, loss, vocabulary, vocabulary);
 
     ok(workload_parse(&w, "text", text, strlen(text), &err), &err);
     free(text);
     return w;
 }
 
-/* A head that is all of the student, and of other heads than the teacher's, trains; the run never holds a tensor of scores. */
+/* A head that is all of the student, and of other heads than the teacher's, trains; the run never
+ * holds a tensor of scores. */
 static void a_run_never_holds_all_scores(void **state)
 {
     Workload *w = text_workload("kl", 64, 100000);
@@ -98,7 +108,8 @@ static Workload *small_gpt(const char *from, const char *to)
 {
     Workload *w;
     Error     err = {""};
-    char     *text = slurp(PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json", NULL), *at = strstr(text, from), *changed;
+    char     *text = slurp(PIPEBD_ROOT "/tests/fixtures/workload/good/gpt-small.json", NULL),
+         *at = strstr(text, from), *changed;
 
     assert_non_null(at);
     changed = format_text("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
@@ -108,7 +119,8 @@ static Workload *small_gpt(const char *from, const char *to)
     return w;
 }
 
-static const char kl[] = "\"loss\": \"kl\",\n     \"temperature\": 2", labelled[] = "\"loss\": \"label_cross_entropy\"";
+static const char kl[] = "\"loss\": \"kl\",\n     \"temperature\": 2",
+                  labelled[] = "\"loss\": \"label_cross_entropy\"";
 
 /* The largest difference of any element, over the largest of its tensor. */
 static double difference(const Tensors *a, const Tensors *b)
@@ -132,7 +144,8 @@ static double difference(const Tensors *a, const Tensors *b)
 
 static char *text_folder(bool lengths)
 {
-    char          *folder = temp_make(), *train = format_text("%s/train.txt", folder), *of = format_text("%s/train.lengths", folder);
+    char          *folder = temp_make(), *train = format_text("%s/train.txt", folder),
+                  *of = format_text("%s/train.lengths", folder);
     char           text[32 * 64 + 1];
     unsigned char  bytes[4 * 64] = {0};
     int            sum = 0;
@@ -162,20 +175,22 @@ static void labels_are_the_next_tokens(void **state)
         Trained first = train_text(w, source, 1, 1), last = train_text(w, source, 1, 24);
         assert_true(fabs(first.loss[2] - log(997)) < 0.5);
         assert_true(last.loss[2] < first.loss[2] - 1);
-        w->optimizer = OPTIMIZER_SGD;    /* AdamW takes rounding of small gradients for their signs */
+        w->optimizer = OPTIMIZER_SGD;    /* AdamW takes rounding of small gradients for their
+                                          * signs */
         w->training.clip = 1;
         Trained one = train_text(w, source, 1, 8), two = train_text(w, source, 2, 8);
         assert_true(fabs(one.loss[2] - two.loss[2]) < 1e-5);
         assert_true(difference(one.student, two.student) < 1e-4);
-        tensors_free(first.student), tensors_free(last.student), tensors_free(one.student), tensors_free(two.student);
+        tensors_free(first.student), tensors_free(last.student), tensors_free(one.student),
+            tensors_free(two.student);
         workload_free(w);
         free(source);
         temp_remove(folder);
     }
 }
 
-/* As many micro-batches as one likes train the same students, whatever devices there are, with lengths and labels, and need less
- * memory for activations. */
+/* As many micro-batches as one likes train the same students, whatever devices there are, with
+ * lengths and labels, and need less memory for activations. */
 static void micro_batches_change_nothing(void **state)
 {
     (void)state;
@@ -187,7 +202,8 @@ static void micro_batches_change_nothing(void **state)
         w->training.clip = 1;
         Trained whole = train_text(w, source, 1, 8);
         for (int devices = 1; devices <= 2; devices++)
-            for (w->micro_batches = 2; w->micro_batches <= 8; w->micro_batches += 3) {  /* of 8 rows, and of 4: uneven, and one each */
+            /* of 8 rows, and of 4: uneven, and one each */
+            for (w->micro_batches = 2; w->micro_batches <= 8; w->micro_batches += 3) {
                 Trained parts = train_text(w, source, devices, 8);
                 for (int b = 0; b < 3; b++) assert_true(fabs(parts.loss[b] - whole.loss[b]) < 1e-5);
                 assert_true(difference(whole.student, parts.student) < 1e-4);
@@ -218,10 +234,12 @@ static void losses_are_told_from_labels(void **state)
     ok(tensors_new(&first.student, &err), &err);
     ok(data_open(&data, source, w, DATA_TRAIN, 0, &err), &err);
     ok(device_spec_parse(&spec, "cpu:1", &err), &err);
-    Evaluation e = {.workload = w, .devices = &spec, .data = data, .weights = first.student, .student = true, .seed = 1};
+    Evaluation e = {.workload = w, .devices = &spec, .data = data, .weights = first.student,
+                    .student = true, .seed = 1};
     ok(block_losses(loss, &e, NULL, &err), &err);
     for (int b = 0; b < 3; b++)
-        if (!(fabs(loss[b] - first.loss[b]) <= 1e-5 * first.loss[b])) fail_msg("block %d: %.9g in a step, %.9g alone", b, first.loss[b], loss[b]);
+        if (!(fabs(loss[b] - first.loss[b]) <= 1e-5 * first.loss[b]))
+            fail_msg("block %d: %.9g in a step, %.9g alone", b, first.loss[b], loss[b]);
     tensors_free(first.student);
     data_free(data);
     workload_free(w);
@@ -233,8 +251,10 @@ static void losses_are_told_from_labels(void **state)
 static void classes_are_labels(void **state)
 {
     static const char text[] =
-        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"c\", \"input\": {\"channels\": 1, \"height\": 8, \"width\": 8},"
-        " \"classes\": 10, \"batch\": 32, \"samples\": 64, \"training\": {\"learning_rate\": 0.5, \"momentum\": 0.9, \"weight_decay\": 0},"
+        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"c\", \"input\": "
+        "{\"channels\": 1, \"height\": 8, \"width\": 8},"
+        " \"classes\": 10, \"batch\": 32, \"samples\": 64, \"training\": {\"learning_rate\": 0.5, "
+        "\"momentum\": 0.9, \"weight_decay\": 0},"
         " \"blocks\": [{\"name\": \"b\", \"loss\": \"label_cross_entropy\","
         "  \"teacher\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 10}],"
         "  \"student\": [{\"layer\": \"flatten\"}, {\"layer\": \"linear\", \"out\": 10}]}]}";
@@ -252,13 +272,17 @@ static void classes_are_labels(void **state)
 
 static void data_without_labels_is_refused(void **state)
 {
-    static const char text[] =
-        "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"c\", \"input\": {\"tokens\": 4, \"vocabulary\": 9},"
-        " \"classes\": 3, \"batch\": 2, \"samples\": 4, \"training\": {\"learning_rate\": 0.5, \"momentum\": 0, \"weight_decay\": 0},"
-        " \"blocks\": [{\"name\": \"b\", \"loss\": \"label_cross_entropy\","
-        "  \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 9, \"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}],"
-        "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 9, \"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}]}]}";
-    char     *folder = temp_make(), *path = format_text("%s/train.bin", folder), *source = format_text("tokens:%s", folder);
+    static const char text[] = "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"c\", "
+                               "\"input\": {\"tokens\": 4, \"vocabulary\": 9},"
+                               " \"classes\": 3, \"batch\": 2, \"samples\": 4, \"training\": "
+                               "{\"learning_rate\": 0.5, \"momentum\": 0, \"weight_decay\": 0},"
+                               " \"blocks\": [{\"name\": \"b\", \"loss\": \"label_cross_entropy\","
+                               "  \"teacher\": [{\"layer\": \"embedding\", \"vocabulary\": 9, "
+                               "\"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}],"
+                               "  \"student\": [{\"layer\": \"embedding\", \"vocabulary\": 9, "
+                               "\"out\": 3}, {\"layer\": \"pool\", \"of\": \"mean\"}]}]}";
+    char     *folder = temp_make(), *path = format_text("%s/train.bin", folder),
+        *source = format_text("tokens:%s", folder);
     Workload *w;
     Trained   run;
     Error     err = {""};
@@ -267,7 +291,8 @@ static void data_without_labels_is_refused(void **state)
     spill_bytes(path, "\1\0\2\0\3\0\4\0\5\0\6\0\7\0\0\0", 16);
     ok(workload_parse(&w, "c", text, strlen(text), &err), &err);
     assert_int_equal(try_text(&run, w, source, 1, 1, &err), -1);
-    assert_string_equal(err.text, "block \"b\" learns from labels (label_cross_entropy), and the data has none");
+    assert_string_equal(
+        err.text, "block \"b\" learns from labels (label_cross_entropy), and the data has none");
     tensors_free(run.student);
     workload_free(w);
     free(path), free(source);

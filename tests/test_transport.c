@@ -31,8 +31,8 @@ static Program *ring_of_four(void)
 static Transport *open_local(const Program *program, bool spin)
 {
     size_t           count = LENGTH;
-    TransportOptions options = {.program = program, .message_count = &count, .queue_depth = DEPTH, .spin = spin,
-                                .devices = &plain_devices};
+    TransportOptions options = {.program = program, .message_count = &count, .queue_depth = DEPTH,
+                                .spin = spin, .devices = &plain_devices};
     Transport       *t;
     Error            err = {""};
 
@@ -87,7 +87,8 @@ static void run_actors(Actor *actors, int count, void *(*const *bodies)(void *))
 {
     pthread_t threads[MEMBERS];
 
-    for (int i = 0; i < count; i++) assert_int_equal(pthread_create(&threads[i], NULL, bodies[i], &actors[i]), 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, bodies[i], &actors[i]), 0);
     for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
     for (int i = 0; i < count; i++) assert_int_equal(actors[i].faults, 0);
 }
@@ -105,7 +106,8 @@ static void *sender(void *context)
         for (size_t k = 0; k < count; k++) values[k] = (float)(i + (int)k);
         pause_at_random(a->seed, 0, i);
         if (a->t->ops->send(a->t, 0, values, count, &err) != 0) a->faults++;
-        if (atomic_fetch_add(a->in_flight, 1) + 1 > DEPTH + 1) a->faults++;      /* + 1: being taken */
+        /* + 1: being taken */
+        if (atomic_fetch_add(a->in_flight, 1) + 1 > DEPTH + 1) a->faults++;
     }
     return NULL;
 }
@@ -137,9 +139,11 @@ static void messages_arrive_in_order(void **state)
             Transport *t = open_local(program, spin);
             atomic_int in_flight = 0;
             uint64_t   seed = test_seed("messages", 11);
-            Actor      actors[2] = {{.t = t, .device = 0, .rounds = rounds(300), .seed = seed, .in_flight = &in_flight},
-                                    {.t = t, .device = 1, .rounds = rounds(300), .seed = seed, .in_flight = &in_flight,
-                                     .swap = swap}};
+            Actor      actors[2] = {
+                {.t = t, .device = 0, .rounds = rounds(300), .seed = seed,
+                 .in_flight = &in_flight},
+                {.t = t, .device = 1, .rounds = rounds(300), .seed = seed,
+                 .in_flight = &in_flight, .swap = swap}};
             void *(*const bodies[])(void *) = {sender, receiver};
             join_all(t);
             actors[1].buffer = device_alloc(&plain_device, LENGTH);
@@ -205,7 +209,8 @@ static void sums_are_made_in_the_order_of_members(void **state)
         uint64_t   seed = test_seed("sums", 12);
         Actor      actors[MEMBERS];
         void *(*const bodies[])(void *) = {reducer, reducer, reducer, reducer};
-        for (int i = 0; i < MEMBERS; i++) actors[i] = (Actor){.t = t, .device = i, .rounds = rounds(100), .seed = seed};
+        for (int i = 0; i < MEMBERS; i++)
+            actors[i] = (Actor){.t = t, .device = i, .rounds = rounds(100), .seed = seed};
         join_all(t);
         run_actors(actors, MEMBERS, bodies);
         leave_all(t);
@@ -304,7 +309,8 @@ static void a_stop_in_the_middle_of_sums(void **state)
         Actor      actors[MEMBERS], last = {.t = t, .seed = (uint64_t)i};
         pthread_t  thread;
         void *(*const all[])(void *) = {until_stopped, until_stopped, until_stopped, until_stopped};
-        for (int k = 0; k < MEMBERS; k++) actors[k] = (Actor){.t = t, .device = k, .seed = (uint64_t)i};
+        for (int k = 0; k < MEMBERS; k++)
+            actors[k] = (Actor){.t = t, .device = k, .seed = (uint64_t)i};
         join_all(t);
         assert_int_equal(pthread_create(&thread, NULL, stopper, &last), 0);
         run_actors(actors, MEMBERS, all);

@@ -30,7 +30,8 @@ static void figures_of_samples(void **state)
 
     (void)state;
     for (int i = 0; i < 5; i++) {
-        Span spans[] = {{0, LANE_COMPUTE, &teacher, i, 0, us[i] * 1000}, {1, LANE_COMPUTE, &forward, i, 50, 7050},
+        Span spans[] = {{0, LANE_COMPUTE, &teacher, i, 0, us[i] * 1000},
+                        {1, LANE_COMPUTE, &forward, i, 50, 7050},
                         {1, LANE_COPY_IN, &teacher, i, 0, 9999}};
         assert_int_equal(samples_add(&samples, &program, spans, 3, 0, NULL), 0);
     }
@@ -43,7 +44,8 @@ static void figures_of_samples(void **state)
     assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_COUNT, -1, -1, -1, 1}, NULL), 0);
     assert_int_equal(f.count, 5);
     assert_float_equal(f.median, 7, 1e-12);
-    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_UPDATE, -1, -1, -1, -1}, NULL), 0);
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_UPDATE, -1, -1, -1, -1}, NULL),
+                     0);
     assert_int_equal(f.count, 0);
     samples_free(&samples);
 }
@@ -52,25 +54,31 @@ static void figures_of_samples(void **state)
 static void the_slowest_of_a_step_counts(void **state)
 {
     static const int64_t us[2][4] = {{10, 50, 30, 1}, {20, 40, 60, 2}};
-    Group         groups[] = {{.devices = (int[]){0, 1}, .count = 2}, {.devices = (int[]){0, 1, 2}, .count = 3}};
-    Instruction   sum = {.op = OP_ALLREDUCE, .block = 0, .link = 0}, wide = {.op = OP_ALLREDUCE, .block = 0, .link = 1},
-                  other = {.op = OP_ALLREDUCE, .block = 1, .link = 0};
-    Program       program = {.device_count = 3, .block_count = 2, .groups = groups, .group_count = 2};
+    Group         groups[] = {{.devices = (int[]){0, 1}, .count = 2},
+                              {.devices = (int[]){0, 1, 2}, .count = 3}};
+    Instruction   sum = {.op = OP_ALLREDUCE, .block = 0, .link = 0},
+         wide = {.op = OP_ALLREDUCE, .block = 0, .link = 1},
+         other = {.op = OP_ALLREDUCE, .block = 1, .link = 0};
+    Program program = {.device_count = 3, .block_count = 2, .groups = groups, .group_count = 2};
     Samples       samples = {0};
     SampleFigures f;
 
     (void)state;
-    for (int d = 0; d < 2; d++)                  /* as recorders are collected: device after device */
+    for (int d = 0; d < 2; d++)                  /* as recorders are collected: device after
+                                                  * device */
         for (int i = 0; i < 4; i++) {
-            Span spans[] = {{d, LANE_REDUCE, &sum, i, 0, us[d][i] * 1000}, {d, LANE_REDUCE, &wide, i, 0, 900000},
+            Span spans[] = {{d, LANE_REDUCE, &sum, i, 0, us[d][i] * 1000},
+                            {d, LANE_REDUCE, &wide, i, 0, 900000},
                             {d, LANE_REDUCE, &other, i, 0, 900000}};
             assert_int_equal(samples_add(&samples, &program, spans, 3, 0, NULL), 0);
         }
-    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL), 0);
+    assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL),
+                     0);
     assert_int_equal(f.count, 4);                /* 20 50 60 2 */
     assert_float_equal(f.median, 35, 1e-12);
     assert_float_equal(f.mean, 33, 1e-12);
-    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL), 0);
+    assert_int_equal(samples_figures(&f, &samples, (SampleKey){OP_ALLREDUCE, 0, -1, 2, -1}, NULL),
+                     0);
     assert_int_equal(f.count, 8);
     assert_int_equal(samples_slowest(&f, &samples, (SampleKey){OP_UPDATE, 0, -1, 2, -1}, NULL), 0);
     assert_int_equal(f.count, 0);
@@ -94,12 +102,16 @@ static void early_steps_are_left_out(void **state)
 
 /* ---- correcting ------------------------------------------------------------------- */
 
-static const char trace_json[] =
-    "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", \"provenance\": {\"kind\": \"measured\", "
-    "\"source\": \"s\"}, \"workload\": {\"name\": \"w\", \"batch\": 8, \"samples\": 80}, \"devices\": [{\"kind\": \"d\","
-    " \"count\": 2}], \"blocks\": [{\"name\": \"a\", \"timings\": [{\"batch\": 4, \"teacher_us\": 5, \"forward_us\": 6, "
-    "\"backward_us\": 7, \"update_us\": 8}, {\"batch\": 8, \"teacher_us\": 10, \"forward_us\": 12, \"backward_us\": 14, "
-    "\"update_us\": 16, \"busy\": {\"teacher_us\": 11, \"forward_us\": 12, \"backward_us\": 20, \"update_us\": 16}}]}]}";
+static const char trace_json[] = "{\"format\": \"pipebd-trace\", \"version\": 1, \"name\": \"t\", "
+                                 "\"provenance\": {\"kind\": \"measured\", "
+                                 "\"source\": \"s\"}, \"workload\": {\"name\": \"w\", \"batch\": "
+                                 "8, \"samples\": 80}, \"devices\": [{\"kind\": \"d\","
+                                 " \"count\": 2}], \"blocks\": [{\"name\": \"a\", \"timings\": "
+                                 "[{\"batch\": 4, \"teacher_us\": 5, \"forward_us\": 6, "
+                                 "\"backward_us\": 7, \"update_us\": 8}, {\"batch\": 8, "
+                                 "\"teacher_us\": 10, \"forward_us\": 12, \"backward_us\": 14, "
+                                 "\"update_us\": 16, \"busy\": {\"teacher_us\": 11, "
+                                 "\"forward_us\": 12, \"backward_us\": 20, \"update_us\": 16}}]}]}";
 
 /* TEACHER on 8 rows was predicted at 10 us and took 15: that point grows by half, alone and
  * busy, and no other. */
@@ -107,7 +119,8 @@ static void only_what_was_measured_is_corrected(void **state)
 {
     Instruction teacher = {.op = OP_TEACHER, .block = 0, .link = -1, .rows = 8};
     Program     program = {.device_count = 1, .block_count = 1};
-    Span        p = {0, LANE_COMPUTE, &teacher, 0, 0, 10000}, m = {0, LANE_COMPUTE, &teacher, 0, 500, 15500};
+    Span        p = {0, LANE_COMPUTE, &teacher, 0, 0, 10000},
+         m = {0, LANE_COMPUTE, &teacher, 0, 500, 15500};
     Samples     predicted = {0}, measured = {0};
     Trace      *trace = NULL, *corrected = NULL;
     Text        text = {0};
@@ -116,9 +129,12 @@ static void only_what_was_measured_is_corrected(void **state)
     (void)state;
     assert_int_equal(samples_add(&predicted, &program, &p, 1, 0, NULL), 0);
     assert_int_equal(samples_add(&measured, &program, &m, 1, 0, NULL), 0);
-    if (trace_parse(&trace, "t", trace_json, sizeof trace_json - 1, &err) != 0) fail_msg("%s", err.text);
-    assert_int_equal(correct_trace(&text, trace, &predicted, &measured, &(bool){false}, 1, &err), 0);
-    if (trace_parse(&corrected, "c", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    if (trace_parse(&trace, "t", trace_json, sizeof trace_json - 1, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(correct_trace(&text, trace, &predicted, &measured, &(bool){false}, 1, &err),
+                     0);
+    if (trace_parse(&corrected, "c", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s", err.text);
     const CurvePoint *points = corrected->blocks[0].work[WORK_TEACHER][0].points;
     assert_int_equal(points[0].ns, 5000);
     assert_int_equal(points[1].ns, 15000);
@@ -135,13 +151,20 @@ static void only_what_was_measured_is_corrected(void **state)
 /* ---- for real ------------------------------------------------------------------------ */
 
 static const char workload_json[] =
-    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"two\", \"input\": {\"channels\": 3, \"height\": 6, "
-    "\"width\": 6}, \"classes\": 4, \"batch\": 6, \"samples\": 60, \"training\": {\"learning_rate\": 0.1, \"momentum\": 0.9,"
-    " \"nesterov\": true, \"weight_decay\": 0.0001}, \"blocks\": [{\"name\": \"first\", \"loss\": \"mse\", \"teacher\": "
-    "[{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3, \"bias\": true}, {\"layer\": \"relu\"}], \"student\": "
-    "[{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"batchnorm\": true, \"relu\": true}]}, {\"name\": \"second\", "
-    "\"loss\": \"soft_cross_entropy\", \"teacher\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"flatten\"}, "
-    "{\"layer\": \"linear\", \"out\": 4}], \"student\": [{\"layer\": \"avgpool\", \"global\": true}, {\"layer\": \"flatten\"}, "
+    "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"two\", \"input\": "
+    "{\"channels\": 3, \"height\": 6, "
+    "\"width\": 6}, \"classes\": 4, \"batch\": 6, \"samples\": 60, \"training\": "
+    "{\"learning_rate\": 0.1, \"momentum\": 0.9,"
+    " \"nesterov\": true, \"weight_decay\": 0.0001}, \"blocks\": [{\"name\": \"first\", \"loss\": "
+    "\"mse\", \"teacher\": "
+    "[{\"layer\": \"conv\", \"out\": 8, \"kernel\": 3, \"bias\": true}, {\"layer\": \"relu\"}], "
+    "\"student\": "
+    "[{\"layer\": \"separable\", \"out\": 8, \"kernel\": 3, \"batchnorm\": true, \"relu\": "
+    "true}]}, {\"name\": \"second\", "
+    "\"loss\": \"soft_cross_entropy\", \"teacher\": [{\"layer\": \"avgpool\", \"global\": true}, "
+    "{\"layer\": \"flatten\"}, "
+    "{\"layer\": \"linear\", \"out\": 4}], \"student\": [{\"layer\": \"avgpool\", \"global\": "
+    "true}, {\"layer\": \"flatten\"}, "
     "{\"layer\": \"linear\", \"out\": 4}]}]}";
 
 typedef struct {
@@ -159,12 +182,14 @@ static Bench set_up(const char *devices, bool queues)
 
     if (workload_parse(&b.workload, "two", workload_json, sizeof workload_json - 1, &err) != 0
         || (queues ? async_devices : device_spec_parse)(&b.devices, devices, &err) != 0
-        || data_open(&b.data, "synthetic", b.workload, DATA_TRAIN, 0, &err) != 0) fail_msg("%s", err.text);
-    ProfileOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .batch = 6, .trials = 6,
-                              .queue_depth = 2, .lanes = b.devices.count, .prefetch = 0, .seed = 3,
-                              .date = "2026-11-24", .note = "a test"};
+        || data_open(&b.data, "synthetic", b.workload, DATA_TRAIN, 0, &err) != 0)
+        fail_msg("%s", err.text);
+    ProfileOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data,
+                              .batch = 6, .trials = 6, .queue_depth = 2, .lanes = b.devices.count,
+                              .prefetch = 0, .seed = 3, .date = "2026-11-24", .note = "a test"};
     if (profile(&text, &options, &err) != 0) fail_msg("%s", err.text);
-    if (trace_parse(&b.trace, "two", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    if (trace_parse(&b.trace, "two", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s", err.text);
     text_free(&text);
     return b;
 }
@@ -182,7 +207,8 @@ static void look_at_profile(bool queues)
     Bench b = set_up("cpu:3", queues);
 
     assert_string_equal(b.trace->provenance_kind, "measured");
-    assert_non_null(strstr(b.trace->notes, queues ? "6 steps a point in 1 turn after 3 of" : "6 steps a point in 3 turns after 3 of"));
+    assert_non_null(strstr(b.trace->notes, queues ? "6 steps a point in 1 turn after 3 of"
+                                                  : "6 steps a point in 3 turns after 3 of"));
     assert_int_equal(b.trace->batch, 6);
     assert_int_equal(b.trace->samples, 60);
     assert_int_equal(b.trace->blocking_transfers, !queues);
@@ -227,8 +253,10 @@ static void put(const char *root, const char *name, const char *text)
 /* Groups of both versions: the least of a group and of those around it counts. */
 static void a_quota_is_read(void **state)
 {
-    static const char *const folders[] = {"/proc", "/proc/self", "/sys", "/sys/fs", "/sys/fs/cgroup", "/sys/fs/cgroup/job",
-                                          "/sys/fs/cgroup/job/step", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu/job"};
+    static const char *const folders[] = {"/proc", "/proc/self", "/sys", "/sys/fs",
+                                          "/sys/fs/cgroup", "/sys/fs/cgroup/job",
+                                          "/sys/fs/cgroup/job/step", "/sys/fs/cgroup/cpu",
+                                          "/sys/fs/cgroup/cpu/job"};
     char *root = temp_make();
 
     (void)state;
@@ -256,12 +284,16 @@ static void a_quota_is_read(void **state)
     temp_remove(root);
 }
 
-/* What the table and the JSON say of the machine, by the share of a core and by how much runs differ. */
+/* What the table and the JSON say of the machine, by the share of a core and by how much runs
+ * differ. */
 static void look_at_words(Validation *v, const Scenario *s)
 {
-    static const struct { double share, most, quota; const char *word; } cases[] = {
-        {1, 1.2, 0, NULL}, {1, 1.3, 0, "is not steady: runs of one schedule differ by up to 30 %"},
-        {0.9, 1.3, 0, "a device had 90 % of its core"}, {1, 1.2, 1.5, NULL}, {0.5, 1.2, 1.5, "a quota of 1.5 processors"}};
+    static const struct { double share, most, quota; const char *word;
+    } cases[] = {{1, 1.2, 0, NULL},
+                 {1, 1.3, 0, "is not steady: runs of one schedule differ by up to 30 %"},
+                 {0.9, 1.3, 0, "a device had 90 % of its core"},
+                 {1, 1.2, 1.5, NULL},
+                 {0.5, 1.2, 1.5, "a quota of 1.5 processors"}};
 
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         Text text = {0};
@@ -272,10 +304,13 @@ static void look_at_words(Validation *v, const Scenario *s)
         v->rows[1].most_s = cases[c].most * v->rows[1].least_s;
         validation_table(v, s, &text);
         if (cases[c].word) assert_non_null(strstr(text_string(&text), cases[c].word));
-        assert_int_equal(count_of(text_string(&text), "these errors say little"), cases[c].word != NULL);
+        assert_int_equal(count_of(text_string(&text), "these errors say little"),
+                         cases[c].word != NULL);
         text_free(&text);
         validation_json(v, s, &text);
-        assert_int_equal(count_of(text_string(&text), cases[c].word ? cases[c].word : "\"plausibility_warning\": null"), 1);
+        assert_int_equal(count_of(text_string(&text),
+                                  cases[c].word ? cases[c].word : "\"plausibility_warning\": null"),
+                         1);
         text_free(&text);
     }
 }
@@ -290,10 +325,16 @@ static void look_at_validation(bool queues)
     ScenarioOptions cluster = {.queue_depth = 2};
 
     if (scenario_build(&scenario, b.trace, &cluster, &err) != 0) fail_msg("%s", err.text);
-    ValidateOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data, .scenario = &scenario,
-                               .schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS | 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU
+    ValidateOptions options = {.workload = b.workload, .devices = &b.devices, .data = b.data,
+                               .scenario = &scenario,
+                               .schedules = 1u << SCHEDULE_DP | 1u << SCHEDULE_LS
+                                            | 1u << SCHEDULE_TR | 1u << SCHEDULE_DPU
                                             | 1u << SCHEDULE_IR | 1u << SCHEDULE_AHD,
-                               .seconds = 0.01, .rounds = 2, .lanes = 2, .prefetch = 0, .seed = 3};
+                               .seconds = 0.01,
+                               .rounds = 2,
+                               .lanes = 2,
+                               .prefetch = 0,
+                               .seed = 3};
     if (validate(&v, &options, &err) != 0) fail_msg("%s", err.text);
     assert_int_equal(v.row_count, 6);
     assert_true(v.best >= 0);
@@ -306,7 +347,8 @@ static void look_at_validation(bool queues)
         assert_true(row->op[OP_TEACHER].predicted_us > 0 && row->op[OP_TEACHER].measured_us > 0);
         char steps[64];
         snprintf(steps, sizeof steps, "\"steps\": %lld,", (long long)row->steps + (queues ? 3 : 0));
-        assert_non_null(strstr(text_string(&row->predicted_timeline), steps));       /* warm-up included */
+        /* warm-up included */
+        assert_non_null(strstr(text_string(&row->predicted_timeline), steps));
         assert_non_null(strstr(text_string(&row->measured_timeline), steps));
         /* Both interpreters did the same: a box for every box (fewer than TIMELINE_SPANS here). */
         assert_int_equal(count_of(text_string(&row->predicted_timeline), "\"op\": \"TEACHER\""),
@@ -317,7 +359,8 @@ static void look_at_validation(bool queues)
     assert_float_equal(v.rows[0].measured_speedup, 1, 0);
     validation_json(&v, &scenario, &text);
     Json *doc;
-    if (json_doc_parse(&doc, "validation", text_string(&text), text.length, &err) != 0) fail_msg("%s", err.text);
+    if (json_doc_parse(&doc, "validation", text_string(&text), text.length, &err) != 0)
+        fail_msg("%s", err.text);
     json_doc_free(doc);
     text_free(&text);
     look_at_words(&v, &scenario);
@@ -327,7 +370,11 @@ static void look_at_validation(bool queues)
 }
 
 static void validation_runs_every_schedule(void **state) { (void)state; look_at_validation(false); }
-static void validation_of_devices_that_queue(void **state) { (void)state; look_at_validation(true); }
+static void validation_of_devices_that_queue(void **state)
+{
+    (void)state;
+    look_at_validation(true);
+}
 
 int main(void)
 {

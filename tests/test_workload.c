@@ -34,10 +34,12 @@ static void check_layer(const Layer *layer)
         assert_int_equal(layer->in.channels % layer->groups, 0);
         assert_int_equal(layer->out.channels % layer->groups, 0);
     }
-    if (layer->kind == LAYER_RESIDUAL) assert_true(layer->path_count >= 1 && layer->path_count <= 2);
+    if (layer->kind == LAYER_RESIDUAL)
+        assert_true(layer->path_count >= 1 && layer->path_count <= 2);
     else if (layer->kind == LAYER_CHOICE) assert_true(layer->path_count > 1);
     else assert_int_equal(layer->path_count, 0);
-    for (int i = 0; i < layer->path_count; i++) check_layers(&layer->path[i], layer->in, layer->out);
+    for (int i = 0; i < layer->path_count; i++)
+        check_layers(&layer->path[i], layer->in, layer->out);
 }
 
 static void check_layers(const Layers *layers, Shape in, Shape out)
@@ -75,7 +77,8 @@ static void check_round_trip(const Workload *workload)
     Error     err = {""};
 
     workload_write(workload, workload->teacher_weights, workload->data, &once);
-    if (workload_parse(&again, "again", text_string(&once), once.length, &err) != 0) fail_msg("%s", err.text);
+    if (workload_parse(&again, "again", text_string(&once), once.length, &err) != 0)
+        fail_msg("%s", err.text);
     workload_write(again, again->teacher_weights, again->data, &twice);
     assert_string_equal(text_string(&once), text_string(&twice));
     check_invariants(again);
@@ -94,7 +97,8 @@ static void check_good(const Workload *workload)
     check_round_trip(workload);
     workload_describe(workload, &table);
     workload_describe_json(workload, &described);
-    if (json_doc_parse(&json, "described", text_string(&described), described.length, &err) != 0) fail_msg("%s", err.text);
+    if (json_doc_parse(&json, "described", text_string(&described), described.length, &err) != 0)
+        fail_msg("%s", err.text);
     JsonAt root = json_root(json), blocks = json_member(&root, "blocks");
     assert_int_equal(json_count(&blocks), workload->block_count);
     json_doc_free(json);
@@ -149,8 +153,8 @@ static Workload *good_workload(const char *name)
     return workload;
 }
 
-static void check_conv(const Layer *layer, const char *name, Shape out, int kernel, int stride, int padding,
-                       int groups, bool bias)
+static void check_conv(const Layer *layer, const char *name, Shape out, int kernel, int stride,
+                       int padding, int groups, bool bias)
 {
     assert_int_equal(layer->kind, LAYER_CONV);
     assert_string_equal(layer->name, name);
@@ -185,9 +189,12 @@ static void every_key_arrives(void **state)
     (void)state;
     Workload        *workload = good_workload("all-keys.json");
     const WorkBlock *first = &workload->block[0], *last = &workload->block[1];
-    char            *weights = format_text("%s/tests/fixtures/workload/good/teacher.safetensors", PIPEBD_ROOT);
-    char            *data = format_text("cifar10:%s/tests/fixtures/workload/good/folder", PIPEBD_ROOT);
-    static const struct { const char *path; bool beside; } others[] = {{"good/new", true}, {"new", false}, {"goof/new", false}};
+    char *weights = format_text("%s/tests/fixtures/workload/good/teacher.safetensors", PIPEBD_ROOT);
+    char *data = format_text("cifar10:%s/tests/fixtures/workload/good/folder", PIPEBD_ROOT);
+    static const struct {
+        const char *path;
+        bool        beside;
+    } others[] = {{"good/new", true}, {"new", false}, {"goof/new", false}};
 
     assert_string_equal(workload->name, "all keys");
     assert_true(shape_equal(workload->input, (Shape){3, 8, 6}));
@@ -204,7 +211,8 @@ static void every_key_arrives(void **state)
     assert_string_equal(workload->data, "cifar10:folder");
     assert_string_equal(workload->data_source, data);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        char *path = format_text("%s/tests/fixtures/workload/%s", PIPEBD_ROOT, others[i].path), *given = workload_data_for(workload, path);
+        char *path = format_text("%s/tests/fixtures/workload/%s", PIPEBD_ROOT, others[i].path),
+             *given = workload_data_for(workload, path);
         assert_string_equal(given, others[i].beside ? "cifar10:folder" : data);
         free(path), free(given);
     }
@@ -224,18 +232,21 @@ static void every_key_arrives(void **state)
     assert_int_equal(first->choices, 2);
     check_kinds(&first->teacher, "conv batchnorm relu6 residual maxpool");
     check_conv(&first->teacher.layer[0], "0", (Shape){8, 4, 3}, 3, 2, 1, 1, false);
-    check_conv(&first->teacher.layer[3].path[0].layer[0], "3.0", (Shape){8, 4, 3}, 3, 1, 1, 1, true);
+    check_conv(&first->teacher.layer[3].path[0].layer[0], "3.0", (Shape){8, 4, 3}, 3, 1, 1, 1,
+               true);
     check_norm(&first->teacher.layer[1], 0.001, 0.01);
     assert_int_equal(first->teacher.layer[3].path_count, 1);
     const Layer *residual = &last->student.layer[2];
     assert_int_equal(residual->path_count, 2);
-    assert_true(shape_equal(residual->in, (Shape){12, 4, 3}) && shape_equal(residual->out, (Shape){9, 2, 2}));
+    assert_true(shape_equal(residual->in, (Shape){12, 4, 3})
+                && shape_equal(residual->out, (Shape){9, 2, 2}));
     check_conv(&residual->path[0].layer[0], "2.0", (Shape){9, 2, 2}, 3, 2, 1, 1, true);
     assert_string_equal(residual->path[1].layer[0].name, "2.shortcut.0");
     check_conv(&residual->path[1].layer[1], "2.shortcut.1", (Shape){9, 2, 2}, 1, 1, 0, 1, false);
     check_norm(&last->teacher.layer[1], 1e-5, 0.1);
     assert_int_equal(first->teacher.layer[4].padding, 1);
-    check_kinds(&last->teacher, "conv batchnorm relu6 conv batchnorm relu6 conv batchnorm avgpool flatten linear");
+    check_kinds(&last->teacher,
+                "conv batchnorm relu6 conv batchnorm relu6 conv batchnorm avgpool flatten linear");
     assert_false(last->teacher.layer[10].bias);
     assert_int_equal(last->student.layer[4].kernel, 0);
     assert_true(last->student.layer[6].bias);
@@ -284,9 +295,11 @@ static void keys_of_transformers_arrive(void **state)
     assert_float_equal(student->layer[2].attention.rotary.theta, 10000, 0);
     assert_float_equal(student->layer[2].attention.rotary.factor, 1, 0);
     check_kinds(&workload->block[1].student.layer[0].path[0], "linear gelu silu tanh gelu linear");
-    assert_int_equal(workload->block[1].student.layer[0].path[0].layer[1].function, FUNCTION_GELU_TANH);
+    assert_int_equal(workload->block[1].student.layer[0].path[0].layer[1].function,
+                     FUNCTION_GELU_TANH);
     assert_int_equal(workload->block[1].student.layer[0].path[0].layer[4].function, FUNCTION_GELU);
-    assert_int_equal(workload->block[1].teacher.layer[0].path[0].layer[1].function, FUNCTION_GELU_TANH);
+    assert_int_equal(workload->block[1].teacher.layer[0].path[0].layer[1].function,
+                     FUNCTION_GELU_TANH);
 
     assert_int_equal(workload->optimizer, OPTIMIZER_ADAMW);
     assert_int_equal(workload->warm_up, 7);
@@ -303,7 +316,8 @@ static void keys_of_transformers_arrive(void **state)
     assert_int_equal(layer_parameters(&body[0]), 16);
     assert_int_equal(layer_macs(&body[1]), 16 * 64 * 12);
     assert_int_equal(layer_parameters(&body[2]), 16);
-    assert_int_equal(layer_macs(&body[2]), 2 * (1 + 2 + 3 + 4 + 8 * 5) * 32);      /* keys in the window, causal */
+    /* keys in the window, causal */
+    assert_int_equal(layer_macs(&body[2]), 2 * (1 + 2 + 3 + 4 + 8 * 5) * 32);
     assert_int_equal(layer_macs(&student->layer[2]), 2 * 12 * 12 * 16);
     workload_free(workload);
 }
@@ -360,8 +374,10 @@ static void norms_are_written(void **state)
     Text      text = {0};
 
     workload_write(workload, NULL, NULL, &text);
-    assert_non_null(strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.001, \"momentum\": 0.01}"));
-    assert_non_null(strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.002, \"momentum\": 0}"));
+    assert_non_null(strstr(text_string(&text),
+                           "{\"layer\": \"batchnorm\", \"eps\": 0.001, \"momentum\": 0.01}"));
+    assert_non_null(
+        strstr(text_string(&text), "{\"layer\": \"batchnorm\", \"eps\": 0.002, \"momentum\": 0}"));
     text_free(&text);
     workload_free(workload);
 }
@@ -390,12 +406,17 @@ static void the_hash_is_of_the_bytes(void **state)
 /* A workload of this many blocks of this many layers each. */
 static void many(Text *text, int blocks, int layers)
 {
-    text_append(text, "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"n\", \"batch\": 1, \"samples\": 1,"
-                "\"input\": {\"channels\": 1, \"height\": 1, \"width\": 1}, \"training\": {\"learning_rate\": 1},"
-                "\n\"blocks\": [");
+    text_append(text, "{\"format\": \"pipebd-workload\", \"version\": 1, \"name\": \"n\", "
+                      "\"batch\": 1, \"samples\": 1,"
+                      "\"input\": {\"channels\": 1, \"height\": 1, \"width\": 1}, \"training\": "
+                      "{\"learning_rate\": 1},"
+                      "\n\"blocks\": [");
     for (int b = 0; b < blocks; b++) {
-        text_printf(text, "%s\n{\"name\": \"b%d\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], "
-                    "\"student\": [{\"layer\": \"batchnorm\"}", b ? "," : "", b);
+        text_printf(
+            text,
+            "%s\n{\"name\": \"b%d\", \"loss\": \"mse\", \"teacher\": [{\"layer\": \"relu\"}], "
+            "\"student\": [{\"layer\": \"batchnorm\"}",
+            b ? "," : "", b);
         for (int i = 2; i < layers; i++) text_append(text, ",{\"layer\": \"relu\"}");
         text_append(text, "]}");
     }
@@ -409,7 +430,8 @@ static void check_many(int blocks, int layers, const char *refusal)
     Error     err = {""};
 
     many(&text, blocks, layers);
-    assert_int_equal(workload_parse(&workload, "w", text_string(&text), text.length, &err), refusal ? -1 : 0);
+    assert_int_equal(workload_parse(&workload, "w", text_string(&text), text.length, &err),
+                     refusal ? -1 : 0);
     if (refusal) assert_string_equal(err.text, refusal);
     workload_free(workload);
     text_free(&text);
@@ -473,7 +495,8 @@ static void nas_digits_has_the_teacher_of_digits(void **state)
 /* A published figure: what it was printed as, so half of its last digit either way. */
 static void as_printed(double found, double printed, double last_digit, const char *what, int b)
 {
-    if (fabs(found - printed) > 0.5 * last_digit + 1e-9) fail_msg("%s of block %d: %g, printed as %g", what, b, found, printed);
+    if (fabs(found - printed) > 0.5 * last_digit + 1e-9)
+        fail_msg("%s of block %d: %g, printed as %g", what, b, found, printed);
 }
 
 typedef struct {
@@ -481,19 +504,23 @@ typedef struct {
 } Published;
 
 /* gradients: MiB of the whole supernet block; digit: of the last place of the MACs. */
-static void check_nas(const Workload *workload, const Published expected[6], const double gradients[6], double digit)
+static void check_nas(const Workload *workload, const Published expected[6],
+                      const double gradients[6], double digit)
 {
     static const int cells[6] = {2, 4, 4, 4, 4, 1};
 
     for (int b = 0; b < 6; b++) {
         const WorkBlock *block = &workload->block[b];
-        LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        LayersCost teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
         double           mib = gradients[b];
-        as_printed(256e-9 * (double)teacher.macs_mean, expected[b].teacher_gmac, digit, "teacher GMAC", b);
-        as_printed(256e-9 * (double)student.macs_mean, expected[b].student_gmac, digit, "student GMAC", b);
+        as_printed(256e-9 * (double)teacher.macs_mean, expected[b].teacher_gmac, digit,
+                   "teacher GMAC", b);
+        as_printed(256e-9 * (double)student.macs_mean, expected[b].student_gmac, digit,
+                   "student GMAC", b);
         as_printed((double)shape_count(block->out) * 4 * 256 / (1 << 20), expected[b].out_mib,
                    b == 5 && workload->classes == 10 ? 0.01 : 0.1, "output MiB", b);
-        as_printed((double)student.parameters * 4 / (1 << 20), mib, mib < 10 ? 0.01 : 0.1, "gradient MiB", b);
+        as_printed((double)student.parameters * 4 / (1 << 20), mib, mib < 10 ? 0.01 : 0.1,
+                   "gradient MiB", b);
         assert_int_equal(block->choices, cells[b]);
         assert_int_equal(block->loss, b < 5 ? LOSS_MSE : LOSS_SOFT_CROSS_ENTROPY);
     }
@@ -504,7 +531,8 @@ static LayersCost all_blocks(const Workload *workload, bool student)
     LayersCost sum = {0};
 
     for (int b = 0; b < workload->block_count; b++) {
-        LayersCost cost = layers_cost(student ? &workload->block[b].student : &workload->block[b].teacher);
+        LayersCost cost =
+            layers_cost(student ? &workload->block[b].student : &workload->block[b].teacher);
         sum.parameters += cost.parameters;
         sum.macs_mean += cost.macs_mean;
     }
@@ -520,17 +548,21 @@ static void nas_workloads_are_as_published(void **state)
                                          {4.86, 4.88, 6}, {3.89, 3.65, 2.5}, {3.60, 3.18, 0.01}};
     static const Published imagenet[6] = {{19.4, 17.7, 73.5}, {9.6, 10.2, 24.5}, {9.9, 7.4, 12.3},
                                           {14.9, 15.0, 18.4}, {11.9, 11.2, 7.7}, {11.4, 10.1, 1.0}};
-    static const double    small[6] = {0.32, 1.17, 3.59, 7.92, 20.3, 10.1}, large[6] = {0.32, 1.17, 3.59, 7.92, 20.3, 14.9};
+    static const double    small[6] = {0.32, 1.17, 3.59, 7.92, 20.3, 10.1},
+                        large[6] = {0.32, 1.17, 3.59, 7.92, 20.3, 14.9};
     Workload *workload = bundled("nas-cifar10");
 
     check_nas(workload, cifar10, small, 0.01);
     as_printed(1e-6 * (double)all_blocks(workload, false).macs_mean, 88.0, 0.1, "teacher MMAC", -1);
-    as_printed(1e-6 * (double)all_blocks(workload, false).parameters, 2.24, 0.01, "teacher M parameters", -1);
+    as_printed(1e-6 * (double)all_blocks(workload, false).parameters, 2.24, 0.01,
+               "teacher M parameters", -1);
     workload_free(workload);
     workload = bundled("nas-imagenet");
     check_nas(workload, imagenet, large, 0.1);
-    as_printed(1e-6 * (double)all_blocks(workload, false).macs_mean, 300.8, 0.1, "teacher MMAC", -1);
-    as_printed(1e-6 * (double)all_blocks(workload, false).parameters, 3.505, 0.001, "teacher M parameters", -1);
+    as_printed(1e-6 * (double)all_blocks(workload, false).macs_mean, 300.8, 0.1, "teacher MMAC",
+               -1);
+    as_printed(1e-6 * (double)all_blocks(workload, false).parameters, 3.505, 0.001,
+               "teacher M parameters", -1);
     workload_free(workload);
 }
 
@@ -547,13 +579,15 @@ static void vgg_workloads_are_as_published(void **state)
     workload_free(workload);
     workload = bundled("vgg16-dsconv-imagenet");
     assert_int_equal(workload->block_count, 13);
-    as_printed(1e-9 * (double)all_blocks(workload, false).macs_mean, 15.35, 0.01, "teacher GMAC", -1);
+    as_printed(1e-9 * (double)all_blocks(workload, false).macs_mean, 15.35, 0.01, "teacher GMAC",
+               -1);
     as_printed(1e-9 * (double)all_blocks(workload, true).macs_mean, 4.12, 0.01, "student GMAC", -1);
     workload_free(workload);
     workload_free(bundled("vgg16-dsconv-cifar10-small"));
 }
 
-/* torchvision's resnet18 for images of 32x32 (a stem of 3x3, no pooling, 10 classes): 11,173,962 parameters. */
+/* torchvision's resnet18 for images of 32x32 (a stem of 3x3, no pooling, 10 classes): 11,173,962
+ * parameters. */
 static void resnet_is_as_published(void **state)
 {
     (void)state;
@@ -561,12 +595,13 @@ static void resnet_is_as_published(void **state)
 
     assert_int_equal(workload->block_count, 9);
     assert_int_equal(all_blocks(workload, false).parameters, 11173962);
-    as_printed(1e-9 * (double)all_blocks(workload, false).macs_mean, 0.56, 0.01, "teacher GMAC", -1);
+    as_printed(1e-9 * (double)all_blocks(workload, false).macs_mean, 0.56, 0.01, "teacher GMAC",
+               -1);
     workload_free(workload);
 }
 
-/* One separable convolution for each of the teacher's: 9 multiplications a place and channel, and one a pair of
- * channels; the linear layer of the last block is the teacher's. */
+/* One separable convolution for each of the teacher's: 9 multiplications a place and channel, and
+ * one a pair of channels; the linear layer of the last block is the teacher's. */
 static void one_separable_for_each(void **state)
 {
     static const char *const names[] = {"vgg16-dsconv1-cifar10", "vgg16-dsconv1-imagenet"};
@@ -578,7 +613,8 @@ static void one_separable_for_each(void **state)
         for (int b = 0; b < workload->block_count; b++)
             for (int l = 0; l < workload->block[b].teacher.count; l++) {
                 const Layer *layer = &workload->block[b].teacher.layer[l];
-                int64_t      places = (int64_t)layer->in.height * layer->in.width, in = layer->in.channels;
+                int64_t      places = (int64_t)layer->in.height * layer->in.width,
+                        in = layer->in.channels;
                 if (layer->kind == LAYER_CONV) expected += places * in * (9 + layer->out.channels);
                 if (layer->kind == LAYER_LINEAR) expected += layer_macs(layer);
             }
@@ -590,7 +626,8 @@ static void one_separable_for_each(void **state)
 
 static void descriptions_are_as_shown(void **state)
 {
-    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet", "resnet18-dsconv-cifar10"};
+    static const char *const names[] = {"digits", "nas-cifar10", "vgg16-dsconv-imagenet",
+                                        "resnet18-dsconv-cifar10"};
     Text text = {0};
 
     (void)state;
@@ -612,10 +649,12 @@ static void unknown_names_are_refused(void **state)
 
     assert_int_equal(workload_read(&workload, "digit", &err), -1);
     assert_null(workload);
-    assert_non_null(strstr(err.text, "there is no \"digit\" in the bundled workloads (did you mean \"digits\"?)"));
+    assert_non_null(strstr(
+        err.text, "there is no \"digit\" in the bundled workloads (did you mean \"digits\"?)"));
     assert_int_equal(workload_read(&workload, "./digits", &err), -1);
     assert_non_null(strstr(err.text, "./digits"));
-    assert_int_equal(workload_read(&workload, "digits.json", &err), -1);       /* a path, not there */
+    /* a path, not there */
+    assert_int_equal(workload_read(&workload, "digits.json", &err), -1);
     assert_non_null(strstr(err.text, "digits.json"));
 }
 
@@ -628,7 +667,8 @@ static void costs_by_hand(void **state)
 {
     (void)state;
     Workload  *workload = good_workload("choice-of-all.json");
-    LayersCost teacher = layers_cost(&workload->block[0].teacher), student = layers_cost(&workload->block[0].student);
+    LayersCost teacher = layers_cost(&workload->block[0].teacher),
+               student = layers_cost(&workload->block[0].student);
 
     assert_int_equal(teacher.parameters, 76);
     assert_int_equal(teacher.macs_least, 1152);
@@ -721,13 +761,15 @@ int main(void)
         cmocka_unit_test(digits_is_a_classifier),
         cmocka_unit_test(nas_digits_has_the_teacher_of_digits),
         cmocka_unit_test(nas_workloads_are_as_published),
-        cmocka_unit_test(resnet_is_as_published), cmocka_unit_test(vgg_workloads_are_as_published), cmocka_unit_test(one_separable_for_each),
+        cmocka_unit_test(resnet_is_as_published),
+        cmocka_unit_test(vgg_workloads_are_as_published),
+        cmocka_unit_test(one_separable_for_each),
         cmocka_unit_test(descriptions_are_as_shown),
         cmocka_unit_test(unknown_names_are_refused),
         cmocka_unit_test(costs_by_hand),
         cmocka_unit_test(paths_in_turn),
         cmocka_unit_test(choices_are_uniform_and_pure),
-        cmocka_unit_test(running_out_of_memory),      /* last: changes jansson's allocator */
+        cmocka_unit_test(running_out_of_memory), /* last: changes jansson's allocator */
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,10 +15,12 @@ typedef struct {
 } CommandEdits;
 
 /* "PATH=VALUE" of --set or --scale, in order. */
-int  edits_add(CommandEdits *edits, const OptionList *list, EditKind kind, const char *option, Error *err);
+int edits_add(CommandEdits *edits, const OptionList *list, EditKind kind, const char *option,
+              Error *err);
 
 /* "PATH=V1,V2,...", each a value or a factor. */
-int  edits_add_axes(CommandEdits *edits, const OptionList *list, EditKind kind, const char *option, Error *err);
+int edits_add_axes(CommandEdits *edits, const OptionList *list, EditKind kind, const char *option,
+                   Error *err);
 
 /* Of --scale: one factor is an edit, several are an axis. */
 int  edits_add_scales(CommandEdits *edits, const OptionList *list, Error *err);

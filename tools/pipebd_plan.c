@@ -28,7 +28,8 @@ typedef struct {
     bool        tiers_too;       /* sequential and store too, where the trace has tiers */
 } PlanSettings;
 
-static int print_report(const Comparison *comparison, const Scenario *scenario, int format, Error *err)
+static int print_report(const Comparison *comparison, const Scenario *scenario, int format,
+                        Error *err)
 {
     Text text = {0};
     int  rc = report(comparison, scenario, (ReportFormat)format, &text, err);
@@ -40,9 +41,12 @@ static int print_report(const Comparison *comparison, const Scenario *scenario, 
 
 static CompareOptions compare_options(const PlanSettings *settings, unsigned schedules)
 {
-    return (CompareOptions){.schedules = schedules, .tiers_too = settings->tiers_too, .cost = settings->cost ? COST_PAPER : COST_SIM,
-                            .candidates = (int)settings->top, .time_limit_ms = limit_ms(settings->time_limit),
-                            .ls = (LsMethod)settings->ls, .mip = SEARCH_MIP, .order = settings->devices};
+    return (CompareOptions){.schedules = schedules, .tiers_too = settings->tiers_too,
+                            .cost = settings->cost ? COST_PAPER : COST_SIM,
+                            .candidates = (int)settings->top,
+                            .time_limit_ms = limit_ms(settings->time_limit),
+                            .ls = (LsMethod)settings->ls, .mip = SEARCH_MIP,
+                            .order = settings->devices};
 }
 
 static int suit_order(const PlanSettings *settings, const Scenario *scenario, Error *err)
@@ -55,14 +59,18 @@ static int suit_order(const PlanSettings *settings, const Scenario *scenario, Er
 /* ---- planning ---------------------------------------------------------------------- */
 
 /* How far inputs may move, where a report tells it: on request, or when it is soon done. */
-static int find_margins(Sensitivities *margins, Comparison *comparison, const SensitivityJob *job, const PlanSettings *settings, Error *err)
+static int find_margins(Sensitivities *margins, Comparison *comparison, const SensitivityJob *job,
+                        const PlanSettings *settings, Error *err)
 {
-    bool printed = settings->format != REPORT_CSV && !(settings->output && strcmp(settings->output, "-") == 0);
+    bool printed =
+        settings->format != REPORT_CSV && !(settings->output && strcmp(settings->output, "-") == 0);
 
     if (!printed || settings->sensitivity == SENSITIVITY_NO) return 0;
     if (sensitivity_list(margins, job, err) != 0) return -1;
     comparison->margins = margins;
-    return settings->sensitivity == SENSITIVITY_YES || margins->work <= SENSITIVITY_WORK ? sensitivity_find(margins, job, err) : 0;
+    return settings->sensitivity == SENSITIVITY_YES || margins->work <= SENSITIVITY_WORK
+               ? sensitivity_find(margins, job, err)
+               : 0;
 }
 
 /* Instructions of the longest epoch that was simulated. */
@@ -76,15 +84,20 @@ static int64_t most_simulated(const Comparison *comparison)
 }
 
 /* Edits that change nothing are refused, those that change some schedules alone are said. */
-static int check_edits(const char *name, const char *text, size_t length, const PlanSettings *settings, const CompareOptions *options,
-                       Text *idle, Error *err)
+static int check_edits(const char *name, const char *text, size_t length,
+                       const PlanSettings *settings, const CompareOptions *options, Text *idle,
+                       Error *err)
 {
-    Query       query = {.trace_name = name, .trace_text = text, .trace_length = length, .search = *options, .scenario = settings->scenario};
+    Query       query = {.trace_name = name, .trace_text = text, .trace_length = length,
+                         .search = *options, .scenario = settings->scenario};
     bool        changed[2 * OPTION_MAX_LIST];
     QueryResult result;
 
     if (settings->edits.edit_count == 0) return 0;
-    if (query_evaluate(&result, &query, settings->edits.edits, settings->edits.edit_count, changed, err) != 0) return -1;
+    if (query_evaluate(&result, &query, settings->edits.edits, settings->edits.edit_count, changed,
+                       err)
+        != 0)
+        return -1;
     int rc = sweep_check_edits(&query, &result, changed, idle, err);
     query_result_free(&result);
     return rc;
@@ -92,8 +105,8 @@ static int check_edits(const char *name, const char *text, size_t length, const 
 
 /* Plans for a trace's text with the command's edits, writes the plan, measures sensitivities and
  * prints the report. */
-static int plan_text_of(const char *name, const char *text, size_t length, const PlanSettings *settings, unsigned schedules,
-                        Error *err)
+static int plan_text_of(const char *name, const char *text, size_t length,
+                        const PlanSettings *settings, unsigned schedules, Error *err)
 {
     Trace         *trace = NULL;
     Scenario       scenario = {0};
@@ -117,8 +130,13 @@ static int plan_text_of(const char *name, const char *text, size_t length, const
     comparison.edit_count = e->edit_count;
     comparison.idle = text_string(&idle);
     if (settings->output && plan_write(best->plan, settings->output, err) != 0) goto done;
-    SensitivityJob job = {name, text, length, cluster, options, best->plan, best->sim.simulated,
-                          most_simulated(&comparison), e->edits, e->edit_count, (int)sysconf(_SC_NPROCESSORS_ONLN)};
+    SensitivityJob job = {name, text, length, cluster, options,
+                          best->plan,
+                          best->sim.simulated,
+                          most_simulated(&comparison),
+                          e->edits,
+                          e->edit_count,
+                          (int)sysconf(_SC_NPROCESSORS_ONLN)};
     if (find_margins(&margins, &comparison, &job, settings, err) != 0) goto done;
     rc = 0;
     if (!settings->output || strcmp(settings->output, "-") != 0)
@@ -139,7 +157,8 @@ static int plan(const char *path, const PlanSettings *settings, unsigned schedul
 
     if (settings->output && file_check_writable(settings->output, err) != 0) return -1;
     if (file_read(&text, &length, path, 0, err) != 0) return -1;
-    int rc = plan_text_of(strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, settings, schedules, err);
+    int rc = plan_text_of(strcmp(path, "-") == 0 ? "<stdin>" : path, text, length, settings,
+                          schedules, err);
     free(text);
     return rc;
 }
@@ -151,14 +170,15 @@ static int print_check(const CheckReport *report, const Scenario *scenario, int 
     Text text = {0};
 
     check_report(report, scenario, (ReportFormat)format, &text);
-    int rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
+    int rc = text_failed(&text) ? error_no_memory(err)
+                                : file_write("-", text_string(&text), text.length, err);
     text_free(&text);
     return rc;
 }
 
 /* The plan under the simulator, and what the planner would do. */
-static int price(const Plan *plan, const CheckedPlan *checked, const Scenario *scenario, const PlanSettings *settings,
-                 unsigned schedules, Error *err)
+static int price(const Plan *plan, const CheckedPlan *checked, const Scenario *scenario,
+                 const PlanSettings *settings, unsigned schedules, Error *err)
 {
     CompareOptions options = compare_options(settings, schedules | 1u << plan->schedule);
     Comparison     comparison = {.best = -1};
@@ -192,15 +212,19 @@ static int check(const char *path, const PlanSettings *settings, unsigned schedu
     if (trace_read(&trace, path, err) != 0) goto done;
     if (plan_read(&plan, settings->check, err) != 0) goto done;
     if (plan->stored) {
-        error_set(err, "%s: a plan of %s, expected one that stores nothing; pipebd-sim --plan prices it", settings->check,
-                  schedule_name(plan->schedule));
+        error_set(err,
+                  "%s: a plan of %s, expected one that stores nothing; pipebd-sim --plan prices it",
+                  settings->check, schedule_name(plan->schedule));
         goto done;
     }
     if (!options.devices) options.devices = plan->device_count;
     if (!options.batch) options.batch = plan->batch;
     if (scenario_build(&scenario, trace, &options, err) != 0) goto done;
     if (suit_order(settings, &scenario, err) != 0) goto done;
-    if (check_plan(&checked, plan, &scenario, err) != 0) { error_prefix(err, "%s", settings->check); goto done; }
+    if (check_plan(&checked, plan, &scenario, err) != 0) {
+        error_prefix(err, "%s", settings->check);
+        goto done;
+    }
     rc = price(plan, &checked, &scenario, settings, schedules, err);
 done:
     check_free(&checked);
@@ -218,31 +242,43 @@ int main(int argc, char **argv)
     PlanSettings s = {.scenario = {.queue_depth = 2}, .schedules = "dp,ls,tr,dpu,ir,ahd", .top = 8};
     Option table[] = {
         CLUSTER_OPTIONS(s.scenario),
-        {"set", 0, OPTION_LIST, "PATH=VALUE", "What if: set a number of the trace; pipebd-sim --help lists the PATHs.",
+        {"set", 0, OPTION_LIST, "PATH=VALUE",
+         "What if: set a number of the trace; pipebd-sim --help lists the PATHs.",
          &s.sets, 0, 0, NULL, false},
-        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply a number of the trace.", &s.scales, 0, 0, NULL, false},
-        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to compare; split may be added, and sequential and store, which are compared where the trace has storage.", &s.schedules, 0, 0, NULL, false},
-        {"cost", 0, OPTION_CHOICE, "sim|paper", "Cost model of the partition search: the simulator's, or the paper's.",
+        {"scale", 0, OPTION_LIST, "PATH=FACTOR", "What if: multiply a number of the trace.",
+         &s.scales, 0, 0, NULL, false},
+        {"schedules", 0, OPTION_STRING, "LIST",
+         "Schedules to compare; split may be added, and sequential and store, which are compared "
+         "where the trace has storage.", &s.schedules, 0, 0, NULL, false},
+        {"cost", 0, OPTION_CHOICE, "sim|paper",
+         "Cost model of the partition search: the simulator's, or the paper's.",
          &s.cost, 0, 0, costs, false},
         {"order", 0, OPTION_STRING, "search|given|D,D,...",
-         "Order of heterogeneous devices along the stages: searched, as the trace lists them, or this one (default: search).",
+         "Order of heterogeneous devices along the stages: searched, as the trace lists them, or "
+         "this one (default: search).",
          &s.order, 0, 0, NULL, false},
-        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated for each schedule.", &s.top, 1, 4096, NULL, false},
+        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated for each schedule.", &s.top, 1,
+         4096, NULL, false},
         LS_OPTIONS(s),
         {"sensitivity", 0, OPTION_CHOICE, "auto|yes|no",
-         "Sensitivity: how far each input may move before another plan wins; auto: only if that is quick.",
+         "Sensitivity: how far each input may move before another plan wins; auto: only if that is "
+         "quick.",
          &s.sensitivity, 0, 0, answers, false},
-        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats,
+         false},
         {"output", 'o', OPTION_STRING, "PLAN",
          "Write the fastest plan to this file; -: to standard output, instead of the report.",
          &s.output, 0, 0, NULL, false},
-        {"check", 0, OPTION_STRING, "PLAN", "Check and evaluate this plan, stage by stage, instead of making one.",
+        {"check", 0, OPTION_STRING, "PLAN",
+         "Check and evaluate this plan, stage by stage, instead of making one.",
          &s.check, 0, 0, NULL, false},
         {0},
     };
-    Options  options = {"pipebd-plan", "TRACE [options]",
-                        "Compares the schedules of blockwise distillation on a trace, and chooses the "
-                        "fastest plan.", table, NULL};
+    Options  options = {
+         "pipebd-plan", "TRACE [options]",
+         "Compares the schedules of blockwise distillation on a trace, and chooses the "
+         "fastest plan.",
+         table, NULL};
     Operands operands;
     Error    err = {""};
     unsigned schedules = 0;
@@ -258,25 +294,39 @@ int main(int argc, char **argv)
         goto usage;
     }
     s.tiers_too = !option_given(table, "schedules");
-    if (search_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0) goto usage;
+    if (search_options_check(table, s.ls, s.time_limit, schedules, "schedules", &err) != 0)
+        goto usage;
     if (s.order && order_parse(&s.devices, &devices, s.order, &err) != 0) {
         error_prefix(&err, "--order");
         goto usage;
     }
-    if (s.sensitivity == SENSITIVITY_YES && (s.check || s.format == REPORT_CSV || (s.output && strcmp(s.output, "-") == 0))) {
-        error_set(&err, "--sensitivity: no effect with --check, --format csv or -o -, which do not print it");
+    if (s.sensitivity == SENSITIVITY_YES
+        && (s.check || s.format == REPORT_CSV || (s.output && strcmp(s.output, "-") == 0))) {
+        error_set(
+            &err,
+            "--sensitivity: no effect with --check, --format csv or -o -, which do not print it");
         goto usage;
     }
-    if (s.check && s.output) { error_set(&err, "--output: no effect with --check, which makes no plan"); goto usage; }
+    if (s.check && s.output) {
+        error_set(&err, "--output: no effect with --check, which makes no plan");
+        goto usage;
+    }
     if (s.check && (s.sets.count || s.scales.count)) {
-        error_set(&err, "--%s: no effect with --check; pipebd-sim --plan prices a plan on changed numbers", s.sets.count ? "set" : "scale");
+        error_set(
+            &err,
+            "--%s: no effect with --check; pipebd-sim --plan prices a plan on changed numbers",
+            s.sets.count ? "set" : "scale");
         goto usage;
     }
-    if (edits_check_replaced(table, &s.sets, "set", &err) != 0 || edits_add(&s.edits, &s.sets, EDIT_SET, "set", &err) != 0
-        || edits_add(&s.edits, &s.scales, EDIT_SCALE, "scale", &err) != 0) goto usage;
+    if (edits_check_replaced(table, &s.sets, "set", &err) != 0
+        || edits_add(&s.edits, &s.sets, EDIT_SET, "set", &err) != 0
+        || edits_add(&s.edits, &s.scales, EDIT_SCALE, "scale", &err) != 0)
+        goto usage;
     text_command(&command, argc, argv);
     s.command = text_string(&command);
-    int rc = text_failed(&command) ? error_no_memory(&err) : (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
+    int rc = text_failed(&command)
+                 ? error_no_memory(&err)
+                 : (s.check ? check : plan)(operands.values[0], &s, schedules, &err);
     text_free(&command);
     edits_free(&s.edits);
     free(devices);

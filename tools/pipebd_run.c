@@ -37,12 +37,14 @@ static int run_without_subcommand(int argc, char **argv)
     Error    err = {""};
 
     text_append(&list, "subcommands:\n");
-    for (int i = 0; i < SUBCOMMANDS; i++) text_printf(&list, "  %-10s %s\n", subcommands[i].name, subcommands[i].summary);
+    for (int i = 0; i < SUBCOMMANDS; i++)
+        text_printf(&list, "  %-10s %s\n", subcommands[i].name, subcommands[i].summary);
     text_append(&list, "\npipebd-run SUBCOMMAND --help lists its options.");
-    Options options = {"pipebd-run", "SUBCOMMAND [options]", "Runs blockwise distillation on CPUs and GPUs.", none,
-                       text_string(&list)};
+    Options options = {"pipebd-run", "SUBCOMMAND [options]",
+                       "Runs blockwise distillation on CPUs and GPUs.", none, text_string(&list)};
     int status = EXIT_USAGE;
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) fprintf(stderr, "pipebd-run: %s\n", err.text);
+    if (options_parse(&options, argc, argv, &operands, &err) != 0)
+        fprintf(stderr, "pipebd-run: %s\n", err.text);
     else if (operands.info) status = options_info(&options, operands.info);
     else fprintf(stderr, "pipebd-run: expected a subcommand, see --help\n");
     text_free(&list);
@@ -63,7 +65,8 @@ static int refuse(const char *word)
     return EXIT_USAGE;
 }
 
-/* With an environment that devices can work in. Where it cannot be started again they refuse what remains. */
+/* With an environment that devices can work in. Where it cannot be started again they refuse what
+ * remains. */
 static void start_again(char **argv)
 {
     char    self[4096];
@@ -80,9 +83,11 @@ int main(int argc, char **argv)
 {
     file_limits_are_errors();
     start_again(argv);
-    signal(SIGUSR1, SIG_IGN);        /* a query; before there is somebody to answer it does no harm */
+    signal(SIGUSR1, SIG_IGN);        /* a query; before there is somebody to answer it does no
+                                      * harm */
     if (argc < 2 || argv[1][0] == '-') return run_without_subcommand(argc, argv);
     for (int i = 0; i < SUBCOMMANDS; i++)
-        if (strcmp(argv[1], subcommands[i].name) == 0) return subcommands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], subcommands[i].name) == 0)
+            return subcommands[i].run(argc - 1, argv + 1);
     return refuse(argv[1]);
 }

@@ -60,25 +60,34 @@ static int check_options(const Option *table, const SimSettings *s, unsigned sch
         {"timeline-steps", "timeline"}, {"seed", "jitter"},
     };
     static const char *const searching[] = {"cost", "candidates", "ls", "time-limit"};
-    bool many = __builtin_popcount(schedules) > 1, swept = s->varies.count || edits_has_lists(&s->scales);
+    bool many = __builtin_popcount(schedules) > 1,
+        swept = s->varies.count || edits_has_lists(&s->scales);
 
     if (!s->plan == !s->schedules)
         return error_set(err, "expected one of --schedule LIST and --plan PLAN, see --help");
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if (option_given(table, needs[i].name) && !option_given(table, needs[i].needs))
             return error_set(err, "--%s: no effect without --%s", needs[i].name, needs[i].needs);
-    if (option_given(table, "jobs") && !swept) return error_set(err, "--jobs: no effect without --vary, or several factors of --scale");
+    if (option_given(table, "jobs") && !swept)
+        return error_set(err, "--jobs: no effect without --vary, or several factors of --scale");
     for (size_t i = 0; i < sizeof searching / sizeof *searching; i++)
         if (s->plan && option_given(table, searching[i]))
-            return error_set(err, "--%s: no effect with --plan, where nothing is searched", searching[i]);
-    if (edits_check_replaced(table, &s->sets, "set", err) != 0 || edits_check_replaced(table, &s->varies, "vary", err) != 0) return -1;
-    if (!s->plan && search_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0) return -1;
+            return error_set(err, "--%s: no effect with --plan, where nothing is searched",
+                             searching[i]);
+    if (edits_check_replaced(table, &s->sets, "set", err) != 0
+        || edits_check_replaced(table, &s->varies, "vary", err) != 0)
+        return -1;
+    if (!s->plan
+        && search_options_check(table, s->ls, s->time_limit, schedules, "schedule", err) != 0)
+        return -1;
     if (s->timeline && (swept || many))
         return error_set(err, "--timeline: shows one run, expected one schedule and no --vary");
     if (s->jitter && s->format == FORMAT_CSV && !swept)
-        return error_set(err, "--jitter: no effect with --format csv of one run, a row a device (json and table show it)");
+        return error_set(err, "--jitter: no effect with --format csv of one run, a row a device "
+                              "(json and table show it)");
     if (s->format == FORMAT_JSON && !swept && many)
-        return error_set(err, "--format json: holds one run, expected one schedule (csv holds several)");
+        return error_set(err,
+                         "--format json: holds one run, expected one schedule (csv holds several)");
     if (s->output && s->timeline && strcmp(s->output, s->timeline) == 0)
         return error_set(err, "--output and --timeline are the same file");
     return 0;
@@ -101,7 +110,8 @@ static int write_timeline(const QueryResult *answer, const SimSettings *s, Error
     int rc = query_result_timeline(answer, (Schedule)answer->comparison.best, steps, &text, err);
     if (rc == 0) rc = write_text(s->timeline, &text, err);
     if (rc == 0 && steps < answer->scenario.steps)
-        fprintf(stderr, "pipebd-sim: the timeline shows the first %lld of %lld steps (--timeline-steps)\n",
+        fprintf(stderr,
+                "pipebd-sim: the timeline shows the first %lld of %lld steps (--timeline-steps)\n",
                 (long long)steps, (long long)answer->scenario.steps);
     text_free(&text);
     return rc;
@@ -136,7 +146,9 @@ static int run_one(const Asked *asked, const SimSettings *s, Error *err)
     Text        idle = {0};
     int         rc = -1;
 
-    if (query_evaluate(&answer, &asked->query, asked->e.edits, asked->e.edit_count, changed, err) != 0) return -1;
+    if (query_evaluate(&answer, &asked->query, asked->e.edits, asked->e.edit_count, changed, err)
+        != 0)
+        return -1;
     if (answer.comparison.best < 0) { say_impossible(&answer, err); goto done; }
     if (sweep_check_edits(&asked->query, &answer, changed, &idle, err) != 0) goto done;
     answer.comparison.idle = text_string(&idle);
@@ -157,7 +169,8 @@ static void show_progress(void *progress, int64_t points)
     progress_add(progress, points);
 }
 
-static int report_sweep(const Sweep *sweep, const SweepResult *result, const SimSettings *s, Error *err)
+static int report_sweep(const Sweep *sweep, const SweepResult *result, const SimSettings *s,
+                        Error *err)
 {
     Text text = {0};
 
@@ -182,8 +195,9 @@ static int run_sweep(const Asked *asked, const SimSettings *s, Error *err)
 {
     Progress    progress;
     SweepResult result;
-    Sweep       sweep = {.query = &asked->query, .edits = asked->e.edits, .edit_count = asked->e.edit_count,
-                         .axes = asked->e.axes, .axis_count = asked->e.axis_count, .jobs = (int)s->jobs,
+    Sweep       sweep = {.query = &asked->query, .edits = asked->e.edits,
+                         .edit_count = asked->e.edit_count, .axes = asked->e.axes,
+                         .axis_count = asked->e.axis_count, .jobs = (int)s->jobs,
                          .stop = &interrupted, .progress = show_progress, .context = &progress};
     Text        idle = {0};
     int         rc = -1;
@@ -194,8 +208,8 @@ static int run_sweep(const Asked *asked, const SimSettings *s, Error *err)
     signal(SIGINT, SIG_DFL);
     if (result.done < result.points) {
         if (report_sweep(&sweep, &result, s, err) == 0)
-            error_set(err, "interrupted: %lld of %lld points are done and were written", (long long)result.done,
-                      (long long)result.points);
+            error_set(err, "interrupted: %lld of %lld points are done and were written",
+                      (long long)result.done, (long long)result.points);
         goto done;
     }
     if (!any_possible(&result)) {
@@ -276,36 +290,53 @@ int main(int argc, char **argv)
     static const char *const costs[] = {"sim", "paper", NULL};
     static const char *const formats[] = {"table", "csv", "json", NULL};
     long     cores = sysconf(_SC_NPROCESSORS_ONLN);
-    SimSettings s = {.scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
+    SimSettings s = {
+        .scenario = {.queue_depth = 2}, .top = 8, .seed = 1, .jobs = cores > 0 ? cores : 1};
     Option   table[] = {
-        {"schedule", 0, OPTION_STRING, "LIST", "Plan and simulate these schedules: dp, ls, tr, dpu, ir, ahd, split, sequential, store.",
+        {"schedule", 0, OPTION_STRING, "LIST",
+         "Plan and simulate these schedules: dp, ls, tr, dpu, ir, ahd, split, sequential, store.",
          &s.schedules, 0, 0, NULL, false},
-        {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, a file of pipebd-plan -o.", &s.plan, 0, 0,
+        {"plan", 0, OPTION_STRING, "PLAN", "Simulate this plan, a file of pipebd-plan -o.", &s.plan,
+         0, 0,
          NULL, false},
         CLUSTER_OPTIONS(s.scenario),
-        {"set", 0, OPTION_LIST, "PATH=VALUE", "Set a number of the trace or cluster.", &s.sets, 0, 0, NULL, false},
-        {"scale", 0, OPTION_LIST, "PATH=F[,F...]", "Multiply a number; several factors make a sweep.", &s.scales, 0, 0, NULL, false},
-        {"vary", 0, OPTION_LIST, "PATH=V1,V2,...", "Sweep these values; several --vary make a grid.", &s.varies,
+        {"set", 0, OPTION_LIST, "PATH=VALUE", "Set a number of the trace or cluster.", &s.sets, 0,
+         0, NULL, false},
+        {"scale", 0, OPTION_LIST, "PATH=F[,F...]",
+         "Multiply a number; several factors make a sweep.", &s.scales, 0, 0, NULL, false},
+        {"vary", 0, OPTION_LIST, "PATH=V1,V2,...",
+         "Sweep these values; several --vary make a grid.", &s.varies,
          0, 0, NULL, false},
-        {"jobs", 0, OPTION_INTEGER, "N", "Threads that evaluate a sweep.", &s.jobs, 1, 1024, NULL, false},
-        {"jitter", 0, OPTION_INTEGER, "N", "Also simulate N epochs with times drawn from the trace's spread.", &s.jitter,
+        {"jobs", 0, OPTION_INTEGER, "N", "Threads that evaluate a sweep.", &s.jobs, 1, 1024, NULL,
+         false},
+        {"jitter", 0, OPTION_INTEGER, "N",
+         "Also simulate N epochs with times drawn from the trace's spread.", &s.jitter,
          1, 1000000, NULL, false},
-        {"seed", 0, OPTION_INTEGER, "S", "Seed of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
-        {"cost", 0, OPTION_CHOICE, "sim|paper", "Cost model of the partition search: the simulator's, or the paper's.",
+        {"seed", 0, OPTION_INTEGER, "S", "Seed of --jitter.", &s.seed, 0, (int64_t)1 << 53, NULL,
+         false},
+        {"cost", 0, OPTION_CHOICE, "sim|paper",
+         "Cost model of the partition search: the simulator's, or the paper's.",
          &s.cost, 0, 0, costs, false},
-        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated for each schedule.", &s.top, 1, 4096, NULL, false},
+        {"candidates", 0, OPTION_INTEGER, "N", "Partitions simulated for each schedule.", &s.top, 1,
+         4096, NULL, false},
         LS_OPTIONS(s),
-        {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline for Perfetto or pipebd-plot gantt.", &s.timeline,
+        {"timeline", 0, OPTION_STRING, "FILE",
+         "Write a timeline for Perfetto or pipebd-plot gantt.", &s.timeline,
          0, 0, NULL, false},
-        {"timeline-steps", 0, OPTION_INTEGER, "N", "Steps of the timeline (default: the first 32).", &s.timeline_steps, 1,
+        {"timeline-steps", 0, OPTION_INTEGER, "N", "Steps of the timeline (default: the first 32).",
+         &s.timeline_steps, 1,
          100000, NULL, false},
-        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "FILE", "Write the output to this file.", &s.output, 0, 0, NULL, false},
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats,
+         false},
+        {"output", 'o', OPTION_STRING, "FILE", "Write the output to this file.", &s.output, 0, 0,
+         NULL, false},
         {0},
     };
-    Options  options = {"pipebd-sim", "TRACE --schedule LIST | --plan PLAN [options]",
-                        "Simulates an epoch: its time, what each device spends time and memory on, and "
-                        "what-if queries.", table, epilogue};
+    Options  options = {
+         "pipebd-sim", "TRACE --schedule LIST | --plan PLAN [options]",
+         "Simulates an epoch: its time, what each device spends time and memory on, and "
+         "what-if queries.",
+         table, epilogue};
     Operands operands;
     Asked    asked = {0};
     Error    err = {""};
@@ -320,8 +351,10 @@ int main(int argc, char **argv)
         goto usage;
     }
     if (check_options(table, &s, *schedules, &err) != 0) goto usage;
-    if (edits_add(&asked.e, &s.sets, EDIT_SET, "set", &err) != 0 || edits_add_scales(&asked.e, &s.scales, &err) != 0
-        || edits_add_axes(&asked.e, &s.varies, EDIT_SET, "vary", &err) != 0) goto usage;
+    if (edits_add(&asked.e, &s.sets, EDIT_SET, "set", &err) != 0
+        || edits_add_scales(&asked.e, &s.scales, &err) != 0
+        || edits_add_axes(&asked.e, &s.varies, EDIT_SET, "vary", &err) != 0)
+        goto usage;
     int rc = run(&asked, operands.values[0], &s, &err);
     asked_free(&asked);
     if (rc == 0) return EXIT_OK;

@@ -1,4 +1,5 @@
-/* pipebd-workload: makes workloads of pretrained models, checks and shows them. Each subcommand has its own options. */
+/* pipebd-workload: makes workloads of pretrained models, checks and shows them. Each subcommand has
+ * its own options. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,10 +15,11 @@ typedef struct {
 } WorkloadCommand;
 
 static const WorkloadCommand commands[] = {
-    {"check",  "check workloads and the shapes of their teachers' weights", workload_check_tool},
-    {"show",   "print the blocks of a workload: shapes, parameters, work, bytes", workload_show_tool},
+    {"check", "check workloads and the shapes of their teachers' weights", workload_check_tool},
+    {"show", "print the blocks of a workload: shapes, parameters, work, bytes", workload_show_tool},
     {"import", "make a workload from a pretrained model", workload_import_tool},
-    {"make-students", "make students that are narrower copies of their teachers", workload_make_students_tool},
+    {"make-students", "make students that are narrower copies of their teachers",
+     workload_make_students_tool},
 };
 
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -31,12 +33,15 @@ static int without_command(int argc, char **argv)
     Error    err = {""};
 
     text_append(&list, "subcommands:\n");
-    for (int i = 0; i < COMMANDS; i++) text_printf(&list, "  %-13s %s\n", commands[i].name, commands[i].summary);
+    for (int i = 0; i < COMMANDS; i++)
+        text_printf(&list, "  %-13s %s\n", commands[i].name, commands[i].summary);
     text_append(&list, "\npipebd-workload SUBCOMMAND --help lists its options.");
-    Options options = {"pipebd-workload", "SUBCOMMAND [options]", "Checks, shows and makes workloads: teachers, students, and their weights.", none,
-                       text_string(&list)};
+    Options options = {"pipebd-workload", "SUBCOMMAND [options]",
+                       "Checks, shows and makes workloads: teachers, students, and their weights.",
+                       none, text_string(&list)};
     int status = EXIT_USAGE;
-    if (options_parse(&options, argc, argv, &operands, &err) != 0) fprintf(stderr, "pipebd-workload: %s\n", err.text);
+    if (options_parse(&options, argc, argv, &operands, &err) != 0)
+        fprintf(stderr, "pipebd-workload: %s\n", err.text);
     else if (operands.info) status = options_info(&options, operands.info);
     else fprintf(stderr, "pipebd-workload: expected a subcommand, see --help\n");
     text_free(&list);

@@ -24,18 +24,21 @@ static int get_line(Hardware *hardware, const JsonAt *at, const char **out, Erro
 }
 
 /* A number above 0 and at most maximum, times scale. */
-static int get_positive(const JsonAt *parent, const char *key, double maximum, double scale, double *out, Error *err)
+static int get_positive(const JsonAt *parent, const char *key, double maximum, double scale,
+                        double *out, Error *err)
 {
     JsonAt at = json_member(parent, key);
     double value;
 
     if (json_get_number(&at, 0, &value, err) != 0) return -1;
-    if (value <= 0 || value > maximum) return json_fail(&at, err, "%g, expected more than 0 and at most %g", value, maximum);
+    if (value <= 0 || value > maximum)
+        return json_fail(&at, err, "%g, expected more than 0 and at most %g", value, maximum);
     *out = value * scale;
     return 0;
 }
 
-static int get_count(const JsonAt *parent, const char *key, int64_t maximum, int64_t *out, Error *err)
+static int get_count(const JsonAt *parent, const char *key, int64_t maximum, int64_t *out,
+                     Error *err)
 {
     JsonAt at = json_member(parent, key);
 
@@ -67,7 +70,8 @@ static int read_rates(Hardware *hardware, const JsonAt *root, Error *err)
     for (int p = 0; p < NUMBERS_COUNT; p++) {
         JsonAt rate = json_member(&at, numbers_names[p]);
         if (p != NUMBERS_FP32 && !json_has(&rate)) continue;
-        if (get_positive(&at, numbers_names[p], 1e6, 1e12, &hardware->flop_per_s[p], err) != 0) return -1;
+        if (get_positive(&at, numbers_names[p], 1e6, 1e12, &hardware->flop_per_s[p], err) != 0)
+            return -1;
     }
     return 0;
 }
@@ -104,8 +108,8 @@ static int read_nvlink(Hardware *hardware, const JsonAt *root, Error *err)
 static int read_root(Hardware *hardware, const Json *doc, Error *err)
 {
     static const char *const keys[] = {"format", "version", "name", "sources", "memory_bytes",
-                                       "bandwidth_gb_per_s", "cache_bytes", "multiprocessors", "boost_mhz", "tflops",
-                                       "pcie", "nvlink", NULL};
+                                       "bandwidth_gb_per_s", "cache_bytes", "multiprocessors",
+                                       "boost_mhz", "tflops", "pcie", "nvlink", NULL};
     JsonAt  root = json_root(doc), name = json_member(&root, "name");
     int64_t multiprocessors;
 
@@ -113,9 +117,13 @@ static int read_root(Hardware *hardware, const Json *doc, Error *err)
     if (json_check_keys(&root, keys, err) != 0) return -1;
     if (get_line(hardware, &name, &hardware->name, err) != 0) return -1;
     if (read_sources(hardware, &root, err) != 0) return -1;
-    if (get_count(&root, "memory_bytes", JSON_MAX_INTEGER, &hardware->memory_bytes, err) != 0) return -1;
-    if (get_positive(&root, "bandwidth_gb_per_s", 1e6, 1e9, &hardware->bandwidth_bytes_per_s, err) != 0) return -1;
-    if (get_count(&root, "cache_bytes", JSON_MAX_INTEGER, &hardware->cache_bytes, err) != 0) return -1;
+    if (get_count(&root, "memory_bytes", JSON_MAX_INTEGER, &hardware->memory_bytes, err) != 0)
+        return -1;
+    if (get_positive(&root, "bandwidth_gb_per_s", 1e6, 1e9, &hardware->bandwidth_bytes_per_s, err)
+        != 0)
+        return -1;
+    if (get_count(&root, "cache_bytes", JSON_MAX_INTEGER, &hardware->cache_bytes, err) != 0)
+        return -1;
     if (get_count(&root, "multiprocessors", 65536, &multiprocessors, err) != 0) return -1;
     hardware->multiprocessors = (int)multiprocessors;
     if (get_positive(&root, "boost_mhz", 1e5, 1e6, &hardware->boost_hz, err) != 0) return -1;
@@ -198,8 +206,10 @@ void hardware_free(Hardware *hardware)
 double hardware_pcie_bytes_per_s(const HardwarePcie *pcie)
 {
     /* GT/s a lane, and the share of bits that is data: 8b/10b, 128b/130b, 242/256 of a flit. */
-    static const struct { double gt_per_s, data; } of[HARDWARE_MAX_PCIE + 1] = {
-        {0, 0}, {2.5, 0.8}, {5, 0.8}, {8, 128.0 / 130}, {16, 128.0 / 130}, {32, 128.0 / 130}, {64, 242.0 / 256}};
+    static const struct { double gt_per_s, data;
+    } of[HARDWARE_MAX_PCIE + 1] = {{0, 0},           {2.5, 0.8},        {5, 0.8},
+                                   {8, 128.0 / 130}, {16, 128.0 / 130}, {32, 128.0 / 130},
+                                   {64, 242.0 / 256}};
 
     return of[pcie->generation].gt_per_s * of[pcie->generation].data * 1e9 / 8 * pcie->lanes;
 }

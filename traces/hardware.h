@@ -27,7 +27,8 @@ typedef struct {
 
 typedef struct {
     double bytes_per_s;      /* one way; 0: none */
-    int    devices;          /* that it joins at full rate: 2 for a bridge, 8 for a board with switches */
+    int    devices;          /* that it joins at full rate: 2 for a bridge, 8 for a board with
+                              * switches */
 } HardwareNvlink;
 
 typedef struct {

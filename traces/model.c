@@ -13,7 +13,8 @@
 typedef struct {
     ModelKind       given;
     const Hardware *whole;
-    Hardware        alone, shared;       /* copies: what is below is whole's; of a slice, while others rest or compute */
+    Hardware        alone, shared;       /* copies: what is below is whole's; of a slice, while
+                                          * others rest or compute */
 } KindRun;
 
 typedef struct {
@@ -36,7 +37,10 @@ Numbers model_precision(const Hardware *hardware)
 }
 
 /* What is longer than a trace can say is refused when it is read back. */
-static int64_t ns_of(double us) { return us * 1000 < (double)TRACE_MAX_NS ? llround(us * 1000) : TRACE_MAX_NS + 1000; }
+static int64_t ns_of(double us)
+{
+    return us * 1000 < (double)TRACE_MAX_NS ? llround(us * 1000) : TRACE_MAX_NS + 1000;
+}
 
 /* ---- what is chosen ------------------------------------------------------------------ */
 
@@ -46,8 +50,10 @@ static int check_precision(const ModelRun *m, const KindRun *kind)
 
     if (h->flop_per_s[kind->given.precision] > 0) return 0;
     return error_set(m->err, "%s: no rate for %s in its file, which has:%s%s%s%s", h->name,
-                     numbers_names[kind->given.precision], h->flop_per_s[NUMBERS_FP32] > 0 ? " fp32" : "",
-                     h->flop_per_s[NUMBERS_TF32] > 0 ? " tf32" : "", h->flop_per_s[NUMBERS_FP16] > 0 ? " fp16" : "",
+                     numbers_names[kind->given.precision],
+                     h->flop_per_s[NUMBERS_FP32] > 0 ? " fp32" : "",
+                     h->flop_per_s[NUMBERS_TF32] > 0 ? " tf32" : "",
+                     h->flop_per_s[NUMBERS_FP16] > 0 ? " fp16" : "",
                      h->flop_per_s[NUMBERS_BF16] > 0 ? " bf16" : "");
 }
 
@@ -74,13 +80,16 @@ static int choose_link(ModelRun *m)
     const HardwareNvlink *nvlink = &h->nvlink;
     bool                  one_kind = m->kind_count == 1;
 
-    if (m->options->link == MODEL_LINK_AUTO) m->nvlink = one_kind && nvlink->bytes_per_s > 0 && gpus(m) <= nvlink->devices;
+    if (m->options->link == MODEL_LINK_AUTO)
+        m->nvlink = one_kind && nvlink->bytes_per_s > 0 && gpus(m) <= nvlink->devices;
     if (m->options->link != MODEL_LINK_NVLINK) return 0;
     m->nvlink = true;
-    if (!one_kind) return error_set(m->err, "NVLink joins GPUs of one kind, and there are %d", m->kind_count);
+    if (!one_kind)
+        return error_set(m->err, "NVLink joins GPUs of one kind, and there are %d", m->kind_count);
     if (nvlink->bytes_per_s <= 0) return error_set(m->err, "%s: has no NVLink", h->name);
     if (gpus(m) > nvlink->devices)
-        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, h->name, nvlink->devices, gpus(m));
+        return error_set(m->err, "%s: its NVLink joins %d devices, not %" PRId64, h->name,
+                         nvlink->devices, gpus(m));
     return 0;
 }
 
@@ -91,7 +100,8 @@ static void slice(KindRun *kind)
     Hardware *alone = &kind->alone, *shared = &kind->shared;
 
     alone->multiprocessors = alone->multiprocessors / n > 1 ? alone->multiprocessors / n : 1;
-    for (int p = 0; p < NUMBERS_COUNT; p++) alone->flop_per_s[p] *= (double)alone->multiprocessors / kind->whole->multiprocessors;
+    for (int p = 0; p < NUMBERS_COUNT; p++)
+        alone->flop_per_s[p] *= (double)alone->multiprocessors / kind->whole->multiprocessors;
     alone->memory_bytes /= n;
     *shared = *alone;
     shared->bandwidth_bytes_per_s /= n;
@@ -107,7 +117,8 @@ static int choose_kinds(ModelRun *m)
 
     m->kind_count = o->kinds ? o->kind_count : 1;
     if (m->kind_count > TRACE_MAX_KINDS)
-        return error_set(m->err, "%d kinds of devices, expected at most %d", m->kind_count, TRACE_MAX_KINDS);
+        return error_set(m->err, "%d kinds of devices, expected at most %d", m->kind_count,
+                         TRACE_MAX_KINDS);
     m->kinds = calloc((size_t)m->kind_count, sizeof *m->kinds);
     if (!m->kinds) return error_no_memory(m->err);
     for (int k = 0; k < m->kind_count; k++) {
@@ -118,8 +129,10 @@ static int choose_kinds(ModelRun *m)
         if (kind->given.slices > 1) slice(kind);
         m->devices += kind->given.count;
         for (int other = 0; other < k; other++)
-            if (m->kinds[other].whole->hash == kind->whole->hash && m->kinds[other].given.slices == kind->given.slices)
-                return error_set(m->err, "%s: given twice, expected once with the number of all", kind->whole->name);
+            if (m->kinds[other].whole->hash == kind->whole->hash
+                && m->kinds[other].given.slices == kind->given.slices)
+                return error_set(m->err, "%s: given twice, expected once with the number of all",
+                                 kind->whole->name);
         if (check_precision(m, kind) != 0) return -1;
     }
     return 0;
@@ -145,7 +158,8 @@ bool model_loads_jpeg(const ModelOptions *o)
 {
     int64_t pixels = (int64_t)o->workload->input.height * o->workload->input.width;
 
-    return o->data == MODEL_DATA_JPEG || (o->data == MODEL_DATA_AUTO && pixels >= MODEL_PHOTO_PIXELS);
+    return o->data == MODEL_DATA_JPEG
+           || (o->data == MODEL_DATA_AUTO && pixels >= MODEL_PHOTO_PIXELS);
 }
 
 static int choose(ModelRun *m)
@@ -177,17 +191,25 @@ static int choose_rows(ModelRun *m)
     for (int64_t rows = 1; rows <= batch; rows *= 2) m->rows[count++] = rows;
     qsort(m->rows, (size_t)count, sizeof *m->rows, compare_int64);
     for (int i = 0; i < count; i++)
-        if (m->row_count == 0 || m->rows[m->row_count - 1] != m->rows[i]) m->rows[m->row_count++] = m->rows[i];
+        if (m->row_count == 0 || m->rows[m->row_count - 1] != m->rows[i])
+            m->rows[m->row_count++] = m->rows[i];
     return 0;
 }
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers precision, int b, int i)
+static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers precision, int b,
+                         int i)
 {
     const ModelOptions *o = m->options;
-    ModelDevice device = {hardware, &m->constants, precision, o->layout, .batch_statistics = o->workload->batch_statistics, .half_weights = false,
-                          .eager_attention = o->eager_attention, .foreach = o->foreach};
+    ModelDevice device = {hardware,
+                          &m->constants,
+                          precision,
+                          o->layout,
+                          .batch_statistics = o->workload->batch_statistics,
+                          .half_weights = false,
+                          .eager_attention = o->eager_attention,
+                          .foreach = o->foreach};
 
     return model_block(&device, o->workload, b, (double)m->rows[i]);
 }
@@ -195,12 +217,15 @@ static BlockCost cost_of(const ModelRun *m, const Hardware *hardware, Numbers pr
 static void fill_point(const ModelRun *m, TraceBlock *block, int kind, int b, int i)
 {
     const KindRun *k = &m->kinds[kind];
-    BlockCost cost = cost_of(m, &k->alone, k->given.precision, b, i), contended = cost_of(m, &k->shared, k->given.precision, b, i);
+    BlockCost cost = cost_of(m, &k->alone, k->given.precision, b, i),
+         contended = cost_of(m, &k->shared, k->given.precision, b, i);
     double    spread = round(model_spread(&cost) * 1e4) / 1e4;
 
     for (int w = 0; w < WORK_COUNT; w++) {
-        block->work[w][kind].points[i] = (CurvePoint){.x = m->rows[i], .ns = ns_of(model_work_us(&cost, (Work)w)),
-                                                      .contended_ns = ns_of(model_work_us(&contended, (Work)w)), .spread = spread};
+        block->work[w][kind].points[i] =
+            (CurvePoint){.x = m->rows[i], .ns = ns_of(model_work_us(&cost, (Work)w)),
+                         .contended_ns = ns_of(model_work_us(&contended, (Work)w)),
+                         .spread = spread};
     }
 }
 
@@ -213,7 +238,8 @@ static int fill_block(const ModelRun *m, int b)
     TraceBlock      *block = &m->trace->blocks[b];
 
     block->name = work->name;
-    model_memory(block, m->options->workload, work, m->kinds[0].given.precision, eager(m) ? m->trace->batch : 0);
+    model_memory(block, m->options->workload, work, m->kinds[0].given.precision,
+                 eager(m) ? m->trace->batch : 0);
     for (int w = 0; w < WORK_COUNT; w++) {
         block->work[w] = arena_alloc(&m->trace->arena, (size_t)m->kind_count, sizeof(Curve));
         if (!block->work[w]) return error_no_memory(m->err);
@@ -234,7 +260,10 @@ static int fill_block(const ModelRun *m, int b)
 /* What a link costs: a message, a step of a ring, a byte. */
 typedef struct { double message_us, step_us, byte_us; } LinkCost;
 
-static double pcie_rate(const Hardware *h) { return hardware_pcie_bytes_per_s(&h->pcie) / (h->pcie.peer ? 1 : 2); }
+static double pcie_rate(const Hardware *h)
+{
+    return hardware_pcie_bytes_per_s(&h->pcie) / (h->pcie.peer ? 1 : 2);
+}
 
 /* Of several kinds the one whose PCIe is slowest: all messages are priced as its. */
 static const Hardware *slowest(const ModelRun *m)
@@ -251,14 +280,17 @@ static LinkCost link_cost(const ModelRun *m, bool between)
     const ModelHostConstants *c = &model_host_constants;
     const Hardware *h = slowest(m);
     double pcie = pcie_rate(h);
-    double rate = between ? fmin(m->options->network_bytes_per_s, pcie) : m->nvlink ? h->nvlink.bytes_per_s : pcie;
+    double rate = between     ? fmin(m->options->network_bytes_per_s, pcie)
+                  : m->nvlink ? h->nvlink.bytes_per_s
+                              : pcie;
     double ends = between ? 2 : 1;
 
     return (LinkCost){ends * c->link_us, ends * c->reduce_us, 1e6 / (rate * c->link_share)};
 }
 
 /* The line start_us + bytes * us_a_byte, by its two ends. */
-static int fill_line(const ModelRun *m, Curve *curve, int64_t least, int64_t most, double start_us, double us_a_byte)
+static int fill_line(const ModelRun *m, Curve *curve, int64_t least, int64_t most, double start_us,
+                     double us_a_byte)
 {
     int64_t at[2] = {least, most};
 
@@ -266,7 +298,8 @@ static int fill_line(const ModelRun *m, Curve *curve, int64_t least, int64_t mos
     if (!curve->points) return error_no_memory(m->err);
     curve->count = most > least ? 2 : 1;
     for (int i = 0; i < curve->count; i++)
-        curve->points[i] = (CurvePoint){.x = at[i], .ns = ns_of(start_us + (double)at[i] * us_a_byte)};
+        curve->points[i] =
+            (CurvePoint){.x = at[i], .ns = ns_of(start_us + (double)at[i] * us_a_byte)};
     return 0;
 }
 
@@ -285,21 +318,26 @@ static BatchRange range_of(const Trace *t, bool gradients)
     return range;
 }
 
-/* Messages from a row of the smallest boundary to the batch of the largest; sums of a block's gradients
- * over 2 to widest devices. */
+/* Messages from a row of the smallest boundary to the batch of the largest; sums of a block's
+ * gradients over 2 to widest devices. */
 static int fill_links(const ModelRun *m, TraceLinks *links, LinkCost link, int64_t widest)
 {
     Trace *t = m->trace;
     BatchRange  output = range_of(t, false), gradient = range_of(t, true);
 
-    if (fill_line(m, &links->p2p, output.least, output.most * t->batch, link.message_us, link.byte_us) != 0) return -1;
+    if (fill_line(m, &links->p2p, output.least, output.most * t->batch, link.message_us,
+                  link.byte_us)
+        != 0)
+        return -1;
     links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
     if (!links->reduces) return error_no_memory(m->err);
     for (int w = 2; w <= widest; w++) {
         TraceReduce *reduce = &links->reduces[links->reduce_count++];
         double       steps = 2.0 * (w - 1);
         reduce->devices = w;
-        if (fill_line(m, &reduce->curve, gradient.least, gradient.most, steps * link.step_us, steps / w * link.byte_us) != 0)
+        if (fill_line(m, &reduce->curve, gradient.least, gradient.most, steps * link.step_us,
+                      steps / w * link.byte_us)
+            != 0)
             return -1;
     }
     return 0;
@@ -308,7 +346,8 @@ static int fill_links(const ModelRun *m, TraceLinks *links, LinkCost link, int64
 static int fill_all_links(const ModelRun *m)
 {
     if (m->devices == 1) return 0;
-    if (together(m) > 1 && fill_links(m, &m->trace->links, link_cost(m, false), together(m)) != 0) return -1;
+    if (together(m) > 1 && fill_links(m, &m->trace->links, link_cost(m, false), together(m)) != 0)
+        return -1;
     if (together(m) == m->devices) return 0;
     m->trace->devices_per_node = (int)together(m);
     return fill_links(m, &m->trace->node_links, link_cost(m, true), m->devices);
@@ -317,12 +356,17 @@ static int fill_all_links(const ModelRun *m)
 static void fill_loader(const ModelRun *m)
 {
     const ModelHostConstants *c = &model_host_constants;
-    double photo_us = m->options->loader == MODEL_LOADER_PILLOW ? c->pillow_core_us : c->jpeg_core_us;
-    double core_us = m->options->sample_us > 0 ? m->options->sample_us : m->jpeg ? photo_us : c->raw_core_us;
+    double photo_us =
+        m->options->loader == MODEL_LOADER_PILLOW ? c->pillow_core_us : c->jpeg_core_us;
+    double core_us = m->options->sample_us > 0 ? m->options->sample_us
+                     : m->jpeg                 ? photo_us
+                                               : c->raw_core_us;
 
-    if (m->workers > m->cores) core_us *= 1 + c->crowded_share * log2((double)m->workers / (double)m->cores);
-    m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us), .sample_ns = core_us * 1000,
-                                     .workers = (int)m->workers, .cores = (int)m->cores, .prefetch = (int)m->options->prefetch};
+    if (m->workers > m->cores)
+        core_us *= 1 + c->crowded_share * log2((double)m->workers / (double)m->cores);
+    m->trace->loader = (TraceLoader){.present = true, .batch_ns = ns_of(c->batch_us),
+                                     .sample_ns = core_us * 1000, .workers = (int)m->workers,
+                                     .cores = (int)m->cores, .prefetch = (int)m->options->prefetch};
 }
 
 /* What a step and a process take besides. */
@@ -334,7 +378,7 @@ static void fill_besides(const ModelRun *m)
     m->trace->process_bytes = o->process_bytes + (eager(m) ? MODEL_SEGMENT_BYTES : 0);
 }
 
-/* ---- words -------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static void link_words(const ModelRun *m, Text *out)
 {
@@ -346,35 +390,45 @@ static void link_words(const ModelRun *m, Text *out)
     else text_printf(out, "links: PCIe %d.0 x%d%s", h->pcie.generation, h->pcie.lanes,
                      h->pcie.peer ? "" : ", through the host's memory");
     if (together(m) < m->devices)
-        text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m), m->options->network_bytes_per_s / 1e9);
+        text_printf(out, "; between machines of %" PRId64 ": %g GB/s", together(m),
+                    m->options->network_bytes_per_s / 1e9);
 }
 
-/* What the trace says of itself: devices, hashes of files, and every choice that its times depend on. */
+/* What the trace says of itself: devices, hashes of files, and every choice that its times depend
+ * on. */
 static void notes(const ModelRun *m, Text *out)
 {
     const ModelOptions *o = m->options;
 
-    text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. ", MODEL_VERSION);
+    text_printf(out, "Not measured: formulas and constants of docs/model.md, version %d. ",
+                MODEL_VERSION);
     for (int k = 0; k < m->kind_count; k++) {
         const KindRun *kind = &m->kinds[k];
-        text_printf(out, "Device: %s, file hash %016" PRIx64 "; precision %s; ", kind->whole->name, kind->whole->hash,
-                    numbers_names[kind->given.precision]);
+        text_printf(out, "Device: %s, file hash %016" PRIx64 "; precision %s; ", kind->whole->name,
+                    kind->whole->hash, numbers_names[kind->given.precision]);
         if (kind->given.slices > 1)
-            text_printf(out, "%d slices of a GPU, which share its bandwidth and cache while they compute; ", kind->given.slices);
+            text_printf(
+                out, "%d slices of a GPU, which share its bandwidth and cache while they compute; ",
+                kind->given.slices);
     }
-    text_printf(out, "workload hash %016" PRIx64 "; layout %s%s%s; ", o->workload->hash, layout_names[o->layout],
-                o->layout == LAYOUT_FUSED ? "" : ", nothing is fused", o->workload->batch_statistics ? "; the teacher's batch norms compute statistics" : "");
+    text_printf(out, "workload hash %016" PRIx64 "; layout %s%s%s; ", o->workload->hash,
+                layout_names[o->layout], o->layout == LAYOUT_FUSED ? "" : ", nothing is fused",
+                o->workload->batch_statistics ? "; the teacher's batch norms compute statistics"
+                                              : "");
     if (o->eager_attention) text_append(out, "attention is not fused; ");
     if (o->foreach) text_append(out, "the optimizer steps all tensors together; ");
     if (o->host_us > 0) text_printf(out, "%g us of the host a kernel; ", o->host_us);
     link_words(m, out);
     if (o->sample_us > 0) text_printf(out, "; loader: %g us a sample", o->sample_us);
     else if (!m->jpeg) text_append(out, "; loader: raw pixels");
-    else text_append(out, o->loader == MODEL_LOADER_PILLOW ? "; loader: JPEG photographs by Pillow" : "; loader: JPEG photographs");
+    else
+        text_append(out, o->loader == MODEL_LOADER_PILLOW ? "; loader: JPEG photographs by Pillow"
+                                                          : "; loader: JPEG photographs");
     text_printf(out, ", %" PRId64 " workers on %" PRId64 " cores", m->workers, m->cores);
     if (workload_has_choices(o->workload))
-        text_append(out, "; students' times are means over the paths of their choices, spread is how these vary, "
-                    "and the update visits the parameters of all paths");
+        text_append(out, "; students' times are means over the paths of their choices, spread is "
+                         "how these vary, "
+                         "and the update visits the parameters of all paths");
 }
 
 /* "nas-cifar10-rtx-a6000" */
@@ -385,7 +439,8 @@ static void default_name(const ModelRun *m, Text *out)
         text_printf(out, "-%s", m->kinds[k].whole->name);
         if (m->kinds[k].given.slices > 1) text_printf(out, "/%d", m->kinds[k].given.slices);
     }
-    for (char *c = out->bytes; c && *c; c++) *c = *c == ' ' ? '-' : *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
+    for (char *c = out->bytes; c && *c; c++)
+        *c = *c == ' ' ? '-' : *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
 }
 
 static int fill_words(ModelRun *m)
@@ -396,13 +451,15 @@ static int fill_words(ModelRun *m)
     default_name(m, &name);
     text_printf(&source, "pipebd-trace model, version %d", MODEL_VERSION);
     notes(m, &words);
-    m->trace->name = arena_strdup(&m->trace->arena, m->options->name ? m->options->name : text_string(&name));
+    m->trace->name =
+        arena_strdup(&m->trace->arena, m->options->name ? m->options->name : text_string(&name));
     m->trace->source = arena_strdup(&m->trace->arena, text_string(&source));
     m->trace->notes = arena_strdup(&m->trace->arena, text_string(&words));
     m->trace->provenance_kind = "modelled";
     m->trace->date = m->options->date ? m->options->date : "";
-    if (text_failed(&name) || text_failed(&source) || text_failed(&words) || !m->trace->name || !m->trace->source
-        || !m->trace->notes) error_no_memory(m->err);
+    if (text_failed(&name) || text_failed(&source) || text_failed(&words) || !m->trace->name
+        || !m->trace->source || !m->trace->notes)
+        error_no_memory(m->err);
     else rc = 0;
     text_free(&name);
     text_free(&source);
@@ -410,7 +467,7 @@ static int fill_words(ModelRun *m)
     return rc;
 }
 
-/* ---- whole ---------------------------------------------------------------------------------------- */
+/* ---- whole ----------------------------------------------------------------------------------- */
 
 /* "A100 SXM 80GB", or a slice of it, "A100 SXM 80GB/4". */
 static int fill_kind(const ModelRun *m, TraceKind *out, const KindRun *kind)
@@ -419,7 +476,8 @@ static int fill_kind(const ModelRun *m, TraceKind *out, const KindRun *kind)
 
     text_append(&name, kind->whole->name);
     if (kind->given.slices > 1) text_printf(&name, "/%d", kind->given.slices);
-    *out = (TraceKind){arena_strdup(&m->trace->arena, text_string(&name)), (int)kind->given.count, kind->alone.memory_bytes};
+    *out = (TraceKind){arena_strdup(&m->trace->arena, text_string(&name)), (int)kind->given.count,
+                       kind->alone.memory_bytes};
     bool failed = text_failed(&name) || !out->name;
     text_free(&name);
     return failed ? error_no_memory(m->err) : 0;

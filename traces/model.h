@@ -7,7 +7,8 @@
  *
  *     message      link_us + bytes / rate
  *     all-reduce   2 (w - 1) (reduce_us + bytes / w / rate)        a ring of w devices
- *     loader       batch_us + rows * core_us                       on a worker, as many at a time as there are cores;
+ *     loader       batch_us + rows * core_us                       on a worker, as many at a time
+ *     as there are cores;
  *                  core_us grows by crowded_share each time there are twice as many workers
  *
  * rate being link_share of what the link's standard gives one way, and half of that where GPUs
@@ -29,12 +30,13 @@ typedef enum { MODEL_DATA_AUTO, MODEL_DATA_RAW, MODEL_DATA_JPEG } ModelData;
 
 enum { MODEL_PHOTO_PIXELS = 64 * 64 };
 
-/* Whose time a photograph takes: this project's loader, or Pillow and torchvision as the original's program
- * uses them (decode, crop and resize, flip, colour jitter, normalise, collate). */
+/* Whose time a photograph takes: this project's loader, or Pillow and torchvision as the original's
+ * program uses them (decode, crop and resize, flip, colour jitter, normalise, collate). */
 typedef enum { MODEL_LOADER_PIPEBD, MODEL_LOADER_PILLOW } ModelLoader;
 
-/* Devices of one kind. slices 2 to 16: each is a GPU's so-maniest part, with its share of multiprocessors and memory; the
- * GPU's bandwidth and cache are shared, so a slice has them alone or, while all others compute, its share. 0 and 1: whole. */
+/* Devices of one kind. slices 2 to 16: each is a GPU's so-maniest part, with its share of
+ * multiprocessors and memory; the GPU's bandwidth and cache are shared, so a slice has them alone
+ * or, while all others compute, its share. 0 and 1: whole. */
 typedef struct {
     const Hardware *hardware;
     int64_t         count;
@@ -46,22 +48,26 @@ enum { MODEL_MOST_SLICES = 16 };
 
 typedef struct {
     const Workload *workload;
-    const Hardware *hardware;            /* with devices and precision: of all devices, where kinds are not given */
-    const ModelKind *kinds;              /* [kind_count] in order, or NULL; devices is then ignored */
+    const Hardware *hardware;            /* with devices and precision: of all devices, where kinds
+                                          * are not given */
+    const ModelKind *kinds;              /* [kind_count] in order, or NULL; devices is then
+                                          * ignored */
     int         kind_count;
     int64_t     devices;     /* at least 1 */
     int64_t     batch;       /* global; 0: the workload's */
     Numbers   precision;   /* see model_precision() */
     ModelLink   link;
     int64_t     machine_devices;         /* on one machine; 0: all */
-    double      network_bytes_per_s;     /* between machines, one way; above 0 where there are several */
+    double      network_bytes_per_s;     /* between machines, one way; above 0 where there are
+                                          * several */
     bool        blocking;    /* a transfer occupies the device that sends */
     TensorLayout      layout;
     bool        eager_attention, foreach;      /* as in ModelDevice */
     ModelData   data;
     ModelLoader loader;
     double      sample_us;   /* a sample, on one core; 0: what data and loader take */
-    int64_t     cores, workers, prefetch;            /* of the loader, all devices together; prefetch of a worker;
+    int64_t     cores, workers, prefetch;            /* of the loader, all devices together;
+                                                      * prefetch of a worker;
                                           * cores 0: MODEL_CORES a device; workers 0: one a core */
     double      host_us;     /* of the host, a kernel; 0: the constant's kernel_us */
     double      step_us;     /* a step of a device besides its work; 0: nothing */
@@ -81,9 +87,9 @@ bool model_attends(const Workload *workload);
 /* Whether the loader decodes photographs. */
 bool model_loads_jpeg(const ModelOptions *options);
 
-/* *out is yours: trace_free() it. It has been through trace_parse(). Points are at every share of the
- * batch that a group of 1 to devices can have, and at every power of two up to it. Refuses a precision
- * or link that the device does not have. */
+/* *out is yours: trace_free() it. It has been through trace_parse(). Points are at every share of
+ * the batch that a group of 1 to devices can have, and at every power of two up to it. Refuses a
+ * precision or link that the device does not have. */
 int model_trace(Trace **out, const ModelOptions *options, Error *err);
 
 #endif

@@ -32,7 +32,10 @@ static PassCost total(const PassCost us[PASS_COUNT])
     return all;
 }
 
-static PassCost square(PassCost us) { return (PassCost){us.device_us * us.device_us, us.host_us * us.host_us}; }
+static PassCost square(PassCost us)
+{
+    return (PassCost){us.device_us * us.device_us, us.host_us * us.host_us};
+}
 
 static void add_operator(LayerWalk *walk, const OperatorWork *work, BlockSum *sum)
 {
@@ -54,7 +57,8 @@ static void add_layer(LayerWalk *walk, const Layer *layer, bool needs_dx, BlockS
 
     walk->entry.layer = layer->name;
     for (int pass = PASS_FORWARD; pass <= (walk->frozen ? PASS_FORWARD : PASS_WEIGHT); pass++) {
-        int count = operator_list(work, walk->device, layer, (Pass)pass, walk->rows, walk->frozen, needs_dx);
+        int count = operator_list(work, walk->device, layer, (Pass)pass, walk->rows, walk->frozen,
+                                  needs_dx);
         for (int i = 0; i < count; i++) {
             walk->entry.kind = work[i].what ? work[i].what : kind_of(layer);
             add_operator(walk, &work[i], sum);
@@ -121,19 +125,25 @@ static void count_tensors(const Layer *layer, void *context)
     for (int i = 0; i < all; i++) *count += list[i].trained;
 }
 
-/* What a step does once, whatever the path: the loss, its gradient, the update of all parameters. */
-static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock *work, BlockSum *sum)
+/* What a step does once, whatever the path: the loss, its gradient, the update of all
+ * parameters. */
+static void add_ends(LayerWalk *walk, const Workload *workload, const WorkBlock *work,
+                     BlockSum *sum)
 {
-    OperatorWork once[3] = {operator_loss(walk->device, work->loss, work->out, PASS_FORWARD, walk->rows),
-                            operator_loss(walk->device, work->loss, work->out, PASS_DATA, walk->rows)};
+    OperatorWork once[3] = {
+        operator_loss(walk->device, work->loss, work->out, PASS_FORWARD, walk->rows),
+        operator_loss(walk->device, work->loss, work->out, PASS_DATA, walk->rows)};
     double       tensors = 0;
 
     layers_each(&work->student, count_tensors, &tensors);
-    once[2] = operator_update(walk->device, workload, work, (double)layers_cost(&work->student).parameters, tensors);
+    once[2] = operator_update(walk->device, workload, work,
+                              (double)layers_cost(&work->student).parameters, tensors);
     walk->entry.share = 1;
     for (int i = 0; i < 3; i++) {
         walk->entry.layer = i < 2 ? "loss" : "optimizer";
-        walk->entry.kind = i < 2 ? loss_name(work->loss) : workload->optimizer == OPTIMIZER_ADAMW ? "adamw" : "sgd";
+        walk->entry.kind = i < 2                                    ? loss_name(work->loss)
+                           : workload->optimizer == OPTIMIZER_ADAMW ? "adamw"
+                                                                    : "sgd";
         add_operator(walk, &once[i], sum);
     }
 }
@@ -150,15 +160,17 @@ static void add_head(LayerWalk *walk, const Layers *layers, bool frozen, BlockSu
     add(&student->us[PASS_WEIGHT], head.us[PASS_WEIGHT], 1);
 }
 
-static BlockCost walk_block(const ModelDevice *device, const Workload *workload, int block, double rows,
-                            OperatorVisit *visit, void *context)
+static BlockCost walk_block(const ModelDevice *device, const Workload *workload, int block,
+                            double rows, OperatorVisit *visit, void *context)
 {
     const WorkBlock *work = &workload->block[block];
-    LayerWalk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit, .context = context,
-                             .entry = {.block = block, .teacher = true, .share = 1}};
+    LayerWalk             walk = {.device = device, .rows = rows, .frozen = true, .visit = visit,
+                                  .context = context,
+                                  .entry = {.block = block, .teacher = true, .share = 1}};
     BlockCost        cost = {0};
     bool             head = workload_has_head(workload, block);
-    Layers           of_teacher = layers_body(&work->teacher, head), of_student = layers_body(&work->student, head);
+    Layers           of_teacher = layers_body(&work->teacher, head),
+           of_student = layers_body(&work->student, head);
 
     BlockSum teacher = walk_layers(&walk, &of_teacher, false);
     walk.frozen = walk.entry.teacher = false;
@@ -174,7 +186,9 @@ static BlockCost walk_block(const ModelDevice *device, const Workload *workload,
 
 double model_work_us(const BlockCost *cost, Work work)
 {
-    PassCost us = work == WORK_TEACHER ? cost->teacher : work == WORK_UPDATE ? cost->student[PASS_UPDATE] : cost->student[PASS_FORWARD];
+    PassCost us = work == WORK_TEACHER  ? cost->teacher
+                  : work == WORK_UPDATE ? cost->student[PASS_UPDATE]
+                                        : cost->student[PASS_FORWARD];
 
     if (work == WORK_BACKWARD) {
         us = cost->student[PASS_DATA];
@@ -186,7 +200,9 @@ double model_work_us(const BlockCost *cost, Work work)
 double model_spread(const BlockCost *cost)
 {
     PassCost student = total(cost->student);
-    double   variance = student.device_us >= student.host_us ? cost->variance_us2.device_us : cost->variance_us2.host_us, sum = 0;
+    double   variance = student.device_us >= student.host_us ? cost->variance_us2.device_us
+                                                             : cost->variance_us2.host_us,
+           sum = 0;
 
     for (int w = 0; w < WORK_COUNT; w++) sum += model_work_us(cost, (Work)w);
     return sum > 0 ? sqrt(variance) / sum : 0;

@@ -1,6 +1,7 @@
-/* What a block of a workload costs: the sums over its operators, of the device and of the host that queues
- * them; a pass takes the larger. Of a choice, the mean over its paths (a step takes each equally often, and
- * they are drawn apart from each other), with the variance that the draw gives. */
+/* What a block of a workload costs: the sums over its operators, of the device and of the host that
+ * queues them; a pass takes the larger. Of a choice, the mean over its paths (a step takes each
+ * equally often, and they are drawn apart from each other), with the variance that the draw
+ * gives. */
 #ifndef TRACES_MODEL_BLOCK_H
 #define TRACES_MODEL_BLOCK_H
 
@@ -35,9 +36,10 @@ typedef struct {
     OperatorCost        cost;
 } OperatorEntry;
 
-/* Calls visit for every operator of a block: the teacher's forward, the student's passes by pass, the
- * update. The sums of share * cost.us (device) and share * cost.launch_us (host) are what model_block() says; what heads do
- * forward (workloads/head.h) it has in the student's PASS_DATA. */
+/* Calls visit for every operator of a block: the teacher's forward, the student's passes by pass,
+ * the update. The sums of share * cost.us (device) and share * cost.launch_us (host) are what
+ * model_block() says; what heads do forward (workloads/head.h) it has in the student's
+ * PASS_DATA. */
 typedef void OperatorVisit(const OperatorEntry *entry, void *context);
 void model_operators(const ModelDevice *device, const Workload *workload, int block, double rows,
                      OperatorVisit *visit, void *context);

@@ -8,7 +8,8 @@ typedef struct {
     bool    frozen;
     int     depth, deepest;  /* residuals around */
     int64_t largest;         /* elements of the largest tensor that buffers must hold */
-    int64_t element_bytes, rows;         /* rows that tensors are allocated for; 0: nothing is rounded */
+    int64_t element_bytes, rows;         /* rows that tensors are allocated for; 0: nothing is
+                                          * rounded */
 } Needs;
 
 /* The product may have more than 64 bits: its remainder by a power of two is right all the same. */
@@ -25,7 +26,9 @@ static int64_t tensor_bytes(const Needs *needs, int64_t elements)
 {
     int64_t bytes = elements * needs->element_bytes;
 
-    return needs->rows > 0 ? bytes + (model_rounding(bytes, needs->rows) + needs->rows - 1) / needs->rows : bytes;
+    return needs->rows > 0
+               ? bytes + (model_rounding(bytes, needs->rows) + needs->rows - 1) / needs->rows
+               : bytes;
 }
 
 static void grow(Needs *needs, int64_t elements)
@@ -35,10 +38,14 @@ static void grow(Needs *needs, int64_t elements)
 
 static bool is_activation(const Layers *layers, int i)
 {
-    return i < layers->count && (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6);
+    return i < layers->count
+           && (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6);
 }
 
-static bool is_norm(const Layers *layers, int i) { return i < layers->count && layers->layer[i].kind == LAYER_BATCHNORM; }
+static bool is_norm(const Layers *layers, int i)
+{
+    return i < layers->count && layers->layer[i].kind == LAYER_BATCHNORM;
+}
 
 /* Layers from i on that run together. */
 static int together(const Layers *layers, int i, bool frozen)
@@ -56,7 +63,8 @@ static bool looks_at_result(const Layers *layers, int first, int used)
 {
     LayerKind kind = layers->layer[first].kind;
 
-    return kind != LAYER_BATCHNORM && (used > 1 || kind == LAYER_RELU || kind == LAYER_RELU6 || kind == LAYER_ATTENTION);
+    return kind != LAYER_BATCHNORM
+           && (used > 1 || kind == LAYER_RELU || kind == LAYER_RELU6 || kind == LAYER_ATTENTION);
 }
 
 /* Of a body: its sum may then not overwrite its result. */
@@ -70,7 +78,8 @@ static bool body_looks_at_result(const Layers *body)
 
 static bool is_flat(const Layer *layer)
 {
-    return layer->kind == LAYER_FLATTEN && (layer->in.channels == 1 || layer->in.height * layer->in.width == 1);
+    return layer->kind == LAYER_FLATTEN
+           && (layer->in.channels == 1 || layer->in.height * layer->in.width == 1);
 }
 
 static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given);
@@ -92,8 +101,8 @@ static int64_t keep_paths(Needs *needs, const Layer *layer, bool before, bool gi
     return most;
 }
 
-/* Bytes kept. before: something before the list trains; given: its last result goes where the caller says.
- * Max pooling's places are counted as elements of the same size, a byte each. */
+/* Bytes kept. before: something before the list trains; given: its last result goes where the
+ * caller says. Max pooling's places are counted as elements of the same size, a byte each. */
 static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool given)
 {
     int64_t kept = 0;
@@ -103,15 +112,18 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
         used = together(layers, i, needs->frozen);
         if (is_flat(layer)) continue;
         bool last = given && i + used == layers->count, operator = layer->path_count == 0;
-        bool own = layer->kind == LAYER_RESIDUAL && !needs->frozen && body_looks_at_result(&layer->path[0]);
+        bool own = layer->kind == LAYER_RESIDUAL && !needs->frozen
+                   && body_looks_at_result(&layer->path[0]);
         bool in_place = is_activation(layers, i) && i > 0;
         int64_t out = shape_count(layers->layer[i + used - 1].out);
 
         if (!last && (needs->frozen || looks_at_result(layers, i, used))) grow(needs, out);
         if (!needs->frozen && before) grow(needs, shape_count(layer->in));
         if (!last && ((operator && !in_place) || own)) kept += tensor_bytes(needs, out);
-        if (layer->kind == LAYER_MAXPOOL) kept += tensor_bytes(needs, (shape_count(layer->out) + 3) / 4);
-        if (layer->kind == LAYER_ATTENTION) kept += tensor_bytes(needs, (int64_t)layer->attention.heads * layer->in.height);
+        if (layer->kind == LAYER_MAXPOOL)
+            kept += tensor_bytes(needs, (shape_count(layer->out) + 3) / 4);
+        if (layer->kind == LAYER_ATTENTION)
+            kept += tensor_bytes(needs, (int64_t)layer->attention.heads * layer->in.height);
         if (!operator) kept += keep_paths(needs, layer, before, last && !own);
         before = before || layers_cost(&(Layers){layers->layer + i, used}).parameters > 0;
     }
@@ -119,9 +131,13 @@ static int64_t keep_layers(Needs *needs, const Layers *layers, bool before, bool
 }
 
 /* Buffers: one that is read, one that is written, and one for each residual around. */
-static int64_t buffer_bytes(const Needs *needs) { return (2 + needs->deepest) * tensor_bytes(needs, needs->largest); }
+static int64_t buffer_bytes(const Needs *needs)
+{
+    return (2 + needs->deepest) * tensor_bytes(needs, needs->largest);
+}
 
-/* Bytes of the scores that a head works with, a sample: of a piece where the batch has more tokens than one (workloads/head.h). */
+/* Bytes of the scores that a head works with, a sample: of a piece where the batch has more tokens
+ * than one (workloads/head.h). */
 static int64_t head_bytes(const Workload *workload, const WorkBlock *work, int64_t each)
 {
     int64_t piece = head_piece(workload->batch * work->out.height, work->out.channels);
@@ -138,16 +154,18 @@ static int64_t teacher_bytes(const Layers *teacher, int64_t each, int64_t rows)
     return buffer_bytes(&needs);
 }
 
-/* Of a row of a block's student: what is kept, buffers, and its output and the gradient at it, which live until its backward is
- * done. */
-static int64_t student_bytes(const Workload *workload, const WorkBlock *work, const Layers *student, int64_t each, int64_t rows)
+/* Of a row of a block's student: what is kept, buffers, and its output and the gradient at it,
+ * which live until its backward is done. */
+static int64_t student_bytes(const Workload *workload, const WorkBlock *work, const Layers *student,
+                             int64_t each, int64_t rows)
 {
     int     b = (int)(work - workload->block);
     Needs   needs = {.frozen = false, .element_bytes = each, .rows = rows};
     int64_t kept = keep_layers(&needs, student, false, true), buffered = buffer_bytes(&needs);
 
     /* Scores of a head stand in the same memory, one after another. */
-    if (workload_has_head(workload, b)) buffered = larger(buffered, head_bytes(workload, work, each));
+    if (workload_has_head(workload, b))
+        buffered = larger(buffered, head_bytes(workload, work, each));
     return kept + buffered + 2 * tensor_bytes(&needs, workload_output_count(workload, b));
 }
 
@@ -182,11 +200,13 @@ static int states(const Workload *workload, const WorkBlock *work)
     return workload_training(workload, work).momentum > 0 ? 1 : 0;
 }
 
-void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work, Numbers precision, int64_t rows)
+void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *work,
+                  Numbers precision, int64_t rows)
 {
     int        b = (int)(work - workload->block);
     bool       head = workload_has_head(workload, b);
-    Layers     of_teacher = layers_body(&work->teacher, head), of_student = layers_body(&work->student, head);
+    Layers     of_teacher = layers_body(&work->teacher, head),
+           of_student = layers_body(&work->student, head);
     LayersCost teacher = layers_cost(&of_teacher), student = layers_cost(&work->student);
     int64_t    each = model_element_bytes(precision), state = states(workload, work);
 
@@ -197,7 +217,8 @@ void model_memory(TraceBlock *block, const Workload *workload, const WorkBlock *
     block->gradient_bytes = 4 * student.parameters;
     block->state_bytes = 4 * state * student.parameters;
     block->student_activation_bytes = student_bytes(workload, work, &of_student, each, rows);
-    if (head && !loss_is_of_labels(work->loss)) block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
+    if (head && !loss_is_of_labels(work->loss))
+        block->student_weight_bytes += 4 * layer_parameters(layers_last(&work->teacher));
     if (rows == 0) return;
     Rounding in_teacher = rounding_of(&of_teacher), in_student = rounding_of(&work->student);
     block->teacher_weight_bytes += in_teacher.trained + in_teacher.statistics;

@@ -41,8 +41,9 @@ void trace_plausibility(const Trace *trace, Text *out)
                     look_at(&d, block, trace_student(block, j).work, (Work)work, kind);
         }
     if (d.count == 0) return;
-    text_printf(out, "  note: block \"%s\", %s: %" PRId64 " rows take %.1f times as long as %" PRId64, d.block->name, words[d.work],
-                d.few->x, d.worst, d.more->x);
+    text_printf(out,
+                "  note: block \"%s\", %s: %" PRId64 " rows take %.1f times as long as %" PRId64,
+                d.block->name, words[d.work], d.few->x, d.worst, d.more->x);
     if (trace->kind_count > 1) text_printf(out, " on \"%s\"", trace->kinds[d.kind].name);
     if (d.count > 1) text_printf(out, "; %d times fall so as rows grow", d.count);
     text_append(out, ": other kernels, or measured while the machine was busy\n");

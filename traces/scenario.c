@@ -48,7 +48,8 @@ static int check_bytes(const Scenario *scenario, Error *err)
         fixed += (double)block->teacher_weight_bytes + (double)block->student_weight_bytes
                  + (double)block->gradient_bytes + (double)block->state_bytes;
         sample += (double)trace_boundary_bytes(trace, b) * copies + (double)block->output_bytes
-                  + (double)block->teacher_activation_bytes + (double)block->student_activation_bytes;
+                  + (double)block->teacher_activation_bytes
+                  + (double)block->student_activation_bytes;
     }
     if (fixed + sample * (double)scenario->batch < 0x1p62) return 0;
     return error_set(err, "%s: a batch of %" PRId64 " would fill %g bytes, expected less than 2^62",
@@ -65,12 +66,16 @@ int scenario_build(Scenario *out, const Trace *trace, const ScenarioOptions *opt
     out->epochs = options->epochs ? options->epochs : trace->epochs > 1 ? trace->epochs : 1;
     out->queue_depth = (int)options->queue_depth;
     if (out->batch > trace->batch && !options->extrapolate)
-        return error_set(err, "%s: batch %" PRId64 " is beyond the trace's %" PRId64 ", expected at "
-                         "most that, or --extrapolate", trace->name, out->batch, trace->batch);
+        return error_set(err,
+                         "%s: batch %" PRId64 " is beyond the trace's %" PRId64 ", expected at "
+                         "most that, or --extrapolate",
+                         trace->name, out->batch, trace->batch);
     if (scenario_load_ns(out, out->batch) > 2 * TRACE_MAX_NS)
-        return error_set(err, "%s: loading a batch of %" PRId64 " would take %g s, expected at most 2^47 ns "
-                         "(39 hours)", trace->name, out->batch,
-                         (double)scenario_load_ns(out, out->batch) * 1e-9);
+        return error_set(err,
+                         "%s: loading a batch of %" PRId64
+                         " would take %g s, expected at most 2^47 ns "
+                         "(39 hours)",
+                         trace->name, out->batch, (double)scenario_load_ns(out, out->batch) * 1e-9);
     if (check_bytes(out, err) != 0) return -1;
     if (fill_devices(out, trace, options->memory_bytes, err) != 0) {
         scenario_free(out);
@@ -108,7 +113,9 @@ static int64_t elsewhere(const CurvePoint *point, double load, bool single_block
 
     if (single_block && point->single_block_ns) {
         ns = point->single_block_ns;
-        busy = point->ns > 0 ? round_ns((double)ns * ((double)point->contended_ns / (double)point->ns)) : ns;
+        busy = point->ns > 0
+                   ? round_ns((double)ns * ((double)point->contended_ns / (double)point->ns))
+                   : ns;
     }
     return load > 0 && busy > ns ? ns + round_ns(load * (double)(busy - ns)) : ns;
 }
@@ -122,7 +129,8 @@ static inline int64_t point_ns(const CurvePoint *point, double load, bool single
 }
 
 /* False when x is outside the curve and may not be extrapolated. */
-static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load, bool single_block, Cost *out)
+static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double load,
+                     bool single_block, Cost *out)
 {
     const CurvePoint *p = curve->points;
     int               n = curve->count, i = 0;
@@ -131,7 +139,8 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double loa
     if (i < n && p[i].x == x) {
         *out = (Cost){point_ns(&p[i], load, single_block), p[i].spread};
     } else if (i > 0 && i < n) {
-        *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x, point_ns(&p[i], load, single_block), x),
+        *out = (Cost){on_line(p[i - 1].x, point_ns(&p[i - 1], load, single_block), p[i].x,
+                              point_ns(&p[i], load, single_block), x),
                       fmax(p[i - 1].spread, p[i].spread)};
     } else if (!extrapolate) {
         return false;
@@ -140,7 +149,8 @@ static bool curve_at(const Curve *curve, int64_t x, bool extrapolate, double loa
         *out = (Cost){round_ns((double)point_ns(&p[0], load, single_block) * ratio), p[0].spread};
     } else {
         int at = i == 0 ? 0 : n - 2;
-        *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, single_block), p[at + 1].x, point_ns(&p[at + 1], load, single_block), x),
+        *out = (Cost){on_line(p[at].x, point_ns(&p[at], load, single_block), p[at + 1].x,
+                              point_ns(&p[at + 1], load, single_block), x),
                       p[i == 0 ? 0 : n - 1].spread};
     }
     return true;
@@ -164,27 +174,29 @@ static const char *measured(const Curve *curve, char *buffer, size_t size)
 static int check_length(int64_t ns, const char *what, int64_t amount, const char *unit, Error *err)
 {
     if (ns <= TRACE_MAX_NS) return 0;
-    return error_set(err, "%s: %" PRId64 " %s would take %g s, expected at most 2^47 ns (39 hours)", what,
-                     amount, unit, (double)ns * 1e-9);
+    return error_set(err, "%s: %" PRId64 " %s would take %g s, expected at most 2^47 ns (39 hours)",
+                     what, amount, unit, (double)ns * 1e-9);
 }
 
 /* "block "x"", or "student "y" of block "x"" where it is one of a list. */
 static const char *owner_name(const TraceBlock *b, const TraceStudent *student, char name[256])
 {
     if (!student) snprintf(name, 256, "block \"%.200s\"", b->name);
-    else          snprintf(name, 256, "student \"%.100s\" of block \"%.100s\"", student->name, b->name);
+    else
+        snprintf(name, 256, "student \"%.100s\" of block \"%.100s\"", student->name, b->name);
     return name;
 }
 
-static int work_on(const Scenario *scenario, const Curve *curve, const TraceBlock *b, const TraceStudent *student,
-                   int device, int64_t rows, Cost *out, Error *err)
+static int work_on(const Scenario *scenario, const Curve *curve, const TraceBlock *b,
+                   const TraceStudent *student, int device, int64_t rows, Cost *out, Error *err)
 {
     const Trace *trace = scenario->trace;
     const char  *kind = trace->kinds[scenario->kinds[device]].name;
     char         list[256], name[256];
 
     if (curve->count == 0)
-        return error_set(err, "%s has no timings on \"%s\": measure it there", owner_name(b, student, name), kind);
+        return error_set(err, "%s has no timings on \"%s\": measure it there",
+                         owner_name(b, student, name), kind);
     if (curve_at(curve, rows, scenario->extrapolate, scenario->load, scenario->single_block, out)) {
         if (trace->slowdown) out->ns = round_ns((double)out->ns * trace->slowdown[device]);
         return check_length(out->ns, b->name, rows, "rows", err);
@@ -195,8 +207,8 @@ static int work_on(const Scenario *scenario, const Curve *curve, const TraceBloc
 }
 
 /* Adds times work on rows, if any, to *sum. */
-static int add_work(const Scenario *scenario, Work work, int block, int student, int device, int64_t rows, int64_t times, Cost *sum,
-                    Error *err)
+static int add_work(const Scenario *scenario, Work work, int block, int student, int device,
+                    int64_t rows, int64_t times, Cost *sum, Error *err)
 {
     const TraceBlock   *b = &scenario->trace->blocks[block];
     const TraceStudent *listed = b->students && work != WORK_TEACHER ? &b->students[student] : NULL;
@@ -213,16 +225,23 @@ static int add_work(const Scenario *scenario, Work work, int block, int student,
 int scenario_student_work(const Scenario *scenario, Work work, int block, int student, int device,
                           int64_t rows, Cost *out, Error *err)
 {
-    int64_t parts = micro_parts(scenario->trace->micro_batches, rows), large = rows % parts, few = rows / parts;
+    int64_t parts = micro_parts(scenario->trace->micro_batches, rows), large = rows % parts,
+            few = rows / parts;
 
     *out = (Cost){0, 0};
     if (parts == 1 || work == WORK_TEACHER || work == WORK_UPDATE)
         return add_work(scenario, work, block, student, device, rows, 1, out, err);
-    if (work == WORK_FORWARD) return add_work(scenario, work, block, student, device, few + (large > 0), 1, out, err);
+    if (work == WORK_FORWARD)
+        return add_work(scenario, work, block, student, device, few + (large > 0), 1, out, err);
     if (add_work(scenario, WORK_BACKWARD, block, student, device, few + 1, large, out, err) != 0
-        || add_work(scenario, WORK_BACKWARD, block, student, device, few, parts - large, out, err) != 0
-        || add_work(scenario, WORK_FORWARD, block, student, device, few + 1, large > 0 ? large - 1 : 0, out, err) != 0) return -1;
-    return add_work(scenario, WORK_FORWARD, block, student, device, few, parts - large - (large == 0), out, err);
+        || add_work(scenario, WORK_BACKWARD, block, student, device, few, parts - large, out, err)
+               != 0
+        || add_work(scenario, WORK_FORWARD, block, student, device, few + 1,
+                    large > 0 ? large - 1 : 0, out, err)
+               != 0)
+        return -1;
+    return add_work(scenario, WORK_FORWARD, block, student, device, few,
+                    parts - large - (large == 0), out, err);
 }
 
 int scenario_work(const Scenario *scenario, Work work, int block, int device, int64_t rows,
@@ -231,11 +250,13 @@ int scenario_work(const Scenario *scenario, Work work, int block, int device, in
     int  students = work == WORK_TEACHER ? 1 : trace_students(&scenario->trace->blocks[block]);
     Cost all = {0, 0};
 
-    if (students == 1) return scenario_student_work(scenario, work, block, 0, device, rows, out, err);
+    if (students == 1)
+        return scenario_student_work(scenario, work, block, 0, device, rows, out, err);
     for (int j = 0; j < students; j++) {
         if (scenario_student_work(scenario, work, block, j, device, rows, out, err) != 0) return -1;
         all.ns += out->ns;
-        if (check_length(all.ns, scenario->trace->blocks[block].name, rows, "rows", err) != 0) return -1;
+        if (check_length(all.ns, scenario->trace->blocks[block].name, rows, "rows", err) != 0)
+            return -1;
         all.spread = fmax(all.spread, out->spread);
     }
     *out = all;
@@ -274,7 +295,8 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
     *ns = 0;
     if (bytes == TRACE_ABSENT || curve->count == 0) return 0;
     if (__builtin_mul_overflow(bytes, rows, &bytes))
-        return error_set(err, "boundary %d: %" PRId64 " rows overflow the byte count", boundary, rows);
+        return error_set(err, "boundary %d: %" PRId64 " rows overflow the byte count", boundary,
+                         rows);
     if (!curve_at(curve, bytes, scenario->extrapolate, 0, false, &cost))
         return error_set(err, "%sp2p has no point near %" PRId64 " bytes (boundary %d, %" PRId64
                          " rows; measured: %s): measure it, or use --extrapolate",
@@ -285,7 +307,8 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
 }
 
 /* The curve of count devices, or the two it lies between. */
-static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool extrapolate, int64_t *ns)
+static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool extrapolate,
+                      int64_t *ns)
 {
     int  i = 0;
     Cost low = {0}, high = {0};
@@ -310,8 +333,8 @@ static bool reduce_at(const TraceLinks *links, int count, int64_t bytes, bool ex
     return true;
 }
 
-int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block, int student,
-                               int64_t *ns, Error *err)
+int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block,
+                               int student, int64_t *ns, Error *err)
 {
     const Trace      *trace = scenario->trace;
     const TraceBlock *b = &trace->blocks[block];
@@ -326,8 +349,10 @@ int scenario_student_allreduce(const Scenario *scenario, const int *devices, int
     if (count < 2 || links->reduce_count == 0 || bytes == TRACE_ABSENT) return 0;
     if (reduce_at(links, count, bytes, scenario->extrapolate, ns))
         return check_length(*ns, "allreduce", bytes, "bytes", err);
-    return error_set(err, "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
-                     "%s): measure it, or use --extrapolate", across ? "nodes." : "", bytes, count,
+    return error_set(err,
+                     "%sallreduce has no point near %" PRId64 " bytes on %d devices (gradients of "
+                     "%s): measure it, or use --extrapolate",
+                     across ? "nodes." : "", bytes, count,
                      owner_name(b, b->students ? &b->students[student] : NULL, name));
 }
 
@@ -352,14 +377,17 @@ static int whole_ns(int64_t *out, const double *ns, const TraceTier *tier, int c
 {
     for (int q = 0; q < count; q++) {
         if (ns[q] > (double)TRACE_MAX_NS)
-            return error_set(err, "a request to storage \"%.64s\" would take %g s, expected at most 2^47 ns (39 hours)",
+            return error_set(err,
+                             "a request to storage \"%.64s\" would take %g s, expected at most "
+                             "2^47 ns (39 hours)",
                              tier->name, ns[q] * 1e-9);
         out[q] = round_ns(ns[q]);
     }
     return 0;
 }
 
-int scenario_request(const Scenario *scenario, int tier, bool write, int boundary, int64_t rows, int64_t *ns, Error *err)
+int scenario_request(const Scenario *scenario, int tier, bool write, int boundary, int64_t rows,
+                     int64_t *ns, Error *err)
 {
     const TraceRequests *r = scenario_requests(scenario, tier, write);
     const TraceTier     *t = &scenario->trace->tiers[tier];
@@ -368,12 +396,16 @@ int scenario_request(const Scenario *scenario, int tier, bool write, int boundar
     const char          *what = "";
 
     if (bytes > 0 && !tier_request(times, r, bytes, rows, scenario->extrapolate, &what, &value))
-        return error_set(err, "storage \"%.64s\" has no %s of %" PRId64 " %s (boundary %d, %" PRId64 " rows of %" PRId64 " bytes): measure "
-                         "it, or use --extrapolate", t->name, write ? "write" : "read", value, what, boundary, rows, bytes);
+        return error_set(err,
+                         "storage \"%.64s\" has no %s of %" PRId64 " %s (boundary %d, %" PRId64
+                         " rows of %" PRId64 " bytes): measure "
+                         "it, or use --extrapolate",
+                         t->name, write ? "write" : "read", value, what, boundary, rows, bytes);
     return whole_ns(ns, times, t, r->in_flight_count, err);
 }
 
-int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns, Error *err)
+int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns,
+                    Error *err)
 {
     const TraceRequests *r = scenario_requests(scenario, tier, write);
     double               times[TRACE_MAX_IN_FLIGHT];
@@ -405,20 +437,22 @@ static void missing_bytes(const Trace *trace, Text *out)
         activations += !activation;
     }
     if (boundaries)
-        text_printf(out, "no output_bytes for %d of %d blocks: their relays take no time and no memory\n",
-                    boundaries, trace->block_count);
+        text_printf(
+            out, "no output_bytes for %d of %d blocks: their relays take no time and no memory\n",
+            boundaries, trace->block_count);
     if (gradients)
         text_printf(out, "no gradient_bytes for %d of %d blocks: their all-reduces take no time\n",
                     gradients, trace->block_count);
     if (weights || activations)
-        text_printf(out, "no weight or activation bytes for %d of %d blocks: memory is counted too low\n",
-                    weights > activations ? weights : activations, trace->block_count);
+        text_printf(
+            out, "no weight or activation bytes for %d of %d blocks: memory is counted too low\n",
+            weights > activations ? weights : activations, trace->block_count);
 }
 
 void scenario_missing(const Scenario *scenario, Text *out)
 {
     const Trace *trace = scenario->trace;
-    bool         nodes = trace->devices_per_node && scenario->device_count > trace->devices_per_node;
+    bool nodes = trace->devices_per_node && scenario->device_count > trace->devices_per_node;
     bool         within = !nodes || trace->devices_per_node > 1;
     bool         spread = false;
 
@@ -426,8 +460,10 @@ void scenario_missing(const Scenario *scenario, Text *out)
         for (int kind = 0; kind < trace->kind_count; kind++)
             for (int i = 0; i < trace->blocks[b].work[0][kind].count; i++)
                 spread |= trace->blocks[b].work[0][kind].points[i].spread > 0;
-    if (!trace->loader.present) text_append(out, "no loader cost in this trace: loading takes no time\n");
-    if (within && trace->links.p2p.count == 0) text_append(out, "no p2p in this trace: relays take no time\n");
+    if (!trace->loader.present)
+        text_append(out, "no loader cost in this trace: loading takes no time\n");
+    if (within && trace->links.p2p.count == 0)
+        text_append(out, "no p2p in this trace: relays take no time\n");
     if (within && trace->links.reduce_count == 0)
         text_append(out, "no allreduce in this trace: summing gradients takes no time\n");
     if (nodes && trace->node_links.p2p.count == 0)
@@ -442,7 +478,8 @@ void scenario_missing(const Scenario *scenario, Text *out)
             text_append(out, "no memory limit for some devices: every plan fits there\n");
             break;
         }
-    if (scenario->device_count > 1 && strcmp(trace->provenance_kind, "measured") == 0 && !trace->contended)
+    if (scenario->device_count > 1 && strcmp(trace->provenance_kind, "measured") == 0
+        && !trace->contended)
         text_append(out, "no contended times in this trace: devices do not slow each other down\n");
     if (!spread) text_append(out, "no spread in this trace: every step takes the same time\n");
 }

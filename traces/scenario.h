@@ -33,8 +33,8 @@ typedef struct {
     double       load;       /* share of the time that the other devices compute, 0..1: work takes
                               * alone + load * (busy - alone). scenario_build() sets 1, or 0 for
                               * one device */
-    bool         single_block;       /* work is that of steps that train one block alone, as the trace has it:
-                              * dp, ls. scenario_build() sets false */
+    bool         single_block;       /* work is that of steps that train one block alone, as the
+                                      * trace has it: dp, ls. scenario_build() sets false */
 } Scenario;
 
 /* A cost with its coefficient of variation. */
@@ -69,19 +69,23 @@ int scenario_p2p(const Scenario *scenario, int from, int to, int boundary, int64
  * students, one after another; and of one. */
 int scenario_allreduce(const Scenario *scenario, const int *devices, int count, int block,
                        int64_t *ns, Error *err);
-int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block, int student,
-                               int64_t *ns, Error *err);
+int scenario_student_allreduce(const Scenario *scenario, const int *devices, int count, int block,
+                               int student, int64_t *ns, Error *err);
 
 /* The node that a device is on, counted from 0; and how many nodes there are. */
 int scenario_node(const Scenario *scenario, int device);
 int scenario_nodes(const Scenario *scenario);
 
-/* ns[i], for each number in flight that the tier's grid lists: a request of rows of a boundary. Rows or bytes outside
- * of the grid are an error that names the missing point, unless extrapolate is set. TRACE_ABSENT bytes: 0. */
-int scenario_request(const Scenario *scenario, int tier, bool write, int boundary, int64_t rows, int64_t *ns, Error *err);
+/* ns[i], for each number in flight that the tier's grid lists: a request of rows of a boundary.
+ * Rows or bytes outside of the grid are an error that names the missing point, unless extrapolate
+ * is set. TRACE_ABSENT bytes: 0. */
+int scenario_request(const Scenario *scenario, int tier, bool write, int boundary, int64_t rows,
+                     int64_t *ns, Error *err);
 
-/* The same of so many bytes of weights and state, which move in requests of the largest size that was measured. */
-int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns, Error *err);
+/* The same of so many bytes of weights and state, which move in requests of the largest size that
+ * was measured. */
+int scenario_stream(const Scenario *scenario, int tier, bool write, int64_t bytes, int64_t *ns,
+                    Error *err);
 
 static inline const TraceRequests *scenario_requests(const Scenario *scenario, int tier, bool write)
 {

@@ -191,13 +191,19 @@ static int read_provenance(Trace *trace, const JsonAt *root, Error *err)
 static int read_workload(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"name", "batch", "samples", NULL};
-    static const char *const keys_2[] = {"name", "batch", "samples", "epochs", "micro_batches", NULL};
-    JsonAt at = json_member(root, "workload"), epochs = json_member(&at, "epochs"), micro = json_member(&at, "micro_batches");
+    static const char *const keys_2[] = {"name",   "batch",         "samples",
+                                         "epochs", "micro_batches", NULL};
+    JsonAt at = json_member(root, "workload"), epochs = json_member(&at, "epochs"),
+           micro = json_member(&at, "micro_batches");
 
     trace->epochs = trace->micro_batches = 1;
     if (json_check_keys(&at, version == 1 ? keys : keys_2, err) != 0) return -1;
-    if (json_has(&epochs) && json_get_integer(&epochs, 1, TRACE_MAX_EPOCHS, &trace->epochs, err) != 0) return -1;
-    if (json_has(&micro) && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &trace->micro_batches, err) != 0) return -1;
+    if (json_has(&epochs)
+        && json_get_integer(&epochs, 1, TRACE_MAX_EPOCHS, &trace->epochs, err) != 0)
+        return -1;
+    if (json_has(&micro)
+        && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &trace->micro_batches, err) != 0)
+        return -1;
     if (get_text(trace, &at, "name", true, &trace->workload, err) != 0) return -1;
     if (get_count(&at, "batch", 1, MANY, &trace->batch, err) != 0) return -1;
     return get_count(&at, "samples", 1, JSON_MAX_INTEGER, &trace->samples, err);
@@ -256,7 +262,8 @@ static int read_devices(Trace *trace, const JsonAt *root, Error *err)
 }
 
 /* What the same work takes while all other devices compute. */
-static int read_contended(Trace *trace, const JsonAt *contended, const char *key, CurvePoint *point, Error *err)
+static int read_contended(Trace *trace, const JsonAt *contended, const char *key, CurvePoint *point,
+                          Error *err)
 {
     point->contended_ns = point->ns;
     if (!json_has(contended)) return 0;
@@ -271,14 +278,16 @@ static int read_contended(Trace *trace, const JsonAt *contended, const char *key
 }
 
 /* What the same work takes in a step that trains no other block. */
-static int read_single_block(const JsonAt *single_block, const char *key, CurvePoint *point, Error *err)
+static int read_single_block(const JsonAt *single_block, const char *key, CurvePoint *point,
+                             Error *err)
 {
     point->single_block_ns = 0;
     if (!json_has(single_block)) return 0;
     if (get_us(single_block, key, &point->single_block_ns, err) != 0) return -1;
     if (point->single_block_ns == 0 && point->ns > 0) {
         JsonAt at = json_member(single_block, key);
-        return json_fail(&at, err, "0, expected more (it takes %g among other blocks)", (double)point->ns * 1e-3);
+        return json_fail(&at, err, "0, expected more (it takes %g among other blocks)",
+                         (double)point->ns * 1e-3);
     }
     return 0;
 }
@@ -290,21 +299,26 @@ typedef struct {
     const char *what, *name;     /* "block", and its name */
 } TimedPoint;
 
-static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us", NULL};
+static const char *const work_keys[] = {"teacher_us", "forward_us", "backward_us", "update_us",
+                                        NULL};
 
 /* The member key, or old, its name in traces of before; both are an error. */
-static int renamed_member(JsonAt *out, const JsonAt *at, const char *key, const char *old, Error *err)
+static int renamed_member(JsonAt *out, const JsonAt *at, const char *key, const char *old,
+                          Error *err)
 {
     JsonAt before = json_member(at, old);
 
     *out = json_member(at, key);
     if (!json_has(&before)) return 0;
-    if (json_has(out)) return json_fail(&before, err, "\"%s\" is the old name of \"%s\", expected one of them", old, key);
+    if (json_has(out))
+        return json_fail(&before, err, "\"%s\" is the old name of \"%s\", expected one of them",
+                         old, key);
     *out = before;
     return 0;
 }
 
-static int check_timing_keys(const JsonAt *at, const JsonAt *contended, const JsonAt *single_block, const TimedPoint *timed, Error *err)
+static int check_timing_keys(const JsonAt *at, const JsonAt *contended, const JsonAt *single_block,
+                             const TimedPoint *timed, Error *err)
 {
     const char *keys[WORK_COUNT + 8], *works[WORK_COUNT + 1];
     int         count = 0, contended_count = 0;
@@ -344,12 +358,14 @@ static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, 
                          "\"%s\"", json_shown(word, name), json_shown(other, trace->kinds[0].name));
     if (json_get_integer(&batch, 1, MANY, &point.x, err) != 0) return -1;
     if (point.x > trace->batch)
-        return json_fail(&batch, err, "no schedule can use a batch of %lld: the workload's is %lld, "
-                         "remove this timing or raise workload.batch", (long long)point.x,
-                         (long long)trace->batch);
+        return json_fail(&batch, err,
+                         "no schedule can use a batch of %lld: the workload's is %lld, "
+                         "remove this timing or raise workload.batch",
+                         (long long)point.x, (long long)trace->batch);
     if (json_has(&spread) && json_get_number(&spread, 0, &point.spread, err) != 0) return -1;
     if (point.spread > 10)
-        return json_fail(&spread, err, "%g is no coefficient of variation (0.02 is 2 %%), expected 0 to 10",
+        return json_fail(&spread, err,
+                         "%g is no coefficient of variation (0.02 is 2 %%), expected 0 to 10",
                          point.spread);
     for (int work = timed->first; work <= (int)timed->last; work++) {
         if (get_us(at, work_keys[work], &point.ns, err) != 0) return -1;
@@ -358,7 +374,8 @@ static int read_timing(Trace *trace, const JsonAt *at, const TimedPoint *timed, 
         Insertion done = curve_insert(trace, &timed->work[work][kind], point);
         if (done == NO_MEMORY) return error_no_memory(err);
         if (done == TWICE)
-            return json_fail(at, err, "duplicate point: batch %lld on \"%s\" is measured twice, keep one",
+            return json_fail(at, err,
+                             "duplicate point: batch %lld on \"%s\" is measured twice, keep one",
                              (long long)point.x, json_shown(word, name));
     }
     return 0;
@@ -373,8 +390,10 @@ static int read_timings(Trace *trace, const JsonAt *parent, const TimedPoint *ti
     if (json_get_array(&at, 0, err) != 0) return -1;
     count = json_count(&at);
     if (count == 0)
-        return json_fail(&at, err, "%s \"%s\" has no timings, expected at least one: measure it, "
-                         "or leave the %s out", timed->what, json_shown(word, timed->name), timed->what);
+        return json_fail(&at, err,
+                         "%s \"%s\" has no timings, expected at least one: measure it, "
+                         "or leave the %s out",
+                         timed->what, json_shown(word, timed->name), timed->what);
     for (int work = timed->first; work <= (int)timed->last; work++) {
         timed->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof(Curve));
         if (!timed->work[work]) return error_no_memory(err);
@@ -389,13 +408,16 @@ static int read_timings(Trace *trace, const JsonAt *parent, const TimedPoint *ti
 static int read_student_bytes(const JsonAt *at, int64_t *weight, int64_t *gradient, int64_t *state,
                               int64_t *activation, Error *err)
 {
-    if (get_bytes(at, "weight_bytes", weight, err) != 0 || get_bytes(at, "gradient_bytes", gradient, err) != 0
-        || get_bytes(at, "state_bytes", state, err) != 0) return -1;
+    if (get_bytes(at, "weight_bytes", weight, err) != 0
+        || get_bytes(at, "gradient_bytes", gradient, err) != 0
+        || get_bytes(at, "state_bytes", state, err) != 0)
+        return -1;
     return get_bytes(at, "activation_bytes", activation, err);
 }
 
 /* One of a list. */
-static int read_student(Trace *trace, const JsonAt *at, TraceBlock *block, TraceStudent *student, Error *err)
+static int read_student(Trace *trace, const JsonAt *at, TraceBlock *block, TraceStudent *student,
+                        Error *err)
 {
     static const char *const keys[] = {"name", "weight_bytes", "gradient_bytes", "state_bytes",
                                        "activation_bytes", "timings", NULL};
@@ -406,13 +428,18 @@ static int read_student(Trace *trace, const JsonAt *at, TraceBlock *block, Trace
     for (int i = 0; i < block->student_count; i++) {
         if (strcmp(block->students[i].name, student->name) != 0) continue;
         JsonAt name = json_member(at, "name");
-        return json_fail(&name, err, "\"%s\" is the name of students[%d] too, expected one a student",
+        return json_fail(&name, err,
+                         "\"%s\" is the name of students[%d] too, expected one a student",
                          json_shown(word, student->name), i);
     }
-    if (read_student_bytes(at, &student->weight_bytes, &student->gradient_bytes, &student->state_bytes,
-                           &student->activation_bytes, err) != 0) return -1;
+    if (read_student_bytes(at, &student->weight_bytes, &student->gradient_bytes,
+                           &student->state_bytes, &student->activation_bytes, err)
+        != 0)
+        return -1;
     student->work[WORK_TEACHER] = block->work[WORK_TEACHER];
-    return read_timings(trace, at, &(TimedPoint){WORK_FORWARD, WORK_UPDATE, student->work, "student", student->name}, err);
+    return read_timings(
+        trace, at,
+        &(TimedPoint){WORK_FORWARD, WORK_UPDATE, student->work, "student", student->name}, err);
 }
 
 static int read_students(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
@@ -430,7 +457,8 @@ static int read_students(Trace *trace, const JsonAt *at, TraceBlock *block, Erro
         if (read_student(trace, &item, block, &block->students[i], err) != 0) return -1;
         block->student_count++;
     }
-    for (int work = WORK_FORWARD; work < WORK_COUNT; work++) block->work[work] = block->students[0].work[work];
+    for (int work = WORK_FORWARD; work < WORK_COUNT; work++)
+        block->work[work] = block->students[0].work[work];
     trace_sum_students(block);
     return 0;
 }
@@ -438,7 +466,8 @@ static int read_students(Trace *trace, const JsonAt *at, TraceBlock *block, Erro
 /* A block: bytes, timings of the teacher, and its student's, or those of each of its students. */
 static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *err)
 {
-    static const char *const keys[] = {"name", "output_bytes", "teacher", "student", "students", "timings", NULL};
+    static const char *const keys[] = {"name",     "output_bytes", "teacher", "student",
+                                       "students", "timings",      NULL};
     static const char *const teacher_keys[] = {"weight_bytes", "activation_bytes", NULL};
     static const char *const student_keys[] = {"weight_bytes", "gradient_bytes", "state_bytes",
                                                "activation_bytes", NULL};
@@ -455,10 +484,12 @@ static int read_block(Trace *trace, const JsonAt *at, TraceBlock *block, Error *
         return json_fail(&students, err, "students beside student, expected one of the two");
     if (get_bytes(&teacher, "weight_bytes", &block->teacher_weight_bytes, err) != 0
         || get_bytes(&teacher, "activation_bytes", &block->teacher_activation_bytes, err) != 0
-        || read_student_bytes(&student, &block->student_weight_bytes, &block->gradient_bytes, &block->state_bytes,
-                              &block->student_activation_bytes, err) != 0)
+        || read_student_bytes(&student, &block->student_weight_bytes, &block->gradient_bytes,
+                              &block->state_bytes, &block->student_activation_bytes, err)
+               != 0)
         return -1;
-    TimedPoint timed = {WORK_TEACHER, listed ? WORK_TEACHER : WORK_UPDATE, block->work, "block", block->name};
+    TimedPoint timed = {WORK_TEACHER, listed ? WORK_TEACHER : WORK_UPDATE, block->work, "block",
+                        block->name};
     if (read_timings(trace, at, &timed, err) != 0) return -1;
     return listed ? read_students(trace, &students, block, err) : 0;
 }
@@ -483,11 +514,13 @@ static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
         trace->block_count++;
         students += trace_students(&trace->blocks[i]);
         if (students > TRACE_MAX_STUDENTS)
-            return json_fail(&at, err, "more than %d students, expected at most that", TRACE_MAX_STUDENTS);
+            return json_fail(&at, err, "more than %d students, expected at most that",
+                             TRACE_MAX_STUDENTS);
         JsonAt name = json_member(&item, "name");
         for (size_t j = 0; j < i; j++)
             if (strcmp(trace->blocks[j].name, trace->blocks[i].name) == 0)
-                return json_fail(&name, err, "\"%s\" is the name of blocks[%zu] too, expected one a block",
+                return json_fail(&name, err,
+                                 "\"%s\" is the name of blocks[%zu] too, expected one a block",
                                  json_shown(word, trace->blocks[i].name), j);
     }
     return 0;
@@ -496,19 +529,23 @@ static int read_blocks(Trace *trace, const JsonAt *root, Error *err)
 /* lanes; or from version 2 on workers, and cores where there are fewer. */
 static int read_lanes(const JsonAt *at, TraceLoader *loader, Error *err)
 {
-    JsonAt  workers_at = json_member(at, "workers"), lanes_at = json_member(at, "lanes"), cores_at = json_member(at, "cores");
+    JsonAt  workers_at = json_member(at, "workers"), lanes_at = json_member(at, "lanes"),
+            cores_at = json_member(at, "cores");
     int64_t lanes = 0, workers = 0, cores = 0;
 
     if (!json_has(&workers_at)) {
-        if (json_has(&cores_at)) return json_fail(&cores_at, err, "cores without workers, expected both, or lanes");
+        if (json_has(&cores_at))
+            return json_fail(&cores_at, err, "cores without workers, expected both, or lanes");
         if (get_count(at, "lanes", 1, TRACE_MAX_DEVICES, &lanes, err) != 0) return -1;
         loader->lanes = (int)lanes;
         return 0;
     }
-    if (json_has(&lanes_at)) return json_fail(&lanes_at, err, "lanes beside workers, expected one of the two");
+    if (json_has(&lanes_at))
+        return json_fail(&lanes_at, err, "lanes beside workers, expected one of the two");
     if (json_get_integer(&workers_at, 1, TRACE_MAX_DEVICES, &workers, err) != 0) return -1;
     cores = workers;
-    if (json_has(&cores_at) && json_get_integer(&cores_at, 1, TRACE_MAX_DEVICES, &cores, err) != 0) return -1;
+    if (json_has(&cores_at) && json_get_integer(&cores_at, 1, TRACE_MAX_DEVICES, &cores, err) != 0)
+        return -1;
     loader->workers = (int)workers;
     loader->cores = (int)cores;
     loader->lanes = (int)(cores < workers ? cores : workers);
@@ -519,7 +556,8 @@ static int read_lanes(const JsonAt *at, TraceLoader *loader, Error *err)
 static int read_loader(Trace *trace, const JsonAt *root, int64_t version, Error *err)
 {
     static const char *const keys[] = {"batch_us", "sample_us", "lanes", "prefetch", NULL};
-    static const char *const keys_2[] = {"batch_us", "sample_us", "lanes", "workers", "cores", "prefetch", NULL};
+    static const char *const keys_2[] = {"batch_us", "sample_us", "lanes", "workers",
+                                         "cores",    "prefetch",  NULL};
     JsonAt  at = json_member(root, "loader");
     JsonAt  sample = json_member(&at, "sample_us"), prefetch_at = json_member(&at, "prefetch");
     int64_t prefetch = 0;
@@ -530,13 +568,17 @@ static int read_loader(Trace *trace, const JsonAt *root, int64_t version, Error 
     if (get_us(&at, "batch_us", &trace->loader.batch_ns, err) != 0) return -1;
     if (json_get_number(&sample, 0, &sample_us, err) != 0) return -1;
     if (sample_us * 1000.0 * (double)trace->batch > (double)TRACE_MAX_NS)
-        return json_fail(&sample, err, "%g us takes a batch of %lld beyond 2^47 ns (39 hours), expected "
-                         "microseconds a sample", sample_us, (long long)trace->batch);
+        return json_fail(&sample, err,
+                         "%g us takes a batch of %lld beyond 2^47 ns (39 hours), expected "
+                         "microseconds a sample",
+                         sample_us, (long long)trace->batch);
     if (read_lanes(&at, &trace->loader, err) != 0) return -1;
     if (json_get_integer(&prefetch_at, 0, TRACE_MAX_PREFETCH, &prefetch, err) != 0) return -1;
     if (prefetch * trace->loader.workers > TRACE_MAX_PREFETCH)
-        return json_fail(&prefetch_at, err, "%lld batches ahead of %d workers are %lld, expected at most %d", (long long)prefetch,
-                         trace->loader.workers, (long long)prefetch * trace->loader.workers, TRACE_MAX_PREFETCH);
+        return json_fail(&prefetch_at, err,
+                         "%lld batches ahead of %d workers are %lld, expected at most %d",
+                         (long long)prefetch, trace->loader.workers,
+                         (long long)prefetch * trace->loader.workers, TRACE_MAX_PREFETCH);
     trace->loader.sample_ns = sample_us * 1000.0;
     trace->loader.prefetch = (int)prefetch;
     trace->loader.present = true;
@@ -583,7 +625,9 @@ static int read_besides(Trace *trace, const JsonAt *root, Error *err)
     JsonAt step = json_member(root, "step_us"), process = json_member(root, "process_bytes");
 
     if (json_has(&step) && get_us(root, "step_us", &trace->step_ns, err) != 0) return -1;
-    return json_has(&process) ? json_get_integer(&process, 0, JSON_MAX_INTEGER, &trace->process_bytes, err) : 0;
+    return json_has(&process)
+               ? json_get_integer(&process, 0, JSON_MAX_INTEGER, &trace->process_bytes, err)
+               : 0;
 }
 
 /* The keys of each version; a key of a later one is unknown in an earlier. */
@@ -592,9 +636,10 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
     static const char *const keys[] = {"format", "version", "name", "provenance", "workload",
                                        "devices", "input_bytes", "blocks", "loader", "p2p",
                                        "allreduce", "transfers", "nodes", NULL};
-    static const char *const keys_2[] = {"format", "version", "name", "provenance", "workload",
-                                         "devices", "input_bytes", "blocks", "loader", "p2p",
-                                         "allreduce", "transfers", "nodes", "step_us", "process_bytes", "storage", NULL};
+    static const char *const keys_2[] = {
+        "format",      "version", "name",          "provenance", "workload",  "devices",
+        "input_bytes", "blocks",  "loader",        "p2p",        "allreduce", "transfers",
+        "nodes",       "step_us", "process_bytes", "storage",    NULL};
     JsonAt  root = json_root(doc);
     int64_t version = 0;
 
@@ -608,7 +653,8 @@ static int read_root(Trace *trace, const Json *doc, Error *err)
     if (read_blocks(trace, &root, err) != 0) return -1;
     if (read_loader(trace, &root, version, err) != 0) return -1;
     if (read_besides(trace, &root, err) != 0) return -1;
-    if (tiers_read(&trace->tiers, &trace->tier_count, &trace->arena, &root, TRACE_MAX_NS, err) != 0) return -1;
+    if (tiers_read(&trace->tiers, &trace->tier_count, &trace->arena, &root, TRACE_MAX_NS, err) != 0)
+        return -1;
     if (read_links(trace, &root, &trace->links, err) != 0) return -1;
     if (read_transfers(trace, &root, err) != 0) return -1;
     return read_nodes(trace, &root, err);
@@ -685,7 +731,8 @@ static void add_bytes(int64_t *sum, int64_t bytes)
 {
     if (bytes == TRACE_ABSENT) return;
     if (*sum == TRACE_ABSENT) *sum = bytes;
-    else if (__builtin_add_overflow(*sum, bytes, sum)) *sum = INT64_MAX;     /* scenario_build() refuses it */
+    else if (__builtin_add_overflow(*sum, bytes, sum))
+        *sum = INT64_MAX; /* scenario_build() refuses it */
 }
 
 void trace_sum_students(TraceBlock *block)

@@ -32,7 +32,8 @@ enum {
     TRACE_MAX_KINDS   = 64
 };
 
-/* Versions of the format that are read: 1 to this. The least that has all keys in use is written. */
+/* Versions of the format that are read: 1 to this. The least that has all keys in use is
+ * written. */
 enum { TRACE_VERSION = 2 };
 
 /* No single cost is longer (39 hours), so that sums over all blocks fit an int64_t. */
@@ -48,8 +49,8 @@ typedef struct {
     int64_t ns;
     double  spread;          /* coefficient of variation; 0 when not measured */
     int64_t contended_ns;         /* of work: while all other devices compute; >= ns */
-    int64_t single_block_ns;         /* of work: in a step that trains no other block, so that more of it is still
-                              * in the cache (dp, ls); 0: as ns */
+    int64_t single_block_ns;         /* of work: in a step that trains no other block, so that more
+                                      * of it is still in the cache (dp, ls); 0: as ns */
 } CurvePoint;
 
 typedef struct {
@@ -95,23 +96,26 @@ typedef struct {
     int          reduce_count;
 } TraceLinks;
 
-/* Batches are prepared on lanes, all devices together, each device asking some steps ahead. Where the
- * file has workers, they are shared out evenly among the devices that load, each works on a batch of its
- * own and has prefetch of them ahead, and as many lanes are busy at a time as there are cores for them. */
+/* Batches are prepared on lanes, all devices together, each device asking some steps ahead. Where
+ * the file has workers, they are shared out evenly among the devices that load, each works on a
+ * batch of its own and has prefetch of them ahead, and as many lanes are busy at a time as there
+ * are cores for them. */
 typedef struct {
     bool    present;
     int64_t batch_ns;                    /* a request */
     double  sample_ns;                   /* a row of it, on one lane */
     int     lanes, prefetch;             /* prefetch 0: a load blocks its device */
-    int     workers, cores;              /* 0: the file has lanes. Else lanes is the lesser of the two */
+    int     workers, cores;              /* 0: the file has lanes. Else lanes is the lesser of the
+                                          * two */
 } TraceLoader;
 
 enum { TRACE_MAX_EPOCHS = 1000000 };
 
 enum { TRACE_MAX_PREFETCH = 1024 };      /* batches ahead of a device */
 
-/* Steps that a device asks ahead, 0 to TRACE_MAX_PREFETCH, when so many devices load; and of these, those
- * whose batches lie in the device's memory: a worker's wait in the host's, but for the next one. */
+/* Steps that a device asks ahead, 0 to TRACE_MAX_PREFETCH, when so many devices load; and of these,
+ * those whose batches lie in the device's memory: a worker's wait in the host's, but for the next
+ * one. */
 int trace_loader_ahead(const TraceLoader *loader, int devices);
 int trace_loader_held(const TraceLoader *loader);
 
@@ -119,12 +123,15 @@ typedef struct {
     Arena        arena;                  /* owns everything below */
     const char  *name;
     const char  *provenance_kind, *source, *date, *notes;   /* "" when not given */
-    const char **algorithms;             /* [algorithm_count]: what the times are good for, a line each */
+    const char **algorithms;             /* [algorithm_count]: what the times are good for, a line
+                                          * each */
     int          algorithm_count;
     const char  *workload;
     int64_t      batch, samples;
-    int64_t      micro_batches;          /* that a student's share of a step goes in (base/micro.h) */
-    int64_t      epochs;                 /* of the job: the horizon; 1 where the file does not say */
+    int64_t      micro_batches;          /* that a student's share of a step goes in
+                                          * (base/micro.h) */
+    int64_t      epochs;                 /* of the job: the horizon; 1 where the file does not
+                                          * say */
     TraceKind   *kinds;
     int          kind_count;
     int64_t      input_bytes;            /* boundary 0, a sample; or TRACE_ABSENT */
@@ -133,11 +140,12 @@ typedef struct {
     TraceLoader  loader;
     TraceTier   *tiers;
     int          tier_count;
-    int64_t      step_ns;                /* a step of a device besides its work: the framework's loop,
-                                          * synchronisation, the optimizer's bookkeeping; once in a step of a
-                                          * phase. 0 where the file does not say */
-    int64_t      process_bytes;          /* memory of a device that its process takes besides: context,
-                                          * libraries, framework; 0 where the file does not say */
+    int64_t      step_ns;                /* a step of a device besides its work: the framework's
+                                          * loop, synchronisation, the optimizer's bookkeeping; once
+                                          * in a step of a phase. 0 where the file does not say */
+    int64_t      process_bytes;          /* memory of a device that its process takes besides:
+                                          * context, libraries, framework; 0 where the file does not
+                                          * say */
     bool         contended;              /* some contended_ns is above its ns */
     bool         blocking_transfers;     /* a transfer occupies the device that sends */
     TraceLinks   links;                  /* within a node */

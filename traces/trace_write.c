@@ -34,14 +34,17 @@ static void string_member(const char *key, const char *value, Text *out)
 /* The first version that has every key in use, so that older readers take what they can. */
 static int version_of(const Trace *t)
 {
-    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0 || t->epochs > 1
-           || t->micro_batches > 1 ? 2 : 1;
+    return t->step_ns > 0 || t->process_bytes > 0 || t->loader.workers > 0 || t->tier_count > 0
+                   || t->epochs > 1 || t->micro_batches > 1
+               ? 2
+               : 1;
 }
 
 /* All that stands before the blocks. */
 static void write_head(const Trace *t, Text *out)
 {
-    text_printf(out, "{\n  \"format\": \"pipebd-trace\",\n  \"version\": %d,\n  \"name\": ", version_of(t));
+    text_printf(
+        out, "{\n  \"format\": \"pipebd-trace\",\n  \"version\": %d,\n  \"name\": ", version_of(t));
     text_json_string(out, t->name);
     text_append(out, ",\n  \"provenance\": {\n");
     string_member("kind", t->provenance_kind, out);
@@ -69,10 +72,12 @@ static void write_head(const Trace *t, Text *out)
         text_printf(out, " }%s\n", k + 1 < t->kind_count ? "," : "");
     }
     text_append(out, "  ],\n");
-    if (t->input_bytes != TRACE_ABSENT) text_printf(out, "  \"input_bytes\": %" PRId64 ",\n", t->input_bytes);
+    if (t->input_bytes != TRACE_ABSENT)
+        text_printf(out, "  \"input_bytes\": %" PRId64 ",\n", t->input_bytes);
 }
 
-static const char *const work_keys[WORK_COUNT] = {"teacher_us", "forward_us", "backward_us", "update_us"};
+static const char *const work_keys[WORK_COUNT] = {"teacher_us", "forward_us", "backward_us",
+                                                  "update_us"};
 
 /* The curves of a list of timings. */
 typedef struct {
@@ -82,10 +87,14 @@ typedef struct {
 } WrittenPoint;
 
 static int64_t contended_of(const CurvePoint *point) { return point->contended_ns; }
-static int64_t single_block_of(const CurvePoint *point) { return point->single_block_ns ? point->single_block_ns : point->ns; }
+static int64_t single_block_of(const CurvePoint *point)
+{
+    return point->single_block_ns ? point->single_block_ns : point->ns;
+}
 
 /* The same work elsewhere: an object with a time for each. */
-static void write_variant(const char *key, int64_t (*of)(const CurvePoint *), const WrittenPoint *timed, int kind, int i, Text *out)
+static void write_variant(const char         *key, int64_t (*of)(const CurvePoint *),
+                          const WrittenPoint *timed, int kind, int i, Text *out)
 {
     bool first = true;
 
@@ -148,8 +157,8 @@ static void write_student_bytes(const TraceStudent *student, Text *out)
 
 static bool has_bytes(const TraceStudent *s)
 {
-    return s->weight_bytes != TRACE_ABSENT || s->gradient_bytes != TRACE_ABSENT || s->state_bytes != TRACE_ABSENT
-           || s->activation_bytes != TRACE_ABSENT;
+    return s->weight_bytes != TRACE_ABSENT || s->gradient_bytes != TRACE_ABSENT
+           || s->state_bytes != TRACE_ABSENT || s->activation_bytes != TRACE_ABSENT;
 }
 
 static void write_students(const Trace *t, const TraceBlock *block, Text *out)
@@ -162,7 +171,8 @@ static void write_students(const Trace *t, const TraceBlock *block, Text *out)
         if (has_bytes(student)) text_append(out, ", ");
         write_student_bytes(student, out);
         text_append(out, ",\n");
-        write_timings(t, &(WrittenPoint){student->work, WORK_FORWARD, WORK_UPDATE, "          "}, out);
+        write_timings(t, &(WrittenPoint){student->work, WORK_FORWARD, WORK_UPDATE, "          "},
+                      out);
         text_append(out, j + 1 < block->student_count ? " },\n" : " }\n");
     }
     text_append(out, "      ]");
@@ -176,8 +186,10 @@ static void write_block(const Trace *t, const TraceBlock *block, bool last, Text
     text_append(out, "    {\n      \"name\": ");
     text_json_string(out, block->name);
     text_append(out, ",\n");
-    if (block->output_bytes != TRACE_ABSENT) text_printf(out, "      \"output_bytes\": %" PRId64 ",\n", block->output_bytes);
-    if (block->teacher_weight_bytes != TRACE_ABSENT || block->teacher_activation_bytes != TRACE_ABSENT) {
+    if (block->output_bytes != TRACE_ABSENT)
+        text_printf(out, "      \"output_bytes\": %" PRId64 ",\n", block->output_bytes);
+    if (block->teacher_weight_bytes != TRACE_ABSENT
+        || block->teacher_activation_bytes != TRACE_ABSENT) {
         text_append(out, "      \"teacher\": { ");
         bytes_member("weight_bytes", block->teacher_weight_bytes, &first, out);
         bytes_member("activation_bytes", block->teacher_activation_bytes, &first, out);
@@ -189,7 +201,10 @@ static void write_block(const Trace *t, const TraceBlock *block, bool last, Text
         write_student_bytes(&only, out);
         text_append(out, " },\n");
     }
-    write_timings(t, &(WrittenPoint){block->work, WORK_TEACHER, block->students ? WORK_TEACHER : WORK_UPDATE, "      "}, out);
+    write_timings(t,
+                  &(WrittenPoint){block->work, WORK_TEACHER,
+                                  block->students ? WORK_TEACHER : WORK_UPDATE, "      "},
+                  out);
     if (block->students) write_students(t, block, out);
     text_append(out, last ? "\n    }\n" : "\n    },\n");
 }
@@ -201,7 +216,8 @@ static void write_points(const char *indent, const TraceLinks *links, Text *out)
         text_printf(out, ",\n%s\"p2p\": [", indent);
         for (int i = 0; i < links->p2p.count; i++) {
             const CurvePoint *p = &links->p2p.points[i];
-            text_printf(out, "%s\n%s  { \"bytes\": %" PRId64 ", \"us\": ", i ? "," : "", indent, p->x);
+            text_printf(out, "%s\n%s  { \"bytes\": %" PRId64 ", \"us\": ", i ? "," : "", indent,
+                        p->x);
             text_us(out, p->ns);
             text_append(out, " }");
         }
@@ -212,8 +228,8 @@ static void write_points(const char *indent, const TraceLinks *links, Text *out)
     for (int r = 0; r < links->reduce_count; r++)
         for (int i = 0; i < links->reduces[r].curve.count; i++) {
             const CurvePoint *p = &links->reduces[r].curve.points[i];
-            text_printf(out, "%s\n%s  { \"devices\": %d, \"bytes\": %" PRId64 ", \"us\": ", r || i ? "," : "", indent,
-                        links->reduces[r].devices, p->x);
+            text_printf(out, "%s\n%s  { \"devices\": %d, \"bytes\": %" PRId64 ", \"us\": ",
+                        r || i ? "," : "", indent, links->reduces[r].devices, p->x);
             text_us(out, p->ns);
             text_append(out, " }");
         }
@@ -224,7 +240,8 @@ void trace_text(const Trace *t, Text *out)
 {
     write_head(t, out);
     text_append(out, "  \"blocks\": [\n");
-    for (int b = 0; b < t->block_count; b++) write_block(t, &t->blocks[b], b + 1 == t->block_count, out);
+    for (int b = 0; b < t->block_count; b++)
+        write_block(t, &t->blocks[b], b + 1 == t->block_count, out);
     text_append(out, "  ]");
     if (t->loader.present) {
         text_append(out, ",\n  \"loader\": { \"batch_us\": ");
@@ -232,14 +249,17 @@ void trace_text(const Trace *t, Text *out)
         text_append(out, ", \"sample_us\": ");
         text_json_double(out, t->loader.sample_ns / 1000);
         if (!t->loader.workers) text_printf(out, ", \"lanes\": %d", t->loader.lanes);
-        else                    text_printf(out, ", \"workers\": %d, \"cores\": %d", t->loader.workers, t->loader.cores);
+        else
+            text_printf(out, ", \"workers\": %d, \"cores\": %d", t->loader.workers,
+                        t->loader.cores);
         text_printf(out, ", \"prefetch\": %d }", t->loader.prefetch);
     }
     if (t->step_ns > 0) {
         text_append(out, ",\n  \"step_us\": ");
         text_us(out, t->step_ns);
     }
-    if (t->process_bytes > 0) text_printf(out, ",\n  \"process_bytes\": %" PRId64, t->process_bytes);
+    if (t->process_bytes > 0)
+        text_printf(out, ",\n  \"process_bytes\": %" PRId64, t->process_bytes);
     if (t->tier_count) tiers_write(t->tiers, t->tier_count, out);
     if (t->blocking_transfers) text_append(out, ",\n  \"transfers\": \"blocking\"");
     write_points("  ", &t->links, out);

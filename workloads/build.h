@@ -18,7 +18,8 @@ typedef struct {
     Layers      layers;
 } LayerList;
 
-/* Takes a layer whose in is the list's shape and whose out is set; checks its counts. What add_*() end with. */
+/* Takes a layer whose in is the list's shape and whose out is set; checks its counts. What add_*()
+ * end with. */
 int list_append(LayerList *list, Layer layer, const JsonAt *at, Error *err);
 
 /* A list for what is inside the next layer of outer, on its present shape. path: number of
@@ -34,10 +35,11 @@ typedef struct {
 
 int add_conv(LayerList *list, const ConvShape *conv, const JsonAt *at, Error *err);
 int add_linear(LayerList *list, int out, bool bias, const JsonAt *at, Error *err);
-int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at, Error *err);
+int add_pool(LayerList *list, LayerKind kind, int kernel, int stride, int padding, const JsonAt *at,
+             Error *err);
 
-/* Of a batch norm: y = weight (x - mean) / sqrt(variance + eps) + bias; a step's running statistics are
- * (1 - momentum) times the old ones and momentum times the batch's. */
+/* Of a batch norm: y = weight (x - mean) / sqrt(variance + eps) + bias; a step's running statistics
+ * are (1 - momentum) times the old ones and momentum times the batch's. */
 typedef struct { double eps, momentum; } NormShape;
 
 int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err);
@@ -45,9 +47,12 @@ int add_batchnorm(LayerList *list, NormShape norm, const JsonAt *at, Error *err)
 /* relu, relu6, flatten */
 int add_plain(LayerList *list, LayerKind kind, const JsonAt *at, Error *err);
 
-/* body, shortcut (NULL: the input itself is added) and paths: made by list_inside() of the same list, without a layer added since. */
-int add_residual(LayerList *list, const LayerList *body, const LayerList *shortcut, const JsonAt *at, Error *err);
-int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const JsonAt *at, Error *err);
+/* body, shortcut (NULL: the input itself is added) and paths: made by list_inside() of the same
+ * list, without a layer added since. */
+int add_residual(LayerList *list, const LayerList *body, const LayerList *shortcut,
+                 const JsonAt *at, Error *err);
+int add_choice(LayerList *list, const Layers *paths, int count, Shape out, const JsonAt *at,
+               Error *err);
 
 /* The short forms. mbconv: 1x1 conv, batchnorm, relu6 (these three only where expansion is
  * above 1); depthwise conv, batchnorm, relu6; 1x1 conv, batchnorm; all in a residual where

@@ -23,9 +23,10 @@ const char *shape_text(char out[SHAPE_TEXT_BYTES], Shape shape)
 
 const char *layer_kind_name(LayerKind kind)
 {
-    static const char *const names[] = {"conv", "batchnorm", "relu", "relu6", "maxpool", "avgpool",
-                                        "linear", "flatten", "residual", "choice", "embedding", "layernorm",
-                                        "rmsnorm", "gelu", "silu", "tanh", "gated", "attention", "tokens", "pool"};
+    static const char *const names[] = {
+        "conv",    "batchnorm", "relu",   "relu6",     "maxpool",   "avgpool", "linear",
+        "flatten", "residual",  "choice", "embedding", "layernorm", "rmsnorm", "gelu",
+        "silu",    "tanh",      "gated",  "attention", "tokens",    "pool"};
 
     return names[kind];
 }
@@ -39,15 +40,16 @@ const char *function_name(Function function)
 
 const char *loss_name(LossKind loss)
 {
-    static const char *const names[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy",
-                                        "label_cross_entropy"};
+    static const char *const names[] = {"mse", "soft_cross_entropy", "normalised_mse",     "cosine",
+                                        "kl",  "hard_cross_entropy", "label_cross_entropy"};
 
     return names[loss];
 }
 
 bool loss_is_of_scores(LossKind loss)
 {
-    return loss == LOSS_SOFT_CROSS_ENTROPY || loss == LOSS_KL || loss == LOSS_HARD_CROSS_ENTROPY || loss_is_of_labels(loss);
+    return loss == LOSS_SOFT_CROSS_ENTROPY || loss == LOSS_KL || loss == LOSS_HARD_CROSS_ENTROPY
+           || loss_is_of_labels(loss);
 }
 
 /* ---- one layer -------------------------------------------------------------- */
@@ -70,14 +72,15 @@ int64_t layer_statistics(const Layer *layer) { return count_parameters(layer, fa
 static int64_t attention_pairs(const Layer *layer)
 {
     const Attention *a = &layer->attention;
-    int64_t          tokens = layer->in.height, window = a->window > 0 && a->window < tokens ? a->window : tokens;
+    int64_t          tokens = layer->in.height,
+            window = a->window > 0 && a->window < tokens ? a->window : tokens;
     int64_t          one_side = window * (window - 1) / 2 + (tokens - window + 1) * window;
 
     return a->causal ? one_side : 2 * one_side - tokens;
 }
 
-/* Weights of a conv or linear work at every place of the output; attention multiplies queries with keys,
- * and their weights with values. */
+/* Weights of a conv or linear work at every place of the output; attention multiplies queries with
+ * keys, and their weights with values. */
 int64_t layer_macs(const Layer *layer)
 {
     const Attention *a = &layer->attention;
@@ -92,8 +95,17 @@ int64_t layer_macs(const Layer *layer)
 static bool keeps_input(const Layer *layer)
 {
     switch (layer->kind) {
-    case LAYER_CONV: case LAYER_LINEAR: case LAYER_BATCHNORM: case LAYER_EMBEDDING: case LAYER_LAYERNORM: case LAYER_RMSNORM:
-    case LAYER_GELU: case LAYER_SILU: case LAYER_TANH: case LAYER_GATED: case LAYER_ATTENTION: return true;
+    case LAYER_CONV:
+    case LAYER_LINEAR:
+    case LAYER_BATCHNORM:
+    case LAYER_EMBEDDING:
+    case LAYER_LAYERNORM:
+    case LAYER_RMSNORM:
+    case LAYER_GELU:
+    case LAYER_SILU:
+    case LAYER_TANH:
+    case LAYER_GATED:
+    case LAYER_ATTENTION: return true;
     default: return false;
     }
 }
@@ -102,7 +114,8 @@ static int64_t kept_bytes(const Layer *layer)
 {
     int64_t count = keeps_input(layer) ? shape_count(layer->in) : 0;
 
-    if (layer->kind == LAYER_ATTENTION) count += (int64_t)layer->attention.heads * layer->in.height;  /* logarithms of softmax's sums */
+    /* logarithms of softmax's sums */
+    if (layer->kind == LAYER_ATTENTION) count += (int64_t)layer->attention.heads * layer->in.height;
     if (layer->kind == LAYER_MAXPOOL) count = shape_count(layer->out);
     return count * (int64_t)sizeof(float);
 }
@@ -131,7 +144,8 @@ static LayersCost residual_cost(const Layer *layer)
 
     if (layer->path_count == 1) return all;
     add_cost(&all, layers_cost(&layer->path[1]));
-    if (layer->path[0].count > 0 && keeps_input(&layer->path[0].layer[0]) && keeps_input(&layer->path[1].layer[0]))
+    if (layer->path[0].count > 0 && keeps_input(&layer->path[0].layer[0])
+        && keeps_input(&layer->path[1].layer[0]))
         all.activation_bytes -= shape_count(layer->in) * (int64_t)sizeof(float);
     return all;
 }
@@ -166,7 +180,8 @@ LayersCost layers_cost(const Layers *layers)
         const Layer *layer = &layers->layer[i];
         int64_t      macs = layer_macs(layer);
         add_cost(&cost, paths_cost(layer));
-        add_cost(&cost, (LayersCost){layer_parameters(layer), layer_statistics(layer), macs, macs, macs, kept_bytes(layer)});
+        add_cost(&cost, (LayersCost){layer_parameters(layer), layer_statistics(layer), macs, macs,
+                                     macs, kept_bytes(layer)});
     }
     return cost;
 }
@@ -176,7 +191,8 @@ void layers_each(const Layers *layers, LayerVisit *visit, void *context)
     for (int i = 0; i < layers->count; i++) {
         const Layer *layer = &layers->layer[i];
         visit(layer, context);
-        for (int path = 0; path < layer->path_count; path++) layers_each(&layer->path[path], visit, context);
+        for (int path = 0; path < layer->path_count; path++)
+            layers_each(&layer->path[path], visit, context);
     }
 }
 
@@ -192,11 +208,13 @@ bool workload_predicts_tokens(const Workload *workload)
     const WorkBlock *last = &workload->block[workload->block_count - 1];
     bool             ahead = false;
 
-    if (workload->vocabulary == 0 || !loss_is_of_scores(last->loss) || last->out.height != workload->input.height
-        || last->out.channels < workload->vocabulary) return false;
+    if (workload->vocabulary == 0 || !loss_is_of_scores(last->loss)
+        || last->out.height != workload->input.height || last->out.channels < workload->vocabulary)
+        return false;
     for (int b = 0; b < workload->block_count; b++) {
         layers_each(&workload->block[b].teacher, note_looks_ahead, &ahead);
-        if (loss_is_of_labels(last->loss)) layers_each(&workload->block[b].student, note_looks_ahead, &ahead);
+        if (loss_is_of_labels(last->loss))
+            layers_each(&workload->block[b].student, note_looks_ahead, &ahead);
     }
     return !ahead;
 }
@@ -254,7 +272,8 @@ static void next_choice(const Layer *layer, void *context)
 {
     Draw *draw = context;
 
-    if (layer->kind == LAYER_CHOICE) draw->choices[draw->made++] = (int)(draw->step % (uint64_t)layer->path_count);
+    if (layer->kind == LAYER_CHOICE)
+        draw->choices[draw->made++] = (int)(draw->step % (uint64_t)layer->path_count);
 }
 
 void workload_take_turns(int *choices, const WorkBlock *block, int64_t step)
@@ -275,11 +294,13 @@ int workload_most_paths(const Workload *workload)
 {
     int most = 1;
 
-    for (int b = 0; b < workload->block_count; b++) layers_each(&workload->block[b].student, most_paths, &most);
+    for (int b = 0; b < workload->block_count; b++)
+        layers_each(&workload->block[b].student, most_paths, &most);
     return most;
 }
 
-void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed, int64_t step)
+void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed,
+                     int64_t step)
 {
     /* A stream of its own: other users of the seed count blocks and steps too. */
     Draw draw = {choices, 0, seed ^ 0x63686F69636573u, (uint64_t)block_number, (uint64_t)step};

@@ -27,20 +27,24 @@ static void describe_training(const Workload *workload, Text *out)
     const Training *t = &workload->training;
 
     if (workload->optimizer == OPTIMIZER_ADAMW)
-        text_printf(out, "AdamW, learning rate %g (cosine to 0), betas %g %g, eps %g, weight decay %g", t->learning_rate, t->beta1,
-                    t->beta2, t->eps, t->weight_decay);
+        text_printf(out,
+                    "AdamW, learning rate %g (cosine to 0), betas %g %g, eps %g, weight decay %g",
+                    t->learning_rate, t->beta1, t->beta2, t->eps, t->weight_decay);
     else
-        text_printf(out, "SGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g", t->learning_rate, t->momentum,
-                    t->nesterov ? " (Nesterov)" : "", t->weight_decay);
+        text_printf(out, "SGD, learning rate %g (cosine to 0), momentum %g%s, weight decay %g",
+                    t->learning_rate, t->momentum, t->nesterov ? " (Nesterov)" : "",
+                    t->weight_decay);
     if (workload->warm_up > 0) text_printf(out, ", warm-up %" PRId64 " steps", workload->warm_up);
-    if (workload->micro_batches > 1) text_printf(out, ", %" PRId64 " micro-batches", workload->micro_batches);
+    if (workload->micro_batches > 1)
+        text_printf(out, ", %" PRId64 " micro-batches", workload->micro_batches);
     if (t->clip > 0) text_printf(out, ", gradients clipped at %g", t->clip);
     text_append(out, "\n");
     for (int b = 0; b < workload->block_count; b++) {
         t = workload->block[b].training;
         if (!t) continue;
         text_printf(out, "  %s: learning rate %g, ", workload->block[b].name, t->learning_rate);
-        if (workload->optimizer == OPTIMIZER_ADAMW) text_printf(out, "betas %g %g, eps %g", t->beta1, t->beta2, t->eps);
+        if (workload->optimizer == OPTIMIZER_ADAMW)
+            text_printf(out, "betas %g %g, eps %g", t->beta1, t->beta2, t->eps);
         else text_printf(out, "momentum %g%s", t->momentum, t->nesterov ? " (Nesterov)" : "");
         text_printf(out, ", weight decay %g", t->weight_decay);
         if (t->clip > 0) text_printf(out, ", gradients clipped at %g", t->clip);
@@ -52,27 +56,31 @@ static void describe_head(const Workload *workload, Text *out)
 {
     char shape[SHAPE_TEXT_BYTES];
 
-    text_printf(out, "%s: %d blocks, input %s, batch %" PRId64 ", %" PRId64 " samples an epoch", workload->name,
-                workload->block_count, shape_text(shape, workload->input), workload->batch, workload->samples);
+    text_printf(out, "%s: %d blocks, input %s, batch %" PRId64 ", %" PRId64 " samples an epoch",
+                workload->name, workload->block_count, shape_text(shape, workload->input),
+                workload->batch, workload->samples);
     if (workload->classes > 0) text_printf(out, ", %d classes", workload->classes);
     if (workload->vocabulary > 0) text_printf(out, ", vocabulary %d", workload->vocabulary);
     text_append(out, "\n");
     describe_training(workload, out);
     text_printf(out, "teacher weights: %s%s; data: %s\n",
                 workload->teacher_weights ? file_name(workload->teacher_weights) : "random",
-                workload->batch_statistics ? ", in training mode" : "", workload->data ? workload->data : "synthetic");
+                workload->batch_statistics ? ", in training mode" : "",
+                workload->data ? workload->data : "synthetic");
 }
 
-static void describe_row(const char *name, const char *in, const char *shape, const LayersCost *teacher,
-                         const LayersCost *student, int choices, double boundary_mib, Text *out)
+static void describe_row(const char *name, const char *in, const char *shape,
+                         const LayersCost *teacher, const LayersCost *student, int choices,
+                         double boundary_mib, Text *out)
 {
     text_append(out, name);
     text_pad(out, 11);
-    text_printf(out, " %12s %12s %9.1f %9.1f %9.3f %9.3f", in, shape, (double)teacher->parameters * 1e-3,
-                (double)student->parameters * 1e-3, (double)teacher->macs_mean * 1e-6,
-                (double)student->macs_mean * 1e-6);
-    text_printf(out, " %9.3f %7.2f %9.2f %6.2f %4d\n", (double)student->macs_most * 1e-6, mib(4 * student->parameters),
-                boundary_mib, mib(student->activation_bytes), choices);
+    text_printf(out, " %12s %12s %9.1f %9.1f %9.3f %9.3f", in, shape,
+                (double)teacher->parameters * 1e-3, (double)student->parameters * 1e-3,
+                (double)teacher->macs_mean * 1e-6, (double)student->macs_mean * 1e-6);
+    text_printf(out, " %9.3f %7.2f %9.2f %6.2f %4d\n", (double)student->macs_most * 1e-6,
+                mib(4 * student->parameters), boundary_mib, mib(student->activation_bytes),
+                choices);
 }
 
 static void add_cost(LayersCost *sum, const LayersCost *more)
@@ -92,19 +100,21 @@ void workload_describe(const Workload *workload, Text *out)
     int        choices = 0;
 
     describe_head(workload, out);
-    text_append(out, "\nblock             input       output    teacher   student   teacher   student   student"
-                     "  gradi-    output  kept choi-\n"
-                     "                                       params    params      MACs      MACs   at most"
-                     "    ents   a batch  a row  ces\n"
-                     "                CxHxW        CxHxW          K         K         M         M         M"
-                     "     MiB       MiB    MiB\n");
+    text_append(
+        out,
+        "\nblock             input       output    teacher   student   teacher   student   student"
+        "  gradi-    output  kept choi-\n"
+        "                                       params    params      MACs      MACs   at most"
+        "    ents   a batch  a row  ces\n"
+        "                CxHxW        CxHxW          K         K         M         M         M"
+        "     MiB       MiB    MiB\n");
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
-        LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        LayersCost teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
         char             in[SHAPE_TEXT_BYTES], shape[SHAPE_TEXT_BYTES];
-        double           boundary_mib = 4.0 * (double)shape_count(block->out) * (double)workload->batch / MIB;
-        describe_row(block->name, shape_text(in, block->in), shape_text(shape, block->out), &teacher, &student,
-                     block->choices, boundary_mib, out);
+        double boundary_mib = 4.0 * (double)shape_count(block->out) * (double)workload->batch / MIB;
+        describe_row(block->name, shape_text(in, block->in), shape_text(shape, block->out),
+                     &teacher, &student, block->choices, boundary_mib, out);
         add_cost(&teachers, &teacher);
         add_cost(&students, &student);
         boundaries_mib += boundary_mib;
@@ -122,10 +132,12 @@ static void json_shape(const char *key, Shape shape, Text *out)
 
 static void json_cost(const char *key, const LayersCost *cost, Text *out)
 {
-    text_printf(out, "      \"%s\": {\"parameters\": %" PRId64 ", \"statistics\": %" PRId64 ", \"macs_least\": %" PRId64
-                ", \"macs_mean\": %" PRId64 ", \"macs_most\": %" PRId64 ", \"activation_bytes\": %" PRId64 "}",
-                key, cost->parameters, cost->statistics, cost->macs_least, cost->macs_mean, cost->macs_most,
-                cost->activation_bytes);
+    text_printf(out,
+                "      \"%s\": {\"parameters\": %" PRId64 ", \"statistics\": %" PRId64
+                ", \"macs_least\": %" PRId64 ", \"macs_mean\": %" PRId64 ", \"macs_most\": %" PRId64
+                ", \"activation_bytes\": %" PRId64 "}",
+                key, cost->parameters, cost->statistics, cost->macs_least, cost->macs_mean,
+                cost->macs_most, cost->activation_bytes);
 }
 
 void workload_describe_json(const Workload *workload, Text *out)
@@ -134,12 +146,17 @@ void workload_describe_json(const Workload *workload, Text *out)
     text_json_string(out, workload->name);
     text_printf(out, ", \"hash\": \"%016" PRIx64 "\",\n  ", workload->hash);
     json_shape("input", workload->input, out);
-    if (workload->vocabulary > 0) text_printf(out, "\"vocabulary\": %d, \"types\": %d, ", workload->vocabulary, workload->types);
-    text_printf(out, "\"classes\": %d, \"batch\": %" PRId64 ", \"samples\": %" PRId64 ", \"teacher_statistics\": \"%s\",\n  \"blocks\": [",
-                workload->classes, workload->batch, workload->samples, workload->batch_statistics ? "batch" : "running");
+    if (workload->vocabulary > 0)
+        text_printf(out, "\"vocabulary\": %d, \"types\": %d, ", workload->vocabulary,
+                    workload->types);
+    text_printf(out,
+                "\"classes\": %d, \"batch\": %" PRId64 ", \"samples\": %" PRId64
+                ", \"teacher_statistics\": \"%s\",\n  \"blocks\": [",
+                workload->classes, workload->batch, workload->samples,
+                workload->batch_statistics ? "batch" : "running");
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
-        LayersCost       teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
+        LayersCost teacher = layers_cost(&block->teacher), student = layers_cost(&block->student);
         text_append(out, b ? ",\n    {\"name\": " : "\n    {\"name\": ");
         text_json_string(out, block->name);
         text_append(out, ", ");

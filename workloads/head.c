@@ -4,21 +4,28 @@
 
 const Layer *layers_last(const Layers *layers) { return &layers->layer[layers->count - 1]; }
 
-Layers layers_body(const Layers *layers, bool leave) { return (Layers){layers->layer, layers->count - leave}; }
+Layers layers_body(const Layers *layers, bool leave)
+{
+    return (Layers){layers->layer, layers->count - leave};
+}
 
-static bool ends_linear(const Layers *layers) { return layers->count > 0 && layers_last(layers)->kind == LAYER_LINEAR; }
+static bool ends_linear(const Layers *layers)
+{
+    return layers->count > 0 && layers_last(layers)->kind == LAYER_LINEAR;
+}
 
 bool workload_has_head(const Workload *workload, int b)
 {
     const WorkBlock *block = &workload->block[b];
 
-    return b == workload->block_count - 1 && loss_is_of_scores(block->loss) && block->out.height > 1 && ends_linear(&block->teacher)
-           && ends_linear(&block->student);
+    return b == workload->block_count - 1 && loss_is_of_scores(block->loss) && block->out.height > 1
+           && ends_linear(&block->teacher) && ends_linear(&block->student);
 }
 
 int64_t head_piece(int64_t tokens, int64_t vocabulary)
 {
-    int64_t most = larger(HEAD_FLOATS / vocabulary, HEAD_LEAST), pieces = (tokens + most - 1) / most;
+    int64_t most = larger(HEAD_FLOATS / vocabulary, HEAD_LEAST),
+            pieces = (tokens + most - 1) / most;
 
     return (tokens + pieces - 1) / pieces;
 }
@@ -27,7 +34,8 @@ Shape workload_boundary(const Workload *workload, int boundary)
 {
     if (boundary == 0) return workload->block[0].in;
     const WorkBlock *block = &workload->block[boundary - 1];
-    return workload_has_head(workload, boundary - 1) ? layers_last(&block->teacher)->in : block->out;
+    return workload_has_head(workload, boundary - 1) ? layers_last(&block->teacher)->in
+                                                     : block->out;
 }
 
 int64_t workload_boundary_count(const Workload *workload, int boundary)
@@ -39,5 +47,6 @@ int64_t workload_output_count(const Workload *workload, int b)
 {
     const WorkBlock *block = &workload->block[b];
 
-    return shape_count(workload_has_head(workload, b) ? layers_last(&block->student)->in : block->out);
+    return shape_count(workload_has_head(workload, b) ? layers_last(&block->student)->in
+                                                      : block->out);
 }

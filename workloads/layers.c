@@ -7,7 +7,8 @@
 /* ---- values --------------------------------------------------------------- */
 
 /* A whole number that must be there. */
-static int get_size(const JsonAt *layer, const char *key, int minimum, int maximum, int *out, Error *err)
+static int get_size(const JsonAt *layer, const char *key, int minimum, int maximum, int *out,
+                    Error *err)
 {
     JsonAt  at = json_member(layer, key);
     int64_t value = 0;
@@ -18,7 +19,8 @@ static int get_size(const JsonAt *layer, const char *key, int minimum, int maxim
 }
 
 /* *out keeps its value where the key is absent. */
-static int get_optional(const JsonAt *layer, const char *key, int minimum, int maximum, int *out, Error *err)
+static int get_optional(const JsonAt *layer, const char *key, int minimum, int maximum, int *out,
+                        Error *err)
 {
     JsonAt at = json_member(layer, key);
 
@@ -48,8 +50,13 @@ static int get_norm(const JsonAt *layer, NormShape *out, Error *err)
     JsonAt eps = json_member(layer, "eps");
 
     *out = (NormShape){BATCHNORM_EPS, BATCHNORM_MOMENTUM};
-    if (get_share(layer, "eps", &out->eps, err) != 0 || get_share(layer, "momentum", &out->momentum, err) != 0) return -1;
-    return out->eps >= 1e-30 ? 0 : json_fail(&eps, err, "variances of 0 are divided by its root, expected at least 1e-30");
+    if (get_share(layer, "eps", &out->eps, err) != 0
+        || get_share(layer, "momentum", &out->momentum, err) != 0)
+        return -1;
+    return out->eps >= 1e-30
+               ? 0
+               : json_fail(&eps, err,
+                           "variances of 0 are divided by its root, expected at least 1e-30");
 }
 
 /* A kernel that its padding of half keeps centred. */
@@ -59,14 +66,16 @@ static int get_odd(const JsonAt *layer, int *out, Error *err)
 
     if (get_size(layer, "kernel", 1, WORKLOAD_MAX_KERNEL, out, err) != 0) return -1;
     if (*out % 2 == 1) return 0;
-    return json_fail(&at, err, "%d is even, expected an odd kernel, which padding keeps centred", *out);
+    return json_fail(&at, err, "%d is even, expected an odd kernel, which padding keeps centred",
+                     *out);
 }
 
 /* ---- one reader a kind ------------------------------------------------------ */
 
 static int read_conv(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "out", "kernel", "stride", "padding", "groups", "bias", NULL};
+    static const char *const keys[] = {"layer",   "out",    "kernel", "stride",
+                                       "padding", "groups", "bias",   NULL};
     ConvShape conv = {.stride = 1, .groups = 1, .bias = true};
 
     if (json_check_keys(at, keys, err) != 0) return -1;
@@ -115,8 +124,10 @@ static int read_avgpool(LayerList *list, const JsonAt *at, Error *err)
 
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (get_flag(at, "global", &global, err) != 0) return -1;
-    if (global && json_has(&kernel_at)) return json_fail(&kernel_at, err, "a global pooling has no kernel");
-    if (global && json_has(&stride_at)) return json_fail(&stride_at, err, "a global pooling has no stride");
+    if (global && json_has(&kernel_at))
+        return json_fail(&kernel_at, err, "a global pooling has no kernel");
+    if (global && json_has(&stride_at))
+        return json_fail(&stride_at, err, "a global pooling has no stride");
     if (global) return add_pool(list, LAYER_AVGPOOL, 0, 1, 0, at, err);
     if (!json_has(&kernel_at))
         return json_fail(&kernel_at, err, "missing, expected a whole number, or \"global\": true");
@@ -159,7 +170,8 @@ static int read_flatten(LayerList *list, const JsonAt *at, Error *err)
 
 static int read_mbconv(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "out", "kernel", "stride", "expansion", "eps", "momentum", NULL};
+    static const char *const keys[] = {"layer",     "out", "kernel",   "stride",
+                                       "expansion", "eps", "momentum", NULL};
     MbconvShape mbconv = {.stride = 1};
 
     if (json_check_keys(at, keys, err) != 0) return -1;
@@ -173,7 +185,8 @@ static int read_mbconv(LayerList *list, const JsonAt *at, Error *err)
 
 static int read_separable(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "out", "kernel", "stride", "batchnorm", "relu", "eps", "momentum", NULL};
+    static const char *const keys[] = {"layer", "out", "kernel",   "stride", "batchnorm",
+                                       "relu",  "eps", "momentum", NULL};
     JsonAt batchnorm = json_member(at, "batchnorm"), relu = json_member(at, "relu");
     JsonAt eps = json_member(at, "eps"), momentum = json_member(at, "momentum");
     SeparableShape separable = {.stride = 1};
@@ -185,7 +198,8 @@ static int read_separable(LayerList *list, const JsonAt *at, Error *err)
     if (json_get_bool(&batchnorm, &separable.batchnorm, err) != 0) return -1;
     if (json_get_bool(&relu, &separable.relu, err) != 0) return -1;
     if (!separable.batchnorm && (json_has(&eps) || json_has(&momentum)))
-        return json_fail(json_has(&eps) ? &eps : &momentum, err, "only \"batchnorm\": true has an eps and a momentum");
+        return json_fail(json_has(&eps) ? &eps : &momentum, err,
+                         "only \"batchnorm\": true has an eps and a momentum");
     if (get_norm(at, &separable.norm, err) != 0) return -1;
     return add_separable(list, &separable, at, err);
 }
@@ -210,7 +224,8 @@ static int read_residual(LayerList *list, const JsonAt *at, Error *err)
 }
 
 /* paths: [count]; all give the shape of the first. */
-static int read_paths(LayerList *list, const JsonAt *at, Layers *paths, int count, Shape *out, Error *err)
+static int read_paths(LayerList *list, const JsonAt *at, Layers *paths, int count, Shape *out,
+                      Error *err)
 {
     char first[SHAPE_TEXT_BYTES], other[SHAPE_TEXT_BYTES];
 
@@ -221,7 +236,8 @@ static int read_paths(LayerList *list, const JsonAt *at, Layers *paths, int coun
         if (layers_read(&path, &path_at, err) != 0) return -1;
         if (i == 0) *out = path.shape;
         else if (!shape_equal(*out, path.shape))
-            return json_fail(&path_at, err, "this path gives %s where the first gives %s, expected the same shape",
+            return json_fail(&path_at, err,
+                             "this path gives %s where the first gives %s, expected the same shape",
                              shape_text(other, path.shape), shape_text(first, *out));
         paths[i] = path.layers;
     }
@@ -238,7 +254,8 @@ static int read_choice(LayerList *list, const JsonAt *at, Error *err)
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (json_get_array(&paths_at, 2, err) != 0) return -1;
     if (json_count(&paths_at) > WORKLOAD_MAX_PATHS)
-        return json_fail(&paths_at, err, "%zu paths, expected at most %d", json_count(&paths_at), WORKLOAD_MAX_PATHS);
+        return json_fail(&paths_at, err, "%zu paths, expected at most %d", json_count(&paths_at),
+                         WORKLOAD_MAX_PATHS);
     int count = (int)json_count(&paths_at);
     if (read_paths(list, &paths_at, paths, count, &out, err) != 0) return -1;
     return add_choice(list, paths, count, out, at, err);
@@ -248,15 +265,16 @@ static int read_choice(LayerList *list, const JsonAt *at, Error *err)
 
 int layers_read(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const names[] = {"conv", "batchnorm", "relu", "relu6", "maxpool", "avgpool", "linear",
-                                        "flatten", "residual", "choice", "mbconv", "separable",
-                                        "embedding", "layernorm", "rmsnorm", "gelu", "silu", "tanh", "gated",
-                                        "attention", "tokens", "pool", NULL};
-    static ReadLayer *const readers[] = {read_conv, read_batchnorm, read_relu, read_relu6, read_maxpool,
-                                         read_avgpool, read_linear, read_flatten, read_residual, read_choice,
-                                         read_mbconv, read_separable, read_embedding, read_layernorm,
-                                         read_rmsnorm, read_gelu, read_silu, read_tanh, read_gated,
-                                         read_attention, read_tokens, read_pool};
+    static const char *const names[] = {
+        "conv",      "batchnorm", "relu",     "relu6",  "maxpool", "avgpool",
+        "linear",    "flatten",   "residual", "choice", "mbconv",  "separable",
+        "embedding", "layernorm", "rmsnorm",  "gelu",   "silu",    "tanh",
+        "gated",     "attention", "tokens",   "pool",   NULL};
+    static ReadLayer *const readers[] = {
+        read_conv,      read_batchnorm, read_relu,     read_relu6,  read_maxpool, read_avgpool,
+        read_linear,    read_flatten,   read_residual, read_choice, read_mbconv,  read_separable,
+        read_embedding, read_layernorm, read_rmsnorm,  read_gelu,   read_silu,    read_tanh,
+        read_gated,     read_attention, read_tokens,   read_pool};
 
     if (json_get_array(at, 0, err) != 0) return -1;
     for (size_t i = 0; i < json_count(at); i++) {

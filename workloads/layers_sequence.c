@@ -5,7 +5,8 @@
 /* ---- values --------------------------------------------------------------- */
 
 /* *out keeps its value where the key is absent; required: it may not be. */
-static int get_size(const JsonAt *layer, const char *key, int minimum, int maximum, bool required, int *out, Error *err)
+static int get_size(const JsonAt *layer, const char *key, int minimum, int maximum, bool required,
+                    int *out, Error *err)
 {
     JsonAt  at = json_member(layer, key);
     int64_t value = 0;
@@ -24,13 +25,16 @@ static int get_flag(const JsonAt *layer, const char *key, bool *out, Error *err)
 }
 
 /* A number of minimum..maximum. */
-static int get_number(const JsonAt *layer, const char *key, double minimum, double maximum, double *out, Error *err)
+static int get_number(const JsonAt *layer, const char *key, double minimum, double maximum,
+                      double *out, Error *err)
 {
     JsonAt at = json_member(layer, key);
 
     if (!json_has(&at)) return 0;
     if (json_get_number(&at, minimum, out, err) != 0) return -1;
-    return *out <= maximum ? 0 : json_fail(&at, err, "%g is too large, expected at most %g", *out, maximum);
+    return *out <= maximum
+               ? 0
+               : json_fail(&at, err, "%g is too large, expected at most %g", *out, maximum);
 }
 
 /* A sequence or a vector: one place beside another in one direction only. */
@@ -39,7 +43,8 @@ static int expect_sequence(const LayerList *list, LayerKind kind, const JsonAt *
     char text[SHAPE_TEXT_BYTES];
 
     if (list->shape.width == 1) return 0;
-    return json_fail(at, err, "%s on %s, expected a sequence (CxTx1)", layer_kind_name(kind), shape_text(text, list->shape));
+    return json_fail(at, err, "%s on %s, expected a sequence (CxTx1)", layer_kind_name(kind),
+                     shape_text(text, list->shape));
 }
 
 static Layer layer_on(const LayerList *list, LayerKind kind)
@@ -57,14 +62,17 @@ int read_embedding(LayerList *list, const JsonAt *at, Error *err)
     int    has = list->workload->types;
 
     if (json_check_keys(at, keys, err) != 0) return -1;
-    if (!list->tokens) return json_fail(at, err, "an embedding behind another layer, expected it first on an input of tokens");
-    if (get_size(at, "vocabulary", 2, WORKLOAD_MAX_VOCABULARY, true, &layer.vocabulary, err) != 0) return -1;
+    if (!list->tokens)
+        return json_fail(
+            at, err, "an embedding behind another layer, expected it first on an input of tokens");
+    if (get_size(at, "vocabulary", 2, WORKLOAD_MAX_VOCABULARY, true, &layer.vocabulary, err) != 0)
+        return -1;
     if (get_size(at, "out", 1, WORKLOAD_MAX_SIZE, true, &layer.out.channels, err) != 0) return -1;
     if (get_flag(at, "positions", &layer.positions, err) != 0) return -1;
     if (get_size(at, "types", 1, WORKLOAD_MAX_TYPES, false, &layer.types, err) != 0) return -1;
     if (layer.vocabulary < list->workload->vocabulary)
-        return json_fail(&vocabulary, err, "%d vectors, and the input's vocabulary is %d", layer.vocabulary,
-                         list->workload->vocabulary);
+        return json_fail(&vocabulary, err, "%d vectors, and the input's vocabulary is %d",
+                         layer.vocabulary, list->workload->vocabulary);
     if (layer.types < has || (layer.types > 0 && has == 0))
         return json_fail(&types, err, "%d token types, and the input has %d", layer.types, has);
     return list_append(list, layer, at, err);
@@ -105,7 +113,9 @@ int read_pool(LayerList *list, const JsonAt *at, Error *err)
 
 static int read_norm(LayerList *list, LayerKind kind, double eps, const JsonAt *at, Error *err)
 {
-    static const char *const with_bias[] = {"layer", "eps", "bias", NULL}, *const without[] = {"layer", "eps", NULL};
+    static const char *const with_bias[] = {"layer", "eps", "bias", NULL}, *const without[] = {
+                                                                               "layer", "eps",
+                                                                               NULL};
     Layer layer = layer_on(list, kind);
 
     layer.eps = eps;
@@ -116,10 +126,17 @@ static int read_norm(LayerList *list, LayerKind kind, double eps, const JsonAt *
     return list_append(list, layer, at, err);
 }
 
-int read_layernorm(LayerList *list, const JsonAt *at, Error *err) { return read_norm(list, LAYER_LAYERNORM, 1e-5, at, err); }
-int read_rmsnorm(LayerList *list, const JsonAt *at, Error *err) { return read_norm(list, LAYER_RMSNORM, 1e-6, at, err); }
+int read_layernorm(LayerList *list, const JsonAt *at, Error *err)
+{
+    return read_norm(list, LAYER_LAYERNORM, 1e-5, at, err);
+}
+int read_rmsnorm(LayerList *list, const JsonAt *at, Error *err)
+{
+    return read_norm(list, LAYER_RMSNORM, 1e-6, at, err);
+}
 
-static int add_function(LayerList *list, LayerKind kind, Function function, const JsonAt *at, Error *err)
+static int add_function(LayerList *list, LayerKind kind, Function function, const JsonAt *at,
+                        Error *err)
 {
     Layer layer = layer_on(list, kind);
 
@@ -129,7 +146,8 @@ static int add_function(LayerList *list, LayerKind kind, Function function, cons
 
 int read_gelu(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "approximate", NULL}, *const names[] = {"none", "tanh", NULL};
+    static const char *const keys[] = {"layer", "approximate", NULL}, *const names[] = {
+                                                                          "none", "tanh", NULL};
     JsonAt approximate = json_member(at, "approximate");
     int    which = 0;
 
@@ -142,14 +160,18 @@ int read_silu(LayerList *list, const JsonAt *at, Error *err)
 {
     static const char *const keys[] = {"layer", NULL};
 
-    return json_check_keys(at, keys, err) == 0 ? add_function(list, LAYER_SILU, FUNCTION_SILU, at, err) : -1;
+    return json_check_keys(at, keys, err) == 0
+               ? add_function(list, LAYER_SILU, FUNCTION_SILU, at, err)
+               : -1;
 }
 
 int read_tanh(LayerList *list, const JsonAt *at, Error *err)
 {
     static const char *const keys[] = {"layer", NULL};
 
-    return json_check_keys(at, keys, err) == 0 ? add_function(list, LAYER_TANH, FUNCTION_TANH, at, err) : -1;
+    return json_check_keys(at, keys, err) == 0
+               ? add_function(list, LAYER_TANH, FUNCTION_TANH, at, err)
+               : -1;
 }
 
 int read_gated(LayerList *list, const JsonAt *at, Error *err)
@@ -164,8 +186,10 @@ int read_gated(LayerList *list, const JsonAt *at, Error *err)
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (json_get_choice(&function, names, &which, err) != 0) return -1;
     if (layer.in.channels % 2 != 0)
-        return json_fail(at, err, "a gated product on %s, expected an even number of channels: gates, then values",
-                         shape_text(text, layer.in));
+        return json_fail(
+            at, err,
+            "a gated product on %s, expected an even number of channels: gates, then values",
+            shape_text(text, layer.in));
     layer.function = (Function)which;
     layer.out.channels /= 2;
     return list_append(list, layer, at, err);
@@ -186,7 +210,8 @@ static int read_scaling(const JsonAt *at, Rotary *rotary, Error *err)
     if (get_number(at, "low", 1e-6, 1e6, &rotary->low, err) != 0) return -1;
     if (get_number(at, "high", 1e-6, 1e6, &rotary->high, err) != 0) return -1;
     if (rotary->high <= rotary->low)
-        return json_fail(&high, err, "%g, expected more than low, which is %g", rotary->high, rotary->low);
+        return json_fail(&high, err, "%g, expected more than low, which is %g", rotary->high,
+                         rotary->low);
     return get_size(at, "original", 1, 1 << 28, false, &rotary->original, err);
 }
 
@@ -200,7 +225,8 @@ static int read_rotary(const JsonAt *at, const Attention *attention, Rotary *rot
     if (get_number(at, "theta", 1, 1e12, &rotary->theta, err) != 0) return -1;
     if (get_size(at, "dim", 2, attention->head_dim, false, &rotary->dim, err) != 0) return -1;
     if (rotary->dim % 2 != 0)
-        return json_fail(json_has(&dim) ? &dim : at, err, "%d numbers of a head turn in pairs, expected an even number",
+        return json_fail(json_has(&dim) ? &dim : at, err,
+                         "%d numbers of a head turn in pairs, expected an even number",
                          rotary->dim);
     return json_has(&scaling) ? read_scaling(&scaling, rotary, err) : 0;
 }
@@ -211,18 +237,22 @@ static int check_heads(const LayerList *list, const Attention *a, const JsonAt *
     JsonAt  kv = json_member(at, "kv_heads");
 
     if (a->heads % a->kv_heads != 0)
-        return json_fail(&kv, err, "%d key-value heads do not divide %d heads", a->kv_heads, a->heads);
+        return json_fail(&kv, err, "%d key-value heads do not divide %d heads", a->kv_heads,
+                         a->heads);
     if (list->shape.channels != channels)
-        return json_fail(at, err, "attention on %d channels, expected %lld: %d x %d of queries, then %d x %d of keys, then as "
-                         "many of values", list->shape.channels, (long long)channels, a->heads, a->head_dim, a->kv_heads,
-                         a->head_dim);
+        return json_fail(at, err,
+                         "attention on %d channels, expected %lld: %d x %d of queries, then %d x "
+                         "%d of keys, then as "
+                         "many of values",
+                         list->shape.channels, (long long)channels, a->heads, a->head_dim,
+                         a->kv_heads, a->head_dim);
     return 0;
 }
 
 int read_attention(LayerList *list, const JsonAt *at, Error *err)
 {
-    static const char *const keys[] = {"layer", "heads", "kv_heads", "head_dim", "causal", "window", "rotary", "norm", "eps",
-                                       NULL};
+    static const char *const keys[] = {"layer",  "heads",  "kv_heads", "head_dim", "causal",
+                                       "window", "rotary", "norm",     "eps",      NULL};
     Layer      layer = layer_on(list, LAYER_ATTENTION);
     Attention *a = &layer.attention;
     JsonAt     rotary = json_member(at, "rotary"), eps = json_member(at, "eps");
@@ -238,7 +268,8 @@ int read_attention(LayerList *list, const JsonAt *at, Error *err)
     layer.eps = a->norm ? 1e-6 : 0;
     if (json_has(&eps) && !a->norm) return json_fail(&eps, err, "only \"norm\": true has an eps");
     if (get_number(at, "eps", 0, 1, &layer.eps, err) != 0) return -1;
-    if (expect_sequence(list, LAYER_ATTENTION, at, err) != 0 || check_heads(list, a, at, err) != 0) return -1;
+    if (expect_sequence(list, LAYER_ATTENTION, at, err) != 0 || check_heads(list, a, at, err) != 0)
+        return -1;
     if (json_has(&rotary) && read_rotary(&rotary, a, &a->rotary, err) != 0) return -1;
     layer.out.channels = a->heads * a->head_dim;
     return list_append(list, layer, at, err);

@@ -1,4 +1,5 @@
-/* Which tensors a layer learns or keeps: the one place that says so. Names, shapes and order are PyTorch's. */
+/* Which tensors a layer learns or keeps: the one place that says so. Names, shapes and order are
+ * PyTorch's. */
 #include "workloads/workload.h"
 
 typedef struct {
@@ -6,12 +7,15 @@ typedef struct {
     int             count;
 } ParameterListing;
 
-static void add(ParameterListing *out, const char *what, bool trained, int rank, int64_t a, int64_t b)
+static void add(ParameterListing *out, const char *what, bool trained, int rank, int64_t a,
+                int64_t b)
 {
-    out->list[out->count++] = (LayerParameter){.what = what, .trained = trained, .rank = rank, .dim = {a, b}};
+    out->list[out->count++] =
+        (LayerParameter){.what = what, .trained = trained, .rank = rank, .dim = {a, b}};
 }
 
-static void add_vectors(ParameterListing *out, int64_t length, const char *first, const char *second)
+static void add_vectors(ParameterListing *out, int64_t length, const char *first,
+                        const char *second)
 {
     add(out, first, true, 1, length, 0);
     if (second) add(out, second, true, 1, length, 0);
@@ -19,9 +23,12 @@ static void add_vectors(ParameterListing *out, int64_t length, const char *first
 
 static void add_conv(ParameterListing *out, const Layer *layer)
 {
-    out->list[out->count++] = (LayerParameter){
-        .what = "weight", .trained = true, .rank = 4,
-        .dim = {layer->out.channels, layer->in.channels / layer->groups, layer->kernel, layer->kernel}};
+    out->list[out->count++] =
+        (LayerParameter){.what = "weight",
+                         .trained = true,
+                         .rank = 4,
+                         .dim = {layer->out.channels, layer->in.channels / layer->groups,
+                                 layer->kernel, layer->kernel}};
     if (layer->bias) add(out, "bias", true, 1, layer->out.channels, 0);
 }
 
@@ -60,11 +67,14 @@ int layer_parameter_list(const Layer *layer, LayerParameter out[LAYER_PARAMETERS
     case LAYER_LINEAR:    add_linear(&listing, layer); break;
     case LAYER_BATCHNORM: add_batchnorm(&listing, layer); break;
     case LAYER_EMBEDDING: add_embedding(&listing, layer); break;
-    case LAYER_LAYERNORM: add_vectors(&listing, layer->out.channels, "weight", layer->bias ? "bias" : NULL); break;
+    case LAYER_LAYERNORM:
+        add_vectors(&listing, layer->out.channels, "weight", layer->bias ? "bias" : NULL);
+        break;
     case LAYER_RMSNORM:   add_vectors(&listing, layer->out.channels, "weight", NULL); break;
     case LAYER_TOKENS:    add_tokens(&listing, layer); break;
     case LAYER_ATTENTION:
-        if (layer->attention.norm) add_vectors(&listing, layer->attention.head_dim, "q_norm", "k_norm");
+        if (layer->attention.norm)
+            add_vectors(&listing, layer->attention.head_dim, "q_norm", "k_norm");
         break;
     default: break;
     }

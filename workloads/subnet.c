@@ -48,7 +48,10 @@ static Left left_along(const Layers *layers, const int *choices, int *met)
         left.parameters += layer_parameters(layer);
         left.layers += layer->kind != LAYER_CHOICE;
         for (int p = 0; p < layer->path_count; p++) {
-            if (!layer_runs_path(layer, p, taken)) { *met += layers_choices(&layer->path[p]); continue; }
+            if (!layer_runs_path(layer, p, taken)) {
+                *met += layers_choices(&layer->path[p]);
+                continue;
+            }
             Left inside = left_along(&layer->path[p], choices, met);
             left.parameters += inside.parameters;
             left.hollow |= inside.hollow || (layer->kind == LAYER_RESIDUAL && inside.layers == 0);
@@ -85,7 +88,8 @@ static bool advance(const Layers *layers, int *choices, int first)
         for (int p = layer->path_count - 1; p >= 0; p--) {
             int taken = layer->kind == LAYER_CHOICE ? choices[mine] : 0;
             at -= layers_choices(&layer->path[p]);
-            if (layer_runs_path(layer, p, taken) && advance(&layer->path[p], choices, at)) return true;
+            if (layer_runs_path(layer, p, taken) && advance(&layer->path[p], choices, at))
+                return true;
         }
         if (layer->kind == LAYER_CHOICE) {
             if (++choices[mine] < layer->path_count) return true;
@@ -101,7 +105,10 @@ bool layers_next_choices(const Layers *layers, int *choices)
     return advance(layers, choices, 0);
 }
 
-static int64_t times(int64_t count, int64_t by, int64_t limit) { return count > limit / by ? limit : count * by; }
+static int64_t times(int64_t count, int64_t by, int64_t limit)
+{
+    return count > limit / by ? limit : count * by;
+}
 
 /* A choice has the sets of its paths together, a list those of its layers times each other, and a
  * residual those of its paths. */
@@ -144,7 +151,8 @@ static int count_all(const Layers *layers)
     int count = layers->count;
 
     for (int i = 0; i < layers->count; i++)
-        for (int p = 0; p < layers->layer[i].path_count; p++) count += count_all(&layers->layer[i].path[p]);
+        for (int p = 0; p < layers->layer[i].path_count; p++)
+            count += count_all(&layers->layer[i].path[p]);
     return count;
 }
 
@@ -216,8 +224,8 @@ static void fix_layers(Fix *fix, SubnetList *list, const Layers *from)
 }
 
 /* A block like old, but with a student on these paths. */
-static int fix_block(WorkBlock *block, LayerOrigins *origins, Arena *arena, const WorkBlock *old, const int *choices,
-                     Error *err)
+static int fix_block(WorkBlock *block, LayerOrigins *origins, Arena *arena, const WorkBlock *old,
+                     const int *choices, Error *err)
 {
     Fix     fix = {.arena = arena, .choices = choices};
     SubnetList list = new_list(&fix, "", &old->student);
@@ -252,7 +260,8 @@ static LayerOrigins *keep_origins(Arena *arena, const LayerOrigins *origins, int
 }
 
 int workload_subnet(Workload **out, LayerOrigins **origins, Text *text, const Workload *workload,
-                 const int *const *choices, const char *name, const char *teacher_weights, const char *data, Error *err)
+                    const int *const *choices, const char *name, const char *teacher_weights,
+                    const char *data, Error *err)
 {
     int           rc = -1, count = workload->block_count;
     Arena         arena = {0};
@@ -266,7 +275,8 @@ int workload_subnet(Workload **out, LayerOrigins **origins, Text *text, const Wo
     if (!made || !fixed.block) { error_no_memory(err); goto done; }
     for (int b = 0; b < count; b++) {
         assert(layers_subnet_possible(&workload->block[b].student, choices[b]));
-        if (fix_block(&fixed.block[b], &made[b], &arena, &workload->block[b], choices[b], err) != 0) goto done;
+        if (fix_block(&fixed.block[b], &made[b], &arena, &workload->block[b], choices[b], err) != 0)
+            goto done;
     }
     workload_write(&fixed, teacher_weights, data, text);
     if (text_failed(text)) { error_no_memory(err); goto done; }

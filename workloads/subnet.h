@@ -35,6 +35,7 @@ int64_t layers_choice_count(const Layers *layers, int64_t limit);
  * choices: [blocks], each [block.choices], NULL where there are none; layers_subnet_possible().
  * origins: [blocks], owned by *out. */
 int workload_subnet(Workload **out, LayerOrigins **origins, Text *text, const Workload *workload,
-                 const int *const *choices, const char *name, const char *teacher_weights, const char *data, Error *err);
+                    const int *const *choices, const char *name, const char *teacher_weights,
+                    const char *data, Error *err);
 
 #endif

@@ -18,7 +18,8 @@ static const int64_t MANY = (int64_t)1 << 31;
 
 /* ---- small readers ---------------------------------------------------------- */
 
-static int get_text(Workload *workload, const JsonAt *parent, const char *key, const char **out, Error *err)
+static int get_text(Workload *workload, const JsonAt *parent, const char *key, const char **out,
+                    Error *err)
 {
     JsonAt      at = json_member(parent, key);
     const char *value;
@@ -28,7 +29,8 @@ static int get_text(Workload *workload, const JsonAt *parent, const char *key, c
     return *out ? 0 : error_no_memory(err);
 }
 
-static int get_size(const JsonAt *parent, const char *key, int minimum, int maximum, int *out, Error *err)
+static int get_size(const JsonAt *parent, const char *key, int minimum, int maximum, int *out,
+                    Error *err)
 {
     JsonAt  at = json_member(parent, key);
     int64_t value = 0;
@@ -39,32 +41,37 @@ static int get_size(const JsonAt *parent, const char *key, int minimum, int maxi
 }
 
 /* A number of minimum..maximum; *out keeps its value where it is absent. */
-static int get_number(const JsonAt *parent, const char *key, double maximum, double *out, Error *err)
+static int get_number(const JsonAt *parent, const char *key, double maximum, double *out,
+                      Error *err)
 {
     JsonAt at = json_member(parent, key);
 
     if (!json_has(&at)) return 0;
     if (json_get_number(&at, 0, out, err) != 0) return -1;
-    return *out <= maximum ? 0 : json_fail(&at, err, "%g is too large, expected at most %g", *out, maximum);
+    return *out <= maximum
+               ? 0
+               : json_fail(&at, err, "%g is too large, expected at most %g", *out, maximum);
 }
 
 /* ---- parts of the file --------------------------------------------------------- */
 
 /* One number a channel; values keep theirs where the key is absent. */
-static int read_channels(const JsonAt *input, const char *key, int channels, float values[WORKLOAD_MAX_CHANNELS],
-                         Error *err)
+static int read_channels(const JsonAt *input, const char *key, int channels,
+                         float values[WORKLOAD_MAX_CHANNELS], Error *err)
 {
     JsonAt at = json_member(input, key);
 
     if (!json_has(&at)) return 0;
     if (json_get_array(&at, 0, err) != 0) return -1;
     if (json_count(&at) != (size_t)channels)
-        return json_fail(&at, err, "has %zu numbers, expected one for each of %d channels", json_count(&at), channels);
+        return json_fail(&at, err, "has %zu numbers, expected one for each of %d channels",
+                         json_count(&at), channels);
     for (int c = 0; c < channels; c++) {
         JsonAt item = json_element(&at, (size_t)c);
         double value = 0;
         if (json_get_number(&item, 0, &value, err) != 0) return -1;
-        if (value > 1e6) return json_fail(&item, err, "%g is too large, expected at most 1e+06", value);
+        if (value > 1e6)
+            return json_fail(&item, err, "%g is too large, expected at most 1e+06", value);
         values[c] = (float)value;
     }
     return 0;
@@ -81,8 +88,8 @@ static int read_image(Workload *workload, const JsonAt *at, Error *err)
     if (get_size(at, "height", 1, WORKLOAD_MAX_SIZE, &shape->height, err) != 0) return -1;
     if (get_size(at, "width", 1, WORKLOAD_MAX_SIZE, &shape->width, err) != 0) return -1;
     if (shape_count(*shape) > WORKLOAD_MAX_VECTOR)
-        return json_fail(at, err, "%s has %lld elements a sample, expected at most 2^28", shape_text(text, *shape),
-                         (long long)shape_count(*shape));
+        return json_fail(at, err, "%s has %lld elements a sample, expected at most 2^28",
+                         shape_text(text, *shape), (long long)shape_count(*shape));
     if (read_channels(at, "mean", shape->channels, workload->mean, err) != 0) return -1;
     if (read_channels(at, "deviation", shape->channels, workload->deviation, err) != 0) return -1;
     for (int c = 0; c < shape->channels; c++)
@@ -101,7 +108,8 @@ static int read_tokens(Workload *workload, const JsonAt *at, Error *err)
     if (json_check_keys(at, keys, err) != 0) return -1;
     workload->input = (Shape){1, 0, 1};
     if (get_size(at, "tokens", 1, WORKLOAD_MAX_SIZE, &workload->input.height, err) != 0) return -1;
-    if (get_size(at, "vocabulary", 2, WORKLOAD_MAX_VOCABULARY, &workload->vocabulary, err) != 0) return -1;
+    if (get_size(at, "vocabulary", 2, WORKLOAD_MAX_VOCABULARY, &workload->vocabulary, err) != 0)
+        return -1;
     if (!json_has(&types)) return 0;
     workload->input.channels = 2;
     return get_size(at, "types", 1, WORKLOAD_MAX_TYPES, &workload->types, err);
@@ -127,7 +135,8 @@ static int read_sgd(Training *t, const JsonAt *at, Error *err)
     if (get_number(at, "momentum", 1, &t->momentum, err) != 0) return -1;
     if (json_has(&nesterov) && json_get_bool(&nesterov, &t->nesterov, err) != 0) return -1;
     if (!t->nesterov || t->momentum > 0) return 0;
-    return json_fail(json_has(&nesterov) ? &nesterov : at, err, "Nesterov's method needs a momentum above 0");
+    return json_fail(json_has(&nesterov) ? &nesterov : at, err,
+                     "Nesterov's method needs a momentum above 0");
 }
 
 /* A mean of the last steps: 1 would never forget. */
@@ -143,9 +152,12 @@ static int read_adamw(Training *t, const JsonAt *at, Error *err)
 {
     JsonAt eps = json_member(at, "eps");
 
-    if (get_beta(at, "beta1", &t->beta1, err) != 0 || get_beta(at, "beta2", &t->beta2, err) != 0) return -1;
+    if (get_beta(at, "beta1", &t->beta1, err) != 0 || get_beta(at, "beta2", &t->beta2, err) != 0)
+        return -1;
     if (get_number(at, "eps", 1, &t->eps, err) != 0) return -1;
-    return t->eps >= 1e-30 ? 0 : json_fail(&eps, err, "steps are divided by it, expected at least 1e-30");
+    return t->eps >= 1e-30
+               ? 0
+               : json_fail(&eps, err, "steps are divided by it, expected at least 1e-30");
 }
 
 /* Of the workload, or of a block: what is absent stays as it is. */
@@ -154,7 +166,8 @@ static int read_rates(Training *t, OptimizerKind optimizer, const JsonAt *at, Er
     JsonAt rate = json_member(at, "learning_rate");
 
     if ((optimizer == OPTIMIZER_ADAMW ? read_adamw : read_sgd)(t, at, err) != 0) return -1;
-    if (!json_has(&rate) && t->learning_rate == 0) return json_fail(&rate, err, "missing, expected a number");
+    if (!json_has(&rate) && t->learning_rate == 0)
+        return json_fail(&rate, err, "missing, expected a number");
     if (get_number(at, "learning_rate", 1e6, &t->learning_rate, err) != 0) return -1;
     if (t->learning_rate == 0) return json_fail(&rate, err, "0, with which nothing is learnt");
     if (get_number(at, "clip", 1e30, &t->clip, err) != 0) return -1;
@@ -164,38 +177,52 @@ static int read_rates(Training *t, OptimizerKind optimizer, const JsonAt *at, Er
 /* The optimizer and what it needs, of the whole workload. */
 static int read_training(Workload *workload, const JsonAt *root, Error *err)
 {
-    static const char *const sgd[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "micro_batches", "momentum", "nesterov",
-                                      NULL};
-    static const char *const adamw[] = {"optimizer", "learning_rate", "warm_up", "clip", "weight_decay", "micro_batches", "beta1", "beta2", "eps",
-                                        NULL};
+    static const char *const sgd[] = {"optimizer", "learning_rate", "warm_up",
+                                      "clip",      "weight_decay",  "micro_batches",
+                                      "momentum",  "nesterov",      NULL};
+    static const char *const adamw[] = {
+        "optimizer",     "learning_rate", "warm_up", "clip", "weight_decay",
+        "micro_batches", "beta1",         "beta2",   "eps",  NULL};
     static const char *const optimizers[] = {"sgd", "adamw", NULL};
-    JsonAt at = json_member(root, "training"), optimizer = json_member(&at, "optimizer"), warm_up = json_member(&at, "warm_up");
+    JsonAt at = json_member(root, "training"), optimizer = json_member(&at, "optimizer"),
+           warm_up = json_member(&at, "warm_up");
     JsonAt micro = json_member(&at, "micro_batches");
     int    which = OPTIMIZER_SGD;
 
     if (json_get_object(&at, err) != 0) return -1;
-    if (json_has(&optimizer) && json_get_choice(&optimizer, optimizers, &which, err) != 0) return -1;
+    if (json_has(&optimizer) && json_get_choice(&optimizer, optimizers, &which, err) != 0)
+        return -1;
     if (json_check_keys(&at, which == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0) return -1;
     workload->optimizer = (OptimizerKind)which;
-    if (which == OPTIMIZER_ADAMW) workload->training = (Training){.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    if (which == OPTIMIZER_ADAMW)
+        workload->training = (Training){.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     if (read_rates(&workload->training, workload->optimizer, &at, err) != 0) return -1;
     workload->micro_batches = 1;
-    if (json_has(&micro) && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &workload->micro_batches, err) != 0) return -1;
+    if (json_has(&micro)
+        && json_get_integer(&micro, 1, MICRO_BATCHES_MAX, &workload->micro_batches, err) != 0)
+        return -1;
     if (workload->micro_batches > workload->batch)
-        return json_fail(&micro, err, "%lld micro-batches of a batch of %lld", (long long)workload->micro_batches, (long long)workload->batch);
-    return json_has(&warm_up) ? json_get_integer(&warm_up, 0, JSON_MAX_INTEGER, &workload->warm_up, err) : 0;
+        return json_fail(&micro, err, "%lld micro-batches of a batch of %lld",
+                         (long long)workload->micro_batches, (long long)workload->batch);
+    return json_has(&warm_up)
+               ? json_get_integer(&warm_up, 0, JSON_MAX_INTEGER, &workload->warm_up, err)
+               : 0;
 }
 
 /* What the block has of its own; the rest is the workload's. */
-static int read_block_training(Workload *workload, const JsonAt *block_at, WorkBlock *block, Error *err)
+static int read_block_training(Workload *workload, const JsonAt *block_at, WorkBlock *block,
+                               Error *err)
 {
-    static const char *const sgd[] = {"learning_rate", "clip", "weight_decay", "momentum", "nesterov", NULL};
-    static const char *const adamw[] = {"learning_rate", "clip", "weight_decay", "beta1", "beta2", "eps", NULL};
+    static const char *const sgd[] = {"learning_rate", "clip",     "weight_decay",
+                                      "momentum",      "nesterov", NULL};
+    static const char *const adamw[] = {"learning_rate", "clip", "weight_decay", "beta1", "beta2",
+                                        "eps",           NULL};
     JsonAt at = json_member(block_at, "training");
 
     if (!json_has(&at)) return 0;
     if (json_get_object(&at, err) != 0) return -1;
-    if (json_check_keys(&at, workload->optimizer == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0) return -1;
+    if (json_check_keys(&at, workload->optimizer == OPTIMIZER_ADAMW ? adamw : sgd, err) != 0)
+        return -1;
     Training *own = arena_alloc(&workload->arena, 1, sizeof *own);
     if (!own) return error_no_memory(err);
     *own = workload->training;
@@ -204,8 +231,8 @@ static int read_block_training(Workload *workload, const JsonAt *block_at, WorkB
 }
 
 /* The layers of one side of a block, on its input. */
-static int read_side(Workload *workload, int64_t *total, const WorkBlock *block, const JsonAt *at, Layers *layers,
-                     Shape *out, Error *err)
+static int read_side(Workload *workload, int64_t *total, const WorkBlock *block, const JsonAt *at,
+                     Layers *layers, Shape *out, Error *err)
 {
     LayerList list = {.workload = workload, .total = total, .prefix = "", .shape = block->in,
                       .tokens = workload->vocabulary > 0 && workload->block_count == 0};
@@ -219,27 +246,38 @@ static int read_side(Workload *workload, int64_t *total, const WorkBlock *block,
 
 /* Refuses a block whose student gives another shape than its teacher (given), has nothing to train,
  * or has a loss that does not go with its output, choices or optimizer. */
-static int check_block(const Workload *workload, const WorkBlock *block, Shape given, const JsonAt *at, Error *err)
+static int check_block(const Workload *workload, const WorkBlock *block, Shape given,
+                       const JsonAt *at, Error *err)
 {
     JsonAt  student = json_member(at, "student"), loss = json_member(at, "loss");
     char    in[SHAPE_TEXT_BYTES], out[SHAPE_TEXT_BYTES], other[SHAPE_TEXT_BYTES];
     int64_t most = JSON_MAX_INTEGER / (int64_t)sizeof(float) / workload->batch;
 
     if (!shape_equal(block->out, given))
-        return json_fail(&student, err, "of %s the student makes %s where the teacher makes %s, expected the same "
-                         "shape", shape_text(in, block->in), shape_text(other, given), shape_text(out, block->out));
+        return json_fail(&student, err,
+                         "of %s the student makes %s where the teacher makes %s, expected the same "
+                         "shape",
+                         shape_text(in, block->in), shape_text(other, given),
+                         shape_text(out, block->out));
     if (layers_cost(&block->student).parameters == 0)
         return json_fail(&student, err, "no layer has parameters, expected something to train");
     if (loss_is_of_scores(block->loss) && block->out.width != 1)
-        return json_fail(&loss, err, "%s on an output of %s, expected a vector (Cx1x1) or a sequence (CxTx1)", loss_name(block->loss),
-                         shape_text(out, block->out));
+        return json_fail(&loss, err,
+                         "%s on an output of %s, expected a vector (Cx1x1) or a sequence (CxTx1)",
+                         loss_name(block->loss), shape_text(out, block->out));
     if (block->choices > 0 && block->loss != LOSS_MSE && block->loss != LOSS_SOFT_CROSS_ENTROPY)
-        return json_fail(&loss, err, "%s for a student with choices, expected mse or soft_cross_entropy: paths are measured by them",
+        return json_fail(&loss, err,
+                         "%s for a student with choices, expected mse or soft_cross_entropy: paths "
+                         "are measured by them",
                          loss_name(block->loss));
     if (block->choices > 0 && block->loss == LOSS_SOFT_CROSS_ENTROPY && block->out.height != 1)
-        return json_fail(&loss, err, "%s on sequences for a student with choices, expected a vector", loss_name(block->loss));
+        return json_fail(&loss, err,
+                         "%s on sequences for a student with choices, expected a vector",
+                         loss_name(block->loss));
     if (block->choices > 0 && workload->optimizer == OPTIMIZER_ADAMW)
-        return json_fail(&student, err, "a student with choices and AdamW, whose moments count every step: expected sgd");
+        return json_fail(
+            &student, err,
+            "a student with choices and AdamW, whose moments count every step: expected sgd");
     if (shape_count(block->out) > most)
         return json_fail(at, err, "a batch of %lld outputs of %s fills more than 2^53 bytes",
                          (long long)workload->batch, shape_text(out, block->out));
@@ -247,28 +285,36 @@ static int check_block(const Workload *workload, const WorkBlock *block, Shape g
 }
 
 /* A block on its input, block->in, which the caller sets. */
-static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block, Error *err)
+static int read_block(Workload *workload, int64_t *total, const JsonAt *at, WorkBlock *block,
+                      Error *err)
 {
-    static const char *const keys[] = {"name", "teacher", "student", "loss", "temperature", "training", NULL};
-    static const char *const losses[] = {"mse", "soft_cross_entropy", "normalised_mse", "cosine", "kl", "hard_cross_entropy",
-                                         "label_cross_entropy", NULL};
+    static const char *const keys[] = {"name",        "teacher",  "student", "loss",
+                                       "temperature", "training", NULL};
+    static const char *const losses[] = {
+        "mse", "soft_cross_entropy", "normalised_mse",      "cosine",
+        "kl",  "hard_cross_entropy", "label_cross_entropy", NULL};
     JsonAt temperature = json_member(at, "temperature");
-    JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"), loss = json_member(at, "loss");
+    JsonAt teacher = json_member(at, "teacher"), student = json_member(at, "student"),
+           loss = json_member(at, "loss");
     Shape  given;
     int    which = 0;
 
     if (json_check_keys(at, keys, err) != 0) return -1;
     if (get_text(workload, at, "name", &block->name, err) != 0) return -1;
-    if (read_side(workload, total, block, &teacher, &block->teacher, &block->out, err) != 0) return -1;
+    if (read_side(workload, total, block, &teacher, &block->teacher, &block->out, err) != 0)
+        return -1;
     if (layers_choices(&block->teacher) > 0)
         return json_fail(&teacher, err, "a teacher with a choice of paths, expected one network");
     if (read_side(workload, total, block, &student, &block->student, &given, err) != 0) return -1;
     if (json_get_choice(&loss, losses, &which, err) != 0) return -1;
     block->loss = (LossKind)which;
     block->temperature = 1;
-    if (json_has(&temperature) && block->loss != LOSS_KL) return json_fail(&temperature, err, "only the loss kl has a temperature");
+    if (json_has(&temperature) && block->loss != LOSS_KL)
+        return json_fail(&temperature, err, "only the loss kl has a temperature");
     if (get_number(at, "temperature", 1e3, &block->temperature, err) != 0) return -1;
-    if (block->temperature < 1e-3) return json_fail(&temperature, err, "%g is too small, expected at least 0.001", block->temperature);
+    if (block->temperature < 1e-3)
+        return json_fail(&temperature, err, "%g is too small, expected at least 0.001",
+                         block->temperature);
     block->choices = layers_choices(&block->student);
     if (read_block_training(workload, at, block, err) != 0) return -1;
     return check_block(workload, block, given, at, err);
@@ -295,7 +341,8 @@ static int read_blocks(Workload *workload, const JsonAt *root, Error *err)
         if (read_block(workload, &total, &item, block, err) != 0) return -1;
         for (size_t other = 0; other < b; other++)
             if (strcmp(workload->block[other].name, block->name) == 0)
-                return json_fail(&name, err, "\"%s\" is the name of blocks[%zu] too, expected one a block",
+                return json_fail(&name, err,
+                                 "\"%s\" is the name of blocks[%zu] too, expected one a block",
                                  json_shown(word, block->name), other);
         shape = block->out;
         workload->block_count++;
@@ -303,7 +350,8 @@ static int read_blocks(Workload *workload, const JsonAt *root, Error *err)
     return 0;
 }
 
-/* text, whose path begins at the folder of the file that is called name, unless it is absolute. The arena's; NULL: no memory. */
+/* text, whose path begins at the folder of the file that is called name, unless it is absolute. The
+ * arena's; NULL: no memory. */
 static const char *beside(Workload *workload, const char *name, const char *text, const char *path)
 {
     Text        whole = {0};
@@ -355,10 +403,11 @@ static int read_classes(Workload *workload, const JsonAt *root, Error *err)
     char   text[SHAPE_TEXT_BYTES];
 
     if (!json_has(&at)) return 0;
-    if (get_size(root, "classes", 2, (int)WORKLOAD_MAX_VECTOR, &workload->classes, err) != 0) return -1;
+    if (get_size(root, "classes", 2, (int)WORKLOAD_MAX_VECTOR, &workload->classes, err) != 0)
+        return -1;
     if (shape_equal(out, (Shape){workload->classes, 1, 1})) return 0;
-    return json_fail(&at, err, "the last block gives %s, expected %dx1x1: one number a class", shape_text(text, out),
-                     workload->classes);
+    return json_fail(&at, err, "the last block gives %s, expected %dx1x1: one number a class",
+                     shape_text(text, out), workload->classes);
 }
 
 /* A block that learns from labels gives what labels are of. */
@@ -370,10 +419,15 @@ static int check_labels(Workload *workload, const JsonAt *root, Error *err)
         JsonAt block = json_element(&blocks, (size_t)b), loss = json_member(&block, "loss");
 
         if (!loss_is_of_labels(workload->block[b].loss)) continue;
-        if (b + 1 < workload->block_count) return json_fail(&loss, err, "labels are of the last block's scores, expected another loss");
+        if (b + 1 < workload->block_count)
+            return json_fail(&loss, err,
+                             "labels are of the last block's scores, expected another loss");
         if (workload_has_labels(workload)) return 0;
-        if (workload->vocabulary == 0) return json_fail(&loss, err, "labels of a workload without \"classes\"");
-        return json_fail(&loss, err, "labels are the next tokens, expected scores of %d tokens at each, by causal attention only",
+        if (workload->vocabulary == 0)
+            return json_fail(&loss, err, "labels of a workload without \"classes\"");
+        return json_fail(&loss, err,
+                         "labels are the next tokens, expected scores of %d tokens at each, by "
+                         "causal attention only",
                          workload->vocabulary);
     }
     return 0;
@@ -386,7 +440,8 @@ static int read_augment(Workload *workload, const JsonAt *root, Error *err)
 
     if (!json_has(&at)) return 0;
     if (json_get_bool(&at, &augment, err) != 0) return -1;
-    if (workload->vocabulary > 0) return json_fail(&at, err, "no effect on token numbers, expected an input of images");
+    if (workload->vocabulary > 0)
+        return json_fail(&at, err, "no effect on token numbers, expected an input of images");
     workload->unaugmented = !augment;
     return 0;
 }
@@ -400,7 +455,8 @@ bool workload_normalises(const Workload *workload)
 {
     bool found = false;
 
-    for (int b = 0; b < workload->block_count; b++) layers_each(&workload->block[b].teacher, find_norm, &found);
+    for (int b = 0; b < workload->block_count; b++)
+        layers_each(&workload->block[b].teacher, find_norm, &found);
     return found;
 }
 
@@ -412,15 +468,17 @@ static int read_statistics(Workload *workload, const JsonAt *root, Error *err)
 
     if (!json_has(&at)) return 0;
     if (json_get_choice(&at, kinds, &which, err) != 0) return -1;
-    if (which == 1 && !workload_normalises(workload)) return json_fail(&at, err, "no effect, the teacher has no batch norm");
+    if (which == 1 && !workload_normalises(workload))
+        return json_fail(&at, err, "no effect, the teacher has no batch norm");
     workload->batch_statistics = which == 1;
     return 0;
 }
 
 static int read_root(Workload *workload, const Json *doc, const char *name, Error *err)
 {
-    static const char *const keys[] = {"format", "version", "name", "input", "classes", "batch", "samples",
-                                       "training", "teacher_weights", "teacher_statistics", "data", "augment", "blocks", NULL};
+    static const char *const keys[] = {"format", "version", "name", "input", "classes", "batch",
+                                       "samples", "training", "teacher_weights",
+                                       "teacher_statistics", "data", "augment", "blocks", NULL};
     JsonAt root = json_root(doc);
     JsonAt batch = json_member(&root, "batch"), samples = json_member(&root, "samples");
 
@@ -523,9 +581,13 @@ char *workload_data_for(const Workload *workload, const char *path)
     if (!workload->data) return NULL;
     colon = strchr(workload->data_source, ':');
     length = relative ? strlen(colon + 1) - strlen(relative) : 0;
-    if (!relative || (length == file_folder_length(path) && strncmp(colon + 1, path, length) == 0)) return strdup(workload->data);
+    if (!relative || (length == file_folder_length(path) && strncmp(colon + 1, path, length) == 0))
+        return strdup(workload->data);
     if (!(whole = absolute(colon + 1))) return NULL;
-    if (asprintf(&source, "%.*s%s", (int)(colon - workload->data_source) + 1, workload->data_source, whole) < 0) source = NULL;
+    if (asprintf(&source, "%.*s%s", (int)(colon - workload->data_source) + 1, workload->data_source,
+                 whole)
+        < 0)
+        source = NULL;
     free(whole);
     return source;
 }

@@ -14,7 +14,8 @@
  *
  * Names are PyTorch's for nested torch.nn.Sequential: "3" is the fourth layer, "3.1" the
  * second layer of its body and "3.shortcut.1" of its shortcut or, where it is a choice, "3.1.0" the
- * first of its path 1. A parameter is "NAME.weight", "NAME.bias", "NAME.running_mean", "NAME.running_var".
+ * first of its path 1. A parameter is "NAME.weight", "NAME.bias", "NAME.running_mean",
+ * "NAME.running_var".
  *
  * Invariants of a Workload that workload_read() returned:
  *   1. a block's teacher and student take the same shape and give the same shape, and
@@ -46,14 +47,16 @@ enum {
     WORKLOAD_MAX_LAYERS   = 65536,       /* of all blocks, expanded */
     WORKLOAD_MAX_DEPTH    = 4,           /* residuals and choices in each other */
     WORKLOAD_MAX_PATHS    = 64,          /* of a choice */
-    WORKLOAD_MAX_SIZE     = 65536,       /* channels, height, width, ... as they stand in the file */
+    WORKLOAD_MAX_SIZE     = 65536,       /* channels, height, width, ... as they stand in the
+                                          * file */
     WORKLOAD_MAX_KERNEL   = 256,         /* windows and paddings */
     WORKLOAD_MAX_CHANNELS = 4,           /* of the input */
     WORKLOAD_MAX_VOCABULARY = 300000,    /* and what a linear layer gives */
     WORKLOAD_MAX_TYPES    = 1024         /* token types */
 };
 
-#define WORKLOAD_MAX_VECTOR     ((int64_t)1 << 28)       /* of a flatten, of an image that goes in */
+#define WORKLOAD_MAX_VECTOR     ((int64_t)1 << 28)       /* of a flatten, of an image that goes
+                                                          * in */
 /* Of a sample, and of a layer. */
 #define WORKLOAD_MAX_ELEMENTS   ((int64_t)1 << 34)
 #define WORKLOAD_MAX_PARAMETERS ((int64_t)1 << 34)
@@ -69,10 +72,26 @@ enum { SHAPE_TEXT_BYTES = 48 };
 const char *shape_text(char out[SHAPE_TEXT_BYTES], Shape shape);
 
 typedef enum {
-    LAYER_CONV, LAYER_BATCHNORM, LAYER_RELU, LAYER_RELU6, LAYER_MAXPOOL, LAYER_AVGPOOL,
-    LAYER_LINEAR, LAYER_FLATTEN, LAYER_RESIDUAL, LAYER_CHOICE,
-    LAYER_EMBEDDING, LAYER_LAYERNORM, LAYER_RMSNORM, LAYER_GELU, LAYER_SILU, LAYER_TANH, LAYER_GATED,
-    LAYER_ATTENTION, LAYER_TOKENS, LAYER_POOL
+    LAYER_CONV,
+    LAYER_BATCHNORM,
+    LAYER_RELU,
+    LAYER_RELU6,
+    LAYER_MAXPOOL,
+    LAYER_AVGPOOL,
+    LAYER_LINEAR,
+    LAYER_FLATTEN,
+    LAYER_RESIDUAL,
+    LAYER_CHOICE,
+    LAYER_EMBEDDING,
+    LAYER_LAYERNORM,
+    LAYER_RMSNORM,
+    LAYER_GELU,
+    LAYER_SILU,
+    LAYER_TANH,
+    LAYER_GATED,
+    LAYER_ATTENTION,
+    LAYER_TOKENS,
+    LAYER_POOL
 } LayerKind;
 
 /* The word of the file: "conv". */
@@ -91,14 +110,20 @@ typedef struct {
 
 /* What activations of transformers compute (Hendrycks and Gimpel, Gaussian Error Linear Units,
  * 2016; gelu_tanh is its approximation by a tanh). */
-typedef enum { FUNCTION_RELU, FUNCTION_GELU, FUNCTION_GELU_TANH, FUNCTION_SILU, FUNCTION_TANH } Function;
+typedef enum {
+    FUNCTION_RELU,
+    FUNCTION_GELU,
+    FUNCTION_GELU_TANH,
+    FUNCTION_SILU,
+    FUNCTION_TANH
+} Function;
 
 /* The word of the file: "gelu_tanh". */
 const char *function_name(Function function);
 
-/* Rotary positions (Su et al., RoFormer, 2021) in the half-rotation layout: of the first dim numbers of a
- * head, number i turns with number i + dim / 2 by position / theta^(2 i / dim). factor > 1: angles scaled as
- * Llama 3 does, by wavelength against the original context. */
+/* Rotary positions (Su et al., RoFormer, 2021) in the half-rotation layout: of the first dim
+ * numbers of a head, number i turns with number i + dim / 2 by position / theta^(2 i / dim). factor
+ * > 1: angles scaled as Llama 3 does, by wavelength against the original context. */
 typedef struct {
     int    dim;              /* 0: none */
     double theta;
@@ -106,12 +131,14 @@ typedef struct {
     int    original;         /* tokens */
 } Rotary;
 
-/* Input of a token: heads x head_dim queries, then kv_heads x head_dim keys, then as many values. */
+/* Input of a token: heads x head_dim queries, then kv_heads x head_dim keys, then as many
+ * values. */
 typedef struct {
     int    heads, kv_heads, head_dim;
     bool   causal;
     int    window;           /* a query sees keys less than this far away; 0: all */
-    bool   norm;             /* RMSNorm of each head's queries and keys, before the rotation, with the layer's eps */
+    bool   norm;             /* RMSNorm of each head's queries and keys, before the rotation, with
+                              * the layer's eps */
     Rotary rotary;
 } Attention;
 
@@ -124,10 +151,12 @@ struct Layer {
     int         kernel, stride, padding; /* conv, maxpool, avgpool (kernel 0: global) */
     int         groups;      /* conv: in.channels is depthwise */
     bool        bias;        /* conv, linear, layernorm */
-    Layers     *path;        /* [path_count]; a residual's body and, if there is one, shortcut; several of a choice */
+    Layers     *path;        /* [path_count]; a residual's body and, if there is one, shortcut;
+                              * several of a choice */
     int         path_count;
     double      eps;         /* batchnorm, layernorm, rmsnorm, attention with norm */
-    double      momentum;    /* batchnorm: share of the batch's statistics in the running ones after a step */
+    double      momentum;    /* batchnorm: share of the batch's statistics in the running ones after
+                              * a step */
     Function    function;    /* gelu, silu, tanh, gated */
     Attention   attention;
     int         vocabulary, types;       /* embedding; 0 types: tokens have none */
@@ -144,26 +173,37 @@ typedef struct {
     int64_t     dim[4];
 } LayerParameter;
 
-/* The parameters of the layer itself, without its paths; the trained ones first. Returns how many there are. */
+/* The parameters of the layer itself, without its paths; the trained ones first. Returns how many
+ * there are. */
 enum { LAYER_PARAMETERS_MAX = 4 };
 int layer_parameter_list(const Layer *layer, LayerParameter out[LAYER_PARAMETERS_MAX]);
 int64_t layer_parameter_count(const LayerParameter *parameter);         /* of its elements */
 
-/* What a student's output is held against the teacher's by: formulas at loss_backward() (kernels/net.h). */
+/* What a student's output is held against the teacher's by: formulas at loss_backward()
+ * (kernels/net.h). */
 typedef enum {
-    LOSS_MSE, LOSS_SOFT_CROSS_ENTROPY, LOSS_NORMALISED_MSE, LOSS_COSINE, LOSS_KL, LOSS_HARD_CROSS_ENTROPY,
-    LOSS_LABEL_CROSS_ENTROPY, LOSS_COUNT
+    LOSS_MSE,
+    LOSS_SOFT_CROSS_ENTROPY,
+    LOSS_NORMALISED_MSE,
+    LOSS_COSINE,
+    LOSS_KL,
+    LOSS_HARD_CROSS_ENTROPY,
+    LOSS_LABEL_CROSS_ENTROPY,
+    LOSS_COUNT
 } LossKind;
 
 /* The word of the file: "normalised_mse". */
 const char *loss_name(LossKind loss);
-/* Against the data's labels, not the teacher: a class of the sample's, or at each token the next one. */
+/* Against the data's labels, not the teacher: a class of the sample's, or at each token the next
+ * one. */
 static inline bool loss_is_of_labels(LossKind loss) { return loss == LOSS_LABEL_CROSS_ENTROPY; }
-bool        loss_is_of_scores(LossKind loss);            /* channels are scores of classes: cross-entropies and kl */
+bool        loss_is_of_scores(LossKind loss);            /* channels are scores of classes:
+                                                          * cross-entropies and kl */
 
 typedef enum { OPTIMIZER_SGD, OPTIMIZER_ADAMW } OptimizerKind;
 
-/* How blocks train; a block may have one of its own. The optimizer and the warm-up are the workload's. */
+/* How blocks train; a block may have one of its own. The optimizer and the warm-up are the
+ * workload's. */
 typedef struct {
     double learning_rate;    /* cosine to 0 over the run */
     double momentum, weight_decay;
@@ -187,21 +227,27 @@ typedef struct {
     const char *name;
     Shape       input;
     int         vocabulary;  /* the input is token numbers below this; 0: it is an image */
-    int         types;       /* below which token types are, the input's second channel; 0: there are none */
+    int         types;       /* below which token types are, the input's second channel; 0: there
+                              * are none */
     int         classes;     /* of the last boundary; 0: not a classifier */
     int64_t     batch, samples;
     OptimizerKind optimizer;
     Training    training;    /* of blocks that have none of their own */
-    int64_t     micro_batches;           /* parts that a student's share of a batch goes in (base/micro.h); 1: whole */
+    int64_t     micro_batches;           /* parts that a student's share of a batch goes in
+                                          * (base/micro.h); 1: whole */
     int64_t     warm_up;     /* steps in which the learning rate rises first */
     float       mean[WORKLOAD_MAX_CHANNELS], deviation[WORKLOAD_MAX_CHANNELS];
-                             /* of the input's channels, for normalisation: (x - mean) / deviation, x in 0..1 */
+                             /* of the input's channels, for normalisation: (x - mean) / deviation,
+                              * x in 0..1 */
     const char *teacher_weights;         /* path, the file's folder included; NULL: random */
-    const char *data;        /* default data source as the file has it, "digits", "cifar10:FOLDER"; NULL: synthetic */
+    const char *data;        /* default data source as the file has it, "digits", "cifar10:FOLDER";
+                              * NULL: synthetic */
     const char *data_source; /* the same, but a relative path begins at the file's folder */
-    bool        batch_statistics;        /* "teacher_statistics": "batch": the teacher's batch norms normalise by their batch, as in
-                              * training mode; the model prices it, the executor refuses it */
-    bool        unaugmented; /* "augment": false: a training sample is the same in every epoch, as for validation */
+    bool        batch_statistics;        /* "teacher_statistics": "batch": the teacher's batch norms
+                                          * normalise by their batch, as in training mode; the model
+                                          * prices it, the executor refuses it */
+    bool        unaugmented; /* "augment": false: a training sample is the same in every epoch, as
+                              * for validation */
     WorkBlock  *block;       /* [block_count] */
     int         block_count;
     uint64_t    hash;        /* FNV-1a (64 bit) of the file's bytes */
@@ -219,8 +265,8 @@ int  workload_parse(Workload **out, const char *name, const char *text, size_t l
 
 void workload_free(Workload *workload);
 
-/* The workload's data for another workload's file, path: as it stands beside a file in the same folder, else with an
- * absolute path. Yours; NULL: it names none, or there is no memory. */
+/* The workload's data for another workload's file, path: as it stands beside a file in the same
+ * folder, else with an absolute path. Yours; NULL: it names none, or there is no memory. */
 char *workload_data_for(const Workload *workload, const char *path);
 
 /* What the block trains with: its own, or the workload's. */
@@ -229,8 +275,9 @@ Training workload_training(const Workload *workload, const WorkBlock *block);
 /* Whether a teacher has a batch norm. */
 bool workload_normalises(const Workload *workload);
 
-/* Whether the last block gives scores of the next token at each token: token numbers go in, as many scores come out of each,
- * and no attention of the teacher (nor of students that learn from labels) sees what follows. */
+/* Whether the last block gives scores of the next token at each token: token numbers go in, as many
+ * scores come out of each, and no attention of the teacher (nor of students that learn from labels)
+ * sees what follows. */
 bool workload_predicts_tokens(const Workload *workload);
 
 /* Whether there are right answers: the last block classifies or predicts tokens. */
@@ -272,11 +319,14 @@ int layers_choices(const Layers *layers);
 
 /* The path of each choice of a student at a step: a pure function of the arguments, uniform
  * over the paths (base/rng.h). choices: [block.choices]. */
-void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed, int64_t step);
+void workload_choose(int *choices, const WorkBlock *block, int block_number, uint64_t seed,
+                     int64_t step);
 
-/* Paths in turn instead: in so many steps as workload_most_paths() says, each path of each choice is taken. */
+/* Paths in turn instead: in so many steps as workload_most_paths() says, each path of each choice
+ * is taken. */
 void workload_take_turns(int *choices, const WorkBlock *block, int64_t step);
-int  workload_most_paths(const Workload *workload);      /* of a choice of any student; 1: there is none */
+int  workload_most_paths(const Workload *workload);      /* of a choice of any student; 1: there is
+                                                          * none */
 
 /* The table of pipebd-run describe: shapes, parameters, MACs, bytes, a row a block. */
 void workload_describe(const Workload *workload, Text *out);
@@ -286,6 +336,7 @@ void workload_describe_json(const Workload *workload, Text *out);
 
 /* The workload as a file that reads back as the same, short forms expanded.
  * teacher_weights, data: what to write for these keys, NULL: leave them out. */
-void workload_write(const Workload *workload, const char *teacher_weights, const char *data, Text *out);
+void workload_write(const Workload *workload, const char *teacher_weights, const char *data,
+                    Text *out);
 
 #endif

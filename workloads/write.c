@@ -40,7 +40,8 @@ static void write_attention(const Layer *layer, Text *out)
 {
     const Attention *a = &layer->attention;
 
-    text_printf(out, ", \"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d", a->heads, a->kv_heads, a->head_dim);
+    text_printf(out, ", \"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d", a->heads, a->kv_heads,
+                a->head_dim);
     write_flag("causal", a->causal, out);
     if (a->window > 0) text_printf(out, ", \"window\": %d", a->window);
     write_flag("norm", a->norm, out);
@@ -53,7 +54,8 @@ static void write_sequence_keys(const Layer *layer, Text *out)
 {
     switch (layer->kind) {
     case LAYER_EMBEDDING:
-        text_printf(out, ", \"vocabulary\": %d, \"out\": %d", layer->vocabulary, layer->out.channels);
+        text_printf(out, ", \"vocabulary\": %d, \"out\": %d", layer->vocabulary,
+                    layer->out.channels);
         write_flag("positions", layer->positions, out);
         if (layer->types > 0) text_printf(out, ", \"types\": %d", layer->types);
         break;
@@ -62,15 +64,20 @@ static void write_sequence_keys(const Layer *layer, Text *out)
         if (layer->kind == LAYER_LAYERNORM) write_flag("bias", layer->bias, out);
         break;
     case LAYER_GELU:
-        text_printf(out, ", \"approximate\": \"%s\"", layer->function == FUNCTION_GELU_TANH ? "tanh" : "none");
+        text_printf(out, ", \"approximate\": \"%s\"",
+                    layer->function == FUNCTION_GELU_TANH ? "tanh" : "none");
         break;
-    case LAYER_GATED: text_printf(out, ", \"function\": \"%s\"", function_name(layer->function)); break;
+    case LAYER_GATED:
+        text_printf(out, ", \"function\": \"%s\"", function_name(layer->function));
+        break;
     case LAYER_ATTENTION: write_attention(layer, out); break;
     case LAYER_TOKENS:
         write_flag("class_token", layer->class_token, out);
         write_flag("positions", layer->positions, out);
         break;
-    case LAYER_POOL: text_printf(out, ", \"of\": \"%s\"", layer->pooling == POOLING_MEAN ? "mean" : "first"); break;
+    case LAYER_POOL:
+        text_printf(out, ", \"of\": \"%s\"", layer->pooling == POOLING_MEAN ? "mean" : "first");
+        break;
     default: break;
     }
 }
@@ -89,7 +96,8 @@ static void write_keys(const Layer *layer, Text *out)
     if (layer->kind == LAYER_CONV || layer->kind == LAYER_MAXPOOL)
         text_printf(out, ", \"padding\": %d", layer->padding);
     if (layer->kind == LAYER_CONV) text_printf(out, ", \"groups\": %d", layer->groups);
-    if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR) write_flag("bias", layer->bias, out);
+    if (layer->kind == LAYER_CONV || layer->kind == LAYER_LINEAR)
+        write_flag("bias", layer->bias, out);
     if (layer->kind == LAYER_BATCHNORM) {
         write_number("eps", layer->eps, out);
         write_number("momentum", layer->momentum, out);
@@ -174,7 +182,8 @@ static void write_training(const Workload *workload, Text *out)
     text_append(out, "\"learning_rate\": ");
     text_json_double(out, workload->training.learning_rate);
     if (workload->warm_up > 0) text_printf(out, ", \"warm_up\": %" PRId64, workload->warm_up);
-    if (workload->micro_batches > 1) text_printf(out, ", \"micro_batches\": %" PRId64, workload->micro_batches);
+    if (workload->micro_batches > 1)
+        text_printf(out, ", \"micro_batches\": %" PRId64, workload->micro_batches);
     if (workload->training.clip > 0) write_number("clip", workload->training.clip, out);
     write_rates(&workload->training, adamw, out);
     text_append(out, ",\n");
@@ -208,24 +217,27 @@ static void write_input(const Workload *workload, Text *out)
     const Shape *input = &workload->input;
 
     if (workload->vocabulary > 0) {
-        text_printf(out, "  \"input\": {\"tokens\": %d, \"vocabulary\": %d", input->height, workload->vocabulary);
+        text_printf(out, "  \"input\": {\"tokens\": %d, \"vocabulary\": %d", input->height,
+                    workload->vocabulary);
         if (workload->types > 0) text_printf(out, ", \"types\": %d", workload->types);
     } else {
-        text_printf(out, "  \"input\": {\"channels\": %d, \"height\": %d, \"width\": %d", input->channels, input->height,
-                    input->width);
+        text_printf(out, "  \"input\": {\"channels\": %d, \"height\": %d, \"width\": %d",
+                    input->channels, input->height, input->width);
         write_channels("mean", workload->mean, input->channels, out);
         write_channels("deviation", workload->deviation, input->channels, out);
     }
     text_append(out, "},\n");
 }
 
-void workload_write(const Workload *workload, const char *teacher_weights, const char *data, Text *out)
+void workload_write(const Workload *workload, const char *teacher_weights, const char *data,
+                    Text *out)
 {
     text_append(out, "{\n  \"format\": \"pipebd-workload\", \"version\": 1,\n");
     write_string("name", workload->name, out);
     write_input(workload, out);
     if (workload->classes > 0) text_printf(out, "  \"classes\": %d,\n", workload->classes);
-    text_printf(out, "  \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n", workload->batch, workload->samples);
+    text_printf(out, "  \"batch\": %" PRId64 ", \"samples\": %" PRId64 ",\n", workload->batch,
+                workload->samples);
     write_training(workload, out);
     if (teacher_weights) write_string("teacher_weights", teacher_weights, out);
     if (data) write_string("data", data, out);

@@ -30,7 +30,8 @@ static bool parse_number(int64_t *out, const char *text, const char **end)
 
     *end = text;
     for (; **end >= '0' && **end <= '9'; (*end)++)
-        if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, **end - '0', &value))
+        if (__builtin_mul_overflow(value, 10, &value)
+            || __builtin_add_overflow(value, **end - '0', &value))
             return false;
     *out = value;
     return *end != text;
@@ -206,44 +207,55 @@ static bool parse_hash(uint64_t *out, const char *text)
 
 static int missing(const char *path, const char *key, Error *err)
 {
-    return error_set(err, "%s: its note \"%s\" is missing or not a number of a checkpoint", path, key);
+    return error_set(err, "%s: its note \"%s\" is missing or not a number of a checkpoint", path,
+                     key);
 }
 
 /* What the run learned from; absent in files of before. */
-static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
+static int read_sources(CheckpointFacts *facts, const Tensors *tensors, const char *path,
+                        Error *err)
 {
-    const char *teacher = tensors_note(tensors, "teacher"), *student = tensors_note(tensors, "student"),
-               *samples = tensors_note(tensors, "samples"), *data = tensors_note(tensors, "data"), *end;
+    const char *teacher = tensors_note(tensors, "teacher"),
+               *student = tensors_note(tensors, "student"),
+               *samples = tensors_note(tensors, "samples"), *data = tensors_note(tensors, "data"),
+               *end;
 
     facts->teacher = facts->student = 0;
     facts->samples = 0;
     if (teacher && !parse_hash(&facts->teacher, teacher)) return missing(path, "teacher", err);
     if (student && !parse_hash(&facts->student, student)) return missing(path, "student", err);
-    if (samples && (!parse_number(&facts->samples, samples, &end) || *end)) return missing(path, "samples", err);
+    if (samples && (!parse_number(&facts->samples, samples, &end) || *end))
+        return missing(path, "samples", err);
     snprintf(facts->data, sizeof facts->data, "%s", data ? data : "");
     return 0;
 }
 
 static int read_facts(CheckpointFacts *facts, const Tensors *tensors, const char *path, Error *err)
 {
-    const char *format = tensors_note(tensors, "format"), *version = tensors_note(tensors, "version"), *end;
+    const char *format = tensors_note(tensors, "format"),
+               *version = tensors_note(tensors, "version"), *end;
     int64_t     blocks;
 
-    if (!format || strcmp(format, FORMAT) != 0) return error_set(err, "%s: is no checkpoint of pipebd-run", path);
+    if (!format || strcmp(format, FORMAT) != 0)
+        return error_set(err, "%s: is no checkpoint of pipebd-run", path);
     if (!version || strcmp(version, VERSION) != 0)
         return error_set(err, "%s: a checkpoint of another version, expected %s", path, VERSION);
-    if (!parse_hash(&facts->workload, tensors_note(tensors, "workload"))) return missing(path, "workload", err);
+    if (!parse_hash(&facts->workload, tensors_note(tensors, "workload")))
+        return missing(path, "workload", err);
     if (!parse_hash(&facts->seed, tensors_note(tensors, "seed"))) return missing(path, "seed", err);
     for (int i = 0; i < FACT_COUNT; i++) {
         const char *text = tensors_note(tensors, FACTS[i].key);
-        if (!text || !parse_number(fact(facts, i), text, &end) || *end) return missing(path, FACTS[i].key, err);
+        if (!text || !parse_number(fact(facts, i), text, &end) || *end)
+            return missing(path, FACTS[i].key, err);
     }
     const char *text = tensors_note(tensors, "blocks");
-    if (!text || !parse_number(&blocks, text, &end) || *end || blocks > INT_MAX) return missing(path, "blocks", err);
+    if (!text || !parse_number(&blocks, text, &end) || *end || blocks > INT_MAX)
+        return missing(path, "blocks", err);
     facts->blocks = (int)blocks;
     if (read_sources(facts, tensors, path, err) != 0) return -1;
     for (int b = 0; b < facts->blocks; b++)
-        if (checkpoint_step(tensors, b) < 0) return error_set(err, "%s: the step of block %d is no number", path, b);
+        if (checkpoint_step(tensors, b) < 0)
+            return error_set(err, "%s: the step of block %d is no number", path, b);
     return 0;
 }
 
@@ -252,16 +264,22 @@ int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *ru
     if (checkpoint->workload != run->workload || checkpoint->blocks != run->blocks)
         return error_set(err, "the checkpoint is of another workload");
     if (checkpoint->seed != run->seed)
-        return error_set(err, "the checkpoint's run has the seed %" PRIu64 ", and this one %" PRIu64,
+        return error_set(err,
+                         "the checkpoint's run has the seed %" PRIu64 ", and this one %" PRIu64,
                          checkpoint->seed, run->seed);
     for (int i = 0; i < FACT_COUNT; i++)
         if (*fact(checkpoint, i) != *fact(run, i))
-            return error_set(err, "the checkpoint's run differs in %s: %" PRId64 ", and this one's %" PRId64,
-                             FACTS[i].meaning, *fact(checkpoint, i), *fact(run, i));
+            return error_set(
+                err, "the checkpoint's run differs in %s: %" PRId64 ", and this one's %" PRId64,
+                FACTS[i].meaning, *fact(checkpoint, i), *fact(run, i));
     if (checkpoint->data[0] && strcmp(checkpoint->data, run->data) != 0)
-        return error_set(err, "the checkpoint's run learned from %s, and this one from %s: see --data", checkpoint->data, run->data);
+        return error_set(err,
+                         "the checkpoint's run learned from %s, and this one from %s: see --data",
+                         checkpoint->data, run->data);
     if (checkpoint->samples && checkpoint->samples != run->samples)
-        return error_set(err, "the checkpoint's run had %" PRId64 " samples, and this one has %" PRId64 ": see --data",
+        return error_set(err,
+                         "the checkpoint's run had %" PRId64 " samples, and this one has %" PRId64
+                         ": see --data",
                          checkpoint->samples, run->samples);
     if (checkpoint->teacher && checkpoint->teacher != run->teacher)
         return error_set(err, "the checkpoint's run had another teacher: see --teacher");
@@ -287,7 +305,8 @@ int checkpoint_write(const char *folder, int64_t sequence, const CheckpointFacts
         if (tensors_put(all, block[b], err) != 0) goto done;
         steps += checkpoint_step(block[b], b);
     }
-    text_printf(&path, "%s/checkpoint-%06" PRId64 "-%" PRId64 ".safetensors", folder, sequence, steps);
+    text_printf(&path, "%s/checkpoint-%06" PRId64 "-%" PRId64 ".safetensors", folder, sequence,
+                steps);
     if (text_failed(&path)) { error_no_memory(err); goto done; }
     rc = tensors_write_sealed(all, text_string(&path), err);
 done:
@@ -306,8 +325,8 @@ int checkpoint_read(Tensors **out, CheckpointFacts *facts, const char *path, Err
 }
 
 /* *out stays NULL when the file is damaged, which is noted, or gone. */
-static int try_read(Tensors **out, CheckpointFacts *facts, const char *folder, int64_t sequence, Text *warnings,
-                    Error *err)
+static int try_read(Tensors **out, CheckpointFacts *facts, const char *folder, int64_t sequence,
+                    Text *warnings, Error *err)
 {
     char *path;
     Error why = {""};
@@ -322,8 +341,8 @@ static int try_read(Tensors **out, CheckpointFacts *facts, const char *folder, i
     return text_failed(warnings) ? error_no_memory(err) : 0;
 }
 
-int checkpoint_latest(Tensors **out, CheckpointFacts *facts, int64_t *sequence, const char *folder, Text *warnings,
-                      Error *err)
+int checkpoint_latest(Tensors **out, CheckpointFacts *facts, int64_t *sequence, const char *folder,
+                      Text *warnings, Error *err)
 {
     int64_t *list;
     int      count, rc = -1;

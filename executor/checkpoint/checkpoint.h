@@ -22,7 +22,8 @@ typedef struct {
     uint64_t seed;
     int64_t  batch, steps_per_epoch, total_steps;
     int      blocks;
-    uint64_t teacher;        /* hash of its weights; 0: not known (files of before have none of these four) */
+    uint64_t teacher;        /* hash of its weights; 0: not known (files of before have none of
+                              * these four) */
     uint64_t student;        /* hash of the weights that the students began with */
     int64_t  samples;        /* of the data; 0: not known */
     char     data[32];       /* the kind of its source, "images"; "": not known */
@@ -39,8 +40,8 @@ int checkpoint_read(Tensors **out, CheckpointFacts *facts, const char *path, Err
 /* The newest that is complete; damaged ones are skipped, with a line each to warnings.
  * *sequence: its number. *out is NULL, and that is no error, when there is no checkpoint in the
  * folder or no such folder; an error when all that are there are damaged. */
-int checkpoint_latest(Tensors **out, CheckpointFacts *facts, int64_t *sequence, const char *folder, Text *warnings,
-                      Error *err);
+int checkpoint_latest(Tensors **out, CheckpointFacts *facts, int64_t *sequence, const char *folder,
+                      Text *warnings, Error *err);
 
 /* Fails with what differs unless a run with these facts may go on from the checkpoint. */
 int checkpoint_fits(const CheckpointFacts *checkpoint, const CheckpointFacts *run, Error *err);

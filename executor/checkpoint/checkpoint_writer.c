@@ -51,7 +51,8 @@ static KeptState *state_copy(const Tensors *tensors, Error *err)
 
     if (!state) { error_no_memory(err); return NULL; }
     state->owners = 1;
-    if (tensors_new(&state->tensors, err) == 0 && tensors_put(state->tensors, tensors, err) == 0) return state;
+    if (tensors_new(&state->tensors, err) == 0 && tensors_put(state->tensors, tensors, err) == 0)
+        return state;
     tensors_free(state->tensors);
     free(state);
     return NULL;
@@ -118,8 +119,11 @@ static int64_t number_after(int64_t number) { return number < INT64_MAX ? number
 
 static int no_number_left(const char *folder, Error *err)
 {
-    return error_set(err, "%s: holds a checkpoint with the largest number, %" PRId64 ", and none can be written after it: "
-                     "give it a small number, or choose another folder", folder, INT64_MAX);
+    return error_set(err,
+                     "%s: holds a checkpoint with the largest number, %" PRId64
+                     ", and none can be written after it: "
+                     "give it a small number, or choose another folder",
+                     folder, INT64_MAX);
 }
 
 /* Writes what begin() took hold of. No lock is held. */
@@ -174,14 +178,17 @@ static int claim_folder(CheckpointWriter *writer, Error *err)
 
     if (file_make_folder(folder, err) != 0) return -1;
     writer->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (writer->folder_fd < 0) return error_set(err, "%s: cannot open the folder: %s", folder, strerror(errno));
+    if (writer->folder_fd < 0)
+        return error_set(err, "%s: cannot open the folder: %s", folder, strerror(errno));
     if (flock(writer->folder_fd, LOCK_EX | LOCK_NB) != 0)
-        return error_set(err, "%s: %s", folder, errno == EWOULDBLOCK ? "another run writes its checkpoints here"
-                                                                     : strerror(errno));
+        return error_set(err, "%s: %s", folder,
+                         errno == EWOULDBLOCK ? "another run writes its checkpoints here"
+                                              : strerror(errno));
     return checkpoint_remove_unfinished(folder, err);
 }
 
-static int choose_number(CheckpointWriter *writer, const Tensors *resumed, int64_t sequence, Error *err)
+static int choose_number(CheckpointWriter *writer, const Tensors *resumed, int64_t sequence,
+                         Error *err)
 {
     int64_t *list;
     int      count;
@@ -190,7 +197,8 @@ static int choose_number(CheckpointWriter *writer, const Tensors *resumed, int64
     writer->next = count > 0 ? number_after(list[count - 1]) : 1;
     free(list);
     if (count > 0 && !resumed)
-        return error_set(err, "%s: holds checkpoints of a run; resume that, or choose another folder",
+        return error_set(err,
+                         "%s: holds checkpoints of a run; resume that, or choose another folder",
                          writer->folder);
     if (writer->next == 0) return no_number_left(writer->folder, err);
     writer->newest = resumed ? sequence : 0;
@@ -212,7 +220,8 @@ static Tensors *resumed_state(CheckpointWriter *writer, int b, int64_t step)
     if (tensors_new(&block->latest->tensors, NULL) != 0) return NULL;
     snprintf(key, sizeof key, "step.%d", b);
     snprintf(value, sizeof value, "%" PRId64, step);
-    return tensors_set_note(block->latest->tensors, key, value, NULL) == 0 ? block->latest->tensors : NULL;
+    return tensors_set_note(block->latest->tensors, key, value, NULL) == 0 ? block->latest->tensors
+                                                                           : NULL;
 }
 
 /* The blocks' states, taken apart. */
@@ -222,7 +231,8 @@ static int take_resumed(CheckpointWriter *writer, const Tensors *resumed, Error 
         const Tensor *tensor = tensors_at(resumed, i);
         int           b = state_block(tensor->name);
         if (b < 0 || b >= writer->facts.blocks)
-            return error_set(err, "the checkpoint has a tensor %s, which belongs to no block", tensor->name);
+            return error_set(err, "the checkpoint has a tensor %s, which belongs to no block",
+                             tensor->name);
         Tensors *state = resumed_state(writer, b, checkpoint_step(resumed, b));
         if (!state) return error_no_memory(err);
         if (tensors_put_one(state, tensor, err) != 0) return -1;
@@ -233,7 +243,8 @@ static int take_resumed(CheckpointWriter *writer, const Tensors *resumed, Error 
 /* Frees all; the writer has ended or never ran. */
 static void checkpoint_writer_free(CheckpointWriter *writer)
 {
-    for (int b = 0; writer->block && b < writer->facts.blocks; b++) state_release(writer->block[b].latest);
+    for (int b = 0; writer->block && b < writer->facts.blocks; b++)
+        state_release(writer->block[b].latest);
     if (writer->folder_fd >= 0) close(writer->folder_fd);
     pthread_cond_destroy(&writer->rested);
     pthread_cond_destroy(&writer->changed);
@@ -244,8 +255,8 @@ static void checkpoint_writer_free(CheckpointWriter *writer)
     free(writer);
 }
 
-int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts, const Tensors *resumed,
-                   int64_t sequence, Error *err)
+int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts,
+                           const Tensors *resumed, int64_t sequence, Error *err)
 {
     CheckpointWriter *writer = calloc(1, sizeof *writer);
 
@@ -264,7 +275,10 @@ int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const Che
     if (choose_number(writer, resumed, sequence, err) != 0) goto fail;
     if (resumed && take_resumed(writer, resumed, err) != 0) goto fail;
     int rc = pthread_create(&writer->writer, NULL, writer_run, writer);
-    if (rc != 0) { error_set(err, "cannot start the thread of checkpoints: %s", strerror(rc)); goto fail; }
+    if (rc != 0) {
+        error_set(err, "cannot start the thread of checkpoints: %s", strerror(rc));
+        goto fail;
+    }
     *out = writer;
     return 0;
 fail:
@@ -290,7 +304,8 @@ int checkpoint_writer_flush(CheckpointWriter *writer, int64_t timeout_ns, Error 
     while (rc == 0 && !writer->failed && (writer->due || writer->busy))
         rc = pthread_cond_timedwait(&writer->rested, &writer->lock, &until);
     if (writer->failed) rc = error_set(err, "%s", writer->failure.text);
-    else if (rc != 0)      rc = error_set(err, "%s: the checkpoint is not written in time", writer->folder);
+    else if (rc != 0)
+        rc = error_set(err, "%s: the checkpoint is not written in time", writer->folder);
     pthread_mutex_unlock(&writer->lock);
     return rc;
 }
@@ -310,14 +325,18 @@ int checkpoint_writer_close(CheckpointWriter *writer, Error *err)
 
 /* ---- delivering ------------------------------------------------------------------------- */
 
-int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const Tensors *tensors, Error *err)
+int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const Tensors *tensors,
+                          Error *err)
 {
     BlockState *block = &writer->block[b];
 
     if (checkpoint_step(tensors, b) != step)
-        return error_set(err, "the state of block %d does not say that it is at step %" PRId64, b, step);
+        return error_set(err, "the state of block %d does not say that it is at step %" PRId64, b,
+                         step);
     const Tensor *bad = state_find_bad(tensors, b);
-    if (bad) return error_set(err, "block %d is not kept: its tensor %s could not be read again", b, bad->name);
+    if (bad)
+        return error_set(err, "block %d is not kept: its tensor %s could not be read again", b,
+                         bad->name);
     KeptState *state = state_copy(tensors, err);
     if (!state) return -1;
     pthread_mutex_lock(&writer->lock);
@@ -332,7 +351,8 @@ int checkpoint_writer_put(CheckpointWriter *writer, int b, int64_t step, const T
     block->latest = state;
     block->step = step;
     block->delivered = true;
-    if (again || finished(writer, block) || all_delivered(writer, false) || all_delivered(writer, true)) {
+    if (again || finished(writer, block) || all_delivered(writer, false)
+        || all_delivered(writer, true)) {
         writer->due = true;
         pthread_cond_signal(&writer->changed);
     }

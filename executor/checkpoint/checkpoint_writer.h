@@ -24,12 +24,14 @@ typedef struct CheckpointWriter CheckpointWriter;
 /* Makes the folder if it is not there (its parent is), and claims it: another run that writes
  * to it is refused. resumed: the checkpoint this run goes on from, number sequence of the
  * folder, or NULL: then the folder must hold none. Copies what it needs. */
-int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts, const Tensors *resumed,
-                   int64_t sequence, Error *err);
+int checkpoint_writer_open(CheckpointWriter **out, const char *folder, const CheckpointFacts *facts,
+                           const Tensors *resumed, int64_t sequence, Error *err);
 
-/* A block's state after a step (its note step.B says the same); copied. Refuses one that state_check() would refuse
- * when it is read, so that none replaces a readable one. From any thread. */
-int checkpoint_writer_put(CheckpointWriter *writer, int block, int64_t step, const Tensors *state, Error *err);
+/* A block's state after a step (its note step.B says the same); copied. Refuses one that
+ * state_check() would refuse when it is read, so that none replaces a readable one. From any
+ * thread. */
+int checkpoint_writer_put(CheckpointWriter *writer, int block, int64_t step, const Tensors *state,
+                          Error *err);
 
 /* The number of the newest complete checkpoint; 0: none yet. From any thread. */
 int64_t checkpoint_writer_written(CheckpointWriter *writer);

@@ -23,9 +23,15 @@
 #include "base/text.h"
 #include "executor/checkpoint/tensors.h"
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little endian, and so are its readers");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "the format is little endian, and so are its readers");
 
-enum { LENGTH_BYTES = 8, HEADER_MAX = 100 * 1000 * 1000, WIDEN_CHUNK = 16 * 1024, HASH_CHUNK = 64 * 1024 };
+enum {
+    LENGTH_BYTES = 8,
+    HEADER_MAX = 100 * 1000 * 1000,
+    WIDEN_CHUNK = 16 * 1024,
+    HASH_CHUNK = 64 * 1024
+};
 
 static const char METADATA[] = "__metadata__";
 
@@ -68,10 +74,13 @@ static int source_open(Source *out, const char *path, Error *err)
 {
     struct stat info;
 
-    *out = (Source){.name = path, .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};      /* waits for no pipe */
+    /* waits for no pipe */
+    *out = (Source){.name = path, .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)};
     if (out->fd < 0) return error_set(err, "%s: cannot open: %s", path, strerror(errno));
-    if (fstat(out->fd, &info) != 0) return error_set(err, "%s: cannot read: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file, expected safetensors", path);
+    if (fstat(out->fd, &info) != 0)
+        return error_set(err, "%s: cannot read: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return error_set(err, "%s: is no regular file, expected safetensors", path);
     out->length = (uint64_t)info.st_size;
     return 0;
 }
@@ -82,12 +91,14 @@ static int source_open(Source *out, const char *path, Error *err)
 typedef enum { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPES_READ } Dtype;
 
 static const char *const DTYPES[] = {
-    "F32", "F16", "BF16", "F64", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL", "C64",
-    "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4", NULL
-};
-static const int DTYPE_BITS[] = {32, 16, 16, 64, 64, 32, 16, 8, 64, 32, 16, 8, 8, 64, 8, 8, 8, 8, 8, 6, 6, 4};
+    "F32",     "F16",         "BF16",        "F64",     "I64",     "I32", "I16",     "I8",
+    "U64",     "U32",         "U16",         "U8",      "BOOL",    "C64", "F8_E4M3", "F8_E5M2",
+    "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3", "F6_E3M2", "F4",  NULL};
+static const int DTYPE_BITS[] = {32, 16, 16, 64, 64, 32, 16, 8, 64, 32, 16,
+                                 8,  8,  64, 8,  8,  8,  8,  8, 6,  6,  4};
 
-_Static_assert(sizeof DTYPE_BITS / sizeof *DTYPE_BITS + 1 == sizeof DTYPES / sizeof *DTYPES, "a size for each type");
+_Static_assert(sizeof DTYPE_BITS / sizeof *DTYPE_BITS + 1 == sizeof DTYPES / sizeof *DTYPES,
+               "a size for each type");
 
 static float float_of(uint32_t bits)
 {
@@ -132,7 +143,8 @@ static int read_shape(FilePlace *place, const JsonAt *entry, Error *err)
 
     if (json_get_array(&shape, 0, err) != 0) return -1;
     if (json_count(&shape) > TENSOR_MAX_RANK)
-        return json_fail(&shape, err, "%zu dimensions, expected at most %d", json_count(&shape), TENSOR_MAX_RANK);
+        return json_fail(&shape, err, "%zu dimensions, expected at most %d", json_count(&shape),
+                         TENSOR_MAX_RANK);
     place->rank = (int)json_count(&shape);
     for (int i = 0; i < place->rank; i++) {
         JsonAt at = json_element(&shape, (size_t)i);
@@ -148,13 +160,16 @@ static int read_offsets(FilePlace *place, const JsonAt *entry, uint64_t data_byt
 
     if (json_get_array(&offsets, 0, err) != 0) return -1;
     if (json_count(&offsets) != 2)
-        return json_fail(&offsets, err, "%zu numbers, expected where the data begins and ends", json_count(&offsets));
+        return json_fail(&offsets, err, "%zu numbers, expected where the data begins and ends",
+                         json_count(&offsets));
     for (int i = 0; i < 2; i++) {
         JsonAt  at = json_element(&offsets, (size_t)i);
         int64_t value;
         if (json_get_integer(&at, 0, JSON_MAX_INTEGER, &value, err) != 0) return -1;
         if ((uint64_t)value > data_bytes)
-            return json_fail(&at, err, "beyond the end of the file, which has %" PRIu64 " bytes of data", data_bytes);
+            return json_fail(&at, err,
+                             "beyond the end of the file, which has %" PRIu64 " bytes of data",
+                             data_bytes);
         *offset[i] = (uint64_t)value;
     }
     if (place->end < place->begin) return json_fail(&offsets, err, "ends before it begins");
@@ -184,7 +199,8 @@ static int read_entry(FilePlace *place, const JsonAt *entry, uint64_t data_bytes
     if (read_offsets(place, entry, data_bytes, err) != 0) return -1;
     uint64_t bytes = place->end - place->begin, expected = expected_bytes(place);
     if (bytes != expected)
-        return json_fail(entry, err, "%" PRIu64 " bytes of data, expected %" PRIu64 " by shape and dtype",
+        return json_fail(entry, err,
+                         "%" PRIu64 " bytes of data, expected %" PRIu64 " by shape and dtype",
                          bytes, expected);
     return 0;
 }
@@ -192,7 +208,8 @@ static int read_entry(FilePlace *place, const JsonAt *entry, uint64_t data_bytes
 static int read_metadata(Tensors *tensors, const JsonAt *metadata, Error *err)
 {
     if (json_get_object(metadata, err) != 0) return -1;
-    for (const char *key = json_name_after(metadata, NULL); key; key = json_name_after(metadata, key)) {
+    for (const char *key = json_name_after(metadata, NULL); key;
+         key = json_name_after(metadata, key)) {
         const char *text;
         JsonAt      at = json_member(metadata, key);
         if (json_get_string(&at, &text, err) != 0) return -1;
@@ -202,7 +219,8 @@ static int read_metadata(Tensors *tensors, const JsonAt *metadata, Error *err)
 }
 
 /* Notes go to tensors. *places is yours, in the order of the header. */
-static int read_header(Tensors *tensors, FilePlace **places, int *count, const Json *doc, uint64_t data_bytes, Error *err)
+static int read_header(Tensors *tensors, FilePlace **places, int *count, const Json *doc,
+                       uint64_t data_bytes, Error *err)
 {
     JsonAt root = json_root(doc);
 
@@ -212,8 +230,9 @@ static int read_header(Tensors *tensors, FilePlace **places, int *count, const J
     if (!*places) return error_no_memory(err);
     for (const char *key = json_name_after(&root, NULL); key; key = json_name_after(&root, key)) {
         JsonAt at = json_member(&root, key);
-        int    rc = strcmp(key, METADATA) == 0 ? read_metadata(tensors, &at, err)
-                                                    : read_entry(&(*places)[(*count)++], &at, data_bytes, err);
+        int    rc = strcmp(key, METADATA) == 0
+                        ? read_metadata(tensors, &at, err)
+                        : read_entry(&(*places)[(*count)++], &at, data_bytes, err);
         if (rc != 0) return -1;
     }
     return 0;
@@ -231,7 +250,8 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* Invariant 3. */
-static int check_cover(const char *name, const FilePlace *places, int count, uint64_t data_bytes, Error *err)
+static int check_cover(const char *name, const FilePlace *places, int count, uint64_t data_bytes,
+                       Error *err)
 {
     uint64_t reached = 0;
     char     shown[JSON_SHOWN_BYTES];
@@ -246,33 +266,39 @@ static int check_cover(const char *name, const FilePlace *places, int count, uin
         reached = places[i].end;
     }
     if (reached != data_bytes)
-        return error_set(err, "%s: %" PRIu64 " bytes at its end belong to no tensor", name, data_bytes - reached);
+        return error_set(err, "%s: %" PRIu64 " bytes at its end belong to no tensor", name,
+                         data_bytes - reached);
     return 0;
 }
 
-static int read_values(const Source *source, const FilePlace *place, const Tensor *tensor, uint64_t data_at, Error *err)
+static int read_values(const Source *source, const FilePlace *place, const Tensor *tensor,
+                       uint64_t data_at, Error *err)
 {
     uint16_t halves[WIDEN_CHUNK];
     float   *values = tensor->values;
     int64_t  count = tensor->count;
 
     if (place->dtype == DTYPE_F32)
-        return source_get(source, data_at + place->begin, values, (size_t)count * sizeof *values, err);
+        return source_get(source, data_at + place->begin, values, (size_t)count * sizeof *values,
+                          err);
     for (int64_t at = 0; at < count; at += WIDEN_CHUNK) {
         int part = count - at < WIDEN_CHUNK ? (int)(count - at) : WIDEN_CHUNK;
         if (source_get(source, data_at + place->begin + (uint64_t)at * sizeof *halves, halves,
                        (size_t)part * sizeof *halves, err) != 0) return -1;
         for (int i = 0; i < part; i++)
-            values[at + i] = place->dtype == DTYPE_F16 ? widen_f16(halves[i]) : widen_bf16(halves[i]);
+            values[at + i] =
+                place->dtype == DTYPE_F16 ? widen_f16(halves[i]) : widen_bf16(halves[i]);
     }
     return 0;
 }
 
-static int read_tensor(Tensors *tensors, const Source *source, const FilePlace *place, uint64_t data_at, Error *err)
+static int read_tensor(Tensors *tensors, const Source *source, const FilePlace *place,
+                       uint64_t data_at, Error *err)
 {
     Tensor *tensor;
 
-    if (place->dtype >= DTYPES_READ) return tensors_pass_over(tensors, place->name, DTYPES[place->dtype], err);
+    if (place->dtype >= DTYPES_READ)
+        return tensors_pass_over(tensors, place->name, DTYPES[place->dtype], err);
     if (tensors_add(tensors, place->name, place->rank, place->dim, &tensor, err) != 0) return -1;
     return read_values(source, place, tensor, data_at, err);
 }
@@ -284,17 +310,22 @@ static int get_header(Json **out, uint64_t *length, const Source *source, Error 
     char *text = NULL;
 
     if (source->length < LENGTH_BYTES + 2)
-        return error_set(err, "%s: %" PRIu64 " bytes, too few for safetensors", source->name, source->length);
+        return error_set(err, "%s: %" PRIu64 " bytes, too few for safetensors", source->name,
+                         source->length);
     if (source_get(source, 0, length, LENGTH_BYTES, err) != 0) return -1;
     if (*length > source->length - LENGTH_BYTES || *length > HEADER_MAX)
-        return error_set(err, "%s: says its header has %" PRIu64 " bytes, %s: not safetensors, or cut short",
-                         source->name, *length,
-                         *length > HEADER_MAX ? "more than 100 MB" : "more than the file has");
+        return error_set(
+            err, "%s: says its header has %" PRIu64 " bytes, %s: not safetensors, or cut short",
+            source->name, *length,
+            *length > HEADER_MAX ? "more than 100 MB" : "more than the file has");
     text = malloc((size_t)*length + 1);
     if (!text) { error_no_memory(err); goto done; }
     if (source_get(source, LENGTH_BYTES, text, (size_t)*length, err) != 0) goto done;
     text[*length] = '\0';
-    if (text[0] != '{') { error_set(err, "%s: its header does not start with {: not safetensors", source->name); goto done; }
+    if (text[0] != '{') {
+        error_set(err, "%s: its header does not start with {: not safetensors", source->name);
+        goto done;
+    }
     rc = json_doc_parse(out, source->name, text, (size_t)*length, err);
 done:
     free(text);
@@ -334,7 +365,8 @@ static int read_source(Tensors **out, const Source *source, Error *err)
     FileHeader header = {0};
     Tensors   *tensors = NULL;
 
-    if (tensors_new(&tensors, err) != 0 || tensors_set_path(tensors, source->name, err) != 0) goto done;
+    if (tensors_new(&tensors, err) != 0 || tensors_set_path(tensors, source->name, err) != 0)
+        goto done;
     if (header_read(&header, tensors, source, err) != 0) goto done;
     for (int i = 0; i < header.count; i++)
         if (read_tensor(tensors, source, &header.places[i], header.data_at, err) != 0) goto done;
@@ -345,7 +377,8 @@ done:
     return rc;
 }
 
-int tensors_places(const char *name, const void *bytes, size_t length, TensorVisit *visit, void *context, Error *err)
+int tensors_places(const char *name, const void *bytes, size_t length, TensorVisit *visit,
+                   void *context, Error *err)
 {
     Source     source = {.name = name, .fd = -1, .bytes = bytes, .length = length};
     FileHeader header = {0};
@@ -355,7 +388,8 @@ int tensors_places(const char *name, const void *bytes, size_t length, TensorVis
     if (rc == 0) rc = header_read(&header, notes, &source, err);
     for (int i = 0; rc == 0 && i < header.count; i++) {
         const FilePlace *from = &header.places[i];
-        TensorPlace      place = {.name = from->name, .dtype = DTYPES[from->dtype], .bits = DTYPE_BITS[from->dtype], .rank = from->rank,
+        TensorPlace      place = {.name = from->name, .dtype = DTYPES[from->dtype],
+                                  .bits = DTYPE_BITS[from->dtype], .rank = from->rank,
                                   .bytes = source.bytes + header.data_at + from->begin};
         memcpy(place.dim, from->dim, sizeof place.dim);
         rc = visit(context, &place, err);
@@ -385,7 +419,8 @@ static int hash_source(uint64_t *hash, const Source *source, uint64_t offset, Er
     int   rc = chunk ? 0 : error_no_memory(err);
 
     while (rc == 0 && offset < source->length) {
-        size_t part = source->length - offset < HASH_CHUNK ? (size_t)(source->length - offset) : HASH_CHUNK;
+        size_t part =
+            source->length - offset < HASH_CHUNK ? (size_t)(source->length - offset) : HASH_CHUNK;
         rc = source_get(source, offset, chunk, part, err);
         if (rc == 0) *hash = hash_bytes(*hash, chunk, part);
         offset += part;
@@ -404,7 +439,8 @@ static int check_seal(const Source *source, Error *err)
     char     start[SEAL_AT + SEAL_DIGITS], digits[SEAL_DIGITS + 1];
     uint64_t hash;
 
-    if (source->length < sizeof start) return error_set(err, "%s: too short for a file with a checksum", source->name);
+    if (source->length < sizeof start)
+        return error_set(err, "%s: too short for a file with a checksum", source->name);
     if (source_get(source, 0, start, sizeof start, err) != 0) return -1;
     if (memcmp(start + LENGTH_BYTES, SEAL, sizeof SEAL - 1) != 0)
         return error_set(err, "%s: has no checksum", source->name);
@@ -465,7 +501,8 @@ static void write_entry(Text *header, const Tensor *tensor, uint64_t begin)
 {
     text_json_string(header, tensor->name);
     text_append(header, ":{\"dtype\":\"F32\",\"shape\":[");
-    for (int i = 0; i < tensor->rank; i++) text_printf(header, "%s%" PRId64, i == 0 ? "" : ",", tensor->dim[i]);
+    for (int i = 0; i < tensor->rank; i++)
+        text_printf(header, "%s%" PRId64, i == 0 ? "" : ",", tensor->dim[i]);
     text_printf(header, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin,
                 begin + (uint64_t)tensor->count * sizeof(float));
 }

@@ -16,7 +16,8 @@ enum { NAME_BYTES = 160 };
 /* Streams of random numbers: a teacher's block and a student's are drawn apart. */
 static uint64_t stream(int block, bool student) { return 2 * (uint64_t)block + student; }
 
-static void name_of(char out[NAME_BYTES], const char *prefix, int block, const NetParameter *parameter)
+static void name_of(char out[NAME_BYTES], const char *prefix, int block,
+                    const NetParameter *parameter)
 {
     snprintf(out, NAME_BYTES, "%sblocks.%d.%s", prefix, block, parameter->name);
 }
@@ -58,8 +59,9 @@ static bool is_variance(const char *name)
     return starts_with(name, "blocks.") && dot && strcmp(dot, ".running_var") == 0;
 }
 
-/* As bits those of infinities and NaN are above all others without their sign, and those of numbers below 0 above
- * these: a loop without a branch, which compilers turn into one over vectors. -0 is 0. */
+/* As bits those of infinities and NaN are above all others without their sign, and those of numbers
+ * below 0 above these: a loop without a branch, which compilers turn into one over vectors. -0 is
+ * 0. */
 static bool is_good(const Tensor *tensor)
 {
     bool     variance = is_variance(tensor->name);
@@ -175,7 +177,9 @@ static int of_whom(const char *whose, const Tensors *tensors, Error *err)
 
 int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t seed, Error *err)
 {
-    if (teacher) return load_all(net, block, teacher, err) == 0 ? 0 : of_whom("teacher's weights", teacher, err);
+    if (teacher)
+        return load_all(net, block, teacher, err) == 0 ? 0
+                                                       : of_whom("teacher's weights", teacher, err);
     net_initialise(net, seed, stream(block, false));
     return 0;
 }
@@ -196,7 +200,8 @@ static int load_momentum(Net *net, int block, const Tensors *student, Error *err
     return 0;
 }
 
-int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed, Error *err)
+int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed,
+                       Error *err)
 {
     if (!student || !has_any(net, block, student)) {
         net_initialise(net, seed, stream(block, true));

@@ -12,20 +12,23 @@
 #include "executor/checkpoint/tensors.h"
 #include "kernels/net.h"
 
-/* The tensor of a name: *out is NULL when there is none. One of a type that is not read is refused. */
+/* The tensor of a name: *out is NULL when there is none. One of a type that is not read is
+ * refused. */
 int state_find(Tensor **out, const Tensors *tensors, const char *name, Error *err);
 
-/* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's state. */
+/* Characters of a tensor's name before "blocks.": 0 of a parameter, more of the optimizer's
+ * state. */
 size_t state_prefix(const char *name);
 
 /* The block a tensor belongs to, by its name; -1: none. */
 int state_block(const char *name);
 
-/* The first tensor of the block with a number that is not finite, or a running variance below 0; NULL: none. */
+/* The first tensor of the block with a number that is not finite, or a running variance below 0;
+ * NULL: none. */
 const Tensor *state_find_bad(const Tensors *tensors, int block);
 
-/* Refuses values that nothing can be computed with: no finite numbers, a running variance below 0. Looks at
- * what is named as above only. path: of the file, for the message. */
+/* Refuses values that nothing can be computed with: no finite numbers, a running variance below 0.
+ * Looks at what is named as above only. path: of the file, for the message. */
 int state_check(const Tensors *tensors, const char *path, Error *err);
 
 /* A teacher's block from tensors; all of them must be there with the right shapes. NULL:
@@ -34,7 +37,8 @@ int state_load_teacher(Net *net, int block, const Tensors *teacher, uint64_t see
 
 /* A student's block: from tensors, with momentum (the net is trained) also the optimizer's
  * state where that is there; from the seed where tensors (may be NULL) have nothing of it. */
-int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed, Error *err);
+int state_load_student(Net *net, int block, const Tensors *student, bool momentum, uint64_t seed,
+                       Error *err);
 
 #define STATE_NO_STEP ((int64_t)-1)      /* write no note */
 

@@ -102,7 +102,8 @@ static int count_elements(int64_t *out, const char *name, int rank, const int64_
     int64_t count = 1;
 
     if (rank < 0 || rank > TENSOR_MAX_RANK)
-        return error_set(err, "tensor \"%s\": %d dimensions, expected at most %d", name, rank, TENSOR_MAX_RANK);
+        return error_set(err, "tensor \"%s\": %d dimensions, expected at most %d", name, rank,
+                         TENSOR_MAX_RANK);
     for (int i = 0; i < rank; i++)
         if (dim[i] < 0 || __builtin_mul_overflow(count, dim[i], &count))
             return error_set(err, "tensor \"%s\": its dimensions are out of range", name);
@@ -127,7 +128,8 @@ static Tensor *tensor_new(const char *name, int rank, const int64_t *dim, int64_
     return NULL;
 }
 
-int tensors_add(Tensors *tensors, const char *name, int rank, const int64_t *dim, Tensor **out, Error *err)
+int tensors_add(Tensors *tensors, const char *name, int rank, const int64_t *dim, Tensor **out,
+                Error *err)
 {
     int64_t count = 0;
 
@@ -185,7 +187,8 @@ Tensor *tensors_at(const Tensors *tensors, int i)
 
 int tensors_pass_over(Tensors *tensors, const char *name, const char *dtype, Error *err)
 {
-    if (!array_has_room(tensors->passed, tensors->passed_count, tensors->passed_room)) return error_no_memory(err);
+    if (!array_has_room(tensors->passed, tensors->passed_count, tensors->passed_room))
+        return error_no_memory(err);
     char *copy = strdup(name);
     if (!copy) return error_no_memory(err);
     tensors->passed[tensors->passed_count++] = (PassedOver){copy, dtype};

@@ -29,7 +29,8 @@ void tensors_free(Tensors *tensors);
 
 /* Adds a tensor, zeroed; refuses a name twice. *out is borrowed, stays where it is; it may
  * be NULL. Rank 0 is one number; a dimension of 0 is no numbers. */
-int  tensors_add(Tensors *tensors, const char *name, int rank, const int64_t *dim, Tensor **out, Error *err);
+int tensors_add(Tensors *tensors, const char *name, int rank, const int64_t *dim, Tensor **out,
+                Error *err);
 
 /* Copies a tensor, or all tensors and notes of another collection: added where new, replaced
  * where there is one of the name, which must have the same shape. */
@@ -39,7 +40,8 @@ int tensors_put(Tensors *tensors, const Tensors *from, Error *err);
 /* NULL when there is none. */
 Tensor *tensors_find(const Tensors *tensors, const char *name);
 int     tensors_count(const Tensors *tensors);
-Tensor *tensors_at(const Tensors *tensors, int i);       /* in the order of adding, or of the file */
+Tensor *tensors_at(const Tensors *tensors, int i);       /* in the order of adding, or of the
+                                                          * file */
 
 /* The file that they were read from, for errors; NULL: none. Copying tensors does not copy it. */
 const char *tensors_path(const Tensors *tensors);
@@ -48,19 +50,21 @@ int         tensors_set_path(Tensors *tensors, const char *path, Error *err);
 /* A tensor of a type that is not read: only its name and type are kept, for who asks for it. It is
  * not among the others, nor copied or written. dtype is borrowed. */
 int         tensors_pass_over(Tensors *tensors, const char *name, const char *dtype, Error *err);
-const char *tensors_passed_over(const Tensors *tensors, const char *name);      /* its type; NULL: none of that name */
+/* its type; NULL: none of that name */
+const char *tensors_passed_over(const Tensors *tensors, const char *name);
 
 /* Metadata: strings by key ("__metadata__" of the format). Setting a key again replaces
  * its value, and invalidates what tensors_note() gave for it. */
 int         tensors_set_note(Tensors *tensors, const char *key, const char *value, Error *err);
 const char *tensors_note(const Tensors *tensors, const char *key);       /* NULL: none */
 int         tensors_note_count(const Tensors *tensors);
-const char *tensors_note_key(const Tensors *tensors, int i);             /* in the order of setting */
+/* in the order of setting */
+const char *tensors_note_key(const Tensors *tensors, int i);
 
 /* safetensors (8 bytes length, JSON header, data, little endian). Reads F32, F16 and BF16
  * (widened), passes over the format's other types; names the tensor when an unknown type, a hole,
- * an overlap, or a truncated file is met. Values may be anything, infinities and NaN too. Writes F32, atomically
- * (base/file.h), the data at a multiple of 8 bytes.
+ * an overlap, or a truncated file is met. Values may be anything, infinities and NaN too. Writes
+ * F32, atomically (base/file.h), the data at a multiple of 8 bytes.
  *
  * Positions in errors are those of the header's text: "path:1:57: ...". */
 int tensors_read(Tensors **out, const char *path, Error *err);
@@ -76,8 +80,8 @@ int tensors_write_sealed(const Tensors *tensors, const char *path, Error *err);
 int tensors_parse(Tensors **out, const char *name, const void *bytes, size_t length, Error *err);
 int tensors_bytes(const Tensors *tensors, Text *out, Error *err);
 
-/* The header alone: calls visit for every tensor of a file that lies in memory, in the order of the data; what visit returns other than
- * 0 ends it. Of any of the format's types. */
+/* The header alone: calls visit for every tensor of a file that lies in memory, in the order of the
+ * data; what visit returns other than 0 ends it. Of any of the format's types. */
 typedef struct {
     const char *name, *dtype;            /* "BF16"; both borrowed for the call, dtype for ever */
     int         bits;        /* of an element */
@@ -87,6 +91,7 @@ typedef struct {
 } TensorPlace;
 
 typedef int TensorVisit(void *context, const TensorPlace *place, Error *err);
-int tensors_places(const char *name, const void *bytes, size_t length, TensorVisit *visit, void *context, Error *err);
+int         tensors_places(const char *name, const void *bytes, size_t length, TensorVisit *visit,
+                           void *context, Error *err);
 
 #endif

@@ -19,8 +19,8 @@ Crop crop_random(int width, int height, CropDraw *draw, void *context)
         double aspect = exp((2 * draw(context, n + 1) - 1) * log(widest));
         int    w = (int)lround(sqrt(part * aspect)), h = (int)lround(sqrt(part / aspect));
         if (w < 1 || h < 1 || w > width || h > height) continue;
-        return (Crop){floor(draw(context, n + 2) * (width - w + 1)), floor(draw(context, n + 3) * (height - h + 1)),
-                      w, h};
+        return (Crop){floor(draw(context, n + 2) * (width - w + 1)),
+                      floor(draw(context, n + 3) * (height - h + 1)), w, h};
     }
     double w = min(width, height * widest), h = min(height, width * widest);
     return (Crop){(width - w) / 2, (height - h) / 2, w, h};
@@ -38,7 +38,9 @@ int crop_reduction(Crop crop, int out_width, int out_height)
 {
     int reduced = 8;
 
-    while (reduced > 1 && (crop.width < (double)reduced * out_width || crop.height < (double)reduced * out_height))
+    while (
+        reduced > 1
+        && (crop.width < (double)reduced * out_width || crop.height < (double)reduced * out_height))
         reduced /= 2;
     return reduced;
 }
@@ -63,7 +65,8 @@ static int make_taps(Taps **out, int outputs, int size, double start, double len
     float *share = (float *)(taps + outputs);
     for (int i = 0; i < outputs; i++, share += most) {
         double centre = start + (i + 0.5) * scale;               /* pixel p covers p..p+1 */
-        int    first = (int)max(0, floor(centre - radius)), last = (int)min(size - 1, ceil(centre + radius));
+        int    first = (int)max(0, floor(centre - radius)),
+            last = (int)min(size - 1, ceil(centre + radius));
         double sum = 0;
         if (first > last) first = last = (int)max(0, min(size - 1, centre));
         taps[i] = (Taps){first, 0, share};
@@ -79,7 +82,8 @@ static int make_taps(Taps **out, int outputs, int size, double start, double len
 }
 
 /* A row of pixels to a row of outputs. */
-static void resample_row(float *out, const Taps *taps, int outputs, const unsigned char *row, bool mirror)
+static void resample_row(float *out, const Taps *taps, int outputs, const unsigned char *row,
+                         bool mirror)
 {
     for (int i = 0; i < outputs; i++) {
         float sum[CHANNELS] = {0};
@@ -92,7 +96,8 @@ static void resample_row(float *out, const Taps *taps, int outputs, const unsign
 }
 
 /* Sums of rows, which have a line of n floats each in rows, starting with the pixel row base. */
-static void resample_column(float *out, const Taps *taps, int outputs, const float *rows, int base, int n)
+static void resample_column(float *out, const Taps *taps, int outputs, const float *rows, int base,
+                            int n)
 {
     for (int i = 0; i < outputs; i++, out += n) {
         for (int j = 0; j < n; j++) out[j] = 0;
@@ -103,8 +108,8 @@ static void resample_column(float *out, const Taps *taps, int outputs, const flo
     }
 }
 
-int crop_resample(float *out, int out_width, int out_height, const unsigned char *pixels, int width, int height,
-                  Crop crop, bool mirror, Error *err)
+int crop_resample(float *out, int out_width, int out_height, const unsigned char *pixels, int width,
+                  int height, Crop crop, bool mirror, Error *err)
 {
     int    rc = -1, n = CHANNELS * out_width;
     Taps  *across = NULL, *down = NULL;

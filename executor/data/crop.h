@@ -26,7 +26,7 @@ int crop_reduction(Crop crop, int out_width, int out_height);
 /* Resamples the crop (in pixels of [height][width][3]) to out [out_height][out_width][3], 0 to 1:
  * a triangle filter as wide as a pixel of the coarser grid, as Pillow's bilinear, so that nothing
  * aliases. mirror: left to right. */
-int crop_resample(float *out, int out_width, int out_height, const unsigned char *pixels, int width, int height,
-                  Crop crop, bool mirror, Error *err);
+int crop_resample(float *out, int out_width, int out_height, const unsigned char *pixels, int width,
+                  int height, Crop crop, bool mirror, Error *err);
 
 #endif

@@ -12,8 +12,9 @@
 #include "base/rng.h"
 #include "executor/data/data_source.h"
 
-static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS, &DATA_CIFAR10, &DATA_IMAGES, &DATA_TENSORS,
-                                           &DATA_TOKENS, &DATA_TOKENS32, &DATA_BYTES, NULL};
+static const DataSource *const SOURCES[] = {&DATA_SYNTHETIC, &DATA_DIGITS,  &DATA_CIFAR10,
+                                            &DATA_IMAGES,    &DATA_TENSORS, &DATA_TOKENS,
+                                            &DATA_TOKENS32,  &DATA_BYTES,   NULL};
 
 /* Far above any data, and far below what could wrap around. */
 #define MOST_SAMPLES (INT64_C(1) << 40)
@@ -40,16 +41,20 @@ static int find_source(const DataSource **out, const char **folder, const char *
     size_t length = strcspn(text, ":");
 
     for (int i = 0; SOURCES[i]; i++) {
-        if (strlen(SOURCES[i]->name) != length || strncmp(SOURCES[i]->name, text, length) != 0) continue;
+        if (strlen(SOURCES[i]->name) != length || strncmp(SOURCES[i]->name, text, length) != 0)
+            continue;
         *out = SOURCES[i];
         *folder = text[length] ? text + length + 1 : NULL;
         if (SOURCES[i]->folder && (!*folder || !**folder))
-            return error_set(err, "data source \"%s\" needs a folder: %s:FOLDER", text, SOURCES[i]->name);
+            return error_set(err, "data source \"%s\" needs a folder: %s:FOLDER", text,
+                             SOURCES[i]->name);
         if (!SOURCES[i]->folder && *folder)
-            return error_set(err, "data source \"%s\" takes no folder, expected %s", text, SOURCES[i]->name);
+            return error_set(err, "data source \"%s\" takes no folder, expected %s", text,
+                             SOURCES[i]->name);
         return 0;
     }
-    return error_set(err, "data source \"%s\" is not known, expected one of: %s", text, DATA_SOURCES);
+    return error_set(err, "data source \"%s\" is not known, expected one of: %s", text,
+                     DATA_SOURCES);
 }
 
 int data_check_source(const char *source, Error *err)
@@ -60,11 +65,14 @@ int data_check_source(const char *source, Error *err)
     return find_source(&found, &folder, source, err);
 }
 
-static int wants_of(DataWants *wants, const Workload *workload, DataPart part, bool lenient, Error *err)
+static int wants_of(DataWants *wants, const Workload *workload, DataPart part, bool lenient,
+                    Error *err)
 {
-    *wants = (DataWants){.shape = workload->input, .classes = workload->classes, .samples = workload->samples,
-                         .vocabulary = workload->vocabulary, .types = workload->types, .part = part,
-                         .augment = part == DATA_TRAIN && !workload->unaugmented, .lenient = lenient};
+    *wants = (DataWants){.shape = workload->input, .classes = workload->classes,
+                         .samples = workload->samples, .vocabulary = workload->vocabulary,
+                         .types = workload->types, .part = part,
+                         .augment = part == DATA_TRAIN && !workload->unaugmented,
+                         .lenient = lenient};
     for (int c = 0; c < workload->input.channels; c++) {
         wants->mean[c] = workload->mean[c];
         wants->deviation[c] = workload->deviation[c];
@@ -74,7 +82,8 @@ static int wants_of(DataWants *wants, const Workload *workload, DataPart part, b
     return 0;
 }
 
-int data_open(Data **out, const char *source, const Workload *workload, DataPart part, int64_t skip_bad, Error *err)
+int data_open(Data **out, const char *source, const Workload *workload, DataPart part,
+              int64_t skip_bad, Error *err)
 {
     int         rc = -1;
     const char *folder = NULL;
@@ -127,7 +136,10 @@ int64_t data_elements(const Data *data)
     return data->elements;
 }
 
-bool data_is_uneven(const Data *data) { return data->source->uneven && data->source->uneven(data->state); }
+bool data_is_uneven(const Data *data)
+{
+    return data->source->uneven && data->source->uneven(data->state);
+}
 
 int data_length(const Data *data, int64_t i) { return data->source->length(data->state, i); }
 
@@ -140,7 +152,8 @@ int data_hash(uint64_t *out, const Data *data, Error *err)
     return data->source->hash ? data->source->hash(data->state, out, err) : 0;
 }
 
-int data_hash_file(uint64_t *hash, int fd, const char *path, int64_t offset, int64_t count, Error *err)
+int data_hash_file(uint64_t *hash, int fd, const char *path, int64_t offset, int64_t count,
+                   Error *err)
 {
     enum { CHUNK = 256 * 1024 };
     char *chunk = malloc(CHUNK);
@@ -173,8 +186,8 @@ int64_t data_skipped(const Data *data)
 
 /* ---- loading -------------------------------------------------------------- */
 
-/* Counts sample i as damaged, and tells of it, once. err: what is wrong with it. Fails, now and for this sample ever after, when that is
- * one more than may be skipped. */
+/* Counts sample i as damaged, and tells of it, once. err: what is wrong with it. Fails, now and for
+ * this sample ever after, when that is one more than may be skipped. */
 static int skip(Data *data, int64_t i, Error *err)
 {
     unsigned char known = atomic_load(&data->bad[i]);
@@ -192,7 +205,8 @@ static int skip(Data *data, int64_t i, Error *err)
         return 0;
     }
     if (data->skip_bad > 0)
-        error_prefix(err, "more damaged samples than the %" PRId64 " that may be skipped; one more", data->skip_bad);
+        error_prefix(err, "more damaged samples than the %" PRId64 " that may be skipped; one more",
+                     data->skip_bad);
     return -1;
 }
 
@@ -201,34 +215,42 @@ static void note_good(Data *data, int64_t i)
 {
     unsigned char known = BAD_NOT_KNOWN;
 
-    if (atomic_load(&data->bad[i]) == known) atomic_compare_exchange_strong(&data->bad[i], &known, BAD_NOT);
+    if (atomic_load(&data->bad[i]) == known)
+        atomic_compare_exchange_strong(&data->bad[i], &known, BAD_NOT);
 }
 
-int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, Error *err)
+int data_load(Data *data, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
+              Error *err)
 {
     Error reason = {""};
 
     for (int64_t tried = 0; tried < data->count; tried++, i = (i + 1) % data->count) {
         bool damaged = false;
         if (atomic_load(&data->bad[i]) == BAD_SKIPPED) continue;
-        if (data->source->load(data->state, i, seed, epoch, out, label, &damaged, &reason) == 0) { note_good(data, i); return 0; }
+        if (data->source->load(data->state, i, seed, epoch, out, label, &damaged, &reason) == 0) {
+            note_good(data, i);
+            return 0;
+        }
         if (!damaged || skip(data, i, &reason) != 0) return error_set(err, "%s", reason.text);
     }
-    return error_set(err, "no sample is good%s%s", reason.text[0] ? "; the last: " : "", reason.text);
+    return error_set(err, "no sample is good%s%s", reason.text[0] ? "; the last: " : "",
+                     reason.text);
 }
 
 /* ---- labels --------------------------------------------------------------- */
 
 bool data_has_labels(const Data *data)
 {
-    return data->classes > 0 ? data->source->label && data->source->label(data->state, 0) >= 0 : data->vocabulary > 0;
+    return data->classes > 0 ? data->source->label && data->source->label(data->state, 0) >= 0
+                             : data->vocabulary > 0;
 }
 
-/* Another sample stands in for one that is damaged, and only loading tells: this process may not have loaded this one. */
+/* Another sample stands in for one that is damaged, and only loading tells: this process may not
+ * have loaded this one. */
 static int find_out(Data *data, int64_t i, Error *err)
 {
     float *sample = calloc((size_t)data->elements, sizeof *sample);
-    int    label, rc = sample ? data_load(data, i, 0, 0, sample, &label, err) : error_no_memory(err);
+    int label, rc = sample ? data_load(data, i, 0, 0, sample, &label, err) : error_no_memory(err);
 
     free(sample);
     return rc;
@@ -237,11 +259,13 @@ static int find_out(Data *data, int64_t i, Error *err)
 /* A text is read again: its tokens are its labels. */
 static int next_tokens(Data *data, int64_t i, int *out, Error *err)
 {
-    int64_t tokens = data->elements / data->channels, length = data_is_uneven(data) ? data_length(data, i) : tokens;
+    int64_t tokens = data->elements / data->channels,
+            length = data_is_uneven(data) ? data_length(data, i) : tokens;
     float  *text = calloc((size_t)data->elements, sizeof *text);
     int     none, rc = text ? data_load(data, i, 0, 0, text, &none, err) : error_no_memory(err);
 
-    for (int64_t t = 0; rc == 0 && t < tokens; t++) out[t] = t + 1 < length ? (int)text[(t + 1) * data->channels] : -1;
+    for (int64_t t = 0; rc == 0 && t < tokens; t++)
+        out[t] = t + 1 < length ? (int)text[(t + 1) * data->channels] : -1;
     free(text);
     return rc;
 }
@@ -249,11 +273,16 @@ static int next_tokens(Data *data, int64_t i, int *out, Error *err)
 int data_labels(Data *data, int64_t i, int *out, Error *err)
 {
     if (data->classes == 0) return next_tokens(data, i, out, err);
-    if (data->skip_bad > 0 && atomic_load(&data->bad[i]) == BAD_NOT_KNOWN && find_out(data, i, err) != 0) return -1;
-    for (int64_t tried = 0; tried < data->count && atomic_load(&data->bad[i]) == BAD_SKIPPED; tried++) i = (i + 1) % data->count;
+    if (data->skip_bad > 0 && atomic_load(&data->bad[i]) == BAD_NOT_KNOWN
+        && find_out(data, i, err) != 0)
+        return -1;
+    for (int64_t tried = 0; tried < data->count && atomic_load(&data->bad[i]) == BAD_SKIPPED;
+         tried++)
+        i = (i + 1) % data->count;
     *out = data->source->label(data->state, i);
     if (*out >= 0 && *out < data->classes) return 0;
-    return error_set(err, "sample %" PRId64 " has the label %d, expected 0 to %d", i, *out, data->classes - 1);
+    return error_set(err, "sample %" PRId64 " has the label %d, expected 0 to %d", i, *out,
+                     data->classes - 1);
 }
 
 /* ---- what sources share --------------------------------------------------- */
@@ -262,13 +291,18 @@ int data_expect(const DataWants *wants, const char *source, Shape shape, int cla
 {
     const Shape *is = &wants->shape;
 
-    if (wants->vocabulary > 0) return error_set(err, "data source %s: it has images, and the workload's input is tokens", source);
+    if (wants->vocabulary > 0)
+        return error_set(err, "data source %s: it has images, and the workload's input is tokens",
+                         source);
     if (is->channels != shape.channels || is->height != shape.height || is->width != shape.width)
-        return error_set(err, "data source %s: its images are %d x %d x %d (channels, height, width), and the "
-                         "workload's input is %d x %d x %d", source, shape.channels, shape.height, shape.width,
-                         is->channels, is->height, is->width);
+        return error_set(
+            err,
+            "data source %s: its images are %d x %d x %d (channels, height, width), and the "
+            "workload's input is %d x %d x %d",
+            source, shape.channels, shape.height, shape.width, is->channels, is->height, is->width);
     if (wants->classes != 0 && wants->classes != classes)
-        return error_set(err, "data source %s: has %d classes, and the workload %d", source, classes, wants->classes);
+        return error_set(err, "data source %s: has %d classes, and the workload %d", source,
+                         classes, wants->classes);
     return 0;
 }
 
@@ -277,7 +311,8 @@ enum { DRAW_AUGMENT = 1, DRAW_ORDER = 2 };
 
 double data_draw(uint64_t seed, int64_t epoch, int64_t sample, int draw)
 {
-    return rng_uniform(rng_u64(seed, DRAW_AUGMENT, (uint64_t)epoch, 0), (uint64_t)sample, (uint64_t)draw, 0);
+    return rng_uniform(rng_u64(seed, DRAW_AUGMENT, (uint64_t)epoch, 0), (uint64_t)sample,
+                       (uint64_t)draw, 0);
 }
 
 /* ---- order ---------------------------------------------------------------- */
@@ -304,7 +339,8 @@ static uint64_t feistel(uint64_t x, int half, uint64_t key)
  * average; that is a permutation of 0..samples-1. */
 int64_t data_order(int64_t samples, uint64_t seed, int64_t epoch, int64_t position)
 {
-    uint64_t key = rng_u64(seed, DRAW_ORDER, (uint64_t)epoch, 0), x = (uint64_t)(position % samples);
+    uint64_t key = rng_u64(seed, DRAW_ORDER, (uint64_t)epoch, 0),
+             x = (uint64_t)(position % samples);
     int      half = 1;
 
     while ((int64_t)1 << 2 * half < samples) half++;

@@ -12,8 +12,15 @@
 
 #include "executor/data/data_source.h"
 
-enum { SIDE = 32, PLANE = SIDE * SIDE, CHANNELS = 3, SAMPLE_BYTES = 1 + CHANNELS * PLANE, CLASSES = 10,
-       FILES = 5, PAD = 4 };
+enum {
+    SIDE = 32,
+    PLANE = SIDE * SIDE,
+    CHANNELS = 3,
+    SAMPLE_BYTES = 1 + CHANNELS * PLANE,
+    CLASSES = 10,
+    FILES = 5,
+    PAD = 4
+};
 
 /* Draws of an augmentation. */
 enum { DRAW_MIRROR, DRAW_X, DRAW_Y };
@@ -44,8 +51,8 @@ static void cifar_free(void *state)
 
 static int cut_short(const File *file, int64_t sample, int64_t bytes, Error *err)
 {
-    return error_set(err, "%s: sample %" PRId64 " is cut short: it has %" PRId64 " of %d bytes", file->path, sample,
-                     bytes, SAMPLE_BYTES);
+    return error_set(err, "%s: sample %" PRId64 " is cut short: it has %" PRId64 " of %d bytes",
+                     file->path, sample, bytes, SAMPLE_BYTES);
 }
 
 /* Adds FOLDER/NAME. A last sample that is cut short is refused now, unless it may be skipped. */
@@ -54,11 +61,16 @@ static int add_file(Cifar *cifar, const char *folder, const char *name, Error *e
     File       *file = &cifar->file[cifar->files];
     struct stat info;
 
-    if (asprintf(&file->path, "%s/%s", folder, name) < 0) { file->path = NULL; return error_no_memory(err); }
+    if (asprintf(&file->path, "%s/%s", folder, name) < 0) {
+        file->path = NULL;
+        return error_no_memory(err);
+    }
     cifar->files++;
-    file->fd = open(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);      /* a pipe is not waited for */
+    /* a pipe is not waited for */
+    file->fd = open(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (file->fd < 0) return error_set(err, "%s: cannot open: %s", file->path, strerror(errno));
-    if (fstat(file->fd, &info) != 0) return error_set(err, "%s: cannot read: %s", file->path, strerror(errno));
+    if (fstat(file->fd, &info) != 0)
+        return error_set(err, "%s: cannot read: %s", file->path, strerror(errno));
     if (!S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", file->path);
     if (info.st_size == 0) return error_set(err, "%s: is empty", file->path);
     file->first = cifar->count;
@@ -69,7 +81,8 @@ static int add_file(Cifar *cifar, const char *folder, const char *name, Error *e
     return 0;
 }
 
-static int cifar_open(void **out, int64_t *count, const char *folder, const DataWants *wants, Error *err)
+static int cifar_open(void **out, int64_t *count, const char *folder, const DataWants *wants,
+                      Error *err)
 {
     static const char *const train[] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                                         "data_batch_4.bin", "data_batch_5.bin", NULL};
@@ -87,7 +100,8 @@ static int cifar_open(void **out, int64_t *count, const char *folder, const Data
     return 0;
 }
 
-static int read_sample(const File *file, int64_t sample, unsigned char bytes[SAMPLE_BYTES], bool *damaged, Error *err)
+static int read_sample(const File *file, int64_t sample, unsigned char bytes[SAMPLE_BYTES],
+                       bool *damaged, Error *err)
 {
     int got = 0;
 
@@ -96,20 +110,22 @@ static int read_sample(const File *file, int64_t sample, unsigned char bytes[SAM
                              (off_t)(sample * SAMPLE_BYTES + got));
         if (more < 0 && errno == EINTR) continue;
         if (more < 0)
-            return error_set(err, "%s: cannot read sample %" PRId64 ": %s", file->path, sample, strerror(errno));
+            return error_set(err, "%s: cannot read sample %" PRId64 ": %s", file->path, sample,
+                             strerror(errno));
         if (more == 0) break;
         got += (int)more;
     }
     *damaged = got < SAMPLE_BYTES || bytes[0] >= CLASSES;
     if (got < SAMPLE_BYTES) return cut_short(file, sample, got, err);
     if (bytes[0] >= CLASSES)
-        return error_set(err, "%s: sample %" PRId64 " has the label %d, expected 0 to %d", file->path, sample,
-                         bytes[0], CLASSES - 1);
+        return error_set(err, "%s: sample %" PRId64 " has the label %d, expected 0 to %d",
+                         file->path, sample, bytes[0], CLASSES - 1);
     return 0;
 }
 
 /* The image moved by (dx, dy) and mirrored, channels last, normalised. */
-static void place(const DataWants *wants, const unsigned char *planes, int dx, int dy, bool mirror, float *out)
+static void place(const DataWants *wants, const unsigned char *planes, int dx, int dy, bool mirror,
+                  float *out)
 {
     for (int y = 0; y < SIDE; y++)
         for (int x = 0; x < SIDE; x++)
@@ -121,8 +137,8 @@ static void place(const DataWants *wants, const unsigned char *planes, int dx, i
             }
 }
 
-static int cifar_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged,
-                      Error *err)
+static int cifar_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
+                      bool *damaged, Error *err)
 {
     const Cifar  *cifar = state;
     const File   *file = cifar->file;
@@ -147,7 +163,8 @@ static int cifar_hash(void *state, uint64_t *hash, Error *err)
     const Cifar *cifar = state;
 
     for (int i = 0; i < cifar->files; i++)
-        if (data_hash_file(hash, cifar->file[i].fd, cifar->file[i].path, 0, INT64_MAX, err) != 0) return -1;
+        if (data_hash_file(hash, cifar->file[i].fd, cifar->file[i].path, 0, INT64_MAX, err) != 0)
+            return -1;
     return 0;
 }
 
@@ -164,4 +181,5 @@ static int cifar10_label(const void *state, int64_t i)
     return read_sample(file, i - file->first, bytes, &damaged, &ignored) == 0 ? bytes[0] : -1;
 }
 
-const DataSource DATA_CIFAR10 = {"cifar10", true, cifar_open, cifar_free, cifar_load, NULL, NULL, true, cifar_hash, cifar10_label};
+const DataSource DATA_CIFAR10 = {"cifar10", true, cifar_open, cifar_free, cifar_load,
+                                 NULL,      NULL, true,       cifar_hash, cifar10_label};

@@ -6,7 +6,14 @@
 
 #include "executor/data/data_source.h"
 
-enum { ROWS = 1797, SIDE = 8, PIXELS = SIDE * SIDE, CLASSES = 10, LARGEST = 16, VALIDATION_EVERY = 5 };
+enum {
+    ROWS = 1797,
+    SIDE = 8,
+    PIXELS = SIDE * SIDE,
+    CLASSES = 10,
+    LARGEST = 16,
+    VALIDATION_EVERY = 5
+};
 
 /* The file's bytes; the assembler finds it from the sources' root, where make runs. */
 extern const char pipebd_digits_csv[], pipebd_digits_csv_end[];
@@ -43,7 +50,8 @@ static void read_rows(Digits *digits)
     assert(at == pipebd_digits_csv_end);
 }
 
-static int digits_open(void **out, int64_t *count, const char *folder, const DataWants *wants, Error *err)
+static int digits_open(void **out, int64_t *count, const char *folder, const DataWants *wants,
+                       Error *err)
 {
     (void)folder;
     if (data_expect(wants, "digits", (Shape){1, SIDE, SIDE}, CLASSES, err) != 0) return -1;
@@ -56,18 +64,23 @@ static int digits_open(void **out, int64_t *count, const char *folder, const Dat
     return 0;
 }
 
-static int digits_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged,
-                       Error *err)
+static int digits_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
+                       bool *damaged, Error *err)
 {
     const Digits        *digits = state;
     const unsigned char *image = digits->image[i];
 
     (void)seed; (void)epoch; (void)damaged; (void)err;
-    for (int j = 0; j < PIXELS; j++) out[j] = data_normal(&digits->wants, 0, (float)image[j] / LARGEST);
+    for (int j = 0; j < PIXELS; j++)
+        out[j] = data_normal(&digits->wants, 0, (float)image[j] / LARGEST);
     *label = image[PIXELS];
     return 0;
 }
 
-static int digits_label(const void *state, int64_t i) { return ((const Digits *)state)->image[i][PIXELS]; }
+static int digits_label(const void *state, int64_t i)
+{
+    return ((const Digits *)state)->image[i][PIXELS];
+}
 
-const DataSource DATA_DIGITS = {"digits", false, digits_open, free, digits_load, NULL, NULL, false, NULL, digits_label};
+const DataSource DATA_DIGITS = {"digits", false, digits_open, free, digits_load,
+                                NULL,     NULL,  false,       NULL, digits_label};

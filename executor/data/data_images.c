@@ -82,14 +82,16 @@ static void free_entries(struct dirent **entry, int count)
     free(entry);
 }
 
-static int list(struct dirent ***out, int *count, const char *folder, int (*filter)(const struct dirent *), Error *err)
+static int list(struct dirent ***out, int *count, const char *folder,
+                int (*filter)(const struct dirent *), Error *err)
 {
     *count = scandir(folder, out, filter, by_name);
     if (*count >= 0) return 0;
     *out = NULL;
     *count = 0;
-    return errno == ENOMEM ? error_no_memory(err)
-                           : error_set(err, "%s: cannot read the folder: %s", folder, strerror(errno));
+    return errno == ENOMEM
+               ? error_no_memory(err)
+               : error_set(err, "%s: cannot read the folder: %s", folder, strerror(errno));
 }
 
 /* The names of the folders in a folder. */
@@ -108,7 +110,8 @@ static int list_classes(Images *images, const char *folder, Error *err)
         if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
             images->class[images->class_count++] = path + strlen(folder) + 1;
     }
-    if (images->class_count == 0) error_set(err, "%s: has no folders, expected one a class", folder);
+    if (images->class_count == 0)
+        error_set(err, "%s: has no folders, expected one a class", folder);
     else rc = 0;
 done:
     free_entries(entry, count);
@@ -142,16 +145,22 @@ done:
     return rc;
 }
 
-/* Fails when a part has a class that train has not, whose label would be anybody's guess, or lacks one that train has. */
+/* Fails when a part has a class that train has not, whose label would be anybody's guess, or lacks
+ * one that train has. */
 static int check_part(const Images *images, const char *part, Error *err)
 {
     Images other = {0};
     int    rc = list_classes(&other, part, err);
 
     for (int i = 0, j = 0; (i < other.class_count || j < images->class_count) && rc == 0;) {
-        int order = i == other.class_count ? 1 : j == images->class_count ? -1 : strcmp(other.class[i], images->class[j]);
-        if (order < 0) rc = error_set(err, "%s/%s: there is no such class for training", part, other.class[i]);
-        if (order > 0) rc = error_set(err, "%s: has no folder of class %s, though train has", part, images->class[j]);
+        int order = i == other.class_count     ? 1
+                    : j == images->class_count ? -1
+                                               : strcmp(other.class[i], images -> class[j]);
+        if (order < 0)
+            rc = error_set(err, "%s/%s: there is no such class for training", part, other.class[i]);
+        if (order > 0)
+            rc = error_set(err, "%s: has no folder of class %s, though train has", part,
+                           images->class[j]);
         i++;
         j++;
     }
@@ -168,7 +177,8 @@ static int find_images(Images *images, const char *folder, Error *err)
     if (!train) return error_no_memory(err);
     if (list_classes(images, train, err) != 0) return -1;
     if (classes != 0 && classes != images->class_count)
-        return error_set(err, "%s: has %d classes, and the workload %d", train, images->class_count, classes);
+        return error_set(err, "%s: has %d classes, and the workload %d", train, images->class_count,
+                         classes);
     if (images->wants.part == DATA_VALIDATION) {
         part = join(&images->arena, folder, "val");
         if (!part) return error_no_memory(err);
@@ -179,11 +189,13 @@ static int find_images(Images *images, const char *folder, Error *err)
     return 0;
 }
 
-static int images_open(void **out, int64_t *count, const char *folder, const DataWants *wants, Error *err)
+static int images_open(void **out, int64_t *count, const char *folder, const DataWants *wants,
+                       Error *err)
 {
     if (!jpeg_available()) return error_set(err, "data source images: this build has no libjpeg");
     if (wants->shape.channels != 3)
-        return error_set(err, "data source images: has 3 channels, and the workload's input %d", wants->shape.channels);
+        return error_set(err, "data source images: has 3 channels, and the workload's input %d",
+                         wants->shape.channels);
     Images *images = calloc(1, sizeof *images);
     if (!images) return error_no_memory(err);
     *out = images;
@@ -226,10 +238,13 @@ static int cut_out(const ImageCut *cut, const JpegImage *image, float *out, Erro
     Shape  shape = wants->shape;
     double r = image->reduced;
     Crop   crop = {cut->crop.x / r, cut->crop.y / r, cut->crop.width / r, cut->crop.height / r};
-    bool   mirror = wants->augment && data_draw(cut->seed, cut->epoch, cut->sample, DRAW_MIRROR) < 0.5;
+    bool   mirror =
+        wants->augment && data_draw(cut->seed, cut->epoch, cut->sample, DRAW_MIRROR) < 0.5;
 
-    if (crop_resample(out, shape.width, shape.height, image->pixels, image->pixel_width, image->pixel_height, crop,
-                      mirror, err) != 0) return -1;
+    if (crop_resample(out, shape.width, shape.height, image->pixels, image->pixel_width,
+                      image->pixel_height, crop, mirror, err)
+        != 0)
+        return -1;
     for (int64_t i = 0; i < (int64_t)shape.width * shape.height; i++)
         for (int c = 0; c < 3; c++, out++) *out = data_normal(wants, c, *out);
     return 0;
@@ -241,12 +256,13 @@ static int read_image(char **bytes, size_t *length, const char *path, Error *err
     struct stat info;
 
     *bytes = NULL;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", path);
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return error_set(err, "%s: is no regular file", path);
     return file_read(bytes, length, path, MOST_BYTES, err);
 }
 
-static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label, bool *damaged,
-                       Error *err)
+static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
+                       bool *damaged, Error *err)
 {
     const Images *images = state;
     const char   *path = images->image[i].path;
@@ -256,7 +272,8 @@ static int images_load(void *state, int64_t i, uint64_t seed, int64_t epoch, flo
     size_t        length;
 
     int rc = read_image(&bytes, &length, path, err);
-    if (rc == 0 && (rc = jpeg_decode(&image, bytes, length, choose_crop, &cut, err)) != 0 && !error_is_no_memory(err))
+    if (rc == 0 && (rc = jpeg_decode(&image, bytes, length, choose_crop, &cut, err)) != 0
+        && !error_is_no_memory(err))
         error_prefix(err, "%s", path);
     if (rc == 0) rc = cut_out(&cut, &image, out, err);
     else if (!error_is_no_memory(err)) {
@@ -278,7 +295,8 @@ static int hash_image(uint64_t *hash, const Image *image, bool whole, Error *err
 
     for (int slashes = 0; name > image->path; name--)
         if (name[-1] == '/' && ++slashes == 2) break;
-    if (stat(image->path, &info) != 0) return error_set(err, "%s: cannot read: %s", image->path, strerror(errno));
+    if (stat(image->path, &info) != 0)
+        return error_set(err, "%s: cannot read: %s", image->path, strerror(errno));
     *hash = hash_bytes(*hash, name, strlen(name) + 1);
     *hash = hash_bytes(*hash, &info.st_size, sizeof info.st_size);
     if (!whole || !S_ISREG(info.st_mode)) return 0;
@@ -299,6 +317,10 @@ static int images_hash(void *state, uint64_t *hash, Error *err)
     return 0;
 }
 
-static int images_label(const void *state, int64_t i) { return ((const Images *)state)->image[i].label; }
+static int images_label(const void *state, int64_t i)
+{
+    return ((const Images *)state)->image[i].label;
+}
 
-const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load, NULL, NULL, true, images_hash, images_label};
+const DataSource DATA_IMAGES = {"images", true, images_open, images_free, images_load,
+                                NULL,     NULL, true,        images_hash, images_label};

@@ -12,7 +12,8 @@ typedef struct {
 } Synthetic;
 
 /* The workload's number of samples; a tenth of it for validation. */
-static int synthetic_open(void **out, int64_t *count, const char *folder, const DataWants *wants, Error *err)
+static int synthetic_open(void **out, int64_t *count, const char *folder, const DataWants *wants,
+                          Error *err)
 {
     Synthetic *synthetic = calloc(1, sizeof *synthetic);
 
@@ -39,16 +40,19 @@ static int synthetic_label(const void *state, int64_t i)
 {
     const DataWants *wants = &((const Synthetic *)state)->wants;
 
-    return wants->classes > 0 ? (int)(rng_u64((uint64_t)wants->part, (uint64_t)i, 0, 2) % (uint64_t)wants->classes) : -1;
+    return wants->classes > 0
+               ? (int)(rng_u64((uint64_t)wants->part, (uint64_t)i, 0, 2) % (uint64_t)wants->classes)
+               : -1;
 }
 
-static int synthetic_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out, int *label,
-                          bool *damaged, Error *err)
+static int synthetic_load(void *state, int64_t i, uint64_t seed, int64_t epoch, float *out,
+                          int *label, bool *damaged, Error *err)
 {
     const Synthetic *synthetic = state;
     const DataWants *wants = &synthetic->wants;
-    int64_t          elements = (int64_t)wants->shape.channels * wants->shape.height * wants->shape.width;
-    const float      scale = sqrtf(12.0f) * 0x1p-24f;      /* deviation of a uniform: width / sqrt(12) */
+    int64_t elements = (int64_t)wants->shape.channels * wants->shape.height * wants->shape.width;
+    const float      scale = sqrtf(12.0f) * 0x1p-24f;      /* deviation of a uniform: width /
+                                                            * sqrt(12) */
 
     (void)seed; (void)epoch; (void)damaged; (void)err;
     if (wants->vocabulary > 0) load_tokens(wants, i, out);
@@ -61,4 +65,5 @@ static int synthetic_load(void *state, int64_t i, uint64_t seed, int64_t epoch, 
     return 0;
 }
 
-const DataSource DATA_SYNTHETIC = {"synthetic", false, synthetic_open, free, synthetic_load, NULL, NULL, false, NULL, synthetic_label};
+const DataSource DATA_SYNTHETIC = {"synthetic", false, synthetic_open, free, synthetic_load,
+                                   NULL,        NULL,  false,          NULL, synthetic_label};

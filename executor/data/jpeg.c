@@ -43,7 +43,8 @@ static void cmyk_to_rgb(unsigned char *rgb, const unsigned char *cmyk, int width
 {
     for (int x = 0; x < width; x++, rgb += 3, cmyk += 4)
         for (int c = 0; c < 3; c++) {
-            int ink = inverted ? cmyk[c] : 255 - cmyk[c], black = inverted ? cmyk[3] : 255 - cmyk[3];
+            int ink = inverted ? cmyk[c] : 255 - cmyk[c],
+                black = inverted ? cmyk[3] : 255 - cmyk[3];
             rgb[c] = (unsigned char)(ink * black / 255);
         }
 }
@@ -73,7 +74,8 @@ static void read_rows(Decoding *d)
 }
 
 /* Jumps to give_up when something is wrong. */
-static void decode(Decoding *d, const char *bytes, size_t length, JpegReduction *reduction, void *context)
+static void decode(Decoding *d, const char *bytes, size_t length, JpegReduction *reduction,
+                   void *context)
 {
     struct jpeg_decompress_struct *decoder = &d->decoder;
 
@@ -101,7 +103,8 @@ static void decode(Decoding *d, const char *bytes, size_t length, JpegReduction 
     jpeg_finish_decompress(decoder);
 }
 
-int jpeg_decode(JpegImage *out, const char *bytes, size_t length, JpegReduction *reduction, void *context, Error *err)
+int jpeg_decode(JpegImage *out, const char *bytes, size_t length, JpegReduction *reduction,
+                void *context, Error *err)
 {
     Decoding *d = calloc(1, sizeof *d);
     int       rc;
@@ -132,7 +135,8 @@ bool jpeg_available(void)
 
 #else
 
-int jpeg_decode(JpegImage *out, const char *bytes, size_t length, JpegReduction *reduction, void *context, Error *err)
+int jpeg_decode(JpegImage *out, const char *bytes, size_t length, JpegReduction *reduction,
+                void *context, Error *err)
 {
     (void)bytes; (void)length; (void)reduction; (void)context;
     *out = (JpegImage){0};

@@ -55,7 +55,8 @@ static int64_t elements_of_data(const void *context, int device)
     return data_elements(((const Loader *)context)->data);
 }
 
-static int load_from_data(void *context, int device, int64_t sample, int64_t epoch, float *out, int *label, Error *err)
+static int load_from_data(void *context, int device, int64_t sample, int64_t epoch, float *out,
+                          int *label, Error *err)
 {
     Loader *loader = context;
 
@@ -70,12 +71,14 @@ static void make(Loader *loader, const LoaderQueue *device, int64_t n, BatchSlot
     int64_t step = device->first + n, epoch = step / o->steps_per_epoch;
     int64_t position = step % o->steps_per_epoch * o->batch + device->row;
     int     d = (int)(device - loader->device);
-    int64_t elements = loader->source.elements(loader->source.context, d), samples = loader->source.samples;
+    int64_t elements = loader->source.elements(loader->source.context, d),
+        samples = loader->source.samples;
 
     slot->start_ns = clock_ns();
     slot->rc = 0;
     for (int64_t r = 0; r < device->rows && slot->rc == 0; r++)
-        slot->rc = loader->source.load(loader->source.context, d, data_order(samples, o->seed, epoch, position + r), epoch,
+        slot->rc = loader->source.load(loader->source.context, d,
+                                       data_order(samples, o->seed, epoch, position + r), epoch,
                                        slot->x + r * elements, &slot->labels[r], &slot->err);
     slot->end_ns = clock_ns();
 }
@@ -105,7 +108,8 @@ static void *lane_run(void *argument)
 
     pthread_mutex_lock(&loader->lock);
     for (;;) {
-        while (loader->queue_count == 0 && !loader->stopped) pthread_cond_wait(&loader->asked, &loader->lock);
+        while (loader->queue_count == 0 && !loader->stopped)
+            pthread_cond_wait(&loader->asked, &loader->lock);
         if (loader->stopped) break;
         LoaderQueue *device = &loader->device[loader->queue[loader->queue_at]];
         loader->queue_at = (loader->queue_at + 1) % capacity;
@@ -136,7 +140,8 @@ static int start_lanes(Loader *loader, const LoaderOptions *options, Error *err)
     if (rc != 0) return error_set(err, "cannot start the loader's threads: %s", strerror(rc));
     CPU_ZERO(&cores);
     for (int i = 0; i < options->core_count; i++) CPU_SET((size_t)options->cores[i], &cores);
-    if (options->cores && options->core_count > 0) rc = pthread_attr_setaffinity_np(&attributes, sizeof cores, &cores);
+    if (options->cores && options->core_count > 0)
+        rc = pthread_attr_setaffinity_np(&attributes, sizeof cores, &cores);
     for (int i = 0; i < options->lanes && rc == 0; i++) {
         rc = pthread_create(&loader->lane[i], &attributes, lane_run, loader);
         if (rc == 0) loader->lane_count++;
@@ -178,7 +183,8 @@ int loader_new(Loader **out, Data *data, const LoaderOptions *options, Error *er
     loader->queue = calloc(devices * prefetch + 1, sizeof *loader->queue);
     loader->lane = calloc((size_t)options->lanes + 1, sizeof *loader->lane);
     loader->device = calloc(devices, sizeof *loader->device);
-    for (size_t d = 0; loader->device && d < devices; d++) pthread_cond_init(&loader->device[d].changed, NULL);
+    for (size_t d = 0; loader->device && d < devices; d++)
+        pthread_cond_init(&loader->device[d].changed, NULL);
     if (!loader->queue || !loader->lane || !loader->device) { error_no_memory(err); goto fail; }
     for (size_t d = 0; d < devices; d++) {
         loader->device[d].slot = calloc(prefetch + 1, sizeof(BatchSlot));
@@ -195,7 +201,8 @@ fail:
 static float *alloc_rows(const LoaderOptions *options, size_t count)
 {
     if (count > SIZE_MAX / sizeof(float)) return NULL;
-    return options->alloc ? options->alloc(options->context, count * sizeof(float)) : calloc(count, sizeof(float));
+    return options->alloc ? options->alloc(options->context, count * sizeof(float))
+                          : calloc(count, sizeof(float));
 }
 
 static void release_rows(const LoaderOptions *options, float *rows)
@@ -268,27 +275,32 @@ static void drop_requests(Loader *loader, int d)
 
 static int make_room(const Loader *loader, LoaderQueue *device, int64_t rows, Error *err)
 {
-    size_t elements = (size_t)loader->source.elements(loader->source.context, (int)(device - loader->device));
+    size_t elements =
+        (size_t)loader->source.elements(loader->source.context, (int)(device - loader->device));
 
     if (rows <= device->room) return 0;
     free_slots(loader, device);
     for (int i = 0; i <= loader->options.prefetch; i++) {
         device->slot[i].x = alloc_rows(&loader->options, (size_t)rows * elements);
         device->slot[i].labels = calloc((size_t)rows, sizeof(int));
-        if (!device->slot[i].x || !device->slot[i].labels) { free_slots(loader, device); return error_no_memory(err); }
+        if (!device->slot[i].x || !device->slot[i].labels) {
+            free_slots(loader, device);
+            return error_no_memory(err);
+        }
     }
     device->room = rows;
     return 0;
 }
 
-int loader_begin(Loader *loader, int d, int64_t row, int64_t rows, int64_t first, int64_t steps, Error *err)
+int loader_begin(Loader *loader, int d, int64_t row, int64_t rows, int64_t first, int64_t steps,
+                 Error *err)
 {
     LoaderQueue *device = &loader->device[d];
     int     rc = -1;
 
     if (row < 0 || rows < 1 || rows > loader->options.batch - row || first < 0 || steps < 0)
-        return error_set(err, "rows %" PRId64 "..%" PRId64 " are not of a batch of %" PRId64, row, row + rows - 1,
-                         loader->options.batch);
+        return error_set(err, "rows %" PRId64 "..%" PRId64 " are not of a batch of %" PRId64, row,
+                         row + rows - 1, loader->options.batch);
     pthread_mutex_lock(&loader->lock);
     drop_requests(loader, d);
     device->row = row;
@@ -307,7 +319,8 @@ done:
 
 int64_t loader_bytes(const Loader *loader, int d)
 {
-    int64_t row = loader->source.elements(loader->source.context, d) * (int64_t)sizeof(float) + (int64_t)sizeof(int);
+    int64_t row = loader->source.elements(loader->source.context, d) * (int64_t)sizeof(float)
+                  + (int64_t)sizeof(int);
 
     return (loader->options.prefetch + 1) * loader->device[d].room * row;
 }
@@ -344,14 +357,15 @@ static BatchSlot *take_now(Loader *loader, int d, int64_t n)
     return slot;
 }
 
-int loader_take(Loader *loader, int d, const float **x, const int **labels, int64_t *start_ns, int64_t *end_ns,
-                Error *err)
+int loader_take(Loader *loader, int d, const float **x, const int **labels, int64_t *start_ns,
+                int64_t *end_ns, Error *err)
 {
     LoaderQueue *device = &loader->device[d];
     int64_t n = device->taken;
 
     if (n == device->steps) return error_set(err, "device %d took all its batches already", d);
-    BatchSlot *slot = loader->options.prefetch > 0 ? take_prefetched(loader, d, n) : take_now(loader, d, n);
+    BatchSlot *slot =
+        loader->options.prefetch > 0 ? take_prefetched(loader, d, n) : take_now(loader, d, n);
     if (!slot) return stopped(err);
     *x = slot->x;
     *labels = slot->labels;

@@ -1,4 +1,5 @@
-/* The host loader: workers (threads; lanes in the simulator) that load batches ahead of the devices.
+/* The host loader: workers (threads; lanes in the simulator) that load batches ahead of the
+ * devices.
  *
  * prefetch 0: no threads; loader_take() loads in the caller's thread. Otherwise the workers,
  * shared by all devices, serve requests first come, first served, and each device has at most
@@ -14,10 +15,12 @@
 
 typedef struct Loader Loader;
 
-/* Where rows are from, if not from data: load() makes the row of a sample, from several threads at once. */
+/* Where rows are from, if not from data: load() makes the row of a sample, from several threads at
+ * once. */
 typedef struct {
     int64_t (*elements)(const void *context, int device);        /* floats of a row */
-    int     (*load)(void *context, int device, int64_t sample, int64_t epoch, float *out, int *label, Error *err);
+    int (*load)(void *context, int device, int64_t sample, int64_t epoch, float *out, int *label,
+                Error *err);
     void    *context;
     int64_t  samples;
 } RowSource;
@@ -31,12 +34,14 @@ typedef struct {
     uint64_t seed;
     const int *cores;        /* [core_count] the workers may run on; NULL: anywhere */
     int      core_count;
-    void  *(*alloc)(const void *context, size_t bytes);  /* zeroed memory for rows, and its release; NULL: calloc(), free() */
+    void  *(*alloc)(const void *context, size_t bytes);  /* zeroed memory for rows, and its release;
+                                                          * NULL: calloc(), free() */
     void   (*release)(const void *context, void *memory);
     const void *context;
 } LoaderOptions;
 
-/* Borrows data (NULL with a source) until loader_free(); copies the options. lanes >= 1 where prefetch > 0. */
+/* Borrows data (NULL with a source) until loader_free(); copies the options. lanes >= 1 where
+ * prefetch > 0. */
 int  loader_new(Loader **out, Data *data, const LoaderOptions *options, Error *err);
 
 /* Stops the workers and waits for them; no call of another thread may be in progress. */
@@ -45,13 +50,14 @@ void loader_free(Loader *loader);
 /* A device will take rows row..row+rows-1 of every step first..first+steps-1, in order. What
  * it asked for before and did not take is dropped. Each device's calls come from one thread
  * at a time; devices need not wait for each other. */
-int  loader_begin(Loader *loader, int device, int64_t row, int64_t rows, int64_t first, int64_t steps, Error *err);
+int loader_begin(Loader *loader, int device, int64_t row, int64_t rows, int64_t first,
+                 int64_t steps, Error *err);
 
 /* The next of them: x [rows][height][width][channels], borrowed until the device's next call;
  * labels [rows]. start_ns, end_ns (CLOCK_MONOTONIC): when a lane made it. A sample that cannot
  * be loaded is an error here, when its step comes. */
-int  loader_take(Loader *loader, int device, const float **x, const int **labels, int64_t *start_ns, int64_t *end_ns,
-                 Error *err);
+int loader_take(Loader *loader, int device, const float **x, const int **labels, int64_t *start_ns,
+                int64_t *end_ns, Error *err);
 
 /* Bytes that the device's batches take, those loaded ahead and the one that was taken last. */
 int64_t loader_bytes(const Loader *loader, int device);

@@ -1,4 +1,5 @@
-/* BERT: LayerNorm behind each sum, learnt positions, token types; queries, keys and values apart. */
+/* BERT: LayerNorm behind each sum, learnt positions, token types; queries, keys and values
+ * apart. */
 #include "executor/import/model.h"
 
 #include <stdio.h>
@@ -22,9 +23,13 @@ static void read_shape(Model *m, BertShape *s)
     s->types = config_size_or(c, "type_vocab_size", 2);
     s->eps = config_number_or(c, "layer_norm_eps", 1e-12);
     s->function = model_function(m, "hidden_act", "gelu");
-    if (s->width % s->heads != 0) config_refuse(c, "num_attention_heads", "%d heads do not divide a width of %d", s->heads, s->width);
-    if (strcmp(positions, "absolute") != 0) config_refuse(c, "position_embedding_type", "\"%s\", expected absolute", positions);
-    if (config_flag_or(c, "is_decoder", false)) config_refuse(c, "is_decoder", "a BERT that decodes is not imported");
+    if (s->width % s->heads != 0)
+        config_refuse(c, "num_attention_heads", "%d heads do not divide a width of %d", s->heads,
+                      s->width);
+    if (strcmp(positions, "absolute") != 0)
+        config_refuse(c, "position_embedding_type", "\"%s\", expected absolute", positions);
+    if (config_flag_or(c, "is_decoder", false))
+        config_refuse(c, "is_decoder", "a BERT that decodes is not imported");
 }
 
 static void linear(Model *m, int in, int out, int layer, const char *module)
@@ -50,7 +55,8 @@ static void layer(Model *m, const BertShape *s, int i)
     char        qkv[3][96];
     const char *modules[3] = {qkv[0], qkv[1], qkv[2]};
 
-    for (int k = 0; k < 3; k++) snprintf(qkv[k], sizeof qkv[k], "encoder.layer.%d.attention.self.%s", i, names[k]);
+    for (int k = 0; k < 3; k++)
+        snprintf(qkv[k], sizeof qkv[k], "encoder.layer.%d.attention.self.%s", i, names[k]);
     model_residual(m);
     model_linear(m, s->width, 3 * s->width, modules, 3, false);
     model_layer(m, "attention", "\"heads\": %d, \"head_dim\": %d", s->heads, s->width / s->heads);
@@ -70,7 +76,8 @@ static void head(Model *m, const BertShape *s)
     const char *dense = "pooler.dense";
 
     if (m->options->head == IMPORT_HEAD_NONE) return;
-    model_layer(m, "pool", "\"of\": \"%s\"", m->options->head == IMPORT_HEAD_MEAN ? "mean" : "first");
+    model_layer(m, "pool", "\"of\": \"%s\"",
+                m->options->head == IMPORT_HEAD_MEAN ? "mean" : "first");
     if (m->options->head == IMPORT_HEAD_MEAN) return;
     model_linear(m, s->width, s->width, &dense, 1, false);
     model_layer(m, "tanh", "%s", "");
@@ -83,11 +90,17 @@ void model_bert(Model *m)
 
     m->prefix = sources_find(m->sources, "bert.embeddings.word_embeddings.weight") ? "bert." : "";
     read_shape(m, &s);
-    text_printf(&m->input, "{\"tokens\": %d, \"vocabulary\": %d, \"types\": %d}", m->options->tokens, vocabulary, s.types);
-    model_layer(m, "embedding", "\"vocabulary\": %d, \"out\": %d, \"positions\": true, \"types\": %d", vocabulary, s.width, s.types);
-    model_take(m, "weight", vocabulary, s.width, model_name(m, "embeddings.word_embeddings.weight"), false);
-    model_take(m, "positions", m->options->tokens, s.width, model_name(m, "embeddings.position_embeddings.weight"), true);
-    model_take(m, "types", s.types, s.width, model_name(m, "embeddings.token_type_embeddings.weight"), false);
+    text_printf(&m->input, "{\"tokens\": %d, \"vocabulary\": %d, \"types\": %d}",
+                m->options->tokens, vocabulary, s.types);
+    model_layer(m, "embedding",
+                "\"vocabulary\": %d, \"out\": %d, \"positions\": true, \"types\": %d", vocabulary,
+                s.width, s.types);
+    model_take(m, "weight", vocabulary, s.width, model_name(m, "embeddings.word_embeddings.weight"),
+               false);
+    model_take(m, "positions", m->options->tokens, s.width,
+               model_name(m, "embeddings.position_embeddings.weight"), true);
+    model_take(m, "types", s.types, s.width,
+               model_name(m, "embeddings.token_type_embeddings.weight"), false);
     model_norm(m, "layernorm", s.eps, s.width, "embeddings.LayerNorm");
     for (int i = 0; i < s.layers && model_works(m); i++) {
         layer(m, &s, i);

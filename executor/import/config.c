@@ -29,7 +29,8 @@ double config_number_or(ModelConfig *c, const char *key, double fallback)
     JsonAt at = json_member(&c->root, key);
     double value = fallback;
 
-    if (!c->failed && config_has(c, key) && json_get_number(&at, 0, &value, c->err) != 0) c->failed = true;
+    if (!c->failed && config_has(c, key) && json_get_number(&at, 0, &value, c->err) != 0)
+        c->failed = true;
     return value;
 }
 
@@ -38,7 +39,8 @@ bool config_flag_or(ModelConfig *c, const char *key, bool fallback)
     JsonAt at = json_member(&c->root, key);
     bool   value = fallback;
 
-    if (!c->failed && config_has(c, key) && json_get_bool(&at, &value, c->err) != 0) c->failed = true;
+    if (!c->failed && config_has(c, key) && json_get_bool(&at, &value, c->err) != 0)
+        c->failed = true;
     return value;
 }
 
@@ -47,7 +49,8 @@ const char *config_text_or(ModelConfig *c, const char *key, const char *fallback
     JsonAt      at = json_member(&c->root, key);
     const char *value = fallback;
 
-    if (!c->failed && config_has(c, key) && json_get_line(&at, &value, c->err) != 0) c->failed = true;
+    if (!c->failed && config_has(c, key) && json_get_line(&at, &value, c->err) != 0)
+        c->failed = true;
     return c->failed ? fallback : value;
 }
 

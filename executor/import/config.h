@@ -1,4 +1,5 @@
-/* A model's config.json: values by key. The first error is kept and later calls do nothing, so that a reader checks once. */
+/* A model's config.json: values by key. The first error is kept and later calls do nothing, so that
+ * a reader checks once. */
 #ifndef EXECUTOR_IMPORT_CONFIG_H
 #define EXECUTOR_IMPORT_CONFIG_H
 
@@ -25,6 +26,7 @@ const char *config_text_or(ModelConfig *c, const char *key, const char *fallback
 ModelConfig config_inside(const ModelConfig *c, const char *key);
 
 /* Refuses the key's value, at its place; the format says why. */
-void config_refuse(ModelConfig *c, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void config_refuse(ModelConfig *c, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -33,10 +33,14 @@ static void check_layer(const Layer *layer, void *context)
         snprintf(name, sizeof name, "blocks.%d.%s.%s", check->block, layer->name, list[i].what);
         t = sources_find(check->sources, name);
         check->failed = !t || !same_shape(t, &list[i])
-                        || (strcmp(t->dtype, "F32") != 0 && strcmp(t->dtype, "F16") != 0 && strcmp(t->dtype, "BF16") != 0);
+                        || (strcmp(t->dtype, "F32") != 0 && strcmp(t->dtype, "F16") != 0
+                            && strcmp(t->dtype, "BF16") != 0);
         if (!t) error_set(check->err, "tensor %s is missing", name);
-        else if (!same_shape(t, &list[i])) error_set(check->err, "tensor %s has another shape than layer %s", name, layer->name);
-        else if (check->failed) error_set(check->err, "tensor %s is of type %s, expected F32, F16 or BF16", name, t->dtype);
+        else if (!same_shape(t, &list[i]))
+            error_set(check->err, "tensor %s has another shape than layer %s", name, layer->name);
+        else if (check->failed)
+            error_set(check->err, "tensor %s is of type %s, expected F32, F16 or BF16", name,
+                      t->dtype);
         check->found += !check->failed;
     }
 }

@@ -1,4 +1,5 @@
-/* Whether a file of weights has every tensor of a workload's teachers, in its shape. Values are not looked at. */
+/* Whether a file of weights has every tensor of a workload's teachers, in its shape. Values are not
+ * looked at. */
 #ifndef EXECUTOR_IMPORT_FIT_H
 #define EXECUTOR_IMPORT_FIT_H
 

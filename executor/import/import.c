@@ -16,11 +16,16 @@ static const struct {
     ModelFamily *family;
     const char  *positions;  /* the key of how many tokens it takes; NULL: images */
 } FAMILIES[] = {
-    {"LlamaForCausalLM", model_llama, "max_position_embeddings"},   {"MistralForCausalLM", model_llama, "max_position_embeddings"},
-    {"Qwen2ForCausalLM", model_llama, "max_position_embeddings"},   {"Qwen3ForCausalLM", model_llama, "max_position_embeddings"},
-    {"GPT2LMHeadModel", model_gpt2, "n_positions"},                 {"BertModel", model_bert, "max_position_embeddings"},
-    {"BertForMaskedLM", model_bert, "max_position_embeddings"},     {"BertForPreTraining", model_bert, "max_position_embeddings"},
-    {"ViTModel", model_vit, NULL},                                  {"ViTForImageClassification", model_vit, NULL},
+    {"LlamaForCausalLM", model_llama, "max_position_embeddings"},
+    {"MistralForCausalLM", model_llama, "max_position_embeddings"},
+    {"Qwen2ForCausalLM", model_llama, "max_position_embeddings"},
+    {"Qwen3ForCausalLM", model_llama, "max_position_embeddings"},
+    {"GPT2LMHeadModel", model_gpt2, "n_positions"},
+    {"BertModel", model_bert, "max_position_embeddings"},
+    {"BertForMaskedLM", model_bert, "max_position_embeddings"},
+    {"BertForPreTraining", model_bert, "max_position_embeddings"},
+    {"ViTModel", model_vit, NULL},
+    {"ViTForImageClassification", model_vit, NULL},
 };
 
 enum { FAMILY_COUNT = sizeof FAMILIES / sizeof *FAMILIES, TOKENS_MOST = 512 };
@@ -36,8 +41,10 @@ static int family_of(ModelConfig *c)
     if (json_get_line(&first, &name, c->err) != 0) { c->failed = true; return 0; }
     for (int i = 0; i < FAMILY_COUNT; i++)
         if (strcmp(FAMILIES[i].architecture, name) == 0) return i;
-    for (int i = 0; i < FAMILY_COUNT; i++) text_printf(&known, "%s%s", i ? ", " : "", FAMILIES[i].architecture);
-    config_refuse(c, "architectures", "%s is not imported, expected one of: %s", name, text_string(&known));
+    for (int i = 0; i < FAMILY_COUNT; i++)
+        text_printf(&known, "%s%s", i ? ", " : "", FAMILIES[i].architecture);
+    config_refuse(c, "architectures", "%s is not imported, expected one of: %s", name,
+                  text_string(&known));
     text_free(&known);
     return 0;
 }
@@ -45,8 +52,9 @@ static int family_of(ModelConfig *c)
 /* Keys that change what is computed and that no family here has. */
 static void refuse_others(ModelConfig *c)
 {
-    static const char *const keys[] = {"quantization_config", "num_local_experts", "num_experts", "attn_logit_softcapping",
-                                       "final_logit_softcapping", "query_pre_attn_scalar", NULL};
+    static const char *const keys[] = {
+        "quantization_config",     "num_local_experts",     "num_experts", "attn_logit_softcapping",
+        "final_logit_softcapping", "query_pre_attn_scalar", NULL};
 
     for (int i = 0; keys[i]; i++)
         if (config_has(c, keys[i])) config_refuse(c, keys[i], "a model with it is not imported");
@@ -55,8 +63,10 @@ static void refuse_others(ModelConfig *c)
 /* What the model has more of than the families use. */
 static bool is_left_out(const char *name)
 {
-    static const char *const ends[] = {".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", "embeddings.position_ids", NULL};
-    static const char *const starts[] = {"cls.", "pooler.", "bert.pooler.", "vit.pooler.", "lm_head.weight", NULL};
+    static const char *const ends[] = {".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq",
+                                       "embeddings.position_ids", NULL};
+    static const char *const starts[] = {"cls.",        "pooler.",        "bert.pooler.",
+                                         "vit.pooler.", "lm_head.weight", NULL};
 
     for (int i = 0; ends[i]; i++) {
         size_t length = strlen(ends[i]), all = strlen(name);
@@ -72,18 +82,24 @@ static void check_all_used(Model *m)
     for (int i = 0; i < sources_count(m->sources); i++) {
         const SourceTensor *t = sources_at(m->sources, i);
         if (t->used) continue;
-        if (!is_left_out(t->name)) model_fail(m, "tensor \"%s\" has no place in this architecture", t->name);
-        else if (strncmp(t->name, "lm_head", 7) != 0 && strstr(t->name, "weight")) text_printf(&m->notes, "left out: %s\n", t->name);
+        if (!is_left_out(t->name))
+            model_fail(m, "tensor \"%s\" has no place in this architecture", t->name);
+        else if (strncmp(t->name, "lm_head", 7) != 0 && strstr(t->name, "weight"))
+            text_printf(&m->notes, "left out: %s\n", t->name);
     }
 }
 
 static void note_dropout(Model *m)
 {
-    static const char *const keys[] = {"attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "hidden_dropout_prob",
+    static const char *const keys[] = {"attention_dropout", "attn_pdrop", "embd_pdrop",
+                                       "resid_pdrop", "hidden_dropout_prob",
                                        "attention_probs_dropout_prob", NULL};
 
     for (int i = 0; keys[i]; i++)
-        if (config_number_or(&m->config, keys[i], 0) > 0) { text_append(&m->notes, "dropout is off\n"); return; }
+        if (config_number_or(&m->config, keys[i], 0) > 0) {
+            text_append(&m->notes, "dropout is off\n");
+            return;
+        }
 }
 
 /* ---- the result -------------------------------------------------------------------- */
@@ -106,7 +122,8 @@ static void write_header(Text *header, const Model *m)
             text_printf(header, "%s%lld", d ? "," : "", (long long)t->dim[d]);
             bytes *= (uint64_t)t->dim[d];
         }
-        text_printf(header, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin, (unsigned long long)(begin + bytes));
+        text_printf(header, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
+                    (unsigned long long)(begin + bytes));
         begin += bytes;
     }
     text_append(header, "}");
@@ -126,7 +143,8 @@ static void *transposed(const ModelTensor *t)
 
     for (int64_t r = 0; to && r < rows; r++)
         for (int64_t c = 0; c < columns; c++)
-            memcpy(to + (size_t)(c * rows + r) * each, from + (size_t)(r * columns + c) * each, each);
+            memcpy(to + (size_t)(c * rows + r) * each, from + (size_t)(r * columns + c) * each,
+                   each);
     return to;
 }
 
@@ -159,7 +177,9 @@ static int write_weights(const Model *m, const char *path, Error *err)
             copy[copies] = transposed(t);
             if (!copy[copies]) { error_no_memory(err); goto done; }
             piece[count++] = (FilePiece){copy[copies++], part_bytes(t, 0)};
-        } else for (int p = 0; p < t->parts; p++) piece[count++] = (FilePiece){t->part[p]->bytes, part_bytes(t, p)};
+        } else
+            for (int p = 0; p < t->parts; p++)
+                piece[count++] = (FilePiece){t->part[p]->bytes, part_bytes(t, p)};
     }
     rc = file_write_pieces(path, piece, count, err);
 done:
@@ -179,7 +199,8 @@ static void write_workload(const Model *m, const char *name, const char *weights
     text_printf(out, ",\n  \"input\": %s,\n", text_string(&m->input));
     if (m->classes > 0) text_printf(out, "  \"classes\": %d,\n", m->classes);
     text_printf(out, "  \"batch\": %d, \"samples\": %d,\n", o->batch, o->samples);
-    text_append(out, "  \"training\": {\"optimizer\": \"adamw\", \"learning_rate\": 0.0005, \"warm_up\": 20, \"clip\": 1, \"weight_decay\": 0},\n"
+    text_append(out, "  \"training\": {\"optimizer\": \"adamw\", \"learning_rate\": 0.0005, "
+                     "\"warm_up\": 20, \"clip\": 1, \"weight_decay\": 0},\n"
                      "  \"teacher_weights\": ");
     text_json_string(out, weights);
     text_printf(out, ",\n  \"blocks\": [%s\n  ]\n}\n", text_string(&m->blocks));
@@ -202,9 +223,13 @@ static void fit_layer(const Layer *layer, void *context)
 
     for (int i = 0; i < count; i++) {
         char               name[128];
-        const ModelTensor *t = fit->found < fit->m->tensor_count ? &fit->m->tensor[fit->found++] : NULL;
+        const ModelTensor *t =
+            fit->found < fit->m->tensor_count ? &fit->m->tensor[fit->found++] : NULL;
         snprintf(name, sizeof name, "blocks.%d.%s.%s", fit->block, layer->name, list[i].what);
-        if (!t || strcmp(t->name, name) != 0 || t->rank != list[i].rank) { fit->fits = false; return; }
+        if (!t || strcmp(t->name, name) != 0 || t->rank != list[i].rank) {
+            fit->fits = false;
+            return;
+        }
         for (int d = 0; d < t->rank; d++) fit->fits = fit->fits && t->dim[d] == list[i].dim[d];
     }
 }
@@ -214,7 +239,8 @@ static bool fits(const Model *m, const Workload *workload)
 {
     Fit fit = {.m = m, .fits = true};
 
-    for (; fit.block < workload->block_count; fit.block++) layers_each(&workload->block[fit.block].teacher, fit_layer, &fit);
+    for (; fit.block < workload->block_count; fit.block++)
+        layers_each(&workload->block[fit.block].teacher, fit_layer, &fit);
     return fit.fits && fit.found == m->tensor_count;
 }
 
@@ -234,9 +260,17 @@ static int write_all(Model *m, const char *base, Error *err)
     text_printf(&path, "%s.json", base);
     text_printf(&weights, "%s.safetensors", base);
     write_workload(m, file_of(base), file_of(text_string(&weights)), &json);
-    if (text_failed(&json) || text_failed(&path) || text_failed(&weights) || text_failed(&m->blocks)) { error_no_memory(err); goto done; }
-    if (workload_parse(&workload, text_string(&path), text_string(&json), json.length, err) != 0) goto done;
-    if (!fits(m, workload)) { error_set(err, "%s: its tensors do not fit its layers", m->options->folder); goto done; }
+    if (text_failed(&json) || text_failed(&path) || text_failed(&weights)
+        || text_failed(&m->blocks)) {
+        error_no_memory(err);
+        goto done;
+    }
+    if (workload_parse(&workload, text_string(&path), text_string(&json), json.length, err) != 0)
+        goto done;
+    if (!fits(m, workload)) {
+        error_set(err, "%s: its tensors do not fit its layers", m->options->folder);
+        goto done;
+    }
     if (write_weights(m, text_string(&weights), err) != 0) goto done;
     rc = file_write(text_string(&path), text_string(&json), json.length, err);
 done:
@@ -257,13 +291,16 @@ static void set_tokens(Model *m, ModelImport *options, const char *key)
     if (!key) return;
     most = config_size(&m->config, key);
     if (options->tokens == 0) options->tokens = most < TOKENS_MOST ? most : TOKENS_MOST;
-    if (options->tokens > most) config_refuse(&m->config, key, "%d, and --tokens asks for %d", most, options->tokens);
+    if (options->tokens > most)
+        config_refuse(&m->config, key, "%d, and --tokens asks for %d", most, options->tokens);
 }
 
-static int import(Model *m, int family, ModelImport *options, const char *base, Text *notes, Error *err)
+static int import(Model *m, int family, ModelImport *options, const char *base, Text *notes,
+                  Error *err)
 {
     if (model_works(m)) set_tokens(m, options, FAMILIES[family].positions);
-    if (options->head != IMPORT_HEAD_NONE && FAMILIES[family].family != model_bert) model_fail(m, "only BERT has heads to choose from");
+    if (options->head != IMPORT_HEAD_NONE && FAMILIES[family].family != model_bert)
+        model_fail(m, "only BERT has heads to choose from");
     if (model_works(m)) FAMILIES[family].family(m);
     if (model_works(m)) check_all_used(m);
     if (model_works(m)) note_dropout(m);

@@ -18,22 +18,28 @@ static void read_rotary(Model *m, LlamaShape *s)
     bool        newer = config_has(&m->config, "rope_parameters");
     ModelConfig rope = config_inside(&m->config, newer ? "rope_parameters" : "rope_scaling");
     bool        has = newer || config_has(&m->config, "rope_scaling");
-    const char *type = !has ? "default" : config_text_or(&rope, "rope_type", config_text_or(&rope, "type", "default"));
-    double      theta = newer ? config_number_or(&rope, "rope_theta", 10000) : config_number_or(&m->config, "rope_theta", 10000);
+    const char *type =
+        !has ? "default"
+             : config_text_or(&rope, "rope_type", config_text_or(&rope, "type", "default"));
+    double      theta = newer ? config_number_or(&rope, "rope_theta", 10000)
+                              : config_number_or(&m->config, "rope_theta", 10000);
     double      partial = config_number_or(newer ? &rope : &m->config, "partial_rotary_factor", 1);
     int         length, dim = (int)(partial * s->head_dim);
 
     length = snprintf(s->rotary, sizeof s->rotary, "{\"theta\": %.17g, \"dim\": %d", theta, dim);
     if (strcmp(type, "llama3") == 0)
         snprintf(s->rotary + length, sizeof s->rotary - (size_t)length,
-                 ", \"scaling\": {\"factor\": %.17g, \"low\": %.17g, \"high\": %.17g, \"original\": %d}}",
-                 config_number_or(&rope, "factor", 1), config_number_or(&rope, "low_freq_factor", 1),
-                 config_number_or(&rope, "high_freq_factor", 4), config_size_or(&rope, "original_max_position_embeddings", 8192));
+                 ", \"scaling\": {\"factor\": %.17g, \"low\": %.17g, \"high\": %.17g, "
+                 "\"original\": %d}}",
+                 config_number_or(&rope, "factor", 1),
+                 config_number_or(&rope, "low_freq_factor", 1),
+                 config_number_or(&rope, "high_freq_factor", 4),
+                 config_size_or(&rope, "original_max_position_embeddings", 8192));
     else snprintf(s->rotary + length, sizeof s->rotary - (size_t)length, "}");
     m->config.failed = m->config.failed || rope.failed;
     if (strcmp(type, "llama3") != 0 && strcmp(type, "default") != 0)
-        config_refuse(&m->config, newer ? "rope_parameters" : "rope_scaling", "rotary positions of type \"%s\", expected default or llama3",
-                      type);
+        config_refuse(&m->config, newer ? "rope_parameters" : "rope_scaling",
+                      "rotary positions of type \"%s\", expected default or llama3", type);
 }
 
 static void read_shape(Model *m, LlamaShape *s)
@@ -62,14 +68,22 @@ static int window_of(Model *m, int layer)
 
     if (window >= m->options->tokens || window == 0) return 0;
     if (config_has(c, "layer_types")) {
-        if (json_count(&types) <= (size_t)layer) { config_refuse(c, "layer_types", "%zu, expected one a layer", json_count(&types)); return 0; }
+        if (json_count(&types) <= (size_t)layer) {
+            config_refuse(c, "layer_types", "%zu, expected one a layer", json_count(&types));
+            return 0;
+        }
         type = json_element(&types, (size_t)layer);
         if (json_get_line(&type, &word, c->err) != 0) { c->failed = true; return 0; }
         if (strcmp(word, "sliding_attention") == 0) return window;
-        if (strcmp(word, "full_attention") != 0) config_refuse(c, "layer_types", "\"%s\" is not known, expected full_attention or sliding_attention", word);
+        if (strcmp(word, "full_attention") != 0)
+            config_refuse(c, "layer_types",
+                          "\"%s\" is not known, expected full_attention or sliding_attention",
+                          word);
         return 0;
     }
-    if (!config_flag_or(c, "use_sliding_window", strcmp(config_text_or(c, "model_type", ""), "mistral") == 0)) return 0;
+    if (!config_flag_or(c, "use_sliding_window",
+                        strcmp(config_text_or(c, "model_type", ""), "mistral") == 0))
+        return 0;
     return (double)layer >= config_number_or(c, "max_window_layers", 0) ? window : 0;
 }
 
@@ -90,11 +104,15 @@ static void attention(Model *m, const LlamaShape *s, int layer)
     if (seen > 0) snprintf(window, sizeof window, ", \"window\": %d", seen);
     if (s->norm) snprintf(norm, sizeof norm, ", \"norm\": true, \"eps\": %.17g", s->eps);
     model_linear(m, s->width, (s->heads + 2 * s->kv_heads) * s->head_dim, qkv, 3, false);
-    model_layer(m, "attention", "\"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d, \"causal\": true%s%s, \"rotary\": %s", s->heads,
-                s->kv_heads, s->head_dim, window, norm, s->rotary);
+    model_layer(
+        m, "attention",
+        "\"heads\": %d, \"kv_heads\": %d, \"head_dim\": %d, \"causal\": true%s%s, \"rotary\": %s",
+        s->heads, s->kv_heads, s->head_dim, window, norm, s->rotary);
     if (s->norm) {
-        model_take(m, "q_norm", s->head_dim, 0, model_name(m, "layers.%d.self_attn.q_norm.weight", layer), false);
-        model_take(m, "k_norm", s->head_dim, 0, model_name(m, "layers.%d.self_attn.k_norm.weight", layer), false);
+        model_take(m, "q_norm", s->head_dim, 0,
+                   model_name(m, "layers.%d.self_attn.q_norm.weight", layer), false);
+        model_take(m, "k_norm", s->head_dim, 0,
+                   model_name(m, "layers.%d.self_attn.k_norm.weight", layer), false);
     }
     model_linear(m, s->heads * s->head_dim, s->width, &o, 1, false);
 }
@@ -133,13 +151,17 @@ static void layer(Model *m, const LlamaShape *s, int i)
 
 static void head(Model *m, const LlamaShape *s, int vocabulary)
 {
-    bool tied = config_flag_or(&m->config, "tie_word_embeddings", strcmp(config_text_or(&m->config, "model_type", ""), "llama") != 0);
+    bool tied = config_flag_or(&m->config, "tie_word_embeddings",
+                               strcmp(config_text_or(&m->config, "model_type", ""), "llama") != 0);
 
     if (!tied && !sources_find(m->sources, "lm_head.weight")) tied = true;
     model_norm(m, "rmsnorm", s->eps, s->width, "norm");
     model_layer(m, "linear", "\"out\": %d, \"bias\": false", vocabulary);
-    model_take(m, "weight", vocabulary, s->width, tied ? model_name(m, "embed_tokens.weight") : "lm_head.weight", false);
-    if (tied) text_append(&m->notes, "the head is tied to the embedding: one tensor of the model, here one in each of the two blocks\n");
+    model_take(m, "weight", vocabulary, s->width,
+               tied ? model_name(m, "embed_tokens.weight") : "lm_head.weight", false);
+    if (tied)
+        text_append(&m->notes, "the head is tied to the embedding: one tensor of the model, here "
+                               "one in each of the two blocks\n");
 }
 
 void model_llama(Model *m)

@@ -5,10 +5,12 @@
 #include "base/rng.h"
 #include "executor/import/student_cuts.h"
 
-enum { ROUNDS = 6 };         /* the error of a subspace falls with the ratio of neighbouring singular values to the 2 ROUNDS */
+enum { ROUNDS = 6 };         /* the error of a subspace falls with the ratio of neighbouring
+                              * singular values to the 2 ROUNDS */
 
 /* y [m][n] = a [m][k] x [k][n], or a' x of a [k][m]. */
-static void product(float *y, const float *a, const float *x, int64_t m, int64_t k, int64_t n, bool turned)
+static void product(float *y, const float *a, const float *x, int64_t m, int64_t k, int64_t n,
+                    bool turned)
 {
     memset(y, 0, (size_t)(m * n) * sizeof *y);
     for (int64_t i = 0; i < m; i++)
@@ -20,7 +22,8 @@ static void product(float *y, const float *a, const float *x, int64_t m, int64_t
         }
 }
 
-/* Columns of q [rows][n] become orthonormal: Gram and Schmidt, twice, as once loses what is nearly dependent. */
+/* Columns of q [rows][n] become orthonormal: Gram and Schmidt, twice, as once loses what is nearly
+ * dependent. */
 static void orthonormalise(float *q, int64_t rows, int64_t n)
 {
     for (int64_t c = 0; c < n; c++) {
@@ -33,13 +36,16 @@ static void orthonormalise(float *q, int64_t rows, int64_t n)
         }
         for (int64_t r = 0; r < rows; r++) norm += (double)q[r * n + c] * (double)q[r * n + c];
         norm = sqrt(norm);
-        for (int64_t r = 0; r < rows; r++) q[r * n + c] = norm > 1e-20 ? (float)((double)q[r * n + c] / norm) : 0.0f;
+        for (int64_t r = 0; r < rows; r++)
+            q[r * n + c] = norm > 1e-20 ? (float)((double)q[r * n + c] / norm) : 0.0f;
     }
 }
 
-int low_rank(float **q_out, float **b_out, const float *weight, int64_t out, int64_t in, int64_t rank)
+int low_rank(float **q_out, float **b_out, const float *weight, int64_t out, int64_t in,
+             int64_t rank)
 {
-    float *q = malloc((size_t)(out * rank) * sizeof *q), *z = malloc((size_t)(in * rank) * sizeof *z);
+    float *q = malloc((size_t)(out * rank) * sizeof *q),
+          *z = malloc((size_t)(in * rank) * sizeof *z);
     float *b = malloc((size_t)(rank * in) * sizeof *b);
 
     *q_out = *b_out = NULL;

@@ -57,7 +57,8 @@ static void begin_layer(Model *m)
     text_append(&m->layers, m->layer[m->depth] > 0 ? ",\n" : "\n");
     text_printf(&m->layers, "%*s", 8 + 2 * m->depth, "");
     for (int d = 0; d <= m->depth; d++)
-        length += snprintf(m->current + length, sizeof m->current - (size_t)length, ".%d", m->layer[d]);
+        length +=
+            snprintf(m->current + length, sizeof m->current - (size_t)length, ".%d", m->layer[d]);
     m->layer[m->depth]++;
 }
 
@@ -93,7 +94,8 @@ void model_block_end(Model *m, const char *name, const char *loss)
 
     text_printf(&m->blocks, "%s\n    {\"name\": ", m->block > 0 ? "," : "");
     text_json_string(&m->blocks, name);
-    text_printf(&m->blocks, ", \"loss\": \"%s\",\n     \"teacher\": [%s],\n     \"student\": [%s]}", loss, layers, layers);
+    text_printf(&m->blocks, ", \"loss\": \"%s\",\n     \"teacher\": [%s],\n     \"student\": [%s]}",
+                loss, layers, layers);
     if (text_failed(&m->layers)) no_memory(m);
     text_free(&m->layers);
     m->layers = (Text){0};
@@ -134,7 +136,8 @@ static void shape_text_of(char *out, size_t size, const SourceTensor *t)
         length += (size_t)snprintf(out + length, size - length, "[%lld]", (long long)t->dim[i]);
 }
 
-/* The source as rows x columns (columns 0: a vector), leading dimensions of 1 left out; -1 rows: it is not of that form. */
+/* The source as rows x columns (columns 0: a vector), leading dimensions of 1 left out; -1 rows: it
+ * is not of that form. */
 static int64_t rows_of(const SourceTensor *t, int64_t columns)
 {
     int64_t other = columns > 0 ? columns : 1;
@@ -147,13 +150,16 @@ static int64_t rows_of(const SourceTensor *t, int64_t columns)
 
 static bool is_float(Model *m, const SourceTensor *t)
 {
-    if (strcmp(t->dtype, "F32") == 0 || strcmp(t->dtype, "F16") == 0 || strcmp(t->dtype, "BF16") == 0) return true;
+    if (strcmp(t->dtype, "F32") == 0 || strcmp(t->dtype, "F16") == 0
+        || strcmp(t->dtype, "BF16") == 0)
+        return true;
     model_fail(m, "tensor \"%s\" is of type %s, expected F32, F16 or BF16", t->name, t->dtype);
     return false;
 }
 
 /* Adds a source's rows. */
-static void add_part(Model *m, ModelTensor *to, const char *name, int64_t rows, int64_t columns, bool cut)
+static void add_part(Model *m, ModelTensor *to, const char *name, int64_t rows, int64_t columns,
+                     bool cut)
 {
     const SourceTensor *from = sources_find(m->sources, name);
     char                shape[128];
@@ -162,13 +168,16 @@ static void add_part(Model *m, ModelTensor *to, const char *name, int64_t rows, 
     shape_text_of(shape, sizeof shape, from);
     int64_t found = rows_of(from, columns);
     if (found < rows || (found != rows && !cut)) {
-        model_fail(m, columns ? "tensor \"%s\" has the shape %s, expected [%lld][%lld]" : "tensor \"%s\" has the shape %s, expected [%lld]",
+        model_fail(m,
+                   columns ? "tensor \"%s\" has the shape %s, expected [%lld][%lld]"
+                           : "tensor \"%s\" has the shape %s, expected [%lld]",
                    name, shape, (long long)rows, (long long)columns);
         return;
     }
     if (!is_float(m, from)) return;
     if (to->parts > 0 && strcmp(to->dtype, from->dtype) != 0) {
-        model_fail(m, "tensor \"%s\" is of type %s, and \"%s\" of %s, expected one type", name, from->dtype, to->part[0]->name, to->dtype);
+        model_fail(m, "tensor \"%s\" is of type %s, and \"%s\" of %s, expected one type", name,
+                   from->dtype, to->part[0]->name, to->dtype);
         return;
     }
     to->dtype = from->dtype;
@@ -176,7 +185,8 @@ static void add_part(Model *m, ModelTensor *to, const char *name, int64_t rows, 
     to->part[to->parts++] = from;
 }
 
-void model_take(Model *m, const char *what, int64_t rows, int64_t columns, const char *name, bool cut)
+void model_take(Model *m, const char *what, int64_t rows, int64_t columns, const char *name,
+                bool cut)
 {
     ModelTensor *t = add_tensor(m, what);
 
@@ -187,7 +197,8 @@ void model_take(Model *m, const char *what, int64_t rows, int64_t columns, const
     add_part(m, t, name, rows, columns, cut);
 }
 
-void model_take_conv(Model *m, const char *what, int64_t out, int64_t channels, int64_t kernel, const char *name)
+void model_take_conv(Model *m, const char *what, int64_t out, int64_t channels, int64_t kernel,
+                     const char *name)
 {
     const SourceTensor *from = sources_find(m->sources, name);
     ModelTensor        *t = add_tensor(m, what);
@@ -198,8 +209,8 @@ void model_take_conv(Model *m, const char *what, int64_t out, int64_t channels, 
     for (int i = 0; same && i < 4; i++) same = from->dim[i] == dim[i];
     if (!from) { model_fail(m, "tensor \"%s\" is missing", name); return; }
     if (!same) {
-        model_fail(m, "tensor \"%s\" has another shape, expected [%lld][%lld][%lld][%lld]", name, (long long)out, (long long)channels,
-                   (long long)kernel, (long long)kernel);
+        model_fail(m, "tensor \"%s\" has another shape, expected [%lld][%lld][%lld][%lld]", name,
+                   (long long)out, (long long)channels, (long long)kernel, (long long)kernel);
         return;
     }
     if (!is_float(m, from)) return;
@@ -219,10 +230,14 @@ static int64_t rows_of_module(Model *m, const char *module, int in, bool transpo
     return transposed ? weight->dim[1] : weight->dim[1] == in ? weight->dim[0] : -1;
 }
 
-static bool has_bias(Model *m, const char *module) { return sources_find(m->sources, model_name(m, "%s.bias", module)); }
+static bool has_bias(Model *m, const char *module)
+{
+    return sources_find(m->sources, model_name(m, "%s.bias", module));
+}
 
 /* Zeros where a module has no bias and others of its product have, in the type of theirs. */
-static void add_zeros(Model *m, ModelTensor *to, const char *const *modules, int count, int64_t rows)
+static void add_zeros(Model *m, ModelTensor *to, const char *const *modules, int count,
+                      int64_t rows)
 {
     SourceTensor *zeros = arena_alloc(&m->arena, 1, sizeof *zeros);
 
@@ -231,7 +246,11 @@ static void add_zeros(Model *m, ModelTensor *to, const char *const *modules, int
     *zeros = (SourceTensor){.name = keep(m, "zeros"), .rank = 1, .dim = {rows}, .count = rows};
     for (int i = 0; i < count; i++) {
         const SourceTensor *other = sources_find(m->sources, model_name(m, "%s.bias", modules[i]));
-        if (other) { zeros->dtype = other->dtype; zeros->element_bytes = other->element_bytes; break; }
+        if (other) {
+            zeros->dtype = other->dtype;
+            zeros->element_bytes = other->element_bytes;
+            break;
+        }
     }
     zeros->bytes = arena_alloc(&m->arena, (size_t)rows, (size_t)zeros->element_bytes);
     if (!zeros->bytes) { no_memory(m); return; }
@@ -240,7 +259,8 @@ static void add_zeros(Model *m, ModelTensor *to, const char *const *modules, int
     to->part[to->parts++] = zeros;
 }
 
-static void take_parts(Model *m, const char *what, int in, int out, const char *const *modules, int count, bool transposed)
+static void take_parts(Model *m, const char *what, int in, int out, const char *const *modules,
+                       int count, bool transposed)
 {
     bool         weight = strcmp(what, "weight") == 0;
     ModelTensor *t = add_tensor(m, what);
@@ -266,19 +286,23 @@ void model_linear(Model *m, int in, int out, const char *const *modules, int cou
 
     for (int i = 0; i < count; i++) bias = bias || has_bias(m, modules[i]);
     for (int i = 0; i < count; i++)
-        if (bias && !has_bias(m, modules[i])) text_printf(&m->notes, "%s%s has no bias: zeros\n", m->prefix, modules[i]);
+        if (bias && !has_bias(m, modules[i]))
+            text_printf(&m->notes, "%s%s has no bias: zeros\n", m->prefix, modules[i]);
     model_layer(m, "linear", "\"out\": %d, \"bias\": %s", out, bias ? "true" : "false");
     take_parts(m, "weight", in, out, modules, count, transposed);
     if (bias) take_parts(m, "bias", in, out, modules, count, false);
-    for (int i = 0; i < count && count > 1 && model_works(m); i++) rows += rows_of_module(m, modules[i], in, transposed);
+    for (int i = 0; i < count && count > 1 && model_works(m); i++)
+        rows += rows_of_module(m, modules[i], in, transposed);
     if (count > 1 && model_works(m) && rows != out)
-        model_fail(m, "%s%s and its like have %lld rows together, expected %d", m->prefix, modules[0], (long long)rows, out);
+        model_fail(m, "%s%s and its like have %lld rows together, expected %d", m->prefix,
+                   modules[0], (long long)rows, out);
 }
 
 /* Old names: gamma and beta. */
 static const char *norm_name(Model *m, const char *module, const char *now, const char *once)
 {
-    const char *name = model_name(m, "%s.%s", module, now), *old = model_name(m, "%s.%s", module, once);
+    const char *name = model_name(m, "%s.%s", module, now),
+               *old = model_name(m, "%s.%s", module, once);
 
     return !sources_find(m->sources, name) && sources_find(m->sources, old) ? old : name;
 }
@@ -287,7 +311,8 @@ void model_norm(Model *m, const char *kind, double eps, int channels, const char
 {
     model_layer(m, kind, "\"eps\": %.17g", eps);
     model_take(m, "weight", channels, 0, norm_name(m, module, "weight", "gamma"), false);
-    if (strcmp(kind, "layernorm") == 0) model_take(m, "bias", channels, 0, norm_name(m, module, "bias", "beta"), false);
+    if (strcmp(kind, "layernorm") == 0)
+        model_take(m, "bias", channels, 0, norm_name(m, module, "bias", "beta"), false);
 }
 
 ModelFunction model_function(Model *m, const char *key, const char *fallback)
@@ -305,6 +330,9 @@ ModelFunction model_function(Model *m, const char *key, const char *fallback)
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].name, name) == 0) return known[i].function;
-    config_refuse(&m->config, key, "\"%s\" is not known, expected one of: gelu, gelu_new, gelu_pytorch_tanh, silu, swish, relu, tanh", name);
+    config_refuse(&m->config, key,
+                  "\"%s\" is not known, expected one of: gelu, gelu_new, gelu_pytorch_tanh, silu, "
+                  "swish, relu, tanh",
+                  name);
     return known[0].function;
 }

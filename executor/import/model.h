@@ -1,5 +1,5 @@
-/* A workload and its teacher's weights under construction: layers one after another, each with the tensors that it takes from
- * the model. The first error is kept and later calls do nothing. */
+/* A workload and its teacher's weights under construction: layers one after another, each with the
+ * tensors that it takes from the model. The first error is kept and later calls do nothing. */
 #ifndef EXECUTOR_IMPORT_MODEL_H
 #define EXECUTOR_IMPORT_MODEL_H
 
@@ -46,26 +46,32 @@ const char *model_name(Model *m, const char *format, ...) __attribute__((format(
 /* ---- layers ---- */
 
 /* The keys of a layer behind "layer", as JSON: model_layer(m, "linear", "\"out\": %d", 5). */
-void model_layer(Model *m, const char *kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void model_layer(Model *m, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void model_residual(Model *m);
 void model_residual_end(Model *m);
 
-/* Between transformer layers: a block ends behind as many as the options say. Before what follows the last of them:
- * model_block_end(), if anything follows that is a block of its own. */
+/* Between transformer layers: a block ends behind as many as the options say. Before what follows
+ * the last of them: model_block_end(), if anything follows that is a block of its own. */
 void model_transformer_layer_end(Model *m, bool last);
 void model_block_end(Model *m, const char *name, const char *loss);
 
 /* ---- with their tensors; names are those of modules, "h.0.mlp.c_fc" ---- */
 
-/* One linear layer of several that see the same: rows one after another. transposed: weights are [in][out]. */
-void model_linear(Model *m, int in, int out, const char *const *modules, int count, bool transposed);
+/* One linear layer of several that see the same: rows one after another. transposed: weights are
+ * [in][out]. */
+void model_linear(Model *m, int in, int out, const char *const *modules, int count,
+                  bool transposed);
 void model_norm(Model *m, const char *kind, double eps, int channels, const char *module);
 
-/* The last layer's parameter "what" from a tensor of that name; columns 0: a vector. cut: the source may have more rows. */
-void model_take(Model *m, const char *what, int64_t rows, int64_t columns, const char *name, bool cut);
+/* The last layer's parameter "what" from a tensor of that name; columns 0: a vector. cut: the
+ * source may have more rows. */
+void model_take(Model *m, const char *what, int64_t rows, int64_t columns, const char *name,
+                bool cut);
 
 /* The same of a convolution's weight, [out][channels][kernel][kernel]. */
-void model_take_conv(Model *m, const char *what, int64_t out, int64_t channels, int64_t kernel, const char *name);
+void model_take_conv(Model *m, const char *what, int64_t out, int64_t channels, int64_t kernel,
+                     const char *name);
 
 /* The words of an activation: "silu", or refused at the key. In JSON as a layer's kind and keys. */
 typedef struct { const char *kind, *keys, *gate; } ModelFunction;

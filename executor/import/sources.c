@@ -53,7 +53,8 @@ static int map(MappedFile *file, Error *err)
 
     if (fd < 0) return error_set(err, "%s: cannot open: %s", file->path, strerror(errno));
     if (fstat(fd, &info) != 0) error_set(err, "%s: cannot read: %s", file->path, strerror(errno));
-    else if (!S_ISREG(info.st_mode)) error_set(err, "%s: is no regular file, expected safetensors", file->path);
+    else if (!S_ISREG(info.st_mode))
+        error_set(err, "%s: is no regular file, expected safetensors", file->path);
     else if (info.st_size == 0) error_set(err, "%s: is empty, expected safetensors", file->path);
     else {
         file->size = (size_t)info.st_size;
@@ -75,8 +76,8 @@ static int add_tensor(void *context, const TensorPlace *place, Error *err)
     if (!array_has_room(s->tensor, s->count, s->room)) return error_no_memory(err);
     tensor = &s->tensor[s->count];
     *tensor = (SourceTensor){.name = arena_strdup(&s->arena, place->name), .dtype = place->dtype,
-                             .element_bytes = place->bits % 8 == 0 ? place->bits / 8 : 0, .rank = place->rank, .count = 1,
-                             .bytes = place->bytes};
+                             .element_bytes = place->bits % 8 == 0 ? place->bits / 8 : 0,
+                             .rank = place->rank, .count = 1, .bytes = place->bytes};
     if (!tensor->name) return error_no_memory(err);
     for (int i = 0; i < place->rank; i++) tensor->count *= tensor->dim[i] = place->dim[i];
     s->count++;
@@ -118,12 +119,17 @@ static int read_index(Sources *s, const char *folder, const char *path, Error *e
     root = json_root(doc);
     map_at = json_member(&root, "weight_map");
     if (json_get_object(&map_at, err) != 0) goto done;
-    for (const char *tensor = json_name_after(&map_at, NULL); tensor; tensor = json_name_after(&map_at, tensor)) {
+    for (const char *tensor = json_name_after(&map_at, NULL); tensor;
+         tensor = json_name_after(&map_at, tensor)) {
         JsonAt      at = json_member(&map_at, tensor);
         const char *name;
         if (json_get_line(&at, &name, err) != 0) goto done;
-        if (strchr(name, '/')) { json_fail(&at, err, "\"%s\" is in another folder", name); goto done; }
-        if (!is_known(s, folder, name) && add_file(s, path_of(s, folder, name), err) != 0) goto done;
+        if (strchr(name, '/')) {
+            json_fail(&at, err, "\"%s\" is in another folder", name);
+            goto done;
+        }
+        if (!is_known(s, folder, name) && add_file(s, path_of(s, folder, name), err) != 0)
+            goto done;
     }
     rc = 0;
 done:
@@ -140,12 +146,18 @@ static int by_name(const void *a, const void *b)
 
 static int open_all(Sources *s, const char *folder, Error *err)
 {
-    const char *index = path_of(s, folder, "model.safetensors.index.json"), *single = path_of(s, folder, "model.safetensors");
+    const char *index = path_of(s, folder, "model.safetensors.index.json"),
+               *single = path_of(s, folder, "model.safetensors");
 
     if (!index || !single) return error_no_memory(err);
     if (exists(single) ? add_file(s, single, err) != 0
-        : exists(index) ? read_index(s, folder, index, err) != 0
-        : error_set(err, "%s: neither model.safetensors nor model.safetensors.index.json is there", folder) != 0) return -1;
+        : exists(index)
+            ? read_index(s, folder, index, err) != 0
+            : error_set(err,
+                        "%s: neither model.safetensors nor model.safetensors.index.json is there",
+                        folder)
+                  != 0)
+        return -1;
     return 0;
 }
 
@@ -164,7 +176,8 @@ static int open_with(Sources **out, const char *path, bool is_folder, Error *err
 
     *out = NULL;
     if (!s) return error_no_memory(err);
-    if ((is_folder ? open_all(s, path, err) : add_file(s, arena_strdup(&s->arena, path), err)) != 0 || sort(s, err) != 0) {
+    if ((is_folder ? open_all(s, path, err) : add_file(s, arena_strdup(&s->arena, path), err)) != 0
+        || sort(s, err) != 0) {
         sources_free(s);
         return -1;
     }
@@ -172,8 +185,14 @@ static int open_with(Sources **out, const char *path, bool is_folder, Error *err
     return 0;
 }
 
-int sources_open(Sources **out, const char *folder, Error *err) { return open_with(out, folder, true, err); }
-int sources_open_file(Sources **out, const char *path, Error *err) { return open_with(out, path, false, err); }
+int sources_open(Sources **out, const char *folder, Error *err)
+{
+    return open_with(out, folder, true, err);
+}
+int sources_open_file(Sources **out, const char *path, Error *err)
+{
+    return open_with(out, path, false, err);
+}
 
 void sources_free(Sources *s)
 {
@@ -187,7 +206,9 @@ void sources_free(Sources *s)
 
 const SourceTensor *sources_find(Sources *s, const char *name)
 {
-    SourceTensor key = {.name = name}, *found = s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name) : NULL;
+    SourceTensor key = {.name = name},
+                 *found = s->count ? bsearch(&key, s->tensor, (size_t)s->count, sizeof key, by_name)
+                                   : NULL;
 
     if (found) found->used = true;
     return found;

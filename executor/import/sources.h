@@ -1,5 +1,5 @@
-/* The tensors of a model's folder, mapped into memory in the types that they have: one model.safetensors, or the files that
- * model.safetensors.index.json names. */
+/* The tensors of a model's folder, mapped into memory in the types that they have: one
+ * model.safetensors, or the files that model.safetensors.index.json names. */
 #ifndef EXECUTOR_IMPORT_SOURCES_H
 #define EXECUTOR_IMPORT_SOURCES_H
 

@@ -1,7 +1,8 @@
-/* Which of a teacher's numbers a student has, layer by layer: for executor/import/students.c, which decides, and
- * student_weights.c, which copies.
+/* Which of a teacher's numbers a student has, layer by layer: for executor/import/students.c, which
+ * decides, and student_weights.c, which copies.
  *
- * While a student is made, a layer has the name that its teacher has; with a mark behind it where it is
+ * While a student is made, a layer has the name that its teacher has; with a mark behind it where
+ * it is
  *     '<' '>'   one of two factors of the teacher's layer, in their order
  *     '-' '+'   the way into a block's narrower channels ("-"), and out of them ("+")
  * student_weights() gives layers their own names. */
@@ -12,8 +13,9 @@
 #include "executor/import/student_options.h"
 #include "workloads/workload.h"
 
-/* Of a layer's parameters. Row r of the student's (the first dimension: of weights, biases, norms) is the mean of the teacher's
- * rows row[r * count ..], those below 0 left out; column c of a matrix is the teacher's column[c]. NULL: as they are. */
+/* Of a layer's parameters. Row r of the student's (the first dimension: of weights, biases, norms)
+ * is the mean of the teacher's rows row[r * count ..], those below 0 left out; column c of a matrix
+ * is the teacher's column[c]. NULL: as they are. */
 typedef struct {
     const char *name;
     int        *row;         /* [rows][count] */
@@ -31,7 +33,8 @@ typedef struct {
     LayerCut             *cut;           /* [cut_count] of the block */
     int                   cut_count, cut_room;
     int                  *kept;          /* [options->width]: the block's channels; NULL: all */
-    float                *factor;        /* of the layer before, for the one behind it that ends in '>' */
+    float                *factor;        /* of the layer before, for the one behind it that ends in
+                                          * '>' */
     int                   changed;
     Error                *err;
 } Shrink;
@@ -45,7 +48,8 @@ const Tensor *student_teacher(const Shrink *s, const char *layer, const char *wh
 /* Names the layers of the block's student, and adds its tensors. */
 int student_weights(Shrink *s);
 
-/* weight [out][in] is near q [out][rank] b [rank][in], q's columns orthonormal. Yours, both; -1 without memory. */
+/* weight [out][in] is near q [out][rank] b [rank][in], q's columns orthonormal. Yours, both; -1
+ * without memory. */
 int low_rank(float **q, float **b, const float *weight, int64_t out, int64_t in, int64_t rank);
 
 #endif

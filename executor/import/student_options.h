@@ -1,4 +1,5 @@
-/* How students are made of their teachers: what the words mean stands in executor/import/students.h. */
+/* How students are made of their teachers: what the words mean stands in
+ * executor/import/students.h. */
 #ifndef EXECUTOR_IMPORT_STUDENT_OPTIONS_H
 #define EXECUTOR_IMPORT_STUDENT_OPTIONS_H
 

@@ -15,7 +15,8 @@ const Tensor *student_teacher(const Shrink *s, const char *layer, const char *wh
     t = tensors_find(s->teacher, name);
     if (!t) {
         const char *path = tensors_path(s->teacher);
-        error_set(s->err, "%s%sthe teacher's tensor %s is missing", path ? path : "", path ? ": " : "", name);
+        error_set(s->err, "%s%sthe teacher's tensor %s is missing", path ? path : "",
+                  path ? ": " : "", name);
     }
     return t;
 }
@@ -31,7 +32,8 @@ static const LayerCut *cut_of(const Shrink *s, const char *name)
 /* ---- cut tensors ------------------------------------------------------------------ */
 
 /* Number (row, at) of the student's, at within the row; columns: of the teacher's row. */
-static float number_of(const LayerCut *cut, const Tensor *from, int64_t row, int64_t at, int64_t columns)
+static float number_of(const LayerCut *cut, const Tensor *from, int64_t row, int64_t at,
+                       int64_t columns)
 {
     double sum = 0;
     int    many = 0;
@@ -48,7 +50,8 @@ static float number_of(const LayerCut *cut, const Tensor *from, int64_t row, int
 }
 
 /* Of rows x width, as the cut has them. */
-static void cut_tensor(float *to, const LayerCut *cut, const Tensor *from, int64_t rows, int64_t width)
+static void cut_tensor(float *to, const LayerCut *cut, const Tensor *from, int64_t rows,
+                       int64_t width)
 {
     int64_t columns = from->count / (from->dim[0] > 0 ? from->dim[0] : 1);
 
@@ -65,7 +68,8 @@ static Tensor *add(Shrink *s, const char *layer, const LayerParameter *p)
     return tensors_add(s->students, name, p->rank, p->dim, &to, s->err) == 0 ? to : NULL;
 }
 
-static int add_cut(Shrink *s, const LayerCut *cut, const char *old, const char *layer, const LayerParameter *p)
+static int add_cut(Shrink *s, const LayerCut *cut, const char *old, const char *layer,
+                   const LayerParameter *p)
 {
     const Tensor *from = student_teacher(s, old, p->what);
     Tensor       *to = from ? add(s, layer, p) : NULL;
@@ -84,7 +88,8 @@ static int add_way(Shrink *s, const char *layer, const LayerParameter *p, bool i
 
     if (!to) return -1;
     for (int c = 0; to->rank == 2 && c < s->options->width; c++)
-        to->values[in ? (int64_t)c * to->dim[1] + s->kept[c] : (int64_t)s->kept[c] * to->dim[1] + c] = 1;
+        to->values[in ? (int64_t)c * to->dim[1] + s->kept[c]
+                      : (int64_t)s->kept[c] * to->dim[1] + c] = 1;
     return 0;
 }
 
@@ -134,8 +139,10 @@ static int add_layer(Shrink *s, const Layer *layer, const char *name)
     if (mark == '<' || mark == '>') old[strlen(old) - 1] = '\0';
     for (int i = 0; rc == 0 && i < count; i++) {
         if (mark == '-' || mark == '+') rc = add_way(s, name, &list[i], mark == '-');
-        else if (strcmp(list[i].what, "weight") == 0 && mark == '<') rc = add_factor(s, old, name, &list[i]);
-        else if (strcmp(list[i].what, "weight") == 0 && mark == '>') rc = add_second(s, name, &list[i]);
+        else if (strcmp(list[i].what, "weight") == 0 && mark == '<')
+            rc = add_factor(s, old, name, &list[i]);
+        else if (strcmp(list[i].what, "weight") == 0 && mark == '>')
+            rc = add_second(s, name, &list[i]);
         else rc = add_cut(s, cut_of(s, old), old, name, &list[i]);
     }
     return rc;

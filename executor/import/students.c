@@ -23,7 +23,10 @@ static LayerCut *cut_of(Shrink *s, const char *name)
     LayerCut *cut = student_cut(s, name);
 
     if (cut) return cut;
-    if (!array_has_room(s->cut, s->cut_count, s->cut_room)) { error_no_memory(s->err); return NULL; }
+    if (!array_has_room(s->cut, s->cut_count, s->cut_room)) {
+        error_no_memory(s->err);
+        return NULL;
+    }
     s->cut[s->cut_count] = (LayerCut){.name = name, .count = 1};
     return &s->cut[s->cut_count++];
 }
@@ -72,7 +75,10 @@ static int by_score(const void *a, const void *b)
     return x->number - y->number;
 }
 
-static int by_number(const void *a, const void *b) { return ((const Scored *)a)->number - ((const Scored *)b)->number; }
+static int by_number(const void *a, const void *b)
+{
+    return ((const Scored *)a)->number - ((const Scored *)b)->number;
+}
 
 /* Numbers of the left that have the largest scores, in their order. */
 static void choose(int *chosen, Scored *all, int count, int left)
@@ -89,23 +95,27 @@ static double squares(const Tensor *w, int64_t first, int64_t rows, int64_t colu
     int64_t width = w->dim[1], end = columns ? column + columns : width;
 
     for (int64_t r = first; r < first + rows; r++)
-        for (int64_t c = columns ? column : 0; c < end; c++) sum += (double)w->values[r * width + c] * (double)w->values[r * width + c];
+        for (int64_t c = columns ? column : 0; c < end; c++)
+            sum += (double)w->values[r * width + c] * (double)w->values[r * width + c];
     return sum;
 }
 
 /* ---- ffn -------------------------------------------------------------------------- */
 
 /* The neurons that are left, in their order. */
-static int choose_neurons(Shrink *s, const Layer *in, const Layer *between, const Layer *out, int left, int *chosen)
+static int choose_neurons(Shrink *s, const Layer *in, const Layer *between, const Layer *out,
+                          int left, int *chosen)
 {
-    const Tensor *w_in = student_teacher(s, in->name, "weight"), *w_out = student_teacher(s, out->name, "weight");
+    const Tensor *w_in = student_teacher(s, in->name, "weight"),
+                 *w_out = student_teacher(s, out->name, "weight");
     int           count = out->in.channels;
     Scored       *all = calloc((size_t)count, sizeof *all);
 
     if (!w_in || !w_out || !all) { free(all); return all ? -1 : error_no_memory(s->err); }
     for (int n = 0; n < count; n++) {
         double up = between->kind == LAYER_GATED ? sqrt(squares(w_in, count + n, 1, 0, 0)) : 1;
-        all[n] = (Scored){sqrt(squares(w_in, n, 1, 0, 0)) * up * sqrt(squares(w_out, 0, w_out->dim[0], n, 1)), n};
+        all[n] = (Scored){
+            sqrt(squares(w_in, n, 1, 0, 0)) * up * sqrt(squares(w_out, 0, w_out->dim[0], n, 1)), n};
     }
     choose(chosen, all, count, left);
     free(all);
@@ -115,14 +125,17 @@ static int choose_neurons(Shrink *s, const Layer *in, const Layer *between, cons
 /* Gates, then values: rows n and count + n belong together. */
 static int cut_ffn(Shrink *s, Layer *in, Layer *between, Layer *out)
 {
-    int  count = out->in.channels, left = (int)fmax(1, floor(s->options->ffn * count + 0.5)), both = between->kind == LAYER_GATED ? 2 : 1;
+    int  count = out->in.channels, left = (int)fmax(1, floor(s->options->ffn * count + 0.5)),
+         both = between->kind == LAYER_GATED ? 2 : 1;
     int *chosen = numbers(s, left), *rows = numbers(s, both * left);
 
     if (left >= count) return 0;
     if (!chosen || !rows || choose_neurons(s, in, between, out, left, chosen) != 0) return -1;
     for (int n = 0; n < left; n++)
         for (int k = 0; k < both; k++) rows[k * left + n] = k * count + chosen[n];
-    if (cut_rows(s, in->name, rows, both * left, 1) != 0 || cut_columns(s, out->name, chosen, left) != 0) return -1;
+    if (cut_rows(s, in->name, rows, both * left, 1) != 0
+        || cut_columns(s, out->name, chosen, left) != 0)
+        return -1;
     in->out.channels = between->in.channels = both * left;
     between->out.channels = out->in.channels = left;
     s->changed++;
@@ -131,7 +144,8 @@ static int cut_ffn(Shrink *s, Layer *in, Layer *between, Layer *out)
 
 static bool is_function(LayerKind kind)
 {
-    return kind == LAYER_GELU || kind == LAYER_SILU || kind == LAYER_TANH || kind == LAYER_RELU || kind == LAYER_GATED;
+    return kind == LAYER_GELU || kind == LAYER_SILU || kind == LAYER_TANH || kind == LAYER_RELU
+           || kind == LAYER_GATED;
 }
 
 /* ---- heads ------------------------------------------------------------------------- */
@@ -146,12 +160,14 @@ static int put_rows(int *row, int at, int first, int rows)
     return at + rows;
 }
 
-/* So many query heads are left of each key-value head, or, where each has keys of its own, so many of both. */
+/* So many query heads are left of each key-value head, or, where each has keys of its own, so many
+ * of both. */
 static int choose_heads(Shrink *s, const AttentionLayers *l, int *chosen)
 {
     const Attention *a = &l->attention->attention;
-    const Tensor    *in = student_teacher(s, l->in->name, "weight"), *out = student_teacher(s, l->out->name, "weight");
-    int              dim = a->head_dim, together = a->heads == a->kv_heads ? a->heads : a->heads / a->kv_heads;
+    const Tensor    *in = student_teacher(s, l->in->name, "weight"),
+                 *out = student_teacher(s, l->out->name, "weight");
+    int dim = a->head_dim, together = a->heads == a->kv_heads ? a->heads : a->heads / a->kv_heads;
     int              left = s->options->heads * together / a->heads;
     Scored          *all = calloc((size_t)together, sizeof *all);
 
@@ -174,20 +190,27 @@ static int choose_heads(Shrink *s, const AttentionLayers *l, int *chosen)
 static int cut_heads(Shrink *s, const AttentionLayers *l)
 {
     Attention *a = &l->attention->attention;
-    int        left = s->options->heads, dim = a->head_dim, own = a->heads == a->kv_heads, kv_left = own ? left : a->kv_heads;
-    int       *chosen = numbers(s, left), rows = (left + 2 * kv_left) * dim, *row = numbers(s, rows), *column = numbers(s, left * dim), at = 0;
+    int        left = s->options->heads, dim = a->head_dim, own = a->heads == a->kv_heads,
+        kv_left = own ? left : a->kv_heads;
+    int *chosen = numbers(s, left), rows = (left + 2 * kv_left) * dim, *row = numbers(s, rows),
+        *column = numbers(s, left * dim), at = 0;
 
     if (left >= a->heads) return 0;
     if (left % kv_left != 0)
-        return error_set(s->err, "block \"%s\", layer %s: %d heads are no even part of those of %d key-value heads",
-                         s->workload->block[s->block].name, l->attention->name, left, a->kv_heads);
+        return error_set(
+            s->err,
+            "block \"%s\", layer %s: %d heads are no even part of those of %d key-value heads",
+            s->workload->block[s->block].name, l->attention->name, left, a->kv_heads);
     if (!chosen || !row || !column || choose_heads(s, l, chosen) != 0) return -1;
     for (int h = 0; h < left; h++) at = put_rows(row, at, chosen[h] * dim, dim);
     for (int which = 0; which < 2; which++)
         for (int k = 0; k < kv_left; k++)
-            at = put_rows(row, at, (a->heads + which * a->kv_heads + (own ? chosen[k] : k)) * dim, dim);
+            at = put_rows(row, at, (a->heads + which * a->kv_heads + (own ? chosen[k] : k)) * dim,
+                          dim);
     memcpy(column, row, (size_t)(left * dim) * sizeof *column);
-    if (cut_rows(s, l->in->name, row, rows, 1) != 0 || cut_columns(s, l->out->name, column, left * dim) != 0) return -1;
+    if (cut_rows(s, l->in->name, row, rows, 1) != 0
+        || cut_columns(s, l->out->name, column, left * dim) != 0)
+        return -1;
     a->heads = left;
     a->kv_heads = kv_left;
     l->in->out.channels = l->attention->in.channels = rows;
@@ -200,19 +223,23 @@ static int cut_heads(Shrink *s, const AttentionLayers *l)
 static int cut_kv_heads(Shrink *s, Layer *in, Layer *attention)
 {
     Attention *a = &attention->attention;
-    int        left = s->options->kv_heads, group = a->kv_heads / left, queries = a->heads * a->head_dim, dim = a->head_dim;
+    int left = s->options->kv_heads, group = a->kv_heads / left, queries = a->heads * a->head_dim,
+        dim = a->head_dim;
     int        rows = queries + 2 * left * dim, *row;
     LayerCut  *cut;
 
     if (left >= a->kv_heads) return 0;
     if (a->kv_heads % left != 0)
-        return error_set(s->err, "block \"%s\", layer %s: %d key-value heads, of which %d are no even part", s->workload->block[s->block].name,
-                         attention->name, a->kv_heads, left);
+        return error_set(s->err,
+                         "block \"%s\", layer %s: %d key-value heads, of which %d are no even part",
+                         s->workload->block[s->block].name, attention->name, a->kv_heads, left);
     if (!(cut = cut_of(s, in->name)) || !(row = numbers(s, rows * group))) return -1;
     for (int r = 0; r < rows; r++)
         for (int k = 0; k < group; k++) {
-            int which = r < queries ? 0 : (r - queries) / (left * dim), head = (r - queries) / dim % left, i = (r - queries) % dim;
-            int old = r < queries ? r : queries + (which * a->kv_heads + head * group + k) * dim + i;
+            int which = r < queries ? 0 : (r - queries) / (left * dim),
+                head = (r - queries) / dim % left, i = (r - queries) % dim;
+            int old =
+                r < queries ? r : queries + (which * a->kv_heads + head * group + k) * dim + i;
             row[r * group + k] = r < queries && k > 0 ? -1 : cut->row ? cut->row[old] : old;
         }
     a->kv_heads = left;
@@ -223,10 +250,12 @@ static int cut_kv_heads(Shrink *s, Layer *in, Layer *attention)
 
 static int cut_attention(Shrink *s, Layers *list, int i)
 {
-    AttentionLayers l = {i > 0 ? &list->layer[i - 1] : NULL, &list->layer[i], i + 1 < list->count ? &list->layer[i + 1] : NULL};
+    AttentionLayers l = {i > 0 ? &list->layer[i - 1] : NULL, &list->layer[i],
+                         i + 1 < list->count ? &list->layer[i + 1] : NULL};
 
     if (!l.in || l.in->kind != LAYER_LINEAR) return 0;
-    if (s->options->heads > 0 && l.out && l.out->kind == LAYER_LINEAR && cut_heads(s, &l) != 0) return -1;
+    if (s->options->heads > 0 && l.out && l.out->kind == LAYER_LINEAR && cut_heads(s, &l) != 0)
+        return -1;
     return s->options->kv_heads > 0 ? cut_kv_heads(s, l.in, l.attention) : 0;
 }
 
@@ -239,10 +268,12 @@ static int weigh(Shrink *s, const Layers *list, double *score, int channels)
         const Layer  *layer = &list->layer[i];
         const Tensor *w;
 
-        if (layer->kind == LAYER_RESIDUAL && weigh(s, &layer->path[0], score, channels) != 0) return -1;
+        if (layer->kind == LAYER_RESIDUAL && weigh(s, &layer->path[0], score, channels) != 0)
+            return -1;
         if (layer->kind != LAYER_LINEAR && layer->kind != LAYER_EMBEDDING) continue;
         if (!(w = student_teacher(s, layer->name, "weight"))) return -1;
-        for (int c = 0; c < channels; c++) score[c] += squares(w, 0, w->dim[0], c, 1) / (double)w->dim[0];
+        for (int c = 0; c < channels; c++)
+            score[c] += squares(w, 0, w->dim[0], c, 1) / (double)w->dim[0];
         if (layer->kind == LAYER_LINEAR) break;
     }
     return 0;
@@ -252,7 +283,8 @@ static int choose_channels(Shrink *s, const Layers *list, int channels)
 {
     double *score = calloc((size_t)channels, sizeof *score);
     Scored *all = calloc((size_t)channels, sizeof *all);
-    int     rc = score && all && (s->kept = numbers(s, s->options->width)) ? 0 : error_no_memory(s->err);
+    int     rc =
+        score && all && (s->kept = numbers(s, s->options->width)) ? 0 : error_no_memory(s->err);
 
     if (rc == 0) rc = weigh(s, list, score, channels);
     for (int c = 0; rc == 0 && c < channels; c++) all[c] = (Scored){score[c], c};
@@ -263,13 +295,14 @@ static int choose_channels(Shrink *s, const Layers *list, int channels)
 
 static bool is_norm(LayerKind kind) { return kind == LAYER_LAYERNORM || kind == LAYER_RMSNORM; }
 
-/* Layers of a list that work on the narrow channels; *left: none behind the list does, as a linear layer outside of a residual
- * gave others. */
+/* Layers of a list that work on the narrow channels; *left: none behind the list does, as a linear
+ * layer outside of a residual gave others. */
 static int narrow_list(Shrink *s, Layers *list, bool inside, bool *left)
 {
     int width = s->options->width, last = -1;
 
-    for (int i = 0; inside && i < list->count; i++) if (list->layer[i].kind == LAYER_LINEAR) last = i;
+    for (int i = 0; inside && i < list->count; i++)
+        if (list->layer[i].kind == LAYER_LINEAR) last = i;
     *left = false;
     for (int i = 0; i < list->count; i++) {
         Layer *layer = &list->layer[i];
@@ -293,7 +326,9 @@ static int narrow_list(Shrink *s, Layers *list, bool inside, bool *left)
             layer->out.channels = width;
             if (is_norm(layer->kind)) layer->in.channels = width;
         } else {
-            if ((layer->kind == LAYER_EMBEDDING || layer->kind == LAYER_TOKENS) && cut_columns(s, layer->name, s->kept, width) != 0) return -1;
+            if ((layer->kind == LAYER_EMBEDDING || layer->kind == LAYER_TOKENS)
+                && cut_columns(s, layer->name, s->kept, width) != 0)
+                return -1;
             if (layer->kind != LAYER_EMBEDDING) layer->in.channels = width;
             layer->out.channels = width;
         }
@@ -307,26 +342,36 @@ static Layer way(const char *name, Shape in, int out)
     return (Layer){.kind = LAYER_LINEAR, .name = name, .in = in, .out = {out, in.height, in.width}};
 }
 
-/* The channels of what a block works on: those that go into it, or that its first layer makes of tokens or pixels. */
+/* The channels of what a block works on: those that go into it, or that its first layer makes of
+ * tokens or pixels. */
 static int stream_of(const WorkBlock *block)
 {
     const Layer *first = &block->teacher.layer[0];
 
-    return first->kind == LAYER_EMBEDDING || first->kind == LAYER_CONV ? first->out.channels : block->in.channels;
+    return first->kind == LAYER_EMBEDDING || first->kind == LAYER_CONV ? first->out.channels
+                                                                       : block->in.channels;
 }
 
 static int narrow(Shrink *s, WorkBlock *block)
 {
     int    channels = stream_of(block), width = s->options->width, at = 0;
-    bool   made = block->student.layer[0].kind == LAYER_EMBEDDING || block->student.layer[0].kind == LAYER_CONV, left;
-    Layer *layer = arena_alloc(&s->workload->arena, (size_t)block->student.count + 2, sizeof *layer);
+    bool   made = block->student.layer[0].kind == LAYER_EMBEDDING
+                || block->student.layer[0].kind == LAYER_CONV,
+         left;
+    Layer *layer =
+        arena_alloc(&s->workload->arena, (size_t)block->student.count + 2, sizeof *layer);
 
     if (width >= channels) return 0;
     if (!layer) return error_no_memory(s->err);
-    if (choose_channels(s, &block->teacher, channels) != 0 || narrow_list(s, &block->student, false, &left) != 0) return -1;
+    if (choose_channels(s, &block->teacher, channels) != 0
+        || narrow_list(s, &block->student, false, &left) != 0)
+        return -1;
     if (!made) layer[at++] = way("-", block->in, width);
     for (int i = 0; i < block->student.count; i++) layer[at++] = block->student.layer[i];
-    if (!left) { layer[at] = way("+", layer[at - 1].out, block->out.channels); layer[at++].bias = true; }
+    if (!left) {
+        layer[at] = way("+", layer[at - 1].out, block->out.channels);
+        layer[at++].bias = true;
+    }
     block->student = (Layers){layer, at};
     s->changed++;
     return 0;
@@ -359,7 +404,9 @@ static int factor_list(Shrink *s, Layers *list, bool inside)
             if (factor_list(s, &from->path[p], true) != 0) return -1;
         layer[at++] = *from;
         if (!inside || from->kind != LAYER_LINEAR
-            || (int64_t)rank * (from->in.channels + from->out.channels) >= (int64_t)from->in.channels * from->out.channels) continue;
+            || (int64_t)rank * (from->in.channels + from->out.channels)
+                   >= (int64_t)from->in.channels * from->out.channels)
+            continue;
         layer[at] = *from;
         layer[at - 1].out.channels = layer[at].in.channels = rank;
         layer[at - 1].bias = false;
@@ -404,8 +451,10 @@ static int shrink_list(Shrink *s, Layers *list, bool inside)
         for (int p = 0; p < layer->path_count; p++)
             if (shrink_list(s, &layer->path[p], true) != 0) return -1;
         if (layer->kind == LAYER_ATTENTION && cut_attention(s, list, i) != 0) return -1;
-        if (s->options->ffn > 0 && inside && i >= 2 && layer->kind == LAYER_LINEAR && is_function(list->layer[i - 1].kind)
-            && list->layer[i - 2].kind == LAYER_LINEAR && cut_ffn(s, &list->layer[i - 2], &list->layer[i - 1], layer) != 0) return -1;
+        if (s->options->ffn > 0 && inside && i >= 2 && layer->kind == LAYER_LINEAR
+            && is_function(list->layer[i - 1].kind) && list->layer[i - 2].kind == LAYER_LINEAR
+            && cut_ffn(s, &list->layer[i - 2], &list->layer[i - 1], layer) != 0)
+            return -1;
     }
     return 0;
 }
@@ -415,19 +464,23 @@ static int make_block(Shrink *s, WorkBlock *block)
     s->cut_count = 0;
     s->kept = NULL;
     block->choices = 0;
-    if (copy_list(s, &block->student, &block->teacher) != 0 || shrink_list(s, &block->student, false) != 0) return -1;
+    if (copy_list(s, &block->student, &block->teacher) != 0
+        || shrink_list(s, &block->student, false) != 0)
+        return -1;
     if (s->options->width > 0 && narrow(s, block) != 0) return -1;
     if (s->options->rank > 0 && factor_list(s, &block->student, false) != 0) return -1;
     return student_weights(s);
 }
 
-int students_make(Workload *workload, const Tensors *teacher, Tensors *students, const StudentOptions *options, int *changed,
-                  Error *err)
+int students_make(Workload *workload, const Tensors *teacher, Tensors *students,
+                  const StudentOptions *options, int *changed, Error *err)
 {
-    Shrink s = {.workload = workload, .teacher = teacher, .students = students, .options = options, .err = err};
+    Shrink s = {.workload = workload, .teacher = teacher, .students = students, .options = options,
+                .err = err};
     int    rc = 0;
 
-    for (; rc == 0 && s.block < workload->block_count; s.block++) rc = make_block(&s, &workload->block[s.block]);
+    for (; rc == 0 && s.block < workload->block_count; s.block++)
+        rc = make_block(&s, &workload->block[s.block]);
     *changed = s.changed;
     free(s.cut);
     free(s.factor);

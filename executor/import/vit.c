@@ -1,4 +1,5 @@
-/* ViT: patches with a class token and learnt positions, LayerNorm before; a classifier on the class token, where there is one. */
+/* ViT: patches with a class token and learnt positions, LayerNorm before; a classifier on the class
+ * token, where there is one. */
 #include "executor/import/model.h"
 
 #include <stdio.h>
@@ -22,8 +23,12 @@ static void read_shape(Model *m, VitShape *s)
     s->channels = config_size_or(c, "num_channels", 3);
     s->eps = config_number_or(c, "layer_norm_eps", 1e-12);
     s->function = model_function(m, "hidden_act", "gelu");
-    if (s->width % s->heads != 0) config_refuse(c, "num_attention_heads", "%d heads do not divide a width of %d", s->heads, s->width);
-    if (s->image % s->patch != 0) config_refuse(c, "patch_size", "patches of %d do not divide an image of %d", s->patch, s->image);
+    if (s->width % s->heads != 0)
+        config_refuse(c, "num_attention_heads", "%d heads do not divide a width of %d", s->heads,
+                      s->width);
+    if (s->image % s->patch != 0)
+        config_refuse(c, "patch_size", "patches of %d do not divide an image of %d", s->patch,
+                      s->image);
     s->tokens = (int)((int64_t)(s->image / s->patch) * (s->image / s->patch) % (1 << 28)) + 1;
 }
 
@@ -50,7 +55,8 @@ static void layer(Model *m, const VitShape *s, int i)
     char        qkv[3][96];
     const char *modules[3] = {qkv[0], qkv[1], qkv[2]};
 
-    for (int k = 0; k < 3; k++) snprintf(qkv[k], sizeof qkv[k], "encoder.layer.%d.attention.attention.%s", i, names[k]);
+    for (int k = 0; k < 3; k++)
+        snprintf(qkv[k], sizeof qkv[k], "encoder.layer.%d.attention.attention.%s", i, names[k]);
     model_residual(m);
     norm(m, s, i, "layernorm_before");
     model_linear(m, s->width, 3 * s->width, modules, 3, false);
@@ -65,17 +71,22 @@ static void layer(Model *m, const VitShape *s, int i)
     model_residual_end(m);
 }
 
-/* The weight of the patches' convolution is [out][channels][patch][patch]: its bytes are a matrix's. */
+/* The weight of the patches' convolution is [out][channels][patch][patch]: its bytes are a
+ * matrix's. */
 static void patches(Model *m, const VitShape *s)
 {
     const char *name = model_name(m, "embeddings.patch_embeddings.projection.weight");
 
-    model_layer(m, "conv", "\"out\": %d, \"kernel\": %d, \"stride\": %d, \"padding\": 0, \"bias\": true", s->width, s->patch, s->patch);
+    model_layer(m, "conv",
+                "\"out\": %d, \"kernel\": %d, \"stride\": %d, \"padding\": 0, \"bias\": true",
+                s->width, s->patch, s->patch);
     model_take_conv(m, "weight", s->width, s->channels, s->patch, name);
-    model_take(m, "bias", s->width, 0, model_name(m, "embeddings.patch_embeddings.projection.bias"), false);
+    model_take(m, "bias", s->width, 0, model_name(m, "embeddings.patch_embeddings.projection.bias"),
+               false);
     model_layer(m, "tokens", "%s", "\"class_token\": true, \"positions\": true");
     model_take(m, "class_token", 1, s->width, model_name(m, "embeddings.cls_token"), false);
-    model_take(m, "positions", s->tokens, s->width, model_name(m, "embeddings.position_embeddings"), false);
+    model_take(m, "positions", s->tokens, s->width, model_name(m, "embeddings.position_embeddings"),
+               false);
 }
 
 static void head(Model *m, const VitShape *s)
@@ -99,7 +110,8 @@ void model_vit(Model *m)
 
     m->prefix = sources_find(m->sources, "vit.embeddings.cls_token") ? "vit." : "";
     read_shape(m, &s);
-    text_printf(&m->input, "{\"channels\": %d, \"height\": %d, \"width\": %d", s.channels, s.image, s.image);
+    text_printf(&m->input, "{\"channels\": %d, \"height\": %d, \"width\": %d", s.channels, s.image,
+                s.image);
     if (s.channels <= 4) {
         text_append(&m->input, ", \"mean\": [");
         for (int i = 0; i < s.channels; i++) text_printf(&m->input, "%s0.5", i ? ", " : "");

@@ -37,7 +37,9 @@ static int correct_curve(Curve *curve, Op op, int block, const RunTimes *runs, E
         CurvePoint *point = &curve->points[i];
         SampleKey   key = {op, block, point->x, -1, -1};
         double      by, single_block_by;
-        if (factor(&by, runs, false, key, err) != 0 || factor(&single_block_by, runs, true, key, err) != 0) return -1;
+        if (factor(&by, runs, false, key, err) != 0
+            || factor(&single_block_by, runs, true, key, err) != 0)
+            return -1;
         point->ns = llround((double)point->ns * by);
         point->contended_ns = llround((double)point->contended_ns * by);
         if (point->contended_ns < point->ns) point->contended_ns = point->ns;
@@ -46,8 +48,8 @@ static int correct_curve(Curve *curve, Op op, int block, const RunTimes *runs, E
     return 0;
 }
 
-int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured, const bool *single_block,
-                  int count, Error *err)
+int correct_trace(Text *out, const Trace *trace, const Samples *predicted, const Samples *measured,
+                  const bool *single_block, int count, Error *err)
 {
     RunTimes   runs = {predicted, measured, single_block, count};
     Text   text = {0};

@@ -16,7 +16,8 @@ static double read_quota(const char *folder, bool version2)
     snprintf(path, sizeof path, "%s/%s", folder, version2 ? "cpu.max" : "cpu.cfs_quota_us");
     file = fopen(path, "re");
     if (!file) return 0;
-    int read = fscanf(file, "%lld %lld", &quota, &period);           /* "max 100000": no number, no quota */
+    int read = fscanf(file, "%lld %lld", &quota, &period);           /* "max 100000": no number, no
+                                                                      * quota */
     fclose(file);
     if (read < 1 || quota <= 0) return 0;
     if (!version2) {
@@ -29,8 +30,8 @@ static double read_quota(const char *folder, bool version2)
     return period > 0 ? (double)quota / (double)period : 0;
 }
 
-/* The least of a group and of those around it, up to the root of the hierarchy. A container may see its files at
- * another place than its path says: then those around it are found only. */
+/* The least of a group and of those around it, up to the root of the hierarchy. A container may see
+ * its files at another place than its path says: then those around it are found only. */
 static double least_quota(const char *mount, const char *group, bool version2)
 {
     char   folder[PATH_BYTES];
@@ -63,9 +64,11 @@ double cpu_quota(const char *root)
 
     snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
     file = fopen(path, "re");
-    while (file && fgets(line, sizeof line, file)) {                 /* "4:cpu,cpuacct:/a/b", "0::/a/b" */
+    while (file && fgets(line, sizeof line, file)) {                 /* "4:cpu,cpuacct:/a/b",
+                                                                      * "0::/a/b" */
         line[strcspn(line, "\n")] = '\0';
-        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        char *controllers = strchr(line, ':'),
+             *group = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!group) continue;
         *group++ = '\0';
         bool version2 = controllers[1] == '\0';

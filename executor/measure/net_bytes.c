@@ -16,16 +16,19 @@ typedef struct {
 } BytesJob;
 
 /* head: of the block, for NET_HEADLESS; else stays as it is. */
-static int bytes_of(NetBytes *out, HeadBytes *head, Device *device, const WorkBlock *block, const Layers *layers, NetMode mode,
-                    int64_t rows, bool squares, Error *err)
+static int bytes_of(NetBytes *out, HeadBytes *head, Device *device, const WorkBlock *block,
+                    const Layers *layers, NetMode mode, int64_t rows, bool squares, Error *err)
 {
     Net  *net = NULL;
     ScoreHead *of = NULL;
     int   rc = -1;
 
-    if (net_new(&net, device, layers, block->in, mode, err) != 0 || (squares && net_keep_squares(net, err) != 0)
-        || net_prepare(net, rows, err) != 0) goto done;
-    if (mode == NET_HEADLESS && (head_new(&of, device, block, net, err) != 0 || head_prepare(of, rows, err) != 0)) goto done;
+    if (net_new(&net, device, layers, block->in, mode, err) != 0
+        || (squares && net_keep_squares(net, err) != 0) || net_prepare(net, rows, err) != 0)
+        goto done;
+    if (mode == NET_HEADLESS
+        && (head_new(&of, device, block, net, err) != 0 || head_prepare(of, rows, err) != 0))
+        goto done;
     *out = net_bytes(net, rows);
     if (of) *head = head_bytes(of, rows);
     rc = 0;
@@ -45,13 +48,16 @@ static int fill_block(const BytesJob *job, Device *device, int b)
     TraceBlock      *block = &job->trace->blocks[b];
     bool             has_head = workload_has_head(job->workload, b);
     Layers           body = layers_body(&work->teacher, has_head);
-    int64_t          rows = job->trace->batch, output = workload_output_count(job->workload, b) * (int64_t)sizeof(float);
+    int64_t          rows = job->trace->batch,
+            output = workload_output_count(job->workload, b) * (int64_t)sizeof(float);
     NetBytes         teacher, student;
     HeadBytes        head = {0};
 
     if (bytes_of(&teacher, NULL, device, work, &body, NET_FROZEN, rows, false, job->err) != 0
-        || bytes_of(&student, &head, device, work, &work->student, has_head ? NET_HEADLESS : NET_TRAINED, rows,
-                    job->workload->optimizer == OPTIMIZER_ADAMW, job->err) != 0)
+        || bytes_of(&student, &head, device, work, &work->student,
+                    has_head ? NET_HEADLESS : NET_TRAINED, rows,
+                    job->workload->optimizer == OPTIMIZER_ADAMW, job->err)
+               != 0)
         return error_prefix(job->err, "block \"%s\"", work->name);
     block->teacher_weight_bytes = teacher.weight;
     block->teacher_activation_bytes = a_sample(teacher.activation + teacher.work, rows);
@@ -61,7 +67,9 @@ static int fill_block(const BytesJob *job, Device *device, int b)
     /* What a head works with no longer grows once it goes by pieces.
      * The student's output and the gradient at it live until its backward is done. What nets work
      * with is lent to them only for a call (executor/train/buffers.h), so it is theirs alone. */
-    block->student_activation_bytes = a_sample(student.activation + larger(student.work, head.grows ? head.work : 0), rows) + 2 * output;
+    block->student_activation_bytes =
+        a_sample(student.activation + larger(student.work, head.grows ? head.work : 0), rows)
+        + 2 * output;
     return 0;
 }
 
@@ -93,7 +101,8 @@ static void *fill(void *context)
     Device *device = NULL;
 
     job->rc = device_open(&device, job->devices, 0, job->err);
-    for (int b = 0; job->rc == 0 && b < job->workload->block_count; b++) job->rc = fill_block(job, device, b);
+    for (int b = 0; job->rc == 0 && b < job->workload->block_count; b++)
+        job->rc = fill_block(job, device, b);
     if (job->rc == 0) job->rc = fill_algorithms(job, device);
     device_close(device);
     return NULL;

@@ -8,21 +8,26 @@
 
 static int append(Samples *samples, Sample sample, Error *err)
 {
-    if (!array_has_room(samples->list, samples->count, samples->capacity)) return error_no_memory(err);
+    if (!array_has_room(samples->list, samples->count, samples->capacity))
+        return error_no_memory(err);
     samples->list[samples->count++] = sample;
     return 0;
 }
 
-int samples_add(Samples *samples, const Program *program, const Span *spans, int64_t count, int64_t first_step,
-                Error *err)
+int samples_add(Samples *samples, const Program *program, const Span *spans, int64_t count,
+                int64_t first_step, Error *err)
 {
     for (int64_t i = 0; i < count; i++) {
         const Instruction *in = spans[i].instruction;
-        bool counts = spans[i].lane == LANE_COMPUTE || spans[i].lane == LANE_LOADER || spans[i].lane == LANE_REDUCE
-                      || (spans[i].lane == LANE_COPY_OUT && in->op == OP_SEND);
+        bool counts = spans[i].lane == LANE_COMPUTE || spans[i].lane == LANE_LOADER
+            || spans[i].lane == LANE_REDUCE
+            || (spans[i].lane == LANE_COPY_OUT && in->op == OP_SEND);
         if (!counts || spans[i].step < first_step) continue;
-        Sample sample = {in->op, in->block, in->rows, in->op == OP_ALLREDUCE ? program->groups[in->link].count : 0,
-                         spans[i].device, (double)(spans[i].end_ns - spans[i].start_ns) * 1e-3, spans[i].step};
+        Sample sample = {
+            in->op,          in->block,
+            in->rows,        in->op == OP_ALLREDUCE ? program->groups[in->link].count : 0,
+            spans[i].device, (double)(spans[i].end_ns - spans[i].start_ns) * 1e-3,
+            spans[i].step};
         if (append(samples, sample, err) != 0) return -1;
     }
     return 0;
@@ -77,7 +82,8 @@ static Sample *find(const Samples *samples, SampleKey key, size_t *count)
     return list;
 }
 
-static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bool slowest, Error *err)
+static int figures(SampleFigures *out, const Samples *samples, SampleKey key, bool slowest,
+                   Error *err)
 {
     size_t  n, kept = 0;
     Sample *list = find(samples, key, &n);

@@ -22,8 +22,8 @@ typedef struct {
 
 /* The spans of steps from first_step on that occupy a device (its compute lane, or its
  * loader); a message counts once, where it is sent. */
-int  samples_add(Samples *samples, const Program *program, const Span *spans, int64_t count, int64_t first_step,
-                 Error *err);
+int  samples_add(Samples *samples, const Program *program, const Span *spans, int64_t count,
+                 int64_t first_step, Error *err);
 void samples_free(Samples *samples);
 
 /* Which samples: fields that are -1 (or op OP_COUNT) match all. */

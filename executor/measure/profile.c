@@ -19,7 +19,8 @@
 #include "executor/measure/storage_times.h"
 #include "workloads/head.h"
 
-enum { STORAGE_TRIALS = 8 }; /* requests of a kind, at most: files are as large as all that are written */
+enum { STORAGE_TRIALS = 8 }; /* requests of a kind, at most: files are as large as all that are
+                              * written */
 enum { WARM_UP = 3 };        /* steps before those that are timed, where devices do not record */
 
 typedef struct {
@@ -31,12 +32,15 @@ typedef struct {
     int      message_count;
     int      per_host;       /* devices of each host; all where there is one host */
     int      recorded;       /* execution_warm_up() */
-    int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's speed may drift */
+    int      warm_up, rounds;            /* rounds: programs of one kind, between which a machine's
+                                          * speed may drift */
     Samples  alone, busy, single_block;
     Samples  reduce[2], relay[2];        /* within a host, across */
-    double  *own_us;         /* [own_count] a step's own time in each program of the whole network that one device runs alone */
+    double  *own_us;         /* [own_count] a step's own time in each program of the whole network
+                              * that one device runs alone */
     int      own_count;
-    double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their cores meanwhile */
+    double   work_ns, cpu_ns;            /* of all programs: what devices worked, and had of their
+                                          * cores meanwhile */
     int      done, total;    /* programs run */
     Error   *err;
 } Profiling;
@@ -62,8 +66,11 @@ static int find_hosts(Profiling *p)
     p->per_host = p->devices / hosts;
     for (int d = 0; d < p->devices; d++)
         if (world_host_number(world, world_rank_of(world, d)) != d / p->per_host)
-            return error_set(p->err, "%d devices on %d hosts: for a trace each host needs as many, and ranks that follow "
-                             "each other (mpirun --map-by slot)", p->devices, hosts);
+            return error_set(p->err,
+                             "%d devices on %d hosts: for a trace each host needs as many, and "
+                             "ranks that follow "
+                             "each other (mpirun --map-by slot)",
+                             p->devices, hosts);
     return 0;
 }
 
@@ -152,14 +159,17 @@ static int run(Profiling *p, Program *program, int64_t steps, Samples *into)
     if (tensors_new(&student, p->err) != 0) return -1;
     Execution e = {.world = o->world, .first_of_spec = o->first_of_spec, .program = program,
                    .workload = o->workload, .devices = o->devices, .data = o->data,
-                   .teacher = o->teacher, .student = student, .seed = o->seed, .steps_per_epoch = program->steps,
-                   .queue_depth = o->queue_depth, .lanes = o->lanes,
-                   .prefetch = o->prefetch, .turns = p->recorded, .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
+                   .teacher = o->teacher, .student = student, .seed = o->seed,
+                   .steps_per_epoch = program->steps, .queue_depth = o->queue_depth,
+                   .lanes = o->lanes, .prefetch = o->prefetch, .turns = p->recorded,
+                   .record_first = p->warm_up, .record_steps = steps, .stop = o->stop,
                    .current_run = o->current_run};
     if (execute(&result, &e, p->err) != 0) goto done;
     add_core_time(p, &result);
     rc = samples_add(into, program, result.spans, result.span_count, p->warm_up, p->err);
-    if (rc == 0 && into == &p->alone) rc = own_time_us(&p->own_us[p->own_count++], result.spans, result.span_count, p->warm_up, p->err);
+    if (rc == 0 && into == &p->alone)
+        rc = own_time_us(&p->own_us[p->own_count++], result.spans, result.span_count, p->warm_up,
+                         p->err);
     if (o->progress) o->progress(o->context, ++p->done, p->total);
 done:
     execution_free(&result);
@@ -167,9 +177,11 @@ done:
     return rc;
 }
 
-typedef int TraceBuild(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+typedef int TraceBuild(Program **out, const ProfileShape *shape, int active, int64_t rows,
+                       Error *err);
 
-static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, int64_t steps, Samples *into)
+static int measure(Profiling *p, TraceBuild *build, int active, int64_t rows, int64_t steps,
+                   Samples *into)
 {
     ProfileShape shape = {p->devices, p->blocks, p->options->batch, steps + p->warm_up};
     Program     *program;
@@ -189,7 +201,9 @@ static int measure_work(Profiling *p, int64_t steps)
         for (int i = 0; i < p->share_count; i++) {
             int64_t rows = p->shares[i];
             if (measure(p, profile_compute, 1, rows, steps, &p->alone) != 0) return -1;
-            if (p->devices > 1 && measure(p, profile_compute, p->devices, rows, steps, &p->busy) != 0) return -1;
+            if (p->devices > 1
+                && measure(p, profile_compute, p->devices, rows, steps, &p->busy) != 0)
+                return -1;
             if (measure(p, profile_single_block, 1, rows, steps, &p->single_block) != 0) return -1;
         }
     return 0;
@@ -203,13 +217,16 @@ static int measure_links(Profiling *p, int64_t steps, bool across)
     Program     *program;
 
     for (int w = 2; w <= widest; w++) {
-        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0) return -1;
+        if (profile_reduce(&program, &shape, first_of_group(p, across, w), w, p->err) != 0)
+            return -1;
         int rc = run(p, program, steps, &p->reduce[across]);
         program_free(program);
         if (rc != 0) return -1;
     }
     for (int i = 0; i < p->message_count && widest >= 2; i++) {
-        if (profile_relay(&program, &shape, 0, receiver(p, across), p->messages[i], several, p->err) != 0) return -1;
+        if (profile_relay(&program, &shape, 0, receiver(p, across), p->messages[i], several, p->err)
+            != 0)
+            return -1;
         int rc = run(p, program, steps, &p->relay[across]);
         program_free(program);
         if (rc != 0) return -1;
@@ -238,7 +255,8 @@ static int fill_point(Profiling *p, TraceBlock *block, int b, int i)
         point->x = p->shares[i];
         point->ns = ns_of(alone.mean);
         point->contended_ns = p->devices > 1 ? ns_of(busy.mean) : point->ns;
-        if (point->contended_ns < point->ns) point->contended_ns = point->ns;      /* nothing but noise */
+        /* nothing but noise */
+        if (point->contended_ns < point->ns) point->contended_ns = point->ns;
         point->single_block_ns = ns_of(single_block.mean);
         spread += alone.spread * alone.median;
         sum += alone.median;
@@ -254,7 +272,8 @@ static int fill_block(Profiling *p, Trace *t, int b)
     TraceBlock      *block = &t->blocks[b];
 
     block->name = work->name;
-    block->output_bytes = workload_boundary_count(p->options->workload, b + 1) * (int64_t)sizeof(float);
+    block->output_bytes =
+        workload_boundary_count(p->options->workload, b + 1) * (int64_t)sizeof(float);
     for (int w = 0; w < WORK_COUNT; w++) {
         block->work[w] = arena_alloc(&t->arena, 1, sizeof(Curve));
         if (!block->work[w]) return error_no_memory(p->err);
@@ -275,7 +294,9 @@ static int fill_loader(Profiling *p, Trace *t)
     for (int i = 0; i < p->share_count; i++) {
         SampleFigures f;
         double rows = (double)p->shares[i];
-        if (samples_figures(&f, p->devices > 1 ? &p->busy : &p->alone, (SampleKey){OP_LOAD, -1, p->shares[i], -1, -1}, p->err) != 0)
+        if (samples_figures(&f, p->devices > 1 ? &p->busy : &p->alone,
+                            (SampleKey){OP_LOAD, -1, p->shares[i], -1, -1}, p->err)
+            != 0)
             return -1;
         n += 1; x += rows; y += f.median; xx += rows * rows; xy += rows * f.median;
     }
@@ -283,8 +304,12 @@ static int fill_loader(Profiling *p, Trace *t)
     double start = (y - slope * x) / n;
     if (slope < 0) { slope = 0; start = y / n; }
     if (start < 0) { start = 0; slope = xy / xx; }
-    t->loader = (TraceLoader){.present = true, .batch_ns = ns_of(start), .sample_ns = round(slope * 1e6) * 1e-3,
-                              .lanes = p->options->prefetch ? p->options->lanes * world_size(p->options->world) : p->devices,
+    t->loader = (TraceLoader){.present = true,
+                              .batch_ns = ns_of(start),
+                              .sample_ns = round(slope * 1e6) * 1e-3,
+                              .lanes = p->options->prefetch
+                                           ? p->options->lanes * world_size(p->options->world)
+                                           : p->devices,
                               .prefetch = p->options->prefetch};
     return 0;
 }
@@ -299,32 +324,39 @@ static void add_point(Curve *curve, int64_t bytes, int64_t ns)
         curve->points[at].ns = (curve->points[at].ns + ns) / 2;
         return;
     }
-    memmove(curve->points + at + 1, curve->points + at, (size_t)(curve->count - at) * sizeof(CurvePoint));
+    memmove(curve->points + at + 1, curve->points + at,
+            (size_t)(curve->count - at) * sizeof(CurvePoint));
     curve->points[at] = (CurvePoint){.x = bytes, .ns = ns};
     curve->count++;
 }
 
 static int fill_p2p(Profiling *p, Trace *t, const Samples *relay, Curve *curve)
 {
-    curve->points = arena_alloc(&t->arena, (size_t)(p->message_count * p->blocks), sizeof(CurvePoint));
+    curve->points =
+        arena_alloc(&t->arena, (size_t)(p->message_count * p->blocks), sizeof(CurvePoint));
     if (!curve->points) return error_no_memory(p->err);
     for (int i = 0; i < p->message_count; i++)
         for (int k = 1; k <= p->blocks; k++) {
             SampleFigures f;
-            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1}, p->err) != 0) return -1;
-            if (f.count) add_point(curve, p->messages[i] * t->blocks[k - 1].output_bytes, ns_of(f.median));
+            if (samples_figures(&f, relay, (SampleKey){OP_SEND, k, p->messages[i], -1, -1}, p->err)
+                != 0)
+                return -1;
+            if (f.count)
+                add_point(curve, p->messages[i] * t->blocks[k - 1].output_bytes, ns_of(f.median));
         }
     return 0;
 }
 
-static int fill_reduce(Profiling *p, Trace *t, const Samples *samples, TraceReduce *reduce, int width)
+static int fill_reduce(Profiling *p, Trace *t, const Samples *samples, TraceReduce *reduce,
+                       int width)
 {
     *reduce = (TraceReduce){.devices = width};
     reduce->curve.points = arena_alloc(&t->arena, (size_t)p->blocks, sizeof(CurvePoint));
     if (!reduce->curve.points) return error_no_memory(p->err);
     for (int b = 0; b < p->blocks; b++) {
         SampleFigures f;
-        if (samples_slowest(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0) return -1;
+        if (samples_slowest(&f, samples, (SampleKey){OP_ALLREDUCE, b, -1, width, -1}, p->err) != 0)
+            return -1;
         if (f.count) add_point(&reduce->curve, t->blocks[b].gradient_bytes, ns_of(f.median));
     }
     return 0;
@@ -339,7 +371,8 @@ static int fill_links(Profiling *p, Trace *t, TraceLinks *links, bool across)
     links->reduces = arena_alloc(&t->arena, (size_t)widest, sizeof *links->reduces);
     if (!links->reduces) return error_no_memory(p->err);
     for (int w = 2; w <= widest; w++)
-        if (fill_reduce(p, t, &p->reduce[across], &links->reduces[links->reduce_count++], w) != 0) return -1;
+        if (fill_reduce(p, t, &p->reduce[across], &links->reduces[links->reduce_count++], w) != 0)
+            return -1;
     return 0;
 }
 
@@ -350,10 +383,15 @@ static const char *notes(Profiling *p, Trace *t)
 
     if (granted > 0) snprintf(quota, sizeof quota, "; under a quota of %.3g processors", granted);
     if (share < CORE_SHARE_BUSY)
-        snprintf(busy, sizeof busy, "; the machine was busy: devices had %.0f %% of their cores while they worked", 100 * share);
-    snprintf(text, sizeof text, "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
-             "real kernels on real input; contended: all %d devices at once%s%s%s%s", p->options->trials, p->rounds,
-             p->rounds > 1 ? "s" : "", p->warm_up, p->devices, quota, busy, p->options->note[0] ? "; " : "", p->options->note);
+        snprintf(busy, sizeof busy,
+                 "; the machine was busy: devices had %.0f %% of their cores while they worked",
+                 100 * share);
+    snprintf(
+        text, sizeof text,
+        "%d steps a point in %d turn%s after %d of warm-up; means without the tenth at each end; "
+        "real kernels on real input; contended: all %d devices at once%s%s%s%s",
+        p->options->trials, p->rounds, p->rounds > 1 ? "s" : "", p->warm_up, p->devices, quota,
+        busy, p->options->note[0] ? "; " : "", p->options->note);
     return arena_strdup(&t->arena, text);
 }
 
@@ -375,10 +413,12 @@ static int fill_trace(Profiling *p, Trace *t)
     t->blocks = arena_alloc(&t->arena, (size_t)p->blocks, sizeof *t->blocks);
     if (!t->notes || !t->kinds || !t->blocks) return error_no_memory(p->err);
     t->kind_count = 1;
-    t->kinds[0] = (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
+    t->kinds[0] =
+        (TraceKind){p->options->devices->kind, p->devices, p->options->devices->memory_bytes};
     t->input_bytes = shape_count(w->input) * (int64_t)sizeof(float);
     t->block_count = p->blocks;
-    t->blocking_transfers = !device_spec_is_async(p->options->devices) && world_size(p->options->world) == 1;
+    t->blocking_transfers =
+        !device_spec_is_async(p->options->devices) && world_size(p->options->world) == 1;
     if (net_bytes_fill(t, w, p->options->devices, p->err) != 0) return -1;
     for (int b = 0; b < p->blocks; b++)
         if (fill_block(p, t, b) != 0) return -1;
@@ -393,10 +433,13 @@ static int fill_trace(Profiling *p, Trace *t)
 static int fill_tiers(const Profiling *p, Trace *t)
 {
     const ProfileOptions *o = p->options;
-    StorageTimesOptions   options = {.place = o->store, .workload = o->workload, .batch = o->batch, .devices = o->devices->count,
-                                     .trials = (int)smaller(o->trials, STORAGE_TRIALS), .stop = o->stop};
+    StorageTimesOptions   options = {.place = o->store, .workload = o->workload, .batch = o->batch,
+                                     .devices = o->devices->count,
+                                     .trials = (int)smaller(o->trials, STORAGE_TRIALS),
+                                     .stop = o->stop};
 
-    return o->store ? storage_times_measure(&t->tiers, &t->tier_count, &t->arena, &options, p->err) : 0;
+    return o->store ? storage_times_measure(&t->tiers, &t->tier_count, &t->arena, &options, p->err)
+                    : 0;
 }
 
 /* What is written must be what is read. */
@@ -405,7 +448,8 @@ static int check_text(const Text *text, Error *err)
     Trace *trace = NULL;
 
     if (text_failed(text)) return error_no_memory(err);
-    if (trace_parse(&trace, "the measured trace", text_string(text), text->length, err) != 0) return -1;
+    if (trace_parse(&trace, "the measured trace", text_string(text), text->length, err) != 0)
+        return -1;
     trace_free(trace);
     return 0;
 }
@@ -420,8 +464,9 @@ static void set_rounds(Profiling *p)
 
 int profile(Text *out, const ProfileOptions *options, Error *err)
 {
-    Profiling p = {.options = options, .devices = world_all_devices(options->world, options->devices->count), .blocks = options->workload->block_count,
-                 .err = err};
+    Profiling p = {.options = options,
+                   .devices = world_all_devices(options->world, options->devices->count),
+                   .blocks = options->workload->block_count, .err = err};
     Trace  *trace = calloc(1, sizeof *trace);
     int64_t steps;
     int     rc = -1;
@@ -431,7 +476,8 @@ int profile(Text *out, const ProfileOptions *options, Error *err)
     steps = (options->trials + p.rounds - 1) / p.rounds;
     if (find_hosts(&p) != 0 || choose_rows(&p) != 0 || measure_work(&p, steps) != 0) goto done;
     if (measure_links(&p, steps, false) != 0 || measure_links(&p, steps, true) != 0) goto done;
-    if (world_rank(options->world) != 0) { rc = 0; goto done; }          /* rank 0 has the times of all */
+    /* rank 0 has the times of all */
+    if (world_rank(options->world) != 0) { rc = 0; goto done; }
     if (fill_trace(&p, trace) != 0 || fill_tiers(&p, trace) != 0) goto done;
     trace_text(trace, out);
     rc = check_text(out, err);

@@ -3,7 +3,8 @@
  *
  *     alone       device 0:    LOAD | TEACHER all | FORWARD, BACKWARD, UPDATE of every block
  *     busy        all devices: the same at the same time, each beginning with another student
- *     single block    device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD, UPDATE of
+ *     single block    device 0:    for every block, LOAD | TEACHER up to it | FORWARD, BACKWARD,
+ *     UPDATE of
  *                              it, so many times, before the next: what dp and ls do
  *     all-reduce  w devices:   the same on B/w rows each, with ALLREDUCE, for every w
  *     relay       device 0:    LOAD | TEACHER all | SEND every boundary; device 1 takes them
@@ -12,8 +13,8 @@
  * Between hosts, relays and all-reduces are timed once more, across the border of the first two.
  *
  * for every share of the batch that a group can have. So the caches are in the state that a
- * real step leaves them in (of steps of a single block, more is in them), the input is real data, and what devices do to each other is in
- * the busy times (sim/contention.c). */
+ * real step leaves them in (of steps of a single block, more is in them), the input is real data,
+ * and what devices do to each other is in the busy times (sim/contention.c). */
 #ifndef EXECUTOR_MEASURE_PROFILE_H
 #define EXECUTOR_MEASURE_PROFILE_H
 
@@ -28,27 +29,31 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    World            *world;             /* NULL: this process alone; else every rank profiles the same */
+    World            *world;             /* NULL: this process alone; else every rank profiles the
+                                          * same */
     const Workload   *workload;
     const DeviceSpec *devices;           /* as Execution has them; of one kind on all ranks */
     int               first_of_spec;
     Data             *data;
     const Tensors    *teacher;           /* NULL: from the seed */
     int64_t      batch;
-    int          trials;                 /* steps timed, at least 3, in PROFILE_ROUNDS turns (one, where devices queue) */
+    int          trials;                 /* steps timed, at least 3, in PROFILE_ROUNDS turns (one,
+                                          * where devices queue) */
     int          queue_depth, lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */
     CurrentRun     *current_run;                /* or NULL */
     void       (*progress)(void *context, int done, int total);      /* or NULL */
     void        *context;
-    const char  *store;                  /* where boundaries could be stored, whose tiers are measured at rank 0; NULL: nowhere */
+    const char  *store;                  /* where boundaries could be stored, whose tiers are
+                                          * measured at rank 0; NULL: nowhere */
     const char  *date, *note;            /* "2026-11-24"; what else to say in the provenance, "" */
 } ProfileOptions;
 
 enum { PROFILE_ROUNDS = 3 };
 
-/* The trace as text, ready for a file; it has passed trace_parse(). At other ranks than 0 nothing. */
+/* The trace as text, ready for a file; it has passed trace_parse(). At other ranks than 0
+ * nothing. */
 int profile(Text *out, const ProfileOptions *options, Error *err);
 
 #endif

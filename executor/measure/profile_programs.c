@@ -77,7 +77,8 @@ int profile_compute(Program **out, const ProfileShape *shape, int active, int64_
     return hand_over(out, program, failed);
 }
 
-int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err)
+int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows,
+                         Error *err)
 {
     Program *program = empty(shape, err);
     bool     failed = false;
@@ -117,7 +118,8 @@ int profile_reduce(Program **out, const ProfileShape *shape, int first, int widt
     return hand_over(out, program, failed);
 }
 
-int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows, bool apart, Error *err)
+int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
+                  bool apart, Error *err)
 {
     Program *program = empty(shape, err);
     ProgramWriter   sender, receiver;

@@ -13,13 +13,15 @@ int profile_compute(Program **out, const ProfileShape *shape, int active, int64_
 
 /* active of the devices train one block after another, each in a phase of its own: dp without
  * sums, on rows of the batch. */
-int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows, Error *err);
+int profile_single_block(Program **out, const ProfileShape *shape, int active, int64_t rows,
+                         Error *err);
 
 /* Devices first to first + width - 1 split the batch and sum gradients. */
 int profile_reduce(Program **out, const ProfileShape *shape, int first, int width, Error *err);
 
 /* Device from sends every boundary of rows rows to device to. apart: they meet after each, so that
  * none is sent while another is still on its way. */
-int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows, bool apart, Error *err);
+int profile_relay(Program **out, const ProfileShape *shape, int from, int to, int64_t rows,
+                  bool apart, Error *err);
 
 #endif

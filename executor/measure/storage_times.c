@@ -33,13 +33,15 @@ static int find_sizes(StorageGrid *g, Error *err)
     int64_t *size = calloc((size_t)all, sizeof *size);
 
     if (!size) return error_no_memory(err);
-    for (int k = 0; k < all; k++) size[k] = workload_boundary_count(g->o->workload, k) * (int64_t)sizeof(float);
+    for (int k = 0; k < all; k++)
+        size[k] = workload_boundary_count(g->o->workload, k) * (int64_t)sizeof(float);
     qsort(size, (size_t)all, sizeof *size, compare_int64);
     for (int k = 0; k < all; k++)
         if (k == 0 || size[k] != size[distinct - 1]) size[distinct++] = size[k];
     g->row_bytes_count = (int)smaller(distinct, SIZES_MOST);
     for (int i = 0; i < g->row_bytes_count; i++)
-        g->row_bytes[i] = size[g->row_bytes_count > 1 ? i * (distinct - 1) / (g->row_bytes_count - 1) : 0];
+        g->row_bytes[i] =
+            size[g->row_bytes_count > 1 ? i * (distinct - 1) / (g->row_bytes_count - 1) : 0];
     free(size);
     return 0;
 }
@@ -54,7 +56,8 @@ static int find_grid(StorageGrid *g, Error *err)
     add_once(g->rows, &g->rows_count, 1);
     add_once(g->rows, &g->rows_count, (g->o->batch + 1) / 2);
     add_once(g->rows, &g->rows_count, g->o->batch);
-    for (int n = 1; n < 2 * g->o->devices && g->in_flight_count < IN_FLIGHT_MOST; n *= 2) add_once(g->in_flight, &g->in_flight_count, n);
+    for (int n = 1; n < 2 * g->o->devices && g->in_flight_count < IN_FLIGHT_MOST; n *= 2)
+        add_once(g->in_flight, &g->in_flight_count, n);
     return find_sizes(g, err);
 }
 
@@ -64,7 +67,8 @@ static int find_grid(StorageGrid *g, Error *err)
 typedef struct {
     StoredRows  *stored;
     bool         write;
-    int64_t      rows, first, samples;   /* the rows of request i: order[first + i * rows ..] of a permutation */
+    int64_t      rows, first, samples;   /* the rows of request i: order[first + i * rows ..] of a
+                                          * permutation */
     int          requests;
     const float *from;
     float       *to;
@@ -74,7 +78,10 @@ typedef struct {
     int          rc;
 } StorageAsker;
 
-static int64_t sample_at(const StorageAsker *a, int64_t position) { return data_order(a->samples, 7, 0, position); }
+static int64_t sample_at(const StorageAsker *a, int64_t position)
+{
+    return data_order(a->samples, 7, 0, position);
+}
 
 static int ask_once(StorageAsker *a, int request)
 {
@@ -82,7 +89,8 @@ static int ask_once(StorageAsker *a, int request)
 
     for (int64_t r = 0; rc == 0 && r < a->rows; r++) {
         int64_t sample = sample_at(a, a->first + request * a->rows + r);
-        rc = a->write ? stored_put(a->stored, sample, a->from, &a->err) : stored_get(a->stored, sample, a->to + (size_t)r * a->floats, &a->err);
+        rc = a->write ? stored_put(a->stored, sample, a->from, &a->err)
+                      : stored_get(a->stored, sample, a->to + (size_t)r * a->floats, &a->err);
     }
     return rc;
 }
@@ -100,7 +108,8 @@ static void *ask_all(void *argument)
 }
 
 /* Median time of requests while so many are in flight; of rows from position first on. */
-static int time_requests(double *out, StorageAsker *model, int in_flight, int64_t *position, Error *err)
+static int time_requests(double *out, StorageAsker *model, int in_flight, int64_t *position,
+                         Error *err)
 {
     StorageAsker asker[1 << IN_FLIGHT_MOST];
     pthread_t    thread[1 << IN_FLIGHT_MOST];
@@ -144,12 +153,14 @@ static int64_t rows_needed(const StorageGrid *g, int size)
     int64_t rows = 0;
 
     for (int r = 0; r < g->rows_count; r++)
-        for (int n = 0; n < g->in_flight_count; n++) rows += measured_rows(g, size, r) * g->in_flight[n] * g->o->trials;
+        for (int n = 0; n < g->in_flight_count; n++)
+            rows += measured_rows(g, size, r) * g->in_flight[n] * g->o->trials;
     return rows;
 }
 
 /* Times of a size, into ns[rows][in flight]; cold: the file is put out of the page cache before. */
-static int time_size(int64_t *ns, const StorageGrid *g, int size, StorageAsker *model, bool cold, Error *err)
+static int time_size(int64_t *ns, const StorageGrid *g, int size, StorageAsker *model, bool cold,
+                     Error *err)
 {
     int64_t position = 0;
 
@@ -159,7 +170,8 @@ static int time_size(int64_t *ns, const StorageGrid *g, int size, StorageAsker *
             model->rows = measured_rows(g, size, r);
             if (g->o->stop && atomic_load(g->o->stop)) return error_set(err, "interrupted");
             if (cold && stored_forget(model->stored, err) != 0) return -1;
-            if (time_requests(&took_ns, model, (int)g->in_flight[n], &position, err) != 0) return -1;
+            if (time_requests(&took_ns, model, (int)g->in_flight[n], &position, err) != 0)
+                return -1;
             took_ns *= (double)g->rows[r] / (double)model->rows;
             ns[r * g->in_flight_count + n] = (int64_t)took_ns + 1;
         }
@@ -173,8 +185,12 @@ typedef enum { TIMES_WRITE, TIMES_WARM, TIMES_COLD, TIMES_COUNT } TimesKind;
 static int measure_size(int64_t *ns[TIMES_COUNT], const StorageGrid *g, int size, Error *err)
 {
     int          floats = (int)(g->row_bytes[size] / (int64_t)sizeof(float));
-    StoredSpec   spec = {.path = g->path, .name = "rows in memory", .samples = rows_needed(g, size), .row = {floats, 1, 1}};
-    StorageAsker model = {.requests = g->o->trials, .samples = spec.samples, .floats = (size_t)floats};
+    StoredSpec   spec = {.path = g->path,
+                         .name = "rows in memory",
+                         .samples = rows_needed(g, size),
+                         .row = {floats, 1, 1}};
+    StorageAsker model = {
+        .requests = g->o->trials, .samples = spec.samples, .floats = (size_t)floats};
     float       *row = calloc((size_t)floats, sizeof *row);
     int          rc = -1;
 
@@ -184,7 +200,8 @@ static int measure_size(int64_t *ns[TIMES_COUNT], const StorageGrid *g, int size
     if (stored_open(&model.stored, &spec, STORED_MAKE, err) != 0) goto done;
     for (int kind = 0; kind < TIMES_COUNT; kind++) {
         model.write = kind == TIMES_WRITE;
-        if (ns[kind] && time_size(ns[kind], g, size, &model, kind == TIMES_COLD, err) != 0) goto done;
+        if (ns[kind] && time_size(ns[kind], g, size, &model, kind == TIMES_COLD, err) != 0)
+            goto done;
     }
     rc = 0;
 done:
@@ -194,15 +211,19 @@ done:
     return rc;
 }
 
-/* ---- tiers ------------------------------------------------------------------------------------ */
+/* ---- tiers ----------------------------------------------------------------------------------- */
 
 static int set_requests(TraceRequests *out, Arena *arena, const StorageGrid *g, Error *err)
 {
-    *out = (TraceRequests){.row_bytes = arena_alloc(arena, (size_t)g->row_bytes_count, sizeof(int64_t)),
-                           .rows = arena_alloc(arena, (size_t)g->rows_count, sizeof(int64_t)),
-                           .in_flight = arena_alloc(arena, (size_t)g->in_flight_count, sizeof(int64_t)),
-                           .row_bytes_count = g->row_bytes_count, .rows_count = g->rows_count, .in_flight_count = g->in_flight_count};
-    out->ns = arena_alloc(arena, (size_t)(g->row_bytes_count * g->rows_count * g->in_flight_count), sizeof *out->ns);
+    *out = (TraceRequests){
+        .row_bytes = arena_alloc(arena, (size_t)g->row_bytes_count, sizeof(int64_t)),
+        .rows = arena_alloc(arena, (size_t)g->rows_count, sizeof(int64_t)),
+        .in_flight = arena_alloc(arena, (size_t)g->in_flight_count, sizeof(int64_t)),
+        .row_bytes_count = g->row_bytes_count,
+        .rows_count = g->rows_count,
+        .in_flight_count = g->in_flight_count};
+    out->ns = arena_alloc(arena, (size_t)(g->row_bytes_count * g->rows_count * g->in_flight_count),
+                          sizeof *out->ns);
     if (!out->row_bytes || !out->rows || !out->in_flight || !out->ns) return error_no_memory(err);
     memcpy(out->row_bytes, g->row_bytes, (size_t)g->row_bytes_count * sizeof(int64_t));
     memcpy(out->rows, g->rows, (size_t)g->rows_count * sizeof(int64_t));
@@ -226,7 +247,8 @@ static int64_t free_bytes(const char *folder)
 /* Sizes of the tiers. */
 static void set_sizes(TraceTier *tier, const char *folder)
 {
-    int64_t memory = larger(store_memory_available(), 1), disk = folder ? larger(free_bytes(folder), 1) : 0;
+    int64_t memory = larger(store_memory_available(), 1),
+            disk = folder ? larger(free_bytes(folder), 1) : 0;
 
     tier[0].size_bytes = folder ? smaller(memory, disk) : memory;
     if (folder) tier[1].size_bytes = disk;
@@ -242,7 +264,8 @@ static int open_grid(StorageGrid *g, Error *err)
     return error_no_memory(err);
 }
 
-int storage_times_measure(TraceTier **out, int *count, Arena *arena, const StorageTimesOptions *options, Error *err)
+int storage_times_measure(TraceTier **out, int *count, Arena *arena,
+                          const StorageTimesOptions *options, Error *err)
 {
     StorageGrid g = {.o = options};
     TraceTier  *tier = arena_alloc(arena, 2, sizeof *tier);
@@ -253,7 +276,8 @@ int storage_times_measure(TraceTier **out, int *count, Arena *arena, const Stora
     if (rc == 0) rc = set_requests(&tier[0].write, arena, &g, err);
     if (rc == 0 && folder) rc = set_requests(&tier[1].read, arena, &g, err);
     for (int i = 0; rc == 0 && i < g.row_bytes_count; i++) {
-        int64_t *ns[TIMES_COUNT] = {times_at(&tier[0].write, i), times_at(&tier[0].read, i), times_at(folder ? &tier[1].read : NULL, i)};
+        int64_t *ns[TIMES_COUNT] = {times_at(&tier[0].write, i), times_at(&tier[0].read, i),
+                                    times_at(folder ? &tier[1].read : NULL, i)};
         rc = measure_size(ns, &g, i, err);
     }
     free(g.path);

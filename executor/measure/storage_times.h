@@ -1,13 +1,15 @@
-/* Tiers of a trace, measured: what requests to a place take where boundaries could be stored, by the store's own code
- * (executor/store/stored_rows.h), checksums included.
+/* Tiers of a trace, measured: what requests to a place take where boundaries could be stored, by
+ * the store's own code (executor/store/stored_rows.h), checksums included.
  *
  *     host      "host"          memory, as large as what is free now
- *     a folder  "cached disk"   rows that the page cache holds; as large as the memory or the disk that is free
- *               "disk"          rows that it does not hold: the file is put out of it before they are read
+ *     a folder  "cached disk"   rows that the page cache holds; as large as the memory or the disk
+ *     that is free
+ *               "disk"          rows that it does not hold: the file is put out of it before they
+ *               are read
  *
- * A request is so many rows anywhere in a file, of a thread of its own; so many threads at a time make so many in flight.
- * Files take at most some 100 MiB. Requests of more than LARGEST_REQUEST bytes are measured with as many rows as that,
- * and taken in proportion. */
+ * A request is so many rows anywhere in a file, of a thread of its own; so many threads at a time
+ * make so many in flight. Files take at most some 100 MiB. Requests of more than LARGEST_REQUEST
+ * bytes are measured with as many rows as that, and taken in proportion. */
 #ifndef EXECUTOR_MEASURE_STORAGE_TIMES_H
 #define EXECUTOR_MEASURE_STORAGE_TIMES_H
 
@@ -29,6 +31,7 @@ typedef struct {
 } StorageTimesOptions;
 
 /* *out: [*count] tiers, in arena. What was written is removed. */
-int storage_times_measure(TraceTier **out, int *count, Arena *arena, const StorageTimesOptions *options, Error *err);
+int storage_times_measure(TraceTier **out, int *count, Arena *arena,
+                          const StorageTimesOptions *options, Error *err);
 
 #endif

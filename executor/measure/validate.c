@@ -41,7 +41,8 @@ static int64_t steps_of_run(const ValidateJob *job, const Candidate *c)
 
 static bool stores(const Plan *plan) { return schedule_row(plan->schedule)->stores; }
 
-/* Of a plan that stores: as many in each of its epochs, which are not longer than the scenario's. */
+/* Of a plan that stores: as many in each of its epochs, which are not longer than the
+ * scenario's. */
 static int64_t steps_of_job(int64_t steps, const Plan *plan, int64_t epoch)
 {
     int64_t each = (steps + plan->epochs - 1) / plan->epochs;
@@ -49,17 +50,21 @@ static int64_t steps_of_job(int64_t steps, const Plan *plan, int64_t epoch)
     return smaller(each < LEAST_STEPS ? LEAST_STEPS : each, epoch) * plan->epochs;
 }
 
-static int timeline_of(const ValidateJob *job, const char *kind, const Program *program, const ValidationRow *row,
-                       const Span *spans, int64_t count, int64_t run_ns, Text *out)
+static int timeline_of(const ValidateJob *job, const char *kind, const Program *program,
+                       const ValidationRow *row, const Span *spans, int64_t count, int64_t run_ns,
+                       Text *out)
 {
     const Trace *trace = job->options->scenario->trace;
     const char **names = trace_block_names(trace);
 
     if (!names) return error_no_memory(job->err);
-    timeline_text(&(Timeline){.kind = kind, .schedule = schedule_name(row->schedule), .trace_name = trace->name,
-                              .trace_hash = trace->hash, .block_names = names, .program = program,
-                              .steps = job->warm_up + row->steps, .epoch_ns = run_ns, .spans = spans,
-                              .span_count = count < TIMELINE_SPANS ? count : TIMELINE_SPANS}, out);
+    timeline_text(&(Timeline){.kind = kind, .schedule = schedule_name(row->schedule),
+                              .trace_name = trace->name, .trace_hash = trace->hash,
+                              .block_names = names, .program = program,
+                              .steps = job->warm_up + row->steps, .epoch_ns = run_ns,
+                              .spans = spans,
+                              .span_count = count < TIMELINE_SPANS ? count : TIMELINE_SPANS},
+                  out);
     free(names);
     return text_failed(out) ? error_no_memory(job->err) : 0;
 }
@@ -93,12 +98,15 @@ static int predict_row(ValidateJob *job, int i, const Candidate *c)
     if (predict(p, row->plan, s, job->warm_up + row->steps, job->err) != 0) return -1;
     if (warm_up_ns(job, row->plan, &warm_ns) != 0) return -1;
     row->predicted_s = (double)(p->run_ns - warm_ns) * 1e-9 * (double)s->steps / (double)row->steps;
-    if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, job->warm_up, job->err) != 0) return -1;
+    if (samples_add(&job->predicted[i], p->program, p->spans, p->span_count, job->warm_up, job->err)
+        != 0)
+        return -1;
     return timeline_of(job, "predicted", p->program, row, p->spans, p->span_count, p->run_ns,
                        &row->predicted_timeline);
 }
 
-/* Plans the schedules that are asked for: a row each, with its prediction, or why it is impossible. */
+/* Plans the schedules that are asked for: a row each, with its prediction, or why it is
+ * impossible. */
 static int plan_all(ValidateJob *job)
 {
     const ValidateOptions *o = job->options;
@@ -130,11 +138,15 @@ static double quota_below_cores(void)
     cpu_set_t allowed;
     double    quota = cpu_quota("");
 
-    return quota > 0 && sched_getaffinity(0, sizeof allowed, &allowed) == 0 && quota < CPU_COUNT(&allowed) ? quota : 0;
+    return quota > 0 && sched_getaffinity(0, sizeof allowed, &allowed) == 0
+                   && quota < CPU_COUNT(&allowed)
+               ? quota
+               : 0;
 }
 
 /* What a device had of its core while it worked, where it is least. Waiting may take a core
- * too, so this can only be too high. Threads of asynchronous devices enqueue and wait: they are not asked. */
+ * too, so this can only be too high. Threads of asynchronous devices enqueue and wait: they are not
+ * asked. */
 static double core_share_of(const ExecutionResult *result, int devices)
 {
     double least = 1;
@@ -164,15 +176,17 @@ static double overhead_of(const ExecutionResult *result, int devices)
             double phase = (double)(t->step_end_ns[t->steps - 1] - t->start_ns);
             all += phase;
             own += phase;
-            for (int op = 0; op < OP_COUNT; op++) own -= (double)(phase_work_ns(t, (Op)op) + t->wait_ns[op]);
+            for (int op = 0; op < OP_COUNT; op++)
+                own -= (double)(phase_work_ns(t, (Op)op) + t->wait_ns[op]);
         }
         if (all > 0) most = fmax(most, own / all);
     }
     return most;
 }
 
-/* Time in phases of the device that has most of it, from the warm_up-th step on. Between phases weights are loaded and memory
- * is made, which takes as long for ten steps as for an epoch: that is not scaled. */
+/* Time in phases of the device that has most of it, from the warm_up-th step on. Between phases
+ * weights are loaded and memory is made, which takes as long for ten steps as for an epoch: that is
+ * not scaled. */
 static double phases_s(const ExecutionResult *result, int devices, int warm_up)
 {
     int64_t most = 0;
@@ -182,7 +196,8 @@ static double phases_s(const ExecutionResult *result, int devices, int warm_up)
         for (int p = 0; p < result->phase_count; p++) {
             const PhaseTimes *t = &result->phases[p];
             if (t->device == d && t->steps > warm_up)
-                own += t->step_end_ns[t->steps - 1] - (warm_up > 0 ? t->step_end_ns[warm_up - 1] : t->start_ns);
+                own += t->step_end_ns[t->steps - 1]
+                       - (warm_up > 0 ? t->step_end_ns[warm_up - 1] : t->start_ns);
         }
         if (own > most) most = own;
     }
@@ -207,21 +222,33 @@ static int run_row(ValidateJob *job, int i, int round)
                    .workload = o->workload, .devices = o->devices, .data = o->data,
                    .teacher = o->teacher, .student = student, .seed = o->seed,
                    .steps_per_epoch = o->scenario->steps,
-                   .micro_batches = o->scenario->trace->micro_batches, .queue_depth = o->scenario->queue_depth, .lanes = o->lanes, .prefetch = o->prefetch,
-                   .turns = job->warm_up, .record_first = 0, .record_steps = job->warm_up + row->steps, .stop = o->stop,
+                   .micro_batches = o->scenario->trace->micro_batches,
+                   .queue_depth = o->scenario->queue_depth, .lanes = o->lanes,
+                   .prefetch = o->prefetch, .turns = job->warm_up, .record_first = 0,
+                   .record_steps = job->warm_up + row->steps, .stop = o->stop,
                    .current_run = o->current_run};
-    int ran = stores(row->plan) ? validate_store_run(&result, &e, o->store, row->plan->turns, job->err) : execute(&result, &e, job->err);
+    int ran = stores(row->plan)
+                  ? validate_store_run(&result, &e, o->store, row->plan->turns, job->err)
+                  : execute(&result, &e, job->err);
     if (ran != 0) { error_prefix(job->err, "%s", schedule_name(row->schedule)); goto done; }
-    job->run_s[i][round] = stores(row->plan) ? validate_store_s(&result, program, job->err)
-                                             : phases_s(&result, program->device_count, job->warm_up);
+    job->run_s[i][round] = stores(row->plan)
+                               ? validate_store_s(&result, program, job->err)
+                               : phases_s(&result, program->device_count, job->warm_up);
     if (job->run_s[i][round] < 0) goto done;
     row->overhead = overhead_of(&result, program->device_count);
-    job->out->core_share = fmin(job->out->core_share, core_share_of(&result, program->device_count));
+    job->out->core_share =
+        fmin(job->out->core_share, core_share_of(&result, program->device_count));
     for (int d = 0; d < program->device_count; d++)
         if (result.peak_bytes[d] > row->measured_bytes) row->measured_bytes = result.peak_bytes[d];
-    if (samples_add(&job->measured[i], program, result.spans, result.span_count, job->warm_up, job->err) != 0) goto done;
-    if (last && timeline_of(job, "measured", program, row, result.spans, result.span_count,
-                            result.end_ns - result.start_ns, &row->measured_timeline) != 0) goto done;
+    if (samples_add(&job->measured[i], program, result.spans, result.span_count, job->warm_up,
+                    job->err)
+        != 0)
+        goto done;
+    if (last
+        && timeline_of(job, "measured", program, row, result.spans, result.span_count,
+                       result.end_ns - result.start_ns, &row->measured_timeline)
+               != 0)
+        goto done;
     if (o->progress) o->progress(o->context, ++job->done, o->rounds * job->out->row_count);
     rc = 0;
 done:
@@ -241,7 +268,8 @@ static int run_all(ValidateJob *job)
 /* ---- afterwards ------------------------------------------------------------------------ */
 
 /* Time of each kind of instruction, a step, the mean over the devices. runs: that samples has. */
-static void sum_ops(const Samples *samples, double runs, int64_t steps, int devices, bool measured, OpTimes *op)
+static void sum_ops(const Samples *samples, double runs, int64_t steps, int devices, bool measured,
+                    OpTimes *op)
 {
     for (int64_t i = 0; i < samples->count; i++) {
         double us = samples->list[i].us / (runs * (double)steps * devices);
@@ -269,8 +297,10 @@ static bool in_order(const Validation *v)
     for (int i = 0; i < v->row_count; i++)
         for (int j = 0; j < v->row_count; j++) {
             const ValidationRow *a = &v->rows[i], *b = &v->rows[j];
-            if (a->why[0] || b->why[0] || a->predicted_s * VALIDATION_TIE >= b->predicted_s) continue;
-            if (a->least_s > b->most_s) return false;        /* faster predicted, slower in every run */
+            if (a->why[0] || b->why[0] || a->predicted_s * VALIDATION_TIE >= b->predicted_s)
+                continue;
+            if (a->least_s > b->most_s) return false;        /* faster predicted, slower in every
+                                                              * run */
         }
     return true;
 }
@@ -304,7 +334,8 @@ static void finish(ValidateJob *job)
 
 int validate(Validation *out, const ValidateOptions *options, Error *err)
 {
-    ValidateJob  job = {.options = options, .out = out, .err = err, .warm_up = execution_warm_up(options->workload, options->devices)};
+    ValidateJob  job = {.options = options, .out = out, .err = err,
+                        .warm_up = execution_warm_up(options->workload, options->devices)};
     bool single_block[SCHEDULE_COUNT];
     int  rc = -1;
 
@@ -314,7 +345,8 @@ int validate(Validation *out, const ValidateOptions *options, Error *err)
     finish(&job);
     for (int i = 0; i < out->row_count; i++)
         single_block[i] = schedule_row(out->rows[i].schedule)->phases;
-    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured, single_block, out->row_count, err);
+    rc = correct_trace(&out->trace, options->scenario->trace, job.predicted, job.measured,
+                       single_block, out->row_count, err);
 done:
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         prediction_free(&job.prediction[i]);

@@ -4,7 +4,8 @@
  * in turns; the same program, as many steps. Times are those of the runs scaled to an epoch:
  * run * (steps of an epoch / steps of the run).
  *
- * Schedules that store boundaries run a job of the scenario's epochs over fewer samples; an epoch is their mean. */
+ * Schedules that store boundaries run a job of the scenario's epochs over fewer samples; an epoch
+ * is their mean. */
 #ifndef EXECUTOR_MEASURE_VALIDATE_H
 #define EXECUTOR_MEASURE_VALIDATE_H
 
@@ -19,7 +20,8 @@
 #include "workloads/workload.h"
 
 typedef struct {
-    World            *world;             /* NULL: this process alone; else every rank validates the same */
+    World            *world;             /* NULL: this process alone; else every rank validates the
+                                          * same */
     const Workload   *workload;
     const DeviceSpec *devices;           /* as Execution has them */
     int               first_of_spec;
@@ -29,7 +31,8 @@ typedef struct {
     unsigned     schedules;              /* bits, as in CompareOptions */
     double       seconds;                /* of a run, about */
     int          rounds;                 /* runs of each schedule, in turns */
-    const char  *store;                  /* where schedules that store do so (executor/store/store.h); NULL: none does */
+    const char  *store;                  /* where schedules that store do so
+                                          * (executor/store/store.h); NULL: none does */
     int          lanes, prefetch;
     uint64_t     seed;
     atomic_bool *stop;                   /* or NULL */
@@ -41,20 +44,22 @@ typedef struct {
 /* Predictions this near each other are not told apart. */
 #define VALIDATION_TIE 1.02
 
-typedef struct { double predicted_us, measured_us; } OpTimes;    /* a step of an epoch, mean over devices */
+typedef struct { double predicted_us, measured_us; } OpTimes;    /* a step of an epoch, mean over
+                                                                  * devices */
 
 typedef struct {
     Schedule schedule;
     char     why[256];       /* not "": not possible, and the rest does not hold */
     char     method[96];
     Plan    *plan;           /* owned */
-    int64_t  steps;          /* of every phase in a run that count; devices that record warm up before */
+    int64_t  steps;          /* of every phase in a run that count; devices that record warm up
+                              * before */
     double   predicted_s;    /* an epoch */
     double   measured_s, least_s, most_s;        /* median and range over the rounds */
     double   predicted_speedup, measured_speedup;        /* over dp; 0 when dp was not run */
     OpTimes  op[OP_COUNT];
-    double   overhead;       /* share of the time of the device where it is largest that is neither an
-                              * instruction's work nor its wait; of the last run */
+    double   overhead;       /* share of the time of the device where it is largest that is neither
+                              * an instruction's work nor its wait; of the last run */
     int64_t  predicted_bytes, measured_bytes;    /* of the device that needs most */
     Text     predicted_timeline, measured_timeline;      /* the start of the last run */
 } ValidationRow;
@@ -64,9 +69,10 @@ typedef struct {
     int     row_count;
     int     best;            /* row that the planner chose, fastest predicted; -1: none */
     double  median_error, worst_error;           /* |measured / predicted - 1| */
-    double  core_share;      /* the least, over schedules and devices, of what devices had of their cores
-                              * while they worked; 1: nothing else ran there */
-    double  quota;           /* processors that the control group grants, where they are fewer than cores; 0: no quota */
+    double  core_share;      /* the least, over schedules and devices, of what devices had of their
+                              * cores while they worked; 1: nothing else ran there */
+    double  quota;           /* processors that the control group grants, where they are fewer than
+                              * cores; 0: no quota */
     bool    same_order;      /* none predicted faster than another by more than VALIDATION_TIE was
                               * slower in each of its runs than that one in all of its */
     const char *command;     /* that asked, for reports; borrowed; NULL: none did */

@@ -21,10 +21,12 @@ static char *own_place(const Execution *e, const char *place, Error *err)
     return own;
 }
 
-static int run_with(ExecutionResult *out, Execution *e, const char *place, bool *set, bool drop, Error *err)
+static int run_with(ExecutionResult *out, Execution *e, const char *place, bool *set, bool drop,
+                    Error *err)
 {
-    StoreOptions options = {.place = place, .world = e->world, .workload = e->workload, .data = e->data, .devices = e->devices,
-                            .teacher = e->teacher, .seed = e->seed, .boundaries = set, .later = drop};
+    StoreOptions options = {.place = place, .world = e->world, .workload = e->workload,
+                            .data = e->data, .devices = e->devices, .teacher = e->teacher,
+                            .seed = e->seed, .boundaries = set, .later = drop};
     int          rc, dropped = 0;
 
     program_stored_set(set, e->program);
@@ -37,7 +39,8 @@ static int run_with(ExecutionResult *out, Execution *e, const char *place, bool 
     return rc == 0 ? dropped : rc;
 }
 
-int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop, Error *err)
+int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop,
+                       Error *err)
 {
     Execution limited = *e;
     char     *own = own_place(e, place, err);
@@ -82,7 +85,8 @@ double validate_store_s(const ExecutionResult *result, const Program *program, E
     double       all = 0;
 
     if (program_parts_find(&parts, program, err) != 0) all = -1;
-    for (int i = 0; all >= 0 && i < parts.count; i++) all += part_s(result, program, &parts.part[i]);
+    for (int i = 0; all >= 0 && i < parts.count; i++)
+        all += part_s(result, program, &parts.part[i]);
     program_parts_free(&parts);
     return all;
 }

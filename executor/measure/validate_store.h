@@ -1,12 +1,14 @@
-/* Runs of validate() under schedules that store boundaries: a short job of as many epochs, over the first samples of the data
- * only, so that an epoch has few steps; with a store of its own, which is empty at first and gone at the end. */
+/* Runs of validate() under schedules that store boundaries: a short job of as many epochs, over the
+ * first samples of the data only, so that an epoch has few steps; with a store of its own, which is
+ * empty at first and gone at the end. */
 #ifndef EXECUTOR_MEASURE_VALIDATE_STORE_H
 #define EXECUTOR_MEASURE_VALIDATE_STORE_H
 
 #include "executor/train/execution.h"
 
 /* Executes e, whose program's epochs have so many steps each. place: STORE_HOST, or a folder. */
-int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop, Error *err);
+int validate_store_run(ExecutionResult *out, const Execution *e, const char *place, bool drop,
+                       Error *err);
 
 /* Time of such a run: of each part that of the device that was in its phases longest. */
 double validate_store_s(const ExecutionResult *result, const Program *program, Error *err);

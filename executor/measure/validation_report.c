@@ -6,7 +6,8 @@
 #include "planner/report/notes.h"
 #include "planner/report/report.h"
 
-static const Op shown[] = {OP_LOAD, OP_TEACHER, OP_FORWARD, OP_BACKWARD, OP_ALLREDUCE, OP_UPDATE, OP_SEND};
+static const Op shown[] = {OP_LOAD,      OP_TEACHER, OP_FORWARD, OP_BACKWARD,
+                           OP_ALLREDUCE, OP_UPDATE,  OP_SEND};
 
 enum { SHOWN = sizeof shown / sizeof *shown };
 
@@ -15,8 +16,8 @@ enum { SHOWN = sizeof shown / sizeof *shown };
 
 static const char *word(Op op)
 {
-    static const char *const words[OP_COUNT] = {"load", "recv", "send", "teacher", "forward", "backward", "allreduce",
-                                                "update", "barrier"};
+    static const char *const words[OP_COUNT] = {
+        "load", "recv", "send", "teacher", "forward", "backward", "allreduce", "update", "barrier"};
 
     return words[op];
 }
@@ -29,21 +30,27 @@ static double mib(int64_t bytes) { return (double)bytes * 0x1p-20; }
 
 static void epochs_table(const Validation *v, Text *out)
 {
-    text_append(out, "schedule      epoch      epoch    error   least ..   most   speedup  speedup   memory   memory  executor's\n"
-                     "          predicted   measured                             predicted measured predict. measured     own\n"
-                     "                  s          s        %      s          s   over dp  over dp      MiB      MiB       %\n");
+    text_append(out, "schedule      epoch      epoch    error   least ..   most   speedup  speedup "
+                     "  memory   memory  executor's\n"
+                     "          predicted   measured                             predicted "
+                     "measured predict. measured     own\n"
+                     "                  s          s        %      s          s   over dp  over dp "
+                     "     MiB      MiB       %\n");
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
         if (row->why[0]) {
             text_printf(out, "%-8s  not possible: %s\n", schedule_name(row->schedule), row->why);
             continue;
         }
-        text_printf(out, "%-8s %10.4f %10.4f %+8.1f %8.4f %9.4f  ", schedule_name(row->schedule), row->predicted_s,
-                    row->measured_s, 100 * error_of(row), row->least_s, row->most_s);
-        if (row->predicted_speedup > 0) text_printf(out, "%8.2f %8.2f", row->predicted_speedup, row->measured_speedup);
+        text_printf(out, "%-8s %10.4f %10.4f %+8.1f %8.4f %9.4f  ", schedule_name(row->schedule),
+                    row->predicted_s, row->measured_s, 100 * error_of(row), row->least_s,
+                    row->most_s);
+        if (row->predicted_speedup > 0)
+            text_printf(out, "%8.2f %8.2f", row->predicted_speedup, row->measured_speedup);
         else                            text_printf(out, "%8s %8s", "-", "-");
-        text_printf(out, " %8.1f %8.1f %7.2f%s\n", mib(row->predicted_bytes), mib(row->measured_bytes),
-                    100 * row->overhead, i == v->best ? "  <- chosen" : "");
+        text_printf(out, " %8.1f %8.1f %7.2f%s\n", mib(row->predicted_bytes),
+                    mib(row->measured_bytes), 100 * row->overhead,
+                    i == v->best ? "  <- chosen" : "");
     }
 }
 
@@ -54,7 +61,8 @@ static double unsteadiness(const Validation *v)
 
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
-        if (!row->why[0] && row->least_s > 0 && row->most_s / row->least_s - 1 > most) most = row->most_s / row->least_s - 1;
+        if (!row->why[0] && row->least_s > 0 && row->most_s / row->least_s - 1 > most)
+            most = row->most_s / row->least_s - 1;
     }
     return most;
 }
@@ -65,15 +73,24 @@ static bool plausibility_warning(const Validation *v, Text *out)
     double unsteady = unsteadiness(v);
 
     if (v->core_share < CORE_SHARE_BUSY && v->quota > 0)
-        text_printf(out, "a quota of %.3g processors (cpu.max of the control group) holds devices up: one had %.0f %% of its core while it "
-                    "worked, so these errors say little; raise the quota, or use as many cores as it grants (taskset)", v->quota,
-                    100 * v->core_share);
+        text_printf(out,
+                    "a quota of %.3g processors (cpu.max of the control group) holds devices up: "
+                    "one had %.0f %% of its core while it "
+                    "worked, so these errors say little; raise the quota, or use as many cores as "
+                    "it grants (taskset)",
+                    v->quota, 100 * v->core_share);
     else if (v->core_share < CORE_SHARE_BUSY)
-        text_printf(out, "the machine was busy: a device had %.0f %% of its core while it worked, so these errors say little; "
-                    "run again when nothing else runs", 100 * v->core_share);
+        text_printf(out,
+                    "the machine was busy: a device had %.0f %% of its core while it worked, so "
+                    "these errors say little; "
+                    "run again when nothing else runs",
+                    100 * v->core_share);
     else if (unsteady > UNSTEADY_ABOVE)
-        text_printf(out, "the machine's speed is not steady: runs of one schedule differ by up to %.0f %%, so these errors say little; "
-                    "run again when it is", 100 * unsteady);
+        text_printf(out,
+                    "the machine's speed is not steady: runs of one schedule differ by up to %.0f "
+                    "%%, so these errors say little; "
+                    "run again when it is",
+                    100 * unsteady);
     else
         return false;
     return true;
@@ -93,7 +110,8 @@ static void op_row(const Validation *v, Op op, Text *out)
 
 static void ops_table(const Validation *v, Text *out)
 {
-    text_append(out, "\na device's time by instruction, a step of an epoch (all phases), mean over the devices, ms:\n          ");
+    text_append(out, "\na device's time by instruction, a step of an epoch (all phases), mean over "
+                     "the devices, ms:\n          ");
     for (int i = 0; i < v->row_count; i++)
         if (!v->rows[i].why[0]) text_printf(out, "  %15s", schedule_name(v->rows[i].schedule));
     text_append(out, "\n          ");
@@ -105,13 +123,18 @@ static void ops_table(const Validation *v, Text *out)
 
 void validation_table(const Validation *v, const Scenario *s, Text *out)
 {
-    text_printf(out, "%s: %d blocks, %d x %s, batch %" PRId64 ", %" PRId64 " steps an epoch\n\n", s->trace->name,
-                s->trace->block_count, s->device_count, s->trace->kinds[0].name, s->batch, s->steps);
+    text_printf(out, "%s: %d blocks, %d x %s, batch %" PRId64 ", %" PRId64 " steps an epoch\n\n",
+                s->trace->name, s->trace->block_count, s->device_count, s->trace->kinds[0].name,
+                s->batch, s->steps);
     epochs_table(v, out);
-    text_printf(out, "\nerror of the epoch time: median %.1f %%, worst %.1f %%; the order of the schedules is %s\n",
+    text_printf(out,
+                "\nerror of the epoch time: median %.1f %%, worst %.1f %%; the order of the "
+                "schedules is %s\n",
                 100 * v->median_error, 100 * v->worst_error,
                 v->same_order ? "as predicted" : "NOT as predicted");
-    text_printf(out, "(those predicted within %.0f %% of each other, or whose runs overlap in time, count as equal)\n",
+    text_printf(out,
+                "(those predicted within %.0f %% of each other, or whose runs overlap in time, "
+                "count as equal)\n",
                 100 * (VALIDATION_TIE - 1));
     if (plausibility_warning(v, out)) text_append(out, "\n");
     ops_table(v, out);
@@ -148,7 +171,8 @@ static void json_row(const ValidationRow *row, bool chosen, Text *out)
         text_append(out, "}");
         return;
     }
-    text_printf(out, ", \"chosen\": %s, \"steps\": %" PRId64, chosen ? "true" : "false", row->steps);
+    text_printf(out, ", \"chosen\": %s, \"steps\": %" PRId64, chosen ? "true" : "false",
+                row->steps);
     json_number("predicted_epoch_s", row->predicted_s, out);
     json_number("measured_epoch_s", row->measured_s, out);
     json_number("measured_least_s", row->least_s, out);
@@ -161,7 +185,9 @@ static void json_row(const ValidationRow *row, bool chosen, Text *out)
         text_append(out, ", \"predicted_speedup\": null, \"measured_speedup\": null");
     }
     json_number("overhead", row->overhead, out);
-    text_printf(out, ", \"predicted_peak_memory_bytes\": %" PRId64 ", \"measured_peak_memory_bytes\": %" PRId64 ",\n     ",
+    text_printf(out,
+                ", \"predicted_peak_memory_bytes\": %" PRId64
+                ", \"measured_peak_memory_bytes\": %" PRId64 ",\n     ",
                 row->predicted_bytes, row->measured_bytes);
     json_ops(row, out);
     text_append(out, "}");
@@ -190,7 +216,9 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     report_blocks_json(s, out);
     text_append(out, "  \"device\": ");
     text_json_string(out, s->trace->kinds[0].name);
-    text_printf(out, ",\n  \"devices\": %d,\n  \"batch\": %" PRId64 ",\n  \"steps\": %" PRId64 ",\n  \"median_error\": ",
+    text_printf(out,
+                ",\n  \"devices\": %d,\n  \"batch\": %" PRId64 ",\n  \"steps\": %" PRId64
+                ",\n  \"median_error\": ",
                 s->device_count, s->batch, s->steps);
     text_json_double(out, v->median_error);
     text_append(out, ",\n  \"worst_error\": ");
@@ -198,7 +226,8 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
     text_append(out, ",\n  \"core_share\": ");
     text_json_double(out, v->core_share);
     json_warning(v, out);
-    text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n", v->same_order ? "true" : "false");
+    text_printf(out, ",\n  \"same_order\": %s,\n  \"schedules\": [\n",
+                v->same_order ? "true" : "false");
     for (int i = 0; i < v->row_count; i++) {
         json_row(&v->rows[i], i == v->best, out);
         text_append(out, i + 1 < v->row_count ? ",\n" : "\n");
@@ -213,18 +242,23 @@ void validation_json(const Validation *v, const Scenario *s, Text *out)
 
 void validation_csv(const Validation *v, Text *out)
 {
-    text_append(out, "schedule,steps,predicted_epoch_s,measured_epoch_s,measured_least_s,measured_most_s,error,"
-                     "predicted_speedup,measured_speedup,predicted_peak_memory_bytes,measured_peak_memory_bytes,overhead\n");
+    text_append(
+        out,
+        "schedule,steps,predicted_epoch_s,measured_epoch_s,measured_least_s,measured_most_s,error,"
+        "predicted_speedup,measured_speedup,predicted_peak_memory_bytes,measured_peak_memory_bytes,"
+        "overhead\n");
     for (int i = 0; i < v->row_count; i++) {
         const ValidationRow *row = &v->rows[i];
         if (row->why[0]) continue;
-        text_printf(out, "%s,%" PRId64 ",%.6g,%.6g,%.6g,%.6g,%.4f,", schedule_name(row->schedule), row->steps,
-                    row->predicted_s, row->measured_s, row->least_s, row->most_s, error_of(row));
+        text_printf(out, "%s,%" PRId64 ",%.6g,%.6g,%.6g,%.6g,%.4f,", schedule_name(row->schedule),
+                    row->steps, row->predicted_s, row->measured_s, row->least_s, row->most_s,
+                    error_of(row));
         if (row->predicted_speedup > 0)
             text_printf(out, "%.4f,%.4f,", row->predicted_speedup, row->measured_speedup);
         else
             text_append(out, ",,");
-        text_printf(out, "%" PRId64 ",%" PRId64 ",%.5f\n", row->predicted_bytes, row->measured_bytes, row->overhead);
+        text_printf(out, "%" PRId64 ",%" PRId64 ",%.5f\n", row->predicted_bytes,
+                    row->measured_bytes, row->overhead);
     }
     Text why = {0};
     if (plausibility_warning(v, &why)) text_printf(out, "# note: %s\n", text_string(&why));

@@ -1,5 +1,5 @@
-/* The current run: what runs at this moment, for whoever asks from another thread. execute() puts its
- * program up while its workers live. */
+/* The current run: what runs at this moment, for whoever asks from another thread. execute() puts
+ * its program up while its workers live. */
 #ifndef EXECUTOR_MONITOR_CURRENT_RUN_H
 #define EXECUTOR_MONITOR_CURRENT_RUN_H
 

@@ -48,7 +48,10 @@ int status_board_new(StatusBoard **out, int devices, Error *err)
         atomic_init(&r->own_ns, 0);
         r->counted_ns = 0;
         atomic_init(&r->bytes, 0);
-        for (int op = 0; op < OP_COUNT; op++) { atomic_init(&r->work_ns[op], 0); atomic_init(&r->wait_ns[op], 0); }
+        for (int op = 0; op < OP_COUNT; op++) {
+            atomic_init(&r->work_ns[op], 0);
+            atomic_init(&r->wait_ns[op], 0);
+        }
     }
     where->devices = devices;
     *out = where;
@@ -67,7 +70,8 @@ int status_board_devices(const StatusBoard *where) { return where->devices; }
 /* ---- the writer -------------------------------------------------------------- */
 
 #define PUT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
-#define OWN(field)        atomic_load_explicit(&(field), memory_order_relaxed)      /* by the writer */
+/* by the writer */
+#define OWN(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define GET(field)        atomic_load_explicit(&(field), memory_order_acquire)
 
 static void begin(Record *r)
@@ -174,8 +178,10 @@ DeviceStatus status_board_get(const StatusBoard *where, int device)
 
     do {
         version = read_begin(r);
-        place = (DeviceStatus){.state = (DeviceState)GET(r->state), .stolen = GET(r->stolen), .phase = GET(r->phase),
-                        .instruction = GET(r->instruction), .op = (Op)GET(r->op), .step = GET(r->step), .since_ns = GET(r->since_ns)};
+        place = (DeviceStatus){.state = (DeviceState)GET(r->state), .stolen = GET(r->stolen),
+                               .phase = GET(r->phase), .instruction = GET(r->instruction),
+                               .op = (Op)GET(r->op), .step = GET(r->step),
+                               .since_ns = GET(r->since_ns)};
     } while (read_again(r, version));
     return place;
 }
@@ -200,7 +206,8 @@ DeviceTimes status_board_times(const StatusBoard *where, int device, int64_t now
 
     do {
         version = read_begin(r);
-        times = (DeviceTimes){.steps = GET(r->steps), .own_ns = GET(r->own_ns), .bytes = GET(r->bytes)};
+        times =
+            (DeviceTimes){.steps = GET(r->steps), .own_ns = GET(r->own_ns), .bytes = GET(r->bytes)};
         for (int op = 0; op < OP_COUNT; op++) {
             times.work_ns[op] = GET(r->work_ns[op]);
             times.wait_ns[op] = GET(r->wait_ns[op]);
@@ -222,10 +229,12 @@ static int64_t counted_ns(const DeviceTimes *times)
     return ns;
 }
 
-int64_t status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before, const DeviceTimes *now,
-                              int64_t ns)
+int64_t status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before,
+                               const DeviceTimes *now, int64_t ns)
 {
-    return status_board_get(where, device).state == DEVICE_ELSEWHERE ? counted_ns(now) - counted_ns(before) : ns;
+    return status_board_get(where, device).state == DEVICE_ELSEWHERE
+               ? counted_ns(now) - counted_ns(before)
+               : ns;
 }
 
 /* ---- in words -------------------------------------------------------------------- */
@@ -243,9 +252,13 @@ static const char *doing(DeviceState state)
     }
 }
 
-static bool is_here(DeviceState state) { return state != DEVICE_ABSENT && state != DEVICE_ELSEWHERE; }
+static bool is_here(DeviceState state)
+{
+    return state != DEVICE_ABSENT && state != DEVICE_ELSEWHERE;
+}
 
-void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns, Text *out)
+void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns,
+                Text *out)
 {
     const Code *code = place->stolen ? &program->queue : &program->devices[device];
     double      seconds = (double)(now_ns - place->since_ns) / 1e9;
@@ -255,11 +268,13 @@ void place_text(const DeviceStatus *place, const Program *program, int device, i
     if (!is_here(place->state)) { text_append(out, doing(place->state)); return; }
     if (place->state != DEVICE_DONE) {
         if (code->phase_count > 1)
-            text_printf(out, "%s %d of %d, ", place->stolen ? "task" : "phase", place->phase, code->phase_count);
+            text_printf(out, "%s %d of %d, ", place->stolen ? "task" : "phase", place->phase,
+                        code->phase_count);
         text_printf(out, "step %" PRId64 " of %" PRId64 ", ", place->step, program->steps);
         if (place->instruction >= 0 && place->instruction < code->code_count)
-            text_printf(out, "%s, ",
-                        instruction_text(program, &code->code[place->instruction], text, sizeof text));
+            text_printf(
+                out, "%s, ",
+                instruction_text(program, &code->code[place->instruction], text, sizeof text));
     }
     text_append(out, doing(place->state));
     text_printf(out, " %.1f s", seconds > 0 ? seconds : 0.0);

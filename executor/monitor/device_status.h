@@ -21,11 +21,12 @@ typedef enum {
     DEVICE_ABSENT,            /* nothing heard: not started, or not of this process */
     DEVICE_STARTING,          /* sets a phase up: memory, nets, weights */
     DEVICE_WORKING,           /* at an instruction that computes */
-    DEVICE_WAITING,           /* at one that waits for others (or is moving rows already), or for batch
-                              * statistics of others within one */
+    DEVICE_WAITING,           /* at one that waits for others (or is moving rows already), or for
+                               * batch statistics of others within one */
     DEVICE_DONE,              /* nothing left to do */
     DEVICE_FAILED,
-    DEVICE_ELSEWHERE          /* a device of another process, which tells its times (status_board_put()) */
+    DEVICE_ELSEWHERE          /* a device of another process, which tells its times
+                               * (status_board_put()) */
 } DeviceState;
 
 typedef struct {
@@ -72,17 +73,19 @@ void status_board_put(StatusBoard *where, int device, const DeviceTimes *times);
 
 DeviceStatus      status_board_get(const StatusBoard *where, int device);
 
-/* now_ns: the current instruction counts up to then, as its state says; 0: it does not count yet. */
+/* now_ns: the current instruction counts up to then, as its state says; 0: it does not count
+ * yet. */
 DeviceTimes status_board_times(const StatusBoard *where, int device, int64_t now_ns);
 
-/* What passed between two looks at a device, of a time of ns: its steps, where they are the looks of
- * another process, which tells only of steps that are over, and now and then. */
-int64_t    status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before, const DeviceTimes *now,
-                                 int64_t ns);
+/* What passed between two looks at a device, of a time of ns: its steps, where they are the looks
+ * of another process, which tells only of steps that are over, and now and then. */
+int64_t status_board_passed_ns(const StatusBoard *where, int device, const DeviceTimes *before,
+                               const DeviceTimes *now, int64_t ns);
 
 /* "device 2, step 1234 of 5000, RECV boundary 3, rows 0..31, from device 1, waiting 0.8 s";
  * with several phases also "phase 2 of 4". Steps and phases are counted from 0, as in timelines. */
-void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns, Text *out);
+void place_text(const DeviceStatus *place, const Program *program, int device, int64_t now_ns,
+                Text *out);
 
 /* A line for every device. */
 void status_board_text(const StatusBoard *where, const Program *program, int64_t now_ns, Text *out);

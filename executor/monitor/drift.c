@@ -67,7 +67,8 @@ static double recent_median(const DriftDevice *device, int count)
     double values[DRIFT_MAX_PATIENCE];
     int    length = abs(device->streak);
 
-    for (int i = 0; i < count; i++) values[i] = device->recent[(length - count + i) % DRIFT_MAX_PATIENCE];
+    for (int i = 0; i < count; i++)
+        values[i] = device->recent[(length - count + i) % DRIFT_MAX_PATIENCE];
     stats_sort(values, (size_t)count);
     return stats_quantile(values, (size_t)count, 0.5);
 }
@@ -97,7 +98,9 @@ void drift_settle(Drift *drift, bool taken)
         device->factor = drift->asked[d];
         device->streak = 0;
     }
-    if (taken) drift->patience = 2 * drift->patience < DRIFT_MAX_PATIENCE ? 2 * drift->patience : DRIFT_MAX_PATIENCE;
+    if (taken)
+        drift->patience =
+            2 * drift->patience < DRIFT_MAX_PATIENCE ? 2 * drift->patience : DRIFT_MAX_PATIENCE;
 }
 
 int drift_patience(const Drift *drift) { return drift->patience; }

@@ -1,5 +1,5 @@
-/* Drift: whether devices have become slower, or faster again, than the plan that runs takes them to be,
- * and whether that calls for another plan. Arithmetic only: no clock, no thread, no file.
+/* Drift: whether devices have become slower, or faster again, than the plan that runs takes them to
+ * be, and whether that calls for another plan. Arithmetic only: no clock, no thread, no file.
  *
  * A check brings for every device what it worked over what the trace says (1: as the trace
  * says; 1.4: it takes 40 % longer). The plan that runs was made for factors, at first all 1.
@@ -43,8 +43,8 @@ void drift_settle(Drift *drift, bool taken);
 /* Checks in a row that it takes now. */
 int  drift_patience(const Drift *drift);
 
-/* Whether a plan that takes after_ns instead of before_ns gains something, and at least so much of it: the plan
- * that runs gains nothing. */
+/* Whether a plan that takes after_ns instead of before_ns gains something, and at least so much of
+ * it: the plan that runs gains nothing. */
 bool drift_worth(double before_ns, double after_ns, double least_gain);
 
 #endif

@@ -64,13 +64,17 @@ static void start_text(Text *out, const LogFacts *f)
 
     gmtime_r(&now, &utc);
     strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    text_printf(out, "{\"format\": \"pipebd-log\", \"version\": 1, \"event\": \"start\", \"date\": \"%s\", \"workload\": ",
+    text_printf(out,
+                "{\"format\": \"pipebd-log\", \"version\": 1, \"event\": \"start\", \"date\": "
+                "\"%s\", \"workload\": ",
                 date);
     text_json_string(out, w->name);
-    text_printf(out, ", \"workload_hash\": \"%016" PRIx64 "\", \"resumed\": %s, \"seed\": %" PRIu64 ", \"batch\": %" PRId64
-                ", \"samples\": %" PRId64 ", \"steps_per_epoch\": %" PRId64 ", \"total_steps\": %" PRId64
-                ", \"every\": %" PRId64 ", \"device\": ", w->hash, f->resumed ? "true" : "false", f->seed, w->batch,
-                f->samples, f->steps_per_epoch, f->total_steps, f->every);
+    text_printf(out,
+                ", \"workload_hash\": \"%016" PRIx64 "\", \"resumed\": %s, \"seed\": %" PRIu64
+                ", \"batch\": %" PRId64 ", \"samples\": %" PRId64 ", \"steps_per_epoch\": %" PRId64
+                ", \"total_steps\": %" PRId64 ", \"every\": %" PRId64 ", \"device\": ",
+                w->hash, f->resumed ? "true" : "false", f->seed, w->batch, f->samples,
+                f->steps_per_epoch, f->total_steps, f->every);
     text_json_string(out, f->device_kind);
     text_printf(out, ", \"devices\": %d, \"blocks\": [", f->plan->device_count);
     for (int b = 0; b < w->block_count; b++) {
@@ -120,7 +124,9 @@ static int check_first(const char *path, const char *line, const LogFacts *facts
     if (json_check_format(doc, "pipebd-log", 1, err) != 0) goto done;
     JsonAt root = json_root(doc), at = json_member(&root, "workload_hash");
     if (json_get_string(&at, &found, err) != 0) goto done;
-    rc = strcmp(found, hash) == 0 ? 0 : json_fail(&at, err, "the log of another workload, expected %s", hash);
+    rc = strcmp(found, hash) == 0
+             ? 0
+             : json_fail(&at, err, "the log of another workload, expected %s", hash);
 done:
     json_doc_free(doc);
     return rc;
@@ -128,7 +134,8 @@ done:
 
 static int add(RunLog *log, Text *text, Error *err)
 {
-    int rc = text_failed(text) ? error_no_memory(err) : lines_add(log->lines, text_string(text), text->length, err);
+    int rc = text_failed(text) ? error_no_memory(err)
+                               : lines_add(log->lines, text_string(text), text->length, err);
 
     text_free(text);
     return rc;
@@ -146,7 +153,8 @@ int run_log_open(RunLog **out, const char *path, const LogFacts *facts, size_t *
     log->devices = facts->plan->device_count;
     if (lines_open(&log->lines, path, facts->resumed, err) != 0) goto fail;
     *torn = lines_torn(log->lines);
-    if (lines_first(log->lines) && check_first(path, lines_first(log->lines), facts, err) != 0) goto fail;
+    if (lines_first(log->lines) && check_first(path, lines_first(log->lines), facts, err) != 0)
+        goto fail;
     start_text(&text, facts);
     if (add(log, &text, err) != 0) goto fail;
     *out = log;
@@ -160,8 +168,10 @@ int run_log_progress(RunLog *log, const LogProgress *p, Error *err)
 {
     Text text = {0};
 
-    text_printf(&text, "{\"event\": \"progress\", \"time_s\": %.3f, \"step\": %" PRId64 ", \"steps\": %" PRId64
-                ", \"images_per_s\": ", p->time_s, p->step, p->steps);
+    text_printf(&text,
+                "{\"event\": \"progress\", \"time_s\": %.3f, \"step\": %" PRId64
+                ", \"steps\": %" PRId64 ", \"images_per_s\": ",
+                p->time_s, p->step, p->steps);
     number(&text, p->images_per_s);
     integers(&text, "block_steps", p->block_step, log->blocks);
     numbers(&text, "losses", p->loss, log->blocks);
@@ -178,8 +188,9 @@ int run_log_replan(RunLog *log, const LogReplan *r, Error *err)
 {
     Text text = {0};
 
-    text_printf(&text, "{\"event\": \"replan\", \"time_s\": %.3f, \"step\": %" PRId64 ", \"taken\": %s", r->time_s, r->step,
-                r->plan ? "true" : "false");
+    text_printf(&text,
+                "{\"event\": \"replan\", \"time_s\": %.3f, \"step\": %" PRId64 ", \"taken\": %s",
+                r->time_s, r->step, r->plan ? "true" : "false");
     numbers(&text, "factors", r->factors, log->devices);
     text_append(&text, ", \"before_s\": ");
     number(&text, r->before_s > 0 ? r->before_s : NAN);
@@ -194,11 +205,14 @@ int run_log_end(RunLog *log, const LogEnd *e, Error *err)
 {
     Text text = {0};
 
-    text_printf(&text, "{\"event\": \"end\", \"why\": \"%s\", \"time_s\": %.3f, \"step\": %" PRId64 ", \"images_per_s\": ",
+    text_printf(&text,
+                "{\"event\": \"end\", \"why\": \"%s\", \"time_s\": %.3f, \"step\": %" PRId64
+                ", \"images_per_s\": ",
                 e->why, e->time_s, e->step);
     number(&text, e->images_per_s);
     numbers(&text, "losses", e->loss, log->blocks);
-    numbers(&text, "accuracies", (const double[]){e->teacher_accuracy, e->before_accuracy, e->after_accuracy}, 3);
+    numbers(&text, "accuracies",
+            (const double[]){e->teacher_accuracy, e->before_accuracy, e->after_accuracy}, 3);
     text_append(&text, ", \"error\": ");
     if (e->error[0]) text_json_string(&text, e->error);
     else             text_append(&text, "null");

@@ -51,7 +51,8 @@ typedef struct {
     int64_t       step;
     const Plan   *plan;                  /* that runs from here on; NULL: the one that ran */
     const double *factors;               /* [device_count] of the trace's times */
-    double        before_s, after_s;     /* an epoch, as expected: of the plan that ran, of the best found */
+    double        before_s, after_s;     /* an epoch, as expected: of the plan that ran, of the best
+                                          * found */
 } LogReplan;
 
 typedef struct {

@@ -31,8 +31,8 @@ struct RunSampler {
     LogProgress     line;
 };
 
-int sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t batch, int64_t every,
-                const StatusBoard *where, Error *err)
+int sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t batch,
+                int64_t every, const StatusBoard *where, Error *err)
 {
     RunSampler *s = calloc(1, sizeof *s);
     size_t      n = (size_t)blocks, devices = (size_t)status_board_devices(where);
@@ -52,7 +52,8 @@ int sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t
     s->loss = calloc(n, sizeof *s->loss);
     s->step = calloc(n, sizeof *s->step);
     s->shares = calloc(devices, sizeof *s->shares);
-    if (!s->recent || !s->block_step || !s->now.times || !s->before.times || !s->loss || !s->step || !s->shares) {
+    if (!s->recent || !s->block_step || !s->now.times || !s->before.times || !s->loss || !s->step
+        || !s->shares) {
         sampler_free(s);
         return error_no_memory(err);
     }
@@ -84,7 +85,8 @@ void sampler_start(RunSampler *s, int64_t now_ns)
 {
     pthread_mutex_lock(&s->lock);
     s->start_ns = s->before.at_ns = now_ns;
-    for (int d = 0; d < s->devices; d++) s->before.times[d] = status_board_times(s->where, d, now_ns);
+    for (int d = 0; d < s->devices; d++)
+        s->before.times[d] = status_board_times(s->where, d, now_ns);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -141,7 +143,8 @@ static LogDevice shares_of(const RunSampler *s, int device, int64_t window_ns)
     const DeviceTimes *before = &s->before.times[device], *now = &s->now.times[device];
     int64_t           passed_ns = status_board_passed_ns(s->where, device, before, now, window_ns);
     double            ns = (double)passed_ns;
-    LogDevice         out = {.known = passed_ns > 0 && status_board_get(s->where, device).state != DEVICE_ABSENT};
+    LogDevice         out = {.known = passed_ns > 0
+                                      && status_board_get(s->where, device).state != DEVICE_ABSENT};
 
     if (!out.known) return out;
     out.own = share(before->own_ns, now->own_ns, ns);
@@ -175,10 +178,11 @@ const LogProgress *sampler_take(RunSampler *s)
     int64_t window_ns = s->now.at_ns - s->before.at_ns;
     double  ns = (double)window_ns, steps = (double)(s->now.step - s->before.step);
     for (int d = 0; d < s->devices; d++) s->shares[d] = shares_of(s, d, window_ns);
-    s->line = (LogProgress){.time_s = (double)(s->now.at_ns - s->start_ns) * 1e-9, .step = s->now.step,
-                            .steps = s->now.step - s->before.step,
-                            .images_per_s = ns > 0 ? steps * (double)s->batch / (ns * 1e-9) : NAN, .loss = s->loss,
-                            .block_step = s->step, .devices = s->shares, .resident_bytes = resident_bytes()};
+    s->line = (LogProgress){.time_s = (double)(s->now.at_ns - s->start_ns) * 1e-9,
+                            .step = s->now.step, .steps = s->now.step - s->before.step,
+                            .images_per_s = ns > 0 ? steps * (double)s->batch / (ns * 1e-9) : NAN,
+                            .loss = s->loss, .block_step = s->step, .devices = s->shares,
+                            .resident_bytes = resident_bytes()};
     return &s->line;
 }
 

@@ -4,8 +4,8 @@
  *                                 losses, where blocks stand, where devices' time has gone
  *     writer:   sampler_take()    the sample as a line's figures, since the one before
  *
- * A worker never waits for the writer: while a sample has not been taken the next is put off, and then
- * stands for more steps. So nothing is lost, and memory is that of one sample. */
+ * A worker never waits for the writer: while a sample has not been taken the next is put off, and
+ * then stands for more steps. So nothing is lost, and memory is that of one sample. */
 #ifndef EXECUTOR_MONITOR_RUN_SAMPLER_H
 #define EXECUTOR_MONITOR_RUN_SAMPLER_H
 
@@ -15,8 +15,8 @@
 typedef struct RunSampler RunSampler;
 
 /* block_step: [blocks], where each starts. where is borrowed. every >= 1. */
-int  sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t batch, int64_t every,
-                 const StatusBoard *where, Error *err);
+int  sampler_new(RunSampler **out, int blocks, const int64_t *block_step, int64_t batch,
+                 int64_t every, const StatusBoard *where, Error *err);
 void sampler_free(RunSampler *sampler);
 
 /* The run begins. */

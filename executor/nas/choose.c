@@ -12,8 +12,8 @@
 
 /* ---- batches of samples --------------------------------------------------------- */
 
-static int load_rows(float *out, Data *data, const ChooseOptions *o, int64_t rows, int64_t first, int64_t epoch,
-                     Error *err)
+static int load_rows(float *out, Data *data, const ChooseOptions *o, int64_t rows, int64_t first,
+                     int64_t epoch, Error *err)
 {
     int64_t per_row = shape_count(o->workload->input);
     int     label;
@@ -32,7 +32,8 @@ static int load_held_out(Batches *out, Device *device, const ChooseOptions *o, E
     int64_t rows = count < batch ? count : batch, batches = count / rows;
 
     if (batches > o->batches) batches = o->batches;
-    if (batches_new(out, device, (int)batches, rows, shape_count(o->workload->input), err) != 0) return -1;
+    if (batches_new(out, device, (int)batches, rows, shape_count(o->workload->input), err) != 0)
+        return -1;
     for (int i = 0; i < out->count; i++)
         if (load_rows(out->batch[i], o->held_out, o, rows, i * rows, 0, err) != 0) return -1;
     return 0;
@@ -41,7 +42,8 @@ static int load_held_out(Batches *out, Device *device, const ChooseOptions *o, E
 /* ---- measuring -------------------------------------------------------------------- */
 
 /* What the teacher's block makes of the batches. */
-static int teach(Batches *out, Device *device, const ChooseOptions *o, int b, const Batches *in, Error *err)
+static int teach(Batches *out, Device *device, const ChooseOptions *o, int b, const Batches *in,
+                 Error *err)
 {
     const WorkBlock *block = &o->workload->block[b];
     Net             *net = NULL;
@@ -67,7 +69,8 @@ typedef struct {
     int        candidate_count;
 } Measured;
 
-static int make_candidates(Measured *m, ChosenBlock *out, const WorkBlock *block, const double *losses, Error *err)
+static int make_candidates(Measured *m, ChosenBlock *out, const WorkBlock *block,
+                           const double *losses, Error *err)
 {
     m->candidate = calloc((size_t)m->sets.count + 1, sizeof *m->candidate);
     m->set = calloc((size_t)m->sets.count + 1, sizeof *m->set);
@@ -76,7 +79,9 @@ static int make_candidates(Measured *m, ChosenBlock *out, const WorkBlock *block
     out->least_macs = INT64_MAX;
     for (int i = 0; i < m->sets.count; i++) {
         if (!isfinite(losses[i])) continue;
-        KnapsackItem one = {layers_macs(&block->student, m->sets.choices + (size_t)i * (size_t)m->sets.each), losses[i]};
+        KnapsackItem one = {
+            layers_macs(&block->student, m->sets.choices + (size_t)i * (size_t)m->sets.each),
+            losses[i]};
         if (one.loss < out->best_loss) out->best_loss = one.loss;
         if (m->candidate_count == 0 || one.loss > out->worst_loss) out->worst_loss = one.loss;
         if (one.macs < out->least_macs) out->least_macs = one.macs;
@@ -88,8 +93,8 @@ static int make_candidates(Measured *m, ChosenBlock *out, const WorkBlock *block
     return error_set(err, "block \"%s\": no path of the student has a finite loss", block->name);
 }
 
-static int measure_block(Measured *m, ChosenBlock *out, Device *device, const ChooseOptions *o, int b,
-                         const Batches *in, const Batches *teacher, Error *err)
+static int measure_block(Measured *m, ChosenBlock *out, Device *device, const ChooseOptions *o,
+                         int b, const Batches *in, const Batches *teacher, Error *err)
 {
     const WorkBlock *block = &o->workload->block[b];
     double          *losses = NULL;
@@ -98,9 +103,9 @@ static int measure_block(Measured *m, ChosenBlock *out, Device *device, const Ch
     if (path_sets_make(&m->sets, &block->student, o->paths, o->seed, b, err) != 0) return -1;
     losses = calloc((size_t)m->sets.count + 1, sizeof *losses);
     if (!losses) { error_no_memory(err); goto done; }
-    PathScoring ranking = {.block = block, .number = b, .device = device, .in = in, .teacher = teacher,
-                       .student = o->student, .sets = &m->sets, .stop = o->stop, .progress = o->progress,
-                       .context = o->context};
+    PathScoring ranking = {.block = block, .number = b, .device = device, .in = in,
+                           .teacher = teacher, .student = o->student, .sets = &m->sets,
+                           .stop = o->stop, .progress = o->progress, .context = o->context};
     if (path_scores(losses, &out->scale, &ranking, err) != 0) goto done;
     out->total = m->sets.total;
     out->measured = m->sets.count;
@@ -111,7 +116,8 @@ done:
 }
 
 /* Block after block: what one's teacher makes, the next takes. */
-static int measure_all(Measured *measured, Chosen *out, Device *device, const ChooseOptions *o, Error *err)
+static int measure_all(Measured *measured, Chosen *out, Device *device, const ChooseOptions *o,
+                       Error *err)
 {
     Batches in = {0}, made = {0};
     int     rc = -1;
@@ -120,7 +126,8 @@ static int measure_all(Measured *measured, Chosen *out, Device *device, const Ch
     out->held_out = in.count * in.rows;
     for (int b = 0; b < o->workload->block_count; b++) {
         if (teach(&made, device, o, b, &in, err) != 0) goto done;
-        if (measure_block(&measured[b], &out->block[b], device, o, b, &in, &made, err) != 0) goto done;
+        if (measure_block(&measured[b], &out->block[b], device, o, b, &in, &made, err) != 0)
+            goto done;
         batches_free(&in, device);
         in = made;
         made = (Batches){0};
@@ -141,7 +148,8 @@ static int take(Chosen *out, const Measured *m, const int *chosen, Error *err)
         size_t       each = (size_t)m[b].sets.each;
         block->choices = calloc(each + 1, sizeof *block->choices);
         if (!block->choices) return error_no_memory(err);
-        memcpy(block->choices, m[b].sets.choices + (size_t)m[b].set[chosen[b]] * each, each * sizeof *block->choices);
+        memcpy(block->choices, m[b].sets.choices + (size_t)m[b].set[chosen[b]] * each,
+               each * sizeof *block->choices);
         block->macs = m[b].candidate[chosen[b]].macs;
         block->loss = m[b].candidate[chosen[b]].loss;
         out->macs += block->macs;
@@ -170,7 +178,8 @@ done:
 /* ---- the chosen network ------------------------------------------------------------------ */
 
 /* The tensors of one layer under its new name; a layer without parameters has none. */
-static int move_layer(Tensors *out, const Tensors *student, int b, const LayerOrigin *origin, Error *err)
+static int move_layer(Tensors *out, const Tensors *student, int b, const LayerOrigin *origin,
+                      Error *err)
 {
     static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
     char    name[160];
@@ -196,7 +205,9 @@ static int fix_chosen(Chosen *out, const ChooseOptions *o, Error *err)
 
     if (!choices) return error_no_memory(err);
     for (int b = 0; b < out->block_count; b++) choices[b] = out->block[b].choices;
-    if (workload_subnet(&out->workload, &origins, &out->file, o->workload, choices, o->name, o->teacher_weights, o->data, err) != 0)
+    if (workload_subnet(&out->workload, &origins, &out->file, o->workload, choices, o->name,
+                        o->teacher_weights, o->data, err)
+        != 0)
         goto done;
     if (tensors_new(&out->weights, err) != 0) goto done;
     for (int b = 0; b < out->block_count; b++)
@@ -241,7 +252,8 @@ static int64_t largest_boundary(const Workload *workload)
     return most;
 }
 
-static int open_pair(BatchPair *pair, Device *device, const ChooseOptions *o, const Chosen *chosen, Error *err)
+static int open_pair(BatchPair *pair, Device *device, const ChooseOptions *o, const Chosen *chosen,
+                     Error *err)
 {
     const Workload *workload = chosen->workload;
     size_t          count = (size_t)workload->block_count;
@@ -254,10 +266,13 @@ static int open_pair(BatchPair *pair, Device *device, const ChooseOptions *o, co
     if (batches_new(&pair->answer, device, 1, workload->batch, most, err) != 0) return -1;
     for (int b = 0; b < workload->block_count; b++) {
         const WorkBlock *block = &workload->block[b];
-        if (net_new(&pair->teacher[b], device, &block->teacher, block->in, NET_FROZEN, err) != 0) return -1;
-        if (net_new(&pair->student[b], device, &block->student, block->in, NET_TRAINED, err) != 0) return -1;
+        if (net_new(&pair->teacher[b], device, &block->teacher, block->in, NET_FROZEN, err) != 0)
+            return -1;
+        if (net_new(&pair->student[b], device, &block->student, block->in, NET_TRAINED, err) != 0)
+            return -1;
         if (state_load_teacher(pair->teacher[b], b, o->teacher, o->seed, err) != 0) return -1;
-        if (state_load_student(pair->student[b], b, chosen->weights, false, o->seed, err) != 0) return -1;
+        if (state_load_student(pair->student[b], b, chosen->weights, false, o->seed, err) != 0)
+            return -1;
         if (net_prepare(pair->teacher[b], workload->batch, err) != 0) return -1;
         if (net_prepare(pair->student[b], workload->batch, err) != 0) return -1;
     }
@@ -282,10 +297,14 @@ static int refresh_step(BatchPair *pair, const ChooseOptions *o, int64_t step, E
     int64_t rows = o->workload->batch, steps = data_count(o->training) / rows, from = 0;
 
     if (steps < 1) steps = 1;
-    if (load_rows(pair->boundary.batch[0], o->training, o, rows, step % steps * rows, step / steps, err) != 0) return -1;
+    if (load_rows(pair->boundary.batch[0], o->training, o, rows, step % steps * rows, step / steps,
+                  err)
+        != 0)
+        return -1;
     for (int b = 0; b < o->workload->block_count; b++, from = !from) {
         float *x = pair->boundary.batch[from], *t = pair->boundary.batch[!from];
-        if (net_forward(pair->student[b], x, pair->answer.batch[0], rows, NULL, err) != 0) return -1;
+        if (net_forward(pair->student[b], x, pair->answer.batch[0], rows, NULL, err) != 0)
+            return -1;
         if (net_forward(pair->teacher[b], x, t, rows, NULL, err) != 0) return -1;
     }
     return 0;
@@ -302,7 +321,8 @@ static int refresh_statistics(Chosen *out, Device *device, const ChooseOptions *
         if (refresh_step(&pair, o, step, err) != 0) goto done;
     }
     for (int b = 0; b < out->block_count; b++)
-        if (state_store(pair.student[b], b, STATE_NO_STEP, false, out->weights, err) != 0) goto done;
+        if (state_store(pair.student[b], b, STATE_NO_STEP, false, out->weights, err) != 0)
+            goto done;
     rc = 0;
 done:
     close_pair(&pair, device, out->block_count);
@@ -328,7 +348,8 @@ static int check_student(const ChooseOptions *o, Error *err)
         choices += o->workload->block[b].choices;
     }
     if (choices > 0) return 0;
-    return error_set(err, "the students of \"%s\" have no choices, so there is nothing to choose", o->workload->name);
+    return error_set(err, "the students of \"%s\" have no choices, so there is nothing to choose",
+                     o->workload->name);
 }
 
 int choose(Chosen *out, const ChooseOptions *o, Error *err)
@@ -368,27 +389,34 @@ void chosen_free(Chosen *chosen)
     *chosen = (Chosen){0};
 }
 
-/* ---- report ----------------------------------------------------------------------------------- */
+/* ---- report ---------------------------------------------------------------------------------- */
 
 static void report_block(const ChosenBlock *chosen, const WorkBlock *block, Text *out)
 {
     text_append(out, block->name);
     text_pad(out, 11);
-    text_printf(out, " %8d %12" PRId64 " %9.4f %9.4f %9.4f %9.3f %9.3f %9.3f  ", chosen->measured, chosen->total,
-                chosen->best_loss, chosen->worst_loss, chosen->loss, (double)chosen->least_macs * 1e-6,
-                (double)chosen->most_macs * 1e-6, (double)chosen->macs * 1e-6);
-    for (int i = 0; i < block->choices; i++) text_printf(out, "%s%d", i ? "," : "", chosen->choices[i]);
+    text_printf(out, " %8d %12" PRId64 " %9.4f %9.4f %9.4f %9.3f %9.3f %9.3f  ", chosen->measured,
+                chosen->total, chosen->best_loss, chosen->worst_loss, chosen->loss,
+                (double)chosen->least_macs * 1e-6, (double)chosen->most_macs * 1e-6,
+                (double)chosen->macs * 1e-6);
+    for (int i = 0; i < block->choices; i++)
+        text_printf(out, "%s%d", i ? "," : "", chosen->choices[i]);
     text_append(out, block->choices ? "\n" : "-\n");
 }
 
 void chosen_report(const Chosen *chosen, const Workload *from, Text *out)
 {
-    text_printf(out, "paths of %s, measured on %" PRId64 " held-out samples\n", from->name, chosen->held_out);
+    text_printf(out, "paths of %s, measured on %" PRId64 " held-out samples\n", from->name,
+                chosen->held_out);
     text_append(out, "relative loss: 0 is the teacher, 1 is always answering its mean\n\n"
-                     "block         sets of paths          relative loss                     MACs             taken\n"
-                     "            measured       of all      best     worst     taken     least      most     taken  paths\n"
-                     "                                                                        M         M         M\n");
-    for (int b = 0; b < chosen->block_count; b++) report_block(&chosen->block[b], &from->block[b], out);
+                     "block         sets of paths          relative loss                     MACs  "
+                     "           taken\n"
+                     "            measured       of all      best     worst     taken     least    "
+                     "  most     taken  paths\n"
+                     "                                                                        M    "
+                     "     M         M\n");
+    for (int b = 0; b < chosen->block_count; b++)
+        report_block(&chosen->block[b], &from->block[b], out);
     text_append(out, "all");
     text_pad(out, 11);
     text_printf(out, " %51.4f %29.3f\n", chosen->loss, (double)chosen->macs * 1e-6);

@@ -1,7 +1,7 @@
 /* The best network of a trained supernet within a budget of multiply-accumulates.
  *
- * Blocks learn independently, so each block's paths are measured alone (executor/nas/path_score.h), and
- * one set of paths a block is selected so that the sum of losses is least
+ * Blocks learn independently, so each block's paths are measured alone (executor/nas/path_score.h),
+ * and one set of paths a block is selected so that the sum of losses is least
  * (executor/nas/knapsack.h). The chosen network is a workload of its own (workloads/subnet.h); its
  * weights are the supernet's, and its running statistics are made afresh on training batches,
  * as those of the supernet mix all paths. */

@@ -37,7 +37,8 @@ static void keep_best(Front *front)
 
     qsort(front->sums, (size_t)front->count, sizeof *front->sums, compare_sums);
     for (int i = 0; i < front->count; i++)
-        if (kept == 0 || front->sums[i].loss < front->sums[kept - 1].loss) front->sums[kept++] = front->sums[i];
+        if (kept == 0 || front->sums[i].loss < front->sums[kept - 1].loss)
+            front->sums[kept++] = front->sums[i];
     front->count = kept;
 }
 
@@ -59,15 +60,19 @@ static int extend(Front *out, const Front *front, const Front *own, int64_t room
     int64_t most = (int64_t)front->count * own->count;
 
     if (most > MOST_SUMS)
-        return error_set(err, "%" PRId64 " sums of candidates to weigh at once, expected at most %d: take fewer "
-                         "paths a block", most, MOST_SUMS);
+        return error_set(err,
+                         "%" PRId64
+                         " sums of candidates to weigh at once, expected at most %d: take fewer "
+                         "paths a block",
+                         most, MOST_SUMS);
     out->sums = calloc((size_t)most, sizeof *out->sums);
     if (!out->sums) return error_no_memory(err);
     for (int i = 0; i < front->count; i++) {
         for (int j = 0; j < own->count; j++) {
             const FrontSum *sum = &front->sums[i], *more = &own->sums[j];
             if (more->macs > room - sum->macs) break;
-            out->sums[out->count++] = (FrontSum){sum->macs + more->macs, sum->loss + more->loss, more->candidate, i};
+            out->sums[out->count++] =
+                (FrontSum){sum->macs + more->macs, sum->loss + more->loss, more->candidate, i};
         }
     }
     keep_best(out);
@@ -88,7 +93,8 @@ static int64_t *least_from(const Candidates *blocks, int block_count)
     return least;
 }
 
-int select_candidates(int *chosen, const Candidates *blocks, int block_count, int64_t max_macs, Error *err)
+int select_candidates(int *chosen, const Candidates *blocks, int block_count, int64_t max_macs,
+                      Error *err)
 {
     int      rc = -1;
     int64_t *least = least_from(blocks, block_count);
@@ -97,7 +103,9 @@ int select_candidates(int *chosen, const Candidates *blocks, int block_count, in
 
     if (!least || !fronts) { error_no_memory(err); goto done; }
     if (least[0] > max_macs) {
-        error_set(err, "at most %" PRId64 " multiply-accumulates are asked for, but the cheapest paths need %" PRId64,
+        error_set(err,
+                  "at most %" PRId64
+                  " multiply-accumulates are asked for, but the cheapest paths need %" PRId64,
                   max_macs, least[0]);
         goto done;
     }

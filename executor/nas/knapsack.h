@@ -24,6 +24,7 @@ typedef struct {
 /* chosen: [blocks] candidate numbers. Among equal losses (added in the order of the blocks)
  * the least macs, then the lowest numbers of the last blocks. Refuses a budget that the
  * least costs exceed, saying what they need, and more than 2^22 sums at once. */
-int select_candidates(int *chosen, const Candidates *blocks, int block_count, int64_t max_macs, Error *err);
+int select_candidates(int *chosen, const Candidates *blocks, int block_count, int64_t max_macs,
+                      Error *err);
 
 #endif

@@ -88,7 +88,8 @@ static int measure_baseline(Baseline *base, LossKind loss, const Batches *teache
         base->scale = entropy(base->mean, per_row) - base->least;
         about = base->least;
     } else {
-        for (int64_t i = 0; i < per_row; i++) about += base->mean[i] * base->mean[i] / (double)per_row;
+        for (int64_t i = 0; i < per_row; i++)
+            about += base->mean[i] * base->mean[i] / (double)per_row;
         base->scale = base->square - about;
     }
     if (!(base->scale > 1e-9 * (about + 1e-30))) base->scale = 1;
@@ -108,9 +109,11 @@ static int open_work(ScoreWork *work, const PathScoring *r, Error *err)
     const Batches *teacher = r->teacher;
 
     if (batches_new(&work->out, r->device, 1, teacher->rows, teacher->per_row, err) != 0) return -1;
-    if (batches_new(&work->gradient, r->device, 1, teacher->rows, teacher->per_row, err) != 0) return -1;
+    if (batches_new(&work->gradient, r->device, 1, teacher->rows, teacher->per_row, err) != 0)
+        return -1;
     if (measure_baseline(&work->base, r->block->loss, teacher, err) != 0) return -1;
-    if (net_new(&work->net, r->device, &r->block->student, r->block->in, NET_TRAINED, err) != 0) return -1;
+    if (net_new(&work->net, r->device, &r->block->student, r->block->in, NET_TRAINED, err) != 0)
+        return -1;
     if (state_load_student(work->net, r->number, r->student, false, 0, err) != 0) return -1;
     return net_prepare(work->net, teacher->rows, err);
 }
@@ -125,16 +128,21 @@ static void close_work(ScoreWork *work, const PathScoring *r)
 }
 
 /* The mean loss over the batches, as a share of the scale. */
-static int measure(double *loss, ScoreWork *work, const PathScoring *r, const int *choices, Error *err)
+static int measure(double *loss, ScoreWork *work, const PathScoring *r, const int *choices,
+                   Error *err)
 {
     const Batches *in = r->in, *teacher = r->teacher;
     double         sum = 0;
 
     for (int i = 0; i < in->count; i++) {
         double one = 0;
-        if (net_forward(work->net, in->batch[i], work->out.batch[0], in->rows, choices, err) != 0) return -1;
-        loss_backward(r->device, &(LossCall){.kind = r->block->loss, .student = work->out.batch[0], .teacher = teacher->batch[i], .dy = work->gradient.batch[0],
-                      .rows = in->rows, .channels = teacher->per_row, .global_rows = in->rows, .loss = &one});
+        if (net_forward(work->net, in->batch[i], work->out.batch[0], in->rows, choices, err) != 0)
+            return -1;
+        loss_backward(r->device, &(LossCall){.kind = r->block->loss, .student = work->out.batch[0],
+                                             .teacher = teacher->batch[i],
+                                             .dy = work->gradient.batch[0], .rows = in->rows,
+                                             .channels = teacher->per_row, .global_rows = in->rows,
+                                             .loss = &one});
         sum += one;
     }
     *loss = (sum / in->count - work->base.least) / work->base.scale;
@@ -149,7 +157,8 @@ int path_scores(double *losses, double *scale, const PathScoring *r, Error *err)
 
     if (open_work(&work, r, err) != 0) goto done;
     for (int i = 0; i < r->sets->count; i++) {
-        const int *choices = r->sets->each > 0 ? r->sets->choices + (size_t)i * (size_t)r->sets->each : NULL;
+        const int *choices =
+            r->sets->each > 0 ? r->sets->choices + (size_t)i * (size_t)r->sets->each : NULL;
         if (r->stop && atomic_load(r->stop)) { error_set(err, "interrupted"); goto done; }
         if (measure(&losses[i], &work, r, choices, err) != 0) goto done;
         if (r->progress) r->progress(r->context, r->number, i + 1, r->sets->count);

@@ -23,14 +23,15 @@ typedef struct {
     int64_t rows, per_row;
 } Batches;
 
-int  batches_new(Batches *out, Device *device, int count, int64_t rows, int64_t per_row, Error *err);
+int batches_new(Batches *out, Device *device, int count, int64_t rows, int64_t per_row, Error *err);
 void batches_free(Batches *batches, Device *device);
 
 typedef struct {
     const WorkBlock   *block;
     int                number;
     Device            *device;
-    const Batches     *in, *teacher;     /* what the block takes, and what its teacher makes of it */
+    const Batches     *in, *teacher;     /* what the block takes, and what its teacher makes of
+                                          * it */
     const Tensors     *student;          /* as executor/checkpoint/state.h names them */
     const PathSets    *sets;
     const atomic_bool *stop;             /* set from outside: give up, as an error; or NULL */

@@ -51,7 +51,10 @@ static void keep(PathSets *sets, const Layers *student)
     clear_unmet(student, fresh, &met);
     if (!layers_subnet_possible(student, fresh)) return;
     for (int i = 0; i < sets->count; i++)
-        if (memcmp(sets->choices + (size_t)i * (size_t)sets->each, fresh, (size_t)sets->each * sizeof *fresh) == 0) return;
+        if (memcmp(sets->choices + (size_t)i * (size_t)sets->each, fresh,
+                   (size_t)sets->each * sizeof *fresh)
+            == 0)
+            return;
     sets->count++;
 }
 
@@ -64,7 +67,8 @@ static void sample(PathSets *sets, const Layers *student, int limit, uint64_t se
     }
     WorkBlock drawn = {.student = *student, .choices = sets->each};
     for (int64_t i = 0; i < (int64_t)limit * DRAWS && sets->count < limit; i++) {
-        workload_choose(sets->choices + (size_t)sets->count * (size_t)sets->each, &drawn, block, seed, i);
+        workload_choose(sets->choices + (size_t)sets->count * (size_t)sets->each, &drawn, block,
+                        seed, i);
         keep(sets, student);
     }
 }
@@ -84,10 +88,12 @@ static void take_all(PathSets *sets, const Layers *student)
     }
 }
 
-int path_sets_make(PathSets *out, const Layers *student, int limit, uint64_t seed, int block, Error *err)
+int path_sets_make(PathSets *out, const Layers *student, int limit, uint64_t seed, int block,
+                   Error *err)
 {
     assert(limit >= 2);
-    *out = (PathSets){.each = layers_choices(student), .total = layers_choice_count(student, PATH_SETS_MANY)};
+    *out = (PathSets){.each = layers_choices(student),
+                      .total = layers_choice_count(student, PATH_SETS_MANY)};
     out->all = out->total <= limit;
     size_t room = (size_t)(out->all ? out->total : limit) + 1;          /* one more: the next */
     out->choices = calloc(room * (size_t)(out->each > 0 ? out->each : 1), sizeof *out->choices);

@@ -20,7 +20,8 @@ typedef struct {
  * sample of at most limit: the set with the least and that with the most MACs, then uniform
  * draws by counter from (seed, block), each set once. Sets that cannot stand alone
  * (layers_subnet_possible()) are left out. Without choices: one empty set. */
-int  path_sets_make(PathSets *out, const Layers *student, int limit, uint64_t seed, int block, Error *err);
+int  path_sets_make(PathSets *out, const Layers *student, int limit, uint64_t seed, int block,
+                    Error *err);
 void path_sets_free(PathSets *sets);
 
 #endif

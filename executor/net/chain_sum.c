@@ -55,25 +55,33 @@ struct Chain {
     int        first, members;       /* devices here: a part of the group's list */
     const int *devices;              /* [members] */
     ChainMember    *member;               /* [members] */
-    pthread_mutex_t lock;            /* recursive: who holds it may fail, which stops the transport */
+    pthread_mutex_t lock;            /* recursive: who holds it may fail, which stops the
+                                      * transport */
     EventCount      progress;             /* changes when a sum is ready, or let go */
     ChainPiece       *sums[CHAIN_KINDS];    /* [depth]: number n is at n % depth */
     int        depth[CHAIN_KINDS];
 };
 
-static size_t size_of(const ChainPiece *sum) { return sum->kind == CHAIN_STATISTICS ? sizeof(double) : sizeof(float); }
+static size_t size_of(const ChainPiece *sum)
+{
+    return sum->kind == CHAIN_STATISTICS ? sizeof(double) : sizeof(float);
+}
 
 /* The same at all ranks of the group. */
 static int64_t chunk_elements(const Chain *c, const ChainPiece *sum)
 {
-    int64_t size = (int64_t)size_of(sum), bytes = c->on_hosts ? sum->count * size / CHUNKS : MOST_CHUNK;
+    int64_t size = (int64_t)size_of(sum),
+            bytes = c->on_hosts ? sum->count * size / CHUNKS : MOST_CHUNK;
 
     if (bytes < LEAST_CHUNK) bytes = LEAST_CHUNK;
     if (bytes > MOST_CHUNK) bytes = MOST_CHUNK;
     return bytes / size;
 }
 
-static int64_t chunks_of(const ChainPiece *sum) { return (sum->count + sum->chunk_elements - 1) / sum->chunk_elements; }
+static int64_t chunks_of(const ChainPiece *sum)
+{
+    return (sum->count + sum->chunk_elements - 1) / sum->chunk_elements;
+}
 
 static int64_t length_at(const ChainPiece *sum, int64_t at)
 {
@@ -95,8 +103,14 @@ static void add_floats(float *to, const float *from, int64_t count)
 typedef void Visit(float *chunk, float *run, int64_t count);
 
 static void visit_add(float *chunk, float *run, int64_t count) { add_floats(chunk, run, count); }
-static void visit_take(float *chunk, float *run, int64_t count) { memcpy(chunk, run, (size_t)count * sizeof *chunk); }
-static void visit_give(float *chunk, float *run, int64_t count) { memcpy(run, chunk, (size_t)count * sizeof *run); }
+static void visit_take(float *chunk, float *run, int64_t count)
+{
+    memcpy(chunk, run, (size_t)count * sizeof *chunk);
+}
+static void visit_give(float *chunk, float *run, int64_t count)
+{
+    memcpy(run, chunk, (size_t)count * sizeof *run);
+}
 
 static void visit_runs(const ChainPart *part, float *chunk, int64_t at, int64_t count, Visit *visit)
 {
@@ -115,7 +129,8 @@ static void add_chunk(Chain *c, ChainPiece *sum, int64_t at, int64_t count)
     for (int m = 0; m < c->members; m++) {
         bool first = c->before < 0 && m == 0;
         if (sum->kind == CHAIN_GRADIENTS) {
-            visit_runs(&sum->parts[m], (float *)(void *)sum->addends + at, at, count, first ? visit_take : visit_add);
+            visit_runs(&sum->parts[m], (float *)(void *)sum->addends + at, at, count,
+                       first ? visit_take : visit_add);
             continue;
         }
         double *to = (double *)(void *)sum->addends + at, *from = sum->parts[m].values + at;
@@ -127,15 +142,20 @@ static void give_chunk(Chain *c, ChainPiece *sum, const char *values, int64_t at
 {
     for (int m = 0; m < c->members; m++) {
         if (sum->kind == CHAIN_GRADIENTS)
-            visit_runs(&sum->parts[m], (float *)(void *)(values + (size_t)at * sizeof(float)), at, count, visit_give);
+            visit_runs(&sum->parts[m], (float *)(void *)(values + (size_t)at * sizeof(float)), at,
+                       count, visit_give);
         else
-            memcpy(sum->parts[m].values + at, values + (size_t)at * sizeof(double), (size_t)count * sizeof(double));
+            memcpy(sum->parts[m].values + at, values + (size_t)at * sizeof(double),
+                   (size_t)count * sizeof(double));
     }
 }
 
 /* ---- sums ------------------------------------------------------------------------------ */
 
-static ChainPiece *sum_at(Chain *c, ChainKind kind, int64_t number) { return &c->sums[kind][number % c->depth[kind]]; }
+static ChainPiece *sum_at(Chain *c, ChainKind kind, int64_t number)
+{
+    return &c->sums[kind][number % c->depth[kind]];
+}
 
 /* Room for the sum's numbers and for the state of its chunks, which begin at 0. -1: no memory. */
 static int make_room(ChainPiece *sum)
@@ -214,8 +234,10 @@ static void fail(Chain *c, const Error *err) { world_fail(c->route.world, err); 
 static void send_chunk(Chain *c, ChainPiece *sum, int kind, int to, char *values, int64_t at)
 {
     size_t   size = size_of(sum);
-    Message  m = {.port = PORT_TRANSPORT, .kind = kind + 2 * (int)sum->kind, .id = c->group, .number = c->route.number,
-                  .value = {sum->number, at, sum->count, sum->start_ns}, .real = sum->loss,
+    Message  m = {.port = PORT_TRANSPORT, .kind = kind + 2 * (int)sum->kind, .id = c->group,
+                  .number = c->route.number,
+                  .value = {sum->number, at, sum->count, sum->start_ns},
+                  .real = sum->loss,
                   .bytes = length_at(sum, at) * (int64_t)size};
     Sending *sending = malloc(sizeof *sending);
     Error    err;
@@ -224,7 +246,8 @@ static void send_chunk(Chain *c, ChainPiece *sum, int kind, int to, char *values
     *sending = (Sending){c, sum};
     sum->sending++;
     atomic_fetch_add(c->route.sending, 1);
-    if (world_post(c->route.world, to, &m, values + (size_t)at * size, let_go, sending, &err) != 0) {
+    if (world_post(c->route.world, to, &m, values + (size_t)at * size, let_go, sending, &err)
+        != 0) {
         sum->sending--;
         atomic_fetch_sub(c->route.sending, 1);
         free(sending);
@@ -250,7 +273,9 @@ static void pass_chunk(Chain *c, ChainPiece *sum, int64_t at)
 {
     char *chunk = &sum->chunk[at / sum->chunk_elements];
 
-    if (is_stopped(c) || *chunk & IS_ADDED || sum->begun < c->members || (c->before >= 0 && !(*chunk & HAS_ADDENDS))) return;
+    if (is_stopped(c) || *chunk & IS_ADDED || sum->begun < c->members
+        || (c->before >= 0 && !(*chunk & HAS_ADDENDS)))
+        return;
     *chunk |= IS_ADDED;
     if (!sum->loss_added) {
         for (int m = 0; m < c->members; m++) sum->loss += sum->parts[m].loss;
@@ -326,8 +351,8 @@ static void come(Chain *c, ChainPiece *sum)
 }
 
 /* A device's part of its kind's next sum. */
-static int begin(Chain *c, ChainKind kind, int device, const GradientRun *runs, int run_count, double *values,
-                 double loss, int64_t count, Error *err)
+static int begin(Chain *c, ChainKind kind, int device, const GradientRun *runs, int run_count,
+                 double *values, double loss, int64_t count, Error *err)
 {
     int  m = transport_member(c->devices, device), rc = -1;
 
@@ -346,7 +371,8 @@ done:
     return rc;
 }
 
-int chain_begin(Chain *c, int device, const GradientRun *runs, int run_count, double loss, Error *err)
+int chain_begin(Chain *c, int device, const GradientRun *runs, int run_count, double loss,
+                Error *err)
 {
     int64_t count = 0;
 
@@ -415,7 +441,7 @@ void chain_quiet(Chain *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static int open_sums(Chain *c, ChainKind kind, int depth)
 {
@@ -430,7 +456,10 @@ static int open_sums(Chain *c, ChainKind kind, int depth)
     return 0;
 }
 
-static int host_of(const World *world, int device) { return world_host_number(world, world_rank_of(world, device)); }
+static int host_of(const World *world, int device)
+{
+    return world_host_number(world, world_rank_of(world, device));
+}
 
 /* Which of the group's devices are here, and the ranks beside. Devices of a group are in
  * ascending order, so those of a rank stand together. */
@@ -440,7 +469,8 @@ static void find_place_in_group(Chain *c, const Group *group)
 
     c->before = c->after = -1;
     for (int i = 0; i < group->count; i++) {
-        if (host_of(world, group->devices[i]) != host_of(world, group->devices[0])) c->on_hosts = true;
+        if (host_of(world, group->devices[i]) != host_of(world, group->devices[0]))
+            c->on_hosts = true;
         if (!world_has_device(world, group->devices[i])) continue;
         if (c->members++ == 0) {
             c->first = i;
@@ -452,7 +482,8 @@ static void find_place_in_group(Chain *c, const Group *group)
     c->devices = group->devices + c->first;
 }
 
-int chain_new(Chain **out, const ChainRoute *route, int group, const Group *members, int blocks, Error *err)
+int chain_new(Chain **out, const ChainRoute *route, int group, const Group *members, int blocks,
+              Error *err)
 {
     pthread_mutexattr_t recursive;
     Chain              *c = calloc(1, sizeof *c);
@@ -470,7 +501,8 @@ int chain_new(Chain **out, const ChainRoute *route, int group, const Group *memb
     c->member = calloc((size_t)c->members, sizeof *c->member);
     /* Of gradients a device has begun one for every block at most, and ranks beside it may be
      * as many ahead; statistics are waited for one by one. */
-    if (!c->member || open_sums(c, CHAIN_GRADIENTS, 2 * blocks + 2) != 0 || open_sums(c, CHAIN_STATISTICS, 4) != 0) {
+    if (!c->member || open_sums(c, CHAIN_GRADIENTS, 2 * blocks + 2) != 0
+        || open_sums(c, CHAIN_STATISTICS, 4) != 0) {
         chain_free(c);
         return error_no_memory(err);
     }

@@ -28,12 +28,14 @@ typedef struct {
 
 /* group: number and member devices of a program's, borrowed; blocks: no device begins more sums of
  * gradients before it finishes the first. */
-int  chain_new(Chain **out, const ChainRoute *route, int group, const Group *members, int blocks, Error *err);
+int  chain_new(Chain **out, const ChainRoute *route, int group, const Group *members, int blocks,
+               Error *err);
 void chain_free(Chain *chain);
 
 /* A device begins a sum; its kind's next. runs is copied, what they point to is used until
  * chain_finish(). Statistics: values [count] instead of runs. */
-int  chain_begin(Chain *chain, int device, const GradientRun *runs, int run_count, double loss, Error *err);
+int  chain_begin(Chain *chain, int device, const GradientRun *runs, int run_count, double loss,
+                 Error *err);
 int  chain_begin_statistics(Chain *chain, int device, double *values, int count, Error *err);
 
 /* Waits for the oldest of the kind that the device has not finished. */

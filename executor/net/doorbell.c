@@ -33,16 +33,20 @@ struct Doorbell {
 static int open_socket(const struct sockaddr_storage *address, uint32_t *port)
 {
     struct sockaddr_storage at = *address;
-    socklen_t               length = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    int                     no = 0, fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    socklen_t               length =
+        address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int no = 0, fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0) return -1;
-    if ((address->ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no) != 0)
-        || bind(fd, (struct sockaddr *)&at, length) != 0 || getsockname(fd, (struct sockaddr *)&at, &length) != 0) {
+    if ((address->ss_family == AF_INET6
+         && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof no) != 0)
+        || bind(fd, (struct sockaddr *)&at, length) != 0
+        || getsockname(fd, (struct sockaddr *)&at, &length) != 0) {
         close(fd);
         return -1;
     }
-    *port = ntohs(address->ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port : ((struct sockaddr_in *)&at)->sin_port);
+    *port = ntohs(address->ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port
+                                                 : ((struct sockaddr_in *)&at)->sin_port);
     return fd;
 }
 
@@ -56,8 +60,12 @@ int doorbell_open(Doorbell **out, int count, Error *err)
     doorbell->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     doorbell->peers = calloc((size_t)count, sizeof *doorbell->peers);
     if (!doorbell->peers) { error_no_memory(err); goto fail; }
-    if (doorbell->event < 0) { error_set(err, "cannot open an event: %s", strerror(errno)); goto fail; }
-    if (getrandom(&doorbell->own.token, sizeof doorbell->own.token, 0) != (ssize_t)sizeof doorbell->own.token) {
+    if (doorbell->event < 0) {
+        error_set(err, "cannot open an event: %s", strerror(errno));
+        goto fail;
+    }
+    if (getrandom(&doorbell->own.token, sizeof doorbell->own.token, 0)
+        != (ssize_t)sizeof doorbell->own.token) {
         error_set(err, "cannot draw a random number: %s", strerror(errno));
         goto fail;
     }
@@ -94,7 +102,8 @@ static struct sockaddr_in6 mapped(const struct sockaddr_in *four)
     return six;
 }
 
-void doorbell_connect(Doorbell *doorbell, int rank, const struct sockaddr_storage *peer, DoorbellAddress address)
+void doorbell_connect(Doorbell *doorbell, int rank, const struct sockaddr_storage *peer,
+                      DoorbellAddress address)
 {
     DoorbellPeer               *p = &doorbell->peers[rank];
     struct sockaddr_in  four;
@@ -120,8 +129,8 @@ void doorbell_ring(Doorbell *doorbell, int rank)
     const DoorbellPeer *p = &doorbell->peers[rank];
 
     if (!atomic_load(&p->connected)) return;
-    ssize_t sent = sendto(atomic_load(&doorbell->socket), &p->token, sizeof p->token, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&p->at,
-                          p->length);
+    ssize_t sent = sendto(atomic_load(&doorbell->socket), &p->token, sizeof p->token,
+                          MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&p->at, p->length);
     (void)sent;                          /* lost is lost */
 }
 
@@ -142,7 +151,9 @@ static bool take_rings(Doorbell *doorbell)
     uint64_t token;
     bool     some = false;
 
-    for (ssize_t n; (n = recv(atomic_load(&doorbell->socket), &token, sizeof token, MSG_DONTWAIT | MSG_TRUNC)) >= 0;)
+    for (ssize_t n;
+         (n = recv(atomic_load(&doorbell->socket), &token, sizeof token, MSG_DONTWAIT | MSG_TRUNC))
+         >= 0;)
         if (n == sizeof token && token == doorbell->own.token) some = true;
     if (some) atomic_store(&doorbell->rung, true);
     return some;
@@ -150,7 +161,8 @@ static bool take_rings(Doorbell *doorbell)
 
 bool doorbell_wait(Doorbell *doorbell, int64_t most_ns)
 {
-    struct pollfd   fds[2] = {{.fd = doorbell->event, .events = POLLIN}, {.fd = atomic_load(&doorbell->socket), .events = POLLIN}};
+    struct pollfd   fds[2] = {{.fd = doorbell->event, .events = POLLIN},
+                              {.fd = atomic_load(&doorbell->socket), .events = POLLIN}};
     struct timespec most = {most_ns / 1000000000, most_ns % 1000000000};
     uint64_t        number;
     bool            some;
@@ -161,7 +173,8 @@ bool doorbell_wait(Doorbell *doorbell, int64_t most_ns)
         ssize_t taken = read(doorbell->event, &number, sizeof number);
         (void)taken;
     }
-    if (fds[1].revents && take_rings(doorbell)) some = true;     /* without a socket there are no events */
+    if (fds[1].revents && take_rings(doorbell)) some = true;     /* without a socket there are no
+                                                                  * events */
     return some;
 }
 

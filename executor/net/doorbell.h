@@ -28,21 +28,22 @@ typedef struct {
 /* For count ranks; as yet it can only be woken, and none be rung. */
 int         doorbell_open(Doorbell **out, int count, Error *err);
 
-/* From now on it can be rung too: at any port of this address (its own port does not count), or of all addresses (NULL).
- * Where there is no such socket to be had it still can be woken. Once; also while a thread waits, whose next wait
- * hears it. */
+/* From now on it can be rung too: at any port of this address (its own port does not count), or of
+ * all addresses (NULL). Where there is no such socket to be had it still can be woken. Once; also
+ * while a thread waits, whose next wait hears it. */
 void        doorbell_listen(Doorbell *doorbell, const struct sockaddr_storage *address);
 DoorbellAddress doorbell_address(const Doorbell *doorbell);
 
-/* The doorbell of a rank, whose host has the address peer (its port does not count): from now on it can be
- * rung, also by a thread that does so meanwhile. Once a rank. */
-void doorbell_connect(Doorbell *doorbell, int rank, const struct sockaddr_storage *peer, DoorbellAddress address);
+/* The doorbell of a rank, whose host has the address peer (its port does not count): from now on it
+ * can be rung, also by a thread that does so meanwhile. Once a rank. */
+void doorbell_connect(Doorbell *doorbell, int rank, const struct sockaddr_storage *peer,
+                      DoorbellAddress address);
 
 /* Does not wait; nothing happens where rank has no doorbell. From any thread. */
 void doorbell_ring(Doorbell *doorbell, int rank);
 
-/* Ends the wait that is going on, or the next: after doorbell_prepare() of it nothing is missed. From
- * any thread of this process; costs nothing while nobody waits. */
+/* Ends the wait that is going on, or the next: after doorbell_prepare() of it nothing is missed.
+ * From any thread of this process; costs nothing while nobody waits. */
 void doorbell_wake(Doorbell *doorbell);
 
 /* One thread waits: it prepares, looks whether there is something to do, and waits if not, for

@@ -82,7 +82,8 @@ static bool hears(const Heartbeat *h, int rank, int64_t now_ns)
     return !peer->gone && !peer->left && now_ns - peer->heard_ns <= h->o.timeout_ns / 2;
 }
 
-static void add(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add(char *text, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void add(char *text, size_t size, const char *format, ...)
 {
@@ -104,8 +105,8 @@ static void add_doing(const Heartbeat *h, int rank, int64_t now_ns, Fault *fault
 {
     const BeatPeer *peer = &h->peer[rank];
 
-    add(fault->text, sizeof fault->text, ", last heard %.1f s ago: %s", seconds(now_ns - peer->heard_ns),
-        peer->doing[0] ? peer->doing : "before its first step");
+    add(fault->text, sizeof fault->text, ", last heard %.1f s ago: %s",
+        seconds(now_ns - peer->heard_ns), peer->doing[0] ? peer->doing : "before its first step");
 }
 
 /* ---- sending ---------------------------------------------------------------------------- */
@@ -114,8 +115,8 @@ static void add_doing(const Heartbeat *h, int rank, int64_t now_ns, Fault *fault
 static void push(BeatPeer *peer)
 {
     while (peer->fd >= 0 && peer->out_sent < peer->out_bytes) {
-        ssize_t sent = send(peer->fd, (char *)&peer->out + peer->out_sent, peer->out_bytes - peer->out_sent,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send(peer->fd, (char *)&peer->out + peer->out_sent,
+                            peer->out_bytes - peer->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR) continue;
         if (sent <= 0) return;           /* full, or closed: reading will tell */
         peer->out_sent += (size_t)sent;
@@ -152,7 +153,8 @@ static void post_beat(Heartbeat *h, int64_t now_ns)
     h->o.device_status(h->o.context, self->doing, sizeof self->doing, &self->progress);
     self->heard_ns = now_ns;
     message.head.progress = self->progress;
-    message.head.length = (uint32_t)snprintf(message.text, sizeof message.text, "%s", self->doing) + 1;
+    message.head.length =
+        (uint32_t)snprintf(message.text, sizeof message.text, "%s", self->doing) + 1;
     for (int r = 0; r < h->o.count; r++)
         if (hears(h, r, now_ns)) set_bit(message.head.hears, r);
     post_all(h, &message);
@@ -160,7 +162,9 @@ static void post_beat(Heartbeat *h, int64_t now_ns)
 
 static void post_fault(Heartbeat *h, const Fault *fault)
 {
-    Beat message = {.head = {.kind = SAYS_FAULT, .fault = (uint32_t)fault->kind, .rank = (uint32_t)fault->rank}};
+    Beat message = {.head = {.kind = SAYS_FAULT,
+                             .fault = (uint32_t)fault->kind,
+                             .rank = (uint32_t)fault->rank}};
 
     memcpy(message.text, fault->text, sizeof fault->text);
     message.head.length = (uint32_t)strlen(fault->text) + 1;
@@ -192,7 +196,9 @@ static void take(Heartbeat *h, BeatPeer *peer)
         memcpy(peer->hears, head->hears, sizeof peer->hears);
         break;
     case SAYS_FAULT:
-        if (h->told.kind != FAULT_NONE || head->fault >= FAULT_KINDS || head->rank >= (uint32_t)h->o.count) break;
+        if (h->told.kind != FAULT_NONE || head->fault >= FAULT_KINDS
+            || head->rank >= (uint32_t)h->o.count)
+            break;
         h->told = (Fault){.kind = (FaultKind)head->fault, .rank = (int)head->rank};
         snprintf(h->told.text, sizeof h->told.text, "%s", text);
         break;
@@ -216,13 +222,18 @@ static size_t wanted(const BeatPeer *peer)
 static void read_peer(Heartbeat *h, BeatPeer *peer)
 {
     while (peer->fd >= 0) {
-        ssize_t got = recv(peer->fd, (char *)&peer->in + peer->in_bytes, wanted(peer) - peer->in_bytes, MSG_DONTWAIT);
+        ssize_t got = recv(peer->fd, (char *)&peer->in + peer->in_bytes,
+                           wanted(peer) - peer->in_bytes, MSG_DONTWAIT);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-        /* The end, or a reset, came from the other side; other errors are the network's: silence. */
+        /* The end, or a reset, came from the other side; other errors are the network's:
+         * silence. */
         if (got <= 0) { hang_up(peer, got == 0 || errno == ECONNRESET || errno == EPIPE); return; }
         peer->in_bytes += (size_t)got;
-        if (peer->in_bytes >= sizeof(Head) && peer->in.head.length > sizeof peer->in.text) { hang_up(peer, true); return; }
+        if (peer->in_bytes >= sizeof(Head) && peer->in.head.length > sizeof peer->in.text) {
+            hang_up(peer, true);
+            return;
+        }
         if (peer->in_bytes < sizeof(Head) || peer->in_bytes < wanted(peer)) continue;
         take(h, peer);
         peer->in_bytes = 0;
@@ -242,7 +253,8 @@ static void listen_until(Heartbeat *h, int64_t until_ns)
         h->pollers[r] = (struct pollfd){.fd = peer->fd, .events = POLLIN | more};
     }
     h->pollers[count] = (struct pollfd){.fd = h->wake, .events = POLLIN};
-    if (poll(h->pollers, (nfds_t)count + 1, left_ns <= 0 ? 0 : (int)(left_ns / 1000000) + 1) <= 0) return;
+    if (poll(h->pollers, (nfds_t)count + 1, left_ns <= 0 ? 0 : (int)(left_ns / 1000000) + 1) <= 0)
+        return;
     for (int r = 0; r < count; r++) {
         if (h->pollers[r].revents & POLLOUT) push(&h->peer[r]);
         if (h->pollers[r].revents & ~POLLOUT) read_peer(h, &h->peer[r]);
@@ -278,7 +290,8 @@ static void say_cut_off(const Heartbeat *h, int hearing, int all, int64_t silent
     fault->kind = FAULT_CUT_OFF;
     fault->rank = h->o.rank;
     add_rank(h, h->o.rank, fault);
-    add(fault->text, sizeof fault->text, " is cut off: %d of the run's %d processes have not been heard for %.1f s; here: %s",
+    add(fault->text, sizeof fault->text,
+        " is cut off: %d of the run's %d processes have not been heard for %.1f s; here: %s",
         all - hearing, all, seconds(silent_ns), h->peer[h->o.rank].doing);
 }
 
@@ -289,8 +302,10 @@ static void say_parted(const Heartbeat *h, int rank, int between, int64_t now_ns
     add_rank(h, rank, fault);
     add(fault->text, sizeof fault->text, " and ");
     add_rank(h, h->o.rank, fault);
-    add(fault->text, sizeof fault->text, " have not heard each other for %.1f s, though rank %d hears both: the network "
-        "between them is cut; there: %s", seconds(now_ns - h->peer[rank].heard_ns), between, h->peer[rank].doing);
+    add(fault->text, sizeof fault->text,
+        " have not heard each other for %.1f s, though rank %d hears both: the network "
+        "between them is cut; there: %s",
+        seconds(now_ns - h->peer[rank].heard_ns), between, h->peer[rank].doing);
 }
 
 /* A silent rank, of a minority; or of the other half. */
@@ -299,7 +314,8 @@ static void say_silent(const Heartbeat *h, int rank, bool halves, int64_t now_ns
     if (fault->kind == FAULT_NONE) { fault->kind = FAULT_SILENT; fault->rank = rank; }
     else add(fault->text, sizeof fault->text, "; and ");
     add_rank(h, rank, fault);
-    add(fault->text, sizeof fault->text, " is silent, it is stopped or cut off%s", halves ? " (or this half of the run is)" : "");
+    add(fault->text, sizeof fault->text, " is silent, it is stopped or cut off%s",
+        halves ? " (or this half of the run is)" : "");
     add_doing(h, rank, now_ns, fault);
 }
 
@@ -329,7 +345,8 @@ static void explain_silence(const Heartbeat *h, int64_t now_ns, Fault *fault)
 static bool judge_silent(const Heartbeat *h, int64_t now_ns, Fault *fault)
 {
     for (int r = 0; r < h->o.count; r++) {
-        if (r == h->o.rank || !counts(h, r) || now_ns - h->peer[r].heard_ns <= h->o.timeout_ns) continue;
+        if (r == h->o.rank || !counts(h, r) || now_ns - h->peer[r].heard_ns <= h->o.timeout_ns)
+            continue;
         explain_silence(h, now_ns, fault);
         return true;
     }
@@ -372,7 +389,7 @@ static void warn_stuck(Heartbeat *h, int64_t now_ns)
     h->o.warn(h->o.context, line);
 }
 
-/* ---- a fault ------------------------------------------------------------------------------------ */
+/* ---- a fault --------------------------------------------------------------------------------- */
 
 static bool is_said(const Heartbeat *h)
 {
@@ -387,7 +404,8 @@ static bool wait_for_speaker(Heartbeat *h)
 {
     int64_t until_ns = clock_ns() + SECOND_NS;
 
-    while (!is_said(h) && !is_speaker(h, clock_ns()) && clock_ns() < until_ns) listen_until(h, until_ns);
+    while (!is_said(h) && !is_speaker(h, clock_ns()) && clock_ns() < until_ns)
+        listen_until(h, until_ns);
     return is_said(h);
 }
 
@@ -419,7 +437,7 @@ static void conclude(Heartbeat *h, const Fault *fault)
     h->o.ended(h->o.context);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------ */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 /* A turn: words in, a beat out, a look at what is missing. */
 static void turn(Heartbeat *h, Fault *fault)
@@ -432,7 +450,8 @@ static void turn(Heartbeat *h, Fault *fault)
         h->beat_ns = now_ns + h->interval_ns;
     }
     if (h->told.kind != FAULT_NONE) *fault = h->told;
-    else if (!judge_dead(h, now_ns, fault) && !judge_silent(h, now_ns, fault)) warn_stuck(h, now_ns);
+    else if (!judge_dead(h, now_ns, fault) && !judge_silent(h, now_ns, fault))
+        warn_stuck(h, now_ns);
 }
 
 /* The thread: turns until a fault is found, which it concludes, or until it is asked to stop, when
@@ -471,7 +490,7 @@ static void wake(const Heartbeat *h)
     if (write(h->wake, &one, sizeof one) < 0) return;    /* full: it is awake */
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static void heartbeat_free(Heartbeat *h)
 {
@@ -500,7 +519,8 @@ static int open_peers(Heartbeat *h, const Mesh *mesh, Error *err)
         h->peer[r].heard_ns = h->turn_ns;
         if (r == h->o.rank) continue;
         h->peer[r].fd = fcntl(mesh_socket(mesh, r), F_DUPFD_CLOEXEC, 0);
-        if (h->peer[r].fd < 0) return error_set(err, "cannot keep a connection: %s", strerror(errno));
+        if (h->peer[r].fd < 0)
+            return error_set(err, "cannot keep a connection: %s", strerror(errno));
     }
     return 0;
 }
@@ -522,7 +542,10 @@ int heartbeat_start(Heartbeat **out, const Mesh *mesh, const HeartbeatOptions *o
     if (h->wake < 0) { error_set(err, "cannot make an eventfd: %s", strerror(errno)); goto fail; }
     if (open_peers(h, mesh, err) != 0) goto fail;
     rc = pthread_create(&h->thread, NULL, run_thread, h);
-    if (rc != 0) { error_set(err, "cannot start the thread of heartbeats: %s", strerror(rc)); goto fail; }
+    if (rc != 0) {
+        error_set(err, "cannot start the thread of heartbeats: %s", strerror(rc));
+        goto fail;
+    }
     *out = h;
     return 0;
 fail:

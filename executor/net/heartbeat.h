@@ -28,12 +28,20 @@ enum { HEARTBEAT_TEXT = 512 };
 
 typedef struct { char text[128]; } RankLabel;
 
-typedef enum { FAULT_NONE, FAULT_DIED, FAULT_SILENT, FAULT_PARTED, FAULT_CUT_OFF, FAULT_KINDS } FaultKind;
+typedef enum {
+    FAULT_NONE,
+    FAULT_DIED,
+    FAULT_SILENT,
+    FAULT_PARTED,
+    FAULT_CUT_OFF,
+    FAULT_KINDS
+} FaultKind;
 
 typedef struct {
     FaultKind kind;
     int       rank;          /* whose fault it is: of several the lowest */
-    char      text[1024];    /* a line: which rank, what it was doing last, since when nothing is heard */
+    char      text[1024];    /* a line: which rank, what it was doing last, since when nothing is
+                              * heard */
 } Fault;
 
 typedef struct {

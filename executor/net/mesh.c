@@ -60,10 +60,12 @@ static socklen_t length_of(const struct sockaddr_storage *at)
 
 static in_port_t *port_of(struct sockaddr_storage *at)
 {
-    return at->ss_family == AF_INET6 ? &((struct sockaddr_in6 *)at)->sin6_port : &((struct sockaddr_in *)at)->sin_port;
+    return at->ss_family == AF_INET6 ? &((struct sockaddr_in6 *)at)->sin6_port
+                                     : &((struct sockaddr_in *)at)->sin_port;
 }
 
-/* At an address, which may be all of a family, and its port (0: any, which *at then says). Returns the socket or -1. */
+/* At an address, which may be all of a family, and its port (0: any, which *at then says). Returns
+ * the socket or -1. */
 static int listen_at(struct sockaddr_storage *at)
 {
     socklen_t length = length_of(at);
@@ -94,51 +96,64 @@ static void add_address(MeshAddress *own, const struct ifaddrs *at, bool six)
         return;
     }
     if (length + strlen(text) + 2 > sizeof own->addresses) return;
-    snprintf(own->addresses + length, sizeof own->addresses - length, "%s%s", length ? " " : "", text);
+    snprintf(own->addresses + length, sizeof own->addresses - length, "%s%s", length ? " " : "",
+             text);
 }
 
 static int list_addresses(MeshAddress *own, bool six, Error *err)
 {
     struct ifaddrs *list;
 
-    if (getifaddrs(&list) != 0) return error_set(err, "cannot list this host's addresses: %s", strerror(errno));
+    if (getifaddrs(&list) != 0)
+        return error_set(err, "cannot list this host's addresses: %s", strerror(errno));
     for (const struct ifaddrs *at = list; at; at = at->ifa_next) add_address(own, at, six);
     freeifaddrs(list);
     return 0;
 }
 
-/* Of an interface, by its name or by one of its addresses: the IPv4 address, or else the IPv6 one. */
+/* Of an interface, by its name or by one of its addresses: the IPv4 address, or else the IPv6
+ * one. */
 static int find_interface(struct sockaddr_storage *out, const char *interface, Error *err)
 {
     struct ifaddrs *list;
     char            text[INET6_ADDRSTRLEN];
 
     *out = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
-    if (getifaddrs(&list) != 0) return error_set(err, "cannot list this host's addresses: %s", strerror(errno));
+    if (getifaddrs(&list) != 0)
+        return error_set(err, "cannot list this host's addresses: %s", strerror(errno));
     for (const struct ifaddrs *at = list; at; at = at->ifa_next) {
         int family = at->ifa_addr ? at->ifa_addr->sa_family : AF_UNSPEC;
         if ((family != AF_INET && family != AF_INET6) || !(at->ifa_flags & IFF_UP)) continue;
-        const void *bytes = family == AF_INET ? (const void *)&((const struct sockaddr_in *)at->ifa_addr)->sin_addr
-                                              : (const void *)&((const struct sockaddr_in6 *)at->ifa_addr)->sin6_addr;
+        const void *bytes =
+            family == AF_INET
+                ? (const void *)&((const struct sockaddr_in *)at->ifa_addr)->sin_addr
+                : (const void *)&((const struct sockaddr_in6 *)at->ifa_addr)->sin6_addr;
         inet_ntop(family, bytes, text, sizeof text);
         bool address = strcmp(text, interface) == 0, name = strcmp(at->ifa_name, interface) == 0;
-        bool better = out->ss_family == AF_UNSPEC || (out->ss_family == AF_INET6 && family == AF_INET);
-        if (name && family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)bytes)) name = false;
+        bool better =
+            out->ss_family == AF_UNSPEC || (out->ss_family == AF_INET6 && family == AF_INET);
+        if (name && family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)bytes))
+            name = false;
         if (!address && !(name && better)) continue;
         memset(out, 0, sizeof *out);
-        memcpy(out, at->ifa_addr, family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+        memcpy(out, at->ifa_addr,
+               family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
         if (address) break;
     }
     freeifaddrs(list);
-    return out->ss_family != AF_UNSPEC ? 0 : error_set(err, "--interface %s: this host has no such interface or address", interface);
+    return out->ss_family != AF_UNSPEC
+               ? 0
+               : error_set(err, "--interface %s: this host has no such interface or address",
+                           interface);
 }
 
 /* On one address, which alone is told to others. */
 static int listen_on_one(Mesh *mesh, Error *err)
 {
     struct sockaddr_storage at = mesh->bound;
-    const void             *bytes = at.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&at)->sin_addr
-                                                            : (const void *)&((struct sockaddr_in6 *)&at)->sin6_addr;
+    const void             *bytes = at.ss_family == AF_INET
+                                        ? (const void *)&((struct sockaddr_in *)&at)->sin_addr
+                                        : (const void *)&((struct sockaddr_in6 *)&at)->sin6_addr;
 
     mesh->listener = listen_at(&at);
     if (mesh->listener < 0) return error_set(err, "cannot listen on a port: %s", strerror(errno));
@@ -164,7 +179,8 @@ static int choose_address(Mesh *mesh, MeshReach reach, const char *interface, Er
 {
     if (interface) return find_interface(&mesh->bound, interface, err);
     if (reach == MESH_HERE) {
-        struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct sockaddr_in loopback = {.sin_family = AF_INET,
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         memcpy(&mesh->bound, &loopback, sizeof loopback);
     }
     return 0;
@@ -177,13 +193,16 @@ int mesh_listen(Mesh **out, MeshReach reach, const char *interface, Error *err)
     *out = NULL;
     if (!mesh) return error_no_memory(err);
     mesh->listener = mesh->listener6 = -1;
-    if (gethostname(mesh->own.host, sizeof mesh->own.host - 1) != 0) snprintf(mesh->own.host, MESH_HOST, "unknown");
+    if (gethostname(mesh->own.host, sizeof mesh->own.host - 1) != 0)
+        snprintf(mesh->own.host, MESH_HOST, "unknown");
     if (getrandom(&mesh->own.token, sizeof mesh->own.token, 0) != (ssize_t)sizeof mesh->own.token) {
         error_set(err, "cannot draw a random number: %s", strerror(errno));
         goto fail;
     }
     if (choose_address(mesh, reach, interface, err) != 0) goto fail;
-    if ((mesh->bound.ss_family == AF_UNSPEC ? listen_on_all(mesh, err) : listen_on_one(mesh, err)) != 0) goto fail;
+    if ((mesh->bound.ss_family == AF_UNSPEC ? listen_on_all(mesh, err) : listen_on_one(mesh, err))
+        != 0)
+        goto fail;
     *out = mesh;
     return 0;
 fail:
@@ -207,7 +226,8 @@ static int milliseconds_to(int64_t until_ns)
     return left_ns <= 0 ? 0 : left_ns > 3600000000000 ? 3600000 : (int)(left_ns / 1000000) + 1;
 }
 
-/* What there is of a hello, without waiting: 1 when it is whole, 0 when more may come, -1 when none will. */
+/* What there is of a hello, without waiting: 1 when it is whole, 0 when more may come, -1 when none
+ * will. */
 static int read_hello(int fd, Hello *hello, size_t *have)
 {
     while (*have < sizeof *hello) {
@@ -231,14 +251,17 @@ static bool write_hello(int fd, const Hello *hello)
 /* Begins to connect with a numeric address. Returns the socket or -1. */
 static int call(const char *address, uint32_t port)
 {
-    struct addrinfo  hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found;
+    struct addrinfo  hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV,
+                              .ai_socktype = SOCK_STREAM},
+                     *found;
     char             service[16];
     int              fd;
 
     snprintf(service, sizeof service, "%u", (unsigned)port);
     if (getaddrinfo(address, service, &hints, &found) != 0) return -1;
     fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS) close_socket(&fd);
+    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS)
+        close_socket(&fd);
     freeaddrinfo(found);
     return fd;
 }
@@ -247,10 +270,12 @@ static int call(const char *address, uint32_t port)
 static int call_all(const Mesh *mesh, const MeshAddress *to, struct pollfd *candidates)
 {
     char  list[MESH_ADDRESSES + 16], *rest = list, *address;
-    bool  here = strncmp(to->host, mesh->own.host, MESH_HOST) == 0 && strcmp(to->addresses, "127.0.0.1") != 0;
+    bool  here = strncmp(to->host, mesh->own.host, MESH_HOST) == 0
+                && strcmp(to->addresses, "127.0.0.1") != 0;
     int   count = 0;
 
-    snprintf(list, sizeof list, "%s%.*s", here ? "127.0.0.1 " : "", MESH_ADDRESSES - 1, to->addresses);
+    snprintf(list, sizeof list, "%s%.*s", here ? "127.0.0.1 " : "", MESH_ADDRESSES - 1,
+             to->addresses);
     while (count < CANDIDATES && (address = strsep(&rest, " "))) {
         int fd = *address ? call(address, to->port) : -1;
         if (fd >= 0) candidates[count++] = (struct pollfd){.fd = fd, .events = POLLOUT};
@@ -259,17 +284,21 @@ static int call_all(const Mesh *mesh, const MeshAddress *to, struct pollfd *cand
 }
 
 /* What came of a candidate: connected, it is greeted; answered, it is the one or is dropped.
- * Whoever listens answers only one of a caller's connections, so all may be greeted. answer: as far as it has come. */
+ * Whoever listens answers only one of a caller's connections, so all may be greeted. answer: as far
+ * as it has come. */
 static bool candidate_leads(struct pollfd *candidate, Caller *answer, const Hello *hello, int rank)
 {
-    if (candidate->events == POLLOUT && (candidate->revents & POLLOUT) && write_hello(candidate->fd, hello)) {
+    if (candidate->events == POLLOUT && (candidate->revents & POLLOUT)
+        && write_hello(candidate->fd, hello)) {
         candidate->events = POLLIN;
         return false;
     }
     if (candidate->events == POLLIN && (candidate->revents & POLLIN)) {
         int whole = read_hello(candidate->fd, &answer->hello, &answer->have);
         if (whole == 0) return false;
-        if (whole == 1 && answer->hello.token == hello->token && answer->hello.rank == (uint32_t)rank) return true;
+        if (whole == 1 && answer->hello.token == hello->token
+            && answer->hello.rank == (uint32_t)rank)
+            return true;
     }
     close_socket(&candidate->fd);
     return false;
@@ -303,13 +332,15 @@ static int call_rank(const Mesh *mesh, int rank, const MeshAddress *to, int64_t 
 
 /* ---- being called ------------------------------------------------------------------- */
 
-/* A caller that has said its hello: one of the run is kept, anyone else turned away. Returns how many were kept. */
+/* A caller that has said its hello: one of the run is kept, anyone else turned away. Returns how
+ * many were kept. */
 static int admit(Mesh *mesh, Caller *caller)
 {
     uint32_t rank = caller->hello.rank;
     Hello    answer = {.token = mesh->own.token, .rank = (uint32_t)mesh->rank};
-    bool     ours = caller->hello.token == mesh->own.token && rank > (uint32_t)mesh->rank && rank < (uint32_t)mesh->count
-                    && mesh->sockets[rank] < 0 && write_hello(caller->fd, &answer);
+    bool     ours = caller->hello.token == mesh->own.token && rank > (uint32_t)mesh->rank
+                && rank < (uint32_t)mesh->count && mesh->sockets[rank] < 0
+                && write_hello(caller->fd, &answer);
 
     if (!ours) { close_socket(&caller->fd); return 0; }
     mesh->sockets[rank] = caller->fd;
@@ -323,12 +354,13 @@ static void take_callers(int listener, Caller *callers, int *count)
     while (*count < CALLERS) {
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) return;
-        callers[(*count)++] = (Caller){.fd = fd, .until_ns = clock_ns() + CALLER_MS * INT64_C(1000000)};
+        callers[(*count)++] =
+            (Caller){.fd = fd, .until_ns = clock_ns() + CALLER_MS * INT64_C(1000000)};
     }
 }
 
-/* Listens to all callers; those that are admitted, gone, or silent for too long leave the list. Returns how many were
- * admitted. */
+/* Listens to all callers; those that are admitted, gone, or silent for too long leave the list.
+ * Returns how many were admitted. */
 static int hear_callers(Mesh *mesh, Caller *callers, int *count)
 {
     int admitted = 0, left = 0;
@@ -343,8 +375,8 @@ static int hear_callers(Mesh *mesh, Caller *callers, int *count)
     return admitted;
 }
 
-/* Until a caller comes or says something, or the first of them has been silent for too long. False: nothing more comes
- * in time. */
+/* Until a caller comes or says something, or the first of them has been silent for too long. False:
+ * nothing more comes in time. */
 static bool wait_for_callers(const Mesh *mesh, const Caller *callers, int count, int64_t until_ns)
 {
     struct pollfd pollers[CALLERS + 2];
@@ -360,14 +392,16 @@ static bool wait_for_callers(const Mesh *mesh, const Caller *callers, int count,
     return rc >= 0 || errno == EINTR;
 }
 
-/* Waits until all higher ranks have called. Strangers are heard beside each other, so that they delay nobody who has
- * said his hello; when there are too many, only until the first of them is turned away. Returns how many did not call. */
+/* Waits until all higher ranks have called. Strangers are heard beside each other, so that they
+ * delay nobody who has said his hello; when there are too many, only until the first of them is
+ * turned away. Returns how many did not call. */
 static int answer_calls(Mesh *mesh, int64_t until_ns)
 {
     Caller callers[CALLERS];
     int    count = 0, missing = mesh->count - 1 - mesh->rank;
 
-    while (missing > 0 && clock_ns() < until_ns && wait_for_callers(mesh, callers, count, until_ns)) {
+    while (missing > 0 && clock_ns() < until_ns
+           && wait_for_callers(mesh, callers, count, until_ns)) {
         take_callers(mesh->listener, callers, &count);
         if (mesh->listener6 >= 0) take_callers(mesh->listener6, callers, &count);
         missing -= hear_callers(mesh, callers, &count);
@@ -380,8 +414,9 @@ static int answer_calls(Mesh *mesh, int64_t until_ns)
 
 static int unreachable(int rank, const MeshAddress *to, int64_t timeout_ns, Error *err)
 {
-    return error_set(err, "rank %d on %.*s (%.*s, port %u) cannot be reached within %.0f s", rank, MESH_HOST - 1, to->host,
-                     MESH_ADDRESSES - 1, to->addresses[0] ? to->addresses : "no address", (unsigned)to->port,
+    return error_set(err, "rank %d on %.*s (%.*s, port %u) cannot be reached within %.0f s", rank,
+                     MESH_HOST - 1, to->host, MESH_ADDRESSES - 1,
+                     to->addresses[0] ? to->addresses : "no address", (unsigned)to->port,
                      (double)timeout_ns / 1e9);
 }
 
@@ -392,11 +427,13 @@ static void send_at_once(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-int mesh_connect(Mesh *mesh, int rank, int count, const MeshAddress *address, int64_t timeout_ns, Error *err)
+int mesh_connect(Mesh *mesh, int rank, int count, const MeshAddress *address, int64_t timeout_ns,
+                 Error *err)
 {
     int64_t until_ns = clock_ns() + timeout_ns;
 
-    if (count > MESH_RANKS) return error_set(err, "%d processes, expected at most %d", count, MESH_RANKS);
+    if (count > MESH_RANKS)
+        return error_set(err, "%d processes, expected at most %d", count, MESH_RANKS);
     mesh->sockets = malloc((size_t)count * sizeof *mesh->sockets);
     if (!mesh->sockets) return error_no_memory(err);
     mesh->rank = rank;

@@ -45,7 +45,8 @@ const MeshAddress *mesh_address(const Mesh *mesh);
 
 /* Connects with all. address [count], rank's own among them; copied. Fails, after timeout_ns at
  * most, with the rank that could not be reached. No one else is let in afterwards. */
-int mesh_connect(Mesh *mesh, int rank, int count, const MeshAddress *address, int64_t timeout_ns, Error *err);
+int mesh_connect(Mesh *mesh, int rank, int count, const MeshAddress *address, int64_t timeout_ns,
+                 Error *err);
 
 /* The connection to a rank: non-blocking. -1: none, as to itself. */
 int mesh_socket(const Mesh *mesh, int rank);

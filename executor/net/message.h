@@ -7,7 +7,8 @@
 /* Each port has one listener at a time, and its own kinds of messages. */
 typedef enum {
     PORT_WORLD,              /* the world's own (executor/net/world.h) */
-    PORT_RUN,                /* a run's: stopping, tasks, losses, states (executor/train/run_control.h) */
+    PORT_RUN,                /* a run's: stopping, tasks, losses, states
+                              * (executor/train/run_control.h) */
     PORT_TRANSPORT,          /* rows and sums (executor/transport/remote.c) */
     PORT_WATCH,              /* whether ranks are alive */
     PORT_COUNT

@@ -44,8 +44,8 @@ struct World {
     int64_t        *clock_offset_ns;     /* [size] */
     _Atomic int64_t *heard_ns;           /* [size] */
     int64_t         collective;          /* number of the next */
-    pthread_mutex_t dispatch;            /* held while listeners are called, and changed; recursive, as
-                                          * these may fail */
+    pthread_mutex_t dispatch;            /* held while listeners are called, and changed; recursive,
+                                          * as these may fail */
     Ear             ear[PORT_COUNT];
     pthread_mutex_t lock;                /* for what follows */
     pthread_cond_t  changed;
@@ -58,8 +58,8 @@ struct World {
 
 /* ---- messages ---------------------------------------------------------------------- */
 
-int world_post(World *world, int to, const Message *message, const void *payload, void (*release)(void *), void *context,
-               Error *err)
+int world_post(World *world, int to, const Message *message, const void *payload,
+               void (*release)(void *), void *context, Error *err)
 {
     Message m = *message;
 
@@ -77,7 +77,10 @@ void world_bind(World *world, const void *cores, size_t bytes)
 
 int64_t world_heard_ns(const World *world, int rank) { return atomic_load(&world->heard_ns[rank]); }
 
-int64_t world_clock_offset_ns(const World *world, int rank) { return world ? world->clock_offset_ns[rank] : 0; }
+int64_t world_clock_offset_ns(const World *world, int rank)
+{
+    return world ? world->clock_offset_ns[rank] : 0;
+}
 
 void world_listen(World *world, Port port, int64_t number, const Listener *listener, void *context)
 {
@@ -88,7 +91,9 @@ void world_listen(World *world, Port port, int64_t number, const Listener *liste
     /* What is on its way ends by itself, unless the sender is gone. */
     int64_t begin_ns = clock_ns();
     while (world->link->ops->in_flight(world->link, port) > 0) {
-        if (world_failed(world, NULL) && clock_ns() - begin_ns > (int64_t)LISTEN_PATIENCE_MS * 1000000) break;
+        if (world_failed(world, NULL)
+            && clock_ns() - begin_ns > (int64_t)LISTEN_PATIENCE_MS * 1000000)
+            break;
         usleep(LISTEN_POLL_US);
     }
 }
@@ -171,7 +176,8 @@ static void answer_ping(World *world, const Message *message)
 {
     Message pong = {.port = PORT_WORLD, .kind = KIND_PONG};
 
-    if (world_post(world, message->from, &pong, NULL, NULL, NULL, NULL) != 0) return;   /* not answered: it waits */
+    /* not answered: it waits */
+    if (world_post(world, message->from, &pong, NULL, NULL, NULL, NULL) != 0) return;
 }
 
 static void taken(void *context, const Message *message, const void *payload)
@@ -214,7 +220,8 @@ bool world_failed(World *world, Error *err)
     return failed;
 }
 
-void world_on_failure(World *world, void (*function)(void *context, const Error *err), void *context)
+void world_on_failure(World *world, void (*function)(void *context, const Error *err),
+                      void  *context)
 {
     Error err;
 
@@ -230,7 +237,8 @@ static void link_failed(void *context, const Error *err) { world_fail(context, e
 
 /* ---- mail ------------------------------------------------------------------------------ */
 
-static int send_mail(World *world, int to, int64_t number, const void *bytes, size_t size, Error *err)
+static int send_mail(World *world, int to, int64_t number, const void *bytes, size_t size,
+                     Error *err)
 {
     Message m = {.port = PORT_WORLD, .kind = KIND_MAIL, .value = {number}, .bytes = (int64_t)size};
 
@@ -242,7 +250,9 @@ static Mail *find_mail(World *world, int from, int kind, int64_t number)
 {
     for (Mail **at = &world->mail; *at; at = &(*at)->next) {
         Mail *mail = *at;
-        if (mail->message.from != from || mail->message.kind != kind || mail->message.value[0] != number) continue;
+        if (mail->message.from != from || mail->message.kind != kind
+            || mail->message.value[0] != number)
+            continue;
         *at = mail->next;
         return mail;
     }
@@ -276,7 +286,9 @@ static int receive_mail(World *world, int from, int64_t number, void *out, size_
 
     if (!mail) return -1;
     if ((size_t)mail->message.bytes != size)
-        rc = error_set(err, "rank %d sent %" PRId64 " bytes where %zu were expected: another version of this program?",
+        rc = error_set(err,
+                       "rank %d sent %" PRId64
+                       " bytes where %zu were expected: another version of this program?",
                        from, mail->message.bytes, size);
     else if (size) memcpy(out, mail->payload, size);
     free_mail(mail);
@@ -299,8 +311,10 @@ int world_broadcast(World *world, void *bytes, size_t size, Error *err)
     if (!world) return 0;
     int64_t number = world->collective++;
     if (world_failed(world, err)) return -1;
-    if (world->rank != 0) return ended(world, receive_mail(world, 0, number, bytes, size, err), err);
-    for (int r = 1; r < world->size && rc == 0; r++) rc = send_mail(world, r, number, bytes, size, err);
+    if (world->rank != 0)
+        return ended(world, receive_mail(world, 0, number, bytes, size, err), err);
+    for (int r = 1; r < world->size && rc == 0; r++)
+        rc = send_mail(world, r, number, bytes, size, err);
     return ended(world, rc, err);
 }
 
@@ -335,7 +349,8 @@ int world_gather(World *world, void *out, const void *bytes, size_t size, Error 
     if (world->rank != 0) return ended(world, send_mail(world, 0, number, bytes, size, err), err);
     if (size) memcpy(out, bytes, size);
     for (int r = 1; r < world->size && rc == 0; r++)
-        rc = receive_mail(world, r, number, size ? (char *)out + (size_t)r * size : NULL, size, err);
+        rc =
+            receive_mail(world, r, number, size ? (char *)out + (size_t)r * size : NULL, size, err);
     return ended(world, rc, err);
 }
 
@@ -350,7 +365,8 @@ int world_gather_texts(World *world, Text *out, const Text *text, Error *err)
     if (!world) return 0;
     int64_t number = world->collective++;
     if (world_failed(world, err)) return -1;
-    if (world->rank != 0) return ended(world, send_mail(world, 0, number, text->bytes, text->length, err), err);
+    if (world->rank != 0)
+        return ended(world, send_mail(world, 0, number, text->bytes, text->length, err), err);
     for (int r = 1; r < world->size; r++) {
         Mail *mail = take_mail(world, r, KIND_MAIL, number, err);
         if (!mail) return -1;
@@ -386,8 +402,11 @@ int world_agree(World *world, int rc, Error *err)
 int world_rank(const World *world) { return world ? world->rank : 0; }
 int world_size(const World *world) { return world ? world->size : 1; }
 
-const char *world_host(const World *world, int rank) { return world ? world->host[rank] : "localhost"; }
-int         world_host_number(const World *world, int rank) { return world ? world->host_number[rank] : 0; }
+const char *world_host(const World *world, int rank)
+{
+    return world ? world->host[rank] : "localhost";
+}
+int world_host_number(const World *world, int rank) { return world ? world->host_number[rank] : 0; }
 
 int world_set_devices(World *world, int count, Error *err)
 {
@@ -401,10 +420,14 @@ int world_first_device(const World *world) { return world ? world->first_device[
 
 int world_devices(const World *world, int devices)
 {
-    return world ? world->first_device[world->rank + 1] - world->first_device[world->rank] : devices;
+    return world ? world->first_device[world->rank + 1] - world->first_device[world->rank]
+                 : devices;
 }
 
-int world_all_devices(const World *world, int devices) { return world ? world->first_device[world->size] : devices; }
+int world_all_devices(const World *world, int devices)
+{
+    return world ? world->first_device[world->size] : devices;
+}
 
 int world_rank_of(const World *world, int device)
 {
@@ -465,13 +488,14 @@ int world_shares_loopback(World *world, bool *out, Error *err)
     return rc;
 }
 
-/* ---- clocks ----------------------------------------------------------------------------------- */
+/* ---- clocks ---------------------------------------------------------------------------------- */
 
-/* A question takes as long as its answer, when neither is held up: rank's clock lies in the middle of
- * the fastest question and the fastest answer, be they of different rounds. */
+/* A question takes as long as its answer, when neither is held up: rank's clock lies in the middle
+ * of the fastest question and the fastest answer, be they of different rounds. */
 static int ask_clock(World *world, int rank, int64_t *offset_ns, Error *err)
 {
-    int64_t there_ns = INT64_MAX, back_ns = INT64_MAX;   /* each with the difference of the clocks */
+    int64_t there_ns = INT64_MAX, back_ns = INT64_MAX;   /* each with the difference of the
+                                                          * clocks */
 
     for (int i = 0; i < CLOCK_ROUNDS; i++) {
         Message ping = {.port = PORT_WORLD, .kind = KIND_PING};
@@ -496,12 +520,13 @@ static int learn_clocks(World *world, Error *err)
     for (int r = 1; r < world->size && rc == 0 && world->rank == 0; r++)
         if (world->host_number[r] != 0) rc = ask_clock(world, r, &world->clock_offset_ns[r], err);
     if (rc == 0)
-        rc = world_broadcast(world, world->clock_offset_ns, (size_t)world->size * sizeof *world->clock_offset_ns, err);
+        rc = world_broadcast(world, world->clock_offset_ns,
+                             (size_t)world->size * sizeof *world->clock_offset_ns, err);
     world_hurry(world, -1);
     return ended(world, rc, err);
 }
 
-/* ---- doorbells ------------------------------------------------------------------------------------ */
+/* ---- doorbells ------------------------------------------------------------------------------- */
 
 int world_connect_bells(World *world, const Mesh *mesh, Error *err)
 {
@@ -515,14 +540,15 @@ int world_connect_bells(World *world, const Mesh *mesh, Error *err)
     for (int r = 0; r < world->size && rc == 0; r++) {
         struct sockaddr_storage peer;
         socklen_t               length = sizeof peer;
-        if (r != world->rank && getpeername(mesh_socket(mesh, r), (struct sockaddr *)&peer, &length) == 0)
+        if (r != world->rank
+            && getpeername(mesh_socket(mesh, r), (struct sockaddr *)&peer, &length) == 0)
             doorbell_connect(doorbell, r, &peer, all[r]);
     }
     free(all);
     return rc;
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static void free_world(World *world)
 {
@@ -551,8 +577,10 @@ static int allocate(World *world, Error *err)
     world->first_device = calloc(size + 1, sizeof *world->first_device);
     world->clock_offset_ns = calloc(size, sizeof *world->clock_offset_ns);
     world->heard_ns = calloc(size, sizeof *world->heard_ns);
-    return world->host && world->host_number && world->first_device && world->clock_offset_ns && world->heard_ns
-           ? 0 : error_no_memory(err);
+    return world->host && world->host_number && world->first_device && world->clock_offset_ns
+                   && world->heard_ns
+               ? 0
+               : error_no_memory(err);
 }
 
 #ifdef HAVE_MPI
@@ -566,7 +594,11 @@ static int open_link(World *world, Error *err)
     return 0;
 }
 #else
-int mpi_link_start(Link *link, Error *err) { (void)link; return error_set(err, "this build has no MPI"); }
+int mpi_link_start(Link *link, Error *err)
+{
+    (void)link;
+    return error_set(err, "this build has no MPI");
+}
 int open_mpi_major(void) { return 0; }
 
 static int open_link(World *world, Error *err)
@@ -575,7 +607,9 @@ static int open_link(World *world, Error *err)
     (void)place;
     (void)taken;
     (void)link_failed;
-    return error_set(err, "this process was launched as one of several, but this build has no MPI (make config)");
+    return error_set(
+        err,
+        "this process was launched as one of several, but this build has no MPI (make config)");
 }
 #endif
 
@@ -591,30 +625,38 @@ bool launched_as_rank(void)
     return set_to("OMPI_COMM_WORLD_SIZE") || set_to("PMIX_RANK") || set_to("PMI_RANK");
 }
 
-/* How many processes the launcher says it started, and in which variable: the first that is set, as some launchers
- * start others and leave their own variables. 1: it started one, or nothing says so. */
+/* How many processes the launcher says it started, and in which variable: the first that is set, as
+ * some launchers start others and leave their own variables. 1: it started one, or nothing says
+ * so. */
 static int launched_count(const char **variable)
 {
-    static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "MPI_LOCALNRANKS",
-                                         "SLURM_STEP_NUM_TASKS"};
+    static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE",
+                                         "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"};
 
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         *variable = counts[i];
         if (set_to(counts[i])) return atoi(getenv(counts[i]));
     }
-    *variable = "PMIX_RANK";                             /* PMIx tells the number only to who asks its server */
+    *variable = "PMIX_RANK";                             /* PMIx tells the number only to who asks
+                                                          * its server */
     return set_to(*variable) ? atoi(getenv(*variable)) + 1 : 1;
 }
 
-/* Of several processes that each believe to be alone, all would do the whole run, and write the same files. size: what
- * MPI says; 1 without it. count, variable: of launched_count(), before MPI changes the environment. */
+/* Of several processes that each believe to be alone, all would do the whole run, and write the
+ * same files. size: what MPI says; 1 without it. count, variable: of launched_count(), before MPI
+ * changes the environment. */
 static int check_launch(int size, int count, const char *variable, Error *err)
 {
     if (size > 1 || count < 2) return 0;
     if (strcmp(variable, "SLURM_STEP_NUM_TASKS") == 0)
-        return error_set(err, "srun started %d processes that do not know of each other: use srun --mpi=pmix", count);
-    return error_set(err, "at least %d processes were started (%s) that do not know of each other: use the launcher of the MPI "
-                     "that this program is built with (make config)", count, variable);
+        return error_set(
+            err, "srun started %d processes that do not know of each other: use srun --mpi=pmix",
+            count);
+    return error_set(err,
+                     "at least %d processes were started (%s) that do not know of each other: use "
+                     "the launcher of the MPI "
+                     "that this program is built with (make config)",
+                     count, variable);
 }
 
 int world_open(World **out, Error *err)
@@ -634,10 +676,13 @@ int world_open(World **out, Error *err)
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&world->lock, NULL);
     pthread_cond_init(&world->changed, NULL);
-    if (open_link(world, err) != 0 || check_launch(world->size, count, variable, err) != 0 || allocate(world, err) != 0
-        || mpi_link_start(world->link, err) != 0) goto done;
+    if (open_link(world, err) != 0 || check_launch(world->size, count, variable, err) != 0
+        || allocate(world, err) != 0 || mpi_link_start(world->link, err) != 0)
+        goto done;
     /* When another rank has failed already, the first call says so, as it would a moment later. */
-    if ((learn_hosts(world, err) != 0 || learn_clocks(world, err) != 0) && !world_failed(world, NULL)) goto done;
+    if ((learn_hosts(world, err) != 0 || learn_clocks(world, err) != 0)
+        && !world_failed(world, NULL))
+        goto done;
     *out = world; world = NULL; rc = 0;
 done:
     if (world) world_close(world);

@@ -41,8 +41,8 @@ FOR_PLUGINS int  world_size(const World *world);
 FOR_PLUGINS const char *world_host(const World *world, int rank);
 FOR_PLUGINS int         world_host_number(const World *world, int rank);
 
-/* Whether all ranks run on one machine and see one network, so that loopback leads from each to each. Every rank calls
- * it. */
+/* Whether all ranks run on one machine and see one network, so that loopback leads from each to
+ * each. Every rank calls it. */
 int world_shares_loopback(World *world, bool *out, Error *err);
 
 /* ---- devices ---- */
@@ -51,8 +51,10 @@ int world_shares_loopback(World *world, bool *out, Error *err);
  * 1's, ... A world of one process has no need to. */
 int  world_set_devices(World *world, int count, Error *err);
 int  world_first_device(const World *world);             /* the first here */
-FOR_PLUGINS int  world_devices(const World *world, int devices);     /* how many are here, of so many in all */
-int  world_all_devices(const World *world, int devices); /* of all ranks; devices in a world of one */
+FOR_PLUGINS int  world_devices(const World *world, int devices);     /* how many are here, of so
+                                                                      * many in all */
+int  world_all_devices(const World *world, int devices); /* of all ranks; devices in a world of
+                                                          * one */
 bool world_has_device(const World *world, int device);
 FOR_PLUGINS int  world_rank_of(const World *world, int device);      /* 0 in a world of one */
 
@@ -73,7 +75,8 @@ int world_broadcast_text(World *world, Text *text, Error *err);
 /* size bytes of every rank to rank 0: out [ranks][size]; out may be NULL elsewhere. */
 int world_gather(World *world, void *out, const void *bytes, size_t size, Error *err);
 /* The same to all. */
-FOR_PLUGINS int world_gather_all(World *world, void *out, const void *bytes, size_t size, Error *err);
+FOR_PLUGINS int world_gather_all(World *world, void *out, const void *bytes, size_t size,
+                                 Error *err);
 /* Texts of any length to rank 0: out [ranks], where others' texts are appended. */
 int world_gather_texts(World *world, Text *out, const Text *text, Error *err);
 
@@ -89,7 +92,8 @@ bool world_failed(World *world, Error *err);
 
 /* The failure is told to this function, in the thread that hears of it first; NULL: no more. When
  * there was one already, at once. */
-void world_on_failure(World *world, void (*function)(void *context, const Error *err), void *context);
+void world_on_failure(World *world, void (*function)(void *context, const Error *err),
+                      void  *context);
 
 /* ---- messages ---- */
 
@@ -120,7 +124,8 @@ void world_hurry(World *world, int more);
 void world_bind(World *world, const void *cores, size_t bytes);
 
 /* Every rank calls it, with a mesh of all: from now on messages are announced beside MPI, to the
- * address that the mesh found, so they are taken at once though nobody looks for them all the time. */
+ * address that the mesh found, so they are taken at once though nobody looks for them all the
+ * time. */
 int  world_connect_bells(World *world, const Mesh *mesh, Error *err);
 
 /* When a message came from rank last (CLOCK_MONOTONIC). From any thread. */

@@ -22,8 +22,8 @@ typedef struct {
 } LinkCalls;
 
 typedef struct {
-    int  (*post)(Link *, int to, const Message *message, const void *payload, void (*release)(void *), void *context,
-                 Error *err);
+    int (*post)(Link *, int to, const Message *message, const void *payload,
+                void (*release)(void *), void *context, Error *err);
     void (*hurry)(Link *, int more);
     void (*bind)(Link *, const void *cores, size_t bytes);
     /* Payloads of the port that are on their way into placed memory. From any thread. */

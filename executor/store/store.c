@@ -28,8 +28,9 @@ struct Store {
 int store_check_data(const Data *data, Error *err)
 {
     if (!data_augments(data)) return 0;
-    return error_set(err, "boundaries cannot be stored: samples are augmented, so they differ from epoch to epoch; \"augment\": false "
-                     "in the workload turns that off");
+    return error_set(err, "boundaries cannot be stored: samples are augmented, so they differ from "
+                          "epoch to epoch; \"augment\": false "
+                          "in the workload turns that off");
 }
 
 /* ---- memory of the machine ------------------------------------------------------------ */
@@ -51,8 +52,10 @@ static int check_memory(int64_t need, Error *err)
     int64_t have = store_memory_available();
 
     if (have < 0 || need <= have) return 0;
-    return error_set(err, "--store host: boundaries take %.3g GiB, and %.3g GiB of memory are free; give a folder", (double)need / 0x1p30,
-                     (double)have / 0x1p30);
+    return error_set(
+        err,
+        "--store host: boundaries take %.3g GiB, and %.3g GiB of memory are free; give a folder",
+        (double)need / 0x1p30, (double)have / 0x1p30);
 }
 
 /* ---- the folder ------------------------------------------------------------------------ */
@@ -61,7 +64,8 @@ static int open_folder(Store *store, Error *err)
 {
     if (file_make_folder(store->place, err) != 0) return -1;
     store->folder = open(store->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (store->folder < 0) return error_set(err, "%s: cannot open the folder: %s", store->place, strerror(errno));
+    if (store->folder < 0)
+        return error_set(err, "%s: cannot open the folder: %s", store->place, strerror(errno));
     return 0;
 }
 
@@ -88,8 +92,10 @@ static int open_files(Store *store, bool later, Error *err)
 {
     bool missing;
 
-    if (open_folder(store, err) != 0 || lock(store, LOCK_SH, "another run writes boundaries here", err) != 0
-        || open_rows(store, STORED_READ, &missing, err) != 0) return -1;
+    if (open_folder(store, err) != 0
+        || lock(store, LOCK_SH, "another run writes boundaries here", err) != 0
+        || open_rows(store, STORED_READ, &missing, err) != 0)
+        return -1;
     if (!missing) return 0;
     if (lock(store, LOCK_EX, "another run uses the boundaries here", err) != 0) return -1;
     return later ? 0 : open_rows(store, STORED_MAKE, &missing, err);
@@ -101,7 +107,8 @@ static int open_first(Store *store, bool later, Error *err)
 
     if (!store->memory) return open_files(store, later, err);
     if (later) return 0;
-    return check_memory(store_bytes(store), err) == 0 ? open_rows(store, STORED_MAKE, &missing, err) : -1;
+    return check_memory(store_bytes(store), err) == 0 ? open_rows(store, STORED_MAKE, &missing, err)
+                                                      : -1;
 }
 
 /* ---- several processes ------------------------------------------------------------------- */
@@ -110,7 +117,8 @@ static int check_hosts(const Store *store, Error *err)
 {
     for (int r = 1; store->memory && r < world_size(store->world); r++)
         if (world_host_number(store->world, r) != 0)
-            return error_set(err, "--store host: the processes are on several machines, expected a folder that all of them see");
+            return error_set(err, "--store host: the processes are on several machines, expected a "
+                                  "folder that all of them see");
     return 0;
 }
 
@@ -131,10 +139,14 @@ static int join(Store *store, int rc, Error *err)
 
     if (rc == 0 && !descriptor) rc = error_no_memory(err);
     if (world_agree(store->world, rc, err) != 0) { free(descriptor); return -1; }
-    for (int k = 0; k < store->count; k++) descriptor[k] = first && store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
+    for (int k = 0; k < store->count; k++)
+        descriptor[k] = first && store->rows[k] ? stored_descriptor(store->rows[k]) : -1;
     rc = world_broadcast(store->world, &pid, sizeof pid, err);
-    if (rc == 0) rc = world_broadcast(store->world, descriptor, (size_t)store->count * sizeof *descriptor, err);
-    for (int k = 0; rc == 0 && !first && k < store->count; k++) rc = join_boundary(store, k, pid, descriptor[k], err);
+    if (rc == 0)
+        rc = world_broadcast(store->world, descriptor, (size_t)store->count * sizeof *descriptor,
+                             err);
+    for (int k = 0; rc == 0 && !first && k < store->count; k++)
+        rc = join_boundary(store, k, pid, descriptor[k], err);
     free(descriptor);
     return world_agree(store->world, rc, err);
 }
@@ -145,12 +157,14 @@ static int set_specs(Store *store, const StoreOptions *o, Error *err)
 {
     for (int k = 0; k < store->count; k++) {
         const Workload *w = o->workload;
-        int length = store->memory ? asprintf(&store->path[k], "boundary %d in memory", k)
-                                   : asprintf(&store->path[k], "%s/boundary-%d.safetensors", store->place, k);
+        int length = store->memory
+                         ? asprintf(&store->path[k], "boundary %d in memory", k)
+                         : asprintf(&store->path[k], "%s/boundary-%d.safetensors", store->place, k);
         if (length < 0) { store->path[k] = NULL; return error_no_memory(err); }
-        store->spec[k] = (StoredSpec){.path = store->memory ? NULL : store->path[k], .name = store->path[k],
-                                      .samples = data_count(o->data), .row = workload_boundary(w, k),
-                                      .notes = store->notes[k], .note_count = STORE_NOTES};
+        store->spec[k] = (StoredSpec){.path = store->memory ? NULL : store->path[k],
+                                      .name = store->path[k], .samples = data_count(o->data),
+                                      .row = workload_boundary(w, k), .notes = store->notes[k],
+                                      .note_count = STORE_NOTES};
     }
     return 0;
 }
@@ -171,7 +185,10 @@ static Store *store_new(const StoreOptions *o, Error *err)
     store->rows = calloc(count, sizeof *store->rows);
     store->spec = calloc(count, sizeof *store->spec);
     store->path = calloc(count, sizeof *store->path);
-    if (!store->place || !store->wanted || !store->rows || !store->spec || !store->path) { error_no_memory(err); goto fail; }
+    if (!store->place || !store->wanted || !store->rows || !store->spec || !store->path) {
+        error_no_memory(err);
+        goto fail;
+    }
     memcpy(store->wanted, o->boundaries, count * sizeof *store->wanted);
     store->notes = store_notes(o, err);
     if (store->notes && set_specs(store, o, err) == 0) return store;
@@ -244,14 +261,18 @@ int64_t store_bytes(const Store *store)
 static int finish_whole(Store *store, Error *err)
 {
     for (int k = 0; k < store->count; k++)
-        if (store->rows[k] && stored_missing(store->rows[k]) == 0 && stored_finish(store->rows[k], err) != 0) return -1;
+        if (store->rows[k] && stored_missing(store->rows[k]) == 0
+            && stored_finish(store->rows[k], err) != 0)
+            return -1;
     return 0;
 }
 
 static int refresh(Store *store, Error *err)
 {
     for (int k = 0; k < store->count; k++)
-        if (store->rows[k] && stored_missing(store->rows[k]) > 0 && stored_refresh(store->rows[k], err) != 0) return -1;
+        if (store->rows[k] && stored_missing(store->rows[k]) > 0
+            && stored_refresh(store->rows[k], err) != 0)
+            return -1;
     return 0;
 }
 
@@ -266,7 +287,8 @@ int store_settle(Store *store, Error *err)
 
 int64_t store_missing(const Store *store, int boundary)
 {
-    return store->rows[boundary] ? stored_missing(store->rows[boundary]) : store->spec[boundary].samples;
+    return store->rows[boundary] ? stored_missing(store->rows[boundary])
+                                 : store->spec[boundary].samples;
 }
 
 static int remove_file(const char *path, Error *err)
@@ -292,6 +314,7 @@ int store_drop(Store *store, int boundary, Error *err)
 
     stored_close(store->rows[boundary]);
     store->rows[boundary] = NULL;
-    if (rc == 0 && !store->memory && world_rank(store->world) == 0) rc = remove_files(store, boundary, err);
+    if (rc == 0 && !store->memory && world_rank(store->world) == 0)
+        rc = remove_files(store, boundary, err);
     return world_agree(store->world, rc, err);
 }

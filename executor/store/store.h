@@ -1,14 +1,16 @@
-/* The store of a run: boundaries of the teacher, a file each in a folder, or in this machine's memory.
+/* The store of a run: boundaries of the teacher, a file each in a folder, or in this machine's
+ * memory.
  *
  *     DIR/boundary-2.safetensors           whole: all samples
  *     DIR/boundary-3.safetensors.partial   being written, or left by a run that ended before
  *
- * (executor/store/stored_rows.h). A boundary is bound to all that its rows depend on: data and its transforms, the
- * teacher's weights below it, its layers and where blocks are cut, precision, backend and version. So any run that these
- * are the same for takes it up: another student, another learning rate, another plan.
+ * (executor/store/stored_rows.h). A boundary is bound to all that its rows depend on: data and its
+ * transforms, the teacher's weights below it, its layers and where blocks are cut, precision,
+ * backend and version. So any run that these are the same for takes it up: another student, another
+ * learning rate, another plan.
  *
- * A run that must write locks the folder alone; runs that only read share it. Of several processes rank 0 makes the
- * files, and the others open them. Memory ends with the run. */
+ * A run that must write locks the folder alone; runs that only read share it. Of several processes
+ * rank 0 makes the files, and the others open them. Memory ends with the run. */
 #ifndef EXECUTOR_STORE_STORE_H
 #define EXECUTOR_STORE_STORE_H
 
@@ -16,7 +18,8 @@
 
 typedef struct Store Store;
 
-/* Every rank calls it. Takes up what is there and makes the rest, without rows, unless options say later.
+/* Every rank calls it. Takes up what is there and makes the rest, without rows, unless options say
+ * later.
  * *out is yours: store_close() it. */
 int  store_open(Store **out, const StoreOptions *options, Error *err);
 void store_close(Store *store);
@@ -27,10 +30,12 @@ int store_check_data(const Data *data, Error *err);
 /* NULL: it is not stored, or not made yet. */
 StoredRows *store_boundary(const Store *store, int boundary);
 
-/* Every rank calls it: a boundary of the options' is there from now on, without rows if it was not. */
+/* Every rank calls it: a boundary of the options' is there from now on, without rows if it was
+ * not. */
 int store_make(Store *store, int boundary, Error *err);
 
-/* Every rank calls it, when no device puts rows: all learn which rows there are, and what is whole is finished. */
+/* Every rank calls it, when no device puts rows: all learn which rows there are, and what is whole
+ * is finished. */
 int store_settle(Store *store, Error *err);
 
 /* Rows of a boundary that are not there, as all saw it at store_settle(). */

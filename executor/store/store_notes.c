@@ -18,12 +18,35 @@ static void hash_layer(const Layer *layer, void *context)
 {
     uint64_t        *hash = context;
     const Attention *a = &layer->attention;
-    const double     reals[] = {layer->eps, a->rotary.theta, a->rotary.factor, a->rotary.low, a->rotary.high};
-    const int        numbers[] = {
-        (int)layer->kind, layer->in.channels, layer->in.height, layer->in.width, layer->out.channels, layer->out.height,
-        layer->out.width, layer->kernel, layer->stride, layer->padding, layer->groups, layer->bias, layer->path_count,
-        (int)layer->function, layer->vocabulary, layer->types, layer->positions, layer->class_token, (int)layer->pooling,
-        a->heads, a->kv_heads, a->head_dim, a->causal, a->window, a->norm, a->rotary.dim, a->rotary.original};
+    const double     reals[] = {layer->eps, a->rotary.theta, a->rotary.factor, a->rotary.low,
+                                a->rotary.high};
+    const int        numbers[] = {(int)layer->kind,
+                                  layer->in.channels,
+                                  layer->in.height,
+                                  layer->in.width,
+                                  layer->out.channels,
+                                  layer->out.height,
+                                  layer->out.width,
+                                  layer->kernel,
+                                  layer->stride,
+                                  layer->padding,
+                                  layer->groups,
+                                  layer->bias,
+                                  layer->path_count,
+                                  (int)layer->function,
+                                  layer->vocabulary,
+                                  layer->types,
+                                  layer->positions,
+                                  layer->class_token,
+                                  (int)layer->pooling,
+                                  a->heads,
+                                  a->kv_heads,
+                                  a->head_dim,
+                                  a->causal,
+                                  a->window,
+                                  a->norm,
+                                  a->rotary.dim,
+                                  a->rotary.original};
 
     *hash = hash_bytes(*hash, layer->name, strlen(layer->name) + 1);
     *hash = hash_bytes(*hash, numbers, sizeof numbers);
@@ -41,7 +64,8 @@ static uint64_t hash_block(uint64_t hash, const Workload *workload, int b)
 
 static uint64_t hash_transforms(const Workload *w)
 {
-    const int numbers[] = {w->input.channels, w->input.height, w->input.width, w->vocabulary, w->types};
+    const int numbers[] = {w->input.channels, w->input.height, w->input.width, w->vocabulary,
+                           w->types};
     size_t    channels = (size_t)w->input.channels;
     uint64_t  hash = hash_bytes(HASH_START, numbers, sizeof numbers);
 
@@ -59,8 +83,10 @@ static uint64_t hash_weights(const Tensors *teacher, int block)
     for (int i = 0; i < tensors_count(teacher); i++) {
         const Tensor *tensor = tensors_at(teacher, i);
         if (state_block(tensor->name) != block || state_prefix(tensor->name) > 0) continue;
-        uint64_t values = hash_words(tensor->values, (size_t)tensor->count * sizeof *tensor->values);
-        sum += hash_bytes(hash_bytes(HASH_START, tensor->name, strlen(tensor->name)), &values, sizeof values);
+        uint64_t values =
+            hash_words(tensor->values, (size_t)tensor->count * sizeof *tensor->values);
+        sum += hash_bytes(hash_bytes(HASH_START, tensor->name, strlen(tensor->name)), &values,
+                          sizeof values);
     }
     return sum;
 }
@@ -84,12 +110,18 @@ static int set_common(StoreNote out[STORE_NOTES], const StoreOptions *o, Error *
     uint64_t data;
     Text     backend = {0};
 
-    if (data_hash(&data, o->data, err) != 0 || device_spec_version(o->devices, &backend, err) != 0) { text_free(&backend); return -1; }
+    if (data_hash(&data, o->data, err) != 0
+        || device_spec_version(o->devices, &backend, err) != 0) {
+        text_free(&backend);
+        return -1;
+    }
     set(&out[0], "version", "another version of pipebd", "%s", PIPEBD_VERSION);
     set(&out[2], "data", "other data", "%016" PRIx64, data);
-    set(&out[3], "transforms", "other transforms of the data", "%016" PRIx64, hash_transforms(o->workload));
+    set(&out[3], "transforms", "other transforms of the data", "%016" PRIx64,
+        hash_transforms(o->workload));
     set(&out[6], "precision", "another precision", "%s", precision_name(o->devices->precision));
-    set(&out[7], "backend", "another backend, or another version of it", "%s", text_string(&backend));
+    set(&out[7], "backend", "another backend, or another version of it", "%s",
+        text_string(&backend));
     text_free(&backend);
     return 0;
 }
@@ -105,7 +137,8 @@ StoreNote (*store_notes(const StoreOptions *o, Error *err))[STORE_NOTES]
     for (int k = 0; k <= blocks; k++) {
         memcpy(out[k], common, sizeof common);
         set(&out[k][1], "boundary", "another boundary", "%d", k);
-        set(&out[k][4], "cuts", "other layers, or blocks that are cut elsewhere", "%016" PRIx64, cuts);
+        set(&out[k][4], "cuts", "other layers, or blocks that are cut elsewhere", "%016" PRIx64,
+            cuts);
         if (k == 0) set(&out[k][5], "teacher", "another teacher", "none");
         else if (o->teacher) set(&out[k][5], "teacher", "another teacher", "%016" PRIx64, weights);
         else set(&out[k][5], "teacher", "another teacher", "seed %" PRIu64, o->seed);

@@ -32,7 +32,8 @@ typedef struct {
 
 enum { STORE_NOTES = 8 };
 
-/* The notes of all boundaries, [blocks + 1][STORE_NOTES], yours: free() them. NULL: err says why. */
+/* The notes of all boundaries, [blocks + 1][STORE_NOTES], yours: free() them. NULL: err says
+ * why. */
 StoreNote (*store_notes(const StoreOptions *options, Error *err))[STORE_NOTES];
 
 #endif

@@ -21,7 +21,8 @@ enum { LENGTH_BYTES = 8, ALIGNMENT = 4096 };
 struct StoredRows {
     char            *path;               /* in memory: what messages call it */
     bool             memory;
-    char            *partial;            /* what the file is called now; NULL: it is whole, or in memory */
+    char            *partial;            /* what the file is called now; NULL: it is whole, or in
+                                          * memory */
     int              fd;
     int64_t          samples, damaged;
     size_t           row_bytes;
@@ -29,7 +30,10 @@ struct StoredRows {
     _Atomic uint64_t *sum;               /* [samples], as in the file */
 };
 
-const char *stored_name(const StoredRows *rows) { return rows->partial ? rows->partial : rows->path; }
+const char *stored_name(const StoredRows *rows)
+{
+    return rows->partial ? rows->partial : rows->path;
+}
 
 /* ---- bytes ----------------------------------------------------------------------- */
 
@@ -71,7 +75,10 @@ static int read_at(const StoredRows *rows, void *bytes, size_t count, int64_t at
 
 /* ---- the header -------------------------------------------------------------------- */
 
-static int64_t row_bytes(const StoredSpec *spec) { return shape_count(spec->row) * (int64_t)sizeof(float); }
+static int64_t row_bytes(const StoredSpec *spec)
+{
+    return shape_count(spec->row) * (int64_t)sizeof(float);
+}
 
 /* Length and header, so long that the rows behind the checksums are aligned. */
 static void write_header(Text *out, const StoredSpec *spec)
@@ -84,11 +91,15 @@ static void write_header(Text *out, const StoredSpec *spec)
         text_printf(out, ",\"%s\":", spec->notes[i].key);
         text_json_string(out, spec->notes[i].value);
     }
-    text_printf(out, "},\"checksums\":{\"dtype\":\"I64\",\"shape\":[%" PRId64 "],\"data_offsets\":[0,%" PRId64 "]},"
-                "\"rows\":{\"dtype\":\"F32\",\"shape\":[%" PRId64 ",%d,%d,%d],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}}",
-                spec->samples, sums, spec->samples, spec->row.height, spec->row.width, spec->row.channels, sums,
-                sums + spec->samples * row_bytes(spec));
-    while (((int64_t)out->length + sums) % ALIGNMENT != 0 && !text_failed(out)) text_append(out, " ");
+    text_printf(out,
+                "},\"checksums\":{\"dtype\":\"I64\",\"shape\":[%" PRId64
+                "],\"data_offsets\":[0,%" PRId64 "]},"
+                "\"rows\":{\"dtype\":\"F32\",\"shape\":[%" PRId64
+                ",%d,%d,%d],\"data_offsets\":[%" PRId64 ",%" PRId64 "]}}",
+                spec->samples, sums, spec->samples, spec->row.height, spec->row.width,
+                spec->row.channels, sums, sums + spec->samples * row_bytes(spec));
+    while (((int64_t)out->length + sums) % ALIGNMENT != 0 && !text_failed(out))
+        text_append(out, " ");
     if (text_failed(out)) return;
     uint64_t length = out->length - LENGTH_BYTES;
     memcpy(out->bytes, &length, sizeof length);
@@ -109,8 +120,10 @@ int64_t stored_size(const StoredSpec *spec)
     return size;
 }
 
-/* The first note of a header that is there and not as expected, into why; false: none, so it differs elsewhere. */
-static bool find_difference(const JsonAt *root, const StoredSpec *spec, const char *name, Error *err)
+/* The first note of a header that is there and not as expected, into why; false: none, so it
+ * differs elsewhere. */
+static bool find_difference(const JsonAt *root, const StoredSpec *spec, const char *name,
+                            Error *err)
 {
     JsonAt      notes = json_member(root, "__metadata__");
     const char *found;
@@ -119,34 +132,49 @@ static bool find_difference(const JsonAt *root, const StoredSpec *spec, const ch
     for (int i = 0; i < spec->note_count; i++) {
         const StoreNote *note = &spec->notes[i];
         JsonAt           at = json_member(&notes, note->key);
-        if (!json_has(&at) || json_get_string(&at, &found, err) != 0 || strcmp(found, note->value) == 0) continue;
-        error_set(err, "%s: was made with %s: it says %s \"%s\", expected \"%s\"; give another folder, or remove the file", name,
-                  note->what, note->key, json_shown(shown, found), note->value);
+        if (!json_has(&at) || json_get_string(&at, &found, err) != 0
+            || strcmp(found, note->value) == 0)
+            continue;
+        error_set(err,
+                  "%s: was made with %s: it says %s \"%s\", expected \"%s\"; give another folder, "
+                  "or remove the file",
+                  name, note->what, note->key, json_shown(shown, found), note->value);
         return true;
     }
     return false;
 }
 
 /* The header there is not the one expected: says why. */
-static int refuse_header(const StoredRows *rows, const StoredSpec *spec, const char *header, size_t length, Error *err)
+static int refuse_header(const StoredRows *rows, const StoredSpec *spec, const char *header,
+                         size_t length, Error *err)
 {
     Json *doc = NULL;
     bool  told = false;
 
     if (length > LENGTH_BYTES && header[LENGTH_BYTES] == '{'
-        && json_doc_parse(&doc, stored_name(rows), header + LENGTH_BYTES, length - LENGTH_BYTES, err) == 0) {
-        JsonAt      root = json_root(doc), notes = json_member(&root, "__metadata__"), format = json_member(&notes, "format");
+        && json_doc_parse(&doc, stored_name(rows), header + LENGTH_BYTES, length - LENGTH_BYTES,
+                          err)
+               == 0) {
+        JsonAt      root = json_root(doc), notes = json_member(&root, "__metadata__"),
+                    format = json_member(&notes, "format");
         const char *found;
-        if (json_has(&format) && json_get_string(&format, &found, err) == 0 && strcmp(found, "pipebd-boundary") == 0)
+        if (json_has(&format) && json_get_string(&format, &found, err) == 0
+            && strcmp(found, "pipebd-boundary") == 0)
             told = find_difference(&root, spec, stored_name(rows), err);
     }
     json_doc_free(doc);
-    return told ? -1 : error_set(err, "%s: is no stored boundary of this workload: its header is another than expected; give "
-                                 "another folder, or remove the file", stored_name(rows));
+    return told ? -1
+                : error_set(err,
+                            "%s: is no stored boundary of this workload: its header is another "
+                            "than expected; give "
+                            "another folder, or remove the file",
+                            stored_name(rows));
 }
 
-/* Compares what is there with the header expected. *begun false: the file was never begun, or holds no row. */
-static int check_header(const StoredRows *rows, const StoredSpec *spec, const Text *header, bool *begun, Error *err)
+/* Compares what is there with the header expected. *begun false: the file was never begun, or holds
+ * no row. */
+static int check_header(const StoredRows *rows, const StoredSpec *spec, const Text *header,
+                        bool *begun, Error *err)
 {
     struct stat info;
     uint64_t    length = 0;
@@ -170,7 +198,10 @@ static int check_header(const StoredRows *rows, const StoredSpec *spec, const Te
         goto done;
     }
     if (info.st_size != (off_t)size_behind(spec, header->length)) {
-        error_set(err, "%s: is cut short, or longer than its header says; remove the file, and it is made again", stored_name(rows));
+        error_set(err,
+                  "%s: is cut short, or longer than its header says; remove the file, and it is "
+                  "made again",
+                  stored_name(rows));
         goto done;
     }
     rc = 0;
@@ -212,12 +243,14 @@ void stored_close(StoredRows *rows)
 static int begin_file(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
 {
     int64_t size = size_behind(spec, header->length);
-    int     why = ftruncate(rows->fd, 0) != 0 || (rows->memory && ftruncate(rows->fd, (off_t)size) != 0) ? errno : 0;
+    int why = ftruncate(rows->fd, 0) != 0 || (rows->memory && ftruncate(rows->fd, (off_t)size) != 0)
+                  ? errno
+                  : 0;
 
     if (why == 0 && !rows->memory) why = posix_fallocate(rows->fd, 0, (off_t)size);
     if (why != 0)
-        return error_set(err, "%s: cannot take %.3g MiB for %" PRId64 " rows: %s", stored_name(rows), (double)size / 0x1p20, spec->samples,
-                         strerror(why));
+        return error_set(err, "%s: cannot take %.3g MiB for %" PRId64 " rows: %s",
+                         stored_name(rows), (double)size / 0x1p20, spec->samples, strerror(why));
     return write_at(rows, header->bytes, header->length, 0, err);
 }
 
@@ -245,7 +278,8 @@ static int look_at_rows(StoredRows *rows, Error *err)
         if (!stored_has(rows, i) || stored_get(rows, i, row, NULL) == 0) continue;
         rows->damaged++;
         rows->sum[i] = 0;
-        rc = write_at(rows, &no_sum, sizeof no_sum, rows->sums_at + i * (int64_t)sizeof(uint64_t), err);
+        rc = write_at(rows, &no_sum, sizeof no_sum, rows->sums_at + i * (int64_t)sizeof(uint64_t),
+                      err);
     }
     free(row);
     return rc;
@@ -256,14 +290,18 @@ static int whole_file(StoredRows *rows, const StoredSpec *spec, const Text *head
     bool begun;
 
     if (check_header(rows, spec, header, &begun, err) != 0) return -1;
-    if (!begun) return error_set(err, "%s: is empty; remove the file, and it is made again", stored_name(rows));
+    if (!begun)
+        return error_set(err, "%s: is empty; remove the file, and it is made again",
+                         stored_name(rows));
     if (stored_refresh(rows, err) != 0) return -1;
     if (stored_missing(rows) == 0) return 0;
-    return error_set(err, "%s: has no checksum for %" PRId64 " rows; remove the file, and it is made again", stored_name(rows),
-                     stored_missing(rows));
+    return error_set(
+        err, "%s: has no checksum for %" PRId64 " rows; remove the file, and it is made again",
+        stored_name(rows), stored_missing(rows));
 }
 
-static int partial_file(StoredRows *rows, const StoredSpec *spec, const Text *header, bool make, Error *err)
+static int partial_file(StoredRows *rows, const StoredSpec *spec, const Text *header, bool make,
+                        Error *err)
 {
     bool begun;
 
@@ -284,21 +322,29 @@ static int open_path(StoredRows *rows, const char *path, int flags, bool *there,
     struct stat info;
 
     *there = true;
-    rows->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666);         /* a pipe is not waited for */
+    /* a pipe is not waited for */
+    rows->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666);
     if (rows->fd < 0 && errno == ENOENT) { *there = false; return 0; }
     if (rows->fd < 0) return failed(path, "open", errno, err);
-    if (fstat(rows->fd, &info) == 0 && !S_ISREG(info.st_mode)) return error_set(err, "%s: is no regular file", path);
+    if (fstat(rows->fd, &info) == 0 && !S_ISREG(info.st_mode))
+        return error_set(err, "%s: is no regular file", path);
     return 0;
 }
 
 /* *there false: STORED_READ, and there is no whole file. */
-static int open_file(StoredRows *rows, const StoredSpec *spec, const Text *header, StoredMode mode, bool *there, Error *err)
+static int open_file(StoredRows *rows, const StoredSpec *spec, const Text *header, StoredMode mode,
+                     bool *there, Error *err)
 {
     if (open_path(rows, rows->path, O_RDONLY, there, err) != 0) return -1;
     if (*there) return whole_file(rows, spec, header, err);
     if (mode == STORED_READ) return 0;
-    if (asprintf(&rows->partial, "%s.partial", rows->path) < 0) { rows->partial = NULL; return error_no_memory(err); }
-    if (open_path(rows, rows->partial, mode == STORED_MAKE ? O_RDWR | O_CREAT : O_RDWR, there, err) != 0) return -1;
+    if (asprintf(&rows->partial, "%s.partial", rows->path) < 0) {
+        rows->partial = NULL;
+        return error_no_memory(err);
+    }
+    if (open_path(rows, rows->partial, mode == STORED_MAKE ? O_RDWR | O_CREAT : O_RDWR, there, err)
+        != 0)
+        return -1;
     if (!*there) return failed(stored_name(rows), "open", ENOENT, err);
     return partial_file(rows, spec, header, mode == STORED_MAKE, err);
 }
@@ -310,7 +356,8 @@ static int open_memory(StoredRows *rows, const StoredSpec *spec, const Text *hea
     return begin_file(rows, spec, header, err);
 }
 
-/* A store of the spec that nothing is opened for, and the header that belongs to it. NULL: err says why. */
+/* A store of the spec that nothing is opened for, and the header that belongs to it. NULL: err says
+ * why. */
 static StoredRows *start(const StoredSpec *spec, Text *header, Error *err)
 {
     StoredRows *rows = rows_new(spec, err);
@@ -341,12 +388,15 @@ int stored_open(StoredRows **out, const StoredSpec *spec, StoredMode mode, Error
     bool        there = true;
     int         rc = -1;
 
-    if (rows) rc = rows->memory ? open_memory(rows, spec, &header, err) : open_file(rows, spec, &header, mode, &there, err);
+    if (rows)
+        rc = rows->memory ? open_memory(rows, spec, &header, err)
+                          : open_file(rows, spec, &header, mode, &there, err);
     return end(out, rows, &header, there, rc);
 }
 
 /* What another process has in memory, by its descriptor. */
-static int open_shared(StoredRows *rows, const StoredSpec *spec, const Text *header, int64_t pid, int descriptor, Error *err)
+static int open_shared(StoredRows *rows, const StoredSpec *spec, const Text *header, int64_t pid,
+                       int descriptor, Error *err)
 {
     char path[64];
     bool begun;
@@ -354,7 +404,8 @@ static int open_shared(StoredRows *rows, const StoredSpec *spec, const Text *hea
     snprintf(path, sizeof path, "/proc/%" PRId64 "/fd/%d", pid, descriptor);
     rows->fd = open(path, O_RDWR | O_CLOEXEC);
     if (rows->fd < 0)
-        return error_set(err, "%s: cannot open the memory of process %" PRId64 ": %s", stored_name(rows), pid, strerror(errno));
+        return error_set(err, "%s: cannot open the memory of process %" PRId64 ": %s",
+                         stored_name(rows), pid, strerror(errno));
     return check_header(rows, spec, header, &begun, err) == 0 ? stored_refresh(rows, err) : -1;
 }
 
@@ -363,7 +414,8 @@ int stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descr
     Text        header = {0};
     StoredRows *rows = start(spec, &header, err);
 
-    return end(out, rows, &header, true, rows ? open_shared(rows, spec, &header, pid, descriptor, err) : -1);
+    return end(out, rows, &header, true,
+               rows ? open_shared(rows, spec, &header, pid, descriptor, err) : -1);
 }
 
 /* ---- rows ----------------------------------------------------------------------------- */
@@ -388,18 +440,27 @@ int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
 {
     if (stored_has(rows, sample)) return 0;
     uint64_t sum = checksum(rows, row);
-    if (write_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err) != 0
-        || write_at(rows, &sum, sizeof sum, rows->sums_at + sample * (int64_t)sizeof sum, err) != 0) return -1;
+    if (write_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err)
+            != 0
+        || write_at(rows, &sum, sizeof sum, rows->sums_at + sample * (int64_t)sizeof sum, err) != 0)
+        return -1;
     atomic_store_explicit(&rows->sum[sample], sum, memory_order_release);
     return 0;
 }
 
 int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
 {
-    if (read_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err) != 0) return -1;
-    if (checksum(rows, row) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire)) return 0;
-    return error_set(err, "%s: row %" PRId64 " is damaged, its checksum is not that of its bytes; remove the file, and it is made "
-                     "again", stored_name(rows), sample);
+    if (read_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err)
+        != 0)
+        return -1;
+    if (checksum(rows, row) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire))
+        return 0;
+    return error_set(
+        err,
+        "%s: row %" PRId64
+        " is damaged, its checksum is not that of its bytes; remove the file, and it is made "
+        "again",
+        stored_name(rows), sample);
 }
 
 int stored_forget(StoredRows *rows, Error *err)
@@ -419,7 +480,8 @@ int stored_finish(StoredRows *rows, Error *err)
 {
     if (!rows->partial) return 0;
     if (fsync(rows->fd) != 0) return failed(stored_name(rows), "write", errno, err);
-    if (rename(rows->partial, rows->path) != 0) return failed(stored_name(rows), "rename", errno, err);
+    if (rename(rows->partial, rows->path) != 0)
+        return failed(stored_name(rows), "rename", errno, err);
     file_sync_folder(rows->path);
     free(rows->partial);
     rows->partial = NULL;

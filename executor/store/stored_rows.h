@@ -7,15 +7,19 @@
  *     rows            F32 [samples][height][width][channels], at a multiple of 4 KiB
  *
  * Invariants:
- *   1. While rows are missing the file is called PATH.partial; it is renamed once, when all are there and on the disk.
+ *   1. While rows are missing the file is called PATH.partial; it is renamed once, when all are
+ *   there and on the disk.
  *      Between the two there is no other difference, so the checksums are the map of rows.
- *   2. A row's checksum is written after the row: a process that is killed leaves whole rows, and others that
+ *   2. A row's checksum is written after the row: a process that is killed leaves whole rows, and
+ *   others that
  *      count as missing.
- *   3. Header and size follow from the spec alone: a file of another header was made from something else, and is refused.
- *   4. Its space is taken when it is made: a disk that is too small is an error before anything is computed.
+ *   3. Header and size follow from the spec alone: a file of another header was made from something
+ *   else, and is refused.
+ *   4. Its space is taken when it is made: a disk that is too small is an error before anything is
+ *   computed.
  *
- * A machine that loses power may keep a checksum and lose its row: the rows of a partial file are looked at before
- * they are taken up. */
+ * A machine that loses power may keep a checksum and lose its row: the rows of a partial file are
+ * looked at before they are taken up. */
 #ifndef EXECUTOR_STORE_STORED_ROWS_H
 #define EXECUTOR_STORE_STORED_ROWS_H
 
@@ -48,22 +52,28 @@ typedef struct {
 int64_t stored_size(const StoredSpec *spec);
 
 typedef enum {
-    STORED_READ,             /* a whole file; *out is NULL, and that is no error, where there is none */
-    STORED_MAKE,             /* a whole file; else a partial one is taken up, or made. Nobody else may have it open */
+    STORED_READ,             /* a whole file; *out is NULL, and that is no error, where there is
+                              * none */
+    STORED_MAKE,             /* a whole file; else a partial one is taken up, or made. Nobody else
+                              * may have it open */
     STORED_JOIN              /* what another process has made, whole or partial */
 } StoredMode;
 
-/* *out is yours: stored_close() it. In memory: STORED_MAKE only; other processes join by stored_join(). */
+/* *out is yours: stored_close() it. In memory: STORED_MAKE only; other processes join by
+ * stored_join(). */
 int  stored_open(StoredRows **out, const StoredSpec *spec, StoredMode mode, Error *err);
 void stored_close(StoredRows *rows);
 
-/* Memory of another process of this machine and user: pid and number as its stored_descriptor() says. */
+/* Memory of another process of this machine and user: pid and number as its stored_descriptor()
+ * says. */
 int  stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descriptor, Error *err);
 int  stored_descriptor(const StoredRows *rows);
 
 const char *stored_name(const StoredRows *rows);         /* in messages */
-int64_t stored_missing(const StoredRows *rows);          /* rows; those that other processes have put meanwhile are missing here */
-int64_t stored_damaged(const StoredRows *rows);          /* of a partial file that was taken up: are made again */
+int64_t stored_missing(const StoredRows *rows);          /* rows; those that other processes have
+                                                          * put meanwhile are missing here */
+int64_t stored_damaged(const StoredRows *rows);          /* of a partial file that was taken up: are
+                                                          * made again */
 bool    stored_has(const StoredRows *rows, int64_t sample);
 
 /* A row; one that is there stays as it is. From any thread, also the same row. */
@@ -79,8 +89,8 @@ void stored_remove(StoredRows *rows);
 /* Finds out which rows other processes have put. No other thread may use rows meanwhile. */
 int  stored_refresh(StoredRows *rows, Error *err);
 
-/* Makes a partial file whole on the disk, and renames it; all rows are there (stored_refresh()). Nothing in memory, and of one
- * that is whole. */
+/* Makes a partial file whole on the disk, and renames it; all rows are there (stored_refresh()).
+ * Nothing in memory, and of one that is whole. */
 int  stored_finish(StoredRows *rows, Error *err);
 
 #endif

@@ -20,7 +20,8 @@ typedef struct {
     float   *samples;        /* of the host */
     int64_t  together;       /* rows */
     int      lengths[ROWS];
-    int     *labels;         /* [together][places of the last block]; NULL: no block learns from labels */
+    int     *labels;         /* [together][places of the last block]; NULL: no block learns from
+                              * labels */
     int64_t  all_labels;
     int64_t  all_lengths;    /* of all samples; 0: they are as long as the input */
 } BlockLosses;
@@ -35,12 +36,17 @@ static int open_blocks(BlockLosses *l, const Tensors *teacher, Error *err)
             || net_new(&l->student[b], l->memory, &block->student, block->in, NET_FROZEN, err) != 0
             || state_load_teacher(l->teacher[b], b, teacher, l->e->seed, err) != 0
             || state_load_student(l->student[b], b, l->e->weights, false, l->e->seed, err) != 0
-            || net_prepare(l->teacher[b], l->together, err) != 0 || net_prepare(l->student[b], l->together, err) != 0) return -1;
+            || net_prepare(l->teacher[b], l->together, err) != 0
+            || net_prepare(l->student[b], l->together, err) != 0)
+            return -1;
     }
     return 0;
 }
 
-static int64_t places_of(const WorkBlock *block) { return (int64_t)block->out.height * block->out.width; }
+static int64_t places_of(const WorkBlock *block)
+{
+    return (int64_t)block->out.height * block->out.width;
+}
 
 static int open_labels(BlockLosses *l, Error *err)
 {
@@ -49,9 +55,12 @@ static int open_labels(BlockLosses *l, Error *err)
     int64_t          count = data_count(l->e->data);
 
     if (!loss_is_of_labels(last->loss)) return 0;
-    if (!data_has_labels(l->e->data)) return error_set(err, "block \"%s\" learns from labels, and the data has none", last->name);
+    if (!data_has_labels(l->e->data))
+        return error_set(err, "block \"%s\" learns from labels, and the data has none", last->name);
     l->labels = calloc((size_t)(l->together * places_of(last)), sizeof *l->labels);
-    l->all_labels = larger(1, w->classes > 0 ? count : l->all_lengths ? l->all_lengths - count : count * (places_of(last) - 1));
+    l->all_labels = larger(1, w->classes > 0   ? count
+                              : l->all_lengths ? l->all_lengths - count
+                                               : count * (places_of(last) - 1));
     return l->labels ? 0 : error_no_memory(err);
 }
 
@@ -61,14 +70,17 @@ static int open_all(BlockLosses *l, const Tensors *teacher, Error *err)
     int64_t         largest = shape_count(w->input);
     float         **buffers[] = {&l->boundary[0], &l->boundary[1], &l->output, &l->gradient};
 
-    for (int b = 0; b < w->block_count; b++) largest = larger(largest, shape_count(w->block[b].out));
+    for (int b = 0; b < w->block_count; b++)
+        largest = larger(largest, shape_count(w->block[b].out));
     l->together = larger(1, smaller(MOST_NUMBERS / largest, ROWS));
-    for (int64_t i = 0; data_is_uneven(l->e->data) && i < data_count(l->e->data); i++) l->all_lengths += data_length(l->e->data, i);
+    for (int64_t i = 0; data_is_uneven(l->e->data) && i < data_count(l->e->data); i++)
+        l->all_lengths += data_length(l->e->data, i);
     if (open_labels(l, err) != 0) return -1;
     if (device_open(&l->memory, l->e->devices, 0, err) != 0) return -1;
     for (int i = 0; i < 4; i++) {
         *buffers[i] = device_alloc(l->memory, (size_t)(largest * l->together));
-        if (!*buffers[i]) return device_no_memory(l->memory, (size_t)(largest * l->together), "boundaries", err);
+        if (!*buffers[i])
+            return device_no_memory(l->memory, (size_t)(largest * l->together), "boundaries", err);
     }
     l->samples = calloc((size_t)(shape_count(w->input) * l->together), sizeof *l->samples);
     l->teacher = calloc((size_t)w->block_count, sizeof(Net *));
@@ -104,8 +116,13 @@ static int add_rows(BlockLosses *l, double *loss, int64_t first, int64_t rows, E
 
     for (int64_t r = 0; r < l->together; r++) l->lengths[r] = w->input.height;
     for (int64_t r = 0; r < rows; r++) {
-        if (data_load(e->data, first + r, e->seed, 0, l->samples + r * each, &label, err) != 0) return -1;
-        if (l->labels && data_labels(e->data, first + r, l->labels + r * places_of(&w->block[w->block_count - 1]), err) != 0) return -1;
+        if (data_load(e->data, first + r, e->seed, 0, l->samples + r * each, &label, err) != 0)
+            return -1;
+        if (l->labels
+            && data_labels(e->data, first + r,
+                           l->labels + r * places_of(&w->block[w->block_count - 1]), err)
+                   != 0)
+            return -1;
         if (l->all_lengths) l->lengths[r] = data_length(e->data, first + r);
     }
     device_put(l->memory, l->boundary[0], l->samples, rows * each);
@@ -116,15 +133,23 @@ static int add_rows(BlockLosses *l, double *loss, int64_t first, int64_t rows, E
 
         net_set_lengths(l->teacher[b], l->all_lengths ? l->lengths : NULL);
         net_set_lengths(l->student[b], l->all_lengths ? l->lengths : NULL);
-        if (net_forward(l->teacher[b], l->boundary[from], l->boundary[!from], l->together, NULL, err) != 0
-            || net_forward(l->student[b], l->boundary[from], l->output, l->together, NULL, err) != 0) return -1;
+        if (net_forward(l->teacher[b], l->boundary[from], l->boundary[!from], l->together, NULL,
+                        err)
+                != 0
+            || net_forward(l->student[b], l->boundary[from], l->output, l->together, NULL, err)
+                   != 0)
+            return -1;
         loss_backward(l->memory,
-                      &(LossCall){.kind = block->loss, .temperature = block->temperature, .student = l->output,
-                                  .teacher = l->boundary[!from], .dy = l->gradient, .rows = rows,
-                                  .places = places_of(block), .channels = block->out.channels,
-                                  .global_rows = data_count(e->data), .lengths = masked ? l->lengths : NULL,
+                      &(LossCall){.kind = block->loss, .temperature = block->temperature,
+                                  .student = l->output, .teacher = l->boundary[!from],
+                                  .dy = l->gradient, .rows = rows, .places = places_of(block),
+                                  .channels = block->out.channels,
+                                  .global_rows = data_count(e->data),
+                                  .lengths = masked ? l->lengths : NULL,
                                   .labels = loss_is_of_labels(block->loss) ? l->labels : NULL,
-                                  .global_places = loss_is_of_labels(block->loss) ? l->all_labels : l->all_lengths, .loss = &part});
+                                  .global_places = loss_is_of_labels(block->loss) ? l->all_labels
+                                                                                  : l->all_lengths,
+                                  .loss = &part});
         loss[b] += part;
     }
     return 0;

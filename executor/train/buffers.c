@@ -25,7 +25,8 @@ static void count_messages(size_t *count, const Code *code, const Workload *work
 void buffers_messages(size_t *count, const Program *program, const Workload *workload)
 {
     memset(count, 0, (size_t)program->channel_count * sizeof *count);
-    for (int d = 0; d < program->device_count; d++) count_messages(count, &program->devices[d], workload);
+    for (int d = 0; d < program->device_count; d++)
+        count_messages(count, &program->devices[d], workload);
 }
 
 /* ---- when values live ---------------------------------------------------------- */
@@ -33,8 +34,9 @@ void buffers_messages(size_t *count, const Program *program, const Workload *wor
 static void makes(Value *value, const Instruction *in, int i)
 {
     if (value->rows == 0) {
-        *value = (Value){.row = in->row, .rows = in->rows, .per_row = value->per_row, .tokens = value->tokens,
-                         .scores = value->scores, .made = i, .last = i, .borrowed = in->op == OP_LOAD || in->op == OP_FETCH,
+        *value = (Value){.row = in->row, .rows = in->rows, .per_row = value->per_row,
+                         .tokens = value->tokens, .scores = value->scores, .made = i, .last = i,
+                         .borrowed = in->op == OP_LOAD || in->op == OP_FETCH,
                          .channel = in->op == OP_RECV ? in->link : -1, .slot = -1, .place = -1};
         return;
     }
@@ -99,7 +101,8 @@ static int64_t floats_of(const Value *value)
 {
     int64_t count = (value->rows * value->per_row + ALIGN - 1) / ALIGN * ALIGN;
 
-    return value->scores > 0 ? larger(count, head_work(value->rows * value->tokens, value->scores)) : count;
+    return value->scores > 0 ? larger(count, head_work(value->rows * value->tokens, value->scores))
+                             : count;
 }
 
 static bool together(const Value *a, const Value *b)
@@ -119,7 +122,8 @@ static bool taken(const Buffers *b, const Value *values, int slot, const Value *
 {
     for (int k = 0; k <= b->block_count; k++) {
         const Value *other = &values[value_boundary(k)];
-        if (other != value && other->rows > 0 && other->slot == slot && together(other, value)) return true;
+        if (other != value && other->rows > 0 && other->slot == slot && together(other, value))
+            return true;
     }
     return false;
 }
@@ -191,7 +195,8 @@ static int by_start(const void *a, const void *b)
 }
 
 /* Gives places in an order; returns the floats that they take. */
-static int64_t place_all(Value **order, Value **placed, int count, int (*compare)(const void *, const void *))
+static int64_t place_all(Value **order, Value **placed, int count,
+                         int (*compare)(const void *, const void *))
 {
     int64_t most = 0;
 
@@ -229,13 +234,16 @@ static int give_places(const Buffers *b, PhaseBuffers *phase)
 /* Floats a row that the nets of a block want. */
 typedef struct { int64_t per_row[VALUE_KINDS]; } BlockNeeds;
 
-static void set_sizes(const Buffers *b, Value *values, const Workload *workload, const BlockNeeds *needs)
+static void set_sizes(const Buffers *b, Value *values, const Workload *workload,
+                      const BlockNeeds *needs)
 {
-    for (int k = 0; k <= b->block_count; k++) values[value_boundary(k)].per_row = workload_boundary_count(workload, k);
+    for (int k = 0; k <= b->block_count; k++)
+        values[value_boundary(k)].per_row = workload_boundary_count(workload, k);
     for (int kind = 0; kind < VALUE_KINDS; kind++)
         for (int k = 0; k < b->block_count; k++)
             values[value_of(b, (ValueKind)kind, k)].per_row =
-                kind == VALUE_OUTPUT || kind == VALUE_GRADIENT ? workload_output_count(workload, k) : needs[k].per_row[kind];
+                kind == VALUE_OUTPUT || kind == VALUE_GRADIENT ? workload_output_count(workload, k)
+                                                               : needs[k].per_row[kind];
     if (workload_has_head(workload, b->block_count - 1)) {
         Shape  scores = workload->block[b->block_count - 1].out;
         Value *work = &values[value_of(b, VALUE_STUDENT_WORK, b->block_count - 1)];
@@ -245,8 +253,8 @@ static void set_sizes(const Buffers *b, Value *values, const Workload *workload,
     for (int v = 0; v < value_count(b); v++) values[v].channel = values[v].slot = -1;
 }
 
-static int plan_phases(Buffers *b, const Workload *workload, const BlockNeeds *needs, const Code *code,
-                       const size_t *message_count)
+static int plan_phases(Buffers *b, const Workload *workload, const BlockNeeds *needs,
+                       const Code *code, const size_t *message_count)
 {
     for (int p = 0; p < code->phase_count; p++) {
         PhaseBuffers *phase = &b->phases[b->phase_count];
@@ -255,7 +263,8 @@ static int plan_phases(Buffers *b, const Workload *workload, const BlockNeeds *n
         b->phase_count++;
         set_sizes(b, phase->values, workload, needs);
         find_values(b, phase->values, code, &code->phases[p]);
-        if (give_slots(b, phase->values, message_count) != 0 || give_places(b, phase) != 0) return -1;
+        if (give_slots(b, phase->values, message_count) != 0 || give_places(b, phase) != 0)
+            return -1;
     }
     return 0;
 }
@@ -269,26 +278,35 @@ static int find_needs(BlockNeeds *needs, const Workload *workload, const Device 
         bool             head = workload_has_head(workload, b);
         Layers           body = layers_body(&block->teacher, head);
         if (net_needs(&teacher, memory, &body, NET_FROZEN, err) != 0
-            || net_needs(&student, memory, &block->student, head ? NET_HEADLESS : NET_TRAINED, err) != 0) return -1;
+            || net_needs(&student, memory, &block->student, head ? NET_HEADLESS : NET_TRAINED, err)
+                   != 0)
+            return -1;
         needs[b] = (BlockNeeds){{[VALUE_KEPT] = student.kept, [VALUE_TEACHER_WORK] = teacher.work,
                                  [VALUE_STUDENT_WORK] = student.work}};
     }
     return 0;
 }
 
-int buffers_plan(Buffers *out, const Program *program, const Workload *workload, int64_t micro_batches, int device,
-                 const Device *memory, const size_t *message_count, Error *err)
+int buffers_plan(Buffers *out, const Program *program, const Workload *workload,
+                 int64_t micro_batches, int device, const Device *memory,
+                 const size_t *message_count, Error *err)
 {
     const Code *code = &program->devices[device];
     BlockNeeds *needs = calloc((size_t)program->block_count, sizeof *needs);
     int         rc = -1;
 
-    *out = (Buffers){.block_count = program->block_count, .micro_batches = micro_batches, .overlapped = device_is_async(memory)};
-    out->phases = calloc((size_t)(code->phase_count + program->queue.phase_count) + 1, sizeof *out->phases);
+    *out = (Buffers){.block_count = program->block_count,
+                     .micro_batches = micro_batches,
+                     .overlapped = device_is_async(memory)};
+    out->phases =
+        calloc((size_t)(code->phase_count + program->queue.phase_count) + 1, sizeof *out->phases);
     if (!needs || !out->phases) { error_no_memory(err); goto done; }
     if (find_needs(needs, workload, memory, err) != 0) goto done;
     if (plan_phases(out, workload, needs, code, message_count) != 0
-        || plan_phases(out, workload, needs, &program->queue, message_count) != 0) { error_no_memory(err); goto done; }
+        || plan_phases(out, workload, needs, &program->queue, message_count) != 0) {
+        error_no_memory(err);
+        goto done;
+    }
     rc = 0;
 done:
     free(needs);
@@ -311,10 +329,12 @@ int buffers_begin(Buffers *buffers, Device *memory, int phase, Error *err)
     int64_t count = buffers->phases[phase].count;
 
     if (count == buffers->count) return 0;
-    if (buffers->memory) device_release(memory, buffers->memory);        /* both never stand side by side */
+    /* both never stand side by side */
+    if (buffers->memory) device_release(memory, buffers->memory);
     buffers->count = 0;
     buffers->memory = count > 0 ? device_alloc(memory, (size_t)count) : NULL;
-    if (count > 0 && !buffers->memory) return device_no_memory(memory, (size_t)count, "boundaries and activations", err);
+    if (count > 0 && !buffers->memory)
+        return device_no_memory(memory, (size_t)count, "boundaries and activations", err);
     buffers->count = count;
     return 0;
 }

@@ -13,7 +13,8 @@
  *
  * Two kinds of values have no part in that: a boundary where one LOAD or FETCH makes all of it is
  * read where the loader put it, and a boundary that is one message, as large as any of its channel,
- * is exchanged for a buffer of the channel's (executor/transport/transport.h), so it has memory of its own.
+ * is exchanged for a buffer of the channel's (executor/transport/transport.h), so it has memory of
+ * its own.
  *
  * A device may hold more rows of a boundary than its teacher makes, some of them received:
  * a value is the least range that has all. */
@@ -27,7 +28,8 @@
 typedef struct {
     int64_t row, rows;       /* of the global batch; rows 0: the phase has no such value */
     int64_t per_row;         /* floats */
-    int64_t tokens, scores;  /* of a row and a token, of VALUE_STUDENT_WORK that a head works in too (kernels/head.h); 0: none */
+    int64_t tokens, scores;  /* of a row and a token, of VALUE_STUDENT_WORK that a head works in too
+                              * (kernels/head.h); 0: none */
     int     made, last;      /* instructions of the phase */
     bool    borrowed;        /* the loader's memory */
     int     channel;         /* exchanged with this channel's messages; -1 */
@@ -58,7 +60,8 @@ typedef struct {             /* a boundary that is exchanged with a channel's me
 typedef struct {
     int           block_count;
     int64_t       micro_batches;
-    bool          overlapped;    /* messages are sent while the device computes, until the step's end */
+    bool          overlapped;    /* messages are sent while the device computes, until the step's
+                                  * end */
     PhaseBuffers *phases;    /* those of the device, then those of the shared queue */
     int           phase_count;
     Slot         *slots;
@@ -74,10 +77,11 @@ static inline int value_of(const Buffers *b, ValueKind kind, int block)
 }
 static inline int value_count(const Buffers *b) { return value_of(b, VALUE_KINDS, 0); }
 
-/* Plans for all phases that the device may run; what students make has room for a part of so many micro-batches (base/micro.h). memory: of its kind; message_count: [channels]
- * floats. */
-int  buffers_plan(Buffers *out, const Program *program, const Workload *workload, int64_t micro_batches, int device,
-                  const Device *memory, const size_t *message_count, Error *err);
+/* Plans for all phases that the device may run; what students make has room for a part of so many
+ * micro-batches (base/micro.h). memory: of its kind; message_count: [channels] floats. */
+int buffers_plan(Buffers *out, const Program *program, const Workload *workload,
+                 int64_t micro_batches, int device, const Device *memory,
+                 const size_t *message_count, Error *err);
 
 /* Makes the memory that is exchanged, for all phases; the rest is there after buffers_begin(). */
 int  buffers_open(Buffers *buffers, Device *memory, Error *err);

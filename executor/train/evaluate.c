@@ -11,7 +11,8 @@
 
 enum { ROWS = 64 };          /* asked together, at most */
 
-/* Numbers of the largest boundary of the rows that are asked together: fewer rows of long sequences with large vocabularies. */
+/* Numbers of the largest boundary of the rows that are asked together: fewer rows of long sequences
+ * with large vocabularies. */
 #define MOST_NUMBERS ((int64_t)1 << 25)
 
 typedef struct {
@@ -20,7 +21,8 @@ typedef struct {
     Device  *memory;
     Net    **nets;           /* [blocks] */
     float   *buffers[2];     /* of the device: boundaries, in turn */
-    float   *rows;           /* of the host: samples, and behind them what the last block says of them */
+    float   *rows;           /* of the host: samples, and behind them what the last block says of
+                              * them */
     int64_t  together;       /* rows */
     int      labels[ROWS];
     int      lengths[ROWS];  /* of sequences */
@@ -34,7 +36,8 @@ static int64_t largest_boundary(const Workload *workload)
 {
     int64_t most = shape_count(workload->block[0].in);
 
-    for (int b = 0; b < workload->block_count; b++) most = larger(most, shape_count(workload->block[b].out));
+    for (int b = 0; b < workload->block_count; b++)
+        most = larger(most, shape_count(workload->block[b].out));
     return most;
 }
 
@@ -44,8 +47,10 @@ static int open_net(EvaluatedPart *part, int b)
     const WorkBlock  *block = &e->workload->block[b];
     Net             **net = &part->nets[b];
 
-    if (net_new(net, part->memory, e->student ? &block->student : &block->teacher, block->in, NET_FROZEN,
-                &part->err) != 0) return -1;
+    if (net_new(net, part->memory, e->student ? &block->student : &block->teacher, block->in,
+                NET_FROZEN, &part->err)
+        != 0)
+        return -1;
     int rc = e->student ? state_load_student(*net, b, e->weights, false, e->seed, &part->err)
                         : state_load_teacher(*net, b, e->weights, e->seed, &part->err);
     return rc == 0 ? net_prepare(*net, part->together, &part->err) : -1;
@@ -64,7 +69,8 @@ static int open_part(EvaluatedPart *part)
     part->nets = calloc((size_t)workload->block_count, sizeof *part->nets);
     for (int i = 0; i < 2; i++) part->buffers[i] = device_alloc(part->memory, count);
     part->rows = calloc(2 * count, sizeof *part->rows);
-    if (!part->nets || !part->buffers[0] || !part->buffers[1] || !part->rows) return error_no_memory(&part->err);
+    if (!part->nets || !part->buffers[0] || !part->buffers[1] || !part->rows)
+        return error_no_memory(&part->err);
     for (int b = 0; b < workload->block_count; b++)
         if (open_net(part, b) != 0) return -1;
     return 0;
@@ -103,14 +109,16 @@ static void count_tokens(EvaluatedPart *part, const float *tokens, const float *
     int             classes = workload->block[workload->block_count - 1].out.channels;
 
     for (int t = 0; t + 1 < length; t++)
-        count_answer(&part->accuracy, scores + (int64_t)t * classes, classes, (int)tokens[(t + 1) * workload->input.channels]);
+        count_answer(&part->accuracy, scores + (int64_t)t * classes, classes,
+                     (int)tokens[(t + 1) * workload->input.channels]);
 }
 
 /* What the last block said of the rows; inputs: [rows], of the host. */
 static void count_rows(EvaluatedPart *part, const float *scores, const float *inputs, int64_t rows)
 {
     const Workload *workload = part->e->workload;
-    int64_t         in = shape_count(workload->input), out = shape_count(workload->block[workload->block_count - 1].out);
+    int64_t         in = shape_count(workload->input),
+            out = shape_count(workload->block[workload->block_count - 1].out);
 
     for (int64_t r = 0; r < rows; r++) {
         if (part->predicts) count_tokens(part, inputs + r * in, scores + r * out, part->lengths[r]);
@@ -126,7 +134,10 @@ static int load_rows(EvaluatedPart *part, int64_t first, int64_t rows)
 
     for (int64_t r = 0; r < part->together; r++) part->lengths[r] = e->workload->input.height;
     for (int64_t r = 0; r < rows; r++) {
-        if (data_load(e->data, first + r, e->seed, 0, part->rows + r * per_row, &part->labels[r], &part->err) != 0) return -1;
+        if (data_load(e->data, first + r, e->seed, 0, part->rows + r * per_row, &part->labels[r],
+                      &part->err)
+            != 0)
+            return -1;
         if (data_is_uneven(e->data)) part->lengths[r] = data_length(e->data, first + r);
     }
     return 0;
@@ -145,7 +156,8 @@ static int run_blocks(EvaluatedPart *part, float *scores, int64_t rows)
         if (net_forward(part->nets[b], part->buffers[from], part->buffers[!from], part->together,
                         e->choices ? e->choices[b] : NULL, &part->err) != 0) return -1;
     }
-    device_fetch(part->memory, scores, part->buffers[from], rows * shape_count(workload->block[workload->block_count - 1].out));
+    device_fetch(part->memory, scores, part->buffers[from],
+                 rows * shape_count(workload->block[workload->block_count - 1].out));
     return 0;
 }
 
@@ -155,7 +167,8 @@ static int64_t rows_from(const EvaluatedPart *part, int64_t first)
     return smaller(data_count(part->e->data) - first, part->together);
 }
 
-/* Samples from first on, as many as are asked together; at the end of the data the first rows count only. */
+/* Samples from first on, as many as are asked together; at the end of the data the first rows count
+ * only. */
 static int ask(EvaluatedPart *part, int64_t first)
 {
     int64_t rows = rows_from(part, first);
@@ -164,7 +177,8 @@ static int ask(EvaluatedPart *part, int64_t first)
     if (load_rows(part, first, rows) != 0 || run_blocks(part, scores, rows) != 0) return -1;
     count_rows(part, scores, part->rows, rows);
     int64_t out = shape_count(part->e->workload->block[part->e->workload->block_count - 1].out);
-    if (part->e->outputs) memcpy(part->e->outputs + first * out, scores, (size_t)(rows * out) * sizeof *scores);
+    if (part->e->outputs)
+        memcpy(part->e->outputs + first * out, scores, (size_t)(rows * out) * sizeof *scores);
     return 0;
 }
 
@@ -172,7 +186,8 @@ static int ask_all(EvaluatedPart *part)
 {
     const Evaluation *e = part->e;
 
-    for (int64_t i = part->number * part->together; i < data_count(e->data); i += e->devices->count * part->together) {
+    for (int64_t i = part->number * part->together; i < data_count(e->data);
+         i += e->devices->count * part->together) {
         if (e->stop && atomic_load(e->stop)) return error_set(&part->err, "interrupted");
         if (ask(part, i) != 0) return -1;
     }
@@ -231,15 +246,19 @@ static double cosine(const float *x, const float *y, int64_t count)
 }
 
 /* x, y: [rows][out]. */
-static void count_agreement(Agreement *out, const EvaluatedPart *part, const float *x, const float *y, int64_t rows)
+static void count_agreement(Agreement *out, const EvaluatedPart *part, const float *x,
+                            const float *y, int64_t rows)
 {
     const Workload *workload = part->e->workload;
     Shape           shape = workload->block[workload->block_count - 1].out;
     int64_t         places = (int64_t)shape.height * shape.width;
 
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t p = 0; p < (shape.height == workload->input.height ? part->lengths[r] * shape.width : places); p++, out->count++)
-            out->sum += cosine(x + (r * places + p) * shape.channels, y + (r * places + p) * shape.channels, shape.channels);
+        for (int64_t p = 0;
+             p < (shape.height == workload->input.height ? part->lengths[r] * shape.width : places);
+             p++, out->count++)
+            out->sum += cosine(x + (r * places + p) * shape.channels,
+                               y + (r * places + p) * shape.channels, shape.channels);
 }
 
 /* Both are asked the same rows, which are loaded once. */
@@ -253,7 +272,8 @@ static int agree(Agreement *out, EvaluatedPart *student, EvaluatedPart *teacher,
         EvaluatedPart *failed = NULL;
 
         if (e->stop && atomic_load(e->stop)) return error_set(err, "interrupted");
-        if (load_rows(student, i, rows) != 0 || run_blocks(student, student->rows + in, rows) != 0) failed = student;
+        if (load_rows(student, i, rows) != 0 || run_blocks(student, student->rows + in, rows) != 0)
+            failed = student;
         memcpy(teacher->rows, student->rows, (size_t)in * sizeof *teacher->rows);
         memcpy(teacher->lengths, student->lengths, sizeof teacher->lengths);
         if (!failed && run_blocks(teacher, teacher->rows + in, rows) != 0) failed = teacher;

@@ -25,14 +25,18 @@ static int check_code(const Execution *x, const Code *code, Error *err)
         for (int i = 0; i < code->phases[p].count; i++) {
             const Instruction *in = &code->code[code->phases[p].first + i];
             if (in->student > 0)
-                return error_set(err, "block %d has several students in the program, the workload has one a block",
-                                 in->block);
+                return error_set(
+                    err,
+                    "block %d has several students in the program, the workload has one a block",
+                    in->block);
             loads += in->op == OP_LOAD;
         }
-        if (loads > 1) return error_set(err, "a device loads %d times a step, expected once", loads);
+        if (loads > 1)
+            return error_set(err, "a device loads %d times a step, expected once", loads);
         if (code->phases[p].first_step + code->phases[p].steps > x->program->steps)
-            return error_set(err, "a phase ends with step %" PRId64 ", expected the run's %" PRId64 " at most",
-                             code->phases[p].first_step + code->phases[p].steps, x->program->steps);
+            return error_set(
+                err, "a phase ends with step %" PRId64 ", expected the run's %" PRId64 " at most",
+                code->phases[p].first_step + code->phases[p].steps, x->program->steps);
     }
     return 0;
 }
@@ -43,19 +47,25 @@ static int check_labels(const Execution *x, Error *err)
     const WorkBlock *last = &x->workload->block[x->workload->block_count - 1];
 
     if (!loss_is_of_labels(last->loss) || (x->data && data_has_labels(x->data))) return 0;
-    return error_set(err, "block \"%s\" learns from labels (%s), and the data has none", last->name, loss_name(last->loss));
+    return error_set(err, "block \"%s\" learns from labels (%s), and the data has none", last->name,
+                     loss_name(last->loss));
 }
 
 static int check_store(const Execution *x, Error *err)
 {
     if (!program_stores(x->program)) return 0;
-    if (!x->store || !x->part.given) return error_set(err, "the program stores boundaries: it needs a store, and is executed in parts");
-    if (device_spec_is_async(x->devices)) return error_set(err, "a program that stores boundaries runs on cpu devices only, so far");
-    if (x->program->queue.phase_count > 0) return error_set(err, "a program that stores boundaries has no shared queue");
+    if (!x->store || !x->part.given)
+        return error_set(
+            err, "the program stores boundaries: it needs a store, and is executed in parts");
+    if (device_spec_is_async(x->devices))
+        return error_set(err, "a program that stores boundaries runs on cpu devices only, so far");
+    if (x->program->queue.phase_count > 0)
+        return error_set(err, "a program that stores boundaries has no shared queue");
     return 0;
 }
 
-/* Devices that can do what the workload asks for, data that has it, and a program for its blocks. */
+/* Devices that can do what the workload asks for, data that has it, and a program for its
+ * blocks. */
 static int check(const Execution *x, Error *err)
 {
     const Program *program = x->program;
@@ -64,17 +74,18 @@ static int check(const Execution *x, Error *err)
     if (x->micro_batches > 1 && device_spec_is_async(x->devices))
         return error_set(err, "these devices do not add gradients up over micro-batches");
     if (program->block_count != x->workload->block_count)
-        return error_set(err, "the program trains %d blocks, workload %s has %d", program->block_count,
-                         x->workload->name, x->workload->block_count);
+        return error_set(err, "the program trains %d blocks, workload %s has %d",
+                         program->block_count, x->workload->name, x->workload->block_count);
     if (program_student_count(program) != program->block_count)
         return error_set(err, "the program trains %d students, workload %s has one a block, %d",
                          program_student_count(program), x->workload->name, program->block_count);
     int devices = world_all_devices(x->world, x->devices->count);
     if (program->device_count != devices)
-        return error_set(err, "the program is for %d devices, there are %d", program->device_count, devices);
+        return error_set(err, "the program is for %d devices, there are %d", program->device_count,
+                         devices);
     if (x->where && status_board_devices(x->where) != program->device_count)
-        return error_set(err, "device_status of %d devices, the program is for %d", status_board_devices(x->where),
-                         program->device_count);
+        return error_set(err, "device_status of %d devices, the program is for %d",
+                         status_board_devices(x->where), program->device_count);
     if (check_store(x, err) != 0) return -1;
     for (int d = 0; d < program->device_count; d++)
         if (check_code(x, &program->devices[d], err) != 0) return -1;
@@ -104,8 +115,8 @@ static int find_first_steps(Run *run, Error *err)
     for (int b = 0; b < program->block_count; b++) {
         if (state_step(&run->block_step[b], run->x->student, b, err) != 0) return -1;
         if (run->block_step[b] > program->steps)
-            return error_set(err, "block %d stands at step %" PRId64 ", the run has %" PRId64, b, run->block_step[b],
-                             program->steps);
+            return error_set(err, "block %d stands at step %" PRId64 ", the run has %" PRId64, b,
+                             run->block_step[b], program->steps);
         run->ended[b] = run->block_step[b];
         run->loss[b] = NAN;
     }
@@ -133,10 +144,12 @@ static bool wants_nccl(const Execution *x)
 {
     const CudaPlugin *plugin = x->devices->type == DEVICE_CUDA ? cuda_plugin(NULL) : NULL;
 
-    return x->devices->nccl || (plugin && plugin->nccl_new && world_size(x->world) > 1 && x->devices->slices == 1);
+    return x->devices->nccl
+           || (plugin && plugin->nccl_new && world_size(x->world) > 1 && x->devices->slices == 1);
 }
 
-/* NCCL where it is asked for, or GPUs are in several processes; else messages of the world, if there are several. */
+/* NCCL where it is asked for, or GPUs are in several processes; else messages of the world, if
+ * there are several. */
 static int open_transport(Run *run, const TransportOptions *options, Error *err)
 {
     if (wants_nccl(run->x)) return open_nccl(run, options, err);
@@ -153,13 +166,15 @@ static int64_t fetched_elements(const void *context, int queue)
     return workload_boundary_count(run->x->workload, queue % (run->x->program->block_count + 1));
 }
 
-static int fetch_row(void *context, int queue, int64_t sample, int64_t epoch, float *out, int *label, Error *err)
+static int fetch_row(void *context, int queue, int64_t sample, int64_t epoch, float *out,
+                     int *label, Error *err)
 {
     const Run *run = context;
 
     (void)epoch;
     *label = -1;
-    return stored_get(store_boundary(run->x->store, queue % (run->x->program->block_count + 1)), sample, out, err);
+    return stored_get(store_boundary(run->x->store, queue % (run->x->program->block_count + 1)),
+                      sample, out, err);
 }
 
 /* Threads that read what devices fetch, and mostly wait for a disk. */
@@ -169,8 +184,9 @@ static int open_fetcher(Run *run, Error *err)
     const Execution *x = run->x;
     RowSource        source = {fetched_elements, fetch_row, run, data_count(x->data)};
     LoaderOptions    options = {.source = &source, .lanes = FETCH_LANES, .prefetch = STORAGE_AHEAD,
-                                .devices = run_fetch_queue(run, x->program->device_count, 0), .batch = x->program->batch,
-                                .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
+                                .devices = run_fetch_queue(run, x->program->device_count, 0),
+                                .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch,
+                                .seed = x->seed};
 
     return loader_new(&run->fetcher, NULL, &options, err);
 }
@@ -180,14 +196,17 @@ static int open_fetcher(Run *run, Error *err)
 static int open_run(Run *run, size_t *message_count, int64_t number, Error *err)
 {
     const Execution *x = run->x;
-    size_t           devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
-    TransportOptions transport = {.program = x->program, .message_count = message_count, .queue_depth = x->queue_depth,
-                                  .spin = !device_spec_shares(x->devices), .devices = x->devices, .world = x->world,
-                                  .number = number};
-    LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch, .devices = x->program->device_count,
-                               .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
+    size_t devices = (size_t)x->program->device_count, blocks = (size_t)x->program->block_count;
+    TransportOptions transport = {.program = x->program, .message_count = message_count,
+                                  .queue_depth = x->queue_depth,
+                                  .spin = !device_spec_shares(x->devices), .devices = x->devices,
+                                  .world = x->world, .number = number};
+    LoaderOptions    loader = {.lanes = x->lanes, .prefetch = x->prefetch,
+                               .devices = x->program->device_count, .batch = x->program->batch,
+                               .steps_per_epoch = x->steps_per_epoch, .seed = x->seed};
 
-    if (device_spec_is_async(x->devices)) {        /* copies overlap with the program from memory of theirs only */
+    if (device_spec_is_async(x->devices)) {        /* copies overlap with the program from memory of
+                                                    * theirs only */
         loader.alloc = rows_alloc;
         loader.release = rows_release;
         loader.context = x->devices;
@@ -226,19 +245,22 @@ static void close_run(Run *run)
     free(run->first);
 }
 
-/* Starts the workers of the devices here and waits for them. The caller comes to the gate with them, to see when
- * the run starts and ends. */
-static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, WorkerArgument *arguments,
-                        Recorder *recorders)
+/* Starts the workers of the devices here and waits for them. The caller comes to the gate with
+ * them, to see when the run starts and ends. */
+static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads,
+                        WorkerArgument *arguments, Recorder *recorders)
 {
     World *world = run->x->world;
-    int    first = world_first_device(world), devices = world_devices(world, run->x->program->device_count), created = 0;
+    int    first = world_first_device(world),
+        devices = world_devices(world, run->x->program->device_count), created = 0;
 
     start_barrier_open(&run->gate, devices + 1, world);
     world_on_failure(world, fail_with_others, run);
     for (; created < devices; created++) {
         Recorder *recorder = &recorders[first + created];
-        *recorder = (Recorder){.device = first + created, .first = run->x->record_first, .steps = run->x->record_steps};
+        *recorder = (Recorder){.device = first + created,
+                               .first = run->x->record_first,
+                               .steps = run->x->record_steps};
         arguments[created] = (WorkerArgument){run, first + created, recorder};
         if (pthread_create(&threads[created], NULL, worker_run, &arguments[created]) != 0) break;
     }
@@ -260,15 +282,16 @@ static void run_workers(Run *run, ExecutionResult *out, pthread_t *threads, Work
 int execute(ExecutionResult *out, const Execution *x, Error *err)
 {
     size_t          devices = (size_t)x->program->device_count;
-    Run             run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
-    size_t         *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
+    Run     run = {.x = x, .lock = PTHREAD_MUTEX_INITIALIZER, .report = PTHREAD_MUTEX_INITIALIZER};
+    size_t *message_count = calloc((size_t)x->program->channel_count + 1, sizeof *message_count);
     pthread_t      *threads = calloc(devices, sizeof *threads);
     WorkerArgument *arguments = calloc(devices, sizeof *arguments);
     Recorder       *recorders = calloc(devices, sizeof *recorders);
     int             rc = -1;
 
     *out = (ExecutionResult){0};
-    int ready = message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
+    int ready =
+        message_count && threads && arguments && recorders ? check(x, err) : error_no_memory(err);
     if (ready == 0) ready = open_run(&run, message_count, world_number(x->world), err);
     if (world_agree(x->world, ready, err) != 0) goto done;
     if (x->current_run) current_run_show(x->current_run, run.where, x->program);
@@ -296,7 +319,8 @@ done:
 static int join_phases(ExecutionResult *out, ExecutionResult *more, Error *err)
 {
     int64_t     later_ns = more->start_ns - out->start_ns;
-    PhaseTimes *moved = realloc(out->phases, (size_t)(out->phase_count + more->phase_count + 1) * sizeof *moved);
+    PhaseTimes *moved =
+        realloc(out->phases, (size_t)(out->phase_count + more->phase_count + 1) * sizeof *moved);
 
     if (!moved) return error_no_memory(err);
     out->phases = moved;
@@ -330,7 +354,8 @@ static int join_spans(ExecutionResult *out, const ExecutionResult *more, Error *
 
 int execution_warm_up(const Workload *workload, const DeviceSpec *devices)
 {
-    enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of each path of a supernet */
+    enum { FIRST = 3, EACH_PATH = 2 };   /* seen, recorded, and once more as memory goes round; of
+                                          * each path of a supernet */
     int paths = workload_most_paths(workload);
 
     if (!device_spec_is_async(devices)) return 0;

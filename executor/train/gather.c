@@ -45,7 +45,8 @@ static FlatSpan flatten(const Program *program, const Span *span)
     if (is_in(&program->devices[span->device], span->instruction, &flat.index)) return flat;
     flat.code = -1;
     if (is_in(&program->queue, span->instruction, &flat.index)) return flat;
-    for (flat.code = 0; !is_in(&program->devices[flat.code], span->instruction, &flat.index); flat.code++) { }
+    for (flat.code = 0; !is_in(&program->devices[flat.code], span->instruction, &flat.index);
+         flat.code++) {}
     return flat;
 }
 
@@ -55,7 +56,8 @@ static void pack_device(Text *out, const Run *run, const Recorder *r)
     put(out, &r->phase_count, sizeof r->phase_count);
     for (int p = 0; p < r->phase_count; p++) {
         put(out, &r->phases[p], sizeof r->phases[p]);
-        put(out, r->phases[p].step_end_ns, (size_t)r->phases[p].steps * sizeof *r->phases[p].step_end_ns);
+        put(out, r->phases[p].step_end_ns,
+            (size_t)r->phases[p].steps * sizeof *r->phases[p].step_end_ns);
     }
     put(out, &r->span_count, sizeof r->span_count);
     for (int64_t i = 0; i < r->span_count; i++) {
@@ -127,7 +129,8 @@ static int unpack_phase(ResultReader *in, Recorder *r, int64_t offset_ns)
 
     get(in, times, sizeof *times);
     times->start_ns += offset_ns;
-    times->step_end_ns = in->failed ? NULL : calloc((size_t)times->steps + 1, sizeof *times->step_end_ns);
+    times->step_end_ns =
+        in->failed ? NULL : calloc((size_t)times->steps + 1, sizeof *times->step_end_ns);
     if (!times->step_end_ns) return -1;
     r->phase_count++;
     get(in, times->step_end_ns, (size_t)times->steps * sizeof *times->step_end_ns);
@@ -185,13 +188,15 @@ static int unpack_blocks(ResultReader *in, Run *run, Error *err)
     }
     if (in->failed) return error_set(err, "a rank's results are cut off");
     if (blocks == 0) return 0;
-    if (tensors_parse(&students, "a rank's students", in->at, (size_t)(in->end - in->at), err) != 0) return -1;
+    if (tensors_parse(&students, "a rank's students", in->at, (size_t)(in->end - in->at), err) != 0)
+        return -1;
     int rc = tensors_put(run->x->student, students, err);
     tensors_free(students);
     return rc;
 }
 
-static int unpack(const Text *text, Run *run, Recorder *recorders, int rank, bool *stopped, Error *err)
+static int unpack(const Text *text, Run *run, Recorder *recorders, int rank, bool *stopped,
+                  Error *err)
 {
     ResultReader  in = {text_string(text), text_string(text) + text->length, false};
     int64_t offset_ns = world_clock_offset_ns(run->x->world, rank);
@@ -200,8 +205,10 @@ static int unpack(const Text *text, Run *run, Recorder *recorders, int rank, boo
     get(&in, &theirs, sizeof theirs);
     *stopped |= theirs;
     for (int d = 0; d < run->x->program->device_count; d++)
-        if (world_rank_of(run->x->world, d) == rank && unpack_device(&in, run, &recorders[d], d, offset_ns) != 0)
-            return in.failed ? error_set(err, "rank %d's results are cut off", rank) : error_no_memory(err);
+        if (world_rank_of(run->x->world, d) == rank
+            && unpack_device(&in, run, &recorders[d], d, offset_ns) != 0)
+            return in.failed ? error_set(err, "rank %d's results are cut off", rank)
+                             : error_no_memory(err);
     return unpack_blocks(&in, run, err);
 }
 

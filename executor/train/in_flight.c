@@ -11,8 +11,10 @@ static int open_step(InFlight *u, EnqueuedStep *step, int blocks, Error *err)
     step->list = calloc((size_t)u->capacity, sizeof *step->list);
     if (!step->list) return error_no_memory(err);
     for (int i = 0; i < u->capacity; i++)
-        if (event_new(&step->list[i].begun, u->device, err) != 0 || event_new(&step->list[i].ready, u->device, err) != 0
-            || event_new(&step->list[i].end, u->device, err) != 0) return -1;
+        if (event_new(&step->list[i].begun, u->device, err) != 0
+            || event_new(&step->list[i].ready, u->device, err) != 0
+            || event_new(&step->list[i].end, u->device, err) != 0)
+            return -1;
     step->loss = host_alloc(u->spec, (size_t)blocks * sizeof *step->loss);
     if (!step->loss) return error_set(err, "no pinned memory of the host for losses");
     return event_new(&step->end, u->device, err);
@@ -22,17 +24,21 @@ static int open_inputs(InFlight *u, Error *err)
 {
     for (int i = 0; i < 2 && u->input_count > 0; i++) {
         u->input[i] = device_alloc(u->device, u->input_count);
-        if (!u->input[i]) return device_no_memory(u->device, u->input_count, "rows from the host", err);
-        if (event_new(&u->copying[i], u->device, err) != 0 || event_new(&u->copied[i], u->device, err) != 0) return -1;
+        if (!u->input[i])
+            return device_no_memory(u->device, u->input_count, "rows from the host", err);
+        if (event_new(&u->copying[i], u->device, err) != 0
+            || event_new(&u->copied[i], u->device, err) != 0)
+            return -1;
     }
     return 0;
 }
 
-int in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions, int blocks, size_t input_count,
-                   Error *err)
+int in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions,
+                   int blocks, size_t input_count, Error *err)
 {
     *u = (InFlight){.device = device, .spec = spec, .capacity = instructions > 0 ? instructions : 1,
-                    .async = device_is_async(device), .input_count = device_is_async(device) ? input_count : 0};
+                    .async = device_is_async(device),
+                    .input_count = device_is_async(device) ? input_count : 0};
     for (int i = 0; i <= IN_FLIGHT; i++)
         if (open_step(u, &u->steps[i], blocks, err) != 0) return -1;
     if (event_new(&u->begun, device, err) != 0) return -1;
@@ -67,9 +73,11 @@ int64_t in_flight_bytes(const InFlight *u) { return 2 * (int64_t)(u->input_count
 
 int in_flight_start(InFlight *u, Error *err)
 {
-    int64_t now_ns = clock_ns();         /* not after: this thread may have to wait for a core then */
+    int64_t now_ns = clock_ns();         /* not after: this thread may have to wait for a core
+                                          * then */
 
-    if (event_record(u->device, u->begun, err) != 0 || event_synchronize(u->begun, err) != 0) return -1;
+    if (event_record(u->device, u->begun, err) != 0 || event_synchronize(u->begun, err) != 0)
+        return -1;
     u->base_ns = now_ns;
     u->base = u->latest = u->begun;
     u->count = 0;
@@ -89,7 +97,8 @@ EnqueuedStep *in_flight_begin(InFlight *u, int64_t step)
     return e;
 }
 
-Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped, Error *err)
+Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped,
+                            Error *err)
 {
     Enqueued *e = &step->list[step->count++];
 
@@ -102,7 +111,10 @@ Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *
     return u->async || event_record(u->device, e->begun, err) == 0 ? e : NULL;
 }
 
-static int64_t time_of(const InFlight *u, const StreamEvent *event) { return u->base_ns + event_elapsed_ns(u->base, event); }
+static int64_t time_of(const InFlight *u, const StreamEvent *event)
+{
+    return u->base_ns + event_elapsed_ns(u->base, event);
+}
 
 int64_t in_flight_begun_ns(const InFlight *u, const Enqueued *e) { return time_of(u, e->begun); }
 
@@ -113,18 +125,22 @@ int in_flight_enqueued(InFlight *u, Enqueued *e, Error *err)
     return 0;
 }
 
-/* Compute waits for what overlapped with it, so that nothing of the step's is overwritten by the next. */
+/* Compute waits for what overlapped with it, so that nothing of the step's is overwritten by the
+ * next. */
 int in_flight_end(InFlight *u, EnqueuedStep *step, Error *err)
 {
     for (int i = 0; i < step->count; i++)
-        if (step->list[i].overlapped && stream_wait_event(u->device, step->list[i].end, err) != 0) return -1;
+        if (step->list[i].overlapped && stream_wait_event(u->device, step->list[i].end, err) != 0)
+            return -1;
     if (event_record(u->device, step->end, err) != 0) return -1;
     u->latest = step->end;
     return 0;
 }
 
-/* The buffer was last used by the step before the last, which is over: there are no more in flight. */
-int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count, const float **on_device, Error *err)
+/* The buffer was last used by the step before the last, which is over: there are no more in
+ * flight. */
+int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count,
+                   const float **on_device, Error *err)
 {
     int k = u->turn ^= 1, rc;
 
@@ -138,7 +154,9 @@ int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count, co
     if (rc == 0) rc = stream_load(u->device, u->input[k], host, (int64_t)count, err);
     if (rc == 0) rc = event_record(u->device, u->copied[k], err);
     stream_use(u->device, STREAM_COMPUTE);
-    if (rc != 0 || stream_wait_event(u->device, u->copied[k], err) != 0 || event_record(u->device, e->ready, err) != 0) return -1;
+    if (rc != 0 || stream_wait_event(u->device, u->copied[k], err) != 0
+        || event_record(u->device, e->ready, err) != 0)
+        return -1;
     e->waited = true;
     e->input = k;
     *on_device = u->input[k];
@@ -160,10 +178,12 @@ static void find_times(InFlight *u, EnqueuedStep *step)
         Enqueued *e = &step->list[i];
         e->began_ns = u->async ? now_ns : time_of(u, e->begun);
         e->ready_ns = e->waited ? time_of(u, e->ready) : e->began_ns;
-        if (e->ready_ns < e->began_ns) e->ready_ns = e->began_ns;       /* two clocks, or two looks at one */
+        /* two clocks, or two looks at one */
+        if (e->ready_ns < e->began_ns) e->ready_ns = e->began_ns;
         e->done_ns = time_of(u, e->end);
         if (e->done_ns < e->ready_ns) e->done_ns = e->ready_ns;
-        e->copy_ns = e->input >= 0 ? event_elapsed_ns(u->copying[e->input], u->copied[e->input]) : 0;
+        e->copy_ns =
+            e->input >= 0 ? event_elapsed_ns(u->copying[e->input], u->copied[e->input]) : 0;
         if (!e->overlapped) now_ns = e->done_ns;
     }
     step->computed_ns = now_ns;

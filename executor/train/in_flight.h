@@ -5,10 +5,10 @@
  *     thread    enqueues step 4 | waits for step 3's end, retires it | enqueues step 5 | ...
  *     compute   ... step 3      |   step 4          |
  *
- * So the thread is never further ahead than that, and what a step was enqueued with is left as it is
- * until the step is over. Rows from the host have two buffers on an asynchronous device, used in turn:
- * the copy of a step's rows is overlapped with the step before. Other devices use them where they are, and
- * their steps are over once they are enqueued. All is made by in_flight_open(). */
+ * So the thread is never further ahead than that, and what a step was enqueued with is left as it
+ * is until the step is over. Rows from the host have two buffers on an asynchronous device, used in
+ * turn: the copy of a step's rows is overlapped with the step before. Other devices use them where
+ * they are, and their steps are over once they are enqueued. All is made by in_flight_open(). */
 #ifndef EXECUTOR_TRAIN_IN_FLIGHT_H
 #define EXECUTOR_TRAIN_IN_FLIGHT_H
 
@@ -21,11 +21,15 @@ typedef struct {
     const Instruction *in;
     bool    overlapped;      /* on the link's stream: the compute stream goes on */
     bool    waited;          /* ready was recorded: the wait that it begins with is over */
-    bool    moved;           /* what it received or summed was transferred overlapped with the device's work */
-    StreamEvent *begun, *ready, *end;    /* begun: when the thread came to it, of devices that are not asynchronous */
+    bool    moved;           /* what it received or summed was transferred overlapped with the
+                              * device's work */
+    StreamEvent *begun, *ready, *end;    /* begun: when the thread came to it, of devices that are
+                                          * not asynchronous */
     int     input;           /* of a LOAD: which of the buffers; -1: none */
-    int64_t start_ns, end_ns;            /* of a LOAD: when it was made in the host's memory; moved: in flight */
-    int64_t summed_ns;       /* waited for batch statistics of others within it, where the thread does that */
+    int64_t start_ns, end_ns;            /* of a LOAD: when it was made in the host's memory; moved:
+                                          * in flight */
+    int64_t summed_ns;       /* waited for batch statistics of others within it, where the thread
+                              * does that */
     /* found by in_flight_retire(); CLOCK_MONOTONIC */
     int64_t began_ns, ready_ns, done_ns;
     int64_t copy_ns;         /* of a LOAD: how long its rows took to the device */
@@ -58,8 +62,8 @@ typedef struct {
 } InFlight;
 
 /* For steps of at most instructions instructions that load at most input_count floats. */
-int     in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions, int blocks, size_t input_count,
-                       Error *err);
+int     in_flight_open(InFlight *u, Device *device, const DeviceSpec *spec, int instructions,
+                       int blocks, size_t input_count, Error *err);
 void    in_flight_close(InFlight *u);
 int64_t in_flight_bytes(const InFlight *u);
 
@@ -69,18 +73,21 @@ bool in_flight_is_full(const InFlight *u);
 
 /* A step, then its instructions one by one, then its end. Not when full. */
 EnqueuedStep *in_flight_begin(InFlight *u, int64_t step);
-Enqueued     *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped, Error *err);     /* NULL: an error */
+Enqueued *in_flight_enqueue(InFlight *u, EnqueuedStep *step, const Instruction *in, bool overlapped,
+                            Error *err); /* NULL: an error */
 /* When the thread came to it, CLOCK_MONOTONIC, of a device that is not asynchronous. */
 int64_t   in_flight_begun_ns(const InFlight *u, const Enqueued *e);
 int       in_flight_enqueued(InFlight *u, Enqueued *e, Error *err);
 int       in_flight_end(InFlight *u, EnqueuedStep *step, Error *err);
 
-/* Makes count floats that the host loaded the device's; compute comes after it. Before the next load
- * into the same memory of the host: in_flight_loaded(). */
-int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count, const float **on_device, Error *err);
+/* Makes count floats that the host loaded the device's; compute comes after it. Before the next
+ * load into the same memory of the host: in_flight_loaded(). */
+int in_flight_load(InFlight *u, Enqueued *e, const float *host, size_t count,
+                   const float **on_device, Error *err);
 int in_flight_loaded(InFlight *u, Error *err);
 
-/* Waits for the oldest step and finds its times; NULL: an error. It stays until two more are begun. */
+/* Waits for the oldest step and finds its times; NULL: an error. It stays until two more are
+ * begun. */
 EnqueuedStep *in_flight_retire(InFlight *u, Error *err);
 
 #endif

@@ -40,10 +40,13 @@ static void merge(bool *into, const bool *from, int count)
     for (int i = 0; i < count; i++) into[i] = into[i] || from[i];
 }
 
-/* Whether other trains what part does, and needs no more boundaries than part has when all that it stores is there. */
+/* Whether other trains what part does, and needs no more boundaries than part has when all that it
+ * stores is there. */
 static bool is_rest(const ProgramPart *other, const ProgramPart *part, int blocks)
 {
-    if (memcmp(other->trains, part->trains, (size_t)blocks * sizeof *part->trains) != 0 || any(other->stores, blocks + 1)) return false;
+    if (memcmp(other->trains, part->trains, (size_t)blocks * sizeof *part->trains) != 0
+        || any(other->stores, blocks + 1))
+        return false;
     for (int k = 0; k <= blocks; k++)
         if (other->fetches[k] && !part->stores[k] && !part->fetches[k]) return false;
     return true;
@@ -61,7 +64,8 @@ static void find_rest(ProgramParts *parts, int i, int blocks)
 /* Whether the phases of next may run while those of part do. */
 static bool go_together(const ProgramPart *part, const ProgramPart *next, int blocks)
 {
-    return any(part->stores, blocks + 1) == any(next->stores, blocks + 1) && !share(part->stores, next->fetches, blocks + 1)
+    return any(part->stores, blocks + 1) == any(next->stores, blocks + 1)
+           && !share(part->stores, next->fetches, blocks + 1)
            && !share(part->trains, next->trains, blocks);
 }
 
@@ -138,7 +142,8 @@ int execution_share_student(const Execution *x, Error *err)
     if (!x->world) return 0;
     rc = world_agree(x->world, rc, err);
     if (rc == 0) rc = world_broadcast_text(x->world, &text, err);
-    if (rc == 0 && !first) rc = tensors_parse(&theirs, "the students of rank 0", text_string(&text), text.length, err);
+    if (rc == 0 && !first)
+        rc = tensors_parse(&theirs, "the students of rank 0", text_string(&text), text.length, err);
     if (rc == 0 && theirs) rc = tensors_put(x->student, theirs, err);
     tensors_free(theirs);
     text_free(&text);
@@ -152,7 +157,8 @@ static int run_part(PartsRun *r, int part, int64_t until, Error *err)
 
     r->x.part = (ExecutionPart){true, r->parts.part[part].first, r->parts.part[part].last, until};
     if (execute(r->begun ? &more : r->result, &r->x, err) != 0) return -1;
-    if (r->begun && execution_join(r->result, &more, r->blocks, r->x.program->device_count, err) != 0) {
+    if (r->begun
+        && execution_join(r->result, &more, r->blocks, r->x.program->device_count, err) != 0) {
         execution_free(&more);
         return -1;
     }
@@ -204,9 +210,13 @@ static int check_whole(const PartsRun *r, const bool *boundaries, Error *err)
 {
     for (int k = 0; k <= r->blocks; k++)
         if (boundaries[k] && store_missing(r->x.store, k) > 0)
-            return error_set(err, "boundary %d has %" PRId64 " of its rows missing, and the blocks whose training would make them are "
-                             "further on: it cannot be made again by this plan; resume under a schedule that relays, or begin anew",
-                             k, store_missing(r->x.store, k));
+            return error_set(
+                err,
+                "boundary %d has %" PRId64
+                " of its rows missing, and the blocks whose training would make them are "
+                "further on: it cannot be made again by this plan; resume under a schedule that "
+                "relays, or begin anew",
+                k, store_missing(r->x.store, k));
     return 0;
 }
 
@@ -237,7 +247,8 @@ static bool trains_later(const PartsRun *r, int part)
 {
     for (int b = 0; b < r->blocks; b++) {
         bool later = false;
-        for (int i = part + 1; i < r->parts.count && !later; i++) later = r->parts.part[i].trains[b];
+        for (int i = part + 1; i < r->parts.count && !later; i++)
+            later = r->parts.part[i].trains[b];
         if (r->parts.part[part].trains[b] && !later) return false;
     }
     return true;
@@ -261,7 +272,8 @@ static int run_storing(PartsRun *r, int part, Error *err)
         int64_t end = smaller((step / r->x.steps_per_epoch + 1) * r->x.steps_per_epoch, total);
         int64_t ready = p->rest >= 0 ? find_ready(r, p->stores, step, end) : step;
         if (world_broadcast(r->x.world, &ready, sizeof ready, err) != 0) return -1;
-        if (run_part(r, ready > step ? p->rest : part, ready > step ? ready : end, err) != 0) return -1;
+        if (run_part(r, ready > step ? p->rest : part, ready > step ? ready : end, err) != 0)
+            return -1;
         if (r->result->stopped) return 0;
     }
     if (trains_later(r, part)) return 0;
@@ -286,14 +298,16 @@ static bool is_used_last(const PartsRun *r, int part, int boundary)
     return r->parts.part[part].fetches[boundary] || r->parts.part[part].stores[boundary];
 }
 
-/* Removes what part and those before it used and none behind it fetches, once no resumed run can need it. */
+/* Removes what part and those before it used and none behind it fetches, once no resumed run can
+ * need it. */
 static int drop_unused(PartsRun *r, int part, Error *err)
 {
     bool kept = false;
 
     for (int k = 0; k <= r->blocks; k++) {
         if (!is_used_last(r, part, k)) continue;
-        int rc = !kept && r->x.keep && world_rank(r->x.world) == 0 ? r->x.keep(r->x.context, err) : 0;
+        int rc =
+            !kept && r->x.keep && world_rank(r->x.world) == 0 ? r->x.keep(r->x.context, err) : 0;
         if (world_agree(r->x.world, rc, err) != 0 || store_drop(r->x.store, k, err) != 0) return -1;
         kept = true;
     }
@@ -310,7 +324,8 @@ static int run_all(PartsRun *r, Error *err)
         if (r->drop && drop_unused(r, i, err) != 0) return -1;
     }
     if (r->begun || r->parts.count == 0) return 0;
-    return run_part(r, r->parts.count - 1, 0, err);      /* nothing was left to train: an empty result */
+    return run_part(r, r->parts.count - 1, 0, err);      /* nothing was left to train: an empty
+                                                          * result */
 }
 
 int execute_parts(ExecutionResult *out, const Execution *x, bool drop, Error *err)

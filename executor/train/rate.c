@@ -8,5 +8,6 @@ float rate_at(double learning_rate, int64_t warm_up_steps, int64_t step, int64_t
     int64_t warm_up = warm_up_steps < total ? warm_up_steps : total;
 
     if (step < warm_up) return (float)(learning_rate * (double)(step + 1) / (double)warm_up);
-    return (float)(learning_rate * 0.5 * (1 + cos(pi * (double)(step - warm_up) / (double)(total - warm_up))));
+    return (float)(learning_rate * 0.5
+                   * (1 + cos(pi * (double)(step - warm_up) / (double)(total - warm_up))));
 }

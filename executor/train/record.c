@@ -5,7 +5,8 @@
 
 #include "base/array.h"
 
-enum { MOST_SPANS = 3 };     /* of an instruction: a RECV its own, and one at each end of the link */
+enum { MOST_SPANS = 3 };     /* of an instruction: a RECV its own, and one at each end of the
+                              * link */
 enum { LANES = LANE_STORAGE + 1 };
 
 static int make_room_for_spans(Recorder *r, int64_t more)
@@ -36,7 +37,8 @@ int record_phase(Recorder *r, const PhaseTimes *phase, int code_count, int64_t s
     return 0;
 }
 
-void record_times(Recorder *r, const Instruction *in, int64_t began_ns, int64_t ready_ns, int64_t end_ns)
+void record_times(Recorder *r, const Instruction *in, int64_t began_ns, int64_t ready_ns,
+                  int64_t end_ns)
 {
     PhaseTimes *times = &r->phases[r->phase_count - 1];
 
@@ -49,8 +51,8 @@ void record_wait(Recorder *r, Op op, int64_t ns)
     r->phases[r->phase_count - 1].wait_ns[op] += ns;
 }
 
-void record_span(Recorder *r, int device, Lane lane, const Instruction *in, int64_t step, int64_t start_ns,
-                 int64_t end_ns)
+void record_span(Recorder *r, int device, Lane lane, const Instruction *in, int64_t step,
+                 int64_t start_ns, int64_t end_ns)
 {
     if (step < r->first || step - r->first >= r->steps || start_ns >= end_ns) return;
     if (r->span_count < r->span_capacity)
@@ -83,10 +85,13 @@ static int by_end(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-static bool is_shared(Lane lane) { return lane == LANE_COPY_IN || lane == LANE_COPY_OUT || lane == LANE_REDUCE; }
+static bool is_shared(Lane lane)
+{
+    return lane == LANE_COPY_IN || lane == LANE_COPY_OUT || lane == LANE_REDUCE;
+}
 
-/* Two peers may copy to a device at once, or two sums be under way; on the one lane for it the later
- * box begins where the earlier ends. */
+/* Two peers may copy to a device at once, or two sums be under way; on the one lane for it the
+ * later box begins where the earlier ends. */
 static void part_copies(Span *spans, int64_t count, int64_t *lane_end_ns)
 {
     for (int64_t i = 0; i < count; i++) {
@@ -118,7 +123,8 @@ static int collect_spans(ExecutionResult *out, const Recorder *recorders, size_t
         out->spans[i] = all[i].span;
         out->spans[i].start_ns -= out->start_ns;
         out->spans[i].end_ns -= out->start_ns;
-        if (out->spans[i].start_ns < 0) out->spans[i].start_ns = 0;          /* loaded before all were ready */
+        /* loaded before all were ready */
+        if (out->spans[i].start_ns < 0) out->spans[i].start_ns = 0;
         if (out->spans[i].end_ns < 0) out->spans[i].end_ns = 0;
     }
     out->span_count = total;

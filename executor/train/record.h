@@ -15,10 +15,12 @@ typedef struct {
 } Recorder;
 
 /* A phase of code_count instructions begins at start_ns. */
-int  record_phase(Recorder *recorder, const PhaseTimes *phase, int code_count, int64_t start_ns, Error *err);
+int record_phase(Recorder *recorder, const PhaseTimes *phase, int code_count, int64_t start_ns,
+                 Error *err);
 
 /* An instruction began at began_ns, its wait ended at ready_ns and its work at end_ns. */
-void record_times(Recorder *recorder, const Instruction *in, int64_t began_ns, int64_t ready_ns, int64_t end_ns);
+void record_times(Recorder *recorder, const Instruction *in, int64_t began_ns, int64_t ready_ns,
+                  int64_t end_ns);
 
 /* So much more was waited. */
 void record_wait(Recorder *recorder, Op op, int64_t ns);
@@ -32,7 +34,8 @@ void record_step(Recorder *recorder, int64_t end_ns);
 /* Of the whole phase. */
 void record_cpu(Recorder *recorder, int64_t cpu_ns);
 
-/* Moves what the recorders have to out, in order, relative to out->start_ns; they are then empty. */
+/* Moves what the recorders have to out, in order, relative to out->start_ns; they are then
+ * empty. */
 int  record_collect(ExecutionResult *out, Recorder *recorders, size_t count, Error *err);
 void record_free(Recorder *recorder);
 

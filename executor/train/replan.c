@@ -30,7 +30,10 @@ struct Replan {
 
 /* ---- what the trace says ------------------------------------------------------------ */
 
-static bool is_work(Op op) { return op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE; }
+static bool is_work(Op op)
+{
+    return op == OP_TEACHER || op == OP_FORWARD || op == OP_BACKWARD || op == OP_UPDATE;
+}
 
 static int predict_work(Replan *r, Error *err)
 {
@@ -41,7 +44,8 @@ static int predict_work(Replan *r, Error *err)
     for (int64_t i = 0; i < p.span_count; i++) {
         const Span *span = &p.spans[i];
         if (is_work(span->instruction->op) && span->lane == LANE_COMPUTE)
-            r->predicted_ns[span->device] += (double)(span->end_ns - span->start_ns) / PREDICTED_STEPS;
+            r->predicted_ns[span->device] +=
+                (double)(span->end_ns - span->start_ns) / PREDICTED_STEPS;
     }
     prediction_free(&p);
     return 0;
@@ -50,13 +54,15 @@ static int predict_work(Replan *r, Error *err)
 static int check_plan(const Plan *plan, const Trace *trace, const ReplanOptions *o, Error *err)
 {
     if (schedule_row(plan->schedule)->phases)
-        return error_set(err, "%s trains one block after another: there is nothing to move while it runs",
-                         schedule_name(plan->schedule));
+        return error_set(
+            err, "%s trains one block after another: there is nothing to move while it runs",
+            schedule_name(plan->schedule));
     if (plan->trace_hash && plan->trace_hash != trace->hash)
         return error_set(err, "%s: not the trace that the plan came from, which is %s", o->trace,
                          plan->trace_name[0] ? plan->trace_name : "another");
     if (trace->block_count != plan->block_count)
-        return error_set(err, "%s has %d blocks, the plan has %d", o->trace, trace->block_count, plan->block_count);
+        return error_set(err, "%s has %d blocks, the plan has %d", o->trace, trace->block_count,
+                         plan->block_count);
     return 0;
 }
 
@@ -68,12 +74,14 @@ int replan_open(Replan **out, const ReplanOptions *o, const Plan *plan, Error *e
     *out = NULL;
     if (!r) return error_no_memory(err);
     r->options = *o;
-    r->cluster = (ScenarioOptions){.devices = o->devices, .batch = plan->batch, .queue_depth = o->queue_depth};
+    r->cluster = (ScenarioOptions){
+        .devices = o->devices, .batch = plan->batch, .queue_depth = o->queue_depth};
     r->predicted_ns = calloc(devices, sizeof *r->predicted_ns);
     r->seen = calloc(devices, sizeof *r->seen);
     r->ratio = calloc(devices, sizeof *r->ratio);
     if (!r->predicted_ns || !r->seen || !r->ratio) { error_no_memory(err); goto fail; }
-    if (trace_read(&r->trace, o->trace, err) != 0 || trace_read(&r->scaled, o->trace, err) != 0) goto fail;
+    if (trace_read(&r->trace, o->trace, err) != 0 || trace_read(&r->scaled, o->trace, err) != 0)
+        goto fail;
     if (check_plan(plan, r->trace, o, err) != 0) goto fail;
     if (scenario_build(&r->says, r->trace, &r->cluster, err) != 0
         || scenario_build(&r->expects, r->scaled, &r->cluster, err) != 0) goto fail;
@@ -145,7 +153,8 @@ static int scale(Replan *r, const double *factors, Error *err)
         char path[48];
         bool changed;
         snprintf(path, sizeof path, "device[%d].slowdown", d);
-        if (whatif_apply(r->scaled, &r->cluster, EDIT_SET, path, factors[d], &changed, err) != 0) return -1;
+        if (whatif_apply(r->scaled, &r->cluster, EDIT_SET, path, factors[d], &changed, err) != 0)
+            return -1;
     }
     return 0;
 }
@@ -168,7 +177,8 @@ static int ask(Replan *r, ReplanAnswer *answer, Error *err)
     CompareOptions options = {.schedules = 1u << r->plan->schedule, .candidates = 8};
     int            rc = -1;
 
-    if (scale(r, answer->factors, err) != 0 || epoch_of(&answer->before_s, r, r->plan, err) != 0) return -1;
+    if (scale(r, answer->factors, err) != 0 || epoch_of(&answer->before_s, r, r->plan, err) != 0)
+        return -1;
     if (compare(&comparison, &r->expects, &options, err) != 0) return -1;
     const Plan *found = comparison.rows[comparison.best].plan;
     if (epoch_of(&answer->after_s, r, found, err) != 0) goto done;
@@ -203,7 +213,8 @@ void replan_text(const ReplanAnswer *answer, int devices, Text *out)
 
     for (int d = 0; d < devices; d++) {
         if (fabs(answer->factors[d] - 1) < 0.005) continue;
-        text_printf(out, "%sdevice %d works %.2f times as long as the trace says", comma, d, answer->factors[d]);
+        text_printf(out, "%sdevice %d works %.2f times as long as the trace says", comma, d,
+                    answer->factors[d]);
         comma = ", ";
     }
     if (!*comma) text_append(out, "devices work as long as the trace says");

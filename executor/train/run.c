@@ -16,14 +16,16 @@ int64_t run_phase_first(const Run *run, const Code *code, const Phase *phase)
 
     for (int i = 0; i < phase->count; i++) {
         const Instruction *in = &code->code[phase->first + i];
-        if (in->op == OP_FORWARD && (first < 0 || run->block_step[in->block] < first)) first = run->block_step[in->block];
+        if (in->op == OP_FORWARD && (first < 0 || run->block_step[in->block] < first))
+            first = run->block_step[in->block];
     }
     return first;
 }
 
 int64_t run_phase_end(const Run *run, const Phase *phase)
 {
-    return run->x->part.given && run->x->part.until > 0 ? run->x->part.until : phase->first_step + phase->steps;
+    return run->x->part.given && run->x->part.until > 0 ? run->x->part.until
+                                                        : phase->first_step + phase->steps;
 }
 
 void start_barrier_open(StartBarrier *gate, int expected, World *world)

@@ -1,4 +1,5 @@
-/* What the workers of a run share in one process: where they meet, what each finds out, the first error. */
+/* What the workers of a run share in one process: where they meet, what each finds out, the first
+ * error. */
 #ifndef EXECUTOR_TRAIN_RUN_H
 #define EXECUTOR_TRAIN_RUN_H
 
@@ -24,14 +25,17 @@ typedef struct {
     const Execution *x;
     Transport       *transport;
     Loader          *loader;
-    Loader          *fetcher;            /* of stored boundaries; NULL: nothing is fetched. Its devices are run_fetch_queue()s */
+    Loader          *fetcher;            /* of stored boundaries; NULL: nothing is fetched. Its
+                                          * devices are run_fetch_queue()s */
     RunControl      *control;
     StatusBoard     *where;              /* the caller's, or the run's own */
     StartBarrier     gate;
     const size_t    *message_count;      /* [channels] floats */
     int64_t         *block_step;         /* [blocks]: where each student's block starts */
-    bool             linked;             /* channels or groups: phases of a number start and stop together */
-    int64_t         *first;              /* linked: [program_numbers()] the step that phases of a number start at */
+    bool             linked;             /* channels or groups: phases of a number start and stop
+                                          * together */
+    int64_t         *first;              /* linked: [program_numbers()] the step that phases of a
+                                          * number start at */
     atomic_bool      failed;
     pthread_mutex_t  lock;               /* for what follows */
     Error            error;              /* the first */
@@ -54,7 +58,8 @@ static inline int run_fetch_queue(const Run *run, int device, int boundary)
     return device * (run->x->program->block_count + 1) + boundary;
 }
 
-void start_barrier_open(StartBarrier *gate, int expected, World *world);     /* expected: in this process */
+/* expected: in this process */
+void start_barrier_open(StartBarrier *gate, int expected, World *world);
 void start_barrier_expect(StartBarrier *gate, int expected);      /* fewer threads came to be */
 void start_barrier_pass(StartBarrier *gate);
 void start_barrier_close(StartBarrier *gate);

@@ -39,7 +39,8 @@ struct RunControl {
     int             devices;
     atomic_int      next_task;           /* rank 0 */
     atomic_bool     wished, failed;
-    pthread_mutex_t report, hand_over;   /* for the caller's progress, and snapshot, which may take long */
+    pthread_mutex_t report, hand_over;   /* for the caller's progress, and snapshot, which may take
+                                          * long */
     pthread_mutex_t lock;                /* for what follows */
     pthread_cond_t  changed;
     bool            held, stopped;
@@ -240,7 +241,8 @@ static int wait_for_state(RunControl *s, int device, Error *err)
 }
 
 /* To rank 0; the message keeps a copy of its own, as after a failure it may still be on its way. */
-static int send_state(RunControl *s, int device, int block, int64_t step, const Tensors *state, Error *err)
+static int send_state(RunControl *s, int device, int block, int64_t step, const Tensors *state,
+                      Error *err)
 {
     Message m = {.kind = KIND_STATE, .id = block, .value = {device, step}};
     Text    bytes = {0};
@@ -253,9 +255,11 @@ static int send_state(RunControl *s, int device, int block, int64_t step, const 
     return rc == 0 ? wait_for_state(s, device, err) : -1;
 }
 
-int run_control_state(RunControl *s, int device, int block, int64_t step, const Tensors *state, Error *err)
+int run_control_state(RunControl *s, int device, int block, int64_t step, const Tensors *state,
+                      Error *err)
 {
-    return is_root(s) ? tell_state(s, block, step, state, err) : send_state(s, device, block, step, state, err);
+    return is_root(s) ? tell_state(s, block, step, state, err)
+                      : send_state(s, device, block, step, state, err);
 }
 
 /* Rank 0: a state came. */
@@ -285,7 +289,8 @@ int run_control_times(RunControl *s, int device, bool now, Error *err)
     if (!now && now_ns - wish->enqueued_ns < TELL_NS) return 0;
     wish->enqueued_ns = now_ns;
     DeviceTimes times = status_board_times(s->x->where, device, 0);
-    return post(s, 0, (Message){.kind = KIND_TIMES, .id = device, .bytes = sizeof times}, &times, err);
+    return post(s, 0, (Message){.kind = KIND_TIMES, .id = device, .bytes = sizeof times}, &times,
+                err);
 }
 
 static void hear_times(RunControl *s, const Message *m, const void *payload)
@@ -302,11 +307,13 @@ static void arrived(void *context, const Message *m, const void *payload)
 {
     RunControl *s = context;
 
-    if (s->x->stop && atomic_load(s->x->stop)) wish_to_stop(s);  /* where no device here begins steps */
+    if (s->x->stop && atomic_load(s->x->stop)) wish_to_stop(s);  /* where no device here begins
+                                                                  * steps */
     switch (m->kind) {
     case KIND_WISH:       wish_to_stop(s); break;
     case KIND_HOLD:       atomic_store(&s->wished, true);
-                          post_or_fail(s, 0, (Message){.kind = KIND_PLACE, .value = {hold(s)}}, NULL); break;
+        post_or_fail(s, 0, (Message){.kind = KIND_PLACE, .value = {hold(s)}}, NULL);
+        break;
     case KIND_PLACE:      take_place(s, m->value[0]); break;
     case KIND_STOP:       atomic_store(&s->wished, true); stop_from(s, m->value[0]); break;
     case KIND_TASK:       post_or_fail(s, m->from, (Message){.kind = KIND_TASK_IS, .id = m->id,
@@ -320,7 +327,7 @@ static void arrived(void *context, const Message *m, const void *payload)
     }
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 void run_control_fail(RunControl *s)
 {
@@ -338,11 +345,12 @@ int run_control_open(RunControl **out, const Execution *x, int64_t number, bool 
 
     *out = NULL;
     if (!s) return error_no_memory(err);
-    *s = (RunControl){.x = x, .world = x->world, .number = number, .linked = linked, .devices = (int)devices,
-                 .report = PTHREAD_MUTEX_INITIALIZER, .hand_over = PTHREAD_MUTEX_INITIALIZER,
-                 .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .stop_at = INT64_MAX,
-                 .started = malloc(devices * sizeof *s->started), .wish = calloc(devices, sizeof *s->wish),
-                 .foremost = -1};
+    *s = (RunControl){.x = x, .world = x->world, .number = number, .linked = linked,
+                      .devices = (int)devices, .report = PTHREAD_MUTEX_INITIALIZER,
+                      .hand_over = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
+                      .changed = PTHREAD_COND_INITIALIZER, .stop_at = INT64_MAX,
+                      .started = malloc(devices * sizeof *s->started),
+                      .wish = calloc(devices, sizeof *s->wish), .foremost = -1};
     if (!s->started || !s->wish) { run_control_close(s); return error_no_memory(err); }
     for (size_t d = 0; d < devices; d++) s->started[d] = -1;
     if (x->world) world_listen(x->world, PORT_RUN, number, &listener, s);

@@ -19,7 +19,7 @@ typedef struct RunControl RunControl;
 
 /* Every rank opens one, before a barrier. number: the run's (world_number()); linked: devices
  * wait for each other. Borrows x. */
-int  run_control_open(RunControl **out, const Execution *x, int64_t number, bool linked, Error *err);
+int run_control_open(RunControl **out, const Execution *x, int64_t number, bool linked, Error *err);
 void run_control_close(RunControl *control);
 
 /* Ends every wait. From any thread. */
@@ -36,8 +36,10 @@ bool run_control_stopped(RunControl *control);
 int  run_control_next_task(RunControl *control, int device, int *task, Error *err);
 
 /* Tells the caller of a loss, of a state. Called where the device is. */
-int  run_control_loss(RunControl *control, int device, int block, int64_t step, double loss, Error *err);
-int  run_control_state(RunControl *control, int device, int block, int64_t step, const Tensors *state, Error *err);
+int run_control_loss(RunControl *control, int device, int block, int64_t step, double loss,
+                     Error *err);
+int run_control_state(RunControl *control, int device, int block, int64_t step,
+                      const Tensors *state, Error *err);
 
 /* After a step of the device: its times so far go to rank 0's device_status, forty times a second
  * at most; now: in any case. */

@@ -16,8 +16,9 @@
 #include "executor/net/world.h"
 #include "workloads/head.h"
 
-/* Steps between looks at all that a student has learned. Losses are looked at after every step, but activations that
- * give 0 for NaN hide it from them. A look costs a third of an update, so this is below 0.1 % of any step. */
+/* Steps between looks at all that a student has learned. Losses are looked at after every step, but
+ * activations that give 0 for NaN hide it from them. A look costs a third of an update, so this is
+ * below 0.1 % of any step. */
 enum { CHECK_EVERY = 64 };
 
 bool worker_overlaps(const Worker *w, Op op, int link)
@@ -45,7 +46,8 @@ float *worker_own_rows(const Worker *w, int number, int64_t row)
 
 /* ---- lengths -------------------------------------------------------------------- */
 
-/* Lengths of the step's whole batch: which sample a row is follows from step and row, so nobody sends them. */
+/* Lengths of the step's whole batch: which sample a row is follows from step and row, so nobody
+ * sends them. */
 static void find_lengths(Worker *w)
 {
     const Execution *x = w->run->x;
@@ -69,19 +71,24 @@ static const int *lengths_of(Worker *w, const Instruction *in)
 
 /* ---- labels --------------------------------------------------------------------- */
 
-/* Those of the instruction's rows, from this process' own data: nobody sends them. Sets those of the call. */
+/* Those of the instruction's rows, from this process' own data: nobody sends them. Sets those of
+ * the call. */
 static int find_labels(Worker *w, const Instruction *in, LossCall *call)
 {
     const Execution *x = w->run->x;
     int64_t          batch = x->program->batch;
 
     for (int64_t r = 0; r < in->rows; r++)
-        if (data_labels(x->data, execution_sample(x, w->step, in->row + r), w->labels + r * w->labels_a_row, &w->err) != 0) return -1;
+        if (data_labels(x->data, execution_sample(x, w->step, in->row + r),
+                        w->labels + r * w->labels_a_row, &w->err)
+            != 0)
+            return -1;
     call->labels = w->labels;
     call->global_places = batch * call->places;
     if (x->workload->classes > 0) return 0;
     if (w->lengths) find_lengths(w);
-    call->global_places = larger(w->lengths ? w->lengths_sum - batch : batch * (call->places - 1), 1);
+    call->global_places =
+        larger(w->lengths ? w->lengths_sum - batch : batch * (call->places - 1), 1);
     return 0;
 }
 
@@ -94,7 +101,8 @@ static int do_receive(Worker *w, const Instruction *in)
     Transport   *t = w->run->transport;
 
     if (value->channel >= 0)
-        return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true, &w->err);
+        return t->ops->receive(t, in->link, &w->buffers.slots[value->slot].memory, count, true,
+                               &w->err);
     float *rows = worker_own_rows(w, value_boundary(in->block), in->row);
     return t->ops->receive(t, in->link, &rows, count, false, &w->err);
 }
@@ -116,7 +124,10 @@ static int do_store(Worker *w, const Instruction *in)
     int64_t          per_row = w->values[value_boundary(in->block)].per_row;
 
     for (int64_t r = 0; r < in->rows; r++)
-        if (stored_put(stored, execution_sample(x, w->step, in->row + r), rows + r * per_row, &w->err) != 0) return -1;
+        if (stored_put(stored, execution_sample(x, w->step, in->row + r), rows + r * per_row,
+                       &w->err)
+            != 0)
+            return -1;
     return 0;
 }
 
@@ -124,7 +135,8 @@ static int do_teacher(Worker *w, const Instruction *in)
 {
     net_set_lengths(w->teacher[in->block], lengths_of(w, in));
     return net_forward(w->teacher[in->block], boundary_rows(w, in->block, in->row),
-                       worker_own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL, &w->err);
+                       worker_own_rows(w, value_boundary(in->block + 1), in->row), in->rows, NULL,
+                       &w->err);
 }
 
 /* Part number i of an instruction's rows (base/micro.h). */
@@ -146,8 +158,8 @@ static int forward_part(Worker *w, const Instruction *in, const Instruction *par
 
     net_set_lengths(student->net, lengths_of(w, part));
     return net_forward(student->net, boundary_rows(w, in->block, part->row),
-                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row), part->rows,
-                       block->choices ? student->choices : NULL, &w->err);
+                       worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+                       part->rows, block->choices ? student->choices : NULL, &w->err);
 }
 
 static int do_forward(Worker *w, const Instruction *in)
@@ -155,8 +167,10 @@ static int do_forward(Worker *w, const Instruction *in)
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
 
-    if (block->choices && w->step < w->run->x->turns) workload_take_turns(student->choices, block, w->step);
-    else if (block->choices) workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
+    if (block->choices && w->step < w->run->x->turns)
+        workload_take_turns(student->choices, block, w->step);
+    else if (block->choices)
+        workload_choose(student->choices, block, in->block, w->run->x->seed, w->step);
     Instruction first = part_of(w, in, 0);
     return forward_part(w, in, &first);
 }
@@ -165,16 +179,23 @@ static int backward_part(Worker *w, const Instruction *in, const Instruction *pa
 {
     const WorkBlock *block = &w->run->x->workload->block[in->block];
     Student         *student = &w->students[in->block];
-    float           *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
+    float *gradient = worker_own_rows(w, value_of(&w->buffers, VALUE_GRADIENT, in->block), in->row);
     bool             masked = w->lengths && block->out.height == w->run->x->workload->input.height;
 
     if (w->lengths) find_lengths(w);
-    LossCall call = {.kind = block->loss, .temperature = block->temperature,
-                     .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
-                     .teacher = boundary_rows(w, in->block + 1, part->row), .dy = gradient, .rows = part->rows,
-                     .places = (int64_t)block->out.height * block->out.width, .channels = block->out.channels,
-                     .global_rows = w->run->x->program->batch, .lengths = masked ? w->lengths + part->row : NULL,
-                     .global_places = w->lengths_sum, .loss = student->loss_at};
+    LossCall call = {
+        .kind = block->loss,
+        .temperature = block->temperature,
+        .student = worker_own_rows(w, value_of(&w->buffers, VALUE_OUTPUT, in->block), in->row),
+        .teacher = boundary_rows(w, in->block + 1, part->row),
+        .dy = gradient,
+        .rows = part->rows,
+        .places = (int64_t)block->out.height * block->out.width,
+        .channels = block->out.channels,
+        .global_rows = w->run->x->program->batch,
+        .lengths = masked ? w->lengths + part->row : NULL,
+        .global_places = w->lengths_sum,
+        .loss = student->loss_at};
 
     if (loss_is_of_labels(block->loss) && find_labels(w, part, &call) != 0) return -1;
     if (!student->head) loss_backward(w->memory, &call);
@@ -226,7 +247,10 @@ static int diverged(Worker *w, int b, int64_t step, const Tensor *bad)
 
     if (bad) snprintf(what, sizeof what, "tensor %s is not finite", bad->name);
     else     snprintf(what, sizeof what, "its loss is %f", w->students[b].loss);
-    return error_set(&w->err, "block %d (%s)" EXECUTION_DIVERGED "%" PRId64 ": %s; a smaller learning_rate may help", b, name, step, what);
+    return error_set(&w->err,
+                     "block %d (%s)" EXECUTION_DIVERGED "%" PRId64
+                     ": %s; a smaller learning_rate may help",
+                     b, name, step, what);
 }
 
 /* What was stored of the block, before anybody gets it. */
@@ -237,7 +261,8 @@ static int check_state(Worker *w, int b, int64_t step, const Tensors *state)
     return bad ? diverged(w, b, step, bad) : 0;
 }
 
-/* A loss that is no number, or was made one by net_check_finite(): names the tensor, where one is bad by now. */
+/* A loss that is no number, or was made one by net_check_finite(): names the tensor, where one is
+ * bad by now. */
 static int lost(Worker *w, int b, int64_t step)
 {
     Tensors *state = NULL;
@@ -266,7 +291,8 @@ bool worker_hands_over(const Worker *w, int b, int64_t step)
 {
     const Execution *x = w->run->x;
 
-    return x->snapshot && w->students[b].reports && ((step + 1) % x->snapshot_every == 0 || step + 1 == x->program->steps);
+    return x->snapshot && w->students[b].reports
+           && ((step + 1) % x->snapshot_every == 0 || step + 1 == x->program->steps);
 }
 
 int worker_report(Worker *w, int b, int64_t step)
@@ -275,7 +301,8 @@ int worker_report(Worker *w, int b, int64_t step)
 
     if (!student->reports) return 0;
     if (!isfinite(student->loss)) return lost(w, b, step + 1);
-    if (run_control_loss(w->run->control, w->device, b, step, student->loss, &w->err) != 0) return -1;
+    if (run_control_loss(w->run->control, w->device, b, step, student->loss, &w->err) != 0)
+        return -1;
     return worker_hands_over(w, b, step) ? snapshot(w, b, step + 1) : 0;
 }
 
@@ -283,10 +310,16 @@ static int do_update(Worker *w, const Instruction *in)
 {
     const Workload *workload = w->run->x->workload;
     Training        t = workload_training(workload, &workload->block[in->block]);
-    UpdateStep      step = {.optimizer = workload->optimizer, .momentum = (float)t.momentum, .weight_decay = (float)t.weight_decay,
-                            .learning_rate = rate_at(t.learning_rate, workload->warm_up, w->step, w->run->x->program->steps),
-                            .nesterov = t.nesterov, .beta1 = (float)t.beta1, .beta2 = (float)t.beta2,
-                            .eps = (float)t.eps, .clip = (float)t.clip, .number = w->step + 1};
+    UpdateStep      step = {.optimizer = workload->optimizer, .momentum = (float)t.momentum,
+                            .weight_decay = (float)t.weight_decay,
+                            .learning_rate = rate_at(t.learning_rate, workload->warm_up, w->step,
+                                                     w->run->x->program->steps),
+                            .nesterov = t.nesterov,
+                            .beta1 = (float)t.beta1,
+                            .beta2 = (float)t.beta2,
+                            .eps = (float)t.eps,
+                            .clip = (float)t.clip,
+                            .number = w->step + 1};
 
     net_update(w->students[in->block].net, &step);
     if (w->students[in->block].reports && (w->step + 1) % CHECK_EVERY == 0)
@@ -305,17 +338,20 @@ int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *) = {
 
 static void tell(Worker *w, DeviceState state, int instruction, int64_t now_ns)
 {
-    status_board_set(w->run->where, w->device, &(DeviceStatus){.state = state, .stolen = w->code == &w->run->x->program->queue,
-                                                       .phase = w->number, .instruction = instruction,
-                                                       .op = instruction < 0 ? OP_LOAD : w->code->code[instruction].op,
-                                                       .step = w->step, .since_ns = now_ns});
+    status_board_set(
+        w->run->where, w->device,
+        &(DeviceStatus){.state = state, .stolen = w->code == &w->run->x->program->queue,
+                        .phase = w->number, .instruction = instruction,
+                        .op = instruction < 0 ? OP_LOAD : w->code->code[instruction].op,
+                        .step = w->step, .since_ns = now_ns});
 }
 
 /* An instruction that meets other devices, or the loader's lanes. */
 static bool waits(const Worker *w, Op op)
 {
     if (op == OP_LOAD) return w->run->x->prefetch > 0;
-    return op == OP_FETCH || op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
+    return op == OP_FETCH || op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE
+           || op == OP_BARRIER;
 }
 
 void worker_tell(Worker *w, int i, int64_t now_ns)
@@ -325,7 +361,8 @@ void worker_tell(Worker *w, int i, int64_t now_ns)
 
 bool worker_skips(const Worker *w, const Instruction *in)
 {
-    if (in->op == OP_ONLOAD || in->op == OP_OFFLOAD) return true;        /* as the phase begins and ends */
+    /* as the phase begins and ends */
+    if (in->op == OP_ONLOAD || in->op == OP_OFFLOAD) return true;
     return op_trains(in->op) && w->step < w->students[in->block].from;
 }
 
@@ -333,7 +370,8 @@ int worker_fail_at(Worker *w, const Instruction *in, int64_t step)
 {
     char text[160];
 
-    if (in->op == OP_LOAD || in->op == OP_FETCH || in->op == OP_STORE) return -1;      /* the error names file and sample */
+    /* the error names file and sample */
+    if (in->op == OP_LOAD || in->op == OP_FETCH || in->op == OP_STORE) return -1;
     instruction_text(w->run->x->program, in, text, sizeof text);
     return error_prefix(&w->err, "device %d, step %" PRId64 ", %s", w->device, step, text);
 }
@@ -394,13 +432,17 @@ static int open_head(Worker *w, int b)
     Student         *student = &w->students[b];
 
     if (!workload_has_head(x->workload, b)) return 0;
-    if (head_new(&student->head, w->memory, &x->workload->block[b], student->net, &w->err) != 0) return -1;
-    if (head_teacher(student->head) && state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0) return -1;
+    if (head_new(&student->head, w->memory, &x->workload->block[b], student->net, &w->err) != 0)
+        return -1;
+    if (head_teacher(student->head)
+        && state_load_teacher(head_teacher(student->head), b, x->teacher, x->seed, &w->err) != 0)
+        return -1;
     head_lend(student->head, lent(w, VALUE_STUDENT_WORK, b));
     return 0;
 }
 
-/* The net of a FORWARD's student with its weights and state, ready for all sizes of its parts, with memory that it borrows. */
+/* The net of a FORWARD's student with its weights and state, ready for all sizes of its parts, with
+ * memory that it borrows. */
 static int open_student(Worker *w, const Instruction *in)
 {
     const Execution *x = w->run->x;
@@ -414,11 +456,16 @@ static int open_student(Worker *w, const Instruction *in)
     student->reports = true;
     student->from = student->handed = w->run->block_step[in->block];
     NetMode mode = workload_has_head(x->workload, in->block) ? NET_HEADLESS : NET_TRAINED;
-    if (net_new(&student->net, w->memory, &block->student, block->in, mode, &w->err) != 0) return -1;
-    if (micro_parts(x->micro_batches, in->rows) > 1 && net_keep_sums(student->net, &w->err) != 0) return -1;
-    if (w->run->x->workload->optimizer == OPTIMIZER_ADAMW && net_keep_squares(student->net, &w->err) != 0) return -1;
+    if (net_new(&student->net, w->memory, &block->student, block->in, mode, &w->err) != 0)
+        return -1;
+    if (micro_parts(x->micro_batches, in->rows) > 1 && net_keep_sums(student->net, &w->err) != 0)
+        return -1;
+    if (w->run->x->workload->optimizer == OPTIMIZER_ADAMW
+        && net_keep_squares(student->net, &w->err) != 0)
+        return -1;
     if (load_student(w, in->block) != 0) return -1;
-    if (!student->choices) student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
+    if (!student->choices)
+        student->choices = calloc((size_t)block->choices + 1, sizeof *student->choices);
     if (!student->choices) return error_no_memory(&w->err);
     if (x->snapshot && !student->state && tensors_new(&student->state, &w->err) != 0) return -1;
     net_lend(student->net, lent(w, VALUE_KEPT, in->block), lent(w, VALUE_STUDENT_WORK, in->block));
@@ -488,8 +535,8 @@ static int64_t own_bytes(const Net *net)
 /* Of all that is open. */
 static void count_bytes(Worker *w)
 {
-    int64_t bytes = w->queue_bytes + steps_bytes(w) + buffers_bytes(&w->buffers) + device_work_bytes(w->memory)
-                    + loader_bytes(w->run->loader, w->device);
+    int64_t bytes = w->queue_bytes + steps_bytes(w) + buffers_bytes(&w->buffers)
+                    + device_work_bytes(w->memory) + loader_bytes(w->run->loader, w->device);
     for (int k = 0; w->run->fetcher && k <= w->run->x->workload->block_count; k++)
         bytes += loader_bytes(w->run->fetcher, run_fetch_queue(w->run, w->device, k));
     int64_t *peak = &w->run->peak_bytes[w->device];
@@ -508,7 +555,8 @@ static void count_bytes(Worker *w)
  * linked, on any device. */
 static int64_t first_step(const Worker *w, bool stolen)
 {
-    int64_t first = w->run->linked && !stolen ? w->run->first[w->phase->number] : run_phase_first(w->run, w->code, w->phase);
+    int64_t first = w->run->linked && !stolen ? w->run->first[w->phase->number]
+                                              : run_phase_first(w->run, w->code, w->phase);
 
     return first >= 0 ? first : w->run->x->program->steps;
 }
@@ -534,9 +582,11 @@ static int begin_loads(Worker *w)
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
         Loader            *loader = in->op == OP_FETCH ? w->run->fetcher : w->run->loader;
-        int                queue = in->op == OP_FETCH ? run_fetch_queue(w->run, w->device, in->block) : w->device;
+        int queue = in->op == OP_FETCH ? run_fetch_queue(w->run, w->device, in->block) : w->device;
         if (in->op != OP_LOAD && in->op != OP_FETCH) continue;
-        if (loader_begin(loader, queue, in->row, in->rows, w->first, w->end - w->first, &w->err) != 0) return -1;
+        if (loader_begin(loader, queue, in->row, in->rows, w->first, w->end - w->first, &w->err)
+            != 0)
+            return -1;
     }
     return 0;
 }
@@ -546,7 +596,8 @@ static int open_phase(Worker *w)
     if (is_over(w)) return 0;
     tell(w, DEVICE_STARTING, -1, clock_ns());
     close_nets(w, false);
-    if (buffers_begin(&w->buffers, w->memory, w->planned, &w->err) != 0 || open_nets(w) != 0) return -1;
+    if (buffers_begin(&w->buffers, w->memory, w->planned, &w->err) != 0 || open_nets(w) != 0)
+        return -1;
     if (begin_loads(w) != 0) return -1;
     count_bytes(w);
     return 0;
@@ -585,8 +636,8 @@ static int close_phase(Worker *w)
 
 static int run_phase(Worker *w, bool stolen)
 {
-    PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen, .first = w->first,
-                        .steps = w->end - w->first, .overlapped = w->async};
+    PhaseTimes times = {.device = w->device, .phase = w->number, .stolen = stolen,
+                        .first = w->first, .steps = w->end - w->first, .overlapped = w->async};
 
     if (is_over(w)) return 0;
     if (record_phase(w->recorder, &times, w->phase->count, clock_ns(), &w->err) != 0) return -1;
@@ -608,7 +659,8 @@ static int open_lengths(Worker *w)
     const Execution *x = w->run->x;
 
     if (!x->data || !data_is_uneven(x->data)) return 0;
-    if (device_is_async(w->memory)) return error_set(&w->err, "these devices do not mask sequences, and the data has lengths");
+    if (device_is_async(w->memory))
+        return error_set(&w->err, "these devices do not mask sequences, and the data has lengths");
     w->lengths = calloc((size_t)x->program->batch, sizeof *w->lengths);
     w->lengths_step = -1;
     return w->lengths ? 0 : error_no_memory(&w->err);
@@ -642,16 +694,24 @@ static int open_worker(Worker *w)
     const Execution *x = run->x;
     size_t           blocks = (size_t)x->workload->block_count;
 
-    if (device_open(&w->memory, x->devices, x->first_of_spec + w->device - world_first_device(x->world), &w->err) != 0) return -1;
+    if (device_open(&w->memory, x->devices,
+                    x->first_of_spec + w->device - world_first_device(x->world), &w->err)
+        != 0)
+        return -1;
     w->teacher = calloc(blocks, sizeof *w->teacher);
     w->students = calloc(blocks, sizeof *w->students);
     w->loaded = calloc(blocks + 1, sizeof *w->loaded);
     if (!w->teacher || !w->students || !w->loaded) return error_no_memory(&w->err);
     if (open_lengths(w) != 0 || open_labels(w) != 0) return -1;
-    if (buffers_plan(&w->buffers, x->program, x->workload, x->micro_batches, w->device, w->memory, run->message_count, &w->err) != 0
-        || buffers_open(&w->buffers, w->memory, &w->err) != 0) return -1;
+    if (buffers_plan(&w->buffers, x->program, x->workload, x->micro_batches, w->device, w->memory,
+                     run->message_count, &w->err)
+            != 0
+        || buffers_open(&w->buffers, w->memory, &w->err) != 0)
+        return -1;
     w->joined = true;
-    if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err) != 0) return -1;
+    if (run->transport->ops->join(run->transport, w->device, w->memory, &w->queue_bytes, &w->err)
+        != 0)
+        return -1;
     if (steps_open(w) != 0) return -1;
     count_bytes(w);
     int first = next_phase(w, 0);

@@ -6,8 +6,8 @@
  *     ---- all meet: nobody uses another's memory any more ----
  *     close
  *
- * What the workers of a run share in one process stands in a Run (executor/train/run.h); what devices of all processes
- * share, in its RunControl. */
+ * What the workers of a run share in one process stands in a Run (executor/train/run.h); what
+ * devices of all processes share, in its RunControl. */
 #ifndef EXECUTOR_TRAIN_WORKER_H
 #define EXECUTOR_TRAIN_WORKER_H
 

@@ -1,5 +1,5 @@
-/* A worker's own state, which the files that make it up share: executor/train/worker.c (instructions,
- * nets, phases) and executor/train/worker_step.c (steps). */
+/* A worker's own state, which the files that make it up share: executor/train/worker.c
+ * (instructions, nets, phases) and executor/train/worker_step.c (steps). */
 #ifndef EXECUTOR_TRAIN_WORKER_PARTS_H
 #define EXECUTOR_TRAIN_WORKER_PARTS_H
 
@@ -21,8 +21,10 @@ typedef struct {
     int      group;          /* that sums its gradients; -1: alone */
     bool     reports;        /* the first of the group */
     double   loss;           /* of the latest step */
-    double  *loss_at;        /* where backward leaves it: the step's, which an asynchronous device writes later */
-    const StreamEvent *summed;      /* of an asynchronous device: when its gradients are; NULL: they are its own */
+    double  *loss_at;        /* where backward leaves it: the step's, which an asynchronous device
+                              * writes later */
+    const StreamEvent *summed;      /* of an asynchronous device: when its gradients are; NULL: they
+                                     * are its own */
     int     *choices;        /* [block.choices] */
     Tensors *state;          /* for snapshots */
 } Student;
@@ -53,10 +55,12 @@ struct Worker {
     /* sequences of lengths of their own */
     int         *lengths;    /* [batch] of lengths_step; NULL: samples have none */
     int64_t      lengths_step, lengths_sum;
-    int         *labels;     /* of an instruction's rows, where a block learns from labels: as LossCall has them; NULL: none does */
+    int         *labels;     /* of an instruction's rows, where a block learns from labels: as
+                              * LossCall has them; NULL: none does */
     int64_t      labels_a_row;
     /* the instruction */
-    const float **loaded;    /* [blocks + 1] where the rows of a boundary are that was loaded or fetched */
+    const float **loaded;    /* [blocks + 1] where the rows of a boundary are that was loaded or
+                              * fetched */
     int64_t      summed_ns;  /* waited for batch statistics of others */
     Error        err;
 };
@@ -65,13 +69,16 @@ struct Worker {
 
 /* What each instruction does, but LOAD, FETCH, and those that are a phase's. */
 extern int (*const worker_perform[OP_COUNT])(Worker *, const Instruction *);
-bool   worker_overlaps(const Worker *w, Op op, int link);        /* its transfer is overlapped with the device's work */
+bool   worker_overlaps(const Worker *w, Op op, int link);        /* its transfer is overlapped with
+                                                                  * the device's work */
 float *worker_own_rows(const Worker *w, int number, int64_t row);
 
 bool worker_skips(const Worker *w, const Instruction *in);       /* its block's step has not come */
-void worker_tell(Worker *w, int instruction, int64_t now_ns);    /* the device_status; instruction: of the code */
+void worker_tell(Worker *w, int instruction, int64_t now_ns);    /* the device_status; instruction:
+                                                                  * of the code */
 
-/* After a block's UPDATE in step: its loss is looked at and told, its state handed over when that is due. */
+/* After a block's UPDATE in step: its loss is looked at and told, its state handed over when that
+ * is due. */
 int  worker_report(Worker *w, int block, int64_t step);
 bool worker_hands_over(const Worker *w, int block, int64_t step);
 

@@ -1,13 +1,15 @@
-/* A worker's steps: whole ones are enqueued, on an asynchronous device never more than IN_FLIGHT that
- * are not done (executor/train/in_flight.h), and retired afterwards: their times and losses are taken.
+/* A worker's steps: whole ones are enqueued, on an asynchronous device never more than IN_FLIGHT
+ * that are not done (executor/train/in_flight.h), and retired afterwards: their times and losses
+ * are taken.
  *
  *     compute  | TEACHER 0 | FORWARD 0 | BACKWARD 0 |.........| UPDATE 0 | end: waits for SEND
  *     link                 | SEND boundary 1 |      | ALLREDUCE 0 |
  *     copy     | rows of the next step |
  *
- * LOAD, RECV and BARRIER make the compute stream wait; SEND and ALLREDUCE overlap with it. On a device
- * whose work is done when a call returns, all of this happens one after another in its thread, and a
- * step is retired as soon as it is enqueued. The instructions themselves: executor/train/worker.c. */
+ * LOAD, RECV and BARRIER make the compute stream wait; SEND and ALLREDUCE overlap with it. On a
+ * device whose work is done when a call returns, all of this happens one after another in its
+ * thread, and a step is retired as soon as it is enqueued. The instructions themselves:
+ * executor/train/worker.c. */
 #include "executor/train/worker_parts.h"
 
 #include <stdio.h>
@@ -25,7 +27,8 @@ static void most_of(const Code *code, int64_t per_row, int *instructions, size_t
         if (code->phases[p].count > *instructions) *instructions = code->phases[p].count;
         for (int i = 0; i < code->phases[p].count; i++) {
             const Instruction *in = &code->code[code->phases[p].first + i];
-            if (in->op == OP_LOAD && (size_t)(in->rows * per_row) > *floats) *floats = (size_t)(in->rows * per_row);
+            if (in->op == OP_LOAD && (size_t)(in->rows * per_row) > *floats)
+                *floats = (size_t)(in->rows * per_row);
         }
     }
 }
@@ -42,7 +45,8 @@ int steps_open(Worker *w)
     w->names = calloc((size_t)instructions, sizeof *w->names);
     if (!w->names) return error_no_memory(&w->err);
     w->async = device_is_async(w->memory);
-    return in_flight_open(&w->steps, w->memory, x->devices, instructions, x->workload->block_count, floats, &w->err);
+    return in_flight_open(&w->steps, w->memory, x->devices, instructions, x->workload->block_count,
+                          floats, &w->err);
 }
 
 void steps_close(Worker *w)
@@ -58,7 +62,9 @@ int64_t steps_bytes(const Worker *w) { return in_flight_bytes(&w->steps); }
 static void name_instruction(char *out, size_t size, const Instruction *in)
 {
     if (in->op == OP_BARRIER) snprintf(out, size, "%s", op_name(in->op));
-    else snprintf(out, size, "%s%s %d", op_name(in->op), op_has_boundary(in->op) ? " boundary" : "", in->block);
+    else
+        snprintf(out, size, "%s%s %d", op_name(in->op), op_has_boundary(in->op) ? " boundary" : "",
+                 in->block);
 }
 
 int steps_begin(Worker *w)
@@ -70,7 +76,10 @@ int steps_begin(Worker *w)
 
 /* ---- enqueueing -------------------------------------------------------------------- */
 
-static bool meets(Op op) { return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER; }
+static bool meets(Op op)
+{
+    return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE || op == OP_BARRIER;
+}
 
 /* LOAD, or FETCH. */
 static int load(Worker *w, const Instruction *in, Enqueued *e)
@@ -83,19 +92,24 @@ static int load(Worker *w, const Instruction *in, Enqueued *e)
     const int   *labels;
 
     if (in_flight_loaded(&w->steps, &w->err) != 0) return -1;
-    if (loader_take(fetches ? w->run->fetcher : w->run->loader, queue, &host, &labels, &e->start_ns, &e->end_ns, &w->err) != 0) return -1;
-    if (!w->async && (fetches || w->run->x->prefetch > 0)) {  /* else the thread has loaded itself: that was work */
+    if (loader_take(fetches ? w->run->fetcher : w->run->loader, queue, &host, &labels, &e->start_ns,
+                    &e->end_ns, &w->err)
+        != 0)
+        return -1;
+    if (!w->async && (fetches || w->run->x->prefetch > 0)) {  /* else the thread has loaded itself:
+                                                               * that was work */
         if (event_record(w->memory, e->ready, &w->err) != 0) return -1;
         e->waited = true;
     }
     if (in_flight_load(&w->steps, e, host, count, &w->loaded[in->block], &w->err) != 0) return -1;
     if (!value->borrowed)
-        device_copy(w->memory, worker_own_rows(w, value_boundary(in->block), in->row), w->loaded[in->block], (int64_t)count);
+        device_copy(w->memory, worker_own_rows(w, value_boundary(in->block), in->row),
+                    w->loaded[in->block], (int64_t)count);
     return 0;
 }
 
-/* An update waits for the sum of its gradients: for that of an asynchronous device's link stream, or one that the
- * transport makes while the device computes. */
+/* An update waits for the sum of its gradients: for that of an asynchronous device's link stream,
+ * or one that the transport makes while the device computes. */
 static int wait_for_sum(Worker *w, const Instruction *in, Enqueued *e)
 {
     Student   *student = &w->students[in->block];
@@ -111,7 +125,9 @@ static int wait_for_sum(Worker *w, const Instruction *in, Enqueued *e)
         return rc;
     }
     if (!student->summed) return 0;
-    if (stream_wait_event(w->memory, student->summed, &w->err) != 0 || event_record(w->memory, e->ready, &w->err) != 0) return -1;
+    if (stream_wait_event(w->memory, student->summed, &w->err) != 0
+        || event_record(w->memory, e->ready, &w->err) != 0)
+        return -1;
     student->summed = NULL;
     e->waited = true;
     return 0;
@@ -134,8 +150,8 @@ static int prepare(Worker *w, const EnqueuedStep *step, const Instruction *in, E
     return in->op == OP_UPDATE ? wait_for_sum(w, in, e) : 0;
 }
 
-/* What the transport moved while the device computed and is over now: a message that was received, the sum that an
- * update waited for. */
+/* What the transport moved while the device computed and is over now: a message that was received,
+ * the sum that an update waited for. */
 static void note_moved(Worker *w, const Instruction *in, Enqueued *e)
 {
     Transport *t = w->run->transport;
@@ -162,11 +178,14 @@ static int enqueue(Worker *w, EnqueuedStep *step, const Instruction *in, const c
     Enqueued *e = in_flight_enqueue(&w->steps, step, in, overlapped, &w->err);
 
     if (!e) return -1;
-    worker_tell(w, (int)(in - w->code->code), w->async ? clock_ns() : in_flight_begun_ns(&w->steps, e));
+    worker_tell(w, (int)(in - w->code->code),
+                w->async ? clock_ns() : in_flight_begun_ns(&w->steps, e));
     w->summed_ns = 0;
     range_begin(w->memory, name);
     int rc = prepare(w, step, in, e);
-    if (rc == 0) rc = in->op == OP_LOAD || in->op == OP_FETCH ? load(w, in, e) : worker_perform[in->op](w, in);
+    if (rc == 0)
+        rc = in->op == OP_LOAD || in->op == OP_FETCH ? load(w, in, e)
+                                                     : worker_perform[in->op](w, in);
     if (rc == 0) rc = in_flight_enqueued(&w->steps, e, &w->err);
     if (rc == 0 && in->op == OP_ALLREDUCE && overlapped) w->students[in->block].summed = e->end;
     if (rc == 0) note_moved(w, in, e);
@@ -195,7 +214,8 @@ static void record_moved(Worker *w, const Enqueued *e, int64_t step)
     const Instruction *in = e->in;
 
     if (in->op == OP_UPDATE) {
-        record_span(w->recorder, w->device, LANE_REDUCE, find_instruction(w->code, OP_ALLREDUCE, in), step, e->start_ns, e->end_ns);
+        record_span(w->recorder, w->device, LANE_REDUCE,
+                    find_instruction(w->code, OP_ALLREDUCE, in), step, e->start_ns, e->end_ns);
         return;
     }
     int                from = program->channels[in->link].from;
@@ -210,28 +230,35 @@ static void record_spans(Worker *w, const Enqueued *e, int64_t step)
     Lane               lane = LANE_COMPUTE;
 
     if (in->op == OP_BARRIER) return;
-    if (in->op == OP_LOAD || in->op == OP_FETCH) {       /* to the device as well: decoded, and copied */
-        record_span(w->recorder, w->device, in->op == OP_LOAD ? LANE_LOADER : LANE_STORAGE, in, step, e->start_ns, e->end_ns + e->copy_ns);
+    if (in->op == OP_LOAD || in->op == OP_FETCH) {       /* to the device as well: decoded, and
+                                                          * copied */
+        record_span(w->recorder, w->device, in->op == OP_LOAD ? LANE_LOADER : LANE_STORAGE, in,
+                    step, e->start_ns, e->end_ns + e->copy_ns);
         return;
     }
     if (e->moved) record_moved(w, e, step);
-    if ((in->op == OP_SEND || in->op == OP_ALLREDUCE) && worker_overlaps(w, in->op, in->link)) return;
+    if ((in->op == OP_SEND || in->op == OP_ALLREDUCE) && worker_overlaps(w, in->op, in->link))
+        return;
     if (in->op == OP_STORE) lane = LANE_STORAGE;
     if (e->overlapped) lane = in->op == OP_SEND ? LANE_COPY_OUT : LANE_REDUCE;
     record_span(w->recorder, w->device, lane, in, step, e->ready_ns, e->done_ns);
     if (in->op == OP_SEND)
-        record_span(w->recorder, w->run->x->program->channels[in->link].to, LANE_COPY_IN, in, step, e->ready_ns, e->done_ns);
+        record_span(w->recorder, w->run->x->program->channels[in->link].to, LANE_COPY_IN, in, step,
+                    e->ready_ns, e->done_ns);
 }
 
 /* What was waited for within the work counts as waiting, though the span keeps it. */
 static void record(Worker *w, const Enqueued *e, int64_t step)
 {
     Op      op = e->in->op, waited_for = op == OP_UPDATE ? OP_ALLREDUCE : op;
-    int64_t wait_ns = e->overlapped ? 0 : e->ready_ns - e->began_ns, worked_from_ns = e->ready_ns + e->summed_ns;
+    int64_t wait_ns = e->overlapped ? 0 : e->ready_ns - e->began_ns,
+            worked_from_ns = e->ready_ns + e->summed_ns;
 
     record_times(w->recorder, e->in, e->ready_ns, worked_from_ns, e->done_ns);
     record_wait(w->recorder, waited_for, wait_ns);
-    status_board_count(w->run->where, w->device, op, e->summed_ns + (waited_for == op ? wait_ns : 0), e->done_ns - worked_from_ns);
+    status_board_count(w->run->where, w->device, op,
+                       e->summed_ns + (waited_for == op ? wait_ns : 0),
+                       e->done_ns - worked_from_ns);
     if (waited_for != op) status_board_count(w->run->where, w->device, waited_for, wait_ns, 0);
     record_spans(w, e, step);
 }
@@ -247,9 +274,11 @@ static int retire(Worker *w)
         const Enqueued    *e = &step->list[i];
         const Instruction *in = e->in;
         record(w, e, step->step);
-        if (in->op == OP_UPDATE && w->async && report(w, step, in) != 0) return worker_fail_at(w, in, step->step);
+        if (in->op == OP_UPDATE && w->async && report(w, step, in) != 0)
+            return worker_fail_at(w, in, step->step);
     }
-    if (w->async) {                              /* else nothing is left to wait for after the last instruction */
+    if (w->async) {                              /* else nothing is left to wait for after the last
+                                                  * instruction */
         record_wait(w->recorder, OP_SEND, step->end_ns - step->computed_ns);
         status_board_count(w->run->where, w->device, OP_SEND, step->end_ns - step->computed_ns, 0);
     }
@@ -270,7 +299,8 @@ static bool hands_over(const Worker *w)
 {
     for (int i = 0; i < w->phase->count; i++) {
         const Instruction *in = &w->code->code[w->phase->first + i];
-        if (in->op == OP_UPDATE && !worker_skips(w, in) && worker_hands_over(w, in->block, w->step)) return true;
+        if (in->op == OP_UPDATE && !worker_skips(w, in) && worker_hands_over(w, in->block, w->step))
+            return true;
     }
     return false;
 }

@@ -30,7 +30,8 @@ static void pause_briefly(void)
 
 static void eventcount_spin(const WaitPolicy *rules, EventCount *eventcount, int value)
 {
-    for (int i = 0; i < rules->spins && atomic_load(&eventcount->number) == value; i++) pause_briefly();
+    for (int i = 0; i < rules->spins && atomic_load(&eventcount->number) == value; i++)
+        pause_briefly();
 }
 
 int eventcount_wait(WaitPolicy *rules, EventCount *eventcount, int value, Error *err)
@@ -62,7 +63,8 @@ int barrier_wait(WaitPolicy *rules, Barrier *barrier, bool finish, Error *err)
         pthread_mutex_unlock(&eventcount->lock);
         eventcount_spin(rules, eventcount, number);
         pthread_mutex_lock(&eventcount->lock);
-        while (atomic_load(&eventcount->number) == number && (finish || !atomic_load(&rules->stopped)))
+        while (atomic_load(&eventcount->number) == number
+               && (finish || !atomic_load(&rules->stopped)))
             pthread_cond_wait(&eventcount->changed, &eventcount->lock);
         if (atomic_load(&eventcount->number) == number) {     /* stopped: as if it had not come */
             barrier->arrived--;

@@ -1,6 +1,7 @@
 /* What threads of one process wait with: a number that changes, and barriers of a group.
  *
- * Waits look at an atomic for a moment where each device has a core of its own (spins), then sleep. */
+ * Waits look at an atomic for a moment where each device has a core of its own (spins), then
+ * sleep. */
 #ifndef EXECUTOR_TRANSPORT_BARRIER_H
 #define EXECUTOR_TRANSPORT_BARRIER_H
 

@@ -93,7 +93,8 @@ static int open_box(const LocalQueue *q, LocalBox *box, Device *memory, int64_t 
 /* Both ends are in this process. */
 static bool is_here(const Local *t, int channel)
 {
-    return world_has_device(t->world, t->channels[channel].from) && world_has_device(t->world, t->channels[channel].to);
+    return world_has_device(t->world, t->channels[channel].from)
+           && world_has_device(t->world, t->channels[channel].to);
 }
 
 static int open_channels(Local *t, int device, Device *memory, int64_t *bytes, Error *err)
@@ -102,7 +103,9 @@ static int open_channels(Local *t, int device, Device *memory, int64_t *bytes, E
         for (int i = 0; i < t->depth; i++) {
             LocalBox *box = &t->queues[c].ring[i];
             if (!is_here(t, c)) continue;
-            if (t->channels[c].to == device && open_box(&t->queues[c], box, memory, bytes, err) != 0) return -1;
+            if (t->channels[c].to == device
+                && open_box(&t->queues[c], box, memory, bytes, err) != 0)
+                return -1;
             if (t->channels[c].from == device && event_new(&box->full, memory, err) != 0) return -1;
         }
     return 0;
@@ -122,7 +125,8 @@ static bool reaches_all(const Local *t, const LocalTeam *team, Device *memory)
     return true;
 }
 
-static int open_member(Local *t, const LocalTeam *team, LocalMember *member, Device *memory, int64_t *bytes, Error *err)
+static int open_member(Local *t, const LocalTeam *team, LocalMember *member, Device *memory,
+                       int64_t *bytes, Error *err)
 {
     for (int i = 0; i < MARKS; i++)
         if (event_new(&member->events[i], memory, err) != 0) return -1;
@@ -148,7 +152,8 @@ static int join(Transport *transport, int device, Device *memory, int64_t *bytes
     for (int g = 0; g < t->team_count; g++)
         for (int m = 0; m < t->teams[g].count; m++)
             if (t->teams[g].devices[m] == device && is_team_here(t, &t->teams[g])
-                && open_member(t, &t->teams[g], &t->teams[g].members[m], memory, bytes, err) != 0) return -1;
+                && open_member(t, &t->teams[g], &t->teams[g].members[m], memory, bytes, err) != 0)
+                return -1;
     return 0;
 }
 
@@ -193,19 +198,26 @@ static int send(Transport *transport, int channel, const float *values, size_t c
 {
     Local *t = (Local *)transport;
     LocalQueue  *q = &t->queues[channel];
-    LocalJoined *from = &t->joined[t->channels[channel].from], *to = &t->joined[t->channels[channel].to];
+    LocalJoined *from = &t->joined[t->channels[channel].from],
+                *to = &t->joined[t->channels[channel].to];
 
     if (eventcount_wait(&t->rules, &q->held, t->depth, err) != 0) return -1;
     LocalBox *box = &q->ring[q->next];
-    if (stream_wait_event(from->memory, box->empty, err) != 0 || event_record_once(from->memory, &from->ready, err) != 0) return -1;
-    if (stream_move(from->memory, box->memory, to->memory, values, from->memory, (int64_t)count, err) != 0) return -1;
+    if (stream_wait_event(from->memory, box->empty, err) != 0
+        || event_record_once(from->memory, &from->ready, err) != 0)
+        return -1;
+    if (stream_move(from->memory, box->memory, to->memory, values, from->memory, (int64_t)count,
+                    err)
+        != 0)
+        return -1;
     if (event_record(from->memory, box->full, err) != 0) return -1;
     q->next = (q->next + 1) % t->depth;
     eventcount_add(&q->held, 1);
     return 0;
 }
 
-static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, Error *err)
+static int receive(Transport *transport, int channel, float **values, size_t count, bool swap,
+                   Error *err)
 {
     Local *t = (Local *)transport;
     LocalQueue  *q = &t->queues[channel];
@@ -214,8 +226,11 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
     if (eventcount_wait(&t->rules, &q->held, 0, err) != 0) return -1;
     LocalBox   *box = &q->ring[q->first];
     float *message = box->memory;
-    if (stream_wait_event(to->memory, box->full, err) != 0 || event_record_once(to->memory, &to->ready, err) != 0) return -1;
-    if (swap) {                                  /* what used the spare was queued before the event */
+    if (stream_wait_event(to->memory, box->full, err) != 0
+        || event_record_once(to->memory, &to->ready, err) != 0)
+        return -1;
+    if (swap) {                                  /* what used the spare was queued before the
+                                                  * event */
         box->memory = *values;
         *values = message;
     } else {
@@ -232,40 +247,50 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
 /* Tells the others' threads that what the stream has so far is marked. */
 static int arrive(Local *t, LocalTeam *team, int self, Device *memory, int event, Error *err)
 {
-    return event_record(memory, team->members[self].events[event], err) == 0 ? barrier_wait(&t->rules, &team->barrier, false, err) : -1;
+    return event_record(memory, team->members[self].events[event], err) == 0
+               ? barrier_wait(&t->rules, &team->barrier, false, err)
+               : -1;
 }
 
 static int wait_for(const LocalTeam *team, int self, Device *memory, int event, Error *err)
 {
     for (int m = 0; m < team->count; m++)
-        if (m != self && stream_wait_event(memory, team->members[m].events[event], err) != 0) return -1;
+        if (m != self && stream_wait_event(memory, team->members[m].events[event], err) != 0)
+            return -1;
     return 0;
 }
 
-/* LocalMember m's part of count values: from a multiple of 4, so that all are aligned as the first is. */
+/* LocalMember m's part of count values: from a multiple of 4, so that all are aligned as the first
+ * is. */
 static int64_t slice_begin(int64_t count, int members, int m)
 {
     return m == members ? count : count / members / 4 * 4 * m;
 }
 
-static int sum_far(Local *t, const LocalTeam *team, int self, int run, int64_t at, int64_t count, Error *err)
+static int sum_far(Local *t, const LocalTeam *team, int self, int run, int64_t at, int64_t count,
+                   Error *err)
 {
     Device *memory = t->joined[team->devices[self]].memory;
     float  *sum = team->members[self].far, *more = sum + FAR;
 
     for (int m = 0; m < team->count; m++) {
         const float *from = team->members[m].runs[run].values + at;
-        if (stream_move(memory, m == 0 ? sum : more, memory, from, t->joined[team->devices[m]].memory, count, err) != 0)
+        if (stream_move(memory, m == 0 ? sum : more, memory, from,
+                        t->joined[team->devices[m]].memory, count, err)
+            != 0)
             return -1;
         if (m > 0 && stream_sum(memory, (float *[]){sum, more}, 2, count, err) != 0) return -1;
     }
     for (int m = 0; m < team->count; m++)
-        if (stream_move(memory, team->members[m].runs[run].values + at, t->joined[team->devices[m]].memory, sum, memory,
-                        count, err) != 0) return -1;
+        if (stream_move(memory, team->members[m].runs[run].values + at,
+                        t->joined[team->devices[m]].memory, sum, memory, count, err)
+            != 0)
+            return -1;
     return 0;
 }
 
-static int sum_near(Local *t, const LocalTeam *team, int self, int run, int64_t at, int64_t count, Error *err)
+static int sum_near(Local *t, const LocalTeam *team, int self, int run, int64_t at, int64_t count,
+                    Error *err)
 {
     float *values[DEVICES_MAX];
 
@@ -293,7 +318,8 @@ static int sum_losses(Local *t, const LocalTeam *team, int self, Error *err)
     double *values[DEVICES_MAX];
 
     for (int m = 0; m < team->count; m++) values[m] = team->members[m].part;
-    return stream_sum_doubles(t->joined[team->devices[self]].memory, team->members[self].loss, values, team->count, 1, err);
+    return stream_sum_doubles(t->joined[team->devices[self]].memory, team->members[self].loss,
+                              values, team->count, 1, err);
 }
 
 static int check_parts(const LocalTeam *team, Error *err)
@@ -303,16 +329,18 @@ static int check_parts(const LocalTeam *team, Error *err)
     for (int m = 1; m < team->count; m++) {
         const LocalMember *member = &team->members[m];
         if (member->value_count != first->value_count
-            || !transport_runs_match(member->runs, member->run_count, first->runs, first->run_count))
-            return error_set(err, "devices %d and %d have different gradients to sum", team->devices[0],
-                                    team->devices[m]);
+            || !transport_runs_match(member->runs, member->run_count, first->runs,
+                                     first->run_count))
+            return error_set(err, "devices %d and %d have different gradients to sum",
+                             team->devices[0], team->devices[m]);
     }
     return 0;
 }
 
 /* Sums gradients and losses over the group: every member waits for all, sums its slice of all of
  * them in the order of devices, and waits for all again. */
-static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss, Error *err)
+static int reduce(Transport *transport, int group, int device, const GradientRun *runs,
+                  int run_count, double *loss, Error *err)
 {
     Local *t = (Local *)transport;
     LocalTeam   *team = &t->teams[group];
@@ -346,13 +374,15 @@ static int sum_piece(Local *t, LocalTeam *team, int self, double *values, int co
     member->run_count = 0;
     member->value_count = count;
     member->sum_turn ^= 1;
-    if (stream_sum_doubles(memory, member->sums[member->sum_turn], &values, 1, count, err) != 0) return -1;
+    if (stream_sum_doubles(memory, member->sums[member->sum_turn], &values, 1, count, err) != 0)
+        return -1;
     if (arrive(t, team, self, memory, BROUGHT + member->sum_turn, err) != 0) return -1;
     int rc = wait_for(team, self, memory, BROUGHT + member->sum_turn, err);
     if (rc == 0) rc = check_parts(team, err);                /* the same to all */
     for (int m = 0; m < team->count; m++) of_all[m] = team->members[m].sums[member->sum_turn];
     if (rc == 0) rc = stream_sum_doubles(memory, values, of_all, team->count, count, err);
-    barrier_wait(&t->rules, &team->barrier, true, NULL);             /* all have seen what the others bring */
+    barrier_wait(&t->rules, &team->barrier, true, NULL);             /* all have seen what the
+                                                                      * others bring */
     return rc;
 }
 
@@ -363,7 +393,8 @@ static int sum(Transport *transport, int group, int device, double *values, int 
 
     for (int at = 0; at < count; at += DOUBLES) {
         int n = count - at < DOUBLES ? count - at : DOUBLES;
-        if (sum_piece(t, team, transport_member(team->devices, device), values + at, n, err) != 0) return -1;
+        if (sum_piece(t, team, transport_member(team->devices, device), values + at, n, err) != 0)
+            return -1;
     }
     return 0;
 }
@@ -410,9 +441,11 @@ static void local_free(Transport *transport)
     free(t);
 }
 
-static const TransportOps local_ops = {.join = join, .leave = leave, .send = send, .receive = receive, .reduce = reduce,
-                                        .sum = sum, .barrier = barrier, .stop = stop, .free = local_free,
-                                        .expect = expect, .overlaps = transport_overlaps_nothing, .finish = transport_finish_nothing,
+static const TransportOps local_ops = {.join = join, .leave = leave, .send = send,
+                                       .receive = receive, .reduce = reduce, .sum = sum,
+                                       .barrier = barrier, .stop = stop, .free = local_free,
+                                       .expect = expect, .overlaps = transport_overlaps_nothing,
+                                       .finish = transport_finish_nothing,
                                        .in_flight = transport_nothing_in_flight};
 
 static int open_queues(Local *t, const TransportOptions *options)
@@ -458,7 +491,8 @@ int local_new(Transport **out, const TransportOptions *options, Error *err)
     t->queues = calloc((size_t)program->channel_count + 1, sizeof *t->queues);
     t->teams = calloc((size_t)program->group_count + 1, sizeof *t->teams);
     t->joined = calloc((size_t)program->device_count, sizeof *t->joined);
-    if (!t->queues || !t->teams || !t->joined || open_queues(t, options) != 0 || open_teams(t, program) != 0) {
+    if (!t->queues || !t->teams || !t->joined || open_queues(t, options) != 0
+        || open_teams(t, program) != 0) {
         local_free(&t->head);
         return error_no_memory(err);
     }

@@ -9,7 +9,8 @@
  * So a full queue blocks its sender as it does locally, and the world sends while the device
  * computes. Rows and gradients of an asynchronous device (kernels/stream.h) go by way of the host's
  * memory, which the world reads and writes: its thread waits until they are there before they are
- * sent, and gives a place back once they are on the device. Sums: executor/net/chain_sum.h. A barrier is counted by the first rank of the group.
+ * sent, and gives a place back once they are on the device. Sums: executor/net/chain_sum.h. A
+ * barrier is counted by the first rank of the group.
  *
  * No wait is for a thing that only a message could end: each looks at the same flag, so that
  * stop() ends them all, whether peers live or not. */
@@ -46,16 +47,19 @@ typedef struct RemoteLine {
     bool      out;
     size_t    capacity;          /* floats of a message */
     Device   *memory;
-    StreamEvent *loaded;         /* in, of an asynchronous device: the last message is on the device; */
+    StreamEvent *loaded;         /* in, of an asynchronous device: the last message is on the
+                                  * device; */
     bool      owes;              /* and then its place is to be given back */
     bool      on_host;           /* the ring is in the host's memory */
     RemoteSlot     *ring;              /* [depth] */
     EventCount     ready;             /* out: free places; in: messages */
     int       next;              /* the device's end */
     pthread_mutex_t lock;        /* for what follows */
-    int       oldest;            /* out: the next place to be free; in: the next message to be whole */
+    int       oldest;            /* out: the next place to be free; in: the next message to be
+                                  * whole */
     int       placed;            /* in: where the next message goes */
-    int       credits;           /* out: messages taken by the receiver, whose place is not yet free */
+    int       credits;           /* out: messages taken by the receiver, whose place is not yet
+                                  * free */
     int64_t   sent_ns, arrived_ns;       /* in: of the last that was received */
 } RemoteLine;
 
@@ -70,7 +74,8 @@ typedef struct {
 typedef struct {
     Device      *memory;         /* NULL: not here, or not joined */
     StreamEvent *ready;          /* for the next call */
-    StagedSum   *sums;           /* [groups][blocks]: rings of those that were begun and not finished */
+    StagedSum   *sums;           /* [groups][blocks]: rings of those that were begun and not
+                                  * finished */
     int         *begun, *finished;       /* [groups] */
     double      *statistics;     /* [statistics_count] */
     int          statistics_count;
@@ -79,7 +84,8 @@ typedef struct {
 /* Barriers of a group that spans processes. */
 typedef struct {
     Chain  *chain;               /* NULL: the group is all in one process */
-    int     ranks, root, members;        /* ranks that have members; the first of them; members here */
+    int     ranks, root, members;        /* ranks that have members; the first of them; members
+                                          * here */
     pthread_mutex_t lock;
     int     arrived, come;       /* devices here; at the root: ranks */
     EventCount   released;            /* barriers that are over */
@@ -161,8 +167,10 @@ static int is_ready(Remote *t, int device, Error *err)
 
 static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t count, Error *err)
 {
-    Message m = {.port = PORT_TRANSPORT, .kind = KIND_ROWS, .id = line->channel, .number = t->number,
-                 .value = {line->next}, .bytes = (int64_t)(count * sizeof *values)};
+    Message m = {.port = PORT_TRANSPORT, .kind = KIND_ROWS, .id = line->channel,
+                 .number = t->number,
+                 .value = {line->next},
+                 .bytes = (int64_t)(count * sizeof *values)};
     RemoteSlot   *slot = &line->ring[line->next];
 
     if (wait_for(t, &line->ready, 0, err) != 0) return -1;
@@ -178,14 +186,15 @@ static int send_remote(Remote *t, RemoteLine *line, const float *values, size_t 
 
 static int give_back(Remote *t, RemoteLine *line, Error *err)
 {
-    Message m = {.port = PORT_TRANSPORT, .kind = KIND_CREDIT, .id = line->channel, .number = t->number};
+    Message m = {
+        .port = PORT_TRANSPORT, .kind = KIND_CREDIT, .id = line->channel, .number = t->number};
 
     line->owes = false;
     return world_post(t->world, line->peer, &m, NULL, NULL, NULL, err);
 }
 
-/* The place of the last message, once an asynchronous device has it: asked for at the device's next call, by when it
- * has mostly been copied. */
+/* The place of the last message, once an asynchronous device has it: asked for at the device's next
+ * call, by when it has mostly been copied. */
 static int settle(Remote *t, RemoteLine *line, Error *err)
 {
     if (!line->owes) return 0;
@@ -196,12 +205,14 @@ static int settle(Remote *t, RemoteLine *line, Error *err)
 static int settle_all(Remote *t, int device, Error *err)
 {
     for (int c = 0; device_is_async(t->joined[device].memory) && c < t->program->channel_count; c++)
-        if (t->lines[c] && t->program->channels[c].to == device && settle(t, t->lines[c], err) != 0) return -1;
+        if (t->lines[c] && t->program->channels[c].to == device && settle(t, t->lines[c], err) != 0)
+            return -1;
     return 0;
 }
 
 /* Out of its place: to an asynchronous device, or as receive() says. */
-static int take_message(RemoteLine *line, RemoteSlot *slot, float **values, size_t count, bool swap, Error *err)
+static int take_message(RemoteLine *line, RemoteSlot *slot, float **values, size_t count, bool swap,
+                        Error *err)
 {
     if (device_is_async(line->memory)) {
         line->owes = true;
@@ -218,7 +229,8 @@ static int take_message(RemoteLine *line, RemoteSlot *slot, float **values, size
     return 0;
 }
 
-static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t count, bool swap, Error *err)
+static int receive_remote(Remote *t, RemoteLine *line, float **values, size_t count, bool swap,
+                          Error *err)
 {
     RemoteSlot *slot = &line->ring[line->next];
 
@@ -246,7 +258,8 @@ static void *place_rows(RemoteLine *line, const Message *m)
 /* The clock of rank, as this process would have read it. */
 static int64_t on_own_clock(const Remote *t, int rank, int64_t ns)
 {
-    return ns + world_clock_offset_ns(t->world, rank) - world_clock_offset_ns(t->world, world_rank(t->world));
+    return ns + world_clock_offset_ns(t->world, rank)
+           - world_clock_offset_ns(t->world, world_rank(t->world));
 }
 
 /* Long payloads may end after shorter ones that followed. */
@@ -276,7 +289,8 @@ static int send(Transport *transport, int channel, const float *values, size_t c
                              : t->local->ops->send(t->local, channel, values, count, err);
 }
 
-static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, Error *err)
+static int receive(Transport *transport, int channel, float **values, size_t count, bool swap,
+                   Error *err)
 {
     Remote *t = (Remote *)transport;
 
@@ -317,8 +331,10 @@ static int stage(StagedSum *sum, const GradientRun *runs, int count, Error *err)
     return 0;
 }
 
-/* The runs of an asynchronous device as ones of the host's memory, with their values; NULL: an error. */
-static const GradientRun *fetch_runs(Remote *t, int group, int device, const GradientRun *runs, int count, Error *err)
+/* The runs of an asynchronous device as ones of the host's memory, with their values; NULL: an
+ * error. */
+static const GradientRun *fetch_runs(Remote *t, int group, int device, const GradientRun *runs,
+                                     int count, Error *err)
 {
     RemoteJoined *joined = &t->joined[device];
     StagedSum    *sum = staged(t, group, device, joined->begun[group]++);
@@ -343,7 +359,8 @@ static void put_runs(Remote *t, int group, int device)
         device_put(joined->memory, sum->device[r].values, sum->host[r].values, sum->host[r].count);
 }
 
-static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss, Error *err)
+static int reduce(Transport *transport, int group, int device, const GradientRun *runs,
+                  int run_count, double *loss, Error *err)
 {
     Remote *t = (Remote *)transport;
     Chain  *chain = t->spans[group].chain;
@@ -351,7 +368,8 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     if (settle_all(t, device, err) != 0) return -1;
     if (!chain) return t->local->ops->reduce(t->local, group, device, runs, run_count, loss, err);
     if (is_ready(t, device, err) != 0) return -1;
-    if (device_is_async(t->joined[device].memory)) runs = fetch_runs(t, group, device, runs, run_count, err);
+    if (device_is_async(t->joined[device].memory))
+        runs = fetch_runs(t, group, device, runs, run_count, err);
     return runs ? chain_begin(chain, device, runs, run_count, *loss, err) : -1;
 }
 
@@ -360,7 +378,9 @@ static int finish(Transport *transport, int group, int device, double *loss, Err
     Remote *t = (Remote *)transport;
 
     if (settle_all(t, device, err) != 0) return -1;
-    if (chain_finish(t->spans[group].chain, CHAIN_GRADIENTS, device, loss, err) != 0 || is_ready(t, device, err) != 0) return -1;
+    if (chain_finish(t->spans[group].chain, CHAIN_GRADIENTS, device, loss, err) != 0
+        || is_ready(t, device, err) != 0)
+        return -1;
     if (device_is_async(t->joined[device].memory)) put_runs(t, group, device);
     return 0;
 }
@@ -388,11 +408,14 @@ static int sum(Transport *transport, int group, int device, double *values, int 
     if (!chain) return t->local->ops->sum(t->local, group, device, values, count, err);
     if (device_is_async(joined->memory)) {
         if (!(host = statistics_of(joined, count, err))) return -1;
-        device_fetch(joined->memory, (float *)(void *)host, (float *)(void *)values, 2 * (int64_t)count);
+        device_fetch(joined->memory, (float *)(void *)host, (float *)(void *)values,
+                     2 * (int64_t)count);
     }
     if (chain_begin_statistics(chain, device, host, count, err) != 0) return -1;
     if (chain_finish(chain, CHAIN_STATISTICS, device, NULL, err) != 0) return -1;
-    if (host != values) device_put(joined->memory, (float *)(void *)values, (float *)(void *)host, 2 * (int64_t)count);
+    if (host != values)
+        device_put(joined->memory, (float *)(void *)values, (float *)(void *)host,
+                   2 * (int64_t)count);
     return 0;
 }
 
@@ -440,13 +463,14 @@ static int barrier(Transport *transport, int group, int device, Error *err)
     return is_ready(t, device, err);
 }
 
-/* ---- what comes -------------------------------------------------------------------------------- */
+/* ---- what comes ------------------------------------------------------------------------------ */
 
 static void *place(void *context, const Message *m)
 {
     Remote *t = context;
 
-    return m->kind >= CHAIN_ADD ? chain_place(t->spans[m->id].chain, m) : place_rows(t->lines[m->id], m);
+    return m->kind >= CHAIN_ADD ? chain_place(t->spans[m->id].chain, m)
+                                : place_rows(t->lines[m->id], m);
 }
 
 static void arrived(void *context, const Message *m, const void *payload)
@@ -463,7 +487,7 @@ static void arrived(void *context, const Message *m, const void *payload)
     }
 }
 
-/* ---- overlapped with compute ----------------------------------------------------------------------- */
+/* ---- overlapped with compute ----------------------------------------------------------------- */
 
 static bool overlaps(const Transport *transport, Op op, int link)
 {
@@ -473,11 +497,15 @@ static bool overlaps(const Transport *transport, Op op, int link)
     return op == OP_ALLREDUCE && t->spans[link].chain;
 }
 
-static void in_flight(const Transport *transport, Op op, int link, int device, int64_t *start_ns, int64_t *end_ns)
+static void in_flight(const Transport *transport, Op op, int link, int device, int64_t *start_ns,
+                      int64_t *end_ns)
 {
     const Remote *t = (const Remote *)transport;
 
-    if (op == OP_ALLREDUCE) { chain_under_way(t->spans[link].chain, device, start_ns, end_ns); return; }
+    if (op == OP_ALLREDUCE) {
+        chain_under_way(t->spans[link].chain, device, start_ns, end_ns);
+        return;
+    }
     *start_ns = t->lines[link]->sent_ns;
     *end_ns = t->lines[link]->arrived_ns;
 }
@@ -489,7 +517,7 @@ static void expect(Transport *transport, int device, StreamEvent *ready)
     t->joined[device].ready = ready;
 }
 
-/* ---- beginning and end ----------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static bool ends_at(const Remote *t, const RemoteLine *line, int device)
 {
@@ -498,13 +526,14 @@ static bool ends_at(const Remote *t, const RemoteLine *line, int device)
     return (line->out ? channel->from : channel->to) == device;
 }
 
-/* Where a message lies that the world sends or has brought: the device's memory, or the host's where the device is
- * asynchronous. */
+/* Where a message lies that the world sends or has brought: the device's memory, or the host's
+ * where the device is asynchronous. */
 static int open_place(const Remote *t, RemoteLine *line, RemoteSlot *slot, int64_t *bytes)
 {
     size_t size = line->capacity * sizeof(float);
 
-    slot->values = line->on_host ? host_alloc(t->devices, size) : device_alloc(line->memory, line->capacity);
+    slot->values =
+        line->on_host ? host_alloc(t->devices, size) : device_alloc(line->memory, line->capacity);
     *bytes += line->on_host ? 0 : (int64_t)size;
     return slot->values ? 0 : -1;
 }
@@ -521,7 +550,7 @@ static int join(Transport *transport, int device, Device *memory, int64_t *bytes
 {
     Remote       *t = (Remote *)transport;
     RemoteJoined *joined = &t->joined[device];
-    size_t        groups = (size_t)t->program->group_count, blocks = (size_t)t->program->block_count;
+    size_t groups = (size_t)t->program->group_count, blocks = (size_t)t->program->block_count;
 
     if (t->local->ops->join(t->local, device, memory, bytes, err) != 0) return -1;
     joined->memory = memory;
@@ -563,7 +592,8 @@ static bool all_sent(Remote *t)
     int64_t begin_ns = clock_ns();
 
     while (atomic_load(&t->sending) > 0) {
-        if (world_failed(t->world, NULL) && clock_ns() - begin_ns > (int64_t)PATIENCE_MS * 1000000) return false;
+        if (world_failed(t->world, NULL) && clock_ns() - begin_ns > (int64_t)PATIENCE_MS * 1000000)
+            return false;
         nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
     }
     return true;
@@ -586,7 +616,8 @@ static void leave(Transport *transport, int device)
     bool    free_all = quiet(t);
 
     t->local->ops->leave(t->local, device);
-    if (free_all) free_staged(&t->joined[device], t->program->group_count * t->program->block_count);
+    if (free_all)
+        free_staged(&t->joined[device], t->program->group_count * t->program->block_count);
     for (int c = 0; c < t->program->channel_count; c++) {
         RemoteLine *line = t->lines[c];
         if (!line || !ends_at(t, line, device)) continue;
@@ -642,15 +673,17 @@ static void remote_free(Transport *transport)
     free(t);
 }
 
-static const TransportOps remote_ops = {.join = join, .leave = leave, .send = send, .receive = receive,
-                                        .reduce = reduce, .sum = sum, .barrier = barrier, .stop = stop,
-                                        .free = remote_free, .overlaps = overlaps, .expect = expect, .finish = finish,
+static const TransportOps remote_ops = {.join = join, .leave = leave, .send = send,
+                                        .receive = receive, .reduce = reduce, .sum = sum,
+                                        .barrier = barrier, .stop = stop, .free = remote_free,
+                                        .overlaps = overlaps, .expect = expect, .finish = finish,
                                         .in_flight = in_flight};
 
 static int open_line(Remote *t, int c, size_t capacity)
 {
     const Channel *channel = &t->program->channels[c];
-    bool           out = world_has_device(t->world, channel->from), in = world_has_device(t->world, channel->to);
+    bool           out = world_has_device(t->world, channel->from),
+         in = world_has_device(t->world, channel->to);
 
     if (out == in) return 0;
     RemoteLine *line = calloc(1, sizeof *line);

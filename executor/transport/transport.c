@@ -25,10 +25,12 @@ bool transport_overlaps_nothing(const Transport *transport, Op op, int link)
 int transport_finish_nothing(Transport *transport, int group, int device, double *loss, Error *err)
 {
     (void)transport; (void)loss;
-    return error_set(err, "device %d has begun no sum of group %d that has to be finished", device, group);
+    return error_set(err, "device %d has begun no sum of group %d that has to be finished", device,
+                     group);
 }
 
-void transport_nothing_in_flight(const Transport *transport, Op op, int link, int device, int64_t *start_ns, int64_t *end_ns)
+void transport_nothing_in_flight(const Transport *transport, Op op, int link, int device,
+                                 int64_t *start_ns, int64_t *end_ns)
 {
     (void)transport; (void)op; (void)link; (void)device;
     *start_ns = *end_ns = 0;

@@ -1,13 +1,17 @@
-/* Attention in tiles of queries and keys (Dao et al., FlashAttention, 2022; Rabe and Staats, 2021): no matrix of all tokens
- * by all tokens is ever held.
+/* Attention in tiles of queries and keys (Dao et al., FlashAttention, 2022; Rabe and Staats, 2021):
+ * no matrix of all tokens by all tokens is ever held.
  *
- *     forward    queries of a tile meet the keys tile by tile; the softmax is kept as its largest score m, the sum l of
- *                exp(score - m), and the sum O of exp(score - m) v, all rescaled when m grows. y = O / l; kept: m + log l.
- *     backward   scores are computed again; p = exp(score - kept), dv += p' dy, ds = p (dy v' - delta) with
+ *     forward    queries of a tile meet the keys tile by tile; the softmax is kept as its largest
+ *     score m, the sum l of
+ *                exp(score - m), and the sum O of exp(score - m) v, all rescaled when m grows. y =
+ *                O / l; kept: m + log l.
+ *     backward   scores are computed again; p = exp(score - kept), dv += p' dy, ds = p (dy v' -
+ *     delta) with
  *                delta = dy . y, dq += ds k, dk += ds' q.
  *
- * A thread takes sequences and key-value heads, with all query heads of each, so that nobody else adds to its
- * gradients. Products of tiles are oneDNN's dnnl_sgemm(), which is on one thread here. */
+ * A thread takes sequences and key-value heads, with all query heads of each, so that nobody else
+ * adds to its gradients. Products of tiles are oneDNN's dnnl_sgemm(), which is on one thread
+ * here. */
 #include "base/minmax.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/heads.h"
@@ -19,9 +23,11 @@ typedef struct {
     const Operator     *op;
     const OperatorCall *call;
     const Layer        *layer;
-    int64_t             tokens, dim, group, stride;      /* group: query heads of a key-value head; stride: of x */
+    int64_t             tokens, dim, group, stride;      /* group: query heads of a key-value head;
+                                                          * stride: of x */
     int64_t             out;             /* numbers of y's token */
-    float              *scratch, *partial;               /* of threads; gradients of norms: [rows][kv_heads][2][dim] */
+    float              *scratch, *partial;               /* of threads; gradients of norms:
+                                                          * [rows][kv_heads][2][dim] */
     int64_t             each;            /* scratch of a thread */
     float              *dx;
     Heads               queries, keys;
@@ -32,7 +38,8 @@ typedef struct { float *key, *query, *score, *slope, *sum, *most, *total; } Atte
 
 static int64_t room_count(int64_t tokens, int64_t dim)
 {
-    return cpu_round(tokens * dim) + 2 * cpu_round(QUERIES * dim) + 2 * QUERIES * KEYS + 2 * QUERIES;
+    return cpu_round(tokens * dim) + 2 * cpu_round(QUERIES * dim) + 2 * QUERIES * KEYS
+           + 2 * QUERIES;
 }
 
 static AttentionRoom room_of(const AttentionTask *t, int thread)
@@ -49,17 +56,22 @@ static AttentionRoom room_of(const AttentionTask *t, int thread)
 }
 
 /* c [m][n] = a b + keep c; all row by row, strides of rows. */
-static void product(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_stride,
-                    const float *b, int64_t b_stride, float keep, float *c, int64_t c_stride)
+static void product(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                    const float *a, int64_t a_stride, const float *b, int64_t b_stride, float keep,
+                    float *c, int64_t c_stride)
 {
-    dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1.0f, a, a_stride, b, b_stride, keep, c, c_stride);
+    dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1.0f, a, a_stride, b,
+               b_stride, keep, c, c_stride);
 }
 
 /* ---- which keys a query sees ---- */
 
 typedef struct { int64_t first, end; } KeySpan;
 
-static int64_t length_of(const AttentionTask *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
+static int64_t length_of(const AttentionTask *t, int64_t row)
+{
+    return t->call->lengths ? t->call->lengths[row] : t->tokens;
+}
 
 static KeySpan seen_by(const AttentionTask *t, int64_t query, int64_t length)
 {
@@ -81,7 +93,8 @@ static KeySpan seen_by_tile(const AttentionTask *t, int64_t first, int64_t count
 }
 
 /* The part of a tile's keys, first .. first + count - 1, that a query sees, counted from first. */
-static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t length, int64_t first, int64_t count)
+static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t length, int64_t first,
+                            int64_t count)
 {
     KeySpan s = seen_by(t, query, length);
 
@@ -92,10 +105,13 @@ static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t lengt
 
 /* ---- forward ---- */
 
-/* Takes a row of scores in: exp(score - m) in their place, 0 where the query does not see; m, l and O rescaled. */
-VECTORISED static void soften(float *restrict score, int64_t count, KeySpan seen, float *m, float *l, float *restrict sum, int64_t dim)
+/* Takes a row of scores in: exp(score - m) in their place, 0 where the query does not see; m, l and
+ * O rescaled. */
+VECTORISED static void soften(float *restrict score, int64_t count, KeySpan seen, float *m,
+                              float *l, float *restrict sum, int64_t dim)
 {
-    float   more = seen.end > seen.first ? vector_most(score + seen.first, seen.end - seen.first) : -INFINITY;
+    float more =
+        seen.end > seen.first ? vector_most(score + seen.first, seen.end - seen.first) : -INFINITY;
     float   next = more > *m ? more : *m, scale;
     int64_t i;
 
@@ -109,40 +125,49 @@ VECTORISED static void soften(float *restrict score, int64_t count, KeySpan seen
     if (scale != 1.0f) for (i = 0; i < dim; i++) sum[i] *= scale;
 }
 
-VECTORISED static void divide(float *restrict y, const float *restrict sum, float total, int64_t dim)
+VECTORISED static void divide(float *restrict y, const float *restrict sum, float total,
+                              int64_t dim)
 {
     float inverse = total > 0.0f ? 1.0f / total : 0.0f;
 
     for (int64_t i = 0; i < dim; i++) y[i] = sum[i] * inverse;
 }
 
-/* Queries first .. first + count - 1 of a head. x: of the sequence; value: of its key-value head. */
-static void forward_tile(const AttentionTask *t, const AttentionRoom *room, const float *x, const float *value, int64_t head, int64_t first, int64_t count,
+/* Queries first .. first + count - 1 of a head. x: of the sequence; value: of its key-value
+ * head. */
+static void forward_tile(const AttentionTask *t, const AttentionRoom *room, const float *x,
+                         const float *value, int64_t head, int64_t first, int64_t count,
                          int64_t length, float *y, float *kept)
 {
     KeySpan span = seen_by_tile(t, first, count, length);
 
-    heads_load(&t->queries, room->query, x + first * t->stride + head * t->dim, t->stride, first, count);
+    heads_load(&t->queries, room->query, x + first * t->stride + head * t->dim, t->stride, first,
+               count);
     memset(room->sum, 0, (size_t)(count * t->dim) * sizeof(float));
     for (int64_t i = 0; i < count; i++) room->most[i] = -INFINITY, room->total[i] = 0.0f;
     for (int64_t k = span.first; k < span.end; k += KEYS) {
         int64_t keys = smaller(KEYS, span.end - k);
 
-        product(false, true, count, keys, t->dim, room->query, t->dim, room->key + k * t->dim, t->dim, 0.0f, room->score, KEYS);
+        product(false, true, count, keys, t->dim, room->query, t->dim, room->key + k * t->dim,
+                t->dim, 0.0f, room->score, KEYS);
         for (int64_t i = 0; i < count; i++)
-            soften(room->score + i * KEYS, keys, seen_of_tile(t, first + i, length, k, keys), &room->most[i], &room->total[i],
-                   room->sum + i * t->dim, t->dim);
-        product(false, false, count, t->dim, keys, room->score, KEYS, value + k * t->stride, t->stride, 1.0f, room->sum, t->dim);
+            soften(room->score + i * KEYS, keys, seen_of_tile(t, first + i, length, k, keys),
+                   &room->most[i], &room->total[i], room->sum + i * t->dim, t->dim);
+        product(false, false, count, t->dim, keys, room->score, KEYS, value + k * t->stride,
+                t->stride, 1.0f, room->sum, t->dim);
     }
     for (int64_t i = 0; i < count; i++) {
-        divide(y + (first + i) * t->out + head * t->dim, room->sum + i * t->dim, room->total[i], t->dim);
+        divide(y + (first + i) * t->out + head * t->dim, room->sum + i * t->dim, room->total[i],
+               t->dim);
         if (kept) kept[head * t->tokens + first + i] = room->most[i] + logf(room->total[i]);
     }
 }
 
-static void load_keys(const AttentionTask *t, const AttentionRoom *room, const float *x, int64_t kv, int64_t length)
+static void load_keys(const AttentionTask *t, const AttentionRoom *room, const float *x, int64_t kv,
+                      int64_t length)
 {
-    heads_load(&t->keys, room->key, x + (t->layer->attention.heads + kv) * t->dim, t->stride, 0, length);
+    heads_load(&t->keys, room->key, x + (t->layer->attention.heads + kv) * t->dim, t->stride, 0,
+               length);
 }
 
 static const float *values_of(const AttentionTask *t, const float *x, int64_t kv)
@@ -153,7 +178,8 @@ static const float *values_of(const AttentionTask *t, const float *x, int64_t kv
 /* Places behind a sequence's end give nothing. */
 static void clear_tail(const AttentionTask *t, float *y, int64_t head, int64_t length)
 {
-    for (int64_t i = length; i < t->tokens; i++) memset(y + i * t->out + head * t->dim, 0, (size_t)t->dim * sizeof *y);
+    for (int64_t i = length; i < t->tokens; i++)
+        memset(y + i * t->out + head * t->dim, 0, (size_t)t->dim * sizeof *y);
 }
 
 static void forward_part(void *context, int64_t begin, int64_t end, int thread)
@@ -166,12 +192,13 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
         int64_t      row = i / kv_heads, kv = i % kv_heads, length = length_of(t, row);
         const float *x = t->call->x + row * t->tokens * t->stride;
         float       *y = t->call->y + row * t->tokens * t->out;
-        float       *kept = t->call->kept ? t->call->kept + row * cpu_round(heads * t->tokens) : NULL;
+        float *kept = t->call->kept ? t->call->kept + row * cpu_round(heads * t->tokens) : NULL;
 
         load_keys(t, &room, x, kv, length);
         for (int64_t head = kv * t->group; head < (kv + 1) * t->group; head++) {
             for (int64_t q = 0; q < length; q += QUERIES)
-                forward_tile(t, &room, x, values_of(t, x, kv), head, q, smaller(QUERIES, length - q), length, y, kept);
+                forward_tile(t, &room, x, values_of(t, x, kv), head, q,
+                             smaller(QUERIES, length - q), length, y, kept);
             clear_tail(t, y, head, length);
         }
     }
@@ -180,7 +207,8 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 /* ---- backward ---- */
 
 /* p = exp(score - kept) where seen, ds = p (dp - delta). score becomes p, slope (dp) ds. */
-VECTORISED static void soften_backward(float *restrict score, float *restrict slope, int64_t count, KeySpan seen, float kept, float delta)
+VECTORISED static void soften_backward(float *restrict score, float *restrict slope, int64_t count,
+                                       KeySpan seen, float kept, float delta)
 {
     int64_t i;
 
@@ -192,7 +220,10 @@ VECTORISED static void soften_backward(float *restrict score, float *restrict sl
     }
 }
 
-VECTORISED static float dot(const float *x, const float *y, int64_t count) { return vector_dot(x, y, count); }
+VECTORISED static float dot(const float *x, const float *y, int64_t count)
+{
+    return vector_dot(x, y, count);
+}
 
 /* A sequence and a key-value head. */
 typedef struct {
@@ -204,30 +235,40 @@ typedef struct {
 
 /* Gradients of count queries of a head, from first on, and what they add to those of its keys and
  * values. Scores are computed again, a tile of keys at a time. */
-static void backward_tile(const AttentionTask *t, const AttentionRoom *room, const HeadPass *p, int64_t head, int64_t first, int64_t count)
+static void backward_tile(const AttentionTask *t, const AttentionRoom *room, const HeadPass *p,
+                          int64_t head, int64_t first, int64_t count)
 {
     KeySpan         span = seen_by_tile(t, first, count, p->length);
-    const float *query = p->x + first * t->stride + head * t->dim, *dy = p->dy + first * t->out + head * t->dim;
-    float       *delta = room->most, *dquery = room->sum, *dx = p->dx + first * t->stride + head * t->dim;
+    const float *query = p->x + first * t->stride + head * t->dim,
+             *dy = p->dy + first * t->out + head * t->dim;
+    float *delta = room->most, *dquery = room->sum, *dx = p->dx + first * t->stride + head * t->dim;
 
     heads_load(&t->queries, room->query, query, t->stride, first, count);
     memset(dquery, 0, (size_t)(count * t->dim) * sizeof *dquery);
-    for (int64_t i = 0; i < count; i++) delta[i] = dot(dy + i * t->out, p->y + (first + i) * t->out + head * t->dim, t->dim);
+    for (int64_t i = 0; i < count; i++)
+        delta[i] = dot(dy + i * t->out, p->y + (first + i) * t->out + head * t->dim, t->dim);
     for (int64_t k = span.first; k < span.end; k += KEYS) {
         int64_t      keys = smaller(KEYS, span.end - k);
         const float *key = room->key + k * t->dim;
 
-        product(false, true, count, keys, t->dim, room->query, t->dim, key, t->dim, 0.0f, room->score, KEYS);
-        product(false, true, count, keys, t->dim, dy, t->out, p->value + k * t->stride, t->stride, 0.0f, room->slope, KEYS);
+        product(false, true, count, keys, t->dim, room->query, t->dim, key, t->dim, 0.0f,
+                room->score, KEYS);
+        product(false, true, count, keys, t->dim, dy, t->out, p->value + k * t->stride, t->stride,
+                0.0f, room->slope, KEYS);
         for (int64_t i = 0; i < count; i++)
             soften_backward(room->score + i * KEYS, room->slope + i * KEYS, keys,
-                            seen_of_tile(t, first + i, p->length, k, keys), p->kept[head * t->tokens + first + i], delta[i]);
-        product(true, false, keys, t->dim, count, room->score, KEYS, dy, t->out, 1.0f, p->dvalue + k * t->stride, t->stride);
-        product(true, false, keys, t->dim, count, room->slope, KEYS, room->query, t->dim, 1.0f, p->dkey + k * t->stride, t->stride);
-        product(false, false, count, t->dim, keys, room->slope, KEYS, key, t->dim, 1.0f, dquery, t->dim);
+                            seen_of_tile(t, first + i, p->length, k, keys),
+                            p->kept[head * t->tokens + first + i], delta[i]);
+        product(true, false, keys, t->dim, count, room->score, KEYS, dy, t->out, 1.0f,
+                p->dvalue + k * t->stride, t->stride);
+        product(true, false, keys, t->dim, count, room->slope, KEYS, room->query, t->dim, 1.0f,
+                p->dkey + k * t->stride, t->stride);
+        product(false, false, count, t->dim, keys, room->slope, KEYS, key, t->dim, 1.0f, dquery,
+                t->dim);
     }
     heads_backward(&t->queries, dquery, t->dim, query, t->stride, first, count, p->partial);
-    for (int64_t i = 0; i < count; i++) memcpy(dx + i * t->stride, dquery + i * t->dim, (size_t)t->dim * sizeof *dx);
+    for (int64_t i = 0; i < count; i++)
+        memcpy(dx + i * t->stride, dquery + i * t->dim, (size_t)t->dim * sizeof *dx);
 }
 
 /* Gradients of pairs (row, key-value head) begin to end: of its queries, keys and values, and
@@ -240,15 +281,18 @@ static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 
     for (int64_t i = begin; i < end; i++) {
         int64_t row = i / kv_heads, kv = i % kv_heads, at = row * t->tokens;
-        HeadPass    p = {.x = t->call->x + at * t->stride, .y = t->call->y + at * t->out, .dy = t->call->dy + at * t->out,
-                     .dx = t->dx + at * t->stride, .kept = t->call->kept + row * cpu_round(heads * t->tokens),
-                     .length = length_of(t, row), .partial = t->partial ? t->partial + i * 2 * t->dim : NULL};
+        HeadPass    p = {.x = t->call->x + at * t->stride, .y = t->call->y + at * t->out,
+                         .dy = t->call->dy + at * t->out, .dx = t->dx + at * t->stride,
+                         .kept = t->call->kept + row * cpu_round(heads * t->tokens),
+                         .length = length_of(t, row),
+                         .partial = t->partial ? t->partial + i * 2 * t->dim : NULL};
 
         p.value = values_of(t, p.x, kv);
         p.dkey = p.dx + (heads + kv) * t->dim;
         p.dvalue = p.dx + (heads + kv_heads + kv) * t->dim;
         for (int64_t k = 0; k < t->tokens; k++) {
-            memset(p.dx + k * t->stride + kv * t->group * t->dim, 0, (size_t)(t->group * t->dim) * sizeof(float));
+            memset(p.dx + k * t->stride + kv * t->group * t->dim, 0,
+                   (size_t)(t->group * t->dim) * sizeof(float));
             memset(p.dkey + k * t->stride, 0, (size_t)t->dim * sizeof(float));
             memset(p.dvalue + k * t->stride, 0, (size_t)t->dim * sizeof(float));
         }
@@ -257,8 +301,8 @@ static void backward_part(void *context, int64_t begin, int64_t end, int thread)
         for (int64_t head = kv * t->group; head < (kv + 1) * t->group; head++)
             for (int64_t q = 0; q < p.length; q += QUERIES)
                 backward_tile(t, &room, &p, head, q, smaller(QUERIES, p.length - q));
-        heads_backward(&t->keys, p.dkey, t->stride, p.x + (heads + kv) * t->dim, t->stride, 0, p.length,
-                       p.partial ? p.partial + t->dim : NULL);
+        heads_backward(&t->keys, p.dkey, t->stride, p.x + (heads + kv) * t->dim, t->stride, 0,
+                       p.length, p.partial ? p.partial + t->dim : NULL);
     }
 }
 
@@ -268,22 +312,28 @@ static Heads heads_of(const Operator *op, const float *weight, float scale)
 {
     const Layer *layer = op->spec.layer;
 
-    return (Heads){.tokens = layer->in.height, .dim = layer->attention.head_dim, .half = layer->attention.rotary.dim / 2,
-                   .table = op->own, .weight = weight, .eps = (float)layer->eps, .scale = scale};
+    return (Heads){.tokens = layer->in.height, .dim = layer->attention.head_dim,
+                   .half = layer->attention.rotary.dim / 2, .table = op->own, .weight = weight,
+                   .eps = (float)layer->eps, .scale = scale};
 }
 
 static AttentionTask task_of(const Operator *op, const OperatorCall *call)
 {
     const Layer     *layer = op->spec.layer;
     const Attention *a = &layer->attention;
-    AttentionTask t = {.op = op, .call = call, .layer = layer, .tokens = layer->in.height, .dim = a->head_dim, .stride = layer->in.channels,
-              .out = layer->out.channels, .group = a->heads / a->kv_heads, .scratch = op->device->scratch, .dx = call->dx};
+    AttentionTask t = {.op = op, .call = call, .layer = layer, .tokens = layer->in.height,
+                       .dim = a->head_dim, .stride = layer->in.channels, .out = layer->out.channels,
+                       .group = a->heads / a->kv_heads, .scratch = op->device->scratch,
+                       .dx = call->dx};
 
     t.each = room_count(t.tokens, t.dim);
-    t.queries = heads_of(op, a->norm ? op->p.own[0] : NULL, (float)(1.0 / sqrt((double)a->head_dim)));
+    t.queries =
+        heads_of(op, a->norm ? op->p.own[0] : NULL, (float)(1.0 / sqrt((double)a->head_dim)));
     t.keys = heads_of(op, a->norm ? op->p.own[1] : NULL, 1.0f);
     if (a->norm) t.partial = t.scratch + op->device->threads * t.each;
-    if (!t.dx) t.dx = t.scratch + op->device->threads * t.each + cpu_round(call->rows * a->kv_heads * 2 * t.dim);
+    if (!t.dx)
+        t.dx = t.scratch + op->device->threads * t.each
+               + cpu_round(call->rows * a->kv_heads * 2 * t.dim);
     return t;
 }
 
@@ -318,7 +368,8 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
     AttentionTask task = task_of(op, call);
 
     (void)plan, (void)err;
-    cpu_parallel(op->device, call->rows * op->spec.layer->attention.kv_heads, 1, forward_part, &task);
+    cpu_parallel(op->device, call->rows * op->spec.layer->attention.kv_heads, 1, forward_part,
+                 &task);
     return 0;
 }
 
@@ -330,7 +381,8 @@ static void sum_norms(const AttentionTask *t, int64_t parts)
 
         memset(gradient, 0, (size_t)t->dim * sizeof *gradient);
         for (int64_t i = 0; i < parts; i++)
-            for (int64_t c = 0; c < t->dim; c++) gradient[c] += t->partial[(2 * i + which) * t->dim + c];
+            for (int64_t c = 0; c < t->dim; c++)
+                gradient[c] += t->partial[(2 * i + which) * t->dim + c];
     }
 }
 
@@ -345,5 +397,5 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     return 0;
 }
 
-const CpuKind cpu_attention = {.layer = LAYER_ATTENTION, .kept = kept, .make = make, .plan = plan, .forward = forward,
-                               .backward = backward};
+const CpuKind cpu_attention = {.layer = LAYER_ATTENTION, .kept = kept, .make = make, .plan = plan,
+                               .forward = forward, .backward = backward};

@@ -1,7 +1,8 @@
 /* Batch norm with its activation. In training, statistics are of the rows of the call, or of a
  * group's: sums (in double) pass through the group's NetSum.
  *
- *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)        e: the layer's eps
+ *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)        e: the layer's
+ *     eps
  *     d = dy where y was not cut, else 0          dg = sum d xh      db = sum d
  *     dx = g / sqrt(variance + e) (d - sum d / n - xh sum(d xh) / n)
  *
@@ -50,8 +51,9 @@ static float floor_of(const Operator *op)
 
 /* ---- passes over pixels: [pixels][channels] ---- */
 
-VECTORISED static void sum_tile(const float *restrict x, const float *restrict origin, int64_t pixels, int64_t channels,
-                                float *restrict sum, float *restrict squares)
+VECTORISED static void sum_tile(const float *restrict x, const float *restrict origin,
+                                int64_t pixels, int64_t channels, float *restrict sum,
+                                float *restrict squares)
 {
     for (int64_t p = 0; p < pixels; p++, x += channels)
         for (int64_t c = 0; c < channels; c++) {
@@ -62,8 +64,9 @@ VECTORISED static void sum_tile(const float *restrict x, const float *restrict o
         }
 }
 
-VECTORISED static void normalise(const float *x, float *y, int64_t pixels, int64_t channels, const float *restrict scale,
-                                 const float *restrict shift, float least, float most)
+VECTORISED static void normalise(const float *x, float *y, int64_t pixels, int64_t channels,
+                                 const float *restrict scale, const float *restrict shift,
+                                 float least, float most)
 {
     for (int64_t p = 0; p < pixels; p++, x += channels, y += channels)
         #pragma omp simd
@@ -75,11 +78,13 @@ VECTORISED static void normalise(const float *x, float *y, int64_t pixels, int64
         }
 }
 
-VECTORISED static void gradient_tile(const float *restrict x, const float *restrict dy, int64_t pixels, int64_t channels,
-                                     const float *restrict own, int64_t stride, float least, float most,
-                                     float *restrict sum, float *restrict dot)
+VECTORISED static void gradient_tile(const float *restrict x, const float *restrict dy,
+                                     int64_t pixels, int64_t channels, const float *restrict own,
+                                     int64_t stride, float least, float most, float *restrict sum,
+                                     float *restrict dot)
 {
-    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride, *mean = own + MEAN * stride;
+    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride,
+                *mean = own + MEAN * stride;
 
     for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels)
         #pragma omp simd
@@ -93,11 +98,13 @@ VECTORISED static void gradient_tile(const float *restrict x, const float *restr
 }
 
 /* dx = scale (d - sum - (x - mean) dot), sum and dot already divided by n */
-VECTORISED static void gradient_apply(const float *x, const float *dy, float *dx, int64_t pixels, int64_t channels,
-                                      const float *restrict own, int64_t stride, float least, float most)
+VECTORISED static void gradient_apply(const float *x, const float *dy, float *dx, int64_t pixels,
+                                      int64_t channels, const float *restrict own, int64_t stride,
+                                      float least, float most)
 {
-    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride, *mean = own + MEAN * stride,
-                *sum = own + GRADIENT_SUM * stride, *dot = own + GRADIENT_DOT * stride;
+    const float *scale = own + SCALE * stride, *shift = own + SHIFT * stride,
+                *mean = own + MEAN * stride, *sum = own + GRADIENT_SUM * stride,
+                *dot = own + GRADIENT_DOT * stride;
 
     for (int64_t p = 0; p < pixels; p++, x += channels, dy += channels, dx += channels)
         #pragma omp simd
@@ -133,8 +140,8 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
 
         memset(tile, 0, (size_t)(2 * stride) * sizeof *tile);
         if (pass->backward)
-            gradient_tile(x, pass->call->dy + p * channels, pixels, channels, op->own, stride, floor_of(op), limit_of(op),
-                          tile, tile + stride);
+            gradient_tile(x, pass->call->dy + p * channels, pixels, channels, op->own, stride,
+                          floor_of(op), limit_of(op), tile, tile + stride);
         else
             sum_tile(x, pass->call->x, pixels, channels, tile, tile + stride);
         for (int64_t c = 0; c < channels; c++) {
@@ -167,13 +174,14 @@ static void normalise_part(void *context, int64_t begin, int64_t end, int thread
     int64_t         channels = op->spec.out.channels;
 
     (void)thread;
-    normalise(pass->call->x + begin * channels, pass->call->y + begin * channels, end - begin, channels,
-              own(op, SCALE), own(op, SHIFT), floor_of(op), limit_of(op));
+    normalise(pass->call->x + begin * channels, pass->call->y + begin * channels, end - begin,
+              channels, own(op, SCALE), own(op, SHIFT), floor_of(op), limit_of(op));
 }
 
 static void set_channel(Operator *op, int64_t c, double mean, double variance)
 {
-    double inverse = 1.0 / sqrt(variance + op->spec.norm_eps), scale = op->p.norm_weight[c] * inverse;
+    double inverse = 1.0 / sqrt(variance + op->spec.norm_eps),
+           scale = op->p.norm_weight[c] * inverse;
 
     own(op, MEAN)[c] = (float)mean;
     own(op, INVERSE)[c] = (float)inverse;
@@ -185,10 +193,12 @@ static void set_channel(Operator *op, int64_t c, double mean, double variance)
 static int batch_statistics(Operator *op, const OperatorCall *call, Error *err)
 {
     int64_t channels = op->spec.out.channels;
-    double *all = sum_all(op, call, false), local = (double)pixels_of(op, call), n = local, momentum = op->spec.norm_momentum;
+    double *all = sum_all(op, call, false), local = (double)pixels_of(op, call), n = local,
+           momentum = op->spec.norm_momentum;
 
     if (call->group.sum) {
-        for (int64_t c = 0; c < channels; c++) {         /* around zero: origins differ over the group */
+        for (int64_t c = 0; c < channels; c++) {         /* around zero: origins differ over the
+                                                          * group */
             double origin = call->x[c], sum = all[c];
 
             all[c] = sum + local * origin;
@@ -235,8 +245,8 @@ static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
     int64_t             channels = op->spec.out.channels, at = begin * channels;
 
     (void)thread;
-    gradient_apply(call->x + at, call->dy + at, call->dx + at, end - begin, channels, op->own, stride_of(op),
-                   floor_of(op), limit_of(op));
+    gradient_apply(call->x + at, call->dy + at, call->dx + at, end - begin, channels, op->own,
+                   stride_of(op), floor_of(op), limit_of(op));
 }
 
 /* The weights' gradients are of these rows: a group sums gradients later. */
@@ -267,4 +277,5 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     return 0;
 }
 
-const CpuKind cpu_batchnorm = {.layer = LAYER_BATCHNORM, .make = make, .forward = forward, .backward = backward};
+const CpuKind cpu_batchnorm = {
+    .layer = LAYER_BATCHNORM, .make = make, .forward = forward, .backward = backward};

@@ -9,16 +9,18 @@
 
 static int64_t weights_count(const OperatorSpec *spec)
 {
-    return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * spec->kernel_height * spec->kernel_width;
+    return (int64_t)spec->out.channels * (spec->in.channels / spec->groups) * spec->kernel_height
+           * spec->kernel_width;
 }
 
 /* Weights in PyTorch's order or in any; a dimension more where there are groups. */
 static Md *weights_md(const OperatorSpec *spec, bool any)
 {
     int        groups = spec->groups;
-    dnnl_dim_t grouped[] = {groups, spec->out.channels / groups, spec->in.channels / groups, spec->kernel_height,
-                            spec->kernel_width};
-    dnnl_dim_t plain[] = {spec->out.channels, spec->in.channels, spec->kernel_height, spec->kernel_width};
+    dnnl_dim_t grouped[] = {groups, spec->out.channels / groups, spec->in.channels / groups,
+                            spec->kernel_height, spec->kernel_width};
+    dnnl_dim_t plain[] = {spec->out.channels, spec->in.channels, spec->kernel_height,
+                          spec->kernel_width};
 
     return groups > 1 ? md_new(5, grouped, any ? dnnl_format_tag_any : dnnl_goihw)
                       : md_new(4, plain, any ? dnnl_format_tag_any : dnnl_oihw);
@@ -88,19 +90,24 @@ static int shapes_make(ConvShapes *s, const Operator *op, int64_t rows, Error *e
     const OperatorSpec *spec = &op->spec;
     dnnl_dim_t          bias[] = {spec->out.channels};
 
-    *s = (ConvShapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out), .weights = weights_md(spec, true),
-                  .plain = weights_md(spec, false), .bias = has_bias(op) ? md_new(1, bias, dnnl_a) : NULL,
-                  .stride = {spec->stride, spec->stride}, .padding = {spec->padding, spec->padding}};
-    return s->x && s->y && s->weights && s->plain && (s->bias || !has_bias(op)) ? 0 : error_no_memory(err);
+    *s = (ConvShapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out),
+                      .weights = weights_md(spec, true), .plain = weights_md(spec, false),
+                      .bias = has_bias(op) ? md_new(1, bias, dnnl_a) : NULL,
+                      .stride = {spec->stride, spec->stride},
+                      .padding = {spec->padding, spec->padding}};
+    return s->x && s->y && s->weights && s->plain && (s->bias || !has_bias(op))
+               ? 0
+               : error_no_memory(err);
 }
 
-/* On maps of 4x4 and less with many channels oneDNN's first choice ("brgconv", in 3.x "brg_conv_fwd")
- * takes 1.2 to 3 times as long as its second (bench/results/onednn.md). */
+/* On maps of 4x4 and less with many channels oneDNN's first choice ("brgconv", in 3.x
+ * "brg_conv_fwd") takes 1.2 to 3 times as long as its second (bench/results/onednn.md). */
 static const char *avoided(const OperatorSpec *spec)
 {
     bool many = spec->in.channels >= 256 || spec->out.channels >= 256;
 
-    return spec->kernel_width > 1 && spec->groups == 1 && spec->out.width <= 4 && many ? "brg" : NULL;
+    return spec->kernel_width > 1 && spec->groups == 1 && spec->out.width <= 4 && many ? "brg"
+                                                                                       : NULL;
 }
 
 static bool begins_with(const_dnnl_primitive_desc_t desc, const char *prefix)
@@ -120,7 +127,8 @@ static dnnl_status_t pass_over(dnnl_primitive_desc_t *desc, const char *avoid)
 
     if (!begins_with(*desc, avoid)) return dnnl_success;
     if ((status = dnnl_primitive_desc_clone(&first, *desc)) != dnnl_success) return status;
-    if (onednn_next(desc) == dnnl_success && begins_with(*desc, "jit")) return dnnl_primitive_desc_destroy(first);
+    if (onednn_next(desc) == dnnl_success && begins_with(*desc, "jit"))
+        return dnnl_primitive_desc_destroy(first);
     dnnl_primitive_desc_destroy(*desc);
     *desc = first;
     return dnnl_success;
@@ -135,36 +143,41 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const ConvShapes *s, E
 
     if (!attr) return -1;
     status = dnnl_convolution_forward_primitive_desc_create(
-        &p->desc, op->device->engine, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
-        dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride, NULL, s->padding, s->padding, attr);
+        &p->desc, op->device->engine,
+        op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, dnnl_convolution_direct,
+        s->x, s->weights, s->bias, s->y, s->stride, NULL, s->padding, s->padding, attr);
     dnnl_primitive_attr_destroy(attr);
     if (status == dnnl_success && avoid) status = pass_over(&p->desc, avoid);
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
-static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_data(Operator *op, OperatorPlan *plan, const ConvShapes *s,
+                     dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
     if (primitive_make(p, op->device,
                        dnnl_convolution_backward_data_primitive_desc_create(
-                           &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->y, s->stride, NULL,
-                           s->padding, s->padding, plan->forward.desc, attr),
-                       op->what, err) != 0)
+                           &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights,
+                           s->y, s->stride, NULL, s->padding, s->padding, plan->forward.desc, attr),
+                       op->what, err)
+        != 0)
         return -1;
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
-static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_weights(Operator *op, OperatorPlan *plan, const ConvShapes *s,
+                        dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive    *p = &plan->weights;
     const Md     *gradient;
     dnnl_status_t status = dnnl_convolution_backward_weights_primitive_desc_create(
-        &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y, s->stride, NULL, s->padding,
-        s->padding, plan->forward.desc, attr);
+        &p->desc, op->device->engine, dnnl_convolution_direct, s->x, s->weights, s->bias, s->y,
+        s->stride, NULL, s->padding, s->padding, plan->forward.desc, attr);
 
-    plan->depthwise = depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
+    plan->depthwise =
+        depthwise_fits(&op->spec) && (status != dnnl_success || !begins_with(p->desc, "jit_dw"));
     if (plan->depthwise) { primitive_free(p); return 0; }
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     gradient = primitive_md(p, dnnl_query_diff_weights_md);
@@ -196,7 +209,8 @@ static int plan(Operator *op, OperatorPlan *plan, Error *err)
     int    rc = shapes_make(&s, op, plan->rows, err);
 
     if (rc == 0) rc = plan_forward(op, plan, &s, err);
-    if (rc == 0 && op->spec.frozen) rc = forward_weights(op, plan, err) ? 0 : -1;   /* not in a step, if they are there */
+    /* not in a step, if they are there */
+    if (rc == 0 && op->spec.frozen) rc = forward_weights(op, plan, err) ? 0 : -1;
     else if (rc == 0) rc = plan_backward(op, plan, &s, err);
     shapes_free(&s);
     return rc;
@@ -220,7 +234,8 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 static int backward_weights(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     Primitive *p = &plan->weights;
-    float     *packed = op->device->scratch + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch);
+    float     *packed = op->device->scratch
+                    + (p->scratch > plan->unpack.scratch ? p->scratch : plan->unpack.scratch);
 
     primitive_set(p, DNNL_ARG_SRC, call->x);
     primitive_set(p, DNNL_ARG_DIFF_DST, call->dy);
@@ -252,4 +267,5 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     return primitive_run(p, op->device, op->what, err);
 }
 
-const CpuKind cpu_conv = {.layer = LAYER_CONV, .make = make, .plan = plan, .forward = forward, .backward = backward};
+const CpuKind cpu_conv = {
+    .layer = LAYER_CONV, .make = make, .plan = plan, .forward = forward, .backward = backward};

@@ -13,7 +13,8 @@
 
 /* Loops over memory are compiled for several instruction sets and chosen at start. Without
  * fused multiply-add (-ffp-contract=off) and with a sum a channel they give the same bits. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) \
+    && !defined(__SANITIZE_ADDRESS__)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORISED
@@ -32,7 +33,10 @@ typedef struct {
 } CpuDevice;
 
 static inline CpuDevice *cpu_device(Device *device) { return (CpuDevice *)device; }
-static inline int64_t    cpu_round(int64_t count) { return (count + CPU_ALIGN - 1) / CPU_ALIGN * CPU_ALIGN; }
+static inline int64_t    cpu_round(int64_t count)
+{
+    return (count + CPU_ALIGN - 1) / CPU_ALIGN * CPU_ALIGN;
+}
 
 extern const Backend backend_cpu;
 
@@ -43,10 +47,12 @@ int    cpu_reserve_scratch(CpuDevice *device, int64_t count, Error *err);
 /* Makes the calling thread's team, with so many threads; refuses a smaller one. */
 int  cpu_open_team(int threads, Error *err);
 
-/* Calls body for parts of 0..total, split in whole steps, at most one for each of the device's threads; thread: the
- * part's number. Parts are the same for the same total and device, whatever team comes. */
+/* Calls body for parts of 0..total, split in whole steps, at most one for each of the device's
+ * threads; thread: the part's number. Parts are the same for the same total and device, whatever
+ * team comes. */
 typedef void CpuBody(void *context, int64_t begin, int64_t end, int thread);
-void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body, void *context);
+void         cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body,
+                          void *context);
 
 /* ---- oneDNN ---- */
 
@@ -61,15 +67,18 @@ typedef struct {
     int64_t               scratch;       /* floats */
 } Primitive;
 
-/* The primitive of out->desc, and its scratch; created: what oneDNN said when it made out->desc. what
- * names it in errors ("conv 3.1.0"). The owner frees out also after an error. */
-int  primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, const char *what, Error *err);
-int  primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to, Error *err);
+/* The primitive of out->desc, and its scratch; created: what oneDNN said when it made out->desc.
+ * what names it in errors ("conv 3.1.0"). The owner frees out also after an error. */
+int  primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, const char *what,
+                    Error *err);
+int  primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to,
+                            Error *err);
 void primitive_free(Primitive *primitive);
 
 /* The order that oneDNN chose, and memory of that order as an argument. */
 const Md *primitive_md(const Primitive *primitive, dnnl_query_t query);
-int  primitive_argument(Primitive *primitive, CpuDevice *device, int argument, const Md *md, Error *err);
+int       primitive_argument(Primitive *primitive, CpuDevice *device, int argument, const Md *md,
+                             Error *err);
 void primitive_set(Primitive *primitive, int argument, const void *memory);
 
 /* Runs with scratch of the device. Arguments must be set. */
@@ -78,7 +87,8 @@ int  primitive_run(Primitive *primitive, CpuDevice *device, const char *what, Er
 int  dnnl_failed(dnnl_status_t status, const char *what, Error *err);      /* 0, or -1 with why */
 int64_t md_count(const Md *md);                          /* floats, padding included */
 
-/* Memory of floats in an order; dnnl_format_tag_any: up to oneDNN. Yours: md_free(); NULL without memory. */
+/* Memory of floats in an order; dnnl_format_tag_any: up to oneDNN. Yours: md_free(); NULL without
+ * memory. */
 Md  *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order);
 Md  *md_rows(int64_t rows, Shape shape);                 /* channels last */
 void md_free(Md *md);
@@ -133,24 +143,26 @@ struct CpuKind {
     int     (*backward)(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err);
 };
 
-extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool, cpu_flatten,
-                     cpu_embedding, cpu_tokens, cpu_pool, cpu_layernorm, cpu_rmsnorm, cpu_gelu, cpu_silu, cpu_tanh, cpu_gated,
-                     cpu_attention;
+extern const CpuKind cpu_conv, cpu_linear, cpu_batchnorm, cpu_activation, cpu_maxpool, cpu_avgpool,
+    cpu_flatten, cpu_embedding, cpu_tokens, cpu_pool, cpu_layernorm, cpu_rmsnorm, cpu_gelu,
+    cpu_silu, cpu_tanh, cpu_gated, cpu_attention;
 
 /* The number in op->packed of weights in the order md; -1 with why. */
 int packed_find(Operator *op, const Md *plain, const Md *md, Error *err);
 
 /* The packed weights and the arguments of plan's forward and data primitives, which have been made;
  * bias NULL: none. plain: the parameters' order. */
-int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err);
-int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, Error *err);
+int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
+                    const Md *bias, Error *err);
+int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
+                 Error *err);
 
 /* Weights as packed, made anew where parameters changed. plain: the parameters, or what they are
  * folded into. */
 const float *packed_get(Operator *op, int number, const float *plain, Error *err);
 
-/* The gradient of a depthwise convolution's weights and bias, where its window fits; oneDNN's own kernel
- * for it ("jit_dw") is faster, but not there for all. */
+/* The gradient of a depthwise convolution's weights and bias, where its window fits; oneDNN's own
+ * kernel for it ("jit_dw") is faster, but not there for all. */
 bool depthwise_fits(const OperatorSpec *spec);
 void depthwise_weights(Operator *op, const OperatorCall *call);
 
@@ -158,24 +170,25 @@ void depthwise_weights(Operator *op, const OperatorCall *call);
 void cpu_sum_channels(const float *x, int64_t pixels, int64_t channels, float *out);
 
 /* y = activation(x), in place where they are the same; dx = dy where y was not cut, else 0. */
-void activation_forward(const CpuDevice *device, Activation activation, const float *x, float *y, int64_t count);
-void activation_backward(const CpuDevice *device, Activation activation, const float *y, const float *dy, float *dx,
-                         int64_t count);
+void activation_forward(const CpuDevice *device, Activation activation, const float *x, float *y,
+                        int64_t count);
+void activation_backward(const CpuDevice *device, Activation activation, const float *y,
+                         const float *dy, float *dx, int64_t count);
 
 /* ---- what the table names ---- */
 
 void   cpu_add(Device *device, float *to, const float *from, int64_t count);
-void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
-               const UpdateStep *step);
-void   cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans,
-                 int count, const UpdateStep *step);
+void   cpu_sgd(Device *device, float *weight, const float *gradient, float *state,
+               const ParameterSpan *spans, int count, const UpdateStep *step);
+void   cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square,
+                 const ParameterSpan *spans, int count, const UpdateStep *step);
 double cpu_squares(Device *device, const float *gradient, const ParameterSpan *spans, int count);
 void   cpu_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void   cpu_loss(Device *device, const LossCall *call);
 
 int64_t operator_kept(const OperatorSpec *spec);
-int     operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters,
-                      Error *err);
+int           operator_make(Operator **out, Device *device, const OperatorSpec *spec,
+                            const OperatorParameters *parameters, Error *err);
 void    operator_free(Operator *op);
 int     operator_prepare(Operator *op, int64_t rows, Error *err);
 void    operator_changed(Operator *op);

@@ -17,13 +17,15 @@ typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4
 
 /* A row of outputs against a row of inputs: sum[kx] += x[ox * stride - padding + kx] dy[ox]. width
  * of the window is constant where inlined, so that sums stay in registers. */
-static inline __attribute__((always_inline)) void row_inlined(const OperatorSpec *s, const float *x, const float *dy,
-                                                              Lanes *restrict sum, int width)
+static inline __attribute__((always_inline)) void row_inlined(const OperatorSpec *s, const float *x,
+                                                              const float *dy, Lanes *restrict sum,
+                                                              int          width)
 {
     int64_t channels = s->in.channels;
     Lanes   local[WINDOW];
     int     first = (s->padding + s->stride - 1) / s->stride;
-    int     last = (s->in.width - width + s->padding) / s->stride;       /* of the outputs whose window is all inside */
+    /* of the outputs whose window is all inside */
+    int     last = (s->in.width - width + s->padding) / s->stride;
 
     for (int k = 0; k < width; k++) local[k] = sum[k];
     for (int ox = 0; ox < s->out.width; ox++) {
@@ -31,10 +33,12 @@ static inline __attribute__((always_inline)) void row_inlined(const OperatorSpec
         int   ix = ox * s->stride - s->padding;
 
         if (ox >= first && ox <= last)
-            for (int k = 0; k < width; k++) local[k] += d * *(const Lanes *)(x + (ix + k) * channels);
+            for (int k = 0; k < width; k++)
+                local[k] += d * *(const Lanes *)(x + (ix + k) * channels);
         else
             for (int k = 0; k < width; k++)
-                if (ix + k >= 0 && ix + k < s->in.width) local[k] += d * *(const Lanes *)(x + (ix + k) * channels);
+                if (ix + k >= 0 && ix + k < s->in.width)
+                    local[k] += d * *(const Lanes *)(x + (ix + k) * channels);
     }
     for (int k = 0; k < width; k++) sum[k] = local[k];
 }
@@ -47,7 +51,8 @@ VECTORISED static void image(const OperatorSpec *s, const float *x, const float 
     for (int oy = 0; oy < s->out.height; oy++)
         for (int ky = 0; ky < s->kernel_height; ky++) {
             int          iy = oy * s->stride - s->padding + ky;
-            const float *row = x + (int64_t)iy * s->in.width * channels, *out = dy + (int64_t)oy * s->out.width * channels;
+            const float *row = x + (int64_t)iy * s->in.width * channels,
+                        *out = dy + (int64_t)oy * s->out.width * channels;
 
             if (iy < 0 || iy >= s->in.height) continue;
             if (s->kernel_width == 3) row_inlined(s, row, out, sum + ky * 3, 3);
@@ -94,13 +99,15 @@ static void gradient_part(void *context, int64_t begin, int64_t end, int thread)
 
 bool depthwise_fits(const OperatorSpec *s)
 {
-    return s->groups == s->in.channels && s->groups == s->out.channels && s->groups >= LANES &&
-           s->kernel_width == s->kernel_height && (s->kernel_width == 3 || s->kernel_width == 5 || s->kernel_width == 7);
+    return s->groups == s->in.channels && s->groups == s->out.channels && s->groups >= LANES
+           && s->kernel_width == s->kernel_height
+           && (s->kernel_width == 3 || s->kernel_width == 5 || s->kernel_width == 7);
 }
 
 static void bias_gradient(const Gradient *g)
 {
-    int64_t channels = g->op->spec.out.channels, count = g->call->rows * shape_count(g->op->spec.out);
+    int64_t channels = g->op->spec.out.channels,
+            count = g->call->rows * shape_count(g->op->spec.out);
     float  *out = g->op->p.bias_gradient;
 
     memset(out, 0, (size_t)channels * sizeof *out);

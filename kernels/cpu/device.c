@@ -58,7 +58,8 @@ static int cpu_version(Text *out, Error *err)
 {
     const dnnl_version_t *v = dnnl_version();
 
-    text_printf(out, "oneDNN %d.%d.%d, instructions %#x", v->major, v->minor, v->patch, (unsigned)dnnl_get_effective_cpu_isa());
+    text_printf(out, "oneDNN %d.%d.%d, instructions %#x", v->major, v->minor, v->patch,
+                (unsigned)dnnl_get_effective_cpu_isa());
     return text_failed(out) ? error_no_memory(err) : 0;
 }
 
@@ -101,9 +102,12 @@ static int cpu_open(Device **out, const DeviceSpec *spec, int index, Error *err)
     sched_getaffinity(0, sizeof device->before, &device->before);
     device->threads = cores_of(&mine, &device->before, spec, index);
     sched_setaffinity(0, sizeof mine, &mine);            /* its team is born with the same cores */
-    if (cpu_open_team(device->threads, err) != 0 ||
-        dnnl_failed(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "a device", err) != 0 ||
-        dnnl_failed(dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags), "a device", err) != 0) {
+    if (cpu_open_team(device->threads, err) != 0
+        || dnnl_failed(dnnl_engine_create(&device->engine, dnnl_cpu, 0), "a device", err) != 0
+        || dnnl_failed(
+               dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags),
+               "a device", err)
+               != 0) {
         cpu_close(&device->base);
         return -1;
     }
@@ -119,7 +123,8 @@ float *cpu_alloc(size_t count)
     size_t bytes = count * sizeof(float), align = CPU_ALIGN * sizeof(float);
     char  *raw, *given;
 
-    if (count > (SIZE_MAX - 2 * align) / sizeof(float) || !(raw = calloc(1, bytes + 2 * align))) return NULL;
+    if (count > (SIZE_MAX - 2 * align) / sizeof(float) || !(raw = calloc(1, bytes + 2 * align)))
+        return NULL;
     given = raw + align - (uintptr_t)raw % align;
     if ((size_t)(given - raw) < sizeof raw) given += align;
     memcpy(given - sizeof raw, &raw, sizeof raw);
@@ -179,10 +184,34 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 }
 
 const Backend backend_cpu = {
-    .name = "cpu", .adds = true, .streams = &cpu_streams, .spec = cpu_spec, .version = cpu_version, .open = cpu_open, .close = cpu_close,
-    .alloc = alloc, .release = release, .reserve = reserve, .work = work, .reserved = reserved,
-    .fetch = copy, .put = copy, .copy = copy, .add = cpu_add, .sgd = cpu_sgd, .adamw = cpu_adamw, .squares = cpu_squares,
-    .check_finite = cpu_check_finite, .loss = cpu_loss, .losses = (1u << LOSS_COUNT) - 1,
-    .kept = operator_kept, .make = operator_make, .free = operator_free, .prepare = operator_prepare,
-    .changed = operator_changed, .forward = operator_forward, .backward = operator_backward, .bytes = operator_bytes,
+    .name = "cpu",
+    .adds = true,
+    .streams = &cpu_streams,
+    .spec = cpu_spec,
+    .version = cpu_version,
+    .open = cpu_open,
+    .close = cpu_close,
+    .alloc = alloc,
+    .release = release,
+    .reserve = reserve,
+    .work = work,
+    .reserved = reserved,
+    .fetch = copy,
+    .put = copy,
+    .copy = copy,
+    .add = cpu_add,
+    .sgd = cpu_sgd,
+    .adamw = cpu_adamw,
+    .squares = cpu_squares,
+    .check_finite = cpu_check_finite,
+    .loss = cpu_loss,
+    .losses = (1u << LOSS_COUNT) - 1,
+    .kept = operator_kept,
+    .make = operator_make,
+    .free = operator_free,
+    .prepare = operator_prepare,
+    .changed = operator_changed,
+    .forward = operator_forward,
+    .backward = operator_backward,
+    .bytes = operator_bytes,
 };

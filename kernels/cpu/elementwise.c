@@ -17,7 +17,10 @@ typedef struct {
     UpdateStep      step;
 } Elementwise;
 
-static inline float limit_of(Activation activation) { return activation == ACTIVATION_RELU6 ? 6.0f : INFINITY; }
+static inline float limit_of(Activation activation)
+{
+    return activation == ACTIVATION_RELU6 ? 6.0f : INFINITY;
+}
 
 VECTORISED static void cut(const float *x, float *y, int64_t count, float limit)
 {
@@ -28,7 +31,8 @@ VECTORISED static void cut(const float *x, float *y, int64_t count, float limit)
     }
 }
 
-VECTORISED static void cut_backward(const float *y, const float *dy, float *dx, int64_t count, float limit)
+VECTORISED static void cut_backward(const float *y, const float *dy, float *dx, int64_t count,
+                                    float limit)
 {
     for (int64_t i = 0; i < count; i++) dx[i] = (y[i] <= 0.0f) | (y[i] >= limit) ? 0.0f : dy[i];
 }
@@ -39,8 +43,9 @@ VECTORISED static void add(float *to, const float *from, int64_t count)
 }
 
 /* g = scale gradient + decay w; m = momentum m + g; w -= rate (nesterov: g + momentum m; else m) */
-VECTORISED static void sgd(float *restrict w, const float *restrict gradient, float *restrict m, int64_t count,
-                           float scale, float rate, float momentum, float decay, float of_gradient, float of_state)
+VECTORISED static void sgd(float *restrict w, const float *restrict gradient, float *restrict m,
+                           int64_t count, float scale, float rate, float momentum, float decay,
+                           float of_gradient, float of_state)
 {
     for (int64_t i = 0; i < count; i++) {
         float g = scale * gradient[i] + decay * w[i];
@@ -51,9 +56,11 @@ VECTORISED static void sgd(float *restrict w, const float *restrict gradient, fl
 }
 
 /* g = scale gradient; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
- * w = keep w - rate m / (sqrt(v) root + eps): keep is 1 - learning rate x decay, rate and root hold the corrections. */
-VECTORISED static void adamw(float *restrict w, const float *restrict gradient, float *restrict m, float *restrict v, int64_t count,
-                             float scale, float keep, float rate, float root, float beta1, float beta2, float eps)
+ * w = keep w - rate m / (sqrt(v) root + eps): keep is 1 - learning rate x decay, rate and root hold
+ * the corrections. */
+VECTORISED static void adamw(float *restrict w, const float *restrict gradient, float *restrict m,
+                             float *restrict v, int64_t count, float scale, float keep, float rate,
+                             float root, float beta1, float beta2, float eps)
 {
     for (int64_t i = 0; i < count; i++) {
         float g = scale * gradient[i];
@@ -69,7 +76,8 @@ VECTORISED static double sum_of_squares(const float *x, int64_t count)
     return (double)vector_dot(x, x, count);
 }
 
-VECTORISED static void sum_tile(const float *restrict x, int64_t pixels, int64_t channels, float *restrict sum)
+VECTORISED static void sum_tile(const float *restrict x, int64_t pixels, int64_t channels,
+                                float *restrict sum)
 {
     for (int64_t p = 0; p < pixels; p++, x += channels)
         for (int64_t c = 0; c < channels; c++) sum[c] += x[c];
@@ -82,7 +90,8 @@ void cpu_sum_channels(const float *x, int64_t pixels, int64_t channels, float *o
 
     for (int64_t p = 0; p < pixels; p += TILE)
         for (int64_t c = 0; c < channels; c += CHANNELS) {
-            int64_t n = channels - c < CHANNELS ? channels - c : CHANNELS, tile = pixels - p < TILE ? pixels - p : TILE;
+            int64_t n = channels - c < CHANNELS ? channels - c : CHANNELS,
+                    tile = pixels - p < TILE ? pixels - p : TILE;
 
             for (int64_t i = 0; i < n; i++) sum[i] = 0.0f;
             for (int64_t k = 0; k < tile; k++) sum_tile(x + (p + k) * channels + c, 1, n, sum);
@@ -120,17 +129,20 @@ static void sgd_part(void *context, int64_t begin, int64_t end, int thread)
     float        momentum = (float)e->step.momentum;
 
     (void)thread;
-    sgd(e->to + begin, e->a + begin, e->state + begin, end - begin, e->step.scale, (float)e->step.learning_rate, momentum,
-        (float)e->step.weight_decay, e->step.nesterov ? 1.0f : 0.0f, e->step.nesterov ? momentum : 1.0f);
+    sgd(e->to + begin, e->a + begin, e->state + begin, end - begin, e->step.scale,
+        (float)e->step.learning_rate, momentum, (float)e->step.weight_decay,
+        e->step.nesterov ? 1.0f : 0.0f, e->step.nesterov ? momentum : 1.0f);
 }
 
-void activation_forward(const CpuDevice *device, Activation activation, const float *x, float *y, int64_t count)
+void activation_forward(const CpuDevice *device, Activation activation, const float *x, float *y,
+                        int64_t count)
 {
-    cpu_parallel(device, count, STEP, cut_part, &(Elementwise){.a = x, .to = y, .activation = activation});
+    cpu_parallel(device, count, STEP, cut_part,
+                 &(Elementwise){.a = x, .to = y, .activation = activation});
 }
 
-void activation_backward(const CpuDevice *device, Activation activation, const float *y, const float *dy, float *dx,
-                         int64_t count)
+void activation_backward(const CpuDevice *device, Activation activation, const float *y,
+                         const float *dy, float *dx, int64_t count)
 {
     cpu_parallel(device, count, STEP, cut_backward_part,
                  &(Elementwise){.a = y, .b = dy, .to = dx, .activation = activation});
@@ -141,8 +153,8 @@ void cpu_add(Device *device, float *to, const float *from, int64_t count)
     cpu_parallel(cpu_device(device), count, STEP, add_part, &(Elementwise){.a = from, .to = to});
 }
 
-void cpu_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count,
-             const UpdateStep *step)
+void cpu_sgd(Device *device, float *weight, const float *gradient, float *state,
+             const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)
         cpu_parallel(cpu_device(device), spans[i].count, STEP, sgd_part,
@@ -154,20 +166,22 @@ static void adamw_part(void *context, int64_t begin, int64_t end, int thread)
 {
     Elementwise         *e = context;
     const UpdateStep *s = &e->step;
-    double            first = 1.0 - pow((double)s->beta1, (double)s->number), second = 1.0 - pow((double)s->beta2, (double)s->number);
+    double            first = 1.0 - pow((double)s->beta1, (double)s->number),
+        second = 1.0 - pow((double)s->beta2, (double)s->number);
 
     (void)thread;
     adamw(e->to + begin, e->a + begin, e->state + begin, e->square + begin, end - begin, s->scale,
-          1.0f - s->learning_rate * s->weight_decay, (float)((double)s->learning_rate / first), (float)(1.0 / sqrt(second)), s->beta1,
-          s->beta2, s->eps);
+          1.0f - s->learning_rate * s->weight_decay, (float)((double)s->learning_rate / first),
+          (float)(1.0 / sqrt(second)), s->beta1, s->beta2, s->eps);
 }
 
-void cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square, const ParameterSpan *spans, int count,
-               const UpdateStep *step)
+void cpu_adamw(Device *device, float *weight, const float *gradient, float *mean, float *square,
+               const ParameterSpan *spans, int count, const UpdateStep *step)
 {
     for (int i = 0; i < count; i++)
         cpu_parallel(cpu_device(device), spans[i].count, STEP, adamw_part,
-                     &(Elementwise){.a = gradient + spans[i].first, .to = weight + spans[i].first, .state = mean + spans[i].first,
+                     &(Elementwise){.a = gradient + spans[i].first, .to = weight + spans[i].first,
+                                    .state = mean + spans[i].first,
                                     .square = square + spans[i].first, .step = *step});
 }
 
@@ -183,7 +197,8 @@ static void squares_part(void *context, int64_t begin, int64_t end, int thread)
     for (int64_t p = begin; p < end; p++) {
         e->partial[p] = 0.0;
         for (int64_t s = steps * p / SQUARE_PARTS; s < steps * (p + 1) / SQUARE_PARTS; s++)
-            e->partial[p] += sum_of_squares(e->a + s * STEP, e->count - s * STEP < STEP ? e->count - s * STEP : STEP);
+            e->partial[p] += sum_of_squares(
+                e->a + s * STEP, e->count - s * STEP < STEP ? e->count - s * STEP : STEP);
     }
 }
 
@@ -193,13 +208,16 @@ double cpu_squares(Device *device, const float *gradient, const ParameterSpan *s
 
     for (int i = 0; i < count; i++) {
         cpu_parallel(cpu_device(device), SQUARE_PARTS, 1, squares_part,
-                     &(Elementwise){.a = gradient + spans[i].first, .partial = partial, .count = spans[i].count});
+                     &(Elementwise){.a = gradient + spans[i].first,
+                                    .partial = partial,
+                                    .count = spans[i].count});
         for (int p = 0; p < SQUARE_PARTS; p++) sum += partial[p];
     }
     return sum;
 }
 
-/* The largest of the numbers' magnitudes, as bits: those of infinities and NaN are above all others. */
+/* The largest of the numbers' magnitudes, as bits: those of infinities and NaN are above all
+ * others. */
 VECTORISED static uint32_t largest_bits(const float *x, int64_t count)
 {
     uint32_t largest = 0;
@@ -225,7 +243,8 @@ static void check_part(void *context, int64_t begin, int64_t end, int thread)
     double             none = NAN;
 
     (void)thread;
-    if (largest_bits(c->values + begin, end - begin) >= 0x7f800000) __atomic_store(c->flag, &none, __ATOMIC_RELAXED);
+    if (largest_bits(c->values + begin, end - begin) >= 0x7f800000)
+        __atomic_store(c->flag, &none, __ATOMIC_RELAXED);
 }
 
 void cpu_check_finite(Device *device, const float *values, int64_t count, double *flag)
@@ -238,7 +257,8 @@ void cpu_check_finite(Device *device, const float *values, int64_t count, double
 static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan, (void)err;
-    activation_forward(op->device, op->spec.activation, call->x, call->y, call->rows * shape_count(op->spec.out));
+    activation_forward(op->device, op->spec.activation, call->x, call->y,
+                       call->rows * shape_count(op->spec.out));
     return 0;
 }
 

@@ -1,5 +1,6 @@
-/* What makes sequences and ends them: embeddings of tokens, tokens of an image's places, and one vector of a sequence.
- * Gradients of tables are shared among threads by channels, so that each number is summed in the order of the tokens. */
+/* What makes sequences and ends them: embeddings of tokens, tokens of an image's places, and one
+ * vector of a sequence. Gradients of tables are shared among threads by channels, so that each
+ * number is summed in the order of the tokens. */
 #include "kernels/cpu/cpu.h"
 
 #include <string.h>
@@ -15,7 +16,10 @@ static SequenceTask task_of(const Operator *op, const OperatorCall *call, Shape 
     return (SequenceTask){op, call, call->rows, sequence.height, sequence.channels};
 }
 
-static int64_t length_of(const SequenceTask *t, int64_t row) { return t->call->lengths ? t->call->lengths[row] : t->tokens; }
+static int64_t length_of(const SequenceTask *t, int64_t row)
+{
+    return t->call->lengths ? t->call->lengths[row] : t->tokens;
+}
 
 VECTORISED static void add_to(float *restrict to, const float *restrict from, int64_t count)
 {
@@ -24,7 +28,8 @@ VECTORISED static void add_to(float *restrict to, const float *restrict from, in
 
 /* ---- embedding ---- */
 
-/* A table's vector for a token: its number, place or type; NULL where the layer has no such table. */
+/* A table's vector for a token: its number, place or type; NULL where the layer has no such
+ * table. */
 typedef struct { float *number, *place, *type; } EmbeddingTables;
 
 static EmbeddingTables tables_of(const Operator *op, const float *const *own)
@@ -38,8 +43,8 @@ static EmbeddingTables tables_of(const Operator *op, const float *const *own)
     return t;
 }
 
-/* What token i of the batch is: below the table's size (token numbers were checked where they were read; a wrong one
- * must not reach beyond the table). */
+/* What token i of the batch is: below the table's size (token numbers were checked where they were
+ * read; a wrong one must not reach beyond the table). */
 static int64_t number_of(float x, int64_t most)
 {
     return x >= 0.0f && x < (float)most ? (int64_t)x : 0;
@@ -74,7 +79,8 @@ static int embedding_forward(Operator *op, OperatorPlan *plan, const OperatorCal
 
 static void clear_rows(float *table, int64_t rows, int64_t n, int64_t begin, int64_t end)
 {
-    for (int64_t r = 0; table && r < rows; r++) memset(table + r * n + begin, 0, (size_t)(end - begin) * sizeof *table);
+    for (int64_t r = 0; table && r < rows; r++)
+        memset(table + r * n + begin, 0, (size_t)(end - begin) * sizeof *table);
 }
 
 /* Channels begin to end of all tables. */
@@ -99,7 +105,8 @@ static void embed_backward_part(void *context, int64_t begin, int64_t end, int t
     }
 }
 
-static int embedding_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, Error *err)
+static int embedding_backward(Operator *op, OperatorPlan *plan, const OperatorCall *call,
+                              Error *err)
 {
     SequenceTask task = task_of(op, call, op->spec.out);
 
@@ -122,7 +129,8 @@ static void tokens_part(void *context, int64_t begin, int64_t end, int thread)
         float *y = t->call->y + r * t->tokens * n;
 
         if (layer->class_token) memcpy(y, t->op->p.own[0], (size_t)n * sizeof *y);
-        memcpy(y + layer->class_token * n, t->call->x + r * places * n, (size_t)(places * n) * sizeof *y);
+        memcpy(y + layer->class_token * n, t->call->x + r * places * n,
+               (size_t)(places * n) * sizeof *y);
         if (positions) add_to(y, positions, t->tokens * n);
     }
 }
@@ -151,7 +159,8 @@ static void tokens_backward_part(void *context, int64_t begin, int64_t end, int 
         const float *dy = t->call->dy + r * t->tokens * n + begin;
 
         if (token) add_to(token + begin, dy, count);
-        for (int64_t i = 0; positions && i < t->tokens; i++) add_to(positions + i * n + begin, dy + i * n, count);
+        for (int64_t i = 0; positions && i < t->tokens; i++)
+            add_to(positions + i * n + begin, dy + i * n, count);
     }
 }
 
@@ -163,7 +172,8 @@ static int tokens_backward(Operator *op, OperatorPlan *plan, const OperatorCall 
     (void)plan, (void)err;
     cpu_parallel(op->device, n, CPU_ALIGN, tokens_backward_part, &task);
     for (int64_t r = 0; call->dx && r < task.rows; r++)
-        memcpy(call->dx + r * places * n, call->dy + (r * task.tokens + first) * n, (size_t)(places * n) * sizeof(float));
+        memcpy(call->dx + r * places * n, call->dy + (r * task.tokens + first) * n,
+               (size_t)(places * n) * sizeof(float));
     return 0;
 }
 
@@ -195,7 +205,8 @@ static void pool_backward_part(void *context, int64_t begin, int64_t end, int th
     (void)thread;
     for (int64_t r = begin; r < end; r++) {
         const float *dy = t->call->dy + r * n;
-        float       *dx = t->call->dx + r * t->tokens * n, scale = first ? 1.0f : 1.0f / (float)length_of(t, r);
+        float       *dx = t->call->dx + r * t->tokens * n,
+              scale = first ? 1.0f : 1.0f / (float)length_of(t, r);
         int64_t      reached = first ? 1 : length_of(t, r);
 
         for (int64_t i = 0; i < reached; i++)
@@ -222,6 +233,8 @@ static int pool_backward(Operator *op, OperatorPlan *plan, const OperatorCall *c
     return 0;
 }
 
-const CpuKind cpu_embedding = {.layer = LAYER_EMBEDDING, .forward = embedding_forward, .backward = embedding_backward};
-const CpuKind cpu_tokens = {.layer = LAYER_TOKENS, .forward = tokens_forward, .backward = tokens_backward};
+const CpuKind cpu_embedding = {
+    .layer = LAYER_EMBEDDING, .forward = embedding_forward, .backward = embedding_backward};
+const CpuKind cpu_tokens = {
+    .layer = LAYER_TOKENS, .forward = tokens_forward, .backward = tokens_backward};
 const CpuKind cpu_pool = {.layer = LAYER_POOL, .forward = pool_forward, .backward = pool_backward};

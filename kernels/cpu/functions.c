@@ -1,32 +1,34 @@
-/* gelu, silu, tanh, and gated products: y = f(gate) value, where a token holds its gates first, then its values. */
+/* gelu, silu, tanh, and gated products: y = f(gate) value, where a token holds its gates first,
+ * then its values. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector.h"
 
 enum { STEP = 4096 };        /* numbers: the least that a thread of the team takes */
 
 /* The loops of one function; dx may be dy. of: gates and values that a token has. */
-#define LOOPS(name)                                                                                                   \
-    VECTORISED static void name##_forward(const float *x, float *y, int64_t count)                                    \
-    {                                                                                                                 \
-        for (int64_t i = 0; i < count; i++) y[i] = curve_##name(x[i]).value;                                          \
-    }                                                                                                                 \
-    VECTORISED static void name##_backward(const float *x, const float *dy, float *dx, int64_t count)                 \
-    {                                                                                                                 \
-        for (int64_t i = 0; i < count; i++) dx[i] = dy[i] * curve_##name(x[i]).slope;                                 \
-    }                                                                                                                 \
-    VECTORISED static void name##_gate(const float *restrict x, float *restrict y, int64_t of)                        \
-    {                                                                                                                 \
-        for (int64_t i = 0; i < of; i++) y[i] = curve_##name(x[i]).value * x[of + i];                                 \
-    }                                                                                                                 \
-    VECTORISED static void name##_gate_backward(const float *restrict x, const float *restrict dy, float *restrict dx, \
-                                                int64_t of)                                                           \
-    {                                                                                                                 \
-        for (int64_t i = 0; i < of; i++) {                                                                            \
-            FunctionCurve c = curve_##name(x[i]);                                                                             \
-                                                                                                                      \
-            dx[i] = dy[i] * x[of + i] * c.slope;                                                                      \
-            dx[of + i] = dy[i] * c.value;                                                                             \
-        }                                                                                                             \
+#define LOOPS(name)                                                                                \
+    VECTORISED static void name##_forward(const float *x, float *y, int64_t count)                 \
+    {                                                                                              \
+        for (int64_t i = 0; i < count; i++) y[i] = curve_##name(x[i]).value;                       \
+    }                                                                                              \
+    VECTORISED static void name##_backward(const float *x, const float *dy, float *dx,             \
+                                           int64_t count)                                          \
+    {                                                                                              \
+        for (int64_t i = 0; i < count; i++) dx[i] = dy[i] * curve_##name(x[i]).slope;              \
+    }                                                                                              \
+    VECTORISED static void name##_gate(const float *restrict x, float *restrict y, int64_t of)     \
+    {                                                                                              \
+        for (int64_t i = 0; i < of; i++) y[i] = curve_##name(x[i]).value * x[of + i];              \
+    }                                                                                              \
+    VECTORISED static void name##_gate_backward(const float *restrict x, const float *restrict dy, \
+                                                float *restrict dx, int64_t of)                    \
+    {                                                                                              \
+        for (int64_t i = 0; i < of; i++) {                                                         \
+            FunctionCurve c = curve_##name(x[i]);                                                  \
+                                                                                                   \
+            dx[i] = dy[i] * x[of + i] * c.slope;                                                   \
+            dx[of + i] = dy[i] * c.value;                                                          \
+        }                                                                                          \
     }
 
 LOOPS(relu)
@@ -94,7 +96,9 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     FunctionTask task = task_of(op, call);
 
     (void)plan, (void)err;
-    if (call->dx) cpu_parallel(op->device, call->rows * shape_count(op->spec.out), STEP, backward_part, &task);
+    if (call->dx)
+        cpu_parallel(op->device, call->rows * shape_count(op->spec.out), STEP, backward_part,
+                     &task);
     return 0;
 }
 
@@ -105,7 +109,8 @@ static void gate_part(void *context, int64_t begin, int64_t end, int thread)
     const FunctionTask *t = context;
 
     (void)thread;
-    for (int64_t i = begin; i < end; i++) t->loops->gate(t->call->x + 2 * i * t->of, t->call->y + i * t->of, t->of);
+    for (int64_t i = begin; i < end; i++)
+        t->loops->gate(t->call->x + 2 * i * t->of, t->call->y + i * t->of, t->of);
 }
 
 static void gate_backward_part(void *context, int64_t begin, int64_t end, int thread)
@@ -114,7 +119,8 @@ static void gate_backward_part(void *context, int64_t begin, int64_t end, int th
 
     (void)thread;
     for (int64_t i = begin; i < end; i++)
-        t->loops->gate_backward(t->call->x + 2 * i * t->of, t->call->dy + i * t->of, t->call->dx + 2 * i * t->of, t->of);
+        t->loops->gate_backward(t->call->x + 2 * i * t->of, t->call->dy + i * t->of,
+                                t->call->dx + 2 * i * t->of, t->of);
 }
 
 static int64_t places_of(const Operator *op, const OperatorCall *call)
@@ -138,11 +144,13 @@ static int gated_backward(Operator *op, OperatorPlan *plan, const OperatorCall *
     FunctionTask task = task_of(op, call);
 
     (void)plan, (void)err;
-    if (call->dx) cpu_parallel(op->device, places_of(op, call), places_a_step(op), gate_backward_part, &task);
+    if (call->dx)
+        cpu_parallel(op->device, places_of(op, call), places_a_step(op), gate_backward_part, &task);
     return 0;
 }
 
 const CpuKind cpu_gelu = {.layer = LAYER_GELU, .forward = forward, .backward = backward};
 const CpuKind cpu_silu = {.layer = LAYER_SILU, .forward = forward, .backward = backward};
 const CpuKind cpu_tanh = {.layer = LAYER_TANH, .forward = forward, .backward = backward};
-const CpuKind cpu_gated = {.layer = LAYER_GATED, .forward = gated_forward, .backward = gated_backward};
+const CpuKind cpu_gated = {
+    .layer = LAYER_GATED, .forward = gated_forward, .backward = gated_backward};

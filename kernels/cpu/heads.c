@@ -5,9 +5,9 @@
 
 /* ---- turns ---- */
 
-/* Radians a token of pair i. Llama 3 (Dubey et al., The Llama 3 Herd of Models, 2024; its reference code): pairs whose wave is
- * longer than original / low turn factor times as slowly, those shorter than original / high as ever, those between them
- * by a share of both. */
+/* Radians a token of pair i. Llama 3 (Dubey et al., The Llama 3 Herd of Models, 2024; its reference
+ * code): pairs whose wave is longer than original / low turn factor times as slowly, those shorter
+ * than original / high as ever, those between them by a share of both. */
 static double frequency(const Rotary *rotary, int64_t i)
 {
     double f = pow(rotary->theta, -2.0 * (double)i / rotary->dim), waves, share;
@@ -19,7 +19,10 @@ static double frequency(const Rotary *rotary, int64_t i)
     return (1.0 - share) * f / rotary->factor + share * f;
 }
 
-int64_t heads_table_count(const Layer *layer) { return (int64_t)layer->in.height * layer->attention.rotary.dim; }
+int64_t heads_table_count(const Layer *layer)
+{
+    return (int64_t)layer->in.height * layer->attention.rotary.dim;
+}
 
 void heads_table(const Layer *layer, float *table)
 {
@@ -43,8 +46,8 @@ VECTOR_INLINE float inverse_of(const float *x, int64_t n, float eps)
 }
 
 /* Number i with number i + half: (a, b) -> (a c - b s, b c + a s). */
-VECTORISED static void load_token(const Heads *h, float *restrict to, const float *restrict x, const float *cosine,
-                                  const float *sine)
+VECTORISED static void load_token(const Heads *h, float *restrict to, const float *restrict x,
+                                  const float *cosine, const float *sine)
 {
     float   inverse = h->weight ? inverse_of(x, h->dim, h->eps) : 1.0f;
     int64_t n = h->dim, half = h->half;
@@ -60,8 +63,9 @@ VECTORISED static void load_token(const Heads *h, float *restrict to, const floa
     for (int64_t i = 0; i < n; i++) to[i] *= h->scale;
 }
 
-VECTORISED static void backward_token(const Heads *h, float *restrict d, const float *restrict x, const float *cosine,
-                                      const float *sine, float *restrict dweight)
+VECTORISED static void backward_token(const Heads *h, float *restrict d, const float *restrict x,
+                                      const float *cosine, const float *sine,
+                                      float *restrict dweight)
 {
     int64_t n = h->dim, half = h->half;
     float   inverse, slope, lane[VECTOR_LANES] = {0};
@@ -86,15 +90,16 @@ VECTORISED static void backward_token(const Heads *h, float *restrict d, const f
 
 /* ---- many ---- */
 
-void heads_load(const Heads *h, float *to, const float *x, int64_t stride, int64_t first, int64_t count)
+void heads_load(const Heads *h, float *to, const float *x, int64_t stride, int64_t first,
+                int64_t count)
 {
     for (int64_t t = 0; t < count; t++)
         load_token(h, to + t * h->dim, x + t * stride, h->table + (first + t) * h->half,
                    h->table + (h->tokens + first + t) * h->half);
 }
 
-void heads_backward(const Heads *h, float *d, int64_t d_stride, const float *x, int64_t stride, int64_t first, int64_t count,
-                    float *dweight)
+void heads_backward(const Heads *h, float *d, int64_t d_stride, const float *x, int64_t stride,
+                    int64_t first, int64_t count, float *dweight)
 {
     for (int64_t t = 0; t < count; t++)
         backward_token(h, d + t * d_stride, x + t * stride, h->table + (first + t) * h->half,

@@ -1,5 +1,5 @@
-/* Heads of queries and keys on their way into attention: RMSNorm of a head, then rotary positions, then a scale; and
- * gradients on the way back. */
+/* Heads of queries and keys on their way into attention: RMSNorm of a head, then rotary positions,
+ * then a scale; and gradients on the way back. */
 #ifndef KERNELS_CPU_HEADS_H
 #define KERNELS_CPU_HEADS_H
 
@@ -17,12 +17,14 @@ typedef struct {
     float        eps, scale;
 } Heads;
 
-/* Tokens first .. first + count - 1 of one head: to [count][dim] from x, whose tokens are stride apart. */
-void heads_load(const Heads *h, float *to, const float *x, int64_t stride, int64_t first, int64_t count);
+/* Tokens first .. first + count - 1 of one head: to [count][dim] from x, whose tokens are stride
+ * apart. */
+void heads_load(const Heads *h, float *to, const float *x, int64_t stride, int64_t first,
+                int64_t count);
 
-/* d: [count] tokens, stride apart, gradients of what heads_load() gave; they become those of x, in place. With a norm x is
- * what was loaded, and dweight [dim] is added to. */
-void heads_backward(const Heads *h, float *d, int64_t d_stride, const float *x, int64_t stride, int64_t first, int64_t count,
-                    float *dweight);
+/* d: [count] tokens, stride apart, gradients of what heads_load() gave; they become those of x, in
+ * place. With a norm x is what was loaded, and dweight [dim] is added to. */
+void heads_backward(const Heads *h, float *d, int64_t d_stride, const float *x, int64_t stride,
+                    int64_t first, int64_t count, float *dweight);
 
 #endif

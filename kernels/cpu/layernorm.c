@@ -1,5 +1,6 @@
-/* LayerNorm and RMSNorm, a place at a time: mean and deviation are found again in backward, where x is in cache anyway.
- * Gradients of weights are summed in a fixed number of parts, so that they do not depend on the team. */
+/* LayerNorm and RMSNorm, a place at a time: mean and deviation are found again in backward, where x
+ * is in cache anyway. Gradients of weights are summed in a fixed number of parts, so that they do
+ * not depend on the team. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector.h"
 
@@ -29,8 +30,8 @@ VECTOR_INLINE Moments moments(const float *x, int64_t n, float eps, bool centred
     return (Moments){mean, 1.0f / sqrtf(vector_total(lane) / (float)n + eps)};
 }
 
-VECTORISED static void norm_place(const float *x, float *y, int64_t n, const float *weight, const float *bias, float eps,
-                                  bool centred)
+VECTORISED static void norm_place(const float *x, float *y, int64_t n, const float *weight,
+                                  const float *bias, float eps, bool centred)
 {
     Moments m = moments(x, n, eps, centred);
 
@@ -40,10 +41,11 @@ VECTORISED static void norm_place(const float *x, float *y, int64_t n, const flo
         for (int64_t i = 0; i < n; i++) y[i] = (x[i] - m.mean) * m.inverse * weight[i];
 }
 
-/* dweight, dbias += ...; dx = inverse (g - mean(g) - h mean(g h)), g = dy weight, h = (x - mean) inverse; without mean(g)
- * where x is not centred. dx NULL: not wanted; may be dy. */
-VECTORISED static void norm_place_backward(const float *x, const float *dy, float *dx, int64_t n, const float *weight,
-                                           float *restrict dweight, float *restrict dbias, float eps, bool centred)
+/* dweight, dbias += ...; dx = inverse (g - mean(g) - h mean(g h)), g = dy weight, h = (x - mean)
+ * inverse; without mean(g) where x is not centred. dx NULL: not wanted; may be dy. */
+VECTORISED static void norm_place_backward(const float *x, const float *dy, float *dx, int64_t n,
+                                           const float *weight, float *restrict dweight,
+                                           float *restrict dbias, float eps, bool centred)
 {
     Moments m = moments(x, n, eps, centred);
     float   sum[VECTOR_LANES] = {0}, dot[VECTOR_LANES] = {0};
@@ -67,7 +69,8 @@ VECTORISED static void norm_place_backward(const float *x, const float *dy, floa
         dbias[i] += dy[i];
     }
     if (!dx) return;
-    float mean = centred ? vector_total(sum) / (float)n : 0.0f, slope = vector_total(dot) / (float)n;
+    float mean = centred ? vector_total(sum) / (float)n : 0.0f,
+          slope = vector_total(dot) / (float)n;
     for (i = 0; i < n; i++)
         dx[i] = m.inverse * (dy[i] * weight[i] - mean - (x[i] - m.mean) * m.inverse * slope);
 }
@@ -79,7 +82,8 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 
     (void)thread;
     for (int64_t p = begin; p < end; p++)
-        norm_place(t->call->x + p * n, t->call->y + p * n, n, t->weight, t->bias, t->eps, t->centred);
+        norm_place(t->call->x + p * n, t->call->y + p * n, n, t->weight, t->bias, t->eps,
+                   t->centred);
 }
 
 /* begin, end: parts of the places. */
@@ -94,8 +98,9 @@ static void backward_part(void *context, int64_t begin, int64_t end, int thread)
 
         memset(partial, 0, (size_t)(2 * n) * sizeof *partial);
         for (int64_t p = t->places * part / t->parts; p < t->places * (part + 1) / t->parts; p++)
-            norm_place_backward(t->call->x + p * n, t->call->dy + p * n, t->call->dx ? t->call->dx + p * n : NULL, n, t->weight,
-                                partial, partial + n, t->eps, t->centred);
+            norm_place_backward(t->call->x + p * n, t->call->dy + p * n,
+                                t->call->dx ? t->call->dx + p * n : NULL, n, t->weight, partial,
+                                partial + n, t->eps, t->centred);
     }
 }
 
@@ -108,7 +113,8 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
         for (int64_t c = begin; t->gradient[which] && c < end; c++) {
             float sum = 0.0f;
 
-            for (int64_t part = 0; part < t->parts; part++) sum += t->partial[(2 * part + which) * t->channels + c];
+            for (int64_t part = 0; part < t->parts; part++)
+                sum += t->partial[(2 * part + which) * t->channels + c];
             t->gradient[which][c] = sum;
         }
 }
@@ -116,9 +122,11 @@ static void sum_part(void *context, int64_t begin, int64_t end, int thread)
 static NormTask task_of(const Operator *op, const OperatorCall *call)
 {
     const Layer *layer = op->spec.layer;
-    NormTask t = {.call = call, .weight = op->p.own[0], .bias = layer->bias ? op->p.own[1] : NULL, .channels = layer->in.channels,
-              .places = call->rows * layer->in.height * layer->in.width, .eps = (float)layer->eps,
-              .centred = layer->kind == LAYER_LAYERNORM, .partial = op->device->scratch};
+    NormTask t = {.call = call, .weight = op->p.own[0], .bias = layer->bias ? op->p.own[1] : NULL,
+                  .channels = layer->in.channels,
+                  .places = call->rows * layer->in.height * layer->in.width,
+                  .eps = (float)layer->eps, .centred = layer->kind == LAYER_LAYERNORM,
+                  .partial = op->device->scratch};
 
     t.gradient[0] = op->p.own_gradient[0];
     t.gradient[1] = layer->bias ? op->p.own_gradient[1] : NULL;
@@ -152,5 +160,7 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     return 0;
 }
 
-const CpuKind cpu_layernorm = {.layer = LAYER_LAYERNORM, .plan = plan, .forward = forward, .backward = backward};
-const CpuKind cpu_rmsnorm = {.layer = LAYER_RMSNORM, .plan = plan, .forward = forward, .backward = backward};
+const CpuKind cpu_layernorm = {
+    .layer = LAYER_LAYERNORM, .plan = plan, .forward = forward, .backward = backward};
+const CpuKind cpu_rmsnorm = {
+    .layer = LAYER_RMSNORM, .plan = plan, .forward = forward, .backward = backward};

@@ -1,7 +1,8 @@
 /* Linear layers: oneDNN's inner product, weights [out][in]. */
 #include "kernels/cpu/cpu.h"
 
-typedef struct { Md *x, *y, *weights, *plain, *bias; } LinearShapes;     /* owned; bias NULL: none */
+/* owned; bias NULL: none */
+typedef struct { Md *x, *y, *weights, *plain, *bias; } LinearShapes;
 
 static void shapes_free(LinearShapes *s)
 {
@@ -19,9 +20,13 @@ static int shapes_make(LinearShapes *s, const Operator *op, int64_t rows, Error 
     dnnl_dim_t places = rows * op->spec.in.height;        /* of a sequence each token is one */
     dnnl_dim_t x[] = {places, in}, y[] = {places, out}, weights[] = {out, in}, bias[] = {out};
 
-    *s = (LinearShapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab), .weights = md_new(2, weights, dnnl_format_tag_any),
-                  .plain = md_new(2, weights, dnnl_ab), .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL};
-    return s->x && s->y && s->weights && s->plain && (s->bias || !op->p.bias) ? 0 : error_no_memory(err);
+    *s = (LinearShapes){.x = md_new(2, x, dnnl_ab), .y = md_new(2, y, dnnl_ab),
+                        .weights = md_new(2, weights, dnnl_format_tag_any),
+                        .plain = md_new(2, weights, dnnl_ab),
+                        .bias = op->p.bias ? md_new(1, bias, dnnl_a) : NULL};
+    return s->x && s->y && s->weights && s->plain && (s->bias || !op->p.bias)
+               ? 0
+               : error_no_memory(err);
 }
 
 static int make(Operator *op, Error *err)
@@ -29,8 +34,10 @@ static int make(Operator *op, Error *err)
     const OperatorSpec *spec = &op->spec;
 
     if (spec->in.width != 1)
-        return error_set(err, "%s: its input is neither a vector nor a sequence (%dx%dx%d); put a flatten before it", op->what,
-                         spec->in.channels, spec->in.height, spec->in.width);
+        return error_set(
+            err,
+            "%s: its input is neither a vector nor a sequence (%dx%dx%d); put a flatten before it",
+            op->what, spec->in.channels, spec->in.height, spec->in.width);
     return 0;
 }
 
@@ -42,38 +49,45 @@ static int plan_forward(Operator *op, OperatorPlan *plan, const LinearShapes *s,
 
     if (!attr) return -1;
     status = dnnl_inner_product_forward_primitive_desc_create(
-        &p->desc, op->device->engine, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, s->x, s->weights,
-        s->bias, s->y, attr);
+        &p->desc, op->device->engine,
+        op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training, s->x, s->weights, s->bias,
+        s->y, attr);
     dnnl_primitive_attr_destroy(attr);
     if (primitive_make(p, op->device, status, op->what, err) != 0) return -1;
     return weights_forward(op, plan, s->x, s->y, s->plain, s->bias, err);
 }
 
-static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_data(Operator *op, OperatorPlan *plan, const LinearShapes *s,
+                     dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
-    if (primitive_make(p, op->device,
-                       dnnl_inner_product_backward_data_primitive_desc_create(&p->desc, op->device->engine, s->x, s->weights,
-                                                                              s->y, plan->forward.desc, attr),
-                       op->what, err) != 0)
+    if (primitive_make(
+            p, op->device,
+            dnnl_inner_product_backward_data_primitive_desc_create(
+                &p->desc, op->device->engine, s->x, s->weights, s->y, plan->forward.desc, attr),
+            op->what, err)
+        != 0)
         return -1;
     return weights_data(op, plan, s->x, s->y, s->plain, err);
 }
 
-static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s, dnnl_primitive_attr_t attr, Error *err)
+static int plan_weights(Operator *op, OperatorPlan *plan, const LinearShapes *s,
+                        dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->weights;
 
     /* Straight into the gradients: their order is ours. */
     if (primitive_make(p, op->device,
-                       dnnl_inner_product_backward_weights_primitive_desc_create(&p->desc, op->device->engine, s->x, s->plain,
-                                                                                 s->bias, s->y, plan->forward.desc, attr),
-                       op->what, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, s->plain, err) != 0 ||
-        (s->bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, s->bias, err) != 0))
+                       dnnl_inner_product_backward_weights_primitive_desc_create(
+                           &p->desc, op->device->engine, s->x, s->plain, s->bias, s->y,
+                           plan->forward.desc, attr),
+                       op->what, err)
+            != 0
+        || primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_WEIGHTS, s->plain, err) != 0
+        || (s->bias && primitive_argument(p, op->device, DNNL_ARG_DIFF_BIAS, s->bias, err) != 0))
         return -1;
     return 0;
 }
@@ -117,11 +131,13 @@ static int forward(Operator *op, OperatorPlan *plan, const OperatorCall *call, E
 /* dW += dy' x, db += the sum of dy. */
 static int add_gradients(Operator *op, const OperatorCall *call, Error *err)
 {
-    int64_t in = op->spec.in.channels, out = op->spec.out.channels, places = call->rows * op->spec.in.height;
+    int64_t in = op->spec.in.channels, out = op->spec.out.channels,
+            places = call->rows * op->spec.in.height;
 
     for (int64_t p = 0; op->p.bias_gradient && p < places; p++)
         for (int64_t c = 0; c < out; c++) op->p.bias_gradient[c] += call->dy[p * out + c];
-    return dnnl_failed(dnnl_sgemm('T', 'N', out, in, places, 1.0f, call->dy, out, call->x, in, 1.0f, op->p.weight_gradient, in),
+    return dnnl_failed(dnnl_sgemm('T', 'N', out, in, places, 1.0f, call->dy, out, call->x, in, 1.0f,
+                                  op->p.weight_gradient, in),
                        op->what, err);
 }
 
@@ -144,7 +160,8 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     if (op->spec.activation != ACTIVATION_NONE)
         activation_backward(op->device, op->spec.activation, call->y, call->dy, call->dy,
                             call->rows * shape_count(op->spec.out));
-    if ((call->add ? add_gradients(op, call, err) : set_gradients(op, plan, call, err)) != 0) return -1;
+    if ((call->add ? add_gradients(op, call, err) : set_gradients(op, plan, call, err)) != 0)
+        return -1;
     if (!call->dx) return 0;
     weights = packed_get(op, plan->data_packed, op->p.weight, err);
     if (!weights) return -1;
@@ -154,4 +171,5 @@ static int backward(Operator *op, OperatorPlan *plan, const OperatorCall *call, 
     return primitive_run(p, op->device, op->what, err);
 }
 
-const CpuKind cpu_linear = {.layer = LAYER_LINEAR, .make = make, .plan = plan, .forward = forward, .backward = backward};
+const CpuKind cpu_linear = {
+    .layer = LAYER_LINEAR, .make = make, .plan = plan, .forward = forward, .backward = backward};

@@ -1,5 +1,5 @@
-/* Losses and their gradients (formulas: kernels/net.h). Places are taken in a fixed number of parts whose sums, in double, are
- * added in order, so that a loss does not depend on the team. */
+/* Losses and their gradients (formulas: kernels/net.h). Places are taken in a fixed number of parts
+ * whose sums, in double, are added in order, so that a loss does not depend on the team. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector.h"
 
@@ -13,7 +13,8 @@ typedef struct {
 
 /* ---- one place, or a part of it; each gives its loss and writes dy times scale ---- */
 
-VECTORISED static double squares(const float *s, const float *t, float *dy, int64_t count, float scale)
+VECTORISED static double squares(const float *s, const float *t, float *dy, int64_t count,
+                                 float scale)
 {
     float   lane[VECTOR_LANES] = {0};
     int64_t i = 0;
@@ -71,12 +72,14 @@ VECTORISED static Softmax exponentials(const float *x, float *p, int64_t count, 
     return out;
 }
 
-/* The sum of softmax(t / T) times u - v per number, u = (t - most) / T (0 where entropy is not wanted), v = (s - most) / T; dy, which
- * holds the student's exponentials, becomes (softmax(s / T) - softmax(t / T)) scale. */
-VECTORISED static double cross(const float *s, const float *t, float *dy, int64_t count, Softmax of_s, Softmax of_t, float inverse,
-                               bool entropy, float scale)
+/* The sum of softmax(t / T) times u - v per number, u = (t - most) / T (0 where entropy is not
+ * wanted), v = (s - most) / T; dy, which holds the student's exponentials, becomes (softmax(s / T)
+ * - softmax(t / T)) scale. */
+VECTORISED static double cross(const float *s, const float *t, float *dy, int64_t count,
+                               Softmax of_s, Softmax of_t, float inverse, bool entropy, float scale)
 {
-    float   lane[VECTOR_LANES] = {0}, inverse_s = 1.0f / of_s.sum, inverse_t = 1.0f / of_t.sum, with = entropy ? 1.0f : 0.0f;
+    float   lane[VECTOR_LANES] = {0}, inverse_s = 1.0f / of_s.sum, inverse_t = 1.0f / of_t.sum,
+            with = entropy ? 1.0f : 0.0f;
     int64_t i = 0;
     double  total = 0.0;
 
@@ -97,11 +100,14 @@ VECTORISED static double cross(const float *s, const float *t, float *dy, int64_
     return total;
 }
 
-/* sum p_t (log p_t - log p_s), without the first where entropy is not asked for; dy = (p_s - p_t) scale. */
-static double divergence(const float *s, const float *t, float *dy, int64_t count, double temperature, bool entropy, double scale)
+/* sum p_t (log p_t - log p_s), without the first where entropy is not asked for; dy = (p_s - p_t)
+ * scale. */
+static double divergence(const float *s, const float *t, float *dy, int64_t count,
+                         double temperature, bool entropy, double scale)
 {
     float   inverse = (float)(1.0 / temperature);
-    Softmax of_s = exponentials(s, dy, count, inverse), of_t = exponentials(t, NULL, count, inverse);
+    Softmax of_s = exponentials(s, dy, count, inverse),
+            of_t = exponentials(t, NULL, count, inverse);
     double  sum = cross(s, t, dy, count, of_s, of_t, inverse, entropy, (float)scale);
 
     return sum + log((double)of_s.sum) - (entropy ? log((double)of_t.sum) : 0.0);
@@ -124,20 +130,26 @@ static double hard(const float *s, int64_t best, float *dy, int64_t count, doubl
     return log((double)of_s.sum) - (double)(s[best] - of_s.most);
 }
 
-VECTORISED static void cosine_slope(const float *s, const float *t, float *dy, int64_t count, float of_t, float of_s)
+VECTORISED static void cosine_slope(const float *s, const float *t, float *dy, int64_t count,
+                                    float of_t, float of_s)
 {
     for (int64_t i = 0; i < count; i++) dy[i] = of_s * s[i] - of_t * t[i];
 }
 
-VECTORISED static double dot(const float *x, const float *y, int64_t count) { return (double)vector_dot(x, y, count); }
+VECTORISED static double dot(const float *x, const float *y, int64_t count)
+{
+    return (double)vector_dot(x, y, count);
+}
 
-/* d (1 - s t / (|s| |t|)) / d s = s cos / |s|^2 - t / (|s| |t|). Of a vector of zeros the cosine is 0, and has no slope. */
+/* d (1 - s t / (|s| |t|)) / d s = s cos / |s|^2 - t / (|s| |t|). Of a vector of zeros the cosine is
+ * 0, and has no slope. */
 static double cosine(const float *s, const float *t, float *dy, int64_t count, double scale)
 {
     double ss = dot(s, s, count), tt = dot(t, t, count), both = sqrt(ss * tt);
     double value = both > 0.0 ? dot(s, t, count) / both : 0.0;
 
-    cosine_slope(s, t, dy, count, both > 0.0 ? (float)(scale / both) : 0.0f, both > 0.0 ? (float)(scale * value / ss) : 0.0f);
+    cosine_slope(s, t, dy, count, both > 0.0 ? (float)(scale / both) : 0.0f,
+                 both > 0.0 ? (float)(scale * value / ss) : 0.0f);
     return 1.0 - value;
 }
 
@@ -151,7 +163,8 @@ static double place_loss(const LossWork *w, int64_t at)
     switch (c->kind) {
     case LOSS_SOFT_CROSS_ENTROPY: return divergence(s, t, dy, n, 1.0, false, w->scale);
     case LOSS_KL:
-        return c->temperature * c->temperature * divergence(s, t, dy, n, c->temperature, true, c->temperature * w->scale);
+        return c->temperature * c->temperature
+               * divergence(s, t, dy, n, c->temperature, true, c->temperature * w->scale);
     case LOSS_HARD_CROSS_ENTROPY: return hard(s, largest_of(t, n), dy, n, w->scale);
     case LOSS_LABEL_CROSS_ENTROPY: return hard(s, c->labels[at], dy, n, w->scale);
     case LOSS_COSINE: return cosine(s, t, dy, n, w->scale);
@@ -161,7 +174,10 @@ static double place_loss(const LossWork *w, int64_t at)
 
 /* ---- all places ---- */
 
-static int64_t length_of(const LossCall *c, int64_t row) { return c->lengths ? c->lengths[row] : c->places; }
+static int64_t length_of(const LossCall *c, int64_t row)
+{
+    return c->lengths ? c->lengths[row] : c->places;
+}
 
 static bool counts(const LossCall *c, int64_t at)
 {
@@ -202,8 +218,9 @@ static void flat_part(void *context, int64_t begin, int64_t end, int thread)
         int64_t from = pieces * part / PARTS * PIECE, to = pieces * (part + 1) / PARTS * PIECE;
 
         if (to > count) to = count;
-        w->partial[part] = squares_of_all(c->student + from, c->teacher + from, c->dy + from, to - from,
-                                          2.0 * (w->scale / (double)c->channels)) / (double)c->channels;
+        w->partial[part] = squares_of_all(c->student + from, c->teacher + from, c->dy + from,
+                                          to - from, 2.0 * (w->scale / (double)c->channels))
+                           / (double)c->channels;
     }
 }
 
@@ -226,8 +243,10 @@ static void rows_part(void *context, int64_t begin, int64_t end, int thread)
                 size += dot(t, t, count - i < PIECE ? count - i : PIECE);
             }
             size = size > 1e-30 ? size : 1e-30;
-            w->partial[part] += squares_of_all(c->student + at * c->channels, c->teacher + at * c->channels,
-                                               c->dy + at * c->channels, count, 2.0 * w->scale / size) / size;
+            w->partial[part] +=
+                squares_of_all(c->student + at * c->channels, c->teacher + at * c->channels,
+                               c->dy + at * c->channels, count, 2.0 * w->scale / size)
+                / size;
             clear(c, at + length_of(c, r), c->places - length_of(c, r));
         }
     }
@@ -239,9 +258,14 @@ void cpu_loss(Device *device, const LossCall *call)
     LossWork work = {call, 1.0 / (double)call->global_rows, partial};
     bool     by_row = call->kind == LOSS_NORMALISED_MSE;
 
-    if (!by_row) work.scale = call->lengths || call->labels ? 1.0 / (double)call->global_places : work.scale / (double)call->places;
+    if (!by_row)
+        work.scale = call->lengths || call->labels ? 1.0 / (double)call->global_places
+                                                   : work.scale / (double)call->places;
     cpu_parallel(cpu_device(device), PARTS, 1,
-                 by_row ? rows_part : call->kind == LOSS_MSE && !call->lengths ? flat_part : places_part, &work);
+                 by_row                                     ? rows_part
+                 : call->kind == LOSS_MSE && !call->lengths ? flat_part
+                                                            : places_part,
+                 &work);
     for (int p = 0; p < PARTS; p++) sum += partial[p];
     *call->loss = sum * work.scale;
 }

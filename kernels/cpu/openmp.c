@@ -1,14 +1,16 @@
-/* OpenMP and its environment. A device divides work by a team with a thread for each of its cores, so what the
- * environment says of teams and places can only be wrong. libgomp reads it before main(), and some of it cannot be
- * taken back in the process:
+/* OpenMP and its environment. A device divides work by a team with a thread for each of its cores,
+ * so what the environment says of teams and places can only be wrong. libgomp reads it before
+ * main(), and some of it cannot be taken back in the process:
  *
  *     OMP_DYNAMIC, OMP_MAX_ACTIVE_LEVELS   smaller teams; taken back on every device's thread
  *     OMP_THREAD_LIMIT                     smaller teams; a program started again without it
- *     OMP_PLACES, OMP_PROC_BIND            the first thread is bound to one place before main(), and every thread
- *                                          that makes a team to the places' first; started again without
+ *     OMP_PLACES, OMP_PROC_BIND            the first thread is bound to one place before main(),
+ *     and every thread
+ *                                          that makes a team to the places' first; started again
+ *                                          without
  *
- * What comes nevertheless smaller than a device is refused when it is opened: oneDNN's kernels wait for threads that
- * are not there. */
+ * What comes nevertheless smaller than a device is refused when it is opened: oneDNN's kernels wait
+ * for threads that are not there. */
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
@@ -18,8 +20,9 @@
 
 extern char **environ;
 
-static const char *const variables[] = {"OMP_THREAD_LIMIT", "OMP_PLACES", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY",
-                                        "OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED"};
+static const char *const variables[] = {"OMP_THREAD_LIMIT",      "OMP_PLACES",   "OMP_PROC_BIND",
+                                        "GOMP_CPU_AFFINITY",     "KMP_AFFINITY", "OMP_DYNAMIC",
+                                        "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED"};
 
 enum { VARIABLES = sizeof variables / sizeof *variables, NAME_BYTES = 64 };
 
@@ -28,7 +31,8 @@ static bool is_of_openmp(const char *entry, size_t length)
 {
     if (length > 4 && strncmp(entry + length - 4, "_ALL", 4) == 0) length -= 4;
     for (int i = 0; i < VARIABLES; i++)
-        if (strlen(variables[i]) == length && strncmp(entry, variables[i], length) == 0) return true;
+        if (strlen(variables[i]) == length && strncmp(entry, variables[i], length) == 0)
+            return true;
     return false;
 }
 
@@ -84,15 +88,19 @@ int cpu_open_team(int threads, Error *err)
     if (omp_get_max_active_levels() < 1) omp_set_max_active_levels(1);
     omp_set_num_threads(threads);
     if (omp_get_thread_limit() < threads)
-        return error_set(err, "a device's team needs %d threads, and OMP_THREAD_LIMIT allows %d: unset it", threads,
-                         omp_get_thread_limit());
-    #pragma omp parallel
+        return error_set(
+            err, "a device's team needs %d threads, and OMP_THREAD_LIMIT allows %d: unset it",
+            threads, omp_get_thread_limit());
+#pragma omp parallel
     if (omp_get_thread_num() == 0) came = omp_get_num_threads();
     if (came >= threads) return 0;
-    return error_set(err, "a device's team needs %d threads, and OpenMP gives %d: unset the variables OMP_*", threads, came);
+    return error_set(
+        err, "a device's team needs %d threads, and OpenMP gives %d: unset the variables OMP_*",
+        threads, came);
 }
 
-void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body, void *context)
+void cpu_parallel(const CpuDevice *device, int64_t total, int64_t step, CpuBody *body,
+                  void *context)
 {
     int64_t steps = (total + step - 1) / step;
     int     parts = device->threads < steps ? device->threads : (int)steps;

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const CpuKind *const kinds[] = {&cpu_conv, &cpu_linear, &cpu_batchnorm, &cpu_activation,
-                                       &cpu_maxpool, &cpu_avgpool, &cpu_flatten, &cpu_embedding, &cpu_tokens,
-                                       &cpu_pool, &cpu_layernorm, &cpu_rmsnorm, &cpu_gelu, &cpu_silu, &cpu_tanh,
-                                       &cpu_gated, &cpu_attention};
+static const CpuKind *const kinds[] = {
+    &cpu_conv,    &cpu_linear,    &cpu_batchnorm, &cpu_activation, &cpu_maxpool,   &cpu_avgpool,
+    &cpu_flatten, &cpu_embedding, &cpu_tokens,    &cpu_pool,       &cpu_layernorm, &cpu_rmsnorm,
+    &cpu_gelu,    &cpu_silu,      &cpu_tanh,      &cpu_gated,      &cpu_attention};
 
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 
@@ -25,7 +25,8 @@ int64_t operator_kept(const OperatorSpec *spec)
     return kind && kind->kept && !spec->frozen ? kind->kept(spec) : 0;
 }
 
-int operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters, Error *err)
+int operator_make(Operator **out, Device *device, const OperatorSpec *spec,
+                  const OperatorParameters *parameters, Error *err)
 {
     const CpuKind *kind = kind_of(spec->kind);
     Operator      *op;
@@ -84,7 +85,8 @@ static int64_t plan_scratch(const OperatorPlan *plan)
     int64_t most = plan->forward.scratch > plan->scratch ? plan->forward.scratch : plan->scratch;
 
     if (plan->data.scratch > most) most = plan->data.scratch;
-    if (plan->weights.scratch + plan->gradient > most) most = plan->weights.scratch + plan->gradient;
+    if (plan->weights.scratch + plan->gradient > most)
+        most = plan->weights.scratch + plan->gradient;
     if (plan->unpack.scratch + plan->gradient > most) most = plan->unpack.scratch + plan->gradient;
     return most;
 }
@@ -98,7 +100,8 @@ int operator_prepare(Operator *op, int64_t rows, Error *err)
     more = realloc(op->plan, (size_t)(op->plan_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     op->plan = more;
-    if (op->kind->plan(op, &plan, err) != 0 || cpu_reserve_scratch(op->device, plan_scratch(&plan), err) != 0) {
+    if (op->kind->plan(op, &plan, err) != 0
+        || cpu_reserve_scratch(op->device, plan_scratch(&plan), err) != 0) {
         plan_release(&plan);
         return -1;
     }
@@ -116,7 +119,8 @@ int operator_forward(Operator *op, const OperatorCall *call, Error *err)
 {
     OperatorPlan *plan = plan_find(op, call->rows);
 
-    if (op->kind->plan && !plan) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
+    if (op->kind->plan && !plan)
+        return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
     return op->kind->forward(op, plan, call, err);
 }
 
@@ -124,7 +128,8 @@ int operator_backward(Operator *op, const OperatorCall *call, Error *err)
 {
     OperatorPlan *plan = plan_find(op, call->rows);
 
-    if (op->kind->plan && !plan) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
+    if (op->kind->plan && !plan)
+        return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
     return op->kind->backward(op, plan, call, err);
 }
 
@@ -138,7 +143,8 @@ OperatorBytes operator_bytes(const Operator *op, int64_t rows)
     return bytes;
 }
 
-/* Memory of the order md, and the way there from plain; neither where the parameters serve as they are. */
+/* Memory of the order md, and the way there from plain; neither where the parameters serve as they
+ * are. */
 static int packed_make(Packed *packed, Operator *op, const Md *plain, const Md *md, Error *err)
 {
     *packed = (Packed){.stale = true};
@@ -155,7 +161,8 @@ int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
 
     for (int i = 0; i < op->packed_count; i++)
         if (dnnl_memory_desc_equal(op->packed[i].md, md)) return i;
-    if (op->packed_count == PACKED_MAX) return error_set(err, "%s: its weights are wanted in too many orders", op->what);
+    if (op->packed_count == PACKED_MAX)
+        return error_set(err, "%s: its weights are wanted in too many orders", op->what);
     if (packed_make(&op->packed[op->packed_count], op, plain, md, err) != 0) {
         packed_release(&op->packed[op->packed_count]);
         return -1;
@@ -163,7 +170,8 @@ int packed_find(Operator *op, const Md *plain, const Md *md, Error *err)
     return op->packed_count++;
 }
 
-int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, const Md *bias, Error *err)
+int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
+                    const Md *bias, Error *err)
 {
     Primitive *p = &plan->forward;
     const Md  *weights = primitive_md(p, dnnl_query_weights_md);
@@ -175,7 +183,8 @@ int weights_forward(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, 
     return bias ? primitive_argument(p, op->device, DNNL_ARG_BIAS, bias, err) : 0;
 }
 
-int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain, Error *err)
+int weights_data(Operator *op, OperatorPlan *plan, const Md *x, const Md *y, const Md *plain,
+                 Error *err)
 {
     Primitive *p = &plan->data;
     const Md  *weights = primitive_md(p, dnnl_query_weights_md);

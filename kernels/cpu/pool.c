@@ -27,29 +27,36 @@ static void shapes_free(Shapes *s)
 /* Free it also after an error. */
 static int shapes_make(Shapes *s, const OperatorSpec *spec, int64_t rows, Error *err)
 {
-    *s = (Shapes){.x = md_rows(rows, spec->in), .y = md_rows(rows, spec->out), .stride = {spec->stride, spec->stride},
-                  .kernel = {spec->kernel_height, spec->kernel_width}, .padding = {spec->padding, spec->padding}};
+    *s = (Shapes){.x = md_rows(rows, spec->in),
+                  .y = md_rows(rows, spec->out),
+                  .stride = {spec->stride, spec->stride},
+                  .kernel = {spec->kernel_height, spec->kernel_width},
+                  .padding = {spec->padding, spec->padding}};
     return s->x && s->y ? 0 : error_no_memory(err);
 }
 
 /* The places of maxima, kept from forward to backward. */
 static int places_argument(Operator *op, Primitive *p, const Primitive *forward, Error *err)
 {
-    return primitive_argument(p, op->device, DNNL_ARG_WORKSPACE, primitive_md(forward, dnnl_query_workspace_md), err);
+    return primitive_argument(p, op->device, DNNL_ARG_WORKSPACE,
+                              primitive_md(forward, dnnl_query_workspace_md), err);
 }
 
-static int plan_forward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
-                        Error *err)
+static int plan_forward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm,
+                        const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->forward;
 
     if (primitive_make(p, op->device,
                        dnnl_pooling_forward_primitive_desc_create(
-                           &p->desc, op->device->engine, op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
-                           algorithm, s->x, s->y, s->stride, s->kernel, s->dilation, s->padding, s->padding, attr),
-                       op->what, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DST, s->y, err) != 0)
+                           &p->desc, op->device->engine,
+                           op->spec.frozen ? dnnl_forward_inference : dnnl_forward_training,
+                           algorithm, s->x, s->y, s->stride, s->kernel, s->dilation, s->padding,
+                           s->padding, attr),
+                       op->what, err)
+            != 0
+        || primitive_argument(p, op->device, DNNL_ARG_SRC, s->x, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DST, s->y, err) != 0)
         return -1;
     if (algorithm != dnnl_pooling_max || op->spec.frozen) return 0;
     if ((int64_t)dnnl_memory_desc_get_size(primitive_md(p, dnnl_query_workspace_md)) >
@@ -58,18 +65,20 @@ static int plan_forward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algori
     return places_argument(op, p, p, err);
 }
 
-static int plan_backward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm, const Shapes *s, dnnl_primitive_attr_t attr,
-                         Error *err)
+static int plan_backward(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm,
+                         const Shapes *s, dnnl_primitive_attr_t attr, Error *err)
 {
     Primitive *p = &plan->data;
 
     if (primitive_make(p, op->device,
-                       dnnl_pooling_backward_primitive_desc_create(&p->desc, op->device->engine, algorithm, s->x, s->y,
-                                                                   s->stride, s->kernel, s->dilation, s->padding, s->padding,
-                                                                   plan->forward.desc, attr),
-                       op->what, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0 ||
-        primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, s->x, err) != 0)
+                       dnnl_pooling_backward_primitive_desc_create(
+                           &p->desc, op->device->engine, algorithm, s->x, s->y, s->stride,
+                           s->kernel, s->dilation, s->padding, s->padding, plan->forward.desc,
+                           attr),
+                       op->what, err)
+            != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_DST, s->y, err) != 0
+        || primitive_argument(p, op->device, DNNL_ARG_DIFF_SRC, s->x, err) != 0)
         return -1;
     return algorithm == dnnl_pooling_max ? places_argument(op, p, &plan->forward, err) : 0;
 }
@@ -89,7 +98,10 @@ static int plan_pool(Operator *op, OperatorPlan *plan, dnnl_alg_kind_t algorithm
     return rc;
 }
 
-static int plan_max(Operator *op, OperatorPlan *plan, Error *err) { return plan_pool(op, plan, dnnl_pooling_max, err); }
+static int plan_max(Operator *op, OperatorPlan *plan, Error *err)
+{
+    return plan_pool(op, plan, dnnl_pooling_max, err);
+}
 
 static int plan_mean(Operator *op, OperatorPlan *plan, Error *err)
 {
@@ -137,10 +149,14 @@ static int flatten_backward(Operator *op, OperatorPlan *plan, const OperatorCall
     Shape in = op->spec.in;
 
     (void)plan, (void)err;
-    if (call->dx) transpose(call->dy, call->dx, call->rows, in.channels, (int64_t)in.height * in.width);
+    if (call->dx)
+        transpose(call->dy, call->dx, call->rows, in.channels, (int64_t)in.height * in.width);
     return 0;
 }
 
-const CpuKind cpu_maxpool = {.layer = LAYER_MAXPOOL, .kept = maxpool_kept, .plan = plan_max, .forward = forward, .backward = backward};
-const CpuKind cpu_avgpool = {.layer = LAYER_AVGPOOL, .plan = plan_mean, .forward = forward, .backward = backward};
-const CpuKind cpu_flatten = {.layer = LAYER_FLATTEN, .forward = flatten_forward, .backward = flatten_backward};
+const CpuKind cpu_maxpool = {.layer = LAYER_MAXPOOL, .kept = maxpool_kept, .plan = plan_max,
+                             .forward = forward, .backward = backward};
+const CpuKind cpu_avgpool = {
+    .layer = LAYER_AVGPOOL, .plan = plan_mean, .forward = forward, .backward = backward};
+const CpuKind cpu_flatten = {
+    .layer = LAYER_FLATTEN, .forward = flatten_forward, .backward = flatten_backward};

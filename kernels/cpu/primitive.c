@@ -14,7 +14,8 @@ int dnnl_failed(dnnl_status_t status, const char *what, Error *err)
 
 int64_t md_count(const Md *md)
 {
-    return cpu_round((int64_t)((dnnl_memory_desc_get_size(md) + sizeof(float) - 1) / sizeof(float)));
+    return cpu_round(
+        (int64_t)((dnnl_memory_desc_get_size(md) + sizeof(float) - 1) / sizeof(float)));
 }
 
 Md *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order)
@@ -23,7 +24,9 @@ Md *md_new(int ndims, const dnnl_dim_t *dims, dnnl_format_tag_t order)
     dnnl_dims_t all = {0};
 
     memcpy(all, dims, (size_t)ndims * sizeof *dims);
-    return dnnl_memory_desc_create_with_tag(&md, ndims, all, dnnl_f32, order) == dnnl_success ? md : NULL;
+    return dnnl_memory_desc_create_with_tag(&md, ndims, all, dnnl_f32, order) == dnnl_success
+               ? md
+               : NULL;
 }
 
 Md *md_rows(int64_t rows, Shape shape)
@@ -44,7 +47,8 @@ dnnl_primitive_attr_t attr_new(Activation activation, Error *err)
     dnnl_post_ops_t       ops = NULL;
     dnnl_status_t         status = dnnl_primitive_attr_create(&attr);
 
-    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success && activation != ACTIVATION_NONE) {
         status = dnnl_post_ops_create(&ops);
         if (status == dnnl_success)
@@ -67,12 +71,14 @@ const Md *primitive_md(const Primitive *primitive, dnnl_query_t query)
     return dnnl_primitive_desc_query_md(primitive->desc, query, 0);
 }
 
-int primitive_argument(Primitive *primitive, CpuDevice *device, int argument, const Md *md, Error *err)
+int primitive_argument(Primitive *primitive, CpuDevice *device, int argument, const Md *md,
+                       Error *err)
 {
     dnnl_exec_arg_t *a = &primitive->argument[primitive->argument_count];
 
     a->arg = argument;
-    if (dnnl_memory_create(&a->memory, md, device->engine, DNNL_MEMORY_NONE) != dnnl_success) return error_no_memory(err);
+    if (dnnl_memory_create(&a->memory, md, device->engine, DNNL_MEMORY_NONE) != dnnl_success)
+        return error_no_memory(err);
     primitive->argument_count++;
     return 0;
 }
@@ -84,7 +90,8 @@ void primitive_set(Primitive *primitive, int argument, const void *memory)
             dnnl_memory_set_data_handle(primitive->argument[i].memory, (void *)(uintptr_t)memory);
 }
 
-int primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, const char *what, Error *err)
+int primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, const char *what,
+                   Error *err)
 {
     const Md *scratch;
 
@@ -93,10 +100,12 @@ int primitive_make(Primitive *out, CpuDevice *device, dnnl_status_t created, con
         return -1;
     scratch = primitive_md(out, dnnl_query_scratchpad_md);
     out->scratch = scratch ? md_count(scratch) : 0;
-    return out->scratch > 0 ? primitive_argument(out, device, DNNL_ARG_SCRATCHPAD, scratch, err) : 0;
+    return out->scratch > 0 ? primitive_argument(out, device, DNNL_ARG_SCRATCHPAD, scratch, err)
+                            : 0;
 }
 
-int primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to, Error *err)
+int primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, const Md *to,
+                           Error *err)
 {
     dnnl_primitive_attr_t attr = attr_new(ACTIVATION_NONE, err);
     int                   rc = -1;
@@ -104,10 +113,12 @@ int primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, co
     *out = (Primitive){0};
     if (!attr) return -1;
     if (primitive_make(out, device,
-                       dnnl_reorder_primitive_desc_create(&out->desc, from, device->engine, to, device->engine, attr),
-                       "a reorder", err) == 0 &&
-        primitive_argument(out, device, DNNL_ARG_FROM, from, err) == 0 &&
-        primitive_argument(out, device, DNNL_ARG_TO, to, err) == 0)
+                       dnnl_reorder_primitive_desc_create(&out->desc, from, device->engine, to,
+                                                          device->engine, attr),
+                       "a reorder", err)
+            == 0
+        && primitive_argument(out, device, DNNL_ARG_FROM, from, err) == 0
+        && primitive_argument(out, device, DNNL_ARG_TO, to, err) == 0)
         rc = 0;
     if (rc != 0) primitive_free(out);
     dnnl_primitive_attr_destroy(attr);
@@ -116,7 +127,8 @@ int primitive_make_reorder(Primitive *out, CpuDevice *device, const Md *from, co
 
 void primitive_free(Primitive *primitive)
 {
-    for (int i = 0; i < primitive->argument_count; i++) dnnl_memory_destroy(primitive->argument[i].memory);
+    for (int i = 0; i < primitive->argument_count; i++)
+        dnnl_memory_destroy(primitive->argument[i].memory);
     if (primitive->primitive) dnnl_primitive_destroy(primitive->primitive);
     if (primitive->desc) dnnl_primitive_desc_destroy(primitive->desc);
     *primitive = (Primitive){0};
@@ -125,7 +137,7 @@ void primitive_free(Primitive *primitive)
 int primitive_run(Primitive *primitive, CpuDevice *device, const char *what, Error *err)
 {
     if (primitive->scratch > 0) primitive_set(primitive, DNNL_ARG_SCRATCHPAD, device->scratch);
-    return dnnl_failed(dnnl_primitive_execute(primitive->primitive, device->stream, primitive->argument_count,
-                                              primitive->argument),
+    return dnnl_failed(dnnl_primitive_execute(primitive->primitive, device->stream,
+                                              primitive->argument_count, primitive->argument),
                        what, err);
 }

@@ -53,7 +53,11 @@ static int64_t elapsed_ns(const StreamEvent *from, const StreamEvent *event)
 
 /* ---- memory and work ---- */
 
-static void *alloc_host(const DeviceSpec *spec, size_t bytes) { (void)spec; return calloc(1, bytes); }
+static void *alloc_host(const DeviceSpec *spec, size_t bytes)
+{
+    (void)spec;
+    return calloc(1, bytes);
+}
 static void  release_host(const DeviceSpec *spec, void *memory) { (void)spec; free(memory); }
 
 static int load(Device *device, float *to, const float *host, int64_t count, Error *err)
@@ -63,8 +67,8 @@ static int load(Device *device, float *to, const float *host, int64_t count, Err
     return 0;
 }
 
-static int move(Device *device, float *to, const Device *to_device, const float *from, const Device *from_device, int64_t count,
-                Error *err)
+static int move(Device *device, float *to, const Device *to_device, const float *from,
+                const Device *from_device, int64_t count, Error *err)
 {
     (void)to_device; (void)from_device;
     return load(device, to, from, count, err);
@@ -94,11 +98,13 @@ static void sum_chunk(float *const *values, int members, int64_t at, int64_t cou
 static int sum(Device *device, float *const *values, int members, int64_t count, Error *err)
 {
     (void)device; (void)err;
-    for (int64_t at = 0; at < count; at += CHUNK) sum_chunk(values, members, at, count - at < CHUNK ? count - at : CHUNK);
+    for (int64_t at = 0; at < count; at += CHUNK)
+        sum_chunk(values, members, at, count - at < CHUNK ? count - at : CHUNK);
     return 0;
 }
 
-static int sum_doubles(Device *device, double *to, double *const *values, int members, int count, Error *err)
+static int sum_doubles(Device *device, double *to, double *const *values, int members, int count,
+                       Error *err)
 {
     (void)device; (void)err;
     for (int i = 0; i < count; i++) {
@@ -111,17 +117,46 @@ static int sum_doubles(Device *device, double *to, double *const *values, int me
 
 /* ---- nothing is recorded, and profilers see threads ---- */
 
-static int begin_replay(Device *device, const ReplayKey *key, Error *err) { (void)device; (void)key; (void)err; return 0; }
-static int end_replay(Device *device, bool failed, Error *err) { (void)device; (void)failed; (void)err; return 0; }
+static int begin_replay(Device *device, const ReplayKey *key, Error *err)
+{
+    (void)device;
+    (void)key;
+    (void)err;
+    return 0;
+}
+static int end_replay(Device *device, bool failed, Error *err)
+{
+    (void)device;
+    (void)failed;
+    (void)err;
+    return 0;
+}
 static void forget(Device *device, const void *owner) { (void)device; (void)owner; }
 static ReplayCounts counts(const Device *device) { (void)device; return (ReplayCounts){0}; }
 static void begin_range(Device *device, const char *name) { (void)device; (void)name; }
 static void end_range(Device *device) { (void)device; }
 
 const StreamOps cpu_streams = {
-    .use = use, .finish = finish, .native = native, .event_new = new_event, .event_free = free_event, .event_record = record,
-    .stream_wait_event = wait_event, .event_synchronize = synchronize, .event_elapsed_ns = elapsed_ns,
-    .host_alloc = alloc_host, .host_release = release_host, .load = load, .move = move, .reaches = reaches, .sum = sum,
-    .sum_doubles = sum_doubles, .replay_begin = begin_replay, .replay_end = end_replay, .replay_forget = forget,
-    .replay_counts = counts, .range_begin = begin_range, .range_end = end_range,
+    .use = use,
+    .finish = finish,
+    .native = native,
+    .event_new = new_event,
+    .event_free = free_event,
+    .event_record = record,
+    .stream_wait_event = wait_event,
+    .event_synchronize = synchronize,
+    .event_elapsed_ns = elapsed_ns,
+    .host_alloc = alloc_host,
+    .host_release = release_host,
+    .load = load,
+    .move = move,
+    .reaches = reaches,
+    .sum = sum,
+    .sum_doubles = sum_doubles,
+    .replay_begin = begin_replay,
+    .replay_end = end_replay,
+    .replay_forget = forget,
+    .replay_counts = counts,
+    .range_begin = begin_range,
+    .range_end = end_range,
 };

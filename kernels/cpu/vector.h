@@ -1,5 +1,6 @@
-/* Functions of single numbers that compilers turn into vectors (in functions marked VECTORISED), which libm's are not,
- * and sums of sixteen parts side by side, the same bits on every instruction set. */
+/* Functions of single numbers that compilers turn into vectors (in functions marked VECTORISED),
+ * which libm's are not, and sums of sixteen parts side by side, the same bits on every instruction
+ * set. */
 #ifndef KERNELS_CPU_VECTOR_H
 #define KERNELS_CPU_VECTOR_H
 
@@ -9,11 +10,12 @@
 
 #define VECTOR_INLINE static inline __attribute__((always_inline))
 
-/* exp(x), 2e-7 relative: 2^n times the Taylor series of what is left, |r| <= ln(2) / 2. Below -87.3 as at -87.3, which is
- * 1e-38; above 88.7 as there. NaN stays NaN. */
+/* exp(x), 2e-7 relative: 2^n times the Taylor series of what is left, |r| <= ln(2) / 2. Below -87.3
+ * as at -87.3, which is 1e-38; above 88.7 as there. NaN stays NaN. */
 VECTOR_INLINE float vector_exp(float x)
 {
-    const float round = 12582912.0f;     /* 1.5 2^23: what is added to it is rounded to a whole number in the last bits */
+    const float round = 12582912.0f;     /* 1.5 2^23: what is added to it is rounded to a whole
+                                          * number in the last bits */
     float       shifted, n, r, p, scale;
     uint32_t    bits;
 
@@ -56,12 +58,17 @@ VECTOR_INLINE FunctionCurve curve_silu(float x)
     return (FunctionCurve){x * s, s + x * s * (1.0f - s)};
 }
 
-/* x P(x), P the normal distribution's. The error function by formula 7.1.26 of Abramowitz and Stegun, Handbook of
- * Mathematical Functions: 1.5e-7 absolute. */
+/* x P(x), P the normal distribution's. The error function by formula 7.1.26 of Abramowitz and
+ * Stegun, Handbook of Mathematical Functions: 1.5e-7 absolute. */
 VECTOR_INLINE FunctionCurve curve_gelu(float x)
 {
-    float size = fabsf(x) * 0.707106781f, bell = vector_exp(-0.5f * x * x), t = 1.0f / (1.0f + 0.3275911f * size);
-    float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f)))) * bell;
+    float size = fabsf(x) * 0.707106781f, bell = vector_exp(-0.5f * x * x),
+          t = 1.0f / (1.0f + 0.3275911f * size);
+    float tail =
+        t
+        * (0.254829592f
+           + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))))
+        * bell;
     float p = x < 0.0f ? 0.5f * tail : 1.0f - 0.5f * tail;
 
     return (FunctionCurve){x * p, p + x * 0.398942280f * bell};
@@ -70,10 +77,12 @@ VECTOR_INLINE FunctionCurve curve_gelu(float x)
 /* x (1 + tanh(u)) / 2, u = sqrt(2 / pi) (x + 0.044715 x^3) */
 VECTOR_INLINE FunctionCurve curve_gelu_tanh(float x)
 {
-    float u = 0.797884561f * (x + 0.044715f * x * x * x), du = 0.797884561f * (1.0f + 0.134145f * x * x);
+    float u = 0.797884561f * (x + 0.044715f * x * x * x),
+          du = 0.797884561f * (1.0f + 0.134145f * x * x);
     FunctionCurve t = curve_tanh(u);
 
-    return (FunctionCurve){0.5f * x * (1.0f + t.value), 0.5f * (1.0f + t.value) + 0.5f * x * t.slope * du};
+    return (FunctionCurve){0.5f * x * (1.0f + t.value),
+                           0.5f * (1.0f + t.value) + 0.5f * x * t.slope * du};
 }
 
 enum { VECTOR_LANES = 16 };

@@ -1,9 +1,9 @@
 /* Sums a channel over pixels, and batch norm with its activation, which is made of them.
  *
- * A block has lanes x rows threads: a lane is N neighbouring channels, a row every rows-th pixel of the
- * block's part. Its sums (float, of at most a few thousand values around the tensor's first pixel, so
- * that a mean far from zero costs no digits) go to partial [part][2][channels]; a second kernel adds
- * parts in double, in their order.
+ * A block has lanes x rows threads: a lane is N neighbouring channels, a row every rows-th pixel of
+ * the block's part. Its sums (float, of at most a few thousand values around the tensor's first
+ * pixel, so that a mean far from zero costs no digits) go to partial [part][2][channels]; a second
+ * kernel adds parts in double, in their order.
  *
  *     xh = (x - mean) / sqrt(variance + e)        y = activation(g xh + b)
  *     d = dy where y was not cut, else 0          dg = sum d xh      db = sum d
@@ -33,13 +33,15 @@ static Tiling tiling(int64_t pixels, int channels, bool wide)
     for (t.lanes = 1; t.lanes < groups && t.lanes < LANES_MAX; ) t.lanes *= 2;
     t.rows = THREADS / t.lanes;
     t.each = (int64_t)t.rows * EACH;
-    if (ceil_div(pixels, t.each) > PARTS_MAX) t.each = ceil_div(ceil_div(pixels, PARTS_MAX), t.rows) * t.rows;
+    if (ceil_div(pixels, t.each) > PARTS_MAX)
+        t.each = ceil_div(ceil_div(pixels, PARTS_MAX), t.rows) * t.rows;
     t.parts = (unsigned)ceil_div(pixels, t.each);
     t.tiles = (unsigned)ceil_div(groups, t.lanes);
     return t;
 }
 
-/* For passes that write no partials: as many parts as keep a GPU busy, of PIXELS a thread at least. */
+/* For passes that write no partials: as many parts as keep a GPU busy, of PIXELS a thread at
+ * least. */
 enum { PIXELS = 4, BLOCKS = 2048 };
 
 static Tiling spread(int64_t pixels, int channels, bool wide)
@@ -56,7 +58,8 @@ static Tiling spread(int64_t pixels, int channels, bool wide)
 
 int64_t kernel_channel_partials(int64_t pixels, int channels)
 {
-    unsigned narrow = tiling(pixels, channels, false).parts, wide = channels % 4 == 0 ? tiling(pixels, channels, true).parts : 0;
+    unsigned narrow = tiling(pixels, channels, false).parts,
+             wide = channels % 4 == 0 ? tiling(pixels, channels, true).parts : 0;
 
     return (int64_t)(narrow > wide ? narrow : wide) * 2 * channels;
 }
@@ -64,8 +67,9 @@ int64_t kernel_channel_partials(int64_t pixels, int channels)
 /* What is summed: x; x and its square around origin; d and d times (x - mean). */
 enum { SUM_PLAIN, SUM_SQUARES, SUM_GRADIENT };
 
-template <int N, int KIND, class T> static __device__ inline void take(const KernelNorm &n, const T *x, const T *dy, int64_t at,
-                                                                       const Floats<N> *channel, Floats<N> &sum, Floats<N> &dot)
+template <int N, int KIND, class T>
+static __device__ inline void take(const KernelNorm &n, const T *x, const T *dy, int64_t at,
+                                   const Floats<N> *channel, Floats<N> &sum, Floats<N> &dot)
 {
     Floats<N> a = load<N>(x + at), d = KIND == SUM_GRADIENT ? load<N>(dy + at) : a;
 
@@ -85,8 +89,9 @@ template <int N, int KIND, class T> static __device__ inline void take(const Ker
 }
 
 /* Shared: [threads] Floats<N>. The rows of a lane are added in their order. */
-template <int N> static __device__ inline void add_rows(Floats<N> *shared, const Floats<N> &mine, int lanes, int rows, float *out,
-                                                        bool writes)
+template <int N>
+static __device__ inline void add_rows(Floats<N> *shared, const Floats<N> &mine, int lanes,
+                                       int rows, float *out, bool writes)
 {
     __syncthreads();
     shared[threadIdx.x] = mine;
@@ -99,14 +104,16 @@ template <int N> static __device__ inline void add_rows(Floats<N> *shared, const
     store<N>(out, sum);
 }
 
-template <int N, int KIND, class T> static __global__ void sums(const KernelNorm n, const T *x, const T *dy, int lanes, int64_t each)
+template <int N, int KIND, class T>
+static __global__ void sums(const KernelNorm n, const T *x, const T *dy, int lanes, int64_t each)
 {
     SHARED(Floats<N>, shared);
     int       rows = (int)blockDim.x / lanes, row = (int)threadIdx.x / lanes;
     int       c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
     bool      mine = c < n.channels;
     int64_t   begin = blockIdx.x * each, end = begin + each < n.pixels ? begin + each : n.pixels;
-    Floats<N> channel[3] = {all<N>(0.0f), all<N>(0.0f), all<N>(0.0f)}, sum = all<N>(0.0f), dot = all<N>(0.0f);
+    Floats<N> channel[3] = {all<N>(0.0f), all<N>(0.0f), all<N>(0.0f)}, sum = all<N>(0.0f),
+              dot = all<N>(0.0f);
 
     if (mine && KIND == SUM_SQUARES) channel[0] = load<N>(x + c);
     if (mine && KIND == SUM_GRADIENT) {
@@ -116,25 +123,32 @@ template <int N, int KIND, class T> static __global__ void sums(const KernelNorm
     }
     if (mine) {
         #pragma unroll 4
-        for (int64_t p = begin + row; p < end; p += rows) take<N, KIND>(n, x, dy, p * n.channels + c, channel, sum, dot);
+        for (int64_t p = begin + row; p < end; p += rows)
+            take<N, KIND>(n, x, dy, p * n.channels + c, channel, sum, dot);
     }
     float *out = n.partial + (int64_t)blockIdx.x * 2 * n.channels + c;
 
     add_rows<N>(shared, sum, lanes, rows, out, mine && row == 0);
-    if (KIND != SUM_PLAIN) add_rows<N>(shared, dot, lanes, rows, out + n.channels, mine && row == 0);
+    if (KIND != SUM_PLAIN)
+        add_rows<N>(shared, dot, lanes, rows, out + n.channels, mine && row == 0);
 }
 
-template <int KIND, class T> static void launch_sums(const KernelNorm &n, const Tiling &t, const T *x, const T *dy, cudaStream_t stream)
+template <int KIND, class T>
+static void launch_sums(const KernelNorm &n, const Tiling &t, const T *x, const T *dy,
+                        cudaStream_t stream)
 {
     if (t.wide)
-        LAUNCH((sums<4, KIND, T>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<4>), stream, n, x, dy, t.lanes, t.each);
+        LAUNCH((sums<4, KIND, T>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<4>),
+               stream, n, x, dy, t.lanes, t.each);
     else
-        LAUNCH((sums<1, KIND, T>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<1>), stream, n, x, dy, t.lanes, t.each);
+        LAUNCH((sums<1, KIND, T>), dim3(t.parts, t.tiles), THREADS, THREADS * sizeof(Floats<1>),
+               stream, n, x, dy, t.lanes, t.each);
 }
 
 static bool wide_norm(const KernelNorm *n, const void *a, const void *b, const void *c = nullptr)
 {
-    return n->channels % 4 == 0 && n->stride % 4 == 0 && aligned16(a, b, c) && aligned16(n->own, n->partial);
+    return n->channels % 4 == 0 && n->stride % 4 == 0 && aligned16(a, b, c)
+           && aligned16(n->own, n->partial);
 }
 
 /* ---- the second stage: 32 channels a block, 32 threads each ---- */
@@ -142,7 +156,8 @@ static bool wide_norm(const KernelNorm *n, const void *a, const void *b, const v
 enum { FINISH_CHANNELS = 32, FINISH_ROWS = 32 };
 
 /* Two sums of a channel over parts, in *sum and *dot of the channel's first thread. */
-static __device__ inline void add_parts(const float *partial, int parts, int channels, int c, double *shared, double *sum, double *dot)
+static __device__ inline void add_parts(const float *partial, int parts, int channels, int c,
+                                        double *shared, double *sum, double *dot)
 {
     double s = 0.0, d = 0.0;
 
@@ -165,15 +180,19 @@ static __device__ inline void set_scale(const KernelNorm &n, int c, double mean,
 }
 
 /* Running statistics with momentum and the unbiased variance, as PyTorch. */
-static __device__ inline void set_statistics(const KernelNorm &n, int c, double mean, double variance, double pixels)
+static __device__ inline void set_statistics(const KernelNorm &n, int c, double mean,
+                                             double variance, double pixels)
 {
     if (variance < 0.0) variance = 0.0;
     set_scale(n, c, mean, variance);
     n.mean[c] = (float)((1.0 - n.momentum) * n.mean[c] + n.momentum * mean);
-    n.variance[c] = (float)((1.0 - n.momentum) * n.variance[c] + n.momentum * variance * (pixels > 1.0 ? pixels / (pixels - 1.0) : 1.0));
+    n.variance[c] =
+        (float)((1.0 - n.momentum) * n.variance[c]
+                + n.momentum * variance * (pixels > 1.0 ? pixels / (pixels - 1.0) : 1.0));
 }
 
-static __device__ inline void set_gradient(const KernelNorm &n, int c, double sum, double dot, double pixels)
+static __device__ inline void set_gradient(const KernelNorm &n, int c, double sum, double dot,
+                                           double pixels)
 {
     double inverse = n.own[NORM_INVERSE * n.stride + c];
 
@@ -181,7 +200,8 @@ static __device__ inline void set_gradient(const KernelNorm &n, int c, double su
     n.own[NORM_DOT * n.stride + c] = (float)(dot * inverse * inverse / pixels);
 }
 
-template <int KIND, class T> static __global__ void finish(const KernelNorm n, const T *x, int parts, int group, float *out)
+template <int KIND, class T>
+static __global__ void finish(const KernelNorm n, const T *x, int parts, int group, float *out)
 {
     SHARED(double, shared);
     int    c = (int)blockIdx.x * FINISH_CHANNELS + (int)threadIdx.x % FINISH_CHANNELS;
@@ -191,7 +211,8 @@ template <int KIND, class T> static __global__ void finish(const KernelNorm n, c
     if (threadIdx.x >= FINISH_CHANNELS || c >= n.channels) return;
     if (KIND == SUM_PLAIN) out[c] = (float)sum;
     if (KIND == SUM_SQUARES && !group)
-        set_statistics(n, c, load1(x + c) + sum / pixels, dot / pixels - sum / pixels * (sum / pixels), pixels);
+        set_statistics(n, c, load1(x + c) + sum / pixels,
+                       dot / pixels - sum / pixels * (sum / pixels), pixels);
     if (KIND == SUM_GRADIENT) {
         n.bias_gradient[c] = (float)sum;
         n.weight_gradient[c] = (float)(dot * n.own[NORM_INVERSE * n.stride + c]);
@@ -209,14 +230,19 @@ template <int KIND, class T> static __global__ void finish(const KernelNorm n, c
     if (c == 0) n.sums[2 * n.channels] = pixels;
 }
 
-template <int KIND, class T> static void launch_finish(const KernelNorm &n, unsigned parts, const T *x, int group, float *out, cudaStream_t stream)
+template <int KIND, class T>
+static void launch_finish(const KernelNorm &n, unsigned parts, const T *x, int group, float *out,
+                          cudaStream_t stream)
 {
-    LAUNCH((finish<KIND, T>), (unsigned)ceil_div(n.channels, FINISH_CHANNELS), FINISH_CHANNELS * FINISH_ROWS,
-           2 * FINISH_CHANNELS * FINISH_ROWS * sizeof(double), stream, n, x, (int)parts, group, out);
+    LAUNCH((finish<KIND, T>), (unsigned)ceil_div(n.channels, FINISH_CHANNELS),
+           FINISH_CHANNELS * FINISH_ROWS, 2 * FINISH_CHANNELS * FINISH_ROWS * sizeof(double),
+           stream, n, x, (int)parts, group, out);
 }
 
 /* Both stages. dy: of SUM_GRADIENT; out: of SUM_PLAIN. */
-template <int KIND, class T> static void sum_up(const KernelNorm &n, bool wide, const T *x, const T *dy, int group, float *out, cudaStream_t stream)
+template <int KIND, class T>
+static void sum_up(const KernelNorm &n, bool wide, const T *x, const T *dy, int group, float *out,
+                   cudaStream_t stream)
 {
     Tiling t = tiling(n.pixels, n.channels, wide);
 
@@ -224,24 +250,29 @@ template <int KIND, class T> static void sum_up(const KernelNorm &n, bool wide, 
     launch_finish<KIND>(n, t.parts, x, group, out, stream);
 }
 
-int kernel_channel_sums(KernelType type, const void *x, int64_t pixels, int channels, float *partial, float *out, cudaStream_t stream)
+int kernel_channel_sums(KernelType type, const void *x, int64_t pixels, int channels,
+                        float *partial, float *out, cudaStream_t stream)
 {
     KernelNorm n = {};
 
     n.pixels = pixels, n.channels = channels, n.partial = partial;
-    OF_TYPE(type, sum_up<SUM_PLAIN>(n, channels % 4 == 0 && aligned16(x, partial), (const T *)x, (const T *)nullptr, 0, out, stream));
+    OF_TYPE(type, sum_up<SUM_PLAIN>(n, channels % 4 == 0 && aligned16(x, partial), (const T *)x,
+                                    (const T *)nullptr, 0, out, stream));
     return LAUNCHED;
 }
 
 int kernel_norm_statistics(const KernelNorm *n, const void *x, int group, cudaStream_t stream)
 {
-    OF_TYPE(n->type, sum_up<SUM_SQUARES>(*n, wide_norm(n, x, nullptr), (const T *)x, (const T *)nullptr, group, nullptr, stream));
+    OF_TYPE(n->type, sum_up<SUM_SQUARES>(*n, wide_norm(n, x, nullptr), (const T *)x,
+                                         (const T *)nullptr, group, nullptr, stream));
     return LAUNCHED;
 }
 
-int kernel_norm_gradients(const KernelNorm *n, const void *x, const void *dy, int group, cudaStream_t stream)
+int kernel_norm_gradients(const KernelNorm *n, const void *x, const void *dy, int group,
+                          cudaStream_t stream)
 {
-    OF_TYPE(n->type, sum_up<SUM_GRADIENT>(*n, wide_norm(n, x, dy), (const T *)x, (const T *)dy, group, nullptr, stream));
+    OF_TYPE(n->type, sum_up<SUM_GRADIENT>(*n, wide_norm(n, x, dy), (const T *)x, (const T *)dy,
+                                          group, nullptr, stream));
     return LAUNCHED;
 }
 
@@ -261,7 +292,8 @@ static __global__ void gradient_set(const KernelNorm n)
 {
     int c = (int)first_element();
 
-    if (c < n.channels) set_gradient(n, c, n.sums[c], n.sums[n.channels + c], n.sums[2 * n.channels]);
+    if (c < n.channels)
+        set_gradient(n, c, n.sums[c], n.sums[n.channels + c], n.sums[2 * n.channels]);
 }
 
 static __global__ void frozen(const KernelNorm n)
@@ -291,14 +323,18 @@ int kernel_norm_frozen(const KernelNorm *n, cudaStream_t stream)
 
 /* ---- passes over pixels: a thread keeps its channels' numbers ---- */
 
-/* PIXELS at a time are loaded before the first is stored: y may be x, so the compiler would wait for each. */
-template <int N, class T> static __global__ void apply(const KernelNorm n, const T *x, T *y, int lanes, int64_t each)
+/* PIXELS at a time are loaded before the first is stored: y may be x, so the compiler would wait
+ * for each. */
+template <int N, class T>
+static __global__ void apply(const KernelNorm n, const T *x, T *y, int lanes, int64_t each)
 {
-    int     rows = (int)blockDim.x / lanes, c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
+    int     rows = (int)blockDim.x / lanes,
+            c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
     int64_t begin = blockIdx.x * each, end = begin + each < n.pixels ? begin + each : n.pixels;
 
     if (c >= n.channels) return;
-    Floats<N> scale = load<N>(n.own + NORM_SCALE * n.stride + c), shift = load<N>(n.own + NORM_SHIFT * n.stride + c);
+    Floats<N> scale = load<N>(n.own + NORM_SCALE * n.stride + c),
+              shift = load<N>(n.own + NORM_SHIFT * n.stride + c);
 
     for (int64_t p = begin + (int)threadIdx.x / lanes; p < end; p += PIXELS * rows) {
         Floats<N> a[PIXELS];
@@ -311,20 +347,27 @@ template <int N, class T> static __global__ void apply(const KernelNorm n, const
         #pragma unroll
         for (int k = 0; k < PIXELS; k++) {
             if (p + k * rows >= end) break;
-            for (int j = 0; j < N; j++) a[k].v[j] = cut(a[k].v[j] * scale.v[j] + shift.v[j], n.floor, n.limit);
+            for (int j = 0; j < N; j++)
+                a[k].v[j] = cut(a[k].v[j] * scale.v[j] + shift.v[j], n.floor, n.limit);
             store<N>(y + (p + k * rows) * n.channels + c, a[k]);
         }
     }
 }
 
-template <int N, class T> static __global__ void gradient_apply(const KernelNorm n, const T *x, const T *dy, T *dx, int lanes, int64_t each)
+/* dx of a batch norm with its activation, from the sums of the second stage. */
+template <int N, class T>
+static __global__ void gradient_apply(const KernelNorm n, const T *x, const T *dy, T *dx, int lanes,
+                                      int64_t each)
 {
-    int     rows = (int)blockDim.x / lanes, c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
+    int     rows = (int)blockDim.x / lanes,
+            c = ((int)blockIdx.y * lanes + (int)threadIdx.x % lanes) * N;
     int64_t begin = blockIdx.x * each, end = begin + each < n.pixels ? begin + each : n.pixels;
 
     if (c >= n.channels) return;
-    Floats<N> scale = load<N>(n.own + NORM_SCALE * n.stride + c), shift = load<N>(n.own + NORM_SHIFT * n.stride + c),
-              mean = load<N>(n.own + NORM_MEAN * n.stride + c), sum = load<N>(n.own + NORM_SUM * n.stride + c),
+    Floats<N> scale = load<N>(n.own + NORM_SCALE * n.stride + c),
+              shift = load<N>(n.own + NORM_SHIFT * n.stride + c),
+              mean = load<N>(n.own + NORM_MEAN * n.stride + c),
+              sum = load<N>(n.own + NORM_SUM * n.stride + c),
               dot = load<N>(n.own + NORM_DOT * n.stride + c);
 
     for (int64_t p = begin + (int)threadIdx.x / lanes; p < end; p += PIXELS * rows) {
@@ -343,17 +386,22 @@ template <int N, class T> static __global__ void gradient_apply(const KernelNorm
                 float v = a[k].v[j] * scale.v[j] + shift.v[j];
 
                 if (v <= n.floor || v >= n.limit) d[k].v[j] = 0.0f;
-                d[k].v[j] = scale.v[j] * (d[k].v[j] - sum.v[j] - (a[k].v[j] - mean.v[j]) * dot.v[j]);
+                d[k].v[j] =
+                    scale.v[j] * (d[k].v[j] - sum.v[j] - (a[k].v[j] - mean.v[j]) * dot.v[j]);
             }
             store<N>(dx + (p + k * rows) * n.channels + c, d[k]);
         }
     }
 }
 
-template <class T> static void launch_apply(const KernelNorm &n, const Tiling &t, const T *x, T *y, cudaStream_t stream)
+template <class T>
+static void launch_apply(const KernelNorm &n, const Tiling &t, const T *x, T *y,
+                         cudaStream_t stream)
 {
-    if (t.wide) LAUNCH((apply<4, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, y, t.lanes, t.each);
-    else LAUNCH((apply<1, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, y, t.lanes, t.each);
+    if (t.wide)
+        LAUNCH((apply<4, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, y, t.lanes, t.each);
+    else
+        LAUNCH((apply<1, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, y, t.lanes, t.each);
 }
 
 int kernel_norm_apply(const KernelNorm *n, const void *x, void *y, cudaStream_t stream)
@@ -364,13 +412,20 @@ int kernel_norm_apply(const KernelNorm *n, const void *x, void *y, cudaStream_t 
     return LAUNCHED;
 }
 
-template <class T> static void launch_gradient_apply(const KernelNorm &n, const Tiling &t, const T *x, const T *dy, T *dx, cudaStream_t stream)
+template <class T>
+static void launch_gradient_apply(const KernelNorm &n, const Tiling &t, const T *x, const T *dy,
+                                  T *dx, cudaStream_t stream)
 {
-    if (t.wide) LAUNCH((gradient_apply<4, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, dy, dx, t.lanes, t.each);
-    else LAUNCH((gradient_apply<1, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, dy, dx, t.lanes, t.each);
+    if (t.wide)
+        LAUNCH((gradient_apply<4, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, dy, dx,
+               t.lanes, t.each);
+    else
+        LAUNCH((gradient_apply<1, T>), dim3(t.parts, t.tiles), THREADS, 0, stream, n, x, dy, dx,
+               t.lanes, t.each);
 }
 
-int kernel_norm_gradient_apply(const KernelNorm *n, const void *x, const void *dy, void *dx, cudaStream_t stream)
+int kernel_norm_gradient_apply(const KernelNorm *n, const void *x, const void *dy, void *dx,
+                               cudaStream_t stream)
 {
     Tiling t = spread(n->pixels, n->channels, wide_norm(n, x, dy, dx));
 

@@ -56,7 +56,8 @@ int cuda_choices(Device *device, Text *out, Error *err)
     (void)device;
     choices_lock();
     for (const ChoiceEntry *e = first; e; e = e->next) {
-        text_printf(out, "%s: %s, %zu bytes of workspace", e->choice.key, e->choice.text, e->choice.workspace);
+        text_printf(out, "%s: %s, %zu bytes of workspace", e->choice.key, e->choice.text,
+                    e->choice.workspace);
         if (e->choice.us > 0.0) text_printf(out, ", %.1f us", e->choice.us);
         text_append(out, "\n");
     }
@@ -81,9 +82,13 @@ double choice_measure(CudaDevice *device, MeasuredRun *run, void *context)
 
     for (int i = 0; i <= RUNS; i++)
         if (cudaEventCreate(&event[i]) != cudaSuccess) goto done;
-    if (run(context) != 0 || cudaEventRecord(event[0], device->streams[STREAM_COMPUTE]) != cudaSuccess) goto done;
+    if (run(context) != 0
+        || cudaEventRecord(event[0], device->streams[STREAM_COMPUTE]) != cudaSuccess)
+        goto done;
     for (int i = 0; i < RUNS; i++)
-        if (run(context) != 0 || cudaEventRecord(event[i + 1], device->streams[STREAM_COMPUTE]) != cudaSuccess) goto done;
+        if (run(context) != 0
+            || cudaEventRecord(event[i + 1], device->streams[STREAM_COMPUTE]) != cudaSuccess)
+            goto done;
     if (cudaStreamSynchronize(device->streams[STREAM_COMPUTE]) != cudaSuccess) goto done;
     for (int i = 0; i < RUNS; i++)
         if (cudaEventElapsedTime(&ms[i], event[i], event[i + 1]) != cudaSuccess) goto done;
@@ -100,6 +105,7 @@ void *choice_memory(CudaDevice *device, size_t bytes, bool filled)
     void *memory = NULL;
 
     if (cudaMalloc(&memory, bytes) != cudaSuccess) { cudaGetLastError(); return NULL; }
-    if (filled) cudaMemsetAsync(memory, 0x3c, bytes, device->streams[STREAM_COMPUTE]);  /* 0.0115, as bfloat16 too */
+    /* 0.0115, as bfloat16 too */
+    if (filled) cudaMemsetAsync(memory, 0x3c, bytes, device->streams[STREAM_COMPUTE]);
     return memory;
 }

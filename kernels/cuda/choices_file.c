@@ -1,9 +1,10 @@
 /* What was measured, kept between processes: a line each,
  *
- *     GPU and libraries <tab> key <tab> text <tab> bytes of workspace <tab> us <tab> algorithm, as hexadecimal
+ *     GPU and libraries <tab> key <tab> text <tab> bytes of workspace <tab> us <tab> algorithm, as
+ *     hexadecimal
  *
- * so that what is trained again, or goes on from a checkpoint, computes the same bits, and nothing is
- * measured twice. Lines of other GPUs or libraries are left alone, those that cannot be read
+ * so that what is trained again, or goes on from a checkpoint, computes the same bits, and nothing
+ * is measured twice. Lines of other GPUs or libraries are left alone, those that cannot be read
  * are passed over: it can always be deleted. */
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,7 +44,8 @@ static bool read_choice(Choice *out, char *line)
     *out = (Choice){0};
     if (!cut(line, field) || strcmp(field[0], own) != 0) return false;
     if (snprintf(out->key, sizeof out->key, "%s", field[1]) >= (int)sizeof out->key) return false;
-    if (snprintf(out->text, sizeof out->text, "%s", field[2]) >= (int)sizeof out->text) return false;
+    if (snprintf(out->text, sizeof out->text, "%s", field[2]) >= (int)sizeof out->text)
+        return false;
     out->workspace = strtoull(field[3], &end, 10);
     if (*end || end == field[3]) return false;
     out->us = strtod(field[4], &end);
@@ -64,10 +66,13 @@ int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
     path_of_file = strdup(path);
     if (!path_of_file) rc = error_no_memory(err);
     if (rc == 0) rc = cuda_failed(cudaGetDeviceProperties(&p, spec->gpus[0]), "cuda", err);
-    if (rc == 0) snprintf(own, sizeof own, "%.90s, cuDNN %zu, cuBLAS %zu", p.name, cudnnGetVersion(), cublasLtGetVersion());
+    if (rc == 0)
+        snprintf(own, sizeof own, "%.90s, cuDNN %zu, cuBLAS %zu", p.name, cudnnGetVersion(),
+                 cublasLtGetVersion());
     while (f && rc == 0 && getline(&line, &room, f) > 0) {
         Choice choice, known;
-        if (read_choice(&choice, line) && !choice_find(&known, choice.key)) rc = choice_enter(&choice, err);
+        if (read_choice(&choice, line) && !choice_find(&known, choice.key))
+            rc = choice_enter(&choice, err);
     }
     choices_unlock();
     free(line);
@@ -75,8 +80,8 @@ int choices_keep(const DeviceSpec *spec, const char *path, Error *err)
     return rc;
 }
 
-/* One write a line, so that processes do not mix theirs. A file that cannot be written is done without from then
- * on; a line that is cut short is passed over by who reads it. */
+/* One write a line, so that processes do not mix theirs. A file that cannot be written is done
+ * without from then on; a line that is cut short is passed over by who reads it. */
 void choices_file_add(const Choice *choice)
 {
     const unsigned char *bytes = (const unsigned char *)&choice->algorithm;
@@ -84,7 +89,8 @@ void choices_file_add(const Choice *choice)
     int  fd = path_of_file ? open(path_of_file, O_WRONLY | O_APPEND | O_CREAT, 0666) : -1;
 
     if (fd < 0) return;
-    text_printf(&text, "%s\t%s\t%s\t%zu\t%.3f\t", own, choice->key, choice->text, choice->workspace, choice->us);
+    text_printf(&text, "%s\t%s\t%s\t%zu\t%.3f\t", own, choice->key, choice->text, choice->workspace,
+                choice->us);
     for (size_t i = 0; i < sizeof choice->algorithm; i++) text_printf(&text, "%02x", bytes[i]);
     text_append(&text, "\n");
     if (text_failed(&text) || write(fd, text_string(&text), text.length) < 0) {

@@ -25,7 +25,8 @@ typedef struct {
     int              processors;         /* multiprocessors that it may use */
     Precision        precision;
     cudaStream_t     streams[STREAM_COUNT];
-    cudaStream_t     stream;             /* of these, the one that is used; nets are computed on STREAM_COMPUTE */
+    cudaStream_t     stream;             /* of these, the one that is used; nets are computed on
+                                          * STREAM_COMPUTE */
     cublasLtHandle_t blas;
     cudnnHandle_t    cudnn;              /* NULL until cuda_cudnn() */
     float           *work, *scratch;     /* scratch: of operators, work: of nets */
@@ -76,8 +77,14 @@ ReplayCounts cuda_replay_counts(const Device *device);
 void cuda_replay_free(CudaDevice *device);
 
 /* Of the numbers of tensors inside nets. */
-static inline bool cuda_half(const CudaDevice *device) { return device->precision == PRECISION_BF16; }
-static inline KernelType cuda_type(const CudaDevice *device) { return cuda_half(device) ? KERNEL_BF16 : KERNEL_FLOAT; }
+static inline bool cuda_half(const CudaDevice *device)
+{
+    return device->precision == PRECISION_BF16;
+}
+static inline KernelType cuda_type(const CudaDevice *device)
+{
+    return cuda_half(device) ? KERNEL_BF16 : KERNEL_FLOAT;
+}
 
 /* ---- memory, libraries ---- */
 
@@ -91,12 +98,13 @@ int    cuda_cudnn(CudaDevice *device, cudnnHandle_t *out, Error *err);
 
 /* ---- algorithms, chosen by measurement ---- */
 
-/* What was chosen for a product or a convolution. All devices of the process share one table, so that
- * they compute the same bits. */
+/* What was chosen for a product or a convolution. All devices of the process share one table, so
+ * that they compute the same bits. */
 typedef struct {
     char   key[192];         /* what it is for: operation, sizes, precision, GPU */
     char   text[64];         /* "algorithm 3 of 8" */
-    union { cublasLtMatmulAlgo_t blas; int cudnn[2]; } algorithm;        /* cudnn: algorithm, math type */
+    /* cudnn: algorithm, math type */
+    union { cublasLtMatmulAlgo_t blas; int cudnn[2]; } algorithm;
     size_t workspace;        /* bytes */
     double us;               /* measured; 0: was not */
 } Choice;
@@ -109,13 +117,14 @@ int  choice_add(const Choice *choice, Error *err);       /* locked; in the file,
 int  choice_enter(const Choice *choice, Error *err);     /* locked; in the table */
 void choices_file_add(const Choice *choice);             /* locked */
 int  choices_keep(const DeviceSpec *spec, const char *path, Error *err);
-int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each, of this device's kind */
+int  cuda_choices(Device *device, Text *out, Error *err);        /* a line each, of this device's
+                                                                  * kind */
 
 /* Measures: the median of a few runs, in microseconds; negative when it fails. */
 typedef int MeasuredRun(void *context);
 double choice_measure(CudaDevice *device, MeasuredRun *run, void *context);
-/* Memory to measure with, cudaFree() it; filled: with a number that is not zero, which some GPUs multiply faster.
- * NULL without memory. */
+/* Memory to measure with, cudaFree() it; filled: with a number that is not zero, which some GPUs
+ * multiply faster. NULL without memory. */
 void *choice_memory(CudaDevice *device, size_t bytes, bool filled);
 
 /* ---- products: column-major c [m][n] = op(a) op(b) + bias, as cuBLASLt has them ---- */
@@ -138,8 +147,8 @@ typedef struct {
 int  gemm_make(Gemm *out, CudaDevice *device, const GemmShape *shape, const char *what, Error *err);
 void gemm_free(Gemm *gemm);
 /* workspace: of choice.workspace bytes */
-int  gemm_run(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, void *c, const void *bias, void *workspace,
-              const char *what, Error *err);
+int gemm_run(const Gemm *gemm, CudaDevice *device, const void *a, const void *b, void *c,
+             const void *bias, void *workspace, const char *what, Error *err);
 
 /* ---- convolutions by cuDNN: channels last, weights [out][kernel][kernel][in] ---- */
 
@@ -158,22 +167,29 @@ enum { DEPTHWISE_WINDOW = 32 };          /* the widest of our kernels */
 static inline ConvMethod conv_method(const OperatorSpec *s)
 {
     if (s->kind == LAYER_LINEAR) return POINTWISE;
-    if (s->groups == 1 && s->kernel_height == 1 && s->kernel_width == 1 && s->stride == 1 && s->padding == 0) return POINTWISE;
-    if (s->groups == s->in.channels && s->groups == s->out.channels && s->kernel_height == s->kernel_width &&
-        s->kernel_height <= DEPTHWISE_WINDOW)
+    if (s->groups == 1 && s->kernel_height == 1 && s->kernel_width == 1 && s->stride == 1
+        && s->padding == 0)
+        return POINTWISE;
+    if (s->groups == s->in.channels && s->groups == s->out.channels
+        && s->kernel_height == s->kernel_width && s->kernel_height <= DEPTHWISE_WINDOW)
         return DEPTHWISE;
     return SPATIAL;
 }
 
-/* The most that cuDNN's algorithm for a convolution may have, and the measuring of algorithms has. */
+/* The most that cuDNN's algorithm for a convolution may have, and the measuring of algorithms
+ * has. */
 #define SPATIAL_WORKSPACE_BYTES ((size_t)256 << 20)
 
-int  spatial_make(Spatial *out, CudaDevice *device, const OperatorSpec *spec, int64_t rows, bool half, const char *what, Error *err);
+int    spatial_make(Spatial *out, CudaDevice *device, const OperatorSpec *spec, int64_t rows,
+                    bool half, const char *what, Error *err);
 void spatial_free(Spatial *spatial);
 size_t spatial_workspace(const Spatial *spatial);
-int  spatial_forward(const Spatial *s, CudaDevice *device, const void *x, const void *w, void *y, void *workspace, const char *what, Error *err);
-int  spatial_data(const Spatial *s, CudaDevice *device, const void *dy, const void *w, void *dx, void *workspace, const char *what, Error *err);
-int  spatial_weights(const Spatial *s, CudaDevice *device, const void *x, const void *dy, void *dw, void *workspace, const char *what, Error *err);
+int    spatial_forward(const Spatial *s, CudaDevice *device, const void *x, const void *w, void *y,
+                       void *workspace, const char *what, Error *err);
+int    spatial_data(const Spatial *s, CudaDevice *device, const void *dy, const void *w, void *dx,
+                    void *workspace, const char *what, Error *err);
+int spatial_weights(const Spatial *s, CudaDevice *device, const void *x, const void *dy, void *dw,
+                    void *workspace, const char *what, Error *err);
 
 /* ---- operators ---- */
 
@@ -212,7 +228,8 @@ struct CudaKind {
     int     (*backward)(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err);
 };
 
-extern const CudaKind cuda_conv, cuda_linear, cuda_batchnorm, cuda_activation, cuda_maxpool, cuda_avgpool, cuda_flatten;
+extern const CudaKind cuda_conv, cuda_linear, cuda_batchnorm, cuda_activation, cuda_maxpool,
+    cuda_avgpool, cuda_flatten;
 
 /* What an activation cuts to. */
 float cuda_floor(Activation activation);
@@ -220,16 +237,19 @@ float cuda_limit(Activation activation);
 
 /* ---- what the table names ---- */
 
-void cuda_add(Device *device, float *to, const float *from, int64_t count);      /* of tensors inside nets */
+/* of tensors inside nets */
+void cuda_add(Device *device, float *to, const float *from, int64_t count);
 bool cuda_is_half(const Device *device);
 void cuda_narrow(Device *device, float *to, const float *from, int64_t count);
 void cuda_widen(Device *device, float *to, const float *from, int64_t count);
-void cuda_sgd(Device *device, float *weight, const float *gradient, float *state, const ParameterSpan *spans, int count, const UpdateStep *step);
+void cuda_sgd(Device *device, float *weight, const float *gradient, float *state,
+              const ParameterSpan *spans, int count, const UpdateStep *step);
 void cuda_check_finite(Device *device, const float *values, int64_t count, double *flag);
 void cuda_loss(Device *device, const LossCall *call);
 
 int64_t cuda_operator_kept(const OperatorSpec *spec);
-int     cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters, Error *err);
+int           cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec,
+                                 const OperatorParameters *parameters, Error *err);
 void    cuda_operator_free(Operator *op);
 int     cuda_operator_prepare(Operator *op, int64_t rows, Error *err);
 void    cuda_operator_changed(Operator *op);

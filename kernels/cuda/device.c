@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ALIGN = 16 };         /* floats: what counts are rounded up to, so that kernels may read 16 bytes */
+enum { ALIGN = 16 };         /* floats: what counts are rounded up to, so that kernels may read 16
+                              * bytes */
 
 enum { LEAST_SCRATCH = 1 << 17 };        /* floats: losses of up to 65534 rows take no more */
 
@@ -38,16 +39,31 @@ static int open_device(Device **out, const DeviceSpec *spec, int index, Error *e
     device->gpu = device_spec_gpu(spec, index);
     device->precision = spec->precision;
     snprintf(what, sizeof what, "cuda:%d", device->gpu);
-    if (cuda_failed(cudaSetDevice(device->gpu), what, err) != 0 ||
-        cuda_failed(cudaDeviceGetAttribute(&device->processors, cudaDevAttrMultiProcessorCount, device->gpu), what, err) != 0 ||
-        cuda_failed(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->gpu), what, err) != 0 ||
-        cuda_failed(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device->gpu), what, err) != 0)
+    if (cuda_failed(cudaSetDevice(device->gpu), what, err) != 0
+        || cuda_failed(cudaDeviceGetAttribute(&device->processors, cudaDevAttrMultiProcessorCount,
+                                              device->gpu),
+                       what, err)
+               != 0
+        || cuda_failed(
+               cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->gpu), what,
+               err)
+               != 0
+        || cuda_failed(
+               cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device->gpu), what,
+               err)
+               != 0)
         goto failed;
     device->capability = 10 * major + minor;
-    if (spec->slices > 1 && slice_enter(&device->slice, &device->processors, device->gpu, spec->slices,
-                                        device_spec_slice(spec, index), err) != 0) goto failed;
+    if (spec->slices > 1
+        && slice_enter(&device->slice, &device->processors, device->gpu, spec->slices,
+                       device_spec_slice(spec, index), err)
+               != 0)
+        goto failed;
     for (int i = 0; i < STREAM_COUNT; i++)
-        if (cuda_failed(cudaStreamCreateWithFlags(&device->streams[i], cudaStreamNonBlocking), what, err) != 0) goto failed;
+        if (cuda_failed(cudaStreamCreateWithFlags(&device->streams[i], cudaStreamNonBlocking), what,
+                        err)
+            != 0)
+            goto failed;
     device->stream = device->streams[STREAM_COMPUTE];
     if (blas_failed(cublasLtCreate(&device->blas), what, err) != 0) goto failed;
     if (cuda_reserve_scratch(device, LEAST_SCRATCH, err) != 0) goto failed;
@@ -64,7 +80,9 @@ int cuda_cudnn(CudaDevice *device, cudnnHandle_t *out, Error *err)
 
     snprintf(what, sizeof what, "cuda:%d", device->gpu);
     if (!device->cudnn && cudnn_failed(cudnnCreate(&device->cudnn), what, err) != 0) return -1;
-    if (cudnn_failed(cudnnSetStream(device->cudnn, device->streams[STREAM_COMPUTE]), what, err) != 0) return -1;
+    if (cudnn_failed(cudnnSetStream(device->cudnn, device->streams[STREAM_COMPUTE]), what, err)
+        != 0)
+        return -1;
     *out = device->cudnn;
     return 0;
 }
@@ -76,11 +94,14 @@ float *cuda_alloc(CudaDevice *device, size_t count)
     size_t rounded = (count + ALIGN - 1) / ALIGN * ALIGN;
     void  *memory = NULL;
 
-    if (count > SIZE_MAX / sizeof(float) - ALIGN || cudaMalloc(&memory, rounded * sizeof(float)) != cudaSuccess) {
+    if (count > SIZE_MAX / sizeof(float) - ALIGN
+        || cudaMalloc(&memory, rounded * sizeof(float)) != cudaSuccess) {
         cudaGetLastError();              /* it is told by NULL, and must not be told again */
         return NULL;
     }
-    cuda_note(device, cudaMemsetAsync(memory, 0, rounded * sizeof(float), device->streams[STREAM_COMPUTE]), "memory");
+    cuda_note(device,
+              cudaMemsetAsync(memory, 0, rounded * sizeof(float), device->streams[STREAM_COMPUTE]),
+              "memory");
     cuda_note(device, cudaStreamSynchronize(device->streams[STREAM_COMPUTE]), "memory");
     return memory;
 }
@@ -91,8 +112,11 @@ int cuda_no_memory(Device *base, size_t count, const char *what, Error *err)
     size_t      free_bytes = 0, all_bytes = 0;
 
     if (cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess) cudaGetLastError();
-    return error_set(err, "cuda:%d: no memory for %s: %zu MiB wanted, %zu of %zu MiB are free; a smaller --batch, or fewer blocks "
-                     "or slices on the GPU, needs less", device->gpu, what, (count * sizeof(float) >> 20) + 1, free_bytes >> 20,
+    return error_set(err,
+                     "cuda:%d: no memory for %s: %zu MiB wanted, %zu of %zu MiB are free; a "
+                     "smaller --batch, or fewer blocks "
+                     "or slices on the GPU, needs less",
+                     device->gpu, what, (count * sizeof(float) >> 20) + 1, free_bytes >> 20,
                      all_bytes >> 20);
 }
 
@@ -108,7 +132,8 @@ static int grow(CudaDevice *device, float **memory, int64_t *count, int64_t want
 {
     if (wanted <= *count) return 0;
     cuda_replay_forget(&device->base, NULL);             /* graphs know the memory that goes */
-    cuda_release(*memory);               /* first: both need not fit. cudaFree() waits for work that uses it */
+    cuda_release(*memory);               /* first: both need not fit. cudaFree() waits for work that
+                                          * uses it */
     *count = 0;
     *memory = cuda_alloc(device, (size_t)wanted);
     if (!*memory) return cuda_no_memory(&device->base, (size_t)wanted, "kernels to work in", err);
@@ -139,12 +164,15 @@ static int64_t reserved(const Device *base)
 
 /* ---- copies ---- */
 
-static void copy_bytes(Device *base, void *to, const void *from, int64_t count, enum cudaMemcpyKind kind)
+static void copy_bytes(Device *base, void *to, const void *from, int64_t count,
+                       enum cudaMemcpyKind kind)
 {
     CudaDevice *device = cuda_device(base);
 
     if (count > 0)
-        cuda_note(device, cudaMemcpyAsync(to, from, (size_t)count * sizeof(float), kind, device->stream), "a copy");
+        cuda_note(device,
+                  cudaMemcpyAsync(to, from, (size_t)count * sizeof(float), kind, device->stream),
+                  "a copy");
 }
 
 static void copy(Device *device, float *to, const float *from, int64_t count)
@@ -156,20 +184,50 @@ static void copy(Device *device, float *to, const float *from, int64_t count)
 static void fetch(Device *device, float *host, const float *memory, int64_t count)
 {
     copy_bytes(device, host, memory, count, cudaMemcpyDeviceToHost);
-    cuda_note(cuda_device(device), cudaStreamSynchronize(cuda_device(device)->stream), "a copy to the host");
+    cuda_note(cuda_device(device), cudaStreamSynchronize(cuda_device(device)->stream),
+              "a copy to the host");
 }
 
 static void put(Device *device, float *memory, const float *host, int64_t count)
 {
     copy_bytes(device, memory, host, count, cudaMemcpyHostToDevice);
-    cuda_note(cuda_device(device), cudaStreamSynchronize(cuda_device(device)->stream), "a copy from the host");
+    cuda_note(cuda_device(device), cudaStreamSynchronize(cuda_device(device)->stream),
+              "a copy from the host");
 }
 
 const Backend backend_cuda = {
-    .name = "cuda", .async = true, .streams = &cuda_streams, .spec = cuda_spec, .facts = cuda_facts, .open = open_device, .close = close_device,
-    .alloc = alloc, .release = release, .no_memory = cuda_no_memory, .reserve = reserve, .work = work, .reserved = reserved,
-    .fetch = fetch, .put = put, .copy = copy, .half = cuda_is_half, .narrow = cuda_narrow, .widen = cuda_widen, .add = cuda_add, .sgd = cuda_sgd, .check_finite = cuda_check_finite, .loss = cuda_loss, .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY, .choices = cuda_choices, .keep_choices = choices_keep,
-    .kept = cuda_operator_kept, .make = cuda_operator_make, .free = cuda_operator_free, .prepare = cuda_operator_prepare,
-    .changed = cuda_operator_changed, .forward = cuda_operator_forward, .backward = cuda_operator_backward,
+    .name = "cuda",
+    .async = true,
+    .streams = &cuda_streams,
+    .spec = cuda_spec,
+    .facts = cuda_facts,
+    .open = open_device,
+    .close = close_device,
+    .alloc = alloc,
+    .release = release,
+    .no_memory = cuda_no_memory,
+    .reserve = reserve,
+    .work = work,
+    .reserved = reserved,
+    .fetch = fetch,
+    .put = put,
+    .copy = copy,
+    .half = cuda_is_half,
+    .narrow = cuda_narrow,
+    .widen = cuda_widen,
+    .add = cuda_add,
+    .sgd = cuda_sgd,
+    .check_finite = cuda_check_finite,
+    .loss = cuda_loss,
+    .losses = 1u << LOSS_MSE | 1u << LOSS_SOFT_CROSS_ENTROPY,
+    .choices = cuda_choices,
+    .keep_choices = choices_keep,
+    .kept = cuda_operator_kept,
+    .make = cuda_operator_make,
+    .free = cuda_operator_free,
+    .prepare = cuda_operator_prepare,
+    .changed = cuda_operator_changed,
+    .forward = cuda_operator_forward,
+    .backward = cuda_operator_backward,
     .bytes = cuda_operator_bytes,
 };

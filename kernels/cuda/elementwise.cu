@@ -1,15 +1,21 @@
-/* What goes over memory once: sums, activations, conversions, the update. A thread takes N floats at
- * a time, and those a grid further on. */
+/* What goes over memory once: sums, activations, conversions, the update. A thread takes N floats
+ * at a time, and those a grid further on. */
 #include "kernels/cuda/launch.h"
 
 #include <cmath>
 
-/* Queues of, a kernel for N numbers at a time, on count of them: four at a time where they are wide. */
-#define LAUNCH_NUMBERS(of, wide, count, stream, ...)                                                                   \
-    do {                                                                                                               \
-        if ((count) < 1) return 0;                                                                                     \
-        if (wide) { const int N = 4; LAUNCH(of, blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__); }               \
-        else { const int N = 1; LAUNCH(of, blocks_for(count), 256, 0, stream, __VA_ARGS__); }                          \
+/* Queues of, a kernel for N numbers at a time, on count of them: four at a time where they are
+ * wide. */
+#define LAUNCH_NUMBERS(of, wide, count, stream, ...)                          \
+    do {                                                                      \
+        if ((count) < 1) return 0;                                            \
+        if (wide) {                                                           \
+            const int N = 4;                                                  \
+            LAUNCH(of, blocks_for((count) / 4), 256, 0, stream, __VA_ARGS__); \
+        } else {                                                              \
+            const int N = 1;                                                  \
+            LAUNCH(of, blocks_for(count), 256, 0, stream, __VA_ARGS__);       \
+        }                                                                     \
     } while (0)
 
 template <int N, class T> static __global__ void add(T *to, const T *from, int64_t count)
@@ -24,13 +30,15 @@ template <int N, class T> static __global__ void add(T *to, const T *from, int64
 
 int kernel_add(KernelType type, void *to, const void *from, int64_t count, cudaStream_t stream)
 {
-    OF_TYPE(type, LAUNCH_NUMBERS((add<N, T>), count % 4 == 0 && aligned16(to, from), count, stream, (T *)to, (const T *)from, count));
+    OF_TYPE(type, LAUNCH_NUMBERS((add<N, T>), count % 4 == 0 && aligned16(to, from), count, stream,
+                                 (T *)to, (const T *)from, count));
     return LAUNCHED;
 }
 
 /* ---- activations ---- */
 
-template <int N, class T> static __global__ void activation(const T *x, T *y, int64_t count, float limit)
+template <int N, class T>
+static __global__ void activation(const T *x, T *y, int64_t count, float limit)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(x + i);
@@ -40,13 +48,17 @@ template <int N, class T> static __global__ void activation(const T *x, T *y, in
     }
 }
 
-int kernel_activation(KernelType type, const void *x, void *y, int64_t count, float limit, cudaStream_t stream)
+int kernel_activation(KernelType type, const void *x, void *y, int64_t count, float limit,
+                      cudaStream_t stream)
 {
-    OF_TYPE(type, LAUNCH_NUMBERS((activation<N, T>), count % 4 == 0 && aligned16(x, y), count, stream, (const T *)x, (T *)y, count, limit));
+    OF_TYPE(type, LAUNCH_NUMBERS((activation<N, T>), count % 4 == 0 && aligned16(x, y), count,
+                                 stream, (const T *)x, (T *)y, count, limit));
     return LAUNCHED;
 }
 
-template <int N, class T> static __global__ void activation_gradient(const T *y, const T *dy, T *dx, int64_t count, float limit)
+template <int N, class T>
+static __global__ void activation_gradient(const T *y, const T *dy, T *dx, int64_t count,
+                                           float limit)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(y + i), d = load<N>(dy + i);
@@ -57,14 +69,18 @@ template <int N, class T> static __global__ void activation_gradient(const T *y,
     }
 }
 
-int kernel_activation_gradient(KernelType type, const void *y, const void *dy, void *dx, int64_t count, float limit, cudaStream_t stream)
+int kernel_activation_gradient(KernelType type, const void *y, const void *dy, void *dx,
+                               int64_t count, float limit, cudaStream_t stream)
 {
-    OF_TYPE(type, LAUNCH_NUMBERS((activation_gradient<N, T>), count % 4 == 0 && aligned16(y, dy, dx), count, stream, (const T *)y,
-                                 (const T *)dy, (T *)dx, count, limit));
+    OF_TYPE(type,
+            LAUNCH_NUMBERS((activation_gradient<N, T>), count % 4 == 0 && aligned16(y, dy, dx),
+                           count, stream, (const T *)y, (const T *)dy, (T *)dx, count, limit));
     return LAUNCHED;
 }
 
-template <int N, class T> static __global__ void bias(T *y, const float *b, int64_t count, int channels, float floor, float limit)
+template <int N, class T>
+static __global__ void bias(T *y, const float *b, int64_t count, int channels, float floor,
+                            float limit)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> a = load<N>(y + i), add = b ? load<N>(b + i % channels) : all<N>(0.0f);
@@ -74,24 +90,30 @@ template <int N, class T> static __global__ void bias(T *y, const float *b, int6
     }
 }
 
-int kernel_bias(KernelType type, void *y, const float *b, int64_t pixels, int channels, float floor, float limit, cudaStream_t stream)
+int kernel_bias(KernelType type, void *y, const float *b, int64_t pixels, int channels, float floor,
+                float limit, cudaStream_t stream)
 {
     int64_t count = pixels * channels;
 
-    OF_TYPE(type, LAUNCH_NUMBERS((bias<N, T>), channels % 4 == 0 && aligned16(y, b), count, stream, (T *)y, b, count, channels, floor, limit));
+    OF_TYPE(type, LAUNCH_NUMBERS((bias<N, T>), channels % 4 == 0 && aligned16(y, b), count, stream,
+                                 (T *)y, b, count, channels, floor, limit));
     return LAUNCHED;
 }
 
 /* ---- bfloat16 ---- */
 
-template <int N, class To, class From> static __global__ void convert(To *to, const From *from, int64_t count)
+template <int N, class To, class From>
+static __global__ void convert(To *to, const From *from, int64_t count)
 {
-    for (int64_t i = first_element() * N; i < count; i += next_element() * N) store<N>(to + i, load<N>(from + i));
+    for (int64_t i = first_element() * N; i < count; i += next_element() * N)
+        store<N>(to + i, load<N>(from + i));
 }
 
-template <class To, class From> static int launch_convert(To *to, const From *from, int64_t count, cudaStream_t stream)
+template <class To, class From>
+static int launch_convert(To *to, const From *from, int64_t count, cudaStream_t stream)
 {
-    LAUNCH_NUMBERS((convert<N, To, From>), count % 4 == 0 && aligned16(to, from), count, stream, to, from, count);
+    LAUNCH_NUMBERS((convert<N, To, From>), count % 4 == 0 && aligned16(to, from), count, stream, to,
+                   from, count);
     return LAUNCHED;
 }
 
@@ -109,7 +131,9 @@ int kernel_from_bf16(float *to, const void *from, int64_t count, cudaStream_t st
 
 /* One launch for all tensors: element i of all spans together lies in the first span whose end is
  * beyond it. Spans are few, and neighbours have the same, so the search is cheap. */
-template <int N> static __global__ void sgd(float *weight, const float *gradient, float *state, const KernelSpans spans, const KernelSgd step)
+template <int N>
+static __global__ void sgd(float *weight, const float *gradient, float *state,
+                           const KernelSpans spans, const KernelSgd step)
 {
     int64_t count = spans.end[spans.count - 1];
 
@@ -131,31 +155,35 @@ template <int N> static __global__ void sgd(float *weight, const float *gradient
     }
 }
 
-int kernel_sgd(float *weight, const float *gradient, float *state, const KernelSpans *spans, const KernelSgd *step,
-               cudaStream_t stream)
+int kernel_sgd(float *weight, const float *gradient, float *state, const KernelSpans *spans,
+               const KernelSgd *step, cudaStream_t stream)
 {
     int64_t count = spans->count > 0 ? spans->end[spans->count - 1] : 0;
     bool    wide = aligned16(weight, gradient, state);
 
-    for (int s = 0; s < spans->count; s++) wide = wide && spans->first[s] % 4 == 0 && spans->end[s] % 4 == 0;
+    for (int s = 0; s < spans->count; s++)
+        wide = wide && spans->first[s] % 4 == 0 && spans->end[s] % 4 == 0;
     LAUNCH_NUMBERS((sgd<N>), wide, count, stream, weight, gradient, state, *spans, *step);
     return LAUNCHED;
 }
 
 /* ---- numbers that are none ---- */
 
-template <int N> static __global__ void check_finite(const float *values, int64_t count, double *flag)
+template <int N>
+static __global__ void check_finite(const float *values, int64_t count, double *flag)
 {
     for (int64_t i = first_element() * N; i < count; i += next_element() * N) {
         Floats<N> v = load<N>(values + i);
 
         for (int j = 0; j < N; j++)
-            if (v.v[j] - v.v[j] != 0.0f) *flag = NAN;        /* of what is finite it is 0; whoever writes, it is the same */
+            if (v.v[j] - v.v[j] != 0.0f) *flag = NAN;        /* of what is finite it is 0; whoever
+                                                              * writes, it is the same */
     }
 }
 
 int kernel_check_finite(const float *values, int64_t count, double *flag, cudaStream_t stream)
 {
-    LAUNCH_NUMBERS((check_finite<N>), count % 4 == 0 && aligned16(values), count, stream, values, count, flag);
+    LAUNCH_NUMBERS((check_finite<N>), count % 4 == 0 && aligned16(values), count, stream, values,
+                   count, flag);
     return LAUNCHED;
 }

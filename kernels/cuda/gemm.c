@@ -14,35 +14,62 @@ enum { PROPOSALS = 8 };
 
 static cudaDataType_t type_of(bool half) { return half ? CUDA_R_16BF : CUDA_R_32F; }
 
-static int set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute, const void *value, size_t size, const char *what, Error *err)
+static int set(cublasLtMatmulDesc_t desc, cublasLtMatmulDescAttributes_t attribute,
+               const void *value, size_t size, const char *what, Error *err)
 {
     return blas_failed(cublasLtMatmulDescSetAttribute(desc, attribute, value, size), what, err);
 }
 
-static int describe(Gemm *g, const CudaDevice *device, const GemmShape *s, const char *what, Error *err)
+/* Sets what cuBLASLt knows of the product: its types, which of a and b are transposed, the
+ * epilogue, and layouts in column order. what names it in errors. */
+static int describe(Gemm *g, const CudaDevice *device, const GemmShape *s, const char *what,
+                    Error *err)
 {
-    cublasComputeType_t compute = device->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-    cublasOperation_t   a = s->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, b = s->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasComputeType_t compute =
+        device->precision == PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    cublasOperation_t   a = s->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+                        b = s->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t  epilogue = s->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-    int32_t             processors = device->slice ? device->processors : 0;         /* 0: all of the GPU's */
-    const void         *bias = (const void *)(uintptr_t)s->align;        /* no memory: algorithms are proposed by its alignment */
-    uint64_t            rows_a = (uint64_t)(s->transpose_a ? s->k : s->m), columns_a = (uint64_t)(s->transpose_a ? s->m : s->k);
-    uint64_t            rows_b = (uint64_t)(s->transpose_b ? s->n : s->k), columns_b = (uint64_t)(s->transpose_b ? s->k : s->n);
+    /* 0: all of the GPU's */
+    int32_t             processors = device->slice ? device->processors : 0;
+    /* no memory: algorithms are proposed by its alignment */
+    const void         *bias = (const void *)(uintptr_t)s->align;
+    uint64_t            rows_a = (uint64_t)(s->transpose_a ? s->k : s->m),
+             columns_a = (uint64_t)(s->transpose_a ? s->m : s->k);
+    uint64_t            rows_b = (uint64_t)(s->transpose_b ? s->n : s->k),
+                        columns_b = (uint64_t)(s->transpose_b ? s->k : s->n);
 
-    if (blas_failed(cublasLtMatmulDescCreate(&g->desc, compute, CUDA_R_32F), what, err) != 0 ||
-        set(g->desc, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a, what, err) != 0 ||
-        set(g->desc, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b, what, err) != 0 ||
-        set(g->desc, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, &processors, sizeof processors, what, err) != 0 ||
-        (s->bias && (set(g->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, what, err) != 0 ||
-                     set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err) != 0)))
+    if (blas_failed(cublasLtMatmulDescCreate(&g->desc, compute, CUDA_R_32F), what, err) != 0
+        || set(g->desc, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a, what, err) != 0
+        || set(g->desc, CUBLASLT_MATMUL_DESC_TRANSB, &b, sizeof b, what, err) != 0
+        || set(g->desc, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET, &processors, sizeof processors, what,
+               err)
+               != 0
+        || (s->bias
+            && (set(g->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, what, err)
+                    != 0
+                || set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err)
+                       != 0)))
         return -1;
-    return blas_failed(cublasLtMatrixLayoutCreate(&g->a, type_of(s->half), rows_a, columns_a, (int64_t)rows_a), what, err) != 0 ||
-           blas_failed(cublasLtMatrixLayoutCreate(&g->b, type_of(s->half), rows_b, columns_b, (int64_t)rows_b), what, err) != 0 ||
-           blas_failed(cublasLtMatrixLayoutCreate(&g->c, type_of(s->half_out), (uint64_t)s->m, (uint64_t)s->n, s->m), what, err) != 0 ? -1 : 0;
+    return blas_failed(cublasLtMatrixLayoutCreate(&g->a, type_of(s->half), rows_a, columns_a,
+                                                  (int64_t)rows_a),
+                       what, err)
+                       != 0
+                   || blas_failed(cublasLtMatrixLayoutCreate(&g->b, type_of(s->half), rows_b,
+                                                             columns_b, (int64_t)rows_b),
+                                  what, err)
+                          != 0
+                   || blas_failed(cublasLtMatrixLayoutCreate(&g->c, type_of(s->half_out),
+                                                             (uint64_t)s->m, (uint64_t)s->n, s->m),
+                                  what, err)
+                          != 0
+               ? -1
+               : 0;
 }
 
 /* How many; algorithms, best first as the library thinks. */
-static int propose(cublasLtMatmulHeuristicResult_t *out, const Gemm *g, const CudaDevice *device, const GemmShape *s, const char *what, Error *err)
+static int propose(cublasLtMatmulHeuristicResult_t *out, const Gemm *g, const CudaDevice *device,
+                   const GemmShape *s, const char *what, Error *err)
 {
     static const cublasLtMatmulPreferenceAttributes_t aligned[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -54,15 +81,22 @@ static int propose(cublasLtMatmulHeuristicResult_t *out, const Gemm *g, const Cu
 
     rc = blas_failed(cublasLtMatmulPreferenceCreate(&preference), what, err);
     if (rc == 0)
-        rc = blas_failed(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                                              sizeof workspace), what, err);
+        rc = blas_failed(
+            cublasLtMatmulPreferenceSetAttribute(
+                preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace),
+            what, err);
     for (int i = 0; rc == 0 && i < 4; i++)
-        rc = blas_failed(cublasLtMatmulPreferenceSetAttribute(preference, aligned[i], &align, sizeof align), what, err);
+        rc = blas_failed(
+            cublasLtMatmulPreferenceSetAttribute(preference, aligned[i], &align, sizeof align),
+            what, err);
     if (rc == 0)
-        rc = blas_failed(cublasLtMatmulAlgoGetHeuristic(device->blas, g->desc, g->a, g->b, g->c, g->c, preference, PROPOSALS, out,
-                                                        &found), what, err);
+        rc = blas_failed(cublasLtMatmulAlgoGetHeuristic(device->blas, g->desc, g->a, g->b, g->c,
+                                                        g->c, preference, PROPOSALS, out, &found),
+                         what, err);
     if (preference) cublasLtMatmulPreferenceDestroy(preference);
-    return rc != 0 ? -1 : found > 0 ? found : error_set(err, "%s: cuBLAS has no algorithm for it", what);
+    return rc != 0     ? -1
+           : found > 0 ? found
+                       : error_set(err, "%s: cuBLAS has no algorithm for it", what);
 }
 
 /* ---- measuring ---- */
@@ -81,7 +115,8 @@ static int try_once(void *context)
 }
 
 /* The fastest; the library's first where memory for a trial is short. */
-static void choose(Gemm *g, CudaDevice *device, const GemmShape *s, const cublasLtMatmulHeuristicResult_t *proposal, int count)
+static void choose(Gemm *g, CudaDevice *device, const GemmShape *s,
+                   const cublasLtMatmulHeuristicResult_t *proposal, int count)
 {
     size_t each = s->half ? 2 : sizeof(float);
     GemmTrial  trial = {.gemm = g, .device = device};
@@ -95,7 +130,8 @@ static void choose(Gemm *g, CudaDevice *device, const GemmShape *s, const cublas
     best.algorithm.blas = proposal[0].algo;
     best.workspace = proposal[0].workspaceSize;
     snprintf(best.text, sizeof best.text, "cuBLASLt's first of %d", count);
-    for (int i = 0; trial.a && trial.b && trial.c && trial.bias && trial.workspace && i < count; i++) {
+    for (int i = 0; trial.a && trial.b && trial.c && trial.bias && trial.workspace && i < count;
+         i++) {
         double us;
 
         if (proposal[i].state != CUBLAS_STATUS_SUCCESS) continue;
@@ -109,10 +145,12 @@ static void choose(Gemm *g, CudaDevice *device, const GemmShape *s, const cublas
         snprintf(best.text, sizeof best.text, "cuBLASLt's number %d of %d", i + 1, count);
     }
     g->choice = best;
-    cudaFree(trial.a), cudaFree(trial.b), cudaFree(trial.c), cudaFree(trial.bias), cudaFree(trial.workspace);
+    cudaFree(trial.a), cudaFree(trial.b), cudaFree(trial.c), cudaFree(trial.bias),
+        cudaFree(trial.workspace);
 }
 
-static int find_or_choose(Gemm *g, CudaDevice *device, const GemmShape *s, const char *what, Error *err)
+static int find_or_choose(Gemm *g, CudaDevice *device, const GemmShape *s, const char *what,
+                          Error *err)
 {
     cublasLtMatmulHeuristicResult_t proposal[PROPOSALS];
     int                             count;
@@ -129,9 +167,17 @@ int gemm_make(Gemm *out, CudaDevice *device, const GemmShape *s, const char *wha
     int rc;
 
     *out = (Gemm){0};
-    snprintf(out->choice.key, sizeof out->choice.key, "product %lldx%lldx%lld %c%c%s %s, %d multiprocessors of sm_%d, aligned to %d",
-             (long long)s->m, (long long)s->n, (long long)s->k, s->transpose_a ? 'T' : 'N', s->transpose_b ? 'T' : 'N',
-             s->relu ? " bias relu" : s->bias ? " bias" : "", s->half_out ? "bf16" : s->half ? "bf16 to fp32" : device->precision == PRECISION_TF32 ? "tf32" : "fp32",
+    snprintf(out->choice.key, sizeof out->choice.key,
+             "product %lldx%lldx%lld %c%c%s %s, %d multiprocessors of sm_%d, aligned to %d",
+             (long long)s->m, (long long)s->n, (long long)s->k, s->transpose_a ? 'T' : 'N',
+             s->transpose_b ? 'T' : 'N',
+             s->relu   ? " bias relu"
+             : s->bias ? " bias"
+                       : "",
+             s->half_out                           ? "bf16"
+             : s->half                             ? "bf16 to fp32"
+             : device->precision == PRECISION_TF32 ? "tf32"
+                                                   : "fp32",
              device->processors, device->capability, s->align);
     if (describe(out, device, s, what, err) != 0) { gemm_free(out); return -1; }
     choices_lock();
@@ -150,12 +196,15 @@ void gemm_free(Gemm *g)
     *g = (Gemm){0};
 }
 
-int gemm_run(const Gemm *g, CudaDevice *device, const void *a, const void *b, void *c, const void *bias, void *workspace,
-             const char *what, Error *err)
+int gemm_run(const Gemm *g, CudaDevice *device, const void *a, const void *b, void *c,
+             const void *bias, void *workspace, const char *what, Error *err)
 {
     float one = 1.0f, zero = 0.0f;
 
-    if (bias && set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err) != 0) return -1;
-    return blas_failed(cublasLtMatmul(device->blas, g->desc, &one, a, g->a, b, g->b, &zero, c, g->c, c, g->c,
-                                      &g->choice.algorithm.blas, workspace, g->choice.workspace, device->streams[STREAM_COMPUTE]), what, err);
+    if (bias && set(g->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, what, err) != 0)
+        return -1;
+    return blas_failed(cublasLtMatmul(device->blas, g->desc, &one, a, g->a, b, g->b, &zero, c, g->c,
+                                      c, g->c, &g->choice.algorithm.blas, workspace,
+                                      g->choice.workspace, device->streams[STREAM_COMPUTE]),
+                       what, err);
 }

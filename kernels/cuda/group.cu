@@ -11,7 +11,8 @@ template <int N> static __global__ void sum_members(const KernelMembers members,
             Floats<N> more = load<N>(static_cast<float *>(members.values[m]) + i);
             for (int j = 0; j < N; j++) sum.v[j] += more.v[j];
         }
-        for (int m = 0; m < members.count; m++) store<N>(static_cast<float *>(members.values[m]) + i, sum);
+        for (int m = 0; m < members.count; m++)
+            store<N>(static_cast<float *>(members.values[m]) + i, sum);
     }
 }
 

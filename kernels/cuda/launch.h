@@ -11,9 +11,10 @@
 #ifndef LAUNCH
 #include <cuda_runtime.h>
 
-#define LAUNCH(kernel, blocks, threads, bytes, stream, ...) kernel<<<blocks, threads, bytes, stream>>>(__VA_ARGS__)
-#define SHARED(type, name)                                                                                             \
-    extern __shared__ float4 shared_memory[];                                                                          \
+#define LAUNCH(kernel, blocks, threads, bytes, stream, ...) \
+    kernel<<<blocks, threads, bytes, stream>>>(__VA_ARGS__)
+#define SHARED(type, name)                    \
+    extern __shared__ float4 shared_memory[]; \
     type *name = reinterpret_cast<type *>(shared_memory)
 #endif
 
@@ -35,16 +36,25 @@ static inline unsigned blocks_for(int64_t count)
 
 static inline bool aligned16(const void *a, const void *b = nullptr, const void *c = nullptr)
 {
-    return ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c)) & 15) == 0;
+    return ((reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b)
+             | reinterpret_cast<uintptr_t>(c))
+            & 15)
+           == 0;
 }
 
-/* N neighbouring numbers, loaded and stored at once; N is 1 or 4. They are floats in registers, whatever they
- * are in memory. */
+/* N neighbouring numbers, loaded and stored at once; N is 1 or 4. They are floats in registers,
+ * whatever they are in memory. */
 template <int N> struct alignas(4 * N) Floats { float v[N]; };
 template <int N> struct alignas(2 * N) Halves { __nv_bfloat16 v[N]; };
 
-template <int N> static __device__ inline Floats<N> load(const float *p) { return *reinterpret_cast<const Floats<N> *>(p); }
-template <int N> static __device__ inline void store(float *p, const Floats<N> &f) { *reinterpret_cast<Floats<N> *>(p) = f; }
+template <int N> static __device__ inline Floats<N> load(const float *p)
+{
+    return *reinterpret_cast<const Floats<N> *>(p);
+}
+template <int N> static __device__ inline void store(float *p, const Floats<N> &f)
+{
+    *reinterpret_cast<Floats<N> *>(p) = f;
+}
 
 template <int N> static __device__ inline Floats<N> load(const __nv_bfloat16 *p)
 {
@@ -65,13 +75,21 @@ template <int N> static __device__ inline void store(__nv_bfloat16 *p, const Flo
 
 /* One number. */
 template <class T> static __device__ inline float load1(const T *p) { return load<1>(p).v[0]; }
-template <class T> static __device__ inline void store1(T *p, float value) { store<1>(p, Floats<1>{{value}}); }
+template <class T> static __device__ inline void  store1(T *p, float value)
+{
+    store<1>(p, Floats<1>{{value}});
+}
 
 /* Does what follows with T as the type of a tensor's numbers. */
-#define OF_TYPE(type, ...)                                                                                             \
-    do {                                                                                                               \
-        if ((type) == KERNEL_BF16) { using T = __nv_bfloat16; __VA_ARGS__; }                                           \
-        else { using T = float; __VA_ARGS__; }                                                                         \
+#define OF_TYPE(type, ...)           \
+    do {                             \
+        if ((type) == KERNEL_BF16) { \
+            using T = __nv_bfloat16; \
+            __VA_ARGS__;             \
+        } else {                     \
+            using T = float;         \
+            __VA_ARGS__;             \
+        }                            \
     } while (0)
 
 template <int N> static __device__ inline Floats<N> all(float value)
@@ -82,17 +100,22 @@ template <int N> static __device__ inline Floats<N> all(float value)
     return f;
 }
 
-/* Threads lie as [rows][lanes]: the sum over rows, in their order, at the first row's threads. shared: [threads]. */
+/* Threads lie as [rows][lanes]: the sum over rows, in their order, at the first row's threads.
+ * shared: [threads]. */
 static __device__ inline double sum_rows(double mine, double *shared, int lanes, int rows)
 {
     shared[threadIdx.x] = mine;
     __syncthreads();
-    for (int r = 1; (int)threadIdx.x < lanes && r < rows; r++) mine += shared[r * lanes + (int)threadIdx.x];
+    for (int r = 1; (int)threadIdx.x < lanes && r < rows; r++)
+        mine += shared[r * lanes + (int)threadIdx.x];
     return mine;
 }
 
 /* The first of this thread's elements of a pass over an array, and how far it is to the next. */
-static __device__ inline int64_t first_element() { return blockIdx.x * (int64_t)blockDim.x + threadIdx.x; }
+static __device__ inline int64_t first_element()
+{
+    return blockIdx.x * (int64_t)blockDim.x + threadIdx.x;
+}
 static __device__ inline int64_t next_element() { return (int64_t)gridDim.x * blockDim.x; }
 
 /* NaN stays NaN. */

@@ -1,6 +1,6 @@
-/* Losses and their gradients. A block's sum goes to partial, in double; one small block adds those in
- * their order. MSE: 12 bytes an element. Truth: the loops in double of tests/slow_net.h's users; a sum of
- * float squares over a thread's few elements errs by 1e-7 of itself. */
+/* Losses and their gradients. A block's sum goes to partial, in double; one small block adds those
+ * in their order. MSE: 12 bytes an element. Truth: the loops in double of tests/slow_net.h's users;
+ * a sum of float squares over a thread's few elements errs by 1e-7 of itself. */
 #include "kernels/cuda/launch.h"
 
 #include <cmath>
@@ -17,7 +17,8 @@ template <class T, bool MOST> static __device__ inline T over_block(T mine, T *s
         if ((int)threadIdx.x < half) {
             T other = shared[threadIdx.x + half];
 
-            if (MOST) shared[threadIdx.x] = other > shared[threadIdx.x] ? other : shared[threadIdx.x];
+            if (MOST)
+                shared[threadIdx.x] = other > shared[threadIdx.x] ? other : shared[threadIdx.x];
             else shared[threadIdx.x] += other;
         }
     }
@@ -25,7 +26,9 @@ template <class T, bool MOST> static __device__ inline T over_block(T mine, T *s
     return shared[0];
 }
 
-template <int N> static __global__ void mse(const float *student, const float *teacher, float *dy, int64_t count, float scale, double *partial)
+template <int N>
+static __global__ void mse(const float *student, const float *teacher, float *dy, int64_t count,
+                           float scale, double *partial)
 {
     SHARED(double, shared);
     float sum = 0.0f;
@@ -56,17 +59,22 @@ static __global__ void total(const double *partial, int64_t count, double scale,
     if (threadIdx.x == 0) *loss = sum * scale;
 }
 
-int kernel_mse(const float *student, const float *teacher, float *dy, int64_t count, double scale, double *partial,
-               double *loss, cudaStream_t stream)
+int kernel_mse(const float *student, const float *teacher, float *dy, int64_t count, double scale,
+               double *partial, double *loss, cudaStream_t stream)
 {
     bool     wide = count % 4 == 0 && aligned16(student, teacher, dy);
     int64_t  blocks = ceil_div(count, 4 * THREADS);
     int64_t  most = KERNEL_LOSS_PARTIALS;
     unsigned used = (unsigned)(blocks < 1 ? 1 : blocks > most ? most : blocks);
 
-    if (wide) LAUNCH(mse<4>, used, THREADS, THREADS * sizeof(double), stream, student, teacher, dy, count, (float)(2.0 * scale), partial);
-    else LAUNCH(mse<1>, used, THREADS, THREADS * sizeof(double), stream, student, teacher, dy, count, (float)(2.0 * scale), partial);
-    LAUNCH(total, 1, THREADS, THREADS * sizeof(double), stream, partial, (int64_t)used, scale, loss);
+    if (wide)
+        LAUNCH(mse<4>, used, THREADS, THREADS * sizeof(double), stream, student, teacher, dy, count,
+               (float)(2.0 * scale), partial);
+    else
+        LAUNCH(mse<1>, used, THREADS, THREADS * sizeof(double), stream, student, teacher, dy, count,
+               (float)(2.0 * scale), partial);
+    LAUNCH(total, 1, THREADS, THREADS * sizeof(double), stream, partial, (int64_t)used, scale,
+           loss);
     return LAUNCHED;
 }
 
@@ -82,11 +90,12 @@ static __device__ inline float log_of_sum(const float *x, int64_t count, float *
 }
 
 /* A block a row. */
-static __global__ void cross_entropy(const float *student, const float *teacher, float *dy, int64_t per_row, float scale, double *partial)
+static __global__ void cross_entropy(const float *student, const float *teacher, float *dy,
+                                     int64_t per_row, float scale, double *partial)
 {
     SHARED(double, shared);
     const float *s = student + blockIdx.x * per_row, *t = teacher + blockIdx.x * per_row;
-    float       *d = dy + blockIdx.x * per_row, *floats = reinterpret_cast<float *>(shared), sum = 0.0f;
+    float *d = dy + blockIdx.x * per_row, *floats = reinterpret_cast<float *>(shared), sum = 0.0f;
     float        log_s = log_of_sum(s, per_row, floats), log_t = log_of_sum(t, per_row, floats);
 
     for (int64_t i = threadIdx.x; i < per_row; i += blockDim.x) {
@@ -100,11 +109,12 @@ static __global__ void cross_entropy(const float *student, const float *teacher,
     if (threadIdx.x == 0) partial[blockIdx.x] = row;
 }
 
-int kernel_cross_entropy(const float *student, const float *teacher, float *dy, int64_t rows, int64_t per_row, double scale,
-                         double *partial, double *loss, cudaStream_t stream)
+int kernel_cross_entropy(const float *student, const float *teacher, float *dy, int64_t rows,
+                         int64_t per_row, double scale, double *partial, double *loss,
+                         cudaStream_t stream)
 {
-    LAUNCH(cross_entropy, (unsigned)rows, ROW_THREADS, ROW_THREADS * sizeof(double), stream, student, teacher, dy, per_row,
-           (float)scale, partial);
+    LAUNCH(cross_entropy, (unsigned)rows, ROW_THREADS, ROW_THREADS * sizeof(double), stream,
+           student, teacher, dy, per_row, (float)scale, partial);
     LAUNCH(total, 1, THREADS, THREADS * sizeof(double), stream, partial, rows, scale, loss);
     return LAUNCHED;
 }

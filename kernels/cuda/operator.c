@@ -27,7 +27,8 @@ int64_t cuda_operator_kept(const OperatorSpec *spec)
     return kind && kind->kept && !spec->frozen ? kind->kept(spec) : 0;
 }
 
-int cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec, const OperatorParameters *parameters, Error *err)
+int cuda_operator_make(Operator **out, Device *device, const OperatorSpec *spec,
+                       const OperatorParameters *parameters, Error *err)
 {
     const CudaKind *kind = kind_of(spec->kind);
     Operator       *op;
@@ -82,7 +83,8 @@ int cuda_operator_prepare(Operator *op, int64_t rows, Error *err)
     more = realloc(op->plan, (size_t)(op->plan_count + 1) * sizeof *more);
     if (!more) return error_no_memory(err);
     op->plan = more;
-    if (op->kind->plan(op, &plan, err) != 0 || cuda_reserve_scratch(op->device, plan.scratch, err) != 0) {
+    if (op->kind->plan(op, &plan, err) != 0
+        || cuda_reserve_scratch(op->device, plan.scratch, err) != 0) {
         plan_release(&plan);
         return -1;
     }
@@ -98,7 +100,8 @@ void cuda_operator_changed(Operator *op)
 static int find_plan(CudaPlan **out, Operator *op, const OperatorCall *call, Error *err)
 {
     *out = plan_find(op, call->rows);
-    if (op->kind->plan && !*out) return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
+    if (op->kind->plan && !*out)
+        return error_set(err, "%s: not prepared for %lld rows", op->what, (long long)call->rows);
     return cuda_noted(op->device, err);
 }
 
@@ -120,6 +123,7 @@ OperatorBytes cuda_operator_bytes(const Operator *op, int64_t rows)
 {
     const CudaPlan *plan = plan_find(op, rows);
 
-    return (OperatorBytes){.weight = op->spec.kind == LAYER_BATCHNORM ? 0 : op->own_count * (int64_t)sizeof(float),
-                           .scratch = plan ? plan->scratch * (int64_t)sizeof(float) : 0};
+    return (OperatorBytes){
+        .weight = op->spec.kind == LAYER_BATCHNORM ? 0 : op->own_count * (int64_t)sizeof(float),
+        .scratch = plan ? plan->scratch * (int64_t)sizeof(float) : 0};
 }

@@ -1,5 +1,5 @@
-/* Pooling, a thread an element, channels side by side. Gradients are gathered: each element of dx looks at the
- * windows that it lies in. */
+/* Pooling, a thread an element, channels side by side. Gradients are gathered: each element of dx
+ * looks at the windows that it lies in. */
 #include "kernels/cuda/launch.h"
 
 #include <cmath>
@@ -18,12 +18,14 @@ static __device__ inline WindowPlace place_of(int64_t i, int height, int width, 
     return p;
 }
 
-template <class T> static __device__ inline const T *row_of(const T *x, const KernelPool &p, const WindowPlace &at)
+template <class T>
+static __device__ inline const T *row_of(const T *x, const KernelPool &p, const WindowPlace &at)
 {
     return x + at.row * p.in_height * p.in_width * p.channels + at.c;
 }
 
-template <class T> static __global__ void maxpool(const KernelPool p, const T *x, T *y, int *place, int64_t count)
+template <class T>
+static __global__ void maxpool(const KernelPool p, const T *x, T *y, int *place, int64_t count)
 {
     for (int64_t i = first_element(); i < count; i += next_element()) {
         WindowPlace    at = place_of(i, p.out_height, p.out_width, p.channels);
@@ -60,18 +62,22 @@ static __device__ inline int last_window(int i, int out, int stride, int padding
     return last < out ? last : out - 1;
 }
 
-template <bool MOST, class T> static __global__ void gradient(const KernelPool p, const int *place, const T *dy, T *dx, int64_t count)
+template <bool MOST, class T>
+static __global__ void gradient(const KernelPool p, const int *place, const T *dy, T *dx,
+                                int64_t count)
 {
     float share = 1.0f / (float)(p.kernel_height * p.kernel_width);
 
     for (int64_t i = first_element(); i < count; i += next_element()) {
         WindowPlace   at = place_of(i, p.in_height, p.in_width, p.channels);
         int     pixel = at.y * p.in_width + at.x;
-        int     last_y = last_window(at.y, p.out_height, p.stride, p.padding), last_x = last_window(at.x, p.out_width, p.stride, p.padding);
+        int     last_y = last_window(at.y, p.out_height, p.stride, p.padding),
+            last_x = last_window(at.x, p.out_width, p.stride, p.padding);
         float   sum = 0.0f;
 
         for (int oy = first_window(at.y, p.kernel_height, p.stride, p.padding); oy <= last_y; oy++)
-            for (int ox = first_window(at.x, p.kernel_width, p.stride, p.padding); ox <= last_x; ox++) {
+            for (int ox = first_window(at.x, p.kernel_width, p.stride, p.padding); ox <= last_x;
+                 ox++) {
                 int64_t o = ((at.row * p.out_height + oy) * p.out_width + ox) * p.channels + at.c;
 
                 if (!MOST) sum += load1(dy + o) * share;
@@ -81,7 +87,8 @@ template <bool MOST, class T> static __global__ void gradient(const KernelPool p
     }
 }
 
-template <class T> static __global__ void avgpool(const KernelPool p, const T *x, T *y, int64_t count)
+template <class T>
+static __global__ void avgpool(const KernelPool p, const T *x, T *y, int64_t count)
 {
     float share = 1.0f / (float)(p.kernel_height * p.kernel_width);
 
@@ -101,30 +108,40 @@ template <class T> static __global__ void avgpool(const KernelPool p, const T *x
     }
 }
 
-static int64_t outputs(const KernelPool *p) { return p->rows * p->out_height * p->out_width * p->channels; }
-static int64_t inputs(const KernelPool *p) { return p->rows * p->in_height * p->in_width * p->channels; }
+static int64_t outputs(const KernelPool *p)
+{
+    return p->rows * p->out_height * p->out_width * p->channels;
+}
+static int64_t inputs(const KernelPool *p)
+{
+    return p->rows * p->in_height * p->in_width * p->channels;
+}
 
 int kernel_maxpool(const KernelPool *p, const void *x, void *y, int *place, cudaStream_t stream)
 {
-    OF_TYPE(p->type, LAUNCH((maxpool<T>), blocks_for(outputs(p)), 256, 0, stream, *p, (const T *)x, (T *)y, place, outputs(p)));
+    OF_TYPE(p->type, LAUNCH((maxpool<T>), blocks_for(outputs(p)), 256, 0, stream, *p, (const T *)x,
+                            (T *)y, place, outputs(p)));
     return LAUNCHED;
 }
 
-int kernel_maxpool_gradient(const KernelPool *p, const int *place, const void *dy, void *dx, cudaStream_t stream)
+int kernel_maxpool_gradient(const KernelPool *p, const int *place, const void *dy, void *dx,
+                            cudaStream_t stream)
 {
-    OF_TYPE(p->type, LAUNCH((gradient<true, T>), blocks_for(inputs(p)), 256, 0, stream, *p, place, (const T *)dy, (T *)dx, inputs(p)));
+    OF_TYPE(p->type, LAUNCH((gradient<true, T>), blocks_for(inputs(p)), 256, 0, stream, *p, place,
+                            (const T *)dy, (T *)dx, inputs(p)));
     return LAUNCHED;
 }
 
 int kernel_avgpool(const KernelPool *p, const void *x, void *y, cudaStream_t stream)
 {
-    OF_TYPE(p->type, LAUNCH((avgpool<T>), blocks_for(outputs(p)), 256, 0, stream, *p, (const T *)x, (T *)y, outputs(p)));
+    OF_TYPE(p->type, LAUNCH((avgpool<T>), blocks_for(outputs(p)), 256, 0, stream, *p, (const T *)x,
+                            (T *)y, outputs(p)));
     return LAUNCHED;
 }
 
 int kernel_avgpool_gradient(const KernelPool *p, const void *dy, void *dx, cudaStream_t stream)
 {
-    OF_TYPE(p->type, LAUNCH((gradient<false, T>), blocks_for(inputs(p)), 256, 0, stream, *p, (const int *)nullptr, (const T *)dy, (T *)dx,
-                            inputs(p)));
+    OF_TYPE(p->type, LAUNCH((gradient<false, T>), blocks_for(inputs(p)), 256, 0, stream, *p,
+                            (const int *)nullptr, (const T *)dy, (T *)dx, inputs(p)));
     return LAUNCHED;
 }

@@ -34,14 +34,15 @@ struct Replay {
 
 static bool same(const ReplayKey *a, const ReplayKey *b)
 {
-    return a->owner == b->owner && a->part == b->part && a->rows == b->rows && a->path == b->path && a->x == b->x
-           && a->y == b->y && a->more == b->more;
+    return a->owner == b->owner && a->part == b->part && a->rows == b->rows && a->path == b->path
+           && a->x == b->x && a->y == b->y && a->more == b->more;
 }
 
 static size_t place_of(const ReplayKey *key)
 {
-    uint64_t words[] = {(uintptr_t)key->owner, (uint64_t)key->part, (uint64_t)key->rows, (uint64_t)key->path,
-                        (uintptr_t)key->x, (uintptr_t)key->y, (uintptr_t)key->more};
+    uint64_t words[] = {(uintptr_t)key->owner, (uint64_t)key->part, (uint64_t)key->rows,
+                        (uint64_t)key->path,   (uintptr_t)key->x,   (uintptr_t)key->y,
+                        (uintptr_t)key->more};
 
     return (size_t)(hash_bytes(HASH_START, words, sizeof words) % PLACES);
 }
@@ -99,7 +100,7 @@ int cuda_replay_begin(Device *base, const ReplayKey *key, Error *err)
 {
     CudaDevice *device = cuda_device(base);
     Replay     *r = key->owner ? replay_of(device) : NULL;
-    ReplayKey   work = {.owner = key->owner, .part = key->part, .rows = key->rows, .path = key->path};
+    ReplayKey work = {.owner = key->owner, .part = key->part, .rows = key->rows, .path = key->path};
     bool        is_new;
 
     if (!r || !place(r, &work, &is_new) || is_new) return 0;
@@ -107,10 +108,14 @@ int cuda_replay_begin(Device *base, const ReplayKey *key, Error *err)
     if (!entry || entry->state == REFUSED) return 0;
     if (entry->state == RECORDED) {
         r->counts.replayed++;
-        return cuda_failed(cudaGraphLaunch(entry->graph, device->stream), "a recorded graph", err) == 0 ? 1 : -1;
+        return cuda_failed(cudaGraphLaunch(entry->graph, device->stream), "a recorded graph", err)
+                       == 0
+                   ? 1
+                   : -1;
     }
     if (cuda_noted(device, err) != 0) return -1;
-    if (cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess) r->recording = entry;
+    if (cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess)
+        r->recording = entry;
     else { cudaGetLastError(); entry->state = REFUSED; }
     return 0;
 }
@@ -134,7 +139,8 @@ int cuda_replay_end(Device *base, bool failed, Error *err)
     if (!entry) return 0;
     r->recording = NULL;
     cudaError_t status = cudaStreamEndCapture(device->stream, &graph);
-    if (status == cudaSuccess && !failed && !device->failure.text[0]) status = cudaGraphInstantiate(&entry->graph, graph, 0);
+    if (status == cudaSuccess && !failed && !device->failure.text[0])
+        status = cudaGraphInstantiate(&entry->graph, graph, 0);
     if (graph) cudaGraphDestroy(graph);
     if (status != cudaSuccess || !entry->graph) return refuse(device, entry);
     entry->state = RECORDED;

@@ -9,16 +9,21 @@ static cudaStream_t stream_of(const Operator *op) { return op->device->streams[S
 static int activation_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan;
-    return launch_failed(kernel_activation(cuda_type(op->device), call->x, call->y, call->rows * shape_count(op->spec.out), cuda_limit(op->spec.activation),
-                                           stream_of(op)), op->what, err);
+    return launch_failed(kernel_activation(cuda_type(op->device), call->x, call->y,
+                                           call->rows * shape_count(op->spec.out),
+                                           cuda_limit(op->spec.activation), stream_of(op)),
+                         op->what, err);
 }
 
 static int activation_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
 {
     (void)plan;
     if (!call->dx) return 0;
-    return launch_failed(kernel_activation_gradient(cuda_type(op->device), call->y, call->dy, call->dx, call->rows * shape_count(op->spec.out),
-                                                    cuda_limit(op->spec.activation), stream_of(op)), op->what, err);
+    return launch_failed(kernel_activation_gradient(cuda_type(op->device), call->y, call->dy,
+                                                    call->dx,
+                                                    call->rows * shape_count(op->spec.out),
+                                                    cuda_limit(op->spec.activation), stream_of(op)),
+                         op->what, err);
 }
 
 /* ---- pooling ---- */
@@ -27,8 +32,9 @@ static KernelPool pool_of(const Operator *op, int64_t rows)
 {
     const OperatorSpec *s = &op->spec;
 
-    return (KernelPool){rows, s->in.channels, s->in.height, s->in.width, s->out.height, s->out.width, s->kernel_height,
-                        s->kernel_width, s->stride, s->padding, cuda_type(op->device)};
+    return (KernelPool){rows,          s->in.channels, s->in.height,         s->in.width,
+                        s->out.height, s->out.width,   s->kernel_height,     s->kernel_width,
+                        s->stride,     s->padding,     cuda_type(op->device)};
 }
 
 /* A place an output, as an int. */
@@ -39,7 +45,9 @@ static int maxpool_forward(Operator *op, CudaPlan *plan, const OperatorCall *cal
     KernelPool p = pool_of(op, call->rows);
 
     (void)plan;
-    return launch_failed(kernel_maxpool(&p, call->x, call->y, (int *)(void *)call->kept, stream_of(op)), op->what, err);
+    return launch_failed(
+        kernel_maxpool(&p, call->x, call->y, (int *)(void *)call->kept, stream_of(op)), op->what,
+        err);
 }
 
 static int maxpool_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
@@ -48,7 +56,9 @@ static int maxpool_backward(Operator *op, CudaPlan *plan, const OperatorCall *ca
 
     (void)plan;
     if (!call->dx) return 0;
-    return launch_failed(kernel_maxpool_gradient(&p, (const int *)(const void *)call->kept, call->dy, call->dx, stream_of(op)), op->what, err);
+    return launch_failed(kernel_maxpool_gradient(&p, (const int *)(const void *)call->kept,
+                                                 call->dy, call->dx, stream_of(op)),
+                         op->what, err);
 }
 
 static int avgpool_forward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
@@ -65,7 +75,8 @@ static int avgpool_backward(Operator *op, CudaPlan *plan, const OperatorCall *ca
 
     (void)plan;
     if (!call->dx) return 0;
-    return launch_failed(kernel_avgpool_gradient(&p, call->dy, call->dx, stream_of(op)), op->what, err);
+    return launch_failed(kernel_avgpool_gradient(&p, call->dy, call->dx, stream_of(op)), op->what,
+                         err);
 }
 
 /* ---- flatten ---- */
@@ -75,7 +86,10 @@ static int flatten_forward(Operator *op, CudaPlan *plan, const OperatorCall *cal
     Shape in = op->spec.in;
 
     (void)plan;
-    return launch_failed(kernel_transpose(cuda_type(op->device), call->x, call->y, call->rows, (int64_t)in.height * in.width, in.channels, stream_of(op)), op->what, err);
+    return launch_failed(kernel_transpose(cuda_type(op->device), call->x, call->y, call->rows,
+                                          (int64_t)in.height * in.width, in.channels,
+                                          stream_of(op)),
+                         op->what, err);
 }
 
 static int flatten_backward(Operator *op, CudaPlan *plan, const OperatorCall *call, Error *err)
@@ -84,10 +98,17 @@ static int flatten_backward(Operator *op, CudaPlan *plan, const OperatorCall *ca
 
     (void)plan;
     if (!call->dx) return 0;
-    return launch_failed(kernel_transpose(cuda_type(op->device), call->dy, call->dx, call->rows, in.channels, (int64_t)in.height * in.width, stream_of(op)), op->what, err);
+    return launch_failed(kernel_transpose(cuda_type(op->device), call->dy, call->dx, call->rows,
+                                          in.channels, (int64_t)in.height * in.width,
+                                          stream_of(op)),
+                         op->what, err);
 }
 
-const CudaKind cuda_activation = {.layer = LAYER_RELU, .forward = activation_forward, .backward = activation_backward};
-const CudaKind cuda_maxpool = {.layer = LAYER_MAXPOOL, .kept = maxpool_kept, .forward = maxpool_forward, .backward = maxpool_backward};
-const CudaKind cuda_avgpool = {.layer = LAYER_AVGPOOL, .forward = avgpool_forward, .backward = avgpool_backward};
-const CudaKind cuda_flatten = {.layer = LAYER_FLATTEN, .forward = flatten_forward, .backward = flatten_backward};
+const CudaKind cuda_activation = {
+    .layer = LAYER_RELU, .forward = activation_forward, .backward = activation_backward};
+const CudaKind cuda_maxpool = {.layer = LAYER_MAXPOOL, .kept = maxpool_kept,
+                               .forward = maxpool_forward, .backward = maxpool_backward};
+const CudaKind cuda_avgpool = {
+    .layer = LAYER_AVGPOOL, .forward = avgpool_forward, .backward = avgpool_backward};
+const CudaKind cuda_flatten = {
+    .layer = LAYER_FLATTEN, .forward = flatten_forward, .backward = flatten_backward};

@@ -1,10 +1,11 @@
-/* A GPU cut into slices: green contexts with multiprocessors of their own. The driver's functions are
- * asked for by name through the runtime, so that nothing is linked to the driver, and what older
- * drivers lack is an error of those who want slices.
+/* A GPU cut into slices: green contexts with multiprocessors of their own. The driver's functions
+ * are asked for by name through the runtime, so that nothing is linked to the driver, and what
+ * older drivers lack is an error of those who want slices.
  *
- * Streams, events and libraries that are made while a slice's context is the thread's own keep to the
- * slice. Memory is the GPU's, whatever the context. A GPU is cut once for a number of slices, as only
- * the parts of one cut are promised to have nothing in common; each slice takes its part. */
+ * Streams, events and libraries that are made while a slice's context is the thread's own keep to
+ * the slice. Memory is the GPU's, whatever the context. A GPU is cut once for a number of slices,
+ * as only the parts of one cut are promised to have nothing in common; each slice takes its
+ * part. */
 #include "kernels/cuda/cuda.h"
 
 #include <cuda.h>
@@ -40,12 +41,14 @@ static int find(void *to, size_t size, const char *name, int version, Error *err
 {
     enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
     void       *entry = NULL;
-    cudaError_t status = cudaGetDriverEntryPointByVersion(name, &entry, (unsigned)version, cudaEnableDefault, &found);
+    cudaError_t status = cudaGetDriverEntryPointByVersion(name, &entry, (unsigned)version,
+                                                          cudaEnableDefault, &found);
 
     if (status != cudaSuccess || found != cudaDriverEntryPointSuccess || !entry) {
         cudaGetLastError();
-        return error_set(err, "slices of a GPU need a driver of CUDA %d.%d or newer: this one has no %s", LEAST_DRIVER / 1000,
-                         LEAST_DRIVER % 1000 / 10, name);
+        return error_set(err,
+                         "slices of a GPU need a driver of CUDA %d.%d or newer: this one has no %s",
+                         LEAST_DRIVER / 1000, LEAST_DRIVER % 1000 / 10, name);
     }
     memcpy(to, &entry, size);            /* a function's address: C has no cast from an object's */
     return 0;
@@ -55,11 +58,15 @@ static int find(void *to, size_t size, const char *name, int version, Error *err
 
 static int find_driver(Driver *out, Error *err)
 {
-    if (FIND(device, "cuDeviceGet", 2000) != 0 || FIND(resource, "cuDeviceGetDevResource", 12040) != 0
+    if (FIND(device, "cuDeviceGet", 2000) != 0
+        || FIND(resource, "cuDeviceGetDevResource", 12040) != 0
         || FIND(split, "cuDevSmResourceSplitByCount", 12040) != 0
-        || FIND(describe, "cuDevResourceGenerateDesc", 12040) != 0 || FIND(create, "cuGreenCtxCreate", 12040) != 0
-        || FIND(destroy, "cuGreenCtxDestroy", 12040) != 0 || FIND(context_of, "cuCtxFromGreenCtx", 12040) != 0
-        || FIND(use, "cuCtxSetCurrent", 4000) != 0) return -1;
+        || FIND(describe, "cuDevResourceGenerateDesc", 12040) != 0
+        || FIND(create, "cuGreenCtxCreate", 12040) != 0
+        || FIND(destroy, "cuGreenCtxDestroy", 12040) != 0
+        || FIND(context_of, "cuCtxFromGreenCtx", 12040) != 0
+        || FIND(use, "cuCtxSetCurrent", 4000) != 0)
+        return -1;
     return 0;
 }
 
@@ -69,7 +76,8 @@ static int driver_failed(CUresult status, int gpu, const char *what, Error *err)
     return error_set(err, "cuda:%d: %s: the driver's error %d", gpu, what, (int)status);
 }
 
-/* The largest equal parts: as many multiprocessors as the GPU has for each, down to what it can give. */
+/* The largest equal parts: as many multiprocessors as the GPU has for each, down to what it can
+ * give. */
 static int cut_anew(SliceCut *out, const Driver *driver, int gpu, int slices, Error *err)
 {
     static const unsigned flags[] = {0, CU_DEV_SM_RESOURCE_SPLIT_IGNORE_SM_COSCHEDULING};
@@ -77,19 +85,25 @@ static int cut_anew(SliceCut *out, const Driver *driver, int gpu, int slices, Er
     CUdevice      device;
 
     if (driver_failed(driver->device(&device, gpu), gpu, "asking for the GPU", err) != 0
-        || driver_failed(driver->resource(device, &whole, CU_DEV_RESOURCE_TYPE_SM), gpu, "asking for multiprocessors", err) != 0)
+        || driver_failed(driver->resource(device, &whole, CU_DEV_RESOURCE_TYPE_SM), gpu,
+                         "asking for multiprocessors", err)
+               != 0)
         return -1;
     out->all = whole.sm.smCount;
     for (size_t f = 0; f < sizeof flags / sizeof *flags; f++)
         for (unsigned least = out->all / (unsigned)slices; least > 0; least--) {
             unsigned groups = (unsigned)slices;
-            if (driver->split(out->part, &groups, &whole, NULL, flags[f], least) != CUDA_SUCCESS || groups < (unsigned)slices)
+            if (driver->split(out->part, &groups, &whole, NULL, flags[f], least) != CUDA_SUCCESS
+                || groups < (unsigned)slices)
                 continue;
             out->each = out->part[0].sm.smCount;
             return 0;
         }
-    return error_set(err, "cuda:%d/%d: the GPU has %u multiprocessors, and gives them out in groups of %u at least, in steps of "
-                     "%u: too few for %d slices", gpu, slices, out->all, whole.sm.minSmPartitionSize,
+    return error_set(err,
+                     "cuda:%d/%d: the GPU has %u multiprocessors, and gives them out in groups of "
+                     "%u at least, in steps of "
+                     "%u: too few for %d slices",
+                     gpu, slices, out->all, whole.sm.minSmPartitionSize,
                      whole.sm.smCoscheduledAlignment, slices);
 }
 
@@ -144,10 +158,16 @@ int slice_enter(Slice **out, int *processors, int gpu, int slices, int slice, Er
     if (!self) return error_no_memory(err);
     if (find_driver(&driver, err) != 0 || cut(&parts, &driver, gpu, slices, err) != 0) goto failed;
     if (driver_failed(driver.device(&device, gpu), gpu, "asking for the GPU", err) != 0
-        || driver_failed(driver.describe(&description, &parts.part[slice], 1), gpu, "describing a slice", err) != 0
-        || driver_failed(driver.create(&self->context, description, device, CU_GREEN_CTX_DEFAULT_STREAM), gpu,
-                         "making a slice", err) != 0) goto failed;
-    if (driver_failed(driver.context_of(&context, self->context), gpu, "a slice's context", err) != 0
+        || driver_failed(driver.describe(&description, &parts.part[slice], 1), gpu,
+                         "describing a slice", err)
+               != 0
+        || driver_failed(
+               driver.create(&self->context, description, device, CU_GREEN_CTX_DEFAULT_STREAM), gpu,
+               "making a slice", err)
+               != 0)
+        goto failed;
+    if (driver_failed(driver.context_of(&context, self->context), gpu, "a slice's context", err)
+            != 0
         || driver_failed(driver.use(context), gpu, "entering a slice", err) != 0) {
         driver.destroy(self->context);
         goto failed;

@@ -30,7 +30,8 @@ static int finish(Device *base, Error *err)
     int         rc = cuda_noted(device, err);
 
     for (int i = 0; i < STREAM_COUNT; i++)
-        if (rc == 0) rc = cuda_failed(cudaStreamSynchronize(device->streams[i]), "work of the GPU", err);
+        if (rc == 0)
+            rc = cuda_failed(cudaStreamSynchronize(device->streams[i]), "work of the GPU", err);
         else         cudaStreamSynchronize(device->streams[i]);
     return rc;
 }
@@ -46,7 +47,8 @@ static int make_mark(StreamEvent **out, Device *base, Error *err)
     if (!event) return error_no_memory(err);
     event->base.backend = base->backend;
     event->device = cuda_device(base);
-    if (cuda_failed(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync), "an event", err) != 0) {
+    if (cuda_failed(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync), "an event", err)
+        != 0) {
         free(event);
         return -1;
     }
@@ -70,7 +72,8 @@ static int set_mark(Device *base, StreamEvent *event, Error *err)
 
 static int wait_for_mark(Device *base, const StreamEvent *event, Error *err)
 {
-    return cuda_failed(cudaStreamWaitEvent(cuda_device(base)->stream, cuda_mark(event)->event, 0), "waiting for an event", err);
+    return cuda_failed(cudaStreamWaitEvent(cuda_device(base)->stream, cuda_mark(event)->event, 0),
+                       "waiting for an event", err);
 }
 
 static int finish_mark(const StreamEvent *event, Error *err)
@@ -84,7 +87,8 @@ static int64_t since(const StreamEvent *from, const StreamEvent *event)
 {
     float ms = 0;
 
-    if (cudaEventElapsedTime(&ms, cuda_mark(from)->event, cuda_mark(event)->event) != cudaSuccess) cudaGetLastError();
+    if (cudaEventElapsedTime(&ms, cuda_mark(from)->event, cuda_mark(event)->event) != cudaSuccess)
+        cudaGetLastError();
     return llround((double)ms * 1e6);
 }
 
@@ -113,18 +117,21 @@ static void release_host(const DeviceSpec *spec, void *memory)
 
 static int load(Device *base, float *to, const float *host, int64_t count, Error *err)
 {
-    return cuda_failed(cudaMemcpyAsync(to, host, (size_t)count * sizeof *to, cudaMemcpyHostToDevice, cuda_device(base)->stream),
+    return cuda_failed(cudaMemcpyAsync(to, host, (size_t)count * sizeof *to, cudaMemcpyHostToDevice,
+                                       cuda_device(base)->stream),
                        "rows from the host", err);
 }
 
-static int move(Device *base, float *to, const Device *to_device, const float *from, const Device *from_device, int64_t count,
-                Error *err)
+static int move(Device *base, float *to, const Device *to_device, const float *from,
+                const Device *from_device, int64_t count, Error *err)
 {
-    int          to_gpu = ((const CudaDevice *)to_device)->gpu, from_gpu = ((const CudaDevice *)from_device)->gpu;
+    int          to_gpu = ((const CudaDevice *)to_device)->gpu,
+                 from_gpu = ((const CudaDevice *)from_device)->gpu;
     size_t       bytes = (size_t)count * sizeof *to;
     cudaStream_t stream = cuda_device(base)->stream;
-    cudaError_t  status = to_gpu == from_gpu ? cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream)
-                                               : cudaMemcpyPeerAsync(to, to_gpu, from, from_gpu, bytes, stream);
+    cudaError_t  status = to_gpu == from_gpu
+                              ? cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream)
+                              : cudaMemcpyPeerAsync(to, to_gpu, from, from_gpu, bytes, stream);
 
     return cuda_failed(status, "a message", err);
 }
@@ -136,7 +143,10 @@ static bool reaches(Device *base, const DeviceSpec *spec, int index)
     int         other = device_spec_gpu(spec, index), can = 0;
 
     if (other == device->gpu) return true;
-    if (cudaDeviceCanAccessPeer(&can, device->gpu, other) != cudaSuccess || !can) { cudaGetLastError(); return false; }
+    if (cudaDeviceCanAccessPeer(&can, device->gpu, other) != cudaSuccess || !can) {
+        cudaGetLastError();
+        return false;
+    }
     cudaError_t status = cudaDeviceEnablePeerAccess(other, 0);
     if (status != cudaSuccess) cudaGetLastError();
     return status == cudaSuccess || status == cudaErrorPeerAccessAlreadyEnabled;
@@ -147,7 +157,8 @@ static bool reaches(Device *base, const DeviceSpec *spec, int index)
 static int members_of(KernelMembers *out, void *const *values, int members, Error *err)
 {
     if (members > KERNEL_MEMBERS)
-        return error_set(err, "a sum over %d devices of one process: at most %d", members, KERNEL_MEMBERS);
+        return error_set(err, "a sum over %d devices of one process: at most %d", members,
+                         KERNEL_MEMBERS);
     out->count = members;
     for (int m = 0; m < members; m++) out->values[m] = values[m];
     return 0;
@@ -160,17 +171,20 @@ static int sum(Device *base, float *const *values, int members, int64_t count, E
 
     for (int m = 0; m < members && m < KERNEL_MEMBERS; m++) memory[m] = values[m];
     if (members_of(&of, memory, members, err) != 0) return -1;
-    return launch_failed(kernel_sum_members(&of, count, cuda_device(base)->stream), "a sum over devices", err);
+    return launch_failed(kernel_sum_members(&of, count, cuda_device(base)->stream),
+                         "a sum over devices", err);
 }
 
-static int sum_doubles(Device *base, double *to, double *const *values, int members, int count, Error *err)
+static int sum_doubles(Device *base, double *to, double *const *values, int members, int count,
+                       Error *err)
 {
     KernelMembers of;
     void         *memory[KERNEL_MEMBERS];
 
     for (int m = 0; m < members && m < KERNEL_MEMBERS; m++) memory[m] = values[m];
     if (members_of(&of, memory, members, err) != 0) return -1;
-    return launch_failed(kernel_sum_doubles(to, &of, count, cuda_device(base)->stream), "a sum over devices", err);
+    return launch_failed(kernel_sum_doubles(to, &of, count, cuda_device(base)->stream),
+                         "a sum over devices", err);
 }
 
 /* ---- names for profilers ---- */
@@ -188,9 +202,26 @@ static void end_range(Device *device)
 }
 
 const StreamOps cuda_streams = {
-    .use = use, .finish = finish, .native = native, .event_new = make_mark, .event_free = free_mark, .event_record = set_mark,
-    .stream_wait_event = wait_for_mark, .event_synchronize = finish_mark, .event_elapsed_ns = since, .host_alloc = alloc_host,
-    .host_release = release_host, .load = load, .move = move, .reaches = reaches, .sum = sum, .sum_doubles = sum_doubles,
-    .replay_begin = cuda_replay_begin, .replay_end = cuda_replay_end, .replay_forget = cuda_replay_forget,
-    .replay_counts = cuda_replay_counts, .range_begin = begin_range, .range_end = end_range,
+    .use = use,
+    .finish = finish,
+    .native = native,
+    .event_new = make_mark,
+    .event_free = free_mark,
+    .event_record = set_mark,
+    .stream_wait_event = wait_for_mark,
+    .event_synchronize = finish_mark,
+    .event_elapsed_ns = since,
+    .host_alloc = alloc_host,
+    .host_release = release_host,
+    .load = load,
+    .move = move,
+    .reaches = reaches,
+    .sum = sum,
+    .sum_doubles = sum_doubles,
+    .replay_begin = cuda_replay_begin,
+    .replay_end = cuda_replay_end,
+    .replay_forget = cuda_replay_forget,
+    .replay_counts = cuda_replay_counts,
+    .range_begin = begin_range,
+    .range_end = end_range,
 };

@@ -11,7 +11,8 @@
 static int64_t some(int64_t bytes)          { return bytes > 0 ? bytes : 0; }
 
 /* Of all the block's students, one after another. */
-static int add_work(const Check *c, int stage, Work work, int block, int device, int64_t rows, int64_t *sum)
+static int add_work(const Check *c, int stage, Work work, int block, int device, int64_t rows,
+                    int64_t *sum)
 {
     int count = work == WORK_TEACHER ? 1 : check_students(&c->trace->blocks[block]);
 
@@ -78,7 +79,8 @@ static int contended_ns(const Check *c, int index, int i, const CheckedPart *par
 
     *ns = compute + part->reduce_ns;
     if (c->trace->blocking_transfers || part->reduce_ns == 0) return 0;
-    if (add_work(c, index, WORK_UPDATE, c->plan->stages[index].last, d, rows, &last) != 0) return -1;
+    if (add_work(c, index, WORK_UPDATE, c->plan->stages[index].last, d, rows, &last) != 0)
+        return -1;
     if (lane_end(c, index, i, part, &lane) != 0) return -1;
     *ns = larger(compute, lane + last + c->trace->step_ns);
     return 0;
@@ -102,7 +104,9 @@ static int64_t boundaries(const Check *c, int low, int high)
 
 static int64_t weights(const Check *c, const TraceBlock *b)
 {
-    return some(b->student_weight_bytes) + some(micro_gradients(c->trace->micro_batches, b->gradient_bytes)) + some(b->state_bytes);
+    return some(b->student_weight_bytes)
+           + some(micro_gradients(c->trace->micro_batches, b->gradient_bytes))
+           + some(b->state_bytes);
 }
 
 /* A stage of a chain: going up, boundaries pile up; then block after block lets go of one.
@@ -115,10 +119,14 @@ int64_t check_memory(const Check *c, int first, int last, int64_t rows, bool pha
     for (int b = phase ? 0 : first; b <= last; b++) fixed += some(blocks[b].teacher_weight_bytes);
     for (int b = first; b <= last; b++) fixed += weights(c, &blocks[b]);
     for (int b = phase ? 0 : first; b <= last; b++)
-        peak = larger(peak, boundaries(c, phase ? b : first, b + 1) + some(blocks[b].teacher_activation_bytes));
+        peak = larger(peak, boundaries(c, phase ? b : first, b + 1)
+                                + some(blocks[b].teacher_activation_bytes));
     for (int b = first; b <= last; b++)
-        peak = larger(peak, boundaries(c, b, last + 1) + some(micro_bytes(c->trace->micro_batches, blocks[b].student_activation_bytes)));
-    if ((phase || first == 0) && c->trace->loader.present) waiting = trace_loader_held(&c->trace->loader) * boundary_bytes(c, 0);
+        peak = larger(peak, boundaries(c, b, last + 1)
+                                + some(micro_bytes(c->trace->micro_batches,
+                                                   blocks[b].student_activation_bytes)));
+    if ((phase || first == 0) && c->trace->loader.present)
+        waiting = trace_loader_held(&c->trace->loader) * boundary_bytes(c, 0);
     if (!phase && first > 0) waiting = c->scenario->queue_depth * boundary_bytes(c, first);
     return fixed + rows * (peak + waiting);
 }
@@ -176,7 +184,8 @@ int check_add_part(const Check *c, CheckedStage *out, int index, int i, const Ch
 /* Those that load in ls, as the search counts. */
 static int check_ls_devices(const Check *c)
 {
-    return c->plan->block_count < c->plan->device_count ? c->plan->block_count : c->plan->device_count;
+    return c->plan->block_count < c->plan->device_count ? c->plan->block_count
+                                                        : c->plan->device_count;
 }
 
 static int price_stage(const Check *c, int index, CheckedStage *out)
@@ -189,7 +198,9 @@ static int price_stage(const Check *c, int index, CheckedStage *out)
 
     if (!loads) return error_no_memory(c->err);
     int devices = schedule_row(c->plan->schedule)->lists ? check_ls_devices(c) : stage->width;
-    if (check_loads(c, schedule_row(c->plan->schedule)->lists ? &alone : stage, devices, loads) != 0) goto done;
+    if (check_loads(c, schedule_row(c->plan->schedule)->lists ? &alone : stage, devices, loads)
+        != 0)
+        goto done;
     for (int i = 0; i < count; i++)
         if (price_part(c, index, i, loads[stage->width ? i : 0], &part) != 0
             || check_add_part(c, out, index, i, &part) != 0) goto done;
@@ -200,7 +211,7 @@ done:
     return rc;
 }
 
-/* ---- the plan as a whole ---------------------------------------------------------------------- */
+/* ---- the plan as a whole --------------------------------------------------------------------- */
 
 static int check_sizes(const Check *c)
 {
@@ -208,14 +219,18 @@ static int check_sizes(const Check *c)
 
     for (int b = 0; p->students && b < p->block_count && b < c->trace->block_count; b++)
         if (p->students[b] != check_students(&c->trace->blocks[b]))
-            return error_set(c->err, "the plan is for %d students of block %d, expected %d as in the trace", p->students[b], b,
-                             check_students(&c->trace->blocks[b]));
+            return error_set(c->err,
+                             "the plan is for %d students of block %d, expected %d as in the trace",
+                             p->students[b], b, check_students(&c->trace->blocks[b]));
     if (p->block_count != c->trace->block_count)
-        return error_set(c->err, "the plan is for %d blocks, expected %d as in the trace", p->block_count, c->trace->block_count);
+        return error_set(c->err, "the plan is for %d blocks, expected %d as in the trace",
+                         p->block_count, c->trace->block_count);
     if (p->device_count != c->scenario->device_count)
-        return error_set(c->err, "the plan is for %d devices, but there are %d", p->device_count, c->scenario->device_count);
+        return error_set(c->err, "the plan is for %d devices, but there are %d", p->device_count,
+                         c->scenario->device_count);
     if (p->batch != c->scenario->batch)
-        return error_set(c->err, "the plan is for batch %" PRId64 ", but it is %" PRId64, p->batch, c->scenario->batch);
+        return error_set(c->err, "the plan is for batch %" PRId64 ", but it is %" PRId64, p->batch,
+                         c->scenario->batch);
     return 0;
 }
 
@@ -228,22 +243,28 @@ static int cover(const Check *c, int index, int *used, int *times)
     for (int i = 0; i < stage->width; i++) {
         int d = stage->devices[i];
         if (d < 0 || d >= c->plan->device_count || stage->rows[i] < 1)
-            return error_set(c->err, "stage %d: %" PRId64 " rows on device %d of %d", index, stage->rows[i], d,
-                             c->plan->device_count);
-        if (used[d] && !is_phase(c->plan)) return error_set(c->err, "stage %d: device %d is in stage %d too", index, d, used[d] - 1);
+            return error_set(c->err, "stage %d: %" PRId64 " rows on device %d of %d", index,
+                             stage->rows[i], d, c->plan->device_count);
+        if (used[d] && !is_phase(c->plan))
+            return error_set(c->err, "stage %d: device %d is in stage %d too", index, d,
+                             used[d] - 1);
         used[d] = index + 1;
         rows += stage->rows[i];
     }
     if (stage->width ? rows != c->plan->batch : !c->plan->stealing)
-        return error_set(c->err, "stage %d: its devices have %" PRId64 " rows together, expected the batch, %" PRId64, index,
-                         rows, c->plan->batch);
+        return error_set(c->err,
+                         "stage %d: its devices have %" PRId64
+                         " rows together, expected the batch, %" PRId64,
+                         index, rows, c->plan->batch);
     if (stage->first < 0 || stage->last < stage->first || stage->last >= c->plan->block_count)
-        return error_set(c->err, "stage %d: blocks %d to %d of %d", index, stage->first, stage->last, c->plan->block_count);
+        return error_set(c->err, "stage %d: blocks %d to %d of %d", index, stage->first,
+                         stage->last, c->plan->block_count);
     if (!is_phase(c->plan) && stage->first != (index ? stage[-1].last + 1 : 0))
         return error_set(c->err, "stage %d: starts with block %d, expected %d", index, stage->first,
                          index ? stage[-1].last + 1 : 0);
     for (int b = stage->first; b <= stage->last; b++)
-        if (times[b]++) return error_set(c->err, "stage %d: block %d is in an earlier stage too", index, b);
+        if (times[b]++)
+            return error_set(c->err, "stage %d: block %d is in an earlier stage too", index, b);
     return 0;
 }
 
@@ -288,7 +309,8 @@ int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Err
 {
     Check    c = {plan, scenario, scenario->trace, err, "stage"};
     size_t   g = (size_t)plan->device_count + 1;
-    int     *used = calloc(g, sizeof *used), *times = calloc((size_t)plan->block_count + 1, sizeof *times);
+    int     *used = calloc(g, sizeof *used),
+        *times = calloc((size_t)plan->block_count + 1, sizeof *times);
     int64_t *busy = calloc(g, sizeof *busy);
     bool     split = schedule_row(plan->schedule)->apart;
     int      rc = -1;
@@ -296,7 +318,10 @@ int check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Err
     *out = (CheckedPlan){0};
     if (split) out->devices = calloc(g, sizeof *out->devices);
     else       out->stages = calloc((size_t)plan->stage_count + 1, sizeof *out->stages);
-    if (!used || !times || !busy || !(split ? (void *)out->devices : (void *)out->stages)) { error_no_memory(err); goto done; }
+    if (!used || !times || !busy || !(split ? (void *)out->devices : (void *)out->stages)) {
+        error_no_memory(err);
+        goto done;
+    }
     if (check_sizes(&c) != 0 || check_cover(&c, used, times) != 0) goto done;
     rc = price_plan(&c, out, busy);
 done:

@@ -38,8 +38,8 @@
 #include "traces/scenario.h"
 
 /* Checks plan against scenario and prices it. An error names the stage, task or device: a
- * block or student that is trained twice or never, rows that do not cover the batch, a device in two stages, a
- * timing or link that the trace does not have, a device with too little memory.
+ * block or student that is trained twice or never, rows that do not cover the batch, a device in
+ * two stages, a timing or link that the trace does not have, a device with too little memory.
  * check_free() out. */
 int  check_plan(CheckedPlan *out, const Plan *plan, const Scenario *scenario, Error *err);
 void check_free(CheckedPlan *checked);

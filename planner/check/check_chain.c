@@ -19,7 +19,8 @@ typedef struct {
 
 typedef struct {
     int     from, to;            /* members */
-    int64_t ns, end;             /* end: when it has arrived, while messages are laid out; -1: not yet */
+    int64_t ns, end;             /* end: when it has arrived, while messages are laid out; -1: not
+                                  * yet */
 } ChainMessage;
 
 typedef struct {
@@ -44,11 +45,16 @@ static int64_t teacher_done(const CheckedChain *chain, const CheckedMember *m)
 
 /* ---- work ---------------------------------------------------------------------------- */
 
-static int student_time(const CheckedChain *chain, const CheckedMember *m, int block, int student, int64_t *ns)
+static int student_time(const CheckedChain *chain, const CheckedMember *m, int block, int student,
+                        int64_t *ns)
 {
     *ns = 0;
-    if (check_work(chain->c, m->stage, WORK_FORWARD, block, student, device_of(chain, m), m->rows, ns) != 0) return -1;
-    return check_work(chain->c, m->stage, WORK_BACKWARD, block, student, device_of(chain, m), m->rows, ns);
+    if (check_work(chain->c, m->stage, WORK_FORWARD, block, student, device_of(chain, m), m->rows,
+                   ns)
+        != 0)
+        return -1;
+    return check_work(chain->c, m->stage, WORK_BACKWARD, block, student, device_of(chain, m),
+                      m->rows, ns);
 }
 
 static int add_sums(const CheckedChain *chain, CheckedMember *m)
@@ -58,12 +64,18 @@ static int add_sums(const CheckedChain *chain, CheckedMember *m)
     int64_t      ns;
 
     for (int b = stage->first; b <= stage->last; b++) {
-        if (check_work(chain->c, m->stage, WORK_TEACHER, b, 0, device_of(chain, m), m->rows, &p->teacher_ns) != 0) return -1;
+        if (check_work(chain->c, m->stage, WORK_TEACHER, b, 0, device_of(chain, m), m->rows,
+                       &p->teacher_ns)
+            != 0)
+            return -1;
         for (int j = 0; j < check_students(&chain->c->trace->blocks[b]); j++) {
             if (student_time(chain, m, b, j, &ns) != 0) return -1;
             p->student_ns += ns;
-            if (check_work(chain->c, m->stage, WORK_UPDATE, b, j, device_of(chain, m), m->rows, &p->update_ns) != 0
-                || check_reduce(chain->c, m->stage, stage, b, j, &p->reduce_ns) != 0) return -1;
+            if (check_work(chain->c, m->stage, WORK_UPDATE, b, j, device_of(chain, m), m->rows,
+                           &p->update_ns)
+                    != 0
+                || check_reduce(chain->c, m->stage, stage, b, j, &p->reduce_ns) != 0)
+                return -1;
         }
     }
     p->update_ns += chain->c->trace->step_ns;        /* with the last update */
@@ -82,7 +94,10 @@ static int overlapped_work(const CheckedChain *chain, const CheckedMember *m, in
             int64_t reduce = 0, update = 0;
             if (student_time(chain, m, b, j, &ns) != 0
                 || check_reduce(chain->c, m->stage, stage, b, j, &reduce) != 0
-                || check_work(chain->c, m->stage, WORK_UPDATE, b, j, device_of(chain, m), m->rows, &update) != 0) return -1;
+                || check_work(chain->c, m->stage, WORK_UPDATE, b, j, device_of(chain, m), m->rows,
+                              &update)
+                       != 0)
+                return -1;
             ready += ns;
             lane = larger(lane, ready) + reduce;
             *end = (stage->width > 1 ? larger(*end, lane) : *end) + update;
@@ -103,7 +118,9 @@ static int blocking_work(const CheckedChain *chain, int stage_index, int64_t *at
         for (int j = 0; j < check_students(&chain->c->trace->blocks[b]); j++) {
             int64_t longest = 0, reduce = 0;
             for (int i = 0; i < stage->width; i++) {
-                if (student_time(chain, &chain->members[chain->first[stage_index] + i], b, j, &ns) != 0) return -1;
+                if (student_time(chain, &chain->members[chain->first[stage_index] + i], b, j, &ns)
+                    != 0)
+                    return -1;
                 at[i] += ns;
                 longest = larger(longest, at[i]);
             }
@@ -147,8 +164,12 @@ static int list_messages(CheckedChain *chain, int s)
             if (other + next->rows[k] < high) high = other + next->rows[k];
             if (high <= low) continue;
             ChainMessage *m = &chain->messages[chain->count++];
-            *m = (ChainMessage){.from = chain->first[s] + i, .to = chain->first[s + 1] + k, .end = -1};
-            if (check_message(chain->c, s, next->first, stage->devices[i], next->devices[k], high - low, &m->ns) != 0) return -1;
+            *m = (ChainMessage){
+                .from = chain->first[s] + i, .to = chain->first[s + 1] + k, .end = -1};
+            if (check_message(chain->c, s, next->first, stage->devices[i], next->devices[k],
+                              high - low, &m->ns)
+                != 0)
+                return -1;
             chain->members[m->to].part.in_ns += m->ns;
         }
     }
@@ -196,7 +217,7 @@ static void lay_out(CheckedChain *chain, int low, int high)
     }
 }
 
-/* ---- a step ------------------------------------------------------------------------------------ */
+/* ---- a step ---------------------------------------------------------------------------------- */
 
 /* The least time of a step of each member of stage s, and its memory. at: room for the members. */
 static int price_members(CheckedChain *chain, int s, int64_t *at)
@@ -214,14 +235,16 @@ static int price_members(CheckedChain *chain, int s, int64_t *at)
         CheckedPart *p = &m->part;
         int64_t      turn = chain->ahead ? 0 : m->turn;
         if (overlapped_work(chain, m, &work) != 0) return -1;
-        p->step_ns = chain->blocking ? turn + p->teacher_ns + p->out_ns + p->student_ns + p->reduce_ns + p->update_ns
+        p->step_ns = chain->blocking ? turn + p->teacher_ns + p->out_ns + p->student_ns
+                                           + p->reduce_ns + p->update_ns
                                      : turn + larger(work, p->teacher_ns + p->out_ns);
         p->step_ns = larger(p->step_ns, larger(m->lanes, p->in_ns));
         p->memory_bytes = check_memory(chain->c, stage->first, stage->last, m->rows, false);
     }
     CheckedMember *slowest = &chain->members[chain->first[s]];
     for (int i = 1; i < stage->width; i++)
-        if (slowest[0].part.step_ns < chain->members[chain->first[s] + i].part.step_ns) slowest = &chain->members[chain->first[s] + i];
+        if (slowest[0].part.step_ns < chain->members[chain->first[s] + i].part.step_ns)
+            slowest = &chain->members[chain->first[s] + i];
     slowest->part.step_ns = larger(slowest->part.step_ns, together);
     return 0;
 }
@@ -232,16 +255,21 @@ static int find_barrier(CheckedChain *chain, int64_t *at, int64_t *step, int *st
     int64_t sum;
 
     for (int k = 0; k < chain->first[chain->plan->stage_count]; k++)
-        chain->members[k].begin = chain->members[k].part.update_ns + (chain->ahead ? 0 : chain->members[k].turn);
+        chain->members[k].begin =
+            chain->members[k].part.update_ns + (chain->ahead ? 0 : chain->members[k].turn);
     for (int s = 0, n = 0; s < chain->plan->stage_count; s++) {
         CheckedMember *members = chain->members + chain->first[s];
         int          width = chain->plan->stages[s].width;
         for (; n < chain->count && chain->messages[n].from < chain->first[s + 1]; n++) {
-            CheckedMember *from = &chain->members[chain->messages[n].from], *to = &chain->members[chain->messages[n].to];
-            int64_t      end = from->begin + from->part.teacher_ns + chain->messages[n].end - teacher_done(chain, from);
+            CheckedMember *from = &chain->members[chain->messages[n].from],
+                          *to = &chain->members[chain->messages[n].to];
+            int64_t      end = from->begin + from->part.teacher_ns + chain->messages[n].end
+                               - teacher_done(chain, from);
             to->begin = larger(to->begin, end);
         }
-        for (int i = 0; i < width; i++) at[i] = members[i].begin + members[i].part.teacher_ns + (chain->blocking ? members[i].part.out_ns : 0);
+        for (int i = 0; i < width; i++)
+            at[i] = members[i].begin + members[i].part.teacher_ns
+                    + (chain->blocking ? members[i].part.out_ns : 0);
         if (chain->blocking && width > 1 && blocking_work(chain, s, at, &sum) != 0) return -1;
         for (int i = 0; i < width; i++) {
             int64_t end = at[i] + (chain->blocking && width > 1 ? 0 : members[i].part.student_ns);
@@ -253,7 +281,7 @@ static int find_barrier(CheckedChain *chain, int64_t *at, int64_t *step, int *st
     return 0;
 }
 
-/* ---- the chain -------------------------------------------------------------------------------------- */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 /* Prices each member of each stage, lays messages out in time, and finds the slowest stage, or of a
  * plan with a barrier the way along the chain. at: room for the members of a stage. */
@@ -276,12 +304,17 @@ static int price(CheckedChain *chain, CheckedPlan *out, int64_t *at)
     for (int s = 0; s < plan->stage_count; s++) {
         if (price_members(chain, s, at) != 0) return -1;
         for (int i = 0; i < plan->stages[s].width; i++)
-            if (check_add_part(chain->c, &out->stages[s], s, i, &chain->members[chain->first[s] + i].part) != 0) return -1;
+            if (check_add_part(chain->c, &out->stages[s], s, i,
+                               &chain->members[chain->first[s] + i].part)
+                != 0)
+                return -1;
         out->stages[s].group_across = check_spans(chain->c, &plan->stages[s]);
     }
     for (int n = 0; n < chain->count; n++) {
-        const CheckedMember *from = &chain->members[chain->messages[n].from], *to = &chain->members[chain->messages[n].to];
-        out->stages[to->stage].in_across |= check_across(chain->c, device_of(chain, from), device_of(chain, to));
+        const CheckedMember *from = &chain->members[chain->messages[n].from],
+                            *to = &chain->members[chain->messages[n].to];
+        out->stages[to->stage].in_across |=
+            check_across(chain->c, device_of(chain, from), device_of(chain, to));
     }
     out->bottleneck = -1;
     for (int s = 0; s < plan->stage_count; s++)
@@ -302,7 +335,8 @@ int check_chain(CheckedPlan *out, Check *c)
 
     chain.first = calloc((size_t)c->plan->stage_count + 1, sizeof *chain.first);
     if (!chain.first) return error_no_memory(c->err);
-    for (int s = 0; s < c->plan->stage_count; s++) chain.first[s + 1] = (int)(members += (size_t)c->plan->stages[s].width);
+    for (int s = 0; s < c->plan->stage_count; s++)
+        chain.first[s + 1] = (int)(members += (size_t)c->plan->stages[s].width);
     chain.members = calloc(members, sizeof *chain.members);
     chain.messages = calloc(2 * members, sizeof *chain.messages);
     int64_t *at = calloc(members, sizeof *at);

@@ -17,13 +17,16 @@ typedef struct {
 } Check;
 
 int  check_students(const TraceBlock *block);
-int  check_work(const Check *check, int owner, Work work, int block, int student, int device, int64_t rows, int64_t *sum);
+int  check_work(const Check *check, int owner, Work work, int block, int student, int device,
+                int64_t rows, int64_t *sum);
 
 /* One student's gradients within a group; 0 for a device alone. */
-int  check_reduce(const Check *check, int owner, const Stage *group, int block, int student, int64_t *sum);
+int check_reduce(const Check *check, int owner, const Stage *group, int block, int student,
+                 int64_t *sum);
 
 /* Rows of a boundary, *ns. */
-int  check_message(const Check *check, int owner, int boundary, int from, int to, int64_t rows, int64_t *ns);
+int check_message(const Check *check, int owner, int boundary, int from, int to, int64_t rows,
+                  int64_t *ns);
 
 bool check_across(const Check *check, int a, int b);         /* on two machines */
 bool check_spans(const Check *check, const Stage *stage);    /* its devices are */
@@ -31,7 +34,8 @@ bool check_spans(const Check *check, const Stage *stage);    /* its devices are 
 int64_t check_load(const Check *check, int64_t rows);
 
 /* loads: [width] what loading is in a step of each of a stage's devices, which ask at the same
- * time; so many devices load. Loading for themselves, they take turns at the lanes, in order: until each has its own.
+ * time; so many devices load. Loading for themselves, they take turns at the lanes, in order: until
+ * each has its own.
  * With lanes that load ahead: a step's time of them, its own and an even part of all. */
 int     check_loads(const Check *check, const Stage *stage, int devices, int64_t *loads);
 
@@ -40,7 +44,8 @@ int64_t check_memory(const Check *check, int first, int last, int64_t rows, bool
 
 /* Takes device i's part of a stage or phase into *stage: the slowest, the nearest to its limit.
  * -1: it has too little memory. */
-int  check_add_part(const Check *check, CheckedStage *stage, int index, int i, const CheckedPart *part);
+int check_add_part(const Check *check, CheckedStage *stage, int index, int i,
+                   const CheckedPart *part);
 
 /* check_plan() for tr, dpu, ir and ahd, once sizes and stages are checked: fills out->stages and
  * the bottleneck. */

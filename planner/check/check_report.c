@@ -26,7 +26,9 @@ static void ratio_text(int64_t ns, int64_t other, Text *out)
     double change = 100 * ((double)ns / (double)other - 1), percent = change > 0 ? change : -change;
 
     if (ns == other) text_append(out, "the same");
-    else             text_printf(out, percent < 10 ? "%.2g %% %s" : "%.0f %% %s", percent, change > 0 ? "slower" : "faster");
+    else
+        text_printf(out, percent < 10 ? "%.2g %% %s" : "%.0f %% %s", percent,
+                    change > 0 ? "slower" : "faster");
 }
 
 /* ---- table --------------------------------------------------------------------------- */
@@ -49,8 +51,9 @@ static void stage_row(const CheckReport *r, const Scenario *s, int i, Text *out)
     text_pad(out, 40);
     if (out->length - start > 40) text_append(out, "\n                                        ");
     text_printf(out, "%10.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.1f", (double)c->step_ns * 1e-6,
-                (double)p->load_ns * 1e-6, (double)p->teacher_ns * 1e-6, (double)p->student_ns * 1e-6,
-                (double)p->reduce_ns * 1e-6, (double)p->update_ns * 1e-6, (double)(p->in_ns + p->out_ns) * 1e-6,
+                (double)p->load_ns * 1e-6, (double)p->teacher_ns * 1e-6,
+                (double)p->student_ns * 1e-6, (double)p->reduce_ns * 1e-6,
+                (double)p->update_ns * 1e-6, (double)(p->in_ns + p->out_ns) * 1e-6,
                 (double)c->memory_bytes * 0x1p-20);
     if (chain && i == r->checked->bottleneck) text_append(out, "  <- bottleneck");
     if (c->group_across) text_append(out, "  devices on several machines");
@@ -83,16 +86,20 @@ static void device_row(const CheckReport *r, const Scenario *s, int d, Text *out
     size_t             start = out->length;
 
     text_printf(out, "%6d  ", d);
-    if (stage >= 0) text_printf(out, "teacher %s", s->trace->blocks[r->plan->stages[stage].first].name);
+    if (stage >= 0)
+        text_printf(out, "teacher %s", s->trace->blocks[r->plan->stages[stage].first].name);
     if (stage >= 0 && r->plan->stages[stage].first != r->plan->stages[stage].last)
         text_printf(out, " to %s", s->trace->blocks[r->plan->stages[stage].last].name);
-    if (tasks) text_printf(out, "%s%d student%s", stage >= 0 ? ", " : "", tasks, tasks > 1 ? "s" : "");
+    if (tasks)
+        text_printf(out, "%s%d student%s", stage >= 0 ? ", " : "", tasks, tasks > 1 ? "s" : "");
     if (stage < 0 && !tasks) text_append(out, "nothing");
     text_pad(out, 40);
     if (out->length - start > 40) text_append(out, "\n                                        ");
-    text_printf(out, "%10.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.1f", (double)p->step_ns * 1e-6, (double)p->load_ns * 1e-6,
-                (double)p->teacher_ns * 1e-6, (double)p->student_ns * 1e-6, (double)p->reduce_ns * 1e-6,
-                (double)p->update_ns * 1e-6, (double)(p->in_ns + p->out_ns) * 1e-6, (double)p->memory_bytes * 0x1p-20);
+    text_printf(out, "%10.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.1f", (double)p->step_ns * 1e-6,
+                (double)p->load_ns * 1e-6, (double)p->teacher_ns * 1e-6,
+                (double)p->student_ns * 1e-6, (double)p->reduce_ns * 1e-6,
+                (double)p->update_ns * 1e-6, (double)(p->in_ns + p->out_ns) * 1e-6,
+                (double)p->memory_bytes * 0x1p-20);
     text_append(out, d == r->checked->bottleneck ? "  <- bottleneck\n" : "\n");
 }
 
@@ -104,7 +111,8 @@ static void rows(const CheckReport *r, const Scenario *s, Text *out)
                            : "\nstage  blocks, devices, rows" "                    ");
     text_append(out, "step      load   teacher   student all-reduce  update  messages    memory\n");
     text_append(out, split ? "                            " : "       of the slowest device");
-    text_append(out, "                      ms        ms        ms        ms        ms        ms        ms       MiB\n");
+    text_append(out, "                      ms        ms        ms        ms        ms        ms   "
+                     "     ms       MiB\n");
     for (int i = 0; i < r->plan->stage_count && !split; i++) stage_row(r, s, i, out);
     for (int d = 0; d < r->plan->device_count && split; d++) device_row(r, s, d, out);
     text_append(out, "\n");
@@ -114,13 +122,20 @@ static void bottleneck_text(const CheckReport *r, Text *out)
 {
     const CheckedPlan *c = r->checked;
 
-    if (!c->bottleneck_ns) { text_append(out, "bottleneck: not known, tasks go to whoever is free\n"); return; }
+    if (!c->bottleneck_ns) {
+        text_append(out, "bottleneck: not known, tasks go to whoever is free\n");
+        return;
+    }
     text_append(out, "bottleneck: ");
-    if (schedule_row(r->plan->schedule)->phases && schedule_row(r->plan->schedule)->whole) text_append(out, "all stages in turn");
-    else if (c->devices || schedule_row(r->plan->schedule)->lists) text_printf(out, "device %d", c->bottleneck);
+    if (schedule_row(r->plan->schedule)->phases && schedule_row(r->plan->schedule)->whole)
+        text_append(out, "all stages in turn");
+    else if (c->devices || schedule_row(r->plan->schedule)->lists)
+        text_printf(out, "device %d", c->bottleneck);
     else text_printf(out, "stage %d", c->bottleneck);
     text_printf(out, ", %.3f ms a step", (double)c->bottleneck_ns * 1e-6);
-    if (c->devices) text_printf(out, " of work; with waits %.3f ms, simulated", (double)r->priced->plan->step_ns * 1e-6);
+    if (c->devices)
+        text_printf(out, " of work; with waits %.3f ms, simulated",
+                    (double)r->priced->plan->step_ns * 1e-6);
     if (r->plan->bottleneck_ns) {
         text_append(out, "; predicted when it was made: ");
         text_printf(out, "%.3f ms, now ", (double)r->plan->bottleneck_ns * 1e-6);
@@ -152,23 +167,24 @@ static void distance_text(const CheckReport *r, Text *out)
     const Candidate  *same = &c->rows[r->plan->schedule];
 
     if (same->plan) {
-        text_printf(out, "the planner's %s: %.3f s; this plan is ", schedule_name(r->plan->schedule),
-                    (double)same->sim.epoch_ns * 1e-9);
+        text_printf(out, "the planner's %s: %.3f s; this plan is ",
+                    schedule_name(r->plan->schedule), (double)same->sim.epoch_ns * 1e-9);
         ratio_text(ns, same->sim.epoch_ns, out);
         text_append(out, "\n");
     }
     if (c->best >= 0 && c->best != (int)r->plan->schedule) {
-        text_printf(out, "the planner's fastest: %s, %.3f s; this plan is ", schedule_name((Schedule)c->best),
-                    (double)c->rows[c->best].sim.epoch_ns * 1e-9);
+        text_printf(out, "the planner's fastest: %s, %.3f s; this plan is ",
+                    schedule_name((Schedule)c->best), (double)c->rows[c->best].sim.epoch_ns * 1e-9);
         ratio_text(ns, c->rows[c->best].sim.epoch_ns, out);
         text_append(out, "\n");
     }
     if (bound > 0)
-        text_printf(out, "bound: no %s plan%s has an epoch below %.3f s; this one is %.1f %% %s\n",
-                    own_bound(r) ? schedule_name(r->plan->schedule) : "relaying",
-                    own_bound(r) ? "" : " of the planner's kind", (double)bound * 1e-9,
-                    100 * (ns >= bound ? (double)ns / (double)bound - 1 : 1 - (double)ns / (double)bound),
-                    ns >= bound ? "above" : "below");
+        text_printf(
+            out, "bound: no %s plan%s has an epoch below %.3f s; this one is %.1f %% %s\n",
+            own_bound(r) ? schedule_name(r->plan->schedule) : "relaying",
+            own_bound(r) ? "" : " of the planner's kind", (double)bound * 1e-9,
+            100 * (ns >= bound ? (double)ns / (double)bound - 1 : 1 - (double)ns / (double)bound),
+            ns >= bound ? "above" : "below");
 }
 
 /* Where the plan's devices and batch are not the trace's. */
@@ -177,11 +193,15 @@ static void cluster_text(const Plan *plan, const Scenario *s, Text *out)
     int devices = trace_device_count(s->trace);
 
     if (plan->device_count != devices)
-        text_printf(out, "its %d device%s: the trace has %d%s\n", plan->device_count, plan->device_count == 1 ? "" : "s", devices,
-                    plan->device_count > devices ? ", the others are taken to be like the last" : "");
+        text_printf(out, "its %d device%s: the trace has %d%s\n", plan->device_count,
+                    plan->device_count == 1 ? "" : "s", devices,
+                    plan->device_count > devices ? ", the others are taken to be like the last"
+                                                 : "");
     if (plan->batch != s->trace->batch)
-        text_printf(out, "its batch of %" PRId64 ": the trace's is %" PRId64 ", so an epoch has %" PRId64 " steps\n", plan->batch,
-                    s->trace->batch, s->steps);
+        text_printf(out,
+                    "its batch of %" PRId64 ": the trace's is %" PRId64 ", so an epoch has %" PRId64
+                    " steps\n",
+                    plan->batch, s->trace->batch, s->steps);
 }
 
 /* The whole report as text. */
@@ -190,19 +210,23 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
     const Plan *plan = r->plan;
 
     text_printf(out, "%s: %s, %d stage%s, on %s with %d devices, batch %" PRId64 "\n", r->name,
-                schedule_name(plan->schedule), plan->stage_count, plan->stage_count > 1 ? "s" : "", s->trace->name,
-                s->device_count, s->batch);
+                schedule_name(plan->schedule), plan->stage_count, plan->stage_count > 1 ? "s" : "",
+                s->trace->name, s->device_count, s->batch);
     if (check_other_trace(plan, s))
-        text_printf(out, "made for another trace: \"%s\", hash %016" PRIx64 "; this one's is %016" PRIx64 "\n",
+        text_printf(out,
+                    "made for another trace: \"%s\", hash %016" PRIx64 "; this one's is %016" PRIx64
+                    "\n",
                     plan->trace_name, plan->trace_hash, s->trace->hash);
     else
-        text_append(out, plan->trace_hash ? "made for this trace\n" : "it does not say for which trace it was made\n");
+        text_append(out, plan->trace_hash ? "made for this trace\n"
+                                          : "it does not say for which trace it was made\n");
     cluster_text(plan, s, out);
     rows(r, s, out);
     bottleneck_text(r, out);
     text_printf(out, "epoch: %.3f s, simulated", (double)r->priced->sim.epoch_ns * 1e-9);
     if (plan->epoch_ns) {
-        text_printf(out, "; predicted when it was made: %.3f s, now ", (double)plan->epoch_ns * 1e-9);
+        text_printf(out, "; predicted when it was made: %.3f s, now ",
+                    (double)plan->epoch_ns * 1e-9);
         ratio_text(r->priced->sim.epoch_ns, plan->epoch_ns, out);
     }
     text_append(out, "\n");
@@ -215,7 +239,8 @@ static void table(const CheckReport *r, const Scenario *s, Text *out)
 
 static void times_us(const CheckedPart *p, const char *const *names, const char *gap, Text *out)
 {
-    const int64_t ns[] = {p->step_ns, p->load_ns, p->teacher_ns, p->student_ns, p->reduce_ns, p->update_ns, p->in_ns, p->out_ns};
+    const int64_t ns[] = {p->step_ns,   p->load_ns,   p->teacher_ns, p->student_ns,
+                          p->reduce_ns, p->update_ns, p->in_ns,      p->out_ns};
 
     for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
         text_append(out, gap);
@@ -224,13 +249,14 @@ static void times_us(const CheckedPart *p, const char *const *names, const char 
     }
 }
 
-static const char *const time_names[] = {"step_us", "load_us", "teacher_us", "student_us", "allreduce_us", "update_us", "in_us",
-                                         "out_us"};
+static const char *const time_names[] = {"step_us",      "load_us",   "teacher_us", "student_us",
+                                         "allreduce_us", "update_us", "in_us",      "out_us"};
 
 /* stage is empty for a device that runs no teacher. */
 static void csv_devices(const CheckReport *r, Text *out)
 {
-    text_append(out, "device,stage,students,step_us,load_us,teacher_us,student_us,allreduce_us,update_us,in_us,out_us,memory_bytes\n");
+    text_append(out, "device,stage,students,step_us,load_us,teacher_us,student_us,allreduce_us,"
+                     "update_us,in_us,out_us,memory_bytes\n");
     for (int d = 0; d < r->plan->device_count; d++) {
         int stage = stage_of(r->plan, d);
         text_printf(out, "%d,", d);
@@ -244,7 +270,8 @@ static void csv_devices(const CheckReport *r, Text *out)
 static void csv(const CheckReport *r, Text *out)
 {
     if (r->checked->devices) { csv_devices(r, out); return; }
-    text_append(out, "stage,first,last,devices,rows,step_us,load_us,teacher_us,student_us,allreduce_us,update_us,in_us,"
+    text_append(out, "stage,first,last,devices,rows,step_us,load_us,teacher_us,student_us,"
+                     "allreduce_us,update_us,in_us,"
                      "out_us,memory_bytes,memory_device\n");
     for (int i = 0; i < r->plan->stage_count; i++) {
         const Stage *stage = &r->plan->stages[i];
@@ -253,7 +280,8 @@ static void csv(const CheckReport *r, Text *out)
         text_append(out, ",");
         list(stage, true, " ", out);
         times_us(&r->checked->stages[i].part, NULL, ",", out);
-        text_printf(out, ",%" PRId64 ",%d\n", r->checked->stages[i].memory_bytes, r->checked->stages[i].memory_device);
+        text_printf(out, ",%" PRId64 ",%d\n", r->checked->stages[i].memory_bytes,
+                    r->checked->stages[i].memory_device);
     }
 }
 
@@ -268,8 +296,11 @@ static void json_stage(const CheckReport *r, int i, Text *out)
     if (stage->width) list(stage, true, ", ", out);
     text_append(out, "]");
     times_us(&c->part, time_names, ", ", out);
-    text_printf(out, ", \"memory_bytes\": %" PRId64 ", \"memory_device\": %d, \"devices_across\": %s, \"relay_across\": %s}",
-                c->memory_bytes, c->memory_device, c->group_across ? "true" : "false", c->in_across ? "true" : "false");
+    text_printf(out,
+                ", \"memory_bytes\": %" PRId64
+                ", \"memory_device\": %d, \"devices_across\": %s, \"relay_across\": %s}",
+                c->memory_bytes, c->memory_device, c->group_across ? "true" : "false",
+                c->in_across ? "true" : "false");
 }
 
 static void json_device(const CheckReport *r, int d, Text *out)

@@ -67,7 +67,9 @@ static int64_t sent(const CheckedSplit *x, int from, int to, int boundary)
     const Stage *maker = &x->plan->stages[x->stage_of[from]];
     CheckedRows         wanted = *need(x, to, boundary), made = x->makes[from];
 
-    if (from == to || boundary > maker->last + 1 || (boundary <= maker->first && (boundary > 0 || maker->first > 0))) return 0;
+    if (from == to || boundary > maker->last + 1
+        || (boundary <= maker->first && (boundary > 0 || maker->first > 0)))
+        return 0;
     return larger(smaller(wanted.end, made.end) - larger(wanted.row, made.row), 0);
 }
 
@@ -81,13 +83,17 @@ static int check_order(const CheckedSplit *x)
 
     for (int b = 0; b < plan->block_count; b++)
         for (int j = 0; j < check_students(&x->c->trace->blocks[b]); j++, t++) {
-            if (t == plan->task_count) return error_set(x->c->err, "student %d of block %d is in no task", j, b);
+            if (t == plan->task_count)
+                return error_set(x->c->err, "student %d of block %d is in no task", j, b);
             const Stage *task = &plan->tasks[t];
             if (task->first != b || task->last != b || task->student != j)
-                return error_set(x->c->err, "task %d: trains student %d of block %d, expected student %d of block %d", t,
-                                 task->student, task->first, j, b);
+                return error_set(
+                    x->c->err,
+                    "task %d: trains student %d of block %d, expected student %d of block %d", t,
+                    task->student, task->first, j, b);
         }
-    if (t < plan->task_count) return error_set(x->c->err, "task %d: all students are in earlier tasks", t);
+    if (t < plan->task_count)
+        return error_set(x->c->err, "task %d: all students are in earlier tasks", t);
     return 0;
 }
 
@@ -100,14 +106,18 @@ static int check_rows(const CheckedSplit *x, int t, int *seen)
     for (int i = 0; i < task->width; i++) {
         int d = task->devices[i];
         if (d < 0 || d >= x->plan->device_count || task->rows[i] < 1)
-            return error_set(x->c->err, "task %d: %" PRId64 " rows on device %d of %d", t, task->rows[i], d,
-                             x->plan->device_count);
+            return error_set(x->c->err, "task %d: %" PRId64 " rows on device %d of %d", t,
+                             task->rows[i], d, x->plan->device_count);
         if (seen[d] == t) return error_set(x->c->err, "task %d: device %d is in it twice", t, d);
         seen[d] = t;
         rows += task->rows[i];
     }
-    return rows == x->plan->batch ? 0 : error_set(x->c->err, "task %d: its devices have %" PRId64 " rows together, expected the "
-                                                  "batch, %" PRId64, t, rows, x->plan->batch);
+    return rows == x->plan->batch
+               ? 0
+               : error_set(x->c->err,
+                           "task %d: its devices have %" PRId64 " rows together, expected the "
+                           "batch, %" PRId64,
+                           t, rows, x->plan->batch);
 }
 
 /* ---- work ---------------------------------------------------------------------------- */
@@ -118,7 +128,8 @@ static int teach_loads(CheckedSplit *x, const Stage *stage)
 
     if (!loads) return error_no_memory(x->c->err);
     int rc = check_loads(x->c, stage, stage->width, loads);
-    for (int i = 0; i < stage->width && rc == 0; i++) x->parts[stage->devices[i]].load_ns = loads[i];
+    for (int i = 0; i < stage->width && rc == 0; i++)
+        x->parts[stage->devices[i]].load_ns = loads[i];
     free(loads);
     return rc;
 }
@@ -135,7 +146,9 @@ static int teach(CheckedSplit *x, int s)
         x->stage_of[d] = s;
         x->makes[d] = rows;
         for (int b = stage->first; b <= stage->last; b++) {
-            if (check_work(x->c, s, WORK_TEACHER, b, 0, d, stage->rows[i], &x->parts[d].teacher_ns) != 0) return -1;
+            if (check_work(x->c, s, WORK_TEACHER, b, 0, d, stage->rows[i], &x->parts[d].teacher_ns)
+                != 0)
+                return -1;
             x->fixed[d] += some(x->c->trace->blocks[b].teacher_weight_bytes);
             widen(need(x, d, b), rows);
         }
@@ -147,9 +160,11 @@ static int teach(CheckedSplit *x, int s)
 static int64_t weights(const Trace *t, const TraceBlock *b, int student)
 {
     if (b->students)
-        return some(b->students[student].weight_bytes) + some(micro_gradients(t->micro_batches, b->students[student].gradient_bytes))
+        return some(b->students[student].weight_bytes)
+               + some(micro_gradients(t->micro_batches, b->students[student].gradient_bytes))
                + some(b->students[student].state_bytes);
-    return some(b->student_weight_bytes) + some(micro_gradients(t->micro_batches, b->gradient_bytes)) + some(b->state_bytes);
+    return some(b->student_weight_bytes)
+           + some(micro_gradients(t->micro_batches, b->gradient_bytes)) + some(b->state_bytes);
 }
 
 static int student_ns(const CheckedSplit *x, int t, int i, int64_t *ns)
@@ -157,8 +172,12 @@ static int student_ns(const CheckedSplit *x, int t, int i, int64_t *ns)
     const Stage *task = &x->plan->tasks[t];
 
     *ns = 0;
-    if (check_work(x->c, t, WORK_FORWARD, task->first, task->student, task->devices[i], task->rows[i], ns) != 0) return -1;
-    return check_work(x->c, t, WORK_BACKWARD, task->first, task->student, task->devices[i], task->rows[i], ns);
+    if (check_work(x->c, t, WORK_FORWARD, task->first, task->student, task->devices[i],
+                   task->rows[i], ns)
+        != 0)
+        return -1;
+    return check_work(x->c, t, WORK_BACKWARD, task->first, task->student, task->devices[i],
+                      task->rows[i], ns);
 }
 
 static int train(CheckedSplit *x, int t)
@@ -172,8 +191,11 @@ static int train(CheckedSplit *x, int t)
         CheckedRows         rows = {row, row + task->rows[i]};
         if (student_ns(x, t, i, &ns) != 0) return -1;
         part->student_ns += ns;
-        if (check_work(x->c, t, WORK_UPDATE, task->first, task->student, d, task->rows[i], &part->update_ns) != 0
-            || check_reduce(x->c, t, task, task->first, task->student, &part->reduce_ns) != 0) return -1;
+        if (check_work(x->c, t, WORK_UPDATE, task->first, task->student, d, task->rows[i],
+                       &part->update_ns)
+                != 0
+            || check_reduce(x->c, t, task, task->first, task->student, &part->reduce_ns) != 0)
+            return -1;
         x->fixed[d] += weights(x->c->trace, &x->c->trace->blocks[task->first], task->student);
         widen(need(x, d, task->first), rows);
         widen(need(x, d, task->first + 1), rows);
@@ -189,7 +211,8 @@ static bool trains(const CheckedSplit *x, int d)
     return false;
 }
 
-/* A step's own time goes with the last work of a device: its updates, or where it only teaches the teacher. */
+/* A step's own time goes with the last work of a device: its updates, or where it only teaches the
+ * teacher. */
 static void add_own(CheckedSplit *x)
 {
     for (int d = 0; d < x->plan->device_count; d++) {
@@ -208,7 +231,8 @@ static bool same_devices(const Stage *a, const Stage *b)
 static void find_groups(CheckedSplit *x)
 {
     for (int t = 0; t < x->plan->task_count; t++)
-        for (x->group[t] = 0; !same_devices(&x->plan->tasks[t], &x->plan->tasks[x->group[t]]);) x->group[t]++;
+        for (x->group[t] = 0; !same_devices(&x->plan->tasks[t], &x->plan->tasks[x->group[t]]);)
+            x->group[t]++;
 }
 
 static int position(const Stage *stage, int device)
@@ -226,7 +250,10 @@ static int run_task(CheckedSplit *x, int t, int i, int64_t *now, int64_t *update
 
     if (student_ns(x, t, i, &ns) != 0) return -1;
     if (check_reduce(x->c, t, task, task->first, task->student, &reduce) != 0) return -1;
-    if (check_work(x->c, t, WORK_UPDATE, task->first, task->student, task->devices[i], task->rows[i], &update) != 0) return -1;
+    if (check_work(x->c, t, WORK_UPDATE, task->first, task->student, task->devices[i],
+                   task->rows[i], &update)
+        != 0)
+        return -1;
     *now += ns;
     if (task->width > 1) {
         *lane = larger(*lane, *now) + reduce;
@@ -286,7 +313,8 @@ static void stage_moments(CheckedSplit *x, int d, int s)
         if (s == 0) add_moment(x, 0, rows, 0);
         for (int b = stage->first; b <= stage->last; b++) {
             use(x, b);
-            add_moment(x, b + 1, rows, rows * some(x->c->trace->blocks[b].teacher_activation_bytes));
+            add_moment(x, b + 1, rows,
+                       rows * some(x->c->trace->blocks[b].teacher_activation_bytes));
         }
         for (int k = s ? stage->first + 1 : 0; k <= stage->last + 1; k++)
             for (int to = 0; to < x->plan->device_count; to++)
@@ -312,8 +340,10 @@ static void list_moments(CheckedSplit *x, int d)
             if (i < 0) continue;
             use(x, task->first);
             use(x, task->first + 1);
-            int64_t bytes = b->students ? b->students[task->student].activation_bytes : b->student_activation_bytes;
-            add_moment(x, 0, 0, task->rows[i] * some(micro_bytes(x->c->trace->micro_batches, bytes)));
+            int64_t bytes = b->students ? b->students[task->student].activation_bytes
+                                        : b->student_activation_bytes;
+            add_moment(x, 0, 0,
+                       task->rows[i] * some(micro_bytes(x->c->trace->micro_batches, bytes)));
         }
     }
 }
@@ -332,9 +362,11 @@ static int64_t peak_bytes(CheckedSplit *x, int d)
             if (x->used[x->moments[before].boundary] >= at) held += x->moments[before].bytes;
         peak = larger(peak, held + x->moments[at].working);
     }
-    for (int m = 0; m < x->plan->device_count; m++) waiting += x->c->scenario->queue_depth * x->largest[m];
+    for (int m = 0; m < x->plan->device_count; m++)
+        waiting += x->c->scenario->queue_depth * x->largest[m];
     if (x->stage_of[d] == 0 && loader->present)
-        waiting += trace_loader_held(loader) * (x->makes[d].end - x->makes[d].row) * boundary_bytes(x, 0);
+        waiting +=
+            trace_loader_held(loader) * (x->makes[d].end - x->makes[d].row) * boundary_bytes(x, 0);
     bool takes_part = x->stage_of[d] >= 0 || trains(x, d);
 
     return (takes_part ? x->c->trace->process_bytes : 0) + x->fixed[d] + waiting + peak;
@@ -369,9 +401,11 @@ static int add_up(CheckedSplit *x, int d)
     if (trace->blocking_transfers) compute += part->reduce_ns;
     else if (part->reduce_ns > 0 && lanes_end(x, d, &lanes) != 0) return -1;
     part->step_ns = larger(compute, lanes);
-    part->step_ns = trace->loader.prefetch > 0 ? larger(part->step_ns, part->load_ns) : part->step_ns + part->load_ns;
-    part->step_ns = trace->blocking_transfers ? part->step_ns + part->out_ns
-                                              : larger(part->step_ns, larger(part->in_ns, part->out_ns));
+    part->step_ns = trace->loader.prefetch > 0 ? larger(part->step_ns, part->load_ns)
+                                               : part->step_ns + part->load_ns;
+    part->step_ns = trace->blocking_transfers
+                        ? part->step_ns + part->out_ns
+                        : larger(part->step_ns, larger(part->in_ns, part->out_ns));
     return 0;
 }
 
@@ -383,8 +417,8 @@ static int price_devices(CheckedSplit *x, CheckedPlan *out)
         if (add_up(x, d) != 0) return -1;
         x->parts[d].memory_bytes = peak_bytes(x, d);
         if (limit && x->parts[d].memory_bytes > limit)
-            return error_set(x->c->err, "device %d needs %.6g MiB, but has %.6g", d, (double)x->parts[d].memory_bytes * 0x1p-20,
-                             (double)limit * 0x1p-20);
+            return error_set(x->c->err, "device %d needs %.6g MiB, but has %.6g", d,
+                             (double)x->parts[d].memory_bytes * 0x1p-20, (double)limit * 0x1p-20);
         if (x->parts[d].step_ns <= out->bottleneck_ns) continue;
         out->bottleneck_ns = x->parts[d].step_ns;
         out->bottleneck = d;
@@ -410,8 +444,10 @@ static int price(CheckedSplit *x, CheckedPlan *out, int *seen)
 int check_split(CheckedPlan *out, Check *c)
 {
     const Plan *plan = c->plan;
-    size_t      g = (size_t)plan->device_count, tasks = (size_t)plan->task_count + 1, boundaries = (size_t)plan->block_count + 1;
-    size_t      moments = boundaries * (g + 3) + tasks;  /* received from all, made, sent, trained */
+    size_t      g = (size_t)plan->device_count, tasks = (size_t)plan->task_count + 1,
+           boundaries = (size_t)plan->block_count + 1;
+    size_t      moments = boundaries * (g + 3) + tasks;  /* received from all, made, sent,
+                                                          * trained */
     CheckedSplit       x = {.c = c, .plan = plan, .parts = out->devices};
     int         rc = -1;
 
@@ -427,8 +463,9 @@ int check_split(CheckedPlan *out, Check *c)
     x.largest = calloc(g, sizeof *x.largest);
     x.lane = calloc(tasks, sizeof *x.lane);
     x.end = calloc(tasks, sizeof *x.end);
-    if (!seen || !x.moments || !x.needs || !x.makes || !x.stage_of || !x.group || !x.fixed || !x.used || !x.largest
-        || !x.lane || !x.end) error_no_memory(c->err);
+    if (!seen || !x.moments || !x.needs || !x.makes || !x.stage_of || !x.group || !x.fixed
+        || !x.used || !x.largest || !x.lane || !x.end)
+        error_no_memory(c->err);
     else rc = price(&x, out, seen);
     free(seen);
     free(x.moments);

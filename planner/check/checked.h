@@ -27,7 +27,8 @@ typedef struct {
     CheckedStage *stages;        /* [plan->stage_count]; split: NULL */
     CheckedPart  *devices;       /* split: [plan->device_count], else NULL */
     int64_t       bottleneck_ns; /* 0: not known */
-    int           bottleneck;    /* the stage, for ls and split the device; -1: none, or dp's, all of them */
+    int           bottleneck;    /* the stage, for ls and split the device; -1: none, or dp's, all
+                                  * of them */
 } CheckedPlan;
 
 #endif

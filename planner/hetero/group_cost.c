@@ -76,7 +76,9 @@ static bool falls(const Curve *curve)
 {
     for (int i = 1; i < curve->count; i++) {
         const CurvePoint *p = &curve->points[i];
-        if (p[0].ns < p[-1].ns || larger(p[0].ns, p[0].contended_ns) < larger(p[-1].ns, p[-1].contended_ns)) return true;
+        if (p[0].ns < p[-1].ns
+            || larger(p[0].ns, p[0].contended_ns) < larger(p[-1].ns, p[-1].contended_ns))
+            return true;
     }
     return false;
 }
@@ -116,13 +118,15 @@ static bool at(const GroupCosts *g, Work what, int block, int class, int64_t row
 {
     Cost cost;
 
-    if (scenario_work(g->scenario, what, block, g->first[class], rows, &cost, NULL) != 0) return false;
+    if (scenario_work(g->scenario, what, block, g->first[class], rows, &cost, NULL) != 0)
+        return false;
     *ns = cost.ns;
     return true;
 }
 
 /* Lets what the block takes for x rows stand in for rows, where it may. */
-static void stand_in(const GroupCosts *g, Work what, int block, int class, int64_t rows, int64_t x, int64_t *ns)
+static void stand_in(const GroupCosts *g, Work what, int block, int class, int64_t rows, int64_t x,
+                     int64_t *ns)
 {
     int64_t other;
 
@@ -132,7 +136,8 @@ static void stand_in(const GroupCosts *g, Work what, int block, int class, int64
 
 /* Between points times are on a line, so that the greatest so far is here, at a point
  * before, or at the first row; the least from here on likewise. */
-static bool work_time(const GroupCosts *g, Work what, int block, int class, int64_t rows, int64_t *ns)
+static bool work_time(const GroupCosts *g, Work what, int block, int class, int64_t rows,
+                      int64_t *ns)
 {
     const Scenario   *s = g->scenario;
     const TraceBlock *b = &s->trace->blocks[block];
@@ -144,7 +149,8 @@ static bool work_time(const GroupCosts *g, Work what, int block, int class, int6
     stand_in(g, what, block, class, rows, s->batch, ns);
     for (int j = 0; j < curves_of(b, what); j++) {
         const Curve *curve = curve_of(b, what, j, kind);
-        for (int i = 0; i < curve->count; i++) stand_in(g, what, block, class, rows, curve->points[i].x, ns);
+        for (int i = 0; i < curve->count; i++)
+            stand_in(g, what, block, class, rows, curve->points[i].x, ns);
     }
     return true;
 }
@@ -293,8 +299,8 @@ static int64_t faster_known(int64_t a, int64_t b)
     return a < 0 ? b : b < 0 ? a : smaller(a, b);
 }
 
-/* Sums over blocks of all-reduces of width devices, and where the next block is that has none measured;
- * made once. A bound takes the faster link. NULL: no memory. */
+/* Sums over blocks of all-reduces of width devices, and where the next block is that has none
+ * measured; made once. A bound takes the faster link. NULL: no memory. */
 static const GroupReduce *reduce_of(GroupCosts *g, bool across, int width)
 {
     GroupReduce *r = &g->reduces[(across ? g->scenario->device_count + 1 : 0) + width];
@@ -335,13 +341,16 @@ typedef struct {
 static int64_t compute(const GroupJob *job, const GroupRow *row)
 {
     const GroupCosts *g = job->g;
-    int         first = job->group->first, last = job->group->last, teacher_first = job->group->phase ? 0 : first;
+    int         first = job->group->first, last = job->group->last,
+        teacher_first = job->group->phase ? 0 : first;
     const GroupSums *from = &row->sums[first], *to = &row->sums[last + 1];
 
     if (row->gap[teacher_first] <= last || job->reduce->gap[first] <= last) return STAGE_IMPOSSIBLE;
-    int64_t teacher = to->teacher - row->sums[teacher_first].teacher, student = to->student - from->student;
+    int64_t teacher = to->teacher - row->sums[teacher_first].teacher,
+            student = to->student - from->student;
     int64_t reduce = job->reduce->sums[last + 1] - job->reduce->sums[first], ns = teacher + student;
-    int64_t updates = row->sums[last].update - from->update, update = to->update - row->sums[last].update;
+    int64_t updates = row->sums[last].update - from->update,
+            update = to->update - row->sums[last].update;
     int64_t step = g->kind == COST_PAPER ? 0 : g->scenario->trace->step_ns;
 
     ns += step;
@@ -379,7 +388,9 @@ static int64_t message_of(const GroupJob *job, const GroupRow *row, bool in)
     const HeteroGroup *group = job->group;
     int                boundary = in ? group->first : group->last + 1;
 
-    if (group->phase || g->kind == COST_BOUND || job->floor || boundary == 0 || boundary == g->blocks) return 0;
+    if (group->phase || g->kind == COST_BOUND || job->floor || boundary == 0
+        || boundary == g->blocks)
+        return 0;
     return row->messages[(in ? group->in_across : group->out_across) * (g->blocks + 1) + boundary];
 }
 
@@ -392,7 +403,8 @@ static int64_t member_time(void *context, int class, int64_t rows)
     int64_t            ns = row && job->reduce ? compute(job, row) : STAGE_IMPOSSIBLE;
 
     if (ns == STAGE_IMPOSSIBLE) return ns;
-    int64_t load = load_time(job, rows), in = message_of(job, row, true), out = message_of(job, row, false);
+    int64_t load = load_time(job, rows), in = message_of(job, row, true),
+            out = message_of(job, row, false);
     if (in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
     int64_t teacher = row->sums[group->last + 1].teacher - row->sums[group->first].teacher;
     if (out > 0) ns = g->blocking ? ns + out : larger(ns, teacher + out);
@@ -449,7 +461,8 @@ static GroupRange range_of(const GroupJob *job, int class)
                                                  s->memory_bytes[g->first[class]]));
     if (g->kind == COST_BOUND) return range;
     if (group->first > 0) narrow_by_message(g, &range, group->in_across, group->first);
-    if (group->last + 1 < g->blocks) narrow_by_message(g, &range, group->out_across, group->last + 1);
+    if (group->last + 1 < g->blocks)
+        narrow_by_message(g, &range, group->out_across, group->last + 1);
     return range;
 }
 
@@ -473,8 +486,8 @@ static ShareProblem shares_of(GroupJob *job)
         g->ranges[c] = range.least;
         g->ranges[g->classes + c] = range.most;
     }
-    return (ShareProblem){g->classes, job->group->counts, g->ranges, g->ranges + g->classes, g->scenario->batch,
-                          member_time, job};
+    return (ShareProblem){g->classes,         job->group->counts, g->ranges, g->ranges + g->classes,
+                          g->scenario->batch, member_time,        job};
 }
 
 int64_t group_cost(GroupCosts *g, const HeteroGroup *group)
@@ -501,13 +514,13 @@ int group_rows(int64_t *rows, GroupCosts *g, const HeteroGroup *group, Error *er
     return shares_rows(rows, &p, err);
 }
 
-void group_range(GroupCosts *g, const HeteroGroup *group, bool floor, int class, int64_t limit_ns, int64_t *least,
-                 int64_t *most)
+void group_range(GroupCosts *g, const HeteroGroup *group, bool floor, int class, int64_t limit_ns,
+                 int64_t *least, int64_t *most)
 {
     GroupJob          job = job_of(g, group, floor);
     GroupRange        range = range_of(&job, class);
-    ShareProblem p = {g->classes, group->counts, g->ranges, g->ranges + g->classes, g->scenario->batch,
-                      member_time, &job};
+    ShareProblem p = {g->classes,         group->counts, g->ranges, g->ranges + g->classes,
+                      g->scenario->batch, member_time,   &job};
 
     g->ranges[class] = range.least;
     g->ranges[g->classes + class] = range.most;
@@ -522,9 +535,10 @@ const Scenario *group_costs_scenario(const GroupCosts *g)  { return g->scenario;
 bool group_costs_monotone(const GroupCosts *g)             { return g->monotone; }
 bool group_costs_failed(const GroupCosts *g)               { return g->failed; }
 
-/* ---- making and freeing ------------------------------------------------------------------------ */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
-int group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, bool optimistic, Error *err)
+int group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, bool optimistic,
+                      Error *err)
 {
     GroupCosts *g = calloc(1, sizeof *g);
     size_t      n = (size_t)scenario->device_count;
@@ -533,7 +547,8 @@ int group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind,
     if (!g) return error_no_memory(err);
     *g = (GroupCosts){.scenario = scenario, .kind = kind, .blocks = scenario->trace->block_count,
                       .blocking = scenario->trace->blocking_transfers,
-                      .optimistic = optimistic || kind == COST_BOUND, .monotone = all_monotone(scenario)};
+                      .optimistic = optimistic || kind == COST_BOUND,
+                      .monotone = all_monotone(scenario)};
     g->class_of = calloc(n, sizeof *g->class_of);
     g->first = calloc(n, sizeof *g->first);
     g->counts = calloc(n, sizeof *g->counts);

@@ -31,7 +31,8 @@ typedef struct {
 /* Borrows scenario for as long as out lives. kind: COST_SIM, or COST_BOUND, which takes
  * the faster link for all-reduces, whatever the group says, and is always optimistic.
  * group_costs_free() it. Fails only without memory. */
-int  group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, bool optimistic, Error *err);
+int  group_costs_build(GroupCosts **out, const Scenario *scenario, CostKind kind, bool optimistic,
+                       Error *err);
 void group_costs_free(GroupCosts *costs);
 
 int  group_costs_classes(const GroupCosts *costs);
@@ -49,8 +50,8 @@ bool group_costs_failed(const GroupCosts *costs);
  * relaying schedule; not looked at for a phase of dp). STAGE_IMPOSSIBLE: there are none. */
 int64_t group_cost(GroupCosts *costs, const HeteroGroup *group);
 
-/* The same without limits of memory, without messages, without turns at the loader, and without the update after
- * the last all-reduce: at most the cost, and never less for a stage that contains this
+/* The same without limits of memory, without messages, without turns at the loader, and without the
+ * update after the last all-reduce: at most the cost, and never less for a stage that contains this
  * one. */
 int64_t group_floor(GroupCosts *costs, const HeteroGroup *group);
 
@@ -60,8 +61,8 @@ int     group_rows(int64_t *rows, GroupCosts *costs, const HeteroGroup *group, E
 /* For a search with a limit: the least rows of a member of class in this group, whatever
  * the limit, and the most to be done by limit_ns; *most 0: none. Of group->counts only
  * the sum, the width, matters. floor: as group_floor() counts. */
-void    group_range(GroupCosts *costs, const HeteroGroup *group, bool floor, int class, int64_t limit_ns,
-                    int64_t *least, int64_t *most);
+void group_range(GroupCosts *costs, const HeteroGroup *group, bool floor, int class,
+                 int64_t limit_ns, int64_t *least, int64_t *most);
 
 /* Whether a scenario has devices of more than one class. */
 bool    scenario_is_mixed(const Scenario *scenario);

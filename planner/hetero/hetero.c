@@ -19,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct { int first, code, count; } HeteroStep;         /* the last stage of the best way here */
+typedef struct { int first, code, count; } HeteroStep;         /* the last stage of the best way
+                                                                * here */
 
 typedef struct {
     GroupCosts *g;
@@ -47,13 +48,13 @@ enum { NONE = 1 << 30 };
 /* ---- a stage and a limit ------------------------------------------------------------ */
 
 /* width in devices. */
-static void ask_range(HeteroSearch *s, int first, int last, int width, bool floor, int class, int64_t *least,
-                      int64_t *most)
+static void ask_range(HeteroSearch *s, int first, int last, int width, bool floor, int class,
+                      int64_t *least, int64_t *most)
 {
     memset(s->group, 0, (size_t)s->classes * sizeof *s->group);
     s->group[0] = width;
-    group_range(s->g, &(HeteroGroup){.first = first, .last = last, .counts = s->group}, floor, class, s->limit,
-                least, most);
+    group_range(s->g, &(HeteroGroup){.first = first, .last = last, .counts = s->group}, floor,
+                class, s->limit, least, most);
 }
 
 /* Whether all devices could do the stage if they had nothing to tell each other. */
@@ -96,11 +97,13 @@ static int find_needs(HeteroSearch *s, int first, int last)
         int        sum = 0, bound = s->counts[s->last] + 1;
         for (int c = 0; c < s->classes; c++) {
             sum += others[c];
-            if (others[c] > 0 && s->need[code - s->stride[c]] < bound) bound = s->need[code - s->stride[c]];
+            if (others[c] > 0 && s->need[code - s->stride[c]] < bound)
+                bound = s->need[code - s->stride[c]];
         }
         s->need[code] = bound > s->counts[s->last] ? NONE : bound;
         for (int count = 0; count < bound && sum + count <= s->high; count++) {
-            if (sum + count < s->low || !is_done(s, first, last, others, count, sum + count)) continue;
+            if (sum + count < s->low || !is_done(s, first, last, others, count, sum + count))
+                continue;
             s->need[code] = count;
             s->worth[worth++] = code;
             break;
@@ -113,7 +116,8 @@ static int find_needs(HeteroSearch *s, int first, int last)
 
 static bool is_left(const HeteroSearch *s, int used, int more)
 {
-    const int *a = s->digits + (size_t)used * (size_t)s->classes, *b = s->digits + (size_t)more * (size_t)s->classes;
+    const int *a = s->digits + (size_t)used * (size_t)s->classes,
+              *b = s->digits + (size_t)more * (size_t)s->classes;
 
     for (int c = 0; c < s->classes; c++)
         if (c != s->last && a[c] + b[c] > s->counts[c]) return false;
@@ -130,7 +134,8 @@ static void extend(HeteroSearch *s, int first, int j, int worth)
         if (from[used] == NONE) continue;
         for (int i = 0; i < worth; i++) {
             int more = s->worth[i], total = from[used] + s->need[more];
-            if (total > s->counts[s->last] || !is_left(s, used, more) || total >= to[used + more]) continue;
+            if (total > s->counts[s->last] || !is_left(s, used, more) || total >= to[used + more])
+                continue;
             to[used + more] = total;
             steps[used + more] = (HeteroStep){first, more, s->need[more]};
         }
@@ -141,7 +146,8 @@ static int devices_in(const HeteroSearch *s, int code)
 {
     int sum = 0;
 
-    for (int c = 0; c < s->classes; c++) sum += s->digits[(size_t)code * (size_t)s->classes + (size_t)c];
+    for (int c = 0; c < s->classes; c++)
+        sum += s->digits[(size_t)code * (size_t)s->classes + (size_t)c];
     return sum;
 }
 
@@ -198,7 +204,8 @@ static int read_back(HeteroSearch *s, int code, HeteroPartition *out, Error *err
         counts[s->last] = step.count;
         for (size_t c = 0; c < k; c++) counts[c] *= s->unit;
         out->first[i] = step.first;
-        int64_t ns = group_cost(s->g, &(HeteroGroup){.first = step.first, .last = j - 1, .counts = counts});
+        int64_t ns =
+            group_cost(s->g, &(HeteroGroup){.first = step.first, .last = j - 1, .counts = counts});
         if (ns > out->bottleneck_ns) out->bottleneck_ns = ns;
         j = step.first;
         u -= step.code;
@@ -210,7 +217,8 @@ static int read_back(HeteroSearch *s, int code, HeteroPartition *out, Error *err
 static int64_t first_guess(HeteroSearch *s)
 {
     for (int c = 0; c < s->classes; c++) s->group[c] = s->counts[c] * s->unit;
-    int64_t ns = group_floor(s->g, &(HeteroGroup){.first = 0, .last = s->blocks - 1, .counts = s->group});
+    int64_t ns =
+        group_floor(s->g, &(HeteroGroup){.first = 0, .last = s->blocks - 1, .counts = s->group});
 
     return ns == STAGE_IMPOSSIBLE || ns == 0 ? 1 : ns;
 }
@@ -256,7 +264,8 @@ static bool same(const HeteroPartition *a, const HeteroPartition *b, int classes
 }
 
 /* Adds the best with widths low..high, unless it is there, in its place. */
-static int add_best(HeteroSearch *s, HeteroPartition *parts, int *count, int low, int high, Error *err)
+static int add_best(HeteroSearch *s, HeteroPartition *parts, int *count, int low, int high,
+                    Error *err)
 {
     HeteroPartition best;
     int            at = *count;
@@ -267,7 +276,8 @@ static int add_best(HeteroSearch *s, HeteroPartition *parts, int *count, int low
     for (int i = 0; i < *count && best.stages; i++)
         if (same(&parts[i], &best, s->classes)) release(&best);
     if (!best.stages) return 0;
-    for (; at > 0 && parts[at - 1].bottleneck_ns > best.bottleneck_ns; at--) parts[at] = parts[at - 1];
+    for (; at > 0 && parts[at - 1].bottleneck_ns > best.bottleneck_ns; at--)
+        parts[at] = parts[at - 1];
     parts[at] = best;
     ++*count;
     return 0;
@@ -279,14 +289,16 @@ static int widest(const HeteroSearch *s, const HeteroPartition *p)
 
     for (int i = 0; i < p->stages; i++) {
         int width = 0;
-        for (int c = 0; c < s->classes; c++) width += p->counts[(size_t)i * (size_t)s->classes + (size_t)c];
+        for (int c = 0; c < s->classes; c++)
+            width += p->counts[(size_t)i * (size_t)s->classes + (size_t)c];
         if (width > most) most = width;
     }
     return most;
 }
 
 /* The optimum (in units), then in turns wider groups (fewer of them) and narrower ones. */
-static int search_widths(HeteroSearch *s, HeteroPartition *parts, int *count, int max_width, int wanted, Error *err)
+static int search_widths(HeteroSearch *s, HeteroPartition *parts, int *count, int max_width,
+                         int wanted, Error *err)
 {
     if (add_best(s, parts, count, 1, max_width, err) != 0) return -1;
     if (*count == 0) return 0;
@@ -301,7 +313,7 @@ static int search_widths(HeteroSearch *s, HeteroPartition *parts, int *count, in
     return 0;
 }
 
-/* ---- making and freeing ------------------------------------------------------------------------ */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 static int last_class(const GroupCosts *g)
 {
@@ -324,7 +336,8 @@ static double codes_of(const GroupCosts *g, int unit)
 
 double hetero_work(const GroupCosts *g, int max_width, int unit)
 {
-    double n = group_costs_scenario(g)->trace->block_count, codes = codes_of(g, unit), k = group_costs_classes(g);
+    double n = group_costs_scenario(g)->trace->block_count, codes = codes_of(g, unit),
+           k = group_costs_classes(g);
     double others = max_width == 1 ? k : codes, last = group_costs_counts(g)[last_class(g)] / unit;
 
     return n * n / 2 * (codes * others + others * last + 50.0 * max_width / unit * k);
@@ -338,14 +351,16 @@ static void number_codes(HeteroSearch *s)
         if (c == s->last) continue;
         s->stride[c] = stride;
         for (int code = 0; code < s->codes; code++)
-            s->digits[(size_t)code * (size_t)s->classes + (size_t)c] = code / stride % (s->counts[c] + 1);
+            s->digits[(size_t)code * (size_t)s->classes + (size_t)c] =
+                code / stride % (s->counts[c] + 1);
         stride *= s->counts[c] + 1;
     }
 }
 
 static int allocate(HeteroSearch *s, int max_width, Error *err)
 {
-    size_t k = (size_t)s->classes, codes = (size_t)s->codes, cells = (size_t)(s->blocks + 1) * codes;
+    size_t k = (size_t)s->classes, codes = (size_t)s->codes,
+           cells = (size_t)(s->blocks + 1) * codes;
     size_t ranges = ((size_t)max_width + 1) * k;
 
     s->stride = calloc(k, sizeof *s->stride);
@@ -358,8 +373,9 @@ static int allocate(HeteroSearch *s, int max_width, Error *err)
     s->most = calloc(ranges, sizeof *s->most);
     s->group = calloc(k, sizeof *s->group);
     s->counts = calloc(k, sizeof *s->counts);
-    if (s->stride && s->digits && s->fewest && s->steps && s->need && s->worth && s->least && s->most && s->group
-        && s->counts) return 0;
+    if (s->stride && s->digits && s->fewest && s->steps && s->need && s->worth && s->least
+        && s->most && s->group && s->counts)
+        return 0;
     return error_no_memory(err);
 }
 
@@ -377,13 +393,14 @@ static void free_search(HeteroSearch *s)
     free(s->counts);
 }
 
-int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit, int wanted,
-                 Error *err)
+int hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
+                  int wanted, Error *err)
 {
     const Scenario *scenario = group_costs_scenario(costs);
     int    most = (max_width < scenario->batch ? max_width : (int)scenario->batch) / unit, rc = -1;
-    HeteroSearch s = {.g = costs, .blocks = scenario->trace->block_count, .classes = group_costs_classes(costs),
-                .last = last_class(costs), .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit};
+    HeteroSearch s = {.g = costs, .blocks = scenario->trace->block_count,
+                      .classes = group_costs_classes(costs), .last = last_class(costs),
+                      .codes = (int)codes_of(costs, unit), .batch = scenario->batch, .unit = unit};
 
     *count = 0;
     *out = calloc((size_t)(wanted > 1 ? wanted : 1), sizeof **out);

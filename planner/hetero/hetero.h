@@ -27,8 +27,8 @@ typedef struct {
  *
  * unit above 1: only groups whose counts are multiples of it, up to max_width. A class's
  * devices beyond the last multiple stay idle. The optimum is that of such groups. */
-int    hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit, int wanted,
-                    Error *err);
+int    hetero_search(HeteroPartition **out, int *count, GroupCosts *costs, int max_width, int unit,
+                     int wanted, Error *err);
 void   hetero_free(HeteroPartition *partitions, int count);
 
 /* About how many steps a search takes, for who has to choose another way. */

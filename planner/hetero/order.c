@@ -14,7 +14,9 @@ static int parse_list(Order *out, int *devices, const char *text, Error *err)
         char *end;
         long  device = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : -1;
         if (device < 0 || device >= TRACE_MAX_DEVICES || (*end && *end != ','))
-            return error_set(err, "\"%s\" is no order, expected search, given, or all devices such as 2,3,0,1", text);
+            return error_set(
+                err, "\"%s\" is no order, expected search, given, or all devices such as 2,3,0,1",
+                text);
         devices[out->count++] = (int)device;
         if (!*end) return 0;
         at = end;
@@ -44,13 +46,16 @@ int order_check(const Order *order, const Scenario *s, Error *err)
 {
     if (order->kind != ORDER_LISTED) return 0;
     if (order->count != s->device_count)
-        return error_set(err, "an order of %d devices, expected all %d", order->count, s->device_count);
+        return error_set(err, "an order of %d devices, expected all %d", order->count,
+                         s->device_count);
     for (int i = 0; i < order->count; i++) {
         if (order->devices[i] >= s->device_count)
-            return error_set(err, "device %d, expected 0 to %d", order->devices[i], s->device_count - 1);
+            return error_set(err, "device %d, expected 0 to %d", order->devices[i],
+                             s->device_count - 1);
         for (int k = 0; k < i; k++)
             if (order->devices[k] == order->devices[i])
-                return error_set(err, "device %d is in the order twice, expected each device once", order->devices[i]);
+                return error_set(err, "device %d is in the order twice, expected each device once",
+                                 order->devices[i]);
     }
     return 0;
 }
@@ -62,10 +67,12 @@ typedef struct {
     const int  *order;
     int         blocks, devices, max_width;
     int        *counts;          /* [classes] */
-    int64_t    *memo;            /* [2][first][last][device][width - 1], -1: not known; NULL: too large */
+    int64_t    *memo;            /* [2][first][last][device][width - 1], -1: not known; NULL: too
+                                  * large */
 } DeviceLine;
 
-static int64_t *place_of(const DeviceLine *line, bool floor, int first, int last, int device, int width)
+static int64_t *place_of(const DeviceLine *line, bool floor, int first, int last, int device,
+                         int width)
 {
     size_t n = (size_t)line->blocks, g = (size_t)line->devices;
 
@@ -73,7 +80,8 @@ static int64_t *place_of(const DeviceLine *line, bool floor, int first, int last
                        * (size_t)line->max_width + (size_t)width - 1];
 }
 
-static int64_t look_up(const DeviceLine *line, bool floor, int first, int last, int device, int width)
+static int64_t look_up(const DeviceLine *line, bool floor, int first, int last, int device,
+                       int width)
 {
     const Scenario *s = group_costs_scenario(line->costs);
     const int      *at = line->order + device;
@@ -108,23 +116,27 @@ static int64_t line_floor(void *context, int first, int last, int device, int wi
     return cost_of(context, true, first, last, device, width);
 }
 
-int ordered_search(Partition **out, int *count, GroupCosts *costs, const int *order, int max_width, int wanted,
-                   Error *err)
+int ordered_search(Partition **out, int *count, GroupCosts *costs, const int *order, int max_width,
+                   int wanted, Error *err)
 {
     const Scenario *s = group_costs_scenario(costs);
     int    most = max_width < s->batch ? max_width : (int)s->batch, rc = -1;
-    DeviceLine   line = {.costs = costs, .order = order, .blocks = s->trace->block_count, .devices = s->device_count,
-                   .max_width = most};
+    DeviceLine   line = {.costs = costs, .order = order, .blocks = s->trace->block_count,
+                         .devices = s->device_count, .max_width = most};
     double cells = 2.0 * line.blocks * line.blocks * line.devices * most;
 
     *out = NULL;
     *count = 0;
     line.counts = calloc((size_t)group_costs_classes(costs), sizeof *line.counts);
     if (cells <= (double)MAX_MEMO) line.memo = malloc((size_t)cells * sizeof *line.memo);
-    if (!line.counts || (cells <= (double)MAX_MEMO && !line.memo)) { error_no_memory(err); goto done; }
+    if (!line.counts || (cells <= (double)MAX_MEMO && !line.memo)) {
+        error_no_memory(err);
+        goto done;
+    }
     if (line.memo) memset(line.memo, 0xff, (size_t)cells * sizeof *line.memo);
-    PartitionProblem problem = {.blocks = line.blocks, .devices = line.devices, .max_width = most, .cost = line_cost,
-                                .floor = line_floor, .context = &line, .wanted = wanted};
+    PartitionProblem problem = {.blocks = line.blocks, .devices = line.devices, .max_width = most,
+                                .cost = line_cost, .floor = line_floor, .context = &line,
+                                .wanted = wanted};
     if (partition_search(out, count, &problem, err) != 0) goto done;
     rc = group_costs_failed(costs) ? error_no_memory(err) : 0;
     if (rc != 0) { partitions_free(*out, *count); *out = NULL; *count = 0; }
@@ -136,7 +148,8 @@ done:
 
 double ordered_work(const GroupCosts *costs, int max_width)
 {
-    double n = group_costs_scenario(costs)->trace->block_count, g = group_costs_scenario(costs)->device_count;
+    double n = group_costs_scenario(costs)->trace->block_count,
+           g = group_costs_scenario(costs)->device_count;
 
     return n * n / 2 * g * max_width;
 }

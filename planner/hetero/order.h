@@ -24,8 +24,8 @@ int order_check(const Order *order, const Scenario *scenario, Error *err);
 
 /* partition_search() with stages on consecutive devices of an order, [devices] of the
  * scenario, and with the shares of group_cost(): exact for that order. */
-int ordered_search(Partition **out, int *count, GroupCosts *costs, const int *order, int max_width, int wanted,
-                   Error *err);
+int ordered_search(Partition **out, int *count, GroupCosts *costs, const int *order, int max_width,
+                   int wanted, Error *err);
 
 /* About how many stages a search looks at. */
 double ordered_work(const GroupCosts *costs, int max_width);

@@ -161,7 +161,8 @@ int shares_rows(int64_t *rows, const ShareProblem *problem, Error *err)
         free(numbers);
         return error_no_memory(err);
     }
-    RowSplit s = {.left = *problem, .counts = counts, .each = numbers, .room = numbers + n, .extra = numbers + 2 * n};
+    RowSplit s = {.left = *problem, .counts = counts, .each = numbers, .room = numbers + n,
+                  .extra = numbers + 2 * n};
     for (int c = 0; c < problem->classes; c++) counts[c] = problem->counts[c];
     s.left.counts = counts;
     split(&s);

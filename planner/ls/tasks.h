@@ -3,7 +3,8 @@
  *
  *   lpt       longest first, each to the device that finishes it first (Graham 1969)
  *   multifit  a capacity is bisected, first fit decides (Coffman, Garey, Johnson 1978)
- *   glpk      a mixed-integer program, by GLPK, in programs that are linked with it (planner/ls/glpk/)
+ *   glpk      a mixed-integer program, by GLPK, in programs that are linked with it
+ *   (planner/ls/glpk/)
  *   exact     branch and bound
  *
  * All give lists, a bound that no lists beat, and whether they meet. The call worked is
@@ -41,7 +42,8 @@ typedef struct {
     int64_t time_ms, nodes;
 } TaskLimits;
 
-typedef int TaskSolver(TaskLists *out, const TaskProblem *problem, const TaskLimits *limits, Error *err);
+typedef int TaskSolver(TaskLists *out, const TaskProblem *problem, const TaskLimits *limits,
+                       Error *err);
 
 /* limits is not used by the first two. -1 only without memory. */
 TaskSolver tasks_lpt, tasks_multifit, tasks_exact;
@@ -49,8 +51,9 @@ TaskSolver tasks_lpt, tasks_multifit, tasks_exact;
 /* How far makespan_ns may be above the least, as a fraction of the bound; 0: optimal. */
 double tasks_gap(const TaskLists *lists);
 
-/* A solver of mixed-integer programs, which a program hands to the planner (CompareOptions.mip). Each thread that may
- * have called solve calls thread_end last, which frees what it keeps for the thread. */
+/* A solver of mixed-integer programs, which a program hands to the planner (CompareOptions.mip).
+ * Each thread that may have called solve calls thread_end last, which frees what it keeps for the
+ * thread. */
 typedef struct {
     TaskSolver *solve;
     void      (*thread_end)(void);

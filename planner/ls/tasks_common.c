@@ -80,7 +80,8 @@ int64_t task_makespan(const TaskProblem *p, const int *device)
     for (int d = 0; d < p->devices; d++) {
         int64_t sum = 0;
         for (int t = 0; t < p->tasks; t++)
-            if (device[t] == d && __builtin_add_overflow(sum, task_time(p, t, d), &sum)) return INT64_MAX;
+            if (device[t] == d && __builtin_add_overflow(sum, task_time(p, t, d), &sum))
+                return INT64_MAX;
         if (sum > worst) worst = sum;
     }
     return worst;
@@ -97,7 +98,9 @@ bool task_uniform(const TaskProblem *p)
 double tasks_gap(const TaskLists *lists)
 {
     if (lists->optimal) return 0;
-    return lists->bound_ns > 0 ? (double)(lists->makespan_ns - lists->bound_ns) / (double)lists->bound_ns : 1;
+    return lists->bound_ns > 0
+               ? (double)(lists->makespan_ns - lists->bound_ns) / (double)lists->bound_ns
+               : 1;
 }
 
 /* ---- lists --------------------------------------------------------------------------- */

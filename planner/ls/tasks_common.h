@@ -61,14 +61,15 @@ bool task_budget_spend(TaskBudget *budget, int64_t nodes);
 
 /* Both improve lists (an assignment with its bound) until it is optimal or the budget is
  * spent, and raise the bound where they prove one. -1 only without memory. */
-int task_search_equal(TaskLists *lists, const TaskProblem *problem, const TaskOrder *order, TaskBudget *budget,
-                      Error *err);
+int task_search_equal(TaskLists *lists, const TaskProblem *problem, const TaskOrder *order,
+                      TaskBudget *budget, Error *err);
 int task_search_unrelated(TaskLists *lists, const TaskProblem *problem, const TaskOrder *order,
                           TaskBudget *budget, Error *err);
 
 /* Lists no worse than those given, by dealing out anew the tasks of the busiest device and
  * one or two others. -1 only without memory, the lists then as they were. */
-int task_lists_improve(TaskLists *lists, const TaskProblem *problem, TaskBudget *budget, Error *err);
+int task_lists_improve(TaskLists *lists, const TaskProblem *problem, TaskBudget *budget,
+                       Error *err);
 
 /* Looks, not in all places, for an assignment of tasks (time: [tasks], none 0) to equal
  * devices with no load over capacity. slack: devices * capacity - all times, at least 0.

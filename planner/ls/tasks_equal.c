@@ -12,9 +12,9 @@
  * costs as much as one of k - 2. Of equal tasks only the first is left out or taken.
  *
  * The least capacity that fits is the answer. It is probed first at the bound, which many
- * short tasks meet (tasks_perfect.c looks for them there), then by bisection; a probe that spends its share of the nodes
- * decides nothing, and the search goes on above it. What is left over goes to the last
- * proof. */
+ * short tasks meet (tasks_perfect.c looks for them there), then by bisection; a probe that spends
+ * its share of the nodes decides nothing, and the search goes on above it. What is left over goes
+ * to the last proof. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,10 +45,15 @@ static bool spend(Fill *f)
 
 static bool gave_up(const Fill *f)
 {
-    return f->budget->stopped != TASKS_FINISHED || (f->probe_end && f->budget->nodes >= f->probe_end);
+    return f->budget->stopped != TASKS_FINISHED
+           || (f->probe_end && f->budget->nodes >= f->probe_end);
 }
 
-static void take(Fill *f, int task, int device)  { f->device[task] = device; f->left -= f->time[task]; }
+static void take(Fill *f, int task, int device)
+{
+    f->device[task] = device;
+    f->left -= f->time[task];
+}
 static void give_back(Fill *f, int task)         { f->device[task] = -1; f->left += f->time[task]; }
 
 /* The next task not taken, from task on; n: none. And the one before, down to first - 1. */
@@ -79,7 +84,8 @@ static bool add_pairs(Fill *f, DeviceSlack place, int first, int64_t need)
     int low = previous(f, f->n - 1, first);
 
     for (int a = next(f, first); a < low; a = next(f, a + 1)) {
-        while (low > a && f->time[a] + f->time[low] < need - place.slack) low = previous(f, low - 1, first);
+        while (low > a && f->time[a] + f->time[low] < need - place.slack)
+            low = previous(f, low - 1, first);
         int64_t tried = -1;
         for (int b = low; b > a && f->time[a] + f->time[b] <= need; b = previous(f, b - 1, first)) {
             if (f->time[b] == tried) continue;
@@ -194,19 +200,22 @@ static void try_perfect(TaskLists *lists, Fill *f, const TaskProblem *p, const T
 
     if (f->n / f->m < MANY_A_DEVICE) return;
     half.most = half.most / 2 + half.most % 2;   /* 0 would be no limit */
-    if (task_fill_perfectly(f->device, f->time, f->n, f->m, capacity, slack, &half)) keep(lists, f, p, order);
+    if (task_fill_perfectly(f->device, f->time, f->n, f->m, capacity, slack, &half))
+        keep(lists, f, p, order);
     f->budget->nodes = half.nodes;
     if (half.stopped == TASKS_OUT_OF_TIME) f->budget->stopped = half.stopped;
 }
 
 static void search(TaskLists *lists, Fill *f, const TaskProblem *p, const TaskOrder *order)
 {
-    int64_t low = lists->bound_ns, capacity = low;       /* low: what is below is settled or given up */
+    int64_t low = lists->bound_ns, capacity = low;       /* low: what is below is settled or given
+                                                          * up */
     int64_t share = f->budget->most ? f->budget->most / PROBES_A_BUDGET + 1 : 200000;
 
     while (!lists->optimal && f->budget->stopped == TASKS_FINISHED) {
         bool   last = low >= lists->makespan_ns;
-        DealResult answer = probe(f, order, last ? lists->makespan_ns - 1 : capacity, last ? 0 : share);
+        DealResult answer =
+            probe(f, order, last ? lists->makespan_ns - 1 : capacity, last ? 0 : share);
         if (answer == FITS)            keep(lists, f, p, order);
         else if (answer == NEVER_FITS) lists->bound_ns = low = f->capacity + 1;
         else                           low = f->capacity + 1;
@@ -215,8 +224,8 @@ static void search(TaskLists *lists, Fill *f, const TaskProblem *p, const TaskOr
     }
 }
 
-int task_search_equal(TaskLists *lists, const TaskProblem *p, const TaskOrder *order, TaskBudget *budget,
-                      Error *err)
+int task_search_equal(TaskLists *lists, const TaskProblem *p, const TaskOrder *order,
+                      TaskBudget *budget, Error *err)
 {
     Fill f = {.n = p->tasks, .m = p->devices, .time = order->shortest, .budget = budget};
 

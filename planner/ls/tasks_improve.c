@@ -14,9 +14,11 @@ typedef struct {
     TaskLists         *lists;
     TaskBudget        *budget;
     int64_t           *load;     /* [devices] */
-    int                partner[MOST_PARTNERS], partners;  /* devices that take part, the busiest first */
+    int                partner[MOST_PARTNERS], partners;  /* devices that take part, the busiest
+                                                           * first */
     int                task[MOST_REASSIGNED], tasks;  /* theirs, by time, descending */
-    int                assigned[MOST_REASSIGNED], best_assigned[MOST_REASSIGNED];   /* partner of each */
+    /* partner of each */
+    int                assigned[MOST_REASSIGNED], best_assigned[MOST_REASSIGNED];
     int64_t            best;     /* the busiest of the partners must end before this */
     int64_t            nodes;    /* left for this attempt */
 } Improvement;
@@ -55,7 +57,9 @@ static bool collect(Improvement *x)
             if (x->lists->device[t] != x->partner[h]) continue;
             if (x->tasks == MOST_REASSIGNED) return false;
             int at = x->tasks++;
-            while (at > 0 && task_time(x->p, x->task[at - 1], x->partner[0]) < task_time(x->p, t, x->partner[0])) {
+            while (at > 0
+                   && task_time(x->p, x->task[at - 1], x->partner[0])
+                          < task_time(x->p, t, x->partner[0])) {
                 x->task[at] = x->task[at - 1];
                 at--;
             }
@@ -107,10 +111,12 @@ static bool try_two_partners(Improvement *x)
 
 int task_lists_improve(TaskLists *lists, const TaskProblem *p, TaskBudget *budget, Error *err)
 {
-    Improvement x = {.p = p, .lists = lists, .budget = budget, .load = calloc((size_t)p->devices, sizeof *x.load)};
+    Improvement x = {.p = p, .lists = lists, .budget = budget,
+                     .load = calloc((size_t)p->devices, sizeof *x.load)};
 
     if (!x.load) return error_no_memory(err);
-    for (int t = 0; t < p->tasks; t++) x.load[lists->device[t]] += task_time(p, t, lists->device[t]);
+    for (int t = 0; t < p->tasks; t++)
+        x.load[lists->device[t]] += task_time(p, t, lists->device[t]);
     for (;;) {
         x.partner[0] = 0;
         for (int d = 1; d < p->devices; d++)

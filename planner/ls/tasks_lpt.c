@@ -11,8 +11,12 @@ static void assign(TaskLists *out, const TaskProblem *p, const TaskOrder *order,
         int     t = order->task[i], best = task_fastest(p, t);
         int64_t least = INT64_MAX;
         for (int d = 0; d < p->devices; d++) {
-            int64_t end;                         /* of what cannot be: beyond, or the largest there is */
-            if (!__builtin_add_overflow(busy[d], task_time(p, t, d), &end) && end < least) { least = end; best = d; }
+            int64_t end;                         /* of what cannot be: beyond, or the largest there
+                                                  * is */
+            if (!__builtin_add_overflow(busy[d], task_time(p, t, d), &end) && end < least) {
+                least = end;
+                best = d;
+            }
         }
         out->device[t] = best;
         busy[best] = least;

@@ -75,7 +75,8 @@ static void one_device(TaskLists *out, const TaskProblem *p)
             if (__builtin_add_overflow(sum, task_time(p, t, d), &sum)) { sum = INT64_MAX; break; }
         if (sum < least) { least = sum; best = d; }
     }
-    for (int t = 0; t < p->tasks; t++) out->device[t] = least < INT64_MAX ? best : task_fastest(p, t);
+    for (int t = 0; t < p->tasks; t++)
+        out->device[t] = least < INT64_MAX ? best : task_fastest(p, t);
     out->makespan_ns = least;
 }
 

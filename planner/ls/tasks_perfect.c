@@ -16,7 +16,14 @@
 #include "base/rng.h"
 #include "planner/ls/tasks_common.h"
 
-enum { POOL = 26, HALF = POOL / 2, SUMS = 1 << HALF, SHUFFLES = 24, ATTEMPTS = 16, NODES_A_POOL = 1000 };
+enum {
+    POOL = 26,
+    HALF = POOL / 2,
+    SUMS = 1 << HALF,
+    SHUFFLES = 24,
+    ATTEMPTS = 16,
+    NODES_A_POOL = 1000
+};
 
 typedef struct { int64_t sum; int subset; } SubsetSum;
 
@@ -38,7 +45,8 @@ static void shuffle(Table *t)
 
 /* The sums of all subsets of count tasks, ascending: each task doubles the list by a
  * merge of those without and those with it. Returns how many. */
-static int subset_sums(SubsetSum *out, SubsetSum *spare, const int64_t *time, const int *tasks, int count)
+static int subset_sums(SubsetSum *out, SubsetSum *spare, const int64_t *time, const int *tasks,
+                       int count)
 {
     int n = 1;
 
@@ -78,9 +86,11 @@ static int64_t try_pool(Table *t, int *device, int number, int64_t capacity, int
     shuffle(t);
     for (int i = 0; i < pool; i++) half += t->time[t->left[i]];
     half /= 2;
-    while (taken < t->count && load + t->time[t->left[taken]] <= capacity - half) load += t->time[t->left[taken++]];
+    while (taken < t->count && load + t->time[t->left[taken]] <= capacity - half)
+        load += t->time[t->left[taken++]];
     int firsts = subset_sums(t->first, t->spare, t->time, t->left, pool < HALF ? pool : HALF);
-    int seconds = subset_sums(t->second, t->spare, t->time, t->left + HALF, pool < HALF ? 0 : pool - HALF);
+    int seconds =
+        subset_sums(t->second, t->spare, t->time, t->left + HALF, pool < HALF ? 0 : pool - HALF);
     int subset = meet(t, firsts, seconds, capacity - load, slack);
     if (subset < 0) return -1;
     for (int i = 0; i < t->count; i++) {
@@ -96,7 +106,8 @@ static int64_t try_pool(Table *t, int *device, int number, int64_t capacity, int
 }
 
 /* False: some device could not be filled. */
-static bool attempt(Table *t, int *device, int devices, int64_t capacity, int64_t slack, TaskBudget *budget)
+static bool attempt(Table *t, int *device, int devices, int64_t capacity, int64_t slack,
+                    TaskBudget *budget)
 {
     for (int d = 0; d < devices - 1; d++) {
         int64_t idle = -1;

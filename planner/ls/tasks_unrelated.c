@@ -42,7 +42,9 @@ static double dual(const TaskProblem *p, const double *weight, double *load)
         int best = task_fastest(p, t);
         for (int d = 0; d < p->devices; d++)
             if (task_time(p, t, d) < TASK_IMPOSSIBLE
-                && weight[d] * (double)task_time(p, t, d) < weight[best] * (double)task_time(p, t, best)) best = d;
+                && weight[d] * (double)task_time(p, t, d)
+                       < weight[best] * (double)task_time(p, t, best))
+                best = d;
         value += weight[best] * (double)task_time(p, t, best);
         load[best] += (double)task_time(p, t, best);
     }
@@ -158,7 +160,8 @@ static void branch(Branch *b, int i, Wide weighted)
         end = b->busy[d] + ns;
         if (end >= b->lists->makespan_ns) return;        /* and so would be all that come after */
         Wide more = weighted + (Wide)b->weight[d] * ns;
-        if (more + b->rest[i + 1] > (Wide)(b->lists->makespan_ns - 1) * WEIGHT_SUM || twin(b, d)) continue;
+        if (more + b->rest[i + 1] > (Wide)(b->lists->makespan_ns - 1) * WEIGHT_SUM || twin(b, d))
+            continue;
         b->busy[d] += ns;
         b->device[task] = d;
         branch(b, i + 1, more);
@@ -184,14 +187,17 @@ static int search(Branch *b, Error *err)
     return 0;
 }
 
-int task_search_unrelated(TaskLists *lists, const TaskProblem *p, const TaskOrder *order, TaskBudget *budget,
-                          Error *err)
+int task_search_unrelated(TaskLists *lists, const TaskProblem *p, const TaskOrder *order,
+                          TaskBudget *budget, Error *err)
 {
     size_t n = (size_t)p->tasks, m = (size_t)p->devices;
     Branch b = {.p = p, .order = order, .lists = lists, .budget = budget};
     int    rc = -1;
 
-    if (n * m > MAX_PAIRS || lists->makespan_ns > INT64_MAX / 4) { budget->stopped = TASKS_TOO_LARGE; return 0; }
+    if (n * m > MAX_PAIRS || lists->makespan_ns > INT64_MAX / 4) {
+        budget->stopped = TASKS_TOO_LARGE;
+        return 0;
+    }
     b.weight = malloc(m * sizeof *b.weight);
     b.like = malloc(m * sizeof *b.like);
     b.rest = malloc((n + 1) * sizeof *b.rest);

@@ -16,10 +16,11 @@ enum { COLUMNS = 64, STEPS = 24, PERIOD = 6 };
 
 static char letter_of(const Span *span)
 {
-    static const char letters[OP_COUNT] = {[OP_LOAD] = 'L', [OP_RECV] = 'R', [OP_SEND] = 'S',
-                                           [OP_TEACHER] = 'T', [OP_FORWARD] = 'F', [OP_BACKWARD] = 'B',
-                                           [OP_ALLREDUCE] = 'A', [OP_UPDATE] = 'U', [OP_BARRIER] = '|',
-                                           [OP_STORE] = 'W', [OP_FETCH] = 'G', [OP_ONLOAD] = 'I', [OP_OFFLOAD] = 'O'};
+    static const char letters[OP_COUNT] = {
+        [OP_LOAD] = 'L',    [OP_RECV] = 'R',     [OP_SEND] = 'S',      [OP_TEACHER] = 'T',
+        [OP_FORWARD] = 'F', [OP_BACKWARD] = 'B', [OP_ALLREDUCE] = 'A', [OP_UPDATE] = 'U',
+        [OP_BARRIER] = '|', [OP_STORE] = 'W',    [OP_FETCH] = 'G',     [OP_ONLOAD] = 'I',
+        [OP_OFFLOAD] = 'O'};
 
     return letters[span->instruction->op];
 }
@@ -31,12 +32,15 @@ static void step_starts(const SimResult *sim, int device, int64_t *start, int64_
     for (int64_t i = 0; i < sim->span_count; i++) {
         const Span *span = &sim->spans[i];
         if (span->device != device || span->lane != LANE_COMPUTE || span->step >= steps) continue;
-        if (start[span->step] < 0 || span->start_ns < start[span->step]) start[span->step] = span->start_ns;
+        if (start[span->step] < 0 || span->start_ns < start[span->step])
+            start[span->step] = span->start_ns;
     }
 }
 
-/* Each column shows what fills most of it, of a lane. line: [COLUMNS], what is there already stays. */
-static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, int64_t from, int64_t to)
+/* Each column shows what fills most of it, of a lane. line: [COLUMNS], what is there already
+ * stays. */
+static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, int64_t from,
+                      int64_t to)
 {
     int64_t most[COLUMNS];
 
@@ -45,8 +49,10 @@ static void draw_lane(char *line, const SimResult *sim, int device, Lane lane, i
         const Span *span = &sim->spans[i];
         if (span->device != device || span->lane != lane) continue;
         for (int c = 0; c < COLUMNS; c++) {
-            int64_t a = from + (to - from) * c / COLUMNS, b = from + (to - from) * (c + 1) / COLUMNS;
-            int64_t low = span->start_ns > a ? span->start_ns : a, high = span->end_ns < b ? span->end_ns : b;
+            int64_t a = from + (to - from) * c / COLUMNS,
+                    b = from + (to - from) * (c + 1) / COLUMNS;
+            int64_t low = span->start_ns > a ? span->start_ns : a,
+                    high = span->end_ns < b ? span->end_ns : b;
             if (high - low <= most[c]) continue;
             most[c] = high - low;
             line[c] = letter_of(span);
@@ -73,17 +79,20 @@ typedef struct {
     Program  *program;       /* of some steps of the plan */
     SimResult sim;           /* of it, recorded */
     int64_t   from, to;      /* ns, from the step in the middle on; from >= to: it cannot be told */
-    int       steps;         /* from..to: after so many it begins anew; 0: they differ, it is one of them */
+    int       steps;         /* from..to: after so many it begins anew; 0: they differ, it is one of
+                              * them */
 } SteadyStep;
 
-/* After how many steps each takes as long as before, from first on; 0: that is not seen. start: [count] */
+/* After how many steps each takes as long as before, from first on; 0: that is not seen. start:
+ * [count] */
 static int period_of(const int64_t *start, int64_t count, int64_t first)
 {
     for (int period = 1; period <= PERIOD; period++) {
         bool same = true;
 
         for (int64_t s = first; same && s + period + 1 < count; s++) {
-            int64_t one = start[s + 1] - start[s], other = start[s + period + 1] - start[s + period];
+            int64_t one = start[s + 1] - start[s],
+                    other = start[s + period + 1] - start[s + period];
             same = llabs(one - other) <= (one > other ? one : other) / 1000;
         }
         if (same) return period;
@@ -99,7 +108,8 @@ static const Phase *later_phase(const Code *code)
     return NULL;
 }
 
-/* Of a plan that stores for several epochs only what each device does in its first phase of later epochs. */
+/* Of a plan that stores for several epochs only what each device does in its first phase of later
+ * epochs. */
 static void keep_later(SteadyStep *out)
 {
     int64_t kept = 0;
@@ -109,7 +119,8 @@ static void keep_later(SteadyStep *out)
         const Code  *code = &out->program->devices[span->device];
         const Phase *phase = later_phase(code);
         int64_t      at = span->instruction - code->code;
-        if (phase && at >= phase->first && at < phase->first + phase->count) out->sim.spans[kept++] = *span;
+        if (phase && at >= phase->first && at < phase->first + phase->count)
+            out->sim.spans[kept++] = *span;
     }
     out->sim.span_count = kept;
 }
@@ -128,26 +139,31 @@ static int last_device(const SimResult *sim, int64_t step)
 
     for (int64_t i = 0; i < sim->span_count; i++) {
         const Span *span = &sim->spans[i];
-        if (span->step == step && span->lane == LANE_COMPUTE && span->device > last) last = span->device;
+        if (span->step == step && span->lane == LANE_COMPUTE && span->device > last)
+            last = span->device;
     }
     return last;
 }
 
-/* Runs the program as far as a step can be told by: of many phases the first, which is all that a picture shows. Spans are
- * those of the first shown devices and of the last that computes, whose steps are looked at. */
+/* Runs the program as far as a step can be told by: of many phases the first, which is all that a
+ * picture shows. Spans are those of the first shown devices and of the last that computes, whose
+ * steps are looked at. */
 static int run_recorded(SteadyStep *out, const Scenario *s, int64_t steps, int shown, Error *err)
 {
     const Program *p = out->program;
     bool          *recorded = calloc((size_t)p->device_count, sizeof *recorded);
-    SimOptions     options = {.record = true, .recorded = recorded, .first_phase = steps == STEPS && p->epochs == 1};
+    SimOptions     options = {
+            .record = true, .recorded = recorded, .first_phase = steps == STEPS && p->epochs == 1};
     int            last = p->device_count - 1, rc;
 
     if (!recorded) return error_no_memory(err);
     while (last >= 0 && !computes(&p->devices[last])) last--;
     for (int d = 0; d < p->device_count; d++) recorded[d] = d < shown || d == last;
-    if (p->queue.phase_count > 0) options.recorded = NULL;           /* who takes what is not known before */
+    if (p->queue.phase_count > 0) options.recorded = NULL;           /* who takes what is not known
+                                                                      * before */
     rc = sim_run(&out->sim, p, s, &options, err);
-    if (rc == 0 && options.recorded && last_device(&out->sim, steps / 2) != last) {     /* takes no time */
+    /* takes no time */
+    if (rc == 0 && options.recorded && last_device(&out->sim, steps / 2) != last) {
         sim_free(&out->sim);
         options.recorded = NULL;
         rc = sim_run(&out->sim, p, s, &options, err);
@@ -156,9 +172,11 @@ static int run_recorded(SteadyStep *out, const Scenario *s, int64_t steps, int s
     return rc;
 }
 
-static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, int shown, Error *err)
+static int steady_find(SteadyStep *out, const Plan *plan, const Scenario *scenario, int shown,
+                       Error *err)
 {
-    int64_t steps = scenario->steps < STEPS ? scenario->steps : STEPS, middle = steps / 2, start[STEPS], end;
+    int64_t steps = scenario->steps < STEPS ? scenario->steps : STEPS, middle = steps / 2,
+            start[STEPS], end;
     int     last;
 
     *out = (SteadyStep){0};
@@ -192,18 +210,27 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
     Error  why = {""};
     int    rc = steady_find(&steady, plan, scenario, shown, &why);
 
-    if (rc != 0 && !error_is_no_memory(&why)) text_printf(out, "no picture of a step: %s\n", why.text);
+    if (rc != 0 && !error_is_no_memory(&why))
+        text_printf(out, "no picture of a step: %s\n", why.text);
     if (rc == 0 && steady.to > steady.from) {
         double ms = (double)(steady.to - steady.from) * 1e-6;
 
-        if (steady.steps == 0)     text_printf(out, "one step in the middle, %.3f ms across; others take longer or shorter\n", ms);
-        else if (steady.steps > 1) text_printf(out, "%d steps in steady state, which take turns, %.3f ms across, %.3f ms a step\n",
-                                               steady.steps, ms, ms / steady.steps);
-        else                       text_printf(out, "one step in steady state, %.3f ms across\n", ms);
+        if (steady.steps == 0)
+            text_printf(
+                out, "one step in the middle, %.3f ms across; others take longer or shorter\n", ms);
+        else if (steady.steps > 1)
+            text_printf(
+                out, "%d steps in steady state, which take turns, %.3f ms across, %.3f ms a step\n",
+                steady.steps, ms, ms / steady.steps);
+        else
+            text_printf(out, "one step in steady state, %.3f ms across\n", ms);
         for (int d = 0; d < shown; d++) draw_device(&steady.sim, d, steady.from, steady.to, out);
-        if (shown < plan->device_count) text_printf(out, "  ... and %d more devices\n", plan->device_count - shown);
-        text_append(out, "  L load  T teacher  F forward  B backward  A all-reduce  U update  S send\n");
-        if (schedule_row(plan->schedule)->stores) text_append(out, "  W store  G fetch  I onload  O offload\n");
+        if (shown < plan->device_count)
+            text_printf(out, "  ... and %d more devices\n", plan->device_count - shown);
+        text_append(out,
+                    "  L load  T teacher  F forward  B backward  A all-reduce  U update  S send\n");
+        if (schedule_row(plan->schedule)->stores)
+            text_append(out, "  W store  G fetch  I onload  O offload\n");
     }
     steady_free(&steady);
     return error_is_no_memory(&why) ? error_no_memory(err) : 0;
@@ -211,9 +238,11 @@ int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *e
 
 static void span_json(const Span *span, bool first, Text *out)
 {
-    text_printf(out, "%s    {\"device\": %d, \"lane\": \"%s\", \"op\": \"%s\", \"block\": %d, \"start_us\": ",
-                first ? "\n" : ",\n", span->device, lane_name(span->lane), op_name(span->instruction->op),
-                span->instruction->block);
+    text_printf(
+        out,
+        "%s    {\"device\": %d, \"lane\": \"%s\", \"op\": \"%s\", \"block\": %d, \"start_us\": ",
+        first ? "\n" : ",\n", span->device, lane_name(span->lane), op_name(span->instruction->op),
+        span->instruction->block);
     text_us(out, span->start_ns);
     text_append(out, ", \"end_us\": ");
     text_us(out, span->end_ns);

@@ -24,16 +24,20 @@ static void look_at_work(Beyond *b, Work work, int block, int student, int devic
     Cost  cost;
     Error why = {""};
 
-    look_up(b, scenario_student_work(&b->strict, work, block, student, device, rows, &cost, &why), &why);
+    look_up(b, scenario_student_work(&b->strict, work, block, student, device, rows, &cost, &why),
+            &why);
 }
 
 static void look_at_students(Beyond *b, const Plan *plan, const Stage *stage, int block)
 {
     for (int d = 0; d < stage->width; d++)
-        for (int j = 0; j < plan_students(plan, block); j++) look_at_work(b, WORK_FORWARD, block, j, stage->devices[d], stage->rows[d]);
+        for (int j = 0; j < plan_students(plan, block); j++)
+            look_at_work(b, WORK_FORWARD, block, j, stage->devices[d], stage->rows[d]);
     int64_t ns;
     Error   why = {""};
-    if (stage->width > 1) look_up(b, scenario_allreduce(&b->strict, stage->devices, stage->width, block, &ns, &why), &why);
+    if (stage->width > 1)
+        look_up(b, scenario_allreduce(&b->strict, stage->devices, stage->width, block, &ns, &why),
+                &why);
 }
 
 /* Under dp and ls the teacher runs from the input on. */
@@ -42,8 +46,10 @@ static void look_at_stage(Beyond *b, const Plan *plan, const Stage *stage)
     bool from_input = schedule_row(plan->schedule)->phases;
 
     for (int block = from_input ? 0 : stage->first; block <= stage->last; block++)
-        for (int d = 0; d < stage->width; d++) look_at_work(b, WORK_TEACHER, block, 0, stage->devices[d], stage->rows[d]);
-    for (int block = stage->first; block <= stage->last && !plan->task_count; block++) look_at_students(b, plan, stage, block);
+        for (int d = 0; d < stage->width; d++)
+            look_at_work(b, WORK_TEACHER, block, 0, stage->devices[d], stage->rows[d]);
+    for (int block = stage->first; block <= stage->last && !plan->task_count; block++)
+        look_at_students(b, plan, stage, block);
 }
 
 /* Messages between the rows that both have. */
@@ -58,7 +64,10 @@ static void look_at_relay(Beyond *b, const Stage *from, const Stage *to)
             Error   why = {""};
             if (taken + to->rows[j] < high) high = taken + to->rows[j];
             if (high > low && from->devices[i] != to->devices[j])
-                look_up(b, scenario_p2p(&b->strict, from->devices[i], to->devices[j], to->first, high - low, &ns, &why), &why);
+                look_up(b,
+                        scenario_p2p(&b->strict, from->devices[i], to->devices[j], to->first,
+                                     high - low, &ns, &why),
+                        &why);
         }
     }
 }
@@ -67,8 +76,10 @@ static void look_at_relay(Beyond *b, const Stage *from, const Stage *to)
 static void look_at_stolen(Beyond *b, const Plan *plan, const Stage *task)
 {
     for (int d = 0; d < plan->device_count; d++) {
-        for (int block = 0; block <= task->last; block++) look_at_work(b, WORK_TEACHER, block, 0, d, plan->batch);
-        for (int j = 0; j < plan_students(plan, task->first); j++) look_at_work(b, WORK_FORWARD, task->first, j, d, plan->batch);
+        for (int block = 0; block <= task->last; block++)
+            look_at_work(b, WORK_TEACHER, block, 0, d, plan->batch);
+        for (int j = 0; j < plan_students(plan, task->first); j++)
+            look_at_work(b, WORK_FORWARD, task->first, j, d, plan->batch);
     }
 }
 
@@ -85,7 +96,8 @@ static void extrapolated(const Plan *plan, const Scenario *s, Text *out)
         else                   look_at_stage(&b, plan, stage);
         if (relays && i > 0) look_at_relay(&b, stage - 1, stage);
     }
-    for (int i = 0; i < plan->task_count; i++) look_at_students(&b, plan, &plan->tasks[i], plan->tasks[i].first);
+    for (int i = 0; i < plan->task_count; i++)
+        look_at_students(&b, plan, &plan->tasks[i], plan->tasks[i].first);
     if (b.count == 0) return;
     char *advice = strstr(b.first.text, ": measure it, or use");
     if (advice) *advice = '\0';
@@ -94,7 +106,7 @@ static void extrapolated(const Plan *plan, const Scenario *s, Text *out)
     text_append(out, "\n");
 }
 
-/* ---- lines -------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 /* A line a note, nothing before it. */
 static void note_lines(const Plan *plan, const Scenario *s, const char *idle, Text *out)
@@ -104,7 +116,8 @@ static void note_lines(const Plan *plan, const Scenario *s, const char *idle, Te
     char             *rest = NULL;
 
     trace_plausibility(s->trace, &warnings);
-    for (char *line = warnings.bytes ? strtok_r(warnings.bytes, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = warnings.bytes ? strtok_r(warnings.bytes, "\n", &rest) : NULL; line;
+         line = strtok_r(NULL, "\n", &rest)) {
         bool noted = strncmp(line, indent, strlen(indent)) == 0;
         text_printf(out, "%s\n", line + (noted ? strlen(indent) : 0));
     }
@@ -122,7 +135,8 @@ static bool each_line(Text *lines, const char *what, WriteLine *write, Text *out
     char *rest = NULL, *line = lines->bytes ? strtok_r(lines->bytes, "\n", &rest) : NULL;
     bool  any = line != NULL;
 
-    for (bool first = true; line; line = strtok_r(NULL, "\n", &rest), first = false) write(line, what, first, out);
+    for (bool first = true; line; line = strtok_r(NULL, "\n", &rest), first = false)
+        write(line, what, first, out);
     out->failed |= text_failed(lines);
     text_free(lines);
     return any;
@@ -162,7 +176,8 @@ void report_notes_json(const Plan *plan, const Scenario *s, const char *idle, Te
     note_lines(plan, s, idle, &notes);
     scenario_missing(s, &missing);
     text_append(out, "  \"notes\": [");
-    text_append(out, each_line(&notes, "", json_line, out) ? "\n  ],\n  \"missing\": [" : "],\n  \"missing\": [");
+    text_append(out, each_line(&notes, "", json_line, out) ? "\n  ],\n  \"missing\": ["
+                                                           : "],\n  \"missing\": [");
     text_append(out, each_line(&missing, "", json_line, out) ? "\n  ]" : "]");
 }
 

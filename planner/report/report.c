@@ -15,7 +15,9 @@ double report_speedup(const Comparison *c, const Candidate *row)
 {
     int over = comparison_baseline(c);
 
-    return over >= 0 && row->sim.epoch_ns ? (double)c->rows[over].sim.epoch_ns / (double)row->sim.epoch_ns : 0;
+    return over >= 0 && row->sim.epoch_ns
+               ? (double)c->rows[over].sim.epoch_ns / (double)row->sim.epoch_ns
+               : 0;
 }
 
 /* The device that idles and waits least, and what most of its time goes to. */
@@ -30,11 +32,12 @@ static void limit_text(const Candidate *row, Text *out)
     }
     for (int i = 0; i < SHARE_WAIT; i++)         /* what it does, not what it waits for */
         if (row->sim.shares[busiest][i] > row->sim.shares[busiest][largest]) largest = i;
-    if (row->sim.shares[busiest][SHARE_STORAGE] > row->sim.shares[busiest][largest]) largest = SHARE_STORAGE;
+    if (row->sim.shares[busiest][SHARE_STORAGE] > row->sim.shares[busiest][largest])
+        largest = SHARE_STORAGE;
     double epoch = (double)(row->sim.epoch_ns ? row->sim.epoch_ns : 1);
     text_printf(out, "device %d is the busiest: %.0f %% %s, %.0f %% waiting", busiest,
-                100 * (double)row->sim.shares[busiest][largest] / epoch, share_name((TimeShare)largest),
-                100 * (double)least / epoch);
+                100 * (double)row->sim.shares[busiest][largest] / epoch,
+                share_name((TimeShare)largest), 100 * (double)least / epoch);
     if (row->sim.teacher_work > 1.001)
         text_printf(out, "; the teacher runs %.2f times over", row->sim.teacher_work);
     if (row->sim.loads > 1.001) text_printf(out, "; data is loaded %.2f times", row->sim.loads);
@@ -60,31 +63,44 @@ static int name_width(const Comparison *c)
     return (int)width;
 }
 
-/* The table of schedules; of one that is impossible why, and nothing of one that was not asked for. */
+/* The table of schedules; of one that is impossible why, and nothing of one that was not asked
+ * for. */
 static void table_rows(const Comparison *c, Text *out)
 {
     int  over = comparison_baseline(c), wide = name_width(c), more;
     char name[24];
 
-    snprintf(name, sizeof name, over == SCHEDULE_SPLIT ? "of %s" : "over %s", over < 0 ? "dp" : schedule_name((Schedule)over));
+    snprintf(name, sizeof name, over == SCHEDULE_SPLIT ? "of %s" : "over %s",
+             over < 0 ? "dp" : schedule_name((Schedule)over));
     more = (int)strlen(name) > 8 ? (int)strlen(name) - 8 : 0;
-    text_printf(out, "schedule%*s     epoch  %*sspeedup        step   util    teacher       data     memory\n", wide - 6, "", more, "");
-    text_printf(out, "%*s                 s %8s          ms      %% redundancy redundancy        MiB\n", wide - 6, "", name);
+    text_printf(
+        out,
+        "schedule%*s     epoch  %*sspeedup        step   util    teacher       data     memory\n",
+        wide - 6, "", more, "");
+    text_printf(out,
+                "%*s                 s %8s          ms      %% redundancy redundancy        MiB\n",
+                wide - 6, "", name);
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
         if (!row->plan) {
-            if (row->why[0]) text_printf(out, "%-*s not possible: %s\n", wide, schedule_name((Schedule)i), row->why);
+            if (row->why[0])
+                text_printf(out, "%-*s not possible: %s\n", wide, schedule_name((Schedule)i),
+                            row->why);
             continue;
         }
-        text_printf(out, "%-*s %11.3f %*s", wide, schedule_name((Schedule)i), seconds(row->sim.epoch_ns), more, "");
+        text_printf(out, "%-*s %11.3f %*s", wide, schedule_name((Schedule)i),
+                    seconds(row->sim.epoch_ns), more, "");
         speedup_text(c, over, row, out);
-        text_printf(out, " %11.3f %6.1f %10.2f %10.2f %10.1f%s\n", (double)row->plan->step_ns * 1e-6,
-                    100 * row->sim.utilisation, row->sim.teacher_work, row->sim.loads,
-                    (double)row->peak.total_bytes / 1048576, i == c->best ? "  <- fastest" : "");
+        text_printf(out, " %11.3f %6.1f %10.2f %10.2f %10.1f%s\n",
+                    (double)row->plan->step_ns * 1e-6, 100 * row->sim.utilisation,
+                    row->sim.teacher_work, row->sim.loads, (double)row->peak.total_bytes / 1048576,
+                    i == c->best ? "  <- fastest" : "");
     }
     if (over == SCHEDULE_SEQUENTIAL)
-        text_append(out, "dp is not possible; sequential is how tools train what is larger than a device, though theirs pass the data twice and "
-                    "feed\nthe next block what the trained ones give, where these boundaries are the teacher's\n");
+        text_append(out, "dp is not possible; sequential is how tools train what is larger than a "
+                         "device, though theirs pass the data twice and "
+                         "feed\nthe next block what the trained ones give, where these boundaries "
+                         "are the teacher's\n");
 }
 
 static bool several_kinds(const Scenario *s)
@@ -108,7 +124,8 @@ static void devices_with_kinds(const int *devices, int count, const Scenario *s,
 static bool even_shares(const Stage *stage)
 {
     for (int i = 1; i < stage->width; i++)
-        if (stage->rows[i] > stage->rows[i - 1] || stage->rows[0] - stage->rows[i] > 1) return false;
+        if (stage->rows[i] > stage->rows[i - 1] || stage->rows[0] - stage->rows[i] > 1)
+            return false;
     return true;
 }
 
@@ -117,14 +134,18 @@ static void report_place(const Stage *stage, const Scenario *s, Text *out)
 {
     text_printf(out, " on device%s ", stage->width > 1 ? "s" : "");
     if (several_kinds(s)) devices_with_kinds(stage->devices, stage->width, s, out);
-    else for (int d = 0; d < stage->width; d++) text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
+    else
+        for (int d = 0; d < stage->width; d++)
+            text_printf(out, "%s%d", d ? ", " : "", stage->devices[d]);
     if (even_shares(stage)) {
         text_printf(out, ", %" PRId64 " rows each step", stage->rows[0]);
-        if (stage->width > 1) text_printf(out, " (last: %" PRId64 ")", stage->rows[stage->width - 1]);
+        if (stage->width > 1)
+            text_printf(out, " (last: %" PRId64 ")", stage->rows[stage->width - 1]);
         return;
     }
     text_append(out, ", rows ");
-    for (int d = 0; d < stage->width; d++) text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
+    for (int d = 0; d < stage->width; d++)
+        text_printf(out, "%s%" PRId64, d ? ", " : "", stage->rows[d]);
 }
 
 static const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
@@ -133,16 +154,19 @@ static const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
 void report_what_if(const WhatIf *edits, int count, Text *out)
 {
     for (int i = 0; i < count; i++)
-        text_printf(out, "%s%s %s %.10g", i ? ", " : "what if: ", edits[i].path, edits[i].kind == EDIT_SET ? "=" : "times", edits[i].value);
+        text_printf(out, "%s%s %s %.10g", i ? ", " : "what if: ", edits[i].path,
+                    edits[i].kind == EDIT_SET ? "=" : "times", edits[i].value);
     if (count) text_append(out, "\n");
 }
 
 void report_title(const Scenario *s, Text *out)
 {
-    text_printf(out, "%s: %d block%s, %d device%s, batch %" PRId64 ", %" PRId64 " step%s an epoch (%s trace%s)\n", s->trace->name,
-                s->trace->block_count, plural(s->trace->block_count), s->device_count, plural(s->device_count), s->batch,
-                s->steps, plural(s->steps), s->trace->provenance_kind,
-                s->trace->loader.present ? "" : ", no loader");
+    text_printf(out,
+                "%s: %d block%s, %d device%s, batch %" PRId64 ", %" PRId64
+                " step%s an epoch (%s trace%s)\n",
+                s->trace->name, s->trace->block_count, plural(s->trace->block_count),
+                s->device_count, plural(s->device_count), s->batch, s->steps, plural(s->steps),
+                s->trace->provenance_kind, s->trace->loader.present ? "" : ", no loader");
 }
 
 void report_devices(const Scenario *s, Text *out)
@@ -179,7 +203,10 @@ static void report_tasks(const Plan *plan, const Scenario *s, Text *out)
         for (end = i + 1; end < plan->task_count && same_place(task, &plan->tasks[end]);) end++;
         text_printf(out, "  student%s ", end - i > 1 ? "s" : "");
         task_name(plan, task, s, out);
-        if (end - i > 1) { text_append(out, " to "); task_name(plan, &plan->tasks[end - 1], s, out); }
+        if (end - i > 1) {
+            text_append(out, " to ");
+            task_name(plan, &plan->tasks[end - 1], s, out);
+        }
         report_place(task, s, out);
         text_append(out, "\n");
     }
@@ -206,13 +233,15 @@ static void machines_text(const Plan *plan, int i, const Scenario *s, Text *out)
     if (low == high) text_printf(out, "; on machine %d", low);
     else             text_printf(out, "; across machines %d to %d", low, high);
     if (i > 0) before = scenario_node(s, stage[-1].devices[stage[-1].width - 1]);
-    if (i > 0 && before != scenario_node(s, stage->devices[0])) text_printf(out, ", relay from machine %d", before);
+    if (i > 0 && before != scenario_node(s, stage->devices[0]))
+        text_printf(out, ", relay from machine %d", before);
 }
 
 static bool works(const Plan *plan, int device)
 {
     for (int i = 0; i < plan->stage_count + plan->task_count; i++) {
-        const Stage *stage = i < plan->stage_count ? &plan->stages[i] : &plan->tasks[i - plan->stage_count];
+        const Stage *stage =
+            i < plan->stage_count ? &plan->stages[i] : &plan->tasks[i - plan->stage_count];
         if (stage->width == 0) return true;      /* stolen: by anyone */
         for (int k = 0; k < stage->width; k++) if (stage->devices[k] == device) return true;
     }
@@ -243,8 +272,10 @@ static void later_text(const Plan *plan, const Scenario *s, Text *out)
     if (plan->later_count) text_append(out, "  then, in later epochs:\n");
     for (int i = 0; i < plan->later_count; i++) {
         const Stage *stage = &plan->later[i];
-        text_printf(out, "  block%s %s", stage->first == stage->last ? "" : "s", s->trace->blocks[stage->first].name);
-        if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
+        text_printf(out, "  block%s %s", stage->first == stage->last ? "" : "s",
+                    s->trace->blocks[stage->first].name);
+        if (stage->first != stage->last)
+            text_printf(out, " to %s", s->trace->blocks[stage->last].name);
         report_place(stage, s, out);
         text_append(out, "\n");
     }
@@ -255,12 +286,14 @@ void report_stages(const Plan *plan, const Scenario *s, Text *out)
     for (int i = 0; i < plan->stage_count; i++) {
         const Stage *stage = &plan->stages[i];
         if (plan->turns && i == TURNS_SHOWN && plan->stage_count > TURNS_SHOWN + 1) {
-            text_printf(out, "  ... and %d stages more, in turn\n", plan->stage_count - TURNS_SHOWN);
+            text_printf(out, "  ... and %d stages more, in turn\n",
+                        plan->stage_count - TURNS_SHOWN);
             break;
         }
         text_printf(out, "  %sblock%s %s", plan->task_count ? "teacher " : "",
                     stage->first == stage->last ? "" : "s", s->trace->blocks[stage->first].name);
-        if (stage->first != stage->last) text_printf(out, " to %s", s->trace->blocks[stage->last].name);
+        if (stage->first != stage->last)
+            text_printf(out, " to %s", s->trace->blocks[stage->last].name);
         if (stage->width == 0) { text_append(out, ": for the next free device\n"); continue; }
         report_place(stage, s, out);
         machines_text(plan, i, s, out);
@@ -276,9 +309,15 @@ static void split_text(const Comparison *c, const Scenario *s, Text *out)
 {
     int64_t ns = c->rows[c->best].sim.epoch_ns, bound;
 
-    if (c->rows[SCHEDULE_SPLIT].plan || c->rows[SCHEDULE_SPLIT].why[0] || !c->rows[SCHEDULE_AHD].plan) return;
-    if (__builtin_mul_overflow(split_bound(s), s->steps, &bound) || bound <= 0 || (double)bound > 0.9 * (double)ns) return;
-    text_printf(out, "  note: split was not compared (--schedules ahd,split): students apart from their teacher could take from %.3f s on\n",
+    if (c->rows[SCHEDULE_SPLIT].plan || c->rows[SCHEDULE_SPLIT].why[0]
+        || !c->rows[SCHEDULE_AHD].plan)
+        return;
+    if (__builtin_mul_overflow(split_bound(s), s->steps, &bound) || bound <= 0
+        || (double)bound > 0.9 * (double)ns)
+        return;
+    text_printf(out,
+                "  note: split was not compared (--schedules ahd,split): students apart from their "
+                "teacher could take from %.3f s on\n",
                 seconds(bound));
 }
 
@@ -294,12 +333,16 @@ static void runner_up_text(const Comparison *c, const Scenario *s, Text *out)
     if (!schedule_row(next->schedule)->phases)
         text_printf(out, "%d stage%s, ", next->stage_count, next->stage_count > 1 ? "s" : "");
     if (ns == best_ns)     text_append(out, "as fast");
-    else if (ns < best_ns) text_printf(out, "%.2g %% faster, which counts as a tie", 100 * (1 - (double)ns / (double)best_ns));
-    else                   text_printf(out, "%.2g %% slower", 100 * ((double)ns / (double)best_ns - 1));
+    else if (ns < best_ns)
+        text_printf(out, "%.2g %% faster, which counts as a tie",
+                    100 * (1 - (double)ns / (double)best_ns));
+    else
+        text_printf(out, "%.2g %% slower", 100 * ((double)ns / (double)best_ns - 1));
     text_printf(out, "; the fastest other of %d plans simulated\n", simulated);
 }
 
-/* tr's own bound where it is known; a plan that relays nothing, of dp or ls, may be below the other. */
+/* tr's own bound where it is known; a plan that relays nothing, of dp or ls, may be below the
+ * other. */
 static void bound_text(const Comparison *c, Text *out)
 {
     const Candidate *best = &c->rows[c->best];
@@ -307,8 +350,8 @@ static void bound_text(const Comparison *c, Text *out)
     int64_t          ns = own ? best->bound_ns : c->bound_ns;
     double           above = 100 * ((double)best->sim.epoch_ns / (double)ns - 1);
 
-    text_printf(out, "  bound: no %s plan has an epoch below %.3f s; this one", own ? schedule_name((Schedule)c->best) : "relaying",
-                seconds(ns));
+    text_printf(out, "  bound: no %s plan has an epoch below %.3f s; this one",
+                own ? schedule_name((Schedule)c->best) : "relaying", seconds(ns));
     if (schedule_row((Schedule)c->best)->phases) text_append(out, ", which does not relay,");
     text_printf(out, " is %.1f %% %s\n", fabs(above), above < 0 ? "below" : "above");
 }
@@ -321,7 +364,9 @@ void report_split(const Candidate *row, Text *out)
     text_append(out, "\nsplit: ");
     if (!row->ahd_ns) text_append(out, "ahd has no plan to compare with");
     else if (row->sim.epoch_ns >= row->ahd_ns) text_append(out, "nothing gained over ahd");
-    else text_printf(out, "%.1f %% off ahd's %.3f s", 100 * (1 - epoch / (double)row->ahd_ns), seconds(row->ahd_ns));
+    else
+        text_printf(out, "%.1f %% off ahd's %.3f s", 100 * (1 - epoch / (double)row->ahd_ns),
+                    seconds(row->ahd_ns));
     if (row->bound_ns)
         text_printf(out, "; no split plan has an epoch below %.3f s, this one is %.1f %% above",
                     seconds(row->bound_ns), 100 * (epoch / (double)row->bound_ns - 1));
@@ -357,16 +402,20 @@ void report_table(const Comparison *c, const Scenario *s, Text *out)
     if (c->bound_ns > 0 && !schedule_row((Schedule)c->best)->apart) bound_text(c, out);
     runner_up_text(c, s, out);
     if (s->device_count > s->trace->block_count)
-        text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n", s->device_count,
-                    s->trace->block_count, s->device_count - s->trace->block_count);
-    if (best->sim.epoch_ns == 0) text_append(out, "  note: every time that counts here is 0 in the trace, so no schedule is faster than another\n");
+        text_printf(out, "  note: %d devices for %d blocks, so tr and dpu leave %d idle\n",
+                    s->device_count, s->trace->block_count,
+                    s->device_count - s->trace->block_count);
+    if (best->sim.epoch_ns == 0)
+        text_append(out, "  note: every time that counts here is 0 in the trace, so no schedule is "
+                         "faster than another\n");
     split_text(c, s, out);
     report_notes(best->plan, s, c->idle, out);
 }
 
 void report_csv(const Comparison *c, Text *out)
 {
-    text_append(out, "schedule,epoch_s,speedup,step_us,utilisation,teacher_work,loads,peak_memory_bytes\n");
+    text_append(
+        out, "schedule,epoch_s,speedup,step_us,utilisation,teacher_work,loads,peak_memory_bytes\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
         if (!row->plan) continue;
@@ -374,8 +423,8 @@ void report_csv(const Comparison *c, Text *out)
         if (report_speedup(c, row) > 0) text_printf(out, "%.6f", report_speedup(c, row));
         text_append(out, ",");
         text_us(out, row->plan->step_ns);
-        text_printf(out, ",%.6f,%.6f,%.6f,%" PRId64 "\n", row->sim.utilisation, row->sim.teacher_work,
-                    row->sim.loads, row->peak.total_bytes);
+        text_printf(out, ",%.6f,%.6f,%.6f,%" PRId64 "\n", row->sim.utilisation,
+                    row->sim.teacher_work, row->sim.loads, row->peak.total_bytes);
     }
 }
 
@@ -407,7 +456,8 @@ int report(const Comparison *c, const Scenario *s, ReportFormat format, Text *ou
     case REPORT_CSV:
         report_csv(c, out);
         if (comparison_baseline(c) > 0)
-            text_printf(out, "# note: speedup is over %s\n", schedule_name((Schedule)comparison_baseline(c)));
+            text_printf(out, "# note: speedup is over %s\n",
+                        schedule_name((Schedule)comparison_baseline(c)));
         report_notes_csv(c->rows[c->best].plan, s, c->idle, out);
         break;
     case REPORT_JSON:  if (report_json(c, s, out, err) != 0) return -1; break;

@@ -23,13 +23,14 @@ double report_speedup(const Comparison *comparison, const Candidate *row);
 /* Pieces of JSON that several formats share (docs/formats.md): a row's devices[]; and, on lines of
  * their own with a comma at the end, what a page about the run tells: the command (NULL: none) and
  * where the trace is from; the names of the blocks; the chosen plan. */
-void report_devices_json(const Candidate *row, const Scenario *scenario, const char *indent, Text *out);
+void report_devices_json(const Candidate *row, const Scenario *scenario, const char *indent,
+                         Text *out);
 void report_origin_json(const Trace *trace, const char *command, Text *out);
 void report_blocks_json(const Scenario *scenario, Text *out);
 void report_chosen_json(const Plan *plan, Text *out);
 
-/* "what if: blocks[conv2].student.us times 1.5, device[2].slowdown = 2", a line; nothing without edits. And as
- * "what_if": [...],\n. */
+/* "what if: blocks[conv2].student.us times 1.5, device[2].slowdown = 2", a line; nothing without
+ * edits. And as "what_if": [...],\n. */
 void report_what_if(const WhatIf *edits, int count, Text *out);
 void report_what_if_json(const WhatIf *edits, int count, Text *out);
 
@@ -48,11 +49,12 @@ void report_split(const Candidate *split, Text *out);
 /* A plan in words, a line a stage. */
 void report_stages(const Plan *plan, const Scenario *scenario, Text *out);
 
-/* A text Gantt of one step of plan, or a few that take turns, after the pipeline has filled; in words why
- * there is none. -1 only without memory. */
+/* A text Gantt of one step of plan, or a few that take turns, after the pipeline has filled; in
+ * words why there is none. -1 only without memory. */
 int report_gantt(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
-/* Their spans as JSON; null where no step could be told apart or simulated. -1 only without memory. */
+/* Their spans as JSON; null where no step could be told apart or simulated. -1 only without
+ * memory. */
 int report_step_json(const Plan *plan, const Scenario *scenario, Text *out, Error *err);
 
 #endif

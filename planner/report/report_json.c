@@ -25,7 +25,8 @@ static void plan_json(const Plan *plan, const char *before, const char *indent, 
     plan_store_text(plan, indent, out);
 }
 
-static void device_json(const Candidate *row, const Scenario *s, int d, const char *indent, Text *out)
+static void device_json(const Candidate *row, const Scenario *s, int d, const char *indent,
+                        Text *out)
 {
     text_printf(out, "%s  {\"device\": %d, \"kind\": ", indent, d);
     text_json_string(out, s->trace->kinds[s->kinds[d]].name);
@@ -38,7 +39,8 @@ static void device_json(const Candidate *row, const Scenario *s, int d, const ch
     else                    text_append(out, "null");
     text_printf(out, ", \"total_bytes\": %" PRId64, row->memory[d].total_bytes);
     for (int i = 0; i < MEMORY_COUNT; i++)
-        text_printf(out, ", \"%s_bytes\": %" PRId64, memory_part_name((MemoryPart)i), row->memory[d].parts[i]);
+        text_printf(out, ", \"%s_bytes\": %" PRId64, memory_part_name((MemoryPart)i),
+                    row->memory[d].parts[i]);
     text_append(out, "}}");
 }
 
@@ -65,7 +67,9 @@ static void algorithms_json(const Trace *t, Text *out)
 
 void report_origin_json(const Trace *t, const char *command, Text *out)
 {
-    const struct { const char *key, *value; } rest[] = {{"source", t->source}, {"date", t->date}, {"notes", t->notes}};
+    const struct {
+        const char *key, *value;
+    } rest[] = {{"source", t->source}, {"date", t->date}, {"notes", t->notes}};
 
     if (command) {
         text_append(out, "  \"command\": ");
@@ -154,9 +158,10 @@ static void json_row(const Comparison *c, const Scenario *s, int i, Text *out)
     else                             text_append(out, "null");
     text_append(out, ", \"step_us\": ");
     text_us(out, row->plan->step_ns);
-    text_printf(out, ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "
-                "\"peak_memory_bytes\": %" PRId64 ", \"method\": ", row->sim.utilisation, row->sim.teacher_work,
-                row->sim.loads, row->peak.total_bytes);
+    text_printf(out,
+                ", \"utilisation\": %.6f, \"teacher_work\": %.6f, \"loads\": %.6f, "
+                "\"peak_memory_bytes\": %" PRId64 ", \"method\": ",
+                row->sim.utilisation, row->sim.teacher_work, row->sim.loads, row->peak.total_bytes);
     text_json_string(out, row->method);
     if (row->ahd_ns) text_printf(out, ", \"ahd_s\": %.9f", seconds(row->ahd_ns));
     if (row->bound_ns) text_printf(out, ", \"bound_s\": %.9f", seconds(row->bound_ns));
@@ -172,14 +177,16 @@ static void runner_up_json(const Comparison *c, const Scenario *s, Text *out)
     const Plan *next = comparison_runner_up(c, s, &ns, NULL);
 
     if (!next) { text_append(out, "null"); return; }
-    text_printf(out, "{\"schedule\": \"%s\", \"epoch_s\": %.9f", schedule_name(next->schedule), seconds(ns));
+    text_printf(out, "{\"schedule\": \"%s\", \"epoch_s\": %.9f", schedule_name(next->schedule),
+                seconds(ns));
     plan_json(next, ", ", "  ", out);
     text_append(out, "}");
 }
 
 void report_chosen_json(const Plan *plan, Text *out)
 {
-    text_printf(out, "  \"plan\": {\"schedule\": \"%s\", \"bottleneck_us\": ", schedule_name(plan->schedule));
+    text_printf(out, "  \"plan\": {\"schedule\": \"%s\", \"bottleneck_us\": ",
+                schedule_name(plan->schedule));
     if (plan->bottleneck_ns) text_us(out, plan->bottleneck_ns);
     else                     text_append(out, "null");
     plan_json(plan, ", ", "  ", out);
@@ -194,7 +201,8 @@ int report_json(const Comparison *c, const Scenario *s, Text *out, Error *err)
     head_json(c, s, out);
     if (s->epochs > 1) text_printf(out, "  \"epochs\": %" PRId64 ",\n", s->epochs);
     text_append(out, "  \"speedup_over\": ");
-    if (comparison_baseline(c) >= 0) text_printf(out, "\"%s\",\n", schedule_name((Schedule)comparison_baseline(c)));
+    if (comparison_baseline(c) >= 0)
+        text_printf(out, "\"%s\",\n", schedule_name((Schedule)comparison_baseline(c)));
     else                             text_append(out, "null,\n");
     text_append(out, "  \"schedules\": [\n");
     for (int i = 0; i < SCHEDULE_COUNT; i++) {

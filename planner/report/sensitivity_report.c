@@ -40,11 +40,15 @@ void sensitivity_table(const Sensitivities *m, Text *out)
     if (!m) return;
     text_append(out, "\nhow far an input may move, alone, before another plan wins:\n");
     if (!m->found) {
-        text_printf(out, "  left out: it takes about %.0f simulated instructions, --sensitivity yes finds it\n", m->work);
+        text_printf(
+            out,
+            "  left out: it takes about %.0f simulated instructions, --sensitivity yes finds it\n",
+            m->work);
         return;
     }
     for (int i = 0; i < m->count; i++) flips += tightest(&m->margins[i]) != INT32_MAX;
-    if (flips) text_append(out, "  input                               slower  to         faster  to\n");
+    if (flips)
+        text_append(out, "  input                               slower  to         faster  to\n");
     while (shown < flips && shown < MOST_ROWS) {
         row = next_of(m, row);
         size_t start = out->length;
@@ -57,15 +61,19 @@ void sensitivity_table(const Sensitivities *m, Text *out)
         text_append(out, "\n");
         shown++;
     }
-    if (flips > shown) text_printf(out, "  %d more flip later: --format json lists all\n", flips - shown);
+    if (flips > shown)
+        text_printf(out, "  %d more flip later: --format json lists all\n", flips - shown);
     if (m->count > flips)
-        text_printf(out, "  %d input%s: no flip found from %d %% less to %d %% more\n", m->count - flips,
-                    m->count - flips > 1 ? "s" : "", SENSITIVITY_LEAST, SENSITIVITY_MOST);
+        text_printf(out, "  %d input%s: no flip found from %d %% less to %d %% more\n",
+                    m->count - flips, m->count - flips > 1 ? "s" : "", SENSITIVITY_LEAST,
+                    SENSITIVITY_MOST);
 }
 
 static void json_side(const char *key, int percent, Schedule winner, Text *out)
 {
-    if (percent) text_printf(out, ", \"%s_percent\": %d, \"%s_schedule\": \"%s\"", key, percent, key, schedule_name(winner));
+    if (percent)
+        text_printf(out, ", \"%s_percent\": %d, \"%s_schedule\": \"%s\"", key, percent, key,
+                    schedule_name(winner));
     else         text_printf(out, ", \"%s_percent\": null, \"%s_schedule\": null", key, key);
 }
 

@@ -1,4 +1,5 @@
-/* Sensitivities (planner/whatif/sensitivity.h) as text: the tightest in a table, all of them in JSON.
+/* Sensitivities (planner/whatif/sensitivity.h) as text: the tightest in a table, all of them in
+ * JSON.
  * margins NULL: nothing, and null. */
 #ifndef PLANNER_REPORT_SENSITIVITY_REPORT_H
 #define PLANNER_REPORT_SENSITIVITY_REPORT_H

@@ -10,16 +10,21 @@
 /* Instructions that may be simulated to find where relaying wins. */
 enum { ANSWER_BUDGET = 20000000, HALVINGS = 12, ANSWER_STEPS = 64 };
 
-static const double SLOWEST = 4096;      /* times as slow as the trace has it, a tier is looked at */
+static const double SLOWEST = 4096;      /* times as slow as the trace has it, a tier is looked
+                                          * at */
 
 typedef struct {
     const Candidate *store;
-    int              relay;              /* the schedule of the fastest plan that relays; -1: none is possible */
-    double           store_s, relay_s, recompute_s, sequential_s;        /* all epochs; 0: not possible, or not known */
+    int              relay;              /* the schedule of the fastest plan that relays; -1: none
+                                          * is possible */
+    /* all epochs; 0: not possible, or not known */
+    double           store_s, relay_s, recompute_s, sequential_s;
     double           first_s;            /* of store: its first epoch */
-    int64_t          pays_from;          /* epochs from which on store is faster than relaying; 0: not within TRACE_MAX_EPOCHS */
+    int64_t          pays_from;          /* epochs from which on store is faster than relaying; 0:
+                                          * not within TRACE_MAX_EPOCHS */
     int              tier;               /* that has most of what is stored; -1: nothing is */
-    double           bandwidth;          /* bytes a second below which relaying wins; 0: not known, or it never does */
+    double           bandwidth;          /* bytes a second below which relaying wins; 0: not known,
+                                          * or it never does */
 } StoreAnswer;
 
 /* ---- finding it -------------------------------------------------------------------- */
@@ -48,7 +53,8 @@ static int first_epoch(StoreAnswer *a, const Scenario *s, Error *err)
     return total_of(&a->first_s, plan, &one, err);
 }
 
-/* The plan with nothing stored: all stages of later begin at the input. Turns need what they store. */
+/* The plan with nothing stored: all stages of later begin at the input. Turns need what they
+ * store. */
 static int recomputed(StoreAnswer *a, const Scenario *s, Error *err)
 {
     Plan *plan;
@@ -76,14 +82,16 @@ static double bandwidth_of(const TraceRequests *r)
         for (int n = 0; n < r->rows_count; n++)
             for (int q = 0; q < r->in_flight_count; q++) {
                 int64_t ns = r->ns[(b * r->rows_count + n) * r->in_flight_count + q];
-                double  rate = (double)r->row_bytes[b] * (double)r->rows[n] * (double)r->in_flight[q] * 1e9 / (double)(ns ? ns : 1);
+                double rate = (double)r->row_bytes[b] * (double)r->rows[n] * (double)r->in_flight[q]
+                              * 1e9 / (double)(ns ? ns : 1);
                 most = fmax(most, rate);
             }
     return most;
 }
 
 /* The plan's run, of ANSWER_STEPS an epoch at most, with all tiers so many times as slow. */
-static int slowed(double *seconds, const StoreAnswer *a, const Scenario *s, double factor, Error *err)
+static int slowed(double *seconds, const StoreAnswer *a, const Scenario *s, double factor,
+                  Error *err)
 {
     Scenario  slow = *s;
     bool      cut = s->steps > ANSWER_STEPS;
@@ -100,7 +108,8 @@ static int slowed(double *seconds, const StoreAnswer *a, const Scenario *s, doub
         int count = r->row_bytes_count * r->rows_count * r->in_flight_count;
         ns[i] = malloc((size_t)count * sizeof *ns[i]);
         if (!ns[i]) { error_no_memory(err); goto done; }
-        for (int k = 0; k < count; k++) ns[i][k] = (int64_t)fmin((double)r->ns[k] * factor, (double)TRACE_MAX_NS);
+        for (int k = 0; k < count; k++)
+            ns[i][k] = (int64_t)fmin((double)r->ns[k] * factor, (double)TRACE_MAX_NS);
         r->ns = ns[i];
     }
     trace.tiers = tiers;
@@ -115,7 +124,8 @@ done:
 /* Where relaying wins: how much slower tiers may be, by halving its logarithm. */
 static int find_bandwidth(StoreAnswer *a, const Scenario *s, Error *err)
 {
-    double low = 0, high = log2(SLOWEST), seconds, share = fmin(1, (double)ANSWER_STEPS / (double)s->steps), relay_s = a->relay_s * share;
+    double low = 0, high = log2(SLOWEST), seconds,
+           share = fmin(1, (double)ANSWER_STEPS / (double)s->steps), relay_s = a->relay_s * share;
 
     if (a->tier < 0 || a->relay_s <= 0 || a->store_s >= a->relay_s) return 0;
     if ((double)a->store->sim.simulated * share > ANSWER_BUDGET / HALVINGS) return 0;
@@ -136,15 +146,20 @@ static int find_answer(StoreAnswer *a, const Comparison *c, const Scenario *s, E
     a->store_s = (double)a->store->total_ns * 1e-9;
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         const Candidate *row = &c->rows[i];
-        if (!row->plan || schedule_row((Schedule)i)->phases || schedule_row((Schedule)i)->stores) continue;
+        if (!row->plan || schedule_row((Schedule)i)->phases || schedule_row((Schedule)i)->stores)
+            continue;
         if (a->relay < 0 || row->total_ns < c->rows[a->relay].total_ns) a->relay = i;
     }
     if (a->relay >= 0) a->relay_s = (double)c->rows[a->relay].total_ns * 1e-9;
-    if (c->rows[SCHEDULE_SEQUENTIAL].plan) a->sequential_s = (double)c->rows[SCHEDULE_SEQUENTIAL].total_ns * 1e-9;
+    if (c->rows[SCHEDULE_SEQUENTIAL].plan)
+        a->sequential_s = (double)c->rows[SCHEDULE_SEQUENTIAL].total_ns * 1e-9;
     for (int t = 0; t < s->trace->tier_count; t++)
-        if (stored_in(a->store, s, t) > 0 && (a->tier < 0 || stored_in(a->store, s, t) > stored_in(a->store, s, a->tier))) a->tier = t;
+        if (stored_in(a->store, s, t) > 0
+            && (a->tier < 0 || stored_in(a->store, s, t) > stored_in(a->store, s, a->tier)))
+            a->tier = t;
     if (first_epoch(a, s, err) != 0 || recomputed(a, s, err) != 0) return -1;
-    double relay = a->relay_s / (double)s->epochs, later = s->epochs > 1 ? (a->store_s - a->first_s) / (double)(s->epochs - 1) : 0;
+    double relay = a->relay_s / (double)s->epochs,
+           later = s->epochs > 1 ? (a->store_s - a->first_s) / (double)(s->epochs - 1) : 0;
     if (a->relay >= 0 && later < relay && s->epochs > 1) {
         double from = floor((a->first_s - later) / (relay - later)) + 1;
         if (from < TRACE_MAX_EPOCHS) a->pays_from = from < 1 ? 1 : (int64_t)from;
@@ -203,17 +218,22 @@ static void against_relay(const StoreAnswer *a, const Scenario *s, Text *out)
     if (a->relay < 0) { text_append(out, "; relaying is not possible"); return; }
     if (a->pays_from) text_printf(out, "; pays from epoch %" PRId64 " on", a->pays_from);
     else              text_append(out, "; never pays");
-    text_printf(out, "; at %" PRId64 " epoch%s %.2f times as fast as relaying (%s)", s->epochs, s->epochs > 1 ? "s" : "",
-                a->relay_s / a->store_s, schedule_name((Schedule)a->relay));
+    text_printf(out, "; at %" PRId64 " epoch%s %.2f times as fast as relaying (%s)", s->epochs,
+                s->epochs > 1 ? "s" : "", a->relay_s / a->store_s,
+                schedule_name((Schedule)a->relay));
     if (a->bandwidth > 0)
-        text_printf(out, "; below %.2g GB/s of %s relaying wins", a->bandwidth * 1e-9, s->trace->tiers[a->tier].name);
+        text_printf(out, "; below %.2g GB/s of %s relaying wins", a->bandwidth * 1e-9,
+                    s->trace->tiers[a->tier].name);
 }
 
 int store_report(const Comparison *c, const Scenario *s, Text *out, Error *err)
 {
     StoreAnswer a;
-    const struct { const char *name; const double *seconds; } totals[] = {
-        {"store", &a.store_s}, {"relaying", &a.relay_s}, {"computing all again", &a.recompute_s}, {"sequential", &a.sequential_s}};
+    const struct { const char *name; const double *seconds;
+    } totals[] = {{"store", &a.store_s},
+                  {"relaying", &a.relay_s},
+                  {"computing all again", &a.recompute_s},
+                  {"sequential", &a.sequential_s}};
     bool first = true;
 
     if (!c->rows[SCHEDULE_STORE].plan) return 0;
@@ -250,11 +270,13 @@ int store_report_json(const Comparison *c, const Scenario *s, Text *out, Error *
     for (int t = 0; t < s->trace->tier_count; t++) {
         int64_t sample = 0;
         for (int k = 0; k <= a.store->plan->block_count; k++)
-            if (a.store->plan->stored[k] == t && trace_boundary_bytes(s->trace, k) > 0) sample += trace_boundary_bytes(s->trace, k);
+            if (a.store->plan->stored[k] == t && trace_boundary_bytes(s->trace, k) > 0)
+                sample += trace_boundary_bytes(s->trace, k);
         if (stored_in(a.store, s, t) == 0) continue;
         text_append(out, first ? "{\"name\": " : ", {\"name\": ");
         text_json_string(out, s->trace->tiers[t].name);
-        text_printf(out, ", \"sample_bytes\": %" PRId64 ", \"bytes\": %" PRId64 "}", sample, stored_in(a.store, s, t));
+        text_printf(out, ", \"sample_bytes\": %" PRId64 ", \"bytes\": %" PRId64 "}", sample,
+                    stored_in(a.store, s, t));
         first = false;
     }
     text_append(out, "]");

@@ -44,14 +44,16 @@ static bool fits(const SplitSearch *x)
     return true;
 }
 
-static int play_steps(SplitSearch *x, const Plan *plan, int64_t steps, int64_t *epoch_ns, int64_t *busy, bool *good)
+static int play_steps(SplitSearch *x, const Plan *plan, int64_t steps, int64_t *epoch_ns,
+                      int64_t *busy, bool *good)
 {
     Program  *program = NULL;
     SimResult result = {0};
     Error     why = {""};
 
-    *good = program_build(&program, plan, steps, &why) == 0 && memory_peak(x->memory, program, x->s, &why) == 0
-            && fits(x) && sim_run(&result, program, x->s, &(SimOptions){0}, &why) == 0;
+    *good = program_build(&program, plan, steps, &why) == 0
+            && memory_peak(x->memory, program, x->s, &why) == 0 && fits(x)
+            && sim_run(&result, program, x->s, &(SimOptions){0}, &why) == 0;
     if (*good) {
         *epoch_ns = result.epoch_ns;
         x->plays_left -= result.simulated;
@@ -95,8 +97,8 @@ static int note_best(SplitSearch *x)
     return 0;
 }
 
-/* What is counted in trial_busy is hardly ever more than what is simulated: no need to simulate what
- * already counts as longer than ns. */
+/* What is counted in trial_busy is hardly ever more than what is simulated: no need to simulate
+ * what already counts as longer than ns. */
 static bool is_slower(const SplitSearch *x, int64_t ns)
 {
     int64_t most = 0;
@@ -120,7 +122,8 @@ static int next_busiest(const SplitSearch *x, const int *done, int count)
 }
 
 /* Plays the changes of one device until one is faster: that is x->best then. */
-static int improve_device(SplitSearch *x, int device, int64_t enough, int64_t *best_ns, bool *better)
+static int improve_device(SplitSearch *x, int device, int64_t enough, int64_t *best_ns,
+                          bool *better)
 {
     Move moves[MOVES_MAX];
     int  n = moves_list(moves, x->cost, &x->best, x->busy, device);
@@ -149,7 +152,8 @@ static int improve_played(SplitSearch *x, int64_t budget, int64_t *best_ns)
     int     done[LOOKED_AT], count = 0;
 
     if (play(x, &x->best, best_ns, x->busy) != 0) return -1;
-    while (*best_ns >= 0 && count < LOOKED_AT && count < x->s->device_count && x->plays_left > enough) {
+    while (*best_ns >= 0 && count < LOOKED_AT && count < x->s->device_count
+           && x->plays_left > enough) {
         bool better;
         done[count] = next_busiest(x, done, count);
         if (improve_device(x, done[count++], enough, best_ns, &better) != 0) return -1;
@@ -166,7 +170,8 @@ static void keep(SplitSearch *x, const Layout *layout, int64_t ns)
     int at = x->kept_count;
 
     while (at > 0 && x->kept[at - 1].ns > ns) at--;
-    if (at == KEPT || (at > 0 && x->kept[at - 1].ns == ns)) return;      /* as fast: most likely the same */
+    /* as fast: most likely the same */
+    if (at == KEPT || (at > 0 && x->kept[at - 1].ns == ns)) return;
     Kept last = x->kept[x->kept_count < KEPT ? x->kept_count++ : KEPT - 1];
     memmove(&x->kept[at + 1], &x->kept[at], (size_t)(x->kept_count - at - 1) * sizeof *x->kept);
     x->kept[at] = last;
@@ -179,7 +184,8 @@ static int try_start(SplitSearch *x, int stages, int width, StartAssignment assi
     bool    found;
     int64_t ns;
 
-    if (start_make(&x->trial, &found, x->cost, x->s, stages, width, assignment, x->err) != 0) return -1;
+    if (start_make(&x->trial, &found, x->cost, x->s, stages, width, assignment, x->err) != 0)
+        return -1;
     if (!found || !split_cost_busy(x->cost, &x->trial, x->trial_busy)) return 0;
     x->result->starts++;
     if (x->kept_count == KEPT && is_slower(x, x->kept[KEPT - 1].ns)) return 0;
@@ -196,7 +202,8 @@ static int make_starts(SplitSearch *x)
 
     for (int odd = 0; odd < 2; odd++)
         for (int width = 1; width <= devices && width <= x->s->batch; width *= 2)
-            for (int stages = 1; stages <= blocks && stages * width <= devices; stages += stages < 16 ? 1 : stages / 8)
+            for (int stages = 1; stages <= blocks && stages * width <= devices;
+                 stages += stages < 16 ? 1 : stages / 8)
                 for (int assignment = ASSIGN_BLOCKS; assignment <= ASSIGN_LONGEST; assignment++)
                     if (odd == !!(stages & (stages - 1)) && x->plays_left > PLAY_BUDGET / 2
                         && try_start(x, stages, width, (StartAssignment)assignment) != 0) return -1;
@@ -224,7 +231,8 @@ static int new_search(SplitSearch *x)
     size_t devices = (size_t)x->s->device_count;
     int    rc = split_tasks(&x->tasks, x->s, x->err);
 
-    for (int i = 0; i < KEPT + 1 && rc == 0; i++) rc = layout_new(&x->kept[i].layout, x->s, &x->tasks, x->err);
+    for (int i = 0; i < KEPT + 1 && rc == 0; i++)
+        rc = layout_new(&x->kept[i].layout, x->s, &x->tasks, x->err);
     if (rc == 0) rc = layout_new(&x->trial, x->s, &x->tasks, x->err);
     if (rc == 0) rc = layout_new(&x->best, x->s, &x->tasks, x->err);
     if (rc == 0) rc = split_cost_new(&x->cost, x->s, &x->tasks, x->err);

@@ -23,7 +23,9 @@ static bool work_ns(const BlockOwner *o, int64_t rows, int64_t *least)
         bool    good = d == 0 || o->s->kinds[d] != o->s->kinds[d - 1] || o->s->trace->slowdown;
         for (int work = o->first; work <= (int)o->last && good; work++) {
             Cost cost = {0, 0};
-            good = scenario_student_work(o->s, (Work)work, o->block, o->student, d, rows, &cost, NULL) == 0;
+            good =
+                scenario_student_work(o->s, (Work)work, o->block, o->student, d, rows, &cost, NULL)
+                == 0;
             ns += cost.ns;
         }
         if (!good) continue;
@@ -52,17 +54,23 @@ static double least_at_points(const BlockOwner *o, int64_t fewest, bool per_row)
     return least;
 }
 
-static double least(const Scenario *s, int block, int student, Work first, Work last, int64_t fewest, bool per_row)
+static double least(const Scenario *s, int block, int student, Work first, Work last,
+                    int64_t fewest, bool per_row)
 {
     double sum = 0;
 
-    if (!s->extrapolate) return least_at_points(&(BlockOwner){s, block, student, first, last}, fewest, per_row);
+    if (!s->extrapolate)
+        return least_at_points(&(BlockOwner){s, block, student, first, last}, fewest, per_row);
     for (int work = first; work <= (int)last; work++)
-        sum += least_at_points(&(BlockOwner){s, block, student, (Work)work, (Work)work}, fewest, per_row);
+        sum += least_at_points(&(BlockOwner){s, block, student, (Work)work, (Work)work}, fewest,
+                               per_row);
     return sum;
 }
 
-static int64_t as_ns(double bound) { return isfinite(bound) && bound > 0 && bound < 0x1p62 ? (int64_t)bound : 0; }
+static int64_t as_ns(double bound)
+{
+    return isfinite(bound) && bound > 0 && bound < 0x1p62 ? (int64_t)bound : 0;
+}
 
 int64_t split_bound(const Scenario *scenario)
 {
@@ -80,12 +88,17 @@ int64_t split_bound(const Scenario *scenario)
         for (int j = 0; j < trace_students(&s.trace->blocks[b]); j++, pieces++) {
             double update = least(&s, b, j, WORK_UPDATE, WORK_UPDATE, 1, false);
             all += batch * least(&s, b, j, WORK_FORWARD, WORK_BACKWARD, 1, true) + update;
-            longest = fmax(longest, least(&s, b, j, WORK_FORWARD, WORK_BACKWARD, share, false) + update);
+            longest =
+                fmax(longest, least(&s, b, j, WORK_FORWARD, WORK_BACKWARD, share, false) + update);
         }
     }
-    if (loader->present) loading = ((double)loader->batch_ns + batch * loader->sample_ns) / loader->lanes;
+    if (loader->present)
+        loading = ((double)loader->batch_ns + batch * loader->sample_ns) / loader->lanes;
     /* Every lookup is rounded to a nanosecond, at most one a piece and device. */
-    /* Somebody has the longest piece, and a step's own time with it; of the even share not all need take part. */
-    double bound = fmax(fmax(all / s.device_count - 2.0 * pieces, longest + (double)s.trace->step_ns - 2), loading - 1);
+    /* Somebody has the longest piece, and a step's own time with it; of the even share not all need
+     * take part. */
+    double bound =
+        fmax(fmax(all / s.device_count - 2.0 * pieces, longest + (double)s.trace->step_ns - 2),
+             loading - 1);
     return as_ns(bound * (1 - 1e-12));
 }

@@ -45,7 +45,8 @@ int split_cost_new(SplitCost **out, const Scenario *s, const SplitTasks *tasks, 
     c->makes = calloc(devices, sizeof *c->makes);
     c->group = calloc(devices, sizeof *c->group);
     c->compute = calloc(6 * devices, sizeof *c->compute);
-    if (!c->whole || !c->need || !c->touched || !c->stage_of || !c->makes || !c->group || !c->compute) {
+    if (!c->whole || !c->need || !c->touched || !c->stage_of || !c->makes || !c->group
+        || !c->compute) {
         split_cost_free(c);
         return error_no_memory(err);
     }
@@ -80,8 +81,10 @@ static int64_t look_up_task(const SplitCost *c, int task, int device, int64_t ro
     Cost    cost;
 
     for (int work = WORK_FORWARD; work < WORK_COUNT; work++) {
-        if (scenario_student_work(c->scenario, (Work)work, c->tasks->block[task], c->tasks->student[task], device,
-                                  rows, &cost, NULL) != 0) return -1;
+        if (scenario_student_work(c->scenario, (Work)work, c->tasks->block[task],
+                                  c->tasks->student[task], device, rows, &cost, NULL)
+            != 0)
+            return -1;
         sum += cost.ns;
     }
     return sum;
@@ -92,7 +95,8 @@ int64_t split_cost_task(SplitCost *c, int task, int device, int64_t rows)
     const Scenario *s = c->scenario;
 
     if (rows != s->batch || s->trace->slowdown) return look_up_task(c, task, device, rows);
-    int64_t *whole = &c->whole[(size_t)task * (size_t)s->trace->kind_count + (size_t)s->kinds[device]];
+    int64_t *whole =
+        &c->whole[(size_t)task * (size_t)s->trace->kind_count + (size_t)s->kinds[device]];
     if (*whole == -2) *whole = look_up_task(c, task, device, rows);
     return *whole;
 }
@@ -101,7 +105,8 @@ int64_t split_cost_teacher(SplitCost *c, int block, int device, int64_t rows)
 {
     Cost cost;
 
-    return scenario_work(c->scenario, WORK_TEACHER, block, device, rows, &cost, NULL) == 0 ? cost.ns : -1;
+    return scenario_work(c->scenario, WORK_TEACHER, block, device, rows, &cost, NULL) == 0 ? cost.ns
+                                                                                           : -1;
 }
 
 static void touch(SplitCost *c, int device, int boundary, LayoutRows rows)
@@ -145,19 +150,29 @@ static bool add_stages(SplitCost *c, const Layout *l)
 static bool add_task(SplitCost *c, const Layout *l, int first, int end)
 {
     int          task = l->part[first].task, block = c->tasks->block[task];
-    TraceStudent student = trace_student(&c->scenario->trace->blocks[block], c->tasks->student[task]);
+    TraceStudent student =
+        trace_student(&c->scenario->trace->blocks[block], c->tasks->student[task]);
     int64_t      reduce = 0;
 
     for (int i = first; i < end; i++) c->group[i - first] = l->part[i].device;
-    if (end - first > 1 && scenario_student_allreduce(c->scenario, c->group, end - first, block,
-                                                      c->tasks->student[task], &reduce, NULL) != 0) return false;
+    if (end - first > 1
+        && scenario_student_allreduce(c->scenario, c->group, end - first, block,
+                                      c->tasks->student[task], &reduce, NULL)
+               != 0)
+        return false;
     for (int i = first; i < end; i++) {
         const SplitPart *part = &l->part[i];
         int64_t     ns = split_cost_task(c, task, part->device, part->rows);
         if (ns < 0) return false;
         c->compute[part->device] += ns + (c->scenario->trace->blocking_transfers ? reduce : 0);
-        c->fixed[part->device] += known(student.weight_bytes) + known(micro_gradients(c->scenario->trace->micro_batches, student.gradient_bytes)) + known(student.state_bytes);
-        c->activation[part->device] = larger(c->activation[part->device], part->rows * known(micro_bytes(c->scenario->trace->micro_batches, student.activation_bytes)));
+        c->fixed[part->device] +=
+            known(student.weight_bytes)
+            + known(micro_gradients(c->scenario->trace->micro_batches, student.gradient_bytes))
+            + known(student.state_bytes);
+        c->activation[part->device] = larger(
+            c->activation[part->device],
+            part->rows
+                * known(micro_bytes(c->scenario->trace->micro_batches, student.activation_bytes)));
         touch(c, part->device, block, (LayoutRows){part->row, part->row + part->rows});
         touch(c, part->device, block + 1, (LayoutRows){part->row, part->row + part->rows});
     }
@@ -171,7 +186,8 @@ static bool add_message(SplitCost *c, int from, int to, int boundary, LayoutRows
     int64_t ns;
 
     if (rows.row >= rows.end) return true;
-    if (scenario_p2p(c->scenario, from, to, boundary, rows.end - rows.row, &ns, NULL) != 0) return false;
+    if (scenario_p2p(c->scenario, from, to, boundary, rows.end - rows.row, &ns, NULL) != 0)
+        return false;
     c->out[from] += ns;
     c->in[to] += ns;
     return true;
@@ -190,8 +206,11 @@ static bool add_messages(SplitCost *c, const Layout *l)
         for (int i = l->at[owner]; i < l->at[owner + 1]; i++) {
             LayoutRows have = c->makes[l->device[i]];
             if (l->device[i] == to) continue;
-            if (!add_message(c, l->device[i], to, k, (LayoutRows){larger(need.row, have.row), smaller(self.row, have.end)})
-                || !add_message(c, l->device[i], to, k, (LayoutRows){larger(self.end, have.row), smaller(need.end, have.end)}))
+            if (!add_message(c, l->device[i], to, k,
+                             (LayoutRows){larger(need.row, have.row), smaller(self.row, have.end)})
+                || !add_message(
+                    c, l->device[i], to, k,
+                    (LayoutRows){larger(self.end, have.row), smaller(need.end, have.end)}))
                 return false;
         }
     }
@@ -204,7 +223,8 @@ static int64_t contended_of(const SplitCost *c, const Layout *l, int d)
     int64_t            ns = c->compute[d] + c->scenario->trace->step_ns, load = c->load[d];
     int                width = l->at[1], ahead = trace_loader_ahead(loader, width);
 
-    if (loader->present && loader->prefetch == 0) ns += load * ((width + loader->lanes - 1) / loader->lanes);
+    if (loader->present && loader->prefetch == 0)
+        ns += load * ((width + loader->lanes - 1) / loader->lanes);
     if (loader->present && loader->prefetch > 0)
         ns = larger(ns, larger(load * width / loader->lanes, load / smaller(ahead, loader->lanes)));
     if (c->scenario->trace->blocking_transfers) return ns + c->out[d];
@@ -229,7 +249,8 @@ bool split_cost_busy(SplitCost *c, const Layout *l, int64_t *contended_ns)
     for (int d = 0; good && d < l->devices; d++) {
         int64_t limit = c->scenario->memory_bytes[d];
         contended_ns[d] = contended_of(c, l, d);
-        good = !limit || c->fixed[d] + c->activation[d] + c->scenario->trace->process_bytes <= limit;
+        good =
+            !limit || c->fixed[d] + c->activation[d] + c->scenario->trace->process_bytes <= limit;
     }
     return good;
 }

@@ -9,7 +9,8 @@ int split_tasks(SplitTasks *out, const Scenario *s, Error *err)
     int          count = 0;
 
     for (int b = 0; b < trace->block_count; b++) count += trace_students(&trace->blocks[b]);
-    *out = (SplitTasks){count, calloc((size_t)count, sizeof(int)), calloc((size_t)count, sizeof(int))};
+    *out =
+        (SplitTasks){count, calloc((size_t)count, sizeof(int)), calloc((size_t)count, sizeof(int))};
     if (!out->block || !out->student) { split_tasks_free(out); return error_no_memory(err); }
     count = 0;
     for (int b = 0; b < trace->block_count; b++)
@@ -31,7 +32,8 @@ int layout_new(Layout *out, const Scenario *s, const SplitTasks *tasks, Error *e
 {
     size_t blocks = (size_t)s->trace->block_count, devices = (size_t)s->device_count;
 
-    *out = (Layout){.blocks = (int)blocks, .devices = (int)devices, .batch = s->batch, .tasks = tasks};
+    *out =
+        (Layout){.blocks = (int)blocks, .devices = (int)devices, .batch = s->batch, .tasks = tasks};
     out->capacity = 2 * tasks->count + 8 * (int)devices;
     out->first = calloc(blocks + 1, sizeof *out->first);
     out->at = calloc(blocks + 1, sizeof *out->at);
@@ -96,7 +98,8 @@ bool layout_give(Layout *layout, int task, int device, int64_t rows)
     for (; i < layout->parts && layout->part[i].task == task; i++)
         if (layout->part[i].device == device) { layout->part[i].rows += rows; return true; }
     if (layout->parts == layout->capacity) return false;
-    memmove(&layout->part[i + 1], &layout->part[i], (size_t)(layout->parts - i) * sizeof *layout->part);
+    memmove(&layout->part[i + 1], &layout->part[i],
+            (size_t)(layout->parts - i) * sizeof *layout->part);
     layout->part[i] = (SplitPart){task, device, 0, rows};
     layout->parts++;
     return true;
@@ -105,7 +108,8 @@ bool layout_give(Layout *layout, int task, int device, int64_t rows)
 void layout_remove(Layout *layout, int part)
 {
     layout->parts--;
-    memmove(&layout->part[part], &layout->part[part + 1], (size_t)(layout->parts - part) * sizeof *layout->part);
+    memmove(&layout->part[part], &layout->part[part + 1],
+            (size_t)(layout->parts - part) * sizeof *layout->part);
 }
 
 /* The part among first..end-1 to come next at row: a device of the stage, in its order,
@@ -159,11 +163,14 @@ void layout_read(Layout *layout, const Plan *plan)
         const Stage *stage = &plan->stages[s];
         layout->first[s] = stage->first;
         layout->at[s + 1] = layout->at[s] + stage->width;
-        memcpy(layout->device + layout->at[s], stage->devices, (size_t)stage->width * sizeof *stage->devices);
-        memcpy(layout->rows + layout->at[s], stage->rows, (size_t)stage->width * sizeof *stage->rows);
+        memcpy(layout->device + layout->at[s], stage->devices,
+               (size_t)stage->width * sizeof *stage->devices);
+        memcpy(layout->rows + layout->at[s], stage->rows,
+               (size_t)stage->width * sizeof *stage->rows);
         for (; task < layout->tasks->count && layout->tasks->block[task] <= stage->last; task++)
             for (int i = 0; i < stage->width && layout->parts < layout->capacity; i++)
-                layout->part[layout->parts++] = (SplitPart){task, stage->devices[i], 0, stage->rows[i]};
+                layout->part[layout->parts++] =
+                    (SplitPart){task, stage->devices[i], 0, stage->rows[i]};
     }
     layout->first[layout->stages] = layout->blocks;
     for (task = 0; task < layout->tasks->count; task++) layout_arrange(layout, task);
@@ -193,14 +200,19 @@ int layout_plan(Plan **out, const Layout *layout, Error *err)
     if (!counts || !devices || !rows) { error_no_memory(err); goto done; }
     for (int t = 0; t < layout->tasks->count; t++) counts[layout->tasks->block[t]]++;
     bool many = layout->tasks->count > layout->blocks;
-    if (plan_new(&plan, SCHEDULE_SPLIT, layout->blocks, layout->devices, layout->batch, layout->stages, err) != 0)
+    if (plan_new(&plan, SCHEDULE_SPLIT, layout->blocks, layout->devices, layout->batch,
+                 layout->stages, err)
+        != 0)
         goto done;
-    if (plan_set_students(plan, many ? counts : NULL, err) != 0 || plan_add_tasks(plan, err) != 0) goto done;
+    if (plan_set_students(plan, many ? counts : NULL, err) != 0 || plan_add_tasks(plan, err) != 0)
+        goto done;
     for (int s = 0; s < layout->stages; s++) {
         int at = layout->at[s];
         plan->stages[s].first = layout->first[s];
         plan->stages[s].last = layout->first[s + 1] - 1;
-        if (plan_place(plan, &plan->stages[s], layout->device + at, layout->rows + at, layout->at[s + 1] - at, err) != 0)
+        if (plan_place(plan, &plan->stages[s], layout->device + at, layout->rows + at,
+                       layout->at[s + 1] - at, err)
+            != 0)
             goto done;
     }
     if (place_tasks(plan, layout, devices, rows, err) != 0) goto done;

@@ -52,7 +52,8 @@ static bool make_swap(Layout *l, const Move *m)
 
     layout_remove(l, later);
     layout_remove(l, sooner);
-    if (!layout_give(l, a.task, b.device, a.rows) || !layout_give(l, b.task, a.device, b.rows)) return false;
+    if (!layout_give(l, a.task, b.device, a.rows) || !layout_give(l, b.task, a.device, b.rows))
+        return false;
     layout_arrange(l, a.task);
     layout_arrange(l, b.task);
     return true;
@@ -65,7 +66,8 @@ static bool make_out(Layout *l, const Move *m)
 
     if (l->stages == 1 && l->at[1] == 1) return false;
     while (l->device[at] != m->device) at++;
-    memmove(&l->device[at], &l->device[at + 1], (size_t)(l->at[l->stages] - at - 1) * sizeof *l->device);
+    memmove(&l->device[at], &l->device[at + 1],
+            (size_t)(l->at[l->stages] - at - 1) * sizeof *l->device);
     memmove(&l->rows[at], &l->rows[at + 1], (size_t)(l->at[l->stages] - at - 1) * sizeof *l->rows);
     for (int i = s + 1; i <= l->stages; i++) l->at[i]--;
     if (l->at[s + 1] > l->at[s]) { share_out(l, s); arrange_all(l); return true; }
@@ -82,8 +84,10 @@ static bool make_in(Layout *l, const Move *m)
 {
     int end = l->at[m->stage + 1];
 
-    if (l->at[l->stages] == l->devices || l->at[m->stage + 1] - l->at[m->stage] >= l->batch) return false;
-    memmove(&l->device[end + 1], &l->device[end], (size_t)(l->at[l->stages] - end) * sizeof *l->device);
+    if (l->at[l->stages] == l->devices || l->at[m->stage + 1] - l->at[m->stage] >= l->batch)
+        return false;
+    memmove(&l->device[end + 1], &l->device[end],
+            (size_t)(l->at[l->stages] - end) * sizeof *l->device);
     memmove(&l->rows[end + 1], &l->rows[end], (size_t)(l->at[l->stages] - end) * sizeof *l->rows);
     l->device[end] = m->device;
     for (int i = m->stage + 1; i <= l->stages; i++) l->at[i]++;
@@ -191,7 +195,7 @@ static void list_parts(List *list, int from, int to)
 {
     const Layout *l = list->layout;
     int           parts[PARTS], others[SWAPS];
-    int           count = longest(list, from, parts, PARTS), other_count = longest(list, to, others, SWAPS);
+    int count = longest(list, from, parts, PARTS), other_count = longest(list, to, others, SWAPS);
     int64_t       gap = list->busy[from] - list->busy[to];
 
     for (int i = 0; i < count; i++) {
@@ -225,7 +229,8 @@ static void list_stage(List *list, int device, const int *targets, int target_co
     }
 }
 
-int moves_list(Move out[MOVES_MAX], SplitCost *cost, const Layout *layout, const int64_t *contended_ns, int device)
+int moves_list(Move out[MOVES_MAX], SplitCost *cost, const Layout *layout,
+               const int64_t *contended_ns, int device)
 {
     List list = {cost, layout, contended_ns, out, 0};
     int  targets[TARGETS + 1], count = idlest(&list, device, targets);

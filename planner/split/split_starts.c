@@ -132,7 +132,10 @@ static bool assign_longest(Start *x, const int64_t *teaching, int64_t total)
     for (int d = 0; d < l->devices; d++) x->busy[d] = teaching[d];
     for (int t = 0; t < count; t++) {
         int at = t;                              /* sorted by insertion: nearly in order, or few */
-        while (at > 0 && x->ns[x->order[at - 1]] < x->ns[t]) { x->order[at] = x->order[at - 1]; at--; }
+        while (at > 0 && x->ns[x->order[at - 1]] < x->ns[t]) {
+            x->order[at] = x->order[at - 1];
+            at--;
+        }
         x->order[at] = t;
     }
     l->parts = 0;
@@ -145,7 +148,8 @@ static bool assign_longest(Start *x, const int64_t *teaching, int64_t total)
             int best = 0;
             for (int d = 1; d < l->devices; d++)
                 if (x->busy[d] < x->busy[best]) best = d;
-            int64_t rows = scenario_share(l->batch, (int)pieces, k), ns = split_cost_task(x->cost, t, best, rows);
+            int64_t rows = scenario_share(l->batch, (int)pieces, k),
+                    ns = split_cost_task(x->cost, t, best, rows);
             if (ns < 0 || !layout_give(l, t, best, rows)) return false;
             x->busy[best] += ns;
         }
@@ -153,7 +157,8 @@ static bool assign_longest(Start *x, const int64_t *teaching, int64_t total)
     return true;
 }
 
-static bool make(Start *x, int stages, int width, StartAssignment assignment, int64_t *teacher, int64_t *teaching)
+static bool make(Start *x, int stages, int width, StartAssignment assignment, int64_t *teacher,
+                 int64_t *teaching)
 {
     Layout *l = x->layout;
     int64_t total = 0;
@@ -167,18 +172,21 @@ static bool make(Start *x, int stages, int width, StartAssignment assignment, in
                 total += teacher[b];
             }
     for (int t = 0; t < l->tasks->count; t++) total += x->ns[t];
-    if (!(assignment == ASSIGN_BLOCKS ? assign_evenly(x, teaching, total) : assign_longest(x, teaching, total))) return false;
+    if (!(assignment == ASSIGN_BLOCKS ? assign_evenly(x, teaching, total)
+                                      : assign_longest(x, teaching, total)))
+        return false;
     for (int t = 0; t < l->tasks->count; t++) layout_arrange(l, t);
     return true;
 }
 
-int start_make(Layout *out, bool *found, SplitCost *cost, const Scenario *s, int stages, int width, StartAssignment assignment,
-               Error *err)
+int start_make(Layout *out, bool *found, SplitCost *cost, const Scenario *s, int stages, int width,
+               StartAssignment assignment, Error *err)
 {
     size_t   devices = (size_t)s->device_count, tasks = (size_t)out->tasks->count;
     Start    x = {.layout = out, .cost = cost, .s = s, .ns = calloc(tasks, sizeof *x.ns),
                   .busy = calloc(devices, sizeof *x.busy), .order = calloc(tasks, sizeof *x.order)};
-    int64_t *teacher = calloc((size_t)out->blocks, sizeof *teacher), *teaching = calloc(devices, sizeof *teaching);
+    int64_t *teacher = calloc((size_t)out->blocks, sizeof *teacher),
+            *teaching = calloc(devices, sizeof *teaching);
     int      rc = 0;
 
     *found = false;

@@ -29,7 +29,8 @@ typedef struct {
     int          *stride;        /* [types] of a code */
     BarrierSums  *sums;          /* [types][blocks + 1] */
     int          *gap;           /* [types][blocks + 1] first block from here on without a timing */
-    int64_t      *messages;      /* [2][blocks + 1] within a machine, across; INT64_MAX: not known */
+    int64_t      *messages;      /* [2][blocks + 1] within a machine, across; INT64_MAX: not
+                                  * known */
     int64_t       load;
     StageMemory  *memory;
     BarrierWay   *ways;          /* [blocks + 1][states] */
@@ -49,7 +50,8 @@ typedef struct { int64_t teacher, student, ready; } BarrierStage;
 /* False when blocks first..last cannot be on a device of the type. */
 static bool stage_of(const BarrierSearch *b, int first, int last, int type, BarrierStage *out)
 {
-    const BarrierSums *from = &b->sums[type * (b->blocks + 1) + first], *to = from + (last + 1 - first);
+    const BarrierSums *from = &b->sums[type * (b->blocks + 1) + first],
+                      *to = from + (last + 1 - first);
     int64_t            limit = b->s->memory_bytes[b->device[type]];
 
     if (b->gap[type * (b->blocks + 1) + first] <= last) return false;
@@ -119,9 +121,12 @@ static void extend_types(BarrierSearch *b, int first, int state, int64_t ns)
 
     for (int type = 0; type < b->types; type++) {
         int64_t message = first ? message_into(b, first, node, type) : 0;
-        if (code / b->stride[type] % (b->counts[type] + 1) == b->counts[type] || message == INT64_MAX) continue;
+        if (code / b->stride[type] % (b->counts[type] + 1) == b->counts[type]
+            || message == INT64_MAX)
+            continue;
         int at = scenario_node(b->s, b->device[type]);
-        extend(b, first, state, type, (code + b->stride[type]) * b->nodes + (b->nodes > 1 ? at : 0), ns + message);
+        extend(b, first, state, type, (code + b->stride[type]) * b->nodes + (b->nodes > 1 ? at : 0),
+               ns + message);
     }
 }
 
@@ -132,13 +137,15 @@ static int probe(BarrierSearch *b, int64_t limit)
 
     b->limit = limit;
     b->refused = INT64_MAX;
-    for (size_t i = 0; i < (size_t)(b->blocks + 1) * (size_t)b->states; i++) b->ways[i].ns = INT64_MAX;
+    for (size_t i = 0; i < (size_t)(b->blocks + 1) * (size_t)b->states; i++)
+        b->ways[i].ns = INT64_MAX;
     way_at(b, 0, 0)->ns = 0;
     for (int first = 0; first < b->blocks; first++) {
         int64_t least = INT64_MAX;
         for (int state = 0; state < b->states; state++) {
             int64_t ns = way_at(b, first, state)->ns;
-            if (ns == INT64_MAX || (b->alike && ns >= least)) continue;      /* fewer devices, and no later */
+            /* fewer devices, and no later */
+            if (ns == INT64_MAX || (b->alike && ns >= least)) continue;
             least = ns;
             if (b->order && state == b->s->device_count) continue;
             if (b->order) extend_order(b, first, state, ns);
@@ -147,7 +154,8 @@ static int probe(BarrierSearch *b, int64_t limit)
     }
     for (int state = 0; state < b->states; state++)
         if (way_at(b, b->blocks, state)->ns != INT64_MAX
-            && (best < 0 || way_at(b, b->blocks, state)->ns < way_at(b, b->blocks, best)->ns)) best = state;
+            && (best < 0 || way_at(b, b->blocks, state)->ns < way_at(b, b->blocks, best)->ns))
+            best = state;
     return best;
 }
 
@@ -191,7 +199,11 @@ static int read_back(const BarrierSearch *b, int state, BarrierPartition *out, E
     }
     out->first = calloc((size_t)out->stages, sizeof *out->first);
     out->device = calloc((size_t)out->stages, sizeof *out->device);
-    if (!used || !out->first || !out->device) { free(used); barrier_free(out); return error_no_memory(err); }
+    if (!used || !out->first || !out->device) {
+        free(used);
+        barrier_free(out);
+        return error_no_memory(err);
+    }
     k = out->stages;
     for (int j = b->blocks; j > 0;) {
         const BarrierWay *way = way_at(b, j, state);
@@ -210,7 +222,7 @@ static int read_back(const BarrierSearch *b, int state, BarrierPartition *out, E
     return 0;
 }
 
-/* ---- bisection ----------------------------------------------------------------------------------- */
+/* ---- bisection ------------------------------------------------------------------------------- */
 
 static int64_t first_guess(const BarrierSearch *b)
 {
@@ -219,8 +231,8 @@ static int64_t first_guess(const BarrierSearch *b)
     return all->teacher + all->student / b->s->device_count + 1;
 }
 
-/* Of the partitions within the limit those whose longest stage is short, to about a hundredth: with less
- * memory and updates, as all that does not lie on the longest way is free. */
+/* Of the partitions within the limit those whose longest stage is short, to about a hundredth: with
+ * less memory and updates, as all that does not lie on the longest way is free. */
 static void even_out(BarrierSearch *b, int64_t limit)
 {
     int64_t low = 0, high = limit;
@@ -231,7 +243,8 @@ static void even_out(BarrierSearch *b, int64_t limit)
         else                      low = b->most;
     }
     b->most = high;
-    if (probe(b, limit) < 0) b->most = INT64_MAX;        /* a stage longer than the limit: its loading */
+    if (probe(b, limit) < 0) b->most = INT64_MAX;        /* a stage longer than the limit: its
+                                                          * loading */
 }
 
 static int bisect(BarrierSearch *b, BarrierPartition *out, Error *err)
@@ -257,14 +270,15 @@ static int bisect(BarrierSearch *b, BarrierPartition *out, Error *err)
     return read_back(b, state, out, err);
 }
 
-/* ---- looking up -------------------------------------------------------------------------------------- */
+/* ---- looking up ------------------------------------------------------------------------------ */
 
 static bool same_type(const Scenario *s, int a, int b)
 {
     const double *slowdown = s->trace->slowdown;
 
     return s->kinds[a] == s->kinds[b] && s->memory_bytes[a] == s->memory_bytes[b]
-           && scenario_node(s, a) == scenario_node(s, b) && (!slowdown || slowdown[a] == slowdown[b]);
+           && scenario_node(s, a) == scenario_node(s, b)
+           && (!slowdown || slowdown[a] == slowdown[b]);
 }
 
 static void list_types(BarrierSearch *b)
@@ -289,7 +303,9 @@ static void look_up_work(BarrierSearch *b, int type)
         Cost c[WORK_COUNT];
         gap[k] = 0;
         for (int what = 0; what < WORK_COUNT && !gap[k]; what++)
-            gap[k] = scenario_work(b->s, (Work)what, k, b->device[type], b->s->batch, &c[what], NULL) != 0;
+            gap[k] =
+                scenario_work(b->s, (Work)what, k, b->device[type], b->s->batch, &c[what], NULL)
+                != 0;
         sums[k + 1] = sums[k];
         if (gap[k]) continue;
         sums[k + 1].teacher += c[WORK_TEACHER].ns;
@@ -307,7 +323,8 @@ static void look_up_messages(BarrierSearch *b)
     for (int across = 0; across < 2; across++)
         for (int k = 1; k < b->blocks; k++) {
             int64_t *ns = &b->messages[across * (b->blocks + 1) + k];
-            if (scenario_p2p(b->s, 0, across ? far : 0, k, b->s->batch, ns, NULL) != 0) *ns = INT64_MAX;
+            if (scenario_p2p(b->s, 0, across ? far : 0, k, b->s->batch, ns, NULL) != 0)
+                *ns = INT64_MAX;
         }
 }
 
@@ -328,7 +345,7 @@ static void number_states(BarrierSearch *b, int *trace_order)
     }
 }
 
-/* ---- making and freeing ---------------------------------------------------------------------------------- */
+/* ---- making and freeing ---------------------------------------------------------------------- */
 
 static int prepare(BarrierSearch *b, int *trace_order, Error *err)
 {
@@ -350,8 +367,10 @@ int barrier_search(BarrierPartition *out, const Scenario *scenario, const int *o
 {
     const TraceLoader *loader = &scenario->trace->loader;
     size_t        g = (size_t)scenario->device_count;
-    BarrierSearch b = {.most = INT64_MAX, .s = scenario, .order = order, .blocks = scenario->trace->block_count,
-                       .blocking = scenario->trace->blocking_transfers, .ahead = loader->present && loader->prefetch > 0,
+    BarrierSearch b = {.most = INT64_MAX, .s = scenario, .order = order,
+                       .blocks = scenario->trace->block_count,
+                       .blocking = scenario->trace->blocking_transfers,
+                       .ahead = loader->present && loader->prefetch > 0,
                        .load = scenario_load_ns(scenario, scenario->batch)};
     int          *numbers = calloc(5 * g, sizeof *numbers), rc = -1;
 

@@ -46,7 +46,8 @@ static void sort(Partition *parts, int count)
         for (; at > 0; at--) {
             const Partition *before = &parts[at - 1];
             if (before->bottleneck_ns < moved.bottleneck_ns
-                || (before->bottleneck_ns == moved.bottleneck_ns && before->stages <= moved.stages)) break;
+                || (before->bottleneck_ns == moved.bottleneck_ns && before->stages <= moved.stages))
+                break;
             parts[at] = parts[at - 1];
         }
         parts[at] = moved;
@@ -71,7 +72,8 @@ static int drop_surplus(Partition **out, int *count, int wanted)
 /* ---- the best among some widths ------------------------------------------------------ */
 
 /* Adds the best partition with widths low..high, unless it is there. */
-static int add_best(Partition *parts, int *count, const PartitionProblem *problem, int low, int high, Error *err)
+static int add_best(Partition *parts, int *count, const PartitionProblem *problem, int low,
+                    int high, Error *err)
 {
     PartitionProblem some = *problem;
     Partition        best;
@@ -101,7 +103,8 @@ static int widest(const Partition *partition)
 }
 
 /* The optimum, then in turns wider stages (fewer of them) and narrower ones. */
-static int search_widths(Partition *parts, int *count, const PartitionProblem *p, int wanted, Error *err)
+static int search_widths(Partition *parts, int *count, const PartitionProblem *p, int wanted,
+                         Error *err)
 {
     int most = p->max_width;
 

@@ -43,8 +43,8 @@ typedef struct {
 /* The optimum, then up to wanted - 1 others by bottleneck: the best for a number of
  * stages where the problem is small enough to know them all, otherwise the best among
  * narrower and among wider stages (each exact for what it is; the second best of all
- * partitions need not be among them). *out is an array of *count; partitions_free() it. No partition at
- * all is *count 0, not an error. */
+ * partitions need not be among them). *out is an array of *count; partitions_free() it. No
+ * partition at all is *count 0, not an error. */
 int  partition_search(Partition **out, int *count, const PartitionProblem *problem, Error *err);
 void partitions_free(Partition *partitions, int count);
 

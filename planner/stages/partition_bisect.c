@@ -190,7 +190,7 @@ static int ask(Probe *s, int64_t limit, int *devices, Partition *out, Error *err
     return *devices < 0 ? 0 : read_back(s, *devices, out, err);
 }
 
-/* ---- bisection ---------------------------------------------------------------------------------- */
+/* ---- bisection ------------------------------------------------------------------------------- */
 
 /* No schedule beats all work spread over all devices by much: a place to begin. */
 static int64_t first_guess(const PartitionProblem *p)
@@ -237,7 +237,8 @@ static int bisect(Probe *s, Partition *out, bool *found, Error *err)
 int partition_bisect(Partition *out, bool *found, const PartitionProblem *problem, Error *err)
 {
     Probe  s = {.p = problem};
-    size_t n = (size_t)problem->blocks + 1, places = problem->uniform ? 1 : (size_t)problem->devices + 1;
+    size_t n = (size_t)problem->blocks + 1,
+           places = problem->uniform ? 1 : (size_t)problem->devices + 1;
     int    rc = -1;
 
     *out = (Partition){0};

@@ -68,7 +68,8 @@ static void fill_table(TableSearch *s)
         for (int i = 0; i <= s->p->blocks; i++)
             for (int d = 0; d <= s->p->devices; d++) {
                 bool end = k == 0 && i == s->p->blocks;
-                *cell(s, k, i, d) = k == 0 ? (TableChoice){end ? 0 : INT64_MAX, 0, 0} : choose(s, k, i, d);
+                *cell(s, k, i, d) =
+                    k == 0 ? (TableChoice){end ? 0 : INT64_MAX, 0, 0} : choose(s, k, i, d);
             }
 }
 
@@ -93,8 +94,10 @@ static void *table_new(size_t a, size_t b, size_t c, size_t d, size_t size, Erro
     double entries = (double)a * (double)b * (double)c * (double)d;
 
     if (entries > (double)MAX_TABLE) {
-        error_set(err, "the partition search would need a table of %.0f entries, expected at most %zu: "
-                  "fewer blocks or devices", entries, MAX_TABLE);
+        error_set(err,
+                  "the partition search would need a table of %.0f entries, expected at most %zu: "
+                  "fewer blocks or devices",
+                  entries, MAX_TABLE);
         return NULL;
     }
     void *table = calloc(a * b * c * d, size);
@@ -111,7 +114,8 @@ int partition_table(Partition **out, int *count, const PartitionProblem *problem
     *out = NULL;
     *count = 0;
     s.most = problem->blocks < problem->devices ? problem->blocks : problem->devices;
-    s.costs = table_new(n, n, problem->uniform ? 1 : g, (size_t)problem->max_width, sizeof(int64_t), err);
+    s.costs =
+        table_new(n, n, problem->uniform ? 1 : g, (size_t)problem->max_width, sizeof(int64_t), err);
     if (!s.costs) goto done;
     s.table = table_new((size_t)s.most + 1, n + 1, g + 1, 1, sizeof(TableChoice), err);
     if (!s.table) goto done;

@@ -10,8 +10,10 @@ typedef struct {
     int64_t  rows, load, teacher, update;
     int64_t *student, *updates;  /* [students of the stage] */
     int64_t  out, in;            /* sums of messages */
-    int64_t  shared;             /* what a step takes at least of the loader's lanes and of what comes in */
-    int64_t  work;               /* from the teacher's begin to the last update, nobody waited for */
+    int64_t  shared;             /* what a step takes at least of the loader's lanes and of what
+                                  * comes in */
+    int64_t  work;               /* from the teacher's begin to the last update, nobody waited
+                                  * for */
     int64_t  cycle;              /* from one step's begin to the next's, but for that; ... */
     int64_t  begin;              /* ... as if the epoch's first step had begun here */
     int64_t  start, done;        /* of a step: the teacher begins; students have ended */
@@ -53,20 +55,23 @@ static bool alike(const Scenario *s, const RelayMember *a, const RelayMember *b)
 static int look_up_loads(RelayState *r)
 {
     const TraceLoader *loader = &r->s->trace->loader;
-    int                width = r->plan->stages[0].width, lanes = loader->lanes < width ? loader->lanes : width;
+    int width = r->plan->stages[0].width, lanes = loader->lanes < width ? loader->lanes : width;
     int                ahead = trace_loader_ahead(loader, width);
     int64_t            all = 0, *free_at;
 
     if (!loader->present) return 0;
     free_at = calloc((size_t)lanes, sizeof *free_at);
     if (!free_at) return error_no_memory(r->err);
-    for (int k = 0; k < width; k++) all += r->members[k].load = scenario_load_ns(r->s, r->members[k].rows);
+    for (int k = 0; k < width; k++)
+        all += r->members[k].load = scenario_load_ns(r->s, r->members[k].rows);
     for (int k = 0; k < width; k++) {
         RelayMember *m = &r->members[k];
         int          lane = 0;
         for (int i = 1; i < lanes; i++) if (free_at[i] < free_at[lane]) lane = i;
         free_at[lane] += m->load;
-        if (r->ahead) m->shared = larger(m->load / (ahead < loader->lanes ? ahead : loader->lanes), all / loader->lanes);
+        if (r->ahead)
+            m->shared = larger(m->load / (ahead < loader->lanes ? ahead : loader->lanes),
+                               all / loader->lanes);
         else if (!r->bound) m->load = free_at[lane];
     }
     free(free_at);
@@ -82,8 +87,11 @@ static int look_up_work(const RelayState *r, RelayMember *m, const Stage *stage)
         m->teacher += f.ns;
         for (int j = 0; j < trace_students(&r->s->trace->blocks[k]); j++, at++) {
             if (scenario_student_work(r->s, WORK_FORWARD, k, j, m->device, m->rows, &f, r->err) != 0
-                || scenario_student_work(r->s, WORK_BACKWARD, k, j, m->device, m->rows, &b, r->err) != 0
-                || scenario_student_work(r->s, WORK_UPDATE, k, j, m->device, m->rows, &u, r->err) != 0) return -1;
+                || scenario_student_work(r->s, WORK_BACKWARD, k, j, m->device, m->rows, &b, r->err)
+                       != 0
+                || scenario_student_work(r->s, WORK_UPDATE, k, j, m->device, m->rows, &u, r->err)
+                       != 0)
+                return -1;
             m->student[at] = f.ns + b.ns;
             m->updates[at] = u.ns;
             m->update += u.ns;
@@ -99,7 +107,10 @@ static int look_up_reduces(RelayState *r, const Stage *stage, int64_t *reduce)
 {
     for (int b = stage->first; b <= stage->last; b++)
         for (int j = 0; j < trace_students(&r->s->trace->blocks[b]); j++)
-            if (scenario_student_allreduce(r->s, stage->devices, stage->width, b, j, reduce++, r->err) != 0) return -1;
+            if (scenario_student_allreduce(r->s, stage->devices, stage->width, b, j, reduce++,
+                                           r->err)
+                != 0)
+                return -1;
     return 0;
 }
 
@@ -132,7 +143,10 @@ static int look_up_messages(RelayState *r, int i)
         int64_t       to = end < other ? end : other;
         RelayMessage *m = &r->messages[r->message_count++];
         *m = (RelayMessage){.from = r->first[i] + a, .to = r->first[i + 1] + b};
-        if (scenario_p2p(r->s, stage->devices[a], next->devices[b], next->first, to - start, &m->ns, r->err) != 0) return -1;
+        if (scenario_p2p(r->s, stage->devices[a], next->devices[b], next->first, to - start, &m->ns,
+                         r->err)
+            != 0)
+            return -1;
         m->sent = r->members[m->from].out += m->ns;
         r->members[m->to].in += m->ns;
         start = to;
@@ -155,7 +169,8 @@ static int64_t teacher_end(const RelayState *r, int k)
 /* The next message to start, of low..high - 1: next[] of each sender (from first on), and when
  * senders and receivers are free; *start: when. A device sends and receives one at a time; of
  * two for one receiver the one that was asked for first comes first. */
-static int next_message(const RelayState *r, const int *next, const int64_t *free_at, int first, int last, int64_t *start)
+static int next_message(const RelayState *r, const int *next, const int64_t *free_at, int first,
+                        int last, int64_t *start)
 {
     int     best = -1;
     int64_t best_asked = 0;
@@ -176,7 +191,7 @@ static int next_message(const RelayState *r, const int *next, const int64_t *fre
 /* Messages of stage i to the next: sent and out anew, with what they wait for each other. */
 static int exchange(RelayState *r, int i)
 {
-    int      first = r->first[i], last = r->first[i + 1], count = r->first[i + 2] - first, at = 0, k;
+    int first = r->first[i], last = r->first[i + 1], count = r->first[i + 2] - first, at = 0, k;
     int64_t *free_at = calloc((size_t)count, sizeof *free_at), start = 0;
     int     *next = calloc((size_t)count, sizeof *next);
 
@@ -227,7 +242,8 @@ static void run_students(const RelayState *r, int i)
 
     for (int a = 0; a < count; a++) {
         int64_t last = 0;
-        for (RelayMember *m = r->members + r->first[i]; m < end; m++) last = larger(last, m->done += m->student[a]);
+        for (RelayMember *m = r->members + r->first[i]; m < end; m++)
+            last = larger(last, m->done += m->student[a]);
         if (!r->blocking || r->plan->stages[i].width == 1) continue;
         for (RelayMember *m = r->members + r->first[i]; m < end; m++) m->done = last + reduce[a];
     }
@@ -299,7 +315,8 @@ static void find_tails(RelayState *r)
         RelayMember *m = &r->members[k];
         m->tail = m->work;
         for (; at >= 0 && r->messages[at].from == k; at--)
-            m->tail = larger(m->tail, m->teacher + r->messages[at].sent + r->members[r->messages[at].to].tail);
+            m->tail = larger(m->tail, m->teacher + r->messages[at].sent
+                                          + r->members[r->messages[at].to].tail);
     }
 }
 
@@ -308,7 +325,8 @@ static int64_t epoch_of(int64_t cycle, int64_t times, int64_t rest)
 {
     int64_t ns;
 
-    return __builtin_mul_overflow(cycle, times, &ns) || __builtin_add_overflow(ns, rest, &ns) ? 0 : ns;
+    return __builtin_mul_overflow(cycle, times, &ns) || __builtin_add_overflow(ns, rest, &ns) ? 0
+                                                                                              : ns;
 }
 
 /* A group of which transfers block goes on together, whoever began later. */
@@ -321,7 +339,8 @@ static void find_begins(RelayState *r, int i)
         start = smaller(start, r->members[k].start);
     }
     for (int k = r->first[i]; k < r->first[i + 1]; k++)
-        r->members[k].begin = r->blocking && r->s->steps > 1 ? start - update + r->members[k].update : r->members[k].start;
+        r->members[k].begin = r->blocking && r->s->steps > 1 ? start - update + r->members[k].update
+                                                             : r->members[k].start;
 }
 
 /* What lanes share may be ahead of the first step; at the end the shortest way is left. */
@@ -334,7 +353,8 @@ static void price_members(RelayCost *out, const RelayState *r)
         const RelayMember *m = &r->members[k];
         out->step_ns = larger(out->step_ns, larger(m->cycle, m->shared));
         out->epoch_ns = larger(out->epoch_ns, epoch_of(m->cycle, steps - 1, m->begin + m->tail));
-        out->epoch_ns = larger(out->epoch_ns, epoch_of(m->shared, steps, m->stage ? m->tail : shortest));
+        out->epoch_ns =
+            larger(out->epoch_ns, epoch_of(m->shared, steps, m->stage ? m->tail : shortest));
     }
 }
 
@@ -350,7 +370,8 @@ static void price(RelayCost *out, RelayState *r)
     for (int i = 0; i < r->plan->stage_count; i++) find_begins(r, i);
     price_members(out, r);
     if (!barrier) return;
-    for (int k = 0; k < r->first[r->plan->stage_count]; k++) r->members[k].start = r->members[k].update;
+    for (int k = 0; k < r->first[r->plan->stage_count]; k++)
+        r->members[k].start = r->members[k].update;
     out->step_ns = larger(out->step_ns, run_step(r, false));
     out->epoch_ns = larger(out->epoch_ns, epoch_of(out->step_ns, r->s->steps - 1, once));
 }
@@ -368,7 +389,8 @@ static int allocate(RelayState *r)
     if (!r->first || !r->students) return error_no_memory(r->err);
     for (int i = 0; i < p->stage_count; i++) {
         size_t own = 0;
-        for (int b = p->stages[i].first; b <= p->stages[i].last; b++) own += (size_t)trace_students(&r->s->trace->blocks[b]);
+        for (int b = p->stages[i].first; b <= p->stages[i].last; b++)
+            own += (size_t)trace_students(&r->s->trace->blocks[b]);
         members += (size_t)p->stages[i].width;
         students += own;
         numbers += 2 * own * (size_t)p->stages[i].width;

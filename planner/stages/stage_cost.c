@@ -36,11 +36,15 @@ static int64_t load_time(const StageJob *job, int64_t rows)
 
     if (job->first > 0 || !loader->present) return 0;
     if (!loader->prefetch)
-        return job->kind == COST_BOUND ? ns : ns * ((job->width + loader->lanes - 1) / loader->lanes);
+        return job->kind == COST_BOUND ? ns
+                                       : ns * ((job->width + loader->lanes - 1) / loader->lanes);
     int     ahead = trace_loader_ahead(loader, job->width);
     int64_t own = ns / (ahead < loader->lanes ? ahead : loader->lanes);
-    int64_t even = scenario_load_ns(job->scenario, scenario_share(job->scenario->batch, job->width, 0));
-    return job->kind == COST_BOUND ? own : larger(own, (ns < even ? ns : even) * job->width / loader->lanes);
+    int64_t even =
+        scenario_load_ns(job->scenario, scenario_share(job->scenario->batch, job->width, 0));
+    return job->kind == COST_BOUND
+               ? own
+               : larger(own, (ns < even ? ns : even) * job->width / loader->lanes);
 }
 
 bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block)
@@ -87,7 +91,8 @@ static int p2p(const StageJob *job, int i, int boundary, int64_t rows, bool in, 
     int from = in ? job->before : job->group[i], to = in ? job->group[i] : job->after;
 
     *ns = 0;
-    if (from < 0 || to < 0 || boundary <= 0 || boundary >= job->scenario->trace->block_count) return 0;
+    if (from < 0 || to < 0 || boundary <= 0 || boundary >= job->scenario->trace->block_count)
+        return 0;
     return scenario_p2p(job->scenario, from, to, boundary, rows, ns, job->err);
 }
 
@@ -98,9 +103,10 @@ static int fits(const StageJob *job, int device, int64_t rows)
     int64_t bytes = limit ? stage_memory_plain(job->scenario, job->first, job->last, rows) : 0;
 
     if (bytes <= limit) return 0;
-    return error_set(job->err, "blocks \"%.60s\" to \"%.60s\" need %.6g MiB on device %d, which has %.6g",
-                     blocks[job->first].name, blocks[job->last].name, (double)bytes * 0x1p-20, device,
-                     (double)limit * 0x1p-20);
+    return error_set(job->err,
+                     "blocks \"%.60s\" to \"%.60s\" need %.6g MiB on device %d, which has %.6g",
+                     blocks[job->first].name, blocks[job->last].name, (double)bytes * 0x1p-20,
+                     device, (double)limit * 0x1p-20);
 }
 
 static int64_t device_time(const StageJob *job, int i)
@@ -114,14 +120,16 @@ static int64_t device_time(const StageJob *job, int i)
     if (job->kind == COST_PAPER)
         return p2p(job, 0, job->first, s->batch, true, &in) == 0 ? t + in : -1;
     if (job->kind == COST_SIM
-        && (p2p(job, i, job->first, rows, true, &in) != 0 || p2p(job, i, job->last + 1, rows, false, &out) != 0))
+        && (p2p(job, i, job->first, rows, true, &in) != 0
+            || p2p(job, i, job->last + 1, rows, false, &out) != 0))
         return -1;
     t = s->trace->blocking_transfers ? t + out : larger(t, teacher + out);
     return larger(s->trace->loader.prefetch ? larger(t, load) : t + load, in);
 }
 
-int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,
-                          const int64_t *rows, int width, int before, int after, Error *err)
+int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last,
+                          const int *devices, const int64_t *rows, int width, int before, int after,
+                          Error *err)
 {
     StageJob     job = {scenario, kind, first, last, width, devices, rows, before, after, err};
     int64_t slowest = 0;
@@ -134,8 +142,8 @@ int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, in
     return slowest;
 }
 
-int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
-                   Error *err)
+int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device,
+                   int width, Error *err)
 {
     int     end = device + width;
     int    *group = NULL;

@@ -28,12 +28,13 @@ bool stage_counts_reduce(const Scenario *scenario, CostKind kind, int block);
 
 /* Blocks first..last on devices device..device + width - 1. STAGE_IMPOSSIBLE, with the
  * reason in err, when a timing is missing or a device has too little memory. */
-int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device, int width,
-                   Error *err);
+int64_t stage_cost(const Scenario *scenario, CostKind kind, int first, int last, int device,
+                   int width, Error *err);
 
 /* The same on any devices with any shares, rows[] at least 1 each; before and after are
  * the devices at the other ends of all messages, -1 for none. */
-int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last, const int *devices,
-                          const int64_t *rows, int width, int before, int after, Error *err);
+int64_t stage_cost_shares(const Scenario *scenario, CostKind kind, int first, int last,
+                          const int *devices, const int64_t *rows, int width, int before, int after,
+                          Error *err);
 
 #endif

@@ -10,7 +10,8 @@ struct StageMemory {
     int      blocks;
     int64_t *fixed;              /* [blocks + 1] weights, gradients, state of the blocks before */
     int64_t *boundaries;         /* [blocks + 2] P: bytes of the boundaries before, a row */
-    int64_t *teacher;            /* [levels][blocks] greatest P[b+2] + teacher b of 2^level blocks */
+    int64_t *teacher;            /* [levels][blocks] greatest P[b+2] + teacher b of 2^level
+                                  * blocks */
     int64_t *student;            /* [levels][blocks] greatest student b - P[b] */
 };
 
@@ -18,8 +19,8 @@ static int64_t known(int64_t bytes)           { return bytes == TRACE_ABSENT ? 0
 
 static int64_t fixed_bytes(const Trace *t, const TraceBlock *b)
 {
-    return known(b->teacher_weight_bytes) + known(b->student_weight_bytes) + known(micro_gradients(t->micro_batches, b->gradient_bytes))
-           + known(b->state_bytes);
+    return known(b->teacher_weight_bytes) + known(b->student_weight_bytes)
+           + known(micro_gradients(t->micro_batches, b->gradient_bytes)) + known(b->state_bytes);
 }
 
 /* What waits where the stage begins, a row. */
@@ -41,7 +42,8 @@ static void fill_levels(int64_t *table, int blocks)
     for (int level = 1; level <= level_of(blocks); level++) {
         const int64_t *below = table + (size_t)(level - 1) * (size_t)blocks;
         int64_t       *here = table + (size_t)level * (size_t)blocks;
-        for (int b = 0; b + (1 << level) <= blocks; b++) here[b] = larger(below[b], below[b + (1 << (level - 1))]);
+        for (int b = 0; b + (1 << level) <= blocks; b++)
+            here[b] = larger(below[b], below[b + (1 << (level - 1))]);
     }
 }
 
@@ -57,12 +59,15 @@ static void fill(StageMemory *m)
 {
     const Trace *trace = m->scenario->trace;
 
-    for (int b = 0; b < m->blocks; b++) m->fixed[b + 1] = m->fixed[b] + fixed_bytes(trace, &trace->blocks[b]);
+    for (int b = 0; b < m->blocks; b++)
+        m->fixed[b + 1] = m->fixed[b] + fixed_bytes(trace, &trace->blocks[b]);
     for (int k = 0; k <= m->blocks; k++)
         m->boundaries[k + 1] = m->boundaries[k] + known(trace_boundary_bytes(trace, k));
     for (int b = 0; b < m->blocks; b++) {
         m->teacher[b] = m->boundaries[b + 2] + known(trace->blocks[b].teacher_activation_bytes);
-        m->student[b] = known(micro_bytes(trace->micro_batches, trace->blocks[b].student_activation_bytes)) - m->boundaries[b];
+        m->student[b] =
+            known(micro_bytes(trace->micro_batches, trace->blocks[b].student_activation_bytes))
+            - m->boundaries[b];
     }
     fill_levels(m->teacher, m->blocks);
     fill_levels(m->student, m->blocks);
@@ -111,7 +116,8 @@ static int64_t alive(const StageMemory *m, int first, int last)
 
 int64_t stage_memory_floor(const StageMemory *m, int first, int last, int64_t rows)
 {
-    return m->scenario->trace->process_bytes + m->fixed[last + 1] - m->fixed[first] + rows * alive(m, first, last);
+    return m->scenario->trace->process_bytes + m->fixed[last + 1] - m->fixed[first]
+           + rows * alive(m, first, last);
 }
 
 int64_t stage_memory_bytes(const StageMemory *m, int first, int last, int64_t rows)
@@ -121,7 +127,8 @@ int64_t stage_memory_bytes(const StageMemory *m, int first, int last, int64_t ro
 
 int64_t stage_memory_most_rows(const StageMemory *m, int first, int last, int64_t limit_bytes)
 {
-    int64_t left = limit_bytes - m->scenario->trace->process_bytes - (m->fixed[last + 1] - m->fixed[first]);
+    int64_t left =
+        limit_bytes - m->scenario->trace->process_bytes - (m->fixed[last + 1] - m->fixed[first]);
     int64_t row = alive(m, first, last) + waiting(m->scenario, first), batch = m->scenario->batch;
 
     if (left < 0) return 0;
@@ -131,7 +138,8 @@ int64_t stage_memory_most_rows(const StageMemory *m, int first, int last, int64_
 int64_t stage_memory_plain(const Scenario *s, int first, int last, int64_t rows)
 {
     const Trace *trace = s->trace;
-    int64_t      fixed = trace->process_bytes, peak = 0, kept = known(trace_boundary_bytes(trace, first));
+    int64_t      fixed = trace->process_bytes, peak = 0,
+            kept = known(trace_boundary_bytes(trace, first));
 
     for (int b = first; b <= last; b++) {
         const TraceBlock *block = &trace->blocks[b];
@@ -140,7 +148,9 @@ int64_t stage_memory_plain(const Scenario *s, int first, int last, int64_t rows)
         peak = larger(peak, kept + known(block->teacher_activation_bytes));
     }
     for (int b = first; b <= last; b++) {
-        peak = larger(peak, kept + known(micro_bytes(trace->micro_batches, trace->blocks[b].student_activation_bytes)));
+        peak = larger(peak, kept
+                                + known(micro_bytes(trace->micro_batches,
+                                                    trace->blocks[b].student_activation_bytes)));
         kept -= known(trace_boundary_bytes(trace, b));
     }
     return fixed + rows * (peak + waiting(s, first));
@@ -153,10 +163,14 @@ void stage_memory_tasks(int64_t *bytes, const Scenario *s)
 
     for (int b = 0; b < trace->block_count; b++) {
         const TraceBlock *block = &trace->blocks[b];
-        int64_t           around = known(trace_boundary_bytes(trace, b)) + known(block->output_bytes);
+        int64_t around = known(trace_boundary_bytes(trace, b)) + known(block->output_bytes);
         peak = larger(peak, around + known(block->teacher_activation_bytes));
         bytes[b] = teacher + fixed_bytes(trace, block)
-                   + s->batch * (larger(peak, around + known(micro_bytes(trace->micro_batches, block->student_activation_bytes))) + waiting(s, 0));
+                   + s->batch
+                         * (larger(peak, around
+                                             + known(micro_bytes(trace->micro_batches,
+                                                                 block->student_activation_bytes)))
+                            + waiting(s, 0));
         teacher += known(block->teacher_weight_bytes);
     }
 }

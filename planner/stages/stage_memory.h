@@ -1,5 +1,5 @@
-/* Peak memory of a device in a stage of a relaying schedule, or in a task of ls, in constant time: what
- * sim/memory.h finds by walking over its program, to the byte (tests hold it to that).
+/* Peak memory of a device in a stage of a relaying schedule, or in a task of ls, in constant time:
+ * what sim/memory.h finds by walking over its program, to the byte (tests hold it to that).
  *
  * In a step the teacher goes up through the blocks, keeping all boundaries, then the
  * students go through them in the same order, letting go of boundary b after block b:

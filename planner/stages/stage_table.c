@@ -62,7 +62,8 @@ static size_t reduce_at(const StageTable *t, int link, int width)
 
 static size_t message_at(const StageTable *t, int link, int row, int boundary)
 {
-    return ((size_t)link * (size_t)t->row_count + (size_t)row) * (size_t)(t->blocks + 1) + (size_t)boundary;
+    return ((size_t)link * (size_t)t->row_count + (size_t)row) * (size_t)(t->blocks + 1)
+           + (size_t)boundary;
 }
 
 static size_t lane_at(const StageTable *t, int link, int width, int smaller)
@@ -100,7 +101,8 @@ static int64_t compute(const StageTable *t, const TableReplica *r, int first, in
     if (r->gap[first] <= last || r->reduce_gap[first] <= last) return STAGE_IMPOSSIBLE;
     int64_t teacher = to->teacher - from->teacher, student = to->student - from->student;
     int64_t reduce = r->reduce[last + 1] - r->reduce[first], ns = teacher + student;
-    int64_t updates = r->sums[last].update - from->update, update = to->update - r->sums[last].update;
+    int64_t updates = r->sums[last].update - from->update,
+            update = to->update - r->sums[last].update;
     ns += t->step_ns;
     if (t->blocking) return ns + reduce + updates + update;
     if (reduce == 0) return ns + updates + update;
@@ -112,7 +114,8 @@ static int64_t compute(const StageTable *t, const TableReplica *r, int first, in
  * class have the same memory, and the first ones have the most rows. */
 static bool fits(const StageTable *t, int first, int last, int device, int width, bool floor)
 {
-    int64_t (*bytes)(const StageMemory *, int, int, int64_t) = floor ? stage_memory_floor : stage_memory_bytes;
+    int64_t (*bytes)(const StageMemory *, int, int, int64_t) =
+        floor ? stage_memory_floor : stage_memory_bytes;
     int     more = device + (int)(t->scenario->batch % width), end = device + width;
 
     for (int d = device; t->memory && d < end; d = t->run_end[d]) {
@@ -129,23 +132,32 @@ static int64_t load(const StageTable *t, int first, int row, int width)
 
     if (first > 0 || !loader->present || t->kind == COST_PAPER) return 0;
     int64_t ns = t->loads[row];
-    int     ahead = trace_loader_ahead(loader, width), in_flight = ahead < loader->lanes ? ahead : loader->lanes;
-    if (in_flight == 0) return t->kind == COST_BOUND ? ns : ns * ((width + loader->lanes - 1) / loader->lanes);
-    return t->kind == COST_BOUND ? ns / in_flight : larger(ns / in_flight, ns * width / loader->lanes);
+    int     ahead = trace_loader_ahead(loader, width),
+        in_flight = ahead < loader->lanes ? ahead : loader->lanes;
+    if (in_flight == 0)
+        return t->kind == COST_BOUND ? ns : ns * ((width + loader->lanes - 1) / loader->lanes);
+    return t->kind == COST_BOUND ? ns / in_flight
+                                 : larger(ns / in_flight, ns * width / loader->lanes);
 }
 
 static TableReplica replica(const StageTable *t, int class, int width, int smaller, int link)
 {
-    size_t work = work_at(t, class, t->row_of[2 * width + smaller]), reduce = reduce_at(t, link, width);
+    size_t work = work_at(t, class, t->row_of[2 * width + smaller]),
+           reduce = reduce_at(t, link, width);
     size_t lane = lane_at(t, link, width, smaller);
 
-    return (TableReplica){&t->sums[work], &t->gaps[work], &t->reduces[reduce], &t->reduce_gaps[reduce],
-                     t->class_count == 1 ? t->peaks[lane] : NULL, t->class_count == 1 && t->hidden[lane]};
+    return (TableReplica){&t->sums[work],
+                          &t->gaps[work],
+                          &t->reduces[reduce],
+                          &t->reduce_gaps[reduce],
+                          t->class_count == 1 ? t->peaks[lane] : NULL,
+                          t->class_count == 1 && t->hidden[lane]};
 }
 
 /* Replicas that differ: per run of devices of a class, those with the larger share of
  * the rows and, unless they are never slower, those with the smaller. */
-static int64_t slowest_replica(const StageTable *t, int first, int last, int device, int width, bool floor)
+static int64_t slowest_replica(const StageTable *t, int first, int last, int device, int width,
+                               bool floor)
 {
     int     more = device + t->decisive[width], end = device + width;
     int     link = link_between(t, device, end - 1);
@@ -195,22 +207,27 @@ int64_t stage_table_end(void *table, int last, int device, int width)
 }
 
 /* A step of devices low..high, which have one share of the rows and are of one class. */
-static int64_t sim_part(const StageTable *t, const TableReplica *r, int first, int last, int row, int low, int high, int device,
-                        int width)
+static int64_t sim_part(const StageTable *t, const TableReplica *r, int first, int last, int row,
+                        int low, int high, int device, int width)
 {
     int     end = device + width;
-    int64_t ns = compute(t, r, first, last, false), loading = load(t, first, row, width), in = 0, out = 0;
+    int64_t ns = compute(t, r, first, last, false), loading = load(t, first, row, width), in = 0,
+            out = 0;
 
     if (first > 0 && device > 0) in = message(t, first, row, low, high, device - 1);
-    if (last + 1 < t->blocks && end < t->scenario->device_count) out = message(t, last + 1, row, low, high, end);
-    if (ns == STAGE_IMPOSSIBLE || in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE) return STAGE_IMPOSSIBLE;
-    ns = t->blocking ? ns + out : larger(ns, r->sums[last + 1].teacher - r->sums[first].teacher + out);
+    if (last + 1 < t->blocks && end < t->scenario->device_count)
+        out = message(t, last + 1, row, low, high, end);
+    if (ns == STAGE_IMPOSSIBLE || in == STAGE_IMPOSSIBLE || out == STAGE_IMPOSSIBLE)
+        return STAGE_IMPOSSIBLE;
+    ns = t->blocking ? ns + out
+                     : larger(ns, r->sums[last + 1].teacher - r->sums[first].teacher + out);
     return larger(t->scenario->trace->loader.prefetch ? larger(ns, loading) : ns + loading, in);
 }
 
 static int64_t sim_cost(const StageTable *t, int first, int last, int device, int width)
 {
-    int     end = device + width, more = device + (t->uniform ? t->decisive[width] : (int)(t->scenario->batch % width));
+    int     end = device + width,
+            more = device + (t->uniform ? t->decisive[width] : (int)(t->scenario->batch % width));
     int     link = link_between(t, device, end - 1);
     int64_t slowest = 0;
 
@@ -230,7 +247,8 @@ int64_t stage_table_cost(void *table, int first, int last, int device, int width
 {
     const StageTable *t = table;
 
-    if (width > t->max_width || !fits(t, first, last, device, width, false)) return STAGE_IMPOSSIBLE;
+    if (width > t->max_width || !fits(t, first, last, device, width, false))
+        return STAGE_IMPOSSIBLE;
     if (t->kind == COST_SIM) return sim_cost(t, first, last, device, width);
     int64_t ns = slowest_replica(t, first, last, device, width, false);
     if (t->kind == COST_BOUND || ns == STAGE_IMPOSSIBLE || first == 0 || device == 0) return ns;
@@ -312,7 +330,9 @@ static void look_up_work(StageTable *t, const int *first, bool *missing)
                 Cost c[WORK_COUNT] = {{0, 0}};
                 missing[b] = false;
                 for (int what = 0; what < WORK_COUNT && !missing[b]; what++)
-                    missing[b] = scenario_work(s, (Work)what, b, first[class], t->rows[row], &c[what], NULL) != 0;
+                    missing[b] =
+                        scenario_work(s, (Work)what, b, first[class], t->rows[row], &c[what], NULL)
+                        != 0;
                 sums[b + 1] = sums[b];
                 if (missing[b]) continue;
                 sums[b + 1].teacher += c[WORK_TEACHER].ns;
@@ -340,7 +360,8 @@ static void look_up_messages(StageTable *t)
             ends_of(t, link, &from, &to);
             for (int b = 1; b < t->blocks; b++) {
                 int64_t *ns = &t->messages[message_at(t, link, row, b)];
-                if (scenario_p2p(s, from, to, b, t->rows[row], ns, NULL) != 0) *ns = STAGE_IMPOSSIBLE;
+                if (scenario_p2p(s, from, to, b, t->rows[row], ns, NULL) != 0)
+                    *ns = STAGE_IMPOSSIBLE;
             }
         }
     for (int row = 0; row < t->row_count; row++) t->loads[row] = scenario_load_ns(s, t->rows[row]);
@@ -348,7 +369,8 @@ static void look_up_messages(StageTable *t)
 
 /* As scenario_allreduce() between measured device counts; at[i] is what the i-th
  * count measured gives, -1: nothing. -1: not known. */
-static int64_t between_counts(const TraceLinks *links, const int64_t *at, int count, bool extrapolate)
+static int64_t between_counts(const TraceLinks *links, const int64_t *at, int count,
+                              bool extrapolate)
 {
     int i = 0;
 
@@ -427,7 +449,8 @@ static int64_t *build_peaks(const StageTable *t, const TableReplica *r, Error *e
 /* Only where all devices are of one class: otherwise the tables would be too many. */
 static int build_lanes(StageTable *t, Error *err)
 {
-    size_t entries = 0, each = (size_t)t->blocks * (size_t)(32 - __builtin_clz((unsigned)t->blocks));
+    size_t entries = 0,
+           each = (size_t)t->blocks * (size_t)(32 - __builtin_clz((unsigned)t->blocks));
 
     if (t->class_count > 1 || t->blocking) return 0;
     for (int link = 0; link < t->links; link++)
@@ -437,7 +460,8 @@ static int build_lanes(StageTable *t, Error *err)
                 TableReplica r = replica(t, 0, w, smaller, link);
                 bool    hidden = true;
                 for (int a = 1; a < t->blocks && hidden; a++)
-                    hidden = r.sums[a + 1].student - r.sums[a].student >= r.reduce[a] - r.reduce[a - 1];
+                    hidden =
+                        r.sums[a + 1].student - r.sums[a].student >= r.reduce[a] - r.reduce[a - 1];
                 t->hidden[at] = hidden;
                 if (hidden || entries + each > MAX_PEAKS) continue;
                 t->peaks[at] = build_peaks(t, &r, err);
@@ -462,20 +486,23 @@ static bool larger_share_decides(const StageTable *t, int width)
         if (b[i + 1].teacher - b[i].teacher > a[i + 1].teacher - a[i].teacher
             || b[i + 1].student - b[i].student > a[i + 1].student - a[i].student
             || b[i + 1].update - b[i].update > a[i + 1].update - a[i].update
-            || t->messages[message_at(t, 0, lo, i)] > t->messages[message_at(t, 0, hi, i)]) return false;
+            || t->messages[message_at(t, 0, lo, i)] > t->messages[message_at(t, 0, hi, i)])
+            return false;
     return true;
 }
 
 static void list_decisive(StageTable *t)
 {
     for (int w = 1; w <= t->max_width; w++)
-        t->decisive[w] = t->class_count == 1 && larger_share_decides(t, w) ? w : (int)(t->scenario->batch % w);
+        t->decisive[w] =
+            t->class_count == 1 && larger_share_decides(t, w) ? w : (int)(t->scenario->batch % w);
 }
 
 /* Every all-reduce among wide devices takes as long as among narrow, or longer. */
 static bool reduces_grow(const StageTable *t, int narrow, int wide)
 {
-    const int64_t *a = &t->reduces[reduce_at(t, 0, narrow)], *b = &t->reduces[reduce_at(t, 0, wide)];
+    const int64_t *a = &t->reduces[reduce_at(t, 0, narrow)],
+                  *b = &t->reduces[reduce_at(t, 0, wide)];
 
     if (t->reduce_gaps[reduce_at(t, 0, narrow)] < t->blocks) return false;
     for (int i = 0; i < t->blocks; i++)
@@ -490,8 +517,9 @@ static void list_widths(StageTable *t)
 {
     for (int w = 1; w <= t->max_width; w++) {
         int kept = t->width_count ? t->widths[t->width_count - 1] : 0;
-        if (kept && t->uniform && t->row_of[2 * kept] == t->row_of[2 * w] && t->decisive[kept] == kept
-            && reduces_grow(t, kept, w)) continue;
+        if (kept && t->uniform && t->row_of[2 * kept] == t->row_of[2 * w]
+            && t->decisive[kept] == kept && reduces_grow(t, kept, w))
+            continue;
         t->widths[t->width_count++] = w;
     }
 }
@@ -500,7 +528,8 @@ static void list_widths(StageTable *t)
 
 static int allocate(StageTable *t, Error *err)
 {
-    size_t n = (size_t)t->blocks + 1, g = (size_t)t->scenario->device_count, w = (size_t)t->max_width + 1;
+    size_t n = (size_t)t->blocks + 1, g = (size_t)t->scenario->device_count,
+           w = (size_t)t->max_width + 1;
     size_t links = (size_t)t->links;
 
     t->rows = calloc(2 * w, sizeof *t->rows);
@@ -564,7 +593,8 @@ static int fill(StageTable *t, Error *err)
     look_up_reduces(t, group, at, ns);
     list_decisive(t);
     list_widths(t);
-    if (stage_memory_limited(t->scenario) && stage_memory_build(&t->memory, t->scenario, err) != 0) goto done;
+    if (stage_memory_limited(t->scenario) && stage_memory_build(&t->memory, t->scenario, err) != 0)
+        goto done;
     rc = build_lanes(t, err);
 done:
     free(first);
@@ -575,7 +605,8 @@ done:
     return rc;
 }
 
-int stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind, int max_width, Error *err)
+int stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind, int max_width,
+                      Error *err)
 {
     const Trace *trace = scenario->trace;
     StageTable  *t = calloc(1, sizeof *t);
@@ -600,7 +631,8 @@ int stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind,
 void stage_table_free(StageTable *t)
 {
     if (!t) return;
-    for (size_t i = 0; t->peaks && i < 2 * (size_t)t->links * (size_t)(t->max_width + 1); i++) free(t->peaks[i]);
+    for (size_t i = 0; t->peaks && i < 2 * (size_t)t->links * (size_t)(t->max_width + 1); i++)
+        free(t->peaks[i]);
     free(t->peaks);
     free(t->rows);
     free(t->row_of);

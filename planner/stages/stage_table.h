@@ -24,7 +24,8 @@ typedef struct StageTable StageTable;
 /* For widths 1..max_width, at most the batch. Borrows scenario for as long as out
  * lives. stage_table_free() it. Fails only without memory: a missing timing, or a
  * device with too little memory, makes the stages that need it impossible. */
-int  stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind, int max_width, Error *err);
+int  stage_table_build(StageTable **out, const Scenario *scenario, CostKind kind, int max_width,
+                       Error *err);
 void stage_table_free(StageTable *table);
 
 /* stage_cost() of the same arguments, STAGE_IMPOSSIBLE included. table: StageTable.

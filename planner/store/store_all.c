@@ -16,8 +16,8 @@ typedef struct {
     int64_t      size;           /* that it may grow to */
 } StageChoices;
 
-/* What is counted or listed: disjoint devices, in the order of the chain (relaying); any devices, in the order of the
- * chain (turns); any devices and order (later). */
+/* What is counted or listed: disjoint devices, in the order of the chain (relaying); any devices,
+ * in the order of the chain (turns); any devices and order (later). */
 typedef enum { CHOOSE_RELAYS, CHOOSE_TURNS, CHOOSE_LATER } ChoiceKind;
 
 static void add_choice(StageChoices *out, const StageChoice *choice)
@@ -43,7 +43,8 @@ static void permute(StageChoices *out, StageChoice *choice, int from)
     }
 }
 
-static void choose_stages(StageChoices *out, StageChoice *choice, ChoiceKind kind, int blocks, int devices, int used)
+static void choose_stages(StageChoices *out, StageChoice *choice, ChoiceKind kind, int blocks,
+                          int devices, int used)
 {
     int from = choice->count ? choice->last[choice->count - 1] + 1 : 0;
 
@@ -64,7 +65,8 @@ static void choose_stages(StageChoices *out, StageChoice *choice, ChoiceKind kin
 }
 
 /* *count at most most: the list is made too. */
-static int list_choices(StageChoices *out, ChoiceKind kind, const Scenario *s, int64_t most, Error *err)
+static int list_choices(StageChoices *out, ChoiceKind kind, const Scenario *s, int64_t most,
+                        Error *err)
 {
     StageChoice choice = {0};
 
@@ -104,11 +106,17 @@ static int offer_all_sets(StoreSearch *x, const StageChoice *stages, const Stage
     for (int set = 0; set < sets; set++)
         for (int home = 0; home < s->trace->tier_count; home++) {
             Plan *plan;
-            if (plan_new(&plan, SCHEDULE_STORE, n, s->device_count, s->batch, stages->count, x->err) != 0) return -1;
+            if (plan_new(&plan, SCHEDULE_STORE, n, s->device_count, s->batch, stages->count, x->err)
+                != 0)
+                return -1;
             if (plan_set_store(plan, s->epochs, !later, later ? later->count : 0, x->err) != 0
                 || put_stages(plan, plan->stages, stages, x->err) != 0
-                || (later && put_stages(plan, plan->later, later, x->err) != 0)) { plan_free(plan); return -1; }
-            for (int k = 0, rest = set; k <= n; k++, rest /= choices) plan->stored[k] = rest % choices - 1;
+                || (later && put_stages(plan, plan->later, later, x->err) != 0)) {
+                plan_free(plan);
+                return -1;
+            }
+            for (int k = 0, rest = set; k <= n; k++, rest /= choices)
+                plan->stored[k] = rest % choices - 1;
             plan->home = home;
             if (store_offer(x, plan) != 0) return -1;
         }
@@ -123,17 +131,21 @@ int store_offer_all(StoreSearch *x, int64_t most, bool *all)
     int             rc = -1;
 
     *all = false;
-    if (s->trace->block_count > SMALL || s->device_count > SMALL || s->device_count > s->batch) return 0;
+    if (s->trace->block_count > SMALL || s->device_count > SMALL || s->device_count > s->batch)
+        return 0;
     for (int k = 0; k <= s->trace->block_count; k++) sets *= s->trace->tier_count + 1;
-    if (list_choices(&relays, CHOOSE_RELAYS, s, most, x->err) != 0 || list_choices(&turns, CHOOSE_TURNS, s, most, x->err) != 0
-        || list_choices(&later, CHOOSE_LATER, s, most, x->err) != 0) goto done;
+    if (list_choices(&relays, CHOOSE_RELAYS, s, most, x->err) != 0
+        || list_choices(&turns, CHOOSE_TURNS, s, most, x->err) != 0
+        || list_choices(&later, CHOOSE_LATER, s, most, x->err) != 0)
+        goto done;
     if (s->epochs == 1) relays.count = 0;
     rc = 0;
     if (((int64_t)relays.count * later.count + turns.count) * sets > most) goto done;
     *all = true;
     for (int i = 0; i < turns.count && rc == 0; i++) rc = offer_all_sets(x, &turns.list[i], NULL);
     for (int i = 0; i < relays.count && rc == 0; i++)
-        for (int k = 0; k < later.count && rc == 0; k++) rc = offer_all_sets(x, &relays.list[i], &later.list[k]);
+        for (int k = 0; k < later.count && rc == 0; k++)
+            rc = offer_all_sets(x, &relays.list[i], &later.list[k]);
 done:
     free(relays.list);
     free(turns.list);

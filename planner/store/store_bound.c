@@ -12,14 +12,16 @@ typedef struct {
     Costs           costs;
     double         *end;         /* [devices] of the phases so far */
     int            *next;        /* [devices] phase to come */
-    double         *whole;       /* [blocks + 1] when the last step stores the boundary, at the earliest */
+    double         *whole;       /* [blocks + 1] when the last step stores the boundary, at the
+                                  * earliest */
     double         *busy;        /* [stations] */
 } BoundWalk;
 
 /* The least that a request keeps a station, of which lanes are busy at a time. */
 static double least_share(const BoundWalk *w, const StorageRequest *request)
 {
-    const TraceRequests *grid = scenario_requests(w->s, request->station / w->costs.storage.machines, request->write);
+    const TraceRequests *grid =
+        scenario_requests(w->s, request->station / w->costs.storage.machines, request->write);
     double               least = 0;
 
     for (int q = 0; q < grid->in_flight_count; q++) {
@@ -31,10 +33,12 @@ static double least_share(const BoundWalk *w, const StorageRequest *request)
 
 static double least_ns(const BoundWalk *w, const StorageRequest *request)
 {
-    const TraceRequests *grid = scenario_requests(w->s, request->station / w->costs.storage.machines, request->write);
+    const TraceRequests *grid =
+        scenario_requests(w->s, request->station / w->costs.storage.machines, request->write);
     int64_t              least = request->ns[0];
 
-    for (int q = 1; q < grid->in_flight_count; q++) if (request->ns[q] < least) least = request->ns[q];
+    for (int q = 1; q < grid->in_flight_count; q++)
+        if (request->ns[q] < least) least = request->ns[q];
     return (double)least;
 }
 
@@ -47,8 +51,10 @@ static double step_of(BoundWalk *w, int d, const Phase *phase)
 
     for (int i = phase->first; i < phase->first + phase->count; i++) {
         Op op = code->code[i].op;
-        if (op == OP_TEACHER || op_trains(op)) *(op == OP_ALLREDUCE ? &sums : &work) += (double)w->costs.device[d][i].ns;
-        for (int r = storage->first ? storage->first[d][i] : 0; storage->first && r < storage->first[d][i + 1]; r++) {
+        if (op == OP_TEACHER || op_trains(op))
+            *(op == OP_ALLREDUCE ? &sums : &work) += (double)w->costs.device[d][i].ns;
+        for (int r = storage->first ? storage->first[d][i] : 0;
+             storage->first && r < storage->first[d][i + 1]; r++) {
             const StorageRequest *request = &storage->requests[r];
             double times = op == OP_STORE || op == OP_FETCH ? (double)phase->steps : 1;
             w->busy[request->station] += times * least_share(w, request);
@@ -65,9 +71,11 @@ static void walk_phase(BoundWalk *w, int d, const Phase *phase)
     double      step = step_of(w, d, phase), start = w->end[d];
 
     for (int i = phase->first; i < phase->first + phase->count; i++)
-        if (code->code[i].op == OP_FETCH && w->whole[code->code[i].block] > start) start = w->whole[code->code[i].block];
+        if (code->code[i].op == OP_FETCH && w->whole[code->code[i].block] > start)
+            start = w->whole[code->code[i].block];
     for (int i = phase->first; i < phase->first + phase->count; i++)
-        if (code->code[i].op == OP_STORE && start + (double)(phase->steps - 1) * step > w->whole[code->code[i].block])
+        if (code->code[i].op == OP_STORE
+            && start + (double)(phase->steps - 1) * step > w->whole[code->code[i].block])
             w->whole[code->code[i].block] = start + (double)(phase->steps - 1) * step;
     w->end[d] = start + (double)phase->steps * step;
 }
@@ -80,11 +88,13 @@ static void walk_all(BoundWalk *w)
     for (;;) {
         int least = INT_MAX;
         for (int d = 0; d < p->device_count; d++)
-            if (w->next[d] < p->devices[d].phase_count && p->devices[d].phases[w->next[d]].number < least)
+            if (w->next[d] < p->devices[d].phase_count
+                && p->devices[d].phases[w->next[d]].number < least)
                 least = p->devices[d].phases[w->next[d]].number;
         if (least == INT_MAX) return;
         for (int d = 0; d < p->device_count; d++)
-            if (w->next[d] < p->devices[d].phase_count && p->devices[d].phases[w->next[d]].number == least)
+            if (w->next[d] < p->devices[d].phase_count
+                && p->devices[d].phases[w->next[d]].number == least)
                 walk_phase(w, d, &p->devices[d].phases[w->next[d]++]);
     }
 }

@@ -24,7 +24,10 @@ static int place(Plan *plan, Stage *stage, int first, int last, int device, int 
 }
 
 /* Stages of per_stage blocks, of which the last may have fewer. */
-static int even_stages(const StoreSearch *x, int per_stage) { return (blocks_of(x) + per_stage - 1) / per_stage; }
+static int even_stages(const StoreSearch *x, int per_stage)
+{
+    return (blocks_of(x) + per_stage - 1) / per_stage;
+}
 
 /* Fills them, on groups of width devices in turn. */
 static int place_evenly(const StoreSearch *x, Plan *plan, Stage *stages, int per_stage, int width)
@@ -41,7 +44,10 @@ static int place_evenly(const StoreSearch *x, Plan *plan, Stage *stages, int per
 /* Stages of per_stage blocks that take turns on groups of width devices, one after another. */
 static int turns_plan(Plan **out, const StoreSearch *x, Schedule schedule, int per_stage, int width)
 {
-    if (plan_new(out, schedule, blocks_of(x), x->s->device_count, x->s->batch, even_stages(x, per_stage), x->err) != 0) return -1;
+    if (plan_new(out, schedule, blocks_of(x), x->s->device_count, x->s->batch,
+                 even_stages(x, per_stage), x->err)
+        != 0)
+        return -1;
     if (place_evenly(x, *out, (*out)->stages, per_stage, width) == 0
         && plan_set_store(*out, x->s->epochs, true, 0, x->err) == 0) return 0;
     plan_free(*out);
@@ -59,22 +65,27 @@ static bool is_start(const Stage *stages, int count, int boundary)
     return false;
 }
 
-/* Whether boundary k takes less time to fetch than to compute from the one below, each once a batch on one device. */
+/* Whether boundary k takes less time to fetch than to compute from the one below, each once a batch
+ * on one device. */
 static bool is_worth(const StoreSearch *x, int k, int tier)
 {
     int64_t ns[TRACE_MAX_IN_FLIGHT] = {0};
     Cost    cost = {0};
 
-    if (k == 0) return x->s->trace->loader.present && scenario_request(x->s, tier, false, 0, x->s->batch, ns, NULL) == 0
-                       && ns[0] < scenario_load_ns(x->s, x->s->batch);
+    if (k == 0)
+        return x->s->trace->loader.present
+               && scenario_request(x->s, tier, false, 0, x->s->batch, ns, NULL) == 0
+               && ns[0] < scenario_load_ns(x->s, x->s->batch);
     return scenario_request(x->s, tier, false, k, x->s->batch, ns, NULL) == 0
-           && scenario_work(x->s, WORK_TEACHER, k - 1, 0, x->s->batch, &cost, NULL) == 0 && ns[0] < cost.ns;
+           && scenario_work(x->s, WORK_TEACHER, k - 1, 0, x->s->batch, &cost, NULL) == 0
+           && ns[0] < cost.ns;
 }
 
-static void store_set(Plan *plan, const StoreSearch *x, StoredSet set, int tier, bool input, bool last)
+static void store_set(Plan *plan, const StoreSearch *x, StoredSet set, int tier, bool input,
+                      bool last)
 {
     const Stage *stages = plan->later_count ? plan->later : plan->stages;
-    int          count = plan->later_count ? plan->later_count : plan->stage_count, n = blocks_of(x);
+    int count = plan->later_count ? plan->later_count : plan->stage_count, n = blocks_of(x);
 
     for (int k = 0; k <= n; k++) {
         bool cut = k < n && is_start(stages, count, k), stored = set == SET_ALL || cut;
@@ -86,7 +97,8 @@ static void store_set(Plan *plan, const StoreSearch *x, StoredSet set, int tier,
     }
 }
 
-/* The plan with this set in each tier; stages that begin above the input need one below. Takes plan over. */
+/* The plan with this set in each tier; stages that begin above the input need one below. Takes plan
+ * over. */
 static int offer_tiers(StoreSearch *x, Plan *plan, StoredSet set)
 {
     int rc = 0;
@@ -95,8 +107,11 @@ static int offer_tiers(StoreSearch *x, Plan *plan, StoredSet set)
         for (int input = 0; input < 2 && rc == 0; input++)
             for (int last = 0; last < 2 && rc == 0; last++) {
                 Plan *copy;
-                if (x->s->epochs == 1 && (input || last)) continue;      /* nobody would fetch them */
-                if (!last && x->s->epochs > 1 && set == SET_ALL && plan->schedule == SCHEDULE_SEQUENTIAL) continue;
+                /* nobody would fetch them */
+                if (x->s->epochs == 1 && (input || last)) continue;
+                if (!last && x->s->epochs > 1 && set == SET_ALL
+                    && plan->schedule == SCHEDULE_SEQUENTIAL)
+                    continue;
                 if (plan_copy(&copy, plan, x->err) != 0) { rc = -1; break; }
                 store_set(copy, x, set, t, input, last);
                 rc = store_offer_homes(x, copy);
@@ -123,7 +138,9 @@ int store_offer_turns(StoreSearch *x)
             for (int set = SET_ALL; set <= SET_WORTH; set++) {
                 Plan *plan;
                 if (set == SET_CUTS_AND_TOPS || (blocks == 1 && set != SET_ALL)) continue;
-                if (turns_plan(&plan, x, SCHEDULE_STORE, blocks, width) != 0 || offer_tiers(x, plan, (StoredSet)set) != 0) return -1;
+                if (turns_plan(&plan, x, SCHEDULE_STORE, blocks, width) != 0
+                    || offer_tiers(x, plan, (StoredSet)set) != 0)
+                    return -1;
             }
         if (width == x->s->device_count) return 0;
     }
@@ -165,7 +182,11 @@ static int offer_same_stages(StoreSearch *x, const Plan *relay)
         const Stage *stage = &relay->stages[i];
         plan->later[i].first = stage->first;
         plan->later[i].last = stage->last;
-        if (plan_place(plan, &plan->later[i], stage->devices, stage->rows, stage->width, x->err) != 0) { plan_free(plan); return -1; }
+        if (plan_place(plan, &plan->later[i], stage->devices, stage->rows, stage->width, x->err)
+            != 0) {
+            plan_free(plan);
+            return -1;
+        }
     }
     return offer_sets(x, plan);
 }
@@ -187,14 +208,15 @@ static int64_t block_ns(const StoreSearch *x, int block, int device)
 
     for (int work = WORK_FORWARD; work < WORK_COUNT; work++) {
         Cost cost;
-        if (scenario_work(x->s, (Work)work, block, device, x->s->batch, &cost, NULL) != 0) return INT64_MAX;
+        if (scenario_work(x->s, (Work)work, block, device, x->s->batch, &cost, NULL) != 0)
+            return INT64_MAX;
         sum += cost.ns;
     }
     return sum;
 }
 
-/* Each block on one device: the longest on device 0 first, each where it would end first. ns: [blocks] block_ns() of
- * device 0. */
+/* Each block on one device: the longest on device 0 first, each where it would end first. ns:
+ * [blocks] block_ns() of device 0. */
 static int offer_lists(StoreSearch *x, const Plan *relay, const int64_t *ns)
 {
     int      n = blocks_of(x), g = x->s->device_count, rc = -1;
@@ -227,8 +249,8 @@ done:
     return rc;
 }
 
-/* How many ranges of blocks there are where each takes most at most, from the first block on. last: [blocks] of each
- * range, or NULL. */
+/* How many ranges of blocks there are where each takes most at most, from the first block on. last:
+ * [blocks] of each range, or NULL. */
 static int count_ranges(int *last, const int64_t *ns, int blocks, int64_t most)
 {
     int     ranges = 0;
@@ -242,8 +264,8 @@ static int count_ranges(int *last, const int64_t *ns, int blocks, int64_t most)
     return ranges;
 }
 
-/* Contiguous ranges, a device each: the most time of students is least, by bisection over the ranges' sums. ns: as in
- * offer_lists(). */
+/* Contiguous ranges, a device each: the most time of students is least, by bisection over the
+ * ranges' sums. ns: as in offer_lists(). */
 static int offer_cuts(StoreSearch *x, const Plan *relay, const int64_t *ns)
 {
     int     n = blocks_of(x), g = x->s->device_count < n ? x->s->device_count : n;
@@ -291,8 +313,12 @@ int store_offer_relaying(StoreSearch *x, const Plan *relay)
 
     if (x->s->epochs < 2) return 0;
     if (offer_same_stages(x, relay) != 0 || offer_balanced(x, relay) != 0) return -1;
-    for (int width = 1; width <= g && width <= x->s->batch; width = width == g ? g + 1 : width * 2 < g ? width * 2 : g)
-        for (int blocks = 1; blocks <= n; blocks = blocks == n ? n + 1 : blocks * 2 < n ? blocks * 2 : n)
+    for (int width = 1; width <= g && width <= x->s->batch; width = width == g      ? g + 1
+                                                                    : width * 2 < g ? width * 2
+                                                                                    : g)
+        for (int blocks = 1; blocks <= n; blocks = blocks == n      ? n + 1
+                                                   : blocks * 2 < n ? blocks * 2
+                                                                    : n)
             if (offer_even(x, relay, blocks, width) != 0) return -1;
     return 0;
 }
@@ -325,7 +351,11 @@ static int offer_moved(StoreSearch *x, int i)
         if (d == g && g > x->s->batch) continue;
         if (plan_copy(&copy, best, x->err) != 0) return -1;
         Stage *stage = &copy->later[i];
-        if (place(copy, stage, stage->first, stage->last, d < g ? d : 0, d < g ? 1 : g, x->err) != 0) { plan_free(copy); return -1; }
+        if (place(copy, stage, stage->first, stage->last, d < g ? d : 0, d < g ? 1 : g, x->err)
+            != 0) {
+            plan_free(copy);
+            return -1;
+        }
         if (store_offer_homes(x, copy) != 0) return -1;
     }
     return 0;

@@ -17,8 +17,11 @@ static int look_at(int64_t *bound, Plan *plan, const Scenario *s, Error *why)
     if (!memory || !host) { error_no_memory(why); goto done; }
     if (candidate_check_students(plan, s->trace, why) != 0 || plan_check(plan, why) != 0
         || program_build(&program, plan, s->steps * plan->epochs, why) != 0) goto done;
-    if (store_bound(bound, program, s, why) != 0 || memory_peak(memory, program, s, why) != 0) goto done;
-    if (memory_fits(memory, s, why) != 0 || memory_host(host, program, s, why) != 0 || memory_host_fits(host, program, s, why) != 0) goto done;
+    if (store_bound(bound, program, s, why) != 0 || memory_peak(memory, program, s, why) != 0)
+        goto done;
+    if (memory_fits(memory, s, why) != 0 || memory_host(host, program, s, why) != 0
+        || memory_host_fits(host, program, s, why) != 0)
+        goto done;
     rc = 0;
 done:
     program_free(program);
@@ -35,10 +38,14 @@ int store_offer(StoreSearch *x, Plan *plan)
     if (look_at(&bound, plan, x->s, &why) != 0) {
         plan_free(plan);
         if (error_is_no_memory(&why)) return error_no_memory(x->err);
-        if (!x->row->plan && !x->row->why[0]) snprintf(x->row->why, sizeof x->row->why, "%.255s", why.text);
+        if (!x->row->plan && !x->row->why[0])
+            snprintf(x->row->why, sizeof x->row->why, "%.255s", why.text);
         return 0;
     }
-    if (!array_has_room(x->offered, x->count, x->capacity)) { plan_free(plan); return error_no_memory(x->err); }
+    if (!array_has_room(x->offered, x->count, x->capacity)) {
+        plan_free(plan);
+        return error_no_memory(x->err);
+    }
     x->offered[x->count++] = (OfferedPlan){plan, bound, x->total++};
     return 0;
 }
@@ -73,8 +80,8 @@ int store_run(StoreSearch *x)
     for (int i = 0; i < x->count; i++) {
         OfferedPlan *o = &x->offered[i];
         Plan        *plan = o->plan;
-        bool         hopeless = x->row->plan && o->bound_ns / x->s->epochs >= candidate_fastest_ns(x->row);
-        bool         spent = x->row->plan && (x->row->simulated >= x->most || x->row->spent >= x->budget);
+        bool hopeless = x->row->plan && o->bound_ns / x->s->epochs >= candidate_fastest_ns(x->row);
+        bool spent = x->row->plan && (x->row->simulated >= x->most || x->row->spent >= x->budget);
         o->plan = NULL;
         x->cut |= spent && !hopeless;
         if (hopeless || spent || rc != 0) { plan_free(plan); continue; }

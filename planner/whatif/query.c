@@ -24,11 +24,13 @@ static bool has_spread(const Trace *trace)
         for (int work = 0; work < WORK_COUNT; work++)
             for (int kind = 0; kind < trace->kind_count; kind++)
                 for (int j = 0; j < trace_students(&trace->blocks[b]); j++)
-                    if (curve_spreads(&trace_student(&trace->blocks[b], j).work[work][kind])) return true;
+                    if (curve_spreads(&trace_student(&trace->blocks[b], j).work[work][kind]))
+                        return true;
     return false;
 }
 
-static int draw_epochs(double *seconds, const Plan *plan, const Scenario *s, const Query *q, Error *err)
+static int draw_epochs(double *seconds, const Plan *plan, const Scenario *s, const Query *q,
+                       Error *err)
 {
     Program *program = NULL;
     int      rc = -1;
@@ -36,7 +38,9 @@ static int draw_epochs(double *seconds, const Plan *plan, const Scenario *s, con
     if (program_build(&program, plan, s->steps * plan->epochs, err) != 0) goto done;
     for (int i = 0; i < q->jitter_runs; i++) {
         SimResult sim;
-        if (sim_run(&sim, program, s, &(SimOptions){.jitter = true, .seed = q->seed + (uint64_t)i}, err) != 0)
+        if (sim_run(&sim, program, s, &(SimOptions){.jitter = true, .seed = q->seed + (uint64_t)i},
+                    err)
+            != 0)
             goto done;
         seconds[i] = (double)sim.epoch_ns * 1e-9 / (double)plan->epochs;
         sim_free(&sim);
@@ -55,8 +59,8 @@ static int add_jitter(Jitter *out, const Plan *plan, const Scenario *s, const Qu
 
     if (rc == 0) {
         stats_sort(seconds, n);
-        *out = (Jitter){q->jitter_runs, stats_quantile(seconds, n, 0.5), stats_quantile(seconds, n, 0.05),
-                        stats_quantile(seconds, n, 0.95)};
+        *out = (Jitter){q->jitter_runs, stats_quantile(seconds, n, 0.5),
+                        stats_quantile(seconds, n, 0.05), stats_quantile(seconds, n, 0.95)};
     }
     free(seconds);
     return rc;
@@ -64,7 +68,10 @@ static int add_jitter(Jitter *out, const Plan *plan, const Scenario *s, const Qu
 
 /* ---- digest ----------------------------------------------------------------- */
 
-static void mix(uint64_t *digest, const void *bytes, size_t length) { *digest = hash_bytes(*digest, bytes, length); }
+static void mix(uint64_t *digest, const void *bytes, size_t length)
+{
+    *digest = hash_bytes(*digest, bytes, length);
+}
 
 static void mix_row(uint64_t *digest, const Candidate *row, const Jitter *jitter, int devices)
 {
@@ -114,7 +121,9 @@ static int find_baseline(QueryResult *a, const CompareOptions *asked, Error *err
     a->over = comparison_baseline(c);
     if (a->over >= 0) a->over_epoch_ns = c->rows[a->over].sim.epoch_ns;
     options.schedules = 1u << SCHEDULE_SEQUENTIAL;
-    if (c->rows[SCHEDULE_DP].plan || asked->schedules & options.schedules || a->scenario.trace->tier_count == 0) return 0;
+    if (c->rows[SCHEDULE_DP].plan || asked->schedules & options.schedules
+        || a->scenario.trace->tier_count == 0)
+        return 0;
     if (compare_rows(&sequential, &a->scenario, &options, err) != 0) return -1;
     if (sequential.rows[SCHEDULE_SEQUENTIAL].plan) {
         a->over = SCHEDULE_SEQUENTIAL;
@@ -137,11 +146,13 @@ static int search_plans(QueryResult *a, const Query *q, Error *err)
 static bool plan_suits(const Plan *plan, const Scenario *s, const char *name, Error *why)
 {
     if (plan->block_count != s->trace->block_count)
-        error_set(why, "%s: a plan for %d blocks, expected %d as in the trace", name, plan->block_count,
-                  s->trace->block_count);
+        error_set(why, "%s: a plan for %d blocks, expected %d as in the trace", name,
+                  plan->block_count, s->trace->block_count);
     else if (plan->device_count != s->device_count)
-        error_set(why, "%s: a plan for %d devices, but there are %d: without --plan the planner makes one",
-                  name, plan->device_count, s->device_count);
+        error_set(
+            why,
+            "%s: a plan for %d devices, but there are %d: without --plan the planner makes one",
+            name, plan->device_count, s->device_count);
     else if (plan->batch != s->batch)
         error_set(why, "%s: a plan for batch %" PRId64 ", but it is %" PRId64
                   ": without --plan the planner makes one", name, plan->batch, s->batch);
@@ -184,7 +195,8 @@ static void choose(QueryResult *a)
 }
 
 /* The scenario has been edited; takes plan (or NULL) over. */
-static int answer(QueryResult *a, const Query *q, const ScenarioOptions *options, Plan *plan, Error *err)
+static int answer(QueryResult *a, const Query *q, const ScenarioOptions *options, Plan *plan,
+                  Error *err)
 {
     Error why = {""};
 
@@ -196,19 +208,25 @@ static int answer(QueryResult *a, const Query *q, const ScenarioOptions *options
     if ((plan ? price_plan(a, plan, q, err) : search_plans(a, q, err)) != 0) return -1;
     for (int i = 0; i < SCHEDULE_COUNT && q->jitter_runs; i++) {
         if (!(a->schedules & 1u << i) || !a->comparison.rows[i].plan) continue;
-        if (add_jitter(&a->jitter[i], a->comparison.rows[i].plan, &a->scenario, q, err) != 0) return -1;
+        if (add_jitter(&a->jitter[i], a->comparison.rows[i].plan, &a->scenario, q, err) != 0)
+            return -1;
     }
     return 0;
 }
 
-int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int edit_count, bool *changed,
-                 Error *err)
+int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int edit_count,
+                   bool *changed, Error *err)
 {
     ScenarioOptions options = q->scenario;
     Plan           *plan = NULL;
 
-    *out = (QueryResult){.schedules = q->search.schedules, .comparison = {.best = -1}, .over = -1, .edits = edits, .edit_count = edit_count};
-    if (trace_parse(&out->trace, q->trace_name, q->trace_text, q->trace_length, err) != 0) goto fail;
+    *out = (QueryResult){.schedules = q->search.schedules,
+                         .comparison = {.best = -1},
+                         .over = -1,
+                         .edits = edits,
+                         .edit_count = edit_count};
+    if (trace_parse(&out->trace, q->trace_name, q->trace_text, q->trace_length, err) != 0)
+        goto fail;
     if (q->plan_text) {
         if (plan_parse(&plan, q->plan_name, q->plan_text, q->plan_length, err) != 0) goto fail;
         out->schedules = 1u << plan->schedule;
@@ -217,7 +235,8 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
     }
     if (whatif_apply_all(out->trace, &options, edits, edit_count, changed, err) != 0) goto fail;
     if (q->jitter_runs && !has_spread(out->trace)) {
-        error_set(err, "%s: no spread in this trace, so --jitter would change nothing", q->trace_name);
+        error_set(err, "%s: no spread in this trace, so --jitter would change nothing",
+                  q->trace_name);
         goto fail;
     }
     Plan *given = plan;
@@ -228,7 +247,8 @@ int query_evaluate(QueryResult *out, const Query *q, const WhatIf *edits, int ed
     for (int i = 0; i < SCHEDULE_COUNT; i++) {
         if (!(out->schedules & 1u << i)) continue;
         out->row_digests[i] = HASH_START;
-        mix_row(&out->row_digests[i], &out->comparison.rows[i], &out->jitter[i], out->scenario.device_count);
+        mix_row(&out->row_digests[i], &out->comparison.rows[i], &out->jitter[i],
+                out->scenario.device_count);
     }
     return 0;
 fail:
@@ -255,7 +275,8 @@ double query_result_speedup(const QueryResult *a, Schedule schedule)
     return (double)a->over_epoch_ns / (double)row->sim.epoch_ns;
 }
 
-int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps, Text *out, Error *err)
+int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps, Text *out,
+                          Error *err)
 {
     Program    *program = NULL;
     const char **names = trace_block_names(a->scenario.trace);
@@ -263,12 +284,15 @@ int query_result_timeline(const QueryResult *a, Schedule schedule, int64_t steps
     int         rc = -1;
 
     if (!names) { error_no_memory(err); goto done; }
-    if (program_build_short(&program, a->comparison.rows[schedule].plan, steps, err) != 0) goto done;
+    if (program_build_short(&program, a->comparison.rows[schedule].plan, steps, err) != 0)
+        goto done;
     if (sim_run(&sim, program, &a->scenario, &(SimOptions){.record = true}, err) != 0) goto done;
     timeline_text(&(Timeline){.kind = "predicted", .schedule = schedule_name(schedule),
-                              .trace_name = a->scenario.trace->name, .trace_hash = a->scenario.trace->hash,
-                              .block_names = names, .program = program, .steps = sim.steps,
-                              .epoch_ns = sim.epoch_ns, .spans = sim.spans, .span_count = sim.span_count}, out);
+                              .trace_name = a->scenario.trace->name,
+                              .trace_hash = a->scenario.trace->hash, .block_names = names,
+                              .program = program, .steps = sim.steps, .epoch_ns = sim.epoch_ns,
+                              .spans = sim.spans, .span_count = sim.span_count},
+                  out);
     rc = text_failed(out) ? error_no_memory(err) : 0;
 done:
     sim_free(&sim);

@@ -29,8 +29,9 @@ typedef struct {
     Comparison comparison;   /* rows of the schedules asked for; best is among them */
     unsigned   schedules;    /* bits: asked for */
     Jitter     jitter[SCHEDULE_COUNT];
-    int        over;         /* what speedups are over: dp on the same costs; where it is not possible sequential; where
-                              * that is not the slowest of several; -1: nothing */
+    int        over;         /* what speedups are over: dp on the same costs; where it is not
+                              * possible sequential; where that is not the slowest of several; -1:
+                              * nothing */
     int64_t    over_epoch_ns;            /* of it; 0: nothing */
     bool       other_trace;  /* the plan was made for another */
     const WhatIf *edits;     /* [edit_count], borrowed: what was asked to be otherwise */
@@ -49,7 +50,9 @@ void query_result_free(QueryResult *answer);
 /* Over a->over; 0 when there is no such number. */
 double query_result_speedup(const QueryResult *answer, Schedule schedule);
 
-/* The first steps steps of an epoch (two, where it stores for several) of a possible schedule's row as a timeline (schedule/timeline.h). */
-int query_result_timeline(const QueryResult *answer, Schedule schedule, int64_t steps, Text *out, Error *err);
+/* The first steps steps of an epoch (two, where it stores for several) of a possible schedule's row
+ * as a timeline (schedule/timeline.h). */
+int query_result_timeline(const QueryResult *answer, Schedule schedule, int64_t steps, Text *out,
+                          Error *err);
 
 #endif

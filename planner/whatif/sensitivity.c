@@ -29,7 +29,8 @@ static void reset_works(Curve *const *to, Curve *const *from, int kinds, int fir
 static void reset_links(TraceLinks *to, const TraceLinks *from)
 {
     reset_curve(&to->p2p, &from->p2p);
-    for (int i = 0; i < to->reduce_count; i++) reset_curve(&to->reduces[i].curve, &from->reduces[i].curve);
+    for (int i = 0; i < to->reduce_count; i++)
+        reset_curve(&to->reduces[i].curve, &from->reduces[i].curve);
 }
 
 /* Every number that margins scale. */
@@ -41,7 +42,8 @@ static void reset(Lab *lab)
         TraceBlock *block = &to->blocks[b], *given = &lab->given->blocks[b];
         reset_works(block->work, given->work, to->kind_count, 0);
         for (int j = 0; j < block->student_count; j++)
-            reset_works(block->students[j].work, given->students[j].work, to->kind_count, WORK_TEACHER + 1);
+            reset_works(block->students[j].work, given->students[j].work, to->kind_count,
+                        WORK_TEACHER + 1);
     }
     to->loader = lab->given->loader;
     to->step_ns = lab->given->step_ns;
@@ -93,7 +95,8 @@ static int64_t lists_bound(const Scenario *s)
                 for (int work = 0; work < WORK_COUNT; work++) {
                     Cost cost;
                     if (work != WORK_TEACHER && t < b) continue;
-                    if (scenario_work(&alone, (Work)work, t, d, s->batch, &cost, NULL) != 0) return 0;
+                    if (scenario_work(&alone, (Work)work, t, d, s->batch, &cost, NULL) != 0)
+                        return 0;
                     task += cost.ns;
                 }
             if (task < least) least = task;
@@ -104,13 +107,15 @@ static int64_t lists_bound(const Scenario *s)
 }
 
 /* What the planner finds that is faster than the kept plan, which takes ns. */
-static int find_winner(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, Schedule *winner, Error *err)
+static int find_winner(const Lab *lab, const Scenario *s, int64_t ns, bool *wins, Schedule *winner,
+                       Error *err)
 {
     CompareOptions options = lab->job->compare;
     Comparison     comparison;
 
     options.cutoff_ns = ns;
-    if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= ns) options.schedules &= ~(1u << SCHEDULE_LS);
+    if (options.schedules & 1u << SCHEDULE_LS && lists_bound(s) >= ns)
+        options.schedules &= ~(1u << SCHEDULE_LS);
     if (compare_rows(&comparison, s, &options, err) != 0) return -1;
     int best = comparison.best;
     *wins = best >= 0 && comparison_fastest_ns(&comparison) < ns - ns / COMPARE_TIE;
@@ -121,7 +126,8 @@ static int find_winner(const Lab *lab, const Scenario *s, int64_t ns, bool *wins
 
 /* A plan that cannot be priced at this scale (a time beyond what a trace may hold) leaves
  * nothing to compare: none wins. */
-static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins, bool *changed, Schedule *winner, Error *err)
+static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins, bool *changed,
+                   Schedule *winner, Error *err)
 {
     const SensitivityJob  *job = lab->job;
     ScenarioOptions options = job->scenario;
@@ -135,12 +141,15 @@ static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins,
     *wins = *changed = false;
     reset(lab);
     for (int i = 0; i < 2 && margin->path[i][0] && fits; i++) {
-        fits = whatif_apply(lab->edited, &options, EDIT_SCALE, margin->path[i], 1 + percent / 100.0, &did, &why) == 0;
+        fits = whatif_apply(lab->edited, &options, EDIT_SCALE, margin->path[i], 1 + percent / 100.0,
+                            &did, &why)
+               == 0;
         *changed |= did;
     }
     if (!fits) return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (!*changed) return 0;
-    if (scenario_build(&s, lab->edited, &options, &why) != 0) return error_is_no_memory(&why) ? error_no_memory(err) : 0;
+    if (scenario_build(&s, lab->edited, &options, &why) != 0)
+        return error_is_no_memory(&why) ? error_no_memory(err) : 0;
     if (plan_copy(&plan, job->plan, err) == 0 && candidate_price(&kept, plan, &s, err) == 0)
         rc = kept.plan ? find_winner(lab, &s, kept.sim.epoch_ns, wins, winner, err) : 0;
     candidate_free(&kept);
@@ -148,7 +157,8 @@ static int attempt(Lab *lab, const Sensitivity *margin, int percent, bool *wins,
     return rc;
 }
 
-int sensitivity_try(const SensitivityJob *job, const Sensitivity *margin, int percent, bool *wins, Schedule *winner, Error *err)
+int sensitivity_try(const SensitivityJob *job, const Sensitivity *margin, int percent, bool *wins,
+                    Schedule *winner, Error *err)
 {
     Lab  lab;
     bool changed;
@@ -160,7 +170,8 @@ int sensitivity_try(const SensitivityJob *job, const Sensitivity *margin, int pe
 }
 
 /* The least per cent, of those tried, at which another plan wins; 0: none up to most. */
-static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found, Schedule *winner, Error *err)
+static int search(Lab *lab, Sensitivity *margin, int sign, int most, int *found, Schedule *winner,
+                  Error *err)
 {
     int  no = 0, yes = 0;
     bool wins, changed;
@@ -217,10 +228,12 @@ static void find_inputs(SensitivityCrew *crew)
     Lab   lab;
     int   rc = lab_open(&lab, crew->job, &error);
 
-    for (int i = rc == 0 ? take_input(crew) : -1; i >= 0 && rc == 0; i = rc == 0 ? take_input(crew) : -1) {
+    for (int i = rc == 0 ? take_input(crew) : -1; i >= 0 && rc == 0;
+         i = rc == 0 ? take_input(crew) : -1) {
         Sensitivity *m = &crew->margins->margins[i];
         rc = search(&lab, m, 1, SENSITIVITY_MOST, &m->more, &m->more_wins, &error);
-        if (rc == 0 && !m->inert) rc = search(&lab, m, -1, SENSITIVITY_LEAST, &m->less, &m->less_wins, &error);
+        if (rc == 0 && !m->inert)
+            rc = search(&lab, m, -1, SENSITIVITY_LEAST, &m->less, &m->less_wins, &error);
     }
     lab_close(&lab);
     if (rc != 0) fail(crew, &error);
@@ -238,12 +251,13 @@ static void *thread_main(void *context)
 int sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *err)
 {
     SensitivityCrew crew = {.margins = margins, .job = job};
-    int             extra = (job->jobs < margins->count ? job->jobs : margins->count) - 1, started = 0;
+    int extra = (job->jobs < margins->count ? job->jobs : margins->count) - 1, started = 0;
     pthread_t      *threads = calloc((size_t)(extra > 0 ? extra : 0) + 1, sizeof *threads);
 
     if (!threads) return error_no_memory(err);
     pthread_mutex_init(&crew.lock, NULL);
-    while (started < extra && pthread_create(&threads[started], NULL, thread_main, &crew) == 0) started++;
+    while (started < extra && pthread_create(&threads[started], NULL, thread_main, &crew) == 0)
+        started++;
     find_inputs(&crew);
     for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
     pthread_mutex_destroy(&crew.lock);
@@ -264,7 +278,8 @@ static void add(Sensitivities *m, const char *label, const char *path, const cha
     snprintf(margin->path[1], sizeof margin->path[1], "%s", second);
 }
 
-static void add_links(Sensitivities *m, const TraceLinks *links, const char *prefix, const char *words)
+static void add_links(Sensitivities *m, const TraceLinks *links, const char *prefix,
+                      const char *words)
 {
     char label[64], path[48];
 
@@ -283,7 +298,8 @@ static void list(Sensitivities *m, const Trace *trace, int devices)
 
     for (int b = 0; b < trace->block_count; b++)
         for (int student = 0; student < 2; student++) {
-            snprintf(label, sizeof label, "block %.60s, %s", trace->blocks[b].name, student ? "student" : "teacher");
+            snprintf(label, sizeof label, "block %.60s, %s", trace->blocks[b].name,
+                     student ? "student" : "teacher");
             snprintf(path, sizeof path, "blocks[%d].%s.us", b, student ? "student" : "teacher");
             add(m, label, path, "");
         }
@@ -305,13 +321,16 @@ int sensitivity_list(Sensitivities *out, const SensitivityJob *job, Error *err)
 
     *out = (Sensitivities){0};
     if (parse_edited(&trace, job, err) != 0) { trace_free(trace); return -1; }
-    out->margins = calloc(2 * (size_t)trace->block_count + (size_t)devices + 6, sizeof *out->margins);
+    out->margins =
+        calloc(2 * (size_t)trace->block_count + (size_t)devices + 6, sizeof *out->margins);
     if (out->margins) list(out, trace, devices);
     double n = trace->block_count, g = devices;
     /* A scale simulates the kept plan and perhaps one more, and searches three times; with
      * several kinds of devices, in many orders. */
-    out->work = 18.0 * out->count * (2.0 * (double)job->simulated + n * g * g + 100 * n) * (trace->kind_count > 1 ? 10 : 1);
-    if (job->longest > SENSITIVITY_WORK) out->work += 18.0 * out->count * (double)job->longest;      /* even if it is seldom needed */
+    out->work = 18.0 * out->count * (2.0 * (double)job->simulated + n * g * g + 100 * n)
+                * (trace->kind_count > 1 ? 10 : 1);
+    /* even if it is seldom needed */
+    if (job->longest > SENSITIVITY_WORK) out->work += 18.0 * out->count * (double)job->longest;
     trace_free(trace);
     return out->margins ? 0 : error_no_memory(err);
 }

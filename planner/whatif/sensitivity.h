@@ -16,8 +16,8 @@ enum { SENSITIVITY_MOST = 300, SENSITIVITY_LEAST = 75 };       /* per cent more,
 
 typedef struct {
     char     label[96];          /* "block conv1, student" */
-    char     path[2][48];        /* what is scaled, as --scale takes it (planner/whatif/whatif.h); the
-                                  * second "": one only */
+    char     path[2][48];        /* what is scaled, as --scale takes it (planner/whatif/whatif.h);
+                                  * the second "": one only */
     int      more, less;         /* per cent; 0: not within the range */
     Schedule more_wins, less_wins;       /* the schedule of the plan that wins there */
     bool     inert;              /* scaling changes no number: all of them are 0 */
@@ -38,7 +38,8 @@ typedef struct {
     const Plan     *plan;                /* kept; of this scenario */
     int64_t         simulated;           /* instructions that pricing it simulated */
     int64_t         longest;             /* the most that pricing any plan simulated */
-    const WhatIf   *edits;               /* [edit_count] of the trace; scenario has those of the cluster already */
+    const WhatIf   *edits;               /* [edit_count] of the trace; scenario has those of the
+                                          * cluster already */
     int             edit_count;
     int             jobs;                /* threads, at least 1; 0: 1 */
 } SensitivityJob;
@@ -51,7 +52,8 @@ int  sensitivity_find(Sensitivities *margins, const SensitivityJob *job, Error *
 
 /* One query: whether another plan wins when margin's input takes percent more (less:
  * negative), and the schedule of the fastest that does. */
-int  sensitivity_try(const SensitivityJob *job, const Sensitivity *margin, int percent, bool *wins, Schedule *winner, Error *err);
+int sensitivity_try(const SensitivityJob *job, const Sensitivity *margin, int percent, bool *wins,
+                    Schedule *winner, Error *err);
 
 void sensitivity_free(Sensitivities *margins);
 

@@ -43,7 +43,8 @@ static int edits_at(const Sweep *sweep, int64_t point, int without, WhatIf *out)
         if (i != without) out[count++] = sweep->edits[i];
     for (int a = 0; a < sweep->axis_count; a++)
         if (sweep->edit_count + a != without)
-            out[count++] = (WhatIf){sweep->axes[a].kind, sweep->axes[a].path, sweep_value(sweep, a, point)};
+            out[count++] =
+                (WhatIf){sweep->axes[a].kind, sweep->axes[a].path, sweep_value(sweep, a, point)};
     return count;
 }
 
@@ -68,7 +69,8 @@ static int keep_answer(SweepRow *rows, const QueryResult *a, Error *err)
             rows->epoch_ns = c->sim.epoch_ns;
             rows->step_ns = c->plan->step_ns;
             rows->peak_bytes = c->peak.total_bytes;
-            rows->speedup = a->over == SCHEDULE_DP ? query_result_speedup(a, (Schedule)i) : 0;    /* of one kind at all points */
+            /* of one kind at all points */
+            rows->speedup = a->over == SCHEDULE_DP ? query_result_speedup(a, (Schedule)i) : 0;
             rows->utilisation = c->sim.utilisation;
             rows->teacher_work = c->sim.teacher_work;
             rows->loads = c->sim.loads;
@@ -88,7 +90,8 @@ static int run_point(Crew *crew, int64_t point, WhatIf *edits, Error *err)
     int          count = edits_at(sweep, point, -1, edits);
     QueryResult       answer;
 
-    if (query_evaluate(&answer, sweep->query, edits, count, result->changed + point * count, err) != 0)
+    if (query_evaluate(&answer, sweep->query, edits, count, result->changed + point * count, err)
+        != 0)
         return -1;
     result->digests[point] = answer.digest;
     int rc = keep_answer(result->rows + point * result->schedules, &answer, err);
@@ -151,7 +154,8 @@ static int run_crew(Crew *crew, Error *err)
     pthread_t *threads = calloc((size_t)extra + 1, sizeof *threads);
 
     if (!threads) return error_no_memory(err);
-    while (started < extra && pthread_create(&threads[started], NULL, thread_main, crew) == 0) started++;
+    while (started < extra && pthread_create(&threads[started], NULL, thread_main, crew) == 0)
+        started++;
     work(crew);
     for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
     free(threads);
@@ -172,7 +176,8 @@ int sweep_run(SweepResult *out, const Sweep *sweep, Error *err)
 
     *out = (SweepResult){.points = sweep_points(sweep), .schedules = count_schedules(sweep->query)};
     if (out->points < 0)
-        return error_set(err, "a grid of more than %d points, expected fewer values", SWEEP_MAX_POINTS);
+        return error_set(err, "a grid of more than %d points, expected fewer values",
+                         SWEEP_MAX_POINTS);
     n = (size_t)out->points;
     out->rows = calloc(n * (size_t)out->schedules, sizeof *out->rows);
     out->digests = calloc(n, sizeof *out->digests);
@@ -189,7 +194,8 @@ int sweep_run(SweepResult *out, const Sweep *sweep, Error *err)
 
 void sweep_free(SweepResult *result)
 {
-    for (int64_t i = 0; result->rows && i < result->points * result->schedules; i++) free(result->rows[i].why);
+    for (int64_t i = 0; result->rows && i < result->points * result->schedules; i++)
+        free(result->rows[i].why);
     free(result->rows);
     free(result->digests);
     free(result->changed);
@@ -198,7 +204,8 @@ void sweep_free(SweepResult *result)
 
 /* ---- effects ----------------------------------------------------------------------- */
 
-/* What an edit or axis does: to any answer, and to which schedules' own numbers (bits of rows of a point). */
+/* What an edit or axis does: to any answer, and to which schedules' own numbers (bits of rows of a
+ * point). */
 typedef struct {
     bool     matters;
     unsigned rows;
@@ -216,21 +223,25 @@ static EditEffect axis_effect(const Sweep *sweep, const SweepResult *result, int
         if (p / stride % sweep->axes[axis].count == sweep->axes[axis].count - 1) continue;
         effect.matters |= result->digests[p] != result->digests[p + stride];
         for (int i = 0; i < result->schedules; i++)
-            if (result->rows[p * result->schedules + i].digest != result->rows[(p + stride) * result->schedules + i].digest)
+            if (result->rows[p * result->schedules + i].digest
+                != result->rows[(p + stride) * result->schedules + i].digest)
                 effect.rows |= 1u << i;
     }
     return effect;
 }
 
-/* Some point's answer is another without edit, or the edit changed no number. Not all points are tried once that is
- * known, unless they are few. */
-static int edit_effect(const Sweep *sweep, const SweepResult *result, int edit, WhatIf *edits, EditEffect *effect, Error *err)
+/* Some point's answer is another without edit, or the edit changed no number. Not all points are
+ * tried once that is known, unless they are few. */
+static int edit_effect(const Sweep *sweep, const SweepResult *result, int edit, WhatIf *edits,
+                       EditEffect *effect, Error *err)
 {
     int  total = sweep->edit_count + sweep->axis_count;
     bool tried = false, few = result->points <= SWEEP_IDLE_POINTS;
 
     *effect = (EditEffect){false, 0};
-    for (int64_t p = 0; p < result->points && (!effect->matters || (few && effect->rows != all_rows(result))); p++) {
+    for (int64_t p = 0;
+         p < result->points && (!effect->matters || (few && effect->rows != all_rows(result)));
+         p++) {
         QueryResult answer;
         if (!result->changed[p * total + edit]) continue;
         tried = true;
@@ -253,9 +264,12 @@ static void edit_words(const Sweep *sweep, int edit, Text *out)
 {
     int axis = edit - sweep->edit_count;
 
-    if (axis >= 0) text_printf(out, "--%s %s", sweep->axes[axis].kind == EDIT_SCALE ? "scale" : "vary", sweep->axes[axis].path);
-    else text_printf(out, "--%s %s=%g", sweep->edits[edit].kind == EDIT_SET ? "set" : "scale", sweep->edits[edit].path,
-                     sweep->edits[edit].value);
+    if (axis >= 0)
+        text_printf(out, "--%s %s", sweep->axes[axis].kind == EDIT_SCALE ? "scale" : "vary",
+                    sweep->axes[axis].path);
+    else
+        text_printf(out, "--%s %s=%g", sweep->edits[edit].kind == EDIT_SET ? "set" : "scale",
+                    sweep->edits[edit].path, sweep->edits[edit].value);
 }
 
 static int no_effect(const Sweep *sweep, int edit, Error *err)
@@ -271,13 +285,15 @@ static int no_effect(const Sweep *sweep, int edit, Error *err)
 }
 
 /* A line where some schedules are as they were. */
-static void say_idle(const Sweep *sweep, const SweepResult *result, int edit, unsigned rows, Text *idle)
+static void say_idle(const Sweep *sweep, const SweepResult *result, int edit, unsigned rows,
+                     Text *idle)
 {
     const char *comma = "";
 
     if (rows == all_rows(result)) return;
     edit_words(sweep, edit, idle);
-    text_append(idle, rows ? " changes nothing for " : " changes nothing but the speedup over dp, for ");
+    text_append(idle,
+                rows ? " changes nothing for " : " changes nothing but the speedup over dp, for ");
     for (int i = 0; i < result->schedules; i++) {
         if (rows & 1u << i) continue;
         text_printf(idle, "%s%s", comma, schedule_name(result->rows[i].schedule));
@@ -305,15 +321,18 @@ int sweep_check_effects(const Sweep *sweep, const SweepResult *result, Text *idl
     return rc == 0 && text_failed(idle) ? error_no_memory(err) : rc;
 }
 
-int sweep_check_edits(const Query *query, const QueryResult *answer, bool *changed, Text *idle, Error *err)
+int sweep_check_edits(const Query *query, const QueryResult *answer, bool *changed, Text *idle,
+                      Error *err)
 {
     SweepRow    rows[SCHEDULE_COUNT];
     uint64_t    digest = answer->digest;
     Sweep       sweep = {.query = query, .edits = answer->edits, .edit_count = answer->edit_count};
-    SweepResult result = {.points = 1, .done = 1, .rows = rows, .digests = &digest, .changed = changed};
+    SweepResult result = {
+        .points = 1, .done = 1, .rows = rows, .digests = &digest, .changed = changed};
 
     for (int i = 0; i < SCHEDULE_COUNT; i++)
         if (answer->schedules & 1u << i)
-            rows[result.schedules++] = (SweepRow){.schedule = (Schedule)i, .digest = answer->row_digests[i]};
+            rows[result.schedules++] =
+                (SweepRow){.schedule = (Schedule)i, .digest = answer->row_digests[i]};
     return sweep_check_effects(&sweep, &result, idle, err);
 }

@@ -45,7 +45,8 @@ typedef struct {
     SweepRow *rows;                  /* [points * schedules] */
     uint64_t *digests;               /* [points] of the answers */
     bool     *changed;               /* [points * (edit_count + axis_count)] */
-    const char *idle;                /* what sweep_check_effects() found, for reports; borrowed; NULL: nothing */
+    const char *idle;                /* what sweep_check_effects() found, for reports; borrowed;
+                                      * NULL: nothing */
 } SweepResult;
 
 /* Points of the grid; -1 when beyond SWEEP_MAX_POINTS. */
@@ -60,12 +61,14 @@ int  sweep_run(SweepResult *out, const Sweep *sweep, Error *err);
 void sweep_free(SweepResult *result);
 
 /* -1, with the edit or axis named, when one of them leaves every answer as it was.
- * Setting a number to the value that it has is no fault. One that matters to some of several schedules is taken for
- * all: idle gets a line that names the others (of edits, in sweeps of at most SWEEP_IDLE_POINTS points). */
+ * Setting a number to the value that it has is no fault. One that matters to some of several
+ * schedules is taken for all: idle gets a line that names the others (of edits, in sweeps of at
+ * most SWEEP_IDLE_POINTS points). */
 enum { SWEEP_IDLE_POINTS = 64 };
 int sweep_check_effects(const Sweep *sweep, const SweepResult *result, Text *idle, Error *err);
 
 /* The same of the edits of one answer; changed as query_evaluate() gave it. */
-int sweep_check_edits(const Query *query, const QueryResult *answer, bool *changed, Text *idle, Error *err);
+int sweep_check_edits(const Query *query, const QueryResult *answer, bool *changed, Text *idle,
+                      Error *err);
 
 #endif

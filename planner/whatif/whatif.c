@@ -29,31 +29,37 @@ static int edit_double(const Edit *edit, double *number)
 {
     double result = edit->kind == EDIT_SET ? edit->value : *number * edit->value;
 
-    if (!(result >= 0) || result > 0x1p53) return bad(edit, "the value is out of range, expected 0 to 2^53");
+    if (!(result >= 0) || result > 0x1p53)
+        return bad(edit, "the value is out of range, expected 0 to 2^53");
     *edit->changed |= result != *number;
     *number = result;
     return 0;
 }
 
 /* Says what was given, as its product can be beyond any double. */
-static int out_of_range(const Edit *edit, int64_t number, int64_t minimum, int64_t maximum, int64_t unit)
+static int out_of_range(const Edit *edit, int64_t number, int64_t minimum, int64_t maximum,
+                        int64_t unit)
 {
     char shown[64];
 
     if (edit->kind == EDIT_SET) snprintf(shown, sizeof shown, "%g", edit->value);
-    else                        snprintf(shown, sizeof shown, "%g times %g", edit->value, (double)number / (double)unit);
-    return error_set(edit->err, "%s: %s is out of range, expected %lld to %lld", edit->path, shown, (long long)(minimum / unit),
-                     (long long)(maximum / unit));
+    else
+        snprintf(shown, sizeof shown, "%g times %g", edit->value, (double)number / (double)unit);
+    return error_set(edit->err, "%s: %s is out of range, expected %lld to %lld", edit->path, shown,
+                     (long long)(minimum / unit), (long long)(maximum / unit));
 }
 
 /* A whole number of minimum or more, counted in units (1000 ns in a microsecond). */
-static int edit_integer(const Edit *edit, int64_t *number, int64_t minimum, int64_t maximum, int64_t unit)
+static int edit_integer(const Edit *edit, int64_t *number, int64_t minimum, int64_t maximum,
+                        int64_t unit)
 {
-    double result = edit->kind == EDIT_SET ? edit->value * (double)unit : (double)*number * edit->value;
+    double result =
+        edit->kind == EDIT_SET ? edit->value * (double)unit : (double)*number * edit->value;
 
     if (unit == 1 && result != floor(result))
         return error_set(edit->err, "%s: %g is not a whole number", edit->path, result);
-    if (!(result >= (double)minimum) || result > (double)maximum) return out_of_range(edit, *number, minimum, maximum, unit);
+    if (!(result >= (double)minimum) || result > (double)maximum)
+        return out_of_range(edit, *number, minimum, maximum, unit);
     *edit->changed |= llround(result) != *number;
     *number = llround(result);
     return 0;
@@ -68,7 +74,8 @@ static int edit_int(const Edit *edit, int *number, int minimum, int maximum)
     return 0;
 }
 
-/* How much the other devices slow a point down, and how it is alone in a step, stay in proportion. */
+/* How much the other devices slow a point down, and how it is alone in a step, stay in
+ * proportion. */
 static int edit_curve(const Edit *edit, const Curve *curve)
 {
     for (int i = 0; i < curve->count; i++) {
@@ -77,8 +84,10 @@ static int edit_curve(const Edit *edit, const Curve *curve)
         double      ratio = point->ns > 0 ? (double)point->single_block_ns / (double)point->ns : 0;
         if (edit_integer(edit, &point->ns, 0, TRACE_MAX_NS, 1000) != 0) return -1;
         if ((double)point->ns * slower > (double)TRACE_MAX_NS)
-            return error_set(edit->err, "%s: while other devices compute it would take %g us, expected at most %lld", edit->path,
-                             (double)point->ns * slower * 1e-3, (long long)(TRACE_MAX_NS / 1000));
+            return error_set(
+                edit->err,
+                "%s: while other devices compute it would take %g us, expected at most %lld",
+                edit->path, (double)point->ns * slower * 1e-3, (long long)(TRACE_MAX_NS / 1000));
         point->contended_ns = llround((double)point->ns * slower);
         point->single_block_ns = llround((double)point->ns * ratio);
     }
@@ -107,10 +116,12 @@ static int edit_cluster(const Edit *edit, bool *found)
     if (strcmp(path, "devices") == 0)
         return edit_option(edit, &o->devices, trace_device_count(t), TRACE_MAX_DEVICES);
     if (strcmp(path, "batch") == 0) return edit_option(edit, &o->batch, t->batch, (int64_t)1 << 31);
-    if (strcmp(path, "micro_batches") == 0) return edit_integer(edit, &t->micro_batches, 1, MICRO_BATCHES_MAX, 1);
+    if (strcmp(path, "micro_batches") == 0)
+        return edit_integer(edit, &t->micro_batches, 1, MICRO_BATCHES_MAX, 1);
     if (strcmp(path, "steps") == 0)
         return edit_option(edit, &o->steps, (t->samples + batch - 1) / batch, (int64_t)1 << 40);
-    if (strcmp(path, "epochs") == 0) return edit_option(edit, &o->epochs, t->epochs > 1 ? t->epochs : 1, TRACE_MAX_EPOCHS);
+    if (strcmp(path, "epochs") == 0)
+        return edit_option(edit, &o->epochs, t->epochs > 1 ? t->epochs : 1, TRACE_MAX_EPOCHS);
     if (strcmp(path, "queue_depth") == 0) return edit_option(edit, &o->queue_depth, 2, 1024);
     if (strcmp(path, "memory_bytes") == 0) {
         int64_t now = t->kinds[0].memory_bytes;
@@ -128,7 +139,9 @@ static int edit_workers(const Edit *edit, TraceLoader *l, bool workers)
     int most = l->prefetch ? TRACE_MAX_PREFETCH / l->prefetch : TRACE_MAX_DEVICES;
 
     if (!l->workers) return bad(edit, "this trace's loader has lanes");
-    if (edit_int(edit, workers ? &l->workers : &l->cores, 1, workers ? most : TRACE_MAX_DEVICES) != 0) return -1;
+    if (edit_int(edit, workers ? &l->workers : &l->cores, 1, workers ? most : TRACE_MAX_DEVICES)
+        != 0)
+        return -1;
     l->lanes = l->workers < l->cores ? l->workers : l->cores;
     return 0;
 }
@@ -141,7 +154,8 @@ static int edit_loader(const Edit *edit, bool *found)
     *found = strncmp(edit->path, "loader.", strlen("loader.")) == 0;
     if (!*found) return 0;
     if (!l->present) return bad(edit, "this trace has no loader");
-    if (strcmp(key, "batch_us") == 0) return edit_integer(edit, &l->batch_ns, 0, TRACE_MAX_NS, 1000);
+    if (strcmp(key, "batch_us") == 0)
+        return edit_integer(edit, &l->batch_ns, 0, TRACE_MAX_NS, 1000);
     if (strcmp(key, "sample_us") == 0) {
         double us = l->sample_ns / 1000;
         if (edit_double(edit, &us) != 0) return -1;
@@ -149,11 +163,15 @@ static int edit_loader(const Edit *edit, bool *found)
         return 0;
     }
     if (strcmp(key, "prefetch") == 0)
-        return edit_int(edit, &l->prefetch, 0, l->workers ? TRACE_MAX_PREFETCH / l->workers : TRACE_MAX_PREFETCH);
+        return edit_int(edit, &l->prefetch, 0,
+                        l->workers ? TRACE_MAX_PREFETCH / l->workers : TRACE_MAX_PREFETCH);
     if (strcmp(key, "lanes") == 0)
-        return l->workers ? bad(edit, "this trace's loader has workers and cores") : edit_int(edit, &l->lanes, 1, TRACE_MAX_DEVICES);
-    if (strcmp(key, "workers") == 0 || strcmp(key, "cores") == 0) return edit_workers(edit, l, key[0] == 'w');
-    return bad(edit, "no such number, expected loader.batch_us, .sample_us, .lanes, .workers, .cores or .prefetch");
+        return l->workers ? bad(edit, "this trace's loader has workers and cores")
+                          : edit_int(edit, &l->lanes, 1, TRACE_MAX_DEVICES);
+    if (strcmp(key, "workers") == 0 || strcmp(key, "cores") == 0)
+        return edit_workers(edit, l, key[0] == 'w');
+    return bad(edit, "no such number, expected loader.batch_us, .sample_us, .lanes, .workers, "
+                     ".cores or .prefetch");
 }
 
 /* storage[N or NAME].read.us, .write.us (all points of the grid) or .size_bytes. */
@@ -169,11 +187,15 @@ static int edit_storage(const Edit *edit)
     if (!end) return bad(edit, "expected storage[NUMBER or NAME].KEY");
     if (rest == end && rest > name && number >= 0 && number < t->tier_count) tier = (int)number;
     for (int i = 0; i < t->tier_count && tier < 0; i++)
-        if (strlen(t->tiers[i].name) == (size_t)(end - name) && strncmp(t->tiers[i].name, name, (size_t)(end - name)) == 0) tier = i;
+        if (strlen(t->tiers[i].name) == (size_t)(end - name)
+            && strncmp(t->tiers[i].name, name, (size_t)(end - name)) == 0)
+            tier = i;
     if (tier < 0) return bad(edit, "no such tier");
-    if (strcmp(key, "size_bytes") == 0) return edit_integer(edit, &t->tiers[tier].size_bytes, 1, (int64_t)1 << 53, 1);
+    if (strcmp(key, "size_bytes") == 0)
+        return edit_integer(edit, &t->tiers[tier].size_bytes, 1, (int64_t)1 << 53, 1);
     bool read = strcmp(key, "read.us") == 0;
-    if (!read && strcmp(key, "write.us") != 0) return bad(edit, "no such number, expected storage[N].read.us, .write.us or .size_bytes");
+    if (!read && strcmp(key, "write.us") != 0)
+        return bad(edit, "no such number, expected storage[N].read.us, .write.us or .size_bytes");
     TraceRequests *r = read ? &t->tiers[tier].read : &t->tiers[tier].write;
     for (int i = 0; i < r->row_bytes_count * r->rows_count * r->in_flight_count; i++)
         if (edit_integer(edit, &r->ns[i], 0, TRACE_MAX_NS, 1000) != 0) return -1;
@@ -185,8 +207,10 @@ static int edit_besides(const Edit *edit, bool *found)
 {
     *found = true;
     if (strncmp(edit->path, "storage[", 8) == 0) return edit_storage(edit);
-    if (strcmp(edit->path, "step_us") == 0) return edit_integer(edit, &edit->trace->step_ns, 0, TRACE_MAX_NS, 1000);
-    if (strcmp(edit->path, "process_bytes") == 0) return edit_integer(edit, &edit->trace->process_bytes, 0, (int64_t)1 << 53, 1);
+    if (strcmp(edit->path, "step_us") == 0)
+        return edit_integer(edit, &edit->trace->step_ns, 0, TRACE_MAX_NS, 1000);
+    if (strcmp(edit->path, "process_bytes") == 0)
+        return edit_integer(edit, &edit->trace->process_bytes, 0, (int64_t)1 << 53, 1);
     *found = false;
     return 0;
 }
@@ -214,7 +238,8 @@ static int edit_links(const Edit *edit, bool *found)
 /* student -1: the teacher, or all students. */
 static int edit_works(const Edit *edit, TraceBlock *block, int student, Work first, Work last)
 {
-    int from = student < 0 ? 0 : student, to = student < 0 && first != WORK_TEACHER ? trace_students(block) - 1 : from;
+    int from = student < 0 ? 0 : student,
+        to = student < 0 && first != WORK_TEACHER ? trace_students(block) - 1 : from;
 
     for (int j = from; j <= to; j++)
         for (int work = first; work <= (int)last; work++)
@@ -225,7 +250,8 @@ static int edit_works(const Edit *edit, TraceBlock *block, int student, Work fir
 
 static int edit_bytes(const Edit *edit, int64_t *bytes)
 {
-    if (*bytes == TRACE_ABSENT && edit->kind == EDIT_SCALE) return bad(edit, "not in this trace, so it cannot be scaled");
+    if (*bytes == TRACE_ABSENT && edit->kind == EDIT_SCALE)
+        return bad(edit, "not in this trace, so it cannot be scaled");
     return edit_integer(edit, bytes, 0, (int64_t)1 << 53, 1);
 }
 
@@ -248,21 +274,26 @@ static int edit_student(const Edit *edit, TraceBlock *block, const char *rest)
     const char *close = strchr(rest, ']');
     int         j = 0;
 
-    if (*rest != '[' || !close || close[1] != '.') return bad(edit, "expected .students[NUMBER or NAME].KEY");
+    if (*rest != '[' || !close || close[1] != '.')
+        return bad(edit, "expected .students[NUMBER or NAME].KEY");
     if (!block->students) return bad(edit, "this block lists no students");
     while (j < block->student_count
            && !is_named(j, block->students[j].name, rest + 1, (size_t)(close - rest - 1))) j++;
     if (j == block->student_count) return bad(edit, "no such student");
     if (strcmp(close + 2, "us") == 0 && edit->kind == EDIT_SET)
-        return bad(edit, "us is forward, backward and update together: scale it, or set one of them");
+        return bad(edit,
+                   "us is forward, backward and update together: scale it, or set one of them");
     for (size_t i = 0; i < sizeof works / sizeof *works; i++)
-        if (strcmp(close + 2, works[i].key) == 0) return edit_works(edit, block, j, works[i].first, works[i].last);
+        if (strcmp(close + 2, works[i].key) == 0)
+            return edit_works(edit, block, j, works[i].first, works[i].last);
     if (strcmp(close + 2, "gradient_bytes") == 0) {
         if (edit_bytes(edit, &block->students[j].gradient_bytes) != 0) return -1;
         trace_sum_students(block);
         return 0;
     }
-    return bad(edit, "no such number, expected .us, .forward.us, .backward.us, .update.us or .gradient_bytes");
+    return bad(
+        edit,
+        "no such number, expected .us, .forward.us, .backward.us, .update.us or .gradient_bytes");
 }
 
 static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
@@ -274,15 +305,19 @@ static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
     };
 
     if (strcmp(key, "student.us") == 0 && edit->kind == EDIT_SET)
-        return bad(edit, "student.us is forward, backward and update together: scale it, or set one of them");
+        return bad(
+            edit,
+            "student.us is forward, backward and update together: scale it, or set one of them");
     for (size_t i = 0; i < sizeof works / sizeof *works; i++)
-        if (strcmp(key, works[i].key) == 0) return edit_works(edit, block, -1, works[i].first, works[i].last);
+        if (strcmp(key, works[i].key) == 0)
+            return edit_works(edit, block, -1, works[i].first, works[i].last);
     if (strncmp(key, "students", 8) == 0) return edit_student(edit, block, key + 8);
     if (block->students && strcmp(key, "gradient_bytes") == 0)
         return bad(edit, "this block lists students: expected .students[N].gradient_bytes");
     if (strcmp(key, "output_bytes") == 0) return edit_bytes(edit, &block->output_bytes);
     if (strcmp(key, "gradient_bytes") == 0) return edit_bytes(edit, &block->gradient_bytes);
-    return bad(edit, "no such number, expected .teacher.us, .student.us, .forward.us, .backward.us, "
+    return bad(edit,
+               "no such number, expected .teacher.us, .student.us, .forward.us, .backward.us, "
                ".update.us, .output_bytes or .gradient_bytes");
 }
 
@@ -299,11 +334,14 @@ static int edit_blocks(const Edit *edit, bool *found)
 
     *found = strncmp(edit->path, "blocks", strlen("blocks")) == 0 && (*rest == '.' || *rest == '[');
     if (!*found) return 0;
-    if (*rest == '[' && (!close || close[1] != '.')) return bad(edit, "expected blocks[NUMBER or NAME].KEY");
+    if (*rest == '[' && (!close || close[1] != '.'))
+        return bad(edit, "expected blocks[NUMBER or NAME].KEY");
     for (int b = 0; b < edit->trace->block_count; b++) {
-        if (*rest == '[' && !is_block(edit->trace, b, rest + 1, (size_t)(close - rest - 1))) continue;
+        if (*rest == '[' && !is_block(edit->trace, b, rest + 1, (size_t)(close - rest - 1)))
+            continue;
         matched++;
-        if (edit_block(edit, &edit->trace->blocks[b], *rest == '[' ? close + 2 : rest + 1) != 0) return -1;
+        if (edit_block(edit, &edit->trace->blocks[b], *rest == '[' ? close + 2 : rest + 1) != 0)
+            return -1;
         if (*rest == '[') break;
     }
     return matched ? 0 : bad(edit, "no such block");
@@ -317,8 +355,10 @@ static int edit_device(const Edit *edit, bool *found)
     *found = strncmp(edit->path, "device[", strlen("device[")) == 0;
     if (!*found) return 0;
     long device = strtol(number, &end, 10);
-    if (end == number || strcmp(end, "].slowdown") != 0) return bad(edit, "expected device[NUMBER].slowdown");
-    int64_t count = edit->options->devices ? edit->options->devices : trace_device_count(edit->trace);
+    if (end == number || strcmp(end, "].slowdown") != 0)
+        return bad(edit, "expected device[NUMBER].slowdown");
+    int64_t count =
+        edit->options->devices ? edit->options->devices : trace_device_count(edit->trace);
     if (device < 0 || device >= count) return bad(edit, "no such device");
     if (!edit->trace->slowdown) {
         edit->trace->slowdown = arena_alloc(&edit->trace->arena, TRACE_MAX_DEVICES, sizeof(double));
@@ -330,11 +370,11 @@ static int edit_device(const Edit *edit, bool *found)
                ? 0 : bad(edit, "expected a slowdown above 0, at most 1e6");
 }
 
-int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path, double value,
-                 bool *changed, Error *err)
+int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path,
+                 double value, bool *changed, Error *err)
 {
-    static int (*const parts[])(const Edit *, bool *) = {edit_cluster, edit_loader, edit_besides, edit_links, edit_blocks,
-                                                         edit_device};
+    static int (*const parts[])(const Edit *, bool *) = {edit_cluster, edit_loader, edit_besides,
+                                                         edit_links,   edit_blocks, edit_device};
     Edit edit = {trace, options, kind, path, value, changed, err};
     bool found = false;
 
@@ -343,29 +383,36 @@ int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const ch
         if (parts[i](&edit, &found) != 0) return -1;
         if (found) return 0;
     }
-    return bad(&edit, "no such number: expected devices, batch, micro_batches, steps, epochs, queue_depth, memory_bytes, loader.KEY, "
-               "step_us, process_bytes, storage[N].KEY, p2p.us, allreduce.us, nodes.p2p.us, nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
+    return bad(&edit, "no such number: expected devices, batch, micro_batches, steps, epochs, "
+                      "queue_depth, memory_bytes, loader.KEY, "
+                      "step_us, process_bytes, storage[N].KEY, p2p.us, allreduce.us, nodes.p2p.us, "
+                      "nodes.allreduce.us, blocks[N].KEY or device[N].slowdown");
 }
 
 /* ---- arguments --------------------------------------------------------------- */
 
-int whatif_apply_all(Trace *trace, ScenarioOptions *options, const WhatIf *edits, int count, bool *changed, Error *err)
+int whatif_apply_all(Trace *trace, ScenarioOptions *options, const WhatIf *edits, int count,
+                     bool *changed, Error *err)
 {
     for (int i = 0; i < count; i++) {
         bool did;
-        if (whatif_apply(trace, options, edits[i].kind, edits[i].path, edits[i].value, &did, err) != 0) return -1;
+        if (whatif_apply(trace, options, edits[i].kind, edits[i].path, edits[i].value, &did, err)
+            != 0)
+            return -1;
         if (changed) changed[i] = did;
     }
     return 0;
 }
 
-int whatif_split(char **path, const char **rest, const char *argument, const char *option, Error *err)
+int whatif_split(char **path, const char **rest, const char *argument, const char *option,
+                 Error *err)
 {
     const char *equals = strchr(argument, '=');
 
     *path = NULL;
     if (!equals || equals == argument || !equals[1])
-        return error_set(err, "--%s: \"%.80s\", expected PATH=VALUE such as loader.lanes=8", option, argument);
+        return error_set(err, "--%s: \"%.80s\", expected PATH=VALUE such as loader.lanes=8", option,
+                         argument);
     *path = strndup(argument, (size_t)(equals - argument));
     *rest = equals + 1;
     return *path ? 0 : error_no_memory(err);

@@ -27,14 +27,16 @@ typedef struct {
 
 /* Applies one edit to trace (its numbers are changed in place) or to options. *changed:
  * whether a number is not what it was. */
-int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path, double value,
-                 bool *changed, Error *err);
+int whatif_apply(Trace *trace, ScenarioOptions *options, EditKind kind, const char *path,
+                 double value, bool *changed, Error *err);
 
 /* All of them, in their order; changed[i] (NULL: not wanted) is edit i's. */
-int whatif_apply_all(Trace *trace, ScenarioOptions *options, const WhatIf *edits, int count, bool *changed, Error *err);
+int whatif_apply_all(Trace *trace, ScenarioOptions *options, const WhatIf *edits, int count,
+                     bool *changed, Error *err);
 
 /* Splits "PATH=REST"; *path is yours: free() it. rest is borrowed. */
-int whatif_split(char **path, const char **rest, const char *argument, const char *option, Error *err);
+int whatif_split(char **path, const char **rest, const char *argument, const char *option,
+                 Error *err);
 
 /* A finite number that is all of text up to end. */
 int whatif_number(double *out, const char *text, size_t length, const char *option, Error *err);

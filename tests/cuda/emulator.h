@@ -1,8 +1,8 @@
-/* What .cu files need to be compiled as C++ for the CPU: given to the compiler before them (-include). A kernel
- * that is launched is queued on the fake's stream, and run then a block after another, each thread a
- * fiber that runs until it ends or comes to __syncthreads(). Blocks run their threads first to last
- * and last to first by turns, and shared memory starts as NaN, so that a missing barrier shows. Block sizes,
- * grids and shared memory are held to a GPU's limits. */
+/* What .cu files need to be compiled as C++ for the CPU: given to the compiler before them
+ * (-include). A kernel that is launched is queued on the fake's stream, and run then a block after
+ * another, each thread a fiber that runs until it ends or comes to __syncthreads(). Blocks run
+ * their threads first to last and last to first by turns, and shared memory starts as NaN, so that
+ * a missing barrier shows. Block sizes, grids and shared memory are held to a GPU's limits. */
 #ifndef TESTS_CUDA_EMULATOR_H
 #define TESTS_CUDA_EMULATOR_H
 
@@ -24,7 +24,8 @@ void *emulator_shared();
 
 /* Runs body(closure) for every thread. */
 typedef void EmulatorBody(void *closure);
-void emulator_run(dim3 blocks, dim3 threads, size_t shared_bytes, EmulatorBody *body, void *closure);
+void         emulator_run(dim3 blocks, dim3 threads, size_t shared_bytes, EmulatorBody *body,
+                          void *closure);
 
 /* Whether a GPU would take it; else fails as cudaGetLastError() tells. */
 bool emulator_accepts(dim3 blocks, dim3 threads, size_t shared_bytes);
@@ -54,16 +55,19 @@ template <class... P> struct EmulatorLaunch {
 };
 
 template <class... P, class... A>
-void emulator_launch(dim3 blocks, dim3 threads, size_t bytes, cudaStream_t stream, void (*kernel)(P...), A... arguments)
+void emulator_launch(dim3 blocks, dim3 threads, size_t bytes, cudaStream_t stream,
+                     void (*kernel)(P...), A... arguments)
 {
     using Launch = EmulatorLaunch<P...>;
 
     if (!emulator_accepts(blocks, threads, bytes)) return;
     if (!(emulator_reachable(arguments) && ...)) { fake_fail(cudaErrorInvalidValue); return; }
-    fake_queue(stream, Launch::run, new Launch{blocks, threads, bytes, kernel, std::tuple<P...>(arguments...)}, Launch::destroy);
+    fake_queue(stream, Launch::run,
+               new Launch{blocks, threads, bytes, kernel, std::tuple<P...>(arguments...)},
+               Launch::destroy);
 }
 
-#define LAUNCH(kernel, blocks, threads, bytes, stream, ...)                                                            \
+#define LAUNCH(kernel, blocks, threads, bytes, stream, ...) \
     emulator_launch(dim3(blocks), dim3(threads), bytes, stream, kernel, __VA_ARGS__)
 #define SHARED(type, name) type *name = static_cast<type *>(emulator_shared())
 

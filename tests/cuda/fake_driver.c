@@ -1,5 +1,5 @@
-/* The driver's functions that cut a GPU into slices: a GPU has 16 multiprocessors, given out in pairs.
- * PIPEBD_FAKE_DRIVER=old: one that knows none of it. */
+/* The driver's functions that cut a GPU into slices: a GPU has 16 multiprocessors, given out in
+ * pairs. PIPEBD_FAKE_DRIVER=old: one that knows none of it. */
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
@@ -24,7 +24,8 @@ static CUresult get_resource(CUdevice device, CUdevResource *out, CUdevResourceT
     return CUDA_SUCCESS;
 }
 
-static CUresult split(CUdevResource *out, unsigned *groups, const CUdevResource *in, CUdevResource *rest, unsigned flags, unsigned least)
+static CUresult split(CUdevResource *out, unsigned *groups, const CUdevResource *in,
+                      CUdevResource *rest, unsigned flags, unsigned least)
 {
     unsigned each = (least + STEP - 1) / STEP * STEP;
 
@@ -45,7 +46,8 @@ static CUresult describe(CUdevResourceDesc *out, CUdevResource *resource, unsign
     return CUDA_SUCCESS;
 }
 
-static CUresult create(CUgreenCtx *out, CUdevResourceDesc description, CUdevice device, unsigned flags)
+static CUresult create(CUgreenCtx *out, CUdevResourceDesc description, CUdevice device,
+                       unsigned flags)
 {
     (void)description, (void)flags;
     *out = (CUgreenCtx)(uintptr_t)(0x1000 + device);
@@ -53,19 +55,33 @@ static CUresult create(CUgreenCtx *out, CUdevResourceDesc description, CUdevice 
 }
 
 static CUresult destroy(CUgreenCtx context) { (void)context; return CUDA_SUCCESS; }
-static CUresult context_of(CUcontext *out, CUgreenCtx context) { *out = (CUcontext)(void *)context; return CUDA_SUCCESS; }
-static CUresult use(CUcontext context) { return cudaSetDevice((int)((uintptr_t)context - 0x1000)) == cudaSuccess ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT; }
+static CUresult context_of(CUcontext *out, CUgreenCtx context)
+{
+    *out = (CUcontext)(void *)context;
+    return CUDA_SUCCESS;
+}
+static CUresult use(CUcontext context)
+{
+    return cudaSetDevice((int)((uintptr_t)context - 0x1000)) == cudaSuccess
+               ? CUDA_SUCCESS
+               : CUDA_ERROR_INVALID_CONTEXT;
+}
 
 typedef void Function(void);
 
-cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **out, unsigned version, unsigned long long flags,
+cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **out, unsigned version,
+                                             unsigned long long                    flags,
                                              enum cudaDriverEntryPointQueryResult *found)
 {
-    static const struct { const char *name; Function *function; } known[] = {
-        {"cuDeviceGet", (Function *)get_device},         {"cuDeviceGetDevResource", (Function *)get_resource},
-        {"cuDevSmResourceSplitByCount", (Function *)split}, {"cuDevResourceGenerateDesc", (Function *)describe},
-        {"cuGreenCtxCreate", (Function *)create},        {"cuGreenCtxDestroy", (Function *)destroy},
-        {"cuCtxFromGreenCtx", (Function *)context_of},   {"cuCtxSetCurrent", (Function *)use}};
+    static const struct { const char *name; Function *function;
+    } known[] = {{"cuDeviceGet", (Function *)get_device},
+                 {"cuDeviceGetDevResource", (Function *)get_resource},
+                 {"cuDevSmResourceSplitByCount", (Function *)split},
+                 {"cuDevResourceGenerateDesc", (Function *)describe},
+                 {"cuGreenCtxCreate", (Function *)create},
+                 {"cuGreenCtxDestroy", (Function *)destroy},
+                 {"cuCtxFromGreenCtx", (Function *)context_of},
+                 {"cuCtxSetCurrent", (Function *)use}};
 
     const char *driver = getenv("PIPEBD_FAKE_DRIVER");
 
@@ -73,7 +89,8 @@ cudaError_t cudaGetDriverEntryPointByVersion(const char *name, void **out, unsig
     *found = cudaDriverEntryPointSymbolNotFound;
     *out = NULL;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(known[i].name, name) == 0 && !(driver && strcmp(driver, "old") == 0 && strstr(name, "Green"))) {
+        if (strcmp(known[i].name, name) == 0
+            && !(driver && strcmp(driver, "old") == 0 && strstr(name, "Green"))) {
             memcpy(out, &known[i].function, sizeof *out);
             *found = cudaDriverEntryPointSuccess;
         }

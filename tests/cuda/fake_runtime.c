@@ -18,7 +18,8 @@
 #define UNPOISON(memory, bytes) ((void)(memory), (void)(bytes))
 #endif
 
-enum { GPUS_MAX = 8, ALIGN = 256, GUARD = 256, FILLED = 8 << 20 };  /* FILLED: bytes; more are zero, and cost nothing */
+enum { GPUS_MAX = 8, ALIGN = 256, GUARD = 256, FILLED = 8 << 20 };  /* FILLED: bytes; more are zero,
+                                                                     * and cost nothing */
 
 static pthread_mutex_t lock;
 static pthread_once_t  once = PTHREAD_ONCE_INIT;
@@ -62,13 +63,17 @@ cudaError_t cudaPeekAtLastError(void) { return last; }
 
 const char *cudaGetErrorName(cudaError_t status)
 {
-    return status == cudaSuccess ? "cudaSuccess" : status == cudaErrorInvalidValue ? "cudaErrorInvalidValue" : "cudaError";
+    return status == cudaSuccess             ? "cudaSuccess"
+           : status == cudaErrorInvalidValue ? "cudaErrorInvalidValue"
+                                             : "cudaError";
 }
 
 const char *cudaGetErrorString(cudaError_t status)
 {
-    return status == cudaSuccess ? "no error" : status == cudaErrorInvalidValue ? "invalid argument" :
-           status == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "the fake refuses it";
+    return status == cudaSuccess                     ? "no error"
+           : status == cudaErrorInvalidValue         ? "invalid argument"
+           : status == cudaErrorInvalidConfiguration ? "invalid configuration argument"
+                                                     : "the fake refuses it";
 }
 
 /* A mistake of the caller that a GPU would not tell apart: said, too. */
@@ -126,7 +131,9 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int number)
 cudaError_t cudaDeviceGetAttribute(int *out, enum cudaDeviceAttr attribute, int number)
 {
     if (number < 0 || number >= gpus()) return fake_fail(cudaErrorInvalidDevice);
-    *out = attribute == cudaDevAttrMultiProcessorCount ? 16 : attribute == cudaDevAttrComputeCapabilityMajor ? 9 : 0;
+    *out = attribute == cudaDevAttrMultiProcessorCount      ? 16
+           : attribute == cudaDevAttrComputeCapabilityMajor ? 9
+                                                            : 0;
     return cudaSuccess;
 }
 
@@ -152,7 +159,8 @@ typedef struct { size_t at, bytes; } FakeBlock;              /* at: of the arena
 /* Addresses of a GPU, and what of them is given out, in order. */
 typedef struct {
     char  *base;
-    size_t bytes, used, top, opened;     /* top: end of the highest block there was; opened: of what was protected last */
+    size_t bytes, used, top, opened;     /* top: end of the highest block there was; opened: of what
+                                          * was protected last */
     FakeBlock *block;
     int    count, capacity;
 } FakeArena;
@@ -168,7 +176,8 @@ static FakeArena *arena_of(int number)
 
     if (a->base) return a;
     a->bytes = gpu_bytes();
-    a->base = mmap(NULL, a->bytes * 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    a->base =
+        mmap(NULL, a->bytes * 2, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (a->base == MAP_FAILED) { perror("fake CUDA: mmap"); abort(); }
     return a;
 }
@@ -195,7 +204,9 @@ static void close_memory(void) { if (--open == 0) protect(PROT_NONE); }
 bool fake_is_device(const void *memory)
 {
     for (int i = 0; i < GPUS_MAX; i++)
-        if (arena[i].base && (const char *)memory >= arena[i].base && (const char *)memory < arena[i].base + 2 * arena[i].bytes) return true;
+        if (arena[i].base && (const char *)memory >= arena[i].base
+            && (const char *)memory < arena[i].base + 2 * arena[i].bytes)
+            return true;
     return false;
 }
 
@@ -272,7 +283,8 @@ cudaError_t cudaFree(void *memory)
         }
     }
     leave();
-    return status == cudaSuccess ? status : refuse("cudaFree() of memory that cudaMalloc() did not give");
+    return status == cudaSuccess ? status
+                                 : refuse("cudaFree() of memory that cudaMalloc() did not give");
 }
 
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
@@ -292,7 +304,8 @@ static Pinned *pinned;
 static bool is_pinned(const void *memory)
 {
     for (const Pinned *p = pinned; p; p = p->next)
-        if ((const char *)memory >= p->memory && (const char *)memory < p->memory + p->bytes) return true;
+        if ((const char *)memory >= p->memory && (const char *)memory < p->memory + p->bytes)
+            return true;
     return false;
 }
 
@@ -340,7 +353,9 @@ cudaError_t cudaFreeHost(void *memory)
         break;
     }
     leave();
-    return status == cudaSuccess ? status : refuse("cudaFreeHost() of memory that cudaHostAlloc() did not give");
+    return status == cudaSuccess
+               ? status
+               : refuse("cudaFreeHost() of memory that cudaHostAlloc() did not give");
 }
 
 /* ---- queues ---- */
@@ -377,7 +392,8 @@ struct CUevent_st {
     int         references;
 };
 
-/* What is queued on any stream while it records, in the order of calls, which is one that respects all waits. */
+/* What is queued on any stream while it records, in the order of calls, which is one that respects
+ * all waits. */
 struct CUgraph_st { FakeWork **work; int count, capacity; Stream *origin; bool invalid; };
 struct CUgraphExec_st { FakeWork **work; int count; };
 
@@ -476,7 +492,9 @@ cudaError_t fake_queue(cudaStream_t stream, FakeRun *run, void *closure, FakeRun
     if (!w) return fake_fail(cudaErrorMemoryAllocation);
     *w = (FakeWork){run, destroy, closure, 1};
     enter();
-    status = !s->used ? cudaErrorInvalidResourceHandle : s->graph ? graph_add(s->graph, w) : add_op(s, (FakeStreamOp){.work = w});
+    status = !s->used   ? cudaErrorInvalidResourceHandle
+             : s->graph ? graph_add(s->graph, w)
+                        : add_op(s, (FakeStreamOp){.work = w});
     leave();
     return fake_fail(status);
 }
@@ -566,7 +584,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned fla
     (void)flags;
     enter();
     if (e->graph) s->graph = e->graph;                   /* it records along */
-    else if (s->graph) status = e->stream && e->stream->done < e->count ? cudaErrorStreamCaptureIsolation : cudaSuccess;
+    else if (s->graph)
+        status =
+            e->stream && e->stream->done < e->count ? cudaErrorStreamCaptureIsolation : cudaSuccess;
     else if (e->stream) status = add_op(s, (FakeStreamOp){.waits = e->stream, .count = e->count});
     leave();
     return fake_fail(status);
@@ -682,14 +702,22 @@ static const char *wrong_sides(const void *to, const void *from, enum cudaMemcpy
     bool t = fake_is_device(to), f = fake_is_device(from);
 
     switch (kind) {
-    case cudaMemcpyHostToDevice: return !t ? "a copy to the device that goes to the host" : f ? "a copy from the host that comes from the device" : NULL;
-    case cudaMemcpyDeviceToHost: return t ? "a copy to the host that goes to the device" : !f ? "a copy from the device that comes from the host" : NULL;
-    case cudaMemcpyDeviceToDevice: return !t || !f ? "a copy within devices of the host's memory" : NULL;
+    case cudaMemcpyHostToDevice:
+        return !t  ? "a copy to the device that goes to the host"
+               : f ? "a copy from the host that comes from the device"
+                   : NULL;
+    case cudaMemcpyDeviceToHost:
+        return t    ? "a copy to the host that goes to the device"
+               : !f ? "a copy from the device that comes from the host"
+                    : NULL;
+    case cudaMemcpyDeviceToDevice:
+        return !t || !f ? "a copy within devices of the host's memory" : NULL;
     default: return NULL;
     }
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t stream)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream)
 {
     Copy       *c;
     const char *wrong;
@@ -699,7 +727,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     if (bytes == 0) return cudaSuccess;
     enter();
     wrong = wrong_sides(to, from, kind);
-    waits = !fake_is_device(to) && !is_pinned(to);     /* ordinary memory is written before the call returns, */
+    waits = !fake_is_device(to) && !is_pinned(to);     /* ordinary memory is written before the call
+                                                        * returns, */
     holds = !fake_is_device(from) && !is_pinned(from); /* and was read by then */
     leave();
     if (wrong) return refuse(wrong);
@@ -724,7 +753,8 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpy
     return status == cudaSuccess ? cudaStreamSynchronize(NULL) : status;
 }
 
-cudaError_t cudaMemcpyPeerAsync(void *to, int to_gpu, const void *from, int from_gpu, size_t bytes, cudaStream_t stream)
+cudaError_t cudaMemcpyPeerAsync(void *to, int to_gpu, const void *from, int from_gpu, size_t bytes,
+                                cudaStream_t stream)
 {
     (void)to_gpu, (void)from_gpu;
     return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream);
@@ -740,7 +770,10 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
     return fake_queue(stream, run_copy, c, free_copy);
 }
 
-cudaError_t cudaMemset(void *to, int value, size_t bytes) { return cudaMemsetAsync(to, value, bytes, NULL); }
+cudaError_t cudaMemset(void *to, int value, size_t bytes)
+{
+    return cudaMemsetAsync(to, value, bytes, NULL);
+}
 
 /* ---- graphs ---- */
 

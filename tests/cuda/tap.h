@@ -1,5 +1,5 @@
-/* Tests that print TAP, without a library: they are to run on machines with a GPU, which have little
- * else. A program is a table of tests; one that fails says why, once, and goes on. */
+/* Tests that print TAP, without a library: they are to run on machines with a GPU, which have
+ * little else. A program is a table of tests; one that fails says why, once, and goes on. */
 #ifndef TESTS_CUDA_TAP_H
 #define TESTS_CUDA_TAP_H
 
@@ -36,16 +36,18 @@ static inline void tap_fail(const char *format, ...)
     printf("\n");
 }
 
-/* Each element of found within tolerance of the truth's largest (1 at least): what cancels in a sum is of that size. */
-static inline void tap_close(const char *what, const float *found, const double *truth, int64_t count, double tolerance)
+/* Each element of found within tolerance of the truth's largest (1 at least): what cancels in a sum
+ * is of that size. */
+static inline void tap_close(const char *what, const float *found, const double *truth,
+                             int64_t count, double tolerance)
 {
     double most = 1.0;
 
     for (int64_t i = 0; i < count; i++) most = fmax(most, fabs(truth[i]));
     for (int64_t i = 0; i < count; i++)
         if (!(fabs(found[i] - truth[i]) <= tolerance * most)) {
-            tap_fail("%s: element %lld of %lld is %.9g, expected %.9g (largest %.3g)", what, (long long)i, (long long)count,
-                     (double)found[i], truth[i], most);
+            tap_fail("%s: element %lld of %lld is %.9g, expected %.9g (largest %.3g)", what,
+                     (long long)i, (long long)count, (double)found[i], truth[i], most);
             return;
         }
 }
@@ -65,12 +67,12 @@ static inline int tap_run(const TapTest *tests, int count)
     return failed > 0;
 }
 
-#define TAP_MAIN(...)                                                                                                  \
-    int main(void)                                                                                                     \
-    {                                                                                                                  \
-        const TapTest tests[] = {__VA_ARGS__};                                                                         \
-                                                                                                                       \
-        return tap_run(tests, (int)(sizeof tests / sizeof *tests));                                                    \
+#define TAP_MAIN(...)                                               \
+    int main(void)                                                  \
+    {                                                               \
+        const TapTest tests[] = {__VA_ARGS__};                      \
+                                                                    \
+        return tap_run(tests, (int)(sizeof tests / sizeof *tests)); \
     }
 #define TAP_TEST(name) {#name, name}
 

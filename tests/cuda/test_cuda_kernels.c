@@ -1,6 +1,6 @@
-/* Our CUDA kernels, each against loops in double, over shapes that fill blocks and that do not, channels of all
- * kinds, windows and strides. Each runs twice: the bits must be the same. Runs on a GPU and, with
- * the emulator, without one. */
+/* Our CUDA kernels, each against loops in double, over shapes that fill blocks and that do not,
+ * channels of all kinds, windows and strides. Each runs twice: the bits must be the same. Runs on a
+ * GPU and, with the emulator, without one. */
 #include "kernels/cuda/kernel.h"
 
 #include <string.h>
@@ -32,13 +32,19 @@ typedef struct {
 
 static uint64_t drawn;       /* arrays so far: each has other numbers */
 
-static size_t bytes_of(Array a) { return (size_t)a.count * (a.type == KERNEL_BF16 ? 2 : sizeof(float)); }
+static size_t bytes_of(Array a)
+{
+    return (size_t)a.count * (a.type == KERNEL_BF16 ? 2 : sizeof(float));
+}
 
 static Array array_of(KernelType of, int64_t count)
 {
     Array a = {count, calloc((size_t)count, sizeof(float)), NULL, of};
 
-    if (!a.host || cudaMalloc(&a.device, bytes_of(a)) != cudaSuccess) { printf("Bail out! no memory\n"); exit(1); }
+    if (!a.host || cudaMalloc(&a.device, bytes_of(a)) != cudaSuccess) {
+        printf("Bail out! no memory\n");
+        exit(1);
+    }
     cudaMemset(a.device, 0xff, bytes_of(a));             /* NaN: what is not written shows */
     return a;
 }
@@ -82,7 +88,8 @@ static Array drawn_of(KernelType of, int64_t count, double mean)
     Array a = array_of(of, count);
 
     drawn++;
-    for (int64_t i = 0; i < count; i++) a.host[i] = (float)(mean + rng_normal(1, drawn, 0, (uint64_t)i));
+    for (int64_t i = 0; i < count; i++)
+        a.host[i] = (float)(mean + rng_normal(1, drawn, 0, (uint64_t)i));
     put(a);
     return a;
 }
@@ -99,11 +106,13 @@ static void drop(Array a)
 
 static double *doubles(int64_t count) { return calloc((size_t)count, sizeof(double)); }
 
-/* found on the GPU against truth, which is freed. A result in bfloat16 is rounded, to 8 bits; tolerance 0: it is not. */
+/* found on the GPU against truth, which is freed. A result in bfloat16 is rounded, to 8 bits;
+ * tolerance 0: it is not. */
 static void compare(const char *what, Array found, double *truth, double tolerance)
 {
     get(found);
-    tap_close(what, found.host, truth, found.count, tolerance + (tolerance > 0.0 && found.type == KERNEL_BF16 ? 1.0 / 256.0 : 0.0));
+    tap_close(what, found.host, truth, found.count,
+              tolerance + (tolerance > 0.0 && found.type == KERNEL_BF16 ? 1.0 / 256.0 : 0.0));
     free(truth);
 }
 
@@ -120,15 +129,20 @@ static float *copy_of(Array a)
 static void same_bits(const char *what, Array a, float *copy)
 {
     get(a);
-    if (memcmp(copy, a.host, (size_t)a.count * sizeof(float)) != 0) tap_fail("%s: other bits the second time", what);
+    if (memcmp(copy, a.host, (size_t)a.count * sizeof(float)) != 0)
+        tap_fail("%s: other bits the second time", what);
     free(copy);
 }
 
-static double cut(double v, double floor, double limit) { return v < floor ? floor : v > limit ? limit : v; }
+static double cut(double v, double floor, double limit)
+{
+    return v < floor ? floor : v > limit ? limit : v;
+}
 
 static const int64_t counts[] = {1, 3, 4, 255, 1024, 4097, 70000};
 
-#define EACH(type, name, list) for (const type *name = (list); name < (list) + sizeof(list) / sizeof *(list); name++)
+#define EACH(type, name, list) \
+    for (const type *name = (list); name < (list) + sizeof(list) / sizeof *(list); name++)
 
 /* ---- elementwise ---- */
 
@@ -157,8 +171,10 @@ static void activations(void)
         check(kernel_activation(type, x.device, y.device, *n, *limit, NULL), "activation");
         compare("activation", y, truth, 0.0);
         truth = doubles(*n);
-        for (int64_t i = 0; i < *n; i++) truth[i] = y.host[i] > 0.0f && y.host[i] < *limit ? dy.host[i] : 0.0;
-        check(kernel_activation_gradient(type, y.device, dy.device, dy.device, *n, *limit, NULL), "activation's gradient");
+        for (int64_t i = 0; i < *n; i++)
+            truth[i] = y.host[i] > 0.0f && y.host[i] < *limit ? dy.host[i] : 0.0;
+        check(kernel_activation_gradient(type, y.device, dy.device, dy.device, *n, *limit, NULL),
+              "activation's gradient");
         compare("activation's gradient", dy, truth, 0.0);
         drop(x), drop(y), drop(dy);
     }
@@ -173,8 +189,10 @@ static void biases(void)
         Array   y = draw_tensor(pixels * *c), b = draw(*c);
         double *truth = doubles(pixels * *c);
 
-        for (int64_t i = 0; i < pixels * *c; i++) truth[i] = cut(y.host[i] + (with ? (double)b.host[i % *c] : 0.0), 0.0, 6.0);
-        check(kernel_bias(type, y.device, with ? b.device : NULL, pixels, *c, 0.0f, 6.0f, NULL), "bias");
+        for (int64_t i = 0; i < pixels * *c; i++)
+            truth[i] = cut(y.host[i] + (with ? (double)b.host[i % *c] : 0.0), 0.0, 6.0);
+        check(kernel_bias(type, y.device, with ? b.device : NULL, pixels, *c, 0.0f, 6.0f, NULL),
+              "bias");
         compare("bias", y, truth, 1e-7);
         drop(y), drop(b);
     }
@@ -240,7 +258,8 @@ static void numbers_that_are_none(void)
             put(a);
             check(kernel_check_finite(a.device, *n, flag, NULL), "numbers that are none");
             cudaDeviceSynchronize();
-            if (b < 0 ? *flag != 7 : !isnan(*flag)) tap_fail("the flag is %g with %g", *flag, b < 0 ? 0.0 : (double)bad[b]);
+            if (b < 0 ? *flag != 7 : !isnan(*flag))
+                tap_fail("the flag is %g with %g", *flag, b < 0 ? 0.0 : (double)bad[b]);
             cudaFreeHost(flag);
             drop(a);
         }
@@ -254,15 +273,18 @@ static const int64_t pixel_counts[] = {1, 7, 300, 9000};
 static void channel_sums(void)
 {
     EACH(int, c, channel_counts) EACH(int64_t, p, pixel_counts) {
-        Array   x = draw_tensor(*p * *c), partial = array(kernel_channel_partials(*p, *c)), out = array(*c);
+        Array   x = draw_tensor(*p * *c), partial = array(kernel_channel_partials(*p, *c)),
+                out = array(*c);
         double *truth = doubles(*c);
         float  *before;
 
         for (int64_t i = 0; i < *p * *c; i++) truth[i % *c] += x.host[i];
-        check(kernel_channel_sums(type, x.device, *p, *c, partial.device, out.device, NULL), "channel sums");
+        check(kernel_channel_sums(type, x.device, *p, *c, partial.device, out.device, NULL),
+              "channel sums");
         before = copy_of(out);
         compare("channel sums", out, truth, TOLERANCE);
-        check(kernel_channel_sums(type, x.device, *p, *c, partial.device, out.device, NULL), "channel sums");
+        check(kernel_channel_sums(type, x.device, *p, *c, partial.device, out.device, NULL),
+              "channel sums");
         same_bits("channel sums", out, before);
         drop(x), drop(partial), drop(out);
     }
@@ -280,29 +302,47 @@ static Norm norm_make(int64_t pixels, int channels, float limit)
 {
     int   stride = (channels + 15) / 16 * 16;
     void *sums = NULL;
-    Norm  m = {.x = drawn_of(type, pixels * channels, 30.0), .y = tensor(pixels * channels), .dy = draw_tensor(pixels * channels),
-               .dx = tensor(pixels * channels), .own = array((int64_t)OWN * stride), .weight = draw_at(channels, 2.0), .bias = draw(channels),
-               .mean = draw(channels), .variance = draw_at(channels, 9.0), .dw = array(channels), .db = array(channels),
+    Norm  m = {.x = drawn_of(type, pixels * channels, 30.0), .y = tensor(pixels * channels),
+               .dy = draw_tensor(pixels * channels), .dx = tensor(pixels * channels),
+               .own = array((int64_t)OWN * stride), .weight = draw_at(channels, 2.0),
+               .bias = draw(channels), .mean = draw(channels), .variance = draw_at(channels, 9.0),
+               .dw = array(channels), .db = array(channels),
                .partial = array(kernel_channel_partials(pixels, channels))};
 
     cudaMalloc(&sums, (size_t)(2 * channels + 1) * sizeof(double));
     m.sums = sums;
-    m.n = (KernelNorm){pixels, channels, stride, limit > 0.0f ? 0.0f : -INFINITY, limit > 0.0f ? limit : INFINITY, m.own.device,
-                       m.weight.device, m.bias.device, m.mean.device, m.variance.device, m.dw.device, m.db.device, m.partial.device, sums, type,
-                       channels % 2 ? 1e-5 : 4e-3, channels % 2 ? 0.1 : 0.3};
+    m.n = (KernelNorm){pixels,
+                       channels,
+                       stride,
+                       limit > 0.0f ? 0.0f : -INFINITY,
+                       limit > 0.0f ? limit : INFINITY,
+                       m.own.device,
+                       m.weight.device,
+                       m.bias.device,
+                       m.mean.device,
+                       m.variance.device,
+                       m.dw.device,
+                       m.db.device,
+                       m.partial.device,
+                       sums,
+                       type,
+                       channels % 2 ? 1e-5 : 4e-3,
+                       channels % 2 ? 0.1 : 0.3};
     return m;
 }
 
 static void norm_drop(Norm m)
 {
-    drop(m.x), drop(m.y), drop(m.dy), drop(m.dx), drop(m.own), drop(m.weight), drop(m.bias), drop(m.mean), drop(m.variance);
+    drop(m.x), drop(m.y), drop(m.dy), drop(m.dx), drop(m.own), drop(m.weight), drop(m.bias),
+        drop(m.mean), drop(m.variance);
     drop(m.dw), drop(m.db), drop(m.partial);
     cudaFree(m.sums);
 }
 
-/* Numbers near a cut may fall on either side: such pixels are left out of the comparison of gradients by
- * making their dy 0. */
-static void norm_truth(Norm *m, double *y, double *dx, double *dw, double *db, double *mean, double *variance)
+/* Numbers near a cut may fall on either side: such pixels are left out of the comparison of
+ * gradients by making their dy 0. */
+static void norm_truth(Norm *m, double *y, double *dx, double *dw, double *db, double *mean,
+                       double *variance)
 {
     int64_t p = m->n.pixels;
     int     c = m->n.channels;
@@ -315,22 +355,27 @@ static void norm_truth(Norm *m, double *y, double *dx, double *dw, double *db, d
         for (int64_t i = 0; i < p; i++) square += pow(m->x.host[i * c + k] - centre, 2.0);
         inverse = 1.0 / sqrt(square / (double)p + m->n.eps);
         mean[k] = (1.0 - m->n.momentum) * m->mean.host[k] + m->n.momentum * centre;
-        variance[k] = (1.0 - m->n.momentum) * m->variance.host[k] + m->n.momentum * square / (double)(p > 1 ? p - 1 : 1);
+        variance[k] = (1.0 - m->n.momentum) * m->variance.host[k]
+                      + m->n.momentum * square / (double)(p > 1 ? p - 1 : 1);
         for (int64_t i = 0; i < p; i++) {
-            double xh = (m->x.host[i * c + k] - centre) * inverse, v = m->weight.host[k] * xh + m->bias.host[k];
+            double xh = (m->x.host[i * c + k] - centre) * inverse,
+                   v = m->weight.host[k] * xh + m->bias.host[k];
 
             y[i * c + k] = cut(v, m->n.floor, m->n.limit);
-            if (fabs(v - m->n.floor) < 1e-3 || fabs(v - m->n.limit) < 1e-3) m->dy.host[i * c + k] = 0.0f;
+            if (fabs(v - m->n.floor) < 1e-3 || fabs(v - m->n.limit) < 1e-3)
+                m->dy.host[i * c + k] = 0.0f;
             if (v <= m->n.floor || v >= m->n.limit) continue;
             d_sum += m->dy.host[i * c + k];
             d_dot += m->dy.host[i * c + k] * xh;
         }
         dw[k] = d_dot, db[k] = d_sum;
         for (int64_t i = 0; i < p; i++) {
-            double xh = (m->x.host[i * c + k] - centre) * inverse, v = m->weight.host[k] * xh + m->bias.host[k];
+            double xh = (m->x.host[i * c + k] - centre) * inverse,
+                   v = m->weight.host[k] * xh + m->bias.host[k];
             double d = v <= m->n.floor || v >= m->n.limit ? 0.0 : m->dy.host[i * c + k];
 
-            dx[i * c + k] = m->weight.host[k] * inverse * (d - d_sum / (double)p - xh * d_dot / (double)p);
+            dx[i * c + k] =
+                m->weight.host[k] * inverse * (d - d_sum / (double)p - xh * d_dot / (double)p);
         }
     }
     put(m->dy);
@@ -343,22 +388,30 @@ static void norm_step(Norm *m, int group)
     check(kernel_norm_apply(&m->n, m->x.device, m->y.device, NULL), "batch norm");
     check(kernel_norm_gradients(&m->n, m->x.device, m->dy.device, group, NULL), "gradients");
     if (group) check(kernel_norm_gradient_set(&m->n, NULL), "gradients of a group");
-    check(kernel_norm_gradient_apply(&m->n, m->x.device, m->dy.device, m->dx.device, NULL), "batch norm's gradient");
+    check(kernel_norm_gradient_apply(&m->n, m->x.device, m->dy.device, m->dx.device, NULL),
+          "batch norm's gradient");
 }
 
-/* Alone, and as a group of one. Around 30 with a deviation of 1, where squares lose digits: a group's sums are
- * around zero, in double. */
+/* Alone, and as a group of one. Around 30 with a deviation of 1, where squares lose digits: a
+ * group's sums are around zero, in double. */
 static void norms(void)
 {
     const float limits[] = {0.0f, 6.0f, INFINITY};
 
-    EACH(int, c, channel_counts) EACH(int64_t, p, pixel_counts) EACH(float, limit, limits) for (int group = 0; group < 2; group++) {
+    EACH(int, c, channel_counts)
+    EACH(int64_t, p, pixel_counts)
+        EACH(float, limit, limits) for (int group = 0; group < 2; group++)
+    {
         int64_t n = *p * *c;
         Norm    m;
-        double *y = doubles(n), *dx = doubles(n), *dw = doubles(*c), *db = doubles(*c), *mean = doubles(*c), *variance = doubles(*c);
+        double *y = doubles(n), *dx = doubles(n), *dw = doubles(*c), *db = doubles(*c),
+               *mean = doubles(*c), *variance = doubles(*c);
         float  *before;
 
-        if (*p == 1 || (*p == 9000 && (*c > 40 || group))) { free(y), free(dx), free(dw), free(db), free(mean), free(variance); continue; }
+        if (*p == 1 || (*p == 9000 && (*c > 40 || group))) {
+            free(y), free(dx), free(dw), free(db), free(mean), free(variance);
+            continue;
+        }
         m = norm_make(*p, *c, *limit);
         norm_truth(&m, y, dx, dw, db, mean, variance);
         norm_step(&m, group);
@@ -384,7 +437,10 @@ static void frozen_norms(void)
         for (int64_t i = 0; i < 50 * *c; i++) {
             int64_t k = i % *c;
 
-            y[i] = cut((m.x.host[i] - (double)m.mean.host[k]) / sqrt(m.variance.host[k] + m.n.eps) * m.weight.host[k] + m.bias.host[k], 0.0, 6.0);
+            y[i] = cut((m.x.host[i] - (double)m.mean.host[k]) / sqrt(m.variance.host[k] + m.n.eps)
+                               * m.weight.host[k]
+                           + m.bias.host[k],
+                       0.0, 6.0);
         }
         check(kernel_norm_frozen(&m.n, NULL), "frozen batch norm");
         check(kernel_norm_apply(&m.n, m.x.device, m.y.device, NULL), "frozen batch norm");
@@ -423,14 +479,16 @@ static int64_t at(int64_t row, int y, int x, int c, int height, int width, int c
 }
 
 /* y, or dx and dw from dy. */
-static void depthwise_truth(const KernelDepthwise *d, const float *x, const float *w, const float *dy, double *y, double *dx, double *dw)
+static void depthwise_truth(const KernelDepthwise *d, const float *x, const float *w,
+                            const float *dy, double *y, double *dx, double *dw)
 {
     for (int64_t r = 0; r < d->rows; r++)
         for (int oy = 0; oy < d->out_height; oy++)
             for (int ox = 0; ox < d->out_width; ox++)
                 for (int ky = 0; ky < d->kernel; ky++)
                     for (int kx = 0; kx < d->kernel; kx++) {
-                        int iy = oy * d->stride - d->padding + ky, ix = ox * d->stride - d->padding + kx;
+                        int iy = oy * d->stride - d->padding + ky,
+                            ix = ox * d->stride - d->padding + kx;
 
                         if (iy < 0 || ix < 0 || iy >= d->in_height || ix >= d->in_width) continue;
                         for (int c = 0; c < d->channels; c++) {
@@ -447,9 +505,11 @@ static void depthwise_truth(const KernelDepthwise *d, const float *x, const floa
 
 static void depthwise_one(KernelDepthwise d)
 {
-    int64_t nx = d.rows * d.in_height * d.in_width * d.channels, ny = d.rows * d.out_height * d.out_width * d.channels;
+    int64_t nx = d.rows * d.in_height * d.in_width * d.channels,
+            ny = d.rows * d.out_height * d.out_width * d.channels;
     int64_t nw = (int64_t)d.channels * d.kernel * d.kernel;
-    Array   x = draw_tensor(nx), y = tensor(ny), dy = draw_tensor(ny), dx = tensor(nx), w = draw(nw), dw = array(nw), b = draw(d.channels);
+    Array x = draw_tensor(nx), y = tensor(ny), dy = draw_tensor(ny), dx = tensor(nx), w = draw(nw),
+          dw = array(nw), b = draw(d.channels);
     Array   partial = array(kernel_depthwise_partials(&d));
     double *ty = doubles(ny), *tdx = doubles(nx), *tdw = doubles(nw);
     float  *before;
@@ -457,33 +517,49 @@ static void depthwise_one(KernelDepthwise d)
     d.type = type;
     depthwise_truth(&d, x.host, w.host, dy.host, ty, tdx, tdw);
     for (int64_t i = 0; i < ny; i++) ty[i] = cut(ty[i] + b.host[i % d.channels], 0.0, 6.0);
-    check(kernel_depthwise(&d, x.device, w.device, b.device, y.device, 0.0f, 6.0f, NULL), "depthwise");
+    check(kernel_depthwise(&d, x.device, w.device, b.device, y.device, 0.0f, 6.0f, NULL),
+          "depthwise");
     compare("depthwise", y, ty, TOLERANCE);
-    check(kernel_depthwise_data(&d, dy.device, w.device, dx.device, NULL), "depthwise's data gradient");
+    check(kernel_depthwise_data(&d, dy.device, w.device, dx.device, NULL),
+          "depthwise's data gradient");
     compare("depthwise's data gradient", dx, tdx, TOLERANCE);
-    check(kernel_depthwise_weights(&d, x.device, dy.device, partial.device, dw.device, NULL), "depthwise's weight gradient");
+    check(kernel_depthwise_weights(&d, x.device, dy.device, partial.device, dw.device, NULL),
+          "depthwise's weight gradient");
     before = copy_of(dw);
     compare("depthwise's weight gradient", dw, tdw, TOLERANCE);
-    check(kernel_depthwise_weights(&d, x.device, dy.device, partial.device, dw.device, NULL), "depthwise's weight gradient");
+    check(kernel_depthwise_weights(&d, x.device, dy.device, partial.device, dw.device, NULL),
+          "depthwise's weight gradient");
     same_bits("depthwise's weight gradient", dw, before);
     if (tap_failed)
-        printf("# %lld rows of %dx%dx%d, window %d, stride %d, padding %d\n", (long long)d.rows, d.channels, d.in_height, d.in_width,
-               d.kernel, d.stride, d.padding);
+        printf("# %lld rows of %dx%dx%d, window %d, stride %d, padding %d\n", (long long)d.rows,
+               d.channels, d.in_height, d.in_width, d.kernel, d.stride, d.padding);
     drop(x), drop(y), drop(dy), drop(dx), drop(w), drop(dw), drop(b), drop(partial);
 }
 
-/* Windows with kernels of their own and without; maps smaller than the window, and not square. Emulated, every
- * third case is enough for any three values of different kinds to come together. */
+/* Windows with kernels of their own and without; maps smaller than the window, and not square.
+ * Emulated, every third case is enough for any three values of different kinds to come together. */
 static void depthwise(void)
 {
-    const int kernels[] = {2, 3, 5, 7, 9}, channels[] = {3, 4, 20, 36, 132}, sides[] = {1, 4, 9}, paddings[] = {0, -1, -2};
+    const int kernels[] = {2, 3, 5, 7, 9}, channels[] = {3, 4, 20, 36, 132}, sides[] = {1, 4, 9},
+              paddings[] = {0, -1, -2};
 
-    EACH(int, k, kernels) EACH(int, c, channels) EACH(int, side, sides) EACH(int, padding, paddings) for (int stride = 1; stride < 4; stride++) {
-        KernelDepthwise d = {.rows = *side > 4 && *c > 20 ? 2 : 3, .channels = *c, .in_height = *side, .in_width = *side + 2, .kernel = *k, .stride = stride,
-                             .padding = *padding == -1 ? *k / 2 : *padding == -2 ? *k - 1 : 0};
+    EACH(int, k, kernels)
+    EACH(int, c, channels) EACH(int, side, sides)
+        EACH(int, padding, paddings) for (int stride = 1; stride < 4; stride++)
+    {
+        KernelDepthwise d = {.rows = *side > 4 && *c > 20 ? 2 : 3, .channels = *c,
+                             .in_height = *side, .in_width = *side + 2, .kernel = *k,
+                             .stride = stride,
+                             .padding = *padding == -1   ? *k / 2
+                                        : *padding == -2 ? *k - 1
+                                                         : 0};
 
-        if (!tap_thorough() && ((k - kernels) + (c - channels) + (side - sides) + (padding - paddings) + stride) % 3 != 0) continue;
-        if (tap_failed || d.in_height + 2 * d.padding < *k || d.in_width + 2 * d.padding < *k) continue;
+        if (!tap_thorough()
+            && ((k - kernels) + (c - channels) + (side - sides) + (padding - paddings) + stride) % 3
+                   != 0)
+            continue;
+        if (tap_failed || d.in_height + 2 * d.padding < *k || d.in_width + 2 * d.padding < *k)
+            continue;
         d.out_height = (d.in_height + 2 * d.padding - *k) / stride + 1;
         d.out_width = (d.in_width + 2 * d.padding - *k) / stride + 1;
         depthwise_one(d);
@@ -493,10 +569,12 @@ static void depthwise(void)
 /* More rows than a block takes, and more blocks than parts are. */
 static void depthwise_of_many_rows(void)
 {
-    depthwise_one((KernelDepthwise){.rows = 700, .channels = 8, .in_height = 8, .in_width = 8, .out_height = 8, .out_width = 8,
-                                    .kernel = 3, .stride = 1, .padding = 1});
-    depthwise_one((KernelDepthwise){.rows = 700, .channels = 5, .in_height = 8, .in_width = 8, .out_height = 4, .out_width = 4,
-                                    .kernel = 5, .stride = 2, .padding = 2});
+    depthwise_one((KernelDepthwise){.rows = 700, .channels = 8, .in_height = 8, .in_width = 8,
+                                    .out_height = 8, .out_width = 8, .kernel = 3, .stride = 1,
+                                    .padding = 1});
+    depthwise_one((KernelDepthwise){.rows = 700, .channels = 5, .in_height = 8, .in_width = 8,
+                                    .out_height = 4, .out_width = 4, .kernel = 5, .stride = 2,
+                                    .padding = 2});
 }
 
 /* ---- losses ---- */
@@ -523,7 +601,8 @@ static void mean_squares(void)
 
     EACH(int64_t, n, more) {
         Array   s = draw(*n), t = draw(*n), dy = array(*n);
-        double *truth = doubles(*n), *memory = device_doubles(KERNEL_LOSS_PARTIALS + 1), sum = 0.0, scale = 1.0 / (double)*n, first;
+        double *truth = doubles(*n), *memory = device_doubles(KERNEL_LOSS_PARTIALS + 1), sum = 0.0,
+               scale = 1.0 / (double)*n, first;
 
         for (int64_t i = 0; i < *n; i++) {
             double d = (double)s.host[i] - t.host[i];
@@ -531,11 +610,14 @@ static void mean_squares(void)
             sum += d * d * scale;
             truth[i] = 2.0 * d * scale;
         }
-        check(kernel_mse(s.device, t.device, dy.device, *n, scale, memory + 1, memory, NULL), "mse");
+        check(kernel_mse(s.device, t.device, dy.device, *n, scale, memory + 1, memory, NULL),
+              "mse");
         compare("mse's gradient", dy, truth, 1e-6);
         first = fetched(memory);
-        if (!(fabs(first - sum) <= 1e-6 * sum)) tap_fail("mse of %lld is %.12g, expected %.12g", (long long)*n, first, sum);
-        check(kernel_mse(s.device, t.device, dy.device, *n, scale, memory + 1, memory, NULL), "mse");
+        if (!(fabs(first - sum) <= 1e-6 * sum))
+            tap_fail("mse of %lld is %.12g, expected %.12g", (long long)*n, first, sum);
+        check(kernel_mse(s.device, t.device, dy.device, *n, scale, memory + 1, memory, NULL),
+              "mse");
         if (fetched(memory) != first) tap_fail("mse: other bits the second time");
         drop(s), drop(t), drop(dy);
         cudaFree(memory);
@@ -562,10 +644,13 @@ static void cross_entropies(void)
                 truth[i * *n + k] = 0.25 * (exp(a[k] - ls) - exp(b[k] - lt));
             }
         }
-        check(kernel_cross_entropy(s.device, t.device, dy.device, *r, *n, 0.25, memory + 1, memory, NULL), "cross-entropy");
+        check(kernel_cross_entropy(s.device, t.device, dy.device, *r, *n, 0.25, memory + 1, memory,
+                                   NULL),
+              "cross-entropy");
         compare("cross-entropy's gradient", dy, truth, 1e-5);
         found = fetched(memory);
-        if (!(fabs(found - sum) <= 1e-5 * sum)) tap_fail("cross-entropy is %.12g, expected %.12g", found, sum);
+        if (!(fabs(found - sum) <= 1e-5 * sum))
+            tap_fail("cross-entropy is %.12g, expected %.12g", found, sum);
         drop(s), drop(t), drop(dy);
         cudaFree(memory);
     }
@@ -584,7 +669,8 @@ static void transposes(void)
 
         for (int64_t r = 0; r < rows; r++)
             for (int64_t i = 0; i < *a; i++)
-                for (int64_t j = 0; j < *b; j++) truth[(r * *b + j) * *a + i] = x.host[(r * *a + i) * *b + j];
+                for (int64_t j = 0; j < *b; j++)
+                    truth[(r * *b + j) * *a + i] = x.host[(r * *a + i) * *b + j];
         check(kernel_transpose(type, x.device, y.device, rows, *a, *b, NULL), "transpose");
         compare("transpose", y, truth, 0.0);
         drop(x), drop(y);
@@ -593,12 +679,15 @@ static void transposes(void)
 
 static void pool_one(KernelPool p, bool most)
 {
-    int64_t nx = p.rows * p.in_height * p.in_width * p.channels, ny = p.rows * p.out_height * p.out_width * p.channels;
-    Array   x = draw_tensor(nx), y = tensor(ny), place = array(ny), dy = draw_tensor(ny), dx = tensor(nx);
+    int64_t nx = p.rows * p.in_height * p.in_width * p.channels,
+            ny = p.rows * p.out_height * p.out_width * p.channels;
+    Array   x = draw_tensor(nx), y = tensor(ny), place = array(ny), dy = draw_tensor(ny),
+            dx = tensor(nx);
     double *ty = doubles(ny), *tdx = doubles(nx);
 
     for (int64_t o = 0; o < ny; o++) {
-        int     c = (int)(o % p.channels), ox = (int)(o / p.channels % p.out_width), oy = (int)(o / p.channels / p.out_width % p.out_height);
+        int     c = (int)(o % p.channels), ox = (int)(o / p.channels % p.out_width),
+                oy = (int)(o / p.channels / p.out_width % p.out_height);
         int64_t r = o / p.channels / p.out_width / p.out_height, best = -1;
 
         for (int ky = 0; ky < p.kernel_height; ky++)
@@ -617,7 +706,8 @@ static void pool_one(KernelPool p, bool most)
     }
     if (most) {
         check(kernel_maxpool(&p, x.device, y.device, place.device, NULL), "maxpool");
-        check(kernel_maxpool_gradient(&p, place.device, dy.device, dx.device, NULL), "maxpool's gradient");
+        check(kernel_maxpool_gradient(&p, place.device, dy.device, dx.device, NULL),
+              "maxpool's gradient");
     } else {
         check(kernel_avgpool(&p, x.device, y.device, NULL), "avgpool");
         check(kernel_avgpool_gradient(&p, dy.device, dx.device, NULL), "avgpool's gradient");
@@ -631,14 +721,20 @@ static void pools(void)
 {
     const int kernels[] = {1, 2, 3}, channels[] = {1, 5, 32};
 
-    for (int most = 0; most < 2; most++) EACH(int, k, kernels) EACH(int, c, channels) for (int stride = 1; stride < 4; stride++)
-        for (int padding = 0; padding <= *k / 2; padding++)
-            pool_one((KernelPool){3, *c, 9, 7, (9 + 2 * padding - *k) / stride + 1, (7 + 2 * padding - *k) / stride + 1, *k, *k, stride, padding, type}, most);
+    for (int most = 0; most < 2; most++)
+        EACH(int, k, kernels)
+        EACH(int, c, channels) for (int stride = 1; stride < 4;
+                                    stride++) for (int padding = 0; padding <= *k / 2; padding++)
+            pool_one((KernelPool){3, *c, 9, 7, (9 + 2 * padding - *k) / stride + 1,
+                                  (7 + 2 * padding - *k) / stride + 1, *k, *k, stride, padding,
+                                  type},
+                     most);
     pool_one((KernelPool){3, 12, 4, 6, 1, 1, 4, 6, 1, 0, type}, false);        /* of all */
 }
 
 /* The same with tensors of bfloat16. */
-#define IN_BF16(test) static void test##_in_bf16(void) { type = KERNEL_BF16, test(), type = KERNEL_FLOAT; }
+#define IN_BF16(test) \
+    static void test##_in_bf16(void) { type = KERNEL_BF16, test(), type = KERNEL_FLOAT; }
 
 IN_BF16(sums)
 IN_BF16(activations)
@@ -651,10 +747,12 @@ IN_BF16(depthwise_of_many_rows)
 IN_BF16(transposes)
 IN_BF16(pools)
 
-TAP_MAIN(TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16), TAP_TEST(updates), TAP_TEST(numbers_that_are_none),
-         TAP_TEST(channel_sums),
-         TAP_TEST(norms), TAP_TEST(frozen_norms), TAP_TEST(folding), TAP_TEST(depthwise), TAP_TEST(depthwise_of_many_rows),
-         TAP_TEST(mean_squares), TAP_TEST(cross_entropies), TAP_TEST(transposes), TAP_TEST(pools), TAP_TEST(sums_in_bf16),
-         TAP_TEST(activations_in_bf16), TAP_TEST(biases_in_bf16), TAP_TEST(channel_sums_in_bf16), TAP_TEST(norms_in_bf16),
-         TAP_TEST(frozen_norms_in_bf16), TAP_TEST(depthwise_in_bf16), TAP_TEST(depthwise_of_many_rows_in_bf16),
-         TAP_TEST(transposes_in_bf16), TAP_TEST(pools_in_bf16))
+TAP_MAIN(TAP_TEST(sums), TAP_TEST(activations), TAP_TEST(biases), TAP_TEST(bfloat16),
+         TAP_TEST(updates), TAP_TEST(numbers_that_are_none), TAP_TEST(channel_sums),
+         TAP_TEST(norms), TAP_TEST(frozen_norms), TAP_TEST(folding), TAP_TEST(depthwise),
+         TAP_TEST(depthwise_of_many_rows), TAP_TEST(mean_squares), TAP_TEST(cross_entropies),
+         TAP_TEST(transposes), TAP_TEST(pools), TAP_TEST(sums_in_bf16),
+         TAP_TEST(activations_in_bf16), TAP_TEST(biases_in_bf16), TAP_TEST(channel_sums_in_bf16),
+         TAP_TEST(norms_in_bf16), TAP_TEST(frozen_norms_in_bf16), TAP_TEST(depthwise_in_bf16),
+         TAP_TEST(depthwise_of_many_rows_in_bf16), TAP_TEST(transposes_in_bf16),
+         TAP_TEST(pools_in_bf16))

@@ -6,9 +6,9 @@
 #include "tests/cuda/tap.h"
 #include "tests/hand_nets.h"
 
-/* Of the largest element. fp32: sums of n products of floats near 1 err by about sqrt(n) 6e-8. tf32 reads 10 bits
- * of factors and bf16 7, 5e-4 and 4e-3 of each product, which random signs average; nets of several
- * layers, and gradients that cancel, add up a few times that. */
+/* Of the largest element. fp32: sums of n products of floats near 1 err by about sqrt(n) 6e-8. tf32
+ * reads 10 bits of factors and bf16 7, 5e-4 and 4e-3 of each product, which random signs average;
+ * nets of several layers, and gradients that cancel, add up a few times that. */
 static const double tolerance[PRECISION_COUNT] = {4e-5, 1e-2, 6e-2};
 
 static const char *kept;         /* the file of choices */
@@ -75,7 +75,8 @@ static Tensor doubles_of(Slow *s, const float *x, int64_t rows, Shape shape)
 
 /* ---- a net against the truth ---- */
 
-/* With rate and momentum 0 the optimizer's state becomes the gradient; what no path reached stays. */
+/* With rate and momentum 0 the optimizer's state becomes the gradient; what no path reached
+ * stays. */
 static void compare_gradients(Net *net, const Slow *slow, const char *what, double within)
 {
     for (int i = 0; i < net_parameter_count(net); i++) {
@@ -94,7 +95,8 @@ static void compare_gradients(Net *net, const Slow *slow, const char *what, doub
 
         snprintf(name, sizeof name, "%s: gradient of %s", what, p->name);
         if (p->trained) net_read_state(net, i, g);
-        if (p->trained && slow->gradient[i]) tap_close(name, g, slow->gradient[i], p->count, within);
+        if (p->trained && slow->gradient[i])
+            tap_close(name, g, slow->gradient[i], p->count, within);
         for (int64_t k = 0; p->trained && !slow->gradient[i] && k < p->count; k++)
             if (g[k] != 7.0f) tap_fail("%s of a path not taken", name);
         free(g);
@@ -120,12 +122,14 @@ static int alone(void *context, double *values, int count, Error *err)
     return 0;
 }
 
-/* Where activations cut, a rounding of the forward pass moves a gradient by its whole size: with less than
- * fp32, gradients are compared where nothing cuts. */
+/* Where activations cut, a rounding of the forward pass moves a gradient by its whole size: with
+ * less than fp32, gradients are compared where nothing cuts. */
 static bool cuts(const Layers *layers)
 {
     for (int i = 0; i < layers->count; i++) {
-        if (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6 || layers->layer[i].kind == LAYER_MAXPOOL) return true;
+        if (layers->layer[i].kind == LAYER_RELU || layers->layer[i].kind == LAYER_RELU6
+            || layers->layer[i].kind == LAYER_MAXPOOL)
+            return true;
         for (int p = 0; p < layers->layer[i].path_count; p++)
             if (cuts(&layers->layer[i].path[p])) return true;
     }
@@ -146,14 +150,16 @@ static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode
     Error       err = {""};
     Shape       out = c->layers->layer[c->layers->count - 1].out;
     int64_t     nx = c->rows * shape_count(c->in), ny = c->rows * shape_count(out);
-    float      *x = draw(3, nx), *dy = draw(4, ny), *found, *on_x = placed(gpu, x, nx), *on_y = placed(gpu, NULL, ny), *on_dy = placed(gpu, dy, ny);
+    float      *x = draw(3, nx), *dy = draw(4, ny), *found, *on_x = placed(gpu, x, nx),
+          *on_y = placed(gpu, NULL, ny), *on_dy = placed(gpu, dy, ny);
     double      within = tolerance[gpu->spec.precision];
     Net        *net = NULL;
     Slow        slow;
     SlowRecord *records;
     Tensor      truth;
 
-    if (net_new(&net, gpu->device, c->layers, c->in, mode, &err) != 0 || net_prepare(net, c->rows, &err) != 0) {
+    if (net_new(&net, gpu->device, c->layers, c->in, mode, &err) != 0
+        || net_prepare(net, c->rows, &err) != 0) {
         tap_fail("%s: %s", what, err.text);
         goto done;
     }
@@ -162,7 +168,8 @@ static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode
     slow = slow_of(&arena, net, mode == NET_FROZEN);
     slow.choices = c->choices;
     truth = slow_forward(&slow, c->layers, doubles_of(&slow, x, c->rows, c->in), &records);
-    if (net_forward(net, on_x, on_y, c->rows, c->choices, &err) != 0) tap_fail("%s: %s", what, err.text);
+    if (net_forward(net, on_x, on_y, c->rows, c->choices, &err) != 0)
+        tap_fail("%s: %s", what, err.text);
     found = fetched(gpu, on_y, ny);
     tap_close(what, found, truth.v, ny, within);
     free(found);
@@ -174,7 +181,8 @@ static void check_mode(const Card *gpu, const char *what, const Case *c, NetMode
     }
 done:
     net_free(net);
-    device_release(gpu->device, on_x), device_release(gpu->device, on_y), device_release(gpu->device, on_dy);
+    device_release(gpu->device, on_x), device_release(gpu->device, on_y),
+        device_release(gpu->device, on_dy);
     free(x), free(dy);
     arena_free(&arena);
 }
@@ -183,7 +191,8 @@ static void check_in(Precision precision, const char *what, Case c)
 {
     Card gpu = card_open(precision);
 
-    for (int mode = 0; mode < 2; mode++) check_mode(&gpu, what, &c, mode ? NET_TRAINED : NET_FROZEN);
+    for (int mode = 0; mode < 2; mode++)
+        check_mode(&gpu, what, &c, mode ? NET_TRAINED : NET_FROZEN);
     card_close(&gpu);
 }
 
@@ -200,8 +209,12 @@ static void convolutions_in(Precision precision)
                 Hand            h = hand(&arena, "", in);
                 char            what[64];
 
-                if (precision != PRECISION_FP32 && activation == 2) { arena_free(&arena); continue; }
-                snprintf(what, sizeof what, "conv %zu front %d activation %d", i, front, activation);
+                if (precision != PRECISION_FP32 && activation == 2) {
+                    arena_free(&arena);
+                    continue;
+                }
+                snprintf(what, sizeof what, "conv %zu front %d activation %d", i, front,
+                         activation);
                 if (front) hand_conv(&h, c->channels, 1, 1, 0, 1, true);
                 hand_conv(&h, c->out, c->kernel, c->stride, c->padding, c->groups, c->bias);
                 if (activation) hand_same(&h, activation == 1 ? LAYER_RELU : LAYER_RELU6);
@@ -234,7 +247,8 @@ static void norms_in(Precision precision)
                 if (activation) hand_same(&h, activation == 1 ? LAYER_RELU : LAYER_RELU6);
                 hand_conv(&h, 5, 1, 1, 0, 1, false);
                 if (precision == PRECISION_FP32) hand_same(&h, LAYER_BATCHNORM);
-                check_in(precision, what, (Case){.layers = &h.layers, .in = in, .rows = rows[i], .group = group});
+                check_in(precision, what,
+                         (Case){.layers = &h.layers, .in = in, .rows = rows[i], .group = group});
                 arena_free(&arena);
             }
 }
@@ -277,12 +291,14 @@ static void linears_and_flatten(void)
             hand_linear(&h, 33, true);
             hand_same(&h, LAYER_RELU);
             hand_linear(&h, 10, false);
-            check_in((Precision)precision, "linear", (Case){.layers = &h.layers, .in = in, .rows = rows});
+            check_in((Precision)precision, "linear",
+                     (Case){.layers = &h.layers, .in = in, .rows = rows});
             arena_free(&arena);
         }
 }
 
-/* Residuals and choices, one path of which is nothing, at both ends of the net, of an odd number of channels; nothing cuts. */
+/* Residuals and choices, one path of which is nothing, at both ends of the net, of an odd number of
+ * channels; nothing cuts. */
 static Hand smooth_net(Arena *arena, Shape in)
 {
     Hand h = hand(arena, "", in), body = hand_path(&h, -1), inner[2];
@@ -322,16 +338,19 @@ static void whole_nets_in(Precision precision)
 {
     Arena arena = {0};
     Shape in = {3, 8, 8};
-    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in), shortcut = shortcut_net(&arena, in);
+    Hand  residual = residual_net(&arena, in), choice = choice_net(&arena, in),
+         shortcut = shortcut_net(&arena, in);
 
     check_in(precision, "residual net", (Case){.layers = &residual.layers, .in = in, .rows = 5});
-    check_in(precision, "net with shortcuts", (Case){.layers = &shortcut.layers, .in = in, .rows = 5});
+    check_in(precision, "net with shortcuts",
+             (Case){.layers = &shortcut.layers, .in = in, .rows = 5});
     for (int i = 0; i < 12; i++) {
         int  choices[3] = {i % 3, i / 3 % 2, i / 6};
         char what[64];
 
         snprintf(what, sizeof what, "choices %d %d %d", choices[0], choices[1], choices[2]);
-        check_in(precision, what, (Case){.layers = &choice.layers, .in = in, .rows = 3, .choices = choices});
+        check_in(precision, what,
+                 (Case){.layers = &choice.layers, .in = in, .rows = 3, .choices = choices});
     }
     arena_free(&arena);
 }
@@ -355,9 +374,11 @@ static void half_the_memory_in_bf16(void)
         net_free(net);
         card_close(&gpu);
     }
-    if ((double)bytes[1].activation > 0.56 * (double)bytes[0].activation || bytes[1].work >= bytes[0].work)
-        tap_fail("%lld bytes live and %lld are worked in, in fp32 %lld and %lld", (long long)bytes[1].activation,
-                 (long long)bytes[1].work, (long long)bytes[0].activation, (long long)bytes[0].work);
+    if ((double)bytes[1].activation > 0.56 * (double)bytes[0].activation
+        || bytes[1].work >= bytes[0].work)
+        tap_fail("%lld bytes live and %lld are worked in, in fp32 %lld and %lld",
+                 (long long)bytes[1].activation, (long long)bytes[1].work,
+                 (long long)bytes[0].activation, (long long)bytes[0].work);
     arena_free(&arena);
 }
 
@@ -367,11 +388,13 @@ static void whole_nets_in_bf16(void) { whole_nets_in(PRECISION_BF16); }
 /* ---- steps ---- */
 
 /* Some steps of training: the loss of each; then all weights and momenta, [*count], yours. */
-static float *train(const Card *gpu, const Layers *layers, Shape in, int64_t rows, int steps, double *losses, int64_t *count)
+static float *train(const Card *gpu, const Layers *layers, Shape in, int64_t rows, int steps,
+                    double *losses, int64_t *count)
 {
     Shape   out = layers->layer[layers->count - 1].out;
     int64_t nx = rows * shape_count(in), per_row = shape_count(out), ny = rows * per_row, done = 0;
-    float  *x = draw(7, nx), *t = draw(8, ny), *on_x = placed(gpu, x, nx), *on_t = placed(gpu, t, ny), *on_y = placed(gpu, NULL, ny), *on_dy = placed(gpu, NULL, ny);
+    float  *x = draw(7, nx), *t = draw(8, ny), *on_x = placed(gpu, x, nx),
+          *on_t = placed(gpu, t, ny), *on_y = placed(gpu, NULL, ny), *on_dy = placed(gpu, NULL, ny);
     float  *all;
     Error   err = {""};
     Net    *net;
@@ -381,10 +404,12 @@ static float *train(const Card *gpu, const Layers *layers, Shape in, int64_t row
     net_initialise(net, 3, 4);
     for (int s = 0; s < steps; s++) {
         require(net_forward(net, on_x, on_y, rows, NULL, &err), &err);
-        loss_backward(gpu->device, &(LossCall){.kind = LOSS_MSE, .student = on_y, .teacher = on_t, .dy = on_dy,
-                      .rows = rows, .channels = per_row, .global_rows = rows, .loss = gpu->loss});
+        loss_backward(gpu->device, &(LossCall){.kind = LOSS_MSE, .student = on_y, .teacher = on_t,
+                                               .dy = on_dy, .rows = rows, .channels = per_row,
+                                               .global_rows = rows, .loss = gpu->loss});
         require(net_backward(net, on_dy, rows, &err), &err);
-        net_update(net, &(UpdateStep){.learning_rate = 0.002f, .momentum = 0.9f, .weight_decay = 1e-4f, .nesterov = true});
+        net_update(net, &(UpdateStep){.learning_rate = 0.002f, .momentum = 0.9f,
+                                      .weight_decay = 1e-4f, .nesterov = true});
         if (device_is_async(gpu->device)) require(device_finish(gpu->device, &err), &err);
         losses[s] = *gpu->loss;
     }
@@ -396,12 +421,14 @@ static float *train(const Card *gpu, const Layers *layers, Shape in, int64_t row
         done += net_parameter(net, i)->count;
     }
     net_free(net);
-    device_release(gpu->device, on_x), device_release(gpu->device, on_t), device_release(gpu->device, on_y), device_release(gpu->device, on_dy);
+    device_release(gpu->device, on_x), device_release(gpu->device, on_t),
+        device_release(gpu->device, on_y), device_release(gpu->device, on_dy);
     free(x), free(t);
     return all;
 }
 
-/* In every precision: the loss falls, and the same steps on the device opened again give the same bits. */
+/* In every precision: the loss falls, and the same steps on the device opened again give the same
+ * bits. */
 static void steps_learn_and_repeat(void)
 {
     enum { STEPS = 6 };
@@ -420,14 +447,17 @@ static void steps_learn_and_repeat(void)
 
             if (i == 0) first = all;
             else {
-                if (memcmp(first, all, (size_t)count * sizeof *all) != 0 || memcmp(losses[0], losses[1], sizeof losses[0]) != 0)
-                    tap_fail("%s: other bits the second time", precision_name((Precision)precision));
+                if (memcmp(first, all, (size_t)count * sizeof *all) != 0
+                    || memcmp(losses[0], losses[1], sizeof losses[0]) != 0)
+                    tap_fail("%s: other bits the second time",
+                             precision_name((Precision)precision));
                 free(first), free(all);
             }
             card_close(&gpu);
         }
         if (!(losses[0][STEPS - 1] < 0.9 * losses[0][0]))
-            tap_fail("%s: the loss goes from %g to %g", precision_name((Precision)precision), losses[0][0], losses[0][STEPS - 1]);
+            tap_fail("%s: the loss goes from %g to %g", precision_name((Precision)precision),
+                     losses[0][0], losses[0][STEPS - 1]);
     }
     arena_free(&arena);
 }
@@ -441,7 +471,8 @@ static void rows_are_independent(void)
     Hand    h = residual_net(&arena, in);
     Card    gpu = card_open(PRECISION_FP32);
     int64_t each = shape_count(in);
-    float  *x = draw(9, 6 * each), *on_x = placed(&gpu, x, 6 * each), *on_y = placed(&gpu, NULL, 120), *whole, *part;
+    float  *x = draw(9, 6 * each), *on_x = placed(&gpu, x, 6 * each),
+          *on_y = placed(&gpu, NULL, 120), *whole, *part;
     double  truth[20];
     Error   err = {""};
     Net    *net;
@@ -466,12 +497,14 @@ static void losses(void)
 {
     Card    gpu = card_open(PRECISION_FP32);
     int64_t rows = 9, per_row = 35, n = rows * per_row;
-    float  *s = draw(5, n), *t = draw(6, n), *on_s = placed(&gpu, s, n), *on_t = placed(&gpu, t, n), *on_dy = placed(&gpu, NULL, n), *dy;
+    float  *s = draw(5, n), *t = draw(6, n), *on_s = placed(&gpu, s, n), *on_t = placed(&gpu, t, n),
+          *on_dy = placed(&gpu, NULL, n), *dy;
     double *truth = calloc((size_t)n, sizeof *truth), sum = 0.0;
     Error   err = {""};
 
-    loss_backward(gpu.device, &(LossCall){.kind = LOSS_MSE, .student = on_s, .teacher = on_t, .dy = on_dy,
-                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = gpu.loss});
+    loss_backward(gpu.device, &(LossCall){.kind = LOSS_MSE, .student = on_s, .teacher = on_t,
+                                          .dy = on_dy, .rows = rows, .channels = per_row,
+                                          .global_rows = 2 * rows, .loss = gpu.loss});
     if (device_is_async(gpu.device)) require(device_finish(gpu.device, &err), &err);
     for (int64_t i = 0; i < n; i++) {
         double d = (double)s[i] - t[i];
@@ -481,7 +514,8 @@ static void losses(void)
     }
     dy = fetched(&gpu, on_dy, n);
     tap_close("mse's gradient", dy, truth, n, 1e-6);
-    if (!(fabs(*gpu.loss - sum) < 1e-6 * sum)) tap_fail("mse is %.9g, expected %.9g", *gpu.loss, sum);
+    if (!(fabs(*gpu.loss - sum) < 1e-6 * sum))
+        tap_fail("mse is %.9g, expected %.9g", *gpu.loss, sum);
     free(dy);
     for (int64_t i = 0; i < n; i++) truth[i] = 0.0;
     sum = 0.0;
@@ -494,14 +528,18 @@ static void losses(void)
             truth[k] = (exp(s[k]) / a - exp(t[k]) / b) / (double)(2 * rows);
         }
     }
-    loss_backward(gpu.device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = on_s, .teacher = on_t, .dy = on_dy,
-                  .rows = rows, .channels = per_row, .global_rows = 2 * rows, .loss = gpu.loss});
+    loss_backward(gpu.device, &(LossCall){.kind = LOSS_SOFT_CROSS_ENTROPY, .student = on_s,
+                                          .teacher = on_t, .dy = on_dy, .rows = rows,
+                                          .channels = per_row, .global_rows = 2 * rows,
+                                          .loss = gpu.loss});
     if (device_is_async(gpu.device)) require(device_finish(gpu.device, &err), &err);
     dy = fetched(&gpu, on_dy, n);
     tap_close("cross-entropy's gradient", dy, truth, n, 1e-6);
-    if (!(fabs(*gpu.loss - sum) < 1e-5 * sum)) tap_fail("cross-entropy is %.9g, expected %.9g", *gpu.loss, sum);
+    if (!(fabs(*gpu.loss - sum) < 1e-5 * sum))
+        tap_fail("cross-entropy is %.9g, expected %.9g", *gpu.loss, sum);
     free(dy), free(truth), free(s), free(t);
-    device_release(gpu.device, on_s), device_release(gpu.device, on_t), device_release(gpu.device, on_dy);
+    device_release(gpu.device, on_s), device_release(gpu.device, on_t),
+        device_release(gpu.device, on_dy);
     card_close(&gpu);
 }
 
@@ -523,10 +561,13 @@ static void choices_are_kept(void)
         require(device_choices(gpu.device, &text[i], &err), &err);
         net_free(net);
     }
-    if (!strstr(text_string(&text[0]), "convolution 11x3x8x8 to 8, 3x3 stride 1 padding 1 groups 1, forward, fp32"))
+    if (!strstr(text_string(&text[0]),
+                "convolution 11x3x8x8 to 8, 3x3 stride 1 padding 1 groups 1, forward, fp32"))
         tap_fail("no choice for the first convolution in: %s", text_string(&text[0]));
-    if (!strstr(text_string(&text[0]), "product 10x11x")) tap_fail("no choice for the linear layer in: %s", text_string(&text[0]));
-    if (strcmp(text_string(&text[0]), text_string(&text[1])) != 0) tap_fail("a second net chose anew: %s", text_string(&text[1]));
+    if (!strstr(text_string(&text[0]), "product 10x11x"))
+        tap_fail("no choice for the linear layer in: %s", text_string(&text[0]));
+    if (strcmp(text_string(&text[0]), text_string(&text[1])) != 0)
+        tap_fail("a second net chose anew: %s", text_string(&text[1]));
     text_free(&text[0]), text_free(&text[1]);
     card_close(&gpu);
     arena_free(&arena);
@@ -565,7 +606,8 @@ static void choices_are_shared_by_a_file(void)
 
     choose_once();
     after = lines_of(kept);
-    if (after <= before) tap_fail("%lld lines, %lld after new choices", (long long)before, (long long)after);
+    if (after <= before)
+        tap_fail("%lld lines, %lld after new choices", (long long)before, (long long)after);
     if (system(again) != 0) tap_fail("%s failed", again);
     if (lines_of(kept) != after) tap_fail("another process chose anew");
 }
@@ -588,21 +630,37 @@ static void gpus_that_are_not_there(void)
     DeviceSpec spec;
     Error      err = {""};
 
-    if (device_spec_parse(&spec, "cuda:99", &err) == 0 || !strstr(err.text, "cuda:99")) tap_fail("cuda:99: %s", err.text);
+    if (device_spec_parse(&spec, "cuda:99", &err) == 0 || !strstr(err.text, "cuda:99"))
+        tap_fail("cuda:99: %s", err.text);
 }
 
-static const TapTest tests[] = {
-    TAP_TEST(convolutions), TAP_TEST(convolutions_in_tf32), TAP_TEST(convolutions_in_bf16), TAP_TEST(norms), TAP_TEST(norms_in_bf16),
-    TAP_TEST(pools), TAP_TEST(pools_in_bf16), TAP_TEST(smooth_nets), TAP_TEST(half_the_memory_in_bf16), TAP_TEST(whole_nets_in_bf16),
-    TAP_TEST(linears_and_flatten), TAP_TEST(whole_nets), TAP_TEST(steps_learn_and_repeat), TAP_TEST(rows_are_independent),
-    TAP_TEST(losses), TAP_TEST(choices_are_kept), TAP_TEST(choices_are_shared_by_a_file), TAP_TEST(memory_runs_out), TAP_TEST(gpus_that_are_not_there)};
+static const TapTest tests[] = {TAP_TEST(convolutions),
+                                TAP_TEST(convolutions_in_tf32),
+                                TAP_TEST(convolutions_in_bf16),
+                                TAP_TEST(norms),
+                                TAP_TEST(norms_in_bf16),
+                                TAP_TEST(pools),
+                                TAP_TEST(pools_in_bf16),
+                                TAP_TEST(smooth_nets),
+                                TAP_TEST(half_the_memory_in_bf16),
+                                TAP_TEST(whole_nets_in_bf16),
+                                TAP_TEST(linears_and_flatten),
+                                TAP_TEST(whole_nets),
+                                TAP_TEST(steps_learn_and_repeat),
+                                TAP_TEST(rows_are_independent),
+                                TAP_TEST(losses),
+                                TAP_TEST(choices_are_kept),
+                                TAP_TEST(choices_are_shared_by_a_file),
+                                TAP_TEST(memory_runs_out),
+                                TAP_TEST(gpus_that_are_not_there)};
 
 int main(int argc, char **argv)
 {
     char path[] = "/tmp/pipebd-algorithms-XXXXXX";
     int  file, rc;
 
-    setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the GPU's memory */
+    setenv("PIPEBD_FAKE_GUARD", "1", 0);               /* the fake's: the host may not touch the
+                                                        * GPU's memory */
     if (argc > 1) {
         kept = argv[1];
         choose_once();

@@ -7,15 +7,21 @@
 
 static int faults;
 
-#define CHECK(condition)                                                                        \
-    do {                                                                                        \
-        if (!(condition)) { faults++; fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); } \
+#define CHECK(condition)                                                    \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            faults++;                                                       \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+        }                                                                   \
     } while (0)
 
 /* Without it nothing that follows makes sense. */
-#define REQUIRE(condition)                                                                      \
-    do {                                                                                        \
-        if (!(condition)) { fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); exit(1); } \
+#define REQUIRE(condition)                                                  \
+    do {                                                                    \
+        if (!(condition)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            exit(1);                                                        \
+        }                                                                   \
     } while (0)
 
 #endif

@@ -20,7 +20,8 @@
 #include "tests/plain_device.h"
 
 enum { DEPTH = 3, BLOCKS = 3, CHANNELS = 12, GROUPS = 5, EVENTS = 400, DEVICES = 16 };
-enum { SHORT = 300, LONG = 150000 };             /* of both messages and sums: also of several chunks */
+enum { SHORT = 300, LONG = 150000 };             /* of both messages and sums: also of several
+                                                  * chunks */
 
 /* Those of this process, as the arguments say. */
 static Device           *device_here = &plain_device;
@@ -66,11 +67,15 @@ static Program *random_program(Rng *rng, int devices)
     return program;
 }
 
-static int length_of(Rng *rng) { return (int)rng_range(rng, 1, rng_range(rng, 0, 5) ? SHORT : LONG); }
+static int length_of(Rng *rng)
+{
+    return (int)rng_range(rng, 1, rng_range(rng, 0, 5) ? SHORT : LONG);
+}
 
 static void draw_events(Play *play, Rng *rng)
 {
-    int sent[CHANNELS + 1] = {0}, received[CHANNELS + 1] = {0}, begun[GROUPS] = {0}, finished[GROUPS] = {0};
+    int sent[CHANNELS + 1] = {0}, received[CHANNELS + 1] = {0}, begun[GROUPS] = {0},
+                        finished[GROUPS] = {0};
     int length[CHANNELS + 1][EVENTS], gradients[GROUPS][EVENTS], statistics = 0;
 
     for (int i = 0; i < EVENTS; i++) {
@@ -84,9 +89,15 @@ static void draw_events(Play *play, Rng *rng)
         if (e->kind == FINISH && begun[g] == finished[g]) e->kind = BEGIN;
         e->link = e->kind == SEND || e->kind == RECEIVE ? c : g;
         switch (e->kind) {
-        case SEND:       e->number = sent[c]++; length[c][e->number] = e->count = length_of(rng); break;
+        case SEND:
+            e->number = sent[c]++;
+            length[c][e->number] = e->count = length_of(rng);
+            break;
         case RECEIVE:    e->number = received[c]++; e->count = length[c][e->number]; break;
-        case BEGIN:      e->number = begun[g]++; gradients[g][e->number] = e->count = length_of(rng); break;
+        case BEGIN:
+            e->number = begun[g]++;
+            gradients[g][e->number] = e->count = length_of(rng);
+            break;
         case FINISH:     e->number = finished[g]++; e->count = gradients[g][e->number]; break;
         case STATISTICS: e->number = statistics++; e->count = (int)rng_range(rng, 1, 40); break;
         default: break;
@@ -97,7 +108,8 @@ static void draw_events(Play *play, Rng *rng)
 /* A value whose sum depends on the order of the addends. */
 static float value_of(const Play *play, int link, int number, int device, int element)
 {
-    double x = rng_uniform(play->seed + (uint64_t)link, (uint64_t)number, (uint64_t)device, (uint64_t)element);
+    double x = rng_uniform(play->seed + (uint64_t)link, (uint64_t)number, (uint64_t)device,
+                           (uint64_t)element);
 
     return (float)((x - 0.5) * (device % 2 ? 1e4 : 1.0));
 }
@@ -131,7 +143,8 @@ static int do_message(Actor *a, const Event *e, float *values, float **spare)
         memset(values, 0, (size_t)e->count * sizeof *values);            /* it was copied */
         return rc;
     }
-    rc = play->t->ops->receive(play->t, e->link, swap ? spare : &values, (size_t)e->count, swap, &err);
+    rc = play->t->ops->receive(play->t, e->link, swap ? spare : &values, (size_t)e->count, swap,
+                               &err);
     const float *came = swap ? *spare : values;
     for (int k = 0; k < e->count && rc == 0; k++)
         if (came[k] != value_of(play, e->link, e->number, from, k)) { rc = -1; break; }
@@ -145,7 +158,8 @@ static int do_begin(Actor *a, const Event *e, Gradients *sum)
     GradientRun  runs[2] = {{NULL, first}, {NULL, second > 0 ? second : 0}};
     Error        err = {""};
 
-    *sum = (Gradients){malloc((size_t)first * sizeof(float)), malloc((size_t)e->count * sizeof(float)), a->device + 1};
+    *sum = (Gradients){malloc((size_t)first * sizeof(float)),
+                       malloc((size_t)e->count * sizeof(float)), a->device + 1};
     for (int k = 0; k < e->count; k++) {
         float value = value_of(play, 100 + e->link, e->number, a->device, k);
         if (k < first) sum->first[k] = value; else sum->second[k - first] = value;
@@ -168,7 +182,8 @@ static int do_finish(Actor *a, const Event *e, Gradients *sum)
         rc = play->t->ops->finish(play->t, e->link, a->device, &sum->loss, &err);
     for (int k = 0; k < e->count && rc == 0; k++) {
         float wanted = value_of(play, 100 + e->link, e->number, group->devices[0], k);
-        for (int i = 1; i < group->count; i++) wanted += value_of(play, 100 + e->link, e->number, group->devices[i], k);
+        for (int i = 1; i < group->count; i++)
+            wanted += value_of(play, 100 + e->link, e->number, group->devices[i], k);
         if ((k < first ? sum->first[k] : sum->second[k - first]) != wanted) rc = -1;
     }
     for (int i = 0; i < group->count; i++) losses += group->devices[i] + 1;
@@ -192,7 +207,8 @@ static int do_statistics(Actor *a, const Event *e)
             wanted[k] = i ? wanted[k] + more : more;
         }
     }
-    if (a->play->t->ops->sum(a->play->t, e->link, a->device, values, e->count, &err) != 0) return -1;
+    if (a->play->t->ops->sum(a->play->t, e->link, a->device, values, e->count, &err) != 0)
+        return -1;
     return memcmp(values, wanted, (size_t)e->count * sizeof *values) ? -1 : 0;
 }
 
@@ -213,9 +229,11 @@ static void *act(void *context)
     Error     err = {""};
 
     REQUIRE(values && spare);
-    if (play->t->ops->join(play->t, a->device, device_here, &bytes, &err) != 0) atomic_fetch_add(&play->faults, 1);
+    if (play->t->ops->join(play->t, a->device, device_here, &bytes, &err) != 0)
+        atomic_fetch_add(&play->faults, 1);
     atomic_fetch_add(&a->calls, 1);
-    while (atomic_load(&a->calls) < 2) usleep(100);                      /* until all ranks have joined */
+    /* until all ranks have joined */
+    while (atomic_load(&a->calls) < 2) usleep(100);
     for (int i = 0, rc = 0; i < EVENTS && rc == 0; i++) {
         const Event *e = &play->events[i];
         if (!has_part(play, e, a->device)) continue;
@@ -228,8 +246,8 @@ static void *act(void *context)
         default:         rc = do_message(a, e, values, &spare); break;
         }
         if (rc == 0) continue;
-        fprintf(stderr, "device %d, event %d, kind %d of %d, number %d: %s\n", a->device, i, (int)e->kind, e->link,
-                e->number, err.text);
+        fprintf(stderr, "device %d, event %d, kind %d of %d, number %d: %s\n", a->device, i,
+                (int)e->kind, e->link, e->number, err.text);
         atomic_fetch_add(&play->faults, 1);
         if (!err.text[0]) error_set(&err, "a wrong value at device %d", a->device);
         play->t->ops->stop(play->t);
@@ -267,9 +285,9 @@ static void open_play(Play *play, World *world, uint64_t seed, int devices)
     *play = (Play){.world = world, .seed = seed, .program = random_program(&rng, devices)};
     draw_events(play, &rng);
     for (int c = 0; c < play->program->channel_count; c++) count[c] = LONG;
-    TransportOptions options = {.program = play->program, .message_count = count, .queue_depth = DEPTH,
-                                .spin = seed % 2, .devices = spec_here, .world = world,
-                                .number = world_number(world)};
+    TransportOptions options = {.program = play->program, .message_count = count,
+                                .queue_depth = DEPTH, .spin = seed % 2, .devices = spec_here,
+                                .world = world, .number = world_number(world)};
     REQUIRE(remote_new(&play->t, &options, &err) == 0);
     world_on_failure(world, stop_transport, play);
 }
@@ -309,7 +327,8 @@ static void play_once(World *world, uint64_t seed, int each)
 
 /* ---- stopping -------------------------------------------------------------------------------- */
 
-/* Device 0 sends to the last, which never takes: so many are sent, and then a stop ends the wait. */
+/* Device 0 sends to the last, which never takes: so many are sent, and then a stop ends the
+ * wait. */
 static void *fill(void *context)
 {
     Actor  *a = context;
@@ -318,8 +337,10 @@ static void *fill(void *context)
     int     channel = 0;
 
     while (a->play->program->channels[channel].from != 0
-           || a->play->program->channels[channel].to != a->play->program->device_count - 1) channel++;
-    while (a->play->t->ops->send(a->play->t, channel, values, SHORT, &err) == 0) atomic_fetch_add(&a->calls, 1);
+           || a->play->program->channels[channel].to != a->play->program->device_count - 1)
+        channel++;
+    while (a->play->t->ops->send(a->play->t, channel, values, SHORT, &err) == 0)
+        atomic_fetch_add(&a->calls, 1);
     if (strcmp(err.text, "stopped") != 0) atomic_fetch_add(&a->play->faults, 1);
     return NULL;
 }
@@ -390,7 +411,9 @@ int main(int argc, char **argv)
     CHECK(world_set_devices(world, each, &err) == 0);
     if (strcmp(argv[1], "stop") == 0) try_stop(world);
     else for (int i = 0; i < rounds && !faults; i++) play_once(world, seed + (uint64_t)i, each);
-    if (faults) fprintf(stderr, "rank %d: %d faults, seed %llu\n", world_rank(world), faults, (unsigned long long)seed);
+    if (faults)
+        fprintf(stderr, "rank %d: %d faults, seed %llu\n", world_rank(world), faults,
+                (unsigned long long)seed);
     world_close(world);
     return faults ? 1 : 0;
 }

@@ -58,10 +58,13 @@ static void try_devices(World *world)
     CHECK(world_devices(world, 99) == rank + 1);
     CHECK(world_all_devices(world, 99) == size * (size + 1) / 2);
     for (int r = 0, d = 0; r < size; r++)
-        for (int i = 0; i <= r; i++, d++) CHECK(world_rank_of(world, d) == r && world_has_device(world, d) == (r == rank));
-    for (int r = 0; r < size; r++) CHECK(world_host_number(world, r) == 0 && world_host(world, r)[0]);
+        for (int i = 0; i <= r; i++, d++)
+            CHECK(world_rank_of(world, d) == r && world_has_device(world, d) == (r == rank));
+    for (int r = 0; r < size; r++)
+        CHECK(world_host_number(world, r) == 0 && world_host(world, r)[0]);
     bool loopback = false;
-    CHECK(world_shares_loopback(world, &loopback, &err) == 0 && loopback == (access("/proc/self/ns/net", F_OK) == 0));
+    CHECK(world_shares_loopback(world, &loopback, &err) == 0
+          && loopback == (access("/proc/self/ns/net", F_OK) == 0));
 }
 
 /* ---- messages --------------------------------------------------------------------------- */
@@ -101,7 +104,11 @@ static void arrived(void *context, const Message *m, const void *payload)
     const char *bytes = payload;
 
     if (m->bytes == 0 && m->id != post->placed[m->from]++) faults++;
-    for (int64_t i = 0; i < m->bytes; i++) if (bytes[i] != byte_of(m->from, m->id, i)) { faults++; break; }
+    for (int64_t i = 0; i < m->bytes; i++)
+        if (bytes[i] != byte_of(m->from, m->id, i)) {
+            faults++;
+            break;
+        }
     free(post->payload[m->from][m->id]);
     post->payload[m->from][m->id] = NULL;
     atomic_fetch_add(&post->arrived, 1);
@@ -156,12 +163,16 @@ static void try_messages(World *world)
         for (int r = 0; r < size; r++)
             if (r != rank) {
                 send_one(post, r, i, number);
-                if (i % 50 == 0) send_one(post, r, i, number - 1);           /* of another run: for nobody */
+                /* of another run: for nobody */
+                if (i % 50 == 0) send_one(post, r, i, number - 1);
             }
-    for (int wait = 0; atomic_load(&post->arrived) < (size - 1) * MESSAGES && wait < 20000; wait++) usleep(1000);
+    for (int wait = 0; atomic_load(&post->arrived) < (size - 1) * MESSAGES && wait < 20000; wait++)
+        usleep(1000);
     CHECK(atomic_load(&post->arrived) == (size - 1) * MESSAGES);
     CHECK(world_barrier(world, &err) == 0);
-    for (int wait = 0; atomic_load(&post->released) < (size - 1) * MESSAGES / 2 && wait < 20000; wait++) usleep(1000);
+    for (int wait = 0; atomic_load(&post->released) < (size - 1) * MESSAGES / 2 && wait < 20000;
+         wait++)
+        usleep(1000);
     CHECK(atomic_load(&post->released) == (size - 1) * MESSAGES / 2);
     world_listen(world, PORT_WATCH, number, NULL, NULL);
     for (int r = 0; r < size; r++) if (r != rank) CHECK(world_heard_ns(world, r) > 0);
@@ -185,7 +196,8 @@ static void try_failure(World *world)
     Error err = {""};
     char  wanted[64];
 
-    snprintf(wanted, sizeof wanted, "rank %d (%s): out of luck", size - 1, world_host(world, size - 1));
+    snprintf(wanted, sizeof wanted, "rank %d (%s): out of luck", size - 1,
+             world_host(world, size - 1));
     world_on_failure(world, on_failure, NULL);
     if (rank == size - 1) {
         usleep(20000);

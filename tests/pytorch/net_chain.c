@@ -24,7 +24,8 @@ static float *take(int64_t count)
 {
     float *values = calloc((size_t)count, sizeof *values);
 
-    if (values && fread(values, sizeof *values, (size_t)count, stdin) == (size_t)count) return values;
+    if (values && fread(values, sizeof *values, (size_t)count, stdin) == (size_t)count)
+        return values;
     fprintf(stderr, "net_chain: the input ends early, or there is no memory\n");
     exit(1);
 }
@@ -39,7 +40,8 @@ static Layers chain(const Workload *w)
     if (!all.layer) exit(1);
     all.count = 0;
     for (int b = 0; b < w->block_count; b++)
-        for (int i = 0; i < w->block[b].teacher.count; i++) all.layer[all.count++] = w->block[b].teacher.layer[i];
+        for (int i = 0; i < w->block[b].teacher.count; i++)
+            all.layer[all.count++] = w->block[b].teacher.layer[i];
     return all;
 }
 
@@ -52,7 +54,8 @@ static void load(Net *whole, const Workload *w, Device *device, const Tensors *w
     for (int b = 0; b < w->block_count; b++) {
         Net *net;
 
-        require(net_new(&net, device, &w->block[b].teacher, w->block[b].in, NET_FROZEN, &err), &err);
+        require(net_new(&net, device, &w->block[b].teacher, w->block[b].in, NET_FROZEN, &err),
+                &err);
         require(state_load_teacher(net, b, weights, 0, &err), &err);
         for (int i = 0; i < net_parameter_count(net); i++, at++) {
             float *values = calloc((size_t)net_parameter(net, i)->count, sizeof *values);
@@ -68,7 +71,8 @@ static void load(Net *whole, const Workload *w, Device *device, const Tensors *w
 
 static void run(Net *net, const Workload *w, int64_t rows, float rate)
 {
-    int64_t nx = rows * shape_count(w->input), ny = rows * shape_count(w->block[w->block_count - 1].out);
+    int64_t nx = rows * shape_count(w->input),
+            ny = rows * shape_count(w->block[w->block_count - 1].out);
     float  *given = take(rows), *x = take(nx), *dy = take(ny), *y = calloc((size_t)ny, sizeof *y);
     int     lengths[ROWS_MOST];
     Error   err = {""};

@@ -12,7 +12,8 @@
 
 #include "kernels/net.h"
 
-static const char usage[] = "usage: net_steps names WORKLOAD | run WORKLOAD ROWS STEPS RATE MOMENTUM DECAY [CHOICE...]\n";
+static const char usage[] =
+    "usage: net_steps names WORKLOAD | run WORKLOAD ROWS STEPS RATE MOMENTUM DECAY [CHOICE...]\n";
 
 /* A test's program has nothing to clean up when it cannot go on. */
 static void require(int rc, const Error *err)
@@ -81,10 +82,13 @@ static void give_parameters(const Net *net)
         }
 }
 
-static void run(Device *device, Net *frozen, Net *trained, const WorkBlock *block, char **argv, const int *choices)
+static void run(Device *device, Net *frozen, Net *trained, const WorkBlock *block, char **argv,
+                const int *choices)
 {
-    int64_t rows = atoll(argv[3]), steps = atoll(argv[4]), nx = rows * shape_count(block->in), each = shape_count(block->out);
-    UpdateStep step = {.learning_rate = atof(argv[5]), .momentum = atof(argv[6]), .weight_decay = atof(argv[7]), .nesterov = true};
+    int64_t rows = atoll(argv[3]), steps = atoll(argv[4]), nx = rows * shape_count(block->in),
+            each = shape_count(block->out);
+    UpdateStep step = {.learning_rate = atof(argv[5]), .momentum = atof(argv[6]),
+                       .weight_decay = atof(argv[7]), .nesterov = true};
     float  *x, *y = room(rows * each), *dy = room(rows * each);
     Error   err = {""};
 
@@ -122,13 +126,20 @@ int main(int argc, char **argv)
     Error      err = {""};
     int        choices[64] = {0};
 
-    if (!wanted && !(argc == 3 && strcmp(argv[1], "names") == 0)) { fputs(usage, stderr); return 2; }
+    if (!wanted && !(argc == 3 && strcmp(argv[1], "names") == 0)) {
+        fputs(usage, stderr);
+        return 2;
+    }
     for (int i = 8; i < argc && i < 8 + 64; i++) choices[i - 8] = atoi(argv[i]);
     require(workload_read(&workload, argv[2], &err), &err);
     require(device_spec_parse(&spec, "cpu:1", &err), &err);
     require(device_open(&device, &spec, 0, &err), &err);
-    require(net_new(&frozen, device, &workload->block[0].student, workload->block[0].in, NET_FROZEN, &err), &err);
-    require(net_new(&trained, device, &workload->block[0].student, workload->block[0].in, NET_TRAINED, &err), &err);
+    require(net_new(&frozen, device, &workload->block[0].student, workload->block[0].in, NET_FROZEN,
+                    &err),
+            &err);
+    require(net_new(&trained, device, &workload->block[0].student, workload->block[0].in,
+                    NET_TRAINED, &err),
+            &err);
     if (wanted) run(device, frozen, trained, &workload->block[0], argv, choices);
     else names(trained);
     net_free(frozen);

@@ -66,12 +66,14 @@ int64_t run_newest_checkpoint(const char *folder)
 /* PIPEBD_CHOICES ("": nowhere), or the user's cache. */
 static int keep_choices(const DeviceSpec *devices, Error *err)
 {
-    const char *given = getenv("PIPEBD_CHOICES"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *given = getenv("PIPEBD_CHOICES"), *cache = getenv("XDG_CACHE_HOME"),
+               *home = getenv("HOME");
     char        path[4096];
 
     if (given) return *given ? device_keep_choices(devices, given, err) : 0;
     if (!(cache && *cache) && !(home && *home)) return 0;
-    snprintf(path, sizeof path, "%s%s", cache && *cache ? cache : home, cache && *cache ? "" : "/.cache");
+    snprintf(path, sizeof path, "%s%s", cache && *cache ? cache : home,
+             cache && *cache ? "" : "/.cache");
     mkdir(path, 0777);                           /* what cannot be made is done without */
     strncat(path, "/pipebd", sizeof path - strlen(path) - 1);
     mkdir(path, 0777);
@@ -79,7 +81,8 @@ static int keep_choices(const DeviceSpec *devices, Error *err)
     return device_keep_choices(devices, path, err);
 }
 
-int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask, Error *err)
+int run_devices(DeviceSpec *out, const char *devices, const char *precision, bool nccl, bool ask,
+                Error *err)
 {
     if (device_spec_read(out, devices, err) != 0) return -1;
     if (precision && device_spec_set_precision(out, precision, err) != 0) return -1;
@@ -120,14 +123,18 @@ static bool same_file(const char *a, const char *b)
     struct stat of_a, of_b;
     bool        a_is = stat(a, &of_a) == 0, b_is = stat(b, &of_b) == 0;
 
-    if (a_is && b_is) return same_inode(&of_a, &of_b) && (S_ISREG(of_a.st_mode) || S_ISDIR(of_a.st_mode));
+    if (a_is && b_is)
+        return same_inode(&of_a, &of_b) && (S_ISREG(of_a.st_mode) || S_ISDIR(of_a.st_mode));
     if (a_is != b_is) return false;
     if (strcmp(a, b) == 0) return true;
-    return strcmp(name_in_folder(a), name_in_folder(b)) == 0 && stat_folder(&of_a, a) == 0 && stat_folder(&of_b, b) == 0
-           && same_inode(&of_a, &of_b);
+    return strcmp(name_in_folder(a), name_in_folder(b)) == 0 && stat_folder(&of_a, a) == 0
+           && stat_folder(&of_b, b) == 0 && same_inode(&of_a, &of_b);
 }
 
-const char *run_workload_file(const char *workload) { return bundled_is_path(workload) ? workload : NULL; }
+const char *run_workload_file(const char *workload)
+{
+    return bundled_is_path(workload) ? workload : NULL;
+}
 
 static bool names_a_file(const RunFile *file) { return file->path && strcmp(file->path, "-") != 0; }
 
@@ -138,7 +145,8 @@ int run_check_files(const RunFile *files, int count, Error *err)
             if (!files[i].written && !files[j].written) continue;
             if (!names_a_file(&files[i]) || !names_a_file(&files[j])) continue;
             if (same_file(files[i].path, files[j].path))
-                return error_set(err, "%s and %s are the same file, %s", files[i].option, files[j].option, files[j].path);
+                return error_set(err, "%s and %s are the same file, %s", files[i].option,
+                                 files[j].option, files[j].path);
         }
     return 0;
 }
@@ -163,10 +171,14 @@ static bool is_there(const char *source)
 
 static void find_data(Workload *w, bool speaks)
 {
-    if (!w->data || w->data_source == w->data || is_there(w->data_source) || !is_there(w->data)) return;
+    if (!w->data || w->data_source == w->data || is_there(w->data_source) || !is_there(w->data))
+        return;
     if (speaks)
-        fprintf(stderr, "note: %s is not there, so %s is taken from the current folder. Version 0.3 will look beside the "
-                "workload only\n", strchr(w->data_source, ':') + 1, strchr(w->data, ':') + 1);
+        fprintf(stderr,
+                "note: %s is not there, so %s is taken from the current folder. Version 0.3 will "
+                "look beside the "
+                "workload only\n",
+                strchr(w->data_source, ':') + 1, strchr(w->data, ':') + 1);
     w->data_source = w->data;
 }
 
@@ -177,8 +189,11 @@ int run_read_workload(Workload **out, const char *path, bool speaks, Error *err)
     if (!(*out)->batch_statistics) return 0;
     workload_free(*out);
     *out = NULL;
-    return error_set(err, "%s: teacher_statistics is \"batch\", expected \"running\": only pipebd-trace model takes a teacher in "
-                     "training mode", path);
+    return error_set(err,
+                     "%s: teacher_statistics is \"batch\", expected \"running\": only pipebd-trace "
+                     "model takes a teacher in "
+                     "training mode",
+                     path);
 }
 
 const char *run_data_source(const char *data, const Workload *workload)
@@ -189,16 +204,20 @@ const char *run_data_source(const char *data, const Workload *workload)
 int run_check_batch(int64_t batch, const Data *data, const char *source, Error *err)
 {
     if (batch <= data_count(data)) return 0;
-    return error_set(err, "a batch of %" PRId64 " is more than the %" PRId64 " samples of %s: see --batch", batch,
-                     data_count(data), source);
+    return error_set(
+        err, "a batch of %" PRId64 " is more than the %" PRId64 " samples of %s: see --batch",
+        batch, data_count(data), source);
 }
 
-void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes, int *out_prefetch)
+void run_choose_lanes(const DeviceSpec *devices, int64_t lanes, int64_t prefetch, int *out_lanes,
+                      int *out_prefetch)
 {
-    int each = devices->cores / devices->count, spare = each > 0 ? devices->cores - each * devices->count : 0;
+    int each = devices->cores / devices->count,
+        spare = each > 0 ? devices->cores - each * devices->count : 0;
 
     /* GPUs leave the cores alone, but for a thread each that tells them what to do. */
-    if (devices->type == DEVICE_CUDA) spare = devices->cores > devices->count ? devices->cores - devices->count : 1;
+    if (devices->type == DEVICE_CUDA)
+        spare = devices->cores > devices->count ? devices->cores - devices->count : 1;
 
     *out_prefetch = prefetch >= 0 ? (int)prefetch : spare > 0 || lanes > 0 ? 2 : 0;
     *out_lanes = lanes > 0 ? (int)lanes : spare > 0 ? spare : 1;

@@ -10,8 +10,10 @@ int run_describe(int argc, char **argv)
     const char *workload = NULL;
     int         format = 0;
     Option table[] = {
-        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &workload, 0, 0, NULL, false},
-        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &format, 0, 0, describe_formats, false},
+        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &workload, 0,
+         0, NULL, false},
+        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &format, 0, 0,
+         describe_formats, false},
         {0},
     };
     Options  options = {"pipebd-run describe", "--workload W [options]",

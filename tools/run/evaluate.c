@@ -1,4 +1,5 @@
-/* pipebd-run evaluate: what a teacher or trained students are worth on some data, and what they say of it. */
+/* pipebd-run evaluate: what a teacher or trained students are worth on some data, and what they say
+ * of it. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,7 +20,8 @@ typedef struct {
     int64_t     seed;
 } EvaluateSettings;
 
-static const char *const parts[] = {"validation", "training", NULL}, *const formats[] = {"table", "json", NULL};
+static const char *const parts[] = {"validation", "training", NULL}, *const formats[] = {
+                                                                         "table", "json", NULL};
 
 typedef struct {
     const EvaluateSettings *settings;
@@ -31,12 +33,16 @@ typedef struct {
     atomic_bool *stop;
 } EvaluateInputs;
 
-/* Nothing is written over what is read. workloads_teacher: of the workload's file, once that is read. */
+/* Nothing is written over what is read. workloads_teacher: of the workload's file, once that is
+ * read. */
 static int check_files(const EvaluateSettings *s, const char *workloads_teacher, Error *err)
 {
     const RunFile files[] = {
-        {"--workload", run_workload_file(s->workload), false}, {"--student", s->student, false},
-        {"--teacher", s->teacher, false}, {"the workload's teacher", workloads_teacher, false}, {"-o", s->output, true},
+        {"--workload", run_workload_file(s->workload), false},
+        {"--student", s->student, false},
+        {"--teacher", s->teacher, false},
+        {"the workload's teacher", workloads_teacher, false},
+        {"-o", s->output, true},
     };
 
     return run_check_files(files, sizeof files / sizeof *files, err);
@@ -48,13 +54,16 @@ static int check_student(const EvaluateInputs *in, Error *err)
     for (int b = 0; b < in->workload->block_count; b++) {
         bool any = false;
         if (in->workload->block[b].choices)
-            return error_set(err, "the student of block %s has paths to choose from: see pipebd-run choose", in->workload->block[b].name);
+            return error_set(
+                err, "the student of block %s has paths to choose from: see pipebd-run choose",
+                in->workload->block[b].name);
         for (int i = 0; !any && i < tensors_count(in->student); i++) {
             const char *name = tensors_at(in->student, i)->name;
             any = state_block(name) == b && state_prefix(name) == 0;
         }
         if (!any)
-            return error_set(err, "%s: has no student of block %s, expected all %d", in->settings->student, in->workload->block[b].name,
+            return error_set(err, "%s: has no student of block %s, expected all %d",
+                             in->settings->student, in->workload->block[b].name,
                              in->workload->block_count);
     }
     return 0;
@@ -68,22 +77,29 @@ static void tell_of_another_file(const EvaluateInputs *in)
 
     snprintf(mine, sizeof mine, "%016" PRIx64, in->workload->hash);
     if (hash && strcmp(hash, mine) != 0)
-        fprintf(stderr, "note: %s is of a workload's file of other bytes (workload_hash %s, of this one %s)\n", in->settings->student,
-                hash, mine);
+        fprintf(
+            stderr,
+            "note: %s is of a workload's file of other bytes (workload_hash %s, of this one %s)\n",
+            in->settings->student, hash, mine);
 }
 
 static int open_inputs(EvaluateInputs *in, Error *err)
 {
     const EvaluateSettings *s = in->settings;
 
-    if (device_spec_ask(&in->devices, err) != 0 || run_read_workload(&in->workload, s->workload, true, err) != 0) return -1;
+    if (device_spec_ask(&in->devices, err) != 0
+        || run_read_workload(&in->workload, s->workload, true, err) != 0)
+        return -1;
     in->workload->unaugmented = true;
     const char *teacher = s->teacher ? s->teacher : in->workload->teacher_weights;
     if (check_files(s, in->workload->teacher_weights, err) != 0) return -1;
     if (teacher && run_read_weights(&in->teacher, teacher, err) != 0) return -1;
-    if (s->student && (run_read_weights(&in->student, s->student, err) != 0 || check_student(in, err) != 0)) return -1;
+    if (s->student
+        && (run_read_weights(&in->student, s->student, err) != 0 || check_student(in, err) != 0))
+        return -1;
     if (in->student) tell_of_another_file(in);
-    return data_open(&in->data, run_data_source(s->data, in->workload), in->workload, s->part ? DATA_TRAIN : DATA_VALIDATION, 0, err);
+    return data_open(&in->data, run_data_source(s->data, in->workload), in->workload,
+                     s->part ? DATA_TRAIN : DATA_VALIDATION, 0, err);
 }
 
 static void close_inputs(EvaluateInputs *in)
@@ -95,7 +111,8 @@ static void close_inputs(EvaluateInputs *in)
     workload_free(in->workload);
 }
 
-/* ---- outputs: PyTorch's [samples][channels][height][width], without the last two of a vector ---- */
+/* ---- outputs: PyTorch's [samples][channels][height][width], without the last two of a vector
+ * ---- */
 
 static int open_outputs(EvaluateInputs *in, Tensor **out, Error *err)
 {
@@ -104,7 +121,8 @@ static int open_outputs(EvaluateInputs *in, Tensor **out, Error *err)
 
     if (!in->settings->output) return 0;
     if (tensors_new(&in->outputs, err) != 0) return -1;
-    return tensors_add(in->outputs, "outputs", shape.height == 1 && shape.width == 1 ? 2 : 4, dim, out, err);
+    return tensors_add(in->outputs, "outputs", shape.height == 1 && shape.width == 1 ? 2 : 4, dim,
+                       out, err);
 }
 
 /* From channels last, sample by sample. */
@@ -114,8 +132,10 @@ static int channels_first(const Tensor *tensor, Shape shape, Error *err)
     float  *sample = malloc((size_t)count * sizeof *sample);
 
     if (!sample) return error_no_memory(err);
-    for (float *at = tensor->values; places > 1 && at < tensor->values + tensor->count; at += count) {
-        for (int64_t i = 0; i < count; i++) sample[i % shape.channels * places + i / shape.channels] = at[i];
+    for (float *at = tensor->values; places > 1 && at < tensor->values + tensor->count;
+         at += count) {
+        for (int64_t i = 0; i < count; i++)
+            sample[i % shape.channels * places + i / shape.channels] = at[i];
         for (int64_t i = 0; i < count; i++) at[i] = sample[i];
     }
     free(sample);
@@ -136,7 +156,8 @@ static int measure_students(Results *out, const EvaluateInputs *in, Evaluation *
     out->loss = calloc((size_t)in->workload->block_count, sizeof *out->loss);
     if (!out->loss) return error_no_memory(err);
     if (block_losses(out->loss, e, in->teacher, err) != 0) return -1;
-    if ((e->outputs || workload_has_labels(in->workload)) && evaluate(&out->student, e, err) != 0) return -1;
+    if ((e->outputs || workload_has_labels(in->workload)) && evaluate(&out->student, e, err) != 0)
+        return -1;
     e->outputs = NULL;
     return out->student.asked ? 0 : evaluate_agreement(&out->near, e, in->teacher, err);
 }
@@ -145,12 +166,14 @@ static int measure(Results *out, EvaluateInputs *in, Error *err)
 {
     const Workload *w = in->workload;
     Tensor         *outputs = NULL;
-    Evaluation      e = {.workload = w, .devices = &in->devices, .data = in->data, .weights = in->teacher,
-                         .seed = (uint64_t)in->settings->seed, .stop = in->stop};
+    Evaluation      e = {.workload = w, .devices = &in->devices, .data = in->data,
+                         .weights = in->teacher, .seed = (uint64_t)in->settings->seed,
+                         .stop = in->stop};
 
     if (open_outputs(in, &outputs, err) != 0) return -1;
     e.outputs = outputs && !in->student ? outputs->values : NULL;
-    if ((!in->student || workload_has_labels(w)) && evaluate(&out->teacher, &e, err) != 0) return -1;
+    if ((!in->student || workload_has_labels(w)) && evaluate(&out->teacher, &e, err) != 0)
+        return -1;
     if (in->student) {
         e.student = true;
         e.weights = in->student;
@@ -167,8 +190,10 @@ static double share(const Accuracy *a) { return (double)a->right / (double)a->as
 static void accuracy_text(const Workload *workload, const char *who, const Accuracy *a, Text *out)
 {
     if (!a->asked) return;
-    text_printf(out, "%s: accuracy %.2f %% (%" PRId64 " of %" PRId64 ")", who, 100.0 * share(a), a->right, a->asked);
-    if (workload_predicts_tokens(workload)) text_printf(out, ", perplexity %.4g", exp(a->loss / (double)a->asked));
+    text_printf(out, "%s: accuracy %.2f %% (%" PRId64 " of %" PRId64 ")", who, 100.0 * share(a),
+                a->right, a->asked);
+    if (workload_predicts_tokens(workload))
+        text_printf(out, ", perplexity %.4g", exp(a->loss / (double)a->asked));
     text_append(out, "\n");
 }
 
@@ -177,14 +202,17 @@ static void table(const EvaluateInputs *in, const Results *r, Text *out)
     const EvaluateSettings *s = in->settings;
     const Workload         *w = in->workload;
 
-    text_printf(out, "%s on %" PRId64 " samples of %s, %s part\n", w->name, data_count(in->data), run_data_source(s->data, w),
-                parts[s->part]);
+    text_printf(out, "%s on %" PRId64 " samples of %s, %s part\n", w->name, data_count(in->data),
+                run_data_source(s->data, w), parts[s->part]);
     if (r->loss) text_append(out, "block                loss of its student\n");
     for (int b = 0; r->loss && b < w->block_count; b++)
-        text_printf(out, "%-20s %.6g (%s)\n", w->block[b].name, r->loss[b], loss_name(w->block[b].loss));
+        text_printf(out, "%-20s %.6g (%s)\n", w->block[b].name, r->loss[b],
+                    loss_name(w->block[b].loss));
     accuracy_text(w, "teacher", &r->teacher, out);
     accuracy_text(w, "students in a row", &r->student, out);
-    if (r->near.count) text_printf(out, "students in a row: cosine to the teacher %.6f\n", r->near.sum / (double)r->near.count);
+    if (r->near.count)
+        text_printf(out, "students in a row: cosine to the teacher %.6f\n",
+                    r->near.sum / (double)r->near.count);
     if (s->output) text_printf(out, "written: %s\n", s->output);
 }
 
@@ -197,9 +225,11 @@ static void json_number(const char *key, double value, Text *out)
 static void accuracy_json(const Workload *workload, const char *who, const Accuracy *a, Text *out)
 {
     if (!a->asked) return;
-    text_printf(out, ",\n  \"%s\": {\"right\": %" PRId64 ", \"asked\": %" PRId64, who, a->right, a->asked);
+    text_printf(out, ",\n  \"%s\": {\"right\": %" PRId64 ", \"asked\": %" PRId64, who, a->right,
+                a->asked);
     json_number("accuracy", share(a), out);
-    if (workload_predicts_tokens(workload)) json_number("perplexity", exp(a->loss / (double)a->asked), out);
+    if (workload_predicts_tokens(workload))
+        json_number("perplexity", exp(a->loss / (double)a->asked), out);
     text_append(out, "}");
 }
 
@@ -213,7 +243,8 @@ static void json(const EvaluateInputs *in, const Results *r, Text *out)
     text_json_string(out, w->name);
     text_printf(out, ", \"workload_hash\": \"%016" PRIx64 "\",\n  \"data\": ", w->hash);
     text_json_string(out, run_data_source(s->data, w));
-    text_printf(out, ", \"part\": \"%s\", \"samples\": %" PRId64, parts[s->part], data_count(in->data));
+    text_printf(out, ", \"part\": \"%s\", \"samples\": %" PRId64, parts[s->part],
+                data_count(in->data));
     if (r->loss) text_append(out, ",\n  \"blocks\": [");
     for (int b = 0; r->loss && b < w->block_count; b++) {
         text_printf(out, "%s\n    {\"name\": ", b ? "," : "");
@@ -245,7 +276,8 @@ static int run(EvaluateInputs *in, Error *err)
     if (output && tensors_write(in->outputs, output, err) != 0) goto done;
     if (in->settings->format) json(in, &results, &text);
     else table(in, &results, &text);
-    rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
+    rc = text_failed(&text) ? error_no_memory(err)
+                            : file_write("-", text_string(&text), text.length, err);
 done:
     free(results.loss);
     text_free(&text);
@@ -254,37 +286,52 @@ done:
 
 /* ---- command line ------------------------------------------------------------------------- */
 
-static int check(EvaluateInputs *in, const EvaluateSettings *s, const Operands *operands, Error *err)
+static int check(EvaluateInputs *in, const EvaluateSettings *s, const Operands *operands,
+                 Error *err)
 {
-    if (operands->count) return error_set(err, "\"%s\": expected only options", operands->values[0]);
+    if (operands->count)
+        return error_set(err, "\"%s\": expected only options", operands->values[0]);
     if (!s->workload) return error_set(err, "expected --workload W");
-    if (s->output && strcmp(s->output, "-") == 0) return error_set(err, "-: results go to standard output, expected a file's name");
+    if (s->output && strcmp(s->output, "-") == 0)
+        return error_set(err, "-: results go to standard output, expected a file's name");
     if (check_files(s, NULL, err) != 0) return -1;
     if (s->data && data_check_source(s->data, err) != 0) return -1;
     if (run_devices(&in->devices, s->devices, NULL, false, false, err) != 0) return -1;
-    return in->devices.type == DEVICE_CPU ? 0 : error_set(err, "--devices %s: expected cpu:N", s->devices);
+    return in->devices.type == DEVICE_CPU
+               ? 0
+               : error_set(err, "--devices %s: expected cpu:N", s->devices);
 }
 
 int run_evaluate(int argc, char **argv)
 {
     EvaluateSettings s = {.devices = "cpu:1", .seed = 1};
     Option table[] = {
-        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
-        {"student", 0, OPTION_STRING, "FILE", "Trained students; without it, the teacher.", &s.student, 0, 0, NULL, false},
-        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).", &s.teacher, 0, 0, NULL, false},
-        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0, 0, NULL, false},
-        {"part", 0, OPTION_CHOICE, "validation|training", "Of the data; training images are not augmented.", &s.part, 0, 0, parts,
+        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload,
+         0, 0, NULL, false},
+        {"student", 0, OPTION_STRING, "FILE", "Trained students; without it, the teacher.",
+         &s.student, 0, 0, NULL, false},
+        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).",
+         &s.teacher, 0, 0, NULL, false},
+        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0,
+         0, NULL, false},
+        {"part", 0, OPTION_CHOICE, "validation|training",
+         "Of the data; training images are not augmented.", &s.part, 0, 0, parts,
          false},
-        {"devices", 0, OPTION_STRING, "cpu:N", "Devices that evaluate.", &s.devices, 0, 0, NULL, false},
-        {"seed", 0, OPTION_INTEGER, "N", "Of a random teacher, and of synthetic data.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
-        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "OUT.safetensors", "Write what the last block gives for each sample.", &s.output, 0, 0, NULL,
+        {"devices", 0, OPTION_STRING, "cpu:N", "Devices that evaluate.", &s.devices, 0, 0, NULL,
+         false},
+        {"seed", 0, OPTION_INTEGER, "N", "Of a random teacher, and of synthetic data.", &s.seed, 0,
+         (int64_t)1 << 53, NULL, false},
+        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &s.format, 0, 0, formats,
+         false},
+        {"output", 'o', OPTION_STRING, "OUT.safetensors",
+         "Write what the last block gives for each sample.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
     Options options = {"pipebd-run evaluate", "--workload W [--student FILE] [options]",
-                       "Evaluates a teacher, or trained students: the loss of each block, accuracy where there are labels, "
-                       "perplexity of models of text.",
+                       "Evaluates a teacher, or trained students: the loss of each block, accuracy "
+                              "where there are labels, "
+                              "perplexity of models of text.",
                        table, NULL};
     EvaluateInputs in = {.settings = &s};
     Operands operands;

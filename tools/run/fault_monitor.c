@@ -13,7 +13,8 @@
 #define SECOND_NS INT64_C(1000000000)
 
 enum {
-    STUCK_TIMES = 10, STUCK_LEAST_S = 60,    /* no progress for so many timeouts, and seconds: a warning */
+    STUCK_TIMES = 10, STUCK_LEAST_S = 60,    /* no progress for so many timeouts, and seconds: a
+                                              * warning */
     START_S = 60,                            /* until all ranks have come */
     CONNECT_S = 30,
     FLUSH_S = 10,
@@ -71,8 +72,9 @@ static void fault(void *context, const Fault *fault, bool says)
 
     if (!says) return;
     if (v->o.checkpoint)
-        dprintf(STDERR_FILENO, "pipebd-run %s: %s; --resume goes on from the last checkpoint in %s\n", v->o.command,
-                fault->text, v->o.checkpoint);
+        dprintf(STDERR_FILENO,
+                "pipebd-run %s: %s; --resume goes on from the last checkpoint in %s\n",
+                v->o.command, fault->text, v->o.checkpoint);
     else
         dprintf(STDERR_FILENO, "pipebd-run %s: %s; nothing is kept\n", v->o.command, fault->text);
 }
@@ -93,7 +95,8 @@ static void end(void *context)
 
 static void give_up(int signal)
 {
-    static const char line[] = "pipebd-run: the processes of the run have not come together within a minute; is one stopped?\n";
+    static const char line[] = "pipebd-run: the processes of the run have not come together within "
+                               "a minute; is one stopped?\n";
     ssize_t           written = write(STDERR_FILENO, line, sizeof line - 1);
 
     (void)signal;
@@ -114,22 +117,33 @@ void fault_monitor_have_come(void) { alarm(0); }
 
 /* ---- beginning and end ------------------------------------------------------------------ */
 
-static int start(FaultMonitor *v, Mesh **mesh, MeshAddress *addresses, RankLabel *labels, Error *err)
+static int start(FaultMonitor *v, Mesh **mesh, MeshAddress *addresses, RankLabel *labels,
+                 Error *err)
 {
     World           *world = v->o.world;
     int64_t          stuck_ns = STUCK_TIMES * v->o.timeout_ns;
-    HeartbeatOptions options = {.rank = world_rank(world), .count = world_size(world), .timeout_ns = v->o.timeout_ns,
-                                .stuck_ns = stuck_ns > STUCK_LEAST_S * SECOND_NS ? stuck_ns : STUCK_LEAST_S * SECOND_NS,
-                                .label = labels, .device_status = device_status, .warn = warn, .fault = fault, .ended = end,
-                                .context = v};
+    HeartbeatOptions options = {
+        .rank = world_rank(world),
+        .count = world_size(world),
+        .timeout_ns = v->o.timeout_ns,
+        .stuck_ns = stuck_ns > STUCK_LEAST_S * SECOND_NS ? stuck_ns : STUCK_LEAST_S * SECOND_NS,
+        .label = labels,
+        .device_status = device_status,
+        .warn = warn,
+        .fault = fault,
+        .ended = end,
+        .context = v};
     bool             here;
 
     for (int r = 0; r < options.count; r++)
         snprintf(labels[r].text, sizeof labels[r].text, "%s", world_host(world, r));
     if (world_shares_loopback(world, &here, err) != 0) return -1;
     if (mesh_listen(mesh, here ? MESH_HERE : MESH_ANYWHERE, v->o.interface, err) != 0) return -1;
-    if (world_gather_all(world, addresses, mesh_address(*mesh), sizeof *addresses, err) != 0) return -1;
-    if (mesh_connect(*mesh, options.rank, options.count, addresses, CONNECT_S * SECOND_NS, err) != 0) return -1;
+    if (world_gather_all(world, addresses, mesh_address(*mesh), sizeof *addresses, err) != 0)
+        return -1;
+    if (mesh_connect(*mesh, options.rank, options.count, addresses, CONNECT_S * SECOND_NS, err)
+        != 0)
+        return -1;
     if (world_connect_bells(world, *mesh, err) != 0) return -1;
     return heartbeat_start(&v->heartbeat, *mesh, &options, err);
 }

@@ -1,7 +1,7 @@
-/* The fault_monitor over the processes of a run: heartbeats between them (executor/net/heartbeat.h), and what
- * the tool does when one is lost: one rank says which, and what it was doing; every rank writes
- * what its checkpoint still lacks and ends with EXIT_FAULT, at once, since MPI would wait for the
- * one that is lost. */
+/* The fault_monitor over the processes of a run: heartbeats between them
+ * (executor/net/heartbeat.h), and what the tool does when one is lost: one rank says which, and
+ * what it was doing; every rank writes what its checkpoint still lacks and ends with EXIT_FAULT, at
+ * once, since MPI would wait for the one that is lost. */
 #ifndef TOOLS_RUN_FAULT_MONITOR_H
 #define TOOLS_RUN_FAULT_MONITOR_H
 
@@ -15,7 +15,8 @@ typedef struct {
     World      *world;
     const char *command;         /* the subcommand, "train": what lines start with */
     int64_t     timeout_ns;
-    const char *interface;       /* where to listen: executor/net/mesh.h; NULL: by whether all are on one machine */
+    const char *interface;       /* where to listen: executor/net/mesh.h; NULL: by whether all are
+                                  * on one machine */
     CurrentRun    *current_run;         /* what runs here */
     const char *checkpoint;      /* the folder from which one may go on; NULL: nothing is kept */
 } FaultMonitorOptions;

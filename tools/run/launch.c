@@ -22,9 +22,10 @@ static bool is_option(const char *word, const char *name)
     return strncmp(word, name, length) == 0 && (word[length] == '\0' || word[length] == '=');
 }
 
-/* Open MPI's defaults are those of a cluster: there may be more ranks than cores, and they divide the cores
- * themselves. What is set here can be overridden from outside. PRRTE launches since Open MPI 5 and heeds names of its
- * own, and since Open MPI 6 others, with a warning for those before. Another MPI does not look at these. */
+/* Open MPI's defaults are those of a cluster: there may be more ranks than cores, and they divide
+ * the cores themselves. What is set here can be overridden from outside. PRRTE launches since Open
+ * MPI 5 and heeds names of its own, and since Open MPI 6 others, with a warning for those before.
+ * Another MPI does not look at these. */
 static void set_defaults(void)
 {
     static const struct {
@@ -32,8 +33,12 @@ static void set_defaults(void)
         const char *many[2], *unbound[2];
     } defaults[] = {
         {6, {"PRTE_MCA_mapby", ":oversubscribe"}, {"PRTE_MCA_bindto", "none"}},
-        {5, {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"}, {"PRTE_MCA_hwloc_default_binding_policy", "none"}},
-        {0, {"OMPI_MCA_rmaps_base_oversubscribe", "1"}, {"OMPI_MCA_hwloc_base_binding_policy", "none"}},
+        {5,
+         {"PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"},
+         {"PRTE_MCA_hwloc_default_binding_policy", "none"}},
+        {0,
+         {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
+         {"OMPI_MCA_hwloc_base_binding_policy", "none"}},
     };
     size_t i = 0;
 
@@ -88,17 +93,20 @@ static void copy_all(int from, int to)
     }
 }
 
-/* mpirun of Open MPI (4.1.8 and 5.0.11 were seen) may end, and its ranks with it, when nobody reads its standard
- * error any more. Where standard error is a pipe, a process of its own reads it in mpirun's
- * place and passes on what is read; it ends when all writers have. A file or a terminal stays as it is,
- * since nobody would wait there for the last lines. Without the means for it, nothing changes. */
+/* mpirun of Open MPI (4.1.8 and 5.0.11 were seen) may end, and its ranks with it, when nobody reads
+ * its standard error any more. Where standard error is a pipe, a process of its own reads it in
+ * mpirun's place and passes on what is read; it ends when all writers have. A file or a terminal
+ * stays as it is, since nobody would wait there for the last lines. Without the means for it,
+ * nothing changes. */
 static void relay_messages(void)
 {
     static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE};
     struct stat      s;
     int              ends[2];
 
-    if (fstat(STDERR_FILENO, &s) != 0 || !(S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode)) || pipe(ends) != 0) return;
+    if (fstat(STDERR_FILENO, &s) != 0 || !(S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode))
+        || pipe(ends) != 0)
+        return;
     pid_t child = fork();
     if (child == 0) {
         if (fork() != 0) _exit(0);               /* no child of mpirun's, which waits for its own */

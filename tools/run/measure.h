@@ -19,36 +19,49 @@
 typedef struct {
     const char *workload, *devices, *precision, *data, *teacher, *interface, *store;
     bool        nccl;
-    int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's; lanes 0: chosen */
+    int64_t     batch, trials, seed, queue_depth, lanes, prefetch;   /* batch 0: the workload's;
+                                                                      * lanes 0: chosen */
     bool        prefetch_given;
 } MeasureSettings;
 
 #define MEASURE_DEFAULTS {.devices = NULL, .trials = 60, .seed = 1, .queue_depth = 2}
 
-#define MEASURE_OPTIONS(m)                                                                                    \
-    {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &(m).workload, 0, 0,  \
-     NULL, false},                                                                                              \
-    {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL, false},              \
-    {"nccl", 0, OPTION_FLAG, NULL, "Transfer between GPUs by NCCL instead of peer copies.", &(m).nccl, 0, 0,      \
-     NULL, false},                                                                                              \
-    {"precision", 0, OPTION_STRING, "P", "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).",          \
-     &(m).precision, 0, 0, NULL, false},                                                                        \
-    {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &(m).data, 0, 0, NULL, false},               \
-    {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).", &(m).teacher, 0, \
-     0, NULL, false},                                                                                           \
-    {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &(m).batch, 1,            \
-     (int64_t)1 << 24, NULL, false},                                                                            \
-    {"trials", 0, OPTION_INTEGER, "N", "Timed steps for each point of the profile.", &(m).trials, 3, 100000, NULL,     \
-     false},                                                                                                    \
-    {"seed", 0, OPTION_INTEGER, "N", "Seed of weights, sample order and paths.", &(m).seed, 0, 0, NULL, false},      \
-    {"queue-depth", 0, OPTION_INTEGER, "N", "Capacity of a relay queue, in messages.", &(m).queue_depth, 1, 1024,    \
-     NULL, false},                                                                                              \
-    {"workers", 0, OPTION_INTEGER, "N", "Loader workers (default: as many as cores that devices leave).",          \
-     &(m).lanes, 1, 1024, NULL, false},                                                                         \
-    {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device; 0: the device loads its own "    \
-     "(default: 2 with --workers or if devices leave cores, else 0).",                                           \
-     &(m).prefetch, 0, 1024, NULL, false},                                                                      \
-    {"interface", 0, OPTION_STRING, "NAME", "Listen for other processes at this interface or address only.",     \
+#define MEASURE_OPTIONS(m)                                                                         \
+    {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &(m).workload,  \
+     0, 0,                                                                                         \
+     NULL, false},                                                                                 \
+    {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP, &(m).devices, 0, 0, NULL,         \
+     false},                                                                                       \
+    {"nccl", 0, OPTION_FLAG, NULL, "Transfer between GPUs by NCCL instead of peer copies.",        \
+     &(m).nccl, 0, 0,                                                                              \
+     NULL, false},                                                                                 \
+    {"precision", 0, OPTION_STRING, "P",                                                           \
+     "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).",                                     \
+     &(m).precision, 0, 0, NULL, false},                                                           \
+    {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &(m).data,    \
+     0, 0, NULL, false},                                                                           \
+    {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights (default: the workload's).",      \
+     &(m).teacher, 0,                                                                              \
+     0, NULL, false},                                                                              \
+    {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &(m).batch, 1,    \
+     (int64_t)1 << 24, NULL, false},                                                               \
+    {"trials", 0, OPTION_INTEGER, "N", "Timed steps for each point of the profile.", &(m).trials,  \
+     3, 100000, NULL,                                                                              \
+     false},                                                                                       \
+    {"seed", 0, OPTION_INTEGER, "N", "Seed of weights, sample order and paths.", &(m).seed, 0, 0,  \
+     NULL, false},                                                                                 \
+    {"queue-depth", 0, OPTION_INTEGER, "N", "Capacity of a relay queue, in messages.",             \
+     &(m).queue_depth, 1, 1024,                                                                    \
+     NULL, false},                                                                                 \
+    {"workers", 0, OPTION_INTEGER, "N",                                                            \
+     "Loader workers (default: as many as cores that devices leave).",                             \
+     &(m).lanes, 1, 1024, NULL, false},                                                            \
+    {"prefetch", 0, OPTION_INTEGER, "N",                                                           \
+     "Batches loaded ahead for each device; 0: the device loads its own "                          \
+     "(default: 2 with --workers or if devices leave cores, else 0).",                             \
+     &(m).prefetch, 0, 1024, NULL, false},                                                         \
+    {"interface", 0, OPTION_STRING, "NAME",                                                        \
+     "Listen for other processes at this interface or address only.",                              \
      &(m).interface, 0, 0, NULL, false}
 
 typedef struct {
@@ -69,9 +82,10 @@ typedef struct {
 /* What is missing or does not go together: bad usage. ranks: this process is one of several. */
 int  measure_check(MeasureSettings *settings, const Option *table, bool ranks, Error *err);
 
-/* measure_close() out either way. Every rank calls it; refuses what differs between them. command: the
- * subcommand's name. */
-int  measure_open(MeasureInputs *out, const MeasureSettings *settings, World *world, const char *command, Error *err);
+/* measure_close() out either way. Every rank calls it; refuses what differs between them. command:
+ * the subcommand's name. */
+int  measure_open(MeasureInputs *out, const MeasureSettings *settings, World *world,
+                  const char *command, Error *err);
 void measure_close(MeasureInputs *inputs, bool failed);
 
 /* What to exit with, of what run_world_close() gives: an interrupt has a status of its own. */
@@ -81,6 +95,7 @@ int  measure_status(int status);
 int  measure_say_ranks(const MeasureInputs *inputs, Error *err);
 
 /* The trace as text; nothing at ranks other than 0. */
-int  measure_profile(Text *out, MeasureInputs *inputs, const MeasureSettings *settings, Progress *progress, Error *err);
+int measure_profile(Text *out, MeasureInputs *inputs, const MeasureSettings *settings,
+                    Progress *progress, Error *err);
 
 #endif

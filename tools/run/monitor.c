@@ -16,7 +16,8 @@
 
 struct Monitor {
     pthread_t   thread;
-    int         asked_fd, wake_fd;       /* counters that become readable (eventfd); the first is not its own */
+    int         asked_fd, wake_fd;       /* counters that become readable (eventfd); the first is
+                                          * not its own */
     int         period_ms;
     atomic_bool ending;
     void      (*work)(void *context, bool asked);
@@ -74,7 +75,8 @@ static void *monitor_run(void *argument)
     Monitor *s = argument;
 
     while (!atomic_load(&s->ending)) {
-        struct pollfd doorbells[2] = {{.fd = s->asked_fd, .events = POLLIN}, {.fd = s->wake_fd, .events = POLLIN}};
+        struct pollfd doorbells[2] = {{.fd = s->asked_fd, .events = POLLIN},
+                                      {.fd = s->wake_fd, .events = POLLIN}};
         if (poll(doorbells, 2, s->period_ms > 0 ? s->period_ms : -1) < 0 && errno != EINTR) break;
         rang(s->wake_fd);
         if (!atomic_load(&s->ending)) s->work(s->context, rang(s->asked_fd));
@@ -89,7 +91,8 @@ static void monitor_free(Monitor *s)
     free(s);
 }
 
-int monitor_start(Monitor **out, int period_ms, void (*work)(void *context, bool asked), void *context, Error *err)
+int monitor_start(Monitor **out, int period_ms, void (*work)(void *context, bool asked),
+                  void *context, Error *err)
 {
     Monitor *s = calloc(1, sizeof *s);
     int      rc;
@@ -129,7 +132,8 @@ static void answer(void *context, bool asked)
     Text text = {0};
 
     if (!asked) return;
-    if (!current_run_text(context, clock_ns(), &text)) text_append(&text, "no device runs a program\n");
+    if (!current_run_text(context, clock_ns(), &text))
+        text_append(&text, "no device runs a program\n");
     fputs(text_string(&text), stderr);
     text_free(&text);
 }

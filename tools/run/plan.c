@@ -16,13 +16,14 @@ static double work_of(const WorkBlock *block, bool teacher)
     return teacher ? (double)layers_cost(&block->teacher).macs_mean + student : student;
 }
 
-/* Contiguous stages whose largest sum of work, of teachers too or of students alone, is least. least[s][b]: of blocks
- * 0..b-1 in s stages; first[s][b]: the first block of the last of them. */
+/* Contiguous stages whose largest sum of work, of teachers too or of students alone, is least.
+ * least[s][b]: of blocks 0..b-1 in s stages; first[s][b]: the first block of the last of them. */
 static int even_stages(int *first, const Workload *workload, int stages, bool teacher, Error *err)
 {
     int     n = workload->block_count;
     size_t  row = (size_t)n + 1;
-    double *least = calloc(((size_t)stages + 1) * row, sizeof *least), *sum = calloc(row, sizeof *sum);
+    double *least = calloc(((size_t)stages + 1) * row, sizeof *least),
+           *sum = calloc(row, sizeof *sum);
     int    *cut = calloc(((size_t)stages + 1) * row, sizeof *cut);
 
     if (!least || !sum || !cut) { free(least); free(sum); free(cut); return error_no_memory(err); }
@@ -34,7 +35,10 @@ static int even_stages(int *first, const Workload *workload, int stages, bool te
             for (int c = s - 1; c < b; c++) {
                 double before = least[(size_t)(s - 1) * row + (size_t)c], last = sum[b] - sum[c];
                 double most = before > last ? before : last;
-                if (c == s - 1 || most < *best) { *best = most; cut[(size_t)s * row + (size_t)b] = c; }
+                if (c == s - 1 || most < *best) {
+                    *best = most;
+                    cut[(size_t)s * row + (size_t)b] = c;
+                }
             }
         }
     for (int s = stages, b = n; s >= 1; s--) b = first[s - 1] = cut[(size_t)s * row + (size_t)b];
@@ -44,7 +48,8 @@ static int even_stages(int *first, const Workload *workload, int stages, bool te
     return 0;
 }
 
-static int plan_pipeline(Plan **out, const Workload *workload, int devices, Schedule schedule, Error *err)
+static int plan_pipeline(Plan **out, const Workload *workload, int devices, Schedule schedule,
+                         Error *err)
 {
     int  n = workload->block_count;
     int *first = calloc((size_t)devices, sizeof *first);
@@ -53,21 +58,26 @@ static int plan_pipeline(Plan **out, const Workload *workload, int devices, Sche
     *out = NULL;
     if (!first) return error_no_memory(err);
     if (devices > n) {
-        error_set(err, "%s gives every device a stage, and %d blocks cannot make %d stages: use dp, ir, or ahd with --trace",
+        error_set(err,
+                  "%s gives every device a stage, and %d blocks cannot make %d stages: use dp, ir, "
+                  "or ahd with --trace",
                   schedule_name(schedule), n, devices);
         goto done;
     }
     if (even_stages(first, workload, devices, true, err) != 0) goto done;
     if (plan_new(out, schedule, n, devices, workload->batch, devices, err) != 0) goto done;
     for (int s = 0; s < devices; s++)
-        if (plan_set_stage(*out, s, first[s], s + 1 < devices ? first[s + 1] - 1 : n - 1, s, 1, err) != 0) goto done;
+        if (plan_set_stage(*out, s, first[s], s + 1 < devices ? first[s + 1] - 1 : n - 1, s, 1, err)
+            != 0)
+            goto done;
     rc = 0;
 done:
     free(first);
     return rc;
 }
 
-/* All boundaries but the input are stored, in what --store gives. Of store, a stage a device after the first epoch too. */
+/* All boundaries but the input are stored, in what --store gives. Of store, a stage a device after
+ * the first epoch too. */
 static int plan_stores(Plan *plan, const Workload *workload, int64_t epochs, Error *err)
 {
     bool turns = schedule_row(plan->schedule)->phases;
@@ -91,16 +101,20 @@ done:
 }
 
 /* dp: a stage a block on all devices; ir: one stage of all. */
-static int plan_data_parallel(Plan **out, const Workload *workload, int devices, Schedule schedule, Error *err)
+static int plan_data_parallel(Plan **out, const Workload *workload, int devices, Schedule schedule,
+                              Error *err)
 {
     int n = workload->block_count, stages = schedule_row(schedule)->phases ? n : 1;
 
     *out = NULL;
     if (devices > workload->batch)
-        return error_set(err, "a batch of %" PRId64 " cannot be split over %d devices", workload->batch, devices);
+        return error_set(err, "a batch of %" PRId64 " cannot be split over %d devices",
+                         workload->batch, devices);
     if (plan_new(out, schedule, n, devices, workload->batch, stages, err) != 0) return -1;
     for (int s = 0; s < stages; s++)
-        if (plan_set_stage(*out, s, stages > 1 ? s : 0, stages > 1 ? s : n - 1, 0, devices, err) != 0) return -1;
+        if (plan_set_stage(*out, s, stages > 1 ? s : 0, stages > 1 ? s : n - 1, 0, devices, err)
+            != 0)
+            return -1;
     return 0;
 }
 
@@ -108,20 +122,21 @@ static int plan_data_parallel(Plan **out, const Workload *workload, int devices,
 
 /* The planner's plan of a schedule for a trace whose blocks are the workload's. *out is yours; how:
  * what to print of it. */
-static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs, const char *path,
-                           Text *how, Error *err)
+static int plan_from_trace(Plan **out, const Workload *workload, int devices, Schedule schedule,
+                           int64_t epochs, const char *path, Text *how, Error *err)
 {
     Trace          *trace = NULL;
     Scenario        scenario = {0};
     Comparison      comparison = {.best = -1};
-    ScenarioOptions wanted = {.devices = devices, .batch = workload->batch, .epochs = epochs, .queue_depth = 2};
+    ScenarioOptions wanted = {
+        .devices = devices, .batch = workload->batch, .epochs = epochs, .queue_depth = 2};
     CompareOptions  options = {.schedules = 1u << schedule, .candidates = 8};
     int             rc = -1;
 
     if (trace_read(&trace, path, err) != 0) goto done;
     if (trace->block_count != workload->block_count) {
-        error_set(err, "%s has %d blocks, workload %s has %d", path, trace->block_count, workload->name,
-                  workload->block_count);
+        error_set(err, "%s has %d blocks, workload %s has %d", path, trace->block_count,
+                  workload->name, workload->block_count);
         goto done;
     }
     if (scenario_build(&scenario, trace, &wanted, err) != 0) goto done;
@@ -146,8 +161,8 @@ int run_plan_schedule(Schedule *out, const char *name, bool traced, Error *err)
     return error_set(err, "--schedule %s needs --trace, the times of the blocks", name);
 }
 
-int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs, const char *trace_path,
-             Text *how, Error *err)
+int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedule, int64_t epochs,
+             const char *trace_path, Text *how, Error *err)
 {
     int rc;
 
@@ -173,12 +188,15 @@ int run_plan(Plan **out, const Workload *workload, int devices, Schedule schedul
 int run_plan_check(const Plan *plan, const Workload *workload, int devices, Error *err)
 {
     if (plan->block_count != workload->block_count)
-        return error_set(err, "the plan has %d blocks, workload %s has %d", plan->block_count, workload->name,
-                         workload->block_count);
+        return error_set(err, "the plan has %d blocks, workload %s has %d", plan->block_count,
+                         workload->name, workload->block_count);
     if (plan->device_count != devices)
-        return error_set(err, "the plan is for %d devices, --devices gives %d", plan->device_count, devices);
+        return error_set(err, "the plan is for %d devices, --devices gives %d", plan->device_count,
+                         devices);
     if (plan->batch != workload->batch)
-        return error_set(err, "the plan is for a batch of %" PRId64 ", the workload's is %" PRId64 ": see --batch",
+        return error_set(err,
+                         "the plan is for a batch of %" PRId64 ", the workload's is %" PRId64
+                         ": see --batch",
                          plan->batch, workload->batch);
     return 0;
 }

@@ -19,7 +19,8 @@ static int check_files(const ProfileSettings *s, Error *err)
 {
     const MeasureSettings *m = &s->measure;
     const RunFile files[] = {{"--workload", run_workload_file(m->workload), false},
-                             {"--teacher", m->teacher, false}, {"--store", run_store_folder(m->store), true},
+                             {"--teacher", m->teacher, false},
+                             {"--store", run_store_folder(m->store), true},
                              {"-o", s->output, true}};
 
     return run_check_files(files, sizeof files / sizeof *files, err);
@@ -33,11 +34,14 @@ static int run(const ProfileSettings *s, World *world, Error *err)
     int           rc = -1;
 
     if (run_world_speaks(world) && file_check_writable(s->output, err) != 0) return -1;
-    if (measure_open(&in, &s->measure, world, "profile", err) != 0 || measure_say_ranks(&in, err) != 0) goto done;
+    if (measure_open(&in, &s->measure, world, "profile", err) != 0
+        || measure_say_ranks(&in, err) != 0)
+        goto done;
     progress_start(&progress, "profile", 1);
     rc = measure_profile(&trace, &in, &s->measure, &progress, err);
     progress_end(&progress);
-    if (rc == 0 && run_world_speaks(world)) rc = file_write(s->output, text_string(&trace), trace.length, err);
+    if (rc == 0 && run_world_speaks(world))
+        rc = file_write(s->output, text_string(&trace), trace.length, err);
 done:
     text_free(&trace);
     measure_close(&in, rc != 0);
@@ -49,16 +53,20 @@ int run_profile(int argc, char **argv)
     ProfileSettings s = {.measure = MEASURE_DEFAULTS};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
-        {"store", 0, OPTION_STRING, "PLACE", "Measure a place for boundaries too: host (memory), or a folder.", &s.measure.store,
+        {"store", 0, OPTION_STRING, "PLACE",
+         "Measure a place for boundaries too: host (memory), or a folder.", &s.measure.store,
          0, 0, NULL, false},
-        {"output", 'o', OPTION_STRING, "TRACE", "Write the trace to this file; -: to standard output.", &s.output, 0, 0, NULL,
+        {"output", 'o', OPTION_STRING, "TRACE",
+         "Write the trace to this file; -: to standard output.", &s.output, 0, 0, NULL,
          false},
         {0},
     };
-    Options options = {"pipebd-run profile", "--workload W --devices DEVICES -o TRACE [options]",
-                       "Measures blocks, links, all-reduces and the loader, and writes a trace for "
-                       "pipebd-plan. Each block is timed at every batch that a device may get, alone "
-                       "and while the other devices compute.", table, NULL};
+    Options options = {
+        "pipebd-run profile", "--workload W --devices DEVICES -o TRACE [options]",
+        "Measures blocks, links, all-reduces and the loader, and writes a trace for "
+        "pipebd-plan. Each block is timed at every batch that a device may get, alone "
+        "and while the other devices compute.",
+        table, NULL};
     Operands operands;
     Error    err = {""};
 
@@ -68,7 +76,10 @@ int run_profile(int argc, char **argv)
 
     if (status != 0) return status;
     if (!run_world_parse(world, &options, argc, argv, &operands, &status, &err)) goto done;
-    if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
+    if (operands.count) {
+        error_set(&err, "\"%s\": expected only options", operands.values[0]);
+        goto done;
+    }
     if (measure_check(&s.measure, table, world != NULL, &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o TRACE"); goto done; }
     if (check_files(&s, &err) != 0) goto done;

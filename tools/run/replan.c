@@ -16,13 +16,16 @@ static void query_result_text(const RunReplan *r, const ReplanAnswer *a, int64_t
     text_printf(out, "replan, step %" PRId64 ": ", step);
     replan_text(a, r->devices, out);
     if (a->plan)
-        text_printf(out, ": another plan, an epoch of %.4g s instead of %.4g s expected (%.1f %% less)", a->after_s,
-                    a->before_s, 100 * (1 - a->after_s / a->before_s));
+        text_printf(out,
+                    ": another plan, an epoch of %.4g s instead of %.4g s expected (%.1f %% less)",
+                    a->after_s, a->before_s, 100 * (1 - a->after_s / a->before_s));
     else if (a->why[0])
         text_printf(out, ": the plan stays, %s", a->why);
     else
-        text_printf(out, ": the plan stays, an epoch of %.4g s expected, %.4g s with the best that was found", a->before_s,
-                    a->after_s);
+        text_printf(
+            out,
+            ": the plan stays, an epoch of %.4g s expected, %.4g s with the best that was found",
+            a->before_s, a->after_s);
 }
 
 void run_replan_monitor(void *context, int64_t step)
@@ -34,8 +37,8 @@ void run_replan_monitor(void *context, int64_t step)
     if (r->total_steps - step < r->every) return;        /* too late to gain by it */
     pthread_mutex_lock(&r->lock);
     if (!r->next && replan_check(r->replan, r->where, &answer, NULL) == 0 && answer.asked) {
-        LogReplan line = {.step = step, .plan = answer.plan, .factors = answer.factors, .before_s = answer.before_s,
-                          .after_s = answer.after_s};
+        LogReplan line = {.step = step, .plan = answer.plan, .factors = answer.factors,
+                          .before_s = answer.before_s, .after_s = answer.after_s};
         query_result_text(r, &answer, step, &text);
         watch_tell(r->watch, text_string(&text), &line);
         text_free(&text);

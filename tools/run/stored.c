@@ -15,7 +15,10 @@ int run_store_check(const char *place, Error *err)
     return 0;
 }
 
-const char *run_store_folder(const char *place) { return place && strcmp(place, STORE_HOST) != 0 ? place : NULL; }
+const char *run_store_folder(const char *place)
+{
+    return place && strcmp(place, STORE_HOST) != 0 ? place : NULL;
+}
 
 int run_store_check_folder(const char *folder, Error *err)
 {
@@ -25,17 +28,23 @@ int run_store_check_folder(const char *folder, Error *err)
         rmdir(folder);
         return 0;
     }
-    if (errno != EEXIST) return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
+    if (errno != EEXIST)
+        return error_set(err, "%s: cannot make the folder: %s", folder, strerror(errno));
     text_printf(&file, "%s/check", folder);
-    int rc = text_failed(&file) ? error_no_memory(err) : file_check_writable(text_string(&file), err);
+    int rc =
+        text_failed(&file) ? error_no_memory(err) : file_check_writable(text_string(&file), err);
     text_free(&file);
     return rc;
 }
 
 int run_store_wanted(bool stores, const char *place, const char *schedule, Error *err)
 {
-    if (stores && !place) return error_set(err, "schedule %s stores boundaries: it needs --store DIR, or --store %s", schedule, STORE_HOST);
-    if (!stores && place) return error_set(err, "--store: no effect with schedule %s, which stores nothing", schedule);
+    if (stores && !place)
+        return error_set(err, "schedule %s stores boundaries: it needs --store DIR, or --store %s",
+                         schedule, STORE_HOST);
+    if (!stores && place)
+        return error_set(err, "--store: no effect with schedule %s, which stores nothing",
+                         schedule);
     return 0;
 }
 
@@ -81,7 +90,8 @@ void run_store_text(const Store *store, const Program *program, const char *plac
     program_stored_set(set, program);
     text_append(out, "store: boundaries ");
     ranges_text(set, count, out);
-    text_printf(out, " in %s, %.4g MiB; whole already: ", run_store_folder(place) ? place : "memory",
+    text_printf(out,
+                " in %s, %.4g MiB; whole already: ", run_store_folder(place) ? place : "memory",
                 (double)store_bytes(store) / 0x1p20);
     for (int k = 0; k < count; k++) {
         StoredRows *rows = set[k] ? store_boundary(store, k) : NULL;
@@ -90,6 +100,10 @@ void run_store_text(const Store *store, const Program *program, const char *plac
     }
     ranges_text(set, count, out);
     text_append(out, "\n");
-    if (damaged > 0) text_printf(out, "store: %" PRId64 " rows that an earlier run left are damaged, and are made again\n", damaged);
+    if (damaged > 0)
+        text_printf(out,
+                    "store: %" PRId64
+                    " rows that an earlier run left are damaged, and are made again\n",
+                    damaged);
     free(set);
 }

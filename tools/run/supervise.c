@@ -53,7 +53,8 @@ static int tell_how_to_go_on(const Supervisor *s, Error *err)
     int  rc = 0;
 
     run_go_on_text(&line, s->options->argc, s->options->argv);
-    if (text_failed(&line) || setenv(RUN_GO_ON, text_string(&line), 1) != 0) rc = error_no_memory(err);
+    if (text_failed(&line) || setenv(RUN_GO_ON, text_string(&line), 1) != 0)
+        rc = error_no_memory(err);
     text_free(&line);
     return rc;
 }
@@ -82,7 +83,10 @@ static void say(const char *format, ...)
 
 /* What asks the child to finish the step and end. mpirun would kill its ranks a second after an
  * interrupt; SIGUSR2 it passes on, as often as it comes. */
-static int stop_signal(const Supervisor *s) { return s->options->processes > 0 ? SIGUSR2 : SIGTERM; }
+static int stop_signal(const Supervisor *s)
+{
+    return s->options->processes > 0 ? SIGUSR2 : SIGTERM;
+}
 
 /* In a process group of its own, so that a terminal's interrupt comes through the parent, once;
  * without the parent it is interrupted. */
@@ -118,10 +122,12 @@ static int start_child(Supervisor *s, Error *err)
 static void take_signal(Supervisor *s, int64_t wait_ns)
 {
     struct timespec wait = {.tv_sec = wait_ns / SECOND_NS, .tv_nsec = wait_ns % SECOND_NS};
-    int             signal = wait_ns < 0 ? sigwaitinfo(&s->signals, NULL) : sigtimedwait(&s->signals, NULL, &wait);
+    int             signal =
+        wait_ns < 0 ? sigwaitinfo(&s->signals, NULL) : sigtimedwait(&s->signals, NULL, &wait);
 
     if (signal <= 0 || signal == SIGCHLD) return;
-    if (s->child > 0) kill(s->child, signal == SIGUSR1 ? signal : s->interrupted ? SIGTERM : stop_signal(s));
+    if (s->child > 0)
+        kill(s->child, signal == SIGUSR1 ? signal : s->interrupted ? SIGTERM : stop_signal(s));
     if (signal != SIGUSR1) s->interrupted = true;
 }
 
@@ -173,14 +179,18 @@ static void end_orphans(Supervisor *s)
 /* ---- what came of it ------------------------------------------------------------------------ */
 
 /* The exit status of a child, with those a shell gives for signals. */
-static int exit_status(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+static int exit_status(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
 
 static void describe(int status, char *out, size_t size)
 {
     int code = exit_status(status);
 
     if (code == EXIT_FAULT)                 snprintf(out, size, "a process of the run was lost");
-    else if (code > 128 && code < 128 + 65) snprintf(out, size, "ended by signal %d (%s)", code - 128, strsignal(code - 128));
+    else if (code > 128 && code < 128 + 65)
+        snprintf(out, size, "ended by signal %d (%s)", code - 128, strsignal(code - 128));
     else                                    snprintf(out, size, "ended with status %d", code);
 }
 
@@ -194,26 +204,31 @@ static const char *why_not(Supervisor *s, int status, int64_t gained, int used)
     if (code == EXIT_USAGE) return "that is bad usage";
     if (s->interrupted || code == EXIT_INTERRUPTED) return "it was interrupted";
     if (used == s->options->restarts) return "no restart is left";
-    if (!crashed && s->fruitless > 0) return "it has written no checkpoint since it was started, and its error would come again";
+    if (!crashed && s->fruitless > 0)
+        return "it has written no checkpoint since it was started, and its error would come again";
     if (s->fruitless > 1) return "it has twice written no checkpoint since it was started";
     return NULL;
 }
 
-static void report(const Supervisor *s, int status, double seconds, int64_t checkpoint, int used, const char *why_not)
+static void report(const Supervisor *s, int status, double seconds, int64_t checkpoint, int used,
+                   const char *why_not)
 {
     char what[128], from[64] = "the beginning";
 
     describe(status, what, sizeof what);
     if (checkpoint) snprintf(from, sizeof from, "checkpoint %" PRId64, checkpoint);
     if (why_not) say("%s after %.1f s; not started again: %s", what, seconds, why_not);
-    else         say("%s after %.1f s; restart %d of at most %d, from %s", what, seconds, used + 1, s->options->restarts, from);
+    else
+        say("%s after %.1f s; restart %d of at most %d, from %s", what, seconds, used + 1,
+            s->options->restarts, from);
 }
 
 /* An interrupted child has said so itself. */
 static void say_how_to_go_on(const Supervisor *s, int code)
 {
     if (code == EXIT_OK || code == EXIT_USAGE || code == EXIT_INTERRUPTED || s->interrupted) return;
-    if (run_newest_checkpoint(s->options->checkpoint) > s->first) fprintf(stderr, "to go on: %s\n", getenv(RUN_GO_ON));
+    if (run_newest_checkpoint(s->options->checkpoint) > s->first)
+        fprintf(stderr, "to go on: %s\n", getenv(RUN_GO_ON));
 }
 
 /* One start. Returns whether another is wanted. */
@@ -238,7 +253,8 @@ static bool run_once(Supervisor *s, int used, int *code, Error *err)
 int run_supervised(const SuperviseOptions *options)
 {
     static const int taken[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-    Supervisor       s = {.options = options, .self = getpid(), .first = run_newest_checkpoint(options->checkpoint)};
+    Supervisor       s = {
+        .options = options, .self = getpid(), .first = run_newest_checkpoint(options->checkpoint)};
     Error            err = {""};
     int              code = EXIT_FAILED;
 

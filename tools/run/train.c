@@ -32,16 +32,17 @@ enum { RECORD_FIRST = 2, RECORD_STEPS = 4 };     /* steps of a timeline */
 enum { LINES_AN_EPOCH = 10 };                    /* of the log, about */
 
 typedef struct {
-    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *student, *checkpoint, *timeline, *output,
-               *log, *interface, *store;
-    int64_t     epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes, timeout,
-                log_every;
+    const char *workload, *plan, *schedule, *trace, *devices, *precision, *data, *teacher, *student,
+        *checkpoint, *timeline, *output, *log, *interface, *store;
+    int64_t epochs, batch, seed, queue_depth, lanes, prefetch, skip_bad, every, restarts, processes,
+        timeout, log_every;
     bool        nccl, synchronise, prefetch_given, resume, replan;
     double      replan_threshold, replan_gain;           /* per cent */
     int64_t     replan_checks;
 } TrainSettings;
 
-enum { SKIPPED_NAMED = 20 };                     /* of each part: damaged samples that are named, more are counted */
+enum { SKIPPED_NAMED = 20 };                     /* of each part: damaged samples that are named,
+                                                  * more are counted */
 
 /* What a run works with; train_close() frees all of it. */
 typedef struct {
@@ -51,14 +52,16 @@ typedef struct {
     World      *world;                   /* borrowed; NULL: this process alone */
     FaultMonitor      *fault_monitor;                   /* NULL: nobody to miss */
     Workload   *workload;
-    DeviceSpec  devices;                 /* of the ranks here that share cores; this one's from first_of_spec */
+    DeviceSpec  devices;                 /* of the ranks here that share cores; this one's from
+                                          * first_of_spec */
     int         first_of_spec;
     int         device_count;            /* of all ranks */
     Data       *data, *validation;       /* validation: NULL when there is nothing to ask for */
     Plan       *plan;
     Text        how_planned;             /* where the plan is not from a file */
     Program    *program;
-    Program    *first;                   /* the run began with, when that is another; spans borrow from it */
+    Program    *first;                   /* the run began with, when that is another; spans borrow
+                                          * from it */
     RunReplan   replan;
     Tensors    *teacher;                 /* NULL: random */
     uint64_t    teacher_hash;
@@ -79,14 +82,21 @@ typedef struct {
 
 /* ---- files ---------------------------------------------------------------------- */
 
-/* Nothing is written over what is read, or twice. workloads_teacher: of the workload's file, once that is read. */
+/* Nothing is written over what is read, or twice. workloads_teacher: of the workload's file, once
+ * that is read. */
 static int check_files(const TrainSettings *s, const char *workloads_teacher, Error *err)
 {
     const RunFile files[] = {
-        {"--workload", run_workload_file(s->workload), false}, {"--plan", s->plan, false},
-        {"--trace", s->trace, false}, {"--init", s->student, false}, {"--teacher", s->teacher, false},
+        {"--workload", run_workload_file(s->workload), false},
+        {"--plan", s->plan, false},
+        {"--trace", s->trace, false},
+        {"--init", s->student, false},
+        {"--teacher", s->teacher, false},
         {"the workload's teacher", workloads_teacher, false},
-        {"--checkpoint", s->checkpoint, true}, {"--store", run_store_folder(s->store), true}, {"--log", s->log, true}, {"--timeline", s->timeline, true},
+        {"--checkpoint", s->checkpoint, true},
+        {"--store", run_store_folder(s->store), true},
+        {"--log", s->log, true},
+        {"--timeline", s->timeline, true},
         {"-o", s->output, true},
     };
 
@@ -121,15 +131,22 @@ static int open_plan(Train *t, Error *err)
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
     } else {
         if (run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
-        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->epochs, s->trace, &t->how_planned, err) != 0) return -1;
+        if (run_plan(&t->plan, t->workload, t->device_count, schedule, s->epochs, s->trace,
+                     &t->how_planned, err)
+            != 0)
+            return -1;
     }
     if (world_size(t->world) > 1 && t->plan->device_count != t->device_count)
-        return error_set(err, "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
-                         t->plan->device_count, world_size(t->world), t->device_count);
+        return error_set(
+            err,
+            "the plan is for %d devices, the %d ranks have %d together: --devices is of each rank",
+            t->plan->device_count, world_size(t->world), t->device_count);
     if (run_plan_check(t->plan, t->workload, t->device_count, err) != 0) return -1;
     if (schedule_row(t->plan->schedule)->stores && t->plan->epochs != s->epochs)
-        return error_set(err, "the plan is for %" PRId64 " epochs, --epochs gives %" PRId64, t->plan->epochs, s->epochs);
-    plan_sort_devices(t->plan);          /* processes hold ascending devices: then one gives the same bits */
+        return error_set(err, "the plan is for %" PRId64 " epochs, --epochs gives %" PRId64,
+                         t->plan->epochs, s->epochs);
+    plan_sort_devices(t->plan);          /* processes hold ascending devices: then one gives the
+                                          * same bits */
     return 0;
 }
 
@@ -138,9 +155,14 @@ static int open_program(Train *t, Error *err)
     int64_t samples = data_count(t->data), batch = t->workload->batch;
 
     t->steps_per_epoch = (samples + batch - 1) / batch;
-    if (t->settings->epochs > INT64_MAX / 2 / t->steps_per_epoch) return error_set(err, "--epochs: too many");
-    if (program_build(&t->program, t->plan, t->steps_per_epoch * t->settings->epochs, err) != 0) return -1;
-    if (run_store_wanted(program_stores(t->program), t->settings->store, schedule_name(t->plan->schedule), err) != 0) return -1;
+    if (t->settings->epochs > INT64_MAX / 2 / t->steps_per_epoch)
+        return error_set(err, "--epochs: too many");
+    if (program_build(&t->program, t->plan, t->steps_per_epoch * t->settings->epochs, err) != 0)
+        return -1;
+    if (run_store_wanted(program_stores(t->program), t->settings->store,
+                         schedule_name(t->plan->schedule), err)
+        != 0)
+        return -1;
     return program_verify(t->program, (int)t->settings->queue_depth, err);
 }
 
@@ -149,8 +171,9 @@ static bool drops(const Train *t) { return t->plan->turns; }
 
 static int open_store(Train *t, Error *err)
 {
-    StoreOptions options = {.place = t->settings->store, .world = t->world, .workload = t->workload, .data = t->data,
-                            .devices = &t->devices, .teacher = t->teacher, .seed = (uint64_t)t->settings->seed, .later = drops(t)};
+    StoreOptions options = {.place = t->settings->store, .world = t->world, .workload = t->workload,
+                            .data = t->data, .devices = &t->devices, .teacher = t->teacher,
+                            .seed = (uint64_t)t->settings->seed, .later = drops(t)};
 
     return run_store_open(&t->store, t->program, &options, err);
 }
@@ -183,7 +206,8 @@ static int open_teacher(Train *t, Error *err)
     const char *path = t->settings->teacher ? t->settings->teacher : t->workload->teacher_weights;
 
     if (path && run_read_weights(&t->teacher, path, err) != 0) return -1;
-    if (!path) say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
+    if (!path)
+        say(t, "teacher: random weights, as neither --teacher nor the workload gives a file\n");
     t->teacher_hash = weights_hash(t->teacher);
     return 0;
 }
@@ -203,7 +227,8 @@ static int check_statistics(const Train *t, Error *err)
     bool matters = normalised && t->program->group_count > 0;
     if (t->settings->synchronise && !matters && !(normalised && t->settings->replan))
         return error_set(err, "--sync-batchnorm: no effect, %s",
-                         normalised ? "no block is on several devices" : "the students have no batch normalisation");
+                         normalised ? "no block is on several devices"
+                                    : "the students have no batch normalisation");
     if (matters && !t->settings->synchronise)
         say(t, "batch normalisation: each device uses the statistics of its own rows; "
                "--sync-batchnorm: those of the batch\n");
@@ -217,14 +242,19 @@ static int check_ranks(const Train *t, Error *err)
     Text            facts = {0}, plan = {0};
 
     plan_text(t->plan, &plan);
-    text_printf(&facts, "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64 "\nhash of the plan\t%016" PRIx64
-                "\nhash of the teacher\t%016" PRIx64 "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
-                "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64 "\n--sync-batchnorm\t%s"
-                "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n--store\t%s\n", PIPEBD_VERSION, t->workload->hash,
-                hash_bytes(HASH_START, text_string(&plan), plan.length), t->teacher_hash,
-                precision_name(t->devices.precision), s->nccl ? "yes" : "no", data_source(t), data_count(t->data),
-                t->workload->batch, s->seed, s->epochs, s->queue_depth, s->synchronise ? "yes" : "no",
-                s->checkpoint ? s->checkpoint : "no", s->every, s->resume ? "yes" : "no", s->replan ? "yes" : "no", s->store ? s->store : "no");
+    text_printf(
+        &facts,
+        "version of pipebd-run\t%s\nhash of the workload\t%016" PRIx64
+        "\nhash of the plan\t%016" PRIx64 "\nhash of the teacher\t%016" PRIx64
+        "\n--precision\t%s\n--nccl\t%s\ndata\t%s\nsamples\t%" PRId64 "\nbatch\t%" PRId64
+        "\n--seed\t%" PRId64 "\n--epochs\t%" PRId64 "\n--queue-depth\t%" PRId64
+        "\n--sync-batchnorm\t%s"
+        "\n--checkpoint\t%s\n--every\t%" PRId64 "\n--resume\t%s\n--replan\t%s\n--store\t%s\n",
+        PIPEBD_VERSION, t->workload->hash, hash_bytes(HASH_START, text_string(&plan), plan.length),
+        t->teacher_hash, precision_name(t->devices.precision), s->nccl ? "yes" : "no",
+        data_source(t), data_count(t->data), t->workload->batch, s->seed, s->epochs, s->queue_depth,
+        s->synchronise ? "yes" : "no", s->checkpoint ? s->checkpoint : "no", s->every,
+        s->resume ? "yes" : "no", s->replan ? "yes" : "no", s->store ? s->store : "no");
     int rc = text_failed(&plan) ? error_no_memory(err) : run_world_same(t->world, &facts, err);
     text_free(&plan);
     text_free(&facts);
@@ -243,14 +273,16 @@ static int share_student(Train *t, Error *err)
     else                                     rc = -1;
     if (rc == 0 && !run_world_speaks(t->world)) {
         tensors_free(t->student);
-        rc = tensors_parse(&t->student, "the students of rank 0", text_string(&text), text.length, err);
+        rc = tensors_parse(&t->student, "the students of rank 0", text_string(&text), text.length,
+                           err);
     }
     text_free(&text);
     return rc;
 }
 
 /* Reads the newest checkpoint into the students. *out: it, or NULL when there is none yet. */
-static int resume(Tensors **out, int64_t *sequence, const Train *t, const CheckpointFacts *facts, Error *err)
+static int resume(Tensors **out, int64_t *sequence, const Train *t, const CheckpointFacts *facts,
+                  Error *err)
 {
     const char     *folder = t->settings->checkpoint;
     CheckpointFacts found;
@@ -268,7 +300,8 @@ static int resume(Tensors **out, int64_t *sequence, const Train *t, const Checkp
     return tensors_put(t->student, *out, err);
 }
 
-/* The students of a file that train or choose wrote: all blocks, from step 0 on, without momentum. */
+/* The students of a file that train or choose wrote: all blocks, from step 0 on, without
+ * momentum. */
 static int open_student(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
@@ -290,7 +323,8 @@ static int open_student(Train *t, Error *err)
     }
     tensors_free(from);
     if (rc == 0 && blocks < t->workload->block_count)
-        rc = error_set(err, "%s: students of %d blocks, expected all %d", s->student, blocks, t->workload->block_count);
+        rc = error_set(err, "%s: students of %d blocks, expected all %d", s->student, blocks,
+                       t->workload->block_count);
     return rc;
 }
 
@@ -301,13 +335,16 @@ static int open_checkpoint(Train *t, Error *err)
     int64_t         sequence = 0;
 
     if (!s->checkpoint || !run_world_speaks(t->world)) return 0;
-    CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed, .batch = t->workload->batch,
-                             .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps,
-                             .blocks = t->workload->block_count, .teacher = t->teacher_hash,
-                             .student = weights_hash(t->student), .samples = data_count(t->data)};
-    snprintf(facts.data, sizeof facts.data, "%.*s", (int)strcspn(data_source(t), ":"), data_source(t));
+    CheckpointFacts facts = {.workload = t->workload->hash, .seed = (uint64_t)s->seed,
+                             .batch = t->workload->batch, .steps_per_epoch = t->steps_per_epoch,
+                             .total_steps = t->program->steps, .blocks = t->workload->block_count,
+                             .teacher = t->teacher_hash, .student = weights_hash(t->student),
+                             .samples = data_count(t->data)};
+    snprintf(facts.data, sizeof facts.data, "%.*s", (int)strcspn(data_source(t), ":"),
+             data_source(t));
     int rc = s->resume ? resume(&from, &sequence, t, &facts, err) : 0;
-    if (rc == 0) rc = checkpoint_writer_open(&t->writer, s->checkpoint, &facts, from, sequence, err);
+    if (rc == 0)
+        rc = checkpoint_writer_open(&t->writer, s->checkpoint, &facts, from, sequence, err);
     tensors_free(from);
     return rc;
 }
@@ -328,8 +365,10 @@ static int open_replan(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
     RunReplan      *r = &t->replan;
-    ReplanOptions   options = {.trace = s->trace, .devices = t->device_count, .queue_depth = (int)s->queue_depth,
-                               .threshold = s->replan_threshold / 100, .patience = (int)s->replan_checks,
+    ReplanOptions   options = {.trace = s->trace, .devices = t->device_count,
+                               .queue_depth = (int)s->queue_depth,
+                               .threshold = s->replan_threshold / 100,
+                               .patience = (int)s->replan_checks,
                                .least_gain = s->replan_gain / 100};
 
     if (!s->replan || !run_world_speaks(t->world)) return 0;
@@ -351,7 +390,9 @@ static void tell_skipped(Train *t, const char *part, int64_t before, const char 
     if (before > SKIPPED_NAMED) return;
     if (world_size(t->world) > 1) text_printf(&line, "rank %d: ", world_rank(t->world));
     if (before < SKIPPED_NAMED) text_printf(&line, "%s part: %s: skipped", part, why);
-    else text_printf(&line, "%s part: %d samples were skipped, more are only counted", part, SKIPPED_NAMED);
+    else
+        text_printf(&line, "%s part: %d samples were skipped, more are only counted", part,
+                    SKIPPED_NAMED);
     watch_note(&t->watch, text_string(&line));
     text_free(&line);
 }
@@ -372,6 +413,8 @@ static void tell_of_skipped(Train *t)
     if (t->validation) data_tell_skipped(t->validation, tell_validation, t);
 }
 
+/* Opens what looks at the run while it goes: the status of devices, replanning, the log and the
+ * progress line. */
 static int open_watch(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
@@ -382,14 +425,25 @@ static int open_watch(Train *t, Error *err)
     int rc = status_board_new(&t->where, t->device_count, err);
     if (rc == 0) rc = open_replan(t, err);
     if (rc == 0)
-        rc = watch_open(&t->watch, &(WatchFacts){.workload = t->workload, .schedule = schedule_name(t->plan->schedule),
-            .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .block_step = step,
-            .where = t->where, .current_run = &t->current_run, .stop = t->stop, .log = run_world_speaks(t->world) ? s->log : NULL,
-            .monitor_every = s->replan ? t->replan.every : 0, .tend = run_replan_monitor, .context = &t->replan,
-            .log_facts = {.workload = t->workload, .plan = t->plan, .device_kind = t->devices.kind,
-                          .seed = (uint64_t)s->seed, .samples = data_count(t->data),
-                          .steps_per_epoch = t->steps_per_epoch, .total_steps = t->program->steps, .every = every,
-                          .block_step = step, .resumed = s->resume}}, err);
+        rc = watch_open(&t->watch,
+                        &(WatchFacts){.workload = t->workload,
+                                      .schedule = schedule_name(t->plan->schedule),
+                                      .steps_per_epoch = t->steps_per_epoch,
+                                      .total_steps = t->program->steps, .block_step = step,
+                                      .where = t->where, .current_run = &t->current_run,
+                                      .stop = t->stop,
+                                      .log = run_world_speaks(t->world) ? s->log : NULL,
+                                      .monitor_every = s->replan ? t->replan.every : 0,
+                                      .tend = run_replan_monitor, .context = &t->replan,
+                                      .log_facts = {.workload = t->workload, .plan = t->plan,
+                                                    .device_kind = t->devices.kind,
+                                                    .seed = (uint64_t)s->seed,
+                                                    .samples = data_count(t->data),
+                                                    .steps_per_epoch = t->steps_per_epoch,
+                                                    .total_steps = t->program->steps,
+                                                    .every = every, .block_step = step,
+                                                    .resumed = s->resume}},
+                        err);
     free(step);
     return rc;
 }
@@ -411,18 +465,24 @@ static int open_all(Train *t, Error *err)
         if (plan_read(&t->plan, s->plan, err) != 0) return -1;
         int each = t->plan->device_count / world_size(t->world);
         if (each * world_size(t->world) != t->plan->device_count)
-            return error_set(err, "the plan's %d devices cannot be divided over %d ranks: give each rank --devices",
-                             t->plan->device_count, world_size(t->world));
+            return error_set(
+                err,
+                "the plan's %d devices cannot be divided over %d ranks: give each rank --devices",
+                t->plan->device_count, world_size(t->world));
         snprintf(devices, sizeof devices, "cpu:%d", each);
         plan_free(t->plan);
         t->plan = NULL;
     }
-    if (run_devices(&t->devices, s->devices ? s->devices : devices, s->precision, s->nccl, true, err) != 0) return -1;
+    if (run_devices(&t->devices, s->devices ? s->devices : devices, s->precision, s->nccl, true,
+                    err)
+        != 0)
+        return -1;
     if (run_world_devices(t->world, &t->devices, &t->first_of_spec, err) != 0) return -1;
     t->device_count = world_all_devices(t->world, t->devices.count);
     if (open_plan(t, err) != 0 || open_data(t, err) != 0 || open_program(t, err) != 0) return -1;
     if (check_statistics(t, err) != 0 || open_teacher(t, err) != 0) return -1;
-    run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes, &t->prefetch);
+    run_choose_lanes(&t->devices, s->lanes, s->prefetch_given ? s->prefetch : -1, &t->lanes,
+                     &t->prefetch);
     if (!s->lanes) t->lanes = run_world_lanes(t->world, &t->devices, t->lanes);
     if (check_ranks(t, err) != 0) return -1;
     if (open_student(t, err) != 0 || open_checkpoint(t, err) != 0) return -1;
@@ -458,10 +518,15 @@ static int print_settings(const Train *t, const Options *options, Error *err)
     int  rc = run_world_table(t->world, &t->devices, t->first_of_spec, &ranks, err);
 
     if (rc == 0 && run_world_speaks(t->world)) options_print_settings(options, stderr);
-    say(t, "  %d devices, %s each; %d blocks, %s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64
-        " steps an epoch; ", t->device_count, t->devices.kind, t->workload->block_count,
-        schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data), t->steps_per_epoch);
-    if (t->prefetch) say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "", t->prefetch);
+    say(t,
+        "  %d devices, %s each; %d blocks, %s; batch %" PRId64 ", %" PRId64 " samples, %" PRId64
+        " steps an epoch; ",
+        t->device_count, t->devices.kind, t->workload->block_count,
+        schedule_name(t->plan->schedule), t->workload->batch, data_count(t->data),
+        t->steps_per_epoch);
+    if (t->prefetch)
+        say(t, "%d loader lanes%s, %d batches ahead\n", t->lanes, t->world ? " a rank" : "",
+            t->prefetch);
     else             say(t, "devices load for themselves\n");
     if (t->how_planned.length) say(t, "plan: %s", text_string(&t->how_planned));
     if (t->store) {
@@ -479,9 +544,9 @@ static int print_settings(const Train *t, const Options *options, Error *err)
 
 static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Error *err)
 {
-    Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation, .student = student,
-                    .weights = student ? t->student : t->teacher, .seed = (uint64_t)t->settings->seed,
-                    .stop = t->stop};
+    Evaluation e = {.workload = t->workload, .devices = &t->devices, .data = t->validation,
+                    .student = student, .weights = student ? t->student : t->teacher,
+                    .seed = (uint64_t)t->settings->seed, .stop = t->stop};
 
     *out = (Accuracy){0};
     if (student && workload_has_choices(t->workload)) return 0;
@@ -492,13 +557,15 @@ static int ask(Accuracy *out, Agreement *near, const Train *t, bool student, Err
 static void accuracy_text(const char *what, const Accuracy *accuracy, Text *out)
 {
     if (accuracy->asked)
-        text_printf(out, "%s %.2f %%", what, 100.0 * (double)accuracy->right / (double)accuracy->asked);
+        text_printf(out, "%s %.2f %%", what,
+                    100.0 * (double)accuracy->right / (double)accuracy->asked);
 }
 
 /* exp of the mean loss of a token. */
 static void perplexity_text(const char *what, const Accuracy *accuracy, Text *out)
 {
-    if (accuracy->asked) text_printf(out, "%s %.4g", what, exp(accuracy->loss / (double)accuracy->asked));
+    if (accuracy->asked)
+        text_printf(out, "%s %.4g", what, exp(accuracy->loss / (double)accuracy->asked));
 }
 
 /* ---- the run ------------------------------------------------------------------------- */
@@ -525,7 +592,8 @@ static int on_keep(void *context, Error *err)
 static void unset_stop(Train *t)
 {
     atomic_store(t->stop, false);
-    if (run_interrupted() || watch_failed(&t->watch)) atomic_store(t->stop, true);       /* since then */
+    /* since then */
+    if (run_interrupted() || watch_failed(&t->watch)) atomic_store(t->stop, true);
 }
 
 /* Takes plan over: the run goes on under it. */
@@ -552,8 +620,10 @@ static int take_plan(Train *t, Plan *plan, Error *err)
 static int find_who_leaves(bool *out, const Train *t, Error *err)
 {
     size_t size = (size_t)world_size(t->world);
-    bool   leaves = run_interrupted() || watch_failed(&t->watch), *theirs = calloc(size, sizeof *theirs);
-    int    rc = theirs ? world_gather_all(t->world, theirs, &leaves, sizeof leaves, err) : error_no_memory(err);
+    bool   leaves = run_interrupted() || watch_failed(&t->watch),
+         *theirs = calloc(size, sizeof *theirs);
+    int    rc = theirs ? world_gather_all(t->world, theirs, &leaves, sizeof leaves, err)
+                       : error_no_memory(err);
 
     *out = leaves;
     for (size_t r = 0; rc == 0 && r < size; r++) *out |= theirs[r];
@@ -561,7 +631,8 @@ static int find_who_leaves(bool *out, const Train *t, Error *err)
     return rc;
 }
 
-/* Whether the run stopped only to go on under another plan, with the students as rank 0 has them. */
+/* Whether the run stopped only to go on under another plan, with the students as rank 0 has
+ * them. */
 static int find_next_plan(Train *t, bool *again, Error *err)
 {
     Plan *plan = NULL;
@@ -590,7 +661,8 @@ static int run_programs(Train *t, Execution *x, Error *err)
         x->student = t->student;
         x->record_steps = 0;
         if (execute(&more, x, err) != 0) return -1;
-        if (execution_join(&t->result, &more, t->workload->block_count, t->device_count, err) != 0) {
+        if (execution_join(&t->result, &more, t->workload->block_count, t->device_count, err)
+            != 0) {
             execution_free(&more);
             return -1;
         }
@@ -604,12 +676,14 @@ static int run_programs(Train *t, Execution *x, Error *err)
 static int run(Train *t, Error *err)
 {
     const TrainSettings *s = t->settings;
-    Execution x = {.world = t->world, .program = t->program, .workload = t->workload, .devices = &t->devices,
-                   .first_of_spec = t->first_of_spec, .data = t->data, .store = t->store,
-                   .teacher = t->teacher, .student = t->student, .seed = (uint64_t)s->seed,
-                   .steps_per_epoch = t->steps_per_epoch, .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
-                   .micro_batches = t->workload->micro_batches, .prefetch = t->prefetch, .synchronise = s->synchronise, .stop = t->stop,
-                   .where = t->where, .current_run = &t->current_run, .progress = on_update, .context = t};
+    Execution x = {.world = t->world, .program = t->program, .workload = t->workload,
+                   .devices = &t->devices, .first_of_spec = t->first_of_spec, .data = t->data,
+                   .store = t->store, .teacher = t->teacher, .student = t->student,
+                   .seed = (uint64_t)s->seed, .steps_per_epoch = t->steps_per_epoch,
+                   .queue_depth = (int)s->queue_depth, .lanes = t->lanes,
+                   .micro_batches = t->workload->micro_batches, .prefetch = t->prefetch,
+                   .synchronise = s->synchronise, .stop = t->stop, .where = t->where,
+                   .current_run = &t->current_run, .progress = on_update, .context = t};
 
     if (s->checkpoint) {
         x.snapshot = on_snapshot;
@@ -624,8 +698,10 @@ static int run(Train *t, Error *err)
     fault_monitor_keep(t->fault_monitor, NULL);
     int told = watch_end(&t->watch, rc == 0 ? err : NULL);
     if (rc == 0) rc = told;
-    if (rc == 0 && !t->result.stopped) unset_stop(t);        /* by a plan that came when all devices were done */
-    int kept = checkpoint_writer_close(t->writer, rc == 0 ? err : NULL);       /* the first error counts */
+    if (rc == 0 && !t->result.stopped) unset_stop(t);        /* by a plan that came when all devices
+                                                              * were done */
+    /* the first error counts */
+    int kept = checkpoint_writer_close(t->writer, rc == 0 ? err : NULL);
     t->writer = NULL;
     return rc == 0 ? kept : rc;
 }
@@ -637,16 +713,20 @@ static int write_timeline(const Train *t, Error *err)
     int          n = t->workload->block_count, rc = -1;
     const char **names = calloc((size_t)n, sizeof *names);
     Text         text = {0};
-    Timeline     timeline = {.kind = "measured", .schedule = schedule_name(t->plan->schedule), .trace_name = "",
-                             .block_names = names, .program = t->first ? t->first : t->program, .spans = t->result.spans,
+    Timeline     timeline = {.kind = "measured", .schedule = schedule_name(t->plan->schedule),
+                             .trace_name = "", .block_names = names,
+                             .program = t->first ? t->first : t->program, .spans = t->result.spans,
                              .span_count = t->result.span_count, .steps = RECORD_STEPS};
 
     if (!names) return error_no_memory(err);
     for (int b = 0; b < n; b++) names[b] = t->workload->block[b].name;
     for (int64_t i = 0; i < t->result.span_count; i++)
-        if (t->result.spans[i].end_ns > timeline.epoch_ns) timeline.epoch_ns = t->result.spans[i].end_ns;
+        if (t->result.spans[i].end_ns > timeline.epoch_ns)
+            timeline.epoch_ns = t->result.spans[i].end_ns;
     timeline_text(&timeline, &text);
-    rc = text_failed(&text) ? error_no_memory(err) : file_write(t->settings->timeline, text_string(&text), text.length, err);
+    rc = text_failed(&text)
+             ? error_no_memory(err)
+             : file_write(t->settings->timeline, text_string(&text), text.length, err);
     text_free(&text);
     free(names);
     return rc;
@@ -728,18 +808,20 @@ static void device_table(const Train *t, Text *out)
                 wait += (double)times->wait_ns[op];
             }
         }
-        text_printf(out, "%-6d %9.2f %9.2f %9.2f %9.2f %9.1f\n", d, 100 * work / run_ns, 100 * wait / run_ns,
-                    100 * (all - work - wait) / run_ns, 100 * (run_ns - all) / run_ns,
-                    (double)t->result.peak_bytes[d] / (1 << 20));
+        text_printf(out, "%-6d %9.2f %9.2f %9.2f %9.2f %9.1f\n", d, 100 * work / run_ns,
+                    100 * wait / run_ns, 100 * (all - work - wait) / run_ns,
+                    100 * (run_ns - all) / run_ns, (double)t->result.peak_bytes[d] / (1 << 20));
     }
 }
 
 static void skipped_text(const Train *t, Text *out)
 {
     if (data_skipped(t->data))
-        text_printf(out, "%" PRId64 " damaged samples were replaced by others\n", data_skipped(t->data));
+        text_printf(out, "%" PRId64 " damaged samples were replaced by others\n",
+                    data_skipped(t->data));
     if (t->validation && data_skipped(t->validation))
-        text_printf(out, "%" PRId64 " damaged samples of the validation part were replaced by others\n",
+        text_printf(out,
+                    "%" PRId64 " damaged samples of the validation part were replaced by others\n",
                     data_skipped(t->validation));
 }
 
@@ -749,8 +831,8 @@ static void note_skipped(Train *t)
     char line[128];
 
     if (data_skipped(t->data) <= SKIPPED_NAMED) return;
-    snprintf(line, sizeof line, "rank %d: %" PRId64 " damaged samples were replaced by others", world_rank(t->world),
-             data_skipped(t->data));
+    snprintf(line, sizeof line, "rank %d: %" PRId64 " damaged samples were replaced by others",
+             world_rank(t->world), data_skipped(t->data));
     watch_note(&t->watch, line);
 }
 
@@ -771,7 +853,8 @@ static int print_result(const Train *t, Error *err)
         accuracy_text("accuracy: teacher", &t->of_teacher, &text);
         accuracy_text(", student before", &t->before, &text);
         accuracy_text(", after", &t->after, &text);
-        text_printf(&text, " (of %" PRId64 "%s)\n", t->of_teacher.asked, predicts ? " next tokens" : "");
+        text_printf(&text, " (of %" PRId64 "%s)\n", t->of_teacher.asked,
+                    predicts ? " next tokens" : "");
         if (predicts) {
             perplexity_text("perplexity: teacher", &t->of_teacher, &text);
             perplexity_text(", student before", &t->before, &text);
@@ -779,19 +862,25 @@ static int print_result(const Train *t, Error *err)
             text_append(&text, "\n");
         }
         if (workload_has_choices(t->workload))
-            text_append(&text, "the students have paths to choose from: no accuracy before one is chosen\n");
+            text_append(
+                &text,
+                "the students have paths to choose from: no accuracy before one is chosen\n");
     }
     if (t->near_after.count)
-        text_printf(&text, "agreement with the teacher on held-out samples (cosine): before %.4f, after %.4f (of %" PRId64 ")\n",
-                    t->near_before.sum / (double)t->near_before.count, t->near_after.sum / (double)t->near_after.count,
-                    t->near_after.count);
+        text_printf(&text,
+                    "agreement with the teacher on held-out samples (cosine): before %.4f, after "
+                    "%.4f (of %" PRId64 ")\n",
+                    t->near_before.sum / (double)t->near_before.count,
+                    t->near_after.sum / (double)t->near_after.count, t->near_after.count);
     skipped_text(t, &text);
-    rc = text_failed(&text) ? error_no_memory(err) : file_write("-", text_string(&text), text.length, err);
+    rc = text_failed(&text) ? error_no_memory(err)
+                            : file_write("-", text_string(&text), text.length, err);
     text_free(&text);
     return rc;
 }
 
-/* What goes on where this ended. Of ranks that somebody else launched the launcher's line is not known. */
+/* What goes on where this ended. Of ranks that somebody else launched the launcher's line is not
+ * known. */
 static void resume_text(const Train *t, Text *out)
 {
     const char *whole = getenv(RUN_GO_ON);
@@ -813,15 +902,18 @@ static void say_how_to_go_on(const Train *t)
     text_free(&text);
 }
 
-/* Of an error, where the run has written a checkpoint. Who started this process says it after the last restart. */
+/* Of an error, where the run has written a checkpoint. Who started this process says it after the
+ * last restart. */
 static void go_on_after_error(const Train *t, const Error *err)
 {
     int64_t newest = run_newest_checkpoint(t->settings->checkpoint);
 
     if (execution_diverged(err)) {
         if (newest > t->first_checkpoint)
-            say(t, "with a smaller learning_rate it is another workload, which --resume refuses; --init %s/checkpoint-%06"
-                PRId64 "-*.safetensors begins where this run was finite, once all blocks have begun\n",
+            say(t,
+                "with a smaller learning_rate it is another workload, which --resume refuses; "
+                "--init %s/checkpoint-%06" PRId64
+                "-*.safetensors begins where this run was finite, once all blocks have begun\n",
                 t->settings->checkpoint, newest);
         return;
     }
@@ -831,8 +923,10 @@ static void go_on_after_error(const Train *t, const Error *err)
 
 static int interrupted(const Train *t, Error *err)
 {
-    if (!t->settings->checkpoint) return error_set(err, "interrupted: without --checkpoint nothing is kept");
-    if (t->watch.block_sum == 0) return error_set(err, "interrupted before a step was done: there is nothing to keep");
+    if (!t->settings->checkpoint)
+        return error_set(err, "interrupted: without --checkpoint nothing is kept");
+    if (t->watch.block_sum == 0)
+        return error_set(err, "interrupted before a step was done: there is nothing to keep");
     say_how_to_go_on(t);
     return error_set(err, "interrupted after step %" PRId64 ", which is kept in %s",
                      t->watch.block_sum / t->workload->block_count, t->settings->checkpoint);
@@ -845,7 +939,10 @@ static int train(Train *t, const Options *options, Error *err)
     t->stop = run_catch_interrupt();
     if (open_all(t, err) != 0 || print_settings(t, options, err) != 0) return -1;
     watch_doing(&t->watch, "accuracy is measured");
-    if (speaks && (ask(&t->of_teacher, NULL, t, false, err) != 0 || ask(&t->before, &t->near_before, t, true, err) != 0)) return -1;
+    if (speaks
+        && (ask(&t->of_teacher, NULL, t, false, err) != 0
+            || ask(&t->before, &t->near_before, t, true, err) != 0))
+        return -1;
     if (run(t, err) != 0) return -1;
     if (t->result.stopped) return interrupted(t, err);
     if (!speaks) { note_skipped(t); return 0; }
@@ -855,25 +952,35 @@ static int train(Train *t, const Options *options, Error *err)
     return print_result(t, err);
 }
 
-static double accuracy_of(const Accuracy *a) { return a->asked ? (double)a->right / (double)a->asked : NAN; }
+static double accuracy_of(const Accuracy *a)
+{
+    return a->asked ? (double)a->right / (double)a->asked : NAN;
+}
 
 /* The log's last line says how it ended. */
 static int end_log(Train *t, int rc, Error *err)
 {
-    const double accuracies[3] = {accuracy_of(&t->of_teacher), accuracy_of(&t->before), accuracy_of(&t->after)};
+    const double accuracies[3] = {accuracy_of(&t->of_teacher), accuracy_of(&t->before),
+                                  accuracy_of(&t->after)};
 
     if (!t->watch.log) return rc;
-    int told = watch_close(&t->watch, rc == 0 ? "done" : t->result.stopped ? "stopped" : "failed",
-                           rc == 0 || t->result.stopped ? NULL : err->text, accuracies, rc == 0 ? err : NULL);
+    int told = watch_close(&t->watch,
+                           rc == 0             ? "done"
+                           : t->result.stopped ? "stopped"
+                                               : "failed",
+                           rc == 0 || t->result.stopped ? NULL : err->text, accuracies,
+                           rc == 0 ? err : NULL);
     return rc == 0 ? told : rc;
 }
 
 static int open_fault_monitor(Train *t, Error *err)
 {
     int64_t      seconds = t->settings->timeout ? t->settings->timeout : FAULT_TIMEOUT_S;
-    FaultMonitorOptions options = {.world = t->world, .command = "train", .timeout_ns = seconds * 1000000000,
-                            .interface = t->settings->interface,
-                            .current_run = &t->current_run, .checkpoint = t->settings->checkpoint};
+    FaultMonitorOptions options = {.world = t->world, .command = "train",
+                                   .timeout_ns = seconds * 1000000000,
+                                   .interface = t->settings->interface,
+                                   .current_run = &t->current_run,
+                                   .checkpoint = t->settings->checkpoint};
 
     return fault_monitor_start(&t->fault_monitor, &options, err);
 }
@@ -888,33 +995,45 @@ static int check_words(const TrainSettings *s, Error *err)
 
     if (s->schedule && run_plan_schedule(&schedule, s->schedule, s->trace, err) != 0) return -1;
     if (s->data && data_check_source(s->data, err) != 0) return -1;
-    return run_devices(&devices, s->devices ? s->devices : "cpu:1", s->precision, s->nccl, false, err);
+    return run_devices(&devices, s->devices ? s->devices : "cpu:1", s->precision, s->nccl, false,
+                       err);
 }
 
 /* ranks: this process is one of several. */
 static int check_usage(const TrainSettings *s, bool ranks, Error *err)
 {
     if (!s->workload) return error_set(err, "expected --workload W, see --help");
-    if (!s->plan == !s->schedule) return error_set(err, "expected either --plan or --schedule, see --help");
-    if (s->schedule && !s->devices) return error_set(err, "--schedule needs --devices, such as cpu:2");
-    if (s->plan && s->trace && !s->replan) return error_set(err, "--trace: no effect with --plan, but for --replan");
-    if (s->replan && !s->trace) return error_set(err, "--replan needs --trace, the times that the plan came from");
+    if (!s->plan == !s->schedule)
+        return error_set(err, "expected either --plan or --schedule, see --help");
+    if (s->schedule && !s->devices)
+        return error_set(err, "--schedule needs --devices, such as cpu:2");
+    if (s->plan && s->trace && !s->replan)
+        return error_set(err, "--trace: no effect with --plan, but for --replan");
+    if (s->replan && !s->trace)
+        return error_set(err, "--replan needs --trace, the times that the plan came from");
     if (!s->output) return error_set(err, "expected -o OUT.safetensors, see --help");
     if (strcmp(s->output, "-") == 0 || (s->timeline && strcmp(s->timeline, "-") == 0))
         return error_set(err, "-: the table goes to standard output, expected a file's name");
     if (s->resume && !s->checkpoint) return error_set(err, "--resume needs --checkpoint DIR");
-    if (s->every && !s->checkpoint) return error_set(err, "--checkpoint-every: no effect without --checkpoint");
+    if (s->every && !s->checkpoint)
+        return error_set(err, "--checkpoint-every: no effect without --checkpoint");
     if (s->restarts && !s->checkpoint) return error_set(err, "--restarts needs --checkpoint DIR");
     if (run_store_check(s->store, err) != 0) return -1;
-    if (s->store && s->replan) return error_set(err, "--replan: not with --store, whose moves are not evaluated");
+    if (s->store && s->replan)
+        return error_set(err, "--replan: not with --store, whose moves are not evaluated");
     if (s->log_every && !s->log) return error_set(err, "--log-every: no effect without --log");
     if (s->log && strcmp(s->log, "-") == 0)
         return error_set(err, "-: the table goes to standard output, expected a file's name");
-    if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0) return error_set(err, "--workers: no effect with --prefetch 0");
-    if (s->timeout && !ranks && s->processes < 2) return error_set(err, "--fault-timeout: no effect on a run of one process");
-    if (s->interface && !ranks && s->processes < 2) return error_set(err, "--interface: no effect on a run of one process");
-    if (ranks && s->processes) return error_set(err, "--processes: this is a rank already, give mpirun its number");
-    if (ranks && s->restarts) return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
+    if (s->prefetch_given && s->prefetch == 0 && s->lanes > 0)
+        return error_set(err, "--workers: no effect with --prefetch 0");
+    if (s->timeout && !ranks && s->processes < 2)
+        return error_set(err, "--fault-timeout: no effect on a run of one process");
+    if (s->interface && !ranks && s->processes < 2)
+        return error_set(err, "--interface: no effect on a run of one process");
+    if (ranks && s->processes)
+        return error_set(err, "--processes: this is a rank already, give mpirun its number");
+    if (ranks && s->restarts)
+        return error_set(err, "--restarts: of a rank, no; with --processes, of the whole run");
     if (check_files(s, NULL, err) != 0) return -1;
     return check_words(s, err);
 }
@@ -929,67 +1048,111 @@ static void hide_replan(TrainSettings *s)
 int run_train(int argc, char **argv)
 {
     static const char *const replan_only[] = {"replan-threshold", "replan-checks", "replan-gain"};
-    TrainSettings s = {.replan_threshold = 15, .replan_gain = 5, .replan_checks = 3, .epochs = 1, .seed = 1, .queue_depth = 2};
+    TrainSettings s = {.replan_threshold = 15, .replan_gain = 5, .replan_checks = 3, .epochs = 1,
+                       .seed = 1, .queue_depth = 2};
     Option table[] = {
-        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload, 0, 0, NULL, false},
-        {"plan", 0, OPTION_STRING, "PLAN", "The plan, a file of pipebd-plan -o.", &s.plan, 0, 0, NULL, false},
-        {"schedule", 0, OPTION_STRING, "NAME", "Or a schedule: dp, ls, tr, dpu, ir, ahd, split, sequential, store; ls, ahd and split need --trace.",
-         &s.schedule, 0, 0, NULL, false},
-        {"trace", 0, OPTION_STRING, "TRACE", "The trace that --schedule plans from, and that --replan compares the devices' times with.", &s.trace, 0, 0, NULL, false},
-        {"devices", 0, OPTION_STRING, RUN_DEVICES, RUN_DEVICES_HELP " Default: cpu:N for a plan of N devices.", &s.devices, 0, 0,
+        {"workload", 'w', OPTION_STRING, "W", "A bundled workload's name, or a file.", &s.workload,
+         0, 0, NULL, false},
+        {"plan", 0, OPTION_STRING, "PLAN", "The plan, a file of pipebd-plan -o.", &s.plan, 0, 0,
          NULL, false},
-        {"precision", 0, OPTION_STRING, "P", "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).", &s.precision, 0, 0, NULL, false},
-        {"nccl", 0, OPTION_FLAG, NULL, "Transfer rows and gradients between GPUs by NCCL instead of peer copies.", &s.nccl, 0, 0, NULL, false},
-        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0, 0, NULL, false},
-        {"epochs", 0, OPTION_INTEGER, "N", "Epochs to train each block for.", &s.epochs, 1, (int64_t)1 << 30, NULL, false},
-        {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &s.batch, 1, (int64_t)1 << 24, NULL, false},
-        {"seed", 0, OPTION_INTEGER, "S", "Seed of weights, sample order, augmentation and paths.", &s.seed, 0, (int64_t)1 << 53, NULL, false},
-        {"init", 0, OPTION_STRING, "FILE", "Initial weights of the students, a file of train or choose (default: random).",
+        {"schedule", 0, OPTION_STRING, "NAME",
+         "Or a schedule: dp, ls, tr, dpu, ir, ahd, split, sequential, store; ls, ahd and split "
+         "need --trace.",
+         &s.schedule, 0, 0, NULL, false},
+        {"trace", 0, OPTION_STRING, "TRACE",
+         "The trace that --schedule plans from, and that --replan compares the devices' times "
+         "with.", &s.trace, 0, 0, NULL, false},
+        {"devices", 0, OPTION_STRING, RUN_DEVICES,
+         RUN_DEVICES_HELP " Default: cpu:N for a plan of N devices.", &s.devices, 0, 0,
+         NULL, false},
+        {"precision", 0, OPTION_STRING, "P",
+         "Precision on GPUs: fp32, tf32 or bf16 (default: fp32).", &s.precision, 0, 0, NULL, false},
+        {"nccl", 0, OPTION_FLAG, NULL,
+         "Transfer rows and gradients between GPUs by NCCL instead of peer copies.", &s.nccl, 0, 0,
+         NULL, false},
+        {"data", 0, OPTION_STRING, "SOURCE", DATA_SOURCES " (default: the workload's).", &s.data, 0,
+         0, NULL, false},
+        {"epochs", 0, OPTION_INTEGER, "N", "Epochs to train each block for.", &s.epochs, 1,
+         (int64_t)1 << 30, NULL, false},
+        {"batch", 0, OPTION_INTEGER, "B", "Global batch (default: the workload's).", &s.batch, 1,
+         (int64_t)1 << 24, NULL, false},
+        {"seed", 0, OPTION_INTEGER, "S", "Seed of weights, sample order, augmentation and paths.",
+         &s.seed, 0, (int64_t)1 << 53, NULL, false},
+        {"init", 0, OPTION_STRING, "FILE",
+         "Initial weights of the students, a file of train or choose (default: random).",
          &s.student, 0, 0, NULL, false},
-        {"teacher", 0, OPTION_STRING, "FILE", "The teacher's weights, safetensors (default: the workload's).",
+        {"teacher", 0, OPTION_STRING, "FILE",
+         "The teacher's weights, safetensors (default: the workload's).",
          &s.teacher, 0, 0, NULL, false},
-        {"sync-batchnorm", 0, OPTION_FLAG, NULL, "Compute batch statistics over all devices of a block, not on each device alone.",
+        {"sync-batchnorm", 0, OPTION_FLAG, NULL,
+         "Compute batch statistics over all devices of a block, not on each device alone.",
          &s.synchronise, 0, 0, NULL, false},
-        {"queue-depth", 0, OPTION_INTEGER, "N", "Capacity of a relay queue, in messages.", &s.queue_depth, 1, 1024, NULL, false},
-        {"workers", 0, OPTION_INTEGER, "N", "Loader workers (default: as many as cores that devices leave).",
+        {"queue-depth", 0, OPTION_INTEGER, "N", "Capacity of a relay queue, in messages.",
+         &s.queue_depth, 1, 1024, NULL, false},
+        {"workers", 0, OPTION_INTEGER, "N",
+         "Loader workers (default: as many as cores that devices leave).",
          &s.lanes, 1, 1024, NULL, false},
-        {"prefetch", 0, OPTION_INTEGER, "N", "Batches loaded ahead for each device; 0: the device loads its own (default: 2 with --workers or if devices leave cores, else 0).",
+        {"prefetch", 0, OPTION_INTEGER, "N",
+         "Batches loaded ahead for each device; 0: the device loads its own (default: 2 with "
+         "--workers or if devices leave cores, else 0).",
          &s.prefetch, 0, 1024, NULL, false},
-        {"max-bad-samples", 0, OPTION_INTEGER, "N", "Replace at most N damaged samples by the next good ones.", &s.skip_bad, 0, (int64_t)1 << 40, NULL, false},
-        {"checkpoint", 0, OPTION_STRING, "DIR", "Write checkpoints to this folder.", &s.checkpoint, 0, 0, NULL, false},
-        {"checkpoint-every", 0, OPTION_INTEGER, "N", "Steps of a block between its checkpoints (default: an epoch).",
+        {"max-bad-samples", 0, OPTION_INTEGER, "N",
+         "Replace at most N damaged samples by the next good ones.", &s.skip_bad, 0,
+         (int64_t)1 << 40, NULL, false},
+        {"checkpoint", 0, OPTION_STRING, "DIR", "Write checkpoints to this folder.", &s.checkpoint,
+         0, 0, NULL, false},
+        {"checkpoint-every", 0, OPTION_INTEGER, "N",
+         "Steps of a block between its checkpoints (default: an epoch).",
          &s.every, 1, (int64_t)1 << 40, NULL, false},
-        {"resume", 0, OPTION_FLAG, NULL, "Continue from the checkpoint, under the same plan or another.", &s.resume, 0, 0, NULL, false},
-        {"store", 0, OPTION_STRING, "PLACE", "Where store and sequential keep boundaries: host (memory), or a folder for later runs.", &s.store, 0, 0, NULL, false},
-        {"restarts", 0, OPTION_INTEGER, "N", "Restart from the checkpoint after a crash or a fault, at most N times.",
+        {"resume", 0, OPTION_FLAG, NULL,
+         "Continue from the checkpoint, under the same plan or another.", &s.resume, 0, 0, NULL,
+         false},
+        {"store", 0, OPTION_STRING, "PLACE",
+         "Where store and sequential keep boundaries: host (memory), or a folder for later runs.",
+         &s.store, 0, 0, NULL, false},
+        {"restarts", 0, OPTION_INTEGER, "N",
+         "Restart from the checkpoint after a crash or a fault, at most N times.",
          &s.restarts, 1, 1000000, NULL, false},
-        {"replan", 0, OPTION_FLAG, NULL, "Compare the devices' times with --trace after each epoch, and change the plan if a device has become slower.",
+        {"replan", 0, OPTION_FLAG, NULL,
+         "Compare the devices' times with --trace after each epoch, and change the plan if a "
+         "device has become slower.",
          &s.replan, 0, 0, NULL, false},
         {"replan-threshold", 0, OPTION_NUMBER, "PERCENT", "Change of a device's times that counts.",
          &s.replan_threshold, 1, 0, NULL, false},
-        {"replan-checks", 0, OPTION_INTEGER, "N", "Checks in a row that must find it.", &s.replan_checks, 1, DRIFT_MAX_PATIENCE, NULL, false},
+        {"replan-checks", 0, OPTION_INTEGER, "N", "Checks in a row that must find it.",
+         &s.replan_checks, 1, DRIFT_MAX_PATIENCE, NULL, false},
         {"replan-gain", 0, OPTION_NUMBER, "PERCENT", "Least gain in epoch time for another plan.",
          &s.replan_gain, 0, 0, NULL, false},
-        {"log", 0, OPTION_STRING, "FILE", "Write a log, JSON lines, for pipebd-plot progress; --resume appends to it.",
+        {"log", 0, OPTION_STRING, "FILE",
+         "Write a log, JSON lines, for pipebd-plot progress; --resume appends to it.",
          &s.log, 0, 0, NULL, false},
-        {"log-every", 0, OPTION_INTEGER, "N", "Steps between lines of the log (default: a tenth of an epoch).",
+        {"log-every", 0, OPTION_INTEGER, "N",
+         "Steps between lines of the log (default: a tenth of an epoch).",
          &s.log_every, 1, (int64_t)1 << 40, NULL, false},
-        {"processes", 0, OPTION_INTEGER, "P", "Run P processes on this machine through mpirun, each with --devices.",
+        {"processes", 0, OPTION_INTEGER, "P",
+         "Run P processes on this machine through mpirun, each with --devices.",
          &s.processes, 1, 4096, NULL, false},
-        {"interface", 0, OPTION_STRING, "NAME", "Listen for other processes at this interface or address only.", &s.interface, 0, 0, NULL, false},
-        {"fault-timeout", 0, OPTION_INTEGER, "SECONDS", "Time without a heartbeat after which a process is lost (default: 30).",
+        {"interface", 0, OPTION_STRING, "NAME",
+         "Listen for other processes at this interface or address only.", &s.interface, 0, 0, NULL,
+         false},
+        {"fault-timeout", 0, OPTION_INTEGER, "SECONDS",
+         "Time without a heartbeat after which a process is lost (default: 30).",
          &s.timeout, 1, 1000000, NULL, false},
-        {"timeline", 0, OPTION_STRING, "FILE", "Write a timeline of steps 2 to 5 of each phase, for Perfetto.",
+        {"timeline", 0, OPTION_STRING, "FILE",
+         "Write a timeline of steps 2 to 5 of each phase, for Perfetto.",
          &s.timeline, 0, 0, NULL, false},
-        {"output", 'o', OPTION_STRING, "FILE", "Write the students' weights, safetensors, to this file.", &s.output, 0, 0, NULL, false},
+        {"output", 'o', OPTION_STRING, "FILE",
+         "Write the students' weights, safetensors, to this file.", &s.output, 0, 0, NULL, false},
         {0},
     };
-    Options  options = {"pipebd-run train", "--workload W (--plan PLAN | --schedule NAME --devices DEVICES) -o FILE [options]",
-                        "Trains the students of a workload block by block against its teacher.", table, NULL};
+    Options  options = {
+         "pipebd-run train",
+         "--workload W (--plan PLAN | --schedule NAME --devices DEVICES) -o FILE [options]",
+         "Trains the students of a workload block by block against its teacher.", table, NULL};
     Operands operands;
     Error    err = {""};
-    Train    t = {.settings = &s, .argc = argc, .argv = argv, .current_run = CURRENT_RUN_INITIALIZER,
-                  .replan = RUN_REPLAN_INITIALIZER};
+    Train    t = {.settings = &s, .argc = argc, .argv = argv,
+                  .current_run = CURRENT_RUN_INITIALIZER, .replan = RUN_REPLAN_INITIALIZER};
 
     run_ignore_lost_output();
     int      status = run_world_open(&t.world, "pipebd-run train");
@@ -999,16 +1162,21 @@ int run_train(int argc, char **argv)
     if (operands.count) { error_set(&err, "unexpected \"%s\"", operands.values[0]); goto done; }
     s.prefetch_given = option_given(table, "prefetch");
     for (int i = 0; i < 3 && !s.replan; i++)
-        if (option_given(table, replan_only[i])) { error_set(&err, "--%s: no effect without --replan", replan_only[i]); goto done; }
+        if (option_given(table, replan_only[i])) {
+            error_set(&err, "--%s: no effect without --replan", replan_only[i]);
+            goto done;
+        }
     if (check_usage(&s, t.world != NULL, &err) != 0) goto done;
     if (!s.replan) hide_replan(&s);
     status = EXIT_FAILED;
     if (s.restarts || s.processes)
-        return run_supervised(&(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
+        return run_supervised(
+            &(SuperviseOptions){argc, argv, s.checkpoint, (int)s.restarts, (int)s.processes});
     t.first_checkpoint = run_newest_checkpoint(s.checkpoint);
     if (open_fault_monitor(&t, &err) != 0) goto done;
     if (end_log(&t, train(&t, &options, &err), &err) == 0) status = EXIT_OK;
-    else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted()) status = EXIT_INTERRUPTED;
+    else if ((t.result.stopped && !watch_failed(&t.watch)) || run_interrupted())
+        status = EXIT_INTERRUPTED;
     else go_on_after_error(&t, &err);
     train_close(&t);
 done:

@@ -73,7 +73,8 @@ static int write_text(const ValidateTask *job, char *path, const Text *text)
     int rc = -1;
 
     if (path)
-        rc = text_failed(text) ? error_no_memory(job->err) : file_write(path, text_string(text), text->length, job->err);
+        rc = text_failed(text) ? error_no_memory(job->err)
+                               : file_write(path, text_string(text), text->length, job->err);
     free(path);
     return rc;
 }
@@ -88,7 +89,9 @@ static int write_row(const ValidateTask *job, const ValidationRow *row)
     plan_text(row->plan, &plan);
     rc = write_text(job, path_in(job, "plan-%s.json", name), &plan);
     text_free(&plan);
-    if (rc != 0 || write_text(job, path_in(job, "%s-predicted.json", name), &row->predicted_timeline) != 0) return -1;
+    if (rc != 0
+        || write_text(job, path_in(job, "%s-predicted.json", name), &row->predicted_timeline) != 0)
+        return -1;
     return write_text(job, path_in(job, "%s-measured.json", name), &row->measured_timeline);
 }
 
@@ -100,7 +103,8 @@ static int write_page(const ValidateTask *job)
     Text        page = {0};
     int         rc = -1;
 
-    if (paths[0] && paths[1] && paths[2]) rc = report_page(&page, (const char *const *)paths, 3, NULL, job->err);
+    if (paths[0] && paths[1] && paths[2])
+        rc = report_page(&page, (const char *const *)paths, 3, NULL, job->err);
     if (rc == 0) rc = write_text(job, path_in(job, "report.html"), &page);
     text_free(&page);
     for (int i = 0; i < 3; i++) free(paths[i]);
@@ -115,10 +119,12 @@ static int write_files(const ValidateTask *job)
     validation_json(&job->validation, &job->scenario, &text);
     rc = write_text(job, path_in(job, "validation.json"), &text);
     text_free(&text);
-    for (int i = 0; i < job->validation.row_count && rc == 0; i++) rc = write_row(job, &job->validation.rows[i]);
+    for (int i = 0; i < job->validation.row_count && rc == 0; i++)
+        rc = write_row(job, &job->validation.rows[i]);
     if (rc == 0 && job->validation.best >= 0) rc = write_page(job);
     if (rc == 0 && job->settings->update)
-        rc = file_write(job->settings->update, text_string(&job->validation.trace), job->validation.trace.length, job->err);
+        rc = file_write(job->settings->update, text_string(&job->validation.trace),
+                        job->validation.trace.length, job->err);
     return rc;
 }
 
@@ -130,11 +136,15 @@ static int check_files(const ValidateSettings *s, Error *err)
 
     if (!s->trace) text_printf(&profile, "%s/trace.json", s->output);
     const RunFile files[] = {
-        {"--workload", run_workload_file(m->workload), false}, {"--teacher", m->teacher, false},
-        {"--trace", s->trace, false}, {"the profile in -o", profile.bytes, false}, {"-o", s->output, false},
+        {"--workload", run_workload_file(m->workload), false},
+        {"--teacher", m->teacher, false},
+        {"--trace", s->trace, false},
+        {"the profile in -o", profile.bytes, false},
+        {"-o", s->output, false},
         {"--update-trace", s->update, true},
     };
-    int rc = text_failed(&profile) ? error_no_memory(err) : run_check_files(files, sizeof files / sizeof *files, err);
+    int rc = text_failed(&profile) ? error_no_memory(err)
+                                   : run_check_files(files, sizeof files / sizeof *files, err);
     text_free(&profile);
     return rc;
 }
@@ -163,7 +173,8 @@ static int draw_epochs(const ValidateTask *job)
 static int draw_chosen(const ValidateTask *job)
 {
     const char *name = schedule_name(job->validation.rows[job->validation.best].schedule);
-    char       *predicted = path_in(job, "%s-predicted.json", name), *measured = path_in(job, "%s-measured.json", name);
+    char       *predicted = path_in(job, "%s-predicted.json", name),
+         *measured = path_in(job, "%s-measured.json", name);
     Plot        plot = {0};
     int         rc = -1;
 
@@ -214,7 +225,8 @@ static int read_or_measure(ValidateTask *job)
 
     if (job->settings->trace) return trace_read(&job->trace, job->settings->trace, job->err);
     rc = measure(job, &text);
-    if (rc == 0) rc = trace_parse(&job->trace, "trace.json", text_string(&text), text.length, job->err);
+    if (rc == 0)
+        rc = trace_parse(&job->trace, "trace.json", text_string(&text), text.length, job->err);
     if (rc == 0 && run_world_speaks(job->inputs.world)) {
         char *path = path_in(job, "trace.json");
         rc = path ? file_write(path, text_string(&text), text.length, job->err) : -1;
@@ -229,7 +241,9 @@ static int check_ranks(const ValidateTask *job, unsigned schedules)
 {
     Text facts = {0};
 
-    text_printf(&facts, "hash of the trace\t%016" PRIx64 "\nschedules\t%u\n--seconds\t%g\n--rounds\t%" PRId64 "\n",
+    text_printf(&facts,
+                "hash of the trace\t%016" PRIx64
+                "\nschedules\t%u\n--seconds\t%g\n--rounds\t%" PRId64 "\n",
                 job->trace->hash, schedules, job->settings->seconds, job->settings->rounds);
     int rc = run_world_same(job->inputs.world, &facts, job->err);
     text_free(&facts);
@@ -243,11 +257,14 @@ static int check_trace(const ValidateTask *job)
     const Workload *w = job->inputs.workload;
 
     if (t->block_count != w->block_count)
-        return error_set(job->err, "%s: %d blocks, but the workload has %d", job->settings->trace, t->block_count,
-                         w->block_count);
+        return error_set(job->err, "%s: %d blocks, but the workload has %d", job->settings->trace,
+                         t->block_count, w->block_count);
     if (trace_device_count(t) != job->inputs.device_count)
-        return error_set(job->err, "%s: of %d devices, but --devices has %d: what they do to each other would not "
-                         "be known", job->settings->trace, trace_device_count(t), job->inputs.device_count);
+        return error_set(
+            job->err,
+            "%s: of %d devices, but --devices has %d: what they do to each other would not "
+            "be known",
+            job->settings->trace, trace_device_count(t), job->inputs.device_count);
     return 0;
 }
 
@@ -255,16 +272,19 @@ static int compare_all(ValidateTask *job, unsigned schedules)
 {
     const ValidateSettings *s = job->settings;
     Progress        progress;
-    ScenarioOptions cluster = {.batch = job->inputs.batch, .epochs = s->epochs, .queue_depth = s->measure.queue_depth};
+    ScenarioOptions cluster = {
+        .batch = job->inputs.batch, .epochs = s->epochs, .queue_depth = s->measure.queue_depth};
     ValidateOptions options;
     int             rc;
 
     if (scenario_build(&job->scenario, job->trace, &cluster, job->err) != 0) return -1;
-    options = (ValidateOptions){.world = job->inputs.world, .first_of_spec = job->inputs.first_of_spec,
+    options = (ValidateOptions){.world = job->inputs.world,
+                                .first_of_spec = job->inputs.first_of_spec,
                                 .workload = job->inputs.workload, .devices = &job->inputs.devices,
                                 .data = job->inputs.data, .teacher = job->inputs.teacher,
-                                .scenario = &job->scenario, .schedules = schedules, .seconds = s->seconds,
-                                .rounds = (int)s->rounds, .store = s->measure.store, .lanes = job->inputs.lanes,
+                                .scenario = &job->scenario, .schedules = schedules,
+                                .seconds = s->seconds, .rounds = (int)s->rounds,
+                                .store = s->measure.store, .lanes = job->inputs.lanes,
                                 .prefetch = job->inputs.prefetch, .seed = (uint64_t)s->measure.seed,
                                 .stop = job->inputs.stop, .current_run = &job->inputs.current_run,
                                 .progress = progress_of_runs, .context = &progress};
@@ -282,7 +302,8 @@ static int print(const ValidateTask *job)
     if (job->settings->format == 0)      validation_table(&job->validation, &job->scenario, &text);
     else if (job->settings->format == 1) validation_csv(&job->validation, &text);
     else                                 validation_json(&job->validation, &job->scenario, &text);
-    rc = text_failed(&text) ? error_no_memory(job->err) : file_write("-", text_string(&text), text.length, job->err);
+    rc = text_failed(&text) ? error_no_memory(job->err)
+                            : file_write("-", text_string(&text), text.length, job->err);
     text_free(&text);
     return rc;
 }
@@ -303,9 +324,12 @@ static int run(const ValidateSettings *s, unsigned schedules, World *world, Erro
     int  rc = -1;
 
     if (speaks && s->update && file_check_writable(s->update, err) != 0) return -1;
-    if (measure_open(&job.inputs, &s->measure, world, "validate", err) != 0 || measure_say_ranks(&job.inputs, err) != 0) goto done;
+    if (measure_open(&job.inputs, &s->measure, world, "validate", err) != 0
+        || measure_say_ranks(&job.inputs, err) != 0)
+        goto done;
     if (speaks && make_folder(&made, s->output, err) != 0) goto done;
-    if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || check_ranks(&job, schedules) != 0) goto done;
+    if (read_or_measure(&job) != 0 || check_trace(&job) != 0 || check_ranks(&job, schedules) != 0)
+        goto done;
     if (compare_all(&job, schedules) != 0) goto done;
     rc = speaks ? write_and_print(&job) : 0;
 done:
@@ -322,37 +346,56 @@ static int check_store(const ValidateSettings *s, unsigned schedules, bool epoch
 {
     int first = 0;
 
-    while (first < SCHEDULE_COUNT && !(schedules >> first & 1 && schedule_row((Schedule)first)->stores)) first++;
-    if (first < SCHEDULE_COUNT) return run_store_wanted(true, s->measure.store, schedule_name((Schedule)first), err);
-    if (s->measure.store) return error_set(err, "--store: no effect, none of --schedules stores boundaries");
-    if (epochs_given) return error_set(err, "--epochs: no effect, none of --schedules stores boundaries");
+    while (first < SCHEDULE_COUNT
+           && !(schedules >> first & 1 && schedule_row((Schedule)first)->stores))
+        first++;
+    if (first < SCHEDULE_COUNT)
+        return run_store_wanted(true, s->measure.store, schedule_name((Schedule)first), err);
+    if (s->measure.store)
+        return error_set(err, "--store: no effect, none of --schedules stores boundaries");
+    if (epochs_given)
+        return error_set(err, "--epochs: no effect, none of --schedules stores boundaries");
     return 0;
 }
 
 int run_validate(int argc, char **argv)
 {
     static const char *const formats[] = {"table", "csv", "json", NULL};
-    ValidateSettings s = {.measure = MEASURE_DEFAULTS, .schedules = "dp,ls,tr,dpu,ir,ahd", .seconds = 1.5, .rounds = 5, .epochs = 3};
+    ValidateSettings s = {.measure = MEASURE_DEFAULTS, .schedules = "dp,ls,tr,dpu,ir,ahd",
+                          .seconds = 1.5, .rounds = 5, .epochs = 3};
     Option   table[] = {
         MEASURE_OPTIONS(s.measure),
-        {"trace", 0, OPTION_STRING, "FILE", "Predict from this trace instead of a new profile.", &s.trace, 0, 0,
+        {"trace", 0, OPTION_STRING, "FILE", "Predict from this trace instead of a new profile.",
+         &s.trace, 0, 0,
          NULL, false},
-        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to run.", &s.schedules, 0, 0, NULL, false},
-        {"seconds", 0, OPTION_NUMBER, "S", "Approximate length of a run.", &s.seconds, 0, 0, NULL, false},
-        {"rounds", 0, OPTION_INTEGER, "N", "Runs of each schedule, interleaved.", &s.rounds, 1, 1000, NULL, false},
-        {"epochs", 0, OPTION_INTEGER, "E", "Epochs of the job that sequential and store are run for.", &s.epochs, 1, 1000, NULL, false},
-        {"store", 0, OPTION_STRING, "PLACE", "Where sequential and store keep boundaries: host (memory), or a folder.",
-         &s.measure.store, 0, 0, NULL, false},
-        {"update-trace", 0, OPTION_STRING, "FILE", "Write the trace, corrected by the runs, to this file.", &s.update, 0, 0, NULL,
+        {"schedules", 0, OPTION_STRING, "LIST", "Schedules to run.", &s.schedules, 0, 0, NULL,
          false},
-        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "FOLDER", "Write trace, plans, timelines, plots and report.html to this folder.", &s.output, 0, 0, NULL,
+        {"seconds", 0, OPTION_NUMBER, "S", "Approximate length of a run.", &s.seconds, 0, 0, NULL,
+         false},
+        {"rounds", 0, OPTION_INTEGER, "N", "Runs of each schedule, interleaved.", &s.rounds, 1,
+         1000, NULL, false},
+        {"epochs", 0, OPTION_INTEGER, "E",
+         "Epochs of the job that sequential and store are run for.", &s.epochs, 1, 1000, NULL,
+         false},
+        {"store", 0, OPTION_STRING, "PLACE",
+         "Where sequential and store keep boundaries: host (memory), or a folder.",
+         &s.measure.store, 0, 0, NULL, false},
+        {"update-trace", 0, OPTION_STRING, "FILE",
+         "Write the trace, corrected by the runs, to this file.", &s.update, 0, 0, NULL,
+         false},
+        {"format", 0, OPTION_CHOICE, "table|csv|json", "Output format.", &s.format, 0, 0, formats,
+         false},
+        {"output", 'o', OPTION_STRING, "FOLDER",
+         "Write trace, plans, timelines, plots and report.html to this folder.", &s.output, 0, 0,
+         NULL,
          false},
         {0},
     };
-    Options  options = {"pipebd-run validate", "--workload W --devices DEVICES -o FOLDER [options]",
-                        "Profiles the blocks, predicts the epoch time of every schedule from the profile, runs "
-                        "every schedule, and compares the times.", table, NULL};
+    Options  options = {
+         "pipebd-run validate", "--workload W --devices DEVICES -o FOLDER [options]",
+         "Profiles the blocks, predicts the epoch time of every schedule from the profile, runs "
+         "every schedule, and compares the times.",
+         table, NULL};
     Operands operands;
     Error    err = {""};
     unsigned schedules;
@@ -364,8 +407,13 @@ int run_validate(int argc, char **argv)
 
     if (status != 0) return status;
     if (!run_world_parse(world, &options, argc, argv, &operands, &status, &err)) goto done;
-    if (operands.count) { error_set(&err, "\"%s\": expected only options", operands.values[0]); goto done; }
-    if (measure_check(&s.measure, table, world != NULL, &err) != 0 || schedule_list(&schedules, s.schedules, &err) != 0) goto done;
+    if (operands.count) {
+        error_set(&err, "\"%s\": expected only options", operands.values[0]);
+        goto done;
+    }
+    if (measure_check(&s.measure, table, world != NULL, &err) != 0
+        || schedule_list(&schedules, s.schedules, &err) != 0)
+        goto done;
     if (check_store(&s, schedules, option_given(table, "epochs"), &err) != 0) goto done;
     if (!s.output) { error_set(&err, "expected -o FOLDER"); goto done; }
     if (!(s.seconds > 0)) { error_set(&err, "--seconds: expected more than 0"); goto done; }

@@ -18,7 +18,11 @@ static void add_loss(Watch *watch, int block, int64_t step, double loss)
     BlockLoss *b = &watch->blocks[block];
     int64_t    epoch = step / watch->steps_per_epoch;
 
-    if (b->steps == 0 || epoch != b->last_epoch) { b->last = 0; b->last_steps = 0; b->last_epoch = epoch; }
+    if (b->steps == 0 || epoch != b->last_epoch) {
+        b->last = 0;
+        b->last_steps = 0;
+        b->last_epoch = epoch;
+    }
     if (b->steps < watch->steps_per_epoch) { b->first += loss; b->first_steps++; }
     b->last += loss;
     b->last_steps++;
@@ -44,19 +48,27 @@ void watch_update(Watch *watch, int block, int64_t step, double loss)
     add_loss(watch, block, step, loss);
     bool wake = look_for_due(watch);
     pthread_mutex_unlock(&watch->lock);
-    if (watch->sampler) wake = sampler_update(watch->sampler, block, step, loss, clock_ns()) || wake;
+    if (watch->sampler)
+        wake = sampler_update(watch->sampler, block, step, loss, clock_ns()) || wake;
     if (wake) monitor_wake(watch->monitor);
 }
 
 double watch_rate(const Watch *watch, double seconds)
 {
     if (seconds <= 0) return 0;
-    return (double)watch->done / watch->workload->block_count * (double)watch->workload->batch / seconds;
+    return (double)watch->done / watch->workload->block_count * (double)watch->workload->batch
+           / seconds;
 }
 
-static int64_t step_of(const Watch *watch) { return watch->block_sum / watch->workload->block_count; }
+static int64_t step_of(const Watch *watch)
+{
+    return watch->block_sum / watch->workload->block_count;
+}
 
-static double last_loss(const BlockLoss *b) { return b->last_steps ? b->last / (double)b->last_steps : NAN; }
+static double last_loss(const BlockLoss *b)
+{
+    return b->last_steps ? b->last / (double)b->last_steps : NAN;
+}
 
 /* ---- the monitor: the terminal ---------------------------------------------------------- */
 
@@ -68,11 +80,16 @@ static void look_for_busiest(Watch *watch, int64_t now_ns)
     watch->busiest_share = 0;
     for (int d = 0; d < status_board_devices(watch->where); d++) {
         DeviceTimes now = status_board_times(watch->where, d, now_ns);
-        int64_t    passed_ns = status_board_passed_ns(watch->where, d, &watch->seen[d], &now, now_ns - watch->seen_ns);
+        int64_t    passed_ns =
+            status_board_passed_ns(watch->where, d, &watch->seen[d], &now, now_ns - watch->seen_ns);
         double     work = 0;
-        for (int op = 0; op < OP_COUNT; op++) work += (double)(now.work_ns[op] - watch->seen[d].work_ns[op]);
+        for (int op = 0; op < OP_COUNT; op++)
+            work += (double)(now.work_ns[op] - watch->seen[d].work_ns[op]);
         if (passed_ns > 0) work /= (double)passed_ns;
-        if (watch->seen_ns && work > watch->busiest_share) { watch->busiest = d; watch->busiest_share = work; }
+        if (watch->seen_ns && work > watch->busiest_share) {
+            watch->busiest = d;
+            watch->busiest_share = work;
+        }
         watch->seen[d] = now;
     }
     watch->seen_ns = now_ns;
@@ -88,7 +105,8 @@ static void time_text(Text *out, double seconds)
 {
     int64_t s = (int64_t)seconds;
 
-    if (s >= 3600) text_printf(out, "%" PRId64 ":%02d:%02d", s / 3600, (int)(s / 60 % 60), (int)(s % 60));
+    if (s >= 3600)
+        text_printf(out, "%" PRId64 ":%02d:%02d", s / 3600, (int)(s / 60 % 60), (int)(s % 60));
     else           text_printf(out, "%d:%02d", (int)(s / 60), (int)(s % 60));
 }
 
@@ -97,18 +115,20 @@ static void line_text(Watch *watch, int64_t now_ns, Text *out)
 {
     pthread_mutex_lock(&watch->lock);
     double  seconds = (double)(now_ns - watch->start_ns) / 1e9;
-    int64_t epochs = watch->total_steps / watch->steps_per_epoch, epoch = step_of(watch) / watch->steps_per_epoch + 1;
+    int64_t epochs = watch->total_steps / watch->steps_per_epoch,
+            epoch = step_of(watch) / watch->steps_per_epoch + 1;
 
     text_printf(out, "%s  epoch %" PRId64 "/%" PRId64 "  %.1f %%  %.0f images/s", watch->schedule,
-                epoch < epochs ? epoch : epochs, epochs, 100.0 * (double)watch->done / (double)watch->total,
-                watch_rate(watch, seconds));
+                epoch < epochs ? epoch : epochs, epochs,
+                100.0 * (double)watch->done / (double)watch->total, watch_rate(watch, seconds));
     if (watch->done) {
         text_append(out, "  ");
         time_text(out, seconds * (double)(watch->total - watch->done) / (double)watch->done);
         text_append(out, " left");
     }
     if (watch->busiest >= 0)
-        text_printf(out, "  device %d works %.0f %%", watch->busiest, 100 * fmin(watch->busiest_share, 1));
+        text_printf(out, "  device %d works %.0f %%", watch->busiest,
+                    100 * fmin(watch->busiest_share, 1));
     text_append(out, "  loss");
     for (int b = 0; b < watch->workload->block_count; b++) {
         if (watch->blocks[b].last_steps) text_printf(out, " %.3g", last_loss(&watch->blocks[b]));
@@ -131,7 +151,8 @@ static void draw(Watch *watch, int64_t now_ns)
 
     line_text(watch, now_ns, &text);
     int length = (int)text.length < most ? (int)text.length : most;
-    fprintf(stderr, "\r%.*s%*s", length, text_string(&text), watch->shown > length ? watch->shown - length : 0, "");
+    fprintf(stderr, "\r%.*s%*s", length, text_string(&text),
+            watch->shown > length ? watch->shown - length : 0, "");
     fflush(stderr);
     watch->shown = length;
     text_free(&text);
@@ -200,7 +221,8 @@ static void write_sample(Watch *watch)
     const LogProgress *sample = watch->sampler ? sampler_take(watch->sampler) : NULL;
 
     if (!sample) return;
-    if (!watch_failed(watch) && run_log_progress(watch->log, sample, &watch->failure) != 0) fail(watch);
+    if (!watch_failed(watch) && run_log_progress(watch->log, sample, &watch->failure) != 0)
+        fail(watch);
     sampler_done(watch->sampler);
 }
 
@@ -237,15 +259,17 @@ static void work(void *context, bool asked)
     draw(watch, now_ns);
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static int open_log(Watch *watch, const WatchFacts *facts, Error *err)
 {
     const Workload *w = facts->workload;
     size_t          torn;
 
-    if (sampler_new(&watch->sampler, w->block_count, facts->block_step, w->batch, facts->log_facts.every, facts->where,
-                    err) != 0) return -1;
+    if (sampler_new(&watch->sampler, w->block_count, facts->block_step, w->batch,
+                    facts->log_facts.every, facts->where, err)
+        != 0)
+        return -1;
     if (run_log_open(&watch->log, facts->log, &facts->log_facts, &torn, err) != 0) return -1;
     if (torn) fprintf(stderr, "%s: the last line was not finished: cut off\n", facts->log);
     return 0;
@@ -253,14 +277,15 @@ static int open_log(Watch *watch, const WatchFacts *facts, Error *err)
 
 int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
 {
-    size_t blocks = (size_t)facts->workload->block_count, devices = (size_t)status_board_devices(facts->where);
+    size_t blocks = (size_t)facts->workload->block_count,
+           devices = (size_t)status_board_devices(facts->where);
 
     *watch = (Watch){.workload = facts->workload, .schedule = facts->schedule,
                      .steps_per_epoch = facts->steps_per_epoch, .total_steps = facts->total_steps,
                      .where = facts->where, .stop = facts->stop, .lock = PTHREAD_MUTEX_INITIALIZER,
                      .doing = "not begun", .current_run = facts->current_run, .busiest = -1,
-                     .monitor_every = facts->monitor_every, .tend = facts->tend, .context = facts->context,
-                     .terminal = isatty(STDERR_FILENO)};
+                     .monitor_every = facts->monitor_every, .tend = facts->tend,
+                     .context = facts->context, .terminal = isatty(STDERR_FILENO)};
     watch->blocks = calloc(blocks, sizeof *watch->blocks);
     watch->seen = calloc(devices, sizeof *watch->seen);
     if (!watch->blocks || !watch->seen) return error_no_memory(err);
@@ -268,7 +293,8 @@ int watch_open(Watch *watch, const WatchFacts *facts, Error *err)
         watch->block_sum += facts->block_step[b];
         watch->total += facts->total_steps - facts->block_step[b];
     }
-    if (watch->monitor_every) watch->monitor_next = (step_of(watch) / watch->monitor_every + 1) * watch->monitor_every;
+    if (watch->monitor_every)
+        watch->monitor_next = (step_of(watch) / watch->monitor_every + 1) * watch->monitor_every;
     if (facts->log && open_log(watch, facts, err) != 0) return -1;
     return monitor_start(&watch->monitor, watch->terminal ? DRAW_MS : 0, work, watch, err);
 }
@@ -301,11 +327,13 @@ int watch_end(Watch *watch, Error *err)
     erase(watch);
     watch->terminal = false;
     watch->doing = "after the run";
-    monitor_start(&watch->monitor, 0, work, watch, NULL);        /* without one SIGUSR1 has no answer */
+    monitor_start(&watch->monitor, 0, work, watch, NULL);        /* without one SIGUSR1 has no
+                                                                  * answer */
     return watch_failed(watch) ? error_set(err, "%s", watch->failure.text) : 0;
 }
 
-int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3], Error *err)
+int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3],
+                Error *err)
 {
     int      n = watch->workload->block_count;
     double  *loss = calloc((size_t)n, sizeof *loss);
@@ -315,10 +343,17 @@ int watch_close(Watch *watch, const char *why, const char *error, const double a
     if (!loss) return error_no_memory(err);
     for (int b = 0; b < n; b++) loss[b] = last_loss(&watch->blocks[b]);
     if (watch->log && !watch_failed(watch))
-        rc = run_log_end(watch->log, &(LogEnd){.why = why, .error = error ? error : "", .time_s = seconds,
-                                               .step = step_of(watch), .images_per_s = watch_rate(watch, seconds),
-                                               .loss = loss, .teacher_accuracy = accuracies[0],
-                                               .before_accuracy = accuracies[1], .after_accuracy = accuracies[2]}, err);
+        rc = run_log_end(watch->log,
+                         &(LogEnd){.why = why,
+                                   .error = error ? error : "",
+                                   .time_s = seconds,
+                                   .step = step_of(watch),
+                                   .images_per_s = watch_rate(watch, seconds),
+                                   .loss = loss,
+                                   .teacher_accuracy = accuracies[0],
+                                   .before_accuracy = accuracies[1],
+                                   .after_accuracy = accuracies[2]},
+                         err);
     int closed = run_log_close(watch->log, rc == 0 ? err : NULL);
     watch->log = NULL;
     free(loss);

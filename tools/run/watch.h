@@ -30,7 +30,8 @@ typedef struct {
     atomic_bool    *stop;                /* set when the log cannot be written */
     const char     *log;                 /* path; NULL: none */
     LogFacts        log_facts;           /* for the call only */
-    int64_t         monitor_every;          /* steps of the run between two calls of the next, by the monitor; 0: none */
+    int64_t         monitor_every;          /* steps of the run between two calls of the next, by
+                                             * the monitor; 0: none */
     void          (*tend)(void *context, int64_t step);
     void           *context;
 } WatchFacts;
@@ -38,7 +39,8 @@ typedef struct {
 typedef struct {
     const Workload *workload;
     const char     *schedule;
-    int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all blocks in this run */
+    int64_t    steps_per_epoch, total_steps, total;      /* total: updates of all blocks in this
+                                                          * run */
     const StatusBoard *where;
     atomic_bool *stop;
     pthread_mutex_t lock;                /* for what follows, up to the monitor's */
@@ -91,7 +93,8 @@ int  watch_end(Watch *watch, Error *err);
 
 /* The log's last line, when there is a log. accuracies: of teacher, student before, after; NaN:
  * not asked. error: NULL: none. */
-int  watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3], Error *err);
+int watch_close(Watch *watch, const char *why, const char *error, const double accuracies[3],
+                Error *err);
 
 /* Images a second: an image counts once, when all blocks have seen it. */
 double watch_rate(const Watch *watch, double seconds);

@@ -24,8 +24,8 @@ int run_world_open(World **out, const char *tool)
 
 bool run_world_speaks(const World *world) { return world_rank(world) == 0; }
 
-bool run_world_parse(const World *world, const Options *options, int argc, char **argv, Operands *operands, int *status,
-                     Error *err)
+bool run_world_parse(const World *world, const Options *options, int argc, char **argv,
+                     Operands *operands, int *status, Error *err)
 {
     *status = EXIT_USAGE;
     if (options_parse(options, argc, argv, operands, err) != 0) return false;
@@ -38,7 +38,8 @@ int run_world_close(World *world, const char *tool, int status, const Error *err
 {
     Error why = err ? *err : (Error){""};
 
-    /* Ranks that were interrupted come here in good order, and wait until rank 0 has written all. */
+    /* Ranks that were interrupted come here in good order, and wait until rank 0 has written
+     * all. */
     bool in_order = status == EXIT_OK || status == EXIT_INTERRUPTED;
     if (world_agree(world, in_order ? 0 : -1, &why) != 0 && status == EXIT_OK) status = EXIT_FAILED;
     if (status != 0 && run_world_speaks(world)) fprintf(stderr, "%s: %s\n", tool, why.text);
@@ -75,25 +76,29 @@ static int merge(DeviceSpec *devices, int *first, World *world, const Claim *cla
         together += claims[r].devices;
     }
     snprintf(text, sizeof text, "cpu:%d", together);
-    if (device_spec_parse(devices, text, err) != 0) return error_prefix(err, "of the ranks on %s", world_host(world, world_rank(world)));
+    if (device_spec_parse(devices, text, err) != 0)
+        return error_prefix(err, "of the ranks on %s", world_host(world, world_rank(world)));
     devices->memory_bytes = devices->memory_bytes / on_host * together;
     return 0;
 }
 
 /* The cores that a device of the specification is bound to, by their place among the allowed. */
-static void add_cores(cpu_set_t *out, const cpu_set_t *allowed, const DeviceSpec *devices, int index)
+static void add_cores(cpu_set_t *out, const cpu_set_t *allowed, const DeviceSpec *devices,
+                      int index)
 {
     int cores = CPU_COUNT(allowed), each = cores / devices->count > 0 ? cores / devices->count : 1;
 
     for (int core = 0, seen = 0; core < CPU_SETSIZE; core++) {
         if (!CPU_ISSET((size_t)core, allowed)) continue;
-        if (seen >= index * each % cores && seen < index * each % cores + each) CPU_SET((size_t)core, out);
+        if (seen >= index * each % cores && seen < index * each % cores + each)
+            CPU_SET((size_t)core, out);
         seen++;
     }
 }
 
 /* The world's thread stays on the cores of this rank's devices: where it waits, they do. */
-static void bind_world(World *world, const cpu_set_t *allowed, const DeviceSpec *devices, int first, int count)
+static void bind_world(World *world, const cpu_set_t *allowed, const DeviceSpec *devices, int first,
+                       int count)
 {
     cpu_set_t own;
 
@@ -116,8 +121,10 @@ int run_world_devices(World *world, DeviceSpec *devices, int *first_of_spec, Err
     mine.devices = devices->count;
     sched_getaffinity(0, sizeof mine.cores, &mine.cores);
     if (world_gather_all(world, claims, &mine, sizeof mine, err) != 0) goto done;
-    if (devices->type == DEVICE_CPU && merge(devices, first_of_spec, world, claims, err) != 0) goto done;
-    if (devices->type == DEVICE_CPU) bind_world(world, &mine.cores, devices, *first_of_spec, mine.devices);
+    if (devices->type == DEVICE_CPU && merge(devices, first_of_spec, world, claims, err) != 0)
+        goto done;
+    if (devices->type == DEVICE_CPU)
+        bind_world(world, &mine.cores, devices, *first_of_spec, mine.devices);
     rc = 0;
 done:
     free(claims);
@@ -145,9 +152,11 @@ static void cores_text(const cpu_set_t *cores, Text *out)
     }
 }
 
-int run_world_table(World *world, const DeviceSpec *devices, int first_of_spec, Text *out, Error *err)
+int run_world_table(World *world, const DeviceSpec *devices, int first_of_spec, Text *out,
+                    Error *err)
 {
-    int       rank = world_rank(world), first = world_first_device(world), count = world_devices(world, 0), rc = -1;
+    int       rank = world_rank(world), first = world_first_device(world),
+              count = world_devices(world, 0), rc = -1;
     cpu_set_t allowed, own;
     Text      mine = {0}, *lines;
 
@@ -169,7 +178,8 @@ int run_world_table(World *world, const DeviceSpec *devices, int first_of_spec, 
     if (text_failed(&mine)) { error_no_memory(err); goto done; }
     if (world_gather_texts(world, lines, &mine, err) != 0) goto done;
     if (rank == 0) text_append_bytes(out, mine.bytes, mine.length);
-    for (int r = 1; r < world_size(world) && rank == 0; r++) text_append_bytes(out, lines[r].bytes, lines[r].length);
+    for (int r = 1; r < world_size(world) && rank == 0; r++)
+        text_append_bytes(out, lines[r].bytes, lines[r].length);
     rc = 0;
 done:
     for (int r = 0; r < world_size(world); r++) text_free(&lines[r]);
@@ -186,9 +196,10 @@ static int compare_lines(const char *a, const char *b, const World *world, int r
     while (*a || *b) {
         size_t la = strcspn(a, "\n"), lb = strcspn(b, "\n"), name = strcspn(a, "\t\n");
         if (la != lb || strncmp(a, b, la) != 0)
-            return error_set(err, "%.*s: %.*s on rank 0 (%s), %.*s on rank %d (%s)", (int)name, a, (int)(la - name - 1),
-                             a + name + 1, world_host(world, 0), (int)(lb > name ? lb - name - 1 : 0),
-                             lb > name ? b + name + 1 : "", rank, world_host(world, rank));
+            return error_set(err, "%.*s: %.*s on rank 0 (%s), %.*s on rank %d (%s)", (int)name, a,
+                             (int)(la - name - 1), a + name + 1, world_host(world, 0),
+                             (int)(lb > name ? lb - name - 1 : 0), lb > name ? b + name + 1 : "",
+                             rank, world_host(world, rank));
         a += la + (a[la] != '\0');
         b += lb + (b[lb] != '\0');
     }

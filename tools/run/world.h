@@ -1,5 +1,6 @@
 /* What subcommands do as one rank of several: join, find their devices, refuse what does not go
- * together, and end with the same words. Alone (world NULL) all of it is as if it were not there. */
+ * together, and end with the same words. Alone (world NULL) all of it is as if it were not
+ * there. */
 #ifndef TOOLS_RUN_WORLD_H
 #define TOOLS_RUN_WORLD_H
 
@@ -14,10 +15,10 @@
  * status, the reason printed. */
 int  run_world_open(World **out, const char *tool);
 
-/* Reads the command line. False: there is nothing to do but end with *status; rank 0 has printed the
- * help, or err says what is wrong. */
-bool run_world_parse(const World *world, const Options *options, int argc, char **argv, Operands *operands, int *status,
-                     Error *err);
+/* Reads the command line. False: there is nothing to do but end with *status; rank 0 has printed
+ * the help, or err says what is wrong. */
+bool run_world_parse(const World *world, const Options *options, int argc, char **argv,
+                     Operands *operands, int *status, Error *err);
 
 /* Every rank ends here, with what it would exit with; err says why, unless status is 0. One rank
  * prints the error. Returns the exit status. */
@@ -35,7 +36,8 @@ int  run_world_devices(World *world, DeviceSpec *devices, int *first_of_spec, Er
 int  run_world_lanes(const World *world, const DeviceSpec *devices, int lanes);
 
 /* A line a rank: host, devices, cores; at rank 0. Every rank calls it. */
-int  run_world_table(World *world, const DeviceSpec *devices, int first_of_spec, Text *out, Error *err);
+int run_world_table(World *world, const DeviceSpec *devices, int first_of_spec, Text *out,
+                    Error *err);
 
 /* facts: lines "what<TAB>value", the same lines in all ranks. Fails in all of them with the first
  * that differs. */

@@ -11,24 +11,32 @@
 int trace_import_check(const Option *table, const ImportSettings *s, int files, Error *err)
 {
     static const char *const needed[] = {"from", "output", "batch", "samples"};
-    static const char *const some[] = {"student", "cuts", "student-cuts", "boundary-bytes", "gradient-bytes", "blocks", "depth", "rows",
-                                       "model-info", "model", "network", "tensor-degree", "machine-devices"};
+    static const char *const some[] = {"student",        "cuts",   "student-cuts", "boundary-bytes",
+                                       "gradient-bytes", "blocks", "depth",        "rows",
+                                       "model-info",     "model",  "network",      "tensor-degree",
+                                       "machine-devices"};
 
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         for (const Option *option = table; option->name; option++)
             if (strcmp(option->name, needed[i]) == 0 && !option->given)
-                return error_set(err, "import: expected --%s %s, see --help", option->name, option->value_name);
+                return error_set(err, "import: expected --%s %s, see --help", option->name,
+                                 option->value_name);
     const ImportFormat *format = import_format(s->from);
     for (size_t i = 0; i < sizeof some / sizeof *some; i++)
         if (option_given(table, some[i]) && !import_takes(format, some[i]))
             return error_set(err, "--%s: no effect with --from %s", some[i], format->name);
-    if (option_given(table, "blocks") && option_given(table, "depth")) return error_set(err, "--depth: no effect with --blocks");
+    if (option_given(table, "blocks") && option_given(table, "depth"))
+        return error_set(err, "--depth: no effect with --blocks");
     if (files > format->most_files)
-        return error_set(err, "import --from %s: %d files, expected %d", format->name, files, format->most_files);
-    if (option_given(table, "model") && !s->model_info) return error_set(err, "--model: no effect without --model-info");
-    if (option_given(table, "machine-devices") && !s->network) return error_set(err, "--machine-devices: no effect without --network");
+        return error_set(err, "import --from %s: %d files, expected %d", format->name, files,
+                         format->most_files);
+    if (option_given(table, "model") && !s->model_info)
+        return error_set(err, "--model: no effect without --model-info");
+    if (option_given(table, "machine-devices") && !s->network)
+        return error_set(err, "--machine-devices: no effect without --network");
     if (format->most_files == 1 && (s->options.device.count > 1 || s->options.devices.count > 1))
-        return error_set(err, "--%s: --from %s knows one kind of device", s->options.device.count > 1 ? "device" : "devices", format->name);
+        return error_set(err, "--%s: --from %s knows one kind of device",
+                         s->options.device.count > 1 ? "device" : "devices", format->name);
     return 0;
 }
 
@@ -93,9 +101,14 @@ int trace_import(const char *const *paths, int count, ImportSettings *s, Error *
 
     for (int i = 0; i < count; i++)
         if (open_file(&files[i], &texts[i], paths[i], streams, err) != 0) goto done;
-    if (s->student && open_file(&s->options.student, &texts[count], s->student, streams, err) != 0) goto done;
-    if (s->model_info && open_file(&s->options.model_info, &texts[count + 1], s->model_info, false, err) != 0) goto done;
-    if (s->network && open_file(&s->options.network, &texts[count + 2], s->network, false, err) != 0) goto done;
+    if (s->student && open_file(&s->options.student, &texts[count], s->student, streams, err) != 0)
+        goto done;
+    if (s->model_info
+        && open_file(&s->options.model_info, &texts[count + 1], s->model_info, false, err) != 0)
+        goto done;
+    if (s->network
+        && open_file(&s->options.network, &texts[count + 2], s->network, false, err) != 0)
+        goto done;
     if (!s->options.name) s->options.name = name = name_of(paths[0]);
     if (!s->options.name) { error_no_memory(err); goto done; }
     if (convert(&trace, files, count, s, err) != 0) goto done;

@@ -13,7 +13,8 @@ static int check(const char *path, Text *out, Error *err)
     int       rc = workload_read(&workload, path, err), tensors = 0;
 
     if (rc != 0) return -1;
-    if (workload->teacher_weights) rc = weights_fit(workload, workload->teacher_weights, &tensors, err);
+    if (workload->teacher_weights)
+        rc = weights_fit(workload, workload->teacher_weights, &tensors, err);
     if (rc == 0) {
         text_printf(out, "%s: ok, %d blocks", path, workload->block_count);
         if (workload->teacher_weights) text_printf(out, ", %d tensors of the teacher", tensors);
@@ -36,7 +37,8 @@ static int check_all(const Operands *operands, Error *err)
         *err = why;
     }
     if (bad == 0 && text_failed(&text)) error_no_memory(err);
-    rc = text_failed(&text) ? -1 : file_write("-", text_string(&text), text.length, bad ? NULL : err);
+    rc = text_failed(&text) ? -1
+                            : file_write("-", text_string(&text), text.length, bad ? NULL : err);
     text_free(&text);
     return bad ? -1 : rc;
 }
@@ -44,9 +46,11 @@ static int check_all(const Operands *operands, Error *err)
 int workload_check_tool(int argc, char **argv)
 {
     Option   table[] = {{0}};
-    Options  options = {"pipebd-workload check", "WORKLOAD...",
-                        "Checks workloads: the shapes of their layers, and, if a file of teacher's weights is "
-                        "named, every tensor in it.", table, NULL};
+    Options  options = {
+         "pipebd-workload check", "WORKLOAD...",
+         "Checks workloads: the shapes of their layers, and, if a file of teacher's weights is "
+          "named, every tensor in it.",
+         table, NULL};
     Operands operands;
     Error    err = {""};
 

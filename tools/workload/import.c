@@ -13,7 +13,8 @@ typedef struct {
 
 static int run(const ImportArguments *a, const char *folder, Error *err)
 {
-    ModelImport options = {.folder = folder, .tokens = (int)a->tokens, .layers_per_block = (int)a->layers, .batch = (int)a->batch,
+    ModelImport options = {.folder = folder, .tokens = (int)a->tokens,
+                           .layers_per_block = (int)a->layers, .batch = (int)a->batch,
                            .samples = (int)a->samples, .head = (ImportHead)a->head};
     Text        notes = {0};
     int         rc = import_hf(&options, a->output, &notes, err);
@@ -28,22 +29,35 @@ static int run(const ImportArguments *a, const char *folder, Error *err)
 
 int workload_import_tool(int argc, char **argv)
 {
-    static const char *const formats[] = {"hf", NULL}, *const heads[] = {"none", "pooler", "mean", NULL};
+    static const char *const formats[] = {"hf", NULL}, *const heads[] = {"none", "pooler", "mean",
+                                                                         NULL};
     ImportArguments a = {.layers = 1, .batch = 8, .samples = 10000, .from = NO_CHOICE};
     Option table[] = {
-        {"from", 0, OPTION_CHOICE, "hf", "Format of FOLDER; hf: Hugging Face transformers (config.json, safetensors).", &a.from, 0, 0, formats, false},
-        {"output", 'o', OPTION_STRING, "BASE", "Write BASE.json, and BASE.safetensors with the teacher's weights.", &a.output, 0, 0, NULL, false},
-        {"tokens", 0, OPTION_INTEGER, "N", "Length of a sequence (default: the model's limit, but at most 512).", &a.tokens, 1, 65536, NULL, false},
-        {"layers-per-block", 0, OPTION_INTEGER, "N", "Layers in a block.", &a.layers, 1, 4096, NULL, false},
-        {"batch", 0, OPTION_INTEGER, "N", "Global batch of the workload.", &a.batch, 1, 1 << 20, NULL, false},
-        {"samples", 0, OPTION_INTEGER, "N", "Samples in an epoch of the workload.", &a.samples, 1, 1 << 30, NULL, false},
-        {"head", 0, OPTION_CHOICE, "none|pooler|mean", "BERT: output of the last block: all tokens, the pooler's vector, or the mean "
+        {"from", 0, OPTION_CHOICE, "hf",
+         "Format of FOLDER; hf: Hugging Face transformers (config.json, safetensors).", &a.from, 0,
+         0, formats, false},
+        {"output", 'o', OPTION_STRING, "BASE",
+         "Write BASE.json, and BASE.safetensors with the teacher's weights.", &a.output, 0, 0, NULL,
+         false},
+        {"tokens", 0, OPTION_INTEGER, "N",
+         "Length of a sequence (default: the model's limit, but at most 512).", &a.tokens, 1, 65536,
+         NULL, false},
+        {"layers-per-block", 0, OPTION_INTEGER, "N", "Layers in a block.", &a.layers, 1, 4096, NULL,
+         false},
+        {"batch", 0, OPTION_INTEGER, "N", "Global batch of the workload.", &a.batch, 1, 1 << 20,
+         NULL, false},
+        {"samples", 0, OPTION_INTEGER, "N", "Samples in an epoch of the workload.", &a.samples, 1,
+         1 << 30, NULL, false},
+        {"head", 0, OPTION_CHOICE, "none|pooler|mean",
+         "BERT: output of the last block: all tokens, the pooler's vector, or the mean "
          "of the tokens.", &a.head, 0, 0, heads, false},
         {0},
     };
-    Options  options = {"pipebd-workload import", "--from hf FOLDER -o BASE [options]",
-                        "Makes a workload from a pretrained model: Llama, Mistral, Qwen2, Qwen3, GPT-2, BERT or "
-                        "ViT. The students have the teacher's layers.", table, NULL};
+    Options  options = {
+         "pipebd-workload import", "--from hf FOLDER -o BASE [options]",
+         "Makes a workload from a pretrained model: Llama, Mistral, Qwen2, Qwen3, GPT-2, BERT or "
+         "ViT. The students have the teacher's layers.",
+         table, NULL};
     Operands operands;
     Error    err = {""};
 

@@ -14,12 +14,14 @@ typedef struct {
     int64_t     heads, kv_heads, width, rank;
 } StudentArguments;
 
-/* The teacher's weights as the new file names them: beside it by their name, else by their whole path. Yours. */
+/* The teacher's weights as the new file names them: beside it by their name, else by their whole
+ * path. Yours. */
 static char *weights_name(const char *weights, const char *base)
 {
     size_t length = file_folder_length(weights);
 
-    if (length == file_folder_length(base) && strncmp(weights, base, length) == 0) return strdup(weights + length);
+    if (length == file_folder_length(base) && strncmp(weights, base, length) == 0)
+        return strdup(weights + length);
     return realpath(weights, NULL);
 }
 
@@ -34,8 +36,13 @@ static int write_both(const Workload *w, const Tensors *students, const char *ba
     text_printf(&path, "%s.json", base);
     text_printf(&weights, "%s.safetensors", base);
     workload_write(w, teacher, data, &json);
-    if (!teacher || (w->data && !data) || text_failed(&json) || text_failed(&path) || text_failed(&weights)) { error_no_memory(err); goto done; }
-    if (workload_parse(&again, text_string(&path), text_string(&json), json.length, err) != 0) goto done;
+    if (!teacher || (w->data && !data) || text_failed(&json) || text_failed(&path)
+        || text_failed(&weights)) {
+        error_no_memory(err);
+        goto done;
+    }
+    if (workload_parse(&again, text_string(&path), text_string(&json), json.length, err) != 0)
+        goto done;
     if (tensors_write(students, text_string(&weights), err) != 0) goto done;
     rc = file_write(text_string(&path), text_string(&json), json.length, err);
 done:
@@ -52,7 +59,8 @@ static int64_t parameters(const Workload *w, bool student)
 {
     int64_t sum = 0;
 
-    for (int b = 0; b < w->block_count; b++) sum += layers_cost(student ? &w->block[b].student : &w->block[b].teacher).parameters;
+    for (int b = 0; b < w->block_count; b++)
+        sum += layers_cost(student ? &w->block[b].student : &w->block[b].teacher).parameters;
     return sum;
 }
 
@@ -67,13 +75,26 @@ static int run(const StudentArguments *a, const char *path, Error *err)
     int            rc = -1, changed = 0;
 
     if (workload_read(&w, path, err) != 0) goto done;
-    if (!w->teacher_weights) { error_set(err, "%s: names no teacher_weights to make students of", path); goto done; }
-    if (tensors_read(&teacher, w->teacher_weights, err) != 0 || tensors_new(&students, err) != 0) goto done;
-    if (students_make(w, teacher, students, &options, &changed, err) != 0) { error_prefix(err, "%s", path); goto done; }
-    if (changed == 0) { error_set(err, "%s: no layer of it is changed by these options", path); goto done; }
+    if (!w->teacher_weights) {
+        error_set(err, "%s: names no teacher_weights to make students of", path);
+        goto done;
+    }
+    if (tensors_read(&teacher, w->teacher_weights, err) != 0 || tensors_new(&students, err) != 0)
+        goto done;
+    if (students_make(w, teacher, students, &options, &changed, err) != 0) {
+        error_prefix(err, "%s", path);
+        goto done;
+    }
+    if (changed == 0) {
+        error_set(err, "%s: no layer of it is changed by these options", path);
+        goto done;
+    }
     if (write_both(w, students, a->output, err) != 0) goto done;
-    fprintf(stderr, "%d layers or blocks are narrower: students have %.1f %% of the teachers' parameters\n%s.json, %s.safetensors\n", changed,
-            100.0 * (double)parameters(w, true) / (double)parameters(w, false), a->output, a->output);
+    fprintf(stderr,
+            "%d layers or blocks are narrower: students have %.1f %% of the teachers' "
+            "parameters\n%s.json, %s.safetensors\n",
+            changed, 100.0 * (double)parameters(w, true) / (double)parameters(w, false), a->output,
+            a->output);
     rc = 0;
 done:
     tensors_free(students);
@@ -86,18 +107,31 @@ int workload_make_students_tool(int argc, char **argv)
 {
     StudentArguments a = {0};
     Option table[] = {
-        {"output", 'o', OPTION_STRING, "BASE", "Write BASE.json, and BASE.safetensors with the students' initial weights (train --init).", &a.output, 0, 0, NULL, false},
-        {"ffn", 0, OPTION_NUMBER, "SHARE", "Fraction of an FFN's neurons that students keep: those with the largest weights.", &a.ffn, 0, 0, NULL, false},
-        {"heads", 0, OPTION_INTEGER, "N", "Query heads of the students: those with the largest weights.", &a.heads, 1, 65536, NULL, false},
-        {"kv-heads", 0, OPTION_INTEGER, "N", "Key-value heads of the students, means of the teacher's.", &a.kv_heads, 1, 65536, NULL, false},
-        {"width", 0, OPTION_INTEGER, "N", "Channels that a student's block works on, between two linear layers.", &a.width, 1, 65536, NULL, false},
-        {"rank", 0, OPTION_INTEGER, "N", "Rank of linear layers in residuals, each of which becomes two.", &a.rank, 1, 65536, NULL, false},
+        {"output", 'o', OPTION_STRING, "BASE",
+         "Write BASE.json, and BASE.safetensors with the students' initial weights (train --init).",
+         &a.output, 0, 0, NULL, false},
+        {"ffn", 0, OPTION_NUMBER, "SHARE",
+         "Fraction of an FFN's neurons that students keep: those with the largest weights.", &a.ffn,
+         0, 0, NULL, false},
+        {"heads", 0, OPTION_INTEGER, "N",
+         "Query heads of the students: those with the largest weights.", &a.heads, 1, 65536, NULL,
+         false},
+        {"kv-heads", 0, OPTION_INTEGER, "N",
+         "Key-value heads of the students, means of the teacher's.", &a.kv_heads, 1, 65536, NULL,
+         false},
+        {"width", 0, OPTION_INTEGER, "N",
+         "Channels that a student's block works on, between two linear layers.", &a.width, 1, 65536,
+         NULL, false},
+        {"rank", 0, OPTION_INTEGER, "N",
+         "Rank of linear layers in residuals, each of which becomes two.", &a.rank, 1, 65536, NULL,
+         false},
         {0},
     };
-    Options  options = {"pipebd-workload make-students", "WORKLOAD -o BASE [options]",
-                        "Makes students from a workload's teachers: the same layers, narrower, initialised with "
-                        "the teachers' weights.",
-                        table, NULL};
+    Options  options = {
+         "pipebd-workload make-students", "WORKLOAD -o BASE [options]",
+         "Makes students from a workload's teachers: the same layers, narrower, initialised with "
+         "the teachers' weights.",
+         table, NULL};
     Operands operands;
     Error    err = {""};
 
@@ -109,7 +143,10 @@ int workload_make_students_tool(int argc, char **argv)
         error_set(&err, "expected --ffn, --heads, --kv-heads, --width or --rank, see --help");
         goto usage;
     }
-    if (option_given(table, "ffn") && !(a.ffn > 0 && a.ffn < 1)) { error_set(&err, "--ffn: expected a share above 0 and below 1"); goto usage; }
+    if (option_given(table, "ffn") && !(a.ffn > 0 && a.ffn < 1)) {
+        error_set(&err, "--ffn: expected a share above 0 and below 1");
+        goto usage;
+    }
     if (run(&a, operands.values[0], &err) == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-workload make-students: %s\n", err.text);
     return EXIT_FAILED;

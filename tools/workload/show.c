@@ -9,12 +9,15 @@ int workload_show_tool(int argc, char **argv)
 {
     int      format = 0;
     Option   table[] = {
-        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &format, 0, 0, describe_formats, false},
+        {"format", 0, OPTION_CHOICE, "table|json", "Output format.", &format, 0, 0,
+         describe_formats, false},
         {0},
     };
-    Options  options = {"pipebd-workload show", "WORKLOAD [options]",
-                        "Prints the blocks of a workload: shapes, parameters, work and bytes. WORKLOAD is a "
-                        "bundled workload's name, or a file.", table, NULL};
+    Options  options = {
+         "pipebd-workload show", "WORKLOAD [options]",
+         "Prints the blocks of a workload: shapes, parameters, work and bytes. WORKLOAD is a "
+         "bundled workload's name, or a file.",
+         table, NULL};
     Operands operands;
     Error    err = {""};
 

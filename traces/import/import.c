@@ -5,9 +5,11 @@
 
 #include "traces/import/import_read.h"
 
-static const ImportFormat *const formats[] = {&import_kineto, &import_sailor, &import_pipedream, &import_pipe_bd_log, &import_nsys};
+static const ImportFormat *const formats[] = {&import_kineto, &import_sailor, &import_pipedream,
+                                              &import_pipe_bd_log, &import_nsys};
 
-const char *const import_format_names[] = {"kineto", "sailor", "pipedream", "pipe-bd-log", "nsys", NULL};
+const char *const import_format_names[] = {"kineto",      "sailor", "pipedream",
+                                           "pipe-bd-log", "nsys",   NULL};
 
 const ImportFormat *import_format(int index) { return formats[index]; }
 
@@ -21,7 +23,8 @@ bool import_takes(const ImportFormat *format, const char *option)
 }
 
 /* What every format has; the format fills the rest. */
-static int start(Trace **out, const ImportFormat *format, const ImportFile *files, int count, const ImportOptions *o, Error *err)
+static int start(Trace **out, const ImportFormat *format, const ImportFile *files, int count,
+                 const ImportOptions *o, Error *err)
 {
     Trace *trace = calloc(1, sizeof *trace);
     Text   source = {0};
@@ -54,8 +57,9 @@ static int check(Trace **out, const Trace *loose, const ImportFile *file, Error 
     Text text = {0};
 
     trace_text(loose, &text);
-    int rc = text_failed(&text) ? error_no_memory(err)
-                                : trace_parse(out, "the trace", text_string(&text), text.length, err);
+    int rc = text_failed(&text)
+                 ? error_no_memory(err)
+                 : trace_parse(out, "the trace", text_string(&text), text.length, err);
     text_free(&text);
     if (rc != 0 && !error_is_no_memory(err)) error_prefix(err, "%s", file->name);
     return rc;

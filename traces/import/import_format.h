@@ -9,7 +9,8 @@
 
 typedef struct {
     const char *name;            /* for messages; borrowed */
-    const char *text;            /* NULL: no such file; of formats that stream: what is to be opened as name */
+    const char *text;            /* NULL: no such file; of formats that stream: what is to be opened
+                                  * as name */
     size_t      length;
 } ImportFile;
 
@@ -19,7 +20,8 @@ typedef void ImportProgress(void *context, int64_t bytes);
 typedef struct {
     const char *name;            /* of the trace and its workload */
     const char *date;            /* "YYYY-MM-DD" or NULL */
-    OptionList  device;          /* kinds of the devices that were profiled; none: what the file says, or "unknown" */
+    OptionList  device;          /* kinds of the devices that were profiled; none: what the file
+                                  * says, or "unknown" */
     OptionIntegers devices;      /* of each kind; none: as many as the file speaks of, or 1 */
     int64_t     batch, samples;  /* at least 1 */
     ImportFile  student;         /* pipedream; kineto, where name is set */
@@ -42,7 +44,8 @@ typedef struct {
     int         most_files;
     bool        streams;         /* opens its files itself */
     /* Fills blocks, kinds, links and notes of a trace that import_trace() began. */
-    int (*read)(Trace *trace, Text *notes, const ImportFile *files, int count, const ImportOptions *options, Error *err);
+    int (*read)(Trace *trace, Text *notes, const ImportFile *files, int count,
+                const ImportOptions *options, Error *err);
 } ImportFormat;
 
 #endif

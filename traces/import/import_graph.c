@@ -37,7 +37,8 @@ int graph_fail(const ImportGraph *graph, int node, Error *err, const char *forma
 int graph_find(const ImportGraph *graph, const char *id, size_t length)
 {
     for (int i = 0; i < graph->count; i++)
-        if (strlen(graph->nodes[i].id) == length && memcmp(graph->nodes[i].id, id, length) == 0) return i;
+        if (strlen(graph->nodes[i].id) == length && memcmp(graph->nodes[i].id, id, length) == 0)
+            return i;
     return -1;
 }
 
@@ -50,10 +51,14 @@ static bool blank(const ImportLines *lines)
     return true;
 }
 
-static bool is_edge(const ImportLines *lines) { return lines->line < lines->stop && *lines->line == '\t'; }
+static bool is_edge(const ImportLines *lines)
+{
+    return lines->line < lines->stop && *lines->line == '\t';
+}
 
 /* Up to " -- " or the end of the line, at least one character, no control characters. */
-static int read_field(const ImportLines *lines, const char **at, const char *what, const char **out, Arena *arena, Error *err)
+static int read_field(const ImportLines *lines, const char **at, const char *what, const char **out,
+                      Arena *arena, Error *err)
 {
     const char *start = *at, *end = memmem(start, (size_t)(lines->stop - start), " -- ", 4);
     char       *copy;
@@ -130,14 +135,20 @@ static int read_nodes(GraphReader *r, Error *err)
         if (is_edge(&lines)) edges++;
         else if (!blank(&lines)) nodes++;
     }
-    if (nodes == 0) return error_set(err, "%s: no nodes, expected a graph that PipeDream's profiler wrote", g->file->name);
-    if (nodes > MAX_NODES) return error_set(err, "%s: %zu nodes, expected at most %d", g->file->name, nodes, MAX_NODES);
+    if (nodes == 0)
+        return error_set(err, "%s: no nodes, expected a graph that PipeDream's profiler wrote",
+                         g->file->name);
+    if (nodes > MAX_NODES)
+        return error_set(err, "%s: %zu nodes, expected at most %d", g->file->name, nodes,
+                         MAX_NODES);
     g->nodes = arena_alloc(r->arena, nodes, sizeof *g->nodes);
     r->edges = arena_alloc(r->arena, edges, sizeof *r->edges);
     if (!g->nodes || !r->edges) return error_no_memory(err);
     lines = lines_start(g->file);
     while (lines_next(&lines))
-        if (!is_edge(&lines) && !blank(&lines) && read_node(&g->nodes[g->count++], &lines, r->arena, err) != 0) return -1;
+        if (!is_edge(&lines) && !blank(&lines)
+            && read_node(&g->nodes[g->count++], &lines, r->arena, err) != 0)
+            return -1;
     return 0;
 }
 
@@ -161,8 +172,8 @@ static int index_nodes(GraphReader *r, Error *err)
     qsort_r(r->by_id, (size_t)g->count, sizeof *r->by_id, by_id, g->nodes);
     for (int i = 1; i < g->count; i++)
         if (strcmp(g->nodes[r->by_id[i]].id, g->nodes[r->by_id[i - 1]].id) == 0)
-            return graph_fail(g, r->by_id[i], err, "node \"%s\" twice: line %d has it too", g->nodes[r->by_id[i]].id,
-                              g->nodes[r->by_id[i - 1]].line);
+            return graph_fail(g, r->by_id[i], err, "node \"%s\" twice: line %d has it too",
+                              g->nodes[r->by_id[i]].id, g->nodes[r->by_id[i - 1]].line);
     return 0;
 }
 
@@ -171,7 +182,8 @@ static int find_indexed(const GraphReader *r, const char *id)
     int low = 0, high = r->graph->count;
 
     while (low < high) {
-        int middle = low + (high - low) / 2, order = strcmp(r->graph->nodes[r->by_id[middle]].id, id);
+        int middle = low + (high - low) / 2,
+            order = strcmp(r->graph->nodes[r->by_id[middle]].id, id);
         if (order == 0) return r->by_id[middle];
         if (order < 0) low = middle + 1;
         else           high = middle;
@@ -196,8 +208,10 @@ static int read_edges(GraphReader *r, Error *err)
         if (!is_edge(&lines) || blank(&lines)) continue;
         const char *at = lines.line + 1;
         GraphEdge  *edge = &r->edges[r->edge_count];
-        if (read_end(r, &lines, &at, &edge->from, err) != 0 || read_word(&lines, &at, " -- ", err) != 0
-            || read_end(r, &lines, &at, &edge->to, err) != 0) return -1;
+        if (read_end(r, &lines, &at, &edge->from, err) != 0
+            || read_word(&lines, &at, " -- ", err) != 0
+            || read_end(r, &lines, &at, &edge->to, err) != 0)
+            return -1;
         if (at < lines.stop) return lines_fail(&lines, at, err, "expected the end of the line");
         r->edge_count++;
     }

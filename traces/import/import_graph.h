@@ -1,9 +1,9 @@
 /* A profile of PipeDream as a chain: the nodes of the graph in an order in which edges point
  * forward, and where the chain can be cut (import_graph_order.c).
  *
- * Nodes called Input that are not the one source of the graph are dropped, as PipeDream's own tools do:
- * what reads them has them at hand. So are outputs that nobody uses: all sinks but the last, where they are
- * parts of a tuple (__getitem__) or cost nothing.
+ * Nodes called Input that are not the one source of the graph are dropped, as PipeDream's own tools
+ * do: what reads them has them at hand. So are outputs that nobody uses: all sinks but the last,
+ * where they are parts of a tuple (__getitem__) or cost nothing.
  *
  * Between a node and the next there is a cut when every edge that crosses it begins at
  * that node, so that its output is all that goes on. What lies between two cuts, branches
@@ -37,7 +37,8 @@ typedef struct { int from, to; } GraphEdge;      /* nodes, as they stand in the 
 int graph_read(ImportGraph *out, const ImportFile *file, Arena *arena, Error *err);
 
 /* Drops nodes, orders the others, and finds the cuts. Inside graph_read(). */
-int graph_order(ImportGraph *graph, const GraphEdge *edges, size_t edge_count, Arena *arena, Error *err);
+int graph_order(ImportGraph *graph, const GraphEdge *edges, size_t edge_count, Arena *arena,
+                Error *err);
 
 /* "file:line:1: message" about a node. Returns -1. */
 int graph_fail(const ImportGraph *graph, int node, Error *err, const char *format, ...)

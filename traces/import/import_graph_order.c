@@ -1,6 +1,7 @@
-/* Levels: a node that leads to the last output has the length of its longest way there, so a branch stands right before
- * where it joins, and an early input to a late node does not keep the chain from being cut. Another one
- * (an output beside it) has the level of the lowest node before it, and stands behind that node. */
+/* Levels: a node that leads to the last output has the length of its longest way there, so a branch
+ * stands right before where it joins, and an early input to a late node does not keep the chain
+ * from being cut. Another one (an output beside it) has the level of the lowest node before it, and
+ * stands behind that node. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,14 +36,16 @@ static void count_degrees(GraphOrder *o)
 
 static bool is_input(const GraphNode *node) { return strncmp(node->description, "Input", 5) == 0; }
 
-/* The one source that is an input stays, as what later nodes read of it passes through the chain. */
+/* The one source that is an input stays, as what later nodes read of it passes through the
+ * chain. */
 static void drop_inputs(GraphOrder *o)
 {
     const ImportGraph *g = o->graph;
     int                sources = 0;
 
     for (int i = 0; i < g->count; i++) sources += o->in[i] == 0;
-    for (int i = 0; i < g->count; i++) o->gone[i] = sources > 1 && o->in[i] == 0 && is_input(&g->nodes[i]);
+    for (int i = 0; i < g->count; i++)
+        o->gone[i] = sources > 1 && o->in[i] == 0 && is_input(&g->nodes[i]);
     count_degrees(o);
 }
 
@@ -67,8 +70,10 @@ static void find_last(GraphOrder *o)
 
 /* ---- order --------------------------------------------------------------------------------- */
 
-/* Any order in which edges point forward (Kahn). first[i] is the first edge out of node i, by_from their numbers. */
-static int sort_topologically(GraphOrder *o, const size_t *first, const int *by_from, int *queue, Error *err)
+/* Any order in which edges point forward (Kahn). first[i] is the first edge out of node i, by_from
+ * their numbers. */
+static int sort_topologically(GraphOrder *o, const size_t *first, const int *by_from, int *queue,
+                              Error *err)
 {
     const ImportGraph *g = o->graph;
     int                head = 0, tail = 0;
@@ -81,7 +86,8 @@ static int sort_topologically(GraphOrder *o, const size_t *first, const int *by_
             if (!o->gone[to] && --o->in[to] == 0) queue[tail++] = to;
         }
     for (int i = 0; i < g->count; i++)
-        if (!o->gone[i] && o->in[i] > 0) return graph_fail(g, i, err, "node \"%s\" is in or behind a cycle", g->nodes[i].id);
+        if (!o->gone[i] && o->in[i] > 0)
+            return graph_fail(g, i, err, "node \"%s\" is in or behind a cycle", g->nodes[i].id);
     o->left = tail;
     return 0;
 }
@@ -94,7 +100,8 @@ static void drop_outputs(GraphOrder *o, const size_t *first, const int *by_from)
     for (int k = o->left - 1; k >= 0; k--) {
         int  node = o->order[k];
         bool used = node == o->last || !may_drop(&o->graph->nodes[node]);
-        for (size_t e = first[node]; e < first[node + 1] && !used; e++) used = !o->gone[o->edges[by_from[e]].to];
+        for (size_t e = first[node]; e < first[node + 1] && !used; e++)
+            used = !o->gone[o->edges[by_from[e]].to];
         o->gone[node] = !used;
     }
     for (int k = 0; k < o->left; k++)
@@ -109,7 +116,8 @@ static void set_levels(GraphOrder *o, const size_t *first, const int *by_from)
     for (int k = o->left - 1; k >= 0; k--)               /* ways to the last output */
         for (size_t e = first[o->order[k]]; e < first[o->order[k] + 1]; e++) {
             int to = o->edges[by_from[e]].to;
-            if (!o->gone[to] && o->level[to] >= 0 && o->level[to] + 1 > o->level[o->order[k]]) o->level[o->order[k]] = o->level[to] + 1;
+            if (!o->gone[to] && o->level[to] >= 0 && o->level[to] + 1 > o->level[o->order[k]])
+                o->level[o->order[k]] = o->level[to] + 1;
         }
     for (int i = 0; i < o->graph->count; i++) o->side[i] = o->level[i] < 0;
     for (int k = 0; k < o->left; k++) {                  /* what does not lead there */
@@ -120,7 +128,8 @@ static void set_levels(GraphOrder *o, const size_t *first, const int *by_from)
             if (o->gone[to] || !o->side[to]) continue;
             bool lower = o->level[to] < 0 || o->level[from] < o->level[to];
             if (lower) o->level[to] = o->level[from];
-            if (lower || (o->level[from] == o->level[to] && o->side[from] >= o->side[to])) o->side[to] = o->side[from] + 1;
+            if (lower || (o->level[from] == o->level[to] && o->side[from] >= o->side[to]))
+                o->side[to] = o->side[from] + 1;
         }
     }
 }
@@ -131,7 +140,8 @@ static int by_level(const void *a, const void *b, void *order)
     int          x = *(const int *)a, y = *(const int *)b;
     const GraphNode *nodes = o->graph->nodes;
 
-    if (o->staged && nodes[x].stage != nodes[y].stage) return nodes[x].stage < nodes[y].stage ? -1 : 1;
+    if (o->staged && nodes[x].stage != nodes[y].stage)
+        return nodes[x].stage < nodes[y].stage ? -1 : 1;
     if (o->level[x] != o->level[y]) return o->level[x] > o->level[y] ? -1 : 1;
     if (o->side[x] != o->side[y]) return o->side[x] < o->side[y] ? -1 : 1;
     return x - y;
@@ -151,7 +161,7 @@ static bool stages_grow(const GraphOrder *o)
     return true;
 }
 
-/* ---- the chain -------------------------------------------------------------------------------- */
+/* ---- the chain ------------------------------------------------------------------------------- */
 
 /* Finds cuts: a place that some edge jumps over is none. */
 static int lay_out(GraphOrder *o, Arena *arena, Error *err)
@@ -159,7 +169,8 @@ static int lay_out(GraphOrder *o, Arena *arena, Error *err)
     ImportGraph *g = o->graph;
     size_t       n = (size_t)g->count;
     GraphNode   *nodes = arena_alloc(arena, n, sizeof *nodes);
-    int         *over = arena_alloc(arena, n + 1, sizeof *over), *place = arena_alloc(arena, n, sizeof *place), jumping = 0;
+    int         *over = arena_alloc(arena, n + 1, sizeof *over),
+        *place = arena_alloc(arena, n, sizeof *place), jumping = 0;
 
     g->cut = arena_alloc(arena, n, sizeof *g->cut);
     g->input_bytes = arena_alloc(arena, n, sizeof *g->input_bytes);
@@ -199,7 +210,8 @@ static void group_edges(const GraphOrder *o, size_t *first, int *by_from)
 
     for (size_t e = 0; e < o->edge_count; e++) first[o->edges[e].from + 1]++;
     for (size_t i = 0; i < n; i++) first[i + 1] += first[i];
-    for (size_t e = o->edge_count; e > 0; e--) by_from[--first[o->edges[e - 1].from + 1]] = (int)(e - 1);
+    for (size_t e = o->edge_count; e > 0; e--)
+        by_from[--first[o->edges[e - 1].from + 1]] = (int)(e - 1);
     for (size_t i = 0; i < n; i++) first[i] = first[i + 1];
     first[n] = o->edge_count;
 }
@@ -208,7 +220,8 @@ int graph_order(ImportGraph *g, const GraphEdge *edges, size_t edge_count, Arena
 {
     size_t  n = (size_t)g->count;
     GraphOrder   o = {.graph = g, .edges = edges, .edge_count = edge_count};
-    int    *numbers = arena_alloc(arena, 5 * n, sizeof *numbers), *by_from = arena_alloc(arena, edge_count, sizeof *by_from);
+    int    *numbers = arena_alloc(arena, 5 * n, sizeof *numbers),
+        *by_from = arena_alloc(arena, edge_count, sizeof *by_from);
     size_t *first = arena_alloc(arena, n + 2, sizeof *first);
 
     o.gone = arena_alloc(arena, n, sizeof *o.gone);
@@ -224,7 +237,10 @@ int graph_order(ImportGraph *g, const GraphEdge *edges, size_t edge_count, Arena
     find_last(&o);
     if (o.last < 0 && g->count > 0) {
         for (int i = 0; i < g->count; i++)
-            if (!o.gone[i]) return error_set(err, "%s: no output of the network, all nodes are in cycles or between them", g->file->name);
+            if (!o.gone[i])
+                return error_set(
+                    err, "%s: no output of the network, all nodes are in cycles or between them",
+                    g->file->name);
         return graph_fail(g, 0, err, "no node but inputs, expected a network");
     }
     if (sort_topologically(&o, first, by_from, o.order, err) != 0) return -1;

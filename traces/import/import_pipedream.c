@@ -17,14 +17,18 @@ typedef struct {
     Text *moved;                 /* what is said of stages that end elsewhere */
 } PipedreamProfile;
 
-static int first_of(const PipedreamProfile *p, int block) { return block ? p->last[block - 1] + 1 : p->first; }
+static int first_of(const PipedreamProfile *p, int block)
+{
+    return block ? p->last[block - 1] + 1 : p->first;
+}
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
 static int close_block(PipedreamProfile *p, int node, Error *err)
 {
     if (p->blocks == TRACE_MAX_BLOCKS)
-        return graph_fail(&p->graph, node, err, "more than %d blocks, expected --cuts or stage_id", TRACE_MAX_BLOCKS);
+        return graph_fail(&p->graph, node, err, "more than %d blocks, expected --cuts or stage_id",
+                          TRACE_MAX_BLOCKS);
     p->last[p->blocks++] = node;
     return 0;
 }
@@ -50,14 +54,19 @@ static int check_stages(const PipedreamProfile *p, Error *err)
     for (int i = p->first; i < g->count; i++) {
         const GraphNode *node = &g->nodes[i];
         if (node->stage < 0)
-            return graph_fail(g, i, err, "node \"%s\" has no stage_id, but others do: expected all or none", node->id);
+            return graph_fail(g, i, err,
+                              "node \"%s\" has no stage_id, but others do: expected all or none",
+                              node->id);
         if (i > p->first && node->stage < g->nodes[i - 1].stage)
-            return graph_fail(g, i, err, "stage_id=%d comes back at node \"%s\", expected each in one piece", node->stage, node->id);
+            return graph_fail(g, i, err,
+                              "stage_id=%d comes back at node \"%s\", expected each in one piece",
+                              node->stage, node->id);
     }
     return 0;
 }
 
-/* A stage that ends where more than one tensor goes on ends at the next node where one does, and that is said. */
+/* A stage that ends where more than one tensor goes on ends at the next node where one does, and
+ * that is said. */
 static int blocks_of_stages(PipedreamProfile *p, Error *err)
 {
     const ImportGraph *g = &p->graph;
@@ -68,8 +77,11 @@ static int blocks_of_stages(PipedreamProfile *p, Error *err)
         if (after && after->stage == node->stage) continue;
         int cut = next_cut(g, i);
         if (cut > i)
-            text_printf(p->moved, " In %s, stage_id=%d ends with node \"%s\", behind which more than one tensor goes on: its block is cut "
-                        "behind \"%s\".", g->file->name, node->stage, node->id, g->nodes[cut].id);
+            text_printf(p->moved,
+                        " In %s, stage_id=%d ends with node \"%s\", behind which more than one "
+                        "tensor goes on: its block is cut "
+                        "behind \"%s\".",
+                        g->file->name, node->stage, node->id, g->nodes[cut].id);
         if (close_block(p, cut, err) != 0) return -1;
         i = cut;
     }
@@ -87,19 +99,25 @@ static int blocks_of_cuts(PipedreamProfile *p, const char *list, const char *opt
         int    node = graph_find(g, at, length);
         for (int i = 0; i < g->dropped_count; i++)
             if (strlen(g->dropped[i].id) == length && memcmp(g->dropped[i].id, at, length) == 0)
-                return error_set(err, "--%s: node \"%s\" is %s and not part of the chain", option, g->dropped[i].id,
+                return error_set(err, "--%s: node \"%s\" is %s and not part of the chain", option,
+                                 g->dropped[i].id,
                                  i < g->dropped_inputs ? "an input" : "an output that nobody uses");
         if (node < 0)
-            return error_set(err, "--%s: \"%.*s\" is no node of %s", option, (int)(length < 64 ? length : 64), at,
-                             g->file->name);
+            return error_set(err, "--%s: \"%.*s\" is no node of %s", option,
+                             (int)(length < 64 ? length : 64), at, g->file->name);
         if (node < p->first || node == g->count - 1)
-            return error_set(err, "--%s: nothing lies %s node \"%s\", expected a node that ends a block", option,
-                             node < p->first ? "before" : "behind", g->nodes[node].id);
+            return error_set(err,
+                             "--%s: nothing lies %s node \"%s\", expected a node that ends a block",
+                             option, node < p->first ? "before" : "behind", g->nodes[node].id);
         if (!g->cut[node])
-            return graph_fail(g, node, err, "--%s: not all paths go through node \"%s\", the next such node is \"%s\"",
-                              option, g->nodes[node].id, g->nodes[next_cut(g, node)].id);
+            return graph_fail(
+                g, node, err,
+                "--%s: not all paths go through node \"%s\", the next such node is \"%s\"", option,
+                g->nodes[node].id, g->nodes[next_cut(g, node)].id);
         if (p->blocks && node <= p->last[p->blocks - 1])
-            return error_set(err, "--%s: node \"%s\" does not come after \"%s\", expected them in the order of the chain",
+            return error_set(err,
+                             "--%s: node \"%s\" does not come after \"%s\", expected them in the "
+                             "order of the chain",
                              option, g->nodes[node].id, g->nodes[p->last[p->blocks - 1]].id);
         if (close_block(p, node, err) != 0) return -1;
         at += length;
@@ -107,14 +125,16 @@ static int blocks_of_cuts(PipedreamProfile *p, const char *list, const char *opt
     }
 }
 
-static int read_profile(PipedreamProfile *p, const ImportFile *file, const char *cuts, const char *option, Text *moved,
-                        Arena *arena, Error *err)
+static int read_profile(PipedreamProfile *p, const ImportFile *file, const char *cuts,
+                        const char *option, Text *moved, Arena *arena, Error *err)
 {
-    *p = (PipedreamProfile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last), .moved = moved};
+    *p = (PipedreamProfile){.last = arena_alloc(arena, TRACE_MAX_BLOCKS, sizeof *p->last),
+                            .moved = moved};
     if (!p->last) return error_no_memory(err);
     if (graph_read(&p->graph, file, arena, err) != 0) return -1;
     p->first = p->graph.input ? 1 : 0;
-    if (p->first == p->graph.count) return graph_fail(&p->graph, 0, err, "no node but the input, expected a network");
+    if (p->first == p->graph.count)
+        return graph_fail(&p->graph, 0, err, "no node but the input, expected a network");
     bool staged = false;
     for (int i = p->first; i < p->graph.count; i++) {
         staged |= p->graph.nodes[i].stage >= 0;
@@ -132,14 +152,19 @@ static int boundary_bytes(const ImportGraph *g, int node, int64_t batch, int64_t
     double bytes = g->nodes[node].activation_bytes;
 
     if (bytes != floor(bytes) || fmod(bytes, (double)batch) != 0)
-        return graph_fail(g, node, err, "activation_size=%.3f is no whole number of bytes a sample at --batch %" PRId64,
-                          bytes, batch);
+        return graph_fail(
+            g, node, err,
+            "activation_size=%.3f is no whole number of bytes a sample at --batch %" PRId64, bytes,
+            batch);
     *out = (int64_t)bytes / batch;
     return 0;
 }
 
 /* Rounded up. What is beyond any trace stays beyond, and within an int64_t. */
-static int64_t whole(double bytes) { return bytes < 0x1p60 ? (int64_t)ceil(bytes) : (int64_t)1 << 60; }
+static int64_t whole(double bytes)
+{
+    return bytes < 0x1p60 ? (int64_t)ceil(bytes) : (int64_t)1 << 60;
+}
 
 typedef struct {
     double forward_ms, backward_ms, parameter_bytes, inner_bytes, widest_bytes;
@@ -173,19 +198,24 @@ static int name_block(TraceBlock *block, const PipedreamProfile *p, int b, Arena
     return block->name ? 0 : error_no_memory(err);
 }
 
-static int fill_block(Trace *trace, const PipedreamProfile *teacher, const PipedreamProfile *student, int b, Error *err)
+static int fill_block(Trace *trace, const PipedreamProfile *teacher,
+                      const PipedreamProfile *student, int b, Error *err)
 {
     TraceBlock *block = &trace->blocks[b];
     NodeSums        t = add_up(teacher, b), s = add_up(student, b);
     int64_t     bytes;
 
     if (name_block(block, teacher, b, &trace->arena, err) != 0) return -1;
-    if (boundary_bytes(&teacher->graph, teacher->last[b], trace->batch, &block->output_bytes, err) != 0) return -1;
-    if (boundary_bytes(&student->graph, student->last[b], trace->batch, &bytes, err) != 0) return -1;
+    if (boundary_bytes(&teacher->graph, teacher->last[b], trace->batch, &block->output_bytes, err)
+        != 0)
+        return -1;
+    if (boundary_bytes(&student->graph, student->last[b], trace->batch, &bytes, err) != 0)
+        return -1;
     if (bytes != block->output_bytes)
-        return graph_fail(&student->graph, student->last[b], err, "block %d ends with %" PRId64 " bytes a sample at node "
-                          "\"%s\", but the teacher's with %" PRId64 " at \"%s\": expected the same", b, bytes,
-                          student->graph.nodes[student->last[b]].id, block->output_bytes,
+        return graph_fail(&student->graph, student->last[b], err,
+                          "block %d ends with %" PRId64 " bytes a sample at node "
+                          "\"%s\", but the teacher's with %" PRId64 " at \"%s\": expected the same",
+                          b, bytes, student->graph.nodes[student->last[b]].id, block->output_bytes,
                           teacher->graph.nodes[teacher->last[b]].id);
     block->teacher_weight_bytes = whole(t.parameter_bytes);
     block->teacher_activation_bytes = whole(t.widest_bytes / (double)trace->batch);
@@ -200,7 +230,8 @@ static void list_nodes(Text *notes, const GraphNode *nodes, int count)
 {
     enum { SHOWN = 12 };
 
-    for (int i = 0; i < count && i < SHOWN; i++) text_printf(notes, "%s%s (%s)", i ? ", " : " ", nodes[i].id, nodes[i].description);
+    for (int i = 0; i < count && i < SHOWN; i++)
+        text_printf(notes, "%s%s (%s)", i ? ", " : " ", nodes[i].id, nodes[i].description);
     if (count > SHOWN) text_printf(notes, " and %d more", count - SHOWN);
 }
 
@@ -231,20 +262,28 @@ static void note_cuts(Text *notes, const PipedreamProfile *p, const char *whose)
 
     if (!p->merged || p->blocks < 2) return;
     text_printf(notes, " The %s is cut behind", whose);
-    for (int b = 0; b + 1 < p->blocks && b < SHOWN; b++) text_printf(notes, "%s%s", b ? ", " : " ", p->graph.nodes[p->last[b]].id);
+    for (int b = 0; b + 1 < p->blocks && b < SHOWN; b++)
+        text_printf(notes, "%s%s", b ? ", " : " ", p->graph.nodes[p->last[b]].id);
     if (p->blocks - 1 > SHOWN) text_printf(notes, " and %d more", p->blocks - 1 - SHOWN);
     text_append(notes, ".");
 }
 
-static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamProfile *student, int64_t batch)
+static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamProfile *student,
+                 int64_t batch)
 {
-    text_printf(notes, "PipeDream profiles, teacher %d nodes, student %d, one batch of %" PRId64 ". Teacher = forward of "
-                "its profile, taken while training; student = forward and backward of its own. Not in the profiles: "
-                "the loss, the update, other batches, links, the loader.", teacher->graph.count, student->graph.count,
-                batch);
+    text_printf(notes,
+                "PipeDream profiles, teacher %d nodes, student %d, one batch of %" PRId64
+                ". Teacher = forward of "
+                "its profile, taken while training; student = forward and backward of its own. Not "
+                "in the profiles: "
+                "the loss, the update, other batches, links, the loader.",
+                teacher->graph.count, student->graph.count, batch);
     if (teacher->merged + student->merged)
-        text_printf(notes, " Branches are whole parts of the chain: %d nodes of the teacher and %d of the student are "
-                    "followed by no cut.", teacher->merged, student->merged);
+        text_printf(notes,
+                    " Branches are whole parts of the chain: %d nodes of the teacher and %d of the "
+                    "student are "
+                    "followed by no cut.",
+                    teacher->merged, student->merged);
     note_cuts(notes, teacher, "teacher");
     note_cuts(notes, student, "student");
     note_dropped(notes, &teacher->graph, "teacher");
@@ -252,8 +291,9 @@ static void note(Text *notes, const PipedreamProfile *teacher, const PipedreamPr
     if (teacher->graph.input && teacher->graph.nodes[0].forward_ms > 0)
         text_printf(notes, " Left out: %.3f ms of the input node \"%s\", which wait for data.",
                     teacher->graph.nodes[0].forward_ms, teacher->graph.nodes[0].id);
-    text_append(notes, " Assumed: the student keeps the outputs of all its nodes for the backward; gradients are as "
-                "large as parameters.");
+    text_append(notes, " Assumed: the student keeps the outputs of all its nodes for the backward; "
+                       "gradients are as "
+                       "large as parameters.");
 }
 
 /* Bytes of a sample of all inputs together; absent where the profile has none. */
@@ -261,21 +301,31 @@ static int fill_input(Trace *trace, const ImportGraph *g, Error *err)
 {
     double bytes = 0;
 
-    if (g->input && g->nodes[0].activation_bytes > 0) return boundary_bytes(g, 0, trace->batch, &trace->input_bytes, err);
+    if (g->input && g->nodes[0].activation_bytes > 0)
+        return boundary_bytes(g, 0, trace->batch, &trace->input_bytes, err);
     for (int i = 0; i < g->dropped_inputs; i++) bytes += g->dropped[i].activation_bytes;
-    if (bytes > 0 && bytes < 0x1p53 && fmod(bytes, (double)trace->batch) == 0) trace->input_bytes = (int64_t)bytes / trace->batch;
+    if (bytes > 0 && bytes < 0x1p53 && fmod(bytes, (double)trace->batch) == 0)
+        trace->input_bytes = (int64_t)bytes / trace->batch;
     return 0;
 }
 
-static int fill(Trace *trace, Text *moved, const ImportFile *file, const ImportOptions *o, Text *notes, Error *err)
+static int fill(Trace *trace, Text *moved, const ImportFile *file, const ImportOptions *o,
+                Text *notes, Error *err)
 {
     PipedreamProfile teacher, student;
 
-    if (!o->student.text) return error_set(err, "expected --student PROFILE, the student's profile beside the teacher's");
+    if (!o->student.text)
+        return error_set(err,
+                         "expected --student PROFILE, the student's profile beside the teacher's");
     if (read_profile(&teacher, file, o->cuts, "cuts", moved, &trace->arena, err) != 0) return -1;
-    if (read_profile(&student, &o->student, o->student_cuts, "student-cuts", moved, &trace->arena, err) != 0) return -1;
+    if (read_profile(&student, &o->student, o->student_cuts, "student-cuts", moved, &trace->arena,
+                     err)
+        != 0)
+        return -1;
     if (teacher.blocks != student.blocks)
-        return error_set(err, "%s: %d blocks, but %s has %d: expected as many, by --cuts and --student-cuts or stage_id",
+        return error_set(err,
+                         "%s: %d blocks, but %s has %d: expected as many, by --cuts and "
+                         "--student-cuts or stage_id",
                          o->student.name, student.blocks, file->name, teacher.blocks);
     if (fill_input(trace, &teacher.graph, err) != 0) return -1;
     if (import_blocks(trace, teacher.blocks, err) != 0) return -1;
@@ -286,7 +336,8 @@ static int fill(Trace *trace, Text *moved, const ImportFile *file, const ImportO
     return moved->failed ? error_no_memory(err) : 0;
 }
 
-static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, int count, const ImportOptions *o, Error *err)
+static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, int count,
+                         const ImportOptions *o, Error *err)
 {
     Text moved = {0};
 
@@ -296,4 +347,5 @@ static int read_profiles(Trace *trace, Text *notes, const ImportFile *file, int 
     return rc;
 }
 
-const ImportFormat import_pipedream = {"pipedream", "student cuts student-cuts", 1, false, read_profiles};
+const ImportFormat import_pipedream = {"pipedream", "student cuts student-cuts", 1, false,
+                                       read_profiles};

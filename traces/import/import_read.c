@@ -81,30 +81,36 @@ int read_number(const ImportLines *lines, const char **at, double *out, Error *e
     size_t      length = (size_t)(end - *at);
 
     if (length == 0) return lines_fail(lines, *at, err, "expected a number that is not negative");
-    if (length >= sizeof copy) return lines_fail(lines, *at, err, "a number of %zu digits, expected fewer", length);
+    if (length >= sizeof copy)
+        return lines_fail(lines, *at, err, "a number of %zu digits, expected fewer", length);
     memcpy(copy, *at, length);
     copy[length] = '\0';
     *out = strtod(copy, NULL);
-    if (!(*out <= 1e15)) return lines_fail(lines, *at, err, "%s is too large, expected at most 1e15", copy);
+    if (!(*out <= 1e15))
+        return lines_fail(lines, *at, err, "%s is too large, expected at most 1e15", copy);
     *at = end;
     return 0;
 }
 
-int read_bytes_list(int64_t **out, int *count, const char *list, const char *option, Arena *arena, Error *err)
+int read_bytes_list(int64_t **out, int *count, const char *list, const char *option, Arena *arena,
+                    Error *err)
 {
     size_t room = 1;
 
     for (const char *c = list; *c; c++) room += *c == ',';
     *count = 0;
     if (room > TRACE_MAX_BLOCKS)
-        return error_set(err, "--%s: %zu numbers, expected at most %d", option, room, TRACE_MAX_BLOCKS);
+        return error_set(err, "--%s: %zu numbers, expected at most %d", option, room,
+                         TRACE_MAX_BLOCKS);
     *out = arena_alloc(arena, room, sizeof **out);
     if (!*out) return error_no_memory(err);
     for (const char *at = list;;) {
         char *end;
         long long bytes = *at >= '0' && *at <= '9' ? strtoll(at, &end, 10) : -1;
         if (bytes < 0 || bytes > (long long)1 << 40 || (*end && *end != ','))
-            return error_set(err, "--%s: \"%.40s\" does not begin with a number of bytes, expected such as 98304,32768",
+            return error_set(err,
+                             "--%s: \"%.40s\" does not begin with a number of bytes, expected such "
+                             "as 98304,32768",
                              option, at);
         (*out)[(*count)++] = bytes;
         if (!*end) return 0;
@@ -121,12 +127,15 @@ int import_blocks(Trace *trace, int count, Error *err)
     trace->block_count = count;
     for (int b = 0; b < count; b++) {
         TraceBlock *block = &trace->blocks[b];
-        *block = (TraceBlock){.name = "", .output_bytes = TRACE_ABSENT, .teacher_weight_bytes = TRACE_ABSENT,
-                              .teacher_activation_bytes = TRACE_ABSENT, .student_weight_bytes = TRACE_ABSENT,
-                              .gradient_bytes = TRACE_ABSENT, .state_bytes = TRACE_ABSENT,
+        *block = (TraceBlock){.name = "", .output_bytes = TRACE_ABSENT,
+                              .teacher_weight_bytes = TRACE_ABSENT,
+                              .teacher_activation_bytes = TRACE_ABSENT,
+                              .student_weight_bytes = TRACE_ABSENT, .gradient_bytes = TRACE_ABSENT,
+                              .state_bytes = TRACE_ABSENT,
                               .student_activation_bytes = TRACE_ABSENT};
         for (int work = 0; work < WORK_COUNT; work++) {
-            block->work[work] = arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof *block->work[work]);
+            block->work[work] =
+                arena_alloc(&trace->arena, (size_t)trace->kind_count, sizeof *block->work[work]);
             if (!block->work[work]) return error_no_memory(err);
         }
     }
@@ -147,30 +156,36 @@ int import_point(Trace *trace, Curve *curve, int64_t x, double ms, Error *err)
     return 0;
 }
 
-int import_timing(Trace *trace, int block, int64_t batch, double teacher_ms, double forward_ms, double backward_ms,
-                  const ImportFile *file, int line, Error *err)
+int import_timing(Trace *trace, int block, int64_t batch, double teacher_ms, double forward_ms,
+                  double backward_ms, const ImportFile *file, int line, Error *err)
 {
     const double ms[WORK_COUNT] = {[WORK_TEACHER] = teacher_ms, [WORK_FORWARD] = forward_ms,
                                    [WORK_BACKWARD] = backward_ms, [WORK_UPDATE] = 0};
 
     for (int work = 0; work < WORK_COUNT; work++) {
         if (ms[work] * 1e6 > (double)TRACE_MAX_NS)
-            return error_set(err, "%s:%d:1: block \"%s\" takes %g ms, expected less than 39 hours", file->name, line,
-                             trace->blocks[block].name, ms[work]);
-        if (import_point(trace, trace->blocks[block].work[work], batch, ms[work], err) != 0) return -1;
+            return error_set(err, "%s:%d:1: block \"%s\" takes %g ms, expected less than 39 hours",
+                             file->name, line, trace->blocks[block].name, ms[work]);
+        if (import_point(trace, trace->blocks[block].work[work], batch, ms[work], err) != 0)
+            return -1;
     }
     return 0;
 }
 
-int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *o, Error *err)
+int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *o,
+                 Error *err)
 {
     if (o->devices.count && o->devices.count != count)
-        return error_set(err, "--devices: %d numbers, but %d kinds of devices were profiled: expected one each", o->devices.count, count);
-    if (count > TRACE_MAX_KINDS) return error_set(err, "%d kinds of devices, expected at most %d", count, TRACE_MAX_KINDS);
+        return error_set(
+            err, "--devices: %d numbers, but %d kinds of devices were profiled: expected one each",
+            o->devices.count, count);
+    if (count > TRACE_MAX_KINDS)
+        return error_set(err, "%d kinds of devices, expected at most %d", count, TRACE_MAX_KINDS);
     trace->kinds = arena_alloc(&trace->arena, (size_t)count, sizeof *trace->kinds);
     if (!trace->kinds) return error_no_memory(err);
     trace->kind_count = count;
     for (int i = 0; i < count; i++)
-        trace->kinds[i] = (TraceKind){names[i], o->devices.count ? (int)o->devices.values[i] : 1, TRACE_ABSENT};
+        trace->kinds[i] =
+            (TraceKind){names[i], o->devices.count ? (int)o->devices.values[i] : 1, TRACE_ABSENT};
     return 0;
 }

@@ -29,24 +29,28 @@ int  read_number(const ImportLines *lines, const char **at, double *out, Error *
 
 /* "98304,32768": whole numbers separated by commas, at most TRACE_MAX_BLOCKS of them. The
  * numbers are the arena's; option is for messages. */
-int  read_bytes_list(int64_t **out, int *count, const char *list, const char *option, Arena *arena, Error *err);
+int read_bytes_list(int64_t **out, int *count, const char *list, const char *option, Arena *arena,
+                    Error *err);
 
 /* ---- parts of a trace ------------------------------------------------------------------ */
 
-/* Room for blocks without a name, with no byte counts and no timings on any of the kinds there are. */
+/* Room for blocks without a name, with no byte counts and no timings on any of the kinds there
+ * are. */
 int import_blocks(Trace *trace, int count, Error *err);
 
 /* The times of a block at a batch, in milliseconds. file and line are for messages. */
-int import_timing(Trace *trace, int block, int64_t batch, double teacher_ms, double forward_ms, double backward_ms,
-                  const ImportFile *file, int line, Error *err);
+int import_timing(Trace *trace, int block, int64_t batch, double teacher_ms, double forward_ms,
+                  double backward_ms, const ImportFile *file, int line, Error *err);
 
 /* A point of a curve of the trace's links. */
 int import_point(Trace *trace, Curve *curve, int64_t x, double ms, Error *err);
 
 /* Names the kinds, as many devices of each as asked for, or 1. Their memory is not known. */
-int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *options, Error *err);
+int import_kinds(Trace *trace, const char *const *names, int count, const ImportOptions *options,
+                 Error *err);
 
 /* The readers of the formats. */
-extern const ImportFormat import_kineto, import_sailor, import_nsys, import_pipedream, import_pipe_bd_log;
+extern const ImportFormat import_kineto, import_sailor, import_nsys, import_pipedream,
+    import_pipe_bd_log;
 
 #endif

@@ -1,5 +1,6 @@
-/* What is a block: ranges named block:NAME, teacher:NAME or student:NAME where there are such; with a
- * list the ranges and modules in it; else modules at a depth, and those above it that hold no others. */
+/* What is a block: ranges named block:NAME, teacher:NAME or student:NAME where there are such; with
+ * a list the ranges and modules in it; else modules at a depth, and those above it that hold no
+ * others. */
 #include "traces/import/kineto.h"
 
 #include <stdio.h>
@@ -10,15 +11,16 @@ typedef struct {
     const KinetoFile *file;
     const char       *file_name;
     KinetoBlocks     *blocks;
-    int              *depth_of;      /* [names] of modules, where they are first met; 0: no module */
+    int              *depth_of;      /* [names] of modules, where they are first met; 0: no
+                                      * module */
     bool             *holds;         /* [names] a module that holds modules */
     int64_t          *first_start;   /* [names] of ranges and modules; INT64_MAX: never */
 } Finder;
 
-/* ---- modules ---------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------- */
 
-/* Depths of modules, by what is open on a thread when they start. Those that a backward runs again lie
- * in a node and are passed over. */
+/* Depths of modules, by what is open on a thread when they start. Those that a backward runs again
+ * lie in a node and are passed over. */
 static int measure_depths(Finder *f, Error *err)
 {
     const KinetoSpan **open = malloc((f->file->span_count + 1) * sizeof *open);
@@ -68,7 +70,7 @@ static int choose_depth(const Finder *f)
     return f->blocks->deepest;
 }
 
-/* ---- which names are blocks ---------------------------------------------------------------------- */
+/* ---- which names are blocks ------------------------------------------------------------------ */
 
 static const char *without_prefix(const char *name, BlockRole *role)
 {
@@ -110,7 +112,8 @@ static bool has_ranges(const Finder *f)
     BlockRole role;
 
     for (int i = 0; i < f->file->names.count; i++)
-        if (f->first_start[i] != INT64_MAX && without_prefix(f->file->names.strings[i], &role)) return true;
+        if (f->first_start[i] != INT64_MAX && without_prefix(f->file->names.strings[i], &role))
+            return true;
     return false;
 }
 
@@ -119,8 +122,8 @@ static int check_list(const Finder *f, const char *list, Error *err)
     for (const char *at = list; *at; at += strcspn(at, ","), at += *at == ',') {
         int name = intern_find(&f->file->names, at, strcspn(at, ","));
         if (name < 0 || f->first_start[name] == INT64_MAX)
-            return error_set(err, "%s: --blocks: no range and no nn.Module is called \"%.*s\"", f->file_name,
-                             (int)strcspn(at, ","), at);
+            return error_set(err, "%s: --blocks: no range and no nn.Module is called \"%.*s\"",
+                             f->file_name, (int)strcspn(at, ","), at);
     }
     return 0;
 }
@@ -142,22 +145,27 @@ static int choose_source(Finder *f, const char *list, int depth, Error *err)
     }
     b->source = BLOCKS_OF_DEPTH;
     if (!modules)
-        return error_set(err, "%s: nothing says which work is which block's: expected record_function ranges named "
-                         "block:NAME, nn.Module events (with_stack=True), or --blocks", f->file_name);
+        return error_set(
+            err,
+            "%s: nothing says which work is which block's: expected record_function ranges named "
+            "block:NAME, nn.Module events (with_stack=True), or --blocks",
+            f->file_name);
     if (depth > b->deepest)
-        return error_set(err, "%s: --depth %d: modules lie at most %d deep in each other", f->file_name, depth, b->deepest);
+        return error_set(err, "%s: --depth %d: modules lie at most %d deep in each other",
+                         f->file_name, depth, b->deepest);
     b->depth = depth > 0 ? depth : choose_depth(f);
     return 0;
 }
 
-/* ---- in order ----------------------------------------------------------------------------------------- */
+/* ---- in order -------------------------------------------------------------------------------- */
 
 static int by_first_start(const void *a, const void *b, void *finder)
 {
     const Finder *f = finder;
     int           x = *(const int *)a, y = *(const int *)b;
 
-    if (f->first_start[x] != f->first_start[y]) return f->first_start[x] < f->first_start[y] ? -1 : 1;
+    if (f->first_start[x] != f->first_start[y])
+        return f->first_start[x] < f->first_start[y] ? -1 : 1;
     return x - y;
 }
 
@@ -188,7 +196,8 @@ static int number_blocks(Finder *f, const char *list, Error *err)
         const char *name = block_name(f, order[i], list, &role);
         int         block = find_block(b, name);
         if (block < 0 && b->count == TRACE_MAX_BLOCKS)
-            rc = error_set(err, "%s: more than %d blocks, expected fewer", f->file_name, TRACE_MAX_BLOCKS);
+            rc = error_set(err, "%s: more than %d blocks, expected fewer", f->file_name,
+                           TRACE_MAX_BLOCKS);
         else if (block < 0) b->names[block = b->count++] = name;
         b->of_name[order[i]] = block;
         b->role_of_name[order[i]] = role;
@@ -211,16 +220,20 @@ static int check_roles(const Finder *f, Error *err)
             if (b->of_name[i] == block) there[b->role_of_name[i]] = true;
         const char *lacks = there[ROLE_BOTH] || (there[ROLE_TEACHER] && there[ROLE_STUDENT]) ? NULL
                           : there[ROLE_TEACHER] ? "student" : b->has_teachers ? "teacher" : NULL;
-        if (lacks) return error_set(err, "%s: block \"%s\" has no range \"%s:%s\", expected one beside the other", f->file_name,
-                                    b->names[block], lacks, b->names[block]);
+        if (lacks)
+            return error_set(
+                err, "%s: block \"%s\" has no range \"%s:%s\", expected one beside the other",
+                f->file_name, b->names[block], lacks, b->names[block]);
         if (b->has_teachers && !there[ROLE_TEACHER])
-            return error_set(err, "%s: block \"%s\" has no range \"teacher:%s\", but other blocks have theirs", f->file_name,
-                             b->names[block], b->names[block]);
+            return error_set(
+                err, "%s: block \"%s\" has no range \"teacher:%s\", but other blocks have theirs",
+                f->file_name, b->names[block], b->names[block]);
     }
     return 0;
 }
 
-int kineto_blocks(KinetoBlocks *out, const KinetoFile *file, const char *file_name, const char *list, int depth, Error *err)
+int kineto_blocks(KinetoBlocks *out, const KinetoFile *file, const char *file_name,
+                  const char *list, int depth, Error *err)
 {
     size_t names = (size_t)file->names.count;
     Finder f = {.file = file, .file_name = file_name, .blocks = out};
@@ -232,7 +245,9 @@ int kineto_blocks(KinetoBlocks *out, const KinetoFile *file, const char *file_na
     out->names = arena_alloc(&out->arena, TRACE_MAX_BLOCKS, sizeof *out->names);
     out->of_name = arena_alloc(&out->arena, names, sizeof *out->of_name);
     out->role_of_name = arena_alloc(&out->arena, names, sizeof *out->role_of_name);
-    if (!f.depth_of || !f.holds || !f.first_start || !out->names || !out->of_name || !out->role_of_name) return error_no_memory(err);
+    if (!f.depth_of || !f.holds || !f.first_start || !out->names || !out->of_name
+        || !out->role_of_name)
+        return error_no_memory(err);
     for (size_t i = 0; i < names; i++) f.first_start[i] = INT64_MAX;
     if (measure_depths(&f, err) != 0 || choose_source(&f, list, depth, err) != 0) return -1;
     return number_blocks(&f, list, err) != 0 || check_roles(&f, err) != 0 ? -1 : 0;

@@ -14,7 +14,8 @@
 
 static int find_slot(const Interned *set, const char *string, size_t length)
 {
-    uint64_t mask = (uint64_t)set->slot_count - 1, slot = hash_bytes(HASH_START, string, length) & mask;
+    uint64_t mask = (uint64_t)set->slot_count - 1,
+             slot = hash_bytes(HASH_START, string, length) & mask;
 
     for (; set->slots[slot]; slot = (slot + 1) & mask) {
         const char *there = set->strings[set->slots[slot] - 1];
@@ -37,7 +38,8 @@ static int grow_slots(Interned *set)
     free(set->slots);
     set->slots = slots;
     set->slot_count = count;
-    for (int i = 0; i < set->count; i++) set->slots[find_slot(set, set->strings[i], strlen(set->strings[i]))] = i + 1;
+    for (int i = 0; i < set->count; i++)
+        set->slots[find_slot(set, set->strings[i], strlen(set->strings[i]))] = i + 1;
     return 0;
 }
 
@@ -67,8 +69,16 @@ void interned_free(Interned *set)
 
 /* ---- one event ------------------------------------------------------------------------------- */
 
-typedef enum { CATEGORY_OTHER, CATEGORY_OPERATOR, CATEGORY_ANNOTATION, CATEGORY_PYTHON, CATEGORY_LAUNCH, CATEGORY_KERNEL,
-               CATEGORY_COPY, CATEGORY_FLOW } Category;
+typedef enum {
+    CATEGORY_OTHER,
+    CATEGORY_OPERATOR,
+    CATEGORY_ANNOTATION,
+    CATEGORY_PYTHON,
+    CATEGORY_LAUNCH,
+    CATEGORY_KERNEL,
+    CATEGORY_COPY,
+    CATEGORY_FLOW
+} Category;
 
 typedef struct {
     char     phase;
@@ -91,7 +101,10 @@ typedef struct {
     void       *context;
 } Reader;
 
-static bool begins(const char *string, const char *with) { return strncmp(string, with, strlen(with)) == 0; }
+static bool begins(const char *string, const char *with)
+{
+    return strncmp(string, with, strlen(with)) == 0;
+}
 
 static bool ends(const char *string, const char *with)
 {
@@ -103,23 +116,38 @@ static bool ends(const char *string, const char *with)
 /* Names of 2021 begin with capitals. */
 static Category category_of(const char *name)
 {
-    static const struct { const char *name; Category category; } known[] = {
-        {"cpu_op", CATEGORY_OPERATOR}, {"Operator", CATEGORY_OPERATOR}, {"user_annotation", CATEGORY_ANNOTATION},
-        {"python_function", CATEGORY_PYTHON}, {"kernel", CATEGORY_KERNEL}, {"Kernel", CATEGORY_KERNEL},
-        {"concurrent_kernel", CATEGORY_KERNEL}, {"gpu_memcpy", CATEGORY_COPY}, {"Memcpy", CATEGORY_COPY},
-        {"gpu_memset", CATEGORY_KERNEL}, {"Memset", CATEGORY_KERNEL}, {"Runtime", CATEGORY_LAUNCH},
-        {"ac2g", CATEGORY_FLOW}, {"async_cpu_to_gpu", CATEGORY_FLOW}};
+    static const struct { const char *name; Category category;
+    } known[] = {{"cpu_op", CATEGORY_OPERATOR},
+                 {"Operator", CATEGORY_OPERATOR},
+                 {"user_annotation", CATEGORY_ANNOTATION},
+                 {"python_function", CATEGORY_PYTHON},
+                 {"kernel", CATEGORY_KERNEL},
+                 {"Kernel", CATEGORY_KERNEL},
+                 {"concurrent_kernel", CATEGORY_KERNEL},
+                 {"gpu_memcpy", CATEGORY_COPY},
+                 {"Memcpy", CATEGORY_COPY},
+                 {"gpu_memset", CATEGORY_KERNEL},
+                 {"Memset", CATEGORY_KERNEL},
+                 {"Runtime", CATEGORY_LAUNCH},
+                 {"ac2g", CATEGORY_FLOW},
+                 {"async_cpu_to_gpu", CATEGORY_FLOW}};
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(name, known[i].name) == 0) return known[i].category;
     return ends(name, "_runtime") || ends(name, "_driver") ? CATEGORY_LAUNCH : CATEGORY_OTHER;
 }
 
-static int next(Reader *r, Token *token, Error *err) { return json_stream_next(r->json, token, err); }
-static int skip(Reader *r, const Token *token, Error *err) { return json_stream_skip(r->json, token, err); }
+static int next(Reader *r, Token *token, Error *err)
+{
+    return json_stream_next(r->json, token, err);
+}
+static int skip(Reader *r, const Token *token, Error *err)
+{
+    return json_stream_skip(r->json, token, err);
+}
 
-/* Microseconds of a decimal number as nanoseconds, exact but for digits beyond. Times since 1970 have
- * more digits than a double. */
+/* Microseconds of a decimal number as nanoseconds, exact but for digits beyond. Times since 1970
+ * have more digits than a double. */
 static int read_time(Reader *r, const Token *token, const char *key, int64_t *out, Error *err)
 {
     const char *at = token->text, *end;
@@ -127,10 +155,12 @@ static int read_time(Reader *r, const Token *token, const char *key, int64_t *ou
     int64_t     ns = 0;
     bool        negative = *at == '-';
 
-    if (token->type != TOKEN_NUMBER) return json_stream_fail(r->json, err, "\"%s\" is no number, expected microseconds", key);
+    if (token->type != TOKEN_NUMBER)
+        return json_stream_fail(r->json, err, "\"%s\" is no number, expected microseconds", key);
     end = number_scan(at, &value);
     if (!end || !(fabs(value) <= 9e15))
-        return json_stream_fail(r->json, err, "\"%s\" is %s, expected microseconds of at most 9e15", key, at);
+        return json_stream_fail(r->json, err, "\"%s\" is %s, expected microseconds of at most 9e15",
+                                key, at);
     if (strpbrk(at, "eE")) {
         *out = llround(value * 1000);
         return 0;
@@ -157,9 +187,10 @@ static int64_t whole(const Token *token)
     return *token->text && !*end && value >= 0 && value < INT64_MAX ? value : -1;
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
-/* The first element of "Input Dims": [[512, 3, 224, 224], ...]. What is no list of numbers counts as not recorded. */
+/* The first element of "Input Dims": [[512, 3, 224, 224], ...]. What is no list of numbers counts
+ * as not recorded. */
 static int read_dimensions(Reader *r, Event *e, Error *err)
 {
     Token token;
@@ -178,7 +209,9 @@ static int read_dimensions(Reader *r, Event *e, Error *err)
             int64_t size = token.type == TOKEN_NUMBER ? whole(&token) : -1;
             if (skip(r, &token, err) != 0) return -1;
             if (e->dimensions++ == 0) e->rows = size > 0 && size < INT32_MAX ? (int32_t)size : 0;
-            if (e->elements >= 0 && (size < 0 || __builtin_mul_overflow(e->elements, size, &e->elements) || e->elements > (int64_t)1 << 50))
+            if (e->elements >= 0
+                && (size < 0 || __builtin_mul_overflow(e->elements, size, &e->elements)
+                    || e->elements > (int64_t)1 << 50))
                 e->elements = -1;
         }
         if (e->dimensions == 0) e->elements = -1;
@@ -193,9 +226,10 @@ static int read_dimensions(Reader *r, Event *e, Error *err)
 
 static int32_t bytes_of_type(const char *name)
 {
-    static const struct { const char *name; int32_t bytes; } known[] = {
-        {"float", 4}, {"double", 8}, {"c10::Half", 2}, {"c10::BFloat16", 2}, {"long int", 8}, {"long", 8}, {"int", 4},
-        {"short", 2}, {"signed char", 1}, {"unsigned char", 1}, {"bool", 1}};
+    static const struct { const char *name; int32_t bytes;
+    } known[] = {{"float", 4},       {"double", 8},        {"c10::Half", 2}, {"c10::BFloat16", 2},
+                 {"long int", 8},    {"long", 8},          {"int", 4},       {"short", 2},
+                 {"signed char", 1}, {"unsigned char", 1}, {"bool", 1}};
 
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(name, known[i].name) == 0) return known[i].bytes;
@@ -217,7 +251,7 @@ static int read_types(Reader *r, Event *e, Error *err)
     }
 }
 
-/* ---- an event's keys ---------------------------------------------------------------------------- */
+/* ---- an event's keys ------------------------------------------------------------------------- */
 
 /* An event's "args": correlation, sequence number, device, dimensions and types of inputs; others
  * are skipped. */
@@ -275,8 +309,10 @@ static int read_key(Reader *r, Event *e, const Token *name, Error *err)
     if (name->length >= sizeof key) return skip(r, name, err);
     memcpy(key, name->text, name->length + 1);
     if (next(r, &token, err) != 0) return -1;
-    if (strcmp(key, "ph") == 0) e->phase = token.type == TOKEN_STRING && token.length == 1 ? *token.text : 0;
-    else if (strcmp(key, "cat") == 0 && token.type == TOKEN_STRING) e->category = category_of(token.text);
+    if (strcmp(key, "ph") == 0)
+        e->phase = token.type == TOKEN_STRING && token.length == 1 ? *token.text : 0;
+    else if (strcmp(key, "cat") == 0 && token.type == TOKEN_STRING)
+        e->category = category_of(token.text);
     else if (strcmp(key, "name") == 0) set_text(&e->name, &token);
     else if (strcmp(key, "id") == 0) e->id = whole(&token);
     else if (strcmp(key, "pid") == 0 || strcmp(key, "tid") == 0) {
@@ -284,7 +320,8 @@ static int read_key(Reader *r, Event *e, const Token *name, Error *err)
         text_append_bytes(&e->thread, token.text, token.length);
     } else if (strcmp(key, "ts") == 0) {
         e->has_start = true;
-        if (token.type == TOKEN_NUMBER && read_time(r, &token, key, &e->start_ns, err) != 0) return -1;
+        if (token.type == TOKEN_NUMBER && read_time(r, &token, key, &e->start_ns, err) != 0)
+            return -1;
         e->has_start = token.type == TOKEN_NUMBER;
     } else if (strcmp(key, "dur") == 0) {
         if (read_time(r, &token, key, &e->duration_ns, err) != 0) return -1;
@@ -293,7 +330,7 @@ static int read_key(Reader *r, Event *e, const Token *name, Error *err)
     return skip(r, &token, err);
 }
 
-/* ---- what is kept ---------------------------------------------------------------------------------- */
+/* ---- what is kept ---------------------------------------------------------------------------- */
 
 int kineto_add_span(KinetoFile *f, KinetoSpan span, Error *err)
 {
@@ -314,37 +351,56 @@ static int add_span(Reader *r, KinetoSpanType type, const char *name, int64_t nu
 {
     KinetoFile        *f = r->file;
     const Event *e = &r->event;
-    int                name_number = type >= SPAN_LAUNCH ? 0 : intern(&f->names, name, strlen(name));
+    int name_number = type >= SPAN_LAUNCH ? 0 : intern(&f->names, name, strlen(name));
     int                thread = intern(&f->threads, text_string(&e->thread), e->thread.length);
 
     if (name_number < 0 || thread < 0) return error_no_memory(err);
-    return kineto_add_span(f, (KinetoSpan){
-        .start_ns = e->start_ns, .end_ns = e->start_ns + e->duration_ns, .number = number,
-        .tensor_bytes = e->elements >= 0 && e->element_bytes > 0 ? e->elements * e->element_bytes : -1,
-        .rows = e->rows, .dimensions = e->dimensions, .thread = thread, .name = name_number, .type = type}, err);
+    return kineto_add_span(f,
+                           (KinetoSpan){.start_ns = e->start_ns,
+                                        .end_ns = e->start_ns + e->duration_ns,
+                                        .number = number,
+                                        .tensor_bytes = e->elements >= 0 && e->element_bytes > 0
+                                                            ? e->elements * e->element_bytes
+                                                            : -1,
+                                        .rows = e->rows,
+                                        .dimensions = e->dimensions,
+                                        .thread = thread,
+                                        .name = name_number,
+                                        .type = type},
+                           err);
 }
 
 /* Whether a name says that GPUs talk to each other. */
-bool kineto_is_collective(const char *name) { return strcasestr(name, "nccl") || strcasestr(name, "rccl"); }
+bool kineto_is_collective(const char *name)
+{
+    return strcasestr(name, "nccl") || strcasestr(name, "rccl");
+}
 
 static int add_work(Reader *r, Error *err)
 {
     const Event *e = &r->event;
     const char        *name = text_string(&e->name);
-    bool               copy = e->category == CATEGORY_COPY && !strstr(name, "DtoD") && !strstr(name, "Device -> Device")
-                           && !strstr(name, "DeviceToDevice");
+    bool               copy = e->category == CATEGORY_COPY && !strstr(name, "DtoD")
+                && !strstr(name, "Device -> Device") && !strstr(name, "DeviceToDevice");
 
-    return kineto_add_work(r->file, (KinetoWork){
-        .ns = e->duration_ns, .correlation = e->correlation, .device = e->device,
-        .type = copy ? DEVICE_COPY : e->category == CATEGORY_KERNEL && kineto_is_collective(name) ? DEVICE_COLLECTIVE : DEVICE_KERNEL}, err);
+    return kineto_add_work(
+        r->file,
+        (KinetoWork){.ns = e->duration_ns,
+                     .correlation = e->correlation,
+                     .device = e->device,
+                     .type = copy ? DEVICE_COPY
+                             : e->category == CATEGORY_KERNEL && kineto_is_collective(name)
+                                 ? DEVICE_COLLECTIVE
+                                 : DEVICE_KERNEL},
+        err);
 }
 
 KinetoSpanType kineto_span_type(const char *name, bool annotation)
 {
     if (begins(name, "autograd::engine::evaluate_function")) return SPAN_NODE;
     if (begins(name, "ProfilerStep")) return SPAN_STEP;
-    bool range = annotation || begins(name, "Optimizer.") || begins(name, "enumerate(DataLoader)") || begins(name, "block:")
-              || begins(name, "teacher:") || begins(name, "student:");
+    bool range = annotation || begins(name, "Optimizer.") || begins(name, "enumerate(DataLoader)")
+                 || begins(name, "block:") || begins(name, "teacher:") || begins(name, "student:");
     return range ? SPAN_RANGE : SPAN_OPERATOR;
 }
 
@@ -366,14 +422,19 @@ static int keep_event(Reader *r, Error *err)
     if (e->category == CATEGORY_OTHER || (e->phase != 'X' && !flow)) return 0;
     if (e->category == CATEGORY_PYTHON && !begins(text_string(&e->name), module)) return 0;
     if (!e->has_start || (!flow && !e->has_duration))
-        return json_stream_fail(r->json, err, "the event that ends here has no \"ts\" or no \"dur\", expected both");
+        return json_stream_fail(
+            r->json, err, "the event that ends here has no \"ts\" or no \"dur\", expected both");
     if (!flow && (e->duration_ns < 0 || e->duration_ns > TRACE_MAX_NS))
-        return json_stream_fail(r->json, err, "the event that ends here lasts %.3f us, expected 0 to 39 hours", (double)e->duration_ns / 1000);
+        return json_stream_fail(r->json, err,
+                                "the event that ends here lasts %.3f us, expected 0 to 39 hours",
+                                (double)e->duration_ns / 1000);
     switch (e->category) {
     case CATEGORY_OPERATOR:
     case CATEGORY_ANNOTATION: return keep_operator(r, err);
-    case CATEGORY_PYTHON:     return add_span(r, SPAN_MODULE, text_string(&e->name) + strlen(module), -1, err);
-    case CATEGORY_LAUNCH:     return e->correlation < 0 ? 0 : add_span(r, SPAN_LAUNCH, "", e->correlation, err);
+    case CATEGORY_PYTHON:
+        return add_span(r, SPAN_MODULE, text_string(&e->name) + strlen(module), -1, err);
+    case CATEGORY_LAUNCH:
+        return e->correlation < 0 ? 0 : add_span(r, SPAN_LAUNCH, "", e->correlation, err);
     case CATEGORY_FLOW:       e->duration_ns = 0; return add_span(r, SPAN_FLOW, "", e->id, err);
     default:                  return add_work(r, err);
     }
@@ -386,7 +447,8 @@ static int read_event(Reader *r, Error *err)
 
     clear(&e->name);
     clear(&e->thread);
-    *e = (Event){.name = e->name, .thread = e->thread, .id = -1, .correlation = -1, .sequence = -1, .elements = -1};
+    *e = (Event){.name = e->name, .thread = e->thread, .id = -1, .correlation = -1, .sequence = -1,
+                 .elements = -1};
     for (;;) {
         if (next(r, &token, err) != 0) return -1;
         if (token.type == TOKEN_OBJECT_END) break;
@@ -402,7 +464,8 @@ static int read_events(Reader *r, Error *err)
     for (;;) {
         if (next(r, &token, err) != 0) return -1;
         if (token.type == TOKEN_ARRAY_END) return 0;
-        if (token.type != TOKEN_OBJECT) return json_stream_fail(r->json, err, "expected an event, an object");
+        if (token.type != TOKEN_OBJECT)
+            return json_stream_fail(r->json, err, "expected an event, an object");
         if (read_event(r, err) != 0) return -1;
         int64_t now = byte_stream_offset(r->bytes);
         if (r->progress && now != r->told) r->progress(r->context, now - r->told);
@@ -410,7 +473,7 @@ static int read_events(Reader *r, Error *err)
     }
 }
 
-/* ---- the file's head ---------------------------------------------------------------------------------- */
+/* ---- the file's head ------------------------------------------------------------------------- */
 
 /* An entry of "deviceProperties": its name and memory. Numbers of devices that are out of range are
  * skipped. */
@@ -423,7 +486,10 @@ static int read_device(Reader *r, Error *err)
     for (;;) {
         if (next(r, &token, err) != 0) return -1;
         if (token.type == TOKEN_OBJECT_END) break;
-        int which = strcmp(token.text, "id") == 0 ? 1 : strcmp(token.text, "name") == 0 ? 2 : strcmp(token.text, "totalGlobalMem") == 0 ? 3 : 0;
+        int which = strcmp(token.text, "id") == 0               ? 1
+                    : strcmp(token.text, "name") == 0           ? 2
+                    : strcmp(token.text, "totalGlobalMem") == 0 ? 3
+                                                                : 0;
         if (which == 0) {
             if (skip(r, &token, err) != 0) return -1;
             continue;
@@ -453,7 +519,8 @@ static int read_devices(Reader *r, Error *err)
     for (;;) {
         if (next(r, &token, err) != 0) return -1;
         if (token.type == TOKEN_ARRAY_END) return 0;
-        if ((token.type == TOKEN_OBJECT ? read_device(r, err) : skip(r, &token, err)) != 0) return -1;
+        if ((token.type == TOKEN_OBJECT ? read_device(r, err) : skip(r, &token, err)) != 0)
+            return -1;
     }
 }
 
@@ -463,7 +530,8 @@ static int read_version(Reader *r, Error *err)
 
     if (next(r, &token, err) != 0) return -1;
     if (token.type != TOKEN_NUMBER || strcmp(token.text, "1") != 0)
-        return json_stream_fail(r->json, err, "schemaVersion is %s, expected 1", token.type == TOKEN_NUMBER ? token.text : "no number");
+        return json_stream_fail(r->json, err, "schemaVersion is %s, expected 1",
+                                token.type == TOKEN_NUMBER ? token.text : "no number");
     return 0;
 }
 
@@ -478,7 +546,8 @@ static int read_head(Reader *r, bool *events, Error *err)
         if (strcmp(token.text, "traceEvents") == 0) {
             *events = true;
             if (next(r, &token, err) != 0) return -1;
-            if (token.type != TOKEN_ARRAY) return json_stream_fail(r->json, err, "\"traceEvents\": expected an array");
+            if (token.type != TOKEN_ARRAY)
+                return json_stream_fail(r->json, err, "\"traceEvents\": expected an array");
             rc = read_events(r, err);
         } else if (strcmp(token.text, "deviceProperties") == 0) rc = read_devices(r, err);
         else if (strcmp(token.text, "schemaVersion") == 0) rc = read_version(r, err);
@@ -501,11 +570,14 @@ static int read_file(Reader *r, Error *err)
         if (read_head(r, &events, err) != 0) return -1;
     } else return json_stream_fail(r->json, err, "expected a profile of PyTorch, an object");
     if (next(r, &token, err) != 0) return -1;
-    if (!events) return error_set(err, "%s: no \"traceEvents\", expected a profile of PyTorch (export_chrome_trace)", byte_stream_name(r->bytes));
+    if (!events)
+        return error_set(
+            err, "%s: no \"traceEvents\", expected a profile of PyTorch (export_chrome_trace)",
+            byte_stream_name(r->bytes));
     return 0;
 }
 
-/* ---- order ------------------------------------------------------------------------------------------------ */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 static int by_thread_and_start(const void *a, const void *b)
 {
@@ -520,19 +592,25 @@ static int by_thread_and_start(const void *a, const void *b)
 
 void kineto_sort(KinetoFile *file)
 {
-    if (file->span_count) qsort(file->spans, file->span_count, sizeof *file->spans, by_thread_and_start);
+    if (file->span_count)
+        qsort(file->spans, file->span_count, sizeof *file->spans, by_thread_and_start);
 }
 
-int kineto_read(KinetoFile **out, const ImportFile *file, ImportProgress *progress, void *context, Error *err)
+int kineto_read(KinetoFile **out, const ImportFile *file, ImportProgress *progress, void *context,
+                Error *err)
 {
     Reader reader = {.progress = progress, .context = context};
     int    rc = -1;
 
     *out = reader.file = calloc(1, sizeof **out);
     if (!reader.file) return error_no_memory(err);
-    if ((file->text ? byte_stream_of_memory(&reader.bytes, file->name, file->text, file->length, err)
-                    : byte_stream_open(&reader.bytes, file->name, err)) != 0) goto done;
-    if (json_stream_open(&reader.json, reader.bytes, err) != 0 || read_file(&reader, err) != 0) goto done;
+    if ((file->text
+             ? byte_stream_of_memory(&reader.bytes, file->name, file->text, file->length, err)
+             : byte_stream_open(&reader.bytes, file->name, err))
+        != 0)
+        goto done;
+    if (json_stream_open(&reader.json, reader.bytes, err) != 0 || read_file(&reader, err) != 0)
+        goto done;
     kineto_sort(reader.file);
     rc = 0;
 done:

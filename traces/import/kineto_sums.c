@@ -1,6 +1,7 @@
-/* A span's context is what it lies in on its thread: the block, forward or backward, the optimizer. It is
- * found by walking a thread's spans with a stack of the open ones, twice: first what the forward's
- * operators lie in, by sequence number; then launches, those in nodes of the backward by the number's. */
+/* A span's context is what it lies in on its thread: the block, forward or backward, the optimizer.
+ * It is found by walking a thread's spans with a stack of the open ones, twice: first what the
+ * forward's operators lie in, by sequence number; then launches, those in nodes of the backward by
+ * the number's. */
 #include "traces/import/kineto.h"
 
 #include <stdlib.h>
@@ -37,14 +38,18 @@ typedef struct {
     Context             last_node;   /* of the thread, of the backward */
 } Sums;
 
-static const Context nowhere = {.block = -1, .part = PART_FORWARD, .class = CLASS_OUTSIDE, .name = -1};
+static const Context nowhere = {
+    .block = -1, .part = PART_FORWARD, .class = CLASS_OUTSIDE, .name = -1};
 
-static bool begins(const char *string, const char *with) { return strncmp(string, with, strlen(with)) == 0; }
+static bool begins(const char *string, const char *with)
+{
+    return strncmp(string, with, strlen(with)) == 0;
+}
 
-/* ---- steps ------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
-/* Starts of steps: of ProfilerStep's ranges, else of the first block outside of the backward. Pairs of start
- * and end. */
+/* Starts of steps: of ProfilerStep's ranges, else of the first block outside of the backward. Pairs
+ * of start and end. */
 static size_t collect_steps(const Sums *s, bool marked, int64_t (*out)[2])
 {
     size_t  count = 0;
@@ -57,7 +62,8 @@ static size_t collect_steps(const Sums *s, bool marked, int64_t (*out)[2])
             thread = span->thread;
             covered = INT64_MIN;
         }
-        bool first = (span->type == SPAN_RANGE || span->type == SPAN_MODULE) && span->name == s->blocks->first_name;
+        bool first = (span->type == SPAN_RANGE || span->type == SPAN_MODULE)
+                     && span->name == s->blocks->first_name;
         if (marked ? span->type == SPAN_STEP : first && span->start_ns >= covered) {
             out[count][0] = span->start_ns;
             out[count++][1] = span->end_ns;
@@ -73,19 +79,24 @@ static int find_steps(Sums *s, const char *file_name, Error *err)
     int64_t (*steps)[2] = arena_alloc(arena, s->file->span_count, sizeof *steps);
 
     if (!steps) return error_no_memory(err);
-    for (size_t i = 0; i < s->file->span_count; i++) s->sums->marked |= s->file->spans[i].type == SPAN_STEP;
+    for (size_t i = 0; i < s->file->span_count; i++)
+        s->sums->marked |= s->file->spans[i].type == SPAN_STEP;
     size_t count = collect_steps(s, s->sums->marked, steps);
     qsort(steps, count, sizeof *steps, compare_int64);
     if (count * (size_t)s->blocks->count > (size_t)1 << 22)
-        return error_set(err, "%s: %zu steps of %d blocks, expected less to be profiled", file_name, count, s->blocks->count);
+        return error_set(err, "%s: %zu steps of %d blocks, expected less to be profiled", file_name,
+                         count, s->blocks->count);
     s->step_starts = arena_alloc(arena, count, sizeof *s->step_starts);
     s->step_ends = arena_alloc(arena, count, sizeof *s->step_ends);
     if (!s->step_starts || !s->step_ends) return error_no_memory(err);
     for (size_t i = 0; i < count; i++) {
         s->step_starts[i] = steps[i][0];
-        s->step_ends[i] = s->sums->marked ? steps[i][1] : i + 1 < count ? steps[i + 1][0] : INT64_MAX;
+        s->step_ends[i] = s->sums->marked ? steps[i][1]
+                          : i + 1 < count ? steps[i + 1][0]
+                                          : INT64_MAX;
     }
-    if (!s->sums->marked && count > 0) s->step_starts[0] = INT64_MIN;      /* copies of its input come before */
+    /* copies of its input come before */
+    if (!s->sums->marked && count > 0) s->step_starts[0] = INT64_MIN;
     s->sums->steps = (int)count;
     return 0;
 }
@@ -103,7 +114,7 @@ static int step_at(const Sums *s, int64_t ns)
     return low > 0 && ns < s->step_ends[low - 1] ? low - 1 : -1;
 }
 
-/* ---- contexts ------------------------------------------------------------------------------------------ */
+/* ---- contexts -------------------------------------------------------------------------------- */
 
 /* The block of the last operator of the forward with that number that began before; -2: none. */
 static int find_forward(const Sums *s, int64_t sequence, int64_t before_ns)
@@ -113,8 +124,10 @@ static int find_forward(const Sums *s, int64_t sequence, int64_t before_ns)
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const Forward *f = &s->forwards[middle];
-        if (f->sequence < sequence || (f->sequence == sequence && f->start_ns <= before_ns)) low = middle + 1;
-        else                                                                                 high = middle;
+        if (f->sequence < sequence || (f->sequence == sequence && f->start_ns <= before_ns))
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low > 0 && s->forwards[low - 1].sequence == sequence ? s->forwards[low - 1].block : -2;
 }
@@ -154,7 +167,8 @@ static void enter_module(Sums *s, Context *c, const KinetoSpan *span)
 {
     c->in_module = true;
     if (s->blocks->of_name[span->name] >= 0) enter_block(s, c, span->name);
-    else if (c->block < 0 && c->class == CLASS_OUTSIDE && s->blocks->source != BLOCKS_OF_RANGES) c->between = true;
+    else if (c->block < 0 && c->class == CLASS_OUTSIDE && s->blocks->source != BLOCKS_OF_RANGES)
+        c->between = true;
 }
 
 /* A node in another one (a checkpoint's recomputed part) is the outer one's. One without a number
@@ -162,7 +176,8 @@ static void enter_module(Sums *s, Context *c, const KinetoSpan *span)
 static void enter_node(Sums *s, Context *c, const KinetoSpan *span)
 {
     if (c->in_node) return;
-    *c = (Context){.block = -1, .part = PART_BACKWARD, .class = CLASS_OUTSIDE, .in_node = true, .name = c->name};
+    *c = (Context){.block = -1, .part = PART_BACKWARD, .class = CLASS_OUTSIDE, .in_node = true,
+                   .name = c->name};
     if (span->number < 0) {
         c->block = s->last_node.block;
         c->class = s->last_node.class;
@@ -203,12 +218,12 @@ static Context settle(const Sums *s, Context c)
     return c;
 }
 
-/* ---- walks ----------------------------------------------------------------------------------------------- */
+/* ---- walks ----------------------------------------------------------------------------------- */
 
 typedef void Visit(Sums *s, const KinetoSpan *span, const Context *outer, const Context *own);
 
-/* Times that are cut to whole microseconds may end up to one too early: what a launch lies in stays open
- * for as long, unless the next span starts. */
+/* Times that are cut to whole microseconds may end up to one too early: what a launch lies in stays
+ * open for as long, unless the next span starts. */
 static void walk(Sums *s, Visit *visit)
 {
     int64_t slack = s->file->fractions ? 0 : 1000;
@@ -221,9 +236,13 @@ static void walk(Sums *s, Visit *visit)
             thread = span->thread;
             count = 0;
             s->last_block = -1;
-            s->last_node = (Context){.block = -1, .class = CLASS_OUTSIDE, .part = PART_BACKWARD, .name = -1};
+            s->last_node =
+                (Context){.block = -1, .class = CLASS_OUTSIDE, .part = PART_BACKWARD, .name = -1};
         }
-        while (count > 0 && s->frames[count - 1].end_ns + (span->type >= SPAN_LAUNCH ? slack : 0) <= span->start_ns) count--;
+        while (count > 0
+               && s->frames[count - 1].end_ns + (span->type >= SPAN_LAUNCH ? slack : 0)
+                      <= span->start_ns)
+            count--;
         const Context *outer = count > 0 ? &s->frames[count - 1].context : &nowhere;
         Context        own = enter(s, *outer, span);
         visit(s, span, outer, &own);
@@ -236,7 +255,8 @@ static void visit_forward(Sums *s, const KinetoSpan *span, const Context *outer,
     (void)outer;
     if (span->type != SPAN_OPERATOR || span->number < 0 || own->in_node) return;
     Context settled = settle(s, *own);
-    s->forwards[s->forward_count++] = (Forward){span->number, span->start_ns, settled.class == CLASS_BLOCK ? settled.block : -1};
+    s->forwards[s->forward_count++] =
+        (Forward){span->number, span->start_ns, settled.class == CLASS_BLOCK ? settled.block : -1};
 }
 
 static int64_t *cell(const KinetoSums *sums, int step, int block, BlockPart part)
@@ -264,7 +284,8 @@ static void visit_shape(Sums *s, const KinetoSpan *span, const Context *own)
 {
     if (own->block < 0 || own->class != CLASS_BLOCK || span->tensor_bytes < 0) return;
     if (own->in_node) {
-        if (strcmp(s->file->names.strings[span->name], "torch::autograd::AccumulateGrad") != 0) return;
+        if (strcmp(s->file->names.strings[span->name], "torch::autograd::AccumulateGrad") != 0)
+            return;
         int step = step_at(s, span->start_ns);
         /* Of the first step alone: it is the same in all. */
         if (step != 0) return;
@@ -280,16 +301,18 @@ static void visit_shape(Sums *s, const KinetoSpan *span, const Context *own)
 static void visit_launch(Sums *s, const KinetoSpan *span, const Context *outer, const Context *own)
 {
     if (span->type >= SPAN_LAUNCH)
-        s->launches[s->launch_count++] = (Launch){span->number, span->start_ns, span->type == SPAN_FLOW, settle(s, *own)};
+        s->launches[s->launch_count++] =
+            (Launch){span->number, span->start_ns, span->type == SPAN_FLOW, settle(s, *own)};
     if (span->type == SPAN_OPERATOR) visit_shape(s, span, own);
-    bool work = (span->type == SPAN_OPERATOR || span->type == SPAN_NODE) && !outer->in_operator && !outer->in_node;
+    bool work = (span->type == SPAN_OPERATOR || span->type == SPAN_NODE) && !outer->in_operator
+                && !outer->in_node;
     if (!s->sums->of_host || !work) return;
     Context settled = settle(s, *own);
     if (settled.name < 0) settled.name = span->name;
     count(s, &settled, span->start_ns, span->end_ns - span->start_ns);
 }
 
-/* ---- the device's work -------------------------------------------------------------------------------------- */
+/* ---- the device's work ----------------------------------------------------------------------- */
 
 static int by_sequence(const void *a, const void *b)
 {
@@ -304,7 +327,8 @@ static int by_correlation(const void *a, const void *b)
     const Launch *x = a, *y = b;
 
     if (x->correlation != y->correlation) return x->correlation < y->correlation ? -1 : 1;
-    return x->flow != y->flow ? x->flow - y->flow : (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
+    return x->flow != y->flow ? x->flow - y->flow
+                              : (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
 }
 
 static const Launch *find_launch(const Sums *s, int64_t correlation)
@@ -316,7 +340,8 @@ static const Launch *find_launch(const Sums *s, int64_t correlation)
         if (s->launches[middle].correlation < correlation) low = middle + 1;
         else                                               high = middle;
     }
-    return low < s->launch_count && s->launches[low].correlation == correlation ? &s->launches[low] : NULL;
+    return low < s->launch_count && s->launches[low].correlation == correlation ? &s->launches[low]
+                                                                                : NULL;
 }
 
 static void count_works(Sums *s)
@@ -326,13 +351,14 @@ static void count_works(Sums *s)
 
     for (size_t i = 0; i < s->file->work_count; i++) {
         const KinetoWork *work = &s->file->works[i];
-        const Launch     *launch = work->correlation >= 0 ? find_launch(s, work->correlation) : NULL;
+        const Launch *launch = work->correlation >= 0 ? find_launch(s, work->correlation) : NULL;
         Context           c = launch ? launch->context : lost;
         if (work->type == DEVICE_COPY) c.class = CLASS_COPY;
         if (work->type == DEVICE_COLLECTIVE) c.class = CLASS_COMMUNICATION;
         /* Without a launch nothing says when: it is counted to the first step. */
         count(s, &c, launch ? launch->start_ns : s->sums->steps ? s->step_starts[0] : 0, work->ns);
-        if (!seen[work->device]) s->sums->device = s->sums->devices++ ? s->sums->device : work->device;
+        if (!seen[work->device])
+            s->sums->device = s->sums->devices++ ? s->sums->device : work->device;
         seen[work->device] = true;
     }
 }
@@ -350,7 +376,7 @@ static int allocate(Sums *s, Error *err)
 {
     KinetoSums *out = s->sums;
     Arena      *arena = &out->arena;
-    size_t      steps = (size_t)out->steps, blocks = (size_t)out->blocks, spans = s->file->span_count;
+    size_t steps = (size_t)out->steps, blocks = (size_t)out->blocks, spans = s->file->span_count;
 
     out->ns = arena_alloc(arena, steps * blocks, PART_COUNT * sizeof *out->ns);
     out->class_ns = arena_alloc(arena, steps, CLASS_COUNT * sizeof *out->class_ns);
@@ -362,13 +388,15 @@ static int allocate(Sums *s, Error *err)
     s->frames = malloc((spans + 1) * sizeof *s->frames);
     s->forwards = malloc((spans + 1) * sizeof *s->forwards);
     s->launches = malloc((spans + 1) * sizeof *s->launches);
-    if (!out->ns || !out->class_ns || !out->gradient_bytes || !out->input_bytes || !out->input_rows || !out->input_dimensions
-        || !s->outside_of || !s->frames || !s->forwards || !s->launches) return error_no_memory(err);
+    if (!out->ns || !out->class_ns || !out->gradient_bytes || !out->input_bytes || !out->input_rows
+        || !out->input_dimensions || !s->outside_of || !s->frames || !s->forwards || !s->launches)
+        return error_no_memory(err);
     for (size_t b = 0; b < blocks; b++) out->gradient_bytes[b] = out->input_bytes[b] = -1;
     return 0;
 }
 
-int kineto_sums(KinetoSums *out, const KinetoFile *file, const KinetoBlocks *blocks, const char *file_name, Error *err)
+int kineto_sums(KinetoSums *out, const KinetoFile *file, const KinetoBlocks *blocks,
+                const char *file_name, Error *err)
 {
     Sums s = {.file = file, .blocks = blocks, .sums = out};
     int  rc = -1;

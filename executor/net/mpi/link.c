@@ -10,11 +10,12 @@
  * posted at all times; a payload's is posted when its header has come, into memory that the
  * listener named. MPI keeps the order of headers, and of payloads, between two ranks.
  *
- * MPI cannot be waited for, so the thread waits on a doorbell (executor/net/doorbell.h), which is rung for every
- * message that leaves, and for what MPI needs to hear from the receiver of a long one. As rings may be
- * lost, or come before what they announce, it also looks now and then, after a short sleep while
- * somebody is waiting (hurry()). It does not look all the time: who uses a core much has to wait for
- * it when a device computes there. Only where nobody rings it looks without pause for who waits. */
+ * MPI cannot be waited for, so the thread waits on a doorbell (executor/net/doorbell.h), which is
+ * rung for every message that leaves, and for what MPI needs to hear from the receiver of a long
+ * one. As rings may be lost, or come before what they announce, it also looks now and then, after a
+ * short sleep while somebody is waiting (hurry()). It does not look all the time: who uses a core
+ * much has to wait for it when a device computes there. Only where nobody rings it looks without
+ * pause for who waits. */
 #include <mpi.h>
 #include <pthread.h>
 #include <sched.h>
@@ -32,8 +33,8 @@
 enum { TAG_HEADER, TAG_PAYLOAD };
 enum { INLINE_BYTES = 176, PIECE_BYTES = 1 << 30, CLOSE_MS = 1000 };
 /* Pauses between two looks: after something went on while more is on its way, or somebody waits,
- * twice as long each time; the longest; the same where others ring and nothing is on its way. A look
- * takes about 10 us of a core that a device may be using. */
+ * twice as long each time; the longest; the same where others ring and nothing is on its way. A
+ * look takes about 10 us of a core that a device may be using. */
 enum { LEAST_NS = 20000, MOST_NS = 500000, MOST_RUNG_NS = 2000000, SLICE_NS = 100000 };
 
 typedef struct {
@@ -98,7 +99,7 @@ typedef struct {
 static int make_room(MpiLink *l, int more)
 {
     if (l->count + more <= l->capacity) return 0;
-    int          bigger = 2 * l->capacity > l->count + more ? 2 * l->capacity : l->count + more + 16;
+    int bigger = 2 * l->capacity > l->count + more ? 2 * l->capacity : l->count + more + 16;
     MPI_Request *request = realloc(l->request, (size_t)bigger * sizeof *request);
     if (request) l->request = request;
     RequestOwner       *owner = realloc(l->owner, (size_t)bigger * sizeof *owner);
@@ -148,27 +149,32 @@ static void start_outgoing(MpiLink *l, Outgoing *o)
 
     if (make_room(l, pieces + 1) != 0) { out_of_memory(l); finish_outgoing(o); return; }
     o->left = pieces + 1;
-    MPI_Isend(&o->header, sizeof o->header, MPI_BYTE, o->to, TAG_HEADER, l->comm, &l->request[l->count]);
+    MPI_Isend(&o->header, sizeof o->header, MPI_BYTE, o->to, TAG_HEADER, l->comm,
+              &l->request[l->count]);
     l->owner[l->count++] = (RequestOwner){o, NULL};
     announce(l, o->to);
     for (int p = 0; p < pieces; p++) {
-        MPI_Isend((const char *)o->payload + (int64_t)p * PIECE_BYTES, piece_at(bytes, p), MPI_BYTE, o->to,
-                  TAG_PAYLOAD, l->comm, &l->request[l->count]);
+        MPI_Isend((const char *)o->payload + (int64_t)p * PIECE_BYTES, piece_at(bytes, p), MPI_BYTE,
+                  o->to, TAG_PAYLOAD, l->comm, &l->request[l->count]);
         l->owner[l->count++] = (RequestOwner){o, NULL};
     }
 }
 
 /* Queues a message for the thread that calls MPI. A payload without release is copied; one with
  * release is borrowed until that is called. */
-static int post(Link *link, int to, const Message *message, const void *payload, void (*release)(void *), void *context,
-                Error *err)
+static int post(Link *link, int to, const Message *message, const void *payload,
+                void (*release)(void *), void *context, Error *err)
 {
     MpiLink  *l = (MpiLink *)link;
     Outgoing *o = calloc(1, sizeof *o);
     size_t    bytes = (size_t)message->bytes;
 
     if (!o) return error_no_memory(err);
-    *o = (Outgoing){.header.message = *message, .to = to, .payload = payload, .release = release, .context = context};
+    *o = (Outgoing){.header.message = *message,
+                    .to = to,
+                    .payload = payload,
+                    .release = release,
+                    .context = context};
     if (bytes && bytes <= INLINE_BYTES) {
         memcpy(o->header.bytes, payload, bytes);
     } else if (bytes && !release) {
@@ -212,7 +218,8 @@ static bool start_posted(MpiLink *l)
 
 static void expect_header(MpiLink *l)
 {
-    MPI_Irecv(&l->header, sizeof l->header, MPI_BYTE, MPI_ANY_SOURCE, TAG_HEADER, l->comm, &l->header_request);
+    MPI_Irecv(&l->header, sizeof l->header, MPI_BYTE, MPI_ANY_SOURCE, TAG_HEADER, l->comm,
+              &l->header_request);
 }
 
 static void finish_incoming(MpiLink *l, IncomingMessage *in)
@@ -230,7 +237,8 @@ static void expect_payload(MpiLink *l, const Message *m)
     int       pieces = piece_count(m->bytes);
 
     if (!in || make_room(l, pieces) != 0) { free(in); out_of_memory(l); return; }
-    *in = (IncomingMessage){.message = *m, .left = pieces, .memory = l->calls->place(l->context, m)};
+    *in =
+        (IncomingMessage){.message = *m, .left = pieces, .memory = l->calls->place(l->context, m)};
     if (!in->memory) {
         in->memory = malloc((size_t)m->bytes);
         in->owned = true;
@@ -239,8 +247,8 @@ static void expect_payload(MpiLink *l, const Message *m)
         atomic_fetch_add(&l->in_flight[m->port], 1);
     }
     for (int p = 0; p < pieces; p++) {
-        MPI_Irecv((char *)in->memory + (int64_t)p * PIECE_BYTES, piece_at(m->bytes, p), MPI_BYTE, m->from, TAG_PAYLOAD,
-                  l->comm, &l->request[l->count]);
+        MPI_Irecv((char *)in->memory + (int64_t)p * PIECE_BYTES, piece_at(m->bytes, p), MPI_BYTE,
+                  m->from, TAG_PAYLOAD, l->comm, &l->request[l->count]);
         l->owner[l->count++] = (RequestOwner){NULL, in};
     }
 }
@@ -270,7 +278,7 @@ static bool take_headers(MpiLink *l)
     }
 }
 
-/* ---- the thread ------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static bool finish_requests(MpiLink *l)
 {
@@ -332,7 +340,8 @@ static void rest(MpiLink *l)
     if (hurried && !rung) { sched_yield(); return; }
     doorbell_prepare(l->doorbell);
     if (has_posted(l)) return;
-    if (doorbell_wait(l->doorbell, l->pause_ns < most_ns ? l->pause_ns : most_ns)) l->pause_ns = LEAST_NS;
+    if (doorbell_wait(l->doorbell, l->pause_ns < most_ns ? l->pause_ns : most_ns))
+        l->pause_ns = LEAST_NS;
     else if (l->pause_ns < most_ns)                                          l->pause_ns *= 2;
 }
 
@@ -352,10 +361,17 @@ static bool may_end(MpiLink *l, int64_t *closing_ns)
  * another computes; else that may be milliseconds later. Before, nothing changes. */
 static void ask_for_short_turns(void)
 {
-    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t runtime, deadline, period; }
-        attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .nice = getpriority(PRIO_PROCESS, 0), .runtime = SLICE_NS};
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t  nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attributes = {.size = sizeof attributes, .policy = SCHED_OTHER,
+                    .nice = getpriority(PRIO_PROCESS, 0), .runtime = SLICE_NS};
 
-    if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0);     /* else as the user chose */
+    /* else as the user chose */
+    if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 static void *run(void *argument)
@@ -379,7 +395,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static void hurry(Link *link, int more)
 {
@@ -397,7 +413,10 @@ static void bind_thread(Link *link, const void *cores, size_t bytes)
 
 static Doorbell *doorbell(Link *link) { return ((MpiLink *)link)->doorbell; }
 
-static int in_flight(Link *link, Port port) { return atomic_load(&((MpiLink *)link)->in_flight[port]); }
+static int in_flight(Link *link, Port port)
+{
+    return atomic_load(&((MpiLink *)link)->in_flight[port]);
+}
 
 static void free_link(MpiLink *l)
 {
@@ -456,8 +475,9 @@ int mpi_link_open(Link **out, const LinkCalls *calls, void *context, Error *err)
     pthread_mutex_init(&l->lock, NULL);
     if (level < MPI_THREAD_SERIALIZED) {
         close_link(&l->head, true);
-        return error_set(err, "this MPI gives thread level %d, expected at least %d (MPI_THREAD_SERIALIZED)", level,
-                         MPI_THREAD_SERIALIZED);
+        return error_set(
+            err, "this MPI gives thread level %d, expected at least %d (MPI_THREAD_SERIALIZED)",
+            level, MPI_THREAD_SERIALIZED);
     }
     l->to_ring = calloc((size_t)l->head.size, sizeof *l->to_ring);
     int rc = l->to_ring ? doorbell_open(&l->doorbell, l->head.size, err) : error_no_memory(err);
@@ -479,7 +499,8 @@ int mpi_link_start(Link *link, Error *err)
 {
     MpiLink *l = (MpiLink *)link;
 
-    if (pthread_create(&l->thread, NULL, run, l) != 0) return error_set(err, "cannot start a thread for MPI");
+    if (pthread_create(&l->thread, NULL, run, l) != 0)
+        return error_set(err, "cannot start a thread for MPI");
     l->running = true;
     return 0;
 }

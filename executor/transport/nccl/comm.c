@@ -11,14 +11,19 @@ static int failed(const Comm *comm, ncclResult_t status, ncclComm_t handle, Erro
 {
     const char *more = ncclGetLastError(handle);
 
-    return error_set(err, "nccl: %s: %s%s%s", comm->what, ncclGetErrorString(status), more && *more ? ": " : "", more ? more : "");
+    return error_set(err, "nccl: %s: %s%s%s", comm->what, ncclGetErrorString(status),
+                     more && *more ? ": " : "", more ? more : "");
 }
 
-static int stopped(const Comm *comm, Error *err) { return error_set(err, "nccl: %s: stopped", comm->what); }
+static int stopped(const Comm *comm, Error *err)
+{
+    return error_set(err, "nccl: %s: stopped", comm->what);
+}
 
 static int too_long(const Comm *comm, Error *err)
 {
-    return error_set(err, "nccl: %s: nothing has come or gone for %g s", comm->what, (double)comm->rules->limit_ms * 1e-3);
+    return error_set(err, "nccl: %s: nothing has come or gone for %g s", comm->what,
+                     (double)comm->rules->limit_ms * 1e-3);
 }
 
 void comm_init(Comm *out, const CommRules *rules, const char *what)
@@ -61,7 +66,8 @@ int comm_open(Comm *comm, const ncclUniqueId *id, int rank, int ranks, int most_
         return error_set(err, "nccl: %s: no event of CUDA's", comm->what);
     pthread_mutex_lock(&comm->lock);
     ncclResult_t status = ncclCommInitRankConfig(&comm->comm, ranks, *id, rank, &config);
-    int rc = comm->comm || status == ncclSuccess ? settle(comm, status, err) : failed(comm, status, NULL, err);
+    int rc = comm->comm || status == ncclSuccess ? settle(comm, status, err)
+                                                 : failed(comm, status, NULL, err);
     pthread_mutex_unlock(&comm->lock);
     return rc;
 }
@@ -106,8 +112,9 @@ int comm_begin(Comm *comm, Error *err)
 int comm_end(Comm *comm, ncclResult_t status, cudaStream_t stream, Error *err)
 {
     ncclResult_t ended = ncclGroupEnd();
-    int          rc = status == ncclSuccess || status == ncclInProgress ? settle(comm, ended, err)
-                                                                        : failed(comm, status, comm->comm, err);
+    int          rc = status == ncclSuccess || status == ncclInProgress
+                          ? settle(comm, ended, err)
+                          : failed(comm, status, comm->comm, err);
 
     if (rc == 0 && cudaEventRecord(comm->latest, stream) != cudaSuccess)
         rc = error_set(err, "nccl: %s: CUDA takes no event", comm->what);
@@ -125,9 +132,12 @@ int comm_check(Comm *comm, Error *err)
     pthread_mutex_lock(&comm->lock);
     if (comm->comm) {
         if (ncclCommGetAsyncError(comm->comm, &status) != ncclSuccess) status = ncclInternalError;
-        if (status != ncclSuccess && status != ncclInProgress) rc = failed(comm, status, comm->comm, err);
+        if (status != ncclSuccess && status != ncclInProgress)
+            rc = failed(comm, status, comm->comm, err);
         if (comm->pending && cudaEventQuery(comm->latest) == cudaSuccess) comm->pending = false;
-        if (rc == 0 && comm->pending && clock_ns() - comm->since_ns > comm->rules->limit_ms * 1000000) rc = too_long(comm, err);
+        if (rc == 0 && comm->pending
+            && clock_ns() - comm->since_ns > comm->rules->limit_ms * 1000000)
+            rc = too_long(comm, err);
     }
     pthread_mutex_unlock(&comm->lock);
     return rc;

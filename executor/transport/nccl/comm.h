@@ -38,7 +38,8 @@ int  comm_open(Comm *comm, const ncclUniqueId *id, int rank, int ranks, int most
 void comm_close(Comm *comm);     /* in the thread that opened it; an aborted one too */
 void comm_abort(Comm *comm);
 
-/* The calls between the two are one; returns with its lock held, and an error where there is nothing to call. */
+/* The calls between the two are one; returns with its lock held, and an error where there is
+ * nothing to call. */
 int  comm_begin(Comm *comm, Error *err);
 /* status: of those calls. Notes where the stream is. */
 int  comm_end(Comm *comm, ncclResult_t status, cudaStream_t stream, Error *err);

@@ -25,7 +25,8 @@ typedef struct {
     TransportOptions  base;
     int               first_of_spec;     /* the spec's number of this process's first device */
     int64_t           limit_ms;          /* without any progress; at least 1 */
-    void            (*failed)(void *context, const Error *err);      /* once, from a thread of the transport's */
+    void            (*failed)(void *context, const Error *err);      /* once, from a thread of the
+                                                                      * transport's */
     void             *context;
 } NcclOptions;
 

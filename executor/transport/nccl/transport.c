@@ -8,8 +8,9 @@
 
 #include "executor/transport/nccl/comm.h"
 
-/* PIECE: floats of a member's slice that are summed at a time; DOUBLES likewise; CTAS: thread blocks of
- * the GPU that a channel may take from computing; AHEAD: messages that a receiver asks for ahead. */
+/* PIECE: floats of a member's slice that are summed at a time; DOUBLES likewise; CTAS: thread
+ * blocks of the GPU that a channel may take from computing; AHEAD: messages that a receiver asks
+ * for ahead. */
 enum { PIECE = 1 << 20, DOUBLES = 4096, CTAS = 8, AHEAD = 2, LOOK_MS = 20, WHAT_BYTES = 400 };
 
 typedef struct {
@@ -17,12 +18,14 @@ typedef struct {
     cudaEvent_t filled, empty;   /* by the device's stream and the end's, or the other way round */
 } NcclBox;
 
-/* One end of a channel: what is sent is copied into a box first; what comes goes into one ahead of its time. */
+/* One end of a channel: what is sent is copied into a box first; what comes goes into one ahead of
+ * its time. */
 typedef struct {
     Comm         comm;
     NcclBox         *ring;           /* [boxes] */
     int          boxes, next;
-    cudaStream_t stream;         /* of its own: neither ends nor computing wait for each other's messages */
+    cudaStream_t stream;         /* of its own: neither ends nor computing wait for each other's
+                                  * messages */
     float       *header;
     cudaEvent_t  came;           /* the header */
 } NcclEnd;
@@ -37,7 +40,8 @@ typedef struct {
     Comm         comm;
     float       *slices;         /* [count][PIECE]: a member's part of all, to be summed */
     double      *losses, *values;        /* [count], [count][DOUBLES] of the device */
-    cudaEvent_t  done;           /* who uses slices and losses, or values, next waits for the last use */
+    cudaEvent_t  done;           /* who uses slices and losses, or values, next waits for the last
+                                  * use */
 } NcclMember;
 
 typedef struct {
@@ -71,7 +75,8 @@ typedef struct {
 
 static int cuda_failed(cudaError_t status, const char *what, Error *err)
 {
-    return status == cudaSuccess ? 0 : error_set(err, "nccl: %s: %s", what, cudaGetErrorString(status));
+    return status == cudaSuccess ? 0
+                                 : error_set(err, "nccl: %s: %s", what, cudaGetErrorString(status));
 }
 
 static cudaStream_t stream_of(Device *memory) { return stream_native(memory); }
@@ -91,18 +96,23 @@ static int new_event(cudaEvent_t *out, Error *err)
     return cuda_failed(cudaEventCreateWithFlags(out, cudaEventDisableTiming), "an event", err);
 }
 
-static int open_end(Nccl *t, int c, NcclEnd *end, int rank, Device *memory, int64_t *bytes, Error *err)
+static int open_end(Nccl *t, int c, NcclEnd *end, int rank, Device *memory, int64_t *bytes,
+                    Error *err)
 {
     size_t capacity = t->links[c].capacity;
 
     end->header = take(memory, 1, bytes);
     if (!end->header) return error_set(err, "no memory for a message's header");
-    if (cuda_failed(cudaStreamCreateWithFlags(&end->stream, cudaStreamNonBlocking), "a stream", err) != 0) return -1;
+    if (cuda_failed(cudaStreamCreateWithFlags(&end->stream, cudaStreamNonBlocking), "a stream", err)
+        != 0)
+        return -1;
     if (new_event(&end->came, err) != 0) return -1;
     for (int i = 0; i < end->boxes; i++) {
         NcclBox *box = &end->ring[i];
         box->memory = take(memory, capacity, bytes);
-        if (!box->memory) return error_set(err, "no memory for a queue's message of %zu bytes", capacity * sizeof(float));
+        if (!box->memory)
+            return error_set(err, "no memory for a queue's message of %zu bytes",
+                             capacity * sizeof(float));
         if (new_event(&box->filled, err) != 0 || new_event(&box->empty, err) != 0) return -1;
     }
     return comm_open(&end->comm, &t->ids[c], rank, 2, CTAS, err);
@@ -118,7 +128,8 @@ static int open_member(Nccl *t, int g, int m, Device *memory, int64_t *bytes, Er
     member->losses = (double *)(void *)take(memory, 2 * (count + 1), bytes);
     member->values = (double *)(void *)take(memory, 2 * count * DOUBLES, bytes);
     if (!member->slices || !member->losses || !member->values)
-        return error_set(err, "no memory for sums over %d devices: %zu bytes", team->count, count * PIECE * sizeof(float));
+        return error_set(err, "no memory for sums over %d devices: %zu bytes", team->count,
+                         count * PIECE * sizeof(float));
     if (new_event(&member->done, err) != 0) return -1;
     return comm_open(&member->comm, &t->ids[t->link_count + g], m, team->count, 0, err);
 }
@@ -137,7 +148,8 @@ static int join(Transport *transport, int device, Device *memory, int64_t *bytes
     }
     for (int g = 0; g < t->team_count; g++)
         for (int m = 0; m < t->teams[g].count; m++)
-            if (t->teams[g].devices[m] == device && open_member(t, g, m, memory, bytes, err) != 0) return -1;
+            if (t->teams[g].devices[m] == device && open_member(t, g, m, memory, bytes, err) != 0)
+                return -1;
     return 0;
 }
 
@@ -184,7 +196,10 @@ static void leave(Transport *transport, int device)
             if (t->teams[g].devices[m] == device) close_member(&t->teams[g].members[m], memory);
 }
 
-static void expect(Transport *transport, int device, StreamEvent *ready) { ((Nccl *)transport)->joined[device].ready = ready; }
+static void expect(Transport *transport, int device, StreamEvent *ready)
+{
+    ((Nccl *)transport)->joined[device].ready = ready;
+}
 
 /* ---- channels ------------------------------------------------------------------ */
 
@@ -202,13 +217,15 @@ static int event(cudaEvent_t event, cudaStream_t stream, Error *err)
 static int post_send(NcclEnd *end, const float *from, size_t count, Error *err)
 {
     if (comm_begin(&end->comm, err) != 0) return -1;
-    return comm_end(&end->comm, ncclSend(from, count, ncclFloat32, 1, end->comm.comm, end->stream), end->stream, err);
+    return comm_end(&end->comm, ncclSend(from, count, ncclFloat32, 1, end->comm.comm, end->stream),
+                    end->stream, err);
 }
 
 static int post_receive(NcclEnd *end, float *to, size_t count, Error *err)
 {
     if (comm_begin(&end->comm, err) != 0) return -1;
-    return comm_end(&end->comm, ncclRecv(to, count, ncclFloat32, 0, end->comm.comm, end->stream), end->stream, err);
+    return comm_end(&end->comm, ncclRecv(to, count, ncclFloat32, 0, end->comm.comm, end->stream),
+                    end->stream, err);
 }
 
 static int send(Transport *transport, int channel, const float *values, size_t count, Error *err)
@@ -220,16 +237,21 @@ static int send(Transport *transport, int channel, const float *values, size_t c
     cudaStream_t stream = stream_of(from->memory);
 
     end->next = (end->next + 1) % end->boxes;
-    if (wait_for(stream, box->empty, err) != 0 || event_record_once(from->memory, &from->ready, err) != 0) return -1;
+    if (wait_for(stream, box->empty, err) != 0
+        || event_record_once(from->memory, &from->ready, err) != 0)
+        return -1;
     device_copy(from->memory, box->memory, values, (int64_t)count);
-    if (event(box->filled, stream, err) != 0 || wait_for(end->stream, box->filled, err) != 0) return -1;
-    if (post_send(end, end->header, 1, err) != 0 || post_send(end, box->memory, count, err) != 0) return -1;
+    if (event(box->filled, stream, err) != 0 || wait_for(end->stream, box->filled, err) != 0)
+        return -1;
+    if (post_send(end, end->header, 1, err) != 0 || post_send(end, box->memory, count, err) != 0)
+        return -1;
     return event(box->empty, end->stream, err);
 }
 
 /* Enqueues the receipt of a channel's next message. swap: the caller's buffer and the message's
  * change places, nothing is copied. */
-static int receive(Transport *transport, int channel, float **values, size_t count, bool swap, Error *err)
+static int receive(Transport *transport, int channel, float **values, size_t count, bool swap,
+                   Error *err)
 {
     Nccl        *t = (Nccl *)transport;
     NcclEnd         *end = &t->links[channel].in;
@@ -240,11 +262,16 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
 
     end->next = (end->next + 1) % end->boxes;
     if (wait_for(end->stream, box->empty, err) != 0) return -1;
-    if (post_receive(end, end->header, 1, err) != 0 || event(end->came, end->stream, err) != 0) return -1;
-    if (post_receive(end, message, count, err) != 0 || event(box->filled, end->stream, err) != 0) return -1;
-    if (wait_for(stream, end->came, err) != 0 || event_record_once(to->memory, &to->ready, err) != 0) return -1;
+    if (post_receive(end, end->header, 1, err) != 0 || event(end->came, end->stream, err) != 0)
+        return -1;
+    if (post_receive(end, message, count, err) != 0 || event(box->filled, end->stream, err) != 0)
+        return -1;
+    if (wait_for(stream, end->came, err) != 0
+        || event_record_once(to->memory, &to->ready, err) != 0)
+        return -1;
     if (wait_for(stream, box->filled, err) != 0) return -1;
-    if (swap) {                                  /* what used the spare was queued before the event */
+    if (swap) {                                  /* what used the spare was queued before the
+                                                  * event */
         box->memory = *values;
         *values = message;
     } else {
@@ -256,12 +283,14 @@ static int receive(Transport *transport, int channel, float **values, size_t cou
 /* ---- groups -------------------------------------------------------------------- */
 
 /* count doubles of each into all [members][count]. */
-static int gather(NcclMember *member, Device *memory, const double *own, double *all, int count, Error *err)
+static int gather(NcclMember *member, Device *memory, const double *own, double *all, int count,
+                  Error *err)
 {
     Comm *comm = &member->comm;
 
     if (comm_begin(comm, err) != 0) return -1;
-    ncclResult_t status = ncclAllGather(own, all, (size_t)count, ncclFloat64, comm->comm, stream_of(memory));
+    ncclResult_t status =
+        ncclAllGather(own, all, (size_t)count, ncclFloat64, comm->comm, stream_of(memory));
     return comm_end(comm, status, stream_of(memory), err);
 }
 
@@ -277,30 +306,35 @@ static int sum_gathered(Device *memory, double *to, double *all, int members, in
 static int64_t part(int64_t n, int members, int m) { return n * m / members; }
 
 /* Every member's part of my values to it, and of its values mine to me: or back, when summed. */
-static int exchange(const NcclTeam *team, int self, float *values, int64_t n, bool back, Device *memory, Error *err)
+static int exchange(const NcclTeam *team, int self, float *values, int64_t n, bool back,
+                    Device *memory, Error *err)
 {
     NcclMember      *member = &team->members[self];
     Comm        *comm = &member->comm;
     cudaStream_t stream = stream_of(memory);
     ncclResult_t status = ncclSuccess;
-    int64_t      mine = part(n, team->count, self), mine_count = part(n, team->count, self + 1) - mine;
+    int64_t mine = part(n, team->count, self), mine_count = part(n, team->count, self + 1) - mine;
 
     if (comm_begin(comm, err) != 0) return -1;
     for (int m = 0; m < team->count; m++) {
         int64_t theirs = part(n, team->count, m), count = part(n, team->count, m + 1) - theirs;
         float  *slice = member->slices + (size_t)m * PIECE;
         if (m == self) continue;
-        size_t sent = (size_t)(back ? mine_count : count), got = (size_t)(back ? count : mine_count);
+        size_t sent = (size_t)(back ? mine_count : count),
+               got = (size_t)(back ? count : mine_count);
         if (status == ncclSuccess && sent > 0)
-            status = ncclSend(back ? member->slices + (size_t)self * PIECE : values + theirs, sent, ncclFloat32, m, comm->comm, stream);
+            status = ncclSend(back ? member->slices + (size_t)self * PIECE : values + theirs, sent,
+                              ncclFloat32, m, comm->comm, stream);
         if (status == ncclSuccess && got > 0)
-            status = ncclRecv(back ? values + theirs : slice, got, ncclFloat32, m, comm->comm, stream);
+            status =
+                ncclRecv(back ? values + theirs : slice, got, ncclFloat32, m, comm->comm, stream);
     }
     return comm_end(comm, status, stream, err);
 }
 
 /* n values, at most PIECE a member. */
-static int sum_piece(const NcclTeam *team, int self, float *values, int64_t n, Device *memory, Error *err)
+static int sum_piece(const NcclTeam *team, int self, float *values, int64_t n, Device *memory,
+                     Error *err)
 {
     NcclMember *member = &team->members[self];
     float  *own = member->slices + (size_t)self * PIECE, *slices[DEVICES_MAX];
@@ -317,7 +351,8 @@ static int sum_piece(const NcclTeam *team, int self, float *values, int64_t n, D
 }
 
 /* The losses come first: with them the members meet. */
-static int reduce(Transport *transport, int group, int device, const GradientRun *runs, int run_count, double *loss, Error *err)
+static int reduce(Transport *transport, int group, int device, const GradientRun *runs,
+                  int run_count, double *loss, Error *err)
 {
     Nccl    *t = (Nccl *)transport;
     NcclTeam    *team = &t->teams[group];
@@ -328,7 +363,9 @@ static int reduce(Transport *transport, int group, int device, const GradientRun
     int64_t  most = (int64_t)PIECE * team->count;
 
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
-    if (stream_sum_doubles(memory, own, &loss, 1, 1, err) != 0 || gather(member, memory, own, member->losses, 1, err) != 0) return -1;
+    if (stream_sum_doubles(memory, own, &loss, 1, 1, err) != 0
+        || gather(member, memory, own, member->losses, 1, err) != 0)
+        return -1;
     if (event_record_once(memory, &t->joined[device].ready, err) != 0) return -1;
     for (int r = 0; r < run_count; r++)
         for (int64_t at = 0, n; at < runs[r].count; at += n) {
@@ -363,7 +400,8 @@ static int barrier(Transport *transport, int group, int device, Error *err)
     Device *memory = t->joined[device].memory;
 
     if (wait_for(stream_of(memory), member->done, err) != 0) return -1;
-    if (gather(member, memory, member->losses + team->count, member->losses, 1, err) != 0) return -1;
+    if (gather(member, memory, member->losses + team->count, member->losses, 1, err) != 0)
+        return -1;
     if (event(member->done, stream_of(memory), err) != 0) return -1;
     return event_record_once(memory, &t->joined[device].ready, err);
 }
@@ -374,7 +412,8 @@ static int barrier(Transport *transport, int group, int device, Error *err)
 static int each_comm(Nccl *t, int (*visit)(Comm *comm, Error *err), Error *err)
 {
     for (int c = 0; c < t->link_count; c++)
-        if (visit(&t->links[c].out.comm, err) != 0 || visit(&t->links[c].in.comm, err) != 0) return -1;
+        if (visit(&t->links[c].out.comm, err) != 0 || visit(&t->links[c].in.comm, err) != 0)
+            return -1;
     for (int g = 0; g < t->team_count; g++)
         for (int m = 0; m < t->teams[g].count; m++)
             if (visit(&t->teams[g].members[m].comm, err) != 0) return -1;
@@ -437,9 +476,19 @@ static void nccl_free(Transport *transport)
 }
 
 static const TransportOps nccl_ops = {
-    .join = join, .leave = leave, .send = send, .receive = receive, .reduce = reduce, .sum = sum, .barrier = barrier,
-    .stop = stop, .free = nccl_free, .expect = expect, .overlaps = transport_overlaps_nothing,
-    .finish = transport_finish_nothing, .in_flight = transport_nothing_in_flight,
+    .join = join,
+    .leave = leave,
+    .send = send,
+    .receive = receive,
+    .reduce = reduce,
+    .sum = sum,
+    .barrier = barrier,
+    .stop = stop,
+    .free = nccl_free,
+    .expect = expect,
+    .overlaps = transport_overlaps_nothing,
+    .finish = transport_finish_nothing,
+    .in_flight = transport_nothing_in_flight,
 };
 
 /* "device 3", and where it is when there are several processes. */
@@ -447,7 +496,8 @@ static void name_device(char *out, size_t size, World *world, int device)
 {
     int rank = world_rank_of(world, device);
 
-    if (world_size(world) > 1) snprintf(out, size, "device %d (rank %d, %s)", device, rank, world_host(world, rank));
+    if (world_size(world) > 1)
+        snprintf(out, size, "device %d (rank %d, %s)", device, rank, world_host(world, rank));
     else                       snprintf(out, size, "device %d", device);
 }
 
@@ -483,11 +533,13 @@ static int open_teams(Nccl *t, const NcclOptions *o)
         team->devices = program->groups[g].devices;
         name_device(first, sizeof first, o->base.world, team->devices[0]);
         name_device(last, sizeof last, o->base.world, team->devices[program->groups[g].count - 1]);
-        snprintf(team->what, sizeof team->what, "the group of %d from %s to %s", program->groups[g].count, first, last);
+        snprintf(team->what, sizeof team->what, "the group of %d from %s to %s",
+                 program->groups[g].count, first, last);
         team->members = calloc((size_t)program->groups[g].count, sizeof *team->members);
         if (!team->members) return -1;
         team->count = program->groups[g].count;
-        for (int m = 0; m < team->count; m++) comm_init(&team->members[m].comm, &t->rules, team->what);
+        for (int m = 0; m < team->count; m++)
+            comm_init(&team->members[m].comm, &t->rules, team->what);
         t->team_count++;
     }
     return 0;
@@ -502,9 +554,13 @@ static int name_gpus(GpuName *out, const NcclOptions *o, Error *err)
     int               here = world_devices(o->base.world, o->base.program->device_count);
 
     if (spec->slices > 1) return error_set(err, "nccl takes a GPU once, these are slices of one");
-    if (here > GPUS_MAX) return error_set(err, "%d devices of one process, nccl serves %d", here, GPUS_MAX);
+    if (here > GPUS_MAX)
+        return error_set(err, "%d devices of one process, nccl serves %d", here, GPUS_MAX);
     for (int i = 0; i < here; i++)
-        if (cuda_failed(cudaDeviceGetPCIBusId(out[i], sizeof *out, device_spec_gpu(spec, o->first_of_spec + i)), "a GPU's place", err) != 0)
+        if (cuda_failed(cudaDeviceGetPCIBusId(out[i], sizeof *out,
+                                              device_spec_gpu(spec, o->first_of_spec + i)),
+                        "a GPU's place", err)
+            != 0)
             return -1;
     return 0;
 }
@@ -513,7 +569,8 @@ static int name_gpus(GpuName *out, const NcclOptions *o, Error *err)
 static int check_gpus(const NcclOptions *o, Error *err)
 {
     int       ranks = world_size(o->base.world), rc = 0;
-    GpuName *own = calloc(GPUS_MAX, sizeof *own), *all = calloc((size_t)ranks * GPUS_MAX, sizeof *all);
+    GpuName *own = calloc(GPUS_MAX, sizeof *own),
+           *all = calloc((size_t)ranks * GPUS_MAX, sizeof *all);
 
     rc = own && all ? name_gpus(own, o, err) : error_no_memory(err);
     rc = world_agree(o->base.world, rc, err);
@@ -521,8 +578,12 @@ static int check_gpus(const NcclOptions *o, Error *err)
     for (int i = 0; rc == 0 && i < ranks * GPUS_MAX; i++)
         for (int k = 0; rc == 0 && all[i][0] && k < i; k++) {
             int a = k / GPUS_MAX, b = i / GPUS_MAX;
-            if (strcmp(all[i], all[k]) != 0 || world_host_number(o->base.world, a) != world_host_number(o->base.world, b)) continue;
-            rc = error_set(err, "nccl takes a GPU once: %s is that of devices of rank %d and of rank %d", all[i], a, b);
+            if (strcmp(all[i], all[k]) != 0
+                || world_host_number(o->base.world, a) != world_host_number(o->base.world, b))
+                continue;
+            rc = error_set(err,
+                           "nccl takes a GPU once: %s is that of devices of rank %d and of rank %d",
+                           all[i], a, b);
         }
     free(own);
     free(all);
@@ -536,7 +597,8 @@ static int make_ids(Nccl *t, const NcclOptions *o, Error *err)
 
     for (int i = 0; rc == 0 && world_rank(o->base.world) == 0 && i < count; i++) {
         ncclResult_t status = ncclGetUniqueId(&t->ids[i]);
-        if (status != ncclSuccess) rc = error_set(err, "nccl: no id for a communicator: %s", ncclGetErrorString(status));
+        if (status != ncclSuccess)
+            rc = error_set(err, "nccl: no id for a communicator: %s", ncclGetErrorString(status));
     }
     if (world_agree(o->base.world, rc, err) != 0) return -1;
     return world_broadcast(o->base.world, t->ids, (size_t)count * sizeof *t->ids, err);
@@ -559,14 +621,18 @@ int nccl_new(Transport **out, const NcclOptions *o, Error *err)
         t->links = calloc((size_t)program->channel_count + 1, sizeof *t->links);
         t->teams = calloc((size_t)program->group_count + 1, sizeof *t->teams);
         t->joined = calloc((size_t)program->device_count, sizeof *t->joined);
-        t->ids = calloc((size_t)program->channel_count + (size_t)program->group_count + 1, sizeof *t->ids);
-        if (!t->links || !t->teams || !t->joined || !t->ids || open_links(t, o) != 0 || open_teams(t, o) != 0)
+        t->ids = calloc((size_t)program->channel_count + (size_t)program->group_count + 1,
+                        sizeof *t->ids);
+        if (!t->links || !t->teams || !t->joined || !t->ids || open_links(t, o) != 0
+            || open_teams(t, o) != 0)
             rc = error_no_memory(err);
     }
     if (world_agree(o->base.world, rc, err) != 0) goto failed;
     if (check_gpus(o, err) != 0 || make_ids(t, o, err) != 0) goto failed;
     t->watching = pthread_create(&t->watch, NULL, watch, t) == 0;
-    if (world_agree(o->base.world, t->watching ? 0 : error_set(err, "cannot start a thread"), err) != 0) goto failed;
+    if (world_agree(o->base.world, t->watching ? 0 : error_set(err, "cannot start a thread"), err)
+        != 0)
+        goto failed;
     *out = &t->head;
     return 0;
 failed:

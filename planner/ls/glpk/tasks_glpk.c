@@ -5,8 +5,8 @@
  *              bound <= C <= makespan of LPT or MULTIFIT,  x binary
  *
  * Fixed to 0 beforehand: x[t][d] where the task alone takes longer than that makespan, or
- * cannot be; and, for symmetry, x of the i-th task of the order on the k-th of devices with the same
- * times where i < k: numbered by their longest task, equal devices can stand in no other
+ * cannot be; and, for symmetry, x of the i-th task of the order on the k-th of devices with the
+ * same times where i < k: numbered by their longest task, equal devices can stand in no other
  * order. A task that takes no time somewhere goes there and is left out.
  *
  * Times are scaled to their mean, for the solver's tolerances. Those make its answer exact
@@ -38,7 +38,10 @@ typedef struct {
 } IntegerProgram;
 
 /* Column of the i-th task of the order on device: 1 is the makespan, then from 2. */
-static int column(const IntegerProgram *g, int i, int device) { return 2 + i * g->p->devices + device; }
+static int column(const IntegerProgram *g, int i, int device)
+{
+    return 2 + i * g->p->devices + device;
+}
 
 static void find_ranks(IntegerProgram *g)
 {
@@ -55,7 +58,8 @@ static void find_ranks(IntegerProgram *g)
 static void state_columns(const IntegerProgram *g)
 {
     glp_add_cols(g->lp, 1 + g->tasks * g->p->devices);
-    double low = (double)g->lists->bound_ns / g->scale, high = (double)g->lists->makespan_ns / g->scale;
+    double low = (double)g->lists->bound_ns / g->scale,
+           high = (double)g->lists->makespan_ns / g->scale;
     glp_set_col_bnds(g->lp, 1, GLP_DB, low * (1 - TOLERANCE), high * (1 + TOLERANCE));
     glp_set_obj_coef(g->lp, 1, 1);
     for (int i = 0; i < g->tasks; i++)
@@ -83,7 +87,8 @@ static void state_rows(const IntegerProgram *g, int *index, double *value)
         for (int i = 0; i < n; i++) {
             index[i + 2] = column(g, i, d);
             int64_t ns = task_time(g->p, g->order->task[i], d);
-            value[i + 2] = ns < TASK_IMPOSSIBLE ? (double)ns / g->scale : 0;        /* x is 0 then */
+            /* x is 0 then */
+            value[i + 2] = ns < TASK_IMPOSSIBLE ? (double)ns / g->scale : 0;
         }
         glp_set_row_bnds(g->lp, n + d + 1, GLP_UP, 0, 0);
         glp_set_mat_row(g->lp, n + d + 1, n + 1, index, value);
@@ -97,7 +102,8 @@ static void watch(glp_tree *tree, void *info)
     int      node = glp_ios_best_node(tree);
 
     if (node) g->bound = glp_ios_node_bound(tree, node);
-    if (glp_ios_reason(tree) == GLP_ISELECT && !task_budget_spend(&g->budget, 1)) glp_ios_terminate(tree);
+    if (glp_ios_reason(tree) == GLP_ISELECT && !task_budget_spend(&g->budget, 1))
+        glp_ios_terminate(tree);
 }
 
 /* What GLPK found, where it is better than what was there. */
@@ -111,7 +117,8 @@ static void take_incumbent(IntegerProgram *g)
     for (int i = 0; i < g->tasks; i++)
         for (int d = 0; d < g->p->devices; d++)
             if (glp_mip_col_val(g->lp, column(g, i, d)) > 0.5) found.device[g->order->task[i]] = d;
-    for (int i = g->tasks; i < g->p->tasks; i++) found.device[g->order->task[i]] = task_fastest(g->p, g->order->task[i]);
+    for (int i = g->tasks; i < g->p->tasks; i++)
+        found.device[g->order->task[i]] = task_fastest(g->p, g->order->task[i]);
     task_lists_finish(&found, g->p);
     if (found.makespan_ns < g->lists->makespan_ns)
         memcpy(g->lists->device, found.device, (size_t)g->p->tasks * sizeof *found.device);
@@ -127,14 +134,16 @@ static void solve(IntegerProgram *g, const TaskLimits *limits)
     options.presolve = GLP_ON;
     options.cb_func = watch;
     options.cb_info = g;
-    if (limits && limits->time_ms) options.tm_lim = limits->time_ms < INT32_MAX ? (int)limits->time_ms : INT32_MAX;
+    if (limits && limits->time_ms)
+        options.tm_lim = limits->time_ms < INT32_MAX ? (int)limits->time_ms : INT32_MAX;
     int rc = glp_intopt(g->lp, &options), status = glp_mip_status(g->lp);
     if (status == GLP_OPT || status == GLP_FEAS) take_incumbent(g);
     if (rc == 0 && status == GLP_OPT) g->bound = glp_mip_obj_val(g->lp);
     g->lists->stopped = g->budget.stopped;
     if (rc == GLP_ETMLIM) g->lists->stopped = TASKS_OUT_OF_TIME;
     /* Nothing within the tolerance of the bounds: then what was there is as good. */
-    if (rc == GLP_ENOPFS || (rc == 0 && status == GLP_NOFEAS)) g->bound = (double)g->lists->makespan_ns / g->scale;
+    if (rc == GLP_ENOPFS || (rc == 0 && status == GLP_NOFEAS))
+        g->bound = (double)g->lists->makespan_ns / g->scale;
 }
 
 static void conclude(IntegerProgram *g)
@@ -184,8 +193,9 @@ int tasks_glpk(TaskLists *out, const TaskProblem *p, const TaskLimits *limits, E
     if (!g.rank) { error_no_memory(err); goto done; }
     if (task_order_build(&order, p, err) != 0) goto done;
     while (g.tasks > 0 && order.shortest[g.tasks - 1] == 0) g.tasks--;
-    if (!out->optimal && ((int64_t)g.tasks * p->devices > MAX_COLUMNS || out->makespan_ns == INT64_MAX
-                           || order.total == INT64_MAX)) {
+    if (!out->optimal
+        && ((int64_t)g.tasks * p->devices > MAX_COLUMNS || out->makespan_ns == INT64_MAX
+            || order.total == INT64_MAX)) {
         out->stopped = TASKS_TOO_LARGE;
     } else if (!out->optimal) {
         g.scale = (double)order.total / g.tasks;
