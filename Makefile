@@ -129,6 +129,9 @@ EXECUTOR_LIBS := $(if $(HAVE_DEVICE),-Wl$(comma)--as-needed $(if $(HAVE_DNNL),-l
                  $(if $(HAVE_MPI),$(MPI_LIBS)) -Wl$(comma)--no-as-needed -ldl)
 
 # Hidden: what include/pipebd.h does not mark PIPEBD_API stays inside the libraries.
+# $(call say,WHAT) before a command: a short line in its place, nothing with make -s; V=1: the command itself.
+say = $(if $(V)$(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS)))),$(if $(V),,@),@printf '  %-4s  %s\n' $1 $(patsubst $(BUILD)/%,%,$@); )
+
 COMPILE := $(CC) -std=c17 -D_GNU_SOURCE -pthread $(WARNINGS) $(HARDEN) $(CFLAGS) -ffp-contract=off -fPIC \
            -fvisibility=hidden -I. \
            $(SANITIZE_FLAGS) $(JANSSON_CFLAGS) $(if $(HAVE_GLPK),-DHAVE_GLPK) \
@@ -349,7 +352,7 @@ wheel: $(SHARED)  ## the Python package as a wheel, for every Python 3 of this p
 man: $(BUILD)/completion/pipebd  ## man pages and bash completion, from the tools' option tables
 
 compile_commands.json: FORCE  ## what clangd and other tools want to know of every file
-	@$(SUBMAKE) -n -B all tests | scripts/compile_commands.sh > $@.new && mv $@.new $@
+	@$(SUBMAKE) -n -B V=1 all tests | scripts/compile_commands.sh > $@.new && mv $@.new $@
 
 clean:       ## remove everything built
 	rm -rf $(BUILD)
@@ -357,7 +360,7 @@ clean:       ## remove everything built
 help:        ## print this list
 	@echo 'Targets:'
 	@sed -n 's/^\([a-z_.-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 25
-	@echo 'Variables: BUILD CC CFLAGS LDFLAGS DESTDIR PREFIX BINDIR LIBDIR MANDIR (and more: Makefile) WERROR=1 FUZZ_SECONDS PYTHON CLANG CUDA_HOME CUDA_ARCHS'
+	@echo 'Variables: BUILD CC CFLAGS LDFLAGS DESTDIR PREFIX BINDIR LIBDIR MANDIR (and more: Makefile) V=1 WERROR=1 FUZZ_SECONDS PYTHON CLANG CUDA_HOME CUDA_ARCHS'
 
 # ---- rules -------------------------------------------------------------------
 
@@ -387,7 +390,7 @@ $(BUILD)/completion/pipebd: scripts/manual.sh $(TOOLS)
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags.txt
 	@mkdir -p $(@D)
-	$(COMPILE) $(DEFINES) -MMD -MP -c $< -o $@
+	$(call say,CC)$(COMPILE) $(DEFINES) -MMD -MP -c $< -o $@
 
 # cmocka compares as float what is a double.
 $(BUILD)/obj/tests/%.o: DEFINES = $(TEST_DEFINES) $(CMOCKA_CFLAGS) -Wno-conversion -Wno-float-conversion
@@ -398,7 +401,7 @@ $(BUILD)/obj/executor/net/mpi/%.o: DEFINES = $(MPI_CFLAGS)
 
 $(CUDA_BUILD)/obj/%.cu.o: %.cu $(CUDA_BUILD)/cuda.txt
 	@mkdir -p $(@D)
-	$(COMPILE_CUDA) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
+	$(call say,NVCC)$(COMPILE_CUDA) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@
 
 # q, not r: r would keep only one of two objects of the same name from two folders.
 $(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
@@ -409,7 +412,7 @@ $(INTERNAL): $(INTERNAL_OBJECTS) $(BUILD)/sources.txt
 # One object whose hidden names are made local, so that a program may have a compare()
 # or an error_set() of its own.
 $(BUILD)/obj/pipebd.o: $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
-	$(LD) -r -o $@ $(LIBRARY_OBJECTS)
+	$(call say,LD)$(LD) -r -o $@ $(LIBRARY_OBJECTS)
 	$(OBJCOPY) --localize-hidden --wildcard --keep-global-symbol='pipebd_*' $@
 
 $(STATIC): $(BUILD)/obj/pipebd.o
@@ -419,7 +422,7 @@ $(STATIC): $(BUILD)/obj/pipebd.o
 
 $(SHARED): $(LIBRARY_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
-	$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -Wl,--version-script=scripts/libpipebd.map -o $@ $(LIBRARY_OBJECTS) $(LIBS)
+	$(call say,LINK)$(LINK) -shared -Wl,-soname,libpipebd.so.$(SOVERSION) -Wl,--version-script=scripts/libpipebd.map -o $@ $(LIBRARY_OBJECTS) $(LIBS)
 
 GLPK_PROGRAMS := $(BUILD)/bin/pipebd-plan $(BUILD)/bin/pipebd-sim $(BUILD)/tests/test_tasks $(BUILD)/tests/test_memory_limits \
                  $(BUILD)/bench/tasks
@@ -435,14 +438,14 @@ $(BUILD)/bin/pipebd-workload: $(call objects,$(WORKLOAD_SOURCES))
 # It finds what it calls (base/plugin.h) in the program that loads it.
 $(PLUGIN): $(PLUGIN_OBJECTS) $(BUILD)/sources.txt
 	@mkdir -p $(@D)
-	$(LINK) -shared -o $@ $(PLUGIN_OBJECTS) $(CUDA_LIBS)
+	$(call say,LINK)$(LINK) -shared -o $@ $(PLUGIN_OBJECTS) $(CUDA_LIBS)
 
 $(BUILD)/bin/pipebd-run: private LINK_PLUGINS = -Wl,--export-dynamic
 $(BUILD)/obj/kernels/cuda_plugin.o: DEFINES = -DPIPEBD_PLUGIN_DIR='"$(LIBDIR)/pipebd"'
 
 $(BUILD)/bin/pipebd-%: $(BUILD)/obj/tools/pipebd_%.o $(call objects,$(TOOL_SHARED)) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) $(LINK_PLUGINS) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
+	$(call say,LINK)$(LINK) $(LINK_PLUGINS) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # The allocator is wrapped so that a test can make its n-th call fail (tests/support.h).
 WRAP_ALLOCATOR := $(addprefix -Wl$(comma)--wrap=,malloc calloc realloc strdup)
@@ -462,12 +465,12 @@ $(LIBTESTS): $(call objects,$(TEST_SHARED)) $(BUILD)/sources.txt
 
 $(BUILD)/tests/test_%: $(BUILD)/obj/tests/test_%.o $(BUILD)/obj/tests/support.o $(LIBTESTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(LIBTESTS) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
+	$(call say,LINK)$(LINK) $(LINK_TEST) $(WRAP_ALLOCATOR) -o $@ $(filter %.o,$^) $(LIBTESTS) $(INTERNAL) $(CMOCKA_LIBS) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 # What a test script runs beside the tools.
 $(PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 # The GPU's, and without one: kernels compiled as C++, the fake in the libraries' place.
 CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow_sequence.c)
@@ -475,22 +478,22 @@ CUDA_TEST_SHARED := $(call objects,tests/hand_nets.c tests/slow_net.c tests/slow
 # cuDNN itself, which needs no GPU for what this asks.
 $(CUDNN_PLANS): $(BUILD)/obj/tests/cuda/cudnn_plans.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) -Wl,--as-needed $(EXECUTOR_LIBS) $(CUDA_LIBS) -Wl,--no-as-needed $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) -Wl,--as-needed $(EXECUTOR_LIBS) $(CUDA_LIBS) -Wl,--no-as-needed $(LIBS)
 
 $(BUILD)/tests/cuda/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(PLUGIN_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(CUDA_LIBS) $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(CUDA_LIBS) $(LIBS)
 
 COMPILE_EMULATED := $(CXX) -std=c++17 -pthread -Wall -Wextra -Wno-unknown-pragmas -O2 -g -ffp-contract=off -fPIC -fvisibility=hidden \
                     -I. $(CUDA_CFLAGS) $(SANITIZE_FLAGS)
 
 $(BUILD)/obj/emulated/%.o: %.cu $(BUILD)/flags.txt
 	@mkdir -p $(@D)
-	$(COMPILE_EMULATED) -include tests/cuda/emulator.h -x c++ -MMD -MP -c $< -o $@
+	$(call say,CC)$(COMPILE_EMULATED) -include tests/cuda/emulator.h -x c++ -MMD -MP -c $< -o $@
 
 $(BUILD)/obj/emulated/emulator.o: tests/cuda/emulator.cpp $(BUILD)/flags.txt
 	@mkdir -p $(@D)
-	$(COMPILE_EMULATED) -MMD -MP -c $< -o $@
+	$(call say,CC)$(COMPILE_EMULATED) -MMD -MP -c $< -o $@
 
 # Loops that stand for a GPU's are to be quick.
 $(BUILD)/obj/tests/cuda/fake_%.o: DEFINES = -O3
@@ -499,25 +502,25 @@ FAKE_LIBS := $(if $(HAVE_DNNL),-ldnnl -lgomp) $(if $(HAVE_JPEG),-ljpeg) $(if $(H
 
 $(BUILD)/tests/cuda-fake/pipebd-run: $(BUILD)/obj/tools/pipebd_run.o $(call objects,$(TOOL_SHARED) $(RUN_SOURCES)) $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
 $(BUILD)/tests/cuda-fake/bench_%: $(BUILD)/obj/bench/cuda/%.o $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
 $(BUILD)/tests/cuda-fake/%: $(BUILD)/obj/tests/cuda/%.o $(CUDA_TEST_SHARED) $(FAKE_OBJECTS) $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(FAKE_LIBS) $(LIBS)
 
 $(BUILD)/tests/fuzz_json: $(BUILD)/obj/tests/json_walk.o
 
 $(BUILD)/tests/fuzz_%: $(BUILD)/obj/tests/fuzz_%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
+	$(call say,LINK)$(LINK) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(INTERNAL)
 	@mkdir -p $(@D)
-	$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
+	$(call say,LINK)$(LINK) -o $@ $(filter %.o,$^) $(INTERNAL) $(EXECUTOR_LIBS) $(LINK_GLPK) $(LIBS)
 
 -include $(patsubst %.cu,$(CUDA_BUILD)/obj/%.cu.d,$(CUDA_SOURCES)) $(FAKE_OBJECTS:.o=.d) $(BUILD)/obj/tests/cuda/cudnn_plans.d
 -include $(patsubst %.c,$(BUILD)/obj/%.d,$(LIBRARY_SOURCES) $(PLOT_SOURCES) $(GLPK_SOURCES) $(EXECUTOR_SOURCES) $(PLUGIN_SOURCES) $(TOOL_SOURCES) $(TOOL_SHARED) $(RUN_SOURCES) $(TRACE_SOURCES) $(WORKLOAD_SOURCES) \
