@@ -5,7 +5,7 @@
 #     launch_two PROGRAM ARGUMENT... : PROGRAM ARGUMENT...       two ranks, each with a line of its own
 
 if [ ! -x "$PIPEBD_BIN/../tests/mpi/world" ]; then
-    echo '1..0 # SKIP built without MPI'
+    echo '1..0 # SKIP built without MPI, or without devices of the CPU (oneDNN)'
     exit 0
 fi
 if ! command -v mpirun > /dev/null; then
