@@ -1,72 +1,28 @@
 /* Images a second of the CPU backend, one thread, beside PyTorch on the same blocks in the
  * same run: teacher forward; student forward, loss, backward and update.
  *
- * Turns go round: ours, each PyTorch with each memory layout, ours, ... PIPEBD_TORCH names the
- * Pythons ("/usr/bin/python3 /opt/venv/bin/python"); without it, /usr/bin/python3. One that has no
- * torch is left out. Times are processor time of the process, medians. */
-#include <fcntl.h>
+ * Turns go round: ours, each PyTorch (bench/opponent.h) with each memory layout, ours, ... Times are
+ * processor time of the process, medians. */
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/rng.h"
-#include "bench/bench.h"
+#include "bench/opponent.h"
 #include "kernels/net.h"
 
-enum { OPPONENTS = 3, REPEATS = 9, WARM = 2, ROWS = 64 };
+enum { REPEATS = 9, WARM = 2, ROWS = 64 };
 
 static const char *const workloads[] = {"digits", "vgg16-dsconv-cifar10", "nas-cifar10"};
-
-/* ---- PyTorch in processes of their own ---- */
-
-typedef struct {
-    pid_t pid;
-    FILE *to, *from;
-    char  version[32];
-} Opponent;
-
-static bool opponent_start(Opponent *o, const char *python, const char *path)
-{
-    int  in[2], out[2];
-    char rows[16], word[8] = "";
-
-    snprintf(rows, sizeof rows, "%d", ROWS);
-    /* not for the next one */
-    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) return false;
-    o->pid = fork();
-    if (o->pid == 0) {
-        dup2(in[0], 0), dup2(out[1], 1);
-        setenv("OMP_NUM_THREADS", "1", 1);
-        execl(python, python, "bench/kernels_torch.py", path, rows, (char *)NULL);
-        _exit(127);
-    }
-    close(in[0]), close(out[1]);
-    o->to = fdopen(in[1], "w");
-    o->from = fdopen(out[0], "r");
-    return o->to && o->from && fscanf(o->from, "%7s %31s", word, o->version) == 2
-           && strcmp(word, "ready") == 0;
-}
-
-static void opponent_stop(Opponent *o)
-{
-    if (o->to) fclose(o->to);
-    if (o->from) fclose(o->from);
-    if (o->pid > 0) waitpid(o->pid, NULL, 0);
-}
 
 static double opponent_run(Opponent *o, int block, bool student, int layout, const int *choices,
                            int count)
 {
-    double seconds = 0.0;
+    Text   line = {0};
+    double seconds;
 
-    fprintf(o->to, "%d %s %d", block, student ? "student" : "teacher", layout);
-    for (int i = 0; i < count; i++) fprintf(o->to, " %d", choices[i]);
-    fprintf(o->to, "\n");
-    fflush(o->to);
-    if (fscanf(o->from, "%lf", &seconds) != 1) {
-        fprintf(stderr, "bench: PyTorch stopped\n");
-        exit(1);
-    }
+    text_printf(&line, "%d %s %d", block, student ? "student" : "teacher", layout);
+    for (int i = 0; i < count; i++) text_printf(&line, " %d", choices[i]);
+    seconds = opponent_ask(o, text_string(&line));
+    text_free(&line);
     return seconds;
 }
 
@@ -76,7 +32,7 @@ typedef struct {
     Net         *teacher, *student;
     float       *x, *target, *y, *dy;
     BenchSamples ours[2];                /* teacher, student; seconds */
-    BenchSamples theirs[OPPONENTS][2][2];                /* [opponent][teacher, student][layout] */
+    BenchSamples theirs[OPPONENTS_MAX][2][2];                /* [opponent][teacher, student][layout] */
 } KernelBlock;
 
 static void block_make(KernelBlock *b, Device *device, const WorkBlock *block, int number)
@@ -104,21 +60,13 @@ static void block_free(KernelBlock *b)
     free(b->x), free(b->target), free(b->y), free(b->dy);
 }
 
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double block_run(KernelBlock *b, Device *device, const Workload *w, const WorkBlock *block,
                         bool student, const int *choices)
 {
     Training   t = workload_training(w, block);
     UpdateStep step = {.learning_rate = (float)t.learning_rate, .momentum = (float)t.momentum,
                        .weight_decay = (float)t.weight_decay, .nesterov = t.nesterov};
-    double  start = now(), loss;
+    double  start = opponent_clock(), loss;
     Error   err = {""};
 
     if (!student) bench_require(net_forward(b->teacher, b->x, b->target, ROWS, NULL, &err), &err);
@@ -131,7 +79,7 @@ static double block_run(KernelBlock *b, Device *device, const Workload *w, const
         bench_require(net_backward(b->student, b->dy, ROWS, &err), &err);
         net_update(b->student, &step);
     }
-    return now() - start;
+    return opponent_clock() - start;
 }
 
 static void turn(KernelBlock *b, Device *device, const Workload *w, int number, Opponent *opponents,
@@ -196,38 +144,15 @@ static void table(const Workload *w, KernelBlock *blocks, const Opponent *oppone
     row("all", blocks, 0, w->block_count - 1, count);
 }
 
-/* Writes w with its layers expanded, for PyTorch; path: mkstemp's. */
-static void write_expanded(const Workload *w, char *path)
+static void bench(Device *device, const Workload *w)
 {
-    Text  text = {0};
-    int   fd = mkstemp(path);
-    FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+    KernelBlock *blocks = bench_alloc((size_t)w->block_count, sizeof *blocks);
+    Opponent     opponents[OPPONENTS_MAX];
+    char         rows[16];
+    int          count;
 
-    workload_write(w, NULL, NULL, &text);
-    if (!f || text_failed(&text) || fputs(text_string(&text), f) < 0) {
-        fprintf(stderr, "bench: cannot write %s\n", path);
-        exit(1);
-    }
-    fclose(f);
-    text_free(&text);
-}
-
-static void bench(Device *device, const Workload *w, char *const *pythons, int python_count)
-{
-    char     path[] = "/tmp/pipebd-bench-XXXXXX";
-    KernelBlock   *blocks = bench_alloc((size_t)w->block_count, sizeof *blocks);
-    Opponent opponents[OPPONENTS] = {0};
-    int      count = 0;
-
-    write_expanded(w, path);
-    for (int i = 0; i < python_count; i++) {
-        opponents[count] = (Opponent){0};
-        if (opponent_start(&opponents[count], pythons[i], path)) count++;
-        else {
-            fprintf(stderr, "bench: %s has no torch that works: left out\n", pythons[i]);
-            opponent_stop(&opponents[count]);
-        }
-    }
+    snprintf(rows, sizeof rows, "%d", ROWS);
+    count = opponents_start(opponents, "bench/kernels_torch.py", w, rows);
     for (int b = 0; b < w->block_count; b++) block_make(&blocks[b], device, &w->block[b], b);
     for (int b = 0; b < w->block_count; b++)
         for (int i = 0; i < WARM + REPEATS; i++)
@@ -236,21 +161,14 @@ static void bench(Device *device, const Workload *w, char *const *pythons, int p
     for (int b = 0; b < w->block_count; b++) block_free(&blocks[b]);
     for (int o = 0; o < count; o++) opponent_stop(&opponents[o]);
     free(blocks);
-    remove(path);
 }
 
 int main(int argc, char **argv)
 {
-    char       pythons_text[512], *pythons[OPPONENTS];
-    int        python_count = 0;
     DeviceSpec spec;
     Device    *device;
     Error      err = {""};
 
-    snprintf(pythons_text, sizeof pythons_text, "%s",
-             getenv("PIPEBD_TORCH") ? getenv("PIPEBD_TORCH") : "/usr/bin/python3");
-    for (char *p = strtok(pythons_text, " "); p && python_count < OPPONENTS; p = strtok(NULL, " "))
-        pythons[python_count++] = p;
     bench_require(device_spec_parse(&spec, "cpu:1", &err), &err);
     spec.count = spec.cores;             /* so that a device has one core */
     bench_require(device_open(&device, &spec, 0, &err), &err);
@@ -264,7 +182,7 @@ int main(int argc, char **argv)
 
         if (argc > 1 && strcmp(argv[1], workloads[i]) != 0) continue;
         bench_require(workload_read(&w, workloads[i], &err), &err);
-        bench(device, w, pythons, python_count);
+        bench(device, w);
         workload_free(w);
     }
     device_close(device);
