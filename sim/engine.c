@@ -431,6 +431,43 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
     return go;
 }
 
+/* The next instruction is the first of a run. */
+static bool begins_run(const SimDevice *dev, int at)
+{
+    return dev->runs && dev->runs->runs[dev->run].first == at;
+}
+
+/* All of the run at *t. 1, or -1: time passes the limit. */
+static int walk_run(Sim *sim, SimDevice *dev, int64_t *t)
+{
+    const ComputeRun *run = &dev->runs->runs[dev->run];
+
+    if (*t > TIME_LIMIT_NS - run->ns) return sim_too_long(sim);
+    dev->share_ns[SHARE_TEACHER] += run->teacher_ns;
+    dev->share_ns[SHARE_STUDENT] += run->student_ns;
+    dev->share_ns[SHARE_UPDATE] += run->update_ns;
+    *t += run->ns;
+    dev->index += run->count;
+    dev->run++;
+    return 1;
+}
+
+/* Begins a step, or the first of a phase. */
+static void to_first_instruction(SimDevice *dev)
+{
+    dev->index = 0;
+    if (dev->runs && dev->phase < dev->code->phase_count)
+        dev->run = dev->runs->of_phase[dev->phase];
+}
+
+/* code and cost, and the runs of them. */
+static void take_code(const Sim *sim, SimDevice *dev, const Code *code, const Cost *cost, int runs)
+{
+    dev->code = code;
+    dev->cost = cost;
+    dev->runs = sim->runs && sim->runs[runs].runs ? &sim->runs[runs] : NULL;
+}
+
 /* Begins the phase that the device came to, at t. 1: it has begun; 0: it waits. */
 static int begin_phase(Sim *sim, int d, int64_t t)
 {
@@ -440,6 +477,7 @@ static int begin_phase(Sim *sim, int d, int64_t t)
                     : prefetch_start(sim, d, t) == 0 ? 1
                                                      : -1;
 
+    to_first_instruction(dev);
     dev->begun = go == 1;
     return go;
 }
@@ -465,8 +503,7 @@ static int next_phase(Sim *sim, int d, int64_t t)
     dev->next_asked = false;
     if (dev->code != queue && ++dev->phase < dev->code->phase_count) return begin_phase(sim, d, t);
     if (sim->next_queued < queue->phase_count) {
-        dev->code = queue;
-        dev->cost = sim->costs.queue[d];
+        take_code(sim, dev, queue, sim->costs.queue[d], sim->program->device_count + d);
         dev->phase = sim->next_queued++;
         return begin_phase(sim, d, t);
     }
@@ -502,7 +539,7 @@ static int step_end(Sim *sim, int d, int64_t t)
                          "its steps do not repeat, so each is simulated, more than %" PRId64
                          " instructions of them: expected fewer steps",
                          SIMULATED_MOST);
-    dev->index = 0;
+    to_first_instruction(dev);
     if (++dev->step < phase_of(dev)->steps) {
         if (sim->reference != d) return 1;
         sim_block(dev, STATE_READY, t);
@@ -528,6 +565,10 @@ static int advance(Sim *sim, int d)
         int          at = phase->first + dev->index, go;
         bool last_step = dev->step + 1 == phase->steps;
 
+        if (!ends && begins_run(dev, at)) {
+            if (walk_run(sim, dev, &t) < 0) return -1;
+            continue;
+        }
         /* Also at equal times: what this device just did may have woken lower numbers. */
         if (ends ? dev->out_count > 0 || sim->reference == d || last_step
                  : interacts(sim, d, at, dev->code->code[at].op)) {
@@ -572,8 +613,7 @@ static int start_devices(Sim *sim)
 {
     for (int d = 0; d < sim->program->device_count; d++) {
         SimDevice *dev = device_at(sim, d);
-        dev->code = &sim->program->devices[d];
-        dev->cost = sim->costs.device[d];
+        take_code(sim, dev, &sim->program->devices[d], sim->costs.device[d], d);
         dev->phase = -1;
         int go = next_phase(sim, d, 0);
         if (go < 0) return -1;
@@ -732,7 +772,7 @@ static int sim_new(Sim *sim)
     if (costs_build(&sim->costs, p, sim->scenario, sim->load, sim->err) != 0) return -1;
     if (storage_new(sim) != 0) return -1;
     bool fast = !sim->options->step_by_step && !sim->options->record && !sim->options->jitter;
-    return fast ? steady_new(sim) : 0;
+    return fast && (runs_new(sim) != 0 || steady_new(sim) != 0) ? -1 : 0;
 }
 
 /* Frees what sim_new() made, all of it or a part. */
@@ -747,6 +787,7 @@ static void sim_delete(Sim *sim)
     }
     steady_free(sim);
     storage_free(sim);
+    runs_free(sim);
     costs_free(&sim->costs);
     free(sim->devices);
     free(sim->slots);

@@ -19,9 +19,23 @@ typedef enum {
     STATE_DONE
 } State;
 
+/* Computations one after another that nobody else has part in (sim/runs.c). */
+typedef struct {
+    int     first, count;    /* of code[] */
+    int64_t ns, teacher_ns, student_ns, update_ns;
+} ComputeRun;
+
+typedef struct {
+    ComputeRun *runs;        /* in the order of code[], then one whose first is INT_MAX; NULL: walk
+                              * each instruction */
+    int        *of_phase;    /* [phases] the first run of each that is not before it */
+} ComputeRuns;
+
 typedef struct {
     const Code *code;        /* its own, or the shared queue */
     const Cost *cost;        /* of code */
+    const ComputeRuns *runs; /* of code; NULL: there are none */
+    int         run;         /* the next of the phase */
     int         phase, index;
     bool        later;       /* it has ended a phase */
     int64_t     step;
@@ -105,6 +119,7 @@ typedef struct {
     SimEvent    *heap;
     int       heap_count;
     Storage   storage;
+    ComputeRuns *runs;       /* [device_count] of the devices, then of the queue; or NULL */
     int       live;          /* devices not done */
     int       first_left;    /* devices that have not ended a phase */
     int       reference;     /* whose step ends steady.c looks at; -1: nobody's */
@@ -130,6 +145,12 @@ int  sim_record(Sim *sim, int d, Lane lane, const Instruction *in, int64_t step,
 
 /* The error of time beyond TIME_LIMIT_NS; returns -1. */
 int  sim_too_long(const Sim *sim);
+
+/* ---- runs of computations (sim/runs.c) ---- */
+
+/* costs and reduce slots are there. sim's owner calls runs_free(), whatever this returns. */
+int  runs_new(Sim *sim);
+void runs_free(Sim *sim);
 
 /* ---- the store (sim/storage.c) ---- */
 

@@ -1,0 +1,93 @@
+/* Runs of computations, walked as one.
+ *
+ *     RECV  TEACHER TEACHER TEACHER  SEND  FORWARD BACKWARD  ALLREDUCE  FORWARD BACKWARD  ...
+ *           |------- a run -------|        |--- a run ---|              |--- a run ---|
+ *
+ * A device tells nobody and waits for nobody within a run, so its end and what it adds to the
+ * device's shares are sums known before the simulation. Not where times are drawn or spans are
+ * kept; and not step by step, so that the witness of the fast way has no part of it. */
+#include "sim/engine.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+static bool is_alone(const Instruction *in, const int *slot, int at, bool waits)
+{
+    if (in->op == OP_UPDATE) return !waits || slot[at] < 0;
+    return in->op == OP_TEACHER || in->op == OP_FORWARD || in->op == OP_BACKWARD;
+}
+
+/* Adds an instruction to run; false: the sum does not fit. */
+static bool extend(ComputeRun *run, const Instruction *in, int64_t ns)
+{
+    int64_t *part = in->op == OP_TEACHER  ? &run->teacher_ns
+                    : in->op == OP_UPDATE ? &run->update_ns
+                                          : &run->student_ns;
+
+    run->count++;
+    *part += ns;
+    return !__builtin_add_overflow(run->ns, ns, &run->ns) && run->ns <= TIME_LIMIT_NS;
+}
+
+/* Runs of code, which one device walks at cost. slot: reduce slots, or NULL. Leaves runs->runs NULL
+ * where a sum does not fit: the engine then meets that error where it comes up. */
+static int find_runs(ComputeRuns *runs, const Code *code, const Cost *cost, const int *slot,
+                     bool waits, Error *err)
+{
+    size_t count = 0;
+    int    used = 0;
+    bool   fits = true;
+
+    for (int i = 0; i < code->code_count; i++) {
+        bool alone = is_alone(&code->code[i], slot, i, waits),
+             joins = i > 0 && is_alone(&code->code[i - 1], slot, i - 1, waits);
+        count += alone && !joins;
+    }
+    runs->runs = calloc(count + (size_t)code->phase_count + 1, sizeof *runs->runs);
+    runs->of_phase = calloc((size_t)code->phase_count + 1, sizeof *runs->of_phase);
+    if (!runs->runs || !runs->of_phase) return error_no_memory(err);
+    for (int p = 0; p < code->phase_count; p++) {
+        const Phase *phase = &code->phases[p];
+        ComputeRun  *run = NULL;
+        runs->of_phase[p] = used;
+        for (int i = phase->first; i < phase->first + phase->count; i++) {
+            if (!is_alone(&code->code[i], slot, i, waits)) { run = NULL; continue; }
+            if (!run) { run = &runs->runs[used++]; run->first = i; }
+            fits &= extend(run, &code->code[i], cost[i].ns);
+        }
+    }
+    runs->runs[used].first = INT_MAX;
+    if (fits) return 0;
+    free(runs->runs);
+    runs->runs = NULL;
+    return 0;
+}
+
+int runs_new(Sim *sim)
+{
+    const Program *p = sim->program;
+    size_t         n = (size_t)p->device_count;
+    bool           waits = !sim->blocking;
+
+    sim->runs = calloc(2 * n, sizeof *sim->runs);
+    if (!sim->runs) return error_no_memory(sim->err);
+    for (int d = 0; d < p->device_count; d++)
+        if (find_runs(&sim->runs[d], &p->devices[d], sim->costs.device[d], sim->reduce_slot[d],
+                      waits, sim->err)
+                != 0
+            || (p->queue.phase_count > 0
+                && find_runs(&sim->runs[n + (size_t)d], &p->queue, sim->costs.queue[d], NULL, false,
+                             sim->err)
+                       != 0))
+            return -1;
+    return 0;
+}
+
+void runs_free(Sim *sim)
+{
+    for (int i = 0; sim->runs && i < 2 * sim->program->device_count; i++) {
+        free(sim->runs[i].runs);
+        free(sim->runs[i].of_phase);
+    }
+    free(sim->runs);
+}
