@@ -8,8 +8,8 @@
 #
 # For tests it also installs PyTorch, Chromium, Slurm, clang-tidy and cppcheck where CI is set, if it can: they
 # are large, or run daemons, and without them only the tests of traces/capture_torch.py, of
-# workloads/export_torch.py and of kernels/ beside PyTorch, those of a report in a browser, those of jobs,
-# and the linters' are skipped.
+# workloads/export_torch.py, of workloads/gpt_teacher.py and of kernels/ beside PyTorch, those of
+# a report in a browser, those of jobs, and the linters' are skipped.
 set -u
 
 CC=${CC:-cc} CLANG=${CLANG:-clang} PYTHON=${PYTHON:-python3}

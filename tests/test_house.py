@@ -8,7 +8,7 @@
     files do not include each other in circles, but for registries
     a folder has at most 25 files, NAME.h and NAME.c counted as one
     a function has at most 90 lines, tables of options not counted
-    a static function of more than 21 lines has its contract above it
+    a static function of more than 30 lines has its contract above it
     nothing waits by the wall's clock, which may be set meanwhile
 """
 
@@ -28,7 +28,7 @@ FLOOR = {folder: number for number, folders in enumerate(FLOORS) for folder in f
 REGISTRIES = {"kernels/backend", "schedule/registry", "workloads/layers", "executor/data/data"}
 FILES_MOST = 25
 LINES_MOST = 90
-LINES_UNSAID = 21
+LINES_UNSAID = 30
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 
 

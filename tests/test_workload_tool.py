@@ -161,6 +161,14 @@ def check_gpt2(folder):
     ok(out["blocks.2.1.weight"] == from_["transformer.wte.weight"], "the head is the embedding's tensor")
     ok("the head is tied" in done.stderr and "dropout is off" in done.stderr and "attn.bias" not in done.stderr, "what is said", done.stderr)
     ok(tool("check", base + ".json").stdout.endswith("out.json: ok, 3 blocks, 29 tensors of the teacher\n"), "check")
+    with open(base + ".json", encoding="utf-8") as f:
+        workload = json.load(f)
+    ok([b["name"] for b in workload["blocks"]] == ["b0", "b1", "head"], "blocks have numbers, the head its name", json.dumps(workload))
+    ok(workload["training"]["learning_rate"] == 0.0005, "a learning rate")
+    tool("import", "--from", "hf", folder, "-o", base, "--learning-rate", "0.0123")
+    with open(base + ".json", encoding="utf-8") as f:
+        ok(json.load(f)["training"]["learning_rate"] == 0.0123, "that of the options")
+    tool("import", "--from", "hf", folder, "-o", base, "--tokens", str(T))
     shown = tool("show", base + ".json")
     ok(shown.returncode == 0 and "head" in shown.stdout and "AdamW" in shown.stdout, "show", shown.stdout)
     same = subprocess.run([RUN, "describe", "--workload", base + ".json"], capture_output=True, text=True, check=False) if os.access(RUN, os.X_OK) else shown
@@ -456,6 +464,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             check(folder)
     for args, expected in (([], "expected a subcommand"), (["improt"], 'did you mean "import"?'), (["import", "x"], "expected --from hf"),
+                           (["import", "--from", "hf", "x", "-o", "y", "--learning-rate", "0"], "--learning-rate: expected a number above 0"),
                            (["show"], "expected one WORKLOAD"), (["check"], "expected a WORKLOAD")):
         done = tool(*args)
         ok(done.returncode == 2 and expected in done.stderr, "bad usage: " + " ".join(args), done.stderr)

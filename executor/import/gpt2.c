@@ -78,7 +78,7 @@ void model_gpt2(Model *m)
         layer(m, &s, i);
         model_transformer_layer_end(m, i + 1 == s.layers);
     }
-    model_block_end(m, "layers", "normalised_mse");
+    model_layers_end(m);
     tied = config_flag_or(&m->config, "tie_word_embeddings", true)
            || !sources_find(m->sources, "lm_head.weight");
     model_norm(m, "layernorm", s.eps, s.width, "ln_f");

@@ -199,9 +199,9 @@ static void write_workload(const Model *m, const char *name, const char *weights
     text_printf(out, ",\n  \"input\": %s,\n", text_string(&m->input));
     if (m->classes > 0) text_printf(out, "  \"classes\": %d,\n", m->classes);
     text_printf(out, "  \"batch\": %d, \"samples\": %d,\n", o->batch, o->samples);
-    text_append(out, "  \"training\": {\"optimizer\": \"adamw\", \"learning_rate\": 0.0005, "
+    text_printf(out, "  \"training\": {\"optimizer\": \"adamw\", \"learning_rate\": %.9g, "
                      "\"warm_up\": 20, \"clip\": 1, \"weight_decay\": 0},\n"
-                     "  \"teacher_weights\": ");
+                     "  \"teacher_weights\": ", o->learning_rate);
     text_json_string(out, weights);
     text_printf(out, ",\n  \"blocks\": [%s\n  ]\n}\n", text_string(&m->blocks));
 }
@@ -251,9 +251,6 @@ static const char *file_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* Writes BASE.json and BASE.safetensors. Before that the workload is read back as its users will,
- * and its parameters are compared with the tensors: a model that was read wrongly leaves no file.
- * The workload comes last, as it names the weights. */
 static int write_all(Model *m, const char *base, Error *err)
 {
     Text      json = {0}, path = {0}, weights = {0};

@@ -9,6 +9,7 @@ typedef struct {
     int         tokens;      /* of a sequence; 0: the model's most, or 512 where it takes more */
     int         layers_per_block;
     int         batch, samples;
+    double      learning_rate;   /* of AdamW, the largest of a run */
     ImportHead  head;        /* of BERT: what the last block gives instead of all tokens */
 } ModelImport;
 

@@ -178,7 +178,7 @@ void model_llama(Model *m)
         layer(m, &s, i);
         model_transformer_layer_end(m, i + 1 == s.layers);
     }
-    model_block_end(m, "layers", "normalised_mse");
+    model_layers_end(m);
     head(m, &s, vocabulary);
     model_block_end(m, "head", "kl");
 }

@@ -104,14 +104,18 @@ void model_block_end(Model *m, const char *name, const char *loss)
     m->block++;
 }
 
-void model_transformer_layer_end(Model *m, bool last)
+void model_layers_end(Model *m)
 {
     char name[32];
 
-    if (++m->transformer_layers < m->options->layers_per_block && !last) return;
-    if (last) return;                    /* what follows decides */
     snprintf(name, sizeof name, "b%d", m->block);
     model_block_end(m, name, "normalised_mse");
+}
+
+void model_transformer_layer_end(Model *m, bool last)
+{
+    if (++m->transformer_layers < m->options->layers_per_block && !last) return;
+    if (!last) model_layers_end(m);      /* else what follows decides */
 }
 
 /* ---- tensors ----------------------------------------------------------------------- */

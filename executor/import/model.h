@@ -52,8 +52,9 @@ void model_residual(Model *m);
 void model_residual_end(Model *m);
 
 /* Between transformer layers: a block ends behind as many as the options say. Before what follows
- * the last of them: model_block_end(), if anything follows that is a block of its own. */
+ * the last of them: model_layers_end(), if anything follows that is a block of its own. */
 void model_transformer_layer_end(Model *m, bool last);
+void model_layers_end(Model *m);         /* a block of transformer layers: "b0", "b1", ... */
 void model_block_end(Model *m, const char *name, const char *loss);
 
 /* ---- with their tensors; names are those of modules, "h.0.mlp.c_fc" ---- */

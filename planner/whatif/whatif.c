@@ -146,8 +146,6 @@ static int edit_workers(const Edit *edit, TraceLoader *l, bool workers)
     return 0;
 }
 
-/* An edit of loader.*. *found: whether the path begins so; if it does, a name that does not exist
- * and a trace without a loader are errors. */
 static int edit_loader(const Edit *edit, bool *found)
 {
     TraceLoader *l = &edit->trace->loader;
@@ -298,8 +296,6 @@ static int edit_student(const Edit *edit, TraceBlock *block, const char *rest)
         "no such number, expected .us, .forward.us, .backward.us, .update.us or .gradient_bytes");
 }
 
-/* An edit of a number of one block; key is what follows the block in the path. student.us stands
- * for forward, backward and update, so it can be scaled, but not set. */
 static int edit_block(const Edit *edit, TraceBlock *block, const char *key)
 {
     static const struct { const char *key; Work first, last; } works[] = {

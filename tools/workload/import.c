@@ -8,6 +8,7 @@
 typedef struct {
     const char *output;
     int64_t     tokens, layers, batch, samples;
+    double      learning_rate;
     int         from, head;
 } ImportArguments;
 
@@ -15,7 +16,8 @@ static int run(const ImportArguments *a, const char *folder, Error *err)
 {
     ModelImport options = {.folder = folder, .tokens = (int)a->tokens,
                            .layers_per_block = (int)a->layers, .batch = (int)a->batch,
-                           .samples = (int)a->samples, .head = (ImportHead)a->head};
+                           .samples = (int)a->samples, .learning_rate = a->learning_rate,
+                           .head = (ImportHead)a->head};
     Text        notes = {0};
     int         rc = import_hf(&options, a->output, &notes, err);
 
@@ -31,7 +33,8 @@ int workload_import_tool(int argc, char **argv)
 {
     static const char *const formats[] = {"hf", NULL}, *const heads[] = {"none", "pooler", "mean",
                                                                          NULL};
-    ImportArguments a = {.layers = 1, .batch = 8, .samples = 10000, .from = NO_CHOICE};
+    ImportArguments a = {.layers = 1, .batch = 8, .samples = 10000, .learning_rate = 5e-4,
+                         .from = NO_CHOICE};
     Option table[] = {
         {"from", 0, OPTION_CHOICE, "hf",
          "Format of FOLDER; hf: Hugging Face transformers (config.json, safetensors).", &a.from, 0,
@@ -48,6 +51,8 @@ int workload_import_tool(int argc, char **argv)
          NULL, false},
         {"samples", 0, OPTION_INTEGER, "N", "Samples in an epoch of the workload.", &a.samples, 1,
          1 << 30, NULL, false},
+        {"learning-rate", 0, OPTION_NUMBER, "RATE", "Largest learning rate of AdamW.",
+         &a.learning_rate, 0, 0, NULL, false},
         {"head", 0, OPTION_CHOICE, "none|pooler|mean",
          "BERT: output of the last block: all tokens, the pooler's vector, or the mean "
          "of the tokens.", &a.head, 0, 0, heads, false},
@@ -65,6 +70,10 @@ int workload_import_tool(int argc, char **argv)
     if (operands.info) return options_info(&options, operands.info);
     if (operands.count != 1) { error_set(&err, "expected one FOLDER, see --help"); goto usage; }
     if (a.from == NO_CHOICE) { error_set(&err, "expected --from hf, see --help"); goto usage; }
+    if (!(a.learning_rate > 0 && a.learning_rate <= 1e6)) {
+        error_set(&err, "--learning-rate: expected a number above 0, at most 1e6");
+        goto usage;
+    }
     if (!a.output) { error_set(&err, "expected -o BASE, see --help"); goto usage; }
     if (run(&a, operands.values[0], &err) == 0) return EXIT_OK;
     fprintf(stderr, "pipebd-workload import: %s\n", err.text);
