@@ -11,6 +11,8 @@ typedef struct {
     bool     write;
     int64_t  link_ns;        /* rows that lie on another machine: the way from there */
     int64_t *ns;             /* by the numbers in flight that the tier's grid lists */
+    bool     direct;         /* the device makes it itself, when it comes to it */
+    int64_t  own_ns;         /* else: occupies the device */
 } StorageRequest;
 
 typedef struct {

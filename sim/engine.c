@@ -412,10 +412,10 @@ static int execute(Sim *sim, int d, int at, int64_t *t)
     case OP_BARRIER:
         return do_meet(sim, d, in, 0, *t);
     case OP_FETCH:
-        go = storage_fetch(sim, d, at, *t);
+        go = storage_fetch(sim, d, at, t);
         break;
     case OP_STORE:
-        go = storage_store(sim, d, at, *t);
+        go = storage_store(sim, d, at, t);
         break;
     case OP_ONLOAD:                      /* at the ends of the phase */
     case OP_OFFLOAD:

@@ -164,9 +164,9 @@ int  storage_begin_phase(Sim *sim, int d, int64_t t, int (*ahead)(Sim *sim, int 
 /* End of a phase: 1: its OFFLOADs are in flight; 0: it waits for those of the phase before. */
 int  storage_end_phase(Sim *sim, int d, int64_t t);
 
-/* FETCH and STORE: 1: done at t; 0: the device waits for them; -1: error. */
-int  storage_fetch(Sim *sim, int d, int at, int64_t t);
-int  storage_store(Sim *sim, int d, int at, int64_t t);
+/* FETCH and STORE at *t: 1: the device goes on at *t; 0: it waits for them; -1: error. */
+int  storage_fetch(Sim *sim, int d, int at, int64_t *t);
+int  storage_store(Sim *sim, int d, int at, int64_t *t);
 
 /* Looks at the state at the end of a step of the reference device; when it has seen
  * it before, shifts time and steps by as many whole periods as fit. */

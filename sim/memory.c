@@ -28,6 +28,13 @@ static int reads(const Instruction *in, int boundary[2])
     }
 }
 
+/* Whether the next step's rows of a boundary are there while a step's are used. */
+static bool fetches_ahead(const MemoryWalk *walk, int boundary)
+{
+    return scenario_requests(walk->scenario, walk->program->tier[boundary], false)->device_share
+           < 1;
+}
+
 /* Weights, gradients and state of the blocks that the phase touches. */
 static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *phase, Memory *memory)
 {
@@ -54,7 +61,8 @@ static void add_fixed(const MemoryWalk *walk, const Code *code, const Phase *pha
         }
         if (in->op == OP_LOAD && trace->loader.present)
             memory->parts[MEMORY_LOADER] += bytes * trace_loader_held(&trace->loader);
-        if (in->op == OP_FETCH) memory->parts[MEMORY_LOADER] += bytes;       /* the next step's */
+        if (in->op == OP_FETCH && fetches_ahead(walk, in->block))
+            memory->parts[MEMORY_LOADER] += bytes;       /* the next step's */
     }
     memory->parts[MEMORY_PROCESS] = trace->process_bytes;
     memory->parts[MEMORY_QUEUES] = waiting * walk->scenario->queue_depth;

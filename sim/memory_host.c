@@ -200,7 +200,7 @@ static int64_t block_bytes(const Trace *trace, int block)
 }
 
 /* Host buffers of a device: the phase that has most. */
-static int64_t buffers_of(const Code *code, const Scenario *s)
+static int64_t buffers_of(const Program *p, const Code *code, const Scenario *s)
 {
     const TraceLoader *loader = &s->trace->loader;
     int64_t            most = 0, ahead = loader->present && loader->workers
@@ -216,7 +216,9 @@ static int64_t buffers_of(const Code *code, const Scenario *s)
             if (op_has_boundary(in->op))
                 rows = in->rows * known(trace_boundary_bytes(s->trace, in->block));
             if (in->op == OP_LOAD && ahead > 0) bytes += rows * ahead;
-            if (in->op == OP_STORE || in->op == OP_FETCH) bytes += rows * STORAGE_AHEAD;
+            if ((in->op == OP_STORE || in->op == OP_FETCH)
+                && scenario_requests(s, p->tier[in->block], in->op == OP_STORE)->device_share < 1)
+                bytes += rows * STORAGE_AHEAD;
         }
         if (bytes > most) most = bytes;
     }
@@ -237,7 +239,7 @@ int memory_host(HostMemory *out, const Program *p, const Scenario *s, Error *err
         for (int b = 0; b < p->block_count; b++) moves[b] = 0;
         for (int d = 0; d < p->device_count; d++) {
             if (scenario_node(s, d) != m) continue;
-            out[m].buffer_bytes += buffers_of(&p->devices[d], s);
+            out[m].buffer_bytes += buffers_of(p, &p->devices[d], s);
             for (int i = 0; i < p->devices[d].code_count; i++) {
                 Op op = p->devices[d].code[i].op;
                 if (op == OP_ONLOAD || op == OP_OFFLOAD) moves[p->devices[d].code[i].block] = 1;

@@ -15,7 +15,8 @@
  * Each tier of each machine takes requests of all its devices, first come, first served: as many at
  * a time as its grid has numbers in flight, and a request takes what the grid says for those that
  * are in flight when it begins, itself included. FETCH and ONLOAD are asked for ahead, STORE and
- * OFFLOAD go on while the device does (schedule/program.h).
+ * OFFLOAD go on while the device does (schedule/program.h), but for a tier's share of them that
+ * occupies the device (TraceRequests.device_share).
  *
  * Where the trace has busy times, devices slow each other down (sim/contention.c). */
 #ifndef SIM_SIM_H
@@ -36,7 +37,8 @@ typedef enum {
     SHARE_TRANSFER,          /* sending, where transfers are blocking */
     SHARE_WAIT,              /* for a message, a queue slot, or a barrier */
     SHARE_IDLE,              /* nothing left to do */
-    SHARE_STORAGE,           /* waiting for the store, or for weights that come and go */
+    SHARE_STORAGE,           /* waiting for the store, or for weights that come and go, or occupied
+                              * by requests to it */
     SHARE_COUNT
 } TimeShare;
 

@@ -8,7 +8,7 @@
  *   begun;
  *   3. a slot's times are those of steps step .. step + STORAGE_AHEAD - 1 (FETCH), or of the last
  *   STORAGE_AHEAD
- *      steps (STORE). */
+ *      steps (STORE); of requests that the device makes itself they are 0. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -66,7 +66,23 @@ static int64_t request_ns(const Sim *sim, const StorageRequest *request, int in_
                         in_flight);
 }
 
-/* All requests of instruction at, asked for at t: when the last is done; -1: error. */
+/* Whether the device makes the instruction's requests itself; *own_ns: else what it is occupied by
+ * them. */
+static bool is_direct(const Sim *sim, int d, int at, int64_t *own_ns)
+{
+    const StorageCosts *costs = &sim->costs.storage;
+    bool                direct = false;
+
+    *own_ns = 0;
+    for (int r = costs->first[d][at]; r < costs->first[d][at + 1]; r++) {
+        direct |= costs->requests[r].direct;
+        *own_ns += costs->requests[r].own_ns;
+    }
+    return direct;
+}
+
+/* All requests of instruction at, asked for at t: when the last is done; -1: error. What occupies
+ * the device of those that are overlapped is recorded where it does. */
 static int64_t ask(Sim *sim, int d, int at, int64_t step, int64_t t)
 {
     const SimDevice    *dev = &sim->devices[d];
@@ -79,11 +95,50 @@ static int64_t ask(Sim *sim, int d, int at, int64_t step, int64_t t)
         Turn     turn = take_turn(station, t);
         int64_t  end = turn.start_ns + request_ns(sim, request, turn.in_flight);
         station->free_ns[turn.lane] = end;
-        if (sim_record(sim, d, LANE_STORAGE, &dev->code->code[at], step, turn.start_ns, end) != 0)
+        int64_t apart = end - request->own_ns;
+        if (apart > turn.start_ns
+            && sim_record(sim, d, LANE_STORAGE, &dev->code->code[at], step, turn.start_ns, apart)
+                   != 0)
             return -1;
         if (end + request->link_ns > done) done = end + request->link_ns;
     }
     return done;
+}
+
+/* The device makes the instruction's requests at *t and goes on when they are done. */
+static int make_directly(Sim *sim, int d, int at, int64_t *t)
+{
+    SimDevice *dev = &sim->devices[d];
+    int64_t    done = ask(sim, d, at, dev->step, *t);
+
+    if (done < 0) return -1;
+    dev->share_ns[SHARE_STORAGE] += done - *t;
+    *t = done;
+    return 1;
+}
+
+/* What occupies the device of requests that are overlapped, from *t on. */
+static int occupy(Sim *sim, int d, int at, int64_t own_ns, int64_t *t)
+{
+    SimDevice         *dev = &sim->devices[d];
+    const Instruction *in = &dev->code->code[at];
+
+    if (sim_record(sim, d, LANE_STORAGE, in, dev->step, *t, *t + own_ns) != 0) return -1;
+    dev->share_ns[SHARE_STORAGE] += own_ns;
+    *t += own_ns;
+    return 1;
+}
+
+/* Asks for a FETCH of a step at t; *ready: when what is overlapped of it is done. */
+static int ask_ahead(Sim *sim, int d, int at, int64_t step, int64_t t, int64_t *ready)
+{
+    int64_t own_ns, done;
+
+    if (is_direct(sim, d, at, &own_ns)) return 0;
+    done = ask(sim, d, at, step, t);
+    if (done < 0) return -1;
+    *ready = done - own_ns > t ? done - own_ns : t;
+    return 0;
 }
 
 /* Weights of a phase's blocks, one after another, as one request: when they have moved; t: there
@@ -148,8 +203,7 @@ static int fetch_ahead(Sim *sim, int d, int64_t t)
         for (int at = p->first; at < p->first + p->count; at++) {
             if (dev->code->code[at].op != OP_FETCH) continue;
             int64_t *ready = &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + step];
-            *ready = ask(sim, d, at, step, t);
-            if (*ready < 0) return -1;
+            if (ask_ahead(sim, d, at, step, t, ready) != 0) return -1;
         }
     return 0;
 }
@@ -231,33 +285,50 @@ int storage_end_phase(Sim *sim, int d, int64_t t)
 
 /* ---- steps ------------------------------------------------------------------------------ */
 
-int storage_fetch(Sim *sim, int d, int at, int64_t t)
+int storage_fetch(Sim *sim, int d, int at, int64_t *t)
 {
     SimDevice *dev = &sim->devices[d];
     int64_t   *ready =
         &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
+    int64_t    own_ns;
 
-    if (!has_come(sim, d, *ready, t)) return 0;
-    if (dev->step + STORAGE_AHEAD >= phase_at(dev, dev->phase)->steps) return 1;
-    *ready = ask(sim, d, at, dev->step + STORAGE_AHEAD, t);
-    return *ready < 0 ? -1 : 1;
+    if (is_direct(sim, d, at, &own_ns)) return make_directly(sim, d, at, t);
+    if (!has_come(sim, d, *ready, *t)) return 0;
+    if (dev->step + STORAGE_AHEAD < phase_at(dev, dev->phase)->steps
+        && ask_ahead(sim, d, at, dev->step + STORAGE_AHEAD, *t, ready) != 0)
+        return -1;
+    return occupy(sim, d, at, own_ns, t);
 }
 
-int storage_store(Sim *sim, int d, int at, int64_t t)
+/* A STORE of the device's step is done at done; it came to it at t. */
+static void note_stored(Sim *sim, int d, int at, int64_t t, int64_t done)
 {
     SimDevice *dev = &sim->devices[d];
     int        k = dev->code->code[at].block;
+
+    if (done > dev->stored_ns) dev->stored_ns = done;
+    if (done > sim->storage.whole_ns[k]) sim->storage.whole_ns[k] = done;
+    if (dev->step + 1 < phase_at(dev, dev->phase)->steps) return;
+    if (--sim->storage.stores_left[k] == 0) wake_waiting(sim, t);
+}
+
+int storage_store(Sim *sim, int d, int at, int64_t *t)
+{
+    SimDevice *dev = &sim->devices[d];
     int64_t   *done =
         &dev->storage_ns[sim->storage.slot[d][at] * STORAGE_AHEAD + dev->step % STORAGE_AHEAD];
+    int64_t    own_ns, came = *t;
 
-    if (!has_come(sim, d, *done, t)) return 0;
-    *done = ask(sim, d, at, dev->step, t);
+    if (is_direct(sim, d, at, &own_ns)) {
+        if (make_directly(sim, d, at, t) < 0) return -1;
+        note_stored(sim, d, at, came, *t);
+        return 1;
+    }
+    if (!has_come(sim, d, *done, *t)) return 0;
+    *done = ask(sim, d, at, dev->step, *t);
     if (*done < 0) return -1;
-    if (*done > dev->stored_ns) dev->stored_ns = *done;
-    if (*done > sim->storage.whole_ns[k]) sim->storage.whole_ns[k] = *done;
-    if (dev->step + 1 < phase_at(dev, dev->phase)->steps) return 1;
-    if (--sim->storage.stores_left[k] == 0) wake_waiting(sim, t);
-    return 1;
+    note_stored(sim, d, at, came, *done);
+    return occupy(sim, d, at, own_ns, t);
 }
 
 /* ---- making and freeing ------------------------------------------------------------------- */

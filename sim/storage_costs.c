@@ -101,17 +101,31 @@ static StorageRequest *add(CostBuild *b, int tier, int machine, bool write)
     int64_t *ns = malloc((size_t)b->axis_most * sizeof *ns);
     if (!ns) { error_no_memory(b->err); return NULL; }
     int at = b->s->trace->tiers[tier].shared ? 0 : machine;
-    out->requests[out->count] = (StorageRequest){tier * out->machines + at, write, 0, ns};
+    out->requests[out->count] =
+        (StorageRequest){.station = tier * out->machines + at, .write = write, .ns = ns};
     return &out->requests[out->count++];
+}
+
+/* A request of rows of a boundary; NULL: error. */
+static StorageRequest *add_rows(CostBuild *b, int tier, int machine, bool write,
+                                const Instruction *in, int64_t rows)
+{
+    double          share = scenario_requests(b->s, tier, write)->device_share;
+    StorageRequest *request = add(b, tier, machine, write);
+
+    if (!request
+        || scenario_request(b->s, tier, write, in->block, rows, request->ns, b->err) != 0)
+        return NULL;
+    request->direct = share >= 1;
+    if (!request->direct) request->own_ns = (int64_t)(share * (double)request->ns[0]);
+    return request;
 }
 
 static int add_store(CostBuild *b, const Instruction *in, int device)
 {
-    int             tier = b->program->tier[in->block];
-    StorageRequest *request = add(b, tier, scenario_node(b->s, device), true);
+    int tier = b->program->tier[in->block];
 
-    return request ? scenario_request(b->s, tier, true, in->block, in->rows, request->ns, b->err)
-                   : -1;
+    return add_rows(b, tier, scenario_node(b->s, device), true, in, in->rows) ? 0 : -1;
 }
 
 /* Rows of the machines, which sum to rows: each has its share, rounded so that no sum of the first
@@ -128,10 +142,8 @@ static int add_fetch(CostBuild *b, const Instruction *in, int device)
         int64_t up_to = in->rows * before / p->batch, rows = up_to - asked;
         asked = up_to;
         if (rows == 0) continue;
-        StorageRequest *request = add(b, tier, m, false);
-        if (!request
-            || scenario_request(b->s, tier, false, in->block, rows, request->ns, b->err) != 0)
-            return -1;
+        StorageRequest *request = add_rows(b, tier, m, false, in, rows);
+        if (!request) return -1;
         if (m == own || b->s->trace->tiers[tier].shared) continue;
         int there = m * b->s->trace->devices_per_node;
         if (scenario_p2p(b->s, there, device, in->block, rows, &request->link_ns, b->err) != 0)

@@ -30,8 +30,8 @@ static Trace *stored_trace(void)
                              true,
                              false,
                              (int64_t)1 << 40,
-                             {row_bytes, rows, in_flight, 1, 1, 1, ns},
-                             {row_bytes, rows, in_flight, 1, 1, 1, ns}};
+                             {row_bytes, rows, in_flight, 1, 1, 1, ns, 0.5},
+                             {row_bytes, rows, in_flight, 1, 1, 1, ns, 0.5}};
     Trace           *trace = small_trace();
 
     trace->tiers = &tier;

@@ -212,6 +212,67 @@ static void reads_are_asked_for_ahead(void **state)
     close_hand(&h);
 }
 
+/* One device: block 0 in two steps that store boundary 1 and four that fetch it, then block 1. */
+static void store_then_fetch(Hand *h)
+{
+    h->program->tier[1] = 0;
+    phase(h, 0, 0, 2, 0);
+    first_block(h, 0, true);
+    phase(h, 0, 2, 4, 1);
+    emit(h, 0, OP_LOAD, 0, 0, 4);
+    emit(h, 0, OP_FETCH, 1, 0, 4);
+    train(h, 0, 0, 0, 4);
+    phase(h, 0, 0, 6, 2);
+    second_block(h, 0);
+}
+
+/* The device reads and writes itself: steps take 10 + 15 + 55, then 70 + 55, then 70 + 65. */
+static void requests_of_the_device_itself_take_its_time(void **state)
+{
+    (void)state;
+    Hand       h;
+    SimResult  r;
+    HostMemory host[1];
+
+    open_hand(&h, 1, serial, "", 1 << 20);
+    store_then_fetch(&h);
+    assert_int_equal(memory_host(host, h.program, &h.s, NULL), 0);
+    assert_int_equal(host[0].buffer_bytes, 2 * 400);
+    h.trace->tiers[0].read.device_share = h.trace->tiers[0].write.device_share = 1;
+    r = run(&h, true);
+    assert_int_equal(r.epoch_ns, 1000 * (2 * 80 + 4 * 125 + 6 * 135));
+    assert_int_equal(r.shares[0][SHARE_STORAGE], 1000 * (2 * 15 + 4 * 70 + 6 * 70));
+    agrees_when_skipping(&h, &r);
+    sim_free(&r);
+    /* its own buffers are the only ones */
+    assert_int_equal(memory_host(host, h.program, &h.s, NULL), 0);
+    assert_int_equal(host[0].buffer_bytes, 0);
+    close_hand(&h);
+}
+
+/* A read of 70 us, of which 35 are the device's: it begins with them when the other 35 are over.
+ *
+ *   compute           165..255, with 35 of reading | 255..345 | 345..435 | 435..525
+ *   read   130..200, 200..270 | 270..340 asked for at 165 | 340..410 at 255
+ *
+ * Of block 1 the first read is over at 525 + 70, its step at + 65; later ones take 35 + 65 each. */
+static void a_share_of_a_read_takes_the_devices_time(void **state)
+{
+    (void)state;
+    Hand      h;
+    SimResult r;
+
+    open_hand(&h, 1, serial, "", 1 << 20);
+    store_then_fetch(&h);
+    h.trace->tiers[0].read.device_share = 0.5;
+    r = run(&h, true);
+    assert_int_equal(r.epoch_ns, 525000 + 70000 + 65000 + 5 * 100000);
+    assert_int_equal(r.shares[0][SHARE_STORAGE], 1000 * (70 + 3 * 35 + 70 + 5 * 35));
+    agrees_when_skipping(&h, &r);
+    sim_free(&r);
+    close_hand(&h);
+}
+
 /* Two devices store half of boundary 1 each and read half of it, two requests at a time. A step of
  * phase 0 takes 2 * 10 + 2 * 55 = 130, so phase 1 begins at 260, with two reads of each device:
  *
@@ -406,6 +467,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_phase_waits_for_what_it_fetches),
         cmocka_unit_test(reads_are_asked_for_ahead),
+        cmocka_unit_test(requests_of_the_device_itself_take_its_time),
+        cmocka_unit_test(a_share_of_a_read_takes_the_devices_time),
         cmocka_unit_test(requests_share_a_tier),
         cmocka_unit_test(rows_of_another_machine_take_the_link),
         cmocka_unit_test(memory_counts_what_comes_and_goes),

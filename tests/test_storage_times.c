@@ -47,9 +47,11 @@ static void tiers_are_measured(void **state)
     char     *folder = temp_make();
     Workload *w = digits();
 
-    for (int memory = 0; memory < 2; memory++) {
+    for (int i = 0; i < 4; i++) {
+        bool                memory = i % 2, ahead = i / 2;
         StorageTimesOptions options = {.place = memory ? STORE_HOST : folder, .workload = w,
-                                       .batch = w->batch, .devices = 2, .trials = 1};
+                                       .batch = w->batch, .devices = 2, .trials = 1,
+                                       .ahead = ahead};
         Arena      arena = {0};
         TraceTier *tier;
         int        count;
@@ -57,11 +59,15 @@ static void tiers_are_measured(void **state)
         Text       text = {0};
         ok(storage_times_measure(&tier, &count, &arena, &options, &err), &err);
         assert_int_equal(count, memory ? 1 : 2);
-        for (int i = 0; i < count; i++) {
-            assert_true(tier[i].memory == (memory == 1) && tier[i].size_bytes > 0);
-            check_requests(&tier[i].read, w, w->batch);
-            check_requests(&tier[i].write, w, w->batch);
+        for (int t = 0; t < count; t++) {
+            assert_true(tier[t].memory == memory && tier[t].size_bytes > 0);
+            check_requests(&tier[t].read, w, w->batch);
+            check_requests(&tier[t].write, w, w->batch);
+            assert_true(tier[t].write.device_share == 1);
+            assert_true(tier[t].read.device_share <= (ahead ? 0 : 1));
         }
+        assert_true(tier[0].read.device_share == (ahead ? 0 : 1));
+        assert_true(memory || ahead || tier[1].read.device_share > 0);
         assert_string_equal(tier[0].name, memory ? "host" : "cached disk");
         tiers_write(tier, count, &text);
         assert_non_null(strstr(text_string(&text), "\"in_flight\": 2"));

@@ -30,6 +30,14 @@ static void requests_text(Rng *rng, const char *key, Text *out)
     text_append(out, "]");
 }
 
+/* Nothing, all, or a part of a request is the device's. */
+static void share_text(Rng *rng, const char *key, Text *out)
+{
+    int kind = upto(rng, 2);
+
+    if (kind > 0) text_printf(out, ", \"%s\": %g", key, kind == 1 ? 1 : 0.01 * upto(rng, 100));
+}
+
 /* A random trace with tiers, for some epochs. */
 static Trace *stored_trace(Rng *rng, RandomTrace *shape, int tiers, int epochs)
 {
@@ -53,6 +61,8 @@ static Trace *stored_trace(Rng *rng, RandomTrace *shape, int tiers, int epochs)
                     t ? ", " : "", t, t ? "disk" : "memory",
                     t && upto(rng, 1) ? "\"shared\": true, " : "",
                     upto(rng, 3) ? 1 << 30 : 4000 + upto(rng, 20000));
+        share_text(rng, "read_device_share", &more);
+        share_text(rng, "write_device_share", &more);
         requests_text(rng, "read", &more);
         requests_text(rng, "write", &more);
         text_append(&more, "}");

@@ -141,6 +141,18 @@ done:
     return rc;
 }
 
+/* *share keeps its value where the member is not there. */
+static int read_share(const JsonAt *tier, const char *key, double *share, Error *err)
+{
+    JsonAt at = json_member(tier, key);
+
+    if (!json_has(&at)) return 0;
+    if (json_get_number(&at, 0, share, err) != 0) return -1;
+    return *share <= 1 ? 0
+                       : json_fail(&at, err, "%g, expected a share of a request's time, 0 to 1",
+                                   *share);
+}
+
 /* What tier number count has that another one before it must not have. */
 static int check_before(const TraceTier *tiers, int count, const JsonAt *at, Error *err)
 {
@@ -163,8 +175,9 @@ static int check_before(const TraceTier *tiers, int count, const JsonAt *at, Err
 
 static int read_tier(Arena *arena, const JsonAt *at, TraceTier *tier, int64_t max_ns, Error *err)
 {
-    static const char *const keys[] = {"name", "kind",  "shared", "size_bytes",
-                                       "read", "write", NULL};
+    static const char *const keys[] = {
+        "name",  "kind", "shared", "size_bytes", "read_device_share", "write_device_share", "read",
+        "write", NULL};
     static const char *const kinds[] = {"memory", "disk", NULL};
     JsonAt      name = json_member(at, "name"), kind = json_member(at, "kind"),
         shared = json_member(at, "shared");
@@ -180,7 +193,9 @@ static int read_tier(Arena *arena, const JsonAt *at, TraceTier *tier, int64_t ma
     if (json_has(&shared) && json_get_bool(&shared, &tier->shared, err) != 0) return -1;
     if (json_get_integer(&size, 1, JSON_MAX_INTEGER, &tier->size_bytes, err) != 0) return -1;
     if (read_requests(arena, at, "read", &tier->read, max_ns, err) != 0) return -1;
-    return read_requests(arena, at, "write", &tier->write, max_ns, err);
+    if (read_requests(arena, at, "write", &tier->write, max_ns, err) != 0) return -1;
+    if (read_share(at, "read_device_share", &tier->read.device_share, err) != 0) return -1;
+    return read_share(at, "write_device_share", &tier->write.device_share, err);
 }
 
 int tiers_read(TraceTier **out, int *count, Arena *arena, const JsonAt *root, int64_t max_ns,
@@ -226,6 +241,11 @@ static void write_requests(const char *key, const TraceRequests *r, Text *out)
     text_append(out, "\n      ]");
 }
 
+static void write_share(const char *key, double share, Text *out)
+{
+    if (share > 0) text_printf(out, ", \"%s\": %.6g", key, share);
+}
+
 void tiers_write(const TraceTier *tiers, int count, Text *out)
 {
     text_append(out, ",\n  \"storage\": [");
@@ -236,6 +256,8 @@ void tiers_write(const TraceTier *tiers, int count, Text *out)
         text_printf(out, ", \"kind\": \"%s\"", tier->memory ? "memory" : "disk");
         if (tier->shared) text_append(out, ", \"shared\": true");
         text_printf(out, ", \"size_bytes\": %" PRId64, tier->size_bytes);
+        write_share("read_device_share", tier->read.device_share, out);
+        write_share("write_device_share", tier->write.device_share, out);
         write_requests("read", &tier->read, out);
         write_requests("write", &tier->write, out);
         text_append(out, "\n    }");

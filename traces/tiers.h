@@ -17,6 +17,10 @@ typedef struct {
     int64_t *row_bytes, *rows, *in_flight;       /* ascending */
     int      row_bytes_count, rows_count, in_flight_count;
     int64_t *ns;                         /* [row_bytes_count][rows_count][in_flight_count] */
+    double   device_share;               /* 0..1: of the time of a request that is alone, what the
+                                          * device is occupied by it; the rest is overlapped with
+                                          * its work. 1: the device itself makes the request, when
+                                          * it comes to it, and goes on when it is done */
 } TraceRequests;
 
 /* Host memory or a disk, of each machine and shared by its devices, where boundaries are stored and

@@ -436,7 +436,7 @@ static int fill_tiers(const Profiling *p, Trace *t)
     StorageTimesOptions   options = {.place = o->store, .workload = o->workload, .batch = o->batch,
                                      .devices = o->devices->count,
                                      .trials = (int)smaller(o->trials, STORAGE_TRIALS),
-                                     .stop = o->stop};
+                                     .ahead = o->prefetch > 0, .stop = o->stop};
 
     return o->store ? storage_times_measure(&t->tiers, &t->tier_count, &t->arena, &options, p->err)
                     : 0;

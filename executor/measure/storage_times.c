@@ -1,5 +1,6 @@
 #include "executor/measure/storage_times.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,7 +67,7 @@ static int find_grid(StorageGrid *g, Error *err)
 /* A thread's requests. */
 typedef struct {
     StoredRows  *stored;
-    bool         write;
+    bool         write, expects;
     int64_t      rows, first, samples;   /* the rows of request i: order[first + i * rows ..] of a
                                           * permutation */
     int          requests;
@@ -87,6 +88,8 @@ static int ask_once(StorageAsker *a, int request)
 {
     int rc = 0;
 
+    for (int64_t r = 0; a->expects && r < a->rows; r++)
+        stored_expect(a->stored, sample_at(a, a->first + request * a->rows + r));
     for (int64_t r = 0; rc == 0 && r < a->rows; r++) {
         int64_t sample = sample_at(a, a->first + request * a->rows + r);
         rc = a->write ? stored_put(a->stored, sample, a->from, &a->err)
@@ -200,6 +203,7 @@ static int measure_size(int64_t *ns[TIMES_COUNT], const StorageGrid *g, int size
     if (stored_open(&model.stored, &spec, STORED_MAKE, err) != 0) goto done;
     for (int kind = 0; kind < TIMES_COUNT; kind++) {
         model.write = kind == TIMES_WRITE;
+        model.expects = kind != TIMES_WRITE && !g->o->ahead;
         if (ns[kind] && time_size(ns[kind], g, size, &model, kind == TIMES_COLD, err) != 0)
             goto done;
     }
@@ -254,6 +258,24 @@ static void set_sizes(TraceTier *tier, const char *folder)
     if (folder) tier[1].size_bytes = disk;
 }
 
+static double sum_of(const TraceRequests *r)
+{
+    double sum = 0;
+
+    for (int i = 0; i < r->row_bytes_count * r->rows_count * r->in_flight_count; i++)
+        sum += (double)r->ns[i];
+    return sum;
+}
+
+static void set_shares(TraceTier *tier, bool folder, bool ahead)
+{
+    tier[0].write.device_share = 1;
+    tier[0].read.device_share = ahead ? 0 : 1;
+    if (!folder || ahead) return;
+    double share = sum_of(&tier[0].read) / sum_of(&tier[1].read);
+    tier[1].read.device_share = share < 1 ? round(share * 1e4) * 1e-4 : 1;
+}
+
 static int open_grid(StorageGrid *g, Error *err)
 {
     if (find_grid(g, err) != 0) return -1;
@@ -284,6 +306,7 @@ int storage_times_measure(TraceTier **out, int *count, Arena *arena,
     if (rc != 0) return -1;
     tier[0].name = folder ? "cached disk" : "host";
     tier[0].memory = !folder;
+    set_shares(tier, folder, options->ahead);
     tier[1].name = "disk";
     tier[1].write = tier[0].write;
     set_sizes(tier, folder ? options->place : NULL);

@@ -9,11 +9,16 @@
  *
  * A request is so many rows anywhere in a file, of a thread of its own; so many threads at a time
  * make so many in flight. Files take at most some 100 MiB. Requests of more than LARGEST_REQUEST
- * bytes are measured with as many rows as that, and taken in proportion. */
+ * bytes are measured with as many rows as that, and taken in proportion.
+ *
+ * Devices store themselves, so their share of a write is all of it. Of a read it is none where
+ * threads fetch ahead of them; else all where rows are in memory, and of a cold read what a warm
+ * one takes: the disk reads ahead, and the device copies and checks (stored_expect()). */
 #ifndef EXECUTOR_MEASURE_STORAGE_TIMES_H
 #define EXECUTOR_MEASURE_STORAGE_TIMES_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "base/arena.h"
 #include "traces/tiers.h"
@@ -27,6 +32,7 @@ typedef struct {
     int64_t         batch;       /* requests of 1 to so many rows */
     int             devices;     /* that ask at a time */
     int             trials;      /* requests of each kind, at least 1 */
+    bool            ahead;       /* threads fetch ahead of the devices; else these do themselves */
     atomic_bool    *stop;        /* or NULL: gives up, an error */
 } StorageTimesOptions;
 

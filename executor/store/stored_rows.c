@@ -24,6 +24,9 @@ struct StoredRows {
     char            *partial;            /* what the file is called now; NULL: it is whole, or in
                                           * memory */
     int              fd;
+    const char      *mapped;             /* [mapped_bytes] of what is in memory, to be read; NULL:
+                                          * it is read as a file */
+    size_t           mapped_bytes;
     int64_t          samples, damaged;
     size_t           row_bytes;
     int64_t          sums_at, rows_at;   /* offsets */
@@ -232,6 +235,7 @@ static StoredRows *rows_new(const StoredSpec *spec, Error *err)
 void stored_close(StoredRows *rows)
 {
     if (!rows) return;
+    if (rows->mapped) munmap((void *)(uintptr_t)rows->mapped, rows->mapped_bytes);
     if (rows->fd >= 0) close(rows->fd);
     free(rows->path);
     free(rows->partial);
@@ -349,11 +353,24 @@ static int open_file(StoredRows *rows, const StoredSpec *spec, const Text *heade
     return partial_file(rows, spec, header, mode == STORED_MAKE, err);
 }
 
+/* Memory is read where it is: a call of the system a row would take longer than copying it. */
+static void map_memory(StoredRows *rows, const StoredSpec *spec, const Text *header)
+{
+    size_t bytes = (size_t)size_behind(spec, header->length);
+    void  *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, rows->fd, 0);
+
+    if (at == MAP_FAILED) return;
+    rows->mapped = at;
+    rows->mapped_bytes = bytes;
+}
+
 static int open_memory(StoredRows *rows, const StoredSpec *spec, const Text *header, Error *err)
 {
     rows->fd = memfd_create("pipebd-boundary", MFD_CLOEXEC);
     if (rows->fd < 0) return failed(stored_name(rows), "make", errno, err);
-    return begin_file(rows, spec, header, err);
+    if (begin_file(rows, spec, header, err) != 0) return -1;
+    map_memory(rows, spec, header);
+    return 0;
 }
 
 /* A store of the spec that nothing is opened for, and the header that belongs to it. NULL: err says
@@ -406,7 +423,10 @@ static int open_shared(StoredRows *rows, const StoredSpec *spec, const Text *hea
     if (rows->fd < 0)
         return error_set(err, "%s: cannot open the memory of process %" PRId64 ": %s",
                          stored_name(rows), pid, strerror(errno));
-    return check_header(rows, spec, header, &begun, err) == 0 ? stored_refresh(rows, err) : -1;
+    if (check_header(rows, spec, header, &begun, err) != 0 || stored_refresh(rows, err) != 0)
+        return -1;
+    map_memory(rows, spec, header);
+    return 0;
 }
 
 int stored_join(StoredRows **out, const StoredSpec *spec, int64_t pid, int descriptor, Error *err)
@@ -450,9 +470,10 @@ int stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err)
 
 int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
 {
-    if (read_at(rows, row, rows->row_bytes, rows->rows_at + sample * (int64_t)rows->row_bytes, err)
-        != 0)
-        return -1;
+    int64_t at = rows->rows_at + sample * (int64_t)rows->row_bytes;
+
+    if (rows->mapped) memcpy(row, rows->mapped + at, rows->row_bytes);
+    else if (read_at(rows, row, rows->row_bytes, at, err) != 0) return -1;
     if (checksum(rows, row) == atomic_load_explicit(&rows->sum[sample], memory_order_acquire))
         return 0;
     return error_set(
@@ -461,6 +482,13 @@ int stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err)
         " is damaged, its checksum is not that of its bytes; remove the file, and it is made "
         "again",
         stored_name(rows), sample);
+}
+
+void stored_expect(const StoredRows *rows, int64_t sample)
+{
+    if (!rows->memory)
+        posix_fadvise(rows->fd, (off_t)(rows->rows_at + sample * (int64_t)rows->row_bytes),
+                      (off_t)rows->row_bytes, POSIX_FADV_WILLNEED);
 }
 
 int stored_forget(StoredRows *rows, Error *err)

@@ -82,6 +82,9 @@ int  stored_put(StoredRows *rows, int64_t sample, const float *row, Error *err);
 /* A row that is there, checked. From any thread. */
 int  stored_get(const StoredRows *rows, int64_t sample, float *row, Error *err);
 
+/* The row will be asked for soon: begins to read it where it is on a disk, and returns at once. */
+void stored_expect(const StoredRows *rows, int64_t sample);
+
 /* To measure: puts a file out of the page cache, where the file system lets it; removes it. */
 int  stored_forget(StoredRows *rows, Error *err);
 void stored_remove(StoredRows *rows);

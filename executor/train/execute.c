@@ -177,13 +177,16 @@ static int fetch_row(void *context, int queue, int64_t sample, int64_t epoch, fl
                       sample, out, err);
 }
 
-/* Threads that read what devices fetch, and mostly wait for a disk. */
+/* What devices fetch. As batches are loaded: by threads ahead of the devices, where these leave
+ * cores or loading ahead was asked for, else by the devices' own, for which rows of a folder are
+ * announced (stored_expect()). */
 static int open_fetcher(Run *run, Error *err)
 {
     enum { FETCH_LANES = 4 };
     const Execution *x = run->x;
     RowSource        source = {fetched_elements, fetch_row, run, data_count(x->data)};
-    LoaderOptions    options = {.source = &source, .lanes = FETCH_LANES, .prefetch = STORAGE_AHEAD,
+    LoaderOptions    options = {.source = &source, .lanes = FETCH_LANES,
+                                .prefetch = x->prefetch > 0 ? STORAGE_AHEAD : 0,
                                 .devices = run_fetch_queue(run, x->program->device_count, 0),
                                 .batch = x->program->batch, .steps_per_epoch = x->steps_per_epoch,
                                 .seed = x->seed};

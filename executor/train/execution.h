@@ -43,7 +43,8 @@ typedef struct {
     uint64_t seed;
     int64_t  steps_per_epoch;            /* of the data; total steps are the program's */
     int      queue_depth;
-    int      lanes, prefetch;            /* of the loader */
+    int      lanes, prefetch;            /* of the loader; prefetch 0: devices fetch stored rows
+                                          * themselves, too */
     int64_t  micro_batches;              /* base/micro.h; below 2: none */
     bool     synchronise;                /* batch statistics over groups */
     int64_t  turns;                      /* in so many first steps of a phase paths are taken in

@@ -349,14 +349,24 @@ static void tell(Worker *w, DeviceState state, int instruction, int64_t now_ns)
 /* An instruction that meets other devices, or the loader's lanes. */
 static bool waits(const Worker *w, Op op)
 {
-    if (op == OP_LOAD) return w->run->x->prefetch > 0;
-    return op == OP_FETCH || op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE
+    if (op == OP_LOAD || op == OP_FETCH) return w->run->x->prefetch > 0;
+    return op == OP_RECV || op == OP_SEND || op == OP_ALLREDUCE
            || op == OP_BARRIER;
 }
 
 void worker_tell(Worker *w, int i, int64_t now_ns)
 {
     tell(w, waits(w, w->code->code[i].op) ? DEVICE_WAITING : DEVICE_WORKING, i, now_ns);
+}
+
+void worker_expect(const Worker *w, const Instruction *in, int64_t step)
+{
+    const Execution  *x = w->run->x;
+    const StoredRows *stored = store_boundary(x->store, in->block);
+
+    if (x->prefetch > 0 || step >= w->end) return;
+    for (int64_t r = 0; r < in->rows; r++)
+        stored_expect(stored, execution_sample(x, step, in->row + r));
 }
 
 bool worker_skips(const Worker *w, const Instruction *in)
@@ -587,6 +597,8 @@ static int begin_loads(Worker *w)
         if (loader_begin(loader, queue, in->row, in->rows, w->first, w->end - w->first, &w->err)
             != 0)
             return -1;
+        for (int64_t s = 0; in->op == OP_FETCH && s < STORAGE_AHEAD; s++)
+            worker_expect(w, in, w->first + s);
     }
     return 0;
 }

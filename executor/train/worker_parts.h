@@ -74,6 +74,9 @@ bool   worker_overlaps(const Worker *w, Op op, int link);        /* its transfer
 float *worker_own_rows(const Worker *w, int number, int64_t row);
 
 bool worker_skips(const Worker *w, const Instruction *in);       /* its block's step has not come */
+/* A step whose rows a FETCH will ask for: announced to the store where the device fetches
+ * itself. */
+void worker_expect(const Worker *w, const Instruction *in, int64_t step);
 void worker_tell(Worker *w, int instruction, int64_t now_ns);    /* the device_status; instruction:
                                                                   * of the code */
 

@@ -92,12 +92,13 @@ static int load(Worker *w, const Instruction *in, Enqueued *e)
     const int   *labels;
 
     if (in_flight_loaded(&w->steps, &w->err) != 0) return -1;
+    if (fetches) worker_expect(w, in, w->step + STORAGE_AHEAD);
     if (loader_take(fetches ? w->run->fetcher : w->run->loader, queue, &host, &labels, &e->start_ns,
                     &e->end_ns, &w->err)
         != 0)
         return -1;
-    if (!w->async && (fetches || w->run->x->prefetch > 0)) {  /* else the thread has loaded itself:
-                                                               * that was work */
+    /* else the thread has loaded itself: that was work */
+    if (!w->async && w->run->x->prefetch > 0) {
         if (event_record(w->memory, e->ready, &w->err) != 0) return -1;
         e->waited = true;
     }

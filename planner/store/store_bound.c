@@ -42,6 +42,20 @@ static double least_ns(const BoundWalk *w, const StorageRequest *request)
     return (double)least;
 }
 
+/* What a STORE or FETCH occupies its device for, at least. */
+static double occupied_ns(const BoundWalk *w, int d, int at)
+{
+    const StorageCosts *storage = &w->costs.storage;
+    double              direct = 0, own = 0;
+
+    for (int r = storage->first[d][at]; r < storage->first[d][at + 1]; r++) {
+        const StorageRequest *request = &storage->requests[r];
+        own += (double)request->own_ns;
+        if (request->direct) direct = fmax(direct, least_ns(w, request) + (double)request->link_ns);
+    }
+    return fmax(direct, own);
+}
+
 /* A step of the phase on device d, and what it asks of tiers times the steps. */
 static double step_of(BoundWalk *w, int d, const Phase *phase)
 {
@@ -53,6 +67,7 @@ static double step_of(BoundWalk *w, int d, const Phase *phase)
         Op op = code->code[i].op;
         if (op == OP_TEACHER || op_trains(op))
             *(op == OP_ALLREDUCE ? &sums : &work) += (double)w->costs.device[d][i].ns;
+        if (storage->first && (op == OP_STORE || op == OP_FETCH)) work += occupied_ns(w, d, i);
         for (int r = storage->first ? storage->first[d][i] : 0;
              storage->first && r < storage->first[d][i + 1]; r++) {
             const StorageRequest *request = &storage->requests[r];

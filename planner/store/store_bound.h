@@ -7,8 +7,8 @@
 
 /* Of all epochs. The largest of two times, with nobody slowing anybody down:
  *
- *   - of each device: phase after phase its steps times the longest of the work of a step, the sums
- *   of its group, and
+ *   - of each device: phase after phase its steps times the longest of the work of a step, what
+ *   requests to tiers occupy it for included, the sums of its group, and
  *     half of the fastest answer to each FETCH (two are in flight at a time); a phase begins no
  *     sooner than what it
  *     fetches is stored, which is the last but one step of who stores it;
