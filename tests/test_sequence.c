@@ -16,7 +16,7 @@ typedef struct {
 #define RESIDUAL(body) "{\"layer\": \"residual\", \"body\": [" body "]}"
 
 /* The linear layer in front shows each layer's dx as its own weights' gradient. Attention's tiles
- * are 64 queries by 128 keys: 150 tokens need several of both. */
+ * are 128 queries by 128 keys: 150 tokens need several of both. */
 static const Case cases[] = {
     {"embedding", TOKENS("7"), "{\"layer\": \"embedding\", \"vocabulary\": 13, \"out\": 5}", 3},
     {"embedding with positions", TOKENS("6"), "{\"layer\": \"embedding\", \"vocabulary\": 11, \"out\": 20, \"positions\": true},"

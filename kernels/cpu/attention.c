@@ -17,7 +17,7 @@
 #include "kernels/cpu/heads.h"
 #include "kernels/cpu/vector.h"
 
-enum { QUERIES = 64, KEYS = 128 };       /* of a tile */
+enum { QUERIES = 128, KEYS = 128 };       /* of a tile */
 
 typedef struct {
     const Operator     *op;
@@ -105,24 +105,41 @@ static KeySpan seen_of_tile(const AttentionTask *t, int64_t query, int64_t lengt
 
 /* ---- forward ---- */
 
+/* Makes whole vectors of what a query sees of a row of scores: -infinity, of which the exponential is
+ * 0, in their other places, and 0 in all other vectors. Rows have room for whole vectors. */
+VECTOR_INLINE KeySpan mask(float *restrict score, int64_t count, KeySpan seen)
+{
+    KeySpan whole = {seen.first / VECTOR_LANES * VECTOR_LANES,
+                     (seen.end + VECTOR_LANES - 1) / VECTOR_LANES * VECTOR_LANES};
+
+    if (seen.end == seen.first) whole.end = whole.first;
+    for (int64_t i = 0; i < whole.first; i++) score[i] = 0.0f;
+    for (int64_t i = whole.end; i < count; i++) score[i] = 0.0f;
+    for (int64_t i = whole.first; i < seen.first && i < whole.end; i++) score[i] = -INFINITY;
+    for (int64_t i = seen.end; i < whole.end; i++) score[i] = -INFINITY;
+    return whole;
+}
+
 /* Takes a row of scores in: exp(score - m) in their place, 0 where the query does not see; m, l and
  * O rescaled. */
 VECTORISED static void soften(float *restrict score, int64_t count, KeySpan seen, float *m,
                               float *l, float *restrict sum, int64_t dim)
 {
-    float more =
-        seen.end > seen.first ? vector_most(score + seen.first, seen.end - seen.first) : -INFINITY;
-    float   next = more > *m ? more : *m, scale;
-    int64_t i;
+    KeySpan whole = mask(score, count, seen);
+    float   lane[VECTOR_LANES] = {0}, next, scale;
 
-    for (i = 0; i < seen.first; i++) score[i] = 0.0f;
-    for (i = seen.end; i < count; i++) score[i] = 0.0f;
-    if (seen.end == seen.first) return;
-    for (i = seen.first; i < seen.end; i++) score[i] = vector_exp(score[i] - next);
+    if (whole.end == whole.first) return;
+    next = vector_most(score + whole.first, whole.end - whole.first);
+    next = next > *m ? next : *m;
+    for (int64_t i = whole.first; i < whole.end; i += VECTOR_LANES)
+        for (int j = 0; j < VECTOR_LANES; j++) {
+            score[i + j] = vector_exp(score[i + j] - next);
+            lane[j] += score[i + j];
+        }
     scale = *m == -INFINITY ? 0.0f : vector_exp(*m - next);
-    *l = *l * scale + vector_sum(score + seen.first, seen.end - seen.first);
+    *l = *l * scale + vector_total(lane);
     *m = next;
-    if (scale != 1.0f) for (i = 0; i < dim; i++) sum[i] *= scale;
+    if (scale != 1.0f) for (int64_t i = 0; i < dim; i++) sum[i] *= scale;
 }
 
 VECTORISED static void divide(float *restrict y, const float *restrict sum, float total,
@@ -210,14 +227,15 @@ static void forward_part(void *context, int64_t begin, int64_t end, int thread)
 VECTORISED static void soften_backward(float *restrict score, float *restrict slope, int64_t count,
                                        KeySpan seen, float kept, float delta)
 {
-    int64_t i;
+    KeySpan whole = mask(score, count, seen);
 
-    for (i = 0; i < seen.first; i++) score[i] = slope[i] = 0.0f;
-    for (i = seen.end; i < count; i++) score[i] = slope[i] = 0.0f;
-    for (i = seen.first; i < seen.end; i++) {
-        score[i] = vector_exp(score[i] - kept);
-        slope[i] = score[i] * (slope[i] - delta);
-    }
+    for (int64_t i = 0; i < seen.first; i++) slope[i] = 0.0f;
+    for (int64_t i = seen.end; i < count; i++) slope[i] = 0.0f;
+    for (int64_t i = whole.first; i < whole.end; i += VECTOR_LANES)
+        for (int j = 0; j < VECTOR_LANES; j++) {
+            score[i + j] = vector_exp(score[i + j] - kept);
+            slope[i + j] = score[i + j] * (slope[i + j] - delta);
+        }
 }
 
 VECTORISED static float dot(const float *x, const float *y, int64_t count)
