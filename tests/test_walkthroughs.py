@@ -187,7 +187,7 @@ def refusals(folder):
         with open(os.path.join(folder, "text", part + ".txt"), "w", encoding="ascii") as f:
             f.write("a" * count)
     for options, status, expected in (
-            ([], 1, "gpt_teacher.py: text/val.txt: 5 bytes, expected more than 128"),
+            ([], 1, "gpt_teacher.py: text/val.txt: 5 bytes, expected more than 129"),
             (["--width", "10"], 2, "--width is 10, expected a multiple of --heads, 8")):
         done = subprocess.run([PYTORCH, "-B", script, "text", "out", *options], cwd=folder,
                               capture_output=True, text=True, check=False)

@@ -71,7 +71,7 @@ class Gpt(nn.Module):
 
 
 def batch(text, rows, tokens):
-    at = torch.randint(0, len(text) - tokens, (rows,))
+    at = torch.randint(0, len(text) - tokens - 1, (rows,))
     return torch.stack([text[i:i + tokens + 1] for i in at])
 
 
@@ -130,8 +130,8 @@ def read(folder, part, tokens):
     path = os.path.join(folder, part + ".txt")
     with open(path, "rb") as f:
         text = f.read()
-    if len(text) <= tokens:
-        raise ValueError("%s: %d bytes, expected more than %d" % (path, len(text), tokens))
+    if len(text) <= tokens + 1:
+        raise ValueError("%s: %d bytes, expected more than %d" % (path, len(text), tokens + 1))
     return torch.tensor(list(text))
 
 
